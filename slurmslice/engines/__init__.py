@@ -1,0 +1,159 @@
+"""What runs array tasks: Slurm, or this machine. An engine is the few verbs below.
+
+Every verb that asks may raise ``NoAnswer``, which means that nothing was learnt. None of them
+writes to the journal: that is the run's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from slurmslice.evidence import Observation, TaskId, TaskReport
+from slurmslice.ranges import ArrayExpression
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What one array task asks of the machine, read from the directives in force.
+
+    Attributes:
+        cpus: CPUs a task (``--cpus-per-task`` times ``--ntasks``).
+        mem_mib: memory a task, MiB; None where not asked for.
+        time_s: time limit, seconds; None where there is none.
+        partition: its partition, or partitions with commas; None for the default.
+        options: every directive in force, long names, in the script's order.
+    """
+
+    cpus: int = 1
+    mem_mib: int | None = None
+    time_s: int | None = None
+    partition: str | None = None
+    options: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One submission as an engine gets it.
+
+    Attributes:
+        number: the submission's number in its run, from 1.
+        job_name: the job's name, which ends in the token.
+        token: the random token.
+        script: the run's script.
+        folder: the submission's folder: ``tasks/%a.log`` in it takes a task's own output.
+        array: the indices and the throttle in force.
+        overrides: sbatch's options that differ from the script's directives, long names.
+        argument: the script's argument (``002``); None for the first submission.
+        needs: what one task asks for.
+    """
+
+    number: int
+    job_name: str
+    token: str
+    script: Path
+    folder: Path
+    array: ArrayExpression
+    overrides: tuple[tuple[str, str], ...]
+    argument: str | None
+    needs: Needs
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a submission that was taken got.
+
+    Attributes:
+        job: the array's job id.
+        cluster: the cluster that took it, where the answer says so.
+        notes: what the person should know (a wrapper's warnings, variables that were dropped).
+    """
+
+    job: str
+    cluster: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the engine can take, as far as it could learn it.
+
+    Attributes:
+        max_array_size: the highest array index is one less.
+        at_once: how many tasks of these needs can run at once; None where not known.
+        why: what ``at_once`` comes from, for a person.
+    """
+
+    max_array_size: int
+    at_once: int | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A job that was found by its token.
+
+    Attributes:
+        job: the array's job id.
+        array: the indices that it was submitted with, where the source tells; else None.
+    """
+
+    job: str
+    array: ArrayExpression | None = None
+
+
+class Engine(Protocol):
+    """Runs array tasks and says what became of them."""
+
+    name: str
+    """``slurm`` or ``local``."""
+
+    def cluster(self) -> str:
+        """Which cluster or machine this is: a run belongs to it."""
+
+    def limits(self, needs: Needs) -> Limits:
+        """What it can take of such tasks.
+
+        Raises:
+            BadInput: it can never honour these needs (GPUs on the local engine).
+            NoAnswer: it could not be asked.
+        """
+
+    def submit(self, order: Order) -> Receipt:
+        """Take one submission.
+
+        Raises:
+            Refused: for good; the message holds the engine's own words.
+            Full: not now.
+            Unsure: it may have been taken: look the token up.
+            BadInput: it can never honour these needs.
+        """
+
+    def find(self, order_token: str, job_name: str, since: float) -> Sighting | None:
+        """The job that bears a token, in the queue or in accounting; None: neither knows it.
+
+        Args:
+            order_token: the token.
+            job_name: the job's whole name, for sources that are asked by name.
+            since: epoch seconds before which it cannot have been submitted.
+
+        Raises:
+            NoAnswer: the queue could not be asked, so that absence means nothing.
+        """
+
+    def observe(self, jobs: Sequence[tuple[str, str]]) -> Observation:
+        """One poll of all these jobs, given as (job id, job name); rows of others are left out."""
+
+    def measure(self, jobs: Sequence[str]) -> dict[TaskId, TaskReport]:
+        """CPU time and memory of ended tasks, asked once, not at every poll."""
+
+    def cancel(self, job: str, indices: Collection[int] | None) -> None:
+        """Cancel these tasks of an array, or all of it. Returns when it was told, not when done."""
+
+    def throttle(self, job: str, limit: int | None) -> None:
+        """Set how many tasks of an array may run at once; None for no limit."""
+
+    def wait(self, seconds: float) -> None:
+        """Let this much time pass, or less where something changed: the local engine works then."""

@@ -1,0 +1,60 @@
+"""Every error that slurmslice raises on purpose.
+
+An error carries what happened, its exit code and what to type next; where it is shown is
+decided in one place, ``slurmslice.cli``.
+"""
+
+from __future__ import annotations
+
+
+class SlurmsliceError(Exception):
+    """Base of all of them. ``exit_code`` is the process' exit code when it reaches the top.
+
+    Args:
+        message: what happened, to which slice, file or option; whole sentences.
+        hint: what to type next; empty where there is nothing to type.
+    """
+
+    exit_code = 2
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".rstrip()
+
+
+class BadInput(SlurmsliceError):
+    """What was asked cannot be done as it stands: usage, files, options. Nothing was done."""
+
+
+class DamagedRun(SlurmsliceError):
+    """A file of the run directory does not say what it must be able to say."""
+
+
+class EngineError(SlurmsliceError):
+    """Slurm (or the local engine) did not answer, or refused."""
+
+    exit_code = 3
+
+
+class NoAnswer(EngineError):
+    """A question got no usable answer (an error, a time-out, garbage): nothing was learnt."""
+
+
+class Refused(EngineError):
+    """A submission was refused for good: trying the same again is of no use."""
+
+
+class Full(EngineError):
+    """A submission was refused for now: a limit is reached, it may be let in later."""
+
+
+class Unsure(EngineError):
+    """It is not known whether a submission was taken: its token must be looked up."""
+
+
+class Busy(EngineError):
+    """Another slurmslice holds the run's lock."""

@@ -1,0 +1,83 @@
+"""What accounting, queue and progress each say of an array task.
+
+These are the records that engines hand over. How they are merged into one standing a slice is
+``slurmslice.judge``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from slurmslice.states import State
+
+TaskId = tuple[str, int]
+"""Which array task: the array's job id, and the array index (counts as the script's does)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskReport:
+    """What one source says of one array task. None is: it does not say.
+
+    Attributes:
+        state: the state; UNKNOWN where the source used a word that we do not know.
+        word: the source's own word for it, as it came.
+        exit_code, signal: of the command; as the source gives them.
+        submitted_at, started_at, ended_at: epoch seconds, on Slurm's clock.
+        elapsed_s, cpu_s: seconds of wall clock and of CPU (user and system).
+        max_rss_bytes, requested_mem_bytes: bytes.
+        node: the first node.
+        reason: the source's own reason (``Priority``, ``AssocMaxSubmitJobLimit``).
+        restarts: how often Slurm has started the task anew.
+        leaving: the task has ended and its node is being cleaned (squeue's COMPLETING).
+    """
+
+    state: State
+    word: str = ""
+    exit_code: int | None = None
+    signal: int | None = None
+    submitted_at: int | None = None
+    started_at: int | None = None
+    ended_at: int | None = None
+    elapsed_s: float | None = None
+    cpu_s: float | None = None
+    max_rss_bytes: int | None = None
+    requested_mem_bytes: int | None = None
+    node: str | None = None
+    reason: str = ""
+    restarts: int | None = None
+    leaving: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One source's answer to one poll.
+
+    Attributes:
+        reports: what it says, by task. A task that is absent is one of which it says nothing.
+        silence: empty where the source answered; else why it did not (then ``reports`` is
+            empty, and absence means nothing).
+        off: the source is switched off for good (accounting storage disabled).
+    """
+
+    reports: Mapping[TaskId, TaskReport] = field(default_factory=dict)
+    silence: str = ""
+    off: bool = False
+
+    @property
+    def answered(self) -> bool:
+        """Whether absence from ``reports`` means something."""
+        return not self.silence
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One poll of an engine: the answers of accounting and of the queue.
+
+    Accounting is asked first: a task that ends between the two questions is then running in
+    accounting and gone from the queue, which says nothing, instead of final and queued, which
+    is what a requeue looks like.
+    """
+
+    accounting: Answer
+    queue: Answer

@@ -1,0 +1,122 @@
+"""Array expressions: ``0-98:7,200%10`` and the indices they stand for.
+
+Source: sbatch(1), ``--array``. Indices count from 0 and both ends of a range are included.
+The same syntax serves three purposes: what a person asks for, what sbatch is given, and how
+many keys are shown in little room.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from slurmslice.errors import BadInput
+
+_PART = re.compile(r"(\d+)(?:-(\d+)(?::(\d+))?)?")
+_WANTED = "Write it as sbatch does: 0-98, 1,3,7-9, 0-100:5, each with %N for N at a time."
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayExpression:
+    """A parsed ``--array`` value.
+
+    Attributes:
+        parts: ranges in the order written; ``len`` of each is the number of its indices.
+        throttle: most tasks at once (``%N``); None where not given or 0, which means no limit.
+    """
+
+    parts: tuple[range, ...]
+    throttle: int | None = None
+
+    def __iter__(self) -> Iterator[int]:
+        for part in self.parts:
+            yield from part
+
+    def __len__(self) -> int:
+        return sum(len(part) for part in self.parts)
+
+    def __str__(self) -> str:
+        text = ",".join(_text(part) for part in self.parts)
+        return f"{text}%{self.throttle}" if self.throttle else text
+
+    @property
+    def highest(self) -> int:
+        """The highest index; -1 where there is none."""
+        return max((part[-1] for part in self.parts if part), default=-1)
+
+
+def parse_array(text: str) -> ArrayExpression:
+    """Parse an array expression.
+
+    Raises:
+        BadInput: the text is no array expression, a range runs backwards, a step is 0,
+            or an index stands twice.
+    """
+    body, percent, limit = text.strip().partition("%")
+    if percent and not limit.isdecimal():
+        raise BadInput(f"The throttle %{limit} in {text!r} is not a number.", _WANTED)
+    parts = tuple(_part(part, text) for part in body.split(","))
+    if _overlap(parts):
+        raise BadInput(f"An index stands twice in {text!r}.", "Name each index once.")
+    return ArrayExpression(parts, int(limit) or None if percent else None)
+
+
+def _part(text: str, whole: str) -> range:
+    match = _PART.fullmatch(text)
+    if match is None or not text.isascii():
+        raise BadInput(f"{text!r} in {whole!r} is neither an index nor a range.", _WANTED)
+    first = int(match[1])
+    last = int(match[2]) if match[2] else first
+    step = int(match[3]) if match[3] else 1
+    if last < first:
+        raise BadInput(f"The range {text!r} runs backwards.", f"Did you mean {last}-{first}?")
+    if step == 0:
+        raise BadInput(f"The step in {text!r} is 0.", "A step is 1 or more.")
+    return range(first, last + 1, step)
+
+
+def _overlap(parts: tuple[range, ...]) -> bool:
+    seen: set[int] = set()
+    if sum(map(len, parts)) > max((part[-1] for part in parts), default=0) + 1:
+        return True
+    for part in parts if len(parts) > 1 else ():
+        if not seen.isdisjoint(part):
+            return True
+        seen.update(part)
+    return False
+
+
+def compress(indices: Iterable[int], throttle: int | None = None) -> ArrayExpression:
+    """The shortest usual expression for indices, in their order: runs of equal step joined.
+
+    ``list(compress(xs)) == list(xs)`` for every sequence of distinct indices. Two neighbours
+    alone are written as two indices unless their step is 1.
+    """
+    numbers = indices if isinstance(indices, Sequence) else list(indices)
+    parts: list[range] = []
+    at = 0
+    while at < len(numbers):
+        part = _longest_run(numbers, at)
+        parts.append(part)
+        at += len(part)
+    return ArrayExpression(tuple(parts), throttle)
+
+
+def _longest_run(numbers: Sequence[int], at: int) -> range:
+    first = numbers[at]
+    if at + 1 == len(numbers) or numbers[at + 1] <= first:
+        return range(first, first + 1)
+    step = numbers[at + 1] - first
+    end = at + 2
+    while end < len(numbers) and numbers[end] - numbers[end - 1] == step:
+        end += 1
+    if end - at == 2 and step > 1:
+        return range(first, first + 1)
+    return range(first, numbers[end - 1] + 1, step)
+
+
+def _text(part: range) -> str:
+    if len(part) == 1:
+        return str(part[0])
+    return f"{part[0]}-{part[-1]}" + (f":{part.step}" if part.step > 1 else "")
