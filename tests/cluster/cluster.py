@@ -1,0 +1,258 @@
+"""A real Slurm cluster on one machine, out of one folder."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pwd
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from . import accounting, cgroups, daemons, packages, prepare, processes
+from .errors import ClusterError
+from .layout import DEFAULT_FOLDER, Layout, node_names
+from .record import Record, load_record
+from .settings import Settings
+
+Answer = TypeVar("Answer")
+
+
+def _silent(_message: str) -> None:
+    """Say nothing."""
+
+
+class Cluster:
+    """munge, MariaDB, slurmdbd, slurmctld and slurmds that belong to one folder.
+
+    Without settings those of the last `up` in that folder count, or else the defaults.
+    """
+
+    def __init__(
+        self,
+        folder: Path | str = DEFAULT_FOLDER,
+        settings: Settings | None = None,
+        say: Callable[[str], None] = _silent,
+    ) -> None:
+        """Describe a cluster; nothing is started or written before `up`."""
+        if os.geteuid() != 0:
+            raise ClusterError("this takes root: slurmd runs other users' jobs and confines them")
+        self.folder = Path(os.path.abspath(folder))
+        self.layout = Layout(self.folder)
+        record = load_record(self.folder)
+        self.settings = settings or (record.settings if record else Settings())
+        self._say = say
+
+    @property
+    def user(self) -> str:
+        """The ordinary user that submits jobs."""
+        return prepare.ordinary_user(self.settings)
+
+    @property
+    def nodes(self) -> list[str]:
+        """The names of the nodes as Slurm knows them."""
+        return node_names(self.folder, self.settings)
+
+    @property
+    def env(self) -> dict[str, str]:
+        """What to add to the environment of the ordinary user's commands."""
+        return {
+            "SLURM_CONF": str(self.layout.slurm_conf),
+            "HOME": str(self.layout.home),
+            "USER": self.user,
+            "LOGNAME": self.user,
+        }
+
+    @property
+    def daemon_names(self) -> list[str]:
+        """The names of the daemons that there should be, in the order of their start."""
+        return [daemon.name for daemon in daemons.all_daemons(self.layout, self._record())]
+
+    def running(self) -> dict[str, int]:
+        """Find the daemons that run, with their process ids."""
+        return daemons.running(self.layout)
+
+    # Up and down.
+
+    def up(self) -> None:
+        """Start whatever does not run yet, with the configuration that the settings ask for."""
+        self.folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        with self._lock():
+            packages.install(self._say)
+            record = self._prepare()
+            for daemon in daemons.all_daemons(self.layout, record):
+                self._start(daemon, record)
+
+    def down(self, *, remove: bool = False) -> None:
+        """End every daemon and every job, wait until they are gone, and perhaps delete it all."""
+        if not self.folder.exists():
+            return
+        with self._lock():
+            self._stop(self.running())
+            for spool in self.layout.spool.glob("*"):
+                cgroups.clear(spool.name)
+            if remove:
+                shutil.rmtree(self.folder)
+                self._say(f"removed {self.folder}")
+
+    # Single daemons, for tests of outages: munged, mariadbd, slurmdbd, slurmctld, n1 …
+
+    def start(self, name: str) -> None:
+        """Start a daemon and wait until it answers."""
+        name, record = self._real_name(name), self._record()
+        for daemon in daemons.all_daemons(self.layout, record):
+            if daemon.name == name:
+                self._start(daemon, record)
+
+    def stop(self, name: str) -> None:
+        """End a daemon in good order and wait until it is gone; its jobs run on."""
+        self._stop([self._real_name(name)])
+
+    def restart(self, name: str) -> None:
+        """Stop and start a daemon."""
+        self.stop(name)
+        self.start(name)
+
+    def kill(self, name: str) -> None:
+        """Kill a daemon as a crash would: it cleans up nothing, its pid file stays behind."""
+        daemons.kill(self.layout, self._real_name(name))
+
+    # Use.
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        user: str | None = None,
+        input: str | None = None,
+        timeout: float = 60,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | str | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command as the ordinary user, or another, with nothing of the caller's environment.
+
+        Its success is for the caller to judge; `env` comes on top of the cluster's.
+        """
+        return subprocess.run(
+            argv,
+            **self._as_user(user or self.user, env or {}, cwd),
+            input=input if input is not None else "",
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+
+    def interact(self, argv: Sequence[str]) -> int:
+        """Run a command as the ordinary user on the caller's terminal; give its exit status."""
+        terminal = {"TERM": os.environ.get("TERM", "dumb")}
+        return subprocess.run(argv, **self._as_user(self.user, terminal, None)).returncode
+
+    @staticmethod
+    def wait_until(
+        predicate: Callable[[], Answer], deadline: float = 30, what: str = "a condition"
+    ) -> Answer:
+        """Poll until `predicate` answers something true and give that; else raise ClusterError."""
+        return processes.wait_until(predicate, deadline, what)
+
+    def set_limit(self, **limits: int | None) -> None:
+        """Set limits of the user's association, such as MaxSubmitJobs=5; None lifts one."""
+        accounting.set_limits(self.layout, self.settings.account, self.user, limits)
+
+    def forget_jobs(self) -> None:
+        """Cancel every job and have slurmctld lose its state: job ids begin at 1 again."""
+        for user in (self.user, "root"):
+            daemons.demand(self.layout, "scancel", f"--user={user}")
+        self.wait_until(self._is_idle, 60, "the end of all jobs")
+        self.stop("slurmctld")
+        shutil.rmtree(self.layout.state)
+        prepare.make_folders(self.layout, self.user)
+        self.start("slurmctld")
+        self.wait_for_nodes()
+
+    def wait_for_nodes(self, deadline: float = 60) -> None:
+        """Wait until every node takes jobs."""
+
+        def usable() -> bool:
+            return not any(daemons.node_complaint(self.layout, node) for node in self.nodes)
+
+        self.wait_until(usable, deadline, "all nodes to take jobs")
+
+    # Inside.
+
+    def _as_user(self, user: str, env: Mapping[str, str], cwd: Path | str | None) -> dict[str, Any]:
+        """Give the arguments that make `subprocess.run` run as a user of the cluster."""
+        account = pwd.getpwnam(user)
+        own = {**daemons.environment(self.layout), **self.env}
+        if user != self.user:
+            own |= {"HOME": account.pw_dir, "USER": user, "LOGNAME": user}
+        return {
+            "user": account.pw_uid,
+            "group": account.pw_gid,
+            "extra_groups": [],
+            "env": {**own, **env},
+            "cwd": cwd or self.layout.home,
+        }
+
+    def _record(self) -> Record:
+        record = load_record(self.folder)
+        if record is None:
+            raise ClusterError(f"there is no cluster in {self.folder}: bring it up first")
+        return record
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        """Let one caller at a time bring the cluster up or down."""
+        with (self.folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _prepare(self) -> Record:
+        """Bring the folder up to date and end the daemons to which that matters."""
+        running = self.running()
+        record = prepare.settle_record(self.layout, self.settings, bool(running))
+        prepare.check_reachable(self.folder)
+        prepare.make_folders(self.layout, self.user)
+        prepare.make_munge_key(self.layout)
+        changed = prepare.write_configuration(self.layout, record)
+        wanted = {daemon.name for daemon in daemons.all_daemons(self.layout, record)}
+        kept = {name for name in wanted if not daemons.reads(name) & changed}
+        self._stop(name for name in running if name not in kept)
+        if record.settings.accounting and accounting.create_data(self.layout):
+            self._say("made the tables of MariaDB")
+        return record
+
+    def _start(self, daemon: daemons.Daemon, record: Record) -> None:
+        if daemon.name in self.nodes and not daemons.pid_of(self.layout, daemon.name):
+            cgroups.clear_orphans(daemon.name)
+        if daemons.start(self.layout, daemon):
+            self._say(f"started {daemon.name}")
+        if daemon.name == "mariadbd":
+            accounting.create_database(self.layout, record)
+        if daemon.name == "slurmdbd":
+            accounting.create_cluster(self.layout)
+            accounting.create_associations(self.layout, record, self.user)
+
+    def _stop(self, names: Iterable[str]) -> None:
+        """End daemons, those that use others before those others."""
+        order = ["munged", "mariadbd", "slurmdbd", "slurmctld"]
+        known = {name: rank for rank, name in enumerate(reversed(order), 1)}
+        for name in sorted(names, key=lambda name: known.get(name, 0)):
+            if daemons.stop(self.layout, name):
+                self._say(f"stopped {name}")
+
+    def _real_name(self, name: str) -> str:
+        """Take n1, n2 … for the nodes of any cluster, whatever Slurm calls them."""
+        if name in self.daemon_names:
+            return name
+        number = re.fullmatch(r"n(\d+)", name)
+        if number and 1 <= int(number[1]) <= len(self.nodes):
+            return self.nodes[int(number[1]) - 1]
+        raise ClusterError(f"no daemon {name!r}; there are {', '.join(self.daemon_names)}")
+
+    def _is_idle(self) -> bool:
+        """Tell whether no job is pending, running or ending."""
+        return not daemons.demand(self.layout, "squeue", "--noheader").strip()

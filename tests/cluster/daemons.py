@@ -1,0 +1,236 @@
+"""The daemons: how each is started, how one knows that it answers, how it ends."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import processes
+from .errors import ClusterError
+from .layout import Layout, node_names
+from .record import Record
+
+# Debian keeps daemons out of an ordinary user's PATH.
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_START_DEADLINE = 60
+_STOP_PATIENCE = 30
+_LOG_LINES = 12
+_USABLE = ("idle", "mixed", "allocated", "completing")
+
+
+@dataclass(frozen=True)
+class Daemon:
+    """How to start one daemon, and how to know that it does its work."""
+
+    name: str
+    argv: tuple[str, ...]
+    complaint: Callable[[], str]
+    """What speaks against its answering now; empty when it answers."""
+    user: str = "root"
+
+
+def find_program(program: str) -> str | None:
+    """Find a program where Debian puts it, whatever the caller's PATH."""
+    return shutil.which(program, path=PATH)
+
+
+def environment(layout: Layout) -> dict[str, str]:
+    """Give the whole environment of daemons and clients: nothing of the caller's gets in."""
+    return {"PATH": PATH, "LC_ALL": "C.UTF-8", "SLURM_CONF": str(layout.slurm_conf)}
+
+
+def ask(layout: Layout, *argv: str) -> subprocess.CompletedProcess[str]:
+    """Run a client command as root; its success is for the caller to judge."""
+    return subprocess.run(
+        argv, env=environment(layout), cwd="/", timeout=60, capture_output=True, text=True
+    )
+
+
+def demand(layout: Layout, *argv: str) -> str:
+    """Run a client command as root that has to succeed, and give its output."""
+    done = ask(layout, *argv)
+    if done.returncode != 0:
+        raise ClusterError(f"{' '.join(argv)}: {(done.stderr or done.stdout).strip()}")
+    return done.stdout
+
+
+def all_daemons(layout: Layout, record: Record) -> list[Daemon]:
+    """List the cluster's daemons in the order in which they need each other."""
+    nodes = node_names(layout.folder, record.settings)
+    accounting = [_mariadbd(layout), _slurmdbd(layout, record.slurmdbd_port)]
+    return [
+        _munged(layout),
+        *(accounting if record.settings.accounting else []),
+        _slurmctld(layout),
+        *(_slurmd(layout, name, record.node_port(index)) for index, name in enumerate(nodes)),
+    ]
+
+
+def _munged(layout: Layout) -> Daemon:
+    folder, munge_socket = layout.munge, layout.munge_socket
+    argv = (
+        "munged",
+        f"--socket={munge_socket}",
+        f"--key-file={folder / 'munge.key'}",
+        f"--pid-file={layout.pid_file('munged')}",
+        f"--log-file={layout.log_file('munged')}",
+        f"--seed-file={folder / 'munged.seed'}",
+    )
+
+    test = ("munge", f"--socket={munge_socket}", "--no-input")
+    return Daemon("munged", argv, lambda: _complaint(layout, *test), user="munge")
+
+
+def _mariadbd(layout: Layout) -> Daemon:
+    # mariadbd(8) does not turn itself into a daemon.
+    argv = ("setsid", "--fork", "mariadbd", f"--defaults-file={layout.mariadb_conf}")
+    test = ("mariadb-admin", "--no-defaults", f"--socket={layout.mariadb_socket}", "ping")
+    return Daemon("mariadbd", argv, lambda: _complaint(layout, *test))
+
+
+def _slurmdbd(layout: Layout, port: int) -> Daemon:
+    # It has no option for its configuration: it looks beside the file that SLURM_CONF names. It
+    # listens once it has its database; the client that follows would take a fault in slurm.conf
+    # for one of slurmdbd's.
+    return Daemon("slurmdbd", ("slurmdbd",), lambda: _port_complaint(port))
+
+
+def _slurmctld(layout: Layout) -> Daemon:
+    # Not `scontrol ping`, which succeeds though nobody answers.
+    test = ("scontrol", "show", "config")
+    argv = ("slurmctld", "-f", str(layout.slurm_conf))
+    return Daemon("slurmctld", argv, lambda: _complaint(layout, *test))
+
+
+def _slurmd(layout: Layout, node: str, port: int) -> Daemon:
+    def complaint() -> str:
+        # Where slurmctld is down nobody can know more than that slurmd listens.
+        known = pid_of(layout, "slurmctld") is not None
+        return _port_complaint(port) or (node_complaint(layout, node) if known else "")
+
+    return Daemon(node, ("slurmd", "-f", str(layout.slurm_conf), "-N", node), complaint)
+
+
+def _complaint(layout: Layout, *argv: str) -> str:
+    """Run a client command as root; empty if it succeeds, else what it had to say."""
+    done = ask(layout, *argv)
+    return "" if done.returncode == 0 else (done.stderr or done.stdout or "no answer").strip()
+
+
+def node_complaint(layout: Layout, node: str) -> str:
+    """Tell why the controller gives no jobs to a node: it is down, or silent (`idle*`)."""
+    done = ask(layout, "sinfo", "--noheader", f"--nodes={node}", "--format=%T %E")
+    said = (done.stdout or done.stderr or "it is unknown").strip()
+    return "" if said.split()[0] in _USABLE else f"{node}: {said}"
+
+
+def _port_complaint(port: int) -> str:
+    with socket.socket() as probe:
+        reached = probe.connect_ex(("127.0.0.1", port)) == 0
+    return "" if reached else f"nobody listens on port {port}"
+
+
+def reads(name: str) -> set[str]:
+    """Name the configuration files that a daemon reads at its start."""
+    own = {
+        "munged": set[str](),
+        "mariadbd": {"mariadbd.cnf"},
+        "slurmdbd": {"slurmdbd.conf"},
+        "slurmctld": {"slurm.conf"},
+    }
+    return own.get(name, {"slurm.conf", "cgroup.conf"})
+
+
+def pid_of(layout: Layout, name: str) -> int | None:
+    """Give the process id of a daemon that runs; a pid file alone proves nothing."""
+    own_program = name in ("munged", "mariadbd", "slurmdbd", "slurmctld")
+    program = name if own_program else "slurmd"
+    marks = [f"{layout.folder}/"] + ([] if own_program else [f"\0{name}\0"])
+    pid = processes.read_pid(layout.pid_file(name))
+    return pid if pid and processes.is_daemon(pid, program, marks) else None
+
+
+def running(layout: Layout) -> dict[str, int]:
+    """Find every daemon that runs out of the folder, whatever the settings say there should be."""
+    found = {path.stem: pid_of(layout, path.stem) for path in layout.pid_files()}
+    return {name: pid for name, pid in found.items() if pid}
+
+
+def start(layout: Layout, daemon: Daemon) -> bool:
+    """Start a daemon unless it runs, wait until it answers, and tell whether it was started."""
+    begun = pid_of(layout, daemon.name) is None
+    if begun:
+        _launch(layout, daemon)
+    complaint = "no answer"
+
+    def settled() -> bool:
+        nonlocal complaint
+        complaint = daemon.complaint()
+        return not complaint or not pid_of(layout, daemon.name)
+
+    try:
+        processes.wait_until(settled, _START_DEADLINE, f"an answer of {daemon.name}")
+    except ClusterError as error:
+        raise failure(layout, daemon.name, f"{error}; the last was:\n  {complaint}") from None
+    if pid_of(layout, daemon.name) is None:
+        raise failure(layout, daemon.name, f"{daemon.name} ended right after its start")
+    return begun
+
+
+def _launch(layout: Layout, daemon: Daemon) -> None:
+    layout.pid_file(daemon.name).unlink(missing_ok=True)
+    program = find_program(daemon.argv[0]) or daemon.argv[0]
+    with layout.start_log(daemon.name).open("w") as output:
+        done = subprocess.run(
+            [program, *daemon.argv[1:]],
+            env=environment(layout),
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            user=daemon.user,
+            group=daemon.user,
+            extra_groups=[],
+            timeout=_START_DEADLINE,
+        )
+    if done.returncode != 0:
+        raise failure(layout, daemon.name, f"{daemon.name} did not start (exit {done.returncode})")
+    try:
+        what = f"the pid file of {daemon.name}"
+        processes.wait_until(lambda: pid_of(layout, daemon.name), _START_DEADLINE, what)
+    except ClusterError as error:
+        raise failure(layout, daemon.name, str(error)) from None
+
+
+def failure(layout: Layout, name: str, what: str) -> ClusterError:
+    """Say what failed, with the last that the daemon had to say, and where there is more."""
+    logs = [layout.start_log(name), layout.log_file(name)]
+    return ClusterError("\n".join([what, *(_last_lines(log) for log in logs)]))
+
+
+def _last_lines(log: Path) -> str:
+    try:
+        lines = log.read_text(errors="replace").splitlines()[-_LOG_LINES:]
+    except OSError:
+        lines = ["(there is none)"]
+    return "\n  ".join([f"{log}:", *lines])
+
+
+def stop(layout: Layout, name: str) -> bool:
+    """End a daemon by its pid file, wait until it is gone, and tell whether there was one."""
+    pid = pid_of(layout, name)
+    if pid:
+        processes.end([pid], _STOP_PATIENCE, name)
+    layout.pid_file(name).unlink(missing_ok=True)
+    return pid is not None
+
+
+def kill(layout: Layout, name: str) -> None:
+    """Kill a daemon as a crash would: it cleans up nothing, its pid file stays behind."""
+    pid = pid_of(layout, name)
+    if pid:
+        processes.kill([pid], name)

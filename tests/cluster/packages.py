@@ -1,0 +1,72 @@
+"""Debian's packages: the one thing of the machine that a cluster changes."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Callable
+
+from .daemons import find_program
+from .errors import ClusterError
+
+# What is needed, by a program that each package brings.
+_PACKAGES = {
+    "munged": "munge",
+    "mariadbd": "mariadb-server",
+    "mariadb-install-db": "mariadb-server",
+    "slurmdbd": "slurmdbd",
+    "slurmctld": "slurmctld",
+    "slurmd": "slurmd",
+    "sbatch": "slurm-client",
+    "sacctmgr": "slurm-client",
+}
+
+
+def missing() -> list[str]:
+    """Name the packages whose programs are not there."""
+    return sorted({package for program, package in _PACKAGES.items() if not find_program(program)})
+
+
+def install(say: Callable[[str], None]) -> None:
+    """Install what is missing, having named it.
+
+    The packages' scripts may try to start the machine's own daemons: systemctl(1) is told not to
+    (SYSTEMD_OFFLINE), and where one fails or starts all the same nothing is lost, because the
+    cluster has its own. So it is the programs that count, not apt-get's exit status.
+    """
+    wanted = missing()
+    if not wanted:
+        return
+    if not find_program("apt-get"):
+        raise ClusterError(f"not a Debian: install {', '.join(wanted)} by other means")
+    say(f"installing packages: {' '.join(wanted)}")
+    output = _apt_get("update")
+    output += _apt_get("install", "-y", "--no-install-recommends", *wanted)
+    if still := missing():
+        raise ClusterError(f"could not install {', '.join(still)}:\n{output[-2000:]}")
+
+
+def _apt_get(*arguments: str) -> str:
+    quiet = {"DEBIAN_FRONTEND": "noninteractive", "SYSTEMD_OFFLINE": "1"}
+    done = subprocess.run(
+        # Another apt-get may be at work: wait for it, apt.conf(5).
+        ["apt-get", "-o", "DPkg::Lock::Timeout=300", *arguments],
+        env={**os.environ, **quiet},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    return done.stdout
+
+
+def slurm_version() -> tuple[int, int]:
+    """Ask slurmctld for its release, such as (22, 5)."""
+    said = subprocess.run(
+        [find_program("slurmctld") or "slurmctld", "-V"], capture_output=True, text=True
+    ).stdout
+    found = re.search(r"(\d+)\.(\d+)", said)
+    if not found:
+        raise ClusterError(f"slurmctld -V said {said!r}")
+    return int(found[1]), int(found[2])

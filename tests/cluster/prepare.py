@@ -1,0 +1,109 @@
+"""Everything that has to lie in the folder before the first daemon starts."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import secrets
+import shutil
+import socket
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+from . import cgroups, config, packages
+from .errors import ClusterError
+from .layout import Layout
+from .record import Record, load_record, new_record, ports_are_free, save_record
+from .settings import Settings
+
+
+def ordinary_user(settings: Settings) -> str:
+    """Choose who submits: the settings' user, whoever called sudo, else nobody.
+
+    No user is created: that would change the machine's own configuration.
+    """
+    for name in (settings.user, os.environ.get("SUDO_USER", ""), "nobody"):
+        try:
+            if name and pwd.getpwnam(name).pw_uid != 0:
+                return name
+        except KeyError:
+            if name == settings.user:
+                raise ClusterError(f"there is no user {name!r} on this machine") from None
+    raise ClusterError("no ordinary user found: name one (--user)")
+
+
+def settle_record(layout: Layout, settings: Settings, anything_runs: bool) -> Record:
+    """Take the folder's record, with today's settings; choose ports anew where they are taken."""
+    record = load_record(layout.folder)
+    if record is None or not (anything_runs or ports_are_free(record.base_port)):
+        record = new_record(settings)
+    record = replace(record, settings=settings)
+    save_record(layout.folder, record)
+    return record
+
+
+def check_reachable(folder: Path) -> None:
+    """Refuse a folder that the daemons' users and the ordinary user could not get to."""
+    for path in (folder, *folder.parents):
+        if not path.stat().st_mode & stat.S_IXOTH:
+            raise ClusterError(f"{folder} is out of other users' reach: {path} is closed to them")
+
+
+def make_folders(layout: Layout, user: str) -> None:
+    """Make the folders, each for the user whose daemon writes there."""
+    for owner, folder, mode in (
+        ("root", layout.slurm_conf.parent, 0o755),
+        ("root", layout.log_file("slurmctld").parent, 0o755),
+        ("root", layout.pid_file("slurmctld").parent, 0o755),
+        ("root", layout.spool, 0o755),
+        ("root", layout.state, 0o700),
+        ("munge", layout.munge, 0o755),
+        ("mysql", layout.mariadb, 0o755),
+        (user, layout.home, 0o755),
+    ):
+        folder.mkdir(exist_ok=True)
+        folder.chmod(mode)
+        shutil.chown(folder, owner, pwd.getpwnam(owner).pw_gid)
+
+
+def make_munge_key(layout: Layout) -> None:
+    """Make munged's key, once, for munged alone: munged(8) wants 32 to 1024 random bytes."""
+    key = layout.munge / "munge.key"
+    if key.exists():
+        return
+    new = key.with_suffix(".new")
+    new.touch(mode=0o600)
+    new.write_bytes(secrets.token_bytes(128))
+    shutil.chown(new, "munge", "munge")
+    new.chmod(0o400)
+    new.replace(key)
+
+
+def write_configuration(layout: Layout, record: Record) -> set[str]:
+    """Write the configuration files and name those that are not what they were."""
+    host = socket.gethostname().split(".")[0]
+    etc = layout.slurm_conf.parent
+    cgroup = config.cgroup_conf(cgroups.version(), packages.slurm_version())
+    texts = {
+        layout.slurm_conf: (config.slurm_conf(layout, record, host), 0o644),
+        etc / "cgroup.conf": (cgroup, 0o644),
+        # slurmdbd.conf(5): readable by SlurmUser alone, there is a password in it.
+        etc / "slurmdbd.conf": (config.slurmdbd_conf(layout, record, host), 0o600),
+        layout.mariadb_conf: (config.mariadb_conf(layout, record), 0o644),
+    }
+    return {path.name for path, (text, mode) in texts.items() if _write(path, text, mode)}
+
+
+def _write(path: Path, text: str, mode: int) -> bool:
+    """Write a file, whole or not at all, and tell whether that changed it."""
+    try:
+        if path.read_text() == text:
+            return False
+    except OSError:
+        pass
+    new = path.with_name(f"{path.name}.new")
+    new.touch(mode=mode)
+    new.write_text(text)
+    new.replace(path)
+    return True
