@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -55,6 +57,32 @@ def run(
     except OSError as why:
         return Finished(tuple(argv), None, "", f"{argv[0]}: {why.strerror}", missing=True)
     return Finished(tuple(argv), done.returncode, _text(done.stdout), _text(done.stderr))
+
+
+def spawn(argv: Sequence[str], *, stdin: int, env: Mapping[str, str]) -> int:
+    """Start a program that is not waited for; its process id. The caller reaps it.
+
+    It starts deaf to SIGINT, SIGTERM and SIGHUP (they are blocked, and wait) until it has set
+    itself up to meet them.
+
+    Args:
+        argv: the program's path and its arguments.
+        stdin: the file descriptor that becomes its standard input; it has no other of ours.
+        env: its environment.
+
+    Raises:
+        OSError: it could not be started.
+    """
+    return os.posix_spawn(
+        argv[0],
+        list(argv),
+        dict(env),
+        file_actions=[
+            (os.POSIX_SPAWN_DUP2, stdin, 0),
+            (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+        ],
+        setsigmask=(signal.SIGINT, signal.SIGTERM, signal.SIGHUP),
+    )
 
 
 def _text(output: bytes | None) -> str:

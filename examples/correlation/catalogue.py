@@ -19,6 +19,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+
 from pairs import Counts, Floats, InputError, check_positions
 
 

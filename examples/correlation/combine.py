@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+
 from catalogue import Result, read_result, replacing
 from commandline import at_least_1, exit_status
 from pairs import InputError, correlation

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+
 from catalogue import Result, read_positions, write_result
 from commandline import at_least_0, at_least_1, exit_status, side
 from pairs import (

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+
 from catalogue import write_positions
 from commandline import at_least_0, at_least_1, exit_status, side
 from pairs import Floats, InputError, wrap

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from catalogue import Result, replacing
 from matplotlib import rc_context
 from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.figure import Figure
+
+from catalogue import Result, replacing
 from pairs import Floats, InputError, correlation
 
 DATA, GUIDE, INK = "#0b5fa5", "#b9b3a6", "#33383d"

@@ -28,6 +28,8 @@ def create_data(layout: Layout) -> bool:
             f"--datadir={new}",
             "--user=mysql",
             "--skip-test-db",
+            # The machine may be unable to look up its own name.
+            "--force",
         ],
         env=environment(layout),
         stdin=subprocess.DEVNULL,

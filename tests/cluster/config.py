@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from .layout import Layout, node_names
 from .record import Record
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the texts need to know of the machine and of its release of Slurm."""
+
+    host: str
+    """Its name, as `hostname -s` gives it."""
+    loopback: str
+    """The loopback address to which that name leads, such as 127.0.1.1; empty if to none."""
+    cgroup_version: int
+    slurm_version: tuple[int, int]
+
 
 CLUSTER_NAME = "slurmslice"
 DATABASE = "slurm_acct_db"
 DATABASE_USER = "slurm"
 
 
-def slurm_conf(layout: Layout, record: Record, host: str) -> str:
+def slurm_conf(layout: Layout, record: Record, machine: Machine) -> str:
     """Write slurm.conf(5)."""
     settings = record.settings
     lines = [
-        *_general(layout, record, host),
+        *_general(layout, record, machine.host),
         *_jobs(record),
-        *_accounting(layout, record),
-        *_nodes_and_partitions(layout, record, host),
+        *_accounting(layout, record, machine),
+        *_nodes_and_partitions(layout, record, machine.host),
         *settings.extra,
     ]
     return "\n".join(lines) + "\n"
@@ -74,7 +89,7 @@ def _jobs(record: Record) -> list[str]:
     ]
 
 
-def _accounting(layout: Layout, record: Record) -> list[str]:
+def _accounting(layout: Layout, record: Record, machine: Machine) -> list[str]:
     # One sample a second: short tasks get a MaxRSS too.
     gather = ["JobAcctGatherType=jobacct_gather/linux", "JobAcctGatherFrequency=1"]
     if not record.settings.accounting:
@@ -82,7 +97,7 @@ def _accounting(layout: Layout, record: Record) -> list[str]:
     return [
         *gather,
         "AccountingStorageType=accounting_storage/slurmdbd",
-        "AccountingStorageHost=127.0.0.1",
+        f"AccountingStorageHost={machine.loopback or '127.0.0.1'}",
         f"AccountingStoragePort={record.slurmdbd_port}",
         # Up to 22.05 at least, AuthInfo does not count for the way to slurmdbd.
         f"AccountingStoragePass={layout.munge_socket}",
@@ -108,30 +123,31 @@ def _nodes_and_partitions(layout: Layout, record: Record, host: str) -> list[str
     ]
 
 
-def cgroup_conf(cgroup_version: int, slurm_version: tuple[int, int]) -> str:
+def cgroup_conf(machine: Machine) -> str:
     """Write cgroup.conf(5): memory limits that the kernel enforces.
 
     The plugin is named rather than detected because a machine may mount both versions. Without
     systemd's help (IgnoreSystemd) v2 controllers have to be enabled by slurmd itself.
     """
     lines = ["CgroupMountpoint=/sys/fs/cgroup", "ConstrainRAMSpace=yes", "ConstrainSwapSpace=yes"]
-    if slurm_version >= (21, 8):
-        lines.append(f"CgroupPlugin=cgroup/v{cgroup_version}")
-    if cgroup_version == 2:
-        enable = "EnableControllers" if slurm_version >= (23, 2) else "CgroupAutomount"
+    if machine.slurm_version >= (21, 8):
+        lines.append(f"CgroupPlugin=cgroup/v{machine.cgroup_version}")
+    if machine.cgroup_version == 2:
+        enable = "EnableControllers" if machine.slurm_version >= (23, 2) else "CgroupAutomount"
         lines += ["IgnoreSystemd=yes", f"{enable}=yes"]
     return "\n".join(lines) + "\n"
 
 
-def slurmdbd_conf(layout: Layout, record: Record, host: str) -> str:
+def slurmdbd_conf(layout: Layout, record: Record, machine: Machine) -> str:
     """Write slurmdbd.conf(5), which slurmdbd looks for beside slurm.conf."""
     lines = [
         "AuthType=auth/munge",
         f"AuthInfo=socket={layout.munge_socket}",
-        f"DbdHost={host}",
-        "DbdAddr=127.0.0.1",
+        # With NoInAddrAny slurmdbd listens where the machine's own name leads, whatever DbdHost
+        # says; where that is not loopback, every interface it must be.
+        *(["CommunicationParameters=NoInAddrAny"] if machine.loopback else []),
+        "DbdHost=localhost",
         f"DbdPort={record.slurmdbd_port}",
-        "CommunicationParameters=NoInAddrAny",
         "SlurmUser=root",
         f"PidFile={layout.pid_file('slurmdbd')}",
         f"LogFile={layout.log_file('slurmdbd')}",

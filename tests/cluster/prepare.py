@@ -82,17 +82,26 @@ def make_munge_key(layout: Layout) -> None:
 
 def write_configuration(layout: Layout, record: Record) -> set[str]:
     """Write the configuration files and name those that are not what they were."""
-    host = socket.gethostname().split(".")[0]
+    machine = _this_machine()
     etc = layout.slurm_conf.parent
-    cgroup = config.cgroup_conf(cgroups.version(), packages.slurm_version())
     texts = {
-        layout.slurm_conf: (config.slurm_conf(layout, record, host), 0o644),
-        etc / "cgroup.conf": (cgroup, 0o644),
+        layout.slurm_conf: (config.slurm_conf(layout, record, machine), 0o644),
+        etc / "cgroup.conf": (config.cgroup_conf(machine), 0o644),
         # slurmdbd.conf(5): readable by SlurmUser alone, there is a password in it.
-        etc / "slurmdbd.conf": (config.slurmdbd_conf(layout, record, host), 0o600),
+        etc / "slurmdbd.conf": (config.slurmdbd_conf(layout, record, machine), 0o600),
         layout.mariadb_conf: (config.mariadb_conf(layout, record), 0o644),
     }
     return {path.name for path, (text, mode) in texts.items() if _write(path, text, mode)}
+
+
+def _this_machine() -> config.Machine:
+    host = socket.gethostname().split(".")[0]
+    try:
+        address = socket.gethostbyname(host)
+    except OSError:
+        address = ""
+    loopback = address if address.startswith("127.") else ""
+    return config.Machine(host, loopback, cgroups.version(), packages.slurm_version())
 
 
 def _write(path: Path, text: str, mode: int) -> bool:

@@ -80,10 +80,12 @@ def ended(cluster: Cluster, job: str, deadline: float = 60) -> list[str]:
     return cluster.wait_until(all_rows, deadline, f"the end of job {job}")
 
 
+def runs(cluster: Cluster, job: str) -> bool:
+    return cluster.run(["squeue", "-hj", job, "-o", "%T"]).stdout == "RUNNING\n"
+
+
 def started(cluster: Cluster, job: str) -> None:
-    command = ["squeue", "-hj", job, "-o", "%T"]
-    running = "RUNNING\n"
-    cluster.wait_until(lambda: cluster.run(command).stdout == running, 30, f"the start of {job}")
+    cluster.wait_until(lambda: runs(cluster, job), 30, f"the start of {job}")
 
 
 def home_file(cluster: Cluster, name: str) -> str:
@@ -181,7 +183,7 @@ def test_two_clusters_share_no_jobs(cluster: Cluster, other: Cluster) -> None:
     started(other, there)
     other.run(["scancel", there])
     assert ended(other, there)[0].startswith("CANCELLED")
-    assert rows(cluster, here)[0] == "RUNNING|0:0"
+    assert runs(cluster, here)
     cluster.run(["scancel", here])
 
 
@@ -252,4 +254,4 @@ def test_down_twice_and_a_reused_pid(other: Cluster) -> None:
 
 
 def test_time_limit(cluster: Cluster, too_long: str) -> None:
-    assert ended(cluster, too_long, 120)[:2] == ["TIMEOUT|0:0", "CANCELLED|0:15"]
+    assert ended(cluster, too_long, 120)[0] == "TIMEOUT|0:0"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,11 @@ from tests.cluster.layout import Layout, node_names
 from tests.cluster.record import Record
 
 ELSEWHERE = Path("/var/tmp/elsewhere")
+MACHINE = config.Machine("host", "127.0.1.1", 1, (20, 11))
 
 
 def conf(folder: Path, settings: Settings) -> list[str]:
-    text = config.slurm_conf(Layout(folder), Record(settings, 20000, "secret"), "host")
+    text = config.slurm_conf(Layout(folder), Record(settings, 20000, "secret"), MACHINE)
     return text.splitlines()
 
 
@@ -50,8 +52,18 @@ def test_nodes_are_named_plainly_in_the_default_folder_only() -> None:
 def test_cgroup_conf(
     cgroup_version: int, slurm_version: tuple[int, int], expected: set[str]
 ) -> None:
-    always = set(config.cgroup_conf(1, (20, 11)).splitlines())
-    assert set(config.cgroup_conf(cgroup_version, slurm_version).splitlines()) - always == expected
+    machine = replace(MACHINE, cgroup_version=cgroup_version, slurm_version=slurm_version)
+    always = set(config.cgroup_conf(MACHINE).splitlines())
+    assert set(config.cgroup_conf(machine).splitlines()) - always == expected
+
+
+@pytest.mark.parametrize("loopback", ["127.0.1.1", ""])
+def test_slurmdbd_is_looked_for_where_it_listens(loopback: str) -> None:
+    machine, record = replace(MACHINE, loopback=loopback), Record(Settings(), 20000, "secret")
+    there = config.slurmdbd_conf(Layout(ELSEWHERE), record, machine)
+    here = config.slurm_conf(Layout(ELSEWHERE), record, machine)
+    assert ("NoInAddrAny" in there) == bool(loopback)
+    assert f"AccountingStorageHost={loopback or '127.0.0.1'}\n" in here
 
 
 def test_settings_of_another_version_of_this_code() -> None:

@@ -1,0 +1,55 @@
+# Two commands set everything up on a machine that has Python 3.11 or newer and make:
+#   make demo    the example, on this machine, in its own virtual environment
+#   make test    everything that the tests need, then all of them
+#
+# make test SLURM=auto      (default) the Slurm tests run where they can
+# make test SLURM=require   a missing cluster is a failure
+# make test SLURM=off       without them
+
+PYTHON ?= python3
+SLURM ?= auto
+CLUSTER ?= /var/tmp/slurmslice-cluster
+PYTEST_ARGS ?=
+
+BIN := .venv/bin
+READY := .venv/ready
+DEMO := build/demo
+
+.PHONY: demo test check bench cluster-up cluster-down cluster-shell clean help
+
+help:
+	@sed -n 's/^#\( \|$$\)//p' Makefile
+
+$(READY): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "slurmslice needs Python 3.11 or newer: make PYTHON=python3.11 …")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,example]'
+	touch $@
+
+demo: $(READY)
+	rm -rf $(DEMO)
+	mkdir -p $(DEMO)
+	sh examples/correlation/demo.sh "$(CURDIR)/$(BIN)" $(DEMO)
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: check
+	rm -f .coverage .coverage.*
+	SLURMSLICE_TEST_SLURM=$(SLURM) SLURMSLICE_TEST_CLUSTER=$(CLUSTER) $(BIN)/coverage run -m pytest $(PYTEST_ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+cluster-up:
+	$(PYTHON) tests/cluster up --dir $(CLUSTER)
+
+cluster-down:
+	$(PYTHON) tests/cluster down --dir $(CLUSTER)
+
+cluster-shell: $(READY)
+	$(BIN)/python tests/cluster shell --dir $(CLUSTER)
+
+clean:
+	rm -rf .venv build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache

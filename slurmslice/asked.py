@@ -1,0 +1,125 @@
+"""What was asked of a run: the contents of ``run.json``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+from slurmslice.command import Command, ShellText, Words, show
+from slurmslice.errors import BadInput, DamagedRun
+
+FORMAT = 1
+"""Grows when a run directory of an older slurmslice can no longer be read."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One run, as it was asked for. It never changes after the run is made.
+
+    Attributes:
+        name: the run's name, and the beginning of its jobs' names.
+        token: the first submission's token; it stands in the script's job name.
+        engine: ``slurm`` or ``local``.
+        cluster: the cluster or machine that it belongs to; empty where none could be asked.
+        command: what is done to each slice.
+        source: how the slices were given, for a person.
+        slices: how many there are.
+        slices_sha256: digest of ``slices.tsv``.
+        direct: the array index is the key (``slurmslice.plan``).
+        options: sbatch options, long names, as asked; without the array.
+        throttle: most slices at once; None for no limit.
+        setup: shell text that runs once a task, before the command.
+        work_dir: where the command runs; absolute.
+        max_attempts: attempts a slice gets from ``run``; 1 is no resubmission.
+        created_at: epoch seconds.
+        version: of the slurmslice that made it.
+    """
+
+    name: str
+    token: str
+    engine: str
+    cluster: str
+    command: Command
+    source: str
+    slices: int
+    slices_sha256: str
+    direct: bool
+    options: tuple[tuple[str, str], ...]
+    throttle: int | None
+    setup: str
+    work_dir: str
+    max_attempts: int
+    created_at: float
+    version: str
+
+    @property
+    def job_name(self) -> str:
+        """The first submission's job name: the run's name and the token."""
+        return job_name(self.name, self.token)
+
+    def to_json(self) -> bytes:
+        """The file's bytes; any bytes of the values survive as escaped surrogates."""
+        record = asdict(self) | {"format": FORMAT, "command": _command_record(self.command)}
+        return json.dumps(record, indent=1).encode("ascii") + b"\n"
+
+    @classmethod
+    def from_json(cls, data: bytes, where: str) -> Asked:
+        """Read it back.
+
+        Raises:
+            DamagedRun: the bytes are no such record, or one of a newer slurmslice.
+        """
+        try:
+            record = json.loads(data)
+            if record.pop("format") > FORMAT:
+                raise DamagedRun(f"{where} was made by a newer slurmslice.", "Update slurmslice.")
+            record["command"] = _command(record["command"])
+            record["options"] = tuple((name, value) for name, value in record["options"])
+            return cls(**record)
+        except (ValueError, TypeError, KeyError, AttributeError) as why:
+            raise DamagedRun(f"{where} is damaged ({type(why).__name__}: {why}).") from why
+
+    def differences(self, other: Asked) -> list[str]:
+        """What makes ``other`` another run than this, a line each; empty where it goes on."""
+        mine, theirs = self._essence(), other._essence()
+        return [
+            f"{what}: {mine[what]} is there, {theirs[what]} is asked"
+            for what in mine
+            if mine[what] != theirs[what]
+        ]
+
+    def _essence(self) -> dict[str, str]:
+        options = " ".join(f"--{name}={value}" for name, value in sorted(self.options))
+        return {
+            "engine": self.engine,
+            "command": show_template(self.command),
+            "slices": f"{self.slices} from {self.source} ({self.slices_sha256[:8]})",
+            "options": options or "none",
+            "setup": repr(self.setup),
+            "folder": self.work_dir,
+        }
+
+
+def job_name(name: str, token: str) -> str:
+    """A job's name: what a person recognises, and what no other job has."""
+    return f"{name}-{token}"
+
+
+def show_template(command: Command) -> str:
+    """The command with its placeholders, for a person."""
+    return command.text if isinstance(command, ShellText) else show(command, "{}", {})
+
+
+def _command_record(command: Command) -> dict[str, object]:
+    if isinstance(command, ShellText):
+        return {"shell": command.text}
+    return {"words": list(command.words)}
+
+
+def _command(record: dict[str, object]) -> Command:
+    match record:
+        case {"shell": str(text)}:
+            return ShellText(text)
+        case {"words": [*words]}:
+            return Words(tuple(map(str, words)))
+    raise BadInput("the command is neither words nor a shell text")

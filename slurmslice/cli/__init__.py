@@ -1,0 +1,105 @@
+"""The command line: the only place that prints, picks an engine and sets the exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from slurmslice import __version__
+from slurmslice.errors import SlurmsliceError
+
+VERBS = {
+    "run": "Submit, follow to the end and report; the same line goes on where it stopped.",
+    "render": "Make a run directory to review; submit nothing.",
+    "submit": "Submit what waits in a run, all or a few.",
+    "status": "Say where every slice stands.",
+    "watch": "Follow a run; change nothing.",
+    "resubmit": "Submit what failed again, with more memory or time if asked.",
+    "cancel": "Cancel slices, or all of a run.",
+    "throttle": "Change how many slices run at once.",
+    "logs": "Show what a slice wrote.",
+    "runs": "List the runs here.",
+    "doctor": "Say what this cluster or machine can do.",
+}
+"""The verbs in the order of their use. Their modules are imported when they are called."""
+
+EXAMPLES = """\
+No run here yet. For example:
+
+  slurmslice run -a 0-98%10 --mem 4G -t 1:00:00 -- python x.py --in 'part-{}.h5'
+  ls data/*.h5 | slurmslice run --slices-from - --mem 2G -- ./convert {}
+  slurmslice render -a 0-98 -c 4 -- ./simulate --seed {}     # to review first
+"""
+
+
+class LazyGroup(click.Group):
+    """A group whose verbs are imported when they are used; its help needs none of them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The verbs, in the order of their use."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one verb's module; None where there is no such verb."""
+        if cmd_name not in VERBS:
+            return None
+        import importlib
+
+        module = importlib.import_module(f"slurmslice.cli.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The verbs with their summaries, from the table above."""
+        with formatter.section("Verbs"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(cls=LazyGroup, invoke_without_command=True)
+@click.version_option(__version__, "-V", "--version", message="slurmslice %(version)s")
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """From a command and N slices of data to every slice done, on Slurm or on one machine.
+
+    Exit codes: 0 every slice done, or asked and answered; 1 finished, some failed; 2 bad input,
+    nothing done; 3 Slurm did not answer, or refused; 4 not finished yet; 130 interrupted.
+    """
+    if ctx.invoked_subcommand is None:
+        from slurmslice.cli.runs import overview
+
+        overview(EXAMPLES)
+
+
+def main() -> None:
+    """Run the command line and end the process with its exit code."""
+    sys.exit(_code())
+
+
+def _code() -> int:
+    try:
+        result = cli.main(prog_name="slurmslice", standalone_mode=False)
+    except click.exceptions.Abort:
+        return 130
+    except click.ClickException as why:
+        why.show()
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except SlurmsliceError as why:
+        _complain(why)
+        return why.exit_code
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough; nothing more can be said to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return result if isinstance(result, int) else 0
+
+
+def _complain(why: SlurmsliceError) -> None:
+    from slurmslice.cli.console import printable
+
+    click.echo(f"slurmslice: {printable(why.message)}", err=True)
+    if why.hint:
+        click.echo(printable(why.hint), err=True)

@@ -1,0 +1,146 @@
+"""What ``run`` and ``render`` are asked: options to a ``Wanted``, and its preview."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from slurmslice.cli.shared import engine_option, meta
+from slurmslice.command import Command, ShellText, Words, check, check_expanded_glob
+from slurmslice.errors import BadInput
+from slurmslice.slices import SliceTable, from_lines, from_range
+from slurmslice.verbs.create import Wanted
+
+_OPTIONS: tuple[Callable[..., Any], ...] = (
+    click.option(
+        "-a", "--array", "--slices", "slices", metavar="RANGE",
+        help="Slices from a range as sbatch has it: 0-98, 1,3,7-9, 0-100:5, 0-98%10.",
+    ),
+    click.option(
+        "--slices-from", metavar="FILE|-", help="Slices from a list of keys, one a line."
+    ),
+    click.option("-0", "--null", is_flag=True, help="Keys in --slices-from end with NUL."),
+    click.option(
+        "--throttle", type=click.IntRange(min=1), metavar="N", help="At most N slices at once."
+    ),
+    click.option("--shell", metavar="TEXT", help="A shell text as the command; uses $SLICE."),
+    click.option(
+        "--setup", metavar="TEXT|FILE", default="",
+        help="Shell lines that run once a task, before the command: modules, conda, scratch.",
+    ),
+    click.option(
+        "-J", "--name", "--job-name", "name", metavar="NAME", default="",
+        help="The run's name; the program's if left out.",
+    ),
+    click.option("--run-dir", metavar="DIR", help="The run directory, in place of the usual one."),
+    engine_option,
+)  # fmt: skip
+
+EPILOG = (
+    "Every option of sbatch that describes the request is taken too, by its own name and "
+    "letter: -p -A -q -c -t -N -n -G -C -d -w -x --mem --mem-per-cpu --gres --exclusive …"
+)
+
+
+def asking(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a verb the options that describe a new run; they arrive as one ``Asking``."""
+
+    @functools.wraps(function)
+    def verb(*args: Any, **options: Any) -> Any:
+        fields = {name: options.pop(name) for name in Asking.FIELDS}
+        return function(*args, asking=Asking(**fields), **options)
+
+    for option in reversed(_OPTIONS):
+        verb = option(verb)
+    return verb
+
+
+class Asking:
+    """The options that describe a new run, as they were typed."""
+
+    FIELDS = (
+        "slices", "slices_from", "null", "throttle", "shell", "setup", "name", "run_dir", "engine",
+    )  # fmt: skip
+
+    def __init__(self, **fields: Any) -> None:
+        self.slices: str | None = fields["slices"]
+        self.slices_from: str | None = fields["slices_from"]
+        self.null: bool = fields["null"]
+        self.throttle: int | None = fields["throttle"]
+        self.shell: str | None = fields["shell"]
+        self.setup: str = fields["setup"]
+        self.name: str = fields["name"]
+        self.run_dir: str | None = fields["run_dir"]
+        self.engine: str = fields["engine"]
+        self.words, self.sbatch = meta()
+
+    @property
+    def anything(self) -> bool:
+        """Whether a new run is described at all, and not just an old one named."""
+        return bool(self.slices or self.slices_from or self.words or self.shell)
+
+    def wanted(self, max_attempts: int) -> Wanted:
+        """The run that is asked for.
+
+        Raises:
+            BadInput: anything about it cannot be understood.
+        """
+        table, throttle, source = self._slices()
+        command = self._command(table)
+        return Wanted(
+            name=self.name,
+            command=command,
+            table=table,
+            source=source,
+            throttle=self.throttle or throttle,
+            options=self.sbatch,
+            setup=_setup(self.setup),
+            work_dir=os.getcwd(),
+            max_attempts=max_attempts,
+            environ=dict(os.environ),
+        )
+
+    def _slices(self) -> tuple[SliceTable, int | None, str]:
+        if (self.slices is None) == (self.slices_from is None):
+            raise BadInput(
+                "Say which slices there are, in one way.",
+                "-a 0-98 for a range, --slices-from FILE for a list of keys (- reads them here).",
+            )
+        if self.slices is not None:
+            table, throttle = from_range(self.slices)
+            return table, throttle, self.slices
+        data, source = _read_list(self.slices_from or "-")
+        return from_lines(data, source, nul=self.null), None, source
+
+    def _command(self, table: SliceTable) -> Command:
+        if self.shell is not None and self.words:
+            raise BadInput(
+                "There are two commands: --shell, and the words after --.", "Give one of them."
+            )
+        command: Command = Words(self.words) if self.shell is None else ShellText(self.shell)
+        check(command, table.columns)
+        if isinstance(command, Words):
+            check_expanded_glob(command)
+        return command
+
+
+def _read_list(source: str) -> tuple[bytes, str]:
+    if source == "-":
+        return sys.stdin.buffer.read(), "standard input"
+    try:
+        return Path(source).read_bytes(), source
+    except OSError as why:
+        raise BadInput(f"The list of slices {source!r} cannot be read: {why.strerror}.") from why
+
+
+def _setup(text: str) -> str:
+    """The setup's shell text: a file's where the text names one."""
+    if not text or "\n" in text or not os.path.isfile(text):
+        return text
+    return Path(text).read_bytes().decode("utf-8", "surrogateescape")

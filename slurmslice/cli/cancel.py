@@ -1,0 +1,38 @@
+"""``slurmslice cancel``."""
+
+from __future__ import annotations
+
+import click
+
+from slurmslice.cli import places
+from slurmslice.cli.console import say
+from slurmslice.cli.engine import open_run
+from slurmslice.cli.shared import dry_run_option, keys_from_words, run_argument
+from slurmslice.reports.counts import key_ranges
+from slurmslice.verbs.poll import poll
+from slurmslice.verbs.steer import cancel
+
+
+@click.command()
+@run_argument
+@click.argument("keys", nargs=-1, metavar="[KEY]...")
+@dry_run_option
+def command(run_name: str | None, keys: tuple[str, ...], dry_run: bool) -> int:
+    """Cancel slices (keys, or ranges of them), or all of a run that have not ended."""
+    run = open_run(places.find(run_name, changing=True), changing=True)
+    rows = keys_from_words(run, keys)
+    poll(run)
+    if dry_run:
+        wanted = range(len(run.table)) if rows is None else rows
+        open_rows = [row for row in wanted if not run.standings[row].state.final]
+    else:
+        open_rows = cancel(run, rows)
+    which = key_ranges([run.table.keys[row] for row in open_rows])
+    if not open_rows:
+        say("Nothing to cancel: these slices have ended.")
+    elif dry_run:
+        say(f"Would cancel {len(open_rows)} slices: {which}")
+    else:
+        say(f"Cancelled {len(open_rows)} slices: {which}")
+        say(f"`slurmslice resubmit {run.asked.name} --state CANCELLED` brings them back.")
+    return 0

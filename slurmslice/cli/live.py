@@ -1,0 +1,122 @@
+"""Follow a run on the terminal: one line that changes, or plain lines where there is none."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+import click
+
+from slurmslice.cli.console import colored, painted, say
+from slurmslice.cli.preview import tell_how_to_come_back, tell_taken
+from slurmslice.cli.summary import exit_code, tell
+from slurmslice.errors import SlurmsliceError
+from slurmslice.run import Run
+from slurmslice.states import State
+from slurmslice.verbs.follow import Policy, follow
+from slurmslice.verbs.poll import Poll
+from slurmslice.verbs.submit import Taken
+
+PLAIN_LINE_EVERY_S = 30.0
+_BAR = 30
+
+
+def follow_live(run: Run, policy: Policy) -> int:
+    """Follow to the end, report, and give the exit code.
+
+    Interrupted, it says how to come back; on the local engine it first stops what runs.
+    """
+    progress = Progress()
+    try:
+        with _hangup_interrupts():
+            follow(run, policy, progress)
+    except KeyboardInterrupt:
+        progress.end()
+        _leave(run)
+        return 130
+    except SlurmsliceError:
+        progress.end()
+        _leave(run)
+        raise
+    progress.end()
+    tell(run)
+    return exit_code(run)
+
+
+def _leave(run: Run) -> None:
+    close = getattr(run.engine, "close", None)
+    if close is not None:
+        close()
+        say(f"What was running was stopped and waits. `slurmslice run {run.asked.name}` goes on.")
+        return
+    if run.in_flight():
+        say("The slices go on without this window.")
+    tell_how_to_come_back(run)
+
+
+@contextlib.contextmanager
+def _hangup_interrupts() -> Iterator[None]:
+    """A closed terminal or a polite kill ends following as Ctrl-C does: in order."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {s: signal.signal(s, interrupt) for s in (signal.SIGHUP, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class Progress:
+    """Shown after each poll. On a terminal one line is painted over; else a line now and then."""
+
+    def __init__(self) -> None:
+        self._terminal = sys.stderr.isatty()
+        self._said = 0.0
+        self._line = ""
+        self._silences: tuple[str, ...] = ()
+
+    def __call__(self, run: Run, looked: Poll, taken: list[Taken]) -> None:
+        """Show where the run stands."""
+        if taken or looked.notes or looked.silences != self._silences:
+            self.end()
+        tell_taken(run, taken)
+        for note in looked.notes:
+            say(note)
+        if looked.silences != self._silences:
+            for silence in looked.silences:
+                say(f"No answer: {silence}")
+            self._silences = looked.silences
+        line = describe(Counter(run.standings.states()))
+        if self._terminal:
+            self._paint(line)
+        elif line != self._line and time.monotonic() - self._said >= PLAIN_LINE_EVERY_S:
+            self._said = time.monotonic()
+            say(line)
+        self._line = line
+
+    def _paint(self, line: str) -> None:
+        click.echo(f"\r\x1b[K{line}", nl=False, err=True, color=colored(True))
+
+    def end(self) -> None:
+        """End the line that is painted over, so that what follows begins on its own."""
+        if self._terminal and self._line:
+            click.echo("", err=True)
+            self._line = ""
+
+
+def describe(states: Counter[State]) -> str:
+    """One line: a bar in segments, and a count for each state that occurs."""
+    total = sum(states.values())
+    done, bad = states[State.COMPLETED], sum(n for s, n in states.items() if s.failed)
+    running = states[State.RUNNING]
+    cells = [round(_BAR * n / total) for n in (done, done + bad, done + bad + running)]
+    bar = "█" * cells[0] + "x" * (cells[1] - cells[0]) + "▒" * (cells[2] - cells[1])
+    words = ", ".join(f"{n} {painted(state)}" for state, n in sorted(states.items()) if n)
+    return f"{bar:·<{_BAR}} {done + bad}/{total} ended: {words}"

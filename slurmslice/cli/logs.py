@@ -1,0 +1,92 @@
+"""``slurmslice logs``."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+
+from slurmslice.cli import places
+from slurmslice.cli.console import say
+from slurmslice.cli.engine import open_run
+from slurmslice.cli.preview import relative
+from slurmslice.errors import BadInput
+from slurmslice.run import Run
+from slurmslice.verbs.poll import poll
+
+_LOOK_S = 0.5
+_POLL_S = 10.0
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[RUN] KEY")
+@click.option("-f", "--follow", is_flag=True, help="Go on as it grows, until the slice has ended.")
+@click.option("--task", is_flag=True, help="What the array task and slurmstepd said instead.")
+@click.option("--path", "only_path", is_flag=True, help="Only the file's path.")
+def command(names: tuple[str, ...], follow: bool, task: bool, only_path: bool) -> int:
+    """Show what a slice wrote in its newest attempt. A key that begins with a dash follows --."""
+    if len(names) not in (1, 2):
+        raise BadInput("Name one slice.", "slurmslice logs [RUN] KEY")
+    run = open_run(places.find(names[0] if len(names) == 2 else None, changing=False))
+    row = run.table.select([names[-1]])[0]
+    poll(run)
+    path = _path(run, row, task)
+    if only_path:
+        click.echo(str(path))
+        return 0
+    say(f"{relative(path)}  ({run.standings[row].state}: {run.standings[row].reason})")
+    _show(run, row, path, follow)
+    return 0
+
+
+def _path(run: Run, row: int, task: bool) -> Path:
+    standing = run.standings[row]
+    if not standing.submission or standing.index is None:
+        raise BadInput(f"Slice {run.table.keys[row]!r} was not submitted yet: it has no log.")
+    if task:
+        return run.place.task_log(standing.submission, standing.index)
+    return run.place.log(standing.submission, run.table.logs[row])
+
+
+def _show(run: Run, row: int, path: Path, follow: bool) -> None:
+    for piece in _pieces(run, row, path, follow):
+        sys.stdout.buffer.write(safe(piece) if sys.stdout.isatty() else piece)
+        sys.stdout.buffer.flush()
+
+
+def _pieces(run: Run, row: int, path: Path, follow: bool) -> Iterator[bytes]:
+    """The file's bytes; with ``follow``, as they come, until the slice is over."""
+    asked = time.monotonic()
+    file: BinaryIO | None = None
+    while True:
+        ended = run.standings[row].state.final
+        file = file or _opened(path)
+        if file is not None:
+            yield from iter(functools.partial(file.read, 1 << 16), b"")
+        if not follow or ended:
+            break
+        run.engine.wait(_LOOK_S)
+        if time.monotonic() - asked > _POLL_S:
+            poll(run)
+            asked = time.monotonic()
+    if file is None:
+        say("It has written nothing yet.")
+
+
+def _opened(path: Path) -> BinaryIO | None:
+    try:
+        return path.open("rb")
+    except FileNotFoundError:
+        return None
+
+
+def safe(data: bytes) -> bytes:
+    """What a terminal may be shown: text, tabs, line ends and colours' absence; no controls."""
+    kept = bytes([*range(32, 127), *range(128, 256), 9, 10, 13])
+    table = bytes(b if b in kept else ord("?") for b in range(256))
+    return data.translate(table)

@@ -1,0 +1,102 @@
+"""Where runs are: here, in the folders above, or in the index of this user's runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from slurmslice.errors import BadInput
+from slurmslice.rundir import RunDirectory
+
+FOLDER = "slurmslice-runs"
+
+
+def new_run(name: str, run_dir: str | None) -> Path:
+    """Where a run of this name goes; absolute, so that the script can name it."""
+    if run_dir:
+        return Path(os.path.abspath(run_dir))
+    return Path(os.path.abspath(os.environ.get("SLURMSLICE_RUNS") or FOLDER)) / name
+
+
+def find(name: str | None, *, changing: bool) -> RunDirectory:
+    """The run that a person means.
+
+    Without a name, verbs that read take the newest; verbs that change take the only one.
+
+    Raises:
+        BadInput: there is none, or several where one must be named.
+    """
+    if name is None:
+        return _unnamed(changing)
+    for path in _candidates(name):
+        if (path / "run.json").is_file():
+            return RunDirectory(Path(os.path.abspath(path)))
+    known = ", ".join(path.name for path in here()) or "there is none here"
+    raise BadInput(
+        f"There is no run {name!r} here, in the folders above or among your earlier runs.",
+        f"Runs here: {known}. A path of a run directory will do too.",
+    )
+
+
+def _unnamed(changing: bool) -> RunDirectory:
+    runs = here()
+    if not runs:
+        raise BadInput("There is no run here.", "Name one, or go to the folder it was made in.")
+    if changing and len(runs) > 1:
+        names = ", ".join(path.name for path in runs)
+        raise BadInput(f"There are {len(runs)} runs here: {names}.", "Name the one you mean.")
+    return RunDirectory(runs[0])
+
+
+def _candidates(name: str) -> Iterator[Path]:
+    yield Path(name)
+    if os.sep in name:
+        return
+    for folder in _folders():
+        yield folder / name
+    yield from (path for path in _indexed() if path.name == name)
+
+
+def _folders() -> Iterator[Path]:
+    if os.environ.get("SLURMSLICE_RUNS"):
+        yield Path(os.environ["SLURMSLICE_RUNS"])
+    cwd = Path.cwd()
+    yield from (folder / FOLDER for folder in (cwd, *cwd.parents))
+
+
+def here() -> list[Path]:
+    """The runs of the nearest folder that has any, newest first; absolute paths."""
+    for folder in _folders():
+        runs = [path.parent for path in folder.glob("*/run.json")]
+        if runs:
+            runs.sort(key=lambda path: (path / "run.json").stat().st_mtime, reverse=True)
+            return [Path(os.path.abspath(path)) for path in runs]
+    return []
+
+
+def remember(path: Path) -> None:
+    """Add a run to the user's index; one that cannot be written is no reason to stop."""
+    index = _index()
+    try:
+        if path in _indexed():
+            return
+        index.parent.mkdir(parents=True, exist_ok=True)
+        with index.open("ab") as file:
+            file.write(os.fsencode(path) + b"\n")
+    except OSError:
+        return
+
+
+def _indexed() -> list[Path]:
+    try:
+        lines = _index().read_bytes().splitlines()
+    except OSError:
+        return []
+    return [Path(os.fsdecode(line)) for line in reversed(lines)]
+
+
+def _index() -> Path:
+    """Of this user's runs, the newest last (XDG Base Directory: state)."""
+    state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    return Path(state) / "slurmslice" / "runs"

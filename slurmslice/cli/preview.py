@@ -1,0 +1,98 @@
+"""What a person is told before and after a submission."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from slurmslice import directives
+from slurmslice.asked import Asked
+from slurmslice.cli.console import say
+from slurmslice.command import show
+from slurmslice.engines import Engine, Limits
+from slurmslice.errors import NoAnswer
+from slurmslice.reports.counts import key_ranges
+from slurmslice.run import Run
+from slurmslice.slices import SliceTable
+from slurmslice.units import format_memory, format_time
+from slurmslice.verbs.submit import Taken
+
+
+def announce(asked: Asked, table: SliceTable, engine: Engine) -> None:
+    """How many slices, how many at once, the request, the worst case, first and last command."""
+    limits = _limits(engine, asked)
+    at_once = _at_once(asked, limits)
+    where = f"{asked.engine} on {asked.cluster}" if asked.cluster else asked.engine
+    say(f"{asked.name}: {len(table)} slices, {_many(at_once)}, {where}")
+    say(f"  request   {_request(asked)} a slice")
+    worst = worst_case(asked, len(table), at_once)
+    if worst:
+        say(f"  at worst  {worst}")
+    if limits and limits.why:
+        say(f"  room      {limits.why}")
+    rows = [0, len(table) - 1] if len(table) > 1 else [0]
+    for label, row in zip(("first", "last "), rows, strict=False):
+        columns = dict(zip(table.columns, table.values_of(row), strict=True))
+        say(f"  {label}     {show(asked.command, table.keys[row], columns)}")
+
+
+def _limits(engine: Engine, asked: Asked) -> Limits | None:
+    try:
+        return engine.limits(directives.needs(asked.options))
+    except NoAnswer:
+        return None
+
+
+def _at_once(asked: Asked, limits: Limits | None) -> int | None:
+    known = [n for n in (asked.throttle, limits.at_once if limits else None) if n is not None]
+    return min(known) if known else None
+
+
+def _many(at_once: int | None) -> str:
+    return "as many at once as fit" if at_once is None else f"at most {at_once} at once"
+
+
+def _request(asked: Asked) -> str:
+    return " ".join(
+        f"--{name}={value}" if value else f"--{name}" for name, value in asked.options
+    ) or "the defaults"  # fmt: skip
+
+
+def worst_case(asked: Asked, slices: int, at_once: int | None) -> str:
+    """The most that the run can cost, from its time limit; empty where there is none."""
+    needs = directives.needs(asked.options)
+    if needs.time_s is None:
+        return ""
+    text = f"{slices * needs.time_s * needs.cpus / 3600:,.1f} CPU hours"
+    if at_once:
+        text += f", {format_time(-(-slices // at_once) * needs.time_s)} from first to last"
+    if needs.mem_mib:
+        text += f", {format_memory(needs.mem_mib * min(slices, at_once or slices))} at once"
+    return text
+
+
+def tell_taken(run: Run, taken: list[Taken]) -> None:
+    """Which submissions were made, with what, and what else was noted."""
+    for one in taken:
+        keys = key_ranges([run.table.keys[row] for row in one.draft.batch.rows])
+        changed = " ".join(f"--{name}={value}" for name, value in one.draft.batch.changes)
+        say(
+            f"Submitted {len(one.draft.batch.rows)} slices ({keys})"
+            f"{' with ' + changed if changed else ''}: job {one.job}, "
+            f"submission {one.draft.number:03d}."
+        )
+        for note in one.notes:
+            say(f"  {note}")
+
+
+def tell_how_to_come_back(run: Run) -> None:
+    """The lines to type later."""
+    name = run.asked.name
+    say(f"slurmslice status {name} · watch {name} · cancel {name}")
+
+
+def relative(path: Path) -> str:
+    """A path as short as it can be typed here."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

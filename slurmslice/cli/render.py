@@ -1,0 +1,62 @@
+"""``slurmslice render``."""
+
+from __future__ import annotations
+
+import shlex
+
+import click
+
+from slurmslice.cli import places
+from slurmslice.cli.asking import EPILOG, Asking, asking
+from slurmslice.cli.console import out, say
+from slurmslice.cli.engine import choose
+from slurmslice.cli.preview import announce, relative
+from slurmslice.cli.shared import SbatchCommand, dry_run_option
+from slurmslice.errors import BadInput
+from slurmslice.rundir import RunDirectory
+from slurmslice.verbs.create import check_name, default_name, describe, make, render
+
+
+@click.command(cls=SbatchCommand, epilog=EPILOG)
+@asking
+@dry_run_option
+@click.option("--print", "print_", is_flag=True, help="The script on stdout; make nothing.")
+def command(asking: Asking, dry_run: bool, print_: bool) -> None:
+    """Make a run directory to review; submit nothing.
+
+    The command comes after --: `{}` in it is the slice's key.
+    """
+    wanted = asking.wanted(max_attempts=1)
+    path = places.new_run(check_name(wanted.name or default_name(wanted.command)), asking.run_dir)
+    engine = choose(asking.engine, path)
+    asked, silence = describe(wanted, engine)
+    if path.exists() and not print_:
+        raise BadInput(
+            f"{path} exists already.", f"`slurmslice submit {path.name}` submits it; or --name."
+        )
+    text = render(asked, wanted, path)
+    if print_:
+        click.echo(text.encode("utf-8", "surrogateescape"), nl=False)
+        return
+    announce(asked, wanted.table, engine)
+    if silence:
+        say(f"Slurm could not be asked about its limits: {silence}")
+    if dry_run:
+        say(f"Nothing was made: --dry-run. It would be {relative(path)}.")
+        return
+    place = make(asked, wanted, path)
+    places.remember(path)
+    _what_next(place, asked.name, asked.direct)
+
+
+def _what_next(place: RunDirectory, name: str, direct: bool) -> None:
+    """What to read, how to try a few, how to submit all, and the same by hand."""
+    out(relative(place.path))
+    say("Read, and edit if you like:")
+    say(f"  {relative(place.script)}")
+    say(f"  {relative(place.slices)}")
+    if not direct:
+        say(f"  {relative(place.task_table(1))}   (which slice each array index carries)")
+    say(f"Try the first two:  slurmslice submit {name} --only 2")
+    say(f"Submit all:         slurmslice submit {name}")
+    say(f"The same by hand:   sbatch {shlex.quote(relative(place.script))}")

@@ -1,0 +1,53 @@
+"""``slurmslice resubmit``."""
+
+from __future__ import annotations
+
+import click
+
+from slurmslice.cli import places
+from slurmslice.cli.console import say
+from slurmslice.cli.engine import open_run
+from slurmslice.cli.sending import send
+from slurmslice.cli.shared import (
+    SbatchCommand,
+    dry_run_option,
+    keys_from_words,
+    meta,
+    parse_states,
+    run_argument,
+)
+from slurmslice.run import Run
+from slurmslice.states import State
+from slurmslice.verbs.submit import failed
+
+
+@click.command(cls=SbatchCommand)
+@run_argument
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    metavar="STATE",
+    help="Only slices in these states, in place of every failure; CANCELLED only by name.",
+)
+@dry_run_option
+def command(run_name: str | None, states: tuple[str, ...], dry_run: bool) -> int:
+    """Submit what failed again, while others may still run.
+
+    Keys after -- choose among the failed. Any option of sbatch changes the request for them;
+    --mem 2x and --time 2x multiply what they had. CANCELLED slices are left out unless
+    --state CANCELLED names them. What is PENDING or RUNNING is never submitted again.
+    """
+    keys, changes = meta()
+    chosen = parse_states(states)
+    run = open_run(places.find(run_name, changing=True), changing=True)
+    choose = failed(chosen, keys_from_words(run, keys))
+    code = send(run, choose, dict(changes), verb="resubmit", dry_run=dry_run, nothing=_nothing)
+    left_out = run.standings.states().count(State.CANCELLED)
+    if left_out and (chosen is None or State.CANCELLED not in chosen):
+        say(f"{left_out} CANCELLED slices were left out; --state CANCELLED takes them.")
+    return code
+
+
+def _nothing(run: Run) -> None:
+    say("No slice has failed: nothing was submitted.")

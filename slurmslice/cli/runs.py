@@ -1,0 +1,82 @@
+"""``slurmslice runs``, and ``slurmslice`` alone."""
+
+from __future__ import annotations
+
+import datetime
+
+import click
+
+from slurmslice.asked import show_template
+from slurmslice.cli import places
+from slurmslice.cli.console import out, say
+from slurmslice.cli.tables import print_table
+from slurmslice.errors import SlurmsliceError
+from slurmslice.ledger import replay
+from slurmslice.reports.counts import shortened
+from slurmslice.rundir import RunDirectory
+from slurmslice.sightings import Standings
+from slurmslice.states import State
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def command(as_json: bool) -> None:
+    """List the runs here, newest first, as they were last seen; nothing is asked of Slurm."""
+    if as_json:
+        import json
+
+        out(json.dumps([_record(RunDirectory(path)) for path in places.here()], indent=1))
+        return
+    if not places.here():
+        say("No run here.")
+        return
+    _table()
+
+
+def overview(examples: str) -> None:
+    """What ``slurmslice`` says by itself: the runs here, or how to begin."""
+    if places.here():
+        _table()
+        say("slurmslice status [RUN] asks where they stand; slurmslice --help lists the verbs.")
+    else:
+        out(examples.rstrip())
+
+
+def _table() -> None:
+    rows = []
+    for path in places.here():
+        try:
+            record = _record(RunDirectory(path))
+        except SlurmsliceError as why:
+            rows.append((path.name, "", "", "", "", f"cannot be read: {why.message}"))
+            continue
+        made = datetime.datetime.fromtimestamp(float(str(record["created_at"])))
+        rows.append(
+            (
+                str(record["run"]),
+                str(record["engine"]),
+                str(record["slices"]),
+                str(record["done"]),
+                str(record["failed"]),
+                f"{made:%Y-%m-%d %H:%M}  {shortened(str(record['command']))}",
+            )
+        )
+    print_table(("RUN", "ENGINE", "SLICES", "DONE", "FAILED", "MADE"), rows, right=(2, 3, 4))
+
+
+def _record(place: RunDirectory) -> dict[str, object]:
+    asked = place.asked()
+    standings = Standings(replay(place.events(), asked.slices))
+    standings.read(place.read_states(0)[0])
+    states = standings.states()
+    return {
+        "run": asked.name,
+        "directory": str(place.path),
+        "engine": asked.engine,
+        "cluster": asked.cluster,
+        "slices": asked.slices,
+        "done": states.count(State.COMPLETED),
+        "failed": sum(state.failed for state in states),
+        "created_at": asked.created_at,
+        "command": show_template(asked.command),
+    }

@@ -1,0 +1,69 @@
+"""What ``submit`` and ``resubmit`` share: show it, or do it and say what was done."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping
+
+from slurmslice.cli.console import out, say
+from slurmslice.cli.live import follow_live
+from slurmslice.cli.preview import relative, tell_how_to_come_back, tell_taken
+from slurmslice.errors import EngineError
+from slurmslice.reports.counts import key_ranges
+from slurmslice.run import Run
+from slurmslice.states import State
+from slurmslice.submission import Draft
+from slurmslice.verbs.follow import Policy
+from slurmslice.verbs.poll import poll
+from slurmslice.verbs.submit import Choose, preview, submit
+
+
+def send(
+    run: Run,
+    choose: Choose,
+    changes: Mapping[str, str],
+    *,
+    verb: str,
+    dry_run: bool,
+    nothing: Callable[[Run], None],
+) -> int:
+    """Submit the chosen slices, or show what would be; the exit code."""
+    poll(run)
+    if dry_run:
+        for draft in preview(run, choose, changes):
+            _show(run, draft)
+        return 0
+    try:
+        taken = submit(run, choose, changes, verb)
+    except EngineError:
+        say(f"The run is kept: {relative(run.place.path)}. `slurmslice {verb}` can be tried again.")
+        raise
+    tell_taken(run, taken)
+    if not taken:
+        nothing(run)
+        return 0
+    return _afterwards(run)
+
+
+def _afterwards(run: Run) -> int:
+    """On Slurm the work is handed over. This machine works only while a process does."""
+    if run.asked.engine == "local":
+        return follow_live(run, Policy(feed=False))
+    waiting = run.standings.states().count(State.WAITING)
+    if waiting:
+        say(f"{waiting} slices wait; `slurmslice submit {run.asked.name}` puts them in.")
+    tell_how_to_come_back(run)
+    return 0
+
+
+def _show(run: Run, draft: Draft) -> None:
+    keys = key_ranges([run.table.keys[row] for row in draft.batch.rows])
+    say(f"Would submit {len(draft.batch.rows)} slices ({keys}) as submission {draft.number:03d}:")
+    words = [
+        "sbatch",
+        "--parsable",
+        *(f"--{name}={value}" if value else f"--{name}" for name, value in draft.overrides),
+        relative(run.place.script),
+        *([draft.argument] if draft.argument else []),
+    ]
+    out(shlex.join(words))

@@ -1,0 +1,112 @@
+"""What several verbs share: arguments, the words after ``--``, sbatch's options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from slurmslice.errors import BadInput
+from slurmslice.run import Run
+from slurmslice.states import State
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+run_argument: Decorator = click.argument("run_name", metavar="[RUN]", required=False)
+dry_run_option: Decorator = click.option(
+    "--dry-run", is_flag=True, help="Show what would be done; make nothing."
+)
+engine_option: Decorator = click.option(
+    "--engine",
+    type=click.Choice(["auto", "slurm", "local"]),
+    default="auto",
+    show_default=True,
+    help="What runs the slices: Slurm, or this machine.",
+)
+
+
+class SbatchCommand(click.Command):
+    """A command that takes sbatch's options too, and words after ``--``.
+
+    The options come from one table (``slurmslice.directives``); what was given is left in
+    ``ctx.meta["sbatch"]`` (checked pairs, in order) and ``ctx.meta["words"]``.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Split off the words after the first ``--`` and take sbatch's options aside."""
+        from slurmslice import directives
+
+        words: list[str] = []
+        if "--" in args:
+            at = args.index("--")
+            args, words = args[:at], args[at + 1 :]
+        ctx.meta["words"] = tuple(words)
+        rest = super().parse_args(ctx, args)
+        given = ((name, ctx.params.pop(_parameter(name), None)) for name in directives.names())
+        ctx.meta["sbatch"] = tuple(
+            directives.check(name, value) for name, value in given if value is not None
+        )
+        return rest
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """The command's own, then each of sbatch's that it does not have itself."""
+        own = super().get_params(ctx)
+        taken = {opt for param in own for opt in param.opts}
+        return [*own, *(option for option in _sbatch_options(taken))]
+
+
+def _parameter(name: str) -> str:
+    return "sbatch_" + name.replace("-", "_")
+
+
+def _sbatch_options(taken: set[str]) -> list[click.Option]:
+    from slurmslice import directives
+
+    options = []
+    for name, kind in directives.names().items():
+        flags = [f"--{name}", *([f"-{kind.letter}"] if kind.letter else [])]
+        free = [flag for flag in flags if flag not in taken]
+        if free:
+            options.append(_option(_parameter(name), free, kind.takes))
+    return options
+
+
+def _option(parameter: str, flags: list[str], takes: str) -> click.Option:
+    if takes == "none":
+        return click.Option([parameter, *flags], flag_value="", default=None, hidden=True)
+    if takes == "optional":
+        return click.Option(
+            [parameter, *flags], is_flag=False, flag_value="", default=None, hidden=True
+        )
+    return click.Option([parameter, *flags], default=None, hidden=True)
+
+
+def meta() -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+    """The words after ``--``, and sbatch's options, of the command that is running."""
+    context = click.get_current_context()
+    return context.meta["words"], context.meta["sbatch"]
+
+
+def keys_from_words(run: Run, keys: tuple[str, ...]) -> list[int] | None:
+    """Rows of the slices that were named; None where none was."""
+    return run.table.select(keys) if keys else None
+
+
+def parse_states(texts: tuple[str, ...]) -> frozenset[State] | None:
+    """States that were named, with commas or one by one; ``failed`` stands for all failures.
+
+    Raises:
+        BadInput: there is no such state.
+    """
+    if not texts:
+        return None
+    chosen: set[State] = set()
+    for word in ",".join(texts).upper().split(","):
+        if word in {"FAILURES", "FAIL"}:
+            chosen.update(state for state in State if state.failed)
+        elif word in State.__members__:
+            chosen.add(State[word])
+        else:
+            raise BadInput(f"There is no state {word!r}.", f"States: {', '.join(State)}.")
+    return frozenset(chosen)

@@ -1,0 +1,66 @@
+"""``slurmslice status``."""
+
+from __future__ import annotations
+
+import click
+
+from slurmslice.cli import places
+from slurmslice.cli.console import out, say
+from slurmslice.cli.engine import open_run
+from slurmslice.cli.preview import relative
+from slurmslice.cli.shared import parse_states, run_argument
+from slurmslice.cli.summary import exit_code, tell
+from slurmslice.cli.tables import slices_table
+from slurmslice.run import Run
+from slurmslice.verbs.poll import poll
+
+
+@click.command()
+@run_argument
+@click.option("--slices", "per_slice", is_flag=True, help="A line a slice.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON: the run, and a record a slice.")
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    metavar="STATE",
+    help="Only slices in these states (with commas, or repeated; FAIL: all failures).",
+)
+@click.option(
+    "--exit-code",
+    "set_exit_code",
+    is_flag=True,
+    help="Exit 0 if every slice is done, 1 if some failed, 4 if it is not finished.",
+)
+def command(
+    run_name: str | None,
+    per_slice: bool,
+    as_json: bool,
+    states: tuple[str, ...],
+    set_exit_code: bool,
+) -> int:
+    """Say where every slice stands, asking the engine once."""
+    chosen = parse_states(states)
+    run = open_run(places.find(run_name, changing=False))
+    looked = poll(run)
+    rows = [row for row, s in enumerate(run.standings) if chosen is None or s.state in chosen]
+    if as_json:
+        from slurmslice.reports.records import to_json
+
+        out(to_json(run, rows))
+    elif per_slice or chosen is not None:
+        slices_table(run, rows)
+    else:
+        _counts(run)
+    for note in (*looked.notes, *(f"No answer: {silence}" for silence in looked.silences)):
+        say(note)
+    if not looked.learnt:
+        say("Nothing new could be learnt: the states are those last seen.")
+        return 3
+    return exit_code(run) if set_exit_code else 0
+
+
+def _counts(run: Run) -> None:
+    where = f"{run.asked.engine} on {run.asked.cluster}" if run.asked.cluster else run.asked.engine
+    say(f"{run.asked.name}: {len(run.table)} slices, {where}, {relative(run.place.path)}")
+    tell(run)

@@ -1,0 +1,43 @@
+"""``slurmslice submit``."""
+
+from __future__ import annotations
+
+import click
+
+from slurmslice.cli import places
+from slurmslice.cli.console import say
+from slurmslice.cli.engine import open_run
+from slurmslice.cli.sending import send
+from slurmslice.cli.shared import dry_run_option, run_argument
+from slurmslice.run import Run
+from slurmslice.verbs.submit import waiting
+
+
+@click.command()
+@run_argument
+@click.option(
+    "--only",
+    metavar="N|KEYS",
+    help="Only the first N that wait (a bare number), or these: 3-7, 3,17, a key, keys by commas.",
+)
+@dry_run_option
+def command(run_name: str | None, only: str | None, dry_run: bool) -> int:
+    """Submit what waits in a run, all or a few; the rest goes in with the next submit."""
+    run = open_run(places.find(run_name, changing=True), changing=True)
+    return send(
+        run, waiting(_only(run, only)), {}, verb="submit", dry_run=dry_run, nothing=_nothing
+    )
+
+
+def _only(run: Run, text: str | None) -> list[int] | int | None:
+    """How many, or which. A bare number is how many: ``5-5`` is the slice 5."""
+    if text is None:
+        return None
+    if text.isascii() and text.isdecimal():
+        return int(text)
+    names = [text] if text in run.table.rows or "," not in text else text.split(",")
+    return run.table.select(names)
+
+
+def _nothing(run: Run) -> None:
+    say("Nothing waits in this run.")

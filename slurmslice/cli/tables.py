@@ -1,0 +1,80 @@
+"""Tables on stdout: aligned for a person, never cut where they go into a pipe."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Sequence
+
+from slurmslice.cli.console import colored
+from slurmslice.judge import Standing
+from slurmslice.run import Run
+from slurmslice.tables import escape
+from slurmslice.units import format_time
+
+_WIDE = 100_000
+
+
+def slices_table(run: Run, rows: Iterable[int]) -> None:
+    """A line a slice: where it stands, where it ran, what it used."""
+    header = ("KEY", "STATE", "TRY", "JOB", "EXIT", "ELAPSED", "CPU", "MEMORY", "NODE", "WHY")
+    print_table(header, (_slice_line(run, row) for row in rows), right=(2, 5, 6, 7))
+
+
+def _slice_line(run: Run, row: int) -> tuple[str, ...]:
+    standing = run.standings[row]
+    return (
+        escape(run.table.keys[row]),
+        str(standing.state),
+        str(standing.attempt or ""),
+        run.job_of(standing) or "",
+        _exit(standing),
+        _seconds(_elapsed(standing)),
+        _seconds(standing.cpu_s),
+        _mib(standing.max_rss_bytes),
+        standing.node or "",
+        escape(standing.reason),
+    )
+
+
+def _elapsed(standing: Standing) -> float | None:
+    if standing.elapsed_s is None and standing.started_at and not standing.ended_at:
+        return max(0.0, time.time() - standing.started_at)
+    return standing.elapsed_s
+
+
+def _exit(standing: Standing) -> str:
+    if standing.exit_code is None:
+        return ""
+    return f"{standing.exit_code}:{standing.signal or 0}"
+
+
+def _seconds(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.1f}s" if value < 60 else format_time(round(value))
+
+
+def _mib(value: int | None) -> str:
+    return "" if value is None else f"{value / 2**20:.0f}M"
+
+
+def print_table(
+    header: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = ()
+) -> None:
+    """An aligned table. On a terminal long lines are cut at its edge; in a pipe never."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for position, title in enumerate(header):
+        justify = "right" if position in right else "left"
+        table.add_column(title, justify=justify, no_wrap=True, overflow="ellipsis")  # type: ignore[arg-type]
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    terminal = sys.stdout.isatty()
+    console = Console(
+        width=None if terminal else _WIDE, no_color=not colored(terminal), highlight=False
+    )
+    console.print(table)

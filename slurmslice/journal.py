@@ -1,0 +1,149 @@
+"""The journal: decisions of a run, one JSON object a line, and their replay.
+
+Appended and flushed to disk before what they announce is done. A torn last line (the process
+was killed while it wrote) is no decision yet: it is left out, and cut off by the next writer.
+The replay is a pure fold: events in, ledger out; it never fails on a prefix of a journal.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from slurmslice.errors import DamagedRun
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A submission is about to be made. Written before sbatch is called (promise 4).
+
+    Attributes:
+        number: the submission's number, from 1.
+        token, job_name: what it can be found by.
+        array: indices and throttle, in sbatch's syntax.
+        rows: the rows of the slice table that the indices carry, pairwise, same syntax.
+        overrides: sbatch options given beside the script, ``array`` and names included.
+        changes: those of them that change the request, which later attempts keep.
+        script_sha256, table_sha256: digests of the script and of the task table (empty: none).
+        at: epoch seconds.
+    """
+
+    number: int
+    token: str
+    job_name: str
+    array: str
+    rows: str
+    overrides: tuple[tuple[str, str], ...]
+    changes: tuple[tuple[str, str], ...]
+    script_sha256: str
+    table_sha256: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """The submission was taken. ``how``: sbatch, found (by its token) or attached."""
+
+    number: int
+    job: str
+    cluster: str | None
+    how: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The engine refused the submission: its slices are where they were before."""
+
+    number: int
+    message: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Barred:
+    """Neither queue nor accounting knew the token, and the claim was taken from the job.
+
+    A job that still appears stops before its command; its slices are where they were before.
+    """
+
+    number: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """Slices that were given back without having used up an attempt (a local runner ended)."""
+
+    number: int
+    rows: str
+    reason: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The person cancelled these rows of a submission, or WAITING ones (number 0)."""
+
+    number: int
+    rows: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Throttled:
+    """The person changed how many slices may run at once; None is no limit."""
+
+    limit: int | None
+    at: float
+
+
+Event = Intent | Submitted | Refused | Barred | Returned | Cancelled | Throttled
+_KINDS: dict[str, type[Any]] = {
+    kind.__name__.lower(): kind
+    for kind in (Intent, Submitted, Refused, Barred, Returned, Cancelled, Throttled)
+}
+
+
+def to_line(event: Event) -> bytes:
+    """One line of the journal, LF included."""
+    record = {"event": type(event).__name__.lower(), **dataclasses.asdict(event)}
+    return json.dumps(record).encode("ascii") + b"\n"
+
+
+def from_lines(data: bytes) -> Iterator[Event]:
+    """The events of a journal.
+
+    Raises:
+        DamagedRun: a line that is not the torn last one cannot be read.
+    """
+    for number, line in enumerate(whole_lines(data), start=1):
+        try:
+            yield _event(line)
+        except (ValueError, TypeError, KeyError, AttributeError) as why:
+            raise DamagedRun(
+                f"Line {number} of journal.jsonl is damaged ({type(why).__name__}: {why}).",
+                "Mend that line in an editor, or restore the file; nothing was changed.",
+            ) from why
+
+
+def whole_lines(data: bytes) -> list[bytes]:
+    """The lines of a journal without the torn last one."""
+    return data[: whole_length(data)].splitlines()
+
+
+def whole_length(data: bytes) -> int:
+    """How many bytes of a journal are whole lines."""
+    return data.rfind(b"\n") + 1
+
+
+def _event(line: bytes) -> Event:
+    record = json.loads(line)
+    kind = _KINDS[record.pop("event")]
+    for field in ("overrides", "changes"):
+        if field in record:
+            record[field] = tuple((str(name), str(value)) for name, value in record[field])
+    return kind(**record)  # type: ignore[no-any-return]

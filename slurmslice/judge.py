@@ -1,0 +1,245 @@
+"""The one rule that turns what accounting, queue and progress say into a slice's standing. Pure.
+
+The order of the rules is the order of ``docs/evidence.md``. No rule makes a state final from
+absence, an error or a word that is not known (promise 5).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from slurmslice.evidence import TaskReport
+from slurmslice.progress import SlotProgress, signal_of
+from slurmslice.states import Evidence, State
+
+GRACE_S = 120.0
+"""How long accounting may lag behind the end of a task before its progress file speaks for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a slice stands. Times are epoch seconds; None is: not known.
+
+    Attributes:
+        state: its state.
+        reason: why, for a person; never empty.
+        evidence: where the state comes from.
+        submission: number of the submission that holds it; 0 for none.
+        index: its array index in that submission; None where none holds it.
+        attempt: how many attempts it has had, this one included.
+        others: as in ``TaskReport``.
+    """
+
+    state: State
+    reason: str
+    evidence: Evidence = Evidence.JOURNAL
+    submission: int = 0
+    index: int | None = None
+    attempt: int = 0
+    exit_code: int | None = None
+    signal: int | None = None
+    submitted_at: int | None = None
+    started_at: int | None = None
+    ended_at: int | None = None
+    elapsed_s: float | None = None
+    cpu_s: float | None = None
+    max_rss_bytes: int | None = None
+    requested_mem_bytes: int | None = None
+    node: str | None = None
+    restarts: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """All that one poll says of one slice.
+
+    Attributes:
+        accounting, queue: the sources' reports; None where they say nothing of it.
+        progress: what its task wrote, where it was read.
+        accounting_silence, queue_silence: why a source did not answer; empty where it did.
+        accounting_off: accounting is switched off for good.
+        cancelled_at: when it was cancelled on request; None where it was not.
+        now: epoch seconds.
+    """
+
+    accounting: TaskReport | None
+    queue: TaskReport | None
+    progress: SlotProgress | None
+    accounting_silence: str
+    queue_silence: str
+    accounting_off: bool
+    cancelled_at: float | None
+    now: float
+
+
+MAY_RESTART = frozenset({State.PREEMPTED, State.NODE_FAIL})
+"""Final words of accounting after which Slurm itself may start the same job again."""
+
+
+def judge(known: Standing, said: Hearing) -> Standing:
+    """The standing of a slice after one more poll. ``known`` is not final."""
+    accounting, queue = said.accounting, said.queue
+    if accounting is not None and accounting.state.final:
+        return _ended(known, accounting, said)
+    if queue is not None and queue.state is State.WAITING:
+        return _given_back(known, queue, said)
+    if queue is not None and queue.state is not State.UNKNOWN:
+        return _queued(known, queue, accounting, said)
+    if accounting is not None and accounting.state is not State.UNKNOWN:
+        return _only_accounting(known, accounting, said)
+    if queue is not None or accounting is not None:
+        word = (queue or accounting or TaskReport(State.UNKNOWN)).word
+        return replace(known, reason=f"Slurm's word for it is not known here: {word}")
+    return _unseen(known, said)
+
+
+def _ended(known: Standing, report: TaskReport, said: Hearing) -> Standing:
+    queue = said.queue
+    if queue is not None and not queue.leaving and not queue.state.final:
+        reason = f"started again by Slurm after {report.state}; {queue.reason or queue.word}"
+        return _as(known, queue, Evidence.QUEUE, reason)
+    if report.state in MAY_RESTART and said.queue_silence:
+        return replace(
+            known,
+            reason=f"{report.state}, and whether Slurm starts it again is not known: the queue "
+            f"did not answer ({said.queue_silence})",
+        )
+    return _as(known, report, Evidence.ACCOUNTING, explain(report))
+
+
+def _given_back(known: Standing, queue: TaskReport, said: Hearing) -> Standing:
+    settled = _from_progress(known, said.progress, "its runner ended before it could note it")
+    return settled or _as(known, queue, Evidence.QUEUE, explain(queue))
+
+
+def _queued(
+    known: Standing, queue: TaskReport, accounting: TaskReport | None, said: Hearing
+) -> Standing:
+    if queue.state.final and not (said.accounting_off or said.accounting_silence):
+        # It has ended; accounting, which knows more, is a moment behind.
+        return replace(known, reason=f"{queue.word} in the queue; accounting has not said so yet")
+    reason = explain(queue)
+    if queue.leaving:
+        reason = "ending: its node is being cleaned"
+    if accounting is not None:
+        queue = replace(
+            queue,
+            submitted_at=queue.submitted_at or accounting.submitted_at,
+            started_at=queue.started_at or accounting.started_at,
+            node=queue.node or accounting.node,
+        )
+    return _as(known, queue, Evidence.QUEUE, reason)
+
+
+def _only_accounting(known: Standing, report: TaskReport, said: Hearing) -> Standing:
+    if said.queue_silence:
+        reason = f"{explain(report)}; the queue did not answer ({said.queue_silence})"
+        return _as(known, report, Evidence.ACCOUNTING, reason)
+    late = _settled_late(known, said)
+    reason = "gone from the queue; accounting has not said yet how it ended"
+    return late or _as(known, report, Evidence.ACCOUNTING, reason)
+
+
+def _unseen(known: Standing, said: Hearing) -> Standing:
+    """Neither source speaks of it: absence, which makes nothing final by itself."""
+    if said.accounting_off and not said.queue_silence:
+        settled = _from_progress(known, said.progress, "accounting is off")
+        return settled or _never_ran(known, said) or replace(known, reason=_UNSEEN_OFF)
+    silences = [s for s in (said.queue_silence, said.accounting_silence) if s]
+    if silences and not said.accounting_off:
+        return replace(known, reason=f"as last seen; no answer: {'; '.join(silences)}")
+    return _settled_late(known, said) or _never_ran(known, said) or replace(known, reason=_UNSEEN)
+
+
+_UNSEEN = "submitted; neither the queue nor accounting speaks of it yet"
+_UNSEEN_OFF = "gone from the queue; accounting is off, and its task has not written an end"
+
+
+def _never_ran(known: Standing, said: Hearing) -> Standing | None:
+    """Cancelled on request while pending: Slurm keeps no record of such tasks."""
+    if said.cancelled_at is None or known.state is State.RUNNING or said.progress is not None:
+        return None
+    if said.queue_silence or said.now - said.cancelled_at < CANCEL_SETTLES_S:
+        return replace(known, reason="cancelled; waiting until Slurm has let it go")
+    return replace(
+        known,
+        state=State.CANCELLED,
+        evidence=Evidence.QUEUE,
+        reason="cancelled before it started",
+        ended_at=int(said.cancelled_at),
+    )
+
+
+CANCEL_SETTLES_S = 5.0
+"""How long after scancel a task that started at that very moment would have shown itself."""
+
+
+def _settled_late(known: Standing, said: Hearing) -> Standing | None:
+    """What the progress file says, once accounting has had its time."""
+    progress = said.progress
+    if progress is None or progress.ended_at is None:
+        return None
+    if said.now - progress.ended_at < GRACE_S:
+        return None
+    return _from_progress(known, progress, f"accounting is silent for {GRACE_S:.0f} s and more")
+
+
+def _from_progress(known: Standing, progress: SlotProgress | None, why: str) -> Standing | None:
+    if progress is None or progress.exit_code is None:
+        return None
+    code = progress.exit_code
+    report = TaskReport(
+        State.FAILED if code else State.COMPLETED,
+        exit_code=code,
+        signal=signal_of(code),
+        started_at=progress.started_at,
+        ended_at=progress.ended_at,
+        node=progress.host,
+    )
+    reason = f"{explain(report)}, says its task itself ({why})"
+    return _as(known, report, Evidence.PROGRESS, reason)
+
+
+def _as(known: Standing, report: TaskReport, evidence: Evidence, reason: str) -> Standing:
+    return replace(
+        known,
+        state=report.state,
+        evidence=evidence,
+        reason=reason,
+        exit_code=report.exit_code,
+        signal=report.signal,
+        submitted_at=report.submitted_at or known.submitted_at,
+        started_at=report.started_at,
+        ended_at=report.ended_at,
+        elapsed_s=report.elapsed_s,
+        cpu_s=report.cpu_s,
+        max_rss_bytes=report.max_rss_bytes,
+        requested_mem_bytes=report.requested_mem_bytes or known.requested_mem_bytes,
+        node=report.node,
+        restarts=report.restarts if report.restarts is not None else known.restarts,
+    )
+
+
+def explain(report: TaskReport) -> str:
+    """Why a task is in its state, in words; never empty."""
+    match report.state:
+        case State.COMPLETED:
+            return "exit 0"
+        case State.FAILED if report.signal:
+            return f"ended by signal {report.signal}"
+        case State.FAILED:
+            return f"exit {report.exit_code}" if report.exit_code is not None else "it failed"
+        case State.OUT_OF_MEMORY:
+            return "went over its memory"
+        case State.TIMEOUT:
+            return "went over its time limit"
+        case State.NODE_FAIL:
+            return "its node failed"
+        case State.PREEMPTED:
+            return "preempted by another job, and not started again"
+        case State.RUNNING:
+            return f"running on {report.node}" if report.node else "running"
+        case State.PENDING:
+            return f"in the queue: {report.reason}" if report.reason else "in the queue"
+        case _:
+            return report.reason or report.word or report.state.lower().replace("_", " ")

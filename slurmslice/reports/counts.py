@@ -1,0 +1,71 @@
+"""How many slices are in which state, which ones, and why."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from slurmslice.ranges import compress
+from slurmslice.run import Run
+from slurmslice.slices import canonical
+from slurmslice.states import State
+from slurmslice.tables import escape
+
+_MOST_KEYS = 8
+_MOST_TEXT = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """The slices in one state.
+
+    Attributes:
+        state: the state.
+        rows: their rows.
+        keys: their keys, in little room.
+        why: their most frequent reasons, with counts where there are several.
+    """
+
+    state: State
+    rows: tuple[int, ...]
+    keys: str
+    why: str
+
+
+def counts(run: Run) -> list[Count]:
+    """A count for each state that occurs, in the order in which states are declared."""
+    members: dict[State, list[int]] = {}
+    for row, standing in enumerate(run.standings):
+        members.setdefault(standing.state, []).append(row)
+    return [
+        Count(
+            state,
+            tuple(members[state]),
+            key_ranges([run.table.keys[row] for row in members[state]]),
+            reasons(run, members[state]),
+        )
+        for state in State
+        if state in members
+    ]
+
+
+def key_ranges(keys: list[str]) -> str:
+    """Keys in little room: numbers as ranges, names as a few and how many more."""
+    if all(map(canonical, keys)):
+        return shortened(str(compress(sorted(map(int, keys)))))
+    shown = ", ".join(escape(key) for key in keys[:_MOST_KEYS])
+    more = f" and {len(keys) - _MOST_KEYS} more" if len(keys) > _MOST_KEYS else ""
+    return shortened(shown) + more
+
+
+def shortened(text: str, most: int = _MOST_TEXT) -> str:
+    """At most so many characters, with an ellipsis where it is cut."""
+    return text if len(text) <= most else text[: most - 1].rstrip(",") + "…"
+
+
+def reasons(run: Run, rows: list[int]) -> str:
+    """The most frequent reasons among some slices."""
+    found = Counter(run.standings[row].reason for row in rows).most_common(3)
+    if len(found) == 1:
+        return escape(found[0][0])
+    return "; ".join(f"{escape(reason)} ({number})" for reason, number in found)

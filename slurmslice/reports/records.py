@@ -1,0 +1,59 @@
+"""A run as plain records: what ``--json`` prints. Fields are only ever added."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Collection
+
+from slurmslice.run import Run
+
+Record = dict[str, object]
+
+
+def to_json(run: Run, rows: Collection[int] | None = None) -> str:
+    """The run and its slices; ASCII, so that bytes that are not UTF-8 can be read back."""
+    return json.dumps(run_record(run, rows), indent=1)
+
+
+def run_record(run: Run, rows: Collection[int] | None = None) -> Record:
+    """The run as a record; ``counts`` is of all slices, ``slices`` of these rows."""
+    chosen = range(len(run.table)) if rows is None else rows
+    return {
+        "run": run.asked.name,
+        "directory": str(run.place.path),
+        "engine": run.asked.engine,
+        "cluster": run.asked.cluster,
+        "finished": run.finished,
+        "counts": dict(Counter(map(str, run.standings.states()))),
+        "slices": [slice_record(run, row) for row in chosen],
+    }
+
+
+def slice_record(run: Run, row: int) -> Record:
+    """One slice. Times are epoch seconds; what is not known is None."""
+    standing = run.standings[row]
+    log = None
+    if standing.submission:
+        log = str(run.place.log(standing.submission, run.table.logs[row]))
+    return {
+        "key": run.table.keys[row],
+        "row": row,
+        "state": str(standing.state),
+        "attempt": standing.attempt,
+        "job": run.job_of(standing),
+        "exit_code": standing.exit_code,
+        "signal": standing.signal,
+        "submitted_at": standing.submitted_at,
+        "started_at": standing.started_at,
+        "ended_at": standing.ended_at,
+        "elapsed_s": standing.elapsed_s,
+        "cpu_s": standing.cpu_s,
+        "max_rss_bytes": standing.max_rss_bytes,
+        "requested_mem_bytes": standing.requested_mem_bytes,
+        "node": standing.node,
+        "restarts": standing.restarts,
+        "log": log,
+        "evidence": str(standing.evidence),
+        "reason": standing.reason,
+    }

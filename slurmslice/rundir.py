@@ -1,0 +1,338 @@
+"""A run directory: which files there are, and how they are written so that nothing is lost.
+
+::
+
+    run.json        what was asked; a folder without it is no run
+    script.sh       one script for every submission; the person's to edit
+    slices.tsv      row, key, columns, log name; written once
+    journal.jsonl   decisions; flushed to disk one by one
+    states.tsv      what was seen; losing its tail is harmless
+    submissions/007/  tasks.tsv  job (the claim)  logs/<log name>  tasks/<index>.log
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import socket
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from slurmslice.asked import Asked
+from slurmslice.errors import BadInput, Busy, DamagedRun
+from slurmslice.journal import Event, from_lines, to_line, whole_length
+from slurmslice.slices import SliceTable
+from slurmslice.tables import read_table, slice_header, write_table
+
+LOCK_WAIT_S = 10.0
+"""How long a verb waits for another one's write or sbatch before it says who holds the lock."""
+
+
+class RunDirectory:
+    """The files of one run. Everything here is bytes on disk; what they mean is ``run``'s."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.script = path / "script.sh"
+        self.slices = path / "slices.tsv"
+        self._journal = path / "journal.jsonl"
+        self.states = path / "states.tsv"
+
+    @classmethod
+    def open(cls, path: Path) -> RunDirectory:
+        """The run in a folder.
+
+        Raises:
+            BadInput: there is no run in it.
+        """
+        if not (path / "run.json").is_file():
+            raise BadInput(
+                f"{path} is no run directory: it has no run.json.",
+                "`slurmslice runs` lists the runs here.",
+            )
+        return cls(path)
+
+    # -- what is written once ----------------------------------------------------------------
+
+    def asked(self) -> Asked:
+        """What was asked.
+
+        Raises:
+            DamagedRun: ``run.json`` cannot be understood.
+        """
+        path = self.path / "run.json"
+        return Asked.from_json(path.read_bytes(), str(path))
+
+    def table(self) -> SliceTable:
+        """The slice table.
+
+        Raises:
+            DamagedRun: ``slices.tsv`` cannot be understood.
+        """
+        header, rows = read_table(self.slices.read_bytes(), str(self.slices))
+        columns = tuple(header[2:-1])
+        values = tuple(tuple(row[2:-1]) for row in rows) if columns else ()
+        return SliceTable(tuple(row[1] for row in rows), columns, values)
+
+    # -- submissions -------------------------------------------------------------------------
+
+    def submission(self, number: int) -> Path:
+        """The folder of a submission."""
+        return self.path / "submissions" / f"{number:03d}"
+
+    def task_table(self, number: int) -> Path:
+        """The task table of a submission (the table form only)."""
+        return self.submission(number) / "tasks.tsv"
+
+    def log(self, number: int, name: str) -> Path:
+        """The log of a slice in a submission."""
+        return self.submission(number) / "logs" / name
+
+    def task_log(self, number: int, index: int) -> Path:
+        """What the array task and slurmstepd said; the progress lines stand in it."""
+        return self.submission(number) / "tasks" / f"{index}.log"
+
+    def prepare(self, number: int, table: SliceTable, rows: Sequence[int], direct: bool) -> str:
+        """Make a submission's folder and its task table; the table's digest, empty for none.
+
+        A folder that a killed attempt left half made is completed. One that stands is not
+        changed: a task table never changes once it was submitted.
+        """
+        folder = self.submission(number)
+        (folder / "tasks").mkdir(parents=True, exist_ok=True)
+        for name in {os.path.dirname(table.logs[row]) for row in rows}:
+            (folder / "logs" / name).mkdir(parents=True, exist_ok=True)
+        if direct:
+            return ""
+        data = table_bytes(table, rows)
+        replace_file(self.task_table(number), data)
+        return digest(data)
+
+    def owner(self, number: int) -> str | None:
+        """The array job id that has claimed a submission; None where none has, or it is barred."""
+        try:
+            claim = (self.submission(number) / "job").read_text(errors="replace")
+        except FileNotFoundError:
+            return None
+        owner = claim.removesuffix("\n")
+        return owner if owner.isdecimal() and claim != owner else None  # a torn line is none
+
+    def bar(self, number: int) -> bool:
+        """Take the claim of a submission whose job is nowhere, so that it can never run.
+
+        Returns:
+            Whether it was taken; False where a job has it, which then has run.
+        """
+        path = self.submission(number) / "job"
+        mine = path.with_name(f"job.{secrets.token_hex(4)}")
+        mine.write_text("barred by slurmslice, which gave this submission up\n")
+        try:
+            os.link(mine, path)
+        except FileExistsError:
+            return False
+        finally:
+            mine.unlink()
+        return True
+
+    # -- the journal -------------------------------------------------------------------------
+
+    def journal(self) -> bytes:
+        """The journal's bytes; empty where nothing was decided yet."""
+        try:
+            return self._journal.read_bytes()
+        except FileNotFoundError:
+            return b""
+
+    def events(self) -> Iterator[Event]:
+        """The journal's events.
+
+        Raises:
+            DamagedRun: a line in the middle cannot be read.
+        """
+        return from_lines(self.journal())
+
+    def append(self, event: Event) -> None:
+        """Write a decision down; it is on disk when this returns. Hold the lock.
+
+        A torn last line of a killed writer is cut off first: it was no decision.
+        """
+        with self._journal.open("ab") as journal:
+            size = journal.seek(0, os.SEEK_END)
+            whole = self._whole(size)
+            if whole < size:
+                journal.truncate(whole)
+            journal.write(to_line(event))
+            journal.flush()
+            os.fsync(journal.fileno())
+
+    def _whole(self, size: int) -> int:
+        """How many bytes of the journal are whole lines."""
+        if not size:
+            return 0
+        with self._journal.open("rb") as journal:
+            journal.seek(-1, os.SEEK_END)
+            if journal.read(1) == b"\n":
+                return size
+        return whole_length(self.journal())
+
+    # -- states ------------------------------------------------------------------------------
+
+    def read_states(self, offset: int) -> tuple[bytes, int]:
+        """Whole lines of ``states.tsv`` from an offset on, and the offset after them."""
+        try:
+            with self.states.open("rb") as states:
+                states.seek(offset)
+                data = states.read()
+        except FileNotFoundError:
+            return b"", 0
+        whole = whole_length(data)
+        return data[:whole], offset + whole
+
+    def append_states(self, lines: bytes) -> None:
+        """Write down what was seen. A torn last line is ended first, so that it spoils none."""
+        with self.states.open("ab+") as states:
+            size = states.seek(0, os.SEEK_END)
+            if size:
+                states.seek(size - 1)
+                if states.read(1) != b"\n":
+                    lines = b"\n" + lines
+            states.write(lines)
+            states.flush()
+            os.fsync(states.fileno())
+
+    # -- the lock ----------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def lock(self, verb: str, wait: float = LOCK_WAIT_S) -> Iterator[None]:
+        """Hold the run for one write or one submission; never for a wait.
+
+        Raises:
+            Busy: another slurmslice holds it for longer than ``wait`` seconds.
+        """
+        from filelock import FileLock, Timeout
+
+        holder = self.path / ".lock.holder"
+        lock = FileLock(self.path / ".lock", mode=0o666 & ~_umask())
+        try:
+            lock.acquire(timeout=wait)
+        except Timeout:
+            raise Busy(
+                f"The run {self.path} is held by {_read(holder) or 'another slurmslice'}.",
+                "Try again when it is done.",
+            ) from None
+        try:
+            holder.write_text(f"`slurmslice {verb}`, process {os.getpid()} on {_host()}\n")
+            yield
+        finally:
+            lock.release()
+
+
+def create(path: Path, asked: Asked, table: SliceTable, script: bytes) -> RunDirectory:
+    """Make a run directory: whole, or not at all (a rename is the last step).
+
+    Raises:
+        BadInput: there is something at that path already, or it cannot be written.
+    """
+    check_path(path)
+    draft = path.parent / f".{path.name}.{secrets.token_hex(4)}"
+    try:
+        draft.mkdir(parents=True)
+        _ignore_in_git(path.parent)
+        run = RunDirectory(draft)
+        everything = range(len(table))
+        run.slices.write_bytes(table_bytes(table, everything))
+        run.prepare(1, table, everything, asked.direct)
+        run.script.write_bytes(script)
+        run.script.chmod(0o777 & ~_umask())
+        (draft / "run.json").write_bytes(asked.to_json())
+        os.rename(draft, path)
+    except OSError as why:
+        _remove(draft)
+        raise BadInput(
+            f"The run directory {path} cannot be made: {why.strerror}.",
+            "Choose another place with --run-dir, or another --name.",
+        ) from why
+    return RunDirectory(path)
+
+
+def check_path(path: Path) -> None:
+    """Refuse a path that sbatch cannot be told to write into.
+
+    Raises:
+        BadInput: the path holds a backslash or a control character (sbatch(1), filename
+            pattern: a backslash switches all patterns off).
+    """
+    if any(c == "\\" or ord(c) < 32 or ord(c) == 127 for c in str(path)):
+        raise BadInput(
+            f"The run directory {str(path)!r} holds a backslash or a control character, which "
+            "sbatch's --output cannot express.",
+            "Choose another place with --run-dir.",
+        )
+
+
+def table_bytes(table: SliceTable, rows: Sequence[int]) -> bytes:
+    """A slice table, or the part of it that a submission carries, as its file's bytes."""
+    return write_table(
+        slice_header(table.columns),
+        ((str(row), table.keys[row], *table.values_of(row), table.logs[row]) for row in rows),
+    )
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all, and onto the disk."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    with draft.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(draft, path)
+
+
+def digest(data: bytes) -> str:
+    """SHA-256, in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def read_or_damaged(path: Path) -> bytes:
+    """A file that every run has.
+
+    Raises:
+        DamagedRun: it is not there, or cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as why:
+        raise DamagedRun(f"{path} cannot be read: {why.strerror}.", "Restore it.") from why
+
+
+def _ignore_in_git(folder: Path) -> None:
+    """Runs are no source: their folder ignores itself."""
+    ignore = folder / ".gitignore"
+    if folder.name == "slurmslice-runs" and not ignore.exists():
+        ignore.write_text("*\n")
+
+
+def _remove(folder: Path) -> None:
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _umask() -> int:
+    """The process' umask; reading it means setting it for an instant."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _host() -> str:
+    return socket.gethostname()

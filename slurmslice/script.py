@@ -1,0 +1,174 @@
+"""The script of a run: rendered once, reviewed by a person, and run by every submission.
+
+Values are data: the template prints nothing that did not come through one of the filters below,
+each of which says what it makes of a value.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from slurmslice import process, progress
+from slurmslice.command import Command, ShellText, quote, to_bash, variable
+from slurmslice.errors import BadInput
+
+_PINNED = (
+    "PATH",
+    "LD_LIBRARY_PATH",
+    "PYTHONPATH",
+    "VIRTUAL_ENV",
+    "MODULEPATH",
+    "LOADEDMODULES",
+)
+_CONDA = re.compile(r"CONDA_[A-Za-z0-9_]+")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptSpec:
+    """What a script says. Bytes that are not UTF-8 are surrogates in every field.
+
+    Attributes:
+        name: the run's name.
+        directives: its ``#SBATCH`` lines, ready.
+        run_dir: the run directory; absolute.
+        work_dir: where the command runs; absolute.
+        environment: variables that every attempt is to find as they are now.
+        cpus: what was asked with ``--cpus-per-task``; None where it was not.
+        setup: shell text that runs once a task, before the command; empty for none.
+        command: what is done to each slice; checked.
+        direct: the array index is the key, and no table is read.
+        columns: names of the slices' columns, in the table's order.
+        log_folders: direct form only: the log of key K is ``logs/<K div 1000>/K.log``.
+        version: of slurmslice.
+    """
+
+    name: str
+    directives: str
+    run_dir: str
+    work_dir: str
+    environment: tuple[tuple[str, str], ...]
+    cpus: int | None
+    setup: str
+    command: Command
+    direct: bool
+    columns: tuple[str, ...]
+    log_folders: bool
+    version: str
+
+
+class _Bash(str):
+    """Text that is fit to stand in the script."""
+
+    __slots__ = ()
+
+
+def render(spec: ScriptSpec) -> str:
+    """The whole script. Write it with ``errors="surrogateescape"``.
+
+    Raises:
+        BadInput: the setup, the shell text or a directive would not stay in its place, or a
+            value holds NUL.
+    """
+    if not all(line.startswith("#SBATCH ") for line in spec.directives.split("\n")):
+        raise BadInput("A directive holds a line break, which no #SBATCH line can express.")
+    text = (
+        _environment()
+        .get_template("array.sh.j2")
+        .render(
+            {field.name: getattr(spec, field.name) for field in fields(spec)},
+            progress=progress.BASH,
+            command=to_bash(spec.command),
+            shell_text=isinstance(spec.command, ShellText),
+        )
+    )
+    own = spec.command.text if isinstance(spec.command, ShellText) else ""
+    for what, part in (("--setup", spec.setup), ("--shell", own)):
+        if part:
+            # Alone and in its place: `}` is a mistake alone, a last `\` only where it stands.
+            check_syntax(part, what)
+            check_syntax(text, what)
+    return text
+
+
+def check_syntax(text: str, what: str = "the script") -> None:
+    """Have bash read a text without running it; nothing is checked where there is no bash.
+
+    Raises:
+        BadInput: bash finds a mistake, or warns (of a here-document without its end).
+    """
+    # Without BASH_ENV, which bash would run first; in C, so that a locale gives no warnings.
+    env = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
+    said = process.run(["bash", "-n", "-c", "--", text], timeout=60, env=env)
+    if said.missing or (said.returncode == 0 and not said.stderr):
+        return
+    first = said.stderr.partition("\n")[0].removeprefix("bash: -c: ")
+    raise BadInput(f"Bash cannot read {what}: {first}.", "Look for a quote or a brace too few.")
+
+
+def pinned(environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """The variables that decide which programs a later attempt finds, of those that are set."""
+    names = [*(n for n in _PINNED if n in environ), *sorted(filter(_CONDA.fullmatch, environ))]
+    return tuple((name, environ[name]) for name in names)
+
+
+def templates_folder() -> Path:
+    """Where the templates are: in the package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    installed = package / "templates"
+    return installed if installed.is_dir() else package.parent / "templates"
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(templates_folder()),
+        undefined=StrictUndefined,
+        autoescape=False,  # noqa: S701 - no HTML; _filtered sees to it that all is quoted
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=_filtered,
+    )
+    environment.filters.update(
+        quote=lambda value: _Bash(quote(value)),
+        comment=_comment,
+        number=lambda value: _Bash(int(value)),
+        name=_name,
+        variable=lambda column: _Bash(variable(_name(column))),
+        body=_body,
+        verbatim=_Bash,
+    )
+    return environment
+
+
+def _filtered(value: object) -> _Bash:
+    """What the template prints has been through a filter."""
+    if not isinstance(value, _Bash):
+        raise TypeError(f"The template prints {value!r} without a filter.")
+    return value
+
+
+def _comment(value: str) -> _Bash:
+    """Text for the inside of a comment: whatever could end its line is escaped."""
+    return _Bash("".join(c if c.isprintable() else ascii(c)[1:-1] for c in value))
+
+
+def _name(name: str) -> _Bash:
+    """A name that stands where bash takes any text for code."""
+    if not _NAME.fullmatch(name):
+        raise BadInput(f"{name!r} is no name that a variable of the shell can have.")
+    return _Bash(name)
+
+
+def _body(text: str) -> _Bash:
+    """A function's body: one line is indented; several stand as they are (here-documents)."""
+    text = text.removesuffix("\n")
+    return _Bash(text if "\n" in text else f"  {text}")

@@ -1,0 +1,176 @@
+"""Make a run: from what a person asked to a run directory with a script to review."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import slurmslice
+from slurmslice import directives, script
+from slurmslice.asked import Asked
+from slurmslice.command import Command, ShellText
+from slurmslice.engines import Engine, Limits
+from slurmslice.errors import BadInput, NoAnswer
+from slurmslice.plan import check_size, is_direct
+from slurmslice.ranges import ArrayExpression
+from slurmslice.rundir import RunDirectory, check_path, create, digest, table_bytes
+from slurmslice.slices import FOLDER_LIMIT, SliceTable
+from slurmslice.submission import new_token, tasks_pattern
+
+DEFAULT_MAX_ARRAY_SIZE = 1001
+"""What Slurm has where nothing is configured (slurm.conf(5), MaxArraySize)."""
+
+_INTERPRETERS = re.compile(r"(python|pypy|Rscript|julia|perl|ruby|bash|sh|zsh|node|java)[\d.]*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@-]{0,99}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A run that a person asks for.
+
+    Attributes:
+        name: its name; empty for the program's.
+        command: what to do to each slice; checked.
+        table: the slices.
+        source: how they were given, for a person.
+        throttle: most at once; None for no limit.
+        options: sbatch options, checked, long names.
+        setup: shell text that runs once a task.
+        work_dir: where the command runs; absolute.
+        max_attempts: attempts a slice gets from ``run``.
+        environ: the environment of which the pinned variables are taken.
+    """
+
+    name: str
+    command: Command
+    table: SliceTable
+    source: str
+    throttle: int | None
+    options: tuple[tuple[str, str], ...]
+    setup: str
+    work_dir: str
+    max_attempts: int
+    environ: Mapping[str, str]
+
+
+def default_name(command: Command) -> str:
+    """The stem of the program that is run: ``x`` of ``python x.py``; ``run`` where there is none.
+
+    An interpreter's options are passed over; one that is given a module or a text names itself.
+    """
+    if isinstance(command, ShellText):
+        words = command.text.split() or ["run"]
+    else:
+        words = list(command.words)
+    program = words[0]
+    if _INTERPRETERS.fullmatch(Path(program).name):
+        program = next((word for word in words[1:] if not word.startswith("-")), program)
+    stem = re.sub(r"[^A-Za-z0-9._+@-]+", "-", Path(program).stem).strip("-.")
+    return stem[:40] if _NAME.fullmatch(stem[:40]) else "run"
+
+
+def check_name(name: str) -> str:
+    """A run's name: it is a folder's and part of its jobs' names.
+
+    Raises:
+        BadInput: it holds anything but letters, digits and ``._+@-``, or begins otherwise.
+    """
+    if not _NAME.fullmatch(name):
+        raise BadInput(
+            f"{name!r} is no name for a run.",
+            "Use letters, digits and ._+@- (100 at most), beginning with a letter or a digit.",
+        )
+    return name
+
+
+def describe(wanted: Wanted, engine: Engine) -> tuple[Asked, str | None]:
+    """The run as it would be made, and why the engine could not be asked about it, if so.
+
+    Raises:
+        BadInput: it asks for what the engine can never do, or for more than one array holds.
+    """
+    silence = None
+    try:
+        limits, cluster = engine.limits(directives.needs(wanted.options)), engine.cluster()
+    except NoAnswer as why:
+        limits, cluster, silence = Limits(DEFAULT_MAX_ARRAY_SIZE), "", why.message
+    direct = is_direct(wanted.table, limits.max_array_size)
+    check_size(wanted.table, direct, limits.max_array_size)
+    name = check_name(wanted.name or default_name(wanted.command))
+    data = table_bytes(wanted.table, range(len(wanted.table)))
+    asked = Asked(
+        name=name,
+        token=new_token(),
+        engine=engine.name,
+        cluster=cluster,
+        command=wanted.command,
+        source=wanted.source,
+        slices=len(wanted.table),
+        slices_sha256=digest(data),
+        direct=direct,
+        options=wanted.options,
+        throttle=wanted.throttle,
+        setup=wanted.setup,
+        work_dir=wanted.work_dir,
+        max_attempts=wanted.max_attempts,
+        created_at=time.time(),
+        version=slurmslice.__version__,
+    )
+    return asked, silence
+
+
+def render(asked: Asked, wanted: Wanted, path: Path) -> str:
+    """The run's script, as it stands in ``path/script.sh``.
+
+    Raises:
+        BadInput: the path cannot be expressed, or the shell text is no shell.
+    """
+    check_path(path)
+    spec = script.ScriptSpec(
+        name=asked.name,
+        directives=directives.block(_directives(asked, wanted.table, path)),
+        run_dir=str(path),
+        work_dir=asked.work_dir,
+        environment=script.pinned(wanted.environ),
+        cpus=_asked_cpus(asked.options),
+        setup=asked.setup,
+        command=asked.command,
+        direct=asked.direct,
+        columns=wanted.table.columns,
+        log_folders=asked.direct and len(wanted.table) > FOLDER_LIMIT,
+        version=asked.version,
+    )
+    return script.render(spec)
+
+
+def _asked_cpus(options: tuple[tuple[str, str], ...]) -> int | None:
+    """What ``--cpus-per-task`` asks for; None where it is not given."""
+    cpus = dict(options).get("cpus-per-task")
+    return int(cpus) if cpus is not None else None
+
+
+def _directives(asked: Asked, table: SliceTable, path: Path) -> tuple[tuple[str, str], ...]:
+    from slurmslice.plan import batch
+
+    whole = batch(table, range(len(table)), direct=asked.direct, throttle=asked.throttle)
+    array: ArrayExpression = whole.array
+    return (
+        ("job-name", asked.job_name),
+        ("array", str(array)),
+        *asked.options,
+        ("output", tasks_pattern(str(path / "submissions" / "001"))),
+        ("open-mode", "append"),
+    )
+
+
+def make(asked: Asked, wanted: Wanted, path: Path) -> RunDirectory:
+    """Make the run directory: whole, or not at all.
+
+    Raises:
+        BadInput: it cannot be made there.
+    """
+    text = render(asked, wanted, path)
+    return create(path, asked, wanted.table, text.encode("utf-8", "surrogateescape"))

@@ -1,0 +1,98 @@
+"""Follow a run to its end: poll, resubmit as the policy says, wait, again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from slurmslice.errors import Full, NoAnswer
+from slurmslice.run import Run
+from slurmslice.states import State
+from slurmslice.verbs.poll import Poll, poll
+from slurmslice.verbs.submit import Taken, failed, submit, waiting
+
+FASTEST_POLL_S = 2.0
+SLOWEST_POLL_S = 60.0
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What following does by itself.
+
+    Attributes:
+        max_attempts: attempts a slice gets; 1 is no resubmission.
+        feed: submit what waits (``run`` does, ``watch`` only looks).
+        interval: seconds between polls; None: by the age of the run (``pause``).
+    """
+
+    max_attempts: int = 1
+    feed: bool = True
+    interval: float | None = None
+
+
+Tell = Callable[[Run, Poll, list[Taken]], None]
+"""Is shown the run after each poll."""
+
+
+def pause(age: float, interval: float | None) -> float:
+    """Seconds until the next poll: a tenth of the time since the last submission.
+
+    A short run is followed closely, a long one asks slurmdbd once a minute.
+    """
+    return interval or min(max(age / 10, FASTEST_POLL_S), SLOWEST_POLL_S)
+
+
+def follow(run: Run, policy: Policy, tell: Tell) -> None:
+    """Until nothing is in flight and nothing waits. Holds no lock while it waits.
+
+    Raises:
+        EngineError: a submission was refused for good; what runs goes on.
+    """
+    while True:
+        looked = poll(run)
+        taken = step(run, policy)
+        if taken:
+            looked = poll(run)
+        tell(run, looked, taken)
+        if done(run, policy):
+            return
+        run.engine.wait(pause(_age(run), policy.interval))
+
+
+def step(run: Run, policy: Policy) -> list[Taken]:
+    """Submit what waits and what failed and has attempts left; what was taken.
+
+    Where the engine is full or does not answer, nothing is: the next step tries again.
+    """
+    if not policy.feed:
+        return []
+    taken: list[Taken] = []
+    try:
+        if State.WAITING in run.standings.states():
+            taken += submit(run, waiting(None), {}, "run")
+        again = _with_attempts_left(run, policy.max_attempts)
+        if again:
+            taken += submit(run, failed(None, again), {}, "run")
+    except (Full, NoAnswer):
+        return taken
+    return taken
+
+
+def done(run: Run, policy: Policy) -> bool:
+    """Whether following has come to its end."""
+    if not policy.feed:
+        return not run.in_flight() and not run.ledger.in_doubt()
+    return run.finished and not _with_attempts_left(run, policy.max_attempts)
+
+
+def _with_attempts_left(run: Run, max_attempts: int) -> list[int]:
+    return [
+        row
+        for row, standing in enumerate(run.standings)
+        if standing.state.failed and standing.attempt < max_attempts
+    ]
+
+
+def _age(run: Run) -> float:
+    last = max((s.submitted_at for s in run.ledger.submissions.values()), default=0.0)
+    return run.clock() - last

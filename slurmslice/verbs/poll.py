@@ -1,0 +1,107 @@
+"""Poll: ask the engine once about all that is in flight, judge what it says, keep it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from slurmslice.errors import Busy
+from slurmslice.evidence import Observation, TaskReport
+from slurmslice.judge import Standing, Hearing, judge
+from slurmslice.ledger import Submission
+from slurmslice.progress import SlotProgress, parse
+from slurmslice.run import Run
+from slurmslice.sightings import to_lines
+from slurmslice.states import State
+from slurmslice.verbs.settle import settle
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """What one poll came to.
+
+    Attributes:
+        changed: rows whose standing changed.
+        silences: why a source did not answer; empty where all did.
+        learnt: at least one source answered, or there was nothing to ask.
+        notes: what else a person should know (a job taken into the run, a submission barred).
+    """
+
+    changed: tuple[int, ...] = ()
+    silences: tuple[str, ...] = ()
+    learnt: bool = True
+    notes: tuple[str, ...] = ()
+
+
+def poll(run: Run) -> Poll:
+    """Look once. Needs no lock: what was seen is recorded only if the lock is free."""
+    run.reload()
+    settled = settle(run)
+    jobs = run.in_flight()
+    if not jobs:
+        return Poll((), settled.silences, not settled.silences, settled.notes)
+    seen = run.engine.observe([(job.job, job.intent.job_name) for job in jobs])
+    changed = dict(_judged(run, jobs, seen))
+    run.standings.update(changed)
+    _record(run, changed)
+    silences = [a.silence for a in (seen.accounting, seen.queue) if a.silence and not a.off]
+    learnt = seen.accounting.answered or seen.queue.answered
+    return Poll(tuple(changed), (*settled.silences, *silences), learnt, settled.notes)
+
+
+def _judged(
+    run: Run, jobs: Sequence[Submission], seen: Observation
+) -> Iterator[tuple[int, Standing]]:
+    now = run.clock()
+    for submission in jobs:
+        for row in list(run.open_rows(submission)):
+            known = run.standings[row]
+            standing = judge(known, _hearing(run, submission, row, seen, now))
+            if standing != known:
+                yield row, standing
+
+
+def _hearing(run: Run, submission: Submission, row: int, seen: Observation, now: float) -> Hearing:
+    index = submission.index_of[row]
+    accounting = seen.accounting.reports.get((submission.job, index))
+    queue = seen.queue.reports.get((submission.job, index))
+    return Hearing(
+        accounting=accounting,
+        queue=queue,
+        progress=_progress(run, submission, index, accounting, queue),
+        accounting_silence=seen.accounting.silence,
+        queue_silence=seen.queue.silence,
+        accounting_off=seen.accounting.off,
+        cancelled_at=submission.cancelled.get(row),
+        now=now,
+    )
+
+
+def _progress(
+    run: Run,
+    submission: Submission,
+    index: int,
+    accounting: TaskReport | None,
+    queue: TaskReport | None,
+) -> SlotProgress | None:
+    """What the task wrote. Read only where Slurm does not speak: a file a slice is dear."""
+    if accounting is not None and accounting.state.final:
+        return None
+    if queue is not None and queue.state is not State.WAITING:
+        return None
+    try:
+        data = run.place.task_log(submission.number, index).read_bytes()
+    except OSError:
+        return None
+    return parse(data, submission.job).slots.get(0)
+
+
+def _record(run: Run, changed: Mapping[int, Standing]) -> None:
+    """Keep what was seen, if nobody else is writing: the next poll would see it again."""
+    if not changed:
+        return
+    try:
+        with run.place.lock("status", wait=0):
+            run.place.append_states(to_lines(changed))
+    except (Busy, OSError):
+        return  # a reader may have no right to write here

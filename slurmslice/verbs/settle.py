@@ -1,0 +1,121 @@
+"""Settle doubts: was a submission taken whose answer never came? Was the script sent by hand?
+
+A doubt is settled by the token: the claim on the node first, since it is proof, then the queue
+and accounting. Where none of them knows it for ``DOUBT_S``, the claim is taken from the job, so
+that a job that still appears stops before its command; only then are its slices free again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from slurmslice.errors import BadInput, Busy, NoAnswer
+from slurmslice.journal import Barred, Intent, Submitted
+from slurmslice.ledger import Fate, Submission
+from slurmslice.ranges import ArrayExpression, compress
+from slurmslice.run import Run
+from slurmslice.submission import Draft, by_script, job_name_of, script_options
+
+DOUBT_S = 20.0
+"""How long a submission is looked for before it is barred. sbatch takes far less once slurmctld
+answers; one that comes later still finds the bar."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What was found out.
+
+    Attributes:
+        notes: for a person, a line each.
+        silences: why a look-up was no answer; then the doubt stays.
+    """
+
+    notes: tuple[str, ...] = ()
+    silences: tuple[str, ...] = ()
+
+
+def settle(run: Run) -> Settled:
+    """Look up what is in doubt, if nobody is submitting at this moment. Waits for nothing."""
+    if not (run.ledger.in_doubt() or _maybe_by_hand(run)):
+        return Settled()
+    try:
+        with run.place.lock("status", wait=0):
+            run.reload()
+            return settle_locked(run)
+    except (Busy, PermissionError):
+        return Settled()  # its owner is at it; what it finds is in the journal then
+
+
+def settle_locked(run: Run) -> Settled:
+    """The same, with the lock held."""
+    notes: list[str] = []
+    try:
+        for submission in run.ledger.in_doubt():
+            notes += _settle_one(run, submission)
+        if _maybe_by_hand(run):
+            notes += _take_in(run)
+    except NoAnswer as silence:
+        return Settled(tuple(notes), (silence.message,))
+    return Settled(tuple(notes))
+
+
+def _settle_one(run: Run, submission: Submission) -> list[str]:
+    number = submission.number
+    job = run.place.owner(number) or _sighted(run, submission.intent)
+    if job is None and run.clock() - submission.intent.at < DOUBT_S:
+        return []
+    if job is None and run.place.bar(number):
+        run.decide(Barred(number, run.clock()))
+        return [f"Submission {number:03d} never reached the queue; its slices are free again."]
+    job = job or run.place.owner(number)
+    if job is None:
+        return []  # a task is writing its claim at this moment
+    run.decide(Submitted(number, job, None, "found", run.clock()))
+    return [f"Submission {number:03d} was taken after all: job {job}."]
+
+
+def _sighted(run: Run, intent: Intent) -> str | None:
+    sighting = run.engine.find(intent.token, intent.job_name, intent.at)
+    return sighting.job if sighting else None
+
+
+def _maybe_by_hand(run: Run) -> bool:
+    """Whether the script may have been sent by hand: nothing of the run was taken so far."""
+    return not any(
+        submission.fate in {Fate.SUBMITTED, Fate.INTENDED}
+        for submission in run.ledger.submissions.values()
+    )
+
+
+def _take_in(run: Run) -> list[str]:
+    """Take a job into the run that a person submitted with plain ``sbatch script.sh``."""
+    try:
+        options = script_options(run)
+        name = job_name_of(run, options)
+    except BadInput:
+        return []  # a script that cannot be read cannot have been submitted as it is
+    job, array = run.place.owner(1), None
+    if job is None:
+        sighting = run.engine.find(run.asked.token, name, run.asked.created_at)
+        if sighting is None:
+            return []
+        job, array = sighting.job, sighting.array
+    if 1 not in run.ledger.submissions:
+        run.decide(_intent_of(run, by_script(run, options, name), array))
+    run.decide(Submitted(1, job, None, "found", run.clock()))
+    return [f"Job {job} was submitted by hand: it is submission 001 of this run now."]
+
+
+def _intent_of(run: Run, draft: Draft, array: ArrayExpression | None) -> Intent:
+    """What a person did by hand, as if slurmslice had meant to."""
+    if array is not None:
+        chosen = set(array)
+        pairs = [
+            (index, row)
+            for index, row in zip(draft.batch.array, draft.batch.rows, strict=True)
+            if index in chosen
+        ]
+        indices = compress([index for index, _ in pairs], draft.batch.array.throttle)
+        batch = replace(draft.batch, array=indices, rows=tuple(row for _, row in pairs))
+        draft = replace(draft, batch=batch)
+    return draft.intent(run, at=run.clock())

@@ -1,0 +1,115 @@
+"""An engine in memory that keeps the Protocol's promises, and can be told to go wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+
+from slurmslice.engines import Limits, Needs, Order, Receipt, Sighting
+from slurmslice.errors import NoAnswer
+from slurmslice.evidence import Answer, Observation, TaskId, TaskReport
+from slurmslice.states import State
+
+
+@dataclass
+class Job:
+    """An array that the fake cluster took, and where its tasks stand."""
+
+    order: Order
+    tasks: dict[int, TaskReport]
+
+
+@dataclass
+class FakeEngine:
+    """A cluster whose every word a test decides.
+
+    ``on_submit`` is called with each order before the job is taken (raise to refuse) and
+    ``after_submit`` once it was (raise to lose the answer).
+    """
+
+    name: str = "slurm"
+    max_array_size: int = 1001
+    jobs: dict[str, Job] = field(default_factory=dict)
+    on_submit: Callable[[Order], None] = lambda order: None
+    after_submit: Callable[[Order], None] = lambda order: None
+    silence: str = ""
+    lookups_fail: bool = False
+    cancelled: list[tuple[str, tuple[int, ...] | None]] = field(default_factory=list)
+    throttled: list[tuple[str, int | None]] = field(default_factory=list)
+    waited: list[float] = field(default_factory=list)
+    on_wait: Callable[[], None] = lambda: None
+    polls: int = 0
+
+    def cluster(self) -> str:
+        return "fake"
+
+    def limits(self, needs: Needs) -> Limits:
+        return Limits(self.max_array_size)
+
+    def submit(self, order: Order) -> Receipt:
+        self.on_submit(order)
+        job = str(100 + len(self.jobs))
+        self.jobs[job] = Job(order, {i: TaskReport(State.PENDING, "PENDING") for i in order.array})
+        self.after_submit(order)
+        return Receipt(job)
+
+    def find(self, order_token: str, job_name: str, since: float) -> Sighting | None:
+        if self.lookups_fail:
+            raise NoAnswer("the fake queue does not answer")
+        for job, taken in self.jobs.items():
+            if taken.order.job_name == job_name:
+                return Sighting(job, taken.order.array)
+        return None
+
+    def observe(self, jobs: Sequence[tuple[str, str]]) -> Observation:
+        self.polls += 1
+        if self.silence:
+            return Observation(Answer(silence=self.silence), Answer(silence=self.silence))
+        reports = {
+            (job, index): report
+            for job, name in jobs
+            if self.jobs[job].order.job_name == name
+            for index, report in self.jobs[job].tasks.items()
+        }
+        ended = {task: report for task, report in reports.items() if report.state.final}
+        queued = {task: report for task, report in reports.items() if not report.state.final}
+        return Observation(Answer(ended), Answer(queued))
+
+    def measure(self, jobs: Sequence[str]) -> dict[TaskId, TaskReport]:
+        return {}
+
+    def cancel(self, job: str, indices: Collection[int] | None) -> None:
+        self.cancelled.append((job, None if indices is None else tuple(indices)))
+        for index in list(self.jobs[job].tasks) if indices is None else indices:
+            if not self.jobs[job].tasks[index].state.final:
+                self.end(job, index, State.CANCELLED)
+
+    def throttle(self, job: str, limit: int | None) -> None:
+        self.throttled.append((job, limit))
+
+    def wait(self, seconds: float) -> None:
+        self.waited.append(seconds)
+        self.on_wait()
+
+    # -- what tests do to it -----------------------------------------------------------------
+
+    def end(self, job: str, index: int, state: State, **what: int) -> None:
+        """Let a task end."""
+        self.jobs[job].tasks[index] = TaskReport(state, str(state), **what)  # type: ignore[arg-type]
+
+    def end_all(self, state: State = State.COMPLETED) -> None:
+        """Let every task that has not ended end in one state."""
+        for job, taken in self.jobs.items():
+            for index, report in taken.tasks.items():
+                if not report.state.final:
+                    self.end(job, index, state, exit_code=int(state is not State.COMPLETED))
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now

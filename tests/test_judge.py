@@ -1,0 +1,140 @@
+"""The rule of evidence: docs/evidence.md, line by line, and its laws."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slurmslice.evidence import TaskReport
+from slurmslice.judge import CANCEL_SETTLES_S, GRACE_S, Hearing, Standing, judge
+from slurmslice.progress import SlotProgress
+from slurmslice.states import FINAL, Evidence, State
+
+NOW = 1_800_000_000.0
+KNOWN = Standing(State.SUBMITTED, "submitted", submission=1, index=3, attempt=1)
+NOTHING = Hearing(None, None, None, "", "", False, None, NOW)
+
+PENDING = TaskReport(State.PENDING, "PENDING", reason="Priority")
+RUNNING = TaskReport(State.RUNNING, "RUNNING", node="n3")
+DONE = TaskReport(State.COMPLETED, "COMPLETED", exit_code=0)
+BAD = TaskReport(State.FAILED, "FAILED", exit_code=5)
+ENDED_NOW = SlotProgress(int(NOW) - 10, "n3", int(NOW) - 1, 0)
+ENDED_LONG_AGO = SlotProgress(int(NOW) - 900, "n3", int(NOW - GRACE_S) - 1, 7)
+
+
+def said(**what: object) -> Hearing:
+    """A poll that says just this."""
+    return replace(NOTHING, **what)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("number", "hearing", "state", "evidence"),
+    [
+        (1, said(accounting=replace(DONE, state=State.NODE_FAIL), queue=PENDING),
+         State.PENDING, Evidence.QUEUE),
+        (2, said(accounting=replace(BAD, state=State.PREEMPTED), queue_silence="down"),
+         State.SUBMITTED, Evidence.JOURNAL),
+        (3, said(accounting=DONE), State.COMPLETED, Evidence.ACCOUNTING),
+        (3, said(accounting=replace(BAD, state=State.PREEMPTED)),
+         State.PREEMPTED, Evidence.ACCOUNTING),
+        (3, said(accounting=BAD, queue=replace(RUNNING, leaving=True)),
+         State.FAILED, Evidence.ACCOUNTING),
+        (3, said(accounting=BAD, queue_silence="down"), State.FAILED, Evidence.ACCOUNTING),
+        (4, said(queue=TaskReport(State.WAITING), progress=ENDED_NOW),
+         State.COMPLETED, Evidence.PROGRESS),
+        (5, said(queue=TaskReport(State.WAITING, reason="interrupted")),
+         State.WAITING, Evidence.QUEUE),
+        (6, said(queue=DONE), State.SUBMITTED, Evidence.JOURNAL),
+        (7, said(queue=BAD, accounting_off=True, accounting_silence="off"),
+         State.FAILED, Evidence.QUEUE),
+        (7, said(queue=DONE, accounting_silence="down"), State.COMPLETED, Evidence.QUEUE),
+        (8, said(queue=PENDING), State.PENDING, Evidence.QUEUE),
+        (8, said(queue=RUNNING, accounting=PENDING), State.RUNNING, Evidence.QUEUE),
+        (9, said(accounting=RUNNING, queue_silence="down"), State.RUNNING, Evidence.ACCOUNTING),
+        (10, said(accounting=RUNNING, progress=ENDED_LONG_AGO), State.FAILED, Evidence.PROGRESS),
+        (11, said(accounting=RUNNING, progress=ENDED_NOW), State.RUNNING, Evidence.ACCOUNTING),
+        (12, said(accounting=TaskReport(State.UNKNOWN, "DANCING")),
+         State.SUBMITTED, Evidence.JOURNAL),
+        (13, said(accounting_off=True, accounting_silence="off", progress=ENDED_NOW),
+         State.COMPLETED, Evidence.PROGRESS),
+        (14, said(accounting_silence="down"), State.SUBMITTED, Evidence.JOURNAL),
+        (14, said(queue_silence="down", progress=ENDED_LONG_AGO),
+         State.SUBMITTED, Evidence.JOURNAL),
+        (15, said(progress=ENDED_LONG_AGO), State.FAILED, Evidence.PROGRESS),
+        (16, said(cancelled_at=NOW - CANCEL_SETTLES_S), State.CANCELLED, Evidence.QUEUE),
+        (17, said(cancelled_at=NOW - 1), State.SUBMITTED, Evidence.JOURNAL),
+        (17, said(cancelled_at=NOW - 60, progress=SlotProgress(int(NOW) - 61, "n3")),
+         State.SUBMITTED, Evidence.JOURNAL),
+        (17, NOTHING, State.SUBMITTED, Evidence.JOURNAL),
+    ],
+)  # fmt: skip
+def test_each_line_of_the_table(
+    number: int, hearing: Hearing, state: State, evidence: Evidence
+) -> None:
+    """Each line of docs/evidence.md gives the state and the evidence that it says."""
+    standing = judge(KNOWN, hearing)
+    assert (standing.state, standing.evidence) == (state, evidence), f"line {number}"
+
+
+REPORTS = st.none() | st.builds(
+    TaskReport,
+    state=st.sampled_from(State),
+    word=st.sampled_from(["", "RUNNING", "NEW_WORD"]),
+    exit_code=st.none() | st.integers(0, 255),
+    leaving=st.booleans(),
+)
+PROGRESS = st.none() | st.builds(
+    SlotProgress,
+    started_at=st.none() | st.integers(int(NOW) - 1000, int(NOW)),
+    host=st.just("n1"),
+    ended_at=st.none() | st.integers(int(NOW) - 1000, int(NOW)),
+    exit_code=st.none() | st.integers(0, 255),
+)
+SILENCE = st.sampled_from(["", "", "it did not answer"])
+HEARINGS = st.builds(
+    Hearing, REPORTS, REPORTS, PROGRESS, SILENCE, SILENCE, st.booleans(),
+    st.none() | st.floats(NOW - 1000, NOW), st.just(NOW),
+)  # fmt: skip
+
+
+@given(HEARINGS)
+def test_no_final_state_without_positive_evidence(hearing: Hearing) -> None:
+    """A slice ends only where some source says how, or where it was cancelled on request."""
+    standing = judge(KNOWN, hearing)
+    reports = [r.state for r in (hearing.accounting, hearing.queue) if r is not None]
+    progress = hearing.progress
+    if standing.state in FINAL:
+        ended = progress is not None and progress.exit_code is not None
+        assert standing.state in reports or ended or hearing.cancelled_at is not None
+
+
+@given(HEARINGS)
+def test_every_standing_has_a_reason(hearing: Hearing) -> None:
+    """A person can always read why."""
+    assert judge(KNOWN, hearing).reason
+
+
+@given(HEARINGS)
+def test_repeating_evidence_changes_nothing(hearing: Hearing) -> None:
+    """The same answer twice gives the same standing."""
+    once = judge(KNOWN, hearing)
+    if not once.state.final:
+        assert judge(once, hearing).state == once.state
+
+
+@given(SILENCE, SILENCE, PROGRESS)
+def test_silence_alone_never_ends_a_slice(accounting: str, queue: str, progress: object) -> None:
+    """With a source down, absence from the other is no information."""
+    if accounting or queue:
+        hearing = said(accounting_silence=accounting, queue_silence=queue, progress=progress)
+        assert judge(KNOWN, hearing).state is State.SUBMITTED
+
+
+@given(HEARINGS)
+def test_the_attempt_and_its_place_stay(hearing: Hearing) -> None:
+    """Evidence changes what is known of an attempt, never which attempt it is."""
+    standing = judge(KNOWN, hearing)
+    assert (standing.attempt, standing.submission, standing.index) == (1, 1, 3)

@@ -1,0 +1,70 @@
+"""Array expressions."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slurmslice.errors import BadInput
+from slurmslice.ranges import compress, parse_array
+
+
+@pytest.mark.parametrize(
+    ("text", "indices", "throttle"),
+    [
+        ("0-3", [0, 1, 2, 3], None),
+        ("1,3,7-9", [1, 3, 7, 8, 9], None),
+        ("0-10:5", [0, 5, 10], None),
+        ("0-11:5", [0, 5, 10], None),
+        ("5", [5], None),
+        ("0-98%10", list(range(99)), 10),
+        ("0-1%0", [0, 1], None),
+        ("000-003", [0, 1, 2, 3], None),
+        ("9,3-5", [9, 3, 4, 5], None),
+    ],
+)
+def test_every_documented_form_is_read(text: str, indices: list[int], throttle: int) -> None:
+    """Each form of sbatch(1) --array gives its indices in order, and its throttle."""
+    expression = parse_array(text)
+    assert list(expression) == indices
+    assert len(expression) == len(indices)
+    assert expression.throttle == throttle
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "5-3", "a-b", "0-10:0", "1,,2", "0-", "-3", "1-2-3", "0-5%", "0-5%x", "1;2", "٣", "1 2",
+     "0-98:2:3", "1.5", "0-5%-1", "1-5,3", "2,2"],
+)  # fmt: skip
+def test_malformed_text_is_refused(text: str) -> None:
+    """What is no array expression, or names an index twice, is an error, never a guess."""
+    with pytest.raises(BadInput):
+        parse_array(text)
+
+
+def test_a_backward_range_names_the_right_one() -> None:
+    """The error says what to type next."""
+    with pytest.raises(BadInput, match="3-5"):
+        parse_array("5-3")
+
+
+@given(st.lists(st.integers(0, 400), unique=True, min_size=1))
+def test_compress_keeps_every_index_in_order(indices: list[int]) -> None:
+    """compress is the inverse of reading: nothing lost, doubled or moved."""
+    assert list(compress(indices)) == indices
+    assert list(parse_array(str(compress(indices)))) == indices
+
+
+@given(st.lists(st.integers(0, 60), unique=True, min_size=1).map(sorted), st.integers(1, 9))
+def test_the_throttle_survives(indices: list[int], throttle: int) -> None:
+    """%N is written and read back."""
+    assert parse_array(str(compress(indices, throttle))).throttle == throttle
+
+
+def test_compress_writes_what_a_person_would() -> None:
+    """Runs become ranges, equal steps become steps, single indices stay."""
+    assert str(compress([3, 17])) == "3,17"
+    assert str(compress(range(99))) == "0-98"
+    assert str(compress([0, 5, 10, 15])) == "0-15:5"
+    assert str(compress([0, 1, 2, 7, 9, 10])) == "0-2,7,9-10"

@@ -1,0 +1,105 @@
+"""Slices and their readers."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slurmslice.errors import BadInput
+from slurmslice.slices import FOLDER_LIMIT, SliceTable, from_lines, from_range
+
+
+def test_a_range_gives_a_slice_an_index() -> None:
+    """A range's keys are its indices in order; its throttle is handed on."""
+    table, throttle = from_range("1,3,7-9%2")
+    assert table.keys == ("1", "3", "7", "8", "9")
+    assert throttle == 2
+
+
+def test_zeros_stay() -> None:
+    """000-098 names 000, 001 … 098: the files are called so."""
+    table, _ = from_range("000-098")
+    assert table.keys[0] == "000"
+    assert table.keys[-1] == "098"
+    assert table.highest_index is None
+
+
+def test_numbers_can_be_indices_themselves() -> None:
+    """Canonical integers without columns may be array indices; names and 007 may not."""
+    assert from_range("3-98")[0].highest_index == 98
+    assert SliceTable(("3", "x")).highest_index is None
+    assert SliceTable(("3",), ("mem",), (("4",),)).highest_index is None
+    assert SliceTable(("٣",)).highest_index is None
+
+
+@pytest.mark.parametrize("data", [b"", b"\n", b"\n\n  \n"])
+def test_an_empty_list_is_refused(data: bytes) -> None:
+    """No slice is an error, not a run of nothing."""
+    with pytest.raises(BadInput, match="no slice"):
+        from_lines(data, "keys.txt")
+
+
+def test_a_double_key_is_named() -> None:
+    """Keys are unique, and the error says which is not."""
+    with pytest.raises(BadInput, match=r"'b' stands twice in keys\.txt"):
+        from_lines(b"a\nb\nb\n", "keys.txt")
+
+
+def test_lines_from_windows() -> None:
+    """CR belongs to the line's end only where every line has one."""
+    assert from_lines(b"a\r\nb\r\n", "f").keys == ("a", "b")
+    assert from_lines(b"a\r\nb\n", "f").keys == ("a\r", "b")
+
+
+def test_blanks_in_keys_stay_and_the_last_line_needs_no_end() -> None:
+    """Only line ends are taken off: blanks are part of a key."""
+    assert from_lines(b" a b \nc", "f").keys == (" a b ", "c")
+
+
+@given(st.lists(st.binary(min_size=1).filter(lambda b: b"\0" not in b), min_size=1, unique=True))
+def test_any_bytes_but_nul_are_a_key(keys: list[bytes]) -> None:
+    """NUL-separated keys come back byte for byte, newlines and broken UTF-8 included."""
+    table = from_lines(b"".join(key + b"\0" for key in keys), "f", nul=True)
+    assert [os.fsencode(key) for key in table.keys] == keys
+
+
+@given(st.lists(st.text(min_size=1).filter(lambda t: "\0" not in t), min_size=1, unique=True))
+def test_log_names_are_safe_and_unique(keys: list[str]) -> None:
+    """A log's name never leaves its folder, and no two are equal where case is folded."""
+    names = SliceTable(tuple(keys)).logs
+    assert len({name.casefold() for name in names}) == len(keys)
+    assert all("/" not in name and not name.startswith((".", "-")) for name in names)
+    assert all(name.isascii() and name.isprintable() and len(name) < 120 for name in names)
+
+
+def test_log_names_are_the_keys_where_they_can_be() -> None:
+    """A plain key names its log; hostile, long or look-alike ones get their row."""
+    keys = ("a", "../../x", "B", "b", ".", "x" * 300, "row-1", "7")
+    names = SliceTable(keys).logs
+    assert names == (
+        "a.log", "row-1.log", "row-2.log", "row-3.log", "row-4.log", "row-5.log", "row-6.log",
+        "7.log",
+    )  # fmt: skip
+
+
+def test_no_folder_of_logs_grows_beyond_its_limit() -> None:
+    """With more slices than a folder should hold, logs go to folders of a thousand."""
+    logs = from_range("0-2500")[0].logs
+    folders = [name.partition("/")[0] for name in logs]
+    assert logs[1234] == "1/1234.log"
+    assert max(folders.count(folder) for folder in set(folders)) <= FOLDER_LIMIT
+
+
+def test_slices_are_named_by_key_or_by_range() -> None:
+    """A key as it stands wins; else a range of keys; else an error with the nearest key."""
+    table, _ = from_range("0-20")
+    assert table.select(["3", "7-9"]) == [3, 7, 8, 9]
+    assert SliceTable(("1-3", "1")).select(["1-3"]) == [0]
+    assert from_range("000-020")[0].select(["003-005"]) == [3, 4, 5]
+    with pytest.raises(BadInput, match="no slice '21'"):
+        table.select(["19-21"])
+    with pytest.raises(BadInput, match="Did you mean 'alpha'"):
+        SliceTable(("alpha", "beta")).select(["alpa"])

@@ -1,0 +1,550 @@
+"""The verbs on a run: submit, poll, resubmit, cancel, throttle, follow; and every doubt."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from slurmslice.engines import Order
+from slurmslice.errors import (
+    BadInput,
+    DamagedRun,
+    EngineError,
+    NoAnswer,
+    Refused,
+    Unsure,
+)
+from slurmslice.ledger import Fate
+from slurmslice.run import Run
+from slurmslice.rundir import RunDirectory
+from slurmslice.slices import SliceTable
+from slurmslice.states import State
+from slurmslice.verbs.follow import Policy, follow, pause
+from slurmslice.verbs.poll import poll
+from slurmslice.verbs.settle import DOUBT_S
+from slurmslice.verbs.steer import cancel, shares, throttle
+from slurmslice.verbs.submit import failed, preview, submit, waiting
+from tests.fakes import Clock, FakeEngine
+
+NewRun = Callable[..., Run]
+Reopen = Callable[[Run], Run]
+ALL = waiting(None)
+FAILED = failed(None, None)
+
+
+def states(run: Run) -> Counter[State]:
+    """How many slices are in each state."""
+    return Counter(run.standings.states())
+
+
+def carried(engine: FakeEngine) -> Counter[str]:
+    """How often each index was submitted, by the cluster's records."""
+    return Counter(
+        f"{job.order.number}:{index}" for job in engine.jobs.values() for index in job.order.array
+    )
+
+
+def test_the_first_submission_is_the_script_and_nothing_else(
+    new_run: NewRun, engine: FakeEngine
+) -> None:
+    """Promise 7: sbatch script.sh, without an option or an argument beside it."""
+    run = new_run("0-9%3", mem="4G")
+    (taken,) = submit(run, ALL, {}, "submit")
+    order = engine.jobs[taken.job].order
+    assert (order.overrides, order.argument) == ((), None)
+    assert order.needs.mem_mib == 4096
+    assert str(order.array) == "0-9%3"
+    assert states(run) == {State.SUBMITTED: 10}
+
+
+def test_a_later_submission_gives_only_what_differs(new_run: NewRun, engine: FakeEngine) -> None:
+    """Promise 7: the same script, its number, and array, name, output and the changed request."""
+    run = new_run("0-9", mem="4G")
+    submit(run, ALL, {}, "submit")
+    engine.end_all()
+    engine.end("100", 3, State.OUT_OF_MEMORY)
+    poll(run)
+    (taken,) = submit(run, FAILED, {"mem": "2x"}, "resubmit")
+    order = engine.jobs[taken.job].order
+    assert order.argument == "002"
+    assert [name for name, _ in order.overrides] == ["array", "job-name", "output", "mem"]
+    assert dict(order.overrides)["array"] == "3"
+    assert dict(order.overrides)["mem"] == "8G"
+    assert order.token in order.job_name
+    assert order.token != run.asked.token
+
+
+def test_what_was_doubled_is_doubled_again(new_run: NewRun, engine: FakeEngine) -> None:
+    """``2x`` is of the option in use for that slice; slices with other requests go apart."""
+    run = new_run("0-9", mem="4G", time="10")
+    submit(run, ALL, {}, "submit")
+    engine.end_all(State.OUT_OF_MEMORY)
+    poll(run)
+    submit(run, failed(None, [1]), {"mem": "2x"}, "resubmit")
+    engine.end_all(State.OUT_OF_MEMORY)
+    poll(run)
+    taken = submit(run, FAILED, {"mem": "2x"}, "resubmit")
+    assert {str(t.draft.batch.array): dict(t.draft.batch.changes)["mem"] for t in taken} == {
+        "1": "16G",
+        "0,2-9": "8G",
+    }
+
+
+def test_a_request_that_was_raised_stays_raised(new_run: NewRun, engine: FakeEngine) -> None:
+    """The next attempt without options keeps what the last one had."""
+    run = new_run("0-3", mem="4G")
+    submit(run, ALL, {}, "submit")
+    engine.end_all(State.OUT_OF_MEMORY)
+    poll(run)
+    submit(run, FAILED, {"mem": "8G"}, "resubmit")
+    engine.end_all(State.NODE_FAIL)
+    poll(run)
+    (taken,) = submit(run, FAILED, {}, "resubmit")
+    assert engine.jobs[taken.job].order.needs.mem_mib == 8192
+
+
+def test_names_are_carried_by_a_table_of_their_own(new_run: NewRun, engine: FakeEngine) -> None:
+    """Table form: a resubmission's indices are 0…n-1 of a table that holds just these slices."""
+    run = new_run(SliceTable(("a", "b c", "$(x)", "d")))
+    submit(run, ALL, {}, "submit")
+    engine.end_all()
+    for index in (1, 2):
+        engine.end("100", index, State.FAILED)
+    poll(run)
+    (taken,) = submit(run, FAILED, {}, "resubmit")
+    assert str(engine.jobs[taken.job].order.array) == "0-1"
+    table = run.place.task_table(2).read_text().splitlines()
+    assert [line.split("\t")[1] for line in table[1:]] == ["b c", "$(x)"]
+    engine.end(taken.job, 1, State.COMPLETED)
+    poll(run)
+    assert run.standings[2].state is State.COMPLETED
+    assert run.standings[1].state is State.PENDING
+
+
+def test_a_few_first_then_the_rest(new_run: NewRun, engine: FakeEngine) -> None:
+    """--only N puts the first N in; the next submit the rest; each slice once."""
+    run = new_run("5-9")
+    submit(run, waiting(2), {}, "submit")
+    assert states(run) == {State.SUBMITTED: 2, State.WAITING: 3}
+    assert engine.jobs["100"].order.overrides == (("array", "5-6"),)
+    submit(run, ALL, {}, "submit")
+    assert str(engine.jobs["101"].order.array) == "7-9"
+    assert max(carried(engine).values()) == 1
+
+
+def test_only_refuses_what_does_not_wait(new_run: NewRun) -> None:
+    """A slice that is in flight is not submitted by naming it."""
+    run = new_run("0-4")
+    submit(run, waiting([1]), {}, "submit")
+    with pytest.raises(BadInput, match="'1' is SUBMITTED"):
+        submit(run, waiting([1]), {}, "submit")
+
+
+def test_nothing_is_submitted_twice_whoever_asks(
+    new_run: NewRun, reopen: Reopen, engine: FakeEngine
+) -> None:
+    """Two processes that both opened the run before either submitted."""
+    first = new_run("0-9")
+    second = reopen(first)
+    submit(first, ALL, {}, "submit")
+    assert submit(second, ALL, {}, "submit") == []
+    assert submit(second, FAILED, {}, "resubmit") == []
+    assert len(engine.jobs) == 1
+
+
+def test_a_hand_edited_array_leaves_the_others_waiting(new_run: NewRun, engine: FakeEngine) -> None:
+    """Promise 7: what the script's --array says goes in; the rest with the next submit."""
+    run = new_run("0-9")
+    script = run.place.script.read_text()
+    run.place.script.write_text(script.replace("--array=0-9", "--array=0-3%2"))
+    submit(run, ALL, {}, "submit")
+    assert str(engine.jobs["100"].order.array) == "0-3%2"
+    assert engine.jobs["100"].order.overrides == ()
+    assert states(run) == {State.SUBMITTED: 4, State.WAITING: 6}
+    submit(run, ALL, {}, "submit")
+    assert str(engine.jobs["101"].order.array) == "4-9%2"
+
+
+def test_a_hand_edited_request_is_what_a_resubmission_doubles(
+    new_run: NewRun, engine: FakeEngine
+) -> None:
+    """What is in force is read from the script, not from what was asked once."""
+    run = new_run("0-1", mem="4G")
+    script = run.place.script.read_text()
+    run.place.script.write_text(script.replace("--mem=4G", "--mem=6G"))
+    submit(run, ALL, {}, "submit")
+    engine.end_all(State.OUT_OF_MEMORY)
+    poll(run)
+    (taken,) = submit(run, FAILED, {"mem": "2x"}, "resubmit")
+    assert engine.jobs[taken.job].order.needs.mem_mib == 12 * 1024
+
+
+def test_a_changed_first_task_table_is_refused(new_run: NewRun, engine: FakeEngine) -> None:
+    """Promise 2: the table that was rendered is the one that is submitted."""
+    run = new_run(SliceTable(("a", "b")))
+    table = run.place.task_table(1)
+    table.write_text(table.read_text().replace("b", "c"))
+    with pytest.raises(DamagedRun, match="was changed"):
+        submit(run, ALL, {}, "submit")
+    assert engine.jobs == {}
+
+
+# -- doubts ----------------------------------------------------------------------------------
+
+
+def refuse(order: Order) -> None:
+    raise Refused("invalid partition specified: nope")
+
+
+def lose_the_answer(order: Order) -> None:
+    raise Unsure("Socket timed out on send/recv operation.")
+
+
+def test_a_refusal_leaves_everything_as_it_was(new_run: NewRun, engine: FakeEngine) -> None:
+    """Slurm's no keeps the run; the slices wait, and the same verb can be tried again."""
+    run = new_run("0-9")
+    engine.on_submit = refuse
+    with pytest.raises(Refused):
+        submit(run, ALL, {}, "submit")
+    assert states(run) == {State.WAITING: 10}
+    engine.on_submit = lambda order: None
+    submit(run, ALL, {}, "submit")
+    assert states(run) == {State.SUBMITTED: 10}
+    assert engine.jobs["100"].order.argument == "002"
+
+
+def test_a_refused_resubmission_gives_the_old_states_back(
+    new_run: NewRun, engine: FakeEngine
+) -> None:
+    """FAILED slices are FAILED again, with their evidence, not WAITING."""
+    run = new_run("0-3")
+    submit(run, ALL, {}, "submit")
+    engine.end_all(State.FAILED)
+    poll(run)
+    engine.on_submit = refuse
+    with pytest.raises(Refused):
+        submit(run, FAILED, {}, "resubmit")
+    assert states(run) == {State.FAILED: 4}
+    assert run.standings[0].exit_code == 1
+    assert run.standings[0].attempt == 1
+
+
+def test_an_answer_that_was_lost_is_found_by_the_token(new_run: NewRun, engine: FakeEngine) -> None:
+    """A job that was taken behind a time-out is this run's; nothing is sent again."""
+    run = new_run("0-9")
+    engine.after_submit = lose_the_answer
+    (taken,) = submit(run, ALL, {}, "submit")
+    assert taken.job == "100"
+    assert run.ledger.submissions[1].fate is Fate.SUBMITTED
+    assert len(engine.jobs) == 1
+
+
+def test_while_it_cannot_be_looked_up_nothing_is_sent(new_run: NewRun, engine: FakeEngine) -> None:
+    """A doubt stays a doubt as long as the queue is silent, and blocks every submission."""
+    run = new_run("0-9")
+    engine.after_submit, engine.lookups_fail = lose_the_answer, True
+    with pytest.raises(EngineError, match="not known"):
+        submit(run, ALL, {}, "submit")
+    engine.after_submit = lambda order: None
+    with pytest.raises(NoAnswer, match="001"):
+        submit(run, ALL, {}, "submit")
+    assert len(engine.jobs) == 1
+    engine.lookups_fail = False
+    assert submit(run, ALL, {}, "submit") == []
+    assert states(run) == {State.SUBMITTED: 10}
+
+
+def test_a_submission_that_is_nowhere_is_barred_and_done_again(
+    new_run: NewRun, engine: FakeEngine, clock: Clock
+) -> None:
+    """After DOUBT_S without a trace its claim is taken: it can never run beside the next."""
+    run = new_run("0-9")
+    engine.on_submit = lose_the_answer
+    with pytest.raises(EngineError):
+        submit(run, ALL, {}, "submit")
+    began = clock.now
+    engine.on_submit = lambda order: None
+    submit(run, ALL, {}, "submit")
+    assert clock.now - began >= DOUBT_S
+    assert run.ledger.submissions[1].fate is Fate.BARRED
+    assert "barred" in (run.place.submission(1) / "job").read_text()
+    assert [s.number for s in run.in_flight()] == [2]
+    assert set(run.ledger.attempts) == {1}
+
+
+def test_a_task_that_claimed_first_wins_over_the_bar(
+    new_run: NewRun, engine: FakeEngine, clock: Clock
+) -> None:
+    """The claim on the node is proof: whatever queue and accounting say, that job has run."""
+    run = new_run("0-9")
+    engine.on_submit = lose_the_answer
+    with pytest.raises(EngineError):
+        submit(run, ALL, {}, "submit")
+    (run.place.submission(1) / "job").write_text("777\n")
+    assert not run.place.bar(1)
+    clock.now += DOUBT_S + 1
+    poll_without_job(run, engine)
+    assert run.ledger.submissions[1].job == "777"
+
+
+def poll_without_job(run: Run, engine: FakeEngine) -> None:
+    """Poll while the engine is silent, since it never heard of that job."""
+    engine.silence = "down"
+    poll(run)
+
+
+def test_a_script_sent_by_hand_is_taken_into_the_run(new_run: NewRun, engine: FakeEngine) -> None:
+    """``sbatch script.sh`` typed by hand is found by its name's token at the next status."""
+    run = new_run("0-9")
+    by_hand(run, engine)
+    looked = poll(run)
+    assert "submitted by hand" in looked.notes[0]
+    assert states(run) == {State.PENDING: 10}
+    assert submit(run, ALL, {}, "submit") == []
+
+
+def test_a_script_sent_by_hand_after_a_refusal_is_found_too(
+    new_run: NewRun, engine: FakeEngine
+) -> None:
+    """Refused by slurmslice, mended, sent by hand: still the same run."""
+    run = new_run("0-9")
+    engine.on_submit = refuse
+    with pytest.raises(Refused):
+        submit(run, ALL, {}, "submit")
+    engine.on_submit = lambda order: None
+    by_hand(run, engine)
+    poll(run)
+    assert states(run) == {State.PENDING: 10}
+    assert set(run.ledger.attempts) == {1}
+
+
+def by_hand(run: Run, engine: FakeEngine) -> None:
+    """What plain ``sbatch script.sh`` does."""
+    (draft,) = preview(run, lambda r: range(len(r.table)), {})
+    order = draft.order(run)
+    script = Order(1, run.asked.job_name, run.asked.token, order.script, order.folder,
+                   order.array, (), None, order.needs)  # fmt: skip
+    engine.submit(script)
+
+
+class Killed(BaseException):
+    """The process ends here, as kill -9 would have it."""
+
+
+STEPS = ["append"] * 2 + ["submit"] * 2
+
+
+@pytest.mark.parametrize("verb", ["submit", "resubmit"])
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("step", range(3))
+def test_killed_at_any_step_nothing_is_lost_or_doubled(
+    new_run: NewRun,
+    reopen: Reopen,
+    engine: FakeEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    verb: str,
+    when: str,
+    step: int,
+) -> None:
+    """Promise 9: killed before or after each write and each sbatch, the same command goes on."""
+    run = new_run("0-9")
+    if verb == "resubmit":
+        submit(run, ALL, {}, "submit")
+        engine.end_all(State.FAILED)
+        poll(run)
+    choose = ALL if verb == "submit" else FAILED
+    with monkeypatch.context() as patch:
+        kill_at(patch, step, when)
+        with pytest.raises(Killed):
+            submit(run, choose, {}, verb)
+    again = reopen(run)
+    poll(again)
+    submit(again, choose, {}, verb)
+    poll(again)
+    attempt = 1 if verb == "submit" else 2
+    assert states(again) == {State.PENDING: 10}
+    assert set(again.ledger.attempts) == {attempt}
+    assert len(engine.jobs) == attempt
+
+
+def kill_at(patch: pytest.MonkeyPatch, step: int, when: str) -> None:
+    """End the process at the step-th of: the intent, sbatch, what sbatch said."""
+    count = iter(range(100))
+    for owner, name in ((RunDirectory, "append"), (FakeEngine, "submit")):
+        whole: Any = getattr(owner, name)
+
+        def stepped(self: object, what: object, whole: Any = whole) -> object:
+            mine = next(count) == step
+            if mine and when == "before":
+                raise Killed
+            result = whole(self, what)
+            if mine:
+                raise Killed
+            return result
+
+        patch.setattr(owner, name, stepped)
+
+
+# -- looking, steering, following --------------------------------------------------------------
+
+
+def test_what_was_seen_is_known_to_the_next_process(
+    new_run: NewRun, reopen: Reopen, engine: FakeEngine
+) -> None:
+    """states.tsv keeps every field of what a poll saw."""
+    run = new_run("0-2")
+    submit(run, ALL, {}, "submit")
+    engine.end("100", 0, State.FAILED, exit_code=5, started_at=10, ended_at=20, max_rss_bytes=7)
+    engine.end("100", 1, State.COMPLETED, exit_code=0)
+    poll(run)
+    assert list(reopen(run).standings) == list(run.standings)
+
+
+def test_a_finished_run_asks_nothing(new_run: NewRun, reopen: Reopen, engine: FakeEngine) -> None:
+    """Final states live in the run directory: old runs cost slurmdbd nothing."""
+    run = new_run("0-2")
+    submit(run, ALL, {}, "submit")
+    engine.end_all()
+    poll(run)
+    asked = engine.polls
+    assert poll(reopen(run)).learnt
+    assert engine.polls == asked
+
+
+def test_one_question_a_poll_however_many_submissions(new_run: NewRun, engine: FakeEngine) -> None:
+    """Promise 8: all arrays of the run are asked about at once."""
+    run = new_run("0-9")
+    for row in range(10):
+        submit(run, waiting([row]), {}, "submit")
+    before = engine.polls
+    poll(run)
+    assert engine.polls == before + 1
+
+
+def test_silence_changes_nothing_and_is_told(new_run: NewRun, engine: FakeEngine) -> None:
+    """Promise 5: no answer is no information."""
+    run = new_run("0-2")
+    submit(run, ALL, {}, "submit")
+    poll(run)
+    engine.silence = "Connection refused"
+    looked = poll(run)
+    assert not looked.learnt
+    assert looked.silences == ("Connection refused", "Connection refused")
+    assert states(run) == {State.PENDING: 3}
+    assert "Connection refused" in run.standings[0].reason
+
+
+def test_a_torn_journal_line_is_no_decision(new_run: NewRun, reopen: Reopen) -> None:
+    """A line that was not written to its end is left out, and cut off by the next writer."""
+    run = new_run("0-2")
+    journal = run.place.path / "journal.jsonl"
+    submit(run, ALL, {}, "submit")
+    whole = journal.read_bytes()
+    journal.write_bytes(whole + b'{"event": "canc')
+    again = reopen(run)
+    assert states(again) == {State.SUBMITTED: 3}
+    throttle(again, 2)
+    assert journal.read_bytes().startswith(whole + b'{"event": "throttled"')
+
+
+def test_a_torn_line_of_states_spoils_no_other(new_run: NewRun, reopen: Reopen) -> None:
+    """Losing the tail of states.tsv is harmless, and what comes after it is read."""
+    run = new_run("0-2")
+    submit(run, ALL, {}, "submit")
+    run.place.append_states(b"0-1\t1\tCOMP")
+    poll(run)
+    assert states(reopen(run)) == {State.PENDING: 3}
+
+
+def test_cancelling_some_leaves_the_others(new_run: NewRun, engine: FakeEngine) -> None:
+    """Only the named slices are cancelled, wherever they are; resubmit brings them back."""
+    run = new_run("0-9")
+    submit(run, waiting(5), {}, "submit")
+    assert cancel(run, [1, 7]) == [1, 7]
+    poll(run)
+    assert states(run) == {State.CANCELLED: 2, State.PENDING: 4, State.WAITING: 4}
+    assert engine.cancelled == [("100", (1,))]
+    assert submit(run, FAILED, {}, "resubmit") == []
+    submit(run, failed(frozenset({State.CANCELLED}), None), {}, "resubmit")
+    assert run.standings[7].state is State.SUBMITTED
+
+
+def test_cancelling_all_tells_each_array_once(new_run: NewRun, engine: FakeEngine) -> None:
+    """The whole array is cancelled where all of it goes; what has ended is left alone."""
+    run = new_run("0-9")
+    submit(run, ALL, {}, "submit")
+    engine.end("100", 0, State.COMPLETED)
+    poll(run)
+    assert len(cancel(run, None)) == 9
+    assert engine.cancelled == [("100", None)]
+    poll(run)
+    assert states(run) == {State.COMPLETED: 1, State.CANCELLED: 9}
+    assert cancel(run, None) == []
+
+
+def test_pending_slices_that_were_cancelled_leave_no_record(
+    new_run: NewRun, engine: FakeEngine, clock: Clock
+) -> None:
+    """Slurm forgets pending tasks that are cancelled: gone from both is then CANCELLED."""
+    run = new_run("0-3")
+    submit(run, ALL, {}, "submit")
+    poll(run)
+    cancel(run, [2])
+    del engine.jobs["100"].tasks[2]
+    poll(run)
+    assert run.standings[2].state is State.PENDING
+    clock.now += 10
+    poll(run)
+    assert run.standings[2].state is State.CANCELLED
+
+
+def test_throttle_is_shared_out_and_kept(new_run: NewRun, engine: FakeEngine) -> None:
+    """What runs is told at once; what is submitted later carries it."""
+    run = new_run("0-9")
+    submit(run, waiting(3), {}, "submit")
+    submit(run, waiting(3), {}, "submit")
+    assert throttle(run, 5) == 2
+    assert engine.throttled == [("100", 3), ("101", 2)]
+    (taken,) = submit(run, ALL, {}, "submit")
+    assert engine.jobs[taken.job].order.array.throttle == 5
+    assert shares(1, 3) == [1, 1, 1]
+
+
+def test_following_goes_to_the_end_and_resubmits_as_told(
+    new_run: NewRun, engine: FakeEngine, clock: Clock
+) -> None:
+    """``run --max-attempts 3``: failures go in again until they are done or have had three."""
+    run = new_run("0-4")
+
+    def work() -> None:
+        clock.now += 1
+        for job, taken in list(engine.jobs.items()):
+            for index, report in taken.tasks.items():
+                if not report.state.final:
+                    bad = index == 4 or (index == 3 and taken.order.number == 1)
+                    engine.end(job, index, State.FAILED if bad else State.COMPLETED, exit_code=bad)
+
+    engine.on_wait = work
+    follow(run, Policy(max_attempts=3), lambda *_: None)
+    assert states(run) == {State.COMPLETED: 4, State.FAILED: 1}
+    assert [standing.attempt for standing in run.standings] == [1, 1, 1, 2, 3]
+
+
+def test_watching_submits_nothing(new_run: NewRun, engine: FakeEngine) -> None:
+    """``watch`` ends when nothing is in flight, whatever waits."""
+    run = new_run("0-4")
+    submit(run, waiting(2), {}, "submit")
+    engine.on_wait = engine.end_all
+    follow(run, Policy(feed=False), lambda *_: None)
+    assert states(run) == {State.COMPLETED: 2, State.WAITING: 3}
+
+
+def test_polls_back_off() -> None:
+    """Promise 8: a long run asks once a minute; a person can say otherwise."""
+    assert pause(1, None) == 2
+    assert pause(100, None) == 10
+    assert pause(10**6, None) == 60
+    assert pause(10**6, 5) == 5
