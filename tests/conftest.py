@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from slurmslice.run import Run
 from slurmslice.slices import SliceTable, from_range
 from slurmslice.verbs.create import Wanted, describe, make
 from tests.fakes import Clock, FakeEngine
+from tests.site import NoSite, Site, find_site
 
 
 @pytest.fixture
@@ -60,3 +64,61 @@ def new_run(tmp_path: Path, engine: FakeEngine, clock: Clock) -> Callable[..., R
 def reopen(engine: FakeEngine, clock: Clock) -> Callable[[Run], Run]:
     """The same run as another process finds it."""
     return lambda run: Run(run.place, engine, clock)
+
+
+# -- the real cluster ------------------------------------------------------------------------
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep why there is no cluster, for the end."""
+    config.stash[_WHY_NOT] = ""
+
+
+_WHY_NOT = pytest.StashKey[str]()
+
+
+@pytest.fixture(scope="session")
+def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """Slurm and an ordinary user; without one the test is skipped, or fails if it is required."""
+    wish = os.environ.get("SLURMSLICE_TEST_SLURM", "auto")
+    folder = os.environ.get("SLURMSLICE_TEST_CLUSTER", "/var/tmp/slurmslice-cluster")
+    try:
+        return find_site(wish, folder, tmp_path_factory.mktemp("site"))
+    except NoSite as why:
+        request.config.stash[_WHY_NOT] = str(why)
+        if wish == "require":
+            pytest.fail(f"A Slurm cluster is required: {why}")
+        pytest.skip(str(why))
+
+
+@pytest.fixture
+def workplace(site: Site, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """An empty folder of the ordinary user, which nodes see too."""
+    folder = site.folder / f"test-{os.getpid()}-{secrets.token_hex(4)}"
+    made = site.run("mkdir", "-p", str(folder), cwd=site.folder)
+    assert made.returncode == 0, made.stderr
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Say loudly which tests did not run for want of a cluster, or how many did."""
+    why = config.stash[_WHY_NOT]
+    if why:
+        skipped = len(terminalreporter.stats.get("skipped", []))
+        terminalreporter.write_line(
+            f"!!! {skipped} TESTS DID NOT RUN, those on a real Slurm cluster among them: {why}",
+            red=True,
+            bold=True,
+        )
+        return
+    ran = sum(
+        "slurm" in report.keywords and report.when == "call"
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if isinstance(report, pytest.TestReport)
+    )
+    if ran:
+        terminalreporter.write_line(f"{ran} tests ran on a real Slurm cluster.")

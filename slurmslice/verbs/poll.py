@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from slurmslice.errors import Busy
 from slurmslice.evidence import Observation, TaskReport
-from slurmslice.judge import Standing, Hearing, judge
+from slurmslice.judge import Hearing, Standing, judge
 from slurmslice.ledger import Submission
 from slurmslice.progress import SlotProgress, parse
 from slurmslice.run import Run

@@ -19,6 +19,22 @@ class Machine:
     cgroup_version: int
     slurm_version: tuple[int, int]
 
+    @property
+    def address(self) -> str:
+        """Where every daemon is reached."""
+        return self.loopback or "127.0.0.1"
+
+    @property
+    def communication(self) -> list[str]:
+        """Have the daemons listen on loopback alone, if that is where the machine's name leads.
+
+        That is the address which these parameters stand for (seen in 22.05), whatever addresses
+        the configuration gives. Where it is another one they have to listen on every interface.
+        """
+        if not self.loopback:
+            return []
+        return ["CommunicationParameters=NoCtldInAddrAny,NoInAddrAny"]
+
 
 CLUSTER_NAME = "slurmslice"
 DATABASE = "slurm_acct_db"
@@ -29,22 +45,21 @@ def slurm_conf(layout: Layout, record: Record, machine: Machine) -> str:
     """Write slurm.conf(5)."""
     settings = record.settings
     lines = [
-        *_general(layout, record, machine.host),
+        *_general(layout, record, machine),
         *_jobs(record),
         *_accounting(layout, record, machine),
-        *_nodes_and_partitions(layout, record, machine.host),
+        *_nodes_and_partitions(layout, record, machine),
         *settings.extra,
     ]
     return "\n".join(lines) + "\n"
 
 
-def _general(layout: Layout, record: Record, host: str) -> list[str]:
+def _general(layout: Layout, record: Record, machine: Machine) -> list[str]:
     settings = record.settings
     return [
         f"ClusterName={CLUSTER_NAME}",
-        f"SlurmctldHost={host}(127.0.0.1)",
-        # Listen on the addresses given here, all of them loopback, not on every interface.
-        "CommunicationParameters=NoCtldInAddrAny,NoInAddrAny",
+        f"SlurmctldHost={machine.host}({machine.address})",
+        *machine.communication,
         f"SlurmctldPort={record.slurmctld_port}",
         "SlurmUser=root",
         "AuthType=auth/munge",
@@ -97,7 +112,7 @@ def _accounting(layout: Layout, record: Record, machine: Machine) -> list[str]:
     return [
         *gather,
         "AccountingStorageType=accounting_storage/slurmdbd",
-        f"AccountingStorageHost={machine.loopback or '127.0.0.1'}",
+        f"AccountingStorageHost={machine.address}",
         f"AccountingStoragePort={record.slurmdbd_port}",
         # Up to 22.05 at least, AuthInfo does not count for the way to slurmdbd.
         f"AccountingStoragePass={layout.munge_socket}",
@@ -105,12 +120,12 @@ def _accounting(layout: Layout, record: Record, machine: Machine) -> list[str]:
     ]
 
 
-def _nodes_and_partitions(layout: Layout, record: Record, host: str) -> list[str]:
+def _nodes_and_partitions(layout: Layout, record: Record, machine: Machine) -> list[str]:
     settings = record.settings
     names = node_names(layout.folder, settings)
     size = f"CPUs={settings.cpus} RealMemory={settings.memory_mb}"
     nodes = [
-        f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1"
+        f"NodeName={name} NodeHostname={machine.host} NodeAddr={machine.address}"
         f" Port={record.node_port(index)} {size} State=UNKNOWN"
         for index, name in enumerate(names)
     ]
@@ -143,9 +158,7 @@ def slurmdbd_conf(layout: Layout, record: Record, machine: Machine) -> str:
     lines = [
         "AuthType=auth/munge",
         f"AuthInfo=socket={layout.munge_socket}",
-        # With NoInAddrAny slurmdbd listens where the machine's own name leads, whatever DbdHost
-        # says; where that is not loopback, every interface it must be.
-        *(["CommunicationParameters=NoInAddrAny"] if machine.loopback else []),
+        *machine.communication,
         "DbdHost=localhost",
         f"DbdPort={record.slurmdbd_port}",
         "SlurmUser=root",

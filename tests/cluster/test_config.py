@@ -57,13 +57,15 @@ def test_cgroup_conf(
     assert set(config.cgroup_conf(machine).splitlines()) - always == expected
 
 
-@pytest.mark.parametrize("loopback", ["127.0.1.1", ""])
-def test_slurmdbd_is_looked_for_where_it_listens(loopback: str) -> None:
+@pytest.mark.parametrize(("loopback", "address"), [("127.0.1.1", "127.0.1.1"), ("", "127.0.0.1")])
+def test_daemons_are_looked_for_where_they_listen(loopback: str, address: str) -> None:
     machine, record = replace(MACHINE, loopback=loopback), Record(Settings(), 20000, "secret")
-    there = config.slurmdbd_conf(Layout(ELSEWHERE), record, machine)
-    here = config.slurm_conf(Layout(ELSEWHERE), record, machine)
-    assert ("NoInAddrAny" in there) == bool(loopback)
-    assert f"AccountingStorageHost={loopback or '127.0.0.1'}\n" in here
+    slurm = config.slurm_conf(Layout(ELSEWHERE), record, machine)
+    slurmdbd = config.slurmdbd_conf(Layout(ELSEWHERE), record, machine)
+    assert ("NoInAddrAny" in slurm, "NoInAddrAny" in slurmdbd) == (bool(loopback),) * 2
+    assert f"SlurmctldHost=host({address})\n" in slurm
+    assert f"AccountingStorageHost={address}\n" in slurm
+    assert slurm.count(f"NodeAddr={address} ") == Settings().nodes
 
 
 def test_settings_of_another_version_of_this_code() -> None:

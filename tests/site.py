@@ -1,0 +1,170 @@
+"""A place where an ordinary user has slurmslice and a Slurm cluster at hand.
+
+Either a cluster of our own (``tests/cluster``), with slurmslice installed from its wheel into a
+virtual environment that the user can reach, or the Slurm that this machine already has.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.cluster import Cluster, ClusterError
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+DEADLINE_S = 120.0
+Finished = subprocess.CompletedProcess[str]
+
+
+class NoSite(Exception):
+    """There is no Slurm here, and none can be brought up; the text says why."""
+
+
+@dataclass
+class Site:
+    """Where tests run slurmslice and Slurm's own commands as an ordinary user.
+
+    Attributes:
+        python: an interpreter that has slurmslice and that the user may run.
+        folder: where the user may write; a test takes a folder of its own below it.
+        execute: run argv as the user, with more environment, in a folder.
+        cluster: the cluster, where it is ours to mistreat.
+    """
+
+    python: Path
+    folder: Path
+    execute: Callable[..., Finished]
+    cluster: Cluster | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    def run(
+        self, *argv: str, cwd: Path, env: Mapping[str, str] | None = None, **more: Any
+    ) -> Finished:
+        """Run a program as the user."""
+        more.setdefault("timeout", DEADLINE_S * 3)
+        return self.execute(argv, cwd=cwd, env={**self.env, **(env or {})}, **more)
+
+    def slurmslice(self, *args: str, cwd: Path, **more: Any) -> Finished:
+        """Run slurmslice as the user."""
+        return self.run(str(self.python), "-m", "slurmslice", *args, cwd=cwd, **more)
+
+    def popen(self, argv: list[str], *, cwd: Path, **more: Any) -> subprocess.Popen[str]:
+        """Start a program as the user, and go on."""
+        more.setdefault("stderr", subprocess.DEVNULL)
+        user = self.cluster.as_user() if self.cluster else {"env": dict(os.environ)}
+        user["env"] = {**user["env"], **self.env}
+        return subprocess.Popen(
+            argv, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, text=True,
+            **{**user, **more},
+        )  # fmt: skip
+
+    def status(self, cwd: Path, *args: str) -> dict[str, Any]:
+        """What ``status --json`` says."""
+        done = self.slurmslice("status", *args, "--json", cwd=cwd)
+        assert done.returncode == 0, done.stderr
+        record: dict[str, Any] = json.loads(done.stdout)
+        return record
+
+
+def find_site(wish: str, folder: str, basetemp: Path) -> Site:
+    """The site that can be had: a Slurm that is there, else one of our own.
+
+    Args:
+        wish: ``auto``, ``require`` or ``off``.
+        folder: where our own cluster lives.
+        basetemp: where tests may write on a machine with a Slurm of its own.
+
+    Raises:
+        NoSite: none can be had.
+    """
+    if wish == "off":
+        raise NoSite("switched off (SLURM=off)")
+    if _slurm_answers():
+        return _site_of_this_machine(basetemp)
+    if os.geteuid() != 0:
+        raise NoSite("no Slurm answers here, and only root can bring one up")
+    if not (shutil.which("slurmctld") or shutil.which("apt-get")):
+        raise NoSite("no Slurm answers here, and this is no Debian where it could be installed")
+    try:
+        return _site_of_our_own(folder)
+    except ClusterError as why:
+        raise NoSite(f"the cluster did not come up: {why}") from why
+
+
+def _slurm_answers() -> bool:
+    if shutil.which("sinfo") is None:
+        return False
+    return subprocess.run(["sinfo", "-h"], capture_output=True, timeout=60).returncode == 0
+
+
+def _site_of_this_machine(basetemp: Path) -> Site:
+    def execute(argv: tuple[str, ...], **more: Any) -> Finished:
+        more["env"] = {**os.environ, **more.get("env", {})}
+        return subprocess.run(argv, capture_output=True, text=True, **more)
+
+    return Site(Path(sys.executable), basetemp, execute)
+
+
+def _site_of_our_own(folder: str) -> Site:
+    cluster = Cluster(folder, say=lambda text: print(text, file=sys.stderr, flush=True))
+    cluster.up()
+    python = _install(cluster)
+    env = _coverage_env(cluster)
+    return Site(python, cluster.layout.home, cluster.run, cluster, env)
+
+
+def _install(cluster: Cluster) -> Path:
+    """slurmslice from its wheel, where the ordinary user can run it."""
+    venv = cluster.folder / "venv"
+    python = venv / "bin" / "python"
+    wheels = cluster.folder / "wheels"
+    shutil.rmtree(wheels, ignore_errors=True)
+    _pip("wheel", "--no-deps", "--wheel-dir", str(wheels), str(REPOSITORY))
+    (wheel,) = wheels.glob("*.whl")
+    if cluster.run([str(python), "-c", ""]).returncode != 0 if python.exists() else True:
+        shutil.rmtree(venv, ignore_errors=True)
+        _check(subprocess.run([_base_python(cluster), "-m", "venv", "--without-pip", str(venv)]))
+    _pip("--python", str(python), "install", f"{wheel}[example]", "coverage[toml]>=7.10")
+    _pip("--python", str(python), "install", "--no-deps", "--force-reinstall", str(wheel))
+    return python
+
+
+def _base_python(cluster: Cluster) -> str:
+    """An interpreter that the ordinary user may run, new enough for slurmslice."""
+    enough = "import sys; sys.exit(sys.version_info < (3, 11))"
+    own = os.path.realpath(sys.executable)
+    for python in (own, "/usr/bin/python3"):
+        try:
+            if cluster.run([python, "-c", enough]).returncode == 0:
+                return python
+        except OSError:
+            continue
+    raise NoSite("no Python 3.11 or newer that an ordinary user may run (tried /usr/bin/python3)")
+
+
+def _pip(*args: str) -> None:
+    _check(
+        subprocess.run(
+            [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *args],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+    )
+
+
+def _check(done: subprocess.CompletedProcess[Any]) -> None:
+    if done.returncode != 0:
+        raise NoSite(f"{' '.join(done.args)} failed: {done.stdout}")
+
+
+def _coverage_env(cluster: Cluster) -> dict[str, str]:
+    """Where the user's processes leave what they covered, if this session measures it."""
+    return {}

@@ -1,0 +1,332 @@
+"""The main job on a real Slurm cluster, as an ordinary user."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.site import DEADLINE_S, Site
+
+pytestmark = pytest.mark.slurm
+
+WORK = """\
+import os, sys, time
+key = sys.argv[1]
+mended = os.path.exists("mended")
+with open(f"ran.{key}", "a") as f:
+    f.write("x")
+if not mended:
+    if key in ("3", "7", "11"):
+        sys.exit(5)
+    if key == "13":
+        block = bytearray(600 * 2**20)
+        time.sleep(30)
+    if key == "20":
+        time.sleep(600)
+print("slice", key)
+"""
+UNTIL_GO = "while [ ! -e go ]; do sleep 0.2; done"
+HOSTILE = [
+    b"a b", b"$(touch pwned)", b"`id`", b"'\"", b"-rf", b"*", b"two\nlines", b"\\x", b"\xff\xfe",
+    b"../../x", b"tab\there", b" blanks ", b"%a", b"#", b"~", b"!", b"\x1b[31m", "ü€".encode(),
+    b"trailing\n", b"a" * 300, b"--", b"{}", b"$SLICE", b";exit 3",
+]  # fmt: skip
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    """Wait for a condition, not for time to pass."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.2)
+
+
+def write(site: Site, path: Path, text: str) -> None:
+    """Write a file as the user."""
+    done = site.run("tee", str(path), cwd=path.parent, input=text)
+    assert done.returncode == 0, done.stderr
+
+
+def settled(site: Site, place: Path, run: str) -> Counter[str]:
+    """The counts once nothing is in flight."""
+    site.slurmslice("watch", run, "--interval", "1", cwd=place)
+    return Counter(site.status(place, run)["counts"])
+
+
+def test_the_main_job(site: Site, workplace: Path) -> None:
+    """99 slices, five of which fail for three causes: exactly these are told and repaired."""
+    write(site, workplace / "work.py", WORK)
+    command = ["run", "-a", "0-98", "--mem", "300M", "-t", "1", "--interval", "1", "--",
+               "/usr/bin/python3", "work.py", "{}"]  # fmt: skip
+    ran = site.slurmslice(*command, cwd=workplace)
+    assert ran.returncode == 1, ran.stderr
+    record = site.status(workplace, "work")
+    assert record["counts"] == {"COMPLETED": 94, "FAILED": 3, "OUT_OF_MEMORY": 1, "TIMEOUT": 1}
+    assert record["finished"] is True
+    states = {slice_["key"]: slice_["state"] for slice_ in record["slices"]}
+    assert {key for key, state in states.items() if state == "FAILED"} == {"3", "7", "11"}
+    assert (states["13"], states["20"]) == ("OUT_OF_MEMORY", "TIMEOUT")
+    assert {s["exit_code"] for s in record["slices"] if s["state"] == "FAILED"} == {5}
+    write(site, workplace / "mended", "")
+    shown = site.slurmslice("resubmit", "--mem", "2x", "--time", "2x", "--dry-run", cwd=workplace)
+    assert "--array=3,7,11,13,20" in shown.stdout
+    again = site.slurmslice("resubmit", "--mem", "2x", "--time", "2x", cwd=workplace)
+    assert again.returncode == 0, again.stderr
+    assert "Submitted 5 slices" in again.stderr
+    assert settled(site, workplace, "work") == {"COMPLETED": 99}
+    repeats = Counter((workplace / f"ran.{key}").read_text() for key in range(99))
+    assert repeats == {"x": 94, "xx": 5}
+    log = site.slurmslice("logs", "work", "13", cwd=workplace)
+    assert log.stdout.endswith("slice 13\n")
+    done = site.slurmslice(*command, cwd=workplace)
+    assert done.returncode == 0, done.stderr
+
+
+def test_hostile_keys_arrive_byte_for_byte(site: Site, workplace: Path) -> None:
+    """Promise 3: keys of any bytes reach the command's argv and $SLICE unchanged."""
+    keys = workplace / "keys"
+    write(site, keys, "")
+    keys.write_bytes(b"".join(key + b"\0" for key in HOSTILE))
+    write(site, workplace / "say.py", "import os, sys\nargv, env = map(os.fsencode, "
+          "(sys.argv[1], os.environ['SLICE']))\nassert argv == env\n"
+          "open('got.' + os.environ['SLICE_ROW'], 'wb').write(argv)\n")  # fmt: skip
+    ran = site.slurmslice(
+        "run", "--slices-from", "keys", "-0", "--interval", "1", "--",
+        "/usr/bin/python3", "say.py", "{}", cwd=workplace,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr + ran.stdout
+    got = [(workplace / f"got.{row}").read_bytes() for row in range(len(HOSTILE))]
+    assert got == HOSTILE
+    assert not (workplace / "pwned").exists()
+    record = site.status(workplace, "say")
+    assert [os.fsencode(s["key"]) for s in record["slices"]] == HOSTILE
+    for key in (b"$(touch pwned)", b"../../x", b"-rf", b"two\nlines"):
+        log = site.slurmslice("logs", "--path", "say", "--", os.fsdecode(key), cwd=workplace)
+        assert Path(log.stdout.strip()).is_relative_to(workplace), log.stderr
+
+
+def test_the_submitted_script_is_the_reviewed_one(site: Site, workplace: Path) -> None:
+    """Promise 7: the bytes that Slurm has are those of script.sh, edits included, every time."""
+    site.slurmslice("render", "-a", "0-3", "--name", "edited", "--", "false", "{}", cwd=workplace)
+    script = workplace / "slurmslice-runs" / "edited" / "script.sh"
+    script.write_text(script.read_text().replace("# Yours to edit", "# Edited by hand; yours"))
+    for verb in ("submit", "resubmit"):
+        done = site.slurmslice(verb, "edited", cwd=workplace)
+        assert done.returncode == 0, done.stderr
+        job = re.search(r"job (\d+)", done.stderr)
+        assert job, done.stderr
+        sent = site.run("scontrol", "write", "batch_script", job[1], "-", cwd=workplace)
+        assert sent.stdout.rstrip("\n") == script.read_text().rstrip("\n")
+        assert settled(site, workplace, "edited") == {"FAILED": 4}
+
+
+def test_a_script_sent_by_hand_is_the_run(site: Site, workplace: Path) -> None:
+    """``sbatch script.sh`` does what submit does, and the next status takes it in."""
+    site.slurmslice("render", "-a", "2-4", "--name", "hand", "--", "echo", "{}", cwd=workplace)
+    sent = site.run("sbatch", "slurmslice-runs/hand/script.sh", cwd=workplace)
+    assert sent.returncode == 0, sent.stderr
+    until(lambda: site.status(workplace, "hand")["counts"] == {"COMPLETED": 3}, "three slices done")
+    again = site.run("sbatch", "slurmslice-runs/hand/script.sh", cwd=workplace)
+    job = again.stdout.split()[-1]
+    log = workplace / "slurmslice-runs/hand/submissions/001/tasks/2.log"
+    until(lambda: "slurmslice refused" in log.read_text(), f"job {job} to be stopped by the claim")
+    logs = workplace / "slurmslice-runs/hand/submissions/001/logs"
+    assert [(logs / f"{key}.log").read_text() for key in (2, 3, 4)] == ["2\n", "3\n", "4\n"]
+
+
+def test_resubmitting_while_others_run(site: Site, workplace: Path) -> None:
+    """Only what failed goes in again; what runs or waits in the queue is left alone."""
+    command = "if [ $SLICE = 1 ] && [ ! -e mended ]; then exit 3; fi; " \
+        "while [ $SLICE = 2 ] && [ ! -e go ]; do sleep 0.2; done"  # fmt: skip
+    made = site.slurmslice(
+        "render", "-a", "0-3%1", "--name", "r", "--shell", command, cwd=workplace
+    )
+    assert made.returncode == 0, made.stderr
+    site.slurmslice("submit", "r", cwd=workplace)
+
+    def counts() -> dict[str, int]:
+        found: dict[str, int] = site.status(workplace, "r")["counts"]
+        return found
+
+    until(lambda: counts().get("FAILED") == 1 and counts().get("RUNNING") == 1, "one bad, one busy")
+    assert counts()["PENDING"] == 1
+    write(site, workplace / "mended", "")
+    again = site.slurmslice("resubmit", "r", cwd=workplace)
+    assert "Submitted 1 slices (1)" in again.stderr, again.stderr
+    write(site, workplace / "go", "")
+    assert settled(site, workplace, "r") == {"COMPLETED": 4}
+
+
+def test_cancel_throttle_and_the_rest(site: Site, workplace: Path) -> None:
+    """Pending and running slices are cancelled by key; the others end; resubmit brings back."""
+    command = "[ -e go ] || sleep 300"
+    site.slurmslice("render", "-a", "0-5%2", "--name", "c", "--shell", command, cwd=workplace)
+    site.slurmslice("submit", "c", cwd=workplace)
+    until(lambda: site.status(workplace, "c")["counts"].get("RUNNING") == 2, "two to run")
+    throttled = site.slurmslice("throttle", "c", "3", cwd=workplace)
+    assert throttled.returncode == 0, throttled.stderr
+    until(lambda: site.status(workplace, "c")["counts"].get("RUNNING") == 3, "three to run")
+    cancelled = site.slurmslice("cancel", "c", "0", "4-5", cwd=workplace)
+    assert "Cancelled 3 slices: 0,4-5" in cancelled.stderr
+    until(lambda: site.status(workplace, "c")["counts"].get("CANCELLED") == 3, "three cancelled")
+    write(site, workplace / "go", "")
+    rest = site.slurmslice("cancel", "c", cwd=workplace)
+    assert rest.returncode == 0, rest.stderr
+    until(lambda: site.status(workplace, "c")["finished"], "all to end")
+    site.slurmslice("resubmit", "c", "--state", "CANCELLED", cwd=workplace)
+    assert settled(site, workplace, "c") == {"COMPLETED": 6}
+
+
+def test_slurms_refusals_are_shown_and_keep_the_run(site: Site, workplace: Path) -> None:
+    """An unknown partition: Slurm's own words, exit 3, and submit can be tried again."""
+    site.slurmslice(
+        "render", "-a", "0-1", "-p", "nowhere", "--name", "p", "--", "true", cwd=workplace
+    )
+    refused = site.slurmslice("submit", "p", cwd=workplace)
+    assert refused.returncode == 3
+    assert "invalid partition specified: nowhere" in refused.stderr
+    script = workplace / "slurmslice-runs/p/script.sh"
+    script.write_text(script.read_text().replace("--partition=nowhere", "--partition=short"))
+    done = site.slurmslice("submit", "p", cwd=workplace)
+    assert done.returncode == 0, done.stderr
+    assert settled(site, workplace, "p") == {"COMPLETED": 2}
+
+
+KILL = """\
+import os, signal, sys
+from slurmslice import cli, rundir
+from slurmslice.engines import slurm
+step, when = int(sys.argv.pop(1)), sys.argv.pop(1)
+count = 0
+def stepped(whole):
+    def call(*args, **more):
+        global count
+        mine, count = count == step, count + 1
+        if mine and when == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = whole(*args, **more)
+        if mine:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+    return call
+rundir.RunDirectory.append = stepped(rundir.RunDirectory.append)
+slurm.SlurmEngine.submit = stepped(slurm.SlurmEngine.submit)
+cli.main()
+"""
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("step", [0, 1, 2])
+def test_kill_9_of_submit(site: Site, workplace: Path, step: int, when: str) -> None:
+    """Killed at each journal step, the same command goes on: each slice submitted once."""
+    write(site, workplace / "kill.py", KILL)
+    command = 'echo x >>"ran.$SLICE"'
+    site.slurmslice("render", "-a", "0-4", "--name", "k", "--shell", command, cwd=workplace)
+    killed = site.run(str(site.python), "kill.py", str(step), when, "submit", "k", cwd=workplace)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    done = site.slurmslice("submit", "k", cwd=workplace)
+    assert done.returncode == 0, done.stderr
+    assert settled(site, workplace, "k") == {"COMPLETED": 5}
+    token = json.loads((workplace / "slurmslice-runs/k/run.json").read_text())["name"]
+    assert token == "k"
+    assert [(workplace / f"ran.{key}").read_text() for key in range(5)] == ["x\n"] * 5
+    jobs = site.run(
+        "sacct", "-X", "-n", "-P", "--format=JobID,State", "-S", "now-1hours",
+        "--name", ",".join(names_of(workplace / "slurmslice-runs/k")), cwd=workplace,
+    )  # fmt: skip
+    arrays = {line.partition("_")[0] for line in jobs.stdout.split()}
+    assert len(arrays) == 1, jobs.stdout
+
+
+def names_of(run: Path) -> list[str]:
+    """The job names that a run's journal has used."""
+    lines = (run / "journal.jsonl").read_text().splitlines()
+    return [event["job_name"] for line in lines if "job_name" in (event := json.loads(line))]
+
+
+def test_run_is_interrupted_and_goes_on(site: Site, workplace: Path) -> None:
+    """kill -9 of ``run`` loses nothing; the same line follows what is there."""
+    command = [str(site.python), "-m", "slurmslice", "run", "-a", "0-2", "--name", "i",
+               "--interval", "0.5", "--shell", f"{UNTIL_GO}; echo x >>$SLICE"]  # fmt: skip
+    started = site.popen(command, cwd=workplace)
+    until(lambda: started_running(site, workplace, "i", 3), "three to run")
+    started.kill()
+    started.wait(DEADLINE_S)
+    write(site, workplace / "go", "")
+    done = site.run(*command, cwd=workplace)
+    assert done.returncode == 0, done.stderr
+    assert "going on with" in done.stderr
+    assert [(workplace / key).read_text() for key in "012"] == ["x\n"] * 3
+
+
+def started_running(site: Site, place: Path, run: str, how_many: int) -> bool:
+    """Whether so many slices run; False also before the run is made."""
+    done = site.slurmslice("status", run, "--json", cwd=place)
+    return done.returncode == 0 and json.loads(done.stdout)["counts"].get("RUNNING") == how_many
+
+
+def test_ctrl_c_leaves_the_slices(site: Site, workplace: Path) -> None:
+    """Interrupted, ``run`` says how to come back and exits 130; the slices go on."""
+    command = [str(site.python), "-m", "slurmslice", "run", "-a", "0-1", "--name", "s",
+               "--interval", "0.5", "--shell", UNTIL_GO]  # fmt: skip
+    started = site.popen(command, cwd=workplace, stderr=subprocess.PIPE)
+    until(lambda: started_running(site, workplace, "s", 2), "two to run")
+    started.send_signal(signal.SIGINT)
+    _, said = started.communicate(timeout=DEADLINE_S)
+    assert started.returncode == 130
+    assert "slurmslice status s" in said
+    write(site, workplace / "go", "")
+    assert settled(site, workplace, "s") == {"COMPLETED": 2}
+
+
+def test_doctor_knows_the_cluster(site: Site, workplace: Path) -> None:
+    """Version, MaxArraySize, accounting and what fits are told."""
+    done = site.slurmslice("doctor", cwd=workplace)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"Slurm \d+\.\d+", done.stdout)
+    assert "accounting" in done.stdout
+    assert "main" in done.stdout
+
+
+@pytest.mark.example
+def test_the_example_sums_up_exactly(site: Site, workplace: Path) -> None:
+    """Slice × whole, summed over all slices, is whole × whole to the last pair."""
+    from tests.site import REPOSITORY
+
+    example = workplace / "correlation"
+    site.run("cp", "-r", str(REPOSITORY / "examples" / "correlation"), str(example), cwd=workplace)
+    made = site.run(str(site.python), "make_catalogue.py", "--points", "3000", "--slices", "12",
+                    "--out", ".", cwd=example)  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    options = ["--file_2", "mill2_fof_sorted.h5", "-l", "400", "-n", "0", "--m_factor", "1"]
+    ran = site.slurmslice(
+        "run", "-a", "0-11", "--mem", "1G", "-t", "10", "--interval", "1", "--",
+        str(site.python), "correlate.py", "--file_1", "mill2sort-{}.h5", *options, "--slicing",
+        "--log", "logs/mill2sort-{}.log", cwd=example,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr + ran.stdout
+    whole = site.run(str(site.python), "correlate.py", "--file_1", "mill2_fof_sorted.h5", *options,
+                     "--slicing", "--results", "whole", cwd=example)  # fmt: skip
+    assert whole.returncode == 0, whole.stderr
+    assert summed(example / "results") == summed(example / "whole")
+
+
+def summed(folder: Path) -> list[int]:
+    """The pair counts of all results in a folder, summed."""
+    h5py = pytest.importorskip("h5py")
+    counts: list[list[int]] = []
+    for path in sorted(folder.glob("*.h5")):
+        with h5py.File(path) as file:
+            counts.append(file["dd"][:].tolist())
+    assert counts, f"no result in {folder}: {sys.version}"
+    return [sum(column) for column in zip(*counts, strict=True)]
