@@ -84,8 +84,8 @@ def check(command: Command, columns: Collection[str]) -> None:
         )
     for before, word in zip(("", *words), words, strict=False):
         quote(word)
-        _check_placeholders(word, columns)
         _check_variables(word, before)
+        _check_placeholders(word, columns)
 
 
 def _check_text(text: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from slurmslice.directives import Takes
 from slurmslice.errors import BadInput
 from slurmslice.run import Run
 from slurmslice.states import State
@@ -72,14 +73,15 @@ def _sbatch_options(taken: set[str]) -> list[click.Option]:
     return options
 
 
-def _option(parameter: str, flags: list[str], takes: str) -> click.Option:
-    if takes == "none":
-        return click.Option([parameter, *flags], flag_value="", default=None, hidden=True)
-    if takes == "optional":
-        return click.Option(
-            [parameter, *flags], is_flag=False, flag_value="", default=None, hidden=True
-        )
-    return click.Option([parameter, *flags], default=None, hidden=True)
+def _option(parameter: str, flags: list[str], takes: Takes) -> click.Option:
+    match takes:
+        case Takes.NOTHING:
+            return click.Option([parameter, *flags], flag_value="", default=None, hidden=True)
+        case Takes.PERHAPS:
+            kind: dict[str, Any] = {"is_flag": False, "flag_value": ""}
+        case Takes.VALUE:
+            kind = {}
+    return click.Option([parameter, *flags], default=None, hidden=True, **kind)
 
 
 def meta() -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:

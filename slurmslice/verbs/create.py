@@ -131,7 +131,7 @@ def render(asked: Asked, wanted: Wanted, path: Path) -> str:
     check_path(path)
     spec = script.ScriptSpec(
         name=asked.name,
-        directives=directives.block(_directives(asked, wanted.table, path)),
+        directives=directives.block(_directives(asked, wanted.table, path)).removesuffix("\n"),
         run_dir=str(path),
         work_dir=asked.work_dir,
         environment=script.pinned(wanted.environ),

@@ -14,24 +14,20 @@ class Machine:
 
     host: str
     """Its name, as `hostname -s` gives it."""
-    loopback: str
-    """The loopback address to which that name leads, such as 127.0.1.1; empty if to none."""
+    name_is_loopback: bool
+    """Whether that name leads to 127.0.0.1."""
     cgroup_version: int
     slurm_version: tuple[int, int]
 
     @property
-    def address(self) -> str:
-        """Where every daemon is reached."""
-        return self.loopback or "127.0.0.1"
-
-    @property
     def communication(self) -> list[str]:
-        """Have the daemons listen on loopback alone, if that is where the machine's name leads.
+        """Have the daemons listen on loopback alone, where the machine's name leads there.
 
-        That is the address which these parameters stand for (seen in 22.05), whatever addresses
-        the configuration gives. Where it is another one they have to listen on every interface.
+        These parameters mean the address of that name, whatever addresses the configuration
+        gives, and they count for srun too: where it is not the one from which connections come
+        (Debian's 127.0.1.1 is not) no step would start. Seen in 22.05.
         """
-        if not self.loopback:
+        if not self.name_is_loopback:
             return []
         return ["CommunicationParameters=NoCtldInAddrAny,NoInAddrAny"]
 
@@ -47,7 +43,7 @@ def slurm_conf(layout: Layout, record: Record, machine: Machine) -> str:
     lines = [
         *_general(layout, record, machine),
         *_jobs(record),
-        *_accounting(layout, record, machine),
+        *_accounting(layout, record),
         *_nodes_and_partitions(layout, record, machine),
         *settings.extra,
     ]
@@ -58,7 +54,7 @@ def _general(layout: Layout, record: Record, machine: Machine) -> list[str]:
     settings = record.settings
     return [
         f"ClusterName={CLUSTER_NAME}",
-        f"SlurmctldHost={machine.host}({machine.address})",
+        f"SlurmctldHost={machine.host}(127.0.0.1)",
         *machine.communication,
         f"SlurmctldPort={record.slurmctld_port}",
         "SlurmUser=root",
@@ -104,7 +100,7 @@ def _jobs(record: Record) -> list[str]:
     ]
 
 
-def _accounting(layout: Layout, record: Record, machine: Machine) -> list[str]:
+def _accounting(layout: Layout, record: Record) -> list[str]:
     # One sample a second: short tasks get a MaxRSS too.
     gather = ["JobAcctGatherType=jobacct_gather/linux", "JobAcctGatherFrequency=1"]
     if not record.settings.accounting:
@@ -112,7 +108,7 @@ def _accounting(layout: Layout, record: Record, machine: Machine) -> list[str]:
     return [
         *gather,
         "AccountingStorageType=accounting_storage/slurmdbd",
-        f"AccountingStorageHost={machine.address}",
+        "AccountingStorageHost=127.0.0.1",
         f"AccountingStoragePort={record.slurmdbd_port}",
         # Up to 22.05 at least, AuthInfo does not count for the way to slurmdbd.
         f"AccountingStoragePass={layout.munge_socket}",
@@ -125,7 +121,7 @@ def _nodes_and_partitions(layout: Layout, record: Record, machine: Machine) -> l
     names = node_names(layout.folder, settings)
     size = f"CPUs={settings.cpus} RealMemory={settings.memory_mb}"
     nodes = [
-        f"NodeName={name} NodeHostname={machine.host} NodeAddr={machine.address}"
+        f"NodeName={name} NodeHostname={machine.host} NodeAddr=127.0.0.1"
         f" Port={record.node_port(index)} {size} State=UNKNOWN"
         for index, name in enumerate(names)
     ]

@@ -97,11 +97,10 @@ def write_configuration(layout: Layout, record: Record) -> set[str]:
 def _this_machine() -> config.Machine:
     host = socket.gethostname().split(".")[0]
     try:
-        address = socket.gethostbyname(host)
+        leads_home = socket.gethostbyname(host) == "127.0.0.1"
     except OSError:
-        address = ""
-    loopback = address if address.startswith("127.") else ""
-    return config.Machine(host, loopback, cgroups.version(), packages.slurm_version())
+        leads_home = False
+    return config.Machine(host, leads_home, cgroups.version(), packages.slurm_version())
 
 
 def _write(path: Path, text: str, mode: int) -> bool:

@@ -142,6 +142,8 @@ def test_up_again_changes_nothing(cluster: Cluster) -> None:
 
 
 def test_nothing_listens_beyond_this_machine(cluster: Cluster) -> None:
+    if "NoInAddrAny" not in cluster.layout.slurm_conf.read_text():
+        pytest.skip("this machine's name does not lead to 127.0.0.1")
     record = load_record(cluster.folder)
     assert record is not None
     ours = {record.mariadb_port, record.slurmdbd_port, record.slurmctld_port, record.node_port(0)}

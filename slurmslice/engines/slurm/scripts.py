@@ -1,0 +1,179 @@
+"""How sbatch takes options out of a script that a person may have edited.
+
+Source: sbatch(1), and sbatch's own ``get_argument`` (``src/sbatch/opt.c``) followed by
+getopt_long(3). What is said here of quotes, comments and beginnings of names was compared with
+``sbatch -v --test-only``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from slurmslice.errors import BadInput
+
+
+class Takes(Enum):
+    """Whether an option takes a value."""
+
+    VALUE = "value"
+    NOTHING = "nothing"
+    PERHAPS = "perhaps"  # only in the form --name=value
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One of sbatch's options: long name, short letter or None, what it takes."""
+
+    name: str
+    letter: str | None
+    takes: Takes
+
+
+class Unreadable(BadInput):
+    """A line of the script that sbatch could not read."""
+
+    def __init__(self, line: int, message: str, hint: str = "") -> None:
+        super().__init__(f"Line {line} of the script: {message}", hint)
+        self.line = line
+
+
+def directives(script: str, known: Mapping[str, Option]) -> Iterator[tuple[str, str]]:
+    """Each option in a script's ``#SBATCH`` lines with its value, in their order.
+
+    Names are completed and made long. Options that are not known, a site's own or a newer
+    sbatch's, come as they are written.
+
+    Args:
+        script: the whole script.
+        known: sbatch's options; other spellings may stand beside the names.
+
+    Raises:
+        Unreadable: sbatch could not read a line.
+    """
+    foreign, words = _lines(script)
+    ignored = False
+    for name, value in _Reader(known, words).options():
+        ignored = ignored or name == "ignore-pbs"
+        yield name, value
+    if foreign and not ignored:
+        raise Unreadable(
+            foreign,
+            "sbatch takes options from #PBS and #BSUB lines too.",
+            "Write it as #SBATCH, or add the line `#SBATCH --ignore-pbs`.",
+        )
+
+
+_BLANKS = " \t\v\f\r"
+_MAGIC = re.compile(r"#(?:SBATCH|SLURM)")
+_Word = tuple[int, str]
+
+
+def _lines(script: str) -> tuple[int, list[_Word]]:
+    """The number of the first #PBS or #BSUB line, or 0; each word of a directive and its line."""
+    foreign, words = 0, list[_Word]()
+    for number, line in enumerate(script.split("\n"), 1):
+        magic = _MAGIC.match(line)
+        if magic:
+            words += ((number, word) for word in _split(line[magic.end() :], number))
+        elif line.startswith(("#PBS", "#BSUB")):
+            foreign = foreign or number
+        elif line.strip(_BLANKS) and not line.lstrip(_BLANKS).startswith("#"):
+            break
+    return foreign, words
+
+
+def _split(line: str, number: int) -> Iterator[str]:
+    """The words of a line: up to a ``#``, or to an empty word, at which sbatch stops as well."""
+    at = 0
+    while True:
+        at += len(line[at:]) - len(line[at:].lstrip(_BLANKS))
+        word, at = _word(line, at, number)
+        if not word:
+            return
+        if word.startswith(":") or word in {"hetjob", "packjob"}:
+            raise Unreadable(number, "a heterogeneous job cannot be an array.")
+        yield word
+
+
+def _word(line: str, at: int, number: int) -> tuple[str, int]:
+    """The word that begins at a place in the line, and the place where it ends."""
+    word, quote, escaped = "", "", False
+    while at < len(line) and (quote or line[at] not in _BLANKS):
+        char = line[at]
+        if escaped:
+            word, escaped = word + char, False
+        elif char == "\\":
+            escaped = True
+        elif char == quote:
+            quote = ""
+        elif not quote and char in "\"'":
+            quote = char
+        elif not quote and char == "#":
+            break
+        else:
+            word += char
+        at += 1
+    if quote:
+        raise Unreadable(number, f"the quote {quote} is not closed.")
+    return word, at
+
+
+class _Reader:
+    """What getopt_long makes of words: a value may stand in the next one, even a line below."""
+
+    def __init__(self, known: Mapping[str, Option], words: Sequence[_Word]) -> None:
+        self._known = known
+        self._letters = {option.letter: option for option in known.values() if option.letter}
+        self._rest = list(reversed(words))
+
+    def options(self) -> Iterator[tuple[str, str]]:
+        while self._rest:
+            number, word = self._rest.pop()
+            if word.startswith("--") and word != "--":
+                yield self._long(word[2:], number)
+            elif word.startswith("-") and word not in {"-", "--"}:
+                yield from self._short(word[1:], number)
+            else:
+                raise Unreadable(number, f"{word!r} is no option of sbatch.")
+
+    def _long(self, word: str, number: int) -> tuple[str, str]:
+        written, equals, value = word.partition("=")
+        option = self._completed(written, number)
+        if option is None:
+            follows = not equals and self._rest and not self._rest[-1][1].startswith("-")
+            return written, self._rest.pop()[1] if follows else value
+        if equals and option.takes is Takes.NOTHING:
+            raise Unreadable(number, f"--{option.name} takes no value.")
+        if not equals and option.takes is Takes.VALUE:
+            value = self._next(option, number)
+        return option.name, value
+
+    def _completed(self, written: str, number: int) -> Option | None:
+        """The option of a name, or of the beginning of just one."""
+        if written in self._known:
+            return self._known[written]
+        found = {o.name: o for name, o in self._known.items() if name.startswith(written)}
+        if len(found) > 1:
+            several = ", ".join(f"--{name}" for name in sorted(found))
+            raise Unreadable(number, f"--{written} may be {several}.", "Write the whole name.")
+        return next(iter(found.values()), None)
+
+    def _short(self, letters: str, number: int) -> Iterator[tuple[str, str]]:
+        for at, letter in enumerate(letters, 1):
+            option = self._letters.get(letter)
+            if option is None:
+                raise Unreadable(number, f"sbatch has no option -{letter}.")
+            if option.takes is Takes.NOTHING:
+                yield option.name, ""
+                continue
+            needed = option.takes is Takes.VALUE and not letters[at:]
+            yield option.name, self._next(option, number) if needed else letters[at:]
+            return
+
+    def _next(self, option: Option, number: int) -> str:
+        if not self._rest:
+            raise Unreadable(number, f"--{option.name} needs a value.")
+        return self._rest.pop()[1]

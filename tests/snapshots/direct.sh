@@ -1,0 +1,102 @@
+#!/bin/bash
+#SBATCH --job-name=x-k3v9w2ab
+#SBATCH --array=0-98%10
+#SBATCH --mem=4G
+#SBATCH --time=1:00:00
+#SBATCH --output=/home/ada/sim/slurmslice-runs/x/submissions/001/tasks/%a.log
+#SBATCH --open-mode=append
+
+# x: one command for many slices; each array task does one. By slurmslice 0.1.0.
+#   all of them:         sbatch script.sh
+#   one, here, by hand:  SLURM_ARRAY_TASK_ID=N bash script.sh
+# Yours to edit: the lines above, _setup and _slice. What follows them is bookkeeping.
+
+# Where the command runs, and with what. Done once in each array task, before the command.
+_setup() {
+  cd /home/ada/sim || return
+  export PATH=/home/ada/venv/bin:/usr/local/bin:/usr/bin:/bin
+  export VIRTUAL_ENV=/home/ada/venv
+  export PYTHONUNBUFFERED=1 # a log then holds all that was printed before a crash
+}
+
+# The command, for one slice: $SLICE is its key.
+_slice() {
+  exec -- python x.py --in "mill2sort-${SLICE}.h5"
+}
+
+# ---- Bookkeeping: which slice, its log, and what became of it. All names here begin with _.
+
+_run=/home/ada/sim/slurmslice-runs/x
+_submission=$_run/submissions/${1:-001}
+
+_stop() {
+  echo "slurmslice: $1" >&2
+  exit 2
+}
+
+# A line for "slurmslice status", on standard output: that is the file tasks/<index>.log.
+_progress() {
+  printf 'slurmslice %s job=%s restart=%s at=%(%s)T host=%s %s\n' "$1" "$SLURM_ARRAY_JOB_ID" \
+    "${SLURM_RESTART_COUNT:-0}" -1 "${SLURMD_NODENAME:-$HOSTNAME}" "$2"
+}
+
+[[ ${SLURM_ARRAY_TASK_ID:-} =~ ^(0|[1-9][0-9]*)$ ]] ||
+  _stop "no array index. All slices: sbatch script.sh. One: SLURM_ARRAY_TASK_ID=N bash script.sh"
+[[ -d $_submission ]] ||
+  _stop "there is no $_submission. If the run was moved, change _run and --output in its script.sh"
+
+# The array index is the key.
+export SLICE=$SLURM_ARRAY_TASK_ID
+_log=$_submission/logs/$SLICE.log
+
+# By hand there is no array job: the slice's output goes to the terminal, nothing is recorded.
+if [[ -z ${SLURM_ARRAY_JOB_ID:-} ]]; then
+  _setup && (_slice)
+  exit
+fi
+
+# A submission belongs to the first array that creates its file "job" (set -C: create or fail).
+# Should it ever be submitted twice, the tasks of the other array stop here: no slice runs twice.
+(set -C && echo "$SLURM_ARRAY_JOB_ID" >"$_submission/job") 2>/dev/null
+for _try in {1..20}; do # another task may have created it and be about to write it
+  { read -r _owner <"$_submission/job"; } 2>/dev/null && break
+  sleep 0.5
+done
+if [[ $_owner != "$SLURM_ARRAY_JOB_ID" ]]; then
+  _progress refused "owner=$_owner"
+  _stop "not run: $_submission/job names ${_owner:-no job}, this is job $SLURM_ARRAY_JOB_ID"
+fi
+
+# A setup that fails, or says "exit" (even "exit 0"), must not look like a slice that is done.
+_ready=
+trap '
+  _exit=$?
+  if [[ -z $_ready ]]; then
+    _progress setup "exit=$_exit"
+    echo "slurmslice: setup exited $_exit, the command was not run" >&2
+    exit $((_exit ? _exit : 1))
+  fi
+' EXIT
+_setup || exit
+_ready=yes
+set +eu # whatever the setup has set: the end of the slice is still to be written
+
+# The command runs in the background, as a process group of its own (set -m), and bash waits: so
+# signals that Slurm sends to this script (scancel, time limit, --signal=B:) can be passed on.
+[[ -d ${_log%/*} ]] || mkdir -p "${_log%/*}"
+_progress start slot=0
+set -m
+(_slice) </dev/null >>"$_log" 2>&1 &
+_command=$!
+set +m
+for _signal in HUP INT TERM USR1 USR2; do
+  # shellcheck disable=SC2064 # as they are now
+  trap "kill -s $_signal -- -$_command" "$_signal"
+done
+
+# A signal ends "wait" early; the command's exit code is to be had once the command is gone.
+while kill -0 "$_command" 2>/dev/null; do wait "$_command"; done
+wait "$_command"
+_exit=$?
+_progress end "slot=0 exit=$_exit"
+exit "$_exit"

@@ -1,0 +1,297 @@
+"""The command: each word is one argument, whatever it holds, and values are only data."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from slurmslice.command import (
+    ShellText,
+    Words,
+    check,
+    check_expanded_glob,
+    fill,
+    quote,
+    show,
+    to_bash,
+    variable,
+)
+from slurmslice.errors import BadInput
+
+BASH = os.environ.get("SLURMSLICE_BASH", "bash")
+PRINT = ("printf", "%s\\0")
+
+
+def to_bytes(value: str) -> bytes:
+    return value.encode("utf-8", "surrogateescape")
+
+
+def as_str(data: bytes) -> str:
+    return data.replace(b"\0", b"").decode("utf-8", "surrogateescape")
+
+
+SHELLY = st.text(st.sampled_from("{}ab \\'\"$`!#~*?[]()<>|&;=^-\n\t\x1bé\udcff"), max_size=12)
+VALUES = st.one_of(st.binary(max_size=20).map(as_str), SHELLY)
+PIECES = st.one_of(SHELLY, st.sampled_from(["{}", "{mass}", "{{}}", "{{mass}}", "}}", "{{{}}}"]))
+WORDS = st.lists(PIECES, max_size=4).map("".join)
+
+
+def words(*given: str) -> Words:
+    return Words(given)
+
+
+def in_bash(text: str, locale: str = "C.UTF-8", **environ: str) -> list[bytes]:
+    """What a program started by the text got as arguments (it prints them, each with NUL)."""
+    env = {b"PATH": os.environb[b"PATH"], b"LC_ALL": locale.encode()}
+    env |= {name.encode(): to_bytes(value) for name, value in environ.items()}
+    done = subprocess.run(
+        [BASH, "-c", to_bytes(text)], env=env, capture_output=True, check=True, timeout=20
+    )
+    assert done.stderr == b""
+    return done.stdout.split(b"\0")[:-1]
+
+
+# -- words to bash --------------------------------------------------------------------------
+
+
+@settings(max_examples=120, deadline=None)
+@given(st.lists(WORDS, min_size=1, max_size=5), VALUES, VALUES)
+@example(["a{}b", "{mass}", "${mass}", "\\{}", "`{}`"], "$(touch /tmp/x)`id`'\"\\", "-rf\n\n")
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+def test_every_word_arrives(locale: str, args: list[str], key: str, mass: str) -> None:
+    """Whatever words and values hold, the program gets exactly what ``fill`` says."""
+    command = Words((*PRINT, *args))
+    got = in_bash(to_bash(command), locale, SLICE=key, SLICE_MASS=mass)
+    assert got == [to_bytes(word) for word in fill(command, key, {"mass": mass})[2:]]
+
+
+@pytest.mark.parametrize(
+    ("word", "text"),
+    [
+        ("x.py", "x.py"),
+        ("--in=a/b,c:d@e%f+1", "--in=a/b,c:d@e%f+1"),
+        ("", "''"),
+        ("a b", "'a b'"),
+        ("it's", "'it'\\''s'"),
+        ("{1..3}", "'{1..3}'"),
+        ("~/x", "'~/x'"),
+        ("a\nb", "$'a\\nb'"),
+        ("\x1b[2J\\'", "$'\\033[2J\\\\\\''"),
+        ("\udcff", "$'\\377'"),
+        ("{}", '"${SLICE}"'),
+        ("mill2sort-{}.h5", '"mill2sort-${SLICE}.h5"'),
+        ('{mass}/$x`\\"', '"${SLICE_MASS}/\\$x\\`\\\\\\""'),
+        ("{}\n", '"${SLICE}"$\'\\n\'""'),
+        ("{{}}", "'{}'"),
+    ],
+)
+def test_a_word_as_it_stands_in_the_script(word: str, text: str) -> None:
+    """One line that a person can read: bare where it can be, quoted where it must be."""
+    assert to_bash(words("prog", word)) == f"exec -- prog {text}"
+
+
+@pytest.mark.parametrize("name", ["time", "exit", "X=1", "if", "!", "{", "[[", "-x", "source"])
+def test_no_word_is_bash_s_own(tmp_path: Path, name: str) -> None:
+    """A program named like a keyword, a builtin or an assignment is that program."""
+    program = tmp_path / name
+    program.write_text("#!/bin/sh\nprintf 'program\\0'\n")
+    program.chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    assert in_bash(f"PATH='{path}'; {to_bash(words(name))}") == [b"program"]
+
+
+def test_a_shell_text_is_taken_as_it_is() -> None:
+    """Nothing in a shell text is touched, braces neither."""
+    assert to_bash(ShellText("a {} {{}} $SLICE\nb")) == "a {} {{}} $SLICE\nb"
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(VALUES, max_size=20))
+def test_quote_makes_one_word_of_anything(values: list[str]) -> None:
+    """A quoted text is one word of bash, and printable."""
+    line = " ".join(map(quote, values))
+    assert line.isprintable()
+    assert in_bash(f"set -- {line}; (($# == 0)) || printf '%s\\0' \"$@\"") == list(
+        map(to_bytes, values)
+    )
+
+
+@pytest.mark.parametrize("word", ["a\0b", "\ud800"])
+def test_a_word_that_no_program_can_get_is_refused(word: str) -> None:
+    """NUL would end the argument early: it is refused, not cut."""
+    with pytest.raises(BadInput, match="no argument or variable"):
+        check(words("prog", word), ())
+
+
+# -- placeholders ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("word", "filled"),
+    [
+        ("{}", "K"),
+        ("a{}b{}c", "aKbKc"),
+        ("{mass}-{x1}", "M-X"),
+        ("{{}}", "{}"),
+        ("{{mass}}", "{mass}"),
+        ("{{{}}}", "{K}"),
+        ("{{{mass}}}", "{M}"),
+        ("{1..3}", "{1..3}"),
+        ("{", "{"),
+        ("}", "}"),
+        ("{ }", "{ }"),
+        ('{"a": {"b": 1}}', '{"a": {"b": 1}}'),
+        ('{"a": "{}"}', '{"a": "K"}'),
+        ("{print $1}", "{print $1}"),
+        ("{{.Names}}", "{{.Names}}"),
+        ("{{1,2},{3,4}}", "{{1,2},{3,4}}"),
+        ("[0-9]{3}", "[0-9]{3}"),
+        ("{{{", "{{{"),
+        ("{mass}}", "M}"),
+    ],
+)
+def test_braces(word: str, filled: str) -> None:
+    """{} is the key, {name} a column, doubled they are literal; all other braces are themselves."""
+    command = words("prog", word)
+    check(command, ("mass", "x1"))
+    assert fill(command, "K", {"mass": "M", "x1": "X"}) == ["prog", filled]
+
+
+def test_values_are_not_looked_at_for_placeholders() -> None:
+    """A value that looks like a placeholder stays what it is."""
+    assert fill(words("{}", "{mass}"), "{mass}", {"mass": "{}"}) == ["{mass}", "{}"]
+
+
+def test_an_unknown_name_is_refused_with_the_nearest() -> None:
+    """A mistyped column is not passed on as text; the error says what to type instead."""
+    with pytest.raises(BadInput) as caught:
+        check(words("prog", "a-{Mas}.h5"), ("seed", "mass"))
+    assert "{Mas} in 'a-{Mas}.h5'" in caught.value.message
+    assert "Did you mean {mass}?" in caught.value.hint
+    assert "literal braces: {{Mas}}" in caught.value.hint
+    with pytest.raises(BadInput) as caught:
+        check(words("prog", "{slice}"), ())
+    assert "Did you mean" not in caught.value.hint
+    assert "The key is {}" in caught.value.hint
+
+
+# -- what cannot be meant -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", [words(), words(""), ShellText(""), ShellText(" \n")])
+def test_no_command_is_refused(command: Words | ShellText) -> None:
+    """There has to be a command."""
+    with pytest.raises(BadInput, match="There is no command"):
+        check(command, ())
+
+
+@pytest.mark.parametrize(
+    "word", ["$SLICE", "x-${SLICE}.h5", "$SLICE_MASS", "${SLICE:-1}", "a$SLICE.b"]
+)
+def test_a_variable_that_nothing_expands_is_refused(word: str) -> None:
+    """$SLICE in a word would arrive as these letters: the error says {} and --shell."""
+    with pytest.raises(BadInput, match=r"Nothing expands \$SLICE") as caught:
+        check(words("python", "x.py", word), ())
+    assert "{}" in caught.value.hint
+    assert "--shell" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        words("echo", "$SLICER", "$HOME", "SLICE"),
+        words("bash", "-c", 'echo "$SLICE"'),
+        words("bash", "-lc", "echo ${{SLICE}}"),
+        words("./prog"),
+        ShellText('python x.py "$SLICE"'),
+        ShellText("find . -exec rm {} \\; # $SLICE"),
+    ],
+)
+def test_what_can_be_meant_passes(command: Words | ShellText) -> None:
+    """No false alarm: other variables, a shell that does expand $SLICE, a shell text."""
+    check(command, ())
+
+
+def test_a_command_line_in_one_word_is_refused() -> None:
+    """'python x.py {}' in quotes is no program's name: the error says --shell."""
+    with pytest.raises(BadInput, match="one word with blanks") as caught:
+        check(words("python x.py {}"), ())
+    assert "--shell" in caught.value.hint
+
+
+def test_a_shell_text_with_braces_for_the_key_is_refused() -> None:
+    """{} is nothing in a shell text: every slice would do the same."""
+    with pytest.raises(BadInput, match=r"has \{\} and no \$SLICE"):
+        check(ShellText("python x.py {}"), ())
+
+
+def test_a_glob_that_the_shell_expanded_is_refused() -> None:
+    """``-- prog *.h5`` has become file names before we see it; the error names them."""
+    files = {"in/a.h5", "in/b.h5", "in/c.h5", "in/d.h5"}
+    with pytest.raises(BadInput, match=r"in/a\.h5, in/b\.h5, in/c\.h5") as caught:
+        check_expanded_glob(words("wc", "-l", *sorted(files)), files.__contains__)
+    assert "--glob" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "given_words",
+    [
+        ("wc", "a.h5", "b.h5"),  # two may be meant
+        ("wc", "a.h5", "b.h5", "c.txt"),  # of several kinds
+        ("wc", "a.h5", "b.h5", "x/c.h5"),  # of several folders
+        ("wc", "a.h5", "b.h5", "-o", "c.h5"),  # not in a row
+        ("wc", "a.h5", "b.h5", "new.h5"),  # not all there
+        ("wc", "{}", "a.h5", "b.h5", "c.h5"),  # with a placeholder
+        ("a.h5", "b.h5", "c.h5"),  # the first is the program
+        (),
+    ],
+)
+def test_files_that_may_be_meant_pass(given_words: tuple[str, ...]) -> None:
+    """Only what can hardly be anything else is called a glob."""
+    files = {"a.h5", "b.h5", "c.h5", "c.txt", "x/c.h5"}
+    check_expanded_glob(Words(given_words), files.__contains__)
+
+
+def test_files_are_looked_up_on_disk(tmp_path: Path) -> None:
+    """Folders are no files, and files are really there."""
+    names = [str(tmp_path / f"{n}.h5") for n in range(3)]
+    for name in names[:2]:
+        Path(name).touch()
+    Path(names[2]).mkdir()
+    check_expanded_glob(words("wc", *names))
+    Path(names[2]).rmdir()
+    Path(names[2]).touch()
+    with pytest.raises(BadInput):
+        check_expanded_glob(words("wc", *names))
+
+
+# -- previews -------------------------------------------------------------------------------
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(WORDS, max_size=3), VALUES)
+def test_a_preview_is_one_line_that_does_what_the_slice_does(args: list[str], key: str) -> None:
+    """What is shown can be typed into bash, and shows controls instead of doing them."""
+    command = Words((*PRINT, "x", *args))
+    line = show(command, key, {"mass": "1"})
+    assert line.isprintable()
+    assert in_bash(line) == [to_bytes(word) for word in fill(command, key, {"mass": "1"})[2:]]
+
+
+def test_a_preview_of_a_shell_text() -> None:
+    """Of a shell text, the variables that it names come first; then it can be typed too."""
+    command = ShellText('printf \'%s\\0\' "$SLICE" "$SLICE_MASS"')
+    line = show(command, "a b", {"mass": "\x1b", "seed": "2"})
+    assert line.startswith("SLICE='a b' SLICE_MASS=$'\\033' bash -c ")
+    assert in_bash(line) == [b"a b", b"\x1b"]
+    assert fill(command, "a b", {}) == ["bash", "-c", command.text]
+
+
+def test_variables() -> None:
+    """The key is SLICE, a column SLICE_ and its name in capitals."""
+    assert (variable(""), variable("mass_2")) == ("SLICE", "SLICE_MASS_2")

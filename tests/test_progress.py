@@ -1,0 +1,166 @@
+"""The progress lines: what bash writes is what the parser reads, and nothing else is."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slurmslice.progress import BASH as FUNCTION
+from slurmslice.progress import SlotProgress, TaskProgress, parse, signal_of
+
+BASH = os.environ.get("SLURMSLICE_BASH", "bash")
+
+START = b"slurmslice start job=419 restart=0 at=1795424103 host=n3 slot=0\n"
+END = b"slurmslice end job=419 restart=0 at=1795424180 host=n3 slot=0 exit=3\n"
+SETUP = b"slurmslice setup job=419 restart=0 at=1795424103 host=n3 exit=1\n"
+REFUSED = b"slurmslice refused job=420 restart=0 at=1795424103 host=n4 owner=419\n"
+STARTED = SlotProgress(1795424103, "n3")
+ENDED = SlotProgress(1795424103, "n3", 1795424180, 3)
+
+
+def later(line: bytes, restart: int) -> bytes:
+    return line.replace(b"restart=0", b"restart=%d" % restart)
+
+
+def written(text: str, **environ: str) -> bytes:
+    """What the bash function writes."""
+    env = {"PATH": os.environ["PATH"], "SLURM_ARRAY_JOB_ID": "419", **environ}
+    script = f"{FUNCTION}\n{text}\n"
+    return subprocess.run(
+        [BASH, "-c", script], env=env, stdout=subprocess.PIPE, check=True, timeout=20
+    ).stdout
+
+
+def test_what_bash_writes_is_what_is_read() -> None:
+    """Grammar and parser agree: start and end of a slice, its node, its exit code, the time."""
+    before = int(time.time())
+    data = written(
+        "_progress start slot=2; _progress end 'slot=2 exit=137'",
+        SLURM_RESTART_COUNT="4",
+        SLURMD_NODENAME="n7",
+    )
+    said = parse(data, "419")
+    slot = said.slots[2]
+    assert (said.restart, slot.host, slot.exit_code) == (4, "n7", 137)
+    assert slot.started_at is not None
+    assert slot.ended_at is not None
+    assert before <= slot.started_at <= slot.ended_at <= time.time()
+    assert (said.refused, said.setup_exit) == (None, None)
+
+
+def test_without_slurm_the_host_and_restart_have_defaults() -> None:
+    """Restart 0 and the machine's own name stand where Slurm says nothing."""
+    said = parse(written("_progress start slot=0"))
+    assert said.restart == 0
+    assert said.slots[0].host == os.uname().nodename
+
+
+def test_refusal_and_setup_as_bash_writes_them() -> None:
+    """An owner's name may have blanks: it goes to the end of its line."""
+    data = written(
+        "_progress refused 'owner=barred by slurmslice: given up'; _progress setup exit=0"
+    )
+    assert parse(data).refused == "barred by slurmslice: given up"
+    assert parse(data).setup_exit == 0
+
+
+def test_the_lines_of_one_slice() -> None:
+    """A slice has started once its start line stands, and ended once its end line does."""
+    assert parse(b"") == TaskProgress()
+    assert parse(START) == TaskProgress(0, {0: STARTED})
+    assert parse(START + END) == TaskProgress(0, {0: ENDED})
+    assert parse(END).slots[0] == SlotProgress(None, "n3", 1795424180, 3)
+
+
+def test_several_slices_of_one_task() -> None:
+    """Each slot of a task stands for itself."""
+    data = START + END + START.replace(b"slot=0", b"slot=1")
+    assert parse(data).slots == {0: ENDED, 1: STARTED}
+
+
+def test_only_the_newest_restart_counts() -> None:
+    """After a requeue the end of the run before is history: the slice is running again."""
+    data = START + END + later(START, 1)
+    assert parse(data) == TaskProgress(1, {0: STARTED})
+    assert parse(START + SETUP + later(START, 1)).setup_exit is None
+    assert parse(later(START, 10) + later(START + END, 9)) == TaskProgress(10, {0: STARTED})
+
+
+def test_lines_of_another_job_are_not_this_task_s() -> None:
+    """A duplicate that was refused shares the file; it says nothing of the task that runs."""
+    data = START + REFUSED + END
+    assert parse(data, "419") == TaskProgress(0, {0: ENDED})
+    assert parse(data, "420") == TaskProgress(refused="419")
+    assert parse(data, "41") == TaskProgress()
+
+
+def test_a_setup_that_failed() -> None:
+    """A task that ended in its setup says with which code, and no slice of it started."""
+    assert parse(SETUP) == TaskProgress(restart=0, setup_exit=1)
+
+
+@pytest.mark.parametrize(
+    "noise", [b"no newline at its end ", b"\xff\0\n", b"slurmslice start job=4"]
+)
+def test_lines_are_found_between_what_others_print(noise: bytes) -> None:
+    """The setup and slurmstepd write to the same file; a line may begin behind theirs."""
+    assert parse(noise + START + noise + END, "419") == TaskProgress(0, {0: ENDED})
+
+
+@pytest.mark.parametrize("cut", range(len(START + END)))
+def test_a_torn_line_says_nothing(cut: int) -> None:
+    """Cut anywhere, a file says what its whole lines say."""
+    said = parse((START + END)[:cut])
+    assert said == (TaskProgress(0, {0: STARTED}) if cut >= len(START) else TaskProgress())
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        START.replace(b"slot=0", b"slot=x"),
+        START.replace(b"slot=0", b"slot=" + b"9" * 5000),
+        START.replace(b"at=", b"at=-"),
+        START.replace(b"host=n3 ", b""),
+        START.replace(b"restart=0", b"restart="),
+        START.replace(b"start ", b"begin "),
+        END.replace(b"exit=3", b"exit="),
+        END.replace(b"exit=3", b"exit=1000"),
+        END.replace(b" slot=0", b""),
+        START.upper(),
+    ],
+)
+def test_a_line_that_is_not_whole_is_ignored(line: bytes) -> None:
+    """A line with a field missing, odd or forged is no line."""
+    assert parse(line) == TaskProgress()
+
+
+def test_fields_of_later_versions_are_passed_over() -> None:
+    """Fields are only ever added, at the end."""
+    data = START[:-1] + b" cpus=4\n" + END[:-1] + b" cpu_s=1,5 x\n"
+    assert parse(data) == parse(START + END)
+
+
+@given(
+    st.lists(st.one_of(st.binary(max_size=30), st.sampled_from([START, END, SETUP, REFUSED]))),
+    st.integers(0, 300),
+)
+def test_no_bytes_make_it_fail(parts: list[bytes], cut: int) -> None:
+    """Whatever stands in the file, parsing gives a record of possible values."""
+    said = parse(b"".join(parts)[cut:])
+    for slot in said.slots.values():
+        assert slot.exit_code is None or 0 <= slot.exit_code <= 999
+        assert (slot.exit_code is None) == (slot.ended_at is None)
+
+
+@pytest.mark.parametrize(
+    ("code", "signal"),
+    [(None, None), (0, None), (1, None), (128, None), (137, 9), (143, 15), (192, 64), (193, None)],
+)
+def test_the_signal_in_an_exit_code(code: int | None, signal: int | None) -> None:
+    """128 + n is signal n, and an exit code such as 255 is none."""
+    assert signal_of(code) == signal

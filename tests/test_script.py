@@ -1,0 +1,824 @@
+"""The script: run by real bash, without Slurm, as Slurm and the local engine would run it."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from slurmslice import script
+from slurmslice.command import Command, ShellText, Words
+from slurmslice.errors import BadInput
+from slurmslice.progress import TaskProgress, parse
+from slurmslice.script import ScriptSpec, check_syntax, pinned, render, templates_folder
+from slurmslice.tables import slice_header, write_table
+
+BASH = os.environ.get("SLURMSLICE_BASH", "bash")
+SNAPSHOTS = Path(__file__).parent / "snapshots"
+PATH = os.environ["PATH"]
+
+DIRECTIVES = """\
+#SBATCH --job-name=x-k3v9w2ab
+#SBATCH --array=0-98%10
+#SBATCH --mem=4G
+#SBATCH --time=1:00:00
+#SBATCH --output=/home/ada/sim/slurmslice-runs/x/submissions/001/tasks/%a.log
+#SBATCH --open-mode=append"""
+
+EXAMPLE = ScriptSpec(
+    name="x",
+    directives=DIRECTIVES,
+    run_dir="/home/ada/sim/slurmslice-runs/x",
+    work_dir="/home/ada/sim",
+    environment=(
+        ("PATH", "/home/ada/venv/bin:/usr/local/bin:/usr/bin:/bin"),
+        ("VIRTUAL_ENV", "/home/ada/venv"),
+    ),
+    cpus=None,
+    setup="",
+    command=Words(("python", "x.py", "--in", "mill2sort-{}.h5")),
+    direct=True,
+    columns=(),
+    log_folders=False,
+    version="0.1.0",
+)
+
+TABLE_EXAMPLE = dataclasses.replace(
+    EXAMPLE,
+    cpus=4,
+    setup="module load python/3.11",
+    command=ShellText('python x.py --mass "$SLICE_MASS" "$SLICE" |\n  gzip >"out/$SLICE_ROW.gz"\n'),
+    direct=False,
+    columns=("mass",),
+)
+
+HOSTILE = [
+    "a b",
+    "$(touch pwned)",
+    "`touch pwned`",
+    "'\"",
+    "-rf",
+    "--",
+    "*",
+    "~",
+    "a\nb\n\n",
+    "\t\t",
+    "\\x41\\0101\\n\\c%s%%",
+    "\udcff\udcfe",
+    "é\u202e日本",
+    " x ",
+    "x" * 5000,
+    "{}",
+    "${PATH}",
+    "!!",
+    "#",
+    "a;b&c|d>e<f",
+    "\x01\x1b[2J\x7f",
+]
+
+
+def to_bytes(value: str) -> bytes:
+    return value.encode("utf-8", "surrogateescape")
+
+
+class Ran(NamedTuple):
+    """One array task that has ended."""
+
+    code: int
+    stdout: bytes
+    stderr: str
+    log: bytes
+    said: TaskProgress
+
+
+class Place:
+    """A run directory for a script, as the rest of slurmslice would make it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.run_dir = folder / "a run's $dir"
+        self.work_dir = folder / "work dir"
+        self.work_dir.mkdir(parents=True)
+        self.script = self.run_dir / "script.sh"
+
+    def submission(self, number: int = 1) -> Path:
+        return self.run_dir / "submissions" / f"{number:03d}"
+
+    def make(self, number: int = 1, rows: list[tuple[str, ...]] | None = None) -> Path:
+        """A submission's folder, with a task table where there are rows (key, columns …)."""
+        for name in ("tasks", "logs"):
+            (self.submission(number) / name).mkdir(parents=True, exist_ok=True)
+        if rows is not None:
+            header = slice_header([f"column{i}" for i in range(len(rows[0]) - 1)])
+            table = [(str(i + 40), *row, f"row-{i + 40}.log") for i, row in enumerate(rows)]
+            (self.submission(number) / "tasks.tsv").write_bytes(write_table(header, table))
+        return self.submission(number)
+
+    def write(self, command: Command, **fields: object) -> None:
+        """Render the script of this place and make its first submission."""
+        given: dict[str, object] = {
+            "command": command,
+            "run_dir": str(self.run_dir),
+            "work_dir": str(self.work_dir),
+            "environment": (("PATH", PATH),),
+            **fields,
+        }
+        self.make()
+        self.script.write_bytes(to_bytes(render(dataclasses.replace(EXAMPLE, **given))))  # type: ignore[arg-type]
+
+    def start(
+        self, index: int | str = 17, job: str = "419", argument: str = "", **environ: str
+    ) -> subprocess.Popen[bytes]:
+        """Start an array task; its standard output goes where ``--output`` says."""
+        number = int(argument or "1")
+        tasks = self.submission(number) / "tasks"
+        with (tasks / f"{index}.log").open("ab") as output:
+            return subprocess.Popen(
+                [BASH, str(self.script), *([argument] if argument else [])],
+                env=self.environ(index, job) | environ,
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+
+    def environ(self, index: int | str, job: str) -> dict[str, str]:
+        slurm = {"SLURM_ARRAY_TASK_ID": str(index), "SLURM_ARRAY_JOB_ID": job}
+        return {"PATH": PATH, **slurm}
+
+    def end(
+        self,
+        task: subprocess.Popen[bytes],
+        index: int | str = 17,
+        log: str | None = None,
+        number: int = 1,
+        job: str = "419",
+    ) -> Ran:
+        """Wait for a task and gather what it left."""
+        stderr = task.communicate(timeout=20)[1].decode()
+        stdout = (self.submission(number) / "tasks" / f"{index}.log").read_bytes()
+        path = self.submission(number) / "logs" / (log or f"{index}.log")
+        content = path.read_bytes() if path.exists() else b""
+        return Ran(task.returncode, stdout, stderr, content, parse(stdout, job))
+
+    def run(self, index: int | str = 17, log: str | None = None, **environ: str) -> Ran:
+        """Run an array task of the first submission to its end."""
+        return self.end(self.start(index, **environ), index, log)
+
+    def by_hand(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        """Type ``bash script.sh``."""
+        return subprocess.run(
+            [BASH, str(self.script), *arguments],
+            env={"PATH": PATH, **environ},
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=20,
+        )
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def wait_for(what: Callable[[], object]) -> None:
+    """Wait until something is so."""
+    until = time.monotonic() + 15
+    while not what():
+        assert time.monotonic() < until, "it did not happen"
+        time.sleep(0.01)
+
+
+def words(*given: str) -> Words:
+    return Words(given)
+
+
+def tool(name: str) -> str:
+    """A program that these tests need; without it they are skipped, or fail if it must be."""
+    path = shutil.which(name)
+    if path is None:
+        if os.environ.get("SLURMSLICE_REQUIRE_TOOLS"):
+            pytest.fail(f"{name} is not installed, and SLURMSLICE_REQUIRE_TOOLS is set")
+        pytest.skip(f"{name} is not installed")
+    return path
+
+
+# -- what it looks like ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "spec"), [("direct", EXAMPLE), ("table", TABLE_EXAMPLE)])
+def test_the_script_is_the_reviewed_one(name: str, spec: ScriptSpec) -> None:
+    """The script is the product's face: each change of it is looked at (and by git diff)."""
+    path = SNAPSHOTS / f"{name}.sh"
+    if os.environ.get("SLURMSLICE_UPDATE_SNAPSHOTS"):
+        path.write_text(render(spec))
+    assert render(spec) == path.read_text()
+
+
+def variants() -> Iterator[ScriptSpec]:
+    """Every way in which the template can go."""
+    commands: tuple[Command, ...] = (words("prog", "-x", "a b", "{}"), ShellText('prog "$SLICE"'))
+    for command, direct, setup, cpus in itertools.product(
+        commands, (True, False), ("", "module load x\nsource env.sh\n"), (None, 4)
+    ):
+        for columns, log_folders in (((), direct), (() if direct else ("a", "b_2"), False)):
+            yield dataclasses.replace(
+                EXAMPLE,
+                command=command,
+                direct=direct,
+                setup=setup,
+                cpus=cpus,
+                columns=columns,
+                log_folders=log_folders,
+            )
+
+
+def test_shellcheck_has_nothing_to_say(tmp_path: Path) -> None:
+    """Every variant is clean by shellcheck, notes included, and by ``bash -n``."""
+    paths = []
+    for number, spec in enumerate(variants()):
+        paths.append(tmp_path / f"{number}.sh")
+        paths[-1].write_text(render(spec))
+        subprocess.run([BASH, "-n", str(paths[-1])], check=True)
+    ignored = "--exclude=SC1091"  # what is sourced is the setup's
+    done = subprocess.run(
+        [tool("shellcheck"), ignored, *map(str, paths)], capture_output=True, text=True
+    )
+    assert done.stdout == ""
+
+
+def test_nothing_newer_than_bash_4_2() -> None:
+    """Compute nodes have old bashes: CentOS 7 has 4.2."""
+    text = "".join(map(render, variants()))
+    newer = r"wait -[nfp]|@[QEPAKaUuL]\}|mapfile .*-d|EPOCH(SECONDS|REALTIME)|SRANDOM|local -n"
+    assert re.findall(newer, text) == []
+
+
+def test_one_template_in_a_checkout_and_in_a_wheel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Templates are found beside the package, and in it where a wheel has put them."""
+    assert (templates_folder() / "array.sh.j2").is_file()
+    (tmp_path / "slurmslice/templates").mkdir(parents=True)
+    monkeypatch.setattr(script, "__file__", str(tmp_path / "slurmslice/script.py"))
+    assert templates_folder() == tmp_path / "slurmslice/templates"
+
+
+def test_a_value_cannot_be_printed_unquoted() -> None:
+    """A template that forgets a filter fails, instead of pasting a value into the script."""
+    template = script._environment().from_string("x={{ value }}")
+    with pytest.raises(TypeError, match="without a filter"):
+        template.render(value="$(id)")
+
+
+def test_values_are_data_in_every_place(place: Place) -> None:
+    """Names, folders and variables with anything in them stay what they are."""
+    evil = "$(touch pwned)`touch pwned`'\"\\ \udcff"
+    work_dir = place.folder / evil
+    work_dir.mkdir()
+    place.run_dir = place.folder / f"runs {evil}"
+    place.script = place.run_dir / "script.sh"
+    place.write(
+        ShellText('pwd; printf "%s\\n" "$CONDA_X"; ls'),
+        name="x\ntouch pwned; $(touch pwned)\u202e",
+        work_dir=str(work_dir),
+        environment=(("PATH", PATH), ("CONDA_X", evil)),
+        version="1\ntouch pwned",
+    )
+    ran = place.run()
+    assert ran.log == to_bytes(f"{work_dir}\n{evil}\n")
+    assert "touch pwned" not in render(EXAMPLE)
+    assert not list(place.folder.rglob("pwned"))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"directives": "#SBATCH --mem=1G\ntouch pwned"},
+        {"directives": "#SBATCH --mem=1G\n#SBATCH"},
+        {"directives": ""},
+        {"columns": ("a;touch pwned",), "direct": False},
+        {"environment": (("A B", "x"),)},
+        {"work_dir": "/a\0b"},
+    ],
+)
+def test_what_has_no_place_is_refused(fields: Mapping[str, object]) -> None:
+    """A directive over two lines, or a name that is no name, is refused at render."""
+    with pytest.raises(BadInput):
+        render(dataclasses.replace(EXAMPLE, **fields))  # type: ignore[arg-type]
+
+
+def test_only_what_finds_programs_is_pinned() -> None:
+    """PATH and its like are written, and no other variable: the environment holds secrets."""
+    environ = {
+        "HOME": "/root",
+        "CONDA_PREFIX": "/c",
+        "PATH": "/bin",
+        "API_TOKEN": "x",
+        "LOADEDMODULES": "a:b",
+        "CONDA_DEFAULT_ENV": "e",
+        "MY_CONDA_X": "no",
+        "CONDA_X;id": "no",
+    }
+    assert pinned(environ) == (
+        ("PATH", "/bin"),
+        ("LOADEDMODULES", "a:b"),
+        ("CONDA_DEFAULT_ENV", "e"),
+        ("CONDA_PREFIX", "/c"),
+    )
+
+
+# -- one slice ------------------------------------------------------------------------------
+
+
+def test_a_slice_of_the_direct_form(place: Place) -> None:
+    """The index is the key; the log bears its name; start and end are written down."""
+    place.write(words("sh", "-c", 'echo "$1 $SLICE"; echo err >&2; exit 3', "sh", "in-{}.h5"))
+    ran = place.run(17)
+    assert ran.code == 3
+    assert ran.log == b"in-17.h5 17\nerr\n"
+    assert ran.stderr == ""
+    slot = ran.said.slots[0]
+    assert slot.exit_code == 3
+    assert slot.started_at is not None
+    assert slot.ended_at is not None
+    assert (place.submission() / "job").read_text() == "419\n"
+
+
+def test_a_slice_of_the_table_form(place: Place) -> None:
+    """The index names a line of the table; key, columns and row come from there."""
+    place.write(
+        ShellText('echo "$SLICE $SLICE_ROW $SLICE_MASS [$SLICE_SEED]"'),
+        direct=False,
+        columns=("mass", "seed"),
+    )
+    place.make(rows=[("a", "1", "2"), ("b", "1.5", ""), ("c", "3", "4")])
+    ran = place.run(1, "row-41.log", SLICE_SEED="of the outer environment")
+    assert (ran.code, ran.log) == (0, b"b 41 1.5 []\n")
+
+
+def test_hostile_keys_arrive_byte_for_byte(place: Place) -> None:
+    """Whatever a key holds, program and environment get exactly its bytes; nothing runs."""
+    place.write(words("sh", "-c", 'printf "%s\\0" "$@" "$SLICE"', "sh", "{}", "<{}>"), direct=False)
+    place.make(rows=[(key,) for key in HOSTILE])
+    for index, key in enumerate(HOSTILE):
+        ran = place.run(index, f"row-{index + 40}.log")
+        raw = to_bytes(key)
+        assert ran.log == raw + b"\0<" + raw + b">\0" + raw + b"\0"
+        assert ran.code == 0
+    assert not list(place.folder.rglob("pwned"))
+
+
+@pytest.fixture(scope="module")
+def locales(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Mapping[str, str]]:
+    """Environments by locale; en_US.UTF-8 is made where the system has its source."""
+    found: dict[str, Mapping[str, str]] = {name: {"LC_ALL": name} for name in ("C", "C.UTF-8")}
+    folder = tmp_path_factory.mktemp("locales")
+    make = ["localedef", "-i", "en_US", "-f", "UTF-8", str(folder / "en_US.UTF-8")]
+    if shutil.which("localedef") and subprocess.run(make, capture_output=True).returncode == 0:
+        found["en_US.UTF-8"] = {"LC_ALL": "en_US.UTF-8", "LOCPATH": str(folder)}
+    return found
+
+
+@settings(
+    max_examples=15,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    st.lists(
+        st.tuples(*[st.binary(max_size=30).map(lambda b: b.replace(b"\0", b"\\"))] * 2),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_any_bytes_arrive_in_every_locale(
+    place: Place, locales: Mapping[str, Mapping[str, str]], rows: list[tuple[bytes, bytes]]
+) -> None:
+    """Keys and columns of any bytes survive, and the command sees the locale as it was."""
+    place.write(
+        ShellText('printf "%s\\0" "$SLICE" "$SLICE_COLUMN0" "$LC_ALL"'),
+        direct=False,
+        columns=("column0",),
+    )
+    text = [tuple(value.decode("utf-8", "surrogateescape") for value in row) for row in rows]
+    place.make(rows=text)
+    for name, environ in locales.items():
+        index = len(rows) - 1
+        log = f"row-{index + 40}.log"
+        (place.submission() / "logs" / log).unlink(missing_ok=True)
+        ran = place.run(index, log, **environ)
+        assert ran.log.split(b"\0")[:-1] == [*rows[index], name.encode()]
+
+
+def test_words_are_never_bash_s_own(place: Place) -> None:
+    """A program named like a keyword or an assignment runs as a program."""
+    programs = place.folder / "bin"
+    programs.mkdir()
+    for name in ("time", "exit", "X=1", "if", "_slice"):
+        program = programs / name
+        program.write_text('#!/bin/sh\necho "program $SLICE $*"\n')
+        program.chmod(0o755)
+        place.write(words(name, "{}"), environment=(("PATH", f"{programs}:{PATH}"),))
+        (place.submission() / "logs/17.log").unlink(missing_ok=True)
+        assert place.run().log == b"program 17 17\n"
+
+
+@pytest.mark.parametrize(("command", "code"), [(words("no-such-program"), 127), (words("/"), 126)])
+def test_a_command_that_cannot_start(place: Place, command: Command, code: int) -> None:
+    """The slice ends with bash's code for it, and its log says why."""
+    place.write(command)
+    ran = place.run()
+    assert (ran.code, ran.said.slots[0].exit_code) == (code, code)
+    assert b"no-such-program: not found" in ran.log or b"/: cannot execute" in ran.log
+
+
+def test_shell_text_runs_as_it_is(place: Place) -> None:
+    """Several lines, here-documents, functions, quotes and ``exit`` work as in any script."""
+    text = (
+        'f() { echo "f $1"; }\nf "$SLICE"\ncat <<EOF\n  indented $SLICE\nEOF\n'
+        "cat <<'EOF'\n} $SLICE\nEOF\nset -eu\nfalse || echo '}'\nexit 4"
+    )
+    place.write(ShellText(text))
+    ran = place.run()
+    assert ran.log == b"f 17\n  indented 17\n} $SLICE\n}\n"
+    assert (ran.code, ran.said.slots[0].exit_code) == (4, 4)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["echo 'a", "if true", "}", "echo }; }; touch pwned; {", "cat <<EOF\nx", "cat <<'}'\nx",
+     "echo \\", "# only a comment", "f() {", "$(cat <<X\n)", "-x; )"],
+)  # fmt: skip
+@pytest.mark.parametrize("field", ["command", "setup"])
+def test_shell_text_that_would_not_stay_in_its_place_is_refused(field: str, text: str) -> None:
+    """A quote or brace too few or too many is found at render, and cannot break the script."""
+    value = ShellText(text) if field == "command" else text
+    spec = dataclasses.replace(EXAMPLE, **{field: value})  # type: ignore[arg-type]
+    if field == "setup" and text.startswith("#"):
+        render(spec)  # a comment is a setup that does nothing
+        return
+    with pytest.raises(
+        BadInput, match=rf"Bash cannot read --{'shell' if value is not text else 'setup'}"
+    ):
+        render(spec)
+
+
+def test_syntax_is_checked_without_running_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Checking runs no text and no BASH_ENV; without bash nothing is checked."""
+    monkeypatch.chdir(tmp_path)
+    startup = tmp_path / "startup"
+    startup.write_text("touch pwned\n")
+    monkeypatch.setenv("BASH_ENV", str(startup))
+    check_syntax("touch pwned; $(touch pwned)")
+    assert not (tmp_path / "pwned").exists()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    check_syntax("'")
+
+
+def test_the_log_of_many_slices_is_in_a_folder(place: Place) -> None:
+    """More than 1,000 keys: a folder for each thousand, made where it is missing."""
+    place.write(words("echo", "{}"), log_folders=True)
+    assert place.run(3017, "3/3017.log").log == b"3017\n"
+    assert place.run(17, "0/17.log").log == b"17\n"
+
+
+def test_a_later_submission_is_an_argument(place: Place) -> None:
+    """``script.sh 002`` takes table, logs and claim of submission 002."""
+    place.write(words("echo", "{}"), direct=False)
+    place.make(1, [("first",)])
+    place.make(2, [("second",)])
+    ran = place.end(place.start(0, "420", "002"), 0, "row-40.log", 2, "420")
+    assert (ran.code, ran.log) == (0, b"second\n")
+    assert (place.submission(2) / "job").read_text() == "420\n"
+    assert not (place.submission(1) / "job").exists()
+
+
+def test_the_command_has_no_input_and_no_arguments(place: Place) -> None:
+    """Standard input is empty; the script's argument is not the command's."""
+    place.write(ShellText('echo "[$*]"; cat; echo end'))
+    place.make(2)
+    ran = place.end(place.start(17, "419", "002"), 17, None, 2)
+    assert ran.log == b"[]\nend\n"
+
+
+def test_python_and_threads(place: Place) -> None:
+    """Output is unbuffered; threads and srun get -c, unless Slurm or the person says otherwise."""
+    place.write(ShellText('echo "$PYTHONUNBUFFERED $OMP_NUM_THREADS $SRUN_CPUS_PER_TASK"'), cpus=4)
+    assert place.run(1).log == b"1 4 4\n"
+    assert place.run(2, SLURM_CPUS_PER_TASK="8").log == b"1 8 8\n"
+    assert place.run(3, OMP_NUM_THREADS="2").log == b"1 2 4\n"
+
+
+# -- setup ----------------------------------------------------------------------------------
+
+
+def test_the_setup_reaches_the_command(place: Place) -> None:
+    """Exports, functions and a cd of the setup hold for the command; its output is the task's."""
+    place.write(
+        ShellText('echo "$A $(pwd)"; helper'),
+        setup="export A=1\ncd /\nhelper() { echo helped; }\ncat <<EOF\nset up\nEOF\n",
+    )
+    ran = place.run()
+    assert ran.log == b"1 /\nhelped\n"
+    assert ran.stdout.startswith(b"set up\nslurmslice start ")
+
+
+def test_a_failure_in_the_middle_of_the_setup_is_no_failure(place: Place) -> None:
+    """The setup runs without -eu, which modules and conda do not survive."""
+    place.write(words("true"), setup='false; echo "$UNSET"; true')
+    assert place.run().code == 0
+
+
+@pytest.mark.parametrize(
+    ("setup", "says", "code"),
+    [
+        ("false", 1, 1),
+        ("(exit 7)", 7, 7),
+        ("exit 5", 5, 5),
+        ("exit 0", 0, 1),
+        ("echo -n no newline; exit 3", 3, 3),
+        ("set -e; false; true; false", 1, 1),
+        ("cd /no/such/folder", 1, 1),
+        ("no-such-program", 127, 127),
+    ],
+)
+def test_a_setup_that_fails_is_no_slice(place: Place, setup: str, says: int, code: int) -> None:
+    """The command does not run, no start is written, and the task fails even after ``exit 0``."""
+    place.write(words("touch", "ran"), setup=setup)
+    ran = place.run()
+    assert ran.code == code
+    assert ran.said == TaskProgress(restart=0, setup_exit=says)
+    assert f"setup exited {says}, the command was not run" in ran.stderr
+    assert not (place.work_dir / "ran").exists()
+    assert ran.log == b""
+
+
+def test_a_work_dir_that_is_gone(place: Place) -> None:
+    """Bash names the folder, and nothing runs elsewhere."""
+    place.write(words("touch", "ran"), work_dir="/no/such/folder")
+    ran = place.run()
+    assert ran.code == 1
+    assert ran.said.setup_exit == 1
+    assert "/no/such/folder: No such file or directory" in ran.stderr
+
+
+@pytest.mark.parametrize("options", ["set -e", "set -u", "set -eu -o pipefail", "IFS=0123456789"])
+def test_options_of_the_setup_do_not_cost_the_end(place: Place, options: str) -> None:
+    """A setup that leaves -e or another IFS behind does not keep the end from being written."""
+    place.write(words("false"), setup=options)
+    ran = place.run()
+    assert (ran.code, ran.said.slots[0].exit_code) == (1, 1)
+
+
+def test_a_clean_up_of_the_setup_runs_last(place: Place) -> None:
+    """A scratch folder that the setup made goes when the command is done, not before."""
+    place.write(
+        ShellText('ls "$SCRATCH"'),
+        setup='export SCRATCH=$(mktemp -d)\ntouch "$SCRATCH/here"\n'
+        "trap 'rm -r \"$SCRATCH\"; echo cleaned' EXIT",
+    )
+    ran = place.run()
+    assert (ran.code, ran.log) == (0, b"here\n")
+    assert ran.stdout.endswith(b"exit=0\ncleaned\n")
+
+
+# -- the claim ------------------------------------------------------------------------------
+
+
+def test_a_second_job_of_a_submission_runs_nothing(place: Place) -> None:
+    """Submitted twice, one array runs; each task of the other says so, setup or not, and fails."""
+    place.write(ShellText("echo ran $SLURM_ARRAY_JOB_ID"), setup="echo setup")
+    first = place.run(1)
+    assert first.log == b"ran 419\n"
+    for index in (1, 2):
+        ran = place.end(place.start(index, "420"), index, job="420")
+        assert ran.code == 2
+        assert ran.said == TaskProgress(refused="419")
+        assert "job names 419, this is job 420" in ran.stderr
+        assert b"ran 420" not in ran.log
+    assert (place.submission() / "tasks/2.log").read_bytes().count(b"\n") == 1
+    assert parse((place.submission() / "tasks/1.log").read_bytes(), "419") == first.said
+
+
+def test_a_barred_submission_runs_nothing(place: Place) -> None:
+    """A submission that was given up cannot run later, whichever job brings it."""
+    place.write(words("touch", "ran"))
+    (place.submission() / "job").write_text("barred by slurmslice: given up\n")
+    ran = place.run()
+    assert (ran.code, ran.said.refused) == (2, "barred by slurmslice: given up")
+    assert not (place.work_dir / "ran").exists()
+
+
+def test_a_race_has_one_winner(place: Place) -> None:
+    """Four jobs race with two tasks each: only one job's tasks run, and both of them."""
+    place.write(ShellText("echo $SLURM_ARRAY_JOB_ID"))
+    for _ in range(6):
+        tasks = [
+            (index, job, place.start(index, job))
+            for index in (1, 2)
+            for job in ("5", "6", "7", "8")
+        ]
+        codes = {(index, job): place.end(task, index).code for index, job, task in tasks}
+        winner = (place.submission() / "job").read_text().strip()
+        assert {task for task, code in codes.items() if code == 0} == {(1, winner), (2, winner)}
+        for index in (1, 2):
+            log = place.submission() / f"logs/{index}.log"
+            assert log.read_text() == f"{winner}\n"
+            log.unlink()
+        (place.submission() / "job").unlink()
+
+
+def test_a_claim_that_is_not_written_yet_is_waited_for(place: Place) -> None:
+    """Between creating and writing the file there is an instant: it is no refusal."""
+    place.write(words("true"))
+    claim = place.submission() / "job"
+    claim.touch()
+    task = place.start()
+    time.sleep(0.2)
+    assert task.poll() is None
+    claim.write_text("419\n")
+    assert place.end(task).code == 0
+
+
+def test_a_claim_that_is_never_written_is_not_waited_for_ever(place: Place) -> None:
+    """A claim without an owner bars the submission after some tries: better not run than twice."""
+    place.write(words("touch", "ran"))
+    (place.submission() / "job").touch()
+    quick = place.folder / "quick"
+    quick.mkdir()
+    (quick / "sleep").write_text('#!/bin/sh\necho "$1" >>"$SLEPT"\n')
+    (quick / "sleep").chmod(0o755)
+    slept = place.folder / "slept"
+    ran = place.run(PATH=f"{quick}:{PATH}", SLEPT=str(slept))
+    assert (ran.code, ran.said.refused) == (2, "")
+    assert "job names no job" in ran.stderr
+    assert 5 <= sum(map(float, slept.read_text().split())) <= 30
+    assert not (place.work_dir / "ran").exists()
+
+
+# -- signals, restarts ----------------------------------------------------------------------
+
+TRAPPING = (
+    "trap 'echo got $sig; exit 9' {0}; sig={0}; touch ready-{0}; while :; do sleep 0.02; done"
+)
+
+
+@pytest.mark.parametrize("name", ["HUP", "INT", "TERM", "USR1", "USR2"])
+@pytest.mark.parametrize("shell", [False, True])
+def test_signals_reach_the_command_and_the_end_is_written(
+    place: Place, name: str, shell: bool
+) -> None:
+    """scancel, the time limit and --signal=B: signal the script; the command gets to end itself."""
+    text = TRAPPING.format(name)
+    place.write(ShellText(text) if shell else words("bash", "-c", text))
+    task = place.start()
+    wait_for((place.work_dir / f"ready-{name}").exists)
+    os.kill(task.pid, getattr(signal, f"SIG{name}"))
+    ran = place.end(task)
+    assert ran.code == 9
+    assert ran.log.endswith(f"got {name}\n".encode())
+    assert ran.said.slots[0].exit_code == 9
+
+
+def test_a_command_that_a_signal_ends(place: Place) -> None:
+    """The end line and the task's exit code say 128 + the signal."""
+    place.write(words("sh", "-c", "touch ready; exec sleep 30"))
+    task = place.start()
+    wait_for((place.work_dir / "ready").exists)
+    os.kill(task.pid, signal.SIGTERM)
+    ran = place.end(task)
+    assert (ran.code, ran.said.slots[0].exit_code) == (143, 143)
+
+
+@pytest.mark.parametrize(("name", "code"), [("TERM", 143), ("USR1", 0)])
+def test_a_program_in_a_shell_text_gets_the_signal(place: Place, name: str, code: int) -> None:
+    """The program that the text runs is let end itself; after TERM the text does not go on."""
+    program = (
+        f"trap 'sleep 0.2; echo saved; exit' {name}; touch ready; while :; do sleep 0.02; done"
+    )
+    place.write(ShellText(f'bash -c "{program}"\necho after'))
+    task = place.start()
+    wait_for((place.work_dir / "ready").exists)
+    os.kill(task.pid, getattr(signal, f"SIG{name}"))
+    ran = place.end(task)
+    assert ran.code == code
+    assert b"saved\n" in ran.log
+    assert (b"after\n" in ran.log) == (code == 0)
+
+
+def test_a_command_that_ignores_a_signal_is_waited_for(place: Place) -> None:
+    """Signals that the command survives, and a stop and go, change nothing."""
+    place.write(
+        words("bash", "-c", "trap : TERM USR1; echo $$ >pid; touch ready; sleep 0.6; exit 5")
+    )
+    task = place.start()
+    wait_for((place.work_dir / "ready").exists)
+    command = int((place.work_dir / "pid").read_text())
+    os.kill(task.pid, signal.SIGUSR1)
+    os.kill(command, signal.SIGSTOP)
+    time.sleep(0.1)
+    used = os.times().children_user
+    os.kill(command, signal.SIGCONT)
+    ran = place.end(task)
+    assert (ran.code, ran.said.slots[0].exit_code) == (5, 5)
+    assert os.times().children_user - used < 0.5  # no busy waiting
+
+
+def test_a_requeue_appends(place: Place) -> None:
+    """What the run before wrote is kept; the progress of the newest restart counts."""
+    place.write(ShellText("echo run ${SLURM_RESTART_COUNT:-0}; exit ${SLURM_RESTART_COUNT:-3}"))
+    first = place.run()
+    again = place.run(SLURM_RESTART_COUNT="1", SLURMD_NODENAME="n7")
+    assert again.log == b"run 0\nrun 1\n"
+    assert (first.said.restart, again.said.restart) == (0, 1)
+    assert (again.said.slots[0].exit_code, again.said.slots[0].host) == (1, "n7")
+
+
+# -- by hand, and what is wrong -------------------------------------------------------------
+
+
+def test_one_slice_by_hand(place: Place) -> None:
+    """To try a slice before anything is submitted leaves no trace, and prints to the terminal."""
+    place.write(words("sh", "-c", "echo slice {}; exit 3"), setup="echo setup")
+    done = place.by_hand(SLURM_ARRAY_TASK_ID="17")
+    assert (done.returncode, done.stdout) == (3, "setup\nslice 17\n")
+    assert not (place.submission() / "job").exists()
+    assert not list((place.submission() / "logs").iterdir())
+    assert place.run().code == 3
+
+
+def test_by_hand_a_setup_that_fails_runs_nothing(place: Place) -> None:
+    """As in an array: no command after a failed setup."""
+    place.write(words("echo", "ran"), setup="(exit 6)")
+    done = place.by_hand(SLURM_ARRAY_TASK_ID="17")
+    assert (done.returncode, done.stdout) == (6, "")
+
+
+@pytest.mark.parametrize("index", [None, "", "x", "007", "-1", "1 2", "a[$(touch pwned)]"])
+def test_without_an_index_it_says_how_to_run_it(place: Place, index: str | None) -> None:
+    """One line, exit 2, nothing run: what to type to submit all, and what to try one."""
+    place.write(words("touch", "ran"))
+    environ = {} if index is None else {"SLURM_ARRAY_TASK_ID": index}
+    done = place.by_hand(**environ, SLURM_ARRAY_JOB_ID="419")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "sbatch script.sh" in done.stderr
+    assert "SLURM_ARRAY_TASK_ID=N bash script.sh" in done.stderr
+    assert not list(place.folder.rglob("ran")) + list(place.folder.rglob("pwned"))
+
+
+def test_a_submission_that_is_not_there(place: Place) -> None:
+    """A run directory that was moved is named in one line."""
+    place.write(words("touch", "ran"))
+    done = place.by_hand("007", SLURM_ARRAY_TASK_ID="1", SLURM_ARRAY_JOB_ID="419")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert f"there is no {place.submission(7)}" in done.stderr
+
+
+@pytest.mark.parametrize("damage", ["beyond", "short", "empty"])
+def test_an_index_without_a_line_of_the_table(place: Place, damage: str) -> None:
+    """Beyond the table, or at a line that is cut short, nothing runs with wrong values."""
+    place.write(words("touch", "ran"), direct=False, columns=("mass",))
+    place.make(rows=[("a", "1"), ("b", "2")])
+    table = place.submission() / "tasks.tsv"
+    if damage == "short":
+        table.write_bytes(table.read_bytes()[: -len("\t2\trow-41.log\n")])
+    if damage == "empty":
+        table.write_bytes(b"")
+    done = place.by_hand(
+        SLURM_ARRAY_TASK_ID="2" if damage == "beyond" else "1",
+        SLURM_ARRAY_JOB_ID="419",
+        _line="a\tb\tc",
+    )
+    assert done.returncode == 2
+    assert "tasks.tsv has no slice" in done.stderr
+    assert not (place.submission() / "job").exists()
+    assert not (place.work_dir / "ran").exists()
+
+
+def test_a_log_that_cannot_be_written(place: Place) -> None:
+    """A full or missing disk fails the slice, and the task's own output says where."""
+    place.write(words("true"))
+    (place.submission() / "logs/17.log").mkdir()
+    ran = place.run(log="none")
+    assert (ran.code, ran.said.slots[0].exit_code) == (1, 1)
+    assert "17.log: Is a directory" in ran.stderr
