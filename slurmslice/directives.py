@@ -7,8 +7,6 @@ is ``slurmslice.engines.slurm.scripts``.
 
 from __future__ import annotations
 
-import difflib
-import logging
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +14,7 @@ from contextlib import contextmanager
 from functools import cache
 from types import MappingProxyType, ModuleType
 
-from slurmslice.engines.slurm.scripts import Option, Takes, directives
+from slurmslice.engines.slurm.scripts import Option, Takes, directives, takes
 from slurmslice.engines.slurm.shape import count, needs, shape
 from slurmslice.errors import BadInput
 from slurmslice.units import (
@@ -34,14 +32,6 @@ __all__ += ["needs", "read"]
 Options = Sequence[tuple[str, str]]
 """Long names without dashes in front, and values; the value of a bare flag is empty."""
 
-_BARE = frozenset(
-    {
-        *("contiguous", "hold", "ignore-pbs", "no-requeue", "overcommit", "oversubscribe"),
-        *("parsable", "quiet", "reboot", "requeue", "spread-job", "test-only", "use-min-nodes"),
-        *("verbose", "wait"),
-    }
-)
-_PERHAPS = frozenset({"exclusive", "get-user-env", "nice", "no-kill", "propagate"})
 _ALIASES = {"tasks-per-node": "ntasks-per-node"}
 _OPPOSITES = {
     "requeue": "no-requeue",
@@ -78,6 +68,8 @@ def _simple_slurm() -> Iterator[ModuleType]:
 
     It reads SQUEUE_FORMAT, raises where that is no list of names, and sets up the root logger.
     """
+    import logging
+
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     hidden = os.environ.pop("SQUEUE_FORMAT", None)
@@ -103,8 +95,7 @@ def names() -> Mapping[str, Option]:
 
 def _option(name: str, letter: str | None = None) -> Option:
     long = name.replace("_", "-")
-    takes = Takes.NOTHING if long in _BARE else Takes.PERHAPS if long in _PERHAPS else Takes.VALUE
-    return Option(long, letter, takes)
+    return Option(long, letter, takes(long))
 
 
 @cache
@@ -125,6 +116,8 @@ def find(name: str) -> Option:
             return option
     if plain in _spellings():
         return _spellings()[plain]
+    import difflib
+
     near = difflib.get_close_matches(plain, names(), 1)
     hint = f"Did you mean --{near[0]}?" if near else "`man sbatch` lists them."
     raise BadInput(f"sbatch has no option {name!r}.", hint)

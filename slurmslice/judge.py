@@ -108,7 +108,11 @@ def _ended(known: Standing, report: TaskReport, said: Hearing) -> Standing:
 
 
 def _given_back(known: Standing, queue: TaskReport, said: Hearing) -> Standing:
-    settled = _from_progress(known, said.progress, "its runner ended before it could note it")
+    # An end by a signal is how the runner, or what watches over it, stopped the task.
+    by_itself = said.progress is not None and signal_of(said.progress.exit_code) is None
+    settled = by_itself and _from_progress(
+        known, said.progress, "its runner ended before it could note it"
+    )
     return settled or _as(known, queue, Evidence.QUEUE, explain(queue))
 
 

@@ -104,7 +104,7 @@ def check_syntax(text: str, what: str = "the script") -> None:
     Raises:
         BadInput: bash finds a mistake, or warns (of a here-document without its end).
     """
-    # Without BASH_ENV, which bash would run first; in C, so that a locale gives no warnings.
+    # In C, since bash also warns of a locale that it does not find.
     env = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
     said = process.run(["bash", "-n", "-c", "--", text], timeout=60, env=env)
     if said.missing or (said.returncode == 0 and not said.stderr):

@@ -45,6 +45,8 @@ def said(**what: object) -> Hearing:
         (3, said(accounting=BAD, queue_silence="down"), State.FAILED, Evidence.ACCOUNTING),
         (4, said(queue=TaskReport(State.WAITING), progress=ENDED_NOW),
          State.COMPLETED, Evidence.PROGRESS),
+        (5, said(queue=TaskReport(State.WAITING), progress=replace(ENDED_NOW, exit_code=143)),
+         State.WAITING, Evidence.QUEUE),
         (5, said(queue=TaskReport(State.WAITING, reason="interrupted")),
          State.WAITING, Evidence.QUEUE),
         (6, said(queue=DONE), State.SUBMITTED, Evidence.JOURNAL),

@@ -99,6 +99,11 @@ def test_lines_of_another_job_are_not_this_task_s() -> None:
     assert parse(data, "41") == TaskProgress()
 
 
+def test_a_host_of_any_bytes() -> None:
+    """A name that is not UTF-8 is shown as it is, escaped."""
+    assert parse(START.replace(b"n3", b"n\xff")).slots[0].host == "n\\xff"
+
+
 def test_a_setup_that_failed() -> None:
     """A task that ended in its setup says with which code, and no slice of it started."""
     assert parse(SETUP) == TaskProgress(restart=0, setup_exit=1)

@@ -12,7 +12,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -139,7 +139,12 @@ class Place:
         self.script.write_bytes(to_bytes(render(dataclasses.replace(EXAMPLE, **given))))  # type: ignore[arg-type]
 
     def start(
-        self, index: int | str = 17, job: str = "419", argument: str = "", **environ: str
+        self,
+        index: int | str = 17,
+        job: str = "419",
+        argument: str = "",
+        stdin: IO[bytes] | int = subprocess.DEVNULL,
+        **environ: str,
     ) -> subprocess.Popen[bytes]:
         """Start an array task; its standard output goes where ``--output`` says."""
         number = int(argument or "1")
@@ -149,7 +154,7 @@ class Place:
                 [BASH, str(self.script), *([argument] if argument else [])],
                 env=self.environ(index, job) | environ,
                 cwd="/",
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=output,
                 stderr=subprocess.PIPE,
                 start_new_session=True,
@@ -176,7 +181,7 @@ class Place:
 
     def run(self, index: int | str = 17, log: str | None = None, **environ: str) -> Ran:
         """Run an array task of the first submission to its end."""
-        return self.end(self.start(index, **environ), index, log)
+        return self.end(self.start(index, "419", "", subprocess.DEVNULL, **environ), index, log)
 
     def by_hand(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
         """Type ``bash script.sh``."""
@@ -202,6 +207,12 @@ def wait_for(what: Callable[[], object]) -> None:
     while not what():
         assert time.monotonic() < until, "it did not happen"
         time.sleep(0.01)
+
+
+def cpu_s(pid: int) -> float:
+    """CPU time of a process, seconds (proc(5), stat: fields 14 and 15)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
 
 
 def words(*given: str) -> Words:
@@ -482,13 +493,18 @@ def test_shell_text_that_would_not_stay_in_its_place_is_refused(field: str, text
 def test_syntax_is_checked_without_running_anything(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Checking runs no text and no BASH_ENV; without bash nothing is checked."""
+    """Checking runs nothing, and is not put off by a locale that is not there or a first dash."""
     monkeypatch.chdir(tmp_path)
-    startup = tmp_path / "startup"
-    startup.write_text("touch pwned\n")
-    monkeypatch.setenv("BASH_ENV", str(startup))
+    monkeypatch.setenv("LC_ALL", "xx_YY.UTF-8")
     check_syntax("touch pwned; $(touch pwned)")
-    assert not (tmp_path / "pwned").exists()
+    check_syntax("-c")
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(BadInput, match="here-document"):
+        check_syntax("cat <<EOF\nx")
+
+
+def test_without_bash_no_syntax_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without bash can still render a script for one that has it."""
     monkeypatch.setenv("PATH", str(tmp_path))
     check_syntax("'")
 
@@ -512,10 +528,13 @@ def test_a_later_submission_is_an_argument(place: Place) -> None:
 
 
 def test_the_command_has_no_input_and_no_arguments(place: Place) -> None:
-    """Standard input is empty; the script's argument is not the command's."""
+    """Standard input is empty, whatever the script's is; the script's argument is its own."""
     place.write(ShellText('echo "[$*]"; cat; echo end'))
     place.make(2)
-    ran = place.end(place.start(17, "419", "002"), 17, None, 2)
+    ours = place.folder / "input"
+    ours.write_text("not for the command\n")
+    with ours.open("rb") as stdin:
+        ran = place.end(place.start(17, "419", "002", stdin), 17, None, 2)
     assert ran.log == b"[]\nend\n"
 
 
@@ -735,11 +754,25 @@ def test_a_command_that_ignores_a_signal_is_waited_for(place: Place) -> None:
     os.kill(task.pid, signal.SIGUSR1)
     os.kill(command, signal.SIGSTOP)
     time.sleep(0.1)
-    used = os.times().children_user
     os.kill(command, signal.SIGCONT)
     ran = place.end(task)
     assert (ran.code, ran.said.slots[0].exit_code) == (5, 5)
-    assert os.times().children_user - used < 0.5  # no busy waiting
+
+
+def test_a_command_that_is_stopped_is_not_waited_for_busily(place: Place) -> None:
+    """While a command is suspended, the script sleeps: no CPU is used to look again and again."""
+    place.write(words("sh", "-c", "echo $$ >pid; touch ready; sleep 0.1"))
+    task = place.start()
+    wait_for((place.work_dir / "ready").exists)
+    command = int((place.work_dir / "pid").read_text())
+    os.kill(command, signal.SIGSTOP)
+    time.sleep(0.1)
+    before = cpu_s(task.pid)
+    time.sleep(0.4)
+    used = cpu_s(task.pid) - before
+    os.kill(command, signal.SIGCONT)
+    assert place.end(task).code == 0
+    assert used < 0.1
 
 
 def test_a_requeue_appends(place: Place) -> None:

@@ -98,7 +98,7 @@ class Progress:
             self._paint(line)
         elif line != self._line and time.monotonic() - self._said >= PLAIN_LINE_EVERY_S:
             self._said = time.monotonic()
-            say(line)
+            say(click.unstyle(line))
         self._line = line
 
     def _paint(self, line: str) -> None:

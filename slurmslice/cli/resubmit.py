@@ -9,7 +9,7 @@ from slurmslice.cli.console import say
 from slurmslice.cli.engine import open_run
 from slurmslice.cli.sending import send
 from slurmslice.cli.shared import (
-    SbatchCommand,
+    ChangingCommand,
     dry_run_option,
     keys_from_words,
     meta,
@@ -21,7 +21,7 @@ from slurmslice.states import State
 from slurmslice.verbs.submit import failed
 
 
-@click.command(cls=SbatchCommand)
+@click.command(cls=ChangingCommand)
 @run_argument
 @click.option(
     "--state",

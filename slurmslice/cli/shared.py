@@ -7,10 +7,12 @@ from typing import Any
 
 import click
 
+from slurmslice import directives
 from slurmslice.directives import Takes
 from slurmslice.errors import BadInput
 from slurmslice.run import Run
 from slurmslice.states import State
+from slurmslice.units import is_factor
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -36,8 +38,6 @@ class SbatchCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Split off the words after the first ``--`` and take sbatch's options aside."""
-        from slurmslice import directives
-
         words: list[str] = []
         if "--" in args:
             at = args.index("--")
@@ -46,9 +46,13 @@ class SbatchCommand(click.Command):
         rest = super().parse_args(ctx, args)
         given = ((name, ctx.params.pop(_parameter(name), None)) for name in directives.names())
         ctx.meta["sbatch"] = tuple(
-            directives.check(name, value) for name, value in given if value is not None
+            self.checked(n, value) for n, value in given if value is not None
         )
         return rest
+
+    def checked(self, name: str, value: str) -> tuple[str, str]:
+        """An option of sbatch that can stand, or an error."""
+        return directives.check(name, value)
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """The command's own, then each of sbatch's that it does not have itself."""
@@ -57,13 +61,19 @@ class SbatchCommand(click.Command):
         return [*own, *(option for option in _sbatch_options(taken))]
 
 
+class ChangingCommand(SbatchCommand):
+    """The same, where ``--mem 2x`` and ``--time 2x`` multiply what is in force."""
+
+    def checked(self, name: str, value: str) -> tuple[str, str]:
+        """Leave a factor to the change that it is for; check everything else."""
+        return (name, value) if is_factor(value) else super().checked(name, value)
+
+
 def _parameter(name: str) -> str:
     return "sbatch_" + name.replace("-", "_")
 
 
 def _sbatch_options(taken: set[str]) -> list[click.Option]:
-    from slurmslice import directives
-
     options = []
     for name, kind in directives.names().items():
         flags = [f"--{name}", *([f"-{kind.letter}"] if kind.letter else [])]

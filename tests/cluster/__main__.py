@@ -32,7 +32,13 @@ def _parser() -> argparse.ArgumentParser:
     place.add_argument(
         "--dir", type=Path, default=argparse.SUPPRESS, help="the cluster's folder (see above)"
     )
-    up = commands.add_parser("up", parents=[place], help="start whatever does not run")
+    up = commands.add_parser(
+        "up",
+        parents=[place],
+        help="start whatever does not run",
+        description="Start whatever does not run. An option that is not given has its default,"
+        " also where the cluster had another value: daemons are restarted to change it.",
+    )
     _add_settings(up)
     down = commands.add_parser("down", parents=[place], help="end every daemon and every job")
     down.add_argument("--remove", action="store_true", help="delete the folder as well")

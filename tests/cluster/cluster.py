@@ -80,7 +80,7 @@ class Cluster:
 
     def up(self) -> None:
         """Start whatever does not run yet, with the configuration that the settings ask for."""
-        self.folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        prepare.make_folder(self.folder)
         with self._lock():
             packages.install(self._say)
             record = self._prepare()
@@ -137,9 +137,11 @@ class Cluster:
 
         Its success is for the caller to judge; `env` comes on top of the cluster's.
         """
+        whom = self.as_user(user)
         return subprocess.run(
             argv,
-            **self._as_user(user or self.user, env or {}, cwd),
+            **{**whom, "env": {**whom["env"], **(env or {})}},
+            cwd=cwd or self.layout.home,
             input=input if input is not None else "",
             capture_output=True,
             text=True,
@@ -148,8 +150,23 @@ class Cluster:
 
     def interact(self, argv: Sequence[str]) -> int:
         """Run a command as the ordinary user on the caller's terminal; give its exit status."""
-        terminal = {"TERM": os.environ.get("TERM", "dumb")}
-        return subprocess.run(argv, **self._as_user(self.user, terminal, None)).returncode
+        self._record()
+        whom = self.as_user()
+        whom["env"]["TERM"] = os.environ.get("TERM", "dumb")
+        return subprocess.run(argv, **whom, cwd=self.layout.home).returncode
+
+    def as_user(self, user: str | None = None) -> dict[str, Any]:
+        """Give the arguments by which `subprocess` runs as the ordinary user, or another."""
+        account = pwd.getpwnam(user or self.user)
+        env = {**daemons.environment(self.layout), **self.env}
+        if account.pw_name != self.user:
+            env |= {"HOME": account.pw_dir, "USER": account.pw_name, "LOGNAME": account.pw_name}
+        return {
+            "user": account.pw_uid,
+            "group": account.pw_gid,
+            "extra_groups": [],
+            "env": env,
+        }
 
     @staticmethod
     def wait_until(
@@ -183,20 +200,6 @@ class Cluster:
 
     # Inside.
 
-    def _as_user(self, user: str, env: Mapping[str, str], cwd: Path | str | None) -> dict[str, Any]:
-        """Give the arguments that make `subprocess.run` run as a user of the cluster."""
-        account = pwd.getpwnam(user)
-        own = {**daemons.environment(self.layout), **self.env}
-        if user != self.user:
-            own |= {"HOME": account.pw_dir, "USER": user, "LOGNAME": user}
-        return {
-            "user": account.pw_uid,
-            "group": account.pw_gid,
-            "extra_groups": [],
-            "env": {**own, **env},
-            "cwd": cwd or self.layout.home,
-        }
-
     def _record(self) -> Record:
         record = load_record(self.folder)
         if record is None:
@@ -214,7 +217,6 @@ class Cluster:
         """Bring the folder up to date and end the daemons to which that matters."""
         running = self.running()
         record = prepare.settle_record(self.layout, self.settings, bool(running))
-        prepare.check_reachable(self.folder)
         prepare.make_folders(self.layout, self.user)
         prepare.make_munge_key(self.layout)
         changed = prepare.write_configuration(self.layout, record)

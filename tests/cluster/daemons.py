@@ -44,9 +44,12 @@ def environment(layout: Layout) -> dict[str, str]:
 
 def ask(layout: Layout, *argv: str) -> subprocess.CompletedProcess[str]:
     """Run a client command as root; its success is for the caller to judge."""
-    return subprocess.run(
-        argv, env=environment(layout), cwd="/", timeout=60, capture_output=True, text=True
-    )
+    try:
+        return subprocess.run(
+            argv, env=environment(layout), cwd="/", timeout=60, capture_output=True, text=True
+        )
+    except subprocess.TimeoutExpired as error:
+        return subprocess.CompletedProcess(argv, 1, "", str(error))
 
 
 def demand(layout: Layout, *argv: str) -> str:
@@ -79,7 +82,6 @@ def _munged(layout: Layout) -> Daemon:
         f"--log-file={layout.log_file('munged')}",
         f"--seed-file={folder / 'munged.seed'}",
     )
-
     test = ("munge", f"--socket={munge_socket}", "--no-input")
     return Daemon("munged", argv, lambda: _complaint(layout, *test), user="munge")
 
@@ -182,10 +184,22 @@ def start(layout: Layout, daemon: Daemon) -> bool:
 
 
 def _launch(layout: Layout, daemon: Daemon) -> None:
+    """Start a daemon and wait for its pid file."""
     layout.pid_file(daemon.name).unlink(missing_ok=True)
+    try:
+        if status := _run_to_background(layout, daemon):
+            raise ClusterError(f"{daemon.name} did not start (exit {status})")
+        what = f"the pid file of {daemon.name}"
+        processes.wait_until(lambda: pid_of(layout, daemon.name), _START_DEADLINE, what)
+    except (ClusterError, subprocess.TimeoutExpired) as error:
+        raise failure(layout, daemon.name, str(error)) from None
+
+
+def _run_to_background(layout: Layout, daemon: Daemon) -> int:
+    """Run a daemon's command, which ends when the daemon has left for the background."""
     program = find_program(daemon.argv[0]) or daemon.argv[0]
     with layout.start_log(daemon.name).open("w") as output:
-        done = subprocess.run(
+        return subprocess.run(
             [program, *daemon.argv[1:]],
             env=environment(layout),
             cwd="/",
@@ -196,14 +210,7 @@ def _launch(layout: Layout, daemon: Daemon) -> None:
             group=daemon.user,
             extra_groups=[],
             timeout=_START_DEADLINE,
-        )
-    if done.returncode != 0:
-        raise failure(layout, daemon.name, f"{daemon.name} did not start (exit {done.returncode})")
-    try:
-        what = f"the pid file of {daemon.name}"
-        processes.wait_until(lambda: pid_of(layout, daemon.name), _START_DEADLINE, what)
-    except ClusterError as error:
-        raise failure(layout, daemon.name, str(error)) from None
+        ).returncode
 
 
 def failure(layout: Layout, name: str, what: str) -> ClusterError:

@@ -34,20 +34,28 @@ def ordinary_user(settings: Settings) -> str:
 
 
 def settle_record(layout: Layout, settings: Settings, anything_runs: bool) -> Record:
-    """Take the folder's record, with today's settings; choose ports anew where they are taken."""
+    """Take the folder's record, with today's settings; choose ports anew where they are taken.
+
+    The user is recorded by name: who calls later may come by another way than sudo.
+    """
     record = load_record(layout.folder)
     if record is None or not (anything_runs or ports_are_free(record.base_port)):
         record = new_record(settings)
-    record = replace(record, settings=settings)
+    named = replace(settings, user=ordinary_user(settings))
+    record = replace(record, settings=named)
     save_record(layout.folder, record)
     return record
 
 
-def check_reachable(folder: Path) -> None:
-    """Refuse a folder that the daemons' users and the ordinary user could not get to."""
-    for path in (folder, *folder.parents):
-        if not path.stat().st_mode & stat.S_IXOTH:
+def make_folder(folder: Path) -> None:
+    """Make the cluster's folder where the daemons' users and the ordinary user can get to it."""
+    for path in folder.parents:
+        if path.exists() and not path.stat().st_mode & stat.S_IXOTH:
             raise ClusterError(f"{folder} is out of other users' reach: {path} is closed to them")
+    for path in reversed((folder, *folder.parents)):
+        if not path.exists():
+            path.mkdir()
+            path.chmod(0o755)  # whatever the umask
 
 
 def make_folders(layout: Layout, user: str) -> None:

@@ -1,0 +1,261 @@
+"""What Slurm's programs answer about jobs, as records. Pure.
+
+Any text gives records or ``NoAnswer``: an error in an answer is no information, never a state.
+Sources: sacct(1), squeue(1), ``--parsable2`` and ``--Format``; what was seen and is not in the
+manuals says so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from slurmslice.engines.slurm.commands import SQUEUE_FIELDS, STEP_FIELDS, TASK_FIELDS
+from slurmslice.engines.slurm.values import bytes_of, node_of, number_of, seconds_of
+from slurmslice.engines.slurm.words import is_leaving, state_of
+from slurmslice.errors import BadInput, NoAnswer
+from slurmslice.evidence import TaskId, TaskReport
+from slurmslice.ranges import ArrayExpression, parse_array
+from slurmslice.states import State
+
+_JOB = re.compile(
+    r"(\d{1,10})(?:\+\d+)?(?:_(?:(\d{1,8})|\[([^\]|]*)(\]?)))?(?:\.([\w+]+))?", re.ASCII
+)
+# MaxArraySize is at most 4000001 (slurm.conf(5)): what is beyond is no index, and a lot of memory.
+_MOST_INDICES = 4_000_001
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line of an answer.
+
+    Attributes:
+        job: the array's job id, or the job's own.
+        indices: the array indices it stands for; None for a job without an array.
+        unstarted: it is the one record of the tasks that have not started.
+        whole: all of them are in ``indices``; else the text was cut short.
+        step: ``batch``, ``0`` …; None for the row of the job itself.
+        name: the job's, or the step's.
+        report: what it says of each of them.
+    """
+
+    job: str
+    indices: ArrayExpression | None
+    unstarted: bool
+    whole: bool
+    step: str | None
+    name: str
+    report: TaskReport
+
+
+def accounting_rows(text: str, fields: Sequence[str] = TASK_FIELDS) -> list[Row]:
+    """The rows of sacct, which was asked for these fields.
+
+    Raises:
+        NoAnswer: the text is not such an answer.
+    """
+    return [_row(record, _accounted(record)) for record in _records(text, fields)]
+
+
+def queue_rows(text: str) -> list[Row]:
+    """The rows of squeue, as ``commands.squeue`` asks for them.
+
+    Raises:
+        NoAnswer: the text is not such an answer.
+    """
+    return [_row(fields, _queued(fields)) for fields in _records(text, SQUEUE_FIELDS, end="|")]
+
+
+def accounting(text: str, names: Mapping[str, str]) -> dict[TaskId, TaskReport]:
+    """What accounting says of our tasks.
+
+    The record of tasks that have not started is left out while it is pending: the queue knows
+    better which they are. Once it has ended, all that had not started were cancelled with it;
+    a task's own row outranks it, since its expression may be an old one.
+
+    Args:
+        text: sacct's answer.
+        names: our jobs, and the name of each: ids are used again, and names bear a token.
+
+    Raises:
+        NoAnswer: the text is not such an answer.
+    """
+    rows = [row for row in accounting_rows(text) if _is_ours(row, names)]
+    rest = [row for row in rows if row.unstarted and row.report.state.final]
+    own = [row for row in rows if not row.unstarted]
+    return {**_by_task(rest), **_by_task(_newest_last(own))}
+
+
+def _newest_last(rows: Sequence[Row]) -> list[Row]:
+    return sorted(rows, key=lambda row: row.report.submitted_at or 0)
+
+
+def queue(text: str, names: Mapping[str, str]) -> dict[TaskId, TaskReport]:
+    """What the queue says of our tasks, a report for every index of a record.
+
+    Args:
+        text: squeue's answer.
+        names: our jobs, and the name of each.
+
+    Raises:
+        NoAnswer: the text is not such an answer, or a record is cut short, so that a task's
+            absence would mean nothing.
+    """
+    rows = [row for row in queue_rows(text) if _is_ours(row, names)]
+    for row in rows:
+        if not row.whole:
+            raise NoAnswer(f"squeue cuts the indices of job {row.job} short.")
+    return _by_task(rows)
+
+
+def measures(text: str) -> dict[TaskId, TaskReport]:
+    """CPU time of the tasks in sacct's rows, and the most memory that any of their steps had.
+
+    Raises:
+        NoAnswer: the text is not such an answer.
+    """
+    rows = accounting_rows(text, STEP_FIELDS)
+    found = _by_task(_newest_last([row for row in rows if row.step is None and not row.unstarted]))
+    for task, step in ((t, row.report) for row in rows if row.step for t in _tasks(row)):
+        peaks = [r.max_rss_bytes for r in (found.get(task), step) if r and r.max_rss_bytes]
+        if task in found and peaks:
+            found[task] = replace(found[task], max_rss_bytes=max(peaks))
+    return found
+
+
+def _by_task(rows: Sequence[Row]) -> dict[TaskId, TaskReport]:
+    return {task: row.report for row in rows if row.step is None for task in _tasks(row)}
+
+
+def _tasks(row: Row) -> Iterator[TaskId]:
+    return ((row.job, index) for index in row.indices or ())
+
+
+def _is_ours(row: Row, names: Mapping[str, str]) -> bool:
+    return row.job in names and is_same_name(names[row.job], row.name)
+
+
+def is_same_name(ours: str, theirs: str) -> bool:
+    """Whether a job's name, as accounting kept it, is ours.
+
+    Accounting turns ``"`` into a backtick, what is not in Latin-1 into ``?``, and keeps 255
+    bytes (seen on 22.05).
+    """
+    return ours == theirs or _folded(ours) == _folded(theirs)
+
+
+def _folded(name: str) -> str:
+    kept = name.encode("utf-8", "surrogateescape")[:255].decode("ascii", "replace")
+    return re.sub(r"(?:[^ -~]|\?)+", "?", kept).replace('"', "`")
+
+
+def _records(text: str, fields: Sequence[str], end: str = "") -> Iterator[dict[str, str]]:
+    """The records in lines of fields; the last field, a name, may hold ``|`` and line ends."""
+    lines: list[str] = []
+    for line in text.removesuffix("\n").split("\n") if text else []:
+        starts = line.count("|") >= len(fields) - 1 and _JOB.match(line)
+        if starts:
+            lines.append(line)
+        elif lines:
+            lines[-1] += f"\n{line}"
+        else:
+            raise NoAnswer(f"This is no answer of Slurm's: {line[:200]!r}")
+    for line in lines:
+        if not line.endswith(end):
+            raise NoAnswer(f"Slurm's answer ends in the middle: {line[:200]!r}")
+        yield dict(zip(fields, line.removesuffix(end).split("|", len(fields) - 1), strict=True))
+
+
+def _row(fields: Mapping[str, str], report: TaskReport) -> Row:
+    text = fields.get("JobID") or fields.get("JobArrayID", "")
+    match = _JOB.fullmatch(text)
+    if match is None:
+        raise NoAnswer(f"{text[:200]!r} in Slurm's answer is no job.")
+    job, index, several, closed, step = match.groups()
+    indices, whole = (parse_array(index) if index else None), True
+    if several is not None:
+        indices, whole = _indices(several, cut=not closed or "..." in several)
+    name = fields.get("JobName", fields.get("Name", ""))
+    return Row(job, indices, several is not None, whole, step, name, report)
+
+
+_RANGE = r"\d{1,8}(?:-\d{1,8}(?::\d{1,8})?)?"
+_EXPRESSION = re.compile(rf"{_RANGE}(?:,{_RANGE})*(?:%\d{{1,8}})?", re.ASCII)
+
+
+def _indices(text: str, *, cut: bool) -> tuple[ArrayExpression, bool]:
+    """The indices in ``0-98:7%3``, and whether that is all of them.
+
+    Of one that is cut (``0,2,4,...%3``) the last part may be cut in the middle of a number.
+    """
+    if cut:
+        text = text.partition("...")[0].rpartition(",")[0]
+    if cut and not text:
+        return ArrayExpression(()), False
+    try:
+        if not _EXPRESSION.fullmatch(text):
+            raise BadInput("it is no array expression.")
+        indices = parse_array(text)
+    except BadInput as why:
+        raise NoAnswer(f"{text[:200]!r} in Slurm's answer: {why.message}") from why
+    if len(indices) > _MOST_INDICES:
+        raise NoAnswer(f"{text[:200]!r} in Slurm's answer is more than an array can hold.")
+    return indices, not cut
+
+
+def _accounted(fields: Mapping[str, str]) -> TaskReport:
+    word = fields["State"]
+    state = state_of(word)
+    exit_code, signal = _exit(fields["ExitCode"]) if state.final else (None, None)
+    reason = fields["Reason"] if state is State.PENDING else ""  # else an old one (seen)
+    return TaskReport(
+        state,
+        word,
+        exit_code=exit_code,
+        signal=signal,
+        submitted_at=number_of(fields["Submit"]),
+        started_at=number_of(fields["Start"]),
+        ended_at=number_of(fields["End"]) if state.final else None,
+        elapsed_s=number_of(fields["ElapsedRaw"]),
+        cpu_s=seconds_of(fields.get("TotalCPU", "")),
+        max_rss_bytes=bytes_of(fields.get("MaxRSS", "")),
+        requested_mem_bytes=bytes_of(fields["ReqMem"], number_of(fields["AllocCPUS"])),
+        node=node_of(fields["NodeList"]),
+        reason="" if reason == "None" else reason,
+    )
+
+
+def _exit(text: str) -> tuple[int | None, int | None]:
+    """Exit code and signal of sacct's ``3:0``."""
+    code, _, signal = text.partition(":")
+    return number_of(code), number_of(signal) or None
+
+
+def _queued(fields: Mapping[str, str]) -> TaskReport:
+    word = fields["State"]
+    state = state_of(word)
+    exit_code, signal = _wait_status(fields["exit_code"]) if state.final else (None, None)
+    reason = fields["Reason"]
+    return TaskReport(
+        state,
+        word,
+        exit_code=exit_code,
+        signal=signal,
+        submitted_at=number_of(fields["SubmitTime"]),
+        # Of what has not started or ended squeue tells when it expects it to (seen).
+        started_at=None if state is State.PENDING else number_of(fields["StartTime"]),
+        ended_at=number_of(fields["EndTime"]) if state.final else None,
+        node=node_of(fields["NodeList"]),
+        reason="" if reason == "None" else reason,
+        restarts=number_of(fields["RestartCnt"]),
+        leaving=is_leaving(word),
+    )
+
+
+def _wait_status(text: str) -> tuple[int | None, int | None]:
+    """Exit code and signal of squeue's exit_code, which is what wait(2) gave."""
+    status = number_of(text)
+    if status is None:
+        return None, None
+    return status >> 8 & 0xFF, status & 0x7F or None

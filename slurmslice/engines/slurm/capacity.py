@@ -1,0 +1,140 @@
+"""How many tasks a cluster can run at once: by its nodes, and by a user's limits. Pure.
+
+Sources: slurm.conf(5), SelectTypeParameters and DefMemPerCPU; sacctmgr(1), the limits of
+associations and of qualities of service.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from slurmslice.engines import Needs
+from slurmslice.engines.slurm.commands import LIMIT_FIELDS, QOS_FIELDS
+from slurmslice.engines.slurm.resources import Node, Partition, default_memory
+from slurmslice.engines.slurm.shape import shape
+from slurmslice.engines.slurm.values import bytes_of, number_of
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one task takes of its nodes, over all of them.
+
+    Attributes:
+        nodes: how many it is spread over.
+        cpus: CPUs.
+        mem_mib: memory; 0 where memory is not shared out.
+        alone: it has its nodes for itself.
+    """
+
+    nodes: int
+    cpus: int
+    mem_mib: int
+    alone: bool
+
+
+def share(needs: Needs, settings: Mapping[str, str], partition: Partition) -> Share:
+    """What a task takes in a partition, with the memory that Slurm gives where none is asked."""
+    asked = dict(needs.options)
+    spread = shape(asked).nodes
+    alone = "exclusive" in asked or settings.get("SelectType") == "select/linear"
+    if "MEMORY" not in settings.get("SelectTypeParameters", "").upper():
+        return Share(spread, needs.cpus, 0, alone)
+    usual = partition.default_mem or default_memory(settings)
+    everything = any(asked.get(name) == "0" for name in ("mem", "mem-per-cpu"))
+    if needs.mem_mib is not None:
+        mem = needs.mem_mib
+    elif everything or usual is None:
+        mem, alone = 0, True
+    else:
+        mem = usual[0] * (needs.cpus if usual[1] == "cpu" else spread)
+    return Share(spread, needs.cpus, mem, alone)
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """How many tasks fit: beside what runs now, and at all."""
+
+    now: int
+    ever: int
+
+
+def fit(of_task: Share, among: Iterable[Node]) -> Fit:
+    """How many such tasks fit into these nodes; one over several nodes counts in equal parts.
+
+    Constraints, GPUs and licences are not looked at.
+    """
+    cpus, mem = -(-of_task.cpus // of_task.nodes), -(-of_task.mem_mib // of_task.nodes)
+    now = ever = 0
+    for node in {node.name: node for node in among if node.usable}.values():
+        room, free = _room(node.cpus, cpus, node.mem, mem), 0
+        if not of_task.alone or node.free_cpus == node.cpus:
+            free = _room(node.free_cpus, cpus, node.free_mem, mem)
+        most = 1 if of_task.alone else room
+        ever += min(room, most)
+        now += min(free, most)
+    return Fit(now // of_task.nodes, ever // of_task.nodes)
+
+
+def _room(cpus: int, of_task: int, mem: int, mem_of_task: int) -> int:
+    by_cpu = cpus // of_task
+    return min(by_cpu, mem // mem_of_task) if mem_of_task else by_cpu
+
+
+def running_limits(
+    associations: str, qualities: str, needs: Needs, of_task: Share
+) -> Iterator[tuple[int, str]]:
+    """How many tasks the accounting limits let run at once, each limit with its name.
+
+    Args:
+        associations: the answer to ``commands.associations``; lines that are none are left out.
+        qualities: the answer to ``commands.qos``, likewise.
+        needs: of one task.
+        of_task: what it takes.
+    """
+    asked = dict(needs.options)
+    chosen = [
+        said
+        for said in _table(associations, LIMIT_FIELDS)
+        if said["Account"] == asked.get("account", said["DefaultAccount"])
+        and said["Partition"] in {"", needs.partition}
+    ]
+    usual = {said["DefaultQOS"] or said["QOS"] for said in chosen}
+    names = {asked["qos"]} if "qos" in asked else usual
+    for said in chosen:
+        yield from _limits(said, ("MaxJobs", "GrpJobs"), ("GrpTRES",), of_task)
+    for said in _table(qualities, QOS_FIELDS):
+        if said["Name"] in names:
+            yield from _limits(said, ("MaxJobsPU", "GrpJobs"), ("GrpTRES", "MaxTRESPU"), of_task)
+
+
+def _table(text: str, fields: Sequence[str]) -> Iterator[dict[str, str]]:
+    rows = (line.split("|") for line in text.split("\n"))
+    return (dict(zip(fields, row, strict=True)) for row in rows if len(row) == len(fields))
+
+
+def _limits(
+    said: Mapping[str, str], counts: Iterable[str], resources: Iterable[str], of_task: Share
+) -> Iterator[tuple[int, str]]:
+    for key in counts:
+        jobs = number_of(said[key])
+        if jobs is not None:
+            yield jobs, f"{key} is {jobs}"
+    for key in resources:
+        for resource in said[key].split(","):
+            name, _, amount = resource.partition("=")
+            cpus = number_of(amount) if name == "cpu" else None
+            size = bytes_of(amount if amount[-1:].isalpha() else f"{amount}M")
+            if cpus is not None:
+                yield cpus // of_task.cpus, f"{key} is {resource}"
+            if name == "mem" and size and of_task.mem_mib:
+                yield size // (of_task.mem_mib << 20), f"{key} is {resource}"
+
+
+def asks_for_gpus(needs: Needs) -> bool:
+    """Whether a task wants GPUs, of which sinfo tells too little to count."""
+    return any(
+        name.startswith("gpus") or "gpu" in value
+        for name, value in needs.options
+        if name.startswith("gpus") or name in {"gres", "tres-per-task"}
+    )

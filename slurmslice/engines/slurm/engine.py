@@ -1,0 +1,299 @@
+"""The engine that joins them: Slurm's commands, their environment, and their answers."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from slurmslice import process
+from slurmslice.engines import Limits, Needs, Order, Receipt, Sighting
+from slurmslice.engines.slurm import answers, capacity, commands, environment, resources, search
+from slurmslice.engines.slurm.outcomes import outcome
+from slurmslice.errors import BadInput, EngineError, NoAnswer
+from slurmslice.evidence import Answer, Observation, TaskId, TaskReport
+
+SUBMIT_TIMEOUT_S = 180.0
+"""sbatch itself tries a full queue again for 120 s: less than 150 s would cut it short."""
+ASK_TIMEOUT_S = 120.0
+_OFF = "accounting storage is disabled"
+_UNKNOWN_JOB = "Invalid job id specified"
+_GONE = (_UNKNOWN_JOB, "already complet", "already finished")
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionHealth:
+    """A partition: CPUs that are free now and that can be used, and tasks that fit in each."""
+
+    name: str
+    default: bool
+    state: str
+    max_time_s: int | None
+    nodes: int
+    free_cpus: int
+    cpus: int
+    fit: capacity.Fit
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What can be said of a cluster before anything is submitted to it.
+
+    Attributes:
+        version, cluster: Slurm's version and the cluster's name.
+        max_array_size: the highest array index is one less.
+        accounting: ``on``, or why it does not answer.
+        partitions: in Slurm's order.
+    """
+
+    version: str
+    cluster: str
+    max_array_size: int
+    accounting: str
+    partitions: tuple[PartitionHealth, ...]
+
+
+class SlurmEngine:
+    """Runs array tasks on Slurm, by its own commands.
+
+    Args:
+        environ: the caller's environment; the process' own where not given.
+            ``SLURMSLICE_SBATCH_TIMEOUT`` and ``SLURMSLICE_ASK_TIMEOUT`` in it set how long
+            (seconds) sbatch and the others may take.
+    """
+
+    name = "slurm"
+
+    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        self._environ = dict(os.environ if environ is None else environ)
+        self._settings: dict[str, str] = {}
+        self._accounting_off = False
+
+    def cluster(self) -> str:
+        """The cluster's name.
+
+        Raises:
+            NoAnswer: the controller does not answer.
+        """
+        return self._config().get("ClusterName", "")
+
+    def submit(self, order: Order) -> Receipt:
+        """Hand the script to sbatch. As ``Engine.submit``."""
+        argv = commands.sbatch(order.script, order.overrides, order.argument)
+        options = [name for name, _ in (*order.needs.options, *order.overrides)]
+        env, dropped = environment.for_sbatch(self._environ, options)
+        timeout = self._seconds("SLURMSLICE_SBATCH_TIMEOUT", SUBMIT_TIMEOUT_S)
+        receipt = outcome(process.run(argv, timeout=timeout, env=env))
+        notes = (*environment.told(dropped), *receipt.notes)
+        return Receipt(receipt.job, receipt.cluster, notes)
+
+    def find(self, order_token: str, job_name: str, since: float) -> Sighting | None:
+        """The job that bears a token. As ``Engine.find``.
+
+        Where accounting does not answer, the queue's word that there is none counts as long as
+        the controller remembers jobs that have ended (MinJobAge).
+        """
+        now = time.time()
+        queue = answers.queue_rows(self._ask(commands.squeue_of(os.getuid())))
+        remembers = search.seconds(self._config().get("MinJobAge", ""))
+        # Half of it: the times in the queue are another machine's.
+        found = search.in_queue(queue, order_token, now - remembers / 2)
+        if found or self._accounting_off:
+            return found
+        try:
+            text = self._ask(commands.sacct_by_name(job_name, os.getuid(), since, self._clusters))
+        except NoAnswer:
+            if self._accounting_off or now - since < remembers / 2:
+                return None
+            raise
+        return search.in_accounting(answers.accounting_rows(text), order_token)
+
+    def observe(self, jobs: Sequence[tuple[str, str]]) -> Observation:
+        """One sacct, then one squeue. As ``Engine.observe``."""
+        names = dict(jobs)
+        if not names:
+            return Observation(Answer(), Answer())
+        accounting = self._accounting(names)
+        return Observation(accounting, self._queue(names, ended=not accounting.answered))
+
+    def measure(self, jobs: Sequence[str]) -> dict[TaskId, TaskReport]:
+        """CPU time and memory of tasks, from their steps. As ``Engine.measure``."""
+        if not jobs:
+            return {}
+        return answers.measures(self._ask(commands.sacct_steps(jobs, self._clusters)))
+
+    def cancel(self, job: str, indices: Collection[int] | None) -> None:
+        """Cancel tasks; those that have ended are no error.
+
+        Raises:
+            NoAnswer: Slurm could not be told.
+            EngineError: it will not do it.
+        """
+        if indices is None or indices:
+            self._tell(commands.scancel(job, indices))
+
+    def throttle(self, job: str, limit: int | None) -> None:
+        """Set how many tasks of an array run at once. An array that is gone is no error.
+
+        Raises:
+            NoAnswer: Slurm could not be told.
+            EngineError: it will not do it.
+        """
+        self._tell(commands.throttle(job, limit))
+
+    def wait(self, seconds: float) -> None:
+        """Sleep."""
+        time.sleep(seconds)
+
+    def limits(self, needs: Needs) -> Limits:
+        """MaxArraySize, and how many such tasks can run at once. As ``Engine.limits``."""
+        most = int(self._config()["MaxArraySize"])
+        try:
+            at_once, why = self._at_once(needs)
+        except NoAnswer as silence:
+            at_once, why = None, silence.message
+        return Limits(most, at_once, why)
+
+    def doctor(self, needs: Needs | None = None) -> Health:
+        """How the cluster is, and how many tasks of these needs fit into each partition.
+
+        Raises:
+            NoAnswer: the controller does not answer.
+        """
+        needs, settings = needs or Needs(), self._config()
+        everything = resources.nodes(self._ask(commands.sinfo()))
+        found = resources.partitions(self._ask(commands.PARTITIONS))
+        return Health(
+            settings.get("SLURM_VERSION", ""),
+            self.cluster(),
+            int(settings["MaxArraySize"]),
+            self._accounting({"1": ""}).silence or "on",
+            tuple(self._health(partition, everything, needs) for partition in found),
+        )
+
+    def _health(
+        self, partition: resources.Partition, everything: Sequence[resources.Node], needs: Needs
+    ) -> PartitionHealth:
+        own = [node for node in everything if node.partition == partition.name]
+        usable = [node for node in own if node.usable]
+        return PartitionHealth(
+            partition.name,
+            partition.default,
+            partition.state,
+            partition.max_time_s,
+            len(own),
+            sum(node.free_cpus for node in usable),
+            sum(node.cpus for node in usable),
+            capacity.fit(capacity.share(needs, self._config(), partition), own),
+        )
+
+    def _at_once(self, needs: Needs) -> tuple[int | None, str]:
+        if capacity.asks_for_gpus(needs):
+            return None, "GPUs are not counted"
+        wanted = set((needs.partition or "").split(",")) - {""}
+        found = [
+            partition
+            for partition in resources.partitions(self._ask(commands.PARTITIONS))
+            if (partition.name in wanted if wanted else partition.default)
+        ]
+        if not found:
+            return None, f"there is no partition {needs.partition or 'by default'}"
+        names = {partition.name for partition in found}
+        own = [n for n in resources.nodes(self._ask(commands.sinfo())) if n.partition in names]
+        of_task = capacity.share(needs, self._config(), found[0])
+        room = capacity.fit(of_task, own).ever
+        by_nodes = room, f"{room} fit into the usable nodes of {', '.join(sorted(names))}"
+        return min([by_nodes, *self._own_limits(needs, of_task)])
+
+    def _own_limits(self, needs: Needs, of_task: capacity.Share) -> list[tuple[int, str]]:
+        """What the user's limits let run at once; nothing where they cannot be asked."""
+        try:
+            user = pwd.getpwuid(os.getuid()).pw_name
+            texts = self._ask(commands.associations(user)), self._ask(commands.qos())
+        except (KeyError, NoAnswer):
+            return []
+        return list(capacity.running_limits(*texts, needs, of_task))
+
+    # -- asking ------------------------------------------------------------------------------
+
+    @property
+    def _clusters(self) -> str | None:
+        return self._environ.get("SLURM_CLUSTERS")
+
+    def _config(self) -> dict[str, str]:
+        if not self._settings:
+            self._settings = resources.config(self._ask(commands.CONFIG))
+        return self._settings
+
+    def _accounting(self, names: Mapping[str, str]) -> Answer:
+        if self._accounting_off:
+            return Answer(silence=_OFF, off=True)
+        argv = commands.sacct(names, self._clusters)
+        answer = self._answer(argv, lambda text: answers.accounting(text, names))
+        return Answer(silence=_OFF, off=True) if self._accounting_off else answer
+
+    def _queue(self, names: Mapping[str, str], *, ended: bool) -> Answer:
+        argv = commands.squeue(names, ended=ended)
+        return self._answer(argv, lambda text: answers.queue(text, names))
+
+    def _answer(
+        self, argv: commands.Argv, parse: Callable[[str], dict[TaskId, TaskReport]]
+    ) -> Answer:
+        try:
+            return Answer(parse(self._ask(argv)))
+        except NoAnswer as silence:
+            return Answer(silence=silence.message)
+
+    def _ask(self, argv: commands.Argv) -> str:
+        """What a command answers.
+
+        Raises:
+            NoAnswer: it failed, took too long, or is not there.
+        """
+        done = self._run(argv)
+        if done.returncode == 0:
+            return done.stdout
+        said = done.stderr.strip() or done.stdout.strip()
+        if argv[0] == "sacct" and _OFF in said:
+            self._accounting_off = True
+        if argv[0] == "squeue" and _asked_for_one(argv) and _UNKNOWN_JOB in said:
+            return ""  # the controller has forgotten it
+        raise _silence(done)
+
+    def _tell(self, argv: commands.Argv) -> None:
+        done = self._run(argv)
+        words = done.stderr + done.stdout
+        if done.returncode == 0 or any(gone in words for gone in _GONE):
+            return
+        if done.returncode is None or "Unable to contact" in words or "timed out" in words:
+            raise _silence(done)
+        raise EngineError(f"{argv[0]} says: {words.strip()[-1000:]}")
+
+    def _run(self, argv: commands.Argv) -> process.Finished:
+        timeout = self._seconds("SLURMSLICE_ASK_TIMEOUT", ASK_TIMEOUT_S)
+        env = environment.for_questions(self._environ)
+        return process.run(argv, timeout=timeout, env=env)
+
+    def _seconds(self, variable: str, usual: float) -> float:
+        try:
+            return float(self._environ.get(variable, usual))
+        except ValueError:
+            raise BadInput(f"{variable} is no number of seconds.") from None
+
+
+def _asked_for_one(argv: commands.Argv) -> bool:
+    """Whether squeue was asked for one job: only then an unknown id is an error of the whole."""
+    return "--jobs" in argv and "," not in argv[-1]
+
+
+def _silence(done: process.Finished) -> NoAnswer:
+    program = done.argv[0]
+    said = (done.stderr.strip() or done.stdout.strip())[-1000:]
+    if done.missing:
+        hint = "Load the cluster's slurm module."
+        return NoAnswer(f"{program} cannot be started here: {said}", hint)
+    if done.timed_out:
+        return NoAnswer(f"{program} did not answer in time.")
+    return NoAnswer(f"{program}: {said or f'exit {done.returncode}'}")

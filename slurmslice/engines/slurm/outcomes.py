@@ -1,0 +1,98 @@
+"""What became of an sbatch: taken, refused for good, refused for now, or not known. Pure.
+
+Sources: sbatch(1), ``--parsable``; the texts of ``src/common/slurm_errno.c``. What is not
+known to mean "not taken" is in doubt: a doubt costs a look-up, a mistake costs a second run.
+"""
+
+from __future__ import annotations
+
+import re
+
+from slurmslice.engines import Receipt
+from slurmslice.errors import Full, Refused, Unsure
+from slurmslice.process import Finished
+
+_JOB = re.compile(r"(\d{1,10})(?:;(\S+))?", re.ASCII)
+_TALKATIVE = re.compile(r"Submitted batch job (\d{1,10})(?: on cluster (\S+))?", re.ASCII)
+
+# The request may have reached slurmctld; its answer did not reach sbatch.
+_IN_DOUBT = (
+    "Socket timed out",
+    "Zero Bytes were transmitted or received",
+    "send failure",
+    "receive failure",
+    "shutdown failure",
+    "Unexpected message received",
+    "Header lengths are longer",
+    "Incomplete packet",
+    "Connection reset",
+    "Broken pipe",
+)
+# Slurm said no, or was not reached at all, and may say yes at another time.
+_FOR_NOW = (
+    "Unable to contact slurm controller",
+    "Protocol authentication error",
+    "Resource temporarily unavailable",
+    "temporarily unable to accept job",
+    "System submissions disabled",
+    "in standby mode",
+)
+_SUBMIT_LIMIT = re.compile(r"\b(?:Assoc|QOS)\w*Submit\w*Limit\b")
+_HINTS = {
+    "Invalid account": "`sacctmgr show associations user=$USER` lists your accounts.",
+    "Invalid partition": "`sinfo -s` lists the partitions.",
+    "invalid partition": "`sinfo -s` lists the partitions.",
+    "Invalid qos": "`sacctmgr show associations user=$USER` lists what you may use.",
+    "Requested node configuration": "`slurmslice doctor` shows what the nodes have.",
+    "Invalid job array": "`slurmslice doctor` shows MaxArraySize: the highest index is one less.",
+}
+
+
+def outcome(done: Finished) -> Receipt:
+    """The receipt of a submission that was taken.
+
+    Raises:
+        Refused: for good, with Slurm's own words.
+        Full: for now, likewise.
+        Unsure: it may have been taken.
+    """
+    said = (done.stderr.strip() or done.stdout.strip())[-2000:]
+    if done.missing:
+        raise Full(f"sbatch cannot be started here: {said}", "Load the cluster's slurm module.")
+    if done.timed_out:
+        raise Unsure(f"sbatch did not answer in time. {said}".rstrip())
+    if done.returncode == 0:
+        return _receipt(done)
+    if (done.returncode or 0) < 0:
+        raise Unsure(f"sbatch was ended by signal {-(done.returncode or 0)}. {said}".rstrip())
+    raise _refusal(done, said)
+
+
+def _receipt(done: Finished) -> Receipt:
+    """The job id out of sbatch's own line, and the lines of a site's wrapper as notes."""
+    lines = [line.strip() for line in done.stdout.split("\n") if line.strip()]
+    matches = {line: _JOB.fullmatch(line) or _TALKATIVE.fullmatch(line) for line in lines}
+    found = {match.groups() for match in matches.values() if match}
+    if len(found) != 1:
+        raise Unsure(f"sbatch ended well, but did not tell a job id: {done.stdout[-500:]!r}")
+    job, cluster = found.pop()
+    notes = [line for line in lines if not matches[line]]
+    notes += [line for line in done.stderr.split("\n") if line.strip()]
+    return Receipt(str(job), cluster, tuple(notes))
+
+
+def _refusal(done: Finished, said: str) -> Refused | Full | Unsure:
+    text = f"{done.stderr}\n{done.stdout}"
+    if any(words in text for words in _IN_DOUBT) or _JOB.fullmatch(done.stdout.strip()):
+        return Unsure(f"Slurm's answer was lost: {said}")
+    if _SUBMIT_LIMIT.search(text):
+        return Full(
+            f"Slurm takes no more for now: {said}",
+            "The limit counts every task of an array that has not ended.",
+        )
+    if any(words in text for words in _FOR_NOW):
+        return Full(f"Slurm takes nothing now: {said}", "Nothing was submitted; try again later.")
+    if not re.search(r"^(?:sbatch: |allocation failure: )", text, re.MULTILINE):
+        return Unsure(f"This is not how sbatch refuses (exit {done.returncode}): {said}")
+    hint = next((hint for words, hint in _HINTS.items() if words in text), "")
+    return Refused(f"Slurm refused the submission: {said}", hint)

@@ -1,0 +1,67 @@
+"""Looking for the job that bears a token, in rows of the queue and of accounting. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from slurmslice.engines import Sighting
+from slurmslice.engines.slurm.answers import Row
+from slurmslice.ranges import compress
+from slurmslice.states import State
+
+
+def in_queue(rows: Iterable[Row], token: str, remembers_since: float) -> Sighting | None:
+    """The job of a token, with its indices where the queue still knows them all.
+
+    Args:
+        rows: all of the user's, ended ones too.
+        token: what the job's name ends in.
+        remembers_since: epoch seconds; the controller has forgotten nothing that ended later.
+    """
+    found = _bearing(rows, token)
+    job = _first(found)
+    if job is None:
+        return None
+    own = [row for row in found if row.job == job]
+    forgets = any((row.report.submitted_at or 0) < remembers_since for row in own)
+    if forgets and not all(row.unstarted for row in own):
+        return Sighting(job)
+    if not all(row.whole and row.indices for row in own):
+        return Sighting(job)
+    indices = sorted({index for row in own for index in row.indices or ()})
+    throttles = [row.indices.throttle for row in own if row.indices and row.unstarted]
+    return Sighting(job, compress(indices, next(iter(throttles), None)))
+
+
+def in_accounting(rows: Iterable[Row], token: str) -> Sighting | None:
+    """The job of a token. Its indices are not told: accounting may lag behind some of them."""
+    job = _first(_bearing(rows, token))
+    return None if job is None else Sighting(job)
+
+
+def _bearing(rows: Iterable[Row], token: str) -> list[Row]:
+    return [row for row in rows if row.name.endswith(token) and not is_ghost(row)]
+
+
+def _first(rows: Sequence[Row]) -> str | None:
+    """The job that was submitted first, should there be several."""
+    first = min(rows, key=lambda row: (row.report.submitted_at or 0, int(row.job)), default=None)
+    return first.job if first else None
+
+
+def is_ghost(row: Row) -> bool:
+    """Whether it is what a refused submission leaves behind (seen).
+
+    It FAILED in the second in which it was submitted, with exit code 1, and never had a node.
+    """
+    report = row.report
+    moments = {report.submitted_at, report.started_at, report.ended_at}
+    at_once = len(moments) == 1 and None not in moments
+    return at_once and report.state is State.FAILED and report.node is None
+
+
+def seconds(text: str) -> int:
+    """Seconds of scontrol's ``300 sec``; 0 where it says none."""
+    match = re.match(r"(\d{1,9}) sec", text)
+    return int(match[1]) if match else 0

@@ -1,0 +1,142 @@
+"""What bad input gets: one clear paragraph, exit 2, nothing created, nothing submitted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.test_on_this_machine import Here
+
+LOCAL = ("--engine", "local")
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Here:
+    """An empty folder."""
+    return Here(tmp_path)
+
+
+@pytest.mark.parametrize("verb", ["run", "render"])
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("-a", "", "--", "true"), "range of slices is empty"),
+        (("-a", "5-3", "--", "true"), "Did you mean 3-5?"),
+        (("-a", "a-b", "--", "true"), "'a-b'"),
+        (("-a", "0-10:0", "--", "true"), "The step in '0-10:0' is 0"),
+        (("-a", "1,1", "--", "true"), "stands twice"),
+        (("--", "true"), "Say which slices there are"),
+        (("-a", "0-1", "--slices-from", "x", "--", "true"), "in one way"),
+        (("--slices-from", "nowhere.txt", "--", "true"), "cannot be read"),
+        (("-a", "0-1"), "There is no command"),
+        (("-a", "0-1", "--", "python x.py {}"), "one word with blanks"),
+        (("-a", "0-1", "--", "echo", "$SLICE"), "Nothing expands $SLICE"),
+        (("-a", "0-1", "--", "echo", "{nmae}"), "{nmae}"),
+        (("-a", "0-1", "--shell", "true", "--", "true"), "two commands"),
+        (("-a", "0-1", "--shell", "if", "--"), "Bash cannot read --shell"),
+        (("-a", "0-1", "--mem", "4Q", "--", "true"), "'4Q' is not an amount of memory"),
+        (("-a", "0-1", "-t", "1:2:3:4:5", "--", "true"), "not a time limit"),
+        (("-a", "0-1", "--partion", "x", "--", "true"), "--partition"),
+        (("-a", "0-1", "-o", "log", "--", "true"), "slurmslice logs KEY"),
+        (("-a", "0-1", "-D", "/tmp", "--", "true"), "--chdir cannot be given"),
+        (("-a", "0-1", "-W", "--", "true"), "--wait cannot be given"),
+        (("-a", "0-1", "--wrap", "x", "--", "true"), "--wrap cannot be given"),
+        (("-a", "0-1", "-e", "x", "--", "true"), "--error cannot be given"),
+        (("-a", "0-1", "--name", "../x", "--", "true"), "no name for a run"),
+        (("-a", "0-1", "--throttle", "0", "--", "true"), "throttle"),
+        (("-a", "0-1", "--run-dir", "a\\b", "--", "true"), "backslash"),
+    ],
+)
+def test_a_clear_error_and_nothing_made(
+    here: Here, verb: str, arguments: tuple[str, ...], said: str
+) -> None:
+    """Each mistake is told with what to type next; exit 2; the folder is as it was."""
+    before = sorted(here.folder.iterdir())
+    done = here(verb, *LOCAL, *arguments)
+    assert done.returncode == 2, done.stderr
+    assert said in " ".join(done.stderr.split()), done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert sorted(here.folder.iterdir()) == before
+
+
+def test_keys_from_a_list_are_checked(here: Here) -> None:
+    """An empty list and a double key are errors that name the file."""
+    keys = here.folder / "keys.txt"
+    for text, said in (("", "no slice in keys.txt"), ("a\nb\na\n", "'a' stands twice in keys.txt")):
+        keys.write_text(text)
+        done = here("run", *LOCAL, "--slices-from", "keys.txt", "--", "true", "{}")
+        assert done.returncode == 2
+        assert said in done.stderr
+
+
+def test_an_expanded_glob_is_caught(here: Here) -> None:
+    """``*.h5`` that the login shell has turned into files is no command for every slice."""
+    names = [f"part-{n}.h5" for n in range(4)]
+    for name in names:
+        (here.folder / name).touch()
+    done = here("run", *LOCAL, "-a", "0-1", "--", "cat", *names)
+    assert done.returncode == 2
+    assert "expanded a pattern" in done.stderr
+
+
+def test_another_run_of_the_same_name_is_refused(here: Here) -> None:
+    """The difference is shown, the run that is there is not touched."""
+    assert here("render", *LOCAL, "-a", "0-1", "--name", "x", "--", "true").returncode == 0
+    before = {p: p.read_bytes() for p in here.folder.rglob("*") if p.is_file()}
+    done = here("run", *LOCAL, "-a", "0-2", "--name", "x", "--mem", "1G", "--", "false")
+    assert done.returncode == 2
+    for part in ("command: true is there, false is asked", "slices: 2", "options: none is there"):
+        assert part in done.stderr
+    assert {p: p.read_bytes() for p in here.folder.rglob("*") if p.is_file()} == before
+
+
+@pytest.mark.parametrize("verb", ["status", "submit", "resubmit", "cancel", "watch"])
+def test_what_is_no_run_is_told(here: Here, verb: str) -> None:
+    """A folder or a name without a run: exit 2, and where runs are."""
+    for name in ("nowhere", "."):
+        done = here(verb, name)
+        assert done.returncode == 2, done.stderr
+        assert "slurmslice" in done.stderr
+
+
+def test_a_verb_that_changes_needs_a_name_where_there_are_two(here: Here) -> None:
+    """With two runs here, cancel asks which; status takes the newest."""
+    for name in ("one", "two"):
+        here("render", *LOCAL, "-a", "0-1", "--name", name, "--", "true")
+    done = here("cancel")
+    assert done.returncode == 2
+    assert "one" in done.stderr
+    assert "two" in done.stderr
+    assert here("status").returncode == 0
+
+
+def test_a_damaged_journal_is_told_and_a_torn_one_goes_on(here: Here) -> None:
+    """A line in the middle: exit 2 and its number. A torn last line: nothing lost."""
+    here("run", *LOCAL, "-a", "0-1", "--name", "x", "--", "true")
+    journal = here.folder / "slurmslice-runs" / "x" / "journal.jsonl"
+    whole = journal.read_bytes()
+    journal.write_bytes(whole[:-20])
+    assert here("run", "x").returncode == 0
+    journal.write_bytes(b'{"event":\n' + whole)
+    done = here("status", "x")
+    assert done.returncode == 2
+    assert "Line 1 of journal.jsonl" in done.stderr
+
+
+def test_dry_runs_make_nothing(here: Here) -> None:
+    """--dry-run of run and render shows what would be, and leaves the folder as it was."""
+    for verb in ("run", "render"):
+        done = here(verb, *LOCAL, "-a", "0-1", "--dry-run", "--", "true", "{}")
+        assert done.returncode == 0
+        assert "true 0" in done.stderr
+        assert not (here.folder / "slurmslice-runs").exists()
+
+
+def test_print_gives_the_script_and_makes_nothing(here: Here) -> None:
+    """``render --print`` is a pure question."""
+    done = here("render", *LOCAL, "-a", "0-98%10", "--mem", "4G", "--print", "--", "true", "{}")
+    assert done.stdout.startswith("#!/bin/bash\n#SBATCH --job-name=true-")
+    assert "#SBATCH --array=0-98%10\n" in done.stdout
+    assert not (here.folder / "slurmslice-runs").exists()

@@ -1,0 +1,209 @@
+"""The local engine: no process outlives its task, whoever is killed, and nothing is lost by it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from contextlib import suppress
+
+import psutil
+import pytest
+
+from slurmslice.engines.local import LocalEngine
+from slurmslice.engines.local.cells import open_cells
+from slurmslice.errors import EngineError
+from slurmslice.states import State
+from tests.test_local_bench import WORKS_ON, Bench, bench, hasty, quiet, until
+from tests.test_local_slots import HELD
+
+__all__ = ["bench", "hasty", "quiet"]
+
+LONG = f"30.{os.getpid()}"
+"""How long the sleeps of ``FAMILY`` take, by which they are found too."""
+
+FAMILY = f"""
+    sleep {LONG} &
+    setsid sleep {LONG} &
+    (setsid bash -c 'sleep {LONG} & sleep {LONG}' &)
+    (sleep {LONG} & exec setsid sleep {LONG}) &
+    setsid env -i /bin/sleep {LONG} &
+    echo "+" >>$NOTES/trace
+"""
+"""Children that stay, leave the group, leave the session, lose their parent, their variables."""
+
+
+def test_children_do_not_outlive_their_task(bench: Bench) -> None:
+    """When the script ends, its daemons are ended too, however they have detached themselves."""
+    order = bench.submit(FAMILY, "0-2")
+    bench.finish(order)
+    assert not bench.marked()
+    assert not sleepers()
+
+
+def test_a_task_keeps_its_own_daemons(bench: Bench) -> None:
+    """What a running task has detached lives on while other tasks end."""
+    keeper = "(setsid bash -c 'sleep 1; echo alive >>$NOTES/alive' &); sleep 1.3"
+    script = f"export NOTES; [ $SLURM_ARRAY_TASK_ID = 0 ] || exit 0; {keeper}"
+    bench.run(script, "0-9%3")
+    assert bench.lines("alive") == ["alive"]
+
+
+def test_close_ends_everything_and_gives_it_back(bench: Bench, hasty: None) -> None:
+    """After close() no process is left; what ran and what waited is WAITING; what ended stays."""
+    order = bench.submit(f"[ $SLURM_ARRAY_TASK_ID = 0 ] && exit 0; {FAMILY} sleep {LONG}", "0-5%2")
+    bench.until(lambda: len(bench.lines("trace")) == 2 and 0 in bench.ended(order))
+    bench.engine.close()
+    assert not bench.engine.working
+    assert not bench.marked()
+    assert not sleepers()
+    assert bench.ended(order)[0].state is State.COMPLETED
+    assert sorted(bench.queue(order)) == [1, 2, 3, 4, 5]
+    assert bench.states(order) == {State.WAITING}
+    reason = bench.queue(order)[1].reason
+    assert reason.startswith("interrupted: its runner was stopped")
+    assert str(os.getpid()) in reason
+
+
+def test_what_is_given_back_is_never_run_again(bench: Bench) -> None:
+    """No runner ever starts a task of an order that was given back: it comes in a new one."""
+    order = bench.submit(HELD, "0-3%2")
+    bench.until(lambda: len(bench.lines("trace")) == 2)
+    bench.engine.close()
+    (bench.notes / "go").touch()
+    other = LocalEngine(bench.run_dir)
+    again = bench.order("echo again >>$NOTES/again", "0-1")
+    other.submit(again)
+    bench.until(lambda: not bench.queue(again), other)
+    assert len(bench.lines("again")) == 2
+    assert bench.states(order) == {State.WAITING}
+    assert bench.lines("trace") == ["+", "+"]
+    other.close()
+
+
+def test_close_lets_a_task_end_well(bench: Bench) -> None:
+    """A task is asked with SIGTERM first and has its time to put things in order."""
+    order = bench.submit("trap 'sleep 0.2; echo tidy; exit' TERM; echo up; sleep 300 & wait")
+    bench.until(lambda: (order.folder / "tasks/0.log").exists() and bench.log(order))
+    bench.engine.close()
+    assert bench.log(order) == "up\ntidy\n"
+    assert bench.states(order) == {State.WAITING}
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP, signal.SIGTERM])
+def test_a_runner_that_dies_leaves_no_orphan(bench: Bench, number: int) -> None:
+    """A runner that is killed takes its tasks with it, without anybody looking."""
+    order = bench.submit(f"{FAMILY} sleep {LONG}", "0-3%2")
+    runner = bench.elsewhere(WORKS_ON)
+    until(lambda: len(bench.lines("trace")) == 2)
+    runner.send_signal(number)
+    runner.wait()
+    until(lambda: not bench.marked() and not sleepers())
+    assert bench.states(order) == {State.WAITING}
+    assert f"process {runner.pid} on" in bench.queue(order)[3].reason
+
+
+def test_ctrl_c(bench: Bench) -> None:
+    """SIGINT reaches whoever waits as KeyboardInterrupt, tasks do not get it, close() ends them."""
+    order = bench.submit("trap 'echo INT >>$NOTES/int' INT; sleep 300 & echo >>$NOTES/up; wait")
+    program = """
+        try:
+            while True: engine.wait(5)
+        except KeyboardInterrupt:
+            engine.close()
+            print("closed", flush=True)
+    """
+    runner = bench.elsewhere(program)
+    until(lambda: bench.lines("up"))
+    runner.send_signal(signal.SIGINT)
+    assert runner.communicate()[0] == "closed\n"
+    assert not bench.marked()
+    assert not bench.lines("int")
+    assert bench.states(order) == {State.WAITING}
+    assert "was stopped" in bench.queue(order)[0].reason
+
+
+def test_a_second_ctrl_c_ends_the_grace(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """close() that is interrupted kills at once, and has given everything back when it raises."""
+    order = bench.submit("trap '' TERM; echo >>$NOTES/up; while :; do sleep 1; done")
+    bench.until(lambda: bench.lines("up"))
+    runner = bench.engine._runner
+    assert runner is not None
+
+    def interrupted(timeout: float) -> object:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner._pool, "happened", interrupted)
+    before = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        bench.engine.close()
+    assert time.monotonic() - before < 3
+    assert not bench.marked()
+    assert bench.states(order) == {State.WAITING}
+
+
+def test_a_warden_that_is_killed(bench: Bench) -> None:
+    """The runner notices, ends the tasks itself, gives them back, and says so."""
+    order = bench.submit(f"{FAMILY} sleep {LONG}", "0-3%2")
+    bench.until(lambda: len(bench.lines("trace")) == 2)
+    runner = bench.engine._runner
+    assert runner is not None
+    os.kill(runner._pool._link.pid, signal.SIGKILL)
+    with pytest.raises(EngineError, match="watched over the tasks was killed"):
+        bench.until(lambda: False)
+    assert not bench.engine.working
+    assert not bench.marked()
+    assert bench.states(order) == {State.WAITING}
+    for nameless in sleepers():  # it wiped its environment: only its warden knew whose it is
+        nameless.kill()
+
+
+def test_runner_and_warden_killed_at_once(bench: Bench) -> None:
+    """Whoever looks next ends what they left before it is given back."""
+    order = bench.submit("sleep 300 & setsid sleep 301 & echo >>$NOTES/up; wait", "0-3%2")
+    runner = bench.elsewhere(WORKS_ON)
+    until(lambda: len(bench.lines("up")) == 2)
+    family = bench.marked()
+    wardens = {process.parent() for process in family if process.name() == "bash"}
+    for process in wardens:
+        assert process is not None
+        process.suspend()  # so that it cannot act between the two
+    runner.kill()
+    for process in wardens:
+        assert process is not None
+        process.kill()
+    runner.wait()
+    assert len(bench.marked()) >= 4
+    assert bench.states(order) == {State.WAITING}
+    assert not bench.marked()
+
+
+def test_control_groups_of_a_killed_runner_are_removed(bench: Bench) -> None:
+    """By its warden, and by the next runner where that was killed too."""
+    if not bench.engine.enforces_memory:
+        pytest.skip(bench.engine.memory_note)
+    probe = open_cells()
+    assert probe is not None
+    place = probe.path.parent
+    probe.remove()
+    bench.submit("echo >>$NOTES/up; sleep 300", "0-1%2", mem_mib=100)
+    runner = bench.elsewhere(WORKS_ON)
+    until(lambda: len(bench.lines("up")) == 2)
+    assert list(place.glob(f"slurmslice-{runner.pid}-*/1_0"))
+    runner.kill()
+    runner.wait()
+    until(lambda: not list(place.glob(f"slurmslice-{runner.pid}-*")))
+    left = place / f"slurmslice-{runner.pid}-dead"
+    (left / "1_5").mkdir(parents=True)
+    bench.run("true", mem_mib=100)
+    assert not left.exists()
+
+
+def sleepers() -> list[psutil.Process]:
+    """The sleeps of ``FAMILY`` that live, also those without a mark."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.cmdline()[1:] == [LONG]:
+                found.append(process)
+    return found

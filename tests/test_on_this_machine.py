@@ -1,0 +1,239 @@
+"""The main job on the local engine: the same script, states and verbs, without Slurm."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.test_on_cluster import HOSTILE, KILL, UNTIL_GO, WORK
+
+DEADLINE_S = 20.0
+SLURMSLICE = [sys.executable, "-m", "slurmslice"]
+
+
+class Here:
+    """A folder on this machine in which slurmslice is run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.started: list[subprocess.Popen[str]] = []
+        self.env = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("SLURM")},
+            "XDG_STATE_HOME": str(folder / "state"),
+        }
+
+    def __call__(self, *args: str, **more: Any) -> subprocess.CompletedProcess[str]:
+        """Run slurmslice to its end."""
+        return subprocess.run(
+            [*SLURMSLICE, *args], cwd=self.folder, env=self.env, capture_output=True, text=True,
+            timeout=DEADLINE_S * 3, **{"stdin": subprocess.DEVNULL, **more},
+        )  # fmt: skip
+
+    def start(self, *argv: str) -> subprocess.Popen[str]:
+        """Start a program and go on."""
+        started = subprocess.Popen(
+            argv, cwd=self.folder, env=self.env, stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        self.started.append(started)
+        return started
+
+    def status(self, run: str) -> dict[str, Any]:
+        """What ``status --json`` says."""
+        done = self("status", run, "--json")
+        assert done.returncode == 0, done.stderr
+        record: dict[str, Any] = json.loads(done.stdout)
+        return record
+
+    def counts(self, run: str) -> dict[str, int]:
+        """How many slices are in each state; empty before the run is made."""
+        done = self("status", run, "--json")
+        return dict(json.loads(done.stdout)["counts"]) if done.returncode == 0 else {}
+
+    def orphans(self) -> list[psutil.Process]:
+        """Processes that still work in this folder."""
+        return [p for p in psutil.process_iter() if _works_in(p, self.folder)]
+
+
+def _works_in(process: psutil.Process, folder: Path) -> bool:
+    try:
+        return Path(process.cwd()).is_relative_to(folder) and process.status() != "zombie"
+    except (psutil.Error, OSError):
+        return False
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Here]:
+    """An empty folder; nothing may still run in it when the test ends."""
+    place = Here(tmp_path)
+    yield place
+    for process in place.started:
+        process.kill()
+        process.communicate()
+    until(lambda: not place.orphans(), f"no process to be left: {place.orphans()}")
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    """Wait for a condition, not for time to pass."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.1)
+
+
+RUN = ("run", "--engine", "local", "--interval", "0.3")
+
+
+def test_the_main_job(here: Here) -> None:
+    """99 slices, five of which fail for three causes: exactly these are told and repaired."""
+    (here.folder / "work.py").write_text(WORK.replace("sleep(600)", "sleep(90)"))
+    command = (*RUN, "-a", "0-98%4", "--mem", "300M", "-t", "0:08", "--", sys.executable,
+               "work.py", "{}")  # fmt: skip
+    ran = here(*command)
+    assert ran.returncode == 1, ran.stderr
+    record = here.status("work")
+    states = {s["key"]: s["state"] for s in record["slices"]}
+    assert {key for key, state in states.items() if state == "FAILED"} == {"3", "7", "11"}
+    assert states["20"] == "TIMEOUT"
+    memory_is_enforced = os.geteuid() == 0
+    # Without a cgroup of its own a slice over its memory only runs into its time limit here.
+    assert states["13"] == ("OUT_OF_MEMORY" if memory_is_enforced else "TIMEOUT")
+    assert record["counts"]["COMPLETED"] == 94
+    assert all(s["cpu_s"] is not None for s in record["slices"] if s["state"] == "COMPLETED")
+    (here.folder / "mended").touch()
+    again = here("resubmit", "--mem", "2x", "--time", "2x")
+    assert again.returncode == 0, again.stderr
+    assert "Submitted 5 slices (3,7,11,13,20)" in again.stderr
+    assert here.counts("work") == {"COMPLETED": 99}
+    repeats = Counter((here.folder / f"ran.{key}").read_text() for key in range(99))
+    assert repeats == {"x": 94, "xx": 5}
+
+
+def test_hostile_keys_arrive_byte_for_byte(here: Here) -> None:
+    """Promise 3: keys of any bytes reach the command's argv and $SLICE unchanged."""
+    (here.folder / "say.py").write_text(
+        "import os, sys\nargv, env = map(os.fsencode, (sys.argv[1], os.environ['SLICE']))\n"
+        "assert argv == env\nopen('got.' + os.environ['SLICE_ROW'], 'wb').write(argv)\n"
+    )
+    (here.folder / "keys").write_bytes(b"".join(key + b"\0" for key in HOSTILE))
+    ran = here(*RUN, "--slices-from", "keys", "-0", "--", sys.executable, "say.py", "{}")
+    assert ran.returncode == 0, ran.stderr + ran.stdout
+    assert [(here.folder / f"got.{row}").read_bytes() for row in range(len(HOSTILE))] == HOSTILE
+    assert not list(here.folder.rglob("pwned"))
+    assert [os.fsencode(s["key"]) for s in here.status("say")["slices"]] == HOSTILE
+
+
+def test_no_escape_sequence_reaches_the_terminal(here: Here) -> None:
+    """A key or a log with escape sequences is shown, not obeyed."""
+    (here.folder / "keys").write_bytes(b"\x1b[31mred\n")
+    ran = here(*RUN, "--slices-from", "keys", "--", "false", "{}")
+    shown = here("status", "--slices").stdout + here("status").stdout
+    assert ran.returncode == 1
+    assert "\x1b" not in shown + ran.stdout + ran.stderr
+    assert "red" in shown
+
+
+def test_ctrl_c_leaves_no_orphan_and_no_attempt_is_used(here: Here) -> None:
+    """What ran goes back to WAITING; the same line goes on; each slice ends once."""
+    command = [*SLURMSLICE, *RUN, "-a", "0-3%2", "--name", "i", "--shell",
+               f"{UNTIL_GO}; echo x >>$SLICE"]  # fmt: skip
+    started = here.start(*command)
+    until(lambda: here.counts("i").get("RUNNING") == 2, "two to run")
+    started.send_signal(signal.SIGINT)
+    _, said = started.communicate(timeout=DEADLINE_S)
+    assert started.returncode == 130, said
+    assert "slurmslice run i" in said
+    assert not here.orphans()
+    record = here.status("i")
+    assert record["counts"] == {"WAITING": 4}
+    assert {s["attempt"] for s in record["slices"]} == {0}
+    (here.folder / "go").touch()
+    done = here(*command[len(SLURMSLICE) :])
+    assert done.returncode == 0, done.stderr
+    assert {s["attempt"] for s in here.status("i")["slices"]} == {1}
+    assert [(here.folder / key).read_text() for key in "0123"] == ["x\n"] * 4
+
+
+def test_kill_9_leaves_no_orphan_and_loses_nothing(here: Here) -> None:
+    """The tasks of a killed runner are ended; the same line goes on from there."""
+    command = [*SLURMSLICE, *RUN, "-a", "0-3%2", "--name", "k", "--shell",
+               f"[ $SLICE = 0 ] || {{ {UNTIL_GO}; }}; echo x >>$SLICE"]  # fmt: skip
+    started = here.start(*command)
+    until(lambda: here.counts("k") == {"COMPLETED": 1, "RUNNING": 2, "PENDING": 1}, "two to run")
+    started.kill()
+    started.wait(DEADLINE_S)
+    until(lambda: not here.orphans(), "the orphans to be ended")
+    assert here.counts("k") == {"COMPLETED": 1, "WAITING": 3}
+    (here.folder / "go").touch()
+    done = here("run", "k")
+    assert done.returncode == 0, done.stderr
+    assert [(here.folder / key).read_text() for key in "0123"] == ["x\n"] * 4
+
+
+def test_other_verbs_work_beside_a_run(here: Here) -> None:
+    """In a second terminal: status, throttle, cancel, resubmit, while ``run`` goes on."""
+    command = [*SLURMSLICE, *RUN, "-a", "0-5%2", "--name", "b", "--shell",
+               f"[ $SLICE != 0 ] || [ -e mended ] || exit 3; {UNTIL_GO}"]  # fmt: skip
+    started = here.start(*command)
+    until(lambda: here.counts("b").get("RUNNING") == 2 and here.counts("b").get("FAILED"), "work")
+    assert here("throttle", "b", "3").returncode == 0
+    until(lambda: here.counts("b").get("RUNNING") == 3, "three to run")
+    assert "Cancelled 2 slices: 4-5" in here("cancel", "b", "4-5").stderr
+    until(lambda: here.counts("b").get("CANCELLED") == 2, "two to be cancelled")
+    (here.folder / "mended").touch()
+    again = here("resubmit", "b")
+    assert again.returncode == 0, again.stderr
+    assert "Submitted 1 slices (0)" in again.stderr
+    (here.folder / "go").touch()
+    _, said = started.communicate(timeout=DEADLINE_S)
+    assert started.returncode == 1, said
+    assert here.counts("b") == {"COMPLETED": 4, "CANCELLED": 2}
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("step", [0, 1, 2])
+def test_kill_9_of_submit(here: Here, step: int, when: str) -> None:
+    """Killed at each journal step, the same command goes on: each slice runs once."""
+    local = KILL.replace("engines import slurm", "engines.local import LocalEngine").replace(
+        "slurm.SlurmEngine", "LocalEngine"
+    )
+    (here.folder / "kill.py").write_text(local)
+    here(
+        "render", "--engine", "local", "-a", "0-3", "--name", "k", "--shell", "echo x >>ran.$SLICE"
+    )
+    killed = here.start(sys.executable, "kill.py", str(step), when, "submit", "k")
+    killed.communicate(timeout=DEADLINE_S)
+    assert killed.returncode == -signal.SIGKILL
+    done = here("run", "k")
+    assert done.returncode == 0, done.stderr
+    assert [(here.folder / f"ran.{key}").read_text() for key in range(4)] == ["x\n"] * 4
+
+
+def test_auto_never_loads_a_login_node(here: Here) -> None:
+    """Where anything says cluster and sbatch is not there, auto is an error, not this machine."""
+    here.env |= {"PATH": str(here.folder), "SLURM_CONF": "/nowhere/slurm.conf"}
+    done = here("run", "-a", "0-1", "--", "true")
+    assert done.returncode == 2
+    assert "--engine local" in done.stderr
+    assert not (here.folder / "slurmslice-runs").exists()
+
+
+@pytest.mark.parametrize(
+    "options", [("-N", "2"), ("--gres", "gpu:1"), ("-c", "4096"), ("--mem", "900T")]
+)
+def test_what_one_machine_cannot_honour_is_refused(here: Here, options: tuple[str, ...]) -> None:
+    """More than one node, GPUs, more CPUs or memory than there are: exit 2, nothing made."""
+    done = here(*RUN, "-a", "0-1", *options, "--", "true")
+    assert done.returncode == 2, done.stderr
+    assert not (here.folder / "slurmslice-runs").exists()
