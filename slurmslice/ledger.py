@@ -79,6 +79,7 @@ class Ledger:
         holder: for each row, the number of the submission that holds it; 0 for none.
         attempts: for each row, how many attempts were given to it.
         withdrawn: rows that were cancelled while no submission held them, and when.
+        returned: why rows were given back that no submission holds since.
         throttle: the newest ``throttle N``; ``throttled`` tells whether there was one.
     """
 
@@ -86,6 +87,7 @@ class Ledger:
     holder: list[int]
     attempts: list[int]
     withdrawn: dict[int, float] = field(default_factory=dict)
+    returned: dict[int, str] = field(default_factory=dict)
     throttle: int | None = None
     throttled: bool = False
     _before: dict[int, list[int]] = field(default_factory=dict, repr=False)
@@ -140,6 +142,7 @@ class Ledger:
             self.holder[row] = number
             self.attempts[row] += 1
             self.withdrawn.pop(row, None)
+            self.returned.pop(row, None)
 
     def _accept(self, event: Submitted) -> None:
         if self.submissions[event.number].fate in {Fate.REFUSED, Fate.BARRED}:
@@ -169,6 +172,7 @@ class Ledger:
             if self.holder[row] == event.number:
                 self.holder[row] = 0
                 self.attempts[row] -= 1
+                self.returned[row] = event.reason
 
     def _cancel(self, event: Cancelled) -> None:
         rows = dict.fromkeys(parse_array(event.rows), event.at)

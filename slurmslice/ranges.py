@@ -91,7 +91,7 @@ def compress(indices: Iterable[int], throttle: int | None = None) -> ArrayExpres
     """The shortest usual expression for indices, in their order: runs of equal step joined.
 
     ``list(compress(xs)) == list(xs)`` for every sequence of distinct indices. Two neighbours
-    alone are written as two indices unless their step is 1.
+    and three in a step of their own are easier read as what they are.
     """
     numbers = indices if isinstance(indices, Sequence) else list(indices)
     parts: list[range] = []
@@ -111,7 +111,7 @@ def _longest_run(numbers: Sequence[int], at: int) -> range:
     end = at + 2
     while end < len(numbers) and numbers[end] - numbers[end - 1] == step:
         end += 1
-    if end - at == 2 and step > 1:
+    if end - at < 4 and step > 1:
         return range(first, first + 1)
     return range(first, numbers[end - 1] + 1, step)
 

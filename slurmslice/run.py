@@ -66,7 +66,8 @@ class Run:
         return [
             submission
             for submission in self.ledger.submissions.values()
-            if submission.fate is Fate.SUBMITTED and any(self.open_rows(submission))
+            if submission.fate is Fate.SUBMITTED
+            and next(self.open_rows(submission), None) is not None
         ]
 
     def open_rows(self, submission: Submission) -> Iterator[int]:
@@ -75,13 +76,17 @@ class Run:
             if not self.standings[row].state.final:
                 yield row
 
-    def give_back(self) -> None:
-        """Note what the engine gave back, so that it can be submitted anew. Hold the lock."""
+    def given_back(self) -> dict[int, list[int]]:
+        """Rows that the engine gave back and that still belong to a submission, by its number."""
         groups: dict[int, list[int]] = {}
         for row, standing in enumerate(self.standings):
             if standing.state is State.WAITING and standing.submission:
                 groups.setdefault(standing.submission, []).append(row)
-        for number, rows in groups.items():
+        return groups
+
+    def take_back(self) -> None:
+        """Note what the engine gave back, so that it can be submitted anew. Hold the lock."""
+        for number, rows in self.given_back().items():
             reason = self.standings[rows[0]].reason
             self.decide(Returned(number, str(compress(rows)), reason, self.clock()))
 

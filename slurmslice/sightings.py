@@ -69,7 +69,8 @@ def baseline(ledger: Ledger, row: int) -> Standing:
                 attempt=attempt,
                 ended_at=int(ledger.withdrawn[row]),
             )
-        return Standing(State.WAITING, "not submitted yet", attempt=attempt)
+        reason = ledger.returned.get(row, "not submitted yet")
+        return Standing(State.WAITING, reason, attempt=attempt)
     reason = "submitted; Slurm has not shown it yet"
     if submission.fate is Fate.INTENDED:
         reason = f"whether submission {submission.number:03d} was taken is not known yet"

@@ -40,6 +40,11 @@ class FakeEngine:
     on_wait: Callable[[], None] = lambda: None
     polls: int = 0
 
+    working: bool = False
+
+    def close(self) -> None:
+        pass
+
     def cluster(self) -> str:
         return "fake"
 

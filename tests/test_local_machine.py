@@ -191,9 +191,9 @@ def test_load_is_others_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     load = Load({0, 1})
     assert load.look(load._ours) is None
     clock.update(now=101.0, busy=51.5)
-    assert load.look(load._ours + 1.0) == pytest.approx(0.5)
+    assert load.look(load._ours + 1.0) == pytest.approx(0.4)
     clock.update(now=101.1, busy=53.0)
-    assert load.look(load._ours) == pytest.approx(0.5)
+    assert load.look(load._ours) == pytest.approx(0.4)
     this = machine.Machine()
     this.cpus, this.affinity = 4, set(range(8))
     assert [this.free_cpus(others) for others in (0.0, 0.4, 3.9, 4.5, 30.0)] == [4, 4, 4, 3, 1]

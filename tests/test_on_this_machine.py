@@ -37,7 +37,7 @@ class Here:
         """Run slurmslice to its end."""
         return subprocess.run(
             [*SLURMSLICE, *args], cwd=self.folder, env=self.env, capture_output=True, text=True,
-            timeout=DEADLINE_S * 3, **{"stdin": subprocess.DEVNULL, **more},
+            timeout=DEADLINE_S * 4, **{"stdin": subprocess.DEVNULL, **more},
         )  # fmt: skip
 
     def start(self, *argv: str) -> subprocess.Popen[str]:

@@ -65,6 +65,7 @@ def test_the_throttle_survives(indices: list[int], throttle: int) -> None:
 def test_compress_writes_what_a_person_would() -> None:
     """Runs become ranges, equal steps become steps, single indices stay."""
     assert str(compress([3, 17])) == "3,17"
+    assert str(compress([3, 7, 11, 13, 20])) == "3,7,11,13,20"
     assert str(compress(range(99))) == "0-98"
     assert str(compress([0, 5, 10, 15])) == "0-15:5"
     assert str(compress([0, 1, 2, 7, 9, 10])) == "0-2,7,9-10"

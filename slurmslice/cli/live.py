@@ -48,9 +48,8 @@ def follow_live(run: Run, policy: Policy) -> int:
 
 
 def _leave(run: Run) -> None:
-    close = getattr(run.engine, "close", None)
-    if close is not None:
-        close()
+    if run.engine.working:
+        run.engine.close()
         say(f"What was running was stopped and waits. `slurmslice run {run.asked.name}` goes on.")
         return
     if run.in_flight():

@@ -47,8 +47,11 @@ def send(
 
 def _afterwards(run: Run) -> int:
     """On Slurm the work is handed over. This machine works only while a process does."""
-    if run.asked.engine == "local":
+    run.engine.wait(0)
+    if run.engine.working:
         return follow_live(run, Policy(feed=False))
+    if run.asked.engine == "local":
+        say("The `slurmslice run` that is going on works on them.")
     waiting = run.standings.states().count(State.WAITING)
     if waiting:
         say(f"{waiting} slices wait; `slurmslice submit {run.asked.name}` puts them in.")

@@ -110,6 +110,13 @@ class Engine(Protocol):
     name: str
     """``slurm`` or ``local``."""
 
+    @property
+    def working(self) -> bool:
+        """Whether this process runs the tasks itself, and must go on until they have ended."""
+
+    def close(self) -> None:
+        """Stop what this process runs itself and give it back; nothing where Slurm runs it."""
+
     def cluster(self) -> str:
         """Which cluster or machine this is: a run belongs to it."""
 

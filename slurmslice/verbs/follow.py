@@ -94,5 +94,5 @@ def _with_attempts_left(run: Run, max_attempts: int) -> list[int]:
 
 
 def _age(run: Run) -> float:
-    last = max((s.submitted_at for s in run.ledger.submissions.values()), default=0.0)
-    return run.clock() - last
+    intents = (submission.intent.at for submission in run.ledger.submissions.values())
+    return run.clock() - max(intents, default=run.asked.created_at)

@@ -103,5 +103,6 @@ def _record(run: Run, changed: Mapping[int, Standing]) -> None:
     try:
         with run.place.lock("status", wait=0):
             run.place.append_states(to_lines(changed))
+            run.take_back()
     except (Busy, OSError):
         return  # a reader may have no right to write here

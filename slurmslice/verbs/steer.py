@@ -21,7 +21,7 @@ def cancel(run: Run, rows: Collection[int] | None) -> list[int]:
     wait_out_doubts(run)
     with run.place.lock("cancel"):
         run.reload()
-        run.give_back()
+        run.take_back()
         wanted = range(len(run.table)) if rows is None else sorted(rows)
         open_rows = [row for row in wanted if not run.standings[row].state.final]
         groups: dict[int, list[int]] = {}

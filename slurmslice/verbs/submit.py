@@ -83,7 +83,7 @@ def submit(run: Run, choose: Choose, changes: Mapping[str, str], verb: str) -> l
     with run.place.lock(verb):
         run.reload()
         settle_locked(run)
-        run.give_back()
+        run.take_back()
         rows = choose(run)
         return [_send(run, draft) for draft in drafts(run, rows, changes)]
 

@@ -36,3 +36,38 @@ def load(name: str, release: str = "22.05") -> Recorded:
     argv = tuple(shlex.split(command.removeprefix("# $ ")))
     done = Finished(argv, int(code.removeprefix("# exit ")), stdout, stderr)
     return Recorded(first.removeprefix("# Slurm "), done)
+
+
+def program(folder: Path, name: str, body: str) -> None:
+    """A program on PATH: bash, with its arguments and environment left in ``NAME.calls``."""
+    path = folder / name
+    record = f'printf "%s\\n" "$*" >>"{folder}/{name}.calls"; env -0 >"{folder}/{name}.env"'
+    path.write_text(f"#!/bin/bash\n{record}\n{body}\n")
+    path.chmod(0o755)
+
+
+def replay(folder: Path, name: str, *answers: str) -> None:
+    """A program that gives recorded answers, one a call, the last one for good."""
+    lines = [f'count=$(wc -l <"{folder}/{name}.calls")']
+    for number, answer in enumerate(answers, 1):
+        done = load(answer).done
+        (folder / f"{name}.{number}.out").write_text(done.stdout, errors="surrogateescape")
+        (folder / f"{name}.{number}.err").write_text(done.stderr, errors="surrogateescape")
+        lines.append(
+            f'[ "$count" -gt {number} ] && [ {number} -lt {len(answers)} ] || '
+            f'{{ cat "{folder}/{name}.{number}.out"; '
+            f'cat "{folder}/{name}.{number}.err" >&2; exit {done.returncode}; }}'
+        )
+    program(folder, name, "\n".join(lines))
+
+
+def calls(folder: Path, name: str) -> list[str]:
+    """The arguments of each call of a program."""
+    path = folder / f"{name}.calls"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def seen_environment(folder: Path, name: str) -> dict[str, str]:
+    """The environment of a program's last call."""
+    pairs = (folder / f"{name}.env").read_text().split("\0")
+    return dict(pair.split("=", 1) for pair in pairs if "=" in pair)

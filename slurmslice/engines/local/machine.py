@@ -25,6 +25,10 @@ FIRST_LOOK_S = 0.1
 LOOK_S = 1.0
 """Seconds between two looks at others' load."""
 
+_UNCHARGED = 1.1
+"""Starting and ending processes keeps the kernel busy with what it charges to none of them: so
+much more than they are charged with counts as theirs, or many short tasks would pass for load."""
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:
@@ -90,7 +94,7 @@ class Load:
             return self.others
         busy = busy_seconds((_PROC / "stat").read_text(), self._cpus)
         if self._seen is not None:
-            used = busy - self._seen[1] - (ours - self._ours)
+            used = busy - self._seen[1] - (ours - self._ours) * _UNCHARGED
             new = max(0.0, used / (now - self._seen[0]))
             self.others = new if self.others is None else (new + self.others) / 2
         self._seen, self._ours = (now, busy), ours

@@ -162,9 +162,10 @@ def _records(text: str, fields: Sequence[str], end: str = "") -> Iterator[dict[s
         else:
             raise NoAnswer(f"This is no answer of Slurm's: {line[:200]!r}")
     for line in lines:
-        if not line.endswith(end):
+        words = line.removesuffix(end).split("|", len(fields) - 1)
+        if not line.endswith(end) or len(words) < len(fields):
             raise NoAnswer(f"Slurm's answer ends in the middle: {line[:200]!r}")
-        yield dict(zip(fields, line.removesuffix(end).split("|", len(fields) - 1), strict=True))
+        yield dict(zip(fields, words, strict=True))
 
 
 def _row(fields: Mapping[str, str], report: TaskReport) -> Row:

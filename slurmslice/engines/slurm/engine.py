@@ -143,6 +143,14 @@ class SlurmEngine:
         """
         self._tell(commands.throttle(job, limit))
 
+    @property
+    def working(self) -> bool:
+        """Never: Slurm runs the tasks."""
+        return False
+
+    def close(self) -> None:
+        """Nothing is to be stopped here."""
+
     def wait(self, seconds: float) -> None:
         """Sleep."""
         time.sleep(seconds)

@@ -1,0 +1,415 @@
+"""The engine with stand-ins for Slurm's programs: what it asks, and what it makes of silence."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from slurmslice.engines import Limits, Needs
+from slurmslice.engines.slurm import SlurmEngine, available, capacity, commands, resources
+from slurmslice.errors import EngineError, NoAnswer
+from slurmslice.evidence import Observation
+from slurmslice.states import State
+from tests.recorded import calls, load, program, replay, seen_environment
+
+CORR = [("2", "corr|x-k7m2")]
+
+
+@pytest.fixture
+def slurm(tmp_path: Path) -> SlurmEngine:
+    """An engine whose programs a test puts into ``tmp_path``."""
+    return SlurmEngine({"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURMSLICE_ASK_TIMEOUT": "5"})
+
+
+def observed(engine: SlurmEngine, *jobs: tuple[str, str]) -> Observation:
+    """One poll of these jobs, or of the recorded one."""
+    return engine.observe(jobs or CORR)
+
+
+# -- observe ---------------------------------------------------------------------------------
+
+
+def test_one_sacct_and_one_squeue_a_poll(slurm: SlurmEngine, tmp_path: Path) -> None:
+    """However many jobs there are (promise 8); accounting first, ended jobs left to it."""
+    program(tmp_path, "sacct", f"date +%s%N >{tmp_path}/sacct.at")
+    program(tmp_path, "squeue", f"date +%s%N >{tmp_path}/squeue.at")
+    seen = observed(slurm, ("2", "a"), ("3", "b"), ("4", "c"))
+    assert seen.accounting.answered
+    assert seen.queue.answered
+    (sacct,), (squeue,) = calls(tmp_path, "sacct"), calls(tmp_path, "squeue")
+    assert sacct.endswith("-X --jobs 2,3,4")
+    assert squeue.endswith("--jobs 2,3,4")
+    assert "--states" not in squeue
+    moments = [int((tmp_path / f"{name}.at").read_text()) for name in ("sacct", "squeue")]
+    assert moments == sorted(moments)
+    assert seen_environment(tmp_path, "sacct")["SLURM_TIME_FORMAT"] == "%s"
+
+
+def test_nothing_to_ask_asks_nothing(slurm: SlurmEngine, tmp_path: Path) -> None:
+    """No jobs, no question, no error."""
+    assert slurm.observe([]) == observed(slurm).__class__(*[type(observed(slurm).queue)()] * 2)
+    assert slurm.measure([]) == {}
+    slurm.cancel("2", [])
+    assert calls(tmp_path, "scancel") == []
+
+
+def test_both_sources_as_recorded(slurm: SlurmEngine, tmp_path: Path) -> None:
+    """What they say is handed over as it is; which counts is not the engine's to say."""
+    replay(tmp_path, "sacct", "sacct-many")
+    replay(tmp_path, "squeue", "squeue-many")
+    seen = observed(slurm)
+    assert seen.accounting.reports["2", 1].state is State.FAILED
+    assert set(seen.queue.reports) == {("2", 2), ("2", 4), ("2", 6)}
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("exit 1", "exit 1"),
+        ("echo 'sacct: error: Problem talking to the database' >&2; exit 1", "database"),
+        ("echo garbage; exit 0", "garbage"),
+        ("kill -9 $$", "exit -9"),
+        ("sleep 30", "in time"),
+    ],
+)
+def test_silence_is_no_information(tmp_path: Path, body: str, says: str) -> None:
+    """An error, a time-out, garbage: why, and no report (promise 5); the queue tells the ended."""
+    slurm = SlurmEngine({"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURMSLICE_ASK_TIMEOUT": "0.3"})
+    program(tmp_path, "sacct", body)
+    replay(tmp_path, "squeue", "squeue-ended")
+    seen = observed(slurm)
+    assert says in seen.accounting.silence
+    assert (seen.accounting.reports, seen.accounting.off) == ({}, False)
+    assert "--states=all" in calls(tmp_path, "squeue")[0]
+    assert seen.queue.reports["2", 1].exit_code == 3
+    program(tmp_path, "squeue", body)
+    again = observed(slurm)
+    assert says in again.queue.silence
+    assert again.queue.reports == {}
+
+
+def test_commands_that_are_missing_are_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node without Slurm's commands learns nothing, and says what to load."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    seen = observed(SlurmEngine({"PATH": str(tmp_path)}))
+    assert "sacct cannot be started" in seen.accounting.silence
+    assert "squeue cannot be started" in seen.queue.silence
+    assert not available()
+    with pytest.raises(NoAnswer) as caught:
+        SlurmEngine({"PATH": str(tmp_path)}).cluster()
+    assert "slurm module" in caught.value.hint
+
+
+def test_accounting_that_is_off_is_off_for_good(slurm: SlurmEngine, tmp_path: Path) -> None:
+    """It is not asked again; the queue tells the ended as long as it remembers."""
+    replay(tmp_path, "sacct", "sacct-off")
+    replay(tmp_path, "squeue", "squeue-ended")
+    for _ in range(2):
+        seen = observed(slurm)
+        assert seen.accounting.off
+        assert not seen.accounting.answered
+        assert seen.queue.reports["2", 3].state is State.OUT_OF_MEMORY
+    assert len(calls(tmp_path, "sacct")) == 1
+    assert all("--states=all" in call for call in calls(tmp_path, "squeue"))
+
+
+def test_a_job_that_the_controller_has_forgotten(slurm: SlurmEngine, tmp_path: Path) -> None:
+    """Asked for it alone, squeue fails: that is an answer. Among several it would be none."""
+    replay(tmp_path, "sacct", "sacct-unknown")
+    replay(tmp_path, "squeue", "squeue-one-unknown")
+    alone = observed(slurm, ("987654", "x"))
+    assert alone.queue.answered
+    assert alone.queue.reports == {}
+    assert not observed(slurm, ("987654", "x"), ("3", "y")).queue.answered
+
+
+# -- find ------------------------------------------------------------------------------------
+
+
+def found(engine: SlurmEngine, token: str, since: float = 0) -> str | None:
+    """The job of a token."""
+    sighting = engine.find(token, f"demo-{token}", since)
+    return sighting.job if sighting else None
+
+
+def test_the_queue_is_asked_first_then_accounting(slurm: SlurmEngine, tmp_path: Path) -> None:
+    """The queue knows held and dependent ones, accounting those that are long over."""
+    replay(tmp_path, "squeue", "squeue-many")
+    replay(tmp_path, "scontrol", "config")
+    replay(tmp_path, "sacct", "sacct-node-failed")
+    assert found(slurm, "f7y5") == "7"
+    assert calls(tmp_path, "sacct") == []
+    assert found(slurm, "k3p1") == "28"
+    (asked,) = calls(tmp_path, "sacct")
+    assert f"--uid {os.getuid()}" in asked
+    assert asked.endswith("--name demo-k3p1")
+    assert f"--user {os.getuid()}" in calls(tmp_path, "squeue")[0]
+    assert "--states=all" in calls(tmp_path, "squeue")[0]
+    assert found(slurm, "zzzz") is None
+
+
+def test_a_ghost_is_not_found(slurm: SlurmEngine, tmp_path: Path) -> None:
+    """A refused submission left a record in both: it was not taken."""
+    replay(tmp_path, "squeue", "squeue-ghost")
+    replay(tmp_path, "scontrol", "config")
+    replay(tmp_path, "sacct", "sacct-ghost")
+    assert found(slurm, "m5s8") is None
+
+
+def test_a_queue_that_does_not_answer_finds_nothing_out(slurm: SlurmEngine, tmp_path: Path) -> None:
+    """Absence means nothing then: an error, so that nothing is submitted again (promise 4)."""
+    replay(tmp_path, "squeue", "squeue-controller-down")
+    replay(tmp_path, "sacct", "sacct-unknown")
+    with pytest.raises(NoAnswer, match="Unable to contact"):
+        found(slurm, "k3p1")
+
+
+def test_without_accounting_the_queue_counts_while_it_remembers(
+    slurm: SlurmEngine, tmp_path: Path
+) -> None:
+    """A fresh submission would still be in it; an old one may be long over."""
+    replay(tmp_path, "squeue", "squeue-many")
+    replay(tmp_path, "scontrol", "config")
+    replay(tmp_path, "sacct", "sacct-database-down")
+    assert found(slurm, "zzzz", time.time() - 5) is None
+    with pytest.raises(NoAnswer, match="database"):
+        found(slurm, "zzzz", time.time() - 3600)
+    replay(tmp_path, "sacct", "sacct-off")
+    assert found(slurm, "zzzz", 0) is None
+
+
+def test_names_that_accounting_changes_are_not_asked_for() -> None:
+    """Commas part names, quotes are changed: all of the user's are looked through then."""
+    assert commands.sacct_by_name("a b-k7", 7, 0)[-2:] == ("--name", "a b-k7")
+    for name in ("a,b-k7", 'a"b-k7', "é-k7", "a\nb-k7", ""):
+        assert "--name" not in commands.sacct_by_name(name, 7, 0)
+
+
+# -- cancel and throttle ---------------------------------------------------------------------
+
+
+def test_what_scancel_is_told(slurm: SlurmEngine, tmp_path: Path) -> None:
+    """Ranges without steps, which it cannot read (recorded); the whole array by its id."""
+    program(tmp_path, "scancel", "exit 0")
+    slurm.cancel("9", None)
+    slurm.cancel("9", [5, 3, 4, 0, 7, 14, 21])
+    slurm.cancel("9", range(0, 2000, 2))
+    whole, some, many = calls(tmp_path, "scancel")
+    assert (whole, some) == ("9", "9_[0,3-5,7,14,21]")
+    assert load("scancel-steps").done.returncode == 1
+    words = many.split(" ")
+    assert max(map(len, words)) < 1020
+    parts = [word.removeprefix("9_[").removesuffix("]") for word in words]
+    assert [int(n) for part in parts for n in part.split(",")] == list(range(0, 2000, 2))
+
+
+@pytest.mark.parametrize(
+    "name", ["scancel-ended", "scancel-unknown", "throttle-unknown", "throttle-ended", "throttle"]
+)
+def test_what_is_over_is_no_error(slurm: SlurmEngine, tmp_path: Path, name: str) -> None:
+    """A task that has ended in the meantime was to end anyway."""
+    for program_name in ("scancel", "scontrol"):
+        replay(tmp_path, program_name, name)
+    slurm.cancel("9", [0, 2])
+    slurm.throttle("9", 3)
+    assert calls(tmp_path, "scontrol") == ["update JobId=9 ArrayTaskThrottle=3"]
+    slurm.throttle("9", None)
+    assert calls(tmp_path, "scontrol")[1] == "update JobId=9 ArrayTaskThrottle=0"
+
+
+def test_what_slurm_will_not_do_or_was_not_told(slurm: SlurmEngine, tmp_path: Path) -> None:
+    """A refusal is an error with Slurm's words; an outage is no answer: try again."""
+    replay(tmp_path, "scancel", "scancel-denied")
+    with pytest.raises(EngineError, match="permission denied") as caught:
+        slurm.cancel("9", None)
+    assert not isinstance(caught.value, NoAnswer)
+    replay(tmp_path, "scancel", "scancel-controller-down")
+    with pytest.raises(NoAnswer, match="Unable to contact"):
+        slurm.cancel("9", None)
+
+
+def test_measures_are_asked_with_steps(slurm: SlurmEngine, tmp_path: Path) -> None:
+    """One sacct for all, steps included."""
+    replay(tmp_path, "sacct", "sacct-steps")
+    assert slurm.measure(["2", "3"])["2", 4].max_rss_bytes == 69865472
+    (asked,) = calls(tmp_path, "sacct")
+    assert asked.endswith("--jobs 2,3")
+    assert " -X" not in asked
+
+
+def test_other_clusters_are_named_to_sacct(tmp_path: Path) -> None:
+    """squeue and the others heed SLURM_CLUSTERS, sacct does not (sacct(1))."""
+    program(tmp_path, "sacct", "exit 0")
+    program(tmp_path, "squeue", "exit 0")
+    observed(SlurmEngine({"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_CLUSTERS": "halo"}))
+    assert calls(tmp_path, "sacct")[0].startswith("--clusters halo ")
+    assert seen_environment(tmp_path, "squeue")["SLURM_CLUSTERS"] == "halo"
+
+
+# -- limits ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def site(slurm: SlurmEngine, tmp_path: Path) -> SlurmEngine:
+    """The recorded cluster: 4 nodes of 4 CPUs and 4000 MiB, 100 MiB a CPU where none is asked."""
+    (tmp_path / "config").write_text(load("config").text)
+    (tmp_path / "partitions").write_text(load("partitions").text)
+    program(
+        tmp_path, "scontrol", f'cat "{tmp_path}/${{@: -1}}s" 2>/dev/null || cat "{tmp_path}/config"'
+    )
+    replay(tmp_path, "sinfo", "sinfo-busy")
+    program(tmp_path, "sacctmgr", "exit 1")
+    return slurm
+
+
+@pytest.mark.parametrize(
+    ("options", "needs", "at_once"),
+    [
+        ((), Needs(), 16),
+        ((), Needs(cpus=3), 4),
+        ((), Needs(cpus=5), 0),
+        ((), Needs(mem_mib=1500), 8),
+        ((), Needs(mem_mib=4001), 0),
+        ((("nodes", "2"),), Needs(cpus=8), 2),
+        ((("exclusive", ""),), Needs(), 4),
+        ((("mem", "0"),), Needs(), 4),
+        ((), Needs(partition="short,main"), 16),
+    ],
+)
+def test_how_many_fit(
+    site: SlurmEngine, options: tuple[tuple[str, str], ...], needs: Needs, at_once: int
+) -> None:
+    """The sum over usable nodes of what each holds by CPUs and by memory."""
+    asked = Needs(needs.cpus, needs.mem_mib, None, needs.partition, options)
+    limits = site.limits(asked)
+    assert (limits.max_array_size, limits.at_once) == (1001, at_once)
+    assert f"{at_once} fit into" in limits.why
+
+
+def test_what_cannot_be_counted_is_not_guessed(site: SlurmEngine, tmp_path: Path) -> None:
+    """GPUs, an unknown partition, no sinfo: MaxArraySize alone, and why."""
+    assert site.limits(Needs(options=(("gres", "gpu:1"),))) == Limits(
+        1001, None, "GPUs are not counted"
+    )
+    assert site.limits(Needs(options=(("gres", "disk:1"),))).at_once == 16
+    assert site.limits(Needs(partition="nope")).why == "there is no partition nope"
+    replay(tmp_path, "sinfo", "squeue-controller-down")
+    limits = site.limits(Needs())
+    assert limits.at_once is None
+    assert "Unable to contact" in limits.why
+
+
+def test_the_users_own_limits_count(site: SlurmEngine, tmp_path: Path) -> None:
+    """The smallest of the nodes' room and the limits of association and quality of service."""
+    program(
+        tmp_path,
+        "sacctmgr",
+        'case "$*" in *withassoc*) echo "a|a|||normal|||7";; *) echo "normal|cpu=12||cpu=6,mem=1000M|5";; esac',
+    )
+    assert site.limits(Needs()) == Limits(1001, 5, "MaxJobsPU is 5")
+    assert site.limits(Needs(cpus=3)) == Limits(1001, 2, "MaxTRESPU is cpu=6")
+    assert site.limits(Needs(mem_mib=400)) == Limits(1001, 2, "MaxTRESPU is mem=1000M")
+    other = Needs(options=(("account", "b"), ("qos", "high")))
+    assert site.limits(other).at_once == 16
+
+
+def test_limits_as_recorded() -> None:
+    """What sacctmgr printed with MaxJobs=7 on the user and limits on the QOS."""
+    needs = Needs(cpus=2, mem_mib=200)
+    share = capacity.Share(1, 2, 200, False)
+    texts = load("sacctmgr-associations").text, load("sacctmgr-qos").text
+    assert set(capacity.running_limits(*texts, needs, share)) == {
+        (7, "MaxJobs is 7"),
+        (5, "MaxJobsPU is 5"),
+        (6, "GrpTRES is cpu=12"),
+        (3, "MaxTRESPU is cpu=6"),
+        (5, "MaxTRESPU is mem=1000M"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("settings", "partition_mem", "mem", "alone"),
+    [
+        ({"SelectTypeParameters": "CR_CPU"}, None, 0, False),
+        ({"SelectTypeParameters": "CR_CORE_MEMORY"}, None, 0, True),
+        ({"SelectTypeParameters": "CR_CORE_MEMORY", "DefMemPerCPU": "100"}, None, 200, False),
+        ({"SelectTypeParameters": "CR_CORE_MEMORY", "DefMemPerNode": "500"}, None, 500, False),
+        ({"SelectTypeParameters": "CR_CORE_MEMORY", "DefMemPerCPU": "100"}, (7, "node"), 7, False),
+        (
+            {"SelectTypeParameters": "CR_ONE_TASK_PER_CORE", "SelectType": "select/linear"},
+            None,
+            0,
+            True,
+        ),
+    ],
+)
+def test_memory_where_none_is_asked(
+    settings: dict[str, str], partition_mem: tuple[int, str] | None, mem: int, alone: bool
+) -> None:
+    """The partition's default, else the cluster's; with none a task gets all of a node's."""
+    partition = resources.Partition("p", True, "UP", None, partition_mem)
+    share = capacity.share(Needs(cpus=2), settings, partition)
+    assert (share.mem_mib, share.alone) == (mem, alone)
+
+
+def test_room_now_and_ever() -> None:
+    """Beside what runs, and at all; a node alone must be empty now."""
+    busy = [n for n in resources.nodes(load("sinfo-busy").text) if n.partition == "main"]
+    assert capacity.fit(capacity.Share(1, 1, 100, False), busy) == capacity.Fit(13, 16)
+    assert capacity.fit(capacity.Share(1, 1, 2000, False), busy) == capacity.Fit(6, 8)
+    assert capacity.fit(capacity.Share(1, 1, 0, True), busy) == capacity.Fit(3, 4)
+    assert capacity.fit(capacity.Share(3, 12, 0, False), busy) == capacity.Fit(1, 1)
+
+
+def test_doctor(site: SlurmEngine, tmp_path: Path) -> None:
+    """Version, name, MaxArraySize, accounting, and the room in each partition."""
+    replay(tmp_path, "sacct", "sacct-database-down")
+    health = site.doctor(Needs(cpus=2))
+    assert (health.version, health.cluster, health.max_array_size) == (
+        "22.05.8",
+        "slurmslice",
+        1001,
+    )
+    assert "database" in health.accounting
+    assert [(p.name, p.default, p.max_time_s) for p in health.partitions] == [
+        ("main", True, None), ("scavenge", False, None), ("short", False, 300),
+    ]  # fmt: skip
+    main = health.partitions[0]
+    assert (main.nodes, main.free_cpus, main.cpus) == (4, 13, 16)
+    assert main.fit == capacity.Fit(6, 8)
+    replay(tmp_path, "sacct", "sacct-unknown")
+    assert site.doctor().accounting == "on"
+    replay(tmp_path, "sacct", "sacct-off")
+    assert "disabled" in site.doctor().accounting
+
+
+def test_settings_are_asked_once(site: SlurmEngine, tmp_path: Path) -> None:
+    """The cluster's name does not change while a command runs."""
+    assert [site.cluster(), site.cluster()] == ["slurmslice", "slurmslice"]
+    assert calls(tmp_path, "scontrol") == ["show config"]
+
+
+def test_waiting_is_sleeping(slurm: SlurmEngine) -> None:
+    """The engine lets the time pass."""
+    before = time.monotonic()
+    slurm.wait(0.05)
+    assert time.monotonic() - before >= 0.05
+
+
+def test_reading_options_loads_no_engine() -> None:
+    """A command that only reads a script starts fast."""
+    program = (
+        "import sys, slurmslice.directives as d; d.names()\n"
+        "from slurmslice.engines import slurm\n"
+        "assert 'slurmslice.engines.slurm.engine' not in sys.modules\n"
+        "assert slurm.SlurmEngine.name == 'slurm' and not hasattr(slurm, 'nothing')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
