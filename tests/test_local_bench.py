@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
 from slurmslice.engines import Needs, Order
-from slurmslice.engines.local import LocalEngine, machine, pool, strays
+from slurmslice.engines.local import LocalEngine, engine, machine, pool, runner, strays, warden
 from slurmslice.engines.local.pool import Pool
+from slurmslice.errors import EngineError
 from slurmslice.evidence import TaskReport
 from slurmslice.ranges import parse_array
 from slurmslice.states import State
@@ -361,3 +364,73 @@ def test_the_callers_own_children_are_left_alone(bench: Bench) -> None:
     assert longer.poll() is None
     longer.kill()
     longer.wait()
+
+
+# -- what goes wrong -------------------------------------------------------------------------------
+
+
+def test_a_task_that_cannot_be_started(bench: Bench) -> None:
+    """It is said which one and why; nothing of it is booked, and it waits when all is closed."""
+    order = bench.order("true", "4")
+    bench.engine.submit(order)
+    (order.folder / "tasks").rmdir()
+    with pytest.raises(EngineError, match="Task 4 of submission 001 could not be started: No such"):
+        bench.engine.wait(5)
+    bench.engine.close()
+    assert bench.states(order) == {State.WAITING}
+    assert not bench.ended(order)
+
+
+def test_a_machine_that_is_full_of_processes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no process can be had for the moment, a task is started later."""
+    monkeypatch.setattr(runner, "_FULL", frozenset({errno.ENOENT}))
+    monkeypatch.setattr(runner, "RETRY_S", 0.05)
+    start, tries = Pool.start, []
+
+    def full(self: Pool, what: pool.Start) -> None:
+        tries.append(what.index)
+        lost = bench.run_dir / "nowhere" / "log"
+        start(self, replace(what, log=lost) if tries.count(1) == 1 and what.index == 1 else what)
+
+    monkeypatch.setattr(Pool, "start", full)
+    reports = bench.run("sleep 0.3", "0-2%2")
+    assert {report.state for report in reports.values()} == {State.COMPLETED}
+    assert tries == [0, 1, 1, 2]
+
+
+def test_no_bash(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without bash there is no runner, and the order waits for one."""
+    order = bench.submit("true")
+    monkeypatch.setenv("PATH", str(bench.notes))
+    with pytest.raises(EngineError, match="bash is not on PATH"):
+        bench.engine.wait(5)
+    assert not bench.engine.working
+    assert bench.states(order) == {State.PENDING}
+
+
+def test_without_control_groups(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory is asked for, not enforced; the receipt and the note say so."""
+    for module in (engine, pool):
+        monkeypatch.setattr(module, "open_cells", lambda: None)
+    order = bench.order(HOG, mem_mib=100)
+    receipt = bench.engine.submit(order)
+    assert not bench.engine.enforces_memory
+    assert receipt.notes == (bench.engine.memory_note,)
+    assert "a task over it is not ended" in bench.engine.memory_note
+    report = bench.finish(order)[0]
+    assert report.state is State.COMPLETED
+    assert (report.max_rss_bytes or 0) > 250e6
+
+
+def test_children_are_found_without_the_kernels_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the kernel lists no children, they are found among all processes."""
+    child = subprocess.Popen(["sleep", "30"])
+    try:
+        assert child.pid in warden.children(os.getpid())
+        monkeypatch.setattr(warden, "_LISTED", False)
+        assert child.pid in warden.children(os.getpid())
+        assert warden.children(child.pid) == []
+    finally:
+        child.kill()
+        child.wait()
+    assert warden.children(child.pid) == []

@@ -13,7 +13,7 @@ import pytest
 from slurmslice.engines import Limits, Needs
 from slurmslice.engines.slurm import SlurmEngine, available, capacity, commands, resources
 from slurmslice.errors import EngineError, NoAnswer
-from slurmslice.evidence import Observation
+from slurmslice.evidence import Answer, Observation
 from slurmslice.states import State
 from tests.recorded import calls, load, program, replay, seen_environment
 
@@ -52,10 +52,12 @@ def test_one_sacct_and_one_squeue_a_poll(slurm: SlurmEngine, tmp_path: Path) -> 
 
 def test_nothing_to_ask_asks_nothing(slurm: SlurmEngine, tmp_path: Path) -> None:
     """No jobs, no question, no error."""
-    assert slurm.observe([]) == observed(slurm).__class__(*[type(observed(slurm).queue)()] * 2)
+    for name in ("sacct", "squeue", "scancel"):
+        program(tmp_path, name, "exit 1")
+    assert slurm.observe([]) == Observation(Answer(), Answer())
     assert slurm.measure([]) == {}
     slurm.cancel("2", [])
-    assert calls(tmp_path, "scancel") == []
+    assert [calls(tmp_path, name) for name in ("sacct", "squeue", "scancel")] == [[], [], []]
 
 
 def test_both_sources_as_recorded(slurm: SlurmEngine, tmp_path: Path) -> None:
@@ -257,7 +259,7 @@ def test_other_clusters_are_named_to_sacct(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def site(slurm: SlurmEngine, tmp_path: Path) -> SlurmEngine:
+def halo(slurm: SlurmEngine, tmp_path: Path) -> SlurmEngine:
     """The recorded cluster: 4 nodes of 4 CPUs and 4000 MiB, 100 MiB a CPU where none is asked."""
     (tmp_path / "config").write_text(load("config").text)
     (tmp_path / "partitions").write_text(load("partitions").text)
@@ -284,40 +286,38 @@ def site(slurm: SlurmEngine, tmp_path: Path) -> SlurmEngine:
     ],
 )
 def test_how_many_fit(
-    site: SlurmEngine, options: tuple[tuple[str, str], ...], needs: Needs, at_once: int
+    halo: SlurmEngine, options: tuple[tuple[str, str], ...], needs: Needs, at_once: int
 ) -> None:
     """The sum over usable nodes of what each holds by CPUs and by memory."""
     asked = Needs(needs.cpus, needs.mem_mib, None, needs.partition, options)
-    limits = site.limits(asked)
+    limits = halo.limits(asked)
     assert (limits.max_array_size, limits.at_once) == (1001, at_once)
     assert f"{at_once} fit into" in limits.why
 
 
-def test_what_cannot_be_counted_is_not_guessed(site: SlurmEngine, tmp_path: Path) -> None:
+def test_what_cannot_be_counted_is_not_guessed(halo: SlurmEngine, tmp_path: Path) -> None:
     """GPUs, an unknown partition, no sinfo: MaxArraySize alone, and why."""
-    assert site.limits(Needs(options=(("gres", "gpu:1"),))) == Limits(
+    assert halo.limits(Needs(options=(("gres", "gpu:1"),))) == Limits(
         1001, None, "GPUs are not counted"
     )
-    assert site.limits(Needs(options=(("gres", "disk:1"),))).at_once == 16
-    assert site.limits(Needs(partition="nope")).why == "there is no partition nope"
+    assert halo.limits(Needs(options=(("gres", "disk:1"),))).at_once == 16
+    assert halo.limits(Needs(partition="nope")).why == "there is no partition nope"
     replay(tmp_path, "sinfo", "squeue-controller-down")
-    limits = site.limits(Needs())
+    limits = halo.limits(Needs())
     assert limits.at_once is None
     assert "Unable to contact" in limits.why
 
 
-def test_the_users_own_limits_count(site: SlurmEngine, tmp_path: Path) -> None:
+def test_the_users_own_limits_count(halo: SlurmEngine, tmp_path: Path) -> None:
     """The smallest of the nodes' room and the limits of association and quality of service."""
-    program(
-        tmp_path,
-        "sacctmgr",
-        'case "$*" in *withassoc*) echo "a|a|||normal|||7";; *) echo "normal|cpu=12||cpu=6,mem=1000M|5";; esac',
-    )
-    assert site.limits(Needs()) == Limits(1001, 5, "MaxJobsPU is 5")
-    assert site.limits(Needs(cpus=3)) == Limits(1001, 2, "MaxTRESPU is cpu=6")
-    assert site.limits(Needs(mem_mib=400)) == Limits(1001, 2, "MaxTRESPU is mem=1000M")
+    qos = "normal|cpu=12||cpu=6,mem=1000M|5"
+    body = f'case "$*" in *withassoc*) echo "a|a|||normal|||7";; *) echo "{qos}";; esac'
+    program(tmp_path, "sacctmgr", body)
+    assert halo.limits(Needs()) == Limits(1001, 5, "MaxJobsPU is 5")
+    assert halo.limits(Needs(cpus=3)) == Limits(1001, 2, "MaxTRESPU is cpu=6")
+    assert halo.limits(Needs(mem_mib=400)) == Limits(1001, 2, "MaxTRESPU is mem=1000M")
     other = Needs(options=(("account", "b"), ("qos", "high")))
-    assert site.limits(other).at_once == 16
+    assert halo.limits(other).at_once == 16
 
 
 def test_limits_as_recorded() -> None:
@@ -368,10 +368,10 @@ def test_room_now_and_ever() -> None:
     assert capacity.fit(capacity.Share(3, 12, 0, False), busy) == capacity.Fit(1, 1)
 
 
-def test_doctor(site: SlurmEngine, tmp_path: Path) -> None:
+def test_doctor(halo: SlurmEngine, tmp_path: Path) -> None:
     """Version, name, MaxArraySize, accounting, and the room in each partition."""
     replay(tmp_path, "sacct", "sacct-database-down")
-    health = site.doctor(Needs(cpus=2))
+    health = halo.doctor(Needs(cpus=2))
     assert (health.version, health.cluster, health.max_array_size) == (
         "22.05.8",
         "slurmslice",
@@ -385,14 +385,14 @@ def test_doctor(site: SlurmEngine, tmp_path: Path) -> None:
     assert (main.nodes, main.free_cpus, main.cpus) == (4, 13, 16)
     assert main.fit == capacity.Fit(6, 8)
     replay(tmp_path, "sacct", "sacct-unknown")
-    assert site.doctor().accounting == "on"
+    assert halo.doctor().accounting == "on"
     replay(tmp_path, "sacct", "sacct-off")
-    assert "disabled" in site.doctor().accounting
+    assert "disabled" in halo.doctor().accounting
 
 
-def test_settings_are_asked_once(site: SlurmEngine, tmp_path: Path) -> None:
+def test_settings_are_asked_once(halo: SlurmEngine, tmp_path: Path) -> None:
     """The cluster's name does not change while a command runs."""
-    assert [site.cluster(), site.cluster()] == ["slurmslice", "slurmslice"]
+    assert [halo.cluster(), halo.cluster()] == ["slurmslice", "slurmslice"]
     assert calls(tmp_path, "scontrol") == ["show config"]
 
 

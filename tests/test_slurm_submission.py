@@ -252,7 +252,8 @@ def test_questions_get_times_as_numbers_and_nothing_cut() -> None:
     """Users' own formats are dropped; times are epoch seconds, expressions whole."""
     mine = {"SACCT_FORMAT": "x", "SQUEUE_FORMAT2": "x", "SINFO_SORT": "x", "SLURM_BITSTR_LEN": "9",
             "SLURM_TIME_FORMAT": "relative", "SLURM_EXIT_ERROR": "0", "LC_ALL": "fr_FR",
-            "SLURM_CONF": "/s.conf", "SLURM_JWT": "t", "HOME": "/h", "SLURMSLICE_RUNS": "/r"}  # fmt: skip
+            "SLURM_CONF": "/s.conf", "SLURM_JWT": "t", "HOME": "/h",
+            "SLURMSLICE_RUNS": "/r"}  # fmt: skip
     assert environment.for_questions(mine) == {
         "SLURM_CONF": "/s.conf", "SLURM_JWT": "t", "HOME": "/h", "SLURMSLICE_RUNS": "/r",
         "LC_ALL": "C", "SLURM_TIME_FORMAT": "%s", "SLURM_BITSTR_LEN": "0",

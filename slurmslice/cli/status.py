@@ -12,6 +12,7 @@ from slurmslice.cli.shared import parse_states, run_argument
 from slurmslice.cli.summary import exit_code, tell
 from slurmslice.cli.tables import slices_table
 from slurmslice.run import Run
+from slurmslice.verbs.measure import measure
 from slurmslice.verbs.poll import poll
 
 
@@ -44,6 +45,8 @@ def command(
     run = open_run(places.find(run_name, changing=False))
     looked = poll(run)
     rows = [row for row, s in enumerate(run.standings) if chosen is None or s.state in chosen]
+    if as_json or per_slice:
+        measure(run)
     if as_json:
         from slurmslice.reports.records import to_json
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from slurmslice.errors import Full, NoAnswer
 from slurmslice.run import Run
 from slurmslice.states import State
+from slurmslice.verbs.measure import measure
 from slurmslice.verbs.poll import Poll, poll
 from slurmslice.verbs.submit import Taken, failed, submit, waiting
 
@@ -55,6 +56,7 @@ def follow(run: Run, policy: Policy, tell: Tell) -> None:
             looked = poll(run)
         tell(run, looked, taken)
         if done(run, policy):
+            measure(run)
             return
         run.engine.wait(pause(_age(run), policy.interval))
 

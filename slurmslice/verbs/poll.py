@@ -43,7 +43,7 @@ def poll(run: Run) -> Poll:
     seen = run.engine.observe([(job.job, job.intent.job_name) for job in jobs])
     changed = dict(_judged(run, jobs, seen))
     run.standings.update(changed)
-    _record(run, changed)
+    keep(run, changed)
     silences = [a.silence for a in (seen.accounting, seen.queue) if a.silence and not a.off]
     learnt = seen.accounting.answered or seen.queue.answered
     return Poll(tuple(changed), (*settled.silences, *silences), learnt, settled.notes)
@@ -96,7 +96,7 @@ def _progress(
     return parse(data, submission.job).slots.get(0)
 
 
-def _record(run: Run, changed: Mapping[int, Standing]) -> None:
+def keep(run: Run, changed: Mapping[int, Standing]) -> None:
     """Keep what was seen, if nobody else is writing: the next poll would see it again."""
     if not changed:
         return

@@ -23,8 +23,8 @@ from slurmslice.states import State
 GRACE_S = 5.0
 """From SIGTERM to SIGKILL: at the time limit, when cancelled, when the runner stops."""
 
-LOOK_S = 1.0
-"""Seconds between two looks at the memory of what runs."""
+_AGAIN_S = 1.0
+"""Seconds between two attempts to kill a task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +168,7 @@ class Pool:
             if task.ends is not None and now >= task.ends:
                 self.end(task, State.TIMEOUT)
             if task.kill_at is not None and now >= task.kill_at:
-                task.kill_at = now + LOOK_S
+                task.kill_at = now + _AGAIN_S
                 self._link.kill(_key(task))
 
     def next_time(self) -> float:

@@ -13,13 +13,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from slurmslice.engines.local import environment
-from slurmslice.engines.local.admission import Demand, Room, admits
+from slurmslice.engines.local.admission import Demand
 from slurmslice.engines.local.demands import demand, warning
+from slurmslice.engines.local.gate import Gate
 from slurmslice.engines.local.inbox import Inbox
 from slurmslice.engines.local.link import Began, Failed
 from slurmslice.engines.local.machine import Machine
 from slurmslice.engines.local.orders import Orders, Placed
-from slurmslice.engines.local.pool import GRACE_S, LOOK_S, Happened, Pool, Start
+from slurmslice.engines.local.pool import GRACE_S, Happened, Pool, Start
 from slurmslice.engines.local.role import Role, host
 from slurmslice.engines.local.strays import sweep
 from slurmslice.engines.local.warden import KILL_WAIT_S
@@ -81,10 +82,8 @@ class Runner:
         self._mark = mark
         self._bash = environment.bash()
         self._active: dict[str, Active] = {}
-        self._room = Room(1, machine.memory)
-        self._measured = 0.0
-        self._hold_until = 0.0
         self._pool = Pool(mark, environment.common())
+        self._gate = Gate(machine, self._pool)
         self.closed = False
 
     @property
@@ -114,9 +113,7 @@ class Runner:
 
     def _patience(self, until: float) -> float:
         now = time.monotonic()
-        times = [until, now + STEP_S, self._pool.next_time()]
-        if self._machine.load.others is None:
-            times.append(self._machine.load.due)
+        times = (until, now + STEP_S, self._pool.next_time(), self._gate.due())
         return max(0.0, min(times) - now)
 
     # -- requests ----------------------------------------------------------------------------
@@ -172,7 +169,6 @@ class Runner:
         A task that finds no room is waited for: later orders do not pass it, or a large task
         would never get its turn. One that its throttle holds back does not hold others.
         """
-        self._measure(LOOK_S)
         started = 0
         for active in tuple(self._active.values()):
             while active.pending:
@@ -180,40 +176,11 @@ class Runner:
                     break
                 if started == BATCH:
                     return True
-                if not self._admits(active):
+                if not self._gate.admits(active.demand, throttled=active.throttle is not None):
                     return False
                 self._start(active, active.pending.popleft())
                 started += 1
         return False
-
-    def _admits(self, active: Active) -> bool:
-        if time.monotonic() < self._hold_until:
-            return False
-        throttled = active.throttle is not None
-        if self._room_for(active, throttled=throttled):
-            return True
-        if self._pool.ended_at <= self._measured:
-            return False
-        self._measure(0)  # what has ended since may have made room
-        return self._room_for(active, throttled=throttled)
-
-    def _room_for(self, active: Active, *, throttled: bool) -> bool:
-        return admits(self._room, self._pool.demands(), active.demand, throttled=throttled)
-
-    def _measure(self, age: float) -> None:
-        """See what is free and what ours use, where that was last done so long ago (seconds).
-
-        Until others' load is known there is one CPU for us: the first task starts at once, a
-        second a moment later.
-        """
-        now = time.monotonic()
-        load = self._machine.load
-        if now - self._measured < age and not (load.others is None and now >= load.due):
-            return
-        load.look(self._pool.look())
-        free = 1 if load.others is None else self._machine.free_cpus(load.others)
-        self._room = Room(free, self._machine.free_memory())
-        self._measured = now
 
     def _start(self, active: Active, index: int) -> None:
         order = active.placed.order
@@ -257,7 +224,7 @@ class Runner:
     def _hold(self, failed: Failed, active: Active, index: int) -> None:
         """Wait where the machine has no room for a process; anything else is an error."""
         if failed.errno in _FULL and self._pool.tasks:
-            self._hold_until = time.monotonic() + RETRY_S
+            self._gate.close(RETRY_S)
             return
         raise EngineError(
             f"Task {index} of submission {active.placed.order.number:03d} could not be started: "

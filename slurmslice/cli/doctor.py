@@ -1,0 +1,67 @@
+"""``slurmslice doctor``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from slurmslice import directives
+from slurmslice.cli.console import out, say
+from slurmslice.cli.engine import choose
+from slurmslice.cli.shared import SbatchCommand, engine_option, meta
+from slurmslice.cli.tables import print_table
+from slurmslice.engines import Engine, Needs
+from slurmslice.engines.slurm import SlurmEngine
+from slurmslice.units import format_time
+
+
+@click.command(cls=SbatchCommand)
+@engine_option
+def command(engine: str) -> int:
+    """Say what this cluster or machine can do.
+
+    With a request, such as -c 4 --mem 8G -p main, also how many such tasks fit.
+    """
+    needs = directives.needs(meta()[1])
+    chosen = choose(engine, Path.cwd())
+    if isinstance(chosen, SlurmEngine):
+        return _slurm(chosen, needs)
+    return _this_machine(chosen, needs)
+
+
+def _slurm(engine: SlurmEngine, needs: Needs) -> int:
+    """Version, limits, accounting and partitions; 3 where accounting does not answer."""
+    health = engine.doctor(needs)
+    out(f"Slurm {health.version} on cluster {health.cluster}")
+    out(f"MaxArraySize {health.max_array_size}: the highest array index is "
+        f"{health.max_array_size - 1}")  # fmt: skip
+    out(f"accounting {health.accounting}")
+    limits = engine.limits(needs)
+    fits = "not known" if limits.at_once is None else str(limits.at_once)
+    out(f"tasks of this request at once: {fits} ({limits.why})")
+    header = ("PARTITION", "STATE", "MAX TIME", "NODES", "CPUS FREE", "CPUS", "FIT NOW", "FIT")
+    rows = [
+        (
+            part.name + ("*" if part.default else ""),
+            part.state,
+            "none" if part.max_time_s is None else format_time(part.max_time_s),
+            str(part.nodes),
+            str(part.free_cpus),
+            str(part.cpus),
+            str(part.fit.now),
+            str(part.fit.ever),
+        )
+        for part in health.partitions
+    ]
+    print_table(header, rows, right=(2, 3, 4, 5, 6, 7))
+    if health.accounting != "on":
+        say("Without accounting, states come from the queue and from what the tasks write.")
+    return 0
+
+
+def _this_machine(engine: Engine, needs: Needs) -> int:
+    limits = engine.limits(needs)
+    out(f"this machine, {engine.cluster()}: no Slurm is used")
+    out(f"tasks of this request at once: {limits.at_once} ({limits.why})")
+    return 0

@@ -1,0 +1,381 @@
+"""The engine and the directives on a real cluster: what the paper says must be so."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from slurmslice import directives
+from slurmslice.directives import Takes
+from slurmslice.engines import Needs, Order
+from slurmslice.engines.slurm import SlurmEngine
+from slurmslice.errors import BadInput, Full, NoAnswer, Refused, Unsure
+from slurmslice.evidence import TaskReport
+from slurmslice.ranges import parse_array
+from slurmslice.states import State
+from tests.cluster import DEFAULT_FOLDER, Cluster
+from tests.site import Site
+
+pytestmark = pytest.mark.slurm
+DEADLINE_S = 90.0
+
+
+@pytest.fixture(scope="module")
+def environ(request: pytest.FixtureRequest) -> dict[str, str]:
+    """The environment in which Slurm's commands answer: of a cluster that runs, or of the site."""
+    folder = os.environ.get("SLURMSLICE_TEST_CLUSTER", str(DEFAULT_FOLDER))
+    cluster: Cluster | None = Cluster(folder)
+    if cluster is None or "slurmctld" not in cluster.running():
+        site: Site = request.getfixturevalue("site")
+        cluster = site.cluster
+    conf = {"SLURM_CONF": cluster.env["SLURM_CONF"]} if cluster else {}
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "SLURM_CONF") if name in os.environ}
+    return {**kept, **conf}
+
+
+@pytest.fixture
+def slurm(environ: dict[str, str]) -> SlurmEngine:
+    """An engine on the real cluster."""
+    return SlurmEngine(environ)
+
+
+@pytest.fixture
+def say(environ: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run one of Slurm's commands."""
+
+    def run(*argv: str, **more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            argv, env={**environ, **more}, capture_output=True, text=True, timeout=60
+        )
+
+    return run
+
+
+Say = Callable[..., subprocess.CompletedProcess[str]]
+Submit = Callable[..., Order]
+
+
+@pytest.fixture
+def order(tmp_path: Path, say: Say) -> Iterator[Callable[..., Order]]:
+    """Make an order for a script with these directives; its jobs end with the test."""
+    token = secrets.token_hex(4)
+    name = f"real test-{token}"
+
+    def build(body: str, array: str = "0-1", **options: str) -> Order:
+        pairs = [("job-name", name), ("array", array), ("output", "/dev/null")]
+        pairs += [(key.replace("_", "-"), value) for key, value in options.items()]
+        script = tmp_path / "script.sh"
+        script.write_text(f"#!/bin/bash\n{directives.block(pairs)}{body}\n")
+        needs = directives.needs(directives.read(script.read_text()))
+        return Order(1, name, token, script, tmp_path, parse_array(array), (), None, needs)
+
+    yield build
+    say("scancel", f"--name={name}")
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    """Wait for a condition, or fail with its name."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"no {what} after {DEADLINE_S} s"
+        time.sleep(0.5)
+
+
+def accounted(slurm: SlurmEngine, job: str, name: str) -> dict[int, TaskReport]:
+    """Accounting's reports of a job by index."""
+    reports = slurm.observe([(job, name)]).accounting.reports
+    return {index: report for (_, index), report in reports.items()}
+
+
+# -- directives ------------------------------------------------------------------------------
+
+
+def test_what_options_take_is_what_sbatch_says(say: Say) -> None:
+    """Each name that this sbatch knows takes a value, none, or perhaps one, as our table says."""
+    wrong = []
+    for name, option in directives.names().items():
+        with_value = say("sbatch", f"--{name}=@@", "--no-such-option").stderr
+        if f"unrecognized option '--{name}=@@'" in with_value:
+            continue  # another release's
+        takes = Takes.NOTHING
+        if "doesn't allow an argument" not in with_value:
+            bare = say("sbatch", f"--{name}", "--no-such-option").stderr
+            left = "unrecognized option '--no-such-option'" in bare
+            takes = Takes.PERHAPS if left else Takes.VALUE
+        if takes is not option.takes:
+            wrong.append((name, takes, option.takes))
+    assert wrong == []
+
+
+def test_letters_are_sbatchs(say: Say) -> None:
+    """Each short option is the long one that sbatch takes it for."""
+    for name, option in directives.names().items():
+        if option.letter:
+            said = say("sbatch", f"-{option.letter}", "--no-such-option").stderr
+            assert "invalid option" not in said, (name, option.letter, said)
+
+
+VALUES = [
+    "plain", 'a "b" c', "a # b", "a\\b\\\\", "$(touch x) `y` $HOME", "it's", "-dash",
+    " lead trail ", "hetjob packjob", "a=b,c;d|e&f", "é 日本", "[1-3]*?", "#", '"', "\\", "'",
+    "%x %%", "{}", "\t",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_sbatch_reads_what_block_writes(say: Say, tmp_path: Path, value: str) -> None:
+    """Name and comment of the job are the values to the letter (promise 3)."""
+    options = [("job-name", value), ("comment", value), ("hold", ""), ("output", "/dev/null")]
+    script = tmp_path / "s.sh"
+    script.write_text(f"#!/bin/bash\n{directives.block(options)}true\n")
+    sent = say("sbatch", "--parsable", str(script))
+    assert sent.returncode == 0, sent.stderr
+    job = sent.stdout.strip()
+    try:
+        shown = say("squeue", "-h", "-j", job, "-O", "Name:\x1f,Comment:\x1f").stdout
+        assert shown == f"{value}\x1f{value}\x1f\n"
+    finally:
+        say("scancel", job)
+
+
+LINES = [
+    "--mem=4G", "--mem 4G", "-t 1:00", "-t1:00", "-Hk -t 1:00", "-HOc2", "-koff",
+    "--mem=4G # --time=5", "--comment=a#b --mem=4G", '--comment="a # b" --mem=4G',
+    "--comment='a \"b'", '--comment="a \\"b\\\\" -H', '--comment=x"y z"w', "--comment=a\\#b",
+    '--comment="" --mem=4G', '--comment "" --mem=4G', "--part=main", "--comm=x", "--tasks-per=2",
+    "--nice", "--nice 5", "--nice=5 --exclusive=user", "--comment -x --job-name=-y",
+    "--mem=1 --mem=2", "--mem-p=3", "--hold=1", "--mem", "-j 3", "--mem=1 : --mem=2",
+    "--mem=1 -- --time=2", "-", '--comment="a', "--comment=a\\ b", "--comment=a\\",
+    "--comment\n#SBATCH\n#SBATCH c", "--mem=1\n\n  \n# x\n#SBATCH -t 2",
+    "--mem=1\ntrue\n#SBATCH -t 2",
+    "--mem=1\n#PBS -l walltime=1:00:00\n#SBATCH --ignore-pbs", "--comment='it'\"'\"'s'",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_read_is_what_sbatch_reads(say: Say, tmp_path: Path, line: str) -> None:
+    """The same options, the same texts, the same refusals as ``sbatch -v`` shows."""
+    script = tmp_path / "s.sh"
+    script.write_text(f"#!/bin/bash\n#SBATCH {line}\ntrue\n")
+    shown = say("sbatch", "-v", "--test-only", str(script)).stderr
+    theirs = dict(re.findall(r"^sbatch: ([\w-]+) +: (.*)$", shown, re.MULTILINE))
+    try:
+        ours = dict(directives.read(script.read_text()))
+    except BadInput:
+        assert "defined options" not in shown
+        return
+    assert "defined options" in shown, shown
+    assert set(ours) == set(theirs) - {"test-only", "verbose"}
+    for name in {"comment", "job-name", "mem", "partition"} & set(ours):
+        assert ours[name] == theirs[name]
+
+
+# -- the engine ------------------------------------------------------------------------------
+
+
+def test_a_submission_from_intent_to_measures(slurm: SlurmEngine, order: Submit) -> None:
+    """Submitted, found by its token, seen in the queue, then in accounting, then measured."""
+    before = time.time()
+    asked = order(
+        "case $SLURM_ARRAY_TASK_ID in 1) exit 3;; 3) kill -9 $$;; *) sleep 2;; esac",
+        "0-4%2",
+        mem="100M",
+        time="5",
+    )
+    assert slurm.find(asked.token, asked.job_name, before) is None
+    job = slurm.submit(asked).job
+    sighting = slurm.find(asked.token, asked.job_name, before)
+    assert sighting is not None
+    assert sighting.job == job
+    assert sighting.array is not None
+    assert list(sighting.array) == [0, 1, 2, 3, 4]
+    queue = slurm.observe([(job, asked.job_name)]).queue
+    assert queue.answered
+    assert set(queue.reports) <= {(job, index) for index in range(5)}
+    until(lambda: len(accounted(slurm, job, asked.job_name)) == 5
+          and all(r.state.final for r in accounted(slurm, job, asked.job_name).values()),
+          "end of all tasks")  # fmt: skip
+    ends = accounted(slurm, job, asked.job_name)
+    assert [str(ends[i].state) for i in range(5)] == [
+        "COMPLETED", "FAILED", "COMPLETED", "FAILED", "COMPLETED",
+    ]  # fmt: skip
+    assert (ends[1].exit_code, ends[3].signal) == (3, 9)
+    assert ends[0].requested_mem_bytes == 100 << 20
+    assert before - 60 < (ends[0].submitted_at or 0) <= (ends[0].ended_at or 0) < time.time() + 60
+    measured = slurm.measure([job])
+    assert (measured[job, 0].cpu_s or 0) < 60
+    assert 0 < (measured[job, 0].max_rss_bytes or 1) < 100 << 20
+    assert slurm.observe([(job, "another name")]).accounting.reports == {}
+
+
+def test_throttle_and_cancel_some(slurm: SlurmEngine, order: Submit, say: Say) -> None:
+    """A running and some pending tasks are cancelled; every other index stays; no error twice."""
+    asked = order("sleep 60", "0-20%1")
+    job = slurm.submit(asked).job
+    names = [(job, asked.job_name)]
+    until(lambda: slurm.observe(names).queue.reports[job, 0].state is State.RUNNING, "start")
+    slurm.throttle(job, 3)
+
+    def running() -> int:
+        reports = slurm.observe(names).queue.reports.values()
+        return sum(report.state is State.RUNNING for report in reports)
+
+    until(lambda: running() == 3, "three at once")
+    slurm.throttle(job, None)
+    slurm.throttle(job, 1)
+    slurm.cancel(job, [1, 7, 14, 15, 16])
+    left = set(range(21)) - {1, 7, 14, 15, 16}
+    until(lambda: {i for _, i in slurm.observe(names).queue.reports} == left, "five to be gone")
+    slurm.cancel(job, [1, 7])
+    slurm.cancel(job, None)
+    until(lambda: not slurm.observe(names).queue.reports, "all to be gone")
+    slurm.cancel(job, None)
+    slurm.throttle(job, 2)
+    until(lambda: len(accounted(slurm, job, asked.job_name)) == 17, "accounting to know")
+    ends = accounted(slurm, job, asked.job_name)
+    assert {ends[i].state for i in (0, 1, 2, 5, 20)} == {State.CANCELLED}
+    assert 7 not in ends  # cancelled before it started: no record at all
+
+
+@pytest.mark.parametrize(
+    "hold", [{"hold": ""}, {"begin": "now+1hour"}, {"dependency": "singleton"}]
+)
+def test_what_waits_is_found(slurm: SlurmEngine, order: Submit, hold: dict[str, str]) -> None:
+    """Held, later and dependent ones are in the queue only: their indices are told whole."""
+    asked = order("true", "3,17-29:4,400%2", **hold)
+    job = slurm.submit(asked).job
+    sighting = slurm.find(asked.token, asked.job_name, time.time())
+    assert sighting is not None
+    if "dependency" not in hold:
+        assert (sighting.job, str(sighting.array)) == (job, "3,17-29:4,400%2")
+        reports = slurm.observe([(job, asked.job_name)]).queue.reports
+        assert [index for _, index in reports] == [3, 17, 21, 25, 29, 400]
+
+
+def test_what_is_refused_is_not_found(slurm: SlurmEngine, order: Submit) -> None:
+    """A request that no node can meet leaves a ghost in some releases: it is not taken."""
+    for options in ({"mem": "900G"}, {"partition": "nowhere"}, {"account": "nobodys"}):
+        asked = order("true", **options)
+        with pytest.raises(Refused, match="sbatch: error"):
+            slurm.submit(asked)
+        assert slurm.find(asked.token, asked.job_name, time.time()) is None
+    time.sleep(6)
+    assert slurm.find(asked.token, asked.job_name, time.time()) is None
+
+
+def test_the_environment_does_not_outrank_the_script(
+    environ: dict[str, str], order: Submit
+) -> None:
+    """SBATCH_ARRAY_INX, SBATCH_JOB_NAME and a surrounding job's leftovers change nothing."""
+    left = {"SBATCH_ARRAY_INX": "7-8", "SBATCH_JOB_NAME": "x", "SLURM_MEM_PER_NODE": "5",
+            "SLURM_JOB_ID": "1", "SBATCH_WAIT": "1", "SBATCH_REQUEUE": "1"}  # fmt: skip
+    slurm = SlurmEngine({**environ, **left})
+    asked = order("true", "0-2", hold="", mem_per_cpu="10M")
+    receipt = slurm.submit(asked)
+    assert "SBATCH_ARRAY_INX" in " ".join(receipt.notes)
+    reports = slurm.observe([(receipt.job, asked.job_name)]).queue.reports
+    assert [index for _, index in reports] == [0, 1, 2]
+
+
+def test_unknown_jobs_are_answered_empty(slurm: SlurmEngine) -> None:
+    """One that is unknown, and several: answered, and nothing is said of them."""
+    for jobs in ([("4000000", "x")], [("4000000", "x"), ("4000001", "y")]):
+        seen = slurm.observe(jobs)
+        assert seen.queue.answered
+        assert seen.queue.reports == {}
+        assert seen.accounting.reports == {}
+
+
+def test_limits_and_doctor(slurm: SlurmEngine, say: Say) -> None:
+    """MaxArraySize is the controller's; a request of one CPU fits, one of a million does not."""
+    config = say("scontrol", "show", "config").stdout
+    (most,) = re.findall(r"^MaxArraySize\s*= (\d+)", config, re.MULTILINE)
+    limits = slurm.limits(Needs())
+    assert limits.max_array_size == int(most)
+    assert (limits.at_once or 0) > 0
+    assert slurm.limits(Needs(cpus=10**6)).at_once == 0
+    health = slurm.doctor()
+    assert health.cluster == slurm.cluster()
+    assert health.accounting == "on"
+    assert sum(partition.default for partition in health.partitions) == 1
+    assert all(p.fit.now <= p.fit.ever <= p.cpus for p in health.partitions)
+
+
+# -- outages, by a configuration that leads nowhere ------------------------------------------
+
+
+@pytest.fixture
+def elsewhere(environ: dict[str, str], tmp_path: Path) -> Callable[..., SlurmEngine]:
+    """An engine with a changed slurm.conf."""
+    if "SLURM_CONF" not in environ:
+        pytest.skip("the configuration of this machine's own Slurm is not ours to copy")
+
+    def build(pattern: str, line: str, **more: str) -> SlurmEngine:
+        text = Path(environ["SLURM_CONF"]).read_text()
+        changed = re.sub(pattern, line, text, flags=re.MULTILINE)
+        assert changed != text
+        conf = tmp_path / "slurm.conf"
+        conf.write_text(changed)
+        return SlurmEngine({**environ, "SLURM_CONF": str(conf), **more})
+
+    return build
+
+
+Elsewhere = Callable[..., SlurmEngine]
+
+
+def test_no_controller(elsewhere: Elsewhere, order: Submit) -> None:
+    """Not taken, and nothing learnt; accounting still speaks."""
+    slurm = elsewhere("^SlurmctldPort=.*", "SlurmctldPort=9\nMessageTimeout=2")
+    asked = order("true")
+    with pytest.raises(Full, match="Unable to contact"):
+        slurm.submit(asked)
+    with pytest.raises(NoAnswer, match="Unable to contact"):
+        slurm.find(asked.token, asked.job_name, 0)
+    seen = slurm.observe([("1", "x")])
+    assert seen.accounting.answered
+    assert "Unable to contact" in seen.queue.silence
+    with pytest.raises(NoAnswer):
+        slurm.cancel("4000000", None)
+
+
+def test_no_answer_in_time_is_a_doubt(
+    environ: dict[str, str], order: Submit, slurm: SlurmEngine
+) -> None:
+    """Cut off by our own time-out a submission may have been taken: this one is looked up."""
+    asked = order("true", hold="")
+    hurried = SlurmEngine({**environ, "SLURMSLICE_SBATCH_TIMEOUT": "0.0001"})
+    with pytest.raises(Unsure):
+        hurried.submit(asked)
+    sighting = slurm.find(asked.token, asked.job_name, time.time())
+    assert sighting is None or sighting.job.isdecimal()
+
+
+@pytest.mark.parametrize("off", [True, False])
+def test_no_accounting(elsewhere: Elsewhere, order: Submit, slurm: SlurmEngine, off: bool) -> None:
+    """Off or down, the queue still tells how tasks ended, as long as it remembers."""
+    if off:
+        lost = elsewhere(
+            "^AccountingStorageType=.*", "AccountingStorageType=accounting_storage/none"
+        )
+    else:
+        lost = elsewhere("^AccountingStoragePort=.*", "AccountingStoragePort=9")
+    asked = order("exit $SLURM_ARRAY_TASK_ID", "0,3")
+    job = slurm.submit(asked).job
+    names = [(job, asked.job_name)]
+    until(lambda: all(r.state.final for r in lost.observe(names).queue.reports.values()), "end")
+    seen = lost.observe(names)
+    assert (seen.accounting.off, seen.accounting.answered) == (off, False)
+    ends = {index: (str(r.state), r.exit_code) for (_, index), r in seen.queue.reports.items()}
+    assert ends == {0: ("COMPLETED", 0), 3: ("FAILED", 3)}
+    sighting = lost.find(asked.token, asked.job_name, time.time())
+    assert sighting is not None
+    assert sighting.job == job
+    assert lost.find("nosuchtoken", "x-nosuchtoken", time.time()) is None
