@@ -75,6 +75,15 @@ class Barred:
 
 
 @dataclass(frozen=True, slots=True)
+class Dismissed:
+    """A barred submission's job did appear; it found the bar, and was cancelled."""
+
+    number: int
+    job: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Returned:
     """Slices that were given back without having used up an attempt (a local runner ended)."""
 
@@ -101,10 +110,10 @@ class Throttled:
     at: float
 
 
-Event = Intent | Submitted | Refused | Barred | Returned | Cancelled | Throttled
+Event = Intent | Submitted | Refused | Barred | Dismissed | Returned | Cancelled | Throttled
 _KINDS: dict[str, type[Any]] = {
     kind.__name__.lower(): kind
-    for kind in (Intent, Submitted, Refused, Barred, Returned, Cancelled, Throttled)
+    for kind in (Intent, Submitted, Refused, Barred, Dismissed, Returned, Cancelled, Throttled)
 }
 
 

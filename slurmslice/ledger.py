@@ -10,6 +10,7 @@ from functools import cached_property
 from slurmslice.journal import (
     Barred,
     Cancelled,
+    Dismissed,
     Event,
     Intent,
     Refused,
@@ -39,6 +40,7 @@ class Submission:
         job: the array's job id; empty until it is known.
         cluster: the cluster that took it, where that was said.
         submitted_at: epoch seconds on our clock; when the answer came.
+        barred_at: when it was barred; 0 where it was not.
         cancelled: rows that were cancelled on request, and when (epoch seconds).
     """
 
@@ -47,6 +49,7 @@ class Submission:
     job: str = ""
     cluster: str | None = None
     submitted_at: float = 0.0
+    barred_at: float = 0.0
     cancelled: dict[int, float] = field(default_factory=dict)
 
     @property
@@ -105,6 +108,10 @@ class Ledger:
         """The rows that a submission holds (others may have gone on to a later one)."""
         return (row for row in self.submissions[number].rows if self.holder[row] == number)
 
+    def barred_since(self, when: float) -> list[Submission]:
+        """Submissions that were barred since then and whose job has not appeared."""
+        return [s for s in self.submissions.values() if s.barred_at > when and not s.job]
+
     def in_doubt(self) -> list[Submission]:
         """Submissions of which it is not known whether they were taken."""
         return [s for s in self.submissions.values() if s.fate is Fate.INTENDED]
@@ -121,8 +128,12 @@ class Ledger:
                 self._intend(event)
             case Submitted():
                 self._accept(event)
-            case Refused() | Barred():
-                self._undo(event)
+            case Refused():
+                self._undo(event, fate=Fate.REFUSED)
+            case Barred():
+                self._undo(event, fate=Fate.BARRED, barred_at=event.at)
+            case Dismissed():
+                self._settle(event.number, job=event.job)
             case Returned():
                 self._return(event)
             case Cancelled():
@@ -158,9 +169,8 @@ class Ledger:
     def _settle(self, number: int, **what: object) -> None:
         self.submissions[number] = replace(self.submissions[number], **what)  # type: ignore[arg-type]
 
-    def _undo(self, event: Refused | Barred) -> None:
-        fate = Fate.REFUSED if isinstance(event, Refused) else Fate.BARRED
-        self._settle(event.number, fate=fate)
+    def _undo(self, event: Refused | Barred, **what: object) -> None:
+        self._settle(event.number, **what)
         submission = self.submissions[event.number]
         for row, before in zip(submission.rows, self._before[event.number], strict=True):
             if self.holder[row] == event.number:

@@ -15,6 +15,7 @@ from slurmslice.asked import job_name
 from slurmslice.engines import Order
 from slurmslice.errors import BadInput, DamagedRun
 from slurmslice.journal import Intent
+from slurmslice.ledger import Fate
 from slurmslice.plan import Batch, batch, grouped_by_changes
 from slurmslice.ranges import ArrayExpression, compress, parse_array
 from slurmslice.run import Run
@@ -97,7 +98,8 @@ def job_name_of(run: Run, options: Options) -> str:
 
 def untouched(run: Run) -> bool:
     """Whether no submission was ever taken, so that the script alone says what goes in."""
-    return all(not run.ledger.submissions[n].job for n in run.ledger.submissions)
+    taken = {Fate.SUBMITTED, Fate.INTENDED}
+    return all(submission.fate not in taken for submission in run.ledger.submissions.values())
 
 
 def by_script(run: Run, options: Options, name: str) -> Draft:

@@ -12,6 +12,7 @@ from slurmslice.errors import DamagedRun
 from slurmslice.journal import (
     Barred,
     Cancelled,
+    Dismissed,
     Event,
     Intent,
     Refused,
@@ -40,6 +41,7 @@ HISTORY: list[Event] = [
     Refused(2, "no such partition: \udcff", 3.0),
     intent(3, "3,7"),
     Barred(3, 4.0),
+    Dismissed(3, "421", 4.5),
     intent(4, "7"),
     Submitted(4, "423", None, "found", 5.0),
     Returned(4, "7", "its runner ended", 6.0),
@@ -93,7 +95,7 @@ def test_a_refused_or_barred_submission_gives_its_slices_back() -> None:
 
 def test_a_returned_slice_has_used_no_attempt() -> None:
     """What a local runner gave back is held by none."""
-    before, after = replay(HISTORY[:9], SLICES), replay(HISTORY[:10], SLICES)
+    before, after = replay(HISTORY[:10], SLICES), replay(HISTORY[:11], SLICES)
     assert (before.holder[7], before.attempts[7]) == (4, 2)
     assert (after.holder[7], after.attempts[7]) == (0, 1)
 

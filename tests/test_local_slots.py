@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from slurmslice.engines.local import machine
+from slurmslice.states import State
 from tests.test_local_bench import WORKS_ON, Bench, bench, quiet, until
 
 __all__ = ["bench", "quiet"]
@@ -16,8 +17,6 @@ HELD = """
 """
 """A task that runs until it is let go."""
 
-SHORT = 'echo "+" >>$NOTES/trace; sleep 0.0$((RANDOM % 5)); echo "-" >>$NOTES/trace'
-
 
 def most_at_once(trace: list[str]) -> int:
     """How many tasks ran at once, by the lines that they wrote."""
@@ -26,6 +25,21 @@ def most_at_once(trace: list[str]) -> int:
         level += 1 if line == "+" else -1
         most = max(most, level)
     return most
+
+
+def fills(bench: Bench, slots: int, array: str, **needs: object) -> None:
+    """So many tasks of an array run at once, and never more, until all have run."""
+    bench.notes.joinpath("trace").unlink(missing_ok=True)
+    bench.notes.joinpath("go").unlink(missing_ok=True)
+    order = bench.submit(HELD, array, **needs)
+    bench.until(lambda: len(bench.lines("trace")) == slots)
+    bench.engine.wait(0.3)
+    assert bench.lines("trace") == ["+"] * slots
+    bench.notes.joinpath("go").touch()
+    reports = bench.finish(order)
+    assert {report.state for report in reports.values()} == {State.COMPLETED}
+    assert len(bench.lines("trace")) == 2 * len(order.array)
+    assert most_at_once(bench.lines("trace")) == slots
 
 
 @pytest.fixture
@@ -43,15 +57,12 @@ def eight_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_as_many_as_cpus(bench: Bench, two_cpus: None) -> None:
     """Tasks of one CPU fill the CPUs, and never more run."""
-    bench.run(SHORT, "0-19")
-    assert len(bench.lines("trace")) == 40
-    assert most_at_once(bench.lines("trace")) == 2
+    fills(bench, 2, "0-19")
 
 
 def test_cpus_a_task(bench: Bench, eight_cpus: None) -> None:
     """``-c 3`` on eight CPUs is two at once."""
-    bench.run(SHORT, "0-9", cpus=3)
-    assert most_at_once(bench.lines("trace")) == 2
+    fills(bench, 2, "0-9", cpus=3)
 
 
 def test_the_next_starts_when_one_ends(bench: Bench, two_cpus: None) -> None:
@@ -68,8 +79,7 @@ def test_the_next_starts_when_one_ends(bench: Bench, two_cpus: None) -> None:
 
 def test_throttle(bench: Bench, two_cpus: None) -> None:
     """``%3`` is three at once, on two CPUs too."""
-    bench.run(SHORT, "0-19%3")
-    assert most_at_once(bench.lines("trace")) == 3
+    fills(bench, 3, "0-19%3")
 
 
 def test_throttle_from_another_process(bench: Bench, two_cpus: None) -> None:
@@ -94,15 +104,13 @@ def test_memory_bounds_them_too(
 ) -> None:
     """No more run than their requests fit in what is available, whatever CPUs and throttle say."""
     monkeypatch.setattr(machine.Machine, "free_memory", lambda self: 1000 << 20)
-    bench.run(SHORT, "0-9%5", mem_mib=300)
-    assert most_at_once(bench.lines("trace")) == 3
+    fills(bench, 3, "0-9%5", mem_mib=300)
 
 
 def test_one_runs_however_short_memory_is(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nothing of ours runs a task is started: the run goes on."""
     monkeypatch.setattr(machine.Machine, "free_memory", lambda self: 1 << 20)
-    bench.run(SHORT, "0-4%5", mem_mib=300)
-    assert most_at_once(bench.lines("trace")) == 1
+    fills(bench, 1, "0-4%5", mem_mib=300)
 
 
 def test_others_load_is_heeded(
@@ -115,11 +123,8 @@ def test_others_load_is_heeded(
         return 5.2
 
     monkeypatch.setattr(machine.Load, "look", five)
-    bench.run(SHORT, "0-9")
-    assert most_at_once(bench.lines("trace")) == 3
-    (bench.notes / "trace").unlink()
-    bench.run(SHORT, "0-9%6")
-    assert most_at_once(bench.lines("trace")) == 6
+    fills(bench, 3, "0-9")
+    fills(bench, 6, "0-9%6")
 
 
 def test_orders_of_another_process_are_worked_on(bench: Bench, two_cpus: None) -> None:

@@ -275,6 +275,31 @@ def test_a_submission_that_is_nowhere_is_barred_and_done_again(
     assert set(run.ledger.attempts) == {1}
 
 
+def test_a_barred_job_that_comes_late_is_cancelled(
+    new_run: NewRun, engine: FakeEngine, clock: Clock
+) -> None:
+    """Promise 4: of two arrays for the same slices one has the claim; the other is cancelled."""
+    run = new_run("0-9")
+    lost: list[Order] = []
+
+    def lose(order: Order) -> None:
+        lost.append(order)
+        lose_the_answer(order)
+
+    engine.on_submit = lose
+    with pytest.raises(EngineError):
+        submit(run, ALL, {}, "submit")
+    engine.on_submit = lambda order: None
+    submit(run, ALL, {}, "submit")
+    late = engine.submit(lost[0]).job
+    notes = poll(run).notes
+    assert engine.cancelled == [(late, None)]
+    assert "came too late" in notes[0]
+    poll(run)
+    assert len(engine.cancelled) == 1
+    assert states(run) == {State.PENDING: 10}
+
+
 def test_a_task_that_claimed_first_wins_over_the_bar(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:
@@ -495,10 +520,10 @@ def test_pending_slices_that_were_cancelled_leave_no_record(
     cancel(run, [2])
     del engine.jobs["100"].tasks[2]
     poll(run)
-    assert run.standings[2].state is State.PENDING
+    assert states(run) == {State.PENDING: 4}
     clock.now += 10
     poll(run)
-    assert run.standings[2].state is State.CANCELLED
+    assert states(run) == {State.PENDING: 3, State.CANCELLED: 1}
 
 
 def test_throttle_is_shared_out_and_kept(new_run: NewRun, engine: FakeEngine) -> None:

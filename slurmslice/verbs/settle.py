@@ -10,15 +10,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from slurmslice.errors import BadInput, Busy, NoAnswer
-from slurmslice.journal import Barred, Intent, Submitted
-from slurmslice.ledger import Fate, Submission
+from slurmslice.journal import Barred, Dismissed, Intent, Submitted
+from slurmslice.ledger import Submission
 from slurmslice.ranges import ArrayExpression, compress
 from slurmslice.run import Run
-from slurmslice.submission import Draft, by_script, job_name_of, script_options
+from slurmslice.submission import Draft, by_script, job_name_of, script_options, untouched
 
 DOUBT_S = 20.0
 """How long a submission is looked for before it is barred. sbatch takes far less once slurmctld
 answers; one that comes later still finds the bar."""
+
+LATE_S = 3600.0
+"""How long a job is looked for that might still come of a submission that was barred."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,7 @@ class Settled:
 
 def settle(run: Run) -> Settled:
     """Look up what is in doubt, if nobody is submitting at this moment. Waits for nothing."""
-    if not (run.ledger.in_doubt() or _maybe_by_hand(run)):
+    if not (run.ledger.in_doubt() or _barred_lately(run) or untouched(run)):
         return Settled()
     try:
         with run.place.lock("status", wait=0):
@@ -52,7 +55,9 @@ def settle_locked(run: Run) -> Settled:
     try:
         for submission in run.ledger.in_doubt():
             notes += _settle_one(run, submission)
-        if _maybe_by_hand(run):
+        for submission in _barred_lately(run):
+            notes += _dismiss(run, submission)
+        if untouched(run):
             notes += _take_in(run)
     except NoAnswer as silence:
         return Settled(tuple(notes), (silence.message,))
@@ -79,12 +84,18 @@ def _sighted(run: Run, intent: Intent) -> str | None:
     return sighting.job if sighting else None
 
 
-def _maybe_by_hand(run: Run) -> bool:
-    """Whether the script may have been sent by hand: nothing of the run was taken so far."""
-    return not any(
-        submission.fate in {Fate.SUBMITTED, Fate.INTENDED}
-        for submission in run.ledger.submissions.values()
-    )
+def _barred_lately(run: Run) -> list[Submission]:
+    return run.ledger.barred_since(run.clock() - LATE_S)
+
+
+def _dismiss(run: Run, submission: Submission) -> list[str]:
+    """Cancel a job that came after its submission was barred: all its tasks would be refused."""
+    job = _sighted(run, submission.intent)
+    if job is None:
+        return []
+    run.engine.cancel(job, None)
+    run.decide(Dismissed(submission.number, job, run.clock()))
+    return [f"Job {job} of submission {submission.number:03d} came too late and was cancelled."]
 
 
 def _take_in(run: Run) -> list[str]:
