@@ -162,7 +162,7 @@ def test_resubmitting_while_others_run(site: Site, workplace: Path) -> None:
     assert counts()["PENDING"] == 1
     write(site, workplace / "mended", "")
     again = site.slurmslice("resubmit", "r", cwd=workplace)
-    assert "Submitted 1 slices (1)" in again.stderr, again.stderr
+    assert "Submitted 1 slice (1)" in again.stderr, again.stderr
     write(site, workplace / "go", "")
     assert settled(site, workplace, "r") == {"COMPLETED": 4}
 

@@ -8,7 +8,7 @@ from slurmslice.cli import places
 from slurmslice.cli.console import say
 from slurmslice.cli.engine import open_run
 from slurmslice.cli.shared import dry_run_option, keys_from_words, run_argument
-from slurmslice.reports.counts import key_ranges
+from slurmslice.reports.counts import count, key_ranges
 from slurmslice.verbs.poll import poll
 from slurmslice.verbs.steer import cancel
 
@@ -31,8 +31,8 @@ def command(run_name: str | None, keys: tuple[str, ...], dry_run: bool) -> int:
     if not open_rows:
         say("Nothing to cancel: these slices have ended.")
     elif dry_run:
-        say(f"Would cancel {len(open_rows)} slices: {which}")
+        say(f"Would cancel {count(len(open_rows))}: {which}")
     else:
-        say(f"Cancelled {len(open_rows)} slices: {which}")
+        say(f"Cancelled {count(len(open_rows))}: {which}")
         say(f"`slurmslice resubmit {run.asked.name} --state CANCELLED` brings them back.")
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import signal
 import sys
 import time
@@ -101,6 +102,9 @@ class Progress:
         self._line = line
 
     def _paint(self, line: str) -> None:
+        plain, width = click.unstyle(line), shutil.get_terminal_size().columns - 1
+        if len(plain) > width:  # a line that wraps cannot be painted over
+            line = plain[:width]
         click.echo(f"\r\x1b[K{line}", nl=False, err=True, color=colored(True))
 
     def end(self) -> None:

@@ -10,7 +10,7 @@ from slurmslice.cli.console import say
 from slurmslice.command import show
 from slurmslice.engines import Engine, Limits
 from slurmslice.errors import NoAnswer
-from slurmslice.reports.counts import key_ranges
+from slurmslice.reports.counts import count, key_ranges
 from slurmslice.run import Run
 from slurmslice.slices import SliceTable
 from slurmslice.units import format_memory, format_time
@@ -22,7 +22,7 @@ def announce(asked: Asked, table: SliceTable, engine: Engine) -> None:
     limits = _limits(engine, asked)
     at_once = _at_once(asked, limits)
     where = f"{asked.engine} on {asked.cluster}" if asked.cluster else asked.engine
-    say(f"{asked.name}: {len(table)} slices, {_many(at_once)}, {where}")
+    say(f"{asked.name}: {count(len(table))}, {_many(at_once)}, {where}")
     say(f"  request   {_request(asked)} a slice")
     worst = worst_case(asked, len(table), at_once)
     if worst:
@@ -43,8 +43,11 @@ def _limits(engine: Engine, asked: Asked) -> Limits | None:
 
 
 def _at_once(asked: Asked, limits: Limits | None) -> int | None:
-    known = [n for n in (asked.throttle, limits.at_once if limits else None) if n is not None]
-    return min(known) if known else None
+    fits = limits.at_once if limits else None
+    if asked.throttle is None or fits is None:
+        return asked.throttle or fits
+    # On this machine a person who says %8 gets eight, however many CPUs are free just now.
+    return asked.throttle if asked.engine == "local" else min(asked.throttle, fits)
 
 
 def _many(at_once: int | None) -> str:
@@ -76,7 +79,7 @@ def tell_taken(run: Run, taken: list[Taken]) -> None:
         keys = key_ranges([run.table.keys[row] for row in one.draft.batch.rows])
         changed = " ".join(f"--{name}={value}" for name, value in one.draft.batch.changes)
         say(
-            f"Submitted {len(one.draft.batch.rows)} slices ({keys})"
+            f"Submitted {count(len(one.draft.batch.rows))} ({keys})"
             f"{' with ' + changed if changed else ''}: job {one.job}, "
             f"submission {one.draft.number:03d}."
         )

@@ -45,7 +45,7 @@ def command(run_name: str | None, states: tuple[str, ...], dry_run: bool) -> int
     code = send(run, choose, dict(changes), verb="resubmit", dry_run=dry_run, nothing=_nothing)
     left_out = run.standings.states().count(State.CANCELLED)
     if left_out and (chosen is None or State.CANCELLED not in chosen):
-        say(f"{left_out} CANCELLED slices were left out; --state CANCELLED takes them.")
+        say(f"Left out: {count(left_out, 'CANCELLED slice')}; --state CANCELLED takes them.")
     return code
 
 

@@ -9,7 +9,7 @@ from slurmslice.cli.console import out, say
 from slurmslice.cli.live import follow_live
 from slurmslice.cli.preview import relative, tell_how_to_come_back, tell_taken
 from slurmslice.errors import EngineError
-from slurmslice.reports.counts import key_ranges
+from slurmslice.reports.counts import count, key_ranges
 from slurmslice.run import Run
 from slurmslice.states import State
 from slurmslice.submission import Draft
@@ -54,14 +54,14 @@ def _afterwards(run: Run) -> int:
         say("The `slurmslice run` that is going on works on them.")
     waiting = run.standings.states().count(State.WAITING)
     if waiting:
-        say(f"{waiting} slices wait; `slurmslice submit {run.asked.name}` puts them in.")
+        say(f"{count(waiting)} waiting; `slurmslice submit {run.asked.name}` puts them in.")
     tell_how_to_come_back(run)
     return 0
 
 
 def _show(run: Run, draft: Draft) -> None:
     keys = key_ranges([run.table.keys[row] for row in draft.batch.rows])
-    say(f"Would submit {len(draft.batch.rows)} slices ({keys}) as submission {draft.number:03d}:")
+    say(f"Would submit {count(len(draft.batch.rows))} ({keys}) as submission {draft.number:03d}:")
     words = [
         "sbatch",
         "--parsable",

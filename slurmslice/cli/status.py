@@ -11,6 +11,7 @@ from slurmslice.cli.preview import relative
 from slurmslice.cli.shared import parse_states, run_argument
 from slurmslice.cli.summary import exit_code, tell
 from slurmslice.cli.tables import slices_table
+from slurmslice.reports.counts import count
 from slurmslice.run import Run
 from slurmslice.verbs.measure import measure
 from slurmslice.verbs.poll import poll
@@ -65,5 +66,5 @@ def command(
 
 def _counts(run: Run) -> None:
     where = f"{run.asked.engine} on {run.asked.cluster}" if run.asked.cluster else run.asked.engine
-    say(f"{run.asked.name}: {len(run.table)} slices, {where}, {relative(run.place.path)}")
+    say(f"{run.asked.name}: {count(len(run.table))}, {where}, {relative(run.place.path)}")
     tell(run)

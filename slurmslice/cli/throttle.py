@@ -8,6 +8,7 @@ from slurmslice.cli import places
 from slurmslice.cli.console import say
 from slurmslice.cli.engine import open_run
 from slurmslice.errors import BadInput
+from slurmslice.reports.counts import count
 from slurmslice.verbs.steer import throttle
 
 
@@ -20,5 +21,5 @@ def command(run_name: str | None, limit: str) -> int:
         raise BadInput(f"{limit!r} is not a number of slices.", "Give a number, or none.")
     run = open_run(places.find(run_name, changing=True), changing=True)
     told = throttle(run, None if limit in {"none", "0"} else int(limit))
-    say(f"Throttle: {limit}. {told} array{'s' if told != 1 else ''} that run now were told.")
+    say(f"Throttle: {limit}, told to {count(told, 'array')} in the queue or running.")
     return 0

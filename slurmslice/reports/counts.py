@@ -49,6 +49,11 @@ def counts(run: Run) -> list[Count]:
     ]
 
 
+def count(number: int, what: str = "slice") -> str:
+    """``1 slice``, ``2 slices``."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def key_ranges(keys: list[str]) -> str:
     """Keys in little room: numbers as ranges, names as a few and how many more."""
     if all(map(canonical, keys)):
