@@ -16,6 +16,7 @@ from slurmslice.cli.shared import (
     parse_states,
     run_argument,
 )
+from slurmslice.reports.counts import count
 from slurmslice.run import Run
 from slurmslice.states import State
 from slurmslice.verbs.submit import failed
