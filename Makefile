@@ -49,7 +49,7 @@ cluster-down:
 	$(PYTHON) tests/cluster down --dir $(CLUSTER)
 
 cluster-shell: $(READY)
-	$(BIN)/python tests/cluster shell --dir $(CLUSTER)
+	$(BIN)/python -m tests.site $(CLUSTER)
 
 clean:
 	rm -rf .venv build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +42,13 @@ class Site:
     folder: Path
     execute: Callable[..., Finished]
     cluster: Cluster | None = None
-    env: Mapping[str, str] = field(default_factory=dict)
 
     def run(
         self, *argv: str, cwd: Path, env: Mapping[str, str] | None = None, **more: Any
     ) -> Finished:
         """Run a program as the user."""
         more.setdefault("timeout", DEADLINE_S * 3)
-        return self.execute(argv, cwd=cwd, env={**self.env, **(env or {})}, **more)
+        return self.execute(argv, cwd=cwd, env=env or {}, **more)
 
     def slurmslice(self, *args: str, cwd: Path, **more: Any) -> Finished:
         """Run slurmslice as the user."""
@@ -59,7 +58,6 @@ class Site:
         """Start a program as the user, and go on."""
         more.setdefault("stderr", subprocess.DEVNULL)
         user = self.cluster.as_user() if self.cluster else {"env": dict(os.environ)}
-        user["env"] = {**user["env"], **self.env}
         return subprocess.Popen(
             argv, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, text=True,
             **{**user, **more},
@@ -113,11 +111,13 @@ def _site_of_this_machine(basetemp: Path) -> Site:
 
 
 def _site_of_our_own(folder: str) -> Site:
-    cluster = Cluster(folder, say=lambda text: print(text, file=sys.stderr, flush=True))
+    cluster = Cluster(folder, say=_say)
     cluster.up()
-    python = _install(cluster)
-    env = _coverage_env(cluster)
-    return Site(python, cluster.layout.home, cluster.run, cluster, env)
+    return Site(_install(cluster), cluster.layout.home, cluster.run, cluster)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _install(cluster: Cluster) -> Path:
@@ -131,7 +131,7 @@ def _install(cluster: Cluster) -> Path:
     if cluster.run([str(python), "-c", ""]).returncode != 0 if python.exists() else True:
         shutil.rmtree(venv, ignore_errors=True)
         _check(subprocess.run([_base_python(cluster), "-m", "venv", "--without-pip", str(venv)]))
-    _pip("--python", str(python), "install", f"{wheel}[example]", "coverage[toml]>=7.10")
+    _pip("--python", str(python), "install", f"{wheel}[example]")
     _pip("--python", str(python), "install", "--no-deps", "--force-reinstall", str(wheel))
     return python
 
@@ -165,6 +165,15 @@ def _check(done: subprocess.CompletedProcess[Any]) -> None:
         raise NoSite(f"{' '.join(done.args)} failed: {done.stdout}")
 
 
-def _coverage_env(cluster: Cluster) -> dict[str, str]:
-    """Where the user's processes leave what they covered, if this session measures it."""
-    return {}
+def shell(folder: str) -> int:
+    """A shell of the ordinary user on our own cluster, with slurmslice on its PATH."""
+    cluster = Cluster(folder, say=_say)
+    cluster.up()
+    binaries = _install(cluster).parent
+    _say(f"A shell as {cluster.user}, on a cluster of {len(cluster.nodes)} nodes. Try: sinfo; "
+         "slurmslice doctor; slurmslice run -a 0-9 -- echo {}")  # fmt: skip
+    return cluster.interact(["env", f"PATH={binaries}:{os.defpath}", "/bin/bash", "-i"])
+
+
+if __name__ == "__main__":
+    sys.exit(shell(sys.argv[1]))

@@ -118,6 +118,7 @@ def test_of_a_cut_record_only_the_certain_is_told() -> None:
     text = "9_[1,3-5,9,15,26,32...%4]|CANCELLED by 1|0:0|100|None|200|0|1|1M|n|None|n-t\n"
     found = answers.accounting(text, {"9": "n-t"})
     assert [index for _, index in found] == [1, 3, 4, 5, 9, 15, 26]
+    assert answers.accounting(text.replace("1,3-5,9,15,26,32", "12"), {"9": "n-t"}) == {}
 
 
 def test_the_newest_run_of_a_task_counts() -> None:
@@ -179,6 +180,16 @@ def test_measures_are_the_most_of_the_steps() -> None:
     assert found["2", 2].elapsed_s == 5
 
 
+def test_measures_whatever_the_order_and_of_what_ran() -> None:
+    """The largest step counts, wherever it stands; what has not started has no measures."""
+    task = "9_1|COMPLETED|0:0|1|2|3|1|1|1M|n1|None||00:00.500|n\n"
+    steps = [f"9_1.{step}|COMPLETED|0:0|2|2|3|1|1||n1||{size}|00:00.1|s\n"
+             for step, size in (("batch", "300K"), ("0", "900K"), ("1", "100K"))]  # fmt: skip
+    waits = "9_[2-3]|PENDING|0:0|1|Unknown|Unknown|0|1|1M|None assigned|None||00:00:00|n\n"
+    found = answers.measures("".join((task, *steps, waits)))
+    assert {task: report.max_rss_bytes for task, report in found.items()} == {("9", 1): 900 << 10}
+
+
 def test_an_empty_answer_is_an_answer() -> None:
     """No row is what an unknown id gets, exit 0."""
     assert load("sacct-unknown").done.returncode == 0
@@ -191,13 +202,14 @@ def test_an_empty_answer_is_an_answer() -> None:
 
 def test_the_queue_expands_the_unstarted() -> None:
     """A report for every index of a record, with the reason that it waits for."""
-    names = {"4": "held-c4w8", "6": "long-e6t6", "7": "throttled-f7y5"}
+    names = {"3": "later-b3q9", "4": "held-c4w8", "6": "long-e6t6", "7": "throttled-f7y5"}
     found = answers.queue(load("squeue-many").text, names)
     assert [index for job, index in found if job == "4"] == [0, 4, 8, 12, 16, 20, 100]
     assert len([index for job, index in found if job == "6"]) == 30
     assert found["4", 100].reason == "JobHeldUser"
     assert found["7", 98].reason == "JobArrayTaskLimit"
-    assert (found["7", 98].state, found["7", 98].started_at) == (State.PENDING, None)
+    assert found["7", 98].state is State.PENDING
+    assert found["3", 5].started_at is None  # squeue prints when it may start
     assert (found["7", 14].state, found["7", 14].node) == (State.RUNNING, "node3")
     assert found["7", 14].ended_at is None  # squeue prints when it must end
     assert sorted(index for job, index in found if job == "7") == list(range(0, 99, 7))
@@ -230,6 +242,8 @@ def test_the_queue_tells_how_tasks_ended_while_it_remembers() -> None:
     names = {"28": "nf-k3p1", "29": "nfr-l4a9"}
     failed = answers.queue(load("squeue-node-failed-ended").text, names)
     assert failed["28", 1].state is State.NODE_FAIL
+    other = load("squeue-ended").text.replace("|768|", "|3:0|")  # should a release write it so
+    assert answers.queue(other, CORR)["2", 1].exit_code is None
 
 
 @pytest.mark.parametrize("name", ["squeue-cut", "squeue-cut-20"])
@@ -299,10 +313,12 @@ def test_a_task_that_failed_at_once_is_no_ghost() -> None:
 
 def test_of_two_jobs_with_a_token_the_first_is_taken() -> None:
     """A script that was sent twice by hand: the first one owns the claim."""
-    rows = [f"{job}_[0-1]|PENDING|0|{at}|N/A|N/A|0||None|n-tok|\n" for job, at in ((9, 7), (10, 5))]
+    rows = [
+        f"{job}_[0-1]|PENDING|0|{at}|N/A|N/A|0||None|n-tok|\n" for job, at in ((11, 7), (12, 5))
+    ]
     sighting = search.in_queue(answers.queue_rows("".join(rows)), "tok", 0)
     assert sighting is not None
-    assert sighting.job == "10"
+    assert sighting.job == "12"
 
 
 # -- the cluster -----------------------------------------------------------------------------

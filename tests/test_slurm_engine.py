@@ -184,7 +184,9 @@ def test_without_accounting_the_queue_counts_while_it_remembers(
     with pytest.raises(NoAnswer, match="database"):
         found(slurm, "zzzz", time.time() - 3600)
     replay(tmp_path, "sacct", "sacct-off")
-    assert found(slurm, "zzzz", 0) is None
+    (tmp_path / "sacct.calls").unlink()
+    assert [found(slurm, "zzzz", 0), found(slurm, "zzzz", 0)] == [None, None]
+    assert len(calls(tmp_path, "sacct")) == 1
 
 
 def test_names_that_accounting_changes_are_not_asked_for() -> None:
@@ -295,6 +297,17 @@ def test_how_many_fit(
     assert f"{at_once} fit into" in limits.why
 
 
+def test_only_usable_nodes_of_the_partition_count(halo: SlurmEngine, tmp_path: Path) -> None:
+    """A node in maintenance has idle CPUs, and other partitions have others."""
+    states = {"n1": "idle", "n2": "maint", "n3": "idle*", "n4": "mixed"}
+    lines = [f"{name}|main*|{state}|0/4/0/4|4000|0|" for name, state in states.items()]
+    lines += ["n1|short|idle|0/4/0/4|4000|0|", "n5|short|idle|0/8/0/8|4000|0|"]
+    program(tmp_path, "sinfo", f"echo '{chr(10).join(lines)}'")
+    assert halo.limits(Needs()).at_once == 8
+    assert halo.limits(Needs(partition="short")).at_once == 12
+    assert halo.limits(Needs(partition="short,main")).at_once == 16
+
+
 def test_what_cannot_be_counted_is_not_guessed(halo: SlurmEngine, tmp_path: Path) -> None:
     """GPUs, an unknown partition, no sinfo: MaxArraySize alone, and why."""
     assert halo.limits(Needs(options=(("gres", "gpu:1"),))) == Limits(
@@ -310,14 +323,14 @@ def test_what_cannot_be_counted_is_not_guessed(halo: SlurmEngine, tmp_path: Path
 
 def test_the_users_own_limits_count(halo: SlurmEngine, tmp_path: Path) -> None:
     """The smallest of the nodes' room and the limits of association and quality of service."""
-    qos = "normal|cpu=12||cpu=6,mem=1000M|5"
+    qos = "normal|cpu=12||cpu=6,mem=1000M|5\nhigh||3||\n"
     body = f'case "$*" in *withassoc*) echo "a|a|||normal|||7";; *) echo "{qos}";; esac'
     program(tmp_path, "sacctmgr", body)
     assert halo.limits(Needs()) == Limits(1001, 5, "MaxJobsPU is 5")
     assert halo.limits(Needs(cpus=3)) == Limits(1001, 2, "MaxTRESPU is cpu=6")
     assert halo.limits(Needs(mem_mib=400)) == Limits(1001, 2, "MaxTRESPU is mem=1000M")
-    other = Needs(options=(("account", "b"), ("qos", "high")))
-    assert halo.limits(other).at_once == 16
+    assert halo.limits(Needs(options=(("qos", "high"),))) == Limits(1001, 3, "GrpJobs is 3")
+    assert halo.limits(Needs(options=(("account", "b"),))).at_once == 16
 
 
 def test_limits_as_recorded() -> None:

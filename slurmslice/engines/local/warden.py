@@ -35,7 +35,7 @@ KILL_WAIT_S = 10.0
 for before its task is said to have ended without it."""
 
 _LOOK_S = 0.05
-_MESSAGE_BYTES = 1 << 20
+_MESSAGE_BYTES = 1 << 16
 _PR_SET_CHILD_SUBREAPER = 36
 _DEAF_TO = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _TO_DEFAULT = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
@@ -62,6 +62,7 @@ class Warden:
     """The loop: messages in, ends out, no stray left."""
 
     def __init__(self, marker: bytes, grace_s: float) -> None:
+        self._environment = dict(os.environb)
         self._marker = b"\0" + marker + b"="
         self._grace_s = grace_s
         self._tasks: dict[bytes, Task] = {}
@@ -96,18 +97,23 @@ class Warden:
     def _talk(self) -> None:
         """Send the runner what is due and take in its messages; notice that it is gone."""
         try:
-            with suppress(BlockingIOError):
-                while self._outbox:
-                    os.write(0, self._outbox[0])
-                    self._outbox.popleft()
+            self._send()
             with suppress(BlockingIOError):
                 while message := os.read(0, _MESSAGE_BYTES):
                     self._heed(message.split(b"\0"))
                 self.orphaned = True
+            self._send()
         except OSError:  # it was killed before it had read everything
             self.orphaned = True
         if self.orphaned:
             self._leave()
+
+    def _send(self) -> None:
+        """Send as much as the socket takes: a runner that is slow to read must not stop us."""
+        with suppress(BlockingIOError):
+            while self._outbox:
+                os.write(0, self._outbox[0])
+                self._outbox.popleft()
 
     def _heed(self, fields: list[bytes]) -> None:
         word, *rest = fields
@@ -132,7 +138,7 @@ class Warden:
 
     def _start(self, key: bytes, log: bytes, variables: list[bytes], argv: list[bytes]) -> None:
         """Start a task in a process group of its own, its output appended to its log."""
-        environment = dict(os.environb)
+        environment = dict(self._environment)
         for variable in variables:
             name, _, environment[name] = variable.partition(b"=")
         append = os.O_WRONLY | os.O_APPEND | os.O_CREAT
@@ -167,10 +173,9 @@ class Warden:
             _kill(task.pid, number)
             return
         outside = self._outside(task)
-        os.killpg(task.pid, number)
-        for pid in outside:
+        for pid in (-task.pid, *outside):
             _kill(pid, number)
-        os.killpg(task.pid, signal.SIGCONT)
+        _kill(-task.pid, signal.SIGCONT)
 
     def _outside(self, task: Task) -> list[int]:
         """A task's processes that left its process group."""
@@ -194,7 +199,7 @@ class Warden:
             if task is not None:
                 task.elapsed_s = time.monotonic() - task.began
                 task.ended = time.time()
-                os.killpg(task.pid, signal.SIGKILL)
+                _kill(-task.pid, signal.SIGKILL)
             owner = task or self._tasks.get(self._owner(ended.si_pid) or b"")
             _, status, usage = os.wait4(ended.si_pid, 0)
             self._owners.pop(ended.si_pid, None)
@@ -314,6 +319,7 @@ def _marked(pid: int, marker: bytes) -> bytes | None:
 
 
 def _kill(pid: int, number: int) -> None:
+    """Signal a process, or the group of a negative number."""
     with suppress(OSError):  # gone, or another user's (a setuid program)
         os.kill(pid, number)
 

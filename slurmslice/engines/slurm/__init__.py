@@ -11,18 +11,18 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from slurmslice.engines.slurm.engine import Health, PartitionHealth, SlurmEngine
+    from slurmslice.engines.slurm.engine import SlurmEngine
 
-__all__ = ["Health", "PartitionHealth", "SlurmEngine", "available"]
+__all__ = ["SlurmEngine", "available"]
 
 
 def __getattr__(name: str) -> Any:
     """The engine, when it is first wanted: reading a script's options takes only a part of it."""
-    if name not in __all__:
+    if name != "SlurmEngine":
         raise AttributeError(name)
-    from slurmslice.engines.slurm import engine
+    from slurmslice.engines.slurm.engine import SlurmEngine
 
-    return getattr(engine, name)
+    return SlurmEngine
 
 
 def available() -> bool:

@@ -217,7 +217,7 @@ def _accounted(fields: Mapping[str, str]) -> TaskReport:
         signal=signal,
         submitted_at=number_of(fields["Submit"]),
         started_at=number_of(fields["Start"]),
-        ended_at=number_of(fields["End"]) if state.final else None,
+        ended_at=number_of(fields["End"]),
         elapsed_s=number_of(fields["ElapsedRaw"]),
         cpu_s=seconds_of(fields.get("TotalCPU", "")),
         max_rss_bytes=bytes_of(fields.get("MaxRSS", "")),

@@ -134,7 +134,6 @@ def _limits(
 def asks_for_gpus(needs: Needs) -> bool:
     """Whether a task wants GPUs, of which sinfo tells too little to count."""
     return any(
-        name.startswith("gpus") or "gpu" in value
+        name.startswith("gpus") or (name in {"gres", "tres-per-task"} and "gpu" in value)
         for name, value in needs.options
-        if name.startswith("gpus") or name in {"gres", "tres-per-task"}
     )

@@ -6,11 +6,11 @@ import os
 import pwd
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 
 from slurmslice import process
 from slurmslice.engines import Limits, Needs, Order, Receipt, Sighting
 from slurmslice.engines.slurm import answers, capacity, commands, environment, resources, search
+from slurmslice.engines.slurm.health import Health, health
 from slurmslice.engines.slurm.outcomes import outcome
 from slurmslice.errors import BadInput, EngineError, NoAnswer
 from slurmslice.evidence import Answer, Observation, TaskId, TaskReport
@@ -21,38 +21,6 @@ ASK_TIMEOUT_S = 120.0
 _OFF = "accounting storage is disabled"
 _UNKNOWN_JOB = "Invalid job id specified"
 _GONE = (_UNKNOWN_JOB, "already complet", "already finished")
-
-
-@dataclass(frozen=True, slots=True)
-class PartitionHealth:
-    """A partition: CPUs that are free now and that can be used, and tasks that fit in each."""
-
-    name: str
-    default: bool
-    state: str
-    max_time_s: int | None
-    nodes: int
-    free_cpus: int
-    cpus: int
-    fit: capacity.Fit
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """What can be said of a cluster before anything is submitted to it.
-
-    Attributes:
-        version, cluster: Slurm's version and the cluster's name.
-        max_array_size: the highest array index is one less.
-        accounting: ``on``, or why it does not answer.
-        partitions: in Slurm's order.
-    """
-
-    version: str
-    cluster: str
-    max_array_size: int
-    accounting: str
-    partitions: tuple[PartitionHealth, ...]
 
 
 class SlurmEngine:
@@ -178,23 +146,7 @@ class SlurmEngine:
             self.cluster(),
             int(settings["MaxArraySize"]),
             self._accounting({"1": ""}).silence or "on",
-            tuple(self._health(partition, everything, needs) for partition in found),
-        )
-
-    def _health(
-        self, partition: resources.Partition, everything: Sequence[resources.Node], needs: Needs
-    ) -> PartitionHealth:
-        own = [node for node in everything if node.partition == partition.name]
-        usable = [node for node in own if node.usable]
-        return PartitionHealth(
-            partition.name,
-            partition.default,
-            partition.state,
-            partition.max_time_s,
-            len(own),
-            sum(node.free_cpus for node in usable),
-            sum(node.cpus for node in usable),
-            capacity.fit(capacity.share(needs, self._config(), partition), own),
+            tuple(health(partition, everything, needs, settings) for partition in found),
         )
 
     def _at_once(self, needs: Needs) -> tuple[int | None, str]:

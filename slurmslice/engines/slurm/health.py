@@ -1,0 +1,60 @@
+"""How a cluster is, for a person who is about to use it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from slurmslice.engines import Needs
+from slurmslice.engines.slurm.capacity import Fit, fit, share
+from slurmslice.engines.slurm.resources import Node, Partition
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionHealth:
+    """A partition: CPUs that are free now and that can be used, and tasks that fit in each."""
+
+    name: str
+    default: bool
+    state: str
+    max_time_s: int | None
+    nodes: int
+    free_cpus: int
+    cpus: int
+    fit: Fit
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What can be said of a cluster before anything is submitted to it.
+
+    Attributes:
+        version, cluster: Slurm's version and the cluster's name.
+        max_array_size: the highest array index is one less.
+        accounting: ``on``, or why it does not answer.
+        partitions: in Slurm's order.
+    """
+
+    version: str
+    cluster: str
+    max_array_size: int
+    accounting: str
+    partitions: tuple[PartitionHealth, ...]
+
+
+def health(
+    partition: Partition, everything: Iterable[Node], needs: Needs, settings: Mapping[str, str]
+) -> PartitionHealth:
+    """A partition's, out of all nodes: what is free in it, and how many such tasks fit."""
+    own = [node for node in everything if node.partition == partition.name]
+    usable = [node for node in own if node.usable]
+    return PartitionHealth(
+        partition.name,
+        partition.default,
+        partition.state,
+        partition.max_time_s,
+        len(own),
+        sum(node.free_cpus for node in usable),
+        sum(node.cpus for node in usable),
+        fit(share(needs, settings, partition), own),
+    )
