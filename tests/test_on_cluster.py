@@ -202,6 +202,62 @@ def test_slurms_refusals_are_shown_and_keep_the_run(site: Site, workplace: Path)
     assert settled(site, workplace, "p") == {"COMPLETED": 2}
 
 
+def test_what_no_node_can_hold_is_told(site: Site, workplace: Path) -> None:
+    """Memory that no node has: Slurm's own words, exit 3, and the run is kept."""
+    site.slurmslice(
+        "render", "-a", "0-1", "--mem", "900G", "--name", "m", "--", "true", cwd=workplace
+    )
+    refused = site.slurmslice("submit", "m", cwd=workplace)
+    assert refused.returncode == 3, refused.stderr
+    assert "Requested node configuration is not available" in refused.stderr
+    assert site.status(workplace, "m")["counts"] == {"WAITING": 2}
+
+
+def test_a_submit_limit_is_told_and_keeps_the_run(site: Site, workplace: Path) -> None:
+    """MaxSubmitJobs reached: exit 3, the slices wait, and go in once there is room."""
+    if site.cluster is None:
+        pytest.skip("limits are set on a cluster of our own only")
+    site.slurmslice("render", "-a", "0-9", "--name", "l", "--", "true", cwd=workplace)
+    site.cluster.set_limit(MaxSubmitJobs=5)
+    try:
+        full = site.slurmslice("submit", "l", cwd=workplace)
+        few = site.slurmslice("submit", "l", "--only", "5", cwd=workplace)
+    finally:
+        site.cluster.set_limit(MaxSubmitJobs=None)
+    assert full.returncode == 3
+    assert "AssocMaxSubmitJobLimit" in full.stderr
+    assert few.returncode == 0, few.stderr
+    assert site.slurmslice("submit", "l", cwd=workplace).returncode == 0
+    assert settled(site, workplace, "l") == {"COMPLETED": 10}
+
+
+def test_more_than_one_array_holds_is_refused(site: Site, workplace: Path) -> None:
+    """The cluster's MaxArraySize is asked for, and the highest index told; nothing is made."""
+    highest = re.search(
+        r"the highest array index is (\d+)", site.slurmslice("doctor", cwd=workplace).stdout
+    )
+    assert highest
+    beyond = f"0-{int(highest[1]) + 1}"
+    done = site.slurmslice("run", "-a", beyond, "--", "true", cwd=workplace)
+    assert done.returncode == 2
+    assert f"highest is {highest[1]}" in done.stderr
+    assert not (workplace / "slurmslice-runs").exists()
+
+
+def test_slurm_away_changes_no_state(site: Site, workplace: Path) -> None:
+    """Promise 5: a Slurm that does not answer: exit 3, states as last seen, nothing submitted."""
+    site.slurmslice("render", "-a", "0-1", "--name", "q", "--shell", UNTIL_GO, cwd=workplace)
+    site.slurmslice("submit", "q", cwd=workplace)
+    until(lambda: site.status(workplace, "q")["counts"] == {"RUNNING": 2}, "two to run")
+    away = {"SLURM_CONF": str(workplace / "no.conf")}
+    done = site.slurmslice("status", "q", "--json", cwd=workplace, env=away)
+    assert done.returncode == 3
+    assert json.loads(done.stdout)["counts"] == {"RUNNING": 2}
+    assert site.slurmslice("resubmit", "q", cwd=workplace, env=away).returncode == 3
+    write(site, workplace / "go", "")
+    assert settled(site, workplace, "q") == {"COMPLETED": 2}
+
+
 KILL = """\
 import os, signal, sys
 from slurmslice import cli, rundir

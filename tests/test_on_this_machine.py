@@ -201,6 +201,36 @@ def test_other_verbs_work_beside_a_run(here: Here) -> None:
     assert here.counts("b") == {"COMPLETED": 4, "CANCELLED": 2}
 
 
+def test_a_closed_terminal_ends_it_in_order(here: Here) -> None:
+    """SIGHUP: what ran is stopped and waits, as with Ctrl-C."""
+    started = here.start(*SLURMSLICE, *RUN, "-a", "0-1%2", "--name", "h", "--shell", UNTIL_GO)
+    until(lambda: here.counts("h").get("RUNNING") == 2, "two to run")
+    started.send_signal(signal.SIGHUP)
+    started.communicate(timeout=DEADLINE_S)
+    assert started.returncode == 130
+    assert here.counts("h") == {"WAITING": 2}
+
+
+def test_logs_are_found_by_key_and_followed(here: Here) -> None:
+    """``logs KEY`` shows the newest attempt, ``-f`` goes on to its end, ``--task`` the task's."""
+    text = f"echo began; {UNTIL_GO}; echo ended"
+    started = here.start(*SLURMSLICE, *RUN, "-a", "7,9", "--name", "l", "--shell", text)
+    until(lambda: "began" in here("logs", "l", "7").stdout, "the log to begin")
+    follower = subprocess.Popen(
+        [*SLURMSLICE, "logs", "-f", "l", "7"], cwd=here.folder, env=here.env,
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    assert follower.stdout is not None
+    assert follower.stdout.readline() == "began\n"
+    (here.folder / "go").touch()
+    assert follower.communicate(timeout=DEADLINE_S)[0] == "ended\n"
+    started.communicate(timeout=DEADLINE_S)
+    assert "slurmslice end" in here("logs", "--task", "l", "9").stdout
+    missing = here("logs", "l", "8")
+    assert missing.returncode == 2
+    assert "no slice '8'" in missing.stderr
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("step", [0, 1, 2])
 def test_kill_9_of_submit(here: Here, step: int, when: str) -> None:

@@ -43,6 +43,8 @@ def follow_live(run: Run, policy: Policy) -> int:
         progress.end()
         _leave(run)
         raise
+    finally:
+        run.engine.close()  # whatever went wrong: nothing runs on unwatched
     progress.end()
     tell(run)
     return exit_code(run)
@@ -50,6 +52,7 @@ def follow_live(run: Run, policy: Policy) -> int:
 
 def _leave(run: Run) -> None:
     if run.engine.working:
+        say("Stopping what runs …")
         run.engine.close()
         say(f"What was running was stopped and waits. `slurmslice run {run.asked.name}` goes on.")
         return

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from slurmslice.directives.shape import shape
 from slurmslice.engines import Needs
 from slurmslice.engines.slurm.commands import LIMIT_FIELDS, QOS_FIELDS
 from slurmslice.engines.slurm.resources import Node, Partition, default_memory
-from slurmslice.engines.slurm.shape import shape
 from slurmslice.engines.slurm.values import bytes_of, number_of
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from slurmslice.engines.slurm.scripts import Takes, takes
+from slurmslice.directives.scripts import Takes, takes
 from slurmslice.ranges import compress
 
 Argv = tuple[str, ...]

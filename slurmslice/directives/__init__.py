@@ -2,7 +2,7 @@
 
 Source: sbatch(1), OPTIONS. The names, and the printing of the lines, are simple_slurm's; which
 options take no value, which it does not know, stands here. How sbatch reads a script's lines
-is ``slurmslice.engines.slurm.scripts``.
+is ``slurmslice.directives.scripts``.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from functools import cache
 from types import MappingProxyType, ModuleType
 
-from slurmslice.engines.slurm.scripts import Option, Takes, directives, takes
-from slurmslice.engines.slurm.shape import count, needs, shape
+from slurmslice.directives.scripts import Option, Takes, directives, takes
+from slurmslice.directives.shape import count, needs, shape
 from slurmslice.errors import BadInput
 from slurmslice.units import (
     format_memory,
