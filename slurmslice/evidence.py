@@ -7,7 +7,7 @@ These are the records that engines hand over. How they are merged into one stand
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from slurmslice.states import State
 
@@ -15,25 +15,19 @@ TaskId = tuple[str, int]
 """Which array task: the array's job id, and the array index (counts as the script's does)."""
 
 
-@dataclass(frozen=True, slots=True)
-class TaskReport:
-    """What one source says of one array task. None is: it does not say.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What can be known of one try at an array task, beside its state. None is: not known.
 
     Attributes:
-        state: the state; UNKNOWN where the source used a word that we do not know.
-        word: the source's own word for it, as it came.
         exit_code, signal: of the command; as the source gives them.
         submitted_at, started_at, ended_at: epoch seconds, on Slurm's clock.
         elapsed_s, cpu_s: seconds of wall clock and of CPU (user and system).
         max_rss_bytes, requested_mem_bytes: bytes.
         node: the first node.
-        reason: the source's own reason (``Priority``, ``AssocMaxSubmitJobLimit``).
         restarts: how often Slurm has started the task anew.
-        leaving: the task has ended and its node is being cleaned (squeue's COMPLETING).
     """
 
-    state: State
-    word: str = ""
     exit_code: int | None = None
     signal: int | None = None
     submitted_at: int | None = None
@@ -43,9 +37,27 @@ class TaskReport:
     cpu_s: float | None = None
     max_rss_bytes: int | None = None
     requested_mem_bytes: int | None = None
-    node: str | None = None
-    reason: str = ""
     restarts: int | None = None
+    node: str | None = None
+
+
+FACTS = tuple(fact.name for fact in fields(Facts))
+
+
+@dataclass(frozen=True, slots=True)
+class TaskReport(Facts):
+    """What one source says of one array task.
+
+    Attributes:
+        state: the state; UNKNOWN where the source used a word that we do not know.
+        word: the source's own word for it, as it came.
+        reason: the source's own reason (``Priority``, ``AssocMaxSubmitJobLimit``).
+        leaving: the task has ended and its node is being cleaned (squeue's COMPLETING).
+    """
+
+    state: State
+    word: str = ""
+    reason: str = ""
     leaving: bool = False
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from slurmslice.evidence import TaskReport
+from slurmslice.evidence import FACTS, Facts, TaskReport
 from slurmslice.progress import SlotProgress, signal_of
 from slurmslice.states import Evidence, State
 
@@ -17,8 +17,8 @@ GRACE_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """Where a slice stands. Times are epoch seconds; None is: not known.
+class Standing(Facts):
+    """Where a slice stands, and what is known of its newest attempt.
 
     Attributes:
         state: its state.
@@ -27,7 +27,6 @@ class Standing:
         submission: number of the submission that holds it; 0 for none.
         index: its array index in that submission; None where none holds it.
         attempt: how many attempts it has had, this one included.
-        others: as in ``TaskReport``.
     """
 
     state: State
@@ -36,17 +35,6 @@ class Standing:
     submission: int = 0
     index: int | None = None
     attempt: int = 0
-    exit_code: int | None = None
-    signal: int | None = None
-    submitted_at: int | None = None
-    started_at: int | None = None
-    ended_at: int | None = None
-    elapsed_s: float | None = None
-    cpu_s: float | None = None
-    max_rss_bytes: int | None = None
-    requested_mem_bytes: int | None = None
-    node: str | None = None
-    restarts: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,23 +193,11 @@ def _from_progress(known: Standing, progress: SlotProgress | None, why: str) -> 
 
 
 def _as(known: Standing, report: TaskReport, evidence: Evidence, reason: str) -> Standing:
-    return replace(
-        known,
-        state=report.state,
-        evidence=evidence,
-        reason=reason,
-        exit_code=report.exit_code,
-        signal=report.signal,
-        submitted_at=report.submitted_at or known.submitted_at,
-        started_at=report.started_at,
-        ended_at=report.ended_at,
-        elapsed_s=report.elapsed_s,
-        cpu_s=report.cpu_s,
-        max_rss_bytes=report.max_rss_bytes,
-        requested_mem_bytes=report.requested_mem_bytes or known.requested_mem_bytes,
-        node=report.node,
-        restarts=report.restarts if report.restarts is not None else known.restarts,
-    )
+    facts = {name: getattr(report, name) for name in FACTS}
+    for name in ("submitted_at", "requested_mem_bytes", "restarts"):  # true of any later report
+        if facts[name] is None:
+            facts[name] = getattr(known, name)
+    return replace(known, state=report.state, evidence=evidence, reason=reason, **facts)
 
 
 def explain(report: TaskReport) -> str:

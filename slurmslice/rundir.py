@@ -190,11 +190,18 @@ class RunDirectory:
         whole = whole_length(data)
         return data[:whole], offset + whole
 
-    def append_states(self, lines: bytes) -> None:
-        """Write down what was seen. A torn last line is ended first, so that it spoils none."""
+    def append_states(self, lines: bytes, header: bytes) -> None:
+        """Write down what was seen. A torn last line is ended first, so that it spoils none.
+
+        Args:
+            lines: whole lines.
+            header: the first line, written where the file is new.
+        """
         with self.states.open("ab+") as states:
             size = states.seek(0, os.SEEK_END)
-            if size:
+            if not size:
+                lines = header + lines
+            else:
                 states.seek(size - 1)
                 if states.read(1) != b"\n":
                     lines = b"\n" + lines

@@ -12,25 +12,18 @@ from dataclasses import replace
 from typing import Any
 
 from slurmslice.errors import BadInput
+from slurmslice.evidence import FACTS
 from slurmslice.judge import Standing
 from slurmslice.ledger import Fate, Ledger
 from slurmslice.ranges import compress, parse_array
 from slurmslice.states import Evidence, State
 from slurmslice.tables import format_row, parse_row
 
-_NUMBERS = (
-    "exit_code",
-    "signal",
-    "submitted_at",
-    "started_at",
-    "ended_at",
-    "elapsed_s",
-    "cpu_s",
-    "max_rss_bytes",
-    "requested_mem_bytes",
-    "restarts",
-)
+_NUMBERS = tuple(name for name in FACTS if name != "node")
 _FRACTIONS = frozenset({"elapsed_s", "cpu_s"})
+_NAMES = ("rows", "submission", "state", "evidence", *_NUMBERS, "node", "reason")
+HEADER = format_row(_NAMES).encode()
+"""The first line of the file, for a person; it is no sighting."""
 
 
 def to_lines(changed: Mapping[int, Standing]) -> bytes:
@@ -48,10 +41,7 @@ def _fields(standing: Standing) -> tuple[str, ...]:
         str(standing.submission),
         standing.state,
         standing.evidence,
-        *(
-            "" if number is None else f"{number:g}" if isinstance(number, float) else str(number)
-            for number in numbers
-        ),
+        *("" if number is None else str(round(number, 3)) for number in numbers),
         standing.node or "",
         standing.reason,
     )

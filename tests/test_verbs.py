@@ -479,7 +479,7 @@ def test_a_torn_line_of_states_spoils_no_other(new_run: NewRun, reopen: Reopen) 
     """Losing the tail of states.tsv is harmless, and what comes after it is read."""
     run = new_run("0-2")
     submit(run, ALL, {}, "submit")
-    run.place.append_states(b"0-1\t1\tCOMP")
+    run.place.append_states(b"0-1\t1\tCOMP", b"rows\n")
     poll(run)
     assert states(reopen(run)) == {State.PENDING: 3}
 

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Collection
 
+from slurmslice.evidence import FACTS
 from slurmslice.run import Run
 
 Record = dict[str, object]
@@ -42,17 +43,7 @@ def slice_record(run: Run, row: int) -> Record:
         "state": str(standing.state),
         "attempt": standing.attempt,
         "job": run.job_of(standing),
-        "exit_code": standing.exit_code,
-        "signal": standing.signal,
-        "submitted_at": standing.submitted_at,
-        "started_at": standing.started_at,
-        "ended_at": standing.ended_at,
-        "elapsed_s": standing.elapsed_s,
-        "cpu_s": standing.cpu_s,
-        "max_rss_bytes": standing.max_rss_bytes,
-        "requested_mem_bytes": standing.requested_mem_bytes,
-        "node": standing.node,
-        "restarts": standing.restarts,
+        **{name: getattr(standing, name) for name in FACTS},
         "log": log,
         "evidence": str(standing.evidence),
         "reason": standing.reason,

@@ -11,7 +11,7 @@ from slurmslice.judge import Hearing, Standing, judge
 from slurmslice.ledger import Submission
 from slurmslice.progress import SlotProgress, parse
 from slurmslice.run import Run
-from slurmslice.sightings import to_lines
+from slurmslice.sightings import HEADER, to_lines
 from slurmslice.states import State
 from slurmslice.verbs.settle import settle
 
@@ -102,7 +102,7 @@ def keep(run: Run, changed: Mapping[int, Standing]) -> None:
         return
     try:
         with run.place.lock("status", wait=0):
-            run.place.append_states(to_lines(changed))
+            run.place.append_states(to_lines(changed), HEADER)
             run.take_back()
     except (Busy, OSError):
         return  # a reader may have no right to write here
