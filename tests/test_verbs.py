@@ -13,6 +13,7 @@ from slurmslice.errors import (
     BadInput,
     DamagedRun,
     EngineError,
+    Full,
     NoAnswer,
     Refused,
     Unsure,
@@ -556,6 +557,30 @@ def test_following_goes_to_the_end_and_resubmits_as_told(
     follow(run, Policy(max_attempts=3), lambda *_: None)
     assert states(run) == {State.COMPLETED: 4, State.FAILED: 1}
     assert [standing.attempt for standing in run.standings] == [1, 1, 1, 2, 3]
+
+
+@pytest.mark.parametrize("what", [Full, Unsure, NoAnswer])
+def test_following_outlives_what_may_pass(
+    new_run: NewRun, engine: FakeEngine, clock: Clock, what: type[EngineError]
+) -> None:
+    """A full queue, a lost answer, a silent Slurm: ``run`` says so, goes on and tries again."""
+    run = new_run("0-4")
+    refusals = iter(range(2))
+
+    def hinder(order: Order) -> None:
+        if next(refusals, None) is not None:
+            raise what("not at this moment")
+
+    def work() -> None:
+        clock.now += 15
+        engine.end_all()
+
+    engine.on_submit, engine.on_wait = hinder, work
+    said: list[str] = []
+    follow(run, Policy(), lambda run, looked, taken: said.extend(looked.silences))
+    assert states(run) == {State.COMPLETED: 5}
+    assert any("not at this moment" in silence for silence in said)
+    assert len(engine.jobs) == 1
 
 
 def test_watching_submits_nothing(new_run: NewRun, engine: FakeEngine) -> None:

@@ -8,7 +8,7 @@ import sys
 import click
 
 from slurmslice import __version__
-from slurmslice.errors import SlurmsliceError
+from slurmslice.errors import EngineError, SlurmsliceError
 
 VERBS = {
     "run": "Submit, follow to the end and report; the same line goes on where it stopped.",
@@ -106,6 +106,10 @@ def _code() -> int:
         # The reader (head, less) has seen enough; nothing more can be said to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as why:
+        # A full disk, a folder without rights: what was written before stays whole.
+        _complain(EngineError(f"{why.filename or 'A file'}: {why.strerror or why}."))
+        return EngineError.exit_code
     return result if isinstance(result, int) else 0
 
 

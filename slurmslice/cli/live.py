@@ -94,7 +94,7 @@ class Progress:
             say(note)
         if looked.silences != self._silences:
             for silence in looked.silences:
-                say(f"No answer: {silence}")
+                say(f"Not now: {silence}")
             self._silences = looked.silences
         line = describe(Counter(run.standings.states()))
         if self._terminal:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from slurmslice.errors import Full, NoAnswer
+from slurmslice.errors import Busy, Full, NoAnswer, Unsure
 from slurmslice.run import Run
 from slurmslice.states import State
 from slurmslice.verbs.measure import measure
@@ -51,9 +51,11 @@ def follow(run: Run, policy: Policy, tell: Tell) -> None:
     """
     while True:
         looked = poll(run)
-        taken = step(run, policy)
+        taken, hindrance = step(run, policy)
         if taken:
             looked = poll(run)
+        if hindrance:
+            looked = replace(looked, silences=(*looked.silences, hindrance))
         tell(run, looked, taken)
         if done(run, policy):
             measure(run)
@@ -61,23 +63,25 @@ def follow(run: Run, policy: Policy, tell: Tell) -> None:
         run.engine.wait(pause(_age(run), policy.interval))
 
 
-def step(run: Run, policy: Policy) -> list[Taken]:
-    """Submit what waits and what failed and has attempts left; what was taken.
+def step(run: Run, policy: Policy) -> tuple[list[Taken], str]:
+    """Submit what waits and what failed and has attempts left.
 
-    Where the engine is full or does not answer, nothing is: the next step tries again.
+    Returns:
+        what was taken, and why no more was; empty where nothing hindered it. A hindrance that
+        may pass is no error: the next step tries again.
     """
-    if not policy.feed:
-        return []
     taken: list[Taken] = []
+    if not policy.feed:
+        return taken, ""
     try:
         if State.WAITING in run.standings.states():
             taken += submit(run, waiting(None), {}, "run")
         again = _with_attempts_left(run, policy.max_attempts)
         if again:
             taken += submit(run, failed(None, again), {}, "run")
-    except (Full, NoAnswer):
-        return taken
-    return taken
+    except (Busy, Full, NoAnswer, Unsure) as why:
+        return taken, why.message
+    return taken, ""
 
 
 def done(run: Run, policy: Policy) -> bool:

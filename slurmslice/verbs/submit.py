@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from slurmslice.errors import BadInput, EngineError, Full, NoAnswer, Unsure
+from slurmslice.errors import BadInput, Full, NoAnswer, Unsure
 from slurmslice.errors import Refused as RefusedByEngine
 from slurmslice.journal import Refused, Submitted
 from slurmslice.plan import to_resubmit
@@ -139,7 +139,7 @@ def _look_up(run: Run, draft: Draft, doubt: Unsure) -> Taken:
     submission = run.ledger.submissions[draft.number]
     if submission.job:
         return Taken(draft, submission.job, settled.notes)
-    raise EngineError(
+    raise Unsure(
         f"{doubt.message} Whether submission {draft.number:03d} was taken is not known yet.",
         "`slurmslice status` looks it up; nothing is submitted twice.",
     )
