@@ -78,12 +78,12 @@ _WHY_NOT = pytest.StashKey[str]()
 
 
 @pytest.fixture(scope="session")
-def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Site:
+def site(request: pytest.FixtureRequest) -> Site:
     """Slurm and an ordinary user; without one the test is skipped, or fails if it is required."""
     wish = os.environ.get("SLURMSLICE_TEST_SLURM", "auto")
     folder = os.environ.get("SLURMSLICE_TEST_CLUSTER", "/var/tmp/slurmslice-cluster")
     try:
-        return find_site(wish, folder, tmp_path_factory.mktemp("site"))
+        return find_site(wish, folder)
     except NoSite as why:
         request.config.stash[_WHY_NOT] = str(why)
         if wish == "require":

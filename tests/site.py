@@ -71,13 +71,12 @@ class Site:
         return record
 
 
-def find_site(wish: str, folder: str, basetemp: Path) -> Site:
+def find_site(wish: str, folder: str) -> Site:
     """The site that can be had: a Slurm that is there, else one of our own.
 
     Args:
         wish: ``auto``, ``require`` or ``off``.
         folder: where our own cluster lives.
-        basetemp: where tests may write on a machine with a Slurm of its own.
 
     Raises:
         NoSite: none can be had.
@@ -85,7 +84,7 @@ def find_site(wish: str, folder: str, basetemp: Path) -> Site:
     if wish == "off":
         raise NoSite("switched off (SLURM=off)")
     if _slurm_answers():
-        return _site_of_this_machine(basetemp)
+        return _site_of_this_machine()
     if os.geteuid() != 0:
         raise NoSite("no Slurm answers here, and only root can bring one up")
     if not (shutil.which("slurmctld") or shutil.which("apt-get")):
@@ -102,12 +101,16 @@ def _slurm_answers() -> bool:
     return subprocess.run(["sinfo", "-h"], capture_output=True, timeout=60).returncode == 0
 
 
-def _site_of_this_machine(basetemp: Path) -> Site:
+def _site_of_this_machine() -> Site:
+    # Beside the code, which nodes of a real cluster are likelier to see than /tmp.
+    folder = REPOSITORY / "build" / "tests"
+    folder.mkdir(parents=True, exist_ok=True)
+
     def execute(argv: tuple[str, ...], **more: Any) -> Finished:
         more["env"] = {**os.environ, **more.get("env", {})}
         return subprocess.run(argv, capture_output=True, text=True, **more)
 
-    return Site(Path(sys.executable), basetemp, execute)
+    return Site(Path(sys.executable), folder, execute)
 
 
 def _site_of_our_own(folder: str) -> Site:

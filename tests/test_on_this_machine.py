@@ -201,6 +201,20 @@ def test_other_verbs_work_beside_a_run(here: Here) -> None:
     assert here.counts("b") == {"COMPLETED": 4, "CANCELLED": 2}
 
 
+def test_the_setup_reaches_the_command(here: Here) -> None:
+    """--setup takes a text or a file; what it exports and where it goes is the command's."""
+    (here.folder / "env.sh").write_text("export FROM_FILE=yes\nmkdir -p sub && cd sub\n")
+    for name, setup in (("file", "env.sh"), ("text", "export FROM_FILE=yes; cd sub")):
+        text = 'echo "$FROM_FILE $SLICE ${PWD##*/}"'
+        ran = here(*RUN, "-a", "3", "--name", name, "--setup", setup, "--shell", text)
+        assert ran.returncode == 0, ran.stderr
+        assert here("logs", name, "3").stdout == "yes 3 sub\n"
+    failed = here(*RUN, "-a", "3", "--name", "bad", "--setup", "exit 4", "--shell", "touch made")
+    assert failed.returncode == 1
+    assert "setup exited 4" in here("logs", "--task", "bad", "3").stdout
+    assert not list(here.folder.rglob("made"))
+
+
 def test_a_closed_terminal_ends_it_in_order(here: Here) -> None:
     """SIGHUP: what ran is stopped and waits, as with Ctrl-C."""
     started = here.start(*SLURMSLICE, *RUN, "-a", "0-1%2", "--name", "h", "--shell", UNTIL_GO)
