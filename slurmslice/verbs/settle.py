@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from slurmslice.errors import BadInput, Busy, NoAnswer
+from slurmslice.errors import BadInput, Busy, EngineError
 from slurmslice.journal import Barred, Dismissed, Intent, Submitted
 from slurmslice.ledger import Submission
 from slurmslice.ranges import ArrayExpression, compress
@@ -59,7 +59,7 @@ def settle_locked(run: Run) -> Settled:
             notes += _dismiss(run, submission)
         if untouched(run):
             notes += _take_in(run)
-    except NoAnswer as silence:
+    except EngineError as silence:
         return Settled(tuple(notes), (silence.message,))
     return Settled(tuple(notes))
 
@@ -103,6 +103,7 @@ def _take_in(run: Run) -> list[str]:
     try:
         options = script_options(run)
         name = job_name_of(run, options)
+        draft = by_script(run, options, name)
     except BadInput:
         return []  # a script that cannot be read cannot have been submitted as it is
     job, array = run.place.owner(1), None
@@ -112,7 +113,7 @@ def _take_in(run: Run) -> list[str]:
             return []
         job, array = sighting.job, sighting.array
     if 1 not in run.ledger.submissions:
-        run.decide(_intent_of(run, by_script(run, options, name), array))
+        run.decide(_intent_of(run, draft, array))
     run.decide(Submitted(1, job, None, "found", run.clock()))
     return [f"Job {job} was submitted by hand: it is submission 001 of this run now."]
 
