@@ -81,7 +81,7 @@ class Progress:
 
     def __init__(self) -> None:
         self._terminal = sys.stderr.isatty()
-        self._said = 0.0
+        self._said = -PLAIN_LINE_EVERY_S  # the first line is said at once
         self._line = ""
         self._silences: tuple[str, ...] = ()
 
@@ -99,7 +99,9 @@ class Progress:
         line = describe(Counter(run.standings.states()))
         if self._terminal:
             self._paint(line)
-        elif line != self._line and time.monotonic() - self._said >= PLAIN_LINE_EVERY_S:
+        elif line == self._line or time.monotonic() - self._said < PLAIN_LINE_EVERY_S:
+            return
+        else:
             self._said = time.monotonic()
             say(click.unstyle(line))
         self._line = line
