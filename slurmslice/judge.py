@@ -221,5 +221,7 @@ def explain(report: TaskReport) -> str:
             return f"running on {report.node}" if report.node else "running"
         case State.PENDING:
             return f"in the queue: {report.reason}" if report.reason else "in the queue"
+        case State.CANCELLED if " by " in report.word:
+            return f"cancelled by user {report.word.partition(' by ')[2]}"
         case _:
             return report.reason or report.word or report.state.lower().replace("_", " ")

@@ -257,6 +257,11 @@ def create(path: Path, asked: Asked, table: SliceTable, script: bytes) -> RunDir
         os.rename(draft, path)
     except OSError as why:
         _remove(draft)
+        if path.exists():
+            raise BadInput(
+                f"Another slurmslice made {path} at this moment.",
+                "The same line again goes on with it.",
+            ) from why
         raise BadInput(
             f"The run directory {path} cannot be made: {why.strerror}.",
             "Choose another place with --run-dir, or another --name.",

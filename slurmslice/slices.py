@@ -102,7 +102,8 @@ class SliceTable:
 
     def _unknown(self, key: str) -> BadInput:
         near = difflib.get_close_matches(key, self.keys[:10_000], 1)
-        hint = f"Did you mean {near[0]!r}?" if near else f"The first is {self.keys[0]!r}."
+        such = f"Slices go by their keys, such as {self.keys[0]!r}."
+        hint = f"Did you mean {near[0]!r}?" if near else such
         return BadInput(f"There is no slice {key!r} among the {len(self)} of this run.", hint)
 
 

@@ -125,6 +125,66 @@ def test_a_damaged_journal_is_told_and_a_torn_one_goes_on(here: Here) -> None:
     assert "Line 1 of journal.jsonl" in done.stderr
 
 
+def test_a_forgotten_separator_is_named(here: Here) -> None:
+    """The commonest mistake: the command without -- before it."""
+    for words in (("echo", "{}"), ("python3", "x.py", "--in", "{}")):
+        done = here("run", *LOCAL, "-a", "0-1", *words)
+        assert done.returncode == 2
+        assert "stands after --" in done.stderr
+
+
+def test_rendering_another_run_is_refused_with_the_ways_out(here: Here) -> None:
+    """What differs, and how to change, rename or forget it."""
+    line = ("render", *LOCAL, "-a", "0-1", "--name", "x")
+    assert here(*line, "--", "true").returncode == 0
+    changed = here(*line, "-c", "2", "--", "true")
+    assert changed.returncode == 2
+    assert "slurmslice run x --cpus-per-task=2" in changed.stderr
+    assert "rm -r slurmslice-runs/x" in changed.stderr
+    same = here(*line, "--", "true")
+    assert "slurmslice submit x" in same.stderr
+
+
+def test_a_run_that_is_there_takes_no_new_description(here: Here) -> None:
+    """``run RUN`` with what only a new run can have is refused, not ignored."""
+    here("render", *LOCAL, "-a", "0-1", "--name", "x", "--", "true")
+    for option in (("-a", "0-3"), ("--setup", "true"), ("--throttle", "2"), ("--name", "y")):
+        done = here("run", "x", *option)
+        assert done.returncode == 2, done.stderr
+        assert option[0] in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("throttle", "0"), "`none` takes the throttle away"),
+        (("throttle", "x", "many"), "'many' is not a number"),
+        (("cancel", "1"), "slurmslice cancel x -- 1"),
+        (("logs", "7"), "no slice '7'"),
+        (("resubmit", "x", "7"), "no slice '7'"),
+        (("status", "--state", "BAD"), "no state 'BAD'"),
+    ],
+)
+def test_a_slip_is_answered_with_what_to_type(
+    here: Here, words: tuple[str, ...], said: str
+) -> None:
+    """Words in the wrong place, and names that are none."""
+    here("render", *LOCAL, "-a", "0-1", "--name", "x", "--", "true")
+    done = here(*words)
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr
+
+
+def test_what_is_hardly_meant_is_noted(here: Here) -> None:
+    """A command without {}, a shell text without $SLICE, a program that is not there."""
+    for words, said in (
+        (("--", "echo", "x.h5"), "has no {}"),
+        (("--shell", "echo "), "names no $SLICE"),
+        (("--", "no-such-program", "{}"), "not found on PATH"),
+    ):
+        assert said in here("run", *LOCAL, "-a", "0-1", "--dry-run", *words).stderr
+
+
 def test_dry_runs_make_nothing(here: Here) -> None:
     """--dry-run of run and render shows what would be, and leaves the folder as it was."""
     for verb in ("run", "render"):

@@ -195,9 +195,8 @@ def test_slurms_refusals_are_shown_and_keep_the_run(site: Site, workplace: Path)
     refused = site.slurmslice("submit", "p", cwd=workplace)
     assert refused.returncode == 3
     assert "invalid partition specified: nowhere" in refused.stderr
-    script = workplace / "slurmslice-runs/p/script.sh"
-    script.write_text(script.read_text().replace("--partition=nowhere", "--partition=short"))
-    done = site.slurmslice("submit", "p", cwd=workplace)
+    assert "slurmslice submit p" in refused.stderr
+    done = site.slurmslice("submit", "p", "-p", "short", cwd=workplace)
     assert done.returncode == 0, done.stderr
     assert settled(site, workplace, "p") == {"COMPLETED": 2}
 

@@ -11,9 +11,12 @@ from typing import Any
 
 import click
 
+from slurmslice.asked import Asked
+from slurmslice.cli.preview import relative
 from slurmslice.cli.shared import engine_option, meta
 from slurmslice.command import Command, ShellText, Words, check, check_expanded_glob
 from slurmslice.errors import BadInput
+from slurmslice.rundir import RunDirectory
 from slurmslice.slices import SliceTable, from_lines, from_range
 from slurmslice.verbs.create import Wanted
 
@@ -32,7 +35,8 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option("--shell", metavar="TEXT", help="A shell text as the command; uses $SLICE."),
     click.option(
         "--setup", metavar="TEXT|FILE", default="",
-        help="Shell lines that run once a task, before the command: modules, conda, scratch.",
+        help="Shell lines that run once a task, before the command: modules, conda, scratch. "
+        "End a line that must not fail with `|| exit`.",
     ),
     click.option(
         "-J", "--name", "--job-name", "name", metavar="NAME", default="",
@@ -81,9 +85,15 @@ class Asking:
         self.words, self.sbatch = meta()
 
     @property
-    def anything(self) -> bool:
-        """Whether a new run is described at all, and not just an old one named."""
-        return bool(self.slices or self.slices_from or self.words or self.shell)
+    def anything(self) -> str:
+        """What describes a new run; empty where just an old one is named."""
+        given = {
+            "-a": self.slices, "--slices-from": self.slices_from, "the command": self.words,
+            "--shell": self.shell, "--throttle": self.throttle, "--setup": self.setup,
+            "--name": self.name, "--run-dir": self.run_dir,
+            "--engine": self.engine if self.engine != "auto" else None,
+        }  # fmt: skip
+        return next((option for option, value in given.items() if value), "")
 
     def wanted(self, max_attempts: int) -> Wanted:
         """The run that is asked for.
@@ -144,3 +154,25 @@ def _setup(text: str) -> str:
     if not text or "\n" in text or not os.path.isfile(text):
         return text
     return Path(text).read_bytes().decode("utf-8", "surrogateescape")
+
+
+def refuse_another(place: RunDirectory, asked: Asked) -> None:
+    """Refuse a line that describes another run than the one of that name.
+
+    Raises:
+        BadInput: with what differs, a line each, and the ways out.
+    """
+    there = place.asked()
+    different = there.differences(asked)
+    if not different:
+        return
+    ways = [f"Give this one a name of its own:  --name {asked.name}-2"]
+    if all(line.startswith("options:") for line in different):
+        changed = " ".join(f"--{name}={value}" for name, value in asked.options)
+        ways.append(f"Go on with it, changed:           slurmslice run {asked.name} {changed}")
+    if not any(True for _ in place.events()):
+        ways.append(f"Nothing of it was submitted yet:  rm -r {relative(place.path)}  forgets it")
+    raise BadInput(
+        f"There is a run {asked.name} already, and it is another one:\n  " + "\n  ".join(different),
+        "\n".join(ways),
+    )

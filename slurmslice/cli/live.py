@@ -16,6 +16,7 @@ from slurmslice.cli.console import colored, painted, say
 from slurmslice.cli.preview import tell_how_to_come_back, tell_taken
 from slurmslice.cli.summary import exit_code, tell
 from slurmslice.errors import SlurmsliceError
+from slurmslice.reports.counts import reasons
 from slurmslice.run import Run
 from slurmslice.states import State
 from slurmslice.verbs.follow import Policy, follow
@@ -58,7 +59,11 @@ def _leave(run: Run) -> None:
         return
     if run.in_flight():
         say("The slices go on without this window.")
-    tell_how_to_come_back(run)
+        tell_how_to_come_back(run)
+    elif not run.finished:
+        name = run.asked.name
+        say(f"The run is kept, and nothing of it is in flight. `slurmslice run {name}` goes on; "
+            f"options change its request, as in `slurmslice run {name} -p PARTITION`.")  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -96,7 +101,7 @@ class Progress:
             for silence in looked.silences:
                 say(f"Not now: {silence}")
             self._silences = looked.silences
-        line = describe(Counter(run.standings.states()))
+        line = describe(Counter(run.standings.states())) + held_up(run)
         if self._terminal:
             self._paint(line)
         elif line == self._line or time.monotonic() - self._said < PLAIN_LINE_EVERY_S:
@@ -128,3 +133,12 @@ def describe(states: Counter[State]) -> str:
     bar = "█" * cells[0] + "x" * (cells[1] - cells[0]) + "▒" * (cells[2] - cells[1])
     words = ", ".join(f"{n} {painted(state)}" for state, n in sorted(states.items()) if n)
     return f"{bar:·<{_BAR}} {done + bad}/{total} ended: {words}"
+
+
+def held_up(run: Run) -> str:
+    """Why slices are pending while none runs; empty where some do, or none is."""
+    states = run.standings.states()
+    if State.RUNNING in states or State.PENDING not in states:
+        return ""
+    rows = [row for row, state in enumerate(states) if state is State.PENDING]
+    return f" ({reasons(run, rows)})"

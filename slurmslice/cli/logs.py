@@ -36,12 +36,19 @@ def command(names: tuple[str, ...], follow: bool, task: bool, only_path: bool) -
     row = run.table.select([names[-1]])[0]
     poll(run)
     path = _path(run, row, task)
+    if not task and run.standings[row].state.failed and not _written(path):
+        path = _path(run, row, task=True)
+        say("The slice itself wrote nothing; this is what its array task said:")
     if only_path:
         click.echo(str(path))
         return 0
     say(f"{relative(path)}  ({run.standings[row].state}: {run.standings[row].reason})")
     _show(run, row, path, follow)
     return 0
+
+
+def _written(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
 
 
 def _path(run: Run, row: int, task: bool) -> Path:

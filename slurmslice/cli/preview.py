@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from slurmslice import directives
 from slurmslice.asked import Asked
 from slurmslice.cli.console import say
-from slurmslice.command import show
+from slurmslice.command import ShellText, fill, show
 from slurmslice.engines import Engine, Limits
 from slurmslice.errors import NoAnswer
 from slurmslice.reports.counts import count, key_ranges
@@ -29,10 +32,27 @@ def announce(asked: Asked, table: SliceTable, engine: Engine) -> None:
         say(f"  at worst  {worst}")
     if limits and limits.why:
         say(f"  room      {limits.why}")
+    for warning in _warnings(asked, limits):
+        say(f"  note      {warning}")
     rows = [0, len(table) - 1] if len(table) > 1 else [0]
     for label, row in zip(("first", "last "), rows, strict=False):
         columns = dict(zip(table.columns, table.values_of(row), strict=True))
         say(f"  {label}     {show(asked.command, table.keys[row], columns)}")
+
+
+def _warnings(asked: Asked, limits: Limits | None) -> Iterator[str]:
+    """What is allowed, and is hardly meant."""
+    if limits and limits.at_once == 0:
+        yield "NO SUCH TASK FITS: it would wait for ever. `slurmslice doctor` shows what there is."
+    if isinstance(asked.command, ShellText):
+        if "SLICE" not in asked.command.text:
+            yield "the command names no $SLICE: every slice does the same (single quotes keep it)"
+        return
+    words = asked.command.words
+    if fill(asked.command, "0", {}) == fill(asked.command, "1", {}):
+        yield "the command has no {}: every slice does the same, but for $SLICE in its environment"
+    if not os.path.dirname(words[0]) and "{" not in words[0] and not shutil.which(words[0]):
+        yield f"{words[0]} is not found on PATH here"
 
 
 def _limits(engine: Engine, asked: Asked) -> Limits | None:

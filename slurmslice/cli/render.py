@@ -7,17 +7,17 @@ import shlex
 import click
 
 from slurmslice.cli import places
-from slurmslice.cli.asking import EPILOG, Asking, asking
+from slurmslice.cli.asking import EPILOG, Asking, asking, refuse_another
 from slurmslice.cli.console import out, say
 from slurmslice.cli.engine import choose
 from slurmslice.cli.preview import announce, relative
-from slurmslice.cli.shared import SbatchCommand, dry_run_option
+from slurmslice.cli.shared import WordsCommand, dry_run_option
 from slurmslice.errors import BadInput
 from slurmslice.rundir import RunDirectory
 from slurmslice.verbs.create import check_name, default_name, describe, make, render
 
 
-@click.command(cls=SbatchCommand, epilog=EPILOG)
+@click.command(cls=WordsCommand, epilog=EPILOG)
 @asking
 @dry_run_option
 @click.option("--print", "print_", is_flag=True, help="The script on stdout; make nothing.")
@@ -31,8 +31,10 @@ def command(asking: Asking, dry_run: bool, print_: bool) -> None:
     engine = choose(asking.engine, path)
     asked, silence = describe(wanted, engine)
     if path.exists() and not print_:
+        refuse_another(RunDirectory.open(path), asked)
         raise BadInput(
-            f"{path} exists already.", f"`slurmslice submit {path.name}` submits it; or --name."
+            f"{relative(path)} is there already, and just this was asked of it.",
+            f"`slurmslice submit {path.name}` submits it.",
         )
     text = render(asked, wanted, path)
     if print_:

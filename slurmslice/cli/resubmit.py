@@ -16,7 +16,7 @@ from slurmslice.cli.shared import (
     parse_states,
     run_argument,
 )
-from slurmslice.reports.counts import count
+from slurmslice.reports.counts import count, counts
 from slurmslice.run import Run
 from slurmslice.states import State
 from slurmslice.verbs.submit import failed
@@ -24,6 +24,7 @@ from slurmslice.verbs.submit import failed
 
 @click.command(cls=ChangingCommand)
 @run_argument
+@click.argument("keys", nargs=-1, metavar="[KEY]...")
 @click.option(
     "--state",
     "states",
@@ -32,17 +33,20 @@ from slurmslice.verbs.submit import failed
     help="Only slices in these states, in place of every failure; CANCELLED only by name.",
 )
 @dry_run_option
-def command(run_name: str | None, states: tuple[str, ...], dry_run: bool) -> int:
+def command(
+    run_name: str | None, keys: tuple[str, ...], states: tuple[str, ...], dry_run: bool
+) -> int:
     """Submit what failed again, while others may still run.
 
-    Keys after -- choose among the failed. Any option of sbatch changes the request for them;
-    --mem 2x and --time 2x multiply what they had. CANCELLED slices are left out unless
-    --state CANCELLED names them. What is PENDING or RUNNING is never submitted again.
+    Keys choose among the failed (those that begin with a dash follow --). Any option of sbatch
+    changes the request for them; --mem 2x and --time 2x multiply what they had. CANCELLED slices
+    are left out unless --state CANCELLED names them. What is PENDING or RUNNING is never
+    submitted again.
     """
-    keys, changes = meta()
+    words, changes = meta()
     chosen = parse_states(states)
     run = open_run(places.find(run_name, changing=True), changing=True)
-    choose = failed(chosen, keys_from_words(run, keys))
+    choose = failed(chosen, keys_from_words(run, keys + words))
     code = send(run, choose, dict(changes), verb="resubmit", dry_run=dry_run, nothing=_nothing)
     left_out = run.standings.states().count(State.CANCELLED)
     if left_out and (chosen is None or State.CANCELLED not in chosen):
@@ -51,4 +55,5 @@ def command(run_name: str | None, states: tuple[str, ...], dry_run: bool) -> int
 
 
 def _nothing(run: Run) -> None:
-    say("No slice has failed: nothing was submitted.")
+    now = ", ".join(f"{len(c.rows)} {c.state}" for c in counts(run))
+    say(f"None of these slices is in a state to be resubmitted: nothing was. Now: {now}.")

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import click
 
-from slurmslice.asked import Asked
 from slurmslice.cli import places
-from slurmslice.cli.asking import EPILOG, Asking, asking
+from slurmslice.cli.asking import EPILOG, Asking, asking, refuse_another
 from slurmslice.cli.console import say
 from slurmslice.cli.engine import choose, open_run
 from slurmslice.cli.live import follow_live
 from slurmslice.cli.preview import announce, relative
-from slurmslice.cli.shared import SbatchCommand, dry_run_option
+from slurmslice.cli.shared import ChangingCommand, WordsCommand, dry_run_option
 from slurmslice.errors import BadInput
 from slurmslice.rundir import RunDirectory
 from slurmslice.verbs.create import check_name, default_name, describe, make
 from slurmslice.verbs.follow import Policy
 
 
-@click.command(cls=SbatchCommand, epilog=EPILOG)
+class RunCommand(WordsCommand, ChangingCommand):
+    """Words after ``--`` for a new run; changes of the request for one that is there."""
+
+
+@click.command(cls=RunCommand, epilog=EPILOG)
 @click.argument("run_name", metavar="[RUN]", required=False)
 @asking
 @dry_run_option
@@ -41,23 +44,24 @@ def command(
     """Submit, follow to the end and report; the same line goes on where it stopped.
 
     The command comes after --: `{}` in it is the slice's key. With RUN in place of a command,
-    that run goes on. It can be left with Ctrl-C: on Slurm the slices go on, and any verb works
-    beside it in a second terminal.
+    that run goes on, and sbatch's options change the request of what waits. It can be left with
+    Ctrl-C: on Slurm the slices go on, and any verb works beside it in a second terminal.
     """
     place = _going_on(run_name, asking) if run_name else _new(asking, max_attempts, dry_run)
+    changes = dict(asking.sbatch) if run_name else {}
     if place is None:
         return 0
     run = open_run(place, changing=True)
     if dry_run:
         say(f"{relative(place.path)} would go on; nothing was done: --dry-run.")
         return 0
-    return follow_live(run, Policy(max_attempts, feed=True, interval=interval))
+    return follow_live(run, Policy(max_attempts, True, interval, changes))
 
 
 def _going_on(run_name: str, asking: Asking) -> RunDirectory:
     if asking.anything:
         raise BadInput(
-            f"{run_name!r} names a run, and slices or a command are given too.",
+            f"{run_name!r} names a run that is there, and {asking.anything} describes a new one.",
             f"`slurmslice run {run_name}` goes on with it; a new run's command stands after --.",
         )
     return places.find(run_name, changing=True)
@@ -71,7 +75,7 @@ def _new(asking: Asking, max_attempts: int, dry_run: bool) -> RunDirectory | Non
     asked, silence = describe(wanted, engine)
     if path.exists():
         place = RunDirectory.open(path)
-        _refuse_another(place.asked(), asked)
+        refuse_another(place, asked)
         say(f"{asked.name}: going on with {relative(path)}")
         return place
     announce(asked, wanted.table, engine)
@@ -83,13 +87,3 @@ def _new(asking: Asking, max_attempts: int, dry_run: bool) -> RunDirectory | Non
     place = make(asked, wanted, path)
     places.remember(path)
     return place
-
-
-def _refuse_another(there: Asked, asked: Asked) -> None:
-    different = there.differences(asked)
-    if different:
-        raise BadInput(
-            f"There is a run {asked.name} already, and it is another one: {'; '.join(different)}.",
-            "Give this one another --name; or `slurmslice resubmit` changes the request of the "
-            "one that is there.",
-        )

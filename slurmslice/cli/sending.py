@@ -36,7 +36,9 @@ def send(
     try:
         taken = submit(run, choose, changes, verb)
     except EngineError:
-        say(f"The run is kept: {relative(run.place.path)}. `slurmslice {verb}` can be tried again.")
+        again = f"slurmslice {verb} {run.asked.name}"
+        say(f"The run is kept: {relative(run.place.path)}. `{again}` can be tried again, with "
+            "options that change its request (-p, --mem …).")  # fmt: skip
         raise
     tell_taken(run, taken)
     if not taken:

@@ -61,6 +61,21 @@ class SbatchCommand(click.Command):
         return [*own, *(option for option in _sbatch_options(taken))]
 
 
+class WordsCommand(SbatchCommand):
+    """The same, where the words after ``--`` are the command for each slice."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Name the commonest mistake: the ``--`` before the command was forgotten."""
+        typed = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as why:
+            if "--" in typed:
+                raise
+            lost = "The command for each slice stands after --, as in: -- ./x {}"
+            raise click.UsageError(f"{why.format_message()}\n{lost}", ctx) from why
+
+
 class ChangingCommand(SbatchCommand):
     """The same, where ``--mem 2x`` and ``--time 2x`` multiply what is in force."""
 

@@ -8,7 +8,7 @@ from slurmslice.cli import places
 from slurmslice.cli.console import out, say
 from slurmslice.cli.engine import open_run
 from slurmslice.cli.preview import relative
-from slurmslice.cli.shared import parse_states, run_argument
+from slurmslice.cli.shared import keys_from_words, parse_states, run_argument
 from slurmslice.cli.summary import exit_code, tell
 from slurmslice.cli.tables import slices_table
 from slurmslice.reports.counts import count
@@ -19,6 +19,7 @@ from slurmslice.verbs.poll import poll
 
 @click.command()
 @run_argument
+@click.argument("keys", nargs=-1, metavar="[KEY]...")
 @click.option("--slices", "per_slice", is_flag=True, help="A line a slice.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON: the run, and a record a slice.")
 @click.option(
@@ -36,23 +37,26 @@ from slurmslice.verbs.poll import poll
 )
 def command(
     run_name: str | None,
+    keys: tuple[str, ...],
     per_slice: bool,
     as_json: bool,
     states: tuple[str, ...],
     set_exit_code: bool,
 ) -> int:
-    """Say where every slice stands, asking the engine once."""
+    """Say where every slice stands, or these, asking the engine once."""
     chosen = parse_states(states)
     run = open_run(places.find(run_name, changing=False))
+    named = keys_from_words(run, keys)
     looked = poll(run)
-    rows = [row for row, s in enumerate(run.standings) if chosen is None or s.state in chosen]
+    among = range(len(run.table)) if named is None else named
+    rows = [r for r in among if chosen is None or run.standings[r].state in chosen]
     if as_json or per_slice:
         measure(run)
     if as_json:
         from slurmslice.reports.records import to_json
 
         out(to_json(run, rows))
-    elif per_slice or chosen is not None:
+    elif per_slice or chosen is not None or named is not None:
         slices_table(run, rows)
     else:
         _counts(run)

@@ -8,12 +8,12 @@ from slurmslice.cli import places
 from slurmslice.cli.console import say
 from slurmslice.cli.engine import open_run
 from slurmslice.cli.sending import send
-from slurmslice.cli.shared import dry_run_option, run_argument
+from slurmslice.cli.shared import ChangingCommand, dry_run_option, meta, run_argument
 from slurmslice.run import Run
 from slurmslice.verbs.submit import waiting
 
 
-@click.command()
+@click.command(cls=ChangingCommand)
 @run_argument
 @click.option(
     "--only",
@@ -22,11 +22,13 @@ from slurmslice.verbs.submit import waiting
 )
 @dry_run_option
 def command(run_name: str | None, only: str | None, dry_run: bool) -> int:
-    """Submit what waits in a run, all or a few; the rest goes in with the next submit."""
+    """Submit what waits in a run, all or a few; the rest goes in with the next submit.
+
+    sbatch's options (-p, --mem, …) change the request of what goes in.
+    """
     run = open_run(places.find(run_name, changing=True), changing=True)
-    return send(
-        run, waiting(_only(run, only)), {}, verb="submit", dry_run=dry_run, nothing=_nothing
-    )
+    choose, changes = waiting(_only(run, only)), dict(meta()[1])
+    return send(run, choose, changes, verb="submit", dry_run=dry_run, nothing=_nothing)
 
 
 def _only(run: Run, text: str | None) -> list[int] | int | None:

@@ -32,6 +32,8 @@ def next_step(run: Run) -> str:
             f"See why:   slurmslice logs {name} -- {key}\n"
             f"Once mended: slurmslice resubmit {name}{more}"
         )
+    if State.CANCELLED in states and run.finished:
+        return f"What was cancelled comes back with: slurmslice resubmit {name} --state CANCELLED"
     if State.WAITING in states and not run.in_flight():
         verb = "run" if run.asked.engine == "local" else "submit"
         return f"What waits goes in with: slurmslice {verb} {name}"

@@ -7,19 +7,37 @@ import click
 from slurmslice.cli import places
 from slurmslice.cli.console import say
 from slurmslice.cli.engine import open_run
+from slurmslice.cli.shared import dry_run_option
 from slurmslice.errors import BadInput
 from slurmslice.reports.counts import count
 from slurmslice.verbs.steer import throttle
 
 
 @click.command()
-@click.argument("run_name", metavar="[RUN]", required=False)
-@click.argument("limit", metavar="N|none")
-def command(run_name: str | None, limit: str) -> int:
+@click.argument("words", nargs=-1, required=True, metavar="[RUN] N|none")
+@dry_run_option
+def command(words: tuple[str, ...], dry_run: bool) -> int:
     """Change how many slices of a run may run at once, now and in what is submitted later."""
-    if limit != "none" and not (limit.isascii() and limit.isdecimal()):
-        raise BadInput(f"{limit!r} is not a number of slices.", "Give a number, or none.")
-    run = open_run(places.find(run_name, changing=True), changing=True)
-    told = throttle(run, None if limit in {"none", "0"} else int(limit))
-    say(f"Throttle: {limit}, told to {count(told, 'array')} in the queue or running.")
+    if len(words) > 2:
+        raise BadInput("Too many words.", "slurmslice throttle [RUN] N")
+    limit = _limit(words[-1])
+    place = places.find(words[0] if len(words) == 2 else None, changing=True)
+    run = open_run(place, changing=True)
+    if dry_run:
+        say(f"Would tell {count(len(run.in_flight()), 'array')}: {words[-1]} at once.")
+        return 0
+    told = throttle(run, limit)
+    say(f"At most {words[-1]} at once, told to {count(told, 'array')} in the queue or running."
+        if limit else f"No throttle any more, told to {count(told, 'array')}.")  # fmt: skip
     return 0
+
+
+def _limit(text: str) -> int | None:
+    if text == "none":
+        return None
+    if not (text.isascii() and text.isdecimal()) or int(text) == 0:
+        raise BadInput(
+            f"{text!r} is not a number of slices from 1 up.",
+            "`none` takes the throttle away; `slurmslice cancel` stops slices.",
+        )
+    return int(text)

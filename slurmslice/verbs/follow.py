@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 from slurmslice.errors import Busy, Full, NoAnswer, Unsure
 from slurmslice.run import Run
@@ -24,11 +24,13 @@ class Policy:
         max_attempts: attempts a slice gets; 1 is no resubmission.
         feed: submit what waits (``run`` does, ``watch`` only looks).
         interval: seconds between polls; None: by the age of the run (``pause``).
+        changes: sbatch options that change the request of what waits.
     """
 
     max_attempts: int = 1
     feed: bool = True
     interval: float | None = None
+    changes: Mapping[str, str] = field(default_factory=dict)
 
 
 Tell = Callable[[Run, Poll, list[Taken]], None]
@@ -75,7 +77,7 @@ def step(run: Run, policy: Policy) -> tuple[list[Taken], str]:
         return taken, ""
     try:
         if State.WAITING in run.standings.states():
-            taken += submit(run, waiting(None), {}, "run")
+            taken += submit(run, waiting(None), policy.changes, "run")
         again = _with_attempts_left(run, policy.max_attempts)
         if again:
             taken += submit(run, failed(None, again), {}, "run")
