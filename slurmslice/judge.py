@@ -47,6 +47,8 @@ class Hearing:
         accounting_silence, queue_silence: why a source did not answer; empty where it did.
         accounting_off: accounting is switched off for good.
         cancelled_at: when it was cancelled on request; None where it was not.
+        array_ended_at: when the last task of its array ended that accounting knows, where none
+            of that array is in the queue any more; else None.
         now: epoch seconds.
     """
 
@@ -57,6 +59,7 @@ class Hearing:
     queue_silence: str
     accounting_off: bool
     cancelled_at: float | None
+    array_ended_at: float | None
     now: float
 
 
@@ -79,6 +82,19 @@ def judge(known: Standing, said: Hearing) -> Standing:
         word = (queue or accounting or TaskReport(State.UNKNOWN)).word
         return replace(known, reason=f"Slurm's word for it is not known here: {word}")
     return _unseen(known, said)
+
+
+def reopened(known: Standing, queue: TaskReport | None) -> Standing | None:
+    """The standing of a slice that had ended and that Slurm runs again (``scontrol requeue``).
+
+    The one way back from a final state: the queue has the same task, active. None: it has not.
+    """
+    if queue is None or queue.leaving or queue.state not in _ACTIVE:
+        return None
+    return _as(known, queue, Evidence.QUEUE, f"put back by Slurm after {known.state}")
+
+
+_ACTIVE = frozenset({State.PENDING, State.RUNNING, State.SUSPENDED})
 
 
 def _ended(known: Standing, report: TaskReport, said: Hearing) -> Standing:
@@ -140,7 +156,8 @@ def _unseen(known: Standing, said: Hearing) -> Standing:
     silences = [s for s in (said.queue_silence, said.accounting_silence) if s]
     if silences and not said.accounting_off:
         return replace(known, reason=f"as last seen; no answer: {'; '.join(silences)}")
-    return _settled_late(known, said) or _never_ran(known, said) or replace(known, reason=_UNSEEN)
+    settled = _settled_late(known, said) or _never_ran(known, said) or _left_out(known, said)
+    return settled or replace(known, reason=_UNSEEN)
 
 
 _UNSEEN = "submitted; neither the queue nor accounting speaks of it yet"
@@ -161,6 +178,22 @@ def _never_ran(known: Standing, said: Hearing) -> Standing | None:
         ended_at=int(said.cancelled_at),
     )
 
+
+def _left_out(known: Standing, said: Hearing) -> Standing | None:
+    """Its array has ended without it, and it never began: scancel by hand while it was pending.
+
+    Slurm keeps no record of that (scancel(1) on part of a pending array, seen).
+    """
+    if said.array_ended_at is None or said.progress is not None:
+        return None
+    if said.now - said.array_ended_at < LEFT_OUT_S:
+        return replace(known, reason="in neither queue nor accounting; its array has ended")
+    reason = "cancelled before it started: its array has ended without it"
+    return replace(known, state=State.CANCELLED, evidence=Evidence.ACCOUNTING, reason=reason)
+
+
+LEFT_OUT_S = 300.0
+"""How long after an array's end a task that never showed itself is waited for."""
 
 CANCEL_SETTLES_S = 5.0
 """How long after scancel a task that started at that very moment would have shown itself."""

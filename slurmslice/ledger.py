@@ -142,7 +142,10 @@ class Ledger:
                 self.throttle, self.throttled = event.limit, True
 
     def _intend(self, event: Intent) -> None:
-        self.submissions[event.number] = Submission(event)
+        submission = self.submissions[event.number] = Submission(event)
+        rows = parse_array(event.rows)
+        if rows.highest >= len(self.holder) or len(rows) != len(submission.array):
+            raise ValueError(f"submission {event.number} speaks of slices that are not there")
         self._take(event.number)
 
     def _take(self, number: int) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 from slurmslice.asked import Asked
 from slurmslice.engines import Engine
+from slurmslice.errors import BadInput, DamagedRun
 from slurmslice.journal import Event, Returned
 from slurmslice.judge import Standing
 from slurmslice.ledger import Fate, Ledger, Submission, replay
@@ -31,7 +32,7 @@ class Run:
         self.engine = engine
         self.clock = clock
         self.asked: Asked = place.asked()
-        self.table: SliceTable = place.table()
+        self.table: SliceTable = place.table(self.asked.slices_sha256)
         self._journal = b"not read yet"
         self._states_read = 0
         self.ledger: Ledger
@@ -48,11 +49,20 @@ class Run:
         """
         journal = self.place.journal()
         if journal != self._journal:
-            self.ledger = replay(self.place.events(), len(self.table))
+            self.ledger = self._replayed()
             self.standings = Standings(self.ledger)
             self._journal, self._states_read = journal, 0
         lines, self._states_read = self.place.read_states(self._states_read)
         self.standings.read(lines)
+
+    def _replayed(self) -> Ledger:
+        try:
+            return replay(self.place.events(), len(self.table))
+        except (ValueError, LookupError, BadInput) as why:
+            raise DamagedRun(
+                f"The journal of {self.place.path} does not fit its slices: {why}.",
+                "Restore journal.jsonl; nothing was changed.",
+            ) from why
 
     def decide(self, event: Event) -> None:
         """Write a decision down and follow it. Hold the lock."""

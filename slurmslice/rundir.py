@@ -65,13 +65,19 @@ class RunDirectory:
         path = self.path / "run.json"
         return Asked.from_json(path.read_bytes(), str(path))
 
-    def table(self) -> SliceTable:
-        """The slice table.
+    def table(self, sha256: str) -> SliceTable:
+        """The slice table, which must have this digest.
 
         Raises:
-            DamagedRun: ``slices.tsv`` cannot be understood.
+            DamagedRun: ``slices.tsv`` was changed since the run was made, or cannot be read.
         """
-        header, rows = read_table(self.slices.read_bytes(), str(self.slices))
+        data = read_or_damaged(self.slices)
+        if digest(data) != sha256:
+            raise DamagedRun(
+                f"{self.slices} was changed since the run was made.",
+                "A slice table never changes: put it back as it was, or make another run.",
+            )
+        header, rows = read_table(data, str(self.slices))
         columns = tuple(header[2:-1])
         values = tuple(tuple(row[2:-1]) for row in rows) if columns else ()
         return SliceTable(tuple(row[1] for row in rows), columns, values)

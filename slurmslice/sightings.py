@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from slurmslice.errors import BadInput
+from slurmslice.errors import SlurmsliceError
 from slurmslice.evidence import FACTS
 from slurmslice.judge import Standing
 from slurmslice.ledger import Fate, Ledger
@@ -101,7 +101,7 @@ class Standings(Sequence[Standing]):
         for line in lines.splitlines():
             try:
                 self._take(parse_row(line.decode("utf-8", "surrogateescape")))
-            except (ValueError, IndexError, BadInput):
+            except (ValueError, IndexError, SlurmsliceError):
                 continue  # losing a line is harmless: the next poll asks again
 
     def _take(self, fields: Sequence[str]) -> None:

@@ -6,6 +6,7 @@ given beside it, never from memory (promise 7).
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -121,6 +122,7 @@ def drafts(run: Run, rows: Sequence[int], changes: Mapping[str, str]) -> list[Dr
         BadInput: the script or the changes cannot be understood, or too many for one array.
     """
     options = script_options(run)
+    _check_place(run, options)
     if untouched(run):
         request = directives.change(options, changes)
         return [_first(run, options, rows, request)] if rows else []
@@ -130,6 +132,21 @@ def drafts(run: Run, rows: Sequence[int], changes: Mapping[str, str]) -> list[Dr
         _later(run, options, members, request, number + position)
         for position, (members, request) in enumerate(grouped_by_changes(rows, wanted))
     ]
+
+
+def _check_place(run: Run, options: Options) -> None:
+    """Refuse a script that writes into another folder than this run's: all tasks would fail.
+
+    Raises:
+        BadInput: the run was moved or copied, or ``--output`` was edited.
+    """
+    output = dict(options).get("output", "").replace("%%", "%")
+    folder, ours = os.path.dirname(output), run.place.submission(1) / "tasks"
+    if not os.path.isdir(folder) or not os.path.samefile(folder, ours):
+        raise BadInput(
+            f"The script's --output leads to {folder!r}, and the run is in {run.place.path}.",
+            f"If it was moved, change _run= and --output in {run.place.script}.",
+        )
 
 
 def _request(run: Run, options: Options, row: int, changes: Mapping[str, str]) -> Options:

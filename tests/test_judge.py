@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slurmslice.evidence import TaskReport
-from slurmslice.judge import CANCEL_SETTLES_S, GRACE_S, Hearing, Standing, judge
+from slurmslice.judge import CANCEL_SETTLES_S, GRACE_S, LEFT_OUT_S, Hearing, Standing, judge
 from slurmslice.progress import SlotProgress
 from slurmslice.states import FINAL, Evidence, State
 
 NOW = 1_800_000_000.0
 KNOWN = Standing(State.SUBMITTED, "submitted", submission=1, index=3, attempt=1)
-NOTHING = Hearing(None, None, None, "", "", False, None, NOW)
+NOTHING = Hearing(None, None, None, "", "", False, None, None, NOW)
 
 PENDING = TaskReport(State.PENDING, "PENDING", reason="Priority")
 RUNNING = TaskReport(State.RUNNING, "RUNNING", node="n3")
@@ -67,10 +67,14 @@ def said(**what: object) -> Hearing:
          State.SUBMITTED, Evidence.JOURNAL),
         (15, said(progress=ENDED_LONG_AGO), State.FAILED, Evidence.PROGRESS),
         (16, said(cancelled_at=NOW - CANCEL_SETTLES_S), State.CANCELLED, Evidence.QUEUE),
-        (17, said(cancelled_at=NOW - 1), State.SUBMITTED, Evidence.JOURNAL),
+        (18, said(cancelled_at=NOW - 1), State.SUBMITTED, Evidence.JOURNAL),
         (17, said(cancelled_at=NOW - 60, progress=SlotProgress(int(NOW) - 61, "n3")),
          State.SUBMITTED, Evidence.JOURNAL),
-        (17, NOTHING, State.SUBMITTED, Evidence.JOURNAL),
+        (17, said(array_ended_at=NOW - LEFT_OUT_S), State.CANCELLED, Evidence.ACCOUNTING),
+        (18, said(array_ended_at=NOW - 10), State.SUBMITTED, Evidence.JOURNAL),
+        (18, said(array_ended_at=NOW - 900, progress=SlotProgress(int(NOW) - 61, "n3")),
+         State.SUBMITTED, Evidence.JOURNAL),
+        (18, NOTHING, State.SUBMITTED, Evidence.JOURNAL),
     ],
 )  # fmt: skip
 def test_each_line_of_the_table(
@@ -98,7 +102,7 @@ PROGRESS = st.none() | st.builds(
 SILENCE = st.sampled_from(["", "", "it did not answer"])
 HEARINGS = st.builds(
     Hearing, REPORTS, REPORTS, PROGRESS, SILENCE, SILENCE, st.booleans(),
-    st.none() | st.floats(NOW - 1000, NOW), st.just(NOW),
+    st.none() | st.floats(NOW - 1000, NOW), st.none() | st.floats(NOW - 1000, NOW), st.just(NOW),
 )  # fmt: skip
 
 
@@ -110,7 +114,8 @@ def test_no_final_state_without_positive_evidence(hearing: Hearing) -> None:
     progress = hearing.progress
     if standing.state in FINAL:
         ended = progress is not None and progress.exit_code is not None
-        assert standing.state in reports or ended or hearing.cancelled_at is not None
+        cancelled = hearing.cancelled_at is not None or hearing.array_ended_at is not None
+        assert standing.state in reports or ended or cancelled
 
 
 @given(HEARINGS)

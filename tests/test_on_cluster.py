@@ -187,6 +187,55 @@ def test_cancel_throttle_and_the_rest(site: Site, workplace: Path) -> None:
     assert settled(site, workplace, "c") == {"COMPLETED": 6}
 
 
+def test_requeued_and_cancelled_by_hand(site: Site, workplace: Path) -> None:
+    """scontrol requeue of an ended task is seen before it would be done beside; scancel is told."""
+    command = f"echo x >>ran.$SLICE; [ $SLICE = 1 ] && [ ! -e mended ] && exit 3; {UNTIL_GO}"
+    site.slurmslice("render", "-a", "0-3%2", "--name", "h", "--shell", command, cwd=workplace)
+    sent = site.slurmslice("submit", "h", cwd=workplace)
+    job = re.search(r"job (\d+)", sent.stderr)
+    assert job, sent.stderr
+    until(lambda: site.status(workplace, "h")["counts"].get("FAILED") == 1, "slice 1 to fail")
+    until(lambda: site.status(workplace, "h")["counts"].get("RUNNING") == 2, "two to run")
+    write(site, workplace / "mended", "")
+    requeued = site.run("scontrol", "requeue", f"{job[1]}_1", cwd=workplace)
+    assert requeued.returncode == 0, requeued.stderr
+    again = site.slurmslice("resubmit", "h", cwd=workplace)
+    assert "nothing was" in again.stderr, again.stderr
+    site.run("scancel", f"{job[1]}_0", cwd=workplace)
+    until(lambda: site.status(workplace, "h")["counts"].get("CANCELLED") == 1, "0 to be cancelled")
+    write(site, workplace / "go", "")
+    assert settled(site, workplace, "h") == {"COMPLETED": 3, "CANCELLED": 1}
+    assert (workplace / "ran.1").read_text() == "x\nx\n"
+
+
+DOUBLE = """\
+#!/bin/bash
+/usr/bin/env PATH=/usr/bin:/bin sbatch {hold} "$@" {first}
+/usr/bin/env PATH=/usr/bin:/bin sbatch "$@" {second}
+"""
+
+
+@pytest.mark.parametrize("told", ["first", "second", "held"])
+def test_a_wrapper_that_submits_twice(site: Site, workplace: Path, told: str) -> None:
+    """Whichever of two jobs sbatch named: each slice runs once, and no slice is called failed."""
+    quiet = ">/dev/null"
+    text = DOUBLE.format(
+        hold="--hold" if told == "held" else "",
+        first=quiet if told == "second" else "",
+        second="" if told == "second" else quiet,
+    )
+    (workplace / "bin").mkdir()
+    (workplace / "bin" / "sbatch").write_text(text)
+    (workplace / "bin" / "sbatch").chmod(0o755)
+    path = f"{workplace / 'bin'}:{os.path.dirname(site.python)}:/usr/bin:/bin"
+    ran = site.slurmslice(
+        "run", "-a", "0-3", "--name", "w", "--interval", "1", "--shell", "echo x >>ran.$SLICE",
+        cwd=workplace, env={"PATH": path},
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    assert [(workplace / f"ran.{key}").read_text() for key in range(4)] == ["x\n"] * 4
+
+
 def test_slurms_refusals_are_shown_and_keep_the_run(site: Site, workplace: Path) -> None:
     """An unknown partition: Slurm's own words, exit 3, and submit can be tried again."""
     site.slurmslice(

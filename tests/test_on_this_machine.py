@@ -215,6 +215,16 @@ def test_the_setup_reaches_the_command(here: Here) -> None:
     assert not list(here.folder.rglob("made"))
 
 
+def test_a_posix_shell_tells_the_truth_too(here: Here) -> None:
+    """POSIXLY_CORRECT around it, or ``set -o posix`` in the setup: exit codes are the command's."""
+    here.env["POSIXLY_CORRECT"] = "1"
+    text = "exit $SLICE"
+    for name, more in (("a", ()), ("b", ("--setup", "set -o posix"))):
+        here(*RUN, "-a", "0,3", "--name", name, *more, "--shell", text)
+        codes = {s["key"]: s["exit_code"] for s in here.status(name)["slices"]}
+        assert codes == {"0": 0, "3": 3}
+
+
 def test_a_closed_terminal_ends_it_in_order(here: Here) -> None:
     """SIGHUP: what ran is stopped and waits, as with Ctrl-C."""
     started = here.start(*SLURMSLICE, *RUN, "-a", "0-1%2", "--name", "h", "--shell", UNTIL_GO)

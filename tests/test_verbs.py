@@ -18,6 +18,7 @@ from slurmslice.errors import (
     Refused,
     Unsure,
 )
+from slurmslice.evidence import TaskReport
 from slurmslice.ledger import Fate
 from slurmslice.run import Run
 from slurmslice.rundir import RunDirectory
@@ -202,6 +203,137 @@ def refuse(order: Order) -> None:
 
 def lose_the_answer(order: Order) -> None:
     raise Unsure("Socket timed out on send/recv operation.")
+
+
+def test_the_claim_outranks_what_sbatch_said(new_run: NewRun, engine: FakeEngine) -> None:
+    """Two jobs of one submission: the one that has the claim counts, and no slice has failed."""
+    run = new_run("0-3")
+    (taken,) = submit(run, ALL, {}, "submit")
+    double = engine.submit(engine.jobs[taken.job].order).job
+    (run.place.submission(1) / "job").write_text(f"{double}\n")
+    for index in range(4):
+        engine.end(taken.job, index, State.FAILED, exit_code=2)
+        engine.end(double, index, State.COMPLETED, exit_code=0)
+    notes = poll(run).notes
+    assert f"Job {double} runs submission 001" in notes[0]
+    assert engine.cancelled == [(taken.job, None)]
+    poll(run)
+    assert states(run) == {State.COMPLETED: 4}
+    assert submit(run, FAILED, {}, "resubmit") == []
+
+
+def test_what_slurm_puts_back_is_not_submitted_beside_it(
+    new_run: NewRun, engine: FakeEngine
+) -> None:
+    """scontrol requeue of an ended task: it is in flight again, and ends as Slurm says."""
+    run = new_run("0-3")
+    submit(run, ALL, {}, "submit")
+    engine.end_all(State.FAILED)
+    poll(run)
+    engine.jobs["100"].tasks[2] = TaskReport(State.PENDING, "PENDING")
+    (taken,) = submit(run, FAILED, {}, "resubmit")
+    assert str(taken.draft.batch.array) == "0-1,3"
+    assert run.standings[2].state is State.PENDING
+    engine.end("100", 2, State.COMPLETED)
+    poll(run)
+    assert run.standings[2].attempt == 1
+    assert states(run) == {State.COMPLETED: 1, State.PENDING: 3}
+
+
+def test_nothing_goes_in_again_while_the_queue_is_silent(
+    new_run: NewRun, engine: FakeEngine
+) -> None:
+    """Whether Slurm runs an ended slice again must be known before it is resubmitted."""
+    run = new_run("0-3")
+    submit(run, ALL, {}, "submit")
+    engine.end_all(State.FAILED)
+    poll(run)
+    engine.silence = "down"
+    with pytest.raises(NoAnswer):
+        submit(run, FAILED, {}, "resubmit")
+    assert len(engine.jobs) == 1
+
+
+def test_a_job_that_was_refused_and_runs_all_the_same_is_barred(
+    new_run: NewRun, engine: FakeEngine
+) -> None:
+    """A later submission's refusal takes the claim; if a task has it already, it was taken."""
+    run = new_run("0-1")
+    submit(run, ALL, {}, "submit")
+    engine.end_all(State.FAILED)
+    poll(run)
+    engine.on_submit = refuse
+    with pytest.raises(Refused):
+        submit(run, FAILED, {}, "resubmit")
+    assert "barred" in (run.place.submission(2) / "job").read_text()
+
+    def refuse_late(order: Order) -> None:
+        (order.folder / "job").write_text("555\n")
+        refuse(order)
+
+    engine.on_submit = refuse_late
+    (taken,) = submit(run, FAILED, {}, "resubmit")
+    assert taken.job == "555"
+
+
+def test_a_pending_slice_that_was_cancelled_by_hand_ends_with_its_array(
+    new_run: NewRun, engine: FakeEngine, clock: Clock
+) -> None:
+    """scancel X_[2] leaves no record: long after the array's end it is CANCELLED, not before."""
+    run = new_run("0-3")
+    submit(run, ALL, {}, "submit")
+    del engine.jobs["100"].tasks[2]
+    for index in (0, 1, 3):
+        engine.end("100", index, State.COMPLETED, exit_code=0, ended_at=int(clock.now))
+    poll(run)
+    assert states(run) == {State.COMPLETED: 3, State.SUBMITTED: 1}
+    clock.now += 60
+    poll(run)
+    assert states(run) == {State.COMPLETED: 3, State.SUBMITTED: 1}
+    clock.now += 300
+    poll(run)
+    assert states(run) == {State.COMPLETED: 3, State.CANCELLED: 1}
+
+
+def test_a_changed_slice_table_is_refused(new_run: NewRun, reopen: Reopen) -> None:
+    """What a slice is never changes: neither is an edited table believed, nor resubmitted."""
+    run = new_run(SliceTable(("alpha", "beta")))
+    run.place.slices.write_text(run.place.slices.read_text().replace("beta", "gamma"))
+    with pytest.raises(DamagedRun, match=r"slices\.tsv was changed"):
+        reopen(run)
+
+
+def test_a_moved_run_is_refused_before_it_is_sent(
+    new_run: NewRun, engine: FakeEngine, clock: Clock
+) -> None:
+    """Its script names the old place: every task would fail."""
+    run = new_run("0-3")
+    moved = run.place.path.parent / "elsewhere"
+    run.place.path.rename(moved)
+    with pytest.raises(BadInput, match="elsewhere"):
+        submit(Run(RunDirectory(moved), engine, clock), ALL, {}, "submit")
+    assert engine.jobs == {}
+
+
+@pytest.mark.parametrize("rows", ["5-6", "0-999999999", "0-2", "0Q1"])
+def test_a_journal_of_other_slices_is_damage(new_run: NewRun, reopen: Reopen, rows: str) -> None:
+    """Rows that are not there, or are not as many as the indices, are told, not stumbled over."""
+    run = new_run("0-3")
+    submit(run, ALL, {}, "submit")
+    journal = run.place.path / "journal.jsonl"
+    journal.write_text(journal.read_text().replace('"rows": "0-3"', f'"rows": "{rows}"'))
+    with pytest.raises(DamagedRun, match="journal"):
+        reopen(run)
+
+
+@pytest.mark.parametrize("line", [b"0\t1\tCOMP\\qLETED\n", b"\xff\xfe\n", b"\t\t\n", b"0-9\n"])
+def test_a_bad_line_of_states_is_left_out(new_run: NewRun, reopen: Reopen, line: bytes) -> None:
+    """states.tsv is what was seen: what cannot be read is asked again."""
+    run = new_run("0-3")
+    submit(run, ALL, {}, "submit")
+    run.place.append_states(line, b"rows\n")
+    poll(run)
+    assert states(reopen(run)) == {State.PENDING: 4}
 
 
 def test_a_refusal_leaves_everything_as_it_was(new_run: NewRun, engine: FakeEngine) -> None:

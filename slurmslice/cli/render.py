@@ -56,7 +56,8 @@ def _what_next(place: RunDirectory, name: str, direct: bool) -> None:
     out(relative(place.path))
     say("Read, and edit if you like:")
     say(f"  {relative(place.script)}")
-    say(f"  {relative(place.slices)}")
+    say("Read:")
+    say(f"  {relative(place.slices)}   (the slices)")
     if not direct:
         say(f"  {relative(place.task_table(1))}   (which slice each array index carries)")
     say(f"Try the first two:  slurmslice submit {name} --only 2")

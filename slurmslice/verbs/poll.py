@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from slurmslice.errors import Busy
+from slurmslice.errors import Busy, NoAnswer
 from slurmslice.evidence import Observation, TaskReport
-from slurmslice.judge import Hearing, Standing, judge
+from slurmslice.judge import Hearing, Standing, judge, reopened
 from slurmslice.ledger import Submission
 from slurmslice.progress import SlotProgress, parse
 from slurmslice.run import Run
 from slurmslice.sightings import HEADER, to_lines
 from slurmslice.states import State
-from slurmslice.verbs.settle import settle
+from slurmslice.verbs.settle import adopt_owners, settle
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,9 @@ def poll(run: Run) -> Poll:
     if not jobs:
         return Poll((), settled.silences, not settled.silences, settled.notes)
     seen = run.engine.observe([(job.job, job.intent.job_name) for job in jobs])
+    adopted = adopt_owners(run)
+    if adopted:  # what was seen is of jobs that do not count; the next poll asks for the right ones
+        return Poll((), settled.silences, True, (*settled.notes, *adopted))
     changed = dict(_judged(run, jobs, seen))
     run.standings.update(changed)
     keep(run, changed)
@@ -49,19 +52,66 @@ def poll(run: Run) -> Poll:
     return Poll(tuple(changed), (*settled.silences, *silences), learnt, settled.notes)
 
 
+def look_again(run: Run, rows: Sequence[int]) -> None:
+    """Ask whether Slurm itself runs any of these ended slices again; they are in flight then.
+
+    Raises:
+        NoAnswer: the queue is silent, so that nothing may be submitted in their place.
+    """
+    held = {row: run.ledger.of_row(row) for row in rows if run.standings[row].state.final}
+    jobs = {s.job: s.intent.job_name for s in held.values() if s is not None and s.job}
+    if not jobs:
+        return
+    queue = run.engine.observe(list(jobs.items())).queue
+    if queue.silence:
+        raise NoAnswer(
+            f"Whether Slurm runs these slices again is not known: {queue.silence}.",
+            "Nothing was submitted; try again when it answers.",
+        )
+    found = {
+        row: reopened(run.standings[row], queue.reports.get((s.job, s.index_of[row])))
+        for row, s in held.items()
+        if s is not None
+    }
+    changed = {row: standing for row, standing in found.items() if standing is not None}
+    run.standings.update(changed)
+    if changed:
+        run.place.append_states(to_lines(changed), HEADER)
+
+
 def _judged(
     run: Run, jobs: Sequence[Submission], seen: Observation
 ) -> Iterator[tuple[int, Standing]]:
-    now = run.clock()
+    now, over = run.clock(), _over_since(seen)
     for submission in jobs:
         for row in list(run.open_rows(submission)):
             known = run.standings[row]
-            standing = judge(known, _hearing(run, submission, row, seen, now))
+            standing = judge(known, _hearing(run, submission, row, seen, over=over, now=now))
             if standing != known:
                 yield row, standing
 
 
-def _hearing(run: Run, submission: Submission, row: int, seen: Observation, now: float) -> Hearing:
+def _over_since(seen: Observation) -> dict[str, float]:
+    """When arrays ended, of those that the queue, which answered, does not have any more."""
+    if not (seen.queue.answered and seen.accounting.answered):
+        return {}
+    queued = {job for job, _ in seen.queue.reports}
+    ended: dict[str, float] = {}
+    for (job, _), report in seen.accounting.reports.items():
+        if job not in queued and report.ended_at is not None:
+            ended[job] = max(ended.get(job, 0.0), report.ended_at)
+    return ended
+
+
+def _hearing(
+    run: Run,
+    submission: Submission,
+    row: int,
+    seen: Observation,
+    *,
+    over: Mapping[str, float],
+    now: float,
+) -> Hearing:
     index = submission.index_of[row]
     accounting = seen.accounting.reports.get((submission.job, index))
     queue = seen.queue.reports.get((submission.job, index))
@@ -73,6 +123,7 @@ def _hearing(run: Run, submission: Submission, row: int, seen: Observation, now:
         queue_silence=seen.queue.silence,
         accounting_off=seen.accounting.off,
         cancelled_at=submission.cancelled.get(row),
+        array_ended_at=over.get(submission.job),
         now=now,
     )
 

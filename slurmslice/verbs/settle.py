@@ -45,7 +45,7 @@ def settle(run: Run) -> Settled:
         with run.place.lock("status", wait=0):
             run.reload()
             return settle_locked(run)
-    except (Busy, PermissionError):
+    except (Busy, OSError):
         return Settled()  # its owner is at it; what it finds is in the journal then
 
 
@@ -77,6 +77,34 @@ def _settle_one(run: Run, submission: Submission) -> list[str]:
         return []  # a task is writing its claim at this moment
     run.decide(Submitted(number, job, None, "found", run.clock()))
     return [f"Submission {number:03d} was taken after all: job {job}."]
+
+
+def adopt_owners(run: Run) -> tuple[str, ...]:
+    """Follow the claims on the nodes: who owns a submission runs it, whatever sbatch's answer was.
+
+    Two jobs of one submission (a wrapper that submits twice, the script sent by hand as well)
+    race for the claim; the tasks of the other stop before their command, which is no failure.
+    Reads one small file for each submission in flight.
+    """
+    strays = [s for s in run.in_flight() if run.place.owner(s.number) not in {None, s.job}]
+    if not strays:
+        return ()
+    try:
+        with run.place.lock("status", wait=0):
+            return tuple(_adopt(run, submission) for submission in strays)
+    except (Busy, OSError):
+        return ()  # whoever holds the lock sees it too
+
+
+def _adopt(run: Run, submission: Submission) -> str:
+    owner, other = run.place.owner(submission.number) or "", submission.job
+    run.decide(Submitted(submission.number, owner, None, "claimed", run.clock()))
+    note = f"Job {owner} runs submission {submission.number:03d}; job {other} was its double"
+    try:
+        run.engine.cancel(other, None)
+    except EngineError as why:
+        return f"{note}, and could not be cancelled: {why.message}"
+    return f"{note} and was cancelled."
 
 
 def _sighted(run: Run, intent: Intent) -> str | None:

@@ -12,6 +12,7 @@ from slurmslice.plan import to_resubmit
 from slurmslice.run import Run
 from slurmslice.states import State
 from slurmslice.submission import Draft, check_table, drafts
+from slurmslice.verbs.poll import look_again
 from slurmslice.verbs.settle import DOUBT_S, settle, settle_locked
 
 
@@ -84,6 +85,7 @@ def submit(run: Run, choose: Choose, changes: Mapping[str, str], verb: str) -> l
         run.reload()
         settle_locked(run)
         run.take_back()
+        look_again(run, choose(run))
         rows = choose(run)
         return [_send(run, draft) for draft in drafts(run, rows, changes)]
 
@@ -125,12 +127,25 @@ def _send(run: Run, draft: Draft) -> Taken:
     try:
         receipt = run.engine.submit(draft.order(run))
     except (RefusedByEngine, Full, BadInput) as no:
+        if draft.number > 1 and not run.place.bar(draft.number):
+            return _ran_all_the_same(run, draft)
         run.decide(Refused(draft.number, no.message, run.clock()))
         raise
     except Unsure as doubt:
         return _look_up(run, draft, doubt)
     run.decide(Submitted(draft.number, receipt.job, receipt.cluster, "sbatch", run.clock()))
     return Taken(draft, receipt.job, receipt.notes)
+
+
+def _ran_all_the_same(run: Run, draft: Draft) -> Taken:
+    """A refusal that was none: a task has claimed the submission.
+
+    The bar of a true refusal keeps a job that appears after all from running. The first
+    submission is not barred: it may still be sent by hand, and is found by its token.
+    """
+    job = run.place.owner(draft.number) or ""
+    run.decide(Submitted(draft.number, job, None, "claimed", run.clock()))
+    return Taken(draft, job, ("sbatch said no, but the job runs.",))
 
 
 def _look_up(run: Run, draft: Draft, doubt: Unsure) -> Taken:

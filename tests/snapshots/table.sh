@@ -94,7 +94,7 @@ trap '
 ' EXIT
 _setup || exit
 _ready=yes
-set +eu # whatever the setup has set: the end of the slice is still to be written
+set +eu +o posix # whatever the setup has set: the end of the slice is still to be written
 
 # The command runs in the background, as a process group of its own (set -m), and bash waits: so
 # signals that Slurm sends to this script (scancel, time limit, --signal=B:) can be passed on.
