@@ -13,7 +13,7 @@ from slurmslice.progress import SlotProgress, parse
 from slurmslice.run import Run
 from slurmslice.sightings import HEADER, to_lines
 from slurmslice.states import State
-from slurmslice.verbs.settle import adopt_owners, settle
+from slurmslice.verbs.settle import adopt, claimed_by_others, settle
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +41,9 @@ def poll(run: Run) -> Poll:
     if not jobs:
         return Poll((), settled.silences, not settled.silences, settled.notes)
     seen = run.engine.observe([(job.job, job.intent.job_name) for job in jobs])
-    adopted = adopt_owners(run)
-    if adopted:  # what was seen is of jobs that do not count; the next poll asks for the right ones
-        return Poll((), settled.silences, True, (*settled.notes, *adopted))
+    doubled = claimed_by_others(run)
+    if doubled:  # what was seen is of jobs that do not count; the next poll asks for the right ones
+        return Poll((), settled.silences, True, (*settled.notes, *adopt(run, doubled)))
     changed = dict(_judged(run, jobs, seen))
     run.standings.update(changed)
     keep(run, changed)

@@ -7,6 +7,7 @@ that a job that still appears stops before its command; only then are its slices
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from slurmslice.errors import BadInput, Busy, EngineError
@@ -79,19 +80,21 @@ def _settle_one(run: Run, submission: Submission) -> list[str]:
     return [f"Submission {number:03d} was taken after all: job {job}."]
 
 
-def adopt_owners(run: Run) -> tuple[str, ...]:
-    """Follow the claims on the nodes: who owns a submission runs it, whatever sbatch's answer was.
+def claimed_by_others(run: Run) -> list[Submission]:
+    """Submissions in flight whose claim another job has than the one that sbatch named.
 
     Two jobs of one submission (a wrapper that submits twice, the script sent by hand as well)
     race for the claim; the tasks of the other stop before their command, which is no failure.
     Reads one small file for each submission in flight.
     """
-    strays = [s for s in run.in_flight() if run.place.owner(s.number) not in {None, s.job}]
-    if not strays:
-        return ()
+    return [s for s in run.in_flight() if run.place.owner(s.number) not in {None, s.job}]
+
+
+def adopt(run: Run, doubled: Sequence[Submission]) -> tuple[str, ...]:
+    """Follow the claims: who owns a submission runs it. What was done, a line each."""
     try:
         with run.place.lock("status", wait=0):
-            return tuple(_adopt(run, submission) for submission in strays)
+            return tuple(_adopt(run, submission) for submission in doubled)
     except (Busy, OSError):
         return ()  # whoever holds the lock sees it too
 
