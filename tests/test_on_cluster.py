@@ -297,7 +297,7 @@ def test_slurm_away_changes_no_state(site: Site, workplace: Path) -> None:
     site.slurmslice("render", "-a", "0-1", "--name", "q", "--shell", UNTIL_GO, cwd=workplace)
     site.slurmslice("submit", "q", cwd=workplace)
     until(lambda: site.status(workplace, "q")["counts"] == {"RUNNING": 2}, "two to run")
-    away = {"SLURM_CONF": str(workplace / "no.conf")}
+    away = {"SLURM_CONF": str(workplace / "no.conf"), "SLURMSLICE_ASK_TIMEOUT": "5"}
     done = site.slurmslice("status", "q", "--json", cwd=workplace, env=away)
     assert done.returncode == 3
     assert json.loads(done.stdout)["counts"] == {"RUNNING": 2}
