@@ -38,7 +38,8 @@ check: $(READY)
 
 test: check
 	rm -f .coverage .coverage.*
-	SLURMSLICE_TEST_SLURM=$(SLURM) SLURMSLICE_TEST_CLUSTER=$(CLUSTER) $(BIN)/coverage run -m pytest $(PYTEST_ARGS)
+	PATH="$(CURDIR)/$(BIN):$$PATH" SLURMSLICE_REQUIRE_TOOLS=1 SLURMSLICE_TEST_SLURM=$(SLURM) \
+	  SLURMSLICE_TEST_CLUSTER=$(CLUSTER) $(BIN)/coverage run -m pytest $(PYTEST_ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

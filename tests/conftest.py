@@ -82,8 +82,11 @@ def site(request: pytest.FixtureRequest) -> Site:
     """Slurm and an ordinary user; without one the test is skipped, or fails if it is required."""
     wish = os.environ.get("SLURMSLICE_TEST_SLURM", "auto")
     folder = os.environ.get("SLURMSLICE_TEST_CLUSTER", "/var/tmp/slurmslice-cluster")
+    # What is brought up, and the packages that are installed for it, are named to the person.
+    capture = request.config.pluginmanager.getplugin("capturemanager")
     try:
-        return find_site(wish, folder)
+        with capture.global_and_fixture_disabled():
+            return find_site(wish, folder)
     except NoSite as why:
         request.config.stash[_WHY_NOT] = str(why)
         if wish == "require":

@@ -225,6 +225,48 @@ def test_a_posix_shell_tells_the_truth_too(here: Here) -> None:
         assert codes == {"0": 0, "3": 3}
 
 
+def test_runs_are_listed_and_found_from_below(here: Here) -> None:
+    """``runs`` and ``slurmslice`` alone; a run is found by name in the folders below its own."""
+    alone = here()
+    assert alone.returncode == 0
+    assert "slurmslice run -a" in alone.stdout
+    here(*RUN, "-a", "0-2", "--name", "one", "--shell", "[ $SLICE != 2 ]")
+    listed = json.loads(here("runs", "--json").stdout)
+    assert [(r["run"], r["done"], r["failed"], r["slices"]) for r in listed] == [("one", 2, 1, 3)]
+    assert "one" in here("runs").stdout
+    assert "one" in here().stdout
+    below = here.folder / "below"
+    below.mkdir()
+    found = subprocess.run(
+        [*SLURMSLICE, "status", "one", "--exit-code"], cwd=below, env=here.env, capture_output=True
+    )
+    assert found.returncode == 1
+    elsewhere = subprocess.run(
+        [*SLURMSLICE, "status", "one"], cwd="/", env=here.env, capture_output=True, text=True
+    )
+    assert elsewhere.returncode == 0, elsewhere.stderr
+
+
+def test_doctor_tells_of_this_machine(here: Here) -> None:
+    """How many tasks of a request fit here."""
+    done = here("doctor", "--engine", "local", "-c", "1", "--mem", "100M")
+    assert done.returncode == 0, done.stderr
+    assert "tasks of this request at once: " in done.stdout
+
+
+def test_a_few_first_on_this_machine(here: Here) -> None:
+    """submit --only works on them and returns; what waits goes in with run."""
+    here("render", "--engine", "local", "-a", "0-4", "--name", "f", "--", "true", "{}")
+    shown = here("submit", "f", "--only", "2", "--dry-run")
+    assert "Would submit 2 slices (0-1)" in shown.stderr
+    few = here("submit", "f", "--only", "2")
+    assert few.returncode == 0, few.stderr
+    assert here.counts("f") == {"COMPLETED": 2, "WAITING": 3}
+    assert here("submit", "f", "--only", "3,4").returncode == 0
+    assert here("run", "f").returncode == 0
+    assert here.counts("f") == {"COMPLETED": 5}
+
+
 def test_a_closed_terminal_ends_it_in_order(here: Here) -> None:
     """SIGHUP: what ran is stopped and waits, as with Ctrl-C."""
     started = here.start(*SLURMSLICE, *RUN, "-a", "0-1%2", "--name", "h", "--shell", UNTIL_GO)

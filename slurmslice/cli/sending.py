@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from slurmslice.cli.console import out, say
 from slurmslice.cli.live import follow_live
 from slurmslice.cli.preview import relative, tell_how_to_come_back, tell_taken
+from slurmslice.cli.summary import NOT_FINISHED
 from slurmslice.errors import EngineError
 from slurmslice.reports.counts import count, key_ranges
 from slurmslice.run import Run
@@ -51,7 +52,8 @@ def _afterwards(run: Run) -> int:
     """On Slurm the work is handed over. This machine works only while a process does."""
     run.engine.wait(0)
     if run.engine.working:
-        return follow_live(run, Policy(feed=False))
+        code = follow_live(run, Policy(feed=False))
+        return 0 if code == NOT_FINISHED else code  # what was put in has ended; others wait
     if run.asked.engine == "local":
         say("The `slurmslice run` that is going on works on them.")
     waiting = run.standings.states().count(State.WAITING)

@@ -40,8 +40,11 @@ def next_step(run: Run) -> str:
     return ""
 
 
+NOT_FINISHED = 4
+
+
 def exit_code(run: Run) -> int:
     """0 every slice done, 1 finished and some not done, 4 not finished."""
     if not run.finished:
-        return 4
+        return NOT_FINISHED
     return 0 if run.succeeded else 1
