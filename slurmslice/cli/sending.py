@@ -66,6 +66,8 @@ def _afterwards(run: Run) -> int:
 def _show(run: Run, draft: Draft) -> None:
     keys = key_ranges([run.table.keys[row] for row in draft.batch.rows])
     say(f"Would submit {count(len(draft.batch.rows))} ({keys}) as submission {draft.number:03d}:")
+    if run.asked.engine == "local":
+        return  # no sbatch is called for it
     words = [
         "sbatch",
         "--parsable",
