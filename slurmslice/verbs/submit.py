@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from slurmslice.errors import BadInput, Full, NoAnswer, Unsure
+from slurmslice.errors import BadInput, Full, NoAnswer, SlurmsliceError, Unsure
 from slurmslice.errors import Refused as RefusedByEngine
 from slurmslice.journal import Refused, Submitted
 from slurmslice.plan import to_resubmit
@@ -128,7 +128,7 @@ def _send(run: Run, draft: Draft) -> Taken:
         receipt = run.engine.submit(draft.order(run))
     except (RefusedByEngine, Full, BadInput) as no:
         if draft.number > 1 and not run.place.bar(draft.number):
-            return _ran_all_the_same(run, draft)
+            return _ran_all_the_same(run, draft, no)
         run.decide(Refused(draft.number, no.message, run.clock()))
         raise
     except Unsure as doubt:
@@ -137,13 +137,15 @@ def _send(run: Run, draft: Draft) -> Taken:
     return Taken(draft, receipt.job, receipt.notes)
 
 
-def _ran_all_the_same(run: Run, draft: Draft) -> Taken:
+def _ran_all_the_same(run: Run, draft: Draft, no: SlurmsliceError) -> Taken:
     """A refusal that was none: a task has claimed the submission.
 
     The bar of a true refusal keeps a job that appears after all from running. The first
     submission is not barred: it may still be sent by hand, and is found by its token.
     """
-    job = run.place.owner(draft.number) or ""
+    job = run.place.owner(draft.number)
+    if job is None:  # the task is writing its claim at this moment
+        return _look_up(run, draft, Unsure(no.message))
     run.decide(Submitted(draft.number, job, None, "claimed", run.clock()))
     return Taken(draft, job, ("sbatch said no, but the job runs.",))
 
