@@ -22,7 +22,7 @@ help:
 
 $(READY): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "slurmslice needs Python 3.11 or newer: make PYTHON=python3.11 …")'
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv .venv || { rm -rf .venv; echo "On Debian and Ubuntu: apt-get install python3-venv, then the same again."; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,example]'
 	touch $@
 

@@ -20,7 +20,6 @@ from slurmslice.errors import BadInput, Full, NoAnswer, Refused, Unsure
 from slurmslice.evidence import TaskReport
 from slurmslice.ranges import parse_array
 from slurmslice.states import State
-from tests.cluster import DEFAULT_FOLDER, Cluster
 from tests.site import Site
 
 pytestmark = pytest.mark.slurm
@@ -28,14 +27,9 @@ DEADLINE_S = 90.0
 
 
 @pytest.fixture(scope="module")
-def environ(request: pytest.FixtureRequest) -> dict[str, str]:
-    """The environment in which Slurm's commands answer: of a cluster that runs, or of the site."""
-    folder = os.environ.get("SLURMSLICE_TEST_CLUSTER", str(DEFAULT_FOLDER))
-    cluster: Cluster | None = Cluster(folder)
-    if cluster is None or "slurmctld" not in cluster.running():
-        site: Site = request.getfixturevalue("site")
-        cluster = site.cluster
-    conf = {"SLURM_CONF": cluster.env["SLURM_CONF"]} if cluster else {}
+def environ(site: Site) -> dict[str, str]:
+    """The environment in which Slurm's commands answer."""
+    conf = {"SLURM_CONF": site.cluster.env["SLURM_CONF"]} if site.cluster else {}
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "SLURM_CONF") if name in os.environ}
     return {**kept, **conf}
 
