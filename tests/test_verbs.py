@@ -42,6 +42,13 @@ def states(run: Run) -> Counter[State]:
     return Counter(run.standings.states())
 
 
+def all_end(run: Run, engine: FakeEngine, state: State = State.COMPLETED) -> None:
+    """Submit everything, let it end in one state, and look."""
+    submit(run, ALL, {}, "submit")
+    engine.end_all(state)
+    poll(run)
+
+
 def carried(engine: FakeEngine) -> Counter[str]:
     """How often each index was submitted, by the cluster's records."""
     return Counter(
@@ -82,9 +89,7 @@ def test_a_later_submission_gives_only_what_differs(new_run: NewRun, engine: Fak
 def test_what_was_doubled_is_doubled_again(new_run: NewRun, engine: FakeEngine) -> None:
     """``2x`` is of the option in use for that slice; slices with other requests go apart."""
     run = new_run("0-9", mem="4G", time="10")
-    submit(run, ALL, {}, "submit")
-    engine.end_all(State.OUT_OF_MEMORY)
-    poll(run)
+    all_end(run, engine, State.OUT_OF_MEMORY)
     submit(run, failed(None, [1]), {"mem": "2x"}, "resubmit")
     engine.end_all(State.OUT_OF_MEMORY)
     poll(run)
@@ -98,9 +103,7 @@ def test_what_was_doubled_is_doubled_again(new_run: NewRun, engine: FakeEngine) 
 def test_a_request_that_was_raised_stays_raised(new_run: NewRun, engine: FakeEngine) -> None:
     """The next attempt without options keeps what the last one had."""
     run = new_run("0-3", mem="4G")
-    submit(run, ALL, {}, "submit")
-    engine.end_all(State.OUT_OF_MEMORY)
-    poll(run)
+    all_end(run, engine, State.OUT_OF_MEMORY)
     submit(run, FAILED, {"mem": "8G"}, "resubmit")
     engine.end_all(State.NODE_FAIL)
     poll(run)
@@ -177,9 +180,7 @@ def test_a_hand_edited_request_is_what_a_resubmission_doubles(
     run = new_run("0-1", mem="4G")
     script = run.place.script.read_text()
     run.place.script.write_text(script.replace("--mem=4G", "--mem=6G"))
-    submit(run, ALL, {}, "submit")
-    engine.end_all(State.OUT_OF_MEMORY)
-    poll(run)
+    all_end(run, engine, State.OUT_OF_MEMORY)
     (taken,) = submit(run, FAILED, {"mem": "2x"}, "resubmit")
     assert engine.jobs[taken.job].order.needs.mem_mib == 12 * 1024
 
@@ -227,9 +228,7 @@ def test_what_slurm_puts_back_is_not_submitted_beside_it(
 ) -> None:
     """scontrol requeue of an ended task: it is in flight again, and ends as Slurm says."""
     run = new_run("0-3")
-    submit(run, ALL, {}, "submit")
-    engine.end_all(State.FAILED)
-    poll(run)
+    all_end(run, engine, State.FAILED)
     engine.jobs["100"].tasks[2] = TaskReport(State.PENDING, "PENDING")
     (taken,) = submit(run, FAILED, {}, "resubmit")
     assert str(taken.draft.batch.array) == "0-1,3"
@@ -245,9 +244,7 @@ def test_nothing_goes_in_again_while_the_queue_is_silent(
 ) -> None:
     """Whether Slurm runs an ended slice again must be known before it is resubmitted."""
     run = new_run("0-3")
-    submit(run, ALL, {}, "submit")
-    engine.end_all(State.FAILED)
-    poll(run)
+    all_end(run, engine, State.FAILED)
     engine.silence = "down"
     with pytest.raises(NoAnswer):
         submit(run, FAILED, {}, "resubmit")
@@ -259,9 +256,7 @@ def test_a_job_that_was_refused_and_runs_all_the_same_is_barred(
 ) -> None:
     """A later submission's refusal takes the claim; if a task has it already, it was taken."""
     run = new_run("0-1")
-    submit(run, ALL, {}, "submit")
-    engine.end_all(State.FAILED)
-    poll(run)
+    all_end(run, engine, State.FAILED)
     engine.on_submit = refuse
     with pytest.raises(Refused):
         submit(run, FAILED, {}, "resubmit")
@@ -354,9 +349,7 @@ def test_a_refused_resubmission_gives_the_old_states_back(
 ) -> None:
     """FAILED slices are FAILED again, with their evidence, not WAITING."""
     run = new_run("0-3")
-    submit(run, ALL, {}, "submit")
-    engine.end_all(State.FAILED)
-    poll(run)
+    all_end(run, engine, State.FAILED)
     engine.on_submit = refuse
     with pytest.raises(Refused):
         submit(run, FAILED, {}, "resubmit")
@@ -564,9 +557,7 @@ def test_what_was_seen_is_known_to_the_next_process(
 def test_a_finished_run_asks_nothing(new_run: NewRun, reopen: Reopen, engine: FakeEngine) -> None:
     """Final states live in the run directory: old runs cost slurmdbd nothing."""
     run = new_run("0-2")
-    submit(run, ALL, {}, "submit")
-    engine.end_all()
-    poll(run)
+    all_end(run, engine)
     asked = engine.polls
     assert poll(reopen(run)).learnt
     assert engine.polls == asked

@@ -147,6 +147,7 @@ class _Reader:
         self._rest = list(reversed(words))
 
     def options(self) -> Iterator[tuple[str, str]]:
+        """Each option with its value, in the order of the words."""
         while self._rest:
             number, word = self._rest.pop()
             if word.startswith("--") and word != "--":
