@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -70,8 +71,12 @@ def reopen(engine: FakeEngine, clock: Clock) -> Callable[[Run], Run]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep why there is no cluster, for the end."""
+    """Keep why there is no cluster, for the end; give the tests' programs usual signals."""
     config.stash[_WHY_NOT] = ""
+    # Under nohup these are ignored, by all children too, and tests of signals would wait in vain.
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
 
 
 _WHY_NOT = pytest.StashKey[str]()

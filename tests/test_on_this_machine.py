@@ -277,6 +277,19 @@ def test_a_closed_terminal_ends_it_in_order(here: Here) -> None:
     assert here.counts("h") == {"WAITING": 2}
 
 
+def test_nohup_outlives_its_terminal(here: Here) -> None:
+    """``nohup slurmslice run … &``: a hangup that is ignored stays ignored."""
+    started = here.start(
+        "nohup", *SLURMSLICE, *RUN, "-a", "0-1%2", "--name", "n", "--shell", UNTIL_GO
+    )
+    until(lambda: here.counts("n").get("RUNNING") == 2, "two to run")
+    started.send_signal(signal.SIGHUP)
+    (here.folder / "go").touch()
+    started.communicate(timeout=DEADLINE_S)
+    assert started.returncode == 0
+    assert here.counts("n") == {"COMPLETED": 2}
+
+
 def test_logs_are_found_by_key_and_followed(here: Here) -> None:
     """``logs KEY`` shows the newest attempt, ``-f`` goes on to its end, ``--task`` the task's."""
     text = f"echo began; {UNTIL_GO}; echo ended"

@@ -68,12 +68,16 @@ def _leave(run: Run) -> None:
 
 @contextlib.contextmanager
 def _hangup_interrupts() -> Iterator[None]:
-    """A closed terminal or a polite kill ends following as Ctrl-C does: in order."""
+    """A closed terminal or a polite kill ends following as Ctrl-C does: in order.
+
+    A signal that is ignored stays so: ``nohup slurmslice run … &`` outlives its terminal.
+    """
 
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    before = {s: signal.signal(s, interrupt) for s in (signal.SIGHUP, signal.SIGTERM)}
+    heeded = [s for s in (signal.SIGHUP, signal.SIGTERM) if signal.getsignal(s) != signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupt) for number in heeded}
     try:
         yield
     finally:
