@@ -108,7 +108,9 @@ def _code() -> int:
         return 0
     except OSError as why:
         # A full disk, a folder without rights: what was written before stays whole.
-        _complain(EngineError(f"{why.filename or 'A file'}: {why.strerror or why}."))
+        what = why.filename or "A file of the run cannot be written"
+        hint = "What was written before is whole; once mended, the same line goes on."
+        _complain(EngineError(f"{what}: {why.strerror or why}.", hint))
         return EngineError.exit_code
     return result if isinstance(result, int) else 0
 
