@@ -34,7 +34,7 @@ def follow_live(run: Run, policy: Policy) -> int:
     """
     progress = Progress()
     try:
-        with _hangup_interrupts():
+        with _interrupted_in_order(progress):
             follow(run, policy, progress)
     except KeyboardInterrupt:
         progress.end()
@@ -67,16 +67,19 @@ def _leave(run: Run) -> None:
 
 
 @contextlib.contextmanager
-def _hangup_interrupts() -> Iterator[None]:
+def _interrupted_in_order(progress: Progress) -> Iterator[None]:
     """A closed terminal or a polite kill ends following as Ctrl-C does: in order.
 
-    A signal that is ignored stays so: ``nohup slurmslice run … &`` outlives its terminal.
+    A signal that is ignored stays so: ``nohup slurmslice run … &`` outlives its terminal. One
+    that comes while Python clears an object away is lost as an exception: the mark stays.
     """
 
     def interrupt(number: int, frame: object) -> None:
+        progress.interrupted = True
         raise KeyboardInterrupt
 
-    heeded = [s for s in (signal.SIGHUP, signal.SIGTERM) if signal.getsignal(s) != signal.SIG_IGN]
+    ends = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+    heeded = [number for number in ends if signal.getsignal(number) != signal.SIG_IGN]
     before = {number: signal.signal(number, interrupt) for number in heeded}
     try:
         yield
@@ -93,9 +96,12 @@ class Progress:
         self._said = -PLAIN_LINE_EVERY_S  # the first line is said at once
         self._line = ""
         self._silences: tuple[str, ...] = ()
+        self.interrupted = False
 
     def __call__(self, run: Run, looked: Poll, taken: list[Taken]) -> None:
         """Show where the run stands."""
+        if self.interrupted:
+            raise KeyboardInterrupt
         if taken or looked.notes or looked.silences != self._silences:
             self.end()
         tell_taken(run, taken)
