@@ -5,19 +5,27 @@ thing that happened, between what the setup prints and what slurmstepd says::
 
     slurmslice start job=419 restart=0 at=1795424103 host=n3 slot=0
     slurmslice end job=419 restart=0 at=1795424180 host=n3 slot=0 exit=0
+    slurmslice timeout job=419 restart=0 at=1795424763 host=n3 slot=1
+    slurmslice end job=419 restart=1 at=1795424901 host=n4 slot=0 exit=0 kept=1
     slurmslice setup job=419 restart=0 at=1795424103 host=n3 exit=1
     slurmslice refused job=420 restart=0 at=1795424103 host=n4 owner=419
 
 ``job`` is the array's job id, ``restart`` how often Slurm has started the task anew, ``at``
-epoch seconds on the node's clock, ``slot`` the slice's place in its task, from 0. ``setup``
-stands only where the setup failed. Later fields may be added at the end of a line.
+epoch seconds on the node's clock, ``slot`` the slice's place in its task, from 0. ``timeout``: the
+slice had taken its time and was told to end; its end follows. ``kept=1``: the slice was done by an
+earlier start of the task, and has no start line in this one. ``setup`` stands only where the setup
+failed. Later fields may be added at the end of a line.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from typing import Any
+
+_Line = Mapping[str, bytes]
 
 _HEAD = rb"job=(?P<job>\S+) restart=(?P<restart>\d{1,9}) at=(?P<at>\d{1,12}) host=(?P<host>\S+)"
 _SLOT = rb" slot=(?P<slot>\d{1,9})"
@@ -25,6 +33,7 @@ _EXIT = rb" exit=(?P<exit>\d{1,3})"
 # Anywhere in a line: the setup may have printed one without its newline. Up to a newline: a
 # line that was not written to its end says nothing.
 _START = re.compile(rb"slurmslice start " + _HEAD + _SLOT + rb"(?: [^\n]*)?\n")
+_TIMEOUT = re.compile(rb"slurmslice timeout " + _HEAD + _SLOT + rb"(?: [^\n]*)?\n")
 _END = re.compile(rb"slurmslice end " + _HEAD + _SLOT + _EXIT + rb"(?: [^\n]*)?\n")
 _SETUP = re.compile(rb"slurmslice setup " + _HEAD + _EXIT + rb"(?: [^\n]*)?\n")
 _REFUSED = re.compile(rb"slurmslice refused " + _HEAD + rb" owner=(?P<owner>[^\n]*)\n")
@@ -47,12 +56,15 @@ class SlotProgress:
         started_at, ended_at: epoch seconds on the node's clock.
         host: the node's name for Slurm, or the machine's.
         exit_code: of the command, 0 to 255; 128 + n where signal n ended it.
+        timed_out: it was told to end because it had taken its time. The exit code is still its
+            own: 0 where it ended well after all.
     """
 
     started_at: int | None = None
     host: str | None = None
     ended_at: int | None = None
     exit_code: int | None = None
+    timed_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,33 +96,46 @@ def parse(data: bytes, job: str | None = None) -> TaskProgress:
             this task's. None takes the lines of all.
     """
     refused = [_text(line["owner"]) for line in _lines(_REFUSED, data, job)]
-    starts, ends, setups = (list(_lines(kind, data, job)) for kind in (_START, _END, _SETUP))
-    restart = max((int(line["restart"]) for line in (*starts, *ends, *setups)), default=None)
-    exits = [int(line["exit"]) for line in setups if int(line["restart"]) == restart]
+    kinds = (_START, _TIMEOUT, _END, _SETUP)
+    *slots, setups = (list(_lines(kind, data, job)) for kind in kinds)
+    restarts = (int(line["restart"]) for line in chain(*slots, setups))
+    restart = max(restarts, default=None)
+    starts, timeouts, ends = (_of(restart, lines) for lines in slots)
+    exits = [int(line["exit"]) for line in _of(restart, setups)]
     return TaskProgress(
         restart=restart,
-        slots=_slots(line for line in (*starts, *ends) if int(line["restart"]) == restart),
+        slots=_slots(starts, timeouts, ends),
         setup_exit=exits[-1] if exits else None,
         refused=refused[-1] if refused else None,
     )
 
 
-def _lines(kind: re.Pattern[bytes], data: bytes, job: str | None) -> Iterator[dict[str, bytes]]:
+def _lines(kind: re.Pattern[bytes], data: bytes, job: str | None) -> Iterator[_Line]:
     for match in kind.finditer(data):
         if job is None or _text(match["job"]) == job:
             yield match.groupdict()
 
 
-def _slots(lines: Iterable[Mapping[str, bytes]]) -> dict[int, SlotProgress]:
-    """By slot; ``lines`` has all starts before the ends, and the last of each counts."""
+def _of(restart: int | None, lines: Iterable[_Line]) -> list[_Line]:
+    return [line for line in lines if int(line["restart"]) == restart]
+
+
+def _slots(
+    starts: Iterable[_Line], timeouts: Iterable[_Line], ends: Iterable[_Line]
+) -> dict[int, SlotProgress]:
+    """By slot; of several lines of a kind the last counts."""
     slots: dict[int, SlotProgress] = {}
-    for line in lines:
-        slot, at, host = int(line["slot"]), int(line["at"]), _text(line["host"])
-        if "exit" in line:
-            started_at = slots.get(slot, SlotProgress()).started_at
-            slots[slot] = SlotProgress(started_at, host, at, int(line["exit"]))
-        else:
-            slots[slot] = SlotProgress(at, host)
+
+    def say(line: _Line, **known: Any) -> None:
+        slot = int(line["slot"])
+        slots[slot] = replace(slots.get(slot, SlotProgress()), host=_text(line["host"]), **known)
+
+    for line in starts:
+        say(line, started_at=int(line["at"]))
+    for line in timeouts:
+        say(line, timed_out=True)
+    for line in ends:
+        say(line, ended_at=int(line["at"]), exit_code=int(line["exit"]))
     return slots
 
 

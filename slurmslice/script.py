@@ -48,6 +48,12 @@ class ScriptSpec:
         columns: names of the slices' columns, in the table's order.
         log_folders: direct form only: the log of key K is ``logs/<K div 1000>/K.log``.
         version: of slurmslice.
+        pack: how many slices an array task carries, 1 or more; more than 1 is the table form, in
+            which index i owns the lines of the task table from line i * pack on (from 0, below
+            the header).
+        at_once: how many of them run at a time, 1 or more.
+        slice_time_s: packed only: how long one slice may take, seconds; None for no limit but
+            the task's. The script's second argument is another limit.
     """
 
     name: str
@@ -62,6 +68,9 @@ class ScriptSpec:
     columns: tuple[str, ...]
     log_folders: bool
     version: str
+    pack: int = 1
+    at_once: int = 1
+    slice_time_s: int | None = None
 
 
 class _Bash(str):
@@ -135,6 +144,8 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        comment_start_string="{# ",  # with its blank, since bash has ${#name}
+        comment_end_string=" #}",
         finalize=_filtered,
     )
     environment.filters.update(
