@@ -1,0 +1,256 @@
+#!/bin/bash
+#SBATCH --job-name=x-k3v9w2ab
+#SBATCH --array=0-98%10
+#SBATCH --mem=4G
+#SBATCH --time=1:00:00
+#SBATCH --output=/home/ada/sim/slurmslice-runs/x/submissions/001/tasks/%a.log
+#SBATCH --open-mode=append
+
+# x: one command for many slices; each array task does 40. By slurmslice 0.1.0.
+#   all of them:              sbatch script.sh
+#   one task, here, by hand:  SLURM_ARRAY_TASK_ID=N bash script.sh
+# Yours to edit: the lines above, _setup and _slice. What follows them is bookkeeping.
+
+# Where the command runs, and with what. Done once in each array task, before the command.
+_setup() {
+  cd /home/ada/sim || return
+  export PATH=/home/ada/venv/bin:/usr/local/bin:/usr/bin:/bin
+  export VIRTUAL_ENV=/home/ada/venv
+  export PYTHONUNBUFFERED=1 # a log then holds all that was printed before a crash
+  # --cpus-per-task of one slice, for OpenMP and srun too; the array task has that of all at once.
+  _cpus=$((${SLURM_CPUS_PER_TASK:-16} / 4))
+  export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$_cpus}"
+  export SRUN_CPUS_PER_TASK="${SRUN_CPUS_PER_TASK:-$_cpus}"
+  # --setup (this is a function: what the command is to see must be exported)
+  module load python/3.11
+}
+
+# The command, for one slice: $SLICE is its key, $SLICE_MASS its mass.
+_slice() {
+python x.py --mass "$SLICE_MASS" "$SLICE" |
+  gzip >"out/$SLICE_ROW.gz"
+}
+
+# ---- Bookkeeping: which slice, its log, and what became of it. All names here begin with _.
+
+_run=/home/ada/sim/slurmslice-runs/x
+_submission=$_run/submissions/${1:-001}
+_pack=40 # slices a task, _at_once of them at a time
+_at_once=4
+_limit=${2:-0} # seconds that a slice may take; 0: as long as its task may
+_grace=30 # seconds from SIGTERM to SIGKILL for a slice that takes longer: Slurm's usual KillWait
+
+_stop() {
+  echo "slurmslice: $1" >&2
+  exit 2
+}
+
+# A line for "slurmslice status", on standard output: that is the file tasks/<index>.log.
+_progress() {
+  printf 'slurmslice %s job=%s restart=%s at=%(%s)T host=%s %s\n' "$1" "$SLURM_ARRAY_JOB_ID" \
+    "${SLURM_RESTART_COUNT:-0}" -1 "${SLURMD_NODENAME:-$HOSTNAME}" "$2"
+}
+
+[[ ${SLURM_ARRAY_TASK_ID:-} =~ ^(0|[1-9][0-9]*)$ ]] ||
+  _stop "no array index. All slices: sbatch script.sh. One task: SLURM_ARRAY_TASK_ID=N bash script.sh"
+[[ -d $_submission ]] ||
+  _stop "there is no $_submission. If the run was moved, change _run and --output in its script.sh"
+[[ $_limit =~ ^(0|[1-9][0-9]*)$ ]] ||
+  _stop "$_limit is no number of seconds. Usage: script.sh [SUBMISSION [SECONDS_A_SLICE]]"
+
+# Array index I owns _pack lines of the submission's table, from line I * _pack on (from 0, below
+# the header); the last index may own fewer. A slice's place among them, from 0, is its slot.
+{ mapfile -t -s $((SLURM_ARRAY_TASK_ID * _pack + 1)) -n "$_pack" _line <"$_submission/tasks.tsv" &&
+  ((${#_line[@]})); } || _stop "$_submission/tasks.tsv has no slices of task $SLURM_ARRAY_TASK_ID"
+
+# The slice of slot $1: its variables and its log. A line's fields are row, key, columns, log name;
+# %b turns \0ooo and the like back into the bytes that they stand for.
+_take() {
+  _rest=${_line[$1]}
+  for _name in SLICE_ROW SLICE SLICE_MASS; do
+    [[ $_rest == *$'\t'* ]] ||
+      _stop "$_submission/tasks.tsv has no slice for slot $1 of task $SLURM_ARRAY_TASK_ID"
+    printf -v _value %b "${_rest%%$'\t'*}"
+    export "$_name=$_value"
+    _rest=${_rest#*$'\t'}
+  done
+  printf -v _log %b "$_rest"
+  _log=$_submission/logs/$_log
+}
+
+# By hand there is no array job: the slice's output goes to the terminal, nothing is recorded.
+if [[ -z ${SLURM_ARRAY_JOB_ID:-} ]]; then
+  _setup || exit
+  set +eu
+  _exit=0
+  for _slot in "${!_line[@]}"; do
+    (
+      _take "$_slot"
+      _slice
+    )
+    _exit=$((_exit | $?))
+  done
+  exit $((_exit ? 1 : 0))
+fi
+
+# A submission belongs to the first array that creates its file "job" (set -C: create or fail).
+# Should it ever be submitted twice, the tasks of the other array stop here: no slice runs twice.
+(set -C && echo "$SLURM_ARRAY_JOB_ID" >"$_submission/job") 2>/dev/null
+for _try in {1..20}; do # another task may have created it and be about to write it
+  { read -r _owner <"$_submission/job"; } 2>/dev/null && break
+  sleep 0.5
+done
+if [[ $_owner != "$SLURM_ARRAY_JOB_ID" ]]; then
+  _progress refused "owner=$_owner"
+  _stop "not run: $_submission/job names ${_owner:-no job}, this is job $SLURM_ARRAY_JOB_ID"
+fi
+
+# Where Slurm starts the task anew, the slices that an earlier start of it has done stay done.
+_kept=()
+if [[ ${SLURM_RESTART_COUNT:-0} != 0 ]]; then
+  _done="slurmslice end job=$SLURM_ARRAY_JOB_ID restart=[0-9]+ at=[0-9]+ host=[^ ]+"
+  _done+=' slot=([0-9]+) exit=0( |$)'
+  while IFS= read -r _said; do
+    [[ $_said =~ $_done ]] && _kept[BASH_REMATCH[1]]=yes
+  done <"$_submission/tasks/$SLURM_ARRAY_TASK_ID.log"
+  for _slot in "${!_kept[@]}"; do _progress end "slot=$_slot exit=0 kept=1"; done
+  ((${#_kept[@]} < ${#_line[@]})) || exit 0
+fi
+
+# A setup that fails, or says "exit" (even "exit 0"), must not look like a slice that is done.
+_ready=
+trap '
+  _exit=$?
+  if [[ -z $_ready ]]; then
+    _progress setup "exit=$_exit"
+    echo "slurmslice: setup exited $_exit, the command was not run" >&2
+    exit $((_exit ? _exit : 1))
+  fi
+' EXIT
+_setup || exit
+_ready=yes
+set +eu +o posix # whatever the setup has set: the end of the slice is still to be written
+
+# Ends slices that take too long. It reads a line for each that starts, "slot group", and for each
+# that has ended, "slot 0", and is gone when its standard input ends, which is when this script
+# does. A slot whose end was read is never signalled, so a group's number may well be used again.
+_watchdog() {
+  trap - EXIT
+  trap '' HUP INT TERM USR1 USR2 # they are for the slices
+  local _clock=0 _before _now _step _part _text='' _read _slot _group=() _due=() _warned=()
+  printf -v _before '%(%s)T' -1
+  while :; do
+    # What "read" has of a line when its time is over is the beginning of that line.
+    IFS= read -r -t 1 _part
+    _read=$?
+    _text+=$_part
+    ((_read == 0 || _read > 128)) || return
+
+    # A second has passed, or less. Much more: the task was suspended, or the clock was set.
+    printf -v _now '%(%s)T' -1
+    ((_step = _now - _before, _before = _now, _clock += _step < 0 || _step > 2 ? 1 : _step))
+    if ((_read == 0)); then
+      _slot=${_text% *}
+      _group[_slot]=${_text#* } _due[_slot]=$((_clock + _limit + 1)) _text=''
+      ((_group[_slot])) || unset "_group[$_slot]" "_due[$_slot]" "_warned[$_slot]"
+    fi
+
+    for _slot in "${!_due[@]}"; do
+      ((_clock >= _due[_slot])) || continue
+      if [[ ${_warned[_slot]:-} ]]; then
+        kill -s KILL -- "-${_group[_slot]}"
+      elif kill -0 -- "-${_group[_slot]}"; then
+        _progress timeout "slot=$_slot"
+        kill -s TERM -- "-${_group[_slot]}"
+      fi 2>/dev/null
+      _warned[_slot]=yes _due[_slot]=$((_clock + _grace))
+    done
+  done
+}
+
+# A slice's own process: its variables, its log, the command.
+_begin() {
+  _take "$1"
+  [[ -d ${_log%/*} ]] || mkdir -p "${_log%/*}"
+  exec </dev/null >>"$_log" 2>&1 || exit
+  # A signal ends this bash only after the program that it runs, which gets the signal itself.
+  trap 'exit 143' TERM
+  trap : USR1 USR2
+  _slice
+}
+
+# Slices run in the background, each as a process group of its own (set -m), and bash waits: so
+# signals that Slurm sends to this script (scancel, time limit, --signal=B:) can be passed on.
+_start() {
+  _progress start "slot=$1"
+  set -m
+  (
+    trap : HUP INT TERM USR1 USR2 # they are for the slice, which is of the same group
+    (_begin "$1") {_bell}>&-
+    _exit=$?
+    echo "$1" >&"$_bell"
+    exit "$_exit"
+  ) {_watch}>&- &
+  _running[$1]=$!
+  set +m
+  echo "$1 $!" >&"$_watch"
+  [[ -z $_stopping ]] || _pass "$_stopping" # which came before the slice was known
+}
+
+# The end of slot $1. A signal ends "wait" early: then it is to be asked again.
+_finish() {
+  while
+    _signalled=
+    wait "${_running[$1]}"
+    _exit=$?
+    [[ $_signalled ]]
+  do :; done
+  unset "_running[$1]"
+  echo "$1 0" >&"$_watch"
+  _progress end "slot=$1 exit=$_exit"
+  ((_exit)) || ((_ok += 1))
+}
+
+# Wait until a slice has ended. Each rings; but look every second, since one that was killed by
+# force could not, and since an older bash heeds no signal while it reads.
+_await() {
+  local _slot _rung
+  if IFS= read -r -t 1 -u "$_bell" _rung; then
+    _rung=$_heard$_rung _heard=''
+    [[ -z ${_running[_rung]:-} ]] || _finish "$_rung"
+    return
+  fi
+  _heard+=$_rung
+  for _slot in "${!_running[@]}"; do
+    kill -0 -- "-${_running[_slot]}" 2>/dev/null || _finish "$_slot"
+  done
+}
+
+_pass() {
+  _signalled=yes
+  for _group in "${_running[@]}"; do kill -s "$1" -- "-$_group" 2>/dev/null; done
+}
+
+_running=() # the slices' process groups, by slot
+_ok=${#_kept[@]}
+_stopping=
+if ((_limit)); then exec {_watch}> >(_watchdog); else exec {_watch}>/dev/null; fi
+exec {_bell}<> <(:) # a pipe without a name
+_heard=''
+trap : PIPE # should the watchdog be killed
+trap '_pass USR1' USR1
+trap '_pass USR2' USR2
+for _signal in HUP INT TERM; do
+  # shellcheck disable=SC2064 # as it is now
+  trap "_stopping=$_signal; _pass $_signal" "$_signal"
+done
+
+for _slot in "${!_line[@]}"; do
+  [[ -z ${_kept[_slot]:-} ]] || continue
+  while ((${#_running[@]} >= _at_once)); do _await; done
+  [[ -z $_stopping ]] || break
+  _start "$_slot"
+done
+while ((${#_running[@]})); do _await; done
+((_ok == ${#_line[@]}))
+exit

@@ -1,0 +1,543 @@
+"""Packed scripts: array tasks of several slices, in real bash, as Slurm and the local engine run them."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from slurmslice.command import Command, ShellText
+from slurmslice.progress import parse
+from slurmslice.script import ScriptSpec, render
+from tests.test_script import (
+    BASH,
+    EXAMPLE,
+    HOSTILE,
+    PATH,
+    SNAPSHOTS,
+    TABLE_EXAMPLE,
+    Place,
+    Ran,
+    to_bytes,
+    tool,
+    wait_for,
+    words,
+)
+
+PACKED = dataclasses.replace(
+    TABLE_EXAMPLE, command=EXAMPLE.command, pack=125, at_once=1, slice_time_s=600
+)
+POOL = dataclasses.replace(TABLE_EXAMPLE, pack=40, at_once=4, slice_time_s=None)
+
+ONE_OR_SEVERAL = pytest.mark.parametrize("at_once", [1, 3])
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def pack(place: Place, command: Command, keys: int | list[str], **fields: object) -> None:
+    """A packed script, and a table of these keys, or of as many as are asked."""
+    place.write(command, **({"direct": False, "pack": 4} | fields))
+    given = [f"k{i}" for i in range(keys)] if isinstance(keys, int) else keys
+    place.make(rows=[(key,) for key in given])
+
+
+def log(place: Place, row: int) -> bytes:
+    """What the slice of a row of the table wrote; empty where it never ran."""
+    path = place.submission() / f"logs/row-{row + 40}.log"
+    return path.read_bytes() if path.exists() else b""
+
+
+def exits(ran: Ran) -> dict[int, int | None]:
+    return {slot: said.exit_code for slot, said in ran.said.slots.items()}
+
+
+def edit(place: Place, old: str, new: str) -> None:
+    """Change the script, as a person may."""
+    text = place.script.read_text()
+    assert text.count(old) == 1
+    place.script.write_text(text.replace(old, new))
+
+
+# -- what it looks like ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "spec"), [("packed", PACKED), ("pool", POOL)])
+def test_the_packed_script_is_the_reviewed_one(name: str, spec: ScriptSpec) -> None:
+    """Each change of what an administrator will read is looked at (and by git diff)."""
+    path = SNAPSHOTS / f"{name}.sh"
+    if os.environ.get("SLURMSLICE_UPDATE_SNAPSHOTS"):
+        path.write_text(render(spec))
+    assert render(spec) == path.read_text()
+
+
+def variants() -> Iterator[ScriptSpec]:
+    """Every way in which a packed script can go."""
+    commands: tuple[Command, ...] = (words("prog", "-x", "{}"), ShellText('prog "$SLICE"'))
+    for command, at_once, limit, cpus, columns in itertools.product(
+        commands, (1, 4), (None, 600), (None, 4), ((), ("a", "b_2"))
+    ):
+        yield dataclasses.replace(
+            POOL,
+            command=command,
+            at_once=at_once,
+            slice_time_s=limit,
+            cpus=cpus,
+            columns=columns,
+        )
+
+
+def test_shellcheck_has_nothing_to_say_of_packs(tmp_path: Path) -> None:
+    """Every variant is clean by shellcheck, notes included, and by ``bash -n``."""
+    paths = []
+    for number, spec in enumerate(variants()):
+        paths.append(tmp_path / f"{number}.sh")
+        paths[-1].write_text(render(spec))
+        subprocess.run([BASH, "-n", str(paths[-1])], check=True)
+    done = subprocess.run([tool("shellcheck"), *map(str, paths)], capture_output=True, text=True)
+    assert done.stdout == ""
+
+
+def test_packs_need_nothing_newer_than_bash_4_2() -> None:
+    """Compute nodes have old bashes: no ``wait -n``, no negative subscripts, no EPOCHSECONDS."""
+    text = "".join(map(render, variants()))
+    newer = (
+        r"wait -[nfp]|@[QEPAKaUuL]\}|mapfile .*-d|EPOCH(SECONDS|REALTIME)|SRANDOM|local -n|\[-1\]"
+    )
+    assert re.findall(newer, text) == []
+
+
+# -- the slices of a task -------------------------------------------------------------------
+
+
+@ONE_OR_SEVERAL
+def test_each_slice_of_a_pack_has_its_own_values_and_log(place: Place, at_once: int) -> None:
+    """Index i carries lines i*K to i*K+K-1, the last task what is left; logs are the slices'."""
+    place.write(
+        ShellText('echo "$SLICE $SLICE_ROW [$SLICE_MASS]"; echo err >&2'),
+        direct=False, columns=("mass",), pack=3, at_once=at_once,
+    )  # fmt: skip
+    place.make(rows=[(f"k{i}", str(i * i) if i % 2 else "") for i in range(8)])
+    for index, rows in enumerate((range(3), range(3, 6), range(6, 8))):
+        ran = place.run(index)
+        assert (ran.code, exits(ran)) == (0, dict.fromkeys(range(len(rows)), 0))
+        assert ran.stdout.count(b"\n") == 2 * len(rows)
+        for row in rows:
+            mass = str(row * row) if row % 2 else ""
+            assert log(place, row) == f"k{row} {row + 40} [{mass}]\nerr\n".encode()
+
+
+@ONE_OR_SEVERAL
+def test_a_failed_slice_does_not_stop_its_pack(place: Place, at_once: int) -> None:
+    """Each slice has its own exit code, also one that cannot start; the task then exits 1."""
+    keys = ["0", "7", "0", "255", "130", "0"]
+    pack(place, words("sh", "-c", "exit $1", "sh", "{}"), keys, at_once=at_once, pack=9)
+    ran = place.run(0)
+    assert (ran.code, exits(ran)) == (1, dict(enumerate(map(int, keys))))
+    pack(place, words("no-such-program"), 2, at_once=at_once)
+    assert exits(place.run(1 - 1)) | {0: 127, 1: 127} == exits(place.run(0))
+
+
+def test_a_slice_that_a_signal_ends_is_one_slice(place: Place) -> None:
+    """A crash says 128 + the signal in its end, and the next slice runs."""
+    pack(place, ShellText('[ "$SLICE" != k1 ] || kill -s SEGV $BASHPID'), 3)
+    ran = place.run(0)
+    assert (ran.code, exits(ran)) == (1, {0: 0, 1: 139, 2: 0})
+
+
+@ONE_OR_SEVERAL
+def test_hostile_keys_of_a_pack_arrive_byte_for_byte(place: Place, at_once: int) -> None:
+    """Whatever a key holds, program and environment get exactly its bytes; nothing runs."""
+    command = words("sh", "-c", 'printf "%s\\0" "$@" "$SLICE"', "sh", "{}")
+    pack(place, command, HOSTILE, pack=len(HOSTILE), at_once=at_once)
+    assert place.run(0).code == 0
+    for row, key in enumerate(HOSTILE):
+        assert log(place, row) == (to_bytes(key) + b"\0") * 2
+    assert not list(place.folder.rglob("pwned"))
+
+
+@settings(
+    max_examples=10,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(st.integers(1, 12), st.integers(2, 5), st.integers(1, 4), st.sampled_from(["C", "C.UTF-8"]))
+def test_any_pack_runs_each_slice_once(
+    place: Place, slices: int, size: int, at_once: int, locale: str
+) -> None:
+    """Over all tasks of a submission every key is done once, whatever N, K and P are."""
+    (place.work_dir / "done").unlink(missing_ok=True)
+    keys = [f"é {i}" for i in range(slices)]
+    pack(place, ShellText('echo "$SLICE" >>done'), keys, pack=size, at_once=at_once)
+    for index in range(-(-slices // size)):
+        assert place.run(index, LC_ALL=locale).code == 0
+    assert sorted((place.work_dir / "done").read_text().splitlines()) == sorted(keys)
+
+
+def test_a_slice_inherits_nothing_of_the_bookkeeping(place: Place) -> None:
+    """No pipe of the script is open in a slice: what it leaves running holds nothing up."""
+    for at_once in (1, 2):
+        pack(place, words("ls", "/proc/self/fd"), 2, at_once=at_once, slice_time_s=60)
+        assert place.run(0).code == 0
+        assert log(place, 0).split() == b"0 1 2 3".split()  # 3 is what ls reads
+        (place.submission() / "logs/row-40.log").unlink()
+
+
+def test_a_log_of_a_pack_that_cannot_be_written(place: Place) -> None:
+    """A full or missing disk fails that slice alone, and the task's output says where."""
+    pack(place, words("true"), 3)
+    (place.submission() / "logs/row-41.log").mkdir()
+    ran = place.run(0)
+    assert (ran.code, exits(ran)) == (1, {0: 0, 1: 1, 2: 0})
+    assert "row-41.log: Is a directory" in ran.stderr
+
+
+def test_a_damaged_line_of_the_table_fails_its_slice(place: Place) -> None:
+    """Nothing runs with wrong values; the others of the pack are done."""
+    pack(place, ShellText("echo $SLICE >>ran"), 3)
+    table = place.submission() / "tasks.tsv"
+    table.write_bytes(table.read_bytes().replace(b"41\tk1\trow-41.log", b"41 k1"))
+    ran = place.run(0)
+    assert (ran.code, exits(ran)) == (1, {0: 0, 1: 2, 2: 0})
+    assert "tasks.tsv has no slice for slot 1 of task 0" in ran.stderr
+    assert (place.work_dir / "ran").read_text() == "k0\nk2\n"
+
+
+@pytest.mark.parametrize("damage", ["beyond", "empty", "gone"])
+def test_a_task_without_slices(place: Place, damage: str) -> None:
+    """An index beyond the table, or no table, is said in one line and claims nothing."""
+    pack(place, words("touch", "ran"), 4)
+    table = place.submission() / "tasks.tsv"
+    if damage == "empty":
+        table.write_bytes(b"")
+    if damage == "gone":
+        table.unlink()
+    ran = place.run("1" if damage == "beyond" else "0", _line="a\tb\tc")
+    assert ran.code == 2
+    assert "tasks.tsv has no slices of task" in ran.stderr
+    assert not (place.submission() / "job").exists()
+    assert not (place.work_dir / "ran").exists()
+
+
+def test_a_second_job_of_a_packed_submission_runs_nothing(place: Place) -> None:
+    """The claim holds for packs as for single slices."""
+    pack(place, ShellText("echo ran $SLURM_ARRAY_JOB_ID"), 8)
+    assert place.run(0).code == 0
+    ran = place.end(place.start(1, "420"), 1, job="420")
+    assert (ran.code, ran.said.refused) == (2, "419")
+    assert log(place, 4) == b""
+
+
+def test_threads_of_slices_side_by_side(place: Place) -> None:
+    """-c is what one slice gets; the task has P times as many CPUs, and no slice takes all."""
+    text = 'echo "$OMP_NUM_THREADS $SRUN_CPUS_PER_TASK"'
+    pack(place, ShellText(text), 12, cpus=3, at_once=2)
+    assert place.run(0).code == 0
+    assert place.run(1, SLURM_CPUS_PER_TASK="8").code == 0
+    assert place.run(2, OMP_NUM_THREADS="1").code == 0
+    assert [log(place, row) for row in (0, 4, 8)] == [b"3 3\n", b"4 4\n", b"1 3\n"]
+
+
+# -- setup, by hand -------------------------------------------------------------------------
+
+
+@ONE_OR_SEVERAL
+def test_the_setup_of_a_pack_runs_once(place: Place, at_once: int) -> None:
+    """Modules and scratch are made once a task, and a clean-up runs once, at its end."""
+    setup = "echo set up; export A=1; cd /\ntrap 'echo cleaned' EXIT\nset -eu; IFS=0123456789"
+    pack(place, ShellText('echo "$A $(pwd)"'), 4, setup=setup, at_once=at_once, slice_time_s=60)
+    ran = place.run(0)
+    assert (ran.code, [log(place, row) for row in range(4)]) == (0, [b"1 /\n"] * 4)
+    assert ran.stdout.startswith(b"set up\nslurmslice start ")
+    assert ran.stdout.endswith(b"exit=0\ncleaned\n")
+    assert (ran.stdout.count(b"set up"), ran.stdout.count(b"cleaned")) == (1, 1)
+
+
+def test_no_slice_starts_after_a_setup_that_failed(place: Place) -> None:
+    """The task says with which code the setup ended, and nothing of its slices."""
+    pack(place, words("touch", "ran"), 4, setup="exit 0")
+    ran = place.run(0)
+    assert (ran.code, ran.said.setup_exit, ran.said.slots) == (1, 0, {})
+    assert not (place.work_dir / "ran").exists()
+
+
+@ONE_OR_SEVERAL
+def test_a_pack_by_hand(place: Place, at_once: int) -> None:
+    """To try a task shows all its slices one after another, and leaves no trace."""
+    text = 'echo "slice $SLICE"; set -e; [ "$SLICE" != k5 ]; echo good'
+    pack(place, ShellText(text), 7, setup="echo setup; set -e", at_once=at_once)
+    done = place.by_hand(SLURM_ARRAY_TASK_ID="1")
+    assert done.stdout == "setup\nslice k4\ngood\nslice k5\nslice k6\ngood\n"
+    assert done.returncode == 1
+    assert place.by_hand(SLURM_ARRAY_TASK_ID="0").returncode == 0
+    assert not (place.submission() / "job").exists()
+    assert not list((place.submission() / "logs").iterdir())
+
+
+@pytest.mark.parametrize("seconds", ["x", "-1", "07", "a[$(touch pwned)]"])
+def test_a_limit_that_is_no_number(place: Place, seconds: str) -> None:
+    """The second argument is a number of seconds, or the script says how it is called."""
+    pack(place, words("touch", "ran"), 4)
+    done = place.by_hand("001", seconds, SLURM_ARRAY_TASK_ID="0")
+    assert done.returncode == 2
+    assert "script.sh [SUBMISSION [SECONDS_A_SLICE]]" in done.stderr
+    assert not list(place.folder.rglob("ran")) + list(place.folder.rglob("pwned"))
+
+
+# -- the time that a slice may take ---------------------------------------------------------
+
+
+@ONE_OR_SEVERAL
+def test_a_slice_is_ended_at_its_own_time(place: Place, at_once: int) -> None:
+    """TERM goes to the slice with all its processes, a line says so, and the others are done."""
+    text = '[ "$SLICE" != k1 ] || { sleep 50 & echo $! >child; sleep 50; }'
+    pack(place, words("sh", "-c", text), 3, at_once=at_once, slice_time_s=1)
+    began = time.monotonic()
+    ran = place.run(0)
+    assert time.monotonic() - began >= 1
+    assert (ran.code, exits(ran)) == (1, {0: 0, 1: 143, 2: 0})
+    assert [slot for slot, said in ran.said.slots.items() if said.timed_out] == [1]
+    assert ran.stdout.index(b"slurmslice timeout ") < ran.stdout.index(b"exit=143")
+    child = int((place.work_dir / "child").read_text())
+    wait_for(lambda: not Path(f"/proc/{child}").exists() or _zombie(child))
+
+
+def _zombie(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+@ONE_OR_SEVERAL
+def test_a_slice_that_ignores_its_end_is_killed(place: Place, at_once: int) -> None:
+    """SIGKILL follows SIGTERM after the grace that stands in the script."""
+    text = '[ "$SLICE" != k0 ] || { trap "echo no" TERM; while :; do sleep 0.05; done; }'
+    pack(place, words("bash", "-c", text), 3, at_once=at_once, slice_time_s=1)
+    edit(place, "_grace=30 ", "_grace=1 ")
+    ran = place.run(0)
+    assert exits(ran) == {0: 137, 1: 0, 2: 0}
+    assert ran.said.slots[0].timed_out
+    assert log(place, 0) == b"no\n"
+
+
+def test_a_slice_may_end_well_at_its_time(place: Place) -> None:
+    """What a slice says at SIGTERM is its end: a checkpoint is no crash."""
+    text = "trap 'echo saved; exit 0' TERM; while :; do sleep 0.05; done"
+    pack(place, words("bash", "-c", text), 1, slice_time_s=1)
+    ran = place.run(0)
+    assert (ran.code, exits(ran), ran.said.slots[0].timed_out) == (0, {0: 0}, True)
+    assert log(place, 0) == b"saved\n"
+
+
+def test_each_slice_has_the_whole_time(place: Place) -> None:
+    """The limit is of each slice, not of what came before it: none of these is ended."""
+    pack(place, words("sleep", "0.6"), 4, slice_time_s=1)
+    ran = place.run(0)
+    assert exits(ran) == dict.fromkeys(range(4), 0)
+    assert b"timeout" not in ran.stdout
+
+
+def test_a_later_submission_has_another_limit(place: Place) -> None:
+    """``script.sh 002 SECONDS``; 0 and a script without a limit let a slice take its time."""
+    pack(place, words("sleep", "2.5"), 1, slice_time_s=None)
+    place.make(2, [("k",)])
+    task = subprocess.Popen(
+        [BASH, str(place.script), "002", "1"],
+        env=place.environ(0, "420"),
+        stdout=(place.submission(2) / "tasks/0.log").open("wb"),
+    )
+    ran = place.run(0)
+    task.wait(timeout=20)
+    said = parse((place.submission(2) / "tasks/0.log").read_bytes())
+    assert exits(ran) == {0: 0}
+    assert (said.slots[0].timed_out, said.slots[0].exit_code) == (True, 143)
+
+
+def test_the_watchdog_goes_with_its_task(place: Place) -> None:
+    """Neither at the end of the task nor when it is killed does it hold a reader's pipe."""
+    for text in ("true", "touch ready; sleep 0.2; echo $PPID >parent; sleep 30"):
+        pack(place, words("sh", "-c", text), 1, slice_time_s=600)
+        task = subprocess.Popen(
+            [BASH, str(place.script)], env=place.environ(0, "419"), stdout=subprocess.PIPE
+        )
+        if text != "true":
+            wait_for((place.work_dir / "parent").exists)
+            os.kill(task.pid, signal.SIGKILL)
+        said = parse(task.communicate(timeout=20)[0])  # waits for the end of the pipe
+        assert 0 in said.slots
+        if text != "true":
+            os.killpg(_group_of(place), signal.SIGKILL)
+
+
+def _group_of(place: Place) -> int:
+    """The process group of the slice that wrote ``parent`` and sleeps on."""
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            if str(place.work_dir) == os.readlink(status.parent / "cwd"):
+                return os.getpgid(int(status.parent.name))
+        except OSError:
+            continue
+    raise AssertionError("it is gone")
+
+
+# -- signals --------------------------------------------------------------------------------
+
+TRAPPING = "trap 'echo got; exit 9' {0}; echo >ready-$SLICE; while :; do sleep 0.02; done"
+
+
+@pytest.mark.parametrize("name", ["HUP", "INT", "TERM"])
+@pytest.mark.parametrize("shell", [False, True])
+@ONE_OR_SEVERAL
+def test_after_a_signal_no_further_slice_starts(
+    place: Place, name: str, shell: bool, at_once: int
+) -> None:
+    """scancel and the time limit reach all that run; their ends are written, the rest waits."""
+    text = TRAPPING.format(name)
+    command = ShellText(text) if shell else words("bash", "-c", text)
+    pack(place, command, 6, pack=6, at_once=at_once, slice_time_s=60)
+    task = place.start(0)
+    for slot in range(at_once):
+        wait_for((place.work_dir / f"ready-k{slot}").exists)
+    os.kill(task.pid, getattr(signal, f"SIG{name}"))
+    ran = place.end(task, 0)
+    assert (ran.code, exits(ran)) == (1, dict.fromkeys(range(at_once), 9))
+    assert [log(place, row) for row in range(at_once)] == [b"got\n"] * at_once
+    assert not (place.work_dir / f"ready-k{at_once}").exists()
+
+
+@pytest.mark.parametrize("name", ["USR1", "USR2"])
+@ONE_OR_SEVERAL
+def test_a_warning_is_only_passed_on(place: Place, name: str, at_once: int) -> None:
+    """--signal=B:USR1 reaches what runs, and the pack goes on."""
+    text = TRAPPING.format(name).replace("exit 9", "exit 0")
+    pack(place, words("bash", "-c", f'[ "${{SLICE}}" = k5 ] || {{ {text}; }}'), 6, pack=6,
+         at_once=at_once)  # fmt: skip
+    task = place.start(0)
+    for first in range(0, 5, at_once):
+        running = range(first, min(first + at_once, 5))
+        for slot in running:
+            wait_for((place.work_dir / f"ready-k{slot}").exists)
+        os.kill(task.pid, getattr(signal, f"SIG{name}"))
+        for slot in running:
+            wait_for(lambda slot=slot: log(place, slot) == b"got\n")
+    ran = place.end(task, 0)
+    assert (ran.code, exits(ran)) == (0, dict.fromkeys(range(6), 0))
+
+
+@ONE_OR_SEVERAL
+def test_slices_that_a_signal_ends(place: Place, at_once: int) -> None:
+    """Programs that know nothing of signals end with 143, and so do their ends."""
+    pack(place, words("sh", "-c", "echo >ready-$SLICE; exec sleep 30"), 4, at_once=at_once)
+    task = place.start(0)
+    for slot in range(at_once):
+        wait_for((place.work_dir / f"ready-k{slot}").exists)
+    os.kill(task.pid, signal.SIGTERM)
+    ran = place.end(task, 0)
+    assert (ran.code, exits(ran)) == (1, dict.fromkeys(range(at_once), 143))
+
+
+# -- several at a time ----------------------------------------------------------------------
+
+
+def test_a_pool_is_never_more_than_p_and_goes_on_at_each_end(place: Place) -> None:
+    """P at a time, and the next one when one ends: a long slice holds up one place alone."""
+    text = (
+        'ls run >>"seen-$SLICE"; mkdir "run/$SLICE"; ls run >>"seen-$SLICE"; '
+        '[ "$SLICE" != k0 ] || until [ -e last ]; do sleep 0.02; done; '
+        '[ "$SLICE" != k9 ] || touch last; rmdir "run/$SLICE"'
+    )
+    pack(place, words("sh", "-c", f"set -e; {text}"), 10, pack=10, at_once=3)
+    (place.work_dir / "run").mkdir()
+    ran = place.run(0)
+    assert exits(ran) == dict.fromkeys(range(10), 0)
+    at_once = [
+        len(set(seen.read_text().split()) | {seen.name.removeprefix("seen-")})
+        for seen in place.work_dir.glob("seen-*")
+    ]
+    assert max(at_once) <= 3
+
+
+def test_a_slice_that_is_killed_with_its_wrapper_has_an_end(place: Place) -> None:
+    """SIGKILL to a whole group (by force, or for memory) leaves no hole in the pool."""
+    text = '[ "$SLICE" != k0 ] || kill -s KILL -- "-$(ps -o pgid= -p $$ | tr -d " ")"'
+    pack(place, words("sh", "-c", text), 5, pack=5, at_once=2)
+    ran = place.run(0)
+    assert (ran.code, exits(ran)) == (1, {0: 137} | dict.fromkeys(range(1, 5), 0))
+
+
+def test_a_wrapper_that_is_killed_alone_keeps_its_place(place: Place) -> None:
+    """While the slice itself still runs it counts as running; then its end is a failure."""
+    text = (
+        'if [ "$SLICE" = k0 ]; then kill -s KILL $PPID; until [ -e go ]; do sleep 0.02; done; '
+        "touch gone; else [ -e gone ] && echo late; touch go-$SLICE; fi"
+    )
+    pack(place, words("sh", "-c", text), 3, at_once=1 + 1)
+    task = place.start(0)
+    wait_for((place.work_dir / "go-k2").exists)
+    time.sleep(1.2)  # a look at what lives takes place, and changes nothing
+    assert task.poll() is None
+    (place.work_dir / "go").touch()
+    ran = place.end(task, 0)
+    assert (ran.code, exits(ran)) == (1, {0: 137, 1: 0, 2: 0})
+
+
+def test_waiting_for_a_pool_costs_no_time(place: Place) -> None:
+    """While slices run the script sleeps: a look each second, and no more."""
+    pack(place, words("sh", "-c", "echo >ready-$SLICE; sleep 1.5"), 4, at_once=4, slice_time_s=60)
+    task = place.start(0)
+    wait_for((place.work_dir / "ready-k3").exists)
+    _, status, usage = os.wait4(task.pid, 0)
+    task.returncode = os.waitstatus_to_exitcode(status)
+    assert task.returncode == 0
+    assert usage.ru_nvcsw < 500  # a busy loop would switch thousands of times
+
+
+# -- started anew by Slurm ------------------------------------------------------------------
+
+
+@ONE_OR_SEVERAL
+def test_a_restart_keeps_what_is_done(place: Place, at_once: int) -> None:
+    """After a requeue only what had not ended well runs again; the rest is written as kept."""
+    text = 'echo "run $SLURM_RESTART_COUNT" >>"runs-$SLICE"; [ "$SLICE" != "$BAD" ]'
+    pack(place, words("sh", "-c", text), 4, at_once=at_once)
+    first = place.run(0, SLURM_RESTART_COUNT="0", BAD="k2")
+    again = place.run(0, SLURM_RESTART_COUNT="1", BAD="none")
+    assert (first.code, again.code) == (1, 0)
+    assert (again.said.restart, exits(again)) == (1, dict.fromkeys(range(4), 0))
+    assert again.stdout.count(b" kept=1\n") == 3
+    runs = [(place.work_dir / f"runs-k{i}").read_text().count("run") for i in range(4)]
+    assert runs == [1, 1, 2, 1]
+    third = place.run(0, SLURM_RESTART_COUNT="2", BAD="none")
+    assert (third.code, exits(third)) == (0, dict.fromkeys(range(4), 0))
+    assert (place.work_dir / "runs-k2").read_text().count("run") == 2
+
+
+def test_a_restart_believes_only_whole_lines_of_its_own_job(place: Place) -> None:
+    """A torn line, another job's line and a failure keep nothing."""
+    pack(place, ShellText('echo "$SLICE" >>ran'), 4)
+    line = "slurmslice end job={} restart=0 at=1795424180 host=n3 slot={} exit={}\n"
+    text = line.format(419, 0, 1) + line.format(41, 1, 0) + "noise " + line.format(419, 2, 0)
+    tasks = place.submission() / "tasks/0.log"
+    tasks.write_text(text + line.format(419, 3, 0).rstrip("\n"))
+    ran = place.run(0, SLURM_RESTART_COUNT="1")
+    assert (place.work_dir / "ran").read_text() == "k0\nk1\nk3\n"
+    assert ran.said.slots[2].started_at is None
+
+
+def test_a_restart_whose_setup_fails_loses_nothing(place: Place) -> None:
+    """What is done is written before the setup can fail."""
+    pack(place, words("sh", "-c", '[ "$SLICE" != k1 ]'), 3, setup="exit ${SLURM_RESTART_COUNT:-0}")
+    edit(place, "  exit ${SLURM_RESTART_COUNT:-0}\n", '  [[ $SLURM_RESTART_COUNT != 1 ]] || exit 4\n')
+    assert exits(place.run(0, SLURM_RESTART_COUNT="0")) == {0: 0, 1: 1, 2: 0}
+    ran = place.run(0, SLURM_RESTART_COUNT="1")
+    assert (ran.code, ran.said.setup_exit, exits(ran)) == (4, 4, {0: 0, 2: 0})
