@@ -26,7 +26,7 @@ def fill_in(ctx: click.Context, files: list[Path]) -> None:
     Raises:
         BadInput: a file cannot be read or understood, or the profile is in none of them.
     """
-    keys = _keys()
+    keys = known_keys()
     layers = chosen([_read(path, keys) for path in files], ctx.params["profile"])
     result = merged([*layers, _typed(ctx)])
     if ctx.params.get("run_name"):
@@ -38,7 +38,7 @@ def fill_in(ctx: click.Context, files: list[Path]) -> None:
     _put(ctx, said)
 
 
-def _keys() -> Keys:
+def known_keys() -> Keys:
     """What a file can say: the options of ``run``, under all their long names."""
     from slurmslice.cli.run import command
 

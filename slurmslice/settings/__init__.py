@@ -93,13 +93,13 @@ def merged(layers: Iterable[Layer]) -> Layer:
     """
     result: Layer = {}
     for layer in layers:
-        gone = {other for name in layer for other in _replaced(name, layer[name].value)}
+        gone = {*layer, *(other for name in layer for other in _replaced(name, layer[name].value))}
         result = {**{name: result[name] for name in result if name not in gone}, **layer}
     return result
 
 
 def _replaced(name: str, value: Value) -> frozenset[str]:
-    """The options of lower layers that cannot stand beside this one, or beside its throttle."""
+    """The options of lower layers that cannot stand beside this one or mean another throttle."""
     if value is False:
         return frozenset()
     if name.startswith("--"):
