@@ -45,7 +45,7 @@ def said(text: str, profile: str | None = None) -> dict[str, Value]:
         ("throttle = 5", "throttle", "5"),
         ("throttle = false", "throttle", False),
         ('job-name = "x"', "name", "x"),
-        ('command = ["./x", "{}", 3, 1e-5, 2.50]', "words", ("./x", "{}", "3", "1e-5", "2.50")),
+        ('command = ["./x", "{}", 3, 1e-5, 1_0.50]', "words", ("./x", "{}", "3", "1e-5", "10.50")),
         ("command = 'zcat $SLICE | wc'", "shell", "zcat $SLICE | wc"),
         ("shell = 'true'", "shell", "true"),
         ('grid = ["lr=0.1,0.01", "seed=0-4"]', "grid", ("lr=0.1,0.01", "seed=0-4")),
@@ -146,21 +146,22 @@ def test_every_option_of_run_is_a_key() -> None:
 
 # -- which of several counts -----------------------------------------------------------------
 
-SLICES = ("slices", "slices_from", "grid")
-COMMANDS = ("words", "shell")
-MEMORY = ("--mem", "--mem-per-cpu", "--mem-per-gpu")
-SHARING = ("--exclusive", "--oversubscribe")
-SINGLE = ("setup", "name", "throttle", "--time", "max_attempts")
-GROUPS = (SLICES, COMMANDS, MEMORY, SHARING, *((name,) for name in SINGLE))
+GROUPS = (
+    ("slices", "slices_from", "grid"),
+    ("words", "shell"),
+    ("--mem", "--mem-per-cpu", "--mem-per-gpu"),
+    ("--exclusive", "--oversubscribe"),
+    ("--requeue", "--no-requeue"),
+)
+ALONE = ("setup", "name", "throttle", "--time", "max_attempts")
+VALUES = st.one_of(st.just(False), st.text("0123456789", min_size=1)).map(Setting)
 
 
 @given(
-    st.lists(
-        st.dictionaries(
-            st.sampled_from([name for group in GROUPS for name in group]),
-            st.one_of(st.just(False), st.text("0123456789", min_size=1)).map(Setting),
-        ),
-        max_size=5,
+    st.sampled_from(GROUPS).flatmap(
+        lambda group: st.lists(
+            st.dictionaries(st.sampled_from([*group, *ALONE]), VALUES, max_size=4), max_size=5
+        )
     )
 )
 def test_the_highest_layer_that_says_something_counts(layers: list[dict[str, Setting]]) -> None:
@@ -169,7 +170,7 @@ def test_the_highest_layer_that_says_something_counts(layers: list[dict[str, Set
     A layer that only leaves some out (false) takes these from below and no others.
     """
     result = merged(layers)
-    for group in GROUPS:
+    for group in (*GROUPS, *((name,) for name in ALONE)):
         expected: dict[str, Value] = {}
         for layer in layers:
             mine = {name: layer[name].value for name in group if name in layer}
@@ -261,6 +262,23 @@ def test_what_is_typed_counts_over_profile_project_and_user(here: Here) -> None:
     assert script(here, "--profile", "big", *typed) == {
         "#SBATCH --time=0:05:00", "#SBATCH --qos=high", "#SBATCH --mem-per-gpu=9M",
         "#SBATCH --array=5-6%1", "#SBATCH --job-name=z", "  exec -- true",
+    }  # fmt: skip
+
+
+def test_what_is_false_is_left_out(here: Here) -> None:
+    """A layer can take away what a lower one says, and a flag said with true is given."""
+    (here.folder / "keys").write_bytes(b"a\0b c\0")
+    write(
+        here,
+        "slices-from = 'keys'\nnull = true\n" + PROJECT.partition("\n")[2]
+        + "[profile.bare]\nnull = false\nslices = '7'\n[profile.bare.sbatch]\nqos = false\n"
+        "exclusive = true\ntime = false\n",
+        "[sbatch]\nqos = 'low'\n",
+    )  # fmt: skip
+    assert {"#SBATCH --array=0-1", "#SBATCH --qos=low"} <= script(here)
+    assert script(here, "--profile", "bare") == {
+        "  exec -- echo \"${SLICE}\"", "#SBATCH --job-name=echo", "#SBATCH --array=7",
+        "#SBATCH --mem-per-cpu=50M", "#SBATCH --exclusive",
     }  # fmt: skip
 
 
