@@ -98,6 +98,6 @@ def _put(ctx: click.Context, said: Layer) -> None:
 def _converted(ctx: click.Context, option: click.Option, setting: Setting) -> Any:
     """The value as the command line's own types have it."""
     try:
-        return option.process_value(ctx, option.flag_value if option.is_flag else setting.value)
+        return option.process_value(ctx, setting.value)
     except click.BadParameter as why:
         raise BadInput(f"{setting.where}: {why.message}") from why
