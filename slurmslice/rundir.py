@@ -23,11 +23,14 @@ from pathlib import Path
 from slurmslice.asked import Asked
 from slurmslice.errors import BadInput, Busy, DamagedRun
 from slurmslice.journal import Event, from_lines, to_line, whole_length
+from slurmslice.ranges import parse_array
 from slurmslice.slices import SliceTable
 from slurmslice.tables import read_table, slice_header, write_table
 
 LOCK_WAIT_S = 10.0
 """How long a verb waits for another one's write or sbatch before it says who holds the lock."""
+
+_BARRED = "barred by slurmslice, which gave this submission up\n"
 
 
 class RunDirectory:
@@ -133,7 +136,7 @@ class RunDirectory:
         """
         path = self.submission(number) / "job"
         mine = path.with_name(f"job.{secrets.token_hex(4)}")
-        mine.write_text("barred by slurmslice, which gave this submission up\n")
+        mine.write_text(_BARRED)
         try:
             os.link(mine, path)
         except FileExistsError:
@@ -142,22 +145,26 @@ class RunDirectory:
             mine.unlink()
         return True
 
+    def barred(self, number: int) -> bool:
+        """Whether ``bar`` has taken a submission's claim."""
+        try:
+            return (self.submission(number) / "job").read_text(errors="replace") == _BARRED
+        except FileNotFoundError:
+            return False
+
     # -- the journal -------------------------------------------------------------------------
 
-    def journal(self) -> bytes:
-        """The journal's bytes; empty where nothing was decided yet."""
-        try:
-            return self._journal.read_bytes()
-        except FileNotFoundError:
-            return b""
+    def read_journal(self, offset: int) -> tuple[bytes, int]:
+        """Whole lines of the journal from an offset on, and the offset after them."""
+        return _read_on(self._journal, offset)
 
     def events(self) -> Iterator[Event]:
-        """The journal's events.
+        """The journal's events; none where nothing was decided yet.
 
         Raises:
             DamagedRun: a line in the middle cannot be read.
         """
-        return from_lines(self.journal())
+        return from_lines(self.read_journal(0)[0])
 
     def append(self, event: Event) -> None:
         """Write a decision down; it is on disk when this returns. Hold the lock.
@@ -181,20 +188,13 @@ class RunDirectory:
             journal.seek(-1, os.SEEK_END)
             if journal.read(1) == b"\n":
                 return size
-        return whole_length(self.journal())
+        return self.read_journal(0)[1]
 
     # -- states ------------------------------------------------------------------------------
 
     def read_states(self, offset: int) -> tuple[bytes, int]:
         """Whole lines of ``states.tsv`` from an offset on, and the offset after them."""
-        try:
-            with self.states.open("rb") as states:
-                states.seek(offset)
-                data = states.read()
-        except FileNotFoundError:
-            return b"", 0
-        whole = whole_length(data)
-        return data[:whole], offset + whole
+        return _read_on(self.states, offset)
 
     def append_states(self, lines: bytes, header: bytes) -> None:
         """Write down what was seen. A torn last line is ended first, so that it spoils none.
@@ -254,9 +254,8 @@ def create(path: Path, asked: Asked, table: SliceTable, script: bytes) -> RunDir
         draft.mkdir(parents=True)
         _ignore_in_git(path.parent)
         run = RunDirectory(draft)
-        everything = range(len(table))
-        run.slices.write_bytes(table_bytes(table, everything))
-        run.prepare(1, table, everything, asked.direct)
+        run.slices.write_bytes(table_bytes(table, range(len(table))))
+        run.prepare(1, table, tuple(parse_array(asked.first)), asked.direct)
         run.script.write_bytes(script)
         run.script.chmod(0o777 & ~_umask())
         (draft / "run.json").write_bytes(asked.to_json())
@@ -323,6 +322,18 @@ def read_or_damaged(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as why:
         raise DamagedRun(f"{path} cannot be read: {why.strerror}.", "Restore it.") from why
+
+
+def _read_on(path: Path, offset: int) -> tuple[bytes, int]:
+    """Whole lines of a file that is only appended to, and the offset after them."""
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            data = file.read()
+    except FileNotFoundError:
+        return b"", 0
+    whole = whole_length(data)
+    return data[:whole], offset + whole
 
 
 def _ignore_in_git(folder: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
-from slurmslice.engines import Limits, Needs, Order, Receipt, Sighting
+from slurmslice.engines import Intake, Limits, Needs, Order, Receipt, Sighting
 from slurmslice.errors import NoAnswer
 from slurmslice.evidence import Answer, Observation, TaskId, TaskReport
 from slurmslice.states import State
@@ -36,6 +36,10 @@ class FakeEngine:
     lookups_fail: bool = False
     cancelled: list[tuple[str, tuple[int, ...] | None]] = field(default_factory=list)
     throttled: list[tuple[str, int | None]] = field(default_factory=list)
+    held: list[str] = field(default_factory=list)
+    released: list[str] = field(default_factory=list)
+    most: int | None = None
+    asked_for_room: int = 0
     waited: list[float] = field(default_factory=list)
     on_wait: Callable[[], None] = lambda: None
     polls: int = 0
@@ -50,6 +54,14 @@ class FakeEngine:
 
     def limits(self, needs: Needs) -> Limits:
         return Limits(self.max_array_size)
+
+    def intake(self, needs: Needs) -> Intake:
+        self.asked_for_room += 1
+        if self.most is None:
+            return Intake(self.max_array_size, self.max_array_size)
+        queued = [r for job in self.jobs.values() for r in job.tasks.values() if not r.state.final]
+        left = max(0, self.most - len(queued))
+        return Intake(self.max_array_size, self.max_array_size, left, f"MaxSubmit is {self.most}")
 
     def submit(self, order: Order) -> Receipt:
         self.on_submit(order)
@@ -91,6 +103,12 @@ class FakeEngine:
 
     def throttle(self, job: str, limit: int | None) -> None:
         self.throttled.append((job, limit))
+
+    def hold(self, job: str) -> None:
+        self.held.append(job)
+
+    def release(self, job: str) -> None:
+        self.released.append(job)
 
     def wait(self, seconds: float) -> None:
         self.waited.append(seconds)

@@ -1,4 +1,4 @@
-"""Packed scripts: array tasks of several slices, in real bash, as Slurm and the local engine run them."""
+"""Packed scripts: array tasks of several slices, in real bash, as the engines run them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,6 @@ from tests.test_script import (
     BASH,
     EXAMPLE,
     HOSTILE,
-    PATH,
     SNAPSHOTS,
     TABLE_EXAMPLE,
     Place,
@@ -52,6 +52,10 @@ def pack(place: Place, command: Command, keys: int | list[str], **fields: object
     place.write(command, **({"direct": False, "pack": 4} | fields))
     given = [f"k{i}" for i in range(keys)] if isinstance(keys, int) else keys
     place.make(rows=[(key,) for key in given])
+
+
+def has_said(place: Place, row: int, text: bytes) -> bool:
+    return log(place, row) == text
 
 
 def log(place: Place, row: int) -> bytes:
@@ -429,7 +433,7 @@ def test_a_warning_is_only_passed_on(place: Place, name: str, at_once: int) -> N
             wait_for((place.work_dir / f"ready-k{slot}").exists)
         os.kill(task.pid, getattr(signal, f"SIG{name}"))
         for slot in running:
-            wait_for(lambda slot=slot: log(place, slot) == b"got\n")
+            wait_for(partial(has_said, place, slot, b"got\n"))
     ran = place.end(task, 0)
     assert (ran.code, exits(ran)) == (0, dict.fromkeys(range(6), 0))
 
@@ -537,7 +541,9 @@ def test_a_restart_believes_only_whole_lines_of_its_own_job(place: Place) -> Non
 def test_a_restart_whose_setup_fails_loses_nothing(place: Place) -> None:
     """What is done is written before the setup can fail."""
     pack(place, words("sh", "-c", '[ "$SLICE" != k1 ]'), 3, setup="exit ${SLURM_RESTART_COUNT:-0}")
-    edit(place, "  exit ${SLURM_RESTART_COUNT:-0}\n", '  [[ $SLURM_RESTART_COUNT != 1 ]] || exit 4\n')
+    edit(
+        place, "  exit ${SLURM_RESTART_COUNT:-0}\n", "  [[ $SLURM_RESTART_COUNT != 1 ]] || exit 4\n"
+    )
     assert exits(place.run(0, SLURM_RESTART_COUNT="0")) == {0: 0, 1: 1, 2: 0}
     ran = place.run(0, SLURM_RESTART_COUNT="1")
     assert (ran.code, ran.said.setup_exit, exits(ran)) == (4, 4, {0: 0, 2: 0})

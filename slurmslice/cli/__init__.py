@@ -16,6 +16,7 @@ VERBS = {
     "submit": "Submit what waits in a run, all or a few.",
     "status": "Say where every slice stands.",
     "watch": "Follow a run; change nothing.",
+    "tick": "One step: look, put in what has room, end; for cron.",
     "resubmit": "Submit what failed again, with more memory or time if asked.",
     "cancel": "Cancel slices, or all of a run.",
     "throttle": "Change how many slices run at once.",

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from slurmslice.asked import Asked
+from slurmslice.cli.packing import packing_of
 from slurmslice.cli.preview import relative
 from slurmslice.cli.shared import engine_option, meta
 from slurmslice.command import Command, ShellText, Words, check, check_expanded_glob
@@ -30,7 +31,26 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
     ),
     click.option("-0", "--null", is_flag=True, help="Keys in --slices-from end with NUL."),
     click.option(
-        "--throttle", type=click.IntRange(min=1), metavar="N", help="At most N slices at once."
+        "--throttle", type=click.IntRange(min=1), metavar="N",
+        help="At most N slices at once, over all submissions of the run.",
+    ),
+    click.option(
+        "--pack", metavar="K|auto",
+        help="K slices an array task, one after another; --time, --mem and -c stay those of one "
+        "slice. auto: as many as take about 15 minutes.",
+    ),
+    click.option(
+        "--at-once", type=click.IntRange(min=1), default=1, metavar="P",
+        help="P slices of a task at a time; the task asks P times the CPUs and memory.",
+    ),
+    click.option(
+        "--slice-time", metavar="TIME",
+        help="How long a slice takes, as --time is written, for --pack auto; else as long as the "
+        "slices of an earlier run of the same command took.",
+    ),
+    click.option(
+        "--no-breaker", is_flag=True,
+        help="Go on where the first 20 slices that end have all failed; else the rest is held.",
     ),
     click.option("--shell", metavar="TEXT", help="A shell text as the command; uses $SLICE."),
     click.option(
@@ -72,8 +92,8 @@ class Asking:
     """The options that describe a new run, as they were typed, or said in a settings file."""
 
     FIELDS = (
-        "slices", "slices_from", "null", "throttle", "shell", "setup", "name", "run_dir", "profile",
-        "engine",
+        "slices", "slices_from", "null", "throttle", "pack", "at_once", "slice_time", "no_breaker",
+        "shell", "setup", "name", "run_dir", "profile", "engine",
     )  # fmt: skip
 
     def __init__(self, **fields: Any) -> None:
@@ -81,6 +101,10 @@ class Asking:
         self.slices_from: str | None = fields["slices_from"]
         self.null: bool = fields["null"]
         self.throttle: int | None = fields["throttle"]
+        self.pack: str | None = fields["pack"]
+        self.at_once: int = fields["at_once"]
+        self.slice_time: str | None = fields["slice_time"]
+        self.no_breaker: bool = fields["no_breaker"]
         self.shell: str | None = fields["shell"]
         self.setup: str = fields["setup"]
         self.name: str = fields["name"]
@@ -95,6 +119,7 @@ class Asking:
         given = {
             "-a": self.slices, "--slices-from": self.slices_from, "the command": self.words,
             "--shell": self.shell, "--throttle": self.throttle, "--setup": self.setup,
+            "--pack": self.pack, "--slice-time": self.slice_time,
             "--name": self.name, "--run-dir": self.run_dir, "--profile": self.profile,
             "--engine": self.engine if self.engine != "auto" else None,
         }  # fmt: skip
@@ -119,6 +144,11 @@ class Asking:
             work_dir=os.getcwd(),
             max_attempts=max_attempts,
             environ=dict(os.environ),
+            packing=packing_of(
+                self.pack, self.at_once, self.slice_time, self.sbatch, command, len(table)
+            ),
+            pack_asked=self.pack or "",
+            breaker=not self.no_breaker,
         )
 
     def _slices(self) -> tuple[SliceTable, int | None, str]:

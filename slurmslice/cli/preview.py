@@ -17,7 +17,7 @@ from slurmslice.reports.counts import count, key_ranges
 from slurmslice.run import Run
 from slurmslice.slices import SliceTable
 from slurmslice.units import format_memory, format_time
-from slurmslice.verbs.submit import Taken
+from slurmslice.verbs.feed import Taken
 
 
 def announce(asked: Asked, table: SliceTable, engine: Engine) -> None:

@@ -10,6 +10,7 @@ from slurmslice.cli.engine import open_run
 from slurmslice.cli.sending import send
 from slurmslice.cli.shared import ChangingCommand, dry_run_option, meta, run_argument
 from slurmslice.run import Run
+from slurmslice.verbs.steer import release
 from slurmslice.verbs.submit import waiting
 
 
@@ -21,13 +22,16 @@ from slurmslice.verbs.submit import waiting
     help="Only the first N that wait (a bare number), or these: 3-7, 3,17, a key, keys by commas.",
 )
 @dry_run_option
-def command(run_name: str | None, only: str | None, dry_run: bool) -> int:
+@click.option("--no-breaker", is_flag=True, help="Release what the breaker holds.")
+def command(run_name: str | None, only: str | None, dry_run: bool, no_breaker: bool) -> int:
     """Submit what waits in a run, all or a few; the rest goes in with the next submit.
 
     sbatch's options (-p, --mem, …) change the request of what goes in.
     """
     run = open_run(places.find(run_name, changing=True), changing=True)
     choose, changes = waiting(_only(run, only)), dict(meta()[1])
+    if no_breaker and not dry_run:
+        release(run)
     return send(run, choose, changes, verb="submit", dry_run=dry_run, nothing=_nothing)
 
 

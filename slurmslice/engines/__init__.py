@@ -46,7 +46,7 @@ class Order:
         folder: the submission's folder: ``tasks/%a.log`` in it takes a task's own output.
         array: the indices and the throttle in force.
         overrides: sbatch's options that differ from the script's directives, long names.
-        argument: the script's argument (``002``); None for the first submission.
+        arguments: the script's arguments (``002``); none for the first submission.
         needs: what one task asks for.
     """
 
@@ -57,7 +57,7 @@ class Order:
     folder: Path
     array: ArrayExpression
     overrides: tuple[tuple[str, str], ...]
-    argument: str | None
+    arguments: tuple[str, ...]
     needs: Needs
 
 
@@ -84,10 +84,30 @@ class Limits:
         max_array_size: the highest array index is one less.
         at_once: how many tasks of these needs can run at once; None where not known.
         why: what ``at_once`` comes from, for a person.
+        max_time_s: the longest time limit that a task may have, seconds; None where there is
+            none, or it is not known.
     """
 
     max_array_size: int
     at_once: int | None = None
+    why: str = ""
+    max_time_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """What an engine takes at this moment.
+
+    Attributes:
+        max_array_size: the highest array index is one less.
+        per_array: most tasks of one array.
+        tasks: most tasks that it takes now, in all; None where there is no limit.
+        why: what that limit comes from, for a person.
+    """
+
+    max_array_size: int
+    per_array: int
+    tasks: int | None = None
     why: str = ""
 
 
@@ -128,6 +148,13 @@ class Engine(Protocol):
             NoAnswer: it could not be asked.
         """
 
+    def intake(self, needs: Needs) -> Intake:
+        """How much it takes now of such tasks, beside what is in its queue already.
+
+        Raises:
+            NoAnswer: it could not be asked.
+        """
+
     def submit(self, order: Order) -> Receipt:
         """Take one submission.
 
@@ -161,6 +188,12 @@ class Engine(Protocol):
 
     def throttle(self, job: str, limit: int | None) -> None:
         """Set how many tasks of an array may run at once; None for no limit."""
+
+    def hold(self, job: str) -> None:
+        """Let no task of an array start that has not started yet."""
+
+    def release(self, job: str) -> None:
+        """Let the tasks of an array that was held start again."""
 
     def wait(self, seconds: float) -> None:
         """Let this much time pass, or less where something changed: the local engine works then."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Collection
 
 from slurmslice.evidence import FACTS
@@ -26,7 +25,7 @@ def run_record(run: Run, rows: Collection[int] | None = None) -> Record:
         "engine": run.asked.engine,
         "cluster": run.asked.cluster,
         "finished": run.finished,
-        "counts": dict(Counter(map(str, run.standings.states()))),
+        "counts": {str(state): number for state, number in run.standings.tally().items()},
         "slices": [slice_record(run, row) for row in chosen],
     }
 

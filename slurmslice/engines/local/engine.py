@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slurmslice.engines import Limits, Needs, Order, Receipt, Sighting
+from slurmslice.engines import Intake, Limits, Needs, Order, Receipt, Sighting
 from slurmslice.engines.local import orders
 from slurmslice.engines.local.admission import Room, at_once
 from slurmslice.engines.local.cells import open_cells
@@ -118,6 +118,10 @@ class LocalEngine:
         why = f"{room.cpus} CPUs of {machine.cpus} free, {gib:.3g} GiB of memory available"
         return Limits(MAX_ARRAY_SIZE, at_once(room, demand(needs, machine)), why)
 
+    def intake(self, needs: Needs) -> Intake:
+        """All that there is: orders wait on disk."""
+        return Intake(MAX_ARRAY_SIZE, MAX_ARRAY_SIZE)
+
     # -- orders ------------------------------------------------------------------------------
 
     def submit(self, order: Order) -> Receipt:
@@ -155,6 +159,14 @@ class LocalEngine:
     def throttle(self, job: str, limit: int | None) -> None:
         """Ask the runner to run at most so many at once; None: as many as the CPUs allow."""
         self._inbox.throttle(job, limit)
+
+    def hold(self, job: str) -> None:
+        """Ask the runner to start no more of its tasks."""
+        self._inbox.hold(job)
+
+    def release(self, job: str) -> None:
+        """Ask the runner to start them again."""
+        self._inbox.release(job)
 
     # -- what became of them -----------------------------------------------------------------
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from slurmslice import process
-from slurmslice.engines import Limits, Needs, Order, Receipt, Sighting
+from slurmslice.engines import Intake, Limits, Needs, Order, Receipt, Sighting
 from slurmslice.engines.slurm import answers, capacity, commands, environment, resources, search
 from slurmslice.engines.slurm.health import Health, health
 from slurmslice.engines.slurm.outcomes import outcome
@@ -38,6 +38,7 @@ class SlurmEngine:
         self._environ = dict(os.environ if environ is None else environ)
         self._settings: dict[str, str] = {}
         self._accounting_off = False
+        self._own_texts: tuple[str, str] | None = None
 
     def cluster(self) -> str:
         """The cluster's name.
@@ -49,7 +50,7 @@ class SlurmEngine:
 
     def submit(self, order: Order) -> Receipt:
         """Hand the script to sbatch. As ``Engine.submit``."""
-        argv = commands.sbatch(order.script, order.overrides, order.argument)
+        argv = commands.sbatch(order.script, order.overrides, order.arguments)
         options = [name for name, _ in (*order.needs.options, *order.overrides)]
         env, dropped = environment.for_sbatch(self._environ, options)
         timeout = self._seconds("SLURMSLICE_SBATCH_TIMEOUT", SUBMIT_TIMEOUT_S)
@@ -64,7 +65,7 @@ class SlurmEngine:
         the controller remembers jobs that have ended (MinJobAge).
         """
         now = time.time()
-        queue = answers.queue_rows(self._ask(commands.squeue_of(os.getuid())))
+        queue = answers.queue_rows(self._ask(commands.squeue_of(os.getuid(), ended=True)))
         remembers = search.seconds(self._config().get("MinJobAge", ""))
         # Half of it: the times in the queue are another machine's.
         found = search.in_queue(queue, order_token, now - remembers / 2)
@@ -111,6 +112,14 @@ class SlurmEngine:
         """
         self._tell(commands.throttle(job, limit))
 
+    def hold(self, job: str) -> None:
+        """Hold the tasks of an array that have not started. As ``throttle``."""
+        self._tell(commands.hold(job))
+
+    def release(self, job: str) -> None:
+        """Release them. As ``throttle``."""
+        self._tell(commands.release(job))
+
     @property
     def working(self) -> bool:
         """Never: Slurm runs the tasks."""
@@ -127,10 +136,28 @@ class SlurmEngine:
         """MaxArraySize, and how many such tasks can run at once. As ``Engine.limits``."""
         most = int(self._config()["MaxArraySize"])
         try:
-            at_once, why = self._at_once(needs)
+            places = self._places(needs)
+            at_once, why = self._at_once(needs, places)
         except NoAnswer as silence:
-            at_once, why = None, silence.message
-        return Limits(most, at_once, why)
+            return Limits(most, None, silence.message)
+        times = [place.max_time_s for place in places if place.max_time_s is not None]
+        return Limits(most, at_once, why, min(times, default=None))
+
+    def intake(self, needs: Needs) -> Intake:
+        """What the limits leave beside the user's jobs in the queue. As ``Engine.intake``.
+
+        Every job of the user's counts against each limit, whatever its account or quality of
+        service: the room is rather told too small than too large.
+        """
+        settings = self._config()
+        size, most = int(settings["MaxArraySize"]), capacity.max_array_tasks(settings)
+        limits = list(capacity.submit_limits(*self._own(), needs, settings))
+        if not limits:
+            return Intake(size, most)
+        rows = answers.queue_rows(self._ask(commands.squeue_of(os.getuid(), ended=False)))
+        queued = sum(len(row.indices or "1") for row in rows if row.step is None)
+        limit, why = min(limits)
+        return Intake(size, most, max(0, limit - queued), f"{why}, and you have {queued} in it")
 
     def doctor(self, needs: Needs | None = None) -> Health:
         """How the cluster is, and how many tasks of these needs fit into each partition.
@@ -149,15 +176,20 @@ class SlurmEngine:
             tuple(health(partition, everything, needs, settings) for partition in found),
         )
 
-    def _at_once(self, needs: Needs) -> tuple[int | None, str]:
-        if capacity.asks_for_gpus(needs):
-            return None, "GPUs are not counted"
+    def _places(self, needs: Needs) -> list[resources.Partition]:
+        """The partitions that such a task may run in."""
         wanted = set((needs.partition or "").split(",")) - {""}
-        found = [
+        return [
             partition
             for partition in resources.partitions(self._ask(commands.PARTITIONS))
             if (partition.name in wanted if wanted else partition.default)
         ]
+
+    def _at_once(
+        self, needs: Needs, found: Sequence[resources.Partition]
+    ) -> tuple[int | None, str]:
+        if capacity.asks_for_gpus(needs):
+            return None, "GPUs are not counted"
         if not found:
             return None, f"there is no partition {needs.partition or 'by default'}"
         names = {partition.name for partition in found}
@@ -169,12 +201,17 @@ class SlurmEngine:
 
     def _own_limits(self, needs: Needs, of_task: capacity.Share) -> list[tuple[int, str]]:
         """What the user's limits let run at once; nothing where they cannot be asked."""
-        try:
-            user = pwd.getpwuid(os.getuid()).pw_name
-            texts = self._ask(commands.associations(user)), self._ask(commands.qos())
-        except (KeyError, NoAnswer):
-            return []
-        return list(capacity.running_limits(*texts, needs, of_task))
+        return list(capacity.running_limits(*self._own(), needs, of_task))
+
+    def _own(self) -> tuple[str, str]:
+        """The user's associations and the qualities of service, asked once; empty: no answer."""
+        if self._own_texts is None:
+            try:
+                user = pwd.getpwuid(os.getuid()).pw_name
+                self._own_texts = self._ask(commands.associations(user)), self._ask(commands.qos())
+            except (KeyError, NoAnswer):
+                return "", ""
+        return self._own_texts
 
     # -- asking ------------------------------------------------------------------------------
 
