@@ -218,7 +218,7 @@ def _script_array(options: Options) -> ArrayExpression:
 
 
 def _row_of(run: Run, index: int) -> int:
-    row = run.table.rows.get(str(index)) if run.asked.direct else index
+    row = run.table.row_of(str(index)) if run.asked.direct else index
     if row is None or row >= len(run.table):
         raise BadInput(
             f"The script's --array names index {index}, and this run has no slice for it.",

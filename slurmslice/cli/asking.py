@@ -16,8 +16,9 @@ from slurmslice.cli.preview import relative
 from slurmslice.cli.shared import engine_option, meta
 from slurmslice.command import Command, ShellText, Words, check, check_expanded_glob
 from slurmslice.errors import BadInput
+from slurmslice.readers.lists import from_lines
 from slurmslice.rundir import RunDirectory
-from slurmslice.slices import SliceTable, from_lines, from_range
+from slurmslice.slices import SliceTable, from_range
 from slurmslice.verbs.create import Wanted
 
 _OPTIONS: tuple[Callable[..., Any], ...] = (

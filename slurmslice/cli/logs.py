@@ -57,7 +57,7 @@ def _path(run: Run, row: int, task: bool) -> Path:
         raise BadInput(f"Slice {run.table.keys[row]!r} was not submitted yet: it has no log.")
     if task:
         return run.place.task_log(standing.submission, standing.index)
-    return run.place.log(standing.submission, run.table.logs[row])
+    return run.place.log(standing.submission, run.table.log_of(row))
 
 
 def _show(run: Run, row: int, path: Path, follow: bool) -> None:

@@ -16,7 +16,7 @@ from slurmslice.engines import Engine, Limits
 from slurmslice.errors import BadInput, NoAnswer
 from slurmslice.plan import check_size, is_direct
 from slurmslice.ranges import ArrayExpression
-from slurmslice.rundir import RunDirectory, check_path, create, digest, table_bytes
+from slurmslice.rundir import RunDirectory, check_path, create, digest
 from slurmslice.slices import FOLDER_LIMIT, SliceTable
 from slurmslice.submission import new_token, tasks_pattern
 
@@ -100,7 +100,6 @@ def describe(wanted: Wanted, engine: Engine) -> tuple[Asked, str | None]:
     direct = is_direct(wanted.table, limits.max_array_size)
     check_size(wanted.table, direct, limits.max_array_size)
     name = check_name(wanted.name or default_name(wanted.command))
-    data = table_bytes(wanted.table, range(len(wanted.table)))
     asked = Asked(
         name=name,
         token=new_token(),
@@ -109,7 +108,7 @@ def describe(wanted: Wanted, engine: Engine) -> tuple[Asked, str | None]:
         command=wanted.command,
         source=wanted.source,
         slices=len(wanted.table),
-        slices_sha256=digest(data),
+        slices_sha256=digest(wanted.table.data),
         direct=direct,
         options=wanted.options,
         throttle=wanted.throttle,
