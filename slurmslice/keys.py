@@ -1,14 +1,37 @@
-"""Keys that are numbers: what a range names, and which ones Slurm could have written."""
+"""Keys that are made when they are asked for, and those that are numbers."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import overload
 
 from slurmslice.errors import BadInput
 from slurmslice.ranges import parse_array
 
 _CANONICAL = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
+
+
+class LazyKeys(Sequence[str]):
+    """Keys that are decoded one by one."""
+
+    def __init__(self, length: int, key_of: Callable[[int], str]) -> None:
+        self._rows, self._key_of = range(length), key_of
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[str]:
+        return map(self._key_of, self._rows)
+
+    @overload
+    def __getitem__(self, which: int) -> str: ...
+    @overload
+    def __getitem__(self, which: slice) -> list[str]: ...
+    def __getitem__(self, which: int | slice) -> str | list[str]:
+        if isinstance(which, slice):
+            return list(map(self._key_of, self._rows[which]))
+        return self._key_of(self._rows[which])
 
 
 class Numbers(Collection[str]):

@@ -11,25 +11,20 @@ import io
 import re
 from array import array
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
-from itertools import islice
-from typing import overload
+from itertools import chain, islice
 
 from slurmslice.errors import BadInput, DamagedRun
-from slurmslice.keys import Numbers, canonical, range_keys
-from slurmslice.tables import format_columns, format_row, read_field, slice_header
-
-FOLDER_LIMIT = 1000
-"""Most entries of a folder of logs; file systems and people grow slow above it."""
+from slurmslice.keys import LazyKeys, Numbers, canonical, range_keys
+from slurmslice.lognames import LogNames
+from slurmslice.tables import escape, format_columns, format_row, read_field, slice_header
 
 MOST_SLICES = 10_000_000
 """More than that is a slip of the pen, and would not fit into memory."""
 
 _BLOCK = 10_000
 """Rows that are written at a time: enough to be fast, few enough to need no memory."""
-
-_OWN_LOG = re.compile(r"(?!row-)[A-Za-z0-9][A-Za-z0-9._=,+@-]{0,99}", re.ASCII)
 
 
 class SliceTable:
@@ -73,8 +68,8 @@ class SliceTable:
         self._length = data.count(b"\n") - 1
         if not data.endswith(b"\n"):
             raise self._damaged(self._length, "the line was not written to its end.")
-        header = data[: data.index(b"\n")].split(b"\t")
-        self.columns = tuple(self._decoded(-1, field) for field in header[2:-1])
+        header = self._header.split(b"\t")[2:-1]
+        self.columns = tuple(self._decoded(-1, field) for field in header)
 
     def __len__(self) -> int:
         return self._length
@@ -82,7 +77,7 @@ class SliceTable:
     @cached_property
     def keys(self) -> Sequence[str]:
         """The key of each row."""
-        return _Keys(len(self), lambda row: self._value(row, 1))
+        return LazyKeys(len(self), lambda row: self._value(row, 1))
 
     @cached_property
     def highest_index(self) -> int | None:
@@ -119,7 +114,24 @@ class SliceTable:
         """The file of a table with just these rows, as it stands in this one."""
         if rows == range(len(self)):
             return self.data
-        return self.data[: self._starts[0]] + b"".join(map(self._line, rows))
+        return self._header + b"".join(map(self._line, rows))
+
+    def with_columns(self, names: Sequence[str], values: Iterable[Sequence[str]]) -> SliceTable:
+        """This table with more columns behind those it has.
+
+        Args:
+            names: the new columns' names.
+            values: for each row a value for each of them.
+
+        Raises:
+            BadInput: a value holds what no program can be given.
+        """
+        file = io.BytesIO()
+        lines = chain((self._header,), map(self._line, range(len(self))))
+        for line, fields in zip(lines, chain((names,), values), strict=True):
+            head, tab, log = line.rpartition(b"\t")
+            file.write(head + tab + "".join(escape(f) + "\t" for f in fields).encode() + log)
+        return SliceTable.read(file.getvalue(), self._where)
 
     def select(self, wanted: Iterable[str]) -> list[int]:
         """Rows of the slices that a person names, in the table's order.
@@ -164,6 +176,10 @@ class SliceTable:
         """Where each row's line begins in the bytes, and where the last one ends."""
         return array("Q", (end.end() for end in re.finditer(b"\n", self.data)))
 
+    @property
+    def _header(self) -> bytes:
+        return self.data[: self.data.index(b"\n") + 1]
+
     def _line(self, row: int) -> bytes:
         return self.data[self._starts[row] : self._starts[row + 1]]
 
@@ -187,75 +203,22 @@ class SliceTable:
         return DamagedRun(f"{self._where}, line {row + 2}: {why}")
 
 
-class _Keys(Sequence[str]):
-    """Keys that are decoded one by one."""
-
-    def __init__(self, length: int, key_of: Callable[[int], str]) -> None:
-        self._rows, self._key_of = range(length), key_of
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __iter__(self) -> Iterator[str]:
-        return map(self._key_of, self._rows)
-
-    @overload
-    def __getitem__(self, which: int) -> str: ...
-    @overload
-    def __getitem__(self, which: slice) -> list[str]: ...
-    def __getitem__(self, which: int | slice) -> str | list[str]:
-        if isinstance(which, slice):
-            return list(map(self._key_of, self._rows[which]))
-        return self._key_of(self._rows[which])
-
-
 # -- writing ---------------------------------------------------------------------------------
 
 
 def _written(keys: Collection[str], columns: Mapping[str, Sequence[str]]) -> bytes:
     """The file of a table, block by block: it is never held twice."""
-    logs = _Logs(keys, direct=not columns and all(map(canonical, keys)))
+    logs = LogNames(keys, direct=not columns and all(map(canonical, keys)))
     rest = iter(keys)
     file = io.BytesIO()
     file.write(format_row(slice_header(tuple(columns))).encode())
     for first in range(0, len(keys), _BLOCK):
-        rows, block = range(first, first + _BLOCK), list(islice(rest, _BLOCK))
-        values = [column[first : first + _BLOCK] for column in columns.values()]
-        text = format_columns(
-            [list(map(str, rows[: len(block)])), block, *values, logs(rows, block)]
-        )
-        file.write(text.encode())
+        block = list(islice(rest, _BLOCK))
+        rows = range(first, first + len(block))
+        values = (column[first : first + _BLOCK] for column in columns.values())
+        fields = [list(map(str, rows)), block, *values, logs(rows, block)]
+        file.write(format_columns(fields).encode())
     return file.getvalue()
-
-
-class _Logs:
-    """A file name a slice, all different even where a file system folds case."""
-
-    def __init__(self, keys: Collection[str], *, direct: bool) -> None:
-        self._alike = _alike(keys)
-        self._folders = len(keys) > FOLDER_LIMIT
-        self._direct = direct
-
-    def __call__(self, rows: Sequence[int], keys: Sequence[str]) -> list[str]:
-        names = [
-            f"{key}.log"
-            if _OWN_LOG.fullmatch(key) and (not self._alike or key.casefold() not in self._alike)
-            else f"row-{row}.log"
-            for row, key in zip(rows, keys, strict=False)
-        ]
-        if not self._folders:
-            return names
-        # A key that is a number goes by its number, so that the direct form can compute it.
-        numbers = map(int, keys) if self._direct else rows
-        return [f"{n // FOLDER_LIMIT}/{name}" for n, name in zip(numbers, names, strict=False)]
-
-
-def _alike(keys: Iterable[str]) -> frozenset[str]:
-    """What several keys become where case is folded."""
-    if all(key == key.casefold() for key in keys):
-        return frozenset()  # they are unique as they stand
-    folded = Counter(map(str.casefold, keys))
-    return frozenset(name for name, times in folded.items() if times > 1)
 
 
 # -- what a person gives ---------------------------------------------------------------------
@@ -277,14 +240,23 @@ def checked(
     """
     if not keys:
         raise BadInput(f"There is no slice in {source}.", "Give at least one.")
-    if len(keys) > MOST_SLICES:
-        raise BadInput(
-            f"There are {len(keys)} slices in {source}, and a run takes {MOST_SLICES}.",
-            "Make several runs of them, if they are meant.",
-        )
+    check_number(len(keys), source)
     if not isinstance(keys, Numbers):
         _check_keys(keys, source)
     return SliceTable(keys, columns)
+
+
+def check_number(slices: int, source: str) -> None:
+    """Refuse more slices than a run takes, before they are made.
+
+    Raises:
+        BadInput: there are more than ``MOST_SLICES``.
+    """
+    if slices > MOST_SLICES:
+        raise BadInput(
+            f"There are {slices:,} slices in {source}, and a run takes {MOST_SLICES:,}.",
+            "If they are meant, make several runs of them.",
+        )
 
 
 def _check_keys(keys: Collection[str], source: str) -> None:

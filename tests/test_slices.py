@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slurmslice.errors import BadInput, DamagedRun
+from slurmslice.lognames import FOLDER_LIMIT
 from slurmslice.readers.lists import from_lines
-from slurmslice.slices import FOLDER_LIMIT, SliceTable, from_range
+from slurmslice.slices import SliceTable, from_range
 
 
 def logs(table: SliceTable) -> list[str]:

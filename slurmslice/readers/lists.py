@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from slurmslice.command import Words
 from slurmslice.errors import BadInput
+from slurmslice.readers.text import decoded
 from slurmslice.slices import SliceTable, checked
 
 JOB = Words(("bash", "-c", "--", "{job}"))
@@ -41,14 +42,12 @@ def from_jobs(data: bytes, source: str) -> SliceTable:
             changes what other lines do.
     """
     jobs: dict[str, str] = {}
-    for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
-        if line.startswith(b"#DISBATCH"):
+    for number, line in enumerate(decoded(data, source).split("\n"), 1):
+        if line.startswith("#DISBATCH"):
             raise BadInput(
-                f"Line {number} of {source} is a #DISBATCH directive, which only disBatch obeys.",
-                "Write out what it would do to each line, and take it away.",
+                f"{source}, line {number}: a #DISBATCH directive, which changes other lines.",
+                "Only disBatch obeys it: write out what it does, and take it away.",
             )
-        if b"\0" in line:
-            raise BadInput(f"Line {number} of {source} holds a NUL byte, which no command can.")
-        if line.strip() and not line.startswith(b"#"):
-            jobs[str(number)] = line.strip().decode("utf-8", "surrogateescape")
+        if line.strip() and not line.startswith("#"):
+            jobs[str(number)] = line.strip()
     return checked(tuple(jobs), source, {"job": tuple(jobs.values())})

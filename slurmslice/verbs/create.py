@@ -14,10 +14,11 @@ from slurmslice.asked import Asked
 from slurmslice.command import Command, ShellText
 from slurmslice.engines import Engine, Limits
 from slurmslice.errors import BadInput, NoAnswer
+from slurmslice.lognames import FOLDER_LIMIT
 from slurmslice.plan import check_size, is_direct
 from slurmslice.ranges import ArrayExpression
 from slurmslice.rundir import RunDirectory, check_path, create, digest
-from slurmslice.slices import FOLDER_LIMIT, SliceTable
+from slurmslice.slices import SliceTable
 from slurmslice.submission import new_token, tasks_pattern
 
 DEFAULT_MAX_ARRAY_SIZE = 1001
