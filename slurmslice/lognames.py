@@ -6,6 +6,8 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
+from slurmslice.keys import Numbers
+
 FOLDER_LIMIT = 1000
 """Most entries of a folder of logs; file systems and people grow slow above it."""
 
@@ -37,7 +39,7 @@ class LogNames:
 
 def _alike(keys: Iterable[str]) -> frozenset[str]:
     """What several keys become where case is folded."""
-    if all(key == key.casefold() for key in keys):
+    if isinstance(keys, Numbers) or all(key == key.casefold() for key in keys):
         return frozenset()  # they are unique as they stand
     folded = Counter(map(str.casefold, keys))
     return frozenset(name for name, times in folded.items() if times > 1)

@@ -23,6 +23,9 @@ from slurmslice.tables import escape, format_columns, format_row, read_field, sl
 MOST_SLICES = 10_000_000
 """More than that is a slip of the pen, and would not fit into memory."""
 
+_NUMBERED = re.compile(rb"^[0-9]+\t(0|[1-9][0-9]{0,8})\t", re.MULTILINE)
+"""A row whose key is as Slurm writes an array index: no sign, no leading zero."""
+
 _BLOCK = 10_000
 """Rows that are written at a time: enough to be fast, few enough to need no memory."""
 
@@ -85,14 +88,8 @@ class SliceTable:
 
         Such keys can be array indices themselves; None where they cannot.
         """
-        if self.columns:
-            return None
-        highest = -1
-        for key in self.keys:
-            if not canonical(key):
-                return None
-            highest = max(highest, int(key))
-        return highest
+        numbers = [] if self.columns else _NUMBERED.findall(self.data)
+        return max(map(int, numbers)) if len(numbers) == len(self) else None
 
     def values_of(self, row: int) -> tuple[str, ...]:
         """The values of a row's columns."""

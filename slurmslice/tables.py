@@ -105,14 +105,14 @@ def parse_row(line: str) -> list[str]:
 
 
 def format_columns(columns: Sequence[Sequence[str]]) -> str:
-    """Lines of a table from its fields column by column, all equally long.
+    """Lines of a table from its fields column by column, all equally long and not empty.
 
     Raises:
         BadInput: a value holds NUL or a surrogate that stands for no byte.
     """
     # Most columns need no escape at all, and one look at the whole says so.
     fields = [column if plain("".join(column)) else map(escape, column) for column in columns]
-    return "".join(line + "\n" for line in map("\t".join, zip(*fields, strict=True)))
+    return "\n".join(map("\t".join, zip(*fields, strict=True))) + "\n"
 
 
 def read_field(field: bytes) -> str:

@@ -14,12 +14,16 @@ import io
 import os.path
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from slurmslice.errors import BadInput
 from slurmslice.keys import Numbers
 from slurmslice.readers.columns import check_names
 from slurmslice.readers.text import decoded
 from slurmslice.slices import SliceTable, checked
+
+if TYPE_CHECKING:
+    from _csv import Reader
 
 _BLOCK = 10_000
 _MEANINGS = {
@@ -46,12 +50,16 @@ def from_table(data: bytes, source: str, key: str | None) -> SliceTable:
     text = decoded(data, source)
     if not text.partition("\n")[0].strip():
         raise BadInput(f"{source}, line 1: it is blank.", "The first line names the columns.")
-    records = _records(text, source)
-    names = next(records)
+    tabs = _has_tabs(source, text)
+    try:
+        records = _reader(text, tabs)
+        names = next(records)
+        columns = _columns(len(names), records)
+    except (csv.Error, ValueError) as why:
+        raise _fault(text, source, tabs) from why
     check_names(names, f"{source}, line 1")
     if key is not None and key not in names:
         raise _no_such_key(key, names, source)
-    columns = _columns(len(names), records)
     keys = Numbers((range(len(columns[0])), 1)) if key is None else columns[names.index(key)]
     return checked(keys, source, dict(zip(names, columns, strict=True)))
 
@@ -62,47 +70,50 @@ def _no_such_key(key: str, names: Sequence[str], source: str) -> BadInput:
     return BadInput(f"There is no column {key!r} in {source}.", hint)
 
 
+def _has_tabs(source: str, text: str) -> bool:
+    """Whether it is TSV."""
+    suffix = os.path.splitext(source)[1].lower()
+    return suffix == ".tsv" or (suffix != ".csv" and "\t" in text.partition("\n")[0])
+
+
+def _reader(text: str, tabs: bool) -> Reader:
+    # Lines end in LF alone here, so that the numbers of lines are an editor's.
+    lines = io.StringIO(text, newline="\n")
+    if tabs:
+        return csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE, strict=True)
+    return csv.reader(lines, strict=True)
+
+
 def _columns(width: int, records: Iterator[list[str]]) -> list[list[str]]:
-    """The values of each column. A block at a time: a list a row would take twice the memory."""
+    """The values of each column. A block at a time: a list a row would take twice the memory.
+
+    Raises:
+        csv.Error: a record cannot be read.
+        ValueError: it has more or fewer values than there are columns.
+    """
     columns: list[list[str]] = [[] for _ in range(width)]
-    while block := list(islice(records, _BLOCK)):
+    filled = filter(None, records)  # a blank line is an empty record
+    while block := list(islice(filled, _BLOCK)):
         for column, values in zip(columns, zip(*block, strict=True), strict=True):
             column.extend(values)
     return columns
 
 
-def _records(text: str, source: str) -> Iterator[list[str]]:
-    """The lines' values, all as many as the first has."""
-    tabs = _has_tabs(source, text)
-    # Lines end in LF alone here, so that the numbers of lines are an editor's.
-    lines = io.StringIO(text, newline="\n")
-    if tabs:
-        reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE, strict=True)
-    else:
-        reader = csv.reader(lines, strict=True)
-    width = 0
+def _fault(text: str, source: str, tabs: bool) -> BadInput:
+    """What is wrong with a table that could not be read, and in which line: look one by one."""
+    reader, width = _reader(text, tabs), 0
     while True:
         line = reader.line_num + 1
         try:
-            record = next(reader, None)
+            record = next(reader)
         except csv.Error as why:
-            raise BadInput(f"{source}, line {line}: {_meaning(why)}.") from why
-        if record is None:
-            return
-        if record:
-            width = width or len(record)
-            if len(record) != width:
-                raise BadInput(
-                    f"{source}, line {line}: {len(record)} values, and {width} columns.",
-                    "" if tabs else 'A value that holds a comma stands in quotes: "a,b".',
-                )
-            yield record
-
-
-def _has_tabs(source: str, text: str) -> bool:
-    """Whether it is TSV."""
-    suffix = os.path.splitext(source)[1].lower()
-    return suffix == ".tsv" or (suffix != ".csv" and "\t" in text.partition("\n")[0])
+            return BadInput(f"{source}, line {line}: {_meaning(why)}.")
+        width = width or len(record)
+        if record and len(record) != width:
+            return BadInput(
+                f"{source}, line {line}: {len(record)} values, and {width} columns.",
+                "" if tabs else 'A value that holds a comma stands in quotes: "a,b".',
+            )
 
 
 def _meaning(why: csv.Error) -> str:
