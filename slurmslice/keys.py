@@ -13,16 +13,21 @@ _CANONICAL = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
 
 
 class LazyKeys(Sequence[str]):
-    """Keys that are decoded one by one."""
+    """Keys that are decoded, some neighbours at a time, when one of them is asked for."""
 
-    def __init__(self, length: int, key_of: Callable[[int], str]) -> None:
-        self._rows, self._key_of = range(length), key_of
+    _BLOCK = 1000
+
+    def __init__(self, length: int, decode: Callable[[range], list[str]]) -> None:
+        """Take how many there are, and what gives the keys of some rows."""
+        self._rows, self._decode = range(length), decode
+        self._blocks: dict[int, list[str]] = {}
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def __iter__(self) -> Iterator[str]:
-        return map(self._key_of, self._rows)
+        for number in range(0, len(self), self._BLOCK):
+            yield from self._block(number // self._BLOCK)
 
     @overload
     def __getitem__(self, which: int) -> str: ...
@@ -30,8 +35,16 @@ class LazyKeys(Sequence[str]):
     def __getitem__(self, which: slice) -> list[str]: ...
     def __getitem__(self, which: int | slice) -> str | list[str]:
         if isinstance(which, slice):
-            return list(map(self._key_of, self._rows[which]))
-        return self._key_of(self._rows[which])
+            return [self[row] for row in self._rows[which]]
+        row = self._rows[which]
+        return self._block(row // self._BLOCK)[row % self._BLOCK]
+
+    def _block(self, number: int) -> list[str]:
+        block = self._blocks.get(number)
+        if block is None:
+            first = number * self._BLOCK
+            block = self._blocks[number] = self._decode(self._rows[first : first + self._BLOCK])
+        return block
 
 
 class Numbers(Collection[str]):

@@ -26,6 +26,8 @@ MOST_SLICES = 10_000_000
 _NUMBERED = re.compile(rb"^[0-9]+\t(0|[1-9][0-9]{0,8})\t", re.MULTILINE)
 """A row whose key is as Slurm writes an array index: no sign, no leading zero."""
 
+_KEY = re.compile(rb"^[^\t\n]*\t([^\t\n]*)\t", re.MULTILINE)
+
 _BLOCK = 10_000
 """Rows that are written at a time: enough to be fast, few enough to need no memory."""
 
@@ -80,7 +82,7 @@ class SliceTable:
     @cached_property
     def keys(self) -> Sequence[str]:
         """The key of each row."""
-        return LazyKeys(len(self), lambda row: self._value(row, 1))
+        return LazyKeys(len(self), self._keys_of)
 
     @cached_property
     def highest_index(self) -> int | None:
@@ -186,6 +188,16 @@ class SliceTable:
             wrong = f"{len(fields)} fields, the header has {len(self.columns) + 3}."
             raise self._damaged(row, wrong)
         return fields
+
+    def _keys_of(self, rows: range) -> list[str]:
+        """The keys of neighbours; decoded together, a million take a third of a second."""
+        keys = _KEY.findall(self.data, self._starts[rows.start], self._starts[rows.stop])
+        try:
+            if len(keys) == len(rows):
+                return list(map(read_field, keys))
+        except DamagedRun:
+            pass
+        return [self._value(row, 1) for row in rows]  # it says which of them is damaged
 
     def _value(self, row: int, position: int) -> str:
         return self._decoded(row, self._fields(row)[position])

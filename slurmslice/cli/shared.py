@@ -70,10 +70,19 @@ class WordsCommand(SbatchCommand):
         try:
             return super().parse_args(ctx, args)
         except click.UsageError as why:
-            if "--" in typed:
+            hint = _slip(typed)
+            if not hint:
                 raise
-            lost = "The command for each slice stands after --, as in: -- ./x {}"
-            raise click.UsageError(f"{why.format_message()}\n{lost}", ctx) from why
+            raise click.UsageError(f"{why.format_message()}\n{hint}", ctx) from why
+
+
+def _slip(typed: list[str]) -> str:
+    """What a person has probably forgotten, where a line cannot be understood."""
+    if "--" not in typed:
+        return "The command for each slice stands after --, as in: -- ./x {}"
+    if "--glob" in typed[: typed.index("--")]:
+        return "Quote the pattern of --glob, so that the shell does not expand it."
+    return ""
 
 
 class ChangingCommand(SbatchCommand):
