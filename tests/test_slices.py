@@ -153,6 +153,10 @@ HEAD = b"row\tkey\tlog\n"
 )
 def test_damage_is_named_by_its_line(data: bytes, where: str) -> None:
     """A table that was torn or mended wrongly is refused, and the line is named."""
-    with pytest.raises(DamagedRun, match=rf"submissions/001/tasks.tsv, {where}"):
+
+    def look() -> None:
         table = SliceTable.read(data, "submissions/001/tasks.tsv")
         assert list(zip(table.keys, logs(table), strict=True))
+
+    with pytest.raises(DamagedRun, match=rf"submissions/001/tasks.tsv, {where}"):
+        look()

@@ -27,8 +27,9 @@ def from_grid(texts: Sequence[str]) -> tuple[SliceTable, str]:
     Raises:
         BadInput: an axis cannot be read, a name or a value stands twice, or there are too many.
     """
-    axes = {name: _values(text, name) for name, text in (named(t, "--grid") for t in texts)}
-    check_names((named(text, "--grid")[0] for text in texts), "--grid")
+    pairs = [named(text, "--grid") for text in texts]
+    check_names((name for name, _ in pairs), "--grid")
+    axes = {name: _values(values, name) for name, values in pairs}
     number = prod(map(len, axes.values()))
     arithmetic = " × ".join(f"{name} ({len(values)})" for name, values in axes.items())
     check_number(number, "the grid")
