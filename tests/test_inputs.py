@@ -43,7 +43,7 @@ def test_a_table_and_a_computed_column_reach_the_command(here: Here) -> None:
 
 
 def test_a_job_file_is_run_line_by_line(here: Here) -> None:
-    """Each line is run by bash, in the keys' folder; the key is the line's number."""
+    """Each line is run by bash, in the folder of the run; the key is the line's number."""
     lines = (
         "# two jobs\necho {} $SLICE; exit 0; echo not this\n\nfalse || printf '%s' \"a  b\" | cat\n"
     )
