@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from jinja2.sandbox import SandboxedEnvironment
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_Rendered = Callable[[Mapping[str, str]], str]
 _RENAME = "Rename it, as in {}: letters, digits and _, as a shell's variables have."
 
 
@@ -81,12 +82,10 @@ def derive(table: SliceTable, texts: Sequence[str]) -> SliceTable:
     return table.with_columns(tuple(templates), _computed(table, templates))
 
 
-def _computed(
-    table: SliceTable, templates: Mapping[str, Callable[..., str]]
-) -> Iterator[Sequence[str]]:
+def _computed(table: SliceTable, templates: Mapping[str, _Rendered]) -> Iterator[Sequence[str]]:
+    names = ("slice", "row", *table.columns)
     for row, key in enumerate(table.keys):
-        values = dict(zip(table.columns, table.values_of(row), strict=True))
-        values |= {"slice": key, "row": str(row)}
+        values = dict(zip(names, (key, str(row), *table.values_of(row)), strict=True))
         for name, template in templates.items():
             try:
                 values[name] = template(values)
@@ -100,16 +99,24 @@ def _computed(
         yield [values[name] for name in templates]
 
 
-def _template(name: str, text: str) -> Callable[..., str]:
+def _template(name: str, text: str) -> _Rendered:
     from jinja2 import TemplateSyntaxError
 
+    environment = _environment()
     try:
-        return _environment().from_string(text).render
+        template = environment.from_string(text)
     except TemplateSyntaxError as why:
         raise BadInput(
             f"The template of column {name!r} cannot be read: {why.message}",
             "It is one of Jinja2: --column 'out=out/{{ slice }}.h5'",
         ) from why
+
+    def rendered(values: Mapping[str, str]) -> str:
+        # What template.render does, without a copy of the environment's names for each slice.
+        context = template.new_context({**environment.globals, **values}, shared=True)
+        return "".join(template.root_render_func(context))
+
+    return rendered
 
 
 @cache

@@ -8,6 +8,7 @@ CRLF, blank lines are left out, and all lines have as many values as the first.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import difflib
 import io
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 from slurmslice.errors import BadInput
 from slurmslice.keys import Numbers
 from slurmslice.readers.columns import check_names
-from slurmslice.readers.text import decoded
+from slurmslice.readers.text import refuse_nul
 from slurmslice.slices import SliceTable, checked
 
 if TYPE_CHECKING:
@@ -47,16 +48,17 @@ def from_table(data: bytes, source: str, key: str | None) -> SliceTable:
         BadInput: it is no such table, with the line's number; a column's name is none; there is
             no such key column, or its values are no keys.
     """
-    text = decoded(data, source)
-    if not text.partition("\n")[0].strip():
+    refuse_nul(data, source)
+    header = io.BytesIO(data).readline().removeprefix(codecs.BOM_UTF8)
+    if not header.strip():
         raise BadInput(f"{source}, line 1: it is blank.", "The first line names the columns.")
-    tabs = _has_tabs(source, text)
+    tabs = _has_tabs(source, header)
     try:
-        records = _reader(text, tabs)
+        records = _reader(data, tabs)
         names = next(records)
         columns = _columns(len(names), records)
     except (csv.Error, ValueError) as why:
-        raise _fault(text, source, tabs) from why
+        raise _fault(data, source, tabs) from why
     check_names(names, f"{source}, line 1")
     if key is not None and key not in names:
         raise _no_such_key(key, names, source)
@@ -70,15 +72,15 @@ def _no_such_key(key: str, names: Sequence[str], source: str) -> BadInput:
     return BadInput(f"There is no column {key!r} in {source}.", hint)
 
 
-def _has_tabs(source: str, text: str) -> bool:
+def _has_tabs(source: str, header: bytes) -> bool:
     """Whether it is TSV."""
     suffix = os.path.splitext(source)[1].lower()
-    return suffix == ".tsv" or (suffix != ".csv" and "\t" in text.partition("\n")[0])
+    return suffix == ".tsv" or (suffix != ".csv" and b"\t" in header)
 
 
-def _reader(text: str, tabs: bool) -> Reader:
+def _reader(data: bytes, tabs: bool) -> Reader:
     # Lines end in LF alone here, so that the numbers of lines are an editor's.
-    lines = io.StringIO(text, newline="\n")
+    lines = io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", "surrogateescape", newline="\n")
     if tabs:
         return csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE, strict=True)
     return csv.reader(lines, strict=True)
@@ -99,9 +101,9 @@ def _columns(width: int, records: Iterator[list[str]]) -> list[list[str]]:
     return columns
 
 
-def _fault(text: str, source: str, tabs: bool) -> BadInput:
+def _fault(data: bytes, source: str, tabs: bool) -> BadInput:
     """What is wrong with a table that could not be read, and in which line: look one by one."""
-    reader, width = _reader(text, tabs), 0
+    reader, width = _reader(data, tabs), 0
     while True:
         line = reader.line_num + 1
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from slurmslice.command import Words
 from slurmslice.errors import BadInput
-from slurmslice.readers.text import decoded
+from slurmslice.readers.text import refuse_nul
 from slurmslice.slices import SliceTable, checked
 
 JOB = Words(("bash", "-c", "--", "{job}"))
@@ -41,8 +41,9 @@ def from_jobs(data: bytes, source: str) -> SliceTable:
         BadInput: there is no command, one holds a NUL, or a line is a disBatch directive, which
             changes what other lines do.
     """
+    refuse_nul(data, source)
     jobs: dict[str, str] = {}
-    for number, line in enumerate(decoded(data, source).split("\n"), 1):
+    for number, line in enumerate(data.decode("utf-8-sig", "surrogateescape").split("\n"), 1):
         if line.startswith("#DISBATCH"):
             raise BadInput(
                 f"{source}, line {number}: a #DISBATCH directive, which changes other lines.",

@@ -1,17 +1,15 @@
-"""Text files as people have them: with a byte order mark or without, in any encoding of names."""
+"""Text files as people have them."""
 
 from __future__ import annotations
-
-import codecs
 
 from slurmslice.errors import BadInput
 
 
-def decoded(data: bytes, source: str) -> str:
-    """A file's text without its byte order mark; bytes that are not UTF-8 are surrogates.
+def refuse_nul(data: bytes, source: str) -> None:
+    """Refuse a file with a NUL byte, which no argument or variable can hold.
 
     Raises:
-        BadInput: there is a NUL, which no argument can hold; the message names the line.
+        BadInput: there is one; the message names the line.
     """
     nul = data.find(b"\0")
     if nul >= 0:
@@ -20,4 +18,3 @@ def decoded(data: bytes, source: str) -> str:
             f"{source}, line {line}: a NUL byte, which no program can be given.",
             "If the file is UTF-16, save it as UTF-8.",
         )
-    return data.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape")
