@@ -93,6 +93,7 @@ def test_the_header_of_an_unnamed_table_decides(source: str) -> None:
         (b"a,,b\n1,2,3\n", "x.csv, line 1: column 2 has no name"),
         (b"a,halo mass\n1,2\n", "x.csv, line 1: 'halo mass' cannot be a column's name"),
         (b"a,2nd\n1,2\n", "as in n2nd"),
+        (b"a;b\n1,5;2\n", "x.csv, line 1: 'a;b' cannot be a column's name"),
         (b"Mass,mass\n1,2\n", "the column 'mass' stands twice"),
         (b"a,Slice\n1,2\n", "'Slice' would hide"),
         (b"a,row\n1,2\n", "'row' would hide"),

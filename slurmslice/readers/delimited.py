@@ -56,20 +56,20 @@ def from_table(data: bytes, source: str, key: str | None) -> SliceTable:
     try:
         records = _reader(data, tabs)
         names = next(records)
+        _check_header(names, key, source)
         columns = _columns(len(names), records)
     except (csv.Error, ValueError) as why:
         raise _fault(data, source, tabs) from why
-    check_names(names, f"{source}, line 1")
-    if key is not None and key not in names:
-        raise _no_such_key(key, names, source)
     keys = Numbers((range(len(columns[0])), 1)) if key is None else columns[names.index(key)]
     return checked(keys, source, dict(zip(names, columns, strict=True)))
 
 
-def _no_such_key(key: str, names: Sequence[str], source: str) -> BadInput:
-    near = difflib.get_close_matches(key, names, 1)
-    hint = f"Did you mean {near[0]}?" if near else f"Its columns are {', '.join(names)}."
-    return BadInput(f"There is no column {key!r} in {source}.", hint)
+def _check_header(names: Sequence[str], key: str | None, source: str) -> None:
+    check_names(names, f"{source}, line 1")
+    if key is not None and key not in names:
+        near = difflib.get_close_matches(key, names, 1)
+        hint = f"Did you mean {near[0]}?" if near else f"Its columns are {', '.join(names)}."
+        raise BadInput(f"There is no column {key!r} in {source}.", hint)
 
 
 def _has_tabs(source: str, header: bytes) -> bool:
