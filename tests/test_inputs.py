@@ -65,11 +65,14 @@ def test_editing_the_job_file_changes_nothing_that_waits(here: Here) -> None:
 
 def test_files_by_a_pattern_and_the_grid_by_its_arithmetic(here: Here) -> None:
     """The preview says how many, and the first and last command, in order."""
-    for name in ("p-10.h5", "p-9.h5"):
+    (here.folder / "d" / "e").mkdir(parents=True)
+    for name in ("d/p-10.h5", "d/p-9.h5", "d/e/p-1.h5"):
         (here.folder / name).touch()
-    said = here("render", *LOCAL, "--dry-run", "--glob", "*.h5", "--", "cat", "{}", "{stem}")
-    assert "first     cat p-9.h5 p-9\n" in said.stderr
-    assert "last      cat p-10.h5 p-10\n" in said.stderr
+    said = here("render", *LOCAL, "--dry-run", "--glob", "d/*.h5", "--", "cat", "{}", "{stem}")
+    assert "first     cat d/p-9.h5 p-9\n" in said.stderr
+    assert "last      cat d/p-10.h5 p-10\n" in said.stderr
+    said = here("render", *LOCAL, "--dry-run", "--glob", "**/*.h5", "--", "cat", "{parent}")
+    assert "first     cat d/e\n" in said.stderr
     grid = ("--grid", "lr=0.1,0.01", "--grid", "seed=0-4")
     said = here("render", *LOCAL, "--dry-run", *grid, "--", "./x", "{lr}", "{}")
     assert "lr (2) × seed (5) = 10\n" in said.stderr

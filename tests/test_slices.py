@@ -98,6 +98,23 @@ def test_no_folder_of_logs_grows_beyond_its_limit() -> None:
     assert max(folders.count(folder) for folder in set(folders)) <= FOLDER_LIMIT
 
 
+def test_a_key_that_is_an_index_has_the_log_that_the_script_computes() -> None:
+    """The direct form knows the key alone: its folder is the key's, whatever the row."""
+    assert logs(from_range("5000-7500")[0])[:2] == ["5/5000.log", "5/5001.log"]
+    named = SliceTable([f"k{n}" for n in range(5000, 7500)])
+    assert named.log_of(1000) == "1/k6000.log"
+
+
+def test_keys_are_a_sequence_however_many() -> None:
+    """By index, from the end, by slice, in turn: the keys are those that were given."""
+    keys = [f"k{n}" for n in range(2500)]
+    found = SliceTable.read(SliceTable(keys).data, "slices.tsv").keys
+    assert [found[row] for row in range(2500)] == list(found) == found[:] == keys
+    assert (found[-1], found[998:1003:2]) == ("k2499", ["k998", "k1000", "k1002"])
+    with pytest.raises(IndexError):
+        found[2500]
+
+
 def test_slices_are_named_by_key_or_by_range() -> None:
     """A key as it stands wins; else a range of keys; else an error with the nearest key."""
     table, _ = from_range("0-20")

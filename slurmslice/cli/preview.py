@@ -13,7 +13,7 @@ from slurmslice.cli.console import say
 from slurmslice.command import ShellText, placeholders, show
 from slurmslice.engines import Engine, Limits
 from slurmslice.errors import NoAnswer
-from slurmslice.reports.counts import count, key_ranges
+from slurmslice.reports.counts import count, key_ranges, shortened
 from slurmslice.run import Run
 from slurmslice.slices import SliceTable
 from slurmslice.units import format_memory, format_time
@@ -26,7 +26,7 @@ def announce(asked: Asked, table: SliceTable, engine: Engine) -> None:
     at_once = _at_once(asked, limits)
     where = f"{asked.engine} on {asked.cluster}" if asked.cluster else asked.engine
     say(f"{asked.name}: {count(len(table))}, {_many(at_once)}, {where}")
-    say(f"  slices    {asked.source}")
+    say(f"  slices    {shortened(asked.source, 100)}")
     say(f"  request   {_request(asked)} a slice")
     worst = worst_case(asked, len(table), at_once)
     if worst:
