@@ -73,8 +73,7 @@ class SliceTable:
         self._length = data.count(b"\n") - 1
         if not data.endswith(b"\n"):
             raise self._damaged(self._length, "the line was not written to its end.")
-        header = self._header.split(b"\t")[2:-1]
-        self.columns = tuple(self._decoded(-1, field) for field in header)
+        self.columns = self._decoded(-1, self._header.split(b"\t")[2:-1])
 
     def __len__(self) -> int:
         return self._length
@@ -95,7 +94,7 @@ class SliceTable:
 
     def values_of(self, row: int) -> tuple[str, ...]:
         """The values of a row's columns."""
-        return tuple(self._decoded(row, field) for field in self._fields(row)[2:-1])
+        return self._decoded(row, self._fields(row)[2:-1])
 
     def log_of(self, row: int) -> str:
         """A slice's log, relative to a submission's ``logs`` folder; safe and unique.
@@ -200,11 +199,11 @@ class SliceTable:
         return [self._value(row, 1) for row in rows]  # it says which of them is damaged
 
     def _value(self, row: int, position: int) -> str:
-        return self._decoded(row, self._fields(row)[position])
+        return self._decoded(row, (self._fields(row)[position],))[0]
 
-    def _decoded(self, row: int, field: bytes) -> str:
+    def _decoded(self, row: int, fields: Iterable[bytes]) -> tuple[str, ...]:
         try:
-            return read_field(field)
+            return tuple(map(read_field, fields))
         except DamagedRun as why:
             raise self._damaged(row, why.message) from None
 
