@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
-from slurmslice.command import Command, ShellText, Words, show
+from slurmslice.command import Command, ShellText, Words, placeholders, show
 from slurmslice.errors import BadInput, DamagedRun
 from slurmslice.packing import Packing
 
@@ -125,7 +125,9 @@ def job_name(name: str, token: str) -> str:
 
 def show_template(command: Command) -> str:
     """The command with its placeholders, for a person."""
-    return command.text if isinstance(command, ShellText) else show(command, "{}", {})
+    if isinstance(command, ShellText):
+        return command.text
+    return show(command, "{}", {name: f"{{{name}}}" for name in placeholders(command)})
 
 
 def _command_record(command: Command) -> dict[str, object]:

@@ -22,6 +22,17 @@ def names_columns(value: str) -> bool:
     return _NAMED.search(value) is not None
 
 
+def check(name: str, value: str) -> tuple[str, str]:
+    """An option that a person gives for a new run: one that names columns is checked for each.
+
+    Raises:
+        BadInput: as ``directives.check``.
+    """
+    if names_columns(value):
+        return directives.find(name).name, value
+    return directives.check(name, value)
+
+
 def filled(options: Options, table: SliceTable, row: int) -> tuple[tuple[str, str], ...]:
     """The options of one slice, with its columns' values in them; checked.
 

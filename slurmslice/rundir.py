@@ -25,7 +25,6 @@ from slurmslice.errors import BadInput, Busy, DamagedRun
 from slurmslice.journal import Event, from_lines, to_line, whole_length
 from slurmslice.ranges import parse_array
 from slurmslice.slices import SliceTable
-from slurmslice.tables import read_table, slice_header, write_table
 
 LOCK_WAIT_S = 10.0
 """How long a verb waits for another one's write or sbatch before it says who holds the lock."""
@@ -80,10 +79,7 @@ class RunDirectory:
                 f"{self.slices} was changed since the run was made.",
                 "A slice table never changes: put it back as it was, or make another run.",
             )
-        header, rows = read_table(data, str(self.slices))
-        columns = tuple(header[2:-1])
-        values = tuple(tuple(row[2:-1]) for row in rows) if columns else ()
-        return SliceTable(tuple(row[1] for row in rows), columns, values)
+        return SliceTable.read(data, str(self.slices))
 
     # -- submissions -------------------------------------------------------------------------
 
@@ -106,16 +102,17 @@ class RunDirectory:
     def prepare(self, number: int, table: SliceTable, rows: Sequence[int], direct: bool) -> str:
         """Make a submission's folder and its task table; the table's digest, empty for none.
 
+        Of the logs' folders only the first is made: a task makes the one that it needs.
+
         A folder that a killed attempt left half made is completed. One that stands is not
         changed: a task table never changes once it was submitted.
         """
         folder = self.submission(number)
         (folder / "tasks").mkdir(parents=True, exist_ok=True)
-        for name in {os.path.dirname(table.logs[row]) for row in rows}:
-            (folder / "logs" / name).mkdir(parents=True, exist_ok=True)
+        (folder / "logs").mkdir(exist_ok=True)
         if direct:
             return ""
-        data = table_bytes(table, rows)
+        data = table.part(rows)
         replace_file(self.task_table(number), data)
         return digest(data)
 
@@ -254,7 +251,7 @@ def create(path: Path, asked: Asked, table: SliceTable, script: bytes) -> RunDir
         draft.mkdir(parents=True)
         _ignore_in_git(path.parent)
         run = RunDirectory(draft)
-        run.slices.write_bytes(table_bytes(table, range(len(table))))
+        run.slices.write_bytes(table.data)
         run.prepare(1, table, tuple(parse_array(asked.first)), asked.direct)
         run.script.write_bytes(script)
         run.script.chmod(0o777 & ~_umask())
@@ -287,14 +284,6 @@ def check_path(path: Path) -> None:
             "sbatch's --output cannot express.",
             "Choose another place with --run-dir.",
         )
-
-
-def table_bytes(table: SliceTable, rows: Sequence[int]) -> bytes:
-    """A slice table, or the part of it that a submission carries, as its file's bytes."""
-    return write_table(
-        slice_header(table.columns),
-        ((str(row), table.keys[row], *table.values_of(row), table.logs[row]) for row in rows),
-    )
 
 
 def replace_file(path: Path, data: bytes) -> None:

@@ -119,7 +119,7 @@ def rows_of_index(run: Run, index: int) -> Sequence[int]:
     """
     pack = run.asked.packing.pack
     if run.asked.direct:
-        row = run.table.rows.get(str(index))
+        row = run.table.row_of(str(index))
         found: Sequence[int] = () if row is None else (row,)
     else:
         found = run.first_rows[index * pack : (index + 1) * pack]

@@ -57,7 +57,7 @@ def _path(run: Run, row: int, task: bool) -> Path:
         raise BadInput(f"Slice {run.table.keys[row]!r} was not submitted yet: it has no log.")
     if task:
         return run.place.task_log(submission.number, submission.index_of(row))
-    return run.place.log(submission.number, run.table.logs[row])
+    return run.place.log(submission.number, run.table.log_of(row))
 
 
 def _show(run: Run, row: int, path: Path, follow: bool) -> None:

@@ -41,7 +41,7 @@ def _only(run: Run, text: str | None) -> list[int] | int | None:
         return None
     if text.isascii() and text.isdecimal():
         return int(text)
-    names = [text] if text in run.table.rows or "," not in text else text.split(",")
+    names = [text] if run.table.row_of(text) is not None or "," not in text else text.split(",")
     return run.table.select(names)
 
 

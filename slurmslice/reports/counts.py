@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from slurmslice.keys import canonical
 from slurmslice.ranges import compress
 from slurmslice.run import Run
-from slurmslice.slices import canonical
 from slurmslice.states import State
 from slurmslice.tables import escape
 

@@ -35,7 +35,7 @@ def slice_record(run: Run, row: int) -> Record:
     standing = run.standings[row]
     log = None
     if standing.submission:
-        log = str(run.place.log(standing.submission, run.table.logs[row]))
+        log = str(run.place.log(standing.submission, run.table.log_of(row)))
     return {
         "key": run.table.keys[row],
         "row": row,

@@ -14,12 +14,13 @@ from slurmslice.asked import Asked
 from slurmslice.command import Command, ShellText
 from slurmslice.engines import Engine, Intake, Limits, Needs
 from slurmslice.errors import BadInput, NoAnswer
+from slurmslice.lognames import FOLDER_LIMIT
 from slurmslice.packing import Packing, check, check_throttle, fitted, of_task, tasks_at_once
 from slurmslice.plan import batch, is_direct, portion
 from slurmslice.ranges import ArrayExpression, compress, parse_array
 from slurmslice.requests import grouped, names_columns
-from slurmslice.rundir import RunDirectory, check_path, create, digest, table_bytes
-from slurmslice.slices import FOLDER_LIMIT, SliceTable
+from slurmslice.rundir import RunDirectory, check_path, create, digest
+from slurmslice.slices import SliceTable
 from slurmslice.submission import new_token, tasks_pattern
 
 DEFAULT_MAX_ARRAY_SIZE = 1001
@@ -120,10 +121,10 @@ def describe(wanted: Wanted, engine: Engine) -> tuple[Asked, str | None]:
         command=wanted.command,
         source=wanted.source,
         slices=len(wanted.table),
-        slices_sha256=digest(table_bytes(wanted.table, range(len(wanted.table)))),
+        slices_sha256=digest(wanted.table.data),
         direct=direct,
         first=str(compress(first.rows)),
-        first_sha256="" if direct else digest(table_bytes(wanted.table, first.rows)),
+        first_sha256="" if direct else digest(wanted.table.part(first.rows)),
         options=options,
         per_slice=named,
         packing=packing,
