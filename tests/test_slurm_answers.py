@@ -170,6 +170,49 @@ def test_names_as_accounting_keeps_them_are_known_again(job: str, name: str) -> 
     assert not answers.is_same_name("x" + name, *kept)
 
 
+# Ours have names with a line end and with bars; a third of the rows are another's, or odd.
+OURS = {"9": "n-t", "8": "a|b-t", "7": "line\nend-t"}
+HEADS = st.builds(
+    "{}{}".format,
+    st.sampled_from(["9", "8", "7", "6", "99"]),
+    st.sampled_from(["_0", "_1", "_2", "_01", "_[1-2]", "_[0,2...%1]", "", "_1.batch", "+0_1"]),
+)
+NAMES = st.sampled_from([*OURS.values(), "n-t2", "|n-t", "n-t\nx", "n-t\n9_1|||||||||||n-t", "n"])
+ENDS = st.sampled_from(["COMPLETED|0:0", "PENDING|0:0", "CANCELLED by 1|0:0", "FAILED|3:0", "X|?"])
+
+
+@given(st.lists(st.tuples(HEADS, ENDS, NAMES), max_size=8), st.integers(0, 30), st.randoms())
+def test_common_lines_say_what_careful_reading_says(
+    records: list[tuple[str, str, str]], cut: int, random: Any
+) -> None:
+    """Telling common lines apart is a short cut: any answer says the same without it.
+
+    Of the rows of a task the newest counts, the record of the unstarted counts least; rows under
+    another name are left out, names with line ends and bars included; what is cut is refused or
+    known as such by both.
+    """
+    submits = random.sample(range(100), len(records))
+    text = "".join(
+        f"{head}|{end}|{submit}|110|Unknown|0|1|1M|n1|None|{name}\n"
+        for (head, end, name), submit in zip(records, submits, strict=True)
+    )
+    text = text[: len(text) - cut]
+    try:
+        rows = answers.accounting_rows(text)
+    except NoAnswer:
+        with pytest.raises(NoAnswer):
+            answers.accounting(text, OURS)
+        return
+    rows = [row for row in rows if row.step is None and row.job in OURS]
+    rows = [row for row in rows if answers.is_same_name(OURS[row.job], row.name)]
+    rest = [row for row in rows if row.unstarted and row.report.state.final]
+    own = sorted((r for r in rows if not r.unstarted), key=lambda r: r.report.submitted_at or 0)
+    said = {(row.job, i): row.report for row in (*rest, *own) for i in row.indices or ()}
+    found = answers.accounting(text, OURS)
+    assert dict(found) == said
+    assert len(found) == len(said)
+
+
 def test_measures_are_the_most_of_the_steps() -> None:
     """MaxRSS is the largest of a task's steps, CPU time the job's; the rest is the job's row."""
     found = answers.measures(load("sacct-steps").text)
