@@ -85,14 +85,14 @@ def _sacct(folder: Path, argv: Sequence[str]) -> None:
     calls = (folder / "calls").read_text().splitlines()
     for job in options["--jobs"].split(",") if "--jobs" in options else ():
         call = calls[int(job) - _FIRST_JOB - 1]
-        array, name = _option("array", call), _option("job-name", call)
+        array, name = option("array", call), option("job-name", call)
         lines = rows(job, name, list(parse_array(array)), fields)
         sys.stdout.writelines(f"{line}\n" for line in lines)
 
 
-def _option(option: str, call: str) -> str:
+def option(name: str, call: str) -> str:
     """What an option of sbatch was: given beside the script, else in it."""
-    pattern = rf"--{option}=(\S+)"
+    pattern = rf"--{name}=(\S+)"
     given = re.search(pattern, call)
     if given is None:
         script = next(word for word in call.split() if word.endswith(".sh"))

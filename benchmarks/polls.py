@@ -32,9 +32,9 @@ def measure() -> Iterator[Line]:
             before = _calls(place)
             _slurmslice(site, place, "status", "polls", env=env)
             calls = _calls(place) - before
-            yield at_most(f"sacct in a status, {SUBMISSIONS} submissions", calls, "calls", 1)
+            yield at_most(f"a status with {SUBMISSIONS} submissions", calls, "sacct", 1)
             watched = _watched(site, place, env)
-            yield figure(f"sacct in {WATCH_S // 60} minutes of watch, the same", f"{watched} calls")
+            yield figure(f"{WATCH_S // 60} minutes of watch, the same", f"{watched} sacct")
         finally:
             _slurmslice(site, place, "cancel", "polls")
 
