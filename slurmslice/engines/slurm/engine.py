@@ -236,7 +236,7 @@ class SlurmEngine:
         return self._answer(argv, lambda text: answers.queue(text, names))
 
     def _answer(
-        self, argv: commands.Argv, parse: Callable[[str], dict[TaskId, TaskReport]]
+        self, argv: commands.Argv, parse: Callable[[str], Mapping[TaskId, TaskReport]]
     ) -> Answer:
         try:
             return Answer(parse(self._ask(argv)))
