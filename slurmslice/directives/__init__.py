@@ -40,6 +40,7 @@ _OPPOSITES = {
     "oversubscribe": "exclusive",
 }
 _MEMORY = ("mem", "mem-per-cpu", "mem-per-gpu")
+_IN_FULL = {"time": "time 02:00:00", **{name: f"{name} 8G" for name in _MEMORY}}
 _LOGS = "Slices' logs are kept by slurmslice: `slurmslice logs KEY` shows one."
 _OWNED = {
     "output": _LOGS,
@@ -252,7 +253,11 @@ def _changed(asked: Mapping[str, str], name: str, value: str) -> tuple[str, str]
     used = next((option for option in family if option in asked), None)
     if is_factor(value) and name in {*_MEMORY, "time"}:
         if used is None:
-            raise BadInput(f"No --{name} is in force that could be multiplied by {value}.")
+            raise BadInput(
+                f"No --{name} is in force that could be multiplied by {value}, and what was had "
+                "without it is not known.",
+                f"Give it in full, as in: --{_IN_FULL[name]}",
+            )
         return used, _multiplied(used, asked[used], value)
     check(name, value)
     if used in {None, name}:

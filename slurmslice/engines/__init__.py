@@ -86,12 +86,15 @@ class Limits:
         why: what ``at_once`` comes from, for a person.
         max_time_s: the longest time limit that a task may have, seconds; None where there is
             none, or it is not known.
+        default_time_s: the time limit of a task that asks for none, seconds; None where there is
+            none, or it is not known.
     """
 
     max_array_size: int
     at_once: int | None = None
     why: str = ""
     max_time_s: int | None = None
+    default_time_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,7 +141,9 @@ class SlurmEngine:
         except NoAnswer as silence:
             return Limits(most, None, silence.message)
         times = [place.max_time_s for place in places if place.max_time_s is not None]
-        return Limits(most, at_once, why, min(times, default=None))
+        usual = {place.default_time_s for place in places}
+        default_s = usual.pop() if len(usual) == 1 else None
+        return Limits(most, at_once, why, min(times, default=None), default_s)
 
     def intake(self, needs: Needs) -> Intake:
         """What the limits leave beside the user's jobs in the queue. As ``Engine.intake``.
