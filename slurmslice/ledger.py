@@ -99,7 +99,8 @@ class Ledger:
         attempts: for each row, how many attempts were given to it.
         queue: rows that are to be submitted as there is room, in order, each with its request.
         requests: the changed request under which each row was last submitted, where it was.
-        withdrawn: rows that were cancelled while they waited, and when.
+        withdrawn: rows that were cancelled while they waited, and when; a row that is queued
+            again is in both, and waits.
         returned: why rows were given back that no submission holds since, and how often.
         throttle: the newest ``throttle N``; ``throttled`` tells whether there was one.
         most: how many tasks the next submission may have at most, after refusals for now; None
@@ -200,15 +201,14 @@ class Ledger:
         holders = [holder for part in rows.parts for holder in self.holder[_slice(part)]]
         waited = {row: self.queue.pop(row) for row in rows if row in self.queue}
         earlier = {row: self.requests[row] for row in rows if row in self.requests}
-        self._before[number] = _Before(holders, waited, earlier)
+        away = {row: self.withdrawn.pop(row) for row in rows if row in self.withdrawn}
+        self._before[number] = _Before(holders, waited, earlier, away)
         for part in rows.parts:
             where = _slice(part)
             self.holder[where] = [number] * len(part)
             self.attempts[where] = [attempts + 1 for attempts in self.attempts[where]]
         for row in rows if intent.changes or self.requests else ():
             self.requests[row] = intent.changes
-        for row in rows if self.withdrawn else ():
-            self.withdrawn.pop(row, None)
 
     def _accept(self, event: Submitted) -> ArrayExpression | None:
         submission, moved = self.submissions[event.number], NOTHING
@@ -238,6 +238,7 @@ class Ledger:
                 self.attempts[row] -= 1
                 self.requests.pop(row, None)
         self.requests.update(before.requests)
+        self.withdrawn.update(before.withdrawn)
         self.queue = {**before.queue, **self.queue}
         if isinstance(event, Barred):
             self._settle(number, fate=Fate.BARRED, barred_at=event.at)
@@ -257,8 +258,6 @@ class Ledger:
                 self.queue.pop(row, None)
             return None
         self.queue.update(dict.fromkeys(rows, event.changes))
-        for row in rows if self.withdrawn else ():
-            self.withdrawn.pop(row, None)
         return rows
 
     def _return(self, event: Returned) -> ArrayExpression:
@@ -292,6 +291,7 @@ class _Before:
     holders: list[int]
     queue: dict[int, Changes]
     requests: dict[int, Changes]
+    withdrawn: dict[int, float]
 
 
 NOTHING = ArrayExpression(())

@@ -5,17 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
-from slurmslice.errors import BadInput, EngineError
+from slurmslice.engines import Order
+from slurmslice.errors import BadInput, Refused
+from slurmslice.ranges import parse_array
+from slurmslice.reports.counts import key_ranges
 from slurmslice.run import Run
 from slurmslice.states import State
+from slurmslice.tables import escape
 from slurmslice.verbs.poll import poll
+from slurmslice.verbs.steer import cancel
 from slurmslice.verbs.submit import failed, submit, waiting
 from tests.fakes import FakeEngine
 
 NewRun = Callable[..., Run]
 ALL = waiting(None)
 FAILED = failed(None, None)
+CANCELLED = failed(frozenset({State.CANCELLED}), None)
+
+
+def refuse(order: Order) -> None:
+    raise Refused("sbatch: error: invalid partition specified: nope")
 
 
 def ended(run: Run, engine: FakeEngine, state: State, **what: int) -> None:
@@ -77,3 +89,64 @@ def test_a_multiple_of_what_is_not_known(
         submit(run, FAILED, {name: "2x"}, "resubmit")
     assert full in caught.value.hint
     assert len(engine.jobs) == 1
+
+
+# -- a refusal ---------------------------------------------------------------------------------
+
+
+def test_what_was_cancelled_stays_so_when_it_is_refused(
+    new_run: NewRun, engine: FakeEngine, reopen: Callable[[Run], Run]
+) -> None:
+    """A refused ``resubmit --state CANCELLED`` leaves nothing for a plain submit to put in."""
+    run = new_run("0-3")
+    cancel(run, [1, 2])
+    engine.on_submit = refuse
+    with pytest.raises(Refused):
+        submit(run, CANCELLED, {}, "resubmit").check(passing=False)
+    for seen in (run, reopen(run)):
+        assert seen.standings.rows_in({State.CANCELLED}) == [1, 2]
+        assert seen.standings[1].state is State.CANCELLED
+    engine.on_submit = lambda order: None
+    (taken,) = submit(run, ALL, {}, "submit").taken
+    assert taken.draft.batch.rows == (0, 3)
+
+
+def test_what_was_cancelled_waits_once_it_is_wanted_again(
+    new_run: NewRun, engine: FakeEngine, reopen: Callable[[Run], Run]
+) -> None:
+    """While there is no room for it, and until it is cancelled anew."""
+    run = new_run("0-3")
+    cancel(run, None)
+    engine.most = 1
+    submit(run, CANCELLED, {}, "resubmit")
+    for seen in (run, reopen(run)):
+        assert seen.standings.tally() == {State.WAITING: 3, State.SUBMITTED: 1}
+        assert seen.standings[3].state is State.WAITING
+    cancel(run, [3])
+    assert run.standings[3].state is State.CANCELLED
+
+
+# -- what is shown in little room --------------------------------------------------------------
+
+NAMES = st.characters(exclude_categories=["Cs"], exclude_characters="\0,")
+
+
+@given(st.lists(st.text(NAMES, min_size=1, max_size=90), min_size=1, max_size=30, unique=True))
+def test_keys_that_are_not_shown_are_counted_right(keys: list[str]) -> None:
+    """Whole keys, as many as fit; with those that are left out they are all."""
+    assume(not any(key.isdecimal() or " and " in key for key in keys))
+    shown, _, more = key_ranges(keys).partition(" and ")
+    whole = shown.split(", ")
+    assert len(whole) + int(more.removesuffix(" more") or 0) == len(keys)
+    assert whole[0].startswith(escape(keys[0])[:50])
+    assert whole[1:] == [escape(key) for key in keys[1 : len(whole)]]
+    assert len(shown) <= 62
+
+
+@given(st.sets(st.integers(0, 10**6), min_size=1, max_size=60))
+def test_ranges_that_are_not_shown_are_counted_right(numbers: set[int]) -> None:
+    """No number is cut in the middle."""
+    shown, _, more = key_ranges(list(map(str, numbers))).partition(" and ")
+    told = list(parse_array(shown))
+    assert told == sorted(numbers)[: len(told)]
+    assert len(told) + int(more.removesuffix(" more") or 0) == len(numbers)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterable, Sequence
+
 import click
 
 from slurmslice.cli import places
@@ -46,14 +49,22 @@ def command(
     words, changes = meta()
     chosen = parse_states(states)
     run = open_run(places.find(run_name, changing=True), changing=True)
-    choose = failed(chosen, keys_from_words(run, keys + words))
-    code = send(run, choose, dict(changes), verb="resubmit", dry_run=dry_run, nothing=_nothing)
-    left_out = run.standings.tally().get(State.CANCELLED, 0)
+    rows = keys_from_words(run, keys + words)
+    code = send(
+        run, failed(chosen, rows), dict(changes), verb="resubmit", dry_run=dry_run,
+        again=_again(states, keys + words), nothing=functools.partial(_nothing, rows),
+    )  # fmt: skip
+    left_out = sum(len(c.rows) for c in counts(run, rows) if c.state is State.CANCELLED)
     if left_out and (chosen is None or State.CANCELLED not in chosen):
         say(f"Left out: {count(left_out, 'CANCELLED slice')}; --state CANCELLED takes them.")
     return code
 
 
-def _nothing(run: Run) -> None:
-    now = ", ".join(f"{len(c.rows)} {c.state}" for c in counts(run))
+def _again(states: Iterable[str], keys: Sequence[str]) -> list[str]:
+    named = [word for state in states for word in ("--state", state)]
+    return [*named, "-p", "PARTITION", *(["--", *keys] if keys else [])]
+
+
+def _nothing(rows: Sequence[int] | None, run: Run) -> None:
+    now = ", ".join(f"{len(c.rows)} {c.state} ({c.keys})" for c in counts(run, rows))
     say(f"None of these slices is in a state to be resubmitted: nothing was. Now: {now}.")

@@ -10,12 +10,15 @@ from slurmslice.cli.console import say
 from slurmslice.cli.engine import choose, open_run
 from slurmslice.cli.live import follow_live
 from slurmslice.cli.preview import announce, relative
+from slurmslice.cli.sending import nothing_waits, show_all
 from slurmslice.cli.shared import ChangingCommand, WordsCommand, dry_run_option
 from slurmslice.errors import BadInput
 from slurmslice.rundir import RunDirectory
 from slurmslice.verbs.create import check_name, default_name, describe, make
 from slurmslice.verbs.follow import Policy
+from slurmslice.verbs.poll import poll
 from slurmslice.verbs.steer import release
+from slurmslice.verbs.submit import preview, waiting
 
 
 class RunCommand(WordsCommand, ChangingCommand):
@@ -54,7 +57,8 @@ def command(
         return 0
     run = open_run(place, changing=True)
     if dry_run:
-        say(f"{relative(place.path)} would go on; nothing was done: --dry-run.")
+        poll(run)
+        show_all(run, preview(run, waiting(None), changes), nothing_waits)
         return 0
     if run_name and asking.no_breaker:
         release(run)

@@ -108,7 +108,24 @@ class ChangingCommand(SbatchCommand):
 
     def checked(self, name: str, value: str) -> tuple[str, str]:
         """Leave a factor to the change that it is for; check everything else."""
-        return (name, value) if is_factor(value) else super().checked(name, value)
+        if is_factor(value):
+            return name, value
+        verb = click.get_current_context().info_name
+        if name == "array" and verb in _CHOOSING:
+            raise BadInput("--array cannot be given here.", _CHOOSING[verb].format(value))
+        try:
+            return super().checked(name, value)
+        except BadInput as why:
+            if name not in {"time", "mem", *directives.rivals("mem")}:
+                raise
+            raise BadInput(why.message, f"{why.hint} Twice what a slice had is 2x.") from why
+
+
+# Where sbatch's --array is meant for the choice of slices: what to type.
+_CHOOSING = {
+    "resubmit": "Name the slices: slurmslice resubmit RUN {}",
+    "submit": "Name the slices: slurmslice submit RUN --only {}  (3-3 is the slice 3)",
+}
 
 
 def _parameter(name: str) -> str:

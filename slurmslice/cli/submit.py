@@ -5,10 +5,10 @@ from __future__ import annotations
 import click
 
 from slurmslice.cli import places
-from slurmslice.cli.console import say
 from slurmslice.cli.engine import open_run
-from slurmslice.cli.sending import send
+from slurmslice.cli.sending import nothing_waits, send
 from slurmslice.cli.shared import ChangingCommand, dry_run_option, meta, run_argument
+from slurmslice.errors import BadInput
 from slurmslice.run import Run
 from slurmslice.verbs.steer import release
 from slurmslice.verbs.submit import waiting
@@ -32,7 +32,10 @@ def command(run_name: str | None, only: str | None, dry_run: bool, no_breaker: b
     choose, changes = waiting(_only(run, only)), dict(meta()[1])
     if no_breaker and not dry_run:
         release(run)
-    return send(run, choose, changes, verb="submit", dry_run=dry_run, nothing=_nothing)
+    again = (*(("--only", only) if only else ()), "-p", "PARTITION")
+    return send(
+        run, choose, changes, verb="submit", again=again, dry_run=dry_run, nothing=nothing_waits
+    )
 
 
 def _only(run: Run, text: str | None) -> list[int] | int | None:
@@ -40,10 +43,8 @@ def _only(run: Run, text: str | None) -> list[int] | int | None:
     if text is None:
         return None
     if text.isascii() and text.isdecimal():
+        if not int(text):
+            raise BadInput("--only 0 asks for 0 slices.", "A slice called 0 is named: --only 0-0")
         return int(text)
     names = [text] if run.table.row_of(text) is not None or "," not in text else text.split(",")
     return run.table.select(names)
-
-
-def _nothing(run: Run) -> None:
-    say("Nothing waits in this run.")
