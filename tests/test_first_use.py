@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import assume, given
@@ -19,11 +20,23 @@ from slurmslice.verbs.poll import poll
 from slurmslice.verbs.steer import cancel
 from slurmslice.verbs.submit import failed, submit, waiting
 from tests.fakes import FakeEngine
+from tests.typed import Typed, on_the_fake_cluster
 
 NewRun = Callable[..., Run]
 ALL = waiting(None)
 FAILED = failed(None, None)
 CANCELLED = failed(frozenset({State.CANCELLED}), None)
+
+
+@pytest.fixture
+def typed(
+    engine: FakeEngine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Typed:
+    """The command line, on the fake cluster."""
+    return on_the_fake_cluster(engine, tmp_path, monkeypatch, capsys)
 
 
 def refuse(order: Order) -> None:
@@ -150,3 +163,70 @@ def test_ranges_that_are_not_shown_are_counted_right(numbers: set[int]) -> None:
     told = list(parse_array(shown))
     assert told == sorted(numbers)[: len(told)]
     assert len(told) + int(more.removesuffix(" more") or 0) == len(numbers)
+
+
+# -- what is typed ----------------------------------------------------------------------------
+
+
+def test_after_a_refusal_the_line_that_works_is_named(
+    new_run: NewRun, engine: FakeEngine, typed: Typed
+) -> None:
+    """The same verb with the same choice."""
+    cancel(new_run("0-3"), [1, 2])
+    engine.on_submit = refuse
+    said = typed("resubmit", "demo", "--state", "CANCELLED", "1", "-p", "mian")
+    assert typed.code == 3
+    assert "slurmslice resubmit demo --state CANCELLED -p PARTITION -- 1" in said
+    said = typed("submit", "demo", "--only", "1", "-p", "mian")
+    assert "slurmslice submit demo --only 1 -p PARTITION" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("submit", "demo", "--dry-run"), "Nothing waits in this run."),
+        (("run", "demo", "--dry-run"), "Nothing waits in this run."),
+        (("resubmit", "demo", "--dry-run"), "to be resubmitted"),
+        (("resubmit", "demo", "1", "2"), "Now: 2 COMPLETED (1-2)."),
+    ],
+)
+def test_where_there_is_nothing_to_do_it_is_said(
+    new_run: NewRun, engine: FakeEngine, typed: Typed, words: tuple[str, ...], said: str
+) -> None:
+    """With --dry-run as without; of named slices, about these."""
+    ended(new_run("0-3"), engine, State.COMPLETED, exit_code=0)
+    assert said in typed(*words)
+    assert typed.code == 0
+
+
+def test_a_dry_run_of_run_shows_what_would_be_sent(
+    new_run: NewRun, engine: FakeEngine, typed: Typed
+) -> None:
+    """As that of submit does; nothing is made."""
+    new_run("0-3")
+    for verb in ("run", "submit"):
+        said = typed(verb, "demo", "--dry-run", "-p", "short")
+        assert "Would submit 4 slices (0-3) as submission 001:" in said
+        assert "sbatch --parsable --partition=short" in said
+    assert engine.jobs == {}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("submit", "demo", "--only", "0"), "A slice called 0 is named: --only 0-0"),
+        (("submit", "demo", "--array", "3"), "slurmslice submit RUN --only 3"),
+        (("resubmit", "demo", "--array", "3"), "slurmslice resubmit RUN 3"),
+        (("resubmit", "demo", "--time", "x2"), "Twice what a slice had is 2x."),
+        (("resubmit", "demo", "--mem", "0x"), "Twice what a slice had is 2x."),
+        (("resubmit", "demo", "--mem", "0.0x"), "Twice what a slice had is 2x."),
+    ],
+)
+def test_a_slip_is_answered_with_the_right_form(
+    new_run: NewRun, engine: FakeEngine, typed: Typed, words: tuple[str, ...], said: str
+) -> None:
+    """Exit 2, and nothing is made."""
+    new_run("0-3")
+    assert said in typed(*words)
+    assert typed.code == 2
+    assert engine.jobs == {}
