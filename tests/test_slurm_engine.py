@@ -444,3 +444,32 @@ def test_reading_options_loads_no_engine() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("needs", "why"),
+    [
+        (Needs(partition="mian"), "there is no partition mian; did you mean main?"),
+        (Needs(partition="main,shrot"), "there is no partition shrot; did you mean short?"),
+        (Needs(partition="short", time_s=301), "--time is at most 00:05:00 in short"),
+        (Needs(partition="short", options=(("time", "0"),)), "--time is at most 00:05:00 in short"),
+        (Needs(partition="short", time_s=300), ""),
+        (Needs(partition="short"), ""),
+        (Needs(partition="short,main", time_s=301), ""),
+        (Needs(time_s=10**9), ""),
+    ],
+)
+def test_what_no_partition_takes_is_known_before(halo: SlurmEngine, needs: Needs, why: str) -> None:
+    """A misspelt partition, more time than it allows: nothing of it can run, and why."""
+    limits = halo.limits(needs)
+    assert (limits.at_once == 0) == bool(why)
+    assert limits.why.startswith(why)
+
+
+def test_the_time_of_a_task_that_asks_for_none(halo: SlurmEngine, tmp_path: Path) -> None:
+    """DefaultTime, where the partitions that it may run in agree about it."""
+    known = load("partitions").text.replace("DefaultTime=NONE", "DefaultTime=01:00:00", 1)
+    (tmp_path / "partitions").write_text(known)
+    assert halo.limits(Needs()).default_time_s == 3600
+    assert halo.limits(Needs(partition="short")).default_time_s is None
+    assert halo.limits(Needs(partition="main,short")).default_time_s is None

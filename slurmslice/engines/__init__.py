@@ -82,7 +82,8 @@ class Limits:
 
     Attributes:
         max_array_size: the highest array index is one less.
-        at_once: how many tasks of these needs can run at once; None where not known.
+        at_once: how many tasks of these needs can run at once; 0 where none ever can as things
+            stand; None where not known.
         why: what ``at_once`` comes from, for a person.
         max_time_s: the longest time limit that a task may have, seconds; None where there is
             none, or it is not known.

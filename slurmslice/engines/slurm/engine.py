@@ -136,8 +136,10 @@ class SlurmEngine:
         """MaxArraySize, and how many such tasks can run at once. As ``Engine.limits``."""
         most = int(self._config()["MaxArraySize"])
         try:
-            places = self._places(needs)
-            at_once, why = self._at_once(needs, places)
+            everywhere = resources.partitions(self._ask(commands.PARTITIONS))
+            places = capacity.places(needs, everywhere)
+            why_never = capacity.why_never(needs, everywhere)
+            at_once, why = (0, why_never) if why_never else self._at_once(needs, places)
         except NoAnswer as silence:
             return Limits(most, None, silence.message)
         times = [place.max_time_s for place in places if place.max_time_s is not None]
@@ -178,22 +180,11 @@ class SlurmEngine:
             tuple(health(partition, everything, needs, settings) for partition in found),
         )
 
-    def _places(self, needs: Needs) -> list[resources.Partition]:
-        """The partitions that such a task may run in."""
-        wanted = set((needs.partition or "").split(",")) - {""}
-        return [
-            partition
-            for partition in resources.partitions(self._ask(commands.PARTITIONS))
-            if (partition.name in wanted if wanted else partition.default)
-        ]
-
     def _at_once(
         self, needs: Needs, found: Sequence[resources.Partition]
     ) -> tuple[int | None, str]:
         if capacity.asks_for_gpus(needs):
             return None, "GPUs are not counted"
-        if not found:
-            return None, f"there is no partition {needs.partition or 'by default'}"
         names = {partition.name for partition in found}
         own = [n for n in resources.nodes(self._ask(commands.sinfo())) if n.partition in names]
         of_task = capacity.share(needs, self._config(), found[0])
