@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from slurmslice.engines import Order
 from slurmslice.errors import BadInput, Refused
+from slurmslice.evidence import TaskReport
 from slurmslice.ranges import parse_array
 from slurmslice.reports.counts import key_ranges
 from slurmslice.run import Run
@@ -230,3 +231,45 @@ def test_a_slip_is_answered_with_the_right_form(
     assert said in typed(*words)
     assert typed.code == 2
     assert engine.jobs == {}
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        ("PartitionTimeLimit", "slurmslice resubmit demo --state CANCELLED -t TIME"),
+        ("PartitionNodeLimit", "slurmslice resubmit demo --state CANCELLED -N NODES"),
+        ("QOSMaxWallDurationPerJobLimit", "--state CANCELLED -t TIME"),
+        ("AssocMaxCpuPerJobLimit", "--state CANCELLED -c CPUS"),
+        ("DependencyNeverSatisfied", "--state CANCELLED -d DEPENDENCY"),
+        ("AssocGrpCPUMinutesLimit", "--state CANCELLED -A ACCOUNT"),
+        ("JobHeldUser", "scontrol release 100"),
+    ],
+)
+def test_what_never_starts_by_itself_is_told_with_what_to_type(
+    new_run: NewRun, engine: FakeEngine, typed: Typed, reason: str, said: str
+) -> None:
+    """By status; where other slices wait as they should, the slices are to be named."""
+    submit(new_run("0-3"), ALL, {}, "submit")
+    for index in range(1, 4):
+        engine.jobs["100"].tasks[index] = TaskReport(State.PENDING, "PENDING", reason=reason)
+    shown = typed("status", "demo")
+    assert f"1-3: will not start by itself ({reason})" in shown
+    assert said in shown
+    assert ("slurmslice cancel demo -- 1 …" in shown) == (reason != "JobHeldUser")
+
+
+@pytest.mark.parametrize(
+    "reason",
+    ["Priority", "Resources", "AssocGrpJobsLimit", "QOSMaxJobsPerUserLimit", "JobArrayTaskLimit",
+     "ReqNodeNotAvail, UnavailableNodes:n1", "Dependency", "BeginTime", ""],
+)  # fmt: skip
+def test_what_passes_is_waited_for(
+    new_run: NewRun, engine: FakeEngine, typed: Typed, reason: str
+) -> None:
+    """No advice where there is nothing to do."""
+    submit(new_run("0-3"), ALL, {}, "submit")
+    for index in range(4):
+        engine.jobs["100"].tasks[index] = TaskReport(State.PENDING, "PENDING", reason=reason)
+    shown = typed("status", "demo")
+    assert "by itself" not in shown
+    assert "in the queue" in shown
