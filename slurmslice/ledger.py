@@ -107,6 +107,7 @@ class Ledger:
             where there was none.
         held: why nothing is to start; empty where nothing is held.
         released: nothing is to be held any more.
+        refusal: why the newest submission was refused for good; empty where it was not.
     """
 
     submissions: dict[int, Submission]
@@ -121,6 +122,7 @@ class Ledger:
     most: int | None = None
     held: str = ""
     released: bool = False
+    refusal: str = ""
     _before: dict[int, _Before] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -216,6 +218,7 @@ class Ledger:
             moved = parse_array(submission.intent.rows)
             self._take(event.number, moved)  # sent again by hand, after it had been refused
         self._before.pop(event.number, None)
+        self.refusal = ""
         self.most = self.most and max(self.most, 2 * len(submission.array))
         self._settle(
             event.number,
@@ -248,6 +251,7 @@ class Ledger:
             self.most = max(1, len(self.submissions[number].array) // 2)
         if not event.passing:
             self.queue.clear()
+            self.refusal = event.message
 
     def _enqueue(self, event: Queued | Dropped) -> ArrayExpression | None:
         rows = parse_array(event.rows)

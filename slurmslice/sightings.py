@@ -73,7 +73,7 @@ def baseline(ledger: Ledger, row: int) -> Standing:
             State.CANCELLED, reason, attempt=attempt, ended_at=int(ledger.withdrawn[row])
         )
     if submission is None:
-        reason = ledger.returned.get(row, ("not submitted yet", 0))[0]
+        reason = ledger.returned.get(row, (_REFUSED if ledger.refusal else _NOT_YET, 0))[0]
         return Standing(State.WAITING, reason, attempt=attempt)
     reason = "submitted; Slurm has not shown it yet"
     if submission.fate is Fate.INTENDED:
@@ -89,6 +89,8 @@ def baseline(ledger: Ledger, row: int) -> Standing:
 
 
 _QUEUED = "to be submitted as there is room"
+_NOT_YET = "not submitted yet"
+_REFUSED = "not submitted: the newest submission was refused"
 
 
 class Standings(Sequence[Standing]):

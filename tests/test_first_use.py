@@ -10,11 +10,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from slurmslice.engines import Order
-from slurmslice.errors import BadInput, Refused
+from slurmslice.errors import BadInput, DamagedRun, Refused
 from slurmslice.evidence import TaskReport
 from slurmslice.ranges import parse_array
 from slurmslice.reports.counts import key_ranges
 from slurmslice.run import Run
+from slurmslice.rundir import RunDirectory
 from slurmslice.states import State
 from slurmslice.tables import escape
 from slurmslice.verbs.poll import poll
@@ -273,3 +274,88 @@ def test_what_passes_is_waited_for(
     shown = typed("status", "demo")
     assert "by itself" not in shown
     assert "in the queue" in shown
+
+
+LINE = ("run", "-a", "0-3", "--name", "x")
+COMMAND = ("--", "true", "{}")
+
+
+def test_a_corrected_line_replaces_a_run_that_was_never_taken(
+    engine: FakeEngine, typed: Typed
+) -> None:
+    """After a wrong first line the right one simply works: one script, one run, and it says so."""
+    engine.on_submit = refuse
+    typed(*LINE, "-p", "mian", *COMMAND)
+    assert typed.code == 3
+    engine.on_submit, engine.after_submit = lambda order: None, lambda order: engine.end_all()
+    said = typed("run", "-a", "0-4", "--name", "x", "-p", "main", *COMMAND)
+    assert typed.code == 0, said
+    assert "It replaces the run x that was there" in said
+    (job,) = engine.jobs.values()
+    assert (str(job.order.array), job.order.needs.partition) == ("0-4", "main")
+    assert job.order.arguments == ()
+    assert [path.name for path in (typed.folder / "runs").iterdir()] == ["x"]
+
+
+@pytest.mark.parametrize("what", ["nothing submitted", "script edited", "sent by hand", "silent"])
+def test_what_a_person_did_is_not_replaced(engine: FakeEngine, typed: Typed, what: str) -> None:
+    """A run to review, an edited script, one that was sent by hand, or may have been: they stay."""
+    engine.on_submit = refuse
+    line = LINE if what != "nothing submitted" else ("render", *LINE[1:])
+    typed(*line, "-p", "mian", *COMMAND)
+    script = typed.folder / "runs" / "x" / "script.sh"
+    if what == "script edited":
+        script.write_text(script.read_text() + "# mine\n")
+    if what == "sent by hand":
+        (script.parent / "submissions" / "001" / "job").write_text("100\n")
+    engine.lookups_fail = what == "silent"
+    before = {path: path.read_bytes() for path in script.parent.iterdir() if path.is_file()}
+    said = typed(*LINE, "-p", "main", *COMMAND)
+    assert typed.code == 2
+    assert "slurmslice run x --partition=main" in said
+    assert script.read_bytes() == before[script]
+    assert (script.parent / "run.json").read_bytes() == before[script.parent / "run.json"]
+
+
+def test_a_run_that_is_made_anew_is_not_gone_on_with_as_it_was(
+    new_run: NewRun, engine: FakeEngine, typed: Typed
+) -> None:
+    """A process that had it open before is stopped, and submits nothing of it."""
+    engine.on_submit = refuse
+    typed(*LINE, "-p", "mian", *COMMAND)
+    old = Run(RunDirectory(typed.folder / "runs" / "x"), engine)
+    typed("render", *LINE[1:], "-p", "main", *COMMAND)
+    engine.on_submit = lambda order: None
+    with pytest.raises(DamagedRun, match="made anew"):
+        submit(old, ALL, {}, "submit")
+    assert engine.jobs == {}
+
+
+@pytest.mark.parametrize(
+    ("there", "asked", "hint"),
+    [
+        (("-p", "mian"), ("-p", "main", "--mem", "1G"), "run x --mem=1G --partition=main"),
+        (("-p", "main", "-c", "2"), ("-c", "4", "-p", "main"), "run x --cpus-per-task=4"),
+        (("-p", "main", "--mem", "1G"), ("-p", "main"), "edit the #SBATCH lines of"),
+    ],
+)
+def test_the_way_to_go_on_with_another_request(
+    typed: Typed, there: tuple[str, ...], asked: tuple[str, ...], hint: str
+) -> None:
+    """What was changed is what is to be typed; what was left out can only be edited away."""
+    typed("render", *LINE[1:], *there, *COMMAND)
+    assert hint in typed("render", *LINE[1:], *asked, *COMMAND)
+    assert typed.code == 2
+
+
+def test_status_tells_of_a_refusal(engine: FakeEngine, typed: Typed) -> None:
+    """Slurm's own words and which line changes the request, until something is taken."""
+    engine.on_submit = refuse
+    typed(*LINE, "-p", "mian", *COMMAND)
+    shown = typed("status", "x")
+    assert "invalid partition specified: nope" in shown
+    assert "not submitted yet" not in shown
+    assert "slurmslice submit x -p PARTITION" in shown
+    engine.on_submit = lambda order: None
+    typed("submit", "x", "--only", "1", "-p", "main")
+    assert "invalid partition" not in typed("status", "x")

@@ -16,7 +16,7 @@ def tell(run: Run) -> None:
     """Counts with key ranges on stdout; what to do about it on stderr."""
     for count in counts(run):
         out(f"{painted(count.state, 14)} {len(count.rows):>7}  {count.keys}  ({count.why})")
-    for hint in (stuck(run), next_step(run)):
+    for hint in (run.ledger.refusal, stuck(run), next_step(run)):
         if hint:
             say(hint)
 
@@ -69,6 +69,8 @@ def next_step(run: Run) -> str:
         return f"What was cancelled comes back with: slurmslice resubmit {name} --state CANCELLED"
     if State.WAITING in states and not run.in_flight():
         verb = "run" if run.asked.engine == "local" else "submit"
+        if run.ledger.refusal:
+            return f"Change the request, as in: slurmslice {verb} {name} -p PARTITION"
         return f"What waits goes in with: slurmslice {verb} {name}"
     return ""
 
