@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from slurmslice.engines import Order
+from slurmslice.engines import Limits, Order
 from slurmslice.errors import BadInput, DamagedRun, Refused
 from slurmslice.evidence import TaskReport
 from slurmslice.ranges import parse_array
@@ -87,7 +88,7 @@ def test_each_slice_has_twice_its_own(new_run: NewRun, engine: FakeEngine) -> No
 
 def test_twice_the_time_of_the_partition(new_run: NewRun, engine: FakeEngine) -> None:
     """``--time 2x`` where no --time was given: twice the partition's default."""
-    engine.default_time_s = 3600
+    engine.limited = Limits(1001, default_time_s=3600)
     run = new_run("0-1")
     ended(run, engine, State.TIMEOUT)
     assert changes(run, time="2x") == {"time": "02:00:00"}
@@ -359,3 +360,114 @@ def test_status_tells_of_a_refusal(engine: FakeEngine, typed: Typed) -> None:
     engine.on_submit = lambda order: None
     typed("submit", "x", "--only", "1", "-p", "main")
     assert "invalid partition" not in typed("status", "x")
+
+
+# -- which run, which slice --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", ["status", "cancel", "resubmit"])
+def test_a_slice_in_a_runs_place_is_recognised(new_run: NewRun, typed: Typed, verb: str) -> None:
+    """The line to type is named where it is one; of what is no slice nothing is guessed."""
+    new_run("0-3")
+    assert f"Is it a slice? slurmslice {verb} demo -- 2" in typed(verb, "2")
+    assert typed.code == 2
+    assert "Runs here: demo" in typed(verb, "9")
+
+
+def test_which_run_was_taken_is_said_where_there_are_several(typed: Typed) -> None:
+    """By verbs that read, which take the newest; with one run here there is nothing to say."""
+    typed("render", "-a", "0-3", "--name", "one", *COMMAND)
+    assert "the newest" not in typed("status")
+    typed("render", "-a", "0-3", "--name", "two", *COMMAND)
+    (typed.folder / "runs" / "two" / "run.json").touch()
+    for words in (("status",), ("logs", "3")):
+        assert "Of 2 runs here the newest: two" in typed(*words)
+
+
+@pytest.mark.parametrize("verb", ["status", "logs", "cancel", "resubmit"])
+@pytest.mark.parametrize("key", ["-leading.dat", "-first"])
+def test_a_key_that_begins_with_a_dash(typed: Typed, verb: str, key: str) -> None:
+    """It is taken for options; the error has the form that works."""
+    said = typed(verb, "demo", key)
+    assert typed.code == 2
+    assert f"slurmslice {verb} RUN -- {key}" in said
+
+
+def test_runs_that_differ_look_different(new_run: NewRun, typed: Typed) -> None:
+    """One that was cancelled, and one that was never submitted."""
+    cancel(new_run("0-3"), [0, 1, 2])
+    (record,) = json.loads(typed("runs", "--json"))
+    assert (record["cancelled"], record["waiting"]) == (3, 1)
+    assert "4 0 0 3 1" in typed("runs")
+
+
+# -- what is hardly meant, before anything is made ---------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("limits", "words", "note"),
+    [
+        (Limits(1001, 0, "there is no partition mian; did you mean main?"), (),
+         "NO SUCH TASK CAN RUN: there is no partition mian; did you mean main?"),
+        (Limits(1001, 4, "4 fit"), ("-t", "0"), "--time=0 is no limit"),
+    ],
+)  # fmt: skip
+def test_the_preview_says_what_is_hardly_meant(
+    engine: FakeEngine, typed: Typed, limits: Limits, words: tuple[str, ...], note: str
+) -> None:
+    """A note, and no more: the run is made."""
+    engine.limited = limits
+    said = typed("render", "-a", "0-3", *words, *COMMAND)
+    assert note in said
+    assert typed.code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("-a", "0-3%0"), "Without %N there is no limit."),
+        (("-a", "0-3", "--mem", "1G", "--mem-per-cpu", "1G"), "exclude one another"),
+    ],
+)
+def test_what_sbatch_would_take_amiss_is_refused_before(
+    typed: Typed, words: tuple[str, ...], said: str
+) -> None:
+    """Exit 2, nothing made."""
+    assert said in typed("render", *words, *COMMAND)
+    assert typed.code == 2
+    assert not (typed.folder / "runs").exists()
+
+
+def test_keys_that_end_with_nul_are_recognised(typed: Typed) -> None:
+    """-0 is named, and the screen is not filled with a key."""
+    (typed.folder / "keys").write_bytes(b"\0".join(b"key%d" % n for n in range(5000)))
+    said = typed("render", "--slices-from", "keys", *COMMAND)
+    assert typed.code == 2
+    assert "Did you mean -0" in said
+    assert len(said) < 300
+
+
+# -- what to type next -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("states", "lines"),
+    [
+        ([State.FAILED], ["resubmit demo"]),
+        ([State.TIMEOUT], ["resubmit demo --time 2x"]),
+        ([State.OUT_OF_MEMORY, State.TIMEOUT, State.FAILED, State.NODE_FAIL],
+         ["resubmit demo --state OUT_OF_MEMORY --mem 2x",
+          "resubmit demo --state TIMEOUT --time 2x",
+          "resubmit demo --state FAILED,NODE_FAIL"]),
+    ],
+)  # fmt: skip
+def test_each_cause_has_its_own_repair(
+    new_run: NewRun, engine: FakeEngine, typed: Typed, states: list[State], lines: list[str]
+) -> None:
+    """More memory for what went over its memory, more time for what went over its time."""
+    submit(new_run("0-3"), ALL, {}, "submit")
+    for index in range(4):
+        engine.end("100", index, states[index % len(states)])
+    typed("status", "demo")
+    told = [line.split("slurmslice ")[1] for line in typed.lines if "slurmslice resubmit" in line]
+    assert told == lines

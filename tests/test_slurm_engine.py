@@ -415,10 +415,33 @@ def test_doctor(halo: SlurmEngine, tmp_path: Path) -> None:
     main = health.partitions[0]
     assert (main.nodes, main.free_cpus, main.cpus) == (4, 13, 16)
     assert main.fit == capacity.Fit(6, 8)
+    assert (main.mem_mib, main.why_none) == (4000, "")
     replay(tmp_path, "sacct", "sacct-unknown")
     assert halo.doctor().accounting == "on"
     replay(tmp_path, "sacct", "sacct-off")
     assert "disabled" in halo.doctor().accounting
+
+
+@pytest.mark.parametrize(
+    ("needs", "why"),
+    [
+        (Needs(cpus=5), "no node has 5 CPUs, the largest has 4"),
+        (Needs(mem_mib=8000), "no node has 8000M, the largest has 4000M"),
+        (Needs(cpus=40, options=(("nodes", "10"),)), "no nodes have all of it together"),
+    ],
+)
+def test_why_no_task_fits(halo: SlurmEngine, tmp_path: Path, needs: Needs, why: str) -> None:
+    """By doctor for each partition, and by the preview for the one that is asked for."""
+    replay(tmp_path, "sacct", "sacct-unknown")
+    assert {part.why_none for part in halo.doctor(needs).partitions} == {why}
+    assert halo.limits(needs).why.endswith(why)
+
+
+def test_doctor_knows_the_time_limit(halo: SlurmEngine, tmp_path: Path) -> None:
+    """Where a partition does not let a task take so long, none fits, however empty it is."""
+    replay(tmp_path, "sacct", "sacct-unknown")
+    fits = {part.name: part.fit.ever for part in halo.doctor(Needs(time_s=301)).partitions}
+    assert fits == {"main": 16, "scavenge": 16, "short": 0}
 
 
 def test_settings_are_asked_once(halo: SlurmEngine, tmp_path: Path) -> None:

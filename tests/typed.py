@@ -13,18 +13,20 @@ from tests.fakes import FakeEngine
 
 @dataclass
 class Typed:
-    """What is typed in a folder, and what comes of it."""
+    """What is typed in a folder, and what comes of it: the exit code, and all lines."""
 
     folder: Path
     patch: pytest.MonkeyPatch
     capture: pytest.CaptureFixture[str]
     code: int = 0
+    lines: tuple[str, ...] = ()
 
     def __call__(self, *words: str) -> str:
         """All that was said and put out, in words with single blanks between them."""
         self.patch.setattr("sys.argv", ["slurmslice", *words])
         self.code = cli._code()
-        said, shown = reversed(self.capture.readouterr())
+        shown, said = self.capture.readouterr()
+        self.lines = (*said.splitlines(), *shown.splitlines())
         return " ".join(f"{said} {shown}".split())
 
 

@@ -13,6 +13,7 @@ from slurmslice.cli.engine import open_run
 from slurmslice.cli.sending import send
 from slurmslice.cli.shared import (
     ChangingCommand,
+    KeysCommand,
     dry_run_option,
     keys_from_words,
     meta,
@@ -25,7 +26,11 @@ from slurmslice.states import State
 from slurmslice.verbs.submit import failed
 
 
-@click.command(cls=ChangingCommand)
+class ResubmitCommand(KeysCommand, ChangingCommand):
+    """Keys, and changes of the request for them."""
+
+
+@click.command(cls=ResubmitCommand)
 @run_argument
 @click.argument("keys", nargs=-1, metavar="[KEY]...")
 @click.option(
@@ -48,7 +53,7 @@ def command(
     """
     words, changes = meta()
     chosen = parse_states(states)
-    run = open_run(places.find(run_name, changing=True), changing=True)
+    run = open_run(places.find(run_name, changing=True, keys_of="resubmit"), changing=True)
     rows = keys_from_words(run, keys + words)
     code = send(
         run, failed(chosen, rows), dict(changes), verb="resubmit", dry_run=dry_run,

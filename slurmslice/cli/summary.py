@@ -59,11 +59,10 @@ def next_step(run: Run) -> str:
         )
     bad = [state for state in states if state.failed]
     if bad:
-        more = " --mem 2x" if State.OUT_OF_MEMORY in states else ""
-        more += " --time 2x" if State.TIMEOUT in states else ""
+        lines = [f"slurmslice resubmit {name}{choice}" for choice in _repairs(bad)]
         return (
-            f"See why:   slurmslice logs {name} -- {_first_key(run)}\n"
-            f"Once mended: slurmslice resubmit {name}{more}"
+            f"See why:     slurmslice logs {name} -- {_first_key(run)}\n"
+            f"Once mended: " + "\n             ".join(lines)
         )
     if State.CANCELLED in states and run.finished:
         return f"What was cancelled comes back with: slurmslice resubmit {name} --state CANCELLED"
@@ -73,6 +72,18 @@ def next_step(run: Run) -> str:
             return f"Change the request, as in: slurmslice {verb} {name} -p PARTITION"
         return f"What waits goes in with: slurmslice {verb} {name}"
     return ""
+
+
+def _repairs(bad: Sequence[State]) -> list[str]:
+    """What follows ``resubmit RUN``, for each cause another, where there are several."""
+    rest = [state for state in bad if state not in _RAISED]
+    causes = [([state], more) for state, more in _RAISED.items() if state in bad]
+    causes += [(rest, "")] if rest else []
+    chosen = [f" --state {','.join(states)}" if len(causes) > 1 else "" for states, _ in causes]
+    return [choice + more for choice, (_, more) in zip(chosen, causes, strict=True)]
+
+
+_RAISED = {State.OUT_OF_MEMORY: " --mem 2x", State.TIMEOUT: " --time 2x"}
 
 
 def _first_key(run: Run) -> str:

@@ -27,7 +27,7 @@ from slurmslice.units import (
 )
 
 __all__ = ["Option", "Options", "Takes", "block", "change", "check", "find", "in_force", "names"]
-__all__ += ["needs", "read", "rivals"]
+__all__ += ["check_memory", "needs", "read", "rivals"]
 
 Options = Sequence[tuple[str, str]]
 """Long names without dashes in front, and values; the value of a bare flag is empty."""
@@ -144,6 +144,17 @@ def check(name: str, value: str = "") -> tuple[str, str]:
     except BadInput as why:
         raise BadInput(f"--{option.name}: {why.message}", why.hint) from why
     return option.name, value
+
+
+def check_memory(options: Options) -> None:
+    """Refuse memory that is asked for in two ways (sbatch(1): they are mutually exclusive).
+
+    Raises:
+        BadInput: it is.
+    """
+    given = [name for name, _ in options if name in _MEMORY]
+    if len(given) > 1:
+        raise BadInput(f"--{given[0]} and --{given[1]} exclude one another.", "Give one of them.")
 
 
 def rivals(name: str) -> frozenset[str]:

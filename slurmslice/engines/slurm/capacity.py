@@ -17,7 +17,7 @@ from slurmslice.engines import Needs
 from slurmslice.engines.slurm.commands import LIMIT_FIELDS, QOS_FIELDS
 from slurmslice.engines.slurm.resources import Node, Partition, default_memory
 from slurmslice.engines.slurm.values import bytes_of, number_of
-from slurmslice.units import format_time
+from slurmslice.units import format_memory, format_time
 
 
 def places(needs: Needs, everywhere: Iterable[Partition]) -> list[Partition]:
@@ -111,6 +111,22 @@ def fit(of_task: Share, among: Iterable[Node]) -> Fit:
         ever += min(room, most)
         now += min(free, most)
     return Fit(now // of_task.nodes, ever // of_task.nodes)
+
+
+def why_none_fits(of_task: Share, among: Iterable[Node]) -> str:
+    """What these nodes lack for such a task; empty where it fits."""
+    usable = [node for node in among if node.usable]
+    if fit(of_task, usable).ever:
+        return ""
+    if not usable:
+        return "no node is usable now"
+    cpus, mem = -(-of_task.cpus // of_task.nodes), -(-of_task.mem_mib // of_task.nodes)
+    most_cpus, most_mem = max(n.cpus for n in usable), max(n.mem for n in usable)
+    if cpus > most_cpus:
+        return f"no node has {cpus} CPUs, the largest has {most_cpus}"
+    if mem > most_mem:
+        return f"no node has {format_memory(mem)}, the largest has {format_memory(most_mem)}"
+    return "no nodes have all of it together"
 
 
 def _room(cpus: int, of_task: int, mem: int, mem_of_task: int) -> int:

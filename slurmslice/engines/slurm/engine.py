@@ -189,7 +189,9 @@ class SlurmEngine:
         own = [n for n in resources.nodes(self._ask(commands.sinfo())) if n.partition in names]
         of_task = capacity.share(needs, self._config(), found[0])
         room = capacity.fit(of_task, own).ever
-        by_nodes = room, f"{room} fit into the usable nodes of {', '.join(sorted(names))}"
+        lack = capacity.why_none_fits(of_task, own)
+        why = f"{room} fit into the usable nodes of {', '.join(sorted(names))}"
+        by_nodes = room, f"{why}: {lack}" if lack else why
         return min([by_nodes, *self._own_limits(needs, of_task)])
 
     def _own_limits(self, needs: Needs, of_task: capacity.Share) -> list[tuple[int, str]]:
