@@ -408,7 +408,8 @@ def test_runs_that_differ_look_different(new_run: NewRun, typed: Typed) -> None:
     ("limits", "words", "note"),
     [
         (Limits(1001, 0, "there is no partition mian; did you mean main?"), (),
-         "NO SUCH TASK CAN RUN: there is no partition mian; did you mean main?"),
+         "none at once, slurm on fake slices 0-3 request the defaults a slice note NO SUCH TASK "
+         "CAN RUN (there is no partition mian; did you mean main?)"),
         (Limits(1001, 4, "4 fit"), ("-t", "0"), "--time=0 is no limit"),
     ],
 )  # fmt: skip

@@ -44,7 +44,7 @@ def announce(asked: Asked, table: SliceTable, engine: Engine) -> None:
 def _warnings(asked: Asked, limits: Limits | None) -> Iterator[str]:
     """What is allowed, and is hardly meant."""
     if limits and limits.at_once == 0:
-        yield f"NO SUCH TASK CAN RUN: {limits.why}. `slurmslice doctor` shows what there is."
+        yield f"NO SUCH TASK CAN RUN ({limits.why}); `slurmslice doctor` shows what there is"
     elif _unlimited(asked):
         yield "--time=0 is no limit: a slice that hangs would run on"
     if isinstance(asked.command, ShellText):
@@ -78,6 +78,8 @@ def _at_once(asked: Asked, limits: Limits | None) -> int | None:
 
 
 def _many(at_once: int | None) -> str:
+    if at_once == 0:
+        return "none at once"
     return "as many at once as fit" if at_once is None else f"at most {at_once} at once"
 
 
