@@ -298,9 +298,11 @@ def test_following_goes_on_through_chunks_and_limits(
         clock.now += 5
         engine.end_all()
 
+    told: list[str] = []
     engine.on_wait = work
-    follow(run, Policy(), lambda *_: None)
+    follow(run, Policy(), lambda run, looked, fed: told.extend(taken.job for taken in fed.taken))
     assert states(run) == {State.COMPLETED: 50}
+    assert told == list(engine.jobs)  # each submission is shown, once
 
 
 @settings(

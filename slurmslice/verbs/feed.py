@@ -32,7 +32,7 @@ class Taken:
     notes: tuple[str, ...]
 
 
-@dataclass(slots=True)
+@dataclass
 class Fed:
     """What feeding came to.
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from slurmslice.errors import Busy, NoAnswer
 from slurmslice.journal import Held
 from slurmslice.run import Run
 from slurmslice.states import FAILURES, State
-from slurmslice.verbs.feed import Fed, feed
+from slurmslice.verbs.feed import Fed, Taken, feed
 from slurmslice.verbs.measure import measure
 from slurmslice.verbs.poll import Poll, poll
-from slurmslice.verbs.submit import failed, submit, waiting
+from slurmslice.verbs.submit import Choose, failed, submit, waiting
 
 FASTEST_POLL_S = 2.0
 SLOWEST_POLL_S = 60.0
@@ -72,18 +72,27 @@ def step(run: Run, policy: Policy) -> Fed:
 
     A hindrance that may pass is no error: the next step tries again.
     """
+    taken: list[Taken] = []
     try:
         trip(run)
-        if policy.submits and State.WAITING in run.standings.tally():
-            fed = submit(run, waiting(None), policy.changes, "run")
+        for choose, changes in _wishes(run, policy):
+            fed = submit(run, choose, changes, "run")
+            taken += fed.taken
             if fed.hindrance:
-                return fed
-        again = [] if run.ledger.held else _with_attempts_left(run, policy.max_attempts)
-        if again:
-            return submit(run, failed(None, again), {}, "run")
-        return feed(run, "run") if _feeds(run, policy) else Fed()
+                return replace(fed, taken=taken)
+        fed = feed(run, "run") if _feeds(run, policy) else Fed()
+        return replace(fed, taken=taken + fed.taken)
     except (Busy, NoAnswer) as why:
-        return Fed(waits=why.message, hindrance=why)
+        return Fed(taken, why.message, why)
+
+
+def _wishes(run: Run, policy: Policy) -> Iterator[tuple[Choose, Mapping[str, str]]]:
+    """What is to be queued: what waits, and what failed and has attempts left."""
+    if policy.submits and State.WAITING in run.standings.tally():
+        yield waiting(None), policy.changes
+    again = [] if run.ledger.held else _with_attempts_left(run, policy.max_attempts)
+    if again:
+        yield failed(None, again), {}
 
 
 def _feeds(run: Run, policy: Policy) -> bool:
