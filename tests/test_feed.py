@@ -305,6 +305,16 @@ def test_following_goes_on_through_chunks_and_limits(
     assert told == list(engine.jobs)  # each submission is shown, once
 
 
+def test_what_waits_is_doubled_once(new_run: NewRun, engine: FakeEngine, clock: Clock) -> None:
+    """``run RUN --mem 2x`` of slices that wait for room: 2x, however many polls they wait."""
+    engine.most = 2
+    run = new_run("0-9", mem="1G")
+    engine.on_wait = engine.end_all
+    follow(run, Policy(changes={"mem": "2x"}), lambda *_: None)
+    assert {job.order.needs.mem_mib for job in engine.jobs.values()} == {2048}
+    assert len(engine.jobs) == 5
+
+
 @settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

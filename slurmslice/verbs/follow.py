@@ -61,6 +61,8 @@ def follow(run: Run, policy: Policy, tell: Tell) -> None:
             looked = poll(run)
         tell(run, looked, fed)
         fed.check(passing=True)
+        if run.ledger.queue or fed.taken:  # asked for once: 2x of 2x is not meant
+            policy = replace(policy, changes={})
         if done(run, policy):
             measure(run)
             return
@@ -88,7 +90,8 @@ def step(run: Run, policy: Policy) -> Fed:
 
 def _wishes(run: Run, policy: Policy) -> Iterator[tuple[Choose, Mapping[str, str]]]:
     """What is to be queued: what waits, and what failed and has attempts left."""
-    if policy.submits and State.WAITING in run.standings.tally():
+    unasked = run.standings.tally().get(State.WAITING, 0) > len(run.ledger.queue)
+    if policy.submits and unasked:
         yield waiting(None), policy.changes
     again = [] if run.ledger.held else _with_attempts_left(run, policy.max_attempts)
     if again:

@@ -59,7 +59,8 @@ def look_again(run: Run, rows: Sequence[int]) -> list[int]:
     Raises:
         NoAnswer: the queue is silent, so that nothing may be submitted in their place.
     """
-    ended = [row for row in rows if run.standings.seen(row).state.final]
+    holder = run.ledger.holder
+    ended = (row for row in rows if holder[row] and run.standings.seen(row).state.final)
     held = {row: run.ledger.of_row(row) for row in ended}
     jobs = {s.job: s.name for s in held.values() if s is not None and s.job}
     if not jobs:
