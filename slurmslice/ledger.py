@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
@@ -77,9 +77,9 @@ class Submission:
         return parse_array(self.intent.array)
 
     @cached_property
-    def rows(self) -> tuple[int, ...]:
+    def rows(self) -> Sequence[int]:
         """The rows that it carries, ``pack`` for each index, by index."""
-        return tuple(parse_array(self.intent.rows))
+        return parse_array(self.intent.rows).indices
 
     @cached_property
     def places(self) -> dict[int, tuple[int, int]]:

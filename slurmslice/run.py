@@ -7,7 +7,7 @@ poll → standings → decisions → submission.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
 from slurmslice import requests
@@ -59,7 +59,7 @@ class Run:
 
     def _follow(self, lines: bytes) -> bool:
         """Take in lines of the journal; whether the standings could follow."""
-        followed = True
+        followed = self._events > 0  # at first they are made once, of all that was decided
         try:
             for event in from_lines(lines, self._events + 1):
                 self._events += 1
@@ -128,9 +128,9 @@ class Run:
         return tuple((name, value) for name, value in own if base.get(name) != value)
 
     @cached_property
-    def first_rows(self) -> tuple[int, ...]:
+    def first_rows(self) -> Sequence[int]:
         """The rows that the script's own array carries, by index."""
-        return tuple(parse_array(self.asked.first))
+        return parse_array(self.asked.first).indices
 
     # -- summing up --------------------------------------------------------------------------
 

@@ -77,7 +77,7 @@ def test_failures_of_all_chunks_go_in_again_once(new_run: NewRun, engine: FakeEn
         engine.end(job, index, State.FAILED)
     poll(run)
     (again,) = submit(run, FAILED, {}, "resubmit").taken
-    assert again.draft.batch.rows == (5, 1006, 2499)
+    assert list(again.draft.batch.rows) == [5, 1006, 2499]
     to_the_end(run, engine)
     assert states(run) == {State.COMPLETED: 2500}
     assert Counter(carried(run, engine).values()) == {1: 2497, 2: 3}

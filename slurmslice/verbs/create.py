@@ -184,7 +184,7 @@ def _asked_cpus(options: tuple[tuple[str, str], ...]) -> int | None:
 
 def _directives(asked: Asked, table: SliceTable, path: Path) -> tuple[tuple[str, str], ...]:
     """The script's directives: they say all that its own submission needs."""
-    rows = tuple(parse_array(asked.first))
+    rows = parse_array(asked.first).indices
     indices = (
         compress([int(table.keys[row]) for row in rows])
         if asked.direct
