@@ -86,7 +86,7 @@ def test_several_slices_of_one_task() -> None:
 
 
 def test_a_slice_that_had_taken_its_time() -> None:
-    """The time-out is known from its line on, and stays beside the exit code, before or after it."""
+    """The time-out is known from its line on, and stays beside the exit code."""
     late = replace(STARTED, timed_out=True)
     assert parse(START + TIMEOUT) == TaskProgress(0, {0: late})
     for data in (START + TIMEOUT + END, START + END + TIMEOUT):
