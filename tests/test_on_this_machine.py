@@ -31,6 +31,7 @@ class Here:
         self.env = {
             **{k: v for k, v in os.environ.items() if not k.startswith("SLURM")},
             "XDG_STATE_HOME": str(folder / "state"),
+            "XDG_CONFIG_HOME": str(folder / "config"),
         }
 
     def __call__(self, *args: str, **more: Any) -> subprocess.CompletedProcess[str]:

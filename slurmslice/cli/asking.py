@@ -43,12 +43,15 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
         help="The run's name; the program's if left out.",
     ),
     click.option("--run-dir", metavar="DIR", help="The run directory, in place of the usual one."),
+    click.option("--profile", metavar="NAME", help="Take the settings of [profile.NAME] too."),
     engine_option,
 )  # fmt: skip
 
 EPILOG = (
     "Every option of sbatch that describes the request is taken too, by its own name and "
-    "letter: -p -A -q -c -t -N -n -G -C -d -w -x --mem --mem-per-cpu --gres --exclusive …"
+    "letter: -p -A -q -c -t -N -n -G -C -d -w -x --mem --mem-per-cpu --gres --exclusive …\n\n"
+    "All of this can be said in a file: slurmslice.toml in this folder, and "
+    "~/.config/slurmslice/config.toml below it. What is typed counts first, then --profile."
 )
 
 
@@ -66,10 +69,11 @@ def asking(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Asking:
-    """The options that describe a new run, as they were typed."""
+    """The options that describe a new run, as they were typed, or said in a settings file."""
 
     FIELDS = (
-        "slices", "slices_from", "null", "throttle", "shell", "setup", "name", "run_dir", "engine",
+        "slices", "slices_from", "null", "throttle", "shell", "setup", "name", "run_dir", "profile",
+        "engine",
     )  # fmt: skip
 
     def __init__(self, **fields: Any) -> None:
@@ -81,6 +85,7 @@ class Asking:
         self.setup: str = fields["setup"]
         self.name: str = fields["name"]
         self.run_dir: str | None = fields["run_dir"]
+        self.profile: str | None = fields["profile"]
         self.engine: str = fields["engine"]
         self.words, self.sbatch = meta()
 
@@ -90,7 +95,7 @@ class Asking:
         given = {
             "-a": self.slices, "--slices-from": self.slices_from, "the command": self.words,
             "--shell": self.shell, "--throttle": self.throttle, "--setup": self.setup,
-            "--name": self.name, "--run-dir": self.run_dir,
+            "--name": self.name, "--run-dir": self.run_dir, "--profile": self.profile,
             "--engine": self.engine if self.engine != "auto" else None,
         }  # fmt: skip
         return next((option for option, value in given.items() if value), "")

@@ -1,4 +1,4 @@
-"""Where runs are: here, in the folders above, or in the index of this user's runs."""
+"""Where runs are (here, in the folders above, in this user's index), and settings files."""
 
 from __future__ import annotations
 
@@ -100,3 +100,13 @@ def _index() -> Path:
     """Of this user's runs, the newest last (XDG Base Directory: state)."""
     state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     return Path(state) / "slurmslice" / "runs"
+
+
+def settings_files() -> list[Path]:
+    """Those that there are, the lowest first: the user's, and that of the folder we are in.
+
+    Source: XDG Base Directory Specification.
+    """
+    home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    files = (Path(home) / "slurmslice" / "config.toml", Path("slurmslice.toml"))
+    return [file for file in files if file.is_file()]

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from slurmslice import directives
+from slurmslice.cli import places
 from slurmslice.directives import Takes
 from slurmslice.errors import BadInput
 from slurmslice.run import Run
@@ -62,18 +63,27 @@ class SbatchCommand(click.Command):
 
 
 class WordsCommand(SbatchCommand):
-    """The same, where the words after ``--`` are the command for each slice."""
+    """The same, where the words after ``--`` are the command for each slice.
+
+    What is not typed is taken from settings files.
+    """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Name the commonest mistake: the ``--`` before the command was forgotten."""
         typed = list(args)
         try:
-            return super().parse_args(ctx, args)
+            rest = super().parse_args(ctx, args)
         except click.UsageError as why:
             if "--" in typed:
                 raise
             lost = "The command for each slice stands after --, as in: -- ./x {}"
             raise click.UsageError(f"{why.format_message()}\n{lost}", ctx) from why
+        files = places.settings_files()
+        if files or ctx.params["profile"]:
+            from slurmslice.cli.settings import fill_in
+
+            fill_in(ctx, files)
+        return rest
 
 
 class ChangingCommand(SbatchCommand):

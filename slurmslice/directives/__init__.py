@@ -27,7 +27,7 @@ from slurmslice.units import (
 )
 
 __all__ = ["Option", "Options", "Takes", "block", "change", "check", "find", "in_force", "names"]
-__all__ += ["needs", "read"]
+__all__ += ["needs", "read", "rivals"]
 
 Options = Sequence[tuple[str, str]]
 """Long names without dashes in front, and values; the value of a bare flag is empty."""
@@ -143,6 +143,12 @@ def check(name: str, value: str = "") -> tuple[str, str]:
     except BadInput as why:
         raise BadInput(f"--{option.name}: {why.message}", why.hint) from why
     return option.name, value
+
+
+def rivals(name: str) -> frozenset[str]:
+    """The options that sbatch does not take beside this one, or that undo it; long names."""
+    family = _MEMORY if name in _MEMORY else (_OPPOSITES.get(name, name),)
+    return frozenset(family) - {name}
 
 
 def _one_line(option: Option, value: str) -> None:

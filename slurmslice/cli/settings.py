@@ -1,0 +1,103 @@
+"""What settings files say, put where the command line says nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from slurmslice.cli.asking import Asking
+from slurmslice.cli.console import say
+from slurmslice.errors import BadInput
+from slurmslice.settings import Key, Keys, Kind, Layer, Setting, Settings, chosen, merged
+from slurmslice.settings.reading import read
+
+# What is said of one call, not of a run.
+_NO_SETTING = {"dry_run", "profile"}
+
+
+def fill_in(ctx: click.Context, files: list[Path]) -> None:
+    """Put what these files say, the lowest first, where nothing that was typed says otherwise.
+
+    A run that is named has been described: for it just ``[policy]`` is read.
+
+    Raises:
+        BadInput: a file cannot be read or understood, or the profile is in none of them.
+    """
+    keys = known_keys()
+    layers = chosen([_read(path, keys) for path in files], ctx.params["profile"])
+    result = merged([*layers, _typed(ctx)])
+    if ctx.params.get("run_name"):
+        policy = {key.option for key in keys.policy.values()}
+        result = {option: result[option] for option in result if option in policy}
+    said = {name: s for name, s in result.items() if s.file and s.value is not False}
+    for file in dict.fromkeys(setting.file for setting in said.values()):
+        say(f"From {file}: {', '.join(s.key for s in said.values() if s.file == file)}")
+    _put(ctx, said)
+
+
+def known_keys() -> Keys:
+    """What a file can say: the options of ``run``, under all their long names."""
+    from slurmslice.cli.run import command
+
+    top = {"command": Key("words", Kind.WORDS)}
+    policy: dict[str, Key] = {}
+    for name, option in _options(command).items():
+        if name not in _NO_SETTING:
+            flags = [flag.removeprefix("--") for flag in option.opts if flag.startswith("--")]
+            table = top if name in Asking.FIELDS else policy
+            table.update(dict.fromkeys(flags, Key(name, _kind(option))))
+    return Keys(top, policy)
+
+
+def _options(command: click.Command) -> dict[str, click.Option]:
+    """The command's own, by parameter."""
+    return {str(o.name): o for o in command.params if isinstance(o, click.Option)}
+
+
+def _kind(option: click.Option) -> Kind:
+    if option.is_flag:
+        return Kind.FLAG
+    return Kind.TEXTS if option.multiple else Kind.TEXT
+
+
+def _read(path: Path, keys: Keys) -> Settings:
+    try:
+        data = path.read_bytes()
+    except OSError as why:
+        raise BadInput(f"The settings in {path} cannot be read: {why.strerror}.") from why
+    return read(data, str(path), keys)
+
+
+def _typed(ctx: click.Context) -> Layer:
+    """The command line as the highest layer."""
+    layer = {
+        name: Setting(str(value))
+        for name, value in ctx.params.items()
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
+    layer |= {f"--{name}": Setting(value) for name, value in ctx.meta["sbatch"]}
+    return layer | ({"words": Setting(ctx.meta["words"])} if ctx.meta["words"] else {})
+
+
+def _put(ctx: click.Context, said: Layer) -> None:
+    own = _options(ctx.command)
+    sbatch = []
+    for name, setting in said.items():
+        if name.startswith("--"):
+            sbatch.append((name.removeprefix("--"), str(setting.value)))
+        elif name == "words":
+            ctx.meta["words"] = setting.value
+        elif name in own:  # render has no policy
+            ctx.params[name] = _converted(ctx, own[name], setting)
+    ctx.meta["sbatch"] = (*sbatch, *ctx.meta["sbatch"])
+
+
+def _converted(ctx: click.Context, option: click.Option, setting: Setting) -> Any:
+    """The value as the command line's own types have it."""
+    try:
+        return option.process_value(ctx, setting.value)
+    except click.BadParameter as why:
+        raise BadInput(f"{setting.where}: {why.message}") from why
