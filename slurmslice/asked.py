@@ -33,6 +33,8 @@ class Asked:
         max_attempts: attempts a slice gets from ``run``; 1 is no resubmission.
         created_at: epoch seconds.
         version: of the slurmslice that made it.
+        template: name and digest of the person's template that the script was made from; empty
+            for slurmslice's own.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Asked:
     max_attempts: int
     created_at: float
     version: str
+    template: str = ""
 
     @property
     def job_name(self) -> str:
@@ -96,6 +99,7 @@ class Asked:
             "slices": f"{self.slices} from {self.source} ({self.slices_sha256[:8]})",
             "options": options or "none",
             "setup": repr(self.setup),
+            "template": self.template or "slurmslice's own",
             "folder": self.work_dir,
         }
 

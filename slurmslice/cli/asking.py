@@ -18,6 +18,7 @@ from slurmslice.command import Command, ShellText, Words, check, check_expanded_
 from slurmslice.errors import BadInput
 from slurmslice.rundir import RunDirectory
 from slurmslice.slices import SliceTable, from_lines, from_range
+from slurmslice.template import find
 from slurmslice.verbs.create import Wanted
 
 _OPTIONS: tuple[Callable[..., Any], ...] = (
@@ -37,6 +38,10 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
         "--setup", metavar="TEXT|FILE", default="",
         help="Shell lines that run once a task, before the command: modules, conda, scratch. "
         "End a line that must not fail with `|| exit`.",
+    ),
+    click.option(
+        "--template", metavar="FILE|NAME",
+        help="A template in place of the script's own: a file, or a name in templates/ here.",
     ),
     click.option(
         "-J", "--name", "--job-name", "name", metavar="NAME", default="",
@@ -73,7 +78,7 @@ class Asking:
 
     FIELDS = (
         "slices", "slices_from", "null", "throttle", "shell", "setup", "name", "run_dir", "profile",
-        "engine",
+        "engine", "template",
     )  # fmt: skip
 
     def __init__(self, **fields: Any) -> None:
@@ -87,6 +92,7 @@ class Asking:
         self.run_dir: str | None = fields["run_dir"]
         self.profile: str | None = fields["profile"]
         self.engine: str = fields["engine"]
+        self.template: str | None = fields["template"]
         self.words, self.sbatch = meta()
 
     @property
@@ -97,6 +103,7 @@ class Asking:
             "--shell": self.shell, "--throttle": self.throttle, "--setup": self.setup,
             "--name": self.name, "--run-dir": self.run_dir, "--profile": self.profile,
             "--engine": self.engine if self.engine != "auto" else None,
+            "--template": self.template,
         }  # fmt: skip
         return next((option for option, value in given.items() if value), "")
 
@@ -119,6 +126,7 @@ class Asking:
             work_dir=os.getcwd(),
             max_attempts=max_attempts,
             environ=dict(os.environ),
+            template=find(self.template, Path.cwd()) if self.template else None,
         )
 
     def _slices(self) -> tuple[SliceTable, int | None, str]:

@@ -19,6 +19,7 @@ from slurmslice.ranges import ArrayExpression
 from slurmslice.rundir import RunDirectory, check_path, create, digest, table_bytes
 from slurmslice.slices import FOLDER_LIMIT, SliceTable
 from slurmslice.submission import new_token, tasks_pattern
+from slurmslice.template import OwnTemplate
 
 DEFAULT_MAX_ARRAY_SIZE = 1001
 """What Slurm has where nothing is configured (slurm.conf(5), MaxArraySize)."""
@@ -42,6 +43,7 @@ class Wanted:
         work_dir: where the command runs; absolute.
         max_attempts: attempts a slice gets from ``run``.
         environ: the environment of which the pinned variables are taken.
+        template: what the script is made from; None for slurmslice's own.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Wanted:
     work_dir: str
     max_attempts: int
     environ: Mapping[str, str]
+    template: OwnTemplate | None = None
 
 
 def default_name(command: Command) -> str:
@@ -118,6 +121,7 @@ def describe(wanted: Wanted, engine: Engine) -> tuple[Asked, str | None]:
         max_attempts=wanted.max_attempts,
         created_at=time.time(),
         version=slurmslice.__version__,
+        template=_template(wanted.template),
     )
     return asked, silence
 
@@ -143,7 +147,12 @@ def render(asked: Asked, wanted: Wanted, path: Path) -> str:
         log_folders=asked.direct and len(wanted.table) > FOLDER_LIMIT,
         version=asked.version,
     )
-    return script.render(spec)
+    return script.render(spec, wanted.template)
+
+
+def _template(own: OwnTemplate | None) -> str:
+    """A template's name and digest; empty for slurmslice's own."""
+    return f"{own.path.name} ({digest(own.text.encode())[:12]})" if own else ""
 
 
 def _asked_cpus(options: tuple[tuple[str, str], ...]) -> int | None:
