@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ class _Bash(str):
 
 class _Environment(Environment):
     @staticmethod
-    def concat(parts: Iterable[str]) -> _Bash:  # type: ignore[override]
+    def concat(parts: Iterable[str]) -> _Bash:
         """Of what has been through the filters: a block by ``super()``, a macro."""
         return _Bash("".join(parts))
 
@@ -210,31 +210,48 @@ def _filtered(value: object) -> _Bash:
     return value
 
 
-def _comment(value: str) -> _Bash:
+def _quote(value: object) -> _Bash:
+    """One word of bash."""
+    return _Bash(quote(str(value)))
+
+
+def _comment(value: object) -> _Bash:
     """Text for the inside of a comment: whatever could end its line is escaped."""
-    return _Bash("".join(c if c.isprintable() else ascii(c)[1:-1] for c in value))
+    return _Bash("".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(value)))
 
 
-def _name(name: str) -> _Bash:
+def _number(value: Any) -> _Bash:
+    """A whole number."""
+    return _Bash(int(value))
+
+
+def _name(value: object) -> _Bash:
     """A name that stands where bash takes any text for code."""
+    name = str(value)
     if not _NAME.fullmatch(name):
         raise BadInput(f"{name!r} is no name that a variable of the shell can have.")
     return _Bash(name)
 
 
-def _body(text: str) -> _Bash:
+def _variable(column: object) -> _Bash:
+    """The variable of a column."""
+    return _Bash(variable(_name(column)))
+
+
+def _body(value: object) -> _Bash:
     """A function's body: one line is indented; several stand as they are (here-documents)."""
-    text = text.removesuffix("\n")
+    text = str(value).removesuffix("\n")
     return _Bash(text if "\n" in text else f"  {text}")
 
 
-FILTERS: Mapping[str, Any] = {
-    "quote": lambda value: _Bash(quote(value)),
+FILTERS: Mapping[str, Callable[[Any], _Bash]] = {
+    "quote": _quote,
     "comment": _comment,
-    "number": lambda value: _Bash(int(value)),
+    "number": _number,
     "name": _name,
-    "variable": lambda column: _Bash(variable(_name(column))),
+    "variable": _variable,
     "body": _body,
     "verbatim": _Bash,
 }
-"""What a template may make of a value; ``docs/templates.md`` says what each is for."""
+"""What a template may make of a value, each as text (one that is not defined is refused);
+``docs/templates.md`` says what each is for."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import os
 import re
@@ -414,6 +415,10 @@ def test_after_a_signal_no_further_slice_starts(
     assert not (place.work_dir / f"ready-k{at_once}").exists()
 
 
+def _has_got_it(place: Place, row: int) -> bool:
+    return log(place, row).endswith(b"got\n")
+
+
 @pytest.mark.parametrize("name", ["USR1", "USR2"])
 @ONE_OR_SEVERAL
 def test_a_warning_is_only_passed_on(place: Place, name: str, at_once: int) -> None:
@@ -428,7 +433,7 @@ def test_a_warning_is_only_passed_on(place: Place, name: str, at_once: int) -> N
             wait_for((place.work_dir / f"ready-k{slot}").exists)
         os.kill(task.pid, getattr(signal, f"SIG{name}"))
         for slot in running:
-            wait_for(lambda slot=slot: log(place, slot).endswith(b"got\n"))
+            wait_for(functools.partial(_has_got_it, place, slot))
     ran = place.end(task, 0)
     assert (ran.code, exits(ran)) == (0, dict.fromkeys(range(6), 0))
 
