@@ -375,6 +375,22 @@ def test_a_later_submission_has_another_limit(place: Place) -> None:
     assert (said.slots[0].timed_out, said.slots[0].exit_code) == (True, 143)
 
 
+def test_the_time_in_which_a_task_was_suspended_does_not_count(place: Place) -> None:
+    """scontrol suspend, and preemption that suspends, cost a slice nothing of its time."""
+    text = "echo >ready; for i in 1 2 3 4 5; do sleep 0.3; done"
+    pack(place, words("sh", "-c", text), 1, slice_time_s=3)
+    task = place.start(0)
+    wait_for((place.work_dir / "ready").exists)
+    suspended = processes(place)
+    for number in (signal.SIGSTOP, signal.SIGCONT):
+        for pid in suspended:
+            os.kill(pid, number)
+        if number == signal.SIGSTOP:
+            time.sleep(4.5)
+    ran = place.end(task, 0)
+    assert (exits(ran), ran.said.slots[0].timed_out) == ({0: 0}, False)
+
+
 def test_the_watchdog_goes_with_its_task(place: Place) -> None:
     """Neither at the end of the task nor when it is killed does it hold a reader's pipe."""
     for text in ("true", "touch ready; exec sleep 30 >/dev/null 2>&1"):
@@ -493,15 +509,17 @@ def test_a_wrapper_that_is_killed_alone_keeps_its_place(place: Place) -> None:
 
 
 def test_waiting_for_a_pool_costs_no_time(place: Place) -> None:
-    """While slices run the script sleeps: a look each second, and no more."""
-    pack(place, words("sh", "-c", "echo >ready-$SLICE; sleep 1.5"), 4, at_once=4, slice_time_s=60)
+    """While slices run the script sleeps: a look each second, which forgets nothing."""
+    pack(place, words("sh", "-c", "echo >>ready-$SLICE; sleep 1.5"), 5, pack=5, at_once=4)
     task = place.start(0)
     wait_for((place.work_dir / "ready-k3").exists)
     before = cpu_s(task.pid)
     time.sleep(1)
     used = cpu_s(task.pid) - before
-    assert place.end(task, 0).code == 0
+    ran = place.end(task, 0)
     assert used < 0.1
+    assert exits(ran) == dict.fromkeys(range(5), 0)
+    assert all((place.work_dir / f"ready-k{i}").read_text() == "\n" for i in range(5))
 
 
 # -- started anew by Slurm ------------------------------------------------------------------
