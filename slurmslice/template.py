@@ -40,7 +40,15 @@ NEEDED = {
 """The shipped template's blocks without which a run is lost, in their order, and what they are."""
 
 _FUNCTIONS = ("_setup", "_slice")
-_MISTAKES = (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+_MISTAKES = (
+    TemplateError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 

@@ -178,6 +178,13 @@ def test_a_mistake_in_an_included_file_is_told_with_that_file(tmp_path: Path) ->
         render(EXAMPLE, own(text, tmp_path / "a.sh.j2"))
 
 
+def test_a_template_that_extends_itself_is_refused(tmp_path: Path) -> None:
+    """Files that include one another in a circle end in an error, not in a crash."""
+    (tmp_path / "mine.sh.j2").write_text('\n{% extends "mine.sh.j2" %}')
+    with pytest.raises(BadInput, match=r"mine.sh.j2, line 2: .*recursion"):
+        render(EXAMPLE, find("mine.sh.j2", tmp_path))
+
+
 def test_a_template_that_makes_no_shell_is_refused() -> None:
     """A quote too few is found at render, and named as the template's."""
     with pytest.raises(BadInput, match=r"Bash cannot read what mine.sh.j2 makes"):
