@@ -5,10 +5,14 @@
 # make test SLURM=auto      (default) the Slurm tests run where they can
 # make test SLURM=require   a missing cluster is a failure
 # make test SLURM=off       without them
+#
+# make bench                how fast it is, against other programs (benchmarks/README.md)
+# make bench ONLY=local     one of the benchmarks
 
 PYTHON ?= python3
 SLURM ?= auto
 CLUSTER ?= /var/tmp/slurmslice-cluster
+ONLY ?=
 PYTEST_ARGS ?=
 
 BIN := .venv/bin
@@ -42,6 +46,10 @@ test: check
 	  SLURMSLICE_TEST_CLUSTER=$(CLUSTER) $(BIN)/coverage run -m pytest $(PYTEST_ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+bench: $(READY)
+	SLURMSLICE_TEST_SLURM=$(SLURM) SLURMSLICE_TEST_CLUSTER=$(CLUSTER) \
+	  $(BIN)/python -m benchmarks $(ONLY)
 
 cluster-up:
 	$(PYTHON) tests/cluster up --dir $(CLUSTER)

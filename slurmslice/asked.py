@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
-from slurmslice.command import Command, ShellText, Words, show
+from slurmslice.command import Command, ShellText, Words, placeholders, show
 from slurmslice.errors import BadInput, DamagedRun
+from slurmslice.packing import Packing
 
 FORMAT = 1
 """Grows when a run directory of an older slurmslice can no longer be read."""
@@ -26,13 +27,20 @@ class Asked:
         slices: how many there are.
         slices_sha256: digest of ``slices.tsv``.
         direct: the array index is the key (``slurmslice.plan``).
-        options: sbatch options, long names, as asked; without the array.
+        first: the rows that the script's own array carries, by index (an array expression).
+        first_sha256: digest of that submission's task table; empty in the direct form.
+        options: sbatch options for one slice, long names; without the array. Where they differ
+            between slices, those of the first.
+        per_slice: those of them that name columns, as they were typed.
+        packing: how array tasks carry slices.
         throttle: most slices at once; None for no limit.
         setup: shell text that runs once a task, before the command.
         work_dir: where the command runs; absolute.
         max_attempts: attempts a slice gets from ``run``; 1 is no resubmission.
         created_at: epoch seconds.
         version: of the slurmslice that made it.
+        pack_asked: ``--pack`` as it was typed; empty for none.
+        breaker: what has not started is held when the first slices that end have all failed.
         template: name and digest of the person's template that the script was made from; empty
             for slurmslice's own.
     """
@@ -46,13 +54,19 @@ class Asked:
     slices: int
     slices_sha256: str
     direct: bool
+    first: str
+    first_sha256: str
     options: tuple[tuple[str, str], ...]
+    per_slice: tuple[tuple[str, str], ...]
+    packing: Packing
     throttle: int | None
     setup: str
     work_dir: str
     max_attempts: int
     created_at: float
     version: str
+    pack_asked: str = ""
+    breaker: bool = True
     template: str = ""
 
     @property
@@ -77,7 +91,9 @@ class Asked:
             if record.pop("format") > FORMAT:
                 raise DamagedRun(f"{where} was made by a newer slurmslice.", "Update slurmslice.")
             record["command"] = _command(record["command"])
-            record["options"] = tuple((name, value) for name, value in record["options"])
+            for field in ("options", "per_slice"):
+                record[field] = tuple((name, value) for name, value in record[field])
+            record["packing"] = Packing(**record["packing"])
             return cls(**record)
         except (ValueError, TypeError, KeyError, AttributeError) as why:
             raise DamagedRun(f"{where} is damaged ({type(why).__name__}: {why}).") from why
@@ -92,12 +108,14 @@ class Asked:
         ]
 
     def _essence(self) -> dict[str, str]:
-        options = " ".join(f"--{name}={value}" for name, value in sorted(self.options))
+        typed = {**dict(self.options), **dict(self.per_slice)}
+        options = " ".join(f"--{name}={value}" for name, value in sorted(typed.items()))
         return {
             "engine": self.engine,
             "command": show_template(self.command),
             "slices": f"{self.slices} from {self.source} ({self.slices_sha256[:8]})",
             "options": options or "none",
+            "packing": f"--pack={self.pack_asked or 1} --at-once={self.packing.at_once}",
             "setup": repr(self.setup),
             "template": self.template or "slurmslice's own",
             "folder": self.work_dir,
@@ -111,7 +129,9 @@ def job_name(name: str, token: str) -> str:
 
 def show_template(command: Command) -> str:
     """The command with its placeholders, for a person."""
-    return command.text if isinstance(command, ShellText) else show(command, "{}", {})
+    if isinstance(command, ShellText):
+        return command.text
+    return show(command, "{}", {name: f"{{{name}}}" for name in placeholders(command)})
 
 
 def _command_record(command: Command) -> dict[str, object]:

@@ -59,6 +59,12 @@ def variable(column: str) -> str:
     return f"SLICE_{column.upper()}" if column else "SLICE"
 
 
+def placeholders(command: Words) -> frozenset[str]:
+    """The columns that the words name; the empty name is the key."""
+    parts = (part for word in command.words for part in _parts(word))
+    return frozenset(part.name for part in parts if isinstance(part, _Value))
+
+
 def check(command: Command, columns: Collection[str]) -> None:
     """Refuse a command that cannot mean what it says.
 
@@ -135,7 +141,7 @@ def check_expanded_glob(command: Words, exists: Callable[[str], bool] = os.path.
         BadInput: it looks so; the message names the first and the last of them.
     """
     words = command.words
-    if any(isinstance(part, _Value) for word in words for part in _parts(word)):
+    if placeholders(command):
         return
     for first in range(1, len(words) - 2):
         alike = words[first : first + 3]

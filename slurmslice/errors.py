@@ -52,6 +52,10 @@ class Full(EngineError):
     """A submission was refused for now: a limit is reached, it may be let in later."""
 
 
+class TooMany(Full):
+    """A submission had more tasks than a limit lets in now: fewer may be let in at once."""
+
+
 class Unsure(EngineError):
     """It is not known whether a submission was taken: its token must be looked up."""
 

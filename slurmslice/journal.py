@@ -29,6 +29,7 @@ class Intent:
         changes: those of them that change the request, which later attempts keep.
         script_sha256, table_sha256: digests of the script and of the task table (empty: none).
         at: epoch seconds.
+        pack: slices that an array task carries; the last task may carry fewer.
     """
 
     number: int
@@ -41,26 +42,55 @@ class Intent:
     script_sha256: str
     table_sha256: str
     at: float
+    pack: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """The person wants these rows submitted, with this request; they go in as there is room."""
+
+    rows: str
+    changes: tuple[tuple[str, str], ...]
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """These rows leave the queue: they are where they were before."""
+
+    rows: str
+    reason: str
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """The submission was taken. ``how``: sbatch, found (by its token) or attached."""
+    """The submission was taken. ``how``: sbatch, found (by its token) or attached.
+
+    ``job_name``: the job's, where it is not the intent's.
+    """
 
     number: int
     job: str
     cluster: str | None
     how: str
     at: float
+    job_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The engine refused the submission: its slices are where they were before."""
+    """The engine refused the submission: its slices are where they were before.
+
+    ``passing``: only for now; what is queued stays queued. A refusal for good empties the queue:
+    the same would be refused again. ``too_many``: fewer tasks may be let in.
+    """
 
     number: int
     message: str
     at: float
+    passing: bool = False
+    too_many: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +140,42 @@ class Throttled:
     at: float
 
 
-Event = Intent | Submitted | Refused | Barred | Dismissed | Returned | Cancelled | Throttled
-_KINDS: dict[str, type[Any]] = {
-    kind.__name__.lower(): kind
-    for kind in (Intent, Submitted, Refused, Barred, Dismissed, Returned, Cancelled, Throttled)
-}
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """So many tasks of a submission's array may run at once; None is no limit.
+
+    Written before an array is told a larger share, and after it was told a smaller one.
+    """
+
+    number: int
+    share: int | None
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Nothing more is to start: the slices that ended first have all failed."""
+
+    reason: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """The person wants the slices done all the same; nothing is held from now on."""
+
+    at: float
+
+
+_EVENTS = (
+    *(Intent, Queued, Dropped, Submitted, Refused, Barred, Dismissed, Returned, Cancelled),
+    *(Throttled, Shared, Held, Released),
+)
+Event = (
+    Intent | Queued | Dropped | Submitted | Refused | Barred | Dismissed | Returned | Cancelled
+    | Throttled | Shared | Held | Released
+)  # fmt: skip
+_KINDS: dict[str, type[Any]] = {kind.__name__.lower(): kind for kind in _EVENTS}
 
 
 def to_line(event: Event) -> bytes:
@@ -123,13 +184,13 @@ def to_line(event: Event) -> bytes:
     return json.dumps(record).encode("ascii") + b"\n"
 
 
-def from_lines(data: bytes) -> Iterator[Event]:
-    """The events of a journal.
+def from_lines(data: bytes, first: int = 1) -> Iterator[Event]:
+    """The events of a journal, or of its lines from a number on.
 
     Raises:
         DamagedRun: a line that is not the torn last one cannot be read.
     """
-    for number, line in enumerate(whole_lines(data), start=1):
+    for number, line in enumerate(whole_lines(data), start=first):
         try:
             yield _event(line)
         except (ValueError, TypeError, KeyError, AttributeError) as why:

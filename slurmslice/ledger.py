@@ -11,14 +11,19 @@ from slurmslice.journal import (
     Barred,
     Cancelled,
     Dismissed,
+    Dropped,
     Event,
+    Held,
     Intent,
+    Queued,
     Refused,
+    Released,
     Returned,
+    Shared,
     Submitted,
     Throttled,
 )
-from slurmslice.ranges import ArrayExpression, parse_array
+from slurmslice.ranges import ArrayExpression, compress, parse_array
 
 
 class Fate(StrEnum):
@@ -42,6 +47,8 @@ class Submission:
         submitted_at: epoch seconds on our clock; when the answer came.
         barred_at: when it was barred; 0 where it was not.
         cancelled: rows that were cancelled on request, and when (epoch seconds).
+        share: how many tasks of the array may run at once, as it was last told; None: no limit.
+        job_name: the job's, where it is not the intent's.
     """
 
     intent: Intent
@@ -51,6 +58,13 @@ class Submission:
     submitted_at: float = 0.0
     barred_at: float = 0.0
     cancelled: dict[int, float] = field(default_factory=dict)
+    share: int | None = None
+    job_name: str = ""
+
+    @property
+    def name(self) -> str:
+        """The job's name."""
+        return self.job_name or self.intent.job_name
 
     @property
     def number(self) -> int:
@@ -59,41 +73,66 @@ class Submission:
 
     @cached_property
     def array(self) -> ArrayExpression:
-        """The indices it was made of, and the throttle."""
+        """The indices it was made of, and the throttle that it was submitted with."""
         return parse_array(self.intent.array)
 
     @cached_property
     def rows(self) -> tuple[int, ...]:
-        """The rows that its indices carry, pairwise with ``array``."""
+        """The rows that it carries, ``pack`` for each index, by index."""
         return tuple(parse_array(self.intent.rows))
 
     @cached_property
-    def index_of(self) -> dict[int, int]:
-        """The array index that carries each row."""
-        return dict(zip(self.rows, self.array, strict=True))
+    def places(self) -> dict[int, tuple[int, int]]:
+        """For each row the array index that carries it, and its slot in that task, from 0."""
+        pack, indices = self.intent.pack, sorted(self.array)
+        return {row: (indices[n // pack], n % pack) for n, row in enumerate(self.rows)}
+
+    def index_of(self, row: int) -> int:
+        """The array index that carries a row."""
+        return self.places[row][0]
+
+
+Changes = tuple[tuple[str, str], ...]
+"""sbatch options, long names, in which a slice's request differs from the script's."""
 
 
 @dataclass
 class Ledger:
-    """Which submission holds each slice, and how many attempts that makes.
+    """Which submission holds each slice, which are to be submitted, and what else was decided.
 
     Attributes:
         submissions: by number, in order.
         holder: for each row, the number of the submission that holds it; 0 for none.
         attempts: for each row, how many attempts were given to it.
-        withdrawn: rows that were cancelled while no submission held them, and when.
-        returned: why rows were given back that no submission holds since.
+        queue: rows that are to be submitted as there is room, in order, each with its request.
+        requests: the changed request under which each row was last submitted, where it was.
+        withdrawn: rows that were cancelled while they waited, and when.
+        returned: why rows were given back that no submission holds since, and how often.
         throttle: the newest ``throttle N``; ``throttled`` tells whether there was one.
+        most: how many tasks the next submission may have at most, after refusals for now; None
+            where there was none.
+        held: why nothing is to start; empty where nothing is held.
+        released: nothing is to be held any more.
     """
 
     submissions: dict[int, Submission]
     holder: list[int]
     attempts: list[int]
+    queue: dict[int, Changes] = field(default_factory=dict)
+    requests: dict[int, Changes] = field(default_factory=dict)
     withdrawn: dict[int, float] = field(default_factory=dict)
-    returned: dict[int, str] = field(default_factory=dict)
+    returned: dict[int, tuple[str, int]] = field(default_factory=dict)
     throttle: int | None = None
     throttled: bool = False
-    _before: dict[int, list[int]] = field(default_factory=dict, repr=False)
+    most: int | None = None
+    held: str = ""
+    released: bool = False
+    _before: dict[int, _Before] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def empty(cls, slices: int) -> Ledger:
+        """Of a run of so many slices before anything was decided."""
+        return cls({}, [0] * slices, [0] * slices)
 
     @property
     def next_number(self) -> int:
@@ -103,6 +142,11 @@ class Ledger:
     def of_row(self, row: int) -> Submission | None:
         """The submission that holds a row."""
         return self.submissions.get(self.holder[row])
+
+    def last_of(self, row: int) -> Submission | None:
+        """The newest submission that was taken and carried a row, whoever holds it now."""
+        taken = (s for s in self.submissions.values() if s.fate is Fate.SUBMITTED)
+        return max((s for s in taken if row in s.places), key=lambda s: s.number, default=None)
 
     def rows_of(self, number: int) -> Iterator[int]:
         """The rows that a submission holds (others may have gone on to a later one)."""
@@ -116,89 +160,160 @@ class Ledger:
         """Submissions of which it is not known whether they were taken."""
         return [s for s in self.submissions.values() if s.fate is Fate.INTENDED]
 
-    def changes_of(self, row: int) -> tuple[tuple[str, str], ...]:
-        """The changed request under which a row was last submitted."""
-        submission = self.of_row(row)
-        return submission.intent.changes if submission else ()
+    def apply(self, event: Event) -> ArrayExpression | None:
+        """Fold one event in.
 
-    def apply(self, event: Event) -> None:
-        """Fold one event in."""
+        Returns:
+            the rows that it moved; None where earlier states of some count again.
+        """
         match event:
             case Intent():
-                self._intend(event)
+                return self._intend(event)
+            case Queued() | Dropped():
+                return self._enqueue(event)
             case Submitted():
-                self._accept(event)
-            case Refused():
-                self._undo(event, fate=Fate.REFUSED)
-            case Barred():
-                self._undo(event, fate=Fate.BARRED, barred_at=event.at)
+                return self._accept(event)
+            case Refused() | Barred():
+                self._undo(event)
+                return None
+            case Returned():
+                return self._return(event)
+            case Cancelled():
+                return self._cancel(event)
             case Dismissed():
                 self._settle(event.number, job=event.job)
-            case Returned():
-                self._return(event)
-            case Cancelled():
-                self._cancel(event)
+            case Shared():
+                self._settle(event.number, share=event.share)
             case Throttled():
                 self.throttle, self.throttled = event.limit, True
+            case Held() | Released():
+                self.held = event.reason if isinstance(event, Held) else ""
+                self.released = isinstance(event, Released)
+        return NOTHING
 
-    def _intend(self, event: Intent) -> None:
+    def _intend(self, event: Intent) -> ArrayExpression:
         submission = self.submissions[event.number] = Submission(event)
         rows = parse_array(event.rows)
-        if rows.highest >= len(self.holder) or len(rows) != len(submission.array):
+        tasks = -(-len(rows) // event.pack)
+        if rows.highest >= len(self.holder) or tasks != len(submission.array):
             raise ValueError(f"submission {event.number} speaks of slices that are not there")
-        self._take(event.number)
+        self._settle(event.number, share=submission.array.throttle)
+        self._take(event.number, rows)
+        return rows
 
-    def _take(self, number: int) -> None:
-        """Hand a submission's rows to it."""
-        submission = self.submissions[number]
-        self._before[number] = [self.holder[row] for row in submission.rows]
-        for row in submission.rows:
-            self.holder[row] = number
-            self.attempts[row] += 1
+    def _take(self, number: int, rows: ArrayExpression) -> None:
+        """Hand rows to a submission."""
+        intent = self.submissions[number].intent
+        holders = [holder for part in rows.parts for holder in self.holder[_slice(part)]]
+        waited = {row: self.queue.pop(row) for row in rows if row in self.queue}
+        earlier = {row: self.requests[row] for row in rows if row in self.requests}
+        self._before[number] = _Before(holders, waited, earlier)
+        for part in rows.parts:
+            where = _slice(part)
+            self.holder[where] = [number] * len(part)
+            self.attempts[where] = [attempts + 1 for attempts in self.attempts[where]]
+        for row in rows if intent.changes or self.requests else ():
+            self.requests[row] = intent.changes
+        for row in rows if self.withdrawn else ():
             self.withdrawn.pop(row, None)
-            self.returned.pop(row, None)
 
-    def _accept(self, event: Submitted) -> None:
-        if self.submissions[event.number].fate in {Fate.REFUSED, Fate.BARRED}:
-            self._take(event.number)  # sent again by hand, after it had been refused
+    def _accept(self, event: Submitted) -> ArrayExpression | None:
+        submission, moved = self.submissions[event.number], NOTHING
+        if submission.fate in {Fate.REFUSED, Fate.BARRED}:
+            moved = parse_array(submission.intent.rows)
+            self._take(event.number, moved)  # sent again by hand, after it had been refused
+        self._before.pop(event.number, None)
+        self.most = self.most and max(self.most, 2 * len(submission.array))
         self._settle(
             event.number,
             fate=Fate.SUBMITTED,
             job=event.job,
             cluster=event.cluster,
             submitted_at=event.at,
+            job_name=event.job_name,
         )
+        return moved
 
     def _settle(self, number: int, **what: object) -> None:
         self.submissions[number] = replace(self.submissions[number], **what)  # type: ignore[arg-type]
 
-    def _undo(self, event: Refused | Barred, **what: object) -> None:
-        self._settle(event.number, **what)
-        submission = self.submissions[event.number]
-        for row, before in zip(submission.rows, self._before[event.number], strict=True):
-            if self.holder[row] == event.number:
-                self.holder[row] = before
+    def _undo(self, event: Refused | Barred) -> None:
+        number = event.number
+        before, rows = self._before.pop(number), parse_array(self.submissions[number].intent.rows)
+        for row, holder in zip(rows, before.holders, strict=True):
+            if self.holder[row] == number:
+                self.holder[row] = holder
                 self.attempts[row] -= 1
+                self.requests.pop(row, None)
+        self.requests.update(before.requests)
+        self.queue = {**before.queue, **self.queue}
+        if isinstance(event, Barred):
+            self._settle(number, fate=Fate.BARRED, barred_at=event.at)
+            return
+        self._settle(number, fate=Fate.REFUSED)
+        if event.too_many:
+            self.most = max(1, len(self.submissions[number].array) // 2)
+        if not event.passing:
+            self.queue.clear()
 
-    def _return(self, event: Returned) -> None:
-        for row in parse_array(event.rows):
-            if self.holder[row] == event.number:
-                self.holder[row] = 0
-                self.attempts[row] -= 1
-                self.returned[row] = event.reason
+    def _enqueue(self, event: Queued | Dropped) -> ArrayExpression | None:
+        rows = parse_array(event.rows)
+        if rows.highest >= len(self.holder):
+            raise ValueError("slices were queued that are not there")
+        if isinstance(event, Dropped):
+            for row in rows:
+                self.queue.pop(row, None)
+            return None
+        self.queue.update(dict.fromkeys(rows, event.changes))
+        for row in rows if self.withdrawn else ():
+            self.withdrawn.pop(row, None)
+        return rows
 
-    def _cancel(self, event: Cancelled) -> None:
+    def _return(self, event: Returned) -> ArrayExpression:
+        rows = [row for row in parse_array(event.rows) if self.holder[row] == event.number]
+        for row in rows:
+            self.holder[row] = 0
+            self.attempts[row] -= 1
+            self.returned[row] = event.reason, self.returned.get(row, ("", 0))[1] + 1
+        return compress(rows)
+
+    def _cancel(self, event: Cancelled) -> ArrayExpression:
         rows = dict.fromkeys(parse_array(event.rows), event.at)
         if event.number:
             known = self.submissions[event.number].cancelled
             self._settle(event.number, cancelled={**known, **rows})
-        else:
-            self.withdrawn.update(rows)
+            return NOTHING
+        self.withdrawn.update(rows)
+        for row in rows:
+            self.queue.pop(row, None)
+        return parse_array(event.rows)
+
+    def request_of(self, row: int) -> Changes | None:
+        """The changed request of a row: that it is queued with, else its last one; None: none."""
+        return self.queue[row] if row in self.queue else self.requests.get(row)
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """What an intent changed, to be put back where it is refused."""
+
+    holders: list[int]
+    queue: dict[int, Changes]
+    requests: dict[int, Changes]
+
+
+NOTHING = ArrayExpression(())
+"""No rows."""
+
+
+def _slice(part: range) -> slice:
+    """The places of a list that a range of rows names."""
+    return slice(part.start, part.stop, part.step)
 
 
 def replay(events: Iterable[Event], slices: int) -> Ledger:
     """The ledger of a run of so many slices after these events."""
-    ledger = Ledger({}, [0] * slices, [0] * slices)
+    ledger = Ledger.empty(slices)
     for event in events:
         ledger.apply(event)
     return ledger

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from functools import cached_property
 
+from slurmslice import requests
 from slurmslice.asked import Asked
 from slurmslice.engines import Engine
 from slurmslice.errors import BadInput, DamagedRun
-from slurmslice.journal import Event, Returned
+from slurmslice.journal import Event, Returned, from_lines
 from slurmslice.judge import Standing
-from slurmslice.ledger import Fate, Ledger, Submission, replay
-from slurmslice.ranges import compress
+from slurmslice.ledger import Changes, Fate, Ledger, Submission
+from slurmslice.ranges import compress, parse_array
 from slurmslice.rundir import RunDirectory
 from slurmslice.sightings import Standings
 from slurmslice.slices import SliceTable
@@ -33,10 +35,11 @@ class Run:
         self.clock = clock
         self.asked: Asked = place.asked()
         self.table: SliceTable = place.table(self.asked.slices_sha256)
-        self._journal = b"not read yet"
-        self._states_read = 0
-        self.ledger: Ledger
-        self.standings: Standings
+        self._journal_read = self._states_read = self._events = 0
+        self.told: set[int] = set()
+        """Submissions whose arrays this process has told their share of the throttle."""
+        self.ledger = Ledger.empty(len(self.table))
+        self.standings = Standings(self.ledger)
         self.reload()
 
     # -- what is on disk ---------------------------------------------------------------------
@@ -47,22 +50,30 @@ class Run:
         Raises:
             DamagedRun: the journal cannot be read.
         """
-        journal = self.place.journal()
-        if journal != self._journal:
-            self.ledger = self._replayed()
+        lines, self._journal_read = self.place.read_journal(self._journal_read)
+        if lines and not self._follow(lines):
             self.standings = Standings(self.ledger)
-            self._journal, self._states_read = journal, 0
+            self._states_read = 0
         lines, self._states_read = self.place.read_states(self._states_read)
         self.standings.read(lines)
 
-    def _replayed(self) -> Ledger:
+    def _follow(self, lines: bytes) -> bool:
+        """Take in lines of the journal; whether the standings could follow."""
+        followed = True
         try:
-            return replay(self.place.events(), len(self.table))
+            for event in from_lines(lines, self._events + 1):
+                self._events += 1
+                moved = self.ledger.apply(event)
+                if moved is None:
+                    followed = False
+                elif followed:
+                    self.standings.moved(moved)
         except (ValueError, LookupError, BadInput) as why:
             raise DamagedRun(
                 f"The journal of {self.place.path} does not fit its slices: {why}.",
                 "Restore journal.jsonl; nothing was changed.",
             ) from why
+        return followed
 
     def decide(self, event: Event) -> None:
         """Write a decision down and follow it. Hold the lock."""
@@ -73,6 +84,8 @@ class Run:
 
     def in_flight(self) -> list[Submission]:
         """Submissions that were taken and hold slices that have not ended."""
+        if self.finished:
+            return []
         return [
             submission
             for submission in self.ledger.submissions.values()
@@ -82,16 +95,17 @@ class Run:
 
     def open_rows(self, submission: Submission) -> Iterator[int]:
         """The rows that a submission holds and that have not ended."""
-        for row in self.ledger.rows_of(submission.number):
-            if not self.standings[row].state.final:
-                yield row
+        ended, queue = self.standings.ended, self.ledger.queue
+        rows = self.ledger.rows_of(submission.number)
+        return (row for row in rows if not ended(row) and row not in queue)
 
     def given_back(self) -> dict[int, list[int]]:
         """Rows that the engine gave back and that still belong to a submission, by its number."""
         groups: dict[int, list[int]] = {}
-        for row, standing in enumerate(self.standings):
-            if standing.state is State.WAITING and standing.submission:
-                groups.setdefault(standing.submission, []).append(row)
+        for row in self.standings.rows_in({State.WAITING}):
+            number = self.ledger.holder[row]
+            if number and row not in self.ledger.queue:
+                groups.setdefault(number, []).append(row)
         return groups
 
     def take_back(self) -> None:
@@ -100,17 +114,35 @@ class Run:
             reason = self.standings[rows[0]].reason
             self.decide(Returned(number, str(compress(rows)), reason, self.clock()))
 
+    def request_of(self, row: int) -> Changes:
+        """What a slice asks for where it differs from the script's request."""
+        decided = self.ledger.request_of(row)
+        return self._initial(row) if decided is None else decided
+
+    def _initial(self, row: int) -> Changes:
+        """What its columns say, where options name columns."""
+        if not self.asked.per_slice:
+            return ()
+        own = requests.filled(self.asked.per_slice, self.table, row)
+        base = dict(self.asked.options)
+        return tuple((name, value) for name, value in own if base.get(name) != value)
+
+    @cached_property
+    def first_rows(self) -> tuple[int, ...]:
+        """The rows that the script's own array carries, by index."""
+        return tuple(parse_array(self.asked.first))
+
     # -- summing up --------------------------------------------------------------------------
 
     @property
     def finished(self) -> bool:
         """Nothing is in flight and nothing waits."""
-        return all(standing.state.final for standing in self.standings)
+        return all(state.final for state in self.standings.tally())
 
     @property
     def succeeded(self) -> bool:
         """Every slice is done."""
-        return all(standing.state is State.COMPLETED for standing in self.standings)
+        return set(self.standings.tally()) == {State.COMPLETED}
 
     def job_of(self, standing: Standing) -> str | None:
         """The array task that a standing speaks of (``419_17``); None where no job is known."""

@@ -23,11 +23,13 @@ from pathlib import Path
 from slurmslice.asked import Asked
 from slurmslice.errors import BadInput, Busy, DamagedRun
 from slurmslice.journal import Event, from_lines, to_line, whole_length
+from slurmslice.ranges import parse_array
 from slurmslice.slices import SliceTable
-from slurmslice.tables import read_table, slice_header, write_table
 
 LOCK_WAIT_S = 10.0
 """How long a verb waits for another one's write or sbatch before it says who holds the lock."""
+
+_BARRED = "barred by slurmslice, which gave this submission up\n"
 
 
 class RunDirectory:
@@ -77,10 +79,7 @@ class RunDirectory:
                 f"{self.slices} was changed since the run was made.",
                 "A slice table never changes: put it back as it was, or make another run.",
             )
-        header, rows = read_table(data, str(self.slices))
-        columns = tuple(header[2:-1])
-        values = tuple(tuple(row[2:-1]) for row in rows) if columns else ()
-        return SliceTable(tuple(row[1] for row in rows), columns, values)
+        return SliceTable.read(data, str(self.slices))
 
     # -- submissions -------------------------------------------------------------------------
 
@@ -103,16 +102,17 @@ class RunDirectory:
     def prepare(self, number: int, table: SliceTable, rows: Sequence[int], direct: bool) -> str:
         """Make a submission's folder and its task table; the table's digest, empty for none.
 
+        Of the logs' folders only the first is made: a task makes the one that it needs.
+
         A folder that a killed attempt left half made is completed. One that stands is not
         changed: a task table never changes once it was submitted.
         """
         folder = self.submission(number)
         (folder / "tasks").mkdir(parents=True, exist_ok=True)
-        for name in {os.path.dirname(table.logs[row]) for row in rows}:
-            (folder / "logs" / name).mkdir(parents=True, exist_ok=True)
+        (folder / "logs").mkdir(exist_ok=True)
         if direct:
             return ""
-        data = table_bytes(table, rows)
+        data = table.part(rows)
         replace_file(self.task_table(number), data)
         return digest(data)
 
@@ -133,7 +133,7 @@ class RunDirectory:
         """
         path = self.submission(number) / "job"
         mine = path.with_name(f"job.{secrets.token_hex(4)}")
-        mine.write_text("barred by slurmslice, which gave this submission up\n")
+        mine.write_text(_BARRED)
         try:
             os.link(mine, path)
         except FileExistsError:
@@ -142,22 +142,26 @@ class RunDirectory:
             mine.unlink()
         return True
 
+    def barred(self, number: int) -> bool:
+        """Whether ``bar`` has taken a submission's claim."""
+        try:
+            return (self.submission(number) / "job").read_text(errors="replace") == _BARRED
+        except FileNotFoundError:
+            return False
+
     # -- the journal -------------------------------------------------------------------------
 
-    def journal(self) -> bytes:
-        """The journal's bytes; empty where nothing was decided yet."""
-        try:
-            return self._journal.read_bytes()
-        except FileNotFoundError:
-            return b""
+    def read_journal(self, offset: int) -> tuple[bytes, int]:
+        """Whole lines of the journal from an offset on, and the offset after them."""
+        return _read_on(self._journal, offset)
 
     def events(self) -> Iterator[Event]:
-        """The journal's events.
+        """The journal's events; none where nothing was decided yet.
 
         Raises:
             DamagedRun: a line in the middle cannot be read.
         """
-        return from_lines(self.journal())
+        return from_lines(self.read_journal(0)[0])
 
     def append(self, event: Event) -> None:
         """Write a decision down; it is on disk when this returns. Hold the lock.
@@ -181,20 +185,13 @@ class RunDirectory:
             journal.seek(-1, os.SEEK_END)
             if journal.read(1) == b"\n":
                 return size
-        return whole_length(self.journal())
+        return self.read_journal(0)[1]
 
     # -- states ------------------------------------------------------------------------------
 
     def read_states(self, offset: int) -> tuple[bytes, int]:
         """Whole lines of ``states.tsv`` from an offset on, and the offset after them."""
-        try:
-            with self.states.open("rb") as states:
-                states.seek(offset)
-                data = states.read()
-        except FileNotFoundError:
-            return b"", 0
-        whole = whole_length(data)
-        return data[:whole], offset + whole
+        return _read_on(self.states, offset)
 
     def append_states(self, lines: bytes, header: bytes) -> None:
         """Write down what was seen. A torn last line is ended first, so that it spoils none.
@@ -254,9 +251,8 @@ def create(path: Path, asked: Asked, table: SliceTable, script: bytes) -> RunDir
         draft.mkdir(parents=True)
         _ignore_in_git(path.parent)
         run = RunDirectory(draft)
-        everything = range(len(table))
-        run.slices.write_bytes(table_bytes(table, everything))
-        run.prepare(1, table, everything, asked.direct)
+        run.slices.write_bytes(table.data)
+        run.prepare(1, table, tuple(parse_array(asked.first)), asked.direct)
         run.script.write_bytes(script)
         run.script.chmod(0o777 & ~_umask())
         (draft / "run.json").write_bytes(asked.to_json())
@@ -290,14 +286,6 @@ def check_path(path: Path) -> None:
         )
 
 
-def table_bytes(table: SliceTable, rows: Sequence[int]) -> bytes:
-    """A slice table, or the part of it that a submission carries, as its file's bytes."""
-    return write_table(
-        slice_header(table.columns),
-        ((str(row), table.keys[row], *table.values_of(row), table.logs[row]) for row in rows),
-    )
-
-
 def replace_file(path: Path, data: bytes) -> None:
     """Write a file whole or not at all, and onto the disk."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
@@ -323,6 +311,18 @@ def read_or_damaged(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as why:
         raise DamagedRun(f"{path} cannot be read: {why.strerror}.", "Restore it.") from why
+
+
+def _read_on(path: Path, offset: int) -> tuple[bytes, int]:
+    """Whole lines of a file that is only appended to, and the offset after them."""
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            data = file.read()
+    except FileNotFoundError:
+        return b"", 0
+    whole = whole_length(data)
+    return data[:whole], offset + whole
 
 
 def _ignore_in_git(folder: Path) -> None:

@@ -3,12 +3,15 @@
 A line is: rows (an array expression), submission, then the fields below; tab-separated, escaped
 as the tables are; empty is: not known. The last line about a row counts, and only while the
 submission it speaks of is the one that holds the row.
+
+A run may have a million slices: lines are kept as they are and read where a slice is asked for.
+What is always at hand is each slice's state.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from slurmslice.errors import SlurmsliceError
@@ -22,8 +25,18 @@ from slurmslice.tables import format_row, parse_row
 _NUMBERS = tuple(name for name in FACTS if name != "node")
 _FRACTIONS = frozenset({"elapsed_s", "cpu_s"})
 _NAMES = ("rows", "submission", "state", "evidence", *_NUMBERS, "node", "reason")
+_TABS = len(_NAMES) - 1
 HEADER = format_row(_NAMES).encode()
 """The first line of the file, for a person; it is no sighting."""
+
+_STATES = tuple(State)
+_CODES = {state: code for code, state in enumerate(_STATES)}
+_WORDS = {state.value.encode(): code for state, code in _CODES.items()}
+_FINAL = frozenset(code for state, code in _CODES.items() if state.final)
+_SOURCES = frozenset(evidence.value.encode() for evidence in Evidence)
+_WAITING, _SUBMITTED, _CANCELLED = (
+    _CODES[state] for state in (State.WAITING, State.SUBMITTED, State.CANCELLED)
+)
 
 
 def to_lines(changed: Mapping[int, Standing]) -> bytes:
@@ -51,15 +64,16 @@ def baseline(ledger: Ledger, row: int) -> Standing:
     """Where a row stands by our own decisions alone, before anything was seen of it."""
     submission = ledger.of_row(row)
     attempt = ledger.attempts[row]
+    if row in ledger.withdrawn:
+        reason = "cancelled before it was submitted"
+        return Standing(
+            State.CANCELLED, reason, attempt=attempt, ended_at=int(ledger.withdrawn[row])
+        )
+    if row in ledger.queue:
+        reason = "to be submitted again as there is room" if attempt else _QUEUED
+        return Standing(State.WAITING, ledger.held or reason, attempt=attempt)
     if submission is None:
-        if row in ledger.withdrawn:
-            return Standing(
-                State.CANCELLED,
-                "cancelled before it was submitted",
-                attempt=attempt,
-                ended_at=int(ledger.withdrawn[row]),
-            )
-        reason = ledger.returned.get(row, "not submitted yet")
+        reason = ledger.returned.get(row, ("not submitted yet", 0))[0]
         return Standing(State.WAITING, reason, attempt=attempt)
     reason = "submitted; Slurm has not shown it yet"
     if submission.fate is Fate.INTENDED:
@@ -68,10 +82,13 @@ def baseline(ledger: Ledger, row: int) -> Standing:
         State.SUBMITTED,
         reason,
         submission=submission.number,
-        index=submission.index_of[row],
+        index=submission.index_of(row),
         attempt=attempt,
         submitted_at=int(submission.submitted_at or submission.intent.at),
     )
+
+
+_QUEUED = "to be submitted as there is room"
 
 
 class Standings(Sequence[Standing]):
@@ -79,52 +96,146 @@ class Standings(Sequence[Standing]):
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._all = [baseline(ledger, row) for row in range(len(ledger.holder))]
+        self._lines: list[bytes | Standing | None] = [None] * len(ledger.holder)
+        self._codes = bytearray(_SUBMITTED if holder else _WAITING for holder in ledger.holder)
+        self._mark(ledger.queue, _WAITING)
+        self._mark(ledger.withdrawn, _CANCELLED)
+
+    def _mark(self, rows: Iterable[int], code: int) -> None:
+        for row in rows:
+            self._codes[row] = code
 
     def __len__(self) -> int:
-        return len(self._all)
+        return len(self._codes)
 
     def __getitem__(self, row: int) -> Standing:  # type: ignore[override]
-        return self._all[row]
+        return baseline(self._ledger, row) if self._waits(row) else self.seen(row)
 
-    def states(self) -> list[State]:
-        """The state of every row."""
-        return [standing.state for standing in self._all]
+    def seen(self, row: int) -> Standing:
+        """What was last seen of a row, whether or not it is queued to be submitted again."""
+        line = self._lines[row]
+        if line is None:
+            return baseline(self._ledger, row)
+        return line if isinstance(line, Standing) else _read(line, self._ledger, row)
+
+    def _waits(self, row: int) -> bool:
+        """Whether our own decision about a row outranks what was seen of it."""
+        return row in self._ledger.queue or row in self._ledger.withdrawn
+
+    def state(self, row: int) -> State:
+        """The state of a row."""
+        return _STATES[self._codes[row]]
+
+    def tally(self) -> dict[State, int]:
+        """How many slices are in each state that occurs, in the order of ``State``."""
+        found = ((state, self._codes.count(code)) for state, code in _CODES.items())
+        return {state: number for state, number in found if number}
+
+    def rows_in(self, states: Collection[State]) -> list[int]:
+        """The rows in one of these states, in order."""
+        wanted = {_CODES[state] for state in states}
+        return [row for row, code in enumerate(self._codes) if code in wanted]
+
+    def ended(self, row: int) -> bool:
+        """Whether a row is in a final state."""
+        return self._codes[row] in _FINAL
+
+    def reasons(self, rows: Iterable[int]) -> Counter[str]:
+        """How often each reason is given among these rows."""
+        raw = Counter(self._raw_reason(row) for row in rows)
+        counted: Counter[str] = Counter()
+        for reason, number in raw.items():
+            if isinstance(reason, bytes):
+                counted[parse_row(reason.decode("utf-8", "surrogateescape"))[0]] += number
+            else:
+                counted[reason] += number
+        return counted
+
+    def _raw_reason(self, row: int) -> bytes | str:
+        line = self._lines[row]
+        if isinstance(line, bytes) and not self._waits(row):
+            return line[line.rfind(b"\t") + 1 :]
+        return self[row].reason
 
     def update(self, changed: Mapping[int, Standing]) -> None:
         """Take in what a poll made of these rows."""
         for row, standing in changed.items():
-            self._all[row] = standing
+            self._lines[row] = standing
+            self._codes[row] = _CODES[standing.state]
+
+    def moved(self, rows: Iterable[int]) -> None:
+        """Follow the ledger, in which these rows were queued, submitted, given back, cancelled."""
+        ledger = self._ledger
+        for row in rows:
+            if row in ledger.withdrawn:
+                self._codes[row] = _CANCELLED
+            elif row in ledger.queue:
+                self._codes[row] = _WAITING
+            else:
+                self._lines[row] = None
+                self._codes[row] = _SUBMITTED if ledger.holder[row] else _WAITING
 
     def read(self, lines: bytes) -> None:
-        """Take in lines of ``states.tsv``; one that cannot be read is left out."""
-        for line in lines.splitlines():
-            try:
-                self._take(parse_row(line.decode("utf-8", "surrogateescape")))
-            except (ValueError, IndexError, SlurmsliceError):
-                continue  # losing a line is harmless: the next poll asks again
+        """Take in lines of ``states.tsv``; one that cannot be read is left out.
 
-    def _take(self, fields: Sequence[str]) -> None:
-        submission = int(fields[1])
-        state, evidence = State(fields[2]), Evidence(fields[3])
-        numbers = dict(_numbers(fields[4 : 4 + len(_NUMBERS)]))
-        node, reason = fields[4 + len(_NUMBERS)], fields[5 + len(_NUMBERS)]
-        for row in parse_array(fields[0]):
-            if self._ledger.holder[row] != submission:
-                continue
-            self._all[row] = replace(
-                baseline(self._ledger, row),
-                state=state,
-                evidence=evidence,
-                node=node or None,
-                reason=reason,
-                **numbers,
-            )
+        Losing a line is harmless: the next poll asks again.
+        """
+        for line in lines.split(b"\n"):
+            if line.count(b"\t") == _TABS:
+                rows, number, state, evidence, _ = line.split(b"\t", 4)
+                known = number.isdigit() and state in _WORDS and evidence in _SOURCES
+                if known and _is_whole(line):
+                    self._take(line, rows, int(number), _WORDS[state])
+
+    def _take(self, line: bytes, rows: bytes, number: int, code: int) -> None:
+        holder, most = self._ledger.holder, len(self._codes)
+        for row in _rows(rows):
+            if row < most and holder[row] == number:
+                self._lines[row] = line
+                if not self._waits(row):
+                    self._codes[row] = code
 
 
-def _numbers(fields: Sequence[str]) -> Iterable[tuple[str, Any]]:
+def _is_whole(line: bytes) -> bool:
+    """Whether every escape of a line can be read."""
+    if b"\\" not in line:
+        return True
+    try:
+        parse_row(line.decode("utf-8", "surrogateescape"))
+    except SlurmsliceError:
+        return False
+    return True
+
+
+def _rows(text: bytes) -> Iterable[int]:
+    """The rows of a line; none where they cannot be read."""
+    if text.isdigit():
+        return (int(text),)
+    try:
+        return parse_array(text.decode())
+    except (ValueError, SlurmsliceError):
+        return ()
+
+
+def _read(line: bytes, ledger: Ledger, row: int) -> Standing:
+    """The standing that a line gives to one of its rows."""
+    fields = parse_row(line.decode("utf-8", "surrogateescape"))
+    number, state, evidence = int(fields[1]), State(fields[2]), Evidence(fields[3])
+    return Standing(
+        state,
+        fields[-1],
+        evidence,
+        submission=number,
+        index=ledger.submissions[number].index_of(row) if number else None,
+        attempt=ledger.attempts[row],
+        node=fields[-2] or None,
+        **dict(_numbers(fields[4:-2])),
+    )
+
+
+def _numbers(fields: Sequence[str]) -> Iterator[tuple[str, Any]]:
     for name, text in zip(_NUMBERS, fields, strict=True):
-        if not text:
+        try:
+            yield name, (float(text) if name in _FRACTIONS else int(text)) if text else None
+        except ValueError:  # spoilt by hand
             yield name, None
-        else:
-            yield name, float(text) if name in _FRACTIONS else int(text)

@@ -1,4 +1,4 @@
-"""Slices, the table of them, and the readers that make one from what a person gives.
+"""Slices and the table of them. What reads them from files and options is in ``readers``.
 
 Keys are ``str`` with surrogates for bytes that are not UTF-8 (as file names are in Python);
 ``os.fsencode`` gives the bytes back. Rows count from 0 in the order given.
@@ -7,58 +7,81 @@ Keys are ``str`` with surrogates for bytes that are not UTF-8 (as file names are
 from __future__ import annotations
 
 import difflib
+import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from array import array
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
+from itertools import chain, islice
 
-from slurmslice.errors import BadInput
-from slurmslice.ranges import parse_array
+from slurmslice.errors import BadInput, DamagedRun
+from slurmslice.keys import LazyKeys, Numbers, canonical, range_keys
+from slurmslice.lognames import LogNames
+from slurmslice.tables import escape, format_columns, format_row, read_field, slice_header
 
-FOLDER_LIMIT = 1000
-"""Most entries of a folder of logs; file systems and people grow slow above it."""
+MOST_SLICES = 10_000_000
+"""More than that is a slip of the pen, and would not fit into memory."""
 
-_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=,+@-]{0,99}", re.ASCII)
-_CANONICAL = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
+_NUMBERED = re.compile(rb"^[0-9]+\t(0|[1-9][0-9]{0,8})\t", re.MULTILINE)
+"""A row whose key is as Slurm writes an array index: no sign, no leading zero."""
+
+_KEY = re.compile(rb"^[^\t\n]*\t([^\t\n]*)\t", re.MULTILINE)
+
+_BLOCK = 10_000
+"""Rows that are written at a time: enough to be fast, few enough to need no memory."""
 
 
-@dataclass(frozen=True)
 class SliceTable:
-    """A run's slices in order. It never changes after the run is made.
+    """A run's slices in order, held as the text of their file. It never changes.
+
+    A row is decoded when it is asked for, so that opening a run reads its bytes and no more.
 
     Attributes:
-        keys: a unique key a slice.
+        data: the bytes of ``slices.tsv``.
         columns: names of the columns; empty where slices have a key only.
-        values: a tuple of ``len(columns)`` values a slice; empty where there are no columns.
     """
 
-    keys: tuple[str, ...]
-    columns: tuple[str, ...] = ()
-    values: tuple[tuple[str, ...], ...] = ()
+    def __init__(
+        self, keys: Collection[str], columns: Mapping[str, Sequence[str]] | None = None
+    ) -> None:
+        """Write the table of these slices; ``checked`` is for what a person gives.
+
+        Args:
+            keys: a unique key a slice.
+            columns: by a column's name, a value a slice.
+
+        Raises:
+            BadInput: a key or value holds what no program can be given.
+        """
+        self._take(_written(keys, columns or {}), "the slice table")
+
+    @classmethod
+    def read(cls, data: bytes, where: str) -> SliceTable:
+        """The table in the bytes of its file; ``where`` is what errors call it.
+
+        Raises:
+            DamagedRun: the header or the end is no table's. A row that is damaged says so, with
+                its line, when it is asked for.
+        """
+        table = cls.__new__(cls)
+        table._take(data, where)
+        return table
+
+    def _take(self, data: bytes, where: str) -> None:
+        self.data, self._where = data, where
+        self._length = data.count(b"\n") - 1
+        if not data.endswith(b"\n"):
+            raise self._damaged(self._length, "the line was not written to its end.")
+        self.columns = self._decoded(-1, self._header.split(b"\t")[2:-1])
 
     def __len__(self) -> int:
-        return len(self.keys)
+        return self._length
 
     @cached_property
-    def rows(self) -> dict[str, int]:
-        """The row of each key."""
-        return {key: row for row, key in enumerate(self.keys)}
-
-    @cached_property
-    def logs(self) -> tuple[str, ...]:
-        """Each slice's log, relative to a submission's ``logs`` folder; safe and unique.
-
-        The key itself where it is a safe file name that no other key resembles, else row-N.
-        """
-        names = _log_names(self.keys)
-        if len(names) <= FOLDER_LIMIT:
-            return tuple(names)
-        # A key that is a number goes by its number, so that the direct form can compute it.
-        numbers = self.highest_index
-        return tuple(
-            f"{(int(self.keys[row]) if numbers is not None else row) // FOLDER_LIMIT}/{name}"
-            for row, name in enumerate(names)
-        )
+    def keys(self) -> Sequence[str]:
+        """The key of each row."""
+        return LazyKeys(len(self), self._keys_of)
 
     @cached_property
     def highest_index(self) -> int | None:
@@ -66,13 +89,47 @@ class SliceTable:
 
         Such keys can be array indices themselves; None where they cannot.
         """
-        if self.columns or not all(map(canonical, self.keys)):
-            return None
-        return max(map(int, self.keys))
+        numbers = [] if self.columns else _NUMBERED.findall(self.data)
+        return max(map(int, numbers)) if len(numbers) == len(self) else None
 
     def values_of(self, row: int) -> tuple[str, ...]:
         """The values of a row's columns."""
-        return self.values[row] if self.columns else ()
+        return self._decoded(row, self._fields(row)[2:-1])
+
+    def log_of(self, row: int) -> str:
+        """A slice's log, relative to a submission's ``logs`` folder; safe and unique.
+
+        The key itself where it is a safe file name that no other key resembles, else row-N; in
+        folders of a thousand where there are more.
+        """
+        return self._value(row, -1)
+
+    def row_of(self, key: str) -> int | None:
+        """The row of a key; None where there is no such slice."""
+        return self._rows.get(key)
+
+    def part(self, rows: Sequence[int]) -> bytes:
+        """The file of a table with just these rows, as it stands in this one."""
+        if rows == range(len(self)):
+            return self.data
+        return self._header + b"".join(map(self._line, rows))
+
+    def with_columns(self, names: Sequence[str], values: Iterable[Sequence[str]]) -> SliceTable:
+        """This table with more columns behind those it has.
+
+        Args:
+            names: the new columns' names.
+            values: for each row a value for each of them.
+
+        Raises:
+            BadInput: a value holds what no program can be given.
+        """
+        file = io.BytesIO()
+        lines = chain((self._header,), map(self._line, range(len(self))))
+        for line, fields in zip(lines, chain((names,), values), strict=True):
+            head, tab, log = line.rpartition(b"\t")
+            file.write(head + tab + "".join(escape(f) + "\t" for f in fields).encode() + log)
+        return SliceTable.read(file.getvalue(), self._where)
 
     def select(self, wanted: Iterable[str]) -> list[int]:
         """Rows of the slices that a person names, in the table's order.
@@ -89,16 +146,16 @@ class SliceTable:
         return sorted(rows)
 
     def _named(self, name: str) -> list[int]:
-        if name in self.rows:
-            return [self.rows[name]]
+        if name in self._rows:
+            return [self._rows[name]]
         try:
             keys = range_keys(name)[0]
         except BadInput:
             raise self._unknown(name) from None
-        missing = next((key for key in keys if key not in self.rows), None)
+        missing = next((key for key in keys if key not in self._rows), None)
         if missing is not None:
             raise self._unknown(missing)
-        return [self.rows[key] for key in keys]
+        return [self._rows[key] for key in keys]
 
     def _unknown(self, key: str) -> BadInput:
         near = difflib.get_close_matches(key, self.keys[:10_000], 1)
@@ -106,51 +163,124 @@ class SliceTable:
         hint = f"Did you mean {near[0]!r}?" if near else such
         return BadInput(f"There is no slice {key!r} among the {len(self)} of this run.", hint)
 
+    # -- the text ----------------------------------------------------------------------------
 
-def canonical(key: str) -> bool:
-    """Whether a key is a number as Slurm writes an array index: no sign, no leading zero."""
-    return _CANONICAL.fullmatch(key) is not None
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        return {key: row for row, key in enumerate(self.keys)}
+
+    @cached_property
+    def _starts(self) -> array[int]:
+        """Where each row's line begins in the bytes, and where the last one ends."""
+        return array("Q", (end.end() for end in re.finditer(b"\n", self.data)))
+
+    @property
+    def _header(self) -> bytes:
+        return self.data[: self.data.index(b"\n") + 1]
+
+    def _line(self, row: int) -> bytes:
+        return self.data[self._starts[row] : self._starts[row + 1]]
+
+    def _fields(self, row: int) -> list[bytes]:
+        fields = self._line(row)[:-1].split(b"\t")
+        if len(fields) != len(self.columns) + 3:
+            wrong = f"{len(fields)} fields, the header has {len(self.columns) + 3}."
+            raise self._damaged(row, wrong)
+        return fields
+
+    def _keys_of(self, rows: range) -> list[str]:
+        """The keys of neighbours; decoded together, a million take a third of a second."""
+        keys = _KEY.findall(self.data, self._starts[rows.start], self._starts[rows.stop])
+        try:
+            if len(keys) == len(rows):
+                return list(map(read_field, keys))
+        except DamagedRun:
+            pass
+        return [self._value(row, 1) for row in rows]  # it says which of them is damaged
+
+    def _value(self, row: int, position: int) -> str:
+        return self._decoded(row, (self._fields(row)[position],))[0]
+
+    def _decoded(self, row: int, fields: Iterable[bytes]) -> tuple[str, ...]:
+        try:
+            return tuple(map(read_field, fields))
+        except DamagedRun as why:
+            raise self._damaged(row, why.message) from None
+
+    def _damaged(self, row: int, why: str) -> DamagedRun:
+        return DamagedRun(f"{self._where}, line {row + 2}: {why}")
 
 
-def _log_names(keys: Sequence[str]) -> list[str]:
-    """A file name a key, all different even where a file system folds case."""
-    folded: dict[str, int] = {}
-    for key in keys:
-        name = key.casefold()
-        folded[name] = folded.get(name, 0) + 1
-    return [
-        f"{key}.log"
-        if _SAFE_NAME.fullmatch(key) and folded[key.casefold()] == 1 and not key.startswith("row-")
-        else f"row-{row}.log"
-        for row, key in enumerate(keys)
-    ]
+# -- writing ---------------------------------------------------------------------------------
 
 
-def checked(keys: Iterable[str], source: str) -> SliceTable:
-    """A table of keys alone.
+def _written(keys: Collection[str], columns: Mapping[str, Sequence[str]]) -> bytes:
+    """The file of a table, block by block: it is never held twice."""
+    logs = LogNames(keys, direct=not columns and all(map(canonical, keys)))
+    rest = iter(keys)
+    file = io.BytesIO()
+    file.write(format_row(slice_header(tuple(columns))).encode())
+    for first in range(0, len(keys), _BLOCK):
+        block = list(islice(rest, _BLOCK))
+        rows = range(first, first + len(block))
+        values = (column[first : first + _BLOCK] for column in columns.values())
+        fields = [list(map(str, rows)), block, *values, logs(rows, block)]
+        file.write(format_columns(fields).encode())
+    return file.getvalue()
+
+
+# -- what a person gives ---------------------------------------------------------------------
+
+
+def checked(
+    keys: Collection[str], source: str, columns: Mapping[str, Sequence[str]] | None = None
+) -> SliceTable:
+    """The table of slices that a person gives.
+
+    Args:
+        keys: their keys.
+        source: what gave them, for an error.
+        columns: by a column's name, a value a slice.
 
     Raises:
-        BadInput: there is no key, one stands twice, is empty or holds a NUL.
+        BadInput: there is no key, one stands twice, is empty or holds a NUL, or there are more
+            than ``MOST_SLICES``.
     """
-    table = SliceTable(tuple(keys))
-    if not table.keys:
+    if not keys:
         raise BadInput(f"There is no slice in {source}.", "Give at least one.")
-    if len(table.rows) < len(table):
-        raise BadInput(f"The key {_first_double(table.keys)!r} stands twice in {source}.", _UNIQUE)
-    if "" in table.rows:
-        raise BadInput(f"Slice {table.rows['']} of {source} is empty.", "A key has a character.")
-    nul = next((key for key in table.keys if "\0" in key), None)
+    check_number(len(keys), source)
+    if not isinstance(keys, Numbers):
+        _check_keys(keys, source)
+    return SliceTable(keys, columns)
+
+
+def check_number(slices: int, source: str) -> None:
+    """Refuse more slices than a run takes, before they are made.
+
+    Raises:
+        BadInput: there are more than ``MOST_SLICES``.
+    """
+    if slices > MOST_SLICES:
+        raise BadInput(
+            f"There are {slices:,} slices in {source}, and a run takes {MOST_SLICES:,}.",
+            "If they are meant, make several runs of them.",
+        )
+
+
+def _check_keys(keys: Collection[str], source: str) -> None:
+    unique = set(keys)
+    if len(unique) < len(keys):
+        double, _ = Counter(keys).most_common(1)[0]
+        raise BadInput(
+            f"The key {double!r} stands twice in {source}.",
+            "Keys name slices for life: make them unique.",
+        )
+    if "" in unique:
+        number = next(row for row, key in enumerate(keys) if not key)
+        raise BadInput(f"Slice {number} of {source} is empty.", "A key has a character.")
+    nul = next((key for key in keys if "\0" in key), None)
     if nul is not None:
         raise BadInput(f"The key {nul!r} in {source} holds a NUL byte.", "No program can take it.")
-    return table
-
-
-_UNIQUE = "Keys name slices for life: make them unique."
-
-
-def _first_double(keys: Iterable[str]) -> str:
-    seen: set[str] = set()
-    return next(key for key in keys if key in seen or seen.add(key))  # type: ignore[func-returns-value]
 
 
 def from_range(text: str) -> tuple[SliceTable, int | None]:
@@ -163,48 +293,3 @@ def from_range(text: str) -> tuple[SliceTable, int | None]:
     """
     keys, throttle = range_keys(text)
     return checked(keys, f"the range {text!r}"), throttle
-
-
-def range_keys(text: str) -> tuple[list[str], int | None]:
-    """The keys that a range names, and its throttle.
-
-    Raises:
-        BadInput: the text is no such range.
-    """
-    if not text.strip():
-        raise BadInput("The range of slices is empty.", "Write it as sbatch does: 0-98.")
-    expression = parse_array(text)
-    widths = _widths(text)
-    keys = [
-        f"{index:0{width}d}"
-        for part, width in zip(expression.parts, widths, strict=True)
-        for index in part
-    ]
-    return keys, expression.throttle
-
-
-def _widths(text: str) -> Iterator[int]:
-    """How many digits each part of a range is padded to; 1 for none."""
-    for part in text.strip().partition("%")[0].split(","):
-        first = part.partition("-")[0]
-        yield len(first) if first.startswith("0") else 1
-
-
-def from_lines(data: bytes, source: str, *, nul: bool = False) -> SliceTable:
-    """Slices from a list of keys, one a line, or ended by NUL.
-
-    A line's end is LF; CR before it belongs to the line's end only where every line has one
-    (a file from Windows). Blank lines are left out; with ``nul`` every key is taken as it is.
-
-    Raises:
-        BadInput: there is no key, one stands twice or, with ``nul``, one is empty.
-    """
-    separator = b"\0" if nul else b"\n"
-    keys = data.split(separator)
-    if not keys[-1]:
-        keys.pop()
-    if not nul:
-        if keys and all(key.endswith(b"\r") for key in keys):
-            keys = [key[:-1] for key in keys]
-        keys = [key for key in keys if key.strip()]
-    return checked((key.decode("utf-8", "surrogateescape") for key in keys), source)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from slurmslice import directives
 from slurmslice.asked import job_name
@@ -17,7 +18,8 @@ from slurmslice.engines import Order
 from slurmslice.errors import BadInput, DamagedRun
 from slurmslice.journal import Intent
 from slurmslice.ledger import Fate
-from slurmslice.plan import Batch, batch, grouped_by_changes
+from slurmslice.packing import limit_argument, of_slice, of_task, tasks_at_once
+from slurmslice.plan import Batch, batch, portion
 from slurmslice.ranges import ArrayExpression, compress, parse_array
 from slurmslice.run import Run
 from slurmslice.rundir import digest, read_or_damaged
@@ -32,10 +34,12 @@ class Draft:
     Attributes:
         number: the number that it gets.
         token, job_name: what it will be found by.
-        batch: rows and indices; ``batch.changes`` is the request that differs from the script's.
+        batch: rows and indices; ``batch.changes`` is a slice's request where it differs from
+            the script's.
         overrides: all sbatch options given beside the script.
         options: every directive in force, overrides included.
-        table_rows: the rows of its task table (all of a table-form script's, in the first).
+        table_rows: the rows of its task table (all of the script's own, in the first).
+        arguments: the script's.
     """
 
     number: int
@@ -45,11 +49,7 @@ class Draft:
     overrides: Options
     options: Options
     table_rows: Sequence[int]
-
-    @property
-    def argument(self) -> str | None:
-        """The script's argument: none for the first submission."""
-        return f"{self.number:03d}" if self.number > 1 else None
+    arguments: tuple[str, ...] = ()
 
     def order(self, run: Run) -> Order:
         """As the engine gets it."""
@@ -61,7 +61,7 @@ class Draft:
             folder=run.place.submission(self.number),
             array=self.batch.array,
             overrides=self.overrides,
-            argument=self.argument,
+            arguments=self.arguments,
             needs=directives.needs(self.options),
         )
 
@@ -78,6 +78,7 @@ class Draft:
             script_sha256=digest(read_or_damaged(run.place.script)),
             table_sha256=table_sha256,
             at=at,
+            pack=run.asked.packing.pack,
         )
 
 
@@ -105,33 +106,95 @@ def untouched(run: Run) -> bool:
 
 def by_script(run: Run, options: Options, name: str) -> Draft:
     """The first submission exactly as the script has it: what ``sbatch script.sh`` does."""
-    array = _script_array(options)
-    rows = tuple(_row_of(run, index) for index in array)
-    everything = range(len(run.table))
-    whole = Batch(rows, array)
-    return Draft(1, run.asked.token, name, whole, (), options, everything)
+    array = script_array(options)
+    rows = tuple(row for index in sorted(array) for row in rows_of_index(run, index))
+    return Draft(1, run.asked.token, name, Batch(rows, array), (), options, run.first_rows)
 
 
-def drafts(run: Run, rows: Sequence[int], changes: Mapping[str, str]) -> list[Draft]:
-    """The submissions that would carry these rows, one for each distinct request.
-
-    Slices keep the request of their last attempt unless ``changes`` says otherwise; ``2x`` in
-    them multiplies what is in force for that slice.
+def rows_of_index(run: Run, index: int) -> Sequence[int]:
+    """The rows that an index of the script's own submission carries.
 
     Raises:
-        BadInput: the script or the changes cannot be understood, or too many for one array.
+        BadInput: it carries none.
+    """
+    pack = run.asked.packing.pack
+    if run.asked.direct:
+        row = run.table.row_of(str(index))
+        found: Sequence[int] = () if row is None else (row,)
+    else:
+        found = run.first_rows[index * pack : (index + 1) * pack]
+    if not found:
+        raise BadInput(
+            f"The script's --array names index {index}, and this run has no slice for it.",
+            f"Edit that line of {run.place.script}.",
+        )
+    return found
+
+
+def request(
+    run: Run, options: Options, row: int, changes: Mapping[str, str]
+) -> tuple[tuple[str, str], ...]:
+    """What a slice asks for next, where it differs from the script's request.
+
+    It keeps the request of its last attempt unless ``changes`` says otherwise; ``2x`` in them
+    multiplies what is in force for that slice.
+
+    Raises:
+        BadInput: the script or the changes cannot be understood.
+    """
+    kept = run.request_of(row)
+    in_force = directives.in_force(of_slice(options, run.asked.packing), kept)
+    new = directives.change(in_force, changes)
+    return tuple({**dict(kept), **dict(new)}.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How large the next submission may be.
+
+    Attributes:
+        most: array tasks that it may have, from 1.
+        throttle: how many of them may run at once; None for no limit.
+    """
+
+    most: int
+    throttle: int | None = None
+
+
+def drafts(run: Run, queue: Mapping[int, Options], bounds: Bounds) -> Iterator[Draft]:
+    """The submissions that would carry what is queued, one after another, as few as can be.
+
+    Raises:
+        BadInput: the script cannot be understood.
+    """
+    left, number, script_is_next = dict(queue), run.ledger.next_number, untouched(run)
+    while left:
+        draft = next_draft(run, left, bounds, number, script_is_next)
+        for row in draft.batch.rows:
+            del left[row]
+        number, script_is_next = draft.number + 1, False
+        yield draft
+
+
+def next_draft(
+    run: Run, queue: Mapping[int, Options], bounds: Bounds, number: int, script_is_next: bool
+) -> Draft:
+    """The submission that carries what is queued first, and as much of the rest as it can.
+
+    Args:
+        run: the run.
+        queue: rows and their requests, in order; not empty.
+        bounds: how large it may be.
+        number: what it gets; 001 is the script's own.
+        script_is_next: the script may be sent as it stands.
+
+    Raises:
+        BadInput: the script cannot be understood.
     """
     options = script_options(run)
     _check_place(run, options)
-    if untouched(run):
-        request = directives.change(options, changes)
-        return [_first(run, options, rows, request)] if rows else []
-    wanted = {row: _request(run, options, row, changes) for row in rows}
-    number = run.ledger.next_number
-    return [
-        _later(run, options, members, request, number + position)
-        for position, (members, request) in enumerate(grouped_by_changes(rows, wanted))
-    ]
+    draft = _first(run, options, queue, bounds, number) if script_is_next else None
+    return draft or _later(run, options, queue, bounds, max(number, 2))
 
 
 def _check_place(run: Run, options: Options) -> None:
@@ -149,82 +212,102 @@ def _check_place(run: Run, options: Options) -> None:
         )
 
 
-def _request(run: Run, options: Options, row: int, changes: Mapping[str, str]) -> Options:
-    kept = run.ledger.changes_of(row)
-    new = directives.change(directives.in_force(options, kept), changes)
-    return tuple({**dict(kept), **dict(new)}.items())
+def _first(
+    run: Run, options: Options, queue: Mapping[int, Options], bounds: Bounds, number: int
+) -> Draft | None:
+    """The script as it stands, with as few options beside it as can be.
 
-
-def _first(run: Run, options: Options, wanted: Collection[int], request: Options) -> Draft:
-    """The script as it stands, with as few options beside it as can be."""
-    number = run.ledger.next_number
-    name = job_name_of(run, options)
-    token = run.asked.token if number == 1 else new_token()
-    draft = by_script(run, options, name)
-    chosen = set(wanted)
-    pairs = [
-        (index, row)
-        for index, row in zip(draft.batch.array, draft.batch.rows, strict=True)
-        if row in chosen
-    ]
-    if not pairs:
-        raise BadInput(
-            f"None of these slices is in the script's --array={draft.batch.array}.",
-            f"Edit that line of {run.place.script}, or name others.",
-        )
-    array = compress([index for index, _ in pairs], _throttle(run, draft.batch.array))
-    rows = tuple(row for _, row in pairs)
+    None where what is queued first is not all that a task of the script's array carries.
+    """
+    head = next(iter(queue))
+    changes = queue[head]
+    tasks = {index: rows_of_index(run, index) for index in sorted(script_array(options))}
+    indices = [i for i, rows in tasks.items() if all(queue.get(r) == changes for r in rows)]
+    indices = indices[: bounds.most]
+    rows = tuple(row for index in indices for row in tasks[index])
+    if head not in rows:
+        return None
+    array = compress(indices, bounds.throttle)
+    name, token = job_name_of(run, options), run.asked.token if number == 1 else new_token()
     overrides: dict[str, str] = {}
-    if str(array) != str(draft.batch.array):
+    written = script_array(options)
+    if set(indices) != set(written) or bounds.throttle != written.throttle:
         overrides["array"] = str(array)
     if number > 1 or token not in name:
         name = job_name(name.removesuffix(f"-{run.asked.token}"), token)
         overrides["job-name"] = name
-    if number > 1:
-        overrides["output"] = output_pattern(run, number)
-    sent = (*overrides.items(), *request)
-    in_force = directives.in_force(options, sent)
-    part = Batch(rows, array, request)
-    return Draft(number, token, name, part, sent, in_force, draft.table_rows)
+    part = Batch(rows, array, changes)
+    return _draft(
+        run, options, number=number, token=token, name=name, part=part, overrides=overrides,
+        table_rows=run.first_rows,
+    )  # fmt: skip
 
 
-def _later(run: Run, options: Options, rows: Sequence[int], request: Options, number: int) -> Draft:
-    token = new_token()
-    name = job_name(run.asked.name, token)
-    throttle = _throttle(run, _script_array(options))
-    part = batch(run.table, rows, direct=run.asked.direct, throttle=throttle, changes=request)
-    overrides = (
-        ("array", str(part.array)),
-        ("job-name", name),
-        ("output", output_pattern(run, number)),
-        *request,
+def _later(
+    run: Run, options: Options, queue: Mapping[int, Options], bounds: Bounds, number: int
+) -> Draft:
+    """The script with a task table, and an array, of its own."""
+    changes, asked = next(iter(queue.values())), run.asked
+    direct, pack = asked.direct, asked.packing.pack
+    alike = (row for row, wanted in queue.items() if wanted == changes)
+    some = list(islice(alike, bounds.most * pack))
+    rows = portion(run.table, some, direct=direct, pack=pack, most=bounds.most)
+    part = batch(
+        run.table, rows, direct=direct, pack=pack, throttle=bounds.throttle, changes=changes
     )
-    in_force = directives.in_force(options, overrides)
-    return Draft(number, token, name, part, overrides, in_force, part.rows)
+    token = new_token()
+    name = job_name(asked.name, token)
+    overrides = {"array": str(part.array), "job-name": name}
+    return _draft(
+        run, options, number=number, token=token, name=name, part=part, overrides=overrides,
+        table_rows=part.rows,
+    )  # fmt: skip
 
 
-def _throttle(run: Run, array: ArrayExpression) -> int | None:
-    """The throttle in force: the newest ``throttle N``, else the script's."""
-    return run.ledger.throttle if run.ledger.throttled else array.throttle
+def _draft(
+    run: Run,
+    options: Options,
+    *,
+    number: int,
+    token: str,
+    name: str,
+    part: Batch,
+    overrides: Mapping[str, str],
+    table_rows: Sequence[int],
+) -> Draft:
+    packing = run.asked.packing
+    arguments: tuple[str, ...] = ()
+    limit = limit_argument(part.changes, packing)
+    if number > 1 or limit:
+        arguments = (f"{number:03d}", *limit)
+    output = {"output": output_pattern(run, number)} if number > 1 else {}
+    sent = (*overrides.items(), *output.items(), *of_task(part.changes, packing))
+    in_force = directives.in_force(options, sent)
+    return Draft(number, token, name, part, sent, in_force, table_rows, arguments)
 
 
-def _script_array(options: Options) -> ArrayExpression:
+def throttle(run: Run, options: Options) -> int | None:
+    """How many array tasks of the run may run at once: the newest ``throttle N``, or the script's.
+
+    None for no limit.
+    """
+    if run.ledger.throttled:
+        return tasks_at_once(run.ledger.throttle, run.asked.packing.at_once)
+    return script_array(options).throttle
+
+
+def script_array(options: Options) -> ArrayExpression:
+    """The array that the script names.
+
+    Raises:
+        BadInput: it names none.
+    """
     text = dict(options).get("array")
     if text is None:
         raise BadInput(
             "The script has no #SBATCH --array line.", "Put it back: it says which slices go in."
         )
     return parse_array(text)
-
-
-def _row_of(run: Run, index: int) -> int:
-    row = run.table.rows.get(str(index)) if run.asked.direct else index
-    if row is None or row >= len(run.table):
-        raise BadInput(
-            f"The script's --array names index {index}, and this run has no slice for it.",
-            f"Edit that line of {run.place.script}.",
-        )
-    return row
 
 
 def output_pattern(run: Run, number: int) -> str:
@@ -247,14 +330,14 @@ def check_table(run: Run, number: int) -> None:
     """Refuse a first task table that was changed since the run was made (promise 2).
 
     Raises:
-        DamagedRun: it differs from the slice table.
+        DamagedRun: it is not what it was.
     """
     if run.asked.direct or number != 1:
         return
     path = run.place.task_table(number)
-    if digest(read_or_damaged(path)) != run.asked.slices_sha256:
+    if digest(read_or_damaged(path)) != run.asked.first_sha256:
         raise DamagedRun(
             f"{path} was changed since the run was made.",
-            f"A task table never changes: `cp {run.place.slices} {path}` puts it back. To leave "
-            "slices out, edit the script's #SBATCH --array line or use --only.",
+            "A task table never changes: put it back as it was. To leave slices out, edit the "
+            "script's #SBATCH --array line or use --only.",
         )

@@ -13,21 +13,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from slurmslice.errors import BadInput, DamagedRun
 
 _LETTERS = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 _MEANINGS = {escape.encode(): letter.encode() for letter, escape in _LETTERS.items()}
 _ESCAPE = re.compile(rb"\\(?:0[0-3][0-7]{2}|.|$)", re.DOTALL)
-_RAW_CONTROL = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]")
-
-
-class Table(NamedTuple):
-    """A table that was read: its header, and its rows, each as long as the header."""
-
-    header: tuple[str, ...]
-    rows: list[tuple[str, ...]]
+_RAW_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def slice_header(columns: Sequence[str]) -> tuple[str, ...]:
@@ -53,13 +45,18 @@ def octets(character: str) -> list[str]:
     return [f"{byte:03o}" for byte in data]
 
 
+def plain(value: str) -> bool:
+    """Whether a value is its own field: there is nothing in it to escape."""
+    return value.isprintable() and "\\" not in value
+
+
 def escape(value: str) -> str:
     """A value as one field of a table.
 
     Raises:
         BadInput: the value holds NUL or a surrogate that stands for no byte.
     """
-    if value.isprintable() and "\\" not in value:
+    if plain(value):
         return value
     return "".join(map(_escaped, value))
 
@@ -107,40 +104,29 @@ def parse_row(line: str) -> list[str]:
     return [unescape(field) for field in line.removesuffix("\n").split("\t")]
 
 
-def write_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> bytes:
-    """A whole table, as it is to stand in its file."""
-    return "".join(map(format_row, (header, *rows))).encode()
-
-
-def read_table(data: bytes, name: str) -> Table:
-    """A whole table, as ``write_table`` made it.
-
-    Args:
-        data: the bytes of the file.
-        name: what the file is called in an error.
+def format_columns(columns: Sequence[Sequence[str]]) -> str:
+    """Lines of a table from its fields column by column, all equally long and not empty.
 
     Raises:
-        DamagedRun: the file is empty or torn, a line has more or fewer fields than the header,
-            or holds what ``escape`` would have escaped; the message names the line, from 1.
+        BadInput: a value holds NUL or a surrogate that stands for no byte.
     """
-    *lines, rest = data.split(b"\n")
-    if rest or not lines:
-        raise DamagedRun(f"{name}, line {len(lines) + 1}: the line was not written to its end.")
-    header, *rows = (_fields(line, number, name) for number, line in enumerate(lines, 1))
-    for number, row in enumerate(rows, 2):
-        if len(row) != len(header):
-            wrong = f"{len(row)} fields, the header has {len(header)}"
-            raise DamagedRun(f"{name}, line {number}: {wrong}.")
-    return Table(header, rows)
+    # Most columns need no escape at all, and one look at the whole says so.
+    fields = [column if plain("".join(column)) else map(escape, column) for column in columns]
+    return "\n".join(map("\t".join, zip(*fields, strict=True))) + "\n"
 
 
-def _fields(line: bytes, number: int, name: str) -> tuple[str, ...]:
-    control = _RAW_CONTROL.search(line)
-    if control:
-        raise DamagedRun(f"{name}, line {number}: an unescaped control character {control[0]!r}.")
+def read_field(field: bytes) -> str:
+    """The value of a field as it stands in a file.
+
+    Raises:
+        DamagedRun: the field holds what ``escape`` would have escaped, or an escape that it
+            would not have written.
+    """
     try:
-        return tuple(parse_row(line.decode()))
+        text = field.decode()
     except UnicodeDecodeError:
-        raise DamagedRun(f"{name}, line {number}: bytes that are not UTF-8.") from None
-    except DamagedRun as why:
-        raise DamagedRun(f"{name}, line {number}: {why.message}") from None
+        raise DamagedRun("bytes that are not UTF-8.") from None
+    control = None if text.isprintable() else _RAW_CONTROL.search(text)
+    if control:
+        raise DamagedRun(f"an unescaped control character {control[0]!r}.")
+    return unescape(text)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
-from slurmslice.engines import Limits, Needs, Order, Receipt, Sighting
-from slurmslice.errors import NoAnswer
+from slurmslice.engines import Identity, Intake, Limits, Needs, Order, Receipt, Sighting
+from slurmslice.errors import BadInput, NoAnswer
 from slurmslice.evidence import Answer, Observation, TaskId, TaskReport
 from slurmslice.states import State
 
@@ -36,6 +36,10 @@ class FakeEngine:
     lookups_fail: bool = False
     cancelled: list[tuple[str, tuple[int, ...] | None]] = field(default_factory=list)
     throttled: list[tuple[str, int | None]] = field(default_factory=list)
+    held: list[str] = field(default_factory=list)
+    released: list[str] = field(default_factory=list)
+    most: int | None = None
+    asked_for_room: int = 0
     waited: list[float] = field(default_factory=list)
     on_wait: Callable[[], None] = lambda: None
     polls: int = 0
@@ -51,12 +55,30 @@ class FakeEngine:
     def limits(self, needs: Needs) -> Limits:
         return Limits(self.max_array_size)
 
+    def intake(self, needs: Needs) -> Intake:
+        self.asked_for_room += 1
+        if self.most is None:
+            return Intake(self.max_array_size, self.max_array_size)
+        queued = [r for job in self.jobs.values() for r in job.tasks.values() if not r.state.final]
+        left = max(0, self.most - len(queued))
+        return Intake(self.max_array_size, self.max_array_size, left, f"MaxSubmit is {self.most}")
+
     def submit(self, order: Order) -> Receipt:
         self.on_submit(order)
         job = str(100 + len(self.jobs))
         self.jobs[job] = Job(order, {i: TaskReport(State.PENDING, "PENDING") for i in order.array})
         self.after_submit(order)
         return Receipt(job)
+
+    def test(self, order: Order) -> str:
+        self.on_submit(order)
+        return f"Job 1 to start now with {len(order.array)} tasks"
+
+    def identify(self, job: str) -> Identity:
+        if job not in self.jobs:
+            raise BadInput(f"The controller knows no job {job}.")
+        order = self.jobs[job].order
+        return Identity(order.job_name, order.arguments, order.script.read_text(), order.array)
 
     def find(self, order_token: str, job_name: str, since: float) -> Sighting | None:
         if self.lookups_fail:
@@ -91,6 +113,12 @@ class FakeEngine:
 
     def throttle(self, job: str, limit: int | None) -> None:
         self.throttled.append((job, limit))
+
+    def hold(self, job: str) -> None:
+        self.held.append(job)
+
+    def release(self, job: str) -> None:
+        self.released.append(job)
 
     def wait(self, seconds: float) -> None:
         self.waited.append(seconds)

@@ -29,6 +29,19 @@ def here(tmp_path: Path) -> Here:
         (("--", "true"), "Say which slices there are"),
         (("-a", "0-1", "--slices-from", "x", "--", "true"), "in one way"),
         (("--slices-from", "nowhere.txt", "--", "true"), "cannot be read"),
+        (("--grid", "a=1", "--glob", "*", "--", "true"), "--glob and --grid are 2"),
+        (("-a", "0-1", "-0", "--", "true"), "--null goes with --slices-from, not with -a"),
+        (("-a", "0-1", "--key", "x", "--", "true"), "--key goes with --table, not with -a"),
+        (("-a", "0-99999999", "--", "true"), "100,000,000 slices"),
+        (("--table", "nowhere.csv", "--", "true"), "cannot be read"),
+        (("--table", ".", "--", "true"), "'.' cannot be read"),
+        (("--glob", "*.h5", "--", "true"), "No file matches '*.h5'"),
+        (("--glob", "a.h5", "b.h5", "c.h5", "--", "true"), "Quote the pattern of --glob"),
+        (("--grid", "lr", "--", "true"), "Write it as --grid name="),
+        (("--grid", "seed=1", "--", "echo", "{sede}"), "Did you mean {seed}?"),
+        (("-a", "0-1", "--column", "x", "--", "true"), "--column 'x' has no ="),
+        (("-a", "0-1", "--column", "x={{ y }}", "--", "true"), "for slice '0': 'y' is undefined"),
+        (("--job-file", "/dev/null"), "no slice in /dev/null"),
         (("-a", "0-1"), "There is no command"),
         (("-a", "0-1", "--", "python x.py {}"), "one word with blanks"),
         (("-a", "0-1", "--", "echo", "$SLICE"), "Nothing expands $SLICE"),
@@ -69,6 +82,15 @@ def test_keys_from_a_list_are_checked(here: Here) -> None:
         done = here("run", *LOCAL, "--slices-from", "keys.txt", "--", "true", "{}")
         assert done.returncode == 2
         assert said in done.stderr
+
+
+def test_a_job_file_has_the_commands(here: Here) -> None:
+    """A command beside the lines of a job file is refused, however it is given."""
+    (here.folder / "jobs.txt").write_text("true\n")
+    for command in (("--", "true"), ("--shell", "true")):
+        done = here("run", *LOCAL, "--job-file", "jobs.txt", *command)
+        assert done.returncode == 2
+        assert "two commands" in done.stderr
 
 
 def test_an_expanded_glob_is_caught(here: Here) -> None:

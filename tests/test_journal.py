@@ -112,8 +112,8 @@ def test_a_submission_that_was_refused_and_then_sent_by_hand_holds_its_slices() 
 def test_changes_stay_with_the_slice() -> None:
     """The request under which a slice was last submitted is known."""
     ledger = replay([intent(1, "0-4"), intent(2, "3", changes=(("mem", "8G"),))], 5)
-    assert ledger.changes_of(3) == (("mem", "8G"),)
-    assert ledger.changes_of(2) == ()
+    assert ledger.request_of(3) == (("mem", "8G"),)
+    assert not ledger.request_of(2)
 
 
 def test_cancelling_is_known_by_slice() -> None:

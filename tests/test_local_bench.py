@@ -39,7 +39,7 @@ class Bench:
         self.orders = 0
 
     def order(
-        self, script: str, array: str = "0", *, argument: str | None = None, **needs: object
+        self, script: str, array: str = "0", *, arguments: tuple[str, ...] = (), **needs: object
     ) -> Order:
         """An order of a bash script. ``$NOTES`` is a folder for it to write in."""
         self.orders += 1
@@ -55,7 +55,7 @@ class Bench:
             folder=folder,
             array=parse_array(array),
             overrides=(),
-            argument=argument,
+            arguments=arguments,
             needs=Needs(**needs),  # type: ignore[arg-type]
         )
 
@@ -212,7 +212,7 @@ def test_no_two_tasks_share_a_job_id(bench: Bench) -> None:
 
 def test_a_task_gets_its_argument_its_log_and_no_input(bench: Bench) -> None:
     """stdout and stderr are appended to its log, stdin is empty, the argument is passed on."""
-    order = bench.order("echo out $#:$1; echo err >&2; read || echo empty", argument="002")
+    order = bench.order("echo out $#:$1; echo err >&2; read || echo empty", arguments=("002",))
     (order.folder / "tasks").mkdir()
     (order.folder / "tasks" / "0.log").write_text("before\n")
     bench.engine.submit(order)

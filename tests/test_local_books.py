@@ -39,7 +39,7 @@ def test_submit_only_writes(bench: Bench) -> None:
 
 def test_an_order_comes_back_as_it_was(bench: Bench) -> None:
     """Whoever reads it gets what was ordered: names, paths and numbers to the byte."""
-    order = bench.order("true", "0-8:4,11%3", argument="002", cpus=2, mem_mib=7, time_s=60)
+    order = bench.order("true", "0-8:4,11%3", arguments=("002",), cpus=2, mem_mib=7, time_s=60)
     odd = replace(order, job_name='a\udcff"\\ é-token1', overrides=(("mem", "7M"),))
     bench.engine.submit(odd)
     (placed,) = LocalEngine(bench.run_dir)._orders.look()

@@ -23,7 +23,7 @@ from slurmslice.command import Command, ShellText, Words
 from slurmslice.errors import BadInput
 from slurmslice.progress import TaskProgress, parse
 from slurmslice.script import ScriptSpec, check_syntax, pinned, render
-from slurmslice.tables import slice_header, write_table
+from slurmslice.tables import format_row, slice_header
 from slurmslice.template import environment, templates_folder
 
 BASH = os.environ.get("SLURMSLICE_BASH", "bash")
@@ -124,7 +124,8 @@ class Place:
         if rows is not None:
             header = slice_header([f"column{i}" for i in range(len(rows[0]) - 1)])
             table = [(str(i + 40), *row, f"row-{i + 40}.log") for i, row in enumerate(rows)]
-            (self.submission(number) / "tasks.tsv").write_bytes(write_table(header, table))
+            text = "".join(map(format_row, (header, *table)))
+            (self.submission(number) / "tasks.tsv").write_bytes(text.encode())
         return self.submission(number)
 
     def write(self, command: Command, **fields: object) -> None:

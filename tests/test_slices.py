@@ -8,14 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurmslice.errors import BadInput
-from slurmslice.slices import FOLDER_LIMIT, SliceTable, from_lines, from_range
+from slurmslice.errors import BadInput, DamagedRun
+from slurmslice.lognames import FOLDER_LIMIT
+from slurmslice.readers.lists import from_lines
+from slurmslice.slices import SliceTable, from_range
+
+
+def logs(table: SliceTable) -> list[str]:
+    return [table.log_of(row) for row in range(len(table))]
 
 
 def test_a_range_gives_a_slice_an_index() -> None:
     """A range's keys are its indices in order; its throttle is handed on."""
     table, throttle = from_range("1,3,7-9%2")
-    assert table.keys == ("1", "3", "7", "8", "9")
+    assert list(table.keys) == ["1", "3", "7", "8", "9"]
     assert throttle == 2
 
 
@@ -31,7 +37,7 @@ def test_numbers_can_be_indices_themselves() -> None:
     """Canonical integers without columns may be array indices; names and 007 may not."""
     assert from_range("3-98")[0].highest_index == 98
     assert SliceTable(("3", "x")).highest_index is None
-    assert SliceTable(("3",), ("mem",), (("4",),)).highest_index is None
+    assert SliceTable(("3",), {"mem": ("4",)}).highest_index is None
     assert SliceTable(("٣",)).highest_index is None
 
 
@@ -50,13 +56,13 @@ def test_a_double_key_is_named() -> None:
 
 def test_lines_from_windows() -> None:
     """CR belongs to the line's end only where every line has one."""
-    assert from_lines(b"a\r\nb\r\n", "f").keys == ("a", "b")
-    assert from_lines(b"a\r\nb\n", "f").keys == ("a\r", "b")
+    assert list(from_lines(b"a\r\nb\r\n", "f").keys) == ["a", "b"]
+    assert list(from_lines(b"a\r\nb\n", "f").keys) == ["a\r", "b"]
 
 
 def test_blanks_in_keys_stay_and_the_last_line_needs_no_end() -> None:
     """Only line ends are taken off: blanks are part of a key."""
-    assert from_lines(b" a b \nc", "f").keys == (" a b ", "c")
+    assert from_lines(b" a b \nc", "f").keys[:] == [" a b ", "c"]
 
 
 @given(st.lists(st.binary(min_size=1).filter(lambda b: b"\0" not in b), min_size=1, unique=True))
@@ -69,7 +75,7 @@ def test_any_bytes_but_nul_are_a_key(keys: list[bytes]) -> None:
 @given(st.lists(st.text(min_size=1).filter(lambda t: "\0" not in t), min_size=1, unique=True))
 def test_log_names_are_safe_and_unique(keys: list[str]) -> None:
     """A log's name never leaves its folder, and no two are equal where case is folded."""
-    names = SliceTable(tuple(keys)).logs
+    names = logs(SliceTable(keys))
     assert len({name.casefold() for name in names}) == len(keys)
     assert all("/" not in name and not name.startswith((".", "-")) for name in names)
     assert all(name.isascii() and name.isprintable() and len(name) < 120 for name in names)
@@ -78,19 +84,35 @@ def test_log_names_are_safe_and_unique(keys: list[str]) -> None:
 def test_log_names_are_the_keys_where_they_can_be() -> None:
     """A plain key names its log; hostile, long or look-alike ones get their row."""
     keys = ("a", "../../x", "B", "b", ".", "x" * 300, "row-1", "7")
-    names = SliceTable(keys).logs
-    assert names == (
+    assert logs(SliceTable(keys)) == [
         "a.log", "row-1.log", "row-2.log", "row-3.log", "row-4.log", "row-5.log", "row-6.log",
         "7.log",
-    )  # fmt: skip
+    ]  # fmt: skip
 
 
 def test_no_folder_of_logs_grows_beyond_its_limit() -> None:
     """With more slices than a folder should hold, logs go to folders of a thousand."""
-    logs = from_range("0-2500")[0].logs
-    folders = [name.partition("/")[0] for name in logs]
-    assert logs[1234] == "1/1234.log"
+    names = logs(from_range("0-2500")[0])
+    folders = [name.partition("/")[0] for name in names]
+    assert names[1234] == "1/1234.log"
     assert max(folders.count(folder) for folder in set(folders)) <= FOLDER_LIMIT
+
+
+def test_a_key_that_is_an_index_has_the_log_that_the_script_computes() -> None:
+    """The direct form knows the key alone: its folder is the key's, whatever the row."""
+    assert logs(from_range("5000-7500")[0])[:2] == ["5/5000.log", "5/5001.log"]
+    named = SliceTable([f"k{n}" for n in range(5000, 7500)])
+    assert named.log_of(1000) == "1/k6000.log"
+
+
+def test_keys_are_a_sequence_however_many() -> None:
+    """By index, from the end, by slice, in turn: the keys are those that were given."""
+    keys = [f"k{n}" for n in range(2500)]
+    found = SliceTable.read(SliceTable(keys).data, "slices.tsv").keys
+    assert [found[row] for row in range(2500)] == list(found) == found[:] == keys
+    assert (found[-1], found[998:1003:2]) == ("k2499", ["k998", "k1000", "k1002"])
+    with pytest.raises(IndexError):
+        found[2500]
 
 
 def test_slices_are_named_by_key_or_by_range() -> None:
@@ -103,3 +125,55 @@ def test_slices_are_named_by_key_or_by_range() -> None:
         table.select(["19-21"])
     with pytest.raises(BadInput, match="Did you mean 'alpha'"):
         SliceTable(("alpha", "beta")).select(["alpa"])
+
+
+@given(
+    st.lists(
+        st.tuples(*[st.binary(max_size=8).map(lambda b: os.fsdecode(b.replace(b"\0", b"")))] * 2),
+        min_size=1, max_size=30, unique_by=lambda row: row[0],
+    )
+)  # fmt: skip
+def test_a_table_comes_back_from_its_bytes(rows: list[tuple[str, str]]) -> None:
+    """Keys, values and log names of a table are those that its file gives, in any order."""
+    keys, values = (list(column) for column in zip(*rows, strict=True))
+    made = SliceTable(keys, {"mass": values})
+    found = SliceTable.read(made.data, "slices.tsv")
+    assert found.columns == ("mass",)
+    assert [os.fsencode(key) for key in found.keys] == [os.fsencode(key) for key in keys]
+    for row in reversed(range(len(rows))):
+        assert os.fsencode(found.values_of(row)[0]) == os.fsencode(values[row])
+        assert found.row_of(found.keys[row]) == row
+        assert found.log_of(row) == made.log_of(row)
+
+
+def test_a_part_of_a_table_has_its_lines() -> None:
+    """A task table is the header and the lines of its rows, byte for byte."""
+    table = SliceTable(("a", "b\n", "c"), {"mass": ("1", "2", "")})
+    assert table.part([0, 2]) == b"row\tkey\tmass\tlog\n0\ta\t1\ta.log\n2\tc\t\tc.log\n"
+    assert table.part(range(3)) == table.data
+
+
+HEAD = b"row\tkey\tlog\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "where"),
+    [
+        (b"", "line 1: the line was not written"),
+        (HEAD + b"0\ta\ta.l", "line 2: the line was not written"),
+        (b"row\tkey\t\xff\tlog\n", "line 1: bytes that are not UTF-8"),
+        (HEAD + b"0\ta\ta.log\n1\tb\n", "line 3: 2 fields, the header has 3"),
+        (HEAD + b"0\ta\tb\tc\n1\tb\tb.log\n", "line 2: 4 fields"),
+        (HEAD + b"\n", "line 2: 1 fields"),
+        (HEAD + b"0\ta\ta.log\n1\t\\x\tb.log\n", r"line 3: \\x is no escape"),
+    ],
+)
+def test_damage_is_named_by_its_line(data: bytes, where: str) -> None:
+    """A table that was torn or mended wrongly is refused, and the line is named."""
+
+    def look() -> None:
+        table = SliceTable.read(data, "submissions/001/tasks.tsv")
+        assert list(zip(table.keys, logs(table), strict=True))
+
+    with pytest.raises(DamagedRun, match=rf"submissions/001/tasks.tsv, {where}"):
+        look()

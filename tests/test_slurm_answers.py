@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from slurmslice.engines.slurm import answers, resources, search, values, words
@@ -168,6 +168,53 @@ def test_names_as_accounting_keeps_them_are_known_again(job: str, name: str) -> 
     assert queued == [name]
     assert answers.is_same_name(name, *kept)
     assert not answers.is_same_name("x" + name, *kept)
+
+
+# Ours have names with a line end and with bars; a third of the rows are another's, or odd.
+OURS = {"9": "n-t", "8": "a|b-t", "7": "line\nend-t"}
+HEADS = st.builds(
+    "{}{}".format,
+    st.sampled_from(["9", "8", "7", "6", "99"]),
+    st.sampled_from(["_0", "_1", "_2", "_01", "_[1-2]", "_[0,2...%1]", "", "_1.batch", "+0_1"]),
+)
+NAMES = st.sampled_from([*OURS.values(), "n-t2", "|n-t", "n-t\nx", "n-t\n9_1|||||||||||n-t", "n"])
+ENDS = st.sampled_from(["COMPLETED|0:0", "PENDING|0:0", "CANCELLED by 1|0:0", "FAILED|3:0", "X|?"])
+
+
+@given(
+    st.lists(st.tuples(HEADS, ENDS, NAMES), max_size=8),
+    st.permutations(range(8)),
+    st.integers(0, 30),
+)
+@example([("9_1", "COMPLETED|0:0", "x|n-t")], [*range(8)], 0)
+def test_common_lines_say_what_careful_reading_says(
+    records: list[tuple[str, str, str]], submits: list[int], cut: int
+) -> None:
+    """Telling common lines apart is a short cut: any answer says the same without it.
+
+    Of the rows of a task the newest counts, the record of the unstarted counts least; rows under
+    another name are left out, names with line ends and bars included; what is cut is refused or
+    known as such by both.
+    """
+    text = "".join(
+        f"{head}|{end}|{submit}|110|Unknown|0|1|1M|n1|None|{name}\n"
+        for (head, end, name), submit in zip(records, submits, strict=False)
+    )
+    text = text[: len(text) - cut]
+    try:
+        rows = answers.accounting_rows(text)
+    except NoAnswer:
+        with pytest.raises(NoAnswer):
+            answers.accounting(text, OURS)
+        return
+    rows = [row for row in rows if row.step is None and row.job in OURS]
+    rows = [row for row in rows if answers.is_same_name(OURS[row.job], row.name)]
+    rest = [row for row in rows if row.unstarted and row.report.state.final]
+    own = sorted((r for r in rows if not r.unstarted), key=lambda r: r.report.submitted_at or 0)
+    said = {(row.job, i): row.report for row in (*rest, *own) for i in row.indices or ()}
+    found = answers.accounting(text, OURS)
+    assert dict(found) == said
+    assert len(found) == len(said)
 
 
 def test_measures_are_the_most_of_the_steps() -> None:

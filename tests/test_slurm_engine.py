@@ -323,8 +323,8 @@ def test_what_cannot_be_counted_is_not_guessed(halo: SlurmEngine, tmp_path: Path
 
 def test_the_users_own_limits_count(halo: SlurmEngine, tmp_path: Path) -> None:
     """The smallest of the nodes' room and the limits of association and quality of service."""
-    qos = "normal|cpu=12||cpu=6,mem=1000M|5\nhigh||3||\n"
-    body = f'case "$*" in *withassoc*) echo "a|a|||normal|||7";; *) echo "{qos}";; esac'
+    qos = "normal|cpu=12||cpu=6,mem=1000M|5|||\nhigh||3|||||\n"
+    body = f'case "$*" in *withassoc*) echo "a|a|||normal|||7||";; *) echo "{qos}";; esac'
     program(tmp_path, "sacctmgr", body)
     assert halo.limits(Needs()) == Limits(1001, 5, "MaxJobsPU is 5")
     assert halo.limits(Needs(cpus=3)) == Limits(1001, 2, "MaxTRESPU is cpu=6")
@@ -345,6 +345,24 @@ def test_limits_as_recorded() -> None:
         (3, "MaxTRESPU is cpu=6"),
         (5, "MaxTRESPU is mem=1000M"),
     }
+
+
+def test_submit_limits_as_recorded() -> None:
+    """Every limit of what may be in the queue counts, where the cluster enforces them."""
+    texts = load("sacctmgr-associations").text, load("sacctmgr-qos").text
+    enforced = {"MaxJobCount": "10000", "AccountingStorageEnforce": "associations,limits,qos"}
+    assert set(capacity.submit_limits(*texts, Needs(), enforced)) == {
+        (10000, "MaxJobCount is 10000"),
+        (50, "MaxSubmit is 50"),
+        (60, "GrpSubmit is 60"),
+        (100, "MaxSubmitPU is 100"),
+        (120, "MaxSubmitPA is 120"),
+        (150, "GrpSubmit is 150"),
+    }
+    unheeded = {**enforced, "AccountingStorageEnforce": "associations"}
+    assert list(capacity.submit_limits(*texts, Needs(), unheeded)) == [
+        (10000, "MaxJobCount is 10000")
+    ]
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def order(tmp_path: Path, say: Say) -> Iterator[Callable[..., Order]]:
         script = tmp_path / "script.sh"
         script.write_text(f"#!/bin/bash\n{directives.block(pairs)}{body}\n")
         needs = directives.needs(directives.read(script.read_text()))
-        return Order(1, name, token, script, tmp_path, parse_array(array), (), None, needs)
+        return Order(1, name, token, script, tmp_path, parse_array(array), (), (), needs)
 
     yield build
     say("scancel", f"--name={name}")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from slurmslice.engines import Needs, Order, Receipt
 from slurmslice.engines.slurm import SlurmEngine, environment
 from slurmslice.engines.slurm.outcomes import outcome
-from slurmslice.errors import BadInput, EngineError, Full, Refused, Unsure
+from slurmslice.errors import BadInput, EngineError, Full, Refused, TooMany, Unsure
 from slurmslice.process import Finished
 from slurmslice.ranges import parse_array
 from tests.recorded import calls, load, program, replay, seen_environment
@@ -23,7 +23,7 @@ def an_order(folder: Path, *overrides: tuple[str, str], **more: Any) -> Order:
     fields: dict[str, Any] = {
         "number": 1, "job_name": "demo-k7m2", "token": "k7m2", "script": folder / "sc ript.sh",
         "folder": folder, "array": parse_array("0-3"), "overrides": overrides,
-        "argument": None, "needs": Needs(),
+        "arguments": (), "needs": Needs(),
     }  # fmt: skip
     return Order(**{**fields, **more})
 
@@ -98,7 +98,7 @@ FAILED = "sbatch: error: Batch job submission failed: "
         (f"echo '{FAILED}Unable to contact slurm controller (send failure)' >&2; exit 1", Unsure),
         (f"echo '{FAILED}Unexpected message received' >&2; exit 1", Unsure),
         (f"echo '{FAILED}Unable to contact slurm controller' >&2; exit 1", Full),
-        (f"echo '{FAILED}Resource temporarily unavailable' >&2; exit 1", Full),
+        (f"echo '{FAILED}Resource temporarily unavailable' >&2; exit 1", TooMany),
         (f"echo '{FAILED}System submissions disabled' >&2; exit 1", Full),
         (f"echo '{FAILED}Unspecified error' >&2; exit 1", Refused),
         ("echo 'sbatch: error: no project given'; exit 1", Refused),
@@ -209,7 +209,7 @@ def test_a_later_one_adds_only_what_differs(tmp_path: Path) -> None:
     """Options as words of their own, whatever they hold; an empty value stays behind its ``=``."""
     program(tmp_path, "sbatch", 'echo 1; printf "%s|" "$@" >&2')
     overrides = (("array", "3,17"), ("comment", ""), ("job-name", "a $(x) `y` ;b"), ("hold", ""))
-    order = an_order(tmp_path, *overrides, argument="002")
+    order = an_order(tmp_path, *overrides, arguments=("002",))
     assert an_engine(tmp_path).submit(order).notes == (
         "--parsable|--array=3,17|--comment=|--job-name=a $(x) `y` ;b|--hold|"
         f"{tmp_path}/sc ript.sh|002|",

@@ -24,11 +24,13 @@ from slurmslice.run import Run
 from slurmslice.rundir import RunDirectory
 from slurmslice.slices import SliceTable
 from slurmslice.states import State
+from slurmslice.verbs import submit as verb
+from slurmslice.verbs.feed import Taken, feed
 from slurmslice.verbs.follow import Policy, follow, pause
 from slurmslice.verbs.poll import poll
 from slurmslice.verbs.settle import DOUBT_S
-from slurmslice.verbs.steer import cancel, shares, throttle
-from slurmslice.verbs.submit import failed, preview, submit, waiting
+from slurmslice.verbs.steer import cancel, throttle
+from slurmslice.verbs.submit import Choose, failed, preview, waiting
 from tests.fakes import Clock, FakeEngine
 
 NewRun = Callable[..., Run]
@@ -39,7 +41,14 @@ FAILED = failed(None, None)
 
 def states(run: Run) -> Counter[State]:
     """How many slices are in each state."""
-    return Counter(run.standings.states())
+    return Counter(run.standings.tally())
+
+
+def submit(run: Run, choose: Choose, changes: dict[str, str], name: str) -> list[Taken]:
+    """What was taken; what hindered it, as an error."""
+    fed = verb.submit(run, choose, changes, name)
+    fed.check(passing=False)
+    return fed.taken
 
 
 def all_end(run: Run, engine: FakeEngine, state: State = State.COMPLETED) -> None:
@@ -63,7 +72,7 @@ def test_the_first_submission_is_the_script_and_nothing_else(
     run = new_run("0-9%3", mem="4G")
     (taken,) = submit(run, ALL, {}, "submit")
     order = engine.jobs[taken.job].order
-    assert (order.overrides, order.argument) == ((), None)
+    assert (order.overrides, order.arguments) == ((), ())
     assert order.needs.mem_mib == 4096
     assert str(order.array) == "0-9%3"
     assert states(run) == {State.SUBMITTED: 10}
@@ -78,7 +87,7 @@ def test_a_later_submission_gives_only_what_differs(new_run: NewRun, engine: Fak
     poll(run)
     (taken,) = submit(run, FAILED, {"mem": "2x"}, "resubmit")
     order = engine.jobs[taken.job].order
-    assert order.argument == "002"
+    assert order.arguments == ("002",)
     assert [name for name, _ in order.overrides] == ["array", "job-name", "output", "mem"]
     assert dict(order.overrides)["array"] == "3"
     assert dict(order.overrides)["mem"] == "8G"
@@ -169,6 +178,8 @@ def test_a_hand_edited_array_leaves_the_others_waiting(new_run: NewRun, engine: 
     assert str(engine.jobs["100"].order.array) == "0-3%2"
     assert engine.jobs["100"].order.overrides == ()
     assert states(run) == {State.SUBMITTED: 4, State.WAITING: 6}
+    engine.end_all()
+    poll(run)
     submit(run, ALL, {}, "submit")
     assert str(engine.jobs["101"].order.array) == "4-9%2"
 
@@ -341,7 +352,7 @@ def test_a_refusal_leaves_everything_as_it_was(new_run: NewRun, engine: FakeEngi
     engine.on_submit = lambda order: None
     submit(run, ALL, {}, "submit")
     assert states(run) == {State.SUBMITTED: 10}
-    assert engine.jobs["100"].order.argument == "002"
+    assert engine.jobs["100"].order.arguments == ("002",)
 
 
 def test_a_refused_resubmission_gives_the_old_states_back(
@@ -477,7 +488,7 @@ def by_hand(run: Run, engine: FakeEngine) -> None:
     (draft,) = preview(run, lambda r: range(len(r.table)), {})
     order = draft.order(run)
     script = Order(1, run.asked.job_name, run.asked.token, order.script, order.folder,
-                   order.array, (), None, order.needs)  # fmt: skip
+                   order.array, (), (), order.needs)  # fmt: skip
     engine.submit(script)
 
 
@@ -656,10 +667,14 @@ def test_throttle_is_shared_out_and_kept(new_run: NewRun, engine: FakeEngine) ->
     submit(run, waiting(3), {}, "submit")
     submit(run, waiting(3), {}, "submit")
     assert throttle(run, 5) == 2
-    assert engine.throttled == [("100", 3), ("101", 2)]
-    (taken,) = submit(run, ALL, {}, "submit")
-    assert engine.jobs[taken.job].order.array.throttle == 5
-    assert shares(1, 3) == [1, 1, 1]
+    assert engine.throttled == [("101", 2)]  # the first has three tasks and no more
+    assert verb.submit(run, ALL, {}, "submit").waits == "as many run as the throttle lets"
+    for index in range(3):
+        engine.end("100", index, State.COMPLETED)
+    poll(run)
+    (taken,) = feed(run, "tick").taken
+    assert engine.throttled[-1] == ("101", 3)
+    assert engine.jobs[taken.job].order.array.throttle == 2
 
 
 def test_following_goes_to_the_end_and_resubmits_as_told(
@@ -700,7 +715,7 @@ def test_following_outlives_what_may_pass(
 
     engine.on_submit, engine.on_wait = hinder, work
     said: list[str] = []
-    follow(run, Policy(), lambda run, looked, taken: said.extend(looked.silences))
+    follow(run, Policy(), lambda run, looked, fed: said.append(fed.waits))
     assert states(run) == {State.COMPLETED: 5}
     assert any("not at this moment" in silence for silence in said)
     assert len(engine.jobs) == 1
@@ -711,7 +726,7 @@ def test_watching_submits_nothing(new_run: NewRun, engine: FakeEngine) -> None:
     run = new_run("0-4")
     submit(run, waiting(2), {}, "submit")
     engine.on_wait = engine.end_all
-    follow(run, Policy(feed=False), lambda *_: None)
+    follow(run, Policy(submits=False), lambda *_: None)
     assert states(run) == {State.COMPLETED: 2, State.WAITING: 3}
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,26 +11,39 @@ from typing import Any
 import click
 
 from slurmslice.asked import Asked
+from slurmslice.cli.packing import packing_of
 from slurmslice.cli.preview import relative
 from slurmslice.cli.shared import engine_option, meta
+from slurmslice.cli.sources import SLICE_OPTIONS, Given, SliceOptions
 from slurmslice.command import Command, ShellText, Words, check, check_expanded_glob
 from slurmslice.errors import BadInput
 from slurmslice.rundir import RunDirectory
-from slurmslice.slices import SliceTable, from_lines, from_range
 from slurmslice.template import find
 from slurmslice.verbs.create import Wanted
 
 _OPTIONS: tuple[Callable[..., Any], ...] = (
+    *SLICE_OPTIONS,
     click.option(
-        "-a", "--array", "--slices", "slices", metavar="RANGE",
-        help="Slices from a range as sbatch has it: 0-98, 1,3,7-9, 0-100:5, 0-98%10.",
+        "--throttle", type=click.IntRange(min=1), metavar="N",
+        help="At most N slices at once, over all submissions of the run.",
     ),
     click.option(
-        "--slices-from", metavar="FILE|-", help="Slices from a list of keys, one a line."
+        "--pack", metavar="K|auto",
+        help="K slices an array task, one after another; --time, --mem and -c stay those of one "
+        "slice. auto: as many as take about 15 minutes.",
     ),
-    click.option("-0", "--null", is_flag=True, help="Keys in --slices-from end with NUL."),
     click.option(
-        "--throttle", type=click.IntRange(min=1), metavar="N", help="At most N slices at once."
+        "--at-once", type=click.IntRange(min=1), default=1, metavar="P",
+        help="P slices of a task at a time; the task asks P times the CPUs and memory.",
+    ),
+    click.option(
+        "--slice-time", metavar="TIME",
+        help="How long a slice takes, as --time is written, for --pack auto; else as long as the "
+        "slices of an earlier run of the same command took.",
+    ),
+    click.option(
+        "--no-breaker", is_flag=True,
+        help="Go on where the first 20 slices that end have all failed; else the rest is held.",
     ),
     click.option("--shell", metavar="TEXT", help="A shell text as the command; uses $SLICE."),
     click.option(
@@ -77,15 +89,18 @@ class Asking:
     """The options that describe a new run, as they were typed, or said in a settings file."""
 
     FIELDS = (
-        "slices", "slices_from", "null", "throttle", "shell", "setup", "name", "run_dir", "profile",
-        "engine", "template",
+        *SliceOptions.__dataclass_fields__,
+        "throttle", "pack", "at_once", "slice_time", "no_breaker", "shell", "setup", "name",
+        "run_dir", "profile", "engine", "template",
     )  # fmt: skip
 
     def __init__(self, **fields: Any) -> None:
-        self.slices: str | None = fields["slices"]
-        self.slices_from: str | None = fields["slices_from"]
-        self.null: bool = fields["null"]
+        self.slices = SliceOptions(**{n: fields[n] for n in SliceOptions.__dataclass_fields__})
         self.throttle: int | None = fields["throttle"]
+        self.pack: str | None = fields["pack"]
+        self.at_once: int = fields["at_once"]
+        self.slice_time: str | None = fields["slice_time"]
+        self.no_breaker: bool = fields["no_breaker"]
         self.shell: str | None = fields["shell"]
         self.setup: str = fields["setup"]
         self.name: str = fields["name"]
@@ -99,8 +114,9 @@ class Asking:
     def anything(self) -> str:
         """What describes a new run; empty where just an old one is named."""
         given = {
-            "-a": self.slices, "--slices-from": self.slices_from, "the command": self.words,
+            **dict.fromkeys(self.slices.typed(), True), "the command": self.words,
             "--shell": self.shell, "--throttle": self.throttle, "--setup": self.setup,
+            "--pack": self.pack, "--slice-time": self.slice_time,
             "--name": self.name, "--run-dir": self.run_dir, "--profile": self.profile,
             "--engine": self.engine if self.engine != "auto" else None,
             "--template": self.template,
@@ -113,53 +129,44 @@ class Asking:
         Raises:
             BadInput: anything about it cannot be understood.
         """
-        table, throttle, source = self._slices()
-        command = self._command(table)
+        given = self.slices.read()
+        command, slices = self._command(given), len(given.table)
         return Wanted(
-            name=self.name,
+            name=self.name or given.name,
             command=command,
-            table=table,
-            source=source,
-            throttle=self.throttle or throttle,
+            table=given.table,
+            source=given.source,
+            throttle=self.throttle or given.throttle,
             options=self.sbatch,
             setup=_setup(self.setup),
             work_dir=os.getcwd(),
             max_attempts=max_attempts,
             environ=dict(os.environ),
+            packing=packing_of(
+                self.pack, self.at_once, self.slice_time, self.sbatch, command, slices
+            ),
+            pack_asked=self.pack or "",
+            breaker=not self.no_breaker,
             template=find(self.template, Path.cwd()) if self.template else None,
         )
 
-    def _slices(self) -> tuple[SliceTable, int | None, str]:
-        if (self.slices is None) == (self.slices_from is None):
+    def _command(self, given: Given) -> Command:
+        if given.command and (self.words or self.shell is not None):
             raise BadInput(
-                "Say which slices there are, in one way.",
-                "-a 0-98 for a range, --slices-from FILE for a list of keys (- reads them here).",
+                "There are two commands: the lines of --job-file, and another one.",
+                "Leave out --shell, and what stands after --.",
             )
-        if self.slices is not None:
-            table, throttle = from_range(self.slices)
-            return table, throttle, self.slices
-        data, source = _read_list(self.slices_from or "-")
-        return from_lines(data, source, nul=self.null), None, source
-
-    def _command(self, table: SliceTable) -> Command:
+        if given.command:
+            return given.command
         if self.shell is not None and self.words:
             raise BadInput(
                 "There are two commands: --shell, and the words after --.", "Give one of them."
             )
         command: Command = Words(self.words) if self.shell is None else ShellText(self.shell)
-        check(command, table.columns)
+        check(command, given.table.columns)
         if isinstance(command, Words):
             check_expanded_glob(command)
         return command
-
-
-def _read_list(source: str) -> tuple[bytes, str]:
-    if source == "-":
-        return sys.stdin.buffer.read(), "standard input"
-    try:
-        return Path(source).read_bytes(), source
-    except OSError as why:
-        raise BadInput(f"The list of slices {source!r} cannot be read: {why.strerror}.") from why
 
 
 def _setup(text: str) -> str:

@@ -7,8 +7,7 @@ import shutil
 import signal
 import sys
 import time
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import click
 
@@ -19,9 +18,9 @@ from slurmslice.errors import SlurmsliceError
 from slurmslice.reports.counts import reasons
 from slurmslice.run import Run
 from slurmslice.states import State
+from slurmslice.verbs.feed import Fed
 from slurmslice.verbs.follow import Policy, follow
 from slurmslice.verbs.poll import Poll
-from slurmslice.verbs.submit import Taken
 
 PLAIN_LINE_EVERY_S = 30.0
 _BAR = 30
@@ -98,20 +97,21 @@ class Progress:
         self._silences: tuple[str, ...] = ()
         self.interrupted = False
 
-    def __call__(self, run: Run, looked: Poll, taken: list[Taken]) -> None:
+    def __call__(self, run: Run, looked: Poll, fed: Fed) -> None:
         """Show where the run stands."""
         if self.interrupted:
             raise KeyboardInterrupt
-        if taken or looked.notes or looked.silences != self._silences:
+        silences = (*looked.silences, *([fed.waits] if fed.hindrance else []))
+        if fed.taken or looked.notes or silences != self._silences:
             self.end()
-        tell_taken(run, taken)
+        tell_taken(run, fed.taken)
         for note in looked.notes:
             say(note)
-        if looked.silences != self._silences:
-            for silence in looked.silences:
+        if silences != self._silences:
+            for silence in silences:
                 say(f"Not now: {silence}")
-            self._silences = looked.silences
-        line = describe(Counter(run.standings.states())) + held_up(run)
+            self._silences = silences
+        line = describe(run.standings.tally()) + held_up(run)
         if self._terminal:
             self._paint(line)
         elif line == self._line or time.monotonic() - self._said < PLAIN_LINE_EVERY_S:
@@ -134,11 +134,11 @@ class Progress:
             self._line = ""
 
 
-def describe(states: Counter[State]) -> str:
+def describe(states: Mapping[State, int]) -> str:
     """One line: a bar in segments, and a count for each state that occurs."""
     total = sum(states.values())
-    done, bad = states[State.COMPLETED], sum(n for s, n in states.items() if s.failed)
-    running = states[State.RUNNING]
+    done, running = states.get(State.COMPLETED, 0), states.get(State.RUNNING, 0)
+    bad = sum(n for s, n in states.items() if s.failed)
     cells = [round(_BAR * n / total) for n in (done, done + bad, done + bad + running)]
     bar = "█" * cells[0] + "x" * (cells[1] - cells[0]) + "▒" * (cells[2] - cells[1])
     words = ", ".join(f"{n} {painted(state)}" for state, n in sorted(states.items()) if n)
@@ -147,8 +147,7 @@ def describe(states: Counter[State]) -> str:
 
 def held_up(run: Run) -> str:
     """Why slices are pending while none runs; empty where some do, or none is."""
-    states = run.standings.states()
+    states = run.standings.tally()
     if State.RUNNING in states or State.PENDING not in states:
         return ""
-    rows = [row for row, state in enumerate(states) if state is State.PENDING]
-    return f" ({reasons(run, rows)})"
+    return f" ({reasons(run, run.standings.rows_in({State.PENDING}))})"

@@ -52,12 +52,12 @@ def _written(path: Path) -> bool:
 
 
 def _path(run: Run, row: int, task: bool) -> Path:
-    standing = run.standings[row]
-    if not standing.submission or standing.index is None:
+    submission = run.ledger.of_row(row) or run.ledger.last_of(row)
+    if submission is None:
         raise BadInput(f"Slice {run.table.keys[row]!r} was not submitted yet: it has no log.")
     if task:
-        return run.place.task_log(standing.submission, standing.index)
-    return run.place.log(standing.submission, run.table.logs[row])
+        return run.place.task_log(submission.number, submission.index_of(row))
+    return run.place.log(submission.number, run.table.log_of(row))
 
 
 def _show(run: Run, row: int, path: Path, follow: bool) -> None:

@@ -10,14 +10,14 @@ from pathlib import Path
 from slurmslice import directives
 from slurmslice.asked import Asked
 from slurmslice.cli.console import say
-from slurmslice.command import ShellText, fill, show
+from slurmslice.command import ShellText, placeholders, show
 from slurmslice.engines import Engine, Limits
 from slurmslice.errors import NoAnswer
-from slurmslice.reports.counts import count, key_ranges
+from slurmslice.reports.counts import count, key_ranges, shortened
 from slurmslice.run import Run
 from slurmslice.slices import SliceTable
 from slurmslice.units import format_memory, format_time
-from slurmslice.verbs.submit import Taken
+from slurmslice.verbs.feed import Taken
 
 
 def announce(asked: Asked, table: SliceTable, engine: Engine) -> None:
@@ -26,6 +26,7 @@ def announce(asked: Asked, table: SliceTable, engine: Engine) -> None:
     at_once = _at_once(asked, limits)
     where = f"{asked.engine} on {asked.cluster}" if asked.cluster else asked.engine
     say(f"{asked.name}: {count(len(table))}, {_many(at_once)}, {where}")
+    say(f"  slices    {shortened(asked.source, 100)}")
     say(f"  request   {_request(asked)} a slice")
     worst = worst_case(asked, len(table), at_once)
     if worst:
@@ -49,7 +50,7 @@ def _warnings(asked: Asked, limits: Limits | None) -> Iterator[str]:
             yield "the command names no $SLICE: every slice does the same (single quotes keep it)"
         return
     words = asked.command.words
-    if fill(asked.command, "0", {}) == fill(asked.command, "1", {}):
+    if not placeholders(asked.command):
         yield "the command has no {}: every slice does the same, but for $SLICE in its environment"
     if not os.path.dirname(words[0]) and "{" not in words[0] and not shutil.which(words[0]):
         yield f"{words[0]} is not found on PATH here"

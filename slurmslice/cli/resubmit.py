@@ -48,7 +48,7 @@ def command(
     run = open_run(places.find(run_name, changing=True), changing=True)
     choose = failed(chosen, keys_from_words(run, keys + words))
     code = send(run, choose, dict(changes), verb="resubmit", dry_run=dry_run, nothing=_nothing)
-    left_out = run.standings.states().count(State.CANCELLED)
+    left_out = run.standings.tally().get(State.CANCELLED, 0)
     if left_out and (chosen is None or State.CANCELLED not in chosen):
         say(f"Left out: {count(left_out, 'CANCELLED slice')}; --state CANCELLED takes them.")
     return code

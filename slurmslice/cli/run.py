@@ -15,6 +15,7 @@ from slurmslice.errors import BadInput
 from slurmslice.rundir import RunDirectory
 from slurmslice.verbs.create import check_name, default_name, describe, make
 from slurmslice.verbs.follow import Policy
+from slurmslice.verbs.steer import release
 
 
 class RunCommand(WordsCommand, ChangingCommand):
@@ -55,6 +56,8 @@ def command(
     if dry_run:
         say(f"{relative(place.path)} would go on; nothing was done: --dry-run.")
         return 0
+    if run_name and asking.no_breaker:
+        release(run)
     return follow_live(run, Policy(max_attempts, True, interval, changes))
 
 

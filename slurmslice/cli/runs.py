@@ -68,15 +68,15 @@ def _record(place: RunDirectory) -> dict[str, object]:
     asked = place.asked()
     standings = Standings(replay(place.events(), asked.slices))
     standings.read(place.read_states(0)[0])
-    states = standings.states()
+    states = standings.tally()
     return {
         "run": asked.name,
         "directory": str(place.path),
         "engine": asked.engine,
         "cluster": asked.cluster,
         "slices": asked.slices,
-        "done": states.count(State.COMPLETED),
-        "failed": sum(state.failed for state in states),
+        "done": states.get(State.COMPLETED, 0),
+        "failed": sum(number for state, number in states.items() if state.failed),
         "created_at": asked.created_at,
         "command": show_template(asked.command),
     }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 
 from slurmslice.cli.console import out, say
 from slurmslice.cli.live import follow_live
@@ -14,6 +15,7 @@ from slurmslice.reports.counts import count, key_ranges
 from slurmslice.run import Run
 from slurmslice.states import State
 from slurmslice.submission import Draft
+from slurmslice.verbs.feed import Fed
 from slurmslice.verbs.follow import Policy
 from slurmslice.verbs.poll import poll
 from slurmslice.verbs.submit import Choose, preview, submit
@@ -31,36 +33,60 @@ def send(
     """Submit the chosen slices, or show what would be; the exit code."""
     poll(run)
     if dry_run:
-        for draft in preview(run, choose, changes):
-            _show(run, draft)
+        _show_all(run, preview(run, choose, changes))
         return 0
     try:
-        taken = submit(run, choose, changes, verb)
+        fed = submit(run, choose, changes, verb)
+        tell_taken(run, fed.taken)
+        fed.check(passing=False)
     except EngineError:
         again = f"slurmslice {verb} {run.asked.name}"
         say(f"The run is kept: {relative(run.place.path)}. `{again}` can be tried again, with "
             "options that change its request (-p, --mem …).")  # fmt: skip
         raise
-    tell_taken(run, taken)
-    if not taken:
+    if not fed.taken and not run.ledger.queue:
         nothing(run)
         return 0
-    return _afterwards(run)
+    return _afterwards(run, fed)
 
 
-def _afterwards(run: Run) -> int:
+def _afterwards(run: Run, fed: Fed) -> int:
     """On Slurm the work is handed over. This machine works only while a process does."""
     run.engine.wait(0)
     if run.engine.working:
-        code = follow_live(run, Policy(feed=False))
+        code = follow_live(run, Policy(submits=False))
         return 0 if code == NOT_FINISHED else code  # what was put in has ended; others wait
     if run.asked.engine == "local":
         say("The `slurmslice run` that is going on works on them.")
-    waiting = run.standings.states().count(State.WAITING)
-    if waiting:
-        say(f"{count(waiting)} waiting; `slurmslice submit {run.asked.name}` puts them in.")
     tell_how_to_come_back(run)
+    tell_what_waits(run, fed)
     return 0
+
+
+def tell_what_waits(run: Run, fed: Fed) -> None:
+    """How many slices wait, why, and what puts them in."""
+    name = run.asked.name
+    if run.ledger.queue:
+        queued = count(len(run.ledger.queue))
+        say(f"{queued} waiting ({fed.waits}). What puts them in as there is room: "
+            f"slurmslice run {name}, watch {name}, or tick {name} (from cron).")  # fmt: skip
+        return
+    waiting = run.standings.tally().get(State.WAITING, 0)
+    if waiting:
+        say(f"{count(waiting)} waiting; `slurmslice submit {name}` puts them in.")
+
+
+_SHOWN = 5
+
+
+def _show_all(run: Run, drafts: Iterator[Draft]) -> None:
+    for draft in islice(drafts, _SHOWN):
+        _show(run, draft)
+    rest = list(drafts)
+    if rest:
+        more = sum(len(draft.batch.rows) for draft in rest)
+        say(f"… and {count(more)} in {count(len(rest), 'more submission')}, "
+            f"up to {rest[-1].number:03d}.")  # fmt: skip
 
 
 def _show(run: Run, draft: Draft) -> None:
@@ -73,6 +99,6 @@ def _show(run: Run, draft: Draft) -> None:
         "--parsable",
         *(f"--{name}={value}" if value else f"--{name}" for name, value in draft.overrides),
         relative(run.place.script),
-        *([draft.argument] if draft.argument else []),
+        *draft.arguments,
     ]
     out(shlex.join(words))

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from slurmslice import directives
+from slurmslice import directives, requests
 from slurmslice.cli import places
 from slurmslice.directives import Takes
 from slurmslice.errors import BadInput
@@ -68,22 +68,39 @@ class WordsCommand(SbatchCommand):
     What is not typed is taken from settings files.
     """
 
+    def checked(self, name: str, value: str) -> tuple[str, str]:
+        """Leave an option that names columns for when these are known; check everything else."""
+        return (
+            requests.check(name, value)
+            if requests.names_columns(value)
+            else super().checked(name, value)
+        )
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Name the commonest mistake: the ``--`` before the command was forgotten."""
         typed = list(args)
         try:
             rest = super().parse_args(ctx, args)
         except click.UsageError as why:
-            if "--" in typed:
+            hint = _slip(typed)
+            if not hint:
                 raise
-            lost = "The command for each slice stands after --, as in: -- ./x {}"
-            raise click.UsageError(f"{why.format_message()}\n{lost}", ctx) from why
+            raise click.UsageError(f"{why.format_message()}\n{hint}", ctx) from why
         files = places.settings_files()
         if files or ctx.params["profile"]:
             from slurmslice.cli.settings import fill_in
 
             fill_in(ctx, files)
         return rest
+
+
+def _slip(typed: list[str]) -> str:
+    """What a person has probably forgotten, where a line cannot be understood."""
+    if "--" not in typed:
+        return "The command for each slice stands after --, as in: -- ./x {}"
+    if "--glob" in typed[: typed.index("--")]:
+        return "Quote the pattern of --glob, so that the shell does not expand it."
+    return ""
 
 
 class ChangingCommand(SbatchCommand):

@@ -7,7 +7,7 @@ import shlex
 from slurmslice.cli.console import out, painted, say
 from slurmslice.reports.counts import counts
 from slurmslice.run import Run
-from slurmslice.states import State
+from slurmslice.states import FAILURES, State
 
 
 def tell(run: Run) -> None:
@@ -21,15 +21,19 @@ def tell(run: Run) -> None:
 
 def next_step(run: Run) -> str:
     """What to type next; empty where there is nothing to do."""
-    states, name = set(run.standings.states()), shlex.quote(run.asked.name)
+    states, name = run.standings.tally(), shlex.quote(run.asked.name)
+    if run.ledger.held:
+        return (
+            f"The rest is {run.ledger.held}.\n"
+            f"See why:      slurmslice logs {name} -- {_first_key(run)}\n"
+            f"Go on anyway: slurmslice run {name} --no-breaker"
+        )
     bad = [state for state in states if state.failed]
     if bad:
         more = " --mem 2x" if State.OUT_OF_MEMORY in states else ""
         more += " --time 2x" if State.TIMEOUT in states else ""
-        row = next(r for r, s in enumerate(run.standings) if s.state in bad)
-        key = shlex.quote(run.table.keys[row])
         return (
-            f"See why:   slurmslice logs {name} -- {key}\n"
+            f"See why:   slurmslice logs {name} -- {_first_key(run)}\n"
             f"Once mended: slurmslice resubmit {name}{more}"
         )
     if State.CANCELLED in states and run.finished:
@@ -38,6 +42,11 @@ def next_step(run: Run) -> str:
         verb = "run" if run.asked.engine == "local" else "submit"
         return f"What waits goes in with: slurmslice {verb} {name}"
     return ""
+
+
+def _first_key(run: Run) -> str:
+    """The key of the first slice that failed, as it can be typed."""
+    return shlex.quote(run.table.keys[run.standings.rows_in(FAILURES)[0]])
 
 
 NOT_FINISHED = 4

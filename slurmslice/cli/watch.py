@@ -15,6 +15,9 @@ from slurmslice.verbs.follow import Policy
 @run_argument
 @click.option("--interval", type=click.FloatRange(min=0.1), help="Seconds between polls.")
 def command(run_name: str | None, interval: float | None) -> int:
-    """Follow a run until nothing of it is in flight; change nothing."""
+    """Follow a run until nothing of it is in flight.
+
+    What was submitted and did not fit yet goes in as there is room; nothing else is changed.
+    """
     run = open_run(places.find(run_name, changing=False))
-    return follow_live(run, Policy(feed=False, interval=interval))
+    return follow_live(run, Policy(submits=False, interval=interval))

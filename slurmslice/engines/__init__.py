@@ -46,7 +46,7 @@ class Order:
         folder: the submission's folder: ``tasks/%a.log`` in it takes a task's own output.
         array: the indices and the throttle in force.
         overrides: sbatch's options that differ from the script's directives, long names.
-        argument: the script's argument (``002``); None for the first submission.
+        arguments: the script's arguments (``002``); none for the first submission.
         needs: what one task asks for.
     """
 
@@ -57,7 +57,7 @@ class Order:
     folder: Path
     array: ArrayExpression
     overrides: tuple[tuple[str, str], ...]
-    argument: str | None
+    arguments: tuple[str, ...]
     needs: Needs
 
 
@@ -84,10 +84,30 @@ class Limits:
         max_array_size: the highest array index is one less.
         at_once: how many tasks of these needs can run at once; None where not known.
         why: what ``at_once`` comes from, for a person.
+        max_time_s: the longest time limit that a task may have, seconds; None where there is
+            none, or it is not known.
     """
 
     max_array_size: int
     at_once: int | None = None
+    why: str = ""
+    max_time_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """What an engine takes at this moment.
+
+    Attributes:
+        max_array_size: the highest array index is one less.
+        per_array: most tasks of one array.
+        tasks: most tasks that it takes now, in all; None where there is no limit.
+        why: what that limit comes from, for a person.
+    """
+
+    max_array_size: int
+    per_array: int
+    tasks: int | None = None
     why: str = ""
 
 
@@ -101,6 +121,23 @@ class Sighting:
     """
 
     job: str
+    array: ArrayExpression | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a job is, by what the engine knows of it.
+
+    Attributes:
+        name: the job's name.
+        arguments: what its script was given.
+        script: the script's text, as the engine has it; None where it does not tell any more.
+        array: the indices that it was submitted with, where they are all known; else None.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    script: str | None
     array: ArrayExpression | None = None
 
 
@@ -128,6 +165,13 @@ class Engine(Protocol):
             NoAnswer: it could not be asked.
         """
 
+    def intake(self, needs: Needs) -> Intake:
+        """How much it takes now of such tasks, beside what is in its queue already.
+
+        Raises:
+            NoAnswer: it could not be asked.
+        """
+
     def submit(self, order: Order) -> Receipt:
         """Take one submission.
 
@@ -136,6 +180,23 @@ class Engine(Protocol):
             Full: not now.
             Unsure: it may have been taken: look the token up.
             BadInput: it can never honour these needs.
+        """
+
+    def test(self, order: Order) -> str:
+        """What it would do with a submission, in its own words; nothing is submitted.
+
+        Raises:
+            Refused: it would refuse it.
+            BadInput: it cannot tell.
+            NoAnswer: it could not be asked.
+        """
+
+    def identify(self, job: str) -> Identity:
+        """What a job is.
+
+        Raises:
+            BadInput: there is no such job, or it has been forgotten.
+            NoAnswer: it could not be asked.
         """
 
     def find(self, order_token: str, job_name: str, since: float) -> Sighting | None:
@@ -161,6 +222,12 @@ class Engine(Protocol):
 
     def throttle(self, job: str, limit: int | None) -> None:
         """Set how many tasks of an array may run at once; None for no limit."""
+
+    def hold(self, job: str) -> None:
+        """Let no task of an array start that has not started yet."""
+
+    def release(self, job: str) -> None:
+        """Let the tasks of an array that was held start again."""
 
     def wait(self, seconds: float) -> None:
         """Let this much time pass, or less where something changed: the local engine works then."""

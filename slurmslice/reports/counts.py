@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 
+from slurmslice.keys import canonical
 from slurmslice.ranges import compress
 from slurmslice.run import Run
-from slurmslice.slices import canonical
 from slurmslice.states import State
 from slurmslice.tables import escape
 
@@ -34,19 +33,13 @@ class Count:
 
 def counts(run: Run) -> list[Count]:
     """A count for each state that occurs, in the order in which states are declared."""
-    members: dict[State, list[int]] = {}
-    for row, standing in enumerate(run.standings):
-        members.setdefault(standing.state, []).append(row)
-    return [
-        Count(
-            state,
-            tuple(members[state]),
-            key_ranges([run.table.keys[row] for row in members[state]]),
-            reasons(run, members[state]),
-        )
-        for state in State
-        if state in members
-    ]
+    return [_count(run, state) for state in run.standings.tally()]
+
+
+def _count(run: Run, state: State) -> Count:
+    rows = run.standings.rows_in({state})
+    keys = key_ranges([run.table.keys[row] for row in rows])
+    return Count(state, tuple(rows), keys, reasons(run, rows))
 
 
 def count(number: int, what: str = "slice") -> str:
@@ -70,7 +63,7 @@ def shortened(text: str, most: int = _MOST_TEXT) -> str:
 
 def reasons(run: Run, rows: list[int]) -> str:
     """The most frequent reasons among some slices."""
-    found = Counter(run.standings[row].reason for row in rows).most_common(3)
+    found = run.standings.reasons(rows).most_common(3)
     if len(found) == 1:
         return escape(found[0][0])
     return "; ".join(f"{escape(reason)} ({number})" for reason, number in found)

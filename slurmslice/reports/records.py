@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Collection
 
 from slurmslice.evidence import FACTS
@@ -26,7 +25,7 @@ def run_record(run: Run, rows: Collection[int] | None = None) -> Record:
         "engine": run.asked.engine,
         "cluster": run.asked.cluster,
         "finished": run.finished,
-        "counts": dict(Counter(map(str, run.standings.states()))),
+        "counts": {str(state): number for state, number in run.standings.tally().items()},
         "slices": [slice_record(run, row) for row in chosen],
     }
 
@@ -36,7 +35,7 @@ def slice_record(run: Run, row: int) -> Record:
     standing = run.standings[row]
     log = None
     if standing.submission:
-        log = str(run.place.log(standing.submission, run.table.logs[row]))
+        log = str(run.place.log(standing.submission, run.table.log_of(row)))
     return {
         "key": run.table.keys[row],
         "row": row,

@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from slurmslice import directives
+from slurmslice import directives, requests
 from slurmslice.directives import Takes
 from slurmslice.errors import BadInput
 from slurmslice.settings import Key, Keys, Kind, Layer, Setting, Settings, Value
@@ -144,7 +144,7 @@ class _Reader:
 
 def _check(name: str, value: str, where: str) -> None:
     try:
-        directives.check(name, value)
+        requests.check(name, value)
     except BadInput as why:
         raise BadInput(f"{where}: {why.message}", why.hint) from why
 

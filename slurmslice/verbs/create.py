@@ -5,19 +5,22 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import slurmslice
 from slurmslice import directives, script
 from slurmslice.asked import Asked
 from slurmslice.command import Command, ShellText
-from slurmslice.engines import Engine, Limits
+from slurmslice.engines import Engine, Intake, Limits, Needs
 from slurmslice.errors import BadInput, NoAnswer
-from slurmslice.plan import check_size, is_direct
-from slurmslice.ranges import ArrayExpression
-from slurmslice.rundir import RunDirectory, check_path, create, digest, table_bytes
-from slurmslice.slices import FOLDER_LIMIT, SliceTable
+from slurmslice.lognames import FOLDER_LIMIT
+from slurmslice.packing import Packing, check, check_throttle, fitted, of_task, tasks_at_once
+from slurmslice.plan import batch, is_direct, portion
+from slurmslice.ranges import ArrayExpression, compress, parse_array
+from slurmslice.requests import grouped, names_columns
+from slurmslice.rundir import RunDirectory, check_path, create, digest
+from slurmslice.slices import SliceTable
 from slurmslice.submission import new_token, tasks_pattern
 from slurmslice.template import OwnTemplate
 
@@ -43,6 +46,9 @@ class Wanted:
         work_dir: where the command runs; absolute.
         max_attempts: attempts a slice gets from ``run``.
         environ: the environment of which the pinned variables are taken.
+        packing: how array tasks are to carry slices.
+        pack_asked: ``--pack`` as it was typed; empty for none.
+        breaker: hold the rest where the first slices that end all fail.
         template: what the script is made from; None for slurmslice's own.
     """
 
@@ -56,6 +62,9 @@ class Wanted:
     work_dir: str
     max_attempts: int
     environ: Mapping[str, str]
+    packing: Packing = field(default_factory=Packing)
+    pack_asked: str = ""
+    breaker: bool = True
     template: OwnTemplate | None = None
 
 
@@ -93,37 +102,55 @@ def describe(wanted: Wanted, engine: Engine) -> tuple[Asked, str | None]:
     """The run as it would be made, and why the engine could not be asked about it, if so.
 
     Raises:
-        BadInput: it asks for what the engine can never do, or for more than one array holds.
+        BadInput: it asks for what the engine can never do, or what cannot stand together.
     """
-    silence = None
-    try:
-        limits, cluster = engine.limits(directives.needs(wanted.options)), engine.cluster()
-    except NoAnswer as why:
-        limits, cluster, silence = Limits(DEFAULT_MAX_ARRAY_SIZE), "", why.message
-    direct = is_direct(wanted.table, limits.max_array_size)
-    check_size(wanted.table, direct, limits.max_array_size)
-    name = check_name(wanted.name or default_name(wanted.command))
-    data = table_bytes(wanted.table, range(len(wanted.table)))
+    named = tuple((n, value) for n, value in wanted.options if names_columns(value))
+    groups = grouped(named, wanted.table) if named else {(): range(len(wanted.table))}
+    own, alike = next(iter(groups.items()))
+    options = tuple({**dict(wanted.options), **dict(own)}.items())
+    check(options, wanted.packing)
+    check_throttle(wanted.throttle, wanted.packing.at_once)
+    limits, intake, cluster, silence = _asked_of(engine, directives.needs(options))
+    packing = fitted(wanted.packing, limits.max_time_s)
+    direct = is_direct(wanted.table, intake.max_array_size, packing.pack)
+    most = min(intake.max_array_size, intake.per_array)
+    some = portion(wanted.table, alike, direct=direct, pack=packing.pack, most=most)
+    first = batch(wanted.table, some, direct=direct, pack=packing.pack, throttle=None)
     asked = Asked(
-        name=name,
+        name=check_name(wanted.name or default_name(wanted.command)),
         token=new_token(),
         engine=engine.name,
         cluster=cluster,
         command=wanted.command,
         source=wanted.source,
         slices=len(wanted.table),
-        slices_sha256=digest(data),
+        slices_sha256=digest(wanted.table.data),
         direct=direct,
-        options=wanted.options,
+        first=str(compress(first.rows)),
+        first_sha256="" if direct else digest(wanted.table.part(first.rows)),
+        options=options,
+        per_slice=named,
+        packing=packing,
         throttle=wanted.throttle,
         setup=wanted.setup,
         work_dir=wanted.work_dir,
         max_attempts=wanted.max_attempts,
         created_at=time.time(),
         version=slurmslice.__version__,
+        pack_asked=wanted.pack_asked,
+        breaker=wanted.breaker,
         template=_template(wanted.template),
     )
     return asked, silence
+
+
+def _asked_of(engine: Engine, needs: Needs) -> tuple[Limits, Intake, str, str | None]:
+    """The engine's limits, its intake and its name; and why it could not be asked, if so."""
+    try:
+        return engine.limits(needs), engine.intake(needs), engine.cluster(), None
+    except NoAnswer as why:
+        size = DEFAULT_MAX_ARRAY_SIZE
+        return Limits(size), Intake(size, size), "", why.message
 
 
 def render(asked: Asked, wanted: Wanted, path: Path) -> str:
@@ -146,6 +173,9 @@ def render(asked: Asked, wanted: Wanted, path: Path) -> str:
         columns=wanted.table.columns,
         log_folders=asked.direct and len(wanted.table) > FOLDER_LIMIT,
         version=asked.version,
+        pack=asked.packing.pack,
+        at_once=asked.packing.at_once,
+        slice_time_s=asked.packing.slice_time_s,
     )
     return script.render(spec, wanted.template)
 
@@ -162,14 +192,18 @@ def _asked_cpus(options: tuple[tuple[str, str], ...]) -> int | None:
 
 
 def _directives(asked: Asked, table: SliceTable, path: Path) -> tuple[tuple[str, str], ...]:
-    from slurmslice.plan import batch
-
-    whole = batch(table, range(len(table)), direct=asked.direct, throttle=asked.throttle)
-    array: ArrayExpression = whole.array
+    """The script's directives: they say all that its own submission needs."""
+    rows = tuple(parse_array(asked.first))
+    indices = (
+        compress([int(table.keys[row]) for row in rows])
+        if asked.direct
+        else ArrayExpression((range(-(-len(rows) // asked.packing.pack)),))
+    )
+    limit = tasks_at_once(asked.throttle, asked.packing.at_once)
     return (
         ("job-name", asked.job_name),
-        ("array", str(array)),
-        *asked.options,
+        ("array", str(replace(indices, throttle=limit))),
+        *of_task(asked.options, asked.packing),
         ("output", tasks_pattern(str(path / "submissions" / "001"))),
         ("open-mode", "append"),
     )

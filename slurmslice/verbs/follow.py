@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from slurmslice.errors import Busy, Full, NoAnswer, Unsure
+from slurmslice.errors import Busy, NoAnswer
+from slurmslice.journal import Held
 from slurmslice.run import Run
-from slurmslice.states import State
+from slurmslice.states import FAILURES, State
+from slurmslice.verbs.feed import Fed, feed
 from slurmslice.verbs.measure import measure
 from slurmslice.verbs.poll import Poll, poll
-from slurmslice.verbs.submit import Taken, failed, submit, waiting
+from slurmslice.verbs.submit import failed, submit, waiting
 
 FASTEST_POLL_S = 2.0
 SLOWEST_POLL_S = 60.0
@@ -22,19 +24,20 @@ class Policy:
 
     Attributes:
         max_attempts: attempts a slice gets; 1 is no resubmission.
-        feed: submit what waits (``run`` does, ``watch`` only looks).
+        submits: put in what was never asked for by ``submit`` (``run`` does); what is queued
+            is fed in any case.
         interval: seconds between polls; None: by the age of the run (``pause``).
         changes: sbatch options that change the request of what waits.
     """
 
     max_attempts: int = 1
-    feed: bool = True
+    submits: bool = True
     interval: float | None = None
     changes: Mapping[str, str] = field(default_factory=dict)
 
 
-Tell = Callable[[Run, Poll, list[Taken]], None]
-"""Is shown the run after each poll."""
+Tell = Callable[[Run, Poll, Fed], None]
+"""Is shown the run after each step: what was seen, and what was fed."""
 
 
 def pause(age: float, interval: float | None) -> float:
@@ -46,59 +49,89 @@ def pause(age: float, interval: float | None) -> float:
 
 
 def follow(run: Run, policy: Policy, tell: Tell) -> None:
-    """Until nothing is in flight and nothing waits. Holds no lock while it waits.
+    """Until nothing is in flight and nothing waits, or what waits is held. Holds no lock meanwhile.
 
     Raises:
         EngineError: a submission was refused for good; what runs goes on.
     """
     while True:
         looked = poll(run)
-        taken, hindrance = step(run, policy)
-        if taken:
+        fed = step(run, policy)
+        if fed.taken:
             looked = poll(run)
-        if hindrance:
-            looked = replace(looked, silences=(*looked.silences, hindrance))
-        tell(run, looked, taken)
+        tell(run, looked, fed)
+        fed.check(passing=True)
         if done(run, policy):
             measure(run)
             return
         run.engine.wait(pause(_age(run), policy.interval))
 
 
-def step(run: Run, policy: Policy) -> tuple[list[Taken], str]:
-    """Submit what waits and what failed and has attempts left.
+def step(run: Run, policy: Policy) -> Fed:
+    """What follows from the standings: hold, queue what waits and what failed, feed what fits.
 
-    Returns:
-        what was taken, and why no more was; empty where nothing hindered it. A hindrance that
-        may pass is no error: the next step tries again.
+    A hindrance that may pass is no error: the next step tries again.
     """
-    taken: list[Taken] = []
-    if not policy.feed:
-        return taken, ""
     try:
-        if State.WAITING in run.standings.states():
-            taken += submit(run, waiting(None), policy.changes, "run")
-        again = _with_attempts_left(run, policy.max_attempts)
+        trip(run)
+        if policy.submits and State.WAITING in run.standings.tally():
+            fed = submit(run, waiting(None), policy.changes, "run")
+            if fed.hindrance:
+                return fed
+        again = [] if run.ledger.held else _with_attempts_left(run, policy.max_attempts)
         if again:
-            taken += submit(run, failed(None, again), {}, "run")
-    except (Busy, Full, NoAnswer, Unsure) as why:
-        return taken, why.message
-    return taken, ""
+            return submit(run, failed(None, again), {}, "run")
+        return feed(run, "run") if _feeds(run, policy) else Fed()
+    except (Busy, NoAnswer) as why:
+        return Fed(waits=why.message, hindrance=why)
+
+
+def _feeds(run: Run, policy: Policy) -> bool:
+    """On this machine only ``run`` puts work in: to look must not mean to work."""
+    if run.asked.engine == "local" and not policy.submits:
+        return False
+    return bool(run.ledger.queue or run.in_flight())
+
+
+BREAKER = 20
+"""So many slices that fail before one is done hold the rest."""
+
+
+def trip(run: Run) -> None:
+    """Hold what has not started where the slices that ended have all failed."""
+    tally = run.standings.tally()
+    failures = sum(number for state, number in tally.items() if state.failed)
+    armed = run.asked.breaker and not (run.ledger.held or run.ledger.released)
+    if not armed or failures < BREAKER or State.COMPLETED in tally:
+        return
+    if not any(state in tally for state in (State.WAITING, State.PENDING, State.SUBMITTED)):
+        return
+    with run.place.lock("run"):
+        run.reload()
+        if run.ledger.held:
+            return
+        reason = f"held: the first {failures} slices that ended have all failed"
+        run.decide(Held(reason, run.clock()))
+        for submission in run.in_flight():
+            run.engine.hold(submission.job)
 
 
 def done(run: Run, policy: Policy) -> bool:
     """Whether following has come to its end."""
-    if not policy.feed:
-        return not run.in_flight() and not run.ledger.in_doubt()
+    tally = run.standings.tally()
+    if run.ledger.held:
+        return not {State.RUNNING, State.SUSPENDED} & set(tally)
+    if not policy.submits:
+        queue = run.ledger.queue if run.asked.engine == "slurm" else ()
+        return not (run.in_flight() or run.ledger.in_doubt() or queue)
     return run.finished and not _with_attempts_left(run, policy.max_attempts)
 
 
 def _with_attempts_left(run: Run, max_attempts: int) -> list[int]:
-    return [
-        row
-        for row, standing in enumerate(run.standings)
-        if standing.state.failed and standing.attempt < max_attempts
-    ]
+    if max_attempts == 1:
+        return []
+    attempts = run.ledger.attempts
+    return [row for row in run.standings.rows_in(FAILURES) if attempts[row] < max_attempts]
 
 
 def _age(run: Run) -> float:

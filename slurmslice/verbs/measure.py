@@ -18,9 +18,11 @@ def measure(run: Run) -> None:
     Where the engine does not answer nothing is changed; the next time asks again.
     """
     rows = {
-        (submission.job, submission.index_of[row]): row
+        (submission.job, submission.index_of(row)): row
         for submission in run.ledger.submissions.values()
-        if submission.fate is Fate.SUBMITTED and _over(run, submission)
+        if submission.fate is Fate.SUBMITTED
+        and submission.intent.pack == 1  # of one slice among several nothing is measured
+        and _over(run, submission)
         for row in run.ledger.rows_of(submission.number)
         if _unmeasured(run.standings[row])
     }

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from slurmslice.errors import Busy, NoAnswer
 from slurmslice.evidence import Observation, TaskReport
 from slurmslice.judge import Hearing, Standing, judge, reopened
 from slurmslice.ledger import Submission
-from slurmslice.progress import SlotProgress, parse
+from slurmslice.packed import judge_packed
+from slurmslice.progress import SlotProgress, TaskProgress, parse
 from slurmslice.run import Run
 from slurmslice.sightings import HEADER, to_lines
 from slurmslice.states import State
@@ -40,7 +41,7 @@ def poll(run: Run) -> Poll:
     jobs = run.in_flight()
     if not jobs:
         return Poll((), settled.silences, not settled.silences, settled.notes)
-    seen = run.engine.observe([(job.job, job.intent.job_name) for job in jobs])
+    seen = run.engine.observe([(job.job, job.name) for job in jobs])
     doubled = claimed_by_others(run)
     if doubled:  # what was seen is of jobs that do not count; the next poll asks for the right ones
         return Poll((), settled.silences, True, (*settled.notes, *adopt(run, doubled)))
@@ -52,16 +53,17 @@ def poll(run: Run) -> Poll:
     return Poll(tuple(changed), (*settled.silences, *silences), learnt, settled.notes)
 
 
-def look_again(run: Run, rows: Sequence[int]) -> None:
-    """Ask whether Slurm itself runs any of these ended slices again; they are in flight then.
+def look_again(run: Run, rows: Sequence[int]) -> list[int]:
+    """Which of these ended slices Slurm itself runs again; they are in flight then.
 
     Raises:
         NoAnswer: the queue is silent, so that nothing may be submitted in their place.
     """
-    held = {row: run.ledger.of_row(row) for row in rows if run.standings[row].state.final}
-    jobs = {s.job: s.intent.job_name for s in held.values() if s is not None and s.job}
+    ended = [row for row in rows if run.standings.seen(row).state.final]
+    held = {row: run.ledger.of_row(row) for row in ended}
+    jobs = {s.job: s.name for s in held.values() if s is not None and s.job}
     if not jobs:
-        return
+        return []
     queue = run.engine.observe(list(jobs.items())).queue
     if queue.silence:
         raise NoAnswer(
@@ -69,7 +71,7 @@ def look_again(run: Run, rows: Sequence[int]) -> None:
             "Nothing was submitted; try again when it answers.",
         )
     found = {
-        row: reopened(run.standings[row], queue.reports.get((s.job, s.index_of[row])))
+        row: reopened(run.standings.seen(row), queue.reports.get((s.job, s.index_of(row))))
         for row, s in held.items()
         if s is not None
     }
@@ -77,6 +79,7 @@ def look_again(run: Run, rows: Sequence[int]) -> None:
     run.standings.update(changed)
     if changed:
         run.place.append_states(to_lines(changed), HEADER)
+    return list(changed)
 
 
 def _judged(
@@ -84,11 +87,30 @@ def _judged(
 ) -> Iterator[tuple[int, Standing]]:
     now, over = run.clock(), _over_since(seen)
     for submission in jobs:
+        wrote: dict[int, TaskProgress] = {}
         for row in list(run.open_rows(submission)):
             known = run.standings[row]
-            standing = judge(known, _hearing(run, submission, row, seen, over=over, now=now))
+            said = _hearing(run, submission, row, seen, over=over, now=now)
+            standing = _judge(run, submission, row, said, wrote)
             if standing != known:
                 yield row, standing
+
+
+def _judge(
+    run: Run, submission: Submission, row: int, said: Hearing, wrote: dict[int, TaskProgress]
+) -> Standing:
+    """One slice's standing; what its task wrote is read once for all slices of a pack."""
+    known = run.standings[row]
+    index, slot = submission.places[row]
+    if submission.intent.pack == 1:
+        progress = _progress(run, submission, index, said.accounting, said.queue)
+        return judge(known, replace(said, progress=progress))
+    if said.queue is not None and said.queue.state is State.PENDING and not said.queue.restarts:
+        return judge(known, said)  # it has not begun: there is nothing to read
+    if index not in wrote:
+        wrote[index] = _wrote(run, submission, index)
+    times_returned = run.ledger.returned.get(row, ("", 0))[1]
+    return judge_packed(known, said, slot, wrote[index], times_returned)
 
 
 def _over_since(seen: Observation) -> dict[str, float]:
@@ -97,9 +119,12 @@ def _over_since(seen: Observation) -> dict[str, float]:
         return {}
     queued = {job for job, _ in seen.queue.reports}
     ended: dict[str, float] = {}
-    for (job, _), report in seen.accounting.reports.items():
-        if job not in queued and report.ended_at is not None:
-            ended[job] = max(ended.get(job, 0.0), report.ended_at)
+    for job, index in seen.accounting.reports:
+        if job in queued:  # its reports need not be read: of a million, that takes seconds
+            continue
+        ended_at = seen.accounting.reports[job, index].ended_at
+        if ended_at is not None:
+            ended[job] = max(ended.get(job, 0.0), ended_at)
     return ended
 
 
@@ -112,13 +137,13 @@ def _hearing(
     over: Mapping[str, float],
     now: float,
 ) -> Hearing:
-    index = submission.index_of[row]
+    index = submission.index_of(row)
     accounting = seen.accounting.reports.get((submission.job, index))
     queue = seen.queue.reports.get((submission.job, index))
     return Hearing(
         accounting=accounting,
         queue=queue,
-        progress=_progress(run, submission, index, accounting, queue),
+        progress=None,
         accounting_silence=seen.accounting.silence,
         queue_silence=seen.queue.silence,
         accounting_off=seen.accounting.off,
@@ -140,11 +165,15 @@ def _progress(
         return None
     if queue is not None and queue.state is not State.WAITING:
         return None
+    return _wrote(run, submission, index).slots.get(0)
+
+
+def _wrote(run: Run, submission: Submission, index: int) -> TaskProgress:
     try:
         data = run.place.task_log(submission.number, index).read_bytes()
     except OSError:
-        return None
-    return parse(data, submission.job).slots.get(0)
+        return TaskProgress()
+    return parse(data, submission.job)
 
 
 def keep(run: Run, changed: Mapping[int, Standing]) -> None:

@@ -10,12 +10,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from slurmslice.errors import BadInput, Busy, EngineError
+from slurmslice.errors import BadInput, Busy, EngineError, NoAnswer
 from slurmslice.journal import Barred, Dismissed, Intent, Submitted
 from slurmslice.ledger import Submission
 from slurmslice.ranges import ArrayExpression, compress
 from slurmslice.run import Run
-from slurmslice.submission import Draft, by_script, job_name_of, script_options, untouched
+from slurmslice.submission import (
+    Draft,
+    by_script,
+    job_name_of,
+    rows_of_index,
+    script_options,
+    untouched,
+)
 
 DOUBT_S = 20.0
 """How long a submission is looked for before it is barred. sbatch takes far less once slurmctld
@@ -36,6 +43,28 @@ class Settled:
 
     notes: tuple[str, ...] = ()
     silences: tuple[str, ...] = ()
+
+
+def wait_out_doubts(run: Run) -> None:
+    """Let a submission in doubt show itself, or be barred, before anything else goes in.
+
+    Raises:
+        NoAnswer: it could not be looked up, so nothing may be submitted.
+    """
+    deadline = run.clock() + DOUBT_S + 10
+    while True:
+        run.reload()
+        silences = settle(run).silences
+        if not run.ledger.in_doubt():
+            return
+        if silences or run.clock() > deadline:
+            number = run.ledger.in_doubt()[0].number
+            raise NoAnswer(
+                f"Whether submission {number:03d} was taken is not known, and it cannot be "
+                f"looked up now: {'; '.join(silences) or 'another slurmslice is at it'}.",
+                "Nothing more is submitted until it is; try again when Slurm answers.",
+            )
+        run.engine.wait(1.0)
 
 
 def settle(run: Run) -> Settled:
@@ -144,21 +173,16 @@ def _take_in(run: Run) -> list[str]:
             return []
         job, array = sighting.job, sighting.array
     if 1 not in run.ledger.submissions:
-        run.decide(_intent_of(run, draft, array))
+        run.decide(intent_of(run, draft, array))
     run.decide(Submitted(1, job, None, "found", run.clock()))
     return [f"Job {job} was submitted by hand: it is submission 001 of this run now."]
 
 
-def _intent_of(run: Run, draft: Draft, array: ArrayExpression | None) -> Intent:
+def intent_of(run: Run, draft: Draft, array: ArrayExpression | None) -> Intent:
     """What a person did by hand, as if slurmslice had meant to."""
     if array is not None:
-        chosen = set(array)
-        pairs = [
-            (index, row)
-            for index, row in zip(draft.batch.array, draft.batch.rows, strict=True)
-            if index in chosen
-        ]
-        indices = compress([index for index, _ in pairs], draft.batch.array.throttle)
-        batch = replace(draft.batch, array=indices, rows=tuple(row for _, row in pairs))
-        draft = replace(draft, batch=batch)
-    return draft.intent(run, at=run.clock())
+        known = [index for index in sorted(draft.batch.array) if index in set(array)]
+        rows = tuple(row for index in known for row in rows_of_index(run, index))
+        indices = compress(known, draft.batch.array.throttle)
+        draft = replace(draft, batch=replace(draft.batch, array=indices, rows=rows))
+    return draft.intent(run, run.clock(), run.asked.first_sha256)

@@ -1,21 +1,25 @@
-"""Cancel and throttle: what a person changes in a run that is going on."""
+"""Cancel, throttle, release: what a person changes in a run that is going on."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from slurmslice.errors import BadInput
-from slurmslice.journal import Cancelled, Throttled
+from slurmslice.journal import Cancelled, Released, Throttled
 from slurmslice.ledger import Fate
+from slurmslice.packing import check_throttle
 from slurmslice.ranges import compress
 from slurmslice.run import Run
-from slurmslice.verbs.submit import wait_out_doubts
+from slurmslice.submission import script_options
+from slurmslice.verbs.settle import wait_out_doubts
+from slurmslice.verbs.share import share_out
 
 
 def cancel(run: Run, rows: Collection[int] | None) -> list[int]:
     """Cancel these slices, or all that have not ended; the rows that it was.
 
     Raises:
+        BadInput: one of them shares its array task with others, which would end with it.
         NoAnswer: the engine could not be told; the wish is journalled, try again.
     """
     wait_out_doubts(run)
@@ -23,10 +27,12 @@ def cancel(run: Run, rows: Collection[int] | None) -> list[int]:
         run.reload()
         run.take_back()
         wanted = range(len(run.table)) if rows is None else sorted(rows)
-        open_rows = [row for row in wanted if not run.standings[row].state.final]
+        open_rows = [row for row in wanted if not run.standings.ended(row)]
         groups: dict[int, list[int]] = {}
         for row in open_rows:
-            groups.setdefault(run.ledger.holder[row], []).append(row)
+            number = 0 if row in run.ledger.queue else run.ledger.holder[row]
+            groups.setdefault(number, []).append(row)
+        _refuse_shared(run, groups)
         for number, members in groups.items():
             run.decide(Cancelled(number, str(compress(members)), run.clock()))
         for number, members in groups.items():
@@ -34,12 +40,30 @@ def cancel(run: Run, rows: Collection[int] | None) -> list[int]:
     return open_rows
 
 
+def _refuse_shared(run: Run, groups: Mapping[int, Sequence[int]]) -> None:
+    for number, rows in groups.items():
+        submission = run.ledger.submissions.get(number)
+        if submission is None or submission.intent.pack == 1:
+            continue
+        chosen = {submission.index_of(row): row for row in rows}
+        others = [r for r in run.open_rows(submission) if r not in set(rows)]
+        shared = next((r for r in others if submission.index_of(r) in chosen), None)
+        if shared is not None:
+            key = run.table.keys[chosen[submission.index_of(shared)]]
+            raise BadInput(
+                f"Slice {key!r} shares an array task with {run.table.keys[shared]!r}, which "
+                "would end with it.",
+                "Name all slices of the task (`slurmslice status --slices` shows them under JOB).",
+            )
+
+
 def _tell(run: Run, number: int, rows: Sequence[int]) -> None:
     submission = run.ledger.submissions.get(number)
     if submission is None or submission.fate is not Fate.SUBMITTED:
         return
     whole = len(rows) == len(list(run.open_rows(submission)))
-    run.engine.cancel(submission.job, None if whole else [submission.index_of[r] for r in rows])
+    indices = sorted({submission.index_of(row) for row in rows})
+    run.engine.cancel(submission.job, None if whole else indices)
 
 
 def throttle(run: Run, limit: int | None) -> int:
@@ -51,17 +75,22 @@ def throttle(run: Run, limit: int | None) -> int:
     """
     if limit is not None and limit < 1:
         raise BadInput("The throttle must be 1 or more.", "`none` takes it away.")
+    check_throttle(limit, run.asked.packing.at_once)
     with run.place.lock("throttle"):
         run.reload()
         run.decide(Throttled(limit, run.clock()))
-        jobs = run.in_flight()
-        for submission, share in zip(jobs, shares(limit, len(jobs)), strict=True):
-            run.engine.throttle(submission.job, share)
-    return len(jobs)
+        share_out(run, script_options(run))
+        return len(run.in_flight())
 
 
-def shares(limit: int | None, arrays: int) -> list[int | None]:
-    """A throttle shared out among arrays, each at least 1."""
-    if limit is None:
-        return [None] * arrays
-    return [max(1, limit // arrays + (position < limit % arrays)) for position in range(arrays)]
+def release(run: Run) -> None:
+    """Let what was held start, and hold nothing of this run any more.
+
+    Raises:
+        NoAnswer: the engine could not be told; the wish is journalled, try again.
+    """
+    with run.place.lock("release"):
+        run.reload()
+        run.decide(Released(run.clock()))
+        for submission in run.in_flight():
+            run.engine.release(submission.job)

@@ -1,35 +1,32 @@
-"""Submit and resubmit: rows into submissions, each journalled before and after sbatch."""
+"""Submit and resubmit: what is wanted is queued, and what fits is fed to the engine."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from slurmslice.errors import BadInput, Full, NoAnswer, SlurmsliceError, Unsure
-from slurmslice.errors import Refused as RefusedByEngine
-from slurmslice.journal import Refused, Submitted
-from slurmslice.plan import to_resubmit
+from slurmslice import directives
+from slurmslice.errors import BadInput, NoAnswer
+from slurmslice.journal import Queued
+from slurmslice.ledger import Changes
+from slurmslice.plan import may_resubmit
+from slurmslice.ranges import compress
 from slurmslice.run import Run
-from slurmslice.states import State
-from slurmslice.submission import Draft, check_table, drafts
+from slurmslice.states import FAILURES, State
+from slurmslice.submission import (
+    Bounds,
+    Draft,
+    Options,
+    drafts,
+    request,
+    rows_of_index,
+    script_array,
+    script_options,
+    throttle,
+    untouched,
+)
+from slurmslice.verbs.feed import Fed, feed
 from slurmslice.verbs.poll import look_again
-from slurmslice.verbs.settle import DOUBT_S, settle, settle_locked
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """A submission that was taken.
-
-    Attributes:
-        draft: what was sent.
-        job: the array's job id.
-        notes: what a person should know of it.
-    """
-
-    draft: Draft
-    job: str
-    notes: tuple[str, ...]
-
+from slurmslice.verbs.settle import settle_locked, wait_out_doubts
 
 Choose = Callable[[Run], Sequence[int]]
 """Picks rows by the standings, once the lock is held and doubts are settled."""
@@ -39,7 +36,7 @@ def waiting(only: Sequence[int] | int | None) -> Choose:
     """The slices that wait: all, the first so many, or those among these rows."""
 
     def choose(run: Run) -> Sequence[int]:
-        rows = [row for row, s in enumerate(run.standings) if s.state is State.WAITING]
+        rows = run.standings.rows_in({State.WAITING})
         if only is None:
             return rows
         if isinstance(only, int):
@@ -53,7 +50,7 @@ def waiting(only: Sequence[int] | int | None) -> Choose:
 def _refuse_in_flight(run: Run, rows: Sequence[int]) -> None:
     if not rows:
         return
-    key, state = run.table.keys[rows[0]], run.standings[rows[0]].state
+    key, state = run.table.keys[rows[0]], run.standings.state(rows[0])
     raise BadInput(
         f"Slice {key!r} is {state}, not WAITING.",
         "`slurmslice resubmit` puts slices in again that have ended.",
@@ -62,23 +59,23 @@ def _refuse_in_flight(run: Run, rows: Sequence[int]) -> None:
 
 def failed(states: frozenset[State] | None, rows: Sequence[int] | None) -> Choose:
     """The slices that failed, or that are in one of these states; among these rows if given."""
+    chosen = {state for state in states or FAILURES if may_resubmit(state)}
 
     def choose(run: Run) -> Sequence[int]:
-        picked = to_resubmit(run.standings.states(), states)
+        picked = run.standings.rows_in(chosen)
         return picked if rows is None else sorted(set(picked) & set(rows))
 
     return choose
 
 
-def submit(run: Run, choose: Choose, changes: Mapping[str, str], verb: str) -> list[Taken]:
-    """Put the chosen slices into submissions; what was taken.
+def submit(run: Run, choose: Choose, changes: Mapping[str, str], verb: str) -> Fed:
+    """Queue the chosen slices, and feed what fits now.
 
-    The lock is held for each sbatch, not longer. A doubt about an earlier submission is waited
-    out first, without the lock.
+    A doubt about an earlier submission is waited out first, without the lock.
 
     Raises:
         BadInput: the request cannot be understood, or can never be honoured.
-        EngineError: refused, full, or in doubt; what was taken before stays taken.
+        NoAnswer: whether Slurm runs ended slices again could not be asked.
     """
     wait_out_doubts(run)
     with run.place.lock(verb):
@@ -86,77 +83,55 @@ def submit(run: Run, choose: Choose, changes: Mapping[str, str], verb: str) -> l
         settle_locked(run)
         run.take_back()
         look_again(run, choose(run))
-        rows = choose(run)
-        return [_send(run, draft) for draft in drafts(run, rows, changes)]
+        for wanted, rows in _wished(run, choose(run), changes).items():
+            run.decide(Queued(str(compress(rows)), wanted, run.clock()))
+    return feed(run, verb)
 
 
-def preview(run: Run, choose: Choose, changes: Mapping[str, str]) -> list[Draft]:
-    """What ``submit`` would send; nothing is made."""
-    return drafts(run, choose(run), changes)
+def preview(run: Run, choose: Choose, changes: Mapping[str, str]) -> Iterator[Draft]:
+    """What ``submit`` would send if there were room for all of it; nothing is made."""
+    options = script_options(run)
+    queue = dict(run.ledger.queue)
+    for wanted, rows in _wished(run, choose(run), changes).items():
+        queue.update(dict.fromkeys(rows, wanted))
+    try:
+        intake = run.engine.intake(directives.needs(options))
+        most = min(intake.max_array_size, intake.per_array)
+    except NoAnswer:
+        most = len(script_array(options))
+    return drafts(run, queue, Bounds(most, throttle(run, options)))
 
 
-def wait_out_doubts(run: Run) -> None:
-    """Let a submission in doubt show itself, or be barred, before anything else goes in.
+def _wished(run: Run, rows: Sequence[int], changes: Mapping[str, str]) -> dict[Changes, list[int]]:
+    """The rows that are to be queued by what they ask for; those that are, just so, left out."""
+    options = script_options(run)
+    known: dict[Changes, Changes] = {}
+    groups: dict[Changes, list[int]] = {}
+    for row in _in_the_script(run, options, rows):
+        kept = run.request_of(row)
+        if kept not in known:
+            known[kept] = request(run, options, row, changes)
+        if run.ledger.queue.get(row) != known[kept]:
+            groups.setdefault(known[kept], []).append(row)
+    return groups
+
+
+def _in_the_script(run: Run, options: Options, rows: Sequence[int]) -> Sequence[int]:
+    """The rows that a hand-edited ``#SBATCH --array`` lets into the first submission.
 
     Raises:
-        NoAnswer: it could not be looked up, so nothing may be submitted.
+        BadInput: none of them.
     """
-    deadline = run.clock() + DOUBT_S + 10
-    while True:
-        run.reload()
-        silences = settle(run).silences
-        if not run.ledger.in_doubt():
-            return
-        if silences or run.clock() > deadline:
-            number = run.ledger.in_doubt()[0].number
-            raise NoAnswer(
-                f"Whether submission {number:03d} was taken is not known, and it cannot be "
-                f"looked up now: {'; '.join(silences) or 'another slurmslice is at it'}.",
-                "Nothing more is submitted until it is; try again when Slurm answers.",
-            )
-        run.engine.wait(1.0)
-
-
-def _send(run: Run, draft: Draft) -> Taken:
-    """One submission: folder, intent, engine, answer. Hold the lock."""
-    check_table(run, draft.number)
-    sha = ""
-    if draft.number > 1:
-        sha = run.place.prepare(draft.number, run.table, draft.table_rows, run.asked.direct)
-    run.decide(draft.intent(run, run.clock(), sha or run.asked.slices_sha256))
-    try:
-        receipt = run.engine.submit(draft.order(run))
-    except (RefusedByEngine, Full, BadInput) as no:
-        if draft.number > 1 and not run.place.bar(draft.number):
-            return _ran_all_the_same(run, draft, no)
-        run.decide(Refused(draft.number, no.message, run.clock()))
-        raise
-    except Unsure as doubt:
-        return _look_up(run, draft, doubt)
-    run.decide(Submitted(draft.number, receipt.job, receipt.cluster, "sbatch", run.clock()))
-    return Taken(draft, receipt.job, receipt.notes)
-
-
-def _ran_all_the_same(run: Run, draft: Draft, no: SlurmsliceError) -> Taken:
-    """A refusal that was none: a task has claimed the submission.
-
-    The bar of a true refusal keeps a job that appears after all from running. The first
-    submission is not barred: it may still be sent by hand, and is found by its token.
-    """
-    job = run.place.owner(draft.number)
-    if job is None:  # the task is writing its claim at this moment
-        return _look_up(run, draft, Unsure(no.message))
-    run.decide(Submitted(draft.number, job, None, "claimed", run.clock()))
-    return Taken(draft, job, ("sbatch said no, but the job runs.",))
-
-
-def _look_up(run: Run, draft: Draft, doubt: Unsure) -> Taken:
-    """After a doubtful answer: the queue may know the token already."""
-    settled = settle_locked(run)
-    submission = run.ledger.submissions[draft.number]
-    if submission.job:
-        return Taken(draft, submission.job, settled.notes)
-    raise Unsure(
-        f"{doubt.message} Whether submission {draft.number:03d} was taken is not known yet.",
-        "`slurmslice status` looks it up; nothing is submitted twice.",
-    )
+    if not (rows and untouched(run)):
+        return rows
+    array = script_array(options)
+    named = {row for index in array for row in rows_of_index(run, index)}
+    if len(named) == len(run.first_rows):
+        return rows
+    chosen = [row for row in rows if row in named]
+    if not chosen:
+        raise BadInput(
+            f"None of these slices is in the script's --array={array}.",
+            f"Edit that line of {run.place.script}, or name others.",
+        )
+    return chosen

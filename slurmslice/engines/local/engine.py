@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slurmslice.engines import Limits, Needs, Order, Receipt, Sighting
+from slurmslice.engines import Identity, Intake, Limits, Needs, Order, Receipt, Sighting
 from slurmslice.engines.local import orders
 from slurmslice.engines.local.admission import Room, at_once
 from slurmslice.engines.local.cells import open_cells
@@ -118,6 +118,10 @@ class LocalEngine:
         why = f"{room.cpus} CPUs of {machine.cpus} free, {gib:.3g} GiB of memory available"
         return Limits(MAX_ARRAY_SIZE, at_once(room, demand(needs, machine)), why)
 
+    def intake(self, needs: Needs) -> Intake:
+        """All that there is: orders wait on disk."""
+        return Intake(MAX_ARRAY_SIZE, MAX_ARRAY_SIZE)
+
     # -- orders ------------------------------------------------------------------------------
 
     def submit(self, order: Order) -> Receipt:
@@ -140,6 +144,23 @@ class LocalEngine:
         limited = order.needs.mem_mib is not None and not self.enforces_memory
         return Receipt(str(order.number), host(), (self.memory_note,) if limited else ())
 
+    def test(self, order: Order) -> str:
+        """This machine cannot tell when it would start what.
+
+        Raises:
+            BadInput: always.
+        """
+        raise BadInput("--test-only asks Slurm, and this run belongs to this machine.",
+                       "`--dry-run` shows what would be submitted.")  # fmt: skip
+
+    def identify(self, job: str) -> Identity:
+        """Orders of this machine are always the run's own.
+
+        Raises:
+            BadInput: always.
+        """
+        raise BadInput("Jobs of this machine belong to their runs: there is nothing to attach.")
+
     def find(self, order_token: str, job_name: str, since: float) -> Sighting | None:
         """The order with this token; None: there is none in the run directory."""
         for placed in self._orders.look():
@@ -155,6 +176,14 @@ class LocalEngine:
     def throttle(self, job: str, limit: int | None) -> None:
         """Ask the runner to run at most so many at once; None: as many as the CPUs allow."""
         self._inbox.throttle(job, limit)
+
+    def hold(self, job: str) -> None:
+        """Ask the runner to start no more of its tasks."""
+        self._inbox.hold(job)
+
+    def release(self, job: str) -> None:
+        """Ask the runner to start them again."""
+        self._inbox.release(job)
 
     # -- what became of them -----------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from slurmslice.engines.local.admission import Demand, Room, admits
+from slurmslice.engines.local.admission import Demand, Room, admits, fits_cpus
 from slurmslice.engines.local.machine import Machine
 from slurmslice.engines.local.pool import Pool
 
@@ -41,8 +41,11 @@ class Gate:
         if time.monotonic() < self._closed_until:
             return False
         self._measure(LOOK_S)
-        if admits(self._room, self._pool.demands(), new, throttled=throttled):
+        running = self._pool.demands()
+        if admits(self._room, running, new, throttled=throttled):
             return True
+        if not throttled and not fits_cpus(self._room, running, new):
+            return False  # our own are counted, not measured: memory alone is freed by an end
         if self._pool.ended_at <= self._measured:
             return False
         self._measure(0)  # what has ended since may have made room

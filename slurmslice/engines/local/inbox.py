@@ -5,6 +5,7 @@ Any process writes, the runner reads on: its size alone tells that something is 
 - ``epoch  order  job``: there is an order to work on.
 - ``epoch  cancel  job  indices`` (an array expression; ``*`` is: whatever has not ended)
 - ``epoch  throttle  job  N`` (0 is: no limit)
+- ``epoch  hold  job``, ``epoch  release  job``: start no more tasks of it; start them again.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ class Inbox:
 
     Attributes:
         throttles: the limit that was asked for last, by job; None is: no limit.
+        held: jobs of which no more tasks are to start.
     """
 
     def __init__(self, path: Path) -> None:
@@ -30,6 +32,7 @@ class Inbox:
         self._offset = 0
         self._cancels: dict[str, list[Collection[int] | None]] = {}
         self.throttles: dict[str, int | None] = {}
+        self.held: set[str] = set()
 
     # -- writing -----------------------------------------------------------------------------
 
@@ -44,6 +47,14 @@ class Inbox:
     def throttle(self, job: str, limit: int | None) -> None:
         """Ask that at most so many tasks run at once; None for no limit."""
         self._write("throttle", job, str(limit or 0))
+
+    def hold(self, job: str) -> None:
+        """Ask that no more tasks of a job start."""
+        self._write("hold", job)
+
+    def release(self, job: str) -> None:
+        """Ask that its tasks start again."""
+        self._write("release", job)
 
     def _write(self, *fields: str) -> None:
         line = "\t".join((str(int(time.time())), *fields)) + "\n"
@@ -85,6 +96,10 @@ class Inbox:
                     self._cancels.setdefault(job, []).append(set(parse_array(indices)))
                 case ["throttle", job, limit]:
                     self.throttles[job] = int(limit) or None
+                case ["hold", job]:
+                    self.held.add(job)
+                case ["release", job]:
+                    self.held.discard(job)
         except (ValueError, BadInput):
             return  # torn by a crash: whoever asked was never told that it was done
 

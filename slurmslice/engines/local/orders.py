@@ -2,7 +2,7 @@
 
 ::
 
-    {"number": 2, "token": "…", "job_name": "…", "script": "/…/script.sh", "argument": "002",
+    {"number": 2, "token": "…", "job_name": "…", "script": "/…/script.sh", "arguments": ["002"],
      "array": "0-98%10", "cpus": 1, "mem_mib": 4096, "time_s": 3600, "options": [["mem", "4G"]],
      "overrides": [], "submitted_at": 1795424103.25, "directory": "/where/it/was/given"}
 
@@ -61,7 +61,7 @@ def place(order: Order, now: float) -> None:
         "token": order.token,
         "job_name": order.job_name,
         "script": os.path.abspath(order.script),
-        "argument": order.argument,
+        "arguments": order.arguments,
         "array": str(order.array),
         "cpus": needs.cpus,
         "mem_mib": needs.mem_mib,
@@ -150,7 +150,7 @@ def _placed(folder: Path, record: dict[str, Any]) -> Placed:
         folder=folder,
         array=parse_array(record["array"]),
         overrides=tuple((name, value) for name, value in record["overrides"]),
-        argument=record["argument"],
+        arguments=tuple(record["arguments"]),
         needs=needs,
     )
     books = Books(folder / "local.tsv", needs.mem_mib, int(record["submitted_at"]))

@@ -171,7 +171,7 @@ class Runner:
         """
         started = 0
         for active in tuple(self._active.values()):
-            while active.pending:
+            while active.pending and active.placed.job not in self._inbox.held:
                 if active.throttle is not None and active.running >= active.throttle:
                     break
                 if started == BATCH:
@@ -184,14 +184,13 @@ class Runner:
 
     def _start(self, active: Active, index: int) -> None:
         order = active.placed.order
-        argument = () if order.argument is None else (order.argument,)
         active.running += 1
         self._pool.start(
             Start(
                 job=active.placed.job,
                 index=index,
                 log=order.folder / "tasks" / f"{index}.log",
-                argv=(self._bash, str(order.script), *argument),
+                argv=(self._bash, str(order.script), *order.arguments),
                 env={**active.env, **environment.of_task(active.placed, index)},
                 demand=active.demand,
                 limited=bool(order.needs.mem_mib),

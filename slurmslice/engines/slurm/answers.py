@@ -8,10 +8,11 @@ manuals says so.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from slurmslice.engines.slurm.commands import SQUEUE_FIELDS, STEP_FIELDS, TASK_FIELDS
+from slurmslice.engines.slurm.lines import Reports, common
 from slurmslice.engines.slurm.values import bytes_of, node_of, number_of, seconds_of
 from slurmslice.engines.slurm.words import is_leaving, state_of
 from slurmslice.errors import BadInput, NoAnswer
@@ -55,7 +56,12 @@ def accounting_rows(text: str, fields: Sequence[str] = TASK_FIELDS) -> list[Row]
     Raises:
         NoAnswer: the text is not such an answer.
     """
-    return [_row(record, _accounted(record)) for record in _records(text, fields)]
+    return _accounting_rows(_records(_lines(text), fields), fields)
+
+
+def _accounting_rows(records: Iterable[str], fields: Sequence[str]) -> list[Row]:
+    parted = (_parted(record, fields) for record in records)
+    return [_row(words, _accounted(words)) for words in parted]
 
 
 def queue_rows(text: str) -> list[Row]:
@@ -64,11 +70,13 @@ def queue_rows(text: str) -> list[Row]:
     Raises:
         NoAnswer: the text is not such an answer.
     """
-    return [_row(fields, _queued(fields)) for fields in _records(text, SQUEUE_FIELDS, end="|")]
+    records = _records(_lines(text), SQUEUE_FIELDS)
+    parted = (_parted(record, SQUEUE_FIELDS, end="|") for record in records)
+    return [_row(words, _queued(words)) for words in parted]
 
 
-def accounting(text: str, names: Mapping[str, str]) -> dict[TaskId, TaskReport]:
-    """What accounting says of our tasks.
+def accounting(text: str, names: Mapping[str, str]) -> Mapping[TaskId, TaskReport]:
+    """What accounting says of our tasks. A report is read when it is asked for.
 
     The record of tasks that have not started is left out while it is pending: the queue knows
     better which they are. Once it has ended, all that had not started were cancelled with it;
@@ -81,10 +89,25 @@ def accounting(text: str, names: Mapping[str, str]) -> dict[TaskId, TaskReport]:
     Raises:
         NoAnswer: the text is not such an answer.
     """
-    rows = [row for row in accounting_rows(text) if _is_ours(row, names)]
-    rest = [row for row in rows if row.unstarted and row.report.state.final]
-    own = [row for row in rows if not row.unstarted]
-    return {**_by_task(rest), **_by_task(_newest_last(own))}
+    lines = _lines(text)
+    found, others = common(lines, len(TASK_FIELDS), names)
+    if not all(_begins(line, TASK_FIELDS) for line in others):
+        found, others = {}, _records(lines, TASK_FIELDS)
+    told = Reports(found, {}, _of_task)
+    rows = [row for row in _accounting_rows(others, TASK_FIELDS) if _is_ours(row, names)]
+    own = _by_task(_newest_last([row for row in rows if not row.unstarted]))
+    newest = {task: report for task, report in own.items() if not _older(report, told.get(task))}
+    rest = _by_task([row for row in rows if row.unstarted and row.report.state.final])
+    unstarted = {task: report for task, report in rest.items() if task not in told}
+    return Reports(found, {**unstarted, **newest}, _of_task)
+
+
+def _of_task(line: str) -> TaskReport:
+    return _accounted(_parted(line, TASK_FIELDS))
+
+
+def _older(report: TaskReport, other: TaskReport | None) -> bool:
+    return other is not None and (report.submitted_at or 0) < (other.submitted_at or 0)
 
 
 def _newest_last(rows: Sequence[Row]) -> list[Row]:
@@ -150,22 +173,36 @@ def _folded(name: str) -> str:
     return re.sub(r"(?:[^ -~]|\?)+", "?", kept).replace('"', "`")
 
 
-def _records(text: str, fields: Sequence[str], end: str = "") -> Iterator[dict[str, str]]:
-    """The records in lines of fields; the last field, a name, may hold ``|`` and line ends."""
-    lines: list[str] = []
-    for line in text.removesuffix("\n").split("\n") if text else []:
-        starts = line.count("|") >= len(fields) - 1 and _JOB.match(line)
-        if starts:
-            lines.append(line)
-        elif lines:
-            lines[-1] += f"\n{line}"
+def _lines(text: str) -> list[str]:
+    lines = text.split("\n")
+    if not lines[-1]:
+        lines.pop()
+    return lines
+
+
+def _begins(line: str, fields: Sequence[str]) -> bool:
+    """Whether a record of so many fields begins with this line."""
+    return line.count("|") >= len(fields) - 1 and _JOB.match(line) is not None
+
+
+def _records(lines: Iterable[str], fields: Sequence[str]) -> list[str]:
+    """The records in lines: the last field, a name, may hold ``|`` and line ends."""
+    records: list[str] = []
+    for line in lines:
+        if _begins(line, fields):
+            records.append(line)
+        elif records:
+            records[-1] += f"\n{line}"
         else:
             raise NoAnswer(f"This is no answer of Slurm's: {line[:200]!r}")
-    for line in lines:
-        words = line.removesuffix(end).split("|", len(fields) - 1)
-        if not line.endswith(end) or len(words) < len(fields):
-            raise NoAnswer(f"Slurm's answer ends in the middle: {line[:200]!r}")
-        yield dict(zip(fields, words, strict=True))
+    return records
+
+
+def _parted(record: str, fields: Sequence[str], end: str = "") -> dict[str, str]:
+    words = record.removesuffix(end).split("|", len(fields) - 1)
+    if not record.endswith(end) or len(words) < len(fields):
+        raise NoAnswer(f"Slurm's answer ends in the middle: {record[:200]!r}")
+    return dict(zip(fields, words, strict=True))
 
 
 def _row(fields: Mapping[str, str], report: TaskReport) -> Row:

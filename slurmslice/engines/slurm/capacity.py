@@ -6,6 +6,7 @@ associations and of qualities of service.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -92,20 +93,47 @@ def running_limits(
         needs: of one task.
         of_task: what it takes.
     """
+    own, qualities_of = _applying(associations, qualities, needs)
+    for said in own:
+        yield from _limits(said, ("MaxJobs", "GrpJobs"), ("GrpTRES",), of_task)
+    for said in qualities_of:
+        yield from _limits(said, ("MaxJobsPU", "GrpJobs"), ("GrpTRES", "MaxTRESPU"), of_task)
+
+
+def submit_limits(
+    associations: str, qualities: str, needs: Needs, settings: Mapping[str, str]
+) -> Iterator[tuple[int, str]]:
+    """How many tasks a user may have in the queue, running ones too, each limit with its name.
+
+    ``MaxJobCount`` counts everybody's; the accounting limits count where they are enforced
+    (slurm.conf(5), AccountingStorageEnforce). An array counts as its tasks.
+    """
+    jobs = number_of(settings.get("MaxJobCount", ""))
+    if jobs is not None:
+        yield jobs, f"MaxJobCount is {jobs}"
+    if not {"limits", "safe"} & set(settings.get("AccountingStorageEnforce", "").split(",")):
+        return
+    own, qualities_of = _applying(associations, qualities, needs)
+    for said in own:
+        yield from _counts(said, ("MaxSubmit", "GrpSubmit"))
+    for said in qualities_of:
+        yield from _counts(said, ("MaxSubmitPU", "MaxSubmitPA", "GrpSubmit"))
+
+
+def _applying(
+    associations: str, qualities: str, needs: Needs
+) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+    """The associations and the qualities of service under which such a task is submitted."""
     asked = dict(needs.options)
-    chosen = [
+    own = [
         said
         for said in _table(associations, LIMIT_FIELDS)
         if said["Account"] == asked.get("account", said["DefaultAccount"])
         and said["Partition"] in {"", needs.partition}
     ]
-    usual = {said["DefaultQOS"] or said["QOS"] for said in chosen}
+    usual = {said["DefaultQOS"] or said["QOS"] for said in own}
     names = {asked["qos"]} if "qos" in asked else usual
-    for said in chosen:
-        yield from _limits(said, ("MaxJobs", "GrpJobs"), ("GrpTRES",), of_task)
-    for said in _table(qualities, QOS_FIELDS):
-        if said["Name"] in names:
-            yield from _limits(said, ("MaxJobsPU", "GrpJobs"), ("GrpTRES", "MaxTRESPU"), of_task)
+    return own, [said for said in _table(qualities, QOS_FIELDS) if said["Name"] in names]
 
 
 def _table(text: str, fields: Sequence[str]) -> Iterator[dict[str, str]]:
@@ -116,10 +144,7 @@ def _table(text: str, fields: Sequence[str]) -> Iterator[dict[str, str]]:
 def _limits(
     said: Mapping[str, str], counts: Iterable[str], resources: Iterable[str], of_task: Share
 ) -> Iterator[tuple[int, str]]:
-    for key in counts:
-        jobs = number_of(said[key])
-        if jobs is not None:
-            yield jobs, f"{key} is {jobs}"
+    yield from _counts(said, counts)
     for key in resources:
         for resource in said[key].split(","):
             name, _, amount = resource.partition("=")
@@ -129,6 +154,20 @@ def _limits(
                 yield cpus // of_task.cpus, f"{key} is {resource}"
             if name == "mem" and size and of_task.mem_mib:
                 yield size // (of_task.mem_mib << 20), f"{key} is {resource}"
+
+
+def _counts(said: Mapping[str, str], keys: Iterable[str]) -> Iterator[tuple[int, str]]:
+    for key in keys:
+        jobs = number_of(said[key])
+        if jobs is not None:
+            yield jobs, f"{key} is {jobs}"
+
+
+def max_array_tasks(settings: Mapping[str, str]) -> int:
+    """Most tasks of one array (slurm.conf(5), MaxArraySize and max_array_tasks)."""
+    size = int(settings["MaxArraySize"])
+    match = re.search(r"\bmax_array_tasks=(\d{1,9})", settings.get("SchedulerParameters", ""))
+    return min(size, int(match[1])) if match else size
 
 
 def asks_for_gpus(needs: Needs) -> bool:

@@ -31,21 +31,39 @@ SQUEUE_FIELDS = (
 SINFO_FIELDS = ("NodeList", "Partition", "StateLong", "CPUsState", "Memory", "AllocMem")
 LIMIT_FIELDS = (
     *("DefaultAccount", "Account", "Partition", "DefaultQOS", "QOS", "GrpTRES", "GrpJobs"),
-    "MaxJobs",
+    *("MaxJobs", "GrpSubmit", "MaxSubmit"),
 )
-QOS_FIELDS = ("Name", "GrpTRES", "GrpJobs", "MaxTRESPU", "MaxJobsPU")
+QOS_FIELDS = (
+    *("Name", "GrpTRES", "GrpJobs", "MaxTRESPU", "MaxJobsPU", "GrpSubmit", "MaxSubmitPU"),
+    "MaxSubmitPA",
+)
 
 CONFIG: Argv = ("scontrol", "show", "config")
 PARTITIONS: Argv = ("scontrol", "--oneliner", "show", "partition")
 
 
-def sbatch(script: Path, overrides: Sequence[tuple[str, str]], argument: str | None) -> Argv:
-    """Submit a script, with options beside it and perhaps an argument."""
+def sbatch(script: Path, overrides: Sequence[tuple[str, str]], arguments: Sequence[str]) -> Argv:
+    """Submit a script, with options beside it and perhaps arguments."""
     options = (
         f"--{name}={value}" if value or takes(name) is Takes.VALUE else f"--{name}"
         for name, value in overrides
     )
-    return ("sbatch", "--parsable", *options, str(script), *([argument] if argument else []))
+    return ("sbatch", "--parsable", *options, str(script), *arguments)
+
+
+def test(argv: Argv) -> Argv:
+    """Have sbatch say what it would do with a submission (sbatch(1), ``--test-only``)."""
+    return (argv[0], "--test-only", *argv[1:])
+
+
+def show_job(job: str) -> Argv:
+    """What the controller knows of a job: a line a record."""
+    return ("scontrol", "--oneliner", "show", "job", job)
+
+
+def batch_script(job: str) -> Argv:
+    """The script of a job, on stdout."""
+    return ("scontrol", "write", "batch_script", job, "-")
 
 
 def sacct(jobs: Iterable[str], clusters: str | None = None) -> Argv:
@@ -82,9 +100,9 @@ def squeue(jobs: Iterable[str], *, ended: bool) -> Argv:
     return (*_squeue(ended), "--jobs", ",".join(jobs))
 
 
-def squeue_of(user: int) -> Argv:
-    """All jobs of a user that the controller knows, ended ones too."""
-    return (*_squeue(True), "--user", str(user))
+def squeue_of(user: int, *, ended: bool) -> Argv:
+    """All jobs of a user; ended ones too, until the controller forgets them."""
+    return (*_squeue(ended), "--user", str(user))
 
 
 def _squeue(ended: bool) -> Argv:
@@ -128,6 +146,16 @@ def _parts(indices: Sequence[int]) -> Iterator[str]:
 def throttle(job: str, limit: int | None) -> Argv:
     """Set how many tasks of an array run at once; 0 takes the limit away."""
     return ("scontrol", "update", f"JobId={job}", f"ArrayTaskThrottle={limit or 0}")
+
+
+def hold(job: str) -> Argv:
+    """Let no task of an array start that has not started (scontrol(1), ``hold``)."""
+    return ("scontrol", "hold", job)
+
+
+def release(job: str) -> Argv:
+    """Let held tasks start again."""
+    return ("scontrol", "release", job)
 
 
 def associations(user: str) -> Argv:

@@ -8,16 +8,17 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from slurmslice import process
-from slurmslice.engines import Limits, Needs, Order, Receipt, Sighting
+from slurmslice.engines import Identity, Intake, Limits, Needs, Order, Receipt, Sighting
 from slurmslice.engines.slurm import answers, capacity, commands, environment, resources, search
 from slurmslice.engines.slurm.health import Health, health
 from slurmslice.engines.slurm.outcomes import outcome
-from slurmslice.errors import BadInput, EngineError, NoAnswer
+from slurmslice.errors import BadInput, EngineError, NoAnswer, Refused
 from slurmslice.evidence import Answer, Observation, TaskId, TaskReport
 
 SUBMIT_TIMEOUT_S = 180.0
 """sbatch itself tries a full queue again for 120 s: less than 150 s would cut it short."""
 ASK_TIMEOUT_S = 120.0
+_SUBMIT_TIMEOUT = ("SLURMSLICE_SBATCH_TIMEOUT", SUBMIT_TIMEOUT_S)
 _OFF = "accounting storage is disabled"
 _UNKNOWN_JOB = "Invalid job id specified"
 _GONE = (_UNKNOWN_JOB, "already complet", "already finished")
@@ -38,6 +39,7 @@ class SlurmEngine:
         self._environ = dict(os.environ if environ is None else environ)
         self._settings: dict[str, str] = {}
         self._accounting_off = False
+        self._own_texts: tuple[str, str] | None = None
 
     def cluster(self) -> str:
         """The cluster's name.
@@ -49,13 +51,38 @@ class SlurmEngine:
 
     def submit(self, order: Order) -> Receipt:
         """Hand the script to sbatch. As ``Engine.submit``."""
-        argv = commands.sbatch(order.script, order.overrides, order.argument)
+        argv = commands.sbatch(order.script, order.overrides, order.arguments)
         options = [name for name, _ in (*order.needs.options, *order.overrides)]
         env, dropped = environment.for_sbatch(self._environ, options)
-        timeout = self._seconds("SLURMSLICE_SBATCH_TIMEOUT", SUBMIT_TIMEOUT_S)
+        timeout = self._seconds(*_SUBMIT_TIMEOUT)
         receipt = outcome(process.run(argv, timeout=timeout, env=env))
         notes = (*environment.told(dropped), *receipt.notes)
         return Receipt(receipt.job, receipt.cluster, notes)
+
+    def test(self, order: Order) -> str:
+        """Ask sbatch. As ``Engine.test``."""
+        argv = commands.test(commands.sbatch(order.script, order.overrides, order.arguments))
+        options = [name for name, _ in (*order.needs.options, *order.overrides)]
+        env, _ = environment.for_sbatch(self._environ, options)
+        done = process.run(argv, timeout=self._seconds(*_SUBMIT_TIMEOUT), env=env)
+        if done.returncode == 0:
+            return (done.stderr.strip() or done.stdout.strip()).removeprefix("sbatch: ")
+        if done.returncode is None:
+            raise _silence(done)
+        raise Refused(f"Slurm would refuse it: {done.stderr.strip()[-2000:]}")
+
+    def identify(self, job: str) -> Identity:
+        """Ask the controller. As ``Engine.identify``."""
+        try:
+            records = self._ask(commands.show_job(job))
+            rows = answers.queue_rows(self._ask(commands.squeue((job,), ended=True)))
+        except NoAnswer as why:
+            if _UNKNOWN_JOB in why.message:
+                raise BadInput(f"The controller knows no job {job}.") from why
+            raise
+        script = self._run(commands.batch_script(job))
+        text = script.stdout if script.returncode == 0 else None
+        return search.identity(records, text, [row for row in rows if row.job == job])
 
     def find(self, order_token: str, job_name: str, since: float) -> Sighting | None:
         """The job that bears a token. As ``Engine.find``.
@@ -64,7 +91,7 @@ class SlurmEngine:
         the controller remembers jobs that have ended (MinJobAge).
         """
         now = time.time()
-        queue = answers.queue_rows(self._ask(commands.squeue_of(os.getuid())))
+        queue = answers.queue_rows(self._ask(commands.squeue_of(os.getuid(), ended=True)))
         remembers = search.seconds(self._config().get("MinJobAge", ""))
         # Half of it: the times in the queue are another machine's.
         found = search.in_queue(queue, order_token, now - remembers / 2)
@@ -111,6 +138,14 @@ class SlurmEngine:
         """
         self._tell(commands.throttle(job, limit))
 
+    def hold(self, job: str) -> None:
+        """Hold the tasks of an array that have not started. As ``throttle``."""
+        self._tell(commands.hold(job))
+
+    def release(self, job: str) -> None:
+        """Release them. As ``throttle``."""
+        self._tell(commands.release(job))
+
     @property
     def working(self) -> bool:
         """Never: Slurm runs the tasks."""
@@ -127,10 +162,28 @@ class SlurmEngine:
         """MaxArraySize, and how many such tasks can run at once. As ``Engine.limits``."""
         most = int(self._config()["MaxArraySize"])
         try:
-            at_once, why = self._at_once(needs)
+            places = self._places(needs)
+            at_once, why = self._at_once(needs, places)
         except NoAnswer as silence:
-            at_once, why = None, silence.message
-        return Limits(most, at_once, why)
+            return Limits(most, None, silence.message)
+        times = [place.max_time_s for place in places if place.max_time_s is not None]
+        return Limits(most, at_once, why, min(times, default=None))
+
+    def intake(self, needs: Needs) -> Intake:
+        """What the limits leave beside the user's jobs in the queue. As ``Engine.intake``.
+
+        Every job of the user's counts against each limit, whatever its account or quality of
+        service: the room is rather told too small than too large.
+        """
+        settings = self._config()
+        size, most = int(settings["MaxArraySize"]), capacity.max_array_tasks(settings)
+        limits = list(capacity.submit_limits(*self._own(), needs, settings))
+        if not limits:
+            return Intake(size, most)
+        rows = answers.queue_rows(self._ask(commands.squeue_of(os.getuid(), ended=False)))
+        queued = sum(len(row.indices or "1") for row in rows if row.step is None)
+        limit, why = min(limits)
+        return Intake(size, most, max(0, limit - queued), f"{why}, and you have {queued} in it")
 
     def doctor(self, needs: Needs | None = None) -> Health:
         """How the cluster is, and how many tasks of these needs fit into each partition.
@@ -149,15 +202,20 @@ class SlurmEngine:
             tuple(health(partition, everything, needs, settings) for partition in found),
         )
 
-    def _at_once(self, needs: Needs) -> tuple[int | None, str]:
-        if capacity.asks_for_gpus(needs):
-            return None, "GPUs are not counted"
+    def _places(self, needs: Needs) -> list[resources.Partition]:
+        """The partitions that such a task may run in."""
         wanted = set((needs.partition or "").split(",")) - {""}
-        found = [
+        return [
             partition
             for partition in resources.partitions(self._ask(commands.PARTITIONS))
             if (partition.name in wanted if wanted else partition.default)
         ]
+
+    def _at_once(
+        self, needs: Needs, found: Sequence[resources.Partition]
+    ) -> tuple[int | None, str]:
+        if capacity.asks_for_gpus(needs):
+            return None, "GPUs are not counted"
         if not found:
             return None, f"there is no partition {needs.partition or 'by default'}"
         names = {partition.name for partition in found}
@@ -169,12 +227,17 @@ class SlurmEngine:
 
     def _own_limits(self, needs: Needs, of_task: capacity.Share) -> list[tuple[int, str]]:
         """What the user's limits let run at once; nothing where they cannot be asked."""
-        try:
-            user = pwd.getpwuid(os.getuid()).pw_name
-            texts = self._ask(commands.associations(user)), self._ask(commands.qos())
-        except (KeyError, NoAnswer):
-            return []
-        return list(capacity.running_limits(*texts, needs, of_task))
+        return list(capacity.running_limits(*self._own(), needs, of_task))
+
+    def _own(self) -> tuple[str, str]:
+        """The user's associations and the qualities of service, asked once; empty: no answer."""
+        if self._own_texts is None:
+            try:
+                user = pwd.getpwuid(os.getuid()).pw_name
+                self._own_texts = self._ask(commands.associations(user)), self._ask(commands.qos())
+            except (KeyError, NoAnswer):
+                return "", ""
+        return self._own_texts
 
     # -- asking ------------------------------------------------------------------------------
 
@@ -199,7 +262,7 @@ class SlurmEngine:
         return self._answer(argv, lambda text: answers.queue(text, names))
 
     def _answer(
-        self, argv: commands.Argv, parse: Callable[[str], dict[TaskId, TaskReport]]
+        self, argv: commands.Argv, parse: Callable[[str], Mapping[TaskId, TaskReport]]
     ) -> Answer:
         try:
             return Answer(parse(self._ask(argv)))

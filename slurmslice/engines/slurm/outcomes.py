@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from slurmslice.engines import Receipt
-from slurmslice.errors import Full, Refused, Unsure
+from slurmslice.errors import Full, Refused, TooMany, Unsure
 from slurmslice.process import Finished
 
 _JOB = re.compile(r"(\d{1,10})(?:;(\S+))?", re.ASCII)
@@ -32,12 +32,14 @@ _IN_DOUBT = (
 _FOR_NOW = (
     "Unable to contact slurm controller",
     "Protocol authentication error",
-    "Resource temporarily unavailable",
-    "temporarily unable to accept job",
     "System submissions disabled",
     "in standby mode",
 )
-_SUBMIT_LIMIT = re.compile(r"\b(?:Assoc|QOS)\w*Submit\w*Limit\b")
+# The second is what sbatch says when MaxJobCount is reached (it has tried again for 120 s).
+_TOO_MANY = re.compile(
+    r"\b(?:Assoc|QOS)\w*Submit\w*Limit\b|temporarily unable to accept job"
+    r"|Resource temporarily unavailable"
+)
 _HINTS = {
     "Invalid account": "`sacctmgr show associations user=$USER` lists your accounts.",
     "Invalid partition": "`sinfo -s` lists the partitions.",
@@ -85,8 +87,8 @@ def _refusal(done: Finished, said: str) -> Refused | Full | Unsure:
     text = f"{done.stderr}\n{done.stdout}"
     if any(words in text for words in _IN_DOUBT) or _JOB.fullmatch(done.stdout.strip()):
         return Unsure(f"Slurm's answer was lost: {said}")
-    if _SUBMIT_LIMIT.search(text):
-        return Full(
+    if _TOO_MANY.search(text):
+        return TooMany(
             f"Slurm takes no more for now: {said}",
             "The limit counts every task of an array that has not ended.",
         )

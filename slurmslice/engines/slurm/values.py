@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 _NOTHING_SAID = 1 << 60  # bytes: 22.05 prints a huge number for memory that nobody asked for
 _SIZE = re.compile(r"(\d{1,20}(?:\.\d{1,6})?)([KMGTP]?)([nc]?)")
@@ -11,9 +12,10 @@ _POWER = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
 
 def number_of(text: str) -> int | None:
     """A whole number; None for ``Unknown``, ``None``, ``N/A`` and whatever else is none."""
-    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
+    return int(text) if text.isdecimal() and text.isascii() and len(text) <= 18 else None
 
 
+@lru_cache(maxsize=1024)  # rows by the million have the same few
 def bytes_of(text: str, cpus: int | None = None) -> int | None:
     """Bytes of ``4000M``; with a suffix ``c`` (20.11) it is for each of so many CPUs."""
     match = _SIZE.fullmatch(text)
@@ -40,6 +42,7 @@ def seconds_of(text: str) -> float | None:
 _FIRST = re.compile(r"([^\s,\[\]()]+)(?:\[(\d+)[^\]]*\]([^\s,\[\]()]*))?(?:,.*)?")
 
 
+@lru_cache(maxsize=1024)
 def node_of(text: str) -> str | None:
     """The first node of ``n[03-05,9],m1``: n03."""
     match = _FIRST.fullmatch(text)

@@ -1,0 +1,80 @@
+"""Parsing what sacct answers, against only splitting its lines.
+
+``python -m benchmarks.answers KIND FILE`` is one contender: it prints its seconds.
+"""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks import paper
+from benchmarks.measure import SLICES, WORK, Line, Spent, figure, memory, side_by_side, within
+from slurmslice.engines.slurm import commands
+from slurmslice.engines.slurm.answers import accounting
+
+ROUNDS = 5
+_ARRAY = 1001
+
+
+def measure() -> Iterator[Line]:
+    """A recorded answer of a million rows, in 999 arrays."""
+    path = WORK / f"sacct-{SLICES}.txt"
+    if not path.exists():
+        with path.open("w") as answer:
+            answer.writelines(f"{row}\n" for row in _rows())
+
+    def split() -> Spent:
+        return _child("split", path)
+
+    def parse() -> Spent:
+        return _child("parse", path)
+
+    def read() -> Spent:
+        return _child("read", path)
+
+    rival, ours, each = side_by_side(split, parse, read, rounds=ROUNDS)
+    yield within(f"an answer of sacct, {SLICES:,} rows", ours, "split", rival, 3)
+    yield memory("  its peak of memory", ours)
+    yield figure("  and every report looked at", f"{each.seconds:.3g} s")
+
+
+def _rows() -> Iterator[str]:
+    for job, name in _names().items():
+        first = (int(job) - 5001) * _ARRAY
+        indices = range(min(_ARRAY, SLICES - first))
+        yield from paper.rows(job, name, indices, commands.TASK_FIELDS)
+
+
+def _names() -> dict[str, str]:
+    return {str(5001 + n): f"work-{n:08x}" for n in range(-(-SLICES // _ARRAY))}
+
+
+def _child(kind: str, path: Path) -> Spent:
+    """A contender in a process of its own; its seconds are without Python's start."""
+    argv = (sys.executable, "-m", "benchmarks.answers", kind, str(path))
+    done = subprocess.run(argv, check=True, capture_output=True, text=True)
+    seconds, mib = map(float, done.stdout.split())
+    return Spent(seconds, mib)
+
+
+def _contend(kind: str, path: Path) -> None:
+    began = time.perf_counter()
+    with path.open() as answer:
+        if kind == "split":
+            for line in answer:
+                line.split("|")
+        else:
+            reports = accounting(answer.read(), _names())
+            for _ in reports.values() if kind == "read" else ():
+                pass
+    seconds = time.perf_counter() - began
+    print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+if __name__ == "__main__":
+    _contend(sys.argv[1], Path(sys.argv[2]))

@@ -1,0 +1,66 @@
+"""Two thousand slices of ``/bin/true`` on a real cluster, packed into 16 array tasks.
+
+Against an array with a task a slice, and against a loop in bash that a person would write. All
+are timed from their submission until accounting has every task COMPLETED.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from benchmarks.measure import Line, Spent, faster, side_by_side, within
+from benchmarks.place import ask, workplace
+from tests.site import Site
+
+ROUNDS = 3
+TASKS, PACK = 16, 125
+_LOOK_S = 0.2
+_LOOP = f"""\
+#!/bin/bash
+for ((i = 0; i < {PACK}; i++)); do
+  /bin/true "$((SLURM_ARRAY_TASK_ID * {PACK} + i))"
+done
+"""
+_BARE = """\
+#!/bin/bash
+/bin/true "$SLURM_ARRAY_TASK_ID"
+"""
+
+
+def measure() -> Iterator[Line]:
+    """Packed against both."""
+    with workplace() as (site, place):
+        for name, text in (("loop.sh", _LOOP), ("bare.sh", _BARE)):
+            ask(site, "tee", name, cwd=place, input=text)
+        packed, loop = side_by_side(
+            lambda: _packed(site, place),
+            lambda: _by_hand(site, place, "loop.sh", [f"0-{TASKS - 1}"]),
+            rounds=ROUNDS,
+        )
+        half = TASKS * PACK // 2  # MaxArraySize is 1001
+        bare = _by_hand(site, place, "bare.sh", [f"0-{half - 1}"] * 2)
+        what = f"{TASKS * PACK} × /bin/true in {TASKS} tasks of a cluster"
+        yield faster(what, packed, "array", bare, 12)
+        yield within("  the same", packed, "loop", loop, 1.6)
+
+
+def _packed(site: Site, place: Path) -> Spent:
+    ask(site, "rm", "-rf", "slurmslice-runs", cwd=place)
+    array = ("-a", f"0-{TASKS * PACK - 1}", "--pack", str(PACK))
+    began = time.perf_counter()
+    argv = (str(site.python), "-m", "slurmslice", "run", *array, "--", "/bin/true", "{}")
+    ask(site, *argv, cwd=place)
+    return Spent(time.perf_counter() - began, 0)
+
+
+def _by_hand(site: Site, place: Path, script: str, arrays: Sequence[str]) -> Spent:
+    began = time.perf_counter()
+    sbatch = ("sbatch", "--parsable", "--output=/dev/null")
+    jobs = [ask(site, *sbatch, f"--array={array}", script, cwd=place) for array in arrays]
+    tasks = sum(int(array.rpartition("-")[2]) + 1 for array in arrays)
+    states = ("sacct", "-X", "--noheader", "--format", "State%20", "--jobs", ",".join(jobs))
+    while ask(site, *states, cwd=place).split().count("COMPLETED") < tasks:
+        time.sleep(_LOOK_S)
+    return Spent(time.perf_counter() - began, 0)

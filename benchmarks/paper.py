@@ -1,0 +1,105 @@
+"""Slurm on paper: programs that answer as a cluster would on which every task has ended.
+
+For what no cluster on one machine can show: a run of a million slices, all of them recorded.
+``python -m benchmarks.paper FOLDER ARGUMENTS…`` is its sacct.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+from benchmarks.measure import REPOSITORY
+from slurmslice.ranges import parse_array
+
+MAX_ARRAY_SIZE = 1001
+_FIRST_JOB = 5000
+_BEGAN = 1_795_000_000
+
+_CONFIG = f"""\
+ClusterName             = paper
+MaxArraySize            = {MAX_ARRAY_SIZE}
+MaxJobCount             = 4000000
+MinJobAge               = 300 sec
+SLURM_VERSION           = 22.05.8
+"""
+_SBATCH = f"""\
+printf '%s\\n' "$*" >>"$here/calls"
+mapfile -t calls <"$here/calls"
+echo $(({_FIRST_JOB} + ${{#calls[@]}}))
+"""
+_SCONTROL = f"""\
+[[ $* == "show config" ]] || exit 1
+cat <<'CONFIG'
+{_CONFIG}CONFIG
+"""
+
+
+def programs(folder: Path) -> Path:
+    """Make the programs; the folder that is to stand first on PATH."""
+    folder.mkdir(parents=True, exist_ok=True)
+    sacct = f'PYTHONPATH={REPOSITORY} exec {sys.executable} -m benchmarks.paper {folder} "$@"\n'
+    bodies = {"sbatch": _SBATCH, "scontrol": _SCONTROL, "sacct": sacct, "squeue": ""}
+    bodies |= dict.fromkeys(("sinfo", "sacctmgr"), "exit 1\n")
+    for name, body in bodies.items():
+        (folder / name).write_text(f"#!/bin/bash\nhere={folder}\n{body}")
+        (folder / name).chmod(0o755)
+    return folder
+
+
+def rows(job: str, name: str, indices: Sequence[int], fields: Sequence[str]) -> Iterator[str]:
+    """What sacct says of an array: a line a task, these fields of it."""
+    draw = random.Random(job)
+    submit = _BEGAN + int(job)
+    for index in indices:
+        start, elapsed = submit + draw.randrange(5000), draw.randrange(1, 4000)
+        state, code = draw.choices(_ENDS, _WEIGHTS)[0]
+        values = {
+            "JobID": f"{job}_{index}",
+            "State": state,
+            "ExitCode": code,
+            "Submit": submit,
+            "Start": start,
+            "End": start + elapsed,
+            "ElapsedRaw": elapsed,
+            "AllocCPUS": 1,
+            "ReqMem": "4096M",
+            "NodeList": f"node{draw.randrange(400)}",
+            "Reason": "None",
+            "JobName": name,
+        }
+        yield "|".join(str(values.get(field, "")) for field in fields)
+
+
+_ENDS = (("COMPLETED", "0:0"), ("FAILED", "3:0"), ("TIMEOUT", "0:0"), ("OUT_OF_MEMORY", "0:125"))
+_WEIGHTS = (95, 3, 1, 1)
+
+
+def _sacct(folder: Path, argv: Sequence[str]) -> None:
+    options = dict(pairwise(argv))
+    fields = options["--format"].split(",")
+    calls = (folder / "calls").read_text().splitlines()
+    for job in options["--jobs"].split(",") if "--jobs" in options else ():
+        call = calls[int(job) - _FIRST_JOB - 1]
+        array, name = option("array", call), option("job-name", call)
+        lines = rows(job, name, list(parse_array(array)), fields)
+        sys.stdout.writelines(f"{line}\n" for line in lines)
+
+
+def option(name: str, call: str) -> str:
+    """What an option of sbatch was: given beside the script, else in it."""
+    pattern = rf"--{name}=(\S+)"
+    given = re.search(pattern, call)
+    if given is None:
+        script = next(word for word in call.split() if word.endswith(".sh"))
+        given = re.search(rf"^#SBATCH {pattern}", Path(script).read_text(), re.MULTILINE)
+    assert given is not None
+    return given[1]
+
+
+if __name__ == "__main__":
+    _sacct(Path(sys.argv[1]), sys.argv[2:])

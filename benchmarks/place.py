@@ -1,0 +1,46 @@
+"""A real Slurm cluster for the benchmarks: the one that the tests have."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.measure import NotMeasured
+from tests.site import NoSite, Site, find_site
+
+
+@contextmanager
+def workplace() -> Iterator[tuple[Site, Path]]:
+    """The cluster, brought up if need be, and an empty folder on it of an ordinary user.
+
+    Raises:
+        NotMeasured: there is no cluster, and none can be brought up.
+    """
+    wish = os.environ.get("SLURMSLICE_TEST_SLURM", "auto")
+    folder = os.environ.get("SLURMSLICE_TEST_CLUSTER", "/var/tmp/slurmslice-cluster")
+    try:
+        site = find_site(wish, folder)
+    except NoSite as why:
+        raise NotMeasured(str(why)) from why
+    place = site.folder / f"bench-{secrets.token_hex(4)}"
+    ask(site, "mkdir", str(place), cwd=site.folder)
+    try:
+        yield site, place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def ask(site: Site, *argv: str, cwd: Path, **more: object) -> str:
+    """What a program of the user says.
+
+    Raises:
+        NotMeasured: it failed.
+    """
+    done = site.run(*argv, cwd=cwd, **more)  # type: ignore[arg-type]
+    if done.returncode != 0:
+        raise NotMeasured(f"`{' '.join(argv)}` ended with {done.returncode}: {done.stderr[-500:]}")
+    return done.stdout.strip()

@@ -1,0 +1,50 @@
+"""The programs that slurmslice is measured against, installed where they are missing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.measure import REPOSITORY, NotMeasured
+
+SLURMGRID = "slurmgrid==0.2.0"
+
+
+def gnu_parallel() -> str:
+    """GNU parallel, from Debian's package.
+
+    Raises:
+        NotMeasured: it is not here and cannot be installed.
+    """
+    if not shutil.which("parallel"):
+        if os.geteuid() != 0 or not shutil.which("apt-get"):
+            raise NotMeasured("GNU parallel is not here: install the package parallel")
+        print("installing packages: parallel", flush=True)
+        _run("apt-get", "install", "-y", "--no-install-recommends", "parallel")
+    return "parallel"
+
+
+def slurmgrid() -> Path:
+    """slurmgrid, by pip, in a virtual environment of its own.
+
+    Raises:
+        NotMeasured: it could not be installed.
+    """
+    venv = REPOSITORY / "build" / "bench-venv"
+    program = venv / "bin" / "slurmgrid"
+    if not program.exists():
+        print(f"installing {SLURMGRID} in {venv}", flush=True)
+        _run(sys.executable, "-m", "venv", str(venv))
+        _run(str(venv / "bin" / "python"), "-m", "pip", "install", "--quiet", SLURMGRID)
+    return program
+
+
+def _run(*argv: str) -> None:
+    done = subprocess.run(
+        argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise NotMeasured(f"`{' '.join(argv)}` failed: {done.stderr.strip()[-500:]}")

@@ -1,0 +1,97 @@
+"""``--pack``, ``--at-once`` and ``--slice-time``: how many slices an array task carries."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from itertools import islice
+
+from slurmslice.asked import Asked, show_template
+from slurmslice.cli import places
+from slurmslice.cli.console import say
+from slurmslice.command import Command
+from slurmslice.errors import BadInput, SlurmsliceError
+from slurmslice.packing import Packing, automatic
+from slurmslice.requests import names_columns
+from slurmslice.rundir import RunDirectory
+from slurmslice.states import State
+from slurmslice.units import format_time, parse_time
+
+_SAMPLE = 1000
+
+
+def packing_of(
+    pack: str | None,
+    at_once: int,
+    slice_time: str | None,
+    options: Sequence[tuple[str, str]],
+    command: Command,
+    slices: int,
+) -> Packing:
+    """How array tasks are to carry slices.
+
+    Raises:
+        BadInput: ``--pack`` is no number, or ``auto`` where nothing tells how long a slice takes.
+    """
+    limit = dict(options).get("time")
+    if pack and limit and names_columns(limit):
+        raise BadInput(
+            f"--time={limit} differs between slices, and --pack puts several into one task.",
+            "Give one --time that holds for every slice, or leave out --pack.",
+        )
+    seconds = parse_time(limit) if limit and pack else None
+    if pack == "auto":
+        return Packing(automatic(_taken(slice_time, command), at_once, slices), at_once, seconds)
+    if slice_time is not None:
+        raise BadInput("--slice-time is for --pack auto.", "The limit of a slice is --time.")
+    if pack is not None and not (pack.isascii() and pack.isdecimal() and int(pack)):
+        raise BadInput(f"--pack {pack!r} is no number of slices from 1 up.", "Or say --pack auto.")
+    return Packing(min(int(pack or 1), slices), at_once, seconds)
+
+
+def _taken(slice_time: str | None, command: Command) -> float:
+    """How long a slice takes, seconds."""
+    if slice_time is not None:
+        seconds = parse_time(slice_time)
+        if seconds is None:
+            raise BadInput(f"--slice-time {slice_time!r} is no time.", "Write it as --time is.")
+        return seconds
+    measured = next(filter(None, map(_measured, _earlier(command))), None)
+    if measured is None:
+        raise BadInput(
+            "--pack auto does not know how long a slice takes: there is no earlier run of this "
+            "command with a slice that is done.",
+            "Say it with --slice-time, or try a few slices first: -a 0-4.",
+        )
+    say(f"A slice took {format_time(round(measured)) if measured >= 1 else f'{measured:.2f} s'} "
+        "in an earlier run.")  # fmt: skip
+    return measured
+
+
+def _earlier(command: Command) -> list[RunDirectory]:
+    """The runs here that did the same to other slices, the newest first."""
+    template = show_template(command)
+    found = []
+    for path in places.here():
+        place = RunDirectory(path)
+        try:
+            same = show_template(place.asked().command) == template
+        except SlurmsliceError:
+            continue
+        if same:
+            found.append(place)
+    return found
+
+
+def _measured(place: RunDirectory) -> float | None:
+    """The median time of slices that are done, seconds; None where there is none."""
+    from slurmslice.ledger import replay
+    from slurmslice.sightings import Standings
+
+    asked: Asked = place.asked()
+    standings = Standings(replay(place.events(), asked.slices))
+    standings.read(place.read_states(0)[0])
+    done = islice(standings.rows_in({State.COMPLETED}), _SAMPLE)
+    times = [standings[row].elapsed_s for row in done]
+    known = [seconds for seconds in times if seconds is not None]
+    return statistics.median(known) if known else None

@@ -1,0 +1,126 @@
+"""The standing of a slice that shares its array task with others. Pure.
+
+What Slurm says is of the task; which slice it is true of is in what the task wrote. The rules
+stand in ``docs/evidence.md``, in this order.
+"""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import replace
+
+from slurmslice.evidence import TaskReport
+from slurmslice.judge import GRACE_S, Hearing, Standing, explain, judge
+from slurmslice.progress import SlotProgress, TaskProgress, signal_of
+from slurmslice.states import Evidence, State
+
+_ENDED_FROM_OUTSIDE = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGKILL})
+"""Signals by which Slurm, or the script on its behalf, ends a slice."""
+
+
+def judge_packed(
+    known: Standing, said: Hearing, slot: int, wrote: TaskProgress, times_returned: int
+) -> Standing:
+    """The standing of a slice of a pack after one more poll. ``known`` is not final.
+
+    Args:
+        known: what was known.
+        said: what the poll says of its array task, without progress.
+        slot: the slice's place in the task, from 0.
+        wrote: what the task wrote, in its newest restart.
+        times_returned: how often the slice was given back, since its task ended before its turn.
+    """
+    own = wrote.slots.get(slot, SlotProgress())
+    if own.exit_code is not None and signal_of(own.exit_code) not in _ENDED_FROM_OUTSIDE:
+        return _by_exit(known, own)
+    began = SlotProgress() if wrote.slots else None
+    task = judge(known, replace(said, progress=began))
+    if own.exit_code is not None:
+        return _by_signal(known, own, task, said)
+    if not task.state.final or task.state is State.COMPLETED:
+        return _in_turn(task, own)
+    if own.started_at is not None or task.state is State.CANCELLED:
+        return _within(task, own)
+    return _before_its_turn(task, wrote, times_returned)
+
+
+def _by_exit(known: Standing, own: SlotProgress) -> Standing:
+    """Rule 1: it ended by itself, or at its own time limit."""
+    code = own.exit_code or 0
+    if own.timed_out and code:
+        return _ended(known, own, State.TIMEOUT, "took longer than a slice may")
+    state = State.FAILED if code else State.COMPLETED
+    reason = explain(TaskReport(state, exit_code=code, signal=signal_of(code)))
+    return _ended(known, own, state, reason)
+
+
+def _by_signal(known: Standing, own: SlotProgress, task: Standing, said: Hearing) -> Standing:
+    """Rules 2 to 4: ended from outside, and its task tells by what."""
+    number = signal_of(own.exit_code)
+    if own.timed_out:
+        return _by_exit(known, own)
+    if task.state.final and task.state not in {State.COMPLETED, State.FAILED}:
+        oom = task.state is State.OUT_OF_MEMORY
+        if not oom or number == signal.SIGKILL:
+            return _within(task, own)
+    silent = not said.accounting_silence and said.accounting is None and said.queue is None
+    late = silent and said.now - (own.ended_at or said.now) >= GRACE_S
+    if task.state.final or late or (said.accounting_off and said.queue is None):
+        return _ended(known, own, State.FAILED, f"ended by signal {number}")
+    return replace(
+        _in_turn(task, own), reason=f"ended by signal {number}; why is told when its task ends"
+    )
+
+
+def _in_turn(task: Standing, own: SlotProgress) -> Standing:
+    """Rule 5: its task runs, or waits, or ended with every slice done."""
+    if task.state.final:
+        return _within(task, own)
+    if task.state is State.RUNNING and own.started_at is None:
+        reason = "waits for its turn in its array task"
+        return replace(task, state=State.PENDING, started_at=None, elapsed_s=None, reason=reason)
+    return replace(task, started_at=own.started_at or task.started_at)
+
+
+def _within(task: Standing, own: SlotProgress) -> Standing:
+    """Rule 6: it ended with its task. Times are its own; what was measured is the task's."""
+    return replace(
+        task,
+        started_at=own.started_at,
+        elapsed_s=_elapsed(own.started_at, own.ended_at or task.ended_at),
+        cpu_s=None,
+        max_rss_bytes=None,
+    )
+
+
+def _before_its_turn(task: Standing, wrote: TaskProgress, times_returned: int) -> Standing:
+    """Rules 7 and 8: given back; the second time that no slice of its task began, it counts."""
+    how = "its array task ended before its turn"
+    if wrote.setup_exit is not None:
+        how = f"setup exited {wrote.setup_exit}"
+    reason = f"{how} ({task.state}: {task.reason})"
+    if not wrote.slots and times_returned:
+        return replace(task, state=State.FAILED, reason=reason, started_at=None, elapsed_s=None)
+    return replace(
+        task, state=State.WAITING, reason=reason, started_at=None, ended_at=None, exit_code=None,
+        signal=None, elapsed_s=None,
+    )  # fmt: skip
+
+
+def _ended(known: Standing, own: SlotProgress, state: State, reason: str) -> Standing:
+    return replace(
+        known,
+        state=state,
+        evidence=Evidence.PROGRESS,
+        reason=reason,
+        exit_code=own.exit_code,
+        signal=signal_of(own.exit_code),
+        started_at=own.started_at or known.started_at,
+        ended_at=own.ended_at,
+        elapsed_s=_elapsed(own.started_at or known.started_at, own.ended_at),
+        node=own.host,
+    )
+
+
+def _elapsed(started: int | None, ended: int | None) -> float | None:
+    return None if started is None or ended is None else float(max(0, ended - started))

@@ -1,0 +1,168 @@
+"""Several slices in one array task: what a slice asks for, and what its task asks for. Pure.
+
+A person says what *one slice* needs. A task that carries ``pack`` slices, ``at_once`` of them at
+a time, asks for ``at_once`` times the CPUs and the memory, and for the time of as many slices as
+follow one another in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from slurmslice.directives import Options
+from slurmslice.errors import BadInput
+from slurmslice.units import format_memory, format_time, parse_memory, parse_time
+
+USUAL_TASK_S = 900
+"""How long a task should run where ``--pack auto`` chooses, seconds: long against what Slurm
+needs to start it, short against a partition's limits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """How array tasks carry slices.
+
+    Attributes:
+        pack: slices a task; 1 is no packing.
+        at_once: how many of them run at a time.
+        slice_time_s: how long one of them may take, seconds; None: no limit of its own.
+    """
+
+    pack: int = 1
+    at_once: int = 1
+    slice_time_s: int | None = None
+
+    @property
+    def turns(self) -> int:
+        """How many slices follow one another in a task."""
+        return -(-self.pack // self.at_once)
+
+
+def of_task(options: Options, packing: Packing) -> tuple[tuple[str, str], ...]:
+    """What a task asks for, of what is asked for a slice; all of a request or a part of it."""
+    if packing.pack == 1:
+        return tuple(options)
+    return tuple((name, _of_task(name, value, packing)) for name, value in options)
+
+
+def _of_task(name: str, value: str, packing: Packing) -> str:
+    if name == "mem":
+        return format_memory(parse_memory(value) * packing.at_once)
+    if name == "cpus-per-task":
+        return str(int(value) * packing.at_once)
+    if name == "time":
+        seconds = parse_time(value)
+        return value if seconds is None else format_time(seconds * packing.turns)
+    return value
+
+
+def of_slice(options: Options, packing: Packing) -> tuple[tuple[str, str], ...]:
+    """What a slice has of what its task asks for: the other way round."""
+    if packing.pack == 1:
+        return tuple(options)
+    return tuple((name, _of_slice(name, value, packing)) for name, value in options)
+
+
+def _of_slice(name: str, value: str, packing: Packing) -> str:
+    if name == "mem":
+        return format_memory(parse_memory(value) // packing.at_once)
+    if name == "cpus-per-task":
+        return str(max(1, int(value) // packing.at_once))
+    if name == "time" and packing.slice_time_s is not None:
+        return format_time(packing.slice_time_s)
+    return value
+
+
+def check(options: Options, packing: Packing) -> None:
+    """Refuse what a task cannot share out among its slices.
+
+    Raises:
+        BadInput: more than one node in a pack; more than one process, or GPUs, in a pack that
+            runs several slices at a time; more at a time than it carries.
+    """
+    asked = dict(options)
+    if packing.at_once > packing.pack:
+        raise BadInput(
+            f"--at-once {packing.at_once} is more than the {packing.pack} slices of a task.",
+            "Give --pack K with it: K slices a task, that many of them at a time.",
+        )
+    if packing.pack == 1:
+        return
+    if asked.get("nodes", "1") not in {"1", "1-1"}:
+        raise BadInput(
+            f"--pack puts slices into one task, and --nodes={asked['nodes']} spreads it out.",
+            "Leave out --pack, or ask for one node.",
+        )
+    if packing.at_once > 1:
+        _check_pool(asked)
+
+
+def _check_pool(asked: dict[str, str]) -> None:
+    gpus = next((n for n in asked if n.startswith("gpus") or "gpu" in asked[n]), None)
+    if gpus is not None:
+        raise BadInput(
+            f"--at-once runs several slices at a time, which would all see the same GPUs "
+            f"(--{gpus}={asked[gpus]}).",
+            "Leave out --at-once: the slices of a task then run one after another.",
+        )
+    if asked.get("ntasks", "1") != "1" or "ntasks-per-node" in asked:
+        raise BadInput(
+            "--at-once runs several slices at a time, and --ntasks gives each several processes.",
+            "Ask for CPUs with -c, or leave out --at-once.",
+        )
+
+
+def fitted(packing: Packing, max_time_s: int | None) -> Packing:
+    """The same with as many slices a task as the partition's time limit lets in, one at least.
+
+    Args:
+        packing: what is wanted.
+        max_time_s: the partition's longest time limit, seconds; None for none.
+    """
+    if packing.slice_time_s is None or max_time_s is None or packing.pack == 1:
+        return packing
+    turns = max(1, max_time_s // packing.slice_time_s)
+    if packing.turns <= turns:
+        return packing
+    pack = turns * packing.at_once
+    return Packing(pack, min(packing.at_once, pack), packing.slice_time_s)
+
+
+def automatic(slice_s: float, at_once: int, slices: int) -> int:
+    """How many slices a task should carry so that it runs about ``USUAL_TASK_S``.
+
+    Args:
+        slice_s: how long a slice takes, seconds.
+        at_once: how many run at a time.
+        slices: how many there are.
+    """
+    return max(at_once, min(slices, int(at_once * USUAL_TASK_S / max(slice_s, 0.001))))
+
+
+def check_throttle(throttle: int | None, at_once: int) -> None:
+    """Refuse a throttle that one task of the run would exceed.
+
+    Raises:
+        BadInput: it is below ``at_once``.
+    """
+    if throttle is not None and throttle < at_once:
+        raise BadInput(
+            f"Each array task runs {at_once} slices at a time: at most {throttle} at once "
+            "cannot be held.",
+            f"The throttle is {at_once} or more with --at-once {at_once}.",
+        )
+
+
+def tasks_at_once(throttle: int | None, at_once: int) -> int | None:
+    """How many tasks may run at once where so many slices may; None for no limit."""
+    return None if throttle is None else max(1, throttle // at_once)
+
+
+def limit_argument(changes: Sequence[tuple[str, str]], packing: Packing) -> tuple[str, ...]:
+    """The script's argument that gives slices of a pack another time limit, if they have one."""
+    time = dict(changes).get("time")
+    if packing.pack == 1 or time is None:
+        return ()
+    seconds = parse_time(time)
+    return (str(seconds or 0),)

@@ -1,0 +1,134 @@
+"""The names that columns may have, and columns that are computed from others."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING
+
+from slurmslice.errors import BadInput
+from slurmslice.slices import SliceTable
+from slurmslice.tables import escape
+
+if TYPE_CHECKING:
+    from jinja2.sandbox import SandboxedEnvironment
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_Rendered = Callable[[Mapping[str, str]], str]
+_RENAME = "Rename it, as in {}: letters, digits and _, as a shell's variables have."
+
+
+def check_names(names: Iterable[str], where: str) -> None:
+    """Refuse names of columns that cannot be variables (``SLICE_<NAME>``, in capitals).
+
+    Args:
+        names: the names, in their order.
+        where: where they stand, for an error.
+
+    Raises:
+        BadInput: one is no shell name, is ``slice`` or ``row``, or stands twice without case.
+    """
+    seen: set[str] = set()
+    for number, name in enumerate(names, 1):
+        if not name:
+            raise BadInput(f"{where}: column {number} has no name.", _RENAME.format("mass"))
+        if not _NAME.fullmatch(name):
+            hint = _RENAME.format(_nearest(name))
+            raise BadInput(f"{where}: {name!r} cannot be a column's name.", hint)
+        if name.lower() in {"slice", "row"}:
+            why = f"{where}: the column {name!r} would hide the slice's own {name.lower()}."
+            raise BadInput(why, _RENAME.format(f"{name}_1"))
+        if name.lower() in seen:
+            why = f"{where}: the column {name!r} stands twice (capitals make no difference)."
+            raise BadInput(why, _RENAME.format(f"{name}_2"))
+        seen.add(name.lower())
+
+
+def _nearest(name: str) -> str:
+    better = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_") or "mass"
+    return better if _NAME.fullmatch(better) else f"n{better}"
+
+
+def named(text: str, option: str) -> tuple[str, str]:
+    """The two sides of ``name=rest``, as an option has them.
+
+    Raises:
+        BadInput: there is no ``=``, or the name is none.
+    """
+    name, equals, rest = text.partition("=")
+    if not equals:
+        raise BadInput(f"{option} {text!r} has no =.", f"Write it as {option} name=…")
+    check_names((name,), option)
+    return name, rest
+
+
+def derive(table: SliceTable, texts: Sequence[str]) -> SliceTable:
+    """The table with columns that are computed from what it has.
+
+    Args:
+        table: the slices.
+        texts: ``name=TEMPLATE``, each in Jinja2. In a template ``slice`` is the key, ``row`` the
+            row, and every column before it goes by its name; all are strings, and so is what
+            comes of it.
+
+    Raises:
+        BadInput: a name or a template cannot be read, or a template fails for a slice; the
+            message names both.
+    """
+    pairs = [named(text, "--column") for text in texts]
+    check_names((*table.columns, *(name for name, _ in pairs)), "--column")
+    templates = {name: _template(name, text) for name, text in pairs}
+    return table.with_columns(tuple(templates), _computed(table, templates))
+
+
+def _computed(table: SliceTable, templates: Mapping[str, _Rendered]) -> Iterator[Sequence[str]]:
+    names = ("slice", "row", *table.columns)
+    for row, key in enumerate(table.keys):
+        values = dict(zip(names, (key, str(row), *table.values_of(row)), strict=True))
+        for name, template in templates.items():
+            try:
+                values[name] = template(values)
+                escape(values[name])  # what no program can be given is told here, of its slice
+            except Exception as why:
+                raise BadInput(
+                    f"The column {name!r} cannot be computed for slice {key!r}: {why}",
+                    f"It can use {', '.join(n for n in values if n != name)}; all are text: "
+                    "{{ row|int + 1 }} makes a number of one.",
+                ) from why
+        yield [values[name] for name in templates]
+
+
+def _template(name: str, text: str) -> _Rendered:
+    from jinja2 import TemplateSyntaxError
+
+    environment = _environment()
+    try:
+        template = environment.from_string(text)
+    except TemplateSyntaxError as why:
+        raise BadInput(
+            f"The template of column {name!r} cannot be read: {why.message}",
+            "It is one of Jinja2: --column 'out=out/{{ slice }}.h5'",
+        ) from why
+
+    def rendered(values: Mapping[str, str]) -> str:
+        # What template.render does, without a copy of the environment's names for each slice.
+        context = template.new_context({**environment.globals, **values}, shared=True)
+        return "".join(template.root_render_func(context))
+
+    return rendered
+
+
+@cache
+def _environment() -> SandboxedEnvironment:
+    from jinja2 import StrictUndefined
+    from jinja2.sandbox import SandboxedEnvironment
+
+    environment = SandboxedEnvironment(
+        undefined=StrictUndefined,
+        autoescape=False,
+        keep_trailing_newline=True,
+    )
+    # The same line again must mean the same run.
+    del environment.filters["random"], environment.globals["lipsum"]
+    return environment

@@ -1,0 +1,53 @@
+"""Slices from a grid: every combination of some columns' values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import product
+from math import prod
+
+from slurmslice.errors import BadInput
+from slurmslice.keys import range_keys
+from slurmslice.readers.columns import check_names, named
+from slurmslice.slices import SliceTable, check_number, checked
+
+_RANGE = re.compile(r"[0-9]+-[0-9]+(:[0-9]+)?")
+
+
+def from_grid(texts: Sequence[str]) -> tuple[SliceTable, str]:
+    """Slices from axes, the last of which varies fastest, and the arithmetic for a person.
+
+    A key is ``lr=0.1,seed=3``; each axis is a column.
+
+    Args:
+        texts: ``name=VALUES`` each: values with commas between them. One whose ends are both
+            digits is a range, as ``--array`` has it: ``0-4``, ``000-010:5``.
+
+    Raises:
+        BadInput: an axis cannot be read, a name or a value stands twice, or there are too many.
+    """
+    pairs = [named(text, "--grid") for text in texts]
+    check_names((name for name, _ in pairs), "--grid")
+    axes = {name: _values(values, name) for name, values in pairs}
+    number = prod(map(len, axes.values()))
+    arithmetic = " × ".join(f"{name} ({len(values)})" for name, values in axes.items())
+    check_number(number, "the grid")
+    rows = list(product(*axes.values()))
+    keys = [",".join(map("=".join, zip(axes, row, strict=True))) for row in rows]
+    columns = dict(zip(axes, zip(*rows, strict=True), strict=True))
+    return checked(keys, "the grid", columns), f"{arithmetic} = {number}"
+
+
+def _values(text: str, name: str) -> list[str]:
+    values: list[str] = []
+    for part in text.split(","):
+        if not part:
+            raise BadInput(
+                f"There is an empty value in --grid {name}={text}.",
+                f"Write it as --grid {name}=0.1,0.01 or --grid {name}=0-4.",
+            )
+        some = range_keys(part)[0] if _RANGE.fullmatch(part) else [part]
+        check_number(len(some), f"--grid {name}={part}")
+        values += some
+    return values

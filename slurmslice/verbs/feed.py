@@ -1,0 +1,177 @@
+"""Feed: make submissions of what is queued, as few as can be, as far as there is room."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from slurmslice import directives
+from slurmslice.engines import Intake
+from slurmslice.errors import BadInput, EngineError, Full, SlurmsliceError, TooMany, Unsure
+from slurmslice.errors import Refused as RefusedByEngine
+from slurmslice.journal import Dropped, Refused, Submitted
+from slurmslice.ranges import compress
+from slurmslice.run import Run
+from slurmslice.submission import Bounds, Draft, check_table, next_draft, script_options, untouched
+from slurmslice.verbs.poll import look_again
+from slurmslice.verbs.settle import settle_locked, wait_out_doubts
+from slurmslice.verbs.share import share_out
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A submission that was taken.
+
+    Attributes:
+        draft: what was sent.
+        job: the array's job id.
+        notes: what a person should know of it.
+    """
+
+    draft: Draft
+    job: str
+    notes: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Fed:
+    """What feeding came to.
+
+    Attributes:
+        taken: the submissions that were made.
+        waits: why what is still queued is not in; empty where nothing is queued.
+        hindrance: the error that ended it, where one did.
+    """
+
+    taken: list[Taken] = field(default_factory=list)
+    waits: str = ""
+    hindrance: EngineError | None = None
+
+    def check(self, *, passing: bool) -> None:
+        """Nothing where all went well.
+
+        Args:
+            passing: a hindrance that may pass is none; else it is where nothing was taken.
+
+        Raises:
+            EngineError: what hindered it.
+        """
+        for_good = isinstance(self.hindrance, RefusedByEngine)
+        if self.hindrance and (for_good or not (passing or self.taken)):
+            raise self.hindrance
+
+
+def feed(run: Run, verb: str) -> Fed:
+    """Submit of what is queued what fits now. The lock is held for each sbatch, not longer."""
+    fed = Fed()
+    try:
+        wait_out_doubts(run)
+        _feed(run, verb, fed)
+    except EngineError as why:
+        fed.hindrance, fed.waits = why, why.message
+    return fed
+
+
+def _feed(run: Run, verb: str, fed: Fed) -> None:
+    intake, gone_in = None, 0
+    while True:
+        with run.place.lock(verb):
+            run.reload()
+            settle_locked(run)
+            run.take_back()
+            options = script_options(run)
+            spare = share_out(run, options)
+            fed.waits = run.ledger.held
+            if not run.ledger.queue or fed.waits:
+                return
+            if intake is None:
+                intake = run.engine.intake(directives.needs(options))
+            bounds, fed.waits = _bounds(run, intake, gone_in, spare)
+            if bounds is None:
+                return
+            number = run.ledger.next_number
+            draft = next_draft(run, run.ledger.queue, bounds, number, untouched(run))
+            if _runs_again(run, draft):
+                continue
+            fed.taken.append(_send(run, draft))
+            gone_in += len(draft.batch.array)
+
+
+def _bounds(run: Run, intake: Intake, gone_in: int, spare: int | None) -> tuple[Bounds | None, str]:
+    """How large the next submission may be; None, and why, where there is no room for one."""
+    if spare == 0:
+        return None, "as many run as the throttle lets"
+    most = min(intake.max_array_size, intake.per_array)
+    if intake.tasks is not None:
+        if intake.tasks <= gone_in:
+            return None, intake.why
+        most = min(most, intake.tasks - gone_in)
+    return Bounds(min(most, run.ledger.most or most), spare), ""
+
+
+def _runs_again(run: Run, draft: Draft) -> bool:
+    """Whether Slurm itself runs slices of this draft again; these leave the queue."""
+    ended = [row for row in draft.batch.rows if run.ledger.holder[row]]
+    again = look_again(run, ended)
+    if again:
+        run.decide(Dropped(str(compress(again)), "Slurm runs them again", run.clock()))
+    return bool(again)
+
+
+def _send(run: Run, draft: Draft) -> Taken:
+    """One submission: folder, intent, engine, answer. Hold the lock."""
+    check_table(run, draft.number)
+    sha = run.asked.first_sha256
+    if draft.number > 1:
+        _keep_script_out(run)
+        sha = run.place.prepare(draft.number, run.table, draft.table_rows, run.asked.direct)
+    run.decide(draft.intent(run, run.clock(), sha))
+    try:
+        receipt = run.engine.submit(draft.order(run))
+    except (RefusedByEngine, Full, BadInput) as no:
+        if draft.number > 1 and not run.place.bar(draft.number):
+            return _ran_all_the_same(run, draft, no)
+        passing, too_many = isinstance(no, Full), isinstance(no, TooMany)
+        run.decide(Refused(draft.number, no.message, run.clock(), passing, too_many))
+        raise
+    except Unsure as doubt:
+        return _look_up(run, draft, doubt)
+    run.decide(Submitted(draft.number, receipt.job, receipt.cluster, "sbatch", run.clock()))
+    run.told.add(draft.number)
+    return Taken(draft, receipt.job, receipt.notes)
+
+
+def _keep_script_out(run: Run) -> None:
+    """Bar the script's own submission where another is the first: sent by hand, it would double.
+
+    Raises:
+        Unsure: it was sent by hand at this moment.
+    """
+    if 1 not in run.ledger.submissions and not run.place.barred(1) and not run.place.bar(1):
+        raise Unsure(
+            "The script was sent by hand just now.", "`slurmslice status` takes it into the run."
+        )
+
+
+def _ran_all_the_same(run: Run, draft: Draft, no: SlurmsliceError) -> Taken:
+    """A refusal that was none: a task has claimed the submission.
+
+    The bar of a true refusal keeps a job that appears after all from running. The first
+    submission is not barred: it may still be sent by hand, and is found by its token.
+    """
+    job = run.place.owner(draft.number)
+    if job is None:  # the task is writing its claim at this moment
+        return _look_up(run, draft, Unsure(no.message))
+    run.decide(Submitted(draft.number, job, None, "claimed", run.clock()))
+    return Taken(draft, job, ("sbatch said no, but the job runs.",))
+
+
+def _look_up(run: Run, draft: Draft, doubt: Unsure) -> Taken:
+    """After a doubtful answer: the queue may know the token already."""
+    settled = settle_locked(run)
+    submission = run.ledger.submissions[draft.number]
+    if submission.job:
+        return Taken(draft, submission.job, settled.notes)
+    raise Unsure(
+        f"{doubt.message} Whether submission {draft.number:03d} was taken is not known yet.",
+        "`slurmslice status` looks it up; nothing is submitted twice.",
+    )

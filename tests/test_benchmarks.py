@@ -1,0 +1,59 @@
+"""The benchmarks' own ground: what is measured there is measured of true answers."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from benchmarks import paper
+from benchmarks.measure import NotMeasured, Spent, faster, spend, within
+from slurmslice.engines.slurm.answers import accounting
+from slurmslice.engines.slurm.commands import TASK_FIELDS
+
+SLICES = 300
+
+
+def test_a_run_on_paper_ends_as_its_sacct_says(tmp_path: Path) -> None:
+    """The large run that is measured is made by slurmslice, of answers that it understands."""
+    env = {**os.environ, "PATH": f"{paper.programs(tmp_path / 'bin')}:{os.environ['PATH']}"}
+
+    def slurmslice(*args: str) -> str:
+        argv = (sys.executable, "-m", "slurmslice", *args)
+        done = subprocess.run(argv, cwd=tmp_path, env=env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    slurmslice("render", "-a", f"0-{SLICES - 1}", "--name", "work", "--", "./work", "{}")
+    slurmslice("submit", "work")
+    record = json.loads(slurmslice("status", "work", "--json"))
+    call = (tmp_path / "bin" / "calls").read_text()
+    assert call.count("\n") == 1
+    job, name = record["slices"][0]["job"].partition("_")[0], paper.option("job-name", call)
+    lines = paper.rows(job, name, range(SLICES), TASK_FIELDS)
+    told = accounting("".join(f"{line}\n" for line in lines), {job: name})
+    assert record["finished"]
+    assert len(record["counts"]) > 1
+    assert Counter(record["counts"]) == Counter(str(report.state) for report in told.values())
+
+
+def test_bars_are_read_in_their_direction() -> None:
+    """`At most 3 times as long` is ours by theirs, `1.5 times as fast` is theirs by ours."""
+    one, two = Spent(1.0, 0), Spent(2.0, 0)
+    assert within("", two, "rival", one, 3).met
+    assert not within("", two, "rival", one, 1.9).met
+    assert faster("", one, "rival", two, 1.9).met
+    assert not faster("", one, "rival", two, 2.1).met
+    assert not faster("", two, "rival", one, 1).met
+
+
+def test_what_fails_is_not_measured(tmp_path: Path) -> None:
+    """A program that fails at once must not pass for a fast one."""
+    with pytest.raises(NotMeasured, match="ended with 3: no such thing"):
+        spend(("sh", "-c", "echo no such thing >&2; exit 3"), cwd=tmp_path)
+    assert spend(("sh", "-c", "exit 3"), cwd=tmp_path, exits=(0, 3)).mib > 0

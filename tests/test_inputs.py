@@ -1,0 +1,114 @@
+"""Every form of input, from the command line to what the command was given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.test_on_this_machine import Here
+
+LOCAL = ("--engine", "local")
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Here:
+    """An empty folder."""
+    return Here(tmp_path)
+
+
+def run(here: Here, *arguments: str, **more: object) -> str:
+    """Run to the end under the name x; what was said."""
+    done = here("run", *LOCAL, "--interval", "0.2", "--name", "x", *arguments, **more)
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def written(here: Here) -> dict[str, str]:
+    """What each slice wrote, by key."""
+    slices = here.status("x")["slices"]
+    return {one["key"]: Path(one["log"]).read_text() for one in slices}
+
+
+def test_a_table_and_a_computed_column_reach_the_command(here: Here) -> None:
+    """Columns arrive as words and variables, hostile values as the data that they are."""
+    hostile = "a$(touch pwned)`x`;'\n\\t*"
+    (here.folder / "p.csv").write_text(f'name,mass\n"{hostile}",1\nb,2\n')
+    run(
+        here, "--table", "p.csv", "--key", "mass", "--column", "out={{ name }}-{{ row }}",
+        "--", "printenv", "SLICE", "SLICE_NAME", "SLICE_OUT", "SLICE_ROW",
+    )  # fmt: skip
+    assert written(here) == {"1": f"1\n{hostile}\n{hostile}-0\n0\n", "2": "2\nb\nb-1\n1\n"}
+    assert not (here.folder / "pwned").exists()
+
+
+def test_a_job_file_is_run_line_by_line(here: Here) -> None:
+    """Each line is run by bash, in the folder of the run; the key is the line's number."""
+    lines = (
+        "# two jobs\necho {} $SLICE; exit 0; echo not this\n\nfalse || printf '%s' \"a  b\" | cat\n"
+    )
+    (here.folder / "jobs.txt").write_text(lines)
+    said = run(here, "--job-file", "jobs.txt")
+    assert written(here) == {"2": "{} 2\n", "4": "a  b"}
+    assert "first     bash -c -- 'echo {} $SLICE; exit 0; echo not this'" in said
+
+
+def test_editing_the_job_file_changes_nothing_that_waits(here: Here) -> None:
+    """The lines are those of the time when the run was made."""
+    jobs = here.folder / "jobs.txt"
+    jobs.write_text("echo before\n")
+    assert here("render", *LOCAL, "--name", "x", "--job-file", "jobs.txt").returncode == 0
+    jobs.write_text("echo after\n")
+    assert here("run", "x", "--interval", "0.2").returncode == 0
+    assert written(here) == {"1": "before\n"}
+
+
+def test_files_by_a_pattern_and_the_grid_by_its_arithmetic(here: Here) -> None:
+    """The preview says how many, and the first and last command, in order."""
+    (here.folder / "d" / "e").mkdir(parents=True)
+    for name in ("d/p-10.h5", "d/p-9.h5", "d/e/p-1.h5"):
+        (here.folder / name).touch()
+    said = here("render", *LOCAL, "--dry-run", "--glob", "d/*.h5", "--", "cat", "{}", "{stem}")
+    assert "first     cat d/p-9.h5 p-9\n" in said.stderr
+    assert "last      cat d/p-10.h5 p-10\n" in said.stderr
+    said = here("render", *LOCAL, "--dry-run", "--glob", "**/*.h5", "--", "cat", "{parent}")
+    assert "first     cat d/e\n" in said.stderr
+    grid = ("--grid", "lr=0.1,0.01", "--grid", "seed=0-4")
+    said = here("render", *LOCAL, "--dry-run", *grid, "--", "./x", "{lr}", "{}")
+    assert "lr (2) × seed (5) = 10\n" in said.stderr
+    assert "last      ./x 0.01 lr=0.01,seed=4\n" in said.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "text"),
+    [("--slices-from", "a\nb\n"), ("--table", "x\na\nb\n"), ("--job-file", "echo a\necho b\n")],
+)
+def test_each_file_may_be_standard_input(here: Here, option: str, text: str) -> None:
+    """``-`` reads the slices from a pipe."""
+    command = () if option == "--job-file" else ("--", "true", "{}")
+    done = here("render", *LOCAL, "--dry-run", option, "-", *command, input=text, stdin=None)
+    assert done.returncode == 0, done.stderr
+    assert "2 slices" in done.stderr
+    assert "standard input" in done.stderr
+
+
+def test_the_same_line_goes_on_and_a_changed_file_is_another_run(here: Here) -> None:
+    """What is the same run is decided by what the file holds."""
+    (here.folder / "p.csv").write_text("a\n1\n")
+    line = ("--table", "p.csv", "--column", "b={{ a }}{{ slice }}", "--", "echo", "{b}")
+    run(here, *line)
+    assert "going on" in run(here, *line)
+    (here.folder / "p.csv").write_text("a\n2\n")
+    done = here("run", *LOCAL, "--name", "x", *line)
+    assert done.returncode == 2
+    assert "slices: 1 from p.csv" in done.stderr
+
+
+def test_a_changed_slice_table_is_refused(here: Here) -> None:
+    """A table is never believed: one byte more, and nothing is done with it."""
+    here("render", *LOCAL, "--name", "x", "--grid", "a=1,2", "--", "true", "{}")
+    table = here.folder / "slurmslice-runs" / "x" / "slices.tsv"
+    table.write_bytes(table.read_bytes().replace(b"a=2", b"a=3"))
+    done = here("submit", "x")
+    assert done.returncode == 2
+    assert "slices.tsv was changed since the run was made" in done.stderr

@@ -1,0 +1,332 @@
+"""What people give as slices: tables, patterns, grids, job files, computed columns."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import os
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slurmslice.command import fill
+from slurmslice.errors import BadInput
+from slurmslice.readers.columns import derive
+from slurmslice.readers.delimited import from_table
+from slurmslice.readers.files import from_paths, natural
+from slurmslice.readers.grid import from_grid
+from slurmslice.readers.lists import JOB, from_jobs
+from slurmslice.slices import SliceTable
+
+Rows = list[tuple[str, ...]]
+
+
+def rows(table: SliceTable) -> Rows:
+    return [(key, *table.values_of(row)) for row, key in enumerate(table.keys)]
+
+
+# -- tables ----------------------------------------------------------------------------------
+
+
+def test_a_table_s_first_line_names_its_columns() -> None:
+    """Without --key the row is the key, from 0; with it a column is, and stays a column."""
+    data = b"name,mass\na,1\nb,2\n"
+    table = from_table(data, "x.csv", None)
+    assert table.columns == ("name", "mass")
+    assert rows(table) == [("0", "a", "1"), ("1", "b", "2")]
+    assert rows(from_table(data, "x.csv", "name")) == [("a", "a", "1"), ("b", "b", "2")]
+
+
+@pytest.mark.parametrize(
+    ("data", "values"),
+    [
+        (b'x\n"a,b"\n', ["a,b"]),
+        (b'x\n"a\nb"\nc\n', ["a\nb", "c"]),
+        (b'x\n"a\r\nb"\nc\n', ["a\r\nb", "c"]),
+        (b'x\n"say ""hi"""\n', ['say "hi"']),
+        (b"\xef\xbb\xbfx\na\n", ["a"]),
+        (b"x\r\na\r\nb\r\n", ["a", "b"]),
+        (b"x\na\n\n\nb\n\n", ["a", "b"]),
+        (b'x\n""\na\n', ["", "a"]),
+        (b"x\na", ["a"]),
+        (b"x\n a \n", [" a "]),
+        (b"x\n\xff\xe9\n", ["\udcff\udce9"]),
+        (b"x\n1;2\n", ["1;2"]),
+    ],
+)
+def test_what_csv_files_hold(data: bytes, values: list[str]) -> None:
+    """Quotes, line ends in values, BOM, CRLF, blank lines, any bytes: each is taken exactly."""
+    assert [row[1] for row in rows(from_table(data, "x.csv", None))] == values
+
+
+def test_tsv_has_tabs_and_no_quotes() -> None:
+    """In TSV a quote and a comma are characters like any others."""
+    table = from_table(b'a\tb\r\n"x\ty,z\r\n', "x.TSV", None)
+    assert rows(table) == [("0", '"x', "y,z")]
+
+
+@pytest.mark.parametrize("source", ["standard input", "x.txt"])
+def test_the_header_of_an_unnamed_table_decides(source: str) -> None:
+    """Where no suffix says it, a tab in the first line means TSV, and nothing else does."""
+    assert rows(from_table(b'a\tb\n1\t"2\n', source, None)) == [("0", "1", '"2')]
+    assert rows(from_table(b'a,b\n1,"2\t"\n', source, None)) == [("0", "1", "2\t")]
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "x.csv, line 1: it is blank"),
+        (b"\nx\na\n", "x.csv, line 1: it is blank"),
+        (b"x\n", "no slice in x.csv"),
+        (b"a,b\n1,2\n3\n", "x.csv, line 3: 1 values, and 2 columns"),
+        (b'a,b\n1,"2\n\n3"\n\n4,5,6\n', "x.csv, line 6: 3 values, and 2 columns"),
+        (b"a,b\n1,2,3\n", "x.csv, line 2: 3 values, and 2 columns"),
+        (b'a\n1\n"2\n3\n', "x.csv, line 3: a quote is opened and never closed"),
+        (b'a\n1\n"2"3\n', "x.csv, line 3: text follows a closing quote"),
+        (b"a\n1\r2\n", "x.csv, line 2: a carriage return stands in a value"),
+        (b"a\n1\n" + b"x" * 200_000, "x.csv, line 3: a value is longer"),
+        (b"a\n1\n2\0\n", "x.csv, line 3: a NUL byte"),
+        (b"\xff\xfea\0\n\0", "save it as UTF-8"),
+        (b"a,,b\n1,2,3\n", "x.csv, line 1: column 2 has no name"),
+        (b"a,halo mass\n1,2\n", "x.csv, line 1: 'halo mass' cannot be a column's name"),
+        (b"a,2nd\n1,2\n", "as in n2nd"),
+        (b"a;b\n1,5;2\n", "x.csv, line 1: 'a;b' cannot be a column's name"),
+        (b"Mass,mass\n1,2\n", "the column 'mass' stands twice"),
+        (b"a,Slice\n1,2\n", "'Slice' would hide"),
+        (b"a,row\n1,2\n", "'row' would hide"),
+    ],
+)
+def test_a_wrong_table_is_told_with_its_line(data: bytes, said: str) -> None:
+    """Whatever is no table is an error that names the line as an editor counts, from 1."""
+    with pytest.raises(BadInput) as why:
+        from_table(data, "x.csv", None)
+    assert said in str(why.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("nmae", "Did you mean name"),
+        ("xyz", "Its columns are name, mass"),
+        ("mass", "'1' stands twice"),
+    ],
+)
+def test_a_key_column_must_be_one(key: str, said: str) -> None:
+    """The key is one of the columns, and its values are unique."""
+    with pytest.raises(BadInput) as why:
+        from_table(b"name,mass\na,1\nb,1\n", "x.csv", key)
+    assert said in str(why.value)
+
+
+VALUES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=6)
+
+
+@given(st.lists(st.tuples(VALUES, VALUES), min_size=1, max_size=20))
+def test_what_a_spreadsheet_writes_is_read(records: Rows) -> None:
+    """A CSV file with everything quoted gives exactly its values."""
+    text = io.StringIO(newline="")
+    csv.writer(text, quoting=csv.QUOTE_ALL).writerows([("a", "b"), *records])
+    data = text.getvalue().encode()
+    assert [row[1:] for row in rows(from_table(data, "x.csv", None))] == records
+
+
+@given(st.binary(max_size=60), st.sampled_from(["x.csv", "x.tsv", "-"]))
+def test_any_bytes_are_a_table_or_an_error(data: bytes, source: str) -> None:
+    """Whatever the file holds, it is read or refused as bad input; nothing else is raised."""
+    try:
+        table = from_table(b"a,b\n" + data, source, None)
+    except BadInput:
+        return
+    assert len(table) > 0
+
+
+def test_a_table_longer_than_a_block() -> None:
+    """Rows beyond the block that is read at a time are read too, and a fault in them is found."""
+    lines = [b"a,b", *(b"%d,x" % n for n in range(25_000))]
+    table = from_table(b"\n".join(lines), "x.csv", "a")
+    assert rows(table)[24_999] == ("24999", "24999", "x")
+    with pytest.raises(BadInput, match="line 25002: 1 values"):
+        from_table(b"\n".join([*lines, b"x"]), "x.csv", None)
+
+
+# -- files -----------------------------------------------------------------------------------
+
+
+def test_paths_are_slices() -> None:
+    """The key is the path; name, stem and parent are columns; numbers sort as numbers."""
+    table = from_paths(["d/p-10.tar.gz", "d/p-2.h5", "x", "d/e/"], "*")
+    assert table.columns == ("name", "stem", "parent")
+    assert rows(table) == [
+        ("d/e/", "e", "e", "d"),
+        ("d/p-2.h5", "p-2.h5", "p-2", "d"),
+        ("d/p-10.tar.gz", "p-10.tar.gz", "p-10.tar", "d"),
+        ("x", "x", "x", "."),
+    ]
+
+
+@given(st.lists(st.text("ab01٣.", max_size=5), unique=True), st.randoms())
+def test_the_order_of_files_is_one(names: list[str], chance: random.Random) -> None:
+    """Whatever order the file system gives, the slices have the same; a1 is before a01."""
+    mixed = list(names)
+    chance.shuffle(mixed)
+    assert sorted(mixed, key=natural) == sorted(names, key=natural)
+
+
+def test_no_file_is_an_error() -> None:
+    """A pattern that matches nothing is told."""
+    with pytest.raises(BadInput, match=r"No file matches '\*\.h5'"):
+        from_paths([], "*.h5")
+
+
+# -- grids -----------------------------------------------------------------------------------
+
+
+def test_a_grid_is_every_combination() -> None:
+    """The last axis varies fastest; the key says all; the arithmetic is told."""
+    table, arithmetic = from_grid(["lr=0.1,0.01", "seed=0-1"])
+    assert arithmetic == "lr (2) × seed (2) = 4"
+    assert rows(table) == [
+        ("lr=0.1,seed=0", "0.1", "0"),
+        ("lr=0.1,seed=1", "0.1", "1"),
+        ("lr=0.01,seed=0", "0.01", "0"),
+        ("lr=0.01,seed=1", "0.01", "1"),
+    ]
+    assert table.log_of(0) == "lr=0.1,seed=0.log"
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("x=0-3", "0 1 2 3"),
+        ("x=08-11", "08 09 10 11"),
+        ("x=0-10:5,20", "0 5 10 20"),
+        ("x=a-c,1-b,-1,1e-3", "a-c 1-b -1 1e-3"),
+        ("x=a=b", "a=b"),
+        ("x=٣-٤", "٣-٤"),
+    ],
+)
+def test_the_values_of_an_axis(text: str, values: str) -> None:
+    """Only where both ends are digits is a value a range; zeros stay."""
+    assert [row[1] for row in rows(from_grid([text])[0])] == values.split()
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        (["lr"], "--grid 'lr' has no ="),
+        (["l r=1"], "cannot be a column's name"),
+        (["=1"], "has no name"),
+        (["lr=1", "LR=2"], "stands twice"),
+        (["lr=1", "lr=2"], "stands twice"),
+        (["lr="], "empty value"),
+        (["lr=1,,2"], "empty value"),
+        (["lr=1,1"], "'lr=1' stands twice"),
+        (["lr=3-1"], "runs backwards"),
+        (["lr=0-99999999"], "100,000,000 slices"),
+        (["a=0-9999", "b=0-9999"], "100,000,000 slices"),
+    ],
+)
+def test_a_wrong_grid_is_told(texts: list[str], said: str) -> None:
+    """An axis that cannot be meant is an error, before anything large is made."""
+    with pytest.raises(BadInput) as why:
+        from_grid(texts)
+    assert said in str(why.value)
+
+
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=4))
+def test_a_grid_has_all_combinations_in_order(sizes: list[int]) -> None:
+    """As many slices as the product of the axes, each once, counted like digits."""
+    axes = [f"a{at}=0-{size - 1}" for at, size in enumerate(sizes)]
+    found = [tuple(map(int, row[1:])) for row in rows(from_grid(axes)[0])]
+    assert found == list(itertools.product(*map(range, sizes)))
+
+
+# -- job files -------------------------------------------------------------------------------
+
+
+def test_a_job_file_of_dsq_runs_unchanged() -> None:
+    """Comments and blank lines are none; the key is the editor's line; the line is the command."""
+    data = b"\xef\xbb\xbf# a comment\r\n\r\n  echo 'a b' | wc  \r\n  # still a command\r\nx"
+    table = from_jobs(data, "jobs.txt")
+    assert rows(table) == [("3", "echo 'a b' | wc"), ("4", "# still a command"), ("5", "x")]
+    assert fill(JOB, "3", {"job": "-x; y"}) == ["bash", "-c", "--", "-x; y"]
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"a\n#DISBATCH PREFIX x\n", "jobs.txt, line 2: a #DISBATCH directive"),
+        (b"a\n\nb\0c\n", "jobs.txt, line 3: a NUL byte"),
+        (b"# nothing\n\n", "no slice in jobs.txt"),
+    ],
+)
+def test_a_wrong_job_file_is_told(data: bytes, said: str) -> None:
+    """What would change the commands, or is none, is refused with its line."""
+    with pytest.raises(BadInput) as why:
+        from_jobs(data, "jobs.txt")
+    assert said in str(why.value)
+
+
+# -- computed columns ------------------------------------------------------------------------
+
+
+TABLE = SliceTable(("7", "x\ty"), {"mass": ("1", "\udcff")})
+
+
+def test_a_column_is_computed_from_those_before_it() -> None:
+    """Templates know slice, row, columns and earlier computed ones, all as text."""
+    texts = [
+        "out=out/{{ slice }}-{{ mass }}.h5",
+        "twice={{ out }}{{ out }}\n",
+        "n={{ row|int + 1 }}",
+    ]
+    table = derive(TABLE, texts)
+    assert table.columns == ("mass", "out", "twice", "n")
+    assert rows(table) == [
+        ("7", "1", "out/7-1.h5", "out/7-1.h5out/7-1.h5\n", "1"),
+        ("x\ty", "\udcff", "out/x\ty-\udcff.h5", "out/x\ty-\udcff.h5" * 2 + "\n", "2"),
+    ]
+    assert [table.log_of(row) for row in range(2)] == [TABLE.log_of(row) for row in range(2)]
+
+
+def test_a_computed_column_makes_a_table_of_numbers_need_its_table() -> None:
+    """Keys that could be indices cannot be, once there is a column."""
+    table = SliceTable(("1", "2"))
+    assert table.highest_index == 2
+    assert derive(table, ["a={{ slice }}"]).highest_index is None
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        (["out"], "--column 'out' has no ="),
+        (["a b=1"], "cannot be a column's name"),
+        (["row=1"], "would hide"),
+        (["MASS=1"], "stands twice"),
+        (["a=1", "A=2"], "stands twice"),
+        (["a={{ x"], "The template of column 'a' cannot be read"),
+        (["a={{ nothing }}"], "'a' cannot be computed for slice '7': 'nothing' is undefined"),
+        (["a={{ b }}", "b=1"], "'a' cannot be computed for slice '7': 'b' is undefined"),
+        (["a={{ 1 // (row|int - 1) }}"], r"'a' cannot be computed for slice 'x\ty'"),
+        (["a={{ ''.__class__.__mro__ }}"], "'a' cannot be computed for slice '7'"),
+        (["a={{ '\\0' }}"], "'a' cannot be computed for slice '7'"),
+        (["a={{ [1, 2]|random }}"], "No filter named 'random'"),
+        (["a={% include 'x' %}"], "'a' cannot be computed for slice '7'"),
+    ],
+)
+def test_a_template_that_fails_names_slice_and_column(texts: list[str], said: str) -> None:
+    """A name that is none, a value that is not there, an escape from the sandbox: all are told."""
+    with pytest.raises(BadInput) as why:
+        derive(TABLE, texts)
+    assert said in str(why.value)
+
+
+@given(st.binary(max_size=8).map(lambda b: os.fsdecode(b.replace(b"\0", b""))))
+def test_values_are_never_templates(value: str) -> None:
+    """A value goes through a template unread, whatever it holds."""
+    for text in (value, f"{{{{ 7 * 7 }}}}{value}{{% x %}}"):
+        table = SliceTable(("k",), {"a": (text,)})
+        assert os.fsencode(derive(table, ["b={{ a }}"]).values_of(0)[1]) == os.fsencode(text)
