@@ -286,6 +286,22 @@ def _draft(
     return Draft(number, token, name, part, sent, in_force, table_rows, arguments)
 
 
+def over_edited(run: Run, draft: Draft) -> tuple[str, ...]:
+    """What of a submission's request stands over a directive that was edited by hand, a line each.
+
+    Raises:
+        DamagedRun: there is no script.
+        BadInput: a directive cannot be understood.
+    """
+    rendered = dict(of_task(run.asked.options, run.asked.packing))
+    now = dict(script_options(run))
+    return tuple(
+        f"--{name}={value} counts, not the edited line #SBATCH --{name}={now[name]} of the script."
+        for name, value in of_task(draft.batch.changes, run.asked.packing)
+        if name in now and now[name] != rendered.get(name)
+    )
+
+
 def throttle(run: Run, options: Options) -> int | None:
     """How many array tasks of the run may run at once: the newest ``throttle N``, or the script's.
 

@@ -11,7 +11,15 @@ from slurmslice.errors import Refused as RefusedByEngine
 from slurmslice.journal import Dropped, Refused, Submitted
 from slurmslice.ranges import compress
 from slurmslice.run import Run
-from slurmslice.submission import Bounds, Draft, check_table, next_draft, script_options, untouched
+from slurmslice.submission import (
+    Bounds,
+    Draft,
+    check_table,
+    next_draft,
+    over_edited,
+    script_options,
+    untouched,
+)
 from slurmslice.verbs.poll import look_again
 from slurmslice.verbs.settle import settle_locked, wait_out_doubts
 from slurmslice.verbs.share import share_out
@@ -137,7 +145,7 @@ def _send(run: Run, draft: Draft) -> Taken:
         return _look_up(run, draft, doubt)
     run.decide(Submitted(draft.number, receipt.job, receipt.cluster, "sbatch", run.clock()))
     run.told.add(draft.number)
-    return Taken(draft, receipt.job, receipt.notes)
+    return Taken(draft, receipt.job, (*receipt.notes, *over_edited(run, draft)))
 
 
 def _keep_script_out(run: Run) -> None:
