@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
-from slurmslice import requests
 from slurmslice.asked import Asked
 from slurmslice.engines import Engine
 from slurmslice.errors import BadInput, DamagedRun
@@ -18,6 +17,7 @@ from slurmslice.journal import Event, Returned, from_lines
 from slurmslice.judge import Standing
 from slurmslice.ledger import Changes, Fate, Ledger, Submission
 from slurmslice.ranges import compress, parse_array
+from slurmslice.requests import Requests
 from slurmslice.rundir import RunDirectory
 from slurmslice.sightings import Standings
 from slurmslice.slices import SliceTable
@@ -123,9 +123,12 @@ class Run:
         """What its columns say, where options name columns."""
         if not self.asked.per_slice:
             return ()
-        own = requests.filled(self.asked.per_slice, self.table, row)
         base = dict(self.asked.options)
-        return tuple((name, value) for name, value in own if base.get(name) != value)
+        return tuple((n, value) for n, value in self._requests.of(row) if base.get(n) != value)
+
+    @cached_property
+    def _requests(self) -> Requests:
+        return Requests(self.asked.per_slice, self.table)
 
     @cached_property
     def first_rows(self) -> Sequence[int]:

@@ -18,7 +18,7 @@ from slurmslice.lognames import FOLDER_LIMIT
 from slurmslice.packing import Packing, check, check_throttle, fitted, of_task, tasks_at_once
 from slurmslice.plan import batch, is_direct, portion
 from slurmslice.ranges import ArrayExpression, compress, parse_array
-from slurmslice.requests import grouped, names_columns
+from slurmslice.requests import Requests, names_columns
 from slurmslice.rundir import RunDirectory, check_path, create, digest
 from slurmslice.slices import SliceTable
 from slurmslice.submission import new_token, tasks_pattern
@@ -105,7 +105,7 @@ def describe(wanted: Wanted, engine: Engine) -> tuple[Asked, str | None]:
         BadInput: it asks for what the engine can never do, or what cannot stand together.
     """
     named = tuple((n, value) for n, value in wanted.options if names_columns(value))
-    groups = grouped(named, wanted.table) if named else {(): range(len(wanted.table))}
+    groups = Requests(named, wanted.table).grouped() if named else {(): range(len(wanted.table))}
     own, alike = next(iter(groups.items()))
     options = tuple({**dict(wanted.options), **dict(own)}.items())
     check(options, wanted.packing)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from slurmslice import directives
+from slurmslice.drafting import Bounds, next_draft
 from slurmslice.engines import Intake
 from slurmslice.errors import BadInput, EngineError, Full, SlurmsliceError, TooMany, Unsure
 from slurmslice.errors import Refused as RefusedByEngine
@@ -12,10 +13,8 @@ from slurmslice.journal import Dropped, Refused, Submitted
 from slurmslice.ranges import compress
 from slurmslice.run import Run
 from slurmslice.submission import (
-    Bounds,
     Draft,
     check_table,
-    next_draft,
     over_edited,
     script_options,
     untouched,

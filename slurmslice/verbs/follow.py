@@ -122,10 +122,10 @@ def trip(run: Run) -> None:
         run.reload()
         if run.ledger.held:
             return
+        for submission in run.in_flight():
+            run.engine.hold(submission.job)  # whoever is killed here does it again
         reason = f"held: the first {failures} slices that ended have all failed"
         run.decide(Held(reason, run.clock()))
-        for submission in run.in_flight():
-            run.engine.hold(submission.job)
 
 
 def done(run: Run, policy: Policy) -> bool:
