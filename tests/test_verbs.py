@@ -748,3 +748,5 @@ def test_polls_back_off() -> None:
     assert pause(100, None) == 10
     assert pause(10**6, None) == 60
     assert pause(10**6, 5) == 5
+    assert pause(10**6, None, 50) == 10  # what waits goes in as slices end
+    assert pause(10**6, None, 10**6) == 60

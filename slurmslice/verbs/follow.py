@@ -40,12 +40,29 @@ Tell = Callable[[Run, Poll, Fed], None]
 """Is shown the run after each step: what was seen, and what was fed."""
 
 
-def pause(age: float, interval: float | None) -> float:
+def pause(age: float, interval: float | None, slice_s: float | None = None) -> float:
     """Seconds until the next poll: a tenth of the time since the last submission.
 
     A short run is followed closely, a long one asks slurmdbd once a minute.
+
+    Args:
+        age: of the last submission, seconds.
+        interval: what the person wants.
+        slice_s: how long a slice takes, seconds, where what waits goes in as slices end; so
+            that no share of the throttle lies idle for longer than a fifth of it.
     """
-    return interval or min(max(age / 10, FASTEST_POLL_S), SLOWEST_POLL_S)
+    usual = age / 10 if slice_s is None else min(age / 10, slice_s / 5)
+    return interval or min(max(usual, FASTEST_POLL_S), SLOWEST_POLL_S)
+
+
+_SAMPLE = 20
+
+
+def _slice_s(run: Run) -> float | None:
+    """How long the slices took that were done last, seconds; None where that is not known."""
+    done = run.standings.rows_in({State.COMPLETED})[-_SAMPLE:]
+    known = [s for row in done if (s := run.standings[row].elapsed_s) is not None]
+    return sum(known) / len(known) if known else None
 
 
 def follow(run: Run, policy: Policy, tell: Tell) -> None:
@@ -66,7 +83,7 @@ def follow(run: Run, policy: Policy, tell: Tell) -> None:
         if done(run, policy):
             measure(run)
             return
-        run.engine.wait(pause(_age(run), policy.interval))
+        run.engine.wait(pause(_age(run), policy.interval, _slice_s(run) if fed.drains else None))
 
 
 def step(run: Run, policy: Policy) -> Fed:
@@ -85,7 +102,7 @@ def step(run: Run, policy: Policy) -> Fed:
         fed = feed(run, "run") if _feeds(run, policy) else Fed()
         return replace(fed, taken=taken + fed.taken)
     except (Busy, NoAnswer) as why:
-        return Fed(taken, why.message, why)
+        return Fed(taken, why.message, hindrance=why)
 
 
 def _wishes(run: Run, policy: Policy) -> Iterator[tuple[Choose, Mapping[str, str]]]:
