@@ -74,6 +74,11 @@ class Asked:
         """The first submission's job name: the run's name and the token."""
         return job_name(self.name, self.token)
 
+    @property
+    def typed(self) -> dict[str, str]:
+        """The options as they were typed, by long name."""
+        return {**dict(self.options), **dict(self.per_slice)}
+
     def to_json(self) -> bytes:
         """The file's bytes; any bytes of the values survive as escaped surrogates."""
         record = asdict(self) | {"format": FORMAT, "command": _command_record(self.command)}
@@ -108,8 +113,7 @@ class Asked:
         ]
 
     def _essence(self) -> dict[str, str]:
-        typed = {**dict(self.options), **dict(self.per_slice)}
-        options = " ".join(f"--{name}={value}" for name, value in sorted(typed.items()))
+        options = " ".join(f"--{name}={value}" for name, value in sorted(self.typed.items()))
         return {
             "engine": self.engine,
             "command": show_template(self.command),

@@ -79,6 +79,8 @@ def range_keys(text: str) -> tuple[Numbers, int | None]:
     if not text.strip():
         raise BadInput("The range of slices is empty.", "Write it as sbatch does: 0-98.")
     expression = parse_array(text)
+    if "%" in text and expression.throttle is None:  # sbatch takes it for no limit
+        raise BadInput(f"{text!r} lets 0 slices run at once.", "Without %N there is no limit.")
     return Numbers(*zip(expression.parts, _widths(text), strict=True)), expression.throttle
 
 

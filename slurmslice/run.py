@@ -50,7 +50,13 @@ class Run:
         Raises:
             DamagedRun: the journal cannot be read.
         """
-        lines, self._journal_read = self.place.read_journal(self._journal_read)
+        before = self._journal_read
+        lines, self._journal_read = self.place.read_journal(before)
+        if self._journal_read < before:
+            raise DamagedRun(
+                f"{self.place.path} was made anew, or its journal cut off, at this moment.",
+                "`slurmslice status` shows what is there now.",
+            )
         if lines and not self._follow(lines):
             self.standings = Standings(self.ledger)
             self._states_read = 0

@@ -64,16 +64,16 @@ def baseline(ledger: Ledger, row: int) -> Standing:
     """Where a row stands by our own decisions alone, before anything was seen of it."""
     submission = ledger.of_row(row)
     attempt = ledger.attempts[row]
+    if row in ledger.queue:
+        reason = "to be submitted again as there is room" if attempt else _QUEUED
+        return Standing(State.WAITING, ledger.held or reason, attempt=attempt)
     if row in ledger.withdrawn:
         reason = "cancelled before it was submitted"
         return Standing(
             State.CANCELLED, reason, attempt=attempt, ended_at=int(ledger.withdrawn[row])
         )
-    if row in ledger.queue:
-        reason = "to be submitted again as there is room" if attempt else _QUEUED
-        return Standing(State.WAITING, ledger.held or reason, attempt=attempt)
     if submission is None:
-        reason = ledger.returned.get(row, ("not submitted yet", 0))[0]
+        reason = ledger.returned.get(row, (_REFUSED if ledger.refusal else _NOT_YET, 0))[0]
         return Standing(State.WAITING, reason, attempt=attempt)
     reason = "submitted; Slurm has not shown it yet"
     if submission.fate is Fate.INTENDED:
@@ -89,6 +89,8 @@ def baseline(ledger: Ledger, row: int) -> Standing:
 
 
 _QUEUED = "to be submitted as there is room"
+_NOT_YET = "not submitted yet"
+_REFUSED = "not submitted: the newest submission was refused"
 
 
 class Standings(Sequence[Standing]):
@@ -98,8 +100,8 @@ class Standings(Sequence[Standing]):
         self._ledger = ledger
         self._lines: list[bytes | Standing | None] = [None] * len(ledger.holder)
         self._codes = bytearray(_SUBMITTED if holder else _WAITING for holder in ledger.holder)
-        self._mark(ledger.queue, _WAITING)
         self._mark(ledger.withdrawn, _CANCELLED)
+        self._mark(ledger.queue, _WAITING)
 
     def _mark(self, rows: Iterable[int], code: int) -> None:
         for row in rows:
@@ -165,10 +167,10 @@ class Standings(Sequence[Standing]):
         """Follow the ledger, in which these rows were queued, submitted, given back, cancelled."""
         ledger = self._ledger
         for row in rows:
-            if row in ledger.withdrawn:
-                self._codes[row] = _CANCELLED
-            elif row in ledger.queue:
+            if row in ledger.queue:
                 self._codes[row] = _WAITING
+            elif row in ledger.withdrawn:
+                self._codes[row] = _CANCELLED
             else:
                 self._lines[row] = None
                 self._codes[row] = _SUBMITTED if ledger.holder[row] else _WAITING

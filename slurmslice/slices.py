@@ -272,7 +272,7 @@ def _check_keys(keys: Collection[str], source: str) -> None:
     if len(unique) < len(keys):
         double, _ = Counter(keys).most_common(1)[0]
         raise BadInput(
-            f"The key {double!r} stands twice in {source}.",
+            f"The key {double[:200]!r} stands twice in {source}.",
             "Keys name slices for life: make them unique.",
         )
     if "" in unique:
@@ -280,7 +280,9 @@ def _check_keys(keys: Collection[str], source: str) -> None:
         raise BadInput(f"Slice {number} of {source} is empty.", "A key has a character.")
     nul = next((key for key in keys if "\0" in key), None)
     if nul is not None:
-        raise BadInput(f"The key {nul!r} in {source} holds a NUL byte.", "No program can take it.")
+        raise BadInput(
+            f"The key {nul[:60]!r} in {source} holds a NUL byte.", "No program can take it."
+        )
 
 
 def from_range(text: str) -> tuple[SliceTable, int | None]:

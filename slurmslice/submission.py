@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from slurmslice import directives
@@ -16,7 +16,7 @@ from slurmslice.engines import Order
 from slurmslice.errors import BadInput, DamagedRun
 from slurmslice.journal import Intent
 from slurmslice.ledger import Fate
-from slurmslice.packing import of_slice, of_task, tasks_at_once
+from slurmslice.packing import of_task, tasks_at_once
 from slurmslice.plan import Batch
 from slurmslice.ranges import ArrayExpression, compress, parse_array
 from slurmslice.run import Run
@@ -127,23 +127,6 @@ def rows_of_index(run: Run, index: int) -> Sequence[int]:
             f"Edit that line of {run.place.script}.",
         )
     return found
-
-
-def request(
-    run: Run, options: Options, row: int, changes: Mapping[str, str]
-) -> tuple[tuple[str, str], ...]:
-    """What a slice asks for next, where it differs from the script's request.
-
-    It keeps the request of its last attempt unless ``changes`` says otherwise; ``2x`` in them
-    multiplies what is in force for that slice.
-
-    Raises:
-        BadInput: the script or the changes cannot be understood.
-    """
-    kept = run.request_of(row)
-    in_force = directives.in_force(of_slice(options, run.asked.packing), kept)
-    new = directives.change(in_force, changes)
-    return tuple({**dict(kept), **dict(new)}.items())
 
 
 def check_place(run: Run, options: Options) -> None:

@@ -43,6 +43,7 @@ class FakeEngine:
     waited: list[float] = field(default_factory=list)
     on_wait: Callable[[], None] = lambda: None
     polls: int = 0
+    limited: Limits | None = None
 
     working: bool = False
 
@@ -53,7 +54,7 @@ class FakeEngine:
         return "fake"
 
     def limits(self, needs: Needs) -> Limits:
-        return Limits(self.max_array_size)
+        return self.limited or Limits(self.max_array_size)
 
     def intake(self, needs: Needs) -> Intake:
         self.asked_for_room += 1

@@ -7,7 +7,8 @@ from collections import Counter
 
 import pytest
 
-from tests.test_on_this_machine import DEADLINE_S, RUN, SLURMSLICE, UNTIL_GO, Here, here, until
+from tests.test_on_cluster import UNTIL_GO
+from tests.test_on_this_machine import DEADLINE_S, RUN, SLURMSLICE, Here, here, until
 
 __all__ = ["here"]
 

@@ -34,7 +34,7 @@ def announce(asked: Asked, table: SliceTable, engine: Engine) -> None:
     worst = worst_case(asked, len(table), at_once)
     if worst:
         say(f"  at worst  {worst}")
-    if limits and limits.why:
+    if limits and limits.why and limits.at_once != 0:
         say(f"  room      {limits.why}")
     for warning in _warnings(asked, limits):
         say(f"  note      {warning}")
@@ -47,7 +47,9 @@ def announce(asked: Asked, table: SliceTable, engine: Engine) -> None:
 def _warnings(asked: Asked, limits: Limits | None) -> Iterator[str]:
     """What is allowed, and is hardly meant."""
     if limits and limits.at_once == 0:
-        yield "NO SUCH TASK FITS: it would wait for ever. `slurmslice doctor` shows what there is."
+        yield f"NO SUCH TASK CAN RUN: {limits.why}. `slurmslice doctor` shows what there is."
+    elif _unlimited(asked):
+        yield "--time=0 is no limit: a slice that hangs would run on"
     fits = _fits(asked, limits)
     if asked.throttle and fits and asked.throttle > fits and asked.engine == "slurm":
         yield f"the throttle of {asked.throttle} is above the {fits} that can run at once"
@@ -60,6 +62,10 @@ def _warnings(asked: Asked, limits: Limits | None) -> Iterator[str]:
         yield "the command has no {}: every slice does the same, but for $SLICE in its environment"
     if not os.path.dirname(words[0]) and "{" not in words[0] and not shutil.which(words[0]):
         yield f"{words[0]} is not found on PATH here"
+
+
+def _unlimited(asked: Asked) -> bool:
+    return "time" in dict(asked.options) and directives.needs(asked.options).time_s is None
 
 
 def _limits(engine: Engine, asked: Asked) -> Limits | None:

@@ -7,8 +7,9 @@ import click
 from slurmslice.cli import places
 from slurmslice.cli.console import out, say
 from slurmslice.cli.engine import open_run
-from slurmslice.cli.sending import send
+from slurmslice.cli.sending import nothing_waits, send
 from slurmslice.cli.shared import ChangingCommand, dry_run_option, meta, run_argument
+from slurmslice.errors import BadInput
 from slurmslice.reports.counts import count
 from slurmslice.run import Run
 from slurmslice.verbs.steer import release
@@ -40,7 +41,10 @@ def command(
         return _test(run, choose, changes)
     if no_breaker and not dry_run:
         release(run)
-    return send(run, choose, changes, verb="submit", dry_run=dry_run, nothing=_nothing)
+    again = (*(("--only", only) if only else ()), "-p", "PARTITION")
+    return send(
+        run, choose, changes, verb="submit", again=again, dry_run=dry_run, nothing=nothing_waits
+    )
 
 
 def _only(run: Run, text: str | None) -> list[int] | int | None:
@@ -48,6 +52,8 @@ def _only(run: Run, text: str | None) -> list[int] | int | None:
     if text is None:
         return None
     if text.isascii() and text.isdecimal():
+        if not int(text):
+            raise BadInput("--only 0 asks for 0 slices.", "A slice called 0 is named: --only 0-0")
         return int(text)
     names = [text] if run.table.row_of(text) is not None or "," not in text else text.split(",")
     return run.table.select(names)
@@ -57,12 +63,8 @@ def _test(run: Run, choose: Choose, changes: dict[str, str]) -> int:
     """What Slurm says of the next submission; nothing is submitted."""
     draft = next(preview(run, choose, changes), None)
     if draft is None:
-        _nothing(run)
+        nothing_waits(run)
         return 0
     say(f"Of submission {draft.number:03d}, {count(len(draft.batch.rows))}, Slurm says:")
     out(run.engine.test(draft.order(run)))
     return 0
-
-
-def _nothing(run: Run) -> None:
-    say("Nothing waits in this run.")

@@ -82,9 +82,12 @@ class Limits:
 
     Attributes:
         max_array_size: the highest array index is one less.
-        at_once: how many tasks of these needs can run at once; None where not known.
+        at_once: how many tasks of these needs can run at once; 0 where none ever can as things
+            stand; None where not known.
         why: what ``at_once`` comes from, for a person.
         max_time_s: the longest time limit that a task may have, seconds; None where there is
+            none, or it is not known.
+        default_time_s: the time limit of a task that asks for none, seconds; None where there is
             none, or it is not known.
     """
 
@@ -92,6 +95,7 @@ class Limits:
     at_once: int | None = None
     why: str = ""
     max_time_s: int | None = None
+    default_time_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

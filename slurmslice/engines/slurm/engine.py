@@ -162,12 +162,16 @@ class SlurmEngine:
         """MaxArraySize, and how many such tasks can run at once. As ``Engine.limits``."""
         most = int(self._config()["MaxArraySize"])
         try:
-            places = self._places(needs)
-            at_once, why = self._at_once(needs, places)
+            everywhere = resources.partitions(self._ask(commands.PARTITIONS))
+            places = capacity.places(needs, everywhere)
+            why_never = capacity.why_never(needs, everywhere)
+            at_once, why = (0, why_never) if why_never else self._at_once(needs, places)
         except NoAnswer as silence:
             return Limits(most, None, silence.message)
         times = [place.max_time_s for place in places if place.max_time_s is not None]
-        return Limits(most, at_once, why, min(times, default=None))
+        usual = {place.default_time_s for place in places}
+        default_s = usual.pop() if len(usual) == 1 else None
+        return Limits(most, at_once, why, min(times, default=None), default_s)
 
     def intake(self, needs: Needs) -> Intake:
         """What the limits leave beside the user's jobs in the queue. As ``Engine.intake``.
@@ -202,27 +206,18 @@ class SlurmEngine:
             tuple(health(partition, everything, needs, settings) for partition in found),
         )
 
-    def _places(self, needs: Needs) -> list[resources.Partition]:
-        """The partitions that such a task may run in."""
-        wanted = set((needs.partition or "").split(",")) - {""}
-        return [
-            partition
-            for partition in resources.partitions(self._ask(commands.PARTITIONS))
-            if (partition.name in wanted if wanted else partition.default)
-        ]
-
     def _at_once(
         self, needs: Needs, found: Sequence[resources.Partition]
     ) -> tuple[int | None, str]:
         if capacity.asks_for_gpus(needs):
             return None, "GPUs are not counted"
-        if not found:
-            return None, f"there is no partition {needs.partition or 'by default'}"
         names = {partition.name for partition in found}
         own = [n for n in resources.nodes(self._ask(commands.sinfo())) if n.partition in names]
         of_task = capacity.share(needs, self._config(), found[0])
         room = capacity.fit(of_task, own).ever
-        by_nodes = room, f"{room} fit into the usable nodes of {', '.join(sorted(names))}"
+        lack = capacity.why_none_fits(of_task, own)
+        why = f"{room} fit into the usable nodes of {', '.join(sorted(names))}"
+        by_nodes = room, f"{why}: {lack}" if lack else why
         return min([by_nodes, *self._own_limits(needs, of_task)])
 
     def _own_limits(self, needs: Needs, of_task: capacity.Share) -> list[tuple[int, str]]:
