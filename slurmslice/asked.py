@@ -41,6 +41,8 @@ class Asked:
         version: of the slurmslice that made it.
         pack_asked: ``--pack`` as it was typed; empty for none.
         breaker: what has not started is held when the first slices that end have all failed.
+        template: name and digest of the person's template that the script was made from; empty
+            for slurmslice's own.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Asked:
     version: str
     pack_asked: str = ""
     breaker: bool = True
+    template: str = ""
 
     @property
     def job_name(self) -> str:
@@ -118,6 +121,7 @@ class Asked:
             "options": options or "none",
             "packing": f"--pack={self.pack_asked or 1} --at-once={self.packing.at_once}",
             "setup": repr(self.setup),
+            "template": self.template or "slurmslice's own",
             "folder": self.work_dir,
         }
 

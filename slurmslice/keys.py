@@ -39,6 +39,13 @@ class LazyKeys(Sequence[str]):
         row = self._rows[which]
         return self._block(row // self._BLOCK)[row % self._BLOCK]
 
+    def of(self, rows: Sequence[int]) -> list[str]:
+        """The keys of these rows; of many, quicker than one by one."""
+        if len(rows) < len(self) // 4:
+            return [self[row] for row in rows]
+        everything = list(self)
+        return [everything[row] for row in rows]
+
     def _block(self, number: int) -> list[str]:
         block = self._blocks.get(number)
         if block is None:

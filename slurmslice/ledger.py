@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
@@ -48,6 +48,7 @@ class Submission:
         barred_at: when it was barred; 0 where it was not.
         cancelled: rows that were cancelled on request, and when (epoch seconds).
         share: how many tasks of the array may run at once, as it was last told; None: no limit.
+        job_name: the job's, where it is not the intent's.
     """
 
     intent: Intent
@@ -58,6 +59,12 @@ class Submission:
     barred_at: float = 0.0
     cancelled: dict[int, float] = field(default_factory=dict)
     share: int | None = None
+    job_name: str = ""
+
+    @property
+    def name(self) -> str:
+        """The job's name."""
+        return self.job_name or self.intent.job_name
 
     @property
     def number(self) -> int:
@@ -70,9 +77,9 @@ class Submission:
         return parse_array(self.intent.array)
 
     @cached_property
-    def rows(self) -> tuple[int, ...]:
+    def rows(self) -> Sequence[int]:
         """The rows that it carries, ``pack`` for each index, by index."""
-        return tuple(parse_array(self.intent.rows))
+        return parse_array(self.intent.rows).indices
 
     @cached_property
     def places(self) -> dict[int, tuple[int, int]]:
@@ -226,6 +233,7 @@ class Ledger:
             job=event.job,
             cluster=event.cluster,
             submitted_at=event.at,
+            job_name=event.job_name,
         )
         return moved
 

@@ -267,7 +267,7 @@ def create(
         _ignore_in_git(path.parent)
         run = RunDirectory(draft)
         run.slices.write_bytes(table.data)
-        run.prepare(1, table, tuple(parse_array(asked.first)), asked.direct)
+        run.prepare(1, table, parse_array(asked.first).indices, asked.direct)
         run.script.write_bytes(script)
         run.script.chmod(0o777 & ~_umask())
         (draft / "run.json").write_bytes(asked.to_json())

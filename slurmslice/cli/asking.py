@@ -23,6 +23,7 @@ from slurmslice.engines import Engine
 from slurmslice.errors import BadInput
 from slurmslice.run import Run
 from slurmslice.rundir import RunDirectory
+from slurmslice.template import find
 from slurmslice.verbs.create import Wanted, make
 from slurmslice.verbs.remake import remake, replaceable
 
@@ -55,6 +56,10 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
         "--setup", metavar="TEXT|FILE", default="",
         help="Shell lines that run once a task, before the command: modules, conda, scratch. "
         "End a line that must not fail with `|| exit`.",
+    ),
+    click.option(
+        "--template", metavar="FILE|NAME",
+        help="A template in place of the script's own: a file, or a name in templates/ here.",
     ),
     click.option(
         "-J", "--name", "--job-name", "name", metavar="NAME", default="",
@@ -92,7 +97,7 @@ class Asking:
     FIELDS = (
         *SliceOptions.__dataclass_fields__,
         "throttle", "pack", "at_once", "slice_time", "no_breaker", "shell", "setup", "name",
-        "run_dir", "profile", "engine",
+        "run_dir", "profile", "engine", "template",
     )  # fmt: skip
 
     def __init__(self, **fields: Any) -> None:
@@ -108,6 +113,7 @@ class Asking:
         self.run_dir: str | None = fields["run_dir"]
         self.profile: str | None = fields["profile"]
         self.engine: str = fields["engine"]
+        self.template: str | None = fields["template"]
         self.words, self.sbatch = meta()
 
     @property
@@ -119,6 +125,7 @@ class Asking:
             "--pack": self.pack, "--slice-time": self.slice_time,
             "--name": self.name, "--run-dir": self.run_dir, "--profile": self.profile,
             "--engine": self.engine if self.engine != "auto" else None,
+            "--template": self.template,
         }  # fmt: skip
         return next((option for option, value in given.items() if value), "")
 
@@ -146,6 +153,7 @@ class Asking:
             ),
             pack_asked=self.pack or "",
             breaker=not self.no_breaker,
+            template=find(self.template, Path.cwd()) if self.template else None,
         )
 
     def _command(self, given: Given) -> Command:

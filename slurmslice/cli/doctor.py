@@ -40,6 +40,9 @@ def _slurm(engine: SlurmEngine, needs: Needs) -> int:
     limits = engine.limits(needs)
     fits = "not known" if limits.at_once is None else str(limits.at_once)
     out(f"tasks of this request at once: {fits} ({limits.why})")
+    intake = engine.intake(needs)
+    left = "no limit" if intake.tasks is None else f"{intake.tasks} more"
+    out(f"tasks that the queue takes of you: {left}{f' ({intake.why})' if intake.why else ''}")
     header = ("PARTITION", "STATE", "MAX TIME", "NODES", "CPUS FREE", "CPUS", "MEM A NODE",
               "FIT NOW", "FIT", "WHY NONE")  # fmt: skip
     rows = [

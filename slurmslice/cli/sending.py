@@ -14,7 +14,7 @@ from slurmslice.errors import EngineError
 from slurmslice.reports.counts import count, key_ranges
 from slurmslice.run import Run
 from slurmslice.states import State
-from slurmslice.submission import Draft
+from slurmslice.submission import Draft, over_edited
 from slurmslice.verbs.feed import Fed
 from slurmslice.verbs.follow import Policy
 from slurmslice.verbs.poll import poll
@@ -124,3 +124,5 @@ def _show(run: Run, draft: Draft) -> None:
         *draft.arguments,
     ]
     out(shlex.join(words))
+    for note in over_edited(run, draft):
+        say(f"  {note}")

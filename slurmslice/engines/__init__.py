@@ -128,6 +128,23 @@ class Sighting:
     array: ArrayExpression | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a job is, by what the engine knows of it.
+
+    Attributes:
+        name: the job's name.
+        arguments: what its script was given.
+        script: the script's text, as the engine has it; None where it does not tell any more.
+        array: the indices that it was submitted with, where they are all known; else None.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    script: str | None
+    array: ArrayExpression | None = None
+
+
 class Engine(Protocol):
     """Runs array tasks and says what became of them."""
 
@@ -167,6 +184,23 @@ class Engine(Protocol):
             Full: not now.
             Unsure: it may have been taken: look the token up.
             BadInput: it can never honour these needs.
+        """
+
+    def test(self, order: Order) -> str:
+        """What it would do with a submission, in its own words; nothing is submitted.
+
+        Raises:
+            Refused: it would refuse it.
+            BadInput: it cannot tell.
+            NoAnswer: it could not be asked.
+        """
+
+    def identify(self, job: str) -> Identity:
+        """What a job is.
+
+        Raises:
+            BadInput: there is no such job, or it has been forgotten.
+            NoAnswer: it could not be asked.
         """
 
     def find(self, order_token: str, job_name: str, since: float) -> Sighting | None:

@@ -47,7 +47,7 @@ def counts(run: Run, among: Collection[int] | None = None) -> list[Count]:
 
 
 def _count(run: Run, state: State, rows: list[int]) -> Count:
-    keys = key_ranges([run.table.keys[row] for row in rows])
+    keys = key_ranges(run.table.keys.of(rows))
     return Count(state, tuple(rows), keys, reasons(run, rows))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from slurmslice import changed, directives
+from slurmslice.drafting import Bounds, drafts
 from slurmslice.errors import BadInput, NoAnswer
 from slurmslice.journal import Queued
 from slurmslice.ledger import Changes
@@ -13,10 +14,8 @@ from slurmslice.ranges import compress
 from slurmslice.run import Run
 from slurmslice.states import FAILURES, State
 from slurmslice.submission import (
-    Bounds,
     Draft,
     Options,
-    drafts,
     rows_of_index,
     script_array,
     script_options,

@@ -8,16 +8,17 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from slurmslice import process
-from slurmslice.engines import Intake, Limits, Needs, Order, Receipt, Sighting
+from slurmslice.engines import Identity, Intake, Limits, Needs, Order, Receipt, Sighting
 from slurmslice.engines.slurm import answers, capacity, commands, environment, resources, search
 from slurmslice.engines.slurm.health import Health, health
 from slurmslice.engines.slurm.outcomes import outcome
-from slurmslice.errors import BadInput, EngineError, NoAnswer
+from slurmslice.errors import BadInput, EngineError, NoAnswer, Refused
 from slurmslice.evidence import Answer, Observation, TaskId, TaskReport
 
 SUBMIT_TIMEOUT_S = 180.0
 """sbatch itself tries a full queue again for 120 s: less than 150 s would cut it short."""
 ASK_TIMEOUT_S = 120.0
+_SUBMIT_TIMEOUT = ("SLURMSLICE_SBATCH_TIMEOUT", SUBMIT_TIMEOUT_S)
 _OFF = "accounting storage is disabled"
 _UNKNOWN_JOB = "Invalid job id specified"
 _GONE = (_UNKNOWN_JOB, "already complet", "already finished")
@@ -53,10 +54,35 @@ class SlurmEngine:
         argv = commands.sbatch(order.script, order.overrides, order.arguments)
         options = [name for name, _ in (*order.needs.options, *order.overrides)]
         env, dropped = environment.for_sbatch(self._environ, options)
-        timeout = self._seconds("SLURMSLICE_SBATCH_TIMEOUT", SUBMIT_TIMEOUT_S)
+        timeout = self._seconds(*_SUBMIT_TIMEOUT)
         receipt = outcome(process.run(argv, timeout=timeout, env=env))
         notes = (*environment.told(dropped), *receipt.notes)
         return Receipt(receipt.job, receipt.cluster, notes)
+
+    def test(self, order: Order) -> str:
+        """Ask sbatch. As ``Engine.test``."""
+        argv = commands.test(commands.sbatch(order.script, order.overrides, order.arguments))
+        options = [name for name, _ in (*order.needs.options, *order.overrides)]
+        env, _ = environment.for_sbatch(self._environ, options)
+        done = process.run(argv, timeout=self._seconds(*_SUBMIT_TIMEOUT), env=env)
+        if done.returncode == 0:
+            return (done.stderr.strip() or done.stdout.strip()).removeprefix("sbatch: ")
+        if done.returncode is None:
+            raise _silence(done)
+        raise Refused(f"Slurm would refuse it: {done.stderr.strip()[-2000:]}")
+
+    def identify(self, job: str) -> Identity:
+        """Ask the controller. As ``Engine.identify``."""
+        try:
+            records = self._ask(commands.show_job(job))
+            rows = answers.queue_rows(self._ask(commands.squeue((job,), ended=True)))
+        except NoAnswer as why:
+            if _UNKNOWN_JOB in why.message:
+                raise BadInput(f"The controller knows no job {job}.") from why
+            raise
+        script = self._run(commands.batch_script(job))
+        text = script.stdout if script.returncode == 0 else None
+        return search.identity(records, text, [row for row in rows if row.job == job])
 
     def find(self, order_token: str, job_name: str, since: float) -> Sighting | None:
         """The job that bears a token. As ``Engine.find``.
