@@ -8,14 +8,12 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.site import DEADLINE_S, Site
+from tests.site import DEADLINE_S, Site, settled, until, write
 
 pytestmark = pytest.mark.slurm
 
@@ -41,26 +39,6 @@ HOSTILE = [
     b"../../x", b"tab\there", b" blanks ", b"%a", b"#", b"~", b"!", b"\x1b[31m", "ü€".encode(),
     b"trailing\n", b"a" * 300, b"--", b"{}", b"$SLICE", b";exit 3",
 ]  # fmt: skip
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait for a condition, not for time to pass."""
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.2)
-
-
-def write(site: Site, path: Path, text: str) -> None:
-    """Write a file as the user."""
-    done = site.run("tee", str(path), cwd=path.parent, input=text)
-    assert done.returncode == 0, done.stderr
-
-
-def settled(site: Site, place: Path, run: str) -> Counter[str]:
-    """The counts once nothing is in flight."""
-    site.slurmslice("watch", run, "--interval", "1", cwd=place)
-    return Counter(site.status(place, run)["counts"])
 
 
 def test_the_main_job(site: Site, workplace: Path) -> None:
@@ -306,37 +284,13 @@ def test_slurm_away_changes_no_state(site: Site, workplace: Path) -> None:
     assert settled(site, workplace, "q") == {"COMPLETED": 2}
 
 
-KILL = """\
-import os, signal, sys
-from slurmslice import cli, rundir
-from slurmslice.engines import slurm
-step, when = int(sys.argv.pop(1)), sys.argv.pop(1)
-count = 0
-def stepped(whole):
-    def call(*args, **more):
-        global count
-        mine, count = count == step, count + 1
-        if mine and when == "before":
-            os.kill(os.getpid(), signal.SIGKILL)
-        result = whole(*args, **more)
-        if mine:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
-    return call
-rundir.RunDirectory.append = stepped(rundir.RunDirectory.append)
-slurm.SlurmEngine.submit = stepped(slurm.SlurmEngine.submit)
-cli.main()
-"""
-
-
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("step", [0, 1, 2])
 def test_kill_9_of_submit(site: Site, workplace: Path, step: int, when: str) -> None:
     """Killed at each journal step, the same command goes on: each slice submitted once."""
-    write(site, workplace / "kill.py", KILL)
     command = 'echo x >>"ran.$SLICE"'
     site.slurmslice("render", "-a", "0-4", "--name", "k", "--shell", command, cwd=workplace)
-    killed = site.run(str(site.python), "kill.py", str(step), when, "submit", "k", cwd=workplace)
+    killed = site.killed(step, when, "submit", "k", cwd=workplace)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     done = site.slurmslice("submit", "k", cwd=workplace)
     assert done.returncode == 0, done.stderr
