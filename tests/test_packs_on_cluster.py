@@ -21,7 +21,7 @@ case $SLICE in
   fails) exit 5 ;;
   slow) sleep 60 ;;
   large) /usr/bin/python3 -c 'bytearray(600 * 2**20)' ;;
-  ended) kill -s TERM $$ ;;
+  ended) exec sh -c 'kill -s TERM $$' ;;
   stays) while [ ! -e go ]; do sleep 0.2; done ;;
 esac
 """
