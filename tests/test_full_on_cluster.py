@@ -128,6 +128,7 @@ def test_a_limit_that_is_not_told_is_met_by_halves(
     render(site, workplace, "half")
     ran = site.slurmslice("run", "half", "--interval", "0.5", cwd=workplace, env={"PATH": path})
     assert ran.returncode == 0, ran.stderr
-    sizes = [len(event["rows"]) for event in events(workplace, "half", "intent")]
-    print(sizes, [event["array"] for event in events(workplace, "half", "intent")])
+    arrays = [event["array"] for event in events(workplace, "half", "intent")]
+    assert arrays[:3] == ["0-99", "0-49", "0-24"]
+    assert events(workplace, "half", "submitted")[0]["number"] == 3
     each_once(site, workplace, "half")

@@ -126,9 +126,7 @@ def test_resubmitting_while_others_run(site: Site, workplace: Path) -> None:
     """Only what failed goes in again; what runs is left alone."""
     command = "if [ $SLICE = 1 ] && [ ! -e mended ]; then exit 3; fi; " \
         "while [ $SLICE = 2 ] && [ ! -e go ]; do sleep 0.2; done"  # fmt: skip
-    made = site.slurmslice(
-        "render", "-a", "0-3", "--name", "r", "--shell", command, cwd=workplace
-    )
+    made = site.slurmslice("render", "-a", "0-3", "--name", "r", "--shell", command, cwd=workplace)
     assert made.returncode == 0, made.stderr
     site.slurmslice("submit", "r", cwd=workplace)
 
