@@ -13,7 +13,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks import paper
-from benchmarks.measure import SLICES, WORK, Line, Spent, figure, memory, side_by_side, within
+from benchmarks.measure import (
+    REPOSITORY,
+    SLICES,
+    WORK,
+    Line,
+    Spent,
+    figure,
+    memory,
+    side_by_side,
+    within,
+)
 from slurmslice.engines.slurm import commands
 from slurmslice.engines.slurm.answers import accounting
 
@@ -57,7 +67,7 @@ def _names() -> dict[str, str]:
 def _child(kind: str, path: Path) -> Spent:
     """A contender in a process of its own; its seconds are without Python's start."""
     argv = (sys.executable, "-m", "benchmarks.answers", kind, str(path))
-    done = subprocess.run(argv, check=True, capture_output=True, text=True)
+    done = subprocess.run(argv, cwd=REPOSITORY, check=True, capture_output=True, text=True)
     seconds, mib = map(float, done.stdout.split())
     return Spent(seconds, mib)
 

@@ -41,6 +41,8 @@ class Asked:
         version: of the slurmslice that made it.
         pack_asked: ``--pack`` as it was typed; empty for none.
         breaker: what has not started is held when the first slices that end have all failed.
+        template: name and digest of the person's template that the script was made from; empty
+            for slurmslice's own.
     """
 
     name: str
@@ -65,11 +67,17 @@ class Asked:
     version: str
     pack_asked: str = ""
     breaker: bool = True
+    template: str = ""
 
     @property
     def job_name(self) -> str:
         """The first submission's job name: the run's name and the token."""
         return job_name(self.name, self.token)
+
+    @property
+    def typed(self) -> dict[str, str]:
+        """The options as they were typed, by long name."""
+        return {**dict(self.options), **dict(self.per_slice)}
 
     def to_json(self) -> bytes:
         """The file's bytes; any bytes of the values survive as escaped surrogates."""
@@ -105,8 +113,7 @@ class Asked:
         ]
 
     def _essence(self) -> dict[str, str]:
-        typed = {**dict(self.options), **dict(self.per_slice)}
-        options = " ".join(f"--{name}={value}" for name, value in sorted(typed.items()))
+        options = " ".join(f"--{name}={value}" for name, value in sorted(self.typed.items()))
         return {
             "engine": self.engine,
             "command": show_template(self.command),
@@ -114,6 +121,7 @@ class Asked:
             "options": options or "none",
             "packing": f"--pack={self.pack_asked or 1} --at-once={self.packing.at_once}",
             "setup": repr(self.setup),
+            "template": self.template or "slurmslice's own",
             "folder": self.work_dir,
         }
 

@@ -167,9 +167,18 @@ def to_bash(command: Command) -> str:
     Raises:
         BadInput: a word holds NUL or a surrogate that stands for no byte.
     """
+    return command.text if isinstance(command, ShellText) else f"exec -- {argv(command)}"
+
+
+def argv(command: Command) -> str:
+    """The command as words of bash, to stand behind another program; a shell text in ``bash -c``.
+
+    Raises:
+        BadInput: a word holds NUL or a surrogate that stands for no byte.
+    """
     if isinstance(command, ShellText):
-        return command.text
-    return " ".join(("exec --", *map(_bash_word, command.words)))
+        return f"bash -c {quote(command.text)}"
+    return " ".join(map(_bash_word, command.words))
 
 
 def fill(command: Command, key: str, columns: Mapping[str, str]) -> list[str]:

@@ -65,13 +65,17 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """The submission was taken. ``how``: sbatch, found (by its token) or attached."""
+    """The submission was taken. ``how``: sbatch, found (by its token) or attached.
+
+    ``job_name``: the job's, where it is not the intent's.
+    """
 
     number: int
     job: str
     cluster: str | None
     how: str
     at: float
+    job_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

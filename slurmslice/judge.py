@@ -157,10 +157,17 @@ def _unseen(known: Standing, said: Hearing) -> Standing:
     if silences and not said.accounting_off:
         return replace(known, reason=f"as last seen; no answer: {'; '.join(silences)}")
     settled = _settled_late(known, said) or _never_ran(known, said) or _left_out(known, said)
-    return settled or replace(known, reason=_UNSEEN)
+    return settled or replace(known, reason=_unseen_since(known))
+
+
+def _unseen_since(known: Standing) -> str:
+    if known.evidence is Evidence.JOURNAL:
+        return _UNSEEN
+    return f"{known.state} by the last word of {known.evidence}; {_NOW_SILENT}"
 
 
 _UNSEEN = "submitted; neither the queue nor accounting speaks of it yet"
+_NOW_SILENT = "neither the queue nor accounting speaks of it now"
 _UNSEEN_OFF = "gone from the queue; accounting is off, and its task has not written an end"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
@@ -48,6 +48,7 @@ class Submission:
         barred_at: when it was barred; 0 where it was not.
         cancelled: rows that were cancelled on request, and when (epoch seconds).
         share: how many tasks of the array may run at once, as it was last told; None: no limit.
+        job_name: the job's, where it is not the intent's.
     """
 
     intent: Intent
@@ -58,6 +59,12 @@ class Submission:
     barred_at: float = 0.0
     cancelled: dict[int, float] = field(default_factory=dict)
     share: int | None = None
+    job_name: str = ""
+
+    @property
+    def name(self) -> str:
+        """The job's name."""
+        return self.job_name or self.intent.job_name
 
     @property
     def number(self) -> int:
@@ -70,9 +77,9 @@ class Submission:
         return parse_array(self.intent.array)
 
     @cached_property
-    def rows(self) -> tuple[int, ...]:
+    def rows(self) -> Sequence[int]:
         """The rows that it carries, ``pack`` for each index, by index."""
-        return tuple(parse_array(self.intent.rows))
+        return parse_array(self.intent.rows).indices
 
     @cached_property
     def places(self) -> dict[int, tuple[int, int]]:
@@ -99,13 +106,15 @@ class Ledger:
         attempts: for each row, how many attempts were given to it.
         queue: rows that are to be submitted as there is room, in order, each with its request.
         requests: the changed request under which each row was last submitted, where it was.
-        withdrawn: rows that were cancelled while they waited, and when.
+        withdrawn: rows that were cancelled while they waited, and when; a row that is queued
+            again is in both, and waits.
         returned: why rows were given back that no submission holds since, and how often.
         throttle: the newest ``throttle N``; ``throttled`` tells whether there was one.
         most: how many tasks the next submission may have at most, after refusals for now; None
             where there was none.
         held: why nothing is to start; empty where nothing is held.
         released: nothing is to be held any more.
+        refusal: why the newest submission was refused for good; empty where it was not.
     """
 
     submissions: dict[int, Submission]
@@ -120,6 +129,7 @@ class Ledger:
     most: int | None = None
     held: str = ""
     released: bool = False
+    refusal: str = ""
     _before: dict[int, _Before] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -200,15 +210,14 @@ class Ledger:
         holders = [holder for part in rows.parts for holder in self.holder[_slice(part)]]
         waited = {row: self.queue.pop(row) for row in rows if row in self.queue}
         earlier = {row: self.requests[row] for row in rows if row in self.requests}
-        self._before[number] = _Before(holders, waited, earlier)
+        away = {row: self.withdrawn.pop(row) for row in rows if row in self.withdrawn}
+        self._before[number] = _Before(holders, waited, earlier, away)
         for part in rows.parts:
             where = _slice(part)
             self.holder[where] = [number] * len(part)
             self.attempts[where] = [attempts + 1 for attempts in self.attempts[where]]
         for row in rows if intent.changes or self.requests else ():
             self.requests[row] = intent.changes
-        for row in rows if self.withdrawn else ():
-            self.withdrawn.pop(row, None)
 
     def _accept(self, event: Submitted) -> ArrayExpression | None:
         submission, moved = self.submissions[event.number], NOTHING
@@ -216,6 +225,7 @@ class Ledger:
             moved = parse_array(submission.intent.rows)
             self._take(event.number, moved)  # sent again by hand, after it had been refused
         self._before.pop(event.number, None)
+        self.refusal = ""
         self.most = self.most and max(self.most, 2 * len(submission.array))
         self._settle(
             event.number,
@@ -223,6 +233,7 @@ class Ledger:
             job=event.job,
             cluster=event.cluster,
             submitted_at=event.at,
+            job_name=event.job_name,
         )
         return moved
 
@@ -238,6 +249,7 @@ class Ledger:
                 self.attempts[row] -= 1
                 self.requests.pop(row, None)
         self.requests.update(before.requests)
+        self.withdrawn.update(before.withdrawn)
         self.queue = {**before.queue, **self.queue}
         if isinstance(event, Barred):
             self._settle(number, fate=Fate.BARRED, barred_at=event.at)
@@ -247,6 +259,7 @@ class Ledger:
             self.most = max(1, len(self.submissions[number].array) // 2)
         if not event.passing:
             self.queue.clear()
+            self.refusal = event.message
 
     def _enqueue(self, event: Queued | Dropped) -> ArrayExpression | None:
         rows = parse_array(event.rows)
@@ -257,8 +270,6 @@ class Ledger:
                 self.queue.pop(row, None)
             return None
         self.queue.update(dict.fromkeys(rows, event.changes))
-        for row in rows if self.withdrawn else ():
-            self.withdrawn.pop(row, None)
         return rows
 
     def _return(self, event: Returned) -> ArrayExpression:
@@ -292,6 +303,7 @@ class _Before:
     holders: list[int]
     queue: dict[int, Changes]
     requests: dict[int, Changes]
+    withdrawn: dict[int, float]
 
 
 NOTHING = ArrayExpression(())

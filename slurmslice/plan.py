@@ -27,7 +27,7 @@ class Batch:
         changes: sbatch options of this submission that differ from the script's.
     """
 
-    rows: tuple[int, ...]
+    rows: Sequence[int]
     array: ArrayExpression
     changes: tuple[tuple[str, str], ...] = ()
 
@@ -40,7 +40,7 @@ def is_direct(table: SliceTable, max_array_size: int, pack: int) -> bool:
 
 def portion(
     table: SliceTable, rows: Sequence[int], *, direct: bool, pack: int, most: int
-) -> list[int]:
+) -> Sequence[int]:
     """The first of these rows, as many as one submission can carry.
 
     Args:
@@ -50,7 +50,7 @@ def portion(
         pack: slices that an array task carries.
         most: array tasks that it may have, from 1.
     """
-    chosen = list(rows[: most * pack])
+    chosen = rows[: most * pack]
     if not direct:
         return chosen
     row_of = {int(table.keys[row]): row for row in chosen}
@@ -77,22 +77,21 @@ def batch(
     In the table form its task table is exactly these rows, so the indices are 0 to n-1.
     """
     if direct:
-        ordered = sorted(rows, key=lambda row: int(table.keys[row]))
-        array = compress([int(table.keys[row]) for row in ordered], throttle)
-    else:
-        ordered = dealt(rows, pack)
-        array = ArrayExpression((range(-(-len(ordered) // pack)),), throttle)
-    return Batch(tuple(ordered), array, changes)
+        row_of = {int(table.keys[row]): row for row in rows}
+        ordered: Sequence[int] = [row_of[index] for index in sorted(row_of)]
+        return Batch(ordered, compress(sorted(row_of), throttle), changes)
+    tasks = range(-(-len(rows) // pack))
+    return Batch(dealt(rows, pack), ArrayExpression((tasks,), throttle), changes)
 
 
-def dealt(rows: Sequence[int], pack: int) -> list[int]:
+def dealt(rows: Sequence[int], pack: int) -> Sequence[int]:
     """Rows in the order of the array tasks that carry them, ``pack`` for each.
 
     They are dealt out like cards, so that neighbours, which are often heavy alike, do not
     share a task. The last task may have fewer.
     """
     if pack == 1:
-        return list(rows)
+        return rows
     tasks = -(-len(rows) // pack)
     last = len(rows) - pack * (tasks - 1)
     whole, rest = rows[: last * tasks], rows[last * tasks :]

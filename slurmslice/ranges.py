@@ -41,6 +41,11 @@ class ArrayExpression:
         return f"{text}%{self.throttle}" if self.throttle else text
 
     @property
+    def indices(self) -> Sequence[int]:
+        """All of them in order; a range where they are one, so that a million take no room."""
+        return self.parts[0] if len(self.parts) == 1 else tuple(self)
+
+    @property
     def highest(self) -> int:
         """The highest index; -1 where there is none."""
         return max((part[-1] for part in self.parts if part), default=-1)
@@ -93,6 +98,8 @@ def compress(indices: Iterable[int], throttle: int | None = None) -> ArrayExpres
     ``list(compress(xs)) == list(xs)`` for every sequence of distinct indices. Two neighbours
     and three in a step of their own are easier read as what they are.
     """
+    if isinstance(indices, range) and len(indices) > 3 and indices.step > 0:
+        return ArrayExpression((indices,), throttle)
     numbers = indices if isinstance(indices, Sequence) else list(indices)
     parts: list[range] = []
     at = 0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from slurmslice import directives
 from slurmslice.errors import BadInput
@@ -33,49 +34,65 @@ def check(name: str, value: str) -> tuple[str, str]:
     return directives.check(name, value)
 
 
-def filled(options: Options, table: SliceTable, row: int) -> tuple[tuple[str, str], ...]:
-    """The options of one slice, with its columns' values in them; checked.
+class Requests:
+    """What each slice asks for, where options name columns.
 
-    Raises:
-        BadInput: a name is no column's, or what comes of it is no value of the option's.
+    Args:
+        options: those that do, as they were typed.
+        table: the slices.
     """
-    values = dict(zip(table.columns, table.values_of(row), strict=True))
 
-    def value_of(match: re.Match[str]) -> str:
-        if match[1] not in values:
-            import difflib
+    def __init__(self, options: Options, table: SliceTable) -> None:
+        self._options = tuple(options)
+        self._table = table
+        used = {name for _, value in options for name in _NAMED.findall(value)}
+        self._places = [n for n, column in enumerate(table.columns) if column in used]
+        self._known: dict[tuple[str, ...], tuple[tuple[str, str], ...]] = {}
 
-            near = difflib.get_close_matches(match[1], values, 1)
-            hint = f"Did you mean {{{near[0]}}}?" if near else "Options can name columns only."
-            raise BadInput(f"{match[0]} is no column of the slices.", hint)
-        return values[match[1]]
+    def of(self, row: int) -> tuple[tuple[str, str], ...]:
+        """The options of one slice, with its columns' values in them; checked.
 
-    try:
-        return tuple(directives.check(name, _NAMED.sub(value_of, value)) for name, value in options)
-    except BadInput as why:
-        raise BadInput(f"Slice {table.keys[row]!r}: {why.message}", why.hint) from why
+        Raises:
+            BadInput: a name is no column's, or what comes of it is no value of the option's.
+        """
+        values = self._table.values_of(row)
+        alike = tuple(values[place] for place in self._places)
+        if alike not in self._known:
+            self._known[alike] = self._filled(row, values)
+        return self._known[alike]
 
+    def _filled(self, row: int, values: Sequence[str]) -> tuple[tuple[str, str], ...]:
+        columns = dict(zip(self._table.columns, values, strict=True))
+        try:
+            return tuple(
+                directives.check(name, _NAMED.sub(lambda m: _value(m[1], columns), text))
+                for name, text in self._options
+            )
+        except BadInput as why:
+            key = self._table.keys[row]
+            raise BadInput(f"Slice {key!r}: {why.message}", why.hint) from why
 
-def grouped(options: Options, table: SliceTable) -> dict[tuple[tuple[str, str], ...], list[int]]:
-    """The rows of each distinct request, in the order of their first slices.
+    def grouped(self) -> dict[tuple[tuple[str, str], ...], list[int]]:
+        """The rows of each distinct request, in the order of their first slices.
 
-    Raises:
-        BadInput: as ``filled``; or there are more than ``MOST``.
-    """
-    used = {name for _, value in options for name in _NAMED.findall(value)}
-    places = [n for n, column in enumerate(table.columns) if column in used]
-    known: dict[tuple[str, ...], list[int]] = {}
-    groups: dict[tuple[tuple[str, str], ...], list[int]] = {}
-    for row in range(len(table)):
-        values = table.values_of(row)
-        alike = tuple(values[place] for place in places)
-        if alike not in known:
-            known[alike] = groups.setdefault(filled(options, table, row), [])
+        Raises:
+            BadInput: as ``of``; or there are more than ``MOST``.
+        """
+        groups: dict[tuple[tuple[str, str], ...], list[int]] = {}
+        for row in range(len(self._table)):
+            groups.setdefault(self.of(row), []).append(row)
             if len(groups) > MOST:
                 raise BadInput(
                     f"The slices ask for more than {MOST} different requests, and each is a "
                     "submission of its own.",
                     "Round what the columns say up to fewer values.",
                 )
-        known[alike].append(row)
-    return groups
+        return groups
+
+
+def _value(name: str, columns: Mapping[str, str]) -> str:
+    if name not in columns:
+        near = difflib.get_close_matches(name, columns, 1)
+        hint = f"Did you mean {{{near[0]}}}?" if near else "Options can name columns only."
+        raise BadInput(f"{{{name}}} is no column of the slices.", hint)
+    return columns[name]

@@ -7,10 +7,9 @@ poll → standings → decisions → submission.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
-from slurmslice import requests
 from slurmslice.asked import Asked
 from slurmslice.engines import Engine
 from slurmslice.errors import BadInput, DamagedRun
@@ -18,6 +17,7 @@ from slurmslice.journal import Event, Returned, from_lines
 from slurmslice.judge import Standing
 from slurmslice.ledger import Changes, Fate, Ledger, Submission
 from slurmslice.ranges import compress, parse_array
+from slurmslice.requests import Requests
 from slurmslice.rundir import RunDirectory
 from slurmslice.sightings import Standings
 from slurmslice.slices import SliceTable
@@ -50,7 +50,13 @@ class Run:
         Raises:
             DamagedRun: the journal cannot be read.
         """
-        lines, self._journal_read = self.place.read_journal(self._journal_read)
+        before = self._journal_read
+        lines, self._journal_read = self.place.read_journal(before)
+        if self._journal_read < before:
+            raise DamagedRun(
+                f"{self.place.path} was made anew, or its journal cut off, at this moment.",
+                "`slurmslice status` shows what is there now.",
+            )
         if lines and not self._follow(lines):
             self.standings = Standings(self.ledger)
             self._states_read = 0
@@ -59,7 +65,7 @@ class Run:
 
     def _follow(self, lines: bytes) -> bool:
         """Take in lines of the journal; whether the standings could follow."""
-        followed = True
+        followed = self._events > 0  # at first they are made once, of all that was decided
         try:
             for event in from_lines(lines, self._events + 1):
                 self._events += 1
@@ -123,14 +129,17 @@ class Run:
         """What its columns say, where options name columns."""
         if not self.asked.per_slice:
             return ()
-        own = requests.filled(self.asked.per_slice, self.table, row)
         base = dict(self.asked.options)
-        return tuple((name, value) for name, value in own if base.get(name) != value)
+        return tuple((n, value) for n, value in self._requests.of(row) if base.get(n) != value)
 
     @cached_property
-    def first_rows(self) -> tuple[int, ...]:
+    def _requests(self) -> Requests:
+        return Requests(self.asked.per_slice, self.table)
+
+    @cached_property
+    def first_rows(self) -> Sequence[int]:
         """The rows that the script's own array carries, by index."""
-        return tuple(parse_array(self.asked.first))
+        return parse_array(self.asked.first).indices
 
     # -- summing up --------------------------------------------------------------------------
 

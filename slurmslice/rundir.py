@@ -81,6 +81,12 @@ class RunDirectory:
             )
         return SliceTable.read(data, str(self.slices))
 
+    @property
+    def script_edited(self) -> bool:
+        """Whether the script was written to since the run was made."""
+        made = (self.path / "run.json").stat().st_mtime_ns  # the last of its files
+        return self.script.stat().st_mtime_ns > made
+
     # -- submissions -------------------------------------------------------------------------
 
     def submission(self, number: int) -> Path:
@@ -239,27 +245,40 @@ class RunDirectory:
             lock.release()
 
 
-def create(path: Path, asked: Asked, table: SliceTable, script: bytes) -> RunDirectory:
+def create(
+    path: Path, asked: Asked, table: SliceTable, script: bytes, *, instead: bool = False
+) -> RunDirectory:
     """Make a run directory: whole, or not at all (a rename is the last step).
+
+    Args:
+        path: where; absolute.
+        asked: what was asked.
+        table: the slices.
+        script: the script's bytes.
+        instead: in the place of the one that is there, whose lock is held; that one is removed.
 
     Raises:
         BadInput: there is something at that path already, or it cannot be written.
     """
     check_path(path)
-    draft = path.parent / f".{path.name}.{secrets.token_hex(4)}"
+    draft, old = _beside(path), _beside(path)
     try:
         draft.mkdir(parents=True)
         _ignore_in_git(path.parent)
         run = RunDirectory(draft)
         run.slices.write_bytes(table.data)
-        run.prepare(1, table, tuple(parse_array(asked.first)), asked.direct)
+        run.prepare(1, table, parse_array(asked.first).indices, asked.direct)
         run.script.write_bytes(script)
         run.script.chmod(0o777 & ~_umask())
         (draft / "run.json").write_bytes(asked.to_json())
+        if instead:
+            os.rename(path, old)
         os.rename(draft, path)
     except OSError as why:
         _remove(draft)
-        if path.exists():
+        if old.exists():
+            os.rename(old, path)
+        elif path.exists():
             raise BadInput(
                 f"Another slurmslice made {path} at this moment.",
                 "The same line again goes on with it.",
@@ -268,7 +287,13 @@ def create(path: Path, asked: Asked, table: SliceTable, script: bytes) -> RunDir
             f"The run directory {path} cannot be made: {why.strerror}.",
             "Choose another place with --run-dir, or another --name.",
         ) from why
+    _remove(old)
     return RunDirectory(path)
+
+
+def _beside(path: Path) -> Path:
+    """A hidden name of its own in the same folder."""
+    return path.parent / f".{path.name}.{secrets.token_hex(4)}"
 
 
 def check_path(path: Path) -> None:
@@ -314,11 +339,16 @@ def read_or_damaged(path: Path) -> bytes:
 
 
 def _read_on(path: Path, offset: int) -> tuple[bytes, int]:
-    """Whole lines of a file that is only appended to, and the offset after them."""
+    """Whole lines of a file that is only appended to, and the offset after them.
+
+    An offset of 0 after a greater one says that it is another file now.
+    """
     try:
         with path.open("rb") as file:
             file.seek(offset)
             data = file.read()
+            if not data and file.seek(0, os.SEEK_END) < offset:
+                return b"", 0
     except FileNotFoundError:
         return b"", 0
     whole = whole_length(data)

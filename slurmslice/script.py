@@ -1,8 +1,4 @@
-"""The script of a run: rendered once, reviewed by a person, and run by every submission.
-
-Values are data: the template prints nothing that did not come through one of the filters below,
-each of which says what it makes of a value.
-"""
+"""The script of a run: rendered once, reviewed by a person, and run by every submission."""
 
 from __future__ import annotations
 
@@ -10,14 +6,11 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from functools import cache
-from pathlib import Path
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from slurmslice import process, progress
-from slurmslice.command import Command, ShellText, quote, to_bash, variable
+from slurmslice.command import Command, ShellText, argv, to_bash
 from slurmslice.errors import BadInput
+from slurmslice.template import OwnTemplate, fill
 
 _PINNED = (
     "PATH",
@@ -28,7 +21,6 @@ _PINNED = (
     "LOADEDMODULES",
 )
 _CONDA = re.compile(r"CONDA_[A-Za-z0-9_]+")
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,37 +65,34 @@ class ScriptSpec:
     slice_time_s: int | None = None
 
 
-class _Bash(str):
-    """Text that is fit to stand in the script."""
-
-    __slots__ = ()
-
-
-def render(spec: ScriptSpec) -> str:
+def render(spec: ScriptSpec, own: OwnTemplate | None = None) -> str:
     """The whole script. Write it with ``errors="surrogateescape"``.
 
+    Args:
+        spec: what it says.
+        own: a person's template in place of the shipped one.
+
     Raises:
-        BadInput: the setup, the shell text or a directive would not stay in its place, or a
-            value holds NUL.
+        BadInput: the setup, the shell text or a directive would not stay in its place, a value
+            holds NUL, or the person's template has a mistake or lacks a needed part.
     """
     if not all(line.startswith("#SBATCH ") for line in spec.directives.split("\n")):
         raise BadInput("A directive holds a line break, which no #SBATCH line can express.")
-    text = (
-        _environment()
-        .get_template("array.sh.j2")
-        .render(
-            {field.name: getattr(spec, field.name) for field in fields(spec)},
-            progress=progress.BASH,
-            command=to_bash(spec.command),
-            shell_text=isinstance(spec.command, ShellText),
-        )
-    )
-    own = spec.command.text if isinstance(spec.command, ShellText) else ""
-    for what, part in (("--setup", spec.setup), ("--shell", own)):
+    context = {field.name: getattr(spec, field.name) for field in fields(spec)} | {
+        "progress": progress.BASH,
+        "command": to_bash(spec.command),
+        "argv": argv(spec.command),
+        "shell_text": isinstance(spec.command, ShellText),
+    }
+    text = fill(context, own)
+    typed = spec.command.text if isinstance(spec.command, ShellText) else ""
+    for what, part in (("--setup", spec.setup), ("--shell", typed)):
         if part:
             # Alone and in its place: `}` is a mistake alone, a last `\` only where it stands.
             check_syntax(part, what)
             check_syntax(text, what)
+    if own is not None:
+        check_syntax(text, f"what {own.path.name} makes")
     return text
 
 
@@ -126,60 +115,3 @@ def pinned(environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     """The variables that decide which programs a later attempt finds, of those that are set."""
     names = [*(n for n in _PINNED if n in environ), *sorted(filter(_CONDA.fullmatch, environ))]
     return tuple((name, environ[name]) for name in names)
-
-
-def templates_folder() -> Path:
-    """Where the templates are: in the package, or beside it in a checkout."""
-    package = Path(__file__).resolve().parent
-    installed = package / "templates"
-    return installed if installed.is_dir() else package.parent / "templates"
-
-
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(templates_folder()),
-        undefined=StrictUndefined,
-        autoescape=False,  # noqa: S701 - no HTML; _filtered sees to it that all is quoted
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        comment_start_string="{# ",  # with its blank, since bash has ${#name}
-        comment_end_string=" #}",
-        finalize=_filtered,
-    )
-    environment.filters.update(
-        quote=lambda value: _Bash(quote(value)),
-        comment=_comment,
-        number=lambda value: _Bash(int(value)),
-        name=_name,
-        variable=lambda column: _Bash(variable(_name(column))),
-        body=_body,
-        verbatim=_Bash,
-    )
-    return environment
-
-
-def _filtered(value: object) -> _Bash:
-    """What the template prints has been through a filter."""
-    if not isinstance(value, _Bash):
-        raise TypeError(f"The template prints {value!r} without a filter.")
-    return value
-
-
-def _comment(value: str) -> _Bash:
-    """Text for the inside of a comment: whatever could end its line is escaped."""
-    return _Bash("".join(c if c.isprintable() else ascii(c)[1:-1] for c in value))
-
-
-def _name(name: str) -> _Bash:
-    """A name that stands where bash takes any text for code."""
-    if not _NAME.fullmatch(name):
-        raise BadInput(f"{name!r} is no name that a variable of the shell can have.")
-    return _Bash(name)
-
-
-def _body(text: str) -> _Bash:
-    """A function's body: one line is indented; several stand as they are (here-documents)."""
-    text = text.removesuffix("\n")
-    return _Bash(text if "\n" in text else f"  {text}")

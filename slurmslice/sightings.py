@@ -64,16 +64,16 @@ def baseline(ledger: Ledger, row: int) -> Standing:
     """Where a row stands by our own decisions alone, before anything was seen of it."""
     submission = ledger.of_row(row)
     attempt = ledger.attempts[row]
+    if row in ledger.queue:
+        reason = "to be submitted again as there is room" if attempt else _QUEUED
+        return Standing(State.WAITING, ledger.held or reason, attempt=attempt)
     if row in ledger.withdrawn:
         reason = "cancelled before it was submitted"
         return Standing(
             State.CANCELLED, reason, attempt=attempt, ended_at=int(ledger.withdrawn[row])
         )
-    if row in ledger.queue:
-        reason = "to be submitted again as there is room" if attempt else _QUEUED
-        return Standing(State.WAITING, ledger.held or reason, attempt=attempt)
     if submission is None:
-        reason = ledger.returned.get(row, ("not submitted yet", 0))[0]
+        reason = ledger.returned.get(row, (_REFUSED if ledger.refusal else _NOT_YET, 0))[0]
         return Standing(State.WAITING, reason, attempt=attempt)
     reason = "submitted; Slurm has not shown it yet"
     if submission.fate is Fate.INTENDED:
@@ -89,6 +89,8 @@ def baseline(ledger: Ledger, row: int) -> Standing:
 
 
 _QUEUED = "to be submitted as there is room"
+_NOT_YET = "not submitted yet"
+_REFUSED = "not submitted: the newest submission was refused"
 
 
 class Standings(Sequence[Standing]):
@@ -98,8 +100,8 @@ class Standings(Sequence[Standing]):
         self._ledger = ledger
         self._lines: list[bytes | Standing | None] = [None] * len(ledger.holder)
         self._codes = bytearray(_SUBMITTED if holder else _WAITING for holder in ledger.holder)
-        self._mark(ledger.queue, _WAITING)
         self._mark(ledger.withdrawn, _CANCELLED)
+        self._mark(ledger.queue, _WAITING)
 
     def _mark(self, rows: Iterable[int], code: int) -> None:
         for row in rows:
@@ -142,20 +144,18 @@ class Standings(Sequence[Standing]):
 
     def reasons(self, rows: Iterable[int]) -> Counter[str]:
         """How often each reason is given among these rows."""
-        raw = Counter(self._raw_reason(row) for row in rows)
+        lines, waits = self._lines, self._waits
+        raw = Counter(
+            line[line.rfind(b"\t") + 1 :]
+            if isinstance(line := lines[row], bytes) and not waits(row)
+            else self[row].reason
+            for row in rows
+        )
         counted: Counter[str] = Counter()
         for reason, number in raw.items():
-            if isinstance(reason, bytes):
-                counted[parse_row(reason.decode("utf-8", "surrogateescape"))[0]] += number
-            else:
-                counted[reason] += number
+            text = reason if isinstance(reason, str) else parse_row(_text(reason))[0]
+            counted[text] += number
         return counted
-
-    def _raw_reason(self, row: int) -> bytes | str:
-        line = self._lines[row]
-        if isinstance(line, bytes) and not self._waits(row):
-            return line[line.rfind(b"\t") + 1 :]
-        return self[row].reason
 
     def update(self, changed: Mapping[int, Standing]) -> None:
         """Take in what a poll made of these rows."""
@@ -167,10 +167,10 @@ class Standings(Sequence[Standing]):
         """Follow the ledger, in which these rows were queued, submitted, given back, cancelled."""
         ledger = self._ledger
         for row in rows:
-            if row in ledger.withdrawn:
-                self._codes[row] = _CANCELLED
-            elif row in ledger.queue:
+            if row in ledger.queue:
                 self._codes[row] = _WAITING
+            elif row in ledger.withdrawn:
+                self._codes[row] = _CANCELLED
             else:
                 self._lines[row] = None
                 self._codes[row] = _SUBMITTED if ledger.holder[row] else _WAITING
@@ -180,46 +180,47 @@ class Standings(Sequence[Standing]):
 
         Losing a line is harmless: the next poll asks again.
         """
+        holder, most, ours, codes = self._ledger.holder, len(self), self._lines, self._codes
+        undecided = not (self._ledger.queue or self._ledger.withdrawn)
         for line in lines.split(b"\n"):
-            if line.count(b"\t") == _TABS:
-                rows, number, state, evidence, _ = line.split(b"\t", 4)
-                known = number.isdigit() and state in _WORDS and evidence in _SOURCES
-                if known and _is_whole(line):
-                    self._take(line, rows, int(number), _WORDS[state])
-
-    def _take(self, line: bytes, rows: bytes, number: int, code: int) -> None:
-        holder, most = self._ledger.holder, len(self._codes)
-        for row in _rows(rows):
-            if row < most and holder[row] == number:
-                self._lines[row] = line
-                if not self._waits(row):
-                    self._codes[row] = code
-
-
-def _is_whole(line: bytes) -> bool:
-    """Whether every escape of a line can be read."""
-    if b"\\" not in line:
-        return True
-    try:
-        parse_row(line.decode("utf-8", "surrogateescape"))
-    except SlurmsliceError:
-        return False
-    return True
+            if line.count(b"\t") != _TABS or (b"\\" in line and not _is_whole(line)):
+                continue
+            text, number, state, evidence, _ = line.split(b"\t", 4)
+            code = _WORDS.get(state)
+            if code is None or evidence not in _SOURCES or not number.isdigit():
+                continue
+            held_by = int(number)
+            for row in (int(text),) if text.isdigit() else _rows(text):
+                if row < most and holder[row] == held_by:
+                    ours[row] = line
+                    if undecided or not self._waits(row):
+                        codes[row] = code
 
 
 def _rows(text: bytes) -> Iterable[int]:
     """The rows of a line; none where they cannot be read."""
-    if text.isdigit():
-        return (int(text),)
     try:
         return parse_array(text.decode())
     except (ValueError, SlurmsliceError):
         return ()
 
 
+def _text(field: bytes) -> str:
+    return field.decode("utf-8", "surrogateescape")
+
+
+def _is_whole(line: bytes) -> bool:
+    """Whether every escape of a line can be read."""
+    try:
+        parse_row(_text(line))
+    except SlurmsliceError:
+        return False
+    return True
+
+
 def _read(line: bytes, ledger: Ledger, row: int) -> Standing:
     """The standing that a line gives to one of its rows."""
-    fields = parse_row(line.decode("utf-8", "surrogateescape"))
+    fields = parse_row(_text(line))
     number, state, evidence = int(fields[1]), State(fields[2]), Evidence(fields[3])
     return Standing(
         state,

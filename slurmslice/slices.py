@@ -18,7 +18,14 @@ from itertools import chain, islice
 from slurmslice.errors import BadInput, DamagedRun
 from slurmslice.keys import LazyKeys, Numbers, canonical, range_keys
 from slurmslice.lognames import LogNames
-from slurmslice.tables import escape, format_columns, format_row, read_field, slice_header
+from slurmslice.tables import (
+    escape,
+    format_columns,
+    format_row,
+    read_field,
+    read_fields,
+    slice_header,
+)
 
 MOST_SLICES = 10_000_000
 """More than that is a slip of the pen, and would not fit into memory."""
@@ -79,7 +86,7 @@ class SliceTable:
         return self._length
 
     @cached_property
-    def keys(self) -> Sequence[str]:
+    def keys(self) -> LazyKeys:
         """The key of each row."""
         return LazyKeys(len(self), self._keys_of)
 
@@ -193,7 +200,7 @@ class SliceTable:
         keys = _KEY.findall(self.data, self._starts[rows.start], self._starts[rows.stop])
         try:
             if len(keys) == len(rows):
-                return list(map(read_field, keys))
+                return read_fields(keys)
         except DamagedRun:
             pass
         return [self._value(row, 1) for row in rows]  # it says which of them is damaged
@@ -272,7 +279,7 @@ def _check_keys(keys: Collection[str], source: str) -> None:
     if len(unique) < len(keys):
         double, _ = Counter(keys).most_common(1)[0]
         raise BadInput(
-            f"The key {double!r} stands twice in {source}.",
+            f"The key {double[:200]!r} stands twice in {source}.",
             "Keys name slices for life: make them unique.",
         )
     if "" in unique:
@@ -280,7 +287,9 @@ def _check_keys(keys: Collection[str], source: str) -> None:
         raise BadInput(f"Slice {number} of {source} is empty.", "A key has a character.")
     nul = next((key for key in keys if "\0" in key), None)
     if nul is not None:
-        raise BadInput(f"The key {nul!r} in {source} holds a NUL byte.", "No program can take it.")
+        raise BadInput(
+            f"The key {nul[:60]!r} in {source} holds a NUL byte.", "No program can take it."
+        )
 
 
 def from_range(text: str) -> tuple[SliceTable, int | None]:

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 from slurmslice import directives
-from slurmslice.asked import job_name
 from slurmslice.engines import Order
 from slurmslice.errors import BadInput, DamagedRun
 from slurmslice.journal import Intent
 from slurmslice.ledger import Fate
-from slurmslice.packing import limit_argument, of_slice, of_task, tasks_at_once
-from slurmslice.plan import Batch, batch, portion
+from slurmslice.packing import of_task, tasks_at_once
+from slurmslice.plan import Batch
 from slurmslice.ranges import ArrayExpression, compress, parse_array
 from slurmslice.run import Run
 from slurmslice.rundir import digest, read_or_damaged
@@ -131,73 +129,7 @@ def rows_of_index(run: Run, index: int) -> Sequence[int]:
     return found
 
 
-def request(
-    run: Run, options: Options, row: int, changes: Mapping[str, str]
-) -> tuple[tuple[str, str], ...]:
-    """What a slice asks for next, where it differs from the script's request.
-
-    It keeps the request of its last attempt unless ``changes`` says otherwise; ``2x`` in them
-    multiplies what is in force for that slice.
-
-    Raises:
-        BadInput: the script or the changes cannot be understood.
-    """
-    kept = run.request_of(row)
-    in_force = directives.in_force(of_slice(options, run.asked.packing), kept)
-    new = directives.change(in_force, changes)
-    return tuple({**dict(kept), **dict(new)}.items())
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """How large the next submission may be.
-
-    Attributes:
-        most: array tasks that it may have, from 1.
-        throttle: how many of them may run at once; None for no limit.
-    """
-
-    most: int
-    throttle: int | None = None
-
-
-def drafts(run: Run, queue: Mapping[int, Options], bounds: Bounds) -> Iterator[Draft]:
-    """The submissions that would carry what is queued, one after another, as few as can be.
-
-    Raises:
-        BadInput: the script cannot be understood.
-    """
-    left, number, script_is_next = dict(queue), run.ledger.next_number, untouched(run)
-    while left:
-        draft = next_draft(run, left, bounds, number, script_is_next)
-        for row in draft.batch.rows:
-            del left[row]
-        number, script_is_next = draft.number + 1, False
-        yield draft
-
-
-def next_draft(
-    run: Run, queue: Mapping[int, Options], bounds: Bounds, number: int, script_is_next: bool
-) -> Draft:
-    """The submission that carries what is queued first, and as much of the rest as it can.
-
-    Args:
-        run: the run.
-        queue: rows and their requests, in order; not empty.
-        bounds: how large it may be.
-        number: what it gets; 001 is the script's own.
-        script_is_next: the script may be sent as it stands.
-
-    Raises:
-        BadInput: the script cannot be understood.
-    """
-    options = script_options(run)
-    _check_place(run, options)
-    draft = _first(run, options, queue, bounds, number) if script_is_next else None
-    return draft or _later(run, options, queue, bounds, max(number, 2))
-
-
-def _check_place(run: Run, options: Options) -> None:
+def check_place(run: Run, options: Options) -> None:
     """Refuse a script that writes into another folder than this run's: all tasks would fail.
 
     Raises:
@@ -212,78 +144,20 @@ def _check_place(run: Run, options: Options) -> None:
         )
 
 
-def _first(
-    run: Run, options: Options, queue: Mapping[int, Options], bounds: Bounds, number: int
-) -> Draft | None:
-    """The script as it stands, with as few options beside it as can be.
+def over_edited(run: Run, draft: Draft) -> tuple[str, ...]:
+    """What of a submission's request stands over a directive that was edited by hand, a line each.
 
-    None where what is queued first is not all that a task of the script's array carries.
+    Raises:
+        DamagedRun: there is no script.
+        BadInput: a directive cannot be understood.
     """
-    head = next(iter(queue))
-    changes = queue[head]
-    tasks = {index: rows_of_index(run, index) for index in sorted(script_array(options))}
-    indices = [i for i, rows in tasks.items() if all(queue.get(r) == changes for r in rows)]
-    indices = indices[: bounds.most]
-    rows = tuple(row for index in indices for row in tasks[index])
-    if head not in rows:
-        return None
-    array = compress(indices, bounds.throttle)
-    name, token = job_name_of(run, options), run.asked.token if number == 1 else new_token()
-    overrides: dict[str, str] = {}
-    written = script_array(options)
-    if set(indices) != set(written) or bounds.throttle != written.throttle:
-        overrides["array"] = str(array)
-    if number > 1 or token not in name:
-        name = job_name(name.removesuffix(f"-{run.asked.token}"), token)
-        overrides["job-name"] = name
-    part = Batch(rows, array, changes)
-    return _draft(
-        run, options, number=number, token=token, name=name, part=part, overrides=overrides,
-        table_rows=run.first_rows,
-    )  # fmt: skip
-
-
-def _later(
-    run: Run, options: Options, queue: Mapping[int, Options], bounds: Bounds, number: int
-) -> Draft:
-    """The script with a task table, and an array, of its own."""
-    changes, asked = next(iter(queue.values())), run.asked
-    direct, pack = asked.direct, asked.packing.pack
-    alike = (row for row, wanted in queue.items() if wanted == changes)
-    some = list(islice(alike, bounds.most * pack))
-    rows = portion(run.table, some, direct=direct, pack=pack, most=bounds.most)
-    part = batch(
-        run.table, rows, direct=direct, pack=pack, throttle=bounds.throttle, changes=changes
+    rendered = dict(of_task(run.asked.options, run.asked.packing))
+    now = dict(script_options(run))
+    return tuple(
+        f"--{name}={value} counts, not the edited line #SBATCH --{name}={now[name]} of the script."
+        for name, value in of_task(draft.batch.changes, run.asked.packing)
+        if name in now and now[name] != rendered.get(name)
     )
-    token = new_token()
-    name = job_name(asked.name, token)
-    overrides = {"array": str(part.array), "job-name": name}
-    return _draft(
-        run, options, number=number, token=token, name=name, part=part, overrides=overrides,
-        table_rows=part.rows,
-    )  # fmt: skip
-
-
-def _draft(
-    run: Run,
-    options: Options,
-    *,
-    number: int,
-    token: str,
-    name: str,
-    part: Batch,
-    overrides: Mapping[str, str],
-    table_rows: Sequence[int],
-) -> Draft:
-    packing = run.asked.packing
-    arguments: tuple[str, ...] = ()
-    limit = limit_argument(part.changes, packing)
-    if number > 1 or limit:
-        arguments = (f"{number:03d}", *limit)
-    output = {"output": output_pattern(run, number)} if number > 1 else {}
-    sent = (*overrides.items(), *output.items(), *of_task(part.changes, packing))
-    in_force = directives.in_force(options, sent)
-    return Draft(number, token, name, part, sent, in_force, table_rows, arguments)
 
 
 def throttle(run: Run, options: Options) -> int | None:

@@ -14,7 +14,7 @@ from slurmslice.errors import BadInput
 
 _KIB = {"K": 1, "": 1024, "M": 1024, "G": 1024**2, "T": 1024**3}
 _MEMORY = re.compile(r"(\d+)([KMGT]?)B?", re.IGNORECASE)
-_FACTOR = re.compile(r"(\d+(?:\.\d+)?)[x×]")
+_FACTOR = re.compile(r"(?=[\d.]*[1-9])(\d+(?:\.\d+)?)[x×]")
 _TIME_FORMS = "Write minutes, MM:SS, HH:MM:SS, D-HH, D-HH:MM or D-HH:MM:SS."
 UNLIMITED = frozenset({"UNLIMITED", "INFINITE", "-1"})
 

@@ -12,11 +12,14 @@ from pathlib import Path
 import pytest
 
 from slurmslice.command import Words
+from slurmslice.packing import Packing
 from slurmslice.run import Run
 from slurmslice.slices import SliceTable, from_range
 from slurmslice.verbs.create import Wanted, describe, make
 from tests.fakes import Clock, FakeEngine
 from tests.site import NoSite, Site, find_site
+
+NewRun = Callable[..., Run]
 
 
 @pytest.fixture
@@ -57,6 +60,36 @@ def new_run(tmp_path: Path, engine: FakeEngine, clock: Clock) -> Callable[..., R
         )
         asked, _ = describe(wanted, engine)
         return Run(make(asked, wanted, tmp_path / "runs" / "demo"), engine, clock)
+
+    return build
+
+
+@pytest.fixture
+def make_run(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[..., tuple[Run, FakeEngine]]:
+    """Make a packed run on a fake cluster of its own: so many slices, and how they are packed."""
+
+    def build(
+        slices: int, packing: Packing, options: tuple[tuple[str, str], ...] = ()
+    ) -> tuple[Run, FakeEngine]:
+        folder = tmp_path_factory.mktemp("run")
+        wanted = Wanted(
+            name="packed",
+            command=Words(("true", "{}")),
+            table=SliceTable([f"k{n}" for n in range(slices)]),
+            source="a test",
+            throttle=None,
+            options=options,
+            setup="",
+            work_dir=str(folder),
+            max_attempts=1,
+            environ={"PATH": "/usr/bin:/bin"},
+            packing=packing,
+        )
+        engine = FakeEngine()
+        asked, _ = describe(wanted, engine)
+        return Run(make(asked, wanted, folder / "packed"), engine, Clock()), engine
 
     return build
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
-from slurmslice.engines import Intake, Limits, Needs, Order, Receipt, Sighting
-from slurmslice.errors import NoAnswer
+from slurmslice.engines import Identity, Intake, Limits, Needs, Order, Receipt, Sighting
+from slurmslice.errors import BadInput, NoAnswer
 from slurmslice.evidence import Answer, Observation, TaskId, TaskReport
 from slurmslice.states import State
 
@@ -43,6 +43,7 @@ class FakeEngine:
     waited: list[float] = field(default_factory=list)
     on_wait: Callable[[], None] = lambda: None
     polls: int = 0
+    limited: Limits | None = None
 
     working: bool = False
 
@@ -53,7 +54,7 @@ class FakeEngine:
         return "fake"
 
     def limits(self, needs: Needs) -> Limits:
-        return Limits(self.max_array_size)
+        return self.limited or Limits(self.max_array_size)
 
     def intake(self, needs: Needs) -> Intake:
         self.asked_for_room += 1
@@ -69,6 +70,16 @@ class FakeEngine:
         self.jobs[job] = Job(order, {i: TaskReport(State.PENDING, "PENDING") for i in order.array})
         self.after_submit(order)
         return Receipt(job)
+
+    def test(self, order: Order) -> str:
+        self.on_submit(order)
+        return f"Job 1 to start now with {len(order.array)} tasks"
+
+    def identify(self, job: str) -> Identity:
+        if job not in self.jobs:
+            raise BadInput(f"The controller knows no job {job}.")
+        order = self.jobs[job].order
+        return Identity(order.job_name, order.arguments, order.script.read_text(), order.array)
 
     def find(self, order_token: str, job_name: str, since: float) -> Sighting | None:
         if self.lookups_fail:

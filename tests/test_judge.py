@@ -145,3 +145,14 @@ def test_the_attempt_and_its_place_stay(hearing: Hearing) -> None:
     """Evidence changes what is known of an attempt, never which attempt it is."""
     standing = judge(KNOWN, hearing)
     assert (standing.attempt, standing.submission, standing.index) == (1, 1, 3)
+
+
+@pytest.mark.parametrize("report", [RUNNING, PENDING])
+def test_what_is_not_spoken_of_any_more_is_told_as_last_seen(report: TaskReport) -> None:
+    """Line 18: the reason names the state, and whose word it was, for as long as it stands."""
+    seen = judge(KNOWN, said(queue=report))
+    gone = judge(seen, NOTHING)
+    assert gone.state is report.state
+    assert gone.reason.startswith(f"{report.state} by the last word of queue; neither")
+    assert judge(gone, NOTHING) == gone
+    assert judge(KNOWN, NOTHING).reason.startswith("submitted; neither")

@@ -316,6 +316,7 @@ def test_ctrl_c_leaves_the_slices(site: Site, workplace: Path) -> None:
 def test_doctor_knows_the_cluster(site: Site, workplace: Path) -> None:
     """Version, MaxArraySize, accounting and what fits are told."""
     done = site.slurmslice("doctor", cwd=workplace)
+    assert re.search(r"tasks that the queue takes of you: \d+ more \(MaxJobCount", done.stdout)
     assert done.returncode == 0, done.stderr
     assert re.search(r"Slurm \d+\.\d+", done.stdout)
     assert "accounting" in done.stdout

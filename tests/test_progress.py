@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -17,6 +18,7 @@ BASH = os.environ.get("SLURMSLICE_BASH", "bash")
 
 START = b"slurmslice start job=419 restart=0 at=1795424103 host=n3 slot=0\n"
 END = b"slurmslice end job=419 restart=0 at=1795424180 host=n3 slot=0 exit=3\n"
+TIMEOUT = b"slurmslice timeout job=419 restart=0 at=1795424170 host=n3 slot=0\n"
 SETUP = b"slurmslice setup job=419 restart=0 at=1795424103 host=n3 exit=1\n"
 REFUSED = b"slurmslice refused job=420 restart=0 at=1795424103 host=n4 owner=419\n"
 STARTED = SlotProgress(1795424103, "n3")
@@ -81,6 +83,24 @@ def test_several_slices_of_one_task() -> None:
     """Each slot of a task stands for itself."""
     data = START + END + START.replace(b"slot=0", b"slot=1")
     assert parse(data).slots == {0: ENDED, 1: STARTED}
+
+
+def test_a_slice_that_had_taken_its_time() -> None:
+    """The time-out is known from its line on, and stays beside the exit code."""
+    late = replace(STARTED, timed_out=True)
+    assert parse(START + TIMEOUT) == TaskProgress(0, {0: late})
+    for data in (START + TIMEOUT + END, START + END + TIMEOUT):
+        assert parse(data) == TaskProgress(0, {0: replace(ENDED, timed_out=True)})
+    assert parse(START + TIMEOUT + later(START, 1)) == TaskProgress(1, {0: STARTED})
+    assert parse(TIMEOUT.replace(b"slot=0", b"slot=1") + START).slots[0] == STARTED
+
+
+def test_a_slice_that_an_earlier_start_of_the_task_has_done() -> None:
+    """Its end stands in the newest restart, without a start; no time is made up for it."""
+    kept = later(END, 1).replace(b"exit=3\n", b"exit=0 kept=1\n")
+    assert parse(START + END + kept) == TaskProgress(
+        1, {0: SlotProgress(None, "n3", 1795424180, 0)}
+    )
 
 
 def test_only_the_newest_restart_counts() -> None:
@@ -151,7 +171,9 @@ def test_fields_of_later_versions_are_passed_over() -> None:
 
 
 @given(
-    st.lists(st.one_of(st.binary(max_size=30), st.sampled_from([START, END, SETUP, REFUSED]))),
+    st.lists(
+        st.one_of(st.binary(max_size=30), st.sampled_from([START, TIMEOUT, END, SETUP, REFUSED]))
+    ),
     st.integers(0, 300),
 )
 def test_no_bytes_make_it_fail(parts: list[bytes], cut: int) -> None:
@@ -160,6 +182,28 @@ def test_no_bytes_make_it_fail(parts: list[bytes], cut: int) -> None:
     for slot in said.slots.values():
         assert slot.exit_code is None or 0 <= slot.exit_code <= 999
         assert (slot.exit_code is None) == (slot.ended_at is None)
+
+
+@given(
+    st.lists(
+        st.builds(
+            lambda line, restart, slot: later(line, restart).replace(b"slot=0", b"slot=%d" % slot),
+            st.sampled_from([START, TIMEOUT, END]),
+            st.integers(0, 2),
+            st.integers(0, 2),
+        ),
+        min_size=1,
+    )
+)
+def test_old_restarts_and_other_slices_change_nothing(lines: list[bytes]) -> None:
+    """What is known of a slice is what the newest restart's lines of that slice say."""
+    said = parse(b"".join(lines))
+    newest = [line for line in lines if b"restart=%d " % (said.restart or 0) in line]
+    assert parse(b"".join(newest)) == said
+    for slot, known in said.slots.items():
+        own = b"".join(line for line in newest if b"slot=%d" % slot in line)
+        assert parse(own).slots == {slot: known}
+        assert known.timed_out == (b" timeout " in own)
 
 
 @pytest.mark.parametrize(

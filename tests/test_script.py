@@ -18,12 +18,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from slurmslice import script
+from slurmslice import template
 from slurmslice.command import Command, ShellText, Words
 from slurmslice.errors import BadInput
 from slurmslice.progress import TaskProgress, parse
-from slurmslice.script import ScriptSpec, check_syntax, pinned, render, templates_folder
+from slurmslice.script import ScriptSpec, check_syntax, pinned, render
 from slurmslice.tables import format_row, slice_header
+from slurmslice.template import environment, templates_folder
 
 BASH = os.environ.get("SLURMSLICE_BASH", "bash")
 SNAPSHOTS = Path(__file__).parent / "snapshots"
@@ -287,15 +288,15 @@ def test_one_template_in_a_checkout_and_in_a_wheel(
     """Templates are found beside the package, and in it where a wheel has put them."""
     assert (templates_folder() / "array.sh.j2").is_file()
     (tmp_path / "slurmslice/templates").mkdir(parents=True)
-    monkeypatch.setattr(script, "__file__", str(tmp_path / "slurmslice/script.py"))
+    monkeypatch.setattr(template, "__file__", str(tmp_path / "slurmslice/template.py"))
     assert templates_folder() == tmp_path / "slurmslice/templates"
 
 
 def test_a_value_cannot_be_printed_unquoted() -> None:
     """A template that forgets a filter fails, instead of pasting a value into the script."""
-    template = script._environment().from_string("x={{ value }}")
+    careless = environment().from_string("x={{ value }}")
     with pytest.raises(TypeError, match="without a filter"):
-        template.render(value="$(id)")
+        careless.render(value="$(id)")
 
 
 def test_values_are_data_in_every_place(place: Place) -> None:

@@ -415,10 +415,33 @@ def test_doctor(halo: SlurmEngine, tmp_path: Path) -> None:
     main = health.partitions[0]
     assert (main.nodes, main.free_cpus, main.cpus) == (4, 13, 16)
     assert main.fit == capacity.Fit(6, 8)
+    assert (main.mem_mib, main.why_none) == (4000, "")
     replay(tmp_path, "sacct", "sacct-unknown")
     assert halo.doctor().accounting == "on"
     replay(tmp_path, "sacct", "sacct-off")
     assert "disabled" in halo.doctor().accounting
+
+
+@pytest.mark.parametrize(
+    ("needs", "why"),
+    [
+        (Needs(cpus=5), "no node has 5 CPUs, the largest has 4"),
+        (Needs(mem_mib=8000), "no node has 8000M, the largest has 4000M"),
+        (Needs(cpus=40, options=(("nodes", "10"),)), "no nodes have all of it together"),
+    ],
+)
+def test_why_no_task_fits(halo: SlurmEngine, tmp_path: Path, needs: Needs, why: str) -> None:
+    """By doctor for each partition, and by the preview for the one that is asked for."""
+    replay(tmp_path, "sacct", "sacct-unknown")
+    assert {part.why_none for part in halo.doctor(needs).partitions} == {why}
+    assert halo.limits(needs).why.endswith(why)
+
+
+def test_doctor_knows_the_time_limit(halo: SlurmEngine, tmp_path: Path) -> None:
+    """Where a partition does not let a task take so long, none fits, however empty it is."""
+    replay(tmp_path, "sacct", "sacct-unknown")
+    fits = {part.name: part.fit.ever for part in halo.doctor(Needs(time_s=301)).partitions}
+    assert fits == {"main": 16, "scavenge": 16, "short": 0}
 
 
 def test_settings_are_asked_once(halo: SlurmEngine, tmp_path: Path) -> None:
@@ -444,3 +467,32 @@ def test_reading_options_loads_no_engine() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("needs", "why"),
+    [
+        (Needs(partition="mian"), "there is no partition mian; did you mean main?"),
+        (Needs(partition="main,shrot"), "there is no partition shrot; did you mean short?"),
+        (Needs(partition="short", time_s=301), "--time is at most 00:05:00 in short"),
+        (Needs(partition="short", options=(("time", "0"),)), "--time is at most 00:05:00 in short"),
+        (Needs(partition="short", time_s=300), ""),
+        (Needs(partition="short"), ""),
+        (Needs(partition="short,main", time_s=301), ""),
+        (Needs(time_s=10**9), ""),
+    ],
+)
+def test_what_no_partition_takes_is_known_before(halo: SlurmEngine, needs: Needs, why: str) -> None:
+    """A misspelt partition, more time than it allows: nothing of it can run, and why."""
+    limits = halo.limits(needs)
+    assert (limits.at_once == 0) == bool(why)
+    assert limits.why.startswith(why)
+
+
+def test_the_time_of_a_task_that_asks_for_none(halo: SlurmEngine, tmp_path: Path) -> None:
+    """DefaultTime, where the partitions that it may run in agree about it."""
+    known = load("partitions").text.replace("DefaultTime=NONE", "DefaultTime=01:00:00", 1)
+    (tmp_path / "partitions").write_text(known)
+    assert halo.limits(Needs()).default_time_s == 3600
+    assert halo.limits(Needs(partition="short")).default_time_s is None
+    assert halo.limits(Needs(partition="main,short")).default_time_s is None

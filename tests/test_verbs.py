@@ -194,6 +194,18 @@ def test_a_hand_edited_request_is_what_a_resubmission_doubles(
     all_end(run, engine, State.OUT_OF_MEMORY)
     (taken,) = submit(run, FAILED, {"mem": "2x"}, "resubmit")
     assert engine.jobs[taken.job].order.needs.mem_mib == 12 * 1024
+    said = "--mem=12G counts, not the edited line #SBATCH --mem=6G of the script."
+    assert said in taken.notes
+
+
+def test_an_option_over_a_line_as_it_was_rendered_is_no_news(
+    new_run: NewRun, engine: FakeEngine
+) -> None:
+    """Only a hand edit that does not count is named."""
+    run = new_run("0-1", mem="4G")
+    all_end(run, engine, State.OUT_OF_MEMORY)
+    (taken,) = submit(run, FAILED, {"mem": "2x"}, "resubmit")
+    assert taken.notes == ()
 
 
 def test_a_changed_first_task_table_is_refused(new_run: NewRun, engine: FakeEngine) -> None:
@@ -736,3 +748,5 @@ def test_polls_back_off() -> None:
     assert pause(100, None) == 10
     assert pause(10**6, None) == 60
     assert pause(10**6, 5) == 5
+    assert pause(10**6, None, 50) == 10  # what waits goes in as slices end
+    assert pause(10**6, None, 10**6) == 60

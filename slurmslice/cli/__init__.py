@@ -20,6 +20,7 @@ VERBS = {
     "resubmit": "Submit what failed again, with more memory or time if asked.",
     "cancel": "Cancel slices, or all of a run.",
     "throttle": "Change how many slices run at once.",
+    "attach": "Take a job into a run that was sent by hand under another name.",
     "logs": "Show what a slice wrote.",
     "runs": "List the runs here.",
     "doctor": "Say what this cluster or machine can do.",

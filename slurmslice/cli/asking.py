@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
 from slurmslice.asked import Asked
+from slurmslice.cli import places
+from slurmslice.cli.console import say
 from slurmslice.cli.packing import packing_of
 from slurmslice.cli.preview import relative
 from slurmslice.cli.shared import engine_option, meta
 from slurmslice.cli.sources import SLICE_OPTIONS, Given, SliceOptions
 from slurmslice.command import Command, ShellText, Words, check, check_expanded_glob
+from slurmslice.engines import Engine
 from slurmslice.errors import BadInput
+from slurmslice.run import Run
 from slurmslice.rundir import RunDirectory
-from slurmslice.verbs.create import Wanted
+from slurmslice.template import find
+from slurmslice.verbs.create import Wanted, make
+from slurmslice.verbs.remake import remake, replaceable
 
 _OPTIONS: tuple[Callable[..., Any], ...] = (
     *SLICE_OPTIONS,
@@ -49,6 +56,10 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
         "--setup", metavar="TEXT|FILE", default="",
         help="Shell lines that run once a task, before the command: modules, conda, scratch. "
         "End a line that must not fail with `|| exit`.",
+    ),
+    click.option(
+        "--template", metavar="FILE|NAME",
+        help="A template in place of the script's own: a file, or a name in templates/ here.",
     ),
     click.option(
         "-J", "--name", "--job-name", "name", metavar="NAME", default="",
@@ -86,7 +97,7 @@ class Asking:
     FIELDS = (
         *SliceOptions.__dataclass_fields__,
         "throttle", "pack", "at_once", "slice_time", "no_breaker", "shell", "setup", "name",
-        "run_dir", "profile", "engine",
+        "run_dir", "profile", "engine", "template",
     )  # fmt: skip
 
     def __init__(self, **fields: Any) -> None:
@@ -102,6 +113,7 @@ class Asking:
         self.run_dir: str | None = fields["run_dir"]
         self.profile: str | None = fields["profile"]
         self.engine: str = fields["engine"]
+        self.template: str | None = fields["template"]
         self.words, self.sbatch = meta()
 
     @property
@@ -113,6 +125,7 @@ class Asking:
             "--pack": self.pack, "--slice-time": self.slice_time,
             "--name": self.name, "--run-dir": self.run_dir, "--profile": self.profile,
             "--engine": self.engine if self.engine != "auto" else None,
+            "--template": self.template,
         }  # fmt: skip
         return next((option for option, value in given.items() if value), "")
 
@@ -140,6 +153,7 @@ class Asking:
             ),
             pack_asked=self.pack or "",
             breaker=not self.no_breaker,
+            template=find(self.template, Path.cwd()) if self.template else None,
         )
 
     def _command(self, given: Given) -> Command:
@@ -168,23 +182,59 @@ def _setup(text: str) -> str:
     return Path(text).read_bytes().decode("utf-8", "surrogateescape")
 
 
-def refuse_another(place: RunDirectory, asked: Asked) -> None:
-    """Refuse a line that describes another run than the one of that name.
+def there_already(
+    path: Path, asked: Asked, engine: Engine
+) -> tuple[RunDirectory | None, Run | None]:
+    """What is at the place of a run that is asked for.
+
+    Returns:
+        just this run, where it is there; and a run that it is to replace: one of which all that
+        was submitted was refused, so that a corrected line takes its place.
 
     Raises:
-        BadInput: with what differs, a line each, and the ways out.
+        BadInput: another run is there; with what differs, a line each, and the ways out.
     """
-    there = place.asked()
-    different = there.differences(asked)
+    if not path.exists():
+        return None, None
+    place = RunDirectory.open(path)
+    different = place.asked().differences(asked)
     if not different:
-        return
-    ways = [f"Give this one a name of its own:  --name {asked.name}-2"]
+        return place, None
+    there = Run(place, engine)
+    ours = (there.asked.engine, there.asked.cluster) == (asked.engine, asked.cluster)
+    if not (ours and replaceable(there)):
+        raise BadInput(
+            f"There is a run {asked.name} already, and it is another one:\n  "
+            + "\n  ".join(different),
+            "\n".join(_ways_out(there, asked, different)),
+        )
+    return None, there
+
+
+def made(asked: Asked, wanted: Wanted, path: Path, replaced: Run | None) -> RunDirectory:
+    """Make the run, in the place of one that it replaces if need be."""
+    if replaced is None:
+        place = make(asked, wanted, path)
+    else:
+        place = remake(replaced, asked, wanted)
+        say(f"It replaces the run {asked.name} that was there: all of that was refused.")
+    places.remember(path)
+    return place
+
+
+def _ways_out(there: Run, asked: Asked, different: list[str]) -> Iterator[str]:
+    name = shlex.quote(asked.name)
+    yield f"Give this one a name of its own:  --name {asked.name}-2"
     if all(line.startswith("options:") for line in different):
-        changed = " ".join(f"--{name}={value}" for name, value in asked.options)
-        ways.append(f"Go on with it, changed:           slurmslice run {asked.name} {changed}")
-    if not any(True for _ in place.events()):
-        ways.append(f"Nothing of it was submitted yet:  rm -r {relative(place.path)}  forgets it")
-    raise BadInput(
-        f"There is a run {asked.name} already, and it is another one:\n  " + "\n  ".join(different),
-        "\n".join(ways),
-    )
+        had, now = there.asked.typed, asked.typed
+        changed = [f"--{n}={value}" for n, value in now.items() if had.get(n) != value]
+        if had.keys() <= now.keys():
+            yield f"Go on with it, changed:           slurmslice run {name} {shlex.join(changed)}"
+        else:
+            yield (
+                f"Go on with it, changed:           edit the #SBATCH lines of "
+                f"{relative(there.place.script)}, then slurmslice run {name}"
+            )
+    if not there.ledger.submissions:
+        path = shlex.quote(relative(there.place.path))
+        yield f"Nothing of it was submitted yet:  rm -r {path}  forgets it"

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import shlex
-
 import click
 
 from slurmslice.cli import places
 from slurmslice.cli.console import say
 from slurmslice.cli.engine import open_run
-from slurmslice.cli.shared import dry_run_option, keys_from_words, run_argument
-from slurmslice.errors import BadInput
+from slurmslice.cli.shared import KeysCommand, dry_run_option, keys_from_words, run_argument
 from slurmslice.reports.counts import count, key_ranges
-from slurmslice.rundir import RunDirectory
 from slurmslice.verbs.poll import poll
 from slurmslice.verbs.steer import cancel
 
 
-@click.command()
+@click.command(cls=KeysCommand)
 @run_argument
 @click.argument("keys", nargs=-1, metavar="[KEY]...")
 @dry_run_option
 def command(run_name: str | None, keys: tuple[str, ...], dry_run: bool) -> int:
     """Cancel slices (keys, or ranges of them), or all of a run that have not ended."""
-    run = open_run(_named(run_name), changing=True)
+    run = open_run(places.find(run_name, changing=True, keys_of="cancel"), changing=True)
     rows = keys_from_words(run, keys)
     poll(run)
     if dry_run:
@@ -40,15 +36,3 @@ def command(run_name: str | None, keys: tuple[str, ...], dry_run: bool) -> int:
         say(f"Cancelled {count(len(open_rows))}: {which}")
         say(f"`slurmslice resubmit {run.asked.name} --state CANCELLED` brings them back.")
     return 0
-
-
-def _named(run_name: str | None) -> RunDirectory:
-    """The run; where a slice was named in its place, the error says how to cancel that."""
-    try:
-        return places.find(run_name, changing=True)
-    except BadInput as why:
-        here = places.here()
-        if run_name is None or len(here) != 1:
-            raise
-        hint = f"Is it a slice? slurmslice cancel {here[0].name} -- {shlex.quote(run_name)}"
-        raise BadInput(why.message, hint) from why

@@ -13,7 +13,7 @@ from slurmslice.cli.shared import SbatchCommand, engine_option, meta
 from slurmslice.cli.tables import print_table
 from slurmslice.engines import Engine, Needs
 from slurmslice.engines.slurm import SlurmEngine
-from slurmslice.units import format_time
+from slurmslice.units import format_memory, format_time
 
 
 @click.command(cls=SbatchCommand)
@@ -40,7 +40,11 @@ def _slurm(engine: SlurmEngine, needs: Needs) -> int:
     limits = engine.limits(needs)
     fits = "not known" if limits.at_once is None else str(limits.at_once)
     out(f"tasks of this request at once: {fits} ({limits.why})")
-    header = ("PARTITION", "STATE", "MAX TIME", "NODES", "CPUS FREE", "CPUS", "FIT NOW", "FIT")
+    intake = engine.intake(needs)
+    left = "no limit" if intake.tasks is None else f"{intake.tasks} more"
+    out(f"tasks that the queue takes of you: {left}{f' ({intake.why})' if intake.why else ''}")
+    header = ("PARTITION", "STATE", "MAX TIME", "NODES", "CPUS FREE", "CPUS", "MEM A NODE",
+              "FIT NOW", "FIT", "WHY NONE")  # fmt: skip
     rows = [
         (
             part.name + ("*" if part.default else ""),
@@ -49,12 +53,14 @@ def _slurm(engine: SlurmEngine, needs: Needs) -> int:
             str(part.nodes),
             str(part.free_cpus),
             str(part.cpus),
+            format_memory(part.mem_mib),
             str(part.fit.now),
             str(part.fit.ever),
+            part.why_none,
         )
         for part in health.partitions
     ]
-    print_table(header, rows, right=(2, 3, 4, 5, 6, 7))
+    print_table(header, rows, right=(2, 3, 4, 5, 6, 7, 8))
     if health.accounting != "on":
         say("Without accounting, states come from the queue and from what the tasks write.")
     return 0

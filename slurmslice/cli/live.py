@@ -13,7 +13,7 @@ import click
 
 from slurmslice.cli.console import colored, painted, say
 from slurmslice.cli.preview import tell_how_to_come_back, tell_taken
-from slurmslice.cli.summary import exit_code, tell
+from slurmslice.cli.summary import exit_code, stuck, tell
 from slurmslice.errors import SlurmsliceError
 from slurmslice.reports.counts import reasons
 from slurmslice.run import Run
@@ -95,6 +95,7 @@ class Progress:
         self._said = -PLAIN_LINE_EVERY_S  # the first line is said at once
         self._line = ""
         self._silences: tuple[str, ...] = ()
+        self._stuck = ""
         self.interrupted = False
 
     def __call__(self, run: Run, looked: Poll, fed: Fed) -> None:
@@ -111,6 +112,11 @@ class Progress:
             for silence in silences:
                 say(f"Not now: {silence}")
             self._silences = silences
+        hint = stuck(run)
+        if hint and hint != self._stuck:
+            self.end()
+            say(hint)
+            self._stuck = hint
         line = describe(run.standings.tally()) + held_up(run)
         if self._terminal:
             self._paint(line)

@@ -15,6 +15,7 @@ from slurmslice.cli import places
 from slurmslice.cli.console import say
 from slurmslice.cli.engine import open_run
 from slurmslice.cli.preview import relative
+from slurmslice.cli.shared import KeysCommand
 from slurmslice.errors import BadInput
 from slurmslice.run import Run
 from slurmslice.verbs.poll import poll
@@ -23,7 +24,7 @@ _LOOK_S = 0.5
 _POLL_S = 10.0
 
 
-@click.command()
+@click.command(cls=KeysCommand)
 @click.argument("names", nargs=-1, metavar="[RUN] KEY")
 @click.option("-f", "--follow", is_flag=True, help="Go on as it grows, until the slice has ended.")
 @click.option("--task", is_flag=True, help="What the array task and slurmstepd said instead.")
@@ -32,7 +33,8 @@ def command(names: tuple[str, ...], follow: bool, task: bool, only_path: bool) -
     """Show what a slice wrote in its newest attempt. A key that begins with a dash follows --."""
     if len(names) not in (1, 2):
         raise BadInput("Name one slice.", "slurmslice logs [RUN] KEY")
-    run = open_run(places.find(names[0] if len(names) == 2 else None, changing=False))
+    run_name = names[0] if len(names) == 2 else None
+    run = open_run(places.find(run_name, changing=False, keys_of="logs"))
     row = run.table.select([names[-1]])[0]
     poll(run)
     path = _path(run, row, task)

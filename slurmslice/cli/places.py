@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from slurmslice.errors import BadInput
+from slurmslice.cli.console import say
+from slurmslice.errors import BadInput, SlurmsliceError
 from slurmslice.rundir import RunDirectory
 
 FOLDER = "slurmslice-runs"
@@ -19,10 +21,15 @@ def new_run(name: str, run_dir: str | None) -> Path:
     return Path(os.path.abspath(os.environ.get("SLURMSLICE_RUNS") or FOLDER)) / name
 
 
-def find(name: str | None, *, changing: bool) -> RunDirectory:
+def find(name: str | None, *, changing: bool, keys_of: str = "") -> RunDirectory:
     """The run that a person means.
 
     Without a name, verbs that read take the newest; verbs that change take the only one.
+
+    Args:
+        name: its name or directory; None where none was given.
+        changing: the verb changes the run.
+        keys_of: the verb, where it takes slices' keys too, which may stand in a name's place.
 
     Raises:
         BadInput: there is none, or several where one must be named.
@@ -32,11 +39,28 @@ def find(name: str | None, *, changing: bool) -> RunDirectory:
     for path in _candidates(name):
         if (path / "run.json").is_file():
             return RunDirectory(Path(os.path.abspath(path)))
-    known = ", ".join(path.name for path in here()) or "there is none here"
+    hint = _as_slice(name, keys_of) if keys_of else ""
     raise BadInput(
         f"There is no run {name!r} here, in the folders above or among your earlier runs.",
-        f"Runs here: {known}. A path of a run directory will do too.",
+        hint or f"Runs here: {_known()}. A path of a run directory will do too.",
     )
+
+
+def _known() -> str:
+    return ", ".join(path.name for path in here()) or "there is none here"
+
+
+def _as_slice(name: str, verb: str) -> str:
+    """What to type where the name is a slice of the newest run here; empty where it is none."""
+    runs = here()
+    if not runs:
+        return ""
+    place = RunDirectory(runs[0])
+    try:
+        place.table(place.asked().slices_sha256).select([name])
+    except SlurmsliceError:
+        return ""
+    return f"Is it a slice? slurmslice {verb} {shlex.quote(runs[0].name)} -- {shlex.quote(name)}"
 
 
 def _unnamed(changing: bool) -> RunDirectory:
@@ -44,8 +68,9 @@ def _unnamed(changing: bool) -> RunDirectory:
     if not runs:
         raise BadInput("There is no run here.", "Name one, or go to the folder it was made in.")
     if changing and len(runs) > 1:
-        names = ", ".join(path.name for path in runs)
-        raise BadInput(f"There are {len(runs)} runs here: {names}.", "Name the one you mean.")
+        raise BadInput(f"There are {len(runs)} runs here: {_known()}.", "Name the one you mean.")
+    if len(runs) > 1:
+        say(f"Of {len(runs)} runs here the newest: {runs[0].name}")
     return RunDirectory(runs[0])
 
 

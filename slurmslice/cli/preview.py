@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from slurmslice import directives
@@ -13,6 +13,7 @@ from slurmslice.cli.console import say
 from slurmslice.command import ShellText, placeholders, show
 from slurmslice.engines import Engine, Limits
 from slurmslice.errors import NoAnswer
+from slurmslice.packing import of_task
 from slurmslice.reports.counts import count, key_ranges, shortened
 from slurmslice.run import Run
 from slurmslice.slices import SliceTable
@@ -28,10 +29,12 @@ def announce(asked: Asked, table: SliceTable, engine: Engine) -> None:
     say(f"{asked.name}: {count(len(table))}, {_many(at_once)}, {where}")
     say(f"  slices    {shortened(asked.source, 100)}")
     say(f"  request   {_request(asked)} a slice")
+    if asked.packing.pack > 1:
+        say(f"  packing   {_packing(asked, len(table))}")
     worst = worst_case(asked, len(table), at_once)
     if worst:
         say(f"  at worst  {worst}")
-    if limits and limits.why:
+    if limits and limits.why and limits.at_once != 0:
         say(f"  room      {limits.why}")
     for warning in _warnings(asked, limits):
         say(f"  note      {warning}")
@@ -44,7 +47,12 @@ def announce(asked: Asked, table: SliceTable, engine: Engine) -> None:
 def _warnings(asked: Asked, limits: Limits | None) -> Iterator[str]:
     """What is allowed, and is hardly meant."""
     if limits and limits.at_once == 0:
-        yield "NO SUCH TASK FITS: it would wait for ever. `slurmslice doctor` shows what there is."
+        yield f"NO SUCH TASK CAN RUN: {limits.why}. `slurmslice doctor` shows what there is."
+    elif _unlimited(asked):
+        yield "--time=0 is no limit: a slice that hangs would run on"
+    fits = _fits(asked, limits)
+    if asked.throttle and fits and asked.throttle > fits and asked.engine == "slurm":
+        yield f"the throttle of {asked.throttle} is above the {fits} that can run at once"
     if isinstance(asked.command, ShellText):
         if "SLICE" not in asked.command.text:
             yield "the command names no $SLICE: every slice does the same (single quotes keep it)"
@@ -56,19 +64,30 @@ def _warnings(asked: Asked, limits: Limits | None) -> Iterator[str]:
         yield f"{words[0]} is not found on PATH here"
 
 
+def _unlimited(asked: Asked) -> bool:
+    return "time" in dict(asked.options) and directives.needs(asked.options).time_s is None
+
+
 def _limits(engine: Engine, asked: Asked) -> Limits | None:
     try:
-        return engine.limits(directives.needs(asked.options))
+        return engine.limits(directives.needs(of_task(asked.options, asked.packing)))
     except NoAnswer:
         return None
 
 
 def _at_once(asked: Asked, limits: Limits | None) -> int | None:
-    fits = limits.at_once if limits else None
+    fits = _fits(asked, limits)
     if asked.throttle is None or fits is None:
         return asked.throttle or fits
     # On this machine a person who says %8 gets eight, however many CPUs are free just now.
     return asked.throttle if asked.engine == "local" else min(asked.throttle, fits)
+
+
+def _fits(asked: Asked, limits: Limits | None) -> int | None:
+    """How many slices can run at once; None where that is not known."""
+    if limits is None or limits.at_once is None:
+        return None
+    return limits.at_once * asked.packing.at_once
 
 
 def _many(at_once: int | None) -> str:
@@ -76,9 +95,22 @@ def _many(at_once: int | None) -> str:
 
 
 def _request(asked: Asked) -> str:
+    return _asked_for(tuple({**dict(asked.options), **dict(asked.per_slice)}.items()))
+
+
+def _asked_for(options: Sequence[tuple[str, str]]) -> str:
     return " ".join(
-        f"--{name}={value}" if value else f"--{name}" for name, value in asked.options
+        f"--{name}={value}" if value else f"--{name}" for name, value in options
     ) or "the defaults"  # fmt: skip
+
+
+def _packing(asked: Asked, slices: int) -> str:
+    """How many array tasks there are, what each carries, and what it asks for."""
+    packing = asked.packing
+    tasks = -(-slices // packing.pack)
+    turns = f", {packing.at_once} at a time" if packing.at_once > 1 else ""
+    task = _asked_for(of_task(asked.options, packing))
+    return f"{count(tasks, 'array task')} of {count(packing.pack)}{turns}; {task} a task"
 
 
 def worst_case(asked: Asked, slices: int, at_once: int | None) -> str:

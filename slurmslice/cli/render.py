@@ -7,14 +7,14 @@ import shlex
 import click
 
 from slurmslice.cli import places
-from slurmslice.cli.asking import EPILOG, Asking, asking, refuse_another
+from slurmslice.cli.asking import EPILOG, Asking, asking, made, there_already
 from slurmslice.cli.console import out, say
 from slurmslice.cli.engine import choose
 from slurmslice.cli.preview import announce, relative
 from slurmslice.cli.shared import WordsCommand, dry_run_option
 from slurmslice.errors import BadInput
 from slurmslice.rundir import RunDirectory
-from slurmslice.verbs.create import check_name, default_name, describe, make, render
+from slurmslice.verbs.create import check_name, default_name, describe, render
 
 
 @click.command(cls=WordsCommand, epilog=EPILOG)
@@ -30,8 +30,8 @@ def command(asking: Asking, dry_run: bool, print_: bool) -> None:
     path = places.new_run(check_name(wanted.name or default_name(wanted.command)), asking.run_dir)
     engine = choose(asking.engine, path)
     asked, silence = describe(wanted, engine)
-    if path.exists() and not print_:
-        refuse_another(RunDirectory.open(path), asked)
+    same, replaced = (None, None) if print_ else there_already(path, asked, engine)
+    if same:
         raise BadInput(
             f"{relative(path)} is there already, and just this was asked of it.",
             f"`slurmslice submit {path.name}` submits it.",
@@ -46,8 +46,7 @@ def command(asking: Asking, dry_run: bool, print_: bool) -> None:
     if dry_run:
         say(f"Nothing was made: --dry-run. It would be {relative(path)}.")
         return
-    place = make(asked, wanted, path)
-    places.remember(path)
+    place = made(asked, wanted, path, replaced)
     _what_next(place, asked.name, asked.direct)
 
 

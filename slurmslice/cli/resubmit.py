@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterable, Sequence
+
 import click
 
 from slurmslice.cli import places
@@ -10,6 +13,7 @@ from slurmslice.cli.engine import open_run
 from slurmslice.cli.sending import send
 from slurmslice.cli.shared import (
     ChangingCommand,
+    KeysCommand,
     dry_run_option,
     keys_from_words,
     meta,
@@ -22,7 +26,11 @@ from slurmslice.states import State
 from slurmslice.verbs.submit import failed
 
 
-@click.command(cls=ChangingCommand)
+class ResubmitCommand(KeysCommand, ChangingCommand):
+    """Keys, and changes of the request for them."""
+
+
+@click.command(cls=ResubmitCommand)
 @run_argument
 @click.argument("keys", nargs=-1, metavar="[KEY]...")
 @click.option(
@@ -45,15 +53,23 @@ def command(
     """
     words, changes = meta()
     chosen = parse_states(states)
-    run = open_run(places.find(run_name, changing=True), changing=True)
-    choose = failed(chosen, keys_from_words(run, keys + words))
-    code = send(run, choose, dict(changes), verb="resubmit", dry_run=dry_run, nothing=_nothing)
-    left_out = run.standings.tally().get(State.CANCELLED, 0)
+    run = open_run(places.find(run_name, changing=True, keys_of="resubmit"), changing=True)
+    rows = keys_from_words(run, keys + words)
+    code = send(
+        run, failed(chosen, rows), dict(changes), verb="resubmit", dry_run=dry_run,
+        again=_again(states, keys + words), nothing=functools.partial(_nothing, rows),
+    )  # fmt: skip
+    left_out = sum(len(c.rows) for c in counts(run, rows) if c.state is State.CANCELLED)
     if left_out and (chosen is None or State.CANCELLED not in chosen):
         say(f"Left out: {count(left_out, 'CANCELLED slice')}; --state CANCELLED takes them.")
     return code
 
 
-def _nothing(run: Run) -> None:
-    now = ", ".join(f"{len(c.rows)} {c.state}" for c in counts(run))
+def _again(states: Iterable[str], keys: Sequence[str]) -> list[str]:
+    named = [word for state in states for word in ("--state", state)]
+    return [*named, "-p", "PARTITION", *(["--", *keys] if keys else [])]
+
+
+def _nothing(rows: Sequence[int] | None, run: Run) -> None:
+    now = ", ".join(f"{len(c.rows)} {c.state} ({c.keys})" for c in counts(run, rows))
     say(f"None of these slices is in a state to be resubmitted: nothing was. Now: {now}.")

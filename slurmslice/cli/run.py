@@ -5,17 +5,20 @@ from __future__ import annotations
 import click
 
 from slurmslice.cli import places
-from slurmslice.cli.asking import EPILOG, Asking, asking, refuse_another
+from slurmslice.cli.asking import EPILOG, Asking, asking, made, there_already
 from slurmslice.cli.console import say
 from slurmslice.cli.engine import choose, open_run
 from slurmslice.cli.live import follow_live
 from slurmslice.cli.preview import announce, relative
+from slurmslice.cli.sending import nothing_waits, show_all
 from slurmslice.cli.shared import ChangingCommand, WordsCommand, dry_run_option
 from slurmslice.errors import BadInput
 from slurmslice.rundir import RunDirectory
-from slurmslice.verbs.create import check_name, default_name, describe, make
+from slurmslice.verbs.create import check_name, default_name, describe
 from slurmslice.verbs.follow import Policy
+from slurmslice.verbs.poll import poll
 from slurmslice.verbs.steer import release
+from slurmslice.verbs.submit import preview, waiting
 
 
 class RunCommand(WordsCommand, ChangingCommand):
@@ -54,7 +57,8 @@ def command(
         return 0
     run = open_run(place, changing=True)
     if dry_run:
-        say(f"{relative(place.path)} would go on; nothing was done: --dry-run.")
+        poll(run)
+        show_all(run, preview(run, waiting(None), changes), nothing_waits)
         return 0
     if run_name and asking.no_breaker:
         release(run)
@@ -76,17 +80,14 @@ def _new(asking: Asking, max_attempts: int, dry_run: bool) -> RunDirectory | Non
     path = places.new_run(check_name(wanted.name or default_name(wanted.command)), asking.run_dir)
     engine = choose(asking.engine, path)
     asked, silence = describe(wanted, engine)
-    if path.exists():
-        place = RunDirectory.open(path)
-        refuse_another(place, asked)
+    same, replaced = there_already(path, asked, engine)
+    if same:
         say(f"{asked.name}: going on with {relative(path)}")
-        return place
+        return same
     announce(asked, wanted.table, engine)
     if silence:
         say(f"Slurm could not be asked about its limits: {silence}")
     if dry_run:
         say(f"Nothing was made: --dry-run. It would be {relative(path)}.")
         return None
-    place = make(asked, wanted, path)
-    places.remember(path)
-    return place
+    return made(asked, wanted, path, replaced)

@@ -21,7 +21,10 @@ from slurmslice.states import State
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def command(as_json: bool) -> None:
-    """List the runs here, newest first, as they were last seen; nothing is asked of Slurm."""
+    """List the runs here, newest first, as they were last seen; nothing is asked of Slurm.
+
+    A run is its directory: once nothing of it is in flight, `rm -r` of it forgets the run.
+    """
     if as_json:
         import json
 
@@ -48,7 +51,7 @@ def _table() -> None:
         try:
             record = _record(RunDirectory(path))
         except SlurmsliceError as why:
-            rows.append((path.name, "", "", "", "", f"cannot be read: {why.message}"))
+            rows.append((path.name, *[""] * 6, f"cannot be read: {why.message}"))
             continue
         made = datetime.datetime.fromtimestamp(float(str(record["created_at"])))
         rows.append(
@@ -58,10 +61,13 @@ def _table() -> None:
                 str(record["slices"]),
                 str(record["done"]),
                 str(record["failed"]),
+                str(record["cancelled"]),
+                str(record["waiting"]),
                 f"{made:%Y-%m-%d %H:%M}  {shortened(str(record['command']))}",
             )
         )
-    print_table(("RUN", "ENGINE", "SLICES", "DONE", "FAILED", "MADE"), rows, right=(2, 3, 4))
+    header = ("RUN", "ENGINE", "SLICES", "DONE", "FAILED", "CANCELLED", "WAITING", "MADE")
+    print_table(header, rows, right=(2, 3, 4, 5, 6))
 
 
 def _record(place: RunDirectory) -> dict[str, object]:
@@ -77,6 +83,8 @@ def _record(place: RunDirectory) -> dict[str, object]:
         "slices": asked.slices,
         "done": states.get(State.COMPLETED, 0),
         "failed": sum(number for state, number in states.items() if state.failed),
+        "cancelled": states.get(State.CANCELLED, 0),
+        "waiting": states.get(State.WAITING, 0),
         "created_at": asked.created_at,
         "command": show_template(asked.command),
     }

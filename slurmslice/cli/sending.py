@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from slurmslice.cli.console import out, say
@@ -14,7 +14,7 @@ from slurmslice.errors import EngineError
 from slurmslice.reports.counts import count, key_ranges
 from slurmslice.run import Run
 from slurmslice.states import State
-from slurmslice.submission import Draft
+from slurmslice.submission import Draft, over_edited
 from slurmslice.verbs.feed import Fed
 from slurmslice.verbs.follow import Policy
 from slurmslice.verbs.poll import poll
@@ -27,22 +27,33 @@ def send(
     changes: Mapping[str, str],
     *,
     verb: str,
+    again: Sequence[str],
     dry_run: bool,
     nothing: Callable[[Run], None],
 ) -> int:
-    """Submit the chosen slices, or show what would be; the exit code."""
+    """Submit the chosen slices, or show what would be; the exit code.
+
+    Args:
+        run: the run.
+        choose: picks them.
+        changes: sbatch options that change their request.
+        verb: what is called.
+        again: its words that choose the same slices, with a changed request.
+        dry_run: only show it.
+        nothing: says that there is nothing to do.
+    """
     poll(run)
     if dry_run:
-        _show_all(run, preview(run, choose, changes))
+        show_all(run, preview(run, choose, changes), nothing)
         return 0
     try:
         fed = submit(run, choose, changes, verb)
         tell_taken(run, fed.taken)
         fed.check(passing=False)
     except EngineError:
-        again = f"slurmslice {verb} {run.asked.name}"
-        say(f"The run is kept: {relative(run.place.path)}. `{again}` can be tried again, with "
-            "options that change its request (-p, --mem …).")  # fmt: skip
+        line = shlex.join(["slurmslice", verb, run.asked.name, *again])
+        say(f"The run is kept: {relative(run.place.path)}. To try again, with options that change "
+            f"the request: {line}")  # fmt: skip
         raise
     if not fed.taken and not run.ledger.queue:
         nothing(run)
@@ -79,8 +90,12 @@ def tell_what_waits(run: Run, fed: Fed) -> None:
 _SHOWN = 5
 
 
-def _show_all(run: Run, drafts: Iterator[Draft]) -> None:
-    for draft in islice(drafts, _SHOWN):
+def show_all(run: Run, drafts: Iterator[Draft], nothing: Callable[[Run], None]) -> None:
+    """What would be submitted: the first submissions, how many more, or that there is nothing."""
+    first = list(islice(drafts, _SHOWN))
+    if not first:
+        nothing(run)
+    for draft in first:
         _show(run, draft)
     rest = list(drafts)
     if rest:
@@ -89,11 +104,18 @@ def _show_all(run: Run, drafts: Iterator[Draft]) -> None:
             f"up to {rest[-1].number:03d}.")  # fmt: skip
 
 
+def nothing_waits(run: Run) -> None:
+    """Say so."""
+    say("Nothing waits in this run.")
+
+
 def _show(run: Run, draft: Draft) -> None:
     keys = key_ranges([run.table.keys[row] for row in draft.batch.rows])
-    say(f"Would submit {count(len(draft.batch.rows))} ({keys}) as submission {draft.number:03d}:")
-    if run.asked.engine == "local":
-        return  # no sbatch is called for it
+    what = f"Would submit {count(len(draft.batch.rows))} ({keys}) as submission {draft.number:03d}"
+    if run.asked.engine == "local":  # no sbatch is called for it
+        say(f"{what}.")
+        return
+    say(f"{what}:")
     words = [
         "sbatch",
         "--parsable",
@@ -102,3 +124,5 @@ def _show(run: Run, draft: Draft) -> None:
         *draft.arguments,
     ]
     out(shlex.join(words))
+    for note in over_edited(run, draft):
+        say(f"  {note}")

@@ -49,6 +49,7 @@ class SbatchCommand(click.Command):
         ctx.meta["sbatch"] = tuple(
             self.checked(n, value) for n, value in given if value is not None
         )
+        directives.check_memory(ctx.meta["sbatch"])
         return rest
 
     def checked(self, name: str, value: str) -> tuple[str, str]:
@@ -60,6 +61,23 @@ class SbatchCommand(click.Command):
         own = super().get_params(ctx)
         taken = {opt for param in own for opt in param.opts}
         return [*own, *(option for option in _sbatch_options(taken))]
+
+
+class KeysCommand(click.Command):
+    """A command that takes keys, of which some may begin with a dash."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Name the form for such a key where it is taken for an option that there is not."""
+        typed = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as why:
+            letters = why.option_name.lstrip("-")
+            word = next((w for w in typed if w.startswith("-") and letters in w), None)
+            if why.possibilities or word is None:
+                raise
+            hint = f"A key that begins with a dash follows --: {ctx.command_path} RUN -- {word}"
+            raise click.UsageError(f"{why.format_message()}\n{hint}", ctx) from why
 
 
 class WordsCommand(SbatchCommand):
@@ -108,7 +126,24 @@ class ChangingCommand(SbatchCommand):
 
     def checked(self, name: str, value: str) -> tuple[str, str]:
         """Leave a factor to the change that it is for; check everything else."""
-        return (name, value) if is_factor(value) else super().checked(name, value)
+        if is_factor(value):
+            return name, value
+        verb = click.get_current_context().info_name
+        if name == "array" and verb in _CHOOSING:
+            raise BadInput("--array cannot be given here.", _CHOOSING[verb].format(value))
+        try:
+            return super().checked(name, value)
+        except BadInput as why:
+            if name not in {"time", "mem", *directives.rivals("mem")}:
+                raise
+            raise BadInput(why.message, f"{why.hint} Twice what a slice had is 2x.") from why
+
+
+# Where sbatch's --array is meant for the choice of slices: what to type.
+_CHOOSING = {
+    "resubmit": "Name the slices: slurmslice resubmit RUN {}",
+    "submit": "Name the slices: slurmslice submit RUN --only {}  (3-3 is the slice 3)",
+}
 
 
 def _parameter(name: str) -> str:

@@ -8,7 +8,7 @@ from slurmslice.cli import places
 from slurmslice.cli.console import out, say
 from slurmslice.cli.engine import open_run
 from slurmslice.cli.preview import relative
-from slurmslice.cli.shared import keys_from_words, parse_states, run_argument
+from slurmslice.cli.shared import KeysCommand, keys_from_words, parse_states, run_argument
 from slurmslice.cli.summary import exit_code, tell
 from slurmslice.cli.tables import slices_table
 from slurmslice.reports.counts import count
@@ -17,7 +17,7 @@ from slurmslice.verbs.measure import measure
 from slurmslice.verbs.poll import poll
 
 
-@click.command()
+@click.command(cls=KeysCommand)
 @run_argument
 @click.argument("keys", nargs=-1, metavar="[KEY]...")
 @click.option("--slices", "per_slice", is_flag=True, help="A line a slice.")
@@ -45,7 +45,7 @@ def command(
 ) -> int:
     """Say where every slice stands, or these, asking the engine once."""
     chosen = parse_states(states)
-    run = open_run(places.find(run_name, changing=False))
+    run = open_run(places.find(run_name, changing=False, keys_of="status"))
     named = keys_from_words(run, keys)
     looked = poll(run)
     among = range(len(run.table)) if named is None else named

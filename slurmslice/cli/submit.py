@@ -5,13 +5,15 @@ from __future__ import annotations
 import click
 
 from slurmslice.cli import places
-from slurmslice.cli.console import say
+from slurmslice.cli.console import out, say
 from slurmslice.cli.engine import open_run
-from slurmslice.cli.sending import send
+from slurmslice.cli.sending import nothing_waits, send
 from slurmslice.cli.shared import ChangingCommand, dry_run_option, meta, run_argument
+from slurmslice.errors import BadInput
+from slurmslice.reports.counts import count
 from slurmslice.run import Run
 from slurmslice.verbs.steer import release
-from slurmslice.verbs.submit import waiting
+from slurmslice.verbs.submit import Choose, preview, waiting
 
 
 @click.command(cls=ChangingCommand)
@@ -23,16 +25,26 @@ from slurmslice.verbs.submit import waiting
 )
 @dry_run_option
 @click.option("--no-breaker", is_flag=True, help="Release what the breaker holds.")
-def command(run_name: str | None, only: str | None, dry_run: bool, no_breaker: bool) -> int:
+@click.option(
+    "--test-only", is_flag=True, help="Ask Slurm when it would start (sbatch --test-only)."
+)
+def command(
+    run_name: str | None, only: str | None, dry_run: bool, no_breaker: bool, test_only: bool
+) -> int:
     """Submit what waits in a run, all or a few; the rest goes in with the next submit.
 
     sbatch's options (-p, --mem, …) change the request of what goes in.
     """
     run = open_run(places.find(run_name, changing=True), changing=True)
     choose, changes = waiting(_only(run, only)), dict(meta()[1])
+    if test_only:
+        return _test(run, choose, changes)
     if no_breaker and not dry_run:
         release(run)
-    return send(run, choose, changes, verb="submit", dry_run=dry_run, nothing=_nothing)
+    again = (*(("--only", only) if only else ()), "-p", "PARTITION")
+    return send(
+        run, choose, changes, verb="submit", again=again, dry_run=dry_run, nothing=nothing_waits
+    )
 
 
 def _only(run: Run, text: str | None) -> list[int] | int | None:
@@ -40,10 +52,19 @@ def _only(run: Run, text: str | None) -> list[int] | int | None:
     if text is None:
         return None
     if text.isascii() and text.isdecimal():
+        if not int(text):
+            raise BadInput("--only 0 asks for 0 slices.", "A slice called 0 is named: --only 0-0")
         return int(text)
     names = [text] if run.table.row_of(text) is not None or "," not in text else text.split(",")
     return run.table.select(names)
 
 
-def _nothing(run: Run) -> None:
-    say("Nothing waits in this run.")
+def _test(run: Run, choose: Choose, changes: dict[str, str]) -> int:
+    """What Slurm says of the next submission; nothing is submitted."""
+    draft = next(preview(run, choose, changes), None)
+    if draft is None:
+        nothing_waits(run)
+        return 0
+    say(f"Of submission {draft.number:03d}, {count(len(draft.batch.rows))}, Slurm says:")
+    out(run.engine.test(draft.order(run)))
+    return 0

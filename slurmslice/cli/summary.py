@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 
 from slurmslice.cli.console import out, painted, say
-from slurmslice.reports.counts import counts
+from slurmslice.engines.slurm.words import hitch_of
+from slurmslice.reports.counts import counts, key_ranges
 from slurmslice.run import Run
 from slurmslice.states import FAILURES, State
 
@@ -14,9 +16,36 @@ def tell(run: Run) -> None:
     """Counts with key ranges on stdout; what to do about it on stderr."""
     for count in counts(run):
         out(f"{painted(count.state, 14)} {len(count.rows):>7}  {count.keys}  ({count.why})")
-    hint = next_step(run)
-    if hint:
-        say(hint)
+    for hint in (run.ledger.refusal, stuck(run), next_step(run)):
+        if hint:
+            say(hint)
+
+
+def stuck(run: Run) -> str:
+    """Which slices are pending and will not start by themselves, and what to type."""
+    if run.ledger.held:
+        return ""
+    pending = run.standings.rows_in({State.PENDING})
+    hitches = {text: hitch_of(text) for text in run.standings.reasons(pending)}
+    lines = []
+    for hitch in dict.fromkeys(filter(None, hitches.values())):
+        rows = [row for row in pending if hitches[run.standings[row].reason] == hitch]
+        keys = key_ranges([run.table.keys[row] for row in rows])
+        lines.append(f"{keys}: will not start by itself ({hitch.word}), it {hitch.why}.")
+        job = (run.job_of(run.standings[rows[0]]) or "").partition("_")[0]
+        lines.append(hitch.instead.format(job=job) or _changed(run, rows, hitch.options))
+    return "\n".join(lines)
+
+
+def _changed(run: Run, rows: Sequence[int], options: str) -> str:
+    """How to give slices that are pending another request."""
+    name = shlex.quote(run.asked.name)
+    others = sum(n for state, n in run.standings.tally().items() if not state.final) > len(rows)
+    keys = f" -- {shlex.quote(run.table.keys[rows[0]])} …" if others else ""
+    return (
+        f"To change it: slurmslice cancel {name}{keys}\n"
+        f"then:         slurmslice resubmit {name} --state CANCELLED {options}"
+    )
 
 
 def next_step(run: Run) -> str:
@@ -30,18 +59,31 @@ def next_step(run: Run) -> str:
         )
     bad = [state for state in states if state.failed]
     if bad:
-        more = " --mem 2x" if State.OUT_OF_MEMORY in states else ""
-        more += " --time 2x" if State.TIMEOUT in states else ""
+        lines = [f"slurmslice resubmit {name}{choice}" for choice in _repairs(bad)]
         return (
-            f"See why:   slurmslice logs {name} -- {_first_key(run)}\n"
-            f"Once mended: slurmslice resubmit {name}{more}"
+            f"See why:     slurmslice logs {name} -- {_first_key(run)}\n"
+            f"Once mended: " + "\n             ".join(lines)
         )
     if State.CANCELLED in states and run.finished:
         return f"What was cancelled comes back with: slurmslice resubmit {name} --state CANCELLED"
     if State.WAITING in states and not run.in_flight():
         verb = "run" if run.asked.engine == "local" else "submit"
+        if run.ledger.refusal:
+            return f"Change the request, as in: slurmslice {verb} {name} -p PARTITION"
         return f"What waits goes in with: slurmslice {verb} {name}"
     return ""
+
+
+def _repairs(bad: Sequence[State]) -> list[str]:
+    """What follows ``resubmit RUN``, for each cause another, where there are several."""
+    rest = [state for state in bad if state not in _RAISED]
+    causes = [([state], more) for state, more in _RAISED.items() if state in bad]
+    causes += [(rest, "")] if rest else []
+    chosen = [f" --state {','.join(states)}" if len(causes) > 1 else "" for states, _ in causes]
+    return [choice + more for choice, (_, more) in zip(chosen, causes, strict=True)]
+
+
+_RAISED = {State.OUT_OF_MEMORY: " --mem 2x", State.TIMEOUT: " --time 2x"}
 
 
 def _first_key(run: Run) -> str:

@@ -27,7 +27,7 @@ from slurmslice.units import (
 )
 
 __all__ = ["Option", "Options", "Takes", "block", "change", "check", "find", "in_force", "names"]
-__all__ += ["needs", "read", "rivals"]
+__all__ += ["check_memory", "needs", "read", "rivals"]
 
 Options = Sequence[tuple[str, str]]
 """Long names without dashes in front, and values; the value of a bare flag is empty."""
@@ -40,6 +40,7 @@ _OPPOSITES = {
     "oversubscribe": "exclusive",
 }
 _MEMORY = ("mem", "mem-per-cpu", "mem-per-gpu")
+_IN_FULL = {"time": "time 02:00:00", **{name: f"{name} 8G" for name in _MEMORY}}
 _LOGS = "Slices' logs are kept by slurmslice: `slurmslice logs KEY` shows one."
 _OWNED = {
     "output": _LOGS,
@@ -143,6 +144,17 @@ def check(name: str, value: str = "") -> tuple[str, str]:
     except BadInput as why:
         raise BadInput(f"--{option.name}: {why.message}", why.hint) from why
     return option.name, value
+
+
+def check_memory(options: Options) -> None:
+    """Refuse memory that is asked for in two ways (sbatch(1): they are mutually exclusive).
+
+    Raises:
+        BadInput: it is.
+    """
+    given = [name for name, _ in options if name in _MEMORY]
+    if len(given) > 1:
+        raise BadInput(f"--{given[0]} and --{given[1]} exclude one another.", "Give one of them.")
 
 
 def rivals(name: str) -> frozenset[str]:
@@ -252,7 +264,11 @@ def _changed(asked: Mapping[str, str], name: str, value: str) -> tuple[str, str]
     used = next((option for option in family if option in asked), None)
     if is_factor(value) and name in {*_MEMORY, "time"}:
         if used is None:
-            raise BadInput(f"No --{name} is in force that could be multiplied by {value}.")
+            raise BadInput(
+                f"No --{name} is in force that could be multiplied by {value}, and what was had "
+                "without it is not known.",
+                f"Give it in full, as in: --{_IN_FULL[name]}",
+            )
         return used, _multiplied(used, asked[used], value)
     check(name, value)
     if used in {None, name}:

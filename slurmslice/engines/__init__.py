@@ -82,9 +82,12 @@ class Limits:
 
     Attributes:
         max_array_size: the highest array index is one less.
-        at_once: how many tasks of these needs can run at once; None where not known.
+        at_once: how many tasks of these needs can run at once; 0 where none ever can as things
+            stand; None where not known.
         why: what ``at_once`` comes from, for a person.
         max_time_s: the longest time limit that a task may have, seconds; None where there is
+            none, or it is not known.
+        default_time_s: the time limit of a task that asks for none, seconds; None where there is
             none, or it is not known.
     """
 
@@ -92,6 +95,7 @@ class Limits:
     at_once: int | None = None
     why: str = ""
     max_time_s: int | None = None
+    default_time_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +125,23 @@ class Sighting:
     """
 
     job: str
+    array: ArrayExpression | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a job is, by what the engine knows of it.
+
+    Attributes:
+        name: the job's name.
+        arguments: what its script was given.
+        script: the script's text, as the engine has it; None where it does not tell any more.
+        array: the indices that it was submitted with, where they are all known; else None.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    script: str | None
     array: ArrayExpression | None = None
 
 
@@ -163,6 +184,23 @@ class Engine(Protocol):
             Full: not now.
             Unsure: it may have been taken: look the token up.
             BadInput: it can never honour these needs.
+        """
+
+    def test(self, order: Order) -> str:
+        """What it would do with a submission, in its own words; nothing is submitted.
+
+        Raises:
+            Refused: it would refuse it.
+            BadInput: it cannot tell.
+            NoAnswer: it could not be asked.
+        """
+
+    def identify(self, job: str) -> Identity:
+        """What a job is.
+
+        Raises:
+            BadInput: there is no such job, or it has been forgotten.
+            NoAnswer: it could not be asked.
         """
 
     def find(self, order_token: str, job_name: str, since: float) -> Sighting | None:

@@ -18,13 +18,14 @@ def from_lines(data: bytes, source: str, *, nul: bool = False) -> SliceTable:
     (a file from Windows). Blank lines are left out; with ``nul`` every key is taken as it is.
 
     Raises:
-        BadInput: there is no key, one stands twice or, with ``nul``, one is empty.
+        BadInput: there is no key, one stands twice, or a NUL is in one; with ``nul``, one is empty.
     """
     separator = b"\0" if nul else b"\n"
     keys = data.split(separator)
     if not keys[-1]:
         keys.pop()
     if not nul:
+        refuse_nul(data, source, "Did you mean -0, keys that end with NUL? ")
         if keys and all(key.endswith(b"\r") for key in keys):
             keys = [key[:-1] for key in keys]
         keys = [key for key in keys if key.strip()]

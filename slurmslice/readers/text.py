@@ -5,7 +5,7 @@ from __future__ import annotations
 from slurmslice.errors import BadInput
 
 
-def refuse_nul(data: bytes, source: str) -> None:
+def refuse_nul(data: bytes, source: str, hint: str = "") -> None:
     """Refuse a file with a NUL byte, which no argument or variable can hold.
 
     Raises:
@@ -16,5 +16,5 @@ def refuse_nul(data: bytes, source: str) -> None:
         line = data.count(b"\n", 0, nul) + 1
         raise BadInput(
             f"{source}, line {line}: a NUL byte, which no program can be given.",
-            "If the file is UTF-16, save it as UTF-8.",
+            f"{hint}If the file is UTF-16, save it as UTF-8.",
         )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from slurmslice.keys import canonical
-from slurmslice.ranges import compress
+from slurmslice.ranges import ArrayExpression, compress
 from slurmslice.run import Run
 from slurmslice.states import State
 from slurmslice.tables import escape
@@ -31,14 +32,22 @@ class Count:
     why: str
 
 
-def counts(run: Run) -> list[Count]:
-    """A count for each state that occurs, in the order in which states are declared."""
-    return [_count(run, state) for state in run.standings.tally()]
+def counts(run: Run, among: Collection[int] | None = None) -> list[Count]:
+    """A count for each state that occurs, in the order in which states are declared.
+
+    Args:
+        run: the run.
+        among: only of these rows; of all where None.
+    """
+    found = ((state, run.standings.rows_in({state})) for state in run.standings.tally())
+    if among is not None:
+        chosen = frozenset(among)
+        found = ((state, [row for row in rows if row in chosen]) for state, rows in found)
+    return [_count(run, state, rows) for state, rows in found if rows]
 
 
-def _count(run: Run, state: State) -> Count:
-    rows = run.standings.rows_in({state})
-    keys = key_ranges([run.table.keys[row] for row in rows])
+def _count(run: Run, state: State, rows: list[int]) -> Count:
+    keys = key_ranges(run.table.keys.of(rows))
     return Count(state, tuple(rows), keys, reasons(run, rows))
 
 
@@ -48,12 +57,34 @@ def count(number: int, what: str = "slice") -> str:
 
 
 def key_ranges(keys: list[str]) -> str:
-    """Keys in little room: numbers as ranges, names as a few and how many more."""
+    """Keys in little room: numbers as ranges, names one by one; as many as fit, and how many more.
+
+    Of a key that does not fit by itself the beginning is shown.
+    """
     if all(map(canonical, keys)):
-        return shortened(str(compress(sorted(map(int, keys)))))
-    shown = ", ".join(escape(key) for key in keys[:_MOST_KEYS])
-    more = f" and {len(keys) - _MOST_KEYS} more" if len(keys) > _MOST_KEYS else ""
-    return shortened(shown) + more
+        parts = compress(sorted(map(int, keys))).parts
+        ranges = ((str(ArrayExpression((part,))), len(part)) for part in parts)
+        return _fitting(",", ranges, len(keys))
+    return _fitting(", ", ((escape(key), 1) for key in keys[:_MOST_KEYS]), len(keys))
+
+
+def _fitting(separator: str, parts: Iterable[tuple[str, int]], total: int) -> str:
+    """The first of these texts that fit, and how many keys of the total they leave out.
+
+    Args:
+        separator: what stands between them.
+        parts: texts, each with the number of keys that it stands for.
+        total: of keys.
+    """
+    shown: list[str] = []
+    room, left = _MOST_TEXT, total
+    for text, keys in parts:
+        if shown and len(text) > room:
+            break
+        shown.append(shortened(text))
+        room -= len(text) + len(separator)
+        left -= keys
+    return separator.join(shown) + (f" and {left} more" if left else "")
 
 
 def shortened(text: str, most: int = _MOST_TEXT) -> str:

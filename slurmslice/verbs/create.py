@@ -18,10 +18,11 @@ from slurmslice.lognames import FOLDER_LIMIT
 from slurmslice.packing import Packing, check, check_throttle, fitted, of_task, tasks_at_once
 from slurmslice.plan import batch, is_direct, portion
 from slurmslice.ranges import ArrayExpression, compress, parse_array
-from slurmslice.requests import grouped, names_columns
+from slurmslice.requests import Requests, names_columns
 from slurmslice.rundir import RunDirectory, check_path, create, digest
 from slurmslice.slices import SliceTable
 from slurmslice.submission import new_token, tasks_pattern
+from slurmslice.template import OwnTemplate
 
 DEFAULT_MAX_ARRAY_SIZE = 1001
 """What Slurm has where nothing is configured (slurm.conf(5), MaxArraySize)."""
@@ -48,6 +49,7 @@ class Wanted:
         packing: how array tasks are to carry slices.
         pack_asked: ``--pack`` as it was typed; empty for none.
         breaker: hold the rest where the first slices that end all fail.
+        template: what the script is made from; None for slurmslice's own.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Wanted:
     packing: Packing = field(default_factory=Packing)
     pack_asked: str = ""
     breaker: bool = True
+    template: OwnTemplate | None = None
 
 
 def default_name(command: Command) -> str:
@@ -102,7 +105,7 @@ def describe(wanted: Wanted, engine: Engine) -> tuple[Asked, str | None]:
         BadInput: it asks for what the engine can never do, or what cannot stand together.
     """
     named = tuple((n, value) for n, value in wanted.options if names_columns(value))
-    groups = grouped(named, wanted.table) if named else {(): range(len(wanted.table))}
+    groups = Requests(named, wanted.table).grouped() if named else {(): range(len(wanted.table))}
     own, alike = next(iter(groups.items()))
     options = tuple({**dict(wanted.options), **dict(own)}.items())
     check(options, wanted.packing)
@@ -136,6 +139,7 @@ def describe(wanted: Wanted, engine: Engine) -> tuple[Asked, str | None]:
         version=slurmslice.__version__,
         pack_asked=wanted.pack_asked,
         breaker=wanted.breaker,
+        template=_template(wanted.template),
     )
     return asked, silence
 
@@ -173,7 +177,12 @@ def render(asked: Asked, wanted: Wanted, path: Path) -> str:
         at_once=asked.packing.at_once,
         slice_time_s=asked.packing.slice_time_s,
     )
-    return script.render(spec)
+    return script.render(spec, wanted.template)
+
+
+def _template(own: OwnTemplate | None) -> str:
+    """A template's name and digest; empty for slurmslice's own."""
+    return f"{own.path.name} ({digest(own.text.encode())[:12]})" if own else ""
 
 
 def _asked_cpus(options: tuple[tuple[str, str], ...]) -> int | None:
@@ -184,7 +193,7 @@ def _asked_cpus(options: tuple[tuple[str, str], ...]) -> int | None:
 
 def _directives(asked: Asked, table: SliceTable, path: Path) -> tuple[tuple[str, str], ...]:
     """The script's directives: they say all that its own submission needs."""
-    rows = tuple(parse_array(asked.first))
+    rows = parse_array(asked.first).indices
     indices = (
         compress([int(table.keys[row]) for row in rows])
         if asked.direct

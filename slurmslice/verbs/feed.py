@@ -5,16 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from slurmslice import directives
+from slurmslice.drafting import Bounds, next_draft
 from slurmslice.engines import Intake
 from slurmslice.errors import BadInput, EngineError, Full, SlurmsliceError, TooMany, Unsure
 from slurmslice.errors import Refused as RefusedByEngine
 from slurmslice.journal import Dropped, Refused, Submitted
 from slurmslice.ranges import compress
 from slurmslice.run import Run
-from slurmslice.submission import Bounds, Draft, check_table, next_draft, script_options, untouched
+from slurmslice.submission import (
+    Draft,
+    check_table,
+    over_edited,
+    script_options,
+    untouched,
+)
 from slurmslice.verbs.poll import look_again
 from slurmslice.verbs.settle import settle_locked, wait_out_doubts
-from slurmslice.verbs.share import share_out
+from slurmslice.verbs.share import claim_of, share_out
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +39,20 @@ class Taken:
     notes: tuple[str, ...]
 
 
-@dataclass(slots=True)
+@dataclass
 class Fed:
     """What feeding came to.
 
     Attributes:
         taken: the submissions that were made.
         waits: why what is still queued is not in; empty where nothing is queued.
+        drains: what is in flight has no more tasks than run, and its share goes to what waits.
         hindrance: the error that ended it, where one did.
     """
 
     taken: list[Taken] = field(default_factory=list)
     waits: str = ""
+    drains: bool = False
     hindrance: EngineError | None = None
 
     def check(self, *, passing: bool) -> None:
@@ -72,7 +81,7 @@ def feed(run: Run, verb: str) -> Fed:
 
 
 def _feed(run: Run, verb: str, fed: Fed) -> None:
-    intake, gone_in = None, 0
+    gone_in, intake = 0, None
     while True:
         with run.place.lock(verb):
             run.reload()
@@ -83,17 +92,27 @@ def _feed(run: Run, verb: str, fed: Fed) -> None:
             fed.waits = run.ledger.held
             if not run.ledger.queue or fed.waits:
                 return
-            if intake is None:
-                intake = run.engine.intake(directives.needs(options))
+            fed.drains = spare is not None and _drains(run)
+            intake = intake or run.engine.intake(directives.needs(options))
             bounds, fed.waits = _bounds(run, intake, gone_in, spare)
             if bounds is None:
                 return
-            number = run.ledger.next_number
-            draft = next_draft(run, run.ledger.queue, bounds, number, untouched(run))
-            if _runs_again(run, draft):
-                continue
-            fed.taken.append(_send(run, draft))
-            gone_in += len(draft.batch.array)
+            gone_in += _feed_one(run, bounds, fed)
+
+
+def _drains(run: Run) -> bool:
+    """Whether no array in flight has many more tasks than it may run at once."""
+    claims = (claim_of(run, submission) for submission in run.in_flight())
+    return all(claim.open <= 2 * claim.taken for claim in claims)
+
+
+def _feed_one(run: Run, bounds: Bounds, fed: Fed) -> int:
+    """Submit what comes next; how many array tasks went in."""
+    draft = next_draft(run, run.ledger.queue, bounds, run.ledger.next_number, untouched(run))
+    if _runs_again(run, draft):
+        return 0
+    fed.taken.append(_send(run, draft))
+    return len(draft.batch.array)
 
 
 def _bounds(run: Run, intake: Intake, gone_in: int, spare: int | None) -> tuple[Bounds | None, str]:
@@ -137,7 +156,7 @@ def _send(run: Run, draft: Draft) -> Taken:
         return _look_up(run, draft, doubt)
     run.decide(Submitted(draft.number, receipt.job, receipt.cluster, "sbatch", run.clock()))
     run.told.add(draft.number)
-    return Taken(draft, receipt.job, receipt.notes)
+    return Taken(draft, receipt.job, (*receipt.notes, *over_edited(run, draft)))
 
 
 def _keep_script_out(run: Run) -> None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from slurmslice.errors import Busy, NoAnswer
 from slurmslice.journal import Held
 from slurmslice.run import Run
 from slurmslice.states import FAILURES, State
-from slurmslice.verbs.feed import Fed, feed
+from slurmslice.verbs.feed import Fed, Taken, feed
 from slurmslice.verbs.measure import measure
 from slurmslice.verbs.poll import Poll, poll
-from slurmslice.verbs.submit import failed, submit, waiting
+from slurmslice.verbs.submit import Choose, failed, submit, waiting
 
 FASTEST_POLL_S = 2.0
 SLOWEST_POLL_S = 60.0
@@ -40,12 +40,29 @@ Tell = Callable[[Run, Poll, Fed], None]
 """Is shown the run after each step: what was seen, and what was fed."""
 
 
-def pause(age: float, interval: float | None) -> float:
+def pause(age: float, interval: float | None, slice_s: float | None = None) -> float:
     """Seconds until the next poll: a tenth of the time since the last submission.
 
     A short run is followed closely, a long one asks slurmdbd once a minute.
+
+    Args:
+        age: of the last submission, seconds.
+        interval: what the person wants.
+        slice_s: how long a slice takes, seconds, where what waits goes in as slices end; so
+            that no share of the throttle lies idle for longer than a fifth of it.
     """
-    return interval or min(max(age / 10, FASTEST_POLL_S), SLOWEST_POLL_S)
+    usual = age / 10 if slice_s is None else min(age / 10, slice_s / 5)
+    return interval or min(max(usual, FASTEST_POLL_S), SLOWEST_POLL_S)
+
+
+_SAMPLE = 20
+
+
+def _slice_s(run: Run) -> float | None:
+    """How long the slices took that were done last, seconds; None where that is not known."""
+    done = run.standings.rows_in({State.COMPLETED})[-_SAMPLE:]
+    known = [s for row in done if (s := run.standings[row].elapsed_s) is not None]
+    return sum(known) / len(known) if known else None
 
 
 def follow(run: Run, policy: Policy, tell: Tell) -> None:
@@ -61,10 +78,12 @@ def follow(run: Run, policy: Policy, tell: Tell) -> None:
             looked = poll(run)
         tell(run, looked, fed)
         fed.check(passing=True)
+        if run.ledger.queue or fed.taken:  # asked for once: 2x of 2x is not meant
+            policy = replace(policy, changes={})
         if done(run, policy):
             measure(run)
             return
-        run.engine.wait(pause(_age(run), policy.interval))
+        run.engine.wait(pause(_age(run), policy.interval, _slice_s(run) if fed.drains else None))
 
 
 def step(run: Run, policy: Policy) -> Fed:
@@ -72,18 +91,28 @@ def step(run: Run, policy: Policy) -> Fed:
 
     A hindrance that may pass is no error: the next step tries again.
     """
+    taken: list[Taken] = []
     try:
         trip(run)
-        if policy.submits and State.WAITING in run.standings.tally():
-            fed = submit(run, waiting(None), policy.changes, "run")
+        for choose, changes in _wishes(run, policy):
+            fed = submit(run, choose, changes, "run")
+            taken += fed.taken
             if fed.hindrance:
-                return fed
-        again = [] if run.ledger.held else _with_attempts_left(run, policy.max_attempts)
-        if again:
-            return submit(run, failed(None, again), {}, "run")
-        return feed(run, "run") if _feeds(run, policy) else Fed()
+                return replace(fed, taken=taken)
+        fed = feed(run, "run") if _feeds(run, policy) else Fed()
+        return replace(fed, taken=taken + fed.taken)
     except (Busy, NoAnswer) as why:
-        return Fed(waits=why.message, hindrance=why)
+        return Fed(taken, why.message, hindrance=why)
+
+
+def _wishes(run: Run, policy: Policy) -> Iterator[tuple[Choose, Mapping[str, str]]]:
+    """What is to be queued: what waits, and what failed and has attempts left."""
+    unasked = run.standings.tally().get(State.WAITING, 0) > len(run.ledger.queue)
+    if policy.submits and unasked:
+        yield waiting(None), policy.changes
+    again = [] if run.ledger.held else _with_attempts_left(run, policy.max_attempts)
+    if again:
+        yield failed(None, again), {}
 
 
 def _feeds(run: Run, policy: Policy) -> bool:
@@ -110,10 +139,10 @@ def trip(run: Run) -> None:
         run.reload()
         if run.ledger.held:
             return
+        for submission in run.in_flight():
+            run.engine.hold(submission.job)  # whoever is killed here does it again
         reason = f"held: the first {failures} slices that ended have all failed"
         run.decide(Held(reason, run.clock()))
-        for submission in run.in_flight():
-            run.engine.hold(submission.job)
 
 
 def done(run: Run, policy: Policy) -> bool:

@@ -41,7 +41,7 @@ def poll(run: Run) -> Poll:
     jobs = run.in_flight()
     if not jobs:
         return Poll((), settled.silences, not settled.silences, settled.notes)
-    seen = run.engine.observe([(job.job, job.intent.job_name) for job in jobs])
+    seen = run.engine.observe([(job.job, job.name) for job in jobs])
     doubled = claimed_by_others(run)
     if doubled:  # what was seen is of jobs that do not count; the next poll asks for the right ones
         return Poll((), settled.silences, True, (*settled.notes, *adopt(run, doubled)))
@@ -59,9 +59,10 @@ def look_again(run: Run, rows: Sequence[int]) -> list[int]:
     Raises:
         NoAnswer: the queue is silent, so that nothing may be submitted in their place.
     """
-    ended = [row for row in rows if run.standings.seen(row).state.final]
+    holder = run.ledger.holder
+    ended = (row for row in rows if holder[row] and run.standings.seen(row).state.final)
     held = {row: run.ledger.of_row(row) for row in ended}
-    jobs = {s.job: s.intent.job_name for s in held.values() if s is not None and s.job}
+    jobs = {s.job: s.name for s in held.values() if s is not None and s.job}
     if not jobs:
         return []
     queue = run.engine.observe(list(jobs.items())).queue

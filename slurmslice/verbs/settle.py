@@ -173,12 +173,12 @@ def _take_in(run: Run) -> list[str]:
             return []
         job, array = sighting.job, sighting.array
     if 1 not in run.ledger.submissions:
-        run.decide(_intent_of(run, draft, array))
+        run.decide(intent_of(run, draft, array))
     run.decide(Submitted(1, job, None, "found", run.clock()))
     return [f"Job {job} was submitted by hand: it is submission 001 of this run now."]
 
 
-def _intent_of(run: Run, draft: Draft, array: ArrayExpression | None) -> Intent:
+def intent_of(run: Run, draft: Draft, array: ArrayExpression | None) -> Intent:
     """What a person did by hand, as if slurmslice had meant to."""
     if array is not None:
         known = [index for index in sorted(draft.batch.array) if index in set(array)]

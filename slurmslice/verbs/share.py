@@ -27,7 +27,7 @@ def share_out(run: Run, options: Options) -> int | None:
             if submission.share is not None and run.ledger.throttled:
                 tell(run, submission, None)
         return None
-    claims = [_claim(run, submission) for submission in jobs]
+    claims = [claim_of(run, submission) for submission in jobs]
     shares, spare = shared_out(limit, claims)
     for submission, claim in zip(jobs, claims, strict=True):
         share = shares.get(claim.number, claim.share)
@@ -59,7 +59,7 @@ def tell(run: Run, submission: Submission, share: int | None) -> None:
     run.told.add(submission.number)
 
 
-def _claim(run: Run, submission: Submission) -> Claim:
+def claim_of(run: Run, submission: Submission) -> Claim:
     """What an array takes, by what was seen last."""
     opened, running = set(), set()
     for row in run.open_rows(submission):

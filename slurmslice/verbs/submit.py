@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from slurmslice import directives
+from slurmslice import changed, directives
+from slurmslice.drafting import Bounds, drafts
 from slurmslice.errors import BadInput, NoAnswer
 from slurmslice.journal import Queued
 from slurmslice.ledger import Changes
@@ -13,11 +14,8 @@ from slurmslice.ranges import compress
 from slurmslice.run import Run
 from slurmslice.states import FAILURES, State
 from slurmslice.submission import (
-    Bounds,
     Draft,
     Options,
-    drafts,
-    request,
     rows_of_index,
     script_array,
     script_options,
@@ -105,14 +103,11 @@ def preview(run: Run, choose: Choose, changes: Mapping[str, str]) -> Iterator[Dr
 def _wished(run: Run, rows: Sequence[int], changes: Mapping[str, str]) -> dict[Changes, list[int]]:
     """The rows that are to be queued by what they ask for; those that are, just so, left out."""
     options = script_options(run)
-    known: dict[Changes, Changes] = {}
     groups: dict[Changes, list[int]] = {}
-    for row in _in_the_script(run, options, rows):
-        kept = run.request_of(row)
-        if kept not in known:
-            known[kept] = request(run, options, row, changes)
-        if run.ledger.queue.get(row) != known[kept]:
-            groups.setdefault(known[kept], []).append(row)
+    chosen = _in_the_script(run, options, rows)
+    for row, wanted in changed.requests(run, options, chosen, changes):
+        if run.ledger.queue.get(row) != wanted:
+            groups.setdefault(wanted, []).append(row)
     return groups
 
 

@@ -131,13 +131,14 @@ _setup || exit
 _ready=yes
 set +eu +o posix # whatever the setup has set: the end of the slice is still to be written
 
-# Ends slices that take too long. It reads a line for each that starts, "slot group", and for each
-# that has ended, "slot 0", and is gone when its standard input ends, which is when this script
-# does. A slot whose end was read is never signalled, so a group's number may well be used again.
+# Ends slices that take too long; it is a process beside them, and its variables are its own. It
+# reads a line for each slice that starts, "slot group", and for each that has ended, "slot 0", and
+# is gone when its standard input ends, which is when this script does. A slot whose end was read
+# is never signalled, so that its group's number may well be used again.
 _watchdog() {
   trap - EXIT
   trap '' HUP INT TERM USR1 USR2 # they are for the slices
-  local _clock=0 _before _now _step _part _text='' _read _slot _group=() _due=() _warned=()
+  _group=() _due=() _warned=() _clock=0 _text=''
   printf -v _before '%(%s)T' -1
   while :; do
     # What "read" has of a line when its time is over is the beginning of that line.
@@ -154,18 +155,21 @@ _watchdog() {
       _group[_slot]=${_text#* } _due[_slot]=$((_clock + _limit + 1)) _text=''
       ((_group[_slot])) || unset "_group[$_slot]" "_due[$_slot]" "_warned[$_slot]"
     fi
-
     for _slot in "${!_due[@]}"; do
-      ((_clock >= _due[_slot])) || continue
-      if [[ ${_warned[_slot]:-} ]]; then
-        kill -s KILL -- "-${_group[_slot]}"
-      elif kill -0 -- "-${_group[_slot]}"; then
-        _progress timeout "slot=$_slot"
-        kill -s TERM -- "-${_group[_slot]}"
-      fi 2>/dev/null
-      _warned[_slot]=yes _due[_slot]=$((_clock + _grace))
+      ((_clock < _due[_slot])) || _overdue "$_slot"
     done
   done
+}
+
+# Slot $1 has had its time: SIGTERM, and SIGKILL when the grace is over too.
+_overdue() {
+  if [[ ${_warned[$1]:-} ]]; then
+    kill -s KILL -- "-${_group[$1]}"
+  elif kill -0 -- "-${_group[$1]}"; then
+    _progress timeout "slot=$1"
+    kill -s TERM -- "-${_group[$1]}"
+  fi 2>/dev/null
+  _warned[$1]=yes _due[$1]=$((_clock + _grace))
 }
 
 # A slice's own process: its variables, its log, the command.

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slurmslice.engines import Intake, Limits, Needs, Order, Receipt, Sighting
+from slurmslice.engines import Identity, Intake, Limits, Needs, Order, Receipt, Sighting
 from slurmslice.engines.local import orders
 from slurmslice.engines.local.admission import Room, at_once
 from slurmslice.engines.local.cells import open_cells
@@ -143,6 +143,23 @@ class LocalEngine:
     def _receipt(self, order: Order) -> Receipt:
         limited = order.needs.mem_mib is not None and not self.enforces_memory
         return Receipt(str(order.number), host(), (self.memory_note,) if limited else ())
+
+    def test(self, order: Order) -> str:
+        """This machine cannot tell when it would start what.
+
+        Raises:
+            BadInput: always.
+        """
+        raise BadInput("--test-only asks Slurm, and this run belongs to this machine.",
+                       "`--dry-run` shows what would be submitted.")  # fmt: skip
+
+    def identify(self, job: str) -> Identity:
+        """Orders of this machine are always the run's own.
+
+        Raises:
+            BadInput: always.
+        """
+        raise BadInput("Jobs of this machine belong to their runs: there is nothing to attach.")
 
     def find(self, order_token: str, job_name: str, since: float) -> Sighting | None:
         """The order with this token; None: there is none in the run directory."""

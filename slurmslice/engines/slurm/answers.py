@@ -91,7 +91,7 @@ def accounting(text: str, names: Mapping[str, str]) -> Mapping[TaskId, TaskRepor
     """
     lines = _lines(text)
     found, others = common(lines, len(TASK_FIELDS), names)
-    if not all(_begins(line, TASK_FIELDS) for line in others):
+    if not all(_begins(line, TASK_FIELDS) for line in others):  # names with line ends: none is
         found, others = {}, _records(lines, TASK_FIELDS)
     told = Reports(found, {}, _of_task)
     rows = [row for row in _accounting_rows(others, TASK_FIELDS) if _is_ours(row, names)]
@@ -211,11 +211,15 @@ def _row(fields: Mapping[str, str], report: TaskReport) -> Row:
     if match is None:
         raise NoAnswer(f"{text[:200]!r} in Slurm's answer is no job.")
     job, index, several, closed, step = match.groups()
-    indices, whole = (parse_array(index) if index else None), True
+    indices, whole = (_single(int(index)) if index else None), True
     if several is not None:
         indices, whole = _indices(several, cut=not closed or "..." in several)
     name = fields.get("JobName", fields.get("Name", ""))
     return Row(job, indices, several is not None, whole, step, name, report)
+
+
+def _single(index: int) -> ArrayExpression:
+    return ArrayExpression((range(index, index + 1),))
 
 
 _RANGE = r"\d{1,8}(?:-\d{1,8}(?::\d{1,8})?)?"

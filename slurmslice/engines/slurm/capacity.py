@@ -1,11 +1,13 @@
 """How many tasks a cluster can run at once: by its nodes, and by a user's limits. Pure.
 
 Sources: slurm.conf(5), SelectTypeParameters and DefMemPerCPU; sacctmgr(1), the limits of
-associations and of qualities of service.
+associations and of qualities of service; squeue(1), PartitionTimeLimit.
 """
 
 from __future__ import annotations
 
+import difflib
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +17,40 @@ from slurmslice.engines import Needs
 from slurmslice.engines.slurm.commands import LIMIT_FIELDS, QOS_FIELDS
 from slurmslice.engines.slurm.resources import Node, Partition, default_memory
 from slurmslice.engines.slurm.values import bytes_of, number_of
+from slurmslice.units import format_memory, format_time
+
+
+def places(needs: Needs, everywhere: Iterable[Partition]) -> list[Partition]:
+    """The partitions that such a task may run in."""
+    wanted = _named(needs)
+    return [p for p in everywhere if (p.name in wanted if wanted else p.default)]
+
+
+def _named(needs: Needs) -> list[str]:
+    return [name for name in (needs.partition or "").split(",") if name]
+
+
+def why_never(needs: Needs, everywhere: Sequence[Partition]) -> str:
+    """Why no partition takes such a task, however empty it is; empty where one may."""
+    names = [partition.name for partition in everywhere]
+    missing = next((name for name in _named(needs) if name not in names), None)
+    if missing is not None:
+        near = difflib.get_close_matches(missing, names, 1)
+        return f"there is no partition {missing}" + (f"; did you mean {near[0]}?" if near else "")
+    found = places(needs, everywhere)
+    if not found:
+        return "there is no partition by default; name one with -p"
+    if needs.time_s is None and "time" not in dict(needs.options):
+        return ""
+    longest = max(_seconds(partition.max_time_s) for partition in found)
+    if _seconds(needs.time_s) <= longest:
+        return ""
+    where = ", ".join(partition.name for partition in found)
+    return f"--time is at most {format_time(int(longest))} in {where}; a longer one waits for ever"
+
+
+def _seconds(limit: int | None) -> float:
+    return math.inf if limit is None else limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +111,22 @@ def fit(of_task: Share, among: Iterable[Node]) -> Fit:
         ever += min(room, most)
         now += min(free, most)
     return Fit(now // of_task.nodes, ever // of_task.nodes)
+
+
+def why_none_fits(of_task: Share, among: Iterable[Node]) -> str:
+    """What these nodes lack for such a task; empty where it fits."""
+    usable = [node for node in among if node.usable]
+    if fit(of_task, usable).ever:
+        return ""
+    if not usable:
+        return "no node is usable now"
+    cpus, mem = -(-of_task.cpus // of_task.nodes), -(-of_task.mem_mib // of_task.nodes)
+    most_cpus, most_mem = max(n.cpus for n in usable), max(n.mem for n in usable)
+    if cpus > most_cpus:
+        return f"no node has {cpus} CPUs, the largest has {most_cpus}"
+    if mem > most_mem:
+        return f"no node has {format_memory(mem)}, the largest has {format_memory(most_mem)}"
+    return "no nodes have all of it together"
 
 
 def _room(cpus: int, of_task: int, mem: int, mem_of_task: int) -> int:

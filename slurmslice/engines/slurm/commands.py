@@ -51,6 +51,21 @@ def sbatch(script: Path, overrides: Sequence[tuple[str, str]], arguments: Sequen
     return ("sbatch", "--parsable", *options, str(script), *arguments)
 
 
+def test(argv: Argv) -> Argv:
+    """Have sbatch say what it would do with a submission (sbatch(1), ``--test-only``)."""
+    return (argv[0], "--test-only", *argv[1:])
+
+
+def show_job(job: str) -> Argv:
+    """What the controller knows of a job: a line a record."""
+    return ("scontrol", "--oneliner", "show", "job", job)
+
+
+def batch_script(job: str) -> Argv:
+    """The script of a job, on stdout."""
+    return ("scontrol", "write", "batch_script", job, "-")
+
+
 def sacct(jobs: Iterable[str], clusters: str | None = None) -> Argv:
     """The tasks of these jobs, however long ago: a row each."""
     return (*_sacct(clusters, TASK_FIELDS), "-X", "--jobs", ",".join(jobs))

@@ -8,16 +8,17 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from slurmslice import process
-from slurmslice.engines import Intake, Limits, Needs, Order, Receipt, Sighting
+from slurmslice.engines import Identity, Intake, Limits, Needs, Order, Receipt, Sighting
 from slurmslice.engines.slurm import answers, capacity, commands, environment, resources, search
 from slurmslice.engines.slurm.health import Health, health
 from slurmslice.engines.slurm.outcomes import outcome
-from slurmslice.errors import BadInput, EngineError, NoAnswer
+from slurmslice.errors import BadInput, EngineError, NoAnswer, Refused
 from slurmslice.evidence import Answer, Observation, TaskId, TaskReport
 
 SUBMIT_TIMEOUT_S = 180.0
 """sbatch itself tries a full queue again for 120 s: less than 150 s would cut it short."""
 ASK_TIMEOUT_S = 120.0
+_SUBMIT_TIMEOUT = ("SLURMSLICE_SBATCH_TIMEOUT", SUBMIT_TIMEOUT_S)
 _OFF = "accounting storage is disabled"
 _UNKNOWN_JOB = "Invalid job id specified"
 _GONE = (_UNKNOWN_JOB, "already complet", "already finished")
@@ -53,10 +54,35 @@ class SlurmEngine:
         argv = commands.sbatch(order.script, order.overrides, order.arguments)
         options = [name for name, _ in (*order.needs.options, *order.overrides)]
         env, dropped = environment.for_sbatch(self._environ, options)
-        timeout = self._seconds("SLURMSLICE_SBATCH_TIMEOUT", SUBMIT_TIMEOUT_S)
+        timeout = self._seconds(*_SUBMIT_TIMEOUT)
         receipt = outcome(process.run(argv, timeout=timeout, env=env))
         notes = (*environment.told(dropped), *receipt.notes)
         return Receipt(receipt.job, receipt.cluster, notes)
+
+    def test(self, order: Order) -> str:
+        """Ask sbatch. As ``Engine.test``."""
+        argv = commands.test(commands.sbatch(order.script, order.overrides, order.arguments))
+        options = [name for name, _ in (*order.needs.options, *order.overrides)]
+        env, _ = environment.for_sbatch(self._environ, options)
+        done = process.run(argv, timeout=self._seconds(*_SUBMIT_TIMEOUT), env=env)
+        if done.returncode == 0:
+            return (done.stderr.strip() or done.stdout.strip()).removeprefix("sbatch: ")
+        if done.returncode is None:
+            raise _silence(done)
+        raise Refused(f"Slurm would refuse it: {done.stderr.strip()[-2000:]}")
+
+    def identify(self, job: str) -> Identity:
+        """Ask the controller. As ``Engine.identify``."""
+        try:
+            records = self._ask(commands.show_job(job))
+            rows = answers.queue_rows(self._ask(commands.squeue((job,), ended=True)))
+        except NoAnswer as why:
+            if _UNKNOWN_JOB in why.message:
+                raise BadInput(f"The controller knows no job {job}.") from why
+            raise
+        script = self._run(commands.batch_script(job))
+        text = script.stdout if script.returncode == 0 else None
+        return search.identity(records, text, [row for row in rows if row.job == job])
 
     def find(self, order_token: str, job_name: str, since: float) -> Sighting | None:
         """The job that bears a token. As ``Engine.find``.
@@ -136,12 +162,16 @@ class SlurmEngine:
         """MaxArraySize, and how many such tasks can run at once. As ``Engine.limits``."""
         most = int(self._config()["MaxArraySize"])
         try:
-            places = self._places(needs)
-            at_once, why = self._at_once(needs, places)
+            everywhere = resources.partitions(self._ask(commands.PARTITIONS))
+            places = capacity.places(needs, everywhere)
+            why_never = capacity.why_never(needs, everywhere)
+            at_once, why = (0, why_never) if why_never else self._at_once(needs, places)
         except NoAnswer as silence:
             return Limits(most, None, silence.message)
         times = [place.max_time_s for place in places if place.max_time_s is not None]
-        return Limits(most, at_once, why, min(times, default=None))
+        usual = {place.default_time_s for place in places}
+        default_s = usual.pop() if len(usual) == 1 else None
+        return Limits(most, at_once, why, min(times, default=None), default_s)
 
     def intake(self, needs: Needs) -> Intake:
         """What the limits leave beside the user's jobs in the queue. As ``Engine.intake``.
@@ -177,27 +207,18 @@ class SlurmEngine:
             tuple(health(partition, everything, needs, settings) for partition in found),
         )
 
-    def _places(self, needs: Needs) -> list[resources.Partition]:
-        """The partitions that such a task may run in."""
-        wanted = set((needs.partition or "").split(",")) - {""}
-        return [
-            partition
-            for partition in resources.partitions(self._ask(commands.PARTITIONS))
-            if (partition.name in wanted if wanted else partition.default)
-        ]
-
     def _at_once(
         self, needs: Needs, found: Sequence[resources.Partition]
     ) -> tuple[int | None, str]:
         if capacity.asks_for_gpus(needs):
             return None, "GPUs are not counted"
-        if not found:
-            return None, f"there is no partition {needs.partition or 'by default'}"
         names = {partition.name for partition in found}
         own = [n for n in resources.nodes(self._ask(commands.sinfo())) if n.partition in names]
         of_task = capacity.share(needs, self._config(), found[0])
         room = capacity.fit(of_task, own).ever
-        by_nodes = room, f"{room} fit into the usable nodes of {', '.join(sorted(names))}"
+        lack = capacity.why_none_fits(of_task, own)
+        why = f"{room} fit into the usable nodes of {', '.join(sorted(names))}"
+        by_nodes = room, f"{why}: {lack}" if lack else why
         return min([by_nodes, *self._own_limits(needs, of_task)])
 
     def _own_limits(self, needs: Needs, of_task: capacity.Share) -> list[tuple[int, str]]:

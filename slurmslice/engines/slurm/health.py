@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from slurmslice.engines import Needs
-from slurmslice.engines.slurm.capacity import Fit, fit, share
+from slurmslice.engines.slurm.capacity import Fit, fit, share, why_never, why_none_fits
 from slurmslice.engines.slurm.resources import Node, Partition
 
 
 @dataclass(frozen=True, slots=True)
 class PartitionHealth:
-    """A partition: CPUs that are free now and that can be used, and tasks that fit in each."""
+    """A partition: what its usable nodes have, and how many tasks fit into them.
+
+    Attributes:
+        name, default, state, max_time_s: as ``Partition`` has them.
+        nodes: how many there are, usable or not.
+        free_cpus, cpus: free now, and in all, of the usable nodes.
+        mem_mib: the memory of the largest usable node.
+        fit: how many tasks fit.
+        why_none: why none ever fits; empty where one does.
+    """
 
     name: str
     default: bool
@@ -21,7 +30,9 @@ class PartitionHealth:
     nodes: int
     free_cpus: int
     cpus: int
+    mem_mib: int
     fit: Fit
+    why_none: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +59,8 @@ def health(
     """A partition's, out of all nodes: what is free in it, and how many such tasks fit."""
     own = [node for node in everything if node.partition == partition.name]
     usable = [node for node in own if node.usable]
+    of_task = share(needs, settings, partition)
+    never = why_never(replace(needs, partition=partition.name), [partition])
     return PartitionHealth(
         partition.name,
         partition.default,
@@ -56,5 +69,7 @@ def health(
         len(own),
         sum(node.free_cpus for node in usable),
         sum(node.cpus for node in usable),
-        fit(share(needs, settings, partition), own),
+        max((node.mem for node in usable), default=0),
+        Fit(0, 0) if never else fit(of_task, own),
+        never or why_none_fits(of_task, own),
     )

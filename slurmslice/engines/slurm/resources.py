@@ -42,6 +42,8 @@ class Partition:
         max_time_s: longest time limit, seconds; None for none.
         default_mem: MiB that a job gets which asks for none, and per what: ``cpu`` or ``node``;
             None where the partition does not say.
+        default_time_s: time limit of a job that asks for none, seconds; None where the partition
+            does not say (it is then the longest).
     """
 
     name: str
@@ -49,6 +51,7 @@ class Partition:
     state: str
     max_time_s: int | None
     default_mem: tuple[int, str] | None
+    default_time_s: int | None = None
 
 
 def partitions(text: str) -> list[Partition]:
@@ -69,6 +72,7 @@ def partitions(text: str) -> list[Partition]:
                 said.get("State", ""),
                 _time(said.get("MaxTime", "")),
                 default_memory(said),
+                _time(said.get("DefaultTime", "")),
             )
         )
     return found

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from slurmslice.engines import Sighting
+from slurmslice.engines import Identity, Sighting
 from slurmslice.engines.slurm.answers import Row
+from slurmslice.errors import NoAnswer
 from slurmslice.ranges import compress
 from slurmslice.states import State
 
@@ -38,6 +39,32 @@ def in_accounting(rows: Iterable[Row], token: str) -> Sighting | None:
     """The job of a token. Its indices are not told: accounting may lag behind some of them."""
     job = _first(_bearing(rows, token))
     return None if job is None else Sighting(job)
+
+
+_RECORD = re.compile(r"JobName=(.*?) UserId=.*? Command=(.*?) WorkDir=", re.DOTALL)
+
+
+def identity(records: str, script: str | None, rows: Sequence[Row]) -> Identity:
+    """What a job is.
+
+    Args:
+        records: what ``scontrol show job`` says of it.
+        script: its script, where the controller still has it.
+        rows: its records in the queue, ended ones too.
+
+    Raises:
+        NoAnswer: the records are none.
+    """
+    match = _RECORD.search(records)
+    if match is None:
+        raise NoAnswer(f"This is no job of scontrol's: {records[:200]!r}")
+    name, command = match.groups()
+    arguments: tuple[str, ...] = ()
+    while (word := command.rpartition(" "))[2].isdecimal():
+        command, arguments = word[0], (word[2], *arguments)
+    whole = all(row.whole and row.indices for row in rows)
+    indices = sorted({index for row in rows for index in row.indices or ()})
+    return Identity(name, arguments, script, compress(indices) if whole and rows else None)
 
 
 def _bearing(rows: Iterable[Row], token: str) -> list[Row]:

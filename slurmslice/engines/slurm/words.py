@@ -1,4 +1,4 @@
-"""Slurm's words for the states of jobs: the only place that knows them.
+"""Slurm's words for the states of jobs, and why one is pending: the only place that knows them.
 
 Source: sacct(1) and squeue(1), JOB STATE CODES. Accounting knows base states; squeue prints
 some flags in their place. New words come with new releases: they are UNKNOWN, and their text is
@@ -6,6 +6,9 @@ kept beside the state.
 """
 
 from __future__ import annotations
+
+import re
+from dataclasses import dataclass
 
 from slurmslice.states import State
 
@@ -54,3 +57,46 @@ def state_of(word: str) -> State:
 def is_leaving(word: str) -> bool:
     """Whether the job has ended, or was ended, and its nodes are being cleaned."""
     return word in _LEAVING
+
+
+@dataclass(frozen=True, slots=True)
+class Hitch:
+    """Why a task is pending and will not start by itself.
+
+    Attributes:
+        word: Slurm's reason.
+        why: the same in words.
+        options: what to ask for in its place; empty where another request is of no use.
+        instead: what to do then; ``{job}`` in it is its array's job id.
+    """
+
+    word: str
+    why: str
+    options: str = ""
+    instead: str = ""
+
+
+# squeue(1), JOB REASON CODES; names of limits: src/common/slurm_protocol_defs.c.
+_HITCHES = (
+    (r"PartitionTimeLimit", "asks for more time than its partition allows", "-t TIME", ""),
+    (r"(?:Assoc|QOS)MaxWall\w*", "asks for more time than its account allows", "-t TIME", ""),
+    (r"PartitionNodeLimit", "asks for nodes that its partition does not allow", "-N NODES", ""),
+    (r"(?:Assoc|QOS)M(?:ax|in)\w*(?:Per(?:Job|Node)\w*|NotSatisfied)",
+     "asks for more or less than its account allows a job", "-c CPUS --mem SIZE", ""),
+    (r"BadConstraints", "asks for what no node has", "-C FEATURES", ""),
+    (r"DependencyNeverSatisfied", "waits for a job that did not end so", "-d DEPENDENCY", ""),
+    (r"(?:InvalidAccount|AccountNotAllowed)", "may not run there", "-A ACCOUNT", ""),
+    (r"(?:InvalidQOS|QOSNotAllowed)", "may not run so", "-q QOS", ""),
+    (r"(?:Assoc|QOS)Grp\w*Minutes\w*", "has an account whose time is used up", "-A ACCOUNT", ""),
+    (r"JobHeldUser", "is held", "", "To let it start: scontrol release {job}"),
+    (r"JobHeldAdmin", "is held by an administrator", "", "Ask who runs the cluster."),
+)  # fmt: skip
+
+
+def hitch_of(text: str) -> Hitch | None:
+    """What keeps a task pending for good, by the reason in a text; None where it may pass."""
+    for pattern, *told in _HITCHES:
+        match = re.search(rf"\b{pattern}\b", text)
+        if match:
+            return Hitch(match[0], *told)
+    return None

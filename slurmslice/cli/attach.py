@@ -1,0 +1,29 @@
+"""``slurmslice attach``."""
+
+from __future__ import annotations
+
+import click
+
+from slurmslice.cli import places
+from slurmslice.cli.console import say
+from slurmslice.cli.engine import open_run
+from slurmslice.cli.preview import tell_how_to_come_back
+from slurmslice.errors import BadInput
+from slurmslice.verbs.attach import attach
+
+
+@click.command()
+@click.argument("words", nargs=-1, required=True, metavar="[RUN] JOBID")
+def command(words: tuple[str, ...]) -> int:
+    """Take a job into a run that was sent by hand under another name.
+
+    A job that kept the name in the script is found by the next `status`, without this.
+    """
+    if len(words) > 2 or not (words[-1].isascii() and words[-1].isdecimal()):
+        raise BadInput("Name one job, by its number.", "slurmslice attach [RUN] JOBID")
+    place = places.find(words[0] if len(words) == 2 else None, changing=True)
+    run = open_run(place, changing=True)
+    number = attach(run, words[-1])
+    say(f"Job {words[-1]} is submission {number:03d} of {run.asked.name} now.")
+    tell_how_to_come_back(run)
+    return 0

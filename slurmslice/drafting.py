@@ -1,0 +1,152 @@
+"""The next submission: which of the queued slices it carries, and what is given beside the script.
+
+Read from the script as it stands now (``submission``); nothing is made here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from slurmslice import directives
+from slurmslice.asked import job_name
+from slurmslice.packing import limit_argument, of_task
+from slurmslice.plan import Batch, batch, portion
+from slurmslice.ranges import compress
+from slurmslice.run import Run
+from slurmslice.submission import (
+    Draft,
+    Options,
+    check_place,
+    job_name_of,
+    new_token,
+    output_pattern,
+    rows_of_index,
+    script_array,
+    script_options,
+    untouched,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How large the next submission may be.
+
+    Attributes:
+        most: array tasks that it may have, from 1.
+        throttle: how many of them may run at once; None for no limit.
+    """
+
+    most: int
+    throttle: int | None = None
+
+
+def drafts(run: Run, queue: Mapping[int, Options], bounds: Bounds) -> Iterator[Draft]:
+    """The submissions that would carry what is queued, one after another, as few as can be.
+
+    Raises:
+        BadInput: the script cannot be understood.
+    """
+    left, number, script_is_next = dict(queue), run.ledger.next_number, untouched(run)
+    while left:
+        draft = next_draft(run, left, bounds, number, script_is_next)
+        for row in draft.batch.rows:
+            del left[row]
+        number, script_is_next = draft.number + 1, False
+        yield draft
+
+
+def next_draft(
+    run: Run, queue: Mapping[int, Options], bounds: Bounds, number: int, script_is_next: bool
+) -> Draft:
+    """The submission that carries what is queued first, and as much of the rest as it can.
+
+    Args:
+        run: the run.
+        queue: rows and their requests, in order; not empty.
+        bounds: how large it may be.
+        number: what it gets; 001 is the script's own.
+        script_is_next: the script may be sent as it stands.
+
+    Raises:
+        BadInput: the script cannot be understood.
+    """
+    options = script_options(run)
+    check_place(run, options)
+    draft = _first(run, options, queue, bounds, number) if script_is_next else None
+    return draft or _later(run, options, queue, bounds, max(number, 2))
+
+
+def _first(
+    run: Run, options: Options, queue: Mapping[int, Options], bounds: Bounds, number: int
+) -> Draft | None:
+    """The script as it stands, with as few options beside it as can be.
+
+    None where what is queued first is not all that a task of the script's array carries.
+    """
+    head = next(iter(queue))
+    changes = queue[head]
+    tasks = {index: rows_of_index(run, index) for index in sorted(script_array(options))}
+    indices = [i for i, rows in tasks.items() if all(queue.get(r) == changes for r in rows)]
+    indices = indices[: bounds.most]
+    rows = tuple(row for index in indices for row in tasks[index])
+    if head not in rows:
+        return None
+    array = compress(indices, bounds.throttle)
+    name, token = job_name_of(run, options), run.asked.token if number == 1 else new_token()
+    overrides: dict[str, str] = {}
+    written = script_array(options)
+    if set(indices) != set(written) or bounds.throttle != written.throttle:
+        overrides["array"] = str(array)
+    if number > 1 or token not in name:
+        name = job_name(name.removesuffix(f"-{run.asked.token}"), token)
+        overrides["job-name"] = name
+    part = Batch(rows, array, changes)
+    return _draft(
+        run, options, number=number, token=token, name=name, part=part, overrides=overrides,
+        table_rows=run.first_rows,
+    )  # fmt: skip
+
+
+def _later(
+    run: Run, options: Options, queue: Mapping[int, Options], bounds: Bounds, number: int
+) -> Draft:
+    """The script with a task table, and an array, of its own."""
+    changes, asked = next(iter(queue.values())), run.asked
+    direct, pack = asked.direct, asked.packing.pack
+    alike = (row for row, wanted in queue.items() if wanted == changes)
+    some = list(islice(alike, bounds.most * pack))
+    rows = portion(run.table, some, direct=direct, pack=pack, most=bounds.most)
+    part = batch(
+        run.table, rows, direct=direct, pack=pack, throttle=bounds.throttle, changes=changes
+    )
+    token = new_token()
+    name = job_name(asked.name, token)
+    overrides = {"array": str(part.array), "job-name": name}
+    return _draft(
+        run, options, number=number, token=token, name=name, part=part, overrides=overrides,
+        table_rows=part.rows,
+    )  # fmt: skip
+
+
+def _draft(
+    run: Run,
+    options: Options,
+    *,
+    number: int,
+    token: str,
+    name: str,
+    part: Batch,
+    overrides: Mapping[str, str],
+    table_rows: Sequence[int],
+) -> Draft:
+    packing = run.asked.packing
+    arguments: tuple[str, ...] = ()
+    limit = limit_argument(part.changes, packing)
+    if number > 1 or limit:
+        arguments = (f"{number:03d}", *limit)
+    output = {"output": output_pattern(run, number)} if number > 1 else {}
+    sent = (*overrides.items(), *output.items(), *of_task(part.changes, packing))
+    in_force = directives.in_force(options, sent)
+    return Draft(number, token, name, part, sent, in_force, table_rows, arguments)

@@ -1,0 +1,63 @@
+"""Attach: take a job into the run that its token does not find, since its name was changed."""
+
+from __future__ import annotations
+
+from slurmslice.engines import Identity
+from slurmslice.errors import BadInput
+from slurmslice.journal import Submitted
+from slurmslice.ledger import Fate
+from slurmslice.run import Run
+from slurmslice.rundir import read_or_damaged
+from slurmslice.submission import by_script, script_options
+from slurmslice.verbs.settle import intent_of
+
+
+def attach(run: Run, job: str) -> int:
+    """Take a job of this run's script into the run; the submission's number.
+
+    Raises:
+        BadInput: there is no such job, it is in the run already, or it is none of this run's.
+        NoAnswer: the engine could not be asked.
+    """
+    with run.place.lock("attach"):
+        run.reload()
+        known = next((s for s in run.ledger.submissions.values() if s.job == job), None)
+        if known is not None:
+            raise BadInput(f"Job {job} is submission {known.number:03d} of this run already.")
+        identity = run.engine.identify(job)
+        number = _number(run, job, identity)
+        owner = run.place.owner(number)
+        if owner not in {None, job} or run.place.barred(number):
+            raise BadInput(
+                f"Submission {number:03d} belongs to {f'job {owner}' if owner else 'no job'}: "
+                f"the tasks of job {job} stop before their command.",
+                f"`scancel {job}` ends it.",
+            )
+        if number not in run.ledger.submissions:
+            options = script_options(run)
+            draft = by_script(run, options, identity.name)
+            run.decide(intent_of(run, draft, identity.array))
+        run.decide(Submitted(number, job, None, "attached", run.clock(), identity.name))
+    return number
+
+
+def _number(run: Run, job: str, identity: Identity) -> int:
+    """Which submission a job is: by its claim, else by its script and what that was given."""
+    numbers = (1, *run.ledger.submissions)
+    claimed = next((n for n in numbers if run.place.owner(n) == job), None)
+    if claimed is not None:
+        return claimed
+    script = read_or_damaged(run.place.script).decode("utf-8", "surrogateescape")
+    if identity.script is None or identity.script.strip() != script.strip():
+        raise BadInput(
+            f"Job {job} ({identity.name}) does not run {run.place.script}.",
+            "A job of another script, or of this one before it was edited, cannot be told to "
+            "be this run's.",
+        )
+    number = int(identity.arguments[0]) if identity.arguments else 1
+    submission = run.ledger.submissions.get(number)
+    if number > 1 and submission is None:
+        raise BadInput(f"Job {job} is submission {number:03d}, which this run never made.")
+    if submission is not None and submission.fate is Fate.SUBMITTED:
+        raise BadInput(f"Submission {number:03d} is job {submission.job} already, not job {job}.")
+    return number

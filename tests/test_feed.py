@@ -1,0 +1,416 @@
+"""What is queued goes in as there is room, each slice once: chunks, limits, throttle, breaker."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from slurmslice.engines import Order
+from slurmslice.errors import BadInput, Refused, TooMany
+from slurmslice.packing import Packing
+from slurmslice.run import Run
+from slurmslice.slices import SliceTable
+from slurmslice.states import State
+from slurmslice.verbs.attach import attach
+from slurmslice.verbs.feed import feed
+from slurmslice.verbs.follow import BREAKER, Policy, follow, step, trip
+from slurmslice.verbs.poll import poll
+from slurmslice.verbs.steer import cancel, release, throttle
+from slurmslice.verbs.submit import failed, preview, submit, waiting
+from tests.conftest import NewRun
+from tests.fakes import Clock, FakeEngine
+
+Reopen = Callable[[Run], Run]
+ALL = waiting(None)
+FAILED = failed(None, None)
+KEYS = SliceTable([f"k{n}" for n in range(2500)])
+
+
+def states(run: Run) -> Counter[State]:
+    """How many slices are in each state."""
+    return Counter(run.standings.tally())
+
+
+def carried(run: Run, engine: FakeEngine) -> Counter[int]:
+    """How often each row was submitted, by the cluster's records and the task tables."""
+    rows: Counter[int] = Counter()
+    pack = run.asked.packing.pack
+    for job in engine.jobs.values():
+        table = run.place.task_table(job.order.number).read_text().splitlines()[1:]
+        for index in job.order.array:
+            lines = table[index * pack : (index + 1) * pack]
+            rows.update(int(line.split("\t")[0]) for line in lines)
+    return rows
+
+
+def to_the_end(run: Run, engine: FakeEngine, state: State = State.COMPLETED) -> None:
+    """Tick until nothing is queued and nothing in flight; every task ends in one state."""
+    for _ in range(2000):
+        engine.end_all(state)
+        poll(run)
+        if not feed(run, "tick").taken and not run.ledger.queue and not run.in_flight():
+            return
+    raise AssertionError("it never ended")
+
+
+def test_more_slices_than_an_array_holds(new_run: NewRun, engine: FakeEngine) -> None:
+    """2500 slices, MaxArraySize 1001: three submissions, each slice in one of them."""
+    run = new_run(KEYS)
+    taken = submit(run, ALL, {}, "submit").taken
+    assert [len(t.draft.batch.rows) for t in taken] == [1001, 1001, 498]
+    assert set(carried(run, engine).values()) == {1}
+    assert len(carried(run, engine)) == 2500
+    to_the_end(run, engine)
+    assert states(run) == {State.COMPLETED: 2500}
+
+
+def test_failures_of_all_chunks_go_in_again_once(new_run: NewRun, engine: FakeEngine) -> None:
+    """Keys stay keys: what failed in any chunk is what is submitted again, and no more."""
+    run = new_run(KEYS)
+    submit(run, ALL, {}, "submit")
+    engine.end_all()
+    for job, index in (("100", 5), ("101", 5), ("102", 497)):
+        engine.end(job, index, State.FAILED)
+    poll(run)
+    (again,) = submit(run, FAILED, {}, "resubmit").taken
+    assert list(again.draft.batch.rows) == [5, 1006, 2499]
+    to_the_end(run, engine)
+    assert states(run) == {State.COMPLETED: 2500}
+    assert Counter(carried(run, engine).values()) == {1: 2497, 2: 3}
+
+
+def test_no_more_than_the_limit_lets_in(new_run: NewRun, engine: FakeEngine) -> None:
+    """What does not fit waits, says why, and goes in as others end; other jobs count."""
+    engine.most = 30
+    run = new_run(SliceTable([f"k{n}" for n in range(100)]))
+    fed = submit(run, ALL, {}, "submit")
+    assert [len(t.draft.batch.rows) for t in fed.taken] == [30]
+    assert fed.waits == "MaxSubmit is 30"
+    assert states(run) == {State.SUBMITTED: 30, State.WAITING: 70}
+    assert run.standings[50].reason == "to be submitted as there is room"
+    assert feed(run, "tick").taken == []
+    for index in range(10):
+        engine.end("100", index, State.COMPLETED)
+    poll(run)
+    assert [len(t.draft.batch.rows) for t in feed(run, "tick").taken] == [10]
+    to_the_end(run, engine)
+    assert set(carried(run, engine).values()) == {1}
+    assert states(run) == {State.COMPLETED: 100}
+
+
+def test_a_limit_that_was_not_told_is_met_by_halves(new_run: NewRun, engine: FakeEngine) -> None:
+    """Refused for now: half as many next time, twice as many once some were let in."""
+
+    def limit(order: Order) -> None:
+        queued = sum(not r.state.final for j in engine.jobs.values() for r in j.tasks.values())
+        if queued + len(order.array) > 30:
+            raise TooMany("Slurm takes no more for now: AssocMaxSubmitJobLimit")
+
+    engine.on_submit = limit
+    run = new_run(SliceTable([f"k{n}" for n in range(100)]))
+    sizes = [len(t.draft.batch.rows) for _ in range(4) for t in submit(run, ALL, {}, "s").taken]
+    assert sizes == [25]
+    assert states(run)[State.WAITING] == 75
+    to_the_end(run, engine)
+    assert states(run) == {State.COMPLETED: 100}
+    assert set(carried(run, engine).values()) == {1}
+
+
+def test_a_refusal_for_good_stops_at_once_and_keeps_everything(
+    new_run: NewRun, engine: FakeEngine
+) -> None:
+    """The first chunk runs on, nothing is queued any more, and the next submit can mend it."""
+
+    def refuse(order: Order) -> None:
+        if order.number == 2:
+            raise Refused("Slurm refused the submission: invalid account")
+
+    engine.on_submit = refuse
+    run = new_run(KEYS)
+    fed = submit(run, ALL, {}, "submit")
+    with pytest.raises(Refused):
+        fed.check(passing=True)
+    assert len(fed.taken) == 1
+    assert not run.ledger.queue
+    assert states(run) == {State.SUBMITTED: 1001, State.WAITING: 1499}
+    assert feed(run, "tick").taken == []
+    submit(run, ALL, {"account": "b"}, "submit")
+    assert set(carried(run, engine).values()) == {1}
+    assert len(carried(run, engine)) == 2500
+
+
+def test_two_at_once_submit_each_slice_once(
+    new_run: NewRun, engine: FakeEngine, reopen: Reopen
+) -> None:
+    """Two ticks in two processes, each with what it read before the other wrote."""
+    engine.most = 40
+    first = new_run(SliceTable([f"k{n}" for n in range(90)]))
+    submit(first, ALL, {}, "submit")
+    second = reopen(first)
+    for _ in range(20):
+        engine.end_all()
+        poll(first)
+        poll(second)
+        feed(second, "tick")
+        feed(first, "tick")
+    assert set(carried(first, engine).values()) == {1}
+    assert states(reopen(first)) == {State.COMPLETED: 90}
+
+
+def test_what_is_queued_outlives_the_process(
+    new_run: NewRun, engine: FakeEngine, reopen: Reopen
+) -> None:
+    """A tick of another process feeds what ``submit`` and ``resubmit`` have left."""
+    engine.most = 3
+    run = new_run("0-9")
+    submit(run, ALL, {}, "submit")
+    engine.end_all(State.OUT_OF_MEMORY)
+    poll(run)
+    submit(run, failed(None, None), {"mem": "8G"}, "resubmit")
+    other = reopen(run)
+    assert len(other.ledger.queue) == 10 - 3
+    to_the_end(other, engine)
+    assert {job.order.needs.mem_mib for job in engine.jobs.values()} == {None, 8192}
+    assert states(other) == {State.COMPLETED: 10}
+    assert reopen(other).ledger.attempts == [2, 2, 2] + [1] * 7
+
+
+def test_what_is_queued_can_be_cancelled(new_run: NewRun, engine: FakeEngine) -> None:
+    """A slice that waits for room is CANCELLED at once, and goes in no more."""
+    engine.most = 3
+    run = new_run("0-9")
+    submit(run, ALL, {}, "submit")
+    assert cancel(run, [8, 9]) == [8, 9]
+    to_the_end(run, engine)
+    assert states(run) == {State.COMPLETED: 8, State.CANCELLED: 2}
+
+
+def test_the_throttle_is_of_the_whole_run(new_run: NewRun, engine: FakeEngine) -> None:
+    """Over chunks: what all arrays may run at once never exceeds it, and little lies idle.
+
+    Where one array runs out, the next goes in at the poll that sees it.
+    """
+    run = new_run(SliceTable([f"k{n}" for n in range(2500)]))
+    throttle(run, 20)
+    submit(run, ALL, {}, "submit")
+    assert [job.order.array.throttle for job in engine.jobs.values()] == [20]
+    limits, below = {"100": 20}, 0
+    for _ in range(400):
+        for job, limit in engine.throttled:
+            limits[job] = limit or 0
+        for job, taken in engine.jobs.items():
+            limits.setdefault(job, taken.order.array.throttle or 0)
+        running = _run_some(engine, limits)
+        assert running <= 20
+        below += running < 20
+        poll(run)
+        if not feed(run, "tick").taken and run.finished:
+            break
+    assert states(run) == {State.COMPLETED: 2500}
+    assert set(carried(run, engine).values()) == {1}
+    assert below <= 5  # two polls at each change from one array to the next, and the end
+
+
+def _run_some(engine: FakeEngine, limits: dict[str, int]) -> int:
+    """End what ran, then let tasks run as the limits of their arrays allow; how many run."""
+    from slurmslice.evidence import TaskReport
+
+    running = 0
+    for job, taken in engine.jobs.items():
+        for index, report in taken.tasks.items():
+            if report.state is State.RUNNING:
+                engine.end(job, index, State.COMPLETED)
+        pending = [i for i, r in taken.tasks.items() if r.state is State.PENDING]
+        for index in pending[: limits[job]]:
+            taken.tasks[index] = TaskReport(State.RUNNING, "RUNNING")
+            running += 1
+    return running
+
+
+def test_a_share_is_written_down_before_it_is_raised(new_run: NewRun, engine: FakeEngine) -> None:
+    """A kill between the journal and scontrol leaves the budget too small, never too large."""
+    run = new_run("0-99%10")
+    submit(run, ALL, {}, "submit")
+    told: list[int | None] = []
+
+    def listen(job: str, limit: int | None) -> None:
+        told.append(limit)
+        known = run.ledger.submissions[1].share
+        assert known is not None
+        assert limit is not None
+        assert known >= limit
+
+    engine.throttle = listen  # type: ignore[method-assign]
+    throttle(run, 4)
+    throttle(run, 9)
+    assert told == [4, 9]
+    assert run.ledger.submissions[1].share == 9
+
+
+@pytest.mark.parametrize("state", [State.FAILED, State.TIMEOUT])
+def test_the_breaker_holds_the_rest(new_run: NewRun, engine: FakeEngine, state: State) -> None:
+    """The first 20 slices that ended have all failed: nothing more starts, and it says so."""
+    run = new_run("0-99%5")
+    submit(run, ALL, {}, "submit")
+    for index in range(BREAKER):
+        engine.end("100", index, state)
+    poll(run)
+    step(run, Policy(max_attempts=3))
+    assert engine.held == ["100"]
+    assert len(engine.jobs) == 1
+    assert "the first 20 slices that ended have all failed" in run.ledger.held
+    follow(run, Policy(), lambda *_: None)  # it ends
+    release(run)
+    assert engine.released == ["100"]
+    engine.end_all()
+    poll(run)
+    trip(run)
+    assert not run.ledger.held
+    assert states(run)[State.COMPLETED] == 80
+
+
+def test_the_breaker_leaves_a_run_alone_in_which_one_was_done(
+    new_run: NewRun, engine: FakeEngine
+) -> None:
+    """One slice that is done shows that the command can work."""
+    run = new_run("0-99")
+    submit(run, ALL, {}, "submit")
+    for index in range(BREAKER + 5):
+        engine.end("100", index, State.FAILED)
+    engine.end("100", 50, State.COMPLETED)
+    poll(run)
+    step(run, Policy())
+    assert not engine.held
+
+
+def test_following_goes_on_through_chunks_and_limits(
+    new_run: NewRun, engine: FakeEngine, clock: Clock
+) -> None:
+    """``run`` feeds until all is done."""
+    engine.most = 7
+    run = new_run("0-49")
+
+    def work() -> None:
+        clock.now += 5
+        engine.end_all()
+
+    told: list[str] = []
+    engine.on_wait = work
+    follow(run, Policy(), lambda run, looked, fed: told.extend(taken.job for taken in fed.taken))
+    assert states(run) == {State.COMPLETED: 50}
+    assert told == list(engine.jobs)  # each submission is shown, once
+
+
+def test_what_waits_is_doubled_once(new_run: NewRun, engine: FakeEngine, clock: Clock) -> None:
+    """``run RUN --mem 2x`` of slices that wait for room: 2x, however many polls they wait."""
+    engine.most = 2
+    run = new_run("0-9", mem="1G")
+    engine.on_wait = engine.end_all
+    follow(run, Policy(changes={"mem": "2x"}), lambda *_: None)
+    assert {job.order.needs.mem_mib for job in engine.jobs.values()} == {2048}
+    assert len(engine.jobs) == 5
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.integers(1, 120), st.integers(1, 9), st.integers(1, 4), st.integers(1, 11), st.data())
+def test_whatever_the_sizes_each_slice_is_done_once(
+    make_run: Callable[..., tuple[Run, FakeEngine]],
+    slices: int,
+    pack: int,
+    at_once: int,
+    most: int,
+    data: st.DataObject,
+) -> None:
+    """Packed or not, with any limit: every slice goes in, and none twice."""
+    pack = min(pack, slices)
+    run, engine = make_run(slices, Packing(pack, min(at_once, pack)))
+    engine.most = most
+    submit(run, ALL, {}, "submit")
+    for _ in range(300):
+        assert len(run.ledger.queue) + sum(carried(run, engine).values()) == slices
+        engine.end_all()
+        poll(run)
+        if not feed(run, "tick").taken and not run.ledger.queue:
+            break
+    assert set(carried(run, engine).values()) == {1}
+    assert len(carried(run, engine)) == slices
+    assert states(run) == {State.COMPLETED: slices}
+
+
+def test_a_few_of_a_pack_go_in_with_a_table_of_their_own(
+    make_run: Callable[..., tuple[Run, FakeEngine]],
+) -> None:
+    """--only in a packed run: these slices, once, and the script cannot be sent by hand as well."""
+    run, engine = make_run(20, Packing(5))
+    submit(run, waiting([3, 4]), {}, "submit")
+    submit(run, ALL, {}, "submit")
+    assert run.place.barred(1)
+    assert carried(run, engine) == Counter(range(20))
+
+
+def test_a_request_of_a_pack_is_of_one_slice(
+    make_run: Callable[..., tuple[Run, FakeEngine]],
+) -> None:
+    """--mem 2x and --time 2x of a pack: its task asks P times the memory and K/P times the time."""
+    packing = Packing(6, 2, 60)
+    run, engine = make_run(12, packing, options=(("mem", "100M"), ("time", "1")))
+    submit(run, ALL, {}, "submit")
+    needs = engine.jobs["100"].order.needs
+    assert (needs.mem_mib, needs.time_s) == (200, 180)
+    engine.end_all(State.TIMEOUT)
+    for path in range(2):
+        run.place.task_log(1, path).write_text(
+            "".join(
+                f"slurmslice {what} job=100 restart=0 at=1 host=n slot={slot}{rest}\n"
+                for slot in range(6)
+                for what, rest in (("start", ""), ("timeout", ""), ("end", " exit=143"))
+            )
+        )
+    poll(run)
+    assert states(run) == {State.TIMEOUT: 12}
+    (again,) = submit(run, FAILED, {"mem": "2x", "time": "2x"}, "resubmit").taken
+    order = engine.jobs[again.job].order
+    assert (order.needs.mem_mib, order.needs.time_s) == (400, 360)
+    assert order.arguments == ("002", "120")
+
+
+def test_slices_of_a_shared_task_are_not_cancelled_apart(
+    make_run: Callable[..., tuple[Run, FakeEngine]],
+) -> None:
+    """The others would end with it: it is refused, with the other's name."""
+    run, engine = make_run(10, Packing(5))
+    submit(run, ALL, {}, "submit")
+    with pytest.raises(BadInput, match="shares an array task with"):
+        cancel(run, [0])
+    assert not engine.cancelled
+    task = [row for row in range(10) if run.ledger.submissions[1].index_of(row) == 0]
+    cancel(run, task)
+    assert engine.cancelled == [("100", (0,))]
+
+
+def test_a_job_under_another_name_is_taken_in(new_run: NewRun, engine: FakeEngine) -> None:
+    """``attach``: by its script and its claim; a job of another script is refused."""
+    run = new_run("0-4")
+    (draft,) = preview(run, ALL, {})
+    order = draft.order(run)
+    theirs = Order(1, "another name", "", order.script, order.folder, order.array, (), (),
+                   order.needs)  # fmt: skip
+    engine.submit(theirs)
+    assert attach(run, "100") == 1
+    poll(run)
+    assert states(run) == {State.PENDING: 5}
+    with pytest.raises(BadInput, match="already"):
+        attach(run, "100")
+    with pytest.raises(BadInput, match="knows no job"):
+        attach(run, "999")
+    stranger = order.folder.parent / "stranger.sh"
+    stranger.write_text("#!/bin/bash\n")
+    engine.submit(Order(1, "x", "", stranger, order.folder, order.array, (), (), order.needs))
+    with pytest.raises(BadInput, match="does not run"):
+        attach(run, "101")

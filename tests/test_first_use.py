@@ -1,0 +1,473 @@
+"""What a first user stumbles over: what is not said, and what could be meant by a slip."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from slurmslice.engines import Limits, Order
+from slurmslice.errors import BadInput, DamagedRun, Refused
+from slurmslice.evidence import TaskReport
+from slurmslice.ranges import parse_array
+from slurmslice.reports.counts import key_ranges
+from slurmslice.run import Run
+from slurmslice.rundir import RunDirectory
+from slurmslice.states import State
+from slurmslice.tables import escape
+from slurmslice.verbs.poll import poll
+from slurmslice.verbs.steer import cancel
+from slurmslice.verbs.submit import failed, submit, waiting
+from tests.fakes import FakeEngine
+from tests.typed import Typed, on_the_fake_cluster
+
+NewRun = Callable[..., Run]
+ALL = waiting(None)
+FAILED = failed(None, None)
+CANCELLED = failed(frozenset({State.CANCELLED}), None)
+
+
+@pytest.fixture
+def typed(
+    engine: FakeEngine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Typed:
+    """The command line, on the fake cluster."""
+    return on_the_fake_cluster(engine, tmp_path, monkeypatch, capsys)
+
+
+def refuse(order: Order) -> None:
+    raise Refused("sbatch: error: invalid partition specified: nope")
+
+
+def ended(run: Run, engine: FakeEngine, state: State, **what: int) -> None:
+    """Submit everything, let all of it end so, and look."""
+    submit(run, ALL, {}, "submit")
+    for index in engine.jobs["100"].tasks:
+        engine.end("100", index, state, **what)
+    poll(run)
+
+
+def changes(run: Run, **wanted: str) -> dict[str, str]:
+    """What a resubmission of what failed gives beside the script."""
+    fed = submit(run, FAILED, wanted, "resubmit")
+    fed.check(passing=False)
+    (taken,) = fed.taken
+    return dict(taken.draft.batch.changes)
+
+
+# -- a multiple of what nobody asked for -----------------------------------------------------
+
+
+def test_twice_the_memory_that_slurm_gave(new_run: NewRun, engine: FakeEngine) -> None:
+    """``--mem 2x`` where no --mem was given: twice what accounting says the slice had."""
+    run = new_run("0-1")
+    ended(run, engine, State.OUT_OF_MEMORY, requested_mem_bytes=950 << 20)
+    assert changes(run, mem="2x") == {"mem": "1900M"}
+    engine.end_all(State.OUT_OF_MEMORY)
+    poll(run)
+    assert changes(run, mem="2x") == {"mem": "3800M"}
+
+
+def test_each_slice_has_twice_its_own(new_run: NewRun, engine: FakeEngine) -> None:
+    """Slices to which Slurm gave different memory go in with different requests."""
+    run = new_run("0-1")
+    submit(run, ALL, {}, "submit")
+    for index, gigabytes in enumerate((1, 3)):
+        engine.end("100", index, State.OUT_OF_MEMORY, requested_mem_bytes=gigabytes << 30)
+    poll(run)
+    fed = submit(run, FAILED, {"mem": "2x"}, "resubmit")
+    assert [dict(taken.draft.batch.changes)["mem"] for taken in fed.taken] == ["2G", "6G"]
+
+
+def test_twice_the_time_of_the_partition(new_run: NewRun, engine: FakeEngine) -> None:
+    """``--time 2x`` where no --time was given: twice the partition's default."""
+    engine.limited = Limits(1001, default_time_s=3600)
+    run = new_run("0-1")
+    ended(run, engine, State.TIMEOUT)
+    assert changes(run, time="2x") == {"time": "02:00:00"}
+
+
+@pytest.mark.parametrize(("name", "full"), [("mem", "--mem 8G"), ("time", "--time 02:00:00")])
+def test_a_multiple_of_what_is_not_known(
+    new_run: NewRun, engine: FakeEngine, name: str, full: str
+) -> None:
+    """The error names the option in full; nothing is submitted."""
+    run = new_run("0-1")
+    ended(run, engine, State.OUT_OF_MEMORY)
+    with pytest.raises(BadInput, match="could be multiplied") as caught:
+        submit(run, FAILED, {name: "2x"}, "resubmit")
+    assert full in caught.value.hint
+    assert len(engine.jobs) == 1
+
+
+# -- a refusal ---------------------------------------------------------------------------------
+
+
+def test_what_was_cancelled_stays_so_when_it_is_refused(
+    new_run: NewRun, engine: FakeEngine, reopen: Callable[[Run], Run]
+) -> None:
+    """A refused ``resubmit --state CANCELLED`` leaves nothing for a plain submit to put in."""
+    run = new_run("0-3")
+    cancel(run, [1, 2])
+    engine.on_submit = refuse
+    with pytest.raises(Refused):
+        submit(run, CANCELLED, {}, "resubmit").check(passing=False)
+    for seen in (run, reopen(run)):
+        assert seen.standings.rows_in({State.CANCELLED}) == [1, 2]
+        assert seen.standings[1].state is State.CANCELLED
+    engine.on_submit = lambda order: None
+    (taken,) = submit(run, ALL, {}, "submit").taken
+    assert taken.draft.batch.rows == (0, 3)
+
+
+def test_what_was_cancelled_waits_once_it_is_wanted_again(
+    new_run: NewRun, engine: FakeEngine, reopen: Callable[[Run], Run]
+) -> None:
+    """While there is no room for it, and until it is cancelled anew."""
+    run = new_run("0-3")
+    cancel(run, None)
+    engine.most = 1
+    submit(run, CANCELLED, {}, "resubmit")
+    for seen in (run, reopen(run)):
+        assert seen.standings.tally() == {State.WAITING: 3, State.SUBMITTED: 1}
+        assert seen.standings[3].state is State.WAITING
+    cancel(run, [3])
+    assert run.standings[3].state is State.CANCELLED
+
+
+# -- what is shown in little room --------------------------------------------------------------
+
+NAMES = st.characters(exclude_categories=["Cs"], exclude_characters="\0,")
+
+
+@given(st.lists(st.text(NAMES, min_size=1, max_size=90), min_size=1, max_size=30, unique=True))
+def test_keys_that_are_not_shown_are_counted_right(keys: list[str]) -> None:
+    """Whole keys, as many as fit; with those that are left out they are all."""
+    assume(not any(key.isdecimal() or " and " in key for key in keys))
+    shown, _, more = key_ranges(keys).partition(" and ")
+    whole = shown.split(", ")
+    assert len(whole) + int(more.removesuffix(" more") or 0) == len(keys)
+    assert whole[0].startswith(escape(keys[0])[:50])
+    assert whole[1:] == [escape(key) for key in keys[1 : len(whole)]]
+    assert len(shown) <= 62
+
+
+@given(st.sets(st.integers(0, 10**6), min_size=1, max_size=60))
+def test_ranges_that_are_not_shown_are_counted_right(numbers: set[int]) -> None:
+    """No number is cut in the middle."""
+    shown, _, more = key_ranges(list(map(str, numbers))).partition(" and ")
+    told = list(parse_array(shown))
+    assert told == sorted(numbers)[: len(told)]
+    assert len(told) + int(more.removesuffix(" more") or 0) == len(numbers)
+
+
+# -- what is typed ----------------------------------------------------------------------------
+
+
+def test_after_a_refusal_the_line_that_works_is_named(
+    new_run: NewRun, engine: FakeEngine, typed: Typed
+) -> None:
+    """The same verb with the same choice."""
+    cancel(new_run("0-3"), [1, 2])
+    engine.on_submit = refuse
+    said = typed("resubmit", "demo", "--state", "CANCELLED", "1", "-p", "mian")
+    assert typed.code == 3
+    assert "slurmslice resubmit demo --state CANCELLED -p PARTITION -- 1" in said
+    said = typed("submit", "demo", "--only", "1", "-p", "mian")
+    assert "slurmslice submit demo --only 1 -p PARTITION" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("submit", "demo", "--dry-run"), "Nothing waits in this run."),
+        (("run", "demo", "--dry-run"), "Nothing waits in this run."),
+        (("resubmit", "demo", "--dry-run"), "to be resubmitted"),
+        (("resubmit", "demo", "1", "2"), "Now: 2 COMPLETED (1-2)."),
+    ],
+)
+def test_where_there_is_nothing_to_do_it_is_said(
+    new_run: NewRun, engine: FakeEngine, typed: Typed, words: tuple[str, ...], said: str
+) -> None:
+    """With --dry-run as without; of named slices, about these."""
+    ended(new_run("0-3"), engine, State.COMPLETED, exit_code=0)
+    assert said in typed(*words)
+    assert typed.code == 0
+
+
+def test_a_dry_run_of_run_shows_what_would_be_sent(
+    new_run: NewRun, engine: FakeEngine, typed: Typed
+) -> None:
+    """As that of submit does; nothing is made."""
+    new_run("0-3")
+    for verb in ("run", "submit"):
+        said = typed(verb, "demo", "--dry-run", "-p", "short")
+        assert "Would submit 4 slices (0-3) as submission 001:" in said
+        assert "sbatch --parsable --partition=short" in said
+    assert engine.jobs == {}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("submit", "demo", "--only", "0"), "A slice called 0 is named: --only 0-0"),
+        (("submit", "demo", "--array", "3"), "slurmslice submit RUN --only 3"),
+        (("resubmit", "demo", "--array", "3"), "slurmslice resubmit RUN 3"),
+        (("resubmit", "demo", "--time", "x2"), "Twice what a slice had is 2x."),
+        (("resubmit", "demo", "--mem", "0x"), "Twice what a slice had is 2x."),
+        (("resubmit", "demo", "--mem", "0.0x"), "Twice what a slice had is 2x."),
+    ],
+)
+def test_a_slip_is_answered_with_the_right_form(
+    new_run: NewRun, engine: FakeEngine, typed: Typed, words: tuple[str, ...], said: str
+) -> None:
+    """Exit 2, and nothing is made."""
+    new_run("0-3")
+    assert said in typed(*words)
+    assert typed.code == 2
+    assert engine.jobs == {}
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        ("PartitionTimeLimit", "slurmslice resubmit demo --state CANCELLED -t TIME"),
+        ("PartitionNodeLimit", "slurmslice resubmit demo --state CANCELLED -N NODES"),
+        ("QOSMaxWallDurationPerJobLimit", "--state CANCELLED -t TIME"),
+        ("AssocMaxCpuPerJobLimit", "--state CANCELLED -c CPUS"),
+        ("DependencyNeverSatisfied", "--state CANCELLED -d DEPENDENCY"),
+        ("AssocGrpCPUMinutesLimit", "--state CANCELLED -A ACCOUNT"),
+        ("JobHeldUser", "scontrol release 100"),
+    ],
+)
+def test_what_never_starts_by_itself_is_told_with_what_to_type(
+    new_run: NewRun, engine: FakeEngine, typed: Typed, reason: str, said: str
+) -> None:
+    """By status; where other slices wait as they should, the slices are to be named."""
+    submit(new_run("0-3"), ALL, {}, "submit")
+    for index in range(1, 4):
+        engine.jobs["100"].tasks[index] = TaskReport(State.PENDING, "PENDING", reason=reason)
+    shown = typed("status", "demo")
+    assert f"1-3: will not start by itself ({reason})" in shown
+    assert said in shown
+    assert ("slurmslice cancel demo -- 1 …" in shown) == (reason != "JobHeldUser")
+
+
+@pytest.mark.parametrize(
+    "reason",
+    ["Priority", "Resources", "AssocGrpJobsLimit", "QOSMaxJobsPerUserLimit", "JobArrayTaskLimit",
+     "ReqNodeNotAvail, UnavailableNodes:n1", "Dependency", "BeginTime", ""],
+)  # fmt: skip
+def test_what_passes_is_waited_for(
+    new_run: NewRun, engine: FakeEngine, typed: Typed, reason: str
+) -> None:
+    """No advice where there is nothing to do."""
+    submit(new_run("0-3"), ALL, {}, "submit")
+    for index in range(4):
+        engine.jobs["100"].tasks[index] = TaskReport(State.PENDING, "PENDING", reason=reason)
+    shown = typed("status", "demo")
+    assert "by itself" not in shown
+    assert "in the queue" in shown
+
+
+LINE = ("run", "-a", "0-3", "--name", "x")
+COMMAND = ("--", "true", "{}")
+
+
+def test_a_corrected_line_replaces_a_run_that_was_never_taken(
+    engine: FakeEngine, typed: Typed
+) -> None:
+    """After a wrong first line the right one simply works: one script, one run, and it says so."""
+    engine.on_submit = refuse
+    typed(*LINE, "-p", "mian", *COMMAND)
+    assert typed.code == 3
+    engine.on_submit, engine.after_submit = lambda order: None, lambda order: engine.end_all()
+    said = typed("run", "-a", "0-4", "--name", "x", "-p", "main", *COMMAND)
+    assert typed.code == 0, said
+    assert "It replaces the run x that was there" in said
+    (job,) = engine.jobs.values()
+    assert (str(job.order.array), job.order.needs.partition) == ("0-4", "main")
+    assert job.order.arguments == ()
+    assert [path.name for path in (typed.folder / "runs").iterdir()] == ["x"]
+
+
+@pytest.mark.parametrize("what", ["nothing submitted", "script edited", "sent by hand", "silent"])
+def test_what_a_person_did_is_not_replaced(engine: FakeEngine, typed: Typed, what: str) -> None:
+    """A run to review, an edited script, one that was sent by hand, or may have been: they stay."""
+    engine.on_submit = refuse
+    line = LINE if what != "nothing submitted" else ("render", *LINE[1:])
+    typed(*line, "-p", "mian", *COMMAND)
+    script = typed.folder / "runs" / "x" / "script.sh"
+    if what == "script edited":
+        script.write_text(script.read_text() + "# mine\n")
+    if what == "sent by hand":
+        (script.parent / "submissions" / "001" / "job").write_text("100\n")
+    engine.lookups_fail = what == "silent"
+    before = {path: path.read_bytes() for path in script.parent.iterdir() if path.is_file()}
+    said = typed(*LINE, "-p", "main", *COMMAND)
+    assert typed.code == 2
+    assert "slurmslice run x --partition=main" in said
+    assert script.read_bytes() == before[script]
+    assert (script.parent / "run.json").read_bytes() == before[script.parent / "run.json"]
+
+
+def test_a_run_that_is_made_anew_is_not_gone_on_with_as_it_was(
+    new_run: NewRun, engine: FakeEngine, typed: Typed
+) -> None:
+    """A process that had it open before is stopped, and submits nothing of it."""
+    engine.on_submit = refuse
+    typed(*LINE, "-p", "mian", *COMMAND)
+    old = Run(RunDirectory(typed.folder / "runs" / "x"), engine)
+    typed("render", *LINE[1:], "-p", "main", *COMMAND)
+    engine.on_submit = lambda order: None
+    with pytest.raises(DamagedRun, match="made anew"):
+        submit(old, ALL, {}, "submit")
+    assert engine.jobs == {}
+
+
+@pytest.mark.parametrize(
+    ("there", "asked", "hint"),
+    [
+        (("-p", "mian"), ("-p", "main", "--mem", "1G"), "run x --mem=1G --partition=main"),
+        (("-p", "main", "-c", "2"), ("-c", "4", "-p", "main"), "run x --cpus-per-task=4"),
+        (("-p", "main", "--mem", "1G"), ("-p", "main"), "edit the #SBATCH lines of"),
+    ],
+)
+def test_the_way_to_go_on_with_another_request(
+    typed: Typed, there: tuple[str, ...], asked: tuple[str, ...], hint: str
+) -> None:
+    """What was changed is what is to be typed; what was left out can only be edited away."""
+    typed("render", *LINE[1:], *there, *COMMAND)
+    assert hint in typed("render", *LINE[1:], *asked, *COMMAND)
+    assert typed.code == 2
+
+
+def test_status_tells_of_a_refusal(engine: FakeEngine, typed: Typed) -> None:
+    """Slurm's own words and which line changes the request, until something is taken."""
+    engine.on_submit = refuse
+    typed(*LINE, "-p", "mian", *COMMAND)
+    shown = typed("status", "x")
+    assert "invalid partition specified: nope" in shown
+    assert "not submitted yet" not in shown
+    assert "slurmslice submit x -p PARTITION" in shown
+    engine.on_submit = lambda order: None
+    typed("submit", "x", "--only", "1", "-p", "main")
+    assert "invalid partition" not in typed("status", "x")
+
+
+# -- which run, which slice --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", ["status", "cancel", "resubmit"])
+def test_a_slice_in_a_runs_place_is_recognised(new_run: NewRun, typed: Typed, verb: str) -> None:
+    """The line to type is named where it is one; of what is no slice nothing is guessed."""
+    new_run("0-3")
+    assert f"Is it a slice? slurmslice {verb} demo -- 2" in typed(verb, "2")
+    assert typed.code == 2
+    assert "Runs here: demo" in typed(verb, "9")
+
+
+def test_which_run_was_taken_is_said_where_there_are_several(typed: Typed) -> None:
+    """By verbs that read, which take the newest; with one run here there is nothing to say."""
+    typed("render", "-a", "0-3", "--name", "one", *COMMAND)
+    assert "the newest" not in typed("status")
+    typed("render", "-a", "0-3", "--name", "two", *COMMAND)
+    (typed.folder / "runs" / "two" / "run.json").touch()
+    for words in (("status",), ("logs", "3")):
+        assert "Of 2 runs here the newest: two" in typed(*words)
+
+
+@pytest.mark.parametrize("verb", ["status", "logs", "cancel", "resubmit"])
+@pytest.mark.parametrize("key", ["-leading.dat", "-first"])
+def test_a_key_that_begins_with_a_dash(typed: Typed, verb: str, key: str) -> None:
+    """It is taken for options; the error has the form that works."""
+    said = typed(verb, "demo", key)
+    assert typed.code == 2
+    assert f"slurmslice {verb} RUN -- {key}" in said
+
+
+def test_runs_that_differ_look_different(new_run: NewRun, typed: Typed) -> None:
+    """One that was cancelled, and one that was never submitted."""
+    cancel(new_run("0-3"), [0, 1, 2])
+    (record,) = json.loads(typed("runs", "--json"))
+    assert (record["cancelled"], record["waiting"]) == (3, 1)
+    assert "4 0 0 3 1" in typed("runs")
+
+
+# -- what is hardly meant, before anything is made ---------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("limits", "words", "note"),
+    [
+        (Limits(1001, 0, "there is no partition mian; did you mean main?"), (),
+         "NO SUCH TASK CAN RUN: there is no partition mian; did you mean main?"),
+        (Limits(1001, 4, "4 fit"), ("-t", "0"), "--time=0 is no limit"),
+    ],
+)  # fmt: skip
+def test_the_preview_says_what_is_hardly_meant(
+    engine: FakeEngine, typed: Typed, limits: Limits, words: tuple[str, ...], note: str
+) -> None:
+    """A note, and no more: the run is made."""
+    engine.limited = limits
+    said = typed("render", "-a", "0-3", *words, *COMMAND)
+    assert note in said
+    assert typed.code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("-a", "0-3%0"), "Without %N there is no limit."),
+        (("-a", "0-3", "--mem", "1G", "--mem-per-cpu", "1G"), "exclude one another"),
+    ],
+)
+def test_what_sbatch_would_take_amiss_is_refused_before(
+    typed: Typed, words: tuple[str, ...], said: str
+) -> None:
+    """Exit 2, nothing made."""
+    assert said in typed("render", *words, *COMMAND)
+    assert typed.code == 2
+    assert not (typed.folder / "runs").exists()
+
+
+def test_keys_that_end_with_nul_are_recognised(typed: Typed) -> None:
+    """-0 is named, and the screen is not filled with a key."""
+    (typed.folder / "keys").write_bytes(b"\0".join(b"key%d" % n for n in range(5000)))
+    said = typed("render", "--slices-from", "keys", *COMMAND)
+    assert typed.code == 2
+    assert "Did you mean -0" in said
+    assert len(said) < 300
+
+
+# -- what to type next -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("states", "lines"),
+    [
+        ([State.FAILED], ["resubmit demo"]),
+        ([State.TIMEOUT], ["resubmit demo --time 2x"]),
+        ([State.OUT_OF_MEMORY, State.TIMEOUT, State.FAILED, State.NODE_FAIL],
+         ["resubmit demo --state OUT_OF_MEMORY --mem 2x",
+          "resubmit demo --state TIMEOUT --time 2x",
+          "resubmit demo --state FAILED,NODE_FAIL"]),
+    ],
+)  # fmt: skip
+def test_each_cause_has_its_own_repair(
+    new_run: NewRun, engine: FakeEngine, typed: Typed, states: list[State], lines: list[str]
+) -> None:
+    """More memory for what went over its memory, more time for what went over its time."""
+    submit(new_run("0-3"), ALL, {}, "submit")
+    for index in range(4):
+        engine.end("100", index, states[index % len(states)])
+    typed("status", "demo")
+    told = [line.split("slurmslice ")[1] for line in typed.lines if "slurmslice resubmit" in line]
+    assert told == lines

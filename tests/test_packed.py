@@ -1,0 +1,190 @@
+"""Slices that share an array task: what is true of which, and what a task asks for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slurmslice.errors import BadInput
+from slurmslice.evidence import TaskReport
+from slurmslice.judge import Hearing, Standing
+from slurmslice.packed import judge_packed
+from slurmslice.packing import (
+    USUAL_TASK_S,
+    Packing,
+    automatic,
+    check,
+    check_throttle,
+    fitted,
+    of_slice,
+    of_task,
+)
+from slurmslice.progress import SlotProgress, TaskProgress
+from slurmslice.states import FINAL, Evidence, State
+from slurmslice.units import parse_memory, parse_time
+
+NOW = 1_800_000_000.0
+KNOWN = Standing(State.RUNNING, "running", submission=1, index=3, attempt=1)
+NOTHING = Hearing(None, None, None, "", "", False, None, None, NOW)
+RUNS = TaskReport(State.RUNNING, "RUNNING", node="n3", started_at=int(NOW) - 50)
+BEGAN = SlotProgress(int(NOW) - 40, "n3")
+
+
+def ended(code: int, *, timed_out: bool = False) -> SlotProgress:
+    """A slice that ran, and how it ended."""
+    return replace(BEGAN, ended_at=int(NOW) - 5, exit_code=code, timed_out=timed_out)
+
+
+def task(state: State, code: int = 1) -> TaskReport:
+    """How the whole task ended, as accounting has it."""
+    return TaskReport(state, str(state), exit_code=code, ended_at=int(NOW) - 2)
+
+
+@pytest.mark.parametrize(
+    ("rule", "own", "accounting", "queue", "state", "evidence"),
+    [
+        (1, ended(0), None, RUNS, State.COMPLETED, Evidence.PROGRESS),
+        (1, ended(5), None, RUNS, State.FAILED, Evidence.PROGRESS),
+        (1, ended(0), task(State.OUT_OF_MEMORY), None, State.COMPLETED, Evidence.PROGRESS),
+        (1, ended(3), task(State.NODE_FAIL), None, State.FAILED, Evidence.PROGRESS),
+        (1, ended(143, timed_out=True), None, RUNS, State.TIMEOUT, Evidence.PROGRESS),
+        (1, ended(0, timed_out=True), None, RUNS, State.COMPLETED, Evidence.PROGRESS),
+        (2, ended(137), None, RUNS, State.RUNNING, Evidence.QUEUE),
+        (3, ended(137), task(State.OUT_OF_MEMORY), None, State.OUT_OF_MEMORY, Evidence.ACCOUNTING),
+        (3, ended(143), task(State.TIMEOUT), None, State.TIMEOUT, Evidence.ACCOUNTING),
+        (3, ended(143), task(State.CANCELLED), None, State.CANCELLED, Evidence.ACCOUNTING),
+        (4, ended(143), task(State.OUT_OF_MEMORY), None, State.FAILED, Evidence.PROGRESS),
+        (4, ended(137), task(State.FAILED), None, State.FAILED, Evidence.PROGRESS),
+        (5, BEGAN, None, RUNS, State.RUNNING, Evidence.QUEUE),
+        (5, None, None, RUNS, State.PENDING, Evidence.QUEUE),
+        (5, BEGAN, task(State.COMPLETED, 0), None, State.COMPLETED, Evidence.ACCOUNTING),
+        (6, BEGAN, task(State.TIMEOUT), None, State.TIMEOUT, Evidence.ACCOUNTING),
+        (6, BEGAN, task(State.NODE_FAIL), None, State.NODE_FAIL, Evidence.ACCOUNTING),
+        (6, None, task(State.CANCELLED), None, State.CANCELLED, Evidence.ACCOUNTING),
+        (7, None, task(State.OUT_OF_MEMORY), None, State.WAITING, Evidence.ACCOUNTING),
+        (7, None, task(State.FAILED), None, State.WAITING, Evidence.ACCOUNTING),
+    ],
+)
+def test_the_rules(
+    rule: int,
+    own: SlotProgress | None,
+    accounting: TaskReport | None,
+    queue: TaskReport | None,
+    state: State,
+    evidence: Evidence,
+) -> None:
+    """Each rule of the table; the slice beside it has ended well."""
+    slots = {0: ended(0)} | ({1: own} if own else {})
+    said = replace(NOTHING, accounting=accounting, queue=queue)
+    standing = judge_packed(KNOWN, said, 1, TaskProgress(0, slots), 0)
+    assert (standing.state, standing.evidence) == (state, evidence), rule
+    assert standing.reason
+
+
+def test_a_task_that_ends_before_its_first_slice_counts_the_second_time() -> None:
+    """Given back once, for a bad node; the second time it failed, and the reason says how."""
+    said = replace(NOTHING, accounting=task(State.FAILED))
+    wrote = TaskProgress(0, {}, setup_exit=7)
+    first = judge_packed(KNOWN, said, 1, wrote, 0)
+    second = judge_packed(KNOWN, said, 1, wrote, 1)
+    assert (first.state, second.state) == (State.WAITING, State.FAILED)
+    assert "setup exited 7" in second.reason
+
+
+SLOTS = st.none() | st.builds(
+    lambda code, late: ended(code, timed_out=late) if code is not None else BEGAN,
+    st.none() | st.integers(0, 255),
+    st.booleans(),
+)
+
+
+@given(SLOTS, st.sampled_from([s for s in State if s.value.isupper()]), st.booleans())
+def test_nothing_is_final_without_evidence(
+    own: SlotProgress | None, state: State, silent: bool
+) -> None:
+    """A slice of a task that has not ended is final only by an end line of its own."""
+    queue = None if silent or state in FINAL else TaskReport(state, str(state))
+    said = replace(
+        NOTHING,
+        queue=queue,
+        queue_silence="down" if silent else "",
+        accounting_silence="down" if silent else "",
+    )
+    slots = {} if own is None else {0: own}
+    standing = judge_packed(KNOWN, said, 0, TaskProgress(0, slots), 0)
+    if standing.state.final:
+        assert own is not None
+        assert own.exit_code is not None
+        assert standing.evidence is Evidence.PROGRESS
+
+
+@given(st.integers(1, 50), st.integers(1, 8), st.integers(1, 10**6), st.integers(1, 10**5))
+def test_what_a_slice_asks_for_comes_back(pack: int, at_once: int, mib: int, seconds: int) -> None:
+    """A task asks for its slices in flight and for all turns; a slice has its own part of it."""
+    packing = Packing(pack, min(at_once, pack), seconds)
+    asked = (("mem", f"{mib}M"), ("time", f"0:{seconds}"), ("cpus-per-task", "3"), ("qos", "x"))
+    of_all = dict(of_task(asked, packing))
+    parts = packing.at_once if pack > 1 else 1
+    assert parse_memory(of_all["mem"]) == mib * parts
+    assert of_all["cpus-per-task"] == str(3 * parts)
+    assert parse_time(of_all["time"]) == seconds * (packing.turns if pack > 1 else 1)
+    back = dict(of_slice(tuple(of_all.items()), packing))
+    assert (parse_memory(back["mem"]), back["cpus-per-task"]) == (mib, "3")
+    assert (parse_time(back["time"]), back["qos"]) == (seconds, "x")
+
+
+@given(st.integers(1, 500), st.integers(1, 8), st.integers(1, 7200), st.integers(1, 86400))
+def test_a_pack_is_cut_to_the_partitions_limit(
+    pack: int, at_once: int, seconds: int, most: int
+) -> None:
+    """Never longer than the partition lets, and one slice a turn at least."""
+    made = fitted(Packing(pack, min(at_once, pack), seconds), most)
+    assert 1 <= made.at_once <= made.pack <= pack
+    assert made.turns == 1 or made.turns * seconds <= most
+
+
+@given(st.floats(0.001, 10**5), st.integers(1, 8), st.integers(1, 10**5))
+def test_automatic_packs_take_about_a_quarter_of_an_hour(
+    slice_s: float, at_once: int, slices: int
+) -> None:
+    """No longer than that, unless one slice is; not more slices than there are."""
+    pack = automatic(slice_s, at_once, slices)
+    assert pack >= at_once
+    assert pack <= max(slices, at_once)
+    if pack > at_once:
+        assert pack * slice_s / at_once <= USUAL_TASK_S + 1
+
+
+@pytest.mark.parametrize(
+    ("options", "packing", "said"),
+    [
+        ((), Packing(1, 2), "--at-once 2 is more than"),
+        ((("nodes", "2"),), Packing(4), "--nodes=2"),
+        ((("gpus", "1"),), Packing(4, 2), "same GPUs"),
+        ((("gres", "gpu:2"),), Packing(4, 2), "same GPUs"),
+        ((("ntasks", "4"),), Packing(4, 2), "--ntasks"),
+    ],
+)
+def test_what_a_task_cannot_share_out_is_refused(
+    options: tuple[tuple[str, str], ...], packing: Packing, said: str
+) -> None:
+    """More than one node in a pack; GPUs or processes where several slices run at a time."""
+    with pytest.raises(BadInput, match=said):
+        check(options, packing)
+
+
+def test_gpus_one_after_another_are_fine() -> None:
+    """A pack that runs one slice at a time may have GPUs."""
+    check((("gpus", "1"), ("nodes", "1")), Packing(4))
+    check((("nodes", "2"), ("gpus", "4")), Packing())
+
+
+def test_a_throttle_below_what_a_task_runs_is_refused() -> None:
+    """It could not be held."""
+    check_throttle(4, 4)
+    check_throttle(None, 4)
+    with pytest.raises(BadInput, match="cannot be held"):
+        check_throttle(3, 4)

@@ -1,0 +1,98 @@
+"""Packed runs on this machine, from the command line: each slice keeps a life of its own."""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+
+import pytest
+
+from tests.test_on_cluster import UNTIL_GO
+from tests.test_on_this_machine import DEADLINE_S, RUN, SLURMSLICE, Here, here, until
+
+__all__ = ["here"]
+
+WORK = """\
+echo x >>"ran.$SLICE"; echo "slice $SLICE"
+[ -e mended ] && exit 0
+case $SLICE in 3|7) exit 5;; 5) kill -9 $BASHPID;; 9) sleep 60;; esac
+"""
+
+
+@pytest.mark.parametrize("at_once", ["1", "3"])
+def test_each_slice_of_a_pack_has_its_own_end(here: Here, at_once: str) -> None:
+    """State, log, exit code, time limit and resubmission are a slice's; the pack goes on."""
+    command = (*RUN, "-a", "0-19", "--name", "p", "--pack", "6", "--at-once", at_once, "-t", "0:02",
+               "--shell", WORK)  # fmt: skip
+    ran = here(*command)
+    assert ran.returncode == 1, ran.stderr
+    slices = {s["key"]: s for s in here.status("p")["slices"]}
+    states = Counter(s["state"] for s in slices.values())
+    assert states == {"COMPLETED": 16, "FAILED": 3, "TIMEOUT": 1}
+    assert [slices[key]["exit_code"] for key in ("3", "5", "7")] == [5, 137, 5]
+    assert slices["5"]["signal"] == 9
+    assert slices["9"]["state"] == "TIMEOUT"
+    assert here("logs", "p", "8").stdout == "slice 8\n"
+    (here.folder / "mended").touch()
+    again = here("resubmit", "p")
+    assert again.returncode == 0, again.stderr
+    assert here.counts("p") == {"COMPLETED": 20}
+    runs = {key: (here.folder / f"ran.{key}").read_text().count("x") for key in slices}
+    assert runs == {key: 2 if key in ("3", "5", "7", "9") else 1 for key in slices}
+
+
+def test_an_interrupted_pack_keeps_what_is_done(here: Here) -> None:
+    """Ctrl-C in the middle of packs: what ended stays; the rest waits, and is done once more."""
+    shell = f"echo x >>ran.$SLICE; [ $SLICE -lt 4 ] || {{ {UNTIL_GO}; }}"
+    command = [*SLURMSLICE, *RUN, "-a", "0-11%2", "--name", "i", "--pack", "6", "--shell", shell]
+    started = here.start(*command)
+    # striped: one task has the even slices, the other the odd ones
+    until(lambda: here.counts("i").get("COMPLETED") == 4, "four to be done")
+    until(lambda: here.counts("i").get("RUNNING") == 2, "the next two to run")
+    started.send_signal(signal.SIGINT)
+    assert started.wait(DEADLINE_S) == 130
+    assert here.counts("i") == {"COMPLETED": 4, "WAITING": 8}
+    (here.folder / "go").touch()
+    done = here("run", "i")
+    assert done.returncode == 0, done.stderr
+    runs = [(here.folder / f"ran.{key}").read_text().count("x") for key in range(12)]
+    assert runs == [1] * 4 + [2, 2] + [1] * 6
+
+
+def test_as_many_as_take_a_quarter_of_an_hour(here: Here) -> None:
+    """--pack auto: by --slice-time, else by an earlier run of the same command."""
+    words = ("--", "sleep", "{}")
+    told = here("render", "--engine", "local", "-a", "0-99", "--name", "a", "--pack", "auto",
+                "--slice-time", "1:30", *words)  # fmt: skip
+    assert told.returncode == 0, told.stderr
+    assert "_pack=10 " in (here.folder / "slurmslice-runs/a/script.sh").read_text()
+    unknown = here("render", "--engine", "local", "-a", "0-99", "--name", "b", "--pack", "auto",
+                   "--", "true", "{}")  # fmt: skip
+    assert unknown.returncode == 2
+    assert "--slice-time" in unknown.stderr
+    assert here(*RUN, "-a", "1", "--name", "few", *words).returncode == 0
+    measured = here("render", "--engine", "local", "-a", "1-9999", "--name", "c", "--pack", "auto",
+                    *words)  # fmt: skip
+    assert measured.returncode == 0, measured.stderr
+    assert "in an earlier run" in measured.stderr
+    pack = (here.folder / "slurmslice-runs/c/script.sh").read_text().split("_pack=")[1].split()[0]
+    assert 100 < int(pack) <= 900
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--pack", "x"), "--pack 'x' is no number"),
+        (("--pack", "0"), "--pack '0' is no number"),
+        (("--at-once", "2"), "--at-once 2 is more than"),
+        (("--pack", "4", "-N", "2"), "--nodes=2"),
+        (("--pack", "4", "--at-once", "2", "--throttle", "1"), "cannot be held"),
+        (("--pack", "4", "--slice-time", "1"), "--slice-time is for --pack auto"),
+    ],
+)
+def test_what_cannot_be_packed_is_told(here: Here, arguments: tuple[str, ...], said: str) -> None:
+    """One clear paragraph, exit 2, nothing made."""
+    done = here("render", "--engine", "local", "-a", "0-9", *arguments, "--", "true", "{}")
+    assert done.returncode == 2
+    assert said in " ".join(done.stderr.split())
+    assert not (here.folder / "slurmslice-runs").exists()

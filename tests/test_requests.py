@@ -1,0 +1,83 @@
+"""Options that name columns: each slice's own request."""
+
+from __future__ import annotations
+
+import pytest
+
+from slurmslice.command import Words
+from slurmslice.errors import BadInput
+from slurmslice.requests import MOST, Requests, check, names_columns
+from slurmslice.run import Run
+from slurmslice.slices import SliceTable
+from slurmslice.verbs.create import Wanted, describe, make
+from slurmslice.verbs.submit import submit, waiting
+from tests.fakes import FakeEngine
+
+TABLE = SliceTable(
+    ["a", "b", "c", "d"],
+    {"mem": ["1", "2", "1", "4"], "hours": ["1", "1", "1", "2"], "x": ["p", "q", "r", "s"]},
+)
+OPTIONS = (("mem", "{mem}G"), ("time", "{hours}:00:00"))
+
+
+def test_slices_that_ask_for_the_same_go_together() -> None:
+    """By what the used columns say, in the order of the first slices."""
+    assert Requests(OPTIONS, TABLE).grouped() == {
+        (("mem", "1G"), ("time", "1:00:00")): [0, 2],
+        (("mem", "2G"), ("time", "1:00:00")): [1],
+        (("mem", "4G"), ("time", "2:00:00")): [3],
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ((("mem", "{memo}G"),), r"Slice 'a': \{memo\} is no column"),
+        ((("mem", "{x}G"),), r"Slice 'a': .*'pG' is not an amount of memory"),
+        ((("time", "{x}"),), "is not a time limit"),
+        ((("output", "{x}"),), "--output cannot be given"),
+    ],
+)
+def test_what_cannot_be_asked_names_the_slice(
+    options: tuple[tuple[str, str], ...], said: str
+) -> None:
+    """A misspelt column, and a value that sbatch would not take."""
+    with pytest.raises(BadInput, match=said):
+        Requests(options, TABLE).grouped()
+
+
+def test_too_many_different_requests_are_refused() -> None:
+    """Each is a submission: there is an end to it."""
+    numbers = [str(n + 1) for n in range(MOST + 1)]
+    table = SliceTable(numbers, {"mem": numbers})
+    with pytest.raises(BadInput, match=f"more than {MOST} different requests"):
+        Requests((("mem", "{mem}G"),), table).grouped()
+    fits = SliceTable(numbers[:MOST], {"mem": numbers[:MOST]})
+    assert len(Requests((("mem", "{mem}G"),), fits).grouped()) == MOST
+
+
+def test_only_options_that_name_columns_wait_for_them() -> None:
+    """The others are checked as they are typed."""
+    assert check("mem", "{mem}G") == ("mem", "{mem}G")
+    assert not names_columns("4G")
+    with pytest.raises(BadInput, match="not an amount"):
+        check("mem", "4Q")
+
+
+def test_each_request_is_a_submission(
+    tmp_path_factory: pytest.TempPathFactory, engine: FakeEngine
+) -> None:
+    """The script has the first slice's request; the others differ by options beside it."""
+    folder = tmp_path_factory.mktemp("run")
+    wanted = Wanted("r", Words(("true", "{}")), TABLE, "a test", None, OPTIONS, "", str(folder),
+                    1, {})  # fmt: skip
+    asked, _ = describe(wanted, engine)
+    run = Run(make(asked, wanted, folder / "r"), engine)
+    taken = submit(run, waiting(None), {}, "submit").taken
+    assert [list(t.draft.batch.rows) for t in taken] == [[0, 2], [1], [3]]
+    orders = [engine.jobs[t.job].order for t in taken]
+    assert [(o.needs.mem_mib, o.needs.time_s) for o in orders] == [
+        (1024, 3600), (2048, 3600), (4096, 7200),
+    ]  # fmt: skip
+    assert orders[0].overrides == ()
+    assert "--mem=1G" in run.place.script.read_text()

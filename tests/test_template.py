@@ -1,0 +1,330 @@
+"""Templates of one's own: the documented contract, what is refused, and two that are used."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from slurmslice.command import Command, ShellText
+from slurmslice.errors import BadInput
+from slurmslice.script import ScriptSpec, render
+from slurmslice.template import FILTERS, NEEDED, OwnTemplate, environment, fill, find
+from tests.test_bad_input import here  # noqa: F401 - a fixture
+from tests.test_on_this_machine import Here
+from tests.test_script import BASH, EXAMPLE, PATH, TABLE_EXAMPLE, Place, to_bytes, tool, words
+from tests.test_script_packed import POOL
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "examples/templates"
+DOCUMENTED = (ROOT / "docs/templates.md").read_text()
+SPECS = (EXAMPLE, TABLE_EXAMPLE, POOL, dataclasses.replace(POOL, command=EXAMPLE.command))
+
+
+def own(text: str, path: Path = Path("/somewhere/mine.sh.j2")) -> OwnTemplate:
+    return OwnTemplate(path, text)
+
+
+def extending(block: str, text: str) -> OwnTemplate:
+    """A template that extends the shipped one and fills one block."""
+    return own(f'{{% extends "array.sh.j2" %}}{{% block {block} %}}{text}{{% endblock %}}')
+
+
+def documented(section: str) -> list[str]:
+    """The names in the first column of a section's table."""
+    text = DOCUMENTED.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    return re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
+
+
+# -- the contract ---------------------------------------------------------------------------
+
+
+def test_the_documented_names_are_all_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What docs/templates.md promises a template is what it gets, name for name."""
+    got: list[str] = []
+
+    def look(context: dict[str, object], _: OwnTemplate | None) -> str:
+        got.extend(context)
+        return fill(context, None)
+
+    monkeypatch.setattr("slurmslice.script.fill", look)
+    render(EXAMPLE)
+    assert sorted(documented("Names")) == sorted(got)
+
+
+def test_the_documented_filters_and_blocks_are_all_there_are() -> None:
+    """Filters and blocks of docs/templates.md are those of the shipped template."""
+    assert documented("Filters") == list(FILTERS)
+    assert documented("Blocks") == list(environment().get_template("array.sh.j2").blocks)
+    needed = re.findall(r"^\| `(\w+)` \|.*\| needed \|$", DOCUMENTED, re.MULTILINE)
+    assert needed == list(NEEDED)
+
+
+def test_the_documented_examples_are_the_shipped_ones() -> None:
+    """A person who copies from the page or from examples/ gets the same, tested text."""
+    shown = re.findall(r"```jinja\n(.*?)```", DOCUMENTED, re.DOTALL)
+    assert shown == [(EXAMPLES / f"{n}.sh.j2").read_text() for n in ("modules", "apptainer")]
+
+
+def test_a_template_that_only_extends_changes_nothing() -> None:
+    """The shipped script comes out byte for byte, in every form."""
+    for spec in SPECS:
+        assert render(spec, own('{% extends "array.sh.j2" %}')) == render(spec)
+
+
+@pytest.mark.parametrize("block", documented("Blocks"))
+def test_every_block_can_be_added_to(block: str) -> None:
+    """``super()`` gives back what stood there, so that a line before it is all that changes."""
+    if block == "interpreter":
+        return
+    for spec in SPECS:
+        text = render(spec, extending(block, "\n# more\n{{ super() }}"))
+        assert text.replace("# more\n", "", 1).split() == render(spec).split()
+
+
+def test_blocks_and_macros_print_what_has_been_filtered() -> None:
+    """What was filtered inside a macro or a call block is printed; what was not is refused."""
+    spec = dataclasses.replace(EXAMPLE, name="/a $(b)")
+    macro = "{% macro say(x) %}  echo {{ x | quote }}\n{% endmacro %}"
+    text = '{% extends "array.sh.j2" %}' + macro + "{% block setup %}{{ say(name) }}{% endblock %}"
+    assert "  echo '/a $(b)'\n" in render(spec, own(text))
+    with pytest.raises(BadInput, match="without a filter"):
+        render(spec, own(text.replace(" | quote", "")))
+
+
+# -- what is refused ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("block", "part"), NEEDED.items())
+@pytest.mark.parametrize("how", ["empty", "changed"])
+def test_a_script_without_a_needed_part_is_refused(block: str, part: str, how: str) -> None:
+    """Directives, look-up, claim, progress … are named when they are missing or changed."""
+    for spec in SPECS:
+        whole = render(spec, extending(block, "\n{{ super() }}"))
+        assert whole
+        text = "" if how == "empty" else "\n{{ super() | replace('s', 'z') | verbatim }}"
+        with pytest.raises(BadInput, match=f"without {re.escape(part)}: .*block {block} "):
+            render(spec, extending(block, text))
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("#!/bin/bash\necho {{ name | quote }}\n", "the #SBATCH lines"),
+        ("#!/bin/bash\n{{ directives | verbatim }}\n", "the run directory"),
+        ("#!/bin/bash\ntrue\n{% include 'array.sh.j2' %}", "the #SBATCH lines"),
+        ("{{ directives | verbatim }}\n{% include 'array.sh.j2' %}", "the #SBATCH lines"),
+    ],
+)
+def test_a_template_from_scratch_lacks_parts_too(text: str, part: str) -> None:
+    """A part counts only where it works: sbatch reads nothing below the first command."""
+    with pytest.raises(BadInput, match=f"without {part}"):
+        render(EXAMPLE, own(text))
+
+
+def test_parts_in_another_order_are_refused() -> None:
+    """The claim comes before the work."""
+    text = '{% extends "array.sh.j2" %}{% block work %}{% endblock %}'
+    swapped = text + "{% block by_hand %}{{ self.work() }}{% endblock %}"
+    with pytest.raises(BadInput, match=r"without the (claim|start and end)"):
+        render(EXAMPLE, own(swapped))
+
+
+@pytest.mark.parametrize("function", ["_setup", "_slice"])
+def test_a_script_without_its_functions_is_refused(function: str) -> None:
+    """A copy of the template in which somebody renamed the command's function is told so."""
+    copy = (ROOT / "templates/array.sh.j2").read_text().replace(f"\n{function}() {{", "\nother() {")
+    with pytest.raises(BadInput, match=f"without the function {function}"):
+        render(EXAMPLE, own(copy))
+
+
+@pytest.mark.parametrize(
+    ("body", "said", "line"),
+    [
+        ("{{ nmae | quote }}", "'nmae' is undefined", 3),
+        ("{{ nmae }}", "'nmae' is undefined", 3),
+        ("{{ nmae | body }}", "'nmae' is undefined", 3),
+        ("{{ name.nmae | verbatim }}", "has no attribute 'nmae'", 3),
+        ("{{ name }}", "prints 'x' without a filter", 3),
+        ("\n{% if %}", "Expected an expression", 4),
+        ("{{ name | qoute }}", "No filter named 'qoute'", 3),
+        ("{{ (1 // 0) | number }}", "division", 3),
+        ("{{ columns[3].x.y | quote }}", "has no element 3", 3),
+        ("{{ name | number }}", "invalid literal", 3),
+        ("{% include 'nowhere.j2' %}", "there is no template 'nowhere.j2'", 3),
+    ],
+)
+def test_a_mistake_in_a_template_is_told_with_its_line(body: str, said: str, line: int) -> None:
+    """File, line and what is wrong; for a name that is not there, those that are."""
+    text = f'{{% extends "array.sh.j2" %}}\n{{% block setup %}}\n{body}\n{{% endblock %}}'
+    with pytest.raises(BadInput) as raised:
+        render(EXAMPLE, own(text))
+    assert f"/somewhere/mine.sh.j2, line {line}: " in raised.value.message
+    assert said in raised.value.message
+    if "undefined" in said:
+        assert "work_dir" in raised.value.hint
+
+
+def test_a_mistake_in_an_included_file_is_told_with_that_file(tmp_path: Path) -> None:
+    """Files beside the template can be included, and are named where they are wrong."""
+    (tmp_path / "site.j2").write_text("  umask 027\n")
+    text = '{% extends "array.sh.j2" %}{% block setup %}{% include "site.j2" %}{% endblock %}'
+    assert "  umask 027\n}" in render(EXAMPLE, own(text, tmp_path / "a.sh.j2"))
+    (tmp_path / "site.j2").write_text("\n{{ name }}\n")
+    with pytest.raises(BadInput, match=rf"{tmp_path}/site.j2, line 2: "):
+        render(EXAMPLE, own(text, tmp_path / "a.sh.j2"))
+
+
+def test_a_template_that_extends_itself_is_refused(tmp_path: Path) -> None:
+    """Files that include one another in a circle end in an error, not in a crash."""
+    (tmp_path / "mine.sh.j2").write_text('\n{% extends "mine.sh.j2" %}')
+    with pytest.raises(BadInput, match=r"mine.sh.j2, line 2: .*recursion"):
+        render(EXAMPLE, find("mine.sh.j2", tmp_path))
+
+
+def test_a_template_that_makes_no_shell_is_refused() -> None:
+    """A quote too few is found at render, and named as the template's."""
+    with pytest.raises(BadInput, match=r"Bash cannot read what mine.sh.j2 makes"):
+        render(EXAMPLE, extending("setup", "\n  echo 'a\n"))
+
+
+def test_values_are_data_in_a_template_too() -> None:
+    """A value that looks like Jinja2 or bash is printed, never evaluated."""
+    evil = "{{ 7 * 7 }}$(touch pwned)"
+    spec = dataclasses.replace(EXAMPLE, name=evil, setup=f"echo '{evil}'", work_dir=f"/{evil}")
+    text = render(spec, extending("setup", "\n{{ super() }}  echo {{ name | quote }}\n"))
+    assert f"  echo '{evil}'\n  echo '{evil}'\n" in text
+    assert "49" not in text
+
+
+# -- found by name --------------------------------------------------------------------------
+
+
+def test_a_template_is_a_file_or_a_name_of_the_project(tmp_path: Path) -> None:
+    """A path, NAME or NAME.sh.j2 in templates/; what is not there is told with what is."""
+    folder = tmp_path / "templates"
+    with pytest.raises(BadInput, match=r"no template 'gpu'.*Give the path"):
+        find("gpu", tmp_path)
+    folder.mkdir()
+    (folder / "gpu.sh.j2").write_text("x")
+    (tmp_path / "top.j2").write_text("y")
+    for given in ("gpu", "gpu.sh.j2", "templates/gpu.sh.j2", str(folder / "gpu.sh.j2")):
+        assert find(given, tmp_path) == OwnTemplate(folder / "gpu.sh.j2", "x")
+    assert find("top.j2", tmp_path).text == "y"
+    with pytest.raises(BadInput, match=r"no template 'cpu'.*There are: gpu"):
+        find("cpu", tmp_path)
+    (folder / "bad.j2").write_bytes(b"\xff")
+    with pytest.raises(BadInput, match=r"bad.j2 cannot be read"):
+        find("bad.j2", tmp_path)
+
+
+def test_a_template_of_the_same_name_extends_the_shipped_one(tmp_path: Path) -> None:
+    """A project's array.sh.j2 does not extend itself."""
+    (tmp_path / "array.sh.j2").write_text('{% extends "array.sh.j2" %}')
+    assert render(EXAMPLE, find("array.sh.j2", tmp_path)) == render(EXAMPLE)
+
+
+# -- the two examples, run ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("example", ["modules", "apptainer"])
+def test_the_examples_make_clean_scripts(tmp_path: Path, example: str) -> None:
+    """In every form shellcheck and ``bash -n`` have nothing to say of them."""
+    paths = []
+    for number, spec in enumerate(SPECS):
+        paths.append(tmp_path / f"{number}.sh")
+        paths[-1].write_text(render(spec, find(f"{example}.sh.j2", EXAMPLES)))
+        subprocess.run([BASH, "-n", str(paths[-1])], check=True)
+    done = subprocess.run([tool("shellcheck"), *map(str, paths)], capture_output=True, text=True)
+    assert done.stdout == ""
+
+
+def write(place: Place, example: str, old: str, new: str, **fields: object) -> None:
+    """The script of an example, in which one text is another here."""
+    template = find(f"{example}.sh.j2", EXAMPLES)
+    assert template.text.count(old) == 1
+    template = OwnTemplate(template.path, template.text.replace(old, new))
+    spec: ScriptSpec = dataclasses.replace(
+        EXAMPLE,
+        run_dir=str(place.run_dir),
+        work_dir=str(place.work_dir),
+        environment=(("PATH", f"{place.folder}/bin:{PATH}"),),
+        **fields,  # type: ignore[arg-type]
+    )
+    place.make()
+    place.script.write_bytes(to_bytes(render(spec, template)))
+
+
+def test_the_example_with_modules_runs(tmp_path: Path) -> None:
+    """Modules are loaded once a task, before what --setup says; a failure stops the task."""
+    place = Place(tmp_path)
+    module = 'module() { loaded+="$* "; [[ $1 != load || -z $NO_MODULE ]]; }\nexport loaded\n'
+    write(place, "modules", "  module purge", f"{module}  module purge", setup='loaded+="last"',
+          command=ShellText('echo "$loaded"'))  # fmt: skip
+    assert place.run().log == b"purge load gcc/13 hdf5/1.14 last\n"
+    failed = place.run(18, NO_MODULE="1")
+    assert (failed.code, failed.said.setup_exit, failed.log) == (1, 1, b"")
+
+
+@pytest.mark.parametrize(("shell", "pack"), [(False, 1), (False, 3), (True, 1), (True, 3)])
+def test_the_example_with_apptainer_runs(tmp_path: Path, shell: bool, pack: int) -> None:
+    """The command's words arrive in the container as they are, whatever the key holds."""
+    place = Place(tmp_path)
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin/apptainer"
+    program.write_text('#!/bin/bash\nprintf "%s|" "${@:1:4}"\nshift 4\n"$@"\n')
+    program.chmod(0o755)
+    image = tmp_path / "tools.sif"
+    image.touch()
+    show = 'printf "<%s>" "$@"'
+    command: Command = (
+        ShellText(f"set -- \"$SLICE\" 'a b'\n{show}; exit 3")
+        if shell
+        else words("sh", "-c", f"{show}; exit 3", "sh", "{}", "a b")
+    )
+    write(place, "apptainer", "/project/images/tools.sif", f"'{image}'", command=command,
+          direct=False, pack=pack)  # fmt: skip
+    place.make(rows=[("$(touch pwned) 'x",)])
+    ran = place.run(0, "row-40.log")
+    head = f"exec|--bind|{place.work_dir}|{image}|"
+    assert ran.log.decode() == f"{head}<$(touch pwned) 'x><a b>"
+    assert ran.said.slots[0].exit_code == 3
+    image.unlink()
+    assert place.run(0, "row-40.log").said.setup_exit == 1
+
+
+# -- on the command line --------------------------------------------------------------------
+
+
+def test_a_run_with_a_template(here: Here) -> None:  # noqa: F811
+    """The option takes a name, the same line goes on, and a changed template is told."""
+    line = ("--engine", "local", "-a", "0-1", "--template", "mine", "--", "true", "{}")
+    templates = here.folder / "templates"
+    templates.mkdir()
+    mine = templates / "mine.sh.j2"
+    mine.write_text('{% extends "array.sh.j2" %}{% block header %}\n# ours\n{% endblock %}')
+    shown = here("render", "--print", *line)
+    assert "\n# ours\n" in shown.stdout, shown.stderr
+    assert here("render", *line).returncode == 0
+    assert "just this was asked" in here("render", *line).stderr
+    mine.write_text(mine.read_text().replace("ours", "theirs"))
+    changed = here("render", *line)
+    assert changed.returncode == 2
+    mine_is = r"mine.sh.j2 \(\w+\) is"
+    assert re.search(f"template: {mine_is} there, {mine_is} asked", changed.stderr)
+    without = here("render", *line[:4], *line[6:])
+    assert "slurmslice's own is asked" in without.stderr
+
+
+def test_a_template_with_a_mistake_makes_nothing(here: Here) -> None:  # noqa: F811
+    """Exit 2, one paragraph with the line, and no folder."""
+    (here.folder / "bad.j2").write_text("#!/bin/bash\n{{ nothing }}\n")
+    line = ("--engine", "local", "-a", "0-1", "--template", "bad.j2", "--", "true")
+    done = here("run", *line)
+    assert done.returncode == 2
+    assert "bad.j2, line 2: 'nothing' is undefined." in done.stderr
+    assert not (here.folder / "slurmslice-runs").exists()
+    assert here("run", "x", "--template", "bad.j2").returncode == 2
