@@ -135,7 +135,8 @@ class RunDirectory:
         """Take the claim of a submission whose job is nowhere, so that it can never run.
 
         Returns:
-            Whether it was taken; False where a job has it, which then has run.
+            Whether it is taken now, by this call or by one that was killed before it could say
+            so; False where a job has it, which then has run.
         """
         path = self.submission(number) / "job"
         mine = path.with_name(f"job.{secrets.token_hex(4)}")
@@ -143,12 +144,12 @@ class RunDirectory:
         try:
             os.link(mine, path)
         except FileExistsError:
-            return False
+            return self._barred(number)
         finally:
             mine.unlink()
         return True
 
-    def barred(self, number: int) -> bool:
+    def _barred(self, number: int) -> bool:
         """Whether ``bar`` has taken a submission's claim."""
         try:
             return (self.submission(number) / "job").read_text(errors="replace") == _BARRED
