@@ -144,12 +144,12 @@ class RunDirectory:
         try:
             os.link(mine, path)
         except FileExistsError:
-            return self._barred(number)
+            return self.barred(number)
         finally:
             mine.unlink()
         return True
 
-    def _barred(self, number: int) -> bool:
+    def barred(self, number: int) -> bool:
         """Whether ``bar`` has taken a submission's claim."""
         try:
             return (self.submission(number) / "job").read_text(errors="replace") == _BARRED

@@ -427,7 +427,7 @@ def test_a_submission_that_is_nowhere_is_barred_and_done_again(
 def test_killed_between_the_bar_and_its_line_in_the_journal(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:
-    """Promise 9: the bar that a killed process left is taken for what it is, and the run goes on."""
+    """Promise 9: a bar that a killed process left is a bar, and the run goes on."""
     run = new_run("0-9")
     engine.on_submit = lose_the_answer
     with pytest.raises(EngineError):
