@@ -11,7 +11,9 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,27 @@ from tests.cluster import Cluster, ClusterError
 REPOSITORY = Path(__file__).resolve().parent.parent
 DEADLINE_S = 120.0
 Finished = subprocess.CompletedProcess[str]
+KILL = """\
+import os, signal, sys
+from slurmslice import cli, rundir
+from slurmslice.engines import slurm
+step, when = int(sys.argv.pop(1)), sys.argv.pop(1)
+count = 0
+def stepped(whole):
+    def call(*args, **more):
+        global count
+        mine, count = count == step, count + 1
+        if mine and when == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = whole(*args, **more)
+        if mine:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+    return call
+rundir.RunDirectory.append = stepped(rundir.RunDirectory.append)
+slurm.SlurmEngine.submit = stepped(slurm.SlurmEngine.submit)
+cli.main()
+"""
 
 
 class NoSite(Exception):
@@ -54,6 +77,17 @@ class Site:
         """Run slurmslice as the user."""
         return self.run(str(self.python), "-m", "slurmslice", *args, cwd=cwd, **more)
 
+    def killed(self, step: int, when: str, *args: str, cwd: Path) -> Finished:
+        """Run slurmslice as the user, killed at one of its steps if it comes so far.
+
+        Args:
+            step: which line of the journal or sbatch call it is, from 0.
+            when: ``before`` or ``after``.
+            args: slurmslice's arguments.
+            cwd: where it runs.
+        """
+        return self.run(str(self.python), "-c", KILL, str(step), when, *args, cwd=cwd)
+
     def popen(self, argv: list[str], *, cwd: Path, **more: Any) -> subprocess.Popen[str]:
         """Start a program as the user, and go on."""
         more.setdefault("stderr", subprocess.DEVNULL)
@@ -69,6 +103,48 @@ class Site:
         assert done.returncode == 0, done.stderr
         record: dict[str, Any] = json.loads(done.stdout)
         return record
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    """Wait for a condition, not for time to pass."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.2)
+
+
+def write(site: Site, path: Path, text: str) -> None:
+    """Write a file as the user."""
+    done = site.run("tee", str(path), cwd=path.parent, input=text)
+    assert done.returncode == 0, done.stderr
+
+
+def settled(site: Site, place: Path, run: str) -> Counter[str]:
+    """The counts once nothing is in flight."""
+    site.slurmslice("watch", run, "--interval", "1", cwd=place)
+    return Counter(site.status(place, run)["counts"])
+
+
+def marks(place: Path) -> Counter[str]:
+    """How often each slice's command began: each writes its key."""
+    return Counter((place / "marks").read_text().split())
+
+
+def events(place: Path, run: str, kind: str) -> list[dict[str, str]]:
+    """The lines of one kind in a run's journal."""
+    lines = (place / "slurmslice-runs" / run / "journal.jsonl").read_text().splitlines()
+    return [event for line in lines if (event := json.loads(line))["event"] == kind]
+
+
+def accounted(
+    site: Site, place: Path, jobs: Sequence[str], field: str
+) -> dict[tuple[str, str], str]:
+    """What sacct says of a field, by job and array index."""
+    told = site.run(
+        "sacct", "-X", "-n", "-P", f"--format=JobID,{field}", "-j", ",".join(jobs), cwd=place
+    )
+    rows = (line.split("|") for line in told.stdout.splitlines())
+    return {(task.partition("_")[0], task.partition("_")[2]): said for task, said in rows}
 
 
 def find_site(wish: str, folder: str) -> Site:

@@ -8,14 +8,12 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.site import DEADLINE_S, Site
+from tests.site import DEADLINE_S, Site, settled, until, write
 
 pytestmark = pytest.mark.slurm
 
@@ -41,26 +39,6 @@ HOSTILE = [
     b"../../x", b"tab\there", b" blanks ", b"%a", b"#", b"~", b"!", b"\x1b[31m", "ü€".encode(),
     b"trailing\n", b"a" * 300, b"--", b"{}", b"$SLICE", b";exit 3",
 ]  # fmt: skip
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait for a condition, not for time to pass."""
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.2)
-
-
-def write(site: Site, path: Path, text: str) -> None:
-    """Write a file as the user."""
-    done = site.run("tee", str(path), cwd=path.parent, input=text)
-    assert done.returncode == 0, done.stderr
-
-
-def settled(site: Site, place: Path, run: str) -> Counter[str]:
-    """The counts once nothing is in flight."""
-    site.slurmslice("watch", run, "--interval", "1", cwd=place)
-    return Counter(site.status(place, run)["counts"])
 
 
 def test_the_main_job(site: Site, workplace: Path) -> None:
@@ -145,12 +123,10 @@ def test_a_script_sent_by_hand_is_the_run(site: Site, workplace: Path) -> None:
 
 
 def test_resubmitting_while_others_run(site: Site, workplace: Path) -> None:
-    """Only what failed goes in again; what runs or waits in the queue is left alone."""
+    """Only what failed goes in again; what runs is left alone."""
     command = "if [ $SLICE = 1 ] && [ ! -e mended ]; then exit 3; fi; " \
         "while [ $SLICE = 2 ] && [ ! -e go ]; do sleep 0.2; done"  # fmt: skip
-    made = site.slurmslice(
-        "render", "-a", "0-3%1", "--name", "r", "--shell", command, cwd=workplace
-    )
+    made = site.slurmslice("render", "-a", "0-3", "--name", "r", "--shell", command, cwd=workplace)
     assert made.returncode == 0, made.stderr
     site.slurmslice("submit", "r", cwd=workplace)
 
@@ -159,7 +135,6 @@ def test_resubmitting_while_others_run(site: Site, workplace: Path) -> None:
         return found
 
     until(lambda: counts().get("FAILED") == 1 and counts().get("RUNNING") == 1, "one bad, one busy")
-    assert counts()["PENDING"] == 1
     write(site, workplace / "mended", "")
     again = site.slurmslice("resubmit", "r", cwd=workplace)
     assert "Submitted 1 slice (1)" in again.stderr, again.stderr
@@ -261,37 +236,6 @@ def test_what_no_node_can_hold_is_told(site: Site, workplace: Path) -> None:
     assert site.status(workplace, "m")["counts"] == {"WAITING": 2}
 
 
-def test_a_submit_limit_is_told_and_keeps_the_run(site: Site, workplace: Path) -> None:
-    """MaxSubmitJobs reached: exit 3, the slices wait, and go in once there is room."""
-    if site.cluster is None:
-        pytest.skip("limits are set on a cluster of our own only")
-    site.slurmslice("render", "-a", "0-9", "--name", "l", "--", "true", cwd=workplace)
-    site.cluster.set_limit(MaxSubmitJobs=5)
-    try:
-        full = site.slurmslice("submit", "l", cwd=workplace)
-        few = site.slurmslice("submit", "l", "--only", "5", cwd=workplace)
-    finally:
-        site.cluster.set_limit(MaxSubmitJobs=None)
-    assert full.returncode == 3
-    assert "AssocMaxSubmitJobLimit" in full.stderr
-    assert few.returncode == 0, few.stderr
-    assert site.slurmslice("submit", "l", cwd=workplace).returncode == 0
-    assert settled(site, workplace, "l") == {"COMPLETED": 10}
-
-
-def test_more_than_one_array_holds_is_refused(site: Site, workplace: Path) -> None:
-    """The cluster's MaxArraySize is asked for, and the highest index told; nothing is made."""
-    highest = re.search(
-        r"the highest array index is (\d+)", site.slurmslice("doctor", cwd=workplace).stdout
-    )
-    assert highest
-    beyond = f"0-{int(highest[1]) + 1}"
-    done = site.slurmslice("run", "-a", beyond, "--", "true", cwd=workplace)
-    assert done.returncode == 2
-    assert f"highest is {highest[1]}" in done.stderr
-    assert not (workplace / "slurmslice-runs").exists()
-
-
 def test_slurm_away_changes_no_state(site: Site, workplace: Path) -> None:
     """Promise 5: a Slurm that does not answer: exit 3, states as last seen, nothing submitted."""
     site.slurmslice("render", "-a", "0-1", "--name", "q", "--shell", UNTIL_GO, cwd=workplace)
@@ -306,37 +250,13 @@ def test_slurm_away_changes_no_state(site: Site, workplace: Path) -> None:
     assert settled(site, workplace, "q") == {"COMPLETED": 2}
 
 
-KILL = """\
-import os, signal, sys
-from slurmslice import cli, rundir
-from slurmslice.engines import slurm
-step, when = int(sys.argv.pop(1)), sys.argv.pop(1)
-count = 0
-def stepped(whole):
-    def call(*args, **more):
-        global count
-        mine, count = count == step, count + 1
-        if mine and when == "before":
-            os.kill(os.getpid(), signal.SIGKILL)
-        result = whole(*args, **more)
-        if mine:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
-    return call
-rundir.RunDirectory.append = stepped(rundir.RunDirectory.append)
-slurm.SlurmEngine.submit = stepped(slurm.SlurmEngine.submit)
-cli.main()
-"""
-
-
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("step", [0, 1, 2])
 def test_kill_9_of_submit(site: Site, workplace: Path, step: int, when: str) -> None:
     """Killed at each journal step, the same command goes on: each slice submitted once."""
-    write(site, workplace / "kill.py", KILL)
     command = 'echo x >>"ran.$SLICE"'
     site.slurmslice("render", "-a", "0-4", "--name", "k", "--shell", command, cwd=workplace)
-    killed = site.run(str(site.python), "kill.py", str(step), when, "submit", "k", cwd=workplace)
+    killed = site.killed(step, when, "submit", "k", cwd=workplace)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     done = site.slurmslice("submit", "k", cwd=workplace)
     assert done.returncode == 0, done.stderr

@@ -437,6 +437,21 @@ def test_a_submission_that_is_nowhere_is_barred_and_done_again(
     assert set(run.ledger.attempts) == {1}
 
 
+def test_killed_between_the_bar_and_its_line_in_the_journal(
+    new_run: NewRun, engine: FakeEngine, clock: Clock
+) -> None:
+    """Promise 9: a bar that a killed process left is a bar, and the run goes on."""
+    run = new_run("0-9")
+    engine.on_submit = lose_the_answer
+    with pytest.raises(EngineError):
+        submit(run, ALL, {}, "submit")
+    assert run.place.bar(1)
+    engine.on_submit = lambda order: None
+    submit(run, ALL, {}, "submit")
+    assert run.ledger.submissions[1].fate is Fate.BARRED
+    assert [s.number for s in run.in_flight()] == [2]
+
+
 def test_a_barred_job_that_comes_late_is_cancelled(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:

@@ -187,7 +187,8 @@ class SlurmEngine:
         rows = answers.queue_rows(self._ask(commands.squeue_of(os.getuid(), ended=False)))
         queued = sum(len(row.indices or "1") for row in rows if row.step is None)
         limit, why = min(limits)
-        return Intake(size, most, max(0, limit - queued), f"{why}, and you have {queued} in it")
+        before = f", and {queued} were in it before" if queued else ""
+        return Intake(size, most, max(0, limit - queued), why + before)
 
     def doctor(self, needs: Needs | None = None) -> Health:
         """How the cluster is, and how many tasks of these needs fit into each partition.

@@ -1,0 +1,134 @@
+"""More slices than the user may have in the queue of a real Slurm cluster: what fits is fed."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster import Cluster
+from tests.site import Site, accounted, events, marks, until, write
+
+pytestmark = pytest.mark.slurm
+
+MARK = 'echo "$SLICE" >>marks'
+MOST = 30
+
+
+@pytest.fixture
+def limited(site: Site) -> Iterator[Cluster]:
+    """Our own cluster, where the user may have 30 tasks in the queue, running ones too."""
+    if site.cluster is None:
+        pytest.skip("limits are set on a cluster of our own only")
+    site.cluster.set_limit(MaxSubmitJobs=MOST)
+    yield site.cluster
+    site.cluster.set_limit(MaxSubmitJobs=None)
+
+
+def render(site: Site, place: Path, run: str, command: str = MARK) -> None:
+    """A run of 100 slices, nothing of it submitted."""
+    made = site.slurmslice("render", "-a", "0-99", "--name", run, "--shell", command, cwd=place)
+    assert made.returncode == 0, made.stderr
+
+
+def in_queue(site: Site, place: Path) -> int:
+    """How many array tasks the user has in the queue, those that are ending left out."""
+    return len(site.run("squeue", "-h", "-r", "-t", "PD,R", "-o", "%i", cwd=place).stdout.split())
+
+
+def ticked(site: Site, place: Path, run: str) -> None:
+    """Two ticks at once, again and again, until the run is finished."""
+    tick = [str(site.python), "-m", "slurmslice", "tick", run]
+
+    def finished() -> bool:
+        both = [site.popen(tick, cwd=place) for _ in range(2)]
+        assert {process.wait(60) for process in both} <= {0}
+        assert in_queue(site, place) <= MOST
+        return bool(site.status(place, run)["finished"])
+
+    until(finished, "the last slice to end")
+
+
+def each_once(site: Site, place: Path, run: str) -> None:
+    """Each of the 100 slices ran once, by its own mark and by the cluster's records."""
+    assert marks(place) == {str(key): 1 for key in range(100)}
+    jobs = [event["job"] for event in events(place, run, "submitted")]
+    ends = accounted(site, place, jobs, "State")
+    assert Counter(ends.values()) == {"COMPLETED": 100}
+    assert site.status(place, run)["counts"] == {"COMPLETED": 100}
+
+
+def test_what_fits_is_submitted_and_the_rest_fed(
+    site: Site, workplace: Path, limited: Cluster
+) -> None:
+    """30 go in at once, submit's last line tells of the 70, and two ticks at once feed them."""
+    render(site, workplace, "fed")
+    sent = site.slurmslice("submit", "fed", cwd=workplace)
+    assert sent.returncode == 0, sent.stderr
+    last = sent.stderr.splitlines()[-1]
+    assert last.startswith("70 slices waiting (MaxSubmit is 30)"), last
+    assert "tick fed" in last
+    assert site.status(workplace, "fed")["counts"]["WAITING"] == 70
+    ticked(site, workplace, "fed")
+    each_once(site, workplace, "fed")
+
+
+def test_other_jobs_count_against_the_room(site: Site, workplace: Path, limited: Cluster) -> None:
+    """25 tasks of the user's wait already: 5 go in, and the reason says so; then none fit."""
+    other = site.run(
+        "sbatch", "--parsable", "--hold", "-a", "0-24", "--wrap", "true", cwd=workplace
+    )
+    assert other.returncode == 0, other.stderr
+    try:
+        render(site, workplace, "few", "while [ ! -e go ]; do sleep 0.2; done")
+        sent = site.slurmslice("submit", "few", cwd=workplace)
+        assert sent.returncode == 0, sent.stderr
+        assert "95 slices waiting (MaxSubmit is 30, and 25 were in it before)" in sent.stderr
+        assert in_queue(site, workplace) == MOST
+        again = site.slurmslice("tick", "few", cwd=workplace)
+        assert again.returncode == 0, again.stderr
+        assert "95 slices waiting (MaxSubmit is 30, and 30 were in it before)" in again.stderr
+        assert len(events(workplace, "few", "submitted")) == 1
+    finally:
+        site.run("scancel", other.stdout.strip(), cwd=workplace)
+        write(site, workplace / "go", "")
+    assert site.slurmslice("cancel", "few", cwd=workplace).returncode == 0
+
+
+def test_a_refusal_for_good_stops_at_once(site: Site, workplace: Path, limited: Cluster) -> None:
+    """No such partition: one sbatch, exit 3, all is kept; submitted rightly, all go in once."""
+    render(site, workplace, "bad", f"while [ ! -e go ]; do sleep 0.2; done; {MARK}")
+    assert site.slurmslice("submit", "bad", "--only", "10", cwd=workplace).returncode == 0
+    refused = site.slurmslice("submit", "bad", "-p", "nowhere", cwd=workplace)
+    assert refused.returncode == 3
+    assert "nowhere" in refused.stderr
+    assert len(events(workplace, "bad", "refused")) == 1
+    counts = site.status(workplace, "bad")["counts"]
+    assert counts["WAITING"] == 90
+    tick = site.slurmslice("tick", "bad", cwd=workplace)
+    assert tick.returncode == 0, tick.stderr
+    assert len(events(workplace, "bad", "refused")) == 1
+    write(site, workplace / "go", "")
+    assert site.slurmslice("submit", "bad", "-p", "short", cwd=workplace).returncode == 0
+    ticked(site, workplace, "bad")
+    each_once(site, workplace, "bad")
+
+
+def test_a_limit_that_is_not_told_is_met_by_halves(
+    site: Site, workplace: Path, limited: Cluster
+) -> None:
+    """sacctmgr does not answer: 100 and 50 are refused, 25 go in, and all are done in the end."""
+    (workplace / "bin").mkdir()
+    (workplace / "bin" / "sacctmgr").write_text("#!/bin/sh\nexit 1\n")
+    (workplace / "bin" / "sacctmgr").chmod(0o755)
+    path = f"{workplace / 'bin'}:{os.path.dirname(site.python)}:/usr/bin:/bin"
+    render(site, workplace, "half")
+    ran = site.slurmslice("run", "half", "--interval", "0.5", cwd=workplace, env={"PATH": path})
+    assert ran.returncode == 0, ran.stderr
+    arrays = [event["array"] for event in events(workplace, "half", "intent")]
+    assert arrays[:3] == ["0-99", "0-49", "0-24"]
+    assert events(workplace, "half", "submitted")[0]["number"] == 3
+    each_once(site, workplace, "half")

@@ -1,0 +1,271 @@
+"""Many slices on a real Slurm cluster: chunks, packs, the throttle, the breaker, kills between."""
+
+from __future__ import annotations
+
+import random
+import re
+import signal
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.site import Site, accounted, events, marks, settled, until, write
+
+pytestmark = pytest.mark.slurm
+
+MARK = 'echo "$SLICE" >>marks; '
+
+
+@pytest.mark.parametrize("packing", [[], ["--pack", "5"]], ids=["unpacked", "packed"])
+def test_2500_slices_of_which_a_tenth_fails(
+    site: Site, workplace: Path, packing: list[str]
+) -> None:
+    """Beyond MaxArraySize, what failed told and repaired: each key is done exactly once."""
+    if site.cluster is None:
+        pytest.skip("so many tasks are for a cluster of our own only")
+    bad = set(random.Random(3).sample(range(2500), 250))
+    rows = "".join(f"s{n:04d},{'yes' if n in bad else 'no'}\n" for n in range(2500))
+    write(site, workplace / "slices.csv", f"name,bad\n{rows}")
+    command = MARK + "[ $SLICE_BAD = no ] || [ -e mended ]"
+    ran = site.slurmslice(
+        "run", "--table", "slices.csv", "--key", "name", "--throttle", "20", *packing,
+        "--name", "large", "--interval", "1", "--shell", command, cwd=workplace,
+    )  # fmt: skip
+    assert ran.returncode == 1, ran.stderr
+    assert site.status(workplace, "large")["counts"] == {"COMPLETED": 2250, "FAILED": 250}
+    write(site, workplace / "mended", "")
+    again = site.slurmslice("resubmit", "large", cwd=workplace)
+    assert again.returncode == 0, again.stderr
+    assert settled(site, workplace, "large") == {"COMPLETED": 2500}
+    assert marks(workplace) == {f"s{n:04d}": 1 + (n in bad) for n in range(2500)}
+
+
+# -- the throttle ----------------------------------------------------------------------------
+
+
+@dataclass
+class Seen:
+    """What squeue said of a run's array tasks, again and again.
+
+    Attributes:
+        samples: how many ran, and how many waited in the queue, by sample.
+    """
+
+    samples: list[tuple[int, int]] = field(default_factory=list)
+
+    @property
+    def running(self) -> list[int]:
+        """How many ran, by sample."""
+        return [running for running, _ in self.samples]
+
+    def highest(self, since: int = 0) -> int:
+        """The most that ran at once from a sample on."""
+        return max(self.running[since:], default=0)
+
+
+@contextmanager
+def sampled(site: Site, place: Path, run: str) -> Iterator[Seen]:
+    """Look at the queue all the time, in a thread of its own, while the body goes on."""
+    seen, over = Seen(), threading.Event()
+
+    def look() -> None:
+        while not over.wait(0.05):
+            told = site.run("squeue", "-h", "-r", "-t", "R,PD", "-o", "%t %j", cwd=place)
+            own = [line for line in told.stdout.splitlines() if f" {run}-" in line]
+            running = sum(line.startswith("R ") for line in own)
+            seen.samples.append((running, len(own) - running))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("packing", "at_once"),
+    [([], 1), (["--pack", "4", "--at-once", "2"], 2)],
+    ids=["unpacked", "packed"],
+)
+def test_the_throttle_holds_for_the_whole_run(
+    site: Site, workplace: Path, packing: list[str], at_once: int
+) -> None:
+    """Over three submissions and one beside them: never above it, and not below while many wait."""
+    slices = 48 if at_once == 1 else 80
+    write(site, workplace / "slices.csv", "name,mem,bad\n" + "".join(
+        f"t{n:03d},{40 + n % 3},{'yes' if n % 10 == 1 else 'no'}\n" for n in range(slices)
+    ))  # fmt: skip
+    command = MARK + "[ $SLICE_BAD = no ] || [ -e mended ] || exit 1; sleep 2"
+    made = site.slurmslice(
+        "render", "--table", "slices.csv", "--key", "name", "--mem", "{mem}M", "--throttle", "8",
+        *packing, "--name", "held", "--shell", command, cwd=workplace,
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    tasks, python = 8 // at_once, str(site.python)
+    with sampled(site, workplace, "held") as seen:
+        followed = site.popen(
+            [python, "-m", "slurmslice", "run", "held", "--interval", "0.5"], cwd=workplace
+        )
+        until(lambda: site.status(workplace, "held")["counts"].get("FAILED", 0) >= 2, "two to fail")
+        write(site, workplace / "mended", "")
+        again = site.slurmslice("resubmit", "held", "--mem", "60M", cwd=workplace)
+        assert again.returncode == 0, again.stderr
+        assert followed.wait(120) in {0, 1}
+    jobs = (workplace / "slurmslice-runs/held/submissions").iterdir()
+    assert len(list(jobs)) >= 4
+    assert seen.highest() == tasks
+    first = seen.running.index(tasks)
+    busy = [running for running, waiting in seen.samples[first:] if waiting > tasks]
+    mean, short = sum(busy) / len(busy), sum(running < tasks for running in busy)
+    print(f"{len(busy)} samples while more than {tasks} waited: mean {mean:.1f}, {short} below it")
+    # Slurm itself takes a moment to start the next: a bare array's mean is three quarters of it.
+    assert mean > tasks / 2
+
+
+def test_a_throttle_is_changed_live(site: Site, workplace: Path) -> None:
+    """Lowered: what runs ends, and no more start than it says; raised: as many as it says."""
+    made = site.slurmslice(
+        "render", "-a", "0-299", "--throttle", "8", "--name", "live", "--shell", "sleep 1",
+        cwd=workplace,
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    assert site.slurmslice("submit", "live", cwd=workplace).returncode == 0
+    with sampled(site, workplace, "live") as seen:
+        until(lambda: seen.running[-1:] == [8], "eight to run")
+        assert site.slurmslice("throttle", "live", "3", cwd=workplace).returncode == 0
+        until(lambda: seen.running[-1] <= 3, "five to end")
+        lowered = len(seen.samples)
+        until(lambda: len(seen.samples) >= lowered + 20, "twenty more looks")
+        assert seen.highest(lowered) == 3
+        assert site.slurmslice("throttle", "live", "12", cwd=workplace).returncode == 0
+        until(lambda: seen.running[-1] == 12, "twelve to run")
+        assert seen.highest() == 12
+        assert site.slurmslice("cancel", "live", cwd=workplace).returncode == 0
+
+
+# -- the breaker -----------------------------------------------------------------------------
+
+
+def queued(site: Site, place: Path, run: str) -> Counter[str]:
+    """How many array tasks of a run are in the queue, by the reason that squeue gives."""
+    told = site.run("squeue", "-h", "-r", "-t", "PD", "-o", "%r %j", cwd=place).stdout.splitlines()
+    return Counter(line.split(" ")[0] for line in told if f" {run}-" in line)
+
+
+def test_the_breaker_holds_the_rest(site: Site, workplace: Path) -> None:
+    """The first 20 that end have failed: nothing more starts until the person says so."""
+    ran = site.slurmslice(
+        "run", "-a", "0-59%5", "--name", "b", "--interval", "0.5", "--shell",
+        MARK + "sleep 0.5; exit 1", cwd=workplace,
+    )  # fmt: skip
+    assert ran.returncode == 4, ran.stderr
+    assert re.search(r"held: the first \d+ slices that ended have all failed", ran.stderr)
+    assert "slurmslice run b --no-breaker" in ran.stderr
+    begun = marks(workplace)
+    assert 20 <= len(begun) < 60
+    assert queued(site, workplace, "b") == {"JobHeldUser": 60 - len(begun)}
+    tick = site.slurmslice("tick", "b", cwd=workplace)
+    assert tick.returncode == 0, tick.stderr
+    assert marks(workplace) == begun
+    on = site.slurmslice("run", "b", "--no-breaker", "--interval", "0.5", cwd=workplace)
+    assert on.returncode == 1, on.stderr
+    assert site.status(workplace, "b")["counts"] == {"FAILED": 60}
+    assert marks(workplace) == {str(key): 1 for key in range(60)}
+
+
+def test_without_the_breaker_nothing_is_held(site: Site, workplace: Path) -> None:
+    """--no-breaker from the start: all fail, and the run says so."""
+    ran = site.slurmslice(
+        "run", "-a", "0-29", "--no-breaker", "--name", "n", "--interval", "0.5", "--shell",
+        MARK + "exit 1", cwd=workplace,
+    )  # fmt: skip
+    assert ran.returncode == 1, ran.stderr
+    assert marks(workplace) == {str(key): 1 for key in range(30)}
+
+
+# -- requests of a slice's own, review, kills ------------------------------------------------
+
+
+def test_a_column_gives_each_slice_its_own_memory(site: Site, workplace: Path) -> None:
+    """--mem '{mem}M': one submission for each distinct request, and Slurm has each slice's own."""
+    rows = {f"m{n}": (40, 64, 100)[n % 3] for n in range(7)}
+    write(site, workplace / "slices.csv",
+          "name,mem\n" + "".join(f"{key},{mem}\n" for key, mem in rows.items()))  # fmt: skip
+    ran = site.slurmslice(
+        "run", "--table", "slices.csv", "--key", "name", "--mem", "{mem}M", "--name", "own",
+        "--interval", "1", "--shell", "true", cwd=workplace,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    slices = site.status(workplace, "own")["slices"]
+    tasks = {slice_["key"]: tuple(slice_["job"].split("_")) for slice_ in slices}
+    jobs = sorted({job for job, _ in tasks.values()})
+    assert len(jobs) == 3
+    asked = accounted(site, workplace, jobs, "ReqMem")
+    assert {key: asked[task].rstrip("nc") for key, task in tasks.items()} == {
+        key: f"{mem}M" for key, mem in rows.items()
+    }
+
+
+def test_a_script_edited_by_hand_goes_in_every_time(site: Site, workplace: Path) -> None:
+    """A setup line and --mem, edited after render: the same bytes in each submission of the run."""
+    write(site, workplace / "slices.csv",
+          "name,minutes\n" + "".join(f"e{n},{1 + n % 2}\n" for n in range(4)))  # fmt: skip
+    made = site.slurmslice(
+        "render", "--table", "slices.csv", "--key", "name", "-t", "{minutes}", "--mem", "50M",
+        "--name", "edited", "--shell", 'echo "$SLICE $EDITED"; [ -e mended ]', cwd=workplace,
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    script = workplace / "slurmslice-runs" / "edited" / "script.sh"
+    text = script.read_text().replace("--mem=50M", "--mem=70M")
+    script.write_text(text.replace("_setup() {\n", "_setup() {\n  export EDITED=by-hand\n"))
+    for verb in ("submit", "resubmit"):
+        done = site.slurmslice(verb, "edited", cwd=workplace)
+        assert done.returncode == 0, done.stderr
+        assert settled(site, workplace, "edited") == {"FAILED": 4}
+    jobs = [event["job"] for event in events(workplace, "edited", "submitted")]
+    assert len(jobs) == 4
+    for job in jobs:
+        sent = site.run("scontrol", "write", "batch_script", job, "-", cwd=workplace)
+        assert sent.stdout.rstrip("\n") == script.read_text().rstrip("\n")
+    assert set(accounted(site, workplace, jobs, "ReqMem").values()) <= {"70M", "70Mn"}
+    for key in ("e0", "e3"):
+        log = site.slurmslice("logs", "edited", key, cwd=workplace)
+        assert log.stdout == f"{key} by-hand\n"
+
+
+# At which step each tick is killed. A line of the journal is a step, and so is an sbatch call; of
+# a chunk that is three: intent, sbatch, job. The first finds a chunk of which sbatch's answer was
+# lost; after the eighth an intent is left that was never sent, which is a doubt of 20 s.
+KILLS = [(0, "before"), (0, "after"), (0, "before"), (1, "after"), (3, "after"), (2, "before"),
+         (0, "after"), (0, "after"), (0, "before"), (1, "before")]  # fmt: skip
+
+
+def test_kill_9_between_chunks(site: Site, workplace: Path) -> None:
+    """submit and then tick are killed again and again while they feed chunks: each slice once."""
+    write(site, workplace / "slices.csv",
+          "name,mem\n" + "".join(f"k{n:02d},{40 + n % 9}\n" for n in range(18)))  # fmt: skip
+    made = site.slurmslice(
+        "render", "--table", "slices.csv", "--key", "name", "--mem", "{mem}M", "--name", "k",
+        "--shell", MARK, cwd=workplace,
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    # Nine wishes are queued, and the second chunk's job is not written down.
+    first = site.killed(9 + 4, "after", "submit", "k", cwd=workplace)
+    assert first.returncode == -signal.SIGKILL, first.stderr
+    assert len(events(workplace, "k", "intent")) == 2
+    for step, when in KILLS:
+        killed = site.killed(step, when, "tick", "k", cwd=workplace)
+        assert killed.returncode == -signal.SIGKILL, killed.stderr + killed.stdout
+    assert len(events(workplace, "k", "intent")) == 6
+    assert settled(site, workplace, "k") == {"COMPLETED": 18}
+    assert marks(workplace) == {f"k{n:02d}": 1 for n in range(18)}
+    jobs = {event["job"] for event in events(workplace, "k", "submitted")}
+    ends = accounted(site, workplace, sorted(jobs), "State")
+    assert Counter(ends.values()) == {"COMPLETED": 18}

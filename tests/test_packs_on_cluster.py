@@ -1,0 +1,134 @@
+"""Slices that share an array task of a real Slurm cluster: each has an end of its own."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.cluster import cgroups, processes
+from tests.site import Site, marks, settled, until, write
+
+pytestmark = pytest.mark.slurm
+
+# Each slice of a pack marks that it began, and does what its key says.
+WORK = """\
+echo "$SLICE" >>marks
+echo "this is $SLICE"
+[ -e mended ] && exit 0
+case $SLICE in
+  fails) exit 5 ;;
+  slow) sleep 60 ;;
+  large) /usr/bin/python3 -c 'bytearray(600 * 2**20)' ;;
+  ended) exec sh -c 'kill -s TERM $$' ;;
+  stays) while [ ! -e go ]; do sleep 0.2; done ;;
+esac
+"""
+
+
+def render(site: Site, place: Path, keys: str, *options: str) -> None:
+    """A run of these slices in one pack; nothing of it submitted."""
+    write(site, place / "keys", keys.replace(" ", "\n") + "\n")
+    made = site.slurmslice(
+        "render", "--slices-from", "keys", "--pack", str(len(keys.split())), *options,
+        "--name", "p", "--shell", WORK, cwd=place,
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+
+
+def states(site: Site, place: Path) -> dict[str, str]:
+    """Each slice's state."""
+    return {slice_["key"]: slice_["state"] for slice_ in site.status(place, "p")["slices"]}
+
+
+def submitted(site: Site, place: Path) -> str:
+    """Submit the run, and wait until its slice ``stays`` runs: the job's id."""
+    sent = site.slurmslice("submit", "p", cwd=place)
+    job = re.search(r"job (\d+)", sent.stderr)
+    assert job, sent.stderr
+    until(lambda: (place / "marks").exists() and "stays" in marks(place), "the middle of the pack")
+    return job[1]
+
+
+def test_each_slice_of_a_pack_ends_in_its_own_way(site: Site, workplace: Path) -> None:
+    """One pack, five ends: states, exit codes, logs; and only what failed goes in again."""
+    keys = "first fails slow large ended last"
+    render(site, workplace, keys, "--mem", "200M", "-t", "0:08")
+    ran = site.slurmslice("run", "p", "--interval", "1", cwd=workplace)
+    assert ran.returncode == 1, ran.stderr
+    slices = {slice_["key"]: slice_ for slice_ in site.status(workplace, "p")["slices"]}
+    assert {key: slice_["state"] for key, slice_ in slices.items()} == {
+        "first": "COMPLETED", "fails": "FAILED", "slow": "TIMEOUT", "large": "OUT_OF_MEMORY",
+        "ended": "FAILED", "last": "COMPLETED",
+    }  # fmt: skip
+    assert (slices["fails"]["exit_code"], slices["ended"]["signal"]) == (5, 15)
+    assert len({slice_["job"] for slice_ in slices.values()}) == 1
+    for key in keys.split():
+        log = site.slurmslice("logs", "p", key, cwd=workplace)
+        assert log.stdout.startswith(f"this is {key}\n")
+    write(site, workplace / "mended", "")
+    again = site.slurmslice("resubmit", "p", cwd=workplace)
+    assert "Submitted 4 slices" in again.stderr, again.stderr
+    assert settled(site, workplace, "p") == {"COMPLETED": 6}
+    assert marks(workplace) == {key: 1 if key in {"first", "last"} else 2 for key in keys.split()}
+
+
+def test_memory_of_one_of_several_at_once(site: Site, workplace: Path) -> None:
+    """Three at a time, one takes the memory of all: no slice is called done that is not."""
+    keys = "a large b c d e"
+    render(site, workplace, keys, "--mem", "60M", "--at-once", "3")
+    ran = site.slurmslice("run", "p", "--interval", "1", "--max-attempts", "3", cwd=workplace)
+    assert ran.returncode == 1, ran.stderr
+    assert states(site, workplace) == {
+        key: "OUT_OF_MEMORY" if key == "large" else "COMPLETED" for key in keys.split()
+    }
+
+
+def test_a_pack_cancelled_by_hand(site: Site, workplace: Path) -> None:
+    """scancel of the task: what was done stays done, the rest is CANCELLED, and comes back."""
+    render(site, workplace, "a b stays c d")
+    job = submitted(site, workplace)
+    site.run("scancel", f"{job}_0", cwd=workplace)
+    assert settled(site, workplace, "p") == {"COMPLETED": 2, "CANCELLED": 3}
+    assert [key for key, state in states(site, workplace).items() if state == "COMPLETED"] == [
+        "a", "b",
+    ]  # fmt: skip
+    write(site, workplace / "go", "")
+    again = site.slurmslice("resubmit", "p", "--state", "CANCELLED", cwd=workplace)
+    assert again.returncode == 0, again.stderr
+    assert settled(site, workplace, "p") == {"COMPLETED": 5}
+    assert marks(workplace) == {"a": 1, "b": 1, "stays": 2, "c": 1, "d": 1}
+
+
+def test_a_pack_requeued_by_hand(site: Site, workplace: Path) -> None:
+    """scontrol requeue of the task: what was done is not done again, the rest is done."""
+    render(site, workplace, "a b stays c d")
+    job = submitted(site, workplace)
+    requeued = site.run("scontrol", "requeue", f"{job}_0", cwd=workplace)
+    assert requeued.returncode == 0, requeued.stderr
+    write(site, workplace / "go", "")
+    assert settled(site, workplace, "p") == {"COMPLETED": 5}
+    assert marks(workplace) == {"a": 1, "b": 1, "stays": 2, "c": 1, "d": 1}
+
+
+def test_a_node_that_dies_under_a_pack(site: Site, workplace: Path) -> None:
+    """Slurm starts the task anew on another node: what was done is not done again."""
+    cluster = site.cluster
+    if cluster is None:
+        pytest.skip("nodes are killed on a cluster of our own only")
+    render(site, workplace, "a b stays c d")
+    job = submitted(site, workplace)
+    where = site.run("squeue", "-h", "-j", job, "-o", "%N", cwd=workplace).stdout.strip()
+    cluster.kill(where)
+    processes.kill(cgroups.job_pids(where), f"the jobs of {where}")
+    write(site, workplace / "go", "")
+    try:
+        assert settled(site, workplace, "p") == {"COMPLETED": 5}
+    finally:
+        cluster.start(where)
+        cluster.wait_for_nodes()
+    assert marks(workplace) == {"a": 1, "b": 1, "stays": 2, "c": 1, "d": 1}
+    nodes = {slice_["key"]: slice_["node"] for slice_ in site.status(workplace, "p")["slices"]}
+    assert nodes["a"] == where
+    assert nodes["d"] != where
