@@ -130,7 +130,7 @@ def marks(place: Path) -> Counter[str]:
     return Counter((place / "marks").read_text().split())
 
 
-def events(place: Path, run: str, kind: str) -> list[dict[str, str]]:
+def events(place: Path, run: str, kind: str) -> list[dict[str, Any]]:
     """The lines of one kind in a run's journal."""
     lines = (place / "slurmslice-runs" / run / "journal.jsonl").read_text().splitlines()
     return [event for line in lines if (event := json.loads(line))["event"] == kind]
