@@ -47,7 +47,7 @@ def announce(asked: Asked, table: SliceTable, engine: Engine) -> None:
 def _warnings(asked: Asked, limits: Limits | None) -> Iterator[str]:
     """What is allowed, and is hardly meant."""
     if limits and limits.at_once == 0:
-        yield f"NO SUCH TASK CAN RUN: {limits.why}. `slurmslice doctor` shows what there is."
+        yield f"NO SUCH TASK CAN RUN ({limits.why}); `slurmslice doctor` shows what there is"
     elif _unlimited(asked):
         yield "--time=0 is no limit: a slice that hangs would run on"
     fits = _fits(asked, limits)
@@ -91,6 +91,8 @@ def _fits(asked: Asked, limits: Limits | None) -> int | None:
 
 
 def _many(at_once: int | None) -> str:
+    if at_once == 0:
+        return "none at once"
     return "as many at once as fit" if at_once is None else f"at most {at_once} at once"
 
 

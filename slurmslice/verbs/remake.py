@@ -21,7 +21,7 @@ def replaceable(run: Run) -> bool:
 
 def _only_refused(run: Run) -> bool:
     fates = {submission.fate for submission in run.ledger.submissions.values()}
-    return fates == {Fate.REFUSED} and run.place.owner(1) is None and not run.place.script_edited
+    return fates == {Fate.REFUSED} and not run.place.script_edited
 
 
 def remake(run: Run, asked: Asked, wanted: Wanted) -> RunDirectory:

@@ -6,7 +6,6 @@ associations and of qualities of service; squeue(1), PartitionTimeLimit.
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -35,6 +34,8 @@ def why_never(needs: Needs, everywhere: Sequence[Partition]) -> str:
     names = [partition.name for partition in everywhere]
     missing = next((name for name in _named(needs) if name not in names), None)
     if missing is not None:
+        import difflib
+
         near = difflib.get_close_matches(missing, names, 1)
         return f"there is no partition {missing}" + (f"; did you mean {near[0]}?" if near else "")
     found = places(needs, everywhere)
