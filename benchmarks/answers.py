@@ -32,7 +32,7 @@ _ARRAY = 1001
 
 
 def measure() -> Iterator[Line]:
-    """A recorded answer of a million rows, in 999 arrays."""
+    """A recorded answer of a million rows, in arrays of 1001 tasks."""
     path = WORK / f"sacct-{SLICES}.txt"
     if not path.exists():
         with path.open("w") as answer:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -65,8 +64,8 @@ def _watched(site: Site, place: Path, env: Mapping[str, str]) -> int:
         time.sleep(1)
         if watch.poll() is not None:
             raise NotMeasured(f"`slurmslice watch` ended with {watch.returncode}")
-    watch.send_signal(signal.SIGINT)
-    watch.wait()
+    watch.terminate()  # not Ctrl-C's signal: behind nohup or & that one is ignored
+    watch.wait(timeout=60)
     return _calls(place) - before
 
 

@@ -131,7 +131,7 @@ def marks(place: Path) -> Counter[str]:
     return Counter(path.read_text().split() if path.exists() else ())
 
 
-def events(place: Path, run: str, kind: str) -> list[dict[str, str]]:
+def events(place: Path, run: str, kind: str) -> list[dict[str, Any]]:
     """The lines of one kind in a run's journal."""
     lines = (place / "slurmslice-runs" / run / "journal.jsonl").read_text().splitlines()
     return [event for line in lines if (event := json.loads(line))["event"] == kind]

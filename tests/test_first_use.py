@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from slurmslice.engines import Limits, Order
-from slurmslice.errors import BadInput, DamagedRun, Refused
+from slurmslice.errors import BadInput, DamagedRun, Full, Refused
 from slurmslice.evidence import TaskReport
 from slurmslice.ranges import parse_array
 from slurmslice.reports.counts import key_ranges
@@ -19,6 +19,7 @@ from slurmslice.run import Run
 from slurmslice.rundir import RunDirectory
 from slurmslice.states import State
 from slurmslice.tables import escape
+from slurmslice.verbs.feed import feed
 from slurmslice.verbs.poll import poll
 from slurmslice.verbs.steer import cancel
 from slurmslice.verbs.submit import failed, submit, waiting
@@ -40,6 +41,10 @@ def typed(
 ) -> Typed:
     """The command line, on the fake cluster."""
     return on_the_fake_cluster(engine, tmp_path, monkeypatch, capsys)
+
+
+def full(order: Order) -> None:
+    raise Full("not now")
 
 
 def refuse(order: Order) -> None:
@@ -140,6 +145,21 @@ def test_what_was_cancelled_waits_once_it_is_wanted_again(
         assert seen.standings[3].state is State.WAITING
     cancel(run, [3])
     assert run.standings[3].state is State.CANCELLED
+
+
+def test_what_was_cancelled_waits_where_slurm_takes_nothing_for_now(
+    new_run: NewRun, engine: FakeEngine, reopen: Callable[[Run], Run]
+) -> None:
+    """It stays wanted, and goes in later with what was asked."""
+    run = new_run("0-3")
+    cancel(run, None)
+    engine.on_submit = full
+    submit(run, CANCELLED, {}, "resubmit")
+    for seen in (run, reopen(run)):
+        assert seen.standings.tally() == {State.WAITING: 4}
+    engine.on_submit = lambda order: None
+    (taken,) = feed(run, "tick").taken
+    assert len(taken.draft.batch.rows) == 4
 
 
 # -- what is shown in little room --------------------------------------------------------------
@@ -258,6 +278,19 @@ def test_what_never_starts_by_itself_is_told_with_what_to_type(
     assert f"1-3: will not start by itself ({reason})" in shown
     assert said in shown
     assert ("slurmslice cancel demo -- 1 …" in shown) == (reason != "JobHeldUser")
+
+
+def test_who_follows_is_told_once(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:
+    """``run`` and ``watch`` say it while they wait."""
+    submit(new_run("0-3"), ALL, {}, "submit")
+    hopeless = TaskReport(State.PENDING, "PENDING", reason="PartitionTimeLimit")
+    engine.jobs["100"].tasks.update(dict.fromkeys(range(4), hopeless))
+    waits = iter(range(3))
+    engine.on_wait = lambda: None if next(waits, None) is not None else engine.end_all()
+    said = typed("watch", "demo")
+    assert typed.code == 0
+    assert said.count("0-3: will not start by itself (PartitionTimeLimit)") == 1
+    assert "slurmslice cancel demo then" in said
 
 
 @pytest.mark.parametrize(
@@ -408,7 +441,8 @@ def test_runs_that_differ_look_different(new_run: NewRun, typed: Typed) -> None:
     ("limits", "words", "note"),
     [
         (Limits(1001, 0, "there is no partition mian; did you mean main?"), (),
-         "NO SUCH TASK CAN RUN: there is no partition mian; did you mean main?"),
+         "none at once, slurm on fake slices 0-3 request the defaults a slice note NO SUCH TASK "
+         "CAN RUN (there is no partition mian; did you mean main?)"),
         (Limits(1001, 4, "4 fit"), ("-t", "0"), "--time=0 is no limit"),
     ],
 )  # fmt: skip

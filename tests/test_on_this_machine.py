@@ -16,7 +16,8 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.test_on_cluster import HOSTILE, KILL, UNTIL_GO, WORK
+from tests.site import KILL
+from tests.test_on_cluster import HOSTILE, UNTIL_GO, WORK
 
 DEADLINE_S = 20.0
 SLURMSLICE = [sys.executable, "-m", "slurmslice"]

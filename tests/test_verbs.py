@@ -313,6 +313,19 @@ def test_a_pending_slice_that_was_cancelled_by_hand_ends_with_its_array(
     assert states(run) == {State.COMPLETED: 3, State.CANCELLED: 1}
 
 
+def test_an_array_whose_end_is_not_told_is_not_over(
+    new_run: NewRun, engine: FakeEngine, clock: Clock
+) -> None:
+    """Without the time of an end nothing is long ago: what never showed itself is waited for."""
+    run = new_run("0-1")
+    submit(run, ALL, {}, "submit")
+    del engine.jobs["100"].tasks[1]
+    engine.end("100", 0, State.COMPLETED, exit_code=0)
+    clock.now += 1000
+    poll(run)
+    assert states(run) == {State.COMPLETED: 1, State.SUBMITTED: 1}
+
+
 def test_a_changed_slice_table_is_refused(new_run: NewRun, reopen: Reopen) -> None:
     """What a slice is never changes: neither is an edited table believed, nor resubmitted."""
     run = new_run(SliceTable(("alpha", "beta")))

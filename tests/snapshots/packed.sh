@@ -92,7 +92,9 @@ fi
 
 # A submission belongs to the first array that creates its file "job" (set -C: create or fail).
 # Should it ever be submitted twice, the tasks of the other array stop here: no slice runs twice.
-(set -C && echo "$SLURM_ARRAY_JOB_ID" >"$_submission/job") 2>/dev/null
+set -C
+{ echo "$SLURM_ARRAY_JOB_ID" >"$_submission/job"; } 2>/dev/null
+set +C
 for _try in {1..20}; do # another task may have created it and be about to write it
   { read -r _owner <"$_submission/job"; } 2>/dev/null && break
   sleep 0.5
