@@ -10,7 +10,7 @@ import signal
 from dataclasses import replace
 
 from slurmslice.evidence import TaskReport
-from slurmslice.judge import GRACE_S, Hearing, Standing, explain, judge
+from slurmslice.judge import GRACE_S, Hearing, Standing, explain, judge, reopened
 from slurmslice.progress import SlotProgress, TaskProgress, signal_of
 from slurmslice.states import Evidence, State
 
@@ -42,6 +42,20 @@ def judge_packed(
     if own.started_at is not None or task.state is State.CANCELLED:
         return _within(task, own)
     return _before_its_turn(task, wrote, times_returned)
+
+
+def reopened_packed(
+    known: Standing, queue: TaskReport | None, slot: int, wrote: TaskProgress
+) -> Standing | None:
+    """The standing of a slice that had ended and that Slurm runs again, as ``judge.reopened``.
+
+    None too where the start of the task in which it ended just goes on with others of its pack.
+    """
+    own = wrote.slots.get(slot, SlotProgress())
+    restarts = queue.restarts or 0 if queue is not None else 0
+    if own.exit_code is not None and restarts <= (wrote.restart or 0):
+        return None
+    return reopened(known, queue)
 
 
 def _by_exit(known: Standing, own: SlotProgress) -> Standing:

@@ -127,7 +127,8 @@ def settled(site: Site, place: Path, run: str) -> Counter[str]:
 
 def marks(place: Path) -> Counter[str]:
     """How often each slice's command began: each writes its key."""
-    return Counter((place / "marks").read_text().split())
+    path = place / "marks"
+    return Counter(path.read_text().split() if path.exists() else ())
 
 
 def events(place: Path, run: str, kind: str) -> list[dict[str, Any]]:

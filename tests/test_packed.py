@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from slurmslice.errors import BadInput
 from slurmslice.evidence import TaskReport
 from slurmslice.judge import Hearing, Standing
-from slurmslice.packed import judge_packed
+from slurmslice.packed import judge_packed, reopened_packed
 from slurmslice.packing import (
     USUAL_TASK_S,
     Packing,
@@ -41,6 +41,11 @@ def ended(code: int, *, timed_out: bool = False) -> SlotProgress:
 def task(state: State, code: int = 1) -> TaskReport:
     """How the whole task ended, as accounting has it."""
     return TaskReport(state, str(state), exit_code=code, ended_at=int(NOW) - 2)
+
+
+def active(state: State, restarts: int) -> TaskReport:
+    """Where the task is in the queue, and how often it was started anew."""
+    return TaskReport(state, str(state), restarts=restarts)
 
 
 @pytest.mark.parametrize(
@@ -92,6 +97,28 @@ def test_a_task_that_ends_before_its_first_slice_counts_the_second_time() -> Non
     second = judge_packed(KNOWN, said, 1, wrote, 1)
     assert (first.state, second.state) == (State.WAITING, State.FAILED)
     assert "setup exited 7" in second.reason
+
+
+@pytest.mark.parametrize(
+    ("own", "restart", "queue", "again"),
+    [
+        (ended(1), 0, active(State.RUNNING, 0), False),
+        (ended(1), 1, active(State.RUNNING, 1), False),
+        (ended(1), 0, active(State.PENDING, 1), True),
+        (ended(1), 0, active(State.RUNNING, 1), True),
+        (BEGAN, 1, active(State.RUNNING, 1), True),
+        (None, 1, active(State.RUNNING, 1), True),
+        (ended(1), 0, None, False),
+    ],
+)
+def test_an_ended_slice_runs_again_only_with_its_task(
+    own: SlotProgress | None, restart: int, queue: TaskReport | None, again: bool
+) -> None:
+    """That its pack goes on with others is no new start; a requeue of the task is one."""
+    known = replace(KNOWN, state=State.FAILED)
+    wrote = TaskProgress(restart, {0: own} if own else {1: BEGAN})
+    standing = reopened_packed(known, queue, 0, wrote)
+    assert (standing is not None) == again
 
 
 SLOTS = st.none() | st.builds(

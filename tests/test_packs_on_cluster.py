@@ -47,7 +47,7 @@ def submitted(site: Site, place: Path) -> str:
     sent = site.slurmslice("submit", "p", cwd=place)
     job = re.search(r"job (\d+)", sent.stderr)
     assert job, sent.stderr
-    until(lambda: (place / "marks").exists() and "stays" in marks(place), "the middle of the pack")
+    until(lambda: "stays" in marks(place), "the middle of the pack")
     return job[1]
 
 
@@ -83,6 +83,21 @@ def test_memory_of_one_of_several_at_once(site: Site, workplace: Path) -> None:
     assert states(site, workplace) == {
         key: "OUT_OF_MEMORY" if key == "large" else "COMPLETED" for key in keys.split()
     }
+
+
+def test_a_failed_slice_goes_in_again_while_its_pack_goes_on(site: Site, workplace: Path) -> None:
+    """It is not taken for one that Slurm itself starts again, though its task runs."""
+    render(site, workplace, "fails stays c")
+    submitted(site, workplace)
+    until(lambda: states(site, workplace)["fails"] == "FAILED", "the first of the pack to fail")
+    write(site, workplace / "mended", "")
+    again = site.slurmslice("resubmit", "p", cwd=workplace)
+    assert "Submitted 1 slice (fails)" in again.stderr, again.stderr
+    until(lambda: states(site, workplace)["fails"] == "COMPLETED", "it to be done")
+    assert states(site, workplace)["stays"] == "RUNNING"
+    write(site, workplace / "go", "")
+    assert settled(site, workplace, "p") == {"COMPLETED": 3}
+    assert marks(workplace) == {"fails": 2, "stays": 1, "c": 1}
 
 
 def test_a_pack_cancelled_by_hand(site: Site, workplace: Path) -> None:

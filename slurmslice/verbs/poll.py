@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from slurmslice.errors import Busy, NoAnswer
-from slurmslice.evidence import Observation, TaskReport
+from slurmslice.evidence import Answer, Observation, TaskReport
 from slurmslice.judge import Hearing, Standing, judge, reopened
 from slurmslice.ledger import Submission
-from slurmslice.packed import judge_packed
+from slurmslice.packed import judge_packed, reopened_packed
 from slurmslice.progress import SlotProgress, TaskProgress, parse
 from slurmslice.run import Run
 from slurmslice.sightings import HEADER, to_lines
@@ -71,16 +71,21 @@ def look_again(run: Run, rows: Sequence[int]) -> list[int]:
             f"Whether Slurm runs these slices again is not known: {queue.silence}.",
             "Nothing was submitted; try again when it answers.",
         )
-    found = {
-        row: reopened(run.standings.seen(row), queue.reports.get((s.job, s.index_of(row))))
-        for row, s in held.items()
-        if s is not None
-    }
+    found = {row: _reopened(run, s, row, queue) for row, s in held.items() if s is not None}
     changed = {row: standing for row, standing in found.items() if standing is not None}
     run.standings.update(changed)
     if changed:
         run.place.append_states(to_lines(changed), HEADER)
     return list(changed)
+
+
+def _reopened(run: Run, submission: Submission, row: int, queue: Answer) -> Standing | None:
+    """The standing of an ended slice that runs again; None where it does not."""
+    known, (index, slot) = run.standings.seen(row), submission.places[row]
+    report = queue.reports.get((submission.job, index))
+    if submission.intent.pack == 1 or report is None:
+        return reopened(known, report)
+    return reopened_packed(known, report, slot, _wrote(run, submission, index))
 
 
 def _judged(
