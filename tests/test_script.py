@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import os
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, NamedTuple
 
+import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -113,6 +115,7 @@ class Place:
         self.work_dir = folder / "work dir"
         self.work_dir.mkdir(parents=True)
         self.script = self.run_dir / "script.sh"
+        self.sessions: set[int] = set()
 
     def submission(self, number: int = 1) -> Path:
         return self.run_dir / "submissions" / f"{number:03d}"
@@ -152,7 +155,7 @@ class Place:
         number = int(argument or "1")
         tasks = self.submission(number) / "tasks"
         with (tasks / f"{index}.log").open("ab") as output:
-            return subprocess.Popen(
+            task = subprocess.Popen(
                 [BASH, str(self.script), *([argument] if argument else [])],
                 env=self.environ(index, job) | environ,
                 cwd="/",
@@ -161,6 +164,15 @@ class Place:
                 stderr=subprocess.PIPE,
                 start_new_session=True,
             )
+        self.sessions.add(task.pid)
+        return task
+
+    def clear(self) -> None:
+        """End what is left of the tasks, as Slurm would: a test that fails leaves nothing."""
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, OSError):
+                if os.getsid(process.pid) in self.sessions:
+                    process.kill()
 
     def environ(self, index: int | str, job: str) -> dict[str, str]:
         slurm = {"SLURM_ARRAY_TASK_ID": str(index), "SLURM_ARRAY_JOB_ID": job}
@@ -199,8 +211,10 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path)
+def place(tmp_path: Path) -> Iterator[Place]:
+    place = Place(tmp_path)
+    yield place
+    place.clear()
 
 
 def wait_for(what: Callable[[], object]) -> None:
