@@ -56,6 +56,11 @@ class RunDirectory:
             )
         return cls(path)
 
+    @property
+    def writable(self) -> bool:
+        """Whether this user may change the run."""
+        return os.access(self.path, os.W_OK)
+
     # -- what is written once ----------------------------------------------------------------
 
     def asked(self) -> Asked:

@@ -313,6 +313,24 @@ def test_ctrl_c_leaves_the_slices(site: Site, workplace: Path) -> None:
     assert settled(site, workplace, "s") == {"COMPLETED": 2}
 
 
+def test_somebody_elses_run_can_be_watched(site: Site, workplace: Path) -> None:
+    """Verbs that read need no right to write: they poll, and record nothing."""
+    if site.cluster is None:
+        pytest.skip("files are given to another user on our own cluster only")
+    site.slurmslice("render", "-a", "0-3", "--name", "theirs", "--", "sleep", "3", cwd=workplace)
+    assert site.slurmslice("submit", "theirs", cwd=workplace).returncode == 0
+    place = workplace / "slurmslice-runs" / "theirs"
+    until(lambda: site.status(workplace, "theirs")["finished"], "its tasks to end")
+    for path in (place, *place.rglob("*")):
+        os.chown(path, 0, 0)
+    (place / "states.tsv").unlink()
+    watched = site.slurmslice("watch", "theirs", "--interval", "0.5", cwd=workplace)
+    assert watched.returncode == 0, watched.stderr
+    assert "COMPLETED" in watched.stdout
+    assert site.status(workplace, "theirs")["counts"] == {"COMPLETED": 4}
+    assert not (place / "states.tsv").exists()
+
+
 def test_doctor_knows_the_cluster(site: Site, workplace: Path) -> None:
     """Version, MaxArraySize, accounting and what fits are told."""
     done = site.slurmslice("doctor", cwd=workplace)
