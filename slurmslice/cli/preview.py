@@ -112,7 +112,9 @@ def _packing(asked: Asked, slices: int) -> str:
     tasks = -(-slices // packing.pack)
     turns = f", {packing.at_once} at a time" if packing.at_once > 1 else ""
     task = _asked_for(of_task(asked.options, packing))
-    return f"{count(tasks, 'array task')} of {count(packing.pack)}{turns}; {task} a task"
+    cut = asked.pack_asked.isdecimal() and packing.pack < min(int(asked.pack_asked), slices)
+    why = " (more do not fit into the partition's time limit)" if cut else ""
+    return f"{count(tasks, 'array task')} of {count(packing.pack)}{turns}{why}; {task} a task"
 
 
 def worst_case(asked: Asked, slices: int, at_once: int | None) -> str:

@@ -1,0 +1,132 @@
+"""Large and packed runs from the command line, on the fake cluster: what a person is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from slurmslice.engines import Limits
+from slurmslice.states import State
+from slurmslice.verbs.follow import BREAKER
+from tests.fakes import FakeEngine
+from tests.typed import Typed, on_the_fake_cluster
+
+
+@pytest.fixture
+def typed(
+    engine: FakeEngine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Typed:
+    """The command line, on the fake cluster."""
+    return on_the_fake_cluster(engine, tmp_path, monkeypatch, capsys)
+
+
+def test_the_last_line_of_submit_says_what_waits(typed: Typed, engine: FakeEngine) -> None:
+    """How many, why, and what puts them in; ``tick`` does, and says when all is done."""
+    engine.most = 30
+    typed("render", "-a", "0-99", "--name", "x", "--", "true", "{}")
+    said = typed("submit", "x")
+    assert typed.code == 0
+    assert "Submitted 30 slices (0-29)" in said
+    assert typed.lines[-1].startswith("70 slices waiting (MaxSubmit is 30). What puts them in")
+    assert "tick x" in typed.lines[-1]
+    assert "70 slices waiting" in typed("tick", "x")
+    for _ in range(4):
+        engine.end_all()
+        said = typed("tick", "x", "--exit-code")
+    assert "COMPLETED 100" in said
+    assert typed.code == 0
+    assert typed("tick", "x", "--exit-code").count("Submitted") == 0
+
+
+def test_tick_makes_the_attempts_that_run_allowed(typed: Typed, engine: FakeEngine) -> None:
+    """``run --max-attempts 2`` that was left: ticks submit what failed once more, not twice."""
+    engine.on_wait = lambda: (_ for _ in ()).throw(KeyboardInterrupt)
+    typed("run", "-a", "0-4", "--name", "x", "--max-attempts", "2", "--", "true", "{}")
+    assert typed.code == 130
+    engine.end_all(State.FAILED)
+    assert "Submitted 5 slices" in typed("tick", "x")
+    engine.end_all(State.FAILED)
+    assert "Submitted" not in typed("tick", "x", "--exit-code")
+    assert typed.code == 1
+
+
+def test_the_preview_of_packs(typed: Typed, engine: FakeEngine) -> None:
+    """How many tasks, of how many slices, and what a task asks for."""
+    pool = ("--pack", "12", "--at-once", "4", "-t", "10", "--mem", "1G")
+    said = typed("render", "-a", "0-99", "--name", "x", *pool, "--dry-run", "--", "true", "{}")
+    packing = "9 array tasks of 12 slices, 4 at a time; --mem=4G --time=00:30:00 a task"
+    assert packing in said
+    engine.limits = lambda needs: Limits(1001, max_time_s=1200)  # type: ignore[method-assign]
+    cut = typed("render", "-a", "0-99", "--name", "x", "--pack", "12", "-t", "10", "--dry-run",
+                "--", "true", "{}")  # fmt: skip
+    assert "50 array tasks of 2 slices (more do not fit into the partition's time limit)" in cut
+
+
+def test_a_throttle_above_what_fits_is_told(typed: Typed, engine: FakeEngine) -> None:
+    """It is kept, but it will not be reached."""
+    engine.limits = lambda needs: Limits(1001, 8, "8 fit")  # type: ignore[method-assign]
+    said = typed("render", "-a", "0-99%20", "--dry-run", "--", "true", "{}")
+    assert "the throttle of 20 is above the 8 that can run at once" in said
+    assert "above" not in typed("render", "-a", "0-99%8", "--dry-run", "--", "true", "{}")
+
+
+def test_what_is_held_says_how_to_go_on(typed: Typed, engine: FakeEngine) -> None:
+    """``run`` ends when nothing runs any more, with the line that releases the rest."""
+
+    def work() -> None:
+        for index in range(BREAKER):
+            engine.end("100", index, State.FAILED)
+
+    engine.on_wait = work
+    said = typed("run", "-a", "0-49", "--name", "x", "--", "true", "{}")
+    assert engine.held == ["100"]
+    assert "the first 20 slices that ended have all failed" in said
+    assert "Go on anyway: slurmslice run x --no-breaker" in said
+    assert typed.code != 0
+    engine.on_wait = engine.end_all
+    done = typed("run", "x", "--no-breaker")
+    assert engine.released == ["100"]
+    assert "COMPLETED 30" in done
+    assert "FAILED 20" in done
+
+
+def test_no_breaker_from_the_start(typed: Typed, engine: FakeEngine) -> None:
+    """--no-breaker: everything is tried."""
+
+    def work() -> None:
+        engine.end_all(State.FAILED)
+
+    engine.on_wait = work
+    typed("run", "-a", "0-49", "--name", "x", "--no-breaker", "--", "true", "{}")
+    assert not engine.held
+    assert typed.code == 1
+
+
+def test_slurm_is_asked_when_it_would_start(typed: Typed, engine: FakeEngine) -> None:
+    """--test-only: Slurm's own words about the next submission; nothing is submitted."""
+    typed("render", "-a", "0-9", "--name", "x", "--", "true", "{}")
+    assert "Job 1 to start now with 10 tasks" in typed("submit", "x", "--test-only")
+    assert engine.jobs == {}
+    assert "WAITING 10" in typed("status", "x")
+
+
+def test_a_large_dry_run_is_short(typed: Typed, engine: FakeEngine) -> None:
+    """A few sbatch lines as they would be, and how many more."""
+    (typed.folder / "keys").write_text("".join(f"k{n}\n" for n in range(9000)))
+    typed("render", "--slices-from", "keys", "--name", "x", "--", "true", "{}")
+    said = typed("submit", "x", "--dry-run")
+    assert said.count("sbatch --parsable") == 5
+    assert "… and 3995 slices in 4 more submissions, up to 009." in said
+    assert engine.jobs == {}
+
+
+def test_attach_names_what_it_took(typed: Typed, engine: FakeEngine) -> None:
+    """And refuses what is no number of a job."""
+    typed("render", "-a", "0-9", "--name", "x", "--", "true", "{}")
+    assert "Name one job, by its number." in typed("attach", "x", "y")
+    assert typed.code == 2
+    assert "The controller knows no job 7." in typed("attach", "x", "7")
