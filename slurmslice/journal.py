@@ -142,7 +142,7 @@ class Throttled:
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """So many tasks of a submission's array may run at once; None is no limit.
+    """So many tasks of a submission's array may run at once; 0 is no more, None is no limit.
 
     Written before an array is told a larger share, and after it was told a smaller one.
     """

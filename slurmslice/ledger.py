@@ -47,7 +47,9 @@ class Submission:
         submitted_at: epoch seconds on our clock; when the answer came.
         barred_at: when it was barred; 0 where it was not.
         cancelled: rows that were cancelled on request, and when (epoch seconds).
-        share: how many tasks of the array may run at once, as it was last told; None: no limit.
+        share: how many tasks of the array may run at once, as it was last told; 0: no more of
+            them start; None: no limit.
+        stopped: its share was 0 at some time.
         job_name: the job's, where it is not the intent's.
     """
 
@@ -59,6 +61,7 @@ class Submission:
     barred_at: float = 0.0
     cancelled: dict[int, float] = field(default_factory=dict)
     share: int | None = None
+    stopped: bool = False
     job_name: str = ""
 
     @property
@@ -186,7 +189,8 @@ class Ledger:
             case Dismissed():
                 self._settle(event.number, job=event.job)
             case Shared():
-                self._settle(event.number, share=event.share)
+                stopped = self.submissions[event.number].stopped or event.share == 0
+                self._settle(event.number, share=event.share, stopped=stopped)
             case Throttled():
                 self.throttle, self.throttled = event.limit, True
             case Held() | Released():

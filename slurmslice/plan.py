@@ -125,7 +125,7 @@ class Claim:
         number: its submission's number.
         open: tasks that have not ended.
         running: those of them that run.
-        share: how many it may run at once; None for no limit.
+        share: how many it may run at once; 0: no more of it starts; None: no limit.
     """
 
     number: int
@@ -147,8 +147,8 @@ class Claim:
 def shared_out(limit: int, claims: Sequence[Claim]) -> tuple[dict[int, int], int]:
     """A throttle of so many tasks shared out among the arrays in flight.
 
-    What is too much is cut, the newest array first, but never to nothing: 0 is no limit to
-    Slurm. What is free goes to arrays that have tasks waiting, the oldest first.
+    What is too much is cut, the newest array first. What is free goes to arrays that have tasks
+    waiting, the oldest first.
 
     Returns:
         the shares that change, by the submission's number; and how many tasks are left for
@@ -157,8 +157,8 @@ def shared_out(limit: int, claims: Sequence[Claim]) -> tuple[dict[int, int], int
     may = {claim.number: claim.may for claim in claims}
     # What has not started is cut first, since what runs goes on; then what runs is not replaced.
     excess = sum(claim.taken for claim in claims) - limit
-    _cut(may, {claim.number: max(claim.running, 1) for claim in claims}, excess)
-    _cut(may, dict.fromkeys(may, 1), sum(may.values()) - limit)
+    _cut(may, {claim.number: claim.running for claim in claims}, excess)
+    _cut(may, dict.fromkeys(may, 0), sum(may.values()) - limit)
     free = limit - sum(max(claim.running, may[claim.number]) for claim in claims)
     for claim in claims:
         taken = max(claim.running, may[claim.number])

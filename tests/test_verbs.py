@@ -29,7 +29,7 @@ from slurmslice.verbs.feed import Taken, feed
 from slurmslice.verbs.follow import Policy, follow, pause
 from slurmslice.verbs.poll import poll
 from slurmslice.verbs.settle import DOUBT_S
-from slurmslice.verbs.steer import cancel, throttle
+from slurmslice.verbs.steer import cancel, release, throttle
 from slurmslice.verbs.submit import Choose, failed, preview, waiting
 from tests.fakes import Clock, FakeEngine
 
@@ -715,6 +715,32 @@ def test_throttle_is_shared_out_and_kept(new_run: NewRun, engine: FakeEngine) ->
     (taken,) = feed(run, "tick").taken
     assert engine.throttled[-1] == ("101", 3)
     assert engine.jobs[taken.job].order.array.throttle == 2
+
+
+def test_a_throttle_below_the_number_of_arrays_holds_some(
+    new_run: NewRun, engine: FakeEngine, reopen: Reopen
+) -> None:
+    """Not even one task each: the newest are held, and released when their turn comes."""
+    run = new_run("0-8")
+    for _ in range(3):
+        submit(run, waiting(3), {}, "submit")
+    throttle(run, 1)
+    assert engine.throttled == [("100", 1)]
+    assert engine.held == ["101", "102"]
+    for index in range(3):
+        engine.end("100", index, State.COMPLETED)
+    poll(run)
+    feed(run, "tick")
+    assert engine.throttled[1:] == [("101", 1)]
+    assert engine.released == ["101"]
+    feed(run, "tick")
+    release(run)
+    assert engine.released == ["101", "101"]
+    again = reopen(run)  # the one before may have been killed before it said so
+    poll(again)
+    feed(again, "tick")
+    assert engine.throttled[2:] == [("101", 1)]
+    assert engine.released == ["101"] * 3
 
 
 def test_following_goes_to_the_end_and_resubmits_as_told(

@@ -49,7 +49,7 @@ def tell(run: Run, submission: Submission, share: int | None) -> None:
     if raised:
         run.decide(Shared(submission.number, share, run.clock()))
     try:
-        run.engine.throttle(submission.job, share)
+        _say(run, submission, share)
     except EngineError:
         if raised:
             run.decide(Shared(submission.number, before, run.clock()))
@@ -57,6 +57,20 @@ def tell(run: Run, submission: Submission, share: int | None) -> None:
     if share != before and not raised:
         run.decide(Shared(submission.number, share, run.clock()))
     run.told.add(submission.number)
+
+
+def _say(run: Run, submission: Submission, share: int | None) -> None:
+    """Say a share in the engine's words, to which a throttle of 0 is none at all.
+
+    An array that was ever held for its share is released with each later one: a process that
+    was killed may have written the share down and not said it.
+    """
+    if share == 0:
+        run.engine.hold(submission.job)
+        return
+    run.engine.throttle(submission.job, share)
+    if submission.stopped and not run.ledger.held:
+        run.engine.release(submission.job)
 
 
 def claim_of(run: Run, submission: Submission) -> Claim:

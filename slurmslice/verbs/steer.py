@@ -93,4 +93,5 @@ def release(run: Run) -> None:
         run.reload()
         run.decide(Released(run.clock()))
         for submission in run.in_flight():
-            run.engine.release(submission.job)
+            if submission.share != 0:
+                run.engine.release(submission.job)
