@@ -101,7 +101,7 @@ def test_the_throttle_holds_for_the_whole_run(
     site: Site, workplace: Path, packing: list[str], at_once: int
 ) -> None:
     """Over three submissions and one beside them: never above it, and not below while many wait."""
-    slices = 48 if at_once == 1 else 80
+    slices = 48 if at_once == 1 else 64
     write(site, workplace / "slices.csv", "name,mem,bad\n" + "".join(
         f"t{n:03d},{40 + n % 3},{'yes' if n % 10 == 1 else 'no'}\n" for n in range(slices)
     ))  # fmt: skip
@@ -131,24 +131,37 @@ def test_the_throttle_holds_for_the_whole_run(
 
 
 def test_a_throttle_is_changed_live(site: Site, workplace: Path) -> None:
-    """Lowered: what runs ends, and no more start than it says; raised: as many as it says."""
+    """Lowered, below one task an array too: what runs ends, and no more starts; raised: it does."""
+    write(site, workplace / "slices.csv",
+          "name,mem\n" + "".join(f"l{n:03d},{40 + n % 3}\n" for n in range(240)))  # fmt: skip
     made = site.slurmslice(
-        "render", "-a", "0-299", "--throttle", "8", "--name", "live", "--shell", "sleep 1",
-        cwd=workplace,
+        "render", "--table", "slices.csv", "--key", "name", "--mem", "{mem}M", "--name", "live",
+        "--shell", "sleep 1", cwd=workplace,
     )  # fmt: skip
     assert made.returncode == 0, made.stderr
-    assert site.slurmslice("submit", "live", cwd=workplace).returncode == 0
+
+    def told(*words: str) -> int:
+        """What slurmslice was told, and at which sample."""
+        done = site.slurmslice(*words, cwd=workplace)
+        assert done.returncode == 0, done.stderr
+        return len(seen.running)
+
+    def lower(limit: int) -> None:
+        told("throttle", "live", str(limit))
+        until(lambda: seen.running[-1] <= limit, f"all but {limit} to end")
+        since = len(seen.running)
+        until(lambda: len(seen.running) >= since + 30, "thirty more looks")
+        assert seen.highest(since) == limit
+
     with sampled(site, workplace, "live") as seen:
-        until(lambda: seen.running[-1:] == [8], "eight to run")
-        assert site.slurmslice("throttle", "live", "3", cwd=workplace).returncode == 0
-        until(lambda: seen.running[-1] <= 3, "five to end")
-        lowered = len(seen.running)
-        until(lambda: len(seen.running) >= lowered + 20, "twenty more looks")
-        assert seen.highest(lowered) == 3
-        assert site.slurmslice("throttle", "live", "12", cwd=workplace).returncode == 0
-        until(lambda: seen.running[-1] == 12, "twelve to run")
-        assert seen.highest() == 12
-        assert site.slurmslice("cancel", "live", cwd=workplace).returncode == 0
+        told("submit", "live")
+        until(lambda: seen.highest() > 5, "three arrays to run more than five")
+        lower(5)
+        lower(2)
+        raised = told("throttle", "live", "7")
+        until(lambda: seen.running[-1] == 7, "seven to run")
+        assert seen.highest(raised) == 7
+        told("cancel", "live")
 
 
 # -- the breaker -----------------------------------------------------------------------------
@@ -164,7 +177,7 @@ def test_the_breaker_holds_the_rest(site: Site, workplace: Path) -> None:
     """The first 20 that end have failed: nothing more starts until the person says so."""
     ran = site.slurmslice(
         "run", "-a", "0-59%5", "--name", "b", "--interval", "0.5", "--shell",
-        MARK + "sleep 0.5; exit 1", cwd=workplace,
+        MARK + "sleep 0.3; exit 1", cwd=workplace,
     )  # fmt: skip
     assert ran.returncode == 4, ran.stderr
     assert re.search(r"held: the first \d+ slices that ended have all failed", ran.stderr)

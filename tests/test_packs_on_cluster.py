@@ -116,34 +116,28 @@ def test_a_pack_cancelled_by_hand(site: Site, workplace: Path) -> None:
     assert marks(workplace) == {"a": 1, "b": 1, "stays": 2, "c": 1, "d": 1}
 
 
-def test_a_pack_requeued_by_hand(site: Site, workplace: Path) -> None:
-    """scontrol requeue of the task: what was done is not done again, the rest is done."""
-    render(site, workplace, "a b stays c d")
-    job = submitted(site, workplace)
-    requeued = site.run("scontrol", "requeue", f"{job}_0", cwd=workplace)
-    assert requeued.returncode == 0, requeued.stderr
-    write(site, workplace / "go", "")
-    assert settled(site, workplace, "p") == {"COMPLETED": 5}
-    assert marks(workplace) == {"a": 1, "b": 1, "stays": 2, "c": 1, "d": 1}
-
-
-def test_a_node_that_dies_under_a_pack(site: Site, workplace: Path) -> None:
-    """Slurm starts the task anew on another node: what was done is not done again."""
-    cluster = site.cluster
+def test_a_pack_that_slurm_starts_again(site: Site, workplace: Path) -> None:
+    """By scontrol requeue, or since its node died: what was done is not done again."""
+    keys, cluster = "a b stays c d", site.cluster
     if cluster is None:
         pytest.skip("nodes are killed on a cluster of our own only")
-    render(site, workplace, "a b stays c d")
-    job = submitted(site, workplace)
-    where = site.run("squeue", "-h", "-j", job, "-o", "%N", cwd=workplace).stdout.strip()
+    died, requeued = workplace / "died", workplace / "requeued"
+    assert site.run("mkdir", str(died), str(requeued), cwd=workplace).returncode == 0
+    render(site, died, keys)
+    job = submitted(site, died)
+    where = site.run("squeue", "-h", "-j", job, "-o", "%N", cwd=died).stdout.strip()
+    render(site, requeued, keys, "-x", where)
+    done = site.run("scontrol", "requeue", f"{submitted(site, requeued)}_0", cwd=requeued)
+    assert done.returncode == 0, done.stderr
     cluster.kill(where)
     processes.kill(cgroups.job_pids(where), f"the jobs of {where}")
-    write(site, workplace / "go", "")
     try:
-        assert settled(site, workplace, "p") == {"COMPLETED": 5}
+        for place in (requeued, died):
+            write(site, place / "go", "")
+            assert settled(site, place, "p") == {"COMPLETED": 5}
+            assert marks(place) == {"a": 1, "b": 1, "stays": 2, "c": 1, "d": 1}
     finally:
         cluster.start(where)
         cluster.wait_for_nodes()
-    assert marks(workplace) == {"a": 1, "b": 1, "stays": 2, "c": 1, "d": 1}
-    nodes = {slice_["key"]: slice_["node"] for slice_ in site.status(workplace, "p")["slices"]}
-    assert nodes["a"] == where
-    assert nodes["d"] != where
+    nodes = {slice_["key"]: slice_["node"] for slice_ in site.status(died, "p")["slices"]}
+    assert (nodes["a"], nodes["d"] != where) == (where, True)
