@@ -176,8 +176,8 @@ def queued(site: Site, place: Path, run: str) -> Counter[str]:
 def test_the_breaker_holds_the_rest(site: Site, workplace: Path) -> None:
     """The first 20 that end have failed: nothing more starts until the person says so."""
     ran = site.slurmslice(
-        "run", "-a", "0-59%5", "--name", "b", "--interval", "0.5", "--shell",
-        MARK + "sleep 0.3; exit 1", cwd=workplace,
+        "run", "-a", "0-59%3", "--name", "b", "--interval", "0.5", "--shell",
+        MARK + "[ -e mended ] && exit; sleep 1; exit 1", cwd=workplace,
     )  # fmt: skip
     assert ran.returncode == 4, ran.stderr
     assert re.search(r"held: the first \d+ slices that ended have all failed", ran.stderr)
@@ -185,13 +185,16 @@ def test_the_breaker_holds_the_rest(site: Site, workplace: Path) -> None:
     begun = marks(workplace)
     assert 20 <= len(begun) < 60
     assert queued(site, workplace, "b") == {"JobHeldUser": 60 - len(begun)}
-    tick = site.slurmslice("tick", "b", cwd=workplace)
-    assert tick.returncode == 0, tick.stderr
+    write(site, workplace / "mended", "")
+    for words in (["resubmit", "b"], ["tick", "b"], ["throttle", "b", "none"], ["status", "b"]):
+        done = site.slurmslice(*words, cwd=workplace)
+        assert done.returncode == 0, done.stderr
+        assert words[0] == "throttle" or "slurmslice run b --no-breaker" in done.stderr
     assert marks(workplace) == begun
     on = site.slurmslice("run", "b", "--no-breaker", "--interval", "0.5", cwd=workplace)
-    assert on.returncode == 1, on.stderr
-    assert site.status(workplace, "b")["counts"] == {"FAILED": 60}
-    assert marks(workplace) == {str(key): 1 for key in range(60)}
+    assert on.returncode == 0, on.stderr
+    assert site.status(workplace, "b")["counts"] == {"COMPLETED": 60}
+    assert marks(workplace) == Counter(map(str, range(60))) + begun
 
 
 def test_without_the_breaker_nothing_is_held(site: Site, workplace: Path) -> None:

@@ -9,7 +9,7 @@ from itertools import islice
 from slurmslice.cli.console import out, say
 from slurmslice.cli.live import follow_live
 from slurmslice.cli.preview import relative, tell_how_to_come_back, tell_taken
-from slurmslice.cli.summary import NOT_FINISHED
+from slurmslice.cli.summary import NOT_FINISHED, next_step
 from slurmslice.errors import EngineError
 from slurmslice.reports.counts import count, key_ranges
 from slurmslice.run import Run
@@ -77,6 +77,9 @@ def _afterwards(run: Run, fed: Fed) -> int:
 def tell_what_waits(run: Run, fed: Fed) -> None:
     """How many slices wait, why, and what puts them in."""
     name = run.asked.name
+    if run.ledger.held:
+        say(next_step(run))
+        return
     if run.ledger.queue:
         queued = count(len(run.ledger.queue))
         say(f"{queued} waiting ({fed.waits}). What puts them in as there is room: "

@@ -51,13 +51,12 @@ def _changed(run: Run, rows: Sequence[int], options: str) -> str:
 def next_step(run: Run) -> str:
     """What to type next; empty where there is nothing to do."""
     states, name = run.standings.tally(), shlex.quote(run.asked.name)
-    if run.ledger.held:
-        return (
-            f"The rest is {run.ledger.held}.\n"
-            f"See why:      slurmslice logs {name} -- {_first_key(run)}\n"
-            f"Go on anyway: slurmslice run {name} --no-breaker"
-        )
     bad = [state for state in states if state.failed]
+    if run.ledger.held:
+        why = f"See why:      slurmslice logs {name} -- {_first_key(run)}\n" if bad else ""
+        return (
+            f"The rest is {run.ledger.held}.\n{why}Go on anyway: slurmslice run {name} --no-breaker"
+        )
     if bad:
         lines = [f"slurmslice resubmit {name}{choice}" for choice in _repairs(bad)]
         return (
