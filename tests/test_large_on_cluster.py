@@ -211,23 +211,31 @@ def test_without_the_breaker_nothing_is_held(site: Site, workplace: Path) -> Non
 
 
 def test_a_column_gives_each_slice_its_own_memory(site: Site, workplace: Path) -> None:
-    """--mem '{mem}M': one submission for each distinct request, and Slurm has each slice's own."""
+    """--mem '{mem}M': a submission for each distinct request; resubmitted, twice each one's own."""
     rows = {f"m{n}": (40, 64, 100)[n % 3] for n in range(7)}
     write(site, workplace / "slices.csv",
           "name,mem\n" + "".join(f"{key},{mem}\n" for key, mem in rows.items()))  # fmt: skip
     ran = site.slurmslice(
         "run", "--table", "slices.csv", "--key", "name", "--mem", "{mem}M", "--name", "own",
-        "--interval", "1", "--shell", "true", cwd=workplace,
+        "--interval", "1", "--shell", "[ -e mended ]", cwd=workplace,
     )  # fmt: skip
-    assert ran.returncode == 0, ran.stderr
-    slices = site.status(workplace, "own")["slices"]
-    tasks = {slice_["key"]: tuple(slice_["job"].split("_")) for slice_ in slices}
-    jobs = sorted({job for job, _ in tasks.values()})
-    assert len(jobs) == 3
-    asked = accounted(site, workplace, jobs, "ReqMem")
-    assert {key: asked[task].rstrip("nc") for key, task in tasks.items()} == {
-        key: f"{mem}M" for key, mem in rows.items()
-    }
+    assert ran.returncode == 1, ran.stderr
+
+    def asked() -> dict[str, str]:
+        """Each slice's memory, as accounting has it of its last attempt."""
+        slices = site.status(workplace, "own")["slices"]
+        tasks = {slice_["key"]: tuple(slice_["job"].split("_")) for slice_ in slices}
+        jobs = sorted({job for job, _ in tasks.values()})
+        assert len(jobs) == 3
+        known = accounted(site, workplace, jobs, "ReqMem")
+        return {key: known[task].rstrip("nc") for key, task in tasks.items()}
+
+    assert asked() == {key: f"{mem}M" for key, mem in rows.items()}
+    write(site, workplace / "mended", "")
+    again = site.slurmslice("resubmit", "own", "--mem", "2x", cwd=workplace)
+    assert again.returncode == 0, again.stderr
+    assert settled(site, workplace, "own") == {"COMPLETED": 7}
+    assert asked() == {key: f"{2 * mem}M" for key, mem in rows.items()}
 
 
 def test_a_script_edited_by_hand_goes_in_every_time(site: Site, workplace: Path) -> None:
