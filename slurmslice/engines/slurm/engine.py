@@ -187,7 +187,7 @@ class SlurmEngine:
         rows = answers.queue_rows(self._ask(commands.squeue_of(os.getuid(), ended=False)))
         queued = sum(len(row.indices or "1") for row in rows if row.step is None)
         limit, why = min(limits)
-        before = f", and {queued} were in it before" if queued else ""
+        before = f"; taken before: {queued}" if queued else ""
         return Intake(size, most, max(0, limit - queued), why + before)
 
     def doctor(self, needs: Needs | None = None) -> Health:
