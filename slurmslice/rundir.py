@@ -135,7 +135,8 @@ class RunDirectory:
         """Take the claim of a submission whose job is nowhere, so that it can never run.
 
         Returns:
-            Whether it was taken; False where a job has it, which then has run.
+            Whether it is taken, now or by one that was killed before it could say so; False
+            where a job has it, which then has run.
         """
         path = self.submission(number) / "job"
         mine = path.with_name(f"job.{secrets.token_hex(4)}")
@@ -143,7 +144,7 @@ class RunDirectory:
         try:
             os.link(mine, path)
         except FileExistsError:
-            return False
+            return self.barred(number)
         finally:
             mine.unlink()
         return True

@@ -165,7 +165,7 @@ def _keep_script_out(run: Run) -> None:
     Raises:
         Unsure: it was sent by hand at this moment.
     """
-    if 1 not in run.ledger.submissions and not run.place.barred(1) and not run.place.bar(1):
+    if 1 not in run.ledger.submissions and not run.place.bar(1):
         raise Unsure(
             "The script was sent by hand just now.", "`slurmslice status` takes it into the run."
         )
