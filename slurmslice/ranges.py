@@ -13,7 +13,10 @@ from dataclasses import dataclass
 
 from slurmslice.errors import BadInput
 
-_PART = re.compile(r"(\d+)(?:-(\d+)(?::(\d+))?)?")
+_PART = re.compile(r"(\d{1,18})(?:-(\d{1,18})(?::(\d{1,18}))?)?")
+MOST_INDICES = 10_000_000
+"""So many indices are compared with one another; of one range alone there is nothing to compare."""
+
 _WANTED = "Write it as sbatch does: 0-98, 1,3,7-9, 0-100:5, each with %N for N at a time."
 
 
@@ -56,12 +59,17 @@ def parse_array(text: str) -> ArrayExpression:
 
     Raises:
         BadInput: the text is no array expression, a range runs backwards, a step is 0,
-            or an index stands twice.
+            an index stands twice, or ranges together name more than ``MOST_INDICES``.
     """
     body, percent, limit = text.strip().partition("%")
-    if percent and not limit.isdecimal():
+    if percent and not re.fullmatch(r"\d{1,18}", limit):
         raise BadInput(f"The throttle %{limit} in {text!r} is not a number.", _WANTED)
     parts = tuple(_part(part, text) for part in body.split(","))
+    number = sum(map(len, parts))
+    if len(parts) > 1 and number > MOST_INDICES:
+        raise BadInput(
+            f"{text[:200]!r} names {number:,} indices; {MOST_INDICES:,} are the most.", _WANTED
+        )
     if _overlap(parts):
         raise BadInput(f"An index stands twice in {text!r}.", "Name each index once.")
     return ArrayExpression(parts, int(limit) or None if percent else None)

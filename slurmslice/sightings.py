@@ -187,22 +187,28 @@ class Standings(Sequence[Standing]):
                 continue
             text, number, state, evidence, _ = line.split(b"\t", 4)
             code = _WORDS.get(state)
-            if code is None or evidence not in _SOURCES or not number.isdigit():
+            if code is None or evidence not in _SOURCES or not _short(number):
                 continue
             held_by = int(number)
-            for row in (int(text),) if text.isdigit() else _rows(text):
+            for row in (int(text),) if _short(text) else _rows(text, most):
                 if row < most and holder[row] == held_by:
                     ours[row] = line
                     if undecided or not self._waits(row):
                         codes[row] = code
 
 
-def _rows(text: bytes) -> Iterable[int]:
-    """The rows of a line; none where they cannot be read."""
+def _short(digits: bytes) -> bool:
+    """Whether it is a number, and none that takes long to read."""
+    return digits.isdigit() and len(digits) < 10
+
+
+def _rows(text: bytes, most: int) -> Iterable[int]:
+    """The rows of a line; none where they cannot be read, or are not all rows of this run."""
     try:
-        return parse_array(text.decode())
+        rows = parse_array(text.decode())
     except (ValueError, SlurmsliceError):
         return ()
+    return rows if rows.highest < most else ()
 
 
 def _text(field: bytes) -> str:

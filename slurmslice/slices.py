@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import io
+import os
 import re
 from array import array
 from collections import Counter
@@ -29,6 +30,10 @@ from slurmslice.tables import (
 
 MOST_SLICES = 10_000_000
 """More than that is a slip of the pen, and would not fit into memory."""
+
+LONGEST_VALUE = 130_000
+"""Bytes that a key or a column's value may have: Linux starts no program with a longer argument or
+variable (execve(2), MAX_ARG_STRLEN, less its name)."""
 
 _NUMBERED = re.compile(rb"^[0-9]+\t(0|[1-9][0-9]{0,8})\t", re.MULTILINE)
 """A row whose key is as Slurm writes an array index: no sign, no leading zero."""
@@ -250,14 +255,16 @@ def checked(
         columns: by a column's name, a value a slice.
 
     Raises:
-        BadInput: there is no key, one stands twice, is empty or holds a NUL, or there are more
-            than ``MOST_SLICES``.
+        BadInput: there is no key, one stands twice, is empty or holds a NUL, there are more
+            than ``MOST_SLICES``, or a value is longer than any argument.
     """
     if not keys:
         raise BadInput(f"There is no slice in {source}.", "Give at least one.")
     check_number(len(keys), source)
     if not isinstance(keys, Numbers):
         _check_keys(keys, source)
+        for values in (keys, *(columns or {}).values()):
+            check_length(max(values, key=len), source)
     return SliceTable(keys, columns)
 
 
@@ -271,6 +278,21 @@ def check_number(slices: int, source: str) -> None:
         raise BadInput(
             f"There are {slices:,} slices in {source}, and a run takes {MOST_SLICES:,}.",
             "If they are meant, make several runs of them.",
+        )
+
+
+def check_length(value: str, where: str) -> None:
+    """Refuse a value that no program could be given.
+
+    Raises:
+        BadInput: it has more than ``LONGEST_VALUE`` bytes.
+    """
+    length = len(os.fsencode(value)) if len(value) > LONGEST_VALUE // 4 else 0
+    if length > LONGEST_VALUE:
+        raise BadInput(
+            f"A value in {where} has {length:,} bytes, and no argument more than "
+            f"{LONGEST_VALUE:,}: {value[:60]!r}…",
+            "Put it into a file, and give the file's name.",
         )
 
 

@@ -35,7 +35,8 @@ def test_every_documented_form_is_read(text: str, indices: list[int], throttle: 
 @pytest.mark.parametrize(
     "text",
     ["", "5-3", "a-b", "0-10:0", "1,,2", "0-", "-3", "1-2-3", "0-5%", "0-5%x", "1;2", "٣", "1 2",
-     "0-98:2:3", "1.5", "0-5%-1", "1-5,3", "2,2"],
+     "0-98:2:3", "1.5", "0-5%-1", "1-5,3", "2,2",
+     "0-" + "9" * 30, "9" * 5000, "0-1%" + "9" * 5000, "0-99999999999,100000000001"],
 )  # fmt: skip
 def test_malformed_text_is_refused(text: str) -> None:
     """What is no array expression, or names an index twice, is an error, never a guess."""

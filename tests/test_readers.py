@@ -308,6 +308,8 @@ def test_a_computed_column_makes_a_table_of_numbers_need_its_table() -> None:
         (["MASS=1"], "stands twice"),
         (["a=1", "A=2"], "stands twice"),
         (["a={{ x"], "The template of column 'a' cannot be read"),
+        (["a={{" + 5000 * "(" + "1" + 5000 * ")" + "}}"], "The template of column 'a' cannot be"),
+        (["a={{ 'x'|center(200000) }}"], "A value in it has 200,000 bytes"),
         (["a={{ nothing }}"], "'a' cannot be computed for slice '7': 'nothing' is undefined"),
         (["a={{ b }}", "b=1"], "'a' cannot be computed for slice '7': 'b' is undefined"),
         (["a={{ 1 // (row|int - 1) }}"], r"'a' cannot be computed for slice 'x\ty'"),

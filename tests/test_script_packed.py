@@ -220,6 +220,20 @@ def test_a_log_of_a_pack_that_cannot_be_written(place: Place) -> None:
     assert "row-41.log: Is a directory" in ran.stderr
 
 
+@ONE_OR_SEVERAL
+def test_a_slice_whose_start_cannot_be_written_is_not_run(place: Place, at_once: int) -> None:
+    """A full disk: what has no start line counts as never begun, and is submitted again."""
+    pack(place, ShellText("echo $SLICE >>ran"), 3, at_once=at_once)
+    with Path("/dev/full").open("wb") as full:
+        ran = subprocess.run(
+            [BASH, str(place.script)], env=place.environ(0, "419"), stdout=full, check=False,
+            stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+    assert ran.returncode == 1
+    assert "No space left on device" in ran.stderr
+    assert not (place.work_dir / "ran").exists()
+
+
 def test_a_damaged_line_of_the_table_fails_its_slice(place: Place) -> None:
     """Nothing runs with wrong values; the others of the pack are done."""
     pack(place, ShellText("echo $SLICE >>ran"), 3)

@@ -111,6 +111,7 @@ def test_words_come_out_as_they_went_in(words: list[str]) -> None:
         ("shell = 'a'\ncommand = 'b'", ("command says what shell says",)),
         ("[sbatch]\nmem = 1\n\n[sbatch", (f"{FILE}, line 4: ",)),
         ("slices = [\n1,\n", (f"{FILE}, line 2: ",)),
+        (f"throttle = {'[' * 3000}{']' * 3000}", ("too deep to be read",)),
         ("[sbatch]\nmem = 4G", (f"{FILE}, line 2: ", 'mem = "4G"')),
     ],
 )
@@ -302,6 +303,7 @@ def test_policy_is_for_a_run_that_is_there_as_well(here: Here) -> None:
         ("throttle = 2.5", ("slurmslice.toml: throttle: '2.5'",)),
         ("engine = 'slrum'", ("slurmslice.toml: engine: ", "'local'")),
         ("slcies = '0-3'", ("slurmslice.toml: slcies", "Did you mean slices")),
+        (f"throttle = {'[' * 3000}{']' * 3000}", ("too deep to be read",)),
         ("[sbatch]\nmem = 4G", ("slurmslice.toml, line 2",)),
         ("[profile.other]\nmme = 1", ("[profile.other] mme",)),
         ("slices = '0-1'", ("There is no command",)),

@@ -22,6 +22,7 @@ from slurmslice.evidence import TaskReport
 from slurmslice.ledger import Fate
 from slurmslice.run import Run
 from slurmslice.rundir import RunDirectory
+from slurmslice.sightings import HEADER
 from slurmslice.slices import SliceTable
 from slurmslice.states import State
 from slurmslice.verbs import submit as verb
@@ -357,7 +358,20 @@ def test_a_journal_of_other_slices_is_damage(new_run: NewRun, reopen: Reopen, ro
         reopen(run)
 
 
-@pytest.mark.parametrize("line", [b"0\t1\tCOMP\\qLETED\n", b"\xff\xfe\n", b"\t\t\n", b"0-9\n"])
+def seen(rows: str, submission: str) -> bytes:
+    """A line of states.tsv that calls these rows COMPLETED."""
+    fields = [rows, submission, "COMPLETED", "queue", *[""] * HEADER.count(b"\t")]
+    return "\t".join(fields[: HEADER.count(b"\t") + 1]).encode() + b"\n"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(b"0\t1\tCOMP\\qLETED\n", b"\xff\xfe\n", b"\t\t\n", b"0-9\n"),
+        *(seen("0", "9" * 5000), seen("9" * 5000, "1"), seen("0-" + "9" * 18, "1")),
+        *(seen("0", "2"), seen("0-4", "1"), seen("0-" + "9" * 40, "1")),
+    ],
+)
 def test_a_bad_line_of_states_is_left_out(new_run: NewRun, reopen: Reopen, line: bytes) -> None:
     """states.tsv is what was seen: what cannot be read is asked again."""
     run = new_run("0-3")

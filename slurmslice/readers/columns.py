@@ -8,7 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from slurmslice.errors import BadInput
-from slurmslice.slices import SliceTable
+from slurmslice.slices import SliceTable, check_length
 from slurmslice.tables import escape
 
 if TYPE_CHECKING:
@@ -90,9 +90,11 @@ def _computed(table: SliceTable, templates: Mapping[str, _Rendered]) -> Iterator
             try:
                 values[name] = template(values)
                 escape(values[name])  # what no program can be given is told here, of its slice
+                check_length(values[name], "it")
             except Exception as why:
                 raise BadInput(
-                    f"The column {name!r} cannot be computed for slice {key!r}: {why}",
+                    f"The column {name!r} cannot be computed for slice {key[:200]!r}: "
+                    f"{str(why) or type(why).__name__}",
                     f"It can use {', '.join(n for n in values if n != name)}; all are text: "
                     "{{ row|int + 1 }} makes a number of one.",
                 ) from why
@@ -105,9 +107,9 @@ def _template(name: str, text: str) -> _Rendered:
     environment = _environment()
     try:
         template = environment.from_string(text)
-    except TemplateSyntaxError as why:
+    except (TemplateSyntaxError, RecursionError) as why:
         raise BadInput(
-            f"The template of column {name!r} cannot be read: {why.message}",
+            f"The template of column {name!r} cannot be read: {why}",
             "It is one of Jinja2: --column 'out=out/{{ slice }}.h5'",
         ) from why
 

@@ -43,6 +43,8 @@ def _parse(data: bytes, file: str) -> dict[str, object]:
     try:
         # Numbers with a point stay as they are written: 1e-5 is to be typed as 1e-5.
         return tomllib.loads(data.decode("utf-8-sig"), parse_float=lambda n: n.replace("_", ""))
+    except RecursionError as why:
+        raise BadInput(f"{file}: brackets in brackets, too deep to be read.") from why
     except UnicodeDecodeError as why:
         line = data.count(b"\n", 0, why.start) + 1
         raise BadInput(f"{file}, line {line}: this is not UTF-8.") from why

@@ -182,7 +182,6 @@ _begin() {
 # Slices run in the background, each as a process group of its own (set -m), and bash waits: so
 # signals that Slurm sends to this script (scancel, time limit, --signal=B:) can be passed on.
 _start() {
-  _progress start "slot=$1"
   set -m
   (_begin "$1") {_watch}>&- &
   _running[$1]=$!
@@ -225,6 +224,7 @@ done
 for _slot in "${!_line[@]}"; do
   [[ -z ${_kept[_slot]:-} ]] || continue
   [[ -z $_stopping ]] || break
+  _progress start "slot=$_slot" || break # disk full? A slice without this line counts as not begun
   _start "$_slot"
   _finish "$_slot"
 done

@@ -188,7 +188,6 @@ _begin() {
 # Slices run in the background, each as a process group of its own (set -m), and bash waits: so
 # signals that Slurm sends to this script (scancel, time limit, --signal=B:) can be passed on.
 _start() {
-  _progress start "slot=$1"
   set -m
   (
     trap : HUP INT TERM USR1 USR2 # they are for the slice, which is of the same group
@@ -255,6 +254,7 @@ for _slot in "${!_line[@]}"; do
   [[ -z ${_kept[_slot]:-} ]] || continue
   while ((${#_running[@]} >= _at_once)); do _await; done
   [[ -z $_stopping ]] || break
+  _progress start "slot=$_slot" || break # disk full? A slice without this line counts as not begun
   _start "$_slot"
 done
 while ((${#_running[@]})); do _await; done
