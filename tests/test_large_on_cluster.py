@@ -101,7 +101,7 @@ def test_the_throttle_holds_for_the_whole_run(
     site: Site, workplace: Path, packing: list[str], at_once: int
 ) -> None:
     """Over three submissions and one beside them: never above it, and not below while many wait."""
-    slices = 48 if at_once == 1 else 64
+    slices = 36 if at_once == 1 else 48
     write(site, workplace / "slices.csv", "name,mem,bad\n" + "".join(
         f"t{n:03d},{40 + n % 3},{'yes' if n % 10 == 1 else 'no'}\n" for n in range(slices)
     ))  # fmt: skip
@@ -126,8 +126,9 @@ def test_the_throttle_holds_for_the_whole_run(
     busy = seen.while_waiting(8, slices)
     mean, short = sum(busy) / len(busy), sum(running < tasks for running in busy)
     print(f"{len(busy)} samples while slices waited: mean {mean:.1f} of {tasks}, {short} below it")
-    # Slurm itself takes a moment to start the next: a bare array's mean is three quarters of it.
-    assert mean > tasks / 2
+    # Slurm itself takes a moment to start the next: a bare array's mean is three quarters of it,
+    # where the machine is idle. An array that kept its first share would have an eighth.
+    assert mean > tasks / 3
 
 
 def test_a_throttle_is_changed_live(site: Site, workplace: Path) -> None:
