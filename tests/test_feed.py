@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from slurmslice.engines import Order
 from slurmslice.errors import BadInput, Refused, TooMany
+from slurmslice.evidence import TaskReport
 from slurmslice.packing import Packing
 from slurmslice.run import Run
 from slurmslice.slices import SliceTable
@@ -378,6 +379,38 @@ def test_a_request_of_a_pack_is_of_one_slice(
     order = engine.jobs[again.job].order
     assert (order.needs.mem_mib, order.needs.time_s) == (400, 360)
     assert order.arguments == ("002", "120")
+
+
+def test_a_failure_of_a_pack_waits_for_its_task(
+    make_run: Callable[..., tuple[Run, FakeEngine]],
+) -> None:
+    """Promise 6: it stays FAILED while its task is at the others, and goes in when that has ended.
+
+    Should Slurm start the task anew, the slice would run in it too: only then is it in flight.
+    """
+    run, engine = make_run(3, Packing(pack=3))
+    submit(run, ALL, {}, "submit")
+    line = "slurmslice {} job=100 restart=0 at=1800000000 host=n slot=0{}\n"
+    log = run.place.task_log(1, 0)
+    log.write_text(line.format("start", "") + line.format("end", " exit=3"))
+    engine.jobs["100"].tasks[0] = TaskReport(State.RUNNING, "RUNNING", restarts=0)
+    poll(run)
+    known = run.place.states.read_bytes()
+    polls = engine.polls
+    assert step(run, Policy(2)).taken == []
+    assert engine.polls == polls  # promise 8: nobody was asked once more
+    fed = submit(run, FAILED, {}, "resubmit")
+    assert (fed.taken, fed.active, run.standings.state(0)) == ([], 1, State.FAILED)
+    assert run.place.states.read_bytes() == known
+
+    engine.jobs["100"].tasks[0] = TaskReport(State.PENDING, "PENDING", restarts=1)
+    assert submit(run, FAILED, {}, "resubmit").active == 1
+    assert run.standings.state(0) is State.PENDING
+
+    engine.end("100", 0, State.FAILED, exit_code=1)
+    poll(run)
+    (taken,) = submit(run, FAILED, {}, "resubmit").taken
+    assert list(taken.draft.batch.rows) == [0]
 
 
 def test_slices_of_a_shared_task_are_not_cancelled_apart(

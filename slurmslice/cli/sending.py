@@ -55,8 +55,12 @@ def send(
         say(f"The run is kept: {relative(run.place.path)}. To try again, with options that change "
             f"the request: {line}")  # fmt: skip
         raise
-    if not fed.taken and not run.ledger.queue:
+    if fed.active:
+        say(f"{count(fed.active)} not submitted: Slurm has their array tasks active, which may "
+            "run them again. Try again when these have ended.")  # fmt: skip
+    elif not fed.taken and not run.ledger.queue:
         nothing(run)
+    if not fed.taken and not run.ledger.queue:
         return 0
     return _afterwards(run, fed)
 

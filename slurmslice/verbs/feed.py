@@ -48,12 +48,14 @@ class Fed:
         waits: why what is still queued is not in; empty where nothing is queued.
         drains: what is in flight has no more tasks than run, and its share goes to what waits.
         hindrance: the error that ended it, where one did.
+        active: how many chosen slices were not queued, since Slurm has their array tasks active.
     """
 
     taken: list[Taken] = field(default_factory=list)
     waits: str = ""
     drains: bool = False
     hindrance: EngineError | None = None
+    active: int = 0
 
     def check(self, *, passing: bool) -> None:
         """Nothing where all went well.

@@ -159,8 +159,21 @@ def done(run: Run, policy: Policy) -> bool:
 def _with_attempts_left(run: Run, max_attempts: int) -> list[int]:
     if max_attempts == 1:
         return []
-    attempts = run.ledger.attempts
-    return [row for row in run.standings.rows_in(FAILURES) if attempts[row] < max_attempts]
+    attempts, busy = run.ledger.attempts, _busy(run)
+    failures = (row for row in run.standings.rows_in(FAILURES) if attempts[row] < max_attempts)
+    return [row for row in failures if not (busy and _task_of(run, row) in busy)]
+
+
+def _busy(run: Run) -> set[tuple[int, int]]:
+    """Array tasks that are not done with all their slices: Slurm need not be asked about them."""
+    if run.asked.packing.pack == 1:
+        return set()
+    return {(s.number, s.index_of(row)) for s in run.in_flight() for row in run.open_rows(s)}
+
+
+def _task_of(run: Run, row: int) -> tuple[int, int] | None:
+    submission = run.ledger.of_row(row)
+    return (submission.number, submission.index_of(row)) if submission else None
 
 
 def _age(run: Run) -> float:

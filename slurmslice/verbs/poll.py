@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from slurmslice.errors import Busy, NoAnswer
 from slurmslice.evidence import Observation, TaskReport
@@ -54,15 +55,18 @@ def poll(run: Run) -> Poll:
 
 
 def look_again(run: Run, rows: Sequence[int]) -> list[int]:
-    """Which of these ended slices Slurm itself runs again; they are in flight then.
+    """Which of these ended slices may not be submitted yet: Slurm has their array tasks active.
+
+    Those that it runs again are in flight then. A slice of a pack whose task is still at the
+    others stays what it is: should Slurm start that task anew, it would run too.
 
     Raises:
         NoAnswer: the queue is silent, so that nothing may be submitted in their place.
     """
     holder = run.ledger.holder
     ended = (row for row in rows if holder[row] and run.standings.seen(row).state.final)
-    held = {row: run.ledger.of_row(row) for row in ended}
-    jobs = {s.job: s.name for s in held.values() if s is not None and s.job}
+    held = {row: s for row in ended if (s := run.ledger.of_row(row)) is not None and s.job}
+    jobs = {s.job: s.name for s in held.values()}
     if not jobs:
         return []
     queue = run.engine.observe(list(jobs.items())).queue
@@ -71,16 +75,33 @@ def look_again(run: Run, rows: Sequence[int]) -> list[int]:
             f"Whether Slurm runs these slices again is not known: {queue.silence}.",
             "Nothing was submitted; try again when it answers.",
         )
-    found = {
-        row: reopened(run.standings.seen(row), queue.reports.get((s.job, s.index_of(row))))
-        for row, s in held.items()
-        if s is not None
+    reports = {row: queue.reports.get((s.job, s.index_of(row))) for row, s in held.items()}
+    found = {row: reopened(run.standings.seen(row), report) for row, report in reports.items()}
+    active = {row: standing for row, standing in found.items() if standing is not None}
+    wrote: dict[Path, TaskProgress] = {}
+    changed = {
+        row: standing
+        for row, standing in active.items()
+        if not _ended_in(run, held[row], row, standing.restarts or 0, wrote)
     }
-    changed = {row: standing for row, standing in found.items() if standing is not None}
     run.standings.update(changed)
     if changed:
         run.place.append_states(to_lines(changed), HEADER)
-    return list(changed)
+    return list(active)
+
+
+def _ended_in(
+    run: Run, submission: Submission, row: int, restart: int, wrote: dict[Path, TaskProgress]
+) -> bool:
+    """Whether a slice of a pack has ended in this start of its task, which goes on without it."""
+    if submission.intent.pack == 1:
+        return False
+    index, slot = submission.places[row]
+    log = run.place.task_log(submission.number, index)
+    if log not in wrote:
+        wrote[log] = _wrote(run, submission, index)
+    own = wrote[log].slots.get(slot, SlotProgress())
+    return own.exit_code is not None and (wrote[log].restart or 0) >= restart
 
 
 def _judged(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from slurmslice import changed, directives
 from slurmslice.drafting import Bounds, drafts
@@ -80,10 +81,12 @@ def submit(run: Run, choose: Choose, changes: Mapping[str, str], verb: str) -> F
         run.reload()
         settle_locked(run)
         run.take_back()
-        look_again(run, choose(run))
-        for wanted, rows in _wished(run, choose(run), changes).items():
+        chosen = choose(run)
+        active = set(look_again(run, chosen))
+        free = [row for row in chosen if row not in active]
+        for wanted, rows in _wished(run, free, changes).items():
             run.decide(Queued(str(compress(rows)), wanted, run.clock()))
-    return feed(run, verb)
+    return replace(feed(run, verb), active=len(active))
 
 
 def preview(run: Run, choose: Choose, changes: Mapping[str, str]) -> Iterator[Draft]:
