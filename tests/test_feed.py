@@ -409,8 +409,26 @@ def test_a_failure_of_a_pack_waits_for_its_task(
 
     engine.end("100", 0, State.FAILED, exit_code=1)
     poll(run)
-    (taken,) = submit(run, FAILED, {}, "resubmit").taken
-    assert list(taken.draft.batch.rows) == [0]
+    submit(run, FAILED, {}, "resubmit")
+    assert run.ledger.attempts == [2, 1, 1]
+
+
+def test_what_its_task_did_not_come_to_goes_in_again(
+    make_run: Callable[..., tuple[Run, FakeEngine]],
+) -> None:
+    """It was asked for and not tried: `tick` and `watch` feed it, as what never went in."""
+    run, engine = make_run(3, Packing(pack=3))
+    submit(run, ALL, {"mem": "50M"}, "submit")
+    log = run.place.task_log(1, 0)
+    log.write_text("slurmslice start job=100 restart=0 at=1800000000 host=n slot=0\n")
+    engine.end("100", 0, State.NODE_FAIL)
+    poll(run)
+    assert states(run) == {State.NODE_FAIL: 1, State.WAITING: 2}
+    assert "before its turn" in run.standings[1].reason
+    (taken,) = step(run, Policy(1, submits=False)).taken
+    assert sorted(taken.draft.batch.rows) == [1, 2]
+    assert taken.draft.batch.changes == (("mem", "50M"),)
+    assert run.ledger.attempts == [1, 1, 1]
 
 
 def test_slices_of_a_shared_task_are_not_cancelled_apart(
