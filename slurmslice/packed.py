@@ -31,6 +31,8 @@ def judge_packed(
         times_returned: how often the slice was given back, since its task ended before its turn.
     """
     own = wrote.slots.get(slot, SlotProgress())
+    if own.exit_code != 0 and said.queue and (said.queue.restarts or 0) > (wrote.restart or 0):
+        own = SlotProgress()  # Slurm has put the task back: all but what is done runs again
     if own.exit_code is not None and signal_of(own.exit_code) not in _ENDED_FROM_OUTSIDE:
         return _by_exit(known, own)
     began = SlotProgress() if wrote.slots else None

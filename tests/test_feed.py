@@ -405,6 +405,7 @@ def test_a_failure_of_a_pack_waits_for_its_task(
 
     engine.jobs["100"].tasks[0] = TaskReport(State.PENDING, "PENDING", restarts=1)
     assert submit(run, FAILED, {}, "resubmit").active == 1
+    poll(run)
     assert run.standings.state(0) is State.PENDING
 
     engine.end("100", 0, State.FAILED, exit_code=1)
