@@ -115,12 +115,17 @@ class Dismissed:
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """Slices that were given back without having used up an attempt (a local runner ended)."""
+    """Slices that were given back without having used up an attempt.
+
+    A local runner ended, or a pack before their turn. ``queued``: they are still wanted, with
+    the same request.
+    """
 
     number: int
     rows: str
     reason: str
     at: float
+    queued: bool = False
 
 
 @dataclass(frozen=True, slots=True)

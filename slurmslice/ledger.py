@@ -282,6 +282,8 @@ class Ledger:
             self.holder[row] = 0
             self.attempts[row] -= 1
             self.returned[row] = event.reason, self.returned.get(row, ("", 0))[1] + 1
+        if event.queued:
+            self.queue.update(dict.fromkeys(rows, self.submissions[event.number].intent.changes))
         return compress(rows)
 
     def _cancel(self, event: Cancelled) -> ArrayExpression:

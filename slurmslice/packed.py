@@ -31,8 +31,10 @@ def judge_packed(
         times_returned: how often the slice was given back, since its task ended before its turn.
     """
     own = wrote.slots.get(slot, SlotProgress())
-    if own.exit_code is not None and signal_of(own.exit_code) not in _ENDED_FROM_OUTSIDE:
+    if _for_good(own):
         return _by_exit(known, own)
+    if said.queue and (said.queue.restarts or 0) > (wrote.restart or 0):
+        own = SlotProgress()  # Slurm has put the task back: it runs again with it
     began = SlotProgress() if wrote.slots else None
     task = judge(known, replace(said, progress=began))
     if own.exit_code is not None:
@@ -49,13 +51,18 @@ def reopened_packed(
 ) -> Standing | None:
     """The standing of a slice that had ended and that Slurm runs again, as ``judge.reopened``.
 
-    None too where the start of the task in which it ended just goes on with others of its pack.
+    None too where it has ended for good, or in a start of the task that goes on with others.
     """
     own = wrote.slots.get(slot, SlotProgress())
     restarts = queue.restarts or 0 if queue is not None else 0
-    if own.exit_code is not None and restarts <= (wrote.restart or 0):
-        return None
-    return reopened(known, queue)
+    goes_on = own.exit_code is not None and restarts <= (wrote.restart or 0)
+    return None if goes_on or _for_good(own) else reopened(known, queue)
+
+
+def _for_good(own: SlotProgress) -> bool:
+    """Whether a slice is not run again when Slurm starts its task anew: the script keeps it."""
+    by_itself = signal_of(own.exit_code) not in _ENDED_FROM_OUTSIDE
+    return own.exit_code is not None and (by_itself or own.timed_out)
 
 
 def _by_exit(known: Standing, own: SlotProgress) -> Standing:
@@ -71,8 +78,6 @@ def _by_exit(known: Standing, own: SlotProgress) -> Standing:
 def _by_signal(known: Standing, own: SlotProgress, task: Standing, said: Hearing) -> Standing:
     """Rules 2 to 4: ended from outside, and its task tells by what."""
     number = signal_of(own.exit_code)
-    if own.timed_out:
-        return _by_exit(known, own)
     if task.state.final and task.state not in {State.COMPLETED, State.FAILED}:
         oom = task.state is State.OUT_OF_MEMORY
         if not oom or number == signal.SIGKILL:

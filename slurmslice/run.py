@@ -115,10 +115,14 @@ class Run:
         return groups
 
     def take_back(self) -> None:
-        """Note what the engine gave back, so that it can be submitted anew. Hold the lock."""
+        """Note what the engine gave back, so that it can be submitted anew. Hold the lock.
+
+        On Slurm it is still wanted; on this machine only ``run`` puts it in.
+        """
+        wanted = self.asked.engine == "slurm"
         for number, rows in self.given_back().items():
             reason = self.standings[rows[0]].reason
-            self.decide(Returned(number, str(compress(rows)), reason, self.clock()))
+            self.decide(Returned(number, str(compress(rows)), reason, self.clock(), wanted))
 
     def request_of(self, row: int) -> Changes:
         """What a slice asks for where it differs from the script's request."""

@@ -66,6 +66,8 @@ def baseline(ledger: Ledger, row: int) -> Standing:
     attempt = ledger.attempts[row]
     if row in ledger.queue:
         reason = "to be submitted again as there is room" if attempt else _QUEUED
+        if submission is None and row in ledger.returned:
+            reason = ledger.returned[row][0]
         return Standing(State.WAITING, ledger.held or reason, attempt=attempt)
     if row in ledger.withdrawn:
         reason = "cancelled before it was submitted"

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from slurmslice.engines import Order
 from slurmslice.errors import BadInput, Refused, TooMany
+from slurmslice.evidence import TaskReport
 from slurmslice.packing import Packing
 from slurmslice.run import Run
 from slurmslice.slices import SliceTable
@@ -378,6 +379,44 @@ def test_a_request_of_a_pack_is_of_one_slice(
     order = engine.jobs[again.job].order
     assert (order.needs.mem_mib, order.needs.time_s) == (400, 360)
     assert order.arguments == ("002", "120")
+
+
+def test_a_failure_of_a_pack_goes_in_again_at_once(
+    make_run: Callable[..., tuple[Run, FakeEngine]],
+) -> None:
+    """It has ended for good: should its task start anew, it is kept as it ended."""
+    run, engine = make_run(3, Packing(pack=3))
+    submit(run, ALL, {}, "submit")
+    line = "slurmslice {} job=100 restart=0 at=1800000000 host=n slot=0{}\n"
+    log = run.place.task_log(1, 0)
+    log.write_text(line.format("start", "") + line.format("end", " exit=3"))
+    engine.jobs["100"].tasks[0] = TaskReport(State.RUNNING, "RUNNING", restarts=0)
+    poll(run)
+    assert run.standings.state(0) is State.FAILED
+    (taken,) = submit(run, FAILED, {}, "resubmit").taken
+    assert list(taken.draft.batch.rows) == [0]
+    engine.jobs["100"].tasks[0] = TaskReport(State.PENDING, "PENDING", restarts=1)
+    poll(run)
+    assert run.ledger.holder == [2, 1, 1]
+    assert states(run) == {State.PENDING: 3}
+
+
+def test_what_its_task_did_not_come_to_goes_in_again(
+    make_run: Callable[..., tuple[Run, FakeEngine]],
+) -> None:
+    """It was asked for and not tried: `tick` and `watch` feed it, as what never went in."""
+    run, engine = make_run(3, Packing(pack=3))
+    submit(run, ALL, {"mem": "50M"}, "submit")
+    log = run.place.task_log(1, 0)
+    log.write_text("slurmslice start job=100 restart=0 at=1800000000 host=n slot=0\n")
+    engine.end("100", 0, State.NODE_FAIL)
+    poll(run)
+    assert states(run) == {State.NODE_FAIL: 1, State.WAITING: 2}
+    assert "before its turn" in run.standings[1].reason
+    (taken,) = step(run, Policy(1, submits=False)).taken
+    assert sorted(taken.draft.batch.rows) == [1, 2]
+    assert taken.draft.batch.changes == (("mem", "50M"),)
+    assert run.ledger.attempts == [1, 1, 1]
 
 
 def test_slices_of_a_shared_task_are_not_cancelled_apart(

@@ -44,7 +44,7 @@ HISTORY: list[Event] = [
     Dismissed(3, "421", 4.5),
     intent(4, "7"),
     Submitted(4, "423", None, "found", 5.0),
-    Returned(4, "7", "its runner ended", 6.0),
+    Returned(4, "7", "its runner ended", 6.0, queued=True),
     Cancelled(1, "0-2", 7.0),
     Cancelled(0, "7", 8.0),
 ]

@@ -104,8 +104,11 @@ def test_a_task_that_ends_before_its_first_slice_counts_the_second_time() -> Non
     [
         (ended(1), 0, active(State.RUNNING, 0), False),
         (ended(1), 1, active(State.RUNNING, 1), False),
-        (ended(1), 0, active(State.PENDING, 1), True),
-        (ended(1), 0, active(State.RUNNING, 1), True),
+        (ended(1), 0, active(State.PENDING, 1), False),
+        (ended(143, timed_out=True), 0, active(State.RUNNING, 1), False),
+        (ended(137), 1, active(State.RUNNING, 1), False),
+        (ended(137), 0, active(State.PENDING, 1), True),
+        (ended(137), 0, active(State.RUNNING, 1), True),
         (BEGAN, 1, active(State.RUNNING, 1), True),
         (None, 1, active(State.RUNNING, 1), True),
         (ended(1), 0, None, False),
@@ -114,7 +117,7 @@ def test_a_task_that_ends_before_its_first_slice_counts_the_second_time() -> Non
 def test_an_ended_slice_runs_again_only_with_its_task(
     own: SlotProgress | None, restart: int, queue: TaskReport | None, again: bool
 ) -> None:
-    """That its pack goes on with others is no new start; a requeue of the task is one."""
+    """Where it ended from outside. By itself it has ended for good: the script keeps it."""
     known = replace(KNOWN, state=State.FAILED)
     wrote = TaskProgress(restart, {0: own} if own else {1: BEGAN})
     standing = reopened_packed(known, queue, 0, wrote)

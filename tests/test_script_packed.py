@@ -541,26 +541,50 @@ def test_waiting_for_a_pool_costs_no_time(place: Place) -> None:
 
 @ONE_OR_SEVERAL
 def test_a_restart_keeps_what_is_done(place: Place, at_once: int) -> None:
-    """After a requeue only what had not ended well runs again; the rest is written as kept."""
-    text = 'echo "run $SLURM_RESTART_COUNT" >>"runs-$SLICE"; [ "$SLICE" != "$BAD" ]'
+    """After a requeue only what was ended from outside runs again; the rest is kept as it is.
+
+    What failed by itself may have been submitted again meanwhile: it must not run here too.
+    """
+    text = """echo run >>"runs-$SLICE"
+        case $SLICE$SLURM_RESTART_COUNT in k10) exit 3;; k20) kill -9 $$;; esac"""
     pack(place, words("sh", "-c", text), 4, at_once=at_once)
-    first = place.run(0, SLURM_RESTART_COUNT="0", BAD="k2")
-    again = place.run(0, SLURM_RESTART_COUNT="1", BAD="none")
-    assert (first.code, again.code) == (1, 0)
-    assert (again.said.restart, exits(again)) == (1, dict.fromkeys(range(4), 0))
+    first = place.run(0, SLURM_RESTART_COUNT="0")
+    again = place.run(0, SLURM_RESTART_COUNT="1")
+    assert exits(first) == {0: 0, 1: 3, 2: 137, 3: 0}
+    assert (again.code, exits(again)) == (1, {0: 0, 1: 3, 2: 0, 3: 0})
+    assert again.said.restart == 1
     assert again.stdout.count(b" kept=1\n") == 3
+    third = place.run(0, SLURM_RESTART_COUNT="2")
+    assert (third.code, exits(third)) == (1, {0: 0, 1: 3, 2: 0, 3: 0})
     runs = [(place.work_dir / f"runs-k{i}").read_text().count("run") for i in range(4)]
     assert runs == [1, 1, 2, 1]
-    third = place.run(0, SLURM_RESTART_COUNT="2", BAD="none")
-    assert (third.code, exits(third)) == (0, dict.fromkeys(range(4), 0))
-    assert (place.work_dir / "runs-k2").read_text().count("run") == 2
+
+
+def test_a_restart_whose_slices_are_all_done_is_done(place: Place) -> None:
+    """Nothing is left: the task ends well, without its setup."""
+    pack(place, words("true"), 3, setup="echo setup >>../setups")
+    assert place.run(0, SLURM_RESTART_COUNT="0").code == 0
+    again = place.run(0, SLURM_RESTART_COUNT="1")
+    assert (again.code, exits(again)) == (0, dict.fromkeys(range(3), 0))
+    assert (place.folder / "setups").read_text() == "setup\n"
+
+
+def test_a_slice_that_took_too_long_does_not_run_again(place: Place) -> None:
+    """Its time was over: that is an end of its own, in every later start too."""
+    text = 'echo run >>"runs-$SLICE"; [ "$SLICE" != k1 ] || exec sleep 60'
+    pack(place, words("sh", "-c", text), 3, slice_time_s=1)
+    for restart in ("0", "1", "2"):
+        ran = place.run(0, SLURM_RESTART_COUNT=restart)
+        assert exits(ran) == {0: 0, 1: 143, 2: 0}
+        assert ran.said.slots[1].timed_out
+    assert (place.work_dir / "runs-k1").read_text() == "run\n"
 
 
 def test_a_restart_believes_only_whole_lines_of_its_own_job(place: Place) -> None:
-    """A torn line, another job's line and a failure keep nothing."""
+    """A torn line, another job's line and an end from outside keep nothing."""
     pack(place, ShellText('echo "$SLICE" >>ran'), 4)
     line = "slurmslice end job={} restart=0 at=1795424180 host=n3 slot={} exit={}\n"
-    text = line.format(419, 0, 1) + line.format(41, 1, 0) + "noise " + line.format(419, 2, 0)
+    text = line.format(419, 0, 143) + line.format(41, 1, 0) + "noise " + line.format(419, 2, 0)
     tasks = place.submission() / "tasks/0.log"
     tasks.write_text(text + line.format(419, 3, 0).rstrip("\n"))
     ran = place.run(0, SLURM_RESTART_COUNT="1")
@@ -571,7 +595,7 @@ def test_a_restart_believes_only_whole_lines_of_its_own_job(place: Place) -> Non
 def test_a_restart_whose_setup_fails_loses_nothing(place: Place) -> None:
     """What is done is written before the setup can fail."""
     setup = "[[ $SLURM_RESTART_COUNT != 1 ]] || exit 4"
-    pack(place, words("sh", "-c", '[ "$SLICE" != k1 ]'), 3, setup=setup)
-    assert exits(place.run(0, SLURM_RESTART_COUNT="0")) == {0: 0, 1: 1, 2: 0}
+    pack(place, words("sh", "-c", '[ "$SLICE" != k1 ] || kill -9 $$'), 3, setup=setup)
+    assert exits(place.run(0, SLURM_RESTART_COUNT="0")) == {0: 0, 1: 137, 2: 0}
     ran = place.run(0, SLURM_RESTART_COUNT="1")
     assert (ran.code, ran.said.setup_exit, exits(ran)) == (4, 4, {0: 0, 2: 0})

@@ -104,16 +104,28 @@ if [[ $_owner != "$SLURM_ARRAY_JOB_ID" ]]; then
   _stop "not run: $_submission/job names ${_owner:-no job}, this is job $SLURM_ARRAY_JOB_ID"
 fi
 
-# Where Slurm starts the task anew, the slices that an earlier start of it has done stay done.
-_kept=()
+# Where Slurm starts the task anew, slices that ended by themselves, or at their own time limit,
+# have ended for good; one that was ended from outside (HUP, INT, KILL, TERM) runs again.
+_kept=() _late=() _ok=0
 if [[ ${SLURM_RESTART_COUNT:-0} != 0 ]]; then
-  _done="slurmslice end job=$SLURM_ARRAY_JOB_ID restart=[0-9]+ at=[0-9]+ host=[^ ]+"
-  _done+=' slot=([0-9]+) exit=0( |$)'
+  _line_of="slurmslice (start|timeout|end) job=$SLURM_ARRAY_JOB_ID restart=[0-9]+ at=[0-9]+"
+  _line_of+=' host=[^ ]+ slot=([0-9]+)( exit=([0-9]+))?( |$)'
   while IFS= read -r _said; do
-    [[ $_said =~ $_done ]] && _kept[BASH_REMATCH[1]]=yes
+    [[ $_said =~ $_line_of ]] || continue
+    _slot=${BASH_REMATCH[2]}
+    case ${BASH_REMATCH[1]}${BASH_REMATCH[4]}${_late[_slot]:-} in
+      start*) unset "_late[$_slot]" ;;
+      timeout*) _late[_slot]=late ;;
+      end129 | end130 | end137 | end143) ;;
+      *) _kept[_slot]=${BASH_REMATCH[4]} ;;
+    esac
   done <"$_submission/tasks/$SLURM_ARRAY_TASK_ID.log"
-  for _slot in "${!_kept[@]}"; do _progress end "slot=$_slot exit=0 kept=1"; done
-  ((${#_kept[@]} < ${#_line[@]})) || exit 0
+  for _slot in "${!_kept[@]}"; do
+    [[ -z ${_late[_slot]:-} ]] || _progress timeout "slot=$_slot"
+    _progress end "slot=$_slot exit=${_kept[_slot]} kept=1"
+    ((_kept[_slot])) || ((_ok += 1))
+  done
+  ((${#_kept[@]} < ${#_line[@]})) || exit $((_ok < ${#_line[@]}))
 fi
 
 # A setup that fails, or says "exit" (even "exit 0"), must not look like a slice that is done.
@@ -210,7 +222,6 @@ _pass() {
 }
 
 _running=() # the slices' process groups, by slot
-_ok=${#_kept[@]}
 _stopping=
 if ((_limit)); then exec {_watch}> >(_watchdog); else exec {_watch}>/dev/null; fi
 trap : PIPE # should the watchdog be killed
