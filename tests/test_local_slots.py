@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from slurmslice.engines.local import machine
+from slurmslice.engines.local.runner import Runner
 from slurmslice.states import State
 from tests.test_local_bench import WORKS_ON, Bench, bench, quiet, until
 
@@ -165,3 +166,23 @@ def test_two_processes_that_wait_run_nothing_twice(bench: Bench) -> None:
     bench.finish(order)
     assert all(process.poll() is None for process in others)
     assert sorted(map(int, bench.lines("ran"))) == list(range(50))
+
+
+def test_waiting_for_tasks_is_no_work(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While its throttle holds tasks back the runner sleeps until something happens."""
+    turns = 0
+    turn = Runner.turn
+
+    def counted(runner: Runner, until: float) -> bool:
+        nonlocal turns
+        turns += 1
+        return turn(runner, until)
+
+    monkeypatch.setattr(Runner, "turn", counted)
+    bench.submit(HELD, "0-3%2")
+    bench.until(lambda: len(bench.lines("trace")) == 2)
+    before = turns
+    bench.engine.wait(1.0)
+    assert turns - before < 50
+    bench.notes.joinpath("go").touch()
+    bench.until(lambda: len(bench.lines("trace")) == 8)

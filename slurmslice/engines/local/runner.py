@@ -85,6 +85,7 @@ class Runner:
         self._pool = Pool(mark, environment.common())
         self._gate = Gate(machine, self._pool)
         self.closed = False
+        self._waits_for_room = False
 
     @property
     def idle(self) -> bool:
@@ -113,7 +114,8 @@ class Runner:
 
     def _patience(self, until: float) -> float:
         now = time.monotonic()
-        times = (until, now + STEP_S, self._pool.next_time(), self._gate.due())
+        room = self._gate.due() if self._waits_for_room else until
+        times = (until, now + STEP_S, self._pool.next_time(), room)
         return max(0.0, min(times) - now)
 
     # -- requests ----------------------------------------------------------------------------
@@ -170,6 +172,7 @@ class Runner:
         would never get its turn. One that its throttle holds back does not hold others.
         """
         started = 0
+        self._waits_for_room = False
         for active in tuple(self._active.values()):
             while active.pending and active.placed.job not in self._inbox.held:
                 if active.throttle is not None and active.running >= active.throttle:
@@ -177,6 +180,7 @@ class Runner:
                 if started == BATCH:
                     return True
                 if not self._gate.admits(active.demand, throttled=active.throttle is not None):
+                    self._waits_for_room = True
                     return False
                 self._start(active, active.pending.popleft())
                 started += 1
