@@ -686,6 +686,28 @@ def test_cancelling_some_leaves_the_others(new_run: NewRun, engine: FakeEngine) 
     assert run.standings[7].state is State.SUBMITTED
 
 
+def test_nothing_is_cancelled_that_may_be_submitted_all_the_same(
+    new_run: NewRun, reopen: Reopen, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process is killed in its sbatch just before cancel has the lock: it is told."""
+    run = new_run("0-3")
+    lock, others = RunDirectory.lock, iter([reopen(run)])
+
+    def after_another(place: RunDirectory, name: str, wait: float = 10.0) -> object:
+        if name == "cancel":
+            for other in others:
+                kill_at(monkeypatch, 2, "after")  # sbatch has taken it, and nobody was told
+                with pytest.raises(Killed):
+                    submit(other, ALL, {}, "submit")
+        return lock(place, name, wait)
+
+    monkeypatch.setattr(RunDirectory, "lock", after_another)
+    with pytest.raises(NoAnswer, match="001"):
+        cancel(run, None)
+    assert cancel(run, None) == [0, 1, 2, 3]
+    assert engine.cancelled == [("100", None)]
+
+
 def test_cancelling_all_tells_each_array_once(new_run: NewRun, engine: FakeEngine) -> None:
     """The whole array is cancelled where all of it goes; what has ended is left alone."""
     run = new_run("0-9")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from slurmslice.errors import BadInput
+from slurmslice.errors import BadInput, NoAnswer
 from slurmslice.journal import Cancelled, Released, Throttled
 from slurmslice.ledger import Fate
 from slurmslice.packing import check_throttle
@@ -20,11 +20,13 @@ def cancel(run: Run, rows: Collection[int] | None) -> list[int]:
 
     Raises:
         BadInput: one of them shares its array task with others, which would end with it.
-        NoAnswer: the engine could not be told; the wish is journalled, try again.
+        NoAnswer: the engine could not be told; the wish is journalled, try again. Or another
+            process was killed at this moment while it submitted; nothing was cancelled.
     """
     wait_out_doubts(run)
     with run.place.lock("cancel"):
         run.reload()
+        _refuse_in_doubt(run)
         run.take_back()
         wanted = range(len(run.table)) if rows is None else sorted(rows)
         open_rows = [row for row in wanted if not run.standings.ended(row)]
@@ -38,6 +40,15 @@ def cancel(run: Run, rows: Collection[int] | None) -> list[int]:
         for number, members in groups.items():
             _tell(run, number, members)
     return open_rows
+
+
+def _refuse_in_doubt(run: Run) -> None:
+    """A submission without a job cannot be cancelled, and might be taken all the same."""
+    for submission in run.ledger.in_doubt():
+        raise NoAnswer(
+            f"Whether submission {submission.number:03d} was taken is not known yet.",
+            "Nothing was cancelled: the same line again looks it up first.",
+        )
 
 
 def _refuse_shared(run: Run, groups: Mapping[int, Sequence[int]]) -> None:
