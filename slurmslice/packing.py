@@ -57,6 +57,27 @@ def _of_task(name: str, value: str, packing: Packing) -> str:
     return value
 
 
+def told(options: Options, packing: Packing) -> tuple[tuple[str, str], ...]:
+    """A slice's request, with the CPU that it has unasked: several at a time have one each."""
+    if packing.at_once == 1 or any(n in {"cpus-per-task", "cpus-per-gpu"} for n, _ in options):
+        return tuple(options)
+    return (*options, ("cpus-per-task", "1"))
+
+
+def spread(packing: Packing, slices: int, tasks: int | None) -> Packing:
+    """The same with no more slices a task than let so many tasks run at once, where it is known.
+
+    Args:
+        packing: what is wanted.
+        slices: how many there are.
+        tasks: how many array tasks can run at once; None where it is not known.
+    """
+    if not tasks:
+        return packing
+    share = max(packing.at_once, -(-slices // max(1, tasks)))
+    return Packing(min(packing.pack, share), packing.at_once, packing.slice_time_s)
+
+
 def of_slice(options: Options, packing: Packing) -> tuple[tuple[str, str], ...]:
     """What a slice has of what its task asks for: the other way round."""
     if packing.pack == 1:

@@ -38,6 +38,7 @@ class ScriptSpec:
         command: what is done to each slice; checked.
         direct: the array index is the key, and no table is read.
         columns: names of the slices' columns, in the table's order.
+        whole: the script's own array carries all slices; else the first of them.
         log_folders: direct form only: the log of key K is ``logs/<K div 1000>/K.log``.
         version: of slurmslice.
         pack: how many slices an array task carries, 1 or more; more than 1 is the table form, in
@@ -59,6 +60,7 @@ class ScriptSpec:
     direct: bool
     columns: tuple[str, ...]
     log_folders: bool
+    whole: bool
     version: str
     pack: int = 1
     at_once: int = 1

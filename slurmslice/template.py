@@ -7,6 +7,7 @@ answers for as for any script; ``docs/templates.md`` is its contract.
 
 from __future__ import annotations
 
+import difflib
 import re
 import traceback
 from collections.abc import Callable, Iterable, Mapping
@@ -23,6 +24,7 @@ from jinja2 import (
     TemplateNotFound,
     TemplateSyntaxError,
     UndefinedError,
+    nodes,
 )
 
 from slurmslice.command import quote, variable
@@ -123,12 +125,36 @@ def fill(context: Mapping[str, object], own: OwnTemplate | None) -> str:
         return environment().get_template(SHIPPED).render(context)
     with_own = environment(own.path.parent)
     try:
+        _check_blocks(with_own, own)
         code = with_own.compile(own.text, own.path.name, str(own.path))
         text = Template.from_code(with_own, code, with_own.make_globals(None)).render(context)
     except _MISTAKES as why:
         raise BadInput(f"{_where(why, own)}: {_what(why)}.", _remedy(why, context)) from why
     _check_parts(text, with_own.get_template(SHIPPED), context, own)
     return text
+
+
+def _check_blocks(jinja: Environment, own: OwnTemplate) -> None:
+    """Refuse a block that the template it extends does not have: nothing would show it.
+
+    Raises:
+        BadInput: with the block's name and line, and the nearest there is.
+        TemplateError: the template cannot be read.
+    """
+    tree = jinja.parse(own.text, own.path.name, str(own.path))
+    extends = tree.find(nodes.Extends)
+    if extends is None or not isinstance(extends.template, nodes.Const):
+        return
+    known = jinja.get_template(extends.template.value).blocks
+    for block in tree.body:
+        if isinstance(block, nodes.Block) and block.name not in known:
+            near = difflib.get_close_matches(block.name, known, 1)
+            hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}."
+            raise BadInput(
+                f"{own.path}, line {block.lineno}: {extends.template.value} has no block "
+                f"{block.name!r}.",
+                hint,
+            )
 
 
 def environment(*folders: Path) -> Environment:

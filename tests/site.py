@@ -6,11 +6,13 @@ virtual environment that the user can reach, or the Slurm that this machine alre
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -201,13 +203,18 @@ def _say(text: str) -> None:
 
 
 def _install(cluster: Cluster) -> Path:
-    """slurmslice from its wheel, where the ordinary user can run it."""
+    """slurmslice from its wheel, where the ordinary user can run it; one process at a time."""
+    with (cluster.folder / "venv.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with tempfile.TemporaryDirectory() as wheels:
+            _pip("wheel", "--no-deps", "--wheel-dir", wheels, str(REPOSITORY))
+            (wheel,) = Path(wheels).glob("*.whl")
+            return _install_wheel(cluster, wheel)
+
+
+def _install_wheel(cluster: Cluster, wheel: Path) -> Path:
     venv = cluster.folder / "venv"
     python = venv / "bin" / "python"
-    wheels = cluster.folder / "wheels"
-    shutil.rmtree(wheels, ignore_errors=True)
-    _pip("wheel", "--no-deps", "--wheel-dir", str(wheels), str(REPOSITORY))
-    (wheel,) = wheels.glob("*.whl")
     if cluster.run([str(python), "-c", ""]).returncode != 0 if python.exists() else True:
         shutil.rmtree(venv, ignore_errors=True)
         _check(subprocess.run([_base_python(cluster), "-m", "venv", "--without-pip", str(venv)]))

@@ -58,12 +58,32 @@ def test_the_preview_of_packs(typed: Typed, engine: FakeEngine) -> None:
     """How many tasks, of how many slices, and what a task asks for."""
     pool = ("--pack", "12", "--at-once", "4", "-t", "10", "--mem", "1G")
     said = typed("render", "-a", "0-99", "--name", "x", *pool, "--dry-run", "--", "true", "{}")
-    packing = "9 array tasks of 12 slices, 4 at a time; --mem=4G --time=00:30:00 a task"
-    assert packing in said
+    assert "9 array tasks of 12 slices, 4 at a time; --mem=4G --time=00:30:00" in said
+    assert "--cpus-per-task=4 a task" in said  # a CPU for each, also where none was asked for
     engine.limits = lambda needs: Limits(1001, max_time_s=1200)  # type: ignore[method-assign]
     cut = typed("render", "-a", "0-99", "--name", "x", "--pack", "12", "-t", "10", "--dry-run",
                 "--", "true", "{}")  # fmt: skip
     assert "50 array tasks of 2 slices (more do not fit into the partition's time limit)" in cut
+
+
+def test_the_worst_case_of_packs_counts_tasks(typed: Typed, engine: FakeEngine) -> None:
+    """Four tasks at a time of 10 slices each: no more slices at once, and ten minutes a task."""
+    engine.limits = lambda needs: Limits(1001, 16, "16 fit")  # type: ignore[method-assign]
+    asked = ("-t", "1", "--mem", "100M", "--dry-run", "--", "true", "{}")
+    said = typed("render", "-a", "0-39", "--pack", "10", *asked)
+    assert "40 slices, at most 4 at once" in said
+    assert "0.7 CPU hours, 00:10:00 from first to last, 400M at once" in said
+    bare = typed("render", "-a", "0-39", *asked)
+    assert "at most 16 at once" in bare
+    assert "00:03:00 from first to last, 1600M at once" in bare
+
+
+def test_automatic_packs_use_what_is_there(typed: Typed, engine: FakeEngine) -> None:
+    """Forty slices of a second: beside one another where 16 can run, not one after another."""
+    engine.limits = lambda needs: Limits(1001, 16, "16 fit")  # type: ignore[method-assign]
+    said = typed("render", "-a", "0-39", "--pack", "auto", "--slice-time", "0:01", "--dry-run",
+                 "--", "true", "{}")  # fmt: skip
+    assert "14 array tasks of 3 slices" in said
 
 
 def test_a_throttle_above_what_fits_is_told(typed: Typed, engine: FakeEngine) -> None:
@@ -86,12 +106,28 @@ def test_what_is_held_says_how_to_go_on(typed: Typed, engine: FakeEngine) -> Non
     assert engine.held == ["100"]
     assert "the first 20 slices that ended have all failed" in said
     assert "Go on anyway: slurmslice run x --no-breaker" in said
+    assert "Once mended: slurmslice resubmit x --no-breaker" in said
     assert typed.code != 0
     engine.on_wait = engine.end_all
     done = typed("run", "x", "--no-breaker")
     assert engine.released == ["100"]
     assert "COMPLETED 30" in done
     assert "FAILED 20" in done
+
+
+def test_what_is_mended_goes_in_with_what_was_held(typed: Typed, engine: FakeEngine) -> None:
+    """``resubmit --no-breaker``: the failed ones again, and the held ones at last."""
+
+    def work() -> None:
+        for index in range(BREAKER):
+            engine.end("100", index, State.FAILED)
+
+    engine.on_wait = work
+    typed("run", "-a", "0-49", "--name", "x", "--", "true", "{}")
+    assert "Submitted 20 slices (0-19)" in typed("resubmit", "x", "--no-breaker")
+    assert engine.released == ["100"]
+    engine.on_wait = engine.end_all
+    assert "COMPLETED 50" in typed("watch", "x")
 
 
 def test_no_breaker_from_the_start(typed: Typed, engine: FakeEngine) -> None:

@@ -55,6 +55,7 @@ EXAMPLE = ScriptSpec(
     direct=True,
     columns=(),
     log_folders=False,
+    whole=True,
     version="0.1.0",
 )
 

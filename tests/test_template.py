@@ -85,6 +85,13 @@ def test_every_block_can_be_added_to(block: str) -> None:
         assert text.replace("# more\n", "", 1).split() == render(spec).split()
 
 
+def test_a_block_that_nothing_shows_is_told() -> None:
+    """A misspelt block would be left out without a word: the run would go without its modules."""
+    with pytest.raises(BadInput, match=r"line 1: array\.sh\.j2 has no block 'setpu'") as told:
+        render(EXAMPLE, extending("setpu", "module load x"))
+    assert told.value.hint == "Did you mean setup?"
+
+
 def test_blocks_and_macros_print_what_has_been_filtered() -> None:
     """What was filtered inside a macro or a call block is printed; what was not is refused."""
     spec = dataclasses.replace(EXAMPLE, name="/a $(b)")

@@ -14,7 +14,7 @@ import click
 from slurmslice.cli.console import colored, painted, say
 from slurmslice.cli.preview import tell_how_to_come_back, tell_taken
 from slurmslice.cli.summary import exit_code, stuck, tell
-from slurmslice.errors import SlurmsliceError
+from slurmslice.errors import Refused, SlurmsliceError
 from slurmslice.reports.counts import reasons
 from slurmslice.run import Run
 from slurmslice.states import State
@@ -102,7 +102,8 @@ class Progress:
         """Show where the run stands."""
         if self.interrupted:
             raise KeyboardInterrupt
-        silences = (*looked.silences, *([fed.waits] if fed.hindrance else []))
+        passing = fed.hindrance and not isinstance(fed.hindrance, Refused)
+        silences = (*looked.silences, *([fed.waits] if passing else []))
         if fed.taken or looked.notes or silences != self._silences:
             self.end()
         tell_taken(run, fed.taken)
@@ -117,7 +118,8 @@ class Progress:
             self.end()
             say(hint)
             self._stuck = hint
-        line = describe(run.standings.tally()) + held_up(run)
+        why = f" (waiting: {fed.waits})" if fed.waits and not fed.hindrance else ""
+        line = describe(run.standings.tally()) + held_up(run) + why
         if self._terminal:
             self._paint(line)
         elif line == self._line or time.monotonic() - self._said < PLAIN_LINE_EVERY_S:

@@ -18,6 +18,8 @@ from slurmslice.states import State
 from slurmslice.units import format_time, parse_time
 
 _SAMPLE = 1000
+_SHORTEST_S = 0.5
+"""What counts for a slice that took 0 s: Slurm counts whole seconds."""
 
 
 def packing_of(
@@ -56,7 +58,8 @@ def _taken(slice_time: str | None, command: Command) -> float:
         if seconds is None:
             raise BadInput(f"--slice-time {slice_time!r} is no time.", "Write it as --time is.")
         return seconds
-    measured = next(filter(None, map(_measured, _earlier(command))), None)
+    found = (_measured(place) for place in _earlier(command))
+    measured = next((seconds for seconds in found if seconds is not None), None)
     if measured is None:
         raise BadInput(
             "--pack auto does not know how long a slice takes: there is no earlier run of this "
@@ -94,4 +97,4 @@ def _measured(place: RunDirectory) -> float | None:
     done = islice(standings.rows_in({State.COMPLETED}), _SAMPLE)
     times = [standings[row].elapsed_s for row in done]
     known = [seconds for seconds in times if seconds is not None]
-    return statistics.median(known) if known else None
+    return max(statistics.median(known), _SHORTEST_S) if known else None

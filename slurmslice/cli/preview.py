@@ -13,7 +13,7 @@ from slurmslice.cli.console import say
 from slurmslice.command import ShellText, placeholders, show
 from slurmslice.engines import Engine, Limits
 from slurmslice.errors import NoAnswer
-from slurmslice.packing import of_task
+from slurmslice.packing import of_task, tasks_at_once
 from slurmslice.reports.counts import count, key_ranges, shortened
 from slurmslice.run import Run
 from slurmslice.slices import SliceTable
@@ -24,14 +24,15 @@ from slurmslice.verbs.feed import Taken
 def announce(asked: Asked, table: SliceTable, engine: Engine) -> None:
     """How many slices, how many at once, the request, the worst case, first and last command."""
     limits = _limits(engine, asked)
-    at_once = _at_once(asked, limits)
+    tasks = _tasks_at_once(asked, len(table), limits)
+    at_once = None if tasks is None else min(len(table), tasks * asked.packing.at_once)
     where = f"{asked.engine} on {asked.cluster}" if asked.cluster else asked.engine
     say(f"{asked.name}: {count(len(table))}, {_many(at_once)}, {where}")
     say(f"  slices    {shortened(asked.source, 100)}")
     say(f"  request   {_request(asked)} a slice")
     if asked.packing.pack > 1:
         say(f"  packing   {_packing(asked, len(table))}")
-    worst = worst_case(asked, len(table), at_once)
+    worst = worst_case(asked, len(table), tasks)
     if worst:
         say(f"  at worst  {worst}")
     if limits and limits.why and limits.at_once != 0:
@@ -56,6 +57,8 @@ def _warnings(asked: Asked, limits: Limits | None) -> Iterator[str]:
     if isinstance(asked.command, ShellText):
         if "SLICE" not in asked.command.text:
             yield "the command names no $SLICE: every slice does the same (single quotes keep it)"
+        elif "{}" in asked.command.text:
+            yield "{} in a shell text is just that: the key is $SLICE"
         return
     words = asked.command.words
     if not placeholders(asked.command):
@@ -75,12 +78,14 @@ def _limits(engine: Engine, asked: Asked) -> Limits | None:
         return None
 
 
-def _at_once(asked: Asked, limits: Limits | None) -> int | None:
-    fits = _fits(asked, limits)
-    if asked.throttle is None or fits is None:
-        return asked.throttle or fits
-    # On this machine a person who says %8 gets eight, however many CPUs are free just now.
-    return asked.throttle if asked.engine == "local" else min(asked.throttle, fits)
+def _tasks_at_once(asked: Asked, slices: int, limits: Limits | None) -> int | None:
+    """How many array tasks can run at once; None where that is not known."""
+    throttle = tasks_at_once(asked.throttle, asked.packing.at_once)
+    fits = limits.at_once if limits else None
+    if throttle is not None and asked.engine == "local":
+        fits = None  # a person who says %8 gets eight, however many CPUs are free just now
+    known = [most for most in (throttle, fits) if most is not None]
+    return min(*known, -(-slices // asked.packing.pack)) if known else None
 
 
 def _fits(asked: Asked, limits: Limits | None) -> int | None:
@@ -117,16 +122,26 @@ def _packing(asked: Asked, slices: int) -> str:
     return f"{count(tasks, 'array task')} of {count(packing.pack)}{turns}{why}; {task} a task"
 
 
-def worst_case(asked: Asked, slices: int, at_once: int | None) -> str:
-    """The most that the run can cost, from its time limit; empty where there is none."""
-    needs = directives.needs(asked.options)
-    if needs.time_s is None:
+def worst_case(asked: Asked, slices: int, tasks: int | None) -> str:
+    """The most that the run can cost, from its time limit; empty where there is none.
+
+    Empty too where slices ask for different amounts.
+
+    Args:
+        asked: the run.
+        slices: how many there are.
+        tasks: how many array tasks can run at once; None where that is not known.
+    """
+    needs, packing = directives.needs(asked.options), asked.packing
+    if needs.time_s is None or asked.per_slice:
         return ""
     text = f"{slices * needs.time_s * needs.cpus / 3600:,.1f} CPU hours"
-    if at_once:
-        text += f", {format_time(-(-slices // at_once) * needs.time_s)} from first to last"
+    if tasks:
+        turns = -(-slices // (packing.pack * tasks)) * packing.turns
+        text += f", {format_time(turns * needs.time_s)} from first to last"
     if needs.mem_mib:
-        text += f", {format_memory(needs.mem_mib * min(slices, at_once or slices))} at once"
+        at_once = min(slices, (tasks or slices) * packing.at_once)
+        text += f", {format_memory(needs.mem_mib * at_once)} at once"
     return text
 
 

@@ -6,6 +6,7 @@ import shlex
 
 import click
 
+from slurmslice.asked import Asked
 from slurmslice.cli import places
 from slurmslice.cli.asking import EPILOG, Asking, asking, made, there_already
 from slurmslice.cli.console import out, say
@@ -13,6 +14,7 @@ from slurmslice.cli.engine import choose
 from slurmslice.cli.preview import announce, relative
 from slurmslice.cli.shared import WordsCommand, dry_run_option
 from slurmslice.errors import BadInput
+from slurmslice.ranges import parse_array
 from slurmslice.rundir import RunDirectory
 from slurmslice.verbs.create import check_name, default_name, describe, render
 
@@ -47,18 +49,20 @@ def command(asking: Asking, dry_run: bool, print_: bool) -> None:
         say(f"Nothing was made: --dry-run. It would be {relative(path)}.")
         return
     place = made(asked, wanted, path, replaced)
-    _what_next(place, asked.name, asked.direct)
+    _what_next(place, asked)
 
 
-def _what_next(place: RunDirectory, name: str, direct: bool) -> None:
+def _what_next(place: RunDirectory, asked: Asked) -> None:
     """What to read, how to try a few, how to submit all, and the same by hand."""
     out(relative(place.path))
     say("Read, and edit if you like:")
     say(f"  {relative(place.script)}")
     say("Read:")
     say(f"  {relative(place.slices)}   (the slices)")
-    if not direct:
+    if not asked.direct:
         say(f"  {relative(place.task_table(1))}   (which slice each array index carries)")
-    say(f"Try the first two:  slurmslice submit {name} --only 2")
-    say(f"Submit all:         slurmslice submit {name}")
-    say(f"The same by hand:   sbatch {shlex.quote(relative(place.script))}")
+    say(f"Try the first two:  slurmslice submit {asked.name} --only 2")
+    say(f"Submit all:         slurmslice submit {asked.name}")
+    first = len(parse_array(asked.first))
+    what = "The same by hand:  " if first == asked.slices else f"The first {first}:"
+    say(f"{what} sbatch {shlex.quote(relative(place.script))}")

@@ -17,12 +17,14 @@ from slurmslice.cli.shared import (
     dry_run_option,
     keys_from_words,
     meta,
+    no_breaker_option,
     parse_states,
     run_argument,
 )
 from slurmslice.reports.counts import count, counts
 from slurmslice.run import Run
 from slurmslice.states import State
+from slurmslice.verbs.steer import release
 from slurmslice.verbs.submit import failed
 
 
@@ -40,9 +42,14 @@ class ResubmitCommand(KeysCommand, ChangingCommand):
     metavar="STATE",
     help="Only slices in these states, in place of every failure; CANCELLED only by name.",
 )
+@no_breaker_option
 @dry_run_option
 def command(
-    run_name: str | None, keys: tuple[str, ...], states: tuple[str, ...], dry_run: bool
+    run_name: str | None,
+    keys: tuple[str, ...],
+    states: tuple[str, ...],
+    no_breaker: bool,
+    dry_run: bool,
 ) -> int:
     """Submit what failed again, while others may still run.
 
@@ -55,6 +62,8 @@ def command(
     chosen = parse_states(states)
     run = open_run(places.find(run_name, changing=True, keys_of="resubmit"), changing=True)
     rows = keys_from_words(run, keys + words)
+    if no_breaker and not dry_run:
+        release(run)
     code = send(
         run, failed(chosen, rows), dict(changes), verb="resubmit", dry_run=dry_run,
         again=_again(states, keys + words), nothing=functools.partial(_nothing, rows),

@@ -21,6 +21,9 @@ run_argument: Decorator = click.argument("run_name", metavar="[RUN]", required=F
 dry_run_option: Decorator = click.option(
     "--dry-run", is_flag=True, help="Show what would be done; make nothing."
 )
+no_breaker_option: Decorator = click.option(
+    "--no-breaker", is_flag=True, help="Release what the breaker holds, and hold nothing more."
+)
 engine_option: Decorator = click.option(
     "--engine",
     type=click.Choice(["auto", "slurm", "local"]),

@@ -8,7 +8,13 @@ from slurmslice.cli import places
 from slurmslice.cli.console import out, say
 from slurmslice.cli.engine import open_run
 from slurmslice.cli.sending import nothing_waits, send
-from slurmslice.cli.shared import ChangingCommand, dry_run_option, meta, run_argument
+from slurmslice.cli.shared import (
+    ChangingCommand,
+    dry_run_option,
+    meta,
+    no_breaker_option,
+    run_argument,
+)
 from slurmslice.errors import BadInput
 from slurmslice.reports.counts import count
 from slurmslice.run import Run
@@ -24,7 +30,7 @@ from slurmslice.verbs.submit import Choose, preview, waiting
     help="Only the first N that wait (a bare number), or these: 3-7, 3,17, a key, keys by commas.",
 )
 @dry_run_option
-@click.option("--no-breaker", is_flag=True, help="Release what the breaker holds.")
+@no_breaker_option
 @click.option(
     "--test-only", is_flag=True, help="Ask Slurm when it would start (sbatch --test-only)."
 )

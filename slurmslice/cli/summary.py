@@ -52,10 +52,12 @@ def next_step(run: Run) -> str:
     """What to type next; empty where there is nothing to do."""
     states, name = run.standings.tally(), shlex.quote(run.asked.name)
     bad = [state for state in states if state.failed]
-    if run.ledger.held:
+    if run.ledger.held and not run.finished:
         why = f"See why:      slurmslice logs {name} -- {_first_key(run)}\n" if bad else ""
+        mended = f"Once mended:  slurmslice resubmit {name} --no-breaker\n" if bad else ""
         return (
-            f"The rest is {run.ledger.held}.\n{why}Go on anyway: slurmslice run {name} --no-breaker"
+            f"The rest is {run.ledger.held}.\n{why}{mended}"
+            f"Go on anyway: slurmslice run {name} --no-breaker"
         )
     if bad:
         lines = [f"slurmslice resubmit {name}{choice}" for choice in _repairs(bad)]

@@ -15,7 +15,16 @@ from slurmslice.command import Command, ShellText
 from slurmslice.engines import Engine, Intake, Limits, Needs
 from slurmslice.errors import BadInput, NoAnswer
 from slurmslice.lognames import FOLDER_LIMIT
-from slurmslice.packing import Packing, check, check_throttle, fitted, of_task, tasks_at_once
+from slurmslice.packing import (
+    Packing,
+    check,
+    check_throttle,
+    fitted,
+    of_task,
+    spread,
+    tasks_at_once,
+    told,
+)
 from slurmslice.plan import batch, is_direct, portion
 from slurmslice.ranges import ArrayExpression, compress, parse_array
 from slurmslice.requests import Requests, names_columns
@@ -107,11 +116,14 @@ def describe(wanted: Wanted, engine: Engine) -> tuple[Asked, str | None]:
     named = tuple((n, value) for n, value in wanted.options if names_columns(value))
     groups = Requests(named, wanted.table).grouped() if named else {(): range(len(wanted.table))}
     own, alike = next(iter(groups.items()))
-    options = tuple({**dict(wanted.options), **dict(own)}.items())
+    options = told(tuple({**dict(wanted.options), **dict(own)}.items()), wanted.packing)
     check(options, wanted.packing)
     check_throttle(wanted.throttle, wanted.packing.at_once)
     limits, intake, cluster, silence = _asked_of(engine, directives.needs(options))
     packing = fitted(wanted.packing, limits.max_time_s)
+    if wanted.pack_asked == "auto":  # short tasks beside one another, rather than a long one
+        fit = limits.at_once and limits.at_once // packing.at_once
+        packing = spread(packing, len(wanted.table), fit)
     direct = is_direct(wanted.table, intake.max_array_size, packing.pack)
     most = min(intake.max_array_size, intake.per_array)
     some = portion(wanted.table, alike, direct=direct, pack=packing.pack, most=most)
@@ -172,6 +184,7 @@ def render(asked: Asked, wanted: Wanted, path: Path) -> str:
         direct=asked.direct,
         columns=wanted.table.columns,
         log_folders=asked.direct and len(wanted.table) > FOLDER_LIMIT,
+        whole=len(parse_array(asked.first)) == len(wanted.table),
         version=asked.version,
         pack=asked.packing.pack,
         at_once=asked.packing.at_once,

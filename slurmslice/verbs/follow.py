@@ -14,7 +14,7 @@ from slurmslice.verbs.measure import measure
 from slurmslice.verbs.poll import Poll, poll
 from slurmslice.verbs.submit import Choose, failed, submit, waiting
 
-FASTEST_POLL_S = 2.0
+FASTEST_POLL_S = 1.0
 SLOWEST_POLL_S = 60.0
 
 
