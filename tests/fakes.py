@@ -79,7 +79,8 @@ class FakeEngine:
         if job not in self.jobs:
             raise BadInput(f"The controller knows no job {job}.")
         order = self.jobs[job].order
-        return Identity(order.job_name, order.arguments, order.script.read_text(), order.array)
+        script = order.script.read_text()
+        return Identity(order.job_name, str(order.script), order.arguments, script, order.array)
 
     def find(self, order_token: str, job_name: str, since: float) -> Sighting | None:
         if self.lookups_fail:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -448,8 +449,14 @@ def test_a_job_under_another_name_is_taken_in(new_run: NewRun, engine: FakeEngin
         attach(run, "100")
     with pytest.raises(BadInput, match="knows no job"):
         attach(run, "999")
+    identify = engine.identify
+    engine.identify = lambda job: replace(identify(job), command=f"{order.script} foo")  # type: ignore[method-assign]
+    engine.submit(replace(theirs, job_name="a third"))
+    with pytest.raises(BadInput, match="no submission of this run"):
+        attach(run, "101")
+    engine.identify = identify  # type: ignore[method-assign]
     stranger = order.folder.parent / "stranger.sh"
     stranger.write_text("#!/bin/bash\n")
     engine.submit(Order(1, "x", "", stranger, order.folder, order.array, (), (), order.needs))
     with pytest.raises(BadInput, match="does not run"):
-        attach(run, "101")
+        attach(run, "102")

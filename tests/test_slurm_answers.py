@@ -491,3 +491,13 @@ def test_clocks(text: str, seconds: float | None) -> None:
 def test_first_nodes(text: str, node: str | None) -> None:
     """The first of Slurm's host list; the words for none are none."""
     assert values.node_of(text) == node
+
+
+def test_what_a_job_is() -> None:
+    """Its name, its script's path and the numbers that it was given; garbage is no job."""
+    known = search.identity(load("job").text, "#!/bin/bash\n", ())
+    assert (known.name, known.command, known.arguments) == ("t.sh", "/home/ada/t.sh", ("002", "60"))
+    other = search.identity(load("job").text.replace("002 60", "002 foo"), None, ())
+    assert (other.command, other.arguments) == ("/home/ada/t.sh 002 foo", ())
+    with pytest.raises(NoAnswer):
+        search.identity("No jobs in the system", None, ())

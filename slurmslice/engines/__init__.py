@@ -134,12 +134,14 @@ class Identity:
 
     Attributes:
         name: the job's name.
-        arguments: what its script was given.
+        command: its script's path, and whatever it was given that is no number.
+        arguments: the numbers that its script was given last.
         script: the script's text, as the engine has it; None where it does not tell any more.
         array: the indices that it was submitted with, where they are all known; else None.
     """
 
     name: str
+    command: str
     arguments: tuple[str, ...]
     script: str | None
     array: ArrayExpression | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from slurmslice.engines import Identity
 from slurmslice.errors import BadInput
 from slurmslice.journal import Submitted
@@ -53,6 +55,11 @@ def _number(run: Run, job: str, identity: Identity) -> int:
             f"Job {job} ({identity.name}) does not run {run.place.script}.",
             "A job of another script, or of this one before it was edited, cannot be told to "
             "be this run's.",
+        )
+    if Path(identity.command).name != run.place.script.name:
+        raise BadInput(
+            f"Job {job} runs {identity.command!r}: that is no submission of this run.",
+            "The script takes a submission's number, and no other words.",
         )
     number = int(identity.arguments[0]) if identity.arguments else 1
     submission = run.ledger.submissions.get(number)

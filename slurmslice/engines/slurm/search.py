@@ -64,7 +64,7 @@ def identity(records: str, script: str | None, rows: Sequence[Row]) -> Identity:
         command, arguments = word[0], (word[2], *arguments)
     whole = all(row.whole and row.indices for row in rows)
     indices = sorted({index for row in rows for index in row.indices or ()})
-    return Identity(name, arguments, script, compress(indices) if whole and rows else None)
+    return Identity(name, command, arguments, script, compress(indices) if whole and rows else None)
 
 
 def _bearing(rows: Iterable[Row], token: str) -> list[Row]:
