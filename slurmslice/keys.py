@@ -10,6 +10,8 @@ from slurmslice.errors import BadInput
 from slurmslice.ranges import parse_array
 
 _CANONICAL = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
+_NOT_CANONICAL = re.compile(r"^(?:0[0-9]|[0-9]{10}|$)", re.MULTILINE)
+"""Among lines of digits: a leading zero, too many digits, or none."""
 
 
 class LazyKeys(Sequence[str]):
@@ -75,6 +77,14 @@ class Numbers(Collection[str]):
 def canonical(key: str) -> bool:
     """Whether a key is a number as Slurm writes an array index: no sign, no leading zero."""
     return _CANONICAL.fullmatch(key) is not None
+
+
+def all_canonical(keys: Collection[str]) -> bool:
+    """Whether all of them are ``canonical``: many are looked at together."""
+    text = "\n".join(keys)
+    digits = text.replace("\n", "")
+    whole = digits.isascii() and digits.isdecimal() and text.count("\n") == len(keys) - 1
+    return whole and not _NOT_CANONICAL.search(text)
 
 
 def range_keys(text: str) -> tuple[Numbers, int | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
@@ -212,9 +212,9 @@ class Ledger:
         """Hand rows to a submission."""
         intent = self.submissions[number].intent
         holders = [holder for part in rows.parts for holder in self.holder[_slice(part)]]
-        waited = {row: self.queue.pop(row) for row in rows if row in self.queue}
-        earlier = {row: self.requests[row] for row in rows if row in self.requests}
-        away = {row: self.withdrawn.pop(row) for row in rows if row in self.withdrawn}
+        earlier = {row: self.requests[row] for row in _among(rows, self.requests)}
+        waited = {row: self.queue.pop(row) for row in _among(rows, self.queue)}
+        away = {row: self.withdrawn.pop(row) for row in _among(rows, self.withdrawn)}
         self._before[number] = _Before(holders, waited, earlier, away)
         for part in rows.parts:
             where = _slice(part)
@@ -314,6 +314,11 @@ class _Before:
 
 NOTHING = ArrayExpression(())
 """No rows."""
+
+
+def _among(rows: ArrayExpression, known: Mapping[int, object]) -> list[int]:
+    """The rows of which something is known; most often of none."""
+    return [row for row in rows if row in known] if known else []
 
 
 def _slice(part: range) -> slice:

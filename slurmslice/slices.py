@@ -17,7 +17,7 @@ from functools import cached_property
 from itertools import chain, islice
 
 from slurmslice.errors import BadInput, DamagedRun
-from slurmslice.keys import LazyKeys, Numbers, canonical, range_keys
+from slurmslice.keys import LazyKeys, Numbers, all_canonical, range_keys
 from slurmslice.lognames import LogNames
 from slurmslice.tables import (
     escape,
@@ -228,7 +228,7 @@ class SliceTable:
 
 def _written(keys: Collection[str], columns: Mapping[str, Sequence[str]]) -> bytes:
     """The file of a table, block by block: it is never held twice."""
-    logs = LogNames(keys, direct=not columns and all(map(canonical, keys)))
+    logs = LogNames(keys, direct=not columns and all_canonical(keys))
     rest = iter(keys)
     file = io.BytesIO()
     file.write(format_row(slice_header(tuple(columns))).encode())

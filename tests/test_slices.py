@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slurmslice.errors import BadInput, DamagedRun
+from slurmslice.keys import all_canonical, canonical
 from slurmslice.lognames import FOLDER_LIMIT
 from slurmslice.readers.lists import from_lines
 from slurmslice.slices import SliceTable, from_range
@@ -39,6 +40,13 @@ def test_numbers_can_be_indices_themselves() -> None:
     assert SliceTable(("3", "x")).highest_index is None
     assert SliceTable(("3",), {"mem": ("4",)}).highest_index is None
     assert SliceTable(("٣",)).highest_index is None
+
+
+@given(st.lists(st.sampled_from(["0", "7", "10", "00", "07", "", "1\n2", "x", "-1", "٣", "9" * 9])
+                | st.from_regex("[0-9]{1,11}", fullmatch=True), min_size=1))  # fmt: skip
+def test_many_are_told_as_each(keys: list[str]) -> None:
+    """Whether keys can be array indices: together as one by one, whatever they hold."""
+    assert all_canonical(keys) == all(map(canonical, keys))
 
 
 @pytest.mark.parametrize("data", [b"", b"\n", b"\n\n  \n"])

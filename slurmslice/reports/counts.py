@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from slurmslice.keys import canonical
+from slurmslice.keys import all_canonical
 from slurmslice.ranges import ArrayExpression, compress
 from slurmslice.run import Run
 from slurmslice.states import State
@@ -61,7 +61,7 @@ def key_ranges(keys: list[str]) -> str:
 
     Of a key that does not fit by itself the beginning is shown.
     """
-    if all(map(canonical, keys)):
+    if all_canonical(keys):
         parts = compress(sorted(map(int, keys))).parts
         ranges = ((str(ArrayExpression((part,))), len(part)) for part in parts)
         return _fitting(",", ranges, len(keys))
