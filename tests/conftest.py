@@ -18,6 +18,7 @@ from slurmslice.slices import SliceTable, from_range
 from slurmslice.verbs.create import Wanted, describe, make
 from tests.fakes import Clock, FakeEngine
 from tests.site import NoSite, Site, find_site
+from tests.typed import Typed, on_the_fake_cluster
 
 NewRun = Callable[..., Run]
 
@@ -98,6 +99,17 @@ def make_run(
 def reopen(engine: FakeEngine, clock: Clock) -> Callable[[Run], Run]:
     """The same run as another process finds it."""
     return lambda run: Run(run.place, engine, clock)
+
+
+@pytest.fixture
+def typed(
+    engine: FakeEngine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Typed:
+    """The command line, on the fake cluster."""
+    return on_the_fake_cluster(engine, tmp_path, monkeypatch, capsys)
 
 
 # -- the real cluster ------------------------------------------------------------------------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from hypothesis import assume, given
@@ -24,23 +23,12 @@ from slurmslice.verbs.poll import poll
 from slurmslice.verbs.steer import cancel
 from slurmslice.verbs.submit import failed, submit, waiting
 from tests.fakes import FakeEngine
-from tests.typed import Typed, on_the_fake_cluster
+from tests.typed import Typed
 
 NewRun = Callable[..., Run]
 ALL = waiting(None)
 FAILED = failed(None, None)
 CANCELLED = failed(frozenset({State.CANCELLED}), None)
-
-
-@pytest.fixture
-def typed(
-    engine: FakeEngine,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Typed:
-    """The command line, on the fake cluster."""
-    return on_the_fake_cluster(engine, tmp_path, monkeypatch, capsys)
 
 
 def full(order: Order) -> None:

@@ -2,26 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pytest
-
 from slurmslice.engines import Limits
 from slurmslice.states import State
 from slurmslice.verbs.follow import BREAKER
 from tests.fakes import FakeEngine
-from tests.typed import Typed, on_the_fake_cluster
-
-
-@pytest.fixture
-def typed(
-    engine: FakeEngine,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Typed:
-    """The command line, on the fake cluster."""
-    return on_the_fake_cluster(engine, tmp_path, monkeypatch, capsys)
+from tests.typed import Typed
 
 
 def test_the_last_line_of_submit_says_what_waits(typed: Typed, engine: FakeEngine) -> None:

@@ -120,10 +120,7 @@ def describe(wanted: Wanted, engine: Engine) -> tuple[Asked, str | None]:
     check(options, wanted.packing)
     check_throttle(wanted.throttle, wanted.packing.at_once)
     limits, intake, cluster, silence = _asked_of(engine, directives.needs(options))
-    packing = fitted(wanted.packing, limits.max_time_s)
-    if wanted.pack_asked == "auto":  # short tasks beside one another, rather than a long one
-        fit = limits.at_once and limits.at_once // packing.at_once
-        packing = spread(packing, len(wanted.table), fit)
+    packing = _packing(wanted, limits)
     direct = is_direct(wanted.table, intake.max_array_size, packing.pack)
     most = min(intake.max_array_size, intake.per_array)
     some = portion(wanted.table, alike, direct=direct, pack=packing.pack, most=most)
@@ -154,6 +151,16 @@ def describe(wanted: Wanted, engine: Engine) -> tuple[Asked, str | None]:
         template=_template(wanted.template),
     )
     return asked, silence
+
+
+def _packing(wanted: Wanted, limits: Limits) -> Packing:
+    """As it is wanted, cut to what the partition's time limit lets in."""
+    packing = fitted(wanted.packing, limits.max_time_s)
+    if wanted.pack_asked != "auto":
+        return packing
+    # Short tasks beside one another, rather than a long one.
+    fit = limits.at_once and limits.at_once // packing.at_once
+    return spread(packing, len(wanted.table), fit)
 
 
 def _asked_of(engine: Engine, needs: Needs) -> tuple[Limits, Intake, str, str | None]:
