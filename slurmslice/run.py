@@ -38,6 +38,8 @@ class Run:
         self._journal_read = self._states_read = self._events = 0
         self.told: set[int] = set()
         """Submissions whose arrays this process has told their share of the throttle."""
+        self.unsent_at = float("-inf")
+        """When it was last known that nobody had sent the script by hand, epoch seconds."""
         self.ledger = Ledger.empty(len(self.table))
         self.standings = Standings(self.ledger)
         self.reload()

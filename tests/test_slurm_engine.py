@@ -348,10 +348,10 @@ def test_limits_as_recorded() -> None:
 
 
 def test_submit_limits_as_recorded() -> None:
-    """Every limit of what may be in the queue counts, where the cluster enforces them."""
+    """Every limit of what may be in the queue counts."""
     texts = load("sacctmgr-associations").text, load("sacctmgr-qos").text
-    enforced = {"MaxJobCount": "10000", "AccountingStorageEnforce": "associations,limits,qos"}
-    assert set(capacity.submit_limits(*texts, Needs(), enforced)) == {
+    settings = {"MaxJobCount": "10000"}
+    assert set(capacity.submit_limits(*texts, Needs(), settings)) == {
         (10000, "MaxJobCount is 10000"),
         (50, "MaxSubmit is 50"),
         (60, "GrpSubmit is 60"),
@@ -359,10 +359,26 @@ def test_submit_limits_as_recorded() -> None:
         (120, "MaxSubmitPA is 120"),
         (150, "GrpSubmit is 150"),
     }
-    unheeded = {**enforced, "AccountingStorageEnforce": "associations"}
-    assert list(capacity.submit_limits(*texts, Needs(), unheeded)) == [
-        (10000, "MaxJobCount is 10000")
-    ]
+
+
+@pytest.mark.parametrize(
+    ("enforced", "counts"),
+    [("none", False), ("associations", False), ("associations,limits,qos", True), ("safe", True)],
+)
+def test_limits_count_where_they_are_enforced(enforced: str, counts: bool) -> None:
+    """slurm.conf(5), AccountingStorageEnforce."""
+    assert capacity.enforces_limits({"AccountingStorageEnforce": enforced}) is counts
+
+
+def test_limits_that_are_not_enforced_are_not_asked_for(halo: SlurmEngine, tmp_path: Path) -> None:
+    """slurmdbd is spared a question of which the answer does not count."""
+    config = load("config").text
+    enforces = "AccountingStorageEnforce = associations,limits,qos"
+    assert enforces in config
+    (tmp_path / "config").write_text(config.replace(enforces, "AccountingStorageEnforce = none"))
+    program(tmp_path, "sacctmgr", "echo 'a|a|||normal|||7||'")
+    assert halo.limits(Needs()).at_once == 16
+    assert calls(tmp_path, "sacctmgr") == []
 
 
 @pytest.mark.parametrize(

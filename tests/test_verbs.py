@@ -523,7 +523,7 @@ def test_a_script_sent_by_hand_is_taken_into_the_run(new_run: NewRun, engine: Fa
 
 
 def test_a_script_sent_by_hand_after_a_refusal_is_found_too(
-    new_run: NewRun, engine: FakeEngine
+    new_run: NewRun, engine: FakeEngine, reopen: Callable[[Run], Run]
 ) -> None:
     """Refused by slurmslice, mended, sent by hand: still the same run."""
     run = new_run("0-9")
@@ -532,9 +532,22 @@ def test_a_script_sent_by_hand_after_a_refusal_is_found_too(
         submit(run, ALL, {}, "submit")
     engine.on_submit = lambda order: None
     by_hand(run, engine)
+    run = reopen(run)
     poll(run)
     assert states(run) == {State.PENDING: 10}
     assert set(run.ledger.attempts) == {1}
+
+
+def test_a_script_nobody_has_sent_is_looked_for_now_and_then(
+    new_run: NewRun, engine: FakeEngine, clock: Clock
+) -> None:
+    """One look in the queue goes a long way: the claim keeps two jobs apart, not the looking."""
+    run = new_run("0-9")
+    poll(run)
+    by_hand(run, engine)
+    assert poll(run).notes == ()
+    clock.now += 6
+    assert "submitted by hand" in poll(run).notes[0]
 
 
 def by_hand(run: Run, engine: FakeEngine) -> None:

@@ -13,7 +13,7 @@ from slurmslice.cli.preview import announce, relative
 from slurmslice.cli.sending import nothing_waits, show_all
 from slurmslice.cli.shared import ChangingCommand, WordsCommand, dry_run_option
 from slurmslice.errors import BadInput
-from slurmslice.rundir import RunDirectory
+from slurmslice.run import Run
 from slurmslice.verbs.create import check_name, default_name, describe
 from slurmslice.verbs.follow import Policy
 from slurmslice.verbs.poll import poll
@@ -51,11 +51,10 @@ def command(
     that run goes on, and sbatch's options change the request of what waits. It can be left with
     Ctrl-C: on Slurm the slices go on, and any verb works beside it in a second terminal.
     """
-    place = _going_on(run_name, asking) if run_name else _new(asking, max_attempts, dry_run)
+    run = _going_on(run_name, asking) if run_name else _new(asking, max_attempts, dry_run)
     changes = dict(asking.sbatch) if run_name else {}
-    if place is None:
+    if run is None:
         return 0
-    run = open_run(place, changing=True)
     if dry_run:
         poll(run)
         show_all(run, preview(run, waiting(None), changes), nothing_waits)
@@ -65,16 +64,16 @@ def command(
     return follow_live(run, Policy(max_attempts, True, interval, changes))
 
 
-def _going_on(run_name: str, asking: Asking) -> RunDirectory:
+def _going_on(run_name: str, asking: Asking) -> Run:
     if asking.anything:
         raise BadInput(
             f"{run_name!r} names a run that is there, and {asking.anything} describes a new one.",
             f"`slurmslice run {run_name}` goes on with it; a new run's command stands after --.",
         )
-    return places.find(run_name, changing=True)
+    return open_run(places.find(run_name, changing=True), changing=True)
 
 
-def _new(asking: Asking, max_attempts: int, dry_run: bool) -> RunDirectory | None:
+def _new(asking: Asking, max_attempts: int, dry_run: bool) -> Run | None:
     """The run that the line describes: made now, or the one that it made before."""
     wanted = asking.wanted(max_attempts)
     path = places.new_run(check_name(wanted.name or default_name(wanted.command)), asking.run_dir)
@@ -83,11 +82,13 @@ def _new(asking: Asking, max_attempts: int, dry_run: bool) -> RunDirectory | Non
     same, replaced = there_already(path, asked, engine)
     if same:
         say(f"{asked.name}: going on with {relative(path)}")
-        return same
+        return open_run(same, changing=True)
     announce(asked, wanted.table, engine)
     if silence:
         say(f"Slurm could not be asked about its limits: {silence}")
     if dry_run:
         say(f"Nothing was made: --dry-run. It would be {relative(path)}.")
         return None
-    return made(asked, wanted, path, replaced)
+    run = Run(made(asked, wanted, path, replaced), engine)
+    run.unsent_at = run.clock()  # its script is a moment old
+    return run

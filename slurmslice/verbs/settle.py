@@ -28,6 +28,10 @@ DOUBT_S = 20.0
 """How long a submission is looked for before it is barred. sbatch takes far less once slurmctld
 answers; one that comes later still finds the bar."""
 
+UNSENT_S = 5.0
+"""So long it is believed that nobody has sent the script by hand, once Slurm has said so. Should
+somebody have done it meanwhile, the claim on the node decides between the two jobs."""
+
 LATE_S = 3600.0
 """How long a job is looked for that might still come of a submission that was barred."""
 
@@ -69,7 +73,7 @@ def wait_out_doubts(run: Run) -> None:
 
 def settle(run: Run) -> Settled:
     """Look up what is in doubt, if nobody is submitting at this moment. Waits for nothing."""
-    if not (run.ledger.in_doubt() or _barred_lately(run) or untouched(run)):
+    if not (run.ledger.in_doubt() or _barred_lately(run) or _may_be_sent(run)):
         return Settled()
     try:
         with run.place.lock("status", wait=0):
@@ -87,7 +91,7 @@ def settle_locked(run: Run) -> Settled:
             notes += _settle_one(run, submission)
         for submission in _barred_lately(run):
             notes += _dismiss(run, submission)
-        if untouched(run):
+        if _may_be_sent(run):
             notes += _take_in(run)
     except EngineError as silence:
         return Settled(tuple(notes), (silence.message,))
@@ -148,6 +152,11 @@ def _barred_lately(run: Run) -> list[Submission]:
     return run.ledger.barred_since(run.clock() - LATE_S)
 
 
+def _may_be_sent(run: Run) -> bool:
+    """Whether the script may have been sent by hand, as far as is known."""
+    return untouched(run) and run.clock() - run.unsent_at > UNSENT_S
+
+
 def _dismiss(run: Run, submission: Submission) -> list[str]:
     """Cancel a job that came after its submission was barred: all its tasks would be refused."""
     job = _sighted(run, submission.intent)
@@ -170,6 +179,7 @@ def _take_in(run: Run) -> list[str]:
     if job is None:
         sighting = run.engine.find(run.asked.token, name, run.asked.created_at)
         if sighting is None:
+            run.unsent_at = run.clock()
             return []
         job, array = sighting.job, sighting.array
     if 1 not in run.ledger.submissions:

@@ -135,6 +135,11 @@ def _room(cpus: int, of_task: int, mem: int, mem_of_task: int) -> int:
     return min(by_cpu, mem // mem_of_task) if mem_of_task else by_cpu
 
 
+def enforces_limits(settings: Mapping[str, str]) -> bool:
+    """Whether limits of accounting count (slurm.conf(5), AccountingStorageEnforce)."""
+    return bool({"limits", "safe"} & set(settings.get("AccountingStorageEnforce", "").split(",")))
+
+
 def running_limits(
     associations: str, qualities: str, needs: Needs, of_task: Share
 ) -> Iterator[tuple[int, str]]:
@@ -158,14 +163,11 @@ def submit_limits(
 ) -> Iterator[tuple[int, str]]:
     """How many tasks a user may have in the queue, running ones too, each limit with its name.
 
-    ``MaxJobCount`` counts everybody's; the accounting limits count where they are enforced
-    (slurm.conf(5), AccountingStorageEnforce). An array counts as its tasks.
+    ``MaxJobCount`` counts everybody's. An array counts as its tasks.
     """
     jobs = number_of(settings.get("MaxJobCount", ""))
     if jobs is not None:
         yield jobs, f"MaxJobCount is {jobs}"
-    if not {"limits", "safe"} & set(settings.get("AccountingStorageEnforce", "").split(",")):
-        return
     own, qualities_of = _applying(associations, qualities, needs)
     for said in own:
         yield from _counts(said, ("MaxSubmit", "GrpSubmit"))
