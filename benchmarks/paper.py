@@ -62,6 +62,7 @@ def rows(job: str, name: str, indices: Sequence[int], fields: Sequence[str]) -> 
             "JobID": f"{job}_{index}",
             "State": state,
             "ExitCode": code,
+            "DerivedExitCode": "0:0",
             "Submit": submit,
             "Start": start,
             "End": start + elapsed,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from typing import Any
 
+from slurmslice.check import NO_CHECK, Check
 from slurmslice.command import Command, ShellText, Words, placeholders, show
 from slurmslice.errors import BadInput, DamagedRun
 from slurmslice.packing import Packing
@@ -43,6 +45,8 @@ class Asked:
         breaker: what has not started is held when the first slices that end have all failed.
         template: name and digest of the person's template that the script was made from; empty
             for slurmslice's own.
+        check: what must hold once the command has exited 0.
+        steps_count: a job step (srun) that fails makes a slice fail whose command exits 0.
     """
 
     name: str
@@ -68,6 +72,8 @@ class Asked:
     pack_asked: str = ""
     breaker: bool = True
     template: str = ""
+    check: Check = NO_CHECK
+    steps_count: bool = True
 
     @property
     def job_name(self) -> str:
@@ -99,6 +105,7 @@ class Asked:
             for field in ("options", "per_slice"):
                 record[field] = tuple((name, value) for name, value in record[field])
             record["packing"] = Packing(**record["packing"])
+            record["check"] = _check(record.get("check", {"text": "", "files": []}))
             return cls(**record)
         except (ValueError, TypeError, KeyError, AttributeError) as why:
             raise DamagedRun(f"{where} is damaged ({type(why).__name__}: {why}).") from why
@@ -121,6 +128,7 @@ class Asked:
             "options": options or "none",
             "packing": f"--pack={self.pack_asked or 1} --at-once={self.packing.at_once}",
             "setup": repr(self.setup),
+            "check": self.check.shown or "none",
             "template": self.template or "slurmslice's own",
             "folder": self.work_dir,
         }
@@ -142,6 +150,10 @@ def _command_record(command: Command) -> dict[str, object]:
     if isinstance(command, ShellText):
         return {"shell": command.text}
     return {"words": list(command.words)}
+
+
+def _check(record: dict[str, Any]) -> Check:
+    return Check(str(record["text"]), tuple(map(str, record["files"])))
 
 
 def _command(record: dict[str, object]) -> Command:

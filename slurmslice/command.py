@@ -61,8 +61,12 @@ def variable(column: str) -> str:
 
 def placeholders(command: Words) -> frozenset[str]:
     """The columns that the words name; the empty name is the key."""
-    parts = (part for word in command.words for part in _parts(word))
-    return frozenset(part.name for part in parts if isinstance(part, _Value))
+    return frozenset().union(*map(placeholders_of, command.words))
+
+
+def placeholders_of(word: str) -> frozenset[str]:
+    """The columns that one word names; the empty name is the key."""
+    return frozenset(part.name for part in _parts(word) if isinstance(part, _Value))
 
 
 def check(command: Command, columns: Collection[str]) -> None:
@@ -78,7 +82,7 @@ def check(command: Command, columns: Collection[str]) -> None:
             placeholders and no ``$SLICE``; a word holds NUL.
     """
     if isinstance(command, ShellText):
-        _check_text(command.text)
+        check_text(command.text, "the shell text")
         return
     words = command.words
     if not words or not words[0]:
@@ -89,20 +93,40 @@ def check(command: Command, columns: Collection[str]) -> None:
             "Leave out the quotes around it, or give it to --shell.",
         )
     for before, word in zip(("", *words), words, strict=False):
-        quote(word)
-        _check_variables(word, before)
-        _check_placeholders(word, columns)
+        check_word(word, columns, before)
 
 
-def _check_text(text: str) -> None:
+def check_text(text: str, what: str) -> None:
+    """Refuse a shell text that cannot mean what it says.
+
+    Args:
+        text: what was typed.
+        what: what it is, for a person.
+
+    Raises:
+        BadInput: it is empty; or it has placeholders, which a shell text has not, and no $SLICE.
+    """
     if not text.strip():
-        raise BadInput("There is no command: the shell text is empty.")
+        raise BadInput(f"There is no command: {what} is empty.")
     if "SLICE" not in text and "{}" in text:
         raise BadInput(
-            "The shell text has {} and no $SLICE, so that every slice would do the same.",
+            f"{what[0].upper()}{what[1:]} has {{}} and no $SLICE, so that every slice would do "
+            "the same.",
             'In a shell text the key is "$SLICE", a column "$SLICE_NAME". If {} is meant, as in '
             "find -exec, name $SLICE in a comment.",
         )
+
+
+def check_word(word: str, columns: Collection[str], before: str = "") -> None:
+    """Refuse a word that cannot mean what it says; ``before`` is the word that stands before it.
+
+    Raises:
+        BadInput: it names a column that is not there, or a variable that nothing would expand;
+            or it holds NUL.
+    """
+    quote(word)
+    _check_variables(word, before)
+    _check_placeholders(word, columns)
 
 
 def _check_placeholders(word: str, columns: Collection[str]) -> None:
@@ -178,7 +202,7 @@ def argv(command: Command) -> str:
     """
     if isinstance(command, ShellText):
         return f"bash -c {quote(command.text)}"
-    return " ".join(map(_bash_word, command.words))
+    return " ".join(map(word_to_bash, command.words))
 
 
 def fill(command: Command, key: str, columns: Mapping[str, str]) -> list[str]:
@@ -223,7 +247,12 @@ def _readable(character: str) -> str:
     return "".join(f"\\{octet}" for octet in octets(character))
 
 
-def _bash_word(word: str) -> str:
+def word_to_bash(word: str) -> str:
+    """A word with placeholders as one word of bash.
+
+    Raises:
+        BadInput: it holds NUL or a surrogate that stands for no byte.
+    """
     parts = list(_parts(word))
     if not any(isinstance(part, _Value) for part in parts):
         return quote("".join(_filled(word, {})))

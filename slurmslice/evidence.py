@@ -53,12 +53,14 @@ class TaskReport(Facts):
         word: the source's own word for it, as it came.
         reason: the source's own reason (``Priority``, ``AssocMaxSubmitJobLimit``).
         leaving: the task has ended and its node is being cleaned (squeue's COMPLETING).
+        step_exit: the highest exit code of its job steps (sacct's DerivedExitCode).
     """
 
     state: State
     word: str = ""
     reason: str = ""
     leaving: bool = False
+    step_exit: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,10 @@ absence, an error or a word that is not known (promise 5).
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass, replace
 
+from slurmslice.ends import by_check, explain, looked_into
 from slurmslice.evidence import FACTS, Facts, TaskReport
 from slurmslice.progress import SlotProgress, signal_of
 from slurmslice.states import Evidence, State
@@ -108,7 +110,27 @@ def _ended(known: Standing, report: TaskReport, said: Hearing) -> Standing:
             reason=f"{report.state}, and whether Slurm starts it again is not known: the queue "
             f"did not answer ({said.queue_silence})",
         )
-    return _as(known, report, Evidence.ACCOUNTING, explain(report))
+    return _as(known, *looked_into(report, said.progress, Evidence.ACCOUNTING))
+
+
+def was_killed(standing: Standing) -> bool:
+    """Whether a slice FAILED by SIGKILL: its memory may be why, which only steps can tell."""
+    by_slurm = standing.evidence is Evidence.ACCOUNTING
+    return standing.state is State.FAILED and standing.signal == signal.SIGKILL and by_slurm
+
+
+def over_memory(standing: Standing, measured: TaskReport) -> Standing:
+    """The standing of a slice that was killed, once it is known what its task used.
+
+    The accounting plugin ends a task that is over its memory by SIGKILL, and calls it FAILED
+    (slurm.conf(5), JobAcctGatherParams=OverMemoryKill; seen).
+    """
+    used, asked = measured.max_rss_bytes, standing.requested_mem_bytes
+    if not (used and asked and used > asked):
+        return standing
+    mib = f"{used >> 20} MiB in use, {asked >> 20} MiB asked for"
+    reason = f"ended by signal 9 over its memory: {mib}"
+    return replace(standing, state=State.OUT_OF_MEMORY, reason=reason)
 
 
 def _given_back(known: Standing, queue: TaskReport, said: Hearing) -> Standing:
@@ -126,6 +148,8 @@ def _queued(
     if queue.state.final and not (said.accounting_off or said.accounting_silence):
         # It has ended; accounting, which knows more, is a moment behind.
         return replace(known, reason=f"{queue.word} in the queue; accounting has not said so yet")
+    if queue.state.final:
+        return _as(known, *looked_into(queue, said.progress, Evidence.QUEUE))
     reason = explain(queue)
     if queue.leaving:
         reason = "ending: its node is being cleaned"
@@ -228,8 +252,10 @@ def _from_progress(known: Standing, progress: SlotProgress | None, why: str) -> 
         ended_at=progress.ended_at,
         node=progress.host,
     )
-    reason = f"{explain(report)}, says its task itself ({why})"
-    return _as(known, report, Evidence.PROGRESS, reason)
+    reason, evidence = explain(report), Evidence.PROGRESS
+    if progress.check_exit is not None:
+        (report, reason), evidence = by_check(report, progress.check_exit), Evidence.CHECK
+    return _as(known, report, evidence, f"{reason}, says its task itself ({why})")
 
 
 def _as(known: Standing, report: TaskReport, evidence: Evidence, reason: str) -> Standing:
@@ -238,30 +264,3 @@ def _as(known: Standing, report: TaskReport, evidence: Evidence, reason: str) ->
         if facts[name] is None:
             facts[name] = getattr(known, name)
     return replace(known, state=report.state, evidence=evidence, reason=reason, **facts)
-
-
-def explain(report: TaskReport) -> str:
-    """Why a task is in its state, in words; never empty."""
-    match report.state:
-        case State.COMPLETED:
-            return "exit 0"
-        case State.FAILED if report.signal:
-            return f"ended by signal {report.signal}"
-        case State.FAILED:
-            return f"exit {report.exit_code}" if report.exit_code is not None else "it failed"
-        case State.OUT_OF_MEMORY:
-            return "went over its memory"
-        case State.TIMEOUT:
-            return "went over its time limit"
-        case State.NODE_FAIL:
-            return "its node failed"
-        case State.PREEMPTED:
-            return "preempted by another job, and not started again"
-        case State.RUNNING:
-            return f"running on {report.node}" if report.node else "running"
-        case State.PENDING:
-            return f"in the queue: {report.reason}" if report.reason else "in the queue"
-        case State.CANCELLED if " by " in report.word:
-            return f"cancelled by user {report.word.partition(' by ')[2]}"
-        case _:
-            return report.reason or report.word or report.state.lower().replace("_", " ")

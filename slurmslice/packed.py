@@ -9,8 +9,9 @@ from __future__ import annotations
 import signal
 from dataclasses import replace
 
+from slurmslice.ends import by_check, explain
 from slurmslice.evidence import TaskReport
-from slurmslice.judge import GRACE_S, Hearing, Standing, explain, judge, reopened
+from slurmslice.judge import GRACE_S, Hearing, Standing, judge, reopened
 from slurmslice.progress import SlotProgress, TaskProgress, signal_of
 from slurmslice.states import Evidence, State
 
@@ -70,6 +71,10 @@ def _by_exit(known: Standing, own: SlotProgress) -> Standing:
     code = own.exit_code or 0
     if own.timed_out and code:
         return _ended(known, own, State.TIMEOUT, "took longer than a slice may")
+    if own.check_exit is not None and code:
+        failed, reason = by_check(TaskReport(State.FAILED), own.check_exit)
+        checked = _ended(known, own, failed.state, reason)
+        return replace(checked, evidence=Evidence.CHECK, exit_code=0, signal=None)
     state = State.FAILED if code else State.COMPLETED
     reason = explain(TaskReport(state, exit_code=code, signal=signal_of(code)))
     return _ended(known, own, state, reason)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from slurmslice import process, progress
+from slurmslice.check import NO_CHECK, Check
 from slurmslice.command import Command, ShellText, argv, to_bash
 from slurmslice.errors import BadInput
 from slurmslice.template import OwnTemplate, fill
@@ -36,6 +37,7 @@ class ScriptSpec:
         cpus: what was asked with ``--cpus-per-task``; None where it was not.
         setup: shell text that runs once a task, before the command; empty for none.
         command: what is done to each slice; checked.
+        check: what must hold once it has exited 0; checked.
         direct: the array index is the key, and no table is read.
         columns: names of the slices' columns, in the table's order.
         whole: the script's own array carries all slices; else the first of them.
@@ -65,6 +67,7 @@ class ScriptSpec:
     pack: int = 1
     at_once: int = 1
     slice_time_s: int | None = None
+    check: Check = NO_CHECK
 
 
 def render(spec: ScriptSpec, own: OwnTemplate | None = None) -> str:
@@ -83,12 +86,13 @@ def render(spec: ScriptSpec, own: OwnTemplate | None = None) -> str:
     context = {field.name: getattr(spec, field.name) for field in fields(spec)} | {
         "progress": progress.BASH,
         "command": to_bash(spec.command),
+        "check": spec.check.to_bash(),
         "argv": argv(spec.command),
         "shell_text": isinstance(spec.command, ShellText),
     }
     text = fill(context, own)
     typed = spec.command.text if isinstance(spec.command, ShellText) else ""
-    for what, part in (("--setup", spec.setup), ("--shell", typed)):
+    for what, part in (("--setup", spec.setup), ("--shell", typed), ("--check", spec.check.text)):
         if part:
             # Alone and in its place: `}` is a mistake alone, a last `\` only where it stands.
             check_syntax(part, what)

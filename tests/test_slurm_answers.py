@@ -105,8 +105,8 @@ def test_accounting_says_when_the_unstarted_were_cancelled() -> None:
 
 def test_a_tasks_own_row_outranks_the_record_of_the_unstarted() -> None:
     """An old expression may still name a task that ran: its row counts (promise 6)."""
-    rest = "9_[0-3]|CANCELLED by 1|0:0|100|None|200|0|1|1M|None assigned|None|n-t\n"
-    ran = "9_2|COMPLETED|0:0|100|110|120|10|1|1M|n1|None|n-t\n"
+    rest = "9_[0-3]|CANCELLED by 1|0:0|0:0|100|None|200|0|1|1M|None assigned|None|n-t\n"
+    ran = "9_2|COMPLETED|0:0|0:0|100|110|120|10|1|1M|n1|None|n-t\n"
     for text in (rest + ran, ran + rest):
         found = answers.accounting(text, {"9": "n-t"})
         assert found["9", 2].state is State.COMPLETED
@@ -115,7 +115,7 @@ def test_a_tasks_own_row_outranks_the_record_of_the_unstarted() -> None:
 
 def test_of_a_cut_record_only_the_certain_is_told() -> None:
     """The last index before ``...`` may be half a number: it is not told."""
-    text = "9_[1,3-5,9,15,26,32...%4]|CANCELLED by 1|0:0|100|None|200|0|1|1M|n|None|n-t\n"
+    text = "9_[1,3-5,9,15,26,32...%4]|CANCELLED by 1|0:0|0:0|100|None|200|0|1|1M|n|None|n-t\n"
     found = answers.accounting(text, {"9": "n-t"})
     assert [index for _, index in found] == [1, 3, 4, 5, 9, 15, 26]
     assert answers.accounting(text.replace("1,3-5,9,15,26,32", "12"), {"9": "n-t"}) == {}
@@ -229,10 +229,10 @@ def test_measures_are_the_most_of_the_steps() -> None:
 
 def test_measures_whatever_the_order_and_of_what_ran() -> None:
     """The largest step counts, wherever it stands; what has not started has no measures."""
-    task = "9_1|COMPLETED|0:0|1|2|3|1|1|1M|n1|None||00:00.500|n\n"
-    steps = [f"9_1.{step}|COMPLETED|0:0|2|2|3|1|1||n1||{size}|00:00.1|s\n"
+    task = "9_1|COMPLETED|0:0|0:0|1|2|3|1|1|1M|n1|None||00:00.500|n\n"
+    steps = [f"9_1.{step}|COMPLETED|0:0||2|2|3|1|1||n1||{size}|00:00.1|s\n"
              for step, size in (("batch", "300K"), ("0", "900K"), ("1", "100K"))]  # fmt: skip
-    waits = "9_[2-3]|PENDING|0:0|1|Unknown|Unknown|0|1|1M|None assigned|None||00:00:00|n\n"
+    waits = "9_[2-3]|PENDING|0:0|0:0|1|Unknown|Unknown|0|1|1M|None assigned|None||00:00:00|n\n"
     found = answers.measures("".join((task, *steps, waits)))
     assert {task: report.max_rss_bytes for task, report in found.items()} == {("9", 1): 900 << 10}
 
@@ -352,7 +352,7 @@ def test_a_ghost_is_no_submission() -> None:
 
 def test_a_task_that_failed_at_once_is_no_ghost() -> None:
     """It failed in the second in which it was submitted, but it had a node."""
-    row = "9_1|FAILED|1:0|100|100|100|0|1|1M|n1|None|n-tok\n"
+    row = "9_1|FAILED|1:0|0:0|100|100|100|0|1|1M|n1|None|n-tok\n"
     sighting = search.in_accounting(answers.accounting_rows(row), "tok")
     assert sighting is not None
     assert sighting.job == "9"

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from slurmslice.asked import Asked
+from slurmslice.check import Check
 from slurmslice.cli import places
 from slurmslice.cli.console import say
 from slurmslice.cli.packing import packing_of
@@ -52,6 +53,19 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
         help="Go on where the first 20 slices that end have all failed; else the rest is held.",
     ),
     click.option("--shell", metavar="TEXT", help="A shell text as the command; uses $SLICE."),
+    click.option(
+        "--check", metavar="TEXT", default="",
+        help="A shell text that runs after a command that exits 0, with the same variables; "
+        "where it does not exit 0 the slice is CHECK_FAILED.",
+    ),
+    click.option(
+        "--check-file", metavar="PATH", multiple=True,
+        help="A file, with {} or {column} in its path, that must exist then and not be empty.",
+    ),
+    click.option(
+        "--allow-failed-steps", is_flag=True,
+        help="A job step (srun) that fails is no failure of a slice whose command exits 0.",
+    ),
     click.option(
         "--setup", metavar="TEXT|FILE", default="",
         help="Shell lines that run once a task, before the command: modules, conda, scratch. "
@@ -97,7 +111,7 @@ class Asking:
     FIELDS = (
         *SliceOptions.__dataclass_fields__,
         "throttle", "pack", "at_once", "slice_time", "no_breaker", "shell", "setup", "name",
-        "run_dir", "profile", "engine", "template",
+        "run_dir", "profile", "engine", "template", "check", "check_file", "allow_failed_steps",
     )  # fmt: skip
 
     def __init__(self, **fields: Any) -> None:
@@ -114,6 +128,8 @@ class Asking:
         self.profile: str | None = fields["profile"]
         self.engine: str = fields["engine"]
         self.template: str | None = fields["template"]
+        self.check = Check(fields["check"], fields["check_file"])
+        self.allow_failed_steps: bool = fields["allow_failed_steps"]
         self.words, self.sbatch = meta()
 
     @property
@@ -125,7 +141,9 @@ class Asking:
             "--pack": self.pack, "--slice-time": self.slice_time,
             "--name": self.name, "--run-dir": self.run_dir, "--profile": self.profile,
             "--engine": self.engine if self.engine != "auto" else None,
-            "--template": self.template,
+            "--template": self.template, "--check": self.check.text,
+            "--check-file": self.check.files,
+            "--allow-failed-steps": self.allow_failed_steps,
         }  # fmt: skip
         return next((option for option, value in given.items() if value), "")
 
@@ -137,6 +155,7 @@ class Asking:
         """
         given = self.slices.read()
         command, slices = self._command(given), len(given.table)
+        self.check.verify(given.table.columns)
         return Wanted(
             name=self.name or given.name,
             command=command,
@@ -153,6 +172,8 @@ class Asking:
             ),
             pack_asked=self.pack or "",
             breaker=not self.no_breaker,
+            check=self.check,
+            steps_count=not self.allow_failed_steps,
             template=find(self.template, Path.cwd()) if self.template else None,
         )
 

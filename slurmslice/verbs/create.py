@@ -11,6 +11,7 @@ from pathlib import Path
 import slurmslice
 from slurmslice import directives, script
 from slurmslice.asked import Asked
+from slurmslice.check import NO_CHECK, Check
 from slurmslice.command import Command, ShellText
 from slurmslice.engines import Engine, Intake, Limits, Needs
 from slurmslice.errors import BadInput, NoAnswer
@@ -59,6 +60,8 @@ class Wanted:
         pack_asked: ``--pack`` as it was typed; empty for none.
         breaker: hold the rest where the first slices that end all fail.
         template: what the script is made from; None for slurmslice's own.
+        check: what must hold once the command has exited 0; checked.
+        steps_count: a job step that fails makes its slice fail.
     """
 
     name: str
@@ -75,6 +78,8 @@ class Wanted:
     pack_asked: str = ""
     breaker: bool = True
     template: OwnTemplate | None = None
+    check: Check = NO_CHECK
+    steps_count: bool = True
 
 
 def default_name(command: Command) -> str:
@@ -142,6 +147,8 @@ def describe(wanted: Wanted, engine: Engine) -> tuple[Asked, str | None]:
         packing=packing,
         throttle=wanted.throttle,
         setup=wanted.setup,
+        check=wanted.check,
+        steps_count=wanted.steps_count,
         work_dir=wanted.work_dir,
         max_attempts=wanted.max_attempts,
         created_at=time.time(),
@@ -196,6 +203,7 @@ def render(asked: Asked, wanted: Wanted, path: Path) -> str:
         pack=asked.packing.pack,
         at_once=asked.packing.at_once,
         slice_time_s=asked.packing.slice_time_s,
+        check=asked.check,
     )
     return script.render(spec, wanted.template)
 

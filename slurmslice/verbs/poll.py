@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from slurmslice.errors import Busy, NoAnswer
 from slurmslice.evidence import Answer, Observation, TaskReport
-from slurmslice.judge import Hearing, Standing, judge, reopened
+from slurmslice.judge import Hearing, Standing, judge, over_memory, reopened, was_killed
 from slurmslice.ledger import Submission
 from slurmslice.packed import judge_packed, reopened_packed
 from slurmslice.progress import SlotProgress, TaskProgress, parse
@@ -46,11 +46,34 @@ def poll(run: Run) -> Poll:
     if doubled:  # what was seen is of jobs that do not count; the next poll asks for the right ones
         return Poll((), settled.silences, True, (*settled.notes, *adopt(run, doubled)))
     changed = dict(_judged(run, jobs, seen))
+    changed |= _killed(run, changed)
     run.standings.update(changed)
     keep(run, changed)
     silences = [a.silence for a in (seen.accounting, seen.queue) if a.silence and not a.off]
     learnt = seen.accounting.answered or seen.queue.answered
     return Poll(tuple(changed), (*settled.silences, *silences), learnt, settled.notes)
+
+
+def _killed(run: Run, changed: Mapping[int, Standing]) -> Iterator[tuple[int, Standing]]:
+    """What FAILED by SIGKILL, with what its steps tell: was it for its memory?
+
+    Steps are dear to ask for: only of arrays in which a task was killed since the last poll.
+    Where they are not told, it FAILED by its signal.
+    """
+    tasks = {
+        row: (submission.job, submission.index_of(row))
+        for row, standing in changed.items()
+        if was_killed(standing) and (submission := run.ledger.of_row(row))
+    }
+    if not tasks:
+        return
+    try:
+        measured = run.engine.measure(sorted({job for job, _ in tasks.values()}))
+    except NoAnswer:
+        return
+    for row, task in tasks.items():
+        if task in measured:
+            yield row, over_memory(changed[row], measured[task])
 
 
 def look_again(run: Run, rows: Sequence[int]) -> list[int]:
@@ -145,6 +168,8 @@ def _hearing(
 ) -> Hearing:
     index = submission.index_of(row)
     accounting = seen.accounting.reports.get((submission.job, index))
+    if accounting is not None and accounting.step_exit and not run.asked.steps_count:
+        accounting = replace(accounting, step_exit=0)
     queue = seen.queue.reports.get((submission.job, index))
     return Hearing(
         accounting=accounting,
@@ -166,10 +191,13 @@ def _progress(
     accounting: TaskReport | None,
     queue: TaskReport | None,
 ) -> SlotProgress | None:
-    """What the task wrote. Read only where Slurm does not speak: a file a slice is dear."""
-    if accounting is not None and accounting.state.final:
-        return None
-    if queue is not None and queue.state is not State.WAITING:
+    """What the task wrote. Read only where it matters: a file a slice is dear.
+
+    That is where Slurm does not speak, and where a task FAILED, perhaps by its slice's check.
+    """
+    said = {report.state for report in (accounting, queue) if report is not None}
+    speaks = queue is not None or (accounting is not None and accounting.state.final)
+    if speaks and not said & {State.FAILED, State.WAITING}:
         return None
     return _wrote(run, submission, index).slots.get(0)
 

@@ -265,6 +265,7 @@ def _accounted(fields: Mapping[str, str]) -> TaskReport:
         requested_mem_bytes=bytes_of(fields["ReqMem"], number_of(fields["AllocCPUS"])),
         node=node_of(fields["NodeList"]),
         reason="" if reason == "None" else reason,
+        step_exit=_exit(fields["DerivedExitCode"])[0] or 0,
     )
 
 

@@ -18,8 +18,8 @@ Argv = tuple[str, ...]
 
 # sacct(1): all of them are known to every release from 20.11 to 26.05; an unknown one is an error.
 TASK_FIELDS = (
-    *("JobID", "State", "ExitCode", "Submit", "Start", "End", "ElapsedRaw", "AllocCPUS", "ReqMem"),
-    *("NodeList", "Reason", "JobName"),
+    *("JobID", "State", "ExitCode", "DerivedExitCode", "Submit", "Start", "End", "ElapsedRaw"),
+    *("AllocCPUS", "ReqMem", "NodeList", "Reason", "JobName"),
 )
 # Of a task without its steps sacct says nothing of memory, and that it used no CPU time (seen).
 STEP_FIELDS = (*TASK_FIELDS[:-1], "MaxRSS", "TotalCPU", "JobName")

@@ -1,0 +1,73 @@
+"""How an array task ended, where Slurm's state alone would mislead; and why, in words. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from slurmslice.evidence import TaskReport
+from slurmslice.progress import SlotProgress
+from slurmslice.states import Evidence, State
+
+
+def looked_into(
+    report: TaskReport, own: SlotProgress | None, source: Evidence
+) -> tuple[TaskReport, Evidence, str]:
+    """A final report of a task of one slice, what it rests on, and why it is so.
+
+    A check that fails makes its task FAILED. A job step that fails leaves the task COMPLETED if
+    the script exits 0 (seen).
+
+    Args:
+        report: what the source says, final.
+        own: what the task wrote, where it was read.
+        source: accounting or the queue.
+    """
+    if report.state is State.FAILED and own is not None and _is_its(report, own):
+        failed, reason = by_check(report, own.check_exit or 0)
+        return failed, Evidence.CHECK, reason
+    if report.state is State.COMPLETED and report.step_exit:
+        reason = f"exit 0, but a job step of it exited {report.step_exit} (DerivedExitCode)"
+        return replace(report, state=State.CHECK_FAILED), source, reason
+    return report, source, explain(report)
+
+
+def _is_its(report: TaskReport, own: SlotProgress) -> bool:
+    """Whether the check's exit code is the task's: what failed may have come later.
+
+    Up to 25.05 sacct takes 128 from an exit code of 128 and more.
+    """
+    code = own.check_exit
+    return code is not None and report.exit_code in {None, code, code - 128}
+
+
+def by_check(report: TaskReport, code: int) -> tuple[TaskReport, str]:
+    """The report of a slice whose check exited with a code, and the reason."""
+    failed = replace(report, state=State.CHECK_FAILED, exit_code=0, signal=None)
+    return failed, f"exit 0, but its check exited {code}"
+
+
+def explain(report: TaskReport) -> str:
+    """Why a task is in its state, in words; never empty."""
+    match report.state:
+        case State.COMPLETED:
+            return "exit 0"
+        case State.FAILED if report.signal:
+            return f"ended by signal {report.signal}"
+        case State.FAILED:
+            return f"exit {report.exit_code}" if report.exit_code is not None else "it failed"
+        case State.OUT_OF_MEMORY:
+            return "went over its memory"
+        case State.TIMEOUT:
+            return "went over its time limit"
+        case State.NODE_FAIL:
+            return "its node failed"
+        case State.PREEMPTED:
+            return "preempted by another job, and not started again"
+        case State.RUNNING:
+            return f"running on {report.node}" if report.node else "running"
+        case State.PENDING:
+            return f"in the queue: {report.reason}" if report.reason else "in the queue"
+        case State.CANCELLED if " by " in report.word:
+            return f"cancelled by user {report.word.partition(' by ')[2]}"
+        case _:
+            return report.reason or report.word or report.state.lower().replace("_", " ")
