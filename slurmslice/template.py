@@ -190,7 +190,7 @@ def _check_parts(
         if found is None or (block == "directives" and not _is_head(text[: found.start()])):
             raise _lacking(own, part, f"{{% block {block} %}}")
         at = found.end()
-    for function in _FUNCTIONS:
+    for function in (*_FUNCTIONS, *(("_check",) if context["check"] else ())):
         if f"\n{function}() {{\n" not in text:
             raise _lacking(own, f"the function {function}", f"{function}() {{ … }}")
 

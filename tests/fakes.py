@@ -43,6 +43,8 @@ class FakeEngine:
     waited: list[float] = field(default_factory=list)
     on_wait: Callable[[], None] = lambda: None
     polls: int = 0
+    measured: TaskReport | None = TaskReport(State.COMPLETED)  # noqa: RUF009 (frozen)
+    measures: int = 0
     limited: Limits | None = None
 
     working: bool = False
@@ -105,7 +107,10 @@ class FakeEngine:
         return Observation(Answer(ended), Answer(queued))
 
     def measure(self, jobs: Sequence[str]) -> dict[TaskId, TaskReport]:
-        return {}
+        self.measures += 1
+        if self.measured is None:
+            raise NoAnswer("sacct did not answer in time.")
+        return {(job, index): self.measured for job in jobs for index in self.jobs[job].tasks}
 
     def cancel(self, job: str, indices: Collection[int] | None) -> None:
         self.cancelled.append((job, None if indices is None else tuple(indices)))

@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from slurmslice import template
+from slurmslice.check import Check
 from slurmslice.command import Command, ShellText, Words
 from slurmslice.errors import BadInput
 from slurmslice.progress import TaskProgress, parse
@@ -274,6 +275,10 @@ def variants() -> Iterator[ScriptSpec]:
                 columns=columns,
                 log_folders=log_folders,
             )
+
+    checks = (Check("", ("out/{}.h5",)), Check("test 1 = 1\ntest 2 = 2", ("{}",)))
+    for command, direct, check in itertools.product(commands, (True, False), checks):
+        yield dataclasses.replace(EXAMPLE, command=command, direct=direct, check=check)
 
 
 def test_shellcheck_has_nothing_to_say(tmp_path: Path) -> None:

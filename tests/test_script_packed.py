@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from slurmslice.check import Check
 from slurmslice.command import Command, ShellText
 from slurmslice.progress import parse
 from slurmslice.script import ScriptSpec, render
@@ -113,6 +114,9 @@ def variants() -> Iterator[ScriptSpec]:
             cpus=cpus,
             columns=columns,
         )
+    for command, at_once in itertools.product(commands, (1, 4)):
+        check = Check("test 1 = 1", ("out/{}.h5",))
+        yield dataclasses.replace(POOL, command=command, at_once=at_once, check=check)
 
 
 def test_shellcheck_has_nothing_to_say_of_packs(tmp_path: Path) -> None:

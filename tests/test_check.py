@@ -1,0 +1,311 @@
+"""A slice is COMPLETED only where its command exited 0 and its check did too."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from slurmslice.check import Check
+from slurmslice.command import Command, ShellText
+from slurmslice.errors import BadInput
+from slurmslice.evidence import TaskReport
+from slurmslice.judge import Hearing, Standing, judge, over_memory, was_killed
+from slurmslice.packed import judge_packed
+from slurmslice.progress import SlotProgress, TaskProgress
+from slurmslice.rundir import RunDirectory
+from slurmslice.states import Evidence, State
+from slurmslice.verbs.poll import poll
+from slurmslice.verbs.submit import submit, waiting
+from tests.conftest import NewRun
+from tests.fakes import FakeEngine
+from tests.test_script import HOSTILE, Place, wait_for, words
+from tests.test_script_packed import log, pack, processes
+from tests.typed import Typed
+
+COMMANDS = pytest.mark.parametrize(
+    "command",
+    [words("sh", "-c", 'echo "made $SLICE"; echo "$SLICE" >"out-$SLICE"'),
+     ShellText('echo "made $SLICE"\necho "$SLICE" >"out-$SLICE"')],
+    ids=["words", "shell"],
+)  # fmt: skip
+NOW = 1_800_000_000.0
+KNOWN = Standing(State.RUNNING, "running", submission=1, index=3, attempt=1)
+NOTHING = Hearing(None, None, None, "", "", False, None, None, NOW)
+DONE = TaskReport(State.COMPLETED, "COMPLETED", exit_code=0)
+FAILED = TaskReport(State.FAILED, "FAILED", exit_code=3)
+MISSED = SlotProgress(int(NOW) - 40, "n3", int(NOW) - 5, 3, check_exit=3)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    """A place whose slices are ended with the test."""
+    here = Place(tmp_path)
+    yield here
+    here.clear()
+
+
+# -- the script ------------------------------------------------------------------------------
+
+
+@COMMANDS
+def test_a_check_that_holds_changes_nothing(place: Place, command: Command) -> None:
+    """Exit 0, and the check says yes: done. The check finds the slice's variables and its log."""
+    place.write(command, check=Check('grep -qx "$SLICE" "out-$SLICE" && echo looked', ("out-{}",)))
+    ran = place.run(17)
+    assert (ran.code, ran.log) == (0, b"made 17\nlooked\n")
+    assert ran.said.slots[0].check_exit is None
+
+
+@COMMANDS
+@pytest.mark.parametrize(
+    ("check", "code", "says"),
+    [
+        (Check("echo no; exit 3"), 3, b"no\n"),
+        (Check("", ("{}.h5",)), 1, b"slurmslice: there is no 17.h5, or it is empty\n"),
+        (Check("", ("out-{}", "empty/../{}")), 1, b"or it is empty\n"),
+        (Check("touch after", ("{}.h5",)), 1, b"or it is empty\n"),
+    ],
+)
+def test_a_check_that_fails_fails_the_task(
+    place: Place, command: Command, check: Check, code: int, says: bytes
+) -> None:
+    """Slurm is told as well, so that what depends on the slice does not start; the log says why."""
+    (place.work_dir / "17").touch()
+    place.write(command, check=check)
+    ran = place.run(17)
+    own = ran.said.slots[0]
+    assert (ran.code, own.exit_code, own.check_exit) == (code, code, code)
+    assert ran.log.startswith(b"made 17\n")
+    assert ran.log.endswith(says)
+    assert not (place.work_dir / "after").exists()
+
+
+def test_a_command_that_fails_is_not_checked(place: Place) -> None:
+    """Its exit code is what counts."""
+    place.write(words("sh", "-c", "exit 7"), check=Check("touch looked"))
+    ran = place.run(17)
+    assert (ran.code, ran.said.slots[0].check_exit) == (7, None)
+    assert not (place.work_dir / "looked").exists()
+
+
+def test_a_folder_is_no_file(place: Place) -> None:
+    """--check-file asks for a file."""
+    (place.work_dir / "17").mkdir()
+    place.write(words("true"), check=Check("", ("{}",)))
+    assert place.run(17).said.slots[0].check_exit == 1
+
+
+@COMMANDS
+def test_signals_reach_command_and_check(place: Place, command: Command) -> None:
+    """A command that heeds SIGUSR1 is told, and a check that hangs is ended by SIGTERM."""
+    text = "trap 'got=1' USR1; echo ready; until [ \"$got\" ]; do sleep 0.05; done; true"
+    told = ShellText(text) if isinstance(command, ShellText) else words("bash", "-c", text)
+    place.write(told, check=Check("touch looking; sleep 60"))
+    task, own = place.start(17), place.submission() / "logs/17.log"
+    wait_for(lambda: own.exists() and own.read_bytes() == b"ready\n")
+    task.send_signal(signal.SIGUSR1)
+    wait_for((place.work_dir / "looking").exists)
+    task.send_signal(signal.SIGTERM)
+    ran = place.end(task)
+    assert (ran.code, ran.said.slots[0].exit_code) == (143, 143)
+
+
+@pytest.mark.parametrize("key", HOSTILE)
+def test_a_hostile_key_in_a_path_is_a_path(place: Place, key: str) -> None:
+    """The path of --check-file is data, as the command's words are."""
+    place.write(words("true"), direct=False, check=Check("", ("no/{}.h5",)))
+    place.make(rows=[(key,)])
+    ran = place.run(0, log="row-40.log")
+    assert ran.code == 1
+    assert b"slurmslice: there is no no/" in ran.log
+
+
+def test_by_hand_the_check_runs_too(place: Place) -> None:
+    """Typed by hand a slice does what it does in an array."""
+    place.write(words("echo", "ran"), check=Check("echo looked; exit 4"))
+    done = place.by_hand(SLURM_ARRAY_TASK_ID="17")
+    assert (done.returncode, done.stdout) == (4, "ran\nlooked\n")
+
+
+@pytest.mark.parametrize("at_once", [1, 3])
+@COMMANDS
+def test_each_slice_of_a_pack_is_checked(place: Place, command: Command, at_once: int) -> None:
+    """One that fails its check does not stop the others, and is kept so when started anew."""
+    check = Check('echo run >>"runs-$SLICE"; [ "$SLICE" != k1 ] || exit 5', ("out-{}",))
+    pack(place, command, 4, at_once=at_once, check=check)
+    for restart in ("0", "1", "2"):
+        ran = place.run(0, SLURM_RESTART_COUNT=restart)
+        slots = ran.said.slots
+        assert {i: (s.exit_code, s.check_exit) for i, s in slots.items()} == {
+            0: (0, None), 1: (5, 5), 2: (0, None), 3: (0, None),
+        }  # fmt: skip
+        assert ran.code == 1
+    assert log(place, 1) == b"made k1\n"
+    assert [(place.work_dir / f"runs-k{i}").read_text() for i in range(4)] == ["run\n"] * 4
+    assert processes(place) == []
+
+
+def test_a_check_counts_in_the_slices_own_time(place: Place) -> None:
+    """A check that hangs is ended at the slice's time limit."""
+    pack(place, words("true"), 2, check=Check("[ $SLICE = k0 ] || sleep 60"), slice_time_s=1)
+    slots = place.run(0).said.slots
+    assert slots[0].exit_code == 0
+    assert (slots[1].exit_code, slots[1].timed_out) == (143, True)
+
+
+# -- what is asked ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("check", "says"),
+    [
+        (Check("", ("out.h5",)), "same file for every slice"),
+        (Check("", ("{nam}.h5",)), "no column"),
+        (Check("", ("$SLICE.h5",)), "Nothing expands"),
+        (Check("test -s {}.h5"), "no \\$SLICE"),
+        (Check("  "), "is empty"),
+    ],
+)
+def test_a_check_that_cannot_mean_it_is_refused(check: Check, says: str) -> None:
+    """Nobody is told that a file was looked at which was not."""
+    with pytest.raises(BadInput, match=says):
+        check.verify(["name"])
+
+
+def test_a_check_stands_in_script_and_run(typed: Typed) -> None:
+    """It is part of what is reviewed; the same line goes on, another check is another run."""
+    line = ("run", "--dry-run", "--name", "x", "-a", "0-3", "--check-file", "{}.h5")
+    typed("render", *line[2:], "--check", "true # $SLICE", "--", "true", "{}")
+    script = (typed.folder / "runs/x/script.sh").read_text()
+    assert '[[ -f "${SLICE}.h5" && -s "${SLICE}.h5" ]]' in script
+    assert "true # $SLICE" in script
+    said = typed(*line, "--", "true", "{}")
+    assert typed.code == 2
+    assert "check: {}.h5 is not empty; true # $SLICE is there, {}.h5 is not empty is asked" in said
+
+
+def test_settings_say_it(typed: Typed) -> None:
+    """check, check_file and allow-failed-steps stand in slurmslice.toml too."""
+    (typed.folder / "slurmslice.toml").write_text(
+        'check = "test $SLICE"\ncheck-file = ["{}.h5", "{}.log"]\nallow-failed-steps = true\n'
+    )
+    typed("render", "--name", "x", "-a", "0-3", "--", "true", "{}")
+    assert typed.code == 0
+    asked = RunDirectory(typed.folder / "runs" / "x").asked()
+    assert asked.check == Check("test $SLICE", ("{}.h5", "{}.log"))
+    assert not asked.steps_count
+
+
+# -- what follows ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("said", "state", "evidence", "exit_code"),
+    [
+        (replace(NOTHING, accounting=FAILED, progress=MISSED),
+         State.CHECK_FAILED, Evidence.CHECK, 0),
+        (replace(NOTHING, accounting=FAILED, progress=replace(MISSED, check_exit=None)),
+         State.FAILED, Evidence.ACCOUNTING, 3),
+        # A later start of the task failed, and could not write.
+        (replace(NOTHING, accounting=replace(FAILED, exit_code=1), progress=MISSED),
+         State.FAILED, Evidence.ACCOUNTING, 1),
+        (replace(NOTHING, accounting=replace(FAILED, exit_code=15),
+                 progress=replace(MISSED, exit_code=143, check_exit=143)),
+         State.CHECK_FAILED, Evidence.CHECK, 0),
+        (replace(NOTHING, accounting=replace(FAILED, state=State.TIMEOUT), progress=MISSED),
+         State.TIMEOUT, Evidence.ACCOUNTING, 3),
+        (replace(NOTHING, queue=FAILED, accounting_silence="off", accounting_off=True,
+                 progress=MISSED), State.CHECK_FAILED, Evidence.CHECK, 0),
+        (replace(NOTHING, accounting_silence="off", accounting_off=True, progress=MISSED),
+         State.CHECK_FAILED, Evidence.CHECK, 0),
+        (replace(NOTHING, accounting=replace(DONE, step_exit=3)),
+         State.CHECK_FAILED, Evidence.ACCOUNTING, 0),
+        (replace(NOTHING, accounting=replace(FAILED, step_exit=9)),
+         State.FAILED, Evidence.ACCOUNTING, 3),
+    ],
+)  # fmt: skip
+def test_what_looks_like_success_or_plain_failure(
+    said: Hearing, state: State, evidence: Evidence, exit_code: int
+) -> None:
+    """A check that fails and a job step that fails are told apart from success and failure."""
+    standing = judge(KNOWN, said)
+    assert (standing.state, standing.evidence, standing.exit_code) == (state, evidence, exit_code)
+    assert standing.reason
+
+
+def test_a_slice_of_a_pack_that_fails_its_check() -> None:
+    """Its own lines say so, at once, while its task goes on."""
+    runs = replace(NOTHING, queue=TaskReport(State.RUNNING, "RUNNING"))
+    standing = judge_packed(KNOWN, runs, 1, TaskProgress(0, {1: MISSED}), 0)
+    assert (standing.state, standing.evidence) == (State.CHECK_FAILED, Evidence.CHECK)
+    assert (standing.exit_code, standing.reason) == (0, "exit 0, but its check exited 3")
+
+
+KILLED = replace(
+    KNOWN,
+    state=State.FAILED,
+    evidence=Evidence.ACCOUNTING,
+    exit_code=0,
+    signal=9,
+    requested_mem_bytes=100 << 20,
+)
+
+
+@pytest.mark.parametrize(
+    ("used", "asked", "state"),
+    [
+        (130 << 20, 100 << 20, State.OUT_OF_MEMORY),
+        (100 << 20, 100 << 20, State.FAILED),
+        (None, 100 << 20, State.FAILED),
+        (130 << 20, None, State.FAILED),
+    ],
+)
+def test_killed_over_its_memory(used: int | None, asked: int | None, state: State) -> None:
+    """FAILED 0:9 with more memory in use than asked for is OUT_OF_MEMORY, and says by how much."""
+    known = replace(KILLED, requested_mem_bytes=asked)
+    standing = over_memory(known, TaskReport(State.FAILED, max_rss_bytes=used))
+    assert standing.state is state
+    if state is State.OUT_OF_MEMORY:
+        assert "130 MiB in use, 100 MiB asked for" in standing.reason
+    assert was_killed(known)
+    assert not was_killed(replace(known, evidence=Evidence.PROGRESS))
+
+
+def end_all(engine: FakeEngine, report: TaskReport) -> None:
+    """Every task has ended so, accounting says."""
+    for job in engine.jobs.values():
+        job.tasks.update(dict.fromkeys(job.tasks, report))
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_steps_are_asked_for_where_a_task_was_killed(
+    new_run: NewRun, engine: FakeEngine, silent: bool
+) -> None:
+    """Once, for the arrays concerned; where they are not told, it FAILED by signal 9."""
+    run = new_run("0-9")
+    submit(run, waiting(None), {}, "submit")
+    killed = TaskReport(State.FAILED, exit_code=0, signal=9, requested_mem_bytes=1 << 20)
+    end_all(engine, killed)
+    engine.measured = None if silent else replace(killed, max_rss_bytes=3 << 20)
+    poll(run)
+    poll(run)
+    assert run.standings.tally() == {State.FAILED if silent else State.OUT_OF_MEMORY: 10}
+    assert engine.measures == 1
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_failed_steps_can_be_allowed(typed: Typed, engine: FakeEngine, allowed: bool) -> None:
+    """A job step that fails makes its slice CHECK_FAILED, unless that was said to be no failure."""
+    option = ("--allow-failed-steps",) if allowed else ()
+    typed("render", "--name", "x", "-a", "0-3", *option, "--", "true", "{}")
+    typed("submit", "x")
+    end_all(engine, replace(DONE, step_exit=3))
+    said = typed("status", "x")
+    assert ("COMPLETED 4" in said) is allowed
+    assert ("CHECK_FAILED 4" in said and "(DerivedExitCode)" in said) is not allowed
+    typed("resubmit", "x")
+    assert len(engine.jobs) == (1 if allowed else 2)

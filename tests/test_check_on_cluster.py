@@ -1,0 +1,57 @@
+"""What looks like success, or like a plain failure, on a real Slurm cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.site import Site, marks, settled
+
+pytestmark = pytest.mark.slurm
+
+WORK = """\
+echo "$SLICE" >>marks
+case $SLICE$MENDED in
+  3) ;;
+  5) : >out-5 ;;
+  7) echo made >out-7; srun --ntasks=1 sh -c 'exit 3' ;;
+  9) exit 9 ;;
+  *) echo made >"out-$SLICE"; srun --ntasks=1 true ;;
+esac
+exit $?
+"""
+
+
+def test_false_successes_are_found_and_repaired(site: Site, workplace: Path) -> None:
+    """No output, an empty one, a failed job step under exit 0: told, and resubmitted."""
+    text = WORK.replace("exit $?", "true")
+    args = ["--name", "c", "-a", "0-9", "--check-file", "out-{}", "-t", "1", "--shell"]
+    assert site.slurmslice("run", *args, text, "--interval", "1", cwd=workplace).returncode == 1
+    record = site.status(workplace, "c")
+    told = {s["key"]: (s["state"], s["exit_code"], s["evidence"]) for s in record["slices"]}
+    assert {key: said for key, said in told.items() if said[0] != "COMPLETED"} == {
+        "3": ("CHECK_FAILED", 0, "check"),
+        "5": ("CHECK_FAILED", 0, "check"),
+        "7": ("CHECK_FAILED", 0, "accounting"),
+        "9": ("FAILED", 9, "accounting"),
+    }
+    reasons = {s["key"]: s["reason"] for s in record["slices"]}
+    assert reasons["3"] == "exit 0, but its check exited 1"
+    assert "a job step of it exited 3" in reasons["7"]
+    assert "there is no out-3" in site.slurmslice("logs", "c", "3", cwd=workplace).stdout
+    site.slurmslice("resubmit", "c", "--export", "ALL,MENDED=yes", cwd=workplace)
+    assert settled(site, workplace, "c") == {"COMPLETED": 10}
+    assert marks(workplace) == {str(i): 2 if i in {3, 5, 7, 9} else 1 for i in range(10)}
+
+
+def test_a_pack_whose_slices_fail_their_check(site: Site, workplace: Path) -> None:
+    """Per slice, whatever the task is called; a step's failure is nobody's in a pack."""
+    args = ["--name", "p", "-a", "0-7", "--pack", "4", "--at-once", "2", "-t", "1"]
+    args += ["--check", '[ "$SLICE" != 6 ]', "--interval", "1"]
+    text = 'echo "$SLICE" >>marks; [ "$SLICE" != 2 ]'
+    assert site.slurmslice("run", *args, "--shell", text, cwd=workplace).returncode == 1
+    record = site.status(workplace, "p")
+    assert record["counts"] == {"COMPLETED": 6, "FAILED": 1, "CHECK_FAILED": 1}
+    assert [s["state"] for s in record["slices"]][6] == "CHECK_FAILED"
+    assert set(marks(workplace).values()) == {1}
