@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import secrets
@@ -284,7 +285,7 @@ def create(
         _remove(draft)
         if old.exists():
             os.rename(old, path)
-        elif path.exists():
+        elif why.errno in {errno.EEXIST, errno.ENOTEMPTY}:  # of the last step (rename(2))
             raise BadInput(
                 f"Another slurmslice made {path} at this moment.",
                 "The same line again goes on with it.",

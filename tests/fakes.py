@@ -24,7 +24,8 @@ class FakeEngine:
     """A cluster whose every word a test decides.
 
     ``on_submit`` is called with each order before the job is taken (raise to refuse) and
-    ``after_submit`` once it was (raise to lose the answer).
+    ``after_submit`` once it was (raise to lose the answer). ``later`` are orders that are taken
+    after so many seconds (``pass_time``).
     """
 
     name: str = "slurm"
@@ -38,6 +39,8 @@ class FakeEngine:
     throttled: list[tuple[str, int | None]] = field(default_factory=list)
     held: list[str] = field(default_factory=list)
     released: list[str] = field(default_factory=list)
+    stopped: set[str] = field(default_factory=set)
+    later: list[tuple[float, Order]] = field(default_factory=list)
     most: int | None = None
     asked_for_room: int = 0
     waited: list[float] = field(default_factory=list)
@@ -123,9 +126,11 @@ class FakeEngine:
 
     def hold(self, job: str) -> None:
         self.held.append(job)
+        self.stopped.add(job)
 
     def release(self, job: str) -> None:
         self.released.append(job)
+        self.stopped.discard(job)
 
     def wait(self, seconds: float) -> None:
         self.waited.append(seconds)
@@ -143,6 +148,34 @@ class FakeEngine:
             for index, report in taken.tasks.items():
                 if not report.state.final:
                     self.end(job, index, state, exit_code=int(state is not State.COMPLETED))
+
+    def pass_time(self, seconds: float) -> None:
+        """Let orders come in that were on their way."""
+        self.later = [(due - seconds, order) for due, order in self.later]
+        for due, order in self.later:
+            if due <= 0:
+                FakeEngine.submit(self, order)
+        self.later = [(due, order) for due, order in self.later if due > 0]
+
+    def work(self, does: Callable[[str, Order, int], int]) -> None:
+        """Let every task that may start run as the script has it: claim first, or be refused.
+
+        Args:
+            does: what a task does, of its job, its order and its index; its exit code.
+        """
+        for job, taken in self.jobs.items():
+            for index in sorted(taken.tasks) if job not in self.stopped else ():
+                if not taken.tasks[index].state.final:
+                    code = does(job, taken.order, index) if _claims(job, taken.order) else 2
+                    self.end(job, index, State.FAILED if code else State.COMPLETED, exit_code=code)
+
+
+def _claims(job: str, order: Order) -> bool:
+    """Whether an array has its submission's claim, or gets it."""
+    claim = order.folder / "job"
+    if not claim.exists():
+        claim.write_text(f"{job}\n")
+    return claim.read_text() == f"{job}\n"
 
 
 class Clock:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -33,6 +32,7 @@ from slurmslice.verbs.settle import DOUBT_S
 from slurmslice.verbs.steer import cancel, release, throttle
 from slurmslice.verbs.submit import Choose, failed, preview, waiting
 from tests.fakes import Clock, FakeEngine
+from tests.kills import Killed, end
 
 NewRun = Callable[..., Run]
 Reopen = Callable[[Run], Run]
@@ -559,64 +559,6 @@ def by_hand(run: Run, engine: FakeEngine) -> None:
     engine.submit(script)
 
 
-class Killed(BaseException):
-    """The process ends here, as kill -9 would have it."""
-
-
-STEPS = ["append"] * 2 + ["submit"] * 2
-
-
-@pytest.mark.parametrize("verb", ["submit", "resubmit"])
-@pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("step", range(3))
-def test_killed_at_any_step_nothing_is_lost_or_doubled(
-    new_run: NewRun,
-    reopen: Reopen,
-    engine: FakeEngine,
-    monkeypatch: pytest.MonkeyPatch,
-    verb: str,
-    when: str,
-    step: int,
-) -> None:
-    """Promise 9: killed before or after each write and each sbatch, the same command goes on."""
-    run = new_run("0-9")
-    if verb == "resubmit":
-        submit(run, ALL, {}, "submit")
-        engine.end_all(State.FAILED)
-        poll(run)
-    choose = ALL if verb == "submit" else FAILED
-    with monkeypatch.context() as patch:
-        kill_at(patch, step, when)
-        with pytest.raises(Killed):
-            submit(run, choose, {}, verb)
-    again = reopen(run)
-    poll(again)
-    submit(again, choose, {}, verb)
-    poll(again)
-    attempt = 1 if verb == "submit" else 2
-    assert states(again) == {State.PENDING: 10}
-    assert set(again.ledger.attempts) == {attempt}
-    assert len(engine.jobs) == attempt
-
-
-def kill_at(patch: pytest.MonkeyPatch, step: int, when: str) -> None:
-    """End the process at the step-th of: the intent, sbatch, what sbatch said."""
-    count = iter(range(100))
-    for owner, name in ((RunDirectory, "append"), (FakeEngine, "submit")):
-        whole: Any = getattr(owner, name)
-
-        def stepped(self: object, what: object, whole: Any = whole) -> object:
-            mine = next(count) == step
-            if mine and when == "before":
-                raise Killed
-            result = whole(self, what)
-            if mine:
-                raise Killed
-            return result
-
-        patch.setattr(owner, name, stepped)
-
-
 # -- looking, steering, following --------------------------------------------------------------
 
 
@@ -709,7 +651,7 @@ def test_nothing_is_cancelled_that_may_be_submitted_all_the_same(
     def after_another(place: RunDirectory, name: str, wait: float = 10.0) -> object:
         if name == "cancel":
             for other in others:
-                kill_at(monkeypatch, 2, "after")  # sbatch has taken it, and nobody was told
+                engine.after_submit = end  # sbatch has taken it, and nobody was told
                 with pytest.raises(Killed):
                     submit(other, ALL, {}, "submit")
         return lock(place, name, wait)

@@ -93,7 +93,9 @@ def _folders() -> Iterator[Path]:
 def here() -> list[Path]:
     """The runs of the nearest folder that has any, newest first; absolute paths."""
     for folder in _folders():
-        runs = [path.parent for path in folder.glob("*/run.json")]
+        # A hidden one is the draft of a process that was killed while it made a run.
+        found = (path.parent for path in folder.glob("*/run.json"))
+        runs = [path for path in found if not path.name.startswith(".")]
         if runs:
             runs.sort(key=lambda path: (path / "run.json").stat().st_mtime, reverse=True)
             return [Path(os.path.abspath(path)) for path in runs]

@@ -1,0 +1,212 @@
+"""``kill -9``, or a full disk, at every step: each change of a file, each word to the cluster.
+
+A step can end in several ways: what is written can be torn anywhere, and of an sbatch that is
+cut short the job may be there, not be there, or come later. Each way is a *point*. A test does
+the same thing again and again, ended at the next point each time, until it is not reached.
+"""
+
+from __future__ import annotations
+
+import builtins
+import io
+import os
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import pytest
+
+from tests.fakes import FakeEngine
+
+CHANGES = ("mkdir", "rmdir", "rename", "replace", "link", "unlink", "remove", "chmod", "truncate",
+           "ftruncate", "fsync")  # fmt: skip
+"""What of ``os`` changes a file, or waits until it is on the disk."""
+
+GROWS = ("mkdir", "link", "open", "create", "write")
+"""Steps that a full disk does not let through."""
+
+WORDS = ("cancel", "throttle", "hold", "release")
+"""What is said to the cluster besides sbatch."""
+
+
+class Killed(BaseException):
+    """The process ends here, as ``kill -9`` would have it: nothing that it does later counts."""
+
+
+def end(order: object) -> None:
+    """The process ends in its sbatch: for ``on_submit`` and ``after_submit``."""
+    raise Killed
+
+
+class Killer:
+    """Ends what is done under it at one of its points.
+
+    Attributes:
+        at: the point, from 0; beyond the last: it is never ended.
+        error: an errno, where it is not ended but no byte can be written any more.
+        points: how many there were so far.
+        dead: it was ended.
+        away: what is done now is done by others.
+        where: what it was about to do then, for a person.
+    """
+
+    def __init__(self, at: int, error: int = 0, die: Callable[[], None] | None = None) -> None:
+        self.at = at
+        self.error = error
+        self.points = 0
+        self.dead = self.away = False
+        self.where = ""
+        self._die = die
+
+    def step(self, what: str, ways: int = 1) -> int | None:
+        """Come to a step that can end in so many ways; which of them it is, if it is now."""
+        if self.away:
+            return None
+        if self.dead and not self.error:  # a process that was ended does nothing more
+            raise Killed
+        if self.dead:
+            return 0 if what.split(maxsplit=1)[0] in GROWS else None
+        first, self.points = self.points, self.points + ways
+        if not first <= self.at < self.points:
+            return None
+        self.where = f"{what}, way {self.at - first} of {ways}"
+        return self.at - first
+
+    def die(self, path: object = "") -> NoReturn:
+        """End it; or, at a file, say that it cannot be written."""
+        self.dead = True
+        if self.error:
+            raise OSError(self.error, os.strerror(self.error), path)
+        if self._die is not None:
+            self._die()
+        raise Killed
+
+
+def tears(size: int) -> list[int]:
+    """Where a write of so many bytes is torn: before it, halfway, before its last byte."""
+    return sorted({0, size // 2, max(0, size - 1)})
+
+
+class _File(io.FileIO):
+    """A file of which each write is a step."""
+
+    killer: Killer
+
+    def write(self, data: Any, /) -> int:
+        if self.killer.dead and not (
+            self.killer.away or self.killer.error
+        ):  # Python's buffers, when they are cleared away; a process has none
+            return len(data)
+        cuts = tears(len(data))
+        way = self.killer.step(f"write to {self.name}", len(cuts))
+        if way is not None:
+            super().write(bytes(data)[: cuts[way]])
+            self.killer.die(self.name)
+        return super().write(data)
+
+    def truncate(self, size: int | None = None, /) -> int:
+        if self.killer.step(f"truncate {self.name}") is not None:
+            self.killer.die(self.name)
+        return super().truncate(size)
+
+
+def kill_at(killer: Killer, patch: pytest.MonkeyPatch) -> None:
+    """Let everything that this process does to files and to the fake cluster be a step."""
+    _patch_files(killer, patch)
+    for name in CHANGES:
+        patch.setattr(os, name, _step(killer, name, getattr(os, name)))
+    for name in () if killer.error else WORDS:
+        patch.setattr(FakeEngine, name, _word(killer, name, getattr(FakeEngine, name)))
+    if not killer.error:
+        patch.setattr(FakeEngine, "submit", _sbatch(killer, FakeEngine.submit))
+
+
+def _step(killer: Killer, name: str, whole: Callable[..., Any]) -> Callable[..., Any]:
+    def change(*args: Any, **more: Any) -> Any:
+        if name == "mkdir" and os.path.isdir(args[0]):
+            return whole(*args, **more)  # which changes nothing
+        if killer.step(f"{name} {args[0]}") is not None:
+            killer.die(args[0])
+        # What is on the disk is there for whoever looks, before fsync as after it.
+        return None if name == "fsync" else whole(*args, **more)
+
+    return change
+
+
+def _word(killer: Killer, name: str, whole: Callable[..., Any]) -> Callable[..., Any]:
+    def say(engine: FakeEngine, *args: Any) -> Any:
+        way = killer.step(f"{name} {args}", 2)
+        if way == 0:
+            killer.die()
+        result = whole(engine, *args)
+        if way == 1:
+            killer.die()
+        return result
+
+    return say
+
+
+LATE_S = (5, 60, 400)
+"""So many seconds later a job is there whose sbatch outlived us: before the bar, and after it."""
+
+
+def _sbatch(killer: Killer, whole: Callable[..., Any]) -> Callable[..., Any]:
+    """sbatch: not heard, heard with its answer lost, or heard later."""
+
+    def submit(engine: FakeEngine, order: Any) -> Any:
+        way = killer.step(f"sbatch {order.number}", 2 + len(LATE_S))
+        receipt = whole(engine, order) if way in {None, 1} else None
+        if way is None:
+            return receipt
+        if way > 1:
+            engine.later.append((LATE_S[way - 2], order))
+        return killer.die()
+
+    return submit
+
+
+def _patch_files(killer: Killer, patch: pytest.MonkeyPatch) -> None:
+    opened, os_open, os_write = io.open, os.open, os.write
+
+    def file(path: Any, mode: str = "r", buffering: int = -1, *text: Any, **more: Any) -> Any:
+        if not set(mode) & set("wax+") or isinstance(path, int):
+            return opened(path, mode, buffering, *text, **more)
+        if ("w" in mode or not os.path.exists(path)) and killer.step(f"open {path}") is not None:
+            killer.die(path)
+        raw = _File(path, mode.replace("b", "").replace("t", ""))
+        raw.killer = killer
+        both = "+" in mode
+        buffered: Any = io.BufferedRandom(raw) if both else io.BufferedWriter(raw)
+        return buffered if "b" in mode else io.TextIOWrapper(buffered, *text, **more)
+
+    def descriptor(path: Any, flags: int, *args: Any, **more: Any) -> int:
+        makes = flags & os.O_CREAT and not os.path.exists(path)
+        if makes and killer.step(f"create {path}") is not None:
+            killer.die(path)
+        return os_open(path, flags, *args, **more)
+
+    def write(fd: int, data: Any) -> int:
+        cuts = tears(len(data))
+        way = killer.step(f"write to {fd}", len(cuts))
+        if way is not None:
+            os_write(fd, bytes(data)[: cuts[way]])
+            killer.die()
+        return os_write(fd, data)
+
+    patch.setattr(io, "open", file)
+    patch.setattr(builtins, "open", file)
+    patch.setattr(os, "open", descriptor)
+    patch.setattr(os, "write", write)
+
+
+def points(attempt: Callable[[Killer], None], error: int = 0) -> int:
+    """Do something again and again, ended at each of its points in turn, until it is not ended.
+
+    Returns:
+        how many points it has.
+    """
+    for at in range(2000):
+        killer = Killer(at, error)
+        attempt(killer)
+        if not killer.dead:
+            return at
+    raise AssertionError("it never came to its end")
