@@ -16,7 +16,7 @@ from __future__ import annotations
 import difflib
 import os.path
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from slurmslice.errors import BadInput
@@ -215,12 +215,17 @@ def fill(command: Command, key: str, columns: Mapping[str, str]) -> list[str]:
 
 def show(command: Command, key: str, columns: Mapping[str, str]) -> str:
     """One printable line that does, typed into bash, what the slice does."""
-    line = " ".join(map(quote, fill(command, key, columns)))
+    line = join(fill(command, key, columns))
     if isinstance(command, Words):
         return line
     values = {"": key, **columns}
     used = [n for n in values if not n or re.search(rf"\b{variable(n)}\b", command.text)]
     return " ".join([*(f"{variable(name)}={quote(values[name])}" for name in used), line])
+
+
+def join(words: Iterable[str]) -> str:
+    """A line of bash that has these words."""
+    return " ".join(map(quote, words))
 
 
 def quote(text: str) -> str:

@@ -11,7 +11,7 @@ from slurmslice.keys import Numbers
 FOLDER_LIMIT = 1000
 """Most entries of a folder of logs; file systems and people grow slow above it."""
 
-_OWN = re.compile(r"(?!row-)[A-Za-z0-9][A-Za-z0-9._=,+@-]{0,99}", re.ASCII)
+_OWN = re.compile(r"(?![Rr][Oo][Ww]-)[A-Za-z0-9][A-Za-z0-9._=,+@-]{0,99}", re.ASCII)
 
 
 class LogNames:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -88,6 +89,8 @@ def cli(ctx: click.Context) -> None:
 
 def main() -> None:
     """Run the command line and end the process with its exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # no locale is a reason to fail
     sys.exit(_code())
 
 
@@ -97,7 +100,7 @@ def _code() -> int:
     except click.exceptions.Abort:
         return 130
     except click.ClickException as why:
-        why.show()
+        _complain_of_usage(why)
         return 2
     except KeyboardInterrupt:
         return 130
@@ -115,6 +118,15 @@ def _code() -> int:
         _complain(EngineError(f"{what}: {why.strerror or why}.", hint))
         return EngineError.exit_code
     return result if isinstance(result, int) else 0
+
+
+def _complain_of_usage(why: click.ClickException) -> None:
+    """What click says, in which words that were typed may stand as they are."""
+    from slurmslice.cli.console import say
+
+    said = io.StringIO()
+    why.show(said)
+    say(said.getvalue().removesuffix("\n"))
 
 
 def _complain(why: SlurmsliceError) -> None:

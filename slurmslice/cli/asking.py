@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,17 +13,25 @@ import click
 from slurmslice.asked import Asked
 from slurmslice.check import Check
 from slurmslice.cli import places
-from slurmslice.cli.console import say
+from slurmslice.cli.console import one_line, say
 from slurmslice.cli.packing import packing_of
 from slurmslice.cli.preview import relative
 from slurmslice.cli.shared import engine_option, meta
 from slurmslice.cli.sources import SLICE_OPTIONS, Given, SliceOptions
-from slurmslice.command import Command, ShellText, Words, check, check_expanded_glob
+from slurmslice.command import (
+    Command,
+    ShellText,
+    Words,
+    check,
+    check_expanded_glob,
+    join,
+    quote,
+)
 from slurmslice.engines import Engine
 from slurmslice.errors import BadInput
 from slurmslice.run import Run
 from slurmslice.rundir import RunDirectory
-from slurmslice.template import find
+from slurmslice.template import OwnTemplate, find
 from slurmslice.verbs.create import Wanted, make
 from slurmslice.verbs.remake import remake, replaceable
 
@@ -73,7 +80,8 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
     ),
     click.option(
         "--template", metavar="FILE|NAME",
-        help="A template in place of the script's own: a file, or a name in templates/ here.",
+        help="A template in place of the script's own: a file, or a name in templates/ here. It is "
+        "code: what it says is done here, when the script is made.",
     ),
     click.option(
         "-J", "--name", "--job-name", "name", metavar="NAME", default="",
@@ -174,8 +182,17 @@ class Asking:
             breaker=not self.no_breaker,
             check=self.check,
             steps_count=not self.allow_failed_steps,
-            template=find(self.template, Path.cwd()) if self.template else None,
+            template=self._template(),
         )
+
+    def _template(self) -> OwnTemplate | None:
+        """The person's template; that it is code is said before it is run."""
+        if not self.template:
+            return None
+        own = find(self.template, Path.cwd())
+        path = one_line(relative(own.path))
+        say(f"The template {path} is code, and runs here to make the script.")
+        return own
 
     def _command(self, given: Given) -> Command:
         if given.command and (self.words or self.shell is not None):
@@ -226,7 +243,7 @@ def there_already(
     if not (ours and replaceable(there)):
         raise BadInput(
             f"There is a run {asked.name} already, and it is another one:\n  "
-            + "\n  ".join(different),
+            + "\n  ".join(map(one_line, different)),
             "\n".join(_ways_out(there, asked, different)),
         )
     return None, there
@@ -244,18 +261,18 @@ def made(asked: Asked, wanted: Wanted, path: Path, replaced: Run | None) -> RunD
 
 
 def _ways_out(there: Run, asked: Asked, different: list[str]) -> Iterator[str]:
-    name = shlex.quote(asked.name)
+    name = quote(asked.name)
     yield f"Give this one a name of its own:  --name {asked.name}-2"
     if all(line.startswith("options:") for line in different):
         had, now = there.asked.typed, asked.typed
         changed = [f"--{n}={value}" for n, value in now.items() if had.get(n) != value]
         if had.keys() <= now.keys():
-            yield f"Go on with it, changed:           slurmslice run {name} {shlex.join(changed)}"
+            yield f"Go on with it, changed:           slurmslice run {name} {join(changed)}"
         else:
             yield (
                 f"Go on with it, changed:           edit the #SBATCH lines of "
                 f"{relative(there.place.script)}, then slurmslice run {name}"
             )
     if not there.ledger.submissions:
-        path = shlex.quote(relative(there.place.path))
+        path = quote(relative(there.place.path))
         yield f"Nothing of it was submitted yet:  rm -r {path}  forgets it"

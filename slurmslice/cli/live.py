@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 
 import click
 
-from slurmslice.cli.console import colored, painted, say
+from slurmslice.cli.console import colored, one_line, painted, say
 from slurmslice.cli.preview import tell_how_to_come_back, tell_taken
 from slurmslice.cli.summary import exit_code, stuck, tell
 from slurmslice.errors import Refused, SlurmsliceError
@@ -119,7 +119,7 @@ class Progress:
             say(hint)
             self._stuck = hint
         why = f" (waiting: {fed.waits})" if fed.waits and not fed.hindrance else ""
-        line = describe(run.standings.tally()) + held_up(run) + why
+        line = describe(run.standings.tally()) + one_line(held_up(run) + why)
         if self._terminal:
             self._paint(line)
         elif line == self._line or time.monotonic() - self._said < PLAIN_LINE_EVERY_S:

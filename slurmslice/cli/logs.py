@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import sys
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import BinaryIO
 import click
 
 from slurmslice.cli import places
-from slurmslice.cli.console import say
+from slurmslice.cli.console import data, say
 from slurmslice.cli.engine import open_run
 from slurmslice.cli.preview import relative
 from slurmslice.cli.shared import KeysCommand
@@ -42,10 +43,10 @@ def command(names: tuple[str, ...], follow: bool, task: bool, only_path: bool) -
         path = _path(run, row, task=True)
         say("The slice itself wrote nothing; this is what its array task said:")
     if only_path:
-        click.echo(str(path))
+        data((os.fsencode(path) + b"\n",))
         return 0
     say(f"{relative(path)}  ({run.standings[row].state}: {run.standings[row].reason})")
-    _show(run, row, path, follow)
+    data(_pieces(run, row, path, follow))
     return 0
 
 
@@ -62,40 +63,22 @@ def _path(run: Run, row: int, task: bool) -> Path:
     return run.place.log(submission.number, run.table.log_of(row))
 
 
-def _show(run: Run, row: int, path: Path, follow: bool) -> None:
-    for piece in _pieces(run, row, path, follow):
-        sys.stdout.buffer.write(safe(piece) if sys.stdout.isatty() else piece)
-        sys.stdout.buffer.flush()
-
-
 def _pieces(run: Run, row: int, path: Path, follow: bool) -> Iterator[bytes]:
     """The file's bytes; with ``follow``, as they come, until the slice is over."""
     asked = time.monotonic()
     file: BinaryIO | None = None
-    while True:
-        ended = run.standings[row].state.final
-        file = file or _opened(path)
-        if file is not None:
-            yield from iter(functools.partial(file.read, 1 << 16), b"")
-        if not follow or ended:
-            break
-        run.engine.wait(_LOOK_S)
-        if time.monotonic() - asked > _POLL_S:
-            poll(run)
-            asked = time.monotonic()
+    with contextlib.ExitStack() as opened:
+        while True:
+            ended = run.standings[row].state.final
+            if file is None and path.exists():
+                file = opened.enter_context(path.open("rb"))
+            if file is not None:
+                yield from iter(functools.partial(file.read, 1 << 16), b"")
+            if not follow or ended:
+                break
+            run.engine.wait(_LOOK_S)
+            if time.monotonic() - asked > _POLL_S:
+                poll(run)
+                asked = time.monotonic()
     if file is None:
         say("It has written nothing yet.")
-
-
-def _opened(path: Path) -> BinaryIO | None:
-    try:
-        return path.open("rb")
-    except FileNotFoundError:
-        return None
-
-
-def safe(data: bytes) -> bytes:
-    """What a terminal may be shown: text, tabs, line ends and colours' absence; no controls."""
-    kept = bytes([*range(32, 127), *range(128, 256), 9, 10, 13])
-    table = bytes(b if b in kept else ord("?") for b in range(256))
-    return data.translate(table)

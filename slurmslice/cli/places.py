@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 from slurmslice.cli.console import say
+from slurmslice.command import quote
 from slurmslice.errors import BadInput, SlurmsliceError
 from slurmslice.rundir import RunDirectory
 
@@ -60,7 +60,7 @@ def _as_slice(name: str, verb: str) -> str:
         place.table(place.asked().slices_sha256).select([name])
     except SlurmsliceError:
         return ""
-    return f"Is it a slice? slurmslice {verb} {shlex.quote(runs[0].name)} -- {shlex.quote(name)}"
+    return f"Is it a slice? slurmslice {verb} {quote(runs[0].name)} -- {quote(name)}"
 
 
 def _unnamed(changing: bool) -> RunDirectory:

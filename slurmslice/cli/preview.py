@@ -9,7 +9,7 @@ from pathlib import Path
 
 from slurmslice import directives
 from slurmslice.asked import Asked
-from slurmslice.cli.console import say
+from slurmslice.cli.console import one_line, say
 from slurmslice.command import ShellText, placeholders, show
 from slurmslice.engines import Engine, Limits
 from slurmslice.errors import NoAnswer
@@ -28,7 +28,7 @@ def announce(asked: Asked, table: SliceTable, engine: Engine) -> None:
     at_once = None if tasks is None else min(len(table), tasks * asked.packing.at_once)
     where = f"{asked.engine} on {asked.cluster}" if asked.cluster else asked.engine
     say(f"{asked.name}: {count(len(table))}, {_many(at_once)}, {where}")
-    say(f"  slices    {shortened(asked.source, 100)}")
+    say(f"  slices    {shortened(one_line(asked.source), 100)}")
     say(f"  request   {_request(asked)} a slice")
     if asked.packing.pack > 1:
         say(f"  packing   {_packing(asked, len(table))}")
@@ -166,8 +166,9 @@ def tell_how_to_come_back(run: Run) -> None:
 
 
 def relative(path: Path) -> str:
-    """A path as short as it can be typed here."""
+    """A path as short as it can be typed here; never one that looks like an option."""
     try:
-        return str(path.relative_to(Path.cwd()))
+        short = str(path.relative_to(Path.cwd()))
     except ValueError:
         return str(path)
+    return f"./{short}" if short.startswith("-") else short

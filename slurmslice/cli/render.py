@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import shlex
+import os
 
 import click
 
 from slurmslice.asked import Asked
 from slurmslice.cli import places
 from slurmslice.cli.asking import EPILOG, Asking, asking, made, there_already
-from slurmslice.cli.console import out, say
+from slurmslice.cli.console import data, say
 from slurmslice.cli.engine import choose
 from slurmslice.cli.preview import announce, relative
 from slurmslice.cli.shared import WordsCommand, dry_run_option
+from slurmslice.command import quote
 from slurmslice.errors import BadInput
 from slurmslice.ranges import parse_array
 from slurmslice.rundir import RunDirectory
@@ -40,7 +41,7 @@ def command(asking: Asking, dry_run: bool, print_: bool) -> None:
         )
     text = render(asked, wanted, path)
     if print_:
-        click.echo(text.encode("utf-8", "surrogateescape"), nl=False)
+        data((text.encode("utf-8", "surrogateescape"),))
         return
     announce(asked, wanted.table, engine)
     if silence:
@@ -54,7 +55,7 @@ def command(asking: Asking, dry_run: bool, print_: bool) -> None:
 
 def _what_next(place: RunDirectory, asked: Asked) -> None:
     """What to read, how to try a few, how to submit all, and the same by hand."""
-    out(relative(place.path))
+    data((os.fsencode(relative(place.path)) + b"\n",))
     say("Read, and edit if you like:")
     say(f"  {relative(place.script)}")
     say("Read:")
@@ -65,4 +66,4 @@ def _what_next(place: RunDirectory, asked: Asked) -> None:
     say(f"Submit all:         slurmslice submit {asked.name}")
     first = len(parse_array(asked.first))
     what = "The same by hand:  " if first == asked.slices else f"The first {first}:"
-    say(f"{what} sbatch {shlex.quote(relative(place.script))}")
+    say(f"{what} sbatch {quote(relative(place.script))}")

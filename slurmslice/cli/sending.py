@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 
@@ -10,6 +9,7 @@ from slurmslice.cli.console import out, say
 from slurmslice.cli.live import follow_live
 from slurmslice.cli.preview import relative, tell_how_to_come_back, tell_taken
 from slurmslice.cli.summary import NOT_FINISHED, next_step
+from slurmslice.command import join
 from slurmslice.errors import EngineError
 from slurmslice.reports.counts import count, key_ranges
 from slurmslice.run import Run
@@ -51,7 +51,7 @@ def send(
         tell_taken(run, fed.taken)
         fed.check(passing=False)
     except EngineError:
-        line = shlex.join(["slurmslice", verb, run.asked.name, *again])
+        line = join(("slurmslice", verb, run.asked.name, *again))
         say(f"The run is kept: {relative(run.place.path)}. To try again, with options that change "
             f"the request: {line}")  # fmt: skip
         raise
@@ -126,6 +126,6 @@ def _show(run: Run, draft: Draft) -> None:
         relative(run.place.script),
         *draft.arguments,
     ]
-    out(shlex.join(words))
+    out(join(words))
     for note in over_edited(run, draft):
         say(f"  {note}")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 
 from slurmslice.cli.console import out, painted, say
+from slurmslice.command import quote
 from slurmslice.engines.slurm.words import hitch_of
 from slurmslice.reports.counts import counts, key_ranges
 from slurmslice.run import Run
@@ -15,7 +15,7 @@ from slurmslice.states import FAILURES, State
 def tell(run: Run) -> None:
     """Counts with key ranges on stdout; what to do about it on stderr."""
     for count in counts(run):
-        out(f"{painted(count.state, 14)} {len(count.rows):>7}  {count.keys}  ({count.why})")
+        out(f" {len(count.rows):>7}  {count.keys}  ({count.why})", painted(count.state, 14))
     for hint in (run.ledger.refusal, stuck(run), next_step(run)):
         if hint:
             say(hint)
@@ -39,9 +39,9 @@ def stuck(run: Run) -> str:
 
 def _changed(run: Run, rows: Sequence[int], options: str) -> str:
     """How to give slices that are pending another request."""
-    name = shlex.quote(run.asked.name)
+    name = quote(run.asked.name)
     others = sum(n for state, n in run.standings.tally().items() if not state.final) > len(rows)
-    keys = f" -- {shlex.quote(run.table.keys[rows[0]])} …" if others else ""
+    keys = f" -- {quote(run.table.keys[rows[0]])} …" if others else ""
     return (
         f"To change it: slurmslice cancel {name}{keys}\n"
         f"then:         slurmslice resubmit {name} --state CANCELLED {options}"
@@ -50,7 +50,7 @@ def _changed(run: Run, rows: Sequence[int], options: str) -> str:
 
 def next_step(run: Run) -> str:
     """What to type next; empty where there is nothing to do."""
-    states, name = run.standings.tally(), shlex.quote(run.asked.name)
+    states, name = run.standings.tally(), quote(run.asked.name)
     bad = [state for state in states if state.failed]
     if run.ledger.held and not run.finished:
         why = f"See why:      slurmslice logs {name} -- {_first_key(run)}\n" if bad else ""
@@ -89,7 +89,7 @@ _RAISED = {State.OUT_OF_MEMORY: " --mem 2x", State.TIMEOUT: " --time 2x"}
 
 def _first_key(run: Run) -> str:
     """The key of the first slice that failed, as it can be typed."""
-    return shlex.quote(run.table.keys[run.standings.rows_in(FAILURES)[0]])
+    return quote(run.table.keys[run.standings.rows_in(FAILURES)[0]])
 
 
 NOT_FINISHED = 4

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 
-from slurmslice.cli.console import colored
+from slurmslice.cli.console import colored, one_line
 from slurmslice.judge import Standing
 from slurmslice.run import Run
 from slurmslice.tables import escape
@@ -72,7 +72,7 @@ def print_table(
         justify = "right" if position in right else "left"
         table.add_column(title, justify=justify, no_wrap=True, overflow="ellipsis")  # type: ignore[arg-type]
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(one_line(cell)) for cell in row))
     terminal = sys.stdout.isatty()
     console = Console(
         width=None if terminal else _WIDE, no_color=not colored(terminal), highlight=False

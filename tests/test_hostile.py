@@ -1,0 +1,285 @@
+"""Hostile values from every way in to every way out: the bytes that they were, and nothing run."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+import subprocess
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from slurmslice import directives
+from slurmslice.cli.sources import SliceOptions
+from slurmslice.command import Words, to_bash
+from slurmslice.lognames import FOLDER_LIMIT
+from slurmslice.readers.columns import derive
+from slurmslice.readers.delimited import from_table
+from slurmslice.readers.files import from_paths
+from slurmslice.readers.grid import from_grid
+from slurmslice.readers.lists import from_lines
+from slurmslice.requests import MOST
+from slurmslice.run import Run
+from slurmslice.settings.reading import read
+from slurmslice.slices import SliceTable
+from slurmslice.states import State
+from slurmslice.tables import unescape
+from tests.conftest import NewRun
+from tests.fakes import FakeEngine
+from tests.hostile import CANARY, CORPUS, around, is_literal, is_text, values
+from tests.test_bad_input import here  # noqa: F401 - a fixture
+from tests.test_on_this_machine import Here
+from tests.test_script import BASH
+from tests.typed import Typed
+
+ROWS, COLUMNS = 2000, ("a", "b", "c", "d")
+ALL = values(ROWS * (1 + len(COLUMNS)) + 500)
+
+
+def test_there_are_as_many_as_promised() -> None:
+    """At least 10,000 different values, none empty, none with a NUL."""
+    assert len({*ALL}) == len(ALL) >= 10_000
+    assert all(value and b"\0" not in value for value in ALL)
+
+
+def written(records: list[list[bytes]]) -> bytes:
+    """A CSV file, as Python's csv writes one."""
+    file = io.StringIO(newline="")
+    csv.writer(file, quoting=csv.QUOTE_ALL).writerows([list(map(os.fsdecode, r)) for r in records])
+    return file.getvalue().encode("utf-8", "surrogateescape")
+
+
+def records(width: int) -> list[list[bytes]]:
+    """The values, so many a row."""
+    return [ALL[at : at + width] for at in range(0, ROWS * width, width)]
+
+
+def column(table: SliceTable, name: str) -> list[bytes]:
+    """The bytes of a column."""
+    place = table.columns.index(name)
+    return [os.fsencode(table.values_of(row)[place]) for row in range(len(table))]
+
+
+# -- all the way ----------------------------------------------------------------------------
+
+
+def test_from_a_table_to_the_command_and_back(here: Here) -> None:  # noqa: F811
+    """10,000 values, from a CSV file through script and bash, are the program's own to the byte.
+
+    As arguments and as variables; computed columns too. The keys come back from ``status`` as
+    JSON and as a table; nothing was run but the command, nothing written beside the run.
+    """
+    here.folder /= 'a folder\'s $(touch pwned) `touch pwned` "é" %j'
+    here.folder.mkdir()
+    (here.folder / "v.csv").write_bytes(written([[b"k", *map(str.encode, COLUMNS)], *records(5)]))
+    before = around(here.folder.parent)
+    ran = here(
+        "run", "--engine", "local", "--interval", "0.2", "--name", "x", "--pack", str(ROWS // 2),
+        "--table", "v.csv", "--key", "k", "--column", "e={{ a }}", "--",
+        "sh", "-c", "cat /proc/$$/cmdline /proc/$$/environ", "sh",
+        "{}", "{a}", "<{b}>", "{c}", "{d}", "{e}",
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr + ran.stdout
+    assert around(here.folder.parent) == before
+    told = here.status("x")["slices"]
+    for (key, a, b, c, d), slice_ in zip(records(5), told, strict=True):
+        assert os.fsencode(slice_["key"]) == key
+        got = Path(slice_["log"]).read_bytes().split(b"\0")
+        assert got[4:10] == [key, a, b"<" + b + b">", c, d, a]
+        names = ("SLICE", *(f"SLICE_{name.upper()}" for name in (*COLUMNS, "e")))
+        for name, value in zip(names, (key, a, b, c, d, a), strict=True):
+            assert name.encode() + b"=" + value in got[10:]
+    lines = here("status", "x", "--slices").stdout.splitlines()[1:]
+    assert [line.split(" COMPLETED ")[0].rstrip() for line in lines] == [
+        shown_in_a_table(row[0]) for row in records(5)
+    ]
+
+
+def shown_in_a_table(key: bytes) -> str:
+    return SliceTable([os.fsdecode(key)]).data.decode().split("\n")[1].split("\t")[1].rstrip()
+
+
+# -- ways in --------------------------------------------------------------------------------
+
+
+def test_a_list_of_keys() -> None:
+    """Ended by NUL all of them, by a line's end all that hold none, whatever else is in them."""
+    table = from_lines(b"\0".join(ALL) + b"\0", "f", nul=True)
+    assert list(map(os.fsencode, table.keys)) == ALL
+    lines = [value for value in ALL if b"\n" not in value and value.strip()]
+    assert list(map(os.fsencode, from_lines(b"\n".join(lines), "f").keys)) == lines
+
+
+@pytest.mark.parametrize("name", ["v.csv", "v.tsv", "-"])
+def test_cells(name: str) -> None:
+    """A sheet's formulas, quotes and separators are text; what TSV cannot say is left out."""
+    cells = ALL
+    if name == "v.tsv":
+        cells = [value for value in ALL if not {*b"\t\n\r"} & {*value}]
+        data = b"k\n" + b"\n".join(cells) + b"\n"
+    else:
+        data = written([[b"k"], *([value] for value in cells)])
+    table = from_table(data, name, None)
+    assert column(table, "k") == cells
+    assert column(derive(table, ["e={{ k }}"]), "e") == cells
+
+
+def test_a_grid() -> None:
+    """Values of an axis hold anything but a comma; what looks like a range is one."""
+    axis = [v for v in ALL if b"," not in v and not v[:1].isdigit() and b"\0" not in v]
+    table, _ = from_grid([f"a={os.fsdecode(b','.join(axis))}"])
+    assert column(table, "a") == axis
+    assert [os.fsencode(key) for key in table.keys] == [b"a=" + value for value in axis]
+
+
+def test_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of any names are found by a pattern, and their names are data from then on."""
+    monkeypatch.chdir(tmp_path)
+    names = [v for v in ALL[: ROWS * 2] if len(v) <= 255 and b"/" not in v and v[:1] != b"."]
+    folder = Path("d;$(touch pwned)")
+    folder.mkdir()
+    for name in names:
+        (folder / os.fsdecode(name)).touch()
+    options = SliceOptions(None, None, False, None, None, "d;*/*", (), None, ())
+    table = options.read().table
+    assert {*column(table, "name")} == {*names}
+    assert len(table) == len(names) > ROWS
+    assert {*map(os.fsencode, table.keys)} == {os.fsencode(folder / os.fsdecode(n)) for n in names}
+    assert around(tmp_path) == {str(folder), *(str(folder / os.fsdecode(name)) for name in names)}
+    assert from_paths(table.keys, "*").keys[:] == table.keys[:]
+
+
+def test_words_of_a_settings_file(tmp_path: Path) -> None:
+    """What TOML can hold, from a text there to an argument of the command, as bash reads it."""
+    from slurmslice.cli.settings import known_keys
+
+    words = [os.fsdecode(value) for value in ALL if is_text(value) and is_literal(value)]
+    assert len(words) > 4000
+    data = f"command = [{','.join(map(toml, words))}]\n"
+    setting = read(data.encode(), "f", known_keys()).always["words"]
+    assert isinstance(setting.value, tuple)
+    half = len(words) // 2  # one line may be as long as a program's arguments
+    for some in (words[:half], words[half:]):
+        line = to_bash(Words(("printf", "%s\\0", *some)))
+        assert line.isprintable()
+        done = subprocess.run([BASH, "-c", "--", "eval \"$(cat)\""], input=line.encode(),
+                              cwd=tmp_path, capture_output=True)  # fmt: skip
+        literal = [word.replace("{{}}", "{}") for word in some]
+        assert done.stdout.decode().split("\0")[:-1] == literal
+    assert setting.value == tuple(words)
+    assert not around(tmp_path)
+
+
+def toml(text: str) -> str:
+    """A basic string of TOML 1.0."""
+    return '"' + "".join(c if c.isprintable() and c not in '"\\' else f"\\U{ord(c):08x}"
+                         for c in text) + '"'  # fmt: skip
+
+
+@pytest.mark.parametrize("way", ["--name", "--key", "--engine", "--pack", "-a", "--profile"])
+def test_what_is_no_value_is_refused(way: str, typed: Typed) -> None:
+    """Names, numbers and ranges are not data: what is not plain is refused, and nothing is made."""
+    before = around(typed.folder)
+    line = ("--table", "t.csv") if way == "--key" else () if way == "-a" else ("-a", "0-1")
+    (typed.folder / "t.csv").write_text("x\n1\n")
+    for value in CORPUS:
+        text = os.fsdecode(value)
+        said = typed("run", "--dry-run", *line, f"{way}={text}" if way != "-a" else f"-a{text}",
+                     "--", "true", "{}")  # fmt: skip
+        assert all(map(str.isprintable, typed.lines)), said
+        assert "Traceback" not in said
+        assert typed.code == 2 or re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._,%-]*", text), text
+    assert around(typed.folder) == before | {"t.csv"}
+
+
+def test_options_of_slices_take_columns_as_data(engine: FakeEngine, typed: Typed) -> None:
+    """A column in ``--comment`` reaches sbatch as one word of its own; a line's end is refused."""
+    fit = [value for value in CORPUS if b"\n" not in value]
+    for at in range(0, len(fit), MOST):
+        some = fit[at : at + MOST]
+        (typed.folder / "v.csv").write_bytes(written([[b"c"], *([value] for value in some)]))
+        line = ("--name", f"x{at}", "--table", "v.csv", "--comment", "{c}", "--", "true", "{c}")
+        engine.jobs.clear()
+        typed("render", *line)
+        assert typed.code == 0, typed.lines
+        typed("submit", f"x{at}")
+        script = typed.folder / f"runs/x{at}/script.sh"
+        first = dict(directives.read(script.read_text("utf-8", "surrogateescape")))["comment"]
+        orders = [dict(job.order.overrides) for job in engine.jobs.values()]
+        got = [first, *(order["comment"] for order in orders[1:])]
+        assert list(map(os.fsencode, got)) == some
+    (typed.folder / "v.csv").write_bytes(written([[b"c"], [b"a\nb"]]))
+    assert "holds a line end" in typed("render", "--name", "y", *line[2:])
+
+
+# -- ways out -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def failed(new_run: NewRun, engine: FakeEngine) -> Run:
+    """A run of which each value is a key, and each slice has failed."""
+    engine.max_array_size = 20_000
+    table = from_lines(b"\0".join(ALL) + b"\0", "f", nul=True)
+    return new_run(table)
+
+
+def test_what_is_told_is_printable_and_complete(
+    failed: Run, engine: FakeEngine, typed: Typed
+) -> None:
+    """Each verb tells of 10,000 keys without one control character; JSON and table lose no byte."""
+    typed("submit", "demo")
+    assert engine.jobs
+    engine.end_all(State.FAILED)
+    keys = list(map(os.fsdecode, CORPUS))
+    for words in ("status", "runs", "resubmit --dry-run", "cancel --dry-run", "status --slices --"):
+        typed(*words.split(), *(["demo", *keys] if "--slices" in words else []))
+        assert all(map(str.isprintable, typed.lines)), words
+    shown = [line.split(" FAILED ")[0].rstrip() for line in typed.lines[1:]]
+    assert [os.fsencode(unescape(key)) for key in shown] == [key.rstrip(b" ") for key in CORPUS]
+    typed("status", "demo", "--json")
+    whole = "\n".join(typed.lines)
+    assert whole.isascii()
+    assert all(map(str.isprintable, typed.lines))
+    slices = json.loads(whole)["slices"]
+    assert [os.fsencode(slice_["key"]) for slice_ in slices] == ALL
+
+
+def test_logs_are_files_of_their_own() -> None:
+    """No key leads out of its folder, to another one's log, or to a folder that is too full."""
+    table = from_lines(b"\0".join(ALL) + b"\0", "f", nul=True)
+    logs = [table.log_of(row) for row in range(len(ALL))]
+    assert len({*map(str.casefold, logs)}) == len(ALL)
+    folders, names = zip(*(log.split("/") for log in logs), strict=True)
+    assert all(map(str.isdecimal, folders))
+    assert all(name.endswith(".log") and not name.startswith((".", "-")) for name in names)
+    assert max(Counter(folders).values()) <= FOLDER_LIMIT
+
+
+def test_logs_are_found_by_any_key(new_run: NewRun, typed: Typed) -> None:
+    """``logs KEY`` shows what that slice wrote, whatever it is called."""
+    run = new_run(SliceTable(list(map(os.fsdecode, CORPUS))))
+    typed("submit", "demo")
+    paths = [run.place.log(1, run.table.log_of(row)) for row in range(len(CORPUS))]
+    for row, key in enumerate(CORPUS):
+        paths[row].write_bytes(b"this is %d\n" % row)
+        typed("logs", "demo", "--", os.fsdecode(key))
+        assert typed.lines[-1] == f"this is {row}", key
+        assert all(map(str.isprintable, typed.lines))
+
+
+@pytest.mark.parametrize("keys", [("ROW-1", "../x"), ("a", "A", "row-0"), ("rOw-2", ".", "..")])
+def test_log_names_do_not_meet_where_case_is_folded(keys: tuple[str, ...]) -> None:
+    """A key that looks like the name which another one gets instead of its own."""
+    table = SliceTable(keys)
+    names = [table.log_of(row).casefold() for row in range(len(keys))]
+    assert len({*names}) == len(keys)
+
+
+def test_nothing_was_run(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No canary in any folder of these tests, nor where they were started."""
+    assert not list(tmp_path_factory.getbasetemp().rglob(CANARY))
+    assert not Path(CANARY).exists()
