@@ -21,7 +21,9 @@ _PINNED = (
     "MODULEPATH",
     "LOADEDMODULES",
 )
-_CONDA = re.compile(r"CONDA_[A-Za-z0-9_]+")
+# By which conda knows what is activated. Its settings can be variables too (CONDA_CHANNEL_ALIAS,
+# CONDA_PROXY_SERVERS …), and those may hold a token or a password.
+_CONDA = re.compile(r"CONDA_(DEFAULT_ENV|EXE|PREFIX(_[0-9]+)?|PYTHON_EXE|SHLVL)")
 
 
 @dataclass(frozen=True, slots=True)

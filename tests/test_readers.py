@@ -7,6 +7,8 @@ import io
 import itertools
 import os
 import random
+import resource
+import signal
 
 import pytest
 from hypothesis import given
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 
 from slurmslice.command import fill
 from slurmslice.errors import BadInput
+from slurmslice.readers import bounds
 from slurmslice.readers.columns import derive
 from slurmslice.readers.delimited import from_table
 from slurmslice.readers.files import from_paths, natural
@@ -324,6 +327,76 @@ def test_a_template_that_fails_names_slice_and_column(texts: list[str], said: st
     with pytest.raises(BadInput) as why:
         derive(TABLE, texts)
     assert said in str(why.value)
+
+
+BOMBS = (
+    ("{{ 'a' * 10**10 }}", "of memory"),
+    ("{{ 'a'|center(10**10) }}", "of memory"),
+    ("{{ '%010000000000d' % 1 }}", ""),
+    ("{{ '{:010000000000d}'.format(1) }}", ""),
+    ("{% set n = namespace(a='aaaa') %}{% for i in range(60) %}{% set n.a = n.a ~ n.a %}"
+     "{% endfor %}{{ n.a }}", "of memory"),
+    ("{% for i in range(99999) %}{{ 'a' * 10**6 }}{% endfor %}", "of memory"),
+    ("{{ range(10**9)|list }}", "Range too big"),
+    ("{{ 10**(10**9) }}", "too many digits"),
+    ("{% set n = namespace(a=7) %}{% for i in range(60) %}{% set n.a = n.a * n.a %}{% endfor %}",
+     "too many digits"),
+    ("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}", "CPU time"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "said"), BOMBS)
+def test_a_template_takes_no_more_than_its_share(
+    text: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory and time that a slip of the pen asks for are refused, with the slice's name."""
+    monkeypatch.setattr(bounds, "CPU_S", 1)
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    with pytest.raises(BadInput, match="'a' cannot be computed for slice '7'") as why:
+        derive(TABLE, [f"a={text}"])
+    assert said in str(why.value)
+    assert resource.getrlimit(resource.RLIMIT_AS) == before
+    assert signal.getitimer(signal.ITIMER_VIRTUAL) == (0, 0)
+    assert rows(derive(TABLE, ["a={{ 2 * 3 }}{{ 'ab' * 2 }}{{ 2**10 }}"]))[0][2] == "6abab1024"
+
+
+ESCAPES = (
+    "{{ ''.__class__ }}",
+    "{{ ''|attr('__class__') }}",
+    "{{ ''['__class__'] }}",
+    "{{ slice['__cla' ~ 'ss__'] }}",
+    "{{ '{0.__class__}'.format(slice) }}",
+    "{{ '{0.__class__.__init__.__globals__}'.format_map({'0': slice}) }}",
+    "{% set f = '{0.__class__}'.format %}{{ f(slice) }}",
+    "{{ ('{0.__class__}'|attr('format'))(slice) }}",
+    "{{ ['{0.__class__}']|map(attribute='__class__')|first }}",
+    "{{ [slice]|map('attr', '__class__')|first }}",
+    "{{ [slice, row]|sort(attribute='__class__') }}",
+    "{{ ([slice]|groupby('__class__')|first)[0] }}",
+    "{{ cycler.__init__.__globals__.os }}",
+    "{{ joiner.__init__ }}",
+    "{{ namespace.__dict__ }}",
+    "{{ self.__init__ }}",
+    "{{ self._TemplateReference__context }}",
+    "{{ dict.__base__ }}",
+    "{{ range.__call__ }}",
+    "{% macro m() %}{% endmacro %}{{ m._func.__globals__ }}",
+    "{% for x in [1] %}{{ loop.__class__ }}{% endfor %}",
+    "{% for x in [1] recursive %}{{ loop._iterator.__class__ }}{% endfor %}",
+    "{% include '/etc/passwd' %}",
+    "{% import 'os' as os %}{{ os.environ }}",
+    "{% extends 'x' %}",
+    "{{ config }}",
+    "{{ environment }}",
+    "{{ slice.mro() }}",
+)
+
+
+@pytest.mark.parametrize("text", ESCAPES)
+def test_a_template_reaches_nothing_but_its_values(text: str) -> None:
+    """What has led out of Jinja's sandbox, or tries to, is refused, with the slice's name."""
+    with pytest.raises(BadInput, match="'a' cannot be computed for slice '7'"):
+        derive(TABLE, [f"a={text}"])
 
 
 @given(st.binary(max_size=8).map(lambda b: os.fsdecode(b.replace(b"\0", b""))))

@@ -5,16 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from slurmslice.errors import BadInput
+from slurmslice.readers.bounds import MEMORY_MIB, bounded, check_digits
 from slurmslice.slices import SliceTable, check_length
 from slurmslice.tables import escape
 
 if TYPE_CHECKING:
+    from jinja2.runtime import Context
     from jinja2.sandbox import SandboxedEnvironment
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_BLOCK = 200
+"""Rows that are computed within one bound: many enough to be fast, few enough to need no memory."""
+
 _Rendered = Callable[[Mapping[str, str]], str]
 _RENAME = "Rename it, as in {}: letters, digits and _, as a shell's variables have."
 
@@ -83,22 +88,34 @@ def derive(table: SliceTable, texts: Sequence[str]) -> SliceTable:
 
 
 def _computed(table: SliceTable, templates: Mapping[str, _Rendered]) -> Iterator[Sequence[str]]:
-    names = ("slice", "row", *table.columns)
-    for row, key in enumerate(table.keys):
-        values = dict(zip(names, (key, str(row), *table.values_of(row)), strict=True))
-        for name, template in templates.items():
-            try:
-                values[name] = template(values)
-                escape(values[name])  # what no program can be given is told here, of its slice
-                check_length(values[name], "it")
-            except Exception as why:
-                raise BadInput(
-                    f"The column {name!r} cannot be computed for slice {key[:200]!r}: "
-                    f"{str(why) or type(why).__name__}",
-                    f"It can use {', '.join(n for n in values if n != name)}; all are text: "
-                    "{{ row|int + 1 }} makes a number of one.",
-                ) from why
-        yield [values[name] for name in templates]
+    for first in range(0, len(table), _BLOCK):
+        rows = range(first, min(first + _BLOCK, len(table)))
+        with bounded():
+            block = [_row(table, row, templates) for row in rows]
+        yield from block
+
+
+def _row(table: SliceTable, row: int, templates: Mapping[str, _Rendered]) -> Sequence[str]:
+    key, names = table.keys[row], ("slice", "row", *table.columns)
+    values = dict(zip(names, (key, str(row), *table.values_of(row)), strict=True))
+    for name, template in templates.items():
+        try:
+            values[name] = template(values)
+            escape(values[name])  # what no program can be given is told here, of its slice
+            check_length(values[name], "it")
+        except Exception as why:
+            raise BadInput(
+                f"The column {name!r} cannot be computed for slice {key[:200]!r}: {_said(why)}",
+                f"It can use {', '.join(n for n in values if n != name)}; all are text: "
+                "{{ row|int + 1 }} makes a number of one.",
+            ) from why
+    return [values[name] for name in templates]
+
+
+def _said(why: Exception) -> str:
+    if isinstance(why, MemoryError):
+        return f"it takes more than {MEMORY_MIB} MiB of memory"
+    return str(why) or type(why).__name__
 
 
 def _template(name: str, text: str) -> _Rendered:
@@ -123,13 +140,25 @@ def _template(name: str, text: str) -> _Rendered:
 
 @cache
 def _environment() -> SandboxedEnvironment:
-    from jinja2 import StrictUndefined
+    from jinja2 import StrictUndefined, pass_context
     from jinja2.sandbox import SandboxedEnvironment
 
-    environment = SandboxedEnvironment(
+    class Bounded(SandboxedEnvironment):
+        """Refuses numbers that would take hours: no signal interrupts their arithmetic."""
+
+        intercepted_binops = frozenset({"*", "**"})
+
+        def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+            check_digits(operator, left, right)
+            return super().call_binop(context, operator, left, right)
+
+    environment = Bounded(
         undefined=StrictUndefined,
         autoescape=False,
         keep_trailing_newline=True,
+        # With these two nothing is computed while a template is read, where nothing bounds it.
+        optimized=False,
+        finalize=pass_context(lambda context, value: value),
     )
     # The same line again must mean the same run.
     del environment.filters["random"], environment.globals["lipsum"]
