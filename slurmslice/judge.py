@@ -70,7 +70,10 @@ MAY_RESTART = frozenset({State.PREEMPTED, State.NODE_FAIL})
 
 
 def judge(known: Standing, said: Hearing) -> Standing:
-    """The standing of a slice after one more poll. ``known`` is not final."""
+    """The standing of a slice after one more poll. ``known`` is not final.
+
+    The order of polls does not matter, nor do gaps and repetitions: ``tests/test_truth.py``.
+    """
     accounting, queue = said.accounting, said.queue
     if accounting is not None and accounting.state.final:
         return _ended(known, accounting, said)
@@ -104,12 +107,12 @@ def _ended(known: Standing, report: TaskReport, said: Hearing) -> Standing:
     if queue is not None and not queue.leaving and not queue.state.final:
         reason = f"started again by Slurm after {report.state}; {queue.reason or queue.word}"
         return _as(known, queue, Evidence.QUEUE, reason)
-    if report.state in MAY_RESTART and said.queue_silence:
-        return replace(
-            known,
-            reason=f"{report.state}, and whether Slurm starts it again is not known: the queue "
-            f"did not answer ({said.queue_silence})",
-        )
+    leaving = queue is not None and queue.leaving
+    if report.state in MAY_RESTART and (said.queue_silence or leaving):
+        silent = f"the queue did not answer ({said.queue_silence})"
+        why = "its node is being cleaned" if leaving else silent
+        reason = f"{report.state}, and whether Slurm starts it again is not known yet: {why}"
+        return replace(known, reason=reason)
     return _as(known, *looked_into(report, said.progress, Evidence.ACCOUNTING))
 
 
@@ -174,12 +177,12 @@ def _only_accounting(known: Standing, report: TaskReport, said: Hearing) -> Stan
 
 def _unseen(known: Standing, said: Hearing) -> Standing:
     """Neither source speaks of it: absence, which makes nothing final by itself."""
-    if said.accounting_off and not said.queue_silence:
+    silences = [s for s in (said.queue_silence, said.accounting_silence) if s]
+    if said.queue_silence or (silences and not said.accounting_off):
+        return replace(known, reason=f"as last seen; no answer: {'; '.join(silences)}")
+    if said.accounting_off:
         settled = _from_progress(known, said.progress, "accounting is off")
         return settled or _never_ran(known, said) or replace(known, reason=_UNSEEN_OFF)
-    silences = [s for s in (said.queue_silence, said.accounting_silence) if s]
-    if silences and not said.accounting_off:
-        return replace(known, reason=f"as last seen; no answer: {'; '.join(silences)}")
     settled = _settled_late(known, said) or _never_ran(known, said) or _left_out(known, said)
     return settled or replace(known, reason=_unseen_since(known))
 
@@ -243,6 +246,8 @@ def _settled_late(known: Standing, said: Hearing) -> Standing | None:
 def _from_progress(known: Standing, progress: SlotProgress | None, why: str) -> Standing | None:
     if progress is None or progress.exit_code is None:
         return None
+    if progress.restart < (known.restarts or 0):
+        return None  # what an older start of the task wrote does not speak for the newer one
     code = progress.exit_code
     report = TaskReport(
         State.FAILED if code else State.COMPLETED,

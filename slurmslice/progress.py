@@ -61,6 +61,7 @@ class SlotProgress:
         exit_code: of the command, 0 to 255; 128 + n where signal n ended it.
         timed_out: it was told to end because it had taken its time. The exit code is still its
             own: 0 where it ended well after all.
+        restart: the start of the task in which it wrote this: 0 is the first.
         check_exit: the exit code of its check, where the command exited 0 and the check did
             not; ``exit_code`` is the same then.
     """
@@ -71,6 +72,7 @@ class SlotProgress:
     exit_code: int | None = None
     timed_out: bool = False
     check_exit: int | None = None
+    restart: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,8 @@ def _slots(
 
     def say(line: _Line, **known: Any) -> None:
         slot = int(line["slot"])
-        slots[slot] = replace(slots.get(slot, SlotProgress()), host=_text(line["host"]), **known)
+        own = slots.get(slot, SlotProgress(restart=int(line["restart"])))
+        slots[slot] = replace(own, host=_text(line["host"]), **known)
 
     for line in starts:
         say(line, started_at=int(line["at"]))

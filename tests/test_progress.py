@@ -91,7 +91,9 @@ def test_a_slice_that_had_taken_its_time() -> None:
     assert parse(START + TIMEOUT) == TaskProgress(0, {0: late})
     for data in (START + TIMEOUT + END, START + END + TIMEOUT):
         assert parse(data) == TaskProgress(0, {0: replace(ENDED, timed_out=True)})
-    assert parse(START + TIMEOUT + later(START, 1)) == TaskProgress(1, {0: STARTED})
+    assert parse(START + TIMEOUT + later(START, 1)) == TaskProgress(
+        1, {0: replace(STARTED, restart=1)}
+    )
     assert parse(TIMEOUT.replace(b"slot=0", b"slot=1") + START).slots[0] == STARTED
 
 
@@ -99,16 +101,25 @@ def test_a_slice_that_an_earlier_start_of_the_task_has_done() -> None:
     """Its end stands in the newest restart, without a start; no time is made up for it."""
     kept = later(END, 1).replace(b"exit=3\n", b"exit=0 kept=1\n")
     assert parse(START + END + kept) == TaskProgress(
-        1, {0: SlotProgress(None, "n3", 1795424180, 0)}
+        1, {0: SlotProgress(None, "n3", 1795424180, 0, restart=1)}
     )
 
 
 def test_only_the_newest_restart_counts() -> None:
     """After a requeue the end of the run before is history: the slice is running again."""
     data = START + END + later(START, 1)
-    assert parse(data) == TaskProgress(1, {0: STARTED})
+    assert parse(data) == TaskProgress(1, {0: replace(STARTED, restart=1)})
     assert parse(START + SETUP + later(START, 1)).setup_exit is None
-    assert parse(later(START, 10) + later(START + END, 9)) == TaskProgress(10, {0: STARTED})
+    newest = TaskProgress(10, {0: replace(STARTED, restart=10)})
+    assert parse(later(START, 10) + later(START + END, 9)) == newest
+
+
+def test_a_check_that_failed() -> None:
+    """Its line tells the exit code that follows from the command's own."""
+    check = END.replace(b"slurmslice end", b"slurmslice check")
+    assert parse(START + check + END).slots[0] == replace(ENDED, check_exit=3)
+    assert parse(START + check).slots[0] == replace(STARTED, check_exit=3)
+    assert parse(check + later(START + END, 1)).slots[0].check_exit is None
 
 
 def test_lines_of_another_job_are_not_this_task_s() -> None:

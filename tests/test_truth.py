@@ -1,0 +1,222 @@
+"""A small world: what happens to an array task, and how late and how patchily its sources tell it.
+
+Whatever the order, the lag and the gaps, nobody is told an end that is not the true one, and once
+the sources have caught up everybody is told that one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from slurmslice.evidence import TaskReport
+from slurmslice.judge import GRACE_S, Hearing, Standing, judge, reopened
+from slurmslice.progress import SlotProgress
+from slurmslice.states import State
+
+BEGAN = 1_800_000_000
+KNOWN = Standing(State.SUBMITTED, "submitted", submission=1, index=3, attempt=1)
+LAG_S = int(GRACE_S) - 20
+"""Accounting lags by less than the grace: then what the task wrote never has to speak for it."""
+REMEMBERED_S = 300  # slurm.conf(5), MinJobAge
+
+
+@dataclass(frozen=True)
+class Start:
+    """One start of the task: when it waits, runs, is cleaned up and is gone; and how it ends.
+
+    ``exit_code`` is what the task writes of its own end; None where it has no time to.
+    """
+
+    number: int
+    waits: int
+    runs: int
+    leaves: int
+    gone: int
+    end: State
+    exit_code: int | None
+
+    def phase(self, when: int) -> State | None:
+        """PENDING, RUNNING, its end while it is being cleaned up; None: gone."""
+        if when < self.runs:
+            return State.PENDING
+        if when < self.leaves:
+            return State.RUNNING
+        return self.end if when < self.gone else None
+
+
+class World:
+    """The starts of a task, one after another; all but the last are ended by Slurm, and go on."""
+
+    def __init__(self, starts: tuple[Start, ...]) -> None:
+        self.starts = starts
+        self.last = starts[-1]
+
+    def at(self, when: int) -> Start:
+        """The start of a time."""
+        return next((start for start in self.starts if when < start.gone), self.last)
+
+    def queue(self, when: int, *, ended: bool) -> TaskReport | None:
+        """What squeue says; of a task that has gone, only where those are asked for as well."""
+        start = self.at(when)
+        phase = start.phase(when)
+        if phase is None:
+            told = ended and when < start.gone + REMEMBERED_S
+            return TaskReport(start.end, str(start.end), restarts=start.number) if told else None
+        leaving = phase is start.end
+        state = State.RUNNING if leaving else phase
+        return TaskReport(state, str(state), restarts=start.number, leaving=leaving)
+
+    def accounting(self, when: int) -> TaskReport | None:
+        """What sacct says of the newest start; what never started is left to the queue."""
+        start = self.at(when)
+        phase = start.phase(when)
+        if phase is State.PENDING and start.number == 0:
+            return None
+        if phase is State.PENDING or phase is State.RUNNING:
+            return TaskReport(phase, str(phase))
+        code = start.exit_code if start.end is State.FAILED else 0
+        return TaskReport(start.end, str(start.end), exit_code=code, ended_at=start.leaves)
+
+    def progress(self, when: int) -> SlotProgress | None:
+        """What the task has written, in its newest start that wrote anything."""
+        begun = [start for start in self.starts if start.runs <= when]
+        if not begun:
+            return None
+        start = begun[-1]
+        wrote = SlotProgress(start.runs, "n1", restart=start.number)
+        if start.leaves <= when and start.exit_code is not None:
+            return replace(wrote, ended_at=start.leaves, exit_code=start.exit_code)
+        return wrote
+
+
+PUT_BACK = st.sampled_from([(State.NODE_FAIL, None), (State.NODE_FAIL, 0), (State.PREEMPTED, 143)])
+ENDS = st.sampled_from(
+    [
+        (State.COMPLETED, 0),
+        (State.FAILED, 1),
+        (State.FAILED, 143),
+        (State.TIMEOUT, 143),
+        (State.TIMEOUT, None),
+        (State.CANCELLED, None),
+        (State.OUT_OF_MEMORY, 0),
+        (State.OUT_OF_MEMORY, 137),
+        (State.NODE_FAIL, None),
+        (State.PREEMPTED, 143),
+    ]
+)
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> World:
+    """A task that is put back up to twice."""
+    clock, starts = BEGAN, []
+    ends = [*draw(st.lists(PUT_BACK, max_size=2)), draw(ENDS)]
+    for number, (end, code) in enumerate(ends):
+        runs = clock + draw(st.integers(1, 200))
+        leaves = runs + draw(st.integers(1, 400))
+        gone = leaves + draw(st.integers(1, 30))
+        starts.append(Start(number, clock, runs, leaves, gone, end, code))
+        clock = gone
+    return World(tuple(starts))
+
+
+@dataclass(frozen=True)
+class Look:
+    """One poll: seconds since the last, who is silent, and by how much each lags."""
+
+    after: int
+    accounting_down: bool
+    queue_down: bool
+    accounting_lag: int
+    progress_lag: int
+    between: int
+
+
+LOOKS = st.lists(
+    st.builds(
+        Look,
+        after=st.integers(1, 150),
+        accounting_down=st.booleans(),
+        queue_down=st.booleans(),
+        accounting_lag=st.just(0) | st.integers(0, LAG_S),
+        progress_lag=st.just(0) | st.integers(0, 60),
+        between=st.integers(0, 5),
+    ),
+    max_size=12,
+)
+
+
+def followed(world: World, looks: list[Look], *, off: bool) -> Iterator[tuple[int, Standing]]:
+    """The standing after each look, and when it was; a last one long after the end has no lag."""
+    known, now, told = KNOWN, BEGAN, BEGAN
+    late = world.last.gone + REMEMBERED_S + 100
+    last = Look(max(1, late - BEGAN - sum(look.after for look in looks)), False, False, 0, 0, 0)
+    for look in [*looks, last]:
+        now += look.after
+        told = max(told, now - look.accounting_lag)  # what it has told once it does not take back
+        known = one_look(world, known, look, now, told, off=off)
+        yield now + look.between, known
+
+
+def one_look(
+    world: World, known: Standing, look: Look, now: int, told: int, *, off: bool
+) -> Standing:
+    """Accounting is asked first, then the queue; of an ended slice only whether it runs again."""
+    silent = off or look.accounting_down
+    then = now + look.between
+    queue = None if look.queue_down else world.queue(then, ended=silent)
+    if known.state.final:
+        return reopened(known, queue) or known
+    return judge(
+        known,
+        Hearing(
+            accounting=None if silent else world.accounting(told),
+            queue=queue,
+            progress=world.progress(then - look.progress_lag),
+            accounting_silence="down" if silent else "",
+            queue_silence="down" if look.queue_down else "",
+            accounting_off=off,
+            cancelled_at=None,
+            array_ended_at=None,
+            now=then,
+        ),
+    )
+
+
+@settings(max_examples=1500)
+@given(worlds(), LOOKS)
+def test_no_end_is_invented_and_none_is_missed(world: World, looks: list[Look]) -> None:
+    """A final state is the true one, at a time when it is true; and it is told in the end."""
+    for when, standing in followed(world, looks, off=False):
+        if standing.state.final:
+            start = world.at(when)
+            assert (start.number, standing.state) == (world.last.number, world.last.end)
+            assert start.phase(when) in {start.end, None}
+    assert standing.state is world.last.end
+
+
+@settings(max_examples=1500)
+@given(worlds(), LOOKS)
+def test_without_accounting_nothing_is_called_done_that_is_not(
+    world: World, looks: list[Look]
+) -> None:
+    """Queue and progress alone: success is told only of what exited 0, and of nothing that runs."""
+    for when, standing in followed(world, looks, off=True):
+        if standing.state.final:
+            start = world.at(when)
+            assert start.number == world.last.number
+            assert start.phase(when) in {start.end, None}
+        if standing.state is State.COMPLETED:
+            assert world.last.exit_code == 0
+
+
+@settings(max_examples=500)
+@given(worlds(), LOOKS, LOOKS)
+def test_the_way_there_does_not_matter(world: World, some: list[Look], others: list[Look]) -> None:
+    """Whoever looked when, and whatever was silent then: in the end all know the same."""
+    ends = [[*followed(world, looks, off=False)][-1][1] for looks in (some, others)]
+    assert ends[0].state is ends[1].state
