@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +15,7 @@ from slurmslice.run import Run
 from slurmslice.slices import SliceTable, from_range
 from slurmslice.verbs.create import Wanted, describe, make
 from tests.fakes import Clock, FakeEngine
-from tests.site import NoSite, Site, find_site
+from tests.site import NoSite, Site, beside, empty_folder, find_site
 from tests.typed import Typed, on_the_fake_cluster
 
 NewRun = Callable[..., Run]
@@ -145,13 +143,32 @@ def site(request: pytest.FixtureRequest) -> Site:
 
 
 @pytest.fixture
-def workplace(site: Site, request: pytest.FixtureRequest) -> Iterator[Path]:
+def workplace(site: Site) -> Iterator[Path]:
     """An empty folder of the ordinary user, which nodes see too."""
-    folder = site.folder / f"test-{os.getpid()}-{secrets.token_hex(4)}"
-    made = site.run("mkdir", "-p", str(folder), cwd=site.folder)
-    assert made.returncode == 0, made.stderr
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+    with empty_folder(site) as folder:
+        yield folder
+
+
+CHEAP = "PartitionName=cheap PriorityTier=1 PreemptMode=CANCEL Nodes=ALL State=UP"
+
+
+@pytest.fixture(scope="session")
+def rough(site: Site) -> Iterator[Site]:
+    """A second cluster, to be mistreated: what is put back waits five seconds, not twenty.
+
+    Its partition ``cheap`` has preempted jobs cancelled.
+    """
+    if site.cluster is None:
+        pytest.skip("daemons are stopped on a cluster of our own only")
+    with beside(site, "trouble", requeue_wait=5, extra=(CHEAP,)) as other:
+        yield other
+
+
+@pytest.fixture
+def roughly(rough: Site) -> Iterator[Path]:
+    """An empty folder of the ordinary user of that cluster."""
+    with empty_folder(rough) as folder:
+        yield folder
 
 
 def pytest_terminal_summary(

@@ -7,16 +7,19 @@ virtual environment that the user can reach, or the Slurm that this machine alre
 from __future__ import annotations
 
 import fcntl
+import itertools
 import json
 import os
+import secrets
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +47,14 @@ def stepped(whole):
     return call
 rundir.RunDirectory.append = stepped(rundir.RunDirectory.append)
 slurm.SlurmEngine.submit = stepped(slurm.SlurmEngine.submit)
+cli.main()
+"""
+
+LATER = """\
+import sys, time
+ahead, now = float(sys.argv.pop(1)), time.time
+time.time = lambda: now() + ahead
+from slurmslice import cli
 cli.main()
 """
 
@@ -90,6 +101,10 @@ class Site:
         """
         return self.run(str(self.python), "-c", KILL, str(step), when, *args, cwd=cwd)
 
+    def later(self, seconds: float, *args: str, cwd: Path) -> Finished:
+        """Run slurmslice as the user, on a clock that is so many seconds ahead."""
+        return self.run(str(self.python), "-c", LATER, str(seconds), *args, cwd=cwd)
+
     def popen(self, argv: list[str], *, cwd: Path, **more: Any) -> subprocess.Popen[str]:
         """Start a program as the user, and go on."""
         more.setdefault("stderr", subprocess.DEVNULL)
@@ -133,6 +148,57 @@ def marks(place: Path) -> Counter[str]:
     return Counter(path.read_text().split() if path.exists() else ())
 
 
+WITNESSED = """\
+note() { echo "$SLICE $SLURM_JOB_ID.${SLURM_RESTART_COUNT:-0} $1 $EPOCHREALTIME" >>times; }
+note start
+{work}
+note end
+"""
+
+
+def witnessed(work: str) -> str:
+    """A command that bears witness in the file ``times``: its start, its end, when it likes both.
+
+    ``note alive`` in the work is a sign of life, where it may be ended from outside.
+    """
+    return WITNESSED.replace("{work}", work)
+
+
+WAITS = witnessed("until [ -e go ]; do note alive; sleep 0.2; done")
+"""Each slice waits, alive, until the file ``go`` is there."""
+
+
+def witness(place: Path) -> dict[str, list[tuple[float, float, bool]]]:
+    """Each slice's tries: first and last sign of life, and whether it came to its end."""
+    path = place / "times"
+    tries: dict[tuple[str, str], list[tuple[float, str]]] = {}
+    for line in path.read_text().splitlines() if path.exists() else ():
+        key, job, what, at = line.rsplit(" ", 3)
+        tries.setdefault((key, job), []).append((float(at), what))
+    found: dict[str, list[tuple[float, float, bool]]] = {}
+    for (key, _), signs in tries.items():
+        done = any(what == "end" for _, what in signs)
+        found.setdefault(key, []).append((min(signs)[0], max(signs)[0], done))
+    return {key: sorted(spans) for key, spans in found.items()}
+
+
+def done_apart(place: Path, keys: Sequence[str], *, tries: int | None = None) -> None:
+    """Each of these slices came to its end once, and no two tries of it lived at the same time.
+
+    Args:
+        place: where the command ran.
+        keys: of all slices.
+        tries: how often each began; None: as often as it took.
+    """
+    seen = witness(place)
+    assert sorted(seen) == sorted(keys)
+    for key, spans in seen.items():
+        assert [done for *_, done in spans].count(True) == 1, f"{key}: {spans}"
+        assert tries is None or len(spans) == tries, f"{key}: {spans}"
+        for (_, last, _), (first, _, _) in itertools.pairwise(spans):
+            assert last < first, f"{key} ran twice at the same time: {spans}"
+
+
 def events(place: Path, run: str, kind: str) -> list[dict[str, Any]]:
     """The lines of one kind in a run's journal."""
     lines = (place / "slurmslice-runs" / run / "journal.jsonl").read_text().splitlines()
@@ -148,6 +214,29 @@ def accounted(
     )
     rows = (line.split("|") for line in told.stdout.splitlines())
     return {(task.partition("_")[0], task.partition("_")[2]): said for task, said in rows}
+
+
+@contextmanager
+def beside(site: Site, name: str, **settings: Any) -> Iterator[Site]:
+    """A second cluster of our own, with the first one's slurmslice; gone in the end."""
+    assert site.cluster is not None
+    changed = replace(site.cluster.settings, **settings)
+    cluster = Cluster(f"/var/tmp/slurmslice-{name}-{os.getpid()}", changed)
+    try:
+        cluster.up()
+        yield Site(site.python, cluster.layout.home, cluster.run, cluster)
+    finally:
+        cluster.down(remove=True)
+
+
+@contextmanager
+def empty_folder(site: Site) -> Iterator[Path]:
+    """An empty folder of the ordinary user, which nodes see too; gone in the end."""
+    folder = site.folder / f"test-{os.getpid()}-{secrets.token_hex(4)}"
+    made = site.run("mkdir", "-p", str(folder), cwd=site.folder)
+    assert made.returncode == 0, made.stderr
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def find_site(wish: str, folder: str) -> Site:

@@ -184,6 +184,10 @@ class Cluster:
         for user in (self.user, "root"):
             daemons.demand(self.layout, "scancel", f"--user={user}")
         self.wait_until(self._is_idle, 60, "the end of all jobs")
+        self.lose_state()
+
+    def lose_state(self) -> None:
+        """Have slurmctld lose its state as it is: jobs are forgotten, and ids begin at 1 again."""
         self.stop("slurmctld")
         shutil.rmtree(self.layout.state)
         prepare.make_folders(self.layout, self.user)

@@ -88,7 +88,10 @@ _HITCHES = (
     (r"(?:InvalidAccount|AccountNotAllowed)", "may not run there", "-A ACCOUNT", ""),
     (r"(?:InvalidQOS|QOSNotAllowed)", "may not run so", "-q QOS", ""),
     (r"(?:Assoc|QOS)Grp\w*Minutes\w*", "has an account whose time is used up", "-A ACCOUNT", ""),
-    (r"JobHeldUser", "is held", "", "To let it start: scontrol release {job}"),
+    # The last two were seen: after scontrol requeuehold, and where a node still had the task when
+    # a controller that was restarted wanted to start it.
+    (r"(?:JobHeldUser|job requeued in held state|launch failed requeued held)",
+     "is held", "", "To let it start: scontrol release {job}"),
     (r"JobHeldAdmin", "is held by an administrator", "", "Ask who runs the cluster."),
 )  # fmt: skip
 

@@ -1,0 +1,190 @@
+"""Outages of a real cluster: daemons that are down, commands that lie, accounting that is off.
+
+No answer is no information: a state stays what it was, its reason says what is missing, and what
+follows goes on until the answers come back.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster import Cluster
+from tests.site import (
+    DEADLINE_S,
+    Finished,
+    Site,
+    accounted,
+    beside,
+    done_apart,
+    empty_folder,
+    events,
+    settled,
+    until,
+    witnessed,
+    write,
+)
+
+pytestmark = pytest.mark.slurm
+
+# 0 fails at once, 1 is done at once; what the others do is for the test to say.
+WORK = witnessed("""\
+[ $SLICE = 0 ] && [ ! -e mended ] && exit 3
+until [ $SLICE = 1 ] || [ -e go ] || [ -e "go.$SLICE" ]; do note alive; sleep 0.2; done
+[ ! -e "bad.$SLICE" ] || exit 4""")
+
+
+def submitted(site: Site, place: Path, *options: str) -> str:
+    """A run ``out`` that was made and submitted; its job."""
+    made = site.slurmslice(
+        "render", *options, "--mem", "50M", "--name", "out", "--shell", WORK, cwd=place
+    )
+    assert made.returncode == 0, made.stderr
+    sent = site.slurmslice("submit", "out", cwd=place)
+    assert sent.returncode == 0, sent.stderr
+    return str(events(place, "out", "submitted")[-1]["job"])
+
+
+def status(site: Site, place: Path, env: dict[str, str] | None = None) -> Finished:
+    """What status says and how it exits."""
+    return site.slurmslice("status", "out", "--json", cwd=place, env=env)
+
+
+def slices(told: Finished) -> dict[str, dict[str, object]]:
+    """The record of each slice."""
+    return {one["key"]: one for one in json.loads(told.stdout)["slices"]}
+
+
+def states(told: Finished) -> dict[str, str]:
+    """The state of each slice."""
+    return {key: str(one["state"]) for key, one in slices(told).items()}
+
+
+def until_states(site: Site, place: Path, *wanted: str) -> dict[str, str]:
+    """Look until the slices are in these states, by key from 0; these."""
+    meant = {str(key): state for key, state in enumerate(wanted)}
+    until(lambda: states(status(site, place)) == meant, f"{meant}")
+    return meant
+
+
+# -- daemons ---------------------------------------------------------------------------------
+
+
+def cluster_of(site: Site) -> Cluster:
+    """The cluster whose daemons are stopped."""
+    assert site.cluster is not None
+    return site.cluster
+
+
+def test_daemons_go_and_come_back(rough: Site, roughly: Path) -> None:
+    """One source silent: exit 0; both: exit 3. No state moves; watch goes on and sees the end."""
+    cluster = cluster_of(rough)
+    submitted(rough, roughly, "-a", "0-4%2")
+    known = until_states(rough, roughly, "FAILED", "COMPLETED", "RUNNING", "RUNNING", "PENDING")
+    argv = [str(rough.python), "-m", "slurmslice", "watch", "out", "--interval", "0.5"]
+    watch = rough.popen(argv, cwd=roughly)
+    try:
+        for down, code, missing in (
+            (["slurmdbd"], 0, ["sacct: "]),
+            (["slurmctld"], 0, ["squeue: "]),
+            (["slurmdbd", "slurmctld"], 3, ["sacct: ", "squeue: "]),
+            (["munged"], 3, ["sacct: ", "squeue: "]),
+        ):
+            for name in down:
+                cluster.stop(name)
+            told = status(rough, roughly)
+            if down == ["munged"]:
+                write(rough, roughly / "go", "")
+            for name in reversed(down):
+                cluster.start(name)
+            assert told.returncode == code, (down, told.stderr)
+            assert states(told) == known, down
+            assert all(f"No answer: {word}" in told.stderr for word in missing), told.stderr
+            pending = str(slices(told)["4"]["reason"])
+            assert "squeue: " not in missing or "squeue: " in pending, pending
+            assert watch.poll() is None
+        cluster.wait_for_nodes()
+        assert watch.wait(DEADLINE_S) == 1
+    finally:
+        watch.kill()
+        watch.wait()
+    until_states(rough, roughly, "FAILED", *["COMPLETED"] * 4)
+    write(rough, roughly / "mended", "")
+    assert rough.slurmslice("resubmit", "out", cwd=roughly).returncode == 0
+    assert settled(rough, roughly, "out") == {"COMPLETED": 5}
+    done_apart(roughly, list("01234"))
+
+
+# -- commands that lie -----------------------------------------------------------------------
+
+FAULTS = {
+    "hangs": "exec sleep 60",
+    "talks nonsense": "echo The database is very busy, dear user",
+    "is cut": 'text=$({real} "$@"; echo end); printf %s "${text:0:${#text} * 2 / 3}"',
+    "is empty": "exit 0",
+    "fails": 'echo "error: Problem talking to the database: Connection refused" >&2; exit 1',
+    "lies and fails": '{real} "$@" | head -n 1; exit 1',
+}
+ASKING = ("sacct", "squeue", "scontrol", "sinfo", "sacctmgr", "sbatch", "scancel")
+
+
+def faulty(site: Site, place: Path, programs: tuple[str, ...], body: str) -> dict[str, str]:
+    """The environment in which these of Slurm's programs are replaced."""
+    folder = place / "bin"
+    folder.mkdir(exist_ok=True)
+    for program in ASKING:
+        path = folder / program
+        path.unlink(missing_ok=True)
+        if program in programs:
+            real = site.run("sh", "-c", f"command -v {program}", cwd=place).stdout.strip()
+            path.write_text("#!/bin/bash\n" + body.replace("{real}", real) + "\n")
+            path.chmod(0o755)
+    return {
+        "PATH": f"{folder}:{os.path.dirname(site.python)}:/usr/local/bin:/usr/bin:/bin",
+        "SLURMSLICE_ASK_TIMEOUT": "1",
+    }
+
+
+def test_commands_that_lie(site: Site, workplace: Path) -> None:
+    """Each slice is as it was, or as it is, whatever sacct and squeue do; both: exit 3.
+
+    Once it is finished nothing of Slurm's is called at all.
+    """
+    job = submitted(site, workplace, "-a", "0-5%4")
+    known = until_states(site, workplace, "FAILED", "COMPLETED", *["RUNNING"] * 4)
+    write(site, workplace / "bad.3", "")
+    for key in "23":
+        write(site, workplace / f"go.{key}", "")
+
+    def in_accounting() -> bool:
+        told = accounted(site, workplace, [job], "State")
+        return [told.get((job, key)) for key in "23"] == ["COMPLETED", "FAILED"]
+
+    until(in_accounting, "accounting to know of two ends")
+    truth = {**known, "2": "COMPLETED", "3": "FAILED"}
+    seen = workplace / "slurmslice-runs" / "out" / "states.tsv"
+    before = seen.read_bytes()
+    for fault, body in FAULTS.items():
+        for programs in (("sacct",), ("squeue",), ("sacct", "squeue")):
+            told = status(site, workplace, faulty(site, workplace, programs, body))
+            where = f"{' and '.join(programs)} {fault}: {told.stderr}"
+            for key, state in states(told).items():
+                assert state in {known[key], truth[key]}, f"{key} is {state}; {where}"
+            silent = fault not in {"is empty", "is cut"}
+            assert told.returncode == (3 if silent and len(programs) == 2 else 0), where
+            assert not silent or "No answer: " in told.stderr, where
+            seen.write_bytes(before)
+    assert states(status(site, workplace)) == truth
+    write(site, workplace / "go", "")
+    assert settled(site, workplace, "out") == {"COMPLETED": 4, "FAILED": 2}
+    env = faulty(site, workplace, ASKING, "echo $0 $* >>asked; exit 1")
+    for words in ("status", "status --slices", "status --json", "watch", "logs 1", "runs"):
+        verb, *more = words.split()
+        run = [] if verb == "runs" else ["out"]
+        done = site.slurmslice(verb, *run, *more, cwd=workplace, env=env)
+        assert done.returncode == (1 if verb == "watch" else 0), done.stderr
+    assert not (workplace / "asked").exists(), (workplace / "asked").read_text()

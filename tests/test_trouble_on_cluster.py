@@ -1,0 +1,333 @@
+"""Real trouble on a real cluster: nodes, preemption, daemons, hands. Each slice is done, apart.
+
+Each test looks at the states at every moment that matters, and in the end at what the slices
+themselves bear witness to: every one came to its end once, and no two tries of it lived at the
+same time.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.cluster import Cluster, cgroups, processes
+from tests.site import (
+    DEADLINE_S,
+    WAITS,
+    Site,
+    done_apart,
+    events,
+    settled,
+    until,
+    witness,
+    witnessed,
+    write,
+)
+
+pytestmark = pytest.mark.slurm
+
+
+GOOD = ("SUBMITTED", "PENDING", "RUNNING", "COMPLETED")
+
+
+@dataclass
+class Watched:
+    """A run, and every state in which each of its slices was seen, in order, without repeats."""
+
+    site: Site
+    place: Path
+    name: str
+    seen: dict[str, list[str]] = field(default_factory=dict)
+
+    def look(self) -> dict[str, str]:
+        """Each slice's state now."""
+        slices = self.site.status(self.place, self.name)["slices"]
+        for one in slices:
+            states = self.seen.setdefault(one["key"], [])
+            if states[-1:] != [one["state"]]:
+                states.append(one["state"])
+        return {one["key"]: one["state"] for one in slices}
+
+    def until(self, **wanted: str) -> None:
+        """Look until these slices (``s3`` is slice 3) are in these states."""
+        keys = {key.removeprefix("s"): state for key, state in wanted.items()}
+        until(lambda: keys.items() <= self.look().items(), f"{self.name}: {keys}")
+
+    def all(self, state: str) -> None:
+        """Look until every slice is in this state."""
+        until(lambda: set(self.look().values()) == {state}, f"{self.name}: all to be {state}")
+
+    def other_than(self, *states: str) -> set[str]:
+        """The slices that are in none of these states."""
+        return {key for key, state in self.look().items() if state not in states}
+
+    def record(self, key: str) -> dict[str, object]:
+        """All that is told of a slice."""
+        slices = self.site.status(self.place, self.name)["slices"]
+        return next(one for one in slices if one["key"] == key)
+
+    @property
+    def job(self) -> str:
+        """The id of the job that was submitted last."""
+        return str(events(self.place, self.name, "submitted")[-1]["job"])
+
+
+def submitted(site: Site, place: Path, name: str, *options: str, command: str = WAITS) -> Watched:
+    """A run that was made and submitted."""
+    made = site.slurmslice(
+        "render", *options, "--mem", "50M", "--name", name, "--shell", command, cwd=place
+    )
+    assert made.returncode == 0, made.stderr
+    sent = site.slurmslice("submit", name, cwd=place)
+    assert sent.returncode == 0, sent.stderr
+    return Watched(site, place, name)
+
+
+@contextmanager
+def following(
+    site: Site, place: Path, name: str, *options: str
+) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """``slurmslice run`` of a new run, going on meanwhile, and the file with what it says."""
+    words = ["run", *options, "--mem", "50M", "--name", name, "--interval", "0.5"]
+    with (place / "said").open("w") as said:
+        run = site.popen([str(site.python), "-m", "slurmslice", *words], cwd=place, stderr=said)
+    try:
+        yield run, place / "said"
+    finally:
+        run.kill()
+        run.wait()
+
+
+def started(site: Site, place: Path, name: str, *options: str) -> Watched:
+    """A run of which every slice runs, and waits for ``go``; what was seen before is forgotten."""
+    run = submitted(site, place, name, *options)
+    run.all("RUNNING")
+    run.seen.clear()
+    return run
+
+
+def again(site: Site, place: Path, name: str, *options: str) -> None:
+    """Resubmit what failed, or what the options say."""
+    done = site.slurmslice("resubmit", name, *options, cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert "Submitted" in done.stderr, done.stderr
+
+
+def by_hand(site: Site, *argv: str, user: str | None = None) -> str:
+    """One of Slurm's own commands, which has to succeed; what it says."""
+    done = site.run(*argv, cwd=site.folder, user=user)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def folders(site: Site, place: Path, *names: str) -> list[Path]:
+    """Folders of the user's below a place."""
+    paths = [place / name for name in names]
+    assert site.run("mkdir", *map(str, paths), cwd=place).returncode == 0
+    return paths
+
+
+def cluster_of(site: Site) -> Cluster:
+    """The cluster that is mistreated."""
+    assert site.cluster is not None
+    return site.cluster
+
+
+def test_a_node_dies(rough: Site, roughly: Path) -> None:
+    """What Slurm starts again was never failed; without a requeue it is NODE_FAIL, and comes back."""
+    cluster = cluster_of(rough)
+    once, more = folders(rough, roughly, "once", "more")
+    last = started(rough, once, "last", "-a", "0-1", "--no-requeue")
+    kept = started(rough, more, "kept", "-a", "0-3")
+    node = str(last.record("0")["node"])
+    hit = {key for key in kept.look() if kept.record(key)["node"] == node}
+    assert 0 < len(hit) < 4
+    cluster.kill(node)
+    processes.kill(cgroups.job_pids(node), f"the jobs of {node}")
+    try:
+        last.all("NODE_FAIL")
+        assert last.record("0")["reason"] == "its node failed"
+        until(lambda: all(kept.look()[key] == "PENDING" for key in hit), "what it hit to wait")
+        assert rough.slurmslice("resubmit", "kept", cwd=more).returncode == 0
+        kept.all("RUNNING")
+        assert len(events(more, "kept", "intent")) == 1
+        for place in (once, more):
+            write(rough, place / "go", "")
+        again(rough, once, "last")
+        last.all("COMPLETED")
+        kept.all("COMPLETED")
+    finally:
+        cluster.start(node)
+        cluster.wait_for_nodes()
+    assert all(kept.seen[key] == ["RUNNING", "PENDING", "RUNNING", "COMPLETED"] for key in hit)
+    done_apart(once, ["0", "1"], tries=2)
+    done_apart(more, ["0", "1", "2", "3"])
+    assert {key for key, spans in witness(more).items() if len(spans) == 2} == hit
+
+
+def test_preempted(rough: Site, roughly: Path) -> None:
+    """Put back into the queue: a restart, never failed. Cancelled for another: PREEMPTED, final."""
+    back, gone = folders(rough, roughly, "back", "gone")
+    scavenge = started(rough, back, "scavenge", "-p", "scavenge", "-a", "0-1")
+    cheap = started(rough, gone, "cheap", "-p", "cheap", "-a", "0-1")
+    large = by_hand(rough, "sbatch", "--parsable", "-p", "main", "-N4", "-n16", "--mem-per-cpu=10",
+                    "-o", "/dev/null", "--wrap", "sleep 600")  # fmt: skip
+    try:
+        cheap.all("PREEMPTED")
+        scavenge.all("PENDING")
+        assert rough.slurmslice("resubmit", "scavenge", cwd=back).returncode == 0
+        assert len(events(back, "scavenge", "intent")) == 1
+    finally:
+        by_hand(rough, "scancel", large)
+    scavenge.all("RUNNING")
+    assert scavenge.seen == {key: ["PENDING", "RUNNING"] for key in "01"}
+    for place in (back, gone):
+        write(rough, place / "go", "")
+    again(rough, gone, "cheap")
+    for place, run in ((back, scavenge), (gone, cheap)):
+        assert settled(rough, place, run.name) == {"COMPLETED": 2}
+        done_apart(place, ["0", "1"], tries=2)
+
+
+def test_the_database_goes_and_comes_back(rough: Site, roughly: Path) -> None:
+    """slurmdbd down in the middle of 300 slices, of which three fail: only these are told so."""
+    cluster, bad = cluster_of(rough), {"7", "150", "290"}
+    work = witnessed("[ -e mended ] || case $SLICE in 7|150|290) exit 3 ;; esac; sleep 0.1")
+    watched = Watched(rough, roughly, "many")
+    with following(rough, roughly, "many", "-a", "0-299", "--shell", work) as (run, said):
+        until(lambda: len(witness(roughly)) > 60, "a fifth of them")
+        cluster.stop("slurmdbd")
+        try:
+            until(lambda: "Not now: sacct" in said.read_text(), "a poll to fall into it")
+            assert watched.other_than(*GOOD) <= bad
+            until(lambda: len(witness(roughly)) == 300, "all to have begun meanwhile")
+            assert watched.other_than(*GOOD) <= bad
+        finally:
+            cluster.start("slurmdbd")
+        assert run.wait(DEADLINE_S) == 1
+    assert watched.other_than("COMPLETED") == bad
+    write(rough, roughly / "mended", "")
+    again(rough, roughly, "many")
+    assert settled(rough, roughly, "many") == {"COMPLETED": 300}
+    done_apart(roughly, [str(key) for key in range(300)])
+    assert Counter(len(spans) for spans in witness(roughly).values()) == {1: 297, 2: 3}
+
+
+def test_the_controller_is_restarted(rough: Site, roughly: Path) -> None:
+    """slurmctld away in the middle of 100 slices: none is lost, failed or done twice."""
+    cluster = cluster_of(rough)
+    options = ["-a", "0-99%12", "--shell", witnessed("sleep 0.3")]
+    with following(rough, roughly, "some", *options) as (run, said):
+        until(lambda: len(witness(roughly)) > 30, "a third of them")
+        cluster.stop("slurmctld")
+        try:
+            until(lambda: "Not now: squeue" in said.read_text(), "a poll to fall into it")
+            assert not Watched(rough, roughly, "some").other_than(*GOOD)
+        finally:
+            cluster.start("slurmctld")
+            cluster.wait_for_nodes()
+        assert run.wait(DEADLINE_S) == 0, said.read_text()
+    assert rough.status(roughly, "some")["counts"] == {"COMPLETED": 100}
+    done_apart(roughly, [str(key) for key in range(100)], tries=1)
+
+
+def test_a_partition_is_set_down(rough: Site, roughly: Path) -> None:
+    """What runs goes on, what waits says why; an inactive one refuses, and the run is kept."""
+    ran, waited = folders(rough, roughly, "ran", "waited")
+    early = started(rough, ran, "early", "-p", "cheap", "-a", "0-1")
+    try:
+        by_hand(rough, "scontrol", "update", "PartitionName=cheap", "State=DOWN", user="root")
+        late = submitted(rough, waited, "late", "-p", "cheap", "-a", "0-1")
+        until(lambda: "PartitionDown" in str(late.record("0")["reason"]), "the reason to be told")
+        late.all("PENDING")
+        early.all("RUNNING")
+        by_hand(rough, "scontrol", "update", "PartitionName=cheap", "State=INACTIVE", user="root")
+        write(rough, ran / "go", "")
+        early.all("COMPLETED")
+        made = rough.slurmslice("render", "-p", "cheap", "-a", "0-1", "--name", "no", "--shell",
+                                "true", cwd=roughly)  # fmt: skip
+        assert made.returncode == 0, made.stderr
+        refused = rough.slurmslice("submit", "no", cwd=roughly)
+        assert refused.returncode == 3
+        assert "inactive" in refused.stderr
+        assert rough.status(roughly, "no")["counts"] == {"WAITING": 2}
+    finally:
+        by_hand(rough, "scontrol", "update", "PartitionName=cheap", "State=UP", user="root")
+    assert rough.slurmslice("submit", "no", cwd=roughly).returncode == 0
+    assert settled(rough, roughly, "no") == {"COMPLETED": 2}
+    write(rough, waited / "go", "")
+    late.all("COMPLETED")
+    for place in (ran, waited):
+        done_apart(place, ["0", "1"], tries=1)
+
+
+def test_put_back_held_and_suspended_by_hand(rough: Site, roughly: Path) -> None:
+    """scontrol requeue, requeuehold, suspend of running tasks: in flight all the time."""
+    run = started(rough, roughly, "hands", "-a", "0-3")
+    by_hand(rough, "scontrol", "requeue", f"{run.job}_0")
+    by_hand(rough, "scontrol", "requeuehold", f"{run.job}_1")
+    by_hand(rough, "scontrol", "suspend", f"{run.job}_2", user="root")
+    try:
+        run.until(s0="PENDING", s1="PENDING", s2="SUSPENDED", s3="RUNNING")
+        said = rough.slurmslice("resubmit", "hands", cwd=roughly)
+        assert "nothing was" in said.stderr, said.stderr
+        run.until(s0="RUNNING", s1="PENDING", s2="SUSPENDED", s3="RUNNING")
+        held = rough.slurmslice("status", "hands", cwd=roughly)
+        assert f"1: will not start by itself (job requeued in held state), it is held.\nTo let "\
+            f"it start: scontrol release {run.job}" in held.stderr, held.stderr  # fmt: skip
+    finally:  # no signal ends what is frozen
+        by_hand(rough, "scontrol", "resume", f"{run.job}_2", user="root")
+    by_hand(rough, "scontrol", "release", f"{run.job}_1")
+    run.all("RUNNING")
+    write(rough, roughly / "go", "")
+    run.all("COMPLETED")
+    assert run.seen["2"] == ["SUSPENDED", "RUNNING", "COMPLETED"]
+    tries = {key: len(spans) for key, spans in witness(roughly).items()}
+    assert tries == {"0": 2, "1": 2, "2": 1, "3": 1}
+    done_apart(roughly, ["0", "1", "2", "3"])
+    assert len(events(roughly, "hands", "intent")) == 1
+
+
+def test_scancel_by_hand(rough: Site, roughly: Path) -> None:
+    """Pending tasks leave no record, and are cancelled once the array is over; running ones do."""
+    run = submitted(rough, roughly, "cut", "-a", "0-7%3")
+    run.until(s0="RUNNING", s1="RUNNING", s2="RUNNING", s3="PENDING")
+    by_hand(rough, "scancel", f"{run.job}_[3,5]")
+    by_hand(rough, "scancel", f"{run.job}_1")
+    run.until(s1="CANCELLED", s0="RUNNING", s2="RUNNING", s4="RUNNING")
+    assert "cancelled by user" in str(run.record("1")["reason"])
+    assert (run.look()["3"], run.look()["5"]) == ("PENDING", "PENDING")
+    assert "speaks of it now" in str(run.record("3")["reason"])
+    write(rough, roughly / "go", "")
+    run.until(s0="COMPLETED", s2="COMPLETED", s4="COMPLETED", s6="COMPLETED", s7="COMPLETED")
+    until(lambda: "its array has ended" in str(run.record("3")["reason"]), "the reason to say so")
+    assert (run.look()["3"], run.look()["5"]) == ("PENDING", "PENDING")
+    later = rough.later(400, "status", "cut", cwd=roughly)
+    assert later.returncode == 0, later.stderr
+    assert run.other_than("COMPLETED") == {"1", "3", "5"}
+    assert run.other_than("COMPLETED", "CANCELLED") == set()
+    again(rough, roughly, "cut", "--state", "CANCELLED")
+    run.all("COMPLETED")
+    done_apart(roughly, list("01234567"))
+    assert {key for key, spans in witness(roughly).items() if len(spans) == 2} == {"1"}
+
+
+def test_scancel_of_all_by_hand(rough: Site, roughly: Path) -> None:
+    """Those that ran and those that did not: CANCELLED; what was done before stays done."""
+    run = submitted(
+        rough, roughly, "all", "-a", "0-7%3", command=f"[ $SLICE = 0 ] && exit\n{WAITS}"
+    )
+    run.until(s0="COMPLETED", s1="RUNNING", s2="RUNNING", s3="RUNNING", s4="PENDING")
+    by_hand(rough, "scancel", run.job)
+    until(lambda: run.other_than("COMPLETED", "CANCELLED") == set(), "all to have ended")
+    assert run.other_than("COMPLETED") == set("1234567")
+    write(rough, roughly / "go", "")
+    again(rough, roughly, "all", "--state", "CANCELLED")
+    run.all("COMPLETED")
+    done_apart(roughly, list("1234567"))
