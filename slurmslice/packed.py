@@ -44,7 +44,18 @@ def judge_packed(
         return _in_turn(task, own)
     if own.started_at is not None or task.state is State.CANCELLED:
         return _within(task, own)
+    if not (wrote.slots or wrote.setup_exit is not None or _is_visible(task, said)):
+        return replace(known, reason=f"{task.state}; what its task wrote may not be seen here yet")
     return _before_its_turn(task, wrote, times_returned)
+
+
+VISIBLE_S = 60
+"""How long a file that a node has made may be missing elsewhere, seconds (nfs(5), acdirmax)."""
+
+
+def _is_visible(task: Standing, said: Hearing) -> bool:
+    """Whether what a task that has ended wrote must be seen by now."""
+    return said.now - (task.ended_at or 0) >= VISIBLE_S
 
 
 def reopened_packed(

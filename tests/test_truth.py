@@ -156,18 +156,18 @@ def followed(world: World, looks: list[Look], *, off: bool) -> Iterator[tuple[in
     late = world.last.gone + REMEMBERED_S + 100
     last = Look(max(1, late - BEGAN - sum(look.after for look in looks)), False, False, 0, 0, 0)
     for look in [*looks, last]:
-        now += look.after
-        told = max(told, now - look.accounting_lag)  # what it has told once it does not take back
+        asked = now + look.after
+        now = asked + look.between
+        told = max(told, asked - look.accounting_lag)  # what it has told it does not take back
         known = one_look(world, known, look, now, told, off=off)
-        yield now + look.between, known
+        yield now, known
 
 
 def one_look(
-    world: World, known: Standing, look: Look, now: int, told: int, *, off: bool
+    world: World, known: Standing, look: Look, then: int, told: int, *, off: bool
 ) -> Standing:
     """Accounting is asked first, then the queue; of an ended slice only whether it runs again."""
     silent = off or look.accounting_down
-    then = now + look.between
     queue = None if look.queue_down else world.queue(then, ended=silent)
     if known.state.final:
         return reopened(known, queue) or known

@@ -1,0 +1,160 @@
+"""The small world of ``test_truth``, for tasks of several slices: which of them is it true of?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from slurmslice.judge import Hearing, Standing
+from slurmslice.packed import VISIBLE_S, judge_packed, reopened_packed
+from slurmslice.progress import TaskProgress, parse
+from slurmslice.states import State
+from tests.test_truth import BEGAN, KNOWN, LOOKS, REMEMBERED_S, Look, Start, World
+
+CUTS = (State.NODE_FAIL, State.PREEMPTED)
+ENDS = (*CUTS, State.TIMEOUT, State.CANCELLED, State.OUT_OF_MEMORY)
+
+
+@dataclass(frozen=True)
+class Pack:
+    """A task's starts, what it wrote and when, and what became of each of its slices."""
+
+    world: World
+    lines: tuple[tuple[int, int, str], ...]  # when, in which start, what
+    truth: tuple[tuple[frozenset[State], int], ...]  # and since when it is so, by slot
+
+    def wrote(self, when: int) -> TaskProgress:
+        """What is to be read at a time."""
+        text = "".join(
+            f"slurmslice {what[0]} job=7 restart={start} at={at} host=n1 {what[1]}\n"
+            for at, start, said in self.lines
+            if at <= when and (what := said.split(" ", 1))
+        )
+        return parse(text.encode(), "7")
+
+    def seen(self, then: int, lag: int) -> TaskProgress:
+        """The same on a network file system: late while the task runs; whole once it has ended.
+
+        But for a file so young that its folder's listing may be an older one (nfs(5), acdirmax).
+        """
+        start = self.world.at(then)
+        young = not any(
+            at <= then - VISIBLE_S for at, number, _ in self.lines if number == start.number
+        )
+        return self.wrote(then if start.leaves <= then and not young else then - lag)
+
+
+@st.composite
+def packs(draw: st.DrawFn) -> Pack:
+    """Slices one after another, in a task that is cut off and put back up to twice."""
+    todo = draw(st.lists(st.tuples(st.integers(1, 80), st.sampled_from([0, 0, 0, 1, 3])),
+                         min_size=2, max_size=4))  # fmt: skip
+    puts_back = draw(st.integers(0, 2))
+    clock, starts, lines = BEGAN, [], []
+    ended: dict[int, tuple[int, int]] = {}  # by slot: exit code, when
+    before: set[int] = set()  # slices that an older start began
+    for number in range(puts_back + 1):
+        runs, last, began = clock + draw(st.integers(1, 200)), number == puts_back, {}
+        cut = runs + draw(st.integers(0, 200)) if draw(st.booleans()) or not last else None
+        lines += [(runs, number, f"end slot={slot} exit={code} kept=1")
+                  for slot, (code, _) in ended.items()]  # fmt: skip
+        by = draw(st.sampled_from(ENDS if last else CUTS))
+        at = runs
+        for slot, (seconds, code) in enumerate(todo):
+            if slot in ended or (cut is not None and at >= cut):
+                continue
+            lines.append((at, number, f"start slot={slot}"))
+            began[slot], at = at, at + seconds
+            if cut is not None and at >= cut:
+                if draw(st.booleans()):
+                    lines.append(
+                        (
+                            cut,
+                            number,
+                            f"end slot={slot} exit={137 if by is State.OUT_OF_MEMORY else 143}",
+                        )
+                    )
+                break
+            ended[slot] = (code, at)
+            lines.append((at, number, f"end slot={slot} exit={code}"))
+        if len(ended) == len(todo):
+            cut = None
+        leaves = at if cut is None else cut
+        bad = any(code for code, _ in ended.values())
+        done = State.FAILED if bad else State.COMPLETED
+        end = done if cut is None else by
+        gone = leaves + draw(st.integers(1, 30))
+        starts.append(
+            Start(number, clock, runs, max(leaves, runs + 1), max(gone, runs + 2), end, 1)
+        )
+        clock = starts[-1].gone
+        if cut is None:
+            break
+        before |= set() if last else set(began)
+    world = World(tuple(starts))
+    return Pack(
+        world,
+        tuple(lines),
+        tuple(_truth(world, ended, began, before - set(began), s) for s in range(len(todo))),
+    )
+
+
+def _truth(
+    world: World,
+    ended: dict[int, tuple[int, int]],
+    began: dict[int, int],
+    before: set[int],
+    slot: int,
+) -> tuple[frozenset[State], int]:
+    """An end of its own; else its task's, if it had begun; else it has not had its turn.
+
+    Of one that just an older start had begun either is true.
+    """
+    if slot in ended:
+        code, at = ended[slot]
+        return frozenset({State.FAILED if code else State.COMPLETED}), at
+    if slot in began or world.last.end is State.CANCELLED:
+        return frozenset({world.last.end}), world.last.leaves
+    either = {world.last.end} if slot in before else set()
+    return frozenset({State.WAITING} | either), world.last.leaves
+
+
+def one_look(pack: Pack, known: Standing, look: Look, then: int, told: int, slot: int) -> Standing:
+    """As ``test_truth.one_look``, of one slice of the pack."""
+    queue = None if look.queue_down else pack.world.queue(then, ended=look.accounting_down)
+    wrote = pack.seen(then, look.progress_lag)
+    if known.state.final or known.state is State.WAITING:
+        return reopened_packed(known, queue, slot, wrote) or known if known.state.final else known
+    said = Hearing(
+        accounting=None if look.accounting_down else pack.world.accounting(told),
+        queue=queue,
+        progress=None,
+        accounting_silence="down" if look.accounting_down else "",
+        queue_silence="down" if look.queue_down else "",
+        accounting_off=False,
+        cancelled_at=None,
+        array_ended_at=None,
+        now=then,
+    )
+    return judge_packed(known, said, slot, wrote, 0)
+
+
+@settings(max_examples=1500)
+@given(packs(), LOOKS)
+def test_each_slice_of_a_pack_is_told_its_own_end(pack: Pack, looks: list[Look]) -> None:
+    """Done, failed, ended with the task or given back: what is true, never earlier than it is."""
+    late = pack.world.last.gone + REMEMBERED_S + 100
+    last = Look(max(1, late - BEGAN - sum(look.after for look in looks)), False, False, 0, 0, 0)
+    for slot, (truth, since) in enumerate(pack.truth):
+        known, now, told = replace(KNOWN, index=0), BEGAN, BEGAN
+        for look in [*looks, last]:
+            asked = now + look.after
+            now = asked + look.between
+            told = max(told, asked - look.accounting_lag)
+            known = one_look(pack, known, look, now, told, slot)
+            if known.state.final or known.state is State.WAITING:
+                assert known.state in truth
+                assert now >= since
+        assert known.state in truth
