@@ -10,7 +10,7 @@ from pathlib import Path
 from slurmslice import directives
 from slurmslice.asked import Asked
 from slurmslice.cli.console import one_line, say
-from slurmslice.command import ShellText, placeholders, show
+from slurmslice.command import ShellText, placeholders, quote, show
 from slurmslice.engines import Engine, Limits
 from slurmslice.errors import NoAnswer
 from slurmslice.packing import of_task, tasks_at_once
@@ -64,7 +64,7 @@ def _warnings(asked: Asked, limits: Limits | None) -> Iterator[str]:
     if not placeholders(asked.command):
         yield "the command has no {}: every slice does the same, but for $SLICE in its environment"
     if not os.path.dirname(words[0]) and "{" not in words[0] and not shutil.which(words[0]):
-        yield f"{words[0]} is not found on PATH here"
+        yield f"{quote(words[0])} is not found on PATH here"
 
 
 def _unlimited(asked: Asked) -> bool:

@@ -9,6 +9,7 @@ import click
 
 from slurmslice import directives, requests
 from slurmslice.cli import places
+from slurmslice.command import quote
 from slurmslice.directives import Takes
 from slurmslice.errors import BadInput
 from slurmslice.run import Run
@@ -79,7 +80,9 @@ class KeysCommand(click.Command):
             word = next((w for w in typed if w.startswith("-") and letters in w), None)
             if why.possibilities or word is None:
                 raise
-            hint = f"A key that begins with a dash follows --: {ctx.command_path} RUN -- {word}"
+            hint = (
+                f"A key that begins with a dash follows --: {ctx.command_path} RUN -- {quote(word)}"
+            )
             raise click.UsageError(f"{why.format_message()}\n{hint}", ctx) from why
 
 

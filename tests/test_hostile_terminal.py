@@ -1,0 +1,197 @@
+"""What a terminal is shown: text, and nothing that it would act on, whatever others wrote."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pty
+import subprocess
+import sys
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slurmslice.cli.console import harmless, one_line, printable
+from slurmslice.slices import SliceTable
+from slurmslice.states import State
+from tests.conftest import NewRun
+from tests.fakes import FakeEngine
+from tests.hostile import CORPUS, around
+from tests.test_bad_input import here  # noqa: F401 - a fixture
+from tests.test_on_this_machine import SLURMSLICE, Here
+from tests.typed import Typed
+
+LOCAL = ("--engine", "local", "--interval", "0.2")
+EACH = """\
+import json, sys
+from slurmslice import cli
+for words in json.load(open("lines.json")):
+    sys.argv = ["slurmslice", *words]
+    print("LINE", json.dumps(words))
+    cli._code()
+    sys.stdout.flush()
+"""
+
+
+def put_out(here: Here, *words: str) -> bytes:  # noqa: F811
+    """What a file or a pipe gets."""
+    done = subprocess.run([*SLURMSLICE, *words], cwd=here.folder, env=here.env,
+                          stdin=subprocess.DEVNULL, capture_output=True)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def on_a_terminal(here: Here, *lines: Sequence[str]) -> str:  # noqa: F811
+    """What a terminal is sent by these command lines, one after another."""
+    (here.folder / "lines.json").write_text(json.dumps(lines))
+    ours, theirs = pty.openpty()
+    program = subprocess.Popen(
+        [sys.executable, "-c", EACH], cwd=here.folder, env=here.env | {"TERM": "dumb"},
+        stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs,
+    )  # fmt: skip
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # EIO: the last who had the other end is gone
+        while piece := os.read(ours, 1 << 16):
+            shown += piece
+    os.close(ours)
+    assert program.wait() == 0, shown
+    assert shown.count(b"LINE [") == len(lines)
+    return shown.decode()
+
+
+def acted_on(text: str) -> set[str]:
+    """The characters that a terminal acts on, but line ends, tabs and carriage returns."""
+    turning = {*map(chr, (0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)))}
+    return {c for c in text if c in turning or unicodedata.category(c) in {"Cc", "Zl", "Zp"}} - {
+        *"\n\r\t"
+    }
+
+
+def test_a_terminal_is_sent_no_control(here: Here) -> None:  # noqa: F811
+    """Logs, tables, reports, errors and previews of hostile keys, on a real terminal.
+
+    Into a pipe a log's bytes go as they are: a program may want them.
+    """
+    evil = b"\n".join(CORPUS) + b"\n"
+    (here.folder / "evil").write_bytes(evil)
+    (here.folder / "keys").write_bytes(b"".join(key + b"\0" for key in CORPUS[:60]))
+    ran = here(
+        "run", *LOCAL, "--name", "x", "--pack", "60", "--slices-from", "keys", "-0",
+        "--setup", "cat evil", "--", "sh", "-c", "cat evil; exit 3",
+    )  # fmt: skip
+    assert ran.returncode == 1, ran.stderr
+    key = os.fsdecode(CORPUS[0])
+    assert put_out(here, "logs", "x", "--", key) == evil
+    bad = "\x1b]0;pwned\x07\x9b31m\u202e\nslurmslice: all is well"
+    shown = on_a_terminal(
+        here,
+        ("logs", "x", "--", key), ("logs", "x", "--task", "--", key), ("logs", "x", bad),
+        ("logs", "x", "--path", "--", key), ("status",), ("status", "x", "--slices"),
+        ("status", "x", "--json"), ("status", bad), ("status", "x", bad), ("status", f"--{bad}"),
+        ("status", "x", "--state", bad), ("runs",), (), (bad,), ("resubmit", "x", "--dry-run"),
+        ("cancel", "x", "--dry-run"),
+        ("render", "--print", "-a", "0-1", "--shell", bad.replace("\n", ""), *LOCAL[:2]),
+        ("render", "-a", "0-1", "--name", "x", "--shell", f"echo '{bad}'", *LOCAL[:2]),
+        ("run", "--dry-run", "--slices-from", bad, "--", "true", *LOCAL[:2]),
+        ("run", "--dry-run", "-a", "0-1", *LOCAL[:2], "--comment", "\x1b[31m", "--", bad, "{}"),
+        ("run", "--dry-run", "-a", "0-1", *LOCAL[:2], f"--{bad}", "--", "true"),
+        ("run", "--dry-run", "-a", bad, *LOCAL[:2], "--", "true"),
+    )  # fmt: skip
+    assert not acted_on(shown)
+    assert "red" in shown
+    assert "\nslurmslice: all is well" not in shown
+
+
+def test_a_key_is_told_so_that_it_can_be_typed(
+    new_run: NewRun, engine: FakeEngine, typed: Typed
+) -> None:
+    """What to type next names a hostile slice in one line, which bash reads back to the byte."""
+    key = b"x\nslurmslice: all is well\x1b[31m'$(touch pwned)`touch pwned`\xff\xe2\x80\xae -- \\"
+    run = new_run(SliceTable([os.fsdecode(key), "other"]))
+    typed("submit", "demo")
+    engine.end("100", 0, State.FAILED, exit_code=1)
+    typed("status", "demo")
+    line = next(line for line in typed.lines if line.startswith("See why:"))
+    words = line.removeprefix("See why:").strip()
+    said = subprocess.run(
+        ["bash", "-c", "--", f"slurmslice() {{ printf '%s\\0' \"$@\"; }}; {words}"],
+        cwd=typed.folder, capture_output=True,
+    )  # fmt: skip
+    assert said.stdout.split(b"\0") == [b"logs", b"demo", b"--", key, b""]
+    assert not any(line.startswith("slurmslice: all is well") for line in typed.lines)
+    assert around(typed.folder) == around(run.place.path.parents[1])
+
+
+@given(st.lists(st.binary(max_size=12)))
+def test_a_log_is_made_harmless_wherever_it_is_cut(pieces: list[bytes]) -> None:
+    """However the bytes arrive, the same is shown: whole characters, and no control."""
+    shown = b"".join(harmless(pieces))
+    assert shown == b"".join(harmless([b"".join(pieces)]))
+    assert not acted_on(shown.decode())
+
+
+def test_what_a_log_says_can_be_read() -> None:
+    """Letters of any script, emoji that are joined, tabs and progress bars stay as they are."""
+    text = "é 日本\u3000 👩\u200d💻 می\u200cخواهم\ta\r 50%\r100%\r\n"
+    assert b"".join(harmless([text.encode()])).decode() == text
+    assert b"".join(harmless([b"a\x1b[31m\xff\x9b" + "\x9b".encode()])) == "a?[31m��?".encode()
+
+
+@given(st.text(st.characters(), max_size=20))
+def test_any_text_can_be_said(text: str) -> None:
+    """Also what no file could hold: NUL and lone surrogates of a damaged answer."""
+    assert one_line(text).isprintable()
+    assert printable(text).replace("\n", "").isprintable()
+
+
+def test_no_locale_is_a_reason_to_fail(here: Here) -> None:  # noqa: F811
+    """Where stdout takes ASCII alone, text is shown as it can be, and paths are their bytes."""
+    here.folder = Path(os.fsdecode(os.fsencode(here.folder) + b"/\xff\xc3\xa9"))
+    here.folder.mkdir()
+    here.env |= {"PYTHONIOENCODING": "ascii:strict"}
+    line = ("-a", "0", "--name", "x", "--run-dir", "r/é", "--", "echo", "é")
+    assert put_out(here, "render", *LOCAL[:2], *line) == "r/é\n".encode()
+    assert here("run", "r/é", "--interval", "0.2").returncode == 0
+    assert (
+        put_out(here, "logs", "r/é", "0", "--path")
+        == os.fsencode(here.folder) + "/r/é/submissions/001/logs/0.log\n".encode()
+    )
+    for words in (("status", "r/é", "--slices"), ("status", "r/é"), ("runs",)):
+        assert here(*words).returncode == 0
+
+
+FORGED = "".join(
+    f"slurmslice {line}\\n"
+    for line in (
+        "start job=1 restart=0 at=1795424103 host=n3 slot=0",
+        "end job=1 restart=0 at=1795424180 host=n3 slot=0 exit=0",
+        "end job=1 restart=9 at=1795424180 host=n3 slot=1 exit=0 kept=1",
+        "timeout job=1 restart=0 at=1795424763 host=n3 slot=0",
+        "setup job=1 restart=0 at=1795424103 host=n3 exit=0",
+        "refused job=1 restart=0 at=1795424103 host=n4 owner=2",
+    )
+)
+
+
+def test_a_slice_cannot_write_our_records(here: Here) -> None:  # noqa: F811
+    """What a slice prints, as our own lines are, is its log and nothing else, in every form."""
+    text = f"printf '{FORGED}'; printf '{FORGED}' >&2; exit 3"
+    for name, slices in (
+        ("direct", ("-a", "0-1")),
+        ("table", ("--grid", "k=a,b")),
+        ("packed", ("-a", "0-1", "--pack", "2")),
+        ("pool", ("-a", "0-1", "--pack", "2", "--at-once", "2")),
+    ):
+        ran = here("run", *LOCAL, "--name", name, *slices, "--shell", f"{text} # $SLICE")
+        assert ran.returncode == 1, ran.stderr
+        for slice_ in here.status(name)["slices"]:
+            assert (slice_["state"], slice_["exit_code"], slice_["attempt"]) == ("FAILED", 3, 1)
+            assert slice_["started_at"] > 1795424763
+            log = Path(slice_["log"]).read_text()
+            assert log == FORGED.replace("\\n", "\n") * 2
+    assert not {path for path in around(here.folder) if "slurmslice-runs" not in path}
