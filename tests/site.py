@@ -79,6 +79,11 @@ class Site:
     execute: Callable[..., Finished]
     cluster: Cluster | None = None
 
+    @property
+    def path(self) -> str:
+        """Where the user's commands are found, Slurm's among them."""
+        return self.cluster.env["PATH"] if self.cluster else os.environ["PATH"]
+
     def run(
         self, *argv: str, cwd: Path, env: Mapping[str, str] | None = None, **more: Any
     ) -> Finished:
@@ -348,7 +353,7 @@ def shell(folder: str) -> int:
     binaries = _install(cluster).parent
     _say(f"A shell as {cluster.user}, on a cluster of {len(cluster.nodes)} nodes. Try: sinfo; "
          "slurmslice doctor; slurmslice run -a 0-9 -- echo {}")  # fmt: skip
-    return cluster.interact(["env", f"PATH={binaries}:{os.defpath}", "/bin/bash", "-i"])
+    return cluster.interact(["env", f"PATH={binaries}:{cluster.env['PATH']}", "/bin/bash", "-i"])
 
 
 if __name__ == "__main__":

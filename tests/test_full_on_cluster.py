@@ -126,7 +126,7 @@ def test_a_limit_that_is_not_told_is_met_by_halves(
     (workplace / "bin").mkdir()
     (workplace / "bin" / "sacctmgr").write_text("#!/bin/sh\nexit 1\n")
     (workplace / "bin" / "sacctmgr").chmod(0o755)
-    path = f"{workplace / 'bin'}:{os.path.dirname(site.python)}:/usr/bin:/bin"
+    path = f"{workplace / 'bin'}:{os.path.dirname(site.python)}:{site.path}"
     render(site, workplace, "half")
     ran = site.slurmslice("run", "half", "--interval", "0.5", cwd=workplace, env={"PATH": path})
     assert ran.returncode == 0, ran.stderr

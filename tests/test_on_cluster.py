@@ -185,8 +185,8 @@ def test_requeued_and_cancelled_by_hand(site: Site, workplace: Path) -> None:
 
 DOUBLE = """\
 #!/bin/bash
-/usr/bin/env PATH=/usr/bin:/bin sbatch {hold} "$@" {first}
-/usr/bin/env PATH=/usr/bin:/bin sbatch "$@" {second}
+/usr/bin/env PATH={path} sbatch {hold} "$@" {first}
+/usr/bin/env PATH={path} sbatch "$@" {second}
 """
 
 
@@ -195,6 +195,7 @@ def test_a_wrapper_that_submits_twice(site: Site, workplace: Path, told: str) ->
     """Whichever of two jobs sbatch named: each slice runs once, and no slice is called failed."""
     quiet = ">/dev/null"
     text = DOUBLE.format(
+        path=site.path,
         hold="--hold" if told == "held" else "",
         first=quiet if told == "second" else "",
         second="" if told == "second" else quiet,
@@ -202,7 +203,7 @@ def test_a_wrapper_that_submits_twice(site: Site, workplace: Path, told: str) ->
     (workplace / "bin").mkdir()
     (workplace / "bin" / "sbatch").write_text(text)
     (workplace / "bin" / "sbatch").chmod(0o755)
-    path = f"{workplace / 'bin'}:{os.path.dirname(site.python)}:/usr/bin:/bin"
+    path = f"{workplace / 'bin'}:{os.path.dirname(site.python)}:{site.path}"
     ran = site.slurmslice(
         "run", "-a", "0-3", "--name", "w", "--interval", "1", "--shell", "echo x >>ran.$SLICE",
         cwd=workplace, env={"PATH": path},

@@ -29,7 +29,8 @@ DEADLINE_S = 90.0
 @pytest.fixture(scope="module")
 def environ(site: Site) -> dict[str, str]:
     """The environment in which Slurm's commands answer."""
-    conf = {"SLURM_CONF": site.cluster.env["SLURM_CONF"]} if site.cluster else {}
+    own = site.cluster.env if site.cluster else {}
+    conf = {name: text for name, text in own.items() if name in {"PATH", "SLURM_CONF"}}
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "SLURM_CONF") if name in os.environ}
     return {**kept, **conf}
 

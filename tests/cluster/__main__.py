@@ -13,7 +13,7 @@ if not __package__:
     # Run by its path: have the package's own parent searched instead of the package.
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from tests.cluster import DEFAULT_FOLDER, Cluster, ClusterError, Settings
+from tests.cluster import DEFAULT_FOLDER, Cluster, ClusterError, Settings, roots
 
 _SOMETHING_IS_DOWN = 3
 
@@ -42,6 +42,13 @@ def _parser() -> argparse.ArgumentParser:
     _add_settings(up)
     down = commands.add_parser("down", parents=[place], help="end every daemon and every job")
     down.add_argument("--remove", action="store_true", help="delete the folder as well")
+    make = commands.add_parser(
+        "make-root",
+        help="make the Debian that has another release of Slurm, for up --root",
+        description="Make the Debian that has a release of Slurm, and say where it is.",
+    )
+    make.add_argument("slurm", choices=roots.SUITES, help="the release of Slurm")
+    make.add_argument("--cache", type=Path, default=roots.CACHE, help="default: %(default)s")
     commands.add_parser("status", parents=[place], help="say what runs")
     commands.add_parser("shell", parents=[place], help="open a shell as the ordinary user")
     return parser
@@ -74,6 +81,11 @@ def _up(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _make_root(arguments: argparse.Namespace) -> int:
+    print(roots.make(arguments.slurm, arguments.cache, _say))
+    return 0
+
+
 def _down(arguments: argparse.Namespace) -> int:
     Cluster(arguments.dir, say=_say).down(remove=arguments.remove)
     return 0
@@ -97,7 +109,8 @@ def _shell(arguments: argparse.Namespace) -> int:
 def main() -> int:
     """Do what the command line asks; 1 and the reason on stderr where that fails."""
     arguments = _parser().parse_args()
-    commands = {"up": _up, "down": _down, "status": _status, "shell": _shell}
+    commands = {"up": _up, "down": _down, "make-root": _make_root, "status": _status,
+                "shell": _shell}  # fmt: skip
     try:
         return commands[arguments.command](arguments)
     except ClusterError as error:

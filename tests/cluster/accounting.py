@@ -23,7 +23,7 @@ def create_data(layout: Layout) -> bool:
     shutil.rmtree(new, ignore_errors=True)
     done = subprocess.run(
         [
-            find_program("mariadb-install-db") or "mariadb-install-db",
+            find_program(layout, "mariadb-install-db") or "mariadb-install-db",
             "--no-defaults",
             f"--datadir={new}",
             "--user=mysql",

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from . import accounting, cgroups, daemons, packages, prepare, processes
+from . import accounting, cgroups, daemons, packages, prepare, processes, roots
 from .errors import ClusterError
 from .layout import DEFAULT_FOLDER, Layout, node_names
 from .record import Record, load_record
@@ -42,9 +42,10 @@ class Cluster:
         if os.geteuid() != 0:
             raise ClusterError("this takes root: slurmd runs other users' jobs and confines them")
         self.folder = Path(os.path.abspath(folder))
-        self.layout = Layout(self.folder)
         record = load_record(self.folder)
         self.settings = settings or (record.settings if record else Settings())
+        self.layout = Layout(self.folder, Path(self.settings.root) if self.settings.root else None)
+        roots.enter(self.layout)
         self._say = say
 
     @property
@@ -61,6 +62,7 @@ class Cluster:
     def env(self) -> dict[str, str]:
         """What to add to the environment of the ordinary user's commands."""
         return {
+            "PATH": self.layout.path,
             "SLURM_CONF": str(self.layout.slurm_conf),
             "HOME": str(self.layout.home),
             "USER": self.user,
@@ -82,7 +84,9 @@ class Cluster:
         """Start whatever does not run yet, with the configuration that the settings ask for."""
         prepare.make_folder(self.folder)
         with self._lock():
-            packages.install(self._say)
+            roots.enter(self.layout)
+            roots.write_programs(self.layout)
+            packages.install(self.layout, self._say)
             record = self._prepare()
             for daemon in daemons.all_daemons(self.layout, record):
                 self._start(daemon, record)
@@ -220,6 +224,9 @@ class Cluster:
     def _prepare(self) -> Record:
         """Bring the folder up to date and end the daemons to which that matters."""
         running = self.running()
+        before = load_record(self.folder)
+        if before is not None and before.settings.root != self.settings.root:
+            raise ClusterError(f"{self.folder} is a cluster of another release: remove it first")
         record = prepare.settle_record(self.layout, self.settings, bool(running))
         prepare.make_folders(self.layout, self.user)
         prepare.make_munge_key(self.layout)

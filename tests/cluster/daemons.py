@@ -13,8 +13,6 @@ from .errors import ClusterError
 from .layout import Layout, node_names
 from .record import Record
 
-# Debian keeps daemons out of an ordinary user's PATH.
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _START_DEADLINE = 60
 _STOP_PATIENCE = 30
 _LOG_LINES = 12
@@ -32,14 +30,14 @@ class Daemon:
     user: str = "root"
 
 
-def find_program(program: str) -> str | None:
+def find_program(layout: Layout, program: str) -> str | None:
     """Find a program where Debian puts it, whatever the caller's PATH."""
-    return shutil.which(program, path=PATH)
+    return shutil.which(program, path=layout.path)
 
 
 def environment(layout: Layout) -> dict[str, str]:
     """Give the whole environment of daemons and clients: nothing of the caller's gets in."""
-    return {"PATH": PATH, "LC_ALL": "C.UTF-8", "SLURM_CONF": str(layout.slurm_conf)}
+    return {"PATH": layout.path, "LC_ALL": "C.UTF-8", "SLURM_CONF": str(layout.slurm_conf)}
 
 
 def ask(layout: Layout, *argv: str) -> subprocess.CompletedProcess[str]:
@@ -197,7 +195,7 @@ def _launch(layout: Layout, daemon: Daemon) -> None:
 
 def _run_to_background(layout: Layout, daemon: Daemon) -> int:
     """Run a daemon's command, which ends when the daemon has left for the background."""
-    program = find_program(daemon.argv[0]) or daemon.argv[0]
+    program = find_program(layout, daemon.argv[0]) or daemon.argv[0]
     with layout.start_log(daemon.name).open("w") as output:
         return subprocess.run(
             [program, *daemon.argv[1:]],

@@ -20,6 +20,8 @@ class Layout:
     """The paths inside a cluster's folder."""
 
     folder: Path
+    root: Path | None = None
+    """Where another release of Slurm lies (`roots`); None for the machine's own."""
 
     def __post_init__(self) -> None:
         """Refuse a folder in which the sockets' names would be cut."""
@@ -33,6 +35,17 @@ class Layout:
     def slurm_conf(self) -> Path:
         """The file that SLURM_CONF names; cgroup.conf and slurmdbd.conf lie beside it."""
         return self.folder / "etc" / "slurm.conf"
+
+    @property
+    def programs(self) -> Path:
+        """Commands that enter the root, where there is one."""
+        return self.folder / "bin"
+
+    @property
+    def path(self) -> str:
+        """PATH of daemons and clients, with what Debian keeps out of an ordinary user's."""
+        usual = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        return f"{self.programs}:{usual}" if self.root else usual
 
     @property
     def munge(self) -> Path:

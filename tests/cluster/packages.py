@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from .daemons import find_program
 from .errors import ClusterError
+from .layout import Layout
 
 # What is needed, by a program that each package brings.
 _PACKAGES = {
@@ -23,27 +24,28 @@ _PACKAGES = {
 }
 
 
-def missing() -> list[str]:
+def missing(layout: Layout) -> list[str]:
     """Name the packages whose programs are not there."""
-    return sorted({package for program, package in _PACKAGES.items() if not find_program(program)})
+    wanted = _PACKAGES.items()
+    return sorted({package for program, package in wanted if not find_program(layout, program)})
 
 
-def install(say: Callable[[str], None]) -> None:
+def install(layout: Layout, say: Callable[[str], None]) -> None:
     """Install what is missing, having named it.
 
     The packages' scripts may try to start the machine's own daemons: systemctl(1) is told not to
     (SYSTEMD_OFFLINE), and where one fails or starts all the same nothing is lost, because the
     cluster has its own. So it is the programs that count, not apt-get's exit status.
     """
-    wanted = missing()
+    wanted = missing(layout)
     if not wanted:
         return
-    if not find_program("apt-get"):
+    if not find_program(layout, "apt-get"):
         raise ClusterError(f"not a Debian: install {', '.join(wanted)} by other means")
     say(f"installing packages: {' '.join(wanted)}")
     output = _apt_get("update")
     output += _apt_get("install", "-y", "--no-install-recommends", *wanted)
-    if still := missing():
+    if still := missing(layout):
         raise ClusterError(f"could not install {', '.join(still)}:\n{output[-2000:]}")
 
 
@@ -61,10 +63,10 @@ def _apt_get(*arguments: str) -> str:
     return done.stdout
 
 
-def slurm_version() -> tuple[int, int]:
+def slurm_version(layout: Layout) -> tuple[int, int]:
     """Ask slurmctld for its release, such as (22, 5)."""
     said = subprocess.run(
-        [find_program("slurmctld") or "slurmctld", "-V"], capture_output=True, text=True
+        [find_program(layout, "slurmctld") or "slurmctld", "-V"], capture_output=True, text=True
     ).stdout
     found = re.search(r"(\d+)\.(\d+)", said)
     if not found:

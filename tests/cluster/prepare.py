@@ -90,7 +90,7 @@ def make_munge_key(layout: Layout) -> None:
 
 def write_configuration(layout: Layout, record: Record) -> set[str]:
     """Write the configuration files and name those that are not what they were."""
-    machine = _this_machine()
+    machine = _this_machine(layout)
     etc = layout.slurm_conf.parent
     texts = {
         layout.slurm_conf: (config.slurm_conf(layout, record, machine), 0o644),
@@ -102,13 +102,13 @@ def write_configuration(layout: Layout, record: Record) -> set[str]:
     return {path.name for path, (text, mode) in texts.items() if _write(path, text, mode)}
 
 
-def _this_machine() -> config.Machine:
+def _this_machine(layout: Layout) -> config.Machine:
     host = socket.gethostname().split(".")[0]
     try:
         leads_home = socket.gethostbyname(host) == "127.0.0.1"
     except OSError:
         leads_home = False
-    return config.Machine(host, leads_home, cgroups.version(), packages.slurm_version())
+    return config.Machine(host, leads_home, cgroups.version(), packages.slurm_version(layout))
 
 
 def _write(path: Path, text: str, mode: int) -> bool:

@@ -44,6 +44,7 @@ class Settings:
     node_prefix: str = field(
         default="", metadata=_help("nodes' names without number (default: by folder)")
     )
+    root: str = field(default="", metadata=_help("another release: a folder that `make-root` made"))
     extra: tuple[str, ...] = field(default=(), metadata=_help("a further line of slurm.conf"))
 
     def __post_init__(self) -> None:

@@ -1,0 +1,151 @@
+"""Other releases of Slurm: each out of its Debian, which lies in a folder and is entered by chroot.
+
+Slurm's daemons and commands are the folder's; munged and MariaDB are the machine's. Jobs run in
+the folder too, with its bash. What both sides use is mounted at the same path in either, in a
+mount namespace of this process and its children: nothing is mounted for others, and nothing is
+left behind once they have ended, however they end.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+from .errors import ClusterError
+from .layout import Layout
+
+SUITES = {"20.11": "bullseye", "22.05": "bookworm", "24.11": "trixie", "26.05": "forky"}
+"""Debian's releases by the Slurm that they have; the last one may get a newer one."""
+
+CACHE = Path("/var/tmp/slurmslice-releases")
+
+_PACKAGES = ("slurmctld", "slurmd", "slurmdbd", "slurm-client", "munge", "python3-minimal")
+_PROGRAMS = (
+    *("slurmctld", "slurmd", "slurmdbd", "sacct", "sacctmgr", "salloc", "sbatch", "scancel"),
+    *("scontrol", "sinfo", "sprio", "squeue", "srun", "sstat"),
+)
+_SHARED = ("/proc", "/sys", "/dev", "/tmp", "/etc/passwd", "/etc/group", "/etc/hosts")
+_MARK = "etc/slurmslice-root"
+_SCRIPTS = Path("/usr/share/debootstrap/scripts")
+_CLONE_NEWNS = 0x00020000  # unshare(2)
+
+
+def make(slurm: str, cache_folder: Path, say: Callable[[str], None]) -> Path:
+    """Make the Debian that has this Slurm, once, by debootstrap(8), which checks its signatures."""
+    suite = SUITES[slurm]
+    root, new = cache_folder / suite, cache_folder / f"{suite}.new"
+    if (root / _MARK).exists():
+        return root
+    program = shutil.which("debootstrap") or _install_debootstrap(say)
+    say(f"making a Debian {suite} with Slurm {slurm} in {root}")
+    shutil.rmtree(new, ignore_errors=True)
+    cache_folder.mkdir(parents=True, exist_ok=True)
+    command = (program, "--variant=minbase", f"--include={','.join(_PACKAGES)}", suite, str(new))
+    # Debian's later releases are made as sid is, where debootstrap is older than they are.
+    script = () if (_SCRIPTS / suite).exists() else (str(_SCRIPTS / "sid"),)
+    # It mounts what it needs below the folder: for itself alone.
+    done = _run("unshare", "--mount", "--propagation=private", *command, _mirror(), *script)
+    if done.returncode != 0:
+        raise ClusterError(f"debootstrap of {suite} failed:\n{done.stdout[-3000:]}")
+    (new / _MARK).write_text(f"{slurm}\n")
+    shutil.rmtree(root, ignore_errors=True)
+    new.rename(root)
+    return root
+
+
+def _install_debootstrap(say: Callable[[str], None]) -> str:
+    say("installing packages: debootstrap")
+    _run("apt-get", "update")
+    done = _run("apt-get", "install", "-y", "--no-install-recommends", "debootstrap")
+    program = shutil.which("debootstrap")
+    if program is None:
+        raise ClusterError(f"could not install debootstrap:\n{done.stdout[-2000:]}")
+    return program
+
+
+def _mirror() -> str:
+    """Ask apt for the machine's own mirror, apt-get(8), ``indextargets``."""
+    done = _run("apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages")
+    if not done.stdout.strip():
+        raise ClusterError("apt knows no mirror of Debian's packages on this machine")
+    return done.stdout.split()[0]
+
+
+def _run(*argv: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        argv,
+        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def enter(layout: Layout) -> None:
+    """Have the shared paths, and the cluster's folder, lie in its root too; where there is one."""
+    if layout.root is None:
+        return
+    if not (layout.root / _MARK).exists():
+        raise ClusterError(f"{layout.root} is no root for a cluster: make it first")
+    _own_namespace()
+    for shared in (*map(Path, _SHARED), layout.folder):
+        inside = layout.root / shared.relative_to("/")
+        if not shared.exists() or (inside.exists() and shared.samefile(inside)):
+            continue
+        inside.parent.mkdir(parents=True, exist_ok=True)
+        if shared.is_dir():
+            inside.mkdir(exist_ok=True)
+        else:
+            inside.touch()
+        done = _run("mount", "--rbind", str(shared), str(inside))
+        if done.returncode != 0:
+            raise ClusterError(f"cannot mount {shared} in {layout.root}: {done.stdout.strip()}")
+
+
+@cache
+def _own_namespace() -> None:
+    """Leave the mounts that all processes share, once for this process, unshare(2)."""
+    if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNS) != 0:
+        raise ClusterError(f"no mounts of one's own here: {os.strerror(ctypes.get_errno())}")
+    done = _run("mount", "--make-rprivate", "/")
+    if done.returncode != 0:
+        raise ClusterError(f"cannot make mounts private: {done.stdout.strip()}")
+
+
+# chroot(2) is root's alone: an ordinary user enters in a user namespace in which he is himself,
+# user_namespaces(7). A job is in there already.
+_WRAPPER = """\
+#!/bin/sh
+[ -e {mark} ] && exec {program} "$@"
+as_himself=
+[ "$(id -u)" = 0 ] || as_himself='--user --map-current-user'
+[ -d {root}"$PWD" ] || cd /
+exec unshare $as_himself --root={root} --wd="$PWD" {program} "$@"
+"""
+
+
+def write_programs(layout: Layout) -> None:
+    """Write commands that run the root's programs, wherever they are called from."""
+    if layout.root is None:
+        return
+    layout.programs.mkdir(exist_ok=True)
+    layout.programs.chmod(0o755)
+    for name in _PROGRAMS:
+        places = (f"/usr/sbin/{name}", f"/usr/bin/{name}")
+        program = next((p for p in places if (layout.root / p[1:]).exists()), None)
+        if program is None:
+            continue
+        new = layout.programs / f"{name}.new"
+        text = _WRAPPER.format(
+            mark=f"/{_MARK}", program=program, root=shlex.quote(str(layout.root))
+        )
+        new.write_text(text)
+        new.chmod(0o755)
+        new.replace(layout.programs / name)
