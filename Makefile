@@ -6,12 +6,18 @@
 # make test SLURM=require   a missing cluster is a failure
 # make test SLURM=off       without them
 #
+# make test-versions        the tests of the cluster on other releases of Slurm (as root; Debian)
+# make test-versions VERSIONS="20.11 26.05" VERSIONS_ARGS=tests/test_on_cluster.py
+#
 # make bench                how fast it is, against other programs (benchmarks/README.md)
 # make bench ONLY=local     one of the benchmarks
 
 PYTHON ?= python3
 SLURM ?= auto
 CLUSTER ?= /var/tmp/slurmslice-cluster
+VERSIONS ?=
+RELEASES ?= /var/tmp/slurmslice-releases
+VERSIONS_ARGS ?=
 ONLY ?=
 PYTEST_ARGS ?=
 
@@ -19,7 +25,7 @@ BIN := .venv/bin
 READY := .venv/ready
 DEMO := build/demo
 
-.PHONY: demo test check bench cluster-up cluster-down cluster-shell clean help
+.PHONY: demo test test-versions check bench cluster-up cluster-down cluster-shell clean help
 
 help:
 	@sed -n 's/^#\( \|$$\)//p' Makefile
@@ -46,6 +52,10 @@ test: check
 	  SLURMSLICE_TEST_CLUSTER=$(CLUSTER) $(BIN)/coverage run -m pytest $(PYTEST_ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+test-versions: $(READY)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.versions $(VERSIONS) \
+	  --cache $(RELEASES) -- $(VERSIONS_ARGS)
 
 bench: $(READY)
 	SLURMSLICE_TEST_SLURM=$(SLURM) SLURMSLICE_TEST_CLUSTER=$(CLUSTER) \

@@ -15,29 +15,30 @@ def looked_into(
     """A final report of a task of one slice, what it rests on, and why it is so.
 
     A check that fails makes its task FAILED. A job step that fails leaves the task COMPLETED if
-    the script exits 0 (seen).
+    the script exits 0 (seen). Of an exit code that the source may have made smaller, the task
+    itself tells the true one.
 
     Args:
         report: what the source says, final.
         own: what the task wrote, where it was read.
         source: accounting or the queue.
     """
-    if report.state is State.FAILED and own is not None and _is_its(report, own):
-        failed, reason = by_check(report, own.check_exit or 0)
-        return failed, Evidence.CHECK, reason
+    if report.state is State.FAILED and own is not None:
+        if own.check_exit is not None and _may_be(report, own.check_exit):
+            failed, reason = by_check(report, own.check_exit)
+            return failed, Evidence.CHECK, reason
+        if own.exit_code is not None and _may_be(report, own.exit_code):
+            report = replace(report, exit_code=own.exit_code)
     if report.state is State.COMPLETED and report.step_exit:
         reason = f"exit 0, but a job step of it exited {report.step_exit} (DerivedExitCode)"
         return replace(report, state=State.CHECK_FAILED), source, reason
     return report, source, explain(report)
 
 
-def _is_its(report: TaskReport, own: SlotProgress) -> bool:
-    """Whether the check's exit code is the task's: what failed may have come later.
-
-    Up to 25.05 sacct takes 128 from an exit code of 128 and more.
-    """
-    code = own.check_exit
-    return code is not None and report.exit_code in {None, code, code - 128}
+def _may_be(report: TaskReport, code: int) -> bool:
+    """Whether an exit code is the one of the report: what failed may have come later."""
+    shown = report.exit_code
+    return shown in {None, code} or (report.less_128 and shown == code - 128)
 
 
 def by_check(report: TaskReport, code: int) -> tuple[TaskReport, str]:

@@ -54,6 +54,7 @@ class TaskReport(Facts):
         reason: the source's own reason (``Priority``, ``AssocMaxSubmitJobLimit``).
         leaving: the task has ended and its node is being cleaned (squeue's COMPLETING).
         step_exit: the highest exit code of its job steps (sacct's DerivedExitCode).
+        less_128: the true exit code may be 128 more than the source says.
     """
 
     state: State
@@ -61,6 +62,7 @@ class TaskReport(Facts):
     reason: str = ""
     leaving: bool = False
     step_exit: int = 0
+    less_128: bool = False
 
 
 @dataclass(frozen=True, slots=True)

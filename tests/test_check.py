@@ -213,7 +213,7 @@ def test_settings_say_it(typed: Typed) -> None:
         # A later start of the task failed, and could not write.
         (replace(NOTHING, accounting=replace(FAILED, exit_code=1), progress=MISSED),
          State.FAILED, Evidence.ACCOUNTING, 1),
-        (replace(NOTHING, accounting=replace(FAILED, exit_code=15),
+        (replace(NOTHING, accounting=replace(FAILED, exit_code=15, less_128=True),
                  progress=replace(MISSED, exit_code=143, check_exit=143)),
          State.CHECK_FAILED, Evidence.CHECK, 0),
         (replace(NOTHING, accounting=replace(FAILED, state=State.TIMEOUT), progress=MISSED),

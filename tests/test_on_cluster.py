@@ -183,6 +183,20 @@ def test_requeued_and_cancelled_by_hand(site: Site, workplace: Path) -> None:
     assert (workplace / "ran.1").read_text() == "x\nx\n"
 
 
+def test_exit_codes_are_told_as_they_are(site: Site, workplace: Path) -> None:
+    """Of 128 and more too, from which sacct takes 128 in some releases; of a setup likewise."""
+    codes = [1, 127, 128, 143, 200, 255]
+    command = f"codes=({' '.join(map(str, codes))}); exit ${{codes[SLICE]}}"
+    args = ["--name", "e", "-a", "0-5", "--interval", "1", "--shell", command]
+    assert site.slurmslice("run", *args, cwd=workplace).returncode == 1
+    args = ["--name", "s", "-a", "0", "--interval", "1", "--setup", "exit 200", "--", "true"]
+    assert site.slurmslice("run", *args, cwd=workplace).returncode == 1
+    told = {run: site.status(workplace, run)["slices"] for run in ("e", "s")}
+    assert {slice_["state"] for run in told.values() for slice_ in run} == {"FAILED"}
+    assert [slice_["exit_code"] for slice_ in told["e"]] == codes
+    assert [slice_["exit_code"] for slice_ in told["s"]] == [200]
+
+
 DOUBLE = """\
 #!/bin/bash
 /usr/bin/env PATH={path} sbatch {hold} "$@" {first}

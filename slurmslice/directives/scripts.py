@@ -118,7 +118,7 @@ def _split(line: str, number: int) -> Iterator[str]:
 def _word(line: str, at: int, number: int) -> tuple[str, int]:
     """The word that begins at a place in the line, and the place where it ends."""
     word, quote, escaped = "", "", False
-    while at < len(line) and (quote or line[at] not in _BLANKS):
+    while at < len(line) and (quote or escaped or line[at] not in _BLANKS):
         char = line[at]
         if escaped:
             word, escaped = word + char, False

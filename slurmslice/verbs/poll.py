@@ -199,7 +199,10 @@ def _progress(
     speaks = queue is not None or (accounting is not None and accounting.state.final)
     if speaks and not said & {State.FAILED, State.WAITING}:
         return None
-    return _wrote(run, submission, index).slots.get(0)
+    wrote = _wrote(run, submission, index)
+    if not wrote.slots and wrote.setup_exit is not None:
+        return SlotProgress(exit_code=wrote.setup_exit or 1)  # so the script ends then
+    return wrote.slots.get(0)
 
 
 def _wrote(run: Run, submission: Submission, index: int) -> TaskProgress:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from slurmslice.engines.slurm.commands import SQUEUE_FIELDS, STEP_FIELDS, TASK_FIELDS
 from slurmslice.engines.slurm.lines import Reports, common
 from slurmslice.engines.slurm.values import bytes_of, node_of, number_of, seconds_of
+from slurmslice.engines.slurm.versions import Release, may_lack_128
 from slurmslice.engines.slurm.words import is_leaving, state_of
 from slurmslice.errors import BadInput, NoAnswer
 from slurmslice.evidence import TaskId, TaskReport
@@ -59,9 +60,11 @@ def accounting_rows(text: str, fields: Sequence[str] = TASK_FIELDS) -> list[Row]
     return _accounting_rows(_records(_lines(text), fields), fields)
 
 
-def _accounting_rows(records: Iterable[str], fields: Sequence[str]) -> list[Row]:
+def _accounting_rows(
+    records: Iterable[str], fields: Sequence[str], release: Release | None = None
+) -> list[Row]:
     parted = (_parted(record, fields) for record in records)
-    return [_row(words, _accounted(words)) for words in parted]
+    return [_row(words, _accounted(words, release)) for words in parted]
 
 
 def queue_rows(text: str) -> list[Row]:
@@ -75,7 +78,9 @@ def queue_rows(text: str) -> list[Row]:
     return [_row(words, _queued(words)) for words in parted]
 
 
-def accounting(text: str, names: Mapping[str, str]) -> Mapping[TaskId, TaskReport]:
+def accounting(
+    text: str, names: Mapping[str, str], release: Release | None = None
+) -> Mapping[TaskId, TaskReport]:
     """What accounting says of our tasks. A report is read when it is asked for.
 
     The record of tasks that have not started is left out while it is pending: the queue knows
@@ -85,6 +90,7 @@ def accounting(text: str, names: Mapping[str, str]) -> Mapping[TaskId, TaskRepor
     Args:
         text: sacct's answer.
         names: our jobs, and the name of each: ids are used again, and names bear a token.
+        release: Slurm's; None where it is not known.
 
     Raises:
         NoAnswer: the text is not such an answer.
@@ -93,17 +99,18 @@ def accounting(text: str, names: Mapping[str, str]) -> Mapping[TaskId, TaskRepor
     found, others = common(lines, len(TASK_FIELDS), names)
     if not all(_begins(line, TASK_FIELDS) for line in others):  # names with line ends: none is
         found, others = {}, _records(lines, TASK_FIELDS)
-    told = Reports(found, {}, _of_task)
-    rows = [row for row in _accounting_rows(others, TASK_FIELDS) if _is_ours(row, names)]
+
+    def of_task(line: str) -> TaskReport:
+        return _accounted(_parted(line, TASK_FIELDS), release)
+
+    told = Reports(found, {}, of_task)
+    rows = _accounting_rows(others, TASK_FIELDS, release)
+    rows = [row for row in rows if _is_ours(row, names)]
     own = _by_task(_newest_last([row for row in rows if not row.unstarted]))
     newest = {task: report for task, report in own.items() if not _older(report, told.get(task))}
     rest = _by_task([row for row in rows if row.unstarted and row.report.state.final])
     unstarted = {task: report for task, report in rest.items() if task not in told}
-    return Reports(found, {**unstarted, **newest}, _of_task)
-
-
-def _of_task(line: str) -> TaskReport:
-    return _accounted(_parted(line, TASK_FIELDS))
+    return Reports(found, {**unstarted, **newest}, of_task)
 
 
 def _older(report: TaskReport, other: TaskReport | None) -> bool:
@@ -246,7 +253,7 @@ def _indices(text: str, *, cut: bool) -> tuple[ArrayExpression, bool]:
     return indices, not cut
 
 
-def _accounted(fields: Mapping[str, str]) -> TaskReport:
+def _accounted(fields: Mapping[str, str], release: Release | None) -> TaskReport:
     word = fields["State"]
     state = state_of(word)
     exit_code, signal = _exit(fields["ExitCode"]) if state.final else (None, None)
@@ -266,11 +273,12 @@ def _accounted(fields: Mapping[str, str]) -> TaskReport:
         node=node_of(fields["NodeList"]),
         reason="" if reason == "None" else reason,
         step_exit=_exit(fields["DerivedExitCode"])[0] or 0,
+        less_128=state is State.FAILED and not signal and may_lack_128(exit_code, release),
     )
 
 
 def _exit(text: str) -> tuple[int | None, int | None]:
-    """Exit code and signal of sacct's ``3:0``."""
+    """Exit code and signal of ``3:0``."""
     code, _, signal = text.partition(":")
     return number_of(code), number_of(signal) or None
 
@@ -278,7 +286,7 @@ def _exit(text: str) -> tuple[int | None, int | None]:
 def _queued(fields: Mapping[str, str]) -> TaskReport:
     word = fields["State"]
     state = state_of(word)
-    exit_code, signal = _wait_status(fields["exit_code"]) if state.final else (None, None)
+    exit_code, signal = _queue_exit(fields["exit_code"]) if state.final else (None, None)
     reason = fields["Reason"]
     return TaskReport(
         state,
@@ -296,8 +304,10 @@ def _queued(fields: Mapping[str, str]) -> TaskReport:
     )
 
 
-def _wait_status(text: str) -> tuple[int | None, int | None]:
-    """Exit code and signal of squeue's exit_code, which is what wait(2) gave."""
+def _queue_exit(text: str) -> tuple[int | None, int | None]:
+    """Exit code and signal of squeue's exit_code (``versions.QUEUE_EXIT_PAIR``)."""
+    if ":" in text:
+        return _exit(text)
     status = number_of(text)
     if status is None:
         return None, None

@@ -13,6 +13,7 @@ from slurmslice.engines import Identity, Intake, Limits, Needs, Order, Receipt, 
 from slurmslice.engines.slurm import answers, capacity, commands, environment, resources, search
 from slurmslice.engines.slurm.health import Health, health
 from slurmslice.engines.slurm.outcomes import outcome
+from slurmslice.engines.slurm.versions import release_of
 from slurmslice.errors import BadInput, EngineError, NoAnswer, Refused
 from slurmslice.evidence import Answer, Observation, TaskId, TaskReport
 
@@ -259,7 +260,9 @@ class SlurmEngine:
         if self._accounting_off:
             return Answer(silence=_OFF, off=True)
         argv = commands.sacct(names, self._clusters)
-        answer = self._answer(argv, lambda text: answers.accounting(text, names))
+        # Not asked for: a question a poll is dear, and the answers can be read without.
+        release = release_of(self._settings.get("SLURM_VERSION", ""))
+        answer = self._answer(argv, lambda text: answers.accounting(text, names, release))
         return Answer(silence=_OFF, off=True) if self._accounting_off else answer
 
     def _queue(self, names: Mapping[str, str], *, ended: bool) -> Answer:

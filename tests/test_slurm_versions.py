@@ -1,0 +1,89 @@
+"""What differs between releases of Slurm, and what is made of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from slurmslice.engines.slurm import answers, versions
+from slurmslice.evidence import TaskReport
+from slurmslice.judge import Hearing, Standing, judge
+from slurmslice.progress import SlotProgress
+from slurmslice.states import Evidence, State
+
+NAMES = {"9": "n-t"}
+OLD, NEW = (22, 5), (26, 5)
+
+
+@pytest.mark.parametrize(
+    ("text", "release"),
+    [("20.11.4", (20, 11)), ("26.05.0-0rc1", (26, 5)), ("22.05", (22, 5)), ("", None),
+     ("v22.05", None), ("222.05.1", None), ("22.051", None)],
+)  # fmt: skip
+def test_releases(text: str, release: versions.Release | None) -> None:
+    """SLURM_VERSION of ``scontrol show config``; what is no version is not known."""
+    assert versions.release_of(text) == release
+
+
+def accounted(code: str, release: versions.Release | None, state: str = "FAILED") -> TaskReport:
+    """What accounting says of a task with this exit code."""
+    row = f"9_1|{state}|{code}|0:0|100|110|120|10|1|1M|n1|None|n-t\n"
+    return answers.accounting(row, NAMES, release)["9", 1]
+
+
+def judged(report: TaskReport, wrote: int | None) -> Standing:
+    """The standing of a slice whose task wrote that it ended with an exit code."""
+    progress = None if wrote is None else SlotProgress(110, "n1", 120, wrote)
+    known = Standing(State.RUNNING, "running", Evidence.QUEUE, 1, 1, 1)
+    return judge(known, Hearing(report, None, progress, "", "", False, None, None, 130.0))
+
+
+@pytest.mark.parametrize(
+    ("shown", "release", "wrote", "true"),
+    [
+        ("15:0", OLD, 143, 143),
+        ("15:0", OLD, 15, 15),
+        ("15:0", None, 143, 143),
+        ("72:0", OLD, 200, 200),
+        ("0:0", OLD, 128, 128),
+        ("15:0", OLD, None, 15),  # it may be 143: nobody tells, and nothing is made up
+        ("15:0", OLD, 3, 15),  # the script went on after the command
+        ("15:0", NEW, 143, 15),
+        ("143:0", NEW, 143, 143),
+        ("143:0", NEW, None, 143),
+    ],
+)
+def test_the_true_exit_code(
+    shown: str, release: versions.Release | None, wrote: int | None, true: int
+) -> None:
+    """Where sacct may have taken 128 from it, what the task wrote decides."""
+    standing = judged(accounted(shown, release), wrote)
+    assert (standing.state, standing.exit_code) == (State.FAILED, true)
+    assert standing.reason == f"exit {true}"
+    assert standing.evidence is Evidence.ACCOUNTING
+
+
+def test_signals_are_no_exit_codes() -> None:
+    """``0:15`` is signal 15, whatever the task wrote before; what was done is exit 0."""
+    by_signal = accounted("0:15", OLD)
+    assert (by_signal.less_128, judged(by_signal, 128).signal) == (False, 15)
+    assert not accounted("0:0", OLD, "COMPLETED").less_128
+
+
+def test_an_exit_code_in_the_queue_is_whole() -> None:
+    """Both of squeue's forms, ``versions.QUEUE_EXIT_PAIR``; what is none says nothing."""
+
+    def told(text: str) -> tuple[int | None, int | None]:
+        row = f"9_1|FAILED|{text}|1|2|3|0|n1|None|n-t|\n"
+        report = answers.queue(row, NAMES)["9", 1]
+        assert not report.less_128
+        return report.exit_code, report.signal
+
+    assert told("51200") == told("200:0") == (200, None)
+    assert told("15") == told("0:15") == (0, 15)
+    assert told("253") == told("0:125") == (0, 125)  # 20.11: a core flag beside the signal
+    assert told("") == told("x") == told(":") == (None, None)
+    row = "9_1|FAILED|51200|1|2|3|0|n1|None|n-t|\n"
+    queue = answers.queue(row, NAMES)["9", 1]
+    said = Hearing(None, queue, SlotProgress(1, "n", 2, 72), "off", "", True, None, None, 130.0)
+    known = Standing(State.RUNNING, "running", Evidence.QUEUE, 1, 1, 1)
+    assert judge(known, said).exit_code == 200
