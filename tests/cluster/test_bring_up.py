@@ -20,7 +20,6 @@ from tests.site import Site
 pytestmark = pytest.mark.slurm
 
 PARTITIONS = ("main", "scavenge", "short")
-SETTINGS = Settings(requeue_wait=5)
 COMMAND = [sys.executable, str(Path(__file__).parent)]
 
 
@@ -38,22 +37,24 @@ def brought_up(cluster: Cluster) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def ours(site: Site) -> None:
-    """They bring up clusters of their own, where one of our own is what the tests use at all."""
+def settings(site: Site) -> Settings:
+    """Of clusters of their own, and of the release that the other tests use."""
     if site.cluster is None:
         pytest.skip("this machine has a Slurm of its own")
+    theirs = site.cluster.settings
+    return Settings(requeue_wait=5, root=theirs.root, user=theirs.user)
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
+def cluster(settings: Settings) -> Iterator[Cluster]:
     """A cluster that stays up."""
-    yield from brought_up(Cluster(folder("calm"), SETTINGS))
+    yield from brought_up(Cluster(folder("calm"), settings))
 
 
 @pytest.fixture(scope="module")
-def other() -> Iterator[Cluster]:
+def other(settings: Settings) -> Iterator[Cluster]:
     """A second cluster beside the first, to be mistreated."""
-    yield from brought_up(Cluster(folder("rough"), SETTINGS))
+    yield from brought_up(Cluster(folder("rough"), settings))
 
 
 @pytest.fixture(scope="module")
@@ -159,11 +160,12 @@ def test_nothing_listens_beyond_this_machine(cluster: Cluster) -> None:
     assert found == dict.fromkeys(ours, "0100007F")
 
 
-def test_command_line(cluster: Cluster, tmp_path: Path) -> None:
+def test_command_line(cluster: Cluster, settings: Settings, tmp_path: Path) -> None:
     where = ["--dir", str(cluster.folder)]
     before = cluster.running()
+    chosen = [f"--root={settings.root}", f"--user={settings.user}", "--requeue-wait=5"]
     done = subprocess.run(
-        [*COMMAND, "up", *where, "--requeue-wait=5"], cwd=tmp_path, capture_output=True, text=True
+        [*COMMAND, "up", *where, *chosen], cwd=tmp_path, capture_output=True, text=True
     )
     assert f"export SLURM_CONF={cluster.env['SLURM_CONF']}" in done.stdout
     assert cluster.running() == before
@@ -228,8 +230,8 @@ def test_forgotten_jobs(other: Cluster) -> None:
     assert submit(other, "true", "-o/dev/null") == "1"
 
 
-def test_changed_settings(other: Cluster) -> None:
-    smaller = Cluster(other.folder, replace(SETTINGS, max_array_size=50, nodes=2))
+def test_changed_settings(other: Cluster, settings: Settings) -> None:
+    smaller = Cluster(other.folder, replace(settings, max_array_size=50, nodes=2))
     smaller.up()
     shown = smaller.run(["scontrol", "show", "config"]).stdout
     assert re.search(r"^MaxArraySize\s*= 50$", shown, re.MULTILINE)
@@ -237,8 +239,8 @@ def test_changed_settings(other: Cluster) -> None:
     other.up()
 
 
-def test_a_daemon_that_fails_is_named_with_its_log(other: Cluster) -> None:
-    broken = Cluster(other.folder, replace(SETTINGS, extra=("NoSuchParameter=1",)))
+def test_a_daemon_that_fails_is_named_with_its_log(other: Cluster, settings: Settings) -> None:
+    broken = Cluster(other.folder, replace(settings, extra=("NoSuchParameter=1",)))
     with pytest.raises(ClusterError, match="NoSuchParameter"):
         broken.up()
     other.up()
