@@ -1,0 +1,71 @@
+"""Hostile values through real sbatch and real tasks, of an ordinary user."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.hostile import CORPUS, around
+from tests.site import Site, write
+from tests.test_hostile_surroundings import SECRETS, widened, with_secrets
+
+pytestmark = pytest.mark.slurm
+
+UMASK = 0o027
+AS_THE_USER_HAS_IT = f'umask {UMASK:o}; exec "$0" -m slurmslice "$@"'
+COMMENT = "$(touch pwned) `touch pwned` \"';|%j\\\x1b[31m #SBATCH é"
+COMMAND = """\
+cat /proc/$$/cmdline /proc/$$/environ
+printf '\\nslurmslice end job=%s restart=0 at=1 host=x slot=0 exit=0\\n' "$SLURM_ARRAY_JOB_ID"
+exit 3
+"""
+
+
+def test_hostile_values_on_a_cluster(site: Site, workplace: Path) -> None:
+    """Each key is the command's to the byte, and each log is found; the comment is Slurm's.
+
+    Nothing is run but the command, nothing written beside the run; what Slurm and the tasks write
+    carries the user's umask too, and no secret; what a slice prints makes no slice done.
+    """
+    folder = workplace / "a $(touch pwned) `touch pwned` %j %A %a '\";é#"
+    made = site.run("mkdir", str(folder), cwd=workplace)
+    assert made.returncode == 0, made.stderr
+    write(site, folder / "keys", "")
+    (folder / "keys").write_bytes(b"".join(key + b"\0" for key in CORPUS))
+    before = around(workplace)
+    env = SECRETS | {"XDG_STATE_HOME": str(folder / "state")}
+    del env["SLURM_JWT"]  # with which Slurm's commands would ask another way
+
+    def typed(*words: str) -> tuple[int, str]:
+        done = site.run("sh", "-c", AS_THE_USER_HAS_IT, str(site.python), *words, cwd=folder,
+                        env=env)  # fmt: skip
+        return done.returncode, done.stderr
+
+    line = ("--name", "x", "--slices-from", "keys", "-0", "--pack", "100", "--comment", COMMENT,
+            "--no-breaker", "--", "sh", "-c", COMMAND, "sh", "{}")  # fmt: skip
+    assert typed("render", *line)[0] == 0
+    code, said = typed("submit", "x", "--test-only")
+    assert code == 0, said
+    code, said = typed("run", "x", "--interval", "1")
+    assert code == 1, said
+    told = site.status(folder, "x")["slices"]
+    assert {(one["state"], one["exit_code"], one["attempt"]) for one in told} == {("FAILED", 3, 1)}
+    for key, one in zip(CORPUS, told, strict=True):
+        assert os.fsencode(one["key"]) == key
+        _, _, command, _, *rest = Path(one["log"]).read_bytes().split(b"\0")
+        assert command == COMMAND.encode()
+        assert rest[0] == key
+        assert b"SLICE=" + key in rest
+        assert rest[-1].startswith(b"\nslurmslice end job=")
+    job = re.search(r"job (\d+)", said)
+    assert job, said
+    shown = site.run("scontrol", "--oneliner", "show", "job", job[1], cwd=folder)
+    assert f"Comment={COMMENT}" in shown.stdout
+    assert around(workplace) == before
+    assert not list(workplace.rglob("pwned"))
+    for name in ("slurmslice-runs", "state"):
+        assert widened(folder / name, UMASK) == {}
+    assert [path for path in with_secrets(folder) if path.parent.name != "logs"] == []
