@@ -283,7 +283,7 @@ def create(
         os.rename(draft, path)
     except OSError as why:
         _remove(draft)
-        if old.exists():
+        if os.path.exists(old):
             os.rename(old, path)
         elif why.errno in {errno.EEXIST, errno.ENOTEMPTY}:  # of the last step (rename(2))
             raise BadInput(

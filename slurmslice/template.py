@@ -8,6 +8,7 @@ answers for as for any script; ``docs/templates.md`` is its contract.
 from __future__ import annotations
 
 import difflib
+import os.path
 import re
 import traceback
 from collections.abc import Callable, Iterable, Mapping
@@ -87,7 +88,7 @@ def find(given: str, project: Path) -> OwnTemplate:
     """
     folder = project / "templates"
     for path in (project / given, folder / given, folder / f"{given}.sh.j2"):
-        if path.is_file():
+        if os.path.isfile(path):
             return _read(path.absolute())
     there = ", ".join(sorted(path.name.removesuffix(".sh.j2") for path in folder.glob("*.j2")))
     raise BadInput(

@@ -16,6 +16,7 @@ import pytest
 from slurmslice import directives
 from slurmslice.cli.sources import SliceOptions
 from slurmslice.command import Words, to_bash
+from slurmslice.errors import BadInput
 from slurmslice.lognames import FOLDER_LIMIT
 from slurmslice.readers.columns import derive
 from slurmslice.readers.delimited import from_table
@@ -25,7 +26,7 @@ from slurmslice.readers.lists import from_lines
 from slurmslice.requests import MOST
 from slurmslice.run import Run
 from slurmslice.settings.reading import read
-from slurmslice.slices import SliceTable
+from slurmslice.slices import LONGEST_VALUE, SliceTable
 from slurmslice.states import State
 from slurmslice.tables import unescape
 from tests.conftest import NewRun
@@ -180,6 +181,72 @@ def toml(text: str) -> str:
                          for c in text) + '"'  # fmt: skip
 
 
+def test_names_of_columns() -> None:
+    """A column's name becomes a variable's: what cannot is refused, with the line."""
+    for value in CORPUS:
+        data = written([[b"k", value], [b"1", b"2"]])
+        if re.fullmatch(rb"[A-Za-z_]\w*", value):
+            assert from_table(data, "v.csv", "k").columns == ("k", value.decode())
+            continue
+        with pytest.raises(BadInput, match=r"v\.csv, line 1: "):
+            from_table(data, "v.csv", "k")
+
+
+def test_run_directories(typed: Typed, tmp_path: Path) -> None:
+    """A folder of any name is written into, by the script and by Slurm, or refused."""
+    made, places = 0, []
+    typed.patch.setattr("slurmslice.cli.render.data", lambda _: None)  # paths that are no UTF-8
+    for number, value in enumerate(CORPUS[::2]):
+        path = typed.folder / "in" / str(number) / os.fsdecode(value)
+        if b"/" in value or value in {b".", b".."}:
+            continue
+        said = typed("render", "-a", "0-1", "--run-dir", str(path), "--name", "x", "--", "true")
+        if typed.code == 2:
+            assert "sbatch's --output cannot" in said or "cannot be made" in said, said
+            assert not os.path.exists(path)
+            continue
+        made += 1
+        text = (path / "script.sh").read_bytes().decode("utf-8", "surrogateescape")
+        output = dict(directives.read(text))["output"]
+        assert output.replace("%%", "\0").replace("%a", "0").replace("\0", "%") == str(
+            path / "submissions/001/tasks/0.log"
+        )
+        places.append((path, next(line for line in text.split("\n") if line.startswith("_run="))))
+    assert made > 70
+    program = "".join(f"{line}\nprintf '%s\\0' \"$_run\"\n" for _, line in places)
+    done = subprocess.run([BASH], input=os.fsencode(program), cwd=tmp_path, capture_output=True)
+    assert done.stdout.split(b"\0")[:-1] == [os.fsencode(path) for path, _ in places]
+
+
+@pytest.mark.parametrize("key", ["a" * 300, "b" * 5000, "x\n/../y", "\x1b[31m", "-x"])
+def test_a_slice_in_a_run_s_place(key: str, new_run: NewRun, typed: Typed) -> None:
+    """However long its key is: it is no run, and the form that names the slice is told."""
+    new_run(SliceTable([key]))
+    for verb in ("status", "cancel"):
+        said = typed(verb, "--", key)
+        assert typed.code == 2
+        assert f"Is it a slice? slurmslice {verb} demo -- " in said
+    said = typed("run", "--run-dir", key * 30, "-a", "0-1", "--template", key * 30, "--", "true")
+    assert typed.code == 2
+    assert "There is no template" in said
+
+
+def test_files_that_are_looked_at(here: Here) -> None:  # noqa: F811
+    """A path in ``--check-file`` is the file of that name: here for all slices but one."""
+    keys = [v for v in CORPUS if b"/" not in v and v not in {b".", b".."} and len(v) <= 255]
+    (here.folder / "d").mkdir()
+    for key in keys[1:]:
+        (here.folder / "d" / os.fsdecode(key)).write_text("done\n")
+    (here.folder / "keys").write_bytes(b"".join(key + b"\0" for key in keys))
+    before = around(here.folder)
+    ran = here("run", "--engine", "local", "--interval", "0.2", "--name", "x", "--pack", "500",
+               "--slices-from", "keys", "-0", "--check-file", "d/{}", "--", "true")  # fmt: skip
+    assert ran.returncode == 1, ran.stderr
+    states = [slice_["state"] for slice_ in here.status("x")["slices"]]
+    assert states == ["CHECK_FAILED", *["COMPLETED"] * (len(keys) - 1)]
+    assert around(here.folder) == before
+
+
 @pytest.mark.parametrize("way", ["--name", "--key", "--engine", "--pack", "-a", "--profile"])
 def test_what_is_no_value_is_refused(way: str, typed: Typed) -> None:
     """Names, numbers and ranges are not data: what is not plain is refused, and nothing is made."""
@@ -199,7 +266,7 @@ def test_what_is_no_value_is_refused(way: str, typed: Typed) -> None:
 def test_options_of_slices_take_columns_as_data(engine: FakeEngine, typed: Typed) -> None:
     """A column in ``--comment`` reaches sbatch as one word of its own; a line's end is refused."""
     fit = [value for value in CORPUS if b"\n" not in value]
-    for at in range(0, len(fit), MOST):
+    for at in range(0, len(fit), 2 * MOST):
         some = fit[at : at + MOST]
         (typed.folder / "v.csv").write_bytes(written([[b"c"], *([value] for value in some)]))
         line = ("--name", f"x{at}", "--table", "v.csv", "--comment", "{c}", "--", "true", "{c}")
@@ -217,6 +284,14 @@ def test_options_of_slices_take_columns_as_data(engine: FakeEngine, typed: Typed
 
 
 # -- ways out -------------------------------------------------------------------------------
+
+
+def test_a_table_is_never_cut_in_a_pipe(new_run: NewRun, typed: Typed) -> None:
+    """The longest key there can be, each byte of it escaped, stands whole."""
+    key = "\x01" * LONGEST_VALUE
+    new_run(SliceTable([key]))
+    typed("status", "demo", "--slices")
+    assert typed.lines[-1].split()[0] == "\\0001" * LONGEST_VALUE
 
 
 @pytest.fixture

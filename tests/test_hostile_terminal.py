@@ -9,13 +9,16 @@ import pty
 import subprocess
 import sys
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import click
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurmslice.cli.console import harmless, one_line, printable
+from slurmslice import cli
+from slurmslice.cli.console import harmless, one_line, out, painted, printable
 from slurmslice.slices import SliceTable
 from slurmslice.states import State
 from tests.conftest import NewRun
@@ -79,6 +82,8 @@ def test_a_terminal_is_sent_no_control(here: Here) -> None:  # noqa: F811
     """
     evil = b"\n".join(CORPUS) + b"\n"
     (here.folder / "evil").write_bytes(evil)
+    bad = "\x1b]0;pwned\x07\x9b31m\u202e\nslurmslice: all is well"
+    (here.folder / bad).write_text("k\n")
     (here.folder / "keys").write_bytes(b"".join(key + b"\0" for key in CORPUS[:60]))
     ran = here(
         "run", *LOCAL, "--name", "x", "--pack", "60", "--slices-from", "keys", "-0",
@@ -87,7 +92,6 @@ def test_a_terminal_is_sent_no_control(here: Here) -> None:  # noqa: F811
     assert ran.returncode == 1, ran.stderr
     key = os.fsdecode(CORPUS[0])
     assert put_out(here, "logs", "x", "--", key) == evil
-    bad = "\x1b]0;pwned\x07\x9b31m\u202e\nslurmslice: all is well"
     shown = on_a_terminal(
         here,
         ("logs", "x", "--", key), ("logs", "x", "--task", "--", key), ("logs", "x", bad),
@@ -95,9 +99,11 @@ def test_a_terminal_is_sent_no_control(here: Here) -> None:  # noqa: F811
         ("status", "x", "--json"), ("status", bad), ("status", "x", bad), ("status", f"--{bad}"),
         ("status", "x", "--state", bad), ("runs",), (), (bad,), ("resubmit", "x", "--dry-run"),
         ("cancel", "x", "--dry-run"),
+        ("render", "-a", "0-1", "--name", "y", "--shell", f"echo '{bad}'", *LOCAL[:2]), ("runs",),
+        ("run", "--dry-run", "--slices-from", bad, *LOCAL[:2], "--", "true"),
         ("render", "--print", "-a", "0-1", "--shell", bad.replace("\n", ""), *LOCAL[:2]),
         ("render", "-a", "0-1", "--name", "x", "--shell", f"echo '{bad}'", *LOCAL[:2]),
-        ("run", "--dry-run", "--slices-from", bad, "--", "true", *LOCAL[:2]),
+        ("run", "--dry-run", "--slices-from", "nowhere" + bad, *LOCAL[:2], "--", "true"),
         ("run", "--dry-run", "-a", "0-1", *LOCAL[:2], "--comment", "\x1b[31m", "--", bad, "{}"),
         ("run", "--dry-run", "-a", "0-1", *LOCAL[:2], f"--{bad}", "--", "true"),
         ("run", "--dry-run", "-a", bad, *LOCAL[:2], "--", "true"),
@@ -154,15 +160,39 @@ def test_no_locale_is_a_reason_to_fail(here: Here) -> None:  # noqa: F811
     here.folder = Path(os.fsdecode(os.fsencode(here.folder) + b"/\xff\xc3\xa9"))
     here.folder.mkdir()
     here.env |= {"PYTHONIOENCODING": "ascii:strict"}
-    line = ("-a", "0", "--name", "x", "--run-dir", "r/é", "--", "echo", "é")
+    line = ("--grid", "k=日", "--name", "x", "--run-dir", "r/é", "--", "echo", "é")
     assert put_out(here, "render", *LOCAL[:2], *line) == "r/é\n".encode()
     assert here("run", "r/é", "--interval", "0.2").returncode == 0
     assert (
-        put_out(here, "logs", "r/é", "0", "--path")
-        == os.fsencode(here.folder) + "/r/é/submissions/001/logs/0.log\n".encode()
+        put_out(here, "logs", "r/é", "k=日", "--path")
+        == os.fsencode(here.folder) + "/r/é/submissions/001/logs/row-0.log\n".encode()
     )
     for words in (("status", "r/é", "--slices"), ("status", "r/é"), ("runs",)):
-        assert here(*words).returncode == 0
+        done = here(*words)
+        assert (done.returncode, done.stderr.count("Traceback")) == (0, 0), done.stderr
+
+
+class Odd(click.ClickException):
+    """What an older click says: the word as it was typed."""
+
+
+def test_what_others_say_is_shown_too(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slurm's words in a line of data, and click's complaints, whatever is in them."""
+    out("node \x1b[31m\x9b\0\ud800", painted=painted(State.FAILED))
+    monkeypatch.setattr(cli.cli, "main", raising(Odd("No such option: --\x07\x9b")))
+    assert cli._code() == 2
+    shown, said = capsys.readouterr()
+    assert shown == "FAILEDnode \\0033[31m\\0302\\0233\\x00\\ud800\n"
+    assert said == "Error: No such option: --\\0007\\0302\\0233\n"
+
+
+def raising(why: Exception) -> Callable[..., None]:
+    def call(*_: object, **__: object) -> None:
+        raise why
+
+    return call
 
 
 FORGED = "".join(

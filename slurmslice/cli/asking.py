@@ -232,7 +232,7 @@ def there_already(
     Raises:
         BadInput: another run is there; with what differs, a line each, and the ways out.
     """
-    if not path.exists():
+    if not os.path.exists(path):  # False too where the name is too long: making it says so
         return None, None
     place = RunDirectory.open(path)
     different = place.asked().differences(asked)

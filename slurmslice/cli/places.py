@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,13 +38,22 @@ def find(name: str | None, *, changing: bool, keys_of: str = "") -> RunDirectory
     if name is None:
         return _unnamed(changing)
     for path in _candidates(name):
-        if (path / "run.json").is_file():
+        if _is_run(path):
             return RunDirectory(Path(os.path.abspath(path)))
     hint = _as_slice(name, keys_of) if keys_of else ""
     raise BadInput(
         f"There is no run {name!r} here, in the folders above or among your earlier runs.",
         hint or f"Runs here: {_known()}. A path of a run directory will do too.",
     )
+
+
+def _is_run(path: Path) -> bool:
+    try:
+        return (path / "run.json").is_file()
+    except OSError as why:
+        if why.errno == errno.ENAMETOOLONG:  # a slice's key, in a run's place
+            return False
+        raise
 
 
 def _known() -> str:

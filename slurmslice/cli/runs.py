@@ -26,9 +26,9 @@ def command(as_json: bool) -> None:
     A run is its directory: once nothing of it is in flight, `rm -r` of it forgets the run.
     """
     if as_json:
-        from slurmslice.reports.records import dumped
+        import json
 
-        out(dumped([_record(RunDirectory(path)) for path in places.here()]))
+        out(json.dumps([_record(RunDirectory(path)) for path in places.here()], indent=1))
         return
     if not places.here():
         say("No run here.")

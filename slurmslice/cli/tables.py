@@ -12,7 +12,7 @@ from slurmslice.run import Run
 from slurmslice.tables import escape
 from slurmslice.units import format_time
 
-_WIDE = 100_000
+_WIDE = 10_000_000  # more than the longest value is, each byte of it escaped
 
 
 def slices_table(run: Run, rows: Iterable[int]) -> None:

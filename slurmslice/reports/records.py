@@ -12,13 +12,8 @@ Record = dict[str, object]
 
 
 def to_json(run: Run, rows: Collection[int] | None = None) -> str:
-    """The run and its slices."""
-    return dumped(run_record(run, rows))
-
-
-def dumped(what: object) -> str:
-    """As JSON: printable ASCII, so that bytes that are not UTF-8 can be read back."""
-    return json.dumps(what, indent=1).replace("\x7f", "\\u007f")  # which JSON lets stand
+    """The run and its slices; ASCII, so that bytes that are not UTF-8 can be read back."""
+    return json.dumps(run_record(run, rows), indent=1)
 
 
 def run_record(run: Run, rows: Collection[int] | None = None) -> Record:
