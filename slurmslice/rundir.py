@@ -17,18 +17,15 @@ import errno
 import hashlib
 import os
 import secrets
-import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from slurmslice import locks
 from slurmslice.asked import Asked
-from slurmslice.errors import BadInput, Busy, DamagedRun
+from slurmslice.errors import BadInput, DamagedRun
 from slurmslice.journal import Event, from_lines, to_line, whole_length
 from slurmslice.ranges import parse_array
 from slurmslice.slices import SliceTable
-
-LOCK_WAIT_S = 10.0
-"""How long a verb waits for another one's write or sbatch before it says who holds the lock."""
 
 _BARRED = "barred by slurmslice, which gave this submission up\n"
 
@@ -228,28 +225,16 @@ class RunDirectory:
     # -- the lock ----------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def lock(self, verb: str, wait: float = LOCK_WAIT_S) -> Iterator[None]:
+    def lock(self, verb: str, wait: float | None = None) -> Iterator[None]:
         """Hold the run for one write or one submission; never for a wait.
 
         Raises:
-            Busy: another slurmslice holds it for longer than ``wait`` seconds.
+            Busy: another slurmslice holds it for longer than ``wait`` seconds (``WAIT_S``).
+            EngineError: this file system has no locks.
         """
-        from filelock import FileLock, Timeout
-
-        holder = self.path / ".lock.holder"
-        lock = FileLock(self.path / ".lock", mode=0o666 & ~_umask())
-        try:
-            lock.acquire(timeout=wait)
-        except Timeout:
-            raise Busy(
-                f"The run {self.path} is held by {_read(holder) or 'another slurmslice'}.",
-                "Try again when it is done.",
-            ) from None
-        try:
-            holder.write_text(f"`slurmslice {verb}`, process {os.getpid()} on {_host()}\n")
+        wait = locks.WAIT_S if wait is None else wait
+        with locks.held(self.path, verb, 0o666 & ~_umask(), wait):
             yield
-        finally:
-            lock.release()
 
 
 def create(
@@ -375,19 +360,8 @@ def _remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace").strip()
-    except OSError:
-        return ""
-
-
 def _umask() -> int:
     """The process' umask; reading it means setting it for an instant."""
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
-
-
-def _host() -> str:
-    return socket.gethostname()

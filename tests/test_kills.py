@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import errno
+import functools
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from slurmslice import template
 from slurmslice.engines import Needs, Order
 from slurmslice.errors import EngineError, Full, Refused, TooMany
 from slurmslice.ranges import parse_array
@@ -477,6 +479,8 @@ def play(typed: Typed, engine: FakeEngine, clock: Clock, monkeypatch: pytest.Mon
     """A folder of its own below the test's, and a clock that all of slurmslice goes by."""
     monkeypatch.setattr(Run.__init__, "__defaults__", (clock,))
     monkeypatch.setattr(os, "fsync", lambda fd: None)
+    # The template is the same each time: it is compiled once.
+    monkeypatch.setattr(template, "environment", functools.cache(template.environment))
     typed.folder = typed.folder / "here"
     typed.folder.mkdir()
     monkeypatch.delenv("SLURMSLICE_RUNS")

@@ -197,35 +197,6 @@ def test_exit_codes_are_told_as_they_are(site: Site, workplace: Path) -> None:
     assert [slice_["exit_code"] for slice_ in told["s"]] == [200]
 
 
-DOUBLE = """\
-#!/bin/bash
-/usr/bin/env PATH={path} sbatch {hold} "$@" {first}
-/usr/bin/env PATH={path} sbatch "$@" {second}
-"""
-
-
-@pytest.mark.parametrize("told", ["first", "second", "held"])
-def test_a_wrapper_that_submits_twice(site: Site, workplace: Path, told: str) -> None:
-    """Whichever of two jobs sbatch named: each slice runs once, and no slice is called failed."""
-    quiet = ">/dev/null"
-    text = DOUBLE.format(
-        path=site.path,
-        hold="--hold" if told == "held" else "",
-        first=quiet if told == "second" else "",
-        second="" if told == "second" else quiet,
-    )
-    (workplace / "bin").mkdir()
-    (workplace / "bin" / "sbatch").write_text(text)
-    (workplace / "bin" / "sbatch").chmod(0o755)
-    path = f"{workplace / 'bin'}:{os.path.dirname(site.python)}:{site.path}"
-    ran = site.slurmslice(
-        "run", "-a", "0-3", "--name", "w", "--interval", "1", "--shell", "echo x >>ran.$SLICE",
-        cwd=workplace, env={"PATH": path},
-    )  # fmt: skip
-    assert ran.returncode == 0, ran.stderr
-    assert [(workplace / f"ran.{key}").read_text() for key in range(4)] == ["x\n"] * 4
-
-
 def test_slurms_refusals_are_shown_and_keep_the_run(site: Site, workplace: Path) -> None:
     """An unknown partition: Slurm's own words, exit 3, and submit can be tried again."""
     site.slurmslice(

@@ -648,7 +648,7 @@ def test_nothing_is_cancelled_that_may_be_submitted_all_the_same(
     run = new_run("0-3")
     lock, others = RunDirectory.lock, iter([reopen(run)])
 
-    def after_another(place: RunDirectory, name: str, wait: float = 10.0) -> object:
+    def after_another(place: RunDirectory, name: str, wait: float | None = None) -> object:
         if name == "cancel":
             for other in others:
                 engine.after_submit = end  # sbatch has taken it, and nobody was told

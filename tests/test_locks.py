@@ -1,0 +1,177 @@
+"""A run's lock: for one write or one sbatch; who waits is told for whom; the dead hold nothing."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from slurmslice import locks
+from slurmslice.engines import Order
+from slurmslice.errors import Busy, EngineError
+from slurmslice.rundir import RunDirectory
+from slurmslice.verbs.follow import Policy, follow
+from tests.conftest import NewRun
+from tests.fakes import FakeEngine
+from tests.typed import Typed
+
+HOLD = """\
+import sys
+from pathlib import Path
+from slurmslice.rundir import RunDirectory
+with RunDirectory(Path(sys.argv[1])).lock("resubmit"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+MADE = ("render", "-a", "0-3", "--name", "x", "--", "true", "{}")
+
+
+@pytest.fixture
+def place(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
+    """A run, and little patience."""
+    monkeypatch.setattr(locks, "WAIT_S", 0.3)
+    typed(*MADE)
+    return RunDirectory(typed.folder / "runs" / "x")
+
+
+@pytest.fixture
+def other(place: RunDirectory) -> Iterator[subprocess.Popen[str]]:
+    """Another process that holds the run."""
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(place.path)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    yield holder
+    holder.kill()
+    holder.communicate()
+
+
+def note(place: RunDirectory, **more: object) -> Path:
+    """A note of who holds a run."""
+    path = place.path / ".lock.holder"
+    said = {"verb": "submit", "pid": 7, "host": "elsewhere", "since": time.time(), **more}
+    path.write_text(json.dumps(said))
+    return path
+
+
+def test_who_waits_is_told_for_whom(
+    typed: Typed, place: RunDirectory, other: subprocess.Popen[str]
+) -> None:
+    """Verb, process, machine, since when; exit 3. To look needs no lock."""
+    said = typed("submit")
+    assert typed.code == 3
+    assert f"`slurmslice resubmit`, process {other.pid} on {socket.gethostname()}, since" in said
+    assert re.search(r"since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.", said)
+    for verb in (("cancel",), ("throttle", "x", "1"), ("resubmit",)):
+        typed(*verb)
+        assert typed.code == 3
+    typed("status")
+    assert typed.code == 0
+    other.communicate("")
+    typed("submit")
+    assert typed.code == 0
+
+
+def test_who_was_killed_holds_nothing(
+    typed: Typed, place: RunDirectory, other: subprocess.Popen[str]
+) -> None:
+    """The lock ends with its process; what it noted is of no account on this machine."""
+    other.send_signal(signal.SIGKILL)
+    other.wait()
+    assert (place.path / ".lock.holder").exists()
+    typed("submit")
+    assert typed.code == 0
+    assert not (place.path / ".lock.holder").exists()
+
+
+def test_another_machine_is_believed_though_flock_does_not_reach_it(
+    typed: Typed, engine: FakeEngine, place: RunDirectory
+) -> None:
+    """NFS with local locks: nothing is submitted beside it, and what to do is told."""
+    left = note(place)
+    said = typed("submit")
+    assert typed.code == 3
+    assert "`slurmslice submit`, process 7 on elsewhere, since" in said
+    assert f"gone for good: rm -f {place.path}/.lock {left}" in said
+    typed("status")
+    assert typed.code == 0
+    assert not engine.jobs
+    left.unlink()
+    typed("submit")
+    assert typed.code == 0
+    assert len(engine.jobs) == 1
+
+
+@pytest.mark.parametrize("since", [-locks.NOTE_S - 1, None])
+def test_a_note_that_is_old_or_torn_holds_nobody(
+    typed: Typed, place: RunDirectory, since: float | None
+) -> None:
+    """It is of a process that was killed: no lock is held so long, none is given by half a note."""
+    left = note(place, since=time.time() + (since or 0))
+    if since is None:
+        left.write_text(left.read_text()[:20])
+    typed("submit")
+    assert typed.code == 0
+
+
+def test_without_flock_a_file_holds_it(
+    typed: Typed, place: RunDirectory, monkeypatch: pytest.MonkeyPatch,
+    recwarn: pytest.WarningsRecorder,
+) -> None:  # fmt: skip
+    """A file system without flock (Lustre, as it comes): still one at a time, and no warning."""
+
+    def none(fd: int, operation: int) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    busy = pytest.raises(Busy, match=f"process {os.getpid()}")
+    with place.lock("submit"), busy, place.lock("cancel"):
+        pass
+    with place.lock("cancel"):
+        pass
+    assert not recwarn.list
+
+
+def test_no_lock_at_all_is_told(place: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error that says so and what to do."""
+
+    def none(*args: object, **more: object) -> None:
+        raise NotImplementedError("FileSystem does not appear to support flock")
+
+    monkeypatch.setattr("filelock.FileLock.acquire", none)
+    with pytest.raises(EngineError, match=r"cannot be locked.*--run-dir"), place.lock("submit"):
+        pass
+
+
+def test_it_is_held_for_an_sbatch_and_for_no_wait(new_run: NewRun, engine: FakeEngine) -> None:
+    """While a run is followed any other verb gets in; beside an sbatch none does."""
+    run = new_run("0-3")
+    seen: list[str] = []
+
+    def free(order: Order | None = None) -> None:
+        try:
+            with run.place.lock("cancel", wait=0):
+                seen.append("free")
+        except Busy:
+            seen.append("held")
+
+    def waits() -> None:
+        free()
+        engine.end_all()
+
+    engine.on_submit, engine.on_wait = free, waits
+    follow(run, Policy(), lambda *args: None)
+    assert seen == ["held", "free"]

@@ -1,0 +1,272 @@
+"""Each slice is submitted once on a real cluster: whatever sbatch does, and whoever is beside us.
+
+What counts is what the cluster says: its accounting, by the tokens in the jobs' names, and the
+marks that the slices leave.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.site import Site, marks, settled, until, write
+
+pytestmark = pytest.mark.slurm
+
+Race = Callable[[Site, Path], Mapping[str, int]]
+MARK = 'echo "$SLICE" >>marks'
+LOST = "echo 'sbatch: error: Batch job submission failed: Socket timed out on send/recv operation'"
+
+ODDITIES: dict[str, tuple[str, int]] = {
+    # What a wrapper does at its first call, and how many jobs the cluster takes in all.
+    "killed-before": ("kill -9 $PPID; exit 1", 1),
+    "killed-meanwhile": ("kill -9 $PPID; real", 1),
+    "killed-after": ("real >/dev/null; kill -9 $PPID", 1),
+    "killed-and-much-later": ("kill -9 $PPID; sleep 24; real", 2),
+    "answer-lost": (f"real >/dev/null; {LOST} >&2; exit 1", 1),
+    "not-heard": (f"{LOST} >&2; exit 1", 1),
+    "hangs-and-was-heard": ("real >/dev/null; exec sleep 100", 1),
+    "hangs-unheard": ("exec sleep 100", 1),
+    "hangs-and-goes-on": ("(sleep 6; real) >/dev/null 2>&1 & wait", 1),
+    "more-lines": ("echo Welcome to halo; real; echo; echo Good bye", 1),
+    "suffix": ('echo "$(real);halo"', 1),
+    "nothing-said": ("real >/dev/null", 1),
+    "twice-says-first": ("real; real >/dev/null", 2),
+    "twice-says-second": ("real >/dev/null; real", 2),
+    "twice-first-held": ("real --hold >/dev/null; real", 2),
+    "rejected": ("ghost; exit 1", 1),
+    "rejected-unheard": (f"ghost 2>/dev/null || {LOST} >&2; exit 1", 1),
+}
+WRAPPER = """\
+#!/bin/bash
+words=("$@")
+real() {{
+  job=$(PATH={path} sbatch "$@" "${{words[@]}}") || return
+  echo "$job" >>{jobs}
+  echo "$job"
+}}
+ghost() {{ # refused, and all the same a record in accounting under the job's name
+  script=${{words[-1]}}
+  name=$(sed -n 's/^#SBATCH --job-name=//p' "$script")
+  PATH={path} sbatch --job-name="$name" --mem=900G --wrap true
+}}
+set -C
+if {{ : >{flag}; }} 2>/dev/null; then
+  {first}
+else
+  real
+fi
+"""
+
+
+@dataclass(frozen=True)
+class Played:
+    """What came of one oddity: exit codes, the jobs that were taken, marks, counts, records."""
+
+    codes: tuple[int, ...]
+    jobs: frozenset[str]
+    marks: Mapping[str, int]
+    counts: Mapping[str, int]
+    rows: tuple[tuple[str, str, str], ...]
+    said: str
+
+
+def wrapped(site: Site, place: Path, first: str) -> dict[str, str]:
+    """An environment in which sbatch does this at its first call."""
+    folder = place / "bin"
+    folder.mkdir()
+    sbatch = folder / "sbatch"
+    sbatch.write_text(
+        WRAPPER.format(first=first, flag=place / "called", jobs=place / "jobs", path=site.path)
+    )
+    sbatch.chmod(0o755)
+    return {
+        "PATH": f"{folder}:{os.path.dirname(site.python)}:{site.path}",
+        "SLURMSLICE_SBATCH_TIMEOUT": "3",
+    }
+
+
+def told(site: Site, place: Path, run: str) -> tuple[tuple[str, str, str], ...]:
+    """Accounting's rows of every token that a run has ever used: job, index, state."""
+    journal = (place / "slurmslice-runs" / run / "journal.jsonl").read_text().splitlines()
+    names = {event["job_name"] for line in journal if (event := json.loads(line)).get("job_name")}
+    done = site.run(
+        "sacct", "-X", "-n", "-P", "--format=JobID,State", "-S", "now-1hours",
+        "--name", ",".join(names), cwd=place,
+    )  # fmt: skip
+    rows = (line.split("|") for line in done.stdout.splitlines())
+    return tuple((task.partition("_")[0], task.partition("_")[2], state) for task, state in rows)
+
+
+def play(site: Site, place: Path, first: str) -> Played:
+    """Submit three slices with a wrapper that misbehaves once, and again until all is in."""
+    site.run("mkdir", "-p", str(place), cwd=site.folder)
+    odd = wrapped(site, place, first)
+    made = site.slurmslice("render", "-a", "0-2", "--name", "o", "--shell", MARK, cwd=place)
+    assert made.returncode == 0, made.stderr
+    said = ""
+    codes: list[int] = []
+    while not codes or (codes[-1] != 0 and len(codes) < 4):
+        done = site.slurmslice("submit", "o", cwd=place, env=odd)
+        codes.append(done.returncode)
+        said += done.stderr
+    counts = settled(site, place, "o")
+    if "24" in first:  # its job comes when all is done: its tasks are refused
+        until(lambda: len(taken(place)) == 2, "the late job")
+        until(lambda: not queued(site, place), "its tasks to end")
+        counts = settled(site, place, "o")
+    until(lambda: completed(site, place) >= 3, "accounting")
+    rows = told(site, place, "o")
+    return Played(tuple(codes), taken(place), marks(place), counts, rows, said)
+
+
+def taken(place: Path) -> frozenset[str]:
+    """The jobs that the cluster has taken."""
+    return frozenset((place / "jobs").read_text().split())
+
+
+def queued(site: Site, place: Path) -> bool:
+    """Whether one of them is in the queue still."""
+    jobs = ",".join(taken(place))
+    return bool(site.run("squeue", "-h", "-j", jobs, "-o", "%i", cwd=place).stdout.strip())
+
+
+# -- two at once ------------------------------------------------------------------------------
+
+
+def at_once(site: Site, place: Path, *lines: Sequence[str]) -> list[int]:
+    """Type lines in as many windows at the same moment; what each ended with."""
+    with ThreadPoolExecutor(len(lines)) as windows:
+        ended = [windows.submit(site.slurmslice, *line, cwd=place) for line in lines]
+    return [one.result().returncode for one in ended]
+
+
+def render(site: Site, place: Path, text: str, *options: str) -> None:
+    """A run of six slices that go in as three submissions, since they ask for different memory."""
+    table = "name,mem\n" + "".join(f"k{n},{50 + n % 3}\n" for n in range(6))
+    site.run("mkdir", "-p", str(place), cwd=site.folder)
+    write(site, place / "slices.csv", table)
+    made = site.slurmslice(
+        "render", "--table", "slices.csv", "--key", "name", "--mem", "{mem}M", "--name", "o",
+        *options, "--shell", text, cwd=place,
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+
+
+def submits(site: Site, place: Path) -> Mapping[str, int]:
+    """Three submit at once."""
+    render(site, place, MARK)
+    codes = at_once(site, place, *[["submit", "o"]] * 3)
+    assert set(codes) == {0}, codes
+    return dict.fromkeys(KEYS, 1)
+
+
+def ticks(site: Site, place: Path) -> Mapping[str, int]:
+    """Two of cron's ticks at once, again and again, where a throttle lets go in two at a time."""
+    render(site, place, MARK, "--throttle", "2")
+    codes = [site.slurmslice("submit", "o", cwd=place).returncode]
+    while not site.status(place, "o")["finished"]:
+        codes += at_once(site, place, *[["tick", "o"]] * 2)
+    assert set(codes) == {0}, codes
+    return dict.fromkeys(KEYS, 1)
+
+
+FAIL_ONCE = f"{MARK}; [ $(grep -cx $SLICE marks) = 1 ] && [ $SLICE != k5 ] && exit 3"
+WAIT = "[ $SLICE != k5 ] || while [ ! -e go ]; do sleep 0.2; done"
+
+
+def resubmits(site: Site, place: Path) -> Mapping[str, int]:
+    """``resubmit`` twice beside a ``run`` that submits failures again by itself."""
+    render(site, place, f"{FAIL_ONCE}; {WAIT}")
+    run = ["run", "o", "--max-attempts", "2", "--interval", "0.5"]
+    with ThreadPoolExecutor(1) as window:
+        running = window.submit(site.slurmslice, *run, cwd=place)
+        until(lambda: marks(place).total() >= 3, "some to begin")
+        codes = at_once(site, place, *[["resubmit", "o"]] * 2)
+        until(lambda: marks(place).total() == 11, "all but one to have run twice")
+        codes += at_once(site, place, *[["resubmit", "o"]] * 2)
+        write(site, place / "go", "")
+        codes.append(running.result().returncode)
+    assert set(codes) == {0}, codes
+    return {**dict.fromkeys(KEYS, 2), "k5": 1}
+
+
+def cancels(site: Site, place: Path) -> Mapping[str, int]:
+    """Two cancel at once beside a ``watch``, which ends with what they left."""
+    render(site, place, f"[ -e go ] || sleep 300; {MARK}")
+    assert site.slurmslice("submit", "o", cwd=place).returncode == 0
+    with ThreadPoolExecutor(1) as window:
+        watching = window.submit(site.slurmslice, "watch", "o", "--interval", "0.5", cwd=place)
+        until(lambda: "RUNNING" in site.status(place, "o")["counts"], "one to run")
+        codes = at_once(site, place, ["cancel", "o"], ["cancel", "o", "k1", "k2"])
+        codes.append(watching.result().returncode - 1)
+    assert set(codes) == {0}, codes
+    assert site.status(place, "o")["counts"] == {"CANCELLED": 6}
+    write(site, place / "go", "")
+    again = ["resubmit", "o", "--state", "CANCELLED"]
+    assert set(at_once(site, place, again, again)) == {0}
+    return dict.fromkeys(KEYS, 1)
+
+
+KEYS = tuple(f"k{n}" for n in range(6))
+RACES = (submits, ticks, resubmits, cancels)
+
+
+def race(site: Site, place: Path, beside: Race) -> None:
+    """Let them race; in the end each slice has run so often, and no task is there for nothing."""
+    runs = beside(site, place)
+    assert settled(site, place, "o") == {"COMPLETED": 6}
+    assert marks(place) == runs
+    until(lambda: completed(site, place) == 6, "accounting")
+    began = Counter(state for _, _, state in told(site, place, "o"))
+    assert began["COMPLETED"] + began["FAILED"] == sum(runs.values()), began
+
+
+def completed(site: Site, place: Path) -> int:
+    """How many tasks were done, by accounting."""
+    return sum(state == "COMPLETED" for _, _, state in told(site, place, "o"))
+
+
+# -- all of them, side by side: most of the time each waits ------------------------------------
+
+
+@pytest.fixture(scope="module")
+def played(site: Site) -> Iterator[dict[object, Future[Any]]]:
+    """What comes of each oddity and each race."""
+    folder = site.folder / f"once-{secrets.token_hex(4)}"
+    with ThreadPoolExecutor(len(ODDITIES) + len(RACES)) as pool:
+        yield {
+            **{n: pool.submit(play, site, folder / n, first) for n, (first, _) in ODDITIES.items()},
+            **{r: pool.submit(race, site, folder / r.__name__, r) for r in RACES},
+        }
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.parametrize("beside", RACES)
+def test_two_at_once(played: Mapping[object, Future[None]], beside: Race) -> None:
+    """Whoever is at it at the same time, all end right, and no slice is submitted twice."""
+    played[beside].result()
+
+
+@pytest.mark.parametrize("oddity", ODDITIES)
+def test_whatever_sbatch_does(played: Mapping[object, Future[Played]], oddity: str) -> None:
+    """Promise 4: each slice is run once, by the cluster's own records and by the slices' marks."""
+    came = played[oddity].result()
+    assert came.codes[-1] == 0, came
+    assert came.marks == {"0": 1, "1": 1, "2": 1}, came
+    assert came.counts == {"COMPLETED": 3}, came
+    ran = Counter(index for _, index, state in came.rows if state == "COMPLETED")
+    assert ran == {"0": 1, "1": 1, "2": 1}, came
+    assert len(came.jobs) == ODDITIES[oddity][1], came
+    ghosts = [job for job, index, state in came.rows if not index and state == "FAILED"]
+    assert len(ghosts) == oddity.startswith("rejected"), came
