@@ -37,13 +37,14 @@ class Pack:
     def seen(self, then: int, lag: int) -> TaskProgress:
         """The same on a network file system: late while the task runs; whole once it has ended.
 
-        But for a file so young that its folder's listing may be an older one (nfs(5), acdirmax).
+        Who opens a file sees what was there when its writer closed it (nfs(5), close-to-open);
+        but a file may be missing for as long as its folder's listing is believed (acdirmax).
         """
         start = self.world.at(then)
-        young = not any(
-            at <= then - VISIBLE_S for at, number, _ in self.lines if number == start.number
-        )
-        return self.wrote(then if start.leaves <= then and not young else then - lag)
+        if then < start.leaves:
+            return self.wrote(then - lag)
+        old = any(at <= then - VISIBLE_S for at, _, _ in self.lines)
+        return self.wrote(then) if old or not lag else TaskProgress()
 
 
 @st.composite
