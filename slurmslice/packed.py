@@ -34,7 +34,8 @@ def judge_packed(
     own = wrote.slots.get(slot, SlotProgress())
     if _for_good(own):
         return _by_exit(known, own)
-    if said.queue and (said.queue.restarts or 0) > (wrote.restart or 0):
+    restarts = max(known.restarts or 0, (said.queue and said.queue.restarts) or 0)
+    if restarts > (wrote.restart or 0):
         own = SlotProgress()  # Slurm has put the task back: it runs again with it
     began = SlotProgress() if wrote.slots else None
     task = judge(known, replace(said, progress=began))
@@ -42,10 +43,10 @@ def judge_packed(
         return _by_signal(known, own, task, said)
     if not task.state.final or task.state is State.COMPLETED:
         return _in_turn(task, own)
-    if own.started_at is not None or task.state is State.CANCELLED:
-        return _within(task, own)
     if not (wrote.slots or wrote.setup_exit is not None or _is_visible(task, said)):
         return replace(known, reason=f"{task.state}; what its task wrote may not be seen here yet")
+    if own.started_at is not None or task.state is State.CANCELLED:
+        return _within(task, own)
     return _before_its_turn(task, wrote, times_returned)
 
 
@@ -54,8 +55,8 @@ VISIBLE_S = 60
 
 
 def _is_visible(task: Standing, said: Hearing) -> bool:
-    """Whether what a task that has ended wrote must be seen by now."""
-    return said.now - (task.ended_at or 0) >= VISIBLE_S
+    """Whether what a task that has ended wrote must be seen by now. Unbegun it wrote nothing."""
+    return task.started_at is None or said.now - (task.ended_at or 0) >= VISIBLE_S
 
 
 def reopened_packed(

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from slurmslice.evidence import TaskReport
 from slurmslice.judge import GRACE_S, Hearing, Standing, judge, reopened
+from slurmslice.packed import VISIBLE_S
 from slurmslice.progress import SlotProgress
 from slurmslice.states import State
 
@@ -48,12 +49,16 @@ class Start:
         return self.end if when < self.gone else None
 
 
+@dataclass(frozen=True)
 class World:
     """The starts of a task, one after another; all but the last are ended by Slurm, and go on."""
 
-    def __init__(self, starts: tuple[Start, ...]) -> None:
-        self.starts = starts
-        self.last = starts[-1]
+    starts: tuple[Start, ...]
+
+    @property
+    def last(self) -> Start:
+        """The start that is not followed by another."""
+        return self.starts[-1]
 
     def at(self, when: int) -> Start:
         """The start of a time."""
@@ -64,8 +69,12 @@ class World:
         start = self.at(when)
         phase = start.phase(when)
         if phase is None:
-            told = ended and when < start.gone + REMEMBERED_S
-            return TaskReport(start.end, str(start.end), restarts=start.number) if told else None
+            if not ended or when >= start.gone + REMEMBERED_S:
+                return None
+            word, at = str(start.end), start.leaves
+            return TaskReport(
+                start.end, word, restarts=start.number, started_at=start.runs, ended_at=at
+            )
         leaving = phase is start.end
         state = State.RUNNING if leaving else phase
         return TaskReport(state, str(state), restarts=start.number, leaving=leaving)
@@ -79,7 +88,20 @@ class World:
         if phase is State.PENDING or phase is State.RUNNING:
             return TaskReport(phase, str(phase))
         code = start.exit_code if start.end is State.FAILED else 0
-        return TaskReport(start.end, str(start.end), exit_code=code, ended_at=start.leaves)
+        return TaskReport(
+            start.end, str(start.end), exit_code=code, started_at=start.runs, ended_at=start.leaves
+        )
+
+    def visible(self, then: int, lag: int) -> int:
+        """Until when what it has written is to be read; BEGAN for a file that is not seen yet.
+
+        Who opens a file on a network file system sees what was there when its writer closed it
+        (nfs(5), close-to-open); but a file may be missing for as long as its folder's listing is
+        believed (acdirmax).
+        """
+        if then < self.at(then).leaves:
+            return then - lag
+        return then if not lag or then - self.starts[0].runs >= VISIBLE_S else BEGAN
 
     def progress(self, when: int) -> SlotProgress | None:
         """What the task has written, in its newest start that wrote anything."""
@@ -176,7 +198,7 @@ def one_look(
         Hearing(
             accounting=None if silent else world.accounting(told),
             queue=queue,
-            progress=world.progress(then - look.progress_lag),
+            progress=world.progress(world.visible(then, look.progress_lag)),
             accounting_silence="down" if silent else "",
             queue_silence="down" if look.queue_down else "",
             accounting_off=off,

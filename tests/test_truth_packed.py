@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slurmslice.judge import Hearing, Standing
-from slurmslice.packed import VISIBLE_S, judge_packed, reopened_packed
+from slurmslice.packed import judge_packed, reopened_packed
 from slurmslice.progress import TaskProgress, parse
 from slurmslice.states import State
 from tests.test_truth import BEGAN, KNOWN, LOOKS, REMEMBERED_S, Look, Start, World
@@ -33,18 +33,6 @@ class Pack:
             if at <= when and (what := said.split(" ", 1))
         )
         return parse(text.encode(), "7")
-
-    def seen(self, then: int, lag: int) -> TaskProgress:
-        """The same on a network file system: late while the task runs; whole once it has ended.
-
-        Who opens a file sees what was there when its writer closed it (nfs(5), close-to-open);
-        but a file may be missing for as long as its folder's listing is believed (acdirmax).
-        """
-        start = self.world.at(then)
-        if then < start.leaves:
-            return self.wrote(then - lag)
-        old = any(at <= then - VISIBLE_S for at, _, _ in self.lines)
-        return self.wrote(then) if old or not lag else TaskProgress()
 
 
 @st.composite
@@ -111,21 +99,21 @@ def _truth(
 ) -> tuple[frozenset[State], int]:
     """An end of its own; else its task's, if it had begun; else it has not had its turn.
 
-    Of one that just an older start had begun either is true.
+    Of one that just an older start had begun either is true; and that it was ended.
     """
     if slot in ended:
         code, at = ended[slot]
         return frozenset({State.FAILED if code else State.COMPLETED}), at
     if slot in began or world.last.end is State.CANCELLED:
         return frozenset({world.last.end}), world.last.leaves
-    either = {world.last.end} if slot in before else set()
+    either = {world.last.end, State.FAILED} if slot in before else set()
     return frozenset({State.WAITING} | either), world.last.leaves
 
 
 def one_look(pack: Pack, known: Standing, look: Look, then: int, told: int, slot: int) -> Standing:
     """As ``test_truth.one_look``, of one slice of the pack."""
     queue = None if look.queue_down else pack.world.queue(then, ended=look.accounting_down)
-    wrote = pack.seen(then, look.progress_lag)
+    wrote = pack.wrote(pack.world.visible(then, look.progress_lag))
     if known.state.final or known.state is State.WAITING:
         return reopened_packed(known, queue, slot, wrote) or known if known.state.final else known
     said = Hearing(
