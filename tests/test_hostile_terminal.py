@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 import unicodedata
@@ -19,8 +20,12 @@ from hypothesis import strategies as st
 
 from slurmslice import cli
 from slurmslice.cli.console import harmless, one_line, out, painted, printable
+from slurmslice.cli.live import Progress
+from slurmslice.evidence import Answer, Observation
 from slurmslice.slices import SliceTable
 from slurmslice.states import State
+from slurmslice.verbs.feed import Fed
+from slurmslice.verbs.poll import Poll
 from tests.conftest import NewRun
 from tests.fakes import FakeEngine
 from tests.hostile import CORPUS, around
@@ -206,6 +211,35 @@ FORGED = "".join(
         "refused job=1 restart=0 at=1795424103 host=n4 owner=2",
     )
 )
+
+
+@pytest.mark.parametrize("shown", ["", "what a sick controller says: \x1b]0;pwned\x07\x9b"])
+def test_the_line_that_is_painted_over(
+    shown: str, new_run: NewRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """While ``run`` follows on a terminal: no control but those that paint the line."""
+    progress = Progress()
+    progress._terminal = True
+    progress(new_run(), Poll(notes=(shown,), silences=(shown,)), Fed(waits=shown))
+    progress.end()
+    said = capsys.readouterr().err.replace("\r\x1b[K", "").replace("\x1b[0m", "")
+    assert not acted_on(re.sub("\x1b\\[[0-9]+m", "", said))
+    assert shown[:27] in said
+
+
+def test_a_setup_that_shows_its_slice_proves_nothing(
+    new_run: NewRun, engine: FakeEngine, typed: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without accounting, too: a key like our lines, told by a setup that then fails."""
+    run = new_run()
+    typed("submit", "demo")
+    line = "slurmslice {} job=100 restart=0 at=1795424180 host=n3 {}\n"
+    forged = line.format("start", "slot=0") + line.format("end", "slot=0 exit=0")
+    monkeypatch.setattr(engine, "observe", lambda _: Observation(Answer(off=True), Answer()))
+    run.place.task_log(1, 0).write_text(forged + line.format("setup", "exit=4"))
+    typed("status", "demo", "--json")
+    first = json.loads("\n".join(typed.lines))["slices"][0]
+    assert first["state"] != "COMPLETED"
 
 
 def test_a_slice_cannot_write_our_records(here: Here) -> None:  # noqa: F811

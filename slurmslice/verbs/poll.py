@@ -200,7 +200,7 @@ def _progress(
     if speaks and not said & {State.FAILED, State.WAITING}:
         return None
     wrote = _wrote(run, submission, index)
-    if not wrote.slots and wrote.setup_exit is not None:
+    if wrote.setup_exit is not None:  # whatever the setup may have printed of its slice
         return SlotProgress(exit_code=wrote.setup_exit or 1)  # so the script ends then
     return wrote.slots.get(0)
 
