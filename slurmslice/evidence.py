@@ -55,6 +55,8 @@ class TaskReport(Facts):
         leaving: the task has ended and its node is being cleaned (squeue's COMPLETING).
         step_exit: the highest exit code of its job steps (sacct's DerivedExitCode).
         less_128: the true exit code may be 128 more than the source says.
+        of_rest: it is the record of all tasks of its array that had not started, which ended
+            with the array; which these are may be told as it was some time before (seen).
     """
 
     state: State
@@ -63,6 +65,7 @@ class TaskReport(Facts):
     leaving: bool = False
     step_exit: int = 0
     less_128: bool = False
+    of_rest: bool = False
 
 
 @dataclass(frozen=True, slots=True)

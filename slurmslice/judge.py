@@ -75,6 +75,8 @@ def judge(known: Standing, said: Hearing) -> Standing:
     The order of polls does not matter, nor do gaps and repetitions: ``tests/test_truth.py``.
     """
     accounting, queue = said.accounting, said.queue
+    if accounting is not None and accounting.of_rest and _began(known, said):
+        return judge(known, replace(said, accounting=None))
     if accounting is not None and accounting.state.final:
         return _ended(known, accounting, said)
     if queue is not None and queue.state is State.WAITING:
@@ -84,9 +86,17 @@ def judge(known: Standing, said: Hearing) -> Standing:
     if accounting is not None and accounting.state is not State.UNKNOWN:
         return _only_accounting(known, accounting, said)
     if queue is not None or accounting is not None:
-        word = (queue or accounting or TaskReport(State.UNKNOWN)).word
-        return replace(known, reason=f"Slurm's word for it is not known here: {word}")
+        return replace(known, reason=_not_known(queue or accounting))
     return _unseen(known, said)
+
+
+def _not_known(report: TaskReport | None) -> str:
+    return f"Slurm's word for it is not known here: {report.word if report else ''}"
+
+
+def _began(known: Standing, said: Hearing) -> bool:
+    """Whether a task of this attempt has started, as far as anybody has seen."""
+    return said.progress is not None or known.state in {State.RUNNING, State.SUSPENDED}
 
 
 def reopened(known: Standing, queue: TaskReport | None) -> Standing | None:
@@ -104,6 +114,8 @@ _ACTIVE = frozenset({State.PENDING, State.RUNNING, State.SUSPENDED})
 
 def _ended(known: Standing, report: TaskReport, said: Hearing) -> Standing:
     queue = said.queue
+    if queue is not None and queue.state is State.UNKNOWN:
+        return replace(known, reason=f"{report.state}, and {_not_known(queue)}")
     if queue is not None and not queue.leaving and not queue.state.final:
         reason = f"started again by Slurm after {report.state}; {queue.reason or queue.word}"
         return _as(known, queue, Evidence.QUEUE, reason)
@@ -170,7 +182,7 @@ def _only_accounting(known: Standing, report: TaskReport, said: Hearing) -> Stan
     if said.queue_silence:
         reason = f"{explain(report)}; the queue did not answer ({said.queue_silence})"
         return _as(known, report, Evidence.ACCOUNTING, reason)
-    late = _settled_late(known, said)
+    late = _settled_late(known, said) or _let_go(known, said)
     reason = "gone from the queue; accounting has not said yet how it ended"
     return late or _as(known, report, Evidence.ACCOUNTING, reason)
 
@@ -182,8 +194,8 @@ def _unseen(known: Standing, said: Hearing) -> Standing:
         return replace(known, reason=f"as last seen; no answer: {'; '.join(silences)}")
     if said.accounting_off:
         settled = _from_progress(known, said.progress, "accounting is off")
-        return settled or _never_ran(known, said) or replace(known, reason=_UNSEEN_OFF)
-    settled = _settled_late(known, said) or _never_ran(known, said) or _left_out(known, said)
+        return settled or _let_go(known, said) or replace(known, reason=_UNSEEN_OFF)
+    settled = _settled_late(known, said) or _let_go(known, said) or _left_out(known, said)
     return settled or replace(known, reason=_unseen_since(known))
 
 
@@ -198,17 +210,25 @@ _NOW_SILENT = "neither the queue nor accounting speaks of it now"
 _UNSEEN_OFF = "gone from the queue; accounting is off, and its task has not written an end"
 
 
-def _never_ran(known: Standing, said: Hearing) -> Standing | None:
-    """Cancelled on request while pending: Slurm keeps no record of such tasks."""
-    if said.cancelled_at is None or known.state is State.RUNNING or said.progress is not None:
-        return None
-    if said.queue_silence or said.now - said.cancelled_at < CANCEL_SETTLES_S:
+def _let_go(known: Standing, said: Hearing) -> Standing | None:
+    """Cancelled on request, and gone from the queue.
+
+    Slurm keeps no record of tasks that had not started. Of one that had, somebody should say how
+    it ended; where nobody does (a controller that lost its state), the person's word counts.
+    """
+    own = said.progress
+    ended = own is not None and own.ended_at is not None and own.restart >= (known.restarts or 0)
+    if said.cancelled_at is None or ended:
+        return None  # how it ended will be told, by accounting or by what it wrote
+    began = _began(known, said) or said.accounting is not None
+    if said.now - said.cancelled_at < (GRACE_S if began else CANCEL_SETTLES_S):
         return replace(known, reason="cancelled; waiting until Slurm has let it go")
+    how = "and gone from the queue; nobody says how it ended" if began else "before it started"
     return replace(
         known,
         state=State.CANCELLED,
         evidence=Evidence.QUEUE,
-        reason="cancelled before it started",
+        reason=f"cancelled {how}",
         ended_at=int(said.cancelled_at),
     )
 

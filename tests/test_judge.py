@@ -21,6 +21,7 @@ PENDING = TaskReport(State.PENDING, "PENDING", reason="Priority")
 RUNNING = TaskReport(State.RUNNING, "RUNNING", node="n3")
 DONE = TaskReport(State.COMPLETED, "COMPLETED", exit_code=0)
 BAD = TaskReport(State.FAILED, "FAILED", exit_code=5)
+REST = TaskReport(State.CANCELLED, "CANCELLED by 7", of_rest=True)
 ENDED_NOW = SlotProgress(int(NOW) - 10, "n3", int(NOW) - 1, 0)
 ENDED_LONG_AGO = SlotProgress(int(NOW) - 900, "n3", int(NOW - GRACE_S) - 1, 7)
 
@@ -33,6 +34,10 @@ def said(**what: object) -> Hearing:
 @pytest.mark.parametrize(
     ("number", "hearing", "state", "evidence"),
     [
+        (0, said(accounting=REST, progress=SlotProgress(int(NOW) - 60, "n3")),
+         State.SUBMITTED, Evidence.JOURNAL),
+        (0, said(accounting=REST, progress=ENDED_LONG_AGO), State.FAILED, Evidence.PROGRESS),
+        (3, said(accounting=REST), State.CANCELLED, Evidence.ACCOUNTING),
         (1, said(accounting=replace(DONE, state=State.NODE_FAIL), queue=PENDING),
          State.PENDING, Evidence.QUEUE),
         (2, said(accounting=replace(BAD, state=State.PREEMPTED), queue_silence="down"),
@@ -62,7 +67,11 @@ def said(**what: object) -> Hearing:
         (9, said(accounting=RUNNING, queue_silence="down"), State.RUNNING, Evidence.ACCOUNTING),
         (10, said(accounting=RUNNING, progress=ENDED_LONG_AGO), State.FAILED, Evidence.PROGRESS),
         (11, said(accounting=RUNNING, progress=ENDED_NOW), State.RUNNING, Evidence.ACCOUNTING),
+        (10, said(accounting=RUNNING, cancelled_at=NOW - GRACE_S), State.CANCELLED, Evidence.QUEUE),
+        (11, said(accounting=RUNNING, cancelled_at=NOW - 60), State.SUBMITTED, Evidence.JOURNAL),
         (12, said(accounting=TaskReport(State.UNKNOWN, "DANCING")),
+         State.SUBMITTED, Evidence.JOURNAL),
+        (12, said(accounting=DONE, queue=TaskReport(State.UNKNOWN, "DANCING")),
          State.SUBMITTED, Evidence.JOURNAL),
         (13, said(accounting_off=True, accounting_silence="off", progress=ENDED_NOW),
          State.COMPLETED, Evidence.PROGRESS),
@@ -71,6 +80,12 @@ def said(**what: object) -> Hearing:
          State.SUBMITTED, Evidence.JOURNAL),
         (15, said(progress=ENDED_LONG_AGO), State.FAILED, Evidence.PROGRESS),
         (16, said(cancelled_at=NOW - CANCEL_SETTLES_S), State.CANCELLED, Evidence.QUEUE),
+        (16, said(cancelled_at=NOW - GRACE_S, progress=SlotProgress(int(NOW) - 900, "n3")),
+         State.CANCELLED, Evidence.QUEUE),
+        (16, said(cancelled_at=NOW - 60, progress=SlotProgress(int(NOW) - 900, "n3")),
+         State.SUBMITTED, Evidence.JOURNAL),
+        (16, said(cancelled_at=NOW - GRACE_S, progress=ENDED_NOW),
+         State.SUBMITTED, Evidence.JOURNAL),
         (18, said(cancelled_at=NOW - 1), State.SUBMITTED, Evidence.JOURNAL),
         (17, said(cancelled_at=NOW - 60, progress=SlotProgress(int(NOW) - 61, "n3")),
          State.SUBMITTED, Evidence.JOURNAL),

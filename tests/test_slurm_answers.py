@@ -111,6 +111,7 @@ def test_a_tasks_own_row_outranks_the_record_of_the_unstarted() -> None:
         found = answers.accounting(text, {"9": "n-t"})
         assert found["9", 2].state is State.COMPLETED
         assert found["9", 3].state is State.CANCELLED
+        assert (found["9", 2].of_rest, found["9", 3].of_rest) == (False, True)
 
 
 def test_of_a_cut_record_only_the_certain_is_told() -> None:
@@ -450,6 +451,30 @@ def test_a_damaged_answer_gives_records_or_no_answer(name: str, data: st.DataObj
             parse(damaged)
         except NoAnswer:
             continue
+
+
+@pytest.mark.parametrize("name", ["sacct-cancelled", "squeue-many"])
+def test_of_a_cut_answer_nothing_is_told_that_is_not_in_the_whole(name: str) -> None:
+    """Cut at any byte: no answer, or fewer tasks of which each is told as in the whole answer.
+
+    One exception is marked: a record of the rest whose expression is old, before a task's own.
+    """
+    text = load(name).text
+    parse: Callable[..., Any] = answers.accounting if "sacct" in name else answers.queue
+    rows = answers.accounting_rows(text) if "sacct" in name else answers.queue_rows(text)
+    names = {row.job: row.name for row in rows if row.step is None}
+    whole, answered = parse(text, names), 0
+    assert len(whole) > 20
+    for cut in range(len(text)):
+        try:
+            found = parse(text[:cut], names)
+        except NoAnswer:
+            continue
+        answered += 1
+        assert cut == 0 or text[cut - 1] == "\n"
+        for task, report in found.items():
+            assert report == whole[task] or report.of_rest, (cut, task)
+    assert answered == text.count("\n")
 
 
 def test_indices_beyond_any_array_are_no_answer() -> None:

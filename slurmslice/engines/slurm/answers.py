@@ -109,7 +109,7 @@ def accounting(
     own = _by_task(_newest_last([row for row in rows if not row.unstarted]))
     newest = {task: report for task, report in own.items() if not _older(report, told.get(task))}
     rest = _by_task([row for row in rows if row.unstarted and row.report.state.final])
-    unstarted = {task: report for task, report in rest.items() if task not in told}
+    unstarted = {task: replace(r, of_rest=True) for task, r in rest.items() if task not in told}
     return Reports(found, {**unstarted, **newest}, of_task)
 
 
@@ -181,9 +181,10 @@ def _folded(name: str) -> str:
 
 
 def _lines(text: str) -> list[str]:
-    lines = text.split("\n")
-    if not lines[-1]:
-        lines.pop()
+    """The lines of an answer. The last one ends too: where it does not, more is missing."""
+    *lines, rest = text.split("\n")
+    if rest:
+        raise NoAnswer(f"Slurm's answer ends in the middle: {rest[-200:]!r}")
     return lines
 
 
