@@ -95,6 +95,19 @@ class Submission:
         return self.places[row][0]
 
 
+def apart(submissions: Iterable[Submission]) -> list[list[Submission]]:
+    """Groups in which no job id stands twice: a controller that lost its state gives ids again."""
+    groups: list[list[Submission]] = []
+    for submission in submissions:
+        for group in groups:
+            if all(other.job != submission.job for other in group):
+                group.append(submission)
+                break
+        else:
+            groups.append([submission])
+    return groups
+
+
 Changes = tuple[tuple[str, str], ...]
 """sbatch options, long names, in which a slice's request differs from the script's."""
 

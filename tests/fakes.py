@@ -102,18 +102,18 @@ class FakeEngine:
         reports = {
             (job, index): report
             for job, name in jobs
-            if self.jobs[job].order.job_name == name
+            if job in self.jobs and self.jobs[job].order.job_name == name
             for index, report in self.jobs[job].tasks.items()
         }
         ended = {task: report for task, report in reports.items() if report.state.final}
         queued = {task: report for task, report in reports.items() if not report.state.final}
         return Observation(Answer(ended), Answer(queued))
 
-    def measure(self, jobs: Sequence[str]) -> dict[TaskId, TaskReport]:
+    def measure(self, jobs: Sequence[tuple[str, str]]) -> dict[TaskId, TaskReport]:
         self.measures += 1
         if self.measured is None:
             raise NoAnswer("sacct did not answer in time.")
-        return {(job, index): self.measured for job in jobs for index in self.jobs[job].tasks}
+        return {(job, index): self.measured for job, _ in jobs for index in self.jobs[job].tasks}
 
     def cancel(self, job: str, indices: Collection[int] | None) -> None:
         self.cancelled.append((job, None if indices is None else tuple(indices)))

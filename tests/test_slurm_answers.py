@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -212,7 +213,11 @@ def test_common_lines_say_what_careful_reading_says(
     rows = [row for row in rows if answers.is_same_name(OURS[row.job], row.name)]
     rest = [row for row in rows if row.unstarted and row.report.state.final]
     own = sorted((r for r in rows if not r.unstarted), key=lambda r: r.report.submitted_at or 0)
-    said = {(row.job, i): row.report for row in (*rest, *own) for i in row.indices or ()}
+    told = [
+        *((row, replace(row.report, of_rest=True)) for row in rest),
+        *((r, r.report) for r in own),
+    ]
+    said = {(row.job, i): report for row, report in told for i in row.indices or ()}
     found = answers.accounting(text, OURS)
     assert dict(found) == said
     assert len(found) == len(said)
@@ -220,7 +225,7 @@ def test_common_lines_say_what_careful_reading_says(
 
 def test_measures_are_the_most_of_the_steps() -> None:
     """MaxRSS is the largest of a task's steps, CPU time the job's; the rest is the job's row."""
-    found = answers.measures(load("sacct-steps").text)
+    found = answers.measures(load("sacct-steps").text, CORR)
     assert set(found) == {("2", index) for index in range(9)}
     assert (found["2", 2].max_rss_bytes, found["2", 2].cpu_s) == (58310656, 0.069)
     assert (found["2", 4].max_rss_bytes, found["2", 4].cpu_s) == (69865472, 3.155)
@@ -234,8 +239,20 @@ def test_measures_whatever_the_order_and_of_what_ran() -> None:
     steps = [f"9_1.{step}|COMPLETED|0:0||2|2|3|1|1||n1||{size}|00:00.1|s\n"
              for step, size in (("batch", "300K"), ("0", "900K"), ("1", "100K"))]  # fmt: skip
     waits = "9_[2-3]|PENDING|0:0|0:0|1|Unknown|Unknown|0|1|1M|None assigned|None||00:00:00|n\n"
-    found = answers.measures("".join((task, *steps, waits)))
+    found = answers.measures("".join((task, *steps, waits)), {"9": "n"})
     assert {task: report.max_rss_bytes for task, report in found.items()} == {("9", 1): 900 << 10}
+
+
+def test_measures_of_another_job_with_our_id_are_not_ours() -> None:
+    """Ids are used again: neither its row nor its steps count, before ours or after it."""
+    ours = ("9_1|COMPLETED|0:0|0:0|5|5|6|1|1|1M|n1|None||00:00.500|n\n",
+            "9_1.batch|COMPLETED|0:0||5|5|6|1|1||n1||300K|00:00.1|batch\n")  # fmt: skip
+    other = ("9_1|COMPLETED|0:0|0:0|7|8|9|1|1|9M|n1|None||00:09.000|x\n",
+             "9_1.batch|COMPLETED|0:0||8|8|9|1|1||n1||900K|00:09.0|batch\n")  # fmt: skip
+    for text in ("".join(ours + other), "".join(other + ours)):
+        found = answers.measures(text, {"9": "n"})
+        assert found["9", 1].max_rss_bytes == 300 << 10
+        assert found["9", 1].cpu_s == 0.5
 
 
 def test_an_empty_answer_is_an_answer() -> None:
@@ -412,7 +429,7 @@ def test_usable_nodes(state: str, usable: bool) -> None:
 PARSERS: list[Callable[[str], Any]] = [
     lambda text: answers.accounting(text, {"9": "n"}),
     lambda text: answers.queue(text, {"9": "n"}),
-    answers.measures,
+    lambda text: answers.measures(text, {"9": "n"}),
     lambda text: search.in_queue(answers.queue_rows(text), "n", 0),
     resources.config,
     resources.partitions,

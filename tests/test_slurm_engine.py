@@ -242,7 +242,7 @@ def test_what_slurm_will_not_do_or_was_not_told(slurm: SlurmEngine, tmp_path: Pa
 def test_measures_are_asked_with_steps(slurm: SlurmEngine, tmp_path: Path) -> None:
     """One sacct for all, steps included."""
     replay(tmp_path, "sacct", "sacct-steps")
-    assert slurm.measure(["2", "3"])["2", 4].max_rss_bytes == 69865472
+    assert slurm.measure([("2", "corr|x-k7m2"), ("3", "x")])["2", 4].max_rss_bytes == 69865472
     (asked,) = calls(tmp_path, "sacct")
     assert asked.endswith("--jobs 2,3")
     assert " -X" not in asked

@@ -18,6 +18,7 @@ from slurmslice.errors import (
     Unsure,
 )
 from slurmslice.evidence import TaskReport
+from slurmslice.judge import CANCEL_SETTLES_S
 from slurmslice.ledger import Fate
 from slurmslice.run import Run
 from slurmslice.rundir import RunDirectory
@@ -27,7 +28,7 @@ from slurmslice.states import State
 from slurmslice.verbs import submit as verb
 from slurmslice.verbs.feed import Taken, feed
 from slurmslice.verbs.follow import Policy, follow, pause
-from slurmslice.verbs.poll import poll
+from slurmslice.verbs.poll import Poll, poll
 from slurmslice.verbs.settle import DOUBT_S
 from slurmslice.verbs.steer import cancel, release, throttle
 from slurmslice.verbs.submit import Choose, failed, preview, waiting
@@ -776,6 +777,76 @@ def test_following_outlives_what_may_pass(
     assert states(run) == {State.COMPLETED: 5}
     assert any("not at this moment" in silence for silence in said)
     assert len(engine.jobs) == 1
+
+
+def test_following_backs_off_and_comes_back(
+    new_run: NewRun, engine: FakeEngine, clock: Clock
+) -> None:
+    """Nothing answers for hours: asked less and less often, without end; then as usual again."""
+    run = new_run("0-4")
+    submit(run, ALL, {}, "submit")
+    engine.silence = "Connection refused"
+
+    def work() -> None:
+        clock.now += engine.waited[-1]
+        if len(engine.waited) == 200:
+            engine.silence = ""
+        if len(engine.waited) == 203:
+            engine.end_all()
+
+    engine.on_wait = work
+    seen: list[Poll] = []
+    follow(run, Policy(interval=1.5), lambda run, looked, fed: seen.append(looked))
+    assert engine.waited[:8] == [3, 6, 12, 24, 48, 60, 60, 60]
+    assert set(engine.waited[5:200]) == {60}
+    assert engine.waited[200:] == [1.5] * 3
+    assert all(not looked.learnt and not looked.changed for looked in seen[1:200])
+    assert states(run) == {State.COMPLETED: 5}
+
+
+def test_a_submission_that_is_not_answered_backs_off_too(
+    new_run: NewRun, engine: FakeEngine, clock: Clock
+) -> None:
+    """sbatch cannot reach the controller: it is tried less and less often; each slice once."""
+    run = new_run("0-4")
+
+    def away(order: Order) -> None:
+        if len(engine.waited) < 9:
+            raise Full("Unable to contact slurm controller")
+
+    def work() -> None:
+        clock.now += engine.waited[-1]
+        engine.end_all()
+
+    engine.on_submit, engine.on_wait = away, work
+    follow(run, Policy(interval=1), lambda *_: None)
+    assert engine.waited == [2, 4, 8, 16, 32, 60, 60, 60, 60, 1]
+    assert states(run) == {State.COMPLETED: 5}
+
+
+def test_a_job_id_that_was_given_twice_in_one_run(
+    new_run: NewRun, engine: FakeEngine, clock: Clock
+) -> None:
+    """A controller that lost its state gives ids again: whose task it is, its job's name tells."""
+    run = new_run(SliceTable(["a", "b"]))
+    submit(run, ALL, {}, "submit")
+    engine.end("100", 1, State.FAILED, exit_code=3)
+    poll(run)
+    engine.jobs.clear()
+    submit(run, FAILED, {}, "resubmit")
+    assert [s.job for s in run.ledger.submissions.values()] == ["100", "100"]
+    assert run.ledger.submissions[2].index_of(1) == run.ledger.submissions[1].index_of(0) == 0
+    engine.end("100", 0, State.COMPLETED, exit_code=0)
+    poll(run)
+    assert [standing.state for standing in run.standings] == [State.PENDING, State.COMPLETED]
+    assert "speaks of it now" in run.standings[0].reason
+    cancel(run, None)
+    clock.now += CANCEL_SETTLES_S
+    poll(run)
+    assert [standing.state for standing in run.standings] == [State.CANCELLED, State.COMPLETED]
+    engine.jobs["100"].tasks[0] = TaskReport(State.RUNNING, "RUNNING")
+    again = submit(run, failed(frozenset({State.CANCELLED}), None), {}, "resubmit")
+    assert len(again) == 1  # what runs there is the other slice's task, not this one's
 
 
 def test_watching_submits_nothing(new_run: NewRun, engine: FakeEngine) -> None:

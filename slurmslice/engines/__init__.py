@@ -218,10 +218,13 @@ class Engine(Protocol):
         """
 
     def observe(self, jobs: Sequence[tuple[str, str]]) -> Observation:
-        """One poll of all these jobs, given as (job id, job name); rows of others are left out."""
+        """One poll of all these jobs, given as (job id, job name); rows of others are left out.
 
-    def measure(self, jobs: Sequence[str]) -> dict[TaskId, TaskReport]:
-        """CPU time and memory of ended tasks, asked once, not at every poll."""
+        No id stands there twice.
+        """
+
+    def measure(self, jobs: Sequence[tuple[str, str]]) -> dict[TaskId, TaskReport]:
+        """CPU time and memory of the ended tasks of jobs, asked once; jobs as for ``observe``."""
 
     def cancel(self, job: str, indices: Collection[int] | None) -> None:
         """Cancel these tasks of an array, or all of it. Returns when it was told, not when done."""

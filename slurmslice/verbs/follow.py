@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from slurmslice.errors import Busy, NoAnswer
+from slurmslice.errors import Busy, NoAnswer, TooMany
 from slurmslice.journal import Held
 from slurmslice.run import Run
 from slurmslice.states import FAILURES, State
@@ -55,6 +55,15 @@ def pause(age: float, interval: float | None, slice_s: float | None = None) -> f
     return interval or min(max(usual, FASTEST_POLL_S), SLOWEST_POLL_S)
 
 
+def backed_off(usual: float, unanswered: int) -> float:
+    """Seconds until the next poll where the last so many had no answer: twice as long each time.
+
+    Up to a minute, or the usual pause where that is longer; a Slurm in trouble is not to be asked
+    each second, whatever the person wants of one that is well.
+    """
+    return max(usual, min(usual * 2.0 ** min(unanswered, 10), SLOWEST_POLL_S))
+
+
 _SAMPLE = 20
 
 
@@ -68,9 +77,12 @@ def _slice_s(run: Run) -> float | None:
 def follow(run: Run, policy: Policy, tell: Tell) -> None:
     """Until nothing is in flight and nothing waits, or what waits is held. Holds no lock meanwhile.
 
+    However long the engine does not answer, it is asked again.
+
     Raises:
         EngineError: a submission was refused for good; what runs goes on.
     """
+    unanswered = 0
     while True:
         looked = poll(run)
         fed = step(run, policy)
@@ -83,7 +95,14 @@ def follow(run: Run, policy: Policy, tell: Tell) -> None:
         if done(run, policy):
             measure(run)
             return
-        run.engine.wait(pause(_age(run), policy.interval, _slice_s(run) if fed.drains else None))
+        unanswered = unanswered + 1 if _unanswered(looked, fed) else 0
+        usual = pause(_age(run), policy.interval, _slice_s(run) if fed.drains else None)
+        run.engine.wait(backed_off(usual, unanswered))
+
+
+def _unanswered(looked: Poll, fed: Fed) -> bool:
+    """Whether somebody did not answer, at a look or at a submission; a full queue is an answer."""
+    return bool(looked.silences) or not isinstance(fed.hindrance, TooMany | None)
 
 
 def step(run: Run, policy: Policy) -> Fed:

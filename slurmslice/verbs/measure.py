@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from slurmslice.errors import NoAnswer
 from slurmslice.judge import Standing
-from slurmslice.ledger import Fate, Submission
+from slurmslice.ledger import Fate, Submission, apart
 from slurmslice.run import Run
 from slurmslice.states import Evidence
 from slurmslice.verbs.poll import keep
@@ -17,19 +18,29 @@ def measure(run: Run) -> None:
 
     Where the engine does not answer nothing is changed; the next time asks again.
     """
-    rows = {
-        (submission.job, submission.index_of(row)): row
+    over = (
+        submission
         for submission in run.ledger.submissions.values()
         if submission.fate is Fate.SUBMITTED
         and submission.intent.pack == 1  # of one slice among several nothing is measured
         and _over(run, submission)
+    )
+    for submissions in apart(over):
+        _measure(run, submissions)
+
+
+def _measure(run: Run, submissions: Sequence[Submission]) -> None:
+    rows = {
+        (submission.job, submission.index_of(row)): row
+        for submission in submissions
         for row in run.ledger.rows_of(submission.number)
         if _unmeasured(run.standings[row])
     }
+    asked = {job for job, _ in rows}
     if not rows:
         return
     try:
-        measured = run.engine.measure(sorted({job for job, _ in rows}))
+        measured = run.engine.measure([(s.job, s.name) for s in submissions if s.job in asked])
     except NoAnswer:
         return
     changed = {

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from slurmslice.errors import Busy, NoAnswer
 from slurmslice.evidence import Answer, Observation, TaskReport
 from slurmslice.judge import Hearing, Standing, judge, over_memory, reopened, was_killed
-from slurmslice.ledger import Submission
+from slurmslice.ledger import Submission, apart
 from slurmslice.packed import judge_packed, reopened_packed
 from slurmslice.progress import SlotProgress, TaskProgress, parse
 from slurmslice.run import Run
@@ -41,16 +41,17 @@ def poll(run: Run) -> Poll:
     jobs = run.in_flight()
     if not jobs:
         return Poll((), settled.silences, not settled.silences, settled.notes)
-    seen = run.engine.observe([(job.job, job.name) for job in jobs])
+    seen = [(group, run.engine.observe([(s.job, s.name) for s in group])) for group in apart(jobs)]
     doubled = claimed_by_others(run)
     if doubled:  # what was seen is of jobs that do not count; the next poll asks for the right ones
         return Poll((), settled.silences, True, (*settled.notes, *adopt(run, doubled)))
-    changed = dict(_judged(run, jobs, seen))
+    changed = {row: found for group, said in seen for row, found in _judged(run, group, said)}
     changed |= _killed(run, changed)
     run.standings.update(changed)
     keep(run, changed)
-    silences = [a.silence for a in (seen.accounting, seen.queue) if a.silence and not a.off]
-    learnt = seen.accounting.answered or seen.queue.answered
+    heard = [answer for _, said in seen for answer in (said.accounting, said.queue)]
+    silences = [answer.silence for answer in heard if answer.silence and not answer.off]
+    learnt = any(answer.answered for answer in heard)
     return Poll(tuple(changed), (*settled.silences, *silences), learnt, settled.notes)
 
 
@@ -60,20 +61,18 @@ def _killed(run: Run, changed: Mapping[int, Standing]) -> Iterator[tuple[int, St
     Steps are dear to ask for: only of arrays in which a task was killed since the last poll.
     Where they are not told, it FAILED by its signal.
     """
-    tasks = {
-        row: (submission.job, submission.index_of(row))
-        for row, standing in changed.items()
-        if was_killed(standing) and (submission := run.ledger.of_row(row))
-    }
-    if not tasks:
-        return
-    try:
-        measured = run.engine.measure(sorted({job for job, _ in tasks.values()}))
-    except NoAnswer:
-        return
-    for row, task in tasks.items():
-        if task in measured:
-            yield row, over_memory(changed[row], measured[task])
+    rows: dict[int, list[int]] = {}
+    for row in (row for row, standing in changed.items() if was_killed(standing)):
+        rows.setdefault(changed[row].submission, []).append(row)
+    for group in apart(run.ledger.submissions[number] for number in sorted(rows)):
+        try:
+            measured = run.engine.measure([(s.job, s.name) for s in group])
+        except NoAnswer:
+            return
+        for submission in group:
+            for row in rows[submission.number]:
+                if task := measured.get((submission.job, submission.index_of(row))):
+                    yield row, over_memory(changed[row], task)
 
 
 def look_again(run: Run, rows: Sequence[int]) -> list[int]:
@@ -83,19 +82,20 @@ def look_again(run: Run, rows: Sequence[int]) -> list[int]:
         NoAnswer: the queue is silent, so that nothing may be submitted in their place.
     """
     holder = run.ledger.holder
-    ended = (row for row in rows if holder[row] and run.standings.seen(row).state.final)
-    held = {row: run.ledger.of_row(row) for row in ended}
-    jobs = {s.job: s.name for s in held.values() if s is not None and s.job}
-    if not jobs:
-        return []
-    queue = run.engine.observe(list(jobs.items())).queue
-    if queue.silence:
-        raise NoAnswer(
-            f"Whether Slurm runs these slices again is not known: {queue.silence}.",
-            "Nothing was submitted; try again when it answers.",
-        )
-    found = {row: _reopened(run, s, row, queue) for row, s in held.items() if s is not None}
-    changed = {row: standing for row, standing in found.items() if standing is not None}
+    held: dict[int, list[int]] = {}
+    for row in (row for row in rows if holder[row] and run.standings.seen(row).state.final):
+        held.setdefault(holder[row], []).append(row)
+    submissions = [run.ledger.submissions[number] for number in sorted(held)]
+    changed: dict[int, Standing] = {}
+    for group in apart(s for s in submissions if s.job):
+        queue = run.engine.observe([(s.job, s.name) for s in group]).queue
+        if queue.silence:
+            raise NoAnswer(
+                f"Whether Slurm runs these slices again is not known: {queue.silence}.",
+                "Nothing was submitted; try again when it answers.",
+            )
+        found = ((r, _reopened(run, s, r, queue)) for s in group for r in held[s.number])
+        changed |= {row: standing for row, standing in found if standing is not None}
     run.standings.update(changed)
     if changed:
         run.place.append_states(to_lines(changed), HEADER)

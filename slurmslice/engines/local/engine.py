@@ -231,7 +231,7 @@ class LocalEngine:
             return books.report(State.PENDING, "no process works on it yet")
         return books.report(State.PENDING, "waits for its turn")
 
-    def measure(self, jobs: Sequence[str]) -> dict[TaskId, TaskReport]:
+    def measure(self, jobs: Sequence[tuple[str, str]]) -> dict[TaskId, TaskReport]:
         """Nothing more: the books hold the measures already."""
         return {}
 

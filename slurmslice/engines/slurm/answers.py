@@ -139,18 +139,28 @@ def queue(text: str, names: Mapping[str, str]) -> dict[TaskId, TaskReport]:
     return _by_task(rows)
 
 
-def measures(text: str) -> dict[TaskId, TaskReport]:
-    """CPU time of the tasks in sacct's rows, and the most memory that any of their steps had.
+def measures(text: str, names: Mapping[str, str]) -> dict[TaskId, TaskReport]:
+    """CPU time of our tasks in sacct's rows, and the most memory that any of their steps had.
+
+    Args:
+        text: sacct's answer, in which the rows of a task's steps follow its own.
+        names: our jobs, and the name of each; a step bears another.
 
     Raises:
         NoAnswer: the text is not such an answer.
     """
-    rows = accounting_rows(text, STEP_FIELDS)
-    found = _by_task(_newest_last([row for row in rows if row.step is None and not row.unstarted]))
-    for task, step in ((t, row.report) for row in rows if row.step for t in _tasks(row)):
-        peaks = [r.max_rss_bytes for r in (found.get(task), step) if r and r.max_rss_bytes]
-        if task in found and peaks:
-            found[task] = replace(found[task], max_rss_bytes=max(peaks))
+    found: dict[TaskId, TaskReport] = {}
+    of: TaskId | None = None  # whose steps these are; None: of somebody else
+    for row in accounting_rows(text, STEP_FIELDS):
+        task = next(_tasks(row), None)
+        if row.step is None:
+            ours = task and not row.unstarted and _is_ours(row, names)
+            of = task if ours and task and not _older(row.report, found.get(task)) else None
+            if of:
+                found[of] = row.report
+        elif of and of == task:
+            peaks = (found[of].max_rss_bytes, row.report.max_rss_bytes)
+            found[of] = replace(found[of], max_rss_bytes=max((p for p in peaks if p), default=None))
     return found
 
 

@@ -115,11 +115,12 @@ class SlurmEngine:
         accounting = self._accounting(names)
         return Observation(accounting, self._queue(names, ended=not accounting.answered))
 
-    def measure(self, jobs: Sequence[str]) -> dict[TaskId, TaskReport]:
+    def measure(self, jobs: Sequence[tuple[str, str]]) -> dict[TaskId, TaskReport]:
         """CPU time and memory of tasks, from their steps. As ``Engine.measure``."""
-        if not jobs:
+        names = dict(jobs)
+        if not names:
             return {}
-        return answers.measures(self._ask(commands.sacct_steps(jobs, self._clusters)))
+        return answers.measures(self._ask(commands.sacct_steps(names, self._clusters)), names)
 
     def cancel(self, job: str, indices: Collection[int] | None) -> None:
         """Cancel tasks; those that have ended are no error.
