@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.hostile import CORPUS, around
+from tests.hostile import around
 from tests.site import Site, write
+from tests.test_hostile import COLUMNS, records, written
 from tests.test_hostile_surroundings import SECRETS, widened, with_secrets
 
 pytestmark = pytest.mark.slurm
@@ -25,7 +26,7 @@ exit 3
 
 
 def test_hostile_values_on_a_cluster(site: Site, workplace: Path) -> None:
-    """Each key is the command's to the byte, and each log is found; the comment is Slurm's.
+    """10,000 values are the command's to the byte, and each log is found; the comment is Slurm's.
 
     Nothing is run but the command, nothing written beside the run; what Slurm and the tasks write
     carries the user's umask too, and no secret; what a slice prints makes no slice done.
@@ -33,8 +34,8 @@ def test_hostile_values_on_a_cluster(site: Site, workplace: Path) -> None:
     folder = workplace / "a $(touch pwned) `touch pwned` %j %A %a '\";é#"
     made = site.run("mkdir", str(folder), cwd=workplace)
     assert made.returncode == 0, made.stderr
-    write(site, folder / "keys", "")
-    (folder / "keys").write_bytes(b"".join(key + b"\0" for key in CORPUS))
+    write(site, folder / "v.csv", "")
+    (folder / "v.csv").write_bytes(written([[b"k", *map(str.encode, COLUMNS)], *records(5)]))
     before = around(workplace)
     env = SECRETS | {"XDG_STATE_HOME": str(folder / "state")}
     del env["SLURM_JWT"]  # with which Slurm's commands would ask another way
@@ -44,8 +45,9 @@ def test_hostile_values_on_a_cluster(site: Site, workplace: Path) -> None:
                         env=env)  # fmt: skip
         return done.returncode, done.stderr
 
-    line = ("--name", "x", "--slices-from", "keys", "-0", "--pack", "100", "--comment", COMMENT,
-            "--no-breaker", "--", "sh", "-c", COMMAND, "sh", "{}")  # fmt: skip
+    line = ("--name", "x", "--table", "v.csv", "--key", "k", "--pack", "250", "--comment", COMMENT,
+            "--no-breaker", "--",
+            "sh", "-c", COMMAND, "sh", "{}", "{a}", "<{b}>", "{c}", "{d}")  # fmt: skip
     assert typed("render", *line)[0] == 0
     code, said = typed("submit", "x", "--test-only")
     assert code == 0, said
@@ -53,12 +55,12 @@ def test_hostile_values_on_a_cluster(site: Site, workplace: Path) -> None:
     assert code == 1, said
     told = site.status(folder, "x")["slices"]
     assert {(one["state"], one["exit_code"], one["attempt"]) for one in told} == {("FAILED", 3, 1)}
-    for key, one in zip(CORPUS, told, strict=True):
+    for (key, a, b, c, d), one in zip(records(5), told, strict=True):
         assert os.fsencode(one["key"]) == key
         _, _, command, _, *rest = Path(one["log"]).read_bytes().split(b"\0")
         assert command == COMMAND.encode()
-        assert rest[0] == key
-        assert b"SLICE=" + key in rest
+        assert rest[:5] == [key, a, b"<" + b + b">", c, d]
+        assert {b"SLICE=" + key, b"SLICE_A=" + a, b"SLICE_D=" + d} <= {*rest}
         assert rest[-1].startswith(b"\nslurmslice end job=")
     job = re.search(r"job (\d+)", said)
     assert job, said
@@ -68,4 +70,4 @@ def test_hostile_values_on_a_cluster(site: Site, workplace: Path) -> None:
     assert not list(workplace.rglob("pwned"))
     for name in ("slurmslice-runs", "state"):
         assert widened(folder / name, UMASK) == {}
-    assert [path for path in with_secrets(folder) if path.parent.name != "logs"] == []
+    assert [path for path in with_secrets(folder) if path.parent.parent.name != "logs"] == []

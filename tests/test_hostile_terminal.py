@@ -215,9 +215,13 @@ FORGED = "".join(
 
 @pytest.mark.parametrize("shown", ["", "what a sick controller says: \x1b]0;pwned\x07\x9b"])
 def test_the_line_that_is_painted_over(
-    shown: str, new_run: NewRun, capsys: pytest.CaptureFixture[str]
+    shown: str,
+    new_run: NewRun,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """While ``run`` follows on a terminal: no control but those that paint the line."""
+    monkeypatch.setenv("COLUMNS", "400")
     progress = Progress()
     progress._terminal = True
     progress(new_run(), Poll(notes=(shown,), silences=(shown,)), Fed(waits=shown))
