@@ -68,6 +68,10 @@ class Watched:
         """The slices that are in none of these states."""
         return {key for key, state in self.look().items() if state not in states}
 
+    def all_of(self, state: str, *keys: str) -> None:
+        """Look until these slices are in this state."""
+        until(lambda: {self.look()[key] for key in keys} == {state}, f"{self.name}: {keys} {state}")
+
     def record(self, key: str) -> dict[str, object]:
         """All that is told of a slice."""
         slices = self.site.status(self.place, self.name)["slices"]
@@ -337,3 +341,31 @@ def test_scancel_of_all_by_hand(rough: Site, roughly: Path) -> None:
     again(rough, roughly, "all", "--state", "CANCELLED")
     run.all("COMPLETED")
     done_apart(roughly, list("1234567"))
+
+
+def test_the_controller_loses_its_state(rough: Site, roughly: Path) -> None:
+    """Ids begin at 1 again, over older rows of the same ids: no slice is told another one's end."""
+    cluster = cluster_of(rough)
+    one, two = folders(rough, roughly, "one", "two")
+    cluster.forget_jobs()
+    older = submitted(
+        rough, one, "older", "-a", "0-5%3", command=f"[ $SLICE = 0 ] && exit\n{WAITS}"
+    )
+    older.until(s0="COMPLETED", s1="RUNNING", s2="RUNNING", s3="RUNNING", s4="PENDING")
+    cluster.lose_state()
+    newer = submitted(rough, two, "newer", "--hold", "-a", "0-5")
+    assert (older.job, newer.job) == ("1", "1")
+    newer.all("PENDING")
+    older.all_of("COMPLETED", "0")
+    older.all_of("CANCELLED", *"12345")
+    by_hand(rough, "scontrol", "release", newer.job)
+    newer.all("RUNNING")
+    assert older.other_than("COMPLETED") == set("12345")
+    again(rough, one, "older", "--state", "CANCELLED")
+    for place in (one, two):
+        write(rough, place / "go", "")
+    older.all("COMPLETED")
+    newer.all("COMPLETED")
+    assert all(set(states) <= set(GOOD) for states in newer.seen.values()), newer.seen
+    done_apart(one, list("12345"))
+    done_apart(two, list("012345"), tries=1)
