@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -13,16 +15,24 @@ from slurmslice.journal import (
     Barred,
     Cancelled,
     Dismissed,
+    Dropped,
     Event,
+    Held,
     Intent,
+    Queued,
     Refused,
+    Released,
     Returned,
+    Shared,
     Submitted,
     Throttled,
     from_lines,
     to_line,
 )
+from slurmslice.judge import Standing
 from slurmslice.ledger import Fate, replay
+from slurmslice.sightings import HEADER, Standings, to_lines
+from slurmslice.states import Evidence, State
 
 SLICES = 10
 
@@ -47,6 +57,15 @@ HISTORY: list[Event] = [
     Returned(4, "7", "its runner ended", 6.0, queued=True),
     Cancelled(1, "0-2", 7.0),
     Cancelled(0, "7", 8.0),
+    Shared(1, 2, 9.0),
+    Shared(4, 0, 9.5),
+    Queued("0-2,7", (("mem", "16G"),), 10.0),
+    Dropped("2", "Slurm runs them again", 10.5),
+    Held("the first 20 have all failed", 11.0),
+    Released(12.0),
+    intent(5, "0-1,7", changes=(("mem", "16G"),)),
+    Refused(5, "full", 13.0, passing=True, too_many=True),
+    Throttled(None, 14.0),
 ]
 
 
@@ -56,15 +75,57 @@ def test_every_event_survives_the_file() -> None:
     assert list(from_lines(data)) == HISTORY
 
 
-@given(st.integers(0, 3000))
-def test_any_prefix_of_a_journal_replays(length: int) -> None:
-    """A process killed at any byte leaves a journal that can be read and folded."""
-    data = b"".join(map(to_line, HISTORY))[:length]
-    events = list(from_lines(data))
-    ledger = replay(events, SLICES)
-    assert events == HISTORY[: len(events)]
-    assert all(0 <= attempts <= 4 for attempts in ledger.attempts)
-    assert all(holder == 0 or holder in ledger.submissions for holder in ledger.holder)
+WHOLE = b"".join(map(to_line, HISTORY))
+
+
+def test_the_history_has_every_kind_of_event() -> None:
+    """A new event has its place in the tests of replay too."""
+    assert {type(event) for event in HISTORY} == set(get_args(Event))
+
+
+def test_any_prefix_of_a_journal_replays() -> None:
+    """A process killed at any byte leaves a journal that can be read and folded: each is tried."""
+    for length in range(len(WHOLE) + 1):
+        events = list(from_lines(WHOLE[:length]))
+        assert events == HISTORY[: WHOLE[:length].count(b"\n")]
+    for number in range(len(HISTORY) + 1):
+        ledger = replay(HISTORY[:number], SLICES)
+        assert all(0 <= attempts <= 5 for attempts in ledger.attempts)
+        assert all(holder == 0 or holder in ledger.submissions for holder in ledger.holder)
+        standings = Standings(ledger)
+        assert sum(standings.tally().values()) == len(list(standings)) == SLICES
+
+
+@given(st.integers(0, len(WHOLE)), st.binary(max_size=60))
+def test_whatever_follows_a_torn_line_it_replays_or_is_named(length: int, rest: bytes) -> None:
+    """Bytes of another kind after any prefix: events, or the one error; nothing else."""
+    with contextlib.suppress(DamagedRun):
+        events = list(from_lines(WHOLE[:length] + rest))
+        whole = WHOLE[:length].count(b"\n")
+        assert events[:whole] == HISTORY[:whole]
+
+
+SEEN = {
+    0: Standing(State.COMPLETED, "", Evidence.ACCOUNTING, submission=1, index=0, attempt=1,
+                exit_code=0, elapsed_s=1.5, max_rss_bytes=7, node="n1"),
+    1: Standing(State.FAILED, "a\ttab, \udcff", Evidence.QUEUE, submission=1, index=1, attempt=1),
+    2: Standing(State.RUNNING, "", Evidence.QUEUE, submission=1, index=2, attempt=1),
+}  # fmt: skip
+LINES = HEADER + to_lines(SEEN)
+
+
+@given(st.integers(0, len(LINES)), st.binary(max_size=40), st.booleans())
+def test_any_prefix_of_the_states_is_read(length: int, rest: bytes, ended: bool) -> None:
+    """What was seen, cut anywhere and with anything behind: whole lines count, nothing fails."""
+    standings = Standings(replay(HISTORY[:3], SLICES))
+    cut = LINES[:length]
+    standings.read(cut + b"\n" * ended)
+    for row in range(len(SEEN)) if length == len(LINES) else ():
+        assert standings[row] == SEEN[row]
+    standings.read(rest)
+    assert len(list(standings)) == SLICES
+    standings.read(b"\n" + to_lines(SEEN))
+    assert {row: standings[row] for row in SEEN} == SEEN
 
 
 def test_a_damaged_line_in_the_middle_is_named() -> None:
@@ -118,6 +179,6 @@ def test_changes_stay_with_the_slice() -> None:
 
 def test_cancelling_is_known_by_slice() -> None:
     """Rows of a submission, and rows that waited."""
-    ledger = replay(HISTORY, SLICES)
+    ledger = replay(HISTORY[:13], SLICES)
     assert set(ledger.submissions[1].cancelled) == {0, 1, 2}
     assert ledger.withdrawn == {7: 8.0}
