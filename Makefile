@@ -5,6 +5,7 @@
 # make test SLURM=auto      (default) the Slurm tests run where they can
 # make test SLURM=require   a missing cluster is a failure
 # make test SLURM=off       without them
+# make test WORKERS=1       one test at a time (default: two, each with a cluster of its own)
 #
 # make test-versions        the tests of the cluster on other releases of Slurm (as root; Debian)
 # make test-versions VERSIONS="20.11 26.05" VERSIONS_ARGS=tests/test_on_cluster.py
@@ -20,6 +21,7 @@ RELEASES ?= /var/tmp/slurmslice-releases
 VERSIONS_ARGS ?=
 ONLY ?=
 PYTEST_ARGS ?=
+WORKERS ?= 2
 
 BIN := .venv/bin
 READY := .venv/ready
@@ -49,7 +51,8 @@ check: $(READY)
 test: check
 	rm -f .coverage .coverage.*
 	PATH="$(CURDIR)/$(BIN):$$PATH" SLURMSLICE_REQUIRE_TOOLS=1 SLURMSLICE_TEST_SLURM=$(SLURM) \
-	  SLURMSLICE_TEST_CLUSTER=$(CLUSTER) $(BIN)/coverage run -m pytest $(PYTEST_ARGS)
+	  SLURMSLICE_TEST_CLUSTER=$(CLUSTER) $(BIN)/coverage run -m pytest \
+	  --numprocesses=$(WORKERS) --dist=loadfile $(PYTEST_ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

@@ -114,32 +114,36 @@ def typed(
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep why there is no cluster, for the end; give the tests' programs usual signals."""
-    config.stash[_WHY_NOT] = ""
+    """Give the tests' programs usual signals."""
     # Under nohup these are ignored, by all children too, and tests of signals would wait in vain.
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
 
 
-_WHY_NOT = pytest.StashKey[str]()
+_WHY_NOT = "No Slurm cluster"
+
+
+def _folder() -> str:
+    """Where our own cluster lives; each worker of pytest-xdist but the first has another one."""
+    folder = os.environ.get("SLURMSLICE_TEST_CLUSTER", "/var/tmp/slurmslice-cluster")
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
+    return folder if worker == "gw0" else f"{folder}-{worker}"
 
 
 @pytest.fixture(scope="session")
 def site(request: pytest.FixtureRequest) -> Site:
     """Slurm and an ordinary user; without one the test is skipped, or fails if it is required."""
     wish = os.environ.get("SLURMSLICE_TEST_SLURM", "auto")
-    folder = os.environ.get("SLURMSLICE_TEST_CLUSTER", "/var/tmp/slurmslice-cluster")
     # What is brought up, and the packages that are installed for it, are named to the person.
     capture = request.config.pluginmanager.getplugin("capturemanager")
     try:
         with capture.global_and_fixture_disabled():
-            return find_site(wish, folder)
+            return find_site(wish, _folder())
     except NoSite as why:
-        request.config.stash[_WHY_NOT] = str(why)
         if wish == "require":
             pytest.fail(f"A Slurm cluster is required: {why}")
-        pytest.skip(str(why))
+        pytest.skip(f"{_WHY_NOT}: {why}")
 
 
 @pytest.fixture
@@ -171,15 +175,13 @@ def roughly(rough: Site) -> Iterator[Path]:
         yield folder
 
 
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say loudly which tests did not run for want of a cluster, or how many did."""
-    why = config.stash[_WHY_NOT]
-    if why:
-        skipped = len(terminalreporter.stats.get("skipped", []))
+    skipped = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", [])]
+    if why := next((text for text in skipped if _WHY_NOT in text), ""):
+        why = why[why.index(_WHY_NOT) :].removesuffix("')")
         terminalreporter.write_line(
-            f"!!! {skipped} TESTS DID NOT RUN, those on a real Slurm cluster among them: {why}",
+            f"!!! {len(skipped)} TESTS DID NOT RUN, those on a real cluster among them. {why}",
             red=True,
             bold=True,
         )

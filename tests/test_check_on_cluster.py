@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from tests.site import Site, marks, settled
+from tests.site import Site, beside, empty_folder, marks, settled
 
 pytestmark = pytest.mark.slurm
 
@@ -55,3 +56,27 @@ def test_a_pack_whose_slices_fail_their_check(site: Site, workplace: Path) -> No
     assert record["counts"] == {"COMPLETED": 6, "FAILED": 1, "CHECK_FAILED": 1}
     assert [s["state"] for s in record["slices"]][6] == "CHECK_FAILED"
     assert set(marks(workplace).values()) == {1}
+
+
+HUNGRY = "import sys, time; block = bytearray(int(sys.argv[1]) << 20); time.sleep(4)"
+
+
+def test_the_accounting_plugins_kill_is_told_as_what_it_is(site: Site) -> None:
+    """FAILED 0:9 in accounting, with more memory in use than asked for: OUT_OF_MEMORY."""
+    if site.cluster is None:
+        pytest.skip("another way of limiting memory is for a cluster of our own only")
+    plugin = ("TaskPlugin=task/none", "JobAcctGatherParams=OverMemoryKill")
+    with beside(site, "memory", nodes=1, extra=plugin) as other, empty_folder(other) as place:
+        args = ["--name", "m", "--mem", "100M", "--slices-from", "-", "--interval", "1", "--"]
+        ran = other.slurmslice(
+            "run", *args, "/usr/bin/python3", "-c", HUNGRY, "{}", cwd=place, input="10\n300\n"
+        )
+        assert ran.returncode == 1, ran.stderr
+        fine, hungry = other.status(place, "m")["slices"]
+        assert fine["state"] == "COMPLETED"
+        assert (hungry["state"], hungry["signal"]) == ("OUT_OF_MEMORY", 9)
+        assert re.search(r"over its memory: \d+ MiB in use, 100 MiB asked for", hungry["reason"])
+        told = other.run(
+            "sacct", "-Xnpj", hungry["job"], "--format=State,ExitCode", cwd=place
+        ).stdout
+        assert told.strip() == "FAILED|0:9|"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import subprocess
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 from .daemons import find_program
 from .errors import ClusterError
@@ -37,9 +40,15 @@ def install(layout: Layout, say: Callable[[str], None]) -> None:
     (SYSTEMD_OFFLINE), and where one fails or starts all the same nothing is lost, because the
     cluster has its own. So it is the programs that count, not apt-get's exit status.
     """
-    wanted = missing(layout)
-    if not wanted:
+    if not missing(layout):
         return
+    with Path(tempfile.gettempdir(), "slurmslice-packages.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another cluster may be about to come up as well
+        if wanted := missing(layout):
+            _install(layout, wanted, say)
+
+
+def _install(layout: Layout, wanted: list[str], say: Callable[[str], None]) -> None:
     if not find_program(layout, "apt-get"):
         raise ClusterError(f"not a Debian: install {', '.join(wanted)} by other means")
     say(f"installing packages: {' '.join(wanted)}")
