@@ -101,6 +101,9 @@ def accounted(slurm: SlurmEngine, job: str, name: str) -> dict[int, TaskReport]:
 # -- directives ------------------------------------------------------------------------------
 
 
+OPTION_VALUES = {"get-user-env": Takes.NOTHING, "requeue": Takes.PERHAPS}
+
+
 def test_what_options_take_is_what_sbatch_says(say: Say, release: versions.Release) -> None:
     """Each name that this sbatch knows takes a value, none, or perhaps one, as our table says."""
     wrong = []
@@ -108,14 +111,13 @@ def test_what_options_take_is_what_sbatch_says(say: Say, release: versions.Relea
         with_value = say("sbatch", "--test-only", f"--{name}=@@", "--no-such-option").stderr
         if f"unrecognized option '--{name}=@@'" in with_value:
             continue  # another release's
-        if name == "get-user-env" and versions.OPTION_WITHOUT_VALUE.holds(release):
-            continue
         takes = Takes.NOTHING
         if "doesn't allow an argument" not in with_value:
             bare = say("sbatch", "--test-only", f"--{name}", "--no-such-option").stderr
             left = "unrecognized option '--no-such-option'" in bare
             takes = Takes.PERHAPS if left else Takes.VALUE
-        if takes is not option.takes:
+        changed = versions.OPTION_VALUES.holds(release) and OPTION_VALUES.get(name)
+        if takes is not (changed or option.takes):
             wrong.append((name, takes, option.takes))
     assert wrong == []
 

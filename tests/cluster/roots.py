@@ -30,7 +30,7 @@ _PROGRAMS = (
     *("slurmctld", "slurmd", "slurmdbd", "sacct", "sacctmgr", "salloc", "sbatch", "scancel"),
     *("scontrol", "sinfo", "sprio", "squeue", "srun", "sstat"),
 )
-_SHARED = ("/proc", "/sys", "/dev", "/tmp", "/etc/passwd", "/etc/group", "/etc/hosts")
+_SHARED = ("/proc", "/sys", "/dev", "/tmp", "/etc/group", "/etc/hosts")
 _MARK = "etc/slurmslice-root"
 _SCRIPTS = Path("/usr/share/debootstrap/scripts")
 _CLONE_NEWNS = 0x00020000  # unshare(2)
@@ -95,6 +95,7 @@ def enter(layout: Layout) -> None:
     if not (layout.root / _MARK).exists():
         raise ClusterError(f"{layout.root} is no root for a cluster: make it first")
     _own_namespace()
+    _write_users(layout.root)
     for shared in (*map(Path, _SHARED), layout.folder):
         inside = layout.root / shared.relative_to("/")
         if not shared.exists() or (inside.exists() and shared.samefile(inside)):
@@ -107,6 +108,16 @@ def enter(layout: Layout) -> None:
         done = _run("mount", "--rbind", str(shared), str(inside))
         if done.returncode != 0:
             raise ClusterError(f"cannot mount {shared} in {layout.root}: {done.stdout.strip()}")
+
+
+def _write_users(root: Path) -> None:
+    """Let the root have the machine's users, and all of them a shell.
+
+    slurmd logs in as a job's user to learn its environment, sbatch(1), ``--get-user-env``.
+    """
+    new = root / "etc" / f"passwd.{os.getpid()}"
+    new.write_text(Path("/etc/passwd").read_text().replace("/usr/sbin/nologin", "/bin/sh"))
+    new.replace(root / "etc" / "passwd")
 
 
 @cache

@@ -49,8 +49,10 @@ ESCAPED_BLANK = Change(
     r"sbatch takes `a\ b` in a script's line for one word",
     "the blank ends the word, and sbatch refuses the line",
 )
-OPTION_WITHOUT_VALUE = Change(
-    (26, 5), "--get-user-env takes no value", "it may have one: --get-user-env=10L"
+OPTION_VALUES = Change(
+    (26, 5),
+    "--get-user-env takes no value, and --requeue may have one",
+    "--get-user-env=10L is right, and --requeue takes none",
 )
 
 
