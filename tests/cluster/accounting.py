@@ -31,7 +31,8 @@ def create_data(layout: Layout) -> bool:
             # The machine may be unable to look up its own name.
             "--force",
         ],
-        env=environment(layout),
+        # Two at a time would take each other's temporary tables out of /tmp (seen).
+        env={**environment(layout), "TMPDIR": str(layout.mariadb)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

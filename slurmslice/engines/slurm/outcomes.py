@@ -94,7 +94,8 @@ def _refusal(done: Finished, said: str) -> Refused | Full | Unsure:
         )
     if any(words in text for words in _FOR_NOW):
         return Full(f"Slurm takes nothing now: {said}", "Nothing was submitted; try again later.")
-    if not re.search(r"^(?:sbatch: |allocation failure: )", text, re.MULTILINE):
+    # Of an option that is wrong getopt_long(3) speaks, by the path that it was called by (seen).
+    if not re.search(r"^(?:(?:/\S*/)?sbatch: |allocation failure: )", text, re.MULTILINE):
         return Unsure(f"This is not how sbatch refuses (exit {done.returncode}): {said}")
     hint = next((hint for words, hint in _HINTS.items() if words in text), "")
     return Refused(f"Slurm refused the submission: {said}", hint)

@@ -1,0 +1,172 @@
+"""Record what a release of Slurm answers: ``python -m tests.recorded.record FOLDER [ROOT]``.
+
+A cluster is brought up in the folder, out of the root where one is given (``python tests/cluster
+make-root``), and taken down again. Jobs that end, wait and are refused in every way are submitted
+to it; the answers to slurmslice's own questions are written to ``tests/recorded/RELEASE``. What is
+made of them was written by hand, in ``tests/test_slurm_releases.py``.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from slurmslice.engines.slurm import commands, environment
+from tests.cluster import Cluster, Settings
+from tests.recorded import HERE
+
+ENDS = """\
+#!/bin/bash
+case $SLURM_ARRAY_TASK_ID in
+  1) exit 3 ;;
+  2) exit 143 ;;
+  3) exit 200 ;;
+  4) kill -9 $$ ;;
+  5) head -c 300M /dev/zero | tail ;;
+  6 | 7) sleep 600 ;;
+esac
+"""
+STEP = "#!/bin/bash\nsrun sh -c 'exit 3'\nexit 0\n"
+WAITS = "#!/bin/bash\nsleep 600\n"
+REFUSED = {
+    "account": ["--account=nosuch"],
+    "array": ["--array=0-2000"],
+    "feature": ["--constraint=nosuch"],
+    "memory": ["--mem=99G"],
+    "option": ["--bogus"],
+    "partition": ["--partition=nosuch"],
+    "qos": ["--qos=nosuch"],
+    "time": ["--time=1:2:3:4:5"],
+}
+
+
+class Recorder:
+    """Asks a cluster, and writes down what it answers."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        version = cluster.run(["sbatch", "--version"]).stdout.split()[-1]
+        self.version = version
+        self.folder = HERE / ".".join(version.split(".")[:2])
+        self.folder.mkdir(exist_ok=True)
+
+    def ask(self, name: str, argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        """Run a command as slurmslice does, and write its answer to ``NAME.txt``."""
+        done = self.cluster.run(argv, env=environment.for_questions({}), timeout=200)
+        head = f"# Slurm {self.version}\n# $ {shlex.join(argv)}\n# exit {done.returncode}\n"
+        error = f"# stderr\n{done.stderr}" if done.stderr else ""
+        (self.folder / f"{name}.txt").write_text(f"{head}{done.stdout}{error}")
+        print(f"{self.version} {name}: exit {done.returncode}", flush=True)
+        return done
+
+    def submit(self, text: str, name: str, array: str, *options: str) -> str:
+        """Submit an array; its job id."""
+        argv = ["sbatch", "--parsable", f"--job-name={name}", f"--array={array}", "-o/dev/null"]
+        done = self.cluster.run([*argv, *options], input=text)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def has(self, job: str, wanted: Sequence[str]) -> bool:
+        """Whether accounting has all of these, ``TASK|STATE``, among a job's rows."""
+        argv = ["sacct", "-nPXj", job, "--format=JobID,State"]
+        return set(wanted) <= set(self.cluster.run(argv).stdout.split("\n"))
+
+    def wait_for(self, job: str, *wanted: str) -> None:
+        """Wait until accounting has all of these."""
+        self.cluster.wait_until(lambda: self.has(job, wanted), 200, f"{wanted} in accounting")
+
+
+def record(recorder: Recorder) -> None:
+    """Record everything, on a cluster on which nothing runs."""
+    of_the_cluster(recorder)
+    refused(recorder)
+    job, step = ended(recorder)
+    waiting(recorder)
+    down(recorder, job)
+    assert step
+
+
+def of_the_cluster(recorder: Recorder) -> None:
+    """Its settings, partitions, nodes and limits."""
+    recorder.ask("cluster-config", commands.CONFIG)
+    recorder.ask("cluster-partitions", commands.PARTITIONS)
+    recorder.cluster.set_limit(MaxSubmitJobs=50, MaxJobs=7)
+    recorder.ask("cluster-associations", commands.associations(recorder.cluster.user))
+    recorder.ask("cluster-qos", commands.qos())
+    recorder.cluster.set_limit(MaxSubmitJobs=5, MaxJobs=None)
+    recorder.ask("refused-limit", ["sbatch", "--parsable", "--array=0-9", "--wrap=true"])
+    recorder.cluster.set_limit(MaxSubmitJobs=None)
+
+
+def refused(recorder: Recorder) -> None:
+    """What sbatch refuses, and what it takes."""
+    for name, options in REFUSED.items():
+        recorder.ask(f"refused-{name}", ["sbatch", "--parsable", *options, "--wrap=true"])
+    taken = recorder.ask("taken", ["sbatch", "--parsable", "-o/dev/null", "--wrap=true"])
+    recorder.wait_for(taken.stdout.strip(), f"{taken.stdout.strip()}|COMPLETED")
+
+
+def ended(recorder: Recorder) -> tuple[str, str]:
+    """Tasks that end in every way, one that is cancelled, and one with a failed step."""
+    step = recorder.submit(STEP, "step-h5i7", "0")
+    recorder.wait_for(step, f"{step}_0|COMPLETED")
+    job = recorder.submit(ENDS, "ends|x-b2c4", "0-7", "--mem=100M", "--time=1")
+    recorder.wait_for(job, f"{job}_7|RUNNING", f"{job}_1|FAILED")
+    recorder.ask("ends-nodes", commands.sinfo())
+    recorder.ask("ends-cancel", commands.scancel(job, [7]))
+    user = recorder.cluster.run(["id", "-u"]).stdout.strip()
+    recorder.wait_for(job, f"{job}_7|CANCELLED by {user}", f"{job}_6|TIMEOUT")
+    recorder.ask("ends-sacct", commands.sacct([step, job]))
+    recorder.ask("ends-steps", commands.sacct_steps([step, job]))
+    recorder.ask("ends-squeue", commands.squeue([step, job], ended=True))
+    recorder.ask("ends-throttle", commands.throttle(job, 3))
+    return job, step
+
+
+def waiting(recorder: Recorder) -> None:
+    """Tasks that wait, some beside others that run; then cancelled."""
+    held = recorder.submit(WAITS, "held-d6e8", "0,4,8-12,100%3", "--hold")
+    some = recorder.submit(WAITS, "some-f1g3", "0-98:7%3")
+    running = [f"{some}_{index}|RUNNING" for index in (0, 7, 14)]
+    recorder.wait_for(some, *running)
+    recorder.ask("waits-sacct", commands.sacct([held, some]))
+    recorder.ask("waits-squeue", commands.squeue([held, some], ended=False))
+    recorder.ask("waits-job", commands.show_job(held))
+    recorder.cluster.run(["scancel", held, some])
+    user = recorder.cluster.run(["id", "-u"]).stdout.strip()
+    recorder.wait_for(some, *(row.replace("RUNNING", f"CANCELLED by {user}") for row in running))
+    recorder.ask("waits-cancelled", commands.sacct([held, some]))
+
+
+def down(recorder: Recorder, job: str) -> None:
+    """What is said where nobody answers, and of a job that is unknown."""
+    recorder.ask("unknown-squeue", commands.squeue(["987654"], ended=True))
+    recorder.ask("unknown-sacct", commands.sacct(["987654"]))
+    recorder.cluster.stop("slurmdbd")
+    recorder.ask("down-sacct", commands.sacct([job]))
+    recorder.cluster.stop("slurmctld")
+    recorder.ask("down-sbatch", ["sbatch", "--parsable", "--wrap=true"])
+    recorder.ask("down-squeue", commands.squeue([job], ended=True))
+    recorder.ask("down-config", commands.CONFIG)
+    recorder.cluster.start("slurmdbd")
+    recorder.cluster.start("slurmctld")
+
+
+def main() -> None:
+    """Bring a cluster up, record, and take it down."""
+    folder, root = Path(sys.argv[1]), next(iter(sys.argv[2:]), "")
+    settings = Settings(root=root, user="games", node_prefix=re.sub(r"\W", "", folder.name))
+    cluster = Cluster(folder, settings, say=print)
+    try:
+        cluster.up()
+        record(Recorder(cluster))
+    finally:
+        cluster.down(remove=True)
+
+
+if __name__ == "__main__":
+    main()
