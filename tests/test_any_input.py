@@ -1,0 +1,127 @@
+"""Any bytes given to each reader: records, or the one error that it says it raises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slurmslice import journal, progress
+from slurmslice.engines import Needs
+from slurmslice.engines.slurm import answers, capacity, resources, search, values, versions
+from slurmslice.engines.slurm.outcomes import outcome
+from slurmslice.errors import BadInput, DamagedRun, EngineError, NoAnswer
+from slurmslice.ledger import Ledger
+from slurmslice.process import Finished
+from slurmslice.ranges import parse_array
+from slurmslice.sightings import Standings
+from slurmslice.slices import SliceTable
+
+WORDS = st.sampled_from(
+    [b"9", b"_", b"[", b"]", b"0-5", b":", b"%", b"...", b",", b"|", b"PENDING", b"COMPLETED",
+     b"3:0", b"\n", b"n", b"9" * 20, "١²".encode(), b".batch", b"Unknown", b"1.5G", b"1-0:0:1",
+     b"node[1-2]", b"=", b" ", b"MaxArraySize", b"PartitionName=x", b"\0", b"\xff", b"4/0/0/4",
+     b"-1", b"\t", b"\\", b"\\0777", b"row\tkey\tlog\n", b"slurmslice end job=9 restart=0 at=1 "
+     b"host=n slot=0 exit=", b"sbatch: error: ", b"JobName=x UserId= Command= WorkDir=", b"cpu=4",
+     b'{"event": "intent"}\n', b'{"event": "queued", "rows": "0", "changes": [], "at": 1}\n',
+     b"null\n", b"[]\n", b"\r", b"\x85", b"mem=", b"0:00", b"99999999999999999999:0"]
+)  # fmt: skip
+ANY = st.one_of(st.binary(), st.lists(WORDS, max_size=40).map(b"".join))
+
+Reader = Callable[[bytes], object]
+
+
+def text_of(data: bytes) -> str:
+    """What ``process`` makes of a program's output."""
+    return data.decode("utf-8", "surrogateescape")
+
+
+def of_text(read: Callable[[str], object]) -> Reader:
+    """A reader of text."""
+    return lambda data: read(text_of(data))
+
+
+def limits(text: str) -> object:
+    """Both tables of the accounting manager."""
+    share = capacity.Share(1, 1, 1, False)
+    return [
+        *capacity.running_limits(text, text, Needs(), share),
+        *capacity.submit_limits(text, text, Needs(), {"MaxJobCount": text}),
+    ]
+
+
+def reports(text: str) -> object:
+    """Every report of accounting."""
+    return list(answers.accounting(text, {"9": "n"}).values())
+
+
+def sightings(data: bytes) -> object:
+    """Standings of a few rows after these lines."""
+    standings = Standings(Ledger.empty(5))
+    standings.read(data)
+    return [standings.seen(row) for row in range(5)], list(standings)
+
+
+def slices(data: bytes) -> object:
+    """A table, and every value in it."""
+    table = SliceTable.read(data, "slices.tsv")
+    return [(table.keys[row], table.values_of(row), table.log_of(row)) for row in range(len(table))]
+
+
+READERS: list[tuple[str, Reader, tuple[type[Exception], ...]]] = [
+    ("accounting", of_text(reports), (NoAnswer,)),
+    ("accounting_rows", of_text(answers.accounting_rows), (NoAnswer,)),
+    ("queue", of_text(lambda t: answers.queue(t, {"9": "n"})), (NoAnswer,)),
+    ("same_name", of_text(lambda t: answers.is_same_name(t, f"x{t}")), ()),
+    ("config", of_text(resources.config), (NoAnswer,)),
+    ("partitions", of_text(resources.partitions), (NoAnswer,)),
+    ("nodes", of_text(resources.nodes), (NoAnswer,)),
+    ("limits", of_text(limits), ()),
+    ("identity", of_text(lambda t: search.identity(t, None, ())), (NoAnswer,)),
+    ("seconds", of_text(search.seconds), ()),
+    ("taken", of_text(lambda t: outcome(Finished(("sbatch",), 0, t, ""))), (EngineError,)),
+    ("refused", of_text(lambda t: outcome(Finished(("sbatch",), 1, "", t))), (EngineError,)),
+    ("number_of", of_text(values.number_of), ()),
+    ("bytes_of", of_text(lambda t: values.bytes_of(t, 4)), ()),
+    ("seconds_of", of_text(values.seconds_of), ()),
+    ("node_of", of_text(values.node_of), ()),
+    ("release_of", of_text(versions.release_of), ()),
+    ("parse_array", of_text(parse_array), (BadInput,)),
+    ("progress", progress.parse, ()),
+    ("journal", lambda data: list(journal.from_lines(data)), (DamagedRun,)),
+    ("sightings", sightings, ()),
+    ("slices", slices, (DamagedRun,)),
+]
+
+
+@pytest.mark.parametrize(("read", "errors"), [r[1:] for r in READERS], ids=[r[0] for r in READERS])
+@given(data=ANY)
+def test_any_bytes(read: Reader, errors: tuple[type[Exception], ...], data: bytes) -> None:
+    """Garbage is refused by the one typed error, or is not there at all: nothing else is raised."""
+    try:
+        read(data)
+    except errors:
+        return
+
+
+@pytest.mark.parametrize(
+    ("text", "indices", "throttle"),
+    [
+        ("0-15", [*range(16)], None),
+        ("1,3,5,7", [1, 3, 5, 7], None),
+        ("0,6,16-32", [0, 6, *range(16, 33)], None),
+        ("1-7:2", [1, 3, 5, 7], None),
+        ("0-15:4", [0, 4, 8, 12], None),
+        ("0-15%4", [*range(16)], 4),
+        ("0-98:7%3", [*range(0, 99, 7)], 3),
+    ],
+)
+def test_documented_array_expressions(text: str, indices: list[int], throttle: int | None) -> None:
+    """The forms of sbatch(1), ``--array``, of the page on job arrays, and of squeue."""
+    parsed: Any = parse_array(text)
+    assert (list(parsed), parsed.throttle) == (indices, throttle)
+    row = f"9_[{text}]|PENDING|0|1|N/A|N/A|0||None|n|\n"
+    assert [index for _, index in answers.queue(row, {"9": "n"})] == indices
