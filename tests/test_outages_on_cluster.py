@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cluster import Cluster
+from tests.cluster import Cluster, cgroups, processes
 from tests.site import (
     DEADLINE_S,
     Finished,
     Site,
     accounted,
+    beside,
     done_apart,
+    empty_folder,
     events,
     settled,
     until,
+    witness,
     witnessed,
     write,
 )
@@ -187,3 +191,84 @@ def test_commands_that_lie(site: Site, workplace: Path) -> None:
         done = site.slurmslice(verb, *run, *more, cwd=workplace, env=env)
         assert done.returncode == (1 if verb == "watch" else 0), done.stderr
     assert not (workplace / "asked").exists(), (workplace / "asked").read_text()
+
+
+# -- accounting that is off ------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def unaccounted(site: Site) -> Iterator[Site]:
+    """A small cluster without accounting, whose controller soon forgets what has ended."""
+    if site.cluster is None:
+        pytest.skip("accounting is switched off on a cluster of our own only")
+    with beside(site, "off", accounting=False, nodes=2, requeue_wait=5, min_job_age=2) as other:
+        yield other
+
+
+@pytest.fixture
+def nowhere(unaccounted: Site) -> Iterator[Path]:
+    """An empty folder of the ordinary user of that cluster."""
+    with empty_folder(unaccounted) as folder:
+        yield folder
+
+
+def until_forgotten(site: Site, place: Path, job: str) -> None:
+    """Wait until the controller does not know the job any more."""
+
+    def forgotten() -> bool:
+        told = site.run("squeue", "-h", "--states=all", "-j", job, cwd=place)
+        return not told.stdout.strip()
+
+    until(forgotten, f"job {job} to be forgotten")
+
+
+@pytest.mark.parametrize("packing", [[], ["--pack", "3"]], ids=["unpacked", "packed"])
+def test_the_queue_and_what_tasks_write_carry_a_run(
+    unaccounted: Site, nowhere: Path, packing: list[str]
+) -> None:
+    """Nobody looks until all is forgotten: the tasks' own words; resubmitted, all are done."""
+    job = submitted(unaccounted, nowhere, "-a", "0-5", *packing)
+    write(unaccounted, nowhere / "bad.4", "")
+    write(unaccounted, nowhere / "go", "")
+    until_forgotten(unaccounted, nowhere, job)
+    told = status(unaccounted, nowhere)
+    assert told.returncode == 0, told.stderr
+    ends = {str(key): "FAILED" if key in {0, 4} else "COMPLETED" for key in range(6)}
+    assert states(told) == ends
+    assert {one["evidence"] for one in slices(told).values()} == {"progress"}
+    assert (slices(told)["0"]["exit_code"], slices(told)["4"]["exit_code"]) == (3, 4)
+    write(unaccounted, nowhere / "mended", "")
+    (nowhere / "bad.4").unlink()
+    ran = unaccounted.slurmslice(
+        "run", "out", "--max-attempts", "2", "--interval", "0.5", cwd=nowhere
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert unaccounted.status(nowhere, "out")["counts"] == {"COMPLETED": 6}
+    done_apart(nowhere, list("012345"))
+    tries = {key: len(spans) for key, spans in witness(nowhere).items()}
+    assert tries == {"0": 2, "1": 1, "2": 1, "3": 1, "4": 2, "5": 1}
+
+
+def test_what_was_killed_and_forgotten(unaccounted: Site, nowhere: Path) -> None:
+    """Nobody says how it ended: it stays as last seen, until the person cancels it."""
+    write(unaccounted, nowhere / "mended", "")
+    job = submitted(unaccounted, nowhere, "-a", "0-1")
+    until_states(unaccounted, nowhere, "RUNNING", "COMPLETED")
+    pids = [pid for node in cluster_of(unaccounted).nodes for pid in cgroups.job_pids(node)]
+    own = [pid for pid in pids if processes.name_of(pid) != "slurmstepd"]
+    processes.kill(own, "the task of slice 0")  # at once: it has no time to write its end
+    until_forgotten(unaccounted, nowhere, job)
+    log = nowhere / "slurmslice-runs" / "out" / "submissions" / "001" / "tasks" / "0.log"
+    assert "slurmslice end" not in log.read_text()
+    told = status(unaccounted, nowhere)
+    assert states(told) == {"0": "RUNNING", "1": "COMPLETED"}
+    assert "has not written an end" in str(slices(told)["0"]["reason"])
+    assert unaccounted.slurmslice("cancel", "out", cwd=nowhere).returncode == 0
+    assert states(status(unaccounted, nowhere)) == {"0": "RUNNING", "1": "COMPLETED"}
+    later = unaccounted.later(130, "status", "out", "--json", cwd=nowhere)
+    assert states(later) == {"0": "CANCELLED", "1": "COMPLETED"}
+    write(unaccounted, nowhere / "go", "")
+    again = unaccounted.slurmslice("resubmit", "out", "--state", "CANCELLED", cwd=nowhere)
+    assert again.returncode == 0, again.stderr
+    assert settled(unaccounted, nowhere, "out") == {"COMPLETED": 2}
+    done_apart(nowhere, list("01"))
