@@ -10,6 +10,7 @@ import os
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from slurmslice import directives
 from slurmslice.engines import Order
@@ -20,7 +21,7 @@ from slurmslice.packing import of_task, tasks_at_once
 from slurmslice.plan import Batch
 from slurmslice.ranges import ArrayExpression, compress, parse_array
 from slurmslice.run import Run
-from slurmslice.rundir import digest, read_or_damaged
+from slurmslice.rundir import RunDirectory, digest, read_or_damaged
 
 Options = tuple[tuple[str, str], ...]
 
@@ -141,6 +142,28 @@ def check_place(run: Run, options: Options) -> None:
         raise BadInput(
             f"The script's --output leads to {folder!r}, and the run is in {run.place.path}.",
             f"If it was moved, change _run= and --output in {run.place.script}.",
+        )
+
+
+def check_copy(run: Run) -> None:
+    """Refuse to change what is a copy: the jobs in its journal are those of the other run.
+
+    Raises:
+        BadInput: its script leads to another run, which has the same token.
+    """
+    try:
+        output = dict(script_options(run)).get("output", "").replace("%%", "%")
+        other = RunDirectory(Path(output).parents[3])  # run/submissions/001/tasks/%a.log
+        copied = (
+            not os.path.samefile(other.path, run.place.path)
+            and other.asked().token == run.asked.token
+        )
+    except (BadInput, DamagedRun, OSError, IndexError):
+        return  # no script that can be read, or no other run: it was moved
+    if copied:
+        raise BadInput(
+            f"{run.place.path} is a copy of the run in {other.path}, and its jobs are that one's.",
+            "Name that one; for the same slices once more make a run with another --name.",
         )
 
 

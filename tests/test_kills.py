@@ -468,6 +468,9 @@ LEAST = {
 }  # fmt: skip
 """How many points each scene has at least."""
 
+NO_RIGHT = (errno.EDQUOT, errno.EROFS, errno.EACCES)
+"""Why else no byte can be written: the quota, a read-only file system, somebody else's folder."""
+
 FULL = [scene for scene in SCENES if scene.name in {
     "render-names", "submit-names", "resubmit", "cancel-some", "throttle", "tick", "attach",
     "status-by-hand", "doubt-nowhere", "made-anew",
@@ -520,7 +523,7 @@ def test_there_are_points_enough() -> None:
 
 @pytest.mark.parametrize(
     ("scene", "error"),
-    [*((scene, errno.ENOSPC) for scene in FULL), (FULL[1], errno.EDQUOT)],
+    [*((scene, errno.ENOSPC) for scene in FULL), *((FULL[1], error) for error in NO_RIGHT)],
     ids=lambda value: getattr(value, "name", value),
 )
 def test_a_disk_that_is_full_is_told_and_nothing_is_lost(
@@ -529,3 +532,38 @@ def test_a_disk_that_is_full_is_told_and_nothing_is_lost(
     """From any write on none goes through: it is told, and with room again the line goes on."""
     play = set_up(scene)
     assert points(lambda killer: scene.attempt(play, killer), error) > 10
+
+
+@pytest.mark.parametrize(
+    "line",
+    [("submit",), ("resubmit",), ("run",), ("cancel",), ("throttle", "2"), ("tick",),
+     ("attach", "100")],
+    ids=lambda line: line[0],
+)  # fmt: skip
+def test_a_copy_of_a_run_never_acts_as_the_run(play: Play, line: Line) -> None:
+    """Its jobs are the other's: nothing is submitted, cancelled or told for it; to look is free."""
+    play.typed(*MADE)
+    play.typed("submit", "--only", "4")
+    folder = play.typed.folder / "slurmslice-runs"
+    shutil.copytree(folder / "demo", folder / "copied")
+    verb, *rest = line
+    said = play.typed(verb, "copied", *rest)
+    assert play.typed.code == 2
+    assert f"{folder}/copied is a copy of the run in {folder}/demo" in said
+    assert (len(play.engine.jobs), play.engine.cancelled, play.engine.throttled) == (1, [], [])
+    play.typed("status", "copied")
+    assert play.typed.code == 0
+
+
+def test_a_run_that_was_moved_can_be_cancelled_and_not_submitted(play: Play) -> None:
+    """Its tasks would write where it was: it is told what to change; its jobs are its own."""
+    play.typed(*MADE)
+    play.typed("submit", "--only", "4")
+    folder = play.typed.folder / "slurmslice-runs"
+    (folder / "demo").rename(folder / "moved")
+    said = play.typed("submit", "moved")
+    assert play.typed.code == 2
+    assert "If it was moved, change _run= and --output" in said
+    play.typed("cancel", "moved")
+    assert play.typed.code == 0
+    assert play.engine.cancelled == [("100", None)]

@@ -11,6 +11,7 @@ from slurmslice.engines import Engine
 from slurmslice.errors import BadInput
 from slurmslice.run import Run
 from slurmslice.rundir import RunDirectory
+from slurmslice.submission import check_copy
 
 
 def choose(wanted: str, path: Path) -> Engine:
@@ -53,7 +54,7 @@ def open_run(place: RunDirectory, *, changing: bool = False) -> Run:
     """Open a run with the engine that it belongs to.
 
     Raises:
-        BadInput: a verb that changes was called on another cluster or machine.
+        BadInput: a verb that changes was called on another cluster or machine, or on a copy.
     """
     asked = place.asked()
     engine = make(asked.engine, place.path)
@@ -62,4 +63,7 @@ def open_run(place: RunDirectory, *, changing: bool = False) -> Run:
             f"The run {asked.name} belongs to {asked.cluster}, and this is {engine.cluster()}.",
             f"Go to {asked.cluster}, or make a run of its own here with another --name.",
         )
-    return Run(place, engine)
+    run = Run(place, engine)
+    if changing:
+        check_copy(run)
+    return run
