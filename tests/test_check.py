@@ -188,6 +188,21 @@ def test_a_check_stands_in_script_and_run(typed: Typed) -> None:
     assert "check: {}.h5 is not empty; true # $SLICE is there, {}.h5 is not empty is asked" in said
 
 
+@pytest.mark.parametrize(
+    ("setup", "warns"),
+    [("module load x\nexec conda run python", True), ("exec >>out 2>&1", False),
+     ("exec {fd}<in", False), ("exec 3<&-", False), ("# exec", False), ("execute x", False)],
+)  # fmt: skip
+def test_a_setup_that_takes_the_scripts_place_is_told(
+    typed: Typed, setup: str, warns: bool
+) -> None:
+    """Its exit 0 would be taken for the command's; what the check asks is in the preview too."""
+    line = ("render", "--dry-run", "-a", "0-3", "--check-file", "{}.h5", "--setup", setup)
+    said = typed(*line, "--", "true", "{}")
+    assert ("takes the script's place" in said) is warns
+    assert "check {}.h5 is not empty" in said
+
+
 def test_settings_say_it(typed: Typed) -> None:
     """check, check_file and allow-failed-steps stand in slurmslice.toml too."""
     (typed.folder / "slurmslice.toml").write_text(

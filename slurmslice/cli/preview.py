@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,6 +21,9 @@ from slurmslice.slices import SliceTable
 from slurmslice.units import format_memory, format_time
 from slurmslice.verbs.feed import Taken
 
+_EXEC = re.compile(r"^\s*exec\s+(?!\d*[<>&]|\{\w+\}[<>])\S", re.MULTILINE)
+"""An ``exec`` that runs a program, not one that redirects (bash(1), ``exec``)."""
+
 
 def announce(asked: Asked, table: SliceTable, engine: Engine) -> None:
     """How many slices, how many at once, the request, the worst case, first and last command."""
@@ -32,6 +36,8 @@ def announce(asked: Asked, table: SliceTable, engine: Engine) -> None:
     say(f"  request   {_request(asked)} a slice")
     if asked.packing.pack > 1:
         say(f"  packing   {_packing(asked, len(table))}")
+    if asked.check:
+        say(f"  check     {shortened(one_line(asked.check.shown), 100)}")
     worst = worst_case(asked, len(table), tasks)
     if worst:
         say(f"  at worst  {worst}")
@@ -54,6 +60,8 @@ def _warnings(asked: Asked, limits: Limits | None) -> Iterator[str]:
     fits = _fits(asked, limits)
     if asked.throttle and fits and asked.throttle > fits and asked.engine == "slurm":
         yield f"the throttle of {asked.throttle} is above the {fits} that can run at once"
+    if _EXEC.search(asked.setup):
+        yield "an `exec PROGRAM` in the setup takes the script's place: the command would never run"
     if isinstance(asked.command, ShellText):
         if "SLICE" not in asked.command.text:
             yield "the command names no $SLICE: every slice does the same (single quotes keep it)"
