@@ -178,7 +178,10 @@ def test_commands_that_lie(site: Site, workplace: Path) -> None:
             for key, state in states(told).items():
                 assert state in {known[key], truth[key]}, f"{key} is {state}; {where}"
             silent = fault not in {"is empty", "is cut"}
-            assert told.returncode == (3 if silent and len(programs) == 2 else 0), where
+            codes = {3 if silent and len(programs) == 2 else 0}
+            if fault == "is cut" and len(programs) == 2:
+                codes = {0, 3}  # it may be cut where a line ends
+            assert told.returncode in codes, where
             assert not silent or "No answer: " in told.stderr, where
             seen.write_bytes(before)
     assert states(status(site, workplace)) == truth
