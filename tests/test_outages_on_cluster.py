@@ -87,7 +87,7 @@ def test_daemons_go_and_come_back(rough: Site, roughly: Path) -> None:
     submitted(rough, roughly, "-a", "0-4%2")
     known = until_states(rough, roughly, "FAILED", "COMPLETED", "RUNNING", "RUNNING", "PENDING")
     argv = [str(rough.python), "-m", "slurmslice", "watch", "out", "--interval", "0.5"]
-    hurried = {"SLURMSLICE_ASK_TIMEOUT": "3"}  # squeue tries for nine seconds
+    hurried = {"SLURMSLICE_ASK_TIMEOUT": "5"}  # squeue tries for nine seconds
     env = {**cluster.as_user()["env"], **hurried}
     watch = rough.popen(argv, cwd=roughly, env=env)
     try:
@@ -148,7 +148,7 @@ def faulty(site: Site, place: Path, programs: tuple[str, ...], body: str) -> dic
             path.chmod(0o755)
     return {
         "PATH": f"{folder}:{os.path.dirname(site.python)}:/usr/local/bin:/usr/bin:/bin",
-        "SLURMSLICE_ASK_TIMEOUT": "1",
+        "SLURMSLICE_ASK_TIMEOUT": "3" if body == FAULTS["hangs"] else "20",
     }
 
 
