@@ -115,26 +115,37 @@ class FakeEngine:
             raise NoAnswer("sacct did not answer in time.")
         return {(job, index): self.measured for job, _ in jobs for index in self.jobs[job].tasks}
 
-    def cancel(self, job: str, indices: Collection[int] | None) -> None:
+    def cancel(self, job: str, name: str, indices: Collection[int] | None) -> None:
+        if not self._bears(job, name):
+            return
         self.cancelled.append((job, None if indices is None else tuple(indices)))
         for index in list(self.jobs[job].tasks) if indices is None else indices:
             if not self.jobs[job].tasks[index].state.final:
                 self.end(job, index, State.CANCELLED)
 
-    def throttle(self, job: str, limit: int | None) -> None:
+    def throttle(self, job: str, name: str, limit: int | None) -> None:
+        if not self._bears(job, name):
+            return
         self.throttled.append((job, limit))
 
-    def hold(self, job: str) -> None:
+    def hold(self, job: str, name: str) -> None:
+        if not self._bears(job, name):
+            return
         self.held.append(job)
         self.stopped.add(job)
 
-    def release(self, job: str) -> None:
+    def release(self, job: str, name: str) -> None:
+        if not self._bears(job, name):
+            return
         self.released.append(job)
         self.stopped.discard(job)
 
     def wait(self, seconds: float) -> None:
         self.waited.append(seconds)
         self.on_wait()
+
+    def _bears(self, job: str, name: str) -> bool:
+        return self.jobs[job].order.job_name == name
 
     # -- what tests do to it -----------------------------------------------------------------
 

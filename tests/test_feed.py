@@ -239,7 +239,7 @@ def test_a_share_is_written_down_before_it_is_raised(new_run: NewRun, engine: Fa
     submit(run, ALL, {}, "submit")
     told: list[int | None] = []
 
-    def listen(job: str, limit: int | None) -> None:
+    def listen(job: str, name: str, limit: int | None) -> None:
         told.append(limit)
         known = run.ledger.submissions[1].share
         assert known is not None

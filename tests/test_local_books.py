@@ -221,7 +221,7 @@ def test_cancel_from_another_process(bench: Bench, hasty: None) -> None:
     """Pending tasks are CANCELLED at once and never start; running ones are ended; others go on."""
     order = bench.submit(f"trap '' TERM\n{HELD}", "0-5%2")
     bench.until(lambda: len(bench.lines("trace")) == 2)
-    bench.elsewhere("engine.cancel('1', [1, 3, 4])").wait()
+    bench.elsewhere("engine.cancel('1', 'x', [1, 3, 4])").wait()
     bench.until(lambda: set(bench.ended(order)) == {1, 3, 4})
     assert {r.state for r in bench.ended(order).values()} == {State.CANCELLED}
     assert bench.ended(order)[3].started_at is None
@@ -236,7 +236,7 @@ def test_cancel_all(bench: Bench) -> None:
     """Without indices, whatever of the array has not ended."""
     order = bench.submit(f"[ $SLURM_ARRAY_TASK_ID = 0 ] && exit; {HELD}", "0-5%2")
     bench.until(lambda: len(bench.lines("trace")) == 2 and bench.ended(order))
-    bench.engine.cancel("1", None)
+    bench.engine.cancel("1", "x", None)
     reports = bench.finish(order)
     assert [reports[i].state for i in range(6)] == [State.COMPLETED, *[State.CANCELLED] * 5]
 
@@ -244,7 +244,7 @@ def test_cancel_all(bench: Bench) -> None:
 def test_cancel_without_a_runner(bench: Bench) -> None:
     """Nobody need work on an order for its pending tasks to be cancelled."""
     order = bench.submit("echo $SLURM_ARRAY_TASK_ID >>$NOTES/ran", "0-3")
-    LocalEngine(bench.run_dir).cancel("1", {1, 2})
+    LocalEngine(bench.run_dir).cancel("1", "x", {1, 2})
     assert {i: r.state for i, r in bench.ended(order).items()} == dict.fromkeys(
         (1, 2), State.CANCELLED
     )
@@ -258,7 +258,7 @@ def test_cancelled_beats_interrupted(bench: Bench) -> None:
     runner = bench.elsewhere(WORKS_ON)
     until(lambda: len(bench.lines("trace")) == 2)
     runner.send_signal(19)  # SIGSTOP: it hears nothing any more
-    bench.engine.cancel("1", [1, 3])
+    bench.engine.cancel("1", "x", [1, 3])
     runner.kill()
     runner.wait()
     until(lambda: bench.states(order) == {State.WAITING})

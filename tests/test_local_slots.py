@@ -87,15 +87,15 @@ def test_throttle_from_another_process(bench: Bench, two_cpus: None) -> None:
     """A throttle is set, and taken away, while the tasks run, from any process."""
     order = bench.submit(HELD, "0-9%1")
     bench.until(lambda: bench.lines("trace") == ["+"])
-    bench.elsewhere("engine.throttle('1', 4)").wait()
+    bench.elsewhere("engine.throttle('1', 'x', 4)").wait()
     bench.until(lambda: bench.lines("trace").count("+") == 4)
-    bench.elsewhere("engine.throttle('1', 2)").wait()
+    bench.elsewhere("engine.throttle('1', 'x', 2)").wait()
     bench.until(lambda: bench.engine._inbox.throttles.get("1") == 2)
     for index in range(3):
         (bench.notes / f"go.{index}").touch()
     bench.until(lambda: bench.lines("trace").count("+") == 5)
     assert len([r for r in bench.queue(order).values() if r.state == "RUNNING"]) == 2
-    bench.elsewhere("engine.throttle('1', None)").wait()
+    bench.elsewhere("engine.throttle('1', 'x', None)").wait()
     (bench.notes / "go").touch()
     bench.finish(order)
 

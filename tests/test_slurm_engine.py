@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,7 @@ def test_nothing_to_ask_asks_nothing(slurm: SlurmEngine, tmp_path: Path) -> None
         program(tmp_path, name, "exit 1")
     assert slurm.observe([]) == Observation(Answer(), Answer())
     assert slurm.measure([]) == {}
-    slurm.cancel("2", [])
+    slurm.cancel("2", "x-k7m2", [])
     assert [calls(tmp_path, name) for name in ("sacct", "squeue", "scancel")] == [[], [], []]
 
 
@@ -201,10 +202,11 @@ def test_names_that_accounting_changes_are_not_asked_for() -> None:
 
 def test_what_scancel_is_told(slurm: SlurmEngine, tmp_path: Path) -> None:
     """Ranges without steps, which it cannot read (recorded); the whole array by its id."""
-    program(tmp_path, "scancel", "exit 0")
-    slurm.cancel("9", None)
-    slurm.cancel("9", [5, 3, 4, 0, 7, 14, 21])
-    slurm.cancel("9", range(0, 2000, 2))
+    for name in ("squeue", "scancel"):
+        program(tmp_path, name, "exit 0")
+    slurm.cancel("9", "x-k7m2", None)
+    slurm.cancel("9", "x-k7m2", [5, 3, 4, 0, 7, 14, 21])
+    slurm.cancel("9", "x-k7m2", range(0, 2000, 2))
     whole, some, many = calls(tmp_path, "scancel")
     assert (whole, some) == ("9", "9_[0,3-5,7,14,21]")
     assert load("scancel-steps").done.returncode == 1
@@ -221,22 +223,66 @@ def test_what_is_over_is_no_error(slurm: SlurmEngine, tmp_path: Path, name: str)
     """A task that has ended in the meantime was to end anyway."""
     for program_name in ("scancel", "scontrol"):
         replay(tmp_path, program_name, name)
-    slurm.cancel("9", [0, 2])
-    slurm.throttle("9", 3)
+    program(tmp_path, "squeue", "echo 'error: Invalid job id specified' >&2; exit 1")
+    slurm.cancel("9", "x-k7m2", [0, 2])
+    slurm.throttle("9", "x-k7m2", 3)
     assert calls(tmp_path, "scontrol") == ["update JobId=9 ArrayTaskThrottle=3"]
-    slurm.throttle("9", None)
+    slurm.throttle("9", "x-k7m2", None)
     assert calls(tmp_path, "scontrol")[1] == "update JobId=9 ArrayTaskThrottle=0"
 
 
 def test_what_slurm_will_not_do_or_was_not_told(slurm: SlurmEngine, tmp_path: Path) -> None:
     """A refusal is an error with Slurm's words; an outage is no answer: try again."""
+    program(tmp_path, "squeue", "exit 0")
     replay(tmp_path, "scancel", "scancel-denied")
     with pytest.raises(EngineError, match="permission denied") as caught:
-        slurm.cancel("9", None)
+        slurm.cancel("9", "x-k7m2", None)
     assert not isinstance(caught.value, NoAnswer)
     replay(tmp_path, "scancel", "scancel-controller-down")
     with pytest.raises(NoAnswer, match="Unable to contact"):
-        slurm.cancel("9", None)
+        slurm.cancel("9", "x-k7m2", None)
+
+
+STEER: list[Callable[[SlurmEngine, str], None]] = [
+    lambda slurm, name: slurm.cancel("2", name, None),
+    lambda slurm, name: slurm.cancel("2", name, [1]),
+    lambda slurm, name: slurm.throttle("2", name, 3),
+    lambda slurm, name: slurm.hold("2", name),
+    lambda slurm, name: slurm.release("2", name),
+]
+
+
+@pytest.mark.parametrize("steer", STEER)
+def test_an_id_that_was_given_again_is_told_nothing(
+    slurm: SlurmEngine, tmp_path: Path, steer: Callable[[SlurmEngine, str], None]
+) -> None:
+    """Where only another name's job has it our array is gone; nothing known, or ours: told."""
+    for name in ("scancel", "scontrol"):
+        program(tmp_path, name, "exit 0")
+    replay(tmp_path, "squeue", "squeue-many")
+    steer(slurm, "corr|x-0000")
+    told = [*calls(tmp_path, "scancel"), *calls(tmp_path, "scontrol")]
+    assert told == []
+    assert calls(tmp_path, "squeue")[0].endswith("--jobs 2")
+    steer(slurm, "corr|x-k7m2")
+    program(tmp_path, "squeue", "exit 0")
+    steer(slurm, "corr|x-0000")
+    told = [*calls(tmp_path, "scancel"), *calls(tmp_path, "scontrol")]
+    assert len(told) == 2
+
+
+@pytest.mark.parametrize("steer", STEER)
+def test_whose_an_id_is_must_be_known(
+    slurm: SlurmEngine, tmp_path: Path, steer: Callable[[SlurmEngine, str], None]
+) -> None:
+    """A queue that does not answer, or not in whole, might have another's job under it."""
+    for name in ("scancel", "scontrol"):
+        program(tmp_path, name, "exit 0")
+    for body in ("echo 'Unable to contact slurm controller' >&2; exit 1", "echo half"):
+        program(tmp_path, "squeue", body)
+        with pytest.raises(NoAnswer):
+            steer(slurm, "corr|x-k7m2")
+    assert [calls(tmp_path, name) for name in ("scancel", "scontrol")] == [[], []]
 
 
 def test_measures_are_asked_with_steps(slurm: SlurmEngine, tmp_path: Path) -> None:

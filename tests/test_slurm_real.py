@@ -235,23 +235,23 @@ def test_throttle_and_cancel_some(slurm: SlurmEngine, order: Submit, say: Say) -
     job = slurm.submit(asked).job
     names = [(job, asked.job_name)]
     until(lambda: slurm.observe(names).queue.reports[job, 0].state is State.RUNNING, "start")
-    slurm.throttle(job, 3)
+    slurm.throttle(job, asked.job_name, 3)
 
     def running() -> int:
         reports = slurm.observe(names).queue.reports.values()
         return sum(report.state is State.RUNNING for report in reports)
 
     until(lambda: running() == 3, "three at once")
-    slurm.throttle(job, None)
-    slurm.throttle(job, 1)
-    slurm.cancel(job, [1, 7, 14, 15, 16])
+    slurm.throttle(job, asked.job_name, None)
+    slurm.throttle(job, asked.job_name, 1)
+    slurm.cancel(job, asked.job_name, [1, 7, 14, 15, 16])
     left = set(range(21)) - {1, 7, 14, 15, 16}
     until(lambda: {i for _, i in slurm.observe(names).queue.reports} == left, "five to be gone")
-    slurm.cancel(job, [1, 7])
-    slurm.cancel(job, None)
+    slurm.cancel(job, asked.job_name, [1, 7])
+    slurm.cancel(job, asked.job_name, None)
     until(lambda: not slurm.observe(names).queue.reports, "all to be gone")
-    slurm.cancel(job, None)
-    slurm.throttle(job, 2)
+    slurm.cancel(job, asked.job_name, None)
+    slurm.throttle(job, asked.job_name, 2)
     until(lambda: len(accounted(slurm, job, asked.job_name)) == 17, "accounting to know")
     ends = accounted(slurm, job, asked.job_name)
     assert {ends[i].state for i in (0, 1, 2, 5, 20)} == {State.CANCELLED}
@@ -357,7 +357,7 @@ def test_no_controller(elsewhere: Elsewhere, order: Submit) -> None:
     assert seen.accounting.answered
     assert "Unable to contact" in seen.queue.silence
     with pytest.raises(NoAnswer):
-        slurm.cancel("4000000", None)
+        slurm.cancel("4000000", "x", None)
 
 
 def test_no_answer_in_time_is_a_doubt(

@@ -344,7 +344,7 @@ def test_scancel_of_all_by_hand(rough: Site, roughly: Path) -> None:
 
 
 def test_the_controller_loses_its_state(rough: Site, roughly: Path) -> None:
-    """Ids begin at 1 again, over older rows of the same ids: no slice is told another one's end."""
+    """Ids begin at 1 again, over older rows of the same: none is told, or meets, another's end."""
     cluster = cluster_of(rough)
     one, two = folders(rough, roughly, "one", "two")
     cluster.forget_jobs()
@@ -356,6 +356,7 @@ def test_the_controller_loses_its_state(rough: Site, roughly: Path) -> None:
     newer = submitted(rough, two, "newer", "--hold", "-a", "0-5")
     assert (older.job, newer.job) == ("1", "1")
     newer.all("PENDING")
+    assert rough.slurmslice("cancel", "older", cwd=one).returncode == 0
     older.all_of("COMPLETED", "0")
     older.all_of("CANCELLED", *"12345")
     by_hand(rough, "scontrol", "release", newer.job)

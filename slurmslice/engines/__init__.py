@@ -226,16 +226,19 @@ class Engine(Protocol):
     def measure(self, jobs: Sequence[tuple[str, str]]) -> dict[TaskId, TaskReport]:
         """CPU time and memory of the ended tasks of jobs, asked once; jobs as for ``observe``."""
 
-    def cancel(self, job: str, indices: Collection[int] | None) -> None:
+    # Ids begin at 1 again where a controller lost its state: what bears the id of an array and
+    # not its name is told nothing by the four verbs below, and that is no error.
+
+    def cancel(self, job: str, name: str, indices: Collection[int] | None) -> None:
         """Cancel these tasks of an array, or all of it. Returns when it was told, not when done."""
 
-    def throttle(self, job: str, limit: int | None) -> None:
+    def throttle(self, job: str, name: str, limit: int | None) -> None:
         """Set how many tasks of an array may run at once; None for no limit."""
 
-    def hold(self, job: str) -> None:
+    def hold(self, job: str, name: str) -> None:
         """Let no task of an array start that has not started yet."""
 
-    def release(self, job: str) -> None:
+    def release(self, job: str, name: str) -> None:
         """Let the tasks of an array that was held start again."""
 
     def wait(self, seconds: float) -> None:

@@ -161,7 +161,7 @@ def trip(run: Run) -> None:
         if run.ledger.held:
             return
         for submission in run.in_flight():
-            run.engine.hold(submission.job)  # whoever is killed here does it again
+            run.engine.hold(submission.job, submission.name)  # whoever is killed does it again
         reason = f"held: the first {failures} slices that ended have all failed"
         run.decide(Held(reason, run.clock()))
 

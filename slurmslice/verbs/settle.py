@@ -137,7 +137,7 @@ def _adopt(run: Run, submission: Submission) -> str:
     run.decide(Submitted(submission.number, owner, None, "claimed", run.clock()))
     note = f"Job {owner} runs submission {submission.number:03d}; job {other} was its double"
     try:
-        run.engine.cancel(other, None)
+        run.engine.cancel(other, submission.name, None)
     except EngineError as why:
         return f"{note}, and could not be cancelled: {why.message}"
     return f"{note} and was cancelled."
@@ -162,7 +162,7 @@ def _dismiss(run: Run, submission: Submission) -> list[str]:
     job = _sighted(run, submission.intent)
     if job is None:
         return []
-    run.engine.cancel(job, None)
+    run.engine.cancel(job, submission.name, None)
     run.decide(Dismissed(submission.number, job, run.clock()))
     return [f"Job {job} of submission {submission.number:03d} came too late and was cancelled."]
 

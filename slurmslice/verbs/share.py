@@ -65,12 +65,13 @@ def _say(run: Run, submission: Submission, share: int | None) -> None:
     An array that was ever held for its share is released with each later one: a process that
     was killed may have written the share down and not said it.
     """
+    job, name = submission.job, submission.name
     if share == 0:
-        run.engine.hold(submission.job)
+        run.engine.hold(job, name)
         return
-    run.engine.throttle(submission.job, share)
+    run.engine.throttle(job, name, share)
     if submission.stopped and not run.ledger.held:
-        run.engine.release(submission.job)
+        run.engine.release(job, name)
 
 
 def claim_of(run: Run, submission: Submission) -> Claim:

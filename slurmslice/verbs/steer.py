@@ -74,7 +74,7 @@ def _tell(run: Run, number: int, rows: Sequence[int]) -> None:
         return
     whole = len(rows) == len(list(run.open_rows(submission)))
     indices = sorted({submission.index_of(row) for row in rows})
-    run.engine.cancel(submission.job, None if whole else indices)
+    run.engine.cancel(submission.job, submission.name, None if whole else indices)
 
 
 def throttle(run: Run, limit: int | None) -> int:
@@ -105,4 +105,4 @@ def release(run: Run) -> None:
         run.decide(Released(run.clock()))
         for submission in run.in_flight():
             if submission.share != 0:
-                run.engine.release(submission.job)
+                run.engine.release(submission.job, submission.name)

@@ -168,20 +168,20 @@ class LocalEngine:
                 return Sighting(placed.job, placed.order.array)
         return None
 
-    def cancel(self, job: str, indices: Collection[int] | None) -> None:
+    def cancel(self, job: str, name: str, indices: Collection[int] | None) -> None:
         """Ask the runner to cancel; where there is none, what was not started is cancelled now."""
         self._inbox.cancel(job, indices)
         self._settle()
 
-    def throttle(self, job: str, limit: int | None) -> None:
+    def throttle(self, job: str, name: str, limit: int | None) -> None:
         """Ask the runner to run at most so many at once; None: as many as the CPUs allow."""
         self._inbox.throttle(job, limit)
 
-    def hold(self, job: str) -> None:
+    def hold(self, job: str, name: str) -> None:
         """Ask the runner to start no more of its tasks."""
         self._inbox.hold(job)
 
-    def release(self, job: str) -> None:
+    def release(self, job: str, name: str) -> None:
         """Ask the runner to start them again."""
         self._inbox.release(job)
 

@@ -122,32 +122,32 @@ class SlurmEngine:
             return {}
         return answers.measures(self._ask(commands.sacct_steps(names, self._clusters)), names)
 
-    def cancel(self, job: str, indices: Collection[int] | None) -> None:
+    def cancel(self, job: str, name: str, indices: Collection[int] | None) -> None:
         """Cancel tasks; those that have ended are no error.
 
         Raises:
-            NoAnswer: Slurm could not be told.
+            NoAnswer: Slurm could not be told, or not asked whose the id is now.
             EngineError: it will not do it.
         """
         if indices is None or indices:
-            self._tell(commands.scancel(job, indices))
+            self._steer(job, name, commands.scancel(job, indices))
 
-    def throttle(self, job: str, limit: int | None) -> None:
+    def throttle(self, job: str, name: str, limit: int | None) -> None:
         """Set how many tasks of an array run at once. An array that is gone is no error.
 
         Raises:
-            NoAnswer: Slurm could not be told.
+            NoAnswer: Slurm could not be told, or not asked whose the id is now.
             EngineError: it will not do it.
         """
-        self._tell(commands.throttle(job, limit))
+        self._steer(job, name, commands.throttle(job, limit))
 
-    def hold(self, job: str) -> None:
+    def hold(self, job: str, name: str) -> None:
         """Hold the tasks of an array that have not started. As ``throttle``."""
-        self._tell(commands.hold(job))
+        self._steer(job, name, commands.hold(job))
 
-    def release(self, job: str) -> None:
+    def release(self, job: str, name: str) -> None:
         """Release them. As ``throttle``."""
-        self._tell(commands.release(job))
+        self._steer(job, name, commands.release(job))
 
     @property
     def working(self) -> bool:
@@ -293,6 +293,13 @@ class SlurmEngine:
         if argv[0] == "squeue" and _asked_for_one(argv) and _UNKNOWN_JOB in said:
             return ""  # the controller has forgotten it
         raise _silence(done)
+
+    def _steer(self, job: str, name: str, argv: commands.Argv) -> None:
+        """Tell an array something, unless the queue has its id under another name only."""
+        rows = answers.queue_rows(self._ask(commands.squeue((job,), ended=False)))
+        names = {row.name for row in rows if row.job == job}
+        if not names or any(answers.is_same_name(name, theirs) for theirs in names):
+            self._tell(argv)
 
     def _tell(self, argv: commands.Argv) -> None:
         done = self._run(argv)
