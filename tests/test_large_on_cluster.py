@@ -133,35 +133,48 @@ def test_the_throttle_holds_for_the_whole_run(
 
 def test_a_throttle_is_changed_live(site: Site, workplace: Path) -> None:
     """Lowered, below one task an array too: what runs ends, and no more starts; raised: it does."""
-    write(site, workplace / "slices.csv",
-          "name,mem\n" + "".join(f"l{n:03d},{40 + n % 3}\n" for n in range(240)))  # fmt: skip
+    write(site, workplace / "slices.csv", "name,mem\n" + "".join(
+        f"l{n:03d},{40 + min(n // 40, 2)}\n" for n in range(240)
+    ))  # fmt: skip
     made = site.slurmslice(
         "render", "--table", "slices.csv", "--key", "name", "--mem", "{mem}M", "--name", "live",
-        "--shell", "sleep 1", cwd=workplace,
+        "--shell", "sleep 1; while [ -e stay ]; do sleep 0.2; done", cwd=workplace,
     )  # fmt: skip
     assert made.returncode == 0, made.stderr
 
-    def told(*words: str) -> int:
-        """What slurmslice was told, and at which sample."""
+    def told(*words: str) -> bool:
+        """Tell slurmslice."""
         done = site.slurmslice(*words, cwd=workplace)
         assert done.returncode == 0, done.stderr
-        return len(seen.running)
+        return True
+
+    def looks(number: int) -> None:
+        since = len(seen.running)
+        until(lambda: len(seen.running) >= since + number, f"{number} more looks")
+
+    def filled(limit: int, since: int) -> None:
+        """As many run at last, and never more did: releases differ in how soon they start some."""
+        write(site, workplace / "stay", "")
+        until(lambda: told("tick", "live") and seen.running[-1] == limit, f"{limit} to run")
+        looks(10)
+        assert seen.highest(since) == limit
+        (workplace / "stay").unlink()
 
     def lower(limit: int) -> None:
         told("throttle", "live", str(limit))
         until(lambda: seen.running[-1] <= limit, f"all but {limit} to end")
         since = len(seen.running)
-        until(lambda: len(seen.running) >= since + 30, "thirty more looks")
-        assert seen.highest(since) == limit
+        looks(30)
+        filled(limit, since)
 
     with sampled(site, workplace, "live") as seen:
         told("submit", "live")
         until(lambda: seen.highest() > 5, "three arrays to run more than five")
         lower(5)
         lower(2)
-        raised = told("throttle", "live", "7")
-        until(lambda: seen.running[-1] == 7, "seven to run")
-        assert seen.highest(raised) == 7
+        raised = len(seen.running)
+        told("throttle", "live", "7")
+        filled(7, raised)
         told("cancel", "live")
 
 

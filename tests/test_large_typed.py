@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from slurmslice.engines import Limits
+from slurmslice.evidence import TaskReport
 from slurmslice.states import State
 from slurmslice.verbs.follow import BREAKER
 from tests.fakes import FakeEngine
@@ -77,6 +78,32 @@ def test_a_throttle_above_what_fits_is_told(typed: Typed, engine: FakeEngine) ->
     said = typed("render", "-a", "0-99%20", "--dry-run", "--", "true", "{}")
     assert "the throttle of 20 is above the 8 that can run at once" in said
     assert "above" not in typed("render", "-a", "0-99%8", "--dry-run", "--", "true", "{}")
+
+
+def test_a_throttle_looks_before_it_shares(typed: Typed, engine: FakeEngine) -> None:
+    """An array that ended unseen gets no share; one that is held says what lets it start.
+
+    That is no ``scontrol release``, which the throttle would not hold.
+    """
+    typed("render", "-a", "0-9", "--name", "x", "--", "true", "{}")
+    typed("submit", "--only", "5")
+    typed("submit")
+    said = typed("throttle", "2")
+    assert engine.throttled[-1] == ("100", 2)
+    assert engine.held == ["101"]
+    assert "told to 2 arrays" in said
+    assert "1 array of them held until others have ended" in said
+    assert "tick x" in said
+    held = TaskReport(State.PENDING, "PENDING", reason="JobHeldUser")
+    engine.jobs["101"].tasks |= dict.fromkeys(range(5, 10), held)
+    assert "scontrol release" not in typed("status")
+    for index in range(5):
+        engine.end("100", index, State.COMPLETED)
+    said = typed("throttle", "3")
+    assert engine.throttled[-1] == ("101", 3)
+    assert engine.released == ["101"]
+    assert "told to 1 array in" in said
+    assert "held" not in said
 
 
 def test_what_is_held_says_how_to_go_on(typed: Typed, engine: FakeEngine) -> None:

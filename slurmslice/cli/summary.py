@@ -25,7 +25,10 @@ def stuck(run: Run) -> str:
     """Which slices are pending and will not start by themselves, and what to type."""
     if run.ledger.held:
         return ""
+    # Held for the throttle is no hitch: who follows the run gives it room again.
+    held = {number for number, given in run.ledger.submissions.items() if given.share == 0}
     pending = run.standings.rows_in({State.PENDING})
+    pending = [row for row in pending if run.standings[row].submission not in held]
     hitches = {text: hitch_of(text) for text in run.standings.reasons(pending)}
     lines = []
     for hitch in dict.fromkeys(filter(None, hitches.values())):

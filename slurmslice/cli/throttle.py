@@ -10,6 +10,7 @@ from slurmslice.cli.engine import open_run
 from slurmslice.cli.shared import dry_run_option
 from slurmslice.errors import BadInput
 from slurmslice.reports.counts import count
+from slurmslice.verbs.poll import poll
 from slurmslice.verbs.steer import throttle
 
 
@@ -23,12 +24,18 @@ def command(words: tuple[str, ...], dry_run: bool) -> int:
     limit = _limit(words[-1])
     place = places.find(words[0] if len(words) == 2 else None, changing=True)
     run = open_run(place, changing=True)
+    poll(run)  # what has ended since somebody looked needs no share
     if dry_run:
         say(f"Would tell {count(len(run.in_flight()), 'array')}: {words[-1]} at once.")
         return 0
     told = throttle(run, limit)
     say(f"At most {words[-1]} at once, told to {count(told, 'array')} in the queue or running."
         if limit else f"No throttle any more, told to {count(told, 'array')}.")  # fmt: skip
+    held = sum(submission.share == 0 for submission in run.in_flight())
+    if held:
+        name = run.asked.name
+        say(f"{count(held, 'array')} of them held until others have ended. What lets them start "
+            f"then: slurmslice run {name}, watch {name}, or tick {name} (from cron).")  # fmt: skip
     return 0
 
 
