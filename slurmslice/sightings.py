@@ -189,19 +189,16 @@ class Standings(Sequence[Standing]):
                 continue
             text, number, state, evidence, _ = line.split(b"\t", 4)
             code = _WORDS.get(state)
-            if code is None or evidence not in _SOURCES or not _short(number):
+            # Written out, for a million lines: numbers, and none that takes long to read.
+            if code is None or evidence not in _SOURCES or len(number) > 9 or not number.isdigit():
                 continue
             held_by = int(number)
-            for row in (int(text),) if _short(text) else _rows(text, most):
+            single = len(text) < 10 and text.isdigit()
+            for row in (int(text),) if single else _rows(text, most):
                 if row < most and holder[row] == held_by:
                     ours[row] = line
                     if undecided or not self._waits(row):
                         codes[row] = code
-
-
-def _short(digits: bytes) -> bool:
-    """Whether it is a number, and none that takes long to read."""
-    return digits.isdigit() and len(digits) < 10
 
 
 def _rows(text: bytes, most: int) -> Iterable[int]:
