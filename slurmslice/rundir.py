@@ -16,7 +16,9 @@ import contextlib
 import errno
 import hashlib
 import os
+import pwd
 import secrets
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -58,6 +60,20 @@ class RunDirectory:
     def writable(self) -> bool:
         """Whether this user may change the run."""
         return os.access(self.path, os.W_OK)
+
+    def check_writable(self) -> None:
+        """Say early, and with what to type, that nothing can be changed here.
+
+        Raises:
+            BadInput: this user may not change the run.
+        """
+        if self.writable:
+            return
+        path, owner = shlex.quote(str(self.path)), self.path.stat().st_uid
+        look = f"`slurmslice status {path}` and `slurmslice logs {path} KEY` only look."
+        if owner == os.geteuid():
+            raise BadInput(f"{self.path} is read-only.", f"chmod u+w {path}, or: {look}")
+        raise BadInput(f"{self.path} is {_user(owner)}'s, and you may not change it.", look)
 
     # -- what is written once ----------------------------------------------------------------
 
@@ -365,3 +381,11 @@ def _umask() -> int:
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
+
+
+def _user(uid: int) -> str:
+    """A user's name, or number where nobody knows the name here."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)

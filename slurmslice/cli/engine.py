@@ -54,8 +54,11 @@ def open_run(place: RunDirectory, *, changing: bool = False) -> Run:
     """Open a run with the engine that it belongs to.
 
     Raises:
-        BadInput: a verb that changes was called on another cluster or machine, or on a copy.
+        BadInput: a verb that changes was called on another cluster or machine, on a copy, or by
+            who may not change it.
     """
+    if changing:
+        place.check_writable()
     asked = place.asked()
     engine = make(asked.engine, place.path)
     if changing and asked.cluster and engine.cluster() != asked.cluster:

@@ -1,0 +1,188 @@
+"""Real rights and a real full disk: it is told with what to type, and nothing is torn or lost."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from slurmslice.states import State
+from tests.fakes import FakeEngine
+from tests.test_kills import MADE, TEN, Line
+from tests.typed import Typed
+
+ROOT = os.geteuid() == 0
+NOBODY = 65534
+
+CHANGING: list[Line] = [
+    ("submit",), ("resubmit",), ("run", "demo"), ("cancel",), ("throttle", "2"), ("tick",),
+    ("attach", "100"),
+]  # fmt: skip
+LOOKING: list[Line] = [("status",), ("logs", "0"), ("status", "--slices")]
+ANEW: Line = ("render", "--name", "other", "-a", "0-9", "--engine", "slurm", "--", "true", "{}")
+
+
+@pytest.fixture
+def place(typed: Typed, engine: FakeEngine) -> Iterator[Path]:
+    """A folder that anybody can come to, with a run of which slices were done, failed and wait."""
+    folder = Path(tempfile.mkdtemp(prefix="slurmslice-"))
+    folder.chmod(0o755)
+    typed.folder = folder
+    for name in ("STATE", "CONFIG"):
+        typed.patch.setenv(f"XDG_{name}_HOME", str(folder / name))
+    typed.patch.delenv("SLURMSLICE_RUNS")
+    typed.patch.chdir(folder)
+    engine.on_wait = engine.end_all
+    yield folder
+    os.chdir("/")
+    shutil.rmtree(folder)
+
+
+def begun(typed: Typed, engine: FakeEngine) -> Path:
+    """A run: a slice was done, one failed, one is in flight, three are to follow, others wait."""
+    engine.most = 3
+    typed(*MADE)
+    typed("submit", "--only", "6")
+    engine.end("100", 0, State.COMPLETED, exit_code=0)
+    engine.end("100", 1, State.FAILED, exit_code=3)
+    run = typed.folder / "slurmslice-runs" / "demo"
+    log = run / "submissions" / "001" / "logs" / "0.log"
+    log.parent.mkdir(exist_ok=True)
+    log.write_text("what it wrote\n")
+    for line in LOOKING:
+        typed(*line)  # once: what they import another user may not be able to read
+    return run
+
+
+def contents(run: Path) -> dict[str, bytes]:
+    """Every file of a run but the lock, which holds nothing."""
+    files = (path for path in run.rglob("*") if path.is_file() and path.name != ".lock")
+    return {str(path.relative_to(run)): path.read_bytes() for path in files}
+
+
+@contextlib.contextmanager
+def user(uid: int) -> Iterator[None]:
+    """Be another user for a while; root can come back."""
+    os.setresgid(uid, uid, 0)
+    os.setresuid(uid, uid, 0)
+    try:
+        yield
+    finally:
+        os.setresuid(0, 0, 0)
+        os.setresgid(0, 0, 0)
+
+
+@contextlib.contextmanager
+def ordinary(folder: Path) -> Iterator[None]:
+    """Be a user whom rights bind: the folder is theirs."""
+    if not ROOT:
+        yield
+        return
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, NOBODY, NOBODY)
+    with user(NOBODY):
+        yield
+
+
+def nothing_was_done(engine: FakeEngine) -> bool:
+    """Whether the cluster was told nothing."""
+    told = (engine.cancelled, engine.throttled, engine.held, engine.released)
+    return len(engine.jobs) == 1 and not any(told)
+
+
+def looks(typed: Typed, line: Line) -> None:
+    """Who may only read sees all the same."""
+    said = typed(*line)
+    assert typed.code in (0, 1, 4), said
+    assert "Traceback" not in said
+    assert any(word in said for word in ("COMPLETED", "done", "what it wrote")), said
+
+
+def test_a_read_only_run(typed: Typed, engine: FakeEngine, place: Path) -> None:
+    """It can be looked at; whatever would change it says how to make it writable, and exits 2."""
+    run = begun(typed, engine)
+    before = contents(run)
+    with ordinary(place):
+        run.chmod(0o555)
+        for line in CHANGING:
+            said = typed(*line)
+            assert typed.code == 2, said
+            assert f"{run} is read-only." in said
+            assert f"chmod u+w {run}, or: `slurmslice status {run}`" in said
+        assert nothing_was_done(engine)
+        for line in LOOKING:
+            looks(typed, line)
+        assert contents(run) == before
+        run.chmod(0o755)
+        typed("run", "demo")
+        assert typed.code == 1  # one slice failed
+
+
+@pytest.mark.skipif(not ROOT, reason="who is not root is one user only")
+def test_a_run_of_somebody_else(typed: Typed, engine: FakeEngine, place: Path) -> None:
+    """It can be looked at; whatever would change it says whose it is, and exits 2."""
+    run = begun(typed, engine)
+    before = contents(run)
+    with user(NOBODY):
+        for line in CHANGING:
+            said = typed(*line)
+            assert typed.code == 2, said
+            assert f"{run} is root's, and you may not change it." in said
+            assert f"`slurmslice status {run}`" in said
+        assert nothing_was_done(engine)
+        said = typed(*ANEW)
+        assert typed.code in (2, 3), said
+        assert "Permission denied" in said
+        for line in LOOKING:
+            looks(typed, line)
+    assert contents(run) == before
+
+
+@pytest.fixture
+def full(place: Path, typed: Typed) -> Iterator[Callable[[], Path]]:
+    """Fill the disk up: a small one of its own; what fills it is given back, to be removed."""
+    disk = place / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "slurmslice-test", str(disk)]
+    if not ROOT or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("only root can mount a small disk, and not in every container")
+    typed.folder = disk
+    typed.patch.chdir(disk)
+
+    def fill() -> Path:
+        filler = disk / "filler"
+        with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        return filler
+
+    yield fill
+    os.chdir("/")
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.parametrize("line", [*CHANGING, ANEW, ("run", *TEN)], ids=" ".join)
+def test_a_disk_that_is_really_full(
+    typed: Typed, engine: FakeEngine, full: Callable[[], Path], line: Line
+) -> None:
+    """It is told; the run is byte for byte as it was, and goes on with room again."""
+    run = begun(typed, engine)
+    before, filler = contents(run), full()
+    said = typed(*line)
+    assert typed.code == (2 if line == ANEW else 3), said
+    assert "No space left on device" in said
+    hint = "Choose another place with --run-dir" if line == ANEW else "the same line goes on"
+    assert hint in said
+    for looking in LOOKING:
+        looks(typed, looking)
+    assert {name: contents(run)[name] for name in before} == before
+    assert nothing_was_done(engine)
+    filler.unlink()
+    said = typed(*line)
+    assert typed.code in (0, 1, 2 if line[0] == "attach" else 0), said
