@@ -129,6 +129,7 @@ class Asked:
             "packing": f"--pack={self.pack_asked or 1} --at-once={self.packing.at_once}",
             "setup": repr(self.setup),
             "check": self.check.shown or "none",
+            "failed job steps": "count" if self.steps_count else "are allowed",
             "template": self.template or "slurmslice's own",
             "folder": self.work_dir,
         }

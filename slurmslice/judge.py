@@ -74,7 +74,11 @@ def judge(known: Standing, said: Hearing) -> Standing:
 
     The order of polls does not matter, nor do gaps and repetitions: ``tests/test_truth.py``.
     """
-    accounting, queue = said.accounting, said.queue
+    accounting, queue, own = said.accounting, said.queue, said.progress
+    restarts = max(known.restarts or 0, (queue.restarts or 0) if queue else 0)
+    if own is not None and own.restart < restarts:
+        # What an older start of the task wrote says that it began, and nothing of this one.
+        said = replace(said, progress=SlotProgress(restart=own.restart))
     if accounting is not None and accounting.of_rest and _began(known, said):
         return judge(known, replace(said, accounting=None))
     if accounting is not None and accounting.state.final:
@@ -163,6 +167,11 @@ def _queued(
     if queue.state.final and not (said.accounting_off or said.accounting_silence):
         # It has ended; accounting, which knows more, is a moment behind.
         return replace(known, reason=f"{queue.word} in the queue; accounting has not said so yet")
+    early = said.now - (queue.ended_at or said.now) < GRACE_S
+    if queue.state is State.COMPLETED and early and not said.accounting_off:
+        # Accounting may still know better: of its job steps, of its memory.
+        reason = f"COMPLETED in the queue; no answer: {said.accounting_silence}"
+        return replace(known, reason=reason)
     if queue.state.final:
         return _as(known, *looked_into(queue, said.progress, Evidence.QUEUE))
     reason = explain(queue)

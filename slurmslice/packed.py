@@ -101,6 +101,8 @@ def _by_signal(known: Standing, own: SlotProgress, task: Standing, said: Hearing
             return _within(task, own)
     silent = not said.accounting_silence and said.accounting is None and said.queue is None
     late = silent and said.now - (own.ended_at or said.now) >= GRACE_S
+    if own.check_exit is not None and (task.state.final or late):
+        return _by_exit(known, own)  # its check ended by that signal
     if task.state.final or late or (said.accounting_off and said.queue is None):
         return _ended(known, own, State.FAILED, f"ended by signal {number}")
     return replace(

@@ -41,11 +41,17 @@ _END = re.compile(rb"slurmslice end " + _HEAD + _SLOT + _EXIT + rb"(?: [^\n]*)?\
 _SETUP = re.compile(rb"slurmslice setup " + _HEAD + _EXIT + rb"(?: [^\n]*)?\n")
 _REFUSED = re.compile(rb"slurmslice refused " + _HEAD + rb" owner=(?P<owner>[^\n]*)\n")
 
-BASH = r"""_progress() {
-  printf 'slurmslice %s job=%s restart=%s at=%(%s)T host=%s %s\n' "$1" "$SLURM_ARRAY_JOB_ID" \
-    "${SLURM_RESTART_COUNT:-0}" -1 "${SLURMD_NODENAME:-$HOSTNAME}" "$2"
+BASH = r"""_job=${SLURM_ARRAY_JOB_ID:-} _restart=${SLURM_RESTART_COUNT:-0}
+_host=${SLURMD_NODENAME:-$HOSTNAME}
+exec {_out}>&1
+_progress() {
+  printf 'slurmslice %s job=%s restart=%s at=%(%s)T host=%s %s\n' "$1" "$_job" "$_restart" \
+    -1 "$_host" "$2" >&"$_out"
 }"""
 """The function that writes a line: its kind, then the fields which are its own.
+
+What it says of the task, and where, is kept before the setup, which may unset Slurm's variables
+or send standard output elsewhere.
 
 Bash's own printf, so that a line costs no process and is one write (bash(1), ``%(…)T``).
 """

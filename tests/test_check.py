@@ -157,6 +157,66 @@ def test_a_check_counts_in_the_slices_own_time(place: Place) -> None:
     assert (slots[1].exit_code, slots[1].timed_out) == (143, True)
 
 
+@pytest.mark.parametrize("code", [129, 137, 143])
+def test_a_check_that_ends_like_a_signal_is_a_check_that_failed(code: int) -> None:
+    """timeout(1) and the like end so; in a pack too."""
+    own = replace(MISSED, exit_code=code, check_exit=code)
+    ended = replace(NOTHING, accounting=FAILED)
+    standing = judge_packed(KNOWN, ended, 1, TaskProgress(0, {1: own}), 0)
+    assert (standing.state, standing.exit_code) == (State.CHECK_FAILED, 0)
+
+
+def test_a_warning_for_the_command_does_not_end_its_check(place: Place) -> None:
+    """--signal=B:USR1@N comes when the command may be done already."""
+    place.write(words("true"), check=Check("touch looking; until [ -e go ]; do sleep 0.05; done"))
+    task = place.start(17)
+    wait_for((place.work_dir / "looking").exists)
+    task.send_signal(signal.SIGUSR1)
+    (place.work_dir / "go").touch()
+    ran = place.end(task)
+    assert (ran.code, ran.said.slots[0].check_exit) == (0, None)
+
+
+SETUPS = {
+    "an exit under a trap of its own": ("trap true EXIT; exit 0", 0),
+    "an exit 3 under a trap of its own": ("trap true EXIT; exit 3", 3),
+    "set -e": ("set -e\nfalse\nexport DATA=here", 1),
+}
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("setup", SETUPS)
+def test_a_setup_that_ends_the_script_is_no_success(place: Place, setup: str, packed: bool) -> None:
+    """The command was not run: whatever the setup's own traps and options make of its end."""
+    text, code = SETUPS[setup]
+    if packed:
+        pack(place, words("touch", "ran"), 3, setup=text)
+    else:
+        place.write(words("touch", "ran"), setup=text)
+    ran = place.run(0 if packed else 17)
+    assert ran.code != 0
+    assert (ran.said.setup_exit, ran.said.slots) == (code, {})
+    assert not (place.work_dir / "ran").exists()
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    "setup", ['unset "${!SLURM_@}"', "exec >setup.out 2>&1", "trap 'exit 1' ERR; set -E"]
+)
+def test_a_setup_does_not_keep_the_end_from_being_told(
+    place: Place, setup: str, packed: bool
+) -> None:
+    """Slurm's variables gone, output sent elsewhere, a trap on errors: the lines are written."""
+    command = words("sh", "-c", "case $SLICE in 17|k1) exit 9;; esac")
+    if packed:
+        pack(place, command, 3, setup=setup)
+    else:
+        place.write(command, setup=setup)
+    ran = place.run(0 if packed else 17)
+    wanted = {0: 0, 1: 9, 2: 0} if packed else {0: 9}
+    assert {slot: said.exit_code for slot, said in ran.said.slots.items()} == wanted
+
+
 # -- what is asked ---------------------------------------------------------------------------
 
 

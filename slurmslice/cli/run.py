@@ -14,6 +14,7 @@ from slurmslice.cli.sending import nothing_waits, show_all
 from slurmslice.cli.shared import ChangingCommand, WordsCommand, dry_run_option
 from slurmslice.errors import BadInput
 from slurmslice.run import Run
+from slurmslice.states import State
 from slurmslice.verbs.create import check_name, default_name, describe
 from slurmslice.verbs.follow import Policy
 from slurmslice.verbs.poll import poll
@@ -55,6 +56,11 @@ def command(
     changes = dict(asking.sbatch) if run_name else {}
     if run is None:
         return 0
+    if changes and not run.standings.tally().get(State.WAITING):
+        raise BadInput(
+            f"Nothing waits in the run {run.asked.name}, and options change what waits.",
+            f"What failed goes in again, changed:  slurmslice resubmit {run.asked.name} --mem 2x",
+        )
     if dry_run:
         poll(run)
         show_all(run, preview(run, waiting(None), changes), nothing_waits)

@@ -43,9 +43,12 @@ _stop() {
 }
 
 # A line for "slurmslice status", on standard output: that is the file tasks/<index>.log.
+_job=${SLURM_ARRAY_JOB_ID:-} _restart=${SLURM_RESTART_COUNT:-0}
+_host=${SLURMD_NODENAME:-$HOSTNAME}
+exec {_out}>&1
 _progress() {
-  printf 'slurmslice %s job=%s restart=%s at=%(%s)T host=%s %s\n' "$1" "$SLURM_ARRAY_JOB_ID" \
-    "${SLURM_RESTART_COUNT:-0}" -1 "${SLURMD_NODENAME:-$HOSTNAME}" "$2"
+  printf 'slurmslice %s job=%s restart=%s at=%(%s)T host=%s %s\n' "$1" "$_job" "$_restart" \
+    -1 "$_host" "$2" >&"$_out"
 }
 
 [[ ${SLURM_ARRAY_TASK_ID:-} =~ ^(0|[1-9][0-9]*)$ ]] ||
@@ -129,18 +132,31 @@ if [[ ${SLURM_RESTART_COUNT:-0} != 0 ]]; then
 fi
 
 # A setup that fails, or says "exit" (even "exit 0"), must not look like a slice that is done.
+_not_run() {
+  _ready=no
+  _progress setup "exit=$1"
+  echo "slurmslice: setup exited $1, the command was not run" >&2
+  builtin exit $(($1 ? $1 : 1))
+}
 _ready=
-trap '
-  _exit=$?
-  if [[ -z $_ready ]]; then
-    _progress setup "exit=$_exit"
-    echo "slurmslice: setup exited $_exit, the command was not run" >&2
-    exit $((_exit ? _exit : 1))
-  fi
-' EXIT
-_setup || exit
+trap '_exit=$?; [[ $_ready ]] || _not_run "$_exit"' EXIT
+_guarded() { # the setup may have a trap of its own on EXIT, which takes the place of that one
+  # shellcheck disable=SC2329 # the setup calls it
+  exit() {
+    _exit=${1-$?}
+    ((BASH_SUBSHELL)) && builtin exit "$_exit"
+    _not_run "$_exit"
+  }
+}
+_guarded
+_setup
+_exit=$?
+((_exit == 0)) || _not_run "$_exit"
 _ready=yes
-set +eu +o posix # whatever the setup has set: the end of the slice is still to be written
+unset -f exit
+# Whatever the setup has set: the end of the slice is still to be written.
+set +euET +o posix
+trap - ERR DEBUG RETURN
 
 # Ends slices that take too long; it is a process beside them, and its variables are its own. It
 # reads a line for each slice that starts, "slot group", and for each that has ended, "slot 0", and
@@ -187,7 +203,7 @@ _overdue() {
 _begin() {
   _take "$1"
   [[ -d ${_log%/*} ]] || mkdir -p "${_log%/*}"
-  exec </dev/null >>"$_log" 2>&1 || exit
+  exec </dev/null >>"$_log" 2>&1 {_out}>&- || exit
   _slice
 }
 
