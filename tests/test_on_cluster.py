@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.site import DEADLINE_S, Site, settled, until, write
+from tests.site import DEADLINE_S, Site, marks, settled, until, write
 
 pytestmark = pytest.mark.slurm
 
@@ -120,6 +120,19 @@ def test_a_script_sent_by_hand_is_the_run(site: Site, workplace: Path) -> None:
     until(lambda: "slurmslice refused" in log.read_text(), f"job {job} to be stopped by the claim")
     logs = workplace / "slurmslice-runs/hand/submissions/001/logs"
     assert [(logs / f"{key}.log").read_text() for key in (2, 3, 4)] == ["2\n", "3\n", "4\n"]
+
+
+def test_a_part_sent_by_hand_beside_ours(site: Site, workplace: Path) -> None:
+    """The job by hand has the claim and two of the slices; the others go in again, and run once."""
+    args = ["--name", "h", "-a", "0-5", "--begin", "now+15", "--shell", "echo $SLICE >>marks"]
+    assert site.slurmslice("render", *args, cwd=workplace).returncode == 0
+    assert site.slurmslice("submit", "h", cwd=workplace).returncode == 0
+    sbatch = ["sbatch", "--parsable", "--array=0-1", "--begin=now", "slurmslice-runs/h/script.sh"]
+    assert site.run(*sbatch, cwd=workplace).returncode == 0
+    until(lambda: marks(workplace).total() == 2, "the job by hand to run")
+    ran = site.slurmslice("run", "h", "--interval", "1", cwd=workplace)
+    assert ran.returncode == 0, ran.stderr
+    assert marks(workplace) == {str(key): 1 for key in range(6)}
 
 
 def test_resubmitting_while_others_run(site: Site, workplace: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -20,6 +21,7 @@ from slurmslice.errors import (
 from slurmslice.evidence import TaskReport
 from slurmslice.judge import CANCEL_SETTLES_S
 from slurmslice.ledger import Fate
+from slurmslice.ranges import parse_array
 from slurmslice.run import Run
 from slurmslice.rundir import RunDirectory
 from slurmslice.sightings import HEADER
@@ -246,6 +248,23 @@ def test_the_claim_outranks_what_sbatch_said(new_run: NewRun, engine: FakeEngine
     poll(run)
     assert states(run) == {State.COMPLETED: 4}
     assert submit(run, FAILED, {}, "resubmit") == []
+
+
+def test_what_a_claimant_does_not_carry_is_free_again(new_run: NewRun, engine: FakeEngine) -> None:
+    """The script sent by hand for a part of the array, beside ours: the others are not lost."""
+    run = new_run("0-5")
+    (taken,) = submit(run, ALL, {}, "submit")
+    order = engine.jobs[taken.job].order
+    double = engine.submit(replace(order, array=parse_array("0-1"))).job
+    (run.place.submission(1) / "job").write_text(f"{double}\n")
+    (run.place.task_log(1, 4)).write_text(  # forgotten by the controller, but begun
+        f"slurmslice start job={double} restart=0 at=1800000000 host=n1 slot=0\n"
+    )
+    assert f"Job {double} runs submission 001" in poll(run).notes[0]
+    assert sorted(run.ledger.queue) == [2, 3, 5]
+    fed = feed(run, "run")
+    assert [str(one.draft.batch.array) for one in fed.taken] == ["2-3,5"]
+    assert set(run.ledger.attempts) == {1}
 
 
 def test_what_slurm_puts_back_is_not_submitted_beside_it(

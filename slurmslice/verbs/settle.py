@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from slurmslice.errors import BadInput, Busy, EngineError, NoAnswer
-from slurmslice.journal import Barred, Dismissed, Intent, Submitted
+from slurmslice.journal import Barred, Dismissed, Intent, Returned, Submitted
 from slurmslice.ledger import Submission
+from slurmslice.progress import parse
 from slurmslice.ranges import ArrayExpression, compress
 from slurmslice.run import Run
 from slurmslice.submission import (
@@ -134,6 +135,12 @@ def adopt(run: Run, doubled: Sequence[Submission]) -> tuple[str, ...]:
 
 def _adopt(run: Run, submission: Submission) -> str:
     owner, other = run.place.owner(submission.number) or "", submission.job
+    if left := _not_of(run, submission, owner):
+        # First of all: whoever is killed here finds the claim again, and these are free already.
+        why = f"job {owner}, which runs submission {submission.number:03d}, does not carry it"
+        wanted = run.asked.engine == "slurm"
+        rows = str(compress(left))
+        run.decide(Returned(submission.number, rows, why, run.clock(), wanted))
     run.decide(Submitted(submission.number, owner, None, "claimed", run.clock()))
     note = f"Job {owner} runs submission {submission.number:03d}; job {other} was its double"
     try:
@@ -141,6 +148,36 @@ def _adopt(run: Run, submission: Submission) -> str:
     except EngineError as why:
         return f"{note}, and could not be cancelled: {why.message}"
     return f"{note} and was cancelled."
+
+
+def _not_of(run: Run, submission: Submission, owner: str) -> list[int]:
+    """Slices of a submission that the job which claimed it does not carry; none if not known.
+
+    The script may have been sent by hand with a smaller array. A task that has begun has written
+    so: should the controller have forgotten it, it is the owner's all the same.
+    """
+    try:
+        array = run.engine.identify(owner).array
+    except (BadInput, EngineError):
+        array = None
+    if array is None:
+        return []
+    carried, number = set(array), submission.number
+    return [
+        row
+        for row in run.ledger.rows_of(number)
+        if (index := submission.index_of(row)) not in carried
+        and not run.standings.ended(row)
+        and not _began(run, number, index, owner)
+    ]
+
+
+def _began(run: Run, number: int, index: int, job: str) -> bool:
+    try:
+        wrote = parse(run.place.task_log(number, index).read_bytes(), job)
+    except OSError:
+        return False
+    return wrote.restart is not None
 
 
 def _sighted(run: Run, intent: Intent) -> str | None:
