@@ -89,15 +89,15 @@ _guarded() { # the setup may have a trap of its own on EXIT, which takes the pla
     _not_run "$_exit"
   }
 }
-_guarded
+[[ -o posix ]] || _guarded # a POSIX shell has no function of that name
 _setup
 _exit=$?
 ((_exit == 0)) || _not_run "$_exit"
 _ready=yes
-unset -f exit
 # Whatever the setup has set: the end of the slice is still to be written.
 set +euET +o posix
 trap - ERR DEBUG RETURN
+unset -f exit
 
 # The command runs in the background, as a process group of its own (set -m), and bash waits: so
 # signals that Slurm sends to this script (scancel, time limit, --signal=B:) can be passed on.

@@ -148,15 +148,15 @@ _guarded() { # the setup may have a trap of its own on EXIT, which takes the pla
     _not_run "$_exit"
   }
 }
-_guarded
+[[ -o posix ]] || _guarded # a POSIX shell has no function of that name
 _setup
 _exit=$?
 ((_exit == 0)) || _not_run "$_exit"
 _ready=yes
-unset -f exit
 # Whatever the setup has set: the end of the slice is still to be written.
 set +euET +o posix
 trap - ERR DEBUG RETURN
+unset -f exit
 
 # Ends slices that take too long; it is a process beside them, and its variables are its own. It
 # reads a line for each slice that starts, "slot group", and for each that has ended, "slot 0", and
