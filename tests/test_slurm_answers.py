@@ -407,7 +407,7 @@ def test_config_and_partitions() -> None:
 def test_nodes() -> None:
     """CPUs and memory, used and free; a node that is down is not usable."""
     busy = resources.nodes(load("sinfo-busy").text)
-    assert busy[0] == resources.Node("node1", "main", True, 4, 1, 4000, 1900)
+    assert busy[0] == resources.Node("node1", "main", True, 4, 1, 4000, 1900, 4)
     assert len(busy) == 12
     down = [n for n in resources.nodes(load("sinfo-node-down").text) if not n.usable]
     assert {(node.name, node.cpus) for node in down} == {("node4", 0)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from slurmslice.directives import needs as needs_of
 from slurmslice.engines import Limits, Needs
 from slurmslice.engines.slurm import SlurmEngine, available, capacity, commands, resources
 from slurmslice.errors import EngineError, NoAnswer
@@ -549,6 +551,63 @@ def test_what_no_partition_takes_is_known_before(halo: SlurmEngine, needs: Needs
     limits = halo.limits(needs)
     assert (limits.at_once == 0) == bool(why)
     assert limits.why.startswith(why)
+
+
+LARGE = (("mem", "4001M"),)
+
+
+@pytest.mark.parametrize(
+    ("options", "never"),
+    [
+        (LARGE, "no node has 4001M, the largest has 4000M"),
+        ((("mem-per-cpu", "2G"), ("cpus-per-task", "2")), "no node has 4G, the largest has 4000M"),
+        ((("cpus-per-task", "5"),), "no node has 5 CPUs, the largest has 4"),
+        ((("partition", "short"), ("time", "6")), "--time is at most 00:05:00 in short"),
+        ((("ntasks", "5"),), ""),  # they may be on two nodes
+        ((("ntasks", "5"), ("nodes", "1")), ""),
+        ((*LARGE, ("reservation", "big")), ""),
+        ((*LARGE, ("partition", "hidden")), ""),  # scontrol shows no hidden partition
+        ((*LARGE, ("partition", "main,hidden")), ""),
+        ((("mem", "4000M"),), ""),
+    ],
+)
+def test_what_no_node_ever_runs(
+    halo: SlurmEngine, tmp_path: Path, options: tuple[tuple[str, str], ...], never: str
+) -> None:
+    """Only what is certain: more than any node has, more time than the partition gives."""
+    program(tmp_path, "sacctmgr", "echo DenyOnLimit")
+    assert halo.limits(needs_of(options)).never.startswith(never)
+    assert bool(halo.limits(needs_of(options)).never) == bool(never)
+
+
+def test_a_node_that_is_down_may_come_back(halo: SlurmEngine, tmp_path: Path) -> None:
+    """What fits into it alone cannot run as things stand, and may yet."""
+    lines = "n1|main*|idle|0/4/0/4|4000|0|\nn2|main*|down*|0/0/64/64|256000|0|"
+    program(tmp_path, "sinfo", f"printf '{lines}\n'")
+    for options in (LARGE, (("cpus-per-task", "64"),)):
+        limits = halo.limits(needs_of(options))
+        assert (limits.at_once, limits.never) == (0, "")
+    assert "has 64" in halo.limits(needs_of((("cpus-per-task", "65"),))).never
+
+
+@pytest.mark.parametrize("body", ["echo DenyOnLimit,PartitionTimeLimit", "exit 1"])
+def test_a_quality_of_service_may_lift_the_time_limit(
+    halo: SlurmEngine, tmp_path: Path, body: str
+) -> None:
+    """sacctmgr(1), PartitionTimeLimit; what cannot be asked is not certain."""
+    program(tmp_path, "sacctmgr", body)
+    limits = halo.limits(needs_of((("partition", "short"), ("time", "6"))))
+    assert (limits.at_once, limits.never) == (0, "")
+
+
+def test_a_sites_plugin_may_send_it_elsewhere(halo: SlurmEngine, tmp_path: Path) -> None:
+    """slurm.conf(5), JobSubmitPlugins: the request is not the last word."""
+    config = load("config").text
+    changed = re.sub(r"(JobSubmitPlugins +=) .*", r"\1 lua", config)
+    assert changed != config
+    (tmp_path / "config").write_text(changed)
+    limits = halo.limits(needs_of(LARGE))
+    assert (limits.at_once, limits.never) == (0, "")
 
 
 def test_the_time_of_a_task_that_asks_for_none(halo: SlurmEngine, tmp_path: Path) -> None:

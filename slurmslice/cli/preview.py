@@ -25,8 +25,12 @@ _EXEC = re.compile(r"^\s*exec\s+(?!\d*[<>&]|\{\w+\}[<>])\S", re.MULTILINE)
 """An ``exec`` that runs a program, not one that redirects (bash(1), ``exec``)."""
 
 
-def announce(asked: Asked, table: SliceTable, engine: Engine) -> None:
-    """How many slices, how many at once, the request, the worst case, first and last command."""
+def announce(asked: Asked, table: SliceTable, engine: Engine) -> Limits | None:
+    """How many slices, how many at once, the request, the worst case, first and last command.
+
+    Returns:
+        the engine's limits for such tasks; None where it could not be asked.
+    """
     limits = _limits(engine, asked)
     tasks = _tasks_at_once(asked, len(table), limits)
     at_once = None if tasks is None else min(len(table), tasks * asked.packing.at_once)
@@ -49,6 +53,7 @@ def announce(asked: Asked, table: SliceTable, engine: Engine) -> None:
     for label, row in zip(("first", "last "), rows, strict=False):
         columns = dict(zip(table.columns, table.values_of(row), strict=True))
         say(f"  {label}     {show(asked.command, table.keys[row], columns)}")
+    return limits
 
 
 def _warnings(asked: Asked, limits: Limits | None) -> Iterator[str]:

@@ -12,6 +12,7 @@ from slurmslice.cli.live import follow_live
 from slurmslice.cli.preview import announce, relative
 from slurmslice.cli.sending import nothing_waits, show_all
 from slurmslice.cli.shared import ChangingCommand, WordsCommand, dry_run_option
+from slurmslice.engines import Limits
 from slurmslice.errors import BadInput
 from slurmslice.run import Run
 from slurmslice.states import State
@@ -19,7 +20,7 @@ from slurmslice.verbs.create import check_name, default_name, describe
 from slurmslice.verbs.follow import Policy
 from slurmslice.verbs.poll import poll
 from slurmslice.verbs.steer import release
-from slurmslice.verbs.submit import preview, waiting
+from slurmslice.verbs.submit import check_possible, preview, waiting
 
 
 class RunCommand(WordsCommand, ChangingCommand):
@@ -61,6 +62,8 @@ def command(
             f"Nothing waits in the run {run.asked.name}, and options change what waits.",
             f"What failed goes in again, changed:  slurmslice resubmit {run.asked.name} --mem 2x",
         )
+    if run_name:
+        check_possible(run, waiting(None), changes)
     if dry_run:
         poll(run)
         show_all(run, preview(run, waiting(None), changes), nothing_waits)
@@ -88,8 +91,10 @@ def _new(asking: Asking, max_attempts: int, dry_run: bool) -> Run | None:
     same, replaced = there_already(path, asked, engine)
     if same:
         say(f"{asked.name}: going on with {relative(path)}")
-        return open_run(same, changing=True)
-    announce(asked, wanted.table, engine)
+        run = open_run(same, changing=True)
+        check_possible(run, waiting(None), {})
+        return run
+    _check(announce(asked, wanted.table, engine))
     if silence:
         say(f"Slurm could not be asked about its limits: {silence}")
     if dry_run:
@@ -97,4 +102,20 @@ def _new(asking: Asking, max_attempts: int, dry_run: bool) -> Run | None:
         return None
     run = Run(made(asked, wanted, path, replaced), engine)
     run.unsent_at = run.clock()  # its script is a moment old
+    if asked.per_slice:  # others may ask for more than the first
+        check_possible(run, waiting(None), {})
     return run
+
+
+def _check(limits: Limits | None) -> None:
+    """Refuse a run of which no slice could ever run.
+
+    Raises:
+        BadInput: it is one.
+    """
+    if limits is not None and limits.never:
+        raise BadInput(
+            f"Nothing was made: no slice of it could ever run: {limits.never}.",
+            "Ask for less (`slurmslice doctor` shows what there is); if it is meant, say render in "
+            "place of run, and then sbatch with the script that it names.",
+        )

@@ -18,7 +18,7 @@ from slurmslice.submission import Draft, over_edited
 from slurmslice.verbs.feed import Fed
 from slurmslice.verbs.follow import Policy
 from slurmslice.verbs.poll import poll
-from slurmslice.verbs.submit import Choose, preview, submit
+from slurmslice.verbs.submit import Choose, check_possible, preview, submit
 
 
 def send(
@@ -43,6 +43,7 @@ def send(
         nothing: says that there is nothing to do.
     """
     poll(run)
+    check_possible(run, choose, changes)
     if dry_run:
         show_all(run, preview(run, choose, changes), nothing)
         return 0

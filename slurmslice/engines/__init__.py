@@ -89,6 +89,8 @@ class Limits:
             none, or it is not known.
         default_time_s: the time limit of a task that asks for none, seconds; None where there is
             none, or it is not known.
+        never: why no such task can ever run, whatever ends, is freed or comes back; empty where
+            one may, or where that is not certain.
     """
 
     max_array_size: int
@@ -96,6 +98,7 @@ class Limits:
     why: str = ""
     max_time_s: int | None = None
     default_time_s: int | None = None
+    never: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from slurmslice import changed, directives
+from slurmslice.command import quote
 from slurmslice.drafting import Bounds, drafts
 from slurmslice.errors import BadInput, NoAnswer
 from slurmslice.journal import Queued
 from slurmslice.ledger import Changes
+from slurmslice.packing import of_task
 from slurmslice.plan import may_resubmit
 from slurmslice.ranges import compress
 from slurmslice.run import Run
@@ -84,6 +86,31 @@ def submit(run: Run, choose: Choose, changes: Mapping[str, str], verb: str) -> F
         for wanted, rows in _wished(run, choose(run), changes).items():
             run.decide(Queued(str(compress(rows)), wanted, run.clock()))
     return feed(run, verb)
+
+
+def check_possible(run: Run, choose: Choose, changes: Mapping[str, str]) -> None:
+    """Refuse to submit what could never run, which would wait for ever; asks the engine's limits.
+
+    Raises:
+        BadInput: no task of these slices can ever run; or as ``submit``.
+    """
+    options = script_options(run)
+    for wanted, rows in _wished(run, choose(run), changes).items():
+        asked = directives.in_force(options, of_task(wanted, run.asked.packing))
+        try:
+            limits = run.engine.limits(directives.needs(asked))
+        except NoAnswer:
+            return  # who cannot be asked refuses nothing
+        if limits.never:
+            by_hand = f"; by hand it goes in all the same: sbatch {quote(str(run.place.script))}"
+            raise BadInput(
+                f"Nothing was submitted: slice {run.table.keys[rows[0]]!r} could never run: "
+                f"{limits.never}.",
+                "Ask for less (`slurmslice doctor` shows what there is)"
+                + (
+                    f"; by hand it goes in all the same: sbatch {script}" if untouched(run) else "."
+                ),
+            )
 
 
 def preview(run: Run, choose: Choose, changes: Mapping[str, str]) -> Iterator[Draft]:

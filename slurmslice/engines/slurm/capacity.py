@@ -21,18 +21,19 @@ from slurmslice.units import format_memory, format_time
 
 def places(needs: Needs, everywhere: Iterable[Partition]) -> list[Partition]:
     """The partitions that such a task may run in."""
-    wanted = _named(needs)
+    wanted = named(needs)
     return [p for p in everywhere if (p.name in wanted if wanted else p.default)]
 
 
-def _named(needs: Needs) -> list[str]:
+def named(needs: Needs) -> list[str]:
+    """The partitions that such a task names; none for the default."""
     return [name for name in (needs.partition or "").split(",") if name]
 
 
 def why_never(needs: Needs, everywhere: Sequence[Partition]) -> str:
     """Why no partition takes such a task, however empty it is; empty where one may."""
     names = [partition.name for partition in everywhere]
-    missing = next((name for name in _named(needs) if name not in names), None)
+    missing = next((name for name in named(needs) if name not in names), None)
     if missing is not None:
         import difflib
 
@@ -41,6 +42,11 @@ def why_never(needs: Needs, everywhere: Sequence[Partition]) -> str:
     found = places(needs, everywhere)
     if not found:
         return "there is no partition by default; name one with -p"
+    return too_long(needs, found)
+
+
+def too_long(needs: Needs, found: Sequence[Partition]) -> str:
+    """Why such a task is above the time limit of these partitions; empty where it is not."""
     if needs.time_s is None and "time" not in dict(needs.options):
         return ""
     longest = max(_seconds(partition.max_time_s) for partition in found)

@@ -167,3 +167,8 @@ def associations(user: str) -> Argv:
 def qos() -> Argv:
     """The limits of every quality of service."""
     return ("sacctmgr", "-nP", "show", "qos", f"format={','.join(QOS_FIELDS)}")
+
+
+def qos_flags() -> Argv:
+    """The flags of every quality of service."""
+    return ("sacctmgr", "-nP", "show", "qos", "format=Flags")

@@ -10,7 +10,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 from slurmslice import process
 from slurmslice.engines import Identity, Intake, Limits, Needs, Order, Receipt, Sighting
-from slurmslice.engines.slurm import answers, capacity, commands, environment, resources, search
+from slurmslice.engines.slurm import (
+    answers,
+    capacity,
+    commands,
+    environment,
+    never,
+    resources,
+    search,
+)
 from slurmslice.engines.slurm.health import Health, health
 from slurmslice.engines.slurm.outcomes import outcome
 from slurmslice.engines.slurm.versions import release_of
@@ -169,12 +177,13 @@ class SlurmEngine:
             places = capacity.places(needs, everywhere)
             why_never = capacity.why_never(needs, everywhere)
             at_once, why = (0, why_never) if why_never else self._at_once(needs, places)
+            for_good = self._never(needs, places) if at_once == 0 else ""
         except NoAnswer as silence:
             return Limits(most, None, silence.message)
         times = [place.max_time_s for place in places if place.max_time_s is not None]
         usual = {place.default_time_s for place in places}
         default_s = usual.pop() if len(usual) == 1 else None
-        return Limits(most, at_once, why, min(times, default=None), default_s)
+        return Limits(most, at_once, why, min(times, default=None), default_s, for_good)
 
     def intake(self, needs: Needs) -> Intake:
         """What the limits leave beside the user's jobs in the queue. As ``Engine.intake``.
@@ -223,6 +232,25 @@ class SlurmEngine:
         why = f"{room} fit into the usable nodes of {', '.join(sorted(names))}"
         by_nodes = room, f"{why}: {lack}" if lack else why
         return min([by_nodes, *self._own_limits(needs, of_task)])
+
+    def _never(self, needs: Needs, found: Sequence[resources.Partition]) -> str:
+        """Why no such task can ever run; empty where that is not certain."""
+        settings, names = self._config(), {partition.name for partition in found}
+        if never.routed(settings) or not names or len(names) < len(capacity.named(needs)):
+            return ""
+        if too_long := capacity.too_long(needs, found):
+            return "" if self._lifts_time_limits() else too_long
+        own = [n for n in resources.nodes(self._ask(commands.sinfo())) if n.partition in names]
+        return never.too_large(needs, settings, own)
+
+    def _lifts_time_limits(self) -> bool:
+        """Whether a quality of service may; True where that cannot be asked."""
+        if self._config().get("AccountingStorageType", "").endswith("none"):
+            return False  # there is none
+        try:
+            return never.lifts_time_limits(self._ask(commands.qos_flags()))
+        except NoAnswer:
+            return True
 
     def _own_limits(self, needs: Needs, of_task: capacity.Share) -> list[tuple[int, str]]:
         """What the user's limits let run at once; nothing where they cannot be asked."""

@@ -96,7 +96,10 @@ def default_memory(said: Mapping[str, str]) -> tuple[int, str] | None:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node in a partition: CPUs and MiB that it has, and that are free now."""
+    """A node in a partition: CPUs and MiB that it has, and that are free now.
+
+    ``cpus`` are in use or free; ``all_cpus`` are those of a node that is down too.
+    """
 
     name: str
     partition: str
@@ -105,6 +108,7 @@ class Node:
     free_cpus: int
     mem: int
     free_mem: int
+    all_cpus: int
 
 
 # sinfo(1), NODE STATE CODES: a suffix says more; `*` does not answer, `$` is in maintenance.
@@ -125,7 +129,8 @@ def _node(line: str) -> Node:
     numbers = [number_of(word) for word in "/".join(fields[3:6]).split("/")]
     if len(fields) != len(SINFO_FIELDS) + 1 or len(numbers) != 6 or None in numbers:
         raise NoAnswer(f"This is no node of sinfo's: {line[:200]!r}")
-    allocated, idle, _, _, mem, taken = (number or 0 for number in numbers)
+    allocated, idle, _, every, mem, taken = (number or 0 for number in numbers)
     usable = _USABLE.fullmatch(fields[2]) is not None
     partition = fields[1].removesuffix("*")
-    return Node(fields[0], partition, usable, allocated + idle, idle, mem, max(0, mem - taken))
+    cpus, free = allocated + idle, max(0, mem - taken)
+    return Node(fields[0], partition, usable, cpus, idle, mem, free, every)

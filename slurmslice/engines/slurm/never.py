@@ -1,0 +1,62 @@
+"""What can never run, for certain: a submission of it is refused, so a doubt is no never. Pure.
+
+A node that is down may come back, and a user's limits may be raised; a site's plugin may send a
+job elsewhere, and sbatch itself says at once that there is no such partition. What is left: more
+than any node has, and more time than any partition gives.
+
+Sources: slurm.conf(5), JobSubmitPlugins and SelectTypeParameters; sacctmgr(1), the flag
+PartitionTimeLimit of a quality of service; sbatch(1), ``--cpus-per-task``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from slurmslice.directives.shape import count
+from slurmslice.engines import Needs
+from slurmslice.engines.slurm.resources import Node
+from slurmslice.units import format_memory, parse_memory
+
+
+def too_large(needs: Needs, settings: Mapping[str, str], among: Sequence[Node]) -> str:
+    """Why no node could ever run one process of such a task, one that is down now neither.
+
+    Args:
+        needs: of one task.
+        settings: of ``scontrol show config``.
+        among: every node of the partitions that it may run in.
+
+    Returns:
+        empty where one could, or where it is not certain (a reservation has nodes of its own).
+    """
+    asked = dict(needs.options)
+    if not among or "reservation" in asked:
+        return ""
+    cpus = 1 if "overcommit" in asked else count(asked.get("cpus-per-task", "1"))
+    mem = 0
+    if "MEMORY" in settings.get("SelectTypeParameters", "").upper():
+        of_cpu = parse_memory(asked.get("mem-per-cpu", "0"))
+        mem = max(parse_memory(asked.get("mem", "0")), of_cpu * cpus)
+    if any(node.all_cpus >= cpus and node.mem >= mem for node in among):
+        return ""
+    most_cpus, most_mem = max(n.all_cpus for n in among), max(n.mem for n in among)
+    if mem > most_mem:
+        return f"no node has {format_memory(mem)}, the largest has {format_memory(most_mem)}"
+    if cpus > most_cpus:
+        return f"no node has {cpus} CPUs, the largest has {most_cpus}"
+    return f"no node has {cpus} CPUs and {format_memory(mem)} together"
+
+
+def routed(settings: Mapping[str, str]) -> bool:
+    """Whether a site's plugin may give a job another request than it was submitted with."""
+    plugins = (settings.get(key, "") for key in ("JobSubmitPlugins", "CliFilterPlugins"))
+    return any(text not in {"", "(null)", "none"} for text in plugins)
+
+
+def lifts_time_limits(flags: str) -> bool:
+    """Whether a quality of service lets jobs be longer than their partition's limit.
+
+    Args:
+        flags: the answer to ``commands.qos_flags``.
+    """
+    return "partitiontimelimit" in flags.lower()

@@ -1,0 +1,100 @@
+"""What a person is told where something is in the way: what, to which slice, what to type next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from slurmslice.engines import Limits, Needs
+from slurmslice.run import Run
+from slurmslice.states import State
+from slurmslice.verbs.poll import poll
+from slurmslice.verbs.submit import submit, waiting
+from tests.fakes import FakeEngine
+from tests.typed import Typed
+
+NewRun = Callable[..., Run]
+LINE = ("-a", "0-3", "--name", "x")
+COMMAND = ("--", "true", "{}")
+
+
+def at_most(engine: FakeEngine, mib: int) -> None:
+    """A cluster whose largest node has so much memory."""
+
+    def limits(needs: Needs) -> Limits:
+        never = "no node has that much" if (needs.mem_mib or 0) > mib else ""
+        return Limits(1001, 0 if never else 4, never, never=never)
+
+    engine.limits = limits  # type: ignore[method-assign]
+
+
+# -- what could never run ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_a_run_that_could_never_run_is_not_made(
+    engine: FakeEngine, typed: Typed, more: tuple[str, ...]
+) -> None:
+    """The preview says so, and nothing is submitted and waited for; how to insist is named."""
+    at_most(engine, 1024)
+    said = typed("run", *LINE, "--mem", "2G", *more, *COMMAND)
+    assert typed.code == 2
+    assert "no slice of it could ever run: no node has that much" in said
+    assert "slurmslice doctor" in said
+    assert "say render in place of run, and then sbatch" in said
+    assert not (typed.folder / "runs").exists()
+    assert engine.jobs == {}
+
+
+def test_slices_that_ask_for_more_than_the_first_are_looked_at(
+    engine: FakeEngine, typed: Typed
+) -> None:
+    """Where an option names a column, each request is."""
+    at_most(engine, 1024)
+    (typed.folder / "t.csv").write_text("mem,n\n1,a\n2,b\n")
+    line = ("--table", "t.csv", "--key", "n", "--mem", "{mem}G", *COMMAND)
+    assert "slice 'b' could never run" in typed("run", *line)
+    assert (typed.code, engine.jobs) == (2, {})
+    assert "slice 'b' could never run" in typed("run", *line)  # now it is there
+    assert (typed.code, engine.jobs) == (2, {})
+
+
+@pytest.mark.parametrize("verb", ["submit", "run"])
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_a_run_that_was_rendered_is_refused_too(
+    engine: FakeEngine, typed: Typed, verb: str, more: tuple[str, ...]
+) -> None:
+    """With the line that puts it in by hand; a smaller request goes in."""
+    at_most(engine, 1024)
+    typed("render", *LINE, "--mem", "2G", *COMMAND)
+    assert typed.code == 0
+    said = typed(verb, "x", *more)
+    assert (typed.code, engine.jobs) == (2, {})
+    assert "slice '0' could never run: no node has that much" in said
+    assert "by hand it goes in all the same: sbatch" in said
+    engine.after_submit = lambda order: engine.end_all()
+    typed(verb, "x", "--mem", "1G", *more)
+    assert (typed.code, len(engine.jobs)) == (0, 0 if more else 1)
+
+
+def test_twice_the_memory_may_be_more_than_there_is(
+    new_run: NewRun, engine: FakeEngine, typed: Typed
+) -> None:
+    """``resubmit --mem 2x`` says so, with --dry-run as without."""
+    run = new_run("0-3", mem="1G")
+    at_most(engine, 1024)
+    submit(run, waiting(None), {}, "submit")
+    engine.end_all(State.OUT_OF_MEMORY)
+    poll(run)
+    for more in ((), ("--dry-run",)):
+        assert "slice '0' could never run" in typed("resubmit", "demo", "--mem", "2x", *more)
+        assert (typed.code, len(engine.jobs)) == (2, 1)
+
+
+def test_what_cannot_run_as_things_stand_is_waited_for(engine: FakeEngine, typed: Typed) -> None:
+    """Nodes that are down may come back."""
+    engine.limited = Limits(1001, 0, "no node is usable now")
+    engine.after_submit = lambda order: engine.end_all()
+    typed("run", *LINE, *COMMAND)
+    assert (typed.code, len(engine.jobs)) == (0, 1)
