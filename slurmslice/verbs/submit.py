@@ -107,9 +107,7 @@ def check_possible(run: Run, choose: Choose, changes: Mapping[str, str]) -> None
                 f"Nothing was submitted: slice {run.table.keys[rows[0]]!r} could never run: "
                 f"{limits.never}.",
                 "Ask for less (`slurmslice doctor` shows what there is)"
-                + (
-                    f"; by hand it goes in all the same: sbatch {script}" if untouched(run) else "."
-                ),
+                + (by_hand if untouched(run) else "."),
             )
 
 
