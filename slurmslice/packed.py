@@ -40,7 +40,9 @@ def judge_packed(
     began = SlotProgress() if wrote.slots else None
     task = judge(known, replace(said, progress=began))
     if own.exit_code is not None:
-        return _by_signal(known, own, task, said)
+        counted = any(slot.lost_among for slot in wrote.slots.values())
+        starved = own.lost_among is not None or not counted
+        return _by_signal(known, own, task, said, starved=starved)
     if not task.state.final or task.state is State.COMPLETED:
         return _in_turn(task, own)
     if not (wrote.slots or wrote.setup_exit is not None or _is_visible(task, said)):
@@ -79,32 +81,40 @@ def _for_good(own: SlotProgress) -> bool:
 
 
 def _by_exit(known: Standing, own: SlotProgress) -> Standing:
-    """Rule 1: it ended by itself, or at its own time limit."""
+    """Rules 1 and 4: by what its own lines say."""
     code = own.exit_code or 0
     if own.timed_out and code:
         return _ended(known, own, State.TIMEOUT, "took longer than a slice may")
+    if own.lost_among == 1:
+        reason = f"lost a process for want of memory; its command exited {code}"
+        return _ended(known, own, State.OUT_OF_MEMORY, reason)
     if own.check_exit is not None and code:
         failed, reason = by_check(TaskReport(State.FAILED), own.check_exit)
         checked = _ended(known, own, failed.state, reason)
         return replace(checked, evidence=Evidence.CHECK, exit_code=0, signal=None)
     state = State.FAILED if code else State.COMPLETED
     reason = explain(TaskReport(state, exit_code=code, signal=signal_of(code)))
+    if own.lost_among:
+        reason += f"; it or another of {own.lost_among} that ran lost a process for want of memory"
     return _ended(known, own, state, reason)
 
 
-def _by_signal(known: Standing, own: SlotProgress, task: Standing, said: Hearing) -> Standing:
-    """Rules 2 to 4: ended from outside, and its task tells by what."""
+def _by_signal(
+    known: Standing, own: SlotProgress, task: Standing, said: Hearing, *, starved: bool
+) -> Standing:
+    """Rules 2 to 4: ended from outside, and its task tells by what.
+
+    ``starved``: where its task is OUT_OF_MEMORY, it may be by this slice.
+    """
     number = signal_of(own.exit_code)
     if task.state.final and task.state not in {State.COMPLETED, State.FAILED}:
         oom = task.state is State.OUT_OF_MEMORY
-        if not oom or number == signal.SIGKILL:
+        if not oom or (number == signal.SIGKILL and starved):
             return _within(task, own)
     silent = not said.accounting_silence and said.accounting is None and said.queue is None
     late = silent and said.now - (own.ended_at or said.now) >= GRACE_S
-    if own.check_exit is not None and (task.state.final or late):
-        return _by_exit(known, own)  # its check ended by that signal
     if task.state.final or late or (said.accounting_off and said.queue is None):
-        return _ended(known, own, State.FAILED, f"ended by signal {number}")
+        return _by_exit(known, own)
     return replace(
         _in_turn(task, own), reason=f"ended by signal {number}; why is told when its task ends"
     )

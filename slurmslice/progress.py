@@ -6,6 +6,7 @@ thing that happened, between what the setup prints and what slurmstepd says::
     slurmslice start job=419 restart=0 at=1795424103 host=n3 slot=0
     slurmslice end job=419 restart=0 at=1795424180 host=n3 slot=0 exit=0
     slurmslice timeout job=419 restart=0 at=1795424763 host=n3 slot=1
+    slurmslice memory job=419 restart=0 at=1795424770 host=n3 slot=2 of=1
     slurmslice check job=419 restart=0 at=1795424790 host=n3 slot=2 exit=1
     slurmslice end job=419 restart=1 at=1795424901 host=n4 slot=0 exit=0 kept=1
     slurmslice setup job=419 restart=0 at=1795424103 host=n3 exit=1
@@ -13,10 +14,11 @@ thing that happened, between what the setup prints and what slurmstepd says::
 
 ``job`` is the array's job id, ``restart`` how often Slurm has started the task anew, ``at``
 epoch seconds on the node's clock, ``slot`` the slice's place in its task, from 0. ``timeout``: the
-slice had taken its time and was told to end; its end follows. ``check``: the command exited 0 and
-its check did not; the end that follows has the check's exit code. ``kept=1``: the slice was done
-by an earlier start of the task, and has no start line in this one. ``setup`` stands only where the
-setup failed. Later fields may be added at the end of a line.
+slice had taken its time and was told to end; its end follows. ``memory``: while it was one of so
+many slices of the task that ran, the kernel ended a process for want of memory. ``check``: the
+command exited 0 and its check did not; the end that follows has the check's exit code. ``kept=1``:
+the slice was done by an earlier start of the task, and has no start line in this one. ``setup``
+stands only where the setup failed. Later fields may be added at the end of a line.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ _EXIT = rb" exit=(?P<exit>\d{1,3})"
 # line that was not written to its end says nothing.
 _START = re.compile(rb"slurmslice start " + _HEAD + _SLOT + rb"(?: [^\n]*)?\n")
 _TIMEOUT = re.compile(rb"slurmslice timeout " + _HEAD + _SLOT + rb"(?: [^\n]*)?\n")
+_MEMORY = re.compile(rb"slurmslice memory " + _HEAD + _SLOT + rb" of=(?P<of>\d{1,9})(?: [^\n]*)?\n")
 _CHECK = re.compile(rb"slurmslice check " + _HEAD + _SLOT + _EXIT + rb"(?: [^\n]*)?\n")
 _END = re.compile(rb"slurmslice end " + _HEAD + _SLOT + _EXIT + rb"(?: [^\n]*)?\n")
 _SETUP = re.compile(rb"slurmslice setup " + _HEAD + _EXIT + rb"(?: [^\n]*)?\n")
@@ -67,6 +70,8 @@ class SlotProgress:
         exit_code: of the command, 0 to 255; 128 + n where signal n ended it.
         timed_out: it was told to end because it had taken its time. The exit code is still its
             own: 0 where it ended well after all.
+        lost_among: the kernel ended a process of the task for want of memory while so many
+            slices of it ran, this one among them; where it was 1, the process was this one's.
         restart: the start of the task in which it wrote this: 0 is the first.
         check_exit: the exit code of its check, where the command exited 0 and the check did
             not; ``exit_code`` is the same then.
@@ -77,6 +82,7 @@ class SlotProgress:
     ended_at: int | None = None
     exit_code: int | None = None
     timed_out: bool = False
+    lost_among: int | None = None
     check_exit: int | None = None
     restart: int = 0
 
@@ -110,15 +116,15 @@ def parse(data: bytes, job: str | None = None) -> TaskProgress:
             this task's. None takes the lines of all.
     """
     refused = [_text(line["owner"]) for line in _lines(_REFUSED, data, job)]
-    kinds = (_START, _TIMEOUT, _CHECK, _END, _SETUP)
+    kinds = (_START, _TIMEOUT, _MEMORY, _CHECK, _END, _SETUP)
     *slots, setups = (list(_lines(kind, data, job)) for kind in kinds)
     restarts = (int(line["restart"]) for line in chain(*slots, setups))
     restart = max(restarts, default=None)
-    starts, timeouts, checks, ends = (_of(restart, lines) for lines in slots)
+    starts, timeouts, losses, checks, ends = (_of(restart, lines) for lines in slots)
     exits = [int(line["exit"]) for line in _of(restart, setups)]
     return TaskProgress(
         restart=restart,
-        slots=_slots(starts, timeouts, checks, ends),
+        slots=_slots(starts, timeouts, losses, checks, ends),
         setup_exit=exits[-1] if exits else None,
         refused=refused[-1] if refused else None,
     )
@@ -137,6 +143,7 @@ def _of(restart: int | None, lines: Iterable[_Line]) -> list[_Line]:
 def _slots(
     starts: Iterable[_Line],
     timeouts: Iterable[_Line],
+    losses: Iterable[_Line],
     checks: Iterable[_Line],
     ends: Iterable[_Line],
 ) -> dict[int, SlotProgress]:
@@ -152,6 +159,8 @@ def _slots(
         say(line, started_at=int(line["at"]))
     for line in timeouts:
         say(line, timed_out=True)
+    for line in losses:
+        say(line, lost_among=int(line["of"]))
     for line in checks:
         say(line, check_exit=int(line["exit"]))
     for line in ends:

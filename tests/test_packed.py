@@ -38,6 +38,11 @@ def ended(code: int, *, timed_out: bool = False) -> SlotProgress:
     return replace(BEGAN, ended_at=int(NOW) - 5, exit_code=code, timed_out=timed_out)
 
 
+def lost(code: int, among: int) -> SlotProgress:
+    """One that ended so, when a process of its task had been ended for want of memory."""
+    return replace(ended(code), lost_among=among)
+
+
 def task(state: State, code: int = 1) -> TaskReport:
     """How the whole task ended, as accounting has it."""
     return TaskReport(state, str(state), exit_code=code, ended_at=int(NOW) - 2)
@@ -57,6 +62,13 @@ def active(state: State, restarts: int) -> TaskReport:
         (1, ended(3), task(State.NODE_FAIL), None, State.FAILED, Evidence.PROGRESS),
         (1, ended(143, timed_out=True), None, RUNS, State.TIMEOUT, Evidence.PROGRESS),
         (1, ended(0, timed_out=True), None, RUNS, State.COMPLETED, Evidence.PROGRESS),
+        (1, lost(0, 1), None, RUNS, State.OUT_OF_MEMORY, Evidence.PROGRESS),
+        (1, lost(1, 1), task(State.OUT_OF_MEMORY), None, State.OUT_OF_MEMORY, Evidence.PROGRESS),
+        (1, lost(0, 3), task(State.OUT_OF_MEMORY), None, State.COMPLETED, Evidence.PROGRESS),
+        (2, lost(137, 1), None, RUNS, State.RUNNING, Evidence.QUEUE),
+        (3, lost(137, 3), task(State.OUT_OF_MEMORY), None, State.OUT_OF_MEMORY,
+         Evidence.ACCOUNTING),
+        (4, lost(137, 1), task(State.FAILED), None, State.OUT_OF_MEMORY, Evidence.PROGRESS),
         (2, ended(137), None, RUNS, State.RUNNING, Evidence.QUEUE),
         (3, ended(137), task(State.OUT_OF_MEMORY), None, State.OUT_OF_MEMORY, Evidence.ACCOUNTING),
         (3, ended(143), task(State.TIMEOUT), None, State.TIMEOUT, Evidence.ACCOUNTING),
@@ -72,7 +84,7 @@ def active(state: State, restarts: int) -> TaskReport:
         (7, None, task(State.OUT_OF_MEMORY), None, State.WAITING, Evidence.ACCOUNTING),
         (7, None, task(State.FAILED), None, State.WAITING, Evidence.ACCOUNTING),
     ],
-)
+)  # fmt: skip
 def test_the_rules(
     rule: int,
     own: SlotProgress | None,
@@ -87,6 +99,14 @@ def test_the_rules(
     standing = judge_packed(KNOWN, said, 1, TaskProgress(0, slots), 0)
     assert (standing.state, standing.evidence) == (state, evidence), rule
     assert standing.reason
+
+
+def test_a_slice_that_something_else_killed_was_not_short_of_memory() -> None:
+    """Where the script could count, and counted another's."""
+    said = replace(NOTHING, accounting=task(State.OUT_OF_MEMORY))
+    wrote = TaskProgress(0, {0: lost(0, 1), 1: ended(137)})
+    states = [judge_packed(KNOWN, said, slot, wrote, 0).state for slot in (0, 1)]
+    assert states == [State.OUT_OF_MEMORY, State.FAILED]
 
 
 def test_a_task_that_ends_before_its_first_slice_counts_the_second_time() -> None:

@@ -20,6 +20,7 @@ echo "this is $SLICE"
 case $SLICE in
   fails) exit 5 ;;
   slow) sleep 60 ;;
+  parent) (/usr/bin/python3 -c 'bytearray(600 * 2**20)'); true ;;
   large) /usr/bin/python3 -c 'bytearray(600 * 2**20)' ;;
   ended) exec sh -c 'kill -s TERM $$' ;;
   stays) while [ ! -e go ]; do sleep 0.2; done ;;
@@ -52,15 +53,15 @@ def submitted(site: Site, place: Path) -> str:
 
 
 def test_each_slice_of_a_pack_ends_in_its_own_way(site: Site, workplace: Path) -> None:
-    """One pack, five ends: states, exit codes, logs; and only what failed goes in again."""
-    keys = "first fails slow large ended last"
+    """One pack, six ends: states, exit codes, logs; and only what failed goes in again."""
+    keys = "first fails slow large parent ended last"
     render(site, workplace, keys, "--mem", "200M", "-t", "0:08")
     ran = site.slurmslice("run", "p", "--interval", "1", cwd=workplace)
     assert ran.returncode == 1, ran.stderr
     slices = {slice_["key"]: slice_ for slice_ in site.status(workplace, "p")["slices"]}
     assert {key: slice_["state"] for key, slice_ in slices.items()} == {
         "first": "COMPLETED", "fails": "FAILED", "slow": "TIMEOUT", "large": "OUT_OF_MEMORY",
-        "ended": "FAILED", "last": "COMPLETED",
+        "parent": "OUT_OF_MEMORY", "ended": "FAILED", "last": "COMPLETED",
     }  # fmt: skip
     assert (slices["fails"]["exit_code"], slices["ended"]["signal"]) == (5, 15)
     assert len({slice_["job"] for slice_ in slices.values()}) == 1
@@ -69,8 +70,8 @@ def test_each_slice_of_a_pack_ends_in_its_own_way(site: Site, workplace: Path) -
         assert log.stdout.startswith(f"this is {key}\n")
     write(site, workplace / "mended", "")
     again = site.slurmslice("resubmit", "p", cwd=workplace)
-    assert "Submitted 4 slices" in again.stderr, again.stderr
-    assert settled(site, workplace, "p") == {"COMPLETED": 6}
+    assert "Submitted 5 slices" in again.stderr, again.stderr
+    assert settled(site, workplace, "p") == {"COMPLETED": 7}
     assert marks(workplace) == {key: 1 if key in {"first", "last"} else 2 for key in keys.split()}
 
 

@@ -122,6 +122,13 @@ def test_a_check_that_failed() -> None:
     assert parse(check + later(START + END, 1)).slots[0].check_exit is None
 
 
+def test_a_process_lost_for_want_of_memory() -> None:
+    """Its line tells of how many slices one lost it; an older start's counts for nothing."""
+    lost = START.replace(b"slurmslice start", b"slurmslice memory").replace(b"\n", b" of=3\n")
+    assert parse(START + lost + END).slots[0] == replace(ENDED, lost_among=3)
+    assert parse(lost + later(START + END, 1)).slots[0].lost_among is None
+
+
 def test_lines_of_another_job_are_not_this_task_s() -> None:
     """A duplicate that was refused shares the file; it says nothing of the task that runs."""
     data = START + REFUSED + END

@@ -18,7 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from slurmslice.check import Check
-from slurmslice.command import Command, ShellText
+from slurmslice.command import Command, ShellText, quote
+from slurmslice.engines.local.cells import ENTER, open_cells
 from slurmslice.progress import parse
 from slurmslice.script import ScriptSpec, render
 from tests.test_script import (
@@ -282,6 +283,98 @@ def test_threads_of_slices_side_by_side(place: Place) -> None:
     assert place.run(1, SLURM_CPUS_PER_TASK="8").code == 0
     assert place.run(2, OMP_NUM_THREADS="1").code == 0
     assert [log(place, row) for row in (0, 4, 8)] == [b"3 3\n", b"4 4\n", b"1 3\n"]
+
+
+# -- memory ---------------------------------------------------------------------------------
+
+
+def lost(ran: Ran) -> dict[int, tuple[int | None, int | None]]:
+    """Each slice's exit code, and of how many slices one lost a process for want of memory."""
+    return {slot: (said.exit_code, said.lost_among) for slot, said in ran.said.slots.items()}
+
+
+GROUPS = {
+    "v1": ("9:name=systemd:/\n4:memory:/n1/job_7/step_batch/task_0\n1:cpu:/\n0::/\n",
+           "memory/n1/job_7/step_batch/task_0/memory.oom_control",
+           "oom_kill_disable 0\nunder_oom 0\noom_kill %d\n"),
+    "v2": ("0::/slurm/job_7/step_batch/user/task_0\n",
+           "slurm/job_7/step_batch/user/task_0/memory.events",
+           "low 0\nmax 9\noom 3\noom_kill %d\noom_group_kill 8\n"),
+    "shared": ("0::/system.slice/slurmd.service\n",
+               "system.slice/slurmd.service/memory.events", "oom_kill %d\n"),
+}  # fmt: skip
+
+
+def counted(place: Place, group: str) -> None:
+    """Have the script read files of ours in place of the kernel's; ``./kill N`` sets the count."""
+    own, file, content = GROUPS[group]
+    count = place.folder / "cgroup" / file
+    count.parent.mkdir(parents=True, exist_ok=True)
+    (place.folder / "own").write_text(own)
+    edit(place, "</proc/self/cgroup", f"<'{place.folder}/own'")
+    edit(place, '"/sys/fs/cgroup/', f'"{place.folder}/cgroup/')
+    kill = place.work_dir / "kill"
+    kill.write_text(f"#!/bin/sh\nprintf '{content}' $1 >'{count}'\n")
+    kill.chmod(0o755)
+    subprocess.run([kill, "5"], check=True)
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_the_slice_that_lost_a_process_is_told(place: Place, group: str) -> None:
+    """It alone, whatever its exit code; and again when the task is started anew.
+
+    A group that is not the task's alone says nothing: its count may be of another's processes.
+    """
+    text = """
+        case $SLICE in
+          k0) ./kill 6 ;;
+          k2) ./kill 8; exit 3 ;;
+          k3) [ -e again ] || { touch again; ./kill 9; exec sh -c 'kill -s KILL $$'; } ;;
+        esac
+    """
+    pack(place, ShellText(text), 4)
+    counted(place, group)
+    one = None if group == "shared" else 1
+    wanted = {0: (0, one), 1: (0, None), 2: (3, one), 3: (137, one)}
+    assert lost(place.run(0, SLURM_JOB_ID="7")) == wanted
+    again = place.run(0, SLURM_JOB_ID="7", SLURM_RESTART_COUNT="1")
+    assert lost(again) == wanted | {3: (0, None)}
+
+
+def test_of_several_at_a_time_it_is_not_known_which_lost_a_process(place: Place) -> None:
+    """How many ran is told of each that did; one that ran alone is known."""
+    said = quote(str(place.submission() / "tasks/0.log"))
+    text = f"""
+        ended() {{ grep -c ' end ' {said}; }}
+        touch "$SLICE"
+        case $SLICE in
+          k0) until [ -e k1 ]; do sleep 0.02; done; ./kill 6; touch killed ;;
+          k1) until [ -e killed ]; do sleep 0.02; done ;;
+          k2) until [ "$(ended)" = 2 ]; do sleep 0.02; done; ./kill 7 ;;
+        esac
+    """
+    pack(place, ShellText(text), 3, at_once=2)
+    counted(place, "v2")
+    assert lost(place.run(0, SLURM_JOB_ID="7")) == {0: (0, 2), 1: (0, 2), 2: (0, 1)}
+
+
+HOG = """bash -c 'x=$(printf "%*s" 300000000 "")'"""
+
+
+def test_a_process_that_the_kernel_ended(place: Place) -> None:
+    """With a real limit: the command goes on and exits 0 all the same."""
+    cells = open_cells()
+    if cells is None:
+        pytest.skip("no control group can be made here")
+    try:
+        cell = cells.make("one", 100 << 20)
+        pack(place, ShellText(f"[ $SLICE != k1 ] || {HOG}; true"), 2)
+        own = place.script.with_name("own.sh")
+        place.script.rename(own)
+        place.script.write_text(f"exec sh -c '{ENTER}' {cell.path} bash {quote(str(own))}")
+        assert lost(place.run(0)) == {0: (0, None), 1: (0, 1)}
+    finally:
+        cells.remove()
 
 
 # -- setup, by hand -------------------------------------------------------------------------

@@ -112,22 +112,24 @@ fi
 
 # Where Slurm starts the task anew, slices that ended by themselves, or at their own time limit,
 # have ended for good; one that was ended from outside (HUP, INT, KILL, TERM) runs again.
-_kept=() _late=() _ok=0
+_kept=() _late=() _lost=() _ok=0
 if [[ ${SLURM_RESTART_COUNT:-0} != 0 ]]; then
-  _line_of="slurmslice (start|timeout|end) job=$SLURM_ARRAY_JOB_ID restart=[0-9]+ at=[0-9]+"
-  _line_of+=' host=[^ ]+ slot=([0-9]+)( exit=([0-9]+))?( |$)'
+  _line_of="slurmslice (start|timeout|memory|end) job=$SLURM_ARRAY_JOB_ID restart=[0-9]+ at=[0-9]+"
+  _line_of+=' host=[^ ]+ slot=([0-9]+)( (exit|of)=([0-9]+))?( |$)'
   while IFS= read -r _said; do
     [[ $_said =~ $_line_of ]] || continue
     _slot=${BASH_REMATCH[2]}
-    case ${BASH_REMATCH[1]}${BASH_REMATCH[4]}${_late[_slot]:-} in
-      start*) unset "_late[$_slot]" ;;
+    case ${BASH_REMATCH[1]}${BASH_REMATCH[5]}${_late[_slot]:-} in
+      start*) unset "_late[$_slot]" "_lost[$_slot]" ;;
       timeout*) _late[_slot]=late ;;
+      memory*) _lost[_slot]=${BASH_REMATCH[5]} ;;
       end129 | end130 | end137 | end143) ;;
-      *) _kept[_slot]=${BASH_REMATCH[4]} ;;
+      *) _kept[_slot]=${BASH_REMATCH[5]} ;;
     esac
   done <"$_submission/tasks/$SLURM_ARRAY_TASK_ID.log"
   for _slot in "${!_kept[@]}"; do
     [[ -z ${_late[_slot]:-} ]] || _progress timeout "slot=$_slot"
+    [[ -z ${_lost[_slot]:-} ]] || _progress memory "slot=$_slot of=${_lost[_slot]}"
     _progress end "slot=$_slot exit=${_kept[_slot]} kept=1"
     ((_kept[_slot])) || ((_ok += 1))
   done
@@ -213,9 +215,32 @@ _begin() {
   _slice
 }
 
+# The kernel's count of processes that it ended for want of memory, cgroups(7), v2 or v1: of the
+# group that is this task's alone. Else nothing is counted.
+_memory=/dev/null _killed=0
+while IFS=: read -r _ _kind _group; do
+  for _file in "/sys/fs/cgroup/$_kind$_group"/memory.{events,oom_control}; do
+    [[ $_group =~ /(job_$SLURM_JOB_ID|slurmslice-[^/]+)/ && -r $_file ]] && _memory=$_file
+  done
+done 2>/dev/null </proc/self/cgroup
+
+# Has one been ended since the last look? Then each slice that runs notes how many do: of several
+# it is not known whose process it was.
+_look() {
+  local _slot
+  IFS= read -r -d '' _text <"$_memory"
+  [[ $_text =~ oom_kill\ ([0-9]+) ]] && ((BASH_REMATCH[1] > _killed)) || return
+  _killed=${BASH_REMATCH[1]}
+  for _slot in "${!_running[@]}"; do
+    ((${_lost[_slot]:-0} == 1)) || _lost[_slot]=${#_running[@]}
+  done
+}
+
 # Slices run in the background, each as a process group of its own (set -m), and bash waits: so
 # signals that Slurm sends to this script (scancel, time limit, --signal=B:) can be passed on.
 _start() {
+  _look
+  unset "_lost[$1]"
   set -m
   (
     trap : HUP INT TERM USR1 USR2 # they are for the slice, which is of the same group
@@ -238,8 +263,10 @@ _finish() {
     _exit=$?
     [[ $_signalled ]]
   do :; done
+  _look
   unset "_running[$1]"
   echo "$1 0" >&"$_watch"
+  [[ -z ${_lost[$1]:-} ]] || _progress memory "slot=$1 of=${_lost[$1]}"
   _progress end "slot=$1 exit=$_exit"
   ((_exit)) || ((_ok += 1))
 }
