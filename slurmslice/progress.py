@@ -130,6 +130,19 @@ def parse(data: bytes, job: str | None = None) -> TaskProgress:
     )
 
 
+def refusals(data: bytes) -> dict[str, tuple[str, int]]:
+    """The jobs that were refused in a task's output: whose the submission was, and when.
+
+    Args:
+        data: the bytes of ``tasks/<index>.log``.
+
+    Returns:
+        by array job id: what the claim said, the owner's job id, and epoch seconds.
+    """
+    lines = _lines(_REFUSED, data, None)
+    return {_text(line["job"]): (_text(line["owner"]), int(line["at"])) for line in lines}
+
+
 def _lines(kind: re.Pattern[bytes], data: bytes, job: str | None) -> Iterator[_Line]:
     for match in kind.finditer(data):
         if job is None or _text(match["job"]) == job:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slurmslice.progress import BASH as FUNCTION
-from slurmslice.progress import SlotProgress, TaskProgress, parse, signal_of
+from slurmslice.progress import SlotProgress, TaskProgress, parse, refusals, signal_of
 
 BASH = os.environ.get("SLURMSLICE_BASH", "bash")
 
@@ -135,6 +135,12 @@ def test_lines_of_another_job_are_not_this_task_s() -> None:
     assert parse(data, "419") == TaskProgress(0, {0: ENDED})
     assert parse(data, "420") == TaskProgress(refused="419")
     assert parse(data, "41") == TaskProgress()
+
+
+def test_who_was_refused() -> None:
+    """Each job with what the claim said, and when; whatever else stands there."""
+    assert refusals(START + REFUSED + END) == {"420": ("419", 1795424103)}
+    assert refusals(START + END) == {}
 
 
 def test_a_host_of_any_bytes() -> None:

@@ -98,3 +98,38 @@ def test_what_cannot_run_as_things_stand_is_waited_for(engine: FakeEngine, typed
     engine.after_submit = lambda order: engine.end_all()
     typed("run", *LINE, *COMMAND)
     assert (typed.code, len(engine.jobs)) == (0, 1)
+
+
+# -- a script that is sent by hand once more ---------------------------------------------------
+
+
+def refused(run: Run, job: str, owner: str, at: float) -> None:
+    """A task of another job finds the claim of the first submission."""
+    line = f"slurmslice refused job={job} restart=0 at={at:.0f} host=n4 owner={owner}\n"
+    for index in (2, 3):
+        run.place.task_log(1, index).write_text(line)
+
+
+def test_a_job_that_ran_nothing_is_told_of(
+    new_run: NewRun, engine: FakeEngine, typed: Typed
+) -> None:
+    """By status, in one line: whose the submission is, and what to type in its place."""
+    run = new_run("0-3")
+    submit(run, waiting(None), {}, "submit")
+    engine.end_all(State.FAILED)
+    assert "ran nothing" not in typed("status", "demo")
+    refused(run, "777", "100", run.clock() + 60)
+    said = typed("status", "demo")
+    assert said.count("Job 777 ran nothing: it is submission 001 once more, which job 100") == 1
+    assert "slurmslice resubmit demo" in said
+
+
+def test_it_is_told_until_something_is_submitted(
+    new_run: NewRun, engine: FakeEngine, typed: Typed
+) -> None:
+    """What was refused before the newest submission is history; a forged line counts for none."""
+    run = new_run("0-3")
+    submit(run, waiting(None), {}, "submit")
+    for job, owner, at in (("777", "100", run.clock() - 60), ("777", "5", run.clock() + 60)):
+        refused(run, job, owner, at)
+        assert "ran nothing" not in typed("status", "demo")

@@ -13,6 +13,7 @@ from slurmslice.cli.summary import exit_code, tell
 from slurmslice.cli.tables import slices_table
 from slurmslice.reports.counts import count
 from slurmslice.run import Run
+from slurmslice.verbs.doubles import doubles
 from slurmslice.verbs.measure import measure
 from slurmslice.verbs.poll import poll
 
@@ -60,7 +61,11 @@ def command(
         slices_table(run, rows)
     else:
         _counts(run)
-    for note in (*looked.notes, *(f"No answer: {silence}" for silence in looked.silences)):
+    for note in (
+        *looked.notes,
+        *doubles(run),
+        *(f"No answer: {silence}" for silence in looked.silences),
+    ):
         say(note)
     if not looked.learnt:
         say("Nothing new could be learnt: the states are those last seen.")
