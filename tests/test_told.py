@@ -133,3 +133,16 @@ def test_it_is_told_until_something_is_submitted(
     for job, owner, at in (("777", "100", run.clock() - 60), ("777", "5", run.clock() + 60)):
         refused(run, job, owner, at)
         assert "ran nothing" not in typed("status", "demo")
+
+
+# -- slips -------------------------------------------------------------------------------------
+
+
+def test_a_pattern_of_which_the_shell_made_two_files(typed: Typed) -> None:
+    """The second would be taken for a run's name: the quotes are named instead."""
+    for name in ("a1.txt", "a2.txt"):
+        (typed.folder / name).write_text("")
+    said = typed("run", "--glob", "a1.txt", "a2.txt", *COMMAND)
+    assert typed.code == 2
+    assert "Quote the pattern of --glob" in said
+    assert "names a run that is there" in typed("run", "x", "--glob", "a*.txt", *COMMAND)

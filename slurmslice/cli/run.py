@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from slurmslice.cli import places
@@ -11,7 +13,13 @@ from slurmslice.cli.engine import choose, open_run
 from slurmslice.cli.live import follow_live
 from slurmslice.cli.preview import announce, relative
 from slurmslice.cli.sending import nothing_waits, show_all
-from slurmslice.cli.shared import ChangingCommand, WordsCommand, dry_run_option
+from slurmslice.cli.shared import (
+    QUOTE_THE_PATTERN,
+    ChangingCommand,
+    WordsCommand,
+    dry_run_option,
+)
+from slurmslice.command import quote
 from slurmslice.engines import Limits
 from slurmslice.errors import BadInput
 from slurmslice.run import Run
@@ -74,6 +82,12 @@ def command(
 
 
 def _going_on(run_name: str, asking: Asking) -> Run:
+    if asking.slices.glob is not None and os.path.isfile(run_name):  # of two files that match
+        raise BadInput(
+            f"--glob has one pattern, and here it has {quote(asking.slices.glob)} and "
+            f"{quote(run_name)}.",
+            QUOTE_THE_PATTERN,
+        )
     if asking.anything:
         raise BadInput(
             f"{run_name!r} names a run that is there, and {asking.anything} describes a new one.",

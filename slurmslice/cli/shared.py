@@ -123,8 +123,11 @@ def _slip(typed: list[str]) -> str:
     if "--" not in typed:
         return "The command for each slice stands after --, as in: -- ./x {}"
     if "--glob" in typed[: typed.index("--")]:
-        return "Quote the pattern of --glob, so that the shell does not expand it."
+        return QUOTE_THE_PATTERN
     return ""
+
+
+QUOTE_THE_PATTERN = "Quote the pattern of --glob, so that the shell does not expand it."
 
 
 class ChangingCommand(SbatchCommand):
