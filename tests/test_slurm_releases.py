@@ -12,7 +12,7 @@ import pytest
 from slurmslice.engines import Needs
 from slurmslice.engines.slurm import answers, capacity, resources, search, versions
 from slurmslice.engines.slurm.commands import STEP_FIELDS
-from slurmslice.engines.slurm.outcomes import outcome
+from slurmslice.engines.slurm.outcomes import outcome, remedy
 from slurmslice.errors import Full, NoAnswer, Refused, TooMany
 from slurmslice.evidence import TaskReport
 from tests.recorded import load
@@ -130,14 +130,24 @@ def test_what_a_job_is(release: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["account", "array", "feature", "memory", "option", "partition", "qos", "time"],
+    ("name", "options"),
+    [
+        ("account", "-A ACCOUNT"),
+        ("array", ""),
+        ("feature", "-C FEATURES"),
+        ("memory", "--mem SIZE"),
+        ("option", ""),
+        ("partition", "-p PARTITION"),
+        ("qos", "-q QOS"),
+        ("time", "-t TIME"),
+    ],
 )
-def test_refusals_are_for_good(release: str, name: str) -> None:
-    """What can never be taken is Refused, with sbatch's own words."""
+def test_refusals_are_for_good(release: str, name: str, options: str) -> None:
+    """What can never be taken is Refused, with sbatch's own words; and what is to be changed."""
     answer = load(f"refused-{name}", release).done
-    with pytest.raises(Refused):
+    with pytest.raises(Refused) as caught:
         outcome(answer)
+    assert remedy(caught.value.message)[0] == options
 
 
 def test_other_outcomes(release: str) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from slurmslice.engines import Limits, Needs
+from slurmslice.engines import Limits, Needs, Order
+from slurmslice.errors import Full, Refused
 from slurmslice.run import Run
 from slurmslice.states import State
 from slurmslice.verbs.poll import poll
@@ -133,6 +134,48 @@ def test_it_is_told_until_something_is_submitted(
     for job, owner, at in (("777", "100", run.clock() - 60), ("777", "5", run.clock() + 60)):
         refused(run, job, owner, at)
         assert "ran nothing" not in typed("status", "demo")
+
+
+# -- refusals ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "options"),
+    [
+        ("Requested time limit is invalid (missing or exceeds some limit)", "-t TIME"),
+        ("Memory specification can not be satisfied", "--mem SIZE"),
+        ("Invalid account or account/partition combination specified", "-A ACCOUNT"),
+        ("Invalid qos specification", "-q QOS"),
+    ],
+)
+def test_after_a_refusal_what_it_speaks_of_is_to_be_changed(
+    new_run: NewRun, engine: FakeEngine, typed: Typed, words: str, options: str
+) -> None:
+    """By submit, by run and by status alike."""
+
+    def refuse(order: Order) -> None:
+        raise Refused(f"Slurm refused the submission: sbatch: error: {words}")
+
+    new_run("0-3")
+    engine.on_submit = refuse
+    assert f"slurmslice submit demo --only 2 {options}" in typed("submit", "demo", "--only", "2")
+    assert f"`slurmslice run demo {options}`" in typed("run", "demo")
+    assert f"slurmslice submit demo {options}" in typed("status", "demo")
+
+
+def test_what_is_not_taken_now_is_to_be_tried_as_it_is(
+    new_run: NewRun, engine: FakeEngine, typed: Typed
+) -> None:
+    """No other request is of use where Slurm was not reached."""
+
+    def full(order: Order) -> None:
+        raise Full("Slurm takes nothing now")
+
+    new_run("0-3")
+    engine.on_submit = full
+    said = typed("submit", "demo")
+    assert "To try again: slurmslice submit demo" in said
+    assert "options" not in said
 
 
 # -- slips -------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import click
 
 from slurmslice.cli.console import colored, one_line, painted, say
 from slurmslice.cli.preview import tell_how_to_come_back, tell_taken
-from slurmslice.cli.summary import exit_code, stuck, tell
+from slurmslice.cli.summary import changing_options, exit_code, stuck, tell
 from slurmslice.errors import Refused, SlurmsliceError
 from slurmslice.reports.counts import reasons
 from slurmslice.run import Run
@@ -62,7 +62,8 @@ def _leave(run: Run) -> None:
     elif not run.finished:
         name = run.asked.name
         say(f"The run is kept, and nothing of it is in flight. `slurmslice run {name}` goes on; "
-            f"options change its request, as in `slurmslice run {name} -p PARTITION`.")  # fmt: skip
+            f"options change its request, as in `slurmslice run {name} "
+            f"{changing_options(run.ledger.refusal)}`.")  # fmt: skip
 
 
 @contextlib.contextmanager

@@ -66,7 +66,8 @@ def command(
         release(run)
     code = send(
         run, failed(chosen, rows), dict(changes), verb="resubmit", dry_run=dry_run,
-        again=_again(states, keys + words), nothing=functools.partial(_nothing, rows),
+        again=functools.partial(_again, states, keys + words),
+        nothing=functools.partial(_nothing, rows),
     )  # fmt: skip
     left_out = sum(len(c.rows) for c in counts(run, rows) if c.state is State.CANCELLED)
     if left_out and (chosen is None or State.CANCELLED not in chosen):
@@ -74,9 +75,9 @@ def command(
     return code
 
 
-def _again(states: Iterable[str], keys: Sequence[str]) -> list[str]:
+def _again(states: Iterable[str], keys: Sequence[str], options: Sequence[str]) -> list[str]:
     named = [word for state in states for word in ("--state", state)]
-    return [*named, "-p", "PARTITION", *(["--", *keys] if keys else [])]
+    return [*named, *options, *(["--", *keys] if keys else [])]
 
 
 def _nothing(rows: Sequence[int] | None, run: Run) -> None:

@@ -8,9 +8,9 @@ from itertools import islice
 from slurmslice.cli.console import out, say
 from slurmslice.cli.live import follow_live
 from slurmslice.cli.preview import relative, tell_how_to_come_back, tell_taken
-from slurmslice.cli.summary import NOT_FINISHED, next_step
+from slurmslice.cli.summary import NOT_FINISHED, changing_options, next_step
 from slurmslice.command import join
-from slurmslice.errors import EngineError
+from slurmslice.errors import EngineError, Refused
 from slurmslice.reports.counts import count, key_ranges
 from slurmslice.run import Run
 from slurmslice.states import State
@@ -27,7 +27,7 @@ def send(
     changes: Mapping[str, str],
     *,
     verb: str,
-    again: Sequence[str],
+    again: Callable[[Sequence[str]], Sequence[str]],
     dry_run: bool,
     nothing: Callable[[Run], None],
 ) -> int:
@@ -38,7 +38,7 @@ def send(
         choose: picks them.
         changes: sbatch options that change their request.
         verb: what is called.
-        again: its words that choose the same slices, with a changed request.
+        again: its words that choose the same slices, with these options.
         dry_run: only show it.
         nothing: says that there is nothing to do.
     """
@@ -51,10 +51,11 @@ def send(
         fed = submit(run, choose, changes, verb)
         tell_taken(run, fed.taken)
         fed.check(passing=False)
-    except EngineError:
-        line = join(("slurmslice", verb, run.asked.name, *again))
-        say(f"The run is kept: {relative(run.place.path)}. To try again, with options that change "
-            f"the request: {line}")  # fmt: skip
+    except EngineError as why:
+        options = changing_options(why.message).split() if isinstance(why, Refused) else []
+        line = join(("slurmslice", verb, run.asked.name, *again(options)))
+        with_ = ", with options that change the request" if options else ""
+        say(f"The run is kept: {relative(run.place.path)}. To try again{with_}: {line}")
         raise
     if not fed.taken and not run.ledger.queue:
         nothing(run)

@@ -47,10 +47,11 @@ def command(
         return _test(run, choose, changes)
     if no_breaker and not dry_run:
         release(run)
-    again = (*(("--only", only) if only else ()), "-p", "PARTITION")
+    chosen = ("--only", only) if only else ()
     return send(
-        run, choose, changes, verb="submit", again=again, dry_run=dry_run, nothing=nothing_waits
-    )
+        run, choose, changes, verb="submit", again=lambda options: (*chosen, *options),
+        dry_run=dry_run, nothing=nothing_waits,
+    )  # fmt: skip
 
 
 def _only(run: Run, text: str | None) -> list[int] | int | None:

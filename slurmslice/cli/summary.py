@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from slurmslice.cli.console import out, painted, say
 from slurmslice.command import quote
+from slurmslice.engines.slurm.outcomes import remedy
 from slurmslice.engines.slurm.words import hitch_of
 from slurmslice.reports.counts import counts, key_ranges
 from slurmslice.run import Run
@@ -73,9 +74,15 @@ def next_step(run: Run) -> str:
     if State.WAITING in states and not run.in_flight():
         verb = "run" if run.asked.engine == "local" else "submit"
         if run.ledger.refusal:
-            return f"Change the request, as in: slurmslice {verb} {name} -p PARTITION"
+            options = changing_options(run.ledger.refusal)
+            return f"Change the request, as in: slurmslice {verb} {name} {options}"
         return f"What waits goes in with: slurmslice {verb} {name}"
     return ""
+
+
+def changing_options(refusal: str) -> str:
+    """What to ask for in place of what was refused; an example where that is not known."""
+    return remedy(refusal)[0] or "-p PARTITION"
 
 
 def _repairs(bad: Sequence[State]) -> list[str]:

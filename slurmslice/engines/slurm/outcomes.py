@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from slurmslice.engines import Receipt
+from slurmslice.engines.slurm.words import hitch_of
 from slurmslice.errors import Full, Refused, TooMany, Unsure
 from slurmslice.process import Finished
 
@@ -40,14 +41,45 @@ _TOO_MANY = re.compile(
     r"\b(?:Assoc|QOS)\w*Submit\w*Limit\b|temporarily unable to accept job"
     r"|Resource temporarily unavailable"
 )
-_HINTS = {
-    "Invalid account": "`sacctmgr show associations user=$USER` lists your accounts.",
-    "Invalid partition": "`sinfo -s` lists the partitions.",
-    "invalid partition": "`sinfo -s` lists the partitions.",
-    "Invalid qos": "`sacctmgr show associations user=$USER` lists what you may use.",
-    "Requested node configuration": "`slurmslice doctor` shows what the nodes have.",
-    "Invalid job array": "`slurmslice doctor` shows MaxArraySize: the highest index is one less.",
-}
+_ASSOCIATIONS = "`sacctmgr show associations user=$USER` lists what you may use."
+_DOCTOR = "`slurmslice doctor` shows what there is."
+# What a refusal speaks of, what to give in its place, and where to look; the first that fits.
+_REMEDIES = (
+    (r"invalid account|account specified", "-A ACCOUNT", _ASSOCIATIONS),
+    (r"invalid qos|qos specified", "-q QOS", _ASSOCIATIONS),
+    # Without the name of a limit: its own words speak of all of them.
+    (r"accounting/QOS policy", "-q QOS", _ASSOCIATIONS),
+    (
+        r"time limit|--time",
+        "-t TIME",
+        "`slurmslice doctor` shows the partitions' limits.",
+    ),
+    (r"memory", "--mem SIZE", _DOCTOR),
+    (r"cpu count|processors|\bCPUs\b", "-c CPUS", _DOCTOR),
+    (r"node count", "-N NODES", _DOCTOR),
+    (r"node name", "-w NODES", "`sinfo -N` lists the nodes."),
+    (r"feature", "-C FEATURES", "`sinfo -o '%N %f'` lists what nodes have."),
+    (r"\(gres\)|generic resource", "--gres GRES", "`sinfo -o '%N %G'` lists what nodes have."),
+    (r"dependency", "-d DEPENDENCY", ""),
+    (r"reservation", "--reservation NAME", "`scontrol show reservation` lists them."),
+    (r"node configuration", "-c CPUS --mem SIZE", _DOCTOR),
+    (r"partition", "-p PARTITION", "`sinfo -s` lists the partitions."),
+    (r"job array", "", "`slurmslice doctor` shows MaxArraySize: the highest index is one less."),
+)
+
+
+def remedy(said: str) -> tuple[str, str]:
+    """What to ask for after a refusal, and where to look what may be asked for; empty: not known.
+
+    Args:
+        said: Slurm's own words.
+    """
+    hitch = hitch_of(said)  # of a limit it says the name, as it does of a job that is pending
+    if hitch is not None and hitch.options:
+        return hitch.options, ""
+    found = (told for words, *told in _REMEDIES if re.search(words, said, re.IGNORECASE))
+    options, hint = next(found, ("", ""))
+    return options, hint
 
 
 def outcome(done: Finished) -> Receipt:
@@ -97,5 +129,4 @@ def _refusal(done: Finished, said: str) -> Refused | Full | Unsure:
     # Of an option that is wrong getopt_long(3) speaks, by the path that it was called by (seen).
     if not re.search(r"^(?:(?:/\S*/)?sbatch: |allocation failure: )", text, re.MULTILINE):
         return Unsure(f"This is not how sbatch refuses (exit {done.returncode}): {said}")
-    hint = next((hint for words, hint in _HINTS.items() if words in text), "")
-    return Refused(f"Slurm refused the submission: {said}", hint)
+    return Refused(f"Slurm refused the submission: {said}", remedy(text)[1])
