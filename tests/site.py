@@ -23,6 +23,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.cluster import Cluster, ClusterError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -127,12 +129,19 @@ class Site:
         return record
 
 
-def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait for a condition, not for time to pass."""
+def until(condition: Callable[[], bool], what: str | Callable[[], str]) -> None:
+    """Wait for a condition, not for time to pass; say at the deadline what is waited for."""
     deadline = time.monotonic() + DEADLINE_S
     while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        if time.monotonic() > deadline:
+            pytest.fail(f"waited in vain for {what if isinstance(what, str) else what()}")
         time.sleep(0.2)
+
+
+def until_empty(site: Site) -> None:
+    """Wait until the user has nothing in the queue."""
+    root = Path("/")
+    until(lambda: not jobs_in(site, root), lambda: f"an empty queue: {jobs_in(site, root)}")
 
 
 def write(site: Site, path: Path, text: str) -> None:
@@ -241,7 +250,21 @@ def empty_folder(site: Site) -> Iterator[Path]:
     made = site.run("mkdir", "-p", str(folder), cwd=site.folder)
     assert made.returncode == 0, made.stderr
     yield folder
+    _cancel_jobs_of(site, folder)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def jobs_in(site: Site, folder: Path) -> list[str]:
+    """The jobs in the queue that were submitted in a folder or below it: id, state, why, name."""
+    told = site.run("squeue", "-h", "-o", "%A %T %r %j|%Z", cwd=site.folder)
+    lines = (line.rpartition("|") for line in told.stdout.splitlines())
+    return [job for job, _, work in lines if Path(work).is_relative_to(folder)]
+
+
+def _cancel_jobs_of(site: Site, folder: Path) -> None:
+    # What a test leaves in the queue would stand in the way of those that look at the whole of it.
+    if ids := sorted({job.split()[0] for job in jobs_in(site, folder)}):
+        site.run("scancel", *ids, cwd=site.folder)
 
 
 def find_site(wish: str, folder: str) -> Site:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster import Cluster
-from tests.site import Site, accounted, events, marks, until, write
+from tests.site import Site, accounted, events, marks, until, until_empty, write
 
 pytestmark = pytest.mark.slurm
 
@@ -23,7 +23,7 @@ def limited(site: Site) -> Iterator[Cluster]:
     """Our own cluster, where the user may have 30 tasks in the queue, running ones too."""
     if site.cluster is None:
         pytest.skip("limits are set on a cluster of our own only")
-    until(lambda: in_queue(site, site.folder, "PD,R,CG") == 0, "jobs of other tests to be gone")
+    until_empty(site)
     site.cluster.set_limit(MaxSubmitJobs=MOST)
     yield site.cluster
     site.cluster.set_limit(MaxSubmitJobs=None)

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.site import Site, marks, settled, until, write
+from tests.site import Site, empty_folder, marks, settled, until, write
 
 pytestmark = pytest.mark.slurm
 
@@ -243,13 +241,11 @@ def completed(site: Site, place: Path) -> int:
 @pytest.fixture(scope="module")
 def played(site: Site) -> Iterator[dict[object, Future[Any]]]:
     """What comes of each oddity and each race."""
-    folder = site.folder / f"once-{secrets.token_hex(4)}"
-    with ThreadPoolExecutor(len(ODDITIES) + len(RACES)) as pool:
+    with empty_folder(site) as folder, ThreadPoolExecutor(len(ODDITIES) + len(RACES)) as pool:
         yield {
             **{n: pool.submit(play, site, folder / n, first) for n, (first, _) in ODDITIES.items()},
             **{r: pool.submit(race, site, folder / r.__name__, r) for r in RACES},
         }
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.mark.parametrize("beside", RACES)
