@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import replace
 
 from slurmslice.evidence import TaskReport
@@ -15,8 +16,9 @@ def looked_into(
     """A final report of a task of one slice, what it rests on, and why it is so.
 
     A check that fails makes its task FAILED. A job step that fails leaves the task COMPLETED if
-    the script exits 0 (seen). Of an exit code that the source may have made smaller, the task
-    itself tells the true one.
+    the script exits 0 (seen). The accounting plugin ends a task that is over its memory by
+    SIGKILL, and calls it FAILED (slurm.conf(5), OverMemoryKill; seen). Of an exit code that the
+    source may have made smaller, the task itself tells the true one.
 
     Args:
         report: what the source says, final.
@@ -29,10 +31,23 @@ def looked_into(
             return failed, Evidence.CHECK, reason
         if own.exit_code is not None and _may_be(report, own.exit_code):
             report = replace(report, exit_code=own.exit_code)
-    if report.state is State.COMPLETED and report.step_exit:
-        reason = f"exit 0, but a job step of it exited {report.step_exit} (DerivedExitCode)"
+    if report.state is State.COMPLETED and report.steps and report.steps.failed:
+        reason = f"exit 0, but a job step of it {report.steps.failed}"
         return replace(report, state=State.CHECK_FAILED), source, reason
+    if over := _over_memory(report):
+        return replace(report, state=State.OUT_OF_MEMORY), source, over
     return report, source, explain(report)
+
+
+def _over_memory(report: TaskReport) -> str:
+    """Why a task that was killed was killed for its memory; empty where it was not."""
+    used, asked = report.max_rss_bytes, report.requested_mem_bytes
+    if report.state is not State.FAILED or report.signal != signal.SIGKILL:
+        return ""
+    if not (used and asked and used > asked):
+        return ""
+    mib = f"{used >> 20} MiB in use, {asked >> 20} MiB asked for"
+    return f"ended by signal 9 over its memory: {mib}"
 
 
 def _may_be(report: TaskReport, code: int) -> bool:

@@ -45,6 +45,22 @@ FACTS = tuple(fact.name for fact in fields(Facts))
 
 
 @dataclass(frozen=True, slots=True)
+class Steps:
+    """How the job steps of a task's newest start ended, its batch script left out.
+
+    Attributes:
+        failed: how the first that failed did, in words (``exited 3``); empty where none did.
+        ended: none of them goes on.
+    """
+
+    failed: str = ""
+    ended: bool = True
+
+
+NO_STEPS = Steps()
+
+
+@dataclass(frozen=True, slots=True)
 class TaskReport(Facts):
     """What one source says of one array task.
 
@@ -53,7 +69,9 @@ class TaskReport(Facts):
         word: the source's own word for it, as it came.
         reason: the source's own reason (``Priority``, ``AssocMaxSubmitJobLimit``).
         leaving: the task has ended and its node is being cleaned (squeue's COMPLETING).
-        step_exit: the highest exit code of its job steps (sacct's DerivedExitCode).
+        step_exit: the highest exit code of its job steps, of older starts too (sacct's
+            DerivedExitCode, which may come late).
+        steps: its job steps; None where they were not told.
         less_128: the true exit code may be 128 more than the source says.
         of_rest: it is the record of all tasks of its array that had not started, which ended
             with the array; which these are may be told as it was some time before (seen).
@@ -64,6 +82,7 @@ class TaskReport(Facts):
     reason: str = ""
     leaving: bool = False
     step_exit: int = 0
+    steps: Steps | None = None
     less_128: bool = False
     of_rest: bool = False
 

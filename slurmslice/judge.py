@@ -6,7 +6,6 @@ absence, an error or a word that is not known (promise 5).
 
 from __future__ import annotations
 
-import signal
 from dataclasses import dataclass, replace
 
 from slurmslice.ends import by_check, explain, looked_into
@@ -129,27 +128,23 @@ def _ended(known: Standing, report: TaskReport, said: Hearing) -> Standing:
         why = "its node is being cleaned" if leaving else silent
         reason = f"{report.state}, and whether Slurm starts it again is not known yet: {why}"
         return replace(known, reason=reason)
+    if to_come := _steps_to_come(report, said):
+        return replace(known, reason=f"{report.state}; {to_come}")
     return _as(known, *looked_into(report, said.progress, Evidence.ACCOUNTING))
 
 
-def was_killed(standing: Standing) -> bool:
-    """Whether a slice FAILED by SIGKILL: its memory may be why, which only steps can tell."""
-    by_slurm = standing.evidence is Evidence.ACCOUNTING
-    return standing.state is State.FAILED and standing.signal == signal.SIGKILL and by_slurm
+def _steps_to_come(report: TaskReport, said: Hearing) -> str:
+    """What accounting still has to tell of a task that has ended; empty for nothing.
 
-
-def over_memory(standing: Standing, measured: TaskReport) -> Standing:
-    """The standing of a slice that was killed, once it is known what its task used.
-
-    The accounting plugin ends a task that is over its memory by SIGKILL, and calls it FAILED
-    (slurm.conf(5), JobAcctGatherParams=OverMemoryKill; seen).
+    A job step's end may come after its task's (seen), and is not waited for without limit.
     """
-    used, asked = measured.max_rss_bytes, standing.requested_mem_bytes
-    if not (used and asked and used > asked):
-        return standing
-    mib = f"{used >> 20} MiB in use, {asked >> 20} MiB asked for"
-    reason = f"ended by signal 9 over its memory: {mib}"
-    return replace(standing, state=State.OUT_OF_MEMORY, reason=reason)
+    if report.of_rest or said.now - (report.ended_at or 0) >= GRACE_S:
+        return ""
+    if report.steps is None:
+        return "accounting has not told its job steps yet"
+    if not report.steps.ended and report.state in {State.COMPLETED, State.FAILED}:
+        return "accounting has not told yet how its last job step ended"
+    return ""
 
 
 def _given_back(known: Standing, queue: TaskReport, said: Hearing) -> Standing:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 from slurmslice.engines import Identity, Intake, Limits, Needs, Order, Receipt, Sighting
 from slurmslice.errors import BadInput, NoAnswer
-from slurmslice.evidence import Answer, Observation, TaskId, TaskReport
+from slurmslice.evidence import NO_STEPS, Answer, Observation, Steps, TaskId, TaskReport
 from slurmslice.states import State
 
 
@@ -46,7 +46,10 @@ class FakeEngine:
     waited: list[float] = field(default_factory=list)
     on_wait: Callable[[], None] = lambda: None
     polls: int = 0
-    measured: TaskReport | None = TaskReport(State.COMPLETED)  # noqa: RUF009 (frozen)
+    steps: Steps | None = NO_STEPS
+    cpu_s: float | None = None
+    max_rss_bytes: int | None = None
+    restarted: bool = False
     measures: int = 0
     limited: Limits | None = None
 
@@ -109,11 +112,23 @@ class FakeEngine:
         queued = {task: report for task, report in reports.items() if not report.state.final}
         return Observation(Answer(ended), Answer(queued))
 
-    def measure(self, jobs: Sequence[tuple[str, str]]) -> dict[TaskId, TaskReport]:
+    def measure(
+        self, jobs: Sequence[tuple[str, str]], tasks: Iterable[TaskId]
+    ) -> dict[TaskId, TaskReport]:
         self.measures += 1
-        if self.measured is None:
+        if self.steps is None:
             raise NoAnswer("sacct did not answer in time.")
-        return {(job, index): self.measured for job, _ in jobs for index in self.jobs[job].tasks}
+        ended = {(job, index): self.jobs[job].tasks[index] for job, index in tasks}
+        return {
+            task: replace(
+                report,
+                cpu_s=self.cpu_s,
+                max_rss_bytes=self.max_rss_bytes,
+                steps=self.steps,
+                started_at=7 if self.restarted else report.started_at,
+            )
+            for task, report in ended.items()
+        }
 
     def cancel(self, job: str, name: str, indices: Collection[int] | None) -> None:
         if not self._bears(job, name):

@@ -12,16 +12,17 @@ import pytest
 from slurmslice.check import Check
 from slurmslice.command import Command, ShellText
 from slurmslice.errors import BadInput
-from slurmslice.evidence import TaskReport
-from slurmslice.judge import Hearing, Standing, judge, over_memory, was_killed
+from slurmslice.evidence import Steps, TaskReport
+from slurmslice.judge import GRACE_S, Hearing, Standing, judge
 from slurmslice.packed import judge_packed
 from slurmslice.progress import SlotProgress, TaskProgress
+from slurmslice.run import Run
 from slurmslice.rundir import RunDirectory
 from slurmslice.states import Evidence, State
 from slurmslice.verbs.poll import poll
 from slurmslice.verbs.submit import submit, waiting
 from tests.conftest import NewRun
-from tests.fakes import FakeEngine
+from tests.fakes import Clock, FakeEngine
 from tests.test_script import HOSTILE, Place, wait_for, words
 from tests.test_script_packed import log, pack, processes
 from tests.typed import Typed
@@ -297,9 +298,9 @@ def test_settings_say_it(typed: Typed) -> None:
                  progress=MISSED), State.CHECK_FAILED, Evidence.CHECK, 0),
         (replace(NOTHING, accounting_silence="off", accounting_off=True, progress=MISSED),
          State.CHECK_FAILED, Evidence.CHECK, 0),
-        (replace(NOTHING, accounting=replace(DONE, step_exit=3)),
+        (replace(NOTHING, accounting=replace(DONE, steps=Steps("exited 3"))),
          State.CHECK_FAILED, Evidence.ACCOUNTING, 0),
-        (replace(NOTHING, accounting=replace(FAILED, step_exit=9)),
+        (replace(NOTHING, accounting=replace(FAILED, steps=Steps("exited 9"))),
          State.FAILED, Evidence.ACCOUNTING, 3),
     ],
 )  # fmt: skip
@@ -321,33 +322,41 @@ def test_a_slice_of_a_pack_that_fails_its_check() -> None:
 
 
 KILLED = replace(
-    KNOWN,
-    state=State.FAILED,
-    evidence=Evidence.ACCOUNTING,
-    exit_code=0,
-    signal=9,
-    requested_mem_bytes=100 << 20,
+    FAILED, exit_code=0, signal=9, max_rss_bytes=130 << 20, requested_mem_bytes=100 << 20
 )
 
 
 @pytest.mark.parametrize(
-    ("used", "asked", "state"),
+    ("report", "state"),
     [
-        (130 << 20, 100 << 20, State.OUT_OF_MEMORY),
-        (100 << 20, 100 << 20, State.FAILED),
-        (None, 100 << 20, State.FAILED),
-        (130 << 20, None, State.FAILED),
+        (KILLED, State.OUT_OF_MEMORY),
+        (replace(KILLED, max_rss_bytes=100 << 20), State.FAILED),
+        (replace(KILLED, max_rss_bytes=None), State.FAILED),
+        (replace(KILLED, requested_mem_bytes=None), State.FAILED),
+        (replace(KILLED, signal=15), State.FAILED),
+        (replace(KILLED, state=State.TIMEOUT), State.TIMEOUT),
     ],
 )
-def test_killed_over_its_memory(used: int | None, asked: int | None, state: State) -> None:
+def test_killed_over_its_memory(report: TaskReport, state: State) -> None:
     """FAILED 0:9 with more memory in use than asked for is OUT_OF_MEMORY, and says by how much."""
-    known = replace(KILLED, requested_mem_bytes=asked)
-    standing = over_memory(known, TaskReport(State.FAILED, max_rss_bytes=used))
+    standing = judge(KNOWN, replace(NOTHING, accounting=report))
     assert standing.state is state
     if state is State.OUT_OF_MEMORY:
         assert "130 MiB in use, 100 MiB asked for" in standing.reason
-    assert was_killed(known)
-    assert not was_killed(replace(known, evidence=Evidence.PROGRESS))
+
+
+@pytest.mark.parametrize("report", [DONE, FAILED, replace(KILLED, state=State.TIMEOUT)])
+@pytest.mark.parametrize("steps", [None, Steps(ended=False)])
+def test_steps_that_are_to_come_are_waited_for(report: TaskReport, steps: Steps | None) -> None:
+    """An end is told when its steps are known, or after the grace; never as if they were well."""
+    ended_at = NOTHING.now - 1
+    report = replace(report, steps=steps, ended_at=int(ended_at))
+    standing = judge(KNOWN, replace(NOTHING, accounting=report))
+    lasts = report.state is State.TIMEOUT and steps is not None  # its steps end with it
+    assert standing.state is (report.state if lasts else KNOWN.state)
+    assert lasts or standing.reason.startswith(f"{report.state}; accounting has not told")
+    late = replace(NOTHING, accounting=report, now=ended_at + GRACE_S)
+    assert judge(KNOWN, late).state is report.state
 
 
 def end_all(engine: FakeEngine, report: TaskReport) -> None:
@@ -356,20 +365,63 @@ def end_all(engine: FakeEngine, report: TaskReport) -> None:
         job.tasks.update(dict.fromkeys(job.tasks, report))
 
 
-@pytest.mark.parametrize("silent", [False, True])
-def test_steps_are_asked_for_where_a_task_was_killed(
-    new_run: NewRun, engine: FakeEngine, silent: bool
-) -> None:
-    """Once, for the arrays concerned; where they are not told, it FAILED by signal 9."""
+def submitted(new_run: NewRun, engine: FakeEngine, report: TaskReport) -> Run:
+    """A run of ten tasks, all of which have ended so by accounting."""
     run = new_run("0-9")
     submit(run, waiting(None), {}, "submit")
-    killed = TaskReport(State.FAILED, exit_code=0, signal=9, requested_mem_bytes=1 << 20)
-    end_all(engine, killed)
-    engine.measured = None if silent else replace(killed, max_rss_bytes=3 << 20)
+    end_all(engine, report)
+    return run
+
+
+def test_steps_are_asked_for_once(new_run: NewRun, engine: FakeEngine) -> None:
+    """In the poll that sees an end; and what they used is told with it."""
+    run = submitted(new_run, engine, replace(KILLED, max_rss_bytes=None))
+    engine.max_rss_bytes, engine.cpu_s = 130 << 20, 1.5
     poll(run)
     poll(run)
-    assert run.standings.tally() == {State.FAILED if silent else State.OUT_OF_MEMORY: 10}
+    assert run.standings.tally() == {State.OUT_OF_MEMORY: 10}
+    assert {standing.cpu_s for standing in map(run.standings.seen, range(10))} == {1.5}
     assert engine.measures == 1
+
+
+def test_steps_that_are_not_told_are_asked_for_again(
+    new_run: NewRun, engine: FakeEngine, clock: Clock
+) -> None:
+    """Who did not answer is named; an end is told when he did, or when the grace is over."""
+    run = submitted(new_run, engine, replace(DONE, ended_at=int(clock.now)))
+    engine.steps = None
+    seen = poll(run)
+    assert seen.silences == ("sacct did not answer in time.",)
+    assert run.standings.tally() == {State.SUBMITTED: 10}
+    clock.now += GRACE_S
+    poll(run)
+    assert run.standings.tally() == {State.COMPLETED: 10}
+
+
+def test_a_step_that_ends_late_is_no_success(
+    new_run: NewRun, engine: FakeEngine, clock: Clock
+) -> None:
+    """One that goes on at the first look is looked at again; its failure counts."""
+    run = submitted(new_run, engine, replace(DONE, ended_at=int(clock.now)))
+    engine.steps = Steps(ended=False)
+    poll(run)
+    assert run.standings.tally() == {State.SUBMITTED: 10}
+    engine.steps = Steps("exited 3")
+    poll(run)
+    assert run.standings.tally() == {State.CHECK_FAILED: 10}
+
+
+def test_what_is_started_again_meanwhile_is_not_judged_by_its_new_steps(
+    new_run: NewRun, engine: FakeEngine, clock: Clock
+) -> None:
+    """Slurm may put a task back between the two questions: then the steps are of another start."""
+    run = submitted(new_run, engine, replace(DONE, ended_at=int(clock.now)))
+    engine.restarted = True
+    poll(run)
+    assert run.standings.tally() == {State.SUBMITTED: 10}
+    engine.restarted = False
+    poll(run)
+    assert run.standings.tally() == {State.COMPLETED: 10}
 
 
 @pytest.mark.parametrize("allowed", [False, True])
@@ -378,9 +430,10 @@ def test_failed_steps_can_be_allowed(typed: Typed, engine: FakeEngine, allowed: 
     option = ("--allow-failed-steps",) if allowed else ()
     typed("render", "--name", "x", "-a", "0-3", *option, "--", "true", "{}")
     typed("submit", "x")
-    end_all(engine, replace(DONE, step_exit=3))
+    end_all(engine, DONE)
+    engine.steps = Steps("exited 3")
     said = typed("status", "x")
     assert ("COMPLETED 4" in said) is allowed
-    assert ("CHECK_FAILED 4" in said and "(DerivedExitCode)" in said) is not allowed
+    assert ("CHECK_FAILED 4" in said and "a job step of it exited 3" in said) is not allowed
     typed("resubmit", "x")
     assert len(engine.jobs) == (1 if allowed else 2)

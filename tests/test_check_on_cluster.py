@@ -46,6 +46,44 @@ def test_false_successes_are_found_and_repaired(site: Site, workplace: Path) -> 
     assert marks(workplace) == {str(i): 2 if i in {3, 5, 7, 9} else 1 for i in range(10)}
 
 
+STEPS = """\
+case $SLICE in
+  0) srun --ntasks=1 bash -c 'kill -SEGV $$' ;;
+  1) srun --ntasks=1 sleep 100 & sleep 3; kill $!; wait ;;
+  2) srun --ntasks=1 sleep 100 & sleep 3 ;;
+  3) srun --ntasks=1 sleep 100 & sleep 3; scancel "$SLURM_JOB_ID.0"; wait ;;
+  4) srun --ntasks=1 bash -c 'exit 200' ;;
+  5) srun --ntasks=1 bash -c 'exit 3'; srun --ntasks=1 true ;;
+  *) srun --ntasks=1 bash -c "exit $((SLICE % 2))" ;;
+esac
+true
+"""
+
+
+def test_job_steps_under_exit_0(site: Site, workplace: Path) -> None:
+    """Each that failed by itself is told, however late Slurm writes it; what was ended is well."""
+    args = ["--name", "s", "-a", "0-45", "-t", "1", "--interval", "1", "--shell", STEPS]
+    assert site.slurmslice("run", *args, cwd=workplace).returncode == 1
+    slices = site.status(workplace, "s")["slices"]
+    bad = {0, 4, 5, *range(7, 46, 2)}
+    assert {int(s["key"]) for s in slices if s["state"] == "CHECK_FAILED"} == bad
+    assert {s["state"] for s in slices} == {"CHECK_FAILED", "COMPLETED"}
+    reasons = [s["reason"].removeprefix("exit 0, but a job step of it ") for s in slices[:8]]
+    assert reasons.pop(4) in {"exited 200", "exited 72"}  # as older releases may tell it
+    assert reasons == ["ended by signal 11", *["exit 0"] * 3, "exited 3", "exit 0", "exited 1"]
+
+
+def test_an_older_start_does_not_make_a_slice_fail(site: Site, workplace: Path) -> None:
+    """Its step failed, Slurm put it back, and the newer start is well."""
+    text = 'srun --ntasks=1 bash -c "exit $((3 - 3 * ${SLURM_RESTART_COUNT:-0}))"; '
+    text += '[ "${SLURM_RESTART_COUNT:-0}" = 1 ] || { scontrol requeue "$SLURM_JOB_ID"; sleep 60; }'
+    args = ["--name", "o", "-a", "0-1", "-t", "2", "--interval", "1", "--shell", text]
+    assert site.slurmslice("run", *args, "--requeue", cwd=workplace).returncode == 0
+    told = site.status(workplace, "o")
+    assert told["counts"] == {"COMPLETED": 2}
+    assert {s["restarts"] for s in told["slices"]} == {1}
+
+
 def test_a_pack_whose_slices_fail_their_check(site: Site, workplace: Path) -> None:
     """Per slice, whatever the task is called; a step's failure is nobody's in a pack."""
     args = ["--name", "p", "-a", "0-7", "--pack", "4", "--at-once", "2", "-t", "1"]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from slurmslice.engines.slurm import answers, resources, search, values, words
+from slurmslice.engines.slurm import answers, resources, search, steps, values, words
 from slurmslice.errors import NoAnswer
 from slurmslice.evidence import TaskReport
 from slurmslice.states import State
@@ -225,7 +225,7 @@ def test_common_lines_say_what_careful_reading_says(
 
 def test_measures_are_the_most_of_the_steps() -> None:
     """MaxRSS is the largest of a task's steps, CPU time the job's; the rest is the job's row."""
-    found = answers.measures(load("sacct-steps").text, CORR)
+    found = steps.measures(load("sacct-steps").text, CORR)
     assert set(found) == {("2", index) for index in range(9)}
     assert (found["2", 2].max_rss_bytes, found["2", 2].cpu_s) == (58310656, 0.069)
     assert (found["2", 4].max_rss_bytes, found["2", 4].cpu_s) == (69865472, 3.155)
@@ -236,10 +236,10 @@ def test_measures_are_the_most_of_the_steps() -> None:
 def test_measures_whatever_the_order_and_of_what_ran() -> None:
     """The largest step counts, wherever it stands; what has not started has no measures."""
     task = "9_1|COMPLETED|0:0|0:0|1|2|3|1|1|1M|n1|None||00:00.500|n\n"
-    steps = [f"9_1.{step}|COMPLETED|0:0||2|2|3|1|1||n1||{size}|00:00.1|s\n"
+    lines = [f"9_1.{step}|COMPLETED|0:0||2|2|3|1|1||n1||{size}|00:00.1|s\n"
              for step, size in (("batch", "300K"), ("0", "900K"), ("1", "100K"))]  # fmt: skip
     waits = "9_[2-3]|PENDING|0:0|0:0|1|Unknown|Unknown|0|1|1M|None assigned|None||00:00:00|n\n"
-    found = answers.measures("".join((task, *steps, waits)), {"9": "n"})
+    found = steps.measures("".join((task, *lines, waits)), {"9": "n"})
     assert {task: report.max_rss_bytes for task, report in found.items()} == {("9", 1): 900 << 10}
 
 
@@ -250,7 +250,7 @@ def test_measures_of_another_job_with_our_id_are_not_ours() -> None:
     other = ("9_1|COMPLETED|0:0|0:0|7|8|9|1|1|9M|n1|None||00:09.000|x\n",
              "9_1.batch|COMPLETED|0:0||8|8|9|1|1||n1||900K|00:09.0|batch\n")  # fmt: skip
     for text in ("".join(ours + other), "".join(other + ours)):
-        found = answers.measures(text, {"9": "n"})
+        found = steps.measures(text, {"9": "n"})
         assert found["9", 1].max_rss_bytes == 300 << 10
         assert found["9", 1].cpu_s == 0.5
 
@@ -429,7 +429,7 @@ def test_usable_nodes(state: str, usable: bool) -> None:
 PARSERS: list[Callable[[str], Any]] = [
     lambda text: answers.accounting(text, {"9": "n"}),
     lambda text: answers.queue(text, {"9": "n"}),
-    lambda text: answers.measures(text, {"9": "n"}),
+    lambda text: steps.measures(text, {"9": "n"}),
     lambda text: search.in_queue(answers.queue_rows(text), "n", 0),
     resources.config,
     resources.partitions,

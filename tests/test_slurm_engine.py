@@ -58,7 +58,7 @@ def test_nothing_to_ask_asks_nothing(slurm: SlurmEngine, tmp_path: Path) -> None
     for name in ("sacct", "squeue", "scancel"):
         program(tmp_path, name, "exit 1")
     assert slurm.observe([]) == Observation(Answer(), Answer())
-    assert slurm.measure([]) == {}
+    assert slurm.measure([], []) == {}
     slurm.cancel("2", "x-k7m2", [])
     assert [calls(tmp_path, name) for name in ("sacct", "squeue", "scancel")] == [[], [], []]
 
@@ -288,12 +288,23 @@ def test_whose_an_id_is_must_be_known(
 
 
 def test_measures_are_asked_with_steps(slurm: SlurmEngine, tmp_path: Path) -> None:
-    """One sacct for all, steps included."""
+    """One sacct for these tasks, steps included; of an array of many tasks for all of it."""
     replay(tmp_path, "sacct", "sacct-steps")
-    assert slurm.measure([("2", "corr|x-k7m2"), ("3", "x")])["2", 4].max_rss_bytes == 69865472
+    tasks = [("2", 4), ("2", 6), *(("3", index) for index in range(300))]
+    found = slurm.measure([("2", "corr|x-k7m2"), ("3", "x")], tasks)
+    assert found["2", 4].max_rss_bytes == 69865472
     (asked,) = calls(tmp_path, "sacct")
-    assert asked.endswith("--jobs 2,3")
+    assert asked.endswith("--jobs 2_4,2_6,3")
     assert " -X" not in asked
+
+
+def test_very_many_steps_are_asked_for_in_parts(slurm: SlurmEngine, tmp_path: Path) -> None:
+    """Of some thousand tasks a question, so that no answer takes all the memory."""
+    program(tmp_path, "sacct", "exit 0")
+    tasks = [(str(job), index) for job in range(10) for index in range(1000)]
+    assert slurm.measure([(str(job), "x") for job in range(10)], tasks) == {}
+    asked = [call.rpartition(" ")[2].split(",") for call in calls(tmp_path, "sacct")]
+    assert asked == [["0", "1", "2", "3", "4"], ["5", "6", "7", "8", "9"]]
 
 
 def test_other_clusters_are_named_to_sacct(tmp_path: Path) -> None:

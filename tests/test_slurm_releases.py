@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import pytest
 
 from slurmslice.engines import Needs
-from slurmslice.engines.slurm import answers, capacity, resources, search, versions
+from slurmslice.engines.slurm import answers, capacity, resources, search, steps, versions
 from slurmslice.engines.slurm.commands import STEP_FIELDS
 from slurmslice.engines.slurm.outcomes import outcome, remedy
 from slurmslice.errors import Full, NoAnswer, Refused, TooMany
@@ -68,7 +68,7 @@ def test_steps_tell_the_memory(release: str) -> None:
     """MaxRSS and CPU time of what ran long enough to be looked at."""
     rows = answers.accounting_rows(load("ends-steps", release).text, STEP_FIELDS)
     names = jobs(rows)
-    measured = answers.measures(load("ends-steps", release).text, names)
+    measured = steps.measures(load("ends-steps", release).text, names)
     found = {index: said for (job, index), said in measured.items() if names[job] == ENDS}
     assert set(found) == set(range(8))
     assert all(0 <= (report.cpu_s or 0) < 60 for report in found.values())

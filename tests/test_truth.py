@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slurmslice.evidence import TaskReport
+from slurmslice.evidence import Steps, TaskReport
 from slurmslice.judge import GRACE_S, Hearing, Standing, judge, reopened
 from slurmslice.packed import VISIBLE_S
 from slurmslice.progress import SlotProgress
-from slurmslice.states import State
+from slurmslice.states import Evidence, State
 
 BEGAN = 1_800_000_000
 KNOWN = Standing(State.SUBMITTED, "submitted", submission=1, index=3, attempt=1)
@@ -29,7 +29,8 @@ REMEMBERED_S = 300  # slurm.conf(5), MinJobAge
 class Start:
     """One start of the task: when it waits, runs, is cleaned up and is gone; and how it ends.
 
-    ``exit_code`` is what the task writes of its own end; None where it has no time to.
+    ``exit_code`` is what the task writes of its own end; None where it has no time to. CHECK_FAILED
+    is COMPLETED by all but a job step, whose end comes so many seconds after the task's.
     """
 
     number: int
@@ -39,6 +40,12 @@ class Start:
     gone: int
     end: State
     exit_code: int | None
+    step_s: int = 0
+
+    @property
+    def told(self) -> State:
+        """What Slurm calls its end."""
+        return State.COMPLETED if self.end is State.CHECK_FAILED else self.end
 
     def phase(self, when: int) -> State | None:
         """PENDING, RUNNING, its end while it is being cleaned up; None: gone."""
@@ -46,7 +53,7 @@ class Start:
             return State.PENDING
         if when < self.leaves:
             return State.RUNNING
-        return self.end if when < self.gone else None
+        return self.told if when < self.gone else None
 
 
 @dataclass(frozen=True)
@@ -71,16 +78,19 @@ class World:
         if phase is None:
             if not ended or when >= start.gone + REMEMBERED_S:
                 return None
-            word, at = str(start.end), start.leaves
+            word, at = str(start.told), start.leaves
             return TaskReport(
-                start.end, word, restarts=start.number, started_at=start.runs, ended_at=at
+                start.told, word, restarts=start.number, started_at=start.runs, ended_at=at
             )
-        leaving = phase is start.end
+        leaving = phase is start.told
         state = State.RUNNING if leaving else phase
         return TaskReport(state, str(state), restarts=start.number, leaving=leaving)
 
-    def accounting(self, when: int) -> TaskReport | None:
-        """What sacct says of the newest start; what never started is left to the queue."""
+    def accounting(self, when: int, now: int, *, steps: bool) -> TaskReport | None:
+        """What sacct knew of the newest start then; what never started is left to the queue.
+
+        Its steps are told now, if they are, and in the end within the grace.
+        """
         start = self.at(when)
         phase = start.phase(when)
         if phase is State.PENDING and start.number == 0:
@@ -88,9 +98,12 @@ class World:
         if phase is State.PENDING or phase is State.RUNNING:
             return TaskReport(phase, str(phase))
         code = start.exit_code if start.end is State.FAILED else 0
+        end, failed = start.told, "exited 3" if start.end is State.CHECK_FAILED else ""
+        known = Steps(failed) if now >= start.leaves + start.step_s else Steps(ended=False)
         return TaskReport(
-            start.end, str(start.end), exit_code=code, started_at=start.runs, ended_at=start.leaves
-        )
+            end, str(end), exit_code=code, started_at=start.runs, ended_at=start.leaves,
+            steps=known if steps or now >= start.leaves + LAG_S else None,
+        )  # fmt: skip
 
     def visible(self, then: int, lag: int) -> int:
         """Until when what it has written is to be read; BEGAN for a file that is not seen yet.
@@ -119,6 +132,7 @@ PUT_BACK = st.sampled_from([(State.NODE_FAIL, None), (State.NODE_FAIL, 0), (Stat
 ENDS = st.sampled_from(
     [
         (State.COMPLETED, 0),
+        (State.CHECK_FAILED, 0),
         (State.FAILED, 1),
         (State.FAILED, 143),
         (State.TIMEOUT, 143),
@@ -141,7 +155,8 @@ def worlds(draw: st.DrawFn) -> World:
         runs = clock + draw(st.integers(1, 200))
         leaves = runs + draw(st.integers(1, 400))
         gone = leaves + draw(st.integers(1, 30))
-        starts.append(Start(number, clock, runs, leaves, gone, end, code))
+        late = draw(st.integers(0, LAG_S))
+        starts.append(Start(number, clock, runs, leaves, gone, end, code, late))
         clock = gone
     return World(tuple(starts))
 
@@ -153,6 +168,7 @@ class Look:
     after: int
     accounting_down: bool
     queue_down: bool
+    steps_down: bool
     accounting_lag: int
     progress_lag: int
     between: int
@@ -164,6 +180,7 @@ LOOKS = st.lists(
         after=st.integers(1, 150),
         accounting_down=st.booleans(),
         queue_down=st.booleans(),
+        steps_down=st.booleans(),
         accounting_lag=st.just(0) | st.integers(0, LAG_S),
         progress_lag=st.just(0) | st.integers(0, 60),
         between=st.integers(0, 5),
@@ -176,7 +193,8 @@ def followed(world: World, looks: list[Look], *, off: bool) -> Iterator[tuple[in
     """The standing after each look, and when it was; a last one long after the end has no lag."""
     known, now, told = KNOWN, BEGAN, BEGAN
     late = world.last.gone + REMEMBERED_S + 100
-    last = Look(max(1, late - BEGAN - sum(look.after for look in looks)), False, False, 0, 0, 0)
+    after = max(1, late - BEGAN - sum(look.after for look in looks))
+    last = Look(after, False, False, False, 0, 0, 0)
     for look in [*looks, last]:
         asked = now + look.after
         now = asked + look.between
@@ -196,7 +214,7 @@ def one_look(
     return judge(
         known,
         Hearing(
-            accounting=None if silent else world.accounting(told),
+            accounting=None if silent else world.accounting(told, then, steps=not look.steps_down),
             queue=queue,
             progress=world.progress(world.visible(then, look.progress_lag)),
             accounting_silence="down" if silent else "",
@@ -216,9 +234,16 @@ def test_no_end_is_invented_and_none_is_missed(world: World, looks: list[Look]) 
     for when, standing in followed(world, looks, off=False):
         if standing.state.final:
             start = world.at(when)
-            assert (start.number, standing.state) == (world.last.number, world.last.end)
-            assert start.phase(when) in {start.end, None}
-    assert standing.state is world.last.end
+            assert start.number == world.last.number
+            assert standing.state is as_known(world, standing)
+            assert start.phase(when) in {start.told, None}
+    assert standing.state is as_known(world, standing)
+
+
+def as_known(world: World, standing: Standing) -> State:
+    """The end of a world; of job steps only accounting knows, and the queue does not."""
+    last = world.last
+    return last.told if standing.evidence is Evidence.QUEUE else last.end
 
 
 @settings(max_examples=1500)
@@ -231,7 +256,7 @@ def test_without_accounting_nothing_is_called_done_that_is_not(
         if standing.state.final:
             start = world.at(when)
             assert start.number == world.last.number
-            assert start.phase(when) in {start.end, None}
+            assert start.phase(when) in {start.told, None}
         if standing.state is State.COMPLETED:
             assert world.last.exit_code == 0
 
@@ -241,4 +266,5 @@ def test_without_accounting_nothing_is_called_done_that_is_not(
 def test_the_way_there_does_not_matter(world: World, some: list[Look], others: list[Look]) -> None:
     """Whoever looked when, and whatever was silent then: in the end all know the same."""
     ends = [[*followed(world, looks, off=False)][-1][1] for looks in (some, others)]
-    assert ends[0].state is ends[1].state
+    if Evidence.QUEUE not in {standing.evidence for standing in ends}:  # it knows no job steps
+        assert ends[0].state is ends[1].state

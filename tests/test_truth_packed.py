@@ -117,7 +117,7 @@ def one_look(pack: Pack, known: Standing, look: Look, then: int, told: int, slot
     if known.state.final or known.state is State.WAITING:
         return reopened_packed(known, queue, slot, wrote) or known if known.state.final else known
     said = Hearing(
-        accounting=None if look.accounting_down else pack.world.accounting(told),
+        accounting=None if look.accounting_down else pack.world.accounting(told, then, steps=False),
         queue=queue,
         progress=None,
         accounting_silence="down" if look.accounting_down else "",
@@ -135,7 +135,8 @@ def one_look(pack: Pack, known: Standing, look: Look, then: int, told: int, slot
 def test_each_slice_of_a_pack_is_told_its_own_end(pack: Pack, looks: list[Look]) -> None:
     """Done, failed, ended with the task or given back: what is true, never earlier than it is."""
     late = pack.world.last.gone + REMEMBERED_S + 100
-    last = Look(max(1, late - BEGAN - sum(look.after for look in looks)), False, False, 0, 0, 0)
+    after = max(1, late - BEGAN - sum(look.after for look in looks))
+    last = Look(after, False, False, False, 0, 0, 0)
     for slot, (truth, since) in enumerate(pack.truth):
         known, now, told = replace(KNOWN, index=0), BEGAN, BEGAN
         for look in [*looks, last]:

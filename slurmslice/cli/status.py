@@ -14,7 +14,6 @@ from slurmslice.cli.tables import slices_table
 from slurmslice.reports.counts import count
 from slurmslice.run import Run
 from slurmslice.verbs.doubles import doubles
-from slurmslice.verbs.measure import measure
 from slurmslice.verbs.poll import poll
 
 
@@ -51,8 +50,6 @@ def command(
     looked = poll(run)
     among = range(len(run.table)) if named is None else named
     rows = [r for r in among if chosen is None or run.standings[r].state in chosen]
-    if as_json or per_slice:
-        measure(run)
     if as_json:
         from slurmslice.reports.records import to_json
 

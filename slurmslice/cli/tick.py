@@ -14,7 +14,6 @@ from slurmslice.cli.shared import run_argument
 from slurmslice.cli.summary import exit_code, tell
 from slurmslice.errors import BadInput
 from slurmslice.verbs.follow import Policy, step
-from slurmslice.verbs.measure import measure
 from slurmslice.verbs.poll import poll
 
 
@@ -45,7 +44,6 @@ def command(run_name: str | None, set_exit_code: bool) -> int:
         say(note)
     fed.check(passing=looked.learnt)
     if run.finished:
-        measure(run)
         tell(run)
     else:
         say(click.unstyle(describe(run.standings.tally())))

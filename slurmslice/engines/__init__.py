@@ -6,7 +6,7 @@ writes to the journal: that is the run's.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -226,8 +226,18 @@ class Engine(Protocol):
         No id stands there twice.
         """
 
-    def measure(self, jobs: Sequence[tuple[str, str]]) -> dict[TaskId, TaskReport]:
-        """CPU time and memory of the ended tasks of jobs, asked once; jobs as for ``observe``."""
+    def measure(
+        self, jobs: Sequence[tuple[str, str]], tasks: Iterable[TaskId]
+    ) -> dict[TaskId, TaskReport]:
+        """Tasks with their steps, their CPU time and their memory, where ``observe`` lacks them.
+
+        Args:
+            jobs: as for ``observe``.
+            tasks: ended tasks of theirs; more may be told of.
+
+        Raises:
+            NoAnswer: it could not be asked.
+        """
 
     # Ids begin at 1 again where a controller lost its state: what bears the id of an array and
     # not its name is told nothing by the four verbs below, and that is no error.

@@ -10,7 +10,6 @@ from slurmslice.journal import Held
 from slurmslice.run import Run
 from slurmslice.states import FAILURES, State
 from slurmslice.verbs.feed import Fed, Taken, feed
-from slurmslice.verbs.measure import measure
 from slurmslice.verbs.poll import Poll, poll
 from slurmslice.verbs.submit import Choose, failed, submit, waiting
 
@@ -93,7 +92,6 @@ def follow(run: Run, policy: Policy, tell: Tell) -> None:
         if run.ledger.queue or fed.taken:  # asked for once: 2x of 2x is not meant
             policy = replace(policy, changes={})
         if done(run, policy):
-            measure(run)
             return
         unanswered = unanswered + 1 if _unanswered(looked, fed) else 0
         usual = pause(_age(run), policy.interval, _slice_s(run) if fed.drains else None)

@@ -1,4 +1,4 @@
-"""Measure: ask once, after the end, what each slice used. Polls do not: steps are dear to ask."""
+"""Measure: of tasks whose end is news, what they used and how their job steps ended."""
 
 from __future__ import annotations
 
@@ -6,59 +6,49 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from slurmslice.errors import NoAnswer
-from slurmslice.judge import Standing
-from slurmslice.ledger import Fate, Submission, apart
+from slurmslice.evidence import NO_STEPS, Observation, TaskId, TaskReport
+from slurmslice.ledger import Submission
 from slurmslice.run import Run
-from slurmslice.states import Evidence
-from slurmslice.verbs.poll import keep
 
 
-def measure(run: Run) -> None:
-    """Fill in CPU time and memory of slices in submissions that have ended, if they lack them.
+def measured(
+    run: Run, group: Sequence[Submission], said: Observation
+) -> tuple[dict[TaskId, TaskReport], str]:
+    """Accounting's reports of the ends that are news, with their steps; why they are not told.
 
-    Where the engine does not answer nothing is changed; the next time asks again.
+    Steps are dear to ask for: of a task only in the polls that see its end and until it is told.
+
+    Args:
+        run: the run.
+        group: submissions of it in flight, no two of the same job id.
+        said: what a poll saw of them.
     """
-    over = (
-        submission
-        for submission in run.ledger.submissions.values()
-        if submission.fate is Fate.SUBMITTED
-        and submission.intent.pack == 1  # of one slice among several nothing is measured
-        and _over(run, submission)
+    ended, told, silence = _ended(run, group, said), {}, ""
+    if ended:
+        try:
+            told = run.engine.measure([(s.job, s.name) for s in group], ended)
+        except NoAnswer as why:
+            silence = why.message
+    return {t: _joined(run, report, told.get(t)) for t, report in ended.items()}, silence
+
+
+def _ended(run: Run, group: Sequence[Submission], said: Observation) -> dict[TaskId, TaskReport]:
+    """The reports of tasks that have ended, where the engine has not told their steps as well."""
+    reports = said.accounting.reports
+    tasks = (
+        (submission.job, submission.index_of(row))
+        for submission in group
+        if submission.intent.pack == 1  # of a pack it is not known which slice a step was of
+        for row in run.open_rows(submission)
     )
-    for submissions in apart(over):
-        _measure(run, submissions)
+    told = ((task, report) for task in tasks if (report := reports.get(task)))
+    return {task: r for task, r in told if r.state.final and not r.of_rest and r.steps is None}
 
 
-def _measure(run: Run, submissions: Sequence[Submission]) -> None:
-    rows = {
-        (submission.job, submission.index_of(row)): row
-        for submission in submissions
-        for row in run.ledger.rows_of(submission.number)
-        if _unmeasured(run.standings[row])
-    }
-    asked = {job for job, _ in rows}
-    if not rows:
-        return
-    try:
-        measured = run.engine.measure([(s.job, s.name) for s in submissions if s.job in asked])
-    except NoAnswer:
-        return
-    changed = {
-        row: replace(
-            run.standings[row],
-            # Zero where nothing is said: the tasks were too short to be sampled.
-            cpu_s=(measured[task].cpu_s if task in measured else None) or 0.0,
-            max_rss_bytes=measured[task].max_rss_bytes if task in measured else None,
-        )
-        for task, row in rows.items()
-    }
-    run.standings.update(changed)
-    keep(run, changed)
-
-
-def _over(run: Run, submission: Submission) -> bool:
-    return next(run.open_rows(submission), None) is None
-
-
-def _unmeasured(standing: Standing) -> bool:
-    return standing.evidence is Evidence.ACCOUNTING and standing.cpu_s is None
+def _joined(run: Run, report: TaskReport, told: TaskReport | None) -> TaskReport:
+    """A report and what its steps say, unless the task has been started again meanwhile."""
+    if told is None or (told.started_at, told.ended_at) != (report.started_at, report.ended_at):
+        return report
+    # Zero where nothing is said: a task that is too short is not sampled.
+    used = replace(report, cpu_s=told.cpu_s or 0.0, max_rss_bytes=told.max_rss_bytes)
+    return replace(used, steps=told.steps if run.asked.steps_count else NO_STEPS)

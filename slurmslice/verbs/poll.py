@@ -6,14 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from slurmslice.errors import Busy, NoAnswer
-from slurmslice.evidence import Answer, Observation, TaskReport
-from slurmslice.judge import Hearing, Standing, judge, over_memory, reopened, was_killed
+from slurmslice.evidence import Answer, Observation, TaskId, TaskReport
+from slurmslice.judge import Hearing, Standing, judge, reopened
 from slurmslice.ledger import Submission, apart
 from slurmslice.packed import judge_packed, reopened_packed
 from slurmslice.progress import SlotProgress, TaskProgress, parse
 from slurmslice.run import Run
 from slurmslice.sightings import HEADER, to_lines
 from slurmslice.states import State
+from slurmslice.verbs.measure import measured
 from slurmslice.verbs.settle import adopt, claimed_by_others, settle
 
 
@@ -45,34 +46,19 @@ def poll(run: Run) -> Poll:
     doubled = claimed_by_others(run)
     if doubled:  # what was seen is of jobs that do not count; the next poll asks for the right ones
         return Poll((), settled.silences, True, (*settled.notes, *adopt(run, doubled)))
-    changed = {row: found for group, said in seen for row, found in _judged(run, group, said)}
-    changed |= _killed(run, changed)
+    ends = [measured(run, group, said) for group, said in seen]
+    changed = {
+        row: found
+        for (group, said), (ended, _) in zip(seen, ends, strict=True)
+        for row, found in _judged(run, group, said, ended)
+    }
     run.standings.update(changed)
     keep(run, changed)
     heard = [answer for _, said in seen for answer in (said.accounting, said.queue)]
     silences = [answer.silence for answer in heard if answer.silence and not answer.off]
+    silences += [silence for _, silence in ends if silence]
     learnt = any(answer.answered for answer in heard)
     return Poll(tuple(changed), (*settled.silences, *silences), learnt, settled.notes)
-
-
-def _killed(run: Run, changed: Mapping[int, Standing]) -> Iterator[tuple[int, Standing]]:
-    """What FAILED by SIGKILL, with what its steps tell: was it for its memory?
-
-    Steps are dear to ask for: only of arrays in which a task was killed since the last poll.
-    Where they are not told, it FAILED by its signal.
-    """
-    rows: dict[int, list[int]] = {}
-    for row in (row for row, standing in changed.items() if was_killed(standing)):
-        rows.setdefault(changed[row].submission, []).append(row)
-    for group in apart(run.ledger.submissions[number] for number in sorted(rows)):
-        try:
-            measured = run.engine.measure([(s.job, s.name) for s in group])
-        except NoAnswer:
-            return
-        for submission in group:
-            for row in rows[submission.number]:
-                if task := measured.get((submission.job, submission.index_of(row))):
-                    yield row, over_memory(changed[row], task)
 
 
 def look_again(run: Run, rows: Sequence[int]) -> list[int]:
@@ -112,14 +98,14 @@ def _reopened(run: Run, submission: Submission, row: int, queue: Answer) -> Stan
 
 
 def _judged(
-    run: Run, jobs: Sequence[Submission], seen: Observation
+    run: Run, jobs: Sequence[Submission], seen: Observation, ends: Mapping[TaskId, TaskReport]
 ) -> Iterator[tuple[int, Standing]]:
     now, over = run.clock(), _over_since(seen)
     for submission in jobs:
         wrote: dict[int, TaskProgress] = {}
         for row in list(run.open_rows(submission)):
             known = run.standings[row]
-            said = _hearing(run, submission, row, seen, over=over, now=now)
+            said = _hearing(submission, row, seen, ends, over=over, now=now)
             standing = _judge(run, submission, row, said, wrote)
             if standing != known:
                 yield row, standing
@@ -158,22 +144,18 @@ def _over_since(seen: Observation) -> dict[str, float]:
 
 
 def _hearing(
-    run: Run,
     submission: Submission,
     row: int,
     seen: Observation,
+    ends: Mapping[TaskId, TaskReport],
     *,
     over: Mapping[str, float],
     now: float,
 ) -> Hearing:
-    index = submission.index_of(row)
-    accounting = seen.accounting.reports.get((submission.job, index))
-    if accounting is not None and accounting.step_exit and not run.asked.steps_count:
-        accounting = replace(accounting, step_exit=0)
-    queue = seen.queue.reports.get((submission.job, index))
+    task = submission.job, submission.index_of(row)
     return Hearing(
-        accounting=accounting,
-        queue=queue,
+        accounting=ends.get(task) or seen.accounting.reports.get(task),
+        queue=seen.queue.reports.get(task),
         progress=None,
         accounting_silence=seen.accounting.silence,
         queue_silence=seen.queue.silence,

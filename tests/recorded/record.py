@@ -121,7 +121,8 @@ def ended(recorder: Recorder) -> tuple[str, str]:
     user = recorder.cluster.run(["id", "-u"]).stdout.strip()
     recorder.wait_for(job, f"{job}_7|CANCELLED by {user}", f"{job}_6|TIMEOUT")
     recorder.ask("ends-sacct", commands.sacct([step, job]))
-    recorder.ask("ends-steps", commands.sacct_steps([step, job]))
+    tasks = [(step, 0), *((job, index) for index in range(8))]
+    recorder.ask("ends-steps", next(commands.sacct_steps(tasks)))
     recorder.ask("ends-squeue", commands.squeue([step, job], ended=True))
     recorder.ask("ends-throttle", commands.throttle(job, 3))
     return job, step

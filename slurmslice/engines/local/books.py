@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slurmslice.errors import BadInput
-from slurmslice.evidence import TaskReport
+from slurmslice.evidence import NO_STEPS, TaskReport
 from slurmslice.ranges import compress, parse_array
 from slurmslice.states import State
 
@@ -110,6 +110,7 @@ class Books:
             requested_mem_bytes=self._memory,
             node=self.taken.host if self.taken else None,
             reason=reason,
+            steps=NO_STEPS,
         )
 
     def report(
@@ -131,6 +132,7 @@ class Books:
             requested_mem_bytes=self._memory,
             node=self.taken.host if self.taken and started_at else None,
             reason=reason,
+            steps=NO_STEPS,
         )
 
     # -- writing -----------------------------------------------------------------------------

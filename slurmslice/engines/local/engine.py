@@ -8,7 +8,7 @@ directory if nobody else does (``runner``); ``observe`` reads the books that the
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -231,8 +231,10 @@ class LocalEngine:
             return books.report(State.PENDING, "no process works on it yet")
         return books.report(State.PENDING, "waits for its turn")
 
-    def measure(self, jobs: Sequence[tuple[str, str]]) -> dict[TaskId, TaskReport]:
-        """Nothing more: the books hold the measures already."""
+    def measure(
+        self, jobs: Sequence[tuple[str, str]], tasks: Iterable[TaskId]
+    ) -> dict[TaskId, TaskReport]:
+        """Nothing more: the books hold the measures already, and there are no job steps."""
         return {}
 
     def _settle(self) -> None:

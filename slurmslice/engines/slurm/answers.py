@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from slurmslice.engines.slurm.commands import SQUEUE_FIELDS, STEP_FIELDS, TASK_FIELDS
+from slurmslice.engines.slurm.commands import SQUEUE_FIELDS, TASK_FIELDS
 from slurmslice.engines.slurm.lines import Reports, common
 from slurmslice.engines.slurm.values import bytes_of, node_of, number_of, seconds_of
 from slurmslice.engines.slurm.versions import Release, may_lack_128
@@ -105,15 +105,16 @@ def accounting(
 
     told = Reports(found, {}, of_task)
     rows = _accounting_rows(others, TASK_FIELDS, release)
-    rows = [row for row in rows if _is_ours(row, names)]
+    rows = [row for row in rows if is_ours(row, names)]
     own = _by_task(_newest_last([row for row in rows if not row.unstarted]))
-    newest = {task: report for task, report in own.items() if not _older(report, told.get(task))}
+    newest = {task: report for task, report in own.items() if not is_older(report, told.get(task))}
     rest = _by_task([row for row in rows if row.unstarted and row.report.state.final])
     unstarted = {task: replace(r, of_rest=True) for task, r in rest.items() if task not in told}
     return Reports(found, {**unstarted, **newest}, of_task)
 
 
-def _older(report: TaskReport, other: TaskReport | None) -> bool:
+def is_older(report: TaskReport, other: TaskReport | None) -> bool:
+    """Whether a report is of a job that was submitted before that of another report."""
     return other is not None and (report.submitted_at or 0) < (other.submitted_at or 0)
 
 
@@ -132,47 +133,24 @@ def queue(text: str, names: Mapping[str, str]) -> dict[TaskId, TaskReport]:
         NoAnswer: the text is not such an answer, or a record is cut short, so that a task's
             absence would mean nothing.
     """
-    rows = [row for row in queue_rows(text) if _is_ours(row, names)]
+    rows = [row for row in queue_rows(text) if is_ours(row, names)]
     for row in rows:
         if not row.whole:
             raise NoAnswer(f"squeue cuts the indices of job {row.job} short.")
     return _by_task(rows)
 
 
-def measures(text: str, names: Mapping[str, str]) -> dict[TaskId, TaskReport]:
-    """CPU time of our tasks in sacct's rows, and the most memory that any of their steps had.
-
-    Args:
-        text: sacct's answer, in which the rows of a task's steps follow its own.
-        names: our jobs, and the name of each; a step bears another.
-
-    Raises:
-        NoAnswer: the text is not such an answer.
-    """
-    found: dict[TaskId, TaskReport] = {}
-    of: TaskId | None = None  # whose steps these are; None: of somebody else
-    for row in accounting_rows(text, STEP_FIELDS):
-        task = next(_tasks(row), None)
-        if row.step is None:
-            ours = task and not row.unstarted and _is_ours(row, names)
-            of = task if ours and task and not _older(row.report, found.get(task)) else None
-            if of:
-                found[of] = row.report
-        elif of and of == task:
-            peaks = (found[of].max_rss_bytes, row.report.max_rss_bytes)
-            found[of] = replace(found[of], max_rss_bytes=max((p for p in peaks if p), default=None))
-    return found
-
-
 def _by_task(rows: Sequence[Row]) -> dict[TaskId, TaskReport]:
-    return {task: row.report for row in rows if row.step is None for task in _tasks(row)}
+    return {task: row.report for row in rows if row.step is None for task in tasks_of(row)}
 
 
-def _tasks(row: Row) -> Iterator[TaskId]:
+def tasks_of(row: Row) -> Iterator[TaskId]:
+    """The array tasks that a row stands for."""
     return ((row.job, index) for index in row.indices or ())
 
 
-def _is_ours(row: Row, names: Mapping[str, str]) -> bool:
+def is_ours(row: Row, names: Mapping[str, str]) -> bool:
+    """Whether a row is of one of our jobs, by id and name: ids are used again."""
     return row.job in names and is_same_name(names[row.job], row.name)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from slurmslice import process
@@ -18,6 +18,7 @@ from slurmslice.engines.slurm import (
     never,
     resources,
     search,
+    steps,
 )
 from slurmslice.engines.slurm.health import Health, health
 from slurmslice.engines.slurm.outcomes import outcome
@@ -123,12 +124,15 @@ class SlurmEngine:
         accounting = self._accounting(names)
         return Observation(accounting, self._queue(names, ended=not accounting.answered))
 
-    def measure(self, jobs: Sequence[tuple[str, str]]) -> dict[TaskId, TaskReport]:
-        """CPU time and memory of tasks, from their steps. As ``Engine.measure``."""
+    def measure(
+        self, jobs: Sequence[tuple[str, str]], tasks: Iterable[TaskId]
+    ) -> dict[TaskId, TaskReport]:
+        """Ask sacct for the steps of tasks. As ``Engine.measure``."""
         names = dict(jobs)
-        if not names:
-            return {}
-        return answers.measures(self._ask(commands.sacct_steps(names, self._clusters)), names)
+        found: dict[TaskId, TaskReport] = {}
+        for question in commands.sacct_steps(tasks, self._clusters):
+            found |= steps.measures(self._ask(question), names)
+        return found
 
     def cancel(self, job: str, name: str, indices: Collection[int] | None) -> None:
         """Cancel tasks; those that have ended are no error.

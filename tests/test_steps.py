@@ -1,0 +1,79 @@
+"""What the rows of job steps say of their task: as seen on a real cluster, one case a test."""
+
+from __future__ import annotations
+
+import pytest
+
+from slurmslice.engines.slurm.steps import measures
+from slurmslice.evidence import NO_STEPS, Steps
+
+TASK = "11_0|COMPLETED|0:0|{derived}|5|10|{end}|3|1|100M|n1|None||00:00.500|n"
+STEP = "11_0.{step}|{state}|{code}||10|10|{end}|3|1||n1||300K|00:00.100|{step}"
+
+
+def told(*steps: tuple[str, str, str, object], derived: str = "0:0") -> Steps | None:
+    """How the steps ended, given as (name, state, exit code, end), of a task that ended at 13."""
+    lines = [TASK.format(derived=derived, end=13)]
+    lines += [STEP.format(step=s, state=state, code=c, end=e) for s, state, c, e in steps]
+    return measures("".join(f"{line}\n" for line in lines), {"11": "n"})["11", 0].steps
+
+
+BATCH = ("batch", "COMPLETED", "0:0", 13)
+WELL = ("0", "COMPLETED", "0:0", 12)
+
+
+@pytest.mark.parametrize(
+    ("state", "code", "end", "failed"),
+    [
+        ("FAILED", "2:0", 12, "exited 2"),
+        ("CANCELLED", "0:11", 12, "ended by signal 11"),  # its program's own end (seen)
+        ("CANCELLED", "0:15", 12, ""),
+        ("CANCELLED", "0:9", 12, "ended by signal 9"),
+        ("CANCELLED by 65534", "0:9", 12, ""),  # srun was killed, or the step was, by somebody
+        ("CANCELLED", "0:15", 15, ""),  # it was still there when the script ended
+        ("CANCELLED", "0:9", 45, ""),  # the same, and would not go
+        ("OUT_OF_MEMORY", "0:125", 12, "is OUT_OF_MEMORY"),
+        ("TIMEOUT", "0:15", 12, "is TIMEOUT"),  # srun --time
+        ("NODE_FAIL", "0:0", 12, "is NODE_FAIL"),
+        ("COMPLETED", "0:0", 12, ""),
+    ],
+)
+def test_how_a_step_ends(state: str, code: str, end: int, failed: str) -> None:
+    """What went wrong by itself failed; what somebody or the end of its task ended did not."""
+    assert told(BATCH, ("0", state, code, end)) == Steps(failed)
+    assert told(BATCH, WELL, ("1", state, code, end), ("2", *WELL[1:])) == Steps(failed)
+
+
+def test_the_first_that_failed_is_told() -> None:
+    """Whatever the later ones did."""
+    failed = [("0", "FAILED", "2:0", 11), ("1", "FAILED", "3:0", 12)]
+    assert told(BATCH, *failed) == Steps("exited 2")
+
+
+def test_the_batch_script_is_no_step() -> None:
+    """Nor are what Slurm itself starts in a job, and what a person did."""
+    own = [("batch", "FAILED", "3:0", 13), ("extern", "RUNNING", "0:0", "Unknown"),
+           ("interactive", "CANCELLED", "0:9", 12)]  # fmt: skip
+    assert told(*own) == NO_STEPS
+
+
+def test_a_step_without_an_end() -> None:
+    """Its end may come after its task's (seen): until then it goes on."""
+    assert told(BATCH, ("0", "RUNNING", "0:0", "Unknown"), WELL) == Steps(ended=False)
+
+
+def test_an_exit_code_of_a_step_is_whole() -> None:
+    """Older releases take 128 from it, and not from the task's DerivedExitCode."""
+    assert told(BATCH, ("0", "FAILED", "72:0", 12), derived="200:0") == Steps("exited 200")
+    assert told(BATCH, ("0", "FAILED", "72:0", 12), derived="72:0") == Steps("exited 72")
+
+
+def test_an_older_start_does_not_speak_for_the_newest() -> None:
+    """DerivedExitCode stays from start to start (seen); steps are of the newest alone."""
+    assert told(BATCH, WELL, derived="3:0") == NO_STEPS
+
+
+def test_where_no_steps_are_kept() -> None:
+    """There is no row of the batch script either: DerivedExitCode is all there is."""
+    assert told(derived="3:0") == Steps("exited 3 (DerivedExitCode)")
+    assert told() == NO_STEPS
