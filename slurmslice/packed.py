@@ -10,7 +10,7 @@ import signal
 from dataclasses import replace
 
 from slurmslice.ends import by_check, explain
-from slurmslice.evidence import TaskReport
+from slurmslice.evidence import NO_STEPS, TaskReport
 from slurmslice.judge import GRACE_S, Hearing, Standing, judge, reopened
 from slurmslice.progress import SlotProgress, TaskProgress, signal_of
 from slurmslice.states import Evidence, State
@@ -38,7 +38,7 @@ def judge_packed(
     if restarts > (wrote.restart or 0):
         own = SlotProgress()  # Slurm has put the task back: it runs again with it
     began = SlotProgress() if wrote.slots else None
-    task = judge(known, replace(said, progress=began))
+    task = judge(known, replace(said, progress=began, accounting=_without_steps(said.accounting)))
     if own.exit_code is not None:
         counted = any(slot.lost_among for slot in wrote.slots.values())
         starved = own.lost_among is not None or not counted
@@ -50,6 +50,11 @@ def judge_packed(
     if own.started_at is not None or task.state is State.CANCELLED:
         return _within(task, own)
     return _before_its_turn(task, wrote, times_returned)
+
+
+def _without_steps(report: TaskReport | None) -> TaskReport | None:
+    # Which slice a job step was of is not known: they are not asked for, nor waited for.
+    return report and replace(report, steps=NO_STEPS)
 
 
 VISIBLE_S = 60
