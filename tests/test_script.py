@@ -768,8 +768,9 @@ def test_a_program_in_a_shell_text_gets_the_signal(place: Place, name: str, code
 def test_a_command_that_ignores_a_signal_is_waited_for(place: Place) -> None:
     """Signals that the command survives, and a stop and go, change nothing."""
     place.write(
-        words("bash", "-c", "trap : TERM USR1; echo $$ >pid; touch ready; sleep 0.6; exit 5")
-    )
+        words("bash", "-c", "trap : TERM USR1; echo $$ >pid; touch ready; "
+                            "until [ -e go ]; do sleep 0.02; done; exit 5")
+    )  # fmt: skip
     task = place.start()
     wait_for((place.work_dir / "ready").exists)
     command = int((place.work_dir / "pid").read_text())
@@ -777,6 +778,7 @@ def test_a_command_that_ignores_a_signal_is_waited_for(place: Place) -> None:
     os.kill(command, signal.SIGSTOP)
     time.sleep(0.1)
     os.kill(command, signal.SIGCONT)
+    (place.work_dir / "go").touch()
     ran = place.end(task)
     assert (ran.code, ran.said.slots[0].exit_code) == (5, 5)
 
