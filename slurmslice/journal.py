@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slurmslice.errors import DamagedRun
+from slurmslice.files import whole_length
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,11 +209,6 @@ def from_lines(data: bytes, first: int = 1) -> Iterator[Event]:
 def whole_lines(data: bytes) -> list[bytes]:
     """The lines of a journal without the torn last one."""
     return data[: whole_length(data)].splitlines()
-
-
-def whole_length(data: bytes) -> int:
-    """How many bytes of a journal are whole lines."""
-    return data.rfind(b"\n") + 1
 
 
 def _event(line: bytes) -> Event:

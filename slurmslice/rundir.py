@@ -22,10 +22,10 @@ import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from slurmslice import locks
+from slurmslice import files, locks
 from slurmslice.asked import Asked
 from slurmslice.errors import BadInput, DamagedRun
-from slurmslice.journal import Event, from_lines, to_line, whole_length
+from slurmslice.journal import Event, from_lines, to_line
 from slurmslice.ranges import parse_array
 from slurmslice.slices import SliceTable
 
@@ -138,7 +138,7 @@ class RunDirectory:
         if direct:
             return ""
         data = table.part(rows)
-        replace_file(self.task_table(number), data)
+        files.replace(self.task_table(number), data)
         return digest(data)
 
     def owner(self, number: int) -> str | None:
@@ -179,7 +179,7 @@ class RunDirectory:
 
     def read_journal(self, offset: int) -> tuple[bytes, int]:
         """Whole lines of the journal from an offset on, and the offset after them."""
-        return _read_on(self._journal, offset)
+        return files.read_on(self._journal, offset)
 
     def events(self) -> Iterator[Event]:
         """The journal's events; none where nothing was decided yet.
@@ -194,49 +194,22 @@ class RunDirectory:
 
         A torn last line of a killed writer is cut off first: it was no decision.
         """
-        with self._journal.open("ab") as journal:
-            size = journal.seek(0, os.SEEK_END)
-            whole = self._whole(size)
-            if whole < size:
-                journal.truncate(whole)
-            journal.write(to_line(event))
-            journal.flush()
-            os.fsync(journal.fileno())
-
-    def _whole(self, size: int) -> int:
-        """How many bytes of the journal are whole lines."""
-        if not size:
-            return 0
-        with self._journal.open("rb") as journal:
-            journal.seek(-1, os.SEEK_END)
-            if journal.read(1) == b"\n":
-                return size
-        return self.read_journal(0)[1]
+        files.append(self._journal, to_line(event))
 
     # -- states ------------------------------------------------------------------------------
 
     def read_states(self, offset: int) -> tuple[bytes, int]:
         """Whole lines of ``states.tsv`` from an offset on, and the offset after them."""
-        return _read_on(self.states, offset)
+        return files.read_on(self.states, offset)
 
     def append_states(self, lines: bytes, header: bytes) -> None:
-        """Write down what was seen. A torn last line is ended first, so that it spoils none.
+        """Write down what was seen. Hold the lock.
 
         Args:
             lines: whole lines.
             header: the first line, written where the file is new.
         """
-        with self.states.open("ab+") as states:
-            size = states.seek(0, os.SEEK_END)
-            if not size:
-                lines = header + lines
-            else:
-                states.seek(size - 1)
-                if states.read(1) != b"\n":
-                    lines = b"\n" + lines
-            states.write(lines)
-            states.flush()
-            os.fsync(states.fileno())
+        files.append(self.states, lines, header)
 
     # -- the lock ----------------------------------------------------------------------------
 
@@ -319,16 +292,6 @@ def check_path(path: Path) -> None:
         )
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, and onto the disk."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    with draft.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(draft, path)
-
-
 def digest(data: bytes) -> str:
     """SHA-256, in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
@@ -344,23 +307,6 @@ def read_or_damaged(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as why:
         raise DamagedRun(f"{path} cannot be read: {why.strerror}.", "Restore it.") from why
-
-
-def _read_on(path: Path, offset: int) -> tuple[bytes, int]:
-    """Whole lines of a file that is only appended to, and the offset after them.
-
-    An offset of 0 after a greater one says that it is another file now.
-    """
-    try:
-        with path.open("rb") as file:
-            file.seek(offset)
-            data = file.read()
-            if not data and file.seek(0, os.SEEK_END) < offset:
-                return b"", 0
-    except FileNotFoundError:
-        return b"", 0
-    whole = whole_length(data)
-    return data[:whole], offset + whole
 
 
 def _ignore_in_git(folder: Path) -> None:

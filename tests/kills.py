@@ -11,6 +11,7 @@ import builtins
 import io
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
@@ -43,23 +44,32 @@ class Killer:
     Attributes:
         at: the point, from 0; beyond the last: it is never ended.
         error: an errno, where it is not ended but no byte can be written any more.
+        die_by: how it is ended; by ``Killed`` where None.
+        counts: whether a change of this file is a step; once no byte can be written, all are.
         points: how many there were so far.
         dead: it was ended.
         away: what is done now is done by others.
         where: what it was about to do then, for a person.
     """
 
-    def __init__(self, at: int, error: int = 0, die: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        at: int,
+        error: int = 0,
+        die_by: Callable[[], None] | None = None,
+        counts: Callable[[str], bool] = lambda path: True,
+    ) -> None:
         self.at = at
         self.error = error
+        self.die_by = die_by
+        self.counts = counts
         self.points = 0
         self.dead = self.away = False
         self.where = ""
-        self._die = die
 
-    def step(self, what: str, ways: int = 1) -> int | None:
+    def step(self, what: str, ways: int = 1, path: Path | str = "") -> int | None:
         """Come to a step that can end in so many ways; which of them it is, if it is now."""
-        if self.away:
+        if self.away or not (self.dead or self.counts(str(path))):
             return None
         if self.dead and not self.error:  # a process that was ended does nothing more
             raise Killed
@@ -76,8 +86,8 @@ class Killer:
         self.dead = True
         if self.error:
             raise OSError(self.error, os.strerror(self.error), path)
-        if self._die is not None:
-            self._die()
+        if self.die_by is not None:
+            self.die_by()
         raise Killed
 
 
@@ -97,14 +107,14 @@ class _File(io.FileIO):
         ):  # Python's buffers, when they are cleared away; a process has none
             return len(data)
         cuts = tears(len(data))
-        way = self.killer.step(f"write to {self.name}", len(cuts))
+        way = self.killer.step(f"write to {self.name}", len(cuts), str(self.name))
         if way is not None:
             super().write(bytes(data)[: cuts[way]])
             self.killer.die(self.name)
         return super().write(data)
 
     def truncate(self, size: int | None = None, /) -> int:
-        if self.killer.step(f"truncate {self.name}") is not None:
+        if self.killer.step(f"truncate {self.name}", path=str(self.name)) is not None:
             self.killer.die(self.name)
         return super().truncate(size)
 
@@ -124,12 +134,18 @@ def _step(killer: Killer, name: str, whole: Callable[..., Any]) -> Callable[...,
     def change(*args: Any, **more: Any) -> Any:
         if name == "mkdir" and os.path.isdir(args[0]):
             return whole(*args, **more)  # which changes nothing
-        if killer.step(f"{name} {args[0]}") is not None:
-            killer.die(args[0])
+        path = _named(args[0])
+        if killer.step(f"{name} {path}", path=path) is not None:
+            killer.die(path)
         # What is on the disk is there for whoever looks, before fsync as after it.
         return None if name == "fsync" else whole(*args, **more)
 
     return change
+
+
+def _named(what: Any) -> str:
+    """The path of what is a path, or a file descriptor."""
+    return os.readlink(f"/proc/self/fd/{what}") if isinstance(what, int) else os.fspath(what)
 
 
 def _word(killer: Killer, name: str, whole: Callable[..., Any]) -> Callable[..., Any]:
@@ -170,7 +186,8 @@ def _patch_files(killer: Killer, patch: pytest.MonkeyPatch) -> None:
     def file(path: Any, mode: str = "r", buffering: int = -1, *text: Any, **more: Any) -> Any:
         if not set(mode) & set("wax+") or isinstance(path, int):
             return opened(path, mode, buffering, *text, **more)
-        if ("w" in mode or not os.path.exists(path)) and killer.step(f"open {path}") is not None:
+        makes = "w" in mode or not os.path.exists(path)
+        if makes and killer.step(f"open {path}", path=path) is not None:
             killer.die(path)
         raw = _File(path, mode.replace("b", "").replace("t", ""))
         raw.killer = killer
@@ -180,13 +197,14 @@ def _patch_files(killer: Killer, patch: pytest.MonkeyPatch) -> None:
 
     def descriptor(path: Any, flags: int, *args: Any, **more: Any) -> int:
         makes = flags & os.O_CREAT and not os.path.exists(path)
-        if makes and killer.step(f"create {path}") is not None:
+        if makes and killer.step(f"create {path}", path=path) is not None:
             killer.die(path)
         return os_open(path, flags, *args, **more)
 
     def write(fd: int, data: Any) -> int:
         cuts = tears(len(data))
-        way = killer.step(f"write to {fd}", len(cuts))
+        path = _named(fd)
+        way = killer.step(f"write to {path}", len(cuts), path)
         if way is not None:
             os_write(fd, bytes(data)[: cuts[way]])
             killer.die()

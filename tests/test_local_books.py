@@ -339,4 +339,4 @@ def test_the_role_is_one_processs(tmp_path: Path) -> None:
     assert two.holder() is None
     assert two.take()
     two.release()
-    assert not Role(tmp_path / "nowhere").take()
+    assert not Role(tmp_path / "nowhere" / "local").take()

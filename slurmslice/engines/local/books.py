@@ -1,6 +1,6 @@
 """The books of one order: ``local.tsv`` in its folder, a line an event, only ever appended to.
 
-Tab-separated; the last field of each line is free text, so that a torn line has too few:
+Tab-separated:
 
 - ``taken  epoch  pid  host  ·``: a runner has begun to work on the order. On disk before its
   first task is started: no other runner ever starts tasks of this order.
@@ -16,12 +16,12 @@ is taken, so its tasks are given back.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from slurmslice import files
 from slurmslice.errors import BadInput
 from slurmslice.evidence import NO_STEPS, TaskReport
 from slurmslice.ranges import compress, parse_array
@@ -65,27 +65,20 @@ class Books:
 
     def refresh(self) -> bool:
         """Read what was written since; whether there was anything."""
-        try:
-            with self._path.open("rb") as books:
-                books.seek(self.read)
-                data = books.read()
-        except FileNotFoundError:
-            return False
-        whole = data.rfind(b"\n") + 1
-        self.read += whole
-        for line in data[:whole].decode("utf-8", "replace").split("\n"):
+        lines, self.read = files.read_on(self._path, self.read)
+        for line in lines.decode("utf-8", "replace").split("\n"):
             event, *fields = line.split("\t")
             if _FIELDS.get(event) == len(fields) + 1:
-                with suppress(ValueError, BadInput):  # spoilt by hand, or by a crash
+                with suppress(ValueError, OverflowError, BadInput):  # spoilt by hand, or by a crash
                     self._take(event, fields)
-        return whole > 0
+        return bool(lines)
 
     def _take(self, event: str, fields: list[str]) -> None:
         if event == "end":
             self.started.pop(int(fields[0]), None)
             self.ended[int(fields[0])] = self._report(fields)
         elif event == "start":
-            self.started[int(fields[0])] = float(fields[2])
+            self.started[int(fields[0])] = _seconds(fields[2])
         elif event == "cancelled":
             report = self.report(State.CANCELLED, ended_at=int(fields[0]), reason=fields[2])
             self.ended.update((index, report) for index in parse_array(fields[1]))
@@ -102,8 +95,8 @@ class Books:
             exit_code=int(exit_code) if exit_code else None,
             signal=int(signal) if signal else None,
             submitted_at=self._submitted_at,
-            started_at=int(float(started)),
-            ended_at=int(float(ended)),
+            started_at=int(_seconds(started)),
+            ended_at=int(_seconds(ended)),
             elapsed_s=float(elapsed),
             cpu_s=float(cpu),
             max_rss_bytes=int(rss),
@@ -138,19 +131,14 @@ class Books:
     # -- writing -----------------------------------------------------------------------------
 
     def write(self, event: str, *fields: object, durably: bool = False) -> None:
-        """Append an event; on the disk when this returns, if ``durably``."""
+        """Append an event; on the disk when this returns, if ``durably``.
+
+        Raises:
+            OSError: it could not be written; the books are what they were.
+        """
         texts = ("" if field is None else str(field).translate(_BLANKS) for field in fields)
         line = "\t".join((event, *texts)) + "\n"
-        fd = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
-        try:
-            size = os.lseek(fd, 0, os.SEEK_END)
-            if size and os.pread(fd, 1, size - 1) != b"\n":
-                line = "\n" + line  # a killed writer's torn line must not swallow this one
-            os.write(fd, line.encode())
-            if durably:
-                os.fsync(fd)
-        finally:
-            os.close(fd)
+        files.append(self._path, line.encode(), durably=durably)
 
     def cancel(self, indices: Iterable[int], now: float) -> None:
         """Note tasks that were cancelled before they were started."""
@@ -158,3 +146,10 @@ class Books:
         if chosen:
             expression = compress(chosen)
             self.write("cancelled", int(now), expression, "cancelled before it started")
+
+
+def _seconds(text: str) -> float:
+    """A time; OverflowError or ValueError for what counts as none (``inf``, ``nan``)."""
+    seconds = float(text)
+    int(seconds)
+    return seconds

@@ -247,7 +247,8 @@ class LocalEngine:
                 break
         else:
             return
-        with suppress(EngineError):  # no locks here: nothing can be concluded
+        # No locks here: nothing can be concluded. A full disk: whoever looks next does it.
+        with suppress(EngineError, OSError):
             if self._role.take():
                 try:
                     if settle(self._orders, self._inbox, self._mark):

@@ -1,6 +1,6 @@
 """What is asked of a run's runner: ``inbox.tsv``, a line a request, only ever appended to.
 
-Any process writes, the runner reads on: its size alone tells that something is new.
+Who holds the run's lock writes, the runner reads on.
 
 - ``epoch  order  job``: there is an order to work on.
 - ``epoch  cancel  job  indices`` (an array expression; ``*`` is: whatever has not ended)
@@ -10,11 +10,11 @@ Any process writes, the runner reads on: its size alone tells that something is 
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Collection
 from pathlib import Path
 
+from slurmslice import files
 from slurmslice.errors import BadInput
 from slurmslice.ranges import compress, parse_array
 
@@ -59,33 +59,16 @@ class Inbox:
     def _write(self, *fields: str) -> None:
         line = "\t".join((str(int(time.time())), *fields)) + "\n"
         self._path.parent.mkdir(exist_ok=True)
-        fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-        try:
-            os.write(fd, line.encode())
-        finally:
-            os.close(fd)
+        files.append(self._path, line.encode(), durably=False)
 
     # -- reading -----------------------------------------------------------------------------
 
-    def size(self) -> int:
-        """Its bytes now; what has grown holds something new."""
-        try:
-            return self._path.stat().st_size
-        except FileNotFoundError:
-            return 0
-
     def refresh(self) -> bool:
         """Read on; whether there was anything new."""
-        if self.size() <= self._offset:
-            return False
-        with self._path.open("rb") as inbox:
-            inbox.seek(self._offset)
-            data = inbox.read()
-        whole = data.rfind(b"\n") + 1
-        self._offset += whole
-        for line in data[:whole].decode("utf-8", "replace").split("\n"):
+        lines, self._offset = files.read_on(self._path, self._offset)
+        for line in lines.decode("utf-8", "replace").split("\n"):
             self._take(line.split("\t")[1:])
-        return whole > 0
+        return bool(lines)
 
     def _take(self, fields: list[str]) -> None:
         try:
@@ -101,7 +84,7 @@ class Inbox:
                 case ["release", job]:
                     self.held.discard(job)
         except (ValueError, BadInput):
-            return  # torn by a crash: whoever asked was never told that it was done
+            return  # spoilt by hand, or by a crash of the machine
 
     def wishes(self, job: str) -> bool:
         """Whether anything of a job was to be cancelled."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from slurmslice import files
 from slurmslice.engines import Needs, Order
 from slurmslice.engines.local.books import Books
 from slurmslice.errors import DamagedRun
@@ -73,16 +74,13 @@ def place(order: Order, now: float) -> None:
         "directory": os.getcwd(),
     }
     (order.folder / "tasks").mkdir(parents=True, exist_ok=True)
-    draft = order.folder / f".{_NAME}.{os.getpid()}"
-    draft.write_text(json.dumps(record, indent=1) + "\n")
-    _sync(draft)
-    draft.replace(order.folder / _NAME)
+    files.replace(order.folder / _NAME, (json.dumps(record, indent=1) + "\n").encode())
     _sync(order.folder)
 
 
-def _sync(path: Path) -> None:
-    """Put a file's bytes, or a folder's entries, on the disk (fsync(2))."""
-    fd = os.open(path, os.O_RDONLY)
+def _sync(folder: Path) -> None:
+    """Put a folder's entries on the disk (fsync(2))."""
+    fd = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(fd)
     finally:

@@ -8,6 +8,7 @@ hold on one of them only, so while that file names another machine nothing is co
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -16,7 +17,11 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from slurmslice import files
 from slurmslice.errors import EngineError
+
+_NOT_OURS = frozenset({errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS})
+"""Why there can be no lock where somebody only looks: another user's run, or none any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +60,7 @@ class Role:
         """Take the lock if it is free and no other machine may have it; whether it was taken.
 
         Raises:
-            EngineError: this file system has no locks.
+            EngineError: this file system has no locks, or is full.
         """
         if self.elsewhere() is not None or not self._lock_it():
             return False
@@ -64,10 +69,15 @@ class Role:
         return self._lock is not None
 
     def _lock_it(self) -> bool:
+        lock = self._folder / "lock"
         try:
-            fd = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o666)
-        except OSError:
-            return False  # no order was ever written, or not by this user
+            # An order whose writer was killed stands, and the folder may not yet.
+            self._folder.mkdir(exist_ok=True)
+            fd = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as why:
+            if why.errno in _NOT_OURS:
+                return False
+            raise EngineError(f"{lock} cannot be made: {why.strerror}.") from why
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -76,7 +86,7 @@ class Role:
         except OSError as why:
             os.close(fd)
             raise EngineError(
-                f"{self._folder / 'lock'} cannot be locked: {why.strerror}.",
+                f"{lock} cannot be locked: {why.strerror}.",
                 "Put the run on a local file system with --run-dir.",
             ) from why
         self._lock = fd
@@ -84,15 +94,21 @@ class Role:
 
     def announce(self) -> None:
         """Say who has the role."""
-        draft = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        draft.write_text(json.dumps(asdict(Holder(os.getpid(), host(), time.time()))) + "\n")
-        draft.replace(self.path)
+        mine = Holder(os.getpid(), host(), time.time())
+        files.replace(self.path, (json.dumps(asdict(mine)) + "\n").encode())
 
     def release(self) -> None:
         """Give the lock up."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+    def give_up(self) -> None:
+        """Say that nobody has the role, and give up the lock, whatever becomes of the first."""
+        try:
+            self.forget()
+        finally:
+            self.release()
 
     def forget(self) -> None:
         """Remove what says who has the role. Hold the lock: then nobody else has it."""

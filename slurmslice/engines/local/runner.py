@@ -269,5 +269,4 @@ class Runner:
                 reason = f"interrupted: {why} (process {os.getpid()} on {host()})"
                 active.placed.books.write("returned", int(time.time()), reason, durably=True)
         finally:
-            self._role.forget()
-            self._role.release()
+            self._role.give_up()
