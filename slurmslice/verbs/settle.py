@@ -102,7 +102,7 @@ def settle_locked(run: Run) -> Settled:
 def _settle_one(run: Run, submission: Submission) -> list[str]:
     number = submission.number
     job = run.place.owner(number) or _sighted(run, submission.intent)
-    if job is None and run.clock() - submission.intent.at < DOUBT_S:
+    if job is None and _may_appear(run, submission):
         return []
     if job is None and run.place.bar(number):
         run.decide(Barred(number, run.clock()))
@@ -112,6 +112,14 @@ def _settle_one(run: Run, submission: Submission) -> list[str]:
         return []  # a task is writing its claim at this moment
     run.decide(Submitted(number, job, None, "found", run.clock()))
     return [f"Submission {number:03d} was taken after all: job {job}."]
+
+
+def _may_appear(run: Run, submission: Submission) -> bool:
+    """Whether a job that nobody knows may be on its way.
+
+    On this machine there is no way: an order is on disk before its writer lets go of the lock.
+    """
+    return run.asked.engine == "slurm" and run.clock() - submission.intent.at < DOUBT_S
 
 
 def claimed_by_others(run: Run) -> list[Submission]:

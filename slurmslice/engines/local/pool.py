@@ -110,7 +110,10 @@ class Pool:
     def __init__(self, mark: str, env: Mapping[str, str]) -> None:
         self._mark = mark
         self._cells: Cells | None = open_cells()
-        self._link = Link(mark, GRACE_S, env, self._cells.path if self._cells else None)
+        # The warden bears the mark too: where it outlives us, whoever sweeps ends it as well,
+        # or it might still start what it was told to.
+        marked = {**env, mark: ""}
+        self._link = Link(mark, GRACE_S, marked, self._cells.path if self._cells else None)
         self._tasks: dict[str, Task] = {}
         self.ended_at = 0.0
 
