@@ -67,10 +67,13 @@ def new_run(tmp_path: Path, engine: FakeEngine, clock: Clock) -> Callable[..., R
 def make_run(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[..., tuple[Run, FakeEngine]]:
-    """Make a packed run on a fake cluster of its own: so many slices, and how they are packed."""
+    """Make a run on a fake cluster of its own: so many slices, and how they are packed."""
 
     def build(
-        slices: int, packing: Packing, options: tuple[tuple[str, str], ...] = ()
+        slices: int,
+        packing: Packing,
+        options: tuple[tuple[str, str], ...] = (),
+        setup: str = "",
     ) -> tuple[Run, FakeEngine]:
         folder = tmp_path_factory.mktemp("run")
         wanted = Wanted(
@@ -80,7 +83,7 @@ def make_run(
             source="a test",
             throttle=None,
             options=options,
-            setup="",
+            setup=setup,
             work_dir=str(folder),
             max_attempts=1,
             environ={"PATH": "/usr/bin:/bin"},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from slurmslice.errors import BadInput
 from slurmslice.evidence import Steps, TaskReport
 from slurmslice.judge import GRACE_S, Hearing, Standing, judge
 from slurmslice.packed import judge_packed
+from slurmslice.packing import Packing
 from slurmslice.progress import SlotProgress, TaskProgress
 from slurmslice.run import Run
 from slurmslice.rundir import RunDirectory
@@ -252,6 +253,8 @@ def test_a_check_stands_in_script_and_run(typed: Typed) -> None:
 @pytest.mark.parametrize(
     ("setup", "warns"),
     [("module load x\nexec conda run python", True), ("exec >>out 2>&1", False),
+     ("[ -e x ] || exec tmux; ls", True), ("if true; then exec x; fi", True),
+     ("cd x && exec 3>&1", False), ('echo "exec x"', False),
      ("exec {fd}<in", False), ("exec 3<&-", False), ("# exec", False), ("execute x", False)],
 )  # fmt: skip
 def test_a_setup_that_takes_the_scripts_place_is_told(
@@ -319,6 +322,45 @@ def test_a_slice_of_a_pack_that_fails_its_check() -> None:
     standing = judge_packed(KNOWN, runs, 1, TaskProgress(0, {1: MISSED}), 0)
     assert (standing.state, standing.evidence) == (State.CHECK_FAILED, Evidence.CHECK)
     assert (standing.exit_code, standing.reason) == (0, "exit 0, but its check exited 3")
+
+
+BEGAN = "slurmslice start job=100 restart=0 at=1800000000 host=n1 slot=0\n"
+
+
+@pytest.mark.parametrize("pack", [1, 2])
+@pytest.mark.parametrize(
+    ("setup", "log", "state"),
+    [
+        ("cd . && exec conda run x", "loading\n", State.FAILED),
+        ("cd . && exec conda run x", "", State.FAILED),
+        ("[ -e x ] && exec conda run x", BEGAN, State.COMPLETED),
+        ("exec conda run x", None, State.COMPLETED),
+        ("module load x", "loading\n", State.COMPLETED),
+    ],
+)
+def test_a_setup_that_took_the_scripts_place_is_no_success(
+    make_run: Callable[..., tuple[Run, FakeEngine]],
+    pack: int,
+    setup: str,
+    log: str | None,
+    state: State,
+) -> None:
+    """Slurm says COMPLETED, and no slice began. What is not there to be read says nothing."""
+    run, engine = make_run(2, Packing(pack=pack), setup=setup)
+    submit(run, waiting(None), {}, "submit")
+    now = int(run.clock())
+    end_all(engine, replace(DONE, ended_at=now))
+    poll(run)
+    for index in range(2 // pack):
+        if log is not None:
+            run.place.task_log(1, index).write_text(log)
+    poll(run)
+    early = state is State.FAILED or log is None  # its file may not be seen here yet
+    assert run.standings[0].state.final is not early
+    end_all(engine, replace(DONE, ended_at=now - 60))
+    poll(run)
+    assert run.standings.tally() == {state: 2}
+    assert ("an exec in the setup" in run.standings[0].reason) is (state is State.FAILED)
 
 
 KILLED = replace(

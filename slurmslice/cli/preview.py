@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,14 +14,12 @@ from slurmslice.command import ShellText, placeholders, quote, show
 from slurmslice.engines import Engine, Limits
 from slurmslice.errors import NoAnswer
 from slurmslice.packing import of_task, tasks_at_once
+from slurmslice.replaced import runs_another
 from slurmslice.reports.counts import count, key_ranges, shortened
 from slurmslice.run import Run
 from slurmslice.slices import SliceTable
 from slurmslice.units import format_memory, format_time
 from slurmslice.verbs.feed import Taken
-
-_EXEC = re.compile(r"^\s*exec\s+(?!\d*[<>&]|\{\w+\}[<>])\S", re.MULTILINE)
-"""An ``exec`` that runs a program, not one that redirects (bash(1), ``exec``)."""
 
 
 def announce(asked: Asked, table: SliceTable, engine: Engine) -> Limits | None:
@@ -65,7 +62,7 @@ def _warnings(asked: Asked, limits: Limits | None) -> Iterator[str]:
     fits = _fits(asked, limits)
     if asked.throttle and fits and asked.throttle > fits and asked.engine == "slurm":
         yield f"the throttle of {asked.throttle} is above the {fits} that can run at once"
-    if _EXEC.search(asked.setup):
+    if runs_another(asked.setup):
         yield "an `exec PROGRAM` in the setup takes the script's place: the command would never run"
     if isinstance(asked.command, ShellText):
         if "SLICE" not in asked.command.text:

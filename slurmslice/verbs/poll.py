@@ -11,6 +11,7 @@ from slurmslice.judge import Hearing, Standing, judge, reopened
 from slurmslice.ledger import Submission, apart
 from slurmslice.packed import judge_packed, reopened_packed
 from slurmslice.progress import SlotProgress, TaskProgress, parse
+from slurmslice.replaced import looked_for, runs_another
 from slurmslice.run import Run
 from slurmslice.sightings import HEADER, to_lines
 from slurmslice.states import State
@@ -101,12 +102,16 @@ def _judged(
     run: Run, jobs: Sequence[Submission], seen: Observation, ends: Mapping[TaskId, TaskReport]
 ) -> Iterator[tuple[int, Standing]]:
     now, over = run.clock(), _over_since(seen)
+    replaces = runs_another(run.asked.setup)
     for submission in jobs:
         wrote: dict[int, TaskProgress] = {}
         for row in list(run.open_rows(submission)):
             known = run.standings[row]
             said = _hearing(submission, row, seen, ends, over=over, now=now)
             standing = _judge(run, submission, row, said, wrote)
+            if replaces and standing.state is State.COMPLETED:
+                log = _log(run, submission, submission.index_of(row))
+                standing = looked_for(known, standing, log, submission.job, now)
             if standing != known:
                 yield row, standing
 
@@ -190,11 +195,14 @@ def _progress(
 
 
 def _wrote(run: Run, submission: Submission, index: int) -> TaskProgress:
+    return parse(_log(run, submission, index) or b"", submission.job)
+
+
+def _log(run: Run, submission: Submission, index: int) -> bytes | None:
     try:
-        data = run.place.task_log(submission.number, index).read_bytes()
+        return run.place.task_log(submission.number, index).read_bytes()
     except OSError:
-        return TaskProgress()
-    return parse(data, submission.job)
+        return None
 
 
 def keep(run: Run, changed: Mapping[int, Standing]) -> None:
