@@ -147,6 +147,20 @@ def _draft(
     if number > 1 or limit:
         arguments = (f"{number:03d}", *limit)
     output = {"output": output_pattern(run, number)} if number > 1 else {}
-    sent = (*overrides.items(), *output.items(), *of_task(part.changes, packing))
+    asked = of_task(part.changes, packing, len(part.rows))
+    if number > 1 and "time" not in dict(part.changes):
+        asked += _less_time(run, options, len(part.rows))
+    sent = (*overrides.items(), *output.items(), *asked)
     in_force = directives.in_force(options, sent)
     return Draft(number, token, name, part, sent, in_force, table_rows, arguments)
+
+
+def _less_time(run: Run, options: Options, slices: int) -> Options:
+    """The time limit of a task that carries less than a whole pack, where that is a shorter one.
+
+    None where the script's was edited: what a person wrote there is meant.
+    """
+    asked, packing = run.asked.options, run.asked.packing
+    whole, less = (dict(of_task(asked, packing, n)).get("time") for n in (None, slices))
+    edited = dict(options).get("time") != whole
+    return () if edited or less in {None, whole} else (("time", str(less)),)

@@ -36,24 +36,37 @@ class Packing:
     @property
     def turns(self) -> int:
         """How many slices follow one another in a task."""
-        return -(-self.pack // self.at_once)
+        return self.turns_of(self.pack)
+
+    def turns_of(self, slices: int) -> int:
+        """How many follow one another where no task carries more than so many."""
+        return -(-min(self.pack, slices) // self.at_once)
 
 
-def of_task(options: Options, packing: Packing) -> tuple[tuple[str, str], ...]:
-    """What a task asks for, of what is asked for a slice; all of a request or a part of it."""
+def of_task(
+    options: Options, packing: Packing, slices: int | None = None
+) -> tuple[tuple[str, str], ...]:
+    """What a task asks for, of what is asked for a slice; all of a request or a part of it.
+
+    Args:
+        options: what is asked for a slice.
+        packing: how tasks carry slices.
+        slices: how many there are to carry, perhaps fewer than a whole pack; None for many.
+    """
     if packing.pack == 1:
         return tuple(options)
-    return tuple((name, _of_task(name, value, packing)) for name, value in options)
+    turns = packing.turns if slices is None else packing.turns_of(slices)
+    return tuple((name, _of_task(name, value, packing, turns)) for name, value in options)
 
 
-def _of_task(name: str, value: str, packing: Packing) -> str:
+def _of_task(name: str, value: str, packing: Packing, turns: int) -> str:
     if name == "mem":
         return format_memory(parse_memory(value) * packing.at_once)
     if name == "cpus-per-task":
         return str(int(value) * packing.at_once)
     if name == "time":
         seconds = parse_time(value)
-        return value if seconds is None else format_time(seconds * packing.turns)
+        return value if seconds is None else format_time(seconds * turns)
     return value
 
 

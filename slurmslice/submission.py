@@ -178,7 +178,8 @@ def over_edited(run: Run, draft: Draft) -> tuple[str, ...]:
     now = dict(script_options(run))
     return tuple(
         f"--{name}={value} counts, not the edited line #SBATCH --{name}={now[name]} of the script."
-        for name, value in of_task(draft.batch.changes, run.asked.packing)
+        for name, value in draft.overrides
+        if name in dict(draft.batch.changes)
         if name in now and now[name] != rendered.get(name)
     )
 

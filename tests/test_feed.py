@@ -382,6 +382,38 @@ def test_a_request_of_a_pack_is_of_one_slice(
     assert order.arguments == ("002", "120")
 
 
+@pytest.mark.parametrize(
+    ("slices", "changes", "seconds"),
+    [(1, {}, 60), (3, {}, 120), (6, {}, 180), (7, {}, 180), (3, {"time": "2x"}, 240)],
+)
+def test_less_than_a_pack_asks_for_less_time(
+    make_run: Callable[..., tuple[Run, FakeEngine]],
+    slices: int,
+    changes: dict[str, str],
+    seconds: int,
+) -> None:
+    """A few slices of packs of six, two at a time: the time of the turns that they take."""
+    run, engine = make_run(12, Packing(6, 2, 60), options=(("mem", "100M"), ("time", "1")))
+    submit(run, ALL, {}, "submit")
+    cancel(run, None)
+    poll(run)
+    again = failed(frozenset({State.CANCELLED}), range(slices))
+    (taken,) = submit(run, again, changes, "resubmit").taken
+    needs = engine.jobs[taken.job].order.needs
+    assert (needs.mem_mib, needs.time_s) == (200, seconds)
+
+
+def test_a_time_limit_that_was_edited_stays(
+    make_run: Callable[..., tuple[Run, FakeEngine]],
+) -> None:
+    """Of the script's own line nothing is taken away."""
+    run, engine = make_run(12, Packing(6, 2, 60), options=(("time", "1"),))
+    edited = run.place.script.read_text().replace("--time=00:03:00", "--time=00:10:00")
+    run.place.script.write_text(edited)
+    (taken,) = submit(run, waiting([3, 4]), {}, "submit").taken
+    assert engine.jobs[taken.job].order.needs.time_s == 600
+
+
 def test_a_failure_of_a_pack_goes_in_again_at_once(
     make_run: Callable[..., tuple[Run, FakeEngine]],
 ) -> None:

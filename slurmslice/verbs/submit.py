@@ -96,7 +96,7 @@ def check_possible(run: Run, choose: Choose, changes: Mapping[str, str]) -> None
     """
     options = script_options(run)
     for wanted, rows in _wished(run, choose(run), changes).items():
-        asked = directives.in_force(options, of_task(wanted, run.asked.packing))
+        asked = directives.in_force(options, of_task(wanted, run.asked.packing, len(rows)))
         try:
             limits = run.engine.limits(directives.needs(asked))
         except NoAnswer:
