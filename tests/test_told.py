@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
 
 from slurmslice.engines import Limits, Needs, Order
 from slurmslice.errors import Full, Refused
+from slurmslice.packing import Packing
+from slurmslice.reports.records import to_json
 from slurmslice.run import Run
 from slurmslice.states import State
 from slurmslice.verbs.poll import poll
@@ -176,6 +179,52 @@ def test_what_is_not_taken_now_is_to_be_tried_as_it_is(
     said = typed("submit", "demo")
     assert "To try again: slurmslice submit demo" in said
     assert "options" not in said
+
+
+# -- what was asked for ------------------------------------------------------------------------
+
+
+def test_who_went_over_something_is_told_over_what(
+    new_run: NewRun, engine: FakeEngine, typed: Typed
+) -> None:
+    """In the counts, a line a slice, and as JSON; also after a resubmission with more."""
+    run = new_run("0-3", mem="150M", time="10")
+    submit(run, waiting(None), {}, "submit")
+    for index, state in enumerate((State.OUT_OF_MEMORY, State.OUT_OF_MEMORY, State.TIMEOUT)):
+        engine.end("100", index, state)
+    shown = typed("status", "demo")
+    assert "0-1 (went over its memory: 150M)" in shown
+    assert "2 (went over its time limit: 00:10:00)" in shown
+    lines = typed("status", "demo", "--slices")
+    assert lines.count("went over its memory: 150M") == 2
+    assert "LIMIT" in lines
+    assert "ASKED" in lines
+    typed("resubmit", "demo", "1", "--mem", "2x")
+    engine.end("101", 1, State.OUT_OF_MEMORY)
+    assert "0-1 (went over its memory: 150M, 300M)" in typed("status", "demo")
+    (one, two) = json.loads(typed("status", "demo", "0", "1", "--json"))["slices"]
+    assert (one["requested_mem_bytes"], one["time_limit_s"]) == (150 << 20, 600)
+    assert (two["requested_mem_bytes"], two["time_limit_s"]) == (300 << 20, 600)
+
+
+def test_slices_of_packs_have_what_they_asked_for(
+    make_run: Callable[..., tuple[Run, FakeEngine]],
+) -> None:
+    """Their own part of their task's memory and time."""
+    run, _ = make_run(12, Packing(6, 2, 60), options=(("mem", "150M"), ("time", "1")))
+    submit(run, waiting(None), {}, "submit")
+    (first, *_) = json.loads(to_json(run, [0]))["slices"]
+    assert (first["requested_mem_bytes"], first["time_limit_s"]) == (150 << 20, 60)
+
+
+def test_memory_that_slurm_gave_unasked(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:
+    """As accounting tells it; a script that cannot be read hinders nobody from looking."""
+    run = new_run("0-3", time="10")
+    submit(run, waiting(None), {}, "submit")
+    engine.end("100", 0, State.OUT_OF_MEMORY, requested_mem_bytes=950 << 20)
+    assert "0 (went over its memory: 950M)" in typed("status", "demo")
+    run.place.script.write_text("#SBATCH --time\n")
+    assert "0 (went over its memory: 950M)" in typed("status", "demo")
 
 
 # -- slips -------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from slurmslice.cli.console import colored, one_line
 from slurmslice.judge import Standing
+from slurmslice.reports.requested import Requested
 from slurmslice.run import Run
 from slurmslice.tables import escape
 from slurmslice.units import format_time
@@ -17,12 +18,15 @@ _WIDE = 10_000_000  # more than the longest value is, each byte of it escaped
 
 def slices_table(run: Run, rows: Iterable[int]) -> None:
     """A line a slice: where it stands, where it ran, what it used."""
-    header = ("KEY", "STATE", "TRY", "JOB", "EXIT", "ELAPSED", "CPU", "MEMORY", "NODE", "WHY")
-    print_table(header, (_slice_line(run, row) for row in rows), right=(2, 5, 6, 7))
+    header = ("KEY", "STATE", "TRY", "JOB", "EXIT", "ELAPSED", "LIMIT", "CPU", "MEMORY", "ASKED",
+              "NODE", "WHY")  # fmt: skip
+    requested = Requested(run)
+    lines = (_slice_line(run, row, requested) for row in rows)
+    print_table(header, lines, right=(2, 5, 6, 7, 8, 9))
 
 
-def _slice_line(run: Run, row: int) -> tuple[str, ...]:
-    standing = run.standings[row]
+def _slice_line(run: Run, row: int, requested: Requested) -> tuple[str, ...]:
+    standing, asked = run.standings[row], requested.of(row)
     return (
         escape(run.table.keys[row]),
         str(standing.state),
@@ -30,10 +34,12 @@ def _slice_line(run: Run, row: int) -> tuple[str, ...]:
         run.job_of(standing) or "",
         _exit(standing),
         _seconds(_elapsed(standing)),
+        "" if asked.time_s is None else format_time(asked.time_s),
         _seconds(standing.cpu_s),
         _mib(standing.max_rss_bytes),
+        _mib(asked.mem_bytes),
         standing.node or "",
-        escape(standing.reason),
+        escape(requested.why(row)),
     )
 
 

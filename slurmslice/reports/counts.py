@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from slurmslice.keys import all_canonical
 from slurmslice.ranges import ArrayExpression, compress
+from slurmslice.reports.requested import Requested
 from slurmslice.run import Run
 from slurmslice.states import State
 from slurmslice.tables import escape
@@ -43,12 +44,13 @@ def counts(run: Run, among: Collection[int] | None = None) -> list[Count]:
     if among is not None:
         chosen = frozenset(among)
         found = ((state, [row for row in rows if row in chosen]) for state, rows in found)
-    return [_count(run, state, rows) for state, rows in found if rows]
+    requested = Requested(run)
+    return [_count(run, state, rows, requested) for state, rows in found if rows]
 
 
-def _count(run: Run, state: State, rows: list[int]) -> Count:
+def _count(run: Run, state: State, rows: list[int], requested: Requested) -> Count:
     keys = key_ranges(run.table.keys.of(rows))
-    return Count(state, tuple(rows), keys, reasons(run, rows))
+    return Count(state, tuple(rows), keys, requested.over(state, rows, reasons(run, rows)))
 
 
 def count(number: int, what: str = "slice") -> str:

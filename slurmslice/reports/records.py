@@ -6,6 +6,7 @@ import json
 from collections.abc import Collection
 
 from slurmslice.evidence import FACTS
+from slurmslice.reports.requested import Requested
 from slurmslice.run import Run
 
 Record = dict[str, object]
@@ -19,6 +20,7 @@ def to_json(run: Run, rows: Collection[int] | None = None) -> str:
 def run_record(run: Run, rows: Collection[int] | None = None) -> Record:
     """The run as a record; ``counts`` is of all slices, ``slices`` of these rows."""
     chosen = range(len(run.table)) if rows is None else rows
+    requested = Requested(run)
     return {
         "run": run.asked.name,
         "directory": str(run.place.path),
@@ -26,13 +28,13 @@ def run_record(run: Run, rows: Collection[int] | None = None) -> Record:
         "cluster": run.asked.cluster,
         "finished": run.finished,
         "counts": {str(state): number for state, number in run.standings.tally().items()},
-        "slices": [slice_record(run, row) for row in chosen],
+        "slices": [slice_record(run, row, requested) for row in chosen],
     }
 
 
-def slice_record(run: Run, row: int) -> Record:
+def slice_record(run: Run, row: int, requested: Requested) -> Record:
     """One slice. Times are epoch seconds; what is not known is None."""
-    standing = run.standings[row]
+    standing, asked = run.standings[row], requested.of(row)
     log = None
     if standing.submission:
         log = str(run.place.log(standing.submission, run.table.log_of(row)))
@@ -43,6 +45,8 @@ def slice_record(run: Run, row: int) -> Record:
         "attempt": standing.attempt,
         "job": run.job_of(standing),
         **{name: getattr(standing, name) for name in FACTS},
+        "requested_mem_bytes": asked.mem_bytes,
+        "time_limit_s": asked.time_s,
         "log": log,
         "evidence": str(standing.evidence),
         "reason": standing.reason,
