@@ -227,6 +227,60 @@ def test_memory_that_slurm_gave_unasked(new_run: NewRun, engine: FakeEngine, typ
     assert "0 (went over its memory: 950M)" in typed("status", "demo")
 
 
+# -- logs --------------------------------------------------------------------------------------
+
+
+def wrote(run: Run, number: int, index: int, log: str | None) -> None:
+    """A task begins its slice, which writes a log; None: somebody has deleted it since."""
+    job = run.ledger.submissions[number].job
+    start = f"slurmslice start job={job} restart=0 at=1800000000 host=n slot=0\n"
+    run.place.task_log(number, index).write_text(start)
+    if log is not None:
+        run.place.log(number, run.table.log_of(index)).write_text(log)
+
+
+def test_several_slices_and_earlier_attempts(
+    new_run: NewRun, engine: FakeEngine, typed: Typed
+) -> None:
+    """By keys and ranges; --all has the attempts in their order, and is named where there are."""
+    run = new_run("0-3")
+    submit(run, waiting(None), {}, "submit")
+    for index in range(3):
+        wrote(run, 1, index, f"first {index}\n")
+        engine.end("100", index, State.FAILED)
+    typed("resubmit", "demo", "1")
+    run.reload()
+    wrote(run, 2, 1, "second 1\n")
+    engine.end("101", 1, State.COMPLETED)
+    said = typed("logs", "demo", "0-1", "2")
+    assert all(word in said for word in ("first 0", "second 1", "first 2"))
+    assert "first 1" not in said
+    assert "There are earlier attempts: 1; --all shows them." in said
+    said = typed("logs", "demo", "1", "--all")
+    assert said.index("first 1") < said.index("second 1")
+    assert "(an earlier attempt)" in said
+    paths = typed("logs", "demo", "1", "--all", "--path")
+    assert (paths.count("001/logs/1.log"), paths.count("002/logs/1.log")) == (1, 1)
+    assert "-f follows one slice, and these are 2" in typed("logs", "demo", "0-1", "-f")
+
+
+@pytest.mark.parametrize("state", [State.COMPLETED, State.FAILED])
+def test_a_log_that_was_deleted(
+    new_run: NewRun, engine: FakeEngine, typed: Typed, state: State
+) -> None:
+    """It is not taken for a slice that wrote nothing; nor is one that never began for deleted."""
+    run = new_run("0-3")
+    submit(run, waiting(None), {}, "submit")
+    wrote(run, 1, 0, None)
+    engine.end("100", 0, state)
+    said = typed("logs", "demo", "0")
+    assert "its log is not there any more" in said
+    assert "001/logs/0.log was deleted or moved" in said
+    assert "It has written nothing yet." in typed("logs", "demo", "1")
+    engine.end("100", 2, State.CANCELLED)
+    assert "The slice itself wrote nothing." in typed("logs", "demo", "2")
+
+
 # -- slips -------------------------------------------------------------------------------------
 
 

@@ -18,6 +18,8 @@ from slurmslice.cli.engine import open_run
 from slurmslice.cli.preview import relative
 from slurmslice.cli.shared import KeysCommand
 from slurmslice.errors import BadInput
+from slurmslice.ledger import Fate, Submission
+from slurmslice.progress import TaskProgress, parse
 from slurmslice.run import Run
 from slurmslice.verbs.poll import poll
 
@@ -26,41 +28,109 @@ _POLL_S = 10.0
 
 
 @click.command(cls=KeysCommand)
-@click.argument("names", nargs=-1, metavar="[RUN] KEY")
+@click.argument("names", nargs=-1, metavar="[RUN] KEY...")
 @click.option("-f", "--follow", is_flag=True, help="Go on as it grows, until the slice has ended.")
+@click.option("--all", "every", is_flag=True, help="Earlier attempts too, the first one first.")
 @click.option("--task", is_flag=True, help="What the array task and slurmstepd said instead.")
-@click.option("--path", "only_path", is_flag=True, help="Only the file's path.")
-def command(names: tuple[str, ...], follow: bool, task: bool, only_path: bool) -> int:
-    """Show what a slice wrote in its newest attempt. A key that begins with a dash follows --."""
-    if len(names) not in (1, 2):
-        raise BadInput("Name one slice.", "slurmslice logs [RUN] KEY")
-    run_name = names[0] if len(names) == 2 else None
+@click.option("--path", "only_path", is_flag=True, help="Only the files' paths.")
+def command(names: tuple[str, ...], follow: bool, every: bool, task: bool, only_path: bool) -> int:
+    """Show what slices wrote in their newest attempt; RUN goes before several keys.
+
+    A key that begins with a dash follows --.
+    """
+    if not names:
+        raise BadInput("Name a slice.", "slurmslice logs [RUN] KEY")
+    run_name = names[0] if len(names) > 1 else None
     run = open_run(places.find(run_name, changing=False, keys_of="logs"))
-    row = run.table.select([names[-1]])[0]
+    rows = run.table.select(names[1:] or names)
+    if follow and len(rows) > 1:
+        raise BadInput(f"-f follows one slice, and these are {len(rows)}.", "Name one of them.")
     poll(run)
-    path = _path(run, row, task)
-    if not task and run.standings[row].state.failed and not _written(path):
-        path = _path(run, row, task=True)
-        say("The slice itself wrote nothing; this is what its array task said:")
+    for row in rows:
+        earlier, newest = _attempts(run, row)
+        if newest is None:
+            _tell_unsubmitted(run, row, alone=len(rows) == 1)
+            continue
+        for submission in earlier if every else ():
+            _show(run, row, submission, task=task, only_path=only_path, how="an earlier attempt")
+        if earlier and not every and not only_path:
+            say(f"There are earlier attempts: {len(earlier)}; --all shows them.")
+        standing = run.standings[row]
+        how = f"{standing.state}: {standing.reason}"
+        if not task and standing.state.failed and not _written(_path(run, row, newest, task=False)):
+            _tell_nothing(run, row, newest, "This is what its array task said:")
+            _show(run, row, newest, task=True, only_path=only_path, how=how)
+        else:
+            _show(run, row, newest, task=task, only_path=only_path, how=how, follow=follow)
+    return 0
+
+
+def _attempts(run: Run, row: int) -> tuple[list[Submission], Submission | None]:
+    """The submissions in which a slice was tried before, in order, and the one that it is in."""
+    newest = run.ledger.of_row(row) or run.ledger.last_of(row)
+    if newest is None or run.ledger.attempts[row] < 2:
+        return [], newest
+    taken = (s for s in run.ledger.submissions.values() if s.fate is Fate.SUBMITTED)
+    return [s for s in taken if s.number < newest.number and row in s.places], newest
+
+
+def _tell_unsubmitted(run: Run, row: int, *, alone: bool) -> None:
+    message = f"Slice {run.table.keys[row]!r} was not submitted yet: it has no log."
+    if alone:
+        raise BadInput(message)
+    say(message)
+
+
+def _show(
+    run: Run,
+    row: int,
+    submission: Submission,
+    *,
+    task: bool,
+    only_path: bool,
+    how: str,
+    follow: bool = False,
+) -> None:
+    """Put out one log, or its path; on stderr whose it is."""
+    path = _path(run, row, submission, task=task)
     if only_path:
         data((os.fsencode(path) + b"\n",))
-        return 0
-    say(f"{relative(path)}  ({run.standings[row].state}: {run.standings[row].reason})")
+        return
+    say(f"{relative(path)}  ({how})")
     data(_pieces(run, row, path, follow))
-    return 0
+    if path.exists():
+        return
+    if task:
+        say("There is no such file: the array task wrote nothing, or it was deleted.")
+    else:
+        _tell_nothing(run, row, submission)
 
 
 def _written(path: Path) -> bool:
     return path.exists() and path.stat().st_size > 0
 
 
-def _path(run: Run, row: int, task: bool) -> Path:
-    submission = run.ledger.of_row(row) or run.ledger.last_of(row)
-    if submission is None:
-        raise BadInput(f"Slice {run.table.keys[row]!r} was not submitted yet: it has no log.")
+def _path(run: Run, row: int, submission: Submission, *, task: bool) -> Path:
     if task:
         return run.place.task_log(submission.number, submission.index_of(row))
     return run.place.log(submission.number, run.table.log_of(row))
+
+
+def _tell_nothing(run: Run, row: int, submission: Submission, more: str = "") -> None:
+    """Why there is no log: nothing was written, or it was, and the file is not there any more."""
+    path = _path(run, row, submission, task=False)
+    index, slot = submission.places[row]
+    wrote = TaskProgress()
+    with contextlib.suppress(OSError):
+        task_log = run.place.task_log(submission.number, index)
+        wrote = parse(task_log.read_bytes(), submission.job)
+    if slot in wrote.slots and not path.exists():  # a task makes it before the command begins
+        say(f"It began, and its log is not there any more: {relative(path)} was deleted or moved. "
+            f"{more}".rstrip())  # fmt: skip
+    elif run.standings[row].state.final or submission.number != run.ledger.holder[row]:
+        say(f"The slice itself wrote nothing. {more}".rstrip())
+    else:
+        say("It has written nothing yet.")
 
 
 def _pieces(run: Run, row: int, path: Path, follow: bool) -> Iterator[bytes]:
@@ -80,5 +150,3 @@ def _pieces(run: Run, row: int, path: Path, follow: bool) -> Iterator[bytes]:
             if time.monotonic() - asked > _POLL_S:
                 poll(run)
                 asked = time.monotonic()
-    if file is None:
-        say("It has written nothing yet.")
