@@ -46,7 +46,10 @@ class Check:
         if self.text:
             check_text(self.text, "the text of --check")
         for path in self.files:
-            check_word(path, columns)
+            try:
+                check_word(path, columns)
+            except BadInput as why:
+                raise BadInput(f"--check-file: {why.message}", why.hint) from why
             if not placeholders_of(path):
                 raise BadInput(
                     f"--check-file {path!r} is the same file for every slice.",

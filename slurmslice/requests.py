@@ -13,6 +13,8 @@ from slurmslice.slices import SliceTable
 MOST = 20
 """Most distinct requests of a run: each is a submission of its own."""
 
+_SHOWN = 20
+
 _NAMED = re.compile(r"\{([A-Za-z_]\w*)\}", re.ASCII)
 
 Options = Sequence[tuple[str, str]]
@@ -63,11 +65,9 @@ class Requests:
 
     def _filled(self, row: int, values: Sequence[str]) -> tuple[tuple[str, str], ...]:
         columns = dict(zip(self._table.columns, values, strict=True))
+        asked = [(name, _with_values(name, text, columns)) for name, text in self._options]
         try:
-            return tuple(
-                directives.check(name, _NAMED.sub(lambda m: _value(m[1], columns), text))
-                for name, text in self._options
-            )
+            return tuple(directives.check(name, text) for name, text in asked)
         except BadInput as why:
             key = self._table.keys[row]
             raise BadInput(f"Slice {key!r}: {why.message}", why.hint) from why
@@ -90,9 +90,19 @@ class Requests:
         return groups
 
 
+def _with_values(option: str, text: str, columns: Mapping[str, str]) -> str:
+    try:
+        return _NAMED.sub(lambda match: _value(match[1], columns), text)
+    except BadInput as why:
+        raise BadInput(f"--{option}={text}: {why.message}", why.hint) from why
+
+
 def _value(name: str, columns: Mapping[str, str]) -> str:
     if name not in columns:
         near = difflib.get_close_matches(name, columns, 1)
-        hint = f"Did you mean {{{near[0]}}}?" if near else "Options can name columns only."
-        raise BadInput(f"{{{name}}} is no column of the slices.", hint)
+        guess = f"Did you mean {{{near[0]}}}? " if near else ""
+        there = f"Columns: {', '.join(list(columns)[:_SHOWN])}{', …' * (len(columns) > _SHOWN)}."
+        none = "The slices have no columns: --table, --glob, --grid and --column give them some."
+        message = f"{{{name}}} is no column of the slices."
+        raise BadInput(message, guess + there if columns else none)
     return columns[name]

@@ -32,7 +32,7 @@ def test_slices_that_ask_for_the_same_go_together() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ((("mem", "{memo}G"),), r"Slice 'a': \{memo\} is no column"),
+        ((("mem", "{memo}G"),), r"--mem=\{memo\}G: \{memo\} is no column"),
         ((("mem", "{x}G"),), r"Slice 'a': .*'pG' is not an amount of memory"),
         ((("time", "{x}"),), "is not a time limit"),
         ((("output", "{x}"),), "--output cannot be given"),

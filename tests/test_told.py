@@ -292,3 +292,26 @@ def test_a_pattern_of_which_the_shell_made_two_files(typed: Typed) -> None:
     assert typed.code == 2
     assert "Quote the pattern of --glob" in said
     assert "names a run that is there" in typed("run", "x", "--glob", "a*.txt", *COMMAND)
+
+
+def test_a_slip_in_a_settings_file_names_the_file(typed: Typed) -> None:
+    """Of a check and of the command too, which are looked at once the slices are known."""
+    for said, key in (
+        ('check-file = "out/{nme}.h5"\ncommand = ["true", "{}"]', "check-file: --check-file"),
+        ('check = "test -s {}"\ncommand = ["true", "{}"]', "check: The text"),
+        ('command = ["true", "{nme}"]', "command: {nme}"),
+    ):
+        (typed.folder / "slurmslice.toml").write_text(f'slices = "0-3"\n{said}\n')
+        assert f"slurmslice.toml: {key}" in typed("run", "--dry-run")
+        assert typed.code == 2
+    said = typed("run", "--dry-run", "--", "true", "{nme}")
+    assert "slurmslice: {nme}" in said  # what was typed is in no file
+
+
+def test_an_option_that_names_no_column(typed: Typed) -> None:
+    """The columns that there are, or how slices get some."""
+    (typed.folder / "t.csv").write_text("mass,n\n1,a\n")
+    said = typed("run", "--table", "t.csv", "--key", "n", "--mem", "{mem}G", *COMMAND)
+    assert "--mem={mem}G: {mem} is no column of the slices. Columns: mass, n." in said
+    said = typed("run", "-a", "0-3", "--mem", "{mem}G", *COMMAND)
+    assert "The slices have no columns" in said

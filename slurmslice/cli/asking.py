@@ -16,7 +16,7 @@ from slurmslice.cli import places
 from slurmslice.cli.console import one_line, say
 from slurmslice.cli.packing import packing_of
 from slurmslice.cli.preview import relative
-from slurmslice.cli.shared import engine_option, meta
+from slurmslice.cli.shared import engine_option, meta, said_in
 from slurmslice.cli.sources import SLICE_OPTIONS, Given, SliceOptions
 from slurmslice.command import (
     Command,
@@ -163,7 +163,12 @@ class Asking:
         """
         given = self.slices.read()
         command, slices = self._command(given), len(given.table)
-        self.check.verify(given.table.columns)
+        for name, part in (
+            ("check", Check(self.check.text)),
+            ("check_file", Check("", self.check.files)),
+        ):
+            with said_in(name):
+                part.verify(given.table.columns)
         return Wanted(
             name=self.name or given.name,
             command=command,
@@ -207,7 +212,8 @@ class Asking:
                 "There are two commands: --shell, and the words after --.", "Give one of them."
             )
         command: Command = Words(self.words) if self.shell is None else ShellText(self.shell)
-        check(command, given.table.columns)
+        with said_in("words" if self.shell is None else "shell"):
+            check(command, given.table.columns)
         if isinstance(command, Words):
             check_expanded_glob(command)
         return command

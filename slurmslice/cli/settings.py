@@ -84,6 +84,7 @@ def _typed(ctx: click.Context) -> Layer:
 
 def _put(ctx: click.Context, said: Layer) -> None:
     own = _options(ctx.command)
+    ctx.meta["said_in"] = {name: setting.where for name, setting in said.items()}
     sbatch = []
     for name, setting in said.items():
         if name.startswith("--"):

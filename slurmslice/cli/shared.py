@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
@@ -184,6 +185,22 @@ def meta() -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
     """The words after ``--``, and sbatch's options, of the command that is running."""
     context = click.get_current_context()
     return context.meta["words"], context.meta["sbatch"]
+
+
+@contextlib.contextmanager
+def said_in(option: str) -> Iterator[None]:
+    """Name the settings file and its key in an error about what it says for an option.
+
+    Raises:
+        BadInput: the error; as it was where the option was typed.
+    """
+    try:
+        yield
+    except BadInput as why:
+        where = click.get_current_context().meta.get("said_in", {}).get(option)
+        if where is None:
+            raise
+        raise BadInput(f"{where}: {why.message}", why.hint) from why
 
 
 def keys_from_words(run: Run, keys: tuple[str, ...]) -> list[int] | None:
