@@ -1,4 +1,4 @@
-"""A setup that runs a program in the script's place: it exits 0, and no slice was done. Pure.
+"""A script that exits 0 before its command: replaced by its setup, or by a person's template. Pure.
 
 Slurm then calls the task COMPLETED. What tells it from a command that was done is that the script
 has not written that a slice began.
@@ -27,7 +27,7 @@ def runs_another(setup: str) -> bool:
 def looked_for(
     known: Standing, found: Standing, log: bytes | None, job: str | None, now: float
 ) -> Standing:
-    """The standing of a slice that is COMPLETED under such a setup.
+    """The standing of a slice that is COMPLETED, by a script that may have ended too early.
 
     Args:
         known: what was known before.
@@ -45,4 +45,6 @@ def looked_for(
     return replace(found, state=State.FAILED, evidence=Evidence.PROGRESS, reason=_REPLACED)
 
 
-_REPLACED = "the command was not run: an exec in the setup took the script's place"
+_REPLACED = (
+    "the command was not run: its script had exited 0 before, or given its place away (exec)"
+)

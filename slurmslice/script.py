@@ -94,11 +94,12 @@ def render(spec: ScriptSpec, own: OwnTemplate | None = None) -> str:
     }
     text = fill(context, own)
     typed = spec.command.text if isinstance(spec.command, ShellText) else ""
+    plain = text if own is None else fill(context, None)
     for what, part in (("--setup", spec.setup), ("--shell", typed), ("--check", spec.check.text)):
         if part:
             # Alone and in its place: `}` is a mistake alone, a last `\` only where it stands.
             check_syntax(part, what)
-            check_syntax(text, what)
+            check_syntax(plain, what)
     if own is not None:
         check_syntax(text, f"what {own.path.name} makes")
     return text

@@ -13,6 +13,7 @@ from slurmslice.command import Words
 from slurmslice.packing import Packing
 from slurmslice.run import Run
 from slurmslice.slices import SliceTable, from_range
+from slurmslice.template import OwnTemplate
 from slurmslice.verbs.create import Wanted, describe, make
 from tests.fakes import Clock, FakeEngine
 from tests.site import NoSite, Site, beside, empty_folder, find_site
@@ -74,6 +75,7 @@ def make_run(
         packing: Packing,
         options: tuple[tuple[str, str], ...] = (),
         setup: str = "",
+        template: OwnTemplate | None = None,
     ) -> tuple[Run, FakeEngine]:
         folder = tmp_path_factory.mktemp("run")
         wanted = Wanted(
@@ -88,6 +90,7 @@ def make_run(
             max_attempts=1,
             environ={"PATH": "/usr/bin:/bin"},
             packing=packing,
+            template=template,
         )
         engine = FakeEngine()
         asked, _ = describe(wanted, engine)

@@ -20,6 +20,7 @@ from slurmslice.progress import SlotProgress, TaskProgress
 from slurmslice.run import Run
 from slurmslice.rundir import RunDirectory
 from slurmslice.states import Evidence, State
+from slurmslice.template import OwnTemplate
 from slurmslice.verbs.poll import poll
 from slurmslice.verbs.submit import submit, waiting
 from tests.conftest import NewRun
@@ -179,7 +180,47 @@ def test_a_warning_for_the_command_does_not_end_its_check(place: Place) -> None:
     assert (ran.code, ran.said.slots[0].check_exit) == (0, None)
 
 
+@pytest.mark.parametrize("at_once", [0, 1, 3])
+@pytest.mark.parametrize("where", ["command", "checked", "check"])
+@pytest.mark.parametrize("name", ["HUP", "INT", "TERM", "PIPE", "ALRM"])
+def test_a_signal_in_the_last_moment_is_no_success(
+    place: Place, at_once: int, where: str, name: str
+) -> None:
+    """A shell text whose last command ends its shell: bash itself exits 0 if nothing follows."""
+    ends, fine = f"kill -s {name} $BASHPID", "true"
+    command = ShellText(fine if where == "check" else ends)
+    check = Check({"command": "", "checked": fine, "check": ends}[where])
+    if at_once:
+        pack(place, command, 1, at_once=at_once, check=check)
+    else:
+        place.write(command, check=check)
+    own = place.run(0).said.slots[0]
+    code = 128 + signal.Signals[f"SIG{name}"]
+    assert (own.exit_code, own.check_exit) == (code, code if where == "check" else None)
+
+
+HIDDEN = [
+    "wait",
+    "kill",
+    "printf",
+    "trap",
+    "read",
+    "exit",
+    "echo",
+    "set",
+    "unset",
+    "exec",
+    "export",
+    "mkdir",
+    "shift",
+    ":",
+    "[",
+    "local",
+]
+FUNCTIONS = "\n".join(f"function {name} {{ return 3; }}" for name in HIDDEN)
+ALIASES = "shopt -s expand_aliases\n" + "\n".join(f"alias {name}=false" for name in HIDDEN)
 SETUPS = {
+    "functions and a failure": (FUNCTIONS + "\nbuiltin return 7", 7),
     "an exit under a trap of its own": ("trap true EXIT; exit 0", 0),
     "an exit 3 under a trap of its own": ("trap true EXIT; exit 3", 3),
     "set -e": ("set -e\nfalse\nexport DATA=here", 1),
@@ -203,8 +244,10 @@ def test_a_setup_that_ends_the_script_is_no_success(place: Place, setup: str, pa
 
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize(
-    "setup", ['unset "${!SLURM_@}"', "exec >setup.out 2>&1", "trap 'exit 1' ERR; set -E"]
-)
+    "setup",
+    ['unset "${!SLURM_@}"', "exec >setup.out 2>&1", "trap 'exit 1' ERR; set -E", FUNCTIONS, ALIASES,
+     f"set -o posix; {ALIASES}", f"{FUNCTIONS}; {ALIASES}; IFS=ei", "set -eu; unset -f exit"],
+)  # fmt: skip
 def test_a_setup_does_not_keep_the_end_from_being_told(
     place: Place, setup: str, packed: bool
 ) -> None:
@@ -324,6 +367,10 @@ def test_a_slice_of_a_pack_that_fails_its_check() -> None:
     assert (standing.exit_code, standing.reason) == (0, "exit 0, but its check exited 3")
 
 
+EARLY = OwnTemplate(
+    Path("mine.sh.j2"),
+    '{% extends "array.sh.j2" %}{% block header %}\n[[ -e go ]] || exit 0\n{% endblock %}',
+)
 BEGAN = "slurmslice start job=100 restart=0 at=1800000000 host=n1 slot=0\n"
 
 
@@ -336,17 +383,20 @@ BEGAN = "slurmslice start job=100 restart=0 at=1800000000 host=n1 slot=0\n"
         ("[ -e x ] && exec conda run x", BEGAN, State.COMPLETED),
         ("exec conda run x", None, State.COMPLETED),
         ("module load x", "loading\n", State.COMPLETED),
+        (EARLY, "", State.FAILED),
+        (EARLY, BEGAN, State.COMPLETED),
     ],
 )
-def test_a_setup_that_took_the_scripts_place_is_no_success(
+def test_a_script_that_ends_before_its_command_is_no_success(
     make_run: Callable[..., tuple[Run, FakeEngine]],
     pack: int,
-    setup: str,
+    setup: str | OwnTemplate,
     log: str | None,
     state: State,
 ) -> None:
-    """Slurm says COMPLETED, and no slice began. What is not there to be read says nothing."""
-    run, engine = make_run(2, Packing(pack=pack), setup=setup)
+    """Its setup or its template ends it with exit 0. What is not there to be read says nothing."""
+    own = {"setup": setup} if isinstance(setup, str) else {"template": setup}
+    run, engine = make_run(2, Packing(pack=pack), **own)
     submit(run, waiting(None), {}, "submit")
     now = int(run.clock())
     end_all(engine, replace(DONE, ended_at=now))
@@ -360,7 +410,7 @@ def test_a_setup_that_took_the_scripts_place_is_no_success(
     end_all(engine, replace(DONE, ended_at=now - 60))
     poll(run)
     assert run.standings.tally() == {state: 2}
-    assert ("an exec in the setup" in run.standings[0].reason) is (state is State.FAILED)
+    assert ("the command was not run" in run.standings[0].reason) is (state is State.FAILED)
 
 
 KILLED = replace(

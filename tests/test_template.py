@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from slurmslice.check import Check
 from slurmslice.command import Command, ShellText
 from slurmslice.errors import BadInput
 from slurmslice.script import ScriptSpec, render
@@ -192,10 +193,17 @@ def test_a_template_that_extends_itself_is_refused(tmp_path: Path) -> None:
         render(EXAMPLE, find("mine.sh.j2", tmp_path))
 
 
-def test_a_template_that_makes_no_shell_is_refused() -> None:
-    """A quote too few is found at render, and named as the template's."""
+@pytest.mark.parametrize(
+    ("block", "text"),
+    [("setup", "\n  echo 'a\n"), ("command", ""), ("check", ""), ("by_hand", "if")],
+)
+def test_a_template_that_makes_no_shell_is_refused(block: str, text: str) -> None:
+    """A quote too few is found at render, and named as the template's: not as --shell's."""
+    typed = dataclasses.replace(
+        EXAMPLE, setup="true", command=ShellText("echo $SLICE"), check=Check("test $SLICE")
+    )
     with pytest.raises(BadInput, match=r"Bash cannot read what mine.sh.j2 makes"):
-        render(EXAMPLE, extending("setup", "\n  echo 'a\n"))
+        render(typed, extending(block, text))
 
 
 def test_values_are_data_in_a_template_too() -> None:

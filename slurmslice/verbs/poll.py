@@ -102,14 +102,14 @@ def _judged(
     run: Run, jobs: Sequence[Submission], seen: Observation, ends: Mapping[TaskId, TaskReport]
 ) -> Iterator[tuple[int, Standing]]:
     now, over = run.clock(), _over_since(seen)
-    replaces = runs_another(run.asked.setup)
+    may_skip = run.asked.template or runs_another(run.asked.setup)
     for submission in jobs:
         wrote: dict[int, TaskProgress] = {}
         for row in list(run.open_rows(submission)):
             known = run.standings[row]
             said = _hearing(submission, row, seen, ends, over=over, now=now)
             standing = _judge(run, submission, row, said, wrote)
-            if replaces and standing.state is State.COMPLETED:
+            if may_skip and standing.state is State.COMPLETED:
                 log = _log(run, submission, submission.index_of(row))
                 standing = looked_for(known, standing, log, submission.job, now)
             if standing != known:

@@ -92,16 +92,18 @@ _guarded() { # the setup may have a trap of its own on EXIT, which takes the pla
 [[ -o posix ]] || _guarded # a POSIX shell has no function of that name
 _setup
 _exit=$?
+# Whatever the setup has set: what became of the slice is still to be written. Aliases, and
+# functions that hide what bash has itself (trap, wait, exit …), would change that: they go.
+\builtin unalias -a
+builtin set +euET +o posix
+builtin trap - ERR DEBUG RETURN
+while IFS= builtin read -r _name; do builtin unset -f "$_name"; done < <(builtin compgen -b)
 ((_exit == 0)) || _not_run "$_exit"
 _ready=yes
-# Whatever the setup has set: the end of the slice is still to be written.
-set +euET +o posix
-trap - ERR DEBUG RETURN
-unset -f exit
 
 # The command runs in the background, as a process group of its own (set -m), and bash waits: so
 # signals that Slurm sends to this script (scancel, time limit, --signal=B:) can be passed on.
-[[ -d ${_log%/*} ]] || mkdir -p "${_log%/*}"
+[[ -d ${_log%/*} ]] || command mkdir -p "${_log%/*}"
 _progress start slot=0
 set -m
 (_slice) </dev/null >>"$_log" 2>&1 {_out}>&- &

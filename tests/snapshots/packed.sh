@@ -153,12 +153,14 @@ _guarded() { # the setup may have a trap of its own on EXIT, which takes the pla
 [[ -o posix ]] || _guarded # a POSIX shell has no function of that name
 _setup
 _exit=$?
+# Whatever the setup has set: what became of the slice is still to be written. Aliases, and
+# functions that hide what bash has itself (trap, wait, exit …), would change that: they go.
+\builtin unalias -a
+builtin set +euET +o posix
+builtin trap - ERR DEBUG RETURN
+while IFS= builtin read -r _name; do builtin unset -f "$_name"; done < <(builtin compgen -b)
 ((_exit == 0)) || _not_run "$_exit"
 _ready=yes
-# Whatever the setup has set: the end of the slice is still to be written.
-set +euET +o posix
-trap - ERR DEBUG RETURN
-unset -f exit
 
 # Ends slices that take too long; it is a process beside them, and its variables are its own. It
 # reads a line for each slice that starts, "slot group", and for each that has ended, "slot 0", and
@@ -204,7 +206,7 @@ _overdue() {
 # A slice's own process: its variables, its log, the command.
 _begin() {
   _take "$1"
-  [[ -d ${_log%/*} ]] || mkdir -p "${_log%/*}"
+  [[ -d ${_log%/*} ]] || command mkdir -p "${_log%/*}"
   exec </dev/null >>"$_log" 2>&1 {_out}>&- || exit
   _slice
 }
