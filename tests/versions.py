@@ -1,7 +1,7 @@
 """The tests of the real cluster on several releases of Slurm: ``python -m tests.versions``.
 
 A line a release is put out: its version, how many tests passed and failed, and how long it took.
-What pytest said is in a file beside the clusters. Options behind ``--`` are pytest's.
+What pytest said is in a file beside the clusters. What stands behind ``--`` is pytest's.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.cluster.packages import slurm_version
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 # What is about Slurm. The example's jobs need a Python that these roots do not have.
-_WHICH = ("-m", "slurm and not example", "tests")
+_WHICH = ("-m", "slurm and not example")
 # From 26.05 Slurm takes no jobs of nobody's (seen); each Debian has this user, and nobody is it.
 _USER = "games"
 
@@ -52,7 +52,7 @@ def _tested(release: str, cache: Path, options: list[str]) -> bool:
     try:
         with log.open("w") as file:
             done = subprocess.run(
-                [*command, *(options or _WHICH)],
+                [*command, *_WHICH, *options],
                 env={**os.environ, **where},
                 cwd=REPOSITORY,
                 stdout=file,
