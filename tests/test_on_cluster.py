@@ -225,13 +225,13 @@ def test_slurms_refusals_are_shown_and_keep_the_run(site: Site, workplace: Path)
 
 
 def test_what_no_node_can_hold_is_told(site: Site, workplace: Path) -> None:
-    """Memory that no node has: Slurm's own words, exit 3, and the run is kept."""
+    """Memory that no node has: what the largest one has, and the run is kept."""
     site.slurmslice(
         "render", "-a", "0-1", "--mem", "900G", "--name", "m", "--", "true", cwd=workplace
     )
     refused = site.slurmslice("submit", "m", cwd=workplace)
-    assert refused.returncode == 3, refused.stderr
-    assert "Requested node configuration is not available" in refused.stderr
+    assert refused.returncode == 2, refused.stderr
+    assert "no node has 900G" in refused.stderr
     assert site.status(workplace, "m")["counts"] == {"WAITING": 2}
 
 
