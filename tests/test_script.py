@@ -599,6 +599,10 @@ def test_a_failure_in_the_middle_of_the_setup_is_no_failure(place: Place) -> Non
         ("set -e; false; true; false", 1, 1),
         ("cd /no/such/folder", 1, 1),
         ("no-such-program", 127, 127),
+        ("kill -HUP $$", 129, 129),
+        ("kill -INT $$", 130, 130),
+        ("kill -TERM $$", 143, 143),
+        ("trap : EXIT; kill -TERM $$", 143, 143),
     ],
 )
 def test_a_setup_that_fails_is_no_slice(place: Place, setup: str, says: int, code: int) -> None:

@@ -96,6 +96,10 @@ _not_run() {
 }
 _ready=
 trap '_exit=$?; [[ $_ready ]] || _not_run "$_exit"' EXIT
+# Ended from outside it has not failed, and at EXIT $? does not tell: 0 might as well be "exit 0".
+trap '_not_run 129' HUP
+trap '_not_run 130' INT
+trap '_not_run 143' TERM
 _guarded() { # the setup may have a trap of its own on EXIT, which takes the place of that one
   # shellcheck disable=SC2329 # the setup calls it
   exit() {
