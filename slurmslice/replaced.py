@@ -31,12 +31,12 @@ def looked_for(
 
     Args:
         known: what was known before.
-        found: the standing, COMPLETED.
+        found: the standing, COMPLETED by the word of Slurm.
         log: what its task put out; None where there is no such file, which says nothing.
         job: the array's job id.
         now: epoch seconds.
     """
-    if found.evidence is Evidence.PROGRESS or parse(log or b"", job).restart is not None:
+    if parse(log or b"", job).restart is not None:
         return found
     if now - (found.ended_at or 0) < VISIBLE_S:
         return replace(known, reason="COMPLETED; that its slice began may not be seen here yet")

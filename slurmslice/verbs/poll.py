@@ -14,7 +14,7 @@ from slurmslice.progress import SlotProgress, TaskProgress, parse
 from slurmslice.replaced import looked_for, runs_another
 from slurmslice.run import Run
 from slurmslice.sightings import HEADER, to_lines
-from slurmslice.states import State
+from slurmslice.states import Evidence, State
 from slurmslice.verbs.measure import measured
 from slurmslice.verbs.settle import adopt, claimed_by_others, settle
 
@@ -109,7 +109,8 @@ def _judged(
             known = run.standings[row]
             said = _hearing(submission, row, seen, ends, over=over, now=now)
             standing = _judge(run, submission, row, said, wrote)
-            if may_skip and standing.state is State.COMPLETED:
+            by_own_lines = standing.evidence is Evidence.PROGRESS
+            if may_skip and standing.state is State.COMPLETED and not by_own_lines:
                 log = _log(run, submission, submission.index_of(row))
                 standing = looked_for(known, standing, log, submission.job, now)
             if standing != known:
