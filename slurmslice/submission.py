@@ -92,6 +92,22 @@ def script_options(run: Run) -> Options:
     return directives.read(script)
 
 
+def check_script(run: Run) -> None:
+    """Refuse a script that was edited and that bash cannot read: each of its tasks would fail.
+
+    Raises:
+        DamagedRun: there is no script.
+        BadInput: with bash's own words, which name the line.
+    """
+    text = read_or_damaged(run.place.script).decode("utf-8", "surrogateescape")
+    bash = "bash" in text.partition("\n")[0]
+    # What extglob (bash(1), shopt) lets stand is a mistake to a bash that only reads.
+    if bash and run.place.script_edited and "extglob" not in text:
+        from slurmslice.script import check_syntax
+
+        check_syntax(text, str(run.place.script))
+
+
 def job_name_of(run: Run, options: Options) -> str:
     """The job name that the script gives; a person may have changed it."""
     return dict(options).get("job-name", run.asked.job_name)

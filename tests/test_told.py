@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 
 import pytest
@@ -193,15 +194,15 @@ def test_who_went_over_something_is_told_over_what(
     for index, state in enumerate((State.OUT_OF_MEMORY, State.OUT_OF_MEMORY, State.TIMEOUT)):
         engine.end("100", index, state)
     shown = typed("status", "demo")
-    assert "0-1 (went over its memory: 150M)" in shown
-    assert "2 (went over its time limit: 00:10:00)" in shown
+    assert "0-1 (went over its memory; asked for 150M)" in shown
+    assert "2 (went over its time limit; asked for 00:10:00)" in shown
     lines = typed("status", "demo", "--slices")
-    assert lines.count("went over its memory: 150M") == 2
+    assert lines.count("went over its memory; asked for 150M") == 2
     assert "LIMIT" in lines
     assert "ASKED" in lines
     typed("resubmit", "demo", "1", "--mem", "2x")
     engine.end("101", 1, State.OUT_OF_MEMORY)
-    assert "0-1 (went over its memory: 150M, 300M)" in typed("status", "demo")
+    assert "0-1 (went over its memory; asked for 150M, 300M)" in typed("status", "demo")
     (one, two) = json.loads(typed("status", "demo", "0", "1", "--json"))["slices"]
     assert (one["requested_mem_bytes"], one["time_limit_s"]) == (150 << 20, 600)
     assert (two["requested_mem_bytes"], two["time_limit_s"]) == (300 << 20, 600)
@@ -222,9 +223,9 @@ def test_memory_that_slurm_gave_unasked(new_run: NewRun, engine: FakeEngine, typ
     run = new_run("0-3", time="10")
     submit(run, waiting(None), {}, "submit")
     engine.end("100", 0, State.OUT_OF_MEMORY, requested_mem_bytes=950 << 20)
-    assert "0 (went over its memory: 950M)" in typed("status", "demo")
+    assert "0 (went over its memory; asked for 950M)" in typed("status", "demo")
     run.place.script.write_text("#SBATCH --time\n")
-    assert "0 (went over its memory: 950M)" in typed("status", "demo")
+    assert "0 (went over its memory; asked for 950M)" in typed("status", "demo")
 
 
 # -- logs --------------------------------------------------------------------------------------
@@ -315,3 +316,48 @@ def test_an_option_that_names_no_column(typed: Typed) -> None:
     assert "--mem={mem}G: {mem} is no column of the slices. Columns: mass, n." in said
     said = typed("run", "-a", "0-3", "--mem", "{mem}G", *COMMAND)
     assert "The slices have no columns" in said
+
+
+def test_a_script_that_bash_cannot_read_is_not_submitted(
+    new_run: NewRun, engine: FakeEngine, typed: Typed
+) -> None:
+    """An edit that went wrong is told with bash's words and the line; mended, it goes in."""
+    run = new_run("0-3")
+    text = run.place.script.read_text()
+    broken = text.replace("_setup() {\n", "_setup() {\n  if true\n", 1)
+    assert broken != text
+    for words in (("submit", "demo"), ("run", "demo"), ("submit", "demo", "--dry-run")):
+        edit(run, broken)
+        said = typed(*words)
+        assert (typed.code, engine.jobs) == (2, {})
+        assert f"Bash cannot read {run.place.script}: line " in said
+        assert "syntax error" in said
+    edit(run, text.replace("_setup() {\n", "shopt -s extglob\n_setup() {\n  ls !(x)\n"))
+    typed("submit", "demo", "--only", "2")
+    assert (typed.code, len(engine.jobs)) == (0, 1)
+    edit(run, broken)
+    said = typed("submit", "demo")
+    assert (typed.code, len(engine.jobs)) == (2, 1)
+    edit(run, "#!/bin/sh\n" + broken)  # whose mistakes are another shell's to find
+    typed("submit", "demo")
+    assert (typed.code, len(engine.jobs)) == (0, 2)
+
+
+def edit(run: Run, text: str) -> None:
+    """Write a script so that it is seen to be newer than its run, whatever the clock's steps."""
+    run.place.script.write_text(text)
+    made = (run.place.path / "run.json").stat().st_mtime
+    os.utime(run.place.script, (made + 5, made + 5))
+
+
+def test_what_is_queued_is_fed_by_a_script_that_can_be_read(
+    new_run: NewRun, engine: FakeEngine, typed: Typed
+) -> None:
+    """An edit while slices wait for room: the next submission is refused too."""
+    run = new_run("0-3")
+    engine.most = 2
+    submit(run, waiting(None), {}, "submit")
+    edit(run, run.place.script.read_text().replace("_setup() {", "_setup() { ("))
+    engine.end_all()
+    assert "Bash cannot read" in typed("tick", "demo")
+    assert (typed.code, len(engine.jobs)) == (2, 1)

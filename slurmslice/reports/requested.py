@@ -87,4 +87,4 @@ def _with(reason: str, amounts: Sequence[str]) -> str:
     if not shown or "asked for" in reason:  # that has both figures
         return reason
     more = ", …" if len(shown) > _SHOWN else ""
-    return f"{reason}: {', '.join(shown[:_SHOWN])}{more}"
+    return f"{reason}; asked for {', '.join(shown[:_SHOWN])}{more}"

@@ -14,6 +14,7 @@ from slurmslice.ranges import compress
 from slurmslice.run import Run
 from slurmslice.submission import (
     Draft,
+    check_script,
     check_table,
     over_edited,
     script_options,
@@ -139,6 +140,7 @@ def _runs_again(run: Run, draft: Draft) -> bool:
 def _send(run: Run, draft: Draft) -> Taken:
     """One submission: folder, intent, engine, answer. Hold the lock."""
     check_table(run, draft.number)
+    check_script(run)
     sha = run.asked.first_sha256
     if draft.number > 1:
         _keep_script_out(run)

@@ -18,6 +18,7 @@ from slurmslice.states import FAILURES, State
 from slurmslice.submission import (
     Draft,
     Options,
+    check_script,
     rows_of_index,
     script_array,
     script_options,
@@ -128,6 +129,8 @@ def preview(run: Run, choose: Choose, changes: Mapping[str, str]) -> Iterator[Dr
 def _wished(run: Run, rows: Sequence[int], changes: Mapping[str, str]) -> dict[Changes, list[int]]:
     """The rows that are to be queued by what they ask for; those that are, just so, left out."""
     options = script_options(run)
+    if rows:
+        check_script(run)
     groups: dict[Changes, list[int]] = {}
     chosen = _in_the_script(run, options, rows)
     for row, wanted in changed.requests(run, options, chosen, changes):
