@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from slurmslice.engines import Limits, Needs, Order
 from slurmslice.errors import Full, Refused
 from slurmslice.packing import Packing
+from slurmslice.ranges import parse_array
 from slurmslice.reports.records import to_json
 from slurmslice.run import Run
 from slurmslice.states import State
 from slurmslice.verbs.poll import poll
-from slurmslice.verbs.submit import submit, waiting
+from slurmslice.verbs.submit import preview, submit, waiting
 from tests.fakes import FakeEngine
 from tests.typed import Typed
 
@@ -361,3 +363,61 @@ def test_what_is_queued_is_fed_by_a_script_that_can_be_read(
     engine.end_all()
     assert "Bash cannot read" in typed("tick", "demo")
     assert (typed.code, len(engine.jobs)) == (2, 1)
+
+
+# -- options for a run that is there -----------------------------------------------------------
+
+
+def test_options_reach_what_waits_and_not_what_is_in_the_queue(
+    new_run: NewRun, engine: FakeEngine, typed: Typed
+) -> None:
+    """``run RUN --mem``: what waits for room has it, asked for before or not; the rest is told."""
+    run = new_run("0-3", mem="1G")
+    engine.most = 2
+    submit(run, waiting(None), {}, "submit")
+
+    engine.on_wait = engine.end_all
+    said = typed("run", "demo", "--mem", "2x")
+    assert typed.code == 0
+    assert "2 slices in the queue already: --mem=2x does not reach what is there." in said
+    assert "slurmslice resubmit demo --state CANCELLED --mem=2x" in said
+    asked = [job.order.needs.mem_mib for job in engine.jobs.values()]
+    assert asked == [1024, 2048]
+
+
+def test_options_where_all_is_in_the_queue(
+    new_run: NewRun, engine: FakeEngine, typed: Typed
+) -> None:
+    """Refused, with the two lines that would change something."""
+    submit(new_run("0-3"), waiting(None), {}, "submit")
+    said = typed("run", "demo", "--mem", "8G")
+    assert typed.code == 2
+    assert "Nothing waits in the run demo" in said
+    assert "slurmslice cancel demo, then slurmslice resubmit demo --state CANCELLED" in said
+
+
+def test_a_multiple_is_asked_for_once(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:
+    """Not again for what waits on for room."""
+    run = new_run("0-3", mem="1G")
+    engine.most = 2
+    submit(run, waiting(None), {}, "submit")
+    engine.most = 1
+    engine.on_wait = engine.end_all
+    typed("run", "demo", "--mem", "2x")
+    asked = [job.order.needs.mem_mib for job in engine.jobs.values()]
+    assert asked == [1024, 2048, 2048]
+
+
+@pytest.mark.parametrize("words", [("run", "demo"), ("submit", "demo"), ("resubmit", "demo")])
+def test_what_a_first_look_finds_out_is_told(
+    new_run: NewRun, engine: FakeEngine, typed: Typed, words: tuple[str, ...]
+) -> None:
+    """A job that was sent by hand is taken into the run, by whichever verb looks first."""
+    run = new_run("0-3")
+    order = next(preview(run, waiting([0, 1]), {})).order(run)
+    by_hand = replace(order, job_name=run.asked.job_name, array=parse_array("0-1"))
+    engine.submit(by_hand)
+    engine.after_submit = lambda order: engine.end_all()
+    engine.on_wait = engine.end_all
+    said = typed(*words)
+    assert said.count("Job 100 was submitted by hand: it is submission 001 of this run now.") == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 import click
 
@@ -12,7 +13,7 @@ from slurmslice.cli.console import say
 from slurmslice.cli.engine import choose, open_run
 from slurmslice.cli.live import follow_live
 from slurmslice.cli.preview import announce, relative
-from slurmslice.cli.sending import nothing_waits, show_all
+from slurmslice.cli.sending import look, nothing_waits, show_all
 from slurmslice.cli.shared import (
     QUOTE_THE_PATTERN,
     ChangingCommand,
@@ -22,11 +23,11 @@ from slurmslice.cli.shared import (
 from slurmslice.command import quote
 from slurmslice.engines import Limits
 from slurmslice.errors import BadInput
+from slurmslice.reports.counts import count
 from slurmslice.run import Run
 from slurmslice.states import State
 from slurmslice.verbs.create import check_name, default_name, describe
 from slurmslice.verbs.follow import Policy
-from slurmslice.verbs.poll import poll
 from slurmslice.verbs.steer import release
 from slurmslice.verbs.submit import check_possible, preview, waiting
 
@@ -65,20 +66,39 @@ def command(
     changes = dict(asking.sbatch) if run_name else {}
     if run is None:
         return 0
-    if changes and not run.standings.tally().get(State.WAITING):
-        raise BadInput(
-            f"Nothing waits in the run {run.asked.name}, and options change what waits.",
-            f"What failed goes in again, changed:  slurmslice resubmit {run.asked.name} --mem 2x",
-        )
+    if changes:
+        _look_what_waits(run, changes)
     if run_name:
         check_possible(run, waiting(None), changes)
     if dry_run:
-        poll(run)
+        look(run)
         show_all(run, preview(run, waiting(None), changes), nothing_waits)
         return 0
     if run_name and asking.no_breaker:
         release(run)
     return follow_live(run, Policy(max_attempts, True, interval, changes))
+
+
+def _look_what_waits(run: Run, changes: Mapping[str, str]) -> None:
+    """Say which slices keep what they asked for: those that are in Slurm's queue already.
+
+    Raises:
+        BadInput: there are no others.
+    """
+    look(run)
+    name, options = quote(run.asked.name), " ".join(f"--{n}={v}" for n, v in changes.items())
+    tally = run.standings.tally()
+    queued = tally.get(State.PENDING, 0) + tally.get(State.SUBMITTED, 0)
+    again = f"slurmslice cancel {name}, then slurmslice resubmit {name} --state CANCELLED {options}"
+    if not tally.get(State.WAITING):
+        failed = f"What failed goes in again, changed:  slurmslice resubmit {name} {options}"
+        raise BadInput(
+            f"Nothing waits in the run {run.asked.name}, and options change what waits.",
+            failed + (f"\nWhat is in the queue:  {again}" if queued else ""),
+        )
+    if queued:
+        say(f"{count(queued)} in the queue already: {options} does not reach what is there. To "
+            f"change that too: {again}")  # fmt: skip
 
 
 def _going_on(run_name: str, asking: Asking) -> Run:

@@ -42,7 +42,7 @@ def send(
         dry_run: only show it.
         nothing: says that there is nothing to do.
     """
-    poll(run)
+    look(run)
     check_possible(run, choose, changes)
     if dry_run:
         show_all(run, preview(run, choose, changes), nothing)
@@ -61,6 +61,12 @@ def send(
         nothing(run)
         return 0
     return _afterwards(run, fed)
+
+
+def look(run: Run) -> None:
+    """Look once before something is done, and say what was found out by it."""
+    for note in poll(run).notes:
+        say(note)
 
 
 def _afterwards(run: Run, fed: Fed) -> int:

@@ -49,12 +49,14 @@ class Fed:
         waits: why what is still queued is not in; empty where nothing is queued.
         drains: what is in flight has no more tasks than run, and its share goes to what waits.
         hindrance: the error that ended it, where one did.
+        queued: what was asked for is written down, with its request, whatever came of it.
     """
 
     taken: list[Taken] = field(default_factory=list)
     waits: str = ""
     drains: bool = False
     hindrance: EngineError | None = None
+    queued: bool = False
 
     def check(self, *, passing: bool) -> None:
         """Nothing where all went well.

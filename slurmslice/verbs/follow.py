@@ -86,10 +86,11 @@ def follow(run: Run, policy: Policy, tell: Tell) -> None:
         looked = poll(run)
         fed = step(run, policy)
         if fed.taken:
-            looked = poll(run)
+            again = poll(run)
+            looked = replace(again, notes=(*looked.notes, *again.notes))
         tell(run, looked, fed)
         fed.check(passing=True)
-        if run.ledger.queue or fed.taken:  # asked for once: 2x of 2x is not meant
+        if fed.queued:  # asked for once: 2x of 2x is not meant
             policy = replace(policy, changes={})
         if done(run, policy):
             return
@@ -109,6 +110,7 @@ def step(run: Run, policy: Policy) -> Fed:
     A hindrance that may pass is no error: the next step tries again.
     """
     taken: list[Taken] = []
+    queued = False
     if not (policy.submits or run.place.writable):
         return Fed()  # somebody else's run: it can be looked at
     try:
@@ -116,18 +118,20 @@ def step(run: Run, policy: Policy) -> Fed:
         for choose, changes in _wishes(run, policy):
             fed = submit(run, choose, changes, "run")
             taken += fed.taken
+            queued = True
             if fed.hindrance:
                 return replace(fed, taken=taken)
         fed = feed(run, "run") if _feeds(run, policy) else Fed()
-        return replace(fed, taken=taken + fed.taken)
+        return replace(fed, taken=taken + fed.taken, queued=queued)
     except (Busy, NoAnswer) as why:
-        return Fed(taken, why.message, hindrance=why)
+        return Fed(taken, why.message, hindrance=why, queued=queued)
 
 
 def _wishes(run: Run, policy: Policy) -> Iterator[tuple[Choose, Mapping[str, str]]]:
     """What is to be queued: what waits, and what failed and has attempts left."""
-    unasked = run.standings.tally().get(State.WAITING, 0) > len(run.ledger.queue)
-    if policy.submits and unasked:
+    waits = run.standings.tally().get(State.WAITING, 0)
+    unasked = waits > len(run.ledger.queue)
+    if policy.submits and (unasked or (waits and policy.changes)):
         yield waiting(None), policy.changes
     again = [] if run.ledger.held else _with_attempts_left(run, policy.max_attempts)
     if again:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from slurmslice import changed, directives
 from slurmslice.command import quote
@@ -86,7 +87,7 @@ def submit(run: Run, choose: Choose, changes: Mapping[str, str], verb: str) -> F
         look_again(run, choose(run))
         for wanted, rows in _wished(run, choose(run), changes).items():
             run.decide(Queued(str(compress(rows)), wanted, run.clock()))
-    return feed(run, verb)
+    return replace(feed(run, verb), queued=True)
 
 
 def check_possible(run: Run, choose: Choose, changes: Mapping[str, str]) -> None:
