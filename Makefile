@@ -10,6 +10,10 @@
 # make test-versions        the tests of the cluster on other releases of Slurm (as root; Debian)
 # make test-versions VERSIONS="20.11 26.05" VERSIONS_ARGS=tests/test_on_cluster.py
 #
+# make cluster-up           the tests' cluster, to play with; make cluster-down ends it
+# make cluster-shell        a shell on it (wants a terminal)
+# make cluster-up CLUSTER=/other/folder    in another folder than /var/tmp/slurmslice-cluster
+#
 # make bench                how fast it is, against other programs (benchmarks/README.md)
 # make bench ONLY=local     one of the benchmarks
 

@@ -11,6 +11,7 @@ import pytest
 
 from slurmslice.engines import Limits, Needs, Order
 from slurmslice.errors import Full, Refused
+from slurmslice.evidence import TaskReport
 from slurmslice.packing import Packing
 from slurmslice.ranges import parse_array
 from slurmslice.reports.records import to_json
@@ -421,3 +422,45 @@ def test_what_a_first_look_finds_out_is_told(
     engine.on_wait = engine.end_all
     said = typed(*words)
     assert said.count("Job 100 was submitted by hand: it is submission 001 of this run now.") == 1
+
+
+# -- a rehearsal -------------------------------------------------------------------------------
+
+
+def test_a_dry_run_looks_at_what_resubmit_looks_at(
+    new_run: NewRun, engine: FakeEngine, typed: Typed
+) -> None:
+    """What Slurm itself runs again is in neither; where it does not answer both end so."""
+    run = new_run("0-3")
+    submit(run, waiting(None), {}, "submit")
+    engine.end_all(State.FAILED)
+    poll(run)
+    engine.jobs["100"].tasks[2] = TaskReport(State.PENDING, "PENDING", restarts=1)
+    assert "Would submit 3 slices (0-1,3)" in typed("resubmit", "demo", "--dry-run")
+    engine.silence = "the fake cluster does not answer"
+    for more in (("--dry-run",), ()):
+        assert "Whether Slurm runs these slices again is not known" in typed(
+            "resubmit", "demo", *more
+        )
+        assert (typed.code, len(engine.jobs)) == (3, 1)
+
+
+def test_a_dry_run_looks_at_the_task_table(engine: FakeEngine, typed: Typed) -> None:
+    """One that was changed is refused by both."""
+    (typed.folder / "keys").write_text("a\nb\n")
+    typed("render", "--slices-from", "keys", "--name", "x", *COMMAND)
+    (typed.folder / "runs" / "x" / "submissions" / "001" / "tasks.tsv").write_text("b\n")
+    for more in (("--dry-run",), ()):
+        assert "was changed since the run was made" in typed("submit", "x", *more)
+        assert (typed.code, engine.jobs) == (2, {})
+
+
+def test_a_dry_run_says_what_is_held(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:
+    """The breaker keeps what would be submitted, and the option that lets it in is named."""
+    run = new_run("0-39")
+    engine.most = 20
+    submit(run, waiting(None), {}, "submit")
+    engine.end_all(State.FAILED)
+    typed("tick", "demo")
+    said = typed("resubmit", "demo", "--dry-run")
+    assert "have all failed: it goes in with --no-breaker." in said

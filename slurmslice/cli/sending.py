@@ -18,7 +18,7 @@ from slurmslice.submission import Draft, over_edited
 from slurmslice.verbs.feed import Fed
 from slurmslice.verbs.follow import Policy
 from slurmslice.verbs.poll import poll
-from slurmslice.verbs.submit import Choose, check_possible, preview, submit
+from slurmslice.verbs.submit import Choose, check_possible, preview, rehearse, submit
 
 
 def send(
@@ -45,6 +45,8 @@ def send(
     look(run)
     check_possible(run, choose, changes)
     if dry_run:
+        for note in rehearse(run, choose, verb):
+            say(note)
         show_all(run, preview(run, choose, changes), nothing)
         return 0
     try:

@@ -20,6 +20,7 @@ from slurmslice.submission import (
     Draft,
     Options,
     check_script,
+    check_table,
     rows_of_index,
     script_array,
     script_options,
@@ -113,6 +114,27 @@ def check_possible(run: Run, choose: Choose, changes: Mapping[str, str]) -> None
             )
 
 
+def rehearse(run: Run, choose: Choose, verb: str) -> tuple[str, ...]:
+    """Look, as ``submit`` does, for what would be in its way; submits nothing.
+
+    Returns:
+        what would keep it waiting, a line each.
+
+    Raises:
+        NoAnswer: whether Slurm runs ended slices again could not be asked.
+    """
+    with run.place.lock(verb):
+        run.reload()
+        look_again(run, choose(run))
+    doubts = ", ".join(f"{submission.number:03d}" for submission in run.ledger.in_doubt())
+    notes = (
+        [f"First it is to be found out whether submission {doubts} was taken."] if doubts else []
+    )
+    if run.ledger.held:
+        notes.append(f"The rest is {run.ledger.held}: it goes in with --no-breaker.")
+    return tuple(notes)
+
+
 def preview(run: Run, choose: Choose, changes: Mapping[str, str]) -> Iterator[Draft]:
     """What ``submit`` would send if there were room for all of it; nothing is made."""
     options = script_options(run)
@@ -124,7 +146,9 @@ def preview(run: Run, choose: Choose, changes: Mapping[str, str]) -> Iterator[Dr
         most = min(intake.max_array_size, intake.per_array)
     except NoAnswer:
         most = len(script_array(options))
-    return drafts(run, queue, Bounds(most, throttle(run, options)))
+    for draft in drafts(run, queue, Bounds(most, throttle(run, options))):
+        check_table(run, draft.number)
+        yield draft
 
 
 def _wished(run: Run, rows: Sequence[int], changes: Mapping[str, str]) -> dict[Changes, list[int]]:
