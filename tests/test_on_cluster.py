@@ -120,6 +120,29 @@ def test_a_script_sent_by_hand_is_the_run(site: Site, workplace: Path) -> None:
     until(lambda: "slurmslice refused" in log.read_text(), f"job {job} to be stopped by the claim")
     logs = workplace / "slurmslice-runs/hand/submissions/001/logs"
     assert [(logs / f"{key}.log").read_text() for key in (2, 3, 4)] == ["2\n", "3\n", "4\n"]
+    until(
+        lambda: f"Job {job} ran nothing" in site.slurmslice("status", cwd=workplace).stderr,
+        "status to tell of the second job",
+    )
+
+
+@pytest.mark.parametrize(
+    ("request_", "why"),
+    [
+        (("--mem", "900G"), "no node has 900G"),
+        (("-c", "500"), "no node has 500 CPUs"),
+        (("-p", "short", "-t", "6"), "--time is at most 00:05:00 in short"),
+    ],
+)
+def test_what_can_never_run_is_refused(
+    site: Site, workplace: Path, request_: tuple[str, ...], why: str
+) -> None:
+    """By the cluster's own words of its nodes, partitions and qualities of service."""
+    line = ("run", "-a", "0-1", "--name", "n", *request_, "--", "true")
+    refused = site.slurmslice(*line, cwd=workplace)
+    assert refused.returncode == 2
+    assert f"could ever run: {why}" in refused.stderr
+    assert not (workplace / "slurmslice-runs").exists()
 
 
 def test_a_part_sent_by_hand_beside_ours(site: Site, workplace: Path) -> None:
