@@ -74,8 +74,8 @@ def sacct(jobs: Iterable[str], clusters: str | None = None) -> Argv:
 def sacct_steps(tasks: Iterable[tuple[str, int]], clusters: str | None = None) -> Iterator[Argv]:
     """These tasks with what was measured, a row a task and a row a step, by several questions.
 
-    Rows of steps are dear. Of an array of which more is asked than can be named (no release
-    before 23 reads ``1_[2-5]``; seen) all rows come.
+    Rows of steps are dear, so tasks are named one by one: sacct reads no ``1_[2-5]`` (seen on
+    22.05). Of an array of which more is asked than can be named so, all rows come.
     """
     indices: dict[str, list[int]] = {}
     for job, index in tasks:
