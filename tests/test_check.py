@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -199,25 +200,11 @@ def test_a_signal_in_the_last_moment_is_no_success(
     assert (own.exit_code, own.check_exit) == (code, code if where == "check" else None)
 
 
-HIDDEN = [
-    "wait",
-    "kill",
-    "printf",
-    "trap",
-    "read",
-    "exit",
-    "echo",
-    "set",
-    "unset",
-    "exec",
-    "export",
-    "mkdir",
-    "shift",
-    ":",
-    "[",
-    "local",
-]
-FUNCTIONS = "\n".join(f"function {name} {{ return 3; }}" for name in HIDDEN)
+BUILTINS = subprocess.run(
+    ["bash", "-c", "compgen -b"], capture_output=True, text=True, check=True
+).stdout.split()
+HIDDEN = sorted({*BUILTINS, "mkdir"} - {"builtin"})
+FUNCTIONS = "\n".join(f"function {name} {{ builtin return 3; }}" for name in HIDDEN)
 ALIASES = "shopt -s expand_aliases\n" + "\n".join(f"alias {name}=false" for name in HIDDEN)
 SETUPS = {
     "functions and a failure": (FUNCTIONS + "\nbuiltin return 7", 7),

@@ -358,16 +358,6 @@ def test_a_cancelled_array_is_found_without_its_indices() -> None:
     assert (found.job, found.array) == ("35", None)
 
 
-def test_a_ghost_is_no_submission() -> None:
-    """What was refused leaves a record that FAILED at once and had no node: it was not taken."""
-    queue = answers.queue_rows(load("squeue-ghost").text)
-    accounting = answers.accounting_rows(load("sacct-ghost").text)
-    assert [row.job for row in queue if row.name == "ghost-m5s8"] == ["40"]
-    assert search.in_queue(queue, "m5s8", 0) is None
-    assert [row.name for row in accounting] == ["ghost-m5s8"]
-    assert search.in_accounting(accounting, "m5s8") is None
-
-
 def test_a_task_that_failed_at_once_is_no_ghost() -> None:
     """It failed in the second in which it was submitted, but it had a node."""
     row = "9_1|FAILED|1:0|0:0|100|100|100|0|1|1M|n1|None|n-tok\n"

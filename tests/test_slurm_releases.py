@@ -64,6 +64,16 @@ def test_how_tasks_ended_in_the_queue(release: str) -> None:
     assert (str(ends[5].state), str(ends[7].state)) == ("OUT_OF_MEMORY", "CANCELLED")
 
 
+def test_a_ghost_is_no_submission(release: str) -> None:
+    """What was refused leaves a record that FAILED at once and had no node: it was not taken."""
+    accounting = answers.accounting_rows(load("ghost-sacct", release).text)
+    assert [row.name for row in accounting] == ["ghost-m5s8"]
+    assert search.in_accounting(accounting, "m5s8") is None
+    queue = answers.queue_rows(load("ghost-squeue", release).text)
+    assert [row.name for row in queue] == ["ghost-m5s8"]
+    assert search.in_queue(queue, "m5s8", 0) is None
+
+
 def test_steps_tell_the_memory(release: str) -> None:
     """MaxRSS and CPU time of what ran long enough to be looked at."""
     rows = answers.accounting_rows(load("ends-steps", release).text, STEP_FIELDS)

@@ -12,6 +12,7 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -106,8 +107,21 @@ def refused(recorder: Recorder) -> None:
     """What sbatch refuses, and what it takes."""
     for name, options in REFUSED.items():
         recorder.ask(f"refused-{name}", ["sbatch", "--parsable", *options, "--wrap=true"])
+    ghost(recorder)
     taken = recorder.ask("taken", ["sbatch", "--parsable", "-o/dev/null", "--wrap=true"])
     recorder.wait_for(taken.stdout.strip(), f"{taken.stdout.strip()}|COMPLETED")
+
+
+def ghost(recorder: Recorder) -> None:
+    """The record that a refused job leaves behind, under its name."""
+    cluster, name = recorder.cluster, "ghost-m5s8"
+    options = ("--parsable", f"--job-name={name}", "--mem=99G")
+    assert cluster.run(["sbatch", *options, "--wrap=true"]).returncode != 0
+    user = int(cluster.run(["id", "-u"]).stdout)
+    question = commands.sacct_by_name(name, user, time.time() - 60)
+    cluster.wait_until(lambda: name in cluster.run(question).stdout, 200, "its record")
+    recorder.ask("ghost-sacct", question)
+    recorder.ask("ghost-squeue", commands.squeue_of(user, ended=True))
 
 
 def ended(recorder: Recorder) -> tuple[str, str]:

@@ -116,7 +116,8 @@ _exit=$?
 \builtin unalias -a
 builtin set +euET +o posix
 builtin trap - ERR DEBUG RETURN
-while IFS= builtin read -r _name; do builtin unset -f "$_name"; done < <(builtin compgen -b)
+builtin unset -f : [ break cd command continue echo exec exit export kill local mapfile printf \
+  read return set shift trap unset wait
 ((_exit == 0)) || _not_run "$_exit"
 _ready=yes
 

@@ -80,10 +80,11 @@ def _first(rows: Sequence[Row]) -> str | None:
 def is_ghost(row: Row) -> bool:
     """Whether it is what a refused submission leaves behind (seen).
 
-    It FAILED in the second in which it was submitted, with exit code 1, and never had a node.
+    It FAILED in the second in which it was submitted, with exit code 1, and never had a node;
+    nor a start on some releases (``versions.REFUSED_UNSTARTED``).
     """
     report = row.report
-    moments = {report.submitted_at, report.started_at, report.ended_at}
+    moments = {report.submitted_at, report.ended_at, report.started_at or report.ended_at}
     at_once = len(moments) == 1 and None not in moments
     return at_once and report.state is State.FAILED and report.node is None
 

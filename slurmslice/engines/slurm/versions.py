@@ -44,6 +44,11 @@ QUEUE_EXIT_PAIR = Change(
 MEMORY_PLAIN = Change(
     (21, 8), "sacct's ReqMem is a job's: 4000M", "with a letter, of a node (n) or a CPU (c): 4000Mn"
 )
+REFUSED_UNSTARTED = Change(
+    (24, 11),
+    "sacct's record of a job that was refused has no start",
+    "it started and ended when it was submitted",
+)
 ESCAPED_BLANK = Change(
     (24, 11),
     r"sbatch takes `a\ b` in a script's line for one word",
