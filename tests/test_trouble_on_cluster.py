@@ -358,6 +358,7 @@ def test_the_controller_loses_its_state(rough: Site, roughly: Path) -> None:
     newer.all("PENDING")
     assert rough.slurmslice("cancel", "older", cwd=one).returncode == 0
     older.all_of("COMPLETED", "0")
+    assert rough.later(130, "status", "older", cwd=one).returncode == 0  # nobody says how it ended
     older.all_of("CANCELLED", *"12345")
     by_hand(rough, "scontrol", "release", newer.job)
     newer.all("RUNNING")
