@@ -22,8 +22,8 @@ BEGAN = 1_800_000_000
 KNOWN = Standing(State.SUBMITTED, "submitted", submission=1, index=3, attempt=1)
 LAG_S = int(GRACE_S) - 20
 """Accounting lags by less than the grace: then what the task wrote never has to speak for it."""
-BETWEEN_S = 5
-"""What is put back waits for longer than the two questions are apart: Slurm lets it wait first."""
+WAITS_S = 120
+"""What is put back waits first, so that accounting knows by then (slurm.conf(5), cred_expire)."""
 REMEMBERED_S = 300  # slurm.conf(5), MinJobAge
 
 
@@ -154,7 +154,7 @@ def worlds(draw: st.DrawFn) -> World:
     clock, starts = BEGAN, []
     ends = [*draw(st.lists(PUT_BACK, max_size=2)), draw(ENDS)]
     for number, (end, code) in enumerate(ends):
-        runs = clock + draw(st.integers(BETWEEN_S + 1 if number else 1, 200))
+        runs = clock + draw(st.integers(WAITS_S if number else 1, 300))
         leaves = runs + draw(st.integers(1, 400))
         gone = leaves + draw(st.integers(1, 30))
         late = draw(st.integers(0, LAG_S))
@@ -185,7 +185,7 @@ LOOKS = st.lists(
         steps_down=st.booleans(),
         accounting_lag=st.just(0) | st.integers(0, LAG_S),
         progress_lag=st.just(0) | st.integers(0, 60),
-        between=st.integers(0, BETWEEN_S),
+        between=st.integers(0, 5),
     ),
     max_size=12,
 )

@@ -11,7 +11,7 @@ from slurmslice.judge import Hearing, Standing
 from slurmslice.packed import judge_packed, reopened_packed
 from slurmslice.progress import TaskProgress, parse
 from slurmslice.states import State
-from tests.test_truth import BEGAN, BETWEEN_S, KNOWN, LOOKS, REMEMBERED_S, Look, Start, World
+from tests.test_truth import BEGAN, KNOWN, LOOKS, REMEMBERED_S, WAITS_S, Look, Start, World
 
 CUTS = (State.NODE_FAIL, State.PREEMPTED)
 ENDS = (*CUTS, State.TIMEOUT, State.CANCELLED, State.OUT_OF_MEMORY)
@@ -45,7 +45,7 @@ def packs(draw: st.DrawFn) -> Pack:
     ended: dict[int, tuple[int, int]] = {}  # by slot: exit code, when
     before: set[int] = set()  # slices that an older start began
     for number in range(puts_back + 1):
-        runs = clock + draw(st.integers(BETWEEN_S + 1 if number else 1, 200))
+        runs = clock + draw(st.integers(WAITS_S if number else 1, 300))
         last, began = number == puts_back, {}
         cut = runs + draw(st.integers(0, 200)) if draw(st.booleans()) or not last else None
         lines += [(runs, number, f"end slot={slot} exit={code} kept=1")
