@@ -35,6 +35,9 @@ Line = tuple[str, ...]
 _OURS = re.compile(r".*/demo/(local(/.*)?|submissions/\d+(/local\.tsv|/\.?order\.json.*)?)")
 """The engine's own files: inbox, lock and ``runner.json``, orders, books, and their folders."""
 
+PATIENCE_S = 30
+"""How long a line may take; none of them needs a tenth of it."""
+
 _write = os.write
 
 
@@ -86,8 +89,9 @@ class Stage:
         return " ".join(self.said.read_text().split())
 
     def _type(self, line: Line, killer: Killer | None, pipe: int) -> None:
-        """The process: it never returns."""
+        """The process: it never returns, and does not wait for ever."""
         code = 70
+        signal.alarm(PATIENCE_S)
         try:
             os.dup2(os.open(self.said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 1)
             os.dup2(1, 2)

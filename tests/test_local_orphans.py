@@ -199,6 +199,19 @@ def test_control_groups_of_a_killed_runner_are_removed(bench: Bench) -> None:
     assert not left.exists()
 
 
+def test_a_warden_that_lags_starts_nothing_more(bench: Bench) -> None:
+    """What its killed runner told it last would run beside its next attempt: it is ended too."""
+    order = bench.submit(HELD, "0-1")
+    runner = bench.elsewhere(WORKS_ON)
+    until(lambda: bench.lines("trace"))
+    (warden,) = psutil.Process(runner.pid).children()
+    warden.suspend()  # it hears nothing, not even that its runner is gone
+    runner.kill()
+    runner.wait()
+    until(lambda: bench.states(order) == {State.WAITING})
+    until(lambda: not warden.is_running() or warden.status() == psutil.STATUS_ZOMBIE)
+
+
 def sleepers() -> list[psutil.Process]:
     """The sleeps of ``FAMILY`` that live, also those without a mark."""
     found = []
