@@ -101,7 +101,8 @@ def _slurmdbd(layout: Layout, port: int) -> Daemon:
 def _slurmctld(layout: Layout) -> Daemon:
     # Not `scontrol ping`, which succeeds though nobody answers.
     test = ("scontrol", "show", "config")
-    argv = ("slurmctld", "-f", str(layout.slurm_conf))
+    # -i: killed before it first saved its state it starts again all the same; 26.05 would not.
+    argv = ("slurmctld", "-i", "-f", str(layout.slurm_conf))
     return Daemon("slurmctld", argv, lambda: _complaint(layout, *test))
 
 
