@@ -227,7 +227,7 @@ def test_single_daemons_stop_and_start(other: Cluster) -> None:
 def test_forgotten_jobs(other: Cluster) -> None:
     submit(other, "sleep 600")
     other.forget_jobs()
-    assert submit(other, "true", "-o/dev/null") == "1"
+    assert submit(other, "true", "-o/dev/null") in {"1", "2"}  # 20.11 begins with 2
 
 
 def test_changed_settings(other: Cluster, settings: Settings) -> None:
