@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from slurmslice import directives
@@ -13,12 +15,12 @@ from slurmslice.cli.console import one_line, say
 from slurmslice.command import ShellText, placeholders, quote, show
 from slurmslice.engines import Engine, Limits
 from slurmslice.errors import NoAnswer
-from slurmslice.packing import of_task, tasks_at_once
+from slurmslice.packing import tasks_at_once
 from slurmslice.replaced import runs_another
 from slurmslice.reports.counts import count, key_ranges, shortened
+from slurmslice.reports.foreseen import Group, groups, request, worst_case
 from slurmslice.run import Run
 from slurmslice.slices import SliceTable
-from slurmslice.units import format_memory, format_time
 from slurmslice.verbs.feed import Taken
 
 
@@ -28,18 +30,19 @@ def announce(asked: Asked, table: SliceTable, engine: Engine) -> Limits | None:
     Returns:
         the engine's limits for such tasks; None where it could not be asked.
     """
-    limits = _limits(engine, asked)
-    tasks = _tasks_at_once(asked, len(table), limits)
-    at_once = None if tasks is None else min(len(table), tasks * asked.packing.at_once)
+    of = groups(asked, table)
+    limits, fewest = _limits(engine, of)
+    most = _tasks_at_once(asked, of, limits.at_once if limits else None)
+    at_once = None if most is None else min(len(table), most * asked.packing.at_once)
     where = f"{asked.engine} on {asked.cluster}" if asked.cluster else asked.engine
     say(f"{asked.name}: {count(len(table))}, {_many(at_once)}, {where}")
     say(f"  slices    {shortened(one_line(asked.source), 100)}")
     say(f"  request   {_request(asked)} a slice")
     if asked.packing.pack > 1:
-        say(f"  packing   {_packing(asked, len(table))}")
+        say(f"  packing   {_packing(asked, of)}")
     if asked.check:
         say(f"  check     {shortened(one_line(asked.check.shown), 100)}")
-    worst = worst_case(asked, len(table), tasks)
+    worst = worst_case(of, _tasks_at_once(asked, of, fewest), most)
     if worst:
         say(f"  at worst  {worst}")
     if limits and limits.why and limits.at_once != 0:
@@ -81,21 +84,36 @@ def _unlimited(asked: Asked) -> bool:
     return "time" in dict(asked.options) and directives.needs(asked.options).time_s is None
 
 
-def _limits(engine: Engine, asked: Asked) -> Limits | None:
+def _limits(engine: Engine, of: Sequence[Group]) -> tuple[Limits | None, int | None]:
+    """What the engine says of the tasks of which most can run at once; None: it says nothing.
+
+    Where groups go to different partitions, how many run at once in all is not known.
+
+    Returns:
+        beside it how many run at once of those of which fewest do; None where that is not known.
+    """
+    asked = [directives.needs(group.request) for group in of]
     try:
-        return engine.limits(directives.needs(of_task(asked.options, asked.packing)))
+        found = [engine.limits(needs) for needs in asked]
     except NoAnswer:
-        return None
+        return None, None
+    most = max(found, key=lambda limits: (_or_all(limits.at_once), not limits.never))
+    if most.at_once and len({needs.partition for needs in asked}) > 1:
+        return replace(most, at_once=None, why=""), None
+    return most, min((limits.at_once for limits in found), key=_or_all)
 
 
-def _tasks_at_once(asked: Asked, slices: int, limits: Limits | None) -> int | None:
-    """How many array tasks can run at once; None where that is not known."""
+def _or_all(at_once: int | None) -> float:
+    return math.inf if at_once is None else at_once
+
+
+def _tasks_at_once(asked: Asked, of: Sequence[Group], fits: int | None) -> int | None:
+    """How many array tasks can run at once where so many fit; None where that is not known."""
     throttle = tasks_at_once(asked.throttle, asked.packing.at_once)
-    fits = limits.at_once if limits else None
     if throttle is not None and asked.engine == "local":
         fits = None  # a person who says %8 gets eight, however many CPUs are free just now
-    known = [most for most in (throttle, fits) if most is not None]
-    return min(*known, -(-slices // asked.packing.pack)) if known else None
+    known = [number for number in (throttle, fits) if number is not None]
+    return min(*known, sum(group.tasks for group in of)) if known else None
 
 
 def _fits(asked: Asked, limits: Limits | None) -> int | None:
@@ -121,38 +139,16 @@ def _asked_for(options: Sequence[tuple[str, str]]) -> str:
     ) or "the defaults"  # fmt: skip
 
 
-def _packing(asked: Asked, slices: int) -> str:
+def _packing(asked: Asked, of: Sequence[Group]) -> str:
     """How many array tasks there are, what each carries, and what it asks for."""
-    packing = asked.packing
-    tasks = -(-slices // packing.pack)
+    packing, slices = asked.packing, sum(group.slices for group in of)
+    tasks = count(sum(group.tasks for group in of), "array task")
+    alike = " that ask for the same" if len(of) > 1 else ""
     turns = f", {packing.at_once} at a time" if packing.at_once > 1 else ""
-    task = _asked_for(of_task(asked.options, packing))
     cut = asked.pack_asked.isdecimal() and packing.pack < min(int(asked.pack_asked), slices)
     why = " (more do not fit into the partition's time limit)" if cut else ""
-    return f"{count(tasks, 'array task')} of {count(packing.pack)}{turns}{why}; {task} a task"
-
-
-def worst_case(asked: Asked, slices: int, tasks: int | None) -> str:
-    """The most that the run can cost, from its time limit; empty where there is none.
-
-    Empty too where slices ask for different amounts.
-
-    Args:
-        asked: the run.
-        slices: how many there are.
-        tasks: how many array tasks can run at once; None where that is not known.
-    """
-    needs, packing = directives.needs(asked.options), asked.packing
-    if needs.time_s is None or asked.per_slice:
-        return ""
-    text = f"{slices * needs.time_s * needs.cpus / 3600:,.1f} CPU hours"
-    if tasks:
-        turns = -(-slices // (packing.pack * tasks)) * packing.turns
-        text += f", {format_time(turns * needs.time_s)} from first to last"
-    if needs.mem_mib:
-        at_once = min(slices, (tasks or slices) * packing.at_once)
-        text += f", {format_memory(needs.mem_mib * at_once)} at once"
-    return text
+    carried = f"{'up to ' if alike else ''}{count(packing.pack)}{alike}"
+    return f"{tasks} of {carried}{turns}{why}; {_asked_for(request(of))} a task"
 
 
 def tell_taken(run: Run, taken: list[Taken]) -> None:

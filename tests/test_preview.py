@@ -1,0 +1,91 @@
+"""What a person is told before a run is made: what it takes, and what is hardly meant."""
+
+from __future__ import annotations
+
+from slurmslice.engines import Limits, Needs
+from tests.fakes import FakeEngine
+from tests.typed import Typed
+
+COMMAND = ("--", "true", "{}")
+
+
+# -- slices that ask for different amounts -----------------------------------------------------
+
+
+def a_table(typed: Typed, slices: int = 100) -> tuple[str, ...]:
+    """A table whose slices ask for 75, 100 and 50 MiB in turn."""
+    rows = [f"s{n},{(75, 100, 50)[n % 3]}" for n in range(slices)]
+    (typed.folder / "params.csv").write_text("\n".join(["name,mem", *rows, ""]))
+    return ("--table", "params.csv", "--key", "name", "--mem", "{mem}M", "-t", "0:01:00")
+
+
+def test_packs_of_slices_that_ask_for_different_amounts(engine: FakeEngine, typed: Typed) -> None:
+    """The preview counts the tasks that are submitted, and has the least and the most they ask."""
+    line = (*a_table(typed), "--pack", "10", "--throttle", "3", *COMMAND)
+    said = typed("run", "--dry-run", *line)
+    assert "100 slices, at most 3 at once" in said
+    assert (
+        "packing 12 array tasks of up to 10 slices that ask for the same; --mem=50M to 100M "
+        "--time=00:10:00 a task" in said
+    )
+    assert "at worst 1.7 CPU hours, 00:40:00 from first to last, 300M at once" in said
+
+    def end(seconds: float = 0) -> None:
+        engine.end_all()
+
+    engine.on_wait = end
+    typed("run", *line)
+    assert sum(len(job.tasks) for job in engine.jobs.values()) == 12
+    asked = [job.order.needs for job in engine.jobs.values()]
+    assert sorted(needs.mem_mib or 0 for needs in asked) == [50, 75, 100]
+    assert {needs.time_s for needs in asked} == {600}
+
+
+def test_the_largest_are_at_once_and_the_longest_is_last(engine: FakeEngine, typed: Typed) -> None:
+    """The worst case of slices that are not packed; a task of one is not slowed by the others."""
+    rows = ["n,mem,min,cpus", *(f"{n},{n}0,1,1" for n in range(1, 10)), "10,5,62,4"]
+    (typed.folder / "t.csv").write_text("\n".join(rows))
+    engine.limited = Limits(1001, 3, "3 fit")
+    options = ("--mem", "{mem}M", "-t", "{min}", "-c", "{cpus}")
+    said = typed("run", "--dry-run", "--table", "t.csv", "--key", "n", *options, *COMMAND)
+    assert "at worst 4.3 CPU hours, 01:05:00 from first to last, 240M at once" in said
+
+
+def test_how_many_fit_depends_on_what_they_ask_for(engine: FakeEngine, typed: Typed) -> None:
+    """At most so many as of the smallest fit, and as long as where all were the largest."""
+
+    def limits(needs: Needs) -> Limits:
+        fit = 400 // (needs.mem_mib or 1)
+        return Limits(1001, fit, f"{fit} fit")
+
+    engine.limits = limits  # type: ignore[method-assign]
+    said = typed("run", "--dry-run", *a_table(typed), *COMMAND)
+    assert "100 slices, at most 8 at once" in said
+    assert "room 8 fit" in said
+    assert "00:25:00 from first to last, 800M at once" in said
+
+
+def test_slices_in_different_partitions(engine: FakeEngine, typed: Typed) -> None:
+    """How many run at once in all of them is not told, nor by one of them."""
+    (typed.folder / "t.csv").write_text("n,p\na,main\nb,short\nc,long\n")
+    engine.limited = Limits(1001, 1, "1 fit")
+    line = ("--table", "t.csv", "--key", "n", "-p", "{p}", "--pack", "2", "-t", "1", *COMMAND)
+    said = typed("run", "--dry-run", *line)
+    assert "3 slices, as many at once as fit" in said
+    assert "1 fit" not in said
+    assert "3 array tasks of up to 2 slices" in said
+    assert "--partition=main or short or long" in said
+
+
+def test_one_slice_that_is_too_large_is_not_all_of_them(engine: FakeEngine, typed: Typed) -> None:
+    """The first asks for more than there is: it is the one that is named."""
+
+    def limits(needs: Needs) -> Limits:
+        never = "no node has that much" if (needs.mem_mib or 0) > 60 else ""
+        return Limits(1001, 0 if never else 4, never, never=never)
+
+    engine.limits = limits  # type: ignore[method-assign]
+    said = typed("run", *a_table(typed), *COMMAND)
+    assert "no slice of it" not in said
+    assert "slice 's0' could never run" in said
+    assert (typed.code, engine.jobs) == (2, {})
