@@ -198,6 +198,27 @@ def test_cancel_throttle_and_the_rest(site: Site, workplace: Path) -> None:
     assert settled(site, workplace, "c") == {"COMPLETED": 6}
 
 
+def test_a_partition_that_there_is_not(site: Site, workplace: Path) -> None:
+    """What sbatch refuses is refused before, and nothing is left of it; a hidden one is known."""
+    if site.cluster is None:
+        pytest.skip("a partition is made on a cluster of our own only")
+    line = ("run", "-a", "0-1", "-t", "1", "--interval", "1", "--", "true", "{}")
+    for names in ("mian", "main,mian"):
+        by_sbatch = site.run("sbatch", "-p", names, "--wrap", "true", cwd=workplace)
+        assert "Invalid partition name" in by_sbatch.stderr
+        done = site.slurmslice(*line[:1], "-p", names, *line[1:], cwd=workplace)
+        assert done.returncode == 2, done.stderr
+        assert "no partition mian is known; perhaps main is meant" in done.stderr
+        assert not (workplace / "slurmslice-runs").exists()
+    made = ("scontrol", "create", "PartitionName=secret", "Hidden=YES", "Nodes=ALL")
+    assert site.run(*made, cwd=workplace, user="root").returncode == 0
+    try:
+        done = site.slurmslice(*line[:1], "-p", "secret", *line[1:], cwd=workplace)
+    finally:
+        site.run("scontrol", "delete", "PartitionName=secret", cwd=workplace, user="root")
+    assert done.returncode == 0, done.stderr
+
+
 def test_requeued_and_cancelled_by_hand(site: Site, workplace: Path) -> None:
     """scontrol requeue of an ended task is seen before it would be done beside; scancel is told."""
     command = f"echo x >>ran.$SLICE; [ $SLICE = 1 ] && [ ! -e mended ] && exit 3; {UNTIL_GO}"

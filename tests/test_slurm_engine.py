@@ -373,7 +373,7 @@ def test_what_cannot_be_counted_is_not_guessed(halo: SlurmEngine, tmp_path: Path
         1001, None, "GPUs are not counted"
     )
     assert halo.limits(Needs(options=(("gres", "disk:1"),))).at_once == 16
-    assert halo.limits(Needs(partition="nope")).why == "there is no partition nope"
+    assert halo.limits(Needs(partition="nope")).why == "no partition nope is known"
     replay(tmp_path, "sinfo", "squeue-controller-down")
     limits = halo.limits(Needs())
     assert limits.at_once is None
@@ -547,8 +547,8 @@ def test_reading_options_loads_no_engine() -> None:
 @pytest.mark.parametrize(
     ("needs", "why"),
     [
-        (Needs(partition="mian"), "there is no partition mian; did you mean main?"),
-        (Needs(partition="main,shrot"), "there is no partition shrot; did you mean short?"),
+        (Needs(partition="mian"), "no partition mian is known; perhaps main is meant"),
+        (Needs(partition="main,shrot"), "no partition shrot is known; perhaps short is meant"),
         (Needs(partition="short", time_s=301), "--time is at most 00:05:00 in short"),
         (Needs(partition="short", options=(("time", "0"),)), "--time is at most 00:05:00 in short"),
         (Needs(partition="short", time_s=300), ""),
@@ -577,15 +577,15 @@ LARGE = (("mem", "4001M"),)
         ((("ntasks", "5"),), ""),  # they may be on two nodes
         ((("ntasks", "5"), ("nodes", "1")), ""),
         ((*LARGE, ("reservation", "big")), ""),
-        ((*LARGE, ("partition", "hidden")), ""),  # scontrol shows no hidden partition
-        ((*LARGE, ("partition", "main,hidden")), ""),
+        ((("partition", "mian"),), "no partition mian is known"),
+        ((*LARGE, ("partition", "main,shrot")), "no partition shrot is known"),
         ((("mem", "4000M"),), ""),
     ],
 )
 def test_what_no_node_ever_runs(
     halo: SlurmEngine, tmp_path: Path, options: tuple[tuple[str, str], ...], never: str
 ) -> None:
-    """Only what is certain: more than any node has, more time than the partition gives."""
+    """Only what is certain: more than any node has, more time than there is, no such partition."""
     program(tmp_path, "sacctmgr", "echo DenyOnLimit")
     assert halo.limits(needs_of(options)).never.startswith(never)
     assert bool(halo.limits(needs_of(options)).never) == bool(never)
@@ -619,6 +619,30 @@ def test_a_sites_plugin_may_send_it_elsewhere(halo: SlurmEngine, tmp_path: Path)
     (tmp_path / "config").write_text(changed)
     limits = halo.limits(needs_of(LARGE))
     assert (limits.at_once, limits.never) == (0, "")
+    limits = halo.limits(Needs(partition="mian"))
+    assert limits == Limits(1001, None, "no partition mian is known; perhaps main is meant")
+
+
+@pytest.mark.parametrize("body", ["echo 'Federation: all of us'", "exit 1"])
+def test_another_cluster_of_a_federation_may_know_a_partition(
+    halo: SlurmEngine, tmp_path: Path, body: str
+) -> None:
+    """scontrol(1), show federation; what cannot be asked is not certain."""
+    others = f'*partition) cat "{tmp_path}/partitions";; *) cat "{tmp_path}/config";;'
+    program(tmp_path, "scontrol", f'case "$*" in *federation) {body};; {others} esac')
+    limits = halo.limits(Needs(partition="mian"))
+    assert limits == Limits(1001, None, "no partition mian is known; perhaps main is meant")
+
+
+def test_a_hidden_partition_is_known(halo: SlurmEngine, tmp_path: Path) -> None:
+    """It takes jobs from whoever knows its name, and only --all has it."""
+    known = load("partitions").text.strip()
+    hidden = known.split("\n")[0].replace("Name=main", "Name=secret").replace("=YES", "=NO")
+    (tmp_path / "all").write_text(f"{known}\n{hidden}\n")
+    others = f'*partition) cat "{tmp_path}/partitions";; *) cat "{tmp_path}/config";;'
+    program(tmp_path, "scontrol", f'case "$*" in --all*) cat "{tmp_path}/all";; {others} esac')
+    program(tmp_path, "sinfo", 'case "$*" in --all*) echo "n1|secret|idle|0/4/0/4|4000|0|";; esac')
+    assert halo.limits(Needs(partition="secret")).at_once == 4
 
 
 def test_the_time_of_a_task_that_asks_for_none(halo: SlurmEngine, tmp_path: Path) -> None:

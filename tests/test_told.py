@@ -80,7 +80,7 @@ def test_a_run_that_was_rendered_is_refused_too(
     said = typed(verb, "x", *more)
     assert (typed.code, engine.jobs) == (2, {})
     assert "slice '0' could never run: no node has that much" in said
-    assert "by hand it goes in all the same: sbatch" in said
+    assert "by hand Slurm decides: sbatch" in said
     engine.after_submit = lambda order: engine.end_all()
     typed(verb, "x", "--mem", "1G", *more)
     assert (typed.code, len(engine.jobs)) == (0, 0 if more else 1)

@@ -150,6 +150,6 @@ def _check(limits: Limits | None) -> None:
     if limits is not None and limits.never:
         raise BadInput(
             f"Nothing was made: no slice of it could ever run: {limits.never}.",
-            "Ask for less (`slurmslice doctor` shows what there is); if it is meant, say render in "
-            "place of run, and then sbatch with the script that it names.",
+            "`slurmslice doctor` shows what there is; if it is meant, say render in place of run, "
+            "and then sbatch with the script that it names.",
         )

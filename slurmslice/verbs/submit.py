@@ -105,12 +105,11 @@ def check_possible(run: Run, choose: Choose, changes: Mapping[str, str]) -> None
         except NoAnswer:
             return  # who cannot be asked refuses nothing
         if limits.never:
-            by_hand = f"; by hand it goes in all the same: sbatch {quote(str(run.place.script))}"
+            by_hand = f"; by hand Slurm decides: sbatch {quote(str(run.place.script))}"
             raise BadInput(
                 f"Nothing was submitted: slice {run.table.keys[rows[0]]!r} could never run: "
                 f"{limits.never}.",
-                "Ask for less (`slurmslice doctor` shows what there is)"
-                + (by_hand if untouched(run) else "."),
+                "`slurmslice doctor` shows what there is" + (by_hand if untouched(run) else "."),
             )
 
 

@@ -31,18 +31,23 @@ def named(needs: Needs) -> list[str]:
 
 
 def why_never(needs: Needs, everywhere: Sequence[Partition]) -> str:
-    """Why no partition takes such a task, however empty it is; empty where one may."""
-    names = [partition.name for partition in everywhere]
-    missing = next((name for name in named(needs) if name not in names), None)
-    if missing is not None:
-        import difflib
-
-        near = difflib.get_close_matches(missing, names, 1)
-        return f"there is no partition {missing}" + (f"; did you mean {near[0]}?" if near else "")
+    """Why none of the partitions takes such a task, however empty it is; empty where one may."""
     found = places(needs, everywhere)
     if not found:
         return "there is no partition by default; name one with -p"
     return too_long(needs, found)
+
+
+def not_listed(needs: Needs, everywhere: Sequence[Partition]) -> str:
+    """A partition that such a task names and that is not among these; empty where all are."""
+    names = [partition.name for partition in everywhere]
+    missing = next((name for name in named(needs) if name not in names), None)
+    if missing is None:
+        return ""
+    import difflib
+
+    near = difflib.get_close_matches(missing, names, 1)
+    return f"no partition {missing} is known" + (f"; perhaps {near[0]} is meant" if near else "")
 
 
 def too_long(needs: Needs, found: Sequence[Partition]) -> str:

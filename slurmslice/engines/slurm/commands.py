@@ -40,6 +40,9 @@ QOS_FIELDS = (
 
 CONFIG: Argv = ("scontrol", "show", "config")
 PARTITIONS: Argv = ("scontrol", "--oneliner", "show", "partition")
+# With those that are hidden, and those that the user's groups may not use: sbatch knows them all.
+ALL_PARTITIONS: Argv = ("scontrol", "--all", "--oneliner", "show", "partition")
+FEDERATION: Argv = ("scontrol", "show", "federation")
 
 
 def sbatch(script: Path, overrides: Sequence[tuple[str, str]], arguments: Sequence[str]) -> Argv:
@@ -130,8 +133,8 @@ def _squeue(ended: bool) -> Argv:
 
 
 def sinfo() -> Argv:
-    """A line a node and partition."""
-    return ("sinfo", "--noheader", "--Node", "--Format", _columns(SINFO_FIELDS))
+    """A line a node and partition, hidden ones too."""
+    return ("sinfo", "--all", "--noheader", "--Node", "--Format", _columns(SINFO_FIELDS))
 
 
 def _columns(fields: Iterable[str]) -> str:

@@ -177,7 +177,11 @@ class SlurmEngine:
         """MaxArraySize, and how many such tasks can run at once. As ``Engine.limits``."""
         most = int(self._config()["MaxArraySize"])
         try:
-            everywhere = resources.partitions(self._ask(commands.PARTITIONS))
+            everywhere = resources.partitions(self._ask(commands.ALL_PARTITIONS))
+            if unknown := capacity.not_listed(needs, everywhere):
+                if self._refuses_unknown_partitions():
+                    return Limits(most, 0, unknown, never=unknown)
+                return Limits(most, None, unknown)
             places = capacity.places(needs, everywhere)
             why_never = capacity.why_never(needs, everywhere)
             at_once, why = (0, why_never) if why_never else self._at_once(needs, places)
@@ -240,12 +244,24 @@ class SlurmEngine:
     def _never(self, needs: Needs, found: Sequence[resources.Partition]) -> str:
         """Why no such task can ever run; empty where that is not certain."""
         settings, names = self._config(), {partition.name for partition in found}
-        if never.routed(settings) or not names or len(names) < len(capacity.named(needs)):
+        if never.routed(settings) or not names:
             return ""
         if too_long := capacity.too_long(needs, found):
             return "" if self._lifts_time_limits() else too_long
         own = [n for n in resources.nodes(self._ask(commands.sinfo())) if n.partition in names]
         return never.too_large(needs, settings, own)
+
+    def _refuses_unknown_partitions(self) -> bool:
+        """Whether it is certain that sbatch will: no plugin, and no other cluster, may know them.
+
+        Where one of several that are named is unknown, too (seen on 22.05 and 26.05).
+        """
+        if never.routed(self._config()):
+            return False
+        try:
+            return not never.federated(self._ask(commands.FEDERATION))
+        except NoAnswer:
+            return False
 
     def _lifts_time_limits(self) -> bool:
         """Whether a quality of service may; True where that cannot be asked."""

@@ -1,11 +1,12 @@
 """What can never run, for certain: a submission of it is refused, so a doubt is no never. Pure.
 
-A node that is down may come back, and a user's limits may be raised; a site's plugin may send a
-job elsewhere, and sbatch itself says at once that there is no such partition. What is left: more
-than any node has, and more time than any partition gives.
+A node that is down may come back, and a user's limits may be raised; a site's plugin, or a
+federation, may send a job elsewhere. What is left: more than any node has, more time than any
+partition gives, and a partition that is not among all of them, the hidden ones included.
 
 Sources: slurm.conf(5), JobSubmitPlugins and SelectTypeParameters; sacctmgr(1), the flag
-PartitionTimeLimit of a quality of service; sbatch(1), ``--cpus-per-task``.
+PartitionTimeLimit of a quality of service; sbatch(1), ``--cpus-per-task``; scontrol(1), ``--all``
+and ``show federation``.
 """
 
 from __future__ import annotations
@@ -51,6 +52,11 @@ def routed(settings: Mapping[str, str]) -> bool:
     """Whether a site's plugin may give a job another request than it was submitted with."""
     plugins = (settings.get(key, "") for key in ("JobSubmitPlugins", "CliFilterPlugins"))
     return any(text not in {"", "(null)", "none"} for text in plugins)
+
+
+def federated(text: str) -> bool:
+    """Whether the cluster is one of a federation, by the answer to ``commands.FEDERATION``."""
+    return "Federation:" in text  # where it is in none the answer is empty (seen)
 
 
 def lifts_time_limits(flags: str) -> bool:
