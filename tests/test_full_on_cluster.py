@@ -101,12 +101,12 @@ def test_other_jobs_count_against_the_room(site: Site, workplace: Path, limited:
 
 
 def test_a_refusal_for_good_stops_at_once(site: Site, workplace: Path, limited: Cluster) -> None:
-    """No such partition: one sbatch, exit 3, all is kept; submitted rightly, all go in once."""
+    """No such QOS: one sbatch, exit 3, all is kept; submitted rightly, all go in once."""
     render(site, workplace, "bad", f"while [ ! -e go ]; do sleep 0.2; done; {MARK}")
     assert site.slurmslice("submit", "bad", "--only", "10", cwd=workplace).returncode == 0
-    refused = site.slurmslice("submit", "bad", "-p", "nowhere", cwd=workplace)
+    refused = site.slurmslice("submit", "bad", "-q", "nowhere", cwd=workplace)
     assert refused.returncode == 3
-    assert "nowhere" in refused.stderr
+    assert "Invalid qos specification" in refused.stderr
     assert len(events(workplace, "bad", "refused")) == 1
     counts = site.status(workplace, "bad")["counts"]
     assert counts["WAITING"] == 90
@@ -114,7 +114,7 @@ def test_a_refusal_for_good_stops_at_once(site: Site, workplace: Path, limited: 
     assert tick.returncode == 0, tick.stderr
     assert len(events(workplace, "bad", "refused")) == 1
     write(site, workplace / "go", "")
-    assert site.slurmslice("submit", "bad", "-p", "short", cwd=workplace).returncode == 0
+    assert site.slurmslice("submit", "bad", "-q", "normal", cwd=workplace).returncode == 0
     ticked(site, workplace, "bad")
     each_once(site, workplace, "bad")
 

@@ -255,15 +255,15 @@ def test_exit_codes_are_told_as_they_are(site: Site, workplace: Path) -> None:
 
 
 def test_slurms_refusals_are_shown_and_keep_the_run(site: Site, workplace: Path) -> None:
-    """An unknown partition: Slurm's own words, exit 3, and submit can be tried again."""
+    """An unknown quality of service: Slurm's own words, exit 3, and submit can be tried again."""
     site.slurmslice(
-        "render", "-a", "0-1", "-p", "nowhere", "--name", "p", "--", "true", cwd=workplace
+        "render", "-a", "0-1", "-q", "nowhere", "--name", "p", "--", "true", cwd=workplace
     )
     refused = site.slurmslice("submit", "p", cwd=workplace)
     assert refused.returncode == 3
-    assert "invalid partition specified: nowhere" in refused.stderr
+    assert "Invalid qos specification" in refused.stderr
     assert "slurmslice submit p" in refused.stderr
-    done = site.slurmslice("submit", "p", "-p", "short", cwd=workplace)
+    done = site.slurmslice("submit", "p", "-q", "normal", cwd=workplace)
     assert done.returncode == 0, done.stderr
     assert settled(site, workplace, "p") == {"COMPLETED": 2}
 
