@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections.abc import Iterator
@@ -25,7 +26,9 @@ def new_run(name: str, run_dir: str | None) -> Path:
 def find(name: str | None, *, changing: bool, keys_of: str = "") -> RunDirectory:
     """The run that a person means.
 
-    Without a name, verbs that read take the newest; verbs that change take the only one.
+    Without a name, verbs that read take the newest; verbs that change take the only one. So it is
+    with a name that no run here has, among the runs that this user made elsewhere; which it is, is
+    said.
 
     Args:
         name: its name or directory; None where none was given.
@@ -37,9 +40,11 @@ def find(name: str | None, *, changing: bool, keys_of: str = "") -> RunDirectory
     """
     if name is None:
         return _unnamed(changing)
-    for path in _candidates(name):
+    for path in _near(name):
         if _is_run(path):
             return RunDirectory(Path(os.path.abspath(path)))
+    if elsewhere := _elsewhere(name):
+        return RunDirectory(_of_those(name, elsewhere, changing))
     hint = _as_slice(name, keys_of) if keys_of else ""
     raise BadInput(
         f"There is no run {name!r} here, in the folders above or among your earlier runs.",
@@ -84,13 +89,43 @@ def _unnamed(changing: bool) -> RunDirectory:
     return RunDirectory(runs[0])
 
 
-def _candidates(name: str) -> Iterator[Path]:
+def _near(name: str) -> Iterator[Path]:
+    """Where a run of this name, or at this path, is looked for first."""
     yield Path(name)
-    if os.sep in name:
-        return
-    for folder in _folders():
-        yield folder / name
-    yield from (path for path in _indexed() if path.name == name)
+    if os.sep not in name:
+        yield from (folder / name for folder in _folders())
+
+
+def _elsewhere(name: str) -> list[Path]:
+    """The runs of this name that this user made anywhere, the newest first."""
+    found: dict[str, tuple[float, Path]] = {}
+    for path in _indexed():
+        if path.name != name:
+            continue
+        with contextlib.suppress(OSError):  # it is there no more, or may not be looked at
+            made = (path / "run.json").stat().st_mtime
+            found.setdefault(os.path.realpath(path), (made, path))
+    return [path for _, path in sorted(found.values(), reverse=True)]
+
+
+_MOST_PATHS = 20
+
+
+def _of_those(name: str, runs: list[Path], changing: bool) -> Path:
+    """The newest of these runs, said which it is; to be changed, only where it is the only one."""
+    what = f"There is no run {name!r} here or in the folders above"
+    paths = [quote(str(path)) for path in runs[:_MOST_PATHS]]
+    if len(runs) > len(paths):
+        paths.append(f"… and {len(runs) - len(paths)} more")
+    if changing and len(runs) > 1:
+        raise BadInput(
+            f"{what}, and {len(runs)} that you made elsewhere have this name.",
+            "Type the path of the one you mean:\n  " + "\n  ".join(paths),
+        )
+    which = "this is" if len(runs) == 1 else f"of {len(runs)} elsewhere the newest is"
+    others = f" (the others: {', '.join(paths[1:])})" if len(runs) > 1 else ""
+    say(f"{what}: {which} {paths[0]}{others}")
+    return runs[0]
 
 
 def _folders() -> Iterator[Path]:

@@ -1,0 +1,106 @@
+"""Which run a name means, and what is said where it is not one that is here."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import FakeEngine
+from tests.typed import Typed
+
+
+@pytest.fixture
+def projects(typed: Typed, engine: FakeEngine) -> list[Path]:
+    """Three folders, each with a run ``wc`` of all slices in flight, the oldest first."""
+    typed.patch.delenv("SLURMSLICE_RUNS")
+    made = []
+    for number, slices in enumerate(("0-1", "0-2", "0-3")):
+        folder = typed.folder / f"proj{number}"
+        folder.mkdir()
+        typed.patch.chdir(folder)
+        typed("render", "-a", slices, "--name", "wc", "--", "true", "{}")
+        typed("submit", "wc")
+        assert typed.code == 0
+        made.append(folder / "slurmslice-runs" / "wc")
+        os.utime(made[-1] / "run.json", (1_800_000_000 + number,) * 2)
+    assert len(engine.jobs) == 3
+    return made
+
+
+def forget(run: Path) -> None:
+    """As ``rm -r`` does."""
+    run.rename(run.parent.parent / "gone")
+
+
+CHANGING = (
+    ("cancel", "wc"),
+    ("cancel", "wc", "--dry-run"),
+    ("resubmit", "wc"),
+    ("resubmit", "wc", "--dry-run"),
+    ("submit", "wc"),
+    ("run", "wc"),
+    ("tick", "wc"),
+    ("throttle", "wc", "2"),
+    ("attach", "wc", "100"),
+)
+
+
+@pytest.mark.parametrize("words", CHANGING)
+def test_a_verb_that_changes_takes_none_of_several_runs_elsewhere(
+    typed: Typed, engine: FakeEngine, projects: list[Path], words: tuple[str, ...]
+) -> None:
+    """It names their paths; with one of these it goes on."""
+    typed.patch.chdir(typed.folder)
+    engine.on_wait = engine.end_all  # whoever follows one of them comes to an end
+    said = typed(*words)
+    assert (typed.code, engine.cancelled, engine.throttled) == (2, [], [])
+    assert "no run 'wc' here or in the folders above, and 3 that you made elsewhere" in said
+    assert all(f"  {path}" in typed.lines for path in projects)
+    said = typed("cancel", str(projects[0]))
+    assert "Cancelled 2 slices" in said
+    assert "no run" not in said
+
+
+def test_a_verb_that_reads_says_which_of_several_it_took(
+    typed: Typed, projects: list[Path]
+) -> None:
+    """The newest, with its path; the others' paths are named. What is put out is data as ever."""
+    typed.patch.chdir(typed.folder)
+    said = typed("status", "wc")
+    assert typed.code == 0
+    assert f"of 3 elsewhere the newest is {projects[2]} (the others: {projects[1]}, " in said
+    assert "wc: 4 slices" in said
+    typed("status", "wc", "--json")
+    shown = "\n".join(typed.lines[1:])
+    assert json.loads(shown)["directory"] == str(projects[2])
+
+
+@pytest.mark.parametrize("words", [("status", "wc"), ("cancel", "wc", "--dry-run")])
+def test_the_only_run_elsewhere_is_taken_and_named(
+    typed: Typed, projects: list[Path], words: tuple[str, ...]
+) -> None:
+    """Also from inside the folder where a run of this name was removed."""
+    forget(projects[0])
+    forget(projects[1])
+    for folder in (projects[0].parent.parent, typed.folder):
+        typed.patch.chdir(folder)
+        said = typed(*words)
+        assert typed.code == 0
+        assert f"no run 'wc' here or in the folders above: this is {projects[2]}" in said
+
+
+def test_a_run_that_is_here_is_taken_without_a_word(typed: Typed, projects: list[Path]) -> None:
+    """In its folder, below it, or by its path; whatever else has its name."""
+    below = projects[0].parent.parent / "data"
+    below.mkdir()
+    for folder, name in (
+        (projects[0].parent.parent, "wc"),
+        (below, "wc"),
+        (typed.folder, "proj0/slurmslice-runs/wc"),
+    ):
+        typed.patch.chdir(folder)
+        said = typed("cancel", name, "--dry-run")
+        assert said.startswith("Would cancel 2 slices")
