@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from slurmslice.engines import Limits, Needs
 from tests.fakes import FakeEngine
 from tests.typed import Typed
@@ -89,3 +91,33 @@ def test_one_slice_that_is_too_large_is_not_all_of_them(engine: FakeEngine, type
     assert "no slice of it" not in said
     assert "slice 's0' could never run" in said
     assert (typed.code, engine.jobs) == (2, {})
+
+
+# -- a program that cannot be started ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("program", "note"),
+    [
+        ("./nothere.sh", "./nothere.sh is not found here"),
+        ("sub/nothere.sh", "sub/nothere.sh is not found here"),
+        ("/nothere/x", "/nothere/x is not found here"),
+        ("./wc.py", "./wc.py is not executable here: chmod +x ./wc.py, or name its interpreter"),
+        ("./sub", "./sub is a folder here"),
+        ("pyhton", "pyhton is not found on PATH here"),
+        ("./does", ""),
+        ("/bin/sh", ""),
+        ("./{}.sh", ""),
+    ],
+)
+def test_a_program_that_is_not_there_or_not_executable(
+    typed: Typed, program: str, note: str
+) -> None:
+    """A note, and no refusal: on the nodes it may be another one."""
+    (typed.folder / "sub").mkdir()
+    for name, mode in (("wc.py", 0o644), ("does", 0o755)):
+        (typed.folder / name).write_text("")
+        (typed.folder / name).chmod(mode)
+    said = typed("render", "-a", "0-3", "--", program, "{}")
+    assert typed.code == 0
+    assert f"note {note}" in said if note else "note" not in said

@@ -76,8 +76,22 @@ def _warnings(asked: Asked, limits: Limits | None) -> Iterator[str]:
     words = asked.command.words
     if not placeholders(asked.command):
         yield "the command has no {}: every slice does the same, but for $SLICE in its environment"
-    if not os.path.dirname(words[0]) and "{" not in words[0] and not shutil.which(words[0]):
-        yield f"{quote(words[0])} is not found on PATH here"
+    if "{" not in words[0]:
+        yield from _not_started(words[0], asked.work_dir)
+
+
+def _not_started(program: str, work_dir: str) -> Iterator[str]:
+    """Why bash could not start a program here; on the nodes there may be another of that name."""
+    path, shown = os.path.join(work_dir, program), quote(program)
+    if not os.path.dirname(program):
+        if not shutil.which(program):
+            yield f"{shown} is not found on PATH here"
+    elif not os.path.exists(path):
+        yield f"{shown} is not found here"
+    elif os.path.isdir(path):
+        yield f"{shown} is a folder here"
+    elif not os.access(path, os.X_OK):
+        yield f"{shown} is not executable here: chmod +x {shown}, or name its interpreter before it"
 
 
 def _unlimited(asked: Asked) -> bool:
