@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 from slurmslice import directives
 from slurmslice.directives import Options
 from slurmslice.directives.shape import shape
+from slurmslice.engines import Needs
 from slurmslice.ledger import Changes
 from slurmslice.packing import of_slice
 from slurmslice.run import Run
@@ -66,3 +68,55 @@ def _usual(
         seconds = run.engine.limits(directives.needs(tuple(asked.items()))).default_time_s
         if seconds is not None:
             yield "time", format_time(seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Less:
+    """Less than slices asked for before.
+
+    Attributes:
+        option: ``mem`` or ``time``.
+        before, now: what they asked for, and what they ask for next, as sbatch reads it.
+    """
+
+    option: str
+    before: str
+    now: str
+
+
+def lowered(
+    run: Run, options: Options, rows: Iterable[int], changes: Mapping[str, str]
+) -> dict[Less, list[int]]:
+    """The rows that changes give less memory or time than they asked for, or were given unasked.
+
+    Arguments and errors are those of ``requests``.
+    """
+    found: dict[Less, list[int]] = {}
+    if not {"mem", "time", *directives.rivals("mem")} & changes.keys():
+        return found
+    known: dict[tuple[Changes, Changes, int | None], list[Less]] = {}
+    for row, new in requests(run, options, rows, changes):
+        alike = run.request_of(row), new, run.standings.seen(row).requested_mem_bytes
+        if alike not in known:
+            known[alike] = list(_less(run, options, *alike))
+        for less in known[alike]:
+            found.setdefault(less, []).append(row)
+    return found
+
+
+def _less(
+    run: Run, options: Options, kept: Changes, new: Changes, memory: int | None
+) -> Iterator[Less]:
+    of_script = of_slice(options, run.asked.packing)
+    before, now = (directives.needs(directives.in_force(of_script, asked)) for asked in (kept, new))
+    had = _memory(before, memory and (memory >> 20) // run.asked.packing.at_once)
+    if had and now.mem_mib and now.mem_mib < had:
+        yield Less("mem", format_memory(had), format_memory(now.mem_mib))
+    if before.time_s and now.time_s and now.time_s < before.time_s:
+        yield Less("time", format_time(before.time_s), format_time(now.time_s))
+
+
+def _memory(before: Needs, given: int | None) -> int | None:
+    """MiB that were asked for; where none were, what was given."""
+    family = {"mem", *directives.rivals("mem")}
+    return before.mem_mib if family & dict(before.options).keys() else given

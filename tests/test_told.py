@@ -18,7 +18,7 @@ from slurmslice.reports.records import to_json
 from slurmslice.run import Run
 from slurmslice.states import State
 from slurmslice.verbs.poll import poll
-from slurmslice.verbs.submit import preview, submit, waiting
+from slurmslice.verbs.submit import lowered, preview, submit, waiting
 from tests.fakes import FakeEngine
 from tests.typed import Typed
 
@@ -229,6 +229,77 @@ def test_memory_that_slurm_gave_unasked(new_run: NewRun, engine: FakeEngine, typ
     assert "0 (went over its memory; asked for 950M)" in typed("status", "demo")
     run.place.script.write_text("#SBATCH --time\n")
     assert "0 (went over its memory; asked for 950M)" in typed("status", "demo")
+
+
+# -- less than it was --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "note"),
+    [
+        (("--mem", "2"), "--mem=2M is less than the 100M that 0-2 had; twice as much is --mem 2x"),
+        (("--mem", "0.5x"), "--mem=50M is less than the 100M that 0-2 had"),
+        (("--mem-per-cpu", "2M"), "--mem=2M is less than the 100M that 0-2 had"),
+        (("-t", "2"), "--time=00:02:00 is less than the 00:10:00 that 0-2 had; twice as much is"),
+        (("-t", "0.1x"), "--time=00:01:00 is less than the 00:10:00"),
+        (("--mem", "2x", "--time", "2x"), ""),
+        (("--mem", "100M", "-t", "10"), ""),
+        (("-t", "0"), ""),
+        (("--mem", "0"), ""),
+        (("-p", "main"), ""),
+    ],
+)
+def test_less_than_slices_had_is_told(
+    new_run: NewRun, engine: FakeEngine, typed: Typed, options: tuple[str, ...], note: str
+) -> None:
+    """An x that was forgotten; with --dry-run too, and it is submitted all the same."""
+    submit(new_run("0-3", mem="100M", time="10"), waiting(None), {}, "submit")
+    for index in range(3):
+        engine.end("100", index, State.OUT_OF_MEMORY)
+    for more, jobs in ((("--dry-run",), 1), ((), 2)):
+        said = typed("resubmit", "demo", *options, *more)
+        assert (typed.code, len(engine.jobs)) == (0, jobs)
+        assert f"Note: {note}" in said if note else "Note:" not in said
+
+
+def test_less_than_each_slice_had(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:
+    """Slices that had different amounts are told apart; who gets no less is not named."""
+    submit(new_run("0-3", mem="100M"), waiting(None), {}, "submit")
+    engine.end_all(State.OUT_OF_MEMORY)
+    typed("resubmit", "demo", "1", "--mem", "4x")
+    typed("resubmit", "demo", "2", "--mem", "2x")
+    engine.end_all(State.OUT_OF_MEMORY)
+    said = typed("resubmit", "demo", "--mem", "150M")
+    assert "--mem=150M is less than the 400M that 1 had" in said
+    assert "--mem=150M is less than the 200M that 2 had" in said
+    assert said.count("Note:") == 2
+
+
+def test_less_than_slurm_gave_unasked(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:
+    """As accounting tells it."""
+    submit(new_run("0-3"), waiting(None), {}, "submit")
+    engine.end("100", 0, State.OUT_OF_MEMORY, requested_mem_bytes=950 << 20)
+    said = typed("resubmit", "demo", "--mem", "2")
+    assert "Note: --mem=2M is less than the 950M that 0 had" in said
+
+
+def test_less_than_slices_of_packs_had(
+    make_run: Callable[..., tuple[Run, FakeEngine]], typed: Typed
+) -> None:
+    """A slice's own part of what its task asked for is what counts."""
+    run, _ = make_run(12, Packing(6, 2, 60), options=(("mem", "150M"), ("time", "1")))
+    assert lowered(run, waiting(None), {"mem": "150M", "time": "1"}) == {}
+    (mem, time) = lowered(run, waiting(None), {"mem": "100M", "time": "0:30"})
+    assert (mem.before, mem.now) == ("150M", "100M")
+    assert (time.before, time.now) == ("00:01:00", "00:00:30")
+
+
+def test_what_waits_may_get_less_too(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:
+    """By submit and by ``run RUN``."""
+    new_run("0-3", mem="1G")
+    for verb in ("submit", "run"):
+        said = typed(verb, "demo", "--mem", "2", "--dry-run")
+        assert "Note: --mem=2M is less than the 1G that 0-3 had" in said
 
 
 # -- logs --------------------------------------------------------------------------------------

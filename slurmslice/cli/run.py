@@ -13,7 +13,7 @@ from slurmslice.cli.console import say
 from slurmslice.cli.engine import choose, open_run
 from slurmslice.cli.live import follow_live
 from slurmslice.cli.preview import announce, relative
-from slurmslice.cli.sending import look, nothing_waits, show_all
+from slurmslice.cli.sending import look, nothing_waits, show_all, tell_lowered
 from slurmslice.cli.shared import (
     QUOTE_THE_PATTERN,
     ChangingCommand,
@@ -70,6 +70,7 @@ def command(
         _look_what_waits(run, changes)
     if run_name:
         check_possible(run, waiting(None), changes)
+        tell_lowered(run, waiting(None), changes)
     if dry_run:
         look(run)
         show_all(run, preview(run, waiting(None), changes), nothing_waits)

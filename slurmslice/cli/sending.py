@@ -18,7 +18,7 @@ from slurmslice.submission import Draft, over_edited
 from slurmslice.verbs.feed import Fed
 from slurmslice.verbs.follow import Policy
 from slurmslice.verbs.poll import poll
-from slurmslice.verbs.submit import Choose, check_possible, preview, rehearse, submit
+from slurmslice.verbs.submit import Choose, check_possible, lowered, preview, rehearse, submit
 
 
 def send(
@@ -44,6 +44,7 @@ def send(
     """
     look(run)
     check_possible(run, choose, changes)
+    tell_lowered(run, choose, changes)
     if dry_run:
         for note in rehearse(run, choose, verb):
             say(note)
@@ -69,6 +70,14 @@ def look(run: Run) -> None:
     """Look once before something is done, and say what was found out by it."""
     for note in poll(run).notes:
         say(note)
+
+
+def tell_lowered(run: Run, choose: Choose, changes: Mapping[str, str]) -> None:
+    """Say which slices get less than they asked for before: an x may have been forgotten."""
+    for less, rows in lowered(run, choose, changes).items():
+        keys = key_ranges([run.table.keys[row] for row in rows])
+        say(f"Note: --{less.option}={less.now} is less than the {less.before} that {keys} had; "
+            f"twice as much is --{less.option} 2x.")  # fmt: skip
 
 
 def _afterwards(run: Run, fed: Fed) -> int:

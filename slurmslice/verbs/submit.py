@@ -113,6 +113,15 @@ def check_possible(run: Run, choose: Choose, changes: Mapping[str, str]) -> None
             )
 
 
+def lowered(run: Run, choose: Choose, changes: Mapping[str, str]) -> dict[changed.Less, list[int]]:
+    """The chosen rows that would be submitted with less memory or time than they asked for before.
+
+    Raises:
+        BadInput: as ``submit``.
+    """
+    return changed.lowered(run, script_options(run), choose(run), changes)
+
+
 def rehearse(run: Run, choose: Choose, verb: str) -> tuple[str, ...]:
     """Look, as ``submit`` does, for what would be in its way; submits nothing.
 
