@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from contextlib import suppress
 
 import psutil
 import pytest
 
-from slurmslice.engines.local import LocalEngine
+from slurmslice.engines.local import LocalEngine, strays
 from slurmslice.engines.local.cells import open_cells
 from slurmslice.errors import EngineError
 from slurmslice.states import State
@@ -154,8 +155,7 @@ def test_a_warden_that_is_killed(bench: Bench) -> None:
     assert not bench.engine.working
     assert not bench.marked()
     assert bench.states(order) == {State.WAITING}
-    for nameless in sleepers():  # it wiped its environment: only its warden knew whose it is
-        nameless.kill()
+    assert not sleepers()  # nor what wiped its environment
 
 
 def test_runner_and_warden_killed_at_once(bench: Bench) -> None:
@@ -176,6 +176,23 @@ def test_runner_and_warden_killed_at_once(bench: Bench) -> None:
     assert len(bench.marked()) >= 4
     assert bench.states(order) == {State.WAITING}
     assert not bench.marked()
+
+
+@pytest.mark.parametrize("value", ["", "1_0"])
+def test_a_session_of_others_is_left_alone(bench: Bench, value: str) -> None:
+    """A process that bears the mark in a session that no warden made is ended; no other there."""
+    mark = strays.marker(bench.run_dir)
+    shell = subprocess.Popen(
+        ["bash", "-c", f"sleep {LONG} & {mark}={value} sleep {LONG} & wait -n; echo; read"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    until(lambda: len(sleepers()) == 2 and bench.marked())
+    assert strays.sweep(mark)
+    assert shell.stdout is not None
+    assert shell.stdout.readline() == b"\n"
+    (bystander,) = sleepers()
+    bystander.kill()
+    shell.communicate()
 
 
 def test_control_groups_of_a_killed_runner_are_removed(bench: Bench) -> None:

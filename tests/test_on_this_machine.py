@@ -183,6 +183,50 @@ def test_kill_9_leaves_no_orphan_and_loses_nothing(here: Here) -> None:
     assert [(here.folder / key).read_text() for key in "0123"] == ["x\n"] * 4
 
 
+NAMELESS = """#!/bin/bash
+exec 9>>"$1.lock"
+flock -n 9 || echo x >>"$1.twice"
+echo x >>"$1.began"
+while [ ! -e go ]; do sleep 0.2; done
+echo x >>"$1"
+"""
+"""A slice that holds a lock while any process of it lives, and notes where another holds it."""
+
+DETACHED = """case $SLICE in
+0) env -i ./slice.sh 0 ;;
+1) setsid -w env -i ./slice.sh 1 ;;
+2) (env -i ./slice.sh 2 &); until [ -e 2 ]; do sleep 0.1; done ;;
+esac"""
+"""Commands that wipe the environment: as they are, out of the session, without a parent."""
+
+
+def test_a_wiped_environment_hides_no_process(here: Here) -> None:
+    """Runner and warden killed -9 at once: no slice of the next runner runs beside its last."""
+    (here.folder / "slice.sh").write_text(NAMELESS)
+    (here.folder / "slice.sh").chmod(0o755)
+    began = [here.folder / f"{key}.began" for key in range(3)]
+
+    def all_began(times: int) -> bool:
+        return all(note.exists() and note.read_text() == "x\n" * times for note in began)
+
+    started = here.start(
+        *SLURMSLICE, *RUN, "-a", "0-2%3", "--mem", "50M", "--name", "w", "--shell", DETACHED
+    )
+    until(lambda: all_began(1), "three to run")
+    (warden,) = psutil.Process(started.pid).children()
+    warden.suspend()  # so that it cannot act between the two
+    started.kill()
+    warden.kill()
+    started.wait(DEADLINE_S)
+    again = here.start(*SLURMSLICE, "run", "w")
+    until(lambda: all_began(2), "three to run again")
+    (here.folder / "go").touch()
+    _, said = again.communicate(timeout=DEADLINE_S)
+    assert again.returncode == 0, said
+    assert not list(here.folder.glob("*.twice"))
+    assert [(here.folder / key).read_text() for key in "012"] == ["x\n"] * 3
+
+
 def test_other_verbs_work_beside_a_run(here: Here) -> None:
     """In a second terminal: status, throttle, cancel, resubmit, while ``run`` goes on."""
     command = [*SLURMSLICE, *RUN, "-a", "0-5%2", "--name", "b", "--shell",
