@@ -29,9 +29,10 @@ def append(path: Path, lines: bytes, header: bytes = b"", *, durably: bool = Tru
 
     Raises:
         OSError: they could not be written; it names the file, and whole lines are all that is
-            read of it.
+            read of it. So it is with a symbolic link in the file's place (ELOOP, open(2)): what
+            it points to is another's, and nothing of that is cut off.
     """
-    fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
+    fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     try:
         size, whole = os.lseek(fd, 0, os.SEEK_END), _whole(fd)
         if whole < size:

@@ -87,6 +87,23 @@ def test_a_disk_that_fills_up_names_the_file_and_leaves_it_readable(
     assert path.read_bytes() == before + LINE
 
 
+@pytest.mark.parametrize("write", WRITERS)
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_in_place_of_a_file_is_not_followed(
+    tmp_path: Path, write: Callable[[Path], None], there: bool
+) -> None:
+    """What it points to is neither cut, written nor made: an error that names the link."""
+    path, other = tmp_path / "file", tmp_path / "other"
+    if there:
+        other.write_bytes(LINE + b"no line yet")
+    path.symlink_to(other)
+    with pytest.raises(OSError, match="symbolic link") as why:
+        write(path)
+    assert why.value.errno == errno.ELOOP
+    assert str(why.value.filename) == str(path)
+    assert other.read_bytes() == LINE + b"no line yet" if there else not other.exists()
+
+
 def test_what_is_put_in_place_is_whole_or_not_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
