@@ -388,9 +388,9 @@ def test_config_and_partitions() -> None:
     assert resources.default_memory(settings) == (100, "cpu")
     assert search.seconds(settings["MinJobAge"]) == 60
     assert resources.partitions(load("partitions").text) == [
-        resources.Partition("main", True, "UP", None, None),
-        resources.Partition("scavenge", False, "UP", None, None),
-        resources.Partition("short", False, "UP", 300, None),
+        resources.Partition("main", True, "UP", None, None, nodes=4),
+        resources.Partition("scavenge", False, "UP", None, None, nodes=4),
+        resources.Partition("short", False, "UP", 300, None, nodes=4),
     ]
 
 

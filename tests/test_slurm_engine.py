@@ -580,6 +580,10 @@ LARGE = (("mem", "4001M"),)
         ((("partition", "mian"),), "no partition mian is known"),
         ((*LARGE, ("partition", "main,shrot")), "no partition shrot is known"),
         ((("mem", "4000M"),), ""),
+        ((("partition", "short"), ("time", "6"), ("reservation", "big")), ""),
+        ((("partition", "short"), ("time", "60"), ("time-min", "5")), ""),
+        ((("partition", "short"), ("time", "60"), ("time-min", "soon")), ""),
+        ((("partition", "short"), ("time", "60"), ("time-min", "6")), "--time-min is at most"),
     ],
 )
 def test_what_no_node_ever_runs(
@@ -593,12 +597,67 @@ def test_what_no_node_ever_runs(
 
 def test_a_node_that_is_down_may_come_back(halo: SlurmEngine, tmp_path: Path) -> None:
     """What fits into it alone cannot run as things stand, and may yet."""
-    lines = "n1|main*|idle|0/4/0/4|4000|0|\nn2|main*|down*|0/0/64/64|256000|0|"
-    program(tmp_path, "sinfo", f"printf '{lines}\n'")
+    small = "".join(f"n{n}|main*|idle|0/4/0/4|4000|0|\\n" for n in (1, 2, 3))
+    program(tmp_path, "sinfo", f"printf '{small}n4|main*|down*|0/0/64/64|256000|0|\\n'")
     for options in (LARGE, (("cpus-per-task", "64"),)):
         limits = halo.limits(needs_of(options))
         assert (limits.at_once, limits.never) == (0, "")
     assert "has 64" in halo.limits(needs_of((("cpus-per-task", "65"),))).never
+
+
+def test_a_node_that_is_not_listed_may_have_it(halo: SlurmEngine, tmp_path: Path) -> None:
+    """A cloud's nodes that are powered down: scontrol counts them, sinfo shows them to nobody."""
+    listed = "".join(f"n{n}|main*|idle|0/4/0/4|4000|0|\\n" for n in (1, 2, 3))
+    program(tmp_path, "sinfo", f"printf '{listed}'")
+    assert halo.limits(needs_of(LARGE)) == Limits(1001, None, "not all nodes of main are listed")
+    assert halo.limits(Needs()).at_once == 12
+
+
+SHORT = (("time", "6"),)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "options", "never"),
+    [
+        ("SBATCH_PARTITION", "short", SHORT, "--time is at most 00:05:00 in short"),
+        ("SBATCH_PARTITION", "main", (*SHORT, ("partition", "short")), "--time is at most"),
+        ("SBATCH_PARTITION", "mian", (), "no partition mian is known"),
+        ("SBATCH_PARTITION", "mian", (("partition", "main"),), ""),
+        ("SBATCH_QOS", "high", LARGE, "no node has 4001M"),
+        ("SBATCH_TIMELIMIT", "6", LARGE, "no node has 4001M"),  # sbatch does not get it
+        ("SBATCH_MEM_PER_NODE", "1", LARGE, "no node has 4001M"),
+        ("SBATCH_RESERVATION", "big", LARGE, ""),
+        ("SBATCH_OVERCOMMIT", "1", (("cpus-per-task", "5"),), ""),
+        ("SLURM_CLUSTERS", "other", LARGE, ""),
+        ("SLURM_CLUSTERS", "other", (("partition", "mian"),), ""),
+    ],
+)
+def test_the_environment_of_sbatch_counts(
+    halo: SlurmEngine,
+    tmp_path: Path,
+    variable: str,
+    value: str,
+    options: tuple[tuple[str, str], ...],
+    never: str,
+) -> None:
+    """sbatch(1), INPUT ENVIRONMENT VARIABLES: what it gets is heeded, or nothing is certain."""
+    program(tmp_path, "sacctmgr", "echo DenyOnLimit")
+    path = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    said = SlurmEngine({**path, variable: value}).limits(needs_of(options)).never
+    assert said.startswith(never)
+    assert bool(said) == bool(never)
+
+
+def test_a_partition_of_the_environment_is_not_the_default(
+    halo: SlurmEngine, tmp_path: Path
+) -> None:
+    """More than the default partition has, and the other one has it: no refusal."""
+    lines = "".join(f"n{n}|main*|idle|0/4/0/4|4000|0|\\n" for n in (1, 2, 3, 4))
+    program(tmp_path, "sinfo", f"printf '{lines}b1|short|idle|0/64/0/64|256000|0|\\n'")
+    assert halo.limits(needs_of(LARGE)).never
+    environ = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SBATCH_PARTITION": "short"}
+    limits = SlurmEngine(environ).limits(needs_of(LARGE))
+    assert (limits.at_once, limits.never) == (63, "")
 
 
 @pytest.mark.parametrize("body", ["echo DenyOnLimit,PartitionTimeLimit", "exit 1"])

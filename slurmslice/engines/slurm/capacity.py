@@ -16,7 +16,8 @@ from slurmslice.engines import Needs
 from slurmslice.engines.slurm.commands import LIMIT_FIELDS, QOS_FIELDS
 from slurmslice.engines.slurm.resources import Node, Partition, default_memory
 from slurmslice.engines.slurm.values import bytes_of, number_of
-from slurmslice.units import format_memory, format_time
+from slurmslice.errors import BadInput
+from slurmslice.units import format_memory, format_time, parse_time
 
 
 def places(needs: Needs, everywhere: Iterable[Partition]) -> list[Partition]:
@@ -51,14 +52,39 @@ def not_listed(needs: Needs, everywhere: Sequence[Partition]) -> str:
 
 
 def too_long(needs: Needs, found: Sequence[Partition]) -> str:
-    """Why such a task is above the time limit of these partitions; empty where it is not."""
-    if needs.time_s is None and "time" not in dict(needs.options):
+    """Why such a task is above the time limit of these partitions; empty where it is not.
+
+    The least time that it is content with counts, where it says one (sbatch(1), ``--time-min``).
+    """
+    asked = dict(needs.options)
+    if needs.time_s is None and "time" not in asked:
         return ""
     longest = max(_seconds(partition.max_time_s) for partition in found)
-    if _seconds(needs.time_s) <= longest:
+    if _least_seconds(needs) <= longest:
         return ""
     where = ", ".join(partition.name for partition in found)
-    return f"--time is at most {format_time(int(longest))} in {where}; a longer one waits for ever"
+    option = "--time-min" if "time-min" in asked else "--time"
+    return (
+        f"{option} is at most {format_time(int(longest))} in {where}; a longer one waits for ever"
+    )
+
+
+def _least_seconds(needs: Needs) -> float:
+    least = dict(needs.options).get("time-min")
+    try:
+        return _seconds(needs.time_s if least is None else parse_time(least))
+    except BadInput:
+        return 0  # sbatch refuses what is no time
+
+
+def all_listed(found: Iterable[Partition], among: Sequence[Node]) -> bool:
+    """Whether these are all nodes of the partitions: a cloud's, powered down, are not listed."""
+    return all(
+        partition.nodes is not None
+        and len({node.name for node in among if node.partition == partition.name})
+        >= partition.nodes
+        for partition in found
+    )
 
 
 def _seconds(limit: int | None) -> float:

@@ -7,6 +7,7 @@ import pwd
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from slurmslice import process
 from slurmslice.engines import Identity, Intake, Limits, Needs, Order, Receipt, Sighting
@@ -175,17 +176,18 @@ class SlurmEngine:
 
     def limits(self, needs: Needs) -> Limits:
         """MaxArraySize, and how many such tasks can run at once. As ``Engine.limits``."""
+        needs, certain = self._in_all(needs)
         most = int(self._config()["MaxArraySize"])
         try:
             everywhere = resources.partitions(self._ask(commands.ALL_PARTITIONS))
             if unknown := capacity.not_listed(needs, everywhere):
-                if self._refuses_unknown_partitions():
+                if certain and self._refuses_unknown_partitions():
                     return Limits(most, 0, unknown, never=unknown)
                 return Limits(most, None, unknown)
             places = capacity.places(needs, everywhere)
             why_never = capacity.why_never(needs, everywhere)
             at_once, why = (0, why_never) if why_never else self._at_once(needs, places)
-            for_good = self._never(needs, places) if at_once == 0 else ""
+            for_good = self._never(needs, places) if certain and at_once == 0 else ""
         except NoAnswer as silence:
             return Limits(most, None, silence.message)
         times = [place.max_time_s for place in places if place.max_time_s is not None]
@@ -199,7 +201,7 @@ class SlurmEngine:
         Every job of the user's counts against each limit, whatever its account or quality of
         service: the room is rather told too small than too large.
         """
-        settings = self._config()
+        (needs, _), settings = self._in_all(needs), self._config()
         size, most = int(settings["MaxArraySize"]), capacity.max_array_tasks(settings)
         limits = list(capacity.submit_limits(*self._own(), needs, settings))
         if not limits:
@@ -227,6 +229,12 @@ class SlurmEngine:
             tuple(health(partition, everything, needs, settings) for partition in found),
         )
 
+    def _in_all(self, needs: Needs) -> tuple[Needs, bool]:
+        """The needs with what the environment adds to them, and whether that is all it does."""
+        more, others = environment.added(self._environ, [name for name, _ in needs.options])
+        partition = needs.partition or dict(more).get("partition")
+        return replace(needs, partition=partition, options=(*needs.options, *more)), not others
+
     def _at_once(
         self, needs: Needs, found: Sequence[resources.Partition]
     ) -> tuple[int | None, str]:
@@ -236,6 +244,8 @@ class SlurmEngine:
         own = [n for n in resources.nodes(self._ask(commands.sinfo())) if n.partition in names]
         of_task = capacity.share(needs, self._config(), found[0])
         room = capacity.fit(of_task, own).ever
+        if not room and not capacity.all_listed(found, own):
+            return None, f"not all nodes of {', '.join(sorted(names))} are listed"
         lack = capacity.why_none_fits(of_task, own)
         why = f"{room} fit into the usable nodes of {', '.join(sorted(names))}"
         by_nodes = room, f"{why}: {lack}" if lack else why
@@ -244,8 +254,8 @@ class SlurmEngine:
     def _never(self, needs: Needs, found: Sequence[resources.Partition]) -> str:
         """Why no such task can ever run; empty where that is not certain."""
         settings, names = self._config(), {partition.name for partition in found}
-        if never.routed(settings) or not names:
-            return ""
+        if never.routed(settings) or not names or "reservation" in dict(needs.options):
+            return ""  # a reservation has nodes, and perhaps a partition, of its own
         if too_long := capacity.too_long(needs, found):
             return "" if self._lifts_time_limits() else too_long
         own = [n for n in resources.nodes(self._ask(commands.sinfo())) if n.partition in names]

@@ -63,9 +63,34 @@ def _collides(name: str, taken: Collection[str]) -> bool:
         return name not in _KEPT
     if not name.startswith("SBATCH_"):
         return False
-    plain = name.removeprefix("SBATCH_").lower().replace("_", "-")
-    option = _OPTION_OF.get(name, plain)
+    option = _option(name)
     return option in _ALWAYS or option in taken
+
+
+def _option(name: str) -> str:
+    return _OPTION_OF.get(name, name.removeprefix("SBATCH_").lower().replace("_", "-"))
+
+
+_HEEDED = frozenset({"account", "partition", "qos"})
+
+
+def added(
+    environ: Mapping[str, str], options: Collection[str]
+) -> tuple[tuple[tuple[str, str], ...], bool]:
+    """What the variables that sbatch gets add to a request.
+
+    Args:
+        environ: the caller's environment.
+        options: long names of the options in force.
+
+    Returns:
+        as options, those of which it is known what they do to it; and whether there are others,
+        with which a job may ask for something else, or go to another cluster.
+    """
+    given, _ = for_sbatch(environ, options)
+    own = {_option(name): given[name] for name in given if name.startswith("SBATCH_")}
+    heeded = tuple((name, value) for name, value in own.items() if name in _HEEDED)
+    return heeded, len(own) > len(heeded) or "SLURM_CLUSTERS" in given
 
 
 def told(dropped: Collection[str]) -> tuple[str, ...]:

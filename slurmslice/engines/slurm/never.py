@@ -28,10 +28,10 @@ def too_large(needs: Needs, settings: Mapping[str, str], among: Sequence[Node]) 
         among: every node of the partitions that it may run in.
 
     Returns:
-        empty where one could, or where it is not certain (a reservation has nodes of its own).
+        empty where one could.
     """
     asked = dict(needs.options)
-    if not among or "reservation" in asked:
+    if not among:
         return ""
     cpus = 1 if "overcommit" in asked else count(asked.get("cpus-per-task", "1"))
     mem = 0

@@ -44,6 +44,7 @@ class Partition:
             None where the partition does not say.
         default_time_s: time limit of a job that asks for none, seconds; None where the partition
             does not say (it is then the longest).
+        nodes: how many it has, whether sinfo lists them or not; None where that is not said.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Partition:
     max_time_s: int | None
     default_mem: tuple[int, str] | None
     default_time_s: int | None = None
+    nodes: int | None = None
 
 
 def partitions(text: str) -> list[Partition]:
@@ -73,6 +75,7 @@ def partitions(text: str) -> list[Partition]:
                 _time(said.get("MaxTime", "")),
                 default_memory(said),
                 _time(said.get("DefaultTime", "")),
+                number_of(said.get("TotalNodes", "")),
             )
         )
     return found
