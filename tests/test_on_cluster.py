@@ -145,6 +145,14 @@ def test_what_can_never_run_is_refused(
     assert not (workplace / "slurmslice-runs").exists()
 
 
+def test_a_time_that_may_be_less_is_run(site: Site, workplace: Path) -> None:
+    """sbatch(1), --time-min: Slurm gives the partition's time, though more is asked for."""
+    request = ("-p", "short", "--time", "1:00:00", "--time-min", "0:02:00")
+    line = ("run", "-a", "0", "--name", "t", "--interval", "1", *request, "--", "true")
+    ran = site.slurmslice(*line, cwd=workplace)
+    assert ran.returncode == 0, ran.stderr
+
+
 def test_a_part_sent_by_hand_beside_ours(site: Site, workplace: Path) -> None:
     """The job by hand has the claim and two of the slices; the others go in again, and run once."""
     args = ["--name", "h", "-a", "0-5", "--begin", "now+15", "--shell", "echo $SLICE >>marks"]
