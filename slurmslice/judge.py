@@ -245,7 +245,8 @@ def _left_out(known: Standing, said: Hearing) -> Standing | None:
     if said.array_ended_at is None or said.progress is not None:
         return None
     if said.now - said.array_ended_at < LEFT_OUT_S:
-        return replace(known, reason="in neither queue nor accounting; its array has ended")
+        minutes = f"{LEFT_OUT_S / 60:.0f} minutes after its array's end"
+        return replace(known, reason=f"nowhere in Slurm now; counts as cancelled {minutes}")
     reason = "cancelled before it started: its array has ended without it"
     return replace(known, state=State.CANCELLED, evidence=Evidence.ACCOUNTING, reason=reason)
 
