@@ -316,7 +316,7 @@ def test_scancel_by_hand(rough: Site, roughly: Path) -> None:
     assert "speaks of it now" in str(run.record("3")["reason"])
     write(rough, roughly / "go", "")
     run.until(s0="COMPLETED", s2="COMPLETED", s4="COMPLETED", s6="COMPLETED", s7="COMPLETED")
-    until(lambda: "its array has ended" in str(run.record("3")["reason"]), "the reason to say so")
+    until(lambda: "counts as cancelled" in str(run.record("3")["reason"]), "the reason to say so")
     assert (run.look()["3"], run.look()["5"]) == ("PENDING", "PENDING")
     later = rough.later(400, "status", "cut", cwd=roughly)
     assert later.returncode == 0, later.stderr
