@@ -43,13 +43,19 @@ def judge_packed(
         counted = any(slot.lost_among for slot in wrote.slots.values())
         starved = own.lost_among is not None or not counted
         return _by_signal(known, own, task, said, starved=starved)
-    if not task.state.final or task.state is State.COMPLETED:
+    if not task.state.final or (task.state is State.COMPLETED and not _left_out(own, wrote)):
         return _in_turn(task, own)
-    if not (wrote.slots or wrote.setup_exit is not None or _is_visible(task, said)):
+    some = wrote.slots and task.state is not State.COMPLETED  # then the rest is still to be seen
+    if not (some or wrote.setup_exit is not None or _is_visible(task, said)):
         return replace(known, reason=f"{task.state}; what its task wrote may not be seen here yet")
     if own.started_at is not None or task.state is State.CANCELLED:
         return _within(task, own)
     return _before_its_turn(task, wrote, times_returned)
+
+
+def _left_out(own: SlotProgress, wrote: TaskProgress) -> bool:
+    """Whether a task wrote of other slices and not that this one began: it cannot be done."""
+    return bool(wrote.slots) and own.started_at is None
 
 
 def _without_steps(report: TaskReport | None) -> TaskReport | None:

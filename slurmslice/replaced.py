@@ -20,7 +20,10 @@ _EXEC = re.compile(
 
 
 def runs_another(setup: str) -> bool:
-    """Whether a shell text has an ``exec`` that runs a program; others redirect (bash(1))."""
+    """Whether a shell text has a plain ``exec`` that runs a program; others redirect (bash(1)).
+
+    For a warning: there are other ways to say it.
+    """
     return _EXEC.search(setup) is not None
 
 

@@ -249,6 +249,25 @@ def test_a_setup_does_not_keep_the_end_from_being_told(
     assert {slot: said.exit_code for slot, said in ran.said.slots.items()} == wanted
 
 
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("ends", [0, 3])
+@pytest.mark.parametrize("own", [0, 9])
+def test_what_a_setup_does_in_the_end_changes_nothing(
+    place: Place, own: int, ends: int, packed: bool
+) -> None:
+    """Its trap on EXIT runs when all is done; an exit code of its own is not the slice's."""
+    setup = f"trap 'touch cleaned; exit {own}' EXIT; trap 'exit {own}' CHLD"
+    command = words("sh", "-c", f"exit {ends}")
+    if packed:
+        pack(place, command, 3, setup=setup)
+    else:
+        place.write(command, setup=setup)
+    ran = place.run(0)
+    assert ran.code == (min(ends, 1) if packed else ends)
+    assert {said.exit_code for said in ran.said.slots.values()} == {ends}
+    assert (place.work_dir / "cleaned").exists()
+
+
 # -- what is asked ---------------------------------------------------------------------------
 
 
@@ -358,7 +377,9 @@ EARLY = OwnTemplate(
     Path("mine.sh.j2"),
     '{% extends "array.sh.j2" %}{% block header %}\n[[ -e go ]] || exit 0\n{% endblock %}',
 )
-BEGAN = "slurmslice start job=100 restart=0 at=1800000000 host=n1 slot=0\n"
+BEGAN = "".join(
+    f"slurmslice start job=100 restart=0 at=1800000000 host=n1 slot={slot}\n" for slot in (0, 1)
+)
 
 
 @pytest.mark.parametrize("pack", [1, 2])
@@ -369,7 +390,8 @@ BEGAN = "slurmslice start job=100 restart=0 at=1800000000 host=n1 slot=0\n"
         ("cd . && exec conda run x", "", State.FAILED),
         ("[ -e x ] && exec conda run x", BEGAN, State.COMPLETED),
         ("exec conda run x", None, State.COMPLETED),
-        ("module load x", "loading\n", State.COMPLETED),
+        ("module load x", "loading\n", State.FAILED),
+        ("module load x", BEGAN, State.COMPLETED),
         (EARLY, "", State.FAILED),
         (EARLY, BEGAN, State.COMPLETED),
     ],
@@ -466,15 +488,17 @@ def test_steps_are_asked_for_once(new_run: NewRun, engine: FakeEngine) -> None:
 def test_steps_that_are_not_told_are_asked_for_again(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:
-    """Who did not answer is named; an end is told when he did, or when the grace is over."""
+    """Who did not answer is named; an end is told when he did, however late that is."""
     run = submitted(new_run, engine, replace(DONE, ended_at=int(clock.now)))
     engine.steps = None
-    seen = poll(run)
-    assert seen.silences == ("sacct did not answer in time.",)
-    assert run.standings.tally() == {State.SUBMITTED: 10}
-    clock.now += GRACE_S
+    for _ in range(2):
+        assert poll(run).silences == ("sacct did not answer in time.",)
+        assert run.standings.tally() == {State.SUBMITTED: 10}
+        assert "sacct did not answer in time" in run.standings[0].reason
+        clock.now += 2 * GRACE_S
+    engine.steps = Steps("exited 3")
     poll(run)
-    assert run.standings.tally() == {State.COMPLETED: 10}
+    assert run.standings.tally() == {State.CHECK_FAILED: 10}
 
 
 def test_a_step_that_ends_late_is_no_success(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from slurmslice.engines.slurm import answers, versions
-from slurmslice.evidence import TaskReport
+from slurmslice.evidence import NO_STEPS, TaskReport
 from slurmslice.judge import Hearing, Standing, judge
 from slurmslice.progress import SlotProgress
 from slurmslice.states import Evidence, State
@@ -27,7 +29,7 @@ def test_releases(text: str, release: versions.Release | None) -> None:
 def accounted(code: str, release: versions.Release | None, state: str = "FAILED") -> TaskReport:
     """What accounting says of a task with this exit code."""
     row = f"9_1|{state}|{code}|0:0|100|110|120|10|1|1M|n1|None|n-t\n"
-    return answers.accounting(row, NAMES, release)["9", 1]
+    return replace(answers.accounting(row, NAMES, release)["9", 1], steps=NO_STEPS)
 
 
 def judged(report: TaskReport, wrote: int | None) -> Standing:

@@ -10,11 +10,15 @@ from slurmslice.evidence import NO_STEPS, Observation, TaskId, TaskReport
 from slurmslice.ledger import Submission
 from slurmslice.run import Run
 
+Ends = tuple[dict[TaskId, TaskReport | None], str]
+"""Reports by task, and why they are not told."""
 
-def measured(
-    run: Run, group: Sequence[Submission], said: Observation
-) -> tuple[dict[TaskId, TaskReport], str]:
+
+def measured(run: Run, group: Sequence[Submission], said: Observation) -> Ends:
     """Accounting's reports of the ends that are news, with their steps; why they are not told.
+
+    Then accounting has not said its word, and the report is None: half of it might be a success
+    that is none.
 
     Steps are dear to ask for: of a task only in the polls that see its end and until it is told.
 
@@ -29,6 +33,8 @@ def measured(
             told = run.engine.measure([(s.job, s.name) for s in group], ended)
         except NoAnswer as why:
             silence = why.message
+    if silence and run.asked.steps_count:
+        return dict.fromkeys(ended), silence
     return {t: _joined(run, report, told.get(t)) for t, report in ended.items()}, silence
 
 

@@ -6,16 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from slurmslice.errors import Busy, NoAnswer
-from slurmslice.evidence import Answer, Observation, TaskId, TaskReport
+from slurmslice.evidence import Answer, Observation, TaskReport
 from slurmslice.judge import Hearing, Standing, judge, reopened
 from slurmslice.ledger import Submission, apart
 from slurmslice.packed import judge_packed, reopened_packed
 from slurmslice.progress import SlotProgress, TaskProgress, parse
-from slurmslice.replaced import looked_for, runs_another
+from slurmslice.replaced import looked_for
 from slurmslice.run import Run
 from slurmslice.sightings import HEADER, to_lines
 from slurmslice.states import Evidence, State
-from slurmslice.verbs.measure import measured
+from slurmslice.verbs.measure import Ends, measured
 from slurmslice.verbs.settle import adopt, claimed_by_others, settle
 
 
@@ -50,7 +50,7 @@ def poll(run: Run) -> Poll:
     ends = [measured(run, group, said) for group, said in seen]
     changed = {
         row: found
-        for (group, said), (ended, _) in zip(seen, ends, strict=True)
+        for (group, said), ended in zip(seen, ends, strict=True)
         for row, found in _judged(run, group, said, ended)
     }
     run.standings.update(changed)
@@ -99,10 +99,10 @@ def _reopened(run: Run, submission: Submission, row: int, queue: Answer) -> Stan
 
 
 def _judged(
-    run: Run, jobs: Sequence[Submission], seen: Observation, ends: Mapping[TaskId, TaskReport]
+    run: Run, jobs: Sequence[Submission], seen: Observation, ends: Ends
 ) -> Iterator[tuple[int, Standing]]:
     now, over = run.clock(), _over_since(seen)
-    may_skip = run.asked.template or runs_another(run.asked.setup)
+    may_skip = run.asked.template or run.asked.setup
     for submission in jobs:
         wrote: dict[int, TaskProgress] = {}
         for row in list(run.open_rows(submission)):
@@ -153,17 +153,19 @@ def _hearing(
     submission: Submission,
     row: int,
     seen: Observation,
-    ends: Mapping[TaskId, TaskReport],
+    ends: Ends,
     *,
     over: Mapping[str, float],
     now: float,
 ) -> Hearing:
     task = submission.job, submission.index_of(row)
+    ended, silence = ends
+    untold = task in ended and ended[task] is None
     return Hearing(
-        accounting=ends.get(task) or seen.accounting.reports.get(task),
+        accounting=ended[task] if task in ended else seen.accounting.reports.get(task),
         queue=seen.queue.reports.get(task),
         progress=None,
-        accounting_silence=seen.accounting.silence,
+        accounting_silence=silence if untold else seen.accounting.silence,
         queue_silence=seen.queue.silence,
         accounting_off=seen.accounting.off,
         cancelled_at=submission.cancelled.get(row),

@@ -68,13 +68,15 @@ def _how_failed(task: TaskReport, step: TaskReport) -> str:
         return ""
     if step.state in {State.TIMEOUT, State.OUT_OF_MEMORY, State.NODE_FAIL}:
         return f"is {step.state}"
-    if step.signal:
-        late = (step.ended_at or 0) > (task.ended_at or 0)
-        asked = step.signal in _ASKED_TO_END or (late and step.signal == signal.SIGKILL)
-        return "" if asked else f"ended by signal {step.signal}"
+    late = (step.ended_at or 0) > (task.ended_at or 0)
+    if (
+        step.signal
+    ):  # what goes on at its task's end is ended by Slurm, a second later or more (seen)
+        return "" if late and step.signal in _BY_SLURM else f"ended by signal {step.signal}"
     code = step.exit_code or 0
     # Of the two the task's is not made smaller (versions.EXIT_CODE_WHOLE).
-    return f"exited {task.step_exit if task.step_exit == code + 128 else code}" if code else ""
+    told = task.step_exit if task.step_exit == code + 128 else code
+    return f"exited {told}" if told else "failed"
 
 
-_ASKED_TO_END = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGTERM})
+_BY_SLURM = frozenset({signal.SIGTERM, signal.SIGKILL})
