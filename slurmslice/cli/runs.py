@@ -40,7 +40,7 @@ def overview(examples: str) -> None:
     """What ``slurmslice`` says by itself: the runs here, or how to begin."""
     if places.here():
         _table()
-        say("slurmslice status [RUN] asks where they stand; slurmslice --help lists the verbs.")
+        say("slurmslice --help lists the verbs.")
     else:
         out(examples.rstrip())
 
@@ -51,7 +51,7 @@ def _table() -> None:
         try:
             record = _record(RunDirectory(path))
         except SlurmsliceError as why:
-            rows.append((path.name, *[""] * 6, f"cannot be read: {why.message}"))
+            rows.append((path.name, *[""] * 7, f"cannot be read: {why.message}"))
             continue
         made = datetime.datetime.fromtimestamp(float(str(record["created_at"])))
         rows.append(
@@ -62,12 +62,15 @@ def _table() -> None:
                 str(record["done"]),
                 str(record["failed"]),
                 str(record["cancelled"]),
+                str(record["in_flight"]),
                 str(record["waiting"]),
                 f"{made:%Y-%m-%d %H:%M}  {shortened(str(record['command']))}",
             )
         )
-    header = ("RUN", "ENGINE", "SLICES", "DONE", "FAILED", "CANCELLED", "WAITING", "MADE")
-    print_table(header, rows, right=(2, 3, 4, 5, 6))
+    header = ("RUN", "ENGINE", "SLICES", "DONE", "FAILED", "CANCELLED", "IN FLIGHT", "WAITING",
+              "MADE")  # fmt: skip
+    print_table(header, rows, right=(2, 3, 4, 5, 6, 7))
+    say("As last seen: slurmslice status [RUN] asks where the slices stand now.")
 
 
 def _record(place: RunDirectory) -> dict[str, object]:
@@ -84,6 +87,7 @@ def _record(place: RunDirectory) -> dict[str, object]:
         "done": states.get(State.COMPLETED, 0),
         "failed": sum(number for state, number in states.items() if state.failed),
         "cancelled": states.get(State.CANCELLED, 0),
+        "in_flight": sum(number for state, number in states.items() if state.in_flight),
         "waiting": states.get(State.WAITING, 0),
         "created_at": asked.created_at,
         "command": show_template(asked.command),
