@@ -13,7 +13,7 @@ from slurmslice.cli.console import say
 from slurmslice.cli.engine import choose, open_run
 from slurmslice.cli.live import follow_live
 from slurmslice.cli.preview import announce, relative
-from slurmslice.cli.sending import look, nothing_waits, show_all, tell_lowered
+from slurmslice.cli.sending import let_start, look, nothing_waits, show_all, tell_lowered
 from slurmslice.cli.shared import (
     QUOTE_THE_PATTERN,
     ChangingCommand,
@@ -28,7 +28,6 @@ from slurmslice.run import Run
 from slurmslice.states import State
 from slurmslice.verbs.create import check_name, default_name, describe
 from slurmslice.verbs.follow import Policy
-from slurmslice.verbs.steer import release
 from slurmslice.verbs.submit import check_possible, preview, waiting
 
 
@@ -76,7 +75,7 @@ def command(
         show_all(run, preview(run, waiting(None), changes), nothing_waits)
         return 0
     if run_name and asking.no_breaker:
-        release(run)
+        let_start(run)
     return follow_live(run, Policy(max_attempts, True, interval, changes))
 
 

@@ -18,6 +18,7 @@ from slurmslice.submission import Draft, over_edited
 from slurmslice.verbs.feed import Fed
 from slurmslice.verbs.follow import Policy
 from slurmslice.verbs.poll import poll
+from slurmslice.verbs.steer import release
 from slurmslice.verbs.submit import Choose, check_possible, lowered, preview, rehearse, submit
 
 
@@ -80,6 +81,13 @@ def tell_lowered(run: Run, choose: Choose, changes: Mapping[str, str]) -> None:
             f"twice as much is --{less.option} 2x.")  # fmt: skip
 
 
+def let_start(run: Run) -> None:
+    """Release what the breaker holds, and say how much it was."""
+    look(run)
+    if held := release(run):
+        say(f"Released {count(held)} that the breaker held.")
+
+
 def _afterwards(run: Run, fed: Fed) -> int:
     """On Slurm the work is handed over. This machine works only while a process does."""
     run.engine.wait(0)
@@ -97,6 +105,10 @@ def tell_what_waits(run: Run, fed: Fed) -> None:
     """How many slices wait, why, and what puts them in."""
     name = run.asked.name
     if run.ledger.held:
+        again = [row for row in run.ledger.queue if run.ledger.attempts[row]]
+        if again:
+            wait = "slice waits" if len(again) == 1 else "slices wait"
+            say(f"{len(again)} {wait} to go in again, {run.ledger.held}.")
         say(next_step(run))
         return
     if run.ledger.queue:

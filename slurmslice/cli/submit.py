@@ -7,7 +7,7 @@ import click
 from slurmslice.cli import places
 from slurmslice.cli.console import out, say
 from slurmslice.cli.engine import open_run
-from slurmslice.cli.sending import nothing_waits, send
+from slurmslice.cli.sending import let_start, nothing_waits, send
 from slurmslice.cli.shared import (
     ChangingCommand,
     dry_run_option,
@@ -18,7 +18,6 @@ from slurmslice.cli.shared import (
 from slurmslice.errors import BadInput
 from slurmslice.reports.counts import count
 from slurmslice.run import Run
-from slurmslice.verbs.steer import release
 from slurmslice.verbs.submit import Choose, preview, waiting
 
 
@@ -46,7 +45,7 @@ def command(
     if test_only:
         return _test(run, choose, changes)
     if no_breaker and not dry_run:
-        release(run)
+        let_start(run)
     chosen = ("--only", only) if only else ()
     return send(
         run, choose, changes, verb="submit", again=lambda options: (*chosen, *options),

@@ -57,7 +57,10 @@ def next_step(run: Run) -> str:
     states, name = run.standings.tally(), quote(run.asked.name)
     bad = [state for state in states if state.failed]
     if run.ledger.held and not run.finished:
-        why = f"See why:      slurmslice logs {name} -- {_first_key(run)}\n" if bad else ""
+        # What failed and is to go in again waits too: what it wrote still says why.
+        seen = next((row for row in run.ledger.queue if run.standings.seen(row).state.failed), None)
+        first = _first_key(run) if bad else "" if seen is None else quote(run.table.keys[seen])
+        why = f"See why:      slurmslice logs {name} -- {first}\n" if first else ""
         mended = f"Once mended:  slurmslice resubmit {name} --no-breaker\n" if bad else ""
         return (
             f"The rest is {run.ledger.held}.\n{why}{mended}"

@@ -10,6 +10,7 @@ from slurmslice.ledger import Fate
 from slurmslice.packing import check_throttle
 from slurmslice.ranges import compress
 from slurmslice.run import Run
+from slurmslice.states import State
 from slurmslice.submission import script_options
 from slurmslice.verbs.settle import wait_out_doubts
 from slurmslice.verbs.share import share_out
@@ -94,15 +95,18 @@ def throttle(run: Run, limit: int | None) -> int:
         return len(run.in_flight())
 
 
-def release(run: Run) -> None:
-    """Let what was held start, and hold nothing of this run any more.
+def release(run: Run) -> int:
+    """Let what was held start, and hold nothing of this run any more; how many slices were held.
 
     Raises:
         NoAnswer: the engine could not be told; the wish is journalled, try again.
     """
     with run.place.lock("release"):
         run.reload()
+        pending = run.standings.rows_in({State.PENDING, State.SUBMITTED})
+        held = len(pending) + len(run.ledger.queue) if run.ledger.held else 0
         run.decide(Released(run.clock()))
         for submission in run.in_flight():
             if submission.share != 0:
                 run.engine.release(submission.job, submission.name)
+    return held
