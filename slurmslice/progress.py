@@ -42,6 +42,7 @@ _MEMORY = re.compile(rb"slurmslice memory " + _HEAD + _SLOT + rb" of=(?P<of>\d{1
 _CHECK = re.compile(rb"slurmslice check " + _HEAD + _SLOT + _EXIT + rb"(?: [^\n]*)?\n")
 _END = re.compile(rb"slurmslice end " + _HEAD + _SLOT + _EXIT + rb"(?: [^\n]*)?\n")
 _SETUP = re.compile(rb"slurmslice setup " + _HEAD + _EXIT + rb"(?: [^\n]*)?\n")
+_OF_SLOT = re.compile(rb"slurmslice \w+ " + _HEAD + _SLOT + rb"(?: [^\n]*)?\n")
 _REFUSED = re.compile(rb"slurmslice refused " + _HEAD + rb" owner=(?P<owner>[^\n]*)\n")
 
 BASH = r"""_job=${SLURM_ARRAY_JOB_ID:-} _restart=${SLURM_RESTART_COUNT:-0}
@@ -141,6 +142,11 @@ def refusals(data: bytes) -> dict[str, tuple[str, int]]:
     """
     lines = _lines(_REFUSED, data, None)
     return {_text(line["job"]): (_text(line["owner"]), int(line["at"])) for line in lines}
+
+
+def without_others(data: bytes, slot: int) -> bytes:
+    """A task's output without the lines about other slices than the one in this slot."""
+    return _OF_SLOT.sub(lambda line: line[0] if int(line["slot"]) == slot else b"", data)
 
 
 def _lines(kind: re.Pattern[bytes], data: bytes, job: str | None) -> Iterator[_Line]:

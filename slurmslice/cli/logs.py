@@ -17,9 +17,10 @@ from slurmslice.cli.console import data, say
 from slurmslice.cli.engine import open_run
 from slurmslice.cli.preview import relative
 from slurmslice.cli.shared import KeysCommand
+from slurmslice.command import quote
 from slurmslice.errors import BadInput
 from slurmslice.ledger import Fate, Submission
-from slurmslice.progress import TaskProgress, parse
+from slurmslice.progress import TaskProgress, parse, without_others
 from slurmslice.run import Run
 from slurmslice.verbs.poll import poll
 
@@ -40,9 +41,7 @@ def command(names: tuple[str, ...], follow: bool, every: bool, task: bool, only_
     """
     if not names:
         raise BadInput("Name a slice.", "slurmslice logs [RUN] KEY")
-    run_name = names[0] if len(names) > 1 else None
-    run = open_run(places.find(run_name, changing=False, keys_of="logs"))
-    rows = run.table.select(names[1:] or names)
+    run, rows = _named(names)
     if follow and len(rows) > 1:
         raise BadInput(f"-f follows one slice, and these are {len(rows)}.", "Name one of them.")
     poll(run)
@@ -59,10 +58,29 @@ def command(names: tuple[str, ...], follow: bool, every: bool, task: bool, only_
         how = f"{standing.state}: {standing.reason}"
         if not task and standing.state.failed and not _written(_path(run, row, newest, task=False)):
             _tell_nothing(run, row, newest, "This is what its array task said:")
-            _show(run, row, newest, task=True, only_path=only_path, how=how)
+            _show(run, row, newest, task=True, only_path=only_path, how=how, alone=True)
         else:
             _show(run, row, newest, task=task, only_path=only_path, how=how, follow=follow)
     return 0
+
+
+def _named(names: tuple[str, ...]) -> tuple[Run, list[int]]:
+    """The run and the rows of its slices that were named.
+
+    Raises:
+        BadInput: there is no such run or slice; or a run was named, and no slice of it.
+    """
+    run_name = names[0] if len(names) > 1 else None
+    try:
+        run = open_run(places.find(run_name, changing=False, keys_of="logs"))
+        return run, run.table.select(names[1:] or names)
+    except BadInput as why:
+        if run_name is None and places.is_named(names[0]):
+            raise BadInput(
+                f"{names[0]!r} names a run, and no slice of it.",
+                f"Name a slice too: slurmslice logs {quote(names[0])} KEY",
+            ) from why
+        raise
 
 
 def _attempts(run: Run, row: int) -> tuple[list[Submission], Submission | None]:
@@ -90,17 +108,24 @@ def _show(
     only_path: bool,
     how: str,
     follow: bool = False,
+    alone: bool = False,
 ) -> None:
-    """Put out one log, or its path; on stderr whose it is."""
+    """Put out one log, or its path; on stderr whose it is.
+
+    ``alone``: of a task's log, without what is said of the other slices of its pack.
+    """
     path = _path(run, row, submission, task=task)
     if only_path:
         data((os.fsencode(path) + b"\n",))
         return
     say(f"{relative(path)}  ({how})")
-    data(_pieces(run, row, path, follow))
-    if path.exists():
+    pieces = _pieces(run, row, path, follow)
+    data((without_others(b"".join(pieces), submission.places[row][1]),) if alone else pieces)
+    if _written(path):
         return
-    if task:
+    if task and path.exists():
+        say("The array task wrote nothing.")
+    elif task:
         say("There is no such file: the array task wrote nothing, or it was deleted.")
     else:
         _tell_nothing(run, row, submission)

@@ -52,6 +52,11 @@ def find(name: str | None, *, changing: bool, keys_of: str = "") -> RunDirectory
     )
 
 
+def is_named(name: str) -> bool:
+    """Whether a run has this name or path, here or among this user's runs elsewhere."""
+    return any(map(_is_run, _near(name))) or bool(_elsewhere(name))
+
+
 def _is_run(path: Path) -> bool:
     try:
         return (path / "run.json").is_file()
