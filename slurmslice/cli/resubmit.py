@@ -10,7 +10,7 @@ import click
 from slurmslice.cli import places
 from slurmslice.cli.console import say
 from slurmslice.cli.engine import open_run
-from slurmslice.cli.sending import send
+from slurmslice.cli.sending import let_start, send
 from slurmslice.cli.shared import (
     ChangingCommand,
     KeysCommand,
@@ -24,7 +24,6 @@ from slurmslice.cli.shared import (
 from slurmslice.reports.counts import count, counts
 from slurmslice.run import Run
 from slurmslice.states import State
-from slurmslice.verbs.steer import release
 from slurmslice.verbs.submit import failed
 
 
@@ -63,7 +62,7 @@ def command(
     run = open_run(places.find(run_name, changing=True, keys_of="resubmit"), changing=True)
     rows = keys_from_words(run, keys + words)
     if no_breaker and not dry_run:
-        release(run)
+        let_start(run)
     code = send(
         run, failed(chosen, rows), dict(changes), verb="resubmit", dry_run=dry_run,
         again=functools.partial(_again, states, keys + words),
@@ -81,5 +80,9 @@ def _again(states: Iterable[str], keys: Sequence[str], options: Sequence[str]) -
 
 
 def _nothing(rows: Sequence[int] | None, run: Run) -> None:
-    now = ", ".join(f"{len(c.rows)} {c.state} ({c.keys})" for c in counts(run, rows))
-    say(f"None of these slices is in a state to be resubmitted: nothing was. Now: {now}.")
+    now = counts(run, rows)
+    told = ", ".join(f"{len(c.rows)} {c.state} ({c.keys}: {c.why})" for c in now)
+    say(f"None of these slices is in a state to be resubmitted: nothing was. Now: {told}.")
+    open_rows = (row for c in now if c.state.in_flight for row in c.rows)
+    if any(row in held.cancelled for row in open_rows if (held := run.ledger.of_row(row))):
+        say("What was cancelled goes in again once Slurm has let it go: try again in a moment.")

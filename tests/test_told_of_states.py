@@ -1,0 +1,145 @@
+"""What a person is told of slices that are held, in flight, being cancelled, or wrote nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from slurmslice.evidence import TaskReport
+from slurmslice.packing import Packing
+from slurmslice.run import Run
+from slurmslice.states import State
+from slurmslice.verbs.poll import poll
+from slurmslice.verbs.submit import submit, waiting
+from tests.fakes import FakeEngine
+from tests.typed import Typed
+
+NewRun = Callable[..., Run]
+
+
+def test_every_slice_stands_in_a_column_of_runs(
+    new_run: NewRun, engine: FakeEngine, typed: Typed
+) -> None:
+    """The numbers add up to the slices, as last seen, which is said."""
+    run = new_run("0-9")
+    submit(run, waiting(range(8)), {}, "submit")
+    states = (State.COMPLETED, State.FAILED, State.CANCELLED)
+    for index, state in enumerate(states):
+        engine.end("100", index, state)
+    engine.jobs["100"].tasks[3] = TaskReport(State.RUNNING, "RUNNING")
+    poll(run)
+    said = typed("runs")
+    assert "demo slurm 10 1 1 1 5 2 " in said
+    assert "As last seen: slurmslice status [RUN]" in said
+    (record,) = json.loads(typed("runs", "--json"))
+    assert record["in_flight"] == 5
+    columns = ("done", "failed", "cancelled", "in_flight", "waiting")
+    assert sum(record[column] for column in columns) == record["slices"]
+    assert "As last seen" in typed()
+
+
+@pytest.fixture
+def broken(new_run: NewRun, engine: FakeEngine, typed: Typed) -> Run:
+    """A run of 40 slices of which 20 have failed; the breaker holds the rest."""
+    run = new_run("0-39")
+    engine.most = 20
+    submit(run, waiting(None), {}, "submit")
+    engine.end_all(State.FAILED)
+    typed("tick", "demo")
+    return run
+
+
+def test_what_is_resubmitted_and_held_is_told(broken: Run, typed: Typed) -> None:
+    """How many wait to go in again, and why; the way to what they wrote is named on."""
+    said = typed("resubmit", "demo")
+    assert typed.code == 0
+    assert "20 slices wait to go in again, held: the first 20 slices that ended have all" in said
+    assert "See why: slurmslice logs demo -- 0 " in said
+    assert "See why: slurmslice logs demo -- 0 " in typed("status", "demo")
+
+
+@pytest.mark.parametrize(
+    ("verb", "released"), [("resubmit", 20), ("submit", 20), ("run", 20), ("again", 40)]
+)
+def test_no_breaker_says_how_many_it_releases(
+    broken: Run, engine: FakeEngine, typed: Typed, verb: str, released: int
+) -> None:
+    """What was held, what was to go in again with it too; where nothing is held, nothing is."""
+    engine.most = None
+    engine.after_submit = lambda order: engine.end_all()
+    engine.on_wait = engine.end_all
+    if verb == "again":
+        typed("resubmit", "demo")
+        verb = "run"
+    assert f"Released {released} slices that the breaker held." in typed(
+        verb, "demo", "--no-breaker"
+    )
+    assert "Released" not in typed(verb, "demo", "--no-breaker")
+
+
+def test_an_empty_log_is_told_of(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:
+    """As one that is not there is."""
+    run = new_run("0-3")
+    submit(run, waiting(None), {}, "submit")
+    for index in range(2):
+        run.place.log(1, f"{index}.log").write_text("")
+    run.place.task_log(1, 0).write_text("")
+    engine.end("100", 0, State.COMPLETED)
+    assert "The slice itself wrote nothing." in typed("logs", "demo", "0")
+    assert "It has written nothing yet." in typed("logs", "demo", "1")
+    assert "The array task wrote nothing." in typed("logs", "demo", "0", "--task")
+    run.place.log(1, "0.log").write_text("text\n")
+    assert "nothing" not in typed("logs", "demo", "0")
+
+
+def test_of_a_pack_what_concerns_the_slice_is_shown(
+    make_run: Callable[..., tuple[Run, FakeEngine]], typed: Typed
+) -> None:
+    """Its own lines, and what was said of the task; --task shows all of it."""
+    run, packs = make_run(4, Packing(4, 2, 60))
+    typed.patch.setattr("slurmslice.cli.engine.make", lambda name, path: packs)
+    submit(run, waiting(None), {}, "submit")
+    lines = [
+        f"slurmslice {kind} job=100 restart=0 at=1800000000 host=n slot={slot}{more}\n"
+        for slot in range(4)
+        for kind, more in (("start", ""), ("end", " exit=1"))
+    ]
+    run.place.task_log(1, 0).write_text("loading\n" + "".join(lines) + "slurmstepd: error: x\n")
+    packs.end("100", 0, State.FAILED)
+    typed("logs", str(run.place.path), "k2")
+    shown = typed.lines[2:]
+    assert shown == ("loading", lines[4].strip(), lines[5].strip(), "slurmstepd: error: x")
+    typed("logs", str(run.place.path), "k2", "--task")
+    assert len(typed.lines) == 1 + 1 + 8 + 1
+
+
+def test_what_slurm_has_not_let_go_yet_can_be_resubmitted_in_a_moment(
+    new_run: NewRun, engine: FakeEngine, typed: Typed
+) -> None:
+    """Right after ``cancel``: why it is not now is said."""
+    run = new_run("0-3")
+    submit(run, waiting(None), {}, "submit")
+    typed.patch.setattr(engine, "cancel", lambda job, name, indices: None)
+    typed("cancel", "demo", "2")
+    said = typed("resubmit", "demo", "2", "--state", "CANCELLED")
+    assert "1 PENDING (2: in the queue)" in said
+    assert "try again in a moment" in said
+    said = typed("resubmit", "demo", "1", "--state", "CANCELLED")
+    assert "1 PENDING (1" in said
+    assert "try again in a moment" not in said
+
+
+def test_a_run_in_the_place_of_a_slice(new_run: NewRun, typed: Typed) -> None:
+    """``logs RUN`` asks for the slice, here and elsewhere."""
+    typed.patch.delenv("SLURMSLICE_RUNS")
+    (typed.folder / "proj").mkdir()
+    typed.patch.chdir(typed.folder / "proj")
+    typed("render", "-a", "0-3", "--name", "zz", "--", "true", "{}")
+    for folder in (typed.folder / "proj", typed.folder):
+        typed.patch.chdir(folder)
+        said = typed("logs", "zz")
+        assert typed.code == 2
+        assert "'zz' names a run, and no slice of it. Name a slice too: slurmslice logs zz" in said
+    assert "There is no run here" in typed("logs", "yy")
