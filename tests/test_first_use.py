@@ -198,7 +198,7 @@ def test_after_a_refusal_the_line_that_works_is_named(
         (("submit", "demo", "--dry-run"), "Nothing waits in this run."),
         (("run", "demo", "--dry-run"), "Nothing waits in this run."),
         (("resubmit", "demo", "--dry-run"), "to be resubmitted"),
-        (("resubmit", "demo", "1", "2"), "Now: 2 COMPLETED (1-2)."),
+        (("resubmit", "demo", "1", "2"), "Now: 2 COMPLETED (1-2: exit 0)."),
     ],
 )
 def test_where_there_is_nothing_to_do_it_is_said(
@@ -419,7 +419,7 @@ def test_runs_that_differ_look_different(new_run: NewRun, typed: Typed) -> None:
     cancel(new_run("0-3"), [0, 1, 2])
     (record,) = json.loads(typed("runs", "--json"))
     assert (record["cancelled"], record["waiting"]) == (3, 1)
-    assert "4 0 0 3 1" in typed("runs")
+    assert "4 0 0 3 0 1" in typed("runs")
 
 
 # -- what is hardly meant, before anything is made ---------------------------------------------
