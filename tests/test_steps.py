@@ -28,7 +28,7 @@ WELL = ("0", "COMPLETED", "0:0", 12)
         ("FAILED", "2:0", 12, "exited 2"),
         ("CANCELLED", "0:11", 12, "ended by signal 11"),  # its program's own end (seen)
         ("CANCELLED", "0:15", 12, "ended by signal 15"),  # srun -K, a rank that failed (seen)
-        ("CANCELLED", "0:15", 13, "ended by signal 15"),
+        ("CANCELLED", "0:15", 13, ""),  # it was still there, on 26.05 (seen)
         ("FAILED", "0:0", 12, "failed"),  # it exited 128 (seen)
         ("CANCELLED", "0:9", 12, "ended by signal 9"),
         ("CANCELLED by 65534", "0:9", 12, ""),  # srun was killed, or the step was, by somebody

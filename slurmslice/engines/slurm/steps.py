@@ -68,10 +68,9 @@ def _how_failed(task: TaskReport, step: TaskReport) -> str:
         return ""
     if step.state in {State.TIMEOUT, State.OUT_OF_MEMORY, State.NODE_FAIL}:
         return f"is {step.state}"
-    late = (step.ended_at or 0) > (task.ended_at or 0)
-    if (
-        step.signal
-    ):  # what goes on at its task's end is ended by Slurm, a second later or more (seen)
+    if step.signal:
+        # What goes on at its task's end is ended by Slurm, then or seconds later (seen).
+        late = (step.ended_at or 0) >= (task.ended_at or 0)
         return "" if late and step.signal in _BY_SLURM else f"ended by signal {step.signal}"
     code = step.exit_code or 0
     # Of the two the task's is not made smaller (versions.EXIT_CODE_WHOLE).
