@@ -54,6 +54,9 @@ case $SLICE in
   3) srun --ntasks=1 sleep 100 & sleep 3; scancel "$SLURM_JOB_ID.0"; wait ;;
   4) srun --ntasks=1 bash -c 'exit 200' ;;
   5) srun --ntasks=1 bash -c 'exit 3'; srun --ntasks=1 true ;;
+  6) srun --ntasks=1 bash -c 'trap "sleep 2; exit 1" TERM; sleep 100 & wait' & sleep 3 ;;
+  8) srun --ntasks=1 --output=/no/folder/of/mine true ;;
+  10) srun -n2 -OK bash -c '[ $SLURM_PROCID = 0 ] || sleep 100; exit 3'; sleep 2 ;;
   *) srun --ntasks=1 bash -c "exit $((SLICE % 2))" ;;
 esac
 true
@@ -65,12 +68,14 @@ def test_job_steps_under_exit_0(site: Site, workplace: Path) -> None:
     args = ["--name", "s", "-a", "0-45", "-t", "1", "--interval", "1", "--shell", STEPS]
     assert site.slurmslice("run", *args, cwd=workplace).returncode == 1
     slices = site.status(workplace, "s")["slices"]
-    bad = {0, 4, 5, *range(7, 46, 2)}
+    bad = {0, 4, 5, 8, 10, *range(7, 46, 2)}
     assert {int(s["key"]) for s in slices if s["state"] == "CHECK_FAILED"} == bad
     assert {s["state"] for s in slices} == {"CHECK_FAILED", "COMPLETED"}
-    reasons = [s["reason"].removeprefix("exit 0, but a job step of it ") for s in slices[:8]]
+    reasons = [s["reason"].removeprefix("exit 0, but a job step of it ") for s in slices[:11]]
     assert reasons.pop(4) in {"exited 200", "exited 72"}  # as older releases may tell it
-    assert reasons == ["ended by signal 11", *["exit 0"] * 3, "exited 3", "exit 0", "exited 1"]
+    assert reasons[:4] == ["ended by signal 11", *["exit 0"] * 3]
+    assert reasons[4:] == ["exited 3", "exit 0", "exited 1", "did not start", "exited 1",
+                           "ended by signal 15"]  # fmt: skip
 
 
 def test_an_older_start_does_not_make_a_slice_fail(site: Site, workplace: Path) -> None:

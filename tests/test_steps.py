@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from slurmslice.engines.slurm.steps import measures
+from slurmslice.engines.slurm.versions import Release
 from slurmslice.evidence import NO_STEPS, Steps
 
 TASK = "11_0|COMPLETED|0:0|{derived}|5|10|{end}|3|1|100M|n1|None||00:00.500|n"
 STEP = "11_0.{step}|{state}|{code}||10|10|{end}|3|1||n1||300K|00:00.100|{step}"
 
 
-def told(*steps: tuple[str, str, str, object], derived: str = "0:0") -> Steps | None:
+def told(
+    *steps: tuple[str, str, str, object],
+    derived: str = "0:0",
+    release: Callable[[], Release | None] = lambda: None,
+) -> Steps | None:
     """How the steps ended, given as (name, state, exit code, end), of a task that ended at 13."""
     lines = [TASK.format(derived=derived, end=13)]
     lines += [STEP.format(step=s, state=state, code=c, end=e) for s, state, c, e in steps]
-    return measures("".join(f"{line}\n" for line in lines), {"11": "n"})["11", 0].steps
+    text = "".join(f"{line}\n" for line in lines)
+    return measures(text, {"11": "n"}, release)["11", 0].steps
 
 
 BATCH = ("batch", "COMPLETED", "0:0", 13)
@@ -26,14 +34,18 @@ WELL = ("0", "COMPLETED", "0:0", 12)
     ("state", "code", "end", "failed"),
     [
         ("FAILED", "2:0", 12, "exited 2"),
+        ("FAILED", "2:0", 13, "exited 2"),  # the last that the script did (seen)
+        ("FAILED", "1:0", 15, ""),  # it was still there, and makes an exit 1 of TERM (seen)
         ("CANCELLED", "0:11", 12, "ended by signal 11"),  # its program's own end (seen)
         ("CANCELLED", "0:15", 12, "ended by signal 15"),  # srun -K, a rank that failed (seen)
-        ("CANCELLED", "0:15", 13, ""),  # it was still there, on 26.05 (seen)
         ("FAILED", "0:0", 12, "failed"),  # it exited 128 (seen)
         ("CANCELLED", "0:9", 12, "ended by signal 9"),
         ("CANCELLED by 65534", "0:9", 12, ""),  # srun was killed, or the step was, by somebody
+        ("CANCELLED by 65534", "", 13, "did not start"),  # srun -o into no folder (seen, 22.05)
+        ("CANCELLED", "", 13, "did not start"),  # the same (seen, 24.11)
         ("CANCELLED", "0:15", 15, ""),  # it was still there when the script ended
         ("CANCELLED", "0:9", 45, ""),  # the same, and would not go
+        ("CANCELLED", "0:53", 14, ""),  # the script ended before it had begun (seen)
         ("OUT_OF_MEMORY", "0:125", 12, "is OUT_OF_MEMORY"),
         ("TIMEOUT", "0:15", 12, "is TIMEOUT"),  # srun --time
         ("NODE_FAIL", "0:0", 12, "is NODE_FAIL"),
@@ -44,6 +56,21 @@ def test_how_a_step_ends(state: str, code: str, end: int, failed: str) -> None:
     """What went wrong by itself failed; what somebody or the end of its task ended did not."""
     assert told(BATCH, ("0", state, code, end)) == Steps(failed)
     assert told(BATCH, WELL, ("1", state, code, end), ("2", *WELL[1:])) == Steps(failed)
+
+
+@pytest.mark.parametrize(
+    ("release", "failed"), [((24, 11), "ended by signal 15"), ((26, 5), ""), (None, "")]
+)
+def test_a_step_that_ended_in_the_second_of_its_task(release: Release | None, failed: str) -> None:
+    """Slurm may have ended it with the task only where it is as fast as that (seen on 26.05)."""
+    last = ("0", "CANCELLED", "0:15", 13)
+    assert told(BATCH, last, release=lambda: release) == Steps(failed)
+
+
+def test_the_release_is_asked_for_only_where_it_counts() -> None:
+    """It may be one question more."""
+    ends = [("0", "FAILED", "2:0", 13), ("1", "CANCELLED", "0:15", 12), ("2", *WELL[1:])]
+    assert told(BATCH, *ends, release=lambda: pytest.fail("asked")) == Steps("exited 2")
 
 
 def test_the_first_that_failed_is_told() -> None:

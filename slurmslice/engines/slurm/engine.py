@@ -23,7 +23,7 @@ from slurmslice.engines.slurm import (
 )
 from slurmslice.engines.slurm.health import Health, health
 from slurmslice.engines.slurm.outcomes import outcome
-from slurmslice.engines.slurm.versions import release_of
+from slurmslice.engines.slurm.versions import Release, release_of
 from slurmslice.errors import BadInput, EngineError, NoAnswer, Refused
 from slurmslice.evidence import Answer, Observation, TaskId, TaskReport
 
@@ -132,8 +132,11 @@ class SlurmEngine:
         names = dict(jobs)
         found: dict[TaskId, TaskReport] = {}
         for question in commands.sacct_steps(tasks, self._clusters):
-            found |= steps.measures(self._ask(question), names)
+            found |= steps.measures(self._ask(question), names, self._asked_release)
         return found
+
+    def _asked_release(self) -> Release | None:
+        return release_of(self._config().get("SLURM_VERSION", ""))
 
     def cancel(self, job: str, name: str, indices: Collection[int] | None) -> None:
         """Cancel tasks; those that have ended are no error.

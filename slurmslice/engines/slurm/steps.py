@@ -6,16 +6,19 @@ Sources: sacct(1); what was seen and is not in the manual says so.
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from slurmslice.engines.slurm.answers import Row, accounting_rows, is_older, is_ours, tasks_of
 from slurmslice.engines.slurm.commands import STEP_FIELDS
+from slurmslice.engines.slurm.versions import LEFTOVERS_AT_ONCE, Release
 from slurmslice.evidence import NO_STEPS, Steps, TaskId, TaskReport
 from slurmslice.states import State
 
 
-def measures(text: str, names: Mapping[str, str]) -> dict[TaskId, TaskReport]:
+def measures(
+    text: str, names: Mapping[str, str], release: Callable[[], Release | None] = lambda: None
+) -> dict[TaskId, TaskReport]:
     """Our tasks in sacct's rows: CPU time, the most memory of any step, how the steps ended.
 
     Where accounting keeps no steps (slurm.conf(5), AccountingStorageEnforce=nosteps), there is
@@ -24,9 +27,10 @@ def measures(text: str, names: Mapping[str, str]) -> dict[TaskId, TaskReport]:
     Args:
         text: sacct's answer, in which the rows of a task's steps follow its own.
         names: our jobs, and the name of each; a step bears another.
+        release: asks for Slurm's; called where the answer depends on it, which is rare.
 
     Raises:
-        NoAnswer: the text is not such an answer.
+        NoAnswer: the text is not such an answer, or the release is not told.
     """
     found: dict[TaskId, TaskReport] = {}
     of: TaskId | None = None  # whose steps these are; None: of somebody else
@@ -41,41 +45,59 @@ def measures(text: str, names: Mapping[str, str]) -> dict[TaskId, TaskReport]:
                 steps = Steps(derived if row.report.step_exit else "")
                 found[of], stepless = replace(row.report, steps=steps), True
         elif of and of == task:
-            found[of] = _with_step(found[of], row, NO_STEPS if stepless else found[of].steps)
+            known = NO_STEPS if stepless else found[of].steps or NO_STEPS
+            found[of] = _with_step(replace(found[of], steps=known), row, release)
             stepless = False
     return found
 
 
-def _with_step(task: TaskReport, step: Row, known: Steps | None) -> TaskReport:
+def _with_step(task: TaskReport, step: Row, release: Callable[[], Release | None]) -> TaskReport:
     """A task's report and one more of its steps."""
     peaks = [peak for peak in (task.max_rss_bytes, step.report.max_rss_bytes) if peak]
-    steps = known or NO_STEPS
+    steps = task.steps or NO_STEPS
     if step.step and step.step[0].isdigit():  # not batch, extern or interactive
         steps = Steps(
-            steps.failed or _how_failed(task, step.report),
+            steps.failed or _failure(task, step.report, release),
             steps.ended and step.report.state.final,
         )
     return replace(task, max_rss_bytes=max(peaks, default=None), steps=steps)
 
 
-def _how_failed(task: TaskReport, step: TaskReport) -> str:
+def _failure(task: TaskReport, step: TaskReport, release: Callable[[], Release | None]) -> str:
     """How a job step failed, in words; empty where it did not.
 
-    What somebody cancelled ("CANCELLED by 1000") did not, and what ended with its task neither.
-    A step that ends by a signal of its own is CANCELLED too (seen).
+    What went on at its task's end has not: Slurm ended it, and whatever it made of that. It ends
+    in a later second than its task, which a step that the script waited for never does (seen, 300
+    of them on each release); only newer releases may end it in the very same one.
     """
-    if not step.state.final or step.state is State.COMPLETED or " by " in step.word:
+    if not step.state.final or step.state is State.COMPLETED:
         return ""
+    after = (step.ended_at or 0) - (task.ended_at or 0)
+    by_slurm = step.signal in {signal.SIGTERM, signal.SIGKILL}
+    if after > 0 or (after == 0 and by_slurm and _ends_leftovers_at_once(release())):
+        return ""
+    return _how_failed(task, step)
+
+
+def _ends_leftovers_at_once(release: Release | None) -> bool:
+    return release is None or LEFTOVERS_AT_ONCE.holds(release)
+
+
+def _how_failed(task: TaskReport, step: TaskReport) -> str:
+    """How a job step that did not end well failed, in words; empty where somebody ended it.
+
+    "CANCELLED by 1000" is a person's doing, but where there is no exit code: so says Slurm too of
+    a step that it could not start, for want of its output file for one (seen).
+    A step that ends by a signal of its own is CANCELLED (seen).
+    """
     if step.state in {State.TIMEOUT, State.OUT_OF_MEMORY, State.NODE_FAIL}:
         return f"is {step.state}"
+    if step.exit_code is None:
+        return "did not start"
+    if " by " in step.word:
+        return ""
     if step.signal:
-        # What goes on at its task's end is ended by Slurm, then or seconds later (seen).
-        late = (step.ended_at or 0) >= (task.ended_at or 0)
-        return "" if late and step.signal in _BY_SLURM else f"ended by signal {step.signal}"
-    code = step.exit_code or 0
+        return f"ended by signal {step.signal}"
     # Of the two the task's is not made smaller (versions.EXIT_CODE_WHOLE).
-    told = task.step_exit if task.step_exit == code + 128 else code
+    told = task.step_exit if task.step_exit == step.exit_code + 128 else step.exit_code
     return f"exited {told}" if told else "failed"
-
-
-_BY_SLURM = frozenset({signal.SIGTERM, signal.SIGKILL})

@@ -49,6 +49,11 @@ REFUSED_UNSTARTED = Change(
     "sacct's record of a job that was refused has no start",
     "it started and ended when it was submitted",
 )
+LEFTOVERS_AT_ONCE = Change(
+    (25, 5),
+    "a job step that goes on at its task's end may end in that very second (seen on 26.05)",
+    "it ends a second or more later",
+)
 ESCAPED_BLANK = Change(
     (24, 11),
     r"sbatch takes `a\ b` in a script's line for one word",
