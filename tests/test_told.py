@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from slurmslice.engines import Limits, Needs, Order
-from slurmslice.errors import Full, Refused
+from slurmslice.errors import Full, Refused, Unsure
 from slurmslice.evidence import TaskReport
 from slurmslice.packing import Packing
 from slurmslice.ranges import parse_array
@@ -535,3 +535,32 @@ def test_a_dry_run_says_what_is_held(new_run: NewRun, engine: FakeEngine, typed:
     typed("tick", "demo")
     said = typed("resubmit", "demo", "--dry-run")
     assert "have all failed: it goes in with --no-breaker." in said
+
+
+# -- doubts ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", [("submit", "x"), ("cancel", "x")])
+def test_what_is_waited_for_is_said_and_what_became_of_it(
+    engine: FakeEngine, typed: Typed, words: tuple[str, ...]
+) -> None:
+    """A job may show itself late: the prompt is not silent until then; nothing goes in twice."""
+    sent: list[Order] = []
+
+    def send_and_lose(order: Order) -> None:
+        sent.append(order)
+        raise Unsure("Socket timed out on send/recv operation.")
+
+    def show_itself() -> None:
+        if not engine.jobs:
+            engine.submit(sent[0])
+
+    engine.on_submit, engine.lookups_fail = send_and_lose, True
+    typed("render", *LINE, *COMMAND)
+    typed("submit", "x")
+    assert typed.code == 3
+    engine.on_submit, engine.lookups_fail, engine.on_wait = lambda order: None, False, show_itself
+    said = typed(*words)
+    assert "Whether submission 001 was taken is not known: looking for it, for 20 s" in said
+    assert "Submission 001 was taken after all: job 100." in said
+    assert (typed.code, list(engine.jobs)) == (0, ["100"])

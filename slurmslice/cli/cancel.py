@@ -7,9 +7,9 @@ import click
 from slurmslice.cli import places
 from slurmslice.cli.console import say
 from slurmslice.cli.engine import open_run
+from slurmslice.cli.looking import look, settle_doubts
 from slurmslice.cli.shared import KeysCommand, dry_run_option, keys_from_words, run_argument
 from slurmslice.reports.counts import count, key_ranges
-from slurmslice.verbs.poll import poll
 from slurmslice.verbs.steer import cancel
 
 
@@ -21,11 +21,12 @@ def command(run_name: str | None, keys: tuple[str, ...], dry_run: bool) -> int:
     """Cancel slices (keys, or ranges of them), or all of a run that have not ended."""
     run = open_run(places.find(run_name, changing=True, keys_of="cancel"), changing=True)
     rows = keys_from_words(run, keys)
-    poll(run)
+    look(run)
     if dry_run:
         wanted = range(len(run.table)) if rows is None else rows
         open_rows = [row for row in wanted if not run.standings[row].state.final]
     else:
+        settle_doubts(run)
         open_rows = cancel(run, rows)
     which = key_ranges([run.table.keys[row] for row in open_rows])
     if not open_rows:

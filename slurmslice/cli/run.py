@@ -12,8 +12,9 @@ from slurmslice.cli.asking import EPILOG, Asking, asking, made, there_already
 from slurmslice.cli.console import say
 from slurmslice.cli.engine import choose, open_run
 from slurmslice.cli.live import follow_live
+from slurmslice.cli.looking import look
 from slurmslice.cli.preview import announce, relative
-from slurmslice.cli.sending import let_start, look, nothing_waits, show_all, tell_lowered
+from slurmslice.cli.sending import let_start, nothing_waits, show_all, tell_lowered
 from slurmslice.cli.shared import (
     QUOTE_THE_PATTERN,
     ChangingCommand,

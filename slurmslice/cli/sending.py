@@ -7,6 +7,7 @@ from itertools import islice
 
 from slurmslice.cli.console import out, say
 from slurmslice.cli.live import follow_live
+from slurmslice.cli.looking import look, settle_doubts
 from slurmslice.cli.preview import relative, tell_how_to_come_back, tell_taken
 from slurmslice.cli.summary import NOT_FINISHED, changing_options, next_step
 from slurmslice.command import join
@@ -17,7 +18,6 @@ from slurmslice.states import State
 from slurmslice.submission import Draft, over_edited
 from slurmslice.verbs.feed import Fed
 from slurmslice.verbs.follow import Policy
-from slurmslice.verbs.poll import poll
 from slurmslice.verbs.steer import release
 from slurmslice.verbs.submit import Choose, check_possible, lowered, preview, rehearse, submit
 
@@ -51,6 +51,7 @@ def send(
             say(note)
         show_all(run, preview(run, choose, changes), nothing)
         return 0
+    settle_doubts(run)
     try:
         fed = submit(run, choose, changes, verb)
         tell_taken(run, fed.taken)
@@ -65,12 +66,6 @@ def send(
         nothing(run)
         return 0
     return _afterwards(run, fed)
-
-
-def look(run: Run) -> None:
-    """Look once before something is done, and say what was found out by it."""
-    for note in poll(run).notes:
-        say(note)
 
 
 def tell_lowered(run: Run, choose: Choose, changes: Mapping[str, str]) -> None:

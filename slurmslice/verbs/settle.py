@@ -50,18 +50,23 @@ class Settled:
     silences: tuple[str, ...] = ()
 
 
-def wait_out_doubts(run: Run) -> None:
+def wait_out_doubts(run: Run) -> tuple[str, ...]:
     """Let a submission in doubt show itself, or be barred, before anything else goes in.
+
+    Returns:
+        what became of it, a line each.
 
     Raises:
         NoAnswer: it could not be looked up, so nothing may be submitted.
     """
     deadline = run.clock() + DOUBT_S + 10
+    notes: tuple[str, ...] = ()
     while True:
         run.reload()
-        silences = settle(run).silences
+        settled = settle(run)
+        notes, silences = notes + settled.notes, settled.silences
         if not run.ledger.in_doubt():
-            return
+            return notes
         if silences or run.clock() > deadline:
             number = run.ledger.in_doubt()[0].number
             raise NoAnswer(
