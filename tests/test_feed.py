@@ -455,11 +455,12 @@ def test_what_its_task_did_not_come_to_goes_in_again(
 def test_slices_of_a_shared_task_are_not_cancelled_apart(
     make_run: Callable[..., tuple[Run, FakeEngine]],
 ) -> None:
-    """The others would end with it: it is refused, with the other's name."""
+    """The others would end with it: it is refused, with the other's name and all of them."""
     run, engine = make_run(10, Packing(5))
     submit(run, ALL, {}, "submit")
-    with pytest.raises(BadInput, match="shares an array task with"):
+    with pytest.raises(BadInput, match="Slice 'k0' shares an array task with 'k2'") as refused:
         cancel(run, [0])
+    assert refused.value.hint.endswith(" -- k0 k2 k4 k6 k8")
     assert not engine.cancelled
     task = [row for row in range(10) if run.ledger.submissions[1].index_of(row) == 0]
     cancel(run, task)

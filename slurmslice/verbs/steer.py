@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+from slurmslice.command import join
 from slurmslice.errors import BadInput, NoAnswer
 from slurmslice.journal import Cancelled, Released, Throttled
-from slurmslice.ledger import Fate
+from slurmslice.ledger import Fate, Submission
 from slurmslice.packing import check_throttle
 from slurmslice.ranges import compress
 from slurmslice.run import Run
@@ -57,16 +58,35 @@ def _refuse_shared(run: Run, groups: Mapping[int, Sequence[int]]) -> None:
         submission = run.ledger.submissions.get(number)
         if submission is None or submission.intent.pack == 1:
             continue
-        chosen = {submission.index_of(row): row for row in rows}
-        others = [r for r in run.open_rows(submission) if r not in set(rows)]
-        shared = next((r for r in others if submission.index_of(r) in chosen), None)
-        if shared is not None:
-            key = run.table.keys[chosen[submission.index_of(shared)]]
+        tasks = {submission.index_of(row) for row in rows}
+        theirs = {r for r in run.open_rows(submission) if submission.index_of(r) in tasks}
+        if shared := theirs.difference(rows):
+            chosen, other = _of_one_task(submission, rows, shared)
+            keys = run.table.keys
             raise BadInput(
-                f"Slice {key!r} shares an array task with {run.table.keys[shared]!r}, which "
-                "would end with it.",
-                "Name all slices of the task (`slurmslice status --slices` shows them under JOB).",
+                f"Slice {keys[chosen]!r} shares an array task with {keys[other]!r}, which would "
+                "end with it.",
+                _line_of_all(run, [keys[row] for row in sorted({*rows, *theirs})]),
             )
+
+
+def _line_of_all(run: Run, keys: Sequence[str]) -> str:
+    """What to type to cancel all of them, where that is a line that one can read."""
+    if len(keys) > _READABLE:
+        return "Name all slices of the task (`slurmslice status --slices` shows them under JOB)."
+    return f"All that would end: {join(('slurmslice', 'cancel', run.asked.name, '--', *keys))}"
+
+
+_READABLE = 20
+
+
+def _of_one_task(
+    submission: Submission, rows: Collection[int], others: Collection[int]
+) -> tuple[int, int]:
+    """The first of these rows that shares an array task with one of the others, and that one."""
+    by_task = {submission.index_of(other): other for other in sorted(others, reverse=True)}
+    chosen = min(row for row in rows if submission.index_of(row) in by_task)
+    return chosen, by_task[submission.index_of(chosen)]
 
 
 def _tell(run: Run, number: int, rows: Sequence[int]) -> None:
