@@ -6,7 +6,7 @@ import signal
 from dataclasses import replace
 
 from slurmslice.evidence import TaskReport
-from slurmslice.progress import SlotProgress
+from slurmslice.progress import SlotProgress, signal_of
 from slurmslice.states import Evidence, State
 
 
@@ -62,6 +62,17 @@ def by_check(report: TaskReport, code: int) -> tuple[TaskReport, str]:
     return failed, f"exit 0, but its check exited {code}"
 
 
+def exit_in_words(code: int | None) -> str:
+    """An exit code that is not 0, with the signal that bash means by it: ``exit 139 (SIGSEGV)``."""
+    if code is None:
+        return "it failed"
+    number = signal_of(code)
+    if number is None:
+        return f"exit {code}"
+    known = number in {member.value for member in signal.Signals}
+    return f"exit {code} ({signal.Signals(number).name if known else f'signal {number}'})"
+
+
 def explain(report: TaskReport) -> str:
     """Why a task is in its state, in words; never empty."""
     match report.state:
@@ -70,7 +81,7 @@ def explain(report: TaskReport) -> str:
         case State.FAILED if report.signal:
             return f"ended by signal {report.signal}"
         case State.FAILED:
-            return f"exit {report.exit_code}" if report.exit_code is not None else "it failed"
+            return exit_in_words(report.exit_code)
         case State.OUT_OF_MEMORY:
             return "went over its memory"
         case State.TIMEOUT:

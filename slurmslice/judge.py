@@ -277,7 +277,6 @@ def _from_progress(known: Standing, progress: SlotProgress | None, why: str) -> 
     report = TaskReport(
         State.FAILED if code else State.COMPLETED,
         exit_code=code,
-        signal=signal_of(code),
         started_at=progress.started_at,
         ended_at=progress.ended_at,
         node=progress.host,

@@ -102,9 +102,9 @@ def _by_exit(known: Standing, own: SlotProgress) -> Standing:
     if own.check_exit is not None and code:
         failed, reason = by_check(TaskReport(State.FAILED), own.check_exit)
         checked = _ended(known, own, failed.state, reason)
-        return replace(checked, evidence=Evidence.CHECK, exit_code=0, signal=None)
+        return replace(checked, evidence=Evidence.CHECK, exit_code=0)
     state = State.FAILED if code else State.COMPLETED
-    reason = explain(TaskReport(state, exit_code=code, signal=signal_of(code)))
+    reason = explain(TaskReport(state, exit_code=code))
     if own.lost_among:
         reason += f"; it or another of {own.lost_among} that ran lost a process for want of memory"
     return _ended(known, own, state, reason)
@@ -173,7 +173,6 @@ def _ended(known: Standing, own: SlotProgress, state: State, reason: str) -> Sta
         evidence=Evidence.PROGRESS,
         reason=reason,
         exit_code=own.exit_code,
-        signal=signal_of(own.exit_code),
         started_at=own.started_at or known.started_at,
         ended_at=own.ended_at,
         elapsed_s=_elapsed(own.started_at or known.started_at, own.ended_at),

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slurmslice.ends import exit_in_words
 from slurmslice.evidence import TaskReport
 from slurmslice.judge import CANCEL_SETTLES_S, GRACE_S, LEFT_OUT_S, Hearing, Standing, judge
 from slurmslice.progress import SlotProgress
@@ -177,3 +178,23 @@ def test_what_is_not_spoken_of_any_more_is_told_as_last_seen(report: TaskReport)
     assert gone.reason.startswith(f"{report.state} by the last word of queue; neither")
     assert judge(gone, NOTHING) == gone
     assert judge(KNOWN, NOTHING).reason.startswith("submitted; neither")
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [(1, "exit 1"), (128, "exit 128"), (137, "exit 137 (SIGKILL)"), (139, "exit 139 (SIGSEGV)"),
+     (167, "exit 167 (signal 39)"), (200, "exit 200"), (None, "it failed")],
+)  # fmt: skip
+def test_an_exit_code_in_words(code: int | None, words: str) -> None:
+    """By an exit code over 128 bash means a signal, whose name says more than a number."""
+    assert exit_in_words(code) == words
+
+
+def test_the_same_end_is_told_in_the_same_words_by_whoever_tells_it() -> None:
+    """Accounting, and the task itself where accounting is late."""
+    crashed = replace(BAD, exit_code=139)
+    own = SlotProgress(int(NOW) - 900, "n3", int(NOW - GRACE_S) - 1, 139)
+    told, late = judge(KNOWN, said(accounting=crashed)), judge(KNOWN, said(progress=own))
+    assert told.reason == "exit 139 (SIGSEGV)"
+    assert late.reason.startswith(told.reason)
+    assert (told.exit_code, told.signal) == (late.exit_code, late.signal) == (139, None)

@@ -63,7 +63,7 @@ def test_each_slice_of_a_pack_ends_in_its_own_way(site: Site, workplace: Path) -
         "first": "COMPLETED", "fails": "FAILED", "slow": "TIMEOUT", "large": "OUT_OF_MEMORY",
         "parent": "OUT_OF_MEMORY", "ended": "FAILED", "last": "COMPLETED",
     }  # fmt: skip
-    assert (slices["fails"]["exit_code"], slices["ended"]["signal"]) == (5, 15)
+    assert (slices["fails"]["exit_code"], slices["ended"]["exit_code"]) == (5, 143)
     assert len({slice_["job"] for slice_ in slices.values()}) == 1
     for key in keys.split():
         log = site.slurmslice("logs", "p", key, cwd=workplace)

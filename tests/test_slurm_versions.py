@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from slurmslice.ends import exit_in_words
 from slurmslice.engines.slurm import answers, versions
 from slurmslice.evidence import NO_STEPS, TaskReport
 from slurmslice.judge import Hearing, Standing, judge
@@ -60,7 +61,7 @@ def test_the_true_exit_code(
     """Where sacct may have taken 128 from it, what the task wrote decides."""
     standing = judged(accounted(shown, release), wrote)
     assert (standing.state, standing.exit_code) == (State.FAILED, true)
-    assert standing.reason == f"exit {true}"
+    assert standing.reason == exit_in_words(true)
     assert standing.evidence is Evidence.ACCOUNTING
 
 
