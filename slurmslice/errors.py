@@ -34,6 +34,21 @@ class DamagedRun(SlurmsliceError):
     """A file of the run directory does not say what it must be able to say."""
 
 
+class NotAFile(DamagedRun, OSError):
+    """In a file's place stands something else. Who can do without the file goes on (OSError).
+
+    Args:
+        path: whose place it is.
+        what: what is there: "a named pipe".
+    """
+
+    def __init__(self, path: str, what: str) -> None:
+        super().__init__(
+            f"{path} is {what}, and no file.", "Move it away, or put the file back in its place."
+        )
+        self.filename, self.strerror = path, f"it is {what}, and no file"
+
+
 class EngineError(SlurmsliceError):
     """Slurm (or the local engine) did not answer, or refused."""
 

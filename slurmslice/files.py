@@ -7,12 +7,85 @@ next writer cuts it off.
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import stat
 from contextlib import suppress
 from pathlib import Path
 
+from slurmslice.errors import NotAFile
+
 _BLOCK = 4096
+
+_KINDS = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFDIR: "a folder",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFLNK: "a symbolic link",
+}
+_NO_FILE = frozenset({errno.ENXIO, errno.ENODEV, errno.EISDIR})
+"""What open(2) says of pipes without a reader, sockets, devices and folders."""
+
+
+def opened(path: Path, flags: int = os.O_RDONLY) -> int:
+    """The descriptor of a file. What else stands in its place is neither waited for nor read.
+
+    A named pipe is waited for until somebody has its other end, and a device may have no end
+    (fifo(7), zero(4)).
+
+    Raises:
+        NotAFile: it is none.
+        OSError: it cannot be opened.
+    """
+    try:
+        fd = _open(path, flags)
+    except OSError as why:
+        if why.errno in _NO_FILE:
+            _check(path, os.stat(path))
+        raise
+    try:
+        _check(path, os.fstat(fd))
+    except NotAFile:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _open(path: Path, flags: int) -> int:
+    try:
+        return os.open(path, flags | os.O_NONBLOCK, 0o666)
+    except BlockingIOError:  # somebody has a lease, as an NFS server for its clients: fcntl(2)
+        _check(path, os.stat(path))
+        return os.open(path, flags, 0o666)  # waits until it is given back
+
+
+def check_place(path: Path) -> None:
+    """Refuse what is no file in a file's place; links too. Nothing may be there.
+
+    Raises:
+        NotAFile: it is none.
+    """
+    with suppress(FileNotFoundError):
+        _check(path, os.lstat(path))
+
+
+def _check(path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise NotAFile(str(path), _KINDS[stat.S_IFMT(status.st_mode)])
+
+
+def read(path: Path) -> bytes:
+    """All of a file.
+
+    Raises:
+        NotAFile: it is none.
+        OSError: it cannot be read.
+    """
+    with open(opened(path), "rb") as file:
+        return file.read()
 
 
 def append(path: Path, lines: bytes, header: bytes = b"", *, durably: bool = True) -> None:
@@ -28,11 +101,12 @@ def append(path: Path, lines: bytes, header: bytes = b"", *, durably: bool = Tru
         durably: they are on the disk when this returns.
 
     Raises:
+        NotAFile: what stands there is none.
         OSError: they could not be written; it names the file, and whole lines are all that is
             read of it. So it is with a symbolic link in the file's place (ELOOP, open(2)): what
             it points to is another's, and nothing of that is cut off.
     """
-    fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    fd = opened(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW)
     try:
         size, whole = os.lseek(fd, 0, os.SEEK_END), _whole(fd)
         if whole < size:
@@ -42,6 +116,20 @@ def append(path: Path, lines: bytes, header: bytes = b"", *, durably: bool = Tru
             os.fsync(fd)
     except OSError as why:
         raise OSError(why.errno, why.strerror, str(path)) from why
+    finally:
+        os.close(fd)
+
+
+def overwrite(path: Path, data: bytes) -> None:
+    """Write a file in its place, whose readers take a torn one for none; links as in ``append``.
+
+    Raises:
+        NotAFile: what stands there is none.
+        OSError: it could not be written.
+    """
+    fd = opened(path, os.O_WRONLY | os.O_TRUNC | os.O_CREAT | os.O_NOFOLLOW)
+    try:
+        _write(fd, data)
     finally:
         os.close(fd)
 
@@ -71,9 +159,12 @@ def read_on(path: Path, offset: int) -> tuple[bytes, int]:
     """Whole lines of a file that only grows, from an offset on, and the offset after them.
 
     An offset of 0 after a greater one says that it is another file now, or none.
+
+    Raises:
+        NotAFile: what stands there is none.
     """
     try:
-        with path.open("rb") as file:
+        with open(opened(path), "rb") as file:
             file.seek(offset)
             data = file.read()
             if not data and file.seek(0, os.SEEK_END) < offset:

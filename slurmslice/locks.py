@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from slurmslice import files
 from slurmslice.errors import Busy, EngineError
 
 if TYPE_CHECKING:
@@ -62,10 +63,12 @@ def held(folder: Path, verb: str, mode: int, wait: float = WAIT_S) -> Iterator[N
     Raises:
         Busy: another process holds it for longer.
         EngineError: this file system has no locks.
+        NotAFile: what stands in the place of one of the two is none.
         OSError: the folder cannot be written to.
     """
     from filelock import FileLock
 
+    files.check_place(folder / ".lock")
     lock, note = FileLock(folder / ".lock", mode=mode), folder / _NOTE
     deadline = time.monotonic() + wait
     while True:
@@ -88,7 +91,7 @@ def held(folder: Path, verb: str, mode: int, wait: float = WAIT_S) -> Iterator[N
 def _noted(note: Path, verb: str) -> Iterator[None]:
     """Say who holds the lock, as long as it does."""
     mine = Holder(verb, os.getpid(), socket.gethostname(), time.time())
-    note.write_text(json.dumps(asdict(mine)) + "\n")
+    files.overwrite(note, (json.dumps(asdict(mine)) + "\n").encode())
     try:
         yield
     finally:
@@ -125,7 +128,7 @@ def _busy(note: Path, holder: Holder | None) -> Busy:
 def _holder(note: Path) -> Holder | None:
     """Who holds the lock by its note; None where there is none, or it is torn."""
     try:
-        record = json.loads(note.read_bytes())
+        record = json.loads(files.read(note))
         return Holder(
             str(record["verb"]), int(record["pid"]), str(record["host"]), float(record["since"])
         )

@@ -49,7 +49,7 @@ class RunDirectory:
         Raises:
             BadInput: there is no run in it.
         """
-        if not (path / "run.json").is_file():
+        if not (path / "run.json").exists():
             raise BadInput(
                 f"{path} is no run directory: it has no run.json.",
                 "`slurmslice runs` lists the runs here.",
@@ -84,7 +84,7 @@ class RunDirectory:
             DamagedRun: ``run.json`` cannot be understood.
         """
         path = self.path / "run.json"
-        return Asked.from_json(path.read_bytes(), str(path))
+        return Asked.from_json(files.read(path), str(path))
 
     def table(self, sha256: str) -> SliceTable:
         """The slice table, which must have this digest.
@@ -124,6 +124,13 @@ class RunDirectory:
         """What the array task and slurmstepd said; the progress lines stand in it."""
         return self.submission(number) / "tasks" / f"{index}.log"
 
+    def read_task_log(self, number: int, index: int) -> bytes | None:
+        """All of it; None where it is not there, or cannot be read."""
+        try:
+            return files.read(self.task_log(number, index))
+        except OSError:
+            return None
+
     def prepare(self, number: int, table: SliceTable, rows: Sequence[int], direct: bool) -> str:
         """Make a submission's folder and its task table; the table's digest, empty for none.
 
@@ -144,7 +151,7 @@ class RunDirectory:
     def owner(self, number: int) -> str | None:
         """The array job id that has claimed a submission; None where none has, or it is barred."""
         try:
-            claim = (self.submission(number) / "job").read_text(errors="replace")
+            claim = self._claim(number)
         except FileNotFoundError:
             return None
         owner = claim.removesuffix("\n")
@@ -171,9 +178,12 @@ class RunDirectory:
     def barred(self, number: int) -> bool:
         """Whether ``bar`` has taken a submission's claim."""
         try:
-            return (self.submission(number) / "job").read_text(errors="replace") == _BARRED
+            return self._claim(number) == _BARRED
         except FileNotFoundError:
             return False
+
+    def _claim(self, number: int) -> str:
+        return files.read(self.submission(number) / "job").decode("utf-8", "replace")
 
     # -- the journal -------------------------------------------------------------------------
 
@@ -304,7 +314,7 @@ def read_or_damaged(path: Path) -> bytes:
         DamagedRun: it is not there, or cannot be read.
     """
     try:
-        return path.read_bytes()
+        return files.read(path)
     except OSError as why:
         raise DamagedRun(f"{path} cannot be read: {why.strerror}.", "Restore it.") from why
 

@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 import click
 
+from slurmslice import files
 from slurmslice.cli import places
 from slurmslice.cli.console import data, say
 from slurmslice.cli.engine import open_run
@@ -20,7 +21,7 @@ from slurmslice.cli.shared import KeysCommand
 from slurmslice.command import quote
 from slurmslice.errors import BadInput
 from slurmslice.ledger import Fate, Submission
-from slurmslice.progress import TaskProgress, parse, without_others
+from slurmslice.progress import parse, without_others
 from slurmslice.run import Run
 from slurmslice.verbs.poll import poll
 
@@ -132,7 +133,7 @@ def _show(
 
 
 def _written(path: Path) -> bool:
-    return path.exists() and path.stat().st_size > 0
+    return path.exists() and not (path.is_file() and path.stat().st_size == 0)
 
 
 def _path(run: Run, row: int, submission: Submission, *, task: bool) -> Path:
@@ -145,10 +146,7 @@ def _tell_nothing(run: Run, row: int, submission: Submission, more: str = "") ->
     """Why there is no log: nothing was written, or it was, and the file is not there any more."""
     path = _path(run, row, submission, task=False)
     index, slot = submission.places[row]
-    wrote = TaskProgress()
-    with contextlib.suppress(OSError):
-        task_log = run.place.task_log(submission.number, index)
-        wrote = parse(task_log.read_bytes(), submission.job)
+    wrote = parse(run.place.read_task_log(submission.number, index) or b"", submission.job)
     if slot in wrote.slots and not path.exists():  # a task makes it before the command begins
         say(f"It began, and its log is not there any more: {relative(path)} was deleted or moved. "
             f"{more}".rstrip())  # fmt: skip
@@ -166,7 +164,7 @@ def _pieces(run: Run, row: int, path: Path, follow: bool) -> Iterator[bytes]:
         while True:
             ended = run.standings[row].state.final
             if file is None and path.exists():
-                file = opened.enter_context(path.open("rb"))
+                file = opened.enter_context(open(files.opened(path), "rb"))
             if file is not None:
                 yield from iter(functools.partial(file.read, 1 << 16), b"")
             if not follow or ended:

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from slurmslice import files
 from slurmslice.cli.console import say
 from slurmslice.command import quote
 from slurmslice.errors import BadInput, SlurmsliceError
@@ -59,7 +60,7 @@ def is_named(name: str) -> bool:
 
 def _is_run(path: Path) -> bool:
     try:
-        return (path / "run.json").is_file()
+        return (path / "run.json").exists()
     except OSError as why:
         if why.errno == errno.ENAMETOOLONG:  # a slice's key, in a run's place
             return False
@@ -159,7 +160,7 @@ def remember(path: Path) -> None:
         if path in _indexed():
             return
         index.parent.mkdir(parents=True, exist_ok=True)
-        with index.open("ab") as file:
+        with open(files.opened(index, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab") as file:
             file.write(os.fsencode(path) + b"\n")
     except OSError:
         return
@@ -167,7 +168,7 @@ def remember(path: Path) -> None:
 
 def _indexed() -> list[Path]:
     try:
-        lines = _index().read_bytes().splitlines()
+        lines = files.read(_index()).splitlines()
     except OSError:
         return []
     return [Path(os.fsdecode(line)) for line in reversed(lines)]
@@ -185,5 +186,5 @@ def settings_files() -> list[Path]:
     Source: XDG Base Directory Specification.
     """
     home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
-    files = (Path(home) / "slurmslice" / "config.toml", Path("slurmslice.toml"))
-    return [file for file in files if file.is_file()]
+    there = (Path(home) / "slurmslice" / "config.toml", Path("slurmslice.toml"))
+    return [file for file in there if file.exists()]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from itertools import islice
 
@@ -35,8 +34,7 @@ def _refused(run: Run, submission: Submission, last: float) -> Iterator[str]:
     """The jobs that this submission's own job has stopped by its claim since then."""
     found: dict[str, tuple[str, int]] = {}
     for index in islice(submission.array, _LOOKED_AT):
-        with contextlib.suppress(OSError):
-            found |= refusals(run.place.task_log(submission.number, index).read_bytes())
+        found |= refusals(run.place.read_task_log(submission.number, index) or b"")
     return (
         job
         for job, (owner, at) in found.items()

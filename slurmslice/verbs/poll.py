@@ -111,7 +111,7 @@ def _judged(
             standing = _judge(run, submission, row, said, wrote)
             by_own_lines = standing.evidence is Evidence.PROGRESS
             if may_skip and standing.state is State.COMPLETED and not by_own_lines:
-                log = _log(run, submission, submission.index_of(row))
+                log = run.place.read_task_log(submission.number, submission.index_of(row))
                 standing = looked_for(known, standing, log, submission.job, now)
             if standing != known:
                 yield row, standing
@@ -198,14 +198,7 @@ def _progress(
 
 
 def _wrote(run: Run, submission: Submission, index: int) -> TaskProgress:
-    return parse(_log(run, submission, index) or b"", submission.job)
-
-
-def _log(run: Run, submission: Submission, index: int) -> bytes | None:
-    try:
-        return run.place.task_log(submission.number, index).read_bytes()
-    except OSError:
-        return None
+    return parse(run.place.read_task_log(submission.number, index) or b"", submission.job)
 
 
 def keep(run: Run, changed: Mapping[int, Standing]) -> None:

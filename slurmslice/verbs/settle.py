@@ -186,11 +186,7 @@ def _not_of(run: Run, submission: Submission, owner: str) -> list[int]:
 
 
 def _began(run: Run, number: int, index: int, job: str) -> bool:
-    try:
-        wrote = parse(run.place.task_log(number, index).read_bytes(), job)
-    except OSError:
-        return False
-    return wrote.restart is not None
+    return parse(run.place.read_task_log(number, index) or b"", job).restart is not None
 
 
 def _sighted(run: Run, intent: Intent) -> str | None:

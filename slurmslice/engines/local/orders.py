@@ -123,7 +123,7 @@ class Orders:
 def _read(folder: Path) -> Placed | None:
     path = folder / _NAME
     try:
-        data = path.read_bytes()
+        data = files.read(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     try:

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from slurmslice import files
-from slurmslice.errors import EngineError
+from slurmslice.errors import EngineError, NotAFile
 
 _NOT_OURS = frozenset({errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS})
 """Why there can be no lock where somebody only looks: another user's run, or none any more."""
@@ -61,6 +61,7 @@ class Role:
 
         Raises:
             EngineError: this file system has no locks, or is full.
+            NotAFile: what stands in the lock's place is none.
         """
         if self.elsewhere() is not None or not self._lock_it():
             return False
@@ -73,7 +74,9 @@ class Role:
         try:
             # An order whose writer was killed stands, and the folder may not yet.
             self._folder.mkdir(exist_ok=True)
-            fd = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+            fd = files.opened(lock, os.O_RDWR | os.O_CREAT)
+        except NotAFile:
+            raise
         except OSError as why:
             if why.errno in _NOT_OURS:
                 return False
@@ -118,7 +121,7 @@ class Role:
     def holder(self) -> Holder | None:
         """Who last said that it has the role, and did not give it up; None for nobody."""
         try:
-            record = json.loads(self.path.read_bytes())
+            record = json.loads(files.read(self.path))
             return Holder(int(record["pid"]), str(record["host"]), float(record["since"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None

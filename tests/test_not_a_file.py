@@ -1,0 +1,149 @@
+"""What is no file in the place of a run's file: told with what it is, and never waited for."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from slurmslice import files
+from slurmslice.errors import DamagedRun
+from tests.test_on_this_machine import Here
+
+
+def bind(path: Path) -> None:
+    """Make a socket."""
+    with socket.socket(socket.AF_UNIX) as one, pytest.MonkeyPatch.context() as patch:
+        patch.chdir(path.parent)  # a socket's path is short (unix(7))
+        one.bind(path.name)
+
+
+def link(path: Path) -> None:
+    """Make a link to a device that has no end."""
+    path.symlink_to("/dev/zero")
+
+
+Make = Callable[[Path], None]
+KINDS: dict[str, Make] = {
+    "named pipe": os.mkfifo, "socket": bind, "folder": os.mkdir, "device": link,
+}  # fmt: skip
+
+WAYS: list[Make] = [
+    files.read,  # type: ignore[list-item]
+    lambda path: files.read_on(path, 0),  # type: ignore[list-item]
+    lambda path: files.append(path, b"line\n"),
+    lambda path: files.overwrite(path, b"line\n"),
+]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_is_neither_read_nor_waited_for(tmp_path: Path, kind: str, way: Make) -> None:
+    """Every way to a file says what stands in its place, as damage and as an OSError."""
+    path = tmp_path / "file"
+    KINDS[kind](path)
+    with pytest.raises(OSError, match=r"no file|symbolic link") as why:
+        way(path)
+    assert str(path) == str(why.value.filename)
+    if not (path.is_symlink() and way in WAYS[2:]):  # which is not followed: ELOOP
+        assert isinstance(why.value, DamagedRun)
+        assert isinstance(why.value, OSError)
+        assert f"{path} is a {kind}" in str(why.value)
+
+
+def test_a_lease_is_waited_for(tmp_path: Path) -> None:
+    """A file that an NFS server has lent to a client is there all the same."""
+    path = tmp_path / "file"
+    path.write_bytes(b"line\n")
+    with path.open("rb") as lent:
+        given_back = []
+
+        def give_back(number: int, frame: object) -> None:
+            fcntl.fcntl(lent, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+            given_back.append(number)
+
+        before = signal.signal(signal.SIGIO, give_back)
+        try:
+            fcntl.fcntl(lent, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+            files.append(path, b"more\n")
+        finally:
+            signal.signal(signal.SIGIO, before)
+    assert given_back
+    assert path.read_bytes() == b"line\nmore\n"
+
+
+PLACES = [
+    ("run.json", "status"),
+    ("slices.tsv", "status"),
+    ("journal.jsonl", "status"),
+    ("states.tsv", "runs"),
+    ("script.sh", "resubmit"),
+    (".lock", "resubmit"),
+    (".lock.holder", "resubmit"),
+    ("submissions/001/order.json", "resubmit"),
+    ("submissions/001/local.tsv", "resubmit"),
+    ("local/inbox.tsv", "resubmit"),
+    ("local/lock", "resubmit"),
+    ("submissions/001/tasks/1.log", "logs --task x 1"),
+    ("submissions/001/logs/1.log", "logs x 1"),
+]
+
+
+def test_every_file_of_a_run_is_told(tmp_path: Path) -> None:
+    """Exit 2, as for any damaged run, with the file and what it is."""
+    here = Here(tmp_path)
+    here("run", "--engine", "local", "-a", "0-1", "--name", "x", "--", "test", "0", "=", "{}")
+    run, kept = tmp_path / "slurmslice-runs" / "x", tmp_path / "kept"
+    shutil.copytree(run, kept)
+    for (place, verb), (kind, make) in zip(PLACES, [*KINDS.items()] * len(PLACES)):  # noqa: B905
+        shutil.rmtree(run)
+        shutil.copytree(kept, run)
+        (run / place).unlink(missing_ok=True)
+        make(run / place)
+        done = here(*verb.split())
+        assert f"{place} " in done.stdout + done.stderr
+        assert f"is a {kind}" in done.stdout + done.stderr, (place, done)
+        assert done.returncode == (0 if verb == "runs" else 2), (place, done)
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_task_that_left_no_file_says_nothing(tmp_path: Path, kind: str) -> None:
+    """Its progress counts as not written; the verbs go on."""
+    here = Here(tmp_path)
+    here("run", "--engine", "local", "-a", "0-1", "--name", "x", "--", "test", "0", "=", "{}")
+    log = tmp_path / "slurmslice-runs" / "x" / "submissions" / "001" / "tasks" / "1.log"
+    log.unlink()
+    KINDS[kind](log)
+    assert here("resubmit", "x").returncode == 1  # it fails again
+    assert here.counts("x") == {"COMPLETED": 1, "FAILED": 1}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_settings_and_the_index_are_told_or_left_out(tmp_path: Path, kind: str) -> None:
+    """Settings that are no file are refused; an index of runs that is none is no reason to stop."""
+    here, line = Here(tmp_path), ("render", "--engine", "local", "-a", "0", "--", "true")
+    (tmp_path / "state" / "slurmslice").mkdir(parents=True)
+    KINDS[kind](tmp_path / "state" / "slurmslice" / "runs")
+    assert here(*line).returncode == 0
+    KINDS[kind](tmp_path / "slurmslice.toml")
+    done = here(*line)
+    assert done.returncode == 2
+    assert f"slurmslice.toml cannot be read: it is a {kind}" in done.stderr
+
+
+def test_slices_may_come_through_a_pipe(tmp_path: Path) -> None:
+    """What a person names may be a pipe: ``<(cmd)``."""
+    here = Here(tmp_path)
+    pipe = tmp_path / "keys"
+    os.mkfifo(pipe)
+    writer = here.start("sh", "-c", "printf 'a\\nb\\n' > keys")
+    done = here("render", "--engine", "local", "--slices-from", "keys", "--", "true", "{}")
+    assert writer.communicate()[1] == ""
+    assert "2 slices" in done.stderr
