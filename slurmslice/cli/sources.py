@@ -149,12 +149,11 @@ class SliceOptions:
         return Given(from_table(data, source, self.key), source)
 
     def _files(self) -> Given:
-        from glob import glob
-
+        from slurmslice.cli.patterns import matching
         from slurmslice.readers.files import from_paths
 
         pattern = self.glob or ""
-        return Given(from_paths(glob(pattern, recursive=True), pattern), pattern)
+        return Given(from_paths(matching(pattern), pattern), pattern)
 
     def _combinations(self) -> Given:
         from slurmslice.readers.grid import from_grid

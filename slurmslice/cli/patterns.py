@@ -1,0 +1,81 @@
+"""Which files a pattern matches: as ``glob`` of Python has it, where links lead in circles too."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from glob import glob
+
+from slurmslice.errors import BadInput
+
+MOST_AGAIN = 50_000
+"""How often ``**`` enters folders once more, on other paths, through links: ten folders with links
+to each other have millions of paths."""
+
+
+def matching(pattern: str) -> list[str]:
+    """The paths that match, each once, in no order.
+
+    ``**`` follows links to folders, but not into a folder that the path is in already: there the
+    same files would come again without end.
+
+    Raises:
+        BadInput: links lead to folders that are there already more than ``MOST_AGAIN`` times.
+    """
+    return list(dict.fromkeys(_matching(pattern, "")))
+
+
+def _matching(pattern: str, root: str) -> Iterator[str]:
+    """The paths from a folder on, which is "" or ends with a slash."""
+    parts = pattern.split("/")
+    if "**" not in parts:
+        yield from glob(pattern, root_dir=root)
+        return
+    at = parts.index("**")
+    head = "".join(part + "/" for n, part in enumerate(parts[:at]) if part or not n)
+    rest = parts[at + 1 :]
+    while rest[:1] == ["**"] or (rest[:1] == [""] and rest[1:]):  # which say nothing more
+        rest = rest[1:]
+    for start in glob(head, root_dir=root) if head else [""]:
+        for folder in _folders(start, root):
+            if folder and (rest == [""] or (not rest and folder == start)):
+                yield folder
+            if rest != [""]:
+                found = _matching("/".join(rest) or "*", root + folder)
+                yield from (folder + path for path in found)
+
+
+def _folders(start: str, root: str) -> Iterator[str]:
+    """A folder and all in it that are not hidden; each as its path from ``root``."""
+    again, seen = 0, set()
+    todo: list[tuple[str, frozenset[tuple[int, int]], bool]] = [(start, frozenset(), False)]
+    while todo:
+        folder, around, by_link = todo.pop()
+        try:
+            status = os.stat(root + folder or ".")
+            entries = list(os.scandir(root + folder or "."))
+        except OSError:
+            continue  # it may not be looked into
+        here = status.st_dev, status.st_ino
+        if here in around:
+            continue
+        yield folder
+        again += by_link and here in seen
+        seen.add(here)
+        if again > MOST_AGAIN:
+            raise BadInput(
+                f"Links in {root + start or '.'} lead to the same folders over and over.",
+                "Name folders in place of **; or list the files yourself: "
+                "find … | slurmslice … --slices-from -",
+            )
+        for entry in entries:
+            if not entry.name.startswith(".") and _is_folder(entry):
+                through = by_link or entry.is_symlink()
+                todo.append((f"{folder}{entry.name}/", around | {here}, through))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False

@@ -1,0 +1,76 @@
+"""``--glob``: Python's own patterns, and no end to wait for where links lead in circles."""
+
+from __future__ import annotations
+
+from glob import glob
+from itertools import permutations
+from pathlib import Path
+
+import pytest
+
+from slurmslice.cli.patterns import matching
+from slurmslice.errors import BadInput
+
+FILES = ("x.h5", "a/x.h5", "a/b/y.h5", "a/b/.z.h5", "a/.h/x.h5", "c[1]/a/b/x.h5", "c[1]/t.txt")
+
+PATTERNS = (
+    "*", "a/*.h5", "**", "**/", "**/*", "**/*.h5", "./**/*.h5", "a*/**", "a/**/", "**/a/**",
+    "**/b/*.h5", "**/a/**/*.h5", "**/c[[]1]/**/x.h5", "**/.*.h5", "**/.h/*", "c*/../**/*.h5",
+    "**/*/", "**/x.h5/", "**//x.h5", "a//**/y.h5", "{here}/**/*.h5", "/**nothing", "l/**/*.h5", "",
+)  # fmt: skip
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with files, and a link to one of its folders."""
+    for name in FILES:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "l").symlink_to("c[1]")
+    (tmp_path / "gone.h5").symlink_to("nowhere")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_patterns_match_what_python_has(here: Path, pattern: str) -> None:
+    """Where links lead in no circle: all that ``glob`` has, links to folders followed."""
+    pattern = pattern.replace("{here}", str(here))
+    assert sorted(matching(pattern)) == sorted(set(glob(pattern, recursive=True)))
+
+
+def test_a_circle_ends(here: Path) -> None:
+    """Folders within themselves, by each other and by a link to itself: each file once."""
+    (here / "a" / "up").symlink_to("..")
+    (here / "a" / "b" / "same").symlink_to(".")
+    (here / "c[1]" / "a" / "other").symlink_to(here / "a")
+    (here / "self").symlink_to("self")
+    found = matching("a/b/**/*.h5")
+    assert found == ["a/b/y.h5"]
+    found = matching("**/*.h5")
+    assert {"x.h5", "a/x.h5", "a/b/y.h5", "c[1]/a/b/x.h5", "c[1]/a/other/x.h5"} <= {*found}
+    assert not [path for path in found if "up/" in path or "same/" in path]
+
+
+def test_many_circles_are_refused(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten folders with links to each other have millions of paths: what to type is said."""
+    monkeypatch.setattr("slurmslice.cli.patterns.MOST_AGAIN", 2000)
+    names = [f"f{n}" for n in range(10)]
+    for name in names:
+        (here / name).mkdir()
+    for one, other in permutations(names, 2):
+        (here / one / f"to-{other}").symlink_to(here / other)
+    with pytest.raises(BadInput, match="over and over") as why:
+        matching("**/*.h5")
+    assert "--slices-from -" in why.value.hint
+    assert not matching("f1/*.h5")
+
+
+def test_a_link_to_many_folders_is_followed(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many they are: only those that come again are counted."""
+    monkeypatch.setattr("slurmslice.cli.patterns.MOST_AGAIN", 3)
+    for n in range(9):
+        (here / ".far" / f"{n}").mkdir(parents=True)
+        (here / ".far" / f"{n}" / "x.nc").touch()
+    (here / "near").symlink_to(".far")
+    assert len(matching("**/*.nc")) == 9
