@@ -107,6 +107,9 @@ def _code() -> int:
     except SlurmsliceError as why:
         _complain(why)
         return why.exit_code
+    except MemoryError:
+        _complain(EngineError("There is not enough memory.", "Nothing that was written is lost."))
+        return EngineError.exit_code
     except BrokenPipeError:
         # The reader (head, less) has seen enough; nothing more can be said to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

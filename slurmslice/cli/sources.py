@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import click
@@ -139,7 +137,7 @@ class SliceOptions:
     def _list(self) -> Given:
         from slurmslice.readers.lists import from_lines
 
-        data, source = _read(self.slices_from)
+        data, source = _read(self.slices_from, b"\0" if self.null else b"\n")
         return Given(from_lines(data, source, nul=self.null), source)
 
     def _rows(self) -> Given:
@@ -169,11 +167,14 @@ class SliceOptions:
         return Given(from_jobs(data, source), source, command=JOB, name=name)
 
 
-def _read(source: str | None) -> tuple[bytes, str]:
+def _read(source: str | None, end: bytes = b"\n") -> tuple[bytes, str]:
     """A file's bytes and what to call it; ``-`` is standard input."""
-    if not source or source == "-":
-        return sys.stdin.buffer.read(), "standard input"
+    from slurmslice.readers.text import gathered
+
+    piped = not source or source == "-"
+    name = "standard input" if piped else str(source)
     try:
-        return Path(source).read_bytes(), source
+        with open(0 if piped else name, "rb", closefd=not piped) as file:
+            return gathered(file, name, end), name
     except OSError as why:
-        raise BadInput(f"The slices' file {source!r} cannot be read: {why.strerror}.") from why
+        raise BadInput(f"The slices' file {name!r} cannot be read: {why.strerror}.") from why
