@@ -19,7 +19,9 @@ from slurmslice.verbs.steer import cancel
 @dry_run_option
 def command(run_name: str | None, keys: tuple[str, ...], dry_run: bool) -> int:
     """Cancel slices (keys, or ranges of them), or all of a run that have not ended."""
-    run = open_run(places.find(run_name, changing=True, keys_of="cancel"), changing=True)
+    run = open_run(
+        places.find(run_name, changing=True, keys_of="cancel"), changing=True, dry_run=dry_run
+    )
     rows = keys_from_words(run, keys)
     look(run)
     if dry_run:

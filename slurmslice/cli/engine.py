@@ -9,6 +9,7 @@ from pathlib import Path
 
 from slurmslice.engines import Engine
 from slurmslice.errors import BadInput
+from slurmslice.rehearsal import Rehearsal
 from slurmslice.run import Run
 from slurmslice.rundir import RunDirectory
 from slurmslice.submission import check_copy
@@ -50,8 +51,8 @@ def make(name: str, path: Path) -> Engine:
     return SlurmEngine()
 
 
-def open_run(place: RunDirectory, *, changing: bool = False) -> Run:
-    """Open a run with the engine that it belongs to.
+def open_run(place: RunDirectory, *, changing: bool = False, dry_run: bool = False) -> Run:
+    """Open a run with the engine that it belongs to; for a dry run so that nothing is written.
 
     Raises:
         BadInput: a verb that changes was called on another cluster or machine, on a copy, or by
@@ -66,7 +67,7 @@ def open_run(place: RunDirectory, *, changing: bool = False) -> Run:
             f"The run {asked.name} belongs to {asked.cluster}, and this is {engine.cluster()}.",
             f"Go to {asked.cluster}, or make a run of its own here with another --name.",
         )
-    run = Run(place, engine)
+    run = Run(Rehearsal(place.path) if dry_run else place, engine)
     if changing:
         check_copy(run)
     return run

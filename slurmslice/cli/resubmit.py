@@ -59,7 +59,9 @@ def command(
     """
     words, changes = meta()
     chosen = parse_states(states)
-    run = open_run(places.find(run_name, changing=True, keys_of="resubmit"), changing=True)
+    run = open_run(
+        places.find(run_name, changing=True, keys_of="resubmit"), changing=True, dry_run=dry_run
+    )
     rows = keys_from_words(run, keys + words)
     if no_breaker and not dry_run:
         let_start(run)

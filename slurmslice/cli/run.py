@@ -62,7 +62,7 @@ def command(
     that run goes on, and sbatch's options change the request of what waits. It can be left with
     Ctrl-C: on Slurm the slices go on, and any verb works beside it in a second terminal.
     """
-    run = _going_on(run_name, asking) if run_name else _new(asking, max_attempts, dry_run)
+    run = _going_on(run_name, asking, dry_run) if run_name else _new(asking, max_attempts, dry_run)
     changes = dict(asking.sbatch) if run_name else {}
     if run is None:
         return 0
@@ -102,7 +102,7 @@ def _look_what_waits(run: Run, changes: Mapping[str, str]) -> None:
             f"change that too: {again}")  # fmt: skip
 
 
-def _going_on(run_name: str, asking: Asking) -> Run:
+def _going_on(run_name: str, asking: Asking, dry_run: bool) -> Run:
     if asking.slices.glob is not None and os.path.isfile(run_name):  # of two files that match
         raise BadInput(
             f"--glob has one pattern, and here it has {quote(asking.slices.glob)} and "
@@ -114,7 +114,7 @@ def _going_on(run_name: str, asking: Asking) -> Run:
             f"{run_name!r} names a run that is there, and {asking.anything} describes a new one.",
             f"`slurmslice run {run_name}` goes on with it; a new run's command stands after --.",
         )
-    return open_run(places.find(run_name, changing=True), changing=True)
+    return open_run(places.find(run_name, changing=True), changing=True, dry_run=dry_run)
 
 
 def _new(asking: Asking, max_attempts: int, dry_run: bool) -> Run | None:
@@ -126,7 +126,7 @@ def _new(asking: Asking, max_attempts: int, dry_run: bool) -> Run | None:
     same, replaced = there_already(path, asked, engine)
     if same:
         say(f"{asked.name}: going on with {relative(path)}")
-        run = open_run(same, changing=True)
+        run = open_run(same, changing=True, dry_run=dry_run)
         check_possible(run, waiting(None), {})
         return run
     _check(announce(asked, wanted.table, engine))

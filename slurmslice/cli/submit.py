@@ -40,7 +40,7 @@ def command(
 
     sbatch's options (-p, --mem, …) change the request of what goes in.
     """
-    run = open_run(places.find(run_name, changing=True), changing=True)
+    run = open_run(places.find(run_name, changing=True), changing=True, dry_run=dry_run)
     choose, changes = waiting(_only(run, only)), dict(meta()[1])
     if test_only:
         return _test(run, choose, changes)

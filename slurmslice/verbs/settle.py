@@ -156,6 +156,8 @@ def _adopt(run: Run, submission: Submission) -> str:
         run.decide(Returned(submission.number, rows, why, run.clock(), wanted))
     run.decide(Submitted(submission.number, owner, None, "claimed", run.clock()))
     note = f"Job {owner} runs submission {submission.number:03d}; job {other} was its double"
+    if not run.place.written:
+        return f"{note}, and is to be cancelled."
     try:
         run.engine.cancel(other, submission.name, None)
     except EngineError as why:
@@ -208,9 +210,12 @@ def _dismiss(run: Run, submission: Submission) -> list[str]:
     job = _sighted(run, submission.intent)
     if job is None:
         return []
+    said = f"Job {job} of submission {submission.number:03d} came too late and"
+    if not run.place.written:
+        return [f"{said} is to be cancelled."]
     run.engine.cancel(job, submission.name, None)
     run.decide(Dismissed(submission.number, job, run.clock()))
-    return [f"Job {job} of submission {submission.number:03d} came too late and was cancelled."]
+    return [f"{said} was cancelled."]
 
 
 def _take_in(run: Run) -> list[str]:

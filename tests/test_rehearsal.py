@@ -1,0 +1,135 @@
+"""``--dry-run`` writes nothing and cancels nothing, and tells what the verb would have found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from slurmslice.ranges import parse_array
+from slurmslice.run import Run
+from slurmslice.states import State
+from slurmslice.verbs.poll import poll
+from slurmslice.verbs.settle import DOUBT_S
+from slurmslice.verbs.submit import preview, submit, waiting
+from tests.fakes import Clock, FakeEngine
+from tests.test_on_this_machine import Here
+from tests.test_verbs import lose_the_answer
+from tests.typed import Typed
+
+NewRun = Callable[..., Run]
+
+DRY = [
+    "submit x", "submit x --no-breaker", "resubmit x", "resubmit x --mem 2G", "cancel x",
+    "cancel x 1", "throttle x 3", "run x", "run -a 0-3 --name x --engine local -- test 0 -eq {}",
+]  # fmt: skip
+
+
+def written(folder: Path) -> dict[Path, tuple[int, bytes]]:
+    """All that is there, with its times."""
+    return {
+        path: (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else b"")
+        for path in folder.rglob("*")
+    }
+
+
+@pytest.mark.parametrize("before", ["render", "run"])
+def test_nothing_is_made_or_written(tmp_path: Path, before: str) -> None:
+    """No lock, no sighting, no folder: before the run began and once slices have failed."""
+    here = Here(tmp_path)
+    here(before, "-a", "0-3", "--name", "x", "--engine", "local", "--", "test", "0", "-eq", "{}")
+    (tmp_path / "slurmslice-runs" / "x" / ".lock").unlink(missing_ok=True)
+    then = written(tmp_path)
+    for words in DRY:
+        verb, *more = words.split()
+        done = here(verb, "--dry-run", *more)
+        assert done.returncode == 0, (words, done.stderr)
+        assert written(tmp_path) == then, words
+
+
+@pytest.mark.parametrize(
+    "words", ["submit demo", "resubmit demo", "cancel demo", "throttle demo 2"]
+)
+def test_what_is_seen_first_is_not_written(
+    new_run: NewRun, engine: FakeEngine, typed: Typed, words: str
+) -> None:
+    """Ends that nobody has looked at yet count for what is told; the next look finds them again."""
+    run = new_run("0-3")
+    submit(run, waiting(None), {}, "submit")
+    engine.end_all(State.FAILED)
+    then = written(run.place.path)
+    said = typed(*words.split(), "--dry-run")
+    assert typed.code == 0
+    if words.startswith("resubmit"):
+        assert "Would submit 4 slices (0-3) as submission 002" in said
+    if words.startswith("cancel"):
+        assert "Nothing to cancel" in said
+    assert written(run.place.path) == then
+
+
+def test_a_script_that_was_sent_by_hand_is_heeded(
+    new_run: NewRun, engine: FakeEngine, typed: Typed
+) -> None:
+    """Its slices are in flight for the dry run; the run takes it in when it is really looked at."""
+    run = new_run("0-3")
+    order = next(preview(run, waiting([0, 1]), {})).order(run)
+    engine.submit(replace(order, job_name=run.asked.job_name, array=parse_array("0-1")))
+    then = written(run.place.path)
+    for _ in range(2):
+        said = typed("submit", "demo", "--dry-run")
+        assert "Job 100 was submitted by hand" in said
+        assert "Would submit 2 slices (2-3) as submission 002" in said
+        assert written(run.place.path) == then
+    assert "Job 100 was submitted by hand" in typed("status", "demo")
+
+
+def test_no_job_is_cancelled(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:
+    """A double, and one that came too late, are told and left alone."""
+    run = new_run("0-3")
+    submit(run, waiting(None), {}, "submit")
+    claim = run.place.submission(1) / "job"
+    claim.write_text("101\n")  # the script was sent by hand too, and that job is the owner
+    then = written(run.place.path)
+    said = typed("cancel", "demo", "--dry-run")
+    assert "job 100 was its double, and is to be cancelled." in said
+    assert written(run.place.path) == then
+    assert engine.cancelled == []
+
+
+def test_no_submission_is_barred(
+    new_run: NewRun, engine: FakeEngine, typed: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is nowhere is told as free; its claim is taken when the verb itself is called."""
+    run = new_run("0-3")
+    engine.on_submit = lose_the_answer
+    submit(run, waiting(None), {}, "submit")
+    monkeypatch.setattr("slurmslice.verbs.settle.DOUBT_S", float("-inf"))
+    then = written(run.place.path)
+    said = typed("submit", "demo", "--dry-run")
+    assert "Submission 001 never reached the queue; its slices are free again." in said
+    assert "Would submit 4 slices (0-3) as submission 002" in said
+    assert written(run.place.path) == then
+    assert not run.place.barred(1)
+
+
+def test_a_job_that_came_too_late_is_left_alone(
+    new_run: NewRun, engine: FakeEngine, clock: Clock, typed: Typed
+) -> None:
+    """The next look cancels it."""
+    run = new_run("0-3")
+    engine.on_submit = lose_the_answer
+    submit(run, waiting(None), {}, "submit")
+    intent = run.ledger.submissions[1].intent
+    clock.now += DOUBT_S + 1
+    poll(run)
+    engine.on_submit = lambda order: None
+    order = replace(next(preview(run, waiting(None), {})).order(run), job_name=intent.job_name)
+    engine.submit(replace(order, token=intent.token))
+    then = written(run.place.path)
+    assert "came too late and is to be cancelled" in typed("submit", "demo", "--dry-run")
+    assert engine.cancelled == []
+    assert written(run.place.path) == then
+    assert "came too late and was cancelled" in typed("status", "demo")
+    assert len(engine.cancelled) == 1
