@@ -44,6 +44,8 @@ class RunDirectory:
         self.slices = path / "slices.tsv"
         self._journal = path / "journal.jsonl"
         self.states = path / "states.tsv"
+        self.unread: dict[Path, str] = {}
+        """What tasks wrote and could not be read, and why."""
 
     @classmethod
     def open(cls, path: Path) -> RunDirectory:
@@ -128,10 +130,14 @@ class RunDirectory:
         return self.submission(number) / "tasks" / f"{index}.log"
 
     def read_task_log(self, number: int, index: int) -> bytes | None:
-        """All of it; None where it is not there, or cannot be read."""
+        """All of it; None where it is not there, or cannot be read (``unread``)."""
+        path = self.task_log(number, index)
         try:
-            return files.read(self.task_log(number, index))
-        except OSError:
+            return files.read(path)
+        except FileNotFoundError:
+            return None
+        except OSError as why:
+            self.unread[path] = str(why.strerror)
             return None
 
     def prepare(self, number: int, table: SliceTable, rows: Sequence[int], direct: bool) -> str:

@@ -14,7 +14,12 @@ import pytest
 
 from slurmslice import files
 from slurmslice.errors import DamagedRun
+from slurmslice.run import Run
+from slurmslice.states import State
+from slurmslice.verbs.submit import submit, waiting
+from tests.fakes import FakeEngine
 from tests.test_on_this_machine import Here
+from tests.typed import Typed
 
 
 def bind(path: Path) -> None:
@@ -123,6 +128,22 @@ def test_a_task_that_left_no_file_says_nothing(tmp_path: Path, kind: str) -> Non
     KINDS[kind](log)
     assert here("resubmit", "x").returncode == 1  # it fails again
     assert here.counts("x") == {"COMPLETED": 1, "FAILED": 1}
+
+
+def test_what_a_task_wrote_and_cannot_be_read_is_told(
+    new_run: Callable[..., Run], engine: FakeEngine, typed: Typed
+) -> None:
+    """Slurm's word counts; why the task's own is not known is said, once a command."""
+    run = new_run("0-3")
+    submit(run, waiting(None), {}, "submit")
+    engine.end_all(State.FAILED)
+    for index in (1, 2):
+        os.mkfifo(run.place.task_log(1, index))
+    said = typed("watch", "demo")
+    assert said.count("What a task wrote is not known") == 1
+    assert "tasks/1.log cannot be read: it is a named pipe, and no file." in said
+    assert "So it is with 1 more." in said
+    assert "FAILED 4 0-3 (exit 1)" in typed("status", "demo")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from slurmslice.errors import Busy, NoAnswer
 from slurmslice.evidence import Answer, Observation, TaskReport
@@ -38,6 +39,20 @@ class Poll:
 
 def poll(run: Run) -> Poll:
     """Look once. Needs no lock: what was seen is recorded only if the lock is free."""
+    told = len(run.place.unread)
+    looked = _looked(run)
+    unread = list(run.place.unread.items())[told:]
+    return replace(looked, notes=(*looked.notes, *_unread(unread))) if unread else looked
+
+
+def _unread(unread: Sequence[tuple[Path, str]]) -> Iterator[str]:
+    """That, and why, it is not known what tasks wrote; the first of them as an example."""
+    path, why = unread[0]
+    more = f" So it is with {len(unread) - 1} more." if unread[1:] else ""
+    yield f"What a task wrote is not known: {path} cannot be read: {why}.{more}"
+
+
+def _looked(run: Run) -> Poll:
     run.reload()
     settled = settle(run)
     jobs = run.in_flight()
