@@ -13,7 +13,7 @@ import click
 
 from slurmslice.cli.console import colored, one_line, painted, say
 from slurmslice.cli.preview import tell_how_to_come_back, tell_taken
-from slurmslice.cli.summary import changing_options, exit_code, stuck, tell
+from slurmslice.cli.summary import changing_options, exit_code, stuck, tell, waits
 from slurmslice.errors import Refused, SlurmsliceError
 from slurmslice.reports.counts import reasons
 from slurmslice.run import Run
@@ -57,7 +57,11 @@ def _leave(run: Run) -> None:
         say(f"What was running was stopped and waits. `slurmslice run {run.asked.name}` goes on.")
         return
     if run.in_flight():
-        say("The slices go on without this window.")
+        waiting = "" if run.ledger.held else waits(run)
+        which = "What is in Slurm's queue goes" if waiting else "The slices go"
+        say(f"{which} on without this window.")
+        if waiting:
+            say(waiting)
         tell_how_to_come_back(run)
     elif not run.finished:
         name = run.asked.name

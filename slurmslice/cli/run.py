@@ -60,7 +60,7 @@ def command(
 
     The command comes after --: `{}` in it is the slice's key. With RUN in place of a command,
     that run goes on, and sbatch's options change the request of what waits. It can be left with
-    Ctrl-C: on Slurm the slices go on, and any verb works beside it in a second terminal.
+    Ctrl-C: on Slurm what is in the queue goes on. Any verb works beside it in a second terminal.
     """
     run = _going_on(run_name, asking, dry_run) if run_name else _new(asking, max_attempts, dry_run)
     changes = dict(asking.sbatch) if run_name else {}

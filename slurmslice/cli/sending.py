@@ -9,12 +9,11 @@ from slurmslice.cli.console import out, say
 from slurmslice.cli.live import follow_live
 from slurmslice.cli.looking import look, settle_doubts
 from slurmslice.cli.preview import relative, tell_how_to_come_back, tell_taken
-from slurmslice.cli.summary import NOT_FINISHED, changing_options, next_step
+from slurmslice.cli.summary import NOT_FINISHED, changing_options, next_step, waits
 from slurmslice.command import join
 from slurmslice.errors import EngineError, Refused
 from slurmslice.reports.counts import count, key_ranges
 from slurmslice.run import Run
-from slurmslice.states import State
 from slurmslice.submission import Draft, over_edited
 from slurmslice.verbs.feed import Fed
 from slurmslice.verbs.follow import Policy
@@ -98,7 +97,6 @@ def _afterwards(run: Run, fed: Fed) -> int:
 
 def tell_what_waits(run: Run, fed: Fed) -> None:
     """How many slices wait, why, and what puts them in."""
-    name = run.asked.name
     if run.ledger.held:
         again = [row for row in run.ledger.queue if run.ledger.attempts[row]]
         if again:
@@ -106,14 +104,8 @@ def tell_what_waits(run: Run, fed: Fed) -> None:
             say(f"{len(again)} {wait} to go in again, {run.ledger.held}.")
         say(next_step(run))
         return
-    if run.ledger.queue:
-        queued = count(len(run.ledger.queue))
-        say(f"{queued} waiting ({fed.waits}). What puts them in as there is room: "
-            f"slurmslice run {name}, watch {name}, or tick {name} (from cron).")  # fmt: skip
-        return
-    waiting = run.standings.tally().get(State.WAITING, 0)
-    if waiting:
-        say(f"{count(waiting)} waiting; `slurmslice submit {name}` puts them in.")
+    if words := waits(run, fed.waits):
+        say(words)
 
 
 _SHOWN = 5

@@ -8,18 +8,38 @@ from slurmslice.cli.console import out, painted, say
 from slurmslice.command import quote
 from slurmslice.engines.slurm.outcomes import remedy
 from slurmslice.engines.slurm.words import hitch_of
-from slurmslice.reports.counts import counts, key_ranges
+from slurmslice.reports.counts import count, counts, key_ranges
 from slurmslice.run import Run
 from slurmslice.states import FAILURES, State
 
 
 def tell(run: Run) -> None:
     """Counts with key ranges on stdout; what to do about it on stderr."""
-    for count in counts(run):
-        out(f" {len(count.rows):>7}  {count.keys}  ({count.why})", painted(count.state, 14))
-    for hint in (run.ledger.refusal, stuck(run), next_step(run)):
+    for one in counts(run):
+        out(f" {len(one.rows):>7}  {one.keys}  ({one.why})", painted(one.state, 14))
+    for hint in (run.ledger.refusal, stuck(run), _not_in_yet(run), next_step(run)):
         if hint:
             say(hint)
+
+
+def _not_in_yet(run: Run) -> str:
+    """What waits while others are in flight; whether somebody puts it in cannot be seen."""
+    if run.ledger.held or not (run.ledger.queue and run.in_flight()):
+        return ""
+    return f"{waits(run)} Where one of these goes on, nothing is to be typed."
+
+
+def waits(run: Run, why: str = "not in Slurm's queue yet") -> str:
+    """How many slices wait, why, and what puts them in; empty where none does."""
+    name, queued = quote(run.asked.name), len(run.ledger.queue)
+    if queued:
+        others = f", watch {name}, or tick {name} (from cron)"
+        return (
+            f"{count(queued)} waiting ({why}). What puts them in as there is room: "
+            f"slurmslice run {name}{others if run.asked.engine == 'slurm' else ''}."
+        )
+    waiting = run.standings.tally().get(State.WAITING, 0)
+    return f"{count(waiting)} waiting; `slurmslice submit {name}` puts them in." if waiting else ""
 
 
 def stuck(run: Run) -> str:
