@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import click
 
 from slurmslice.cli import places
@@ -10,7 +12,7 @@ from slurmslice.cli.engine import open_run
 from slurmslice.cli.looking import look, settle_doubts
 from slurmslice.cli.shared import KeysCommand, dry_run_option, keys_from_words, run_argument
 from slurmslice.reports.counts import count, key_ranges
-from slurmslice.verbs.steer import cancel
+from slurmslice.verbs.steer import cancel, to_cancel
 
 
 @click.command(cls=KeysCommand)
@@ -25,8 +27,7 @@ def command(run_name: str | None, keys: tuple[str, ...], dry_run: bool) -> int:
     rows = keys_from_words(run, keys)
     look(run)
     if dry_run:
-        wanted = range(len(run.table)) if rows is None else rows
-        open_rows = [row for row in wanted if not run.standings[row].state.final]
+        open_rows = sorted(chain.from_iterable(to_cancel(run, rows).values()))
     else:
         settle_doubts(run)
         open_rows = cancel(run, rows)

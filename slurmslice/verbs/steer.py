@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from itertools import chain
 
 from slurmslice.command import join
 from slurmslice.errors import BadInput, NoAnswer
@@ -30,18 +31,33 @@ def cancel(run: Run, rows: Collection[int] | None) -> list[int]:
         run.reload()
         _refuse_in_doubt(run)
         run.take_back()
-        wanted = range(len(run.table)) if rows is None else sorted(rows)
-        open_rows = [row for row in wanted if not run.standings.ended(row)]
-        groups: dict[int, list[int]] = {}
-        for row in open_rows:
-            number = 0 if row in run.ledger.queue else run.ledger.holder[row]
-            groups.setdefault(number, []).append(row)
-        _refuse_shared(run, groups)
+        groups = to_cancel(run, rows)
         for number, members in groups.items():
             run.decide(Cancelled(number, str(compress(members)), run.clock()))
         for number, members in groups.items():
             _tell(run, number, members)
-    return open_rows
+    return sorted(chain.from_iterable(groups.values()))
+
+
+def to_cancel(run: Run, rows: Collection[int] | None) -> dict[int, list[int]]:
+    """Of these slices, or of all, the rows that ``cancel`` would cancel, by their submission.
+
+    What is in none (0) waits; so does what the engine gave back, also before it is taken back.
+
+    Raises:
+        BadInput: as ``cancel``.
+    """
+    groups: dict[int, list[int]] = {}
+    for row in range(len(run.table)) if rows is None else sorted(rows):
+        if not run.standings.ended(row):
+            groups.setdefault(_holder(run, row), []).append(row)
+    _refuse_shared(run, groups)
+    return groups
+
+
+def _holder(run: Run, row: int) -> int:
+    waits = row in run.ledger.queue or run.standings.state(row) is State.WAITING
+    return 0 if waits else run.ledger.holder[row]
 
 
 def _refuse_in_doubt(run: Run) -> None:
@@ -59,7 +75,11 @@ def _refuse_shared(run: Run, groups: Mapping[int, Sequence[int]]) -> None:
         if submission is None or submission.intent.pack == 1:
             continue
         tasks = {submission.index_of(row) for row in rows}
-        theirs = {r for r in run.open_rows(submission) if submission.index_of(r) in tasks}
+        theirs = {
+            row
+            for row in run.open_rows(submission)
+            if submission.index_of(row) in tasks and _holder(run, row)
+        }
         if shared := theirs.difference(rows):
             chosen, other = _of_one_task(submission, rows, shared)
             keys = run.table.keys
