@@ -8,8 +8,10 @@ from typing import Any
 
 from slurmslice.check import NO_CHECK, Check
 from slurmslice.command import Command, ShellText, Words, placeholders, show
+from slurmslice.directives import Options
 from slurmslice.errors import BadInput, DamagedRun
 from slurmslice.packing import Packing
+from slurmslice.units import whole_minutes
 
 FORMAT = 1
 """Grows when a run directory of an older slurmslice can no longer be read."""
@@ -84,6 +86,18 @@ class Asked:
     def typed(self) -> dict[str, str]:
         """The options as they were typed, by long name."""
         return {**dict(self.options), **dict(self.per_slice)}
+
+    def given(self, options: Options) -> tuple[tuple[str, str], ...]:
+        """A slice's options as they are counted: Slurm knows no time limit of less than a minute.
+
+        In a pack the script itself ends a slice, to the second, and so does this machine.
+
+        Raises:
+            BadInput: a time limit among them is none.
+        """
+        if self.engine != "slurm" or self.packing.pack > 1:
+            return tuple(options)
+        return tuple((n, whole_minutes(value) if n == "time" else value) for n, value in options)
 
     def to_json(self) -> bytes:
         """The file's bytes; any bytes of the values survive as escaped surrogates."""

@@ -46,10 +46,24 @@ def requests(
 def _request(
     run: Run, options: Options, kept: Changes, memory: int | None, changes: Mapping[str, str]
 ) -> Changes:
-    in_force = directives.in_force(of_slice(options, run.asked.packing), kept)
+    in_force = had(run, options, kept)
     usual = _usual(run, dict(in_force), memory, changes)
     new = directives.change((*usual, *in_force), changes)
     return tuple({**dict(kept), **dict(new)}.items())
+
+
+def had(run: Run, options: Options, kept: Changes) -> tuple[tuple[str, str], ...]:
+    """What a slice with this request has, as its engine counts it.
+
+    Args:
+        run: the run.
+        options: the script's.
+        kept: what the slice asks for in their place.
+
+    Raises:
+        BadInput: a time limit among them is none.
+    """
+    return run.asked.given(directives.in_force(of_slice(options, run.asked.packing), kept))
 
 
 def _usual(
@@ -107,11 +121,10 @@ def lowered(
 def _less(
     run: Run, options: Options, kept: Changes, new: Changes, memory: int | None
 ) -> Iterator[Less]:
-    of_script = of_slice(options, run.asked.packing)
-    before, now = (directives.needs(directives.in_force(of_script, asked)) for asked in (kept, new))
-    had = _memory(before, memory and (memory >> 20) // run.asked.packing.at_once)
-    if had and now.mem_mib and now.mem_mib < had:
-        yield Less("mem", format_memory(had), format_memory(now.mem_mib))
+    before, now = (directives.needs(had(run, options, asked)) for asked in (kept, new))
+    mib = _memory(before, memory and (memory >> 20) // run.asked.packing.at_once)
+    if mib and now.mem_mib and now.mem_mib < mib:
+        yield Less("mem", format_memory(mib), format_memory(now.mem_mib))
     if before.time_s and now.time_s and now.time_s < before.time_s:
         yield Less("time", format_time(before.time_s), format_time(now.time_s))
 

@@ -69,6 +69,16 @@ def format_time(seconds: int) -> str:
     return f"{days}-{clock}" if days else clock
 
 
+def whole_minutes(text: str) -> str:
+    """A time limit as Slurm counts it: seconds are rounded up to a minute (sbatch(1), --time).
+
+    Raises:
+        BadInput: the text is in none of sbatch's forms.
+    """
+    seconds = parse_time(text)
+    return format_time(seconds + -seconds % 60) if seconds and seconds % 60 else text
+
+
 def scale_memory(old: str, change: str) -> str:
     """``change`` as an amount of memory: itself (``8G``), or ``old`` times it (``2x``)."""
     return _scale(old, change, parse_memory, format_memory)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from slurmslice.engines import Limits
+from slurmslice.states import State
 from tests.fakes import FakeEngine
 from tests.typed import Typed
 
@@ -67,3 +69,45 @@ def test_the_dry_run_of_a_cancel_refuses_what_the_cancel_refuses(
     assert (typed.code, engine.cancelled) == (0, [])
     assert "Cancelled 5 slices: 0-8:2" in typed("cancel", "x", "0-8:2")
     assert "Would cancel 5 slices: 1-9:2" in typed("cancel", "x", "--dry-run")
+
+
+# -- time limits of less than a minute ---------------------------------------------------------
+
+
+def test_slurm_counts_whole_minutes(engine: FakeEngine, typed: Typed) -> None:
+    """20 s are a minute: so says the preview, and so says what ran into it; twice that are two."""
+    line = ("-a", "0-1", "--name", "x", "-t", "0:00:20", *COMMAND)
+    engine.limited = Limits(1001, 1, "1 fits")
+    shown = typed("run", "--dry-run", *line)
+    assert shown.count("Slurm counts whole minutes: 00:01:00") == 1
+    assert "at worst 0.0 CPU hours, 00:02:00 from first to last" in shown
+    engine.after_submit = lambda order: engine.end_all(State.TIMEOUT)
+    assert "asked for 00:01:00" in typed("run", *line)
+    assert " 00:01:00 " in typed("status", "x", "--slices")
+    assert "--time=00:02:00" in typed("resubmit", "x", "--time", "2x", "--dry-run")
+    assert "less than" not in typed("resubmit", "x", "--time", "0:00:10", "--dry-run")
+    assert "whole minutes" not in typed("run", "--dry-run", "-a", "0-1", "-t", "2", *COMMAND)
+
+
+def test_limits_that_columns_say_are_whole_minutes_too(engine: FakeEngine, typed: Typed) -> None:
+    """One note, with the least and the most of those that are rounded."""
+    (typed.folder / "t.csv").write_text("n,s\na,20\nb,10\nc,70\nd,60\n")
+    line = ("--table", "t.csv", "--key", "n", "--name", "x", "-t", "0:{s}", *COMMAND)
+    shown = typed("run", "--dry-run", *line)
+    assert shown.count("Slurm counts whole minutes: 00:01:00 to 00:02:00") == 1
+    engine.after_submit = lambda order: engine.end_all(State.TIMEOUT)
+    typed("run", *line)
+    assert "--time=00:04:00" in typed("resubmit", "x", "c", "--time", "2x", "--dry-run")
+
+
+def test_a_limit_in_a_pack_is_kept_to_the_second(engine: FakeEngine, typed: Typed) -> None:
+    """The script ends the slice itself, so 20 s are 20 s, and twice that 40."""
+    line = ("-a", "0-1", "--name", "x", "--pack", "2", "-t", "0:00:20", *COMMAND)
+    assert "whole minutes" not in typed("run", "--dry-run", *line)
+    engine.after_submit = lambda order: engine.end_all(State.TIMEOUT)
+    typed("run", *line)
+    assert " 00:00:20 " in typed("status", "x", "--slices")
+    shown = typed("resubmit", "x", "--time", "2x", "--dry-run")
+    assert "--time=00:01:20" in shown
+    engine.name = "local"  # so is it on this machine
+    assert "whole minutes" not in typed("run", "--dry-run", "-a", "0-1", "-t", "0:20", *COMMAND)

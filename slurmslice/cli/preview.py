@@ -30,7 +30,9 @@ def announce(asked: Asked, table: SliceTable, engine: Engine) -> Limits | None:
     Returns:
         the engine's limits for such tasks; None where it could not be asked.
     """
-    of = groups(asked, table)
+    typed = groups(asked, table)
+    of = [replace(one, options=asked.given(one.options), request=asked.given(one.request))
+          for one in typed]  # fmt: skip
     limits, fewest = _limits(engine, of)
     most = _tasks_at_once(asked, of, limits.at_once if limits else None)
     at_once = None if most is None else min(len(table), most * asked.packing.at_once)
@@ -47,13 +49,19 @@ def announce(asked: Asked, table: SliceTable, engine: Engine) -> Limits | None:
         say(f"  at worst  {worst}")
     if limits and limits.why and limits.at_once != 0:
         say(f"  room      {limits.why}")
-    for warning in _warnings(asked, limits):
+    for warning in (*_rounded(typed, of), *_warnings(asked, limits)):
         say(f"  note      {warning}")
     rows = [0, len(table) - 1] if len(table) > 1 else [0]
     for label, row in zip(("first", "last "), rows, strict=False):
         columns = dict(zip(table.columns, table.values_of(row), strict=True))
         say(f"  {label}     {show(asked.command, table.keys[row], columns)}")
     return limits
+
+
+def _rounded(typed: Sequence[Group], of: Sequence[Group]) -> Iterator[str]:
+    """To what Slurm rounds time limits, where it does."""
+    if rounded := [now for was, now in zip(typed, of, strict=True) if was != now]:
+        yield f"Slurm counts whole minutes: {dict(request(rounded))['time']}"
 
 
 def _warnings(asked: Asked, limits: Limits | None) -> Iterator[str]:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from slurmslice import directives
+from slurmslice.changed import had
+from slurmslice.directives import Options
 from slurmslice.errors import SlurmsliceError
 from slurmslice.ledger import Changes
-from slurmslice.packing import of_slice
 from slurmslice.run import Run
 from slurmslice.states import State
 from slurmslice.submission import script_options
@@ -44,7 +45,7 @@ class Requested:
         self._run = run
         self._known: dict[Changes, Asked] = {}
         try:
-            self._script: Changes = of_slice(script_options(run), run.asked.packing)
+            self._script: Options = script_options(run)
         except SlurmsliceError:
             self._script = ()
 
@@ -61,7 +62,7 @@ class Requested:
 
     def _of(self, changes: Changes) -> Asked:
         try:
-            needs = directives.needs(directives.in_force(self._script, changes))
+            needs = directives.needs(had(self._run, self._script, changes))
         except SlurmsliceError:
             return Asked()
         return Asked(needs.mem_mib << 20 if needs.mem_mib else None, needs.time_s)
