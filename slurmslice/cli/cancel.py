@@ -26,10 +26,10 @@ def command(run_name: str | None, keys: tuple[str, ...], dry_run: bool) -> int:
     )
     rows = keys_from_words(run, keys)
     look(run)
+    settle_doubts(run)
     if dry_run:
         open_rows = sorted(chain.from_iterable(to_cancel(run, rows).values()))
     else:
-        settle_doubts(run)
         open_rows = cancel(run, rows)
     which = key_ranges([run.table.keys[row] for row in open_rows])
     if not open_rows:

@@ -29,8 +29,6 @@ def cancel(run: Run, rows: Collection[int] | None) -> list[int]:
     wait_out_doubts(run)
     with run.place.lock("cancel"):
         run.reload()
-        _refuse_in_doubt(run)
-        run.take_back()
         groups = to_cancel(run, rows)
         for number, members in groups.items():
             run.decide(Cancelled(number, str(compress(members)), run.clock()))
@@ -40,24 +38,22 @@ def cancel(run: Run, rows: Collection[int] | None) -> list[int]:
 
 
 def to_cancel(run: Run, rows: Collection[int] | None) -> dict[int, list[int]]:
-    """Of these slices, or of all, the rows that ``cancel`` would cancel, by their submission.
+    """Of these slices, or of all, the rows that have not ended, by their submission. Hold the lock.
 
-    What is in none (0) waits; so does what the engine gave back, also before it is taken back.
+    Those that wait are in none: 0.
 
     Raises:
-        BadInput: as ``cancel``.
+        BadInput, NoAnswer: as ``cancel``.
     """
+    _refuse_in_doubt(run)
+    run.take_back()
     groups: dict[int, list[int]] = {}
     for row in range(len(run.table)) if rows is None else sorted(rows):
         if not run.standings.ended(row):
-            groups.setdefault(_holder(run, row), []).append(row)
+            number = 0 if row in run.ledger.queue else run.ledger.holder[row]
+            groups.setdefault(number, []).append(row)
     _refuse_shared(run, groups)
     return groups
-
-
-def _holder(run: Run, row: int) -> int:
-    waits = row in run.ledger.queue or run.standings.state(row) is State.WAITING
-    return 0 if waits else run.ledger.holder[row]
 
 
 def _refuse_in_doubt(run: Run) -> None:
@@ -75,11 +71,7 @@ def _refuse_shared(run: Run, groups: Mapping[int, Sequence[int]]) -> None:
         if submission is None or submission.intent.pack == 1:
             continue
         tasks = {submission.index_of(row) for row in rows}
-        theirs = {
-            row
-            for row in run.open_rows(submission)
-            if submission.index_of(row) in tasks and _holder(run, row)
-        }
+        theirs = {r for r in run.open_rows(submission) if submission.index_of(r) in tasks}
         if shared := theirs.difference(rows):
             chosen, other = _of_one_task(submission, rows, shared)
             keys = run.table.keys
