@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from slurmslice.cli.live import describe
 from slurmslice.engines import Limits
 from slurmslice.states import State
 from tests.fakes import FakeEngine
@@ -111,3 +112,13 @@ def test_a_limit_in_a_pack_is_kept_to_the_second(engine: FakeEngine, typed: Type
     assert "--time=00:01:20" in shown
     engine.name = "local"  # so is it on this machine
     assert "whole minutes" not in typed("run", "--dry-run", "-a", "0-1", "-t", "0:20", *COMMAND)
+
+
+# -- how far a run is --------------------------------------------------------------------------
+
+
+def test_what_was_cancelled_has_ended() -> None:
+    """The line of progress counts every final state."""
+    line = describe({State.COMPLETED: 40, State.CANCELLED: 5, State.FAILED: 2, State.RUNNING: 3})
+    assert "47/50 ended" in line
+    assert "50/50 ended" in describe({State.COMPLETED: 47, State.CANCELLED: 3})

@@ -148,14 +148,14 @@ class Progress:
 
 
 def describe(states: Mapping[State, int]) -> str:
-    """One line: a bar in segments, and a count for each state that occurs."""
+    """One line: a bar in segments (done, ended otherwise, running), and a count for each state."""
     total = sum(states.values())
     done, running = states.get(State.COMPLETED, 0), states.get(State.RUNNING, 0)
-    bad = sum(n for s, n in states.items() if s.failed)
-    cells = [round(_BAR * n / total) for n in (done, done + bad, done + bad + running)]
+    ended = sum(n for state, n in states.items() if state.final)
+    cells = [round(_BAR * n / total) for n in (done, ended, ended + running)]
     bar = "█" * cells[0] + "x" * (cells[1] - cells[0]) + "▒" * (cells[2] - cells[1])
     words = ", ".join(f"{n} {painted(state)}" for state, n in sorted(states.items()) if n)
-    return f"{bar:·<{_BAR}} {done + bad}/{total} ended: {words}"
+    return f"{bar:·<{_BAR}} {ended}/{total} ended: {words}"
 
 
 def held_up(run: Run) -> str:
