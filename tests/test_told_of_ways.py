@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+
 from slurmslice.cli.live import describe
 from slurmslice.engines import Limits
 from slurmslice.states import State
@@ -122,3 +125,24 @@ def test_what_was_cancelled_has_ended() -> None:
     line = describe({State.COMPLETED: 40, State.CANCELLED: 5, State.FAILED: 2, State.RUNNING: 3})
     assert "47/50 ended" in line
     assert "50/50 ended" in describe({State.COMPLETED: 47, State.CANCELLED: 3})
+
+
+# -- runs that were made elsewhere -------------------------------------------------------------
+
+
+def test_runs_names_those_that_were_made_elsewhere(typed: Typed) -> None:
+    """Where there is none here: how many there are, and the newest of them, with their folders."""
+    assert "No run here." in typed("runs")
+    for number in range(12):
+        folder = typed.folder / f"there{number}"
+        typed.patch.setenv("SLURMSLICE_RUNS", str(folder))
+        typed("render", "-a", "0-1", "--name", f"x{number}", *COMMAND)
+        os.utime(folder / f"x{number}" / "run.json", (number, number))
+    typed.patch.setenv("SLURMSLICE_RUNS", str(typed.folder / "runs"))
+    said = typed("runs")
+    assert "No run here. Elsewhere you made 12 runs" in said
+    assert f"x11 {typed.folder / 'there11'} x10 {typed.folder / 'there10'} x9" in said
+    assert "… and 2 that are older." in said
+    assert "x1 " not in said
+    shutil.rmtree(typed.folder / "there11")
+    assert "Elsewhere you made 11 runs" in typed("runs")

@@ -44,7 +44,7 @@ def find(name: str | None, *, changing: bool, keys_of: str = "") -> RunDirectory
     for path in _near(name):
         if _is_run(path):
             return RunDirectory(Path(os.path.abspath(path)))
-    if elsewhere := _elsewhere(name):
+    if elsewhere := earlier(name):
         return RunDirectory(_of_those(name, elsewhere, changing))
     hint = _as_slice(name, keys_of) if keys_of else ""
     raise BadInput(
@@ -55,7 +55,7 @@ def find(name: str | None, *, changing: bool, keys_of: str = "") -> RunDirectory
 
 def is_named(name: str) -> bool:
     """Whether a run has this name or path, here or among this user's runs elsewhere."""
-    return any(map(_is_run, _near(name))) or bool(_elsewhere(name))
+    return any(map(_is_run, _near(name))) or bool(earlier(name))
 
 
 def _is_run(path: Path) -> bool:
@@ -102,11 +102,14 @@ def _near(name: str) -> Iterator[Path]:
         yield from (folder / name for folder in _folders())
 
 
-def _elsewhere(name: str) -> list[Path]:
-    """The runs of this name that this user made anywhere, the newest first."""
+def earlier(name: str | None = None) -> list[Path]:
+    """The runs that this user made anywhere, the newest first; those of a name where one is given.
+
+    What is there no more is not among them.
+    """
     found: dict[str, tuple[float, Path]] = {}
     for path in _indexed():
-        if path.name != name:
+        if name is not None and path.name != name:
             continue
         with contextlib.suppress(OSError):  # it is there no more, or may not be looked at
             made = (path / "run.json").stat().st_mtime

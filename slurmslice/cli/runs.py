@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
@@ -12,7 +14,7 @@ from slurmslice.cli.console import out, say
 from slurmslice.cli.tables import print_table
 from slurmslice.errors import SlurmsliceError
 from slurmslice.ledger import replay
-from slurmslice.reports.counts import shortened
+from slurmslice.reports.counts import count, shortened
 from slurmslice.rundir import RunDirectory
 from slurmslice.sightings import Standings
 from slurmslice.states import State
@@ -31,9 +33,23 @@ def command(as_json: bool) -> None:
         out(json.dumps([_record(RunDirectory(path)) for path in places.here()], indent=1))
         return
     if not places.here():
-        say("No run here.")
+        _elsewhere(places.earlier())
         return
     _table()
+
+
+_MOST = 10
+
+
+def _elsewhere(runs: Sequence[Path]) -> None:
+    """That there is no run here, and where this user made others."""
+    if not runs:
+        say("No run here.")
+        return
+    say(f"No run here. Elsewhere you made {count(len(runs), 'run')}, which any verb finds by name:")
+    print_table(("RUN", "FOLDER"), [(run.name, str(run.parent)) for run in runs[:_MOST]])
+    if len(runs) > _MOST:
+        say(f"… and {len(runs) - _MOST} that are older.")
 
 
 def overview(examples: str) -> None:
