@@ -146,3 +146,43 @@ def test_runs_names_those_that_were_made_elsewhere(typed: Typed) -> None:
     assert "x1 " not in said
     shutil.rmtree(typed.folder / "there11")
     assert "Elsewhere you made 11 runs" in typed("runs")
+
+
+# -- a setup that fails ------------------------------------------------------------------------
+
+
+def setup_fails(engine: FakeEngine, typed: Typed, submission: int) -> None:
+    """The setup of the only task of a submission exits 7, and its task with it."""
+    typed("submit", "x")
+    line = f"slurmslice setup job={99 + submission} restart=0 at=1700000000 host=n exit=7\n"
+    tasks = typed.folder / "runs" / "x" / "submissions" / f"{submission:03d}" / "tasks"
+    (tasks / "0.log").write_text(line)
+    engine.end_all(State.FAILED)
+
+
+def test_a_setup_that_failed_is_mended_in_the_script(engine: FakeEngine, typed: Typed) -> None:
+    """It stands there, and the script goes in as it stands: the path is named before resubmit."""
+    typed("render", "-a", "0-1", "--name", "x", "--pack", "2", "--setup", "load it", *COMMAND)
+    for submission in (1, 2):
+        setup_fails(engine, typed, submission)
+        said = typed("status", "x")
+    assert "setup exited 7" in said
+    assert "Mend it in: runs/x/script.sh (its setup; resubmit submits it as it stands)" in said
+    assert said.index("See why") < said.index("Mend it in") < said.index("Once mended")
+
+
+def test_what_failed_by_itself_is_not_laid_on_the_setup(engine: FakeEngine, typed: Typed) -> None:
+    """The script is named for a setup that failed, and for nothing else."""
+    engine.after_submit = lambda order: engine.end_all(State.FAILED)
+    said = typed("run", "-a", "0-1", "--name", "x", "--setup", "load it", *COMMAND)
+    assert "Once mended" in said
+    assert "Mend it in" not in said
+
+
+def test_another_command_can_be_had_by_editing(typed: Typed) -> None:
+    """A second line with other words for the same name: the script of the first is named too."""
+    typed("render", "-a", "0-1", "--name", "x", *COMMAND)
+    said = typed("run", "-a", "0-1", "--name", "x", "--setup", "load it", *COMMAND)
+    assert "it is another one: setup:" in said
+    assert "What that one runs can be edited: runs/x/script.sh" in said
+    assert "can be edited" not in typed("run", "-a", "0-2", "--name", "x", *COMMAND)

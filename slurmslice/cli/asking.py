@@ -266,6 +266,9 @@ def made(asked: Asked, wanted: Wanted, path: Path, replaced: Run | None) -> RunD
     return place
 
 
+_IN_THE_SCRIPT = ("command:", "setup:", "check:")
+
+
 def _ways_out(there: Run, asked: Asked, different: list[str]) -> Iterator[str]:
     name = quote(asked.name)
     yield f"Give this one a name of its own:  --name {asked.name}-2"
@@ -279,6 +282,8 @@ def _ways_out(there: Run, asked: Asked, different: list[str]) -> Iterator[str]:
                 f"Go on with it, changed:           edit the #SBATCH lines of "
                 f"{relative(there.place.script)}, then slurmslice run {name}"
             )
+    if any(line.startswith(_IN_THE_SCRIPT) for line in different):
+        yield f"What that one runs can be edited: {quote(relative(there.place.script))}"
     if not there.ledger.submissions:
         path = quote(relative(there.place.path))
         yield f"Nothing of it was submitted yet:  rm -r {path}  forgets it"

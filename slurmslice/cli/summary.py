@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from slurmslice.cli.console import out, painted, say
+from slurmslice.cli.preview import relative
 from slurmslice.command import quote
 from slurmslice.engines.slurm.outcomes import remedy
 from slurmslice.engines.slurm.words import hitch_of
@@ -81,15 +82,17 @@ def next_step(run: Run) -> str:
         seen = next((row for row in run.ledger.queue if run.standings.seen(row).state.failed), None)
         first = _first_key(run) if bad else "" if seen is None else quote(run.table.keys[seen])
         why = f"See why:      slurmslice logs {name} -- {first}\n" if first else ""
+        setup = f"Mend it in:   {where}\n" if (where := _setup_that_failed(run)) else ""
         mended = f"Once mended:  slurmslice resubmit {name} --no-breaker\n" if bad else ""
         return (
-            f"The rest is {run.ledger.held}.\n{why}{mended}"
+            f"The rest is {run.ledger.held}.\n{why}{setup}{mended}"
             f"Go on anyway: slurmslice run {name} --no-breaker"
         )
     if bad:
         lines = [f"slurmslice resubmit {name}{choice}" for choice in _repairs(bad)]
+        setup = f"Mend it in:  {where}\n" if (where := _setup_that_failed(run)) else ""
         return (
-            f"See why:     slurmslice logs {name} -- {_first_key(run)}\n"
+            f"See why:     slurmslice logs {name} -- {_first_key(run)}\n{setup}"
             f"Once mended: " + "\n             ".join(lines)
         )
     if State.CANCELLED in states and run.finished:
@@ -101,6 +104,17 @@ def next_step(run: Run) -> str:
             return f"Change the request, as in: slurmslice {verb} {name} {options}"
         return f"What waits goes in with: slurmslice {verb} {name}"
     return ""
+
+
+_SETUP_EXITED = ("setup exited", "its setup exited")
+
+
+def _setup_that_failed(run: Run) -> str:
+    """Where the setup stands that made slices fail; empty where none did."""
+    why = run.standings.reasons(run.standings.rows_in({State.FAILED})) if run.asked.setup else ()
+    if not any(reason.startswith(_SETUP_EXITED) for reason in why):
+        return ""
+    return f"{quote(relative(run.place.script))} (its setup; resubmit submits it as it stands)"
 
 
 def changing_options(refusal: str) -> str:
