@@ -186,3 +186,15 @@ def test_another_command_can_be_had_by_editing(typed: Typed) -> None:
     assert "it is another one: setup:" in said
     assert "What that one runs can be edited: runs/x/script.sh" in said
     assert "can be edited" not in typed("run", "-a", "0-2", "--name", "x", *COMMAND)
+
+
+# -- what a machine cannot do ------------------------------------------------------------------
+
+
+def test_the_preview_has_what_the_engine_notes(engine: FakeEngine, typed: Typed) -> None:
+    """That memory is no limit here, say: with --dry-run as without, and once."""
+    engine.limited = Limits(1001, note="a task over its memory is not ended")
+    engine.after_submit = lambda order: engine.end_all()
+    for more in (("--dry-run",), ()):
+        said = typed("run", *more, *LINE, "--mem", "1G", *COMMAND)
+        assert said.count("note a task over its memory is not ended") == 1

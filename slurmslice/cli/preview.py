@@ -70,6 +70,8 @@ def _warnings(asked: Asked, limits: Limits | None) -> Iterator[str]:
         yield f"NO SUCH TASK CAN RUN ({limits.why}); `slurmslice doctor` shows what there is"
     elif _unlimited(asked):
         yield "--time=0 is no limit: a slice that hangs would run on"
+    if limits and limits.note:
+        yield limits.note
     fits = _fits(asked, limits)
     if asked.throttle and fits and asked.throttle > fits and asked.engine == "slurm":
         yield f"the throttle of {asked.throttle} is above the {fits} that can run at once"

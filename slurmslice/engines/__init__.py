@@ -91,6 +91,7 @@ class Limits:
             none, or it is not known.
         never: why no such task can ever run, whatever ends, is freed or comes back; empty where
             one may, or where that is not certain.
+        note: what a person should know of such tasks here; empty for nothing.
     """
 
     max_array_size: int
@@ -99,6 +100,7 @@ class Limits:
     max_time_s: int | None = None
     default_time_s: int | None = None
     never: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,8 +115,10 @@ class LocalEngine:
             time.sleep(max(0.0, load.due - time.monotonic()))
         room = Room(machine.free_cpus(load.others or 0.0), machine.free_memory())
         gib = room.memory / (1 << 30)
+        unlimited = needs.mem_mib is not None and not self.enforces_memory
         why = f"{room.cpus} CPUs of {machine.cpus} free, {gib:.3g} GiB of memory available"
-        return Limits(MAX_ARRAY_SIZE, at_once(room, demand(needs, machine)), why)
+        fit = at_once(room, demand(needs, machine))
+        return Limits(MAX_ARRAY_SIZE, fit, why, note=self.memory_note if unlimited else "")
 
     def intake(self, needs: Needs) -> Intake:
         """All that there is: orders wait on disk."""
@@ -135,14 +137,10 @@ class LocalEngine:
             if placed.order.number == order.number and placed.order.token != order.token:
                 raise BadInput(f"Submission {order.number:03d} has been ordered already.")
             if placed.order.token == order.token:
-                return self._receipt(order)
+                return Receipt(str(order.number), host())
         orders.place(order, time.time())
         self._inbox.order(str(order.number))
-        return self._receipt(order)
-
-    def _receipt(self, order: Order) -> Receipt:
-        limited = order.needs.mem_mib is not None and not self.enforces_memory
-        return Receipt(str(order.number), host(), (self.memory_note,) if limited else ())
+        return Receipt(str(order.number), host())
 
     def test(self, order: Order) -> str:
         """This machine cannot tell when it would start what.
