@@ -6,7 +6,7 @@ import os
 import shutil
 
 from slurmslice.cli.live import describe
-from slurmslice.engines import Limits
+from slurmslice.engines import Limits, Order
 from slurmslice.states import State
 from tests.fakes import FakeEngine
 from tests.typed import Typed
@@ -198,3 +198,26 @@ def test_the_preview_has_what_the_engine_notes(engine: FakeEngine, typed: Typed)
     for more in (("--dry-run",), ()):
         said = typed("run", *more, *LINE, "--mem", "1G", *COMMAND)
         assert said.count("note a task over its memory is not ended") == 1
+
+
+# -- logs by state -----------------------------------------------------------------------------
+
+
+def test_logs_of_the_slices_in_a_state(engine: FakeEngine, typed: Typed) -> None:
+    """As other verbs have --state: of all slices, or of those that are named after the run."""
+
+    def some_fail(order: Order) -> None:
+        engine.end_all()
+        for index in (2, 5):
+            engine.end("100", index, State.FAILED, exit_code=3)
+
+    engine.after_submit = some_fail
+    typed("run", *LINE, *COMMAND)
+    for words in (("--state", "FAILED"), ("x", "--state", "fail"), ("x", "0-9", "--state", "FAIL")):
+        typed("logs", "--path", *words)
+        shown = [line for line in typed.lines if line.startswith("/")]
+        assert (typed.code, [os.path.basename(path) for path in shown]) == (0, ["2.log", "5.log"])
+    assert "-f follows one slice" in typed("logs", "-f", "x", "--state", "FAILED")
+    assert "None of these slices is in such a state." in typed("logs", "x", "3", "--state", "FAIL")
+    assert "no state 'NOPE'" in typed("logs", "--state", "NOPE")
+    assert "Name a slice" in typed("logs")

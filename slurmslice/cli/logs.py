@@ -6,7 +6,7 @@ import contextlib
 import functools
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,7 +17,7 @@ from slurmslice.cli import places
 from slurmslice.cli.console import data, say
 from slurmslice.cli.engine import open_run
 from slurmslice.cli.preview import relative
-from slurmslice.cli.shared import KeysCommand
+from slurmslice.cli.shared import KeysCommand, keys_from_words, parse_states
 from slurmslice.command import quote
 from slurmslice.errors import BadInput
 from slurmslice.ledger import Fate, Submission
@@ -31,21 +31,41 @@ _POLL_S = 10.0
 
 @click.command(cls=KeysCommand)
 @click.argument("names", nargs=-1, metavar="[RUN] KEY...")
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    metavar="STATE",
+    help="Only slices in these states (with commas, or repeated; FAIL: all failures).",
+)
 @click.option("-f", "--follow", is_flag=True, help="Go on as it grows, until the slice has ended.")
 @click.option("--all", "every", is_flag=True, help="Earlier attempts too, the first one first.")
 @click.option("--task", is_flag=True, help="What the array task and slurmstepd said instead.")
 @click.option("--path", "only_path", is_flag=True, help="Only the files' paths.")
-def command(names: tuple[str, ...], follow: bool, every: bool, task: bool, only_path: bool) -> int:
+def command(
+    names: tuple[str, ...],
+    states: tuple[str, ...],
+    follow: bool,
+    every: bool,
+    task: bool,
+    only_path: bool,
+) -> int:
     """Show what slices wrote in their newest attempt; RUN goes before several keys.
 
-    A key that begins with a dash follows --.
+    With --state it is [RUN] [KEY]...: no key is all slices. A key that begins with a dash
+    follows --.
     """
-    if not names:
+    chosen = parse_states(states)
+    if not names and chosen is None:
         raise BadInput("Name a slice.", "slurmslice logs [RUN] KEY")
-    run, rows = _named(names)
+    run, rows = _named(names) if chosen is None else _any_of(names)
+    poll(run)
+    if chosen is not None:
+        rows = [row for row in rows if run.standings[row].state in chosen]
+        if not rows:
+            say("None of these slices is in such a state.")
     if follow and len(rows) > 1:
         raise BadInput(f"-f follows one slice, and these are {len(rows)}.", "Name one of them.")
-    poll(run)
     for row in rows:
         earlier, newest = _attempts(run, row)
         if newest is None:
@@ -65,7 +85,7 @@ def command(names: tuple[str, ...], follow: bool, every: bool, task: bool, only_
     return 0
 
 
-def _named(names: tuple[str, ...]) -> tuple[Run, list[int]]:
+def _named(names: tuple[str, ...]) -> tuple[Run, Sequence[int]]:
     """The run and the rows of its slices that were named.
 
     Raises:
@@ -82,6 +102,14 @@ def _named(names: tuple[str, ...]) -> tuple[Run, list[int]]:
                 f"Name a slice too: slurmslice logs {quote(names[0])} KEY",
             ) from why
         raise
+
+
+def _any_of(names: tuple[str, ...]) -> tuple[Run, Sequence[int]]:
+    """The run that was named first, if any, and the rows of the slices after it; else all."""
+    run_name, keys = (names[0], names[1:]) if names else (None, ())
+    run = open_run(places.find(run_name, changing=False, keys_of="logs"))
+    named = keys_from_words(run, keys)
+    return run, range(len(run.table)) if named is None else named
 
 
 def _attempts(run: Run, row: int) -> tuple[list[Submission], Submission | None]:
