@@ -2,7 +2,8 @@
 
 ``commands`` is what to say; ``answers`` and ``resources`` are what comes back, ``words`` the
 states in it; ``environment`` is what the commands see of the caller's; ``outcomes`` what became
-of an sbatch; ``engine`` joins them.
+of an sbatch; ``asking`` runs the commands; ``room`` is what the cluster would take; ``engine``
+joins them.
 """
 
 from __future__ import annotations
