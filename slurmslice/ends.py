@@ -31,12 +31,44 @@ def looked_into(
             return failed, Evidence.CHECK, reason
         if own.exit_code is not None and _may_be(report, own.exit_code):
             report = replace(report, exit_code=own.exit_code)
+            if own.in_setup:
+                return report, source, f"its setup failed: {explain(report)}"
     if report.state is State.COMPLETED and report.steps and report.steps.failed:
         reason = f"exit 0, but a job step of it {report.steps.failed}"
         return replace(report, state=State.CHECK_FAILED), source, reason
     if over := _over_memory(report):
         return replace(report, state=State.OUT_OF_MEMORY), source, over
     return report, source, explain(report)
+
+
+def by_own_word(own: SlotProgress, *, cancelled: bool) -> tuple[TaskReport, Evidence, str]:
+    """The report of a slice of which its task alone tells the end, what it rests on, and why.
+
+    Args:
+        own: what its task wrote, its end too.
+        cancelled: it was cancelled on request.
+    """
+    code = own.exit_code
+    report = TaskReport(
+        State.FAILED if code or own.told else State.COMPLETED,
+        exit_code=code,
+        started_at=own.started_at,
+        ended_at=own.ended_at,
+        node=own.host,
+    )
+    if own.told:
+        # By whom is not known. It may have saved what it had, and exited well.
+        state = State.CANCELLED if cancelled else State.FAILED
+        return replace(report, state=state), Evidence.PROGRESS, told_to_end(own)
+    if own.check_exit is not None:
+        failed, reason = by_check(report, own.check_exit)
+        return failed, Evidence.CHECK, reason
+    return report, Evidence.PROGRESS, explain(report)
+
+
+def told_to_end(own: SlotProgress) -> str:
+    """How a slice ended that was told to, in words."""
+    return f"told to end by SIG{own.told}, it exited {own.exit_code}"
 
 
 def _over_memory(report: TaskReport) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from slurmslice.ends import by_check, explain, looked_into
+from slurmslice.ends import by_own_word, explain, looked_into
 from slurmslice.evidence import FACTS, Facts, TaskReport
 from slurmslice.progress import SlotProgress, signal_of
 from slurmslice.states import Evidence, State
@@ -149,10 +149,9 @@ def _steps_to_come(report: TaskReport, said: Hearing) -> str:
 
 def _given_back(known: Standing, queue: TaskReport, said: Hearing) -> Standing:
     # An end by a signal is how the runner, or what watches over it, stopped the task.
-    by_itself = said.progress is not None and signal_of(said.progress.exit_code) is None
-    settled = by_itself and _from_progress(
-        known, said.progress, "its runner ended before it could note it"
-    )
+    own = said.progress
+    by_itself = own is not None and not own.told and signal_of(own.exit_code) is None
+    settled = by_itself and _from_progress(known, said, "its runner ended before it could note it")
     return settled or _as(known, queue, Evidence.QUEUE, explain(queue))
 
 
@@ -197,7 +196,7 @@ def _unseen(known: Standing, said: Hearing) -> Standing:
     if said.queue_silence or (silences and not said.accounting_off):
         return replace(known, reason=f"as last seen; no answer: {'; '.join(silences)}")
     if said.accounting_off:
-        settled = _from_progress(known, said.progress, "accounting is off")
+        settled = _from_progress(known, said, "accounting is off")
         return settled or _let_go(known, said) or replace(known, reason=_UNSEEN_OFF)
     settled = _settled_late(known, said) or _let_go(known, said) or _left_out(known, said)
     return settled or replace(known, reason=_unseen_since(known))
@@ -265,25 +264,16 @@ def _settled_late(known: Standing, said: Hearing) -> Standing | None:
         return None
     if said.now - progress.ended_at < GRACE_S:
         return None
-    return _from_progress(known, progress, f"accounting is silent for {GRACE_S:.0f} s and more")
+    return _from_progress(known, said, f"accounting is silent for {GRACE_S:.0f} s and more")
 
 
-def _from_progress(known: Standing, progress: SlotProgress | None, why: str) -> Standing | None:
-    if progress is None or progress.exit_code is None:
+def _from_progress(known: Standing, said: Hearing, why: str) -> Standing | None:
+    own = said.progress
+    if own is None or own.exit_code is None:
         return None
-    if progress.restart < (known.restarts or 0):
+    if own.restart < (known.restarts or 0):
         return None  # what an older start of the task wrote does not speak for the newer one
-    code = progress.exit_code
-    report = TaskReport(
-        State.FAILED if code else State.COMPLETED,
-        exit_code=code,
-        started_at=progress.started_at,
-        ended_at=progress.ended_at,
-        node=progress.host,
-    )
-    reason, evidence = explain(report), Evidence.PROGRESS
-    if progress.check_exit is not None:
-        (report, reason), evidence = by_check(report, progress.check_exit), Evidence.CHECK
+    report, evidence, reason = by_own_word(own, cancelled=said.cancelled_at is not None)
     return _as(known, report, evidence, f"{reason}, says its task itself ({why})")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 from dataclasses import replace
 
-from slurmslice.ends import by_check, explain
+from slurmslice.ends import by_check, by_own_word, explain, told_to_end
 from slurmslice.evidence import NO_STEPS, TaskReport
 from slurmslice.judge import GRACE_S, Hearing, Standing, judge, reopened
 from slurmslice.progress import SlotProgress, TaskProgress, signal_of
@@ -87,7 +87,7 @@ def reopened_packed(
 
 def _for_good(own: SlotProgress) -> bool:
     """Whether a slice is not run again when Slurm starts its task anew: the script keeps it."""
-    by_itself = signal_of(own.exit_code) not in _ENDED_FROM_OUTSIDE
+    by_itself = not own.told and signal_of(own.exit_code) not in _ENDED_FROM_OUTSIDE
     return own.exit_code is not None and (by_itself or own.timed_out)
 
 
@@ -117,18 +117,32 @@ def _by_signal(
 
     ``starved``: where its task is OUT_OF_MEMORY, it may be by this slice.
     """
-    number = signal_of(own.exit_code)
-    if task.state.final and task.state not in {State.COMPLETED, State.FAILED}:
+    number, final = signal_of(own.exit_code), task.state.final
+    if final and task.state not in _BY_ITSELF:
         oom = task.state is State.OUT_OF_MEMORY
         if not oom or (number == signal.SIGKILL and starved):
             return _within(task, own)
-    silent = not said.accounting_silence and said.accounting is None and said.queue is None
-    late = silent and said.now - (own.ended_at or said.now) >= GRACE_S
-    if task.state.final or late or (said.accounting_off and said.queue is None):
-        return _by_exit(known, own)
-    return replace(
-        _in_turn(task, own), reason=f"ended by signal {number}; why is told when its task ends"
-    )
+    if not final and not _never_explained(own, said):
+        how = told_to_end(own) if own.told else f"ended by signal {number}"
+        return replace(_in_turn(task, own), reason=f"{how}; why is told when its task ends")
+    if own.told and not (final and task.state in _BY_ITSELF):
+        report, _, reason = by_own_word(own, cancelled=said.cancelled_at is not None)
+        return _ended(known, own, report.state, reason)
+    return _by_exit(known, own)
+
+
+_BY_ITSELF = frozenset({State.COMPLETED, State.FAILED})
+"""Ends of a task that was not ended: a signal that came before was not meant to end it."""
+
+
+def _never_explained(own: SlotProgress, said: Hearing) -> bool:
+    """Whether nobody will tell any more by what a slice was ended."""
+    if said.queue is not None or said.queue_silence:
+        return False
+    if said.accounting_off:
+        return True
+    absent = said.accounting is None and not said.accounting_silence
+    return absent and said.now - (own.ended_at or said.now) >= GRACE_S
 
 
 def _in_turn(task: Standing, own: SlotProgress) -> Standing:
@@ -143,6 +157,9 @@ def _in_turn(task: Standing, own: SlotProgress) -> Standing:
 
 def _within(task: Standing, own: SlotProgress) -> Standing:
     """Rule 6: it ended with its task. Times are its own; what was measured is the task's."""
+    if task.state is State.FAILED and own.exit_code is None:  # the task's exit code is not its
+        reason = f"its array task ended ({task.reason}), and it has written no end of its own"
+        task = replace(task, exit_code=None, reason=reason)
     return replace(
         task,
         started_at=own.started_at,

@@ -5,6 +5,7 @@ thing that happened, between what the setup prints and what slurmstepd says::
 
     slurmslice start job=419 restart=0 at=1795424103 host=n3 slot=0
     slurmslice end job=419 restart=0 at=1795424180 host=n3 slot=0 exit=0
+    slurmslice end job=419 restart=0 at=1795424181 host=n3 slot=3 exit=0 told=TERM
     slurmslice timeout job=419 restart=0 at=1795424763 host=n3 slot=1
     slurmslice memory job=419 restart=0 at=1795424770 host=n3 slot=2 of=1
     slurmslice check job=419 restart=0 at=1795424790 host=n3 slot=2 exit=1
@@ -13,12 +14,14 @@ thing that happened, between what the setup prints and what slurmstepd says::
     slurmslice refused job=420 restart=0 at=1795424103 host=n4 owner=419
 
 ``job`` is the array's job id, ``restart`` how often Slurm has started the task anew, ``at``
-epoch seconds on the node's clock, ``slot`` the slice's place in its task, from 0. ``timeout``: the
-slice had taken its time and was told to end; its end follows. ``memory``: while it was one of so
-many slices of the task that ran, the kernel ended a process for want of memory. ``check``: the
-command exited 0 and its check did not; the end that follows has the check's exit code. ``kept=1``:
-the slice was done by an earlier start of the task, and has no start line in this one. ``setup``
-stands only where the setup failed. Later fields may be added at the end of a line.
+epoch seconds on the node's clock, ``slot`` the slice's place in its task, from 0. ``told``: it had
+been told to end, from outside, by this signal; what it exits with then is no end of its own, 0
+least of all (a command may save what it has, and exit well). ``timeout``: the slice had taken its
+time and was told to end; its end follows. ``memory``: while it was one of so many slices of the
+task that ran, the kernel ended a process for want of memory. ``check``: the command exited 0 and
+its check did not; the end that follows has the check's exit code. ``kept=1``: the slice was done
+by an earlier start of the task, and has no start line in this one. ``setup`` stands only where the
+setup failed. Later fields may be added at the end of a line.
 """
 
 from __future__ import annotations
@@ -40,7 +43,8 @@ _START = re.compile(rb"slurmslice start " + _HEAD + _SLOT + rb"(?: [^\n]*)?\n")
 _TIMEOUT = re.compile(rb"slurmslice timeout " + _HEAD + _SLOT + rb"(?: [^\n]*)?\n")
 _MEMORY = re.compile(rb"slurmslice memory " + _HEAD + _SLOT + rb" of=(?P<of>\d{1,9})(?: [^\n]*)?\n")
 _CHECK = re.compile(rb"slurmslice check " + _HEAD + _SLOT + _EXIT + rb"(?: [^\n]*)?\n")
-_END = re.compile(rb"slurmslice end " + _HEAD + _SLOT + _EXIT + rb"(?: [^\n]*)?\n")
+_TOLD = rb"(?: told=(?P<told>[A-Z]{1,9}))?"
+_END = re.compile(rb"slurmslice end " + _HEAD + _SLOT + _EXIT + _TOLD + rb"(?: [^\n]*)?\n")
 _SETUP = re.compile(rb"slurmslice setup " + _HEAD + _EXIT + rb"(?: [^\n]*)?\n")
 _OF_SLOT = re.compile(rb"slurmslice \w+ " + _HEAD + _SLOT + rb"(?: [^\n]*)?\n")
 _REFUSED = re.compile(rb"slurmslice refused " + _HEAD + rb" owner=(?P<owner>[^\n]*)\n")
@@ -73,6 +77,9 @@ class SlotProgress:
             own: 0 where it ended well after all.
         lost_among: the kernel ended a process of the task for want of memory while so many
             slices of it ran, this one among them; where it was 1, the process was this one's.
+        told: the signal by which it had been told to end, from outside: ``TERM``, ``INT`` or
+            ``HUP``; empty where it ended untold.
+        in_setup: it is the setup that exited so, and the command was not run.
         restart: the start of the task in which it wrote this: 0 is the first.
         check_exit: the exit code of its check, where the command exited 0 and the check did
             not; ``exit_code`` is the same then.
@@ -85,6 +92,8 @@ class SlotProgress:
     timed_out: bool = False
     lost_among: int | None = None
     check_exit: int | None = None
+    told: str = ""
+    in_setup: bool = False
     restart: int = 0
 
 
@@ -183,7 +192,8 @@ def _slots(
     for line in checks:
         say(line, check_exit=int(line["exit"]))
     for line in ends:
-        say(line, ended_at=int(line["at"]), exit_code=int(line["exit"]))
+        told = _text(line["told"] or b"")
+        say(line, ended_at=int(line["at"]), exit_code=int(line["exit"]), told=told)
     return slots
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -198,3 +199,31 @@ def test_the_same_end_is_told_in_the_same_words_by_whoever_tells_it() -> None:
     assert told.reason == "exit 139 (SIGSEGV)"
     assert late.reason.startswith(told.reason)
     assert (told.exit_code, told.signal) == (late.exit_code, late.signal) == (139, None)
+
+
+GAVE_BACK = TaskReport(State.WAITING, "WAITING", reason="its runner ended")
+SAVED = replace(ENDED_LONG_AGO, exit_code=0, told="TERM")
+
+
+@pytest.mark.parametrize(
+    ("what", "state"),
+    [
+        ({"queue": GAVE_BACK}, State.WAITING),
+        ({}, State.FAILED),
+        ({"cancelled_at": NOW - 900}, State.CANCELLED),
+        ({"accounting_off": True, "accounting_silence": "off"}, State.FAILED),
+        ({"accounting": DONE}, State.COMPLETED),
+    ],
+)
+def test_a_command_that_was_told_to_end_has_not_ended_by_itself(
+    what: dict[str, Any], state: State
+) -> None:
+    """It saves what it has and exits 0: no success, unless Slurm says that the task ended well."""
+    assert judge(KNOWN, said(progress=SAVED, **what)).state is state
+
+
+def test_a_setup_that_failed_is_told_as_that() -> None:
+    """The exit code is the same as a command's: what has to be mended is not."""
+    own = SlotProgress(exit_code=5, in_setup=True)
+    standing = judge(KNOWN, said(accounting=BAD, progress=own))
+    assert (standing.state, standing.reason) == (State.FAILED, "its setup failed: exit 5")

@@ -146,10 +146,15 @@ def test_no_escape_sequence_reaches_the_terminal(here: Here) -> None:
     assert "red" in shown
 
 
-def test_ctrl_c_leaves_no_orphan_and_no_attempt_is_used(here: Here) -> None:
+SAVES = ("", "trap 'exit 0' TERM; ")
+"""How a command takes being told to end: it knows nothing of it, or saves what it has."""
+
+
+@pytest.mark.parametrize("saves", SAVES)
+def test_ctrl_c_leaves_no_orphan_and_no_attempt_is_used(here: Here, saves: str) -> None:
     """What ran goes back to WAITING; the same line goes on; each slice ends once."""
     command = [*SLURMSLICE, *RUN, "-a", "0-3%2", "--name", "i", "--shell",
-               f"{UNTIL_GO}; echo x >>$SLICE"]  # fmt: skip
+               f"{saves}{UNTIL_GO}; echo x >>$SLICE"]  # fmt: skip
     started = here.start(*command)
     until(lambda: here.counts("i").get("RUNNING") == 2, "two to run")
     started.send_signal(signal.SIGINT)
@@ -167,10 +172,11 @@ def test_ctrl_c_leaves_no_orphan_and_no_attempt_is_used(here: Here) -> None:
     assert [(here.folder / key).read_text() for key in "0123"] == ["x\n"] * 4
 
 
-def test_kill_9_leaves_no_orphan_and_loses_nothing(here: Here) -> None:
+@pytest.mark.parametrize("saves", SAVES)
+def test_kill_9_leaves_no_orphan_and_loses_nothing(here: Here, saves: str) -> None:
     """The tasks of a killed runner are ended; the same line goes on from there."""
     command = [*SLURMSLICE, *RUN, "-a", "0-3%2", "--name", "k", "--shell",
-               f"[ $SLICE = 0 ] || {{ {UNTIL_GO}; }}; echo x >>$SLICE"]  # fmt: skip
+               f"{saves}[ $SLICE = 0 ] || {{ {UNTIL_GO}; }}; echo x >>$SLICE"]  # fmt: skip
     started = here.start(*command)
     until(lambda: here.counts("k") == {"COMPLETED": 1, "RUNNING": 2, "PENDING": 1}, "two to run")
     started.kill()

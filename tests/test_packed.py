@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from slurmslice.errors import BadInput
 from slurmslice.evidence import TaskReport
-from slurmslice.judge import Hearing, Standing
+from slurmslice.judge import GRACE_S, Hearing, Standing
 from slurmslice.packed import judge_packed, reopened_packed
 from slurmslice.packing import (
     USUAL_TASK_S,
@@ -43,6 +44,11 @@ def lost(code: int, among: int) -> SlotProgress:
     return replace(ended(code), lost_among=among)
 
 
+def told(code: int) -> SlotProgress:
+    """One that had been told to end, and then exited so."""
+    return replace(ended(code), told="TERM")
+
+
 def task(state: State, code: int = 1) -> TaskReport:
     """How the whole task ended, as accounting has it."""
     return TaskReport(state, str(state), exit_code=code, ended_at=int(NOW) - 2)
@@ -70,6 +76,12 @@ def active(state: State, restarts: int) -> TaskReport:
          Evidence.ACCOUNTING),
         (4, lost(137, 1), task(State.FAILED), None, State.OUT_OF_MEMORY, Evidence.PROGRESS),
         (2, ended(137), None, RUNS, State.RUNNING, Evidence.QUEUE),
+        (2, told(0), None, RUNS, State.RUNNING, Evidence.QUEUE),
+        (3, told(0), task(State.PREEMPTED), None, State.PREEMPTED, Evidence.ACCOUNTING),
+        (3, told(1), task(State.CANCELLED), None, State.CANCELLED, Evidence.ACCOUNTING),
+        (4, told(0), task(State.COMPLETED, 0), None, State.COMPLETED, Evidence.PROGRESS),
+        (4, told(3), task(State.FAILED), None, State.FAILED, Evidence.PROGRESS),
+        (4, told(0), task(State.OUT_OF_MEMORY), None, State.FAILED, Evidence.PROGRESS),
         (3, ended(137), task(State.OUT_OF_MEMORY), None, State.OUT_OF_MEMORY, Evidence.ACCOUNTING),
         (3, ended(143), task(State.TIMEOUT), None, State.TIMEOUT, Evidence.ACCOUNTING),
         (3, ended(143), task(State.CANCELLED), None, State.CANCELLED, Evidence.ACCOUNTING),
@@ -110,6 +122,37 @@ def test_a_slice_that_something_else_killed_was_not_short_of_memory() -> None:
     assert states == [State.OUT_OF_MEMORY, State.FAILED]
 
 
+@pytest.mark.parametrize(
+    ("what", "state"),
+    [
+        ({"accounting_off": True, "accounting_silence": "off"}, State.FAILED),
+        ({"accounting_off": True, "accounting_silence": "off", "cancelled_at": NOW - 9},
+         State.CANCELLED),
+        ({"accounting_off": True, "accounting_silence": "off", "queue_silence": "timed out"},
+         State.RUNNING),
+        ({"now": NOW + GRACE_S}, State.FAILED),
+        ({"now": NOW + GRACE_S, "queue_silence": "timed out"}, State.RUNNING),
+    ],
+)  # fmt: skip
+def test_what_was_told_to_end_is_no_success_where_nobody_tells_why(
+    what: dict[str, Any], state: State
+) -> None:
+    """It exited 0, having saved what it had perhaps; and while the queue is silent it is open."""
+    wrote = TaskProgress(0, {1: told(0)})
+    standing = judge_packed(KNOWN, replace(NOTHING, **what), 1, wrote, 0)
+    assert standing.state is state
+    assert "told to end by SIGTERM" in standing.reason or state is State.RUNNING
+
+
+def test_of_a_slice_without_an_end_of_its_own_no_exit_code_is_told() -> None:
+    """Its task's is of another: the disk was full for its last line, say."""
+    wrote = TaskProgress(0, {0: ended(0), 1: BEGAN})
+    said = replace(NOTHING, accounting=task(State.FAILED))
+    standing = judge_packed(KNOWN, said, 1, wrote, 0)
+    assert (standing.state, standing.exit_code) == (State.FAILED, None)
+    assert "has written no end of its own" in standing.reason
+
+
 def test_a_task_that_ends_before_its_first_slice_counts_the_second_time() -> None:
     """Given back once, for a bad node; the second time it failed, and the reason says how."""
     said = replace(NOTHING, accounting=task(State.FAILED))
@@ -128,6 +171,7 @@ def test_a_task_that_ends_before_its_first_slice_counts_the_second_time() -> Non
         (ended(1), 0, active(State.PENDING, 1), False),
         (ended(143, timed_out=True), 0, active(State.RUNNING, 1), False),
         (ended(137), 1, active(State.RUNNING, 1), False),
+        (told(0), 0, active(State.PENDING, 1), True),
         (ended(137), 0, active(State.PENDING, 1), True),
         (ended(137), 0, active(State.RUNNING, 1), True),
         (BEGAN, 1, active(State.RUNNING, 1), True),

@@ -663,6 +663,14 @@ def test_a_second_job_of_a_submission_runs_nothing(place: Place) -> None:
     assert parse((place.submission() / "tasks/1.log").read_bytes(), "419") == first.said
 
 
+def test_the_claim_is_made_whatever_the_shell_was_told(place: Place) -> None:
+    """SHELLOPTS comes with the submitting shell: the task that finds the claim goes on."""
+    place.write(ShellText("echo ran"))
+    for index in (1, 2):
+        ran = place.run(index, SHELLOPTS="errexit:nounset:braceexpand")
+        assert (ran.code, ran.log) == (0, b"ran\n")
+
+
 def test_a_barred_submission_runs_nothing(place: Place) -> None:
     """A submission that was given up cannot run later, whichever job brings it."""
     place.write(words("touch", "ran"))
@@ -740,7 +748,8 @@ def test_signals_reach_the_command_and_the_end_is_written(
     ran = place.end(task)
     assert ran.code == 9
     assert ran.log.endswith(f"got {name}\n".encode())
-    assert ran.said.slots[0].exit_code == 9
+    own = ran.said.slots[0]
+    assert (own.exit_code, own.told) == (9, "" if name.startswith("USR") else name)
 
 
 def test_a_command_that_a_signal_ends(place: Place) -> None:

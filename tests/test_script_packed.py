@@ -538,6 +538,7 @@ def test_after_a_signal_no_further_slice_starts(
     os.kill(task.pid, getattr(signal, f"SIG{name}"))
     ran = place.end(task, 0)
     assert (ran.code, exits(ran)) == (1, dict.fromkeys(range(at_once), 9))
+    assert {slot.told for slot in ran.said.slots.values()} == {name}
     assert all(log(place, row).endswith(b"got\n") for row in range(at_once))
     assert not (place.work_dir / f"ready-k{at_once}").exists()
 
@@ -558,11 +559,14 @@ def test_a_warning_is_only_passed_on(place: Place, name: str, at_once: int) -> N
         running = range(first, min(first + at_once, 5))
         for slot in running:
             wait_for((place.work_dir / f"ready-k{slot}").exists)
+        if len(running) < at_once:  # the last, which knows nothing of signals, runs beside them
+            wait_for(lambda: b"slot=5 exit=0" in (place.submission() / "tasks/0.log").read_bytes())
         os.kill(task.pid, getattr(signal, f"SIG{name}"))
         for slot in running:
             wait_for(functools.partial(_has_got_it, place, slot))
     ran = place.end(task, 0)
     assert (ran.code, exits(ran)) == (0, dict.fromkeys(range(6), 0))
+    assert {slot.told for slot in ran.said.slots.values()} == {""}
 
 
 @ONE_OR_SEVERAL
@@ -655,6 +659,25 @@ def test_a_restart_keeps_what_is_done(place: Place, at_once: int) -> None:
     assert (third.code, exits(third)) == (1, {0: 0, 1: 3, 2: 0, 3: 0})
     runs = [(place.work_dir / f"runs-k{i}").read_text().count("run") for i in range(4)]
     assert runs == [1, 1, 2, 1]
+
+
+@ONE_OR_SEVERAL
+def test_a_restart_runs_again_what_was_told_to_end(place: Place, at_once: int) -> None:
+    """It may have saved what it had, and exited well: that is not done. What ended before is."""
+    text = """echo run >>"runs-$SLICE"
+        trap 'exit 0' TERM
+        case $SLICE$SLURM_RESTART_COUNT in k10) echo >ready; while :; do sleep 0.02; done ;; esac"""
+    pack(place, words("bash", "-c", text), 3, at_once=at_once)
+    task = place.start(0, SLURM_RESTART_COUNT="0")
+    wait_for((place.work_dir / "ready").exists)
+    wait_for(lambda: b"slot=0 exit=0\n" in (place.submission() / "tasks/0.log").read_bytes())
+    os.kill(task.pid, signal.SIGTERM)
+    first = place.end(task, 0)
+    assert (first.said.slots[1].exit_code, first.said.slots[1].told) == (0, "TERM")
+    again = place.run(0, SLURM_RESTART_COUNT="1")
+    assert (again.code, exits(again)) == (0, dict.fromkeys(range(3), 0))
+    runs = [(place.work_dir / f"runs-k{i}").read_text().count("run") for i in range(2)]
+    assert runs == [1, 2]
 
 
 def test_a_restart_whose_slices_are_all_done_is_done(place: Place) -> None:

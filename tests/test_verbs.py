@@ -603,6 +603,23 @@ def test_a_finished_run_asks_nothing(new_run: NewRun, reopen: Reopen, engine: Fa
     assert engine.polls == asked
 
 
+def test_what_slurm_starts_again_beside_others_is_told(new_run: NewRun, engine: FakeEngine) -> None:
+    """``scontrol requeue`` of a task that has ended, while others go on: it runs, and may fail."""
+    run = new_run("0-2")
+    submit(run, ALL, {}, "submit")
+    engine.end("100", 0, State.COMPLETED, exit_code=0)
+    poll(run)
+    assert states(run) == {State.COMPLETED: 1, State.PENDING: 2}
+    engine.jobs["100"].tasks[0] = TaskReport(State.RUNNING, "RUNNING", restarts=1)
+    poll(run)
+    assert run.standings[0].state is State.RUNNING
+    assert "put back by Slurm after COMPLETED" in run.standings[0].reason
+    engine.end("100", 0, State.FAILED, exit_code=5)
+    poll(run)
+    assert states(run) == {State.FAILED: 1, State.PENDING: 2}
+    assert run.ledger.attempts == [1, 1, 1]
+
+
 def test_one_question_a_poll_however_many_submissions(new_run: NewRun, engine: FakeEngine) -> None:
     """Promise 8: all arrays of the run are asked about at once."""
     run = new_run("0-9")

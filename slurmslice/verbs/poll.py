@@ -118,6 +118,8 @@ def _judged(
 ) -> Iterator[tuple[int, Standing]]:
     now, over = run.clock(), _over_since(seen)
     may_skip = run.asked.template or run.asked.setup
+    if seen.queue.answered:
+        yield from _started_again(run, jobs, seen.queue)
     for submission in jobs:
         wrote: dict[int, TaskProgress] = {}
         for row in list(run.open_rows(submission)):
@@ -130,6 +132,23 @@ def _judged(
                 standing = looked_for(known, standing, log, submission.job, now)
             if standing != known:
                 yield row, standing
+
+
+def _started_again(
+    run: Run, jobs: Sequence[Submission], queue: Answer
+) -> Iterator[tuple[int, Standing]]:
+    """Slices that had ended and whose task the queue has again: it was asked after they had."""
+    queued: dict[str, set[int]] = {}
+    for job, index in queue.reports:
+        queued.setdefault(job, set()).add(index)
+    for submission in jobs:
+        is_open = {submission.index_of(row) for row in run.open_rows(submission)}
+        again = queued.get(submission.job, set()) - is_open
+        for row in run.ledger.rows_of(submission.number) if again else ():
+            if submission.index_of(row) in again and row not in run.ledger.queue:
+                standing = _reopened(run, submission, row, queue)
+                if standing is not None:
+                    yield row, standing
 
 
 def _judge(
@@ -208,7 +227,7 @@ def _progress(
         return None
     wrote = _wrote(run, submission, index)
     if wrote.setup_exit is not None:  # whatever the setup may have printed of its slice
-        return SlotProgress(exit_code=wrote.setup_exit or 1)  # so the script ends then
+        return SlotProgress(exit_code=wrote.setup_exit or 1, in_setup=True)  # so the script ends
     return wrote.slots.get(0)
 
 

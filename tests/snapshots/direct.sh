@@ -61,8 +61,9 @@ fi
 # A submission belongs to the first array that creates its file "job" (set -C: create or fail).
 # Should it ever be submitted twice, the tasks of the other array stop here: no slice runs twice.
 set -C
-{ echo "$SLURM_ARRAY_JOB_ID" >"$_submission/job"; } 2>/dev/null
+{ echo "$SLURM_ARRAY_JOB_ID" >"$_submission/job"; } 2>/dev/null || :
 set +C
+_owner=
 for _try in {1..20}; do # another task may have created it and be about to write it
   { read -r _owner <"$_submission/job"; } 2>/dev/null && break
   sleep 0.5
@@ -114,16 +115,19 @@ set -m
 (_slice) </dev/null >>"$_log" 2>&1 {_out}>&- &
 _command=$!
 set +m
-for _signal in HUP INT TERM USR1 USR2; do
-  # shellcheck disable=SC2064 # as they are now
-  trap "kill -s $_signal -- -$_command" "$_signal"
+_told= # a signal that told the command to end, from outside
+trap 'kill -s USR1 -- -$_command' USR1
+trap 'kill -s USR2 -- -$_command' USR2
+for _signal in HUP INT TERM; do
+  # shellcheck disable=SC2064 # as it is now
+  trap "_told=$_signal; kill -s $_signal -- -$_command" "$_signal"
 done
 
 # A signal ends "wait" early; the command's exit code is to be had once the command is gone.
 while kill -0 "$_command" 2>/dev/null; do wait "$_command"; done
 wait "$_command"
 _exit=$?
-_progress end "slot=0 exit=$_exit"
+_progress end "slot=0 exit=$_exit${_told:+ told=$_told}"
 # What the setup has trapped on EXIT runs yet; an "exit" in it does not change what was said.
 _end() {
   # shellcheck disable=SC2329 # that trap calls it

@@ -99,8 +99,9 @@ fi
 # A submission belongs to the first array that creates its file "job" (set -C: create or fail).
 # Should it ever be submitted twice, the tasks of the other array stop here: no slice runs twice.
 set -C
-{ echo "$SLURM_ARRAY_JOB_ID" >"$_submission/job"; } 2>/dev/null
+{ echo "$SLURM_ARRAY_JOB_ID" >"$_submission/job"; } 2>/dev/null || :
 set +C
+_owner=
 for _try in {1..20}; do # another task may have created it and be about to write it
   { read -r _owner <"$_submission/job"; } 2>/dev/null && break
   sleep 0.5
@@ -111,19 +112,20 @@ if [[ $_owner != "$SLURM_ARRAY_JOB_ID" ]]; then
 fi
 
 # Where Slurm starts the task anew, slices that ended by themselves, or at their own time limit,
-# have ended for good; one that was ended from outside (HUP, INT, KILL, TERM) runs again.
+# have ended for good; one that was ended from outside (by HUP, INT, KILL or TERM, or told to by one
+# of them, whatever it then exited with) runs again.
 _kept=() _late=() _lost=() _ok=0
 if [[ ${SLURM_RESTART_COUNT:-0} != 0 ]]; then
   _line_of="slurmslice (start|timeout|memory|end) job=$SLURM_ARRAY_JOB_ID restart=[0-9]+ at=[0-9]+"
-  _line_of+=' host=[^ ]+ slot=([0-9]+)( (exit|of)=([0-9]+))?( |$)'
+  _line_of+=' host=[^ ]+ slot=([0-9]+)( (exit|of)=([0-9]+))?( (told=)?|$)'
   while IFS= read -r _said; do
     [[ $_said =~ $_line_of ]] || continue
     _slot=${BASH_REMATCH[2]}
-    case ${BASH_REMATCH[1]}${BASH_REMATCH[5]}${_late[_slot]:-} in
+    case ${BASH_REMATCH[1]}${BASH_REMATCH[5]}${_late[_slot]:-}${BASH_REMATCH[7]} in
       start*) unset "_late[$_slot]" "_lost[$_slot]" ;;
       timeout*) _late[_slot]=late ;;
       memory*) _lost[_slot]=${BASH_REMATCH[5]} ;;
-      end129 | end130 | end137 | end143) ;;
+      end129 | end130 | end137 | end143 | end*[0-9]told=) ;;
       *) _kept[_slot]=${BASH_REMATCH[5]} ;;
     esac
   done <"$_submission/tasks/$SLURM_ARRAY_TASK_ID.log"
@@ -275,7 +277,7 @@ _finish() {
   unset "_running[$1]"
   echo "$1 0" >&"$_watch"
   [[ -z ${_lost[$1]:-} ]] || _progress memory "slot=$1 of=${_lost[$1]}"
-  _progress end "slot=$1 exit=$_exit"
+  _progress end "slot=$1 exit=$_exit${_stopping:+ told=$_stopping}"
   ((_exit)) || ((_ok += 1))
 }
 
