@@ -29,10 +29,10 @@ def test_ctrl_c_says_what_does_not_go_on(engine: FakeEngine, typed: Typed) -> No
     engine.most, engine.on_wait = 4, interrupted
     said = typed("run", *LINE, *COMMAND)
     assert typed.code == 130
-    assert "What is in Slurm's queue goes on without this window." in said
-    assert "6 slices waiting (not in Slurm's queue yet)." in said
+    assert "What is in the queue goes on without this window." in said
+    assert "6 slices waiting (not in the queue yet)." in said
     assert f"What puts them in as there is room: {PUTS_IN}" in said
-    assert "6 slices waiting (not in Slurm's queue yet)." in typed("watch", "x")
+    assert "6 slices waiting (not in the queue yet)." in typed("watch", "x")
 
 
 def test_ctrl_c_where_all_is_in_the_queue(engine: FakeEngine, typed: Typed) -> None:
@@ -49,7 +49,7 @@ def test_status_says_what_puts_in_what_waits(engine: FakeEngine, typed: Typed) -
     typed("render", *LINE, *COMMAND)
     typed("submit", "x")
     said = typed("status", "x")
-    assert "6 slices waiting (not in Slurm's queue yet). What puts them in" in said
+    assert "6 slices waiting (not in the queue yet). What puts them in" in said
     assert f"{PUTS_IN} Where one of these goes on, nothing is to be typed." in said
     engine.most = None
     typed("tick", "x")

@@ -58,7 +58,7 @@ def _leave(run: Run) -> None:
         return
     if run.in_flight():
         waiting = "" if run.ledger.held else waits(run)
-        which = "What is in Slurm's queue goes" if waiting else "The slices go"
+        which = "What is in the queue goes" if waiting else "The slices go"
         say(f"{which} on without this window.")
         if waiting:
             say(waiting)

@@ -30,7 +30,7 @@ def _not_in_yet(run: Run) -> str:
     return f"{waits(run)} Where one of these goes on, nothing is to be typed."
 
 
-def waits(run: Run, why: str = "not in Slurm's queue yet") -> str:
+def waits(run: Run, why: str = "not in the queue yet") -> str:
     """How many slices wait, why, and what puts them in; empty where none does."""
     name, queued = quote(run.asked.name), len(run.ledger.queue)
     if queued:
