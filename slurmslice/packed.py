@@ -94,7 +94,7 @@ def _for_good(own: SlotProgress) -> bool:
 def _by_exit(known: Standing, own: SlotProgress) -> Standing:
     """Rules 1 and 4: by what its own lines say."""
     code = own.exit_code or 0
-    if own.timed_out and code:
+    if own.timed_out:  # what it exits with, told to end, is no end of its own
         return _ended(known, own, State.TIMEOUT, "took longer than a slice may")
     if own.lost_among == 1:
         reason = f"lost a process for want of memory; its command exited {code}"

@@ -73,8 +73,7 @@ class SlotProgress:
         started_at, ended_at: epoch seconds on the node's clock.
         host: the node's name for Slurm, or the machine's.
         exit_code: of the command, 0 to 255; 128 + n where signal n ended it.
-        timed_out: it was told to end because it had taken its time. The exit code is still its
-            own: 0 where it ended well after all.
+        timed_out: it was told to end because it had taken its time.
         lost_among: the kernel ended a process of the task for want of memory while so many
             slices of it ran, this one among them; where it was 1, the process was this one's.
         told: the signal by which it had been told to end, from outside: ``TERM``, ``INT`` or

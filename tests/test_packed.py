@@ -67,7 +67,7 @@ def active(state: State, restarts: int) -> TaskReport:
         (1, ended(0), task(State.OUT_OF_MEMORY), None, State.COMPLETED, Evidence.PROGRESS),
         (1, ended(3), task(State.NODE_FAIL), None, State.FAILED, Evidence.PROGRESS),
         (1, ended(143, timed_out=True), None, RUNS, State.TIMEOUT, Evidence.PROGRESS),
-        (1, ended(0, timed_out=True), None, RUNS, State.COMPLETED, Evidence.PROGRESS),
+        (1, ended(0, timed_out=True), None, RUNS, State.TIMEOUT, Evidence.PROGRESS),
         (1, lost(0, 1), None, RUNS, State.OUT_OF_MEMORY, Evidence.PROGRESS),
         (1, lost(1, 1), task(State.OUT_OF_MEMORY), None, State.OUT_OF_MEMORY, Evidence.PROGRESS),
         (1, lost(0, 3), task(State.OUT_OF_MEMORY), None, State.COMPLETED, Evidence.PROGRESS),

@@ -200,5 +200,5 @@ class SlurmEngine:
     ) -> Answer:
         try:
             return Answer(parse(self._slurm.ask(argv)))
-        except NoAnswer as silence:
-            return Answer(silence=silence.message)
+        except NoAnswer as why:
+            return Answer(silence=why.message)
