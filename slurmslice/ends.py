@@ -32,7 +32,7 @@ def looked_into(
         if own.exit_code is not None and _may_be(report, own.exit_code):
             report = replace(report, exit_code=own.exit_code)
             if own.in_setup:
-                return report, source, f"its setup failed: {explain(report)}"
+                return report, source, f"its setup exited {report.exit_code}"
     if report.state is State.COMPLETED and report.steps and report.steps.failed:
         reason = f"exit 0, but a job step of it {report.steps.failed}"
         return replace(report, state=State.CHECK_FAILED), source, reason

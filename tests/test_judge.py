@@ -226,4 +226,4 @@ def test_a_setup_that_failed_is_told_as_that() -> None:
     """The exit code is the same as a command's: what has to be mended is not."""
     own = SlotProgress(exit_code=5, in_setup=True)
     standing = judge(KNOWN, said(accounting=BAD, progress=own))
-    assert (standing.state, standing.reason) == (State.FAILED, "its setup failed: exit 5")
+    assert (standing.state, standing.reason) == (State.FAILED, "its setup exited 5")
