@@ -15,6 +15,8 @@ from tests.test_truth import BEGAN, KNOWN, LOOKS, REMEMBERED_S, WAITS_S, Look, S
 
 CUTS = (State.NODE_FAIL, State.PREEMPTED)
 ENDS = (*CUTS, State.TIMEOUT, State.CANCELLED, State.OUT_OF_MEMORY)
+TOLD = ("143 told=TERM", "143", "0 told=TERM", "1 told=TERM")
+"""What a slice exits with that was told to end: its program saves, or knows nothing of signals."""
 
 
 @dataclass(frozen=True)
@@ -58,14 +60,9 @@ def packs(draw: st.DrawFn) -> Pack:
             lines.append((at, number, f"start slot={slot}"))
             began[slot], at = at, at + seconds
             if cut is not None and at >= cut:
+                how = "137" if by is State.OUT_OF_MEMORY else draw(st.sampled_from(TOLD))
                 if draw(st.booleans()):
-                    lines.append(
-                        (
-                            cut,
-                            number,
-                            f"end slot={slot} exit={137 if by is State.OUT_OF_MEMORY else 143}",
-                        )
-                    )
+                    lines.append((cut, number, f"end slot={slot} exit={how}"))
                 break
             ended[slot] = (code, at)
             lines.append((at, number, f"end slot={slot} exit={code}"))
