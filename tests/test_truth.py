@@ -126,11 +126,17 @@ class World:
         start = begun[-1]
         wrote = SlotProgress(start.runs, "n1", restart=start.number)
         if start.leaves <= when and start.exit_code is not None:
-            return replace(wrote, ended_at=start.leaves, exit_code=start.exit_code)
+            how = "TERM" if start.end in TOLD_TO_END else ""
+            return replace(wrote, ended_at=start.leaves, exit_code=start.exit_code, told=how)
         return wrote
 
 
-PUT_BACK = st.sampled_from([(State.NODE_FAIL, None), (State.NODE_FAIL, 0), (State.PREEMPTED, 143)])
+TOLD_TO_END = frozenset({State.TIMEOUT, State.CANCELLED, State.PREEMPTED})
+"""Ends that Slurm announces to the task by SIGTERM: its command may save, and exit 0."""
+
+PUT_BACK = st.sampled_from(
+    [(State.NODE_FAIL, None), (State.NODE_FAIL, 0), (State.PREEMPTED, 143), (State.PREEMPTED, 0)]
+)
 ENDS = st.sampled_from(
     [
         (State.COMPLETED, 0),
@@ -139,6 +145,9 @@ ENDS = st.sampled_from(
         (State.FAILED, 143),
         (State.TIMEOUT, 143),
         (State.TIMEOUT, None),
+        (State.TIMEOUT, 0),
+        (State.CANCELLED, 0),
+        (State.PREEMPTED, 0),
         (State.CANCELLED, None),
         (State.OUT_OF_MEMORY, 0),
         (State.OUT_OF_MEMORY, 137),
@@ -253,7 +262,7 @@ def as_known(world: World, standing: Standing) -> State:
 def test_without_accounting_nothing_is_called_done_that_is_not(
     world: World, looks: list[Look]
 ) -> None:
-    """Queue and progress alone: success is told only of what exited 0, and of nothing that runs."""
+    """Success is told only of what exited 0, untold, and of nothing that runs."""
     for when, standing in followed(world, looks, off=True):
         if standing.state.final:
             start = world.at(when)
@@ -261,6 +270,7 @@ def test_without_accounting_nothing_is_called_done_that_is_not(
             assert start.phase(when) in {start.told, None}
         if standing.state is State.COMPLETED:
             assert world.last.exit_code == 0
+            assert world.last.end not in TOLD_TO_END
 
 
 @settings(max_examples=500)
