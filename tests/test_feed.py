@@ -467,6 +467,23 @@ def test_slices_of_a_shared_task_are_not_cancelled_apart(
     assert engine.cancelled == [("100", (0,))]
 
 
+def test_a_job_that_was_renamed_is_taken_in(new_run: NewRun, engine: FakeEngine) -> None:
+    """``scontrol update name=``: until then it is another's, and cancel does not reach it."""
+    run = new_run("0-4")
+    submit(run, ALL, {}, "submit")
+    job = engine.jobs["100"]
+    job.order = replace(job.order, job_name="renamed")
+    poll(run)
+    assert states(run) == {State.SUBMITTED: 5}
+    assert attach(run, "100") == 1
+    poll(run)
+    assert states(run) == {State.PENDING: 5}
+    cancel(run, None)
+    assert engine.cancelled == [("100", None)]
+    with pytest.raises(BadInput, match="already"):
+        attach(run, "100")
+
+
 def test_a_job_under_another_name_is_taken_in(new_run: NewRun, engine: FakeEngine) -> None:
     """``attach``: by its script and its claim; a job of another script is refused."""
     run = new_run("0-4")

@@ -15,7 +15,7 @@ from slurmslice.verbs.attach import attach
 @click.command()
 @click.argument("words", nargs=-1, required=True, metavar="[RUN] JOBID")
 def command(words: tuple[str, ...]) -> int:
-    """Take a job into a run that was sent by hand under another name.
+    """Take a job into a run that was sent by hand under another name, or was renamed since.
 
     A job that kept the name in the script is found by the next `status`, without this.
     """

@@ -1,4 +1,7 @@
-"""Attach: take a job into the run that its token does not find, since its name was changed."""
+"""Attach: take a job into the run that its token does not find, since its name is another.
+
+So it is where a person sent the script under another name, and where a job of the run was renamed.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +26,10 @@ def attach(run: Run, job: str) -> int:
     """
     with run.place.lock("attach"):
         run.reload()
-        known = next((s for s in run.ledger.submissions.values() if s.job == job), None)
-        if known is not None:
-            raise BadInput(f"Job {job} is submission {known.number:03d} of this run already.")
+        known = [s for s in run.ledger.submissions.values() if s.job == job]
         identity = run.engine.identify(job)
+        if known and known[-1].name == identity.name:
+            raise BadInput(f"Job {job} is submission {known[-1].number:03d} of this run already.")
         number = _number(run, job, identity)
         owner = run.place.owner(number)
         if owner not in {None, job} or run.place.barred(number):
@@ -39,7 +42,8 @@ def attach(run: Run, job: str) -> int:
             options = script_options(run)
             draft = by_script(run, options, identity.name)
             run.decide(intent_of(run, draft, identity.array))
-        run.decide(Submitted(number, job, None, "attached", run.clock(), identity.name))
+        cluster = known[-1].cluster if known else None
+        run.decide(Submitted(number, job, cluster, "attached", run.clock(), identity.name))
     return number
 
 
@@ -65,6 +69,6 @@ def _number(run: Run, job: str, identity: Identity) -> int:
     submission = run.ledger.submissions.get(number)
     if number > 1 and submission is None:
         raise BadInput(f"Job {job} is submission {number:03d}, which this run never made.")
-    if submission is not None and submission.fate is Fate.SUBMITTED:
+    if submission is not None and submission.fate is Fate.SUBMITTED and submission.job != job:
         raise BadInput(f"Submission {number:03d} is job {submission.job} already, not job {job}.")
     return number
