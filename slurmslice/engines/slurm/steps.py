@@ -67,7 +67,7 @@ def _failure(task: TaskReport, step: TaskReport, release: Callable[[], Release |
     """How a job step failed, in words; empty where it did not.
 
     What went on at its task's end has not: Slurm ended it, and whatever it made of that. It ends
-    in a later second than its task, which a step that the script waited for never does (seen, 300
+    in a later second than its task, which a step that the script waited for never does (seen, 292
     of them on each release); only newer releases may end it in the very same one.
     """
     if not step.state.final or step.state is State.COMPLETED:
