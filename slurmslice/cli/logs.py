@@ -17,7 +17,7 @@ from slurmslice.cli import places
 from slurmslice.cli.console import data, say
 from slurmslice.cli.engine import open_run
 from slurmslice.cli.preview import relative
-from slurmslice.cli.shared import KeysCommand, keys_from_words, parse_states
+from slurmslice.cli.shared import KeysCommand, keys_from_words, parse_states, state_option
 from slurmslice.command import quote
 from slurmslice.errors import BadInput
 from slurmslice.ledger import Fate, Submission
@@ -31,13 +31,7 @@ _POLL_S = 10.0
 
 @click.command(cls=KeysCommand)
 @click.argument("names", nargs=-1, metavar="[RUN] KEY...")
-@click.option(
-    "--state",
-    "states",
-    multiple=True,
-    metavar="STATE",
-    help="Only slices in these states (with commas, or repeated; FAIL: all failures).",
-)
+@state_option
 @click.option("-f", "--follow", is_flag=True, help="Go on as it grows, until the slice has ended.")
 @click.option("--all", "every", is_flag=True, help="Earlier attempts too, the first one first.")
 @click.option("--task", is_flag=True, help="What the array task and slurmstepd said instead.")

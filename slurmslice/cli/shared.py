@@ -23,6 +23,13 @@ run_argument: Decorator = click.argument("run_name", metavar="[RUN]", required=F
 dry_run_option: Decorator = click.option(
     "--dry-run", is_flag=True, help="Show what would be done; make nothing."
 )
+state_option: Decorator = click.option(
+    "--state",
+    "states",
+    multiple=True,
+    metavar="STATE",
+    help="Only slices in these states (with commas, or repeated; FAIL: all failures).",
+)
 no_breaker_option: Decorator = click.option(
     "--no-breaker", is_flag=True, help="Release what the breaker holds, and hold nothing more."
 )

@@ -8,7 +8,13 @@ from slurmslice.cli import places
 from slurmslice.cli.console import out, say
 from slurmslice.cli.engine import open_run
 from slurmslice.cli.preview import relative
-from slurmslice.cli.shared import KeysCommand, keys_from_words, parse_states, run_argument
+from slurmslice.cli.shared import (
+    KeysCommand,
+    keys_from_words,
+    parse_states,
+    run_argument,
+    state_option,
+)
 from slurmslice.cli.summary import exit_code, tell
 from slurmslice.cli.tables import slices_table
 from slurmslice.reports.counts import count
@@ -22,13 +28,7 @@ from slurmslice.verbs.poll import poll
 @click.argument("keys", nargs=-1, metavar="[KEY]...")
 @click.option("--slices", "per_slice", is_flag=True, help="A line a slice.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON: the run, and a record a slice.")
-@click.option(
-    "--state",
-    "states",
-    multiple=True,
-    metavar="STATE",
-    help="Only slices in these states (with commas, or repeated; FAIL: all failures).",
-)
+@state_option
 @click.option(
     "--exit-code",
     "set_exit_code",
