@@ -61,21 +61,11 @@ def command(
     if follow and len(rows) > 1:
         raise BadInput(f"-f follows one slice, and these are {len(rows)}.", "Name one of them.")
     for row in rows:
-        earlier, newest = _attempts(run, row)
-        if newest is None:
+        if (newest := run.ledger.of_row(row) or run.ledger.last_of(row)) is None:
             _tell_unsubmitted(run, row, alone=len(rows) == 1)
             continue
-        for submission in earlier if every else ():
-            _show(run, row, submission, task=task, only_path=only_path, how="an earlier attempt")
-        if earlier and not every and not only_path:
-            say(f"There are earlier attempts: {len(earlier)}; --all shows them.")
-        standing = run.standings[row]
-        how = f"{standing.state}: {standing.reason}"
-        if not task and standing.state.failed and not _written(_path(run, row, newest, task=False)):
-            _tell_nothing(run, row, newest, "This is what its array task said:")
-            _show(run, row, newest, task=True, only_path=only_path, how=how, alone=True)
-        else:
-            _show(run, row, newest, task=task, only_path=only_path, how=how, follow=follow)
+        _tell_earlier(run, row, newest, every=every, task=task, only_path=only_path)
+        _tell_newest(run, row, newest, task=task, only_path=only_path, follow=follow)
     return 0
 
 
@@ -106,13 +96,31 @@ def _any_of(names: tuple[str, ...]) -> tuple[Run, Sequence[int]]:
     return run, range(len(run.table)) if named is None else named
 
 
-def _attempts(run: Run, row: int) -> tuple[list[Submission], Submission | None]:
-    """The submissions in which a slice was tried before, in order, and the one that it is in."""
-    newest = run.ledger.of_row(row) or run.ledger.last_of(row)
-    if newest is None or run.ledger.attempts[row] < 2:
-        return [], newest
+def _tell_earlier(
+    run: Run, row: int, newest: Submission, *, every: bool, task: bool, only_path: bool
+) -> None:
+    """Show what a slice wrote in the submissions before its newest, in order; or how many."""
+    if run.ledger.attempts[row] < 2:
+        return
     taken = (s for s in run.ledger.submissions.values() if s.fate is Fate.SUBMITTED)
-    return [s for s in taken if s.number < newest.number and row in s.places], newest
+    earlier = [s for s in taken if s.number < newest.number and row in s.places]
+    for submission in earlier if every else ():
+        _show(run, row, submission, task=task, only_path=only_path, how="an earlier attempt")
+    if earlier and not every and not only_path:
+        say(f"There are earlier attempts: {len(earlier)}; --all shows them.")
+
+
+def _tell_newest(
+    run: Run, row: int, newest: Submission, *, task: bool, only_path: bool, follow: bool
+) -> None:
+    """Show what a slice wrote last; where it failed without a word, what its array task said."""
+    standing = run.standings[row]
+    how = f"{standing.state}: {standing.reason}"
+    if not task and standing.state.failed and not _written(_path(run, row, newest, task=False)):
+        _tell_nothing(run, row, newest, "This is what its array task said:")
+        _show(run, row, newest, task=True, only_path=only_path, how=how, alone=True)
+    else:
+        _show(run, row, newest, task=task, only_path=only_path, how=how, follow=follow)
 
 
 def _tell_unsubmitted(run: Run, row: int, *, alone: bool) -> None:
