@@ -47,14 +47,18 @@ def test_false_successes_are_found_and_repaired(site: Site, workplace: Path) -> 
 
 
 STEPS = """\
+step() { # in the background, and it has begun
+  srun --ntasks=1 bash -c ">up.$SLICE; $1" &
+  until [ -e "up.$SLICE" ]; do sleep 0.2; done
+}
 case $SLICE in
   0) srun --ntasks=1 bash -c 'kill -SEGV $$' ;;
-  1) srun --ntasks=1 sleep 100 & sleep 3; kill $!; wait ;;
-  2) srun --ntasks=1 sleep 100 & sleep 3 ;;
-  3) srun --ntasks=1 sleep 100 & sleep 3; scancel "$SLURM_JOB_ID.0"; wait ;;
+  1) step 'sleep 100'; kill $!; wait ;;
+  2) step 'sleep 100' ;;
+  3) step 'sleep 100'; scancel "$SLURM_JOB_ID.0"; wait ;;
   4) srun --ntasks=1 bash -c 'exit 200' ;;
   5) srun --ntasks=1 bash -c 'exit 3'; srun --ntasks=1 true ;;
-  6) srun --ntasks=1 bash -c 'trap "sleep 2; exit 1" TERM; sleep 100 & wait' & sleep 3 ;;
+  6) step 'trap "sleep 2; exit 1" TERM; sleep 100 & wait' ;;
   8) srun --ntasks=1 --output=/no/folder/of/mine true ;;
   10) srun -n2 -OK bash -c '[ $SLURM_PROCID = 0 ] || sleep 100; exit 3'; sleep 2 ;;
   *) srun --ntasks=1 bash -c "exit $((SLICE % 2))" ;;

@@ -199,6 +199,8 @@ def test_the_breaker_holds_the_rest(site: Site, workplace: Path) -> None:
     begun = marks(workplace)
     assert 20 <= len(begun) < 60
     assert queued(site, workplace, "b") == {"JobHeldUser": 60 - len(begun)}
+    failed = {"FAILED": len(begun), "PENDING": 60 - len(begun)}
+    until(lambda: site.status(workplace, "b")["counts"] == failed, "what ran to have failed")
     write(site, workplace / "mended", "")
     for words in (["resubmit", "b"], ["tick", "b"], ["throttle", "b", "none"], ["status", "b"]):
         done = site.slurmslice(*words, cwd=workplace)

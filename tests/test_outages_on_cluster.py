@@ -261,6 +261,7 @@ def test_what_was_killed_and_forgotten(unaccounted: Site, nowhere: Path) -> None
     write(unaccounted, nowhere / "mended", "")
     job = submitted(unaccounted, nowhere, "-a", "0-1")
     until_states(unaccounted, nowhere, "RUNNING", "COMPLETED")
+    until(lambda: "0" in witness(nowhere), "the command of slice 0 to begin")
     pids = [pid for node in cluster_of(unaccounted).nodes for pid in cgroups.job_pids(node)]
     own = [pid for pid in pids if processes.name_of(pid) != "slurmstepd"]
     processes.kill(own, "the task of slice 0")  # at once: it has no time to write its end

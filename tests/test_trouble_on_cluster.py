@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,13 +57,27 @@ class Watched:
         return {one["key"]: one["state"] for one in slices}
 
     def until(self, **wanted: str) -> None:
-        """Look until these slices (``s3`` is slice 3) are in these states."""
+        """Look until these slices (``s3`` is slice 3) are in these states, and those that run live.
+
+        Slurm calls a task RUNNING before its command begins.
+        """
         keys = {key.removeprefix("s"): state for key, state in wanted.items()}
         until(lambda: keys.items() <= self.look().items(), f"{self.name}: {keys}")
+        self._live({key for key, state in keys.items() if state == "RUNNING"})
 
     def all(self, state: str) -> None:
-        """Look until every slice is in this state."""
+        """Look until every slice is in this state, and lives where it runs."""
         until(lambda: set(self.look().values()) == {state}, f"{self.name}: all to be {state}")
+        self._live(set(self.seen) if state == "RUNNING" else set())
+
+    def _live(self, keys: set[str]) -> None:
+        """Wait until each has given a sign of life after now."""
+        now = time.time()
+
+        def lives(key: str) -> bool:
+            return any(last > now for _, last, _ in witness(self.place).get(key, ()))
+
+        until(lambda: all(map(lives, keys)), f"{self.name}: a sign of life of {keys}")
 
     def other_than(self, *states: str) -> set[str]:
         """The slices that are in none of these states."""
