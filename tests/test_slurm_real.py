@@ -243,12 +243,13 @@ def test_throttle_and_cancel_some(slurm: SlurmEngine, order: Submit, say: Say) -
         return sum(report.state is State.RUNNING for report in reports)
 
     until(lambda: running() == 3, "three at once")
-    slurm.throttle(job, asked.job_name, None)
     slurm.throttle(job, asked.job_name, 1)
     slurm.cancel(job, asked.job_name, [1, 7, 14, 15, 16])
     left = set(range(21)) - {1, 7, 14, 15, 16}
     until(lambda: {i for _, i in slurm.observe(names).queue.reports} == left, "five to be gone")
     slurm.cancel(job, asked.job_name, [1, 7])
+    slurm.throttle(job, asked.job_name, None)
+    until(lambda: running() > 3, "no limit")
     slurm.cancel(job, asked.job_name, None)
     until(lambda: not slurm.observe(names).queue.reports, "all to be gone")
     slurm.cancel(job, asked.job_name, None)
