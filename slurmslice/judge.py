@@ -122,10 +122,11 @@ def _ended(known: Standing, report: TaskReport, said: Hearing) -> Standing:
     if queue is not None and not queue.leaving and not queue.state.final:
         reason = f"started again by Slurm after {report.state}; {queue.reason or queue.word}"
         return _as(known, queue, Evidence.QUEUE, reason)
-    leaving = queue is not None and queue.leaving
-    if report.state in MAY_RESTART and (said.queue_silence or leaving):
-        silent = f"the queue did not answer ({said.queue_silence})"
-        why = "its node is being cleaned" if leaving else silent
+    if queue is not None and queue.leaving and report.state is not State.COMPLETED:
+        # At a time limit and by scancel it has KillWait (slurm.conf(5)) to save what it has.
+        return replace(known, reason=f"{report.state}; Slurm is still ending its processes")
+    if report.state in MAY_RESTART and said.queue_silence:
+        why = f"the queue did not answer ({said.queue_silence})"
         reason = f"{report.state}, and whether Slurm starts it again is not known yet: {why}"
         return replace(known, reason=reason)
     if to_come := _steps_to_come(report, said):

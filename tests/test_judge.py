@@ -51,8 +51,11 @@ def said(**what: object) -> Hearing:
         (3, said(accounting=DONE), State.COMPLETED, Evidence.ACCOUNTING),
         (3, said(accounting=replace(BAD, state=State.PREEMPTED)),
          State.PREEMPTED, Evidence.ACCOUNTING),
-        (3, said(accounting=BAD, queue=replace(RUNNING, leaving=True)),
-         State.FAILED, Evidence.ACCOUNTING),
+        *((2, said(accounting=replace(BAD, state=state), queue=replace(RUNNING, leaving=True)),
+           State.SUBMITTED, Evidence.JOURNAL)
+          for state in (State.TIMEOUT, State.CANCELLED, State.FAILED, State.OUT_OF_MEMORY)),
+        (3, said(accounting=DONE, queue=replace(RUNNING, leaving=True)),
+         State.COMPLETED, Evidence.ACCOUNTING),
         (3, said(accounting=BAD, queue_silence="down"), State.FAILED, Evidence.ACCOUNTING),
         (4, said(queue=TaskReport(State.WAITING), progress=ENDED_NOW),
          State.COMPLETED, Evidence.PROGRESS),
