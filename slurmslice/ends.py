@@ -6,6 +6,7 @@ import signal
 from dataclasses import replace
 
 from slurmslice.evidence import TaskReport
+from slurmslice.process import user_name
 from slurmslice.progress import SlotProgress, signal_of
 from slurmslice.states import Evidence, State
 
@@ -127,6 +128,11 @@ def explain(report: TaskReport) -> str:
         case State.PENDING:
             return f"in the queue: {report.reason}" if report.reason else "in the queue"
         case State.CANCELLED if " by " in report.word:
-            return f"cancelled by user {report.word.partition(' by ')[2]}"
+            return f"cancelled by user {_named(report.word.partition(' by ')[2])}"
         case _:
             return report.reason or report.word or report.state.lower().replace("_", " ")
+
+
+def _named(user: str) -> str:
+    """A user by name, where sacct gives the number."""
+    return user_name(int(user)) if user.isascii() and user.isdecimal() else user

@@ -16,13 +16,12 @@ import contextlib
 import errno
 import hashlib
 import os
-import pwd
 import secrets
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from slurmslice import files, locks
+from slurmslice import files, locks, process
 from slurmslice.asked import Asked
 from slurmslice.errors import BadInput, DamagedRun
 from slurmslice.journal import Event, from_lines, to_line
@@ -78,7 +77,9 @@ class RunDirectory:
         look = f"`slurmslice status {path}` and `slurmslice logs {path} KEY` only look."
         if owner == os.geteuid():
             raise BadInput(f"{self.path} is read-only.", f"chmod u+w {path}, or: {look}")
-        raise BadInput(f"{self.path} is {_user(owner)}'s, and you may not change it.", look)
+        raise BadInput(
+            f"{self.path} is {process.user_name(owner)}'s, and you may not change it.", look
+        )
 
     # -- what is written once ----------------------------------------------------------------
 
@@ -346,11 +347,3 @@ def _umask() -> int:
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
-
-
-def _user(uid: int) -> str:
-    """A user's name, or number where nobody knows the name here."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)

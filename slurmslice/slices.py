@@ -7,6 +7,7 @@ Keys are ``str`` with surrogates for bytes that are not UTF-8 (as file names are
 from __future__ import annotations
 
 import difflib
+import fnmatch
 import io
 import os
 import re
@@ -147,7 +148,7 @@ class SliceTable:
         """Rows of the slices that a person names, in the table's order.
 
         Each name is a key as it stands; a name that is no key may be a range of keys in
-        sbatch's syntax.
+        sbatch's syntax, or a shell's pattern of them (``*``, ``?``, ``[…]``).
 
         Raises:
             BadInput: there is no such slice.
@@ -160,6 +161,8 @@ class SliceTable:
     def _named(self, name: str) -> list[int]:
         if name in self._rows:
             return [self._rows[name]]
+        if matching := self._matching(name):
+            return matching
         try:
             keys = range_keys(name)[0]
         except BadInput:
@@ -169,9 +172,15 @@ class SliceTable:
             raise self._unknown(missing)
         return [self._rows[key] for key in keys]
 
+    def _matching(self, pattern: str) -> list[int]:
+        if not any(sign in pattern for sign in "*?["):
+            return []
+        is_like = re.compile(fnmatch.translate(pattern)).match
+        return [row for key, row in self._rows.items() if is_like(key)]
+
     def _unknown(self, key: str) -> BadInput:
         near = difflib.get_close_matches(key, self.keys[:10_000], 1)
-        such = f"Slices go by their keys, such as {self.keys[0]!r}."
+        such = f"Slices go by their keys, such as {self.keys[0]!r}; '*' in a name is any text."
         hint = f"Did you mean {near[0]!r}?" if near else such
         return BadInput(f"There is no slice {key!r} among the {len(self)} of this run.", hint)
 

@@ -27,7 +27,9 @@ def parse_memory(text: str) -> int:
     """
     match = _MEMORY.fullmatch(text.strip())
     if match is None or not text.isascii():
-        raise BadInput(f"{text!r} is not an amount of memory.", "Write a number and K, M, G or T.")
+        raise BadInput(
+            f"{text!r} is not an amount of memory.", "Write a whole number and K, M, G or T."
+        )
     kib = int(match[1]) * _KIB[match[2].upper()]
     return -(-kib // 1024)
 

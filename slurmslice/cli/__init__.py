@@ -28,6 +28,18 @@ VERBS = {
 }
 """The verbs in the order of their use. Their modules are imported when they are called."""
 
+_MEANT = {
+    **dict.fromkeys(("rerun", "retry", "redo", "restart", "requeue"), "resubmit"),
+    **dict.fromkeys(("kill", "stop", "abort"), "cancel"),
+    **dict.fromkeys(("list", "ls"), "runs"),
+    **dict.fromkeys(("log", "output"), "logs"),
+    **dict.fromkeys(
+        ("remove", "rm", "delete", "clean"),
+        "rm -r slurmslice-runs/RUN (once nothing of it is in flight)",
+    ),
+}
+"""What is meant by words that other programs have."""
+
 EXAMPLES = """\
 No run here yet. For example:
 
@@ -61,7 +73,8 @@ class LazyGroup(click.Group):
         if args and args[0] not in VERBS:
             import difflib
 
-            near = difflib.get_close_matches(args[0], VERBS, 1)
+            near = [_MEANT[args[0]]] if args[0] in _MEANT else []
+            near += difflib.get_close_matches(args[0], VERBS, 1)
             guess = f" Did you mean {near[0]}?" if near else ""
             ctx.fail(f"There is no verb {args[0]!r}.{guess}")
         return super().resolve_command(ctx, args)

@@ -20,7 +20,7 @@ from slurmslice.verbs.steer import cancel, to_cancel
 @click.argument("keys", nargs=-1, metavar="[KEY]...")
 @dry_run_option
 def command(run_name: str | None, keys: tuple[str, ...], dry_run: bool) -> int:
-    """Cancel slices (keys, or ranges of them), or all of a run that have not ended."""
+    """Cancel slices (keys, ranges or patterns of them), or all of a run that have not ended."""
     run = open_run(
         places.find(run_name, changing=True, keys_of="cancel"), changing=True, dry_run=dry_run
     )

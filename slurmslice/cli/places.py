@@ -46,11 +46,11 @@ def find(name: str | None, *, changing: bool, keys_of: str = "") -> RunDirectory
             return RunDirectory(Path(os.path.abspath(path)))
     if elsewhere := earlier(name):
         return RunDirectory(_of_those(name, elsewhere, changing))
-    hint = _as_slice(name, keys_of) if keys_of else ""
-    raise BadInput(
-        f"There is no run {name!r} here, in the folders above or among your earlier runs.",
-        hint or f"Runs here: {_known()}. A path of a run directory will do too.",
-    )
+    hint = f"Runs here: {_known()}. A path of a run directory will do too."
+    if keys_of:
+        hint = _as_slice(name, keys_of) or f"{hint} Slices are named after their run."
+    message = f"There is no run {name!r} here, in the folders above or among your earlier runs."
+    raise BadInput(message, hint)
 
 
 def is_named(name: str) -> bool:
@@ -72,22 +72,24 @@ def _known() -> str:
 
 
 def _as_slice(name: str, verb: str) -> str:
-    """What to type where the name is a slice of the newest run here; empty where it is none."""
-    runs = here()
-    if not runs:
-        return ""
-    place = RunDirectory(runs[0])
-    try:
-        place.table(place.asked().slices_sha256).select([name])
-    except SlurmsliceError:
-        return ""
-    return f"Is it a slice? slurmslice {verb} {quote(runs[0].name)} -- {quote(name)}"
+    """What to type where the name is a slice of a newer run here; empty where it is none."""
+    for path in here()[:_MOST_OPENED]:
+        place = RunDirectory(path)
+        with contextlib.suppress(SlurmsliceError):
+            place.table(place.asked().slices_sha256).select([name])
+            return f"Is it a slice? slurmslice {verb} {quote(path.name)} -- {quote(name)}"
+    return ""
+
+
+_MOST_OPENED = 5
 
 
 def _unnamed(changing: bool) -> RunDirectory:
     runs = here()
     if not runs:
-        raise BadInput("There is no run here.", "Name one, or go to the folder it was made in.")
+        there = "; `slurmslice runs` lists those that you made elsewhere." if earlier() else "."
+        hint = f"Name one, or go to the folder it was made in{there}"
+        raise BadInput("There is no run here.", hint)
     if changing and len(runs) > 1:
         raise BadInput(f"There are {len(runs)} runs here: {_known()}.", "Name the one you mean.")
     if len(runs) > 1:

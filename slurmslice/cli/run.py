@@ -35,6 +35,10 @@ from slurmslice.verbs.submit import check_possible, preview, waiting
 class RunCommand(WordsCommand, ChangingCommand):
     """Words after ``--`` for a new run; changes of the request for one that is there."""
 
+    def multiplies(self) -> bool:
+        """Whether a run is named that is there."""
+        return bool(click.get_current_context().params["run_name"])
+
 
 @click.command(cls=RunCommand, epilog=EPILOG)
 @click.argument("run_name", metavar="[RUN]", required=False)

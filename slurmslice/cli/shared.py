@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -151,9 +152,13 @@ class ChangingCommand(SbatchCommand):
         try:
             return super().checked(name, value)
         except BadInput as why:
-            if name not in {"time", "mem", *directives.rivals("mem")}:
+            if not (self.multiplies() and name in {"time", "mem", *directives.rivals("mem")}):
                 raise
             raise BadInput(why.message, f"{why.hint} Twice what a slice had is 2x.") from why
+
+    def multiplies(self) -> bool:
+        """Whether there is a request that could be multiplied."""
+        return True
 
 
 # Where sbatch's --array is meant for the choice of slices: what to type.
@@ -230,5 +235,13 @@ def parse_states(texts: tuple[str, ...]) -> frozenset[State] | None:
         elif word in State.__members__:
             chosen.add(State[word])
         else:
-            raise BadInput(f"There is no state {word!r}.", f"States: {', '.join(State)}.")
+            hint = f"{_state_meant(word)}States: {', '.join(State)}; FAIL is all failures."
+            raise BadInput(f"There is no state {word!r}.", hint)
     return frozenset(chosen)
+
+
+def _state_meant(word: str) -> str:
+    """The state that was misspelt, or meant by its initials as Slurm has them (OOM, NF)."""
+    by_initials = (s for s in State if word == "".join(part[0] for part in s.split("_")))
+    near = [*difflib.get_close_matches(word, [*State, "FAIL"], 1), *by_initials]
+    return f"Did you mean {near[0]}? " if near else ""

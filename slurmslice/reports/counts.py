@@ -14,6 +14,7 @@ from slurmslice.tables import escape
 
 _MOST_KEYS = 8
 _MOST_TEXT = 60
+_MOST_REASONS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +96,11 @@ def shortened(text: str, most: int = _MOST_TEXT) -> str:
 
 
 def reasons(run: Run, rows: list[int]) -> str:
-    """The most frequent reasons among some slices."""
-    found = run.standings.reasons(rows).most_common(3)
+    """The most frequent reasons among some slices, and how many have others."""
+    found = run.standings.reasons(rows).most_common()
     if len(found) == 1:
         return escape(found[0][0])
-    return "; ".join(f"{escape(reason)} ({number})" for reason, number in found)
+    told = [f"{escape(reason)} ({number})" for reason, number in found[:_MOST_REASONS]]
+    if rest := sum(number for _, number in found[_MOST_REASONS:]):
+        told.append(f"others ({rest}), which status --slices shows")
+    return "; ".join(told)
