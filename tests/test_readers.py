@@ -96,7 +96,9 @@ def test_the_header_of_an_unnamed_table_decides(source: str) -> None:
         (b"a,,b\n1,2,3\n", "x.csv, line 1: column 2 has no name"),
         (b"a,halo mass\n1,2\n", "x.csv, line 1: 'halo mass' cannot be a column's name"),
         (b"a,2nd\n1,2\n", "as in n2nd"),
-        (b"a;b\n1,5;2\n", "x.csv, line 1: 'a;b' cannot be a column's name"),
+        (b"a;b\n1,5;2\n", "x.csv, line 1: semicolons stand between its columns"),
+        (b"a\tb\n1\t2\n", "x.csv, line 1: tabs stand between its columns"),
+        (b'"a,b"\n1,2\n', "x.csv, line 1: 'a,b' cannot be a column's name"),
         (b"Mass,mass\n1,2\n", "the column 'mass' stands twice"),
         (b"a,Slice\n1,2\n", "'Slice' would hide"),
         (b"a,row\n1,2\n", "'row' would hide"),
@@ -107,6 +109,13 @@ def test_a_wrong_table_is_told_with_its_line(data: bytes, said: str) -> None:
     with pytest.raises(BadInput) as why:
         from_table(data, "x.csv", None)
     assert said in str(why.value)
+
+
+def test_commas_in_a_file_that_should_have_tabs() -> None:
+    """What stands between the columns is named, and which ending means what."""
+    with pytest.raises(BadInput, match="line 1: commas stand") as why:
+        from_table(b"a,b\n1,2\n", "x.tsv", None)
+    assert "tabs where its name ends in .tsv" in why.value.hint
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import click
 
-from slurmslice.command import Words
+from slurmslice.cli.console import say
+from slurmslice.command import Words, quote
 from slurmslice.errors import BadInput
 from slurmslice.slices import SliceTable, from_range
 
@@ -151,7 +153,11 @@ class SliceOptions:
         from slurmslice.readers.files import from_paths
 
         pattern = self.glob or ""
-        return Given(from_paths(matching(pattern), pattern), pattern)
+        paths = matching(pattern)
+        if paths == [pattern] and os.path.isdir(pattern):
+            within = quote(os.path.join(pattern, "*"))
+            say(f"--glob {quote(pattern)} is a folder, and one slice; what is in it: {within}")
+        return Given(from_paths(paths, pattern), pattern)
 
     def _combinations(self) -> Given:
         from slurmslice.readers.grid import from_grid

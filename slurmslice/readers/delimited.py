@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from _csv import Reader
 
 _BLOCK = 10_000
+_SIGNS = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas"}
 _MEANINGS = {
     "unexpected end of data": "a quote is opened and never closed",
     "expected after": "text follows a closing quote; a quote in a value is doubled",
@@ -56,12 +57,24 @@ def from_table(data: bytes, source: str, key: str | None) -> SliceTable:
     try:
         records = _reader(data, tabs)
         names = next(records)
+        _check_signs(names, tabs, source)
         _check_header(names, key, source)
         columns = _columns(len(names), records)
     except (csv.Error, ValueError) as why:
         raise _fault(data, source, tabs) from why
     keys = Numbers((range(len(columns[0])), 1)) if key is None else columns[names.index(key)]
     return checked(keys, source, dict(zip(names, columns, strict=True)))
+
+
+def _check_signs(names: Sequence[str], tabs: bool, source: str) -> None:
+    """Refuse a table of one column whose name seems to be those of several."""
+    others = {sign: said for sign, said in _SIGNS.items() if sign != ",\t"[tabs]}
+    found = next((said for sign, said in others.items() if sign in names[0]), None)
+    if found and len(names) == 1:
+        raise BadInput(
+            f"{source}, line 1: {found} stand between its columns.",
+            "A table has commas there, or tabs where its name ends in .tsv.",
+        )
 
 
 def _check_header(names: Sequence[str], key: str | None, source: str) -> None:
