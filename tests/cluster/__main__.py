@@ -75,9 +75,10 @@ def _up(arguments: argparse.Namespace) -> int:
     cluster = Cluster(arguments.dir, settings, say=_say)
     cluster.up()
     here = shlex.quote(str(Path(__file__).resolve().parent))
-    _say(f"\nThe cluster is up; {cluster.user} may submit. To use it:")
+    _say("\nThe cluster is up. To use it:")
     _say(f"  export SLURM_CONF={shlex.quote(cluster.env['SLURM_CONF'])}")
-    _say(f"or, as {cluster.user}:\n  python {here} shell --dir {shlex.quote(str(cluster.folder))}")
+    _say(f"or in a shell as {cluster.user}, its user:")
+    _say(f"  python {here} shell --dir {shlex.quote(str(cluster.folder))}")
     return 0
 
 
