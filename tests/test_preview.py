@@ -121,3 +121,61 @@ def test_a_program_that_is_not_there_or_not_executable(
     said = typed("render", "-a", "0-3", "--", program, "{}")
     assert typed.code == 0
     assert f"note {note}" in said if note else "note" not in said
+
+
+@pytest.mark.parametrize(
+    ("command", "note"),
+    [
+        ("python3 wrok.py {}", "wrok.py is not found here"),
+        ("bash -eu sub/wrok.sh {}", "sub/wrok.sh is not found here"),
+        ("work.py {}", "work.py is not found on PATH here; ./work.py is"),
+        ("python3 -u work.py {}", ""),
+        ("python3 -m some.module {}", ""),
+        ("python3 {}.py", ""),
+    ],
+)
+def test_a_script_that_an_interpreter_will_not_find(typed: Typed, command: str, note: str) -> None:
+    """It is noted as a program is; of what may be no file nothing is said."""
+    (typed.folder / "work.py").write_text("")
+    said = typed("render", "-a", "0-3", "--", *command.split())
+    assert typed.code == 0
+    assert f"note {note}" in said if note else "note" not in said
+
+
+# -- a setup, and a pattern, that are hardly meant ----------------------------------------------
+
+
+@pytest.mark.parametrize("setup", ["nothere.sh", "sub/nothere", "~/env.sh", "sub", "./sub"])
+def test_a_setup_that_looks_like_a_file_must_be_one(typed: Typed, setup: str) -> None:
+    """As a shell text it would fail on the node, or run as a program that sets nothing."""
+    (typed.folder / "sub").mkdir()
+    said = typed("run", "--dry-run", "-a", "0-3", "--setup", setup, *COMMAND)
+    assert typed.code == 2
+    folder = setup.endswith("sub")
+    assert f"{setup} is a folder" in said if folder else f"--setup '{setup} || exit'" in said
+    (typed.folder / "slurmslice.toml").write_text(f'setup = "{setup}"\n')
+    assert "slurmslice.toml: setup: --setup is shell lines" in typed(
+        "run", "--dry-run", "-a", "0-3", *COMMAND
+    )
+
+
+@pytest.mark.parametrize("setup", ["load", "X=/a/b", ". sub/env.sh", "sub/prepare || exit", ":"])
+def test_a_setup_is_shown(typed: Typed, setup: str) -> None:
+    """A shell text is what it was; what will run is in the preview, a file's lines too."""
+    said = typed("render", "--dry-run", "-a", "0-3", "--setup", setup, *COMMAND)
+    assert (typed.code, f"setup {setup}" in said) == (0, True)
+    (typed.folder / "env.sh").write_text(f"{setup}\n")
+    assert f"setup {setup} first" in typed(
+        "render", "--dry-run", "-a", "0-3", "--setup", "env.sh", *COMMAND
+    )
+
+
+def test_a_pattern_that_is_a_folder(typed: Typed) -> None:
+    """One slice is made of it, and how its files are had is said; a true pattern is let alone."""
+    (typed.folder / "in").mkdir()
+    (typed.folder / "in" / "a").write_text("")
+    said = typed("render", "--dry-run", "--glob", "in", *COMMAND)
+    assert typed.code == 0
+    assert "--glob in is a folder, and one slice; what is in it: 'in/*'" in said
+    for pattern in ("i*", "in/a", "in/*"):
+        assert "folder" not in typed("render", "--dry-run", "--glob", pattern, *COMMAND)

@@ -172,11 +172,12 @@ def test_a_setup_that_failed_is_mended_in_the_script(engine: FakeEngine, typed: 
 
 
 def test_what_failed_by_itself_is_not_laid_on_the_setup(engine: FakeEngine, typed: Typed) -> None:
-    """The script is named for a setup that failed, and for nothing else."""
+    """The program may be wrong, or the line that calls it: the script is named beside it."""
     engine.after_submit = lambda order: engine.end_all(State.FAILED)
     said = typed("run", "-a", "0-1", "--name", "x", "--setup", "load it", *COMMAND)
-    assert "Once mended" in said
-    assert "Mend it in" not in said
+    assert "Mend it in: the program, or runs/x/script.sh (resubmit submits it as it stands)" in said
+    engine.after_submit = lambda order: engine.end_all(State.TIMEOUT)
+    assert "Mend it in" not in typed("run", "-a", "0-1", "--name", "y", *COMMAND)
 
 
 def test_another_command_can_be_had_by_editing(typed: Typed) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -162,6 +163,8 @@ class Asking:
             BadInput: anything about it cannot be understood.
         """
         given = self.slices.read()
+        with said_in("setup"):
+            setup = setup_of(self.setup)
         command, slices = self._command(given), len(given.table)
         for name, part in (
             ("check", Check(self.check.text)),
@@ -176,7 +179,7 @@ class Asking:
             source=given.source,
             throttle=self.throttle or given.throttle,
             options=self.sbatch,
-            setup=_setup(self.setup),
+            setup=setup,
             work_dir=os.getcwd(),
             max_attempts=max_attempts,
             environ=dict(os.environ),
@@ -219,11 +222,26 @@ class Asking:
         return command
 
 
-def _setup(text: str) -> str:
-    """The setup's shell text: a file's where the text names one."""
-    if not text or "\n" in text or not os.path.isfile(text):
-        return text
-    return Path(text).read_bytes().decode("utf-8", "surrogateescape")
+_LIKE_A_PATH = re.compile(r"[\w.+@~/-]*(/[\w.+@~/-]*|\.sh)")
+
+
+def setup_of(text: str) -> str:
+    """The setup's shell text: a file's where the text names one.
+
+    Raises:
+        BadInput: the text is a folder, or looks like the path of a file that is not there.
+    """
+    if os.path.isfile(text):
+        return Path(text).read_bytes().decode("utf-8", "surrogateescape")
+    wants = "--setup is shell lines, or a file of them"
+    if os.path.isdir(text):
+        raise BadInput(f"{wants}: {quote(text)} is a folder.", "Name a file that is in it.")
+    if _LIKE_A_PATH.fullmatch(text):
+        raise BadInput(
+            f"{wants}: {quote(text)} is not there.",
+            f"A program of the nodes is run with  --setup {quote(f'{text} || exit')}",
+        )
+    return text
 
 
 def there_already(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -21,6 +22,7 @@ from slurmslice.reports.counts import count, key_ranges, shortened
 from slurmslice.reports.foreseen import Group, groups, request, worst_case
 from slurmslice.run import Run
 from slurmslice.slices import SliceTable
+from slurmslice.verbs.create import interpreted
 from slurmslice.verbs.feed import Taken
 
 
@@ -42,6 +44,8 @@ def announce(asked: Asked, table: SliceTable, engine: Engine) -> Limits | None:
     say(f"  request   {_request(asked)} a slice")
     if asked.packing.pack > 1:
         say(f"  packing   {_packing(asked, of)}")
+    if asked.setup:
+        say(f"  setup     {shortened(one_line(asked.setup.strip()), 100)}")
     if asked.check:
         say(f"  check     {shortened(one_line(asked.check.shown), 100)}")
     worst = worst_case(of, _tasks_at_once(asked, of, fewest), most)
@@ -88,6 +92,13 @@ def _warnings(asked: Asked, limits: Limits | None) -> Iterator[str]:
         yield "the command has no {}: every slice does the same, but for $SLICE in its environment"
     if "{" not in words[0]:
         yield from _not_started(words[0], asked.work_dir)
+    script = interpreted(words) or ""
+    if _SCRIPT.fullmatch(script) and not os.path.exists(os.path.join(asked.work_dir, script)):
+        yield f"{quote(script)} is not found here"
+
+
+_SCRIPT = re.compile(r"[^\s{]+\.(py|jl|pl|rb|sh|bash|zsh|m?js|jar|[Rr])")
+"""What an interpreter is given, where it is a file: a module or a text has no such name."""
 
 
 def _not_started(program: str, work_dir: str) -> Iterator[str]:
@@ -95,7 +106,8 @@ def _not_started(program: str, work_dir: str) -> Iterator[str]:
     path, shown = os.path.join(work_dir, program), quote(program)
     if not os.path.dirname(program):
         if not shutil.which(program):
-            yield f"{shown} is not found on PATH here"
+            here = f"; {quote(f'./{program}')} is" if os.path.isfile(path) else ""
+            yield f"{shown} is not found on PATH here{here}"
     elif not os.path.exists(path):
         yield f"{shown} is not found here"
     elif os.path.isdir(path):

@@ -82,17 +82,17 @@ def next_step(run: Run) -> str:
         seen = next((row for row in run.ledger.queue if run.standings.seen(row).state.failed), None)
         first = _first_key(run) if bad else "" if seen is None else quote(run.table.keys[seen])
         why = f"See why:      slurmslice logs {name} -- {first}\n" if first else ""
-        setup = f"Mend it in:   {where}\n" if (where := _setup_that_failed(run)) else ""
+        where = f"Mend it in:   {mend}\n" if (mend := _to_mend(run)) else ""
         mended = f"Once mended:  slurmslice resubmit {name} --no-breaker\n" if bad else ""
         return (
-            f"The rest is {run.ledger.held}.\n{why}{setup}{mended}"
+            f"The rest is {run.ledger.held}.\n{why}{where}{mended}"
             f"Go on anyway: slurmslice run {name} --no-breaker"
         )
     if bad:
         lines = [f"slurmslice resubmit {name}{choice}" for choice in _repairs(bad)]
-        setup = f"Mend it in:  {where}\n" if (where := _setup_that_failed(run)) else ""
+        where = f"Mend it in:  {mend}\n" if (mend := _to_mend(run)) else ""
         return (
-            f"See why:     slurmslice logs {name} -- {_first_key(run)}\n{setup}"
+            f"See why:     slurmslice logs {name} -- {_first_key(run)}\n{where}"
             f"Once mended: " + "\n             ".join(lines)
         )
     if State.CANCELLED in states and run.finished:
@@ -109,12 +109,16 @@ def next_step(run: Run) -> str:
 _SETUP_EXITED = ("setup exited", "its setup exited")
 
 
-def _setup_that_failed(run: Run) -> str:
-    """Where the setup stands that made slices fail; empty where none did."""
-    why = run.standings.reasons(run.standings.rows_in({State.FAILED})) if run.asked.setup else ()
-    if not any(reason.startswith(_SETUP_EXITED) for reason in why):
+def _to_mend(run: Run) -> str:
+    """Where that stands by which slices failed; empty where none did of itself."""
+    why = run.standings.reasons(run.standings.rows_in({State.FAILED}))
+    if not why:
         return ""
-    return f"{quote(relative(run.place.script))} (its setup; resubmit submits it as it stands)"
+    stands = "resubmit submits it as it stands"
+    script = quote(relative(run.place.script))
+    if any(reason.startswith(_SETUP_EXITED) for reason in why):
+        return f"{script} (its setup; {stands})"
+    return f"the program, or {script} ({stands})"
 
 
 def changing_options(refusal: str) -> str:

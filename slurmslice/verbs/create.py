@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -91,11 +91,16 @@ def default_name(command: Command) -> str:
         words = command.text.split() or ["run"]
     else:
         words = list(command.words)
-    program = words[0]
-    if _INTERPRETERS.fullmatch(Path(program).name):
-        program = next((word for word in words[1:] if not word.startswith("-")), program)
+    program = interpreted(words) or words[0]
     stem = re.sub(r"[^A-Za-z0-9._+@-]+", "-", Path(program).stem).strip("-.")
     return stem[:40] if _NAME.fullmatch(stem[:40]) else "run"
+
+
+def interpreted(words: Sequence[str]) -> str | None:
+    """What an interpreter is given: ``x.py`` of ``python -u x.py``; None of any other program."""
+    if not _INTERPRETERS.fullmatch(Path(words[0]).name):
+        return None
+    return next((word for word in words[1:] if not word.startswith("-")), None)
 
 
 def check_name(name: str) -> str:
