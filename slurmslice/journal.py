@@ -131,11 +131,15 @@ class Returned:
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """The person cancelled these rows of a submission, or WAITING ones (number 0)."""
+    """The person cancelled these rows of a submission, or WAITING ones (number 0).
+
+    ``anew``: they were held, and go in again once the engine has let them go.
+    """
 
     number: int
     rows: str
     at: float
+    anew: bool = False
 
 
 @dataclass(frozen=True, slots=True)

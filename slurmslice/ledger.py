@@ -47,6 +47,7 @@ class Submission:
         submitted_at: epoch seconds on our clock; when the answer came.
         barred_at: when it was barred; 0 where it was not.
         cancelled: rows that were cancelled on request, and when (epoch seconds).
+        anew: those of them that are to be submitted again once the engine has let them go.
         share: how many tasks of the array may run at once, as it was last told; 0: no more of
             them start; None: no limit.
         stopped: its share was 0 at some time.
@@ -60,6 +61,7 @@ class Submission:
     submitted_at: float = 0.0
     barred_at: float = 0.0
     cancelled: dict[int, float] = field(default_factory=dict)
+    anew: frozenset[int] = frozenset()
     share: int | None = None
     stopped: bool = False
     job_name: str = ""
@@ -302,8 +304,9 @@ class Ledger:
     def _cancel(self, event: Cancelled) -> ArrayExpression:
         rows = dict.fromkeys(parse_array(event.rows), event.at)
         if event.number:
-            known = self.submissions[event.number].cancelled
-            self._settle(event.number, cancelled={**known, **rows})
+            known = self.submissions[event.number]
+            anew = known.anew.union(rows) if event.anew else known.anew.difference(rows)
+            self._settle(event.number, cancelled={**known.cancelled, **rows}, anew=anew)
             return NOTHING
         self.withdrawn.update(rows)
         for row in rows:

@@ -230,6 +230,12 @@ def twenty_failed(play: Play) -> None:
     play.typed("submit")
 
 
+def edited(play: Play) -> None:
+    """A person mends the script."""
+    script = play.typed.folder / "slurmslice-runs" / "demo" / "script.sh"
+    script.write_text(f"{script.read_text()}# mended\n")
+
+
 def sent(play: Play, name: str = "") -> None:
     """What ``sbatch script.sh`` does, or with a name of its own."""
     run = play.typed.folder / "slurmslice-runs" / "demo"
@@ -453,6 +459,14 @@ SCENES = [
         after=(("resubmit",),),
         fails=frozenset(map(str, range(20))),
     ),
+    Scene(
+        "release-edited",
+        ("resubmit", "--no-breaker"),
+        {**of(range(20), 2), **of(range(20, 30))},
+        (thirty, twenty_failed, ("tick",), edited),
+        fails=frozenset(map(str, range(20))),
+        sent=of(range(30), 2),
+    ),
     Scene("made-anew", ("run", "--mem", "1G", *TEN), of(range(10)), (refused,)),
 ]
 
@@ -464,7 +478,7 @@ LEAST = {
     "run-packed": 120, "cancel-all": 17, "cancel-some": 20, "cancel-queued": 20, "throttle": 18,
     "throttle-below": 18, "tick": 28, "watch": 100, "status": 8, "status-by-hand": 20,
     "status-doubled": 9, "attach": 12, "doubt": 22, "doubt-nowhere": 12, "breaker": 20,
-    "release": 16, "made-anew": 80,
+    "release": 16, "release-edited": 40, "made-anew": 80,
 }  # fmt: skip
 """How many points each scene has at least."""
 

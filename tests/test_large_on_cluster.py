@@ -213,6 +213,27 @@ def test_the_breaker_holds_the_rest(site: Site, workplace: Path) -> None:
     assert marks(workplace) == Counter(map(str, range(60))) + begun
 
 
+def test_what_is_held_goes_in_anew_once_the_script_is_mended(site: Site, workplace: Path) -> None:
+    """Slurm has the script from before the edit: no slice runs it again, and each runs once."""
+    ran = site.slurmslice(
+        "run", "-a", "0-39%3", "--name", "m", "--interval", "0.5", "--shell",
+        MARK + "sleep 1; false", cwd=workplace,
+    )  # fmt: skip
+    assert ran.returncode == 4, ran.stderr
+    begun = marks(workplace)
+    script = workplace / "slurmslice-runs" / "m" / "script.sh"
+    write(site, script, script.read_text().replace("sleep 1; false", "true"))
+    waits = {"FAILED": len(begun), "PENDING": 40 - len(begun)}
+    until(lambda: site.status(workplace, "m")["counts"] == waits, "what ran to have failed")
+    mended = site.slurmslice("resubmit", "m", "--no-breaker", cwd=workplace)
+    assert mended.returncode == 0, mended.stderr
+    assert f"Cancelled {40 - len(begun)} slices" in mended.stderr
+    assert "Submitted 40 slices (0-39)" in mended.stderr
+    site.slurmslice("watch", "m", "--interval", "0.5", cwd=workplace)
+    assert site.status(workplace, "m")["counts"] == {"COMPLETED": 40}
+    assert marks(workplace) == Counter(map(str, range(40))) + begun
+
+
 def test_without_the_breaker_nothing_is_held(site: Site, workplace: Path) -> None:
     """--no-breaker from the start: all fail, and the run says so."""
     ran = site.slurmslice(

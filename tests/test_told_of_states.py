@@ -61,21 +61,33 @@ def test_what_is_resubmitted_and_held_is_told(broken: Run, typed: Typed) -> None
 
 
 @pytest.mark.parametrize(
-    ("verb", "released"), [("resubmit", 20), ("submit", 20), ("run", 20), ("again", 40)]
+    ("verb", "released", "keys"),
+    [
+        ("resubmit", 20, "20-39"),
+        ("submit", 20, "20-39"),
+        ("run", 20, "20-39"),
+        ("again", 40, "0-39"),
+    ],
 )
-def test_no_breaker_says_how_many_it_releases(
-    broken: Run, engine: FakeEngine, typed: Typed, verb: str, released: int
+def test_no_breaker_says_what_it_releases(
+    broken: Run, engine: FakeEngine, typed: Typed, verb: str, released: int, keys: str
 ) -> None:
-    """What was held, what was to go in again with it too; where nothing is held, nothing is."""
+    """What was held, what was to go in again with it too; where nothing is held, nothing is.
+
+    With --dry-run it says what it would release, and does not ask for the option once more.
+    """
     engine.most = None
     engine.after_submit = lambda order: engine.end_all()
     engine.on_wait = engine.end_all
     if verb == "again":
         typed("resubmit", "demo")
         verb = "run"
-    assert f"Released {released} slices that the breaker held." in typed(
-        verb, "demo", "--no-breaker"
-    )
+    said = typed(verb, "demo", "--no-breaker", "--dry-run")
+    assert f"Would release {released} slices ({keys}) that the breaker held." in said
+    assert "it goes in with --no-breaker" not in said
+    assert engine.released == []
+    said = typed(verb, "demo", "--no-breaker")
+    assert f"Released {released} slices ({keys}) that the breaker held." in said
     assert "Released" not in typed(verb, "demo", "--no-breaker")
 
 

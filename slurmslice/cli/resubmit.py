@@ -63,8 +63,8 @@ def command(
         places.find(run_name, changing=True, keys_of="resubmit"), changing=True, dry_run=dry_run
     )
     rows = keys_from_words(run, keys + words)
-    if no_breaker and not dry_run:
-        let_start(run)
+    if no_breaker:
+        let_start(run, dry_run=dry_run)
     code = send(
         run, failed(chosen, rows), dict(changes), verb="resubmit", dry_run=dry_run,
         again=functools.partial(_again, states, keys + words),

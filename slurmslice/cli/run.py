@@ -75,12 +75,12 @@ def command(
     if run_name:
         check_possible(run, waiting(None), changes)
         tell_lowered(run, waiting(None), changes)
+    if run_name and asking.no_breaker:
+        let_start(run, dry_run=dry_run)
     if dry_run:
         look(run)
         show_all(run, preview(run, waiting(None), changes), nothing_waits)
         return 0
-    if run_name and asking.no_breaker:
-        let_start(run)
     return follow_live(run, Policy(max_attempts, True, interval, changes))
 
 

@@ -10,14 +10,14 @@ from slurmslice.cli.live import follow_live
 from slurmslice.cli.looking import look, settle_doubts
 from slurmslice.cli.preview import relative, tell_how_to_come_back, tell_taken
 from slurmslice.cli.summary import NOT_FINISHED, changing_options, next_step, waits
-from slurmslice.command import join
+from slurmslice.command import join, quote
 from slurmslice.errors import EngineError, Refused
 from slurmslice.reports.counts import count, key_ranges
 from slurmslice.run import Run
 from slurmslice.submission import Draft, over_edited
 from slurmslice.verbs.feed import Fed
 from slurmslice.verbs.follow import Policy
-from slurmslice.verbs.steer import release
+from slurmslice.verbs.steer import release, wait_until_gone
 from slurmslice.verbs.submit import Choose, check_possible, lowered, preview, rehearse, submit
 
 
@@ -75,11 +75,26 @@ def tell_lowered(run: Run, choose: Choose, changes: Mapping[str, str]) -> None:
             f"twice as much is --{less.option} 2x.")  # fmt: skip
 
 
-def let_start(run: Run) -> None:
-    """Release what the breaker holds, and say how much it was."""
+def let_start(run: Run, *, dry_run: bool = False) -> None:
+    """Release what the breaker holds, or show what would be, and say which slices it is.
+
+    What goes in anew with an edited script is waited for until it can.
+    """
     look(run)
-    if held := release(run):
-        say(f"Released {count(held)} that the breaker held.")
+    let_go = release(run)
+    if renewed := let_go.renewed:
+        say(f"{'Would cancel' if dry_run else 'Cancelled'} {_named(run, renewed)} that the breaker "
+            "held with script.sh as it was before its edit: they go in anew.")  # fmt: skip
+    if released := let_go.released:
+        verb = "Would release" if dry_run else "Released"
+        say(f"{verb} {_named(run, released)} that the breaker held.")
+    if renewed and not (dry_run or wait_until_gone(run, renewed)):
+        name = quote(run.asked.name)
+        say(f"Slurm has not let them go yet; slurmslice run {name} puts them in when it has.")
+
+
+def _named(run: Run, rows: Sequence[int]) -> str:
+    return f"{count(len(rows))} ({key_ranges([run.table.keys[row] for row in rows])})"
 
 
 def _afterwards(run: Run, fed: Fed) -> int:
@@ -131,8 +146,7 @@ def nothing_waits(run: Run) -> None:
 
 
 def _show(run: Run, draft: Draft) -> None:
-    keys = key_ranges([run.table.keys[row] for row in draft.batch.rows])
-    what = f"Would submit {count(len(draft.batch.rows))} ({keys}) as submission {draft.number:03d}"
+    what = f"Would submit {_named(run, draft.batch.rows)} as submission {draft.number:03d}"
     if run.asked.engine == "local":  # no sbatch is called for it
         say(f"{what}.")
         return

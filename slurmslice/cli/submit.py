@@ -44,8 +44,8 @@ def command(
     choose, changes = waiting(_only(run, only)), dict(meta()[1])
     if test_only:
         return _test(run, choose, changes)
-    if no_breaker and not dry_run:
-        let_start(run)
+    if no_breaker:
+        let_start(run, dry_run=dry_run)
     chosen = ("--only", only) if only else ()
     return send(
         run, choose, changes, verb="submit", again=lambda options: (*chosen, *options),

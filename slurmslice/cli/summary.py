@@ -94,16 +94,22 @@ def next_step(run: Run) -> str:
         return (
             f"See why:     slurmslice logs {name} -- {_first_key(run)}\n{where}"
             f"Once mended: " + "\n             ".join(lines)
-        )
+        ) + (f"\n{still}" if (still := _stands_still(run)) else "")
     if State.CANCELLED in states and run.finished:
         return f"What was cancelled comes back with: slurmslice resubmit {name} --state CANCELLED"
-    if State.WAITING in states and not run.in_flight():
-        verb = "run" if run.asked.engine == "local" else "submit"
-        if run.ledger.refusal:
-            options = changing_options(run.ledger.refusal)
-            return f"Change the request, as in: slurmslice {verb} {name} {options}"
-        return f"What waits goes in with: slurmslice {verb} {name}"
-    return ""
+    return _stands_still(run)
+
+
+def _stands_still(run: Run) -> str:
+    """What puts in the slices that wait and that nobody is asked to put in; empty where none do."""
+    waiting = run.standings.tally().get(State.WAITING, 0)
+    if not waiting or (run.in_flight() and waiting == len(run.ledger.queue)):
+        return ""
+    verb, name = "run" if run.asked.engine == "local" else "submit", quote(run.asked.name)
+    if run.ledger.refusal:
+        options = changing_options(run.ledger.refusal)
+        return f"Change the request, as in: slurmslice {verb} {name} {options}"
+    return f"What waits goes in with: slurmslice {verb} {name}"
 
 
 _SETUP_EXITED = ("setup exited", "its setup exited")

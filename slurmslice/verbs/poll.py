@@ -130,8 +130,14 @@ def _judged(
             if may_skip and standing.state is State.COMPLETED and not by_own_lines:
                 log = run.place.read_task_log(submission.number, submission.index_of(row))
                 standing = looked_for(known, standing, log, submission.job, now)
+            if standing.state is State.CANCELLED and row in submission.anew:
+                standing = replace(standing, state=State.WAITING, reason=ANEW, ended_at=None)
             if standing != known:
                 yield row, standing
+
+
+ANEW = "Slurm had it with script.sh as it was before its edit"
+"""Why a slice waits that was held, cancelled, and goes in anew."""
 
 
 def _started_again(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 
 from slurmslice.command import join
@@ -12,8 +13,10 @@ from slurmslice.ledger import Fate, Submission
 from slurmslice.packing import check_throttle
 from slurmslice.ranges import compress
 from slurmslice.run import Run
+from slurmslice.rundir import digest, read_or_damaged
 from slurmslice.states import State
-from slurmslice.submission import script_options
+from slurmslice.submission import check_script, script_options
+from slurmslice.verbs.poll import poll
 from slurmslice.verbs.settle import wait_out_doubts
 from slurmslice.verbs.share import share_out
 
@@ -127,18 +130,84 @@ def throttle(run: Run, limit: int | None) -> int:
         return len(run.in_flight())
 
 
-def release(run: Run) -> int:
-    """Let what was held start, and hold nothing of this run any more; how many slices were held.
+@dataclass(frozen=True, slots=True)
+class LetGo:
+    """What was held: none where nothing was.
+
+    Attributes:
+        released: rows that start as they were submitted, or go in as there is room.
+        renewed: rows that were cancelled, and go in anew with the script as it is now.
+    """
+
+    released: tuple[int, ...] = ()
+    renewed: tuple[int, ...] = ()
+
+
+def release(run: Run) -> LetGo:
+    """Let what was held start, and hold nothing of this run any more; in a rehearsal say what.
+
+    Slurm keeps the script that it was given: what it holds of one that was edited since is
+    cancelled, and goes in anew.
 
     Raises:
-        NoAnswer: the engine could not be told; the wish is journalled, try again.
+        BadInput: bash cannot read the edited script.
+        EngineError: the engine could not be told; try again.
     """
     with run.place.lock("release"):
         run.reload()
-        pending = run.standings.rows_in({State.PENDING, State.SUBMITTED})
-        held = len(pending) + len(run.ledger.queue) if run.ledger.held else 0
-        run.decide(Released(run.clock()))
-        for submission in run.in_flight():
-            if submission.share != 0:
+        held = _held(run)
+        outdated = _outdated(run) if held else {}
+        if outdated:
+            check_script(run)
+        for number, rows in outdated.items():
+            run.decide(Cancelled(number, str(compress(rows)), run.clock(), anew=True))
+            if run.place.written:
+                _tell(run, number, rows)
+        run.decide(Released(run.clock()))  # last: whoever is killed before does all of it again
+        for submission in run.in_flight() if run.place.written else ():
+            if submission.share != 0 and not submission.anew.issuperset(run.open_rows(submission)):
                 run.engine.release(submission.job, submission.name)
-    return held
+    renewed = sorted(chain.from_iterable(outdated.values()))
+    return LetGo(tuple(sorted(held.difference(renewed))), tuple(renewed))
+
+
+def _held(run: Run) -> set[int]:
+    if not run.ledger.held:
+        return set()
+    return {*run.standings.rows_in({State.PENDING, State.SUBMITTED}), *run.ledger.queue}
+
+
+def _outdated(run: Run) -> dict[int, list[int]]:
+    """Rows that Slurm has not started of a script that was edited since, by their submission.
+
+    On one machine a task runs the script as it stands when it starts.
+    """
+    if run.asked.engine != "slurm":
+        return {}
+    now = digest(read_or_damaged(run.place.script))
+    old = (submission for submission in run.in_flight() if submission.intent.script_sha256 != now)
+    found = {submission.number: _not_begun(run, submission) for submission in old}
+    return {number: rows for number, rows in found.items() if rows}
+
+
+def _not_begun(run: Run, submission: Submission) -> list[int]:
+    """The rows of its array tasks of which no slice has begun, as far as anybody has seen."""
+    pending = set(run.standings.rows_in({State.PENDING})).intersection(run.open_rows(submission))
+    begun = {submission.index_of(row) for row in submission.rows if row not in pending}
+    return sorted(row for row in pending if submission.index_of(row) not in begun)
+
+
+LET_GO_S = 30.0
+"""How long Slurm is waited for to let cancelled tasks go; a few seconds is what it takes."""
+
+
+def wait_until_gone(run: Run, rows: Collection[int]) -> bool:
+    """Whether all of these that were cancelled can be submitted anew: look until they can."""
+    deadline = run.clock() + LET_GO_S
+    while True:
+        poll(run)
+        if not any(run.standings.state(row).in_flight for row in rows):
+            return True
+        if run.clock() > deadline:
+            return False
+        run.engine.wait(1.0)

@@ -1,0 +1,198 @@
+"""A script that is edited while Slurm holds slices of it: they go in anew, each once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from slurmslice.errors import NoAnswer
+from slurmslice.evidence import TaskReport
+from slurmslice.packing import Packing
+from slurmslice.run import Run
+from slurmslice.states import State
+from slurmslice.verbs.feed import feed
+from slurmslice.verbs.follow import BREAKER, Policy, step
+from slurmslice.verbs.poll import poll
+from slurmslice.verbs.steer import cancel, release
+from slurmslice.verbs.submit import submit, waiting
+from tests.fakes import FakeEngine
+from tests.typed import Typed
+
+NewRun = Callable[..., Run]
+HELD = tuple(range(BREAKER, 30))
+
+
+def edit(run: Run, more: str = "# mended\n") -> None:
+    """A person writes into the script."""
+    run.place.script.write_text(run.place.script.read_text() + more)
+
+
+@pytest.fixture
+def held(new_run: NewRun, engine: FakeEngine) -> Run:
+    """Thirty slices in Slurm's queue; twenty have failed, the breaker holds the others."""
+    run = new_run("0-29")
+    submit(run, waiting(None), {"mem": "1G"}, "submit")
+    for index in range(BREAKER):
+        engine.end("100", index, State.FAILED)
+    poll(run)
+    step(run, Policy())
+    assert run.ledger.held
+    return run
+
+
+def test_what_was_held_goes_in_anew_with_the_edited_script(
+    held: Run, engine: FakeEngine, reopen: Callable[[Run], Run]
+) -> None:
+    """Slurm has the script from before the edit: its tasks are cancelled, none is released.
+
+    They never ran: no attempt is used up, and they keep what they asked for.
+    """
+    edit(held)
+    let_go = release(held)
+    assert (let_go.renewed, let_go.released) == (HELD, ())
+    assert engine.cancelled == [("100", None)]
+    poll(held)
+    for run in (held, reopen(held)):
+        assert all(run.standings.state(row) is State.WAITING for row in HELD)
+        assert {run.request_of(row) for row in HELD} == {(("mem", "1G"),)}
+    (taken,) = feed(held, "tick").taken
+    assert tuple(taken.draft.batch.rows) == HELD
+    assert {held.ledger.attempts[row] for row in HELD} == {1}
+
+
+def test_without_an_edit_it_is_released_as_it_is(held: Run, engine: FakeEngine) -> None:
+    """A program that was mended needs nothing new of Slurm."""
+    let_go = release(held)
+    assert (let_go.renewed, let_go.released) == ((), HELD)
+    assert (engine.cancelled, engine.released) == ([], ["100"])
+
+
+def test_nothing_goes_in_anew_before_slurm_has_let_it_go(
+    held: Run, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told to cancel, it may take its time, or be silent: a slice never runs twice."""
+    monkeypatch.setattr(engine, "cancel", lambda job, name, indices: None)
+    edit(held)
+    release(held)
+    for silence in ("", "down"):
+        engine.silence = silence
+        poll(held)
+        assert feed(held, "tick").taken == []
+        assert all(held.standings.state(row) is State.PENDING for row in HELD)
+    engine.silence = ""
+    engine.end_all(State.CANCELLED)
+    poll(held)
+    assert [tuple(taken.draft.batch.rows) for taken in feed(held, "tick").taken] == [HELD]
+    assert len(engine.jobs) == 2
+
+
+def test_what_slurm_did_not_hear_is_still_held(
+    held: Run, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same line again does it; nothing is released with the old script meanwhile."""
+
+    def silent(job: str, name: str, indices: object) -> None:
+        raise NoAnswer("scancel did not answer in time.")
+
+    edit(held)
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "cancel", silent)
+        with pytest.raises(NoAnswer):
+            release(held)
+    assert held.ledger.held
+    assert engine.released == []
+    assert release(held).renewed == HELD
+
+
+def test_what_the_person_cancels_after_all_stays_so(held: Run, engine: FakeEngine) -> None:
+    """The later word counts."""
+    edit(held)
+    release(held)
+    cancel(held, HELD[:2])
+    poll(held)
+    assert held.standings.rows_in({State.CANCELLED}) == list(HELD[:2])
+    assert held.standings.rows_in({State.WAITING}) == list(HELD[2:])
+
+
+def test_a_pack_that_has_begun_is_left_alone(
+    make_run: Callable[..., tuple[Run, FakeEngine]],
+) -> None:
+    """Its slices would end with it: only tasks are cancelled of which no slice has begun."""
+    run, engine = make_run(24, Packing(4, 1, 60))
+    submit(run, waiting(None), {}, "submit")
+    for index in range(4):
+        engine.end("100", index, State.FAILED)
+    run.place.task_log(1, 4).write_text(
+        "slurmslice start job=100 restart=0 at=1800000000 host=n slot=0\n"
+    )
+    engine.jobs["100"].tasks[4] = TaskReport(State.RUNNING, "RUNNING")
+    poll(run)
+    places = run.ledger.submissions[1].places
+    begun, not_begun = ([row for row in places if places[row][0] == index] for index in (4, 5))
+    assert [run.standings.state(row) for row in begun] == [State.RUNNING, *[State.PENDING] * 3]
+    run.ledger.held = "held: all have failed"
+    edit(run)
+    assert release(run).renewed == tuple(not_begun)
+    assert engine.cancelled == [("100", (5,))]
+
+
+def test_a_script_that_bash_cannot_read_lets_nothing_start(
+    held: Run, engine: FakeEngine, typed: Typed
+) -> None:
+    """It is told before anything is cancelled."""
+    edit(held, "if then\n")
+    said = typed("resubmit", "demo", "--no-breaker")
+    assert typed.code == 2
+    assert "syntax error" in said
+    assert (engine.cancelled, engine.released) == ([], [])
+
+
+@pytest.mark.parametrize("verb", ["resubmit", "run"])
+def test_the_line_that_the_breaker_names_does_it(
+    held: Run, engine: FakeEngine, typed: Typed, verb: str
+) -> None:
+    """All that is to be done is in Slurm's queue when it returns, and what was done is said."""
+    edit(held)
+    assert "slurmslice resubmit demo --no-breaker" in typed("status", "demo")
+    what = "10 slices (20-29) that the breaker held with script.sh as it was before its edit"
+    said = typed("resubmit", "demo", "--no-breaker", "--dry-run")
+    assert f"Would cancel {what}: they go in anew." in said
+    assert (engine.cancelled, engine.released, len(engine.jobs)) == ([], [], 1)
+    engine.after_submit = lambda order: engine.end_all()
+    said = typed(verb, "demo", "--no-breaker")
+    assert f"Cancelled {what}: they go in anew." in said
+    assert engine.released == []
+    held.reload()
+    again = {row for job in list(engine.jobs)[1:] for row in engine.jobs[job].order.array}
+    assert again == set(range(30) if verb == "resubmit" else HELD)
+
+
+def test_slurm_that_takes_its_time_is_waited_for(
+    held: Run, engine: FakeEngine, typed: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until it has let go; else what puts them in later is named."""
+    edit(held)
+    monkeypatch.setattr(engine, "cancel", lambda job, name, indices: None)
+    monkeypatch.setattr("slurmslice.verbs.steer.LET_GO_S", -1.0)
+    said = typed("submit", "demo", "--no-breaker")
+    assert "Slurm has not let them go yet; slurmslice run demo puts them in when it has." in said
+    assert len(engine.jobs) == 1
+
+
+def test_what_waits_is_not_forgotten_beside_what_failed(
+    new_run: NewRun, engine: FakeEngine, typed: Typed
+) -> None:
+    """``status`` names what puts it in, until somebody is asked to; in flight or not."""
+    run = new_run("0-39")
+    submit(run, waiting(20), {}, "submit")
+    for index in range(15):
+        engine.end("100", index, State.FAILED)
+    line = "What waits goes in with: slurmslice submit demo"
+    assert line in typed("status", "demo")
+    engine.end_all(State.FAILED)
+    said = typed("status", "demo")
+    assert "Once mended: slurmslice resubmit demo" in said
+    assert line in said
+    typed("submit", "demo")
+    assert line not in typed("status", "demo")
