@@ -105,14 +105,24 @@ def _began(known: Standing, said: Hearing) -> bool:
 def reopened(known: Standing, queue: TaskReport | None) -> Standing | None:
     """The standing of a slice that had ended and that Slurm runs again (``scontrol requeue``).
 
-    The one way back from a final state: the queue has the same task, active. None: it has not.
+    The one way back from a final state: the queue has the same task, active, or is still ending
+    it, which was silent when accounting told its end. None: it is not so.
     """
-    if queue is None or queue.leaving or queue.state not in _ACTIVE:
+    if queue is None or queue.state not in _ACTIVE:
         return None
-    return _as(known, queue, Evidence.QUEUE, f"put back by Slurm after {known.state}")
+    if not queue.leaving:
+        return _as(known, queue, Evidence.QUEUE, f"put back by Slurm after {known.state}")
+    if known.state in _SCRIPT_ENDED:
+        return None
+    return _as(known, queue, Evidence.QUEUE, f"{known.state}; {_STILL_ENDING}")
 
 
 _ACTIVE = frozenset({State.PENDING, State.RUNNING, State.SUSPENDED})
+
+_SCRIPT_ENDED = frozenset({State.COMPLETED, State.CHECK_FAILED})
+"""States of a slice whose script has come to its end, whatever Slurm still cleans up."""
+
+_STILL_ENDING = "Slurm is still ending its processes"
 
 
 def _ended(known: Standing, report: TaskReport, said: Hearing) -> Standing:
@@ -124,7 +134,7 @@ def _ended(known: Standing, report: TaskReport, said: Hearing) -> Standing:
         return _as(known, queue, Evidence.QUEUE, reason)
     if queue is not None and queue.leaving and report.state is not State.COMPLETED:
         # At a time limit and by scancel it has KillWait (slurm.conf(5)) to save what it has.
-        return replace(known, reason=f"{report.state}; Slurm is still ending its processes")
+        return replace(known, reason=f"{report.state}; {_STILL_ENDING}")
     if report.state in MAY_RESTART and said.queue_silence:
         why = f"the queue did not answer ({said.queue_silence})"
         reason = f"{report.state}, and whether Slurm starts it again is not known yet: {why}"

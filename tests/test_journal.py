@@ -60,7 +60,7 @@ HISTORY: list[Event] = [
     Shared(1, 2, 9.0),
     Shared(4, 0, 9.5),
     Queued("0-2,7", (("mem", "16G"),), 10.0),
-    Dropped("2", "Slurm runs them again", 10.5),
+    Dropped("2", "Slurm still has them", 10.5),
     Held("the first 20 have all failed", 11.0),
     Released(12.0),
     intent(5, "0-1,7", changes=(("mem", "16G"),)),

@@ -711,6 +711,20 @@ def test_a_claim_that_is_not_written_yet_is_waited_for(place: Place) -> None:
     assert place.end(task).code == 0
 
 
+def test_a_claim_that_cannot_be_written_leaves_none(place: Place) -> None:
+    """The disk is full for a moment: the claim is made later, and nobody finds an empty one."""
+    place.write(words("true"))
+    blocked = place.submission() / "job.419.17"
+    blocked.mkdir()  # as good as a full disk
+    task = place.start()
+    time.sleep(0.7)
+    assert task.poll() is None
+    assert not (place.submission() / "job").exists()
+    blocked.rmdir()
+    assert place.end(task).code == 0
+    assert [path.name for path in place.submission().glob("job*")] == ["job"]
+
+
 def test_a_claim_that_is_never_written_is_not_waited_for_ever(place: Place) -> None:
     """A claim without an owner bars the submission after some tries: better not run than twice."""
     place.write(words("touch", "ran"))

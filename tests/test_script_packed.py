@@ -581,6 +581,86 @@ def test_slices_that_a_signal_ends(place: Place, at_once: int) -> None:
     assert (ran.code, exits(ran)) == (1, dict.fromkeys(range(at_once), 143))
 
 
+# -- what a slice leaves running ------------------------------------------------------------
+
+
+@ONE_OR_SEVERAL
+def test_what_a_slice_leaves_running_is_ended_with_it(place: Place, at_once: int) -> None:
+    """As at the end of an array task of its own: submitted again, it would run beside itself."""
+    text = (
+        'if [ "$SLICE" = k0 ]; then (trap "" TERM; touch there; exec sleep 50) & echo $! >child; '
+        "until [ -e there ]; do sleep 0.01; done; exit 3; fi; "
+        "until [ -e done ]; do sleep 0.02; done"
+    )
+    pack(place, words("sh", "-c", text), 2, at_once=at_once)
+    task = place.start(0)
+    wait_for(lambda: b"slot=0 exit=3" in (place.submission() / "tasks/0.log").read_bytes())
+    child = int((place.work_dir / "child").read_text())
+    wait_for(lambda: not Path(f"/proc/{child}").exists() or _zombie(child))
+    assert task.poll() is None
+    (place.work_dir / "done").touch()
+    assert exits(place.end(task, 0)) == {0: 3, 1: 0}
+
+
+@ONE_OR_SEVERAL
+def test_what_a_wrapper_started_may_save(place: Place, at_once: int) -> None:
+    """At its time a shell dies at once, and what it runs may save: only then has it ended."""
+    saves = "trap 'until [ -e go ]; do sleep 0.02; done; echo >saved; exit 0' TERM; echo >ready; "
+    saves += "while :; do sleep 0.02; done"
+    text = f'[ "$SLICE" != k0 ] && exit; bash -c "{saves}"; exit'
+    pack(place, words("sh", "-c", text), 2, at_once=at_once, slice_time_s=1)
+    task = place.start(0)
+    tells = place.submission() / "tasks/0.log"
+    wait_for(lambda: b"slurmslice timeout " in tells.read_bytes())
+    time.sleep(0.5)  # not to be right: in vain, if it were told too early
+    assert b"slot=0 exit" not in tells.read_bytes()
+    (place.work_dir / "go").touch()
+    ran = place.end(task, 0)
+    assert (exits(ran), ran.said.slots[0].timed_out) == ({0: 143, 1: 0}, True)
+    assert (place.work_dir / "saved").exists()
+
+
+@ONE_OR_SEVERAL
+def test_what_a_wrapper_started_has_its_grace(place: Place, at_once: int) -> None:
+    """What ignores TERM is killed, though the shell that ran it has long ended."""
+    ignores = "trap '' TERM; echo $$ >child; while :; do sleep 0.02; done"
+    text = f'[ "$SLICE" != k0 ] && exit; bash -c "{ignores}"; exit'
+    pack(place, words("sh", "-c", text), 2, at_once=at_once, slice_time_s=1)
+    edit(place, "_grace=30 ", "_grace=1 ")
+    ran = place.run(0)
+    assert exits(ran) == {0: 143, 1: 0}
+    child = int((place.work_dir / "child").read_text())
+    wait_for(lambda: not Path(f"/proc/{child}").exists() or _zombie(child))
+
+
+@ONE_OR_SEVERAL
+def test_an_end_that_cannot_be_written_is_written_later(place: Place, at_once: int) -> None:
+    """A disk that is full for a while: a slice that is done is told so, and the next one runs."""
+    text = "touch at-$SLICE; until [ -e go-$SLICE ]; do sleep 0.02; done"
+    pack(place, words("sh", "-c", text), 2, at_once=at_once)
+    edit(place, "command sleep 5", "command sleep 0.1")
+    said = place.folder / "said"
+    os.mkfifo(said)
+    reader = os.open(said, os.O_RDONLY | os.O_NONBLOCK)
+    with said.open("wb") as output:
+        task = subprocess.Popen(
+            [BASH, str(place.script)], env=place.environ(0, "419"), stdout=output, cwd="/",
+            start_new_session=True,
+        )  # fmt: skip
+    place.sessions.add(task.pid)
+    wait_for((place.work_dir / f"at-k{min(at_once, 2) - 1}").exists)
+    os.close(reader)  # from now on nothing can be written
+    (place.work_dir / "go-k0").touch()
+    time.sleep(0.5)
+    assert task.poll() is None
+    reader = os.open(said, os.O_RDONLY)
+    (place.work_dir / "go-k1").touch()
+    with open(reader, "rb") as later:
+        found = parse(later.read(), "419")
+    assert task.wait(20) == 0
+    assert {slot: one.exit_code for slot, one in found.slots.items()} == {0: 0, 1: 0}
+
+
 # -- several at a time ----------------------------------------------------------------------
 
 

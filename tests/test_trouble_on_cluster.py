@@ -23,7 +23,10 @@ from tests.site import (
     DEADLINE_S,
     WAITS,
     Site,
+    accounted,
+    beside,
     done_apart,
+    empty_folder,
     events,
     settled,
     until,
@@ -215,6 +218,66 @@ def test_preempted(rough: Site, roughly: Path) -> None:
     for place, run in ((back, scavenge), (gone, cheap)):
         assert settled(rough, place, run.name) == {"COMPLETED": 2}
         done_apart(place, ["0", "1"], tries=2)
+
+
+SAVES = witnessed("""\
+saving() { until [ -e saved ]; do note alive; sleep 0.2; done; exit 1; }
+trap saving TERM
+until [ -e go ]; do note alive; sleep 0.2; done""")
+"""Waits for ``go``; told to end it saves, alive, until the file ``saved`` is there."""
+
+
+def test_what_still_saves_is_not_run_again_beside_itself(rough: Site) -> None:
+    """Slurm calls it PREEMPTED or CANCELLED at once, and gives it KillWait: it has not ended.
+
+    Nor has it where the queue was silent when accounting told the end.
+    """
+    with beside(rough, "wait", kill_wait=90, slurmd_timeout=60) as site, empty_folder(site) as top:
+        given, own = folders(site, top, "given", "own")
+        options = ["-p", "cheap", "-a", "0-1", "--max-attempts", "2", "--shell", SAVES]
+        with following(site, given, "given", *options) as (run, _):
+            preempted = Watched(site, given, "given")
+            until(lambda: len(witness(given)) == 2, "both to begin")
+            preempted.all("RUNNING")
+            large = by_hand(site, "sbatch", "--parsable", "-p", "main", "-N4", "-n16",
+                            "--mem-per-cpu=10", "-o", "/dev/null", "--wrap", "true")  # fmt: skip
+            until_told(site, given, preempted.job, "PREEMPTED")
+            by_hand(site, "scancel", large)
+            preempted.all("RUNNING")  # not its words only: each gives a sign of life
+            assert "still ending its processes" in str(preempted.record("0")["reason"])
+            for file in ("saved", "go"):
+                write(site, given / file, "")
+            assert run.wait(DEADLINE_S) == 0
+        done_apart(given, ["0", "1"], tries=2)
+        cancelled = submitted(site, own, "own", "-a", "0", command=SAVES)
+        cancelled.all("RUNNING")
+        by_hand(site, "scancel", cancelled.job)
+        until_told(site, own, cancelled.job, "CANCELLED")
+        cluster_of(site).stop("slurmctld")
+        try:
+            cancelled.all("CANCELLED")
+        finally:
+            cluster_of(site).start("slurmctld")
+        nothing = site.slurmslice("resubmit", "own", "--state", "CANCELLED", cwd=own)
+        assert nothing.returncode == 0, nothing.stderr
+        assert "None of these slices is in a state to be resubmitted" in nothing.stderr
+        cancelled.all("RUNNING")
+        for file in ("saved", "go"):
+            write(site, own / file, "")
+        cancelled.all("CANCELLED")
+        again(site, own, "own", "--state", "CANCELLED")
+        assert settled(site, own, "own") == {"COMPLETED": 1}
+        done_apart(own, ["0"], tries=2)
+
+
+def until_told(site: Site, place: Path, job: str, state: str) -> None:
+    """Wait until accounting says of every task of a job that it has ended so."""
+
+    def told() -> bool:
+        said = accounted(site, place, [job], "State").values()
+        return bool(said) and all(one.startswith(state) for one in said)
+
+    until(told, f"accounting to say {state} of {job}")
 
 
 def test_the_database_goes_and_comes_back(rough: Site, roughly: Path) -> None:

@@ -19,7 +19,7 @@ from slurmslice.errors import (
     Unsure,
 )
 from slurmslice.evidence import TaskReport
-from slurmslice.judge import CANCEL_SETTLES_S
+from slurmslice.judge import CANCEL_SETTLES_S, Standing, reopened
 from slurmslice.ledger import Fate
 from slurmslice.ranges import parse_array
 from slurmslice.run import Run
@@ -29,7 +29,7 @@ from slurmslice.slices import SliceTable
 from slurmslice.states import State
 from slurmslice.verbs import submit as verb
 from slurmslice.verbs.feed import Taken, feed
-from slurmslice.verbs.follow import Policy, follow, pause
+from slurmslice.verbs.follow import Policy, follow, pause, step
 from slurmslice.verbs.poll import Poll, poll
 from slurmslice.verbs.settle import DOUBT_S
 from slurmslice.verbs.steer import cancel, release, throttle
@@ -281,6 +281,44 @@ def test_what_slurm_puts_back_is_not_submitted_beside_it(
     poll(run)
     assert run.standings[2].attempt == 1
     assert states(run) == {State.COMPLETED: 1, State.PENDING: 3}
+
+
+def test_what_slurm_still_ends_is_not_submitted_beside_it(
+    new_run: NewRun, engine: FakeEngine
+) -> None:
+    """Accounting told the end while the queue was silent; it answers, and has it COMPLETING."""
+    run = new_run("0-3")
+    all_end(run, engine, State.TIMEOUT)
+    engine.jobs["100"].tasks[2] = TaskReport(State.RUNNING, "COMPLETING", leaving=True)
+    (taken,) = submit(run, FAILED, {}, "resubmit")
+    assert str(taken.draft.batch.array) == "0-1,3"
+    assert run.standings[2].state is State.RUNNING
+    assert "TIMEOUT; Slurm is still ending its processes" in run.standings[2].reason
+    engine.end("100", 2, State.TIMEOUT)
+    poll(run)
+    (taken,) = submit(run, FAILED, {}, "resubmit")
+    assert list(taken.draft.batch.rows) == [2]
+
+
+@pytest.mark.parametrize("state", [State.COMPLETED, State.CHECK_FAILED])
+def test_a_script_that_has_ended_is_not_opened_again(state: State) -> None:
+    """While Slurm cleans its node up: the command has come to its end."""
+    known = Standing(state, "exit 0")
+    assert reopened(known, TaskReport(State.RUNNING, "COMPLETING", leaving=True)) is None
+
+
+def test_what_was_cancelled_does_not_go_in_again_by_itself(
+    new_run: NewRun, engine: FakeEngine
+) -> None:
+    """It was preempted just before: not wanted again, however many attempts are left."""
+    run = new_run("0-1")
+    submit(run, ALL, {}, "submit")
+    engine.end_all(State.PREEMPTED)
+    cancel(run, [1])
+    poll(run)
+    step(run, Policy(max_attempts=3))
+    assert [list(job.order.array) for job in engine.jobs.values()] == [[0, 1], [0]]
+    assert run.standings[1].state is State.PREEMPTED
 
 
 def test_nothing_goes_in_again_while_the_queue_is_silent(

@@ -131,11 +131,11 @@ def _bounds(run: Run, intake: Intake, gone_in: int, spare: int | None) -> tuple[
 
 
 def _runs_again(run: Run, draft: Draft) -> bool:
-    """Whether Slurm itself runs slices of this draft again; these leave the queue."""
+    """Whether Slurm runs slices of this draft again, or still ends them; these leave the queue."""
     ended = [row for row in draft.batch.rows if run.ledger.holder[row]]
     again = look_again(run, ended)
     if again:
-        run.decide(Dropped(str(compress(again)), "Slurm runs them again", run.clock()))
+        run.decide(Dropped(str(compress(again)), "Slurm still has them", run.clock()))
     return bool(again)
 
 

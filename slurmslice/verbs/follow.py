@@ -182,8 +182,10 @@ def done(run: Run, policy: Policy) -> bool:
 def _with_attempts_left(run: Run, max_attempts: int) -> list[int]:
     if max_attempts == 1:
         return []
-    attempts = run.ledger.attempts
-    return [row for row in run.standings.rows_in(FAILURES) if attempts[row] < max_attempts]
+    attempts, held_by = run.ledger.attempts, run.ledger.of_row
+    rows = (row for row in run.standings.rows_in(FAILURES) if attempts[row] < max_attempts)
+    # What was cancelled on request may have come to another end before: nobody wants it again.
+    return [row for row in rows if not ((held := held_by(row)) and row in held.cancelled)]
 
 
 def _age(run: Run) -> float:

@@ -78,7 +78,7 @@ def _looked(run: Run) -> Poll:
 
 
 def look_again(run: Run, rows: Sequence[int]) -> list[int]:
-    """Which of these ended slices Slurm itself runs again; they are in flight then.
+    """Which of these ended slices Slurm runs again, or is still ending; they are in flight then.
 
     Raises:
         NoAnswer: the queue is silent, so that nothing may be submitted in their place.

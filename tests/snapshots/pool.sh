@@ -96,16 +96,21 @@ if [[ -z ${SLURM_ARRAY_JOB_ID:-} ]]; then
   exit $((_exit ? 1 : 0))
 fi
 
-# A submission belongs to the first array that creates its file "job" (set -C: create or fail).
-# Should it ever be submitted twice, the tasks of the other array stop here: no slice runs twice.
-set -C
-{ echo "$SLURM_ARRAY_JOB_ID" >"$_submission/job"; } 2>/dev/null || :
-set +C
+# A submission belongs to the first array whose id stands in its file "job": written beside it, so
+# that it is there whole or not at all (a full disk), and linked, or else created (set -C), if none
+# is there yet. Should it ever be submitted twice, the tasks of the other array stop here: no slice
+# runs twice.
 _owner=
-for _try in {1..20}; do # another task may have created it and be about to write it
-  { read -r _owner <"$_submission/job"; } 2>/dev/null && break
-  sleep 0.5
-done
+_mine=$_submission/job.$SLURM_ARRAY_JOB_ID.$SLURM_ARRAY_TASK_ID
+for _try in {1..20}; do
+  [[ -e $_submission/job ]] || {
+    echo "$SLURM_ARRAY_JOB_ID" >|"$_mine" &&
+      { ln "$_mine" "$_submission/job" || (set -C && cat "$_mine" >"$_submission/job"); }
+  } || :
+  read -r _owner <"$_submission/job" && break
+  sleep 0.5 # it is being written, or the disk is full
+done 2>/dev/null
+[[ ! -e $_mine ]] || rm -f "$_mine"
 if [[ $_owner != "$SLURM_ARRAY_JOB_ID" ]]; then
   _progress refused "owner=$_owner"
   _stop "not run: $_submission/job names ${_owner:-no job}, this is job $SLURM_ARRAY_JOB_ID"
@@ -265,6 +270,25 @@ _start() {
   [[ -z $_stopping ]] || _pass "$_stopping" # which came before the slice was known
 }
 
+# What a slice has left running is ended with it, as Slurm does at the end of a script; where a
+# signal told it to end, it has its grace to save what it has.
+_end_rest() {
+  local _left=0
+  case $_exit in 129 | 130 | 143) _left=$((_grace * 5)) ;; esac
+  while kill -0 -- "-$1" && ((_left-- > 0)); do command sleep 0.2; done
+  kill -s KILL -- "-$1"
+} 2>/dev/null
+
+# A line that must not be lost, or what was done would be done again: a full disk is waited for.
+_tell() {
+  local _try
+  for _try in {1..120}; do
+    _progress "$@" && return
+    command sleep 5
+    echo >&"$_out" # it may have had room for half of it
+  done 2>/dev/null
+}
+
 # The end of slot $1. A signal ends "wait" early: then it is to be asked again.
 _finish() {
   while
@@ -273,11 +297,12 @@ _finish() {
     _exit=$?
     [[ $_signalled ]]
   do :; done
+  _end_rest "${_running[$1]}"
   _look
   unset "_running[$1]"
   echo "$1 0" >&"$_watch"
-  [[ -z ${_lost[$1]:-} ]] || _progress memory "slot=$1 of=${_lost[$1]}"
-  _progress end "slot=$1 exit=$_exit${_stopping:+ told=$_stopping}"
+  [[ -z ${_lost[$1]:-} ]] || _tell memory "slot=$1 of=${_lost[$1]}"
+  _tell end "slot=$1 exit=$_exit${_stopping:+ told=$_stopping}"
   ((_exit)) || ((_ok += 1))
 }
 

@@ -73,16 +73,21 @@ if [[ -z ${SLURM_ARRAY_JOB_ID:-} ]]; then
   exit
 fi
 
-# A submission belongs to the first array that creates its file "job" (set -C: create or fail).
-# Should it ever be submitted twice, the tasks of the other array stop here: no slice runs twice.
-set -C
-{ echo "$SLURM_ARRAY_JOB_ID" >"$_submission/job"; } 2>/dev/null || :
-set +C
+# A submission belongs to the first array whose id stands in its file "job": written beside it, so
+# that it is there whole or not at all (a full disk), and linked, or else created (set -C), if none
+# is there yet. Should it ever be submitted twice, the tasks of the other array stop here: no slice
+# runs twice.
 _owner=
-for _try in {1..20}; do # another task may have created it and be about to write it
-  { read -r _owner <"$_submission/job"; } 2>/dev/null && break
-  sleep 0.5
-done
+_mine=$_submission/job.$SLURM_ARRAY_JOB_ID.$SLURM_ARRAY_TASK_ID
+for _try in {1..20}; do
+  [[ -e $_submission/job ]] || {
+    echo "$SLURM_ARRAY_JOB_ID" >|"$_mine" &&
+      { ln "$_mine" "$_submission/job" || (set -C && cat "$_mine" >"$_submission/job"); }
+  } || :
+  read -r _owner <"$_submission/job" && break
+  sleep 0.5 # it is being written, or the disk is full
+done 2>/dev/null
+[[ ! -e $_mine ]] || rm -f "$_mine"
 if [[ $_owner != "$SLURM_ARRAY_JOB_ID" ]]; then
   _progress refused "owner=$_owner"
   _stop "not run: $_submission/job names ${_owner:-no job}, this is job $SLURM_ARRAY_JOB_ID"
