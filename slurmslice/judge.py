@@ -219,9 +219,15 @@ def _unseen_since(known: Standing) -> str:
     return f"{known.state} by the last word of {known.evidence}; {_NOW_SILENT}"
 
 
-_UNSEEN = "submitted; neither the queue nor accounting speaks of it yet"
-_NOW_SILENT = "neither the queue nor accounting speaks of it now"
+_NEITHER = "neither the queue nor accounting speaks of it"
+_UNSEEN = f"submitted; {_NEITHER} yet"
+_NOW_SILENT = f"{_NEITHER} now"
 _UNSEEN_OFF = "gone from the queue; accounting is off, and its task has not written an end"
+
+
+def is_unseen(reason: str) -> bool:
+    """Whether a slice has this reason since both sources answered and neither knows it."""
+    return _NEITHER in reason
 
 
 def _let_go(known: Standing, said: Hearing) -> Standing | None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from slurmslice.cli.summary import LOST_S, stuck
 from slurmslice.engines import Limits, Order
 from slurmslice.errors import BadInput, DamagedRun, Full, Refused
 from slurmslice.evidence import TaskReport
@@ -22,7 +23,7 @@ from slurmslice.verbs.feed import feed
 from slurmslice.verbs.poll import poll
 from slurmslice.verbs.steer import cancel
 from slurmslice.verbs.submit import failed, submit, waiting
-from tests.fakes import FakeEngine
+from tests.fakes import Clock, FakeEngine
 from tests.typed import Typed
 
 NewRun = Callable[..., Run]
@@ -253,6 +254,7 @@ def test_a_slip_is_answered_with_the_right_form(
         ("DependencyNeverSatisfied", "--state CANCELLED -d DEPENDENCY"),
         ("AssocGrpCPUMinutesLimit", "--state CANCELLED -A ACCOUNT"),
         ("JobHeldUser", "scontrol release 100"),
+        ("launch failure limit exceeded requeued held", "scontrol release 100"),
     ],
 )
 def test_what_never_starts_by_itself_is_told_with_what_to_type(
@@ -265,7 +267,27 @@ def test_what_never_starts_by_itself_is_told_with_what_to_type(
     shown = typed("status", "demo")
     assert f"1-3: will not start by itself ({reason})" in shown
     assert said in shown
-    assert ("slurmslice cancel demo -- 1 …" in shown) == (reason != "JobHeldUser")
+    assert ("slurmslice cancel demo -- 1 …" in shown) == ("held" not in reason.lower())
+
+
+def test_what_slurm_has_lost_is_told_with_what_to_type(
+    new_run: NewRun, engine: FakeEngine, clock: Clock
+) -> None:
+    """A controller that lost its state answers, and knows nothing of it: a person can tell so."""
+    run = new_run("0-3")
+    submit(run, ALL, {}, "submit")
+    engine.jobs["100"].tasks[0] = TaskReport(State.COMPLETED, "COMPLETED")
+    poll(run)
+    engine.jobs.clear()
+    poll(run)
+    assert stuck(run) == ""  # accounting may lag
+    clock.now += LOST_S
+    poll(run)
+    assert stuck(run).splitlines() == [
+        "1-3: Slurm answers, and does not know it any more.",
+        "If it stays so: slurmslice cancel demo",
+        "then:           slurmslice resubmit demo --state CANCELLED",
+    ]
 
 
 def test_who_follows_is_told_once(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:

@@ -245,6 +245,17 @@ def test_what_slurm_will_not_do_or_was_not_told(slurm: SlurmEngine, tmp_path: Pa
         slurm.cancel("9", "x-k7m2", None)
 
 
+def test_what_slurm_says_of_an_outage_is_one_line(slurm: SlurmEngine, tmp_path: Path) -> None:
+    """It stands beside each slice; and there is something to type."""
+    line = "scontrol: error: "
+    words = f"{line}If munged is up, wait\n{line}If munged is up, wait\n{line}Munge encode failed"
+    program(tmp_path, "scontrol", f"echo '{words}' >&2; exit 1")
+    with pytest.raises(NoAnswer) as caught:
+        slurm.cluster()
+    assert caught.value.message == "scontrol: If munged is up, wait; Munge encode failed"
+    assert caught.value.hint
+
+
 STEER: list[Callable[[SlurmEngine, str], None]] = [
     lambda slurm, name: slurm.cancel("2", name, None),
     lambda slurm, name: slurm.cancel("2", name, [1]),

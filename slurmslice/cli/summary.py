@@ -9,9 +9,10 @@ from slurmslice.cli.preview import relative
 from slurmslice.command import quote
 from slurmslice.engines.slurm.outcomes import remedy
 from slurmslice.engines.slurm.words import hitch_of
+from slurmslice.judge import is_unseen
 from slurmslice.reports.counts import count, counts, key_ranges
 from slurmslice.run import Run
-from slurmslice.states import FAILURES, State
+from slurmslice.states import FAILURES, IN_FLIGHT, State
 
 
 def tell(run: Run) -> None:
@@ -59,17 +60,36 @@ def stuck(run: Run) -> str:
         lines.append(f"{keys}: will not start by itself ({hitch.word}), it {hitch.why}.")
         job = (run.job_of(run.standings[rows[0]]) or "").partition("_")[0]
         lines.append(hitch.instead.format(job=job) or _changed(run, rows, hitch.options))
-    return "\n".join(lines)
+    return "\n".join((*lines, *_lost(run)))
 
 
-def _changed(run: Run, rows: Sequence[int], options: str) -> str:
-    """How to give slices that are pending another request."""
+LOST_S = 600.0
+"""So long after a submission each source knows of it, where it answers and has not lost it."""
+
+
+def _lost(run: Run) -> list[str]:
+    """Which slices Slurm knows nothing of, though it answers, and how they come back."""
+    rows = run.standings.rows_in(IN_FLIGHT)
+    if not any(map(is_unseen, run.standings.reasons(rows))):
+        return []
+    old = {n for n, s in run.ledger.submissions.items() if run.clock() - s.intent.at >= LOST_S}
+    standings = ((row, run.standings[row]) for row in rows)
+    lost = [row for row, one in standings if one.submission in old and is_unseen(one.reason)]
+    if not lost:
+        return []
+    keys = key_ranges([run.table.keys[row] for row in lost])
+    again = _changed(run, lost, "", to="If it stays so:")
+    return [f"{keys}: Slurm answers, and does not know it any more.", again]
+
+
+def _changed(run: Run, rows: Sequence[int], options: str, *, to: str = "To change it:") -> str:
+    """How slices that have not ended go in again, with another request where there is one."""
     name = quote(run.asked.name)
     others = sum(n for state, n in run.standings.tally().items() if not state.final) > len(rows)
     keys = f" -- {quote(run.table.keys[rows[0]])} …" if others else ""
     return (
-        f"To change it: slurmslice cancel {name}{keys}\n"
-        f"then:         slurmslice resubmit {name} --state CANCELLED {options}"
+        f"{to} slurmslice cancel {name}{keys}\n"
+        f"{'then:':{len(to)}} slurmslice resubmit {name} --state CANCELLED {options}".rstrip()
     )
 
 

@@ -134,12 +134,15 @@ def _asked_for_one(argv: commands.Argv) -> bool:
 
 
 def silence(done: process.Finished) -> NoAnswer:
-    """Why a command that did not do well is no answer."""
+    """Why a command that did not do well is no answer, in one line."""
     program = done.argv[0]
-    said = (done.stderr.strip() or done.stdout.strip())[-1000:]
+    lines = (done.stderr.strip() or done.stdout.strip())[-1000:].splitlines()
+    bare = (line.removeprefix(f"{program}: ").removeprefix("error: ").strip() for line in lines)
+    said = "; ".join(dict.fromkeys(filter(None, bare)))
     if done.missing:
         hint = "Load the cluster's slurm module."
         return NoAnswer(f"{program} cannot be started here: {said}", hint)
+    again = "Try again when Slurm answers."
     if done.timed_out:
-        return NoAnswer(f"{program} did not answer in time.")
-    return NoAnswer(f"{program}: {said or f'exit {done.returncode}'}")
+        return NoAnswer(f"{program} did not answer in time.", again)
+    return NoAnswer(f"{program}: {said or f'exit {done.returncode}'}", again)

@@ -92,7 +92,7 @@ _HITCHES = (
     # a controller that was restarted wanted to start it.
     (r"(?:JobHeldUser|job requeued in held state|launch failed requeued held)",
      "is held", "", "To let it start: scontrol release {job}"),
-    (r"(?:user env retrieval|launch) failed requeued held",
+    (r"(?:user env retrieval failed|launch failed|launch failure limit exceeded) requeued held",
      "is held, since its node could not start it", "", "To try it again: scontrol release {job}"),
     (r"JobHeldAdmin", "is held by an administrator", "", "Ask who runs the cluster."),
 )  # fmt: skip
