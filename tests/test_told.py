@@ -359,6 +359,38 @@ def test_a_log_that_was_deleted(
 # -- slips -------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("run -a 0-3 work.sh", "slurmslice run -a 0-3 -- work.sh"),
+        ("render -a 0-3 --mem 1G work.sh {}", "render -a 0-3 --mem 1G -- work.sh '{}'"),
+        ("run -a 0-3 python3 x.py --in {}", "run -a 0-3 -- python3 x.py --in '{}'"),
+        ("run -a 0-3 --exclusive=user ./x -o y", "run -a 0-3 --exclusive=user -- ./x -o y"),
+        ("run -a 0-3 --nosuch x", "as in: -- ./x {}"),
+        ("run -a 0-3 --nosuch", "as in: -- ./x {}"),
+        ("run -a 0-3 -o x", "slurmslice logs KEY"),
+        ("run --grid lr=1,2 seed=1 -- true {}", "a --grid of its own: --grid seed=1"),
+        ("render --grid lr=1,2 seed=1 -- true {}", "a --grid of its own: --grid seed=1"),
+    ],
+)
+def test_what_was_forgotten_is_in_the_line_that_is_named(
+    typed: Typed, line: str, said: str
+) -> None:
+    """The command begins with the first word that is no option's: it is no run that is there."""
+    told = typed(*line.split())
+    assert typed.code == 2
+    assert said in told
+    assert "a run that is there" not in told
+
+
+def test_a_run_that_is_there_is_not_taken_for_a_command(new_run: NewRun, typed: Typed) -> None:
+    """Where the word names one, that is said, and how it goes on."""
+    new_run("0-3")
+    for line in (("-o", "log"), ("--nosuch",)):
+        assert "-- demo" not in typed("run", "demo", *line)
+    assert "'demo' names a run that is there, and -a" in typed("run", "-a", "0-3", "demo")
+
+
 def test_a_pattern_of_which_the_shell_made_two_files(typed: Typed) -> None:
     """The second would be taken for a run's name: the quotes are named instead."""
     for name in ("a1.txt", "a2.txt"):
@@ -366,7 +398,6 @@ def test_a_pattern_of_which_the_shell_made_two_files(typed: Typed) -> None:
     said = typed("run", "--glob", "a1.txt", "a2.txt", *COMMAND)
     assert typed.code == 2
     assert "Quote the pattern of --glob" in said
-    assert "names a run that is there" in typed("run", "x", "--glob", "a*.txt", *COMMAND)
 
 
 def test_a_slip_in_a_settings_file_names_the_file(typed: Typed) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 
 import click
@@ -16,10 +15,10 @@ from slurmslice.cli.looking import look
 from slurmslice.cli.preview import announce, relative
 from slurmslice.cli.sending import let_start, nothing_waits, show_all, tell_lowered
 from slurmslice.cli.shared import (
-    QUOTE_THE_PATTERN,
     ChangingCommand,
     WordsCommand,
     dry_run_option,
+    slip,
 )
 from slurmslice.command import quote
 from slurmslice.engines import Limits
@@ -107,13 +106,12 @@ def _look_what_waits(run: Run, changes: Mapping[str, str]) -> None:
 
 
 def _going_on(run_name: str, asking: Asking, dry_run: bool) -> Run:
-    if asking.slices.glob is not None and os.path.isfile(run_name):  # of two files that match
-        raise BadInput(
-            f"--glob has one pattern, and here it has {quote(asking.slices.glob)} and "
-            f"{quote(run_name)}.",
-            QUOTE_THE_PATTERN,
-        )
     if asking.anything:
+        if not places.is_named(run_name):
+            raise BadInput(
+                f"There is no run {run_name!r} here, and {asking.anything} describes a new one.",
+                slip(click.get_current_context()),
+            )
         raise BadInput(
             f"{run_name!r} names a run that is there, and {asking.anything} describes a new one.",
             f"`slurmslice run {run_name}` goes on with it; a new run's command stands after --.",

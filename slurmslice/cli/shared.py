@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import click
 
 from slurmslice import directives, requests
 from slurmslice.cli import places
-from slurmslice.command import quote
+from slurmslice.command import join, quote
 from slurmslice.directives import Takes
 from slurmslice.errors import BadInput
 from slurmslice.run import Run
@@ -43,6 +43,12 @@ engine_option: Decorator = click.option(
 )
 
 
+def _split(typed: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
+    """What stands before the first ``--``, it, and what stands after it, as ``str.partition``."""
+    at = typed.index("--") if "--" in typed else len(typed)
+    return list(typed[:at]), list(typed[at : at + 1]), list(typed[at + 1 :])
+
+
 class SbatchCommand(click.Command):
     """A command that takes sbatch's options too, and words after ``--``.
 
@@ -52,10 +58,7 @@ class SbatchCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Split off the words after the first ``--`` and take sbatch's options aside."""
-        words: list[str] = []
-        if "--" in args:
-            at = args.index("--")
-            args, words = args[:at], args[at + 1 :]
+        args, _, words = _split(args)
         ctx.meta["words"] = tuple(words)
         rest = super().parse_args(ctx, args)
         given = ((name, ctx.params.pop(_parameter(name), None)) for name in directives.names())
@@ -111,14 +114,18 @@ class WordsCommand(SbatchCommand):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Name the commonest mistake: the ``--`` before the command was forgotten."""
-        typed = list(args)
+        ctx.meta["typed"] = tuple(args)
         try:
             rest = super().parse_args(ctx, args)
         except click.UsageError as why:
-            hint = _slip(typed)
+            hint = slip(ctx)
             if not hint:
                 raise
             raise click.UsageError(f"{why.format_message()}\n{hint}", ctx) from why
+        except BadInput as why:  # an option, perhaps the command's
+            if _mended(ctx):
+                raise BadInput(why.message, f"{why.hint}\n{slip(ctx)}") from why
+            raise
         files = places.settings_files()
         if files or ctx.params["profile"]:
             from slurmslice.cli.settings import fill_in
@@ -127,16 +134,38 @@ class WordsCommand(SbatchCommand):
         return rest
 
 
-def _slip(typed: list[str]) -> str:
-    """What a person has probably forgotten, where a line cannot be understood."""
-    if "--" not in typed:
-        return "The command for each slice stands after --, as in: -- ./x {}"
-    if "--glob" in typed[: typed.index("--")]:
-        return QUOTE_THE_PATTERN
+def slip(ctx: click.Context) -> str:
+    """What a person has probably forgotten, where a line with a command cannot be understood."""
+    options, dashes, _ = _split(ctx.meta["typed"])
+    if not dashes:
+        return f"The command for each slice stands after --{_mended(ctx) or ', as in: -- ./x {}'}"
+    if "--glob" in options:
+        return "Quote the pattern of --glob, so that the shell does not expand it."
+    loose = _from_first_word(ctx, options)
+    if "--grid" in options and loose:
+        return f"Each name has a --grid of its own: --grid {quote(loose[0])}"
     return ""
 
 
-QUOTE_THE_PATTERN = "Quote the pattern of --glob, so that the shell does not expand it."
+def _mended(ctx: click.Context) -> str:
+    """The line that was typed with ``--`` before its first word; empty where that is a run's."""
+    options, dashes, _ = _split(ctx.meta["typed"])
+    command = _from_first_word(ctx, options)
+    if dashes or not command or places.is_named(command[0]):
+        return ""
+    return f": {ctx.command_path} {join((*options[: -len(command)], '--', *command))}"
+
+
+def _from_first_word(ctx: click.Context, typed: Sequence[str]) -> Sequence[str]:
+    """What was typed from the first word on that is neither an option nor its value."""
+    parser = ctx.command.make_parser(ctx)
+    parser.allow_interspersed_args = False
+    try:
+        given, rest, _ = parser.parse_args(list(typed))
+    except click.UsageError:
+        return ()
+    first = given.get("run_name")  # which click gives a mark of its own where there is none
+    return [first, *rest] if isinstance(first, str) else rest
 
 
 class ChangingCommand(SbatchCommand):
