@@ -42,8 +42,10 @@ class ScriptSpec:
         check: what must hold once it has exited 0; checked.
         direct: the array index is the key, and no table is read.
         columns: names of the slices' columns, in the table's order.
-        whole: the script's own array carries all slices; else the first of them.
+        whole: the script's own array carries all slices; else a part of them.
         log_folders: direct form only: the log of key K is ``logs/<K div 1000>/K.log``.
+        differing: the options of sbatch that differ between slices, by long name: the directives
+            have those of the first.
         version: of slurmslice.
         pack: how many slices an array task carries, 1 or more; more than 1 is the table form, in
             which index i owns the lines of the task table from line i * pack on (from 0, below
@@ -70,6 +72,7 @@ class ScriptSpec:
     at_once: int = 1
     slice_time_s: int | None = None
     check: Check = NO_CHECK
+    differing: tuple[str, ...] = ()
 
 
 def render(spec: ScriptSpec, own: OwnTemplate | None = None) -> str:

@@ -93,6 +93,38 @@ def test_one_slice_that_is_too_large_is_not_all_of_them(engine: FakeEngine, type
     assert (typed.code, engine.jobs) == (2, {})
 
 
+def test_each_request_is_shown_with_its_slices(engine: FakeEngine, typed: Typed) -> None:
+    """What differs, in the preview; the script, and its line by hand, say that it is a part."""
+    said = typed("render", "--name", "x", *a_table(typed, 7), *COMMAND)
+    assert "a slice 3 slices: --mem=75M 2 slices: --mem=100M 2 slices: --mem=50M at worst" in said
+    assert "A part by hand: sbatch runs/x/script.sh (3 slices: s0, s3, s6)" in said
+    script = (typed.folder / "runs" / "x" / "script.sh").read_text()
+    assert "#   a part of them:      sbatch script.sh" in script
+    assert "# --mem differs between slices: above is that of the first" in script
+    alike = typed("render", "--name", "y", "-a", "0-6", "--mem", "1G", *COMMAND)
+    assert "The same by hand: sbatch runs/y/script.sh" in alike
+    assert "7 slices: " not in alike
+    assert "differs" not in (typed.folder / "runs" / "y" / "script.sh").read_text()
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("--pack auto --slice-time 1:00", "none: there is room for all slices at once"),
+        ("--pack auto --slice-time 10:00", "none: a slice takes as long as a task should"),
+        ("--pack 4 -t 6", "none: two slices do not fit into the partition's time limit"),
+        ("--pack auto --slice-time 1:00 -t 6", "none: two slices do not fit"),
+        ("--pack 1", ""),
+        ("", ""),
+    ],
+)
+def test_why_nothing_was_packed(engine: FakeEngine, typed: Typed, line: str, why: str) -> None:
+    """Where packing was asked for, and each slice has a task of its own all the same."""
+    engine.limited = Limits(1001, 8, "8 fit", max_time_s=600)
+    said = typed("render", "--dry-run", "-a", "0-3", *line.split(), *COMMAND)
+    assert f"packing {why}" in said if why else "packing" not in said
+
+
 # -- a program that cannot be started ----------------------------------------------------------
 
 

@@ -16,50 +16,53 @@ from slurmslice.cli.console import one_line, say
 from slurmslice.command import ShellText, placeholders, quote, show
 from slurmslice.engines import Engine, Limits
 from slurmslice.errors import NoAnswer
-from slurmslice.packing import tasks_at_once
+from slurmslice.packing import fitted, tasks_at_once
 from slurmslice.replaced import runs_another
 from slurmslice.reports.counts import count, key_ranges, shortened
 from slurmslice.reports.foreseen import Group, groups, request, worst_case
 from slurmslice.run import Run
 from slurmslice.slices import SliceTable
-from slurmslice.verbs.create import interpreted
+from slurmslice.verbs.create import Wanted, interpreted
 from slurmslice.verbs.feed import Taken
 
 
-def announce(asked: Asked, table: SliceTable, engine: Engine) -> Limits | None:
+def announce(asked: Asked, wanted: Wanted, engine: Engine) -> Limits | None:
     """How many slices, how many at once, the request, the worst case, first and last command.
 
     Returns:
         the engine's limits for such tasks; None where it could not be asked.
     """
-    typed = groups(asked, table)
+    typed = groups(asked, wanted.table)
     of = [replace(one, options=asked.given(one.options), request=asked.given(one.request))
           for one in typed]  # fmt: skip
     limits, fewest = _limits(engine, of)
     most = _tasks_at_once(asked, of, limits.at_once if limits else None)
-    at_once = None if most is None else min(len(table), most * asked.packing.at_once)
+    at_once = None if most is None else min(asked.slices, most * asked.packing.at_once)
     where = f"{asked.engine} on {asked.cluster}" if asked.cluster else asked.engine
-    say(f"{asked.name}: {count(len(table))}, {_many(at_once)}, {where}")
-    say(f"  slices    {shortened(one_line(asked.source), 100)}")
-    say(f"  request   {_request(asked)} a slice")
-    if asked.packing.pack > 1:
-        say(f"  packing   {_packing(asked, of)}")
-    if asked.setup:
-        say(f"  setup     {shortened(one_line(asked.setup.strip()), 100)}")
-    if asked.check:
-        say(f"  check     {shortened(one_line(asked.check.shown), 100)}")
-    worst = worst_case(of, _tasks_at_once(asked, of, fewest), most)
-    if worst:
-        say(f"  at worst  {worst}")
-    if limits and limits.why and limits.at_once != 0:
-        say(f"  room      {limits.why}")
-    for warning in (*_rounded(typed, of), *_warnings(asked, limits)):
-        say(f"  note      {warning}")
-    rows = [0, len(table) - 1] if len(table) > 1 else [0]
-    for label, row in zip(("first", "last "), rows, strict=False):
-        columns = dict(zip(table.columns, table.values_of(row), strict=True))
-        say(f"  {label}     {show(asked.command, table.keys[row], columns)}")
+    say(f"{asked.name}: {count(asked.slices)}, {_many(at_once)}, {where}")
+    told = (
+        ("slices", shortened(one_line(asked.source), 100)),
+        ("request", f"{_request(asked)} a slice"),
+        *(("", text) for text in _differing(asked, of)),
+        ("packing", _packing(asked, of) or _not_packed(asked, wanted, limits)),
+        ("setup", shortened(one_line(asked.setup.strip()), 100)),
+        ("check", shortened(one_line(asked.check.shown), 100)),
+        ("at worst", worst_case(of, _tasks_at_once(asked, of, fewest), most)),
+        ("room", limits.why if limits and limits.at_once != 0 else ""),
+        *(("note", warning) for warning in (*_rounded(typed, of), *_warnings(asked, limits))),
+        *zip(("first", "last"), _commands(asked, wanted.table), strict=False),
+    )
+    for label, text in told:
+        if text:
+            say(f"  {label:9} {text}")
     return limits
+
+
+def _commands(asked: Asked, table: SliceTable) -> Iterator[str]:
+    """The command of the first slice, and of the last where there are several."""
+    for row in sorted({0, len(table) - 1}):
+        columns = dict(zip(table.columns, table.values_of(row), strict=True))
+        yield show(asked.command, table.keys[row], columns)
 
 
 def _rounded(typed: Sequence[Group], of: Sequence[Group]) -> Iterator[str]:
@@ -169,6 +172,14 @@ def _request(asked: Asked) -> str:
     return _asked_for(tuple({**dict(asked.options), **dict(asked.per_slice)}.items()))
 
 
+def _differing(asked: Asked, of: Sequence[Group]) -> Iterator[str]:
+    """How many slices ask for what, of that which differs between them."""
+    names = dict(asked.per_slice)
+    for group in of if names else ():
+        own = [(name, value) for name, value in group.options if name in names]
+        yield f"{count(group.slices)}: {_asked_for(own)}"
+
+
 def _asked_for(options: Sequence[tuple[str, str]]) -> str:
     return " ".join(
         f"--{name}={value}" if value else f"--{name}" for name, value in options
@@ -176,7 +187,9 @@ def _asked_for(options: Sequence[tuple[str, str]]) -> str:
 
 
 def _packing(asked: Asked, of: Sequence[Group]) -> str:
-    """How many array tasks there are, what each carries, and what it asks for."""
+    """How many array tasks there are, what each carries and asks for; empty where it is a slice."""
+    if asked.packing.pack == 1:
+        return ""
     packing, slices = asked.packing, sum(group.slices for group in of)
     tasks = count(sum(group.tasks for group in of), "array task")
     alike = " that ask for the same" if len(of) > 1 else ""
@@ -185,6 +198,17 @@ def _packing(asked: Asked, of: Sequence[Group]) -> str:
     why = " (more do not fit into the partition's time limit)" if cut else ""
     carried = f"{'up to ' if alike else ''}{count(packing.pack)}{alike}"
     return f"{tasks} of {carried}{turns}{why}; {_asked_for(request(of))} a task"
+
+
+def _not_packed(asked: Asked, wanted: Wanted, limits: Limits | None) -> str:
+    """Why each slice has a task of its own where --pack was asked for; empty where it was not."""
+    if asked.pack_asked in {"", "1"} or asked.slices == 1:
+        return ""
+    if wanted.packing.pack == 1:
+        return "none: a slice takes as long as a task should"
+    if limits and fitted(wanted.packing, limits.max_time_s).pack == 1:
+        return "none: two slices do not fit into the partition's time limit"
+    return "none: there is room for all slices at once, each in a task of its own"
 
 
 def tell_taken(run: Run, taken: list[Taken]) -> None:

@@ -16,7 +16,9 @@ from slurmslice.cli.shared import WordsCommand, dry_run_option
 from slurmslice.command import quote
 from slurmslice.errors import BadInput
 from slurmslice.ranges import parse_array
+from slurmslice.reports.counts import count, key_ranges
 from slurmslice.rundir import RunDirectory
+from slurmslice.slices import SliceTable
 from slurmslice.verbs.create import check_name, default_name, describe, render
 
 
@@ -43,17 +45,17 @@ def command(asking: Asking, dry_run: bool, print_: bool) -> None:
     if print_:
         data((text.encode("utf-8", "surrogateescape"),))
         return
-    announce(asked, wanted.table, engine)
+    announce(asked, wanted, engine)
     if silence:
         say(f"Slurm could not be asked about its limits: {silence}")
     if dry_run:
         say(f"Nothing was made: --dry-run. It would be {relative(path)}.")
         return
     place = made(asked, wanted, path, replaced)
-    _what_next(place, asked)
+    _what_next(place, asked, wanted.table)
 
 
-def _what_next(place: RunDirectory, asked: Asked) -> None:
+def _what_next(place: RunDirectory, asked: Asked, table: SliceTable) -> None:
     """What to read, how to try a few, how to submit all, and the same by hand."""
     data((os.fsencode(relative(place.path)) + b"\n",))
     say("Read, and edit if you like:")
@@ -64,6 +66,9 @@ def _what_next(place: RunDirectory, asked: Asked) -> None:
         say(f"  {relative(place.task_table(1))}   (which slice each array index carries)")
     say(f"Try the first two:  slurmslice submit {asked.name} --only 2")
     say(f"Submit all:         slurmslice submit {asked.name}")
-    first = len(parse_array(asked.first))
-    what = "The same by hand:  " if first == asked.slices else f"The first {first}:"
-    say(f"{what} sbatch {quote(relative(place.script))}")
+    first = table.keys.of(parse_array(asked.first).indices)
+    by_hand = f"sbatch {quote(relative(place.script))}"
+    if len(first) == asked.slices:
+        say(f"The same by hand:   {by_hand}")
+    else:
+        say(f"A part by hand:     {by_hand}   ({count(len(first))}: {key_ranges(first)})")

@@ -131,7 +131,7 @@ def _new(asking: Asking, max_attempts: int, dry_run: bool) -> Run | None:
         run = open_run(same, changing=True, dry_run=dry_run)
         check_possible(run, waiting(None), {})
         return run
-    _check(announce(asked, wanted.table, engine))
+    _check(announce(asked, wanted, engine))
     if silence:
         say(f"Slurm could not be asked about its limits: {silence}")
     if dry_run:

@@ -209,6 +209,7 @@ def render(asked: Asked, wanted: Wanted, path: Path) -> str:
         at_once=asked.packing.at_once,
         slice_time_s=asked.packing.slice_time_s,
         check=asked.check,
+        differing=tuple(name for name, _ in asked.per_slice),
     )
     return script.render(spec, wanted.template)
 
