@@ -7,6 +7,7 @@ given beside it, never from memory (promise 7).
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -93,19 +94,31 @@ def script_options(run: Run) -> Options:
 
 
 def check_script(run: Run) -> None:
-    """Refuse a script that was edited and that bash cannot read: each of its tasks would fail.
+    """Refuse a script that was edited so that bash cannot read it, or that it runs other slices.
 
     Raises:
         DamagedRun: there is no script.
-        BadInput: with bash's own words, which name the line.
+        BadInput: with bash's own words, which name the line; or with what is to be set back.
     """
     text = read_or_damaged(run.place.script).decode("utf-8", "surrogateescape")
+    if not run.place.script_edited:
+        return
+    pack = _PACK.search(text)
+    if pack and int(pack[1]) != run.asked.packing.pack:
+        raise BadInput(
+            f"{run.place.script} has _pack={pack[1]}, and slices were given to array tasks "
+            f"by _pack={run.asked.packing.pack}.",
+            "Set it back. Another number of slices a task is another run: run … --pack K",
+        )
     bash = "bash" in text.partition("\n")[0]
     # What extglob (bash(1), shopt) lets stand is a mistake to a bash that only reads.
-    if bash and run.place.script_edited and "extglob" not in text:
+    if bash and "extglob" not in text:
         from slurmslice.script import check_syntax
 
         check_syntax(text, str(run.place.script))
+
+
+_PACK = re.compile(r"^_pack=(\d{1,9})\b", re.MULTILINE)
 
 
 def job_name_of(run: Run, options: Options) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -446,6 +447,24 @@ def test_a_script_that_bash_cannot_read_is_not_submitted(
     edit(run, "#!/bin/sh\n" + broken)  # whose mistakes are another shell's to find
     typed("submit", "demo")
     assert (typed.code, len(engine.jobs)) == (0, 2)
+
+
+def test_a_script_that_would_run_other_slices_is_not_submitted(
+    typed: Typed, engine: FakeEngine
+) -> None:
+    """Which slices an array task has was decided before: another number would lose some."""
+    typed("render", "--name", "demo", "-a", "0-7", "--pack", "2", *COMMAND)
+    script = next(typed.folder.rglob("script.sh"))
+    text = script.read_text()
+    script.write_text(text.replace("\n_pack=2 #", "\n_pack=4 #"))
+    os.utime(script, (time.time() + 5, time.time() + 5))
+    said = typed("submit", "demo")
+    assert (typed.code, engine.jobs) == (2, {})
+    assert "has _pack=4, and slices were given to array tasks by _pack=2" in said
+    script.write_text(text.replace("_grace=30", "_grace=60"))
+    os.utime(script, (time.time() + 5, time.time() + 5))
+    typed("submit", "demo")
+    assert (typed.code, len(engine.jobs)) == (0, 1)
 
 
 def edit(run: Run, text: str) -> None:
