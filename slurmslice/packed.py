@@ -20,7 +20,13 @@ _ENDED_FROM_OUTSIDE = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGTERM, s
 
 
 def judge_packed(
-    known: Standing, said: Hearing, slot: int, wrote: TaskProgress, times_returned: int
+    known: Standing,
+    said: Hearing,
+    slot: int,
+    wrote: TaskProgress,
+    times_returned: int,
+    *,
+    has_log: bool = False,
 ) -> Standing:
     """The standing of a slice of a pack after one more poll. ``known`` is not final.
 
@@ -30,6 +36,7 @@ def judge_packed(
         slot: the slice's place in the task, from 0.
         wrote: what the task wrote, in its newest restart.
         times_returned: how often the slice was given back, since its task ended before its turn.
+        has_log: the slice's own log is there. Asked for where ``unheard`` says so.
     """
     own = wrote.slots.get(slot, SlotProgress())
     if _for_good(own):
@@ -45,17 +52,29 @@ def judge_packed(
         return _by_signal(known, own, task, said, starved=starved)
     if not task.state.final or (task.state is State.COMPLETED and not _left_out(own, wrote)):
         return _in_turn(task, own)
+    lost = has_log and unheard(slot, wrote)
     some = wrote.slots and task.state is not State.COMPLETED  # then the rest is still to be seen
-    if not (some or wrote.setup_exit is not None or _is_visible(task, said)):
+    whole = (some or wrote.setup_exit is not None) and not lost
+    if not (whole or _is_visible(task, said)):
         return replace(known, reason=f"{task.state}; what its task wrote may not be seen here yet")
-    if own.started_at is not None or task.state is State.CANCELLED:
+    if _began(own) or task.state is State.CANCELLED:
         return _within(task, own)
-    return _before_its_turn(task, wrote, times_returned)
+    return _unrecorded(task) if lost else _before_its_turn(task, wrote, times_returned)
+
+
+def unheard(slot: int, wrote: TaskProgress) -> bool:
+    """Whether a task has not written a word of a slice, in no start of it."""
+    return slot not in wrote.slots and slot not in wrote.older
+
+
+def _began(own: SlotProgress) -> bool:
+    """Whether a slice began: any line of it says so, as a log may have lost some."""
+    return own != SlotProgress()
 
 
 def _left_out(own: SlotProgress, wrote: TaskProgress) -> bool:
     """Whether a task wrote of other slices and not that this one began: it cannot be done."""
-    return bool(wrote.slots) and own.started_at is None
+    return bool(wrote.slots) and not _began(own)
 
 
 def _without_steps(report: TaskReport | None) -> TaskReport | None:
@@ -149,7 +168,7 @@ def _in_turn(task: Standing, own: SlotProgress) -> Standing:
     """Rule 5: its task runs, or waits, or ended with every slice done."""
     if task.state.final:
         return _within(task, own)
-    if task.state is State.RUNNING and own.started_at is None:
+    if task.state is State.RUNNING and not _began(own):
         reason = "waits for its turn in its array task"
         return replace(task, state=State.PENDING, started_at=None, elapsed_s=None, reason=reason)
     return replace(task, started_at=own.started_at or task.started_at)
@@ -169,8 +188,23 @@ def _within(task: Standing, own: SlotProgress) -> Standing:
     )
 
 
+def _unrecorded(task: Standing) -> Standing:
+    """Rule 7: it began, and what its task wrote of it is lost. The task exits 0 when all are done.
+
+    Else it may have been done, too: it is not given back, which would run it again unasked.
+    """
+    within = _within(task, SlotProgress())
+    if task.state is State.COMPLETED:
+        return within
+    reason = (
+        f"it began; its array task ended ({task.state}: {task.reason}), and what that wrote of it "
+        "is lost: whether it was done is not known"
+    )
+    return replace(within, state=State.FAILED, reason=reason, exit_code=None, signal=None)
+
+
 def _before_its_turn(task: Standing, wrote: TaskProgress, times_returned: int) -> Standing:
-    """Rules 7 and 8: given back; the second time that no slice of its task began, it counts."""
+    """Rules 8 and 9: given back; the second time that no slice of its task began, it counts."""
     how = "its array task ended before its turn"
     if wrote.setup_exit is not None:
         how = f"setup exited {wrote.setup_exit}"

@@ -103,6 +103,7 @@ class TaskProgress:
     Attributes:
         restart: its newest restart of which there is a line; None where there is none.
         slots: its slices by their place in the task, from 0.
+        older: slices that an older start wrote of, and the newest did not.
         setup_exit: the setup's exit code where the setup failed, or ended the task (then 0 is
             no success either: the command did not run).
         refused: who owned the submission, where the task stopped because that was another job.
@@ -110,6 +111,7 @@ class TaskProgress:
 
     restart: int | None = None
     slots: Mapping[int, SlotProgress] = field(default_factory=dict)
+    older: frozenset[int] = frozenset()
     setup_exit: int | None = None
     refused: str | None = None
 
@@ -126,14 +128,15 @@ def parse(data: bytes, job: str | None = None) -> TaskProgress:
     """
     refused = [_text(line["owner"]) for line in _lines(_REFUSED, data, job)]
     kinds = (_START, _TIMEOUT, _MEMORY, _CHECK, _END, _SETUP)
-    *slots, setups = (list(_lines(kind, data, job)) for kind in kinds)
-    restarts = (int(line["restart"]) for line in chain(*slots, setups))
+    *of_slots, setups = (list(_lines(kind, data, job)) for kind in kinds)
+    restarts = (int(line["restart"]) for line in chain(*of_slots, setups))
     restart = max(restarts, default=None)
-    starts, timeouts, losses, checks, ends = (_of(restart, lines) for lines in slots)
+    slots = _slots(*(_of(restart, lines) for lines in of_slots))
     exits = [int(line["exit"]) for line in _of(restart, setups)]
     return TaskProgress(
         restart=restart,
-        slots=_slots(starts, timeouts, losses, checks, ends),
+        slots=slots,
+        older=frozenset(int(line["slot"]) for line in chain(*of_slots)) - slots.keys(),
         setup_exit=exits[-1] if exits else None,
         refused=refused[-1] if refused else None,
     )

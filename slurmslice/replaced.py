@@ -1,7 +1,8 @@
 """A script that exits 0 before its command: replaced by its setup, or by a person's template. Pure.
 
-Slurm then calls the task COMPLETED. What tells it from a command that was done is that the script
-has not written that a slice began.
+Slurm then calls the task COMPLETED. What tells it from a command that was done is that no slice
+began: the script has written of none, and the slice's own log, which its process makes as the first
+thing that it does, is not there.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from dataclasses import replace
 
 from slurmslice.judge import Standing
 from slurmslice.packed import VISIBLE_S
-from slurmslice.progress import parse
 from slurmslice.states import Evidence, State
 
 _EXEC = re.compile(
@@ -27,23 +27,21 @@ def runs_another(setup: str) -> bool:
     return _EXEC.search(setup) is not None
 
 
-def looked_for(
-    known: Standing, found: Standing, log: bytes | None, job: str | None, now: float
-) -> Standing:
+def looked_for(known: Standing, found: Standing, began: bool | None, now: float) -> Standing:
     """The standing of a slice that is COMPLETED, by a script that may have ended too early.
 
     Args:
         known: what was known before.
         found: the standing, COMPLETED by the word of Slurm.
-        log: what its task put out; None where there is no such file, which says nothing.
-        job: the array's job id.
+        began: whether a slice began, as its task's output or the slice's own log shows; None
+            where there is neither, which says nothing.
         now: epoch seconds.
     """
-    if parse(log or b"", job).restart is not None:
+    if began:
         return found
     if now - (found.ended_at or 0) < VISIBLE_S:
         return replace(known, reason="COMPLETED; that its slice began may not be seen here yet")
-    if log is None:
+    if began is None:
         return found
     return replace(found, state=State.FAILED, evidence=Evidence.PROGRESS, reason=_REPLACED)
 

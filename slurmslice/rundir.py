@@ -141,6 +141,19 @@ class RunDirectory:
             self.unread[path] = str(why.strerror)
             return None
 
+    def has_log(self, number: int, name: str) -> bool:
+        """Whether a slice's own log is there, which its process makes as the first that it does.
+
+        True too where that cannot be seen: no slice counts as not begun by an error.
+        """
+        try:
+            self.log(number, name).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            return True
+        return True
+
     def prepare(self, number: int, table: SliceTable, rows: Sequence[int], direct: bool) -> str:
         """Make a submission's folder and its task table; the table's digest, empty for none.
 

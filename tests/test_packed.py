@@ -93,9 +93,9 @@ def active(state: State, restarts: int) -> TaskReport:
         (6, BEGAN, task(State.TIMEOUT), None, State.TIMEOUT, Evidence.ACCOUNTING),
         (6, BEGAN, task(State.NODE_FAIL), None, State.NODE_FAIL, Evidence.ACCOUNTING),
         (6, None, task(State.CANCELLED), None, State.CANCELLED, Evidence.ACCOUNTING),
-        (7, None, task(State.COMPLETED, 0), None, State.WAITING, Evidence.ACCOUNTING),
-        (7, None, task(State.OUT_OF_MEMORY), None, State.WAITING, Evidence.ACCOUNTING),
-        (7, None, task(State.FAILED), None, State.WAITING, Evidence.ACCOUNTING),
+        (8, None, task(State.COMPLETED, 0), None, State.WAITING, Evidence.ACCOUNTING),
+        (8, None, task(State.OUT_OF_MEMORY), None, State.WAITING, Evidence.ACCOUNTING),
+        (8, None, task(State.FAILED), None, State.WAITING, Evidence.ACCOUNTING),
     ],
 )  # fmt: skip
 def test_the_rules(

@@ -26,15 +26,22 @@ class Pack:
     world: World
     lines: tuple[tuple[int, int, str], ...]  # when, in which start, what
     truth: tuple[tuple[frozenset[State], int], ...]  # and since when it is so, by slot
+    emptied: int = 0  # when the task's log was, by hand or by a full disk
 
     def wrote(self, when: int) -> TaskProgress:
         """What is to be read at a time."""
+        lost = self.emptied if when >= self.emptied else 0
         text = "".join(
             f"slurmslice {what[0]} job=7 restart={start} at={at} host=n1 {what[1]}\n"
             for at, start, said in self.lines
-            if at <= when and (what := said.split(" ", 1))
+            if lost <= at <= when and (what := said.split(" ", 1))
         )
         return parse(text.encode(), "7")
+
+    def has_log(self, slot: int, when: int) -> bool:
+        """Whether a slice's own log is there at a time."""
+        starts = [at for at, _, said in self.lines if said == f"start slot={slot}"]
+        return bool(starts) and starts[0] <= when
 
 
 @st.composite
@@ -125,19 +132,24 @@ def one_look(pack: Pack, known: Standing, look: Look, then: int, told: int, slot
         array_ended_at=None,
         now=then,
     )
-    return judge_packed(known, said, slot, wrote, 0)
+    return judge_packed(known, said, slot, wrote, 0, has_log=pack.has_log(slot, then))
+
+
+def last_look(pack: Pack, looks: list[Look]) -> Look:
+    """One after all others, when everything is to be seen."""
+    late = pack.world.last.gone + REMEMBERED_S + 100
+    after = max(1, late - BEGAN - sum(look.after for look in looks))
+    return Look(after, False, False, False, 0, 0, 0)
 
 
 @settings(max_examples=1500)
 @given(packs(), LOOKS)
 def test_each_slice_of_a_pack_is_told_its_own_end(pack: Pack, looks: list[Look]) -> None:
     """Done, failed, ended with the task or given back: what is true, never earlier than it is."""
-    late = pack.world.last.gone + REMEMBERED_S + 100
-    after = max(1, late - BEGAN - sum(look.after for look in looks))
-    last = Look(after, False, False, False, 0, 0, 0)
+    looks = [*looks, last_look(pack, looks)]
     for slot, (truth, since) in enumerate(pack.truth):
         known, now, told = replace(KNOWN, index=0), BEGAN, BEGAN
-        for look in [*looks, last]:
+        for look in looks:
             asked = now + look.after
             now = asked + look.between
             told = max(told, asked - look.accounting_lag)
@@ -146,3 +158,23 @@ def test_each_slice_of_a_pack_is_told_its_own_end(pack: Pack, looks: list[Look])
                 assert known.state in truth
                 assert now >= since
         assert known.state in truth
+
+
+@settings(max_examples=1500)
+@given(packs(), LOOKS, st.integers(0, 700))
+def test_a_slice_that_began_is_never_given_back_as_one_that_did_not(
+    pack: Pack, looks: list[Look], emptied: int
+) -> None:
+    """The task's log was emptied: its own log shows that it began. It is not called done either."""
+    pack = replace(pack, emptied=BEGAN + emptied)
+    looks = [*looks, last_look(pack, looks)]
+    newest = {said for _, start, said in pack.lines if start == pack.world.last.number}
+    for slot, (truth, _) in enumerate(pack.truth):
+        known, now = replace(KNOWN, index=0), BEGAN
+        for look in looks:
+            asked, now = now + look.after, now + look.after + look.between
+            known = one_look(pack, known, look, now, asked, slot)
+            if known.state in {State.WAITING, State.COMPLETED}:
+                assert known.state in truth
+            if known.state is State.WAITING:
+                assert f"start slot={slot}" not in newest

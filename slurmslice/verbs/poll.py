@@ -10,7 +10,7 @@ from slurmslice.errors import Busy, NoAnswer
 from slurmslice.evidence import Answer, Observation, TaskReport
 from slurmslice.judge import Hearing, Standing, judge, reopened
 from slurmslice.ledger import Submission, apart
-from slurmslice.packed import judge_packed, reopened_packed
+from slurmslice.packed import judge_packed, reopened_packed, unheard
 from slurmslice.progress import SlotProgress, TaskProgress, parse
 from slurmslice.replaced import looked_for
 from slurmslice.run import Run
@@ -128,8 +128,7 @@ def _judged(
             standing = _judge(run, submission, row, said, wrote)
             by_own_lines = standing.evidence is Evidence.PROGRESS
             if may_skip and standing.state is State.COMPLETED and not by_own_lines:
-                log = run.place.read_task_log(submission.number, submission.index_of(row))
-                standing = looked_for(known, standing, log, submission.job, now)
+                standing = looked_for(known, standing, _began(run, submission, row), now)
             if standing.state is State.CANCELLED and row in submission.anew:
                 standing = replace(standing, state=State.WAITING, reason=ANEW, ended_at=None)
             if standing != known:
@@ -171,7 +170,23 @@ def _judge(
     if index not in wrote:
         wrote[index] = _wrote(run, submission, index)
     times_returned = run.ledger.returned.get(row, ("", 0))[1]
-    return judge_packed(known, said, slot, wrote[index], times_returned)
+    standing = judge_packed(known, said, slot, wrote[index], times_returned)
+    if standing.state in {State.WAITING, State.FAILED} and unheard(slot, wrote[index]):
+        has_log = _has_log(run, submission, row)
+        return judge_packed(known, said, slot, wrote[index], times_returned, has_log=has_log)
+    return standing
+
+
+def _began(run: Run, submission: Submission, row: int) -> bool | None:
+    """Whether a slice's task, or its own log, shows that it began; None where there is neither."""
+    log = run.place.read_task_log(submission.number, submission.index_of(row))
+    if parse(log or b"", submission.job).restart is not None or _has_log(run, submission, row):
+        return True
+    return None if log is None else False
+
+
+def _has_log(run: Run, submission: Submission, row: int) -> bool:
+    return run.place.has_log(submission.number, run.table.log_of(row))
 
 
 def _over_since(seen: Observation) -> dict[str, float]:

@@ -1,0 +1,114 @@
+"""A task's log that was lost, emptied or cut: the slice's own log shows that it began."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from slurmslice.evidence import TaskReport
+from slurmslice.packed import judge_packed
+from slurmslice.packing import Packing
+from slurmslice.progress import SlotProgress, TaskProgress
+from slurmslice.run import Run
+from slurmslice.states import State
+from slurmslice.template import OwnTemplate
+from slurmslice.verbs.poll import poll
+from slurmslice.verbs.submit import submit, waiting
+from tests.fakes import FakeEngine
+from tests.test_packed import BEGAN, KNOWN, NOTHING, NOW, ended, task
+
+MakeRun = Callable[..., tuple[Run, FakeEngine]]
+TEMPLATE = OwnTemplate(Path("mine.sh.j2"), '{% extends "array.sh.j2" %}')
+LINE = "slurmslice {} job=100 restart=0 at=1800000000 host=n1 slot={}\n"
+
+
+def began(run: Run, *rows: int) -> None:
+    """Their own processes have made their logs."""
+    for row in rows:
+        run.place.log(1, run.table.log_of(row)).touch()
+
+
+def polled(run: Run, engine: FakeEngine, report: TaskReport, *, after_s: int = 60) -> None:
+    """All tasks have ended so, so long ago, and somebody looks."""
+    report = replace(report, ended_at=int(run.clock()) - after_s, started_at=1)
+    for job in engine.jobs.values():
+        job.tasks.update(dict.fromkeys(job.tasks, report))
+    poll(run)
+
+
+DONE = TaskReport(State.COMPLETED, "COMPLETED", exit_code=0)
+FAILED = TaskReport(State.FAILED, "FAILED", exit_code=1)
+
+
+@pytest.mark.parametrize("pack", [1, 2])
+@pytest.mark.parametrize("own", [{"setup": "module load x"}, {"template": TEMPLATE}])
+@pytest.mark.parametrize("log", [None, "", "loading\n"])
+def test_a_slice_whose_own_log_is_there_was_run(
+    make_run: MakeRun, pack: int, own: dict[str, str], log: str | None
+) -> None:
+    """COMPLETED by Slurm, and the disk was full for the task's log: done, at once."""
+    run, engine = make_run(2, Packing(pack=pack), **own)
+    submit(run, waiting(None), {}, "submit")
+    began(run, 0, 1)
+    for index in range(2 // pack if log is not None else 0):
+        run.place.task_log(1, index).write_text(log or "")
+    polled(run, engine, DONE, after_s=0)
+    assert run.standings.tally() == {State.COMPLETED: 2}
+
+
+@pytest.mark.parametrize("log", [None, "", LINE.format("start", 2)])
+def test_what_began_in_a_pack_is_not_given_back(make_run: MakeRun, log: str | None) -> None:
+    """Whether it was done nobody knows: it failed, and is not run again unasked."""
+    run, engine = make_run(4, Packing(pack=4))
+    submit(run, waiting(None), {}, "submit")
+    began(run, 0, 1, 2)
+    if log is not None:
+        run.place.task_log(1, 0).write_text(log)
+    polled(run, engine, FAILED, after_s=0)
+    assert not any(run.standings[row].state.final for row in (0, 1))  # it may not be seen yet
+    polled(run, engine, FAILED)
+    assert run.standings.tally() == {State.FAILED: 3, State.WAITING: 1}
+    for row in (0, 1):
+        assert "whether it was done is not known" in run.standings[row].reason
+        assert run.standings[row].exit_code is None
+    assert list(waiting(None)(run)) == [3]
+
+
+@pytest.mark.parametrize("state", [State.TIMEOUT, State.NODE_FAIL, State.FAILED, State.CANCELLED])
+@pytest.mark.parametrize("times_returned", [0, 1])
+@pytest.mark.parametrize("wrote", [TaskProgress(), TaskProgress(0, {0: ended(0)}),
+                                   TaskProgress(1, setup_exit=1)])  # fmt: skip
+def test_its_end_is_not_known(state: State, times_returned: int, wrote: TaskProgress) -> None:
+    """Not the task's: it may have been done before. Just of a cancelled task they are CANCELLED."""
+    said = replace(NOTHING, accounting=task(state), now=NOW + 60)
+    standing = judge_packed(KNOWN, said, 1, wrote, times_returned, has_log=True)
+    assert standing.state is (state if state is State.CANCELLED else State.FAILED)
+    assert state is State.CANCELLED or str(state) in standing.reason
+
+
+def test_a_task_that_exits_0_has_done_them_all() -> None:
+    """Its script says so only where each slice has: also of those whose lines are lost."""
+    said = replace(NOTHING, accounting=task(State.COMPLETED, 0), now=NOW + 60)
+    wrote = TaskProgress(0, {0: ended(0)})
+    assert judge_packed(KNOWN, said, 1, wrote, 0, has_log=True).state is State.COMPLETED
+    assert judge_packed(KNOWN, said, 1, wrote, 0).state is State.WAITING
+
+
+@pytest.mark.parametrize(
+    "wrote", [TaskProgress(1, {0: BEGAN}, frozenset({1})), TaskProgress(0, {1: BEGAN})]
+)
+def test_the_log_of_an_older_start_is_no_beginning_of_this_one(wrote: TaskProgress) -> None:
+    """The task's log tells of that older start, so nothing of it is lost: given back."""
+    known = replace(KNOWN, restarts=1)
+    said = replace(NOTHING, accounting=task(State.TIMEOUT), now=NOW + 60)
+    assert judge_packed(known, said, 1, wrote, 0, has_log=True).state is State.WAITING
+
+
+def test_any_line_of_a_slice_says_that_it_began() -> None:
+    """Its first was lost, and it was then told that its time was over."""
+    wrote = TaskProgress(0, {0: ended(0), 1: SlotProgress(host="n3", timed_out=True)})
+    said = replace(NOTHING, accounting=task(State.TIMEOUT))
+    assert judge_packed(KNOWN, said, 1, wrote, 0).state is State.TIMEOUT
