@@ -19,7 +19,9 @@ def looked_into(
     A check that fails makes its task FAILED. A job step that fails leaves the task COMPLETED if
     the script exits 0 (seen). The accounting plugin ends a task that is over its memory by
     SIGKILL, and calls it FAILED (slurm.conf(5), OverMemoryKill; seen). Of an exit code that the
-    source may have made smaller, the task itself tells the true one.
+    source may have made smaller, the task itself tells the true one. Where what is preempted has a
+    GraceTime (slurm.conf(5)), job steps are told to end by SIGTERM, and their script is not: if
+    they save what they have and exit 0, all of it is COMPLETED (seen).
 
     Args:
         report: what the source says, final.
@@ -34,6 +36,10 @@ def looked_into(
             report = replace(report, exit_code=own.exit_code)
             if own.in_setup:
                 return report, source, f"its setup exited {report.exit_code}"
+    by_itself = report.state in {State.COMPLETED, State.FAILED}
+    if by_itself and report.steps and report.steps.preempted:
+        reason = f"told to make room for another job, and then {explain(report)}"
+        return replace(report, state=State.PREEMPTED), source, reason
     if report.state is State.COMPLETED and report.steps and report.steps.failed:
         reason = f"exit 0, but a job step of it {report.steps.failed}"
         return replace(report, state=State.CHECK_FAILED), source, reason

@@ -51,10 +51,12 @@ class Steps:
     Attributes:
         failed: how the first that failed did, in words (``exited 3``); empty where none did.
         ended: none of them goes on.
+        preempted: one of them was told to end, to make room for another job.
     """
 
     failed: str = ""
     ended: bool = True
+    preempted: bool = False
 
 
 NO_STEPS = Steps()

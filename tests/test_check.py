@@ -354,6 +354,13 @@ def test_settings_say_it(typed: Typed) -> None:
          State.CHECK_FAILED, Evidence.ACCOUNTING, 0),
         (replace(NOTHING, accounting=replace(FAILED, steps=Steps("exited 9"))),
          State.FAILED, Evidence.ACCOUNTING, 3),
+        (replace(NOTHING, accounting=replace(DONE, steps=Steps(preempted=True))),
+         State.PREEMPTED, Evidence.ACCOUNTING, 0),
+        (replace(NOTHING, accounting=replace(FAILED, steps=Steps("exited 143", preempted=True))),
+         State.PREEMPTED, Evidence.ACCOUNTING, 3),
+        (replace(NOTHING, accounting=replace(FAILED, state=State.TIMEOUT,
+                                             steps=Steps(preempted=True))),
+         State.TIMEOUT, Evidence.ACCOUNTING, 3),
     ],
 )  # fmt: skip
 def test_what_looks_like_success_or_plain_failure(

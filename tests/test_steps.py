@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
+from slurmslice.engines.slurm.answers import preempted
 from slurmslice.engines.slurm.steps import measures
 from slurmslice.engines.slurm.versions import Release
+from slurmslice.errors import NoAnswer
 from slurmslice.evidence import NO_STEPS, Steps
 
 TASK = "11_0|COMPLETED|0:0|{derived}|5|10|{end}|3|1|100M|n1|None||00:00.500|n"
@@ -65,6 +67,26 @@ def test_a_step_that_ended_in_the_second_of_its_task(release: Release | None, fa
     """Slurm may have ended it with the task only where it is as fast as that (seen on 26.05)."""
     last = ("0", "CANCELLED", "0:15", 13)
     assert told(BATCH, last, release=lambda: release) == Steps(failed)
+
+
+@pytest.mark.parametrize(("told_at", "is_it"), [(9, False), (10, True), (12, True), (13, False)])
+def test_a_step_that_had_to_make_room(told_at: int, is_it: bool) -> None:
+    """It was told to end if it went on at that moment; its script and what came before were not."""
+    text = f"{TASK.format(derived='0:0', end=13)}\n"
+    for name, state, code, end in (BATCH, WELL):
+        text += f"{STEP.format(step=name, state=state, code=code, end=end)}\n"
+    found = measures(text, {"11": "n"}, preempted={("11", 0): told_at})
+    assert found["11", 0].steps == Steps(preempted=is_it)
+
+
+def test_when_tasks_were_told_to_make_room() -> None:
+    """Of our jobs, by id and name; of what was not told, and of others, nothing (seen on 22.05)."""
+    text = (
+        "11_0|1795866674|n|\n11_1|N/A|n|\n11_[2-3%1]|N/A|n|\n12_0|1795866674|other|\n7|N/A|wrap|\n"
+    )
+    assert preempted(text, {"11": "n", "12": "n"}) == {("11", 0): 1795866674}
+    with pytest.raises(NoAnswer):
+        preempted(text[:-2], {"11": "n"})
 
 
 def test_the_release_is_asked_for_only_where_it_counts() -> None:

@@ -220,6 +220,38 @@ def test_preempted(rough: Site, roughly: Path) -> None:
         done_apart(place, ["0", "1"], tries=2)
 
 
+STEP_SAVES = """\
+trap 'exit 0' TERM
+touch "alive-$SLICE"
+until [ -e go ]; do sleep 0.2; done
+"""
+
+
+def test_preempted_with_a_grace_time(rough: Site, roughly: Path) -> None:
+    """Job steps are told to end, and may save and exit 0: PREEMPTED. A script of none is not."""
+    steps, none = folders(rough, roughly, "steps", "none")
+    write(rough, steps / "saves", STEP_SAVES)
+    grace = ("scontrol", "update", "partitionname=cheap")
+    by_hand(rough, *grace, "GraceTime=60", user="root")
+    try:
+        told = submitted(rough, steps, "told", "-p", "cheap", "-a", "0-1", "-t", "5",
+                         command="srun bash saves")  # fmt: skip
+        until(lambda: len(list(steps.glob("alive-*"))) == 2, "both steps to begin")
+        free = started(rough, none, "free", "-p", "cheap", "-a", "0-1", "-t", "5")
+        large = by_hand(rough, "sbatch", "--parsable", "-p", "main", "-N4", "-n16",
+                        "--mem-per-cpu=10", "-o", "/dev/null", "--wrap", "true")  # fmt: skip
+        told.all("PREEMPTED")
+        assert told.record("0")["reason"] == "told to make room for another job, and then exit 0"
+        write(rough, none / "go", "")
+        free.all("COMPLETED")
+        by_hand(rough, "scancel", large)
+        write(rough, steps / "go", "")
+        again(rough, steps, "told")
+        assert settled(rough, steps, "told") == {"COMPLETED": 2}
+    finally:
+        by_hand(rough, *grace, "GraceTime=0", user="root")
+
+
 SAVES = witnessed("""\
 saving() { until [ -e saved ]; do note alive; sleep 0.2; done; exit 1; }
 trap saving TERM

@@ -57,4 +57,8 @@ def _joined(run: Run, report: TaskReport, told: TaskReport | None) -> TaskReport
         return report
     # Zero where nothing is said: a task that is too short is not sampled.
     used = replace(report, cpu_s=told.cpu_s or 0.0, max_rss_bytes=told.max_rss_bytes)
-    return replace(used, steps=told.steps if run.asked.steps_count else NO_STEPS)
+    if run.asked.steps_count:
+        return replace(used, steps=told.steps)
+    return replace(
+        used, steps=replace(NO_STEPS, preempted=bool(told.steps and told.steps.preempted))
+    )

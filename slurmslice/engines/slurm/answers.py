@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from slurmslice.engines.slurm.commands import SQUEUE_FIELDS, TASK_FIELDS
+from slurmslice.engines.slurm.commands import PREEMPTED_FIELDS, SQUEUE_FIELDS, TASK_FIELDS
 from slurmslice.engines.slurm.lines import Reports, common
 from slurmslice.engines.slurm.values import bytes_of, node_of, number_of, seconds_of
 from slurmslice.engines.slurm.versions import Release, may_lack_128
@@ -73,9 +73,29 @@ def queue_rows(text: str) -> list[Row]:
     Raises:
         NoAnswer: the text is not such an answer.
     """
-    records = _records(_lines(text), SQUEUE_FIELDS)
-    parted = (_parted(record, SQUEUE_FIELDS, end="|") for record in records)
-    return [_row(words, _queued(words)) for words in parted]
+    return [_row(words, _queued(words)) for words in _queue_words(text, SQUEUE_FIELDS)]
+
+
+def preempted(text: str, names: Mapping[str, str]) -> dict[TaskId, int]:
+    """When those of our tasks that were told to make room were told so, epoch seconds.
+
+    Args:
+        text: the answer to ``commands.squeue_preempted``.
+        names: our jobs, and the name of each.
+
+    Raises:
+        NoAnswer: the text is not such an answer.
+    """
+    told = (
+        (_row(words, TaskReport(State.UNKNOWN)), number_of(words["PreemptTime"]))
+        for words in _queue_words(text, PREEMPTED_FIELDS)
+    )
+    ours = ((row, when) for row, when in told if when is not None and is_ours(row, names))
+    return {task: when for row, when in ours for task in tasks_of(row)}
+
+
+def _queue_words(text: str, fields: Sequence[str]) -> Iterator[dict[str, str]]:
+    return (_parted(record, fields, end="|") for record in _records(_lines(text), fields))
 
 
 def accounting(

@@ -28,6 +28,7 @@ SQUEUE_FIELDS = (
     *("JobArrayID", "State", "exit_code", "SubmitTime", "StartTime", "EndTime", "RestartCnt"),
     *("NodeList", "Reason", "Name"),
 )
+PREEMPTED_FIELDS = ("JobArrayID", "PreemptTime", "Name")
 SINFO_FIELDS = ("NodeList", "Partition", "StateLong", "CPUsState", "Memory", "AllocMem")
 LIMIT_FIELDS = (
     *("DefaultAccount", "Account", "Partition", "DefaultQOS", "QOS", "GrpTRES", "GrpJobs"),
@@ -127,9 +128,14 @@ def squeue_of(user: int, *, ended: bool) -> Argv:
     return (*_squeue(ended), "--user", str(user))
 
 
-def _squeue(ended: bool) -> Argv:
+def squeue_preempted(jobs: Iterable[str]) -> Argv:
+    """When tasks of these jobs were told to make room, until the controller forgets them."""
+    return (*_squeue(True, PREEMPTED_FIELDS), "--jobs", ",".join(jobs))
+
+
+def _squeue(ended: bool, fields: Iterable[str] = SQUEUE_FIELDS) -> Argv:
     states = ("--states=all",) if ended else ()
-    return ("squeue", "--noheader", *states, "--Format", _columns(SQUEUE_FIELDS))
+    return ("squeue", "--noheader", *states, "--Format", _columns(fields))
 
 
 def sinfo() -> Argv:

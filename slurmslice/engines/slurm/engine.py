@@ -16,6 +16,8 @@ from slurmslice.engines.slurm.room import Room
 from slurmslice.errors import BadInput, NoAnswer, Refused
 from slurmslice.evidence import Answer, Observation, TaskId, TaskReport
 
+_NO_PREEMPTION = frozenset({None, "", "(null)", "preempt/none"})
+
 
 class SlurmEngine:
     """Runs array tasks on Slurm, by its own commands.
@@ -129,11 +131,24 @@ class SlurmEngine:
         self, jobs: Sequence[tuple[str, str]], tasks: Iterable[TaskId]
     ) -> dict[TaskId, TaskReport]:
         """Ask sacct for the steps of tasks. As ``Engine.measure``."""
-        names = dict(jobs)
-        found: dict[TaskId, TaskReport] = {}
+        names, found = dict(jobs), dict[TaskId, TaskReport]()
+        preempted = self._preempted(names)
         for question in commands.sacct_steps(tasks, self._slurm.clusters):
-            found |= steps.measures(self._slurm.ask(question), names, self._slurm.release)
+            said = self._slurm.ask(question)
+            found |= steps.measures(said, names, self._slurm.release, preempted)
         return found
+
+    def _preempted(self, names: Mapping[str, str]) -> Mapping[TaskId, int]:
+        """When tasks were told to make room. Accounting never says so, the controller for a while.
+
+        Where it does not answer it is not known: how a task ended must not wait for that.
+        """
+        try:
+            if self._slurm.config().get("PreemptType") in _NO_PREEMPTION:
+                return {}
+            return answers.preempted(self._slurm.ask(commands.squeue_preempted(names)), names)
+        except NoAnswer:
+            return {}
 
     def cancel(self, job: str, name: str, indices: Collection[int] | None) -> None:
         """Cancel tasks; those that have ended are no error.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 from slurmslice.engines.slurm.answers import Row, accounting_rows, is_older, is_ours, tasks_of
 from slurmslice.engines.slurm.commands import STEP_FIELDS
@@ -17,7 +18,10 @@ from slurmslice.states import State
 
 
 def measures(
-    text: str, names: Mapping[str, str], release: Callable[[], Release | None] = lambda: None
+    text: str,
+    names: Mapping[str, str],
+    release: Callable[[], Release | None] = lambda: None,
+    preempted: Mapping[TaskId, int] = MappingProxyType({}),
 ) -> dict[TaskId, TaskReport]:
     """Our tasks in sacct's rows: CPU time, the most memory of any step, how the steps ended.
 
@@ -28,6 +32,7 @@ def measures(
         text: sacct's answer, in which the rows of a task's steps follow its own.
         names: our jobs, and the name of each; a step bears another.
         release: asks for Slurm's; called where the answer depends on it, which is rare.
+        preempted: when tasks were told to make room, epoch seconds.
 
     Raises:
         NoAnswer: the text is not such an answer, or the release is not told.
@@ -46,12 +51,14 @@ def measures(
                 found[of], stepless = replace(row.report, steps=steps), True
         elif of and of == task:
             known = NO_STEPS if stepless else found[of].steps or NO_STEPS
-            found[of] = _with_step(replace(found[of], steps=known), row, release)
+            found[of] = _with_step(replace(found[of], steps=known), row, release, preempted.get(of))
             stepless = False
     return found
 
 
-def _with_step(task: TaskReport, step: Row, release: Callable[[], Release | None]) -> TaskReport:
+def _with_step(
+    task: TaskReport, step: Row, release: Callable[[], Release | None], preempted: int | None
+) -> TaskReport:
     """A task's report and one more of its steps."""
     peaks = [peak for peak in (task.max_rss_bytes, step.report.max_rss_bytes) if peak]
     steps = task.steps or NO_STEPS
@@ -59,8 +66,13 @@ def _with_step(task: TaskReport, step: Row, release: Callable[[], Release | None
         steps = Steps(
             steps.failed or _failure(task, step.report, release),
             steps.ended and step.report.state.final,
+            steps.preempted or _went_on_at(preempted, step.report),
         )
     return replace(task, max_rss_bytes=max(peaks, default=None), steps=steps)
+
+
+def _went_on_at(when: int | None, step: TaskReport) -> bool:
+    return when is not None and (step.started_at or 0) <= when <= (step.ended_at or when)
 
 
 def _failure(task: TaskReport, step: TaskReport, release: Callable[[], Release | None]) -> str:
