@@ -91,11 +91,13 @@ class Less:
     Attributes:
         option: ``mem`` or ``time``.
         before, now: what they asked for, and what they ask for next, as sbatch reads it.
+        far: it is less than a tenth.
     """
 
     option: str
     before: str
     now: str
+    far: bool = False
 
 
 def lowered(
@@ -124,9 +126,11 @@ def _less(
     before, now = (directives.needs(had(run, options, asked)) for asked in (kept, new))
     mib = _memory(before, memory and (memory >> 20) // run.asked.packing.at_once)
     if mib and now.mem_mib and now.mem_mib < mib:
-        yield Less("mem", format_memory(mib), format_memory(now.mem_mib))
+        far = now.mem_mib * 10 < mib
+        yield Less("mem", format_memory(mib), format_memory(now.mem_mib), far)
     if before.time_s and now.time_s and now.time_s < before.time_s:
-        yield Less("time", format_time(before.time_s), format_time(now.time_s))
+        far = now.time_s * 10 < before.time_s
+        yield Less("time", format_time(before.time_s), format_time(now.time_s), far)
 
 
 def _memory(before: Needs, given: int | None) -> int | None:

@@ -108,9 +108,9 @@ class RunDirectory:
 
     @property
     def script_edited(self) -> bool:
-        """Whether the script was written to since the run was made."""
+        """Whether the script is there and was written to since the run was made."""
         made = (self.path / "run.json").stat().st_mtime_ns  # the last of its files
-        return self.script.stat().st_mtime_ns > made
+        return self.script.exists() and self.script.stat().st_mtime_ns > made
 
     # -- submissions -------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ from slurmslice.plan import Batch
 from slurmslice.ranges import ArrayExpression, compress, parse_array
 from slurmslice.run import Run
 from slurmslice.rundir import RunDirectory, digest, read_or_damaged
+from slurmslice.states import State
 
 Options = tuple[tuple[str, str], ...]
 
@@ -210,6 +211,22 @@ def over_edited(run: Run, draft: Draft) -> tuple[str, ...]:
         for name, value in draft.overrides
         if name in dict(draft.batch.changes)
         if name in now and now[name] != rendered.get(name)
+    )
+
+
+def starved_again(run: Run, draft: Draft) -> tuple[int, ...]:
+    """The rows of a draft that went over their memory, and would be given no more of it.
+
+    Before it is sent: then it is still known how they ended.
+    """
+    now, ledger = digest(read_or_damaged(run.place.script)), run.ledger
+    return tuple(
+        row
+        for row in draft.batch.rows
+        if (last := ledger.of_row(row)) is not None
+        and last.intent.script_sha256 == now
+        and ledger.requests.get(row, ()) == draft.batch.changes
+        and run.standings.seen(row).state is State.OUT_OF_MEMORY
     )
 
 

@@ -17,6 +17,7 @@ from slurmslice.packing import Packing
 from slurmslice.ranges import parse_array
 from slurmslice.reports.records import to_json
 from slurmslice.run import Run
+from slurmslice.slices import SliceTable
 from slurmslice.states import State
 from slurmslice.verbs.poll import poll
 from slurmslice.verbs.submit import lowered, preview, submit, waiting
@@ -232,13 +233,29 @@ def test_memory_that_slurm_gave_unasked(new_run: NewRun, engine: FakeEngine, typ
     assert "0 (went over its memory; asked for 950M)" in typed("status", "demo")
 
 
+def test_who_went_over_its_memory_and_gets_no_more_is_told(
+    engine: FakeEngine, typed: Typed
+) -> None:
+    """By ``--max-attempts``, which repeats as it was; not where more is asked for, or edited."""
+    line = "went over the memory that is asked for again. Should it be so once more: "
+    engine.on_wait = lambda: engine.end_all(State.OUT_OF_MEMORY)
+    said = typed("run", *LINE, "--mem", "1G", "--max-attempts", "2", *COMMAND)
+    assert said.count(f"0-3 {line}slurmslice resubmit x --mem 2x") == 1
+    assert line not in typed("resubmit", "x", "0", "--mem", "2x")
+    assert f"1 {line}" in typed("resubmit", "x", "1")
+    script = typed.folder / "runs/x/script.sh"
+    script.write_text(script.read_text().replace("--mem=1G", "--mem=3G"))
+    assert line not in typed("resubmit", "x", "2")
+
+
 # -- less than it was --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("options", "note"),
     [
-        (("--mem", "2"), "--mem=2M is less than the 100M that 0-2 had; twice as much is --mem 2x"),
+        (("--mem", "20"), "--mem=20M is less than the 100M that 0-2 had; twice as much is --mem"),
+        (("--mem", "2M"), "--mem=2M is less than the 100M that 0-2 had; twice as much is --mem 2x"),
         (("--mem", "0.5x"), "--mem=50M is less than the 100M that 0-2 had"),
         (("--mem-per-cpu", "2M"), "--mem=2M is less than the 100M that 0-2 had"),
         (("-t", "2"), "--time=00:02:00 is less than the 00:10:00 that 0-2 had; twice as much is"),
@@ -263,6 +280,36 @@ def test_less_than_slices_had_is_told(
         assert f"Note: {note}" in said if note else "Note:" not in said
 
 
+@pytest.mark.parametrize(
+    ("options", "found", "meant", "insists"),
+    [
+        (("--mem", "2"), "--mem=2M is less than the 4G", "2 times as much is --mem 2x", "--mem 2M"),
+        (("-t", "2"), "--time=00:02:00 is less than", "--time 2x", "--time 00:02:00"),
+    ],
+)
+def test_a_forgotten_x_submits_nothing(
+    new_run: NewRun,
+    engine: FakeEngine,
+    typed: Typed,
+    options: tuple[str, str],
+    found: str,
+    meant: str,
+    insists: str,
+) -> None:
+    """A bare number that is less than a tenth; what was meant is named, and how to insist."""
+    submit(new_run("0-3", mem="4G", time="60"), waiting(None), {}, "submit")
+    engine.end_all(State.OUT_OF_MEMORY)
+    for more in (("--dry-run",), ()):
+        said = typed("resubmit", "demo", *options, *more)
+        assert (typed.code, len(engine.jobs)) == (2, 1)
+        assert f"{found}" in said
+        assert "that 0-3 had: nothing was submitted." in said
+        assert meant in said
+        assert f"If so little is meant: {insists}" in said
+    typed("resubmit", "demo", *insists.split())
+    assert (typed.code, len(engine.jobs)) == (0, 2)
+
+
 def test_less_than_each_slice_had(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:
     """Slices that had different amounts are told apart; who gets no less is not named."""
     submit(new_run("0-3", mem="100M"), waiting(None), {}, "submit")
@@ -280,8 +327,8 @@ def test_less_than_slurm_gave_unasked(new_run: NewRun, engine: FakeEngine, typed
     """As accounting tells it."""
     submit(new_run("0-3"), waiting(None), {}, "submit")
     engine.end("100", 0, State.OUT_OF_MEMORY, requested_mem_bytes=950 << 20)
-    said = typed("resubmit", "demo", "--mem", "2")
-    assert "Note: --mem=2M is less than the 950M that 0 had" in said
+    said = typed("resubmit", "demo", "--mem", "200")
+    assert "Note: --mem=200M is less than the 950M that 0 had" in said
 
 
 def test_less_than_slices_of_packs_had(
@@ -299,8 +346,8 @@ def test_what_waits_may_get_less_too(new_run: NewRun, engine: FakeEngine, typed:
     """By submit and by ``run RUN``."""
     new_run("0-3", mem="1G")
     for verb in ("submit", "run"):
-        said = typed(verb, "demo", "--mem", "2", "--dry-run")
-        assert "Note: --mem=2M is less than the 1G that 0-3 had" in said
+        said = typed(verb, "demo", "--mem", "200", "--dry-run")
+        assert "Note: --mem=200M is less than the 1G that 0-3 had" in said
 
 
 # -- logs --------------------------------------------------------------------------------------
@@ -338,6 +385,32 @@ def test_several_slices_and_earlier_attempts(
     paths = typed("logs", "demo", "1", "--all", "--path")
     assert (paths.count("001/logs/1.log"), paths.count("002/logs/1.log")) == (1, 1)
     assert "-f follows one slice, and these are 2" in typed("logs", "demo", "0-1", "-f")
+
+
+def test_of_several_logs_each_says_whose_it_is(
+    new_run: NewRun, engine: FakeEngine, typed: Typed
+) -> None:
+    """By its key and with the text, on a line of its own; of one it is said on stderr."""
+    run = new_run(SliceTable(["a/b", "c\nd"]))
+    submit(run, waiting(None), {}, "submit")
+    for index in range(2):
+        wrote(run, 1, index, f"no line end {index}")
+        engine.end("100", index, State.FAILED, exit_code=1)
+    logs = "runs/demo/submissions/001/logs"
+    typed("logs", "--state", "FAILED")
+    assert list(typed.lines) == [
+        f"==> a/b: {logs}/row-0.log  (FAILED: exit 1) <==",
+        "no line end 0",
+        f"==> c\\nd: {logs}/row-1.log  (FAILED: exit 1) <==",
+        "no line end 1",
+    ]
+    typed("logs", "a/b")
+    assert list(typed.lines) == [f"a/b: {logs}/row-0.log  (FAILED: exit 1)", "no line end 0"]
+    typed("resubmit", "demo", "a/b")
+    run.reload()
+    wrote(run, 2, 0, "again")
+    typed("logs", "--all", "a/b")
+    assert [line[:10] for line in typed.lines if line.startswith("==> ")] == ["==> a/b: r"] * 2
 
 
 @pytest.mark.parametrize("state", [State.COMPLETED, State.FAILED])

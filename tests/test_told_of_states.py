@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 
 import pytest
@@ -17,6 +18,18 @@ from tests.fakes import FakeEngine
 from tests.typed import Typed
 
 NewRun = Callable[..., Run]
+
+
+def test_a_script_that_was_edited_is_told_of_by_runs(new_run: NewRun, typed: Typed) -> None:
+    """The command that is shown is the one that the run was made with."""
+    run = new_run("0-9")
+    assert "edited" not in typed("runs")
+    os.utime(run.place.script, (2_000_000_000, 2_000_000_000))
+    assert "true '{}' (as it was made: script.sh was edited)" in typed("runs")
+    (record,) = json.loads(typed("runs", "--json"))
+    assert record["edited"] is True
+    run.place.script.unlink()
+    assert "edited" not in typed("runs")
 
 
 def test_every_slice_stands_in_a_column_of_runs(

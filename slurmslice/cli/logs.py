@@ -6,7 +6,8 @@ import contextlib
 import functools
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,7 +15,7 @@ import click
 
 from slurmslice import files
 from slurmslice.cli import places
-from slurmslice.cli.console import data, say
+from slurmslice.cli.console import data, one_line, out, say
 from slurmslice.cli.engine import open_run
 from slurmslice.cli.preview import relative
 from slurmslice.cli.shared import KeysCommand, keys_from_words, parse_states, state_option
@@ -46,8 +47,8 @@ def command(
 ) -> int:
     """Show what slices wrote in their newest attempt; RUN goes before several keys.
 
-    With --state it is [RUN] [KEY]...: no key is all slices. A key that begins with a dash
-    follows --.
+    Of several, a line before each log says whose it is. With --state it is [RUN] [KEY]...: no
+    key is all slices. A key that begins with a dash follows --.
     """
     chosen = parse_states(states)
     if not names and chosen is None:
@@ -60,13 +61,32 @@ def command(
             say("None of these slices is in such a state.")
     if follow and len(rows) > 1:
         raise BadInput(f"-f follows one slice, and these are {len(rows)}.", "Name one of them.")
+    several = len(rows) > 1 or (every and any(run.ledger.attempts[row] > 1 for row in rows))
+    wish = _Wish(task=task, only_path=only_path, follow=follow, headed=several)
     for row in rows:
         if (newest := run.ledger.of_row(row) or run.ledger.last_of(row)) is None:
             _tell_unsubmitted(run, row, alone=len(rows) == 1)
             continue
-        _tell_earlier(run, row, newest, every=every, task=task, only_path=only_path)
-        _tell_newest(run, row, newest, task=task, only_path=only_path, follow=follow)
+        _tell_earlier(run, row, newest, wish, every=every)
+        _tell_newest(run, row, newest, wish)
     return 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What is wanted of logs.
+
+    Attributes:
+        task: the array task's in place of the slice's.
+        only_path: just where it is.
+        follow: as it grows.
+        headed: whose it is stands with the text, since there are several; else on stderr.
+    """
+
+    task: bool
+    only_path: bool
+    follow: bool
+    headed: bool
 
 
 def _named(names: tuple[str, ...]) -> tuple[Run, Sequence[int]]:
@@ -96,31 +116,28 @@ def _any_of(names: tuple[str, ...]) -> tuple[Run, Sequence[int]]:
     return run, range(len(run.table)) if named is None else named
 
 
-def _tell_earlier(
-    run: Run, row: int, newest: Submission, *, every: bool, task: bool, only_path: bool
-) -> None:
+def _tell_earlier(run: Run, row: int, newest: Submission, wish: _Wish, *, every: bool) -> None:
     """Show what a slice wrote in the submissions before its newest, in order; or how many."""
     if run.ledger.attempts[row] < 2:
         return
     taken = (s for s in run.ledger.submissions.values() if s.fate is Fate.SUBMITTED)
     earlier = [s for s in taken if s.number < newest.number and row in s.places]
     for submission in earlier if every else ():
-        _show(run, row, submission, task=task, only_path=only_path, how="an earlier attempt")
-    if earlier and not every and not only_path:
+        _show(run, row, submission, replace(wish, follow=False), "an earlier attempt")
+    if earlier and not every and not wish.only_path:
         say(f"There are earlier attempts: {len(earlier)}; --all shows them.")
 
 
-def _tell_newest(
-    run: Run, row: int, newest: Submission, *, task: bool, only_path: bool, follow: bool
-) -> None:
+def _tell_newest(run: Run, row: int, newest: Submission, wish: _Wish) -> None:
     """Show what a slice wrote last; where it failed without a word, what its array task said."""
     standing = run.standings[row]
     how = f"{standing.state}: {standing.reason}"
-    if not task and standing.state.failed and not _written(_path(run, row, newest, task=False)):
+    silent = standing.state.failed and not _written(_path(run, row, newest, task=False))
+    if silent and not wish.task:
         _tell_nothing(run, row, newest, "This is what its array task said:")
-        _show(run, row, newest, task=True, only_path=only_path, how=how, alone=True)
+        _show(run, row, newest, replace(wish, task=True, follow=False), how, alone=True)
     else:
-        _show(run, row, newest, task=task, only_path=only_path, how=how, follow=follow)
+        _show(run, row, newest, wish, how)
 
 
 def _tell_unsubmitted(run: Run, row: int, *, alone: bool) -> None:
@@ -131,35 +148,40 @@ def _tell_unsubmitted(run: Run, row: int, *, alone: bool) -> None:
 
 
 def _show(
-    run: Run,
-    row: int,
-    submission: Submission,
-    *,
-    task: bool,
-    only_path: bool,
-    how: str,
-    follow: bool = False,
-    alone: bool = False,
+    run: Run, row: int, submission: Submission, wish: _Wish, how: str, *, alone: bool = False
 ) -> None:
-    """Put out one log, or its path; on stderr whose it is.
+    """Put out one log and whose it is, or its path.
 
     ``alone``: of a task's log, without what is said of the other slices of its pack.
     """
-    path = _path(run, row, submission, task=task)
-    if only_path:
+    path = _path(run, row, submission, task=wish.task)
+    if wish.only_path:
         data((os.fsencode(path) + b"\n",))
         return
-    say(f"{relative(path)}  ({how})")
-    pieces = _pieces(run, row, path, follow)
-    data((without_others(b"".join(pieces), submission.places[row][1]),) if alone else pieces)
+    whose = f"{one_line(run.table.keys[row])}: {relative(path)}  ({how})"
+    out(f"==> {whose} <==") if wish.headed else say(whose)
+    pieces: Iterable[bytes] = _pieces(run, row, path, wish.follow)
+    if alone:
+        pieces = (without_others(b"".join(pieces), submission.places[row][1]),)
+    data(_to_a_line_end(pieces) if wish.headed else pieces)
     if _written(path):
         return
-    if task and path.exists():
+    if wish.task and path.exists():
         say("The array task wrote nothing.")
-    elif task:
+    elif wish.task:
         say("There is no such file: the array task wrote nothing, or it was deleted.")
     else:
         _tell_nothing(run, row, submission)
+
+
+def _to_a_line_end(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """These, and a line end where they have none: what follows begins on its own line."""
+    last = b"\n"
+    for piece in pieces:
+        yield piece
+        last = piece[-1:] or last
+    if last != b"\n":
+        yield b"\n"
 
 
 def _written(path: Path) -> bool:

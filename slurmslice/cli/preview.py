@@ -223,6 +223,10 @@ def tell_taken(run: Run, taken: list[Taken]) -> None:
         )
         for note in one.notes:
             say(f"  {note}")
+        if one.starved:
+            keys = key_ranges([run.table.keys[row] for row in one.starved])
+            say(f"  {keys} went over the memory that is asked for again. Should it be so once "
+                f"more: slurmslice resubmit {quote(run.asked.name)} --mem 2x")  # fmt: skip
 
 
 def tell_how_to_come_back(run: Run) -> None:

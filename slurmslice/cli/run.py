@@ -49,7 +49,8 @@ class RunCommand(WordsCommand, ChangingCommand):
     default=1,
     show_default=True,
     metavar="N",
-    help="Attempts that a slice gets; what failed is submitted again while some are left.",
+    help="Attempts that a slice gets; what failed is submitted again, with the same memory and "
+    "time, while some are left.",
 )
 @click.option("--interval", type=click.FloatRange(min=0.1), help="Seconds between polls.")
 def command(

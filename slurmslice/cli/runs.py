@@ -80,7 +80,8 @@ def _table() -> None:
                 str(record["cancelled"]),
                 str(record["in_flight"]),
                 str(record["waiting"]),
-                f"{made:%Y-%m-%d %H:%M}  {shortened(str(record['command']))}",
+                f"{made:%Y-%m-%d %H:%M}  {shortened(str(record['command']))}"
+                f"{'  (as it was made: script.sh was edited)' if record['edited'] else ''}",
             )
         )
     header = ("RUN", "ENGINE", "SLICES", "DONE", "FAILED", "CANCELLED", "IN FLIGHT", "WAITING",
@@ -107,4 +108,5 @@ def _record(place: RunDirectory) -> dict[str, object]:
         "waiting": states.get(State.WAITING, 0),
         "created_at": asked.created_at,
         "command": show_template(asked.command),
+        "edited": place.script_edited,
     }

@@ -11,7 +11,7 @@ from slurmslice.cli.looking import look, settle_doubts
 from slurmslice.cli.preview import relative, tell_how_to_come_back, tell_taken
 from slurmslice.cli.summary import NOT_FINISHED, changing_options, next_step, waits
 from slurmslice.command import join, quote
-from slurmslice.errors import EngineError, Refused
+from slurmslice.errors import BadInput, EngineError, Refused
 from slurmslice.reports.counts import count, key_ranges
 from slurmslice.run import Run
 from slurmslice.submission import Draft, over_edited
@@ -68,11 +68,22 @@ def send(
 
 
 def tell_lowered(run: Run, choose: Choose, changes: Mapping[str, str]) -> None:
-    """Say which slices get less than they asked for before: an x may have been forgotten."""
+    """Say which slices get less than they asked for before: an x may have been forgotten.
+
+    Raises:
+        BadInput: it surely was, in a bare number that is less than a tenth.
+    """
     for less, rows in lowered(run, choose, changes).items():
+        option = less.option
         keys = key_ranges([run.table.keys[row] for row in rows])
-        say(f"Note: --{less.option}={less.now} is less than the {less.before} that {keys} had; "
-            f"twice as much is --{less.option} 2x.")  # fmt: skip
+        found = f"--{option}={less.now} is less than the {less.before} that {keys} had"
+        if less.far and changes.get(option, "").isdecimal():
+            raise BadInput(
+                f"{found}: nothing was submitted.",
+                f"{changes[option]} times as much is --{option} {changes[option]}x. If so little "
+                f"is meant: --{option} {less.now}",
+            )
+        say(f"Note: {found}; twice as much is --{option} 2x.")
 
 
 def let_start(run: Run, *, dry_run: bool = False) -> None:

@@ -18,6 +18,7 @@ from slurmslice.submission import (
     check_table,
     over_edited,
     script_options,
+    starved_again,
     untouched,
 )
 from slurmslice.verbs.poll import look_again
@@ -33,11 +34,13 @@ class Taken:
         draft: what was sent.
         job: the array's job id.
         notes: what a person should know of it.
+        starved: its rows that went over their memory before, and have no more of it now.
     """
 
     draft: Draft
     job: str
     notes: tuple[str, ...]
+    starved: tuple[int, ...] = ()
 
 
 @dataclass
@@ -147,6 +150,7 @@ def _send(run: Run, draft: Draft) -> Taken:
     if draft.number > 1:
         _keep_script_out(run)
         sha = run.place.prepare(draft.number, run.table, draft.table_rows, run.asked.direct)
+    starved = starved_again(run, draft)
     run.decide(draft.intent(run, run.clock(), sha))
     try:
         receipt = run.engine.submit(draft.order(run))
@@ -160,7 +164,7 @@ def _send(run: Run, draft: Draft) -> Taken:
         return _look_up(run, draft, doubt)
     run.decide(Submitted(draft.number, receipt.job, receipt.cluster, "sbatch", run.clock()))
     run.told.add(draft.number)
-    return Taken(draft, receipt.job, (*receipt.notes, *over_edited(run, draft)))
+    return Taken(draft, receipt.job, (*receipt.notes, *over_edited(run, draft)), starved)
 
 
 def _keep_script_out(run: Run) -> None:
