@@ -161,10 +161,10 @@ def rows_of_index(run: Run, index: int) -> Sequence[int]:
 
 
 def check_place(run: Run, options: Options) -> None:
-    """Refuse a script that writes into another folder than this run's: all tasks would fail.
+    """Refuse a script whose tasks write elsewhere than to this run, or over what stands there.
 
     Raises:
-        BadInput: the run was moved or copied, or ``--output`` was edited.
+        BadInput: the run was moved or copied, or ``--output`` or ``--open-mode`` was edited.
     """
     output = dict(options).get("output", "").replace("%%", "%")
     folder, ours = os.path.dirname(output), run.place.submission(1) / "tasks"
@@ -172,6 +172,12 @@ def check_place(run: Run, options: Options) -> None:
         raise BadInput(
             f"The script's --output leads to {folder!r}, and the run is in {run.place.path}.",
             f"If it was moved, change _run= and --output in {run.place.script}.",
+        )
+    if (mode := dict(options).get("open-mode", "not there")) != "append":
+        raise BadInput(
+            f"The script's --open-mode is {mode}, and not append: a task that Slurm starts again "
+            "would wipe out which of its slices are done.",
+            f"Set it back in {run.place.script}, and in the template if it has one.",
         )
 
 

@@ -522,6 +522,24 @@ def test_a_script_that_bash_cannot_read_is_not_submitted(
     assert (typed.code, len(engine.jobs)) == (0, 2)
 
 
+@pytest.mark.parametrize("modes", [[], ["truncate"], ["append", "truncate"]])
+def test_a_script_that_would_wipe_out_what_it_wrote_is_not_submitted(
+    typed: Typed, engine: FakeEngine, modes: list[str]
+) -> None:
+    """Started again by Slurm, a pack reads in its log which slices are done: sbatch(1)."""
+    typed("render", "--name", "demo", "-a", "0-7", "--pack", "2", *COMMAND)
+    script = next(typed.folder.rglob("script.sh"))
+    text = script.read_text()
+    now = "".join(f"#SBATCH --open-mode={mode}\n" for mode in modes)
+    script.write_text(text.replace("#SBATCH --open-mode=append\n", now))
+    said = typed("submit", "demo")
+    assert (typed.code, len(engine.jobs)) == (2, 0)
+    assert f"Set it back in {script}" in said
+    script.write_text(text)
+    typed("submit", "demo")
+    assert (typed.code, len(engine.jobs)) == (0, 1)
+
+
 def test_a_script_that_would_run_other_slices_is_not_submitted(
     typed: Typed, engine: FakeEngine
 ) -> None:
