@@ -11,7 +11,9 @@ import errno
 import os
 import secrets
 import stat
+from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from slurmslice.errors import NotAFile
@@ -86,6 +88,17 @@ def read(path: Path) -> bytes:
     """
     with open(opened(path), "rb") as file:
         return file.read()
+
+
+def chunks(path: Path) -> Iterator[bytes]:
+    """All of a file, a mebibyte at a time: one that others write may be larger than the memory.
+
+    Raises:
+        NotAFile: it is none.
+        OSError: it cannot be read.
+    """
+    with open(opened(path), "rb") as file:
+        yield from iter(partial(file.read, 1 << 20), b"")
 
 
 def append(path: Path, lines: bytes, header: bytes = b"", *, durably: bool = True) -> None:

@@ -49,6 +49,9 @@ _SETUP = re.compile(rb"slurmslice setup " + _HEAD + _EXIT + rb"(?: [^\n]*)?\n")
 _OF_SLOT = re.compile(rb"slurmslice \w+ " + _HEAD + _SLOT + rb"(?: [^\n]*)?\n")
 _REFUSED = re.compile(rb"slurmslice refused " + _HEAD + rb" owner=(?P<owner>[^\n]*)\n")
 
+_LONGEST = 4096
+_ANY = re.compile(rb"slurmslice [a-z]{3,7} job=[^\n]{0,%d}\n" % _LONGEST)
+
 BASH = r"""_job=${SLURM_ARRAY_JOB_ID:-} _restart=${SLURM_RESTART_COUNT:-0}
 _host=${SLURMD_NODENAME:-$HOSTNAME}
 exec {_out}>&1
@@ -122,7 +125,7 @@ def parse(data: bytes, job: str | None = None) -> TaskProgress:
     Lines that are torn, forged in part, or of an older restart count for nothing.
 
     Args:
-        data: the bytes of ``tasks/<index>.log``.
+        data: the bytes of ``tasks/<index>.log``, ``sifted`` or not.
         job: the array's job id: lines of other jobs, which may have been refused, are not
             this task's. None takes the lines of all.
     """
@@ -142,11 +145,30 @@ def parse(data: bytes, job: str | None = None) -> TaskProgress:
     )
 
 
+def sifted(chunks: Iterable[bytes]) -> bytes:
+    """The lines that may be progress, of an output that may be larger than the memory.
+
+    ``parse`` and ``refusals`` find in them what they find in all of it; but of a line that is
+    longer than 4 KiB from its word on.
+
+    Args:
+        chunks: the bytes of ``tasks/<index>.log``, piece by piece.
+    """
+    kept, rest = [], b""
+    for chunk in chunks:
+        text, end = rest + chunk, 0
+        for line in _ANY.finditer(text):
+            kept.append(line[0])
+            end = line.end()
+        rest = text[max(end, len(text) - _LONGEST - 32) :]  # 32: more than its first words take
+    return b"".join(kept)
+
+
 def refusals(data: bytes) -> dict[str, tuple[str, int]]:
     """The jobs that were refused in a task's output: whose the submission was, and when.
 
     Args:
-        data: the bytes of ``tasks/<index>.log``.
+        data: the bytes of ``tasks/<index>.log``, ``sifted`` or not.
 
     Returns:
         by array job id: what the claim said, the owner's job id, and epoch seconds.

@@ -21,7 +21,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from slurmslice import files, locks, process
+from slurmslice import files, locks, process, progress
 from slurmslice.asked import Asked
 from slurmslice.errors import BadInput, DamagedRun
 from slurmslice.journal import Event, from_lines, to_line
@@ -131,10 +131,10 @@ class RunDirectory:
         return self.submission(number) / "tasks" / f"{index}.log"
 
     def read_task_log(self, number: int, index: int) -> bytes | None:
-        """All of it; None where it is not there, or cannot be read (``unread``)."""
+        """Its lines that may be progress; None where it is not there or is ``unread``."""
         path = self.task_log(number, index)
         try:
-            return files.read(path)
+            return progress.sifted(files.chunks(path))
         except FileNotFoundError:
             return None
         except OSError as why:

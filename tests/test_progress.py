@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+import tracemalloc
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -12,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slurmslice.progress import BASH as FUNCTION
-from slurmslice.progress import SlotProgress, TaskProgress, parse, refusals, signal_of
+from slurmslice.progress import SlotProgress, TaskProgress, parse, refusals, sifted, signal_of
 
 BASH = os.environ.get("SLURMSLICE_BASH", "bash")
 
@@ -207,6 +209,45 @@ def test_no_bytes_make_it_fail(parts: list[bytes], cut: int) -> None:
     for slot in said.slots.values():
         assert slot.exit_code is None or 0 <= slot.exit_code <= 999
         assert (slot.exit_code is None) == (slot.ended_at is None)
+
+
+PIECES = st.lists(
+    st.one_of(
+        st.binary(max_size=30),
+        st.sampled_from(
+            [START, TIMEOUT, END, SETUP, REFUSED, b"slurmslice start job=", b"x" * 5000]
+        ),
+        st.builds(lambda line, cut: line[:cut], st.sampled_from([START, END]), st.integers(0, 80)),
+    )
+)
+
+
+@given(PIECES, st.integers(1, 3000))
+def test_what_is_sifted_says_what_the_whole_says(parts: list[bytes], size: int) -> None:
+    """However it is cut into pieces, and whatever stands between the lines."""
+    data = b"".join(parts)
+    kept = sifted(data[at : at + size] for at in range(0, len(data), size))
+    assert parse(kept) == parse(data)
+    assert refusals(kept) == refusals(data)
+
+
+def test_a_large_output_takes_little_memory() -> None:
+    """A setup that prints without end, also in one line, costs no memory to be read."""
+    piece = b"x" * 2**20
+
+    def large() -> Iterator[bytes]:
+        yield START
+        yield from (piece for _ in range(64))
+        yield b"\n" + END
+
+    tracemalloc.start()
+    try:
+        kept = sifted(large())
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert kept == START + END
+    assert most < 8 * len(piece)
 
 
 @given(
