@@ -133,6 +133,7 @@ class RunDirectory:
     def read_task_log(self, number: int, index: int) -> bytes | None:
         """Its lines that may be progress; None where it is not there or is ``unread``."""
         path = self.task_log(number, index)
+        self.unread.pop(path, None)
         try:
             return progress.sifted(files.chunks(path))
         except FileNotFoundError:

@@ -105,6 +105,16 @@ def test_a_pack_whose_slices_fail_their_check(site: Site, workplace: Path) -> No
     assert set(marks(workplace).values()) == {1}
 
 
+def test_a_disk_that_is_full_for_its_tasks_log_fails_no_slice(site: Site, workplace: Path) -> None:
+    """Its task could not write a line; that it ran its own log shows, and Slurm that it is done."""
+    args = ["--name", "f", "-a", "0-2", "-t", "1", "--setup", "exec {_out}>/dev/full"]
+    ran = site.slurmslice("run", *args, "--interval", "1", "--", "true", "{}", cwd=workplace)
+    assert ran.returncode == 0, ran.stderr
+    assert site.status(workplace, "f")["counts"] == {"COMPLETED": 3}
+    log = workplace / "slurmslice-runs/f/submissions/001/tasks/0.log"
+    assert "slurmslice start" not in log.read_text()
+
+
 HUNGRY = "import sys, time; block = bytearray(int(sys.argv[1]) << 20); time.sleep(4)"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -75,6 +76,21 @@ def test_what_began_in_a_pack_is_not_given_back(make_run: MakeRun, log: str | No
         assert "whether it was done is not known" in run.standings[row].reason
         assert run.standings[row].exit_code is None
     assert list(waiting(None)(run)) == [3]
+
+
+def test_what_cannot_be_read_gives_nothing_back(make_run: MakeRun) -> None:
+    """An error is no answer: what its task wrote may be seen later, and is as if nothing were."""
+    run, engine = make_run(2, Packing(pack=2))
+    submit(run, waiting(None), {}, "submit")
+    log = run.place.task_log(1, 0)
+    os.mkfifo(log)
+    polled(run, engine, FAILED)
+    assert run.standings.tally() == {State.SUBMITTED: 2}
+    assert "cannot be read" in run.standings[0].reason
+    log.unlink()
+    log.write_text(LINE.format("start", 0) + LINE.format("end", "0 exit=0"))
+    polled(run, engine, FAILED)
+    assert run.standings.tally() == {State.COMPLETED: 1, State.WAITING: 1}
 
 
 @pytest.mark.parametrize("state", [State.TIMEOUT, State.NODE_FAIL, State.FAILED, State.CANCELLED])

@@ -39,9 +39,9 @@ class Poll:
 
 def poll(run: Run) -> Poll:
     """Look once. Needs no lock: what was seen is recorded only if the lock is free."""
-    told = len(run.place.unread)
+    told = set(run.place.unread)
     looked = _looked(run)
-    unread = list(run.place.unread.items())[told:]
+    unread = [(path, why) for path, why in run.place.unread.items() if path not in told]
     return replace(looked, notes=(*looked.notes, *_unread(unread))) if unread else looked
 
 
@@ -172,6 +172,8 @@ def _judge(
     times_returned = run.ledger.returned.get(row, ("", 0))[1]
     standing = judge_packed(known, said, slot, wrote[index], times_returned)
     if standing.state in {State.WAITING, State.FAILED} and unheard(slot, wrote[index]):
+        if why := run.place.unread.get(run.place.task_log(submission.number, index)):
+            return replace(known, reason=f"what its task wrote cannot be read: {why}")
         has_log = _has_log(run, submission, row)
         return judge_packed(known, said, slot, wrote[index], times_returned, has_log=has_log)
     return standing
