@@ -1,4 +1,7 @@
-"""How an array task ended, where Slurm's state alone would mislead; and why, in words. Pure."""
+"""How an array task ended, where Slurm's state alone would mislead; and why, in words. Pure.
+
+But for the names of users, which accounting has as numbers.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,9 @@ import signal
 from dataclasses import replace
 
 from slurmslice.evidence import TaskReport
-from slurmslice.process import user_name
 from slurmslice.progress import SlotProgress, signal_of
 from slurmslice.states import Evidence, State
+from slurmslice.users import user_name
 
 
 def looked_into(

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import pwd
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +87,3 @@ def spawn(argv: Sequence[str], *, stdin: int, env: Mapping[str, str]) -> int:
 
 def _text(output: bytes | None) -> str:
     return (output or b"").decode("utf-8", "surrogateescape")
-
-
-@cache
-def user_name(uid: int) -> str:
-    """The name of whom a process or a file belongs to; the number where nobody knows it here."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except (KeyError, OverflowError):
-        return str(uid)

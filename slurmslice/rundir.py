@@ -21,12 +21,13 @@ import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from slurmslice import files, locks, process, progress
+from slurmslice import files, locks, progress
 from slurmslice.asked import Asked
 from slurmslice.errors import BadInput, DamagedRun
 from slurmslice.journal import Event, from_lines, to_line
 from slurmslice.ranges import parse_array
 from slurmslice.slices import SliceTable
+from slurmslice.users import user_name
 
 _BARRED = "barred by slurmslice, which gave this submission up\n"
 
@@ -77,9 +78,7 @@ class RunDirectory:
         look = f"`slurmslice status {path}` and `slurmslice logs {path} KEY` only look."
         if owner == os.geteuid():
             raise BadInput(f"{self.path} is read-only.", f"chmod u+w {path}, or: {look}")
-        raise BadInput(
-            f"{self.path} is {process.user_name(owner)}'s, and you may not change it.", look
-        )
+        raise BadInput(f"{self.path} is {user_name(owner)}'s, and you may not change it.", look)
 
     # -- what is written once ----------------------------------------------------------------
 

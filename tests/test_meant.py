@@ -8,10 +8,10 @@ from collections.abc import Callable
 import pytest
 
 from slurmslice.evidence import TaskReport
-from slurmslice.process import user_name
 from slurmslice.run import Run
 from slurmslice.slices import SliceTable
 from slurmslice.states import State
+from slurmslice.users import user_name
 from slurmslice.verbs.submit import submit, waiting
 from tests.fakes import FakeEngine
 from tests.typed import Typed

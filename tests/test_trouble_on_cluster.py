@@ -70,7 +70,10 @@ class Watched:
 
     def all(self, state: str) -> None:
         """Look until every slice is in this state, and lives where it runs."""
-        until(lambda: set(self.look().values()) == {state}, f"{self.name}: all to be {state}")
+        until(
+            lambda: set(self.look().values()) == {state},
+            lambda: f"all to be {state}: {self.site.status(self.place, self.name)}",
+        )
         self._live(set(self.seen) if state == "RUNNING" else set())
 
     def _live(self, keys: set[str]) -> None:
