@@ -45,6 +45,7 @@ WELL = ("0", "COMPLETED", "0:0", 12)
         ("CANCELLED by 65534", "0:9", 12, ""),  # srun was killed, or the step was, by somebody
         ("CANCELLED by 65534", "", 13, "did not start"),  # srun -o into no folder (seen, 22.05)
         ("CANCELLED", "", 13, "did not start"),  # the same (seen, 24.11)
+        ("CANCELLED by 65534", "", 14, "did not start"),  # the same, written late (seen, 22.05)
         ("CANCELLED", "0:15", 15, ""),  # it was still there when the script ended
         ("CANCELLED", "0:9", 45, ""),  # the same, and would not go
         ("CANCELLED", "0:53", 14, ""),  # the script ended before it had begun (seen)

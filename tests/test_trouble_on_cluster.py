@@ -306,11 +306,15 @@ def test_what_still_saves_is_not_run_again_beside_itself(rough: Site) -> None:
 
 
 def until_told(site: Site, place: Path, job: str, state: str) -> None:
-    """Wait until accounting says of every task of a job that it has ended so."""
+    """Wait until accounting says of every task of a job that it has ended so.
+
+    By a record of its own: that of tasks that had not started may be told for a moment yet (seen).
+    """
 
     def told() -> bool:
-        said = accounted(site, place, [job], "State").values()
-        return bool(said) and all(one.startswith(state) for one in said)
+        said = accounted(site, place, [job], "State")
+        ended = all(index.isdigit() and word.startswith(state) for (_, index), word in said.items())
+        return bool(said) and ended
 
     until(told, f"accounting to say {state} of {job}")
 

@@ -270,11 +270,11 @@ _start() {
   [[ -z $_stopping ]] || _pass "$_stopping" # which came before the slice was known
 }
 
-# What a slice has left running is ended with it, as Slurm does at the end of a script; where a
-# signal told it to end, it has its grace to save what it has.
+# What the slice of group $1 has left running is ended with it, as Slurm does at the end of a script;
+# where a signal told it to end (exit code $2), it has its grace to save what it has.
 _end_rest() {
   local _left=0
-  case $_exit in 129 | 130 | 143) _left=$((_grace * 5)) ;; esac
+  case $2 in 129 | 130 | 143) _left=$((_grace * 5)) ;; esac
   while kill -0 -- "-$1" && ((_left-- > 0)); do command sleep 0.2; done
   kill -s KILL -- "-$1"
 } 2>/dev/null
@@ -297,7 +297,7 @@ _finish() {
     _exit=$?
     [[ $_signalled ]]
   do :; done
-  _end_rest "${_running[$1]}"
+  _end_rest "${_running[$1]}" "$_exit"
   _look
   unset "_running[$1]"
   echo "$1 0" >&"$_watch"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,11 +40,19 @@ def sweep(mark: str) -> bool:
     ours = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     deadline = time.monotonic() + SWEEP_S
     sessions: set[int] = set()  # still known when those that bore the mark are gone
+    stopped: set[int] = set()
     while found := _left(mark, sessions):
-        if time.monotonic() > deadline or any(process.pid in ours for process in found):
+        if any(process.pid in ours for process in found):
             return False
-        for process in found:  # they may fork meanwhile, and are looked for again
-            _kill(process)
+        late = time.monotonic() > deadline
+        fresh = [process for process in found if process.pid not in stopped]
+        if fresh and not late:  # what forks meanwhile leaves a child that nothing tells any more
+            stopped |= {process.pid for process in fresh if _did(process.suspend)}
+            continue
+        for process in found:
+            _did(process.kill)
+        if late:
+            return False
         time.sleep(_LOOK_S)
     return True
 
@@ -120,8 +128,12 @@ def _value(process: psutil.Process, mark: str) -> str | None:
         return None  # gone, a zombie, or another user's
 
 
-def _kill(process: psutil.Process) -> None:
+def _did(signal: Callable[[], None]) -> bool:
+    """Whether a process was there to be signalled."""
     import psutil
 
-    with suppress(psutil.Error):
-        process.kill()
+    try:
+        signal()
+    except psutil.Error:
+        return False
+    return True

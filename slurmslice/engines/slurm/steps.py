@@ -86,7 +86,8 @@ def _failure(task: TaskReport, step: TaskReport, release: Callable[[], Release |
         return ""
     after = (step.ended_at or 0) - (task.ended_at or 0)
     by_slurm = step.signal in {signal.SIGTERM, signal.SIGKILL}
-    if after > 0 or (after == 0 and by_slurm and _ends_leftovers_at_once(release())):
+    began = step.exit_code is not None  # of one that could not, its end may be written late (seen)
+    if began and (after > 0 or (after == 0 and by_slurm and _ends_leftovers_at_once(release()))):
         return ""
     return _how_failed(task, step)
 
