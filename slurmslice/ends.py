@@ -46,6 +46,10 @@ def looked_into(
     if report.state is State.COMPLETED and report.steps and report.steps.failed:
         reason = f"exit 0, but a job step of it {report.steps.failed}"
         return replace(report, state=State.CHECK_FAILED), source, reason
+    if report.state is State.TIMEOUT and own and own.exit_code is not None and not own.told:
+        # Slurm looks at time limits now and then, and finds out only when it has ended (seen).
+        how = exit_in_words(own.exit_code) if own.exit_code else "exit 0"
+        return report, source, f"{explain(report)}, and yet ended by itself: {how}"
     if over := _over_memory(report):
         return replace(report, state=State.OUT_OF_MEMORY), source, over
     return report, source, explain(report)

@@ -332,6 +332,23 @@ def test_settings_say_it(typed: Typed) -> None:
 
 
 @pytest.mark.parametrize(
+    ("own", "told"),
+    [
+        (SlotProgress(exit_code=0), ", and yet ended by itself: exit 0"),
+        (SlotProgress(exit_code=3), ", and yet ended by itself: exit 3"),
+        (SlotProgress(exit_code=0, told="TERM"), ""),  # it saved what it had
+        (SlotProgress(), ""),
+    ],
+)
+def test_what_was_over_its_time_and_ended_by_itself_is_told(own: SlotProgress, told: str) -> None:
+    """Where it ended before Slurm looked (seen) TIMEOUT is Slurm's word; a person can judge."""
+    late = replace(NOTHING, accounting=replace(FAILED, state=State.TIMEOUT), progress=own)
+    standing = judge(KNOWN, late)
+    assert standing.state is State.TIMEOUT
+    assert standing.reason == f"went over its time limit{told}"
+
+
+@pytest.mark.parametrize(
     ("said", "state", "evidence", "exit_code"),
     [
         (replace(NOTHING, accounting=FAILED, progress=MISSED),

@@ -155,6 +155,7 @@ def test_the_line_that_the_breaker_names_does_it(
     """All that is to be done is in Slurm's queue when it returns, and what was done is said."""
     edit(held)
     assert "slurmslice resubmit demo --no-breaker" in typed("status", "demo")
+    assert "Would" not in typed("resubmit", "demo", "--dry-run")  # while it is held nothing goes in
     what = "10 slices (20-29) that the breaker held with script.sh as it was before its edit"
     said = typed("resubmit", "demo", "--no-breaker", "--dry-run")
     assert f"Would cancel {what}: they go in anew." in said

@@ -70,6 +70,8 @@ def test_a_slice_of_an_older_run_is_recognised(typed: Typed) -> None:
     os.utime(typed.folder / "runs/one/run.json", (1, 1))
     assert "Is it a slice? slurmslice cancel two -- 2" in typed("cancel", "2")
     assert "Is it a slice? slurmslice cancel one -- 7" in typed("cancel", "7")
+    assert "Are these slices? slurmslice cancel two -- 2 3" in typed("cancel", "2", "3")
+    assert "Are these slices? slurmslice logs one -- 7 2" in typed("logs", "7", "2")
     assert "Slices are named after their run." in typed("cancel", "12")
     assert "Slices are named" not in typed("watch", "12")
 
@@ -123,3 +125,11 @@ def test_reasons_that_are_not_shown_are_counted(
     said = typed("status", "demo")
     assert "(exit 1 (3); exit 2 (2); exit 3 (2); others (3), which status --slices shows)" in said
     assert "exit 6" in typed("status", "demo", "--slices")
+
+
+def test_an_option_of_run_is_recognised_elsewhere(new_run: NewRun, typed: Typed) -> None:
+    """It is no key that begins with a dash."""
+    new_run("0-3")
+    said = typed("resubmit", "demo", "--max-attempts", "3")
+    assert "It is an option of run: slurmslice run RUN --max-attempts" in said
+    assert "A key that begins with a dash follows --" in typed("resubmit", "demo", "--x7")

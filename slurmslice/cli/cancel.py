@@ -21,9 +21,8 @@ from slurmslice.verbs.steer import cancel, to_cancel
 @dry_run_option
 def command(run_name: str | None, keys: tuple[str, ...], dry_run: bool) -> int:
     """Cancel slices (keys, ranges or patterns of them), or all of a run that have not ended."""
-    run = open_run(
-        places.find(run_name, changing=True, keys_of="cancel"), changing=True, dry_run=dry_run
-    )
+    place = places.find(run_name, changing=True, keys_of="cancel", keys=keys)
+    run = open_run(place, changing=True, dry_run=dry_run)
     rows = keys_from_words(run, keys)
     look(run)
     settle_doubts(run)

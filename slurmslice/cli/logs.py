@@ -97,7 +97,8 @@ def _named(names: tuple[str, ...]) -> tuple[Run, Sequence[int]]:
     """
     run_name = names[0] if len(names) > 1 else None
     try:
-        run = open_run(places.find(run_name, changing=False, keys_of="logs"))
+        found = places.find(run_name, changing=False, keys_of="logs", keys=names[1:])
+        run = open_run(found)
         return run, run.table.select(names[1:] or names)
     except BadInput as why:
         if run_name is None and places.is_named(names[0]):
@@ -111,7 +112,7 @@ def _named(names: tuple[str, ...]) -> tuple[Run, Sequence[int]]:
 def _any_of(names: tuple[str, ...]) -> tuple[Run, Sequence[int]]:
     """The run that was named first, if any, and the rows of the slices after it; else all."""
     run_name, keys = (names[0], names[1:]) if names else (None, ())
-    run = open_run(places.find(run_name, changing=False, keys_of="logs"))
+    run = open_run(places.find(run_name, changing=False, keys_of="logs", keys=keys))
     named = keys_from_words(run, keys)
     return run, range(len(run.table)) if named is None else named
 

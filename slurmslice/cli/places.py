@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from slurmslice import files
 from slurmslice.cli.console import say
-from slurmslice.command import quote
+from slurmslice.command import join, quote
 from slurmslice.errors import BadInput, SlurmsliceError
 from slurmslice.rundir import RunDirectory
 
@@ -24,7 +24,9 @@ def new_run(name: str, run_dir: str | None) -> Path:
     return Path(os.path.abspath(os.environ.get("SLURMSLICE_RUNS") or FOLDER)) / name
 
 
-def find(name: str | None, *, changing: bool, keys_of: str = "") -> RunDirectory:
+def find(
+    name: str | None, *, changing: bool, keys_of: str = "", keys: Sequence[str] = ()
+) -> RunDirectory:
     """The run that a person means.
 
     Without a name, verbs that read take the newest; verbs that change take the only one. So it is
@@ -35,6 +37,7 @@ def find(name: str | None, *, changing: bool, keys_of: str = "") -> RunDirectory
         name: its name or directory; None where none was given.
         changing: the verb changes the run.
         keys_of: the verb, where it takes slices' keys too, which may stand in a name's place.
+        keys: what follows the name.
 
     Raises:
         BadInput: there is none, or several where one must be named.
@@ -48,7 +51,7 @@ def find(name: str | None, *, changing: bool, keys_of: str = "") -> RunDirectory
         return RunDirectory(_of_those(name, elsewhere, changing))
     hint = f"Runs here: {_known()}. A path of a run directory will do too."
     if keys_of:
-        hint = _as_slice(name, keys_of) or f"{hint} Slices are named after their run."
+        hint = _as_slices((name, *keys), keys_of) or f"{hint} Slices are named after their run."
     message = f"There is no run {name!r} here, in the folders above or among your earlier runs."
     raise BadInput(message, hint)
 
@@ -71,13 +74,14 @@ def _known() -> str:
     return ", ".join(path.name for path in here()) or "there is none here"
 
 
-def _as_slice(name: str, verb: str) -> str:
-    """What to type where the name is a slice of a newer run here; empty where it is none."""
+def _as_slices(keys: Sequence[str], verb: str) -> str:
+    """What to type where these are slices of a newer run here; empty where they are not."""
     for path in here()[:_MOST_OPENED]:
         place = RunDirectory(path)
         with contextlib.suppress(SlurmsliceError):
-            place.table(place.asked().slices_sha256).select([name])
-            return f"Is it a slice? slurmslice {verb} {quote(path.name)} -- {quote(name)}"
+            place.table(place.asked().slices_sha256).select(keys)
+            those = "Is it a slice?" if len(keys) == 1 else "Are these slices?"
+            return f"{those} slurmslice {verb} {quote(path.name)} -- {join(keys)}"
     return ""
 
 

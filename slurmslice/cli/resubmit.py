@@ -59,9 +59,8 @@ def command(
     """
     words, changes = meta()
     chosen = parse_states(states)
-    run = open_run(
-        places.find(run_name, changing=True, keys_of="resubmit"), changing=True, dry_run=dry_run
-    )
+    place = places.find(run_name, changing=True, keys_of="resubmit", keys=keys)
+    run = open_run(place, changing=True, dry_run=dry_run)
     rows = keys_from_words(run, keys + words)
     if no_breaker:
         let_start(run, dry_run=dry_run)

@@ -48,7 +48,8 @@ def send(
     if dry_run:
         for note in rehearse(run, choose, verb):
             say(note)
-        show_all(run, preview(run, choose, changes), nothing)
+        if not run.ledger.held:
+            show_all(run, preview(run, choose, changes), nothing)
         return 0
     settle_doubts(run)
     try:

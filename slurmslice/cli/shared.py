@@ -93,9 +93,18 @@ class KeysCommand(click.Command):
             if why.possibilities or word is None:
                 raise
             hint = (
-                f"A key that begins with a dash follows --: {ctx.command_path} RUN -- {quote(word)}"
+                f"It is an option of run: slurmslice run RUN {quote(word)} …"
+                if _is_of_run(ctx, why.option_name)
+                else f"A key that begins with a dash follows --: {ctx.command_path} RUN -- "
+                f"{quote(word)}"
             )
             raise click.UsageError(f"{why.format_message()}\n{hint}", ctx) from why
+
+
+def _is_of_run(ctx: click.Context, option: str) -> bool:
+    group = ctx.parent.command if ctx.parent else None
+    run = group.get_command(ctx, "run") if isinstance(group, click.Group) else None
+    return run is not None and any(option in parameter.opts for parameter in run.params)
 
 
 class WordsCommand(SbatchCommand):

@@ -45,7 +45,7 @@ def command(
 ) -> int:
     """Say where every slice stands, or these, asking the engine once."""
     chosen = parse_states(states)
-    run = open_run(places.find(run_name, changing=False, keys_of="status"))
+    run = open_run(places.find(run_name, changing=False, keys_of="status", keys=keys))
     named = keys_from_words(run, keys)
     looked = poll(run)
     among = range(len(run.table)) if named is None else named

@@ -240,13 +240,13 @@ def _progress(
 ) -> SlotProgress | None:
     """What the task wrote. Read only where it matters: a file a slice is dear.
 
-    That is where Slurm does not speak, where a task FAILED, perhaps by its slice's check, and
-    where accounting says that it never began.
+    That is where Slurm does not speak, where a task FAILED, perhaps by its slice's check, or was
+    over its time, and where accounting says that it never began.
     """
     said = {report.state for report in (accounting, queue) if report is not None}
     ended = accounting is not None and accounting.state.final and not accounting.of_rest
     speaks = queue is not None or ended
-    if speaks and not said & {State.FAILED, State.WAITING}:
+    if speaks and not said & {State.FAILED, State.TIMEOUT, State.WAITING}:
         return None
     wrote = _wrote(run, submission, index)
     if wrote.setup_exit is not None:  # whatever the setup may have printed of its slice

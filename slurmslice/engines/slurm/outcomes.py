@@ -54,6 +54,7 @@ _REMEDIES = (
         "-t TIME",
         "`slurmslice doctor` shows the partitions' limits.",
     ),
+    (r"--distribution", "--mem SIZE", "-m is --distribution; memory is --mem."),
     (r"memory", "--mem SIZE", _DOCTOR),
     (r"cpu count|processors|\bCPUs\b", "-c CPUS", _DOCTOR),
     (r"node count", "-N NODES", _DOCTOR),
