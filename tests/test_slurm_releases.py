@@ -86,6 +86,28 @@ def test_steps_tell_the_memory(release: str) -> None:
     assert found[0].max_rss_bytes
 
 
+def test_what_had_to_make_room(release: str) -> None:
+    """Two job steps were told to end within a GraceTime; the third script has none, nor what waits.
+
+    Of the first, which saves and exits 0, older releases say that it is COMPLETED.
+    """
+    text, queue = load("room-steps", release).text, load("room-squeue", release).text
+    names = {job.partition("_")[0]: name for job, _, name, _ in map(_cells, queue.splitlines())}
+    room = jobs(answers.accounting_rows(text, STEP_FIELDS))
+    (job,) = room
+    told_at = answers.preempted(queue, names)
+    assert set(told_at) == {(job, 0), (job, 1), (job, 2)}
+    found = [steps.measures(text, room, preempted=told_at)[job, index] for index in range(3)]
+    assert [end.steps and end.steps.preempted for end in found] == [True, True, False]
+    new = versions.PREEMPTED_IN_GRACE.holds(versions.release_of(release) or (0, 0))
+    states = ["PREEMPTED"] * 3 if new else ["COMPLETED", "FAILED", "COMPLETED"]
+    assert [str(end.state) for end in found] == states
+
+
+def _cells(row: str) -> list[str]:
+    return row.split("|")
+
+
 def test_what_waits(release: str) -> None:
     """Every index of an array that is held, and of one of which three run at a time."""
     held, some = (told("waits-squeue", release, name) for name in (HELD, SOME))

@@ -80,6 +80,16 @@ def test_a_step_that_had_to_make_room(told_at: int, is_it: bool) -> None:
     assert found["11", 0].steps == Steps(preempted=is_it)
 
 
+def test_what_made_room_by_being_suspended_was_not_told_to_end() -> None:
+    """PreemptMode=SUSPEND: it went on and came to its end (seen on each release, select/linear)."""
+    rows = (
+        "11_0|COMPLETED|0:0|0:0|5|10|25|9|1|100M|n1|None||00:00.500|n",
+        "11_0.0|COMPLETED|0:0||10|10|25|9|1||n1||300K|00:00.100|0",
+    )
+    found = measures("".join(f"{row}\n" for row in rows), {"11": "n"}, preempted={("11", 0): 11})
+    assert found["11", 0].steps == NO_STEPS
+
+
 def test_when_tasks_were_told_to_make_room() -> None:
     """Of our jobs, by id and name; of what was not told, and of others, nothing (seen on 22.05)."""
     text = (

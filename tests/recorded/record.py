@@ -33,6 +33,14 @@ esac
 """
 STEP = "#!/bin/bash\nsrun sh -c 'exit 3'\nexit 0\n"
 WAITS = "#!/bin/bash\nsleep 600\n"
+MAKES_ROOM = """\
+#!/bin/bash
+case $SLURM_ARRAY_TASK_ID in
+  0) srun bash -c 'trap "exit 0" TERM; while :; do sleep 0.2; done' ;;
+  1) srun sleep 600 ;;
+  2) until [ -e over ]; do sleep 0.2; done ;;
+esac
+"""
 REFUSED = {
     "account": ["--account=nosuch"],
     "array": ["--array=0-2000"],
@@ -71,14 +79,19 @@ class Recorder:
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
-    def has(self, job: str, wanted: Sequence[str]) -> bool:
-        """Whether accounting has all of these, ``TASK|STATE``, among a job's rows."""
-        argv = ["sacct", "-nPXj", job, "--format=JobID,State"]
-        return set(wanted) <= set(self.cluster.run(argv).stdout.split("\n"))
+    def rows(self, job: str) -> set[str]:
+        """A job's tasks and steps in accounting: ``TASK|STATE``, ``TASK.STEP|STATE``."""
+        argv = ["sacct", "-nPj", job, "--format=JobID,State"]
+        return set(self.cluster.run(argv).stdout.split("\n"))
 
     def wait_for(self, job: str, *wanted: str) -> None:
         """Wait until accounting has all of these."""
-        self.cluster.wait_until(lambda: self.has(job, wanted), 200, f"{wanted} in accounting")
+        self.cluster.wait_until(lambda: set(wanted) <= self.rows(job), 200, f"{wanted}")
+
+    def wait_for_end(self, job: str, *indices: int) -> None:
+        """Wait until accounting has none of these tasks running any more."""
+        running = {f"{job}_{index}|RUNNING" for index in indices}
+        self.cluster.wait_until(lambda: not running & self.rows(job), 200, f"the end of {running}")
 
 
 def record(recorder: Recorder) -> None:
@@ -87,6 +100,7 @@ def record(recorder: Recorder) -> None:
     refused(recorder)
     job, step = ended(recorder)
     waiting(recorder)
+    preempted(recorder)
     down(recorder, job)
     assert step
 
@@ -155,6 +169,25 @@ def waiting(recorder: Recorder) -> None:
     user = recorder.cluster.run(["id", "-u"]).stdout.strip()
     recorder.wait_for(some, *(row.replace("RUNNING", f"CANCELLED by {user}") for row in running))
     recorder.ask("waits-cancelled", commands.sacct([held, some]))
+
+
+def preempted(recorder: Recorder) -> None:
+    """Within a GraceTime: a job step that saves, one that dies, and a script that has none."""
+    cluster = recorder.cluster
+    grace = ("PreemptMode=CANCEL", "GraceTime=120")
+    update = ["scontrol", "update", "partitionname=scavenge", *grace]
+    assert cluster.run(update, user="root").returncode == 0
+    held = recorder.submit(WAITS, "held-j4k2", "0-1", "--hold")
+    job = recorder.submit(MAKES_ROOM, "room-n6p3", "0-2", "--partition=scavenge")
+    recorder.wait_for(job, *(f"{job}_{step}|RUNNING" for step in ("0.0", "1.0", "2.batch")))
+    everything = ("--nodes=4", "--ntasks=16", "--mem-per-cpu=10")
+    first = recorder.submit(WAITS, "first-q8r1", "0", *everything)
+    recorder.wait_for_end(job, 0, 1)
+    cluster.run(["touch", "over"])
+    recorder.wait_for_end(job, 2)
+    recorder.ask("room-squeue", commands.squeue_preempted([held, job]))
+    recorder.ask("room-steps", next(commands.sacct_steps([(job, index) for index in range(3)])))
+    cluster.run(["scancel", held, first])
 
 
 def down(recorder: Recorder, job: str) -> None:

@@ -32,7 +32,7 @@ def measures(
         text: sacct's answer, in which the rows of a task's steps follow its own.
         names: our jobs, and the name of each; a step bears another.
         release: asks for Slurm's; called where the answer depends on it, which is rare.
-        preempted: when tasks were told to make room, epoch seconds.
+        preempted: when tasks had to make room, epoch seconds.
 
     Raises:
         NoAnswer: the text is not such an answer, or the release is not told.
@@ -66,13 +66,27 @@ def _with_step(
         steps = Steps(
             steps.failed or _failure(task, step.report, release),
             steps.ended and step.report.state.final,
-            steps.preempted or _went_on_at(preempted, step.report),
+            steps.preempted or _was_told(preempted, task, step.report),
         )
     return replace(task, max_rss_bytes=max(peaks, default=None), steps=steps)
 
 
-def _went_on_at(when: int | None, step: TaskReport) -> bool:
-    return when is not None and (step.started_at or 0) <= when <= (step.ended_at or when)
+def _was_told(when: int | None, task: TaskReport, step: TaskReport) -> bool:
+    """Whether a step was told to end, when its task had to make room.
+
+    Where tasks make room by being suspended nobody is told to end, though select/linear has the
+    same time (seen on each release).
+    """
+    if when is None or _was_suspended(task):
+        return False
+    return (step.started_at or 0) <= when <= (step.ended_at or when)
+
+
+def _was_suspended(task: TaskReport) -> bool:
+    """Whether a task that has ended ran for less time than there was from its start to its end."""
+    if task.elapsed_s is None or task.started_at is None or task.ended_at is None:
+        return False
+    return task.elapsed_s < task.ended_at - task.started_at
 
 
 def _failure(task: TaskReport, step: TaskReport, release: Callable[[], Release | None]) -> str:

@@ -54,6 +54,11 @@ LEFTOVERS_AT_ONCE = Change(
     "a job step that goes on at its task's end may end in that very second (seen on 26.05)",
     "it ends a second or more later",
 )
+PREEMPTED_IN_GRACE = Change(
+    (24, 11),
+    "what ends in its GraceTime is PREEMPTED or put back, a script that came to its end as well",
+    "it is COMPLETED or FAILED by its script's exit code, and is not put back",
+)
 ESCAPED_BLANK = Change(
     (24, 11),
     r"sbatch takes `a\ b` in a script's line for one word",
