@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.site import Site, accounted, events, marks, settled, until, write
+from tests.site import Finished, Site, accounted, events, marks, settled, until, write
 
 pytestmark = pytest.mark.slurm
 
@@ -187,13 +187,19 @@ def queued(site: Site, place: Path, run: str) -> Counter[str]:
     return Counter(line.split(" ")[0] for line in told if f" {run}-" in line)
 
 
-def test_the_breaker_holds_the_rest(site: Site, workplace: Path) -> None:
-    """The first 20 that end have failed: nothing more starts until the person says so."""
+def held(site: Site, place: Path, run: str, slices: int, text: str) -> Finished:
+    """A run, three at a time, whose first slices all fail, so that the breaker holds the rest."""
     ran = site.slurmslice(
-        "run", "-a", "0-59%3", "--name", "b", "--interval", "0.5", "--shell",
-        MARK + "[ -e mended ] && exit; sleep 1; exit 1", cwd=workplace,
+        "run", "-a", f"0-{slices - 1}%3", "--name", run, "--interval", "0.5", "--shell",
+        MARK + text, cwd=place,
     )  # fmt: skip
     assert ran.returncode == 4, ran.stderr
+    return ran
+
+
+def test_the_breaker_holds_the_rest(site: Site, workplace: Path) -> None:
+    """The first 20 that end have failed: nothing more starts until the person says so."""
+    ran = held(site, workplace, "b", 60, "[ -e mended ] && exit; sleep 1; exit 1")
     assert re.search(r"held: the first \d+ slices that ended have all failed", ran.stderr)
     assert "slurmslice run b --no-breaker" in ran.stderr
     begun = marks(workplace)
@@ -215,11 +221,7 @@ def test_the_breaker_holds_the_rest(site: Site, workplace: Path) -> None:
 
 def test_what_is_held_goes_in_anew_once_the_script_is_mended(site: Site, workplace: Path) -> None:
     """Slurm has the script from before the edit: no slice runs it again, and each runs once."""
-    ran = site.slurmslice(
-        "run", "-a", "0-39%3", "--name", "m", "--interval", "0.5", "--shell",
-        MARK + "sleep 1; false", cwd=workplace,
-    )  # fmt: skip
-    assert ran.returncode == 4, ran.stderr
+    held(site, workplace, "m", 40, "sleep 1; false")
     begun = marks(workplace)
     script = workplace / "slurmslice-runs" / "m" / "script.sh"
     write(site, script, script.read_text().replace("sleep 1; false", "true"))

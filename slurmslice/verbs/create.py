@@ -131,10 +131,7 @@ def describe(wanted: Wanted, engine: Engine) -> tuple[Asked, str | None]:
     check_throttle(wanted.throttle, wanted.packing.at_once)
     limits, intake, cluster, silence = _asked_of(engine, directives.needs(options))
     packing = _packing(wanted, limits)
-    direct = is_direct(wanted.table, intake.max_array_size, packing.pack)
-    most = min(intake.max_array_size, intake.per_array)
-    some = portion(wanted.table, alike, direct=direct, pack=packing.pack, most=most)
-    first = batch(wanted.table, some, direct=direct, pack=packing.pack, throttle=None)
+    direct, first = _first(wanted.table, alike, packing.pack, intake)
     asked = Asked(
         name=check_name(wanted.name or default_name(wanted.command)),
         token=new_token(),
@@ -145,8 +142,8 @@ def describe(wanted: Wanted, engine: Engine) -> tuple[Asked, str | None]:
         slices=len(wanted.table),
         slices_sha256=digest(wanted.table.data),
         direct=direct,
-        first=str(compress(first.rows)),
-        first_sha256="" if direct else digest(wanted.table.part(first.rows)),
+        first=str(compress(first)),
+        first_sha256="" if direct else digest(wanted.table.part(first)),
         options=options,
         per_slice=named,
         packing=packing,
@@ -163,6 +160,16 @@ def describe(wanted: Wanted, engine: Engine) -> tuple[Asked, str | None]:
         template=_template(wanted.template),
     )
     return asked, silence
+
+
+def _first(
+    table: SliceTable, alike: Sequence[int], pack: int, intake: Intake
+) -> tuple[bool, Sequence[int]]:
+    """Whether the array's indices are the keys, and the rows of the first submission."""
+    direct = is_direct(table, intake.max_array_size, pack)
+    most = min(intake.max_array_size, intake.per_array)
+    some = portion(table, alike, direct=direct, pack=pack, most=most)
+    return direct, batch(table, some, direct=direct, pack=pack, throttle=None).rows
 
 
 def _packing(wanted: Wanted, limits: Limits) -> Packing:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 
 from slurmslice import changed, directives
@@ -44,16 +44,17 @@ def waiting(only: Sequence[int] | int | None) -> Choose:
             return rows
         if isinstance(only, int):
             return rows[:only]
-        _refuse_in_flight(run, [row for row in only if row not in set(rows)])
+        _refuse_others(run, set(only) - set(rows))
         return sorted(only)
 
     return choose
 
 
-def _refuse_in_flight(run: Run, rows: Sequence[int]) -> None:
+def _refuse_others(run: Run, rows: Set[int]) -> None:
     if not rows:
         return
-    key, state = run.table.keys[rows[0]], run.standings.state(rows[0])
+    first = min(rows)
+    key, state = run.table.keys[first], run.standings.state(first)
     raise BadInput(
         f"Slice {key!r} is {state}, not WAITING.",
         "`slurmslice resubmit` puts slices in again that have ended.",
