@@ -83,21 +83,17 @@ def _first(
 ) -> Draft | None:
     """The script as it stands, with as few options beside it as can be.
 
-    None where what is queued first is not all that a task of the script's array carries.
+    None where what is queued first is not all that the script's array carries. A part of that is
+    a submission of its own: should the script be sent by hand as well, its job would have more.
     """
-    head = next(iter(queue))
-    changes = queue[head]
-    tasks = {index: rows_of_index(run, index) for index in sorted(script_array(options))}
-    indices = [i for i, rows in tasks.items() if all(queue.get(r) == changes for r in rows)]
-    indices = indices[: bounds.most]
-    rows = tuple(row for index in indices for row in tasks[index])
-    if head not in rows:
+    changes, written = next(iter(queue.values())), script_array(options)
+    rows = tuple(row for index in sorted(written) for row in rows_of_index(run, index))
+    if len(written) > bounds.most or any(queue.get(row) != changes for row in rows):
         return None
-    array = compress(indices, bounds.throttle)
+    array = compress(sorted(written), bounds.throttle)
     name, token = job_name_of(run, options), run.asked.token if number == 1 else new_token()
     overrides: dict[str, str] = {}
-    written = script_array(options)
-    if set(indices) != set(written) or bounds.throttle != written.throttle:
+    if bounds.throttle != written.throttle:
         overrides["array"] = str(array)
     if number > 1 or token not in name:
         name = job_name(name.removesuffix(f"-{run.asked.token}"), token)

@@ -70,6 +70,8 @@ def by_own_word(own: SlotProgress, *, cancelled: bool) -> tuple[TaskReport, Evid
         ended_at=own.ended_at,
         node=own.host,
     )
+    if own.in_setup and not own.told:
+        return report, Evidence.PROGRESS, f"its setup exited {code}"
     if own.told:
         # By whom is not known. It may have saved what it had, and exited well.
         state = State.CANCELLED if cancelled else State.FAILED

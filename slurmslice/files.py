@@ -205,3 +205,36 @@ def replace(path: Path, data: bytes) -> None:
         with suppress(OSError):
             draft.unlink()
         raise OSError(why.errno, why.strerror, str(path)) from why
+
+
+def claim(path: Path, data: bytes) -> bool:
+    """Put a file in place whole where none is, for one of several who try; whether it was us.
+
+    Where there are no hard links, a kill may leave a torn one.
+
+    Raises:
+        OSError: it could not be written.
+    """
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    try:
+        draft.write_bytes(data)
+        _link(draft, path)
+    except FileExistsError:
+        return False
+    finally:
+        draft.unlink(missing_ok=True)
+    return True
+
+
+_NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
+"""What link(2) says where there are no hard links, or no more of them."""
+
+
+def _link(draft: Path, path: Path) -> None:
+    try:
+        os.link(draft, path)
+    except OSError as why:
+        if why.errno not in _NO_LINKS:
+            raise
+        with path.open("xb") as file:
+            file.write(draft.read_bytes())

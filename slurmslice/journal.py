@@ -130,6 +130,25 @@ class Returned:
 
 
 @dataclass(frozen=True, slots=True)
+class Restarted:
+    """Slurm has started the task of rows that had been given back: they belong to it again."""
+
+    number: int
+    rows: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Widened:
+    """The job of a submission carries more than was meant: these indices, and their rows."""
+
+    number: int
+    array: str
+    rows: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Cancelled:
     """The person cancelled these rows of a submission, or WAITING ones (number 0).
 
@@ -178,12 +197,12 @@ class Released:
 
 
 _EVENTS = (
-    *(Intent, Queued, Dropped, Submitted, Refused, Barred, Dismissed, Returned, Cancelled),
-    *(Throttled, Shared, Held, Released),
+    *(Intent, Queued, Dropped, Submitted, Refused, Barred, Dismissed, Returned),
+    *(Restarted, Widened, Cancelled, Throttled, Shared, Held, Released),
 )
 Event = (
-    Intent | Queued | Dropped | Submitted | Refused | Barred | Dismissed | Returned | Cancelled
-    | Throttled | Shared | Held | Released
+    Intent | Queued | Dropped | Submitted | Refused | Barred | Dismissed | Returned
+    | Restarted | Widened | Cancelled | Throttled | Shared | Held | Released
 )  # fmt: skip
 _KINDS: dict[str, type[Any]] = {kind.__name__.lower(): kind for kind in _EVENTS}
 

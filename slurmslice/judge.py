@@ -86,15 +86,15 @@ def judge(known: Standing, said: Hearing) -> Standing:
         return _given_back(known, queue, said)
     if queue is not None and queue.state is not State.UNKNOWN:
         return _queued(known, queue, accounting, said)
-    if accounting is not None and accounting.state is not State.UNKNOWN:
+    if queue is None and accounting is not None and accounting.state is not State.UNKNOWN:
         return _only_accounting(known, accounting, said)
-    if queue is not None or accounting is not None:
-        return replace(known, reason=_not_known(queue or accounting))
+    if strange := queue or accounting:
+        return replace(known, reason=_not_known(strange))
     return _unseen(known, said)
 
 
-def _not_known(report: TaskReport | None) -> str:
-    return f"Slurm's word for it is not known here: {report.word if report else ''}"
+def _not_known(report: TaskReport) -> str:
+    return f"Slurm's word for it is not known here: {report.word}"
 
 
 def _began(known: Standing, said: Hearing) -> bool:
@@ -112,15 +112,16 @@ def reopened(known: Standing, queue: TaskReport | None) -> Standing | None:
         return None
     if not queue.leaving:
         return _as(known, queue, Evidence.QUEUE, f"put back by Slurm after {known.state}")
-    if known.state in _SCRIPT_ENDED:
+    if known.state in _SETTLED:
         return None
     return _as(known, queue, Evidence.QUEUE, f"{known.state}; {_STILL_ENDING}")
 
 
 _ACTIVE = frozenset({State.PENDING, State.RUNNING, State.SUSPENDED})
 
-_SCRIPT_ENDED = frozenset({State.COMPLETED, State.CHECK_FAILED})
-"""States of a slice whose script has come to its end, whatever Slurm still cleans up."""
+_SETTLED = frozenset({State.COMPLETED, State.CHECK_FAILED, State.WAITING})
+"""States of a slice whose script has come to its end, or will not run it, whatever Slurm still
+cleans up."""
 
 _STILL_ENDING = "Slurm is still ending its processes"
 

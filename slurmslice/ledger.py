@@ -18,10 +18,12 @@ from slurmslice.journal import (
     Queued,
     Refused,
     Released,
+    Restarted,
     Returned,
     Shared,
     Submitted,
     Throttled,
+    Widened,
 )
 from slurmslice.ranges import ArrayExpression, compress, parse_array
 
@@ -127,6 +129,7 @@ class Ledger:
         withdrawn: rows that were cancelled while they waited, and when; a row that is queued
             again is in both, and waits.
         returned: why rows were given back that no submission holds since, and how often.
+        former: the number of the submission that last gave each row back.
         throttle: the newest ``throttle N``; ``throttled`` tells whether there was one.
         most: how many tasks the next submission may have at most, after refusals for now; None
             where there was none.
@@ -142,6 +145,7 @@ class Ledger:
     requests: dict[int, Changes] = field(default_factory=dict)
     withdrawn: dict[int, float] = field(default_factory=dict)
     returned: dict[int, tuple[str, int]] = field(default_factory=dict)
+    former: dict[int, int] = field(default_factory=dict)
     throttle: int | None = None
     throttled: bool = False
     most: int | None = None
@@ -199,6 +203,10 @@ class Ledger:
                 return None
             case Returned():
                 return self._return(event)
+            case Restarted():
+                return self._restart(event)
+            case Widened():
+                return self._widen(event)
             case Cancelled():
                 return self._cancel(event)
             case Dismissed():
@@ -214,6 +222,8 @@ class Ledger:
         return NOTHING
 
     def _intend(self, event: Intent) -> ArrayExpression:
+        if event.number in self.submissions:
+            raise ValueError(f"submission {event.number} begins twice")
         submission = self.submissions[event.number] = Submission(event)
         rows = parse_array(event.rows)
         tasks = -(-len(rows) // event.pack)
@@ -297,9 +307,29 @@ class Ledger:
             self.holder[row] = 0
             self.attempts[row] -= 1
             self.returned[row] = event.reason, self.returned.get(row, ("", 0))[1] + 1
+            self.former[row] = event.number
         if event.queued:
             self.queue.update(dict.fromkeys(rows, self.submissions[event.number].intent.changes))
         return compress(rows)
+
+    def _restart(self, event: Restarted) -> ArrayExpression:
+        rows = [row for row in parse_array(event.rows) if self.former.get(row) == event.number]
+        return self._give(event.number, rows)
+
+    def _widen(self, event: Widened) -> ArrayExpression:
+        intent = self.submissions[event.number].intent
+        self._settle(event.number, intent=replace(intent, array=event.array, rows=event.rows))
+        return self._give(event.number, parse_array(event.rows))
+
+    def _give(self, number: int, rows: Iterable[int]) -> ArrayExpression:
+        """Hand a submission those of these rows that none holds."""
+        free = [row for row in rows if not self.holder[row]]
+        for row in free:
+            self.holder[row] = number
+            self.attempts[row] += 1
+            self.queue.pop(row, None)
+            self.withdrawn.pop(row, None)
+        return compress(free)
 
     def _cancel(self, event: Cancelled) -> ArrayExpression:
         rows = dict.fromkeys(parse_array(event.rows), event.at)

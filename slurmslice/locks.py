@@ -73,7 +73,11 @@ def held(folder: Path, verb: str, mode: int, wait: float = WAIT_S) -> Iterator[N
     deadline = time.monotonic() + wait
     while True:
         _acquire(lock, note, max(0.0, deadline - time.monotonic()))
-        other = _elsewhere(note)
+        try:
+            other = _note_down(note, verb)
+        except BaseException:
+            lock.release()
+            raise
         if other is None:
             break
         lock.release()
@@ -81,22 +85,27 @@ def held(folder: Path, verb: str, mode: int, wait: float = WAIT_S) -> Iterator[N
             raise _busy(note, other)
         time.sleep(_AGAIN_S)
     try:
-        with _noted(note, verb):
-            yield
+        yield
     finally:
+        with contextlib.suppress(OSError):  # the next one puts its own in its place
+            note.unlink()
         lock.release()
 
 
-@contextlib.contextmanager
-def _noted(note: Path, verb: str) -> Iterator[None]:
-    """Say who holds the lock, as long as it does."""
+def _note_down(note: Path, verb: str) -> Holder | None:
+    """Say who holds the lock, now that it is ours here; who holds it elsewhere, if somebody does.
+
+    Of two machines whose flock does not reach the other one's, the first that puts its note in
+    place has the lock.
+    """
     mine = Holder(verb, os.getpid(), socket.gethostname(), time.time())
-    files.overwrite(note, (json.dumps(asdict(mine)) + "\n").encode())
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):  # the next one writes its own
-            note.unlink()
+    data = (json.dumps(asdict(mine)) + "\n").encode()
+    while not files.claim(note, data):
+        files.check_place(note)
+        if (other := _elsewhere(note)) is not None:
+            return other
+        note.unlink(missing_ok=True)  # of a process of this machine that is gone, or long past
+    return None
 
 
 def _acquire(lock: BaseFileLock, note: Path, wait: float) -> None:

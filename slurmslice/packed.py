@@ -96,11 +96,13 @@ def reopened_packed(
 ) -> Standing | None:
     """The standing of a slice that had ended and that Slurm runs again, as ``judge.reopened``.
 
-    None too where it has ended for good, or in a start of the task that goes on with others.
+    None too where it has ended for good, or in a start of the task that goes on with others. Where
+    it was told to end and the task goes on, the controller has lost the word: it runs again with
+    the task.
     """
     own = wrote.slots.get(slot, SlotProgress())
     restarts = queue.restarts or 0 if queue is not None else 0
-    goes_on = own.exit_code is not None and restarts <= (wrote.restart or 0)
+    goes_on = own.exit_code is not None and not own.told and restarts <= (wrote.restart or 0)
     return None if goes_on or _for_good(own) else reopened(known, queue)
 
 

@@ -109,6 +109,7 @@ class TaskProgress:
         older: slices that an older start wrote of, and the newest did not.
         setup_exit: the setup's exit code where the setup failed, or ended the task (then 0 is
             no success either: the command did not run).
+        setup_ended_at: when that was, epoch seconds on the node's clock.
         refused: who owned the submission, where the task stopped because that was another job.
     """
 
@@ -116,6 +117,7 @@ class TaskProgress:
     slots: Mapping[int, SlotProgress] = field(default_factory=dict)
     older: frozenset[int] = frozenset()
     setup_exit: int | None = None
+    setup_ended_at: int | None = field(default=None, compare=False)
     refused: str | None = None
 
 
@@ -135,14 +137,31 @@ def parse(data: bytes, job: str | None = None) -> TaskProgress:
     restarts = (int(line["restart"]) for line in chain(*of_slots, setups))
     restart = max(restarts, default=None)
     slots = _slots(*(_of(restart, lines) for lines in of_slots))
-    exits = [int(line["exit"]) for line in _of(restart, setups)]
+    of_setup = _of(restart, setups)[-1:]
     return TaskProgress(
         restart=restart,
         slots=slots,
         older=frozenset(int(line["slot"]) for line in chain(*of_slots)) - slots.keys(),
-        setup_exit=exits[-1] if exits else None,
+        setup_exit=int(of_setup[0]["exit"]) if of_setup else None,
+        setup_ended_at=int(of_setup[0]["at"]) if of_setup else None,
         refused=refused[-1] if refused else None,
     )
+
+
+def of_setup(wrote: TaskProgress) -> SlotProgress:
+    """How a task's only slice ended with the setup, which failed or ended the script."""
+    code = wrote.setup_exit or 1  # so the script ends where the setup exits 0
+    return SlotProgress(
+        ended_at=wrote.setup_ended_at,
+        exit_code=code,
+        told=_TOLD_BY.get(code, ""),
+        in_setup=True,
+        restart=wrote.restart or 0,
+    )
+
+
+_TOLD_BY = {129: "HUP", 130: "INT", 143: "TERM"}
+"""What a script exits with where a signal ends its setup."""
 
 
 def sifted(chunks: Iterable[bytes]) -> bytes:

@@ -187,16 +187,13 @@ class RunDirectory:
             Whether it is taken now, by this call or by one that was killed before it could say
             so; False where a job has it, which then has run.
         """
-        path = self.submission(number) / "job"
-        mine = path.with_name(f"job.{secrets.token_hex(4)}")
-        mine.write_text(_BARRED)
-        try:
-            os.link(mine, path)
-        except FileExistsError:
-            return self.barred(number)
-        finally:
-            mine.unlink()
-        return True
+        claimed = files.claim(self.submission(number) / "job", _BARRED.encode())
+        return claimed or self.barred(number)
+
+    def unbar(self, number: int) -> None:
+        """Let a submission be claimed again that ``bar`` has taken."""
+        if self.barred(number):
+            (self.submission(number) / "job").unlink(missing_ok=True)
 
     def barred(self, number: int) -> bool:
         """Whether ``bar`` has taken a submission's claim."""

@@ -171,7 +171,8 @@ def check_place(run: Run, options: Options) -> None:
     if not os.path.isdir(folder) or not os.path.samefile(folder, ours):
         raise BadInput(
             f"The script's --output leads to {folder!r}, and the run is in {run.place.path}.",
-            f"If it was moved, change _run= and --output in {run.place.script}.",
+            f"If it was moved, change _run= and --output in {run.place.script}; so its cd, if "
+            "what it works on was.",
         )
     if (mode := dict(options).get("open-mode", "not there")) != "append":
         raise BadInput(

@@ -80,7 +80,7 @@ READERS: list[tuple[str, Reader, tuple[type[Exception], ...]]] = [
     ("partitions", of_text(resources.partitions), (NoAnswer,)),
     ("nodes", of_text(resources.nodes), (NoAnswer,)),
     ("limits", of_text(limits), ()),
-    ("identity", of_text(lambda t: search.identity(t, None, ())), (NoAnswer,)),
+    ("identity", of_text(lambda t: search.identity(t, None, (), 0)), (NoAnswer,)),
     ("seconds", of_text(search.seconds), ()),
     ("taken", of_text(lambda t: outcome(Finished(("sbatch",), 0, t, ""))), (EngineError,)),
     ("refused", of_text(lambda t: outcome(Finished(("sbatch",), 1, "", t))), (EngineError,)),

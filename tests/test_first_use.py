@@ -118,7 +118,7 @@ def test_what_was_cancelled_stays_so_when_it_is_refused(
         assert seen.standings[1].state is State.CANCELLED
     engine.on_submit = lambda order: None
     (taken,) = submit(run, ALL, {}, "submit").taken
-    assert taken.draft.batch.rows == (0, 3)
+    assert list(taken.draft.batch.rows) == [0, 3]
 
 
 def test_what_was_cancelled_waits_once_it_is_wanted_again(

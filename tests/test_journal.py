@@ -22,10 +22,12 @@ from slurmslice.journal import (
     Queued,
     Refused,
     Released,
+    Restarted,
     Returned,
     Shared,
     Submitted,
     Throttled,
+    Widened,
     from_lines,
     to_line,
 )
@@ -57,6 +59,8 @@ HISTORY: list[Event] = [
     Returned(4, "7", "its runner ended", 6.0, queued=True),
     Cancelled(1, "0-2", 7.0),
     Cancelled(0, "7", 8.0),
+    Restarted(4, "7", 8.2),
+    Widened(4, "5-9", "5-9", 8.4),
     Shared(1, 2, 9.0),
     Shared(4, 0, 9.5),
     Queued("0-2,7", (("mem", "16G"),), 10.0),
@@ -182,3 +186,9 @@ def test_cancelling_is_known_by_slice() -> None:
     ledger = replay(HISTORY[:13], SLICES)
     assert set(ledger.submissions[1].cancelled) == {0, 1, 2}
     assert ledger.withdrawn == {7: 8.0}
+
+
+def test_a_submission_begins_once() -> None:
+    """Two writers whom no lock kept apart: it is told, and nothing is made of it."""
+    with pytest.raises(ValueError, match="submission 1 begins twice"):
+        replay([intent(1, "0-1"), intent(1, "2-3")], SLICES)

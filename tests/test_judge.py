@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from slurmslice.ends import exit_in_words
 from slurmslice.evidence import TaskReport
 from slurmslice.judge import CANCEL_SETTLES_S, GRACE_S, LEFT_OUT_S, Hearing, Standing, judge
-from slurmslice.progress import SlotProgress
+from slurmslice.progress import SlotProgress, of_setup, parse
 from slurmslice.states import FINAL, Evidence, State
 
 NOW = 1_800_000_000.0
@@ -80,6 +80,9 @@ def said(**what: object) -> Hearing:
          State.SUBMITTED, Evidence.JOURNAL),
         (12, said(accounting=DONE, queue=TaskReport(State.UNKNOWN, "DANCING")),
          State.SUBMITTED, Evidence.JOURNAL),
+        *((12, said(accounting=RUNNING, queue=TaskReport(State.UNKNOWN, "DANCING"), **more),
+           State.SUBMITTED, Evidence.JOURNAL)
+          for more in ({}, {"cancelled_at": NOW - GRACE_S}, {"progress": ENDED_LONG_AGO})),
         (13, said(accounting_off=True, accounting_silence="off", progress=ENDED_NOW),
          State.COMPLETED, Evidence.PROGRESS),
         (14, said(accounting_silence="down"), State.SUBMITTED, Evidence.JOURNAL),
@@ -230,3 +233,28 @@ def test_a_setup_that_failed_is_told_as_that() -> None:
     own = SlotProgress(exit_code=5, in_setup=True)
     standing = judge(KNOWN, said(accounting=BAD, progress=own))
     assert (standing.state, standing.reason) == (State.FAILED, "its setup exited 5")
+
+
+IN_SETUP = "slurmslice setup job=7 restart=1 at=1799999000 host=n3 exit={}\n"
+
+
+@pytest.mark.parametrize("what", [{}, {"accounting_off": True, "accounting_silence": "off"}])
+@pytest.mark.parametrize("restarts", [0, 1])
+def test_a_setup_that_failed_is_an_end_where_nobody_else_tells(
+    what: dict[str, Any], restarts: int
+) -> None:
+    """The controller has forgotten it, and so has accounting."""
+    own = of_setup(parse(IN_SETUP.format(3).encode()))
+    standing = judge(replace(KNOWN, restarts=restarts), said(progress=own, **what))
+    assert standing.state is State.FAILED
+    assert standing.reason.startswith("its setup exited 3")
+    assert standing.exit_code == 3
+
+
+def test_a_setup_that_was_over_its_time_has_not_ended_by_itself() -> None:
+    """It was told to end."""
+    own = of_setup(parse(IN_SETUP.format(143).encode()))
+    late = TaskReport(State.TIMEOUT, "TIMEOUT", exit_code=0)
+    standing = judge(KNOWN, said(accounting=late, progress=own))
+    assert (standing.state, standing.reason) == (State.TIMEOUT, "went over its time limit")
+    assert judge(KNOWN, said(progress=own, cancelled_at=NOW - 900)).state is State.CANCELLED

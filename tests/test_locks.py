@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from slurmslice import locks
+from slurmslice import files, locks
 from slurmslice.engines import Order
 from slurmslice.errors import Busy, EngineError
 from slurmslice.rundir import RunDirectory
@@ -113,6 +113,40 @@ def test_another_machine_is_believed_though_flock_does_not_reach_it(
     typed("submit")
     assert typed.code == 0
     assert len(engine.jobs) == 1
+
+
+def test_of_two_machines_that_begin_at_once_one_has_it(
+    typed: Typed, engine: FakeEngine, place: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """flock reaches neither's other: whose note is there first has it."""
+    claim = files.claim
+
+    def late(path: Path, data: bytes) -> bool:
+        note(place)
+        return claim(path, data)
+
+    monkeypatch.setattr(files, "claim", late)
+    assert "process 7 on elsewhere" in typed("submit")
+    assert typed.code == 3
+    assert not engine.jobs
+
+
+def test_without_hard_links_a_note_is_created(
+    typed: Typed, place: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some file systems have none; a note that is there is respected all the same."""
+
+    def none(*args: object, **more: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", none)
+    left = note(place)
+    typed("submit")
+    assert typed.code == 3
+    left.unlink()
+    typed("submit")
+    assert typed.code == 0
+    assert not list(place.path.glob(".lock.holder*"))
 
 
 @pytest.mark.parametrize("since", [-locks.NOTE_S - 1, None])

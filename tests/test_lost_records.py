@@ -16,6 +16,7 @@ from slurmslice.progress import SlotProgress, TaskProgress
 from slurmslice.run import Run
 from slurmslice.states import State
 from slurmslice.template import OwnTemplate
+from slurmslice.verbs.feed import feed
 from slurmslice.verbs.poll import poll
 from slurmslice.verbs.submit import submit, waiting
 from tests.fakes import FakeEngine
@@ -128,3 +129,61 @@ def test_any_line_of_a_slice_says_that_it_began() -> None:
     wrote = TaskProgress(0, {0: ended(0), 1: SlotProgress(host="n3", timed_out=True)})
     said = replace(NOTHING, accounting=task(State.TIMEOUT))
     assert judge_packed(KNOWN, said, 1, wrote, 0).state is State.TIMEOUT
+
+
+@pytest.mark.parametrize("lost", ["emptied", "unreadable"])
+@pytest.mark.parametrize("rest", [True, False])
+def test_what_began_was_not_cancelled_before_it_started(
+    make_run: MakeRun, lost: str, rest: bool
+) -> None:
+    """Accounting has one record of all that had not started, or none of it; and it began."""
+    run, engine = make_run(3, Packing())
+    submit(run, waiting(None), {}, "submit")
+    (job,) = engine.jobs.values()
+    if lost == "emptied":
+        began(run, 1)
+        run.place.task_log(1, 1).write_text("")
+    else:
+        os.mkfifo(run.place.task_log(1, 1))
+    over = int(run.clock()) - 1000
+    job.tasks = dict.fromkeys((0, 2), replace(DONE, ended_at=over, started_at=1))
+    gone = TaskReport(State.CANCELLED, "CANCELLED by 0", ended_at=over, of_rest=True)
+    job.tasks |= dict.fromkeys((1,) if rest else (), gone)
+    poll(run)
+    assert run.standings.tally() == {State.COMPLETED: 2, State.SUBMITTED: 1}
+
+
+def test_a_setup_that_ended_the_script_is_no_slice_that_began(make_run: MakeRun) -> None:
+    """Slurm calls it COMPLETED: whatever wrote that line, the command was not run."""
+    run, engine = make_run(1, Packing(), setup="module load x")
+    submit(run, waiting(None), {}, "submit")
+    line = "slurmslice setup job=100 restart=0 at=1800000000 host=n1 exit=0\n"
+    run.place.task_log(1, 0).write_text(line)
+    polled(run, engine, DONE)
+    assert run.standings.tally() == {State.FAILED: 1}
+
+
+def test_what_was_given_back_is_not_run_beside_its_task(make_run: MakeRun) -> None:
+    """scontrol requeue of a pack over its time: its task runs the rest, which waited for room."""
+    run, engine = make_run(3, Packing(pack=3))
+    submit(run, waiting(None), {}, "submit")
+    log = run.place.task_log(1, 0)
+    log.write_text(LINE.format("start", 0) + LINE.format("end", "0 exit=0"))
+    engine.most = 0
+    polled(run, engine, TaskReport(State.TIMEOUT, "TIMEOUT"))
+    feed(run, "tick")
+    assert sorted(run.ledger.queue) == [1, 2]
+
+    engine.most, engine.restarted = None, True
+    engine.jobs["100"].tasks[0] = TaskReport(State.RUNNING, "RUNNING", restarts=1)
+    assert feed(run, "tick").taken == []
+    poll(run)
+    states = [run.standings.state(row) for row in range(3)]
+    assert states == [State.COMPLETED, State.PENDING, State.PENDING]
+    assert run.ledger.attempts == [1, 1, 1]
+    more = LINE.format("start", 1) + LINE.format("end", "1 exit=0")
+    log.write_text(log.read_text() + more.replace("restart=0", "restart=1"))
+    polled(run, engine, TaskReport(State.TIMEOUT, "TIMEOUT", restarts=1))
+    assert run.standings.tally() == {State.COMPLETED: 2, State.WAITING: 1}
+    (taken,) = feed(run, "tick").taken
+    assert list(taken.draft.batch.rows) == [2]

@@ -166,6 +166,27 @@ def test_a_part_sent_by_hand_beside_ours(site: Site, workplace: Path) -> None:
     assert marks(workplace) == {str(key): 1 for key in range(6)}
 
 
+def test_the_whole_script_sent_by_hand_beside_a_part(site: Site, workplace: Path) -> None:
+    """Two slices went in to try: the job by hand runs nothing and is told; each slice runs once."""
+    args = ["--name", "h", "-a", "0-5", "--begin", "now+15", "--shell", "echo $SLICE >>marks"]
+    assert site.slurmslice("render", *args, cwd=workplace).returncode == 0
+    assert site.slurmslice("submit", "h", "--only", "2", cwd=workplace).returncode == 0
+    sbatch = ["sbatch", "--parsable", "--begin=now", "slurmslice-runs/h/script.sh"]
+    sent = site.run(*sbatch, cwd=workplace)
+    assert sent.returncode == 0, sent.stderr
+    until(
+        lambda: (
+            f"Job {sent.stdout.strip()} ran nothing"
+            in site.slurmslice("status", "h", cwd=workplace).stderr
+        ),
+        "status to tell of the job by hand",
+    )
+    assert site.slurmslice("submit", "h", cwd=workplace).returncode == 0
+    ran = site.slurmslice("run", "h", "--interval", "1", cwd=workplace)
+    assert ran.returncode == 0, ran.stderr
+    assert marks(workplace) == {str(key): 1 for key in range(6)}
+
+
 def test_resubmitting_while_others_run(site: Site, workplace: Path) -> None:
     """Only what failed goes in again; what runs is left alone."""
     command = "if [ $SLICE = 1 ] && [ ! -e mended ]; then exit 3; fi; " \

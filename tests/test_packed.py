@@ -172,6 +172,7 @@ def test_a_task_that_ends_before_its_first_slice_counts_the_second_time() -> Non
         (ended(143, timed_out=True), 0, active(State.RUNNING, 1), False),
         (ended(137), 1, active(State.RUNNING, 1), False),
         (told(0), 0, active(State.PENDING, 1), True),
+        (told(143), 0, active(State.RUNNING, 0), True),  # the controller has lost the scancel
         (ended(137), 0, active(State.PENDING, 1), True),
         (ended(137), 0, active(State.RUNNING, 1), True),
         (BEGAN, 1, active(State.RUNNING, 1), True),

@@ -117,6 +117,24 @@ def test_a_pack_cancelled_by_hand(site: Site, workplace: Path) -> None:
     assert marks(workplace) == {"a": 1, "b": 1, "stays": 2, "c": 1, "d": 1}
 
 
+def test_what_was_given_back_runs_with_its_task_again(site: Site, workplace: Path) -> None:
+    """Its setup failed, so its slices wait; it is put back by hand, and they are its own again."""
+    render(site, workplace, "first last", "--setup", "[ -e mended ] || exit 1")
+    sent = site.slurmslice("submit", "p", cwd=workplace)
+    job = re.search(r"job (\d+)", sent.stderr)
+    assert job, sent.stderr
+    until(lambda: set(states(site, workplace).values()) == {"WAITING"}, "both to wait")
+    write(site, workplace / "mended", "")
+    put_back = site.run("scontrol", "requeuehold", f"{job[1]}_0", cwd=workplace)
+    assert put_back.returncode == 0, put_back.stderr
+    beside = site.slurmslice("submit", "p", cwd=workplace)
+    assert (beside.returncode, "Submitted" in beside.stderr) == (0, False), beside.stderr
+    assert set(states(site, workplace).values()) == {"PENDING"}
+    assert site.run("scontrol", "release", f"{job[1]}_0", cwd=workplace).returncode == 0
+    assert settled(site, workplace, "p") == {"COMPLETED": 2}
+    assert marks(workplace) == {"first": 1, "last": 1}
+
+
 def test_a_pack_that_slurm_starts_again(site: Site, workplace: Path) -> None:
     """By scontrol requeue, or since its node died: what was done is not done again."""
     keys, cluster = "a b stays c d", site.cluster

@@ -153,7 +153,9 @@ def test_a_host_of_any_bytes() -> None:
 
 def test_a_setup_that_failed() -> None:
     """A task that ended in its setup says with which code, and no slice of it started."""
-    assert parse(SETUP) == TaskProgress(restart=0, setup_exit=1)
+    said = parse(SETUP)
+    assert said == TaskProgress(restart=0, setup_exit=1)
+    assert said.setup_ended_at == 1795424103
 
 
 @pytest.mark.parametrize(

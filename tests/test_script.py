@@ -603,6 +603,10 @@ def test_a_failure_in_the_middle_of_the_setup_is_no_failure(place: Place) -> Non
         ("kill -INT $$", 130, 130),
         ("kill -TERM $$", 143, 143),
         ("trap : EXIT; kill -TERM $$", 143, 143),
+        ("exit 256", 0, 1),
+        ("exit -1", 255, 255),
+        ("exit 08", 8, 8),
+        ("exit x", 2, 2),
     ],
 )
 def test_a_setup_that_fails_is_no_slice(place: Place, setup: str, says: int, code: int) -> None:
@@ -625,7 +629,9 @@ def test_a_work_dir_that_is_gone(place: Place) -> None:
     assert "/no/such/folder: No such file or directory" in ran.stderr
 
 
-@pytest.mark.parametrize("options", ["set -e", "set -u", "set -eu -o pipefail", "IFS=0123456789"])
+@pytest.mark.parametrize(
+    "options", ["set -e", "set -u", "set -eu -o pipefail", "IFS=0123456789", "set -k"]
+)
 def test_options_of_the_setup_do_not_cost_the_end(place: Place, options: str) -> None:
     """A setup that leaves -e or another IFS behind does not keep the end from being written."""
     place.write(words("false"), setup=options)

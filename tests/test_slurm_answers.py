@@ -527,9 +527,9 @@ def test_first_nodes(text: str, node: str | None) -> None:
 
 def test_what_a_job_is() -> None:
     """Its name, its script's path and the numbers that it was given; garbage is no job."""
-    known = search.identity(load("job").text, "#!/bin/bash\n", ())
+    known = search.identity(load("job").text, "#!/bin/bash\n", (), 0)
     assert (known.name, known.command, known.arguments) == ("t.sh", "/home/ada/t.sh", ("002", "60"))
-    other = search.identity(load("job").text.replace("002 60", "002 foo"), None, ())
+    other = search.identity(load("job").text.replace("002 60", "002 foo"), None, (), 0)
     assert (other.command, other.arguments) == ("/home/ada/t.sh 002 foo", ())
     with pytest.raises(NoAnswer):
-        search.identity("No jobs in the system", None, ())
+        search.identity("No jobs in the system", None, (), 0)

@@ -158,7 +158,7 @@ def test_the_cluster(release: str) -> None:
 
 def test_what_a_job_is(release: str) -> None:
     """Its name, by ``scontrol show job``."""
-    assert search.identity(load("waits-job", release).text, None, ()).name == HELD
+    assert search.identity(load("waits-job", release).text, None, (), 0).name == HELD
 
 
 @pytest.mark.parametrize(

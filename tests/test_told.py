@@ -145,6 +145,18 @@ def test_it_is_told_until_something_is_submitted(
         assert "ran nothing" not in typed("status", "demo")
 
 
+def test_a_script_that_gave_way_is_told_of(
+    new_run: NewRun, engine: FakeEngine, typed: Typed
+) -> None:
+    """--only has put a part in, and the whole script is sent by hand: it ran nothing."""
+    run = new_run("0-3")
+    submit(run, waiting(1), {}, "submit")
+    refused(run, "777", "barred by slurmslice, which gave this submission up", run.clock() + 60)
+    said = typed("status", "demo")
+    assert said.count("Job 777 ran nothing: it is submission 001, which was given up") == 1
+    assert "what waits: slurmslice submit demo" in said
+
+
 # -- refusals ----------------------------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -27,13 +28,14 @@ from slurmslice.rundir import RunDirectory
 from slurmslice.sightings import HEADER
 from slurmslice.slices import SliceTable
 from slurmslice.states import State
+from slurmslice.submission import by_script, script_options
 from slurmslice.verbs import submit as verb
 from slurmslice.verbs.feed import Taken, feed
 from slurmslice.verbs.follow import Policy, follow, pause, step
 from slurmslice.verbs.poll import Poll, poll
 from slurmslice.verbs.settle import DOUBT_S
 from slurmslice.verbs.steer import cancel, release, throttle
-from slurmslice.verbs.submit import Choose, failed, preview, waiting
+from slurmslice.verbs.submit import Choose, failed, waiting
 from tests.fakes import Clock, FakeEngine
 from tests.kills import Killed, end
 
@@ -143,11 +145,16 @@ def test_names_are_carried_by_a_table_of_their_own(new_run: NewRun, engine: Fake
 
 
 def test_a_few_first_then_the_rest(new_run: NewRun, engine: FakeEngine) -> None:
-    """--only N puts the first N in; the next submit the rest; each slice once."""
+    """--only N puts the first N in; the next submit the rest; each slice once.
+
+    The script as it stands is another submission, which has more than these: it gives way.
+    """
     run = new_run("5-9")
     submit(run, waiting(2), {}, "submit")
     assert states(run) == {State.SUBMITTED: 2, State.WAITING: 3}
-    assert engine.jobs["100"].order.overrides == (("array", "5-6"),)
+    order = engine.jobs["100"].order
+    assert (order.number, dict(order.overrides)["array"]) == (2, "5-6")
+    assert "barred" in (run.place.submission(1) / "job").read_text()
     submit(run, ALL, {}, "submit")
     assert str(engine.jobs["101"].order.array) == "7-9"
     assert max(carried(engine).values()) == 1
@@ -265,6 +272,92 @@ def test_what_a_claimant_does_not_carry_is_free_again(new_run: NewRun, engine: F
     fed = feed(run, "run")
     assert [str(one.draft.batch.array) for one in fed.taken] == ["2-3,5"]
     assert set(run.ledger.attempts) == {1}
+
+
+def test_a_claimant_that_carries_more_is_the_run(
+    new_run: NewRun, engine: FakeEngine, clock: Clock
+) -> None:
+    """Sent by hand for a part, then whole: what the second one runs is not submitted beside it."""
+    run = new_run("0-5")
+    by_hand(run, engine, "0-1")
+    poll(run)
+    assert states(run) == {State.PENDING: 2, State.WAITING: 4}
+    by_hand(run, engine)
+    (run.place.submission(1) / "job").write_text("101\n")
+    assert "Job 101 runs submission 001" in poll(run).notes[0]
+    poll(run)
+    assert states(run) == {State.PENDING: 6}
+    assert set(run.ledger.attempts) == {1}
+    assert submit(run, ALL, {}, "submit") == []
+
+
+def test_a_part_that_has_the_claim_is_taken_in_as_a_part(
+    new_run: NewRun, engine: FakeEngine
+) -> None:
+    """Sent by hand, and begun before anybody looked: what it does not carry still waits."""
+    run = new_run("0-5")
+    by_hand(run, engine, "0-1")
+    (run.place.submission(1) / "job").write_text("100\n")
+    poll(run)
+    assert states(run) == {State.PENDING: 2, State.WAITING: 4}
+
+
+def test_the_job_of_a_copy_is_not_taken_in(
+    new_run: NewRun, engine: FakeEngine, tmp_path: Path
+) -> None:
+    """Its script was changed to lead to the copy; the job's name is the same."""
+    run = new_run("0-3")
+    by_hand(run, engine)
+    other = tmp_path / "copy.sh"
+    other.write_text(run.place.script.read_text())
+    engine.jobs["100"].order = replace(engine.jobs["100"].order, script=other)
+    poll(run)
+    assert states(run) == {State.WAITING: 4}
+
+
+def test_the_script_gives_way_to_what_goes_in_for_it(new_run: NewRun, engine: FakeEngine) -> None:
+    """Refused, and that "no" was wrong: its job finds the bar once others carry its slices.
+
+    Where these are refused as well, the script may be sent by hand as before.
+    """
+    run, claim = new_run("0-3"), run_claim
+    engine.on_submit = refuse
+    for _ in range(2):
+        with pytest.raises(Refused):
+            submit(run, ALL, {}, "submit")
+        assert not claim(run).exists()
+    engine.on_submit = lambda order: None
+    submit(run, ALL, {}, "submit")
+    assert "barred" in claim(run).read_text()
+
+
+def test_a_job_that_claimed_the_script_in_time_is_the_run(
+    new_run: NewRun, engine: FakeEngine, clock: Clock
+) -> None:
+    """A refusal that was none: nothing goes in beside it."""
+    run = new_run("0-3")
+    engine.on_submit = refuse
+    with pytest.raises(Refused):
+        submit(run, ALL, {}, "submit")
+    engine.on_submit = lambda order: None
+
+    def begins(order: Order) -> None:
+        raise AssertionError("submitted beside it")
+
+    by_hand(run, engine)
+    run_claim(run).write_text("100\n")
+    engine.on_submit = begins
+    with pytest.raises(Unsure, match="sent by hand just now"):
+        submit(run, ALL, {}, "submit")
+    clock.now += 6
+    poll(run)
+    assert run.ledger.submissions[1].job == "100"
+    assert submit(run, ALL, {}, "submit") == []
+
+
+def run_claim(run: Run) -> Path:
+    """Where the first submission's owner stands."""
+    return run.place.submission(1) / "job"
 
 
 def test_what_slurm_puts_back_is_not_submitted_beside_it(
@@ -608,12 +701,13 @@ def test_a_script_nobody_has_sent_is_looked_for_now_and_then(
     assert "submitted by hand" in poll(run).notes[0]
 
 
-def by_hand(run: Run, engine: FakeEngine) -> None:
-    """What plain ``sbatch script.sh`` does."""
-    (draft,) = preview(run, lambda r: range(len(r.table)), {})
-    order = draft.order(run)
+def by_hand(run: Run, engine: FakeEngine, array: str = "") -> None:
+    """What ``sbatch script.sh`` does, plain or with an ``--array``."""
+    options = script_options(run)
+    order = by_script(run, options, run.asked.job_name).order(run)
+    part = parse_array(array) if array else order.array
     script = Order(1, run.asked.job_name, run.asked.token, order.script, order.folder,
-                   order.array, (), (), order.needs)  # fmt: skip
+                   part, (), (), order.needs)  # fmt: skip
     engine.submit(script)
 
 

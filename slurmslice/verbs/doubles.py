@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from slurmslice.command import quote
-from slurmslice.ledger import Submission
 from slurmslice.progress import refusals
 from slurmslice.run import Run
+from slurmslice.submission import script_array, script_options
 
 _LOOKED_AT = 20
 """Tasks whose output is read: a double is refused in every one, and a file a slice is dear."""
@@ -23,29 +23,35 @@ def doubles(run: Run) -> tuple[str, ...]:
     taken = [s for s in run.ledger.submissions.values() if s.job]
     last = max((s.intent.at for s in taken), default=0.0)
     looked_at = {s.number: s for s in (taken[0], taken[-1])} if taken else {}
-    return tuple(
-        _told(run, submission, job)
-        for submission in looked_at.values()
-        for job in _refused(run, submission, last)
-    )
+    told = [
+        _told(run, job, f"submission {s.number:03d} once more, which job {s.job} has")
+        for s in looked_at.values()
+        for job in _refused(run, s.number, s.array, s.job, last)
+    ]
+    if taken and run.place.barred(1):
+        array = script_array(script_options(run))
+        gave_way = "submission 001, which was given up for others"
+        told += [_told(run, job, gave_way) for job in _refused(run, 1, array, None, last)]
+    return tuple(told)
 
 
-def _refused(run: Run, submission: Submission, last: float) -> Iterator[str]:
-    """The jobs that this submission's own job has stopped by its claim since then."""
+def _refused(
+    run: Run, number: int, array: Iterable[int], owner: str | None, last: float
+) -> Iterator[str]:
+    """The jobs that a submission's claim, its owner's or anybody's, has stopped since then."""
     found: dict[str, tuple[str, int]] = {}
-    for index in islice(submission.array, _LOOKED_AT):
-        found |= refusals(run.place.read_task_log(submission.number, index) or b"")
+    for index in islice(array, _LOOKED_AT):
+        found |= refusals(run.place.read_task_log(number, index) or b"")
     return (
         job
-        for job, (owner, at) in found.items()
-        if job.isdecimal() and owner == submission.job and at >= last
+        for job, (had, at) in found.items()
+        if job.isdecimal() and owner in {None, had} and at >= last
     )
 
 
-def _told(run: Run, submission: Submission, job: str) -> str:
+def _told(run: Run, job: str, what: str) -> str:
     name = quote(run.asked.name)
     return (
-        f"Job {job} ran nothing: it is submission {submission.number:03d} once more, which job "
-        f"{submission.job} has, and no slice runs twice. What failed goes in again with: "
-        f"slurmslice resubmit {name}; what waits: slurmslice submit {name}"
+        f"Job {job} ran nothing: it is {what}, and no slice runs twice. What failed goes in again "
+        f"with: slurmslice resubmit {name}; what waits: slurmslice submit {name}"
     )

@@ -10,6 +10,7 @@ from slurmslice.engines import Intake
 from slurmslice.errors import BadInput, EngineError, Full, SlurmsliceError, TooMany, Unsure
 from slurmslice.errors import Refused as RefusedByEngine
 from slurmslice.journal import Dropped, Refused, Submitted
+from slurmslice.ledger import Fate
 from slurmslice.ranges import compress
 from slurmslice.run import Run
 from slurmslice.submission import (
@@ -135,10 +136,9 @@ def _bounds(run: Run, intake: Intake, gone_in: int, spare: int | None) -> tuple[
 
 def _runs_again(run: Run, draft: Draft) -> bool:
     """Whether Slurm runs slices of this draft again, or still ends them; these leave the queue."""
-    ended = [row for row in draft.batch.rows if run.ledger.holder[row]]
-    again = look_again(run, ended)
-    if again:
-        run.decide(Dropped(str(compress(again)), "Slurm still has them", run.clock()))
+    again = look_again(run, draft.batch.rows)
+    if queued := [row for row in again if row in run.ledger.queue]:
+        run.decide(Dropped(str(compress(queued)), "Slurm still has them", run.clock()))
     return bool(again)
 
 
@@ -159,6 +159,8 @@ def _send(run: Run, draft: Draft) -> Taken:
             return _ran_all_the_same(run, draft, no)
         passing, too_many = isinstance(no, Full), isinstance(no, TooMany)
         run.decide(Refused(draft.number, no.message, run.clock(), passing, too_many))
+        if untouched(run):
+            run.place.unbar(1)  # the script may be sent by hand, as before
         raise
     except Unsure as doubt:
         return _look_up(run, draft, doubt)
@@ -173,7 +175,9 @@ def _keep_script_out(run: Run) -> None:
     Raises:
         Unsure: it was sent by hand at this moment.
     """
-    if 1 not in run.ledger.submissions and not run.place.bar(1):
+    first = run.ledger.submissions.get(1)
+    may_come = first is None or first.fate is Fate.REFUSED  # a "no" may be wrong
+    if may_come and not run.place.bar(1):
         raise Unsure(
             "The script was sent by hand just now.", "`slurmslice status` takes it into the run."
         )

@@ -8,10 +8,12 @@ from pathlib import Path
 
 from slurmslice.errors import Busy, NoAnswer
 from slurmslice.evidence import Answer, Observation, TaskReport
+from slurmslice.journal import Restarted
 from slurmslice.judge import Hearing, Standing, judge, reopened
 from slurmslice.ledger import Submission, apart
 from slurmslice.packed import judge_packed, reopened_packed, unheard
-from slurmslice.progress import SlotProgress, TaskProgress, parse
+from slurmslice.progress import SlotProgress, TaskProgress, of_setup, parse
+from slurmslice.ranges import compress
 from slurmslice.replaced import looked_for
 from slurmslice.run import Run
 from slurmslice.sightings import HEADER, to_lines
@@ -78,15 +80,17 @@ def _looked(run: Run) -> Poll:
 
 
 def look_again(run: Run, rows: Sequence[int]) -> list[int]:
-    """Which of these ended slices Slurm runs again, or is still ending; they are in flight then.
+    """Which of these slices, ended or given back, Slurm runs again, or is still ending.
+
+    They are in flight then. Hold the lock.
 
     Raises:
         NoAnswer: the queue is silent, so that nothing may be submitted in their place.
     """
-    holder = run.ledger.holder
     held: dict[int, list[int]] = {}
-    for row in (row for row in rows if holder[row] and run.standings.seen(row).state.final):
-        held.setdefault(holder[row], []).append(row)
+    for row in rows:
+        if number := _had_by(run, row):
+            held.setdefault(number, []).append(row)
     submissions = [run.ledger.submissions[number] for number in sorted(held)]
     changed: dict[int, Standing] = {}
     for group in apart(s for s in submissions if s.job):
@@ -98,19 +102,41 @@ def look_again(run: Run, rows: Sequence[int]) -> list[int]:
             )
         found = ((r, _reopened(run, s, r, queue)) for s in group for r in held[s.number])
         changed |= {row: standing for row, standing in found if standing is not None}
-    run.standings.update(changed)
     if changed:
         run.place.append_states(to_lines(changed), HEADER)
+        _take_again(run, changed)
+    run.standings.update(changed)
     return list(changed)
 
 
+def _had_by(run: Run, row: int) -> int:
+    """The submission that a slice ended in, or that gave it back; 0 for none."""
+    number = run.ledger.holder[row]
+    if not number:
+        return run.ledger.former.get(row, 0)
+    return number if run.standings.seen(row).state.final else 0
+
+
+def _take_again(run: Run, changed: Mapping[int, Standing]) -> None:
+    """Those that were given back belong to their submission again."""
+    numbers = {row: now.submission for row, now in changed.items() if not run.ledger.holder[row]}
+    for number in sorted(set(numbers.values())):
+        rows = compress([row for row in numbers if numbers[row] == number])
+        run.decide(Restarted(number, str(rows), run.clock()))
+
+
 def _reopened(run: Run, submission: Submission, row: int, queue: Answer) -> Standing | None:
-    """The standing of an ended slice that runs again; None where it does not."""
+    """The standing of a slice that runs again, ended or given back; None where it does not."""
     known, (index, slot) = run.standings.seen(row), submission.places[row]
     report = queue.reports.get((submission.job, index))
-    if submission.intent.pack == 1 or report is None:
-        return reopened(known, report)
-    return reopened_packed(known, report, slot, _wrote(run, submission, index))
+    if submission.intent.pack > 1 and report is not None:
+        standing = reopened_packed(known, report, slot, _wrote(run, submission, index))
+    else:
+        standing = reopened(known, report)
+    if standing is None or run.ledger.holder[row]:
+        return standing
+    attempt = standing.attempt + 1
+    return replace(standing, submission=submission.number, index=index, attempt=attempt)
 
 
 def _judged(
@@ -163,7 +189,7 @@ def _judge(
     known = run.standings[row]
     index, slot = submission.places[row]
     if submission.intent.pack == 1:
-        progress = _progress(run, submission, index, said.accounting, said.queue)
+        progress = _progress(run, submission, row, said.accounting, said.queue)
         return judge(known, replace(said, progress=progress))
     if said.queue is not None and said.queue.state is State.PENDING and not said.queue.restarts:
         return judge(known, said)  # it has not begun: there is nothing to read
@@ -182,7 +208,7 @@ def _judge(
 def _began(run: Run, submission: Submission, row: int) -> bool | None:
     """Whether a slice's task, or its own log, shows that it began; None where there is neither."""
     log = run.place.read_task_log(submission.number, submission.index_of(row))
-    if parse(log or b"", submission.job).restart is not None or _has_log(run, submission, row):
+    if parse(log or b"", submission.job).slots or _has_log(run, submission, row):
         return True
     return None if log is None else False
 
@@ -234,7 +260,7 @@ def _hearing(
 def _progress(
     run: Run,
     submission: Submission,
-    index: int,
+    row: int,
     accounting: TaskReport | None,
     queue: TaskReport | None,
 ) -> SlotProgress | None:
@@ -248,10 +274,13 @@ def _progress(
     speaks = queue is not None or ended
     if speaks and not said & {State.FAILED, State.TIMEOUT, State.WAITING}:
         return None
+    index = submission.index_of(row)
     wrote = _wrote(run, submission, index)
     if wrote.setup_exit is not None:  # whatever the setup may have printed of its slice
-        return SlotProgress(exit_code=wrote.setup_exit or 1, in_setup=True)  # so the script ends
-    return wrote.slots.get(0)
+        return of_setup(wrote)
+    lost = run.place.task_log(submission.number, index) in run.place.unread
+    began = SlotProgress() if lost or _has_log(run, submission, row) else None
+    return wrote.slots.get(0, began)
 
 
 def _wrote(run: Run, submission: Submission, index: int) -> TaskProgress:

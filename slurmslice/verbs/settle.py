@@ -7,11 +7,13 @@ that a job that still appears stops before its command; only then are its slices
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from slurmslice.engines import Identity
 from slurmslice.errors import BadInput, Busy, EngineError, NoAnswer
-from slurmslice.journal import Barred, Dismissed, Intent, Returned, Submitted
+from slurmslice.journal import Barred, Dismissed, Intent, Returned, Submitted, Widened
 from slurmslice.ledger import Submission
 from slurmslice.progress import parse
 from slurmslice.ranges import ArrayExpression, compress
@@ -21,6 +23,7 @@ from slurmslice.submission import (
     by_script,
     job_name_of,
     rows_of_index,
+    script_array,
     script_options,
     untouched,
 )
@@ -147,15 +150,19 @@ def adopt(run: Run, doubled: Sequence[Submission]) -> tuple[str, ...]:
 
 
 def _adopt(run: Run, submission: Submission) -> str:
-    owner, other = run.place.owner(submission.number) or "", submission.job
-    if left := _not_of(run, submission, owner):
+    number, other = submission.number, submission.job
+    owner = run.place.owner(number) or ""
+    identity = _identity(run, owner)
+    carried = identity.array if identity else None
+    if left := _not_of(run, submission, owner, carried):
         # First of all: whoever is killed here finds the claim again, and these are free already.
-        why = f"job {owner}, which runs submission {submission.number:03d}, does not carry it"
+        why = f"job {owner}, which runs submission {number:03d}, does not carry it"
         wanted = run.asked.engine == "slurm"
-        rows = str(compress(left))
-        run.decide(Returned(submission.number, rows, why, run.clock(), wanted))
-    run.decide(Submitted(submission.number, owner, None, "claimed", run.clock()))
-    note = f"Job {owner} runs submission {submission.number:03d}; job {other} was its double"
+        run.decide(Returned(number, str(compress(left)), why, run.clock(), wanted))
+    if number == 1:
+        _widen(run, submission, owner, carried or ())
+    run.decide(Submitted(number, owner, None, "claimed", run.clock()))
+    note = f"Job {owner} runs submission {number:03d}; job {other} was its double"
     if not run.place.written:
         return f"{note}, and is to be cancelled."
     try:
@@ -165,16 +172,62 @@ def _adopt(run: Run, submission: Submission) -> str:
     return f"{note} and was cancelled."
 
 
-def _not_of(run: Run, submission: Submission, owner: str) -> list[int]:
+def _sent_by_hand(run: Run, name: str) -> tuple[str, ArrayExpression | None] | None:
+    """The job of the script, and its array where that is known: by the claim, or by its name."""
+    if owner := run.place.owner(1):
+        identity = _identity(run, owner)
+        return owner, identity.array if identity else None
+    sighting = run.engine.find(run.asked.token, name, run.asked.created_at)
+    if sighting is None or _runs_another(run, _identity(run, sighting.job)):
+        return None
+    return sighting.job, sighting.array
+
+
+def _identity(run: Run, job: str) -> Identity | None:
+    """What a job is; None where nobody tells."""
+    try:
+        return run.engine.identify(job)
+    except (BadInput, EngineError):
+        return None
+
+
+def _runs_another(run: Run, identity: Identity | None) -> bool:
+    """Whether a job with this run's name runs another file: the script of a copy of the run.
+
+    One that is not there may be ours, which has been moved since.
+    """
+    try:
+        return identity is not None and not os.path.samefile(identity.command, run.place.script)
+    except OSError:
+        return False
+
+
+def _widen(run: Run, submission: Submission, owner: str, carried: Iterable[int]) -> None:
+    """Take in what the owner carries beyond what was meant: the script was sent with more.
+
+    What it has begun it carries, also where the controller has forgotten it.
+    """
+    known, written = set(submission.array), script_array(script_options(run))
+    begun = (index for index in written if _began(run, submission.number, index, owner))
+    indices = sorted(known.union(carried, begun))
+    if len(indices) == len(known):
+        return
+    try:
+        rows = [row for index in indices for row in rows_of_index(run, index)]
+    except BadInput:
+        return  # indices that the run has no slices for: their tasks stop
+    array = str(compress(indices, submission.array.throttle))
+    run.decide(Widened(submission.number, array, str(compress(rows)), run.clock()))
+
+
+def _not_of(
+    run: Run, submission: Submission, owner: str, array: ArrayExpression | None
+) -> list[int]:
     """Slices of a submission that the job which claimed it does not carry; none if not known.
 
     The script may have been sent by hand with a smaller array. A task that has begun has written
     so: should the controller have forgotten it, it is the owner's all the same.
     """
-    try:
-        array = run.engine.identify(owner).array
-    except (BadInput, EngineError):
-        array = None
     if array is None:
         return []
     carried, number = set(array), submission.number
@@ -226,13 +279,11 @@ def _take_in(run: Run) -> list[str]:
         draft = by_script(run, options, name)
     except BadInput:
         return []  # a script that cannot be read cannot have been submitted as it is
-    job, array = run.place.owner(1), None
-    if job is None:
-        sighting = run.engine.find(run.asked.token, name, run.asked.created_at)
-        if sighting is None:
-            run.unsent_at = run.clock()
-            return []
-        job, array = sighting.job, sighting.array
+    sent = _sent_by_hand(run, name)
+    if sent is None:
+        run.unsent_at = run.clock()
+        return []
+    job, array = sent
     if 1 not in run.ledger.submissions:
         run.decide(intent_of(run, draft, array))
     run.decide(Submitted(1, job, None, "found", run.clock()))

@@ -96,7 +96,8 @@ _guarded() { # the setup may have a trap of its own on EXIT, which takes the pla
   exit() {
     _exit=${1-$?}
     ((BASH_SUBSHELL)) && builtin exit "$_exit"
-    _not_run "$_exit"
+    (builtin exit "$_exit") # of 256 or -1 a process keeps what goes into a byte
+    _not_run "$?"
   }
 }
 [[ -o posix ]] || _guarded # a POSIX shell has no function of that name
@@ -115,7 +116,7 @@ _ready=yes
 # The command runs in the background, as a process group of its own (set -m), and bash waits: so
 # signals that Slurm sends to this script (scancel, time limit, --signal=B:) can be passed on.
 [[ -d ${_log%/*} ]] || command mkdir -p "${_log%/*}"
-_progress start slot=0
+_progress start "slot=0"
 set -m
 (_slice) </dev/null >>"$_log" 2>&1 {_out}>&- &
 _command=$!

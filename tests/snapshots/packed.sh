@@ -158,7 +158,8 @@ _guarded() { # the setup may have a trap of its own on EXIT, which takes the pla
   exit() {
     _exit=${1-$?}
     ((BASH_SUBSHELL)) && builtin exit "$_exit"
-    _not_run "$_exit"
+    (builtin exit "$_exit") # of 256 or -1 a process keeps what goes into a byte
+    _not_run "$?"
   }
 }
 [[ -o posix ]] || _guarded # a POSIX shell has no function of that name

@@ -94,7 +94,8 @@ class SlurmEngine:
             raise
         script = self._slurm.run(commands.batch_script(job))
         text = script.stdout if script.returncode == 0 else None
-        return search.identity(records, text, [row for row in rows if row.job == job])
+        own = [row for row in rows if row.job == job]
+        return search.identity(records, text, own, self._remembers_since())
 
     def find(self, order_token: str, job_name: str, since: float) -> Sighting | None:
         """The job that bears a token. As ``Engine.find``.
@@ -102,11 +103,9 @@ class SlurmEngine:
         Where accounting does not answer, the queue's word that there is none counts as long as
         the controller remembers jobs that have ended (MinJobAge).
         """
-        now = time.time()
         queue = answers.queue_rows(self._slurm.ask(commands.squeue_of(os.getuid(), ended=True)))
-        remembers = search.seconds(self._slurm.config().get("MinJobAge", ""))
-        # Half of it: the times in the queue are another machine's.
-        found = search.in_queue(queue, order_token, now - remembers / 2)
+        remembers_since = self._remembers_since()
+        found = search.in_queue(queue, order_token, remembers_since)
         if found or self._slurm.accounting_off:
             return found
         try:
@@ -114,10 +113,15 @@ class SlurmEngine:
                 commands.sacct_by_name(job_name, os.getuid(), since, self._slurm.clusters)
             )
         except NoAnswer:
-            if self._slurm.accounting_off or now - since < remembers / 2:
+            if self._slurm.accounting_off or since > remembers_since:
                 return None
             raise
         return search.in_accounting(answers.accounting_rows(text), order_token)
+
+    def _remembers_since(self) -> float:
+        """Epoch seconds: the controller has forgotten no job that ended later (MinJobAge)."""
+        remembers = search.seconds(self._slurm.config().get("MinJobAge", ""))
+        return time.time() - remembers / 2  # half: the times in the queue are another machine's
 
     def observe(self, jobs: Sequence[tuple[str, str]]) -> Observation:
         """One sacct, then one squeue. As ``Engine.observe``."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from slurmslice.engines import Identity, Sighting
 from slurmslice.engines.slurm.answers import Row
 from slurmslice.errors import NoAnswer
-from slurmslice.ranges import compress
+from slurmslice.ranges import ArrayExpression, compress
 from slurmslice.states import State
 
 
@@ -24,15 +24,19 @@ def in_queue(rows: Iterable[Row], token: str, remembers_since: float) -> Sightin
     job = _first(found)
     if job is None:
         return None
-    own = [row for row in found if row.job == job]
-    forgets = any((row.report.submitted_at or 0) < remembers_since for row in own)
-    if forgets and not all(row.unstarted for row in own):
-        return Sighting(job)
-    if not all(row.whole and row.indices for row in own):
-        return Sighting(job)
-    indices = sorted({index for row in own for index in row.indices or ()})
-    throttles = [row.indices.throttle for row in own if row.indices and row.unstarted]
-    return Sighting(job, compress(indices, next(iter(throttles), None)))
+    return Sighting(job, _array([row for row in found if row.job == job], remembers_since))
+
+
+def _array(rows: Sequence[Row], remembers_since: float) -> ArrayExpression | None:
+    """The indices of a job by its records in the queue; None where it may not know them all."""
+    forgets = any((row.report.submitted_at or 0) < remembers_since for row in rows)
+    if not rows or (forgets and not all(row.unstarted for row in rows)):
+        return None
+    if not all(row.whole and row.indices for row in rows):
+        return None
+    indices = sorted({index for row in rows for index in row.indices or ()})
+    throttles = [row.indices.throttle for row in rows if row.indices and row.unstarted]
+    return compress(indices, next(iter(throttles), None))
 
 
 def in_accounting(rows: Iterable[Row], token: str) -> Sighting | None:
@@ -44,13 +48,16 @@ def in_accounting(rows: Iterable[Row], token: str) -> Sighting | None:
 _RECORD = re.compile(r"JobName=(.*?) UserId=.*? Command=(.*?) WorkDir=", re.DOTALL)
 
 
-def identity(records: str, script: str | None, rows: Sequence[Row]) -> Identity:
+def identity(
+    records: str, script: str | None, rows: Sequence[Row], remembers_since: float
+) -> Identity:
     """What a job is.
 
     Args:
         records: what ``scontrol show job`` says of it.
         script: its script, where the controller still has it.
         rows: its records in the queue, ended ones too.
+        remembers_since: as for ``in_queue``.
 
     Raises:
         NoAnswer: the records are none.
@@ -62,9 +69,7 @@ def identity(records: str, script: str | None, rows: Sequence[Row]) -> Identity:
     arguments: tuple[str, ...] = ()
     while (word := command.rpartition(" "))[2].isdecimal():
         command, arguments = word[0], (word[2], *arguments)
-    whole = all(row.whole and row.indices for row in rows)
-    indices = sorted({index for row in rows for index in row.indices or ()})
-    return Identity(name, command, arguments, script, compress(indices) if whole and rows else None)
+    return Identity(name, command, arguments, script, _array(rows, remembers_since))
 
 
 def _bearing(rows: Iterable[Row], token: str) -> list[Row]:
