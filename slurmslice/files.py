@@ -133,20 +133,6 @@ def append(path: Path, lines: bytes, header: bytes = b"", *, durably: bool = Tru
         os.close(fd)
 
 
-def overwrite(path: Path, data: bytes) -> None:
-    """Write a file in its place, whose readers take a torn one for none; links as in ``append``.
-
-    Raises:
-        NotAFile: what stands there is none.
-        OSError: it could not be written.
-    """
-    fd = opened(path, os.O_WRONLY | os.O_TRUNC | os.O_CREAT | os.O_NOFOLLOW)
-    try:
-        _write(fd, data)
-    finally:
-        os.close(fd)
-
-
 def _write(fd: int, data: bytes) -> None:
     while data:
         data = data[os.write(fd, data) :]

@@ -43,7 +43,6 @@ WAYS: list[Make] = [
     files.read,  # type: ignore[list-item]
     lambda path: files.read_on(path, 0),  # type: ignore[list-item]
     lambda path: files.append(path, b"line\n"),
-    lambda path: files.overwrite(path, b"line\n"),
 ]
 
 

@@ -154,6 +154,9 @@ def test_a_script_that_gave_way_is_told_of(
     refused(run, "777", "barred by slurmslice, which gave this submission up", run.clock() + 60)
     said = typed("status", "demo")
     assert said.count("Job 777 ran nothing: it is submission 001, which was given up") == 1
+    run.place.script.unlink()
+    assert "Job 777" not in typed("status", "demo")
+    assert typed.code == 0
     assert "what waits: slurmslice submit demo" in said
 
 

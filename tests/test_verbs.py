@@ -331,6 +331,22 @@ def test_the_script_gives_way_to_what_goes_in_for_it(new_run: NewRun, engine: Fa
     assert "barred" in claim(run).read_text()
 
 
+def test_a_bar_stays_where_the_job_may_still_come(
+    new_run: NewRun, engine: FakeEngine, clock: Clock
+) -> None:
+    """001 was in doubt and is nowhere: what is refused after it does not let it run after all."""
+    run = new_run("0-3")
+    engine.on_submit = lose_the_answer
+    with pytest.raises(Unsure):
+        submit(run, ALL, {}, "submit")
+    clock.now += DOUBT_S + 1
+    engine.on_submit = refuse
+    with pytest.raises(Refused):
+        submit(run, ALL, {}, "submit")
+    assert run.ledger.submissions[1].fate is Fate.BARRED
+    assert "barred" in run_claim(run).read_text()
+
+
 def test_a_job_that_claimed_the_script_in_time_is_the_run(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from slurmslice.command import quote
+from slurmslice.errors import BadInput, DamagedRun
 from slurmslice.progress import refusals
 from slurmslice.run import Run
 from slurmslice.submission import script_array, script_options
@@ -29,10 +30,17 @@ def doubles(run: Run) -> tuple[str, ...]:
         for job in _refused(run, s.number, s.array, s.job, last)
     ]
     if taken and run.place.barred(1):
-        array = script_array(script_options(run))
         gave_way = "submission 001, which was given up for others"
-        told += [_told(run, job, gave_way) for job in _refused(run, 1, array, None, last)]
+        told += [_told(run, job, gave_way) for job in _refused(run, 1, _written(run), None, last)]
     return tuple(told)
+
+
+def _written(run: Run) -> Iterable[int]:
+    """The array that the script names; empty where it cannot be read."""
+    try:
+        return script_array(script_options(run))
+    except (BadInput, DamagedRun):
+        return ()
 
 
 def _refused(

@@ -159,8 +159,8 @@ def _send(run: Run, draft: Draft) -> Taken:
             return _ran_all_the_same(run, draft, no)
         passing, too_many = isinstance(no, Full), isinstance(no, TooMany)
         run.decide(Refused(draft.number, no.message, run.clock(), passing, too_many))
-        if untouched(run):
-            run.place.unbar(1)  # the script may be sent by hand, as before
+        if untouched(run) and _script_may_come(run):
+            run.place.unbar(1)  # it may be sent by hand, as before
         raise
     except Unsure as doubt:
         return _look_up(run, draft, doubt)
@@ -175,12 +175,16 @@ def _keep_script_out(run: Run) -> None:
     Raises:
         Unsure: it was sent by hand at this moment.
     """
-    first = run.ledger.submissions.get(1)
-    may_come = first is None or first.fate is Fate.REFUSED  # a "no" may be wrong
-    if may_come and not run.place.bar(1):
+    if _script_may_come(run) and not run.place.bar(1):
         raise Unsure(
             "The script was sent by hand just now.", "`slurmslice status` takes it into the run."
         )
+
+
+def _script_may_come(run: Run) -> bool:
+    """Whether a job of the script's own submission may run: by hand, or since a "no" was wrong."""
+    first = run.ledger.submissions.get(1)
+    return first is None or first.fate is Fate.REFUSED
 
 
 def _ran_all_the_same(run: Run, draft: Draft, no: SlurmsliceError) -> Taken:

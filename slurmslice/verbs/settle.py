@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from slurmslice.engines import Identity
-from slurmslice.errors import BadInput, Busy, EngineError, NoAnswer
+from slurmslice.errors import BadInput, Busy, DamagedRun, EngineError, NoAnswer
 from slurmslice.journal import Barred, Dismissed, Intent, Returned, Submitted, Widened
 from slurmslice.ledger import Submission
 from slurmslice.progress import parse
@@ -207,15 +207,16 @@ def _widen(run: Run, submission: Submission, owner: str, carried: Iterable[int])
 
     What it has begun it carries, also where the controller has forgotten it.
     """
-    known, written = set(submission.array), script_array(script_options(run))
-    begun = (index for index in written if _began(run, submission.number, index, owner))
-    indices = sorted(known.union(carried, begun))
+    known = set(submission.array)
+    try:
+        written = script_array(script_options(run))
+        begun = (index for index in written if _began(run, submission.number, index, owner))
+        indices = sorted(known.union(carried, begun))
+        rows = [row for index in indices for row in rows_of_index(run, index)]
+    except (BadInput, DamagedRun):
+        return  # a script that cannot be read, or indices without slices, whose tasks stop
     if len(indices) == len(known):
         return
-    try:
-        rows = [row for index in indices for row in rows_of_index(run, index)]
-    except BadInput:
-        return  # indices that the run has no slices for: their tasks stop
     array = str(compress(indices, submission.array.throttle))
     run.decide(Widened(submission.number, array, str(compress(rows)), run.clock()))
 
