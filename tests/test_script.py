@@ -633,10 +633,11 @@ def test_a_work_dir_that_is_gone(place: Place) -> None:
     "options", ["set -e", "set -u", "set -eu -o pipefail", "IFS=0123456789", "set -k"]
 )
 def test_options_of_the_setup_do_not_cost_the_end(place: Place, options: str) -> None:
-    """A setup that leaves -e or another IFS behind does not keep the end from being written."""
+    """A setup that leaves -e or another IFS behind keeps neither start nor end from the log."""
     place.write(words("false"), setup=options)
     ran = place.run()
-    assert (ran.code, ran.said.slots[0].exit_code) == (1, 1)
+    own = ran.said.slots[0]
+    assert (ran.code, own.exit_code, own.started_at is None) == (1, 1, False)
 
 
 def test_a_clean_up_of_the_setup_runs_last(place: Place) -> None:

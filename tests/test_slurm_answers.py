@@ -533,3 +533,11 @@ def test_what_a_job_is() -> None:
     assert (other.command, other.arguments) == ("/home/ada/t.sh 002 foo", ())
     with pytest.raises(NoAnswer):
         search.identity("No jobs in the system", None, (), 0)
+
+
+def test_what_of_a_job_may_be_forgotten_is_not_its_array() -> None:
+    """Tasks that ended long ago are no longer in the queue: the rest is not all that it carries."""
+    rows = [row for row in answers.queue_rows(load("squeue-many").text) if row.job == "7"]
+    young, old = 1795451105 - 1, 1795451105 + 1
+    assert str(search.identity(load("job").text, None, rows, young).array) == "0-98:7%3"
+    assert search.identity(load("job").text, None, rows, old).array is None
