@@ -21,7 +21,7 @@ from slurmslice.slices import SliceTable
 from slurmslice.states import State
 from slurmslice.verbs.poll import poll
 from slurmslice.verbs.submit import lowered, preview, submit, waiting
-from tests.fakes import FakeEngine
+from tests.fakes import Clock, FakeEngine
 from tests.typed import Typed
 
 NewRun = Callable[..., Run]
@@ -121,14 +121,15 @@ def refused(run: Run, job: str, owner: str, at: float) -> None:
 
 
 def test_a_job_that_ran_nothing_is_told_of(
-    new_run: NewRun, engine: FakeEngine, typed: Typed
+    new_run: NewRun, engine: FakeEngine, typed: Typed, clock: Clock
 ) -> None:
     """By status, in one line: whose the submission is, and what to type in its place."""
     run = new_run("0-3")
+    clock.now += 0.9
     submit(run, waiting(None), {}, "submit")
     engine.end_all(State.FAILED)
     assert "ran nothing" not in typed("status", "demo")
-    refused(run, "777", "100", run.clock() + 60)
+    refused(run, "777", "100", int(run.ledger.submissions[1].intent.at))  # in the same second
     said = typed("status", "demo")
     assert said.count("Job 777 ran nothing: it is submission 001 once more, which job 100") == 1
     assert "slurmslice resubmit demo" in said

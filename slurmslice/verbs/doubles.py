@@ -22,7 +22,7 @@ def doubles(run: Run) -> tuple[str, ...]:
     sends, and of the last.
     """
     taken = [s for s in run.ledger.submissions.values() if s.job]
-    last = max((s.intent.at for s in taken), default=0.0)
+    last = int(max((s.intent.at for s in taken), default=0.0))  # tasks write whole seconds
     looked_at = {s.number: s for s in (taken[0], taken[-1])} if taken else {}
     told = [
         _told(run, job, f"submission {s.number:03d} once more, which job {s.job} has")
@@ -44,7 +44,7 @@ def _written(run: Run) -> Iterable[int]:
 
 
 def _refused(
-    run: Run, number: int, array: Iterable[int], owner: str | None, last: float
+    run: Run, number: int, array: Iterable[int], owner: str | None, last: int
 ) -> Iterator[str]:
     """The jobs that a submission's claim, its owner's or anybody's, has stopped since then."""
     found: dict[str, tuple[str, int]] = {}
