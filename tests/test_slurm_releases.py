@@ -6,6 +6,7 @@ The answers were recorded by ``tests/recorded/record.py``.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -15,6 +16,7 @@ from slurmslice.engines.slurm.commands import STEP_FIELDS
 from slurmslice.engines.slurm.outcomes import outcome, remedy
 from slurmslice.errors import Full, NoAnswer, Refused, TooMany
 from slurmslice.evidence import TaskReport
+from slurmslice.states import State
 from tests.recorded import load
 
 RELEASES = ("20.11", "22.05", "24.11", "26.05")
@@ -69,6 +71,10 @@ def test_a_ghost_is_no_submission(release: str) -> None:
     accounting = answers.accounting_rows(load("ghost-sacct", release).text)
     assert [row.name for row in accounting] == ["ghost-m5s8"]
     assert search.in_accounting(accounting, "m5s8") is None
+    early = replace(accounting[0].report, state=State.PENDING, ended_at=None, started_at=None)
+    assert search.in_accounting([replace(accounting[0], report=early)], "m5s8") is None
+    later = replace(accounting[0].report, ended_at=(accounting[0].report.ended_at or 0) + 1)
+    assert search.in_accounting([replace(accounting[0], report=later)], "m5s8") is None
     queue = answers.queue_rows(load("ghost-squeue", release).text)
     assert [row.name for row in queue] == ["ghost-m5s8"]
     assert search.in_queue(queue, "m5s8", 0) is None

@@ -40,8 +40,13 @@ def _array(rows: Sequence[Row], remembers_since: float) -> ArrayExpression | Non
 
 
 def in_accounting(rows: Iterable[Row], token: str) -> Sighting | None:
-    """The job of a token. Its indices are not told: accounting may lag behind some of them."""
-    job = _first(_bearing(rows, token))
+    """The job of a token. Its indices are not told: accounting may lag behind some of them.
+
+    What has neither ended nor a node is passed over: the queue, which was asked first, would have
+    it. A refused submission looks so until accounting has heard of its end.
+    """
+    known = (row for row in rows if row.report.state.final or row.report.node)
+    job = _first(_bearing(known, token))
     return None if job is None else Sighting(job)
 
 
@@ -85,13 +90,19 @@ def _first(rows: Sequence[Row]) -> str | None:
 def is_ghost(row: Row) -> bool:
     """Whether it is what a refused submission leaves behind (seen).
 
-    It FAILED in the second in which it was submitted, with exit code 1, and never had a node;
-    nor a start on some releases (``versions.REFUSED_UNSTARTED``).
+    It FAILED when it was submitted, with exit code 1, and never had a node; nor a start on some
+    releases (``versions.REFUSED_UNSTARTED``).
     """
     report = row.report
-    moments = {report.submitted_at, report.ended_at, report.started_at or report.ended_at}
-    at_once = len(moments) == 1 and None not in moments
-    return at_once and report.state is State.FAILED and report.node is None
+    if report.state is not State.FAILED or report.node is not None:
+        return False
+    times = [report.submitted_at, report.ended_at, report.started_at or report.ended_at]
+    moments = [time for time in times if time is not None]
+    return len(moments) == len(times) and max(moments) - min(moments) <= _AT_ONCE_S
+
+
+_AT_ONCE_S = 1
+"""How far apart whole seconds may be of what happens at once."""
 
 
 def seconds(text: str) -> int:
