@@ -12,15 +12,23 @@ class SlurmsliceError(Exception):
 
     Args:
         message: what happened, to which slice, file or option; whole sentences.
-        hint: what to type next; empty where there is nothing to type.
+        hint: what to type next; empty if there is nothing to type.
+        code: a stable name for this kind of error, in kebab-case (``unknown-column``). Programs
+            and tests recognise an error by its code, never by its text.
+        fields: what the message names, by name: ``key="b"``, ``option="mem"``, ``path=…``.
     """
 
     exit_code = 2
+    code = "error"
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    def __init__(
+        self, message: str, hint: str = "", *, code: str | None = None, **fields: object
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.code = code or type(self).code
+        self.fields = fields
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".rstrip()

@@ -148,6 +148,6 @@ def _complain_of_usage(why: click.ClickException) -> None:
 def _complain(why: SlurmsliceError) -> None:
     from slurmslice.cli.console import printable
 
-    click.echo(f"slurmslice: {printable(why.message)}", err=True)
+    click.echo(f"slurmslice: {printable(why.message)} [{why.code}]", err=True)
     if why.hint:
         click.echo(printable(why.hint), err=True)
