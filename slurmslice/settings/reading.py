@@ -92,6 +92,7 @@ class _Reader:
                     code="duplicate-setting",
                     where=setting.where,
                     key=setting.key,
+                    other=layer[option].key,
                 )
             layer[option] = setting
         return layer
