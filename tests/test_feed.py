@@ -92,9 +92,9 @@ def test_no_more_than_the_limit_lets_in(new_run: NewRun, engine: FakeEngine) -> 
     run = new_run(SliceTable([f"k{n}" for n in range(100)]))
     fed = submit(run, ALL, {}, "submit")
     assert [len(t.draft.batch.rows) for t in fed.taken] == [30]
-    assert fed.waits == "MaxSubmit is 30"
+    assert "MaxSubmit" in fed.waits
     assert states(run) == {State.SUBMITTED: 30, State.WAITING: 70}
-    assert run.standings[50].reason == "to be submitted as there is room"
+    assert "room" in run.standings[50].reason
     assert feed(run, "tick").taken == []
     for index in range(10):
         engine.end("100", index, State.COMPLETED)
@@ -265,7 +265,7 @@ def test_the_breaker_holds_the_rest(new_run: NewRun, engine: FakeEngine, state: 
     step(run, Policy(max_attempts=3))
     assert engine.held == ["100"]
     assert len(engine.jobs) == 1
-    assert "the first 20 slices that ended have all failed" in run.ledger.held
+    assert "20 slices" in run.ledger.held
     follow(run, Policy(), lambda *_: None)  # it ends
     release(run)
     assert engine.released == ["100"]
