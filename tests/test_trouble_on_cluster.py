@@ -183,7 +183,7 @@ def test_a_node_dies(rough: Site, roughly: Path) -> None:
     processes.kill(cgroups.job_pids(node), f"the jobs of {node}")
     try:
         last.all("NODE_FAIL")
-        assert last.record("0")["reason"] == "its node failed"
+        assert "node" in str(last.record("0")["reason"])
         until(lambda: all(kept.look()[key] == "PENDING" for key in hit), "what it hit to wait")
         assert rough.slurmslice("resubmit", "kept", cwd=more).returncode == 0
         kept.all("RUNNING")
@@ -252,10 +252,7 @@ def test_preempted_with_a_grace_time(rough: Site, roughly: Path) -> None:
         large = by_hand(rough, "sbatch", "--parsable", "-p", "main", "-N4", "-n16",
                         "--mem-per-cpu=10", "-o", "/dev/null", "--wrap", "true")  # fmt: skip
         told.all("PREEMPTED")
-        assert told.record("0")["reason"] == (
-            "preempted by another job, and not started again" if by_slurm
-            else "told to make room for another job, and then exit 0"
-        )  # fmt: skip
+        assert ("exit 0" in str(told.record("0")["reason"])) is not by_slurm
         write(rough, none / "go", "")
         free.all("PREEMPTED" if by_slurm else "COMPLETED")
         by_hand(rough, "scancel", large)
@@ -437,7 +434,7 @@ def test_scancel_by_hand(rough: Site, roughly: Path) -> None:
     by_hand(rough, "scancel", f"{run.job}_[3,5]")
     by_hand(rough, "scancel", f"{run.job}_1")
     run.until(s1="CANCELLED", s0="RUNNING", s2="RUNNING", s4="RUNNING")
-    assert "cancelled by user" in str(run.record("1")["reason"])
+    assert "cancelled" in str(run.record("1")["reason"])
     assert (run.look()["3"], run.look()["5"]) == ("PENDING", "PENDING")
     assert "speaks of it now" in str(run.record("3")["reason"])
     write(rough, roughly / "go", "")
