@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from slurmslice.cli.console import out, painted, say
+from slurmslice.cli.console import note, out, painted
 from slurmslice.cli.preview import relative
 from slurmslice.command import quote
 from slurmslice.engines.slurm.outcomes import remedy
 from slurmslice.engines.slurm.words import hitch_of
 from slurmslice.judge import is_unseen
+from slurmslice.notes import Note
 from slurmslice.reports.counts import count, counts, key_ranges
 from slurmslice.run import Run
 from slurmslice.states import FAILURES, IN_FLIGHT, State
+from slurmslice.verbs.poll import Poll
 
 
 def tell(run: Run) -> None:
     """Counts with key ranges on stdout; what to do about it on stderr."""
     for one in counts(run):
         out(f" {len(one.rows):>7}  {one.keys}  ({one.why})", painted(one.state, 14))
-    for hint in (run.ledger.refusal, stuck(run), _not_in_yet(run), next_step(run)):
-        if hint:
-            say(hint)
+    if run.ledger.refusal:
+        note("refused", run.ledger.refusal)
+    if hint := stuck(run):
+        note("stuck", hint)
+    if hint := _not_in_yet(run):
+        note("waiting", hint, slices=waiting_count(run))
+    if hint := next_step(run):
+        note("next-step", hint)
+
+
+def no_answers(looked: Poll) -> Iterator[Note]:
+    """Why a source did not answer, a note each."""
+    return (Note("no-answer", f"No answer: {silence}") for silence in looked.silences)
 
 
 def _not_in_yet(run: Run) -> str:
@@ -42,6 +54,11 @@ def waits(run: Run, why: str = "not in the queue yet") -> str:
         )
     waiting = run.standings.tally().get(State.WAITING, 0)
     return f"{count(waiting)} waiting; `slurmslice submit {name}` puts them in." if waiting else ""
+
+
+def waiting_count(run: Run) -> int:
+    """How many slices wait: those that are queued for room, else those that nobody has queued."""
+    return len(run.ledger.queue) or run.standings.tally().get(State.WAITING, 0)
 
 
 def stuck(run: Run) -> str:
