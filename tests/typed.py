@@ -17,6 +17,7 @@ SHOW_CODES = {"SLURMSLICE_CODES": "1"}
 """The environment in which each note ends with its code and fields, for ``notes_in``."""
 
 _MARK = re.compile(r" ?\[note ([a-z][a-z0-9-]*)(?: (\{.*\}))?\]$", re.MULTILINE)
+_ERROR = re.compile(r" \[([a-z0-9-]+)\]$", re.MULTILINE)
 
 
 def notes_in(said: str) -> list[Note]:
@@ -34,7 +35,17 @@ def _fields(text: str | None) -> dict[str, object]:
 
 @dataclass
 class Typed:
-    """What is typed in a folder, and what comes of it: exit code, lines, and notes."""
+    """What is typed in a folder, and what comes of it.
+
+    Attributes:
+        folder: where it is typed.
+        patch: changes the surroundings.
+        capture: gets what is printed.
+        code: the exit code.
+        lines: what was printed, on stderr and then on stdout; without the marks of notes.
+        notes: the notes, in order.
+        error: the error's code; empty if there is none.
+    """
 
     folder: Path
     patch: pytest.MonkeyPatch
@@ -42,6 +53,7 @@ class Typed:
     code: int = 0
     lines: tuple[str, ...] = ()
     notes: tuple[Note, ...] = ()
+    error: str = ""
 
     def __call__(self, *words: str) -> str:
         """All that was said and put out, in words with single blanks between them."""
@@ -49,6 +61,7 @@ class Typed:
         self.code = cli._code()
         shown, said = self.capture.readouterr()
         self.notes = tuple(notes_in(said))
+        self.error = next(iter(_ERROR.findall(said)), "")
         said = _MARK.sub("", said)
         self.lines = (*said.splitlines(), *shown.splitlines())
         return " ".join(f"{said} {shown}".split())

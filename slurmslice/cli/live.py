@@ -15,6 +15,7 @@ from slurmslice.cli.console import colored, note, one_line, painted, print_note
 from slurmslice.cli.preview import tell_how_to_come_back, tell_taken
 from slurmslice.cli.summary import changing_options, exit_code, stuck, tell, waiting_count, waits
 from slurmslice.errors import Refused, SlurmsliceError
+from slurmslice.notes import Note
 from slurmslice.reports.counts import reasons
 from slurmslice.run import Run
 from slurmslice.states import State
@@ -105,7 +106,7 @@ class Progress:
         self._said = -PLAIN_LINE_EVERY_S  # the first line is said at once
         self._line = ""
         self._silences: tuple[str, ...] = ()
-        self._stuck = ""
+        self._stuck: tuple[Note, ...] = ()
         self.interrupted = False
 
     def __call__(self, run: Run, looked: Poll, fed: Fed) -> None:
@@ -123,11 +124,12 @@ class Progress:
             for silence in silences:
                 note("no-answer", f"Not now: {silence}")
             self._silences = silences
-        hint = stuck(run)
-        if hint and hint != self._stuck:
+        hints = stuck(run)
+        if hints and hints != self._stuck:
             self.end()
-            note("stuck", hint)
-            self._stuck = hint
+            for hint in hints:
+                print_note(hint)
+            self._stuck = hints
         why = f" (waiting: {fed.waits})" if fed.waits and not fed.hindrance else ""
         line = describe(run.standings.tally()) + one_line(held_up(run) + why)
         if self._terminal:

@@ -42,7 +42,7 @@ def announce(asked: Asked, wanted: Wanted, engine: Engine) -> Limits | None:
     where = f"{asked.engine} on {asked.cluster}" if asked.cluster else asked.engine
     headline = f"{asked.name}: {count(asked.slices)}, {_many(at_once)}, {where}"
     note("preview", headline, run=asked.name, slices=asked.slices, at_once=at_once)
-    told = (
+    told: tuple[tuple[str, str | Note | None], ...] = (
         ("slices", shortened(one_line(asked.source), 100)),
         ("request", f"{_request(asked)} a slice"),
         *(("", text) for text in _differing(asked, of)),
@@ -51,14 +51,14 @@ def announce(asked: Asked, wanted: Wanted, engine: Engine) -> Limits | None:
         ("check", shortened(one_line(asked.check.shown), 100)),
         ("at worst", worst_case(of, _tasks_at_once(asked, of, fewest), most)),
         ("room", limits.why if limits and limits.at_once != 0 else ""),
+        *(("note", warning) for warning in (*_rounded(typed, of), *_warnings(asked, limits))),
+        *zip(("first", "last"), _commands(asked, wanted.table), strict=False),
     )
     for label, text in told:
-        if text:
+        if isinstance(text, Note):
+            print_note(text, f"  {label:9} ")
+        elif text:
             say(f"  {label:9} {text}")
-    for warning in (*_rounded(typed, of), *_warnings(asked, limits)):
-        print_note(warning, f"  {'note':9} ")
-    for label, text in zip(("first", "last"), _commands(asked, wanted.table), strict=False):
-        say(f"  {label:9} {text}")
     return limits
 
 
@@ -198,12 +198,13 @@ def _request(asked: Asked) -> str:
     return _asked_for(tuple({**dict(asked.options), **dict(asked.per_slice)}.items()))
 
 
-def _differing(asked: Asked, of: Sequence[Group]) -> Iterator[str]:
+def _differing(asked: Asked, of: Sequence[Group]) -> Iterator[Note]:
     """How many slices ask for what, of that which differs between them."""
     names = dict(asked.per_slice)
     for group in of if names else ():
         own = [(name, value) for name, value in group.options if name in names]
-        yield f"{count(group.slices)}: {_asked_for(own)}"
+        message = f"{count(group.slices)}: {_asked_for(own)}"
+        yield Note("group", message, {"slices": group.slices, "options": dict(own)})
 
 
 def _asked_for(options: Sequence[tuple[str, str]]) -> str:
@@ -212,29 +213,39 @@ def _asked_for(options: Sequence[tuple[str, str]]) -> str:
     ) or "the defaults"  # fmt: skip
 
 
-def _packing(asked: Asked, of: Sequence[Group]) -> str:
-    """How many array tasks there are, what each carries and asks for; empty where it is a slice."""
+def _packing(asked: Asked, of: Sequence[Group]) -> Note | None:
+    """How many array tasks there are, what each carries and asks for; None where it is a slice."""
     if asked.packing.pack == 1:
-        return ""
+        return None
     packing, slices = asked.packing, sum(group.slices for group in of)
-    tasks = count(sum(group.tasks for group in of), "array task")
+    tasks = sum(group.tasks for group in of)
     alike = " that ask for the same" if len(of) > 1 else ""
     turns = f", {packing.at_once} at a time" if packing.at_once > 1 else ""
     cut = asked.pack_asked.isdecimal() and packing.pack < min(int(asked.pack_asked), slices)
     why = " (more do not fit into the partition's time limit)" if cut else ""
     carried = f"{'up to ' if alike else ''}{count(packing.pack)}{alike}"
-    return f"{tasks} of {carried}{turns}{why}; {_asked_for(request(of))} a task"
+    return Note(
+        "packing",
+        f"{count(tasks, 'array task')} of {carried}{turns}{why}; {_asked_for(request(of))} a task",
+        {"tasks": tasks, "pack": packing.pack, "at_once": packing.at_once, "cut": cut,
+         "options": dict(request(of))},
+    )  # fmt: skip
 
 
-def _not_packed(asked: Asked, wanted: Wanted, limits: Limits | None) -> str:
-    """Why each slice has a task of its own where --pack was asked for; empty where it was not."""
+def _not_packed(asked: Asked, wanted: Wanted, limits: Limits | None) -> Note | None:
+    """Why each slice has a task of its own where --pack was asked for; None where it was not."""
     if asked.pack_asked in {"", "1"} or asked.slices == 1:
-        return ""
+        return None
     if wanted.packing.pack == 1:
-        return "none: a slice takes as long as a task should"
+        return Note("not-packed-long-slice", "none: a slice takes as long as a task should")
     if limits and fitted(wanted.packing, limits.max_time_s).pack == 1:
-        return "none: two slices do not fit into the partition's time limit"
-    return "none: there is room for all slices at once, each in a task of its own"
+        return Note(
+            "not-packed-time-limit", "none: two slices do not fit into the partition's time limit"
+        )
+    return Note(
+        "not-packed-room-for-all",
+        "none: there is room for all slices at once, each in a task of its own",
+    )
 
 
 def tell_taken(run: Run, taken: list[Taken]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from slurmslice.cli.console import note, out, painted
+from slurmslice.cli.console import note, out, painted, print_note
 from slurmslice.cli.preview import relative
 from slurmslice.command import quote
 from slurmslice.engines.slurm.outcomes import remedy
@@ -23,8 +23,8 @@ def tell(run: Run) -> None:
         out(f" {len(one.rows):>7}  {one.keys}  ({one.why})", painted(one.state, 14))
     if run.ledger.refusal:
         note("refused", run.ledger.refusal)
-    if hint := stuck(run):
-        note("stuck", hint)
+    for found in stuck(run):
+        print_note(found)
     if hint := _not_in_yet(run):
         note("waiting", hint, slices=waiting_count(run))
     if hint := next_step(run):
@@ -61,30 +61,32 @@ def waiting_count(run: Run) -> int:
     return len(run.ledger.queue) or run.standings.tally().get(State.WAITING, 0)
 
 
-def stuck(run: Run) -> str:
+def stuck(run: Run) -> tuple[Note, ...]:
     """Which slices are pending and will not start by themselves, and what to type."""
     if run.ledger.held:
-        return ""
+        return ()
     # Held for the throttle is no hitch: who follows the run gives it room again.
     held = {number for number, given in run.ledger.submissions.items() if given.share == 0}
     pending = run.standings.rows_in({State.PENDING})
     pending = [row for row in pending if run.standings[row].submission not in held]
     hitches = {text: hitch_of(text) for text in run.standings.reasons(pending)}
-    lines = []
+    notes = []
     for hitch in dict.fromkeys(filter(None, hitches.values())):
         rows = [row for row in pending if hitches[run.standings[row].reason] == hitch]
         keys = key_ranges([run.table.keys[row] for row in rows])
-        lines.append(f"{keys}: will not start by itself ({hitch.word}), it {hitch.why}.")
+        message = f"{keys}: will not start by itself ({hitch.word}), it {hitch.why}."
         job = (run.job_of(run.standings[rows[0]]) or "").partition("_")[0]
-        lines.append(hitch.instead.format(job=job) or _changed(run, rows, hitch.options))
-    return "\n".join((*lines, *_lost(run)))
+        remedy = hitch.instead.format(job=job) or _changed(run, rows, hitch.options)
+        names = {"keys": keys, "reason": hitch.word}
+        notes.append(Note("will-not-start", f"{message}\n{remedy}", names))
+    return (*notes, *_lost(run))
 
 
 LOST_S = 600.0
 """So long after a submission each source knows of it, where it answers and has not lost it."""
 
 
-def _lost(run: Run) -> list[str]:
+def _lost(run: Run) -> list[Note]:
     """Which slices Slurm knows nothing of, though it answers, and how they come back."""
     rows = run.standings.rows_in(IN_FLIGHT)
     if not any(map(is_unseen, run.standings.reasons(rows))):
@@ -96,7 +98,8 @@ def _lost(run: Run) -> list[str]:
         return []
     keys = key_ranges([run.table.keys[row] for row in lost])
     again = _changed(run, lost, "", to="If it stays so:")
-    return [f"{keys}: Slurm answers, and does not know it any more.", again]
+    message = f"{keys}: Slurm answers, and does not know it any more."
+    return [Note("lost-by-slurm", f"{message}\n{again}", {"keys": keys})]
 
 
 def _changed(run: Run, rows: Sequence[int], options: str, *, to: str = "To change it:") -> str:
