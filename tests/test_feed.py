@@ -91,9 +91,8 @@ def test_no_more_than_the_limit_lets_in(new_run: NewRun, engine: FakeEngine) -> 
     run = new_run(SliceTable([f"k{n}" for n in range(100)]))
     fed = submit(run, ALL, {}, "submit")
     assert [len(t.draft.batch.rows) for t in fed.taken] == [30]
-    assert fed.waits == "MaxSubmit is 30"
+    assert "MaxSubmit" in fed.waits  # the engine's reason
     assert states(run) == {State.SUBMITTED: 30, State.WAITING: 70}
-    assert run.standings[50].reason == "to be submitted as there is room"
     assert feed(run, "tick").taken == []
     for index in range(10):
         engine.end("100", index, State.COMPLETED)
@@ -264,7 +263,7 @@ def test_the_breaker_holds_the_rest(new_run: NewRun, engine: FakeEngine, state: 
     step(run, Policy(max_attempts=3))
     assert engine.held == ["100"]
     assert len(engine.jobs) == 1
-    assert "the first 20 slices that ended have all failed" in run.ledger.held
+    assert str(BREAKER) in run.ledger.held
     follow(run, Policy(), lambda *_: None)  # it ends
     release(run)
     assert engine.released == ["100"]
@@ -445,7 +444,6 @@ def test_what_its_task_did_not_come_to_goes_in_again(
     engine.end("100", 0, State.NODE_FAIL)
     poll(run)
     assert states(run) == {State.NODE_FAIL: 1, State.WAITING: 2}
-    assert "before its turn" in run.standings[1].reason
     (taken,) = step(run, Policy(1, submits=False)).taken
     assert sorted(taken.draft.batch.rows) == [1, 2]
     assert taken.draft.batch.changes == (("mem", "50M"),)
@@ -458,8 +456,9 @@ def test_slices_of_a_shared_task_are_not_cancelled_apart(
     """The others would end with it: it is refused, with the other's name and all of them."""
     run, engine = make_run(10, Packing(5))
     submit(run, ALL, {}, "submit")
-    with pytest.raises(BadInput, match="Slice 'k0' shares an array task with 'k2'") as refused:
+    with pytest.raises(BadInput) as refused:
         cancel(run, [0])
+    assert refused.value.code == "shared-task"
     assert refused.value.hint.endswith(" -- k0 k2 k4 k6 k8")
     assert not engine.cancelled
     task = [row for row in range(10) if run.ledger.submissions[1].index_of(row) == 0]
@@ -480,8 +479,14 @@ def test_a_job_that_was_renamed_is_taken_in(new_run: NewRun, engine: FakeEngine)
     assert states(run) == {State.PENDING: 5}
     cancel(run, None)
     assert engine.cancelled == [("100", None)]
-    with pytest.raises(BadInput, match="already"):
-        attach(run, "100")
+    assert refusal(run, "100") == "already-attached"
+
+
+def refusal(run: Run, job: str) -> str:
+    """The code of the error with which ``attach`` refuses a job."""
+    with pytest.raises(BadInput) as refused:
+        attach(run, job)
+    return refused.value.code
 
 
 def test_a_job_under_another_name_is_taken_in(new_run: NewRun, engine: FakeEngine) -> None:
@@ -495,18 +500,14 @@ def test_a_job_under_another_name_is_taken_in(new_run: NewRun, engine: FakeEngin
     assert attach(run, "100") == 1
     poll(run)
     assert states(run) == {State.PENDING: 5}
-    with pytest.raises(BadInput, match="already"):
-        attach(run, "100")
-    with pytest.raises(BadInput, match="knows no job"):
-        attach(run, "999")
+    assert refusal(run, "100") == "already-attached"
+    assert refusal(run, "999") == "unknown-job"
     identify = engine.identify
     engine.identify = lambda job: replace(identify(job), command=f"{order.script} foo")  # type: ignore[method-assign]
     engine.submit(replace(theirs, job_name="a third"))
-    with pytest.raises(BadInput, match="no submission of this run"):
-        attach(run, "101")
+    assert refusal(run, "101") == "unknown-submission"
     engine.identify = identify  # type: ignore[method-assign]
     stranger = order.folder.parent / "stranger.sh"
     stranger.write_text("#!/bin/bash\n")
     engine.submit(Order(1, "x", "", stranger, order.folder, order.array, (), (), order.needs))
-    with pytest.raises(BadInput, match="does not run"):
-        attach(run, "102")
+    assert refusal(run, "102") == "foreign-job"
