@@ -24,6 +24,7 @@ from slurmslice.verbs.poll import poll
 from slurmslice.verbs.steer import cancel, release, throttle
 from slurmslice.verbs.submit import failed, preview, submit, waiting
 from tests.conftest import NewRun
+from tests.errors import raises_error
 from tests.fakes import Clock, FakeEngine
 
 Reopen = Callable[[Run], Run]
@@ -456,9 +457,8 @@ def test_slices_of_a_shared_task_are_not_cancelled_apart(
     """The others would end with it: it is refused, with the other's name and all of them."""
     run, engine = make_run(10, Packing(5))
     submit(run, ALL, {}, "submit")
-    with pytest.raises(BadInput) as refused:
+    with raises_error(BadInput, "shared-task") as refused:
         cancel(run, [0])
-    assert refused.value.code == "shared-task"
     assert refused.value.hint.endswith(" -- k0 k2 k4 k6 k8")
     assert not engine.cancelled
     task = [row for row in range(10) if run.ledger.submissions[1].index_of(row) == 0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Callable
@@ -123,8 +122,7 @@ def test_who_cancelled_has_a_name(new_run: NewRun, engine: FakeEngine, typed: Ty
     for index, uid in enumerate((0, 4_000_000_000)):
         report = TaskReport(State.CANCELLED, f"CANCELLED by {uid}")
         engine.jobs["100"].tasks[index] = report
-    typed("status", "demo", "--json")
-    reasons = [one["reason"] for one in json.loads("\n".join(typed.lines))["slices"]]
+    reasons = [one["reason"] for one in typed.json("status", "demo")["slices"]]
     assert user_name(0) != "0"
     assert user_name(0) in reasons[0]
     assert "4000000000" in reasons[1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 
@@ -181,8 +180,7 @@ def test_a_setup_that_failed_is_mended_in_the_script(engine: FakeEngine, typed: 
     way = said[said.index("slurmslice logs x") : said.index("slurmslice resubmit x")]
     assert "runs/x/script.sh" in way
     assert "setup" in way
-    typed("status", "x", "--json")
-    slices = json.loads("\n".join(typed.lines))["slices"]
+    slices = typed.json("status", "x")["slices"]
     assert all("7" in one["reason"].split() for one in slices)  # the setup's exit code
 
 

@@ -36,6 +36,7 @@ from slurmslice.verbs.poll import Poll, poll
 from slurmslice.verbs.settle import DOUBT_S
 from slurmslice.verbs.steer import cancel, release, throttle
 from slurmslice.verbs.submit import Choose, failed, waiting
+from tests.errors import raises_error
 from tests.fakes import Clock, FakeEngine
 from tests.kills import Killed, end
 
@@ -164,9 +165,8 @@ def test_only_refuses_what_does_not_wait(new_run: NewRun) -> None:
     """A slice that is in flight is not submitted by naming it."""
     run = new_run("0-4")
     submit(run, waiting([1]), {}, "submit")
-    with pytest.raises(BadInput) as caught:
+    with raises_error(BadInput, "slice-not-waiting"):
         submit(run, waiting([1]), {}, "submit")
-    assert caught.value.code == "slice-not-waiting"
 
 
 def test_nothing_is_submitted_twice_whoever_asks(
@@ -226,7 +226,7 @@ def test_a_changed_first_task_table_is_refused(new_run: NewRun, engine: FakeEngi
     run = new_run(SliceTable(("a", "b")))
     table = run.place.task_table(1)
     table.write_text(table.read_text().replace("b", "c"))
-    with pytest.raises(DamagedRun, check=lambda why: why.code == "table-changed"):
+    with raises_error(DamagedRun, "table-changed"):
         submit(run, ALL, {}, "submit")
     assert engine.jobs == {}
 
@@ -367,9 +367,8 @@ def test_a_job_that_claimed_the_script_in_time_is_the_run(
     by_hand(run, engine)
     run_claim(run).write_text("100\n")
     engine.on_submit = begins
-    with pytest.raises(Unsure) as caught:
+    with raises_error(Unsure, "script-sent-by-hand"):
         submit(run, ALL, {}, "submit")
-    assert caught.value.code == "script-sent-by-hand"
     clock.now += 6
     poll(run)
     assert run.ledger.submissions[1].job == "100"
@@ -503,9 +502,8 @@ def test_a_changed_slice_table_is_refused(new_run: NewRun, reopen: Reopen) -> No
     """What a slice is never changes: neither is an edited table believed, nor resubmitted."""
     run = new_run(SliceTable(("alpha", "beta")))
     run.place.slices.write_text(run.place.slices.read_text().replace("beta", "gamma"))
-    with pytest.raises(DamagedRun) as caught:
+    with raises_error(DamagedRun, "table-changed"):
         reopen(run)
-    assert caught.value.code == "table-changed"
 
 
 def test_a_moved_run_is_refused_before_it_is_sent(
@@ -595,9 +593,8 @@ def test_while_it_cannot_be_looked_up_nothing_is_sent(new_run: NewRun, engine: F
     """A doubt stays a doubt as long as the queue is silent, and blocks every submission."""
     run = new_run("0-9")
     engine.after_submit, engine.lookups_fail = lose_the_answer, True
-    with pytest.raises(EngineError) as caught:
+    with raises_error(EngineError, "submission-unknown"):
         submit(run, ALL, {}, "submit")
-    assert caught.value.code == "submission-unknown"
     engine.after_submit = lambda order: None
     with pytest.raises(NoAnswer, match="001"):
         submit(run, ALL, {}, "submit")
