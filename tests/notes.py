@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 from slurmslice.notes import Note
 
@@ -24,7 +25,7 @@ def notes_in(stderr: str) -> list[Note]:
     ]
 
 
-def noted(stderr: str, code: str) -> list[dict[str, object]]:
+def noted(stderr: str, code: str) -> list[dict[str, Any]]:
     """Return the fields of each note of this code."""
     return [dict(note.fields) for note in notes_in(stderr) if note.code == code]
 

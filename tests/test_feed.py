@@ -505,7 +505,7 @@ def test_a_job_under_another_name_is_taken_in(new_run: NewRun, engine: FakeEngin
     identify = engine.identify
     engine.identify = lambda job: replace(identify(job), command=f"{order.script} foo")  # type: ignore[method-assign]
     engine.submit(replace(theirs, job_name="a third"))
-    assert refusal(run, "101") == "unknown-submission"
+    assert refusal(run, "101") == "foreign-job"
     engine.identify = identify  # type: ignore[method-assign]
     stranger = order.folder.parent / "stranger.sh"
     stranger.write_text("#!/bin/bash\n")

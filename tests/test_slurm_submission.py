@@ -234,7 +234,8 @@ def test_variables_that_outrank_the_script_are_dropped_and_told(tmp_path: Path) 
     assert mine.items() <= seen.items()
     assert not others.keys() & seen.keys()
     assert "SLURM_TIME_FORMAT" not in seen  # the job would inherit it
-    told = {note.code: note.fields for note in receipt.notes}
+    # What bash says of a locale that this machine has not is no matter here.
+    told = {note.code: note.fields for note in receipt.notes if note.code != "sbatch-said"}
     assert told == {
         "variables-dropped": {
             "names": [name for name in sorted(others) if name.startswith("SBATCH_")],

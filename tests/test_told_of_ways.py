@@ -239,10 +239,10 @@ def test_logs_of_the_slices_in_a_state(engine: FakeEngine, typed: Typed) -> None
         assert (typed.code, [os.path.basename(path) for path in shown]) == (0, ["2.log", "5.log"])
     typed("logs", "x", "3", "--state", "FAIL")
     assert (typed.code, len(typed.noted("none-in-state"))) == (0, 1)
-    for words, code in (
-        (("-f", "x", "--state", "FAILED"), "one-slice-only"),
-        (("--state", "NOPE"), "unknown-state"),
-        ((), "missing-slice"),
+    for line, code in (
+        ("-f x --state FAILED", "one-slice-only"),
+        ("--state NOPE", "unknown-state"),
+        ("", "missing-slice"),
     ):
-        typed("logs", *words)
+        typed("logs", *line.split())
         assert (typed.code, typed.error) == (2, code)

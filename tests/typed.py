@@ -53,7 +53,7 @@ class Typed:
         self.lines = (*said.splitlines(), *self.stdout.splitlines())
         return " ".join(f"{said} {self.stdout}".split())
 
-    def noted(self, code: str) -> list[dict[str, object]]:
+    def noted(self, code: str) -> list[dict[str, Any]]:
         """The fields of each note of this code in what was typed last."""
         return noted(self.stderr, code)
 
