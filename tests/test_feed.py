@@ -457,7 +457,7 @@ def test_slices_of_a_shared_task_are_not_cancelled_apart(
     """The others would end with it: it is refused, with the other's name and all of them."""
     run, engine = make_run(10, Packing(5))
     submit(run, ALL, {}, "submit")
-    with raises_error(BadInput, "shared-task") as refused:
+    with raises_error(BadInput, "shared-task", key="k0", other="k2") as refused:
         cancel(run, [0])
     assert refused.value.hint.endswith(" -- k0 k2 k4 k6 k8")
     assert not engine.cancelled
@@ -479,14 +479,8 @@ def test_a_job_that_was_renamed_is_taken_in(new_run: NewRun, engine: FakeEngine)
     assert states(run) == {State.PENDING: 5}
     cancel(run, None)
     assert engine.cancelled == [("100", None)]
-    assert refusal(run, "100") == "already-attached"
-
-
-def refusal(run: Run, job: str) -> str:
-    """The code of the error with which ``attach`` refuses a job."""
-    with pytest.raises(BadInput) as refused:
-        attach(run, job)
-    return refused.value.code
+    with raises_error(BadInput, "already-attached", job="100", submission=1):
+        attach(run, "100")
 
 
 def test_a_job_under_another_name_is_taken_in(new_run: NewRun, engine: FakeEngine) -> None:
@@ -500,14 +494,18 @@ def test_a_job_under_another_name_is_taken_in(new_run: NewRun, engine: FakeEngin
     assert attach(run, "100") == 1
     poll(run)
     assert states(run) == {State.PENDING: 5}
-    assert refusal(run, "100") == "already-attached"
-    assert refusal(run, "999") == "unknown-job"
+    with raises_error(BadInput, "already-attached", job="100", submission=1):
+        attach(run, "100")
+    with raises_error(BadInput, "unknown-job", job="999"):
+        attach(run, "999")
     identify = engine.identify
     engine.identify = lambda job: replace(identify(job), command=f"{order.script} foo")  # type: ignore[method-assign]
     engine.submit(replace(theirs, job_name="a third"))
-    assert refusal(run, "101") == "foreign-job"
+    with raises_error(BadInput, "foreign-job", job="101"):
+        attach(run, "101")
     engine.identify = identify  # type: ignore[method-assign]
     stranger = order.folder.parent / "stranger.sh"
     stranger.write_text("#!/bin/bash\n")
     engine.submit(Order(1, "x", "", stranger, order.folder, order.array, (), (), order.needs))
-    assert refusal(run, "102") == "foreign-job"
+    with raises_error(BadInput, "foreign-job", job="102"):
+        attach(run, "102")

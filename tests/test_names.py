@@ -55,13 +55,12 @@ def test_a_verb_that_changes_takes_none_of_several_runs_elsewhere(
     """It names their paths; with one of these it goes on."""
     typed.patch.chdir(typed.folder)
     engine.on_wait = engine.end_all  # whoever follows one of them comes to an end
-    said = typed(*words)
+    typed(*words)
     assert (typed.code, engine.cancelled, engine.throttled) == (2, [], [])
-    assert "no run 'wc' here or in the folders above, and 3 that you made elsewhere" in said
+    assert (typed.error, typed.fields) == ("ambiguous-run", {"run": "wc", "runs": 3})
     assert all(f"  {path}" in typed.lines for path in projects)
-    said = typed("cancel", str(projects[0]))
-    assert "Cancelled 2 slices" in said
-    assert "no run" not in said
+    typed("cancel", str(projects[0]))
+    assert (typed.code, typed.error, len(engine.cancelled)) == (0, "", 1)
 
 
 def test_a_verb_that_reads_says_which_of_several_it_took(
@@ -71,8 +70,8 @@ def test_a_verb_that_reads_says_which_of_several_it_took(
     typed.patch.chdir(typed.folder)
     said = typed("status", "wc")
     assert typed.code == 0
-    assert f"of 3 elsewhere the newest is {projects[2]} (the others: {projects[1]}, " in said
-    assert "wc: 4 slices" in said
+    assert all(str(path) in said for path in projects)
+    assert said.index(str(projects[2])) < said.index(str(projects[1]))
     typed("status", "wc", "--json")
     shown = "\n".join(typed.lines[1:])
     assert json.loads(shown)["directory"] == str(projects[2])
@@ -89,7 +88,7 @@ def test_the_only_run_elsewhere_is_taken_and_named(
         typed.patch.chdir(folder)
         said = typed(*words)
         assert typed.code == 0
-        assert f"no run 'wc' here or in the folders above: this is {projects[2]}" in said
+        assert str(projects[2]) in said
 
 
 def test_a_run_that_is_here_is_taken_without_a_word(typed: Typed, projects: list[Path]) -> None:
@@ -103,4 +102,4 @@ def test_a_run_that_is_here_is_taken_without_a_word(typed: Typed, projects: list
     ):
         typed.patch.chdir(folder)
         said = typed("cancel", name, "--dry-run")
-        assert said.startswith("Would cancel 2 slices")
+        assert (typed.code, str(typed.folder) in said) == (0, False)

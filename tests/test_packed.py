@@ -26,6 +26,7 @@ from slurmslice.packing import (
 from slurmslice.progress import SlotProgress, TaskProgress
 from slurmslice.states import FINAL, Evidence, State
 from slurmslice.units import parse_memory, parse_time
+from tests.errors import raises_error
 
 NOW = 1_800_000_000.0
 KNOWN = Standing(State.RUNNING, "running", submission=1, index=3, attempt=1)
@@ -255,21 +256,26 @@ def test_automatic_packs_take_about_a_quarter_of_an_hour(
 
 
 @pytest.mark.parametrize(
-    ("options", "packing", "said"),
+    ("options", "packing", "other"),
     [
-        ((), Packing(1, 2), "--at-once 2 is more than"),
-        ((("nodes", "2"),), Packing(4), "--nodes=2"),
-        ((("gpus", "1"),), Packing(4, 2), "same GPUs"),
-        ((("gres", "gpu:2"),), Packing(4, 2), "same GPUs"),
-        ((("ntasks", "4"),), Packing(4, 2), "--ntasks"),
+        ((("nodes", "2"),), Packing(4), "nodes"),
+        ((("gpus", "1"),), Packing(4, 2), "gpus"),
+        ((("gres", "gpu:2"),), Packing(4, 2), "gres"),
+        ((("ntasks", "4"),), Packing(4, 2), "ntasks"),
     ],
 )
 def test_what_a_task_cannot_share_out_is_refused(
-    options: tuple[tuple[str, str], ...], packing: Packing, said: str
+    options: tuple[tuple[str, str], ...], packing: Packing, other: str
 ) -> None:
     """More than one node in a pack; GPUs or processes where several slices run at a time."""
-    with pytest.raises(BadInput, match=said):
+    with raises_error(BadInput, "options-conflict", other=other):
         check(options, packing)
+
+
+def test_no_more_at_once_than_a_task_has() -> None:
+    """A task cannot run two slices at a time if it has one."""
+    with raises_error(BadInput, "at-once-exceeds-pack", option="at-once", value=2):
+        check((), Packing(1, 2))
 
 
 def test_gpus_one_after_another_are_fine() -> None:
@@ -282,5 +288,5 @@ def test_a_throttle_below_what_a_task_runs_is_refused() -> None:
     """It could not be held."""
     check_throttle(4, 4)
     check_throttle(None, 4)
-    with pytest.raises(BadInput, match="cannot be held"):
+    with raises_error(BadInput, "throttle-below-at-once", throttle=3, at_once=4):
         check_throttle(3, 4)

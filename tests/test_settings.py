@@ -81,86 +81,87 @@ def test_words_come_out_as_they_went_in(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "key", "nearest", "table"),
     [
-        ("throttle = true", "bad-value throttle"),
-        ("throttle = [1]", "bad-value throttle"),
-        ("null = 1", "bad-value null"),
-        ("command = [['x']]", "bad-value command"),
-        ("command = 5", "bad-value command"),
-        ('shell = "a\\u0000b"', "bad-value shell"),
-        ("grid = {a = [true]}", "bad-value grid"),
-        ('grid = {a = ["1,2", 3]}', "bad-value grid"),
-        ("sbatch = 1", "bad-value [sbatch]"),
-        ("profile = 'big'", "bad-value profile"),
-        ("[profile]\nmem = '4G'", "bad-value profile.mem"),
-        ("[sbatch]\nmem = true", "bad-value [sbatch] mem"),
-        ("[sbatch]\nmem = '4Q'", "bad-memory [sbatch] mem"),
-        ("[sbatch]\nrequeue = 'x'", "unexpected-value [sbatch] requeue"),
-        ("[sbatch]\noutput = 'x'", "option-not-allowed [sbatch] output"),
-        ("slices = '1'\narray = '2'", "duplicate-setting array"),
-        ("shell = 'a'\ncommand = 'b'", "duplicate-setting command"),
+        ('slcies = "0-9"', "slcies", "slices", "[table]"),
+        ('mem = "4G"', "mem", "mem", "[sbatch]"),
+        ("max-attempts = 3", "max-attempts", "max-attempts", "[policy]"),
+        ("[sbatch]\nmme = 4", "[sbatch] mme", "mem", "[sbatch]"),
+        ("[sbatch]\nsetup = 'x'", "[sbatch] setup", "setup", "[table]"),
+        ("[sbatch]\njob-name = 'x'", "[sbatch] job-name", "job-name", "[table]"),
+        ("[policy]\nmax-atempts = 3", "[policy] max-atempts", "max-attempts", "[policy]"),
+        ("[profile.big]\nmen = '4G'", "[profile.big] men", "mem", "[profile.big.sbatch]"),
+        ("[profile.big.sbatch]\nmme = 4", "[profile.big.sbatch] mme", "mem", ""),
+        ("dry-run = true", "dry-run", None, ""),
+        ("[wholly-other]\nx = 1", "wholly-other", None, "slurmslice run --help"),
     ],
 )
-def test_a_setting_that_cannot_stand_is_told(text: str, told: str) -> None:
-    """The file, and the key with its table."""
-    code, _, key = told.partition(" ")
-    with raises_error(BadInput, code, where=f"{FILE}: {key}"):
+def test_a_key_that_is_not_known_is_told(
+    text: str, key: str, nearest: str | None, table: str
+) -> None:
+    """With its table, and with the nearest key and the table in which that one stands."""
+    where = {"path": FILE, "where": f"{FILE}: {key}", "nearest": nearest}
+    with raises_error(BadInput, "unknown-key", **where) as why:
+        said(text)
+    assert table in why.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "kind"),
+    [
+        ("throttle = true", "throttle", Kind.TEXT),
+        ("throttle = [1]", "throttle", Kind.TEXT),
+        ("null = 1", "null", Kind.FLAG),
+        ("command = [['x']]", "command", Kind.WORDS),
+        ("command = 5", "command", Kind.WORDS),
+        ('shell = "a\\u0000b"', "shell", Kind.TEXT),
+        ("grid = {a = [true]}", "grid", Kind.TEXTS),
+        ('grid = {a = ["1,2", 3]}', "grid", Kind.TEXTS),
+        ("sbatch = 1", "[sbatch]", "a table"),
+        ("profile = 'big'", "profile", "a table"),
+        ("[profile]\nmem = '4G'", "profile.mem", "a table"),
+        ("[sbatch]\nmem = true", "[sbatch] mem", Kind.TEXT),
+    ],
+)
+def test_a_value_of_another_kind_is_told(text: str, key: str, kind: str) -> None:
+    """With the key and what it takes."""
+    with raises_error(BadInput, "bad-value", where=f"{FILE}: {key}", takes=str(kind)):
         said(text)
 
 
 @pytest.mark.parametrize(
-    ("text", "key", "meant"),
+    ("text", "code", "fields"),
     [
-        ('slcies = "0-9"', "slcies", "slices"),
-        ('mem = "4G"', "mem", "[sbatch]"),
-        ("max-attempts = 3", "max-attempts", "[policy]"),
-        ("[sbatch]\nmme = 4", "mme", "[sbatch]"),
-        ("[sbatch]\nsetup = 'x'", "setup", "[table]"),
-        ("[sbatch]\njob-name = 'x'", "job-name", "[table]"),
-        ("[policy]\nmax-atempts = 3", "max-atempts", "[policy]"),
-        ("[profile.big]\nmen = '4G'", "men", "[profile.big.sbatch]"),
-        ("[profile.big.sbatch]\nmme = 4", "mme", "[profile.big.sbatch]"),
-        ("dry-run = true", "dry-run", ""),
-        ("[wholly-other]\nx = 1", "wholly-other", "slurmslice run --help"),
+        ("[sbatch]\nmem = '4Q'", "bad-memory", {"where": f"{FILE}: [sbatch] mem"}),
+        ("[sbatch]\nrequeue = 'x'", "unexpected-value", {"where": f"{FILE}: [sbatch] requeue"}),
+        ("[sbatch]\noutput = 'x'", "option-not-allowed", {"where": f"{FILE}: [sbatch] output"}),
+        ("slices = '1'\narray = '2'", "duplicate-setting", {"key": "array", "other": "slices"}),
+        ("shell = 'a'\ncommand = 'b'", "duplicate-setting", {"key": "command", "other": "shell"}),
+        ("[sbatch]\nmem = 1\n\n[sbatch", "bad-settings-file", {"path": FILE, "line": 4}),
+        ("slices = [\n1,\n", "bad-settings-file", {"path": FILE, "line": 2}),
+        (f"throttle = {'[' * 3000}{']' * 3000}", "bad-settings-file", {"path": FILE}),
+        ("[sbatch]\nmem = 4G", "bad-settings-file", {"path": FILE, "line": 2}),
     ],
 )
-def test_a_key_that_is_not_known_is_told(text: str, key: str, meant: str) -> None:
-    """The file, the key, and the key or the table that may be meant."""
-    with raises_error(BadInput, "unknown-key", path=FILE, key=key) as caught:
+def test_what_cannot_stand_is_told(text: str, code: str, fields: dict[str, object]) -> None:
+    """The key with its table, or the line of the file."""
+    with raises_error(BadInput, code, **fields) as why:
         said(text)
-    assert meant in caught.value.hint
-
-
-@pytest.mark.parametrize(
-    ("text", "line", "right"),
-    [
-        ("[sbatch]\nmem = 1\n\n[sbatch", 4, ""),
-        ("slices = [\n1,\n", 2, ""),
-        (f"throttle = {'[' * 3000}{']' * 3000}", None, ""),
-        ("[sbatch]\nmem = 4G", 2, 'mem = "4G"'),
-    ],
-)
-def test_a_file_that_is_no_toml_is_told(text: str, line: int | None, right: str) -> None:
-    """The file and the line, if it is known; a value without quotes as it is right."""
-    with raises_error(BadInput, "bad-settings-file", path=FILE, line=line) as caught:
-        said(text)
-    assert right in str(caught.value)
+    assert FILE in why.value.message
 
 
 def test_bytes_that_are_no_text_are_told() -> None:
     """The line of the first byte that is not UTF-8; a byte order mark is none."""
-    with raises_error(BadInput, "not-utf8", line=2):
+    with raises_error(BadInput, "not-utf8", path=FILE, line=2):
         read(b"slices = '1'\nname = '\xff'\n", FILE, KEYS)
     assert read(b"\xef\xbb\xbfslices = '1'\n", FILE, KEYS).always
 
 
 def test_a_profile_that_is_not_there_is_told() -> None:
     """With the nearest, and with where sbatch's option of that name can be said."""
-    with raises_error(BadInput, "unknown-profile") as caught:
+    with raises_error(BadInput, "unknown-profile", profile="bgi", nearest="big") as why:
         said("[profile.big]\nthrottle = 1\n[profile.small]", "bgi")
-    assert "big" in caught.value.hint
-    assert "[sbatch]" in caught.value.hint
+    assert "[sbatch]" in why.value.hint
 
 
 def test_every_option_of_run_is_a_key() -> None:
@@ -276,6 +277,7 @@ def test_run_alone_does_what_the_folder_says(here: Here) -> None:
     again = here("run")
     assert again.returncode == 0
     assert noted(again.stderr, "going-on") == [{"run": "echo"}]
+    assert here.counts("echo") == {"COMPLETED": 4}
 
 
 def test_what_is_typed_counts_over_profile_project_and_user(here: Here) -> None:
@@ -331,27 +333,26 @@ def test_policy_is_for_a_run_that_is_there_as_well(here: Here) -> None:
 
 @pytest.mark.parametrize("verb", ["run", "render"])
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "code", "where"),
     [
-        ("throttle = 'many'", ("slurmslice.toml: throttle: 'many'",)),
-        ("throttle = 2.5", ("slurmslice.toml: throttle: '2.5'",)),
-        ("engine = 'slrum'", ("slurmslice.toml: engine: ", "'local'")),
-        ("slcies = '0-3'", ("[unknown-key]", "slcies", "slices")),
-        (f"throttle = {'[' * 3000}{']' * 3000}", ("[bad-settings-file]",)),
-        ("[sbatch]\nmem = 4G", ("slurmslice.toml, line 2",)),
-        ("[profile.other]\nmme = 1", ("[profile.other] mme",)),
-        ("slices = '0-1'", ("[no-command]",)),
+        ("throttle = 'many'", "bad-value", "slurmslice.toml: throttle"),
+        ("throttle = 2.5", "bad-value", "slurmslice.toml: throttle"),
+        ("engine = 'slrum'", "bad-value", "slurmslice.toml: engine"),
+        ("slcies = '0-3'", "unknown-key", "slurmslice.toml: slcies"),
+        (f"throttle = {'[' * 3000}{']' * 3000}", "bad-settings-file", "slurmslice.toml"),
+        ("[sbatch]\nmem = 4G", "bad-settings-file", "slurmslice.toml, line 2"),
+        ("[profile.other]\nmme = 1", "unknown-key", "slurmslice.toml: [profile.other] mme"),
+        ("slices = '0-1'", "no-command", ""),
     ],
 )
 def test_bad_settings_are_told_and_nothing_is_made(
-    here: Here, verb: str, text: str, told: tuple[str, ...]
+    here: Here, verb: str, text: str, code: str, where: str
 ) -> None:
     """Exit 2 with the file and the key; profiles that are not chosen are read too."""
     write(here, text)
     done = here(verb)
-    assert done.returncode == 2, done.stderr
-    for part in told:
-        assert part in done.stderr
+    assert (done.returncode, error_code(done.stderr)) == (2, code), done.stderr
+    assert where in done.stderr
     assert not (here.folder / "slurmslice-runs").exists()
 
 

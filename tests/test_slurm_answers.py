@@ -14,6 +14,7 @@ from slurmslice.engines.slurm import answers, resources, search, steps, values, 
 from slurmslice.errors import NoAnswer
 from slurmslice.evidence import TaskReport
 from slurmslice.states import State
+from tests.errors import raises_error
 from tests.recorded import load
 
 CORR = {"2": "corr|x-k7m2"}
@@ -206,7 +207,7 @@ def test_common_lines_say_what_careful_reading_says(
     try:
         rows = answers.accounting_rows(text)
     except NoAnswer:
-        with pytest.raises(NoAnswer):
+        with raises_error(NoAnswer, "unreadable-answer"):
             answers.accounting(text, OURS)
         return
     rows = [row for row in rows if row.step is None and row.job in OURS]
@@ -314,7 +315,7 @@ def test_the_queue_tells_how_tasks_ended_while_it_remembers() -> None:
 @pytest.mark.parametrize("name", ["squeue-cut", "squeue-cut-20"])
 def test_a_cut_queue_is_no_answer(name: str) -> None:
     """A task's absence must mean something: a record that is cut short is no answer."""
-    with pytest.raises(NoAnswer, match="job 6"):
+    with raises_error(NoAnswer, "unreadable-answer", job="6"):
         answers.queue(load(name).text, {"6": "long-e6t6"})
     rows = answers.queue_rows(load(name).text)
     assert [row.whole for row in rows] == [False]
@@ -487,7 +488,7 @@ def test_of_a_cut_answer_nothing_is_told_that_is_not_in_the_whole(name: str) -> 
 def test_indices_beyond_any_array_are_no_answer() -> None:
     """They would only fill the memory."""
     for text in ("0-99999999", "0-9,0-99999998"):
-        with pytest.raises(NoAnswer):
+        with raises_error(NoAnswer, "unreadable-answer"):
             answers.queue(f"9_[{text}]|PENDING|0|1|N/A|N/A|0||None|n|\n", {"9": "n"})
 
 
@@ -531,7 +532,7 @@ def test_what_a_job_is() -> None:
     assert (known.name, known.command, known.arguments) == ("t.sh", "/home/ada/t.sh", ("002", "60"))
     other = search.identity(load("job").text.replace("002 60", "002 foo"), None, (), 0)
     assert (other.command, other.arguments) == ("/home/ada/t.sh 002 foo", ())
-    with pytest.raises(NoAnswer):
+    with raises_error(NoAnswer, "unreadable-answer"):
         search.identity("No jobs in the system", None, (), 0)
 
 

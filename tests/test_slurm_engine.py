@@ -18,6 +18,7 @@ from slurmslice.engines.slurm import SlurmEngine, available, capacity, commands,
 from slurmslice.errors import EngineError, NoAnswer
 from slurmslice.evidence import Answer, Observation
 from slurmslice.states import State
+from tests.errors import raises_error
 from tests.recorded import calls, load, program, replay, seen_environment
 
 CORR = [("2", "corr|x-k7m2")]
@@ -107,7 +108,8 @@ def test_commands_that_are_missing_are_silence(
     assert "sacct cannot be started" in seen.accounting.silence
     assert "squeue cannot be started" in seen.queue.silence
     assert not available()
-    with pytest.raises(NoAnswer) as caught:
+    missing = {"code": "slurm-command-not-found", "command": "scontrol"}
+    with raises_error(NoAnswer, **missing) as caught:
         SlurmEngine({"PATH": str(tmp_path)}).cluster()
     assert "slurm module" in caught.value.hint
 
@@ -172,7 +174,7 @@ def test_a_queue_that_does_not_answer_finds_nothing_out(slurm: SlurmEngine, tmp_
     """Absence means nothing then: an error, so that nothing is submitted again (promise 4)."""
     replay(tmp_path, "squeue", "squeue-controller-down")
     replay(tmp_path, "sacct", "sacct-unknown")
-    with pytest.raises(NoAnswer, match="Unable to contact"):
+    with raises_error(NoAnswer, "no-answer", command="squeue"):
         found(slurm, "k3p1")
 
 
@@ -184,7 +186,7 @@ def test_without_accounting_the_queue_counts_while_it_remembers(
     replay(tmp_path, "scontrol", "config")
     replay(tmp_path, "sacct", "sacct-database-down")
     assert found(slurm, "zzzz", time.time() - 5) is None
-    with pytest.raises(NoAnswer, match="database"):
+    with raises_error(NoAnswer, "no-answer", command="sacct"):
         found(slurm, "zzzz", time.time() - 3600)
     replay(tmp_path, "sacct", "sacct-off")
     (tmp_path / "sacct.calls").unlink()
@@ -237,11 +239,12 @@ def test_what_slurm_will_not_do_or_was_not_told(slurm: SlurmEngine, tmp_path: Pa
     """A refusal is an error with Slurm's words; an outage is no answer: try again."""
     program(tmp_path, "squeue", "exit 0")
     replay(tmp_path, "scancel", "scancel-denied")
-    with pytest.raises(EngineError, match="permission denied") as caught:
+    with raises_error(EngineError, "slurm-error", command="scancel") as caught:
         slurm.cancel("9", "x-k7m2", None)
+    assert load("scancel-denied").done.stderr.strip() in str(caught.value.fields["said"])
     assert not isinstance(caught.value, NoAnswer)
     replay(tmp_path, "scancel", "scancel-controller-down")
-    with pytest.raises(NoAnswer, match="Unable to contact"):
+    with raises_error(NoAnswer, "no-answer", command="scancel"):
         slurm.cancel("9", "x-k7m2", None)
 
 
@@ -250,9 +253,9 @@ def test_what_slurm_says_of_an_outage_is_one_line(slurm: SlurmEngine, tmp_path: 
     line = "scontrol: error: "
     words = f"{line}If munged is up, wait\n{line}If munged is up, wait\n{line}Munge encode failed"
     program(tmp_path, "scontrol", f"echo '{words}' >&2; exit 1")
-    with pytest.raises(NoAnswer) as caught:
+    said = "If munged is up, wait; Munge encode failed"
+    with raises_error(NoAnswer, "no-answer", command="scontrol", said=said) as caught:
         slurm.cluster()
-    assert caught.value.message == "scontrol: If munged is up, wait; Munge encode failed"
     assert caught.value.hint
 
 

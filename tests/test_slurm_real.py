@@ -20,6 +20,7 @@ from slurmslice.errors import BadInput, Full, NoAnswer, Refused, Unsure
 from slurmslice.evidence import TaskReport
 from slurmslice.ranges import parse_array
 from slurmslice.states import State
+from tests.errors import raises_error
 from tests.site import Site
 
 pytestmark = pytest.mark.slurm
@@ -279,7 +280,7 @@ def test_what_is_refused_is_not_found(slurm: SlurmEngine, order: Submit) -> None
     """A request that no node can meet leaves a ghost in some releases: it is not taken."""
     for options in ({"mem": "900G"}, {"partition": "nowhere"}, {"account": "nobodys"}):
         asked = order("true", **options)
-        with pytest.raises(Refused, match="sbatch: error"):
+        with raises_error(Refused, "submission-rejected"):
             slurm.submit(asked)
         assert slurm.find(asked.token, asked.job_name, time.time()) is None
     time.sleep(6)
@@ -351,14 +352,14 @@ def test_no_controller(elsewhere: Elsewhere, order: Submit) -> None:
     """Not taken, and nothing learnt; accounting still speaks."""
     slurm = elsewhere("^SlurmctldPort=.*", "SlurmctldPort=9\nMessageTimeout=2")
     asked = order("true")
-    with pytest.raises(Full, match="Unable to contact"):
+    with raises_error(Full, "slurm-unavailable"):
         slurm.submit(asked)
-    with pytest.raises(NoAnswer, match="Unable to contact"):
+    with raises_error(NoAnswer, "no-answer", command="squeue"):
         slurm.find(asked.token, asked.job_name, 0)
     seen = slurm.observe([("1", "x")])
     assert seen.accounting.answered
     assert "Unable to contact" in seen.queue.silence
-    with pytest.raises(NoAnswer):
+    with raises_error(NoAnswer, "no-answer"):
         slurm.cancel("4000000", "x", None)
 
 
@@ -368,7 +369,7 @@ def test_no_answer_in_time_is_a_doubt(
     """Cut off by our own time-out a submission may have been taken: this one is looked up."""
     asked = order("true", hold="")
     hurried = SlurmEngine({**environ, "SLURMSLICE_SBATCH_TIMEOUT": "0.0001"})
-    with pytest.raises(Unsure):
+    with raises_error(Unsure, "submission-unknown"):
         hurried.submit(asked)
     sighting = slurm.find(asked.token, asked.job_name, time.time())
     assert sighting is None or sighting.job.isdecimal()

@@ -17,6 +17,7 @@ from slurmslice.engines.slurm.outcomes import outcome, remedy
 from slurmslice.errors import Full, NoAnswer, Refused, TooMany
 from slurmslice.evidence import TaskReport
 from slurmslice.states import State
+from tests.errors import raises_error
 from tests.recorded import load
 
 RELEASES = ("20.11", "22.05", "24.11", "26.05")
@@ -183,7 +184,7 @@ def test_what_a_job_is(release: str) -> None:
 def test_refusals_are_for_good(release: str, name: str, options: str) -> None:
     """What can never be taken is Refused, with sbatch's own words; and what is to be changed."""
     answer = load(f"refused-{name}", release).done
-    with pytest.raises(Refused) as caught:
+    with raises_error(Refused, "submission-rejected") as caught:
         outcome(answer)
     assert remedy(caught.value.message)[0] == options
 
@@ -191,9 +192,9 @@ def test_refusals_are_for_good(release: str, name: str, options: str) -> None:
 def test_other_outcomes(release: str) -> None:
     """Taken; full for now by a limit; no controller."""
     assert outcome(load("taken", release).done).job.isdecimal()
-    with pytest.raises(TooMany, match="AssocMaxSubmitJobLimit"):
+    with raises_error(TooMany, "too-many-tasks"):
         outcome(load("refused-limit", release).done)
-    with pytest.raises(Full, match="Unable to contact slurm controller"):
+    with raises_error(Full, "slurm-unavailable"):
         outcome(load("down-sbatch", release).done)
 
 
@@ -202,7 +203,7 @@ def test_silence_is_an_error(release: str, name: str) -> None:
     """Where nobody answers there is an exit code, and nothing on standard output to be read."""
     done = load(name, release).done
     assert (done.returncode, done.stdout) == (1, "")
-    with pytest.raises(NoAnswer):
+    with raises_error(NoAnswer, "unreadable-answer"):
         resources.config(done.stdout)
 
 

@@ -20,6 +20,7 @@ import pytest
 
 from slurmslice.engines.slurm import versions
 from tests.cluster import Cluster, cgroups, processes
+from tests.errors import error_code
 from tests.site import (
     DEADLINE_S,
     WAITS,
@@ -143,9 +144,10 @@ def started(site: Site, place: Path, name: str, *options: str) -> Watched:
 
 def again(site: Site, place: Path, name: str, *options: str) -> None:
     """Resubmit what failed, or what the options say."""
+    before = len(events(place, name, "submitted"))
     done = site.slurmslice("resubmit", name, *options, cwd=place)
     assert done.returncode == 0, done.stderr
-    assert "Submitted" in done.stderr, done.stderr
+    assert len(events(place, name, "submitted")) > before, done.stderr
 
 
 def by_hand(site: Site, *argv: str, user: str | None = None) -> str:
@@ -304,7 +306,7 @@ def test_what_still_saves_is_not_run_again_beside_itself(rough: Site) -> None:
             cluster_of(site).start("slurmctld")
         nothing = site.slurmslice("resubmit", "own", "--state", "CANCELLED", cwd=own)
         assert nothing.returncode == 0, nothing.stderr
-        assert "None of these slices is in a state to be resubmitted" in nothing.stderr
+        assert len(events(own, "own", "intent")) == 1
         cancelled.all("RUNNING")
         for file in ("saved", "go"):
             write(site, own / file, "")
@@ -390,8 +392,7 @@ def test_a_partition_is_set_down(rough: Site, roughly: Path) -> None:
                                 "true", cwd=roughly)  # fmt: skip
         assert made.returncode == 0, made.stderr
         refused = rough.slurmslice("submit", "no", cwd=roughly)
-        assert refused.returncode == 3
-        assert "inactive" in refused.stderr
+        assert (refused.returncode, error_code(refused.stderr)) == (3, "submission-rejected")
         assert rough.status(roughly, "no")["counts"] == {"WAITING": 2}
     finally:
         by_hand(rough, "scontrol", "update", "PartitionName=cheap", "State=UP", user="root")
@@ -412,11 +413,10 @@ def test_put_back_held_and_suspended_by_hand(rough: Site, roughly: Path) -> None
     try:
         run.until(s0="PENDING", s1="PENDING", s2="SUSPENDED", s3="RUNNING")
         said = rough.slurmslice("resubmit", "hands", cwd=roughly)
-        assert "nothing was" in said.stderr, said.stderr
+        assert said.returncode == 0, said.stderr
         run.until(s0="RUNNING", s1="PENDING", s2="SUSPENDED", s3="RUNNING")
         held = rough.slurmslice("status", "hands", cwd=roughly)
-        assert f"1: will not start by itself (job requeued in held state), it is held.\nTo let "\
-            f"it start: scontrol release {run.job}" in held.stderr, held.stderr  # fmt: skip
+        assert f"scontrol release {run.job}" in held.stderr, held.stderr
     finally:  # no signal ends what is frozen
         by_hand(rough, "scontrol", "resume", f"{run.job}_2", user="root")
     by_hand(rough, "scontrol", "release", f"{run.job}_1")

@@ -286,6 +286,7 @@ def there_already(
             "\n".join(_ways_out(there, asked, different)),
             code="run-differs",
             run=asked.name,
+            differences=tuple(different),
         )
     return None, there
 

@@ -10,7 +10,7 @@ from click.core import ParameterSource
 
 from slurmslice.cli.asking import Asking
 from slurmslice.cli.console import note
-from slurmslice.errors import BadInput
+from slurmslice.errors import BadInput, NotAFile
 from slurmslice.files import read as read_file
 from slurmslice.settings import Key, Keys, Kind, Layer, Setting, Settings, chosen, merged
 from slurmslice.settings.reading import read
@@ -68,6 +68,8 @@ def _kind(option: click.Option) -> Kind:
 def _read(path: Path, keys: Keys) -> Settings:
     try:
         data = read_file(path)
+    except NotAFile:
+        raise
     except OSError as why:
         raise BadInput(
             f"The settings in {path} cannot be read: {why.strerror}.",

@@ -110,7 +110,10 @@ class Asking:
         if done.returncode is None or "Unable to contact" in words or "timed out" in words:
             raise silence(done)
         raise EngineError(
-            f"{argv[0]} says: {words.strip()[-1000:]}", code="slurm-error", command=argv[0]
+            f"{argv[0]} says: {words.strip()[-1000:]}",
+            code="slurm-error",
+            command=argv[0],
+            said=words.strip()[-1000:],
         )
 
     def run(self, argv: commands.Argv) -> process.Finished:
@@ -156,4 +159,6 @@ def silence(done: process.Finished) -> NoAnswer:
         return NoAnswer(
             f"{program} did not answer in time.", again, code="slurm-timeout", command=program
         )
-    return NoAnswer(f"{program}: {said or f'exit {done.returncode}'}", again, command=program)
+    return NoAnswer(
+        f"{program}: {said or f'exit {done.returncode}'}", again, command=program, said=said
+    )

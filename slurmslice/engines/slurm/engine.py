@@ -81,7 +81,8 @@ class SlurmEngine:
             return (done.stderr.strip() or done.stdout.strip()).removeprefix("sbatch: ")
         if done.returncode is None:
             raise silence(done)
-        raise Refused(f"Slurm would refuse it: {done.stderr.strip()[-2000:]}")
+        said = done.stderr.strip()[-2000:]
+        raise Refused(f"Slurm would refuse it: {said}", said=said)
 
     def identify(self, job: str) -> Identity:
         """Ask the controller. As ``Engine.identify``."""

@@ -101,11 +101,13 @@ def outcome(done: Finished) -> Receipt:
             command="sbatch",
         )
     if done.timed_out:
-        raise Unsure(f"sbatch did not answer in time. {said}".rstrip())
+        raise Unsure(f"sbatch did not answer in time. {said}".rstrip(), said=said)
     if done.returncode == 0:
         return _receipt(done)
     if (done.returncode or 0) < 0:
-        raise Unsure(f"sbatch was ended by signal {-(done.returncode or 0)}. {said}".rstrip())
+        raise Unsure(
+            f"sbatch was ended by signal {-(done.returncode or 0)}. {said}".rstrip(), said=said
+        )
     raise _refusal(done, said)
 
 
@@ -125,19 +127,21 @@ def _receipt(done: Finished) -> Receipt:
 def _refusal(done: Finished, said: str) -> Refused | Full | Unsure:
     text = f"{done.stderr}\n{done.stdout}"
     if any(words in text for words in _IN_DOUBT) or _JOB.fullmatch(done.stdout.strip()):
-        return Unsure(f"Slurm's answer was lost: {said}")
+        return Unsure(f"Slurm's answer was lost: {said}", said=said)
     if _TOO_MANY.search(text):
         return TooMany(
             f"Slurm takes no more for now: {said}",
             "The limit counts every task of an array that has not ended.",
+            said=said,
         )
     if any(words in text for words in _FOR_NOW):
         return Full(
             f"Slurm takes nothing now: {said}",
             "Nothing was submitted; try again later.",
             code="slurm-unavailable",
+            said=said,
         )
     # Of an option that is wrong getopt_long(3) speaks, by the path that it was called by (seen).
     if not re.search(r"^(?:(?:/\S*/)?sbatch: |allocation failure: )", text, re.MULTILINE):
-        return Unsure(f"This is not how sbatch refuses (exit {done.returncode}): {said}")
-    return Refused(f"Slurm refused the submission: {said}", remedy(text)[1])
+        return Unsure(f"This is not how sbatch refuses (exit {done.returncode}): {said}", said=said)
+    return Refused(f"Slurm refused the submission: {said}", remedy(text)[1], said=said)
