@@ -92,8 +92,9 @@ def test_no_more_than_the_limit_lets_in(new_run: NewRun, engine: FakeEngine) -> 
     run = new_run(SliceTable([f"k{n}" for n in range(100)]))
     fed = submit(run, ALL, {}, "submit")
     assert [len(t.draft.batch.rows) for t in fed.taken] == [30]
-    assert "MaxSubmit" in fed.waits  # the engine's reason
+    assert "MaxSubmit" in fed.waits
     assert states(run) == {State.SUBMITTED: 30, State.WAITING: 70}
+    assert "room" in run.standings[50].reason
     assert feed(run, "tick").taken == []
     for index in range(10):
         engine.end("100", index, State.COMPLETED)
