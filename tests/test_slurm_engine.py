@@ -105,8 +105,8 @@ def test_commands_that_are_missing_are_silence(
     """A node without Slurm's commands learns nothing, and says what to load."""
     monkeypatch.setenv("PATH", str(tmp_path))
     seen = observed(SlurmEngine({"PATH": str(tmp_path)}))
-    assert "sacct cannot be started" in seen.accounting.silence
-    assert "squeue cannot be started" in seen.queue.silence
+    assert "sacct" in seen.accounting.silence
+    assert "squeue" in seen.queue.silence
     assert not available()
     missing = {"code": "slurm-command-not-found", "command": "scontrol"}
     with raises_error(NoAnswer, **missing) as caught:
