@@ -200,8 +200,11 @@ def test_after_a_refusal_the_line_that_works_is_named(
     [
         ("submit demo --dry-run", Note("nothing-waits", "")),
         ("run demo --dry-run", Note("nothing-waits", "")),
-        ("resubmit demo --dry-run", Note("none-to-resubmit", "", {"states": {"COMPLETED": "0-3"}})),
-        ("resubmit demo 1 2", Note("none-to-resubmit", "", {"states": {"COMPLETED": "1-2"}})),
+        (
+            "resubmit demo --dry-run",
+            Note("nothing-to-resubmit", "", {"states": {"COMPLETED": "0-3"}}),
+        ),
+        ("resubmit demo 1 2", Note("nothing-to-resubmit", "", {"states": {"COMPLETED": "1-2"}})),
     ],
 )
 def test_where_there_is_nothing_to_do_it_is_said(
@@ -286,7 +289,7 @@ def test_what_slurm_has_lost_is_told_with_what_to_type(
     clock.now += LOST_S
     poll(run)
     (note,) = stuck(run)
-    assert (note.code, note.fields) == ("lost-by-slurm", {"keys": "1-3"})
+    assert (note.code, note.fields) == ("unknown-to-slurm", {"keys": "1-3"})
     told = note.message
     assert told.index("slurmslice cancel demo") < told.index("resubmit demo --state CANCELLED")
 
@@ -399,13 +402,13 @@ def test_status_tells_of_a_refusal(engine: FakeEngine, typed: Typed) -> None:
     engine.on_submit = refuse
     typed(*LINE, "-p", "mian", *COMMAND)
     shown = typed("status", "x")
-    assert len(typed.noted("refused")) == 1
+    assert len(typed.noted("submission-rejected")) == 1
     assert "invalid partition specified: nope" in shown  # Slurm's own words
     assert "slurmslice submit x -p PARTITION" in shown
     engine.on_submit = lambda order: None
     typed("submit", "x", "--only", "1", "-p", "main")
     typed("status", "x")
-    assert not typed.noted("refused")
+    assert not typed.noted("submission-rejected")
 
 
 # -- which run, which slice --------------------------------------------------------------------

@@ -96,8 +96,8 @@ def test_the_same_line_goes_on_and_a_changed_file_is_another_run(here: Here) -> 
     """What is the same run is decided by what the file holds."""
     (here.folder / "p.csv").write_text("a\n1\n")
     line = ("--table", "p.csv", "--column", "b={{ a }}{{ slice }}", "--", "echo", "{b}")
-    assert not noted(run(here, *line), "going-on")
-    assert noted(run(here, *line), "going-on") == [{"run": "x"}]
+    assert not noted(run(here, *line), "run-continued")
+    assert noted(run(here, *line), "run-continued") == [{"run": "x"}]
     (here.folder / "p.csv").write_text("a\n2\n")
     done = here("run", *LOCAL, "--name", "x", *line)
     assert (done.returncode, error_code(done.stderr)) == (2, "run-differs")

@@ -108,7 +108,7 @@ def test_a_throttle_looks_before_it_shares(typed: Typed, engine: FakeEngine) -> 
     said = typed("throttle", "2")
     assert engine.throttled[-1] == ("100", 2)
     assert engine.held == ["101"]
-    assert typed.noted("throttled") == [{"limit": 2, "arrays": 2}]
+    assert typed.noted("throttle-changed") == [{"limit": 2, "arrays": 2}]
     assert typed.noted("held-for-throttle") == [{"arrays": 1}]
     assert "tick x" in said
     held = TaskReport(State.PENDING, "PENDING", reason="JobHeldUser")
@@ -119,7 +119,7 @@ def test_a_throttle_looks_before_it_shares(typed: Typed, engine: FakeEngine) -> 
     typed("throttle", "3")
     assert engine.throttled[-1] == ("101", 3)
     assert engine.released == ["101"]
-    assert typed.noted("throttled") == [{"limit": 3, "arrays": 1}]
+    assert typed.noted("throttle-changed") == [{"limit": 3, "arrays": 1}]
     assert not typed.noted("held-for-throttle")
 
 

@@ -107,7 +107,7 @@ def test_one_slice_that_is_too_large_is_not_all_of_them(engine: FakeEngine, type
 def test_each_request_is_shown_with_its_slices(engine: FakeEngine, typed: Typed) -> None:
     """What differs, in the preview; the script, and its line by hand, say that it is a part."""
     said = typed("render", "--name", "x", *a_table(typed, 7), *COMMAND)
-    assert [(one["slices"], one["options"]) for one in typed.noted("group")] == [
+    assert [(one["slices"], one["options"]) for one in typed.noted("request-group")] == [
         (3, {"mem": "75M"}),
         (2, {"mem": "100M"}),
         (2, {"mem": "50M"}),
@@ -118,7 +118,7 @@ def test_each_request_is_shown_with_its_slices(engine: FakeEngine, typed: Typed)
     assert "# --mem differs between slices: above is that of the first" in script
     alike = typed("render", "--name", "y", "-a", "0-6", "--mem", "1G", *COMMAND)
     assert "sbatch runs/y/script.sh" in alike
-    assert not typed.noted("group")
+    assert not typed.noted("request-group")
     assert "differs" not in (typed.folder / "runs" / "y" / "script.sh").read_text()
 
 

@@ -79,11 +79,11 @@ def test_a_script_that_was_sent_by_hand_is_heeded(
     then = written(run.place.path)
     for _ in range(2):
         typed("submit", "demo", "--dry-run")
-        assert typed.noted("job-by-hand") == [{"job": "100", "submission": 1}]
+        assert typed.noted("job-submitted-by-hand") == [{"job": "100", "submission": 1}]
         assert typed.noted("would-submit") == [{"slices": 2, "keys": "2-3", "submission": 2}]
         assert written(run.place.path) == then
     typed("status", "demo")
-    assert typed.noted("job-by-hand") == [{"job": "100", "submission": 1}]
+    assert typed.noted("job-submitted-by-hand") == [{"job": "100", "submission": 1}]
 
 
 def test_no_job_is_cancelled(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:
@@ -95,7 +95,7 @@ def test_no_job_is_cancelled(new_run: NewRun, engine: FakeEngine, typed: Typed) 
     then = written(run.place.path)
     typed("cancel", "demo", "--dry-run")
     double = {"submission": 1, "job": "101", "double": "100", "cancelled": False}
-    assert typed.noted("double-job") == [double]
+    assert typed.noted("duplicate-job") == [double]
     assert written(run.place.path) == then
     assert engine.cancelled == []
 

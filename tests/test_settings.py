@@ -269,14 +269,14 @@ def test_run_alone_does_what_the_folder_says(here: Here) -> None:
     """``slurmslice run`` with nothing else: every slice done; the person is told what counted."""
     done = here("run")
     assert done.returncode == 0, done.stderr
-    told = {Path(str(one["file"])).name: one["keys"] for one in noted(done.stderr, "settings-from")}
+    told = {Path(str(one["file"])).name: one["keys"] for one in noted(done.stderr, "settings-read")}
     assert told["slurmslice.toml"][:3] == ["slices", "command", "engine"]
     assert "[sbatch] qos" in told["config.toml"]
     assert here.counts("echo") == {"COMPLETED": 4}
     assert "3" in here("logs", "3").stdout
     again = here("run")
     assert again.returncode == 0
-    assert noted(again.stderr, "going-on") == [{"run": "echo"}]
+    assert noted(again.stderr, "run-continued") == [{"run": "echo"}]
     assert here.counts("echo") == {"COMPLETED": 4}
 
 
@@ -321,7 +321,7 @@ def test_policy_is_for_a_run_that_is_there_as_well(here: Here) -> None:
     done = here("run", "x")
     assert done.returncode == 0, done.stderr
     assert here.counts("x") == {"COMPLETED": 2}
-    told = {Path(str(one["file"])).name: one["keys"] for one in noted(done.stderr, "settings-from")}
+    told = {Path(str(one["file"])).name: one["keys"] for one in noted(done.stderr, "settings-read")}
     assert told == {
         "config.toml": ["[policy] max-attempts"],
         "slurmslice.toml": ["[policy] interval"],

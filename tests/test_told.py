@@ -468,10 +468,10 @@ def test_a_log_that_was_deleted(
     typed("logs", "demo", "0")
     assert typed.noted("log-gone") == [{"path": str(run.place.log(1, "0.log"))}]
     typed("logs", "demo", "1")
-    assert typed.noted("nothing-written-yet")
+    assert typed.noted("no-output-yet")
     engine.end("100", 2, State.CANCELLED)
     typed("logs", "demo", "2")
-    assert typed.noted("wrote-nothing")
+    assert typed.noted("slice-wrote-nothing")
 
 
 # -- slips -------------------------------------------------------------------------------------
@@ -641,7 +641,7 @@ def test_options_reach_what_waits_and_not_what_is_in_the_queue(
     engine.on_wait = engine.end_all
     said = typed("run", "demo", "--mem", "2x")
     assert typed.code == 0
-    (queued,) = typed.noted("in-queue-already")
+    (queued,) = typed.noted("already-queued")
     assert queued["slices"] == 2
     assert "slurmslice resubmit demo --state CANCELLED --mem=2x" in said
     asked = [job.order.needs.mem_mib for job in engine.jobs.values()]
@@ -682,7 +682,7 @@ def test_what_a_first_look_finds_out_is_told(
     engine.after_submit = lambda order: engine.end_all()
     engine.on_wait = engine.end_all
     typed(*words)
-    assert typed.noted("job-by-hand") == [{"job": "100", "submission": 1}]
+    assert typed.noted("job-submitted-by-hand") == [{"job": "100", "submission": 1}]
 
 
 # -- a rehearsal -------------------------------------------------------------------------------

@@ -47,14 +47,14 @@ def test_every_slice_stands_in_a_column_of_runs(
     poll(run)
     said = typed("runs")
     assert "demo slurm 10 1 1 1 5 2 " in said
-    assert typed.noted("as-last-seen")
+    assert typed.noted("states-as-last-seen")
     assert "slurmslice status" in said
     (record,) = json.loads(typed("runs", "--json"))
     assert record["in_flight"] == 5
     columns = ("done", "failed", "cancelled", "in_flight", "waiting")
     assert sum(record[column] for column in columns) == record["slices"]
     typed()
-    assert typed.noted("as-last-seen")
+    assert typed.noted("states-as-last-seen")
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_what_is_resubmitted_and_held_is_told(broken: Run, typed: Typed) -> None
     """How many wait to go in again, and why; the way to what they wrote is named on."""
     said = typed("resubmit", "demo")
     assert typed.code == 0
-    assert typed.noted("held-again") == [{"slices": 20}]
+    assert typed.noted("resubmitted-but-held") == [{"slices": 20}]
     assert "slurmslice logs demo -- 0 " in said
     assert "slurmslice logs demo -- 0 " in typed("status", "demo")
 
@@ -101,13 +101,13 @@ def test_no_breaker_says_what_it_releases(
         verb = "run"
     those = {"slices": released, "keys": keys}
     typed(verb, "demo", "--no-breaker", "--dry-run")
-    assert typed.noted("held-released") == [{**those, "dry_run": True}]
+    assert typed.noted("held-slices-released") == [{**those, "dry_run": True}]
     assert not typed.noted("rest-held")
     assert engine.released == []
     typed(verb, "demo", "--no-breaker")
-    assert typed.noted("held-released") == [{**those, "dry_run": False}]
+    assert typed.noted("held-slices-released") == [{**those, "dry_run": False}]
     typed(verb, "demo", "--no-breaker")
-    assert not typed.noted("held-released")
+    assert not typed.noted("held-slices-released")
 
 
 def test_an_empty_log_is_told_of(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:
@@ -119,8 +119,8 @@ def test_an_empty_log_is_told_of(new_run: NewRun, engine: FakeEngine, typed: Typ
     run.place.task_log(1, 0).write_text("")
     engine.end("100", 0, State.COMPLETED)
     for words, code in (
-        (("0",), "wrote-nothing"),
-        (("1",), "nothing-written-yet"),
+        (("0",), "slice-wrote-nothing"),
+        (("1",), "no-output-yet"),
         (("0", "--task"), "task-wrote-nothing"),
     ):
         typed("logs", "demo", *words)
@@ -161,8 +161,8 @@ def test_what_slurm_has_not_let_go_yet_can_be_resubmitted_in_a_moment(
     typed("cancel", "demo", "2")
     for key, again in (("2", True), ("1", False)):
         typed("resubmit", "demo", key, "--state", "CANCELLED")
-        assert typed.noted("none-to-resubmit") == [{"states": {"PENDING": key}}]
-        assert bool(typed.noted("not-let-go-yet")) == again
+        assert typed.noted("nothing-to-resubmit") == [{"states": {"PENDING": key}}]
+        assert bool(typed.noted("cancel-not-finished")) == again
 
 
 def test_a_run_in_the_place_of_a_slice(new_run: NewRun, typed: Typed) -> None:

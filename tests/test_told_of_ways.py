@@ -30,7 +30,7 @@ def test_ctrl_c_says_what_does_not_go_on(engine: FakeEngine, typed: Typed) -> No
     engine.most, engine.on_wait = 4, interrupted
     said = typed("run", *LINE, *COMMAND)
     assert typed.code == 130
-    assert typed.noted("runs-on") == [{"all": False}]
+    assert typed.noted("jobs-keep-running") == [{"all": False}]
     assert typed.noted("waiting") == [{"slices": 6}]
     assert all(words in said for words in PUTS_IN)
     typed("watch", "x")
@@ -41,7 +41,7 @@ def test_ctrl_c_where_all_is_in_the_queue(engine: FakeEngine, typed: Typed) -> N
     """All slices go on, and nothing is said of more to type."""
     engine.on_wait = interrupted
     typed("run", *LINE, *COMMAND)
-    assert typed.noted("runs-on") == [{"all": True}]
+    assert typed.noted("jobs-keep-running") == [{"all": True}]
     assert not typed.noted("waiting")
 
 
@@ -152,7 +152,7 @@ def test_runs_names_those_that_were_made_elsewhere(typed: Typed) -> None:
     said = typed("runs")
     assert typed.noted("no-run-here") == [{"elsewhere": 12}]
     assert f"x11 {typed.folder / 'there11'} x10 {typed.folder / 'there10'} x9" in said
-    assert typed.noted("older-runs") == [{"runs": 2}]
+    assert typed.noted("more-runs") == [{"runs": 2}]
     assert "x1 " not in said
     shutil.rmtree(typed.folder / "there11")
     typed("runs")

@@ -304,7 +304,7 @@ def test_what_still_saves_is_not_run_again_beside_itself(rough: Site) -> None:
             cluster_of(site).start("slurmctld")
         nothing = site.slurmslice("resubmit", "own", "--state", "CANCELLED", cwd=own)
         assert nothing.returncode == 0, nothing.stderr
-        assert noted(nothing.stderr, "none-to-resubmit") == [{"states": {"RUNNING": "0"}}]
+        assert noted(nothing.stderr, "nothing-to-resubmit") == [{"states": {"RUNNING": "0"}}]
         assert len(events(own, "own", "intent")) == 1
         cancelled.all("RUNNING")
         for file in ("saved", "go"):
@@ -412,7 +412,7 @@ def test_put_back_held_and_suspended_by_hand(rough: Site, roughly: Path) -> None
     try:
         run.until(s0="PENDING", s1="PENDING", s2="SUSPENDED", s3="RUNNING")
         said = rough.slurmslice("resubmit", "hands", cwd=roughly)
-        assert len(noted(said.stderr, "none-to-resubmit")) == 1, said.stderr
+        assert len(noted(said.stderr, "nothing-to-resubmit")) == 1, said.stderr
         run.until(s0="RUNNING", s1="PENDING", s2="SUSPENDED", s3="RUNNING")
         held = rough.slurmslice("status", "hands", cwd=roughly)
         assert [one["keys"] for one in noted(held.stderr, "will-not-start")] == ["1"]

@@ -252,7 +252,7 @@ def test_the_claim_outranks_what_sbatch_said(new_run: NewRun, engine: FakeEngine
         engine.end(taken.job, index, State.FAILED, exit_code=2)
         engine.end(double, index, State.COMPLETED, exit_code=0)
     (note,) = poll(run).notes
-    assert (note.code, note.fields["job"]) == ("double-job", double)
+    assert (note.code, note.fields["job"]) == ("duplicate-job", double)
     assert engine.cancelled == [(taken.job, None)]
     poll(run)
     assert states(run) == {State.COMPLETED: 4}
@@ -270,7 +270,7 @@ def test_what_a_claimant_does_not_carry_is_free_again(new_run: NewRun, engine: F
         f"slurmslice start job={double} restart=0 at=1800000000 host=n1 slot=0\n"
     )
     (note,) = poll(run).notes
-    assert (note.code, note.fields["job"]) == ("double-job", double)
+    assert (note.code, note.fields["job"]) == ("duplicate-job", double)
     assert sorted(run.ledger.queue) == [2, 3, 5]
     fed = feed(run, "run")
     assert [str(one.draft.batch.array) for one in fed.taken] == ["2-3,5"]
@@ -288,7 +288,7 @@ def test_a_claimant_that_carries_more_is_the_run(
     by_hand(run, engine)
     (run.place.submission(1) / "job").write_text("101\n")
     (note,) = poll(run).notes
-    assert (note.code, note.fields["job"]) == ("double-job", "101")
+    assert (note.code, note.fields["job"]) == ("duplicate-job", "101")
     poll(run)
     assert states(run) == {State.PENDING: 6}
     assert set(run.ledger.attempts) == {1}
@@ -688,7 +688,7 @@ def test_a_script_sent_by_hand_is_taken_into_the_run(new_run: NewRun, engine: Fa
     """``sbatch script.sh`` typed by hand is found by its name's token at the next status."""
     run = new_run("0-9")
     by_hand(run, engine)
-    assert [note.code for note in poll(run).notes] == ["job-by-hand"]
+    assert [note.code for note in poll(run).notes] == ["job-submitted-by-hand"]
     assert states(run) == {State.PENDING: 10}
     assert submit(run, ALL, {}, "submit") == []
 
@@ -718,7 +718,7 @@ def test_a_script_nobody_has_sent_is_looked_for_now_and_then(
     by_hand(run, engine)
     assert poll(run).notes == ()
     clock.now += 6
-    assert [note.code for note in poll(run).notes] == ["job-by-hand"]
+    assert [note.code for note in poll(run).notes] == ["job-submitted-by-hand"]
 
 
 def by_hand(run: Run, engine: FakeEngine, array: str = "") -> None:

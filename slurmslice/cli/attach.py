@@ -27,6 +27,6 @@ def command(words: tuple[str, ...]) -> int:
     run = open_run(place, changing=True)
     number = attach(run, words[-1])
     message = f"Job {words[-1]} is submission {number:03d} of {run.asked.name} now."
-    note("attached", message, job=words[-1], submission=number, run=run.asked.name)
+    note("job-attached", message, job=words[-1], submission=number, run=run.asked.name)
     tell_how_to_come_back(run)
     return 0

@@ -39,5 +39,5 @@ def command(run_name: str | None, keys: tuple[str, ...], dry_run: bool) -> int:
     else:
         note("cancelled", f"Cancelled {count(slices)}: {which}", slices=slices, keys=which)
         back = f"slurmslice resubmit {run.asked.name} --state CANCELLED"
-        note("bring-back", f"`{back}` brings them back.", command=back)
+        note("how-to-resubmit", f"`{back}` brings them back.", command=back)
     return 0

@@ -53,15 +53,15 @@ def follow_live(run: Run, policy: Policy) -> int:
 
 def _leave(run: Run) -> None:
     if run.engine.working:
-        note("stopping", "Stopping what runs …")
+        note("stopping-slices", "Stopping what runs …")
         run.engine.close()
         message = "What was running was stopped and waits."
-        note("stopped", f"{message} `slurmslice run {run.asked.name}` goes on.")
+        note("slices-stopped", f"{message} `slurmslice run {run.asked.name}` goes on.")
         return
     if run.in_flight():
         waiting = "" if run.ledger.held else waits(run)
         which = "What is in the queue goes" if waiting else "The slices go"
-        note("runs-on", f"{which} on without this window.", all=not waiting)
+        note("jobs-keep-running", f"{which} on without this window.", all=not waiting)
         if waiting:
             note("waiting", waiting, slices=waiting_count(run))
         tell_how_to_come_back(run)

@@ -214,9 +214,9 @@ def _tell_nothing(run: Run, row: int, submission: Submission, more: str = "") ->
         gone = f"{relative(path)} was deleted or moved. {more}".rstrip()
         note("log-gone", f"It began, and its log is not there any more: {gone}", path=path)
     elif run.standings[row].state.final or submission.number != run.ledger.holder[row]:
-        note("wrote-nothing", f"The slice itself wrote nothing. {more}".rstrip())
+        note("slice-wrote-nothing", f"The slice itself wrote nothing. {more}".rstrip())
     else:
-        note("nothing-written-yet", "It has written nothing yet.")
+        note("no-output-yet", "It has written nothing yet.")
 
 
 def _pieces(run: Run, row: int, path: Path, follow: bool) -> Iterator[bytes]:

@@ -204,7 +204,7 @@ def _differing(asked: Asked, of: Sequence[Group]) -> Iterator[Note]:
     for group in of if names else ():
         own = [(name, value) for name, value in group.options if name in names]
         message = f"{count(group.slices)}: {_asked_for(own)}"
-        yield Note("group", message, {"slices": group.slices, "options": dict(own)})
+        yield Note("request-group", message, {"slices": group.slices, "options": dict(own)})
 
 
 def _asked_for(options: Sequence[tuple[str, str]]) -> str:
@@ -276,7 +276,7 @@ def tell_taken(run: Run, taken: list[Taken]) -> None:
 def tell_how_to_come_back(run: Run) -> None:
     """The lines to type later."""
     name = run.asked.name
-    note("come-back", f"slurmslice status {name} · watch {name} · cancel {name}")
+    note("how-to-return", f"slurmslice status {name} · watch {name} · cancel {name}")
 
 
 def relative(path: Path) -> str:

@@ -52,7 +52,7 @@ def command(asking: Asking, dry_run: bool, print_: bool) -> None:
         note("limits-unknown", f"Slurm could not be asked about its limits: {silence}")
     if dry_run:
         message = f"Nothing was made: --dry-run. It would be {relative(path)}."
-        note("not-made", message, path=path)
+        note("run-not-created", message, path=path)
         return
     place = made(asked, wanted, path, replaced)
     _what_next(place, asked, wanted.table)

@@ -72,7 +72,7 @@ def command(
     left_out = sum(len(c.rows) for c in counts(run, rows) if c.state is State.CANCELLED)
     if left_out and (chosen is None or State.CANCELLED not in chosen):
         message = f"Left out: {count(left_out, 'CANCELLED slice')}; --state CANCELLED takes them."
-        note("left-out", message, state=State.CANCELLED, slices=left_out)
+        note("cancelled-left-out", message, state=State.CANCELLED, slices=left_out)
     return code
 
 
@@ -85,13 +85,13 @@ def _nothing(rows: Sequence[int] | None, run: Run) -> None:
     now = counts(run, rows)
     told = ", ".join(f"{len(c.rows)} {c.state} ({c.keys}: {c.why})" for c in now)
     note(
-        "none-to-resubmit",
+        "nothing-to-resubmit",
         f"None of these slices is in a state to be resubmitted: nothing was. Now: {told}.",
         states={str(c.state): c.keys for c in now},
     )
     open_rows = (row for c in now if c.state.in_flight for row in c.rows)
     if any(row in held.cancelled for row in open_rows if (held := run.ledger.of_row(row))):
         note(
-            "not-let-go-yet",
+            "cancel-not-finished",
             "What was cancelled goes in again once Slurm has let it go: try again in a moment.",
         )

@@ -105,7 +105,7 @@ def _look_what_waits(run: Run, changes: Mapping[str, str]) -> None:
         )
     if queued:
         note(
-            "in-queue-already",
+            "already-queued",
             f"{count(queued)} in the queue already: {options} does not reach what is there. To "
             f"change that too: {again}",
             slices=queued, command=again,
@@ -138,7 +138,7 @@ def _new(asking: Asking, max_attempts: int, dry_run: bool) -> Run | None:
     asked, silence = describe(wanted, engine)
     same, replaced = there_already(path, asked, engine)
     if same:
-        note("going-on", f"{asked.name}: going on with {relative(path)}", run=asked.name)
+        note("run-continued", f"{asked.name}: going on with {relative(path)}", run=asked.name)
         run = open_run(same, changing=True, dry_run=dry_run)
         check_possible(run, waiting(None), {})
         return run
@@ -147,7 +147,7 @@ def _new(asking: Asking, max_attempts: int, dry_run: bool) -> Run | None:
         note("limits-unknown", f"Slurm could not be asked about its limits: {silence}")
     if dry_run:
         message = f"Nothing was made: --dry-run. It would be {relative(path)}."
-        note("not-made", message, path=path)
+        note("run-not-created", message, path=path)
         return None
     run = Run(made(asked, wanted, path, replaced), engine)
     run.unsent_at = run.clock()  # its script is a moment old

@@ -50,7 +50,7 @@ def _elsewhere(runs: Sequence[Path]) -> None:
     note("no-run-here", f"No run here. {message}", elsewhere=len(runs))
     print_table(("RUN", "FOLDER"), [(run.name, str(run.parent)) for run in runs[:_MOST]])
     if len(runs) > _MOST:
-        note("older-runs", f"… and {len(runs) - _MOST} that are older.", runs=len(runs) - _MOST)
+        note("more-runs", f"… and {len(runs) - _MOST} that are older.", runs=len(runs) - _MOST)
 
 
 def overview(examples: str) -> None:
@@ -88,7 +88,10 @@ def _table() -> None:
     header = ("RUN", "ENGINE", "SLICES", "DONE", "FAILED", "CANCELLED", "IN FLIGHT", "WAITING",
               "MADE")  # fmt: skip
     print_table(header, rows, right=(2, 3, 4, 5, 6, 7))
-    note("as-last-seen", "As last seen: slurmslice status [RUN] asks where the slices stand now.")
+    note(
+        "states-as-last-seen",
+        "As last seen: slurmslice status [RUN] asks where the slices stand now.",
+    )
 
 
 def _record(place: RunDirectory) -> dict[str, object]:

@@ -104,7 +104,7 @@ def let_start(run: Run, *, dry_run: bool = False) -> None:
     let_go = release(run)
     if renewed := let_go.renewed:
         note(
-            "held-renewed",
+            "held-slices-replaced",
             f"{'Would cancel' if dry_run else 'Cancelled'} {_named(run, renewed)} that the breaker "
             "held with script.sh as it was before its edit: they go in anew.",
             **_these(run, renewed), dry_run=dry_run,
@@ -112,11 +112,11 @@ def let_start(run: Run, *, dry_run: bool = False) -> None:
     if released := let_go.released:
         verb = "Would release" if dry_run else "Released"
         message = f"{verb} {_named(run, released)} that the breaker held."
-        note("held-released", message, **_these(run, released), dry_run=dry_run)
+        note("held-slices-released", message, **_these(run, released), dry_run=dry_run)
     if renewed and not (dry_run or wait_until_gone(run, renewed)):
         name = quote(run.asked.name)
         message = f"Slurm has not let them go yet; slurmslice run {name} puts them in when it has."
-        note("not-let-go-yet", message)
+        note("cancel-not-finished", message)
 
 
 def _named(run: Run, rows: Sequence[int]) -> str:
@@ -135,7 +135,7 @@ def _afterwards(run: Run, fed: Fed) -> int:
         code = follow_live(run, Policy(submits=False))
         return 0 if code == NOT_FINISHED else code  # what was put in has ended; others wait
     if run.asked.engine == "local":
-        note("worked-on-elsewhere", "The `slurmslice run` that is going on works on them.")
+        note("other-process-works", "The `slurmslice run` that is going on works on them.")
     tell_how_to_come_back(run)
     tell_what_waits(run, fed)
     return 0
@@ -148,7 +148,7 @@ def tell_what_waits(run: Run, fed: Fed) -> None:
         if again:
             wait = "slice waits" if len(again) == 1 else "slices wait"
             message = f"{len(again)} {wait} to go in again, {run.ledger.held}."
-            note("held-again", message, slices=len(again))
+            note("resubmitted-but-held", message, slices=len(again))
         note("next-step", next_step(run))
         return
     if words := waits(run, fed.waits):

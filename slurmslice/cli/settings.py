@@ -36,7 +36,7 @@ def fill_in(ctx: click.Context, files: list[Path]) -> None:
     said = {name: s for name, s in result.items() if s.file and s.value is not False}
     for file in dict.fromkeys(setting.file for setting in said.values()):
         names = [setting.key for setting in said.values() if setting.file == file]
-        note("settings-from", f"From {file}: {', '.join(names)}", file=file, keys=names)
+        note("settings-read", f"From {file}: {', '.join(names)}", file=file, keys=names)
     _put(ctx, said)
 
 

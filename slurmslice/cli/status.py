@@ -61,7 +61,7 @@ def command(
     for found in (*looked.notes, *doubles(run), *no_answers(looked)):
         print_note(found)
     if not looked.learnt:
-        note("nothing-learnt", "Nothing new could be learnt: the states are those last seen.")
+        note("no-source-answered", "Nothing new could be learnt: the states are those last seen.")
         return 3
     return exit_code(run) if set_exit_code else 0
 
@@ -69,5 +69,5 @@ def command(
 def _counts(run: Run) -> None:
     where = f"{run.asked.engine} on {run.asked.cluster}" if run.asked.cluster else run.asked.engine
     headline = f"{run.asked.name}: {count(len(run.table))}, {where}, {relative(run.place.path)}"
-    note("run", headline, run=run.asked.name, slices=len(run.table))
+    note("run-summary", headline, run=run.asked.name, slices=len(run.table))
     tell(run)

@@ -22,7 +22,7 @@ def tell(run: Run) -> None:
     for one in counts(run):
         out(f" {len(one.rows):>7}  {one.keys}  ({one.why})", painted(one.state, 14))
     if run.ledger.refusal:
-        note("refused", run.ledger.refusal)
+        note("submission-rejected", run.ledger.refusal)
     for found in stuck(run):
         print_note(found)
     if hint := _not_in_yet(run):
@@ -99,7 +99,7 @@ def _lost(run: Run) -> list[Note]:
     keys = key_ranges([run.table.keys[row] for row in lost])
     again = _changed(run, lost, "", to="If it stays so:")
     message = f"{keys}: Slurm answers, and does not know it any more."
-    return [Note("lost-by-slurm", f"{message}\n{again}", {"keys": keys})]
+    return [Note("unknown-to-slurm", f"{message}\n{again}", {"keys": keys})]
 
 
 def _changed(run: Run, rows: Sequence[int], options: str, *, to: str = "To change it:") -> str:

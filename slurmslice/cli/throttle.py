@@ -35,7 +35,7 @@ def command(words: tuple[str, ...], dry_run: bool) -> int:
         f"At most {words[-1]} at once, told to {count(told, 'array')} in the queue or running."
         if limit else f"No throttle any more, told to {count(told, 'array')}."
     )  # fmt: skip
-    note("throttled", message, limit=limit, arrays=told)
+    note("throttle-changed", message, limit=limit, arrays=told)
     held = sum(submission.share == 0 for submission in run.in_flight())
     if held:
         name = run.asked.name

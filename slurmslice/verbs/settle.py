@@ -171,13 +171,13 @@ def _adopt(run: Run, submission: Submission) -> Note:
     names = {"submission": number, "job": owner, "double": other}
     if not run.place.written:
         message = f"{found}, and is to be cancelled."
-        return Note("double-job", message, {**names, "cancelled": False})
+        return Note("duplicate-job", message, {**names, "cancelled": False})
     try:
         run.engine.cancel(other, submission.name, None)
     except EngineError as why:
         message = f"{found}, and could not be cancelled: {why.message}"
-        return Note("double-job", message, {**names, "cancelled": False})
-    return Note("double-job", f"{found} and was cancelled.", {**names, "cancelled": True})
+        return Note("duplicate-job", message, {**names, "cancelled": False})
+    return Note("duplicate-job", f"{found} and was cancelled.", {**names, "cancelled": True})
 
 
 def _sent_by_hand(run: Run, name: str) -> tuple[str, ArrayExpression | None] | None:
@@ -299,7 +299,7 @@ def _take_in(run: Run) -> list[Note]:
         run.decide(intent_of(run, draft, array))
     run.decide(Submitted(1, job, None, "found", run.clock()))
     message = f"Job {job} was submitted by hand: it is submission 001 of this run now."
-    return [Note("job-by-hand", message, {"job": job, "submission": 1})]
+    return [Note("job-submitted-by-hand", message, {"job": job, "submission": 1})]
 
 
 def intent_of(run: Run, draft: Draft, array: ArrayExpression | None) -> Intent:

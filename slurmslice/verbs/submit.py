@@ -146,7 +146,7 @@ def rehearse(run: Run, choose: Choose, verb: str) -> tuple[Note, ...]:
     if doubts := [submission.number for submission in run.ledger.in_doubt()]:
         which = ", ".join(f"{number:03d}" for number in doubts)
         message = f"First it is to be found out whether submission {which} was taken."
-        notes.append(Note("in-doubt", message, {"submissions": doubts}))
+        notes.append(Note("submission-in-doubt", message, {"submissions": doubts}))
     if run.ledger.held:
         message = f"The rest is {run.ledger.held}: it goes in with --no-breaker."
         notes.append(Note("rest-held", message))
