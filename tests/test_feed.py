@@ -265,7 +265,7 @@ def test_the_breaker_holds_the_rest(new_run: NewRun, engine: FakeEngine, state: 
     step(run, Policy(max_attempts=3))
     assert engine.held == ["100"]
     assert len(engine.jobs) == 1
-    assert "20 slices" in run.ledger.held
+    assert str(BREAKER) in run.ledger.held
     follow(run, Policy(), lambda *_: None)  # it ends
     release(run)
     assert engine.released == ["100"]
@@ -446,7 +446,6 @@ def test_what_its_task_did_not_come_to_goes_in_again(
     engine.end("100", 0, State.NODE_FAIL)
     poll(run)
     assert states(run) == {State.NODE_FAIL: 1, State.WAITING: 2}
-    assert "before its turn" in run.standings[1].reason
     (taken,) = step(run, Policy(1, submits=False)).taken
     assert sorted(taken.draft.batch.rows) == [1, 2]
     assert taken.draft.batch.changes == (("mem", "50M"),)

@@ -11,6 +11,7 @@ import pytest
 
 from tests.cluster import Cluster
 from tests.errors import error_code
+from tests.notes import noted
 from tests.site import Site, accounted, events, marks, until, until_empty, write
 
 pytestmark = pytest.mark.slurm
@@ -71,8 +72,8 @@ def test_what_fits_is_submitted_and_the_rest_fed(
     render(site, workplace, "fed")
     sent = site.slurmslice("submit", "fed", cwd=workplace)
     assert sent.returncode == 0, sent.stderr
-    last = sent.stderr.splitlines()[-1]
-    assert "slurmslice tick fed" in last
+    assert noted(sent.stderr, "waiting") == [{"slices": 70}]
+    assert "tick fed" in sent.stderr
     assert site.status(workplace, "fed")["counts"]["WAITING"] == 70
     ticked(site, workplace, "fed")
     each_once(site, workplace, "fed")
@@ -88,11 +89,13 @@ def test_other_jobs_count_against_the_room(site: Site, workplace: Path, limited:
         render(site, workplace, "few", "while [ ! -e go ]; do sleep 0.2; done")
         sent = site.slurmslice("submit", "few", cwd=workplace)
         assert sent.returncode == 0, sent.stderr
-        assert "MaxSubmit" in sent.stderr
+        assert noted(sent.stderr, "waiting") == [{"slices": 95}]
+        assert "taken before: 25" in sent.stderr  # the engine's reason
         assert in_queue(site, workplace) == MOST
         again = site.slurmslice("tick", "few", cwd=workplace)
         assert again.returncode == 0, again.stderr
-        assert "MaxSubmit" in again.stderr
+        assert noted(again.stderr, "waiting") == [{"slices": 95}]
+        assert "taken before: 30" in again.stderr
         assert site.status(workplace, "few")["counts"]["WAITING"] == 95
         assert len(events(workplace, "few", "submitted")) == 1
     finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
@@ -70,11 +69,9 @@ def test_a_verb_that_reads_says_which_of_several_it_took(
     typed.patch.chdir(typed.folder)
     said = typed("status", "wc")
     assert typed.code == 0
+    assert typed.noted("run-elsewhere") == [{"path": str(projects[2]), "runs": 3}]
     assert all(str(path) in said for path in projects)
-    assert said.index(str(projects[2])) < said.index(str(projects[1]))
-    typed("status", "wc", "--json")
-    shown = "\n".join(typed.lines[1:])
-    assert json.loads(shown)["directory"] == str(projects[2])
+    assert typed.json("status", "wc")["directory"] == str(projects[2])
 
 
 @pytest.mark.parametrize("words", [("status", "wc"), ("cancel", "wc", "--dry-run")])
@@ -86,9 +83,9 @@ def test_the_only_run_elsewhere_is_taken_and_named(
     forget(projects[1])
     for folder in (projects[0].parent.parent, typed.folder):
         typed.patch.chdir(folder)
-        said = typed(*words)
+        typed(*words)
         assert typed.code == 0
-        assert str(projects[2]) in said
+        assert typed.noted("run-elsewhere") == [{"path": str(projects[2]), "runs": 1}]
 
 
 def test_a_run_that_is_here_is_taken_without_a_word(typed: Typed, projects: list[Path]) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.errors import error_code
-from tests.site import DEADLINE_S, Site, events, marks, settled, until, write
+from tests.site import DEADLINE_S, Site, events, job_of, marks, settled, until, write
 
 pytestmark = pytest.mark.slurm
 
@@ -101,9 +101,7 @@ def test_the_submitted_script_is_the_reviewed_one(site: Site, workplace: Path) -
     for verb in ("submit", "resubmit"):
         done = site.slurmslice(verb, "edited", cwd=workplace)
         assert done.returncode == 0, done.stderr
-        job = re.search(r"job (\d+)", done.stderr)
-        assert job, done.stderr
-        sent = site.run("scontrol", "write", "batch_script", job[1], "-", cwd=workplace)
+        sent = site.run("scontrol", "write", "batch_script", job_of(done), "-", cwd=workplace)
         assert sent.stdout.rstrip("\n") == script.read_text().rstrip("\n")
         assert settled(site, workplace, "edited") == {"FAILED": 4}
 
@@ -254,17 +252,16 @@ def test_requeued_and_cancelled_by_hand(site: Site, workplace: Path) -> None:
     command = f"echo x >>ran.$SLICE; [ $SLICE = 1 ] && [ ! -e mended ] && exit 3; {UNTIL_GO}"
     site.slurmslice("render", "-a", "0-3%2", "--name", "h", "--shell", command, cwd=workplace)
     sent = site.slurmslice("submit", "h", cwd=workplace)
-    job = re.search(r"job (\d+)", sent.stderr)
-    assert job, sent.stderr
+    job = job_of(sent)
     until(lambda: site.status(workplace, "h")["counts"].get("FAILED") == 1, "slice 1 to fail")
     until(lambda: site.status(workplace, "h")["counts"].get("RUNNING") == 2, "two to run")
     write(site, workplace / "mended", "")
-    requeued = site.run("scontrol", "requeue", f"{job[1]}_1", cwd=workplace)
+    requeued = site.run("scontrol", "requeue", f"{job}_1", cwd=workplace)
     assert requeued.returncode == 0, requeued.stderr
     again = site.slurmslice("resubmit", "h", cwd=workplace)
     assert again.returncode == 0, again.stderr
     assert len(events(workplace, "h", "intent")) == 1
-    site.run("scancel", f"{job[1]}_0", cwd=workplace)
+    site.run("scancel", f"{job}_0", cwd=workplace)
     until(lambda: site.status(workplace, "h")["counts"].get("CANCELLED") == 1, "0 to be cancelled")
     write(site, workplace / "go", "")
     assert settled(site, workplace, "h") == {"COMPLETED": 3, "CANCELLED": 1}

@@ -17,6 +17,7 @@ from slurmslice.errors import BadInput
 from slurmslice.settings import Key, Keys, Kind, Setting, Value, chosen, merged
 from slurmslice.settings.reading import read
 from tests.errors import error_code, raises_error
+from tests.notes import noted
 from tests.test_on_this_machine import Here
 from tests.test_readme import README
 
@@ -268,12 +269,14 @@ def test_run_alone_does_what_the_folder_says(here: Here) -> None:
     """``slurmslice run`` with nothing else: every slice done; the person is told what counted."""
     done = here("run")
     assert done.returncode == 0, done.stderr
-    assert "slurmslice.toml" in done.stderr
-    assert "qos" in done.stderr.partition("config.toml: ")[2]
+    told = {Path(str(one["file"])).name: one["keys"] for one in noted(done.stderr, "settings-read")}
+    assert told["slurmslice.toml"][:3] == ["slices", "command", "engine"]
+    assert "[sbatch] qos" in told["config.toml"]
     assert here.counts("echo") == {"COMPLETED": 4}
     assert "3" in here("logs", "3").stdout
     again = here("run")
     assert again.returncode == 0
+    assert noted(again.stderr, "run-continued") == [{"run": "echo"}]
     assert here.counts("echo") == {"COMPLETED": 4}
 
 
@@ -318,10 +321,14 @@ def test_policy_is_for_a_run_that_is_there_as_well(here: Here) -> None:
     done = here("run", "x")
     assert done.returncode == 0, done.stderr
     assert here.counts("x") == {"COMPLETED": 2}
-    assert "slices" not in done.stderr.partition("slurmslice.toml")[2].splitlines()[0]
-    refused = here("run", "x", "--profile", "y")
-    assert (refused.returncode, error_code(refused.stderr)) == (2, "run-and-new-run")
-    assert "--profile" in refused.stderr
+    told = {Path(str(one["file"])).name: one["keys"] for one in noted(done.stderr, "settings-read")}
+    assert told == {
+        "config.toml": ["[policy] max-attempts"],
+        "slurmslice.toml": ["[policy] interval"],
+    }
+    done = here("run", "x", "--profile", "y")
+    assert (done.returncode, error_code(done.stderr)) == (2, "run-and-new-run")
+    assert "--profile" in done.stderr
 
 
 @pytest.mark.parametrize("verb", ["run", "render"])
@@ -365,6 +372,7 @@ def test_a_profile_without_any_file_is_told(tmp_path: Path) -> None:
     """``--profile`` is never ignored."""
     done = Here(tmp_path)("run", "--profile", "task", "-a", "0-1", "--", "true")
     assert (done.returncode, error_code(done.stderr)) == (2, "unknown-profile")
+    assert "[profile.task]" in done.stderr
 
 
 def test_the_readme_shows_settings_that_are_valid(here: Here) -> None:
@@ -372,7 +380,7 @@ def test_the_readme_shows_settings_that_are_valid(here: Here) -> None:
     shown = re.search(r"```toml\n(.*?)```", README, re.DOTALL)
     assert shown
     write(here, shown[1])
-    for profile, told in (((), "99 slices"), (("--profile", "try"), "2 slices")):
+    for profile, slices in (((), 99), (("--profile", "try"), 2)):
         done = here("run", "--engine", "local", "--dry-run", *profile)
         assert done.returncode == 0, done.stderr
-        assert told in done.stderr
+        assert [one["slices"] for one in noted(done.stderr, "preview")] == [slices]

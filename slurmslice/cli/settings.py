@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from slurmslice.cli.asking import Asking
-from slurmslice.cli.console import say
+from slurmslice.cli.console import note
 from slurmslice.errors import BadInput, NotAFile
 from slurmslice.files import read as read_file
 from slurmslice.settings import Key, Keys, Kind, Layer, Setting, Settings, chosen, merged
@@ -35,7 +35,8 @@ def fill_in(ctx: click.Context, files: list[Path]) -> None:
         result = {option: result[option] for option in result if option in policy}
     said = {name: s for name, s in result.items() if s.file and s.value is not False}
     for file in dict.fromkeys(setting.file for setting in said.values()):
-        say(f"From {file}: {', '.join(s.key for s in said.values() if s.file == file)}")
+        names = [setting.key for setting in said.values() if setting.file == file]
+        note("settings-read", f"From {file}: {', '.join(names)}", file=file, keys=names)
     _put(ctx, said)
 
 

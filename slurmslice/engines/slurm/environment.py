@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+from slurmslice.notes import Note
+
 _KEPT = frozenset({"SLURM_CONF", "SLURM_CLUSTERS", "SLURM_JWT"})
 _OF_COMMANDS = ("SACCT_", "SACCTMGR_", "SCANCEL_", "SCONTROL_", "SINFO_", "SQUEUE_")
 _ANSWERS = {"LC_ALL": "C", "SLURM_TIME_FORMAT": "%s", "SLURM_BITSTR_LEN": "0"}
@@ -93,13 +95,15 @@ def added(
     return heeded, len(own) > len(heeded) or "SLURM_CLUSTERS" in given
 
 
-def told(dropped: Collection[str]) -> tuple[str, ...]:
-    """What a person should know of dropped variables, as lines: those of sbatch by name."""
+def told(dropped: Collection[str]) -> tuple[Note, ...]:
+    """What a person should know of dropped variables: those of sbatch by name."""
     own = [name for name in dropped if name.startswith("SBATCH_")]
     others = len(dropped) - len(own)
-    lines = []
+    notes = []
     if own:
-        lines.append(f"Not given to sbatch, since the script says it: {', '.join(own)}.")
+        message = f"Not given to sbatch, since the script says it: {', '.join(own)}."
+        notes.append(Note("variables-dropped", message, {"names": own}))
     if others:
-        lines.append(f"Not given to sbatch: {others} SLURM_ variables of the surrounding job.")
-    return tuple(lines)
+        message = f"Not given to sbatch: {others} SLURM_ variables of the surrounding job."
+        notes.append(Note("job-variables-dropped", message, {"variables": others}))
+    return tuple(notes)

@@ -11,6 +11,7 @@ import re
 from slurmslice.engines import Receipt
 from slurmslice.engines.slurm.words import hitch_of
 from slurmslice.errors import Full, Refused, TooMany, Unsure
+from slurmslice.notes import Note
 from slurmslice.process import Finished
 
 _JOB = re.compile(r"(\d{1,10})(?:;(\S+))?", re.ASCII)
@@ -120,7 +121,7 @@ def _receipt(done: Finished) -> Receipt:
     job, cluster = found.pop()
     notes = [line for line in lines if not matches[line]]
     notes += [line for line in done.stderr.split("\n") if line.strip()]
-    return Receipt(str(job), cluster, tuple(notes))
+    return Receipt(str(job), cluster, tuple(Note("sbatch-said", line) for line in notes))
 
 
 def _refusal(done: Finished, said: str) -> Refused | Full | Unsure:
