@@ -16,6 +16,7 @@
 #
 # make bench                how fast it is, against other programs (benchmarks/README.md)
 # make bench ONLY=local     one of the benchmarks
+# make bench SMALL=1        each of them small, in seconds: do they still measure something?
 
 PYTHON ?= python3
 SLURM ?= auto
@@ -24,6 +25,7 @@ VERSIONS ?=
 RELEASES ?= /var/tmp/slurmslice-releases
 VERSIONS_ARGS ?=
 ONLY ?=
+SMALL ?=
 PYTEST_ARGS ?=
 WORKERS ?= 2
 
@@ -66,7 +68,7 @@ test-versions: $(READY)
 
 bench: $(READY)
 	SLURMSLICE_TEST_SLURM=$(SLURM) SLURMSLICE_TEST_CLUSTER=$(CLUSTER) \
-	  $(BIN)/python -m benchmarks $(ONLY)
+	  $(BIN)/python -m benchmarks $(if $(SMALL),--small) $(ONLY)
 
 cluster-up:
 	$(PYTHON) tests/cluster up --dir $(CLUSTER)
