@@ -92,7 +92,7 @@ def test_a_throttle_looks_before_it_shares(typed: Typed, engine: FakeEngine) -> 
     assert engine.throttled[-1] == ("100", 2)
     assert engine.held == ["101"]
     assert "told to 2 arrays" in said
-    assert "1 array of them held until others have ended" in said
+    assert "Held by the throttle until others have ended: 1 array." in said
     assert "tick x" in said
     held = TaskReport(State.PENDING, "PENDING", reason="JobHeldUser")
     engine.jobs["101"].tasks |= dict.fromkeys(range(5, 10), held)
@@ -103,7 +103,7 @@ def test_a_throttle_looks_before_it_shares(typed: Typed, engine: FakeEngine) -> 
     assert engine.throttled[-1] == ("101", 3)
     assert engine.released == ["101"]
     assert "told to 1 array in" in said
-    assert "held" not in said
+    assert "Held" not in said
 
 
 def test_what_is_held_says_how_to_go_on(typed: Typed, engine: FakeEngine) -> None:

@@ -13,7 +13,7 @@ from tests.typed import Typed
 
 LINE = ("-a", "0-9", "--name", "x")
 COMMAND = ("--", "true", "{}")
-PUTS_IN = "slurmslice run x, watch x, or tick x (from cron)."
+PUTS_IN = "slurmslice run x, or slurmslice tick x (from cron)."
 
 
 def interrupted() -> None:

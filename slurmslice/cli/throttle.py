@@ -8,6 +8,7 @@ from slurmslice.cli import places
 from slurmslice.cli.console import say
 from slurmslice.cli.engine import open_run
 from slurmslice.cli.shared import dry_run_option
+from slurmslice.cli.summary import held_by_throttle
 from slurmslice.errors import BadInput
 from slurmslice.reports.counts import count
 from slurmslice.verbs.poll import poll
@@ -31,11 +32,8 @@ def command(words: tuple[str, ...], dry_run: bool) -> int:
     told = throttle(run, limit)
     say(f"At most {words[-1]} at once, told to {count(told, 'array')} in the queue or running."
         if limit else f"No throttle any more, told to {count(told, 'array')}.")  # fmt: skip
-    held = sum(submission.share == 0 for submission in run.in_flight())
-    if held:
-        name = run.asked.name
-        say(f"{count(held, 'array')} of them held until others have ended. What lets them start "
-            f"then: slurmslice run {name}, watch {name}, or tick {name} (from cron).")  # fmt: skip
+    if held := held_by_throttle(run):
+        say(held)
     return 0
 
 
