@@ -138,7 +138,7 @@ def test_a_limit_that_is_not_told_is_met_by_halves(
 
 
 def test_watch_submits_nothing_and_tick_does(site: Site, workplace: Path, limited: Cluster) -> None:
-    """70 slices wait beside 30 in the queue: ``watch`` sees the 30 end; ``tick`` submits 30 more."""
+    """30 slices in the queue, 70 not: ``watch`` sees the 30 end, ``tick`` submits 30 more."""
     render(site, workplace, "seen", f"while [ ! -e go ]; do sleep 0.2; done; {MARK}")
     assert site.slurmslice("submit", "seen", cwd=workplace).returncode == 0
     journal = workplace / "slurmslice-runs" / "seen" / "journal.jsonl"
