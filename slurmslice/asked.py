@@ -114,7 +114,12 @@ class Asked:
         try:
             record = json.loads(data)
             if record.pop("format") > FORMAT:
-                raise DamagedRun(f"{where} was made by a newer slurmslice.", "Update slurmslice.")
+                raise DamagedRun(
+                    f"{where} was made by a newer slurmslice.",
+                    "Update slurmslice.",
+                    code="newer-run",
+                    path=str(where),
+                )
             record["command"] = _command(record["command"])
             for field in ("options", "per_slice"):
                 record[field] = tuple((name, value) for name, value in record[field])
@@ -122,7 +127,9 @@ class Asked:
             record["check"] = _check(record.get("check", {"text": "", "files": []}))
             return cls(**record)
         except (ValueError, TypeError, KeyError, AttributeError) as why:
-            raise DamagedRun(f"{where} is damaged ({type(why).__name__}: {why}).") from why
+            raise DamagedRun(
+                f"{where} is damaged ({type(why).__name__}: {why}).", path=str(where)
+            ) from why
 
     def differences(self, other: Asked) -> list[str]:
         """What makes ``other`` another run than this, a line each; empty where it goes on."""
@@ -177,4 +184,4 @@ def _command(record: dict[str, object]) -> Command:
             return ShellText(text)
         case {"words": [*words]}:
             return Words(tuple(map(str, words)))
-    raise BadInput("the command is neither words nor a shell text")
+    raise BadInput("the command is neither words nor a shell text", code="bad-command")

@@ -234,6 +234,8 @@ def from_lines(data: bytes, first: int = 1) -> Iterator[Event]:
             raise DamagedRun(
                 f"Line {number} of journal.jsonl is damaged ({type(why).__name__}: {why}).",
                 "Mend that line in an editor, or restore the file; nothing was changed.",
+                path="journal.jsonl",
+                line=number,
             ) from why
 
 

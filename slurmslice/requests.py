@@ -70,7 +70,7 @@ class Requests:
             return tuple(directives.check(name, text) for name, text in asked)
         except BadInput as why:
             key = self._table.keys[row]
-            raise BadInput(f"Slice {key!r}: {why.message}", why.hint) from why
+            raise why.inside(f"Slice {key!r}", key=key) from why
 
     def grouped(self) -> dict[tuple[tuple[str, str], ...], list[int]]:
         """The rows of each distinct request, in the order of their first slices.
@@ -86,6 +86,7 @@ class Requests:
                     f"The slices ask for more than {MOST} different requests, and each is a "
                     "submission of its own.",
                     "Round what the columns say up to fewer values.",
+                    code="too-many-requests",
                 )
         return groups
 
@@ -94,7 +95,7 @@ def _with_values(option: str, text: str, columns: Mapping[str, str]) -> str:
     try:
         return _NAMED.sub(lambda match: _value(match[1], columns), text)
     except BadInput as why:
-        raise BadInput(f"--{option}={text}: {why.message}", why.hint) from why
+        raise why.inside(f"--{option}={text}", option=option) from why
 
 
 def _value(name: str, columns: Mapping[str, str]) -> str:
@@ -104,5 +105,7 @@ def _value(name: str, columns: Mapping[str, str]) -> str:
         there = f"Columns: {', '.join(list(columns)[:_SHOWN])}{', …' * (len(columns) > _SHOWN)}."
         none = "The slices have no columns: --table, --glob, --grid and --column give them some."
         message = f"{{{name}}} is no column of the slices."
-        raise BadInput(message, guess + there if columns else none)
+        raise BadInput(
+            message, guess + there if columns else none, code="unknown-column", column=name
+        )
     return columns[name]

@@ -70,6 +70,8 @@ class Run:
             raise DamagedRun(
                 f"{self.place.path} was made anew, or its journal cut off, at this moment.",
                 "`slurmslice status` shows what is there now.",
+                code="changed-meanwhile",
+                run=self.place.path.name,
             )
         if lines and not self._follow(lines):
             self.standings = Standings(self.ledger)
@@ -92,6 +94,7 @@ class Run:
             raise DamagedRun(
                 f"The journal of {self.place.path} does not fit its slices: {why}.",
                 "Restore journal.jsonl; nothing was changed.",
+                path=str(self.place.path),
             ) from why
         return followed
 

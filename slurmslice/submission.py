@@ -110,6 +110,9 @@ def check_script(run: Run) -> None:
             f"{run.place.script} has _pack={pack[1]}, and slices were given to array tasks "
             f"by _pack={run.asked.packing.pack}.",
             "Set it back. Another number of slices a task is another run: run … --pack K",
+            code="script-pack-changed",
+            path=str(run.place.script),
+            value=pack[1],
         )
     bash = "bash" in text.partition("\n")[0]
     # What extglob (bash(1), shopt) lets stand is a mistake to a bash that only reads.
@@ -156,6 +159,8 @@ def rows_of_index(run: Run, index: int) -> Sequence[int]:
         raise BadInput(
             f"The script's --array names index {index}, and this run has no slice for it.",
             f"Edit that line of {run.place.script}.",
+            code="array-beyond-slices",
+            index=index,
         )
     return found
 
@@ -173,12 +178,16 @@ def check_place(run: Run, options: Options) -> None:
             f"The script's --output leads to {folder!r}, and the run is in {run.place.path}.",
             f"If it was moved, change _run= and --output in {run.place.script}; so its cd, if "
             "what it works on was.",
+            code="script-output-elsewhere",
+            path=folder,
         )
     if (mode := dict(options).get("open-mode", "not there")) != "append":
         raise BadInput(
             f"The script's --open-mode is {mode}, and not append: a task that Slurm starts again "
             "would wipe out which of its slices are done.",
             f"Set it back in {run.place.script}, and in the template if it has one.",
+            code="script-open-mode",
+            value=mode,
         )
 
 
@@ -201,6 +210,9 @@ def check_copy(run: Run) -> None:
         raise BadInput(
             f"{run.place.path} is a copy of the run in {other.path}, and its jobs are that one's.",
             "Name that one; for the same slices once more make a run with another --name.",
+            code="run-is-a-copy",
+            run=run.place.path.name,
+            other=str(other.path),
         )
 
 
@@ -256,7 +268,9 @@ def script_array(options: Options) -> ArrayExpression:
     text = dict(options).get("array")
     if text is None:
         raise BadInput(
-            "The script has no #SBATCH --array line.", "Put it back: it says which slices go in."
+            "The script has no #SBATCH --array line.",
+            "Put it back: it says which slices go in.",
+            code="no-array-line",
         )
     return parse_array(text)
 
@@ -291,4 +305,6 @@ def check_table(run: Run, number: int) -> None:
             f"{path} was changed since the run was made.",
             "A task table never changes: put it back as it was. To leave slices out, edit the "
             "script's #SBATCH --array line or use --only.",
+            code="table-changed",
+            path=str(path),
         )

@@ -41,7 +41,11 @@ def octets(character: str) -> list[str]:
     except UnicodeEncodeError:
         data = b"\0"
     if data == b"\0":
-        raise BadInput(f"A value holds {character!r}, which no argument or variable can hold.")
+        raise BadInput(
+            f"A value holds {character!r}, which no argument or variable can hold.",
+            code="control-character",
+            value=character,
+        )
     return [f"{byte:03o}" for byte in data]
 
 

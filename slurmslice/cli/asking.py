@@ -207,12 +207,17 @@ class Asking:
             raise BadInput(
                 "There are two commands: the lines of --job-file, and another one.",
                 "Leave out --shell, and what stands after --.",
+                code="two-commands",
+                option="job-file",
             )
         if given.command:
             return given.command
         if self.shell is not None and self.words:
             raise BadInput(
-                "There are two commands: --shell, and the words after --.", "Give one of them."
+                "There are two commands: --shell, and the words after --.",
+                "Give one of them.",
+                code="two-commands",
+                option="shell",
             )
         command: Command = Words(self.words) if self.shell is None else ShellText(self.shell)
         with said_in("words" if self.shell is None else "shell"):
@@ -235,11 +240,20 @@ def setup_of(text: str) -> str:
         return Path(text).read_bytes().decode("utf-8", "surrogateescape")
     wants = "--setup is shell lines, or a file of them"
     if os.path.isdir(text):
-        raise BadInput(f"{wants}: {quote(text)} is a folder.", "Name a file that is in it.")
+        raise BadInput(
+            f"{wants}: {quote(text)} is a folder.",
+            "Name a file that is in it.",
+            code="is-a-folder",
+            option="setup",
+            path=text,
+        )
     if _LIKE_A_PATH.fullmatch(text):
         raise BadInput(
             f"{wants}: {quote(text)} is not there.",
             f"A program of the nodes is run with  --setup {quote(f'{text} || exit')}",
+            code="no-such-file",
+            option="setup",
+            path=text,
         )
     return text
 
@@ -269,6 +283,8 @@ def there_already(
             f"There is a run {asked.name} already, and it is another one:\n  "
             + "\n  ".join(map(one_line, different)),
             "\n".join(_ways_out(there, asked, different)),
+            code="run-differs",
+            run=asked.name,
         )
     return None, there
 

@@ -20,7 +20,9 @@ def command(words: tuple[str, ...]) -> int:
     A job that kept the name in the script is found by the next `status`, without this.
     """
     if len(words) > 2 or not (words[-1].isascii() and words[-1].isdecimal()):
-        raise BadInput("Name one job, by its number.", "slurmslice attach [RUN] JOBID")
+        raise BadInput(
+            "Name one job, by its number.", "slurmslice attach [RUN] JOBID", code="missing-job"
+        )
     place = places.find(words[0] if len(words) == 2 else None, changing=True)
     run = open_run(place, changing=True)
     number = attach(run, words[-1])

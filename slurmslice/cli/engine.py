@@ -29,6 +29,8 @@ def choose(wanted: str, path: Path) -> Engine:
             raise BadInput(
                 f"This looks like a cluster's machine ({signs[0]}), but sbatch is not on PATH.",
                 "Load the cluster's slurm module; or say `--engine local` to use this machine.",
+                code="slurm-command-not-found",
+                command="sbatch",
             )
     return make(wanted, path)
 
@@ -66,6 +68,9 @@ def open_run(place: RunDirectory, *, changing: bool = False, dry_run: bool = Fal
         raise BadInput(
             f"The run {asked.name} belongs to {asked.cluster}, and this is {engine.cluster()}.",
             f"Go to {asked.cluster}, or make a run of its own here with another --name.",
+            code="other-cluster",
+            run=asked.name,
+            cluster=asked.cluster,
         )
     run = Run(Rehearsal(place.path) if dry_run else place, engine)
     if changing:

@@ -52,7 +52,7 @@ def command(
     """
     chosen = parse_states(states)
     if not names and chosen is None:
-        raise BadInput("Name a slice.", "slurmslice logs [RUN] KEY")
+        raise BadInput("Name a slice.", "slurmslice logs [RUN] KEY", code="missing-slice")
     run, rows = _named(names) if chosen is None else _any_of(names)
     poll(run)
     if chosen is not None:
@@ -60,7 +60,12 @@ def command(
         if not rows:
             say("None of these slices is in such a state.")
     if follow and len(rows) > 1:
-        raise BadInput(f"-f follows one slice, and these are {len(rows)}.", "Name one of them.")
+        raise BadInput(
+            f"-f follows one slice, and these are {len(rows)}.",
+            "Name one of them.",
+            code="one-slice-only",
+            slices=len(rows),
+        )
     several = len(rows) > 1 or (every and any(run.ledger.attempts[row] > 1 for row in rows))
     wish = _Wish(task=task, only_path=only_path, follow=follow, headed=several)
     for row in rows:
@@ -105,6 +110,8 @@ def _named(names: tuple[str, ...]) -> tuple[Run, Sequence[int]]:
             raise BadInput(
                 f"{names[0]!r} names a run, and no slice of it.",
                 f"Name a slice too: slurmslice logs {quote(names[0])} KEY",
+                code="missing-slice",
+                run=names[0],
             ) from why
         raise
 
@@ -144,7 +151,7 @@ def _tell_newest(run: Run, row: int, newest: Submission, wish: _Wish) -> None:
 def _tell_unsubmitted(run: Run, row: int, *, alone: bool) -> None:
     message = f"Slice {run.table.keys[row]!r} was not submitted yet: it has no log."
     if alone:
-        raise BadInput(message)
+        raise BadInput(message, code="no-log", key=run.table.keys[row])
     say(message)
 
 

@@ -40,6 +40,8 @@ def command(asking: Asking, dry_run: bool, print_: bool) -> None:
         raise BadInput(
             f"{relative(path)} is there already, and just this was asked of it.",
             f"`slurmslice submit {path.name}` submits it.",
+            code="run-exists",
+            run=path.name,
         )
     text = render(asked, wanted, path)
     if print_:

@@ -124,6 +124,8 @@ def _look_what_waits(run: Run, changes: Mapping[str, str]) -> None:
         raise BadInput(
             f"Nothing waits in the run {run.asked.name}, and options change what waits.",
             failed + (f"\nWhat is in the queue:  {again}" if queued else ""),
+            code="nothing-waits",
+            run=run.asked.name,
         )
     if queued:
         say(f"{count(queued)} in the queue already: {options} does not reach what is there. To "
@@ -136,10 +138,14 @@ def _going_on(run_name: str, asking: Asking, dry_run: bool) -> Run:
             raise BadInput(
                 f"There is no run {run_name!r} here, and {asking.anything} describes a new one.",
                 slip(click.get_current_context()),
+                code="no-such-run",
+                run=run_name,
             )
         raise BadInput(
             f"{run_name!r} names a run that is there, and {asking.anything} describes a new one.",
             f"`slurmslice run {run_name}` goes on with it; a new run's command stands after --.",
+            code="run-and-new-run",
+            run=run_name,
         )
     return open_run(places.find(run_name, changing=True), changing=True, dry_run=dry_run)
 
@@ -182,4 +188,6 @@ def _check(limits: Limits | None) -> None:
             f"Nothing was made: no slice of it could ever run: {limits.never}.",
             "`slurmslice doctor` shows what there is; if it is meant, say render in place of run, "
             "and then sbatch with the script that it names.",
+            code="never-runs",
+            reason=limits.never,
         )

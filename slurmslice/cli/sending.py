@@ -83,6 +83,9 @@ def tell_lowered(run: Run, choose: Choose, changes: Mapping[str, str]) -> None:
                 f"{found}: nothing was submitted.",
                 f"{changes[option]} times as much is --{option} {changes[option]}x. If so little "
                 f"is meant: --{option} {less.now}",
+                code="request-lowered",
+                option=option,
+                value=less.now,
             )
         say(f"Note: {found}; twice as much is --{option} 2x.")
 

@@ -68,7 +68,11 @@ def _read(path: Path, keys: Keys) -> Settings:
     try:
         data = read_file(path)
     except OSError as why:
-        raise BadInput(f"The settings in {path} cannot be read: {why.strerror}.") from why
+        raise BadInput(
+            f"The settings in {path} cannot be read: {why.strerror}.",
+            code="unreadable-file",
+            path=str(path),
+        ) from why
     return read(data, str(path), keys)
 
 
@@ -102,4 +106,9 @@ def _converted(ctx: click.Context, option: click.Option, setting: Setting) -> An
     try:
         return option.process_value(ctx, setting.value)
     except click.BadParameter as why:
-        raise BadInput(f"{setting.where}: {why.message}") from why
+        raise BadInput(
+            f"{setting.where}: {why.message}",
+            code="bad-value",
+            option=option.name,
+            where=setting.where,
+        ) from why

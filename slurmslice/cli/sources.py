@@ -126,10 +126,21 @@ class SliceOptions:
         ways = [option for option in typed if option in readers]
         if len(ways) != 1:
             said = f" {' and '.join(ways)} are {len(ways)}." if ways else ""
-            raise BadInput(f"Say which slices there are, in one way.{said}", _WAYS)
+            raise BadInput(
+                f"Say which slices there are, in one way.{said}",
+                _WAYS,
+                code="one-source",
+                options=tuple(ways),
+            )
         for option, way in (("--null", "--slices-from"), ("--key", "--table")):
             if option in typed and way not in ways:
-                raise BadInput(f"{option} goes with {way}, not with {ways[0]}.", _WAYS)
+                raise BadInput(
+                    f"{option} goes with {way}, not with {ways[0]}.",
+                    _WAYS,
+                    code="option-needs-another",
+                    option=option.lstrip("-"),
+                    needs=way,
+                )
         return readers[ways[0]]()
 
     def _range(self) -> Given:
@@ -183,4 +194,8 @@ def _read(source: str | None, end: bytes = b"\n") -> tuple[bytes, str]:
         with open(0 if piped else name, "rb", closefd=not piped) as file:
             return gathered(file, name, end), name
     except OSError as why:
-        raise BadInput(f"The slices' file {name!r} cannot be read: {why.strerror}.") from why
+        raise BadInput(
+            f"The slices' file {name!r} cannot be read: {why.strerror}.",
+            code="unreadable-file",
+            path=name,
+        ) from why

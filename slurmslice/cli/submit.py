@@ -59,7 +59,13 @@ def _only(run: Run, text: str | None) -> list[int] | int | None:
         return None
     if text.isascii() and text.isdecimal():
         if not int(text):
-            raise BadInput("--only 0 asks for 0 slices.", "A slice called 0 is named: --only 0-0")
+            raise BadInput(
+                "--only 0 asks for 0 slices.",
+                "A slice called 0 is named: --only 0-0",
+                code="bad-number",
+                option="only",
+                value=0,
+            )
         return int(text)
     names = [text] if run.table.row_of(text) is not None or "," not in text else text.split(",")
     return run.table.select(names)

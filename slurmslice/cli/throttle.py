@@ -21,7 +21,7 @@ from slurmslice.verbs.steer import throttle
 def command(words: tuple[str, ...], dry_run: bool) -> int:
     """Change how many slices of a run may run at once, now and in what is submitted later."""
     if len(words) > 2:
-        raise BadInput("Too many words.", "slurmslice throttle [RUN] N")
+        raise BadInput("Too many words.", "slurmslice throttle [RUN] N", code="too-many-words")
     limit = _limit(words[-1])
     place = places.find(words[0] if len(words) == 2 else None, changing=True)
     run = open_run(place, changing=True, dry_run=dry_run)
@@ -44,5 +44,8 @@ def _limit(text: str) -> int | None:
         raise BadInput(
             f"{text!r} is not a number of slices from 1 up.",
             "`none` takes the throttle away; `slurmslice cancel` stops slices.",
+            code="bad-number",
+            option="throttle",
+            value=text,
         )
     return int(text)

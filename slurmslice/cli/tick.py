@@ -37,6 +37,8 @@ def command(run_name: str | None, set_exit_code: bool) -> int:
         raise BadInput(
             "This run belongs to this machine, which works only while a process does.",
             f"`slurmslice run {run.asked.name}` goes on with it.",
+            code="slurm-only",
+            run=run.asked.name,
         )
     looked = poll(run)
     fed = step(run, TICK)

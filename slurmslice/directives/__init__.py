@@ -121,7 +121,7 @@ def find(name: str) -> Option:
 
     near = difflib.get_close_matches(plain, names(), 1)
     hint = f"Did you mean --{near[0]}?" if near else "`man sbatch` lists them."
-    raise BadInput(f"sbatch has no option {name!r}.", hint)
+    raise BadInput(f"sbatch has no option {name!r}.", hint, code="unknown-option", option=name)
 
 
 def check(name: str, value: str = "") -> tuple[str, str]:
@@ -133,16 +133,31 @@ def check(name: str, value: str = "") -> tuple[str, str]:
     """
     option = find(name)
     if option.name in _OWNED:
-        raise BadInput(f"--{option.name} cannot be given here.", _OWNED[option.name])
+        raise BadInput(
+            f"--{option.name} cannot be given here.",
+            _OWNED[option.name],
+            code="option-not-allowed",
+            option=option.name,
+        )
     _one_line(option, value)
     if value and option.takes is Takes.NOTHING:
-        raise BadInput(f"--{option.name} takes no value, but got {value!r}.")
+        raise BadInput(
+            f"--{option.name} takes no value, but got {value!r}.",
+            code="unexpected-value",
+            option=option.name,
+            value=value,
+        )
     if not value and option.takes is Takes.VALUE and option.name != "comment":
-        raise BadInput(f"--{option.name} needs a value.", "Is a variable of your shell empty?")
+        raise BadInput(
+            f"--{option.name} needs a value.",
+            "Is a variable of your shell empty?",
+            code="missing-value",
+            option=option.name,
+        )
     try:
         _CHECKS.get(option.name, str)(value)
     except BadInput as why:
-        raise BadInput(f"--{option.name}: {why.message}", why.hint) from why
+        raise why.inside(f"--{option.name}", option=option.name) from why
     return option.name, value
 
 
@@ -154,7 +169,13 @@ def check_memory(options: Options) -> None:
     """
     given = [name for name, _ in options if name in _MEMORY]
     if len(given) > 1:
-        raise BadInput(f"--{given[0]} and --{given[1]} exclude one another.", "Give one of them.")
+        raise BadInput(
+            f"--{given[0]} and --{given[1]} exclude one another.",
+            "Give one of them.",
+            code="options-conflict",
+            option=given[0],
+            other=given[1],
+        )
 
 
 def rivals(name: str) -> frozenset[str]:
@@ -165,13 +186,22 @@ def rivals(name: str) -> frozenset[str]:
 
 def _one_line(option: Option, value: str) -> None:
     if "\0" in value or "\n" in value:
-        raise BadInput(f"The value of --{option.name} holds a line end or a NUL: {value!r}.")
+        raise BadInput(
+            f"The value of --{option.name} holds a line end or a NUL: {value!r}.",
+            code="control-character",
+            option=option.name,
+            value=value,
+        )
 
 
 def _job_name(text: str) -> None:
     size = len(text.encode("utf-8", "surrogateescape"))
     if size > _LONGEST_JOB_NAME:
-        raise BadInput(f"The name has {size} bytes; at most {_LONGEST_JOB_NAME} can be kept.")
+        raise BadInput(
+            f"The name has {size} bytes; at most {_LONGEST_JOB_NAME} can be kept.",
+            code="name-too-long",
+            bytes=size,
+        )
 
 
 _CHECKS: Mapping[str, Callable[[str], object]] = {
@@ -268,6 +298,9 @@ def _changed(asked: Mapping[str, str], name: str, value: str) -> tuple[str, str]
                 f"No --{name} is in force that could be multiplied by {value}, and what was had "
                 "without it is not known.",
                 f"Give it in full, as in: --{_IN_FULL[name]}",
+                code="nothing-to-multiply",
+                option=name,
+                value=value,
             )
         return used, _multiplied(used, asked[used], value)
     check(name, value)
@@ -280,7 +313,11 @@ def _multiplied(name: str, old: str, factor: str) -> str:
     if name == "time":
         return scale_time(old, factor)
     if parse_memory(old) == 0:
-        raise BadInput(f"--{name}=0 is all of a node's memory: it cannot be multiplied.")
+        raise BadInput(
+            f"--{name}=0 is all of a node's memory: it cannot be multiplied.",
+            code="cannot-multiply",
+            option=name,
+        )
     return scale_memory(old, factor)
 
 
@@ -294,4 +331,7 @@ def _converted(asked: Mapping[str, str], name: str, value: str, used: str) -> st
     raise BadInput(
         f"--{used} is in force, and sbatch does not take --{name} beside it.",
         f"Give --{used}, or edit the script.",
+        code="options-conflict",
+        option=name,
+        other=used,
     )

@@ -51,7 +51,7 @@ def count(text: str) -> int:
         BadInput: the text is none.
     """
     if len(text) > 9 or not (text.isascii() and text.isdecimal() and text.strip("0")):
-        raise BadInput(f"{text!r} is not a number from 1 up.")
+        raise BadInput(f"{text!r} is not a number from 1 up.", code="bad-number", value=text)
     return int(text)
 
 
@@ -59,7 +59,7 @@ def _asked(asked: Mapping[str, str], name: str) -> int | None:
     try:
         return count(asked[name]) if name in asked else None
     except BadInput as why:
-        raise BadInput(f"--{name}: {why.message}", why.hint) from why
+        raise why.inside(f"--{name}", option=name) from why
 
 
 _GPUS = re.compile(r"(?:[^:,]+:)?(\d{1,6})")

@@ -50,6 +50,8 @@ def _endless(source: str, what: str) -> BadInput:
     return BadInput(
         f"There is no end to {source}, or it is too long: it has {what}.",
         f"A run takes {MOST_SLICES:,} slices. If they are meant, make several runs of them.",
+        code="endless-input",
+        path=source,
     )
 
 
@@ -65,4 +67,7 @@ def refuse_nul(data: bytes, source: str, hint: str = "") -> None:
         raise BadInput(
             f"{source}, line {line}: a NUL byte, which no program can be given.",
             f"{hint}If the file is UTF-16, save it as UTF-8.",
+            code="nul-byte",
+            path=source,
+            line=line,
         )

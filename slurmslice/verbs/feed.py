@@ -177,7 +177,9 @@ def _keep_script_out(run: Run) -> None:
     """
     if _script_may_come(run) and not run.place.bar(1):
         raise Unsure(
-            "The script was sent by hand just now.", "`slurmslice status` takes it into the run."
+            "The script was sent by hand just now.",
+            "`slurmslice status` takes it into the run.",
+            code="script-sent-by-hand",
         )
 
 
@@ -209,4 +211,5 @@ def _look_up(run: Run, draft: Draft, doubt: Unsure) -> Taken:
     raise Unsure(
         f"{doubt.message} Whether submission {draft.number:03d} was taken is not known yet.",
         "`slurmslice status` looks it up; nothing is submitted twice.",
+        submission=draft.number,
     )

@@ -99,6 +99,7 @@ def look_again(run: Run, rows: Sequence[int]) -> list[int]:
             raise NoAnswer(
                 f"Whether Slurm runs these slices again is not known: {queue.silence}.",
                 "Nothing was submitted; try again when it answers.",
+                reason=queue.silence,
             )
         found = ((r, _reopened(run, s, r, queue)) for s in group for r in held[s.number])
         changed |= {row: standing for row, standing in found if standing is not None}

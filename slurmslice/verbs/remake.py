@@ -38,6 +38,8 @@ def remake(run: Run, asked: Asked, wanted: Wanted) -> RunDirectory:
             raise BadInput(
                 f"Something was done with {run.place.path} at this moment.",
                 "`slurmslice status` shows where it stands.",
+                code="changed-meanwhile",
+                run=run.place.path.name,
             )
         data = text.encode("utf-8", "surrogateescape")
         return create(run.place.path, asked, wanted.table, data, instead=True)

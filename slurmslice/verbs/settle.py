@@ -76,6 +76,8 @@ def wait_out_doubts(run: Run) -> tuple[str, ...]:
                 f"Whether submission {number:03d} was taken is not known, and it cannot be "
                 f"looked up now: {'; '.join(silences) or 'another slurmslice is at it'}.",
                 "Nothing more is submitted until it is; try again when Slurm answers.",
+                code="submission-unknown",
+                submission=number,
             )
         run.engine.wait(1.0)
 

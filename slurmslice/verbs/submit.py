@@ -58,6 +58,9 @@ def _refuse_others(run: Run, rows: Set[int]) -> None:
     raise BadInput(
         f"Slice {key!r} is {state}, not WAITING.",
         "`slurmslice resubmit` puts slices in again that have ended.",
+        code="slice-not-waiting",
+        key=key,
+        state=str(state),
     )
 
 
@@ -111,6 +114,9 @@ def check_possible(run: Run, choose: Choose, changes: Mapping[str, str]) -> None
                 f"Nothing was submitted: slice {run.table.keys[rows[0]]!r} could never run: "
                 f"{limits.never}.",
                 "`slurmslice doctor` shows what there is" + (by_hand if untouched(run) else "."),
+                code="never-runs",
+                key=run.table.keys[rows[0]],
+                reason=limits.never,
             )
 
 
@@ -190,5 +196,7 @@ def _in_the_script(run: Run, options: Options, rows: Sequence[int]) -> Sequence[
         raise BadInput(
             f"None of these slices is in the script's --array={array}.",
             f"Edit that line of {run.place.script}, or name others.",
+            code="not-in-array",
+            array=str(array),
         )
     return chosen

@@ -29,16 +29,28 @@ def check(needs: Needs, machine: Machine) -> None:
     """
     options = dict(needs.options)
     if _nodes(options) > 1:
-        raise BadInput("More than one node was asked for, and this is one machine.", _ON_SLURM)
+        raise BadInput(
+            "More than one node was asked for, and this is one machine.",
+            _ON_SLURM,
+            code="slurm-only",
+            option="nodes",
+        )
     for name in _GPUS & options.keys():
         if options[name].rpartition(":")[2].rpartition("=")[2].lower() not in ("", "0", "none"):
             raise BadInput(
                 f"--{name}={options[name]} was asked for, and this machine cannot share out "
                 "GPUs or other generic resources among tasks.",
                 _ON_SLURM,
+                code="slurm-only",
+                option=name,
             )
     for name in _LATER & options.keys():
-        raise BadInput(f"--{name} was given, and on one machine tasks start at once.", _ON_SLURM)
+        raise BadInput(
+            f"--{name} was given, and on one machine tasks start at once.",
+            _ON_SLURM,
+            code="slurm-only",
+            option=name,
+        )
     warning(needs)
     _check_size(needs, machine)
 
@@ -48,6 +60,9 @@ def _check_size(needs: Needs, machine: Machine) -> None:
         raise BadInput(
             f"A task wants {needs.cpus} CPUs, and this machine lets us use {machine.cpus}.",
             f"Ask for at most -c {machine.cpus}, or use `--engine slurm`.",
+            code="exceeds-machine",
+            option="cpus-per-task",
+            value=needs.cpus,
         )
     most = machine.memory // MIB
     if (needs.mem_mib or 0) > most:
@@ -55,6 +70,9 @@ def _check_size(needs: Needs, machine: Machine) -> None:
             f"A task wants {format_memory(needs.mem_mib or 0)} of memory, and this machine lets "
             f"us use {most}M.",
             f"Ask for at most --mem={most}M, or use `--engine slurm`.",
+            code="exceeds-machine",
+            option="mem",
+            value=needs.mem_mib,
         )
 
 
@@ -96,4 +114,10 @@ def warning(needs: Needs) -> tuple[int, int] | None:
     try:
         return signal.Signals[f"SIG{name.upper()}"], before
     except KeyError:
-        raise BadInput(f"--signal names no signal: {name}.", "Write --signal=B:USR1@60.") from None
+        raise BadInput(
+            f"--signal names no signal: {name}.",
+            "Write --signal=B:USR1@60.",
+            code="bad-signal",
+            option="signal",
+            value=name,
+        ) from None

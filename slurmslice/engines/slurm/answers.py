@@ -156,7 +156,11 @@ def queue(text: str, names: Mapping[str, str]) -> dict[TaskId, TaskReport]:
     rows = [row for row in queue_rows(text) if is_ours(row, names)]
     for row in rows:
         if not row.whole:
-            raise NoAnswer(f"squeue cuts the indices of job {row.job} short.")
+            raise NoAnswer(
+                f"squeue cuts the indices of job {row.job} short.",
+                code="unreadable-answer",
+                job=row.job,
+            )
     return _by_task(rows)
 
 
@@ -192,7 +196,9 @@ def _lines(text: str) -> list[str]:
     """The lines of an answer. The last one ends too: where it does not, more is missing."""
     *lines, rest = text.split("\n")
     if rest:
-        raise NoAnswer(f"Slurm's answer ends in the middle: {rest[-200:]!r}")
+        raise NoAnswer(
+            f"Slurm's answer ends in the middle: {rest[-200:]!r}", code="unreadable-answer"
+        )
     return lines
 
 
@@ -210,14 +216,18 @@ def _records(lines: Iterable[str], fields: Sequence[str]) -> list[str]:
         elif records:
             records[-1] += f"\n{line}"
         else:
-            raise NoAnswer(f"This is no answer of Slurm's: {line[:200]!r}")
+            raise NoAnswer(
+                f"This is no answer of Slurm's: {line[:200]!r}", code="unreadable-answer"
+            )
     return records
 
 
 def _parted(record: str, fields: Sequence[str], end: str = "") -> dict[str, str]:
     words = record.removesuffix(end).split("|", len(fields) - 1)
     if not record.endswith(end) or len(words) < len(fields):
-        raise NoAnswer(f"Slurm's answer ends in the middle: {record[:200]!r}")
+        raise NoAnswer(
+            f"Slurm's answer ends in the middle: {record[:200]!r}", code="unreadable-answer"
+        )
     return dict(zip(fields, words, strict=True))
 
 
@@ -225,7 +235,7 @@ def _row(fields: Mapping[str, str], report: TaskReport) -> Row:
     text = fields.get("JobID") or fields.get("JobArrayID", "")
     match = _JOB.fullmatch(text)
     if match is None:
-        raise NoAnswer(f"{text[:200]!r} in Slurm's answer is no job.")
+        raise NoAnswer(f"{text[:200]!r} in Slurm's answer is no job.", code="unreadable-answer")
     job, index, several, closed, step = match.groups()
     indices, whole = (_single(int(index)) if index else None), True
     if several is not None:
@@ -253,12 +263,17 @@ def _indices(text: str, *, cut: bool) -> tuple[ArrayExpression, bool]:
         return ArrayExpression(()), False
     try:
         if not _EXPRESSION.fullmatch(text):
-            raise BadInput("it is no array expression.")
+            raise BadInput("it is no array expression.", code="bad-array")
         indices = parse_array(text)
     except BadInput as why:
-        raise NoAnswer(f"{text[:200]!r} in Slurm's answer: {why.message}") from why
+        raise NoAnswer(
+            f"{text[:200]!r} in Slurm's answer: {why.message}", code="unreadable-answer"
+        ) from why
     if len(indices) > _MOST_INDICES:
-        raise NoAnswer(f"{text[:200]!r} in Slurm's answer is more than an array can hold.")
+        raise NoAnswer(
+            f"{text[:200]!r} in Slurm's answer is more than an array can hold.",
+            code="unreadable-answer",
+        )
     return indices, not cut
 
 

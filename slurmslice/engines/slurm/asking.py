@@ -109,7 +109,9 @@ class Asking:
             return
         if done.returncode is None or "Unable to contact" in words or "timed out" in words:
             raise silence(done)
-        raise EngineError(f"{argv[0]} says: {words.strip()[-1000:]}")
+        raise EngineError(
+            f"{argv[0]} says: {words.strip()[-1000:]}", code="slurm-error", command=argv[0]
+        )
 
     def run(self, argv: commands.Argv) -> process.Finished:
         """Run a command that asks or steers."""
@@ -125,7 +127,9 @@ class Asking:
         try:
             return float(self.environ.get(variable, usual))
         except ValueError:
-            raise BadInput(f"{variable} is no number of seconds.") from None
+            raise BadInput(
+                f"{variable} is no number of seconds.", code="bad-environment", variable=variable
+            ) from None
 
 
 def _asked_for_one(argv: commands.Argv) -> bool:
@@ -141,8 +145,15 @@ def silence(done: process.Finished) -> NoAnswer:
     said = "; ".join(dict.fromkeys(filter(None, bare)))
     if done.missing:
         hint = "Load the cluster's slurm module."
-        return NoAnswer(f"{program} cannot be started here: {said}", hint)
+        return NoAnswer(
+            f"{program} cannot be started here: {said}",
+            hint,
+            code="slurm-command-not-found",
+            command=program,
+        )
     again = "Try again when Slurm answers."
     if done.timed_out:
-        return NoAnswer(f"{program} did not answer in time.", again)
-    return NoAnswer(f"{program}: {said or f'exit {done.returncode}'}", again)
+        return NoAnswer(
+            f"{program} did not answer in time.", again, code="slurm-timeout", command=program
+        )
+    return NoAnswer(f"{program}: {said or f'exit {done.returncode}'}", again, command=program)

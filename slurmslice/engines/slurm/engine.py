@@ -90,7 +90,9 @@ class SlurmEngine:
             rows = answers.queue_rows(self._slurm.ask(commands.squeue((job,), ended=True)))
         except NoAnswer as why:
             if UNKNOWN_JOB in why.message:
-                raise BadInput(f"The controller knows no job {job}.") from why
+                raise BadInput(
+                    f"The controller knows no job {job}.", code="unknown-job", job=job
+                ) from why
             raise
         script = self._slurm.run(commands.batch_script(job))
         text = script.stdout if script.returncode == 0 else None

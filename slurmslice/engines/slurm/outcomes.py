@@ -93,7 +93,12 @@ def outcome(done: Finished) -> Receipt:
     """
     said = (done.stderr.strip() or done.stdout.strip())[-2000:]
     if done.missing:
-        raise Full(f"sbatch cannot be started here: {said}", "Load the cluster's slurm module.")
+        raise Full(
+            f"sbatch cannot be started here: {said}",
+            "Load the cluster's slurm module.",
+            code="slurm-command-not-found",
+            command="sbatch",
+        )
     if done.timed_out:
         raise Unsure(f"sbatch did not answer in time. {said}".rstrip())
     if done.returncode == 0:
@@ -126,7 +131,11 @@ def _refusal(done: Finished, said: str) -> Refused | Full | Unsure:
             "The limit counts every task of an array that has not ended.",
         )
     if any(words in text for words in _FOR_NOW):
-        return Full(f"Slurm takes nothing now: {said}", "Nothing was submitted; try again later.")
+        return Full(
+            f"Slurm takes nothing now: {said}",
+            "Nothing was submitted; try again later.",
+            code="slurm-unavailable",
+        )
     # Of an option that is wrong getopt_long(3) speaks, by the path that it was called by (seen).
     if not re.search(r"^(?:(?:/\S*/)?sbatch: |allocation failure: )", text, re.MULTILINE):
         return Unsure(f"This is not how sbatch refuses (exit {done.returncode}): {said}")

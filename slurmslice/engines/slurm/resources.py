@@ -27,7 +27,7 @@ def config(text: str) -> dict[str, str]:
     matches = (_SETTING.match(line) for line in text.split("\n"))
     found = {match[1]: match[2] for match in matches if match}
     if number_of(found.get("MaxArraySize", "")) is None:
-        raise NoAnswer("scontrol's answer does not tell MaxArraySize.")
+        raise NoAnswer("scontrol's answer does not tell MaxArraySize.", code="unreadable-answer")
     return found
 
 
@@ -66,7 +66,9 @@ def partitions(text: str) -> list[Partition]:
     for line in filter(None, text.split("\n")):
         said = dict(word.partition("=")[::2] for word in line.split(" "))
         if "PartitionName" not in said:
-            raise NoAnswer(f"This is no partition of scontrol's: {line[:200]!r}")
+            raise NoAnswer(
+                f"This is no partition of scontrol's: {line[:200]!r}", code="unreadable-answer"
+            )
         found.append(
             Partition(
                 said["PartitionName"],
@@ -131,7 +133,7 @@ def _node(line: str) -> Node:
     fields = line.split("|")
     numbers = [number_of(word) for word in "/".join(fields[3:6]).split("/")]
     if len(fields) != len(SINFO_FIELDS) + 1 or len(numbers) != 6 or None in numbers:
-        raise NoAnswer(f"This is no node of sinfo's: {line[:200]!r}")
+        raise NoAnswer(f"This is no node of sinfo's: {line[:200]!r}", code="unreadable-answer")
     allocated, idle, _, every, mem, taken = (number or 0 for number in numbers)
     usable = _USABLE.fullmatch(fields[2]) is not None
     partition = fields[1].removesuffix("*")

@@ -69,7 +69,7 @@ def identity(
     """
     match = _RECORD.search(records)
     if match is None:
-        raise NoAnswer(f"This is no job of scontrol's: {records[:200]!r}")
+        raise NoAnswer(f"This is no job of scontrol's: {records[:200]!r}", code="unreadable-answer")
     name, command = match.groups()
     arguments: tuple[str, ...] = ()
     while (word := command.rpartition(" "))[2].isdecimal():
