@@ -40,7 +40,7 @@ class Asked:
         throttle: most slices at once; None for no limit.
         setup: shell text that runs once a task, before the command.
         work_dir: where the command runs; absolute.
-        max_attempts: attempts a slice gets from ``run``; 1 is no resubmission.
+        max_attempts: attempts that each slice gets; None: not recorded yet (made by ``render``).
         created_at: epoch seconds.
         version: of the slurmslice that made it.
         pack_asked: ``--pack`` as it was typed; empty for none.
@@ -68,7 +68,7 @@ class Asked:
     throttle: int | None
     setup: str
     work_dir: str
-    max_attempts: int
+    max_attempts: int | None
     created_at: float
     version: str
     pack_asked: str = ""

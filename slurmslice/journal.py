@@ -170,6 +170,14 @@ class Throttled:
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyChanged:
+    """The person changed the policy of the run: the number of attempts that each slice gets."""
+
+    max_attempts: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Shared:
     """So many tasks of a submission's array may run at once; 0 is no more, None is no limit.
 
@@ -198,11 +206,11 @@ class Released:
 
 _EVENTS = (
     *(Intent, Queued, Dropped, Submitted, Refused, Barred, Dismissed, Returned),
-    *(Restarted, Widened, Cancelled, Throttled, Shared, Held, Released),
+    *(Restarted, Widened, Cancelled, Throttled, PolicyChanged, Shared, Held, Released),
 )
 Event = (
     Intent | Queued | Dropped | Submitted | Refused | Barred | Dismissed | Returned
-    | Restarted | Widened | Cancelled | Throttled | Shared | Held | Released
+    | Restarted | Widened | Cancelled | Throttled | PolicyChanged | Shared | Held | Released
 )  # fmt: skip
 _KINDS: dict[str, type[Any]] = {kind.__name__.lower(): kind for kind in _EVENTS}
 

@@ -1,7 +1,8 @@
-"""A run directory in which nothing is written, for a dry run: it looks as its verb does.
+"""A run directory in which nothing is written, for a dry run and for ``watch``.
 
-What a look decides (a job that was sent by hand is taken in, a doubt is settled) is known to
-this process alone. The journal is not read on from then on: a dry run is over in a moment.
+A look may decide something: a job that was sent by hand is taken in, a doubt is settled. Here
+only this process knows of the decision. From then on it does not read the journal any further,
+until it calls ``forget_outdated``.
 """
 
 from __future__ import annotations
@@ -30,6 +31,17 @@ class Rehearsal(RunDirectory):
             lines, self._read = super().read_journal(offset)
             return lines, self._read
         return self._decided[offset - self._read :], self._read + len(self._decided)
+
+    def forget_outdated(self) -> bool:
+        """Forget the decisions if another process has written to the journal since the first one.
+
+        Returns:
+            True if there were such decisions: the journal is to be read again from its beginning.
+        """
+        if not self._decided or super().read_journal(self._read)[1] == self._read:
+            return False
+        self._decided = b""
+        return True
 
     def append(self, event: Event) -> None:
         """Remember a decision."""

@@ -234,6 +234,10 @@ class RunDirectory:
         """
         return from_lines(self.read_journal(0)[0])
 
+    def forget_outdated(self) -> bool:
+        """Forget decisions that were not written, if others were; False: there were none."""
+        return False
+
     def append(self, event: Event) -> None:
         """Write a decision down; it is on disk when this returns. Hold the lock.
 

@@ -19,7 +19,15 @@ from slurmslice.slices import SliceTable
 from slurmslice.states import State
 from slurmslice.verbs.attach import attach
 from slurmslice.verbs.feed import feed
-from slurmslice.verbs.follow import BREAKER, Policy, follow, step, trip
+from slurmslice.verbs.follow import (
+    BREAKER,
+    TICK,
+    FollowOptions,
+    follow,
+    record_max_attempts,
+    step,
+    trip,
+)
 from slurmslice.verbs.poll import poll
 from slurmslice.verbs.steer import cancel, release, throttle
 from slurmslice.verbs.submit import failed, preview, submit, waiting
@@ -262,11 +270,12 @@ def test_the_breaker_holds_the_rest(new_run: NewRun, engine: FakeEngine, state: 
     for index in range(BREAKER):
         engine.end("100", index, state)
     poll(run)
-    step(run, Policy(max_attempts=3))
+    record_max_attempts(run, 3)
+    step(run, FollowOptions())
     assert engine.held == ["100"]
     assert len(engine.jobs) == 1
     assert str(BREAKER) in run.ledger.held
-    follow(run, Policy(), lambda *_: None)  # it ends
+    follow(run, FollowOptions(), lambda *_: None)  # it ends
     release(run)
     assert engine.released == ["100"]
     engine.end_all()
@@ -286,7 +295,7 @@ def test_the_breaker_leaves_a_run_alone_in_which_one_was_done(
         engine.end("100", index, State.FAILED)
     engine.end("100", 50, State.COMPLETED)
     poll(run)
-    step(run, Policy())
+    step(run, FollowOptions())
     assert not engine.held
 
 
@@ -303,7 +312,9 @@ def test_following_goes_on_through_chunks_and_limits(
 
     told: list[str] = []
     engine.on_wait = work
-    follow(run, Policy(), lambda run, looked, fed: told.extend(taken.job for taken in fed.taken))
+    follow(
+        run, FollowOptions(), lambda run, looked, fed: told.extend(taken.job for taken in fed.taken)
+    )
     assert states(run) == {State.COMPLETED: 50}
     assert told == list(engine.jobs)  # each submission is shown, once
 
@@ -313,7 +324,7 @@ def test_what_waits_is_doubled_once(new_run: NewRun, engine: FakeEngine, clock: 
     engine.most = 2
     run = new_run("0-9", mem="1G")
     engine.on_wait = engine.end_all
-    follow(run, Policy(changes={"mem": "2x"}), lambda *_: None)
+    follow(run, FollowOptions(changes={"mem": "2x"}), lambda *_: None)
     assert {job.order.needs.mem_mib for job in engine.jobs.values()} == {2048}
     assert len(engine.jobs) == 5
 
@@ -438,7 +449,7 @@ def test_a_failure_of_a_pack_goes_in_again_at_once(
 def test_what_its_task_did_not_come_to_goes_in_again(
     make_run: Callable[..., tuple[Run, FakeEngine]],
 ) -> None:
-    """It was asked for and not tried: `tick` and `watch` feed it, as what never went in."""
+    """It was asked for and not tried: `tick` submits it, as what never went in."""
     run, engine = make_run(3, Packing(pack=3))
     submit(run, ALL, {"mem": "50M"}, "submit")
     log = run.place.task_log(1, 0)
@@ -446,7 +457,7 @@ def test_what_its_task_did_not_come_to_goes_in_again(
     engine.end("100", 0, State.NODE_FAIL)
     poll(run)
     assert states(run) == {State.NODE_FAIL: 1, State.WAITING: 2}
-    (taken,) = step(run, Policy(1, submits=False)).taken
+    (taken,) = step(run, TICK).taken
     assert sorted(taken.draft.batch.rows) == [1, 2]
     assert taken.draft.batch.changes == (("mem", "50M"),)
     assert run.ledger.attempts == [1, 1, 1]

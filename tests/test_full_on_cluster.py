@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -137,3 +138,27 @@ def test_a_limit_that_is_not_told_is_met_by_halves(
     assert arrays[:3] == ["0-99", "0-49", "0-24"]
     assert events(workplace, "half", "submitted")[0]["number"] == 3
     each_once(site, workplace, "half")
+
+
+def test_watch_submits_nothing_and_tick_does(site: Site, workplace: Path, limited: Cluster) -> None:
+    """30 slices in the queue, 70 not: ``watch`` sees the 30 end, ``tick`` submits 30 more."""
+    render(site, workplace, "seen", f"while [ ! -e go ]; do sleep 0.2; done; {MARK}")
+    assert site.slurmslice("submit", "seen", cwd=workplace).returncode == 0
+    journal = workplace / "slurmslice-runs" / "seen" / "journal.jsonl"
+    before = journal.read_bytes()
+    with ThreadPoolExecutor(1) as window:
+        watching = window.submit(
+            site.slurmslice, "watch", "seen", "--interval", "0.5", cwd=workplace
+        )
+        until(lambda: in_queue(site, workplace, "R") > 0, "a slice to run")
+        write(site, workplace / "go", "")
+        watched = watching.result()
+    assert watched.returncode == 4, watched.stderr
+    assert "70 slices waiting" in watched.stderr
+    assert "slurmslice tick seen" in watched.stderr
+    assert journal.read_bytes() == before
+    assert in_queue(site, workplace) == 0
+    assert site.slurmslice("tick", "seen", cwd=workplace).returncode == 0
+    assert len(events(workplace, "seen", "submitted")) == 2
+    ticked(site, workplace, "seen")
+    each_once(site, workplace, "seen")

@@ -19,6 +19,7 @@ from slurmslice.journal import (
     Event,
     Held,
     Intent,
+    PolicyChanged,
     Queued,
     Refused,
     Released,
@@ -71,6 +72,7 @@ HISTORY: list[Event] = [
     intent(5, "0-1,7", changes=(("mem", "16G"),)),
     Refused(5, "full", 13.0, passing=True, too_many=True),
     Throttled(None, 14.0),
+    PolicyChanged(3, 15.0),
 ]
 
 

@@ -430,7 +430,6 @@ SCENES = [
         after=(("throttle", "demo", "none"), ("submit",)),
     ),
     Scene("tick", ("tick",), of(range(10)), (limited, ("render", *NAMES), ("submit",), ran)),
-    Scene("watch", ("watch",), of(range(10)), (limited, ("render", *NAMES), ("submit",))),
     Scene("status", ("status",), of(range(10)), (MADE, ("submit",), Play.work)),
     Scene("status-by-hand", ("status",), of(range(10)), (MADE, by_hand)),
     Scene(
@@ -476,7 +475,7 @@ LEAST = {
     "submit-refused-for-now": 20, "submit-too-many": 20, "submit-refused": 20, "resubmit": 30,
     "resubmit-refused": 25, "resubmit-packed": 35, "run": 120, "run-in-chunks": 160,
     "run-packed": 120, "cancel-all": 17, "cancel-some": 20, "cancel-queued": 20, "throttle": 18,
-    "throttle-below": 18, "tick": 28, "watch": 100, "status": 8, "status-by-hand": 20,
+    "throttle-below": 18, "tick": 28, "status": 8, "status-by-hand": 20,
     "status-doubled": 9, "attach": 12, "doubt": 22, "doubt-nowhere": 12, "breaker": 20,
     "release": 16, "release-edited": 40, "made-anew": 80,
 }  # fmt: skip

@@ -21,7 +21,7 @@ from slurmslice import files, locks
 from slurmslice.engines import Order
 from slurmslice.errors import Busy, EngineError
 from slurmslice.rundir import RunDirectory
-from slurmslice.verbs.follow import Policy, follow
+from slurmslice.verbs.follow import FollowOptions, follow
 from tests.conftest import NewRun
 from tests.errors import raises_error
 from tests.fakes import FakeEngine
@@ -218,5 +218,5 @@ def test_it_is_held_for_an_sbatch_and_for_no_wait(new_run: NewRun, engine: FakeE
         engine.end_all()
 
     engine.on_submit, engine.on_wait = free, waits
-    follow(run, Policy(), lambda *args: None)
+    follow(run, FollowOptions(), lambda *args: None)
     assert seen == ["held", "free"]

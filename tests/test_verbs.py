@@ -31,7 +31,7 @@ from slurmslice.states import State
 from slurmslice.submission import by_script, script_options
 from slurmslice.verbs import submit as verb
 from slurmslice.verbs.feed import Taken, feed
-from slurmslice.verbs.follow import Policy, follow, pause, step
+from slurmslice.verbs.follow import FollowOptions, follow, pause, record_max_attempts, step
 from slurmslice.verbs.poll import Poll, poll
 from slurmslice.verbs.settle import DOUBT_S
 from slurmslice.verbs.steer import cancel, release, throttle
@@ -429,7 +429,8 @@ def test_what_was_cancelled_does_not_go_in_again_by_itself(
     engine.end_all(State.PREEMPTED)
     cancel(run, [1])
     poll(run)
-    step(run, Policy(max_attempts=3))
+    record_max_attempts(run, 3)
+    step(run, FollowOptions())
     assert [list(job.order.array) for job in engine.jobs.values()] == [[0, 1], [0]]
     assert run.standings[1].state is State.PREEMPTED
 
@@ -938,7 +939,8 @@ def test_following_goes_to_the_end_and_resubmits_as_told(
                     engine.end(job, index, State.FAILED if bad else State.COMPLETED, exit_code=bad)
 
     engine.on_wait = work
-    follow(run, Policy(max_attempts=3), lambda *_: None)
+    record_max_attempts(run, 3)
+    follow(run, FollowOptions(), lambda *_: None)
     assert states(run) == {State.COMPLETED: 4, State.FAILED: 1}
     assert [standing.attempt for standing in run.standings] == [1, 1, 1, 2, 3]
 
@@ -961,7 +963,7 @@ def test_following_outlives_what_may_pass(
 
     engine.on_submit, engine.on_wait = hinder, work
     said: list[str] = []
-    follow(run, Policy(), lambda run, looked, fed: said.append(fed.waits))
+    follow(run, FollowOptions(), lambda run, looked, fed: said.append(fed.waits))
     assert states(run) == {State.COMPLETED: 5}
     assert any("not at this moment" in silence for silence in said)
     assert len(engine.jobs) == 1
@@ -984,7 +986,7 @@ def test_following_backs_off_and_comes_back(
 
     engine.on_wait = work
     seen: list[Poll] = []
-    follow(run, Policy(interval=1.5), lambda run, looked, fed: seen.append(looked))
+    follow(run, FollowOptions(interval=1.5), lambda run, looked, fed: seen.append(looked))
     assert engine.waited[:8] == [3, 6, 12, 24, 48, 60, 60, 60]
     assert set(engine.waited[5:200]) == {60}
     assert engine.waited[200:] == [1.5] * 3
@@ -1007,7 +1009,7 @@ def test_a_submission_that_is_not_answered_backs_off_too(
         engine.end_all()
 
     engine.on_submit, engine.on_wait = away, work
-    follow(run, Policy(interval=1), lambda *_: None)
+    follow(run, FollowOptions(interval=1), lambda *_: None)
     assert engine.waited == [2, 4, 8, 16, 32, 60, 60, 60, 60, 1]
     assert states(run) == {State.COMPLETED: 5}
 
@@ -1034,15 +1036,6 @@ def test_a_job_id_that_was_given_twice_in_one_run(
     engine.jobs["100"].tasks[0] = TaskReport(State.RUNNING, "RUNNING")
     again = submit(run, failed(frozenset({State.CANCELLED}), None), {}, "resubmit")
     assert len(again) == 1  # what runs there is the other slice's task, not this one's
-
-
-def test_watching_submits_nothing(new_run: NewRun, engine: FakeEngine) -> None:
-    """``watch`` ends when nothing is in flight, whatever waits."""
-    run = new_run("0-4")
-    submit(run, waiting(2), {}, "submit")
-    engine.on_wait = engine.end_all
-    follow(run, Policy(submits=False), lambda *_: None)
-    assert states(run) == {State.COMPLETED: 2, State.WAITING: 3}
 
 
 def test_polls_back_off() -> None:

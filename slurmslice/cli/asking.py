@@ -156,7 +156,7 @@ class Asking:
         }  # fmt: skip
         return next((option for option, value in given.items() if value), "")
 
-    def wanted(self, max_attempts: int) -> Wanted:
+    def wanted(self, max_attempts: int | None) -> Wanted:
         """The run that is asked for.
 
         Raises:

@@ -7,35 +7,56 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import click
 
 from slurmslice.cli.console import colored, note, one_line, painted, print_note
 from slurmslice.cli.preview import tell_how_to_come_back, tell_taken
-from slurmslice.cli.summary import changing_options, exit_code, stuck, tell, waiting_count, waits
+from slurmslice.cli.summary import (
+    changing_options,
+    exit_code,
+    held_by_throttle,
+    stuck,
+    tell,
+    waiting_count,
+    waits,
+)
 from slurmslice.errors import Refused, SlurmsliceError
 from slurmslice.notes import Note
 from slurmslice.reports.counts import reasons
 from slurmslice.run import Run
 from slurmslice.states import State
 from slurmslice.verbs.feed import Fed
-from slurmslice.verbs.follow import Policy, follow
+from slurmslice.verbs.follow import FollowOptions, follow
 from slurmslice.verbs.poll import Poll
+from slurmslice.verbs.watch import watch
 
 PLAIN_LINE_EVERY_S = 30.0
 _BAR = 30
 
 
-def follow_live(run: Run, policy: Policy) -> int:
-    """Follow to the end, report, and give the exit code.
+def follow_live(run: Run, options: FollowOptions) -> int:
+    """Follow a run to its end with progress, report, and return the exit code.
 
-    Interrupted, it says how to come back; on the local engine it first stops what runs.
+    If it is interrupted, it says how to come back; on the local engine it first stops the tasks.
     """
+    return _to_the_end(run, lambda progress: follow(run, options, progress))
+
+
+def watch_live(run: Run, interval: float | None) -> int:
+    """Watch a run with progress, report, and return the exit code.
+
+    It says which slices are not submitted yet, or held, and which commands go on with them.
+    """
+    return _to_the_end(run, lambda progress: watch(run, progress.looked_only, interval))
+
+
+def _to_the_end(run: Run, follow_with: Callable[[Progress], None]) -> int:
     progress = Progress()
     try:
         with _interrupted_in_order(progress):
-            follow(run, policy, progress)
+            follow_with(progress)
     except KeyboardInterrupt:
         progress.end()
         _leave(run)
@@ -107,6 +128,7 @@ class Progress:
         self._line = ""
         self._silences: tuple[str, ...] = ()
         self._stuck: tuple[Note, ...] = ()
+        self._left: set[str] = set()
         self.interrupted = False
 
     def __call__(self, run: Run, looked: Poll, fed: Fed) -> None:
@@ -140,6 +162,19 @@ class Progress:
             self._said = time.monotonic()
             note("progress", click.unstyle(line))
         self._line = line
+
+    def looked_only(self, run: Run, looked: Poll) -> None:
+        """Show a poll of ``watch``, and once what it leaves alone: queued slices, held arrays."""
+        waiting = Note("waiting", waits(run), {"slices": waiting_count(run)})
+        shown = [waiting] if run.ledger.queue else []
+        if held := held_by_throttle(run):
+            shown.append(held)
+        for one in shown if not run.ledger.held else ():
+            if one.code not in self._left:
+                self.end()
+                print_note(one)
+        self._left = {one.code for one in shown}
+        self(run, looked, Fed())
 
     def _paint(self, line: str) -> None:
         plain, width = click.unstyle(line), shutil.get_terminal_size().columns - 1

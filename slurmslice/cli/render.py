@@ -31,7 +31,7 @@ def command(asking: Asking, dry_run: bool, print_: bool) -> None:
 
     The command comes after --: `{}` in it is the slice's key.
     """
-    wanted = asking.wanted(max_attempts=1)
+    wanted = asking.wanted(max_attempts=None)
     path = places.new_run(check_name(wanted.name or default_name(wanted.command)), asking.run_dir)
     engine = choose(asking.engine, path)
     asked, silence = describe(wanted, engine)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import click
+from click.core import ParameterSource
 
 from slurmslice.cli import places
 from slurmslice.cli.asking import EPILOG, Asking, asking, made, there_already
@@ -27,7 +28,7 @@ from slurmslice.reports.counts import count
 from slurmslice.run import Run
 from slurmslice.states import State
 from slurmslice.verbs.create import check_name, default_name, describe
-from slurmslice.verbs.follow import Policy
+from slurmslice.verbs.follow import FollowOptions, record_max_attempts
 from slurmslice.verbs.submit import check_possible, preview, waiting
 
 
@@ -46,18 +47,17 @@ class RunCommand(WordsCommand, ChangingCommand):
 @click.option(
     "--max-attempts",
     type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
+    show_default="1",
     metavar="N",
-    help="Attempts that a slice gets; what failed is submitted again, with the same memory and "
-    "time, while some are left.",
+    help="Attempts that each slice gets; a failed slice is submitted again, with the same memory "
+    "and time, while it has some left. The run records N; with RUN, N changes the record.",
 )
 @click.option("--interval", type=click.FloatRange(min=0.1), help="Seconds between polls.")
 def command(
     run_name: str | None,
     asking: Asking,
     dry_run: bool,
-    max_attempts: int,
+    max_attempts: int | None,
     interval: float | None,
 ) -> int:
     """Submit, follow to the end and report; the same line goes on where it stopped.
@@ -77,11 +77,40 @@ def command(
         tell_lowered(run, waiting(None), changes)
     if run_name and asking.no_breaker:
         let_start(run, dry_run=dry_run)
+    _record_attempts(run, max_attempts, dry_run=dry_run)
     if dry_run:
         look(run)
         show_all(run, preview(run, waiting(None), changes), nothing_waits)
         return 0
-    return follow_live(run, Policy(max_attempts, True, interval, changes))
+    return follow_live(run, FollowOptions(interval=interval, changes=changes))
+
+
+def _record_attempts(run: Run, wanted: int | None, *, dry_run: bool) -> None:
+    """Record ``--max-attempts`` in a run that is there, or show what would be recorded.
+
+    A settings file describes new runs: it does not change what a run has recorded.
+    """
+    recorded = run.recorded_attempts
+    if wanted is None or wanted == recorded:
+        return
+    if recorded and not _typed("max_attempts"):
+        note(
+            "policy-kept",
+            f"This run has recorded --max-attempts {recorded} and keeps it. To change it, type "
+            f"--max-attempts {wanted}.",
+            max_attempts=recorded,
+        )
+        return
+    if not dry_run:
+        record_max_attempts(run, wanted)
+    verb = "Would record" if dry_run else "Recorded"
+    message = f"{verb} --max-attempts {wanted}; it was {recorded or 1}."
+    note("policy-recorded", message, max_attempts=wanted, before=recorded or 1)
+
+
+def _typed(parameter: str) -> bool:
+    source = click.get_current_context().get_parameter_source(parameter)
+    return source is ParameterSource.COMMANDLINE
 
 
 def _look_what_waits(run: Run, changes: Mapping[str, str]) -> None:
@@ -130,9 +159,9 @@ def _going_on(run_name: str, asking: Asking, dry_run: bool) -> Run:
     return open_run(places.find(run_name, changing=True), changing=True, dry_run=dry_run)
 
 
-def _new(asking: Asking, max_attempts: int, dry_run: bool) -> Run | None:
+def _new(asking: Asking, max_attempts: int | None, dry_run: bool) -> Run | None:
     """The run that the line describes: made now, or the one that it made before."""
-    wanted = asking.wanted(max_attempts)
+    wanted = asking.wanted(max_attempts or 1)
     path = places.new_run(check_name(wanted.name or default_name(wanted.command)), asking.run_dir)
     engine = choose(asking.engine, path)
     asked, silence = describe(wanted, engine)
@@ -140,6 +169,8 @@ def _new(asking: Asking, max_attempts: int, dry_run: bool) -> Run | None:
     if same:
         note("run-continued", f"{asked.name}: going on with {relative(path)}", run=asked.name)
         run = open_run(same, changing=True, dry_run=dry_run)
+        if _typed("no_breaker") and run.asked.breaker and not run.ledger.released:
+            let_start(run, dry_run=dry_run)
         check_possible(run, waiting(None), {})
         return run
     _check(announce(asked, wanted, engine))

@@ -17,7 +17,7 @@ from slurmslice.reports.counts import count, key_ranges
 from slurmslice.run import Run
 from slurmslice.submission import Draft, over_edited
 from slurmslice.verbs.feed import Fed
-from slurmslice.verbs.follow import Policy
+from slurmslice.verbs.follow import ONLY_FINISH
 from slurmslice.verbs.steer import release, wait_until_gone
 from slurmslice.verbs.submit import Choose, check_possible, lowered, preview, rehearse, submit
 
@@ -132,7 +132,7 @@ def _afterwards(run: Run, fed: Fed) -> int:
     """On Slurm the work is handed over. This machine works only while a process does."""
     run.engine.wait(0)
     if run.engine.working:
-        code = follow_live(run, Policy(submits=False))
+        code = follow_live(run, ONLY_FINISH)
         return 0 if code == NOT_FINISHED else code  # what was put in has ended; others wait
     if run.asked.engine == "local":
         note("other-process-works", "The `slurmslice run` that is going on works on them.")

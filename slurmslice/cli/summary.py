@@ -45,20 +45,35 @@ def _not_in_yet(run: Run) -> str:
 
 def waits(run: Run, why: str = "not in the queue yet") -> str:
     """How many slices wait, why, and what puts them in; empty where none does."""
-    name, queued = quote(run.asked.name), len(run.ledger.queue)
-    if queued:
-        others = f", watch {name}, or tick {name} (from cron)"
-        return (
-            f"{count(queued)} waiting ({why}). What puts them in as there is room: "
-            f"slurmslice run {name}{others if run.asked.engine == 'slurm' else ''}."
-        )
-    waiting = run.standings.tally().get(State.WAITING, 0)
+    if queued := len(run.ledger.queue):
+        puts_in = f"What puts them in as there is room: {_going_on(run)}."
+        return f"{count(queued)} waiting ({why}). {puts_in}"
+    name, waiting = quote(run.asked.name), run.standings.tally().get(State.WAITING, 0)
     return f"{count(waiting)} waiting; `slurmslice submit {name}` puts them in." if waiting else ""
 
 
 def waiting_count(run: Run) -> int:
     """How many slices wait: those that are queued for room, else those that nobody has queued."""
     return len(run.ledger.queue) or run.standings.tally().get(State.WAITING, 0)
+
+
+def held_by_throttle(run: Run) -> Note | None:
+    """How many arrays the throttle holds, and the commands that let them start; None if none."""
+    held = sum(submission.share == 0 for submission in run.in_flight())
+    if not held:
+        return None
+    message = (
+        f"Held by the throttle until others have ended: {count(held, 'array')}. "
+        f"What lets them start then: {_going_on(run)}."
+    )
+    return Note("held-for-throttle", message, {"arrays": held})
+
+
+def _going_on(run: Run) -> str:
+    """The commands that go on with a run by themselves."""
+    name = quote(run.asked.name)
+    by_cron = f", or slurmslice tick {name} (from cron)" if run.asked.engine == "slurm" else ""
+    return f"slurmslice run {name}{by_cron}"
 
 
 def stuck(run: Run) -> tuple[Note, ...]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import click
 
 from slurmslice.cli import places
-from slurmslice.cli.console import note
+from slurmslice.cli.console import note, print_note
 from slurmslice.cli.engine import open_run
 from slurmslice.cli.shared import dry_run_option
+from slurmslice.cli.summary import held_by_throttle
 from slurmslice.errors import BadInput
 from slurmslice.reports.counts import count
 from slurmslice.verbs.poll import poll
@@ -36,15 +37,8 @@ def command(words: tuple[str, ...], dry_run: bool) -> int:
         if limit else f"No throttle any more, told to {count(told, 'array')}."
     )  # fmt: skip
     note("throttle-changed", message, limit=limit, arrays=told)
-    held = sum(submission.share == 0 for submission in run.in_flight())
-    if held:
-        name = run.asked.name
-        note(
-            "held-for-throttle",
-            f"{count(held, 'array')} of them held until others have ended. What lets them start "
-            f"then: slurmslice run {name}, watch {name}, or tick {name} (from cron).",
-            arrays=held,
-        )
+    if held := held_by_throttle(run):
+        print_note(held)
     return 0
 
 

@@ -13,7 +13,7 @@ from slurmslice.cli.sending import tell_what_waits
 from slurmslice.cli.shared import run_argument
 from slurmslice.cli.summary import exit_code, no_answers, tell
 from slurmslice.errors import BadInput
-from slurmslice.verbs.follow import Policy, step
+from slurmslice.verbs.follow import TICK, step
 from slurmslice.verbs.poll import poll
 
 
@@ -26,10 +26,11 @@ from slurmslice.verbs.poll import poll
     help="Exit 0 if every slice is done, 1 if some failed, 4 if it is not finished.",
 )
 def command(run_name: str | None, set_exit_code: bool) -> int:
-    """One step: look, put in what was submitted and has room now, and end.
+    """One step: look, submit queued slices as there is room, and end.
 
-    Attempts that `run --max-attempts` allows are made too. It can be called as often as wanted,
-    by cron, and twice at once: what is in is never put in again.
+    It also resubmits failed slices while they have attempts left, as `run --max-attempts`
+    recorded it. Call it as often as you like, by cron, or twice at the same time: no slice is
+    submitted twice.
     """
     run = open_run(places.find(run_name, changing=True), changing=True)
     if run.asked.engine == "local":
@@ -40,7 +41,7 @@ def command(run_name: str | None, set_exit_code: bool) -> int:
             run=run.asked.name,
         )
     looked = poll(run)
-    fed = step(run, Policy(run.asked.max_attempts, submits=False))
+    fed = step(run, TICK)
     tell_taken(run, fed.taken)
     for found in (*looked.notes, *no_answers(looked)):
         print_note(found)

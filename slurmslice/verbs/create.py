@@ -54,7 +54,7 @@ class Wanted:
         options: sbatch options, checked, long names.
         setup: shell text that runs once a task.
         work_dir: where the command runs; absolute.
-        max_attempts: attempts a slice gets from ``run``.
+        max_attempts: attempts that each slice gets; None: ``run`` will say.
         environ: the environment of which the pinned variables are taken.
         packing: how array tasks are to carry slices.
         pack_asked: ``--pack`` as it was typed; empty for none.
@@ -72,7 +72,7 @@ class Wanted:
     options: tuple[tuple[str, str], ...]
     setup: str
     work_dir: str
-    max_attempts: int
+    max_attempts: int | None
     environ: Mapping[str, str]
     packing: Packing = field(default_factory=Packing)
     pack_asked: str = ""
