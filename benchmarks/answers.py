@@ -25,7 +25,7 @@ from benchmarks.measure import (
     within,
 )
 from slurmslice.engines.slurm import commands
-from slurmslice.engines.slurm.answers import accounting
+from slurmslice.engines.slurm.job_records import parse_accounting_reports
 
 ROUNDS = 5
 _ARRAY = 1001
@@ -79,7 +79,7 @@ def _contend(kind: str, path: Path) -> None:
             for line in answer:
                 line.split("|")
         else:
-            reports = accounting(answer.read(), _names())
+            reports = parse_accounting_reports(answer.read(), _names())
             for _ in reports.values() if kind == "read" else ():
                 pass
     seconds = time.perf_counter() - began

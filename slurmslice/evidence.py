@@ -82,11 +82,11 @@ class TaskReport(Facts):
     state: State
     word: str = ""
     reason: str = ""
-    leaving: bool = False
+    completing: bool = False
     step_exit: int = 0
     steps: Steps | None = None
-    less_128: bool = False
-    of_rest: bool = False
+    exit_code_truncated: bool = False
+    is_array_summary: bool = False
 
 
 @dataclass(frozen=True, slots=True)

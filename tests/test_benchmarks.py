@@ -13,8 +13,8 @@ import pytest
 
 from benchmarks import paper
 from benchmarks.measure import NotMeasured, Spent, faster, spend, within
-from slurmslice.engines.slurm.answers import accounting
 from slurmslice.engines.slurm.commands import TASK_FIELDS
+from slurmslice.engines.slurm.job_records import parse_accounting_reports
 
 SLICES = 300
 
@@ -36,7 +36,7 @@ def test_a_run_on_paper_ends_as_its_sacct_says(tmp_path: Path) -> None:
     assert call.count("\n") == 1
     job, name = record["slices"][0]["job"].partition("_")[0], paper.option("job-name", call)
     lines = paper.rows(job, name, range(SLICES), TASK_FIELDS)
-    told = accounting("".join(f"{line}\n" for line in lines), {job: name})
+    told = parse_accounting_reports("".join(f"{line}\n" for line in lines), {job: name})
     assert record["finished"]
     assert len(record["counts"]) > 1
     assert Counter(record["counts"]) == Counter(str(report.state) for report in told.values())

@@ -14,7 +14,7 @@ import pytest
 
 from slurmslice.directives import needs as needs_of
 from slurmslice.engines import Limits, Needs
-from slurmslice.engines.slurm import SlurmEngine, available, capacity, commands, resources
+from slurmslice.engines.slurm import SlurmEngine, capacity, cluster_records, commands, is_available
 from slurmslice.errors import EngineError, NoAnswer
 from slurmslice.evidence import Answer, Observation
 from slurmslice.states import State
@@ -106,7 +106,7 @@ def test_commands_that_are_missing_are_silence(
     seen = observed(SlurmEngine({"PATH": str(tmp_path)}))
     assert "sacct cannot be started" in seen.accounting.silence
     assert "squeue cannot be started" in seen.queue.silence
-    assert not available()
+    assert not is_available()
     with pytest.raises(NoAnswer) as caught:
         SlurmEngine({"PATH": str(tmp_path)}).cluster()
     assert "slurm module" in caught.value.hint
@@ -406,7 +406,7 @@ def test_the_users_own_limits_count(halo: SlurmEngine, tmp_path: Path) -> None:
 def test_limits_as_recorded() -> None:
     """What sacctmgr printed with MaxJobs=7 on the user and limits on the QOS."""
     needs = Needs(cpus=2, mem_mib=200)
-    share = capacity.Share(1, 2, 200, False)
+    share = capacity.TaskFootprint(1, 2, 200, False)
     texts = load("sacctmgr-associations").text, load("sacctmgr-qos").text
     assert set(capacity.running_limits(*texts, needs, share)) == {
         (7, "MaxJobs is 7"),
@@ -471,24 +471,34 @@ def test_memory_where_none_is_asked(
     settings: dict[str, str], partition_mem: tuple[int, str] | None, mem: int, alone: bool
 ) -> None:
     """The partition's default, else the cluster's; with none a task gets all of a node's."""
-    partition = resources.Partition("p", True, "UP", None, partition_mem)
-    share = capacity.share(Needs(cpus=2), settings, partition)
-    assert (share.mem_mib, share.alone) == (mem, alone)
+    partition = cluster_records.Partition("p", True, "UP", None, partition_mem)
+    share = capacity.task_footprint(Needs(cpus=2), settings, partition)
+    assert (share.mem_mib, share.exclusive) == (mem, alone)
 
 
 def test_room_now_and_ever() -> None:
     """Beside what runs, and at all; a node alone must be empty now."""
-    busy = [n for n in resources.nodes(load("sinfo-busy").text) if n.partition == "main"]
-    assert capacity.fit(capacity.Share(1, 1, 100, False), busy) == capacity.Fit(13, 16)
-    assert capacity.fit(capacity.Share(1, 1, 2000, False), busy) == capacity.Fit(6, 8)
-    assert capacity.fit(capacity.Share(1, 1, 0, True), busy) == capacity.Fit(3, 4)
-    assert capacity.fit(capacity.Share(3, 12, 0, False), busy) == capacity.Fit(1, 1)
+    busy = [
+        n for n in cluster_records.parse_nodes(load("sinfo-busy").text) if n.partition == "main"
+    ]
+    assert capacity.count_fitting(
+        capacity.TaskFootprint(1, 1, 100, False), busy
+    ) == capacity.FittingTasks(13, 16)
+    assert capacity.count_fitting(
+        capacity.TaskFootprint(1, 1, 2000, False), busy
+    ) == capacity.FittingTasks(6, 8)
+    assert capacity.count_fitting(
+        capacity.TaskFootprint(1, 1, 0, True), busy
+    ) == capacity.FittingTasks(3, 4)
+    assert capacity.count_fitting(
+        capacity.TaskFootprint(3, 12, 0, False), busy
+    ) == capacity.FittingTasks(1, 1)
 
 
 def test_doctor(halo: SlurmEngine, tmp_path: Path) -> None:
     """Version, name, MaxArraySize, accounting, and the room in each partition."""
     replay(tmp_path, "sacct", "sacct-database-down")
-    health = halo.doctor(Needs(cpus=2))
+    health = halo.cluster_health(Needs(cpus=2))
     assert (health.version, health.cluster, health.max_array_size) == (
         "22.05.8",
         "slurmslice",
@@ -500,12 +510,12 @@ def test_doctor(halo: SlurmEngine, tmp_path: Path) -> None:
     ]  # fmt: skip
     main = health.partitions[0]
     assert (main.nodes, main.free_cpus, main.cpus) == (4, 13, 16)
-    assert main.fit == capacity.Fit(6, 8)
+    assert main.fitting == capacity.FittingTasks(6, 8)
     assert (main.mem_mib, main.why_none) == (4000, "")
     replay(tmp_path, "sacct", "sacct-unknown")
-    assert halo.doctor().accounting == "on"
+    assert halo.cluster_health().accounting == "on"
     replay(tmp_path, "sacct", "sacct-off")
-    assert "disabled" in halo.doctor().accounting
+    assert "disabled" in halo.cluster_health().accounting
 
 
 @pytest.mark.parametrize(
@@ -519,14 +529,17 @@ def test_doctor(halo: SlurmEngine, tmp_path: Path) -> None:
 def test_why_no_task_fits(halo: SlurmEngine, tmp_path: Path, needs: Needs, why: str) -> None:
     """By doctor for each partition, and by the preview for the one that is asked for."""
     replay(tmp_path, "sacct", "sacct-unknown")
-    assert {part.why_none for part in halo.doctor(needs).partitions} == {why}
+    assert {part.why_none for part in halo.cluster_health(needs).partitions} == {why}
     assert halo.limits(needs).why.endswith(why)
 
 
 def test_doctor_knows_the_time_limit(halo: SlurmEngine, tmp_path: Path) -> None:
     """Where a partition does not let a task take so long, none fits, however empty it is."""
     replay(tmp_path, "sacct", "sacct-unknown")
-    fits = {part.name: part.fit.ever for part in halo.doctor(Needs(time_s=301)).partitions}
+    fits = {
+        part.name: part.fitting.when_empty
+        for part in halo.cluster_health(Needs(time_s=301)).partitions
+    }
     assert fits == {"main": 16, "scavenge": 16, "short": 0}
 
 

@@ -57,7 +57,7 @@ def say(environ: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[st
 def release(environ: dict[str, str]) -> versions.Release:
     """Which release of Slurm this is."""
     shown = subprocess.run(["sbatch", "--version"], env=environ, capture_output=True, text=True)
-    found = versions.release_of(shown.stdout.split()[-1])
+    found = versions.parse_release(shown.stdout.split()[-1])
     assert found is not None, shown
     return found
 
@@ -116,7 +116,7 @@ def test_what_options_take_is_what_sbatch_says(say: Say, release: versions.Relea
             bare = say("sbatch", "--test-only", f"--{name}", "--no-such-option").stderr
             left = "unrecognized option '--no-such-option'" in bare
             takes = Takes.PERHAPS if left else Takes.VALUE
-        changed = versions.OPTION_VALUES.holds(release) and OPTION_VALUES.get(name)
+        changed = versions.OPTION_VALUES.applies_to(release) and OPTION_VALUES.get(name)
         if takes is not (changed or option.takes):
             wrong.append((name, takes, option.takes))
     assert wrong == []
@@ -182,7 +182,7 @@ def test_read_is_what_sbatch_reads(
     except BadInput:
         assert "defined options" not in shown
         return
-    if line == ESCAPED_BLANK and not versions.ESCAPED_BLANK.holds(release):
+    if line == ESCAPED_BLANK and not versions.ESCAPED_BLANK.applies_to(release):
         assert "defined options" not in shown
         return
     assert "defined options" in shown, shown
@@ -317,11 +317,11 @@ def test_limits_and_doctor(slurm: SlurmEngine, say: Say) -> None:
     assert limits.max_array_size == int(most)
     assert (limits.at_once or 0) > 0
     assert slurm.limits(Needs(cpus=10**6)).at_once == 0
-    health = slurm.doctor()
+    health = slurm.cluster_health()
     assert health.cluster == slurm.cluster()
     assert health.accounting == "on"
     assert sum(partition.default for partition in health.partitions) == 1
-    assert all(p.fit.now <= p.fit.ever <= p.cpus for p in health.partitions)
+    assert all(p.fitting.now <= p.fitting.when_empty <= p.cpus for p in health.partitions)
 
 
 # -- outages, by a configuration that leads nowhere ------------------------------------------

@@ -11,9 +11,16 @@ from dataclasses import replace
 import pytest
 
 from slurmslice.engines import Needs
-from slurmslice.engines.slurm import answers, capacity, resources, search, steps, versions
+from slurmslice.engines.slurm import (
+    capacity,
+    cluster_records,
+    find_job,
+    job_records,
+    job_steps,
+    versions,
+)
 from slurmslice.engines.slurm.commands import STEP_FIELDS
-from slurmslice.engines.slurm.outcomes import outcome, remedy
+from slurmslice.engines.slurm.sbatch_result import parse_sbatch_result, suggest_change
 from slurmslice.errors import Full, NoAnswer, Refused, TooMany
 from slurmslice.evidence import TaskReport
 from slurmslice.states import State
@@ -24,7 +31,7 @@ ENDS, STEP, HELD, SOME = "ends|x-b2c4", "step-h5i7", "held-d6e8", "some-f1g3"
 pytestmark = pytest.mark.parametrize("release", RELEASES)
 
 
-def jobs(rows: Sequence[answers.Row]) -> dict[str, str]:
+def jobs(rows: Sequence[job_records.JobRecord]) -> dict[str, str]:
     """Jobs with their names."""
     return {row.job: row.name for row in rows if row.step is None}
 
@@ -33,11 +40,15 @@ def told(name: str, release: str, job_name: str) -> dict[int, TaskReport]:
     """What an answer of sacct or squeue says of a job, by index."""
     text = load(name, release).text
     if "squeue" in name:
-        reports = answers.queue(text, jobs(answers.queue_rows(text)))
-        names = jobs(answers.queue_rows(text))
+        reports = job_records.parse_queue_reports(
+            text, jobs(job_records.parse_squeue_records(text))
+        )
+        names = jobs(job_records.parse_squeue_records(text))
     else:
-        names = jobs(answers.accounting_rows(text))
-        reports = dict(answers.accounting(text, names, versions.release_of(release)))
+        names = jobs(job_records.parse_sacct_records(text))
+        reports = dict(
+            job_records.parse_accounting_reports(text, names, versions.parse_release(release))
+        )
     return {index: said for (job, index), said in reports.items() if names[job] == job_name}
 
 
@@ -48,10 +59,10 @@ def test_how_tasks_ended(release: str) -> None:
         "COMPLETED", "FAILED", "FAILED", "FAILED", "FAILED", "OUT_OF_MEMORY", "TIMEOUT",
         "CANCELLED",
     ]  # fmt: skip
-    new = versions.EXIT_CODE_WHOLE.holds(versions.release_of(release) or (0, 0))
+    new = versions.FULL_EXIT_CODES.applies_to(versions.parse_release(release) or (0, 0))
     codes = [ends[index].exit_code for index in range(4)]
     assert codes == ([0, 3, 143, 200] if new else [0, 3, 15, 72])
-    assert [ends[index].less_128 for index in range(4)] == [False, *[not new] * 3]
+    assert [ends[index].exit_code_truncated for index in range(4)] == [False, *[not new] * 3]
     assert ends[4].signal == 9
     assert {end.requested_mem_bytes for end in ends.values()} == {100 << 20}
     assert {end.reason for end in ends.values()} == {""}
@@ -68,23 +79,23 @@ def test_how_tasks_ended_in_the_queue(release: str) -> None:
 
 def test_a_ghost_is_no_submission(release: str) -> None:
     """What was refused leaves a record that FAILED at once and had no node: it was not taken."""
-    accounting = answers.accounting_rows(load("ghost-sacct", release).text)
+    accounting = job_records.parse_sacct_records(load("ghost-sacct", release).text)
     assert [row.name for row in accounting] == ["ghost-m5s8"]
-    assert search.in_accounting(accounting, "m5s8") is None
+    assert find_job.find_in_accounting(accounting, "m5s8") is None
     early = replace(accounting[0].report, state=State.PENDING, ended_at=None, started_at=None)
-    assert search.in_accounting([replace(accounting[0], report=early)], "m5s8") is None
+    assert find_job.find_in_accounting([replace(accounting[0], report=early)], "m5s8") is None
     later = replace(accounting[0].report, ended_at=(accounting[0].report.ended_at or 0) + 1)
-    assert search.in_accounting([replace(accounting[0], report=later)], "m5s8") is None
-    queue = answers.queue_rows(load("ghost-squeue", release).text)
+    assert find_job.find_in_accounting([replace(accounting[0], report=later)], "m5s8") is None
+    queue = job_records.parse_squeue_records(load("ghost-squeue", release).text)
     assert [row.name for row in queue] == ["ghost-m5s8"]
-    assert search.in_queue(queue, "m5s8", 0) is None
+    assert find_job.find_in_queue(queue, "m5s8", 0) is None
 
 
 def test_steps_tell_the_memory(release: str) -> None:
     """MaxRSS and CPU time of what ran long enough to be looked at."""
-    rows = answers.accounting_rows(load("ends-steps", release).text, STEP_FIELDS)
+    rows = job_records.parse_sacct_records(load("ends-steps", release).text, STEP_FIELDS)
     names = jobs(rows)
-    measured = steps.measures(load("ends-steps", release).text, names)
+    measured = job_steps.parse_step_reports(load("ends-steps", release).text, names)
     found = {index: said for (job, index), said in measured.items() if names[job] == ENDS}
     assert set(found) == set(range(8))
     assert all(0 <= (report.cpu_s or 0) < 60 for report in found.values())
@@ -99,13 +110,16 @@ def test_what_had_to_make_room(release: str) -> None:
     """
     text, queue = load("room-steps", release).text, load("room-squeue", release).text
     names = {job.partition("_")[0]: name for job, _, name, _ in map(_cells, queue.splitlines())}
-    room = jobs(answers.accounting_rows(text, STEP_FIELDS))
+    room = jobs(job_records.parse_sacct_records(text, STEP_FIELDS))
     (job,) = room
-    told_at = answers.preempted(queue, names)
+    told_at = job_records.parse_preemption_times(queue, names)
     assert set(told_at) == {(job, 0), (job, 1), (job, 2)}
-    found = [steps.measures(text, room, preempted=told_at)[job, index] for index in range(3)]
+    found = [
+        job_steps.parse_step_reports(text, room, preempted=told_at)[job, index]
+        for index in range(3)
+    ]
     assert [end.steps and end.steps.preempted for end in found] == [True, True, False]
-    new = versions.PREEMPTED_IN_GRACE.holds(versions.release_of(release) or (0, 0))
+    new = versions.PREEMPTED_IN_GRACE.applies_to(versions.parse_release(release) or (0, 0))
     states = ["PREEMPTED"] * 3 if new else ["COMPLETED", "FAILED", "COMPLETED"]
     assert [str(end.state) for end in found] == states
 
@@ -121,8 +135,8 @@ def test_what_waits(release: str) -> None:
     assert {report.reason for report in held.values()} == {"JobHeldUser"}
     assert sorted(some) == list(range(0, 99, 7))
     assert {i for i, report in some.items() if str(report.state) == "RUNNING"} == {0, 7, 14}
-    rows = answers.queue_rows(load("waits-squeue", release).text)
-    sighting = search.in_queue(rows, "f1g3", 0)
+    rows = job_records.parse_squeue_records(load("waits-squeue", release).text)
+    sighting = find_job.find_in_queue(rows, "f1g3", 0)
     assert sighting is not None
     assert sorted(sighting.array or ()) == list(range(0, 99, 7))
     assert set(told("waits-sacct", release, SOME)) == {0, 7, 14}
@@ -141,16 +155,19 @@ def test_what_was_cancelled(release: str) -> None:
 
 def test_the_cluster(release: str) -> None:
     """MaxArraySize, partitions, nodes and limits."""
-    settings = resources.config(load("cluster-config", release).text)
-    assert versions.release_of(settings["SLURM_VERSION"]) == versions.release_of(release)
-    assert (settings["MaxArraySize"], resources.default_memory(settings)) == ("1001", (100, "cpu"))
+    settings = cluster_records.parse_config(load("cluster-config", release).text)
+    assert versions.parse_release(settings["SLURM_VERSION"]) == versions.parse_release(release)
+    assert (settings["MaxArraySize"], cluster_records.default_memory(settings)) == (
+        "1001",
+        (100, "cpu"),
+    )
     assert capacity.enforces_limits(settings)
-    found = resources.partitions(load("cluster-partitions", release).text)
+    found = cluster_records.parse_partitions(load("cluster-partitions", release).text)
     assert [(p.name, p.default, p.state, p.max_time_s) for p in found] == [
         ("main", True, "UP", None), ("scavenge", False, "UP", None), ("short", False, "UP", 300),
     ]  # fmt: skip
-    nodes = resources.nodes(load("ends-nodes", release).text)
-    assert {(n.partition, n.cpus, n.mem, n.usable) for n in nodes} == {
+    nodes = cluster_records.parse_nodes(load("ends-nodes", release).text)
+    assert {(n.partition, n.cpus, n.mem_mib, n.usable) for n in nodes} == {
         (partition, 4, 4000, True) for partition in ("main", "scavenge", "short")
     }
     # Two or more are busy when it is asked, of 16.
@@ -164,7 +181,7 @@ def test_the_cluster(release: str) -> None:
 
 def test_what_a_job_is(release: str) -> None:
     """Its name, by ``scontrol show job``."""
-    assert search.identity(load("waits-job", release).text, None, (), 0).name == HELD
+    assert find_job.parse_job_info(load("waits-job", release).text, None, (), 0).name == HELD
 
 
 @pytest.mark.parametrize(
@@ -184,17 +201,17 @@ def test_refusals_are_for_good(release: str, name: str, options: str) -> None:
     """What can never be taken is Refused, with sbatch's own words; and what is to be changed."""
     answer = load(f"refused-{name}", release).done
     with pytest.raises(Refused) as caught:
-        outcome(answer)
-    assert remedy(caught.value.message)[0] == options
+        parse_sbatch_result(answer)
+    assert suggest_change(caught.value.message)[0] == options
 
 
 def test_other_outcomes(release: str) -> None:
     """Taken; full for now by a limit; no controller."""
-    assert outcome(load("taken", release).done).job.isdecimal()
+    assert parse_sbatch_result(load("taken", release).done).job.isdecimal()
     with pytest.raises(TooMany, match="AssocMaxSubmitJobLimit"):
-        outcome(load("refused-limit", release).done)
+        parse_sbatch_result(load("refused-limit", release).done)
     with pytest.raises(Full, match="Unable to contact slurm controller"):
-        outcome(load("down-sbatch", release).done)
+        parse_sbatch_result(load("down-sbatch", release).done)
 
 
 @pytest.mark.parametrize("name", ["down-sacct", "down-squeue", "down-config"])
@@ -203,7 +220,7 @@ def test_silence_is_an_error(release: str, name: str) -> None:
     done = load(name, release).done
     assert (done.returncode, done.stdout) == (1, "")
     with pytest.raises(NoAnswer):
-        resources.config(done.stdout)
+        cluster_records.parse_config(done.stdout)
 
 
 def test_an_unknown_job(release: str) -> None:

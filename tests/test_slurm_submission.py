@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from slurmslice.engines import Needs, Order, Receipt
 from slurmslice.engines.slurm import SlurmEngine, environment
-from slurmslice.engines.slurm.outcomes import outcome
+from slurmslice.engines.slurm.sbatch_result import parse_sbatch_result
 from slurmslice.errors import BadInput, EngineError, Full, Refused, TooMany, Unsure
 from slurmslice.process import Finished
 from slurmslice.ranges import parse_array
@@ -173,7 +173,7 @@ def test_a_job_id_is_taken_from_its_own_line(tmp_path: Path, body: str, receipt:
 
 def test_the_recorded_success() -> None:
     """``--parsable`` alone."""
-    assert outcome(load("sbatch-ok").done) == Receipt("38")
+    assert parse_sbatch_result(load("sbatch-ok").done) == Receipt("38")
 
 
 @given(
@@ -188,7 +188,7 @@ def test_any_answer_is_an_outcome(
     """Whatever sbatch does, one of four things became of it."""
     done = Finished(("sbatch",), None if missing else code, stdout, stderr, missing)
     try:
-        receipt = outcome(done)
+        receipt = parse_sbatch_result(done)
     except (Refused, Full, Unsure):
         return
     assert receipt.job.isdecimal()
@@ -245,7 +245,9 @@ def test_an_account_in_the_script_outranks_the_environment() -> None:
 
 def test_nothing_dropped_nothing_told() -> None:
     """No note where there is nothing to say."""
-    assert environment.told(environment.for_sbatch({"HOME": "/"}, ["mem"])[1]) == ()
+    assert (
+        environment.dropped_variable_notes(environment.for_sbatch({"HOME": "/"}, ["mem"])[1]) == ()
+    )
 
 
 def test_questions_get_times_as_numbers_and_nothing_cut() -> None:
@@ -254,7 +256,7 @@ def test_questions_get_times_as_numbers_and_nothing_cut() -> None:
             "SLURM_TIME_FORMAT": "relative", "SLURM_EXIT_ERROR": "0", "LC_ALL": "fr_FR",
             "SLURM_CONF": "/s.conf", "SLURM_JWT": "t", "HOME": "/h",
             "SLURMSLICE_RUNS": "/r"}  # fmt: skip
-    assert environment.for_questions(mine) == {
+    assert environment.for_queries(mine) == {
         "SLURM_CONF": "/s.conf", "SLURM_JWT": "t", "HOME": "/h", "SLURMSLICE_RUNS": "/r",
         "LC_ALL": "C", "SLURM_TIME_FORMAT": "%s", "SLURM_BITSTR_LEN": "0",
     }  # fmt: skip

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from slurmslice.ends import exit_in_words
-from slurmslice.engines.slurm import answers, versions
+from slurmslice.engines.slurm import job_records, versions
 from slurmslice.evidence import NO_STEPS, TaskReport
 from slurmslice.judge import Hearing, Standing, judge
 from slurmslice.progress import SlotProgress
@@ -24,13 +24,15 @@ OLD, NEW = (22, 5), (26, 5)
 )  # fmt: skip
 def test_releases(text: str, release: versions.Release | None) -> None:
     """SLURM_VERSION of ``scontrol show config``; what is no version is not known."""
-    assert versions.release_of(text) == release
+    assert versions.parse_release(text) == release
 
 
 def accounted(code: str, release: versions.Release | None, state: str = "FAILED") -> TaskReport:
     """What accounting says of a task with this exit code."""
     row = f"9_1|{state}|{code}|0:0|100|110|120|10|1|1M|n1|None|n-t\n"
-    return replace(answers.accounting(row, NAMES, release)["9", 1], steps=NO_STEPS)
+    return replace(
+        job_records.parse_accounting_reports(row, NAMES, release)["9", 1], steps=NO_STEPS
+    )
 
 
 def judged(report: TaskReport, wrote: int | None) -> Standing:
@@ -68,8 +70,8 @@ def test_the_true_exit_code(
 def test_signals_are_no_exit_codes() -> None:
     """``0:15`` is signal 15, whatever the task wrote before; what was done is exit 0."""
     by_signal = accounted("0:15", OLD)
-    assert (by_signal.less_128, judged(by_signal, 128).signal) == (False, 15)
-    assert not accounted("0:0", OLD, "COMPLETED").less_128
+    assert (by_signal.exit_code_truncated, judged(by_signal, 128).signal) == (False, 15)
+    assert not accounted("0:0", OLD, "COMPLETED").exit_code_truncated
 
 
 def test_an_exit_code_in_the_queue_is_whole() -> None:
@@ -77,8 +79,8 @@ def test_an_exit_code_in_the_queue_is_whole() -> None:
 
     def told(text: str) -> tuple[int | None, int | None]:
         row = f"9_1|FAILED|{text}|1|2|3|0|n1|None|n-t|\n"
-        report = answers.queue(row, NAMES)["9", 1]
-        assert not report.less_128
+        report = job_records.parse_queue_reports(row, NAMES)["9", 1]
+        assert not report.exit_code_truncated
         return report.exit_code, report.signal
 
     assert told("51200") == told("200:0") == (200, None)
@@ -86,7 +88,7 @@ def test_an_exit_code_in_the_queue_is_whole() -> None:
     assert told("253") == told("0:125") == (0, 125)  # 20.11: a core flag beside the signal
     assert told("") == told("x") == told(":") == (None, None)
     row = "9_1|FAILED|51200|1|2|3|0|n1|None|n-t|\n"
-    queue = answers.queue(row, NAMES)["9", 1]
+    queue = job_records.parse_queue_reports(row, NAMES)["9", 1]
     said = Hearing(None, queue, SlotProgress(1, "n", 2, 72), "off", "", True, None, None, 130.0)
     known = Standing(State.RUNNING, "running", Evidence.QUEUE, 1, 1, 1)
     assert judge(known, said).exit_code == 200

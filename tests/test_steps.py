@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from slurmslice.engines.slurm.answers import preempted
-from slurmslice.engines.slurm.steps import measures
+from slurmslice.engines.slurm.job_records import parse_preemption_times
+from slurmslice.engines.slurm.job_steps import parse_step_reports
 from slurmslice.engines.slurm.versions import Release
 from slurmslice.errors import NoAnswer
 from slurmslice.evidence import NO_STEPS, Steps
@@ -25,7 +25,7 @@ def told(
     lines = [TASK.format(derived=derived, end=13)]
     lines += [STEP.format(step=s, state=state, code=c, end=e) for s, state, c, e in steps]
     text = "".join(f"{line}\n" for line in lines)
-    return measures(text, {"11": "n"}, release)["11", 0].steps
+    return parse_step_reports(text, {"11": "n"}, release)["11", 0].steps
 
 
 BATCH = ("batch", "COMPLETED", "0:0", 13)
@@ -76,7 +76,7 @@ def test_a_step_that_had_to_make_room(told_at: int, is_it: bool) -> None:
     text = f"{TASK.format(derived='0:0', end=13)}\n"
     for name, state, code, end in (BATCH, WELL):
         text += f"{STEP.format(step=name, state=state, code=code, end=end)}\n"
-    found = measures(text, {"11": "n"}, preempted={("11", 0): told_at})
+    found = parse_step_reports(text, {"11": "n"}, preempted={("11", 0): told_at})
     assert found["11", 0].steps == Steps(preempted=is_it)
 
 
@@ -86,7 +86,9 @@ def test_what_made_room_by_being_suspended_was_not_told_to_end() -> None:
         "11_0|COMPLETED|0:0|0:0|5|10|25|9|1|100M|n1|None||00:00.500|n",
         "11_0.0|COMPLETED|0:0||10|10|25|9|1||n1||300K|00:00.100|0",
     )
-    found = measures("".join(f"{row}\n" for row in rows), {"11": "n"}, preempted={("11", 0): 11})
+    found = parse_step_reports(
+        "".join(f"{row}\n" for row in rows), {"11": "n"}, preempted={("11", 0): 11}
+    )
     assert found["11", 0].steps == NO_STEPS
 
 
@@ -95,9 +97,9 @@ def test_when_tasks_were_told_to_make_room() -> None:
     text = (
         "11_0|1795866674|n|\n11_1|N/A|n|\n11_[2-3%1]|N/A|n|\n12_0|1795866674|other|\n7|N/A|wrap|\n"
     )
-    assert preempted(text, {"11": "n", "12": "n"}) == {("11", 0): 1795866674}
+    assert parse_preemption_times(text, {"11": "n", "12": "n"}) == {("11", 0): 1795866674}
     with pytest.raises(NoAnswer):
-        preempted(text[:-2], {"11": "n"})
+        parse_preemption_times(text[:-2], {"11": "n"})
 
 
 def test_the_release_is_asked_for_only_where_it_counts() -> None:

@@ -26,6 +26,6 @@ def __getattr__(name: str) -> Any:
     return SlurmEngine
 
 
-def available() -> bool:
+def is_available() -> bool:
     """Whether Slurm can be submitted to from here."""
     return shutil.which("sbatch") is not None

@@ -13,36 +13,36 @@ from dataclasses import dataclass
 
 from slurmslice.directives.shape import shape
 from slurmslice.engines import Needs
-from slurmslice.engines.slurm.commands import LIMIT_FIELDS, QOS_FIELDS
-from slurmslice.engines.slurm.resources import Node, Partition, default_memory
-from slurmslice.engines.slurm.values import bytes_of, number_of
+from slurmslice.engines.slurm.cluster_records import Node, Partition, default_memory
+from slurmslice.engines.slurm.commands import ASSOCIATION_FIELDS, QOS_FIELDS
+from slurmslice.engines.slurm.fields import parse_number, parse_size
 from slurmslice.errors import BadInput
 from slurmslice.units import format_memory, format_time, parse_time
 
 
-def places(needs: Needs, everywhere: Iterable[Partition]) -> list[Partition]:
+def candidate_partitions(needs: Needs, everywhere: Iterable[Partition]) -> list[Partition]:
     """The partitions that such a task may run in."""
-    wanted = named(needs)
+    wanted = requested_partitions(needs)
     return [p for p in everywhere if (p.name in wanted if wanted else p.default)]
 
 
-def named(needs: Needs) -> list[str]:
+def requested_partitions(needs: Needs) -> list[str]:
     """The partitions that such a task names; none for the default."""
     return [name for name in (needs.partition or "").split(",") if name]
 
 
-def why_never(needs: Needs, everywhere: Sequence[Partition]) -> str:
+def why_no_partition(needs: Needs, everywhere: Sequence[Partition]) -> str:
     """Why none of the partitions takes such a task, however empty it is; empty where one may."""
-    found = places(needs, everywhere)
+    found = candidate_partitions(needs, everywhere)
     if not found:
         return "there is no partition by default; name one with -p"
-    return too_long(needs, found)
+    return why_too_long(needs, found)
 
 
-def not_listed(needs: Needs, everywhere: Sequence[Partition]) -> str:
+def why_unknown_partition(needs: Needs, everywhere: Sequence[Partition]) -> str:
     """A partition that such a task names and that is not among these; empty where all are."""
     names = [partition.name for partition in everywhere]
-    missing = next((name for name in named(needs) if name not in names), None)
+    missing = next((name for name in requested_partitions(needs) if name not in names), None)
     if missing is None:
         return ""
     import difflib
@@ -51,7 +51,7 @@ def not_listed(needs: Needs, everywhere: Sequence[Partition]) -> str:
     return f"no partition {missing} is known" + (f"; perhaps {near[0]} is meant" if near else "")
 
 
-def too_long(needs: Needs, found: Sequence[Partition]) -> str:
+def why_too_long(needs: Needs, found: Sequence[Partition]) -> str:
     """Why such a task is above the time limit of these partitions; empty where it is not.
 
     The least time that it is content with counts, where it says one (sbatch(1), ``--time-min``).
@@ -77,12 +77,12 @@ def _least_seconds(needs: Needs) -> float:
         return 0  # sbatch refuses what is no time
 
 
-def all_listed(found: Iterable[Partition], among: Sequence[Node]) -> bool:
+def all_nodes_listed(found: Iterable[Partition], among: Sequence[Node]) -> bool:
     """Whether these are all nodes of the partitions: a cloud's, powered down, are not listed."""
     return all(
-        partition.nodes is not None
+        partition.node_count is not None
         and len({node.name for node in among if node.partition == partition.name})
-        >= partition.nodes
+        >= partition.node_count
         for partition in found
     )
 
@@ -92,7 +92,7 @@ def _seconds(limit: int | None) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class TaskFootprint:
     """What one task takes of its nodes, over all of them.
 
     Attributes:
@@ -105,61 +105,63 @@ class Share:
     nodes: int
     cpus: int
     mem_mib: int
-    alone: bool
+    exclusive: bool
 
 
-def share(needs: Needs, settings: Mapping[str, str], partition: Partition) -> Share:
+def task_footprint(
+    needs: Needs, settings: Mapping[str, str], partition: Partition
+) -> TaskFootprint:
     """What a task takes in a partition, with the memory that Slurm gives where none is asked."""
     asked = dict(needs.options)
     spread = shape(asked).nodes
-    alone = "exclusive" in asked or settings.get("SelectType") == "select/linear"
+    exclusive = "exclusive" in asked or settings.get("SelectType") == "select/linear"
     if "MEMORY" not in settings.get("SelectTypeParameters", "").upper():
-        return Share(spread, needs.cpus, 0, alone)
+        return TaskFootprint(spread, needs.cpus, 0, exclusive)
     usual = partition.default_mem or default_memory(settings)
     everything = any(asked.get(name) == "0" for name in ("mem", "mem-per-cpu"))
     if needs.mem_mib is not None:
         mem = needs.mem_mib
     elif everything or usual is None:
-        mem, alone = 0, True
+        mem, exclusive = 0, True
     else:
         mem = usual[0] * (needs.cpus if usual[1] == "cpu" else spread)
-    return Share(spread, needs.cpus, mem, alone)
+    return TaskFootprint(spread, needs.cpus, mem, exclusive)
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
+class FittingTasks:
     """How many tasks fit: beside what runs now, and at all."""
 
     now: int
-    ever: int
+    when_empty: int
 
 
-def fit(of_task: Share, among: Iterable[Node]) -> Fit:
+def count_fitting(of_task: TaskFootprint, among: Iterable[Node]) -> FittingTasks:
     """How many such tasks fit into these nodes; one over several nodes counts in equal parts.
 
     Constraints, GPUs and licences are not looked at.
     """
     cpus, mem = -(-of_task.cpus // of_task.nodes), -(-of_task.mem_mib // of_task.nodes)
-    now = ever = 0
+    now = when_empty = 0
     for node in {node.name: node for node in among if node.usable}.values():
-        room, free = _room(node.cpus, cpus, node.mem, mem), 0
-        if not of_task.alone or node.free_cpus == node.cpus:
-            free = _room(node.free_cpus, cpus, node.free_mem, mem)
-        most = 1 if of_task.alone else room
-        ever += min(room, most)
+        room, free = _room(node.cpus, cpus, node.mem_mib, mem), 0
+        if not of_task.exclusive or node.free_cpus == node.cpus:
+            free = _room(node.free_cpus, cpus, node.free_mem_mib, mem)
+        most = 1 if of_task.exclusive else room
+        when_empty += min(room, most)
         now += min(free, most)
-    return Fit(now // of_task.nodes, ever // of_task.nodes)
+    return FittingTasks(now // of_task.nodes, when_empty // of_task.nodes)
 
 
-def why_none_fits(of_task: Share, among: Iterable[Node]) -> str:
+def why_none_fits(of_task: TaskFootprint, among: Iterable[Node]) -> str:
     """What these nodes lack for such a task; empty where it fits."""
     usable = [node for node in among if node.usable]
-    if fit(of_task, usable).ever:
+    if count_fitting(of_task, usable).when_empty:
         return ""
     if not usable:
         return "no node is usable now"
     cpus, mem = -(-of_task.cpus // of_task.nodes), -(-of_task.mem_mib // of_task.nodes)
-    most_cpus, most_mem = max(n.cpus for n in usable), max(n.mem for n in usable)
+    most_cpus, most_mem = max(n.cpus for n in usable), max(n.mem_mib for n in usable)
     if cpus > most_cpus:
         return f"no node has {cpus} CPUs, the largest has {most_cpus}"
     if mem > most_mem:
@@ -178,7 +180,7 @@ def enforces_limits(settings: Mapping[str, str]) -> bool:
 
 
 def running_limits(
-    associations: str, qualities: str, needs: Needs, of_task: Share
+    associations: str, qualities: str, needs: Needs, of_task: TaskFootprint
 ) -> Iterator[tuple[int, str]]:
     """How many tasks the accounting limits let run at once, each limit with its name.
 
@@ -202,7 +204,7 @@ def submit_limits(
 
     ``MaxJobCount`` counts everybody's. An array counts as its tasks.
     """
-    jobs = number_of(settings.get("MaxJobCount", ""))
+    jobs = parse_number(settings.get("MaxJobCount", ""))
     if jobs is not None:
         yield jobs, f"MaxJobCount is {jobs}"
     own, qualities_of = _applying(associations, qualities, needs)
@@ -219,7 +221,7 @@ def _applying(
     asked = dict(needs.options)
     own = [
         said
-        for said in _table(associations, LIMIT_FIELDS)
+        for said in _table(associations, ASSOCIATION_FIELDS)
         if said["Account"] == asked.get("account", said["DefaultAccount"])
         and said["Partition"] in {"", needs.partition}
     ]
@@ -234,14 +236,14 @@ def _table(text: str, fields: Sequence[str]) -> Iterator[dict[str, str]]:
 
 
 def _limits(
-    said: Mapping[str, str], counts: Iterable[str], resources: Iterable[str], of_task: Share
+    said: Mapping[str, str], counts: Iterable[str], resources: Iterable[str], of_task: TaskFootprint
 ) -> Iterator[tuple[int, str]]:
     yield from _counts(said, counts)
     for key in resources:
         for resource in said[key].split(","):
             name, _, amount = resource.partition("=")
-            cpus = number_of(amount) if name == "cpu" else None
-            size = bytes_of(amount if amount[-1:].isalpha() else f"{amount}M")
+            cpus = parse_number(amount) if name == "cpu" else None
+            size = parse_size(amount if amount[-1:].isalpha() else f"{amount}M")
             if cpus is not None:
                 yield cpus // of_task.cpus, f"{key} is {resource}"
             if name == "mem" and size and of_task.mem_mib:
@@ -250,7 +252,7 @@ def _limits(
 
 def _counts(said: Mapping[str, str], keys: Iterable[str]) -> Iterator[tuple[int, str]]:
     for key in keys:
-        jobs = number_of(said[key])
+        jobs = parse_number(said[key])
         if jobs is not None:
             yield jobs, f"{key} is {jobs}"
 
@@ -262,7 +264,7 @@ def max_array_tasks(settings: Mapping[str, str]) -> int:
     return min(size, int(match[1])) if match else size
 
 
-def asks_for_gpus(needs: Needs) -> bool:
+def requests_gpus(needs: Needs) -> bool:
     """Whether a task wants GPUs, of which sinfo tells too little to count."""
     return any(
         name.startswith("gpus") or (name in {"gres", "tres-per-task"} and "gpu" in value)

@@ -30,7 +30,7 @@ SQUEUE_FIELDS = (
 )
 PREEMPTED_FIELDS = ("JobArrayID", "PreemptTime", "Name")
 SINFO_FIELDS = ("NodeList", "Partition", "StateLong", "CPUsState", "Memory", "AllocMem")
-LIMIT_FIELDS = (
+ASSOCIATION_FIELDS = (
     *("DefaultAccount", "Account", "Partition", "DefaultQOS", "QOS", "GrpTRES", "GrpJobs"),
     *("MaxJobs", "GrpSubmit", "MaxSubmit"),
 )
@@ -39,11 +39,11 @@ QOS_FIELDS = (
     "MaxSubmitPA",
 )
 
-CONFIG: Argv = ("scontrol", "show", "config")
-PARTITIONS: Argv = ("scontrol", "--oneliner", "show", "partition")
+SHOW_CONFIG: Argv = ("scontrol", "show", "config")
+SHOW_PARTITIONS: Argv = ("scontrol", "--oneliner", "show", "partition")
 # With those that are hidden, and those that the user's groups may not use: sbatch knows them all.
-ALL_PARTITIONS: Argv = ("scontrol", "--all", "--oneliner", "show", "partition")
-FEDERATION: Argv = ("scontrol", "show", "federation")
+SHOW_ALL_PARTITIONS: Argv = ("scontrol", "--all", "--oneliner", "show", "partition")
+SHOW_FEDERATION: Argv = ("scontrol", "show", "federation")
 
 
 def sbatch(script: Path, overrides: Sequence[tuple[str, str]], arguments: Sequence[str]) -> Argv:
@@ -55,17 +55,17 @@ def sbatch(script: Path, overrides: Sequence[tuple[str, str]], arguments: Sequen
     return ("sbatch", "--parsable", *options, str(script), *arguments)
 
 
-def test(argv: Argv) -> Argv:
+def sbatch_test_only(argv: Argv) -> Argv:
     """Have sbatch say what it would do with a submission (sbatch(1), ``--test-only``)."""
     return (argv[0], "--test-only", *argv[1:])
 
 
-def show_job(job: str) -> Argv:
+def scontrol_show_job(job: str) -> Argv:
     """What the controller knows of a job: a line a record."""
     return ("scontrol", "--oneliner", "show", "job", job)
 
 
-def batch_script(job: str) -> Argv:
+def scontrol_batch_script(job: str) -> Argv:
     """The script of a job, on stdout."""
     return ("scontrol", "write", "batch_script", job, "-")
 
@@ -123,7 +123,7 @@ def squeue(jobs: Iterable[str], *, ended: bool) -> Argv:
     return (*_squeue(ended), "--jobs", ",".join(jobs))
 
 
-def squeue_of(user: int, *, ended: bool) -> Argv:
+def squeue_user(user: int, *, ended: bool) -> Argv:
     """All jobs of a user; ended ones too, until the controller forgets them."""
     return (*_squeue(ended), "--user", str(user))
 
@@ -171,32 +171,32 @@ def _parts(indices: Sequence[int]) -> Iterator[str]:
         yield text
 
 
-def throttle(job: str, limit: int | None) -> Argv:
+def scontrol_throttle(job: str, limit: int | None) -> Argv:
     """Set how many tasks of an array run at once; 0 takes the limit away."""
     return ("scontrol", "update", f"JobId={job}", f"ArrayTaskThrottle={limit or 0}")
 
 
-def hold(job: str) -> Argv:
+def scontrol_hold(job: str) -> Argv:
     """Let no task of an array start that has not started (scontrol(1), ``hold``)."""
     return ("scontrol", "hold", job)
 
 
-def release(job: str) -> Argv:
+def scontrol_release(job: str) -> Argv:
     """Let held tasks start again."""
     return ("scontrol", "release", job)
 
 
-def associations(user: str) -> Argv:
+def sacctmgr_associations(user: str) -> Argv:
     """The limits of a user, a line an association."""
-    fields = ",".join(LIMIT_FIELDS)
+    fields = ",".join(ASSOCIATION_FIELDS)
     return ("sacctmgr", "-nP", "show", "user", f"name={user}", "withassoc", f"format={fields}")
 
 
-def qos() -> Argv:
+def sacctmgr_qos() -> Argv:
     """The limits of every quality of service."""
     return ("sacctmgr", "-nP", "show", "qos", f"format={','.join(QOS_FIELDS)}")
 
 
-def qos_flags() -> Argv:
+def sacctmgr_qos_flags() -> Argv:
     """The flags of every quality of service."""
     return ("sacctmgr", "-nP", "show", "qos", "format=Flags")

@@ -8,11 +8,16 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from slurmslice import process
 from slurmslice.engines import Identity, Intake, Limits, Needs, Order, Receipt, Sighting
-from slurmslice.engines.slurm import answers, commands, environment, search, steps
-from slurmslice.engines.slurm.asking import ACCOUNTING_OFF, UNKNOWN_JOB, Asking, silence
-from slurmslice.engines.slurm.health import Health
-from slurmslice.engines.slurm.outcomes import outcome
-from slurmslice.engines.slurm.room import Room
+from slurmslice.engines.slurm import commands, environment, find_job, job_records, job_steps
+from slurmslice.engines.slurm.client import (
+    ACCOUNTING_DISABLED,
+    INVALID_JOB_ID,
+    SlurmClient,
+    no_answer_error,
+)
+from slurmslice.engines.slurm.queue_capacity import ClusterCapacity
+from slurmslice.engines.slurm.sbatch_result import parse_sbatch_result
+from slurmslice.engines.slurm.slurm_health import ClusterHealth
 from slurmslice.errors import BadInput, NoAnswer, Refused
 from slurmslice.evidence import Answer, Observation, TaskId, TaskReport
 
@@ -31,8 +36,8 @@ class SlurmEngine:
     name = "slurm"
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
-        self._slurm = Asking(dict(os.environ if environ is None else environ))
-        self._room = Room(self._slurm)
+        self._slurm = SlurmClient(dict(os.environ if environ is None else environ))
+        self._capacity = ClusterCapacity(self._slurm)
 
     def cluster(self) -> str:
         """The cluster's name.
@@ -40,64 +45,68 @@ class SlurmEngine:
         Raises:
             NoAnswer: the controller does not answer.
         """
-        return self._slurm.config().get("ClusterName", "")
+        return self._slurm.cluster_config().get("ClusterName", "")
 
     def limits(self, needs: Needs) -> Limits:
         """MaxArraySize, and how many such tasks can run at once. As ``Engine.limits``."""
-        return self._room.limits(needs)
+        return self._capacity.limits(needs)
 
     def intake(self, needs: Needs) -> Intake:
         """What the limits leave beside the user's jobs in the queue. As ``Engine.intake``."""
-        return self._room.intake(needs)
+        return self._capacity.intake(needs)
 
-    def doctor(self, needs: Needs | None = None) -> Health:
+    def cluster_health(self, needs: Needs | None = None) -> ClusterHealth:
         """How the cluster is, and how many tasks of these needs fit into each partition.
 
         Raises:
             NoAnswer: the controller does not answer.
         """
-        settings = self._slurm.config()
-        return Health(
+        settings = self._slurm.cluster_config()
+        return ClusterHealth(
             settings.get("SLURM_VERSION", ""),
             self.cluster(),
             int(settings["MaxArraySize"]),
             self._accounting({"1": ""}).silence or "on",
-            self._room.partitions(needs or Needs()),
+            self._capacity.partition_health(needs or Needs()),
         )
 
     def submit(self, order: Order) -> Receipt:
         """Hand the script to sbatch. As ``Engine.submit``."""
         argv = commands.sbatch(order.script, order.overrides, order.arguments)
         done, dropped = self._sbatch(order, argv)
-        receipt = outcome(done)
-        notes = (*environment.told(dropped), *receipt.notes)
+        receipt = parse_sbatch_result(done)
+        notes = (*environment.dropped_variable_notes(dropped), *receipt.notes)
         return Receipt(receipt.job, receipt.cluster, notes)
 
     def test(self, order: Order) -> str:
         """Ask sbatch. As ``Engine.test``."""
-        argv = commands.test(commands.sbatch(order.script, order.overrides, order.arguments))
+        argv = commands.sbatch_test_only(
+            commands.sbatch(order.script, order.overrides, order.arguments)
+        )
         done, _ = self._sbatch(order, argv)
         if done.returncode == 0:
             return (done.stderr.strip() or done.stdout.strip()).removeprefix("sbatch: ")
         if done.returncode is None:
-            raise silence(done)
+            raise no_answer_error(done)
         raise Refused(f"Slurm would refuse it: {done.stderr.strip()[-2000:]}")
 
     def identify(self, job: str) -> Identity:
         """Ask the controller. As ``Engine.identify``."""
         try:
-            records = self._slurm.ask(commands.show_job(job))
-            rows = answers.queue_rows(self._slurm.ask(commands.squeue((job,), ended=True)))
+            records = self._slurm.query(commands.scontrol_show_job(job))
+            rows = job_records.parse_squeue_records(
+                self._slurm.query(commands.squeue((job,), ended=True))
+            )
         except NoAnswer as why:
-            if UNKNOWN_JOB in why.message:
+            if INVALID_JOB_ID in why.message:
                 raise BadInput(
                     f"The controller knows no job {job}.", code="unknown-job", job=job
                 ) from why
             raise
-        script = self._slurm.run(commands.batch_script(job))
+        script = self._slurm.run_command(commands.scontrol_batch_script(job))
         text = script.stdout if script.returncode == 0 else None
         own = [row for row in rows if row.job == job]
-        return search.identity(records, text, own, self._remembers_since())
+        return find_job.parse_job_info(records, text, own, self._remembers_since())
 
     def find(self, order_token: str, job_name: str, since: float) -> Sighting | None:
         """The job that bears a token. As ``Engine.find``.
@@ -105,24 +114,26 @@ class SlurmEngine:
         Where accounting does not answer, the queue's word that there is none counts as long as
         the controller remembers jobs that have ended (MinJobAge).
         """
-        queue = answers.queue_rows(self._slurm.ask(commands.squeue_of(os.getuid(), ended=True)))
+        queue = job_records.parse_squeue_records(
+            self._slurm.query(commands.squeue_user(os.getuid(), ended=True))
+        )
         remembers_since = self._remembers_since()
-        found = search.in_queue(queue, order_token, remembers_since)
+        found = find_job.find_in_queue(queue, order_token, remembers_since)
         if found or self._slurm.accounting_off:
             return found
         try:
-            text = self._slurm.ask(
+            text = self._slurm.query(
                 commands.sacct_by_name(job_name, os.getuid(), since, self._slurm.clusters)
             )
         except NoAnswer:
             if self._slurm.accounting_off or since > remembers_since:
                 return None
             raise
-        return search.in_accounting(answers.accounting_rows(text), order_token)
+        return find_job.find_in_accounting(job_records.parse_sacct_records(text), order_token)
 
     def _remembers_since(self) -> float:
         """Epoch seconds: the controller has forgotten no job that ended later (MinJobAge)."""
-        remembers = search.seconds(self._slurm.config().get("MinJobAge", ""))
+        remembers = find_job.parse_seconds(self._slurm.cluster_config().get("MinJobAge", ""))
         return time.time() - remembers / 2  # half: the times in the queue are another machine's
 
     def observe(self, jobs: Sequence[tuple[str, str]]) -> Observation:
@@ -140,8 +151,8 @@ class SlurmEngine:
         names, found = dict(jobs), dict[TaskId, TaskReport]()
         preempted = self._preempted(names)
         for question in commands.sacct_steps(tasks, self._slurm.clusters):
-            said = self._slurm.ask(question)
-            found |= steps.measures(said, names, self._slurm.release, preempted)
+            said = self._slurm.query(question)
+            found |= job_steps.parse_step_reports(said, names, self._slurm.fetch_release, preempted)
         return found
 
     def _preempted(self, names: Mapping[str, str]) -> Mapping[TaskId, int]:
@@ -150,9 +161,11 @@ class SlurmEngine:
         Where it does not answer it is not known: how a task ended must not wait for that.
         """
         try:
-            if self._slurm.config().get("PreemptType") in _NO_PREEMPTION:
+            if self._slurm.cluster_config().get("PreemptType") in _NO_PREEMPTION:
                 return {}
-            return answers.preempted(self._slurm.ask(commands.squeue_preempted(names)), names)
+            return job_records.parse_preemption_times(
+                self._slurm.query(commands.squeue_preempted(names)), names
+            )
         except NoAnswer:
             return {}
 
@@ -164,7 +177,7 @@ class SlurmEngine:
             EngineError: it will not do it.
         """
         if indices is None or indices:
-            self._slurm.steer(job, name, commands.scancel(job, indices))
+            self._slurm.control_job(job, name, commands.scancel(job, indices))
 
     def throttle(self, job: str, name: str, limit: int | None) -> None:
         """Set how many tasks of an array run at once. An array that is gone is no error.
@@ -173,15 +186,15 @@ class SlurmEngine:
             NoAnswer: Slurm could not be told, or not asked whose the id is now.
             EngineError: it will not do it.
         """
-        self._slurm.steer(job, name, commands.throttle(job, limit))
+        self._slurm.control_job(job, name, commands.scontrol_throttle(job, limit))
 
     def hold(self, job: str, name: str) -> None:
         """Hold the tasks of an array that have not started. As ``throttle``."""
-        self._slurm.steer(job, name, commands.hold(job))
+        self._slurm.control_job(job, name, commands.scontrol_hold(job))
 
     def release(self, job: str, name: str) -> None:
         """Release them. As ``throttle``."""
-        self._slurm.steer(job, name, commands.release(job))
+        self._slurm.control_job(job, name, commands.scontrol_release(job))
 
     @property
     def working(self) -> bool:
@@ -201,25 +214,29 @@ class SlurmEngine:
         """Run it in the caller's environment; what it did, and what was kept from it."""
         options = [name for name, _ in (*order.needs.options, *order.overrides)]
         env, dropped = environment.for_sbatch(self._slurm.environ, options)
-        return self._slurm.send(argv, env), dropped
+        return self._slurm.run_sbatch(argv, env), dropped
 
     def _accounting(self, names: Mapping[str, str]) -> Answer:
         if self._slurm.accounting_off:
-            return Answer(silence=ACCOUNTING_OFF, off=True)
+            return Answer(silence=ACCOUNTING_DISABLED, off=True)
         argv = commands.sacct(names, self._slurm.clusters)
         # Not asked for: a question a poll is dear, and the answers can be read without.
-        release = self._slurm.release_if_known
-        answer = self._answer(argv, lambda text: answers.accounting(text, names, release))
-        return Answer(silence=ACCOUNTING_OFF, off=True) if self._slurm.accounting_off else answer
+        release = self._slurm.known_release
+        answer = self._answer(
+            argv, lambda text: job_records.parse_accounting_reports(text, names, release)
+        )
+        return (
+            Answer(silence=ACCOUNTING_DISABLED, off=True) if self._slurm.accounting_off else answer
+        )
 
     def _queue(self, names: Mapping[str, str], *, ended: bool) -> Answer:
         argv = commands.squeue(names, ended=ended)
-        return self._answer(argv, lambda text: answers.queue(text, names))
+        return self._answer(argv, lambda text: job_records.parse_queue_reports(text, names))
 
     def _answer(
         self, argv: commands.Argv, parse: Callable[[str], Mapping[TaskId, TaskReport]]
     ) -> Answer:
         try:
-            return Answer(parse(self._slurm.ask(argv)))
+            return Answer(parse(self._slurm.query(argv)))
         except NoAnswer as why:
             return Answer(silence=why.message)

@@ -13,7 +13,7 @@ _OF_COMMANDS = ("SACCT_", "SACCTMGR_", "SCANCEL_", "SCONTROL_", "SINFO_", "SQUEU
 _ANSWERS = {"LC_ALL": "C", "SLURM_TIME_FORMAT": "%s", "SLURM_BITSTR_LEN": "0"}
 
 
-def for_questions(environ: Mapping[str, str]) -> dict[str, str]:
+def for_queries(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment of a command that answers: times in epoch seconds, nothing cut short."""
     unwanted = ("SLURM_", *_OF_COMMANDS)
     kept = {n: v for n, v in environ.items() if n in _KEPT or not n.startswith(unwanted)}
@@ -74,7 +74,7 @@ def _option(name: str) -> str:
 _HEEDED = frozenset({"account", "partition", "qos"})
 
 
-def added(
+def added_options(
     environ: Mapping[str, str], options: Collection[str]
 ) -> tuple[tuple[tuple[str, str], ...], bool]:
     """What the variables that sbatch gets add to a request.
@@ -93,7 +93,7 @@ def added(
     return heeded, len(own) > len(heeded) or "SLURM_CLUSTERS" in given
 
 
-def told(dropped: Collection[str]) -> tuple[str, ...]:
+def dropped_variable_notes(dropped: Collection[str]) -> tuple[str, ...]:
     """What a person should know of dropped variables, as lines: those of sbatch by name."""
     own = [name for name in dropped if name.startswith("SBATCH_")]
     others = len(dropped) - len(own)

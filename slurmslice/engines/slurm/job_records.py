@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from slurmslice.engines.slurm.commands import PREEMPTED_FIELDS, SQUEUE_FIELDS, TASK_FIELDS
-from slurmslice.engines.slurm.lines import Reports, common
-from slurmslice.engines.slurm.values import bytes_of, node_of, number_of, seconds_of
-from slurmslice.engines.slurm.versions import Release, may_lack_128
-from slurmslice.engines.slurm.words import is_leaving, state_of
+from slurmslice.engines.slurm.fields import first_node, parse_clock, parse_number, parse_size
+from slurmslice.engines.slurm.job_states import is_completing, parse_state
+from slurmslice.engines.slurm.sacct_lines import LazyReports, pick_task_lines
+from slurmslice.engines.slurm.versions import Release, may_be_truncated
 from slurmslice.errors import BadInput, NoAnswer
 from slurmslice.evidence import TaskId, TaskReport
 from slurmslice.ranges import ArrayExpression, parse_array
@@ -29,7 +29,7 @@ _MOST_INDICES = 4_000_001
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class JobRecord:
     """A line of an answer.
 
     Attributes:
@@ -44,14 +44,14 @@ class Row:
 
     job: str
     indices: ArrayExpression | None
-    unstarted: bool
-    whole: bool
+    is_array_summary: bool
+    indices_complete: bool
     step: str | None
     name: str
     report: TaskReport
 
 
-def accounting_rows(text: str, fields: Sequence[str] = TASK_FIELDS) -> list[Row]:
+def parse_sacct_records(text: str, fields: Sequence[str] = TASK_FIELDS) -> list[JobRecord]:
     """The rows of sacct, which was asked for these fields.
 
     Raises:
@@ -62,12 +62,12 @@ def accounting_rows(text: str, fields: Sequence[str] = TASK_FIELDS) -> list[Row]
 
 def _accounting_rows(
     records: Iterable[str], fields: Sequence[str], release: Release | None = None
-) -> list[Row]:
+) -> list[JobRecord]:
     parted = (_parted(record, fields) for record in records)
     return [_row(words, _accounted(words, release)) for words in parted]
 
 
-def queue_rows(text: str) -> list[Row]:
+def parse_squeue_records(text: str) -> list[JobRecord]:
     """The rows of squeue, as ``commands.squeue`` asks for them.
 
     Raises:
@@ -76,7 +76,7 @@ def queue_rows(text: str) -> list[Row]:
     return [_row(words, _queued(words)) for words in _queue_words(text, SQUEUE_FIELDS)]
 
 
-def preempted(text: str, names: Mapping[str, str]) -> dict[TaskId, int]:
+def parse_preemption_times(text: str, names: Mapping[str, str]) -> dict[TaskId, int]:
     """When those of our tasks that were told to make room were told so, epoch seconds.
 
     Args:
@@ -87,18 +87,18 @@ def preempted(text: str, names: Mapping[str, str]) -> dict[TaskId, int]:
         NoAnswer: the text is not such an answer.
     """
     told = (
-        (_row(words, TaskReport(State.UNKNOWN)), number_of(words["PreemptTime"]))
+        (_row(words, TaskReport(State.UNKNOWN)), parse_number(words["PreemptTime"]))
         for words in _queue_words(text, PREEMPTED_FIELDS)
     )
-    ours = ((row, when) for row, when in told if when is not None and is_ours(row, names))
-    return {task: when for row, when in ours for task in tasks_of(row)}
+    ours = ((row, when) for row, when in told if when is not None and is_own_record(row, names))
+    return {task: when for row, when in ours for task in task_ids(row)}
 
 
 def _queue_words(text: str, fields: Sequence[str]) -> Iterator[dict[str, str]]:
     return (_parted(record, fields, end="|") for record in _records(_lines(text), fields))
 
 
-def accounting(
+def parse_accounting_reports(
     text: str, names: Mapping[str, str], release: Release | None = None
 ) -> Mapping[TaskId, TaskReport]:
     """What accounting says of our tasks. A report is read when it is asked for.
@@ -116,33 +116,39 @@ def accounting(
         NoAnswer: the text is not such an answer.
     """
     lines = _lines(text)
-    found, others = common(lines, len(TASK_FIELDS), names)
+    found, others = pick_task_lines(lines, len(TASK_FIELDS), names)
     if not all(_begins(line, TASK_FIELDS) for line in others):  # names with line ends: none is
         found, others = {}, _records(lines, TASK_FIELDS)
 
     def of_task(line: str) -> TaskReport:
         return _accounted(_parted(line, TASK_FIELDS), release)
 
-    told = Reports(found, {}, of_task)
+    told = LazyReports(found, {}, of_task)
     rows = _accounting_rows(others, TASK_FIELDS, release)
-    rows = [row for row in rows if is_ours(row, names)]
-    own = _by_task(_newest_last([row for row in rows if not row.unstarted]))
-    newest = {task: report for task, report in own.items() if not is_older(report, told.get(task))}
-    rest = _by_task([row for row in rows if row.unstarted and row.report.state.final])
-    unstarted = {task: replace(r, of_rest=True) for task, r in rest.items() if task not in told}
-    return Reports(found, {**unstarted, **newest}, of_task)
+    rows = [row for row in rows if is_own_record(row, names)]
+    own = _by_task(_newest_last([row for row in rows if not row.is_array_summary]))
+    newest = {
+        task: report
+        for task, report in own.items()
+        if not was_submitted_before(report, told.get(task))
+    }
+    rest = _by_task([row for row in rows if row.is_array_summary and row.report.state.final])
+    is_array_summary = {
+        task: replace(r, is_array_summary=True) for task, r in rest.items() if task not in told
+    }
+    return LazyReports(found, {**is_array_summary, **newest}, of_task)
 
 
-def is_older(report: TaskReport, other: TaskReport | None) -> bool:
+def was_submitted_before(report: TaskReport, other: TaskReport | None) -> bool:
     """Whether a report is of a job that was submitted before that of another report."""
     return other is not None and (report.submitted_at or 0) < (other.submitted_at or 0)
 
 
-def _newest_last(rows: Sequence[Row]) -> list[Row]:
+def _newest_last(rows: Sequence[JobRecord]) -> list[JobRecord]:
     return sorted(rows, key=lambda row: row.report.submitted_at or 0)
 
 
-def queue(text: str, names: Mapping[str, str]) -> dict[TaskId, TaskReport]:
+def parse_queue_reports(text: str, names: Mapping[str, str]) -> dict[TaskId, TaskReport]:
     """What the queue says of our tasks, a report for every index of a record.
 
     Args:
@@ -153,9 +159,9 @@ def queue(text: str, names: Mapping[str, str]) -> dict[TaskId, TaskReport]:
         NoAnswer: the text is not such an answer, or a record is cut short, so that a task's
             absence would mean nothing.
     """
-    rows = [row for row in queue_rows(text) if is_ours(row, names)]
+    rows = [row for row in parse_squeue_records(text) if is_own_record(row, names)]
     for row in rows:
-        if not row.whole:
+        if not row.indices_complete:
             raise NoAnswer(
                 f"squeue cuts the indices of job {row.job} short.",
                 code="unreadable-answer",
@@ -164,21 +170,21 @@ def queue(text: str, names: Mapping[str, str]) -> dict[TaskId, TaskReport]:
     return _by_task(rows)
 
 
-def _by_task(rows: Sequence[Row]) -> dict[TaskId, TaskReport]:
-    return {task: row.report for row in rows if row.step is None for task in tasks_of(row)}
+def _by_task(rows: Sequence[JobRecord]) -> dict[TaskId, TaskReport]:
+    return {task: row.report for row in rows if row.step is None for task in task_ids(row)}
 
 
-def tasks_of(row: Row) -> Iterator[TaskId]:
+def task_ids(row: JobRecord) -> Iterator[TaskId]:
     """The array tasks that a row stands for."""
     return ((row.job, index) for index in row.indices or ())
 
 
-def is_ours(row: Row, names: Mapping[str, str]) -> bool:
+def is_own_record(row: JobRecord, names: Mapping[str, str]) -> bool:
     """Whether a row is of one of our jobs, by id and name: ids are used again."""
-    return row.job in names and is_same_name(names[row.job], row.name)
+    return row.job in names and is_same_job_name(names[row.job], row.name)
 
 
-def is_same_name(ours: str, theirs: str) -> bool:
+def is_same_job_name(ours: str, theirs: str) -> bool:
     """Whether a job's name, as accounting kept it, is ours.
 
     Accounting turns ``"`` into a backtick, what is not in Latin-1 into ``?``, and keeps 255
@@ -231,7 +237,7 @@ def _parted(record: str, fields: Sequence[str], end: str = "") -> dict[str, str]
     return dict(zip(fields, words, strict=True))
 
 
-def _row(fields: Mapping[str, str], report: TaskReport) -> Row:
+def _row(fields: Mapping[str, str], report: TaskReport) -> JobRecord:
     text = fields.get("JobID") or fields.get("JobArrayID", "")
     match = _JOB.fullmatch(text)
     if match is None:
@@ -241,7 +247,7 @@ def _row(fields: Mapping[str, str], report: TaskReport) -> Row:
     if several is not None:
         indices, whole = _indices(several, cut=not closed or "..." in several)
     name = fields.get("JobName", fields.get("Name", ""))
-    return Row(job, indices, several is not None, whole, step, name, report)
+    return JobRecord(job, indices, several is not None, whole, step, name, report)
 
 
 def _single(index: int) -> ArrayExpression:
@@ -279,7 +285,7 @@ def _indices(text: str, *, cut: bool) -> tuple[ArrayExpression, bool]:
 
 def _accounted(fields: Mapping[str, str], release: Release | None) -> TaskReport:
     word = fields["State"]
-    state = state_of(word)
+    state = parse_state(word)
     exit_code, signal = _exit(fields["ExitCode"]) if state.final else (None, None)
     reason = fields["Reason"] if state is State.PENDING else ""  # else an old one (seen)
     return TaskReport(
@@ -287,29 +293,31 @@ def _accounted(fields: Mapping[str, str], release: Release | None) -> TaskReport
         word,
         exit_code=exit_code,
         signal=signal,
-        submitted_at=number_of(fields["Submit"]),
-        started_at=number_of(fields["Start"]),
-        ended_at=number_of(fields["End"]),
-        elapsed_s=number_of(fields["ElapsedRaw"]),
-        cpu_s=seconds_of(fields.get("TotalCPU", "")),
-        max_rss_bytes=bytes_of(fields.get("MaxRSS", "")),
-        requested_mem_bytes=bytes_of(fields["ReqMem"], number_of(fields["AllocCPUS"])),
-        node=node_of(fields["NodeList"]),
+        submitted_at=parse_number(fields["Submit"]),
+        started_at=parse_number(fields["Start"]),
+        ended_at=parse_number(fields["End"]),
+        elapsed_s=parse_number(fields["ElapsedRaw"]),
+        cpu_s=parse_clock(fields.get("TotalCPU", "")),
+        max_rss_bytes=parse_size(fields.get("MaxRSS", "")),
+        requested_mem_bytes=parse_size(fields["ReqMem"], parse_number(fields["AllocCPUS"])),
+        node=first_node(fields["NodeList"]),
         reason="" if reason == "None" else reason,
         step_exit=_exit(fields["DerivedExitCode"])[0] or 0,
-        less_128=state is State.FAILED and not signal and may_lack_128(exit_code, release),
+        exit_code_truncated=state is State.FAILED
+        and not signal
+        and may_be_truncated(exit_code, release),
     )
 
 
 def _exit(text: str) -> tuple[int | None, int | None]:
     """Exit code and signal of ``3:0``."""
     code, _, signal = text.partition(":")
-    return number_of(code), number_of(signal) or None
+    return parse_number(code), parse_number(signal) or None
 
 
 def _queued(fields: Mapping[str, str]) -> TaskReport:
     word = fields["State"]
-    state = state_of(word)
+    state = parse_state(word)
     exit_code, signal = _queue_exit(fields["exit_code"]) if state.final else (None, None)
     reason = fields["Reason"]
     return TaskReport(
@@ -317,14 +325,14 @@ def _queued(fields: Mapping[str, str]) -> TaskReport:
         word,
         exit_code=exit_code,
         signal=signal,
-        submitted_at=number_of(fields["SubmitTime"]),
+        submitted_at=parse_number(fields["SubmitTime"]),
         # Of what has not started or ended squeue tells when it expects it to (seen).
-        started_at=None if state is State.PENDING else number_of(fields["StartTime"]),
-        ended_at=number_of(fields["EndTime"]) if state.final else None,
-        node=node_of(fields["NodeList"]),
+        started_at=None if state is State.PENDING else parse_number(fields["StartTime"]),
+        ended_at=parse_number(fields["EndTime"]) if state.final else None,
+        node=first_node(fields["NodeList"]),
         reason="" if reason == "None" else reason,
-        restarts=number_of(fields["RestartCnt"]),
-        leaving=is_leaving(word),
+        restarts=parse_number(fields["RestartCnt"]),
+        completing=is_completing(word),
     )
 
 
@@ -332,7 +340,7 @@ def _queue_exit(text: str) -> tuple[int | None, int | None]:
     """Exit code and signal of squeue's exit_code (``versions.QUEUE_EXIT_PAIR``)."""
     if ":" in text:
         return _exit(text)
-    status = number_of(text)
+    status = parse_number(text)
     if status is None:
         return None, None
     return status >> 8 & 0xFF, status & 0x7F or None

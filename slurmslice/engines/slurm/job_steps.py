@@ -10,14 +10,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from slurmslice.engines.slurm.answers import Row, accounting_rows, is_older, is_ours, tasks_of
 from slurmslice.engines.slurm.commands import STEP_FIELDS
-from slurmslice.engines.slurm.versions import LEFTOVERS_AT_ONCE, Release
+from slurmslice.engines.slurm.job_records import (
+    JobRecord,
+    is_own_record,
+    parse_sacct_records,
+    task_ids,
+    was_submitted_before,
+)
+from slurmslice.engines.slurm.versions import STEPS_END_WITH_TASK, Release
 from slurmslice.evidence import NO_STEPS, Steps, TaskId, TaskReport
 from slurmslice.states import State
 
 
-def measures(
+def parse_step_reports(
     text: str,
     names: Mapping[str, str],
     release: Callable[[], Release | None] = lambda: None,
@@ -40,11 +46,15 @@ def measures(
     found: dict[TaskId, TaskReport] = {}
     of: TaskId | None = None  # whose steps these are; None: of somebody else
     stepless = True
-    for row in accounting_rows(text, STEP_FIELDS):
-        task = next(tasks_of(row), None)
+    for row in parse_sacct_records(text, STEP_FIELDS):
+        task = next(task_ids(row), None)
         if row.step is None:
-            ours = task and not row.unstarted and is_ours(row, names)
-            of = task if ours and task and not is_older(row.report, found.get(task)) else None
+            ours = task and not row.is_array_summary and is_own_record(row, names)
+            of = (
+                task
+                if ours and task and not was_submitted_before(row.report, found.get(task))
+                else None
+            )
             if of:
                 derived = f"exited {row.report.step_exit} (DerivedExitCode)"
                 steps = Steps(derived if row.report.step_exit else "")
@@ -57,7 +67,7 @@ def measures(
 
 
 def _with_step(
-    task: TaskReport, step: Row, release: Callable[[], Release | None], preempted: int | None
+    task: TaskReport, step: JobRecord, release: Callable[[], Release | None], preempted: int | None
 ) -> TaskReport:
     """A task's report and one more of its steps."""
     peaks = [peak for peak in (task.max_rss_bytes, step.report.max_rss_bytes) if peak]
@@ -107,7 +117,7 @@ def _failure(task: TaskReport, step: TaskReport, release: Callable[[], Release |
 
 
 def _ends_leftovers_at_once(release: Release | None) -> bool:
-    return release is None or LEFTOVERS_AT_ONCE.holds(release)
+    return release is None or STEPS_END_WITH_TASK.applies_to(release)
 
 
 def _how_failed(task: TaskReport, step: TaskReport) -> str:

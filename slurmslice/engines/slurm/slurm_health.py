@@ -6,8 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from slurmslice.engines import Needs
-from slurmslice.engines.slurm.capacity import Fit, fit, share, why_never, why_none_fits
-from slurmslice.engines.slurm.resources import Node, Partition
+from slurmslice.engines.slurm.capacity import (
+    FittingTasks,
+    count_fitting,
+    task_footprint,
+    why_no_partition,
+    why_none_fits,
+)
+from slurmslice.engines.slurm.cluster_records import Node, Partition
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +25,7 @@ class PartitionHealth:
         nodes: how many there are, usable or not.
         free_cpus, cpus: free now, and in all, of the usable nodes.
         mem_mib: the memory of the largest usable node.
-        fit: how many tasks fit.
+        fitting: how many tasks fit.
         why_none: why none ever fits; empty where one does.
     """
 
@@ -31,12 +37,12 @@ class PartitionHealth:
     free_cpus: int
     cpus: int
     mem_mib: int
-    fit: Fit
+    fitting: FittingTasks
     why_none: str
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
+class ClusterHealth:
     """What can be said of a cluster before anything is submitted to it.
 
     Attributes:
@@ -53,14 +59,14 @@ class Health:
     partitions: tuple[PartitionHealth, ...]
 
 
-def health(
+def partition_health(
     partition: Partition, everything: Iterable[Node], needs: Needs, settings: Mapping[str, str]
 ) -> PartitionHealth:
     """A partition's, out of all nodes: what is free in it, and how many such tasks fit."""
     own = [node for node in everything if node.partition == partition.name]
     usable = [node for node in own if node.usable]
-    of_task = share(needs, settings, partition)
-    never = why_never(replace(needs, partition=partition.name), [partition])
+    of_task = task_footprint(needs, settings, partition)
+    never = why_no_partition(replace(needs, partition=partition.name), [partition])
     return PartitionHealth(
         partition.name,
         partition.default,
@@ -69,7 +75,7 @@ def health(
         len(own),
         sum(node.free_cpus for node in usable),
         sum(node.cpus for node in usable),
-        max((node.mem for node in usable), default=0),
-        Fit(0, 0) if never else fit(of_task, own),
+        max((node.mem_mib for node in usable), default=0),
+        FittingTasks(0, 0) if never else count_fitting(of_task, own),
         never or why_none_fits(of_task, own),
     )

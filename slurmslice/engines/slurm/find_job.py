@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterable, Sequence
 
 from slurmslice.engines import Identity, Sighting
-from slurmslice.engines.slurm.answers import Row
+from slurmslice.engines.slurm.job_records import JobRecord
 from slurmslice.errors import NoAnswer
 from slurmslice.ranges import ArrayExpression, compress
 from slurmslice.states import State
 
 
-def in_queue(rows: Iterable[Row], token: str, remembers_since: float) -> Sighting | None:
+def find_in_queue(rows: Iterable[JobRecord], token: str, remembers_since: float) -> Sighting | None:
     """The job of a token, with its indices where the queue still knows them all.
 
     Args:
@@ -27,19 +27,19 @@ def in_queue(rows: Iterable[Row], token: str, remembers_since: float) -> Sightin
     return Sighting(job, _array([row for row in found if row.job == job], remembers_since))
 
 
-def _array(rows: Sequence[Row], remembers_since: float) -> ArrayExpression | None:
+def _array(rows: Sequence[JobRecord], remembers_since: float) -> ArrayExpression | None:
     """The indices of a job by its records in the queue; None where it may not know them all."""
     forgets = any((row.report.submitted_at or 0) < remembers_since for row in rows)
-    if not rows or (forgets and not all(row.unstarted for row in rows)):
+    if not rows or (forgets and not all(row.is_array_summary for row in rows)):
         return None
-    if not all(row.whole and row.indices for row in rows):
+    if not all(row.indices_complete and row.indices for row in rows):
         return None
     indices = sorted({index for row in rows for index in row.indices or ()})
-    throttles = [row.indices.throttle for row in rows if row.indices and row.unstarted]
+    throttles = [row.indices.throttle for row in rows if row.indices and row.is_array_summary]
     return compress(indices, next(iter(throttles), None))
 
 
-def in_accounting(rows: Iterable[Row], token: str) -> Sighting | None:
+def find_in_accounting(rows: Iterable[JobRecord], token: str) -> Sighting | None:
     """The job of a token. Its indices are not told: accounting may lag behind some of them.
 
     What has neither ended nor a node is passed over: the queue, which was asked first, would have
@@ -53,8 +53,8 @@ def in_accounting(rows: Iterable[Row], token: str) -> Sighting | None:
 _RECORD = re.compile(r"JobName=(.*?) UserId=.*? Command=(.*?) WorkDir=", re.DOTALL)
 
 
-def identity(
-    records: str, script: str | None, rows: Sequence[Row], remembers_since: float
+def parse_job_info(
+    records: str, script: str | None, rows: Sequence[JobRecord], remembers_since: float
 ) -> Identity:
     """What a job is.
 
@@ -77,17 +77,17 @@ def identity(
     return Identity(name, command, arguments, script, _array(rows, remembers_since))
 
 
-def _bearing(rows: Iterable[Row], token: str) -> list[Row]:
-    return [row for row in rows if row.name.endswith(token) and not is_ghost(row)]
+def _bearing(rows: Iterable[JobRecord], token: str) -> list[JobRecord]:
+    return [row for row in rows if row.name.endswith(token) and not is_refused_submission(row)]
 
 
-def _first(rows: Sequence[Row]) -> str | None:
+def _first(rows: Sequence[JobRecord]) -> str | None:
     """The job that was submitted first, should there be several."""
     first = min(rows, key=lambda row: (row.report.submitted_at or 0, int(row.job)), default=None)
     return first.job if first else None
 
 
-def is_ghost(row: Row) -> bool:
+def is_refused_submission(row: JobRecord) -> bool:
     """Whether it is what a refused submission leaves behind (seen).
 
     It FAILED when it was submitted, with exit code 1, and never had a node; nor a start on some
@@ -105,7 +105,7 @@ _AT_ONCE_S = 1
 """How far apart whole seconds may be of what happens at once."""
 
 
-def seconds(text: str) -> int:
+def parse_seconds(text: str) -> int:
     """Seconds of scontrol's ``300 sec``; 0 where it says none."""
     match = re.match(r"(\d{1,9}) sec", text)
     return int(match[1]) if match else 0

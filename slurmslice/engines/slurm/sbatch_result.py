@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from slurmslice.engines import Receipt
-from slurmslice.engines.slurm.words import hitch_of
+from slurmslice.engines.slurm.job_states import find_blocking_reason
 from slurmslice.errors import Full, Refused, TooMany, Unsure
 from slurmslice.process import Finished
 
@@ -69,21 +69,23 @@ _REMEDIES = (
 )
 
 
-def remedy(said: str) -> tuple[str, str]:
+def suggest_change(said: str) -> tuple[str, str]:
     """What to ask for after a refusal, and where to look what may be asked for; empty: not known.
 
     Args:
         said: Slurm's own words.
     """
-    hitch = hitch_of(said)  # of a limit it says the name, as it does of a job that is pending
-    if hitch is not None and hitch.options:
-        return hitch.options, ""
+    blocking = find_blocking_reason(
+        said
+    )  # of a limit it says the name, as it does of a job that is pending
+    if blocking is not None and blocking.options_to_change:
+        return blocking.options_to_change, ""
     found = (told for words, *told in _REMEDIES if re.search(words, said, re.IGNORECASE))
     options, hint = next(found, ("", ""))
     return options, hint
 
 
-def outcome(done: Finished) -> Receipt:
+def parse_sbatch_result(done: Finished) -> Receipt:
     """The receipt of a submission that was taken.
 
     Raises:
@@ -139,4 +141,4 @@ def _refusal(done: Finished, said: str) -> Refused | Full | Unsure:
     # Of an option that is wrong getopt_long(3) speaks, by the path that it was called by (seen).
     if not re.search(r"^(?:(?:/\S*/)?sbatch: |allocation failure: )", text, re.MULTILINE):
         return Unsure(f"This is not how sbatch refuses (exit {done.returncode}): {said}")
-    return Refused(f"Slurm refused the submission: {said}", remedy(text)[1])
+    return Refused(f"Slurm refused the submission: {said}", suggest_change(text)[1])

@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from slurmslice.engines.slurm.commands import SINFO_FIELDS
-from slurmslice.engines.slurm.values import number_of
+from slurmslice.engines.slurm.fields import parse_number
 from slurmslice.errors import BadInput, NoAnswer
 from slurmslice.units import parse_time
 
 _SETTING = re.compile(r"([A-Za-z_]\w*)\s*= ?(.*)")
 
 
-def config(text: str) -> dict[str, str]:
+def parse_config(text: str) -> dict[str, str]:
     """The settings of ``scontrol show config``, as they are written.
 
     Raises:
@@ -26,7 +26,7 @@ def config(text: str) -> dict[str, str]:
     """
     matches = (_SETTING.match(line) for line in text.split("\n"))
     found = {match[1]: match[2] for match in matches if match}
-    if number_of(found.get("MaxArraySize", "")) is None:
+    if parse_number(found.get("MaxArraySize", "")) is None:
         raise NoAnswer("scontrol's answer does not tell MaxArraySize.", code="unreadable-answer")
     return found
 
@@ -44,7 +44,7 @@ class Partition:
             None where the partition does not say.
         default_time_s: time limit of a job that asks for none, seconds; None where the partition
             does not say (it is then the longest).
-        nodes: how many it has, whether sinfo lists them or not; None where that is not said.
+        node_count: how many it has, whether sinfo lists them or not; None where that is not said.
     """
 
     name: str
@@ -53,10 +53,10 @@ class Partition:
     max_time_s: int | None
     default_mem: tuple[int, str] | None
     default_time_s: int | None = None
-    nodes: int | None = None
+    node_count: int | None = None
 
 
-def partitions(text: str) -> list[Partition]:
+def parse_partitions(text: str) -> list[Partition]:
     """The partitions of ``scontrol --oneliner show partition``.
 
     Raises:
@@ -77,7 +77,7 @@ def partitions(text: str) -> list[Partition]:
                 _time(said.get("MaxTime", "")),
                 default_memory(said),
                 _time(said.get("DefaultTime", "")),
-                number_of(said.get("TotalNodes", "")),
+                parse_number(said.get("TotalNodes", "")),
             )
         )
     return found
@@ -93,7 +93,7 @@ def _time(text: str) -> int | None:
 def default_memory(said: Mapping[str, str]) -> tuple[int, str] | None:
     """DefMemPerCPU or DefMemPerNode of a partition or of the whole cluster: MiB, and per what."""
     for key, per in (("DefMemPerCPU", "cpu"), ("DefMemPerNode", "node")):
-        mib = number_of(said.get(key, ""))
+        mib = parse_number(said.get(key, ""))
         if mib:
             return mib, per
     return None
@@ -103,7 +103,7 @@ def default_memory(said: Mapping[str, str]) -> tuple[int, str] | None:
 class Node:
     """A node in a partition: CPUs and MiB that it has, and that are free now.
 
-    ``cpus`` are in use or free; ``all_cpus`` are those of a node that is down too.
+    ``cpus`` are in use or free; ``configured_cpus`` are those of a node that is down too.
     """
 
     name: str
@@ -111,16 +111,16 @@ class Node:
     usable: bool
     cpus: int
     free_cpus: int
-    mem: int
-    free_mem: int
-    all_cpus: int
+    mem_mib: int
+    free_mem_mib: int
+    configured_cpus: int
 
 
 # sinfo(1), NODE STATE CODES: a suffix says more; `*` does not answer, `$` is in maintenance.
 _USABLE = re.compile(r"(?:idle|mixed|allocated|completing|planned)[^*$]*")
 
 
-def nodes(text: str) -> list[Node]:
+def parse_nodes(text: str) -> list[Node]:
     """The nodes of sinfo, as ``commands.sinfo`` asks for them; a row a partition.
 
     Raises:
@@ -131,7 +131,7 @@ def nodes(text: str) -> list[Node]:
 
 def _node(line: str) -> Node:
     fields = line.split("|")
-    numbers = [number_of(word) for word in "/".join(fields[3:6]).split("/")]
+    numbers = [parse_number(word) for word in "/".join(fields[3:6]).split("/")]
     if len(fields) != len(SINFO_FIELDS) + 1 or len(numbers) != 6 or None in numbers:
         raise NoAnswer(f"This is no node of sinfo's: {line[:200]!r}", code="unreadable-answer")
     allocated, idle, _, every, mem, taken = (number or 0 for number in numbers)

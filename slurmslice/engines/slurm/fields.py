@@ -10,13 +10,13 @@ _SIZE = re.compile(r"(\d{1,20}(?:\.\d{1,6})?)([KMGTP]?)([nc]?)")
 _POWER = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
 
 
-def number_of(text: str) -> int | None:
+def parse_number(text: str) -> int | None:
     """A whole number; None for ``Unknown``, ``None``, ``N/A`` and whatever else is none."""
     return int(text) if text.isdecimal() and text.isascii() and len(text) <= 18 else None
 
 
 @lru_cache(maxsize=1024)  # rows by the million have the same few
-def bytes_of(text: str, cpus: int | None = None) -> int | None:
+def parse_size(text: str, cpus: int | None = None) -> int | None:
     """Bytes of ``4000M``; with a suffix ``c`` (20.11) it is for each of so many CPUs."""
     match = _SIZE.fullmatch(text)
     if match is None:
@@ -30,7 +30,7 @@ def bytes_of(text: str, cpus: int | None = None) -> int | None:
 _CLOCK = re.compile(r"(?:(\d{1,6})-)?(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2}(?:\.\d{1,6})?)")
 
 
-def seconds_of(text: str) -> float | None:
+def parse_clock(text: str) -> float | None:
     """Seconds of ``MM:SS.mmm`` or ``[D-]HH:MM:SS`` (sacct's TotalCPU)."""
     match = _CLOCK.fullmatch(text)
     if match is None or not text.isascii():
@@ -43,7 +43,7 @@ _FIRST = re.compile(r"([^\s,\[\]()]+)(?:\[(\d+)[^\]]*\]([^\s,\[\]()]*))?(?:,.*)?
 
 
 @lru_cache(maxsize=1024)
-def node_of(text: str) -> str | None:
+def first_node(text: str) -> str | None:
     """The first node of ``n[03-05,9],m1``: n03."""
     match = _FIRST.fullmatch(text)
     return f"{match[1]}{match[2] or ''}{match[3] or ''}" if match else None

@@ -46,7 +46,7 @@ _LEAVING = frozenset({"COMPLETING", "STAGE_OUT"})
 _WORDS = {**_BASE, **_FLAGS, **dict.fromkeys(_LEAVING, State.RUNNING)}
 
 
-def state_of(word: str) -> State:
+def parse_state(word: str) -> State:
     """The state that a word of sacct or squeue stands for; UNKNOWN for a word we do not know.
 
     ``CANCELLED by 1000`` names who did it.
@@ -54,13 +54,13 @@ def state_of(word: str) -> State:
     return _WORDS.get(word.partition(" by ")[0].strip(), State.UNKNOWN)
 
 
-def is_leaving(word: str) -> bool:
+def is_completing(word: str) -> bool:
     """Whether the job has ended, or was ended, and its nodes are being cleaned."""
     return word in _LEAVING
 
 
 @dataclass(frozen=True, slots=True)
-class Hitch:
+class BlockingReason:
     """Why a task is pending and will not start by itself.
 
     Attributes:
@@ -70,10 +70,10 @@ class Hitch:
         instead: what to do then; ``{job}`` in it is its array's job id.
     """
 
-    word: str
-    why: str
-    options: str = ""
-    instead: str = ""
+    slurm_reason: str
+    explanation: str
+    options_to_change: str = ""
+    advice: str = ""
 
 
 # squeue(1), JOB REASON CODES; names of limits: src/common/slurm_protocol_defs.c.
@@ -98,10 +98,10 @@ _HITCHES = (
 )  # fmt: skip
 
 
-def hitch_of(text: str) -> Hitch | None:
+def find_blocking_reason(text: str) -> BlockingReason | None:
     """What keeps a task pending for good, by the reason in a text; None where it may pass."""
     for pattern, *told in _HITCHES:
         match = re.search(rf"\b{pattern}\b", text)
         if match:
-            return Hitch(match[0], *told)
+            return BlockingReason(match[0], *told)
     return None

@@ -15,11 +15,11 @@ from collections.abc import Mapping, Sequence
 
 from slurmslice.directives.shape import count
 from slurmslice.engines import Needs
-from slurmslice.engines.slurm.resources import Node
+from slurmslice.engines.slurm.cluster_records import Node
 from slurmslice.units import format_memory, parse_memory
 
 
-def too_large(needs: Needs, settings: Mapping[str, str], among: Sequence[Node]) -> str:
+def why_too_large(needs: Needs, settings: Mapping[str, str], among: Sequence[Node]) -> str:
     """Why no node could ever run one process of such a task, one that is down now neither.
 
     Args:
@@ -38,9 +38,9 @@ def too_large(needs: Needs, settings: Mapping[str, str], among: Sequence[Node]) 
     if "MEMORY" in settings.get("SelectTypeParameters", "").upper():
         of_cpu = parse_memory(asked.get("mem-per-cpu", "0"))
         mem = max(parse_memory(asked.get("mem", "0")), of_cpu * cpus)
-    if any(node.all_cpus >= cpus and node.mem >= mem for node in among):
+    if any(node.configured_cpus >= cpus and node.mem_mib >= mem for node in among):
         return ""
-    most_cpus, most_mem = max(n.all_cpus for n in among), max(n.mem for n in among)
+    most_cpus, most_mem = max(n.configured_cpus for n in among), max(n.mem_mib for n in among)
     if mem > most_mem:
         return f"no node has {format_memory(mem)}, the largest has {format_memory(most_mem)}"
     if cpus > most_cpus:
@@ -48,13 +48,13 @@ def too_large(needs: Needs, settings: Mapping[str, str], among: Sequence[Node]) 
     return f"no node has {cpus} CPUs and {format_memory(mem)} together"
 
 
-def routed(settings: Mapping[str, str]) -> bool:
+def may_be_rewritten(settings: Mapping[str, str]) -> bool:
     """Whether a site's plugin may give a job another request than it was submitted with."""
     plugins = (settings.get(key, "") for key in ("JobSubmitPlugins", "CliFilterPlugins"))
     return any(text not in {"", "(null)", "none"} for text in plugins)
 
 
-def federated(text: str) -> bool:
+def is_federated(text: str) -> bool:
     """Whether the cluster is one of a federation, by the answer to ``commands.FEDERATION``."""
     return "Federation:" in text  # where it is in none the answer is empty (seen)
 

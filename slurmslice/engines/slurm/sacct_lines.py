@@ -11,14 +11,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from slurmslice.evidence import TaskId, TaskReport
 
-Lines = dict[str, dict[str, str]]
+TaskLines = dict[str, dict[str, str]]
 """Lines by job id and array index, both as Slurm writes them."""
 
 _TASK = re.compile(r"(\d{1,10})_(0|[1-9]\d{0,7})\|", re.ASCII)
 _NOT_OURS: tuple[str, int, dict[str, str]] = ("", -1, {})
 
 
-def common(lines: Iterable[str], fields: int, names: Mapping[str, str]) -> tuple[Lines, list[str]]:
+def pick_task_lines(
+    lines: Iterable[str], fields: int, names: Mapping[str, str]
+) -> tuple[TaskLines, list[str]]:
     """Lines that are a record of one of our tasks, and the others in their order.
 
     A line that goes on in the next one (a name may hold line ends) is not told apart here: then
@@ -29,7 +31,7 @@ def common(lines: Iterable[str], fields: int, names: Mapping[str, str]) -> tuple
         fields: how many a record has; the last one is the job's name, which may hold ``|``.
         names: our jobs, and the name of each.
     """
-    found: Lines = {job: {} for job in names}
+    found: TaskLines = {job: {} for job in names}
     ours = {
         job: (f"|{name}", fields - 1 + name.count("|"), found[job]) for job, name in names.items()
     }
@@ -45,7 +47,7 @@ def common(lines: Iterable[str], fields: int, names: Mapping[str, str]) -> tuple
     return found, others
 
 
-class Reports(Mapping[TaskId, TaskReport]):
+class LazyReports(Mapping[TaskId, TaskReport]):
     """What accounting says, by task; a report is read from its line when it is asked for.
 
     Args:
@@ -56,7 +58,7 @@ class Reports(Mapping[TaskId, TaskReport]):
 
     def __init__(
         self,
-        lines: Lines,
+        lines: TaskLines,
         made: Mapping[TaskId, TaskReport],
         read: Callable[[str], TaskReport],
     ) -> None:
