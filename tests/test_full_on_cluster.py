@@ -88,11 +88,11 @@ def test_other_jobs_count_against_the_room(site: Site, workplace: Path, limited:
         render(site, workplace, "few", "while [ ! -e go ]; do sleep 0.2; done")
         sent = site.slurmslice("submit", "few", cwd=workplace)
         assert sent.returncode == 0, sent.stderr
-        assert "95 slices waiting (MaxSubmit is 30; taken before: 25)" in sent.stderr
+        assert "95 slices waiting (MaxSubmit is 30; already in the queue: 25)" in sent.stderr
         assert in_queue(site, workplace) == MOST
         again = site.slurmslice("tick", "few", cwd=workplace)
         assert again.returncode == 0, again.stderr
-        assert "95 slices waiting (MaxSubmit is 30; taken before: 30)" in again.stderr
+        assert "95 slices waiting (MaxSubmit is 30; already in the queue: 30)" in again.stderr
         assert len(events(workplace, "few", "submitted")) == 1
     finally:
         site.run("scancel", other.stdout.strip(), cwd=workplace)

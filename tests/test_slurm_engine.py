@@ -384,7 +384,7 @@ def test_what_cannot_be_counted_is_not_guessed(halo: SlurmEngine, tmp_path: Path
         1001, None, "GPUs are not counted"
     )
     assert halo.limits(Needs(options=(("gres", "disk:1"),))).at_once == 16
-    assert halo.limits(Needs(partition="nope")).why == "no partition nope is known"
+    assert halo.limits(Needs(partition="nope")).why == "there is no partition nope"
     replay(tmp_path, "sinfo", "squeue-controller-down")
     limits = halo.limits(Needs())
     assert limits.at_once is None
@@ -523,7 +523,7 @@ def test_doctor(halo: SlurmEngine, tmp_path: Path) -> None:
     [
         (Needs(cpus=5), "no node has 5 CPUs, the largest has 4"),
         (Needs(mem_mib=8000), "no node has 8000M, the largest has 4000M"),
-        (Needs(cpus=40, options=(("nodes", "10"),)), "no nodes have all of it together"),
+        (Needs(cpus=40, options=(("nodes", "10"),)), "too few nodes have enough CPUs and memory"),
     ],
 )
 def test_why_no_task_fits(halo: SlurmEngine, tmp_path: Path, needs: Needs, why: str) -> None:
@@ -571,8 +571,8 @@ def test_reading_options_loads_no_engine() -> None:
 @pytest.mark.parametrize(
     ("needs", "why"),
     [
-        (Needs(partition="mian"), "no partition mian is known; perhaps main is meant"),
-        (Needs(partition="main,shrot"), "no partition shrot is known; perhaps short is meant"),
+        (Needs(partition="mian"), "there is no partition mian (did you mean main?)"),
+        (Needs(partition="main,shrot"), "there is no partition shrot (did you mean short?)"),
         (Needs(partition="short", time_s=301), "--time is at most 00:05:00 in short"),
         (Needs(partition="short", options=(("time", "0"),)), "--time is at most 00:05:00 in short"),
         (Needs(partition="short", time_s=300), ""),
@@ -601,8 +601,8 @@ LARGE = (("mem", "4001M"),)
         ((("ntasks", "5"),), ""),  # they may be on two nodes
         ((("ntasks", "5"), ("nodes", "1")), ""),
         ((*LARGE, ("reservation", "big")), ""),
-        ((("partition", "mian"),), "no partition mian is known"),
-        ((*LARGE, ("partition", "main,shrot")), "no partition shrot is known"),
+        ((("partition", "mian"),), "there is no partition mian"),
+        ((*LARGE, ("partition", "main,shrot")), "there is no partition shrot"),
         ((("mem", "4000M"),), ""),
         ((("partition", "short"), ("time", "6"), ("reservation", "big")), ""),
         ((("partition", "short"), ("time", "60"), ("time-min", "5")), ""),
@@ -633,7 +633,9 @@ def test_a_node_that_is_not_listed_may_have_it(halo: SlurmEngine, tmp_path: Path
     """A cloud's nodes that are powered down: scontrol counts them, sinfo shows them to nobody."""
     listed = "".join(f"n{n}|main*|idle|0/4/0/4|4000|0|\\n" for n in (1, 2, 3))
     program(tmp_path, "sinfo", f"printf '{listed}'")
-    assert halo.limits(needs_of(LARGE)) == Limits(1001, None, "not all nodes of main are listed")
+    assert halo.limits(needs_of(LARGE)) == Limits(
+        1001, None, "sinfo does not list all nodes of main"
+    )
     assert halo.limits(Needs()).at_once == 12
 
 
@@ -645,7 +647,7 @@ SHORT = (("time", "6"),)
     [
         ("SBATCH_PARTITION", "short", SHORT, "--time is at most 00:05:00 in short"),
         ("SBATCH_PARTITION", "main", (*SHORT, ("partition", "short")), "--time is at most"),
-        ("SBATCH_PARTITION", "mian", (), "no partition mian is known"),
+        ("SBATCH_PARTITION", "mian", (), "there is no partition mian"),
         ("SBATCH_PARTITION", "mian", (("partition", "main"),), ""),
         ("SBATCH_QOS", "high", LARGE, "no node has 4001M"),
         ("SBATCH_TIMELIMIT", "6", LARGE, "no node has 4001M"),  # sbatch does not get it
@@ -703,7 +705,7 @@ def test_a_sites_plugin_may_send_it_elsewhere(halo: SlurmEngine, tmp_path: Path)
     limits = halo.limits(needs_of(LARGE))
     assert (limits.at_once, limits.never) == (0, "")
     limits = halo.limits(Needs(partition="mian"))
-    assert limits == Limits(1001, None, "no partition mian is known; perhaps main is meant")
+    assert limits == Limits(1001, None, "there is no partition mian (did you mean main?)")
 
 
 @pytest.mark.parametrize("body", ["echo 'Federation: all of us'", "exit 1"])
@@ -714,7 +716,7 @@ def test_another_cluster_of_a_federation_may_know_a_partition(
     others = f'*partition) cat "{tmp_path}/partitions";; *) cat "{tmp_path}/config";;'
     program(tmp_path, "scontrol", f'case "$*" in *federation) {body};; {others} esac')
     limits = halo.limits(Needs(partition="mian"))
-    assert limits == Limits(1001, None, "no partition mian is known; perhaps main is meant")
+    assert limits == Limits(1001, None, "there is no partition mian (did you mean main?)")
 
 
 def test_a_hidden_partition_is_known(halo: SlurmEngine, tmp_path: Path) -> None:

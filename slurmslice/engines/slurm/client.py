@@ -1,4 +1,4 @@
-"""Asking Slurm: its commands, each with a time limit and a clean environment, and their words."""
+"""Run Slurm's commands, each with a time limit and a clean environment."""
 
 from __future__ import annotations
 
@@ -13,37 +13,50 @@ from slurmslice.engines.slurm.versions import Release, parse_release
 from slurmslice.errors import BadInput, EngineError, NoAnswer
 
 SBATCH_TIMEOUT_S = 180.0
-"""sbatch itself tries a full queue again for 120 s: less than 150 s would cut it short."""
+"""sbatch itself retries a full queue for 120 s, so a limit below 150 s would cut it short."""
 QUERY_TIMEOUT_S = 120.0
 ACCOUNTING_DISABLED = "accounting storage is disabled"
-"""What sacct says where there is none."""
+"""sacct's text on a cluster without accounting."""
 INVALID_JOB_ID = "Invalid job id specified"
-_GONE = (INVALID_JOB_ID, "already complet", "already finished")
+_ALREADY_ENDED = (INVALID_JOB_ID, "already complet", "already finished")
 
 
 class SlurmClient:
-    """What is asked of a cluster and told to it; what does not change is asked for once.
+    """Runs the commands of one cluster, and keeps answers that do not change.
 
     Args:
         environ: the caller's environment.
 
     Attributes:
-        accounting_off: sacct has said that accounting is switched off for good.
+        accounting_off: sacct has said that accounting is disabled.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.environ = environ
         self.accounting_off = False
         self._settings: dict[str, str] = {}
-        self._own_texts: tuple[str, str] | None = None
+        self._limit_tables: tuple[str, str] | None = None
 
     @property
     def clusters(self) -> str | None:
-        """The cluster that the caller's environment names."""
+        """SLURM_CLUSTERS of the caller's environment."""
         return self.environ.get("SLURM_CLUSTERS")
 
+    @property
+    def known_release(self) -> Release | None:
+        """Slurm's release, if the settings were fetched before; runs no command."""
+        return parse_release(self._settings.get("SLURM_VERSION", ""))
+
+    def fetch_release(self) -> Release | None:
+        """Return Slurm's release; None if its version cannot be read.
+
+        Raises:
+            NoAnswer: the controller does not answer.
+        """
+        return parse_release(self.cluster_config().get("SLURM_VERSION", ""))
+
     def cluster_config(self) -> dict[str, str]:
-        """What ``scontrol show config`` says.
+        """Return the settings of ``scontrol show config``, fetched once.
 
         Raises:
             NoAnswer: the controller does not answer.
@@ -52,108 +65,125 @@ class SlurmClient:
             self._settings = cluster_records.parse_config(self.query(commands.SHOW_CONFIG))
         return self._settings
 
-    @property
-    def known_release(self) -> Release | None:
-        """Slurm's release where the settings were asked for already; asks nothing."""
-        return parse_release(self._settings.get("SLURM_VERSION", ""))
-
-    def fetch_release(self) -> Release | None:
-        """Slurm's release. As ``config``."""
-        return parse_release(self.cluster_config().get("SLURM_VERSION", ""))
-
     def limit_tables(self) -> tuple[str, str]:
-        """The user's associations and the qualities of service, asked once, both at a time.
+        """Return sacctmgr's tables of the user's associations and of all QOS, fetched once.
 
-        Empty where their limits are not enforced, or cannot be asked.
+        Both are empty if the cluster does not enforce their limits, or sacctmgr does not answer.
         """
-        if self._own_texts is None:
+        if self._limit_tables is None:
             if not capacity.enforces_limits(self.cluster_config()):
                 return "", ""
             try:
                 user = pwd.getpwuid(os.getuid()).pw_name
-                with ThreadPoolExecutor() as both:  # slurmdbd takes 0.3 s to answer anything
-                    questions = commands.sacctmgr_associations(user), commands.sacctmgr_qos()
-                    own, qualities = both.map(self.query, questions)
+                with ThreadPoolExecutor() as pool:  # each query of slurmdbd takes 0.3 s
+                    queries = commands.sacctmgr_associations(user), commands.sacctmgr_qos()
+                    associations, qualities = pool.map(self.query, queries)
             except (KeyError, NoAnswer):
                 return "", ""
-            self._own_texts = own, qualities
-        return self._own_texts
+            self._limit_tables = associations, qualities
+        return self._limit_tables
 
     def query(self, argv: commands.Argv) -> str:
-        """What a command answers.
+        """Run a command and return its answer.
 
         Raises:
-            NoAnswer: it failed, took too long, or is not there.
+            NoAnswer: the command failed, took too long, or is missing.
         """
         done = self.run_command(argv)
         if done.returncode == 0:
             return done.stdout
-        said = done.stderr.strip() or done.stdout.strip()
-        if argv[0] == "sacct" and ACCOUNTING_DISABLED in said:
+        text = done.stderr.strip() or done.stdout.strip()
+        if argv[0] == "sacct" and ACCOUNTING_DISABLED in text:
             self.accounting_off = True
-        if argv[0] == "squeue" and _asked_for_one(argv) and INVALID_JOB_ID in said:
-            return ""  # the controller has forgotten it
+        if argv[0] == "squeue" and _names_one_job(argv) and INVALID_JOB_ID in text:
+            return ""  # the controller has forgotten the job
         raise no_answer_error(done)
 
-    def control_job(self, job: str, name: str, argv: commands.Argv) -> None:
-        """Tell an array something, unless the queue has its id under another name only."""
-        rows = job_records.parse_squeue_records(self.query(commands.squeue((job,), ended=False)))
-        names = {row.name for row in rows if row.job == job}
-        if not names or any(job_records.is_same_job_name(name, theirs) for theirs in names):
-            self._tell(argv)
+    def query_queue(self, argv: commands.Argv) -> list[job_records.JobRecord]:
+        """Run squeue and return all records of its answer.
 
-    def _tell(self, argv: commands.Argv) -> None:
-        done = self.run_command(argv)
-        words = done.stderr + done.stdout
-        if done.returncode == 0 or any(gone in words for gone in _GONE):
-            return
-        if done.returncode is None or "Unable to contact" in words or "timed out" in words:
-            raise no_answer_error(done)
-        raise EngineError(
-            f"{argv[0]} says: {words.strip()[-1000:]}", code="slurm-error", command=argv[0]
-        )
+        Raises:
+            NoAnswer: as ``query``, or the answer cannot be read.
+        """
+        return job_records.parse_squeue_records(self.query(argv))
+
+    def control_job(self, job: str, name: str, argv: commands.Argv) -> None:
+        """Run a command that changes an array. Nothing happens if another job has its id now.
+
+        Args:
+            job: the array's job id.
+            name: the array's job name.
+            argv: the command.
+
+        Raises:
+            NoAnswer: the owner of the id is unknown, or Slurm did not get the command.
+            EngineError: Slurm refuses the command.
+        """
+        records = self.query_queue(commands.squeue((job,), ended=False))
+        names = {record.name for record in records if record.job == job}
+        if not names or any(job_records.is_same_job_name(name, theirs) for theirs in names):
+            self._run_control(argv)
 
     def run_command(self, argv: commands.Argv) -> process.Finished:
-        """Run a command that asks or steers."""
-        timeout = self._seconds("SLURMSLICE_ASK_TIMEOUT", QUERY_TIMEOUT_S)
+        """Run any command but sbatch.
+
+        Raises:
+            BadInput: SLURMSLICE_ASK_TIMEOUT is no number.
+        """
+        timeout = self._timeout_s("SLURMSLICE_ASK_TIMEOUT", QUERY_TIMEOUT_S)
         return process.run(argv, timeout=timeout, env=environment.for_queries(self.environ))
 
     def run_sbatch(self, argv: commands.Argv, env: Mapping[str, str]) -> process.Finished:
-        """Run sbatch, in an environment of its own."""
-        timeout = self._seconds("SLURMSLICE_SBATCH_TIMEOUT", SBATCH_TIMEOUT_S)
+        """Run sbatch with this environment; the job inherits it.
+
+        Raises:
+            BadInput: SLURMSLICE_SBATCH_TIMEOUT is no number.
+        """
+        timeout = self._timeout_s("SLURMSLICE_SBATCH_TIMEOUT", SBATCH_TIMEOUT_S)
         return process.run(argv, timeout=timeout, env=env)
 
-    def _seconds(self, variable: str, usual: float) -> float:
+    def _run_control(self, argv: commands.Argv) -> None:
+        done = self.run_command(argv)
+        text = done.stderr + done.stdout
+        if done.returncode == 0 or any(part in text for part in _ALREADY_ENDED):
+            return
+        if done.returncode is None or "Unable to contact" in text or "timed out" in text:
+            raise no_answer_error(done)
+        raise EngineError(
+            f"{argv[0]} failed: {text.strip()[-1000:]}", code="slurm-error", command=argv[0]
+        )
+
+    def _timeout_s(self, variable: str, default: float) -> float:
         try:
-            return float(self.environ.get(variable, usual))
+            return float(self.environ.get(variable, default))
         except ValueError:
             raise BadInput(
-                f"{variable} is no number of seconds.", code="bad-environment", variable=variable
+                f"{variable} is not a number of seconds.", code="bad-environment", variable=variable
             ) from None
 
 
-def _asked_for_one(argv: commands.Argv) -> bool:
-    """Whether squeue was asked for one job: only then an unknown id is an error of the whole."""
+def _names_one_job(argv: commands.Argv) -> bool:
+    """True if squeue was asked about one job: only then an unknown id fails the whole query."""
     return "--jobs" in argv and "," not in argv[-1]
 
 
 def no_answer_error(done: process.Finished) -> NoAnswer:
-    """Why a command that did not do well is no answer, in one line."""
+    """Make the error of a failed command; Slurm's messages become one line without repetition."""
     program = done.argv[0]
     lines = (done.stderr.strip() or done.stdout.strip())[-1000:].splitlines()
     bare = (line.removeprefix(f"{program}: ").removeprefix("error: ").strip() for line in lines)
-    said = "; ".join(dict.fromkeys(filter(None, bare)))
+    text = "; ".join(dict.fromkeys(filter(None, bare)))
     if done.missing:
         hint = "Load the cluster's slurm module."
         return NoAnswer(
-            f"{program} cannot be started here: {said}",
+            f"{program} cannot be started here: {text}",
             hint,
             code="slurm-command-not-found",
             command=program,
         )
-    again = "Try again when Slurm answers."
+    hint = "Try again when Slurm answers."
     if done.timed_out:
         return NoAnswer(
-            f"{program} did not answer in time.", again, code="slurm-timeout", command=program
+            f"{program} did not answer in time.", hint, code="slurm-timeout", command=program
         )
-    return NoAnswer(f"{program}: {said or f'exit {done.returncode}'}", again, command=program)
+    return NoAnswer(f"{program}: {text or f'exit {done.returncode}'}", hint, command=program)

@@ -1,4 +1,4 @@
-"""Looking for the job that bears a token, in rows of the queue and of accounting. Pure."""
+"""Find the job of a submission by its token, in records of the queue and of accounting. Pure."""
 
 from __future__ import annotations
 
@@ -12,41 +12,31 @@ from slurmslice.ranges import ArrayExpression, compress
 from slurmslice.states import State
 
 
-def find_in_queue(rows: Iterable[JobRecord], token: str, remembers_since: float) -> Sighting | None:
-    """The job of a token, with its indices where the queue still knows them all.
+def find_in_queue(
+    records: Iterable[JobRecord], token: str, remembers_since: float
+) -> Sighting | None:
+    """Find the job of a token; its array is None if the queue may have forgotten tasks of it.
 
     Args:
-        rows: all of the user's, ended ones too.
-        token: what the job's name ends in.
-        remembers_since: epoch seconds; the controller has forgotten nothing that ended later.
+        records: all records of the user, ended jobs included.
+        token: the end of the job's name.
+        remembers_since: epoch seconds; the controller still knows each job that ended later.
     """
-    found = _bearing(rows, token)
-    job = _first(found)
+    found = _with_token(records, token)
+    job = _first_submitted(found)
     if job is None:
         return None
-    return Sighting(job, _array([row for row in found if row.job == job], remembers_since))
+    return Sighting(job, _whole_array([r for r in found if r.job == job], remembers_since))
 
 
-def _array(rows: Sequence[JobRecord], remembers_since: float) -> ArrayExpression | None:
-    """The indices of a job by its records in the queue; None where it may not know them all."""
-    forgets = any((row.report.submitted_at or 0) < remembers_since for row in rows)
-    if not rows or (forgets and not all(row.is_array_summary for row in rows)):
-        return None
-    if not all(row.indices_complete and row.indices for row in rows):
-        return None
-    indices = sorted({index for row in rows for index in row.indices or ()})
-    throttles = [row.indices.throttle for row in rows if row.indices and row.is_array_summary]
-    return compress(indices, next(iter(throttles), None))
+def find_in_accounting(records: Iterable[JobRecord], token: str) -> Sighting | None:
+    """Find the job of a token; its array is never given, because accounting may lack tasks.
 
-
-def find_in_accounting(rows: Iterable[JobRecord], token: str) -> Sighting | None:
-    """The job of a token. Its indices are not told: accounting may lag behind some of them.
-
-    What has neither ended nor a node is passed over: the queue, which was asked first, would have
-    it. A refused submission looks so until accounting has heard of its end.
+    A record without an end and without a node is ignored: the queue is asked first and would
+    have the job. A refused submission looks like that until accounting has recorded its end.
     """
-    known = (row for row in rows if row.report.state.final or row.report.node)
-    job = _first(_bearing(known, token))
+    known = (r for r in records if r.report.state.final or r.report.node)
+    job = _first_submitted(_with_token(known, token))
     return None if job is None else Sighting(job)
 
 
@@ -54,58 +44,72 @@ _RECORD = re.compile(r"JobName=(.*?) UserId=.*? Command=(.*?) WorkDir=", re.DOTA
 
 
 def parse_job_info(
-    records: str, script: str | None, rows: Sequence[JobRecord], remembers_since: float
+    text: str, script: str | None, records: Sequence[JobRecord], remembers_since: float
 ) -> Identity:
-    """What a job is.
+    """Parse a job's name, command and array.
 
     Args:
-        records: what ``scontrol show job`` says of it.
-        script: its script, where the controller still has it.
-        rows: its records in the queue, ended ones too.
-        remembers_since: as for ``in_queue``.
+        text: the answer of ``scontrol show job``.
+        script: the job's script; None if the controller has removed it.
+        records: the job's records in the queue, ended tasks included.
+        remembers_since: as for ``find_in_queue``.
 
     Raises:
-        NoAnswer: the records are none.
+        NoAnswer: the text is no such answer.
     """
-    match = _RECORD.search(records)
+    match = _RECORD.search(text)
     if match is None:
-        raise NoAnswer(f"This is no job of scontrol's: {records[:200]!r}", code="unreadable-answer")
+        raise NoAnswer(
+            f"scontrol's answer describes no job: {text[:200]!r}", code="unreadable-answer"
+        )
     name, command = match.groups()
     arguments: tuple[str, ...] = ()
-    while (word := command.rpartition(" "))[2].isdecimal():
-        command, arguments = word[0], (word[2], *arguments)
-    return Identity(name, command, arguments, script, _array(rows, remembers_since))
+    while (parts := command.rpartition(" "))[2].isdecimal():
+        command, arguments = parts[0], (parts[2], *arguments)
+    return Identity(name, command, arguments, script, _whole_array(records, remembers_since))
 
 
-def _bearing(rows: Iterable[JobRecord], token: str) -> list[JobRecord]:
-    return [row for row in rows if row.name.endswith(token) and not is_refused_submission(row)]
+_TOLERANCE_S = 1
+"""Largest difference between two times, in whole seconds, of events at the same moment."""
 
 
-def _first(rows: Sequence[JobRecord]) -> str | None:
-    """The job that was submitted first, should there be several."""
-    first = min(rows, key=lambda row: (row.report.submitted_at or 0, int(row.job)), default=None)
-    return first.job if first else None
+def is_refused_submission(record: JobRecord) -> bool:
+    """True if a record is the trace of a refused submission (seen).
 
-
-def is_refused_submission(row: JobRecord) -> bool:
-    """Whether it is what a refused submission leaves behind (seen).
-
-    It FAILED when it was submitted, with exit code 1, and never had a node; nor a start on some
-    releases (``versions.REFUSED_UNSTARTED``).
+    Such a record FAILED at its submission with exit code 1, and has no node. On some releases
+    it has no start time either (``versions.REFUSED_WITHOUT_START``).
     """
-    report = row.report
+    report = record.report
     if report.state is not State.FAILED or report.node is not None:
         return False
     times = [report.submitted_at, report.ended_at, report.started_at or report.ended_at]
-    moments = [time for time in times if time is not None]
-    return len(moments) == len(times) and max(moments) - min(moments) <= _AT_ONCE_S
-
-
-_AT_ONCE_S = 1
-"""How far apart whole seconds may be of what happens at once."""
+    known = [time for time in times if time is not None]
+    return len(known) == len(times) and max(known) - min(known) <= _TOLERANCE_S
 
 
 def parse_seconds(text: str) -> int:
-    """Seconds of scontrol's ``300 sec``; 0 where it says none."""
+    """Parse scontrol's ``300 sec`` into seconds; 0 for any other text."""
     match = re.match(r"(\d{1,9}) sec", text)
     return int(match[1]) if match else 0
+
+
+def _whole_array(records: Sequence[JobRecord], remembers_since: float) -> ArrayExpression | None:
+    """Return the array of a job by its records in the queue; None if some tasks may be missing."""
+    may_forget = any((r.report.submitted_at or 0) < remembers_since for r in records)
+    if not records or (may_forget and not all(r.is_array_summary for r in records)):
+        return None
+    if not all(r.indices_complete and r.indices for r in records):
+        return None
+    indices = sorted({index for r in records for index in r.indices or ()})
+    throttles = [r.indices.throttle for r in records if r.indices and r.is_array_summary]
+    return compress(indices, next(iter(throttles), None))
+
+
+def _with_token(records: Iterable[JobRecord], token: str) -> list[JobRecord]:
+    return [r for r in records if r.name.endswith(token) and not is_refused_submission(r)]
+
+
+def _first_submitted(records: Sequence[JobRecord]) -> str | None:
+    """Return the id of the job submitted first, if several jobs have the token."""
+    first = min(records, key=lambda r: (r.report.submitted_at or 0, int(r.job)), default=None)
+    return first.job if first else None

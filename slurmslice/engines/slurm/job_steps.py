@@ -1,6 +1,6 @@
-"""Tasks and their job steps in sacct's answers: what they used, and how the steps ended. Pure.
+"""Parse tasks and their job steps in sacct's answers: resources used, failures of steps. Pure.
 
-Sources: sacct(1); what was seen and is not in the manual says so.
+Source: sacct(1). "Seen" marks a fact observed on a cluster and not found in the manual.
 """
 
 from __future__ import annotations
@@ -29,103 +29,106 @@ def parse_step_reports(
     release: Callable[[], Release | None] = lambda: None,
     preempted: Mapping[TaskId, int] = MappingProxyType({}),
 ) -> dict[TaskId, TaskReport]:
-    """Our tasks in sacct's rows: CPU time, the most memory of any step, how the steps ended.
+    """Parse our tasks with their CPU time, their peak memory and the ends of their steps.
 
-    Where accounting keeps no steps (slurm.conf(5), AccountingStorageEnforce=nosteps), there is
-    not one of the batch script either; then the task's DerivedExitCode speaks for them.
+    The peak memory of a task is the largest MaxRSS of its steps. If accounting stores no steps
+    (slurm.conf(5), AccountingStorageEnforce=nosteps), even the step of the batch script is
+    absent. The task's DerivedExitCode is used then.
 
     Args:
-        text: sacct's answer, in which the rows of a task's steps follow its own.
-        names: our jobs, and the name of each; a step bears another.
-        release: asks for Slurm's; called where the answer depends on it, which is rare.
-        preempted: when tasks had to make room, epoch seconds.
+        text: sacct's answer; the records of a task's steps follow the task's own record.
+        names: our jobs, and the name of each; a step has a name of its own.
+        release: fetches Slurm's release; called only if the result depends on it, which is rare.
+        preempted: the time at which a task was told to make room, epoch seconds.
 
     Raises:
-        NoAnswer: the text is not such an answer, or the release is not told.
+        NoAnswer: the text is no such answer, or ``release`` raised it.
     """
     found: dict[TaskId, TaskReport] = {}
-    of: TaskId | None = None  # whose steps these are; None: of somebody else
-    stepless = True
-    for row in parse_sacct_records(text, STEP_FIELDS):
-        task = next(task_ids(row), None)
-        if row.step is None:
-            ours = task and not row.is_array_summary and is_own_record(row, names)
-            of = (
-                task
-                if ours and task and not was_submitted_before(row.report, found.get(task))
-                else None
-            )
-            if of:
-                derived = f"exited {row.report.step_exit} (DerivedExitCode)"
-                steps = Steps(derived if row.report.step_exit else "")
-                found[of], stepless = replace(row.report, steps=steps), True
-        elif of and of == task:
-            known = NO_STEPS if stepless else found[of].steps or NO_STEPS
-            found[of] = _with_step(replace(found[of], steps=known), row, release, preempted.get(of))
-            stepless = False
+    current: TaskId | None = None  # the task of the next steps; None if it is not ours
+    has_no_steps = True
+    for record in parse_sacct_records(text, STEP_FIELDS):
+        task = next(task_ids(record), None)
+        if record.step is None:
+            ours = task and not record.is_array_summary and is_own_record(record, names)
+            older = task and was_submitted_before(record.report, found.get(task))
+            current = task if ours and not older else None
+            if current:
+                derived = f"exited {record.report.step_exit} (DerivedExitCode)"
+                steps = Steps(derived if record.report.step_exit else "")
+                found[current], has_no_steps = replace(record.report, steps=steps), True
+        elif current and current == task:
+            steps = NO_STEPS if has_no_steps else found[current].steps or NO_STEPS
+            report = replace(found[current], steps=steps)
+            found[current] = _add_step(report, record, release, preempted.get(current))
+            has_no_steps = False
     return found
 
 
-def _with_step(
+def _add_step(
     task: TaskReport, step: JobRecord, release: Callable[[], Release | None], preempted: int | None
 ) -> TaskReport:
-    """A task's report and one more of its steps."""
+    """Add one step to a task's report."""
     peaks = [peak for peak in (task.max_rss_bytes, step.report.max_rss_bytes) if peak]
     steps = task.steps or NO_STEPS
     if step.step and step.step[0].isdigit():  # not batch, extern or interactive
         steps = Steps(
-            steps.failed or _failure(task, step.report, release),
+            steps.failed or _describe_failure(task, step.report, release),
             steps.ended and step.report.state.final,
-            steps.preempted or _was_told(preempted, task, step.report),
+            steps.preempted or _was_told_to_end(preempted, task, step.report),
         )
     return replace(task, max_rss_bytes=max(peaks, default=None), steps=steps)
 
 
-def _was_told(when: int | None, task: TaskReport, step: TaskReport) -> bool:
-    """Whether a step was told to end, when its task had to make room.
+def _was_told_to_end(time: int | None, task: TaskReport, step: TaskReport) -> bool:
+    """True if a step was running when its task was told to make room, and so was told to end.
 
-    Where tasks make room by being suspended nobody is told to end, though select/linear has the
-    same time (seen on each release).
+    A task suspended to make room is not told to end. With select/linear it has a preemption
+    time as well (seen on each release).
     """
-    if when is None or _was_suspended(task):
+    if time is None or _was_suspended(task):
         return False
-    return (step.started_at or 0) <= when <= (step.ended_at or when)
+    return (step.started_at or 0) <= time <= (step.ended_at or time)
 
 
 def _was_suspended(task: TaskReport) -> bool:
-    """Whether a task that has ended ran for less time than there was from its start to its end."""
+    """True if an ended task ran for less time than passed between its start and its end."""
     if task.elapsed_s is None or task.started_at is None or task.ended_at is None:
         return False
     return task.elapsed_s < task.ended_at - task.started_at
 
 
-def _failure(task: TaskReport, step: TaskReport, release: Callable[[], Release | None]) -> str:
-    """How a job step failed, in words; empty where it did not.
+def _describe_failure(
+    task: TaskReport, step: TaskReport, release: Callable[[], Release | None]
+) -> str:
+    """Describe the failure of a job step (``exited 3``); empty if it did not fail.
 
-    What went on at its task's end has not: Slurm ended it, and whatever it made of that. It ends
-    in a later second than its task, which a step that the script waited for never does (seen, 292
-    of them on each release); only newer releases may end it in the very same one.
+    A step still running at its task's end has not failed: Slurm ended it, and its exit code
+    means nothing. Such a step ends in a later second than its task. A step the script waited
+    for never does (seen, 292 steps on each release). Only newer releases may end a leftover
+    step in the same second as its task (``versions.STEPS_END_WITH_TASK``).
     """
     if not step.state.final or step.state is State.COMPLETED:
         return ""
-    after = (step.ended_at or 0) - (task.ended_at or 0)
-    by_slurm = step.signal in {signal.SIGTERM, signal.SIGKILL}
-    began = step.exit_code is not None  # of one that could not, its end may be written late (seen)
-    if began and (after > 0 or (after == 0 and by_slurm and _ends_leftovers_at_once(release()))):
+    delay_s = (step.ended_at or 0) - (task.ended_at or 0)
+    killed = step.signal in {signal.SIGTERM, signal.SIGKILL}
+    # The end of a step that could not start may be recorded late (seen).
+    started = step.exit_code is not None
+    if started and (delay_s > 0 or (delay_s == 0 and killed and _may_end_with_task(release()))):
         return ""
-    return _how_failed(task, step)
+    return _describe_end(task, step)
 
 
-def _ends_leftovers_at_once(release: Release | None) -> bool:
+def _may_end_with_task(release: Release | None) -> bool:
     return release is None or STEPS_END_WITH_TASK.applies_to(release)
 
 
-def _how_failed(task: TaskReport, step: TaskReport) -> str:
-    """How a job step that did not end well failed, in words; empty where somebody ended it.
+def _describe_end(task: TaskReport, step: TaskReport) -> str:
+    """Describe the end of a step that was not COMPLETED; empty if a person ended it.
 
-    "CANCELLED by 1000" is a person's doing, but where there is no exit code: so says Slurm too of
-    a step that it could not start, for want of its output file for one (seen).
-    A step that ends by a signal of its own is CANCELLED (seen).
+    ``CANCELLED by 1000`` names a person only if the step has an exit code. Slurm prints the
+    same for a step it could not start, for example without its output file (seen). A step that
+    ends by a signal of its own is CANCELLED (seen).
     """
     if step.state in {State.TIMEOUT, State.OUT_OF_MEMORY, State.NODE_FAIL}:
         return f"is {step.state}"
@@ -135,6 +138,6 @@ def _how_failed(task: TaskReport, step: TaskReport) -> str:
         return ""
     if step.signal:
         return f"ended by signal {step.signal}"
-    # Of the two the task's is not made smaller (versions.EXIT_CODE_WHOLE).
-    told = task.step_exit if task.step_exit == step.exit_code + 128 else step.exit_code
-    return f"exited {told}" if told else "failed"
+    # sacct never subtracts 128 from the task's DerivedExitCode (versions.FULL_EXIT_CODES).
+    code = task.step_exit if task.step_exit == step.exit_code + 128 else step.exit_code
+    return f"exited {code}" if code else "failed"

@@ -1,4 +1,4 @@
-"""What there is room for: limits of the cluster, of its partitions, and of the user."""
+"""Ask a cluster for its limits: tasks running at once, and tasks accepted into the queue."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from slurmslice.engines.slurm import (
     cluster_records,
     commands,
     environment,
-    job_records,
     unsatisfiable,
 )
 from slurmslice.engines.slurm.client import SlurmClient
@@ -21,120 +20,116 @@ from slurmslice.errors import NoAnswer
 
 
 class ClusterCapacity:
-    """What a cluster would take and could run, as its commands say.
+    """Asks one cluster for the limits of itself, of its partitions and of the user.
 
     Args:
-        slurm: who is asked.
+        slurm: runs Slurm's commands.
     """
 
     def __init__(self, slurm: SlurmClient) -> None:
         self._slurm = slurm
 
     def limits(self, needs: Needs) -> Limits:
-        """MaxArraySize, and how many such tasks can run at once. As ``Engine.limits``."""
-        needs, certain = self._in_all(needs)
-        most = int(self._slurm.cluster_config()["MaxArraySize"])
+        """Return MaxArraySize, and the number of tasks running at once. As ``Engine.limits``."""
+        needs, is_certain = self._with_environment(needs)
+        size = int(self._slurm.cluster_config()["MaxArraySize"])
         try:
-            everywhere = cluster_records.parse_partitions(
+            known = cluster_records.parse_partitions(
                 self._slurm.query(commands.SHOW_ALL_PARTITIONS)
             )
-            if unknown := capacity.why_unknown_partition(needs, everywhere):
-                if certain and self._refuses_unknown_partitions():
-                    return Limits(most, 0, unknown, never=unknown)
-                return Limits(most, None, unknown)
-            places = capacity.candidate_partitions(needs, everywhere)
-            why_never = capacity.why_no_partition(needs, everywhere)
-            at_once, why = (0, why_never) if why_never else self._at_once(needs, places)
-            for_good = self._never(needs, places) if certain and at_once == 0 else ""
-        except NoAnswer as silence:
-            return Limits(most, None, silence.message)
-        times = [place.max_time_s for place in places if place.max_time_s is not None]
-        usual = {place.default_time_s for place in places}
-        default_s = usual.pop() if len(usual) == 1 else None
-        return Limits(most, at_once, why, min(times, default=None), default_s, for_good)
+            if unknown := capacity.why_unknown_partition(needs, known):
+                if is_certain and self._refuses_unknown_partitions():
+                    return Limits(size, 0, unknown, never=unknown)
+                return Limits(size, None, unknown)
+            partitions = capacity.candidate_partitions(needs, known)
+            why_never = capacity.why_no_partition(needs, known)
+            at_once, why = (0, why_never) if why_never else self._at_once(needs, partitions)
+            never = self._why_never(needs, partitions) if is_certain and at_once == 0 else ""
+        except NoAnswer as error:
+            return Limits(size, None, error.message)
+        times = [p.max_time_s for p in partitions if p.max_time_s is not None]
+        defaults = {p.default_time_s for p in partitions}
+        default_s = defaults.pop() if len(defaults) == 1 else None
+        return Limits(size, at_once, why, min(times, default=None), default_s, never)
 
     def intake(self, needs: Needs) -> Intake:
-        """What the limits leave beside the user's jobs in the queue. As ``Engine.intake``.
+        """Return the number of tasks the queue accepts now. As ``Engine.intake``.
 
-        Every job of the user's counts against each limit, whatever its account or quality of
-        service: the room is rather told too small than too large.
+        Each job of the user counts against each limit, whatever its account or quality of
+        service. So the result may be too small, and is never too large.
         """
-        (needs, _), settings = self._in_all(needs), self._slurm.cluster_config()
-        size, most = int(settings["MaxArraySize"]), capacity.max_array_tasks(settings)
+        (needs, _), settings = self._with_environment(needs), self._slurm.cluster_config()
+        size, per_array = int(settings["MaxArraySize"]), capacity.max_array_tasks(settings)
         limits = list(capacity.submit_limits(*self._slurm.limit_tables(), needs, settings))
         if not limits:
-            return Intake(size, most)
-        rows = job_records.parse_squeue_records(
-            self._slurm.query(commands.squeue_user(os.getuid(), ended=False))
-        )
-        queued = sum(len(row.indices or "1") for row in rows if row.step is None)
+            return Intake(size, per_array)
+        records = self._slurm.query_queue(commands.squeue_user(os.getuid(), ended=False))
+        queued = sum(len(r.indices or "1") for r in records if r.step is None)
         limit, why = min(limits)
-        before = f"; taken before: {queued}" if queued else ""
-        return Intake(size, most, max(0, limit - queued), why + before)
+        in_queue = f"; already in the queue: {queued}" if queued else ""
+        return Intake(size, per_array, max(0, limit - queued), why + in_queue)
 
     def partition_health(self, needs: Needs) -> tuple[PartitionHealth, ...]:
-        """How each partition is, and how many tasks of these needs fit into it.
+        """Describe each partition, and count the tasks that fit into it.
 
         Raises:
             NoAnswer: the controller does not answer.
         """
         settings = self._slurm.cluster_config()
-        everything = cluster_records.parse_nodes(self._slurm.query(commands.sinfo()))
-        found = cluster_records.parse_partitions(self._slurm.query(commands.SHOW_PARTITIONS))
-        return tuple(
-            partition_health(partition, everything, needs, settings) for partition in found
-        )
+        nodes = cluster_records.parse_nodes(self._slurm.query(commands.sinfo()))
+        partitions = cluster_records.parse_partitions(self._slurm.query(commands.SHOW_PARTITIONS))
+        return tuple(partition_health(p, nodes, needs, settings) for p in partitions)
 
-    def _in_all(self, needs: Needs) -> tuple[Needs, bool]:
-        """The needs with what the environment adds to them, and whether that is all it does."""
-        more, others = environment.added_options(
+    def _with_environment(self, needs: Needs) -> tuple[Needs, bool]:
+        """Add sbatch's environment to a request; False if it has other, unknown effects."""
+        added, has_unknown = environment.added_options(
             self._slurm.environ, [name for name, _ in needs.options]
         )
-        partition = needs.partition or dict(more).get("partition")
-        return replace(needs, partition=partition, options=(*needs.options, *more)), not others
+        partition = needs.partition or dict(added).get("partition")
+        options = (*needs.options, *added)
+        return replace(needs, partition=partition, options=options), not has_unknown
 
     def _at_once(
-        self, needs: Needs, found: Sequence[cluster_records.Partition]
+        self, needs: Needs, partitions: Sequence[cluster_records.Partition]
     ) -> tuple[int | None, str]:
+        """Return the number of tasks running at once, None if unknown, and its reason."""
         if capacity.requests_gpus(needs):
             return None, "GPUs are not counted"
-        names = {partition.name for partition in found}
-        own = [
-            n
-            for n in cluster_records.parse_nodes(self._slurm.query(commands.sinfo()))
-            if n.partition in names
-        ]
-        of_task = capacity.task_footprint(needs, self._slurm.cluster_config(), found[0])
-        room = capacity.count_fitting(of_task, own).when_empty
-        if not room and not capacity.all_nodes_listed(found, own):
-            return None, f"not all nodes of {', '.join(sorted(names))} are listed"
-        lack = capacity.why_none_fits(of_task, own)
-        why = f"{room} fit into the usable nodes of {', '.join(sorted(names))}"
-        by_nodes = room, f"{why}: {lack}" if lack else why
-        return min([by_nodes, *self._own_limits(needs, of_task)])
+        names = ", ".join(sorted({p.name for p in partitions}))
+        nodes = self._nodes_of(partitions)
+        footprint = capacity.task_footprint(needs, self._slurm.cluster_config(), partitions[0])
+        fitting = capacity.count_fitting(footprint, nodes).when_empty
+        if not fitting and not capacity.all_nodes_listed(partitions, nodes):
+            return None, f"sinfo does not list all nodes of {names}"
+        lack = capacity.why_none_fits(footprint, nodes)
+        why = f"{fitting} fit into the usable nodes of {names}"
+        by_nodes = fitting, f"{why}: {lack}" if lack else why
+        limits = capacity.running_limits(*self._slurm.limit_tables(), needs, footprint)
+        return min([by_nodes, *limits])
 
-    def _never(self, needs: Needs, found: Sequence[cluster_records.Partition]) -> str:
-        """Why no such task can ever run; empty where that is not certain."""
-        settings, names = self._slurm.cluster_config(), {partition.name for partition in found}
-        if (
-            unsatisfiable.may_be_rewritten(settings)
-            or not names
-            or "reservation" in dict(needs.options)
-        ):
-            return ""  # a reservation has nodes, and perhaps a partition, of its own
-        if too_long := capacity.why_too_long(needs, found):
-            return "" if self._lifts_time_limits() else too_long
-        own = [
-            n
-            for n in cluster_records.parse_nodes(self._slurm.query(commands.sinfo()))
-            if n.partition in names
-        ]
-        return unsatisfiable.why_too_large(needs, settings, own)
+    def _nodes_of(
+        self, partitions: Sequence[cluster_records.Partition]
+    ) -> list[cluster_records.Node]:
+        names = {partition.name for partition in partitions}
+        nodes = cluster_records.parse_nodes(self._slurm.query(commands.sinfo()))
+        return [node for node in nodes if node.partition in names]
+
+    def _why_never(self, needs: Needs, partitions: Sequence[cluster_records.Partition]) -> str:
+        """Explain why no such task can ever run; empty unless this is certain."""
+        settings = self._slurm.cluster_config()
+        if unsatisfiable.may_be_rewritten(settings) or not partitions:
+            return ""
+        if "reservation" in dict(needs.options):
+            return ""  # a reservation may have other nodes, and another partition
+        if too_long := capacity.why_too_long(needs, partitions):
+            return "" if self._may_lift_time_limits() else too_long
+        return unsatisfiable.why_too_large(needs, settings, self._nodes_of(partitions))
 
     def _refuses_unknown_partitions(self) -> bool:
-        """Whether it is certain that sbatch will: no plugin, and no other cluster, may know them.
+        """True if no plugin and no other cluster may know the partition: sbatch refuses it then.
 
-        Where one of several that are named is unknown, too (seen on 22.05 and 26.05).
+        sbatch also refuses a list of partitions if one of them is unknown (seen on 22.05 and
+        26.05).
         """
         if unsatisfiable.may_be_rewritten(self._slurm.cluster_config()):
             return False
@@ -143,15 +138,11 @@ class ClusterCapacity:
         except NoAnswer:
             return False
 
-    def _lifts_time_limits(self) -> bool:
-        """Whether a quality of service may; True where that cannot be asked."""
+    def _may_lift_time_limits(self) -> bool:
+        """True if a quality of service may allow longer jobs, or sacctmgr does not answer."""
         if self._slurm.cluster_config().get("AccountingStorageType", "").endswith("none"):
-            return False  # there is none
+            return False  # without accounting there is no quality of service
         try:
             return unsatisfiable.lifts_time_limits(self._slurm.query(commands.sacctmgr_qos_flags()))
         except NoAnswer:
             return True
-
-    def _own_limits(self, needs: Needs, of_task: capacity.TaskFootprint) -> list[tuple[int, str]]:
-        """What the user's limits let run at once; nothing where they cannot be asked."""
-        return list(capacity.running_limits(*self._slurm.limit_tables(), needs, of_task))

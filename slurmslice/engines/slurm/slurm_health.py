@@ -1,4 +1,4 @@
-"""How a cluster is, for a person who is about to use it. Pure."""
+"""Describe a cluster's partitions, and how many tasks fit into each. Pure."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from slurmslice.engines.slurm.cluster_records import Node, Partition
 
 @dataclass(frozen=True, slots=True)
 class PartitionHealth:
-    """A partition: what its usable nodes have, and how many tasks fit into them.
+    """A partition, its usable nodes, and the number of tasks that fit into it.
 
     Attributes:
-        name, default, state, max_time_s: as ``Partition`` has them.
-        nodes: how many there are, usable or not.
-        free_cpus, cpus: free now, and in all, of the usable nodes.
-        mem_mib: the memory of the largest usable node.
-        fitting: how many tasks fit.
-        why_none: why none ever fits; empty where one does.
+        name, default, state, max_time_s: as in ``Partition``.
+        nodes: the number of its nodes, usable or not.
+        free_cpus, cpus: idle CPUs and all CPUs of the usable nodes.
+        mem_mib: the memory of the largest usable node, MiB.
+        fitting: the number of tasks that fit.
+        why_none: the reason if no task ever fits; else empty.
     """
 
     name: str
@@ -43,13 +43,13 @@ class PartitionHealth:
 
 @dataclass(frozen=True, slots=True)
 class ClusterHealth:
-    """What can be said of a cluster before anything is submitted to it.
+    """The state of a cluster before a submission.
 
     Attributes:
         version, cluster: Slurm's version and the cluster's name.
         max_array_size: the highest array index is one less.
-        accounting: ``on``, or why it does not answer.
-        partitions: in Slurm's order.
+        accounting: ``on``, or the reason if accounting does not answer.
+        partitions: all partitions, in Slurm's order.
     """
 
     version: str
@@ -60,22 +60,29 @@ class ClusterHealth:
 
 
 def partition_health(
-    partition: Partition, everything: Iterable[Node], needs: Needs, settings: Mapping[str, str]
+    partition: Partition, all_nodes: Iterable[Node], needs: Needs, settings: Mapping[str, str]
 ) -> PartitionHealth:
-    """A partition's, out of all nodes: what is free in it, and how many such tasks fit."""
-    own = [node for node in everything if node.partition == partition.name]
-    usable = [node for node in own if node.usable]
-    of_task = task_footprint(needs, settings, partition)
+    """Describe one partition.
+
+    Args:
+        partition: the partition.
+        all_nodes: the nodes of all partitions.
+        needs: the request of one task.
+        settings: the settings of ``scontrol show config``.
+    """
+    nodes = [node for node in all_nodes if node.partition == partition.name]
+    usable = [node for node in nodes if node.usable]
+    footprint = task_footprint(needs, settings, partition)
     never = why_no_partition(replace(needs, partition=partition.name), [partition])
     return PartitionHealth(
         partition.name,
         partition.default,
         partition.state,
         partition.max_time_s,
-        len(own),
+        len(nodes),
         sum(node.free_cpus for node in usable),
         sum(node.cpus for node in usable),
         max((node.mem_mib for node in usable), default=0),
-        FittingTasks(0, 0) if never else count_fitting(of_task, own),
-        never or why_none_fits(of_task, own),
+        FittingTasks(0, 0) if never else count_fitting(footprint, nodes),
+        never or why_none_fits(footprint, nodes),
     )

@@ -1,8 +1,9 @@
-"""What can never run, for certain: a submission of it is refused, so a doubt is no never. Pure.
+"""Find requests that can certainly never run; slurmslice refuses to submit them. Pure.
 
-A node that is down may come back, and a user's limits may be raised; a site's plugin, or a
-federation, may send a job elsewhere. What is left: more than any node has, more time than any
-partition gives, and a partition that is not among all of them, the hidden ones included.
+A request is not certain to fail if a node that is down may return, a user's limit may be
+raised, or a site's plugin or a federation may send the job elsewhere. Three cases remain: a
+request for more than any node has, for more time than any partition allows, and for a partition
+absent from the list of all partitions, hidden ones included.
 
 Sources: slurm.conf(5), JobSubmitPlugins and SelectTypeParameters; sacctmgr(1), the flag
 PartitionTimeLimit of a quality of service; sbatch(1), ``--cpus-per-task``; scontrol(1), ``--all``
@@ -19,28 +20,27 @@ from slurmslice.engines.slurm.cluster_records import Node
 from slurmslice.units import format_memory, parse_memory
 
 
-def why_too_large(needs: Needs, settings: Mapping[str, str], among: Sequence[Node]) -> str:
-    """Why no node could ever run one process of such a task, one that is down now neither.
+def why_too_large(needs: Needs, settings: Mapping[str, str], nodes: Sequence[Node]) -> str:
+    """Explain why no node could ever run one process of a task; empty if a node could.
+
+    Nodes that are down now count as well.
 
     Args:
-        needs: of one task.
-        settings: of ``scontrol show config``.
-        among: every node of the partitions that it may run in.
-
-    Returns:
-        empty where one could.
+        needs: the request of one task.
+        settings: the settings of ``scontrol show config``.
+        nodes: all nodes of the partitions the task may run in.
     """
-    asked = dict(needs.options)
-    if not among:
+    options = dict(needs.options)
+    if not nodes:
         return ""
-    cpus = 1 if "overcommit" in asked else count(asked.get("cpus-per-task", "1"))
+    cpus = 1 if "overcommit" in options else count(options.get("cpus-per-task", "1"))
     mem = 0
     if "MEMORY" in settings.get("SelectTypeParameters", "").upper():
-        of_cpu = parse_memory(asked.get("mem-per-cpu", "0"))
-        mem = max(parse_memory(asked.get("mem", "0")), of_cpu * cpus)
-    if any(node.configured_cpus >= cpus and node.mem_mib >= mem for node in among):
+        of_cpu = parse_memory(options.get("mem-per-cpu", "0"))
+        mem = max(parse_memory(options.get("mem", "0")), of_cpu * cpus)
+    if any(node.configured_cpus >= cpus and node.mem_mib >= mem for node in nodes):
         return ""
-    most_cpus, most_mem = max(n.configured_cpus for n in among), max(n.mem_mib for n in among)
+    most_cpus, most_mem = max(n.configured_cpus for n in nodes), max(n.mem_mib for n in nodes)
     if mem > most_mem:
         return f"no node has {format_memory(mem)}, the largest has {format_memory(most_mem)}"
     if cpus > most_cpus:
@@ -49,20 +49,24 @@ def why_too_large(needs: Needs, settings: Mapping[str, str], among: Sequence[Nod
 
 
 def may_be_rewritten(settings: Mapping[str, str]) -> bool:
-    """Whether a site's plugin may give a job another request than it was submitted with."""
+    """True if a site's plugin may change the request of a submitted job."""
     plugins = (settings.get(key, "") for key in ("JobSubmitPlugins", "CliFilterPlugins"))
     return any(text not in {"", "(null)", "none"} for text in plugins)
 
 
 def is_federated(text: str) -> bool:
-    """Whether the cluster is one of a federation, by the answer to ``commands.FEDERATION``."""
-    return "Federation:" in text  # where it is in none the answer is empty (seen)
+    """True if the cluster belongs to a federation.
+
+    Args:
+        text: the answer to ``commands.SHOW_FEDERATION``.
+    """
+    return "Federation:" in text  # outside a federation the answer is empty (seen)
 
 
 def lifts_time_limits(flags: str) -> bool:
-    """Whether a quality of service lets jobs be longer than their partition's limit.
+    """True if a quality of service allows jobs longer than their partition's limit.
 
     Args:
-        flags: the answer to ``commands.qos_flags``.
+        flags: the answer to ``commands.sacctmgr_qos_flags``.
     """
     return "partitiontimelimit" in flags.lower()
