@@ -669,9 +669,9 @@ def test_variables_of_sbatch_count(
     """A variable in sbatch's environment is counted, or makes the result uncertain (sbatch(1))."""
     program(tmp_path, "sacctmgr", "echo DenyOnLimit")
     path = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
-    said = SlurmEngine({**path, variable: value}).limits(needs_of(options)).never
-    assert said.startswith(never)
-    assert bool(said) == bool(never)
+    why_never = SlurmEngine({**path, variable: value}).limits(needs_of(options)).never
+    assert why_never.startswith(never)
+    assert bool(why_never) == bool(never)
 
 
 def test_a_partition_of_the_environment_replaces_the_default(

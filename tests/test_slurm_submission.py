@@ -233,10 +233,10 @@ def test_variables_that_outrank_the_script_are_dropped_and_reported(tmp_path: Pa
     assert mine.items() <= seen.items()
     assert not others.keys() & seen.keys()
     assert "SLURM_TIME_FORMAT" not in seen  # the job would inherit it
-    told = "\n".join(receipt.notes)
-    assert "SBATCH_ARRAY_INX, SBATCH_EXCLUSIVE, SBATCH_MEM_PER_NODE" in told
-    assert "2 SLURM_ variables" in told
-    assert "ACCOUNT" not in told
+    notes = "\n".join(receipt.notes)
+    assert "SBATCH_ARRAY_INX, SBATCH_EXCLUSIVE, SBATCH_MEM_PER_NODE" in notes
+    assert "2 SLURM_ variables" in notes
+    assert "ACCOUNT" not in notes
 
 
 def test_an_account_in_the_script_outranks_the_environment() -> None:

@@ -210,7 +210,7 @@ class SlurmEngine:
         return time.time() - min_job_age_s / 2
 
     def _preemption_times(self, names: Mapping[str, str]) -> Mapping[TaskId, int]:
-        """Return the times at which tasks were told to make room, epoch seconds.
+        """Return the preemption times of tasks, epoch seconds.
 
         Only the controller knows them, and only for a while. Without its answer the result is
         empty, because the end of a task must not wait for it.

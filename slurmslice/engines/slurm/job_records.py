@@ -124,7 +124,7 @@ def parse_queue_reports(text: str, names: Mapping[str, str]) -> dict[TaskId, Tas
 
 
 def parse_preemption_times(text: str, names: Mapping[str, str]) -> dict[TaskId, int]:
-    """Parse the times at which Slurm told tasks of ours to make room, in epoch seconds.
+    """Parse the preemption times of our tasks, in epoch seconds.
 
     Args:
         text: the answer to ``commands.squeue_preempted``.

@@ -39,7 +39,7 @@ def parse_step_reports(
         text: sacct's answer; the records of a task's steps follow the task's own record.
         names: our jobs, and the name of each; a step has a name of its own.
         release: fetches Slurm's release; called only if the result depends on it, which is rare.
-        preempted: the time at which a task was told to make room, epoch seconds.
+        preempted: the time of each preempted task's preemption, epoch seconds.
 
     Raises:
         NoAnswer: the text is no such answer, or ``release`` raised it.
@@ -75,15 +75,15 @@ def _add_step(
         steps = Steps(
             steps.failed or _describe_failure(task, step.report, release),
             steps.ended and step.report.state.final,
-            steps.preempted or _was_told_to_end(preempted, task, step.report),
+            steps.preempted or _was_preempted(preempted, task, step.report),
         )
     return replace(task, max_rss_bytes=max(peaks, default=None), steps=steps)
 
 
-def _was_told_to_end(time: int | None, task: TaskReport, step: TaskReport) -> bool:
-    """True if a step was running when its task was told to make room, and so was told to end.
+def _was_preempted(time: int | None, task: TaskReport, step: TaskReport) -> bool:
+    """True if a step was running when its task was preempted: Slurm told it to end then.
 
-    A task suspended to make room is not told to end. With select/linear it has a preemption
+    A task preempted by suspension is not told to end. With select/linear it has a preemption
     time as well (seen on each release).
     """
     if time is None or _was_suspended(task):

@@ -37,7 +37,7 @@ _NOT_NOW = (
     "System submissions disabled",
     "in standby mode",
 )
-# sbatch prints the last two at MaxJobCount, after it has tried again for 120 s.
+# The texts without "Limit" come at MaxJobCount, after sbatch has tried again for 120 s.
 _SUBMIT_LIMIT = re.compile(
     r"\b(?:Assoc|QOS)\w*Submit\w*Limit\b|temporarily unable to accept job"
     r"|Resource temporarily unavailable"
