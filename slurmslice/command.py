@@ -147,6 +147,7 @@ def _check_placeholders(word: str, columns: Collection[str]) -> None:
                 code="unknown-column",
                 column=part.name,
                 word=word,
+                nearest=known[near[0]] if near else None,
             )
 
 
@@ -186,6 +187,7 @@ def check_expanded_glob(command: Words, exists: Callable[[str], bool] = os.path.
                 "For one slice a file, give the pattern, quoted, to --glob, and put {} in its "
                 "place. If every slice does need these files, use --shell.",
                 code="expanded-pattern",
+                words=tuple(alike[:3]),
             )
 
 

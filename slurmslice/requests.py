@@ -87,6 +87,7 @@ class Requests:
                     "submission of its own.",
                     "Round what the columns say up to fewer values.",
                     code="too-many-requests",
+                    most=MOST,
                 )
         return groups
 
@@ -106,6 +107,10 @@ def _value(name: str, columns: Mapping[str, str]) -> str:
         none = "The slices have no columns: --table, --glob, --grid and --column give them some."
         message = f"{{{name}}} is no column of the slices."
         raise BadInput(
-            message, guess + there if columns else none, code="unknown-column", column=name
+            message,
+            guess + there if columns else none,
+            code="unknown-column",
+            column=name,
+            nearest=near[0] if near else None,
         )
     return columns[name]

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from slurmslice import files, locks, progress
 from slurmslice.asked import Asked
-from slurmslice.errors import BadInput, DamagedRun
+from slurmslice.errors import BadInput, DamagedRun, NotAFile
 from slurmslice.journal import Event, from_lines, to_line
 from slurmslice.ranges import parse_array
 from slurmslice.slices import SliceTable
@@ -356,6 +356,8 @@ def read_or_damaged(path: Path) -> bytes:
     """
     try:
         return files.read(path)
+    except NotAFile:
+        raise
     except OSError as why:
         raise DamagedRun(
             f"{path} cannot be read: {why.strerror}.",

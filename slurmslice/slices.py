@@ -187,6 +187,7 @@ class SliceTable:
             hint,
             code="unknown-slice",
             key=key,
+            nearest=near[0] if near else None,
         )
 
     # -- the text ----------------------------------------------------------------------------

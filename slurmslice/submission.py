@@ -18,6 +18,7 @@ from slurmslice.engines import Order
 from slurmslice.errors import BadInput, DamagedRun
 from slurmslice.journal import Intent
 from slurmslice.ledger import Fate
+from slurmslice.notes import Note
 from slurmslice.packing import of_task, tasks_at_once
 from slurmslice.plan import Batch
 from slurmslice.ranges import ArrayExpression, compress, parse_array
@@ -216,8 +217,8 @@ def check_copy(run: Run) -> None:
         )
 
 
-def over_edited(run: Run, draft: Draft) -> tuple[str, ...]:
-    """What of a submission's request stands over a directive that was edited by hand, a line each.
+def over_edited(run: Run, draft: Draft) -> tuple[Note, ...]:
+    """What of a submission's request stands over a directive that was edited by hand, a note each.
 
     Raises:
         DamagedRun: there is no script.
@@ -226,7 +227,12 @@ def over_edited(run: Run, draft: Draft) -> tuple[str, ...]:
     rendered = dict(of_task(run.asked.options, run.asked.packing))
     now = dict(script_options(run))
     return tuple(
-        f"--{name}={value} counts, not the edited line #SBATCH --{name}={now[name]} of the script."
+        Note(
+            "edited-line-overridden",
+            f"--{name}={value} counts, not the edited line #SBATCH --{name}={now[name]} of the "
+            "script.",
+            {"option": name, "value": value, "edited": now[name]},
+        )
         for name, value in draft.overrides
         if name in dict(draft.batch.changes)
         if name in now and now[name] != rendered.get(name)

@@ -12,6 +12,7 @@ import pytest
 
 from slurmslice import cli, errors
 from slurmslice.errors import BadInput, DamagedRun, SlurmsliceError
+from tests.errors import error_code
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "reference" / "errors.md"
@@ -127,7 +128,7 @@ def test_the_command_line_ends_the_message_with_the_code(
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 2
-    assert re.findall(r" \[([a-z0-9-]+)\]$", capsys.readouterr().err, re.MULTILINE) == [code]
+    assert error_code(capsys.readouterr().err) == code
 
 
 def test_an_error_of_click_has_the_code_of_its_nearest_class() -> None:

@@ -24,6 +24,7 @@ from slurmslice.verbs.poll import poll
 from slurmslice.verbs.steer import cancel, release, throttle
 from slurmslice.verbs.submit import failed, preview, submit, waiting
 from tests.conftest import NewRun
+from tests.errors import raises_error
 from tests.fakes import Clock, FakeEngine
 
 Reopen = Callable[[Run], Run]
@@ -91,9 +92,9 @@ def test_no_more_than_the_limit_lets_in(new_run: NewRun, engine: FakeEngine) -> 
     run = new_run(SliceTable([f"k{n}" for n in range(100)]))
     fed = submit(run, ALL, {}, "submit")
     assert [len(t.draft.batch.rows) for t in fed.taken] == [30]
-    assert fed.waits == "MaxSubmit is 30"
+    assert "MaxSubmit" in fed.waits
     assert states(run) == {State.SUBMITTED: 30, State.WAITING: 70}
-    assert run.standings[50].reason == "to be submitted as there is room"
+    assert "room" in run.standings[50].reason
     assert feed(run, "tick").taken == []
     for index in range(10):
         engine.end("100", index, State.COMPLETED)
@@ -264,7 +265,7 @@ def test_the_breaker_holds_the_rest(new_run: NewRun, engine: FakeEngine, state: 
     step(run, Policy(max_attempts=3))
     assert engine.held == ["100"]
     assert len(engine.jobs) == 1
-    assert "the first 20 slices that ended have all failed" in run.ledger.held
+    assert str(BREAKER) in run.ledger.held
     follow(run, Policy(), lambda *_: None)  # it ends
     release(run)
     assert engine.released == ["100"]
@@ -445,7 +446,6 @@ def test_what_its_task_did_not_come_to_goes_in_again(
     engine.end("100", 0, State.NODE_FAIL)
     poll(run)
     assert states(run) == {State.NODE_FAIL: 1, State.WAITING: 2}
-    assert "before its turn" in run.standings[1].reason
     (taken,) = step(run, Policy(1, submits=False)).taken
     assert sorted(taken.draft.batch.rows) == [1, 2]
     assert taken.draft.batch.changes == (("mem", "50M"),)
@@ -458,7 +458,7 @@ def test_slices_of_a_shared_task_are_not_cancelled_apart(
     """The others would end with it: it is refused, with the other's name and all of them."""
     run, engine = make_run(10, Packing(5))
     submit(run, ALL, {}, "submit")
-    with pytest.raises(BadInput, match="Slice 'k0' shares an array task with 'k2'") as refused:
+    with raises_error(BadInput, "shared-task", key="k0", other="k2") as refused:
         cancel(run, [0])
     assert refused.value.hint.endswith(" -- k0 k2 k4 k6 k8")
     assert not engine.cancelled
@@ -480,7 +480,7 @@ def test_a_job_that_was_renamed_is_taken_in(new_run: NewRun, engine: FakeEngine)
     assert states(run) == {State.PENDING: 5}
     cancel(run, None)
     assert engine.cancelled == [("100", None)]
-    with pytest.raises(BadInput, match="already"):
+    with raises_error(BadInput, "already-attached", job="100", submission=1):
         attach(run, "100")
 
 
@@ -495,18 +495,18 @@ def test_a_job_under_another_name_is_taken_in(new_run: NewRun, engine: FakeEngin
     assert attach(run, "100") == 1
     poll(run)
     assert states(run) == {State.PENDING: 5}
-    with pytest.raises(BadInput, match="already"):
+    with raises_error(BadInput, "already-attached", job="100", submission=1):
         attach(run, "100")
-    with pytest.raises(BadInput, match="knows no job"):
+    with raises_error(BadInput, "unknown-job", job="999"):
         attach(run, "999")
     identify = engine.identify
     engine.identify = lambda job: replace(identify(job), command=f"{order.script} foo")  # type: ignore[method-assign]
     engine.submit(replace(theirs, job_name="a third"))
-    with pytest.raises(BadInput, match="no submission of this run"):
+    with raises_error(BadInput, "foreign-job", job="101"):
         attach(run, "101")
     engine.identify = identify  # type: ignore[method-assign]
     stranger = order.folder.parent / "stranger.sh"
     stranger.write_text("#!/bin/bash\n")
     engine.submit(Order(1, "x", "", stranger, order.folder, order.array, (), (), order.needs))
-    with pytest.raises(BadInput, match="does not run"):
+    with raises_error(BadInput, "foreign-job", job="102"):
         attach(run, "102")

@@ -561,9 +561,9 @@ def test_a_copy_of_a_run_never_acts_as_the_run(play: Play, line: Line) -> None:
     folder = play.typed.folder / "slurmslice-runs"
     shutil.copytree(folder / "demo", folder / "copied")
     verb, *rest = line
-    said = play.typed(verb, "copied", *rest)
-    assert play.typed.code == 2
-    assert f"{folder}/copied is a copy of the run in {folder}/demo" in said
+    play.typed(verb, "copied", *rest)
+    assert (play.typed.code, play.typed.error) == (2, "run-is-a-copy")
+    assert play.typed.fields == {"run": "copied", "other": f"{folder}/demo"}
     assert (len(play.engine.jobs), play.engine.cancelled, play.engine.throttled) == (1, [], [])
     play.typed("status", "copied")
     assert play.typed.code == 0
@@ -575,9 +575,8 @@ def test_a_run_that_was_moved_can_be_cancelled_and_not_submitted(play: Play) -> 
     play.typed("submit", "--only", "4")
     folder = play.typed.folder / "slurmslice-runs"
     (folder / "demo").rename(folder / "moved")
-    said = play.typed("submit", "moved")
-    assert play.typed.code == 2
-    assert "If it was moved, change _run= and --output" in said
+    play.typed("submit", "moved")
+    assert (play.typed.code, play.typed.error) == (2, "script-output-elsewhere")
     play.typed("cancel", "moved")
     assert play.typed.code == 0
     assert play.engine.cancelled == [("100", None)]

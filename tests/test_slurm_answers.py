@@ -21,6 +21,7 @@ from slurmslice.engines.slurm import (
 from slurmslice.errors import NoAnswer
 from slurmslice.evidence import TaskReport
 from slurmslice.states import State
+from tests.errors import raises_error
 from tests.recorded import load
 
 CORR = {"2": "corr|x-k7m2"}
@@ -230,7 +231,7 @@ def test_the_fast_path_gives_the_same_reports(
     try:
         rows = job_records.parse_sacct_records(text)
     except NoAnswer:
-        with pytest.raises(NoAnswer):
+        with raises_error(NoAnswer, "unreadable-answer"):
             job_records.parse_accounting_reports(text, OURS)
         return
     rows = [row for row in rows if row.step is None and row.job in OURS]
@@ -344,7 +345,7 @@ def test_ended_tasks_in_the_queue() -> None:
 @pytest.mark.parametrize("name", ["squeue-cut", "squeue-cut-20"])
 def test_cut_indices_in_the_queue_raise_no_answer(name: str) -> None:
     """A cut record makes the absence of a task meaningless, so it is no answer."""
-    with pytest.raises(NoAnswer, match="job 6"):
+    with raises_error(NoAnswer, "unreadable-answer", job="6"):
         job_records.parse_queue_reports(load(name).text, {"6": "long-e6t6"})
     rows = job_records.parse_squeue_records(load(name).text)
     assert [row.indices_complete for row in rows] == [False]
@@ -525,7 +526,7 @@ def test_a_cut_answer_gives_no_other_reports(name: str) -> None:
 def test_too_many_indices_raise_no_answer() -> None:
     """They would only fill the memory."""
     for text in ("0-99999999", "0-9,0-99999998"):
-        with pytest.raises(NoAnswer):
+        with raises_error(NoAnswer, "unreadable-answer"):
             job_records.parse_queue_reports(
                 f"9_[{text}]|PENDING|0|1|N/A|N/A|0||None|n|\n", {"9": "n"}
             )
@@ -571,7 +572,7 @@ def test_parse_job_info() -> None:
     assert (known.name, known.command, known.arguments) == ("t.sh", "/home/ada/t.sh", ("002", "60"))
     other = find_job.parse_job_info(load("job").text.replace("002 60", "002 foo"), None, (), 0)
     assert (other.command, other.arguments) == ("/home/ada/t.sh 002 foo", ())
-    with pytest.raises(NoAnswer):
+    with raises_error(NoAnswer, "unreadable-answer"):
         find_job.parse_job_info("No jobs in the system", None, (), 0)
 
 

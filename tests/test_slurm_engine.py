@@ -18,6 +18,7 @@ from slurmslice.engines.slurm import SlurmEngine, capacity, cluster_records, com
 from slurmslice.errors import EngineError, NoAnswer
 from slurmslice.evidence import Answer, Observation
 from slurmslice.states import State
+from tests.errors import raises_error
 from tests.recorded import calls, load, program, replay, seen_environment
 
 CORR = [("2", "corr|x-k7m2")]
@@ -102,10 +103,11 @@ def test_missing_commands_give_no_reports(tmp_path: Path, monkeypatch: pytest.Mo
     """Without Slurm's commands there are no reports, and a hint names the module to load."""
     monkeypatch.setenv("PATH", str(tmp_path))
     seen = poll_once(SlurmEngine({"PATH": str(tmp_path)}))
-    assert "sacct cannot be started" in seen.accounting.silence
-    assert "squeue cannot be started" in seen.queue.silence
+    assert "sacct" in seen.accounting.silence
+    assert "squeue" in seen.queue.silence
     assert not is_available()
-    with pytest.raises(NoAnswer) as caught:
+    missing = {"code": "slurm-command-not-found", "command": "scontrol"}
+    with raises_error(NoAnswer, **missing) as caught:
         SlurmEngine({"PATH": str(tmp_path)}).cluster()
     assert "slurm module" in caught.value.hint
 
@@ -170,7 +172,7 @@ def test_finding_a_job_needs_the_queue(slurm: SlurmEngine, tmp_path: Path) -> No
     """Without the queue, absence means nothing: an error prevents a second job (promise 4)."""
     replay(tmp_path, "squeue", "squeue-controller-down")
     replay(tmp_path, "sacct", "sacct-unknown")
-    with pytest.raises(NoAnswer, match="Unable to contact"):
+    with raises_error(NoAnswer, "no-answer", command="squeue"):
         find_job_id(slurm, "k3p1")
 
 
@@ -182,7 +184,7 @@ def test_without_accounting_a_fresh_job_is_searched_in_the_queue(
     replay(tmp_path, "scontrol", "config")
     replay(tmp_path, "sacct", "sacct-database-down")
     assert find_job_id(slurm, "zzzz", time.time() - 5) is None
-    with pytest.raises(NoAnswer, match="database"):
+    with raises_error(NoAnswer, "no-answer", command="sacct"):
         find_job_id(slurm, "zzzz", time.time() - 3600)
     replay(tmp_path, "sacct", "sacct-off")
     (tmp_path / "sacct.calls").unlink()
@@ -237,11 +239,12 @@ def test_a_refused_command_and_an_outage_are_different_errors(
     """A refusal holds Slurm's text; an outage is ``NoAnswer``, and may be tried again."""
     program(tmp_path, "squeue", "exit 0")
     replay(tmp_path, "scancel", "scancel-denied")
-    with pytest.raises(EngineError, match="permission denied") as caught:
+    with raises_error(EngineError, "slurm-error", command="scancel") as caught:
         slurm.cancel("9", "x-k7m2", None)
+    assert load("scancel-denied").done.stderr.strip() in str(caught.value.fields["said"])
     assert not isinstance(caught.value, NoAnswer)
     replay(tmp_path, "scancel", "scancel-controller-down")
-    with pytest.raises(NoAnswer, match="Unable to contact"):
+    with raises_error(NoAnswer, "no-answer", command="scancel"):
         slurm.cancel("9", "x-k7m2", None)
 
 
@@ -250,9 +253,9 @@ def test_messages_of_an_outage_become_one_line(slurm: SlurmEngine, tmp_path: Pat
     line = "scontrol: error: "
     words = f"{line}If munged is up, wait\n{line}If munged is up, wait\n{line}Munge encode failed"
     program(tmp_path, "scontrol", f"echo '{words}' >&2; exit 1")
-    with pytest.raises(NoAnswer) as caught:
+    said = "If munged is up, wait; Munge encode failed"
+    with raises_error(NoAnswer, "no-answer", command="scontrol", said=said) as caught:
         slurm.cluster()
-    assert caught.value.message == "scontrol: If munged is up, wait; Munge encode failed"
     assert caught.value.hint
 
 

@@ -24,6 +24,7 @@ from slurmslice.engines.slurm.sbatch_result import parse_sbatch_result, suggest_
 from slurmslice.errors import Full, NoAnswer, Refused, TooMany
 from slurmslice.evidence import TaskReport
 from slurmslice.states import State
+from tests.errors import raises_error
 from tests.recorded import load
 
 RELEASES = ("20.11", "22.05", "24.11", "26.05")
@@ -198,7 +199,7 @@ def test_job_info(release: str) -> None:
 def test_refused_submissions(release: str, name: str, options: str) -> None:
     """A final refusal raises ``Refused`` with sbatch's text, and suggests options to change."""
     answer = load(f"refused-{name}", release).done
-    with pytest.raises(Refused) as caught:
+    with raises_error(Refused, "submission-rejected") as caught:
         parse_sbatch_result(answer)
     assert suggest_change(caught.value.message)[0] == options
 
@@ -206,9 +207,9 @@ def test_refused_submissions(release: str, name: str, options: str) -> None:
 def test_other_results_of_sbatch(release: str) -> None:
     """Accepted, refused by a submit limit, and without a controller."""
     assert parse_sbatch_result(load("taken", release).done).job.isdecimal()
-    with pytest.raises(TooMany, match="AssocMaxSubmitJobLimit"):
+    with raises_error(TooMany, "too-many-tasks"):
         parse_sbatch_result(load("refused-limit", release).done)
-    with pytest.raises(Full, match="Unable to contact slurm controller"):
+    with raises_error(Full, "slurm-unavailable"):
         parse_sbatch_result(load("down-sbatch", release).done)
 
 
@@ -217,7 +218,7 @@ def test_an_outage_gives_an_exit_code_and_no_output(release: str, name: str) -> 
     """During an outage, commands exit 1 and print nothing on standard output."""
     done = load(name, release).done
     assert (done.returncode, done.stdout) == (1, "")
-    with pytest.raises(NoAnswer):
+    with raises_error(NoAnswer, "unreadable-answer"):
         cluster_records.parse_config(done.stdout)
 
 

@@ -11,6 +11,7 @@ from slurmslice.engines.slurm.job_steps import parse_step_reports
 from slurmslice.engines.slurm.versions import Release
 from slurmslice.errors import NoAnswer
 from slurmslice.evidence import NO_STEPS, Steps
+from tests.errors import raises_error
 
 TASK = "11_0|COMPLETED|0:0|{derived}|5|10|{end}|3|1|100M|n1|None||00:00.500|n"
 STEP = "11_0.{step}|{state}|{code}||10|10|{end}|3|1||n1||300K|00:00.100|{step}"
@@ -101,7 +102,7 @@ def test_parse_preemption_times() -> None:
         "11_0|1795866674|n|\n11_1|N/A|n|\n11_[2-3%1]|N/A|n|\n12_0|1795866674|other|\n7|N/A|wrap|\n"
     )
     assert parse_preemption_times(text, {"11": "n", "12": "n"}) == {("11", 0): 1795866674}
-    with pytest.raises(NoAnswer):
+    with raises_error(NoAnswer, "unreadable-answer"):
         parse_preemption_times(text[:-2], {"11": "n"})
 
 

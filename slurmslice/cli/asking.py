@@ -14,7 +14,7 @@ import click
 from slurmslice.asked import Asked
 from slurmslice.check import Check
 from slurmslice.cli import places
-from slurmslice.cli.console import one_line, say
+from slurmslice.cli.console import note, one_line
 from slurmslice.cli.packing import packing_of
 from slurmslice.cli.preview import relative
 from slurmslice.cli.shared import engine_option, meta, said_in
@@ -199,7 +199,8 @@ class Asking:
             return None
         own = find(self.template, Path.cwd())
         path = one_line(relative(own.path))
-        say(f"The template {path} is code, and runs here to make the script.")
+        message = f"The template {path} is code, and runs here to make the script."
+        note("template-is-code", message, path=path)
         return own
 
     def _command(self, given: Given) -> Command:
@@ -285,6 +286,7 @@ def there_already(
             "\n".join(_ways_out(there, asked, different)),
             code="run-differs",
             run=asked.name,
+            differences=tuple(different),
         )
     return None, there
 
@@ -295,7 +297,8 @@ def made(asked: Asked, wanted: Wanted, path: Path, replaced: Run | None) -> RunD
         place = make(asked, wanted, path)
     else:
         place = remake(replaced, asked, wanted)
-        say(f"It replaces the run {asked.name} that was there: all of that was refused.")
+        message = f"It replaces the run {asked.name} that was there: all of that was refused."
+        note("run-replaced", message, run=asked.name)
     places.remember(path)
     return place
 

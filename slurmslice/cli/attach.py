@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from slurmslice.cli import places
-from slurmslice.cli.console import say
+from slurmslice.cli.console import note
 from slurmslice.cli.engine import open_run
 from slurmslice.cli.preview import tell_how_to_come_back
 from slurmslice.errors import BadInput
@@ -26,6 +26,7 @@ def command(words: tuple[str, ...]) -> int:
     place = places.find(words[0] if len(words) == 2 else None, changing=True)
     run = open_run(place, changing=True)
     number = attach(run, words[-1])
-    say(f"Job {words[-1]} is submission {number:03d} of {run.asked.name} now.")
+    message = f"Job {words[-1]} is submission {number:03d} of {run.asked.name} now."
+    note("job-attached", message, job=words[-1], submission=number, run=run.asked.name)
     tell_how_to_come_back(run)
     return 0

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from slurmslice import directives
-from slurmslice.cli.console import out, say
+from slurmslice.cli.console import note, out
 from slurmslice.cli.engine import choose
 from slurmslice.cli.shared import SbatchCommand, engine_option, meta
 from slurmslice.cli.tables import print_table
@@ -62,7 +62,8 @@ def _slurm(engine: SlurmEngine, needs: Needs) -> int:
     ]
     print_table(header, rows, right=(2, 3, 4, 5, 6, 7, 8))
     if health.accounting != "on":
-        say("Without accounting, states come from the queue and from what the tasks write.")
+        message = "Without accounting, states come from the queue and from what the tasks write."
+        note("no-accounting", message)
     return 0
 
 

@@ -11,10 +11,11 @@ from collections.abc import Iterator, Mapping
 
 import click
 
-from slurmslice.cli.console import colored, one_line, painted, say
+from slurmslice.cli.console import colored, note, one_line, painted, print_note
 from slurmslice.cli.preview import tell_how_to_come_back, tell_taken
-from slurmslice.cli.summary import changing_options, exit_code, stuck, tell, waits
+from slurmslice.cli.summary import changing_options, exit_code, stuck, tell, waiting_count, waits
 from slurmslice.errors import Refused, SlurmsliceError
+from slurmslice.notes import Note
 from slurmslice.reports.counts import reasons
 from slurmslice.run import Run
 from slurmslice.states import State
@@ -52,22 +53,27 @@ def follow_live(run: Run, policy: Policy) -> int:
 
 def _leave(run: Run) -> None:
     if run.engine.working:
-        say("Stopping what runs …")
+        note("stopping-slices", "Stopping what runs …")
         run.engine.close()
-        say(f"What was running was stopped and waits. `slurmslice run {run.asked.name}` goes on.")
+        message = "What was running was stopped and waits."
+        note("slices-stopped", f"{message} `slurmslice run {run.asked.name}` goes on.")
         return
     if run.in_flight():
         waiting = "" if run.ledger.held else waits(run)
         which = "What is in the queue goes" if waiting else "The slices go"
-        say(f"{which} on without this window.")
+        note("jobs-keep-running", f"{which} on without this window.", all=not waiting)
         if waiting:
-            say(waiting)
+            note("waiting", waiting, slices=waiting_count(run))
         tell_how_to_come_back(run)
     elif not run.finished:
         name = run.asked.name
-        say(f"The run is kept, and nothing of it is in flight. `slurmslice run {name}` goes on; "
-            f"options change its request, as in `slurmslice run {name} "
-            f"{changing_options(run.ledger.refusal)}`.")  # fmt: skip
+        options = changing_options(run.ledger.refusal)
+        note(
+            "run-kept",
+            f"The run is kept, and nothing of it is in flight. `slurmslice run {name}` goes on; "
+            f"options change its request, as in `slurmslice run {name} {options}`.",
+            run=name, command=f"slurmslice run {name} {options}",
+        )  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -100,7 +106,7 @@ class Progress:
         self._said = -PLAIN_LINE_EVERY_S  # the first line is said at once
         self._line = ""
         self._silences: tuple[str, ...] = ()
-        self._stuck = ""
+        self._stuck: tuple[Note, ...] = ()
         self.interrupted = False
 
     def __call__(self, run: Run, looked: Poll, fed: Fed) -> None:
@@ -112,17 +118,18 @@ class Progress:
         if fed.taken or looked.notes or silences != self._silences:
             self.end()
         tell_taken(run, fed.taken)
-        for note in looked.notes:
-            say(note)
+        for found in looked.notes:
+            print_note(found)
         if silences != self._silences:
             for silence in silences:
-                say(f"Not now: {silence}")
+                note("no-answer", f"Not now: {silence}")
             self._silences = silences
-        hint = stuck(run)
-        if hint and hint != self._stuck:
+        hints = stuck(run)
+        if hints and hints != self._stuck:
             self.end()
-            say(hint)
-            self._stuck = hint
+            for hint in hints:
+                print_note(hint)
+            self._stuck = hints
         why = f" (waiting: {fed.waits})" if fed.waits and not fed.hindrance else ""
         line = describe(run.standings.tally()) + one_line(held_up(run) + why)
         if self._terminal:
@@ -131,7 +138,7 @@ class Progress:
             return
         else:
             self._said = time.monotonic()
-            say(click.unstyle(line))
+            note("progress", click.unstyle(line))
         self._line = line
 
     def _paint(self, line: str) -> None:

@@ -8,7 +8,7 @@ from itertools import islice
 
 from slurmslice.asked import Asked, show_template
 from slurmslice.cli import places
-from slurmslice.cli.console import say
+from slurmslice.cli.console import note
 from slurmslice.command import Command
 from slurmslice.errors import BadInput, SlurmsliceError
 from slurmslice.packing import Packing, automatic
@@ -89,8 +89,8 @@ def _taken(slice_time: str | None, command: Command) -> float:
             code="unknown-slice-time",
             option="pack",
         )
-    say(f"A slice took {format_time(round(measured)) if measured >= 1 else f'{measured:.2f} s'} "
-        "in an earlier run.")  # fmt: skip
+    time = format_time(round(measured)) if measured >= 1 else f"{measured:.2f} s"
+    note("slice-time", f"A slice took {time} in an earlier run.", seconds=measured)
     return measured
 
 

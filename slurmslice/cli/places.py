@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from slurmslice import files
-from slurmslice.cli.console import say
+from slurmslice.cli.console import note
 from slurmslice.command import join, quote
 from slurmslice.errors import BadInput, SlurmsliceError
 from slurmslice.rundir import RunDirectory
@@ -102,7 +102,8 @@ def _unnamed(changing: bool) -> RunDirectory:
             runs=len(runs),
         )
     if len(runs) > 1:
-        say(f"Of {len(runs)} runs here the newest: {runs[0].name}")
+        message = f"Of {len(runs)} runs here the newest: {runs[0].name}"
+        note("newest-run", message, run=runs[0].name, runs=len(runs))
     return RunDirectory(runs[0])
 
 
@@ -147,7 +148,7 @@ def _of_those(name: str, runs: list[Path], changing: bool) -> Path:
         )
     which = "this is" if len(runs) == 1 else f"of {len(runs)} elsewhere the newest is"
     others = f" (the others: {', '.join(paths[1:])})" if len(runs) > 1 else ""
-    say(f"{what}: {which} {paths[0]}{others}")
+    note("run-elsewhere", f"{what}: {which} {paths[0]}{others}", path=runs[0], runs=len(runs))
     return runs[0]
 
 

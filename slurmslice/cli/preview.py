@@ -12,10 +12,11 @@ from pathlib import Path
 
 from slurmslice import directives
 from slurmslice.asked import Asked
-from slurmslice.cli.console import one_line, say
+from slurmslice.cli.console import note, one_line, print_note, say
 from slurmslice.command import ShellText, placeholders, quote, show
 from slurmslice.engines import Engine, Limits
 from slurmslice.errors import NoAnswer
+from slurmslice.notes import Note
 from slurmslice.packing import fitted, tasks_at_once
 from slurmslice.replaced import runs_another
 from slurmslice.reports.counts import count, key_ranges, shortened
@@ -39,8 +40,9 @@ def announce(asked: Asked, wanted: Wanted, engine: Engine) -> Limits | None:
     most = _tasks_at_once(asked, of, limits.at_once if limits else None)
     at_once = None if most is None else min(asked.slices, most * asked.packing.at_once)
     where = f"{asked.engine} on {asked.cluster}" if asked.cluster else asked.engine
-    say(f"{asked.name}: {count(asked.slices)}, {_many(at_once)}, {where}")
-    told = (
+    headline = f"{asked.name}: {count(asked.slices)}, {_many(at_once)}, {where}"
+    note("preview", headline, run=asked.name, slices=asked.slices, at_once=at_once)
+    told: tuple[tuple[str, str | Note | None], ...] = (
         ("slices", shortened(one_line(asked.source), 100)),
         ("request", f"{_request(asked)} a slice"),
         *(("", text) for text in _differing(asked, of)),
@@ -53,7 +55,9 @@ def announce(asked: Asked, wanted: Wanted, engine: Engine) -> Limits | None:
         *zip(("first", "last"), _commands(asked, wanted.table), strict=False),
     )
     for label, text in told:
-        if text:
+        if isinstance(text, Note):
+            print_note(text, f"  {label:9} ")
+        elif text:
             say(f"  {label:9} {text}")
     return limits
 
@@ -65,58 +69,80 @@ def _commands(asked: Asked, table: SliceTable) -> Iterator[str]:
         yield show(asked.command, table.keys[row], columns)
 
 
-def _rounded(typed: Sequence[Group], of: Sequence[Group]) -> Iterator[str]:
+def _rounded(typed: Sequence[Group], of: Sequence[Group]) -> Iterator[Note]:
     """To what Slurm rounds time limits, where it does."""
     if rounded := [now for was, now in zip(typed, of, strict=True) if was != now]:
-        yield f"Slurm counts whole minutes: {dict(request(rounded))['time']}"
+        time = dict(request(rounded))["time"]
+        yield Note("time-rounded", f"Slurm counts whole minutes: {time}", {"time": time})
 
 
-def _warnings(asked: Asked, limits: Limits | None) -> Iterator[str]:
+def _warnings(asked: Asked, limits: Limits | None) -> Iterator[Note]:
     """What is allowed, and is hardly meant."""
     if limits and limits.at_once == 0:
-        yield f"NO SUCH TASK CAN RUN ({limits.why}); `slurmslice doctor` shows what there is"
+        yield Note(
+            "no-task-can-run",
+            f"NO SUCH TASK CAN RUN ({limits.why}); `slurmslice doctor` shows what there is",
+        )
     elif _unlimited(asked):
-        yield "--time=0 is no limit: a slice that hangs would run on"
+        yield Note("no-time-limit", "--time=0 is no limit: a slice that hangs would run on")
     if limits and limits.note:
-        yield limits.note
+        yield Note("engine-note", limits.note)
     fits = _fits(asked, limits)
     if asked.throttle and fits and asked.throttle > fits and asked.engine == "slurm":
-        yield f"the throttle of {asked.throttle} is above the {fits} that can run at once"
+        yield Note(
+            "throttle-above-fit",
+            f"the throttle of {asked.throttle} is above the {fits} that can run at once",
+            {"throttle": asked.throttle, "fit": fits},
+        )
     if runs_another(asked.setup):
-        yield "an `exec PROGRAM` in the setup takes the script's place: the command would never run"
+        yield Note(
+            "setup-replaces-script",
+            "an `exec PROGRAM` in the setup takes the script's place: the command would never run",
+        )
     if isinstance(asked.command, ShellText):
         if "SLICE" not in asked.command.text:
-            yield "the command names no $SLICE: every slice does the same (single quotes keep it)"
+            yield Note(
+                "same-command",
+                "the command names no $SLICE: every slice does the same (single quotes keep it)",
+            )
         elif "{}" in asked.command.text:
-            yield "{} in a shell text is just that: the key is $SLICE"
+            yield Note("braces-in-shell", "{} in a shell text is just that: the key is $SLICE")
         return
     words = asked.command.words
     if not placeholders(asked.command):
-        yield "the command has no {}: every slice does the same, but for $SLICE in its environment"
+        yield Note(
+            "same-command",
+            "the command has no {}: every slice does the same, but for $SLICE in its environment",
+        )
     if "{" not in words[0]:
         yield from _not_started(words[0], asked.work_dir)
     script = interpreted(words) or ""
     if _SCRIPT.fullmatch(script) and not os.path.exists(os.path.join(asked.work_dir, script)):
-        yield f"{quote(script)} is not found here"
+        yield Note("program-not-found", f"{quote(script)} is not found here", {"path": script})
 
 
 _SCRIPT = re.compile(r"[^\s{]+\.(py|jl|pl|rb|sh|bash|zsh|m?js|jar|[Rr])")
 """What an interpreter is given, where it is a file: a module or a text has no such name."""
 
 
-def _not_started(program: str, work_dir: str) -> Iterator[str]:
+def _not_started(program: str, work_dir: str) -> Iterator[Note]:
     """Why bash could not start a program here; on the nodes there may be another of that name."""
-    path, shown = os.path.join(work_dir, program), quote(program)
+    path, shown, names = os.path.join(work_dir, program), quote(program), {"path": program}
     if not os.path.dirname(program):
         if not shutil.which(program):
             here = f"; {quote(f'./{program}')} is" if os.path.isfile(path) else ""
-            yield f"{shown} is not found on PATH here{here}"
+            message = f"{shown} is not found on PATH here{here}"
+            yield Note("program-not-on-path", message, names)
     elif not os.path.exists(path):
-        yield f"{shown} is not found here"
+        yield Note("program-not-found", f"{shown} is not found here", names)
     elif os.path.isdir(path):
-        yield f"{shown} is a folder here"
+        yield Note("program-is-folder", f"{shown} is a folder here", names)
     elif not os.access(path, os.X_OK):
-        yield f"{shown} is not executable here: chmod +x {shown}, or name its interpreter before it"
+        yield Note(
+            "program-not-executable",
+            f"{shown} is not executable here: chmod +x {shown}, or name its interpreter before it",
+            names,
+        )
 
 
 def _unlimited(asked: Asked) -> bool:
@@ -172,12 +198,13 @@ def _request(asked: Asked) -> str:
     return _asked_for(tuple({**dict(asked.options), **dict(asked.per_slice)}.items()))
 
 
-def _differing(asked: Asked, of: Sequence[Group]) -> Iterator[str]:
+def _differing(asked: Asked, of: Sequence[Group]) -> Iterator[Note]:
     """How many slices ask for what, of that which differs between them."""
     names = dict(asked.per_slice)
     for group in of if names else ():
         own = [(name, value) for name, value in group.options if name in names]
-        yield f"{count(group.slices)}: {_asked_for(own)}"
+        message = f"{count(group.slices)}: {_asked_for(own)}"
+        yield Note("request-group", message, {"slices": group.slices, "options": dict(own)})
 
 
 def _asked_for(options: Sequence[tuple[str, str]]) -> str:
@@ -186,29 +213,39 @@ def _asked_for(options: Sequence[tuple[str, str]]) -> str:
     ) or "the defaults"  # fmt: skip
 
 
-def _packing(asked: Asked, of: Sequence[Group]) -> str:
-    """How many array tasks there are, what each carries and asks for; empty where it is a slice."""
+def _packing(asked: Asked, of: Sequence[Group]) -> Note | None:
+    """How many array tasks there are, what each carries and asks for; None where it is a slice."""
     if asked.packing.pack == 1:
-        return ""
+        return None
     packing, slices = asked.packing, sum(group.slices for group in of)
-    tasks = count(sum(group.tasks for group in of), "array task")
+    tasks = sum(group.tasks for group in of)
     alike = " that ask for the same" if len(of) > 1 else ""
     turns = f", {packing.at_once} at a time" if packing.at_once > 1 else ""
     cut = asked.pack_asked.isdecimal() and packing.pack < min(int(asked.pack_asked), slices)
     why = " (more do not fit into the partition's time limit)" if cut else ""
     carried = f"{'up to ' if alike else ''}{count(packing.pack)}{alike}"
-    return f"{tasks} of {carried}{turns}{why}; {_asked_for(request(of))} a task"
+    return Note(
+        "packing",
+        f"{count(tasks, 'array task')} of {carried}{turns}{why}; {_asked_for(request(of))} a task",
+        {"tasks": tasks, "pack": packing.pack, "at_once": packing.at_once, "cut": cut,
+         "options": dict(request(of))},
+    )  # fmt: skip
 
 
-def _not_packed(asked: Asked, wanted: Wanted, limits: Limits | None) -> str:
-    """Why each slice has a task of its own where --pack was asked for; empty where it was not."""
+def _not_packed(asked: Asked, wanted: Wanted, limits: Limits | None) -> Note | None:
+    """Why each slice has a task of its own where --pack was asked for; None where it was not."""
     if asked.pack_asked in {"", "1"} or asked.slices == 1:
-        return ""
+        return None
     if wanted.packing.pack == 1:
-        return "none: a slice takes as long as a task should"
+        return Note("not-packed-long-slice", "none: a slice takes as long as a task should")
     if limits and fitted(wanted.packing, limits.max_time_s).pack == 1:
-        return "none: two slices do not fit into the partition's time limit"
-    return "none: there is room for all slices at once, each in a task of its own"
+        return Note(
+            "not-packed-time-limit", "none: two slices do not fit into the partition's time limit"
+        )
+    return Note(
+        "not-packed-room-for-all",
+        "none: there is room for all slices at once, each in a task of its own",
+    )
 
 
 def tell_taken(run: Run, taken: list[Taken]) -> None:
@@ -216,23 +253,30 @@ def tell_taken(run: Run, taken: list[Taken]) -> None:
     for one in taken:
         keys = key_ranges([run.table.keys[row] for row in one.draft.batch.rows])
         changed = " ".join(f"--{name}={value}" for name, value in one.draft.batch.changes)
-        say(
+        note(
+            "submitted",
             f"Submitted {count(len(one.draft.batch.rows))} ({keys})"
             f"{' with ' + changed if changed else ''}: job {one.job}, "
-            f"submission {one.draft.number:03d}."
-        )
-        for note in one.notes:
-            say(f"  {note}")
+            f"submission {one.draft.number:03d}.",
+            slices=len(one.draft.batch.rows), keys=keys, changes=dict(one.draft.batch.changes),
+            job=one.job, submission=one.draft.number,
+        )  # fmt: skip
+        for found in one.notes:
+            print_note(found, "  ")
         if one.starved:
             keys = key_ranges([run.table.keys[row] for row in one.starved])
-            say(f"  {keys} went over the memory that is asked for again. Should it be so once "
-                f"more: slurmslice resubmit {quote(run.asked.name)} --mem 2x")  # fmt: skip
+            note(
+                "memory-not-raised",
+                f"  {keys} went over the memory that is asked for again. Should it be so once "
+                f"more: slurmslice resubmit {quote(run.asked.name)} --mem 2x",
+                keys=keys,
+            )
 
 
 def tell_how_to_come_back(run: Run) -> None:
     """The lines to type later."""
     name = run.asked.name
-    say(f"slurmslice status {name} · watch {name} · cancel {name}")
+    note("how-to-return", f"slurmslice status {name} · watch {name} · cancel {name}")
 
 
 def relative(path: Path) -> str:

@@ -9,7 +9,7 @@ import click
 from slurmslice.asked import Asked
 from slurmslice.cli import places
 from slurmslice.cli.asking import EPILOG, Asking, asking, made, there_already
-from slurmslice.cli.console import data, say
+from slurmslice.cli.console import data, note, say
 from slurmslice.cli.engine import choose
 from slurmslice.cli.preview import announce, relative
 from slurmslice.cli.shared import WordsCommand, dry_run_option
@@ -49,9 +49,10 @@ def command(asking: Asking, dry_run: bool, print_: bool) -> None:
         return
     announce(asked, wanted, engine)
     if silence:
-        say(f"Slurm could not be asked about its limits: {silence}")
+        note("limits-unknown", f"Slurm could not be asked about its limits: {silence}")
     if dry_run:
-        say(f"Nothing was made: --dry-run. It would be {relative(path)}.")
+        message = f"Nothing was made: --dry-run. It would be {relative(path)}."
+        note("run-not-created", message, path=path)
         return
     place = made(asked, wanted, path, replaced)
     _what_next(place, asked, wanted.table)

@@ -8,7 +8,7 @@ import click
 
 from slurmslice.cli import places
 from slurmslice.cli.asking import EPILOG, Asking, asking, made, there_already
-from slurmslice.cli.console import say
+from slurmslice.cli.console import note
 from slurmslice.cli.engine import choose, open_run
 from slurmslice.cli.live import follow_live
 from slurmslice.cli.looking import look
@@ -104,8 +104,12 @@ def _look_what_waits(run: Run, changes: Mapping[str, str]) -> None:
             run=run.asked.name,
         )
     if queued:
-        say(f"{count(queued)} in the queue already: {options} does not reach what is there. To "
-            f"change that too: {again}")  # fmt: skip
+        note(
+            "already-queued",
+            f"{count(queued)} in the queue already: {options} does not reach what is there. To "
+            f"change that too: {again}",
+            slices=queued, command=again,
+        )  # fmt: skip
 
 
 def _going_on(run_name: str, asking: Asking, dry_run: bool) -> Run:
@@ -134,15 +138,16 @@ def _new(asking: Asking, max_attempts: int, dry_run: bool) -> Run | None:
     asked, silence = describe(wanted, engine)
     same, replaced = there_already(path, asked, engine)
     if same:
-        say(f"{asked.name}: going on with {relative(path)}")
+        note("run-continued", f"{asked.name}: going on with {relative(path)}", run=asked.name)
         run = open_run(same, changing=True, dry_run=dry_run)
         check_possible(run, waiting(None), {})
         return run
     _check(announce(asked, wanted, engine))
     if silence:
-        say(f"Slurm could not be asked about its limits: {silence}")
+        note("limits-unknown", f"Slurm could not be asked about its limits: {silence}")
     if dry_run:
-        say(f"Nothing was made: --dry-run. It would be {relative(path)}.")
+        message = f"Nothing was made: --dry-run. It would be {relative(path)}."
+        note("run-not-created", message, path=path)
         return None
     run = Run(made(asked, wanted, path, replaced), engine)
     run.unsent_at = run.clock()  # its script is a moment old

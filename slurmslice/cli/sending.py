@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
+from typing import Any
 
-from slurmslice.cli.console import out, say
+from slurmslice.cli.console import note, out, print_note
 from slurmslice.cli.live import follow_live
 from slurmslice.cli.looking import look, settle_doubts
 from slurmslice.cli.preview import relative, tell_how_to_come_back, tell_taken
-from slurmslice.cli.summary import NOT_FINISHED, changing_options, next_step, waits
+from slurmslice.cli.summary import NOT_FINISHED, changing_options, next_step, waiting_count, waits
 from slurmslice.command import join, quote
 from slurmslice.errors import BadInput, EngineError, Refused
 from slurmslice.reports.counts import count, key_ranges
@@ -46,8 +47,8 @@ def send(
     check_possible(run, choose, changes)
     tell_lowered(run, choose, changes)
     if dry_run:
-        for note in rehearse(run, choose, verb):
-            say(note)
+        for found in rehearse(run, choose, verb):
+            print_note(found)
         if not run.ledger.held:
             show_all(run, preview(run, choose, changes), nothing)
         return 0
@@ -60,7 +61,8 @@ def send(
         options = changing_options(why.message).split() if isinstance(why, Refused) else []
         line = join(("slurmslice", verb, run.asked.name, *again(options)))
         with_ = ", with options that change the request" if options else ""
-        say(f"The run is kept: {relative(run.place.path)}. To try again{with_}: {line}")
+        kept = f"The run is kept: {relative(run.place.path)}. To try again{with_}: {line}"
+        note("run-kept", kept, run=run.asked.name, command=line)
         raise
     if not fed.taken and not run.ledger.queue:
         nothing(run)
@@ -87,7 +89,10 @@ def tell_lowered(run: Run, choose: Choose, changes: Mapping[str, str]) -> None:
                 option=option,
                 value=less.now,
             )
-        say(f"Note: {found}; twice as much is --{option} 2x.")
+        note(
+            "lower-request", f"Note: {found}; twice as much is --{option} 2x.",
+            option=option, before=less.before, now=less.now, keys=keys,
+        )  # fmt: skip
 
 
 def let_start(run: Run, *, dry_run: bool = False) -> None:
@@ -98,18 +103,29 @@ def let_start(run: Run, *, dry_run: bool = False) -> None:
     look(run)
     let_go = release(run)
     if renewed := let_go.renewed:
-        say(f"{'Would cancel' if dry_run else 'Cancelled'} {_named(run, renewed)} that the breaker "
-            "held with script.sh as it was before its edit: they go in anew.")  # fmt: skip
+        note(
+            "held-slices-replaced",
+            f"{'Would cancel' if dry_run else 'Cancelled'} {_named(run, renewed)} that the breaker "
+            "held with script.sh as it was before its edit: they go in anew.",
+            **_these(run, renewed), dry_run=dry_run,
+        )  # fmt: skip
     if released := let_go.released:
         verb = "Would release" if dry_run else "Released"
-        say(f"{verb} {_named(run, released)} that the breaker held.")
+        message = f"{verb} {_named(run, released)} that the breaker held."
+        note("held-slices-released", message, **_these(run, released), dry_run=dry_run)
     if renewed and not (dry_run or wait_until_gone(run, renewed)):
         name = quote(run.asked.name)
-        say(f"Slurm has not let them go yet; slurmslice run {name} puts them in when it has.")
+        message = f"Slurm has not let them go yet; slurmslice run {name} puts them in when it has."
+        note("cancel-not-finished", message)
 
 
 def _named(run: Run, rows: Sequence[int]) -> str:
-    return f"{count(len(rows))} ({key_ranges([run.table.keys[row] for row in rows])})"
+    return "{} ({keys})".format(count(len(rows)), **_these(run, rows))
+
+
+def _these(run: Run, rows: Sequence[int]) -> dict[str, Any]:
+    """How many slices, and their keys: the fields of a note that names them."""
+    return {"slices": len(rows), "keys": key_ranges([run.table.keys[row] for row in rows])}
 
 
 def _afterwards(run: Run, fed: Fed) -> int:
@@ -119,7 +135,7 @@ def _afterwards(run: Run, fed: Fed) -> int:
         code = follow_live(run, Policy(submits=False))
         return 0 if code == NOT_FINISHED else code  # what was put in has ended; others wait
     if run.asked.engine == "local":
-        say("The `slurmslice run` that is going on works on them.")
+        note("other-process-works", "The `slurmslice run` that is going on works on them.")
     tell_how_to_come_back(run)
     tell_what_waits(run, fed)
     return 0
@@ -131,11 +147,12 @@ def tell_what_waits(run: Run, fed: Fed) -> None:
         again = [row for row in run.ledger.queue if run.ledger.attempts[row]]
         if again:
             wait = "slice waits" if len(again) == 1 else "slices wait"
-            say(f"{len(again)} {wait} to go in again, {run.ledger.held}.")
-        say(next_step(run))
+            message = f"{len(again)} {wait} to go in again, {run.ledger.held}."
+            note("resubmitted-but-held", message, slices=len(again))
+        note("next-step", next_step(run))
         return
     if words := waits(run, fed.waits):
-        say(words)
+        note("waiting", words, slices=waiting_count(run))
 
 
 _SHOWN = 5
@@ -151,21 +168,26 @@ def show_all(run: Run, drafts: Iterator[Draft], nothing: Callable[[Run], None]) 
     rest = list(drafts)
     if rest:
         more = sum(len(draft.batch.rows) for draft in rest)
-        say(f"… and {count(more)} in {count(len(rest), 'more submission')}, "
-            f"up to {rest[-1].number:03d}.")  # fmt: skip
+        note(
+            "more-submissions",
+            f"… and {count(more)} in {count(len(rest), 'more submission')}, "
+            f"up to {rest[-1].number:03d}.",
+            slices=more, submissions=len(rest), last=rest[-1].number,
+        )  # fmt: skip
 
 
 def nothing_waits(run: Run) -> None:
     """Say so."""
-    say("Nothing waits in this run.")
+    note("nothing-waits", "Nothing waits in this run.")
 
 
 def _show(run: Run, draft: Draft) -> None:
     what = f"Would submit {_named(run, draft.batch.rows)} as submission {draft.number:03d}"
-    if run.asked.engine == "local":  # no sbatch is called for it
-        say(f"{what}.")
+    local = run.asked.engine == "local"  # no sbatch is called for it
+    these = _these(run, draft.batch.rows)
+    note("would-submit", f"{what}{'.' if local else ':'}", **these, submission=draft.number)
+    if local:
         return
-    say(f"{what}:")
     words = [
         "sbatch",
         "--parsable",
@@ -174,5 +196,5 @@ def _show(run: Run, draft: Draft) -> None:
         *draft.arguments,
     ]
     out(join(words))
-    for note in over_edited(run, draft):
-        say(f"  {note}")
+    for found in over_edited(run, draft):
+        print_note(found, "  ")

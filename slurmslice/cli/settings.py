@@ -9,8 +9,8 @@ import click
 from click.core import ParameterSource
 
 from slurmslice.cli.asking import Asking
-from slurmslice.cli.console import say
-from slurmslice.errors import BadInput
+from slurmslice.cli.console import note
+from slurmslice.errors import BadInput, NotAFile
 from slurmslice.files import read as read_file
 from slurmslice.settings import Key, Keys, Kind, Layer, Setting, Settings, chosen, merged
 from slurmslice.settings.reading import read
@@ -35,7 +35,8 @@ def fill_in(ctx: click.Context, files: list[Path]) -> None:
         result = {option: result[option] for option in result if option in policy}
     said = {name: s for name, s in result.items() if s.file and s.value is not False}
     for file in dict.fromkeys(setting.file for setting in said.values()):
-        say(f"From {file}: {', '.join(s.key for s in said.values() if s.file == file)}")
+        names = [setting.key for setting in said.values() if setting.file == file]
+        note("settings-read", f"From {file}: {', '.join(names)}", file=file, keys=names)
     _put(ctx, said)
 
 
@@ -67,6 +68,8 @@ def _kind(option: click.Option) -> Kind:
 def _read(path: Path, keys: Keys) -> Settings:
     try:
         data = read_file(path)
+    except NotAFile:
+        raise
     except OSError as why:
         raise BadInput(
             f"The settings in {path} cannot be read: {why.strerror}.",

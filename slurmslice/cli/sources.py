@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from slurmslice.cli.console import say
+from slurmslice.cli.console import note
 from slurmslice.command import Words, quote
 from slurmslice.errors import BadInput
 from slurmslice.slices import SliceTable, from_range
@@ -167,7 +167,8 @@ class SliceOptions:
         paths = matching(pattern)
         if paths == [pattern] and os.path.isdir(pattern):
             within = quote(os.path.join(pattern, "*"))
-            say(f"--glob {quote(pattern)} is a folder, and one slice; what is in it: {within}")
+            message = f"--glob {quote(pattern)} is a folder, and one slice; what is in it: {within}"
+            note("glob-is-folder", message, path=pattern, within=within)
         return Given(from_paths(paths, pattern), pattern)
 
     def _combinations(self) -> Given:

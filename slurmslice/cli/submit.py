@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from slurmslice.cli import places
-from slurmslice.cli.console import out, say
+from slurmslice.cli.console import note, out
 from slurmslice.cli.engine import open_run
 from slurmslice.cli.sending import let_start, nothing_waits, send
 from slurmslice.cli.shared import (
@@ -77,6 +77,8 @@ def _test(run: Run, choose: Choose, changes: dict[str, str]) -> int:
     if draft is None:
         nothing_waits(run)
         return 0
-    say(f"Of submission {draft.number:03d}, {count(len(draft.batch.rows))}, Slurm says:")
+    slices = len(draft.batch.rows)
+    message = f"Of submission {draft.number:03d}, {count(slices)}, Slurm says:"
+    note("test-only", message, submission=draft.number, slices=slices)
     out(run.engine.test(draft.order(run)))
     return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from slurmslice.cli import places
-from slurmslice.cli.console import say
+from slurmslice.cli.console import note
 from slurmslice.cli.engine import open_run
 from slurmslice.cli.shared import dry_run_option
 from slurmslice.errors import BadInput
@@ -26,16 +26,25 @@ def command(words: tuple[str, ...], dry_run: bool) -> int:
     run = open_run(place, changing=True, dry_run=dry_run)
     poll(run)  # what has ended since somebody looked needs no share
     if dry_run:
-        say(f"Would tell {count(len(run.in_flight()), 'array')}: {words[-1]} at once.")
+        arrays = len(run.in_flight())
+        message = f"Would tell {count(arrays, 'array')}: {words[-1]} at once."
+        note("would-throttle", message, limit=limit, arrays=arrays)
         return 0
     told = throttle(run, limit)
-    say(f"At most {words[-1]} at once, told to {count(told, 'array')} in the queue or running."
-        if limit else f"No throttle any more, told to {count(told, 'array')}.")  # fmt: skip
+    message = (
+        f"At most {words[-1]} at once, told to {count(told, 'array')} in the queue or running."
+        if limit else f"No throttle any more, told to {count(told, 'array')}."
+    )  # fmt: skip
+    note("throttle-changed", message, limit=limit, arrays=told)
     held = sum(submission.share == 0 for submission in run.in_flight())
     if held:
         name = run.asked.name
-        say(f"{count(held, 'array')} of them held until others have ended. What lets them start "
-            f"then: slurmslice run {name}, watch {name}, or tick {name} (from cron).")  # fmt: skip
+        note(
+            "held-for-throttle",
+            f"{count(held, 'array')} of them held until others have ended. What lets them start "
+            f"then: slurmslice run {name}, watch {name}, or tick {name} (from cron).",
+            arrays=held,
+        )
     return 0
 
 

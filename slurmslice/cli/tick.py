@@ -5,13 +5,13 @@ from __future__ import annotations
 import click
 
 from slurmslice.cli import places
-from slurmslice.cli.console import say
+from slurmslice.cli.console import note, print_note
 from slurmslice.cli.engine import open_run
 from slurmslice.cli.live import describe
 from slurmslice.cli.preview import tell_taken
 from slurmslice.cli.sending import tell_what_waits
 from slurmslice.cli.shared import run_argument
-from slurmslice.cli.summary import exit_code, tell
+from slurmslice.cli.summary import exit_code, no_answers, tell
 from slurmslice.errors import BadInput
 from slurmslice.verbs.follow import Policy, step
 from slurmslice.verbs.poll import poll
@@ -42,12 +42,12 @@ def command(run_name: str | None, set_exit_code: bool) -> int:
     looked = poll(run)
     fed = step(run, Policy(run.asked.max_attempts, submits=False))
     tell_taken(run, fed.taken)
-    for note in (*looked.notes, *(f"No answer: {silence}" for silence in looked.silences)):
-        say(note)
+    for found in (*looked.notes, *no_answers(looked)):
+        print_note(found)
     fed.check(passing=looked.learnt)
     if run.finished:
         tell(run)
     else:
-        say(click.unstyle(describe(run.standings.tally())))
+        note("progress", click.unstyle(describe(run.standings.tally())))
         tell_what_waits(run, fed)
     return exit_code(run) if set_exit_code else 0

@@ -121,7 +121,13 @@ def find(name: str) -> Option:
 
     near = difflib.get_close_matches(plain, names(), 1)
     hint = f"Did you mean --{near[0]}?" if near else "`man sbatch` lists them."
-    raise BadInput(f"sbatch has no option {name!r}.", hint, code="unknown-option", option=name)
+    raise BadInput(
+        f"sbatch has no option {name!r}.",
+        hint,
+        code="unknown-option",
+        option=name,
+        nearest=near[0] if near else None,
+    )
 
 
 def check(name: str, value: str = "") -> tuple[str, str]:

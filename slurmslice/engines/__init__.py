@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from slurmslice.evidence import Observation, TaskId, TaskReport
+from slurmslice.notes import Note
 from slurmslice.ranges import ArrayExpression
 
 
@@ -73,7 +74,7 @@ class Receipt:
 
     job: str
     cluster: str | None = None
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,6 +97,7 @@ def _check_header(names: Sequence[str], key: str | None, source: str) -> None:
             code="unknown-column",
             column=key,
             path=source,
+            nearest=near[0] if near else None,
         )
 
 

@@ -92,6 +92,7 @@ class _Reader:
                     code="duplicate-setting",
                     where=setting.where,
                     key=setting.key,
+                    other=layer[option].key,
                 )
             layer[option] = setting
         return layer
@@ -154,11 +155,18 @@ class _Reader:
             **dict.fromkeys(self.keys.top, ""),
         }
         hint = "The long options of `slurmslice run --help` are keys, and sbatch's in [sbatch]."
-        for near in difflib.get_close_matches(key, tables, 1):
+        meant = difflib.get_close_matches(key, tables, 1)
+        for near in meant:
             header = self._header(tables[near])
             hint = f"Did you mean {near}, {f'in {header}' if header else 'above every [table]'}?"
         return BadInput(
-            f"{self.file}: {named} is not known.", hint, code="unknown-key", path=self.file, key=key
+            f"{self.file}: {named} is not known.",
+            hint,
+            code="unknown-key",
+            path=self.file,
+            key=key,
+            where=f"{self.file}: {named}",
+            nearest=meant[0] if meant else None,
         )
 
 
@@ -213,7 +221,12 @@ def _all(texts: list[str | None]) -> tuple[str, ...] | None:
 
 
 def _wrong(where: str, raw: object, takes: str) -> BadInput:
-    return BadInput(f"{where} is {_shown(raw)}; it takes {takes}.", code="bad-value", where=where)
+    return BadInput(
+        f"{where} is {_shown(raw)}; it takes {takes}.",
+        code="bad-value",
+        where=where,
+        takes=str(takes),
+    )
 
 
 def _shown(raw: object) -> str:

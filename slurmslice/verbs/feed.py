@@ -11,6 +11,7 @@ from slurmslice.errors import BadInput, EngineError, Full, SlurmsliceError, TooM
 from slurmslice.errors import Refused as RefusedByEngine
 from slurmslice.journal import Dropped, Refused, Submitted
 from slurmslice.ledger import Fate
+from slurmslice.notes import Note
 from slurmslice.ranges import compress
 from slurmslice.run import Run
 from slurmslice.submission import (
@@ -40,7 +41,7 @@ class Taken:
 
     draft: Draft
     job: str
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
     starved: tuple[int, ...] = ()
 
 
@@ -199,7 +200,8 @@ def _ran_all_the_same(run: Run, draft: Draft, no: SlurmsliceError) -> Taken:
     if job is None:  # the task is writing its claim at this moment
         return _look_up(run, draft, Unsure(no.message))
     run.decide(Submitted(draft.number, job, None, "claimed", run.clock()))
-    return Taken(draft, job, ("sbatch said no, but the job runs.",))
+    said = Note("runs-despite-refusal", "sbatch said no, but the job runs.", {"job": job})
+    return Taken(draft, job, (said,))
 
 
 def _look_up(run: Run, draft: Draft, doubt: Unsure) -> Taken:

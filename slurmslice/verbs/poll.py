@@ -11,6 +11,7 @@ from slurmslice.evidence import Answer, Observation, TaskReport
 from slurmslice.journal import Restarted
 from slurmslice.judge import Hearing, Standing, judge, reopened
 from slurmslice.ledger import Submission, apart
+from slurmslice.notes import Note
 from slurmslice.packed import judge_packed, reopened_packed, unheard
 from slurmslice.progress import SlotProgress, TaskProgress, of_setup, parse
 from slurmslice.ranges import compress
@@ -36,7 +37,7 @@ class Poll:
     changed: tuple[int, ...] = ()
     silences: tuple[str, ...] = ()
     learnt: bool = True
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 def poll(run: Run) -> Poll:
@@ -47,11 +48,12 @@ def poll(run: Run) -> Poll:
     return replace(looked, notes=(*looked.notes, *_unread(unread))) if unread else looked
 
 
-def _unread(unread: Sequence[tuple[Path, str]]) -> Iterator[str]:
+def _unread(unread: Sequence[tuple[Path, str]]) -> Iterator[Note]:
     """That, and why, it is not known what tasks wrote; the first of them as an example."""
     path, why = unread[0]
     more = f" So it is with {len(unread) - 1} more." if unread[1:] else ""
-    yield f"What a task wrote is not known: {path} cannot be read: {why}.{more}"
+    message = f"What a task wrote is not known: {path} cannot be read: {why}.{more}"
+    yield Note("task-log-unreadable", message, {"path": path, "files": len(unread)})
 
 
 def _looked(run: Run) -> Poll:

@@ -15,6 +15,7 @@ from slurmslice.engines import Identity
 from slurmslice.errors import BadInput, Busy, DamagedRun, EngineError, NoAnswer
 from slurmslice.journal import Barred, Dismissed, Intent, Returned, Submitted, Widened
 from slurmslice.ledger import Submission
+from slurmslice.notes import Note
 from slurmslice.progress import parse
 from slurmslice.ranges import ArrayExpression, compress
 from slurmslice.run import Run
@@ -45,25 +46,25 @@ class Settled:
     """What was found out.
 
     Attributes:
-        notes: for a person, a line each.
+        notes: for a person.
         silences: why a look-up was no answer; then the doubt stays.
     """
 
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     silences: tuple[str, ...] = ()
 
 
-def wait_out_doubts(run: Run) -> tuple[str, ...]:
+def wait_out_doubts(run: Run) -> tuple[Note, ...]:
     """Let a submission in doubt show itself, or be barred, before anything else goes in.
 
     Returns:
-        what became of it, a line each.
+        what became of it.
 
     Raises:
         NoAnswer: it could not be looked up, so nothing may be submitted.
     """
     deadline = run.clock() + DOUBT_S + 10
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     while True:
         run.reload()
         settled = settle(run)
@@ -96,7 +97,7 @@ def settle(run: Run) -> Settled:
 
 def settle_locked(run: Run) -> Settled:
     """The same, with the lock held."""
-    notes: list[str] = []
+    notes: list[Note] = []
     try:
         for submission in run.ledger.in_doubt():
             notes += _settle_one(run, submission)
@@ -109,19 +110,21 @@ def settle_locked(run: Run) -> Settled:
     return Settled(tuple(notes))
 
 
-def _settle_one(run: Run, submission: Submission) -> list[str]:
+def _settle_one(run: Run, submission: Submission) -> list[Note]:
     number = submission.number
     job = run.place.owner(number) or _sighted(run, submission.intent)
     if job is None and _may_appear(run, submission):
         return []
     if job is None and run.place.bar(number):
         run.decide(Barred(number, run.clock()))
-        return [f"Submission {number:03d} never reached the queue; its slices are free again."]
+        message = f"Submission {number:03d} never reached the queue; its slices are free again."
+        return [Note("submission-freed", message, {"submission": number})]
     job = job or run.place.owner(number)
     if job is None:
         return []  # a task is writing its claim at this moment
     run.decide(Submitted(number, job, None, "found", run.clock()))
-    return [f"Submission {number:03d} was taken after all: job {job}."]
+    message = f"Submission {number:03d} was taken after all: job {job}."
+    return [Note("submission-found", message, {"submission": number, "job": job})]
 
 
 def _may_appear(run: Run, submission: Submission) -> bool:
@@ -142,8 +145,8 @@ def claimed_by_others(run: Run) -> list[Submission]:
     return [s for s in run.in_flight() if run.place.owner(s.number) not in {None, s.job}]
 
 
-def adopt(run: Run, doubled: Sequence[Submission]) -> tuple[str, ...]:
-    """Follow the claims: who owns a submission runs it. What was done, a line each."""
+def adopt(run: Run, doubled: Sequence[Submission]) -> tuple[Note, ...]:
+    """Follow the claims: who owns a submission runs it. What was done, a note each."""
     try:
         with run.place.lock("status", wait=0):
             return tuple(_adopt(run, submission) for submission in doubled)
@@ -151,7 +154,7 @@ def adopt(run: Run, doubled: Sequence[Submission]) -> tuple[str, ...]:
         return ()  # whoever holds the lock sees it too
 
 
-def _adopt(run: Run, submission: Submission) -> str:
+def _adopt(run: Run, submission: Submission) -> Note:
     number, other = submission.number, submission.job
     owner = run.place.owner(number) or ""
     identity = _identity(run, owner)
@@ -164,14 +167,17 @@ def _adopt(run: Run, submission: Submission) -> str:
     if number == 1:
         _widen(run, submission, owner, carried or ())
     run.decide(Submitted(number, owner, None, "claimed", run.clock()))
-    note = f"Job {owner} runs submission {number:03d}; job {other} was its double"
+    found = f"Job {owner} runs submission {number:03d}; job {other} was its double"
+    names = {"submission": number, "job": owner, "double": other}
     if not run.place.written:
-        return f"{note}, and is to be cancelled."
+        message = f"{found}, and is to be cancelled."
+        return Note("duplicate-job", message, {**names, "cancelled": False})
     try:
         run.engine.cancel(other, submission.name, None)
     except EngineError as why:
-        return f"{note}, and could not be cancelled: {why.message}"
-    return f"{note} and was cancelled."
+        message = f"{found}, and could not be cancelled: {why.message}"
+        return Note("duplicate-job", message, {**names, "cancelled": False})
+    return Note("duplicate-job", f"{found} and was cancelled.", {**names, "cancelled": True})
 
 
 def _sent_by_hand(run: Run, name: str) -> tuple[str, ArrayExpression | None] | None:
@@ -261,20 +267,22 @@ def _may_be_sent(run: Run) -> bool:
     return untouched(run) and run.clock() - run.unsent_at > UNSENT_S
 
 
-def _dismiss(run: Run, submission: Submission) -> list[str]:
+def _dismiss(run: Run, submission: Submission) -> list[Note]:
     """Cancel a job that came after its submission was barred: all its tasks would be refused."""
     job = _sighted(run, submission.intent)
     if job is None:
         return []
     said = f"Job {job} of submission {submission.number:03d} came too late and"
+    names = {"submission": submission.number, "job": job}
     if not run.place.written:
-        return [f"{said} is to be cancelled."]
+        message = f"{said} is to be cancelled."
+        return [Note("late-job", message, {**names, "cancelled": False})]
     run.engine.cancel(job, submission.name, None)
     run.decide(Dismissed(submission.number, job, run.clock()))
-    return [f"{said} was cancelled."]
+    return [Note("late-job", f"{said} was cancelled.", {**names, "cancelled": True})]
 
 
-def _take_in(run: Run) -> list[str]:
+def _take_in(run: Run) -> list[Note]:
     """Take a job into the run that a person submitted with plain ``sbatch script.sh``."""
     try:
         options = script_options(run)
@@ -290,7 +298,8 @@ def _take_in(run: Run) -> list[str]:
     if 1 not in run.ledger.submissions:
         run.decide(intent_of(run, draft, array))
     run.decide(Submitted(1, job, None, "found", run.clock()))
-    return [f"Job {job} was submitted by hand: it is submission 001 of this run now."]
+    message = f"Job {job} was submitted by hand: it is submission 001 of this run now."
+    return [Note("job-submitted-by-hand", message, {"job": job, "submission": 1})]
 
 
 def intent_of(run: Run, draft: Draft, array: ArrayExpression | None) -> Intent:

@@ -11,6 +11,7 @@ from slurmslice.drafting import Bounds, drafts
 from slurmslice.errors import BadInput, NoAnswer
 from slurmslice.journal import Queued
 from slurmslice.ledger import Changes
+from slurmslice.notes import Note
 from slurmslice.packing import of_task
 from slurmslice.plan import may_resubmit
 from slurmslice.ranges import compress
@@ -129,11 +130,11 @@ def lowered(run: Run, choose: Choose, changes: Mapping[str, str]) -> dict[change
     return changed.lowered(run, script_options(run), choose(run), changes)
 
 
-def rehearse(run: Run, choose: Choose, verb: str) -> tuple[str, ...]:
+def rehearse(run: Run, choose: Choose, verb: str) -> tuple[Note, ...]:
     """Look, as ``submit`` does, for what would be in its way; submits nothing.
 
     Returns:
-        what would keep it waiting, a line each.
+        what would keep it waiting.
 
     Raises:
         NoAnswer: whether Slurm runs ended slices again could not be asked.
@@ -141,12 +142,14 @@ def rehearse(run: Run, choose: Choose, verb: str) -> tuple[str, ...]:
     with run.place.lock(verb):
         run.reload()
         look_again(run, choose(run))
-    doubts = ", ".join(f"{submission.number:03d}" for submission in run.ledger.in_doubt())
-    notes = (
-        [f"First it is to be found out whether submission {doubts} was taken."] if doubts else []
-    )
+    notes = []
+    if doubts := [submission.number for submission in run.ledger.in_doubt()]:
+        which = ", ".join(f"{number:03d}" for number in doubts)
+        message = f"First it is to be found out whether submission {which} was taken."
+        notes.append(Note("submission-in-doubt", message, {"submissions": doubts}))
     if run.ledger.held:
-        notes.append(f"The rest is {run.ledger.held}: it goes in with --no-breaker.")
+        message = f"The rest is {run.ledger.held}: it goes in with --no-breaker."
+        notes.append(Note("rest-held", message))
     return tuple(notes)
 
 

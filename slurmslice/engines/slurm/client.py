@@ -149,8 +149,9 @@ class SlurmClient:
             return
         if done.returncode is None or "Unable to contact" in text or "timed out" in text:
             raise no_answer_error(done)
+        said = text.strip()[-1000:]
         raise EngineError(
-            f"{argv[0]} failed: {text.strip()[-1000:]}", code="slurm-error", command=argv[0]
+            f"{argv[0]} failed: {said}", code="slurm-error", command=argv[0], said=said
         )
 
     def _timeout_s(self, variable: str, default: float) -> float:
@@ -186,4 +187,6 @@ def no_answer_error(done: process.Finished) -> NoAnswer:
         return NoAnswer(
             f"{program} did not answer in time.", hint, code="slurm-timeout", command=program
         )
-    return NoAnswer(f"{program}: {text or f'exit {done.returncode}'}", hint, command=program)
+    return NoAnswer(
+        f"{program}: {text or f'exit {done.returncode}'}", hint, command=program, said=text
+    )

@@ -92,7 +92,8 @@ class SlurmEngine:
             return (done.stderr.strip() or done.stdout.strip()).removeprefix("sbatch: ")
         if done.returncode is None:
             raise no_answer_error(done)
-        raise Refused(f"Slurm would refuse the submission: {done.stderr.strip()[-2000:]}")
+        said = done.stderr.strip()[-2000:]
+        raise Refused(f"Slurm would refuse the submission: {said}", said=said)
 
     def identify(self, job: str) -> Identity:
         """Ask the controller about a job. As ``Engine.identify``."""

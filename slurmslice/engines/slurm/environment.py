@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+from slurmslice.notes import Note
+
 _KEPT = frozenset({"SLURM_CONF", "SLURM_CLUSTERS", "SLURM_JWT"})
 _QUERY_PREFIXES = ("SACCT_", "SACCTMGR_", "SCANCEL_", "SCONTROL_", "SINFO_", "SQUEUE_")
 _QUERY_SETTINGS = {"LC_ALL": "C", "SLURM_TIME_FORMAT": "%s", "SLURM_BITSTR_LEN": "0"}
@@ -97,15 +99,15 @@ def added_options(
     return known, len(own) > len(known) or "SLURM_CLUSTERS" in given
 
 
-def dropped_variable_notes(dropped: Collection[str]) -> tuple[str, ...]:
-    """Describe dropped variables in one line per kind; SBATCH_ variables are named."""
+def dropped_variable_notes(dropped: Collection[str]) -> tuple[Note, ...]:
+    """Describe dropped variables in one note per kind; SBATCH_ variables are named."""
     own = [name for name in dropped if name.startswith("SBATCH_")]
     others = len(dropped) - len(own)
-    lines = []
+    notes = []
     if own:
-        lines.append(
-            f"Not passed to sbatch, because the script sets these options: {', '.join(own)}."
-        )
+        message = f"Not passed to sbatch, because the script sets these options: {', '.join(own)}."
+        notes.append(Note("variables-dropped", message, {"names": own}))
     if others:
-        lines.append(f"Not passed to sbatch: {others} SLURM_ variables of the surrounding job.")
-    return tuple(lines)
+        message = f"Not passed to sbatch: {others} SLURM_ variables of the surrounding job."
+        notes.append(Note("job-variables-dropped", message, {"variables": others}))
+    return tuple(notes)

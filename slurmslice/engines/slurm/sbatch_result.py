@@ -12,6 +12,7 @@ import re
 from slurmslice.engines import Receipt
 from slurmslice.engines.slurm.job_states import find_blocking_reason
 from slurmslice.errors import Full, Refused, TooMany, Unsure
+from slurmslice.notes import Note
 from slurmslice.process import Finished
 
 _PARSABLE = re.compile(r"(\d{1,10})(?:;(\S+))?", re.ASCII)
@@ -95,21 +96,23 @@ def parse_sbatch_result(done: Finished) -> Receipt:
         Full: Slurm refused it for now; likewise.
         Unsure: Slurm may have accepted it.
     """
-    text = (done.stderr.strip() or done.stdout.strip())[-2000:]
+    said = (done.stderr.strip() or done.stdout.strip())[-2000:]
     if done.missing:
         raise Full(
-            f"sbatch cannot be started here: {text}",
+            f"sbatch cannot be started here: {said}",
             "Load the cluster's slurm module.",
             code="slurm-command-not-found",
             command="sbatch",
         )
     if done.timed_out:
-        raise Unsure(f"sbatch did not answer in time. {text}".rstrip())
+        raise Unsure(f"sbatch did not answer in time. {said}".rstrip(), said=said)
     if done.returncode == 0:
         return _parse_receipt(done)
     if (done.returncode or 0) < 0:
-        raise Unsure(f"sbatch was ended by signal {-(done.returncode or 0)}. {text}".rstrip())
-    raise _parse_refusal(done, text)
+        raise Unsure(
+            f"sbatch was ended by signal {-(done.returncode or 0)}. {said}".rstrip(), said=said
+        )
+    raise _parse_refusal(done, said)
 
 
 def _parse_receipt(done: Finished) -> Receipt:
@@ -122,25 +125,27 @@ def _parse_receipt(done: Finished) -> Receipt:
     job, cluster = found.pop()
     notes = [line for line in lines if not matches[line]]
     notes += [line for line in done.stderr.split("\n") if line.strip()]
-    return Receipt(str(job), cluster, tuple(notes))
+    return Receipt(str(job), cluster, tuple(Note("sbatch-said", line) for line in notes))
 
 
-def _parse_refusal(done: Finished, message: str) -> Refused | Full | Unsure:
+def _parse_refusal(done: Finished, said: str) -> Refused | Full | Unsure:
     text = f"{done.stderr}\n{done.stdout}"
     if any(part in text for part in _LOST_ANSWER) or _PARSABLE.fullmatch(done.stdout.strip()):
-        return Unsure(f"Slurm's answer was lost: {message}")
+        return Unsure(f"Slurm's answer was lost: {said}", said=said)
     if _SUBMIT_LIMIT.search(text):
         return TooMany(
-            f"Slurm accepts no more tasks for now: {message}",
+            f"Slurm accepts no more tasks for now: {said}",
             "The limit counts each array task that has not ended.",
+            said=said,
         )
     if any(part in text for part in _NOT_NOW):
         return Full(
-            f"Slurm accepts no submissions now: {message}",
+            f"Slurm accepts no submissions now: {said}",
             "Nothing was submitted; try again later.",
             code="slurm-unavailable",
+            said=said,
         )
     # getopt_long(3) reports a wrong option under the path of the program (seen).
     if not re.search(r"^(?:(?:/\S*/)?sbatch: |allocation failure: )", text, re.MULTILINE):
-        return Unsure(f"sbatch exited {done.returncode} with an unknown message: {message}")
-    return Refused(f"Slurm refused the submission: {message}", suggest_change(text)[1])
+        return Unsure(f"sbatch exited {done.returncode} with an unknown message: {said}", said=said)
+    return Refused(f"Slurm refused the submission: {said}", suggest_change(text)[1], said=said)
