@@ -6,7 +6,6 @@ place, ``slurmslice.cli.console``.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -32,5 +31,7 @@ class Note:
 
         ``[note would-submit {"keys": "0-3", "submission": 2}]``
         """
+        import json
+
         fields = f" {json.dumps(self.fields, default=str)}" if self.fields else ""
         return f"[note {self.code}{fields}]"
