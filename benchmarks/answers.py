@@ -24,7 +24,7 @@ from benchmarks.measure import (
 )
 from benchmarks.size import Size
 from slurmslice.engines.slurm import commands
-from slurmslice.engines.slurm.answers import accounting
+from slurmslice.engines.slurm.job_records import parse_accounting_reports
 
 _ARRAY = 1001
 
@@ -78,7 +78,7 @@ def _contend(kind: str, path: Path, slices: int) -> None:
             for line in answer:
                 line.split("|")
         else:
-            reports = accounting(answer.read(), _names(slices))
+            reports = parse_accounting_reports(answer.read(), _names(slices))
             for _ in reports.values() if kind == "read" else ():
                 pass
     seconds = time.perf_counter() - began

@@ -16,8 +16,8 @@ from benchmarks import paper
 from benchmarks.__main__ import main
 from benchmarks.measure import Line, Missing, NotMeasured, Spent, faster, spend, within
 from benchmarks.place import workplace
-from slurmslice.engines.slurm.answers import accounting
 from slurmslice.engines.slurm.commands import TASK_FIELDS
+from slurmslice.engines.slurm.job_records import parse_accounting_reports
 from tests.site import NoSite, Site
 
 
@@ -42,7 +42,7 @@ def test_a_run_on_paper_ends_as_its_sacct_says(tmp_path: Path, slices: int) -> N
     assert call.count("\n") == 1
     job, name = record["slices"][0]["job"].partition("_")[0], paper.option("job-name", call)
     lines = paper.rows(job, name, range(slices), TASK_FIELDS)
-    told = accounting("".join(f"{line}\n" for line in lines), {job: name})
+    told = parse_accounting_reports("".join(f"{line}\n" for line in lines), {job: name})
     assert record["finished"]
     assert len(record["counts"]) > 1
     assert Counter(record["counts"]) == Counter(str(report.state) for report in told.values())

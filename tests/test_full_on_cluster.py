@@ -91,12 +91,12 @@ def test_other_jobs_count_against_the_room(site: Site, workplace: Path, limited:
         sent = site.slurmslice("submit", "few", cwd=workplace)
         assert sent.returncode == 0, sent.stderr
         assert noted(sent.stderr, "waiting") == [{"slices": 95}]
-        assert "taken before: 25" in sent.stderr  # the engine's reason
+        assert "already in the queue: 25" in sent.stderr  # the engine's reason
         assert in_queue(site, workplace) == MOST
         again = site.slurmslice("tick", "few", cwd=workplace)
         assert again.returncode == 0, again.stderr
         assert noted(again.stderr, "waiting") == [{"slices": 95}]
-        assert "taken before: 30" in again.stderr
+        assert "already in the queue: 30" in again.stderr
         assert site.status(workplace, "few")["counts"]["WAITING"] == 95
         assert len(events(workplace, "few", "submitted")) == 1
     finally:

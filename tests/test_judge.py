@@ -23,7 +23,7 @@ PENDING = TaskReport(State.PENDING, "PENDING", reason="Priority")
 RUNNING = TaskReport(State.RUNNING, "RUNNING", node="n3")
 DONE = TaskReport(State.COMPLETED, "COMPLETED", exit_code=0)
 BAD = TaskReport(State.FAILED, "FAILED", exit_code=5)
-REST = TaskReport(State.CANCELLED, "CANCELLED by 7", of_rest=True)
+REST = TaskReport(State.CANCELLED, "CANCELLED by 7", is_array_summary=True)
 ENDED_NOW = SlotProgress(int(NOW) - 10, "n3", int(NOW) - 1, 0)
 ENDED_LONG_AGO = SlotProgress(int(NOW) - 900, "n3", int(NOW - GRACE_S) - 1, 7)
 
@@ -45,16 +45,16 @@ def said(**what: object) -> Hearing:
         (2, said(accounting=replace(BAD, state=State.PREEMPTED), queue_silence="down"),
          State.SUBMITTED, Evidence.JOURNAL),
         (2, said(accounting=replace(BAD, state=State.NODE_FAIL),
-                 queue=replace(RUNNING, leaving=True)), State.SUBMITTED, Evidence.JOURNAL),
+                 queue=replace(RUNNING, completing=True)), State.SUBMITTED, Evidence.JOURNAL),
         (14, said(accounting_off=True, accounting_silence="off", queue_silence="down",
                   progress=ENDED_LONG_AGO), State.SUBMITTED, Evidence.JOURNAL),
         (3, said(accounting=DONE), State.COMPLETED, Evidence.ACCOUNTING),
         (3, said(accounting=replace(BAD, state=State.PREEMPTED)),
          State.PREEMPTED, Evidence.ACCOUNTING),
-        *((2, said(accounting=replace(BAD, state=state), queue=replace(RUNNING, leaving=True)),
+        *((2, said(accounting=replace(BAD, state=state), queue=replace(RUNNING, completing=True)),
            State.SUBMITTED, Evidence.JOURNAL)
           for state in (State.TIMEOUT, State.CANCELLED, State.FAILED, State.OUT_OF_MEMORY)),
-        (3, said(accounting=DONE, queue=replace(RUNNING, leaving=True)),
+        (3, said(accounting=DONE, queue=replace(RUNNING, completing=True)),
          State.COMPLETED, Evidence.ACCOUNTING),
         (3, said(accounting=BAD, queue_silence="down"), State.FAILED, Evidence.ACCOUNTING),
         (4, said(queue=TaskReport(State.WAITING), progress=ENDED_NOW),
@@ -119,7 +119,7 @@ REPORTS = st.none() | st.builds(
     state=st.sampled_from(State),
     word=st.sampled_from(["", "RUNNING", "NEW_WORD"]),
     exit_code=st.none() | st.integers(0, 255),
-    leaving=st.booleans(),
+    completing=st.booleans(),
 )
 PROGRESS = st.none() | st.builds(
     SlotProgress,

@@ -239,8 +239,8 @@ def test_preempted_with_a_grace_time(rough: Site, roughly: Path) -> None:
 
     Newer releases call all that ends within that time PREEMPTED themselves.
     """
-    release = versions.release_of(by_hand(rough, "sbatch", "--version").split()[-1])
-    by_slurm = versions.PREEMPTED_IN_GRACE.holds(release or (0, 0))
+    release = versions.parse_release(by_hand(rough, "sbatch", "--version").split()[-1])
+    by_slurm = versions.PREEMPTED_IN_GRACE.applies_to(release or (0, 0))
     steps, none = folders(rough, roughly, "steps", "none")
     write(rough, steps / "saves", STEP_SAVES)
     grace = ("scontrol", "update", "partitionname=cheap")

@@ -402,7 +402,7 @@ def test_what_slurm_still_ends_is_not_submitted_beside_it(
     """Accounting told the end while the queue was silent; it answers, and has it COMPLETING."""
     run = new_run("0-3")
     all_end(run, engine, State.TIMEOUT)
-    engine.jobs["100"].tasks[2] = TaskReport(State.RUNNING, "COMPLETING", leaving=True)
+    engine.jobs["100"].tasks[2] = TaskReport(State.RUNNING, "COMPLETING", completing=True)
     (taken,) = submit(run, FAILED, {}, "resubmit")
     assert str(taken.draft.batch.array) == "0-1,3"
     assert run.standings[2].state is State.RUNNING
@@ -417,7 +417,7 @@ def test_what_slurm_still_ends_is_not_submitted_beside_it(
 def test_a_script_that_has_ended_is_not_opened_again(state: State) -> None:
     """While Slurm cleans its node up: the command has come to its end."""
     known = Standing(state, "exit 0")
-    assert reopened(known, TaskReport(State.RUNNING, "COMPLETING", leaving=True)) is None
+    assert reopened(known, TaskReport(State.RUNNING, "COMPLETING", completing=True)) is None
 
 
 def test_what_was_cancelled_does_not_go_in_again_by_itself(

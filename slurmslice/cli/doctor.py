@@ -32,7 +32,7 @@ def command(engine: str) -> int:
 
 def _slurm(engine: SlurmEngine, needs: Needs) -> int:
     """Version, limits, accounting and partitions; 3 where accounting does not answer."""
-    health = engine.doctor(needs)
+    health = engine.cluster_health(needs)
     out(f"Slurm {health.version} on cluster {health.cluster}")
     out(f"MaxArraySize {health.max_array_size}: the highest array index is "
         f"{health.max_array_size - 1}")  # fmt: skip
@@ -54,8 +54,8 @@ def _slurm(engine: SlurmEngine, needs: Needs) -> int:
             str(part.free_cpus),
             str(part.cpus),
             format_memory(part.mem_mib),
-            str(part.fit.now),
-            str(part.fit.ever),
+            str(part.fitting.now),
+            str(part.fitting.when_empty),
             part.why_none,
         )
         for part in health.partitions

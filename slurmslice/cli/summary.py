@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from slurmslice.cli.console import note, out, painted, print_note
 from slurmslice.cli.preview import relative
 from slurmslice.command import quote
-from slurmslice.engines.slurm.outcomes import remedy
-from slurmslice.engines.slurm.words import hitch_of
+from slurmslice.engines.slurm.job_states import find_blocking_reason
+from slurmslice.engines.slurm.sbatch_result import suggest_change
 from slurmslice.judge import is_unseen
 from slurmslice.notes import Note
 from slurmslice.reports.counts import count, counts, key_ranges
@@ -80,20 +80,22 @@ def stuck(run: Run) -> tuple[Note, ...]:
     """Which slices are pending and will not start by themselves, and what to type."""
     if run.ledger.held:
         return ()
-    # Held for the throttle is no hitch: who follows the run gives it room again.
+    # Held for the throttle is no blocker: the process that follows the run releases it.
     held = {number for number, given in run.ledger.submissions.items() if given.share == 0}
     pending = run.standings.rows_in({State.PENDING})
     pending = [row for row in pending if run.standings[row].submission not in held]
-    hitches = {text: hitch_of(text) for text in run.standings.reasons(pending)}
+    blockers = {text: find_blocking_reason(text) for text in run.standings.reasons(pending)}
     notes = []
-    for hitch in dict.fromkeys(filter(None, hitches.values())):
-        rows = [row for row in pending if hitches[run.standings[row].reason] == hitch]
+    for blocker in dict.fromkeys(filter(None, blockers.values())):
+        rows = [row for row in pending if blockers[run.standings[row].reason] == blocker]
         keys = key_ranges([run.table.keys[row] for row in rows])
-        message = f"{keys}: will not start by itself ({hitch.word}), it {hitch.why}."
+        message = (
+            f"{keys}: will not start by itself ({blocker.slurm_reason}), it {blocker.explanation}."
+        )
         job = (run.job_of(run.standings[rows[0]]) or "").partition("_")[0]
-        remedy = hitch.instead.format(job=job) or _changed(run, rows, hitch.options)
-        names = {"keys": keys, "reason": hitch.word}
-        notes.append(Note("will-not-start", f"{message}\n{remedy}", names))
+        advice = blocker.advice.format(job=job) or _changed(run, rows, blocker.options_to_change)
+        names = {"keys": keys, "reason": blocker.slurm_reason}
+        notes.append(Note("will-not-start", f"{message}\n{advice}", names))
     return (*notes, *_lost(run))
 
 
@@ -184,7 +186,7 @@ def _to_mend(run: Run) -> str:
 
 def changing_options(refusal: str) -> str:
     """What to ask for in place of what was refused; an example where that is not known."""
-    return remedy(refusal)[0] or "-p PARTITION"
+    return suggest_change(refusal)[0] or "-p PARTITION"
 
 
 def _repairs(bad: Sequence[State]) -> list[str]:

@@ -273,7 +273,7 @@ def _progress(
     over its time, and where accounting says that it never began.
     """
     said = {report.state for report in (accounting, queue) if report is not None}
-    ended = accounting is not None and accounting.state.final and not accounting.of_rest
+    ended = accounting is not None and accounting.state.final and not accounting.is_array_summary
     speaks = queue is not None or ended
     if speaks and not said & {State.FAILED, State.TIMEOUT, State.WAITING}:
         return None

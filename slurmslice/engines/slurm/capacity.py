@@ -1,4 +1,6 @@
-"""How many tasks a cluster can run at once: by its nodes, and by a user's limits. Pure.
+"""Count the tasks a cluster can run at once, by its nodes and by the user's limits. Pure.
+
+A function named ``why_…`` returns the reason as text, or an empty text if there is none.
 
 Sources: slurm.conf(5), SelectTypeParameters and DefMemPerCPU; sacctmgr(1), the limits of
 associations and of qualities of service; squeue(1), PartitionTimeLimit.
@@ -13,257 +15,282 @@ from dataclasses import dataclass
 
 from slurmslice.directives.shape import shape
 from slurmslice.engines import Needs
-from slurmslice.engines.slurm.commands import LIMIT_FIELDS, QOS_FIELDS
-from slurmslice.engines.slurm.resources import Node, Partition, default_memory
-from slurmslice.engines.slurm.values import bytes_of, number_of
+from slurmslice.engines.slurm.cluster_records import Node, Partition, default_memory
+from slurmslice.engines.slurm.commands import ASSOCIATION_FIELDS, QOS_FIELDS
+from slurmslice.engines.slurm.fields import parse_number, parse_size
 from slurmslice.errors import BadInput
 from slurmslice.units import format_memory, format_time, parse_time
 
 
-def places(needs: Needs, everywhere: Iterable[Partition]) -> list[Partition]:
-    """The partitions that such a task may run in."""
-    wanted = named(needs)
-    return [p for p in everywhere if (p.name in wanted if wanted else p.default)]
+def candidate_partitions(needs: Needs, known: Iterable[Partition]) -> list[Partition]:
+    """Return the partitions a task may run in."""
+    wanted = requested_partitions(needs)
+    return [p for p in known if (p.name in wanted if wanted else p.default)]
 
 
-def named(needs: Needs) -> list[str]:
-    """The partitions that such a task names; none for the default."""
+def requested_partitions(needs: Needs) -> list[str]:
+    """Return the names of the partitions a task requests; empty for the default partition."""
     return [name for name in (needs.partition or "").split(",") if name]
 
 
-def why_never(needs: Needs, everywhere: Sequence[Partition]) -> str:
-    """Why none of the partitions takes such a task, however empty it is; empty where one may."""
-    found = places(needs, everywhere)
-    if not found:
-        return "there is no partition by default; name one with -p"
-    return too_long(needs, found)
+def why_no_partition(needs: Needs, known: Sequence[Partition]) -> str:
+    """Explain why no partition accepts a task, even with all of its nodes free."""
+    partitions = candidate_partitions(needs, known)
+    if not partitions:
+        return "this cluster has no default partition; name one with -p"
+    return why_too_long(needs, partitions)
 
 
-def not_listed(needs: Needs, everywhere: Sequence[Partition]) -> str:
-    """A partition that such a task names and that is not among these; empty where all are."""
-    names = [partition.name for partition in everywhere]
-    missing = next((name for name in named(needs) if name not in names), None)
+def why_unknown_partition(needs: Needs, known: Sequence[Partition]) -> str:
+    """Explain that a partition requested by a task does not exist, and name a similar one."""
+    names = [partition.name for partition in known]
+    missing = next((name for name in requested_partitions(needs) if name not in names), None)
     if missing is None:
         return ""
     import difflib
 
     near = difflib.get_close_matches(missing, names, 1)
-    return f"no partition {missing} is known" + (f"; perhaps {near[0]} is meant" if near else "")
+    return f"there is no partition {missing}" + (f" (did you mean {near[0]}?)" if near else "")
 
 
-def too_long(needs: Needs, found: Sequence[Partition]) -> str:
-    """Why such a task is above the time limit of these partitions; empty where it is not.
+def why_too_long(needs: Needs, partitions: Sequence[Partition]) -> str:
+    """Explain that a task requests more time than these partitions allow.
 
-    The least time that it is content with counts, where it says one (sbatch(1), ``--time-min``).
+    If the task sets a minimum (sbatch(1), ``--time-min``), the minimum counts.
     """
-    asked = dict(needs.options)
-    if needs.time_s is None and "time" not in asked:
+    options = dict(needs.options)
+    if needs.time_s is None and "time" not in options:
         return ""
-    longest = max(_seconds(partition.max_time_s) for partition in found)
-    if _least_seconds(needs) <= longest:
+    longest = max(_or_infinite(partition.max_time_s) for partition in partitions)
+    if _minimum_time_s(needs) <= longest:
         return ""
-    where = ", ".join(partition.name for partition in found)
-    option = "--time-min" if "time-min" in asked else "--time"
-    return (
-        f"{option} is at most {format_time(int(longest))} in {where}; a longer one waits for ever"
-    )
+    where = ", ".join(partition.name for partition in partitions)
+    option = "--time-min" if "time-min" in options else "--time"
+    return f"{option} is at most {format_time(int(longest))} in {where}; a longer job never starts"
 
 
-def _least_seconds(needs: Needs) -> float:
+def _minimum_time_s(needs: Needs) -> float:
     least = dict(needs.options).get("time-min")
     try:
-        return _seconds(needs.time_s if least is None else parse_time(least))
+        return _or_infinite(needs.time_s if least is None else parse_time(least))
     except BadInput:
-        return 0  # sbatch refuses what is no time
+        return 0  # sbatch refuses an invalid time
 
 
-def all_listed(found: Iterable[Partition], among: Sequence[Node]) -> bool:
-    """Whether these are all nodes of the partitions: a cloud's, powered down, are not listed."""
+def all_nodes_listed(partitions: Iterable[Partition], nodes: Sequence[Node]) -> bool:
+    """True if sinfo lists all nodes of the partitions; it omits a cloud's powered-down nodes."""
     return all(
-        partition.nodes is not None
-        and len({node.name for node in among if node.partition == partition.name})
-        >= partition.nodes
-        for partition in found
+        partition.node_count is not None
+        and len({node.name for node in nodes if node.partition == partition.name})
+        >= partition.node_count
+        for partition in partitions
     )
 
 
-def _seconds(limit: int | None) -> float:
+def _or_infinite(limit: int | None) -> float:
     return math.inf if limit is None else limit
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
-    """What one task takes of its nodes, over all of them.
+class TaskFootprint:
+    """The resources one task occupies, summed over its nodes.
 
     Attributes:
-        nodes: how many it is spread over.
+        nodes: the number of its nodes.
         cpus: CPUs.
-        mem_mib: memory; 0 where memory is not shared out.
-        alone: it has its nodes for itself.
+        mem_mib: memory, MiB; 0 if Slurm does not allocate memory.
+        exclusive: no other job runs on its nodes.
     """
 
     nodes: int
     cpus: int
     mem_mib: int
-    alone: bool
+    exclusive: bool
 
 
-def share(needs: Needs, settings: Mapping[str, str], partition: Partition) -> Share:
-    """What a task takes in a partition, with the memory that Slurm gives where none is asked."""
-    asked = dict(needs.options)
-    spread = shape(asked).nodes
-    alone = "exclusive" in asked or settings.get("SelectType") == "select/linear"
+def task_footprint(
+    needs: Needs, settings: Mapping[str, str], partition: Partition
+) -> TaskFootprint:
+    """Return the footprint of a task in a partition.
+
+    If the task requests no memory, the default of the partition or the cluster counts.
+    """
+    options = dict(needs.options)
+    nodes = shape(options).nodes
+    exclusive = "exclusive" in options or settings.get("SelectType") == "select/linear"
     if "MEMORY" not in settings.get("SelectTypeParameters", "").upper():
-        return Share(spread, needs.cpus, 0, alone)
-    usual = partition.default_mem or default_memory(settings)
-    everything = any(asked.get(name) == "0" for name in ("mem", "mem-per-cpu"))
+        return TaskFootprint(nodes, needs.cpus, 0, exclusive)
+    default = partition.default_mem or default_memory(settings)
+    all_memory = any(options.get(name) == "0" for name in ("mem", "mem-per-cpu"))
     if needs.mem_mib is not None:
         mem = needs.mem_mib
-    elif everything or usual is None:
-        mem, alone = 0, True
+    elif all_memory or default is None:
+        mem, exclusive = 0, True
     else:
-        mem = usual[0] * (needs.cpus if usual[1] == "cpu" else spread)
-    return Share(spread, needs.cpus, mem, alone)
+        mem = default[0] * (needs.cpus if default[1] == "cpu" else nodes)
+    return TaskFootprint(nodes, needs.cpus, mem, exclusive)
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
-    """How many tasks fit: beside what runs now, and at all."""
+class FittingTasks:
+    """The number of tasks that fit into some nodes.
+
+    Attributes:
+        now: beside the jobs that run now.
+        when_empty: if no other job runs.
+    """
 
     now: int
-    ever: int
+    when_empty: int
 
 
-def fit(of_task: Share, among: Iterable[Node]) -> Fit:
-    """How many such tasks fit into these nodes; one over several nodes counts in equal parts.
+def count_fitting(footprint: TaskFootprint, nodes: Iterable[Node]) -> FittingTasks:
+    """Count the tasks of this footprint that fit into these nodes.
 
-    Constraints, GPUs and licences are not looked at.
+    A task with several nodes is split into equal parts. Constraints, GPUs and licences are
+    ignored.
     """
-    cpus, mem = -(-of_task.cpus // of_task.nodes), -(-of_task.mem_mib // of_task.nodes)
-    now = ever = 0
-    for node in {node.name: node for node in among if node.usable}.values():
-        room, free = _room(node.cpus, cpus, node.mem, mem), 0
-        if not of_task.alone or node.free_cpus == node.cpus:
-            free = _room(node.free_cpus, cpus, node.free_mem, mem)
-        most = 1 if of_task.alone else room
-        ever += min(room, most)
-        now += min(free, most)
-    return Fit(now // of_task.nodes, ever // of_task.nodes)
+    cpus, mem = -(-footprint.cpus // footprint.nodes), -(-footprint.mem_mib // footprint.nodes)
+    now = when_empty = 0
+    for node in {node.name: node for node in nodes if node.usable}.values():
+        fit, fit_now = _tasks_on_node(node.cpus, cpus, node.mem_mib, mem), 0
+        if not footprint.exclusive or node.free_cpus == node.cpus:
+            fit_now = _tasks_on_node(node.free_cpus, cpus, node.free_mem_mib, mem)
+        most = 1 if footprint.exclusive else fit
+        when_empty += min(fit, most)
+        now += min(fit_now, most)
+    return FittingTasks(now // footprint.nodes, when_empty // footprint.nodes)
 
 
-def why_none_fits(of_task: Share, among: Iterable[Node]) -> str:
-    """What these nodes lack for such a task; empty where it fits."""
-    usable = [node for node in among if node.usable]
-    if fit(of_task, usable).ever:
+def why_none_fits(footprint: TaskFootprint, nodes: Iterable[Node]) -> str:
+    """Explain why no task of this footprint fits into these nodes."""
+    usable = [node for node in nodes if node.usable]
+    if count_fitting(footprint, usable).when_empty:
         return ""
     if not usable:
         return "no node is usable now"
-    cpus, mem = -(-of_task.cpus // of_task.nodes), -(-of_task.mem_mib // of_task.nodes)
-    most_cpus, most_mem = max(n.cpus for n in usable), max(n.mem for n in usable)
+    cpus, mem = -(-footprint.cpus // footprint.nodes), -(-footprint.mem_mib // footprint.nodes)
+    most_cpus, most_mem = max(n.cpus for n in usable), max(n.mem_mib for n in usable)
     if cpus > most_cpus:
         return f"no node has {cpus} CPUs, the largest has {most_cpus}"
     if mem > most_mem:
         return f"no node has {format_memory(mem)}, the largest has {format_memory(most_mem)}"
-    return "no nodes have all of it together"
+    return "too few nodes have enough CPUs and memory"
 
 
-def _room(cpus: int, of_task: int, mem: int, mem_of_task: int) -> int:
-    by_cpu = cpus // of_task
-    return min(by_cpu, mem // mem_of_task) if mem_of_task else by_cpu
+def _tasks_on_node(cpus: int, task_cpus: int, mem_mib: int, task_mem_mib: int) -> int:
+    by_cpu = cpus // task_cpus
+    return min(by_cpu, mem_mib // task_mem_mib) if task_mem_mib else by_cpu
 
 
 def enforces_limits(settings: Mapping[str, str]) -> bool:
-    """Whether limits of accounting count (slurm.conf(5), AccountingStorageEnforce)."""
+    """True if the cluster enforces accounting limits (slurm.conf(5), AccountingStorageEnforce)."""
     return bool({"limits", "safe"} & set(settings.get("AccountingStorageEnforce", "").split(",")))
 
 
 def running_limits(
-    associations: str, qualities: str, needs: Needs, of_task: Share
+    associations: str, qualities: str, needs: Needs, footprint: TaskFootprint
 ) -> Iterator[tuple[int, str]]:
-    """How many tasks the accounting limits let run at once, each limit with its name.
+    """Yield the accounting limits of tasks running at once: a number of tasks, and the reason.
 
     Args:
-        associations: the answer to ``commands.associations``; lines that are none are left out.
-        qualities: the answer to ``commands.qos``, likewise.
-        needs: of one task.
-        of_task: what it takes.
+        associations: the answer to ``commands.sacctmgr_associations``; invalid lines are ignored.
+        qualities: the answer to ``commands.sacctmgr_qos``, likewise.
+        needs: the request of one task.
+        footprint: the resources it occupies.
     """
-    own, qualities_of = _applying(associations, qualities, needs)
-    for said in own:
-        yield from _limits(said, ("MaxJobs", "GrpJobs"), ("GrpTRES",), of_task)
-    for said in qualities_of:
-        yield from _limits(said, ("MaxJobsPU", "GrpJobs"), ("GrpTRES", "MaxTRESPU"), of_task)
+    association_rows, qos_rows = _limit_rows(associations, qualities, needs)
+    for row in association_rows:
+        yield from _running_limits_of(row, ("MaxJobs", "GrpJobs"), ("GrpTRES",), footprint)
+    for row in qos_rows:
+        yield from _running_limits_of(
+            row, ("MaxJobsPU", "GrpJobs"), ("GrpTRES", "MaxTRESPU"), footprint
+        )
 
 
 def submit_limits(
     associations: str, qualities: str, needs: Needs, settings: Mapping[str, str]
 ) -> Iterator[tuple[int, str]]:
-    """How many tasks a user may have in the queue, running ones too, each limit with its name.
+    """Yield the limits of a user's tasks in the queue, running ones included.
 
-    ``MaxJobCount`` counts everybody's. An array counts as its tasks.
+    ``MaxJobCount`` counts the jobs of all users. Each array task counts as one job.
+
+    Args:
+        associations: the answer to ``commands.sacctmgr_associations``; invalid lines are ignored.
+        qualities: the answer to ``commands.sacctmgr_qos``, likewise.
+        needs: the request of one task.
+        settings: the settings of ``scontrol show config``.
+
+    Yields:
+        a number of tasks, and the reason.
     """
-    jobs = number_of(settings.get("MaxJobCount", ""))
+    jobs = parse_number(settings.get("MaxJobCount", ""))
     if jobs is not None:
         yield jobs, f"MaxJobCount is {jobs}"
-    own, qualities_of = _applying(associations, qualities, needs)
-    for said in own:
-        yield from _counts(said, ("MaxSubmit", "GrpSubmit"))
-    for said in qualities_of:
-        yield from _counts(said, ("MaxSubmitPU", "MaxSubmitPA", "GrpSubmit"))
+    association_rows, qos_rows = _limit_rows(associations, qualities, needs)
+    for row in association_rows:
+        yield from _count_limits(row, ("MaxSubmit", "GrpSubmit"))
+    for row in qos_rows:
+        yield from _count_limits(row, ("MaxSubmitPU", "MaxSubmitPA", "GrpSubmit"))
 
 
-def _applying(
+def _limit_rows(
     associations: str, qualities: str, needs: Needs
 ) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
-    """The associations and the qualities of service under which such a task is submitted."""
-    asked = dict(needs.options)
-    own = [
-        said
-        for said in _table(associations, LIMIT_FIELDS)
-        if said["Account"] == asked.get("account", said["DefaultAccount"])
-        and said["Partition"] in {"", needs.partition}
+    """Return the associations and the qualities of service that apply to a task."""
+    options = dict(needs.options)
+    association_rows = [
+        row
+        for row in _parse_table(associations, ASSOCIATION_FIELDS)
+        if row["Account"] == options.get("account", row["DefaultAccount"])
+        and row["Partition"] in {"", needs.partition}
     ]
-    usual = {said["DefaultQOS"] or said["QOS"] for said in own}
-    names = {asked["qos"]} if "qos" in asked else usual
-    return own, [said for said in _table(qualities, QOS_FIELDS) if said["Name"] in names]
+    default = {row["DefaultQOS"] or row["QOS"] for row in association_rows}
+    names = {options["qos"]} if "qos" in options else default
+    return association_rows, [
+        row for row in _parse_table(qualities, QOS_FIELDS) if row["Name"] in names
+    ]
 
 
-def _table(text: str, fields: Sequence[str]) -> Iterator[dict[str, str]]:
+def _parse_table(text: str, fields: Sequence[str]) -> Iterator[dict[str, str]]:
     rows = (line.split("|") for line in text.split("\n"))
     return (dict(zip(fields, row, strict=True)) for row in rows if len(row) == len(fields))
 
 
-def _limits(
-    said: Mapping[str, str], counts: Iterable[str], resources: Iterable[str], of_task: Share
+def _running_limits_of(
+    row: Mapping[str, str],
+    counts: Iterable[str],
+    resources: Iterable[str],
+    footprint: TaskFootprint,
 ) -> Iterator[tuple[int, str]]:
-    yield from _counts(said, counts)
+    yield from _count_limits(row, counts)
     for key in resources:
-        for resource in said[key].split(","):
+        for resource in row[key].split(","):
             name, _, amount = resource.partition("=")
-            cpus = number_of(amount) if name == "cpu" else None
-            size = bytes_of(amount if amount[-1:].isalpha() else f"{amount}M")
+            cpus = parse_number(amount) if name == "cpu" else None
+            size = parse_size(amount if amount[-1:].isalpha() else f"{amount}M")
             if cpus is not None:
-                yield cpus // of_task.cpus, f"{key} is {resource}"
-            if name == "mem" and size and of_task.mem_mib:
-                yield size // (of_task.mem_mib << 20), f"{key} is {resource}"
+                yield cpus // footprint.cpus, f"{key} is {resource}"
+            if name == "mem" and size and footprint.mem_mib:
+                yield size // (footprint.mem_mib << 20), f"{key} is {resource}"
 
 
-def _counts(said: Mapping[str, str], keys: Iterable[str]) -> Iterator[tuple[int, str]]:
+def _count_limits(row: Mapping[str, str], keys: Iterable[str]) -> Iterator[tuple[int, str]]:
     for key in keys:
-        jobs = number_of(said[key])
+        jobs = parse_number(row[key])
         if jobs is not None:
             yield jobs, f"{key} is {jobs}"
 
 
 def max_array_tasks(settings: Mapping[str, str]) -> int:
-    """Most tasks of one array (slurm.conf(5), MaxArraySize and max_array_tasks)."""
+    """Return the largest number of tasks in one array (MaxArraySize, max_array_tasks)."""
     size = int(settings["MaxArraySize"])
     match = re.search(r"\bmax_array_tasks=(\d{1,9})", settings.get("SchedulerParameters", ""))
     return min(size, int(match[1])) if match else size
 
 
-def asks_for_gpus(needs: Needs) -> bool:
-    """Whether a task wants GPUs, of which sinfo tells too little to count."""
+def requests_gpus(needs: Needs) -> bool:
+    """True if a task requests GPUs; sinfo prints too little about GPUs to count them."""
     return any(
         name.startswith("gpus") or (name in {"gres", "tres-per-task"} and "gpu" in value)
         for name, value in needs.options
