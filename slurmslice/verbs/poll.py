@@ -71,7 +71,7 @@ def _looked(run: Run) -> Poll:
         for (group, said), ended in zip(seen, ends, strict=True)
         for row, found in _judged(run, group, said, ended)
     }
-    library = _check_library(run, changed)
+    changed, library = _with_library(run, changed)
     run.standings.update(changed)
     keep(run, changed)
     heard = [answer for _, said in seen for answer in (said.accounting, said.queue)]
@@ -81,29 +81,27 @@ def _looked(run: Run) -> Poll:
     return Poll(tuple(changed), (*settled.silences, *silences), learnt, (*settled.notes, *library))
 
 
-def _check_library(run: Run, changed: dict[int, Standing]) -> Iterator[str]:
+def _with_library(
+    run: Run, changed: Mapping[int, Standing]
+) -> tuple[dict[int, Standing], tuple[str, ...]]:
     """Compare the library with the run's record of it, if a slice has ended.
 
     While it is not as it was made, no slice becomes COMPLETED.
 
-    Args:
-        run: the run.
-        changed: the standings that this poll found; changed in place.
-
-    Yields:
-        what a person should know and type.
+    Returns:
+        the standings that change, and what a person should know and type.
     """
-    if not any(found.state.final for found in changed.values()):
-        return
-    fault = run.place.library_fault(run.asked.library_sha256)
+    ended = any(found.state.final for found in changed.values())
+    fault = run.place.library_fault(run.asked.library_sha256) if ended else ""
     if not fault:
-        return
-    for row, found in changed.items():
-        changed[row] = unconfirmed(run.standings[row], found, fault)
-    yield (
+        return dict(changed), ()
+    doubted = {r: unconfirmed(run.standings[r], found, fault) for r, found in changed.items()}
+    still = {row: found for row, found in doubted.items() if found != run.standings[row]}
+    note = (
         f"{run.place.library} {fault}: what tasks run now is not known, and no slice becomes "
         f"COMPLETED. {restore_hint(run)}"
     )
+    return still, (note,) if still else ()
 
 
 def look_again(run: Run, rows: Sequence[int]) -> list[int]:
