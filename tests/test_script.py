@@ -495,7 +495,7 @@ def test_a_command_that_cannot_start(place: Place, command: Command, code: int) 
     place.write(command)
     ran = place.run()
     assert (ran.code, ran.said.slots[0].exit_code) == (code, code)
-    assert b"no-such-program: not found" in ran.log or b"/: cannot execute" in ran.log
+    assert b"no-such-program: not found" in ran.log or b"/: " in ran.log
 
 
 def test_shell_text_runs_as_it_is(place: Place) -> None:
