@@ -395,11 +395,18 @@ def test_the_setup_of_a_pack_runs_once(place: Place, at_once: int) -> None:
     assert (ran.stdout.count(b"set up"), ran.stdout.count(b"cleaned")) == (1, 1)
 
 
-def test_no_slice_starts_after_a_setup_that_failed(place: Place) -> None:
+@pytest.mark.parametrize(
+    ("setup", "says"),
+    [("exit 0", 0), ("exec true", 0), ("exec false", 1), ("trap : EXIT; false", 1)],
+)
+@ONE_OR_SEVERAL
+def test_no_slice_starts_after_a_setup_that_failed(
+    place: Place, setup: str, says: int, at_once: int
+) -> None:
     """The task says with which code the setup ended, and nothing of its slices."""
-    pack(place, words("touch", "ran"), 4, setup="exit 0")
+    pack(place, words("touch", "ran"), 4, setup=setup, at_once=at_once)
     ran = place.run(0)
-    assert (ran.code, ran.said.setup_exit, ran.said.slots) == (1, 0, {})
+    assert (ran.code, ran.said.setup_exit, ran.said.slots) == (1, says, {})
     assert not (place.work_dir / "ran").exists()
 
 
