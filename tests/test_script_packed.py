@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -33,6 +34,7 @@ from tests.test_script import (
     cpu_s,
     to_bytes,
     tool,
+    use_cpu,
     wait_for,
     words,
 )
@@ -83,10 +85,10 @@ def exits(ran: Ran) -> dict[int, int | None]:
 
 
 def edit(place: Place, old: str, new: str) -> None:
-    """Change the script, as a person may."""
-    text = place.script.read_text()
+    """Change the library."""
+    text = place.library.read_text()
     assert text.count(old) == 1
-    place.script.write_text(text.replace(old, new))
+    place.library.write_text(text.replace(old, new))
 
 
 # -- what it looks like ---------------------------------------------------------------------
@@ -150,12 +152,13 @@ def test_each_slice_of_a_pack_has_its_own_values_and_log(place: Place, at_once: 
         ShellText('echo "$SLICE $SLICE_ROW [$SLICE_MASS]"; echo err >&2'),
         direct=False, columns=("mass",), pack=3, at_once=at_once,
     )  # fmt: skip
-    place.make(rows=[(f"k{i}", str(i * i) if i % 2 else "") for i in range(8)])
-    for index, rows in enumerate((range(3), range(3, 6), range(6, 8))):
+    rows = [(f"k{i}", str(i * i) if i % 2 else "") for i in range(8)]
+    place.make(rows=rows, columns=("mass",))
+    for index, carried in enumerate((range(3), range(3, 6), range(6, 8))):
         ran = place.run(index)
-        assert (ran.code, exits(ran)) == (0, dict.fromkeys(range(len(rows)), 0))
-        assert ran.stdout.count(b"\n") == 2 * len(rows)
-        for row in rows:
+        assert (ran.code, exits(ran)) == (0, dict.fromkeys(range(len(carried)), 0))
+        assert ran.stdout.count(b"\n") == 2 * len(carried)
+        for row in carried:
             mass = str(row * row) if row % 2 else ""
             assert log(place, row) == f"k{row} {row + 40} [{mass}]\nerr\n".encode()
 
@@ -261,7 +264,7 @@ def test_a_task_without_slices(place: Place, damage: str) -> None:
         table.unlink()
     ran = place.run("1" if damage == "beyond" else "0", _line="a\tb\tc")
     assert ran.code == 2
-    assert "tasks.tsv has no slices of task" in ran.stderr
+    assert "tasks.tsv has no slice" in ran.stderr
     assert not (place.submission() / "job").exists()
     assert not (place.work_dir / "ran").exists()
 
@@ -392,11 +395,18 @@ def test_the_setup_of_a_pack_runs_once(place: Place, at_once: int) -> None:
     assert (ran.stdout.count(b"set up"), ran.stdout.count(b"cleaned")) == (1, 1)
 
 
-def test_no_slice_starts_after_a_setup_that_failed(place: Place) -> None:
+@pytest.mark.parametrize(
+    ("setup", "says"),
+    [("exit 0", 0), ("exec true", 0), ("exec false", 1), ("trap : EXIT; false", 1)],
+)
+@ONE_OR_SEVERAL
+def test_no_slice_starts_after_a_setup_that_failed(
+    place: Place, setup: str, says: int, at_once: int
+) -> None:
     """The task says with which code the setup ended, and nothing of its slices."""
-    pack(place, words("touch", "ran"), 4, setup="exit 0")
+    pack(place, words("touch", "ran"), 4, setup=setup, at_once=at_once)
     ran = place.run(0)
-    assert (ran.code, ran.said.setup_exit, ran.said.slots) == (1, 0, {})
+    assert (ran.code, ran.said.setup_exit, ran.said.slots) == (1, says, {})
     assert not (place.work_dir / "ran").exists()
 
 
@@ -511,7 +521,8 @@ def test_the_watchdog_goes_with_its_task(place: Place) -> None:
         )
         if text != "true":
             wait_for((place.work_dir / "ready").exists)
-            task.kill()
+            (dispatcher,) = psutil.Process(task.pid).children()
+            dispatcher.kill()
         said = parse(task.communicate(timeout=20)[0])  # waits for the end of the pipe
         assert 0 in said.slots
     assert len(processes(place)) == 1  # the slice itself
@@ -705,12 +716,13 @@ def test_a_wrapper_that_is_killed_alone_keeps_its_place(place: Place) -> None:
 
 def test_waiting_for_a_pool_costs_no_time(place: Place) -> None:
     """While slices run the script sleeps: a look each second, which forgets nothing."""
-    pack(place, words("sh", "-c", "echo >>ready-$SLICE; sleep 1.5"), 5, pack=5, at_once=4)
+    pack(place, words("sh", "-c", "echo >>ready-$SLICE; sleep 3"), 5, pack=5, at_once=4)
     task = place.start(0)
     wait_for((place.work_dir / "ready-k3").exists)
-    before = cpu_s(task.pid)
-    time.sleep(1)
-    used = cpu_s(task.pid) - before
+    (dispatcher,) = psutil.Process(task.pid).children()
+    before = cpu_s(dispatcher.pid) + cpu_s(task.pid)
+    use_cpu(0.8)
+    used = cpu_s(dispatcher.pid) + cpu_s(task.pid) - before
     ran = place.end(task, 0)
     assert used < 0.1
     assert exits(ran) == dict.fromkeys(range(5), 0)

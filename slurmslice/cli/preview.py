@@ -18,7 +18,6 @@ from slurmslice.engines import Engine, Limits
 from slurmslice.errors import NoAnswer
 from slurmslice.notes import Note
 from slurmslice.packing import fitted, tasks_at_once
-from slurmslice.replaced import runs_another
 from slurmslice.reports.counts import count, key_ranges, shortened
 from slurmslice.reports.foreseen import Group, groups, request, worst_case
 from slurmslice.run import Run
@@ -94,10 +93,10 @@ def _warnings(asked: Asked, limits: Limits | None) -> Iterator[Note]:
             f"the throttle of {asked.throttle} is above the {fits} that can run at once",
             {"throttle": asked.throttle, "fit": fits},
         )
-    if runs_another(asked.setup):
+    if asked.packing.pack > 1 and _NAMES_SLICE.search(asked.setup):
         yield Note(
-            "setup-replaces-script",
-            "an `exec PROGRAM` in the setup takes the script's place: the command would never run",
+            "setup-names-slice",
+            "the setup names $SLICE, which is not set there: with --pack it runs once a task",
         )
     if isinstance(asked.command, ShellText):
         if "SLICE" not in asked.command.text:
@@ -120,6 +119,9 @@ def _warnings(asked: Asked, limits: Limits | None) -> Iterator[Note]:
     if _SCRIPT.fullmatch(script) and not os.path.exists(os.path.join(asked.work_dir, script)):
         yield Note("program-not-found", f"{quote(script)} is not found here", {"path": script})
 
+
+_NAMES_SLICE = re.compile(r"\$\{?[#!]?SLICE(?![A-Za-z0-9])")
+"""``$SLICE`` or one of its columns, ``$SLICE_MASS``."""
 
 _SCRIPT = re.compile(r"[^\s{]+\.(py|jl|pl|rb|sh|bash|zsh|m?js|jar|[Rr])")
 """What an interpreter is given, where it is a file: a module or a text has no such name."""
