@@ -72,7 +72,7 @@ def test_what_fits_is_submitted_and_the_rest_fed(
     sent = site.slurmslice("submit", "fed", cwd=workplace)
     assert sent.returncode == 0, sent.stderr
     last = sent.stderr.splitlines()[-1]
-    assert "slurmslice tick fed" in last
+    assert "tick fed" in last
     assert site.status(workplace, "fed")["counts"]["WAITING"] == 70
     ticked(site, workplace, "fed")
     each_once(site, workplace, "fed")
