@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from slurmslice import process
+from slurmslice.directives.option_table import Option
+from slurmslice.directives.sbatch_help import listed_options
 from slurmslice.engines.slurm import answers, capacity, commands, environment, resources
 from slurmslice.engines.slurm.versions import Release, release_of
 from slurmslice.errors import BadInput, EngineError, NoAnswer
@@ -15,6 +17,8 @@ from slurmslice.errors import BadInput, EngineError, NoAnswer
 SUBMIT_TIMEOUT_S = 180.0
 """sbatch itself tries a full queue again for 120 s: less than 150 s would cut it short."""
 ASK_TIMEOUT_S = 120.0
+HELP_TIMEOUT_S = 10.0
+"""sbatch --help asks no controller; a person waits for the answer to a misspelt option."""
 ACCOUNTING_OFF = "accounting storage is disabled"
 """What sacct says where there is none."""
 UNKNOWN_JOB = "Invalid job id specified"
@@ -78,6 +82,21 @@ class Asking:
                 return "", ""
             self._own_texts = own, qualities
         return self._own_texts
+
+    def sbatch_options(self) -> Mapping[str, Option]:
+        """The options that this cluster's sbatch lists, its plugins' among them, by long name.
+
+        Raises:
+            NoAnswer: sbatch is not there, failed, took too long, or listed none.
+        """
+        seconds = min(self._seconds("SLURMSLICE_ASK_TIMEOUT", ASK_TIMEOUT_S), HELP_TIMEOUT_S)
+        # Its plugins' options are cut at the terminal's width.
+        env = {**environment.for_questions(self.environ), "COLUMNS": "80"}
+        done = process.run(commands.SBATCH_HELP, timeout=seconds, env=env)
+        options = listed_options(done.stdout) if done.returncode == 0 else {}
+        if not options:
+            raise silence(done)
+        return options
 
     def ask(self, argv: commands.Argv) -> str:
         """What a command answers.

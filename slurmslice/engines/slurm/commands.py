@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from slurmslice.directives.scripts import Takes, takes
+from slurmslice.directives.option_table import Takes, takes
 from slurmslice.ranges import compress
 
 Argv = tuple[str, ...]
@@ -39,6 +39,7 @@ QOS_FIELDS = (
     "MaxSubmitPA",
 )
 
+SBATCH_HELP: Argv = ("sbatch", "--help")
 CONFIG: Argv = ("scontrol", "show", "config")
 PARTITIONS: Argv = ("scontrol", "--oneliner", "show", "partition")
 # With those that are hidden, and those that the user's groups may not use: sbatch knows them all.
