@@ -50,6 +50,13 @@ class UnknownOption(click.NoSuchOption):
 
 def sbatch_params(ctx: click.Context, taken: set[str]) -> list[click.Option]:
     """``--sbatch``, and each option of sbatch under those of its flags that are not taken."""
+    if "sbatch_params" not in ctx.meta:  # click asks for them several times
+        ctx.meta["sbatch_params"] = _params(ctx, taken)
+    params: list[click.Option] = ctx.meta["sbatch_params"]
+    return params
+
+
+def _params(ctx: click.Context, taken: set[str]) -> list[click.Option]:
     params = [
         click.Option(
             [_ANY, "--sbatch"],
@@ -100,6 +107,7 @@ def cluster_options(ctx: click.Context) -> Mapping[str, Option]:
         from slurmslice.engines.slurm.asking import Asking  # late: only for an unknown name
 
         ctx.meta["cluster_options"], ctx.meta["silence"] = NO_OPTIONS, ""
+        ctx.meta.pop("sbatch_params", None)
         try:
             ctx.meta["cluster_options"] = Asking(os.environ).sbatch_options()
         except NoAnswer as why:

@@ -1,5 +1,7 @@
 """What differs between releases of Slurm, from 20.11 to 26.05: the one table of it. Pure.
 
+sbatch's options have a table of their own: ``slurmslice.directives.option_table``.
+
 Each change was seen on real clusters of 20.11.4, 22.05.8, 24.11.5 and 26.05.5; where its release
 is not one of these, it is from the release notes. Answers are read by their form wherever the
 form tells the release, so that no answer needs a second question.
@@ -63,11 +65,6 @@ ESCAPED_BLANK = Change(
     (24, 11),
     r"sbatch takes `a\ b` in a script's line for one word",
     "the blank ends the word, and sbatch refuses the line",
-)
-OPTION_VALUES = Change(
-    (26, 5),
-    "--get-user-env takes no value, and --requeue may have one",
-    "--get-user-env=10L is right, and --requeue takes none",
 )
 
 
