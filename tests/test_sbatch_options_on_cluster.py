@@ -64,7 +64,7 @@ def test_a_misspelt_plugin_option_gets_the_nearest(plugged: Site, workplace: Pat
 
 @pytest.fixture(scope="module")
 def lacked(site: Site) -> tuple[str, str]:
-    """An option that this release lacks: one that came with 26.05, or one that went before 24.11."""
+    """An option that this release lacks: one that came with 26.05, or one that is gone there."""
     shown = site.run("sbatch", "--version", cwd=site.folder).stdout
     release = release_of(shown.split()[-1])
     assert release is not None, shown

@@ -105,7 +105,7 @@ def test_words_come_out_as_they_went_in(words: list[str]) -> None:
         ("[profile]\nmem = '4G'", ("profile.mem is '4G'; it takes a table",)),
         ("[sbatch]\nmem = true", ("[sbatch] mem is true; it takes a text or a number",)),
         ("[sbatch]\nmem = '4Q'", ("[sbatch] mem: --mem: '4Q' is not an amount",)),
-        ("[sbatch]\nrequeue = 'x'", ("[sbatch] requeue: --requeue takes no value",)),
+        ("[sbatch]\nhold = 'x'", ("[sbatch] hold: --hold takes no value",)),
         ("[sbatch]\noutput = 'x'", ("[sbatch] output", "slurmslice logs KEY")),
         ("slices = '1'\narray = '2'", ("array says what slices says",)),
         ("shell = 'a'\ncommand = 'b'", ("command says what shell says",)),
