@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from slurmslice.directives.scripts import Takes, takes
+from slurmslice.directives.option_table import Takes, takes
 from slurmslice.ranges import compress
 
 Argv = tuple[str, ...]
@@ -39,6 +39,7 @@ QOS_FIELDS = (
     "MaxSubmitPA",
 )
 
+SBATCH_HELP: Argv = ("sbatch", "--help")
 SHOW_CONFIG: Argv = ("scontrol", "show", "config")
 SHOW_PARTITIONS: Argv = ("scontrol", "--oneliner", "show", "partition")
 # Hidden partitions and those closed to the user's groups too: sbatch knows all of them.
