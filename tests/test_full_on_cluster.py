@@ -73,7 +73,7 @@ def test_what_fits_is_submitted_and_the_rest_fed(
     sent = site.slurmslice("submit", "fed", cwd=workplace)
     assert sent.returncode == 0, sent.stderr
     assert noted(sent.stderr, "waiting") == [{"slices": 70}]
-    assert "tick fed" in sent.stderr
+    assert "tick fed" in sent.stderr.splitlines()[-1]
     assert site.status(workplace, "fed")["counts"]["WAITING"] == 70
     ticked(site, workplace, "fed")
     each_once(site, workplace, "fed")
