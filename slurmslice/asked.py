@@ -8,9 +8,9 @@ from typing import Any
 
 from slurmslice.check import NO_CHECK, Check
 from slurmslice.command import Command, ShellText, Words, placeholders, show
-from slurmslice.directives import Options
 from slurmslice.errors import BadInput, DamagedRun
 from slurmslice.packing import Packing
+from slurmslice.resources import ResourceRequest
 from slurmslice.units import whole_minutes
 
 FORMAT = 1
@@ -62,8 +62,8 @@ class Asked:
     direct: bool
     first: str
     first_sha256: str
-    options: tuple[tuple[str, str], ...]
-    per_slice: tuple[tuple[str, str], ...]
+    options: ResourceRequest
+    per_slice: ResourceRequest
     packing: Packing
     throttle: int | None
     setup: str
@@ -83,11 +83,11 @@ class Asked:
         return job_name(self.name, self.token)
 
     @property
-    def typed(self) -> dict[str, str]:
+    def typed(self) -> ResourceRequest:
         """The options as they were typed, by long name."""
-        return {**dict(self.options), **dict(self.per_slice)}
+        return self.options.overridden_by(self.per_slice)
 
-    def given(self, options: Options) -> tuple[tuple[str, str], ...]:
+    def given(self, options: ResourceRequest) -> ResourceRequest:
         """A slice's options as they are counted: Slurm knows no time limit of less than a minute.
 
         In a pack the script itself ends a slice, to the second, and so does this machine.
@@ -96,12 +96,14 @@ class Asked:
             BadInput: a time limit among them is none.
         """
         if self.engine != "slurm" or self.packing.pack > 1:
-            return tuple(options)
-        return tuple((n, whole_minutes(value) if n == "time" else value) for n, value in options)
+            return options
+        times = {name: whole_minutes(options[name]) for name in options if name == "time"}
+        return options.overridden_by(times)
 
     def to_json(self) -> bytes:
         """The file's bytes; any bytes of the values survive as escaped surrogates."""
         record = asdict(self) | {"format": FORMAT, "command": _command_record(self.command)}
+        record |= {name: getattr(self, name).to_json() for name in ("options", "per_slice")}
         return json.dumps(record, indent=1).encode("ascii") + b"\n"
 
     @classmethod
@@ -117,7 +119,7 @@ class Asked:
                 raise DamagedRun(f"{where} was made by a newer slurmslice.", "Update slurmslice.")
             record["command"] = _command(record["command"])
             for field in ("options", "per_slice"):
-                record[field] = tuple((name, value) for name, value in record[field])
+                record[field] = ResourceRequest.from_json(record[field])
             record["packing"] = Packing(**record["packing"])
             record["check"] = _check(record.get("check", {"text": "", "files": []}))
             return cls(**record)
@@ -134,7 +136,7 @@ class Asked:
         ]
 
     def _essence(self) -> dict[str, str]:
-        options = " ".join(f"--{name}={value}" for name, value in sorted(self.typed.items()))
+        options = str(ResourceRequest(tuple(sorted(self.typed.options))))
         return {
             "engine": self.engine,
             "command": show_template(self.command),

@@ -15,9 +15,10 @@ from slurmslice.engines import Engine
 from slurmslice.errors import BadInput, DamagedRun
 from slurmslice.journal import Event, Returned, from_lines
 from slurmslice.judge import Standing
-from slurmslice.ledger import Changes, Fate, Ledger, Submission
+from slurmslice.ledger import Fate, Ledger, Submission
 from slurmslice.ranges import compress, parse_array
 from slurmslice.requests import Requests
+from slurmslice.resources import NO_REQUEST, ResourceRequest
 from slurmslice.rundir import RunDirectory
 from slurmslice.sightings import Standings
 from slurmslice.slices import SliceTable
@@ -126,17 +127,16 @@ class Run:
             reason = self.standings[rows[0]].reason
             self.decide(Returned(number, str(compress(rows)), reason, self.clock(), wanted))
 
-    def request_of(self, row: int) -> Changes:
+    def request_of(self, row: int) -> ResourceRequest:
         """What a slice asks for where it differs from the script's request."""
         decided = self.ledger.request_of(row)
         return self._initial(row) if decided is None else decided
 
-    def _initial(self, row: int) -> Changes:
+    def _initial(self, row: int) -> ResourceRequest:
         """What its columns say, where options name columns."""
         if not self.asked.per_slice:
-            return ()
-        base = dict(self.asked.options)
-        return tuple((n, value) for n, value in self._requests.of(row) if base.get(n) != value)
+            return NO_REQUEST
+        return self._requests.of(row).differing_from(self.asked.options)
 
     @cached_property
     def _requests(self) -> Requests:

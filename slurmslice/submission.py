@@ -13,32 +13,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from slurmslice import directives
 from slurmslice.engines import Order
 from slurmslice.errors import BadInput, DamagedRun
 from slurmslice.journal import Intent
 from slurmslice.ledger import Fate
-from slurmslice.packing import of_task, tasks_at_once
+from slurmslice.packing import task_request, tasks_at_once
 from slurmslice.plan import Batch
 from slurmslice.ranges import ArrayExpression, compress, parse_array
+from slurmslice.resources import NO_REQUEST, ResourceRequest
 from slurmslice.run import Run
 from slurmslice.rundir import RunDirectory, digest, read_or_damaged
 from slurmslice.states import State
 
-Options = tuple[tuple[str, str], ...]
-
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class PlannedSubmission:
     """One submission that could be made.
 
     Attributes:
         number: the number that it gets.
         token, job_name: what it will be found by.
-        batch: rows and indices; ``batch.changes`` is a slice's request where it differs from
-            the script's.
+        batch: rows and indices; ``batch.changes`` holds the options of a slice's request that
+            differ from the script's.
         overrides: all sbatch options given beside the script.
-        options: every directive in force, overrides included.
+        request: every option in force for a task, overrides included.
         table_rows: the rows of its task table (all of the script's own, in the first).
         arguments: the script's.
     """
@@ -47,8 +45,8 @@ class Draft:
     token: str
     job_name: str
     batch: Batch
-    overrides: Options
-    options: Options
+    overrides: ResourceRequest
+    request: ResourceRequest
     table_rows: Sequence[int]
     arguments: tuple[str, ...] = ()
 
@@ -63,7 +61,7 @@ class Draft:
             array=self.batch.array,
             overrides=self.overrides,
             arguments=self.arguments,
-            needs=directives.needs(self.options),
+            request=self.request.verify(),
         )
 
     def intent(self, run: Run, at: float, table_sha256: str = "") -> Intent:
@@ -83,15 +81,15 @@ class Draft:
         )
 
 
-def script_options(run: Run) -> Options:
-    """The directives of the run's script as it stands now.
+def script_request(run: Run) -> ResourceRequest:
+    """The options of the run's script, edits by hand included.
 
     Raises:
         DamagedRun: there is no script.
         BadInput: a directive cannot be understood.
     """
     script = read_or_damaged(run.place.script).decode("utf-8", "surrogateescape")
-    return directives.read(script)
+    return ResourceRequest.from_script(script)
 
 
 def check_script(run: Run) -> None:
@@ -122,9 +120,9 @@ def check_script(run: Run) -> None:
 _PACK = re.compile(r"^_pack=(\d{1,9})\b", re.MULTILINE)
 
 
-def job_name_of(run: Run, options: Options) -> str:
+def job_name_of(run: Run, script: ResourceRequest) -> str:
     """The job name that the script gives; a person may have changed it."""
-    return dict(options).get("job-name", run.asked.job_name)
+    return script.get("job-name", run.asked.job_name)
 
 
 def untouched(run: Run) -> bool:
@@ -133,11 +131,12 @@ def untouched(run: Run) -> bool:
     return all(submission.fate not in taken for submission in run.ledger.submissions.values())
 
 
-def by_script(run: Run, options: Options, name: str) -> Draft:
+def by_script(run: Run, script: ResourceRequest, name: str) -> PlannedSubmission:
     """The first submission exactly as the script has it: what ``sbatch script.sh`` does."""
-    array = script_array(options)
+    array = script_array(script)
     rows = tuple(row for index in sorted(array) for row in rows_of_index(run, index))
-    return Draft(1, run.asked.token, name, Batch(rows, array), (), options, run.first_rows)
+    batch, token = Batch(rows, array), run.asked.token
+    return PlannedSubmission(1, token, name, batch, NO_REQUEST, script, run.first_rows)
 
 
 def rows_of_index(run: Run, index: int) -> Sequence[int]:
@@ -160,13 +159,13 @@ def rows_of_index(run: Run, index: int) -> Sequence[int]:
     return found
 
 
-def check_place(run: Run, options: Options) -> None:
+def check_place(run: Run, script: ResourceRequest) -> None:
     """Refuse a script whose tasks write elsewhere than to this run, or over what stands there.
 
     Raises:
         BadInput: the run was moved or copied, or ``--output`` or ``--open-mode`` was edited.
     """
-    output = dict(options).get("output", "").replace("%%", "%")
+    output = script.get("output", "").replace("%%", "%")
     folder, ours = os.path.dirname(output), run.place.submission(1) / "tasks"
     if not os.path.isdir(folder) or not os.path.samefile(folder, ours):
         raise BadInput(
@@ -174,7 +173,7 @@ def check_place(run: Run, options: Options) -> None:
             f"If it was moved, change _run= and --output in {run.place.script}; so its cd, if "
             "what it works on was.",
         )
-    if (mode := dict(options).get("open-mode", "not there")) != "append":
+    if (mode := script.get("open-mode", "not there")) != "append":
         raise BadInput(
             f"The script's --open-mode is {mode}, and not append: a task that Slurm starts again "
             "would wipe out which of its slices are done.",
@@ -189,7 +188,7 @@ def check_copy(run: Run) -> None:
         BadInput: its script leads to another run, which has the same token.
     """
     try:
-        output = dict(script_options(run)).get("output", "").replace("%%", "%")
+        output = script_request(run).get("output", "").replace("%%", "%")
         other = RunDirectory(Path(output).parents[3])  # run/submissions/001/tasks/%a.log
         copied = (
             not os.path.samefile(other.path, run.place.path)
@@ -204,56 +203,54 @@ def check_copy(run: Run) -> None:
         )
 
 
-def over_edited(run: Run, draft: Draft) -> tuple[str, ...]:
+def over_edited(run: Run, submission: PlannedSubmission) -> tuple[str, ...]:
     """What of a submission's request stands over a directive that was edited by hand, a line each.
 
     Raises:
         DamagedRun: there is no script.
         BadInput: a directive cannot be understood.
     """
-    rendered = dict(of_task(run.asked.options, run.asked.packing))
-    now = dict(script_options(run))
+    rendered, now = task_request(run.asked.options, run.asked.packing), script_request(run)
     return tuple(
         f"--{name}={value} counts, not the edited line #SBATCH --{name}={now[name]} of the script."
-        for name, value in draft.overrides
-        if name in dict(draft.batch.changes)
-        if name in now and now[name] != rendered.get(name)
+        for name, value in submission.overrides.options
+        if name in submission.batch.changes and name in now and now[name] != rendered.get(name)
     )
 
 
-def starved_again(run: Run, draft: Draft) -> tuple[int, ...]:
-    """The rows of a draft that went over their memory, and would be given no more of it.
+def starved_again(run: Run, submission: PlannedSubmission) -> tuple[int, ...]:
+    """The rows of a submission that went over their memory, and would be given no more of it.
 
     Before it is sent: then it is still known how they ended.
     """
     now, ledger = digest(read_or_damaged(run.place.script)), run.ledger
     return tuple(
         row
-        for row in draft.batch.rows
+        for row in submission.batch.rows
         if (last := ledger.of_row(row)) is not None
         and last.intent.script_sha256 == now
-        and ledger.requests.get(row, ()) == draft.batch.changes
+        and ledger.requests.get(row, NO_REQUEST) == submission.batch.changes
         and run.standings.seen(row).state is State.OUT_OF_MEMORY
     )
 
 
-def throttle(run: Run, options: Options) -> int | None:
+def throttle(run: Run, script: ResourceRequest) -> int | None:
     """How many array tasks of the run may run at once: the newest ``throttle N``, or the script's.
 
     None for no limit.
     """
     if run.ledger.throttled:
         return tasks_at_once(run.ledger.throttle, run.asked.packing.at_once)
-    return script_array(options).throttle
+    return script_array(script).throttle
 
 
-def script_array(options: Options) -> ArrayExpression:
+def script_array(script: ResourceRequest) -> ArrayExpression:
     """The array that the script names.
 
     Raises:
         BadInput: it names none.
     """
-    text = dict(options).get("array")
+    text = script.get("array")
     if text is None:
         raise BadInput(
             "The script has no #SBATCH --array line.", "Put it back: it says which slices go in."

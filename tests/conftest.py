@@ -11,6 +11,7 @@ import pytest
 
 from slurmslice.command import Words
 from slurmslice.packing import Packing
+from slurmslice.resources import ResourceRequest
 from slurmslice.run import Run
 from slurmslice.slices import SliceTable, from_range
 from slurmslice.template import OwnTemplate
@@ -52,7 +53,7 @@ def new_run(tmp_path: Path, engine: FakeEngine, clock: Clock) -> Callable[..., R
             table=table,
             source="a test",
             throttle=throttle,
-            options=tuple((name.replace("_", "-"), value) for name, value in options.items()),
+            options=ResourceRequest.of((n.replace("_", "-"), v) for n, v in options.items()),
             setup="",
             work_dir=str(tmp_path),
             max_attempts=1,
@@ -84,7 +85,7 @@ def make_run(
             table=SliceTable([f"k{n}" for n in range(slices)]),
             source="a test",
             throttle=None,
-            options=options,
+            options=ResourceRequest(options),
             setup=setup,
             work_dir=str(folder),
             max_attempts=1,

@@ -9,6 +9,7 @@ import pytest
 from slurmslice.errors import NoAnswer
 from slurmslice.evidence import TaskReport
 from slurmslice.packing import Packing
+from slurmslice.resources import ResourceRequest
 from slurmslice.run import Run
 from slurmslice.states import State
 from slurmslice.verbs.feed import feed
@@ -55,7 +56,7 @@ def test_what_was_held_goes_in_anew_with_the_edited_script(
     poll(held)
     for run in (held, reopen(held)):
         assert all(run.standings.state(row) is State.WAITING for row in HELD)
-        assert {run.request_of(row) for row in HELD} == {(("mem", "1G"),)}
+        assert {run.request_of(row) for row in HELD} == {ResourceRequest.of({"mem": "1G"})}
     (taken,) = feed(held, "tick").taken
     assert tuple(taken.draft.batch.rows) == HELD
     assert {held.ledger.attempts[row] for row in HELD} == {1}

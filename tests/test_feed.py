@@ -14,6 +14,7 @@ from slurmslice.engines import Order
 from slurmslice.errors import BadInput, Refused, TooMany
 from slurmslice.evidence import TaskReport
 from slurmslice.packing import Packing
+from slurmslice.resources import NO_REQUEST, ResourceRequest
 from slurmslice.run import Run
 from slurmslice.slices import SliceTable
 from slurmslice.states import State
@@ -176,7 +177,7 @@ def test_what_is_queued_outlives_the_process(
     other = reopen(run)
     assert len(other.ledger.queue) == 10 - 3
     to_the_end(other, engine)
-    assert {job.order.needs.mem_mib for job in engine.jobs.values()} == {None, 8192}
+    assert {job.order.request.mem_mib for job in engine.jobs.values()} == {None, 8192}
     assert states(other) == {State.COMPLETED: 10}
     assert reopen(other).ledger.attempts == [2, 2, 2] + [1] * 7
 
@@ -313,7 +314,7 @@ def test_what_waits_is_doubled_once(new_run: NewRun, engine: FakeEngine, clock: 
     run = new_run("0-9", mem="1G")
     engine.on_wait = engine.end_all
     follow(run, Policy(changes={"mem": "2x"}), lambda *_: None)
-    assert {job.order.needs.mem_mib for job in engine.jobs.values()} == {2048}
+    assert {job.order.request.mem_mib for job in engine.jobs.values()} == {2048}
     assert len(engine.jobs) == 5
 
 
@@ -363,7 +364,7 @@ def test_a_request_of_a_pack_is_of_one_slice(
     packing = Packing(6, 2, 60)
     run, engine = make_run(12, packing, options=(("mem", "100M"), ("time", "1")))
     submit(run, ALL, {}, "submit")
-    needs = engine.jobs["100"].order.needs
+    needs = engine.jobs["100"].order.request
     assert (needs.mem_mib, needs.time_s) == (200, 180)
     engine.end_all(State.TIMEOUT)
     for path in range(2):
@@ -378,7 +379,7 @@ def test_a_request_of_a_pack_is_of_one_slice(
     assert states(run) == {State.TIMEOUT: 12}
     (again,) = submit(run, FAILED, {"mem": "2x", "time": "2x"}, "resubmit").taken
     order = engine.jobs[again.job].order
-    assert (order.needs.mem_mib, order.needs.time_s) == (400, 360)
+    assert (order.request.mem_mib, order.request.time_s) == (400, 360)
     assert order.arguments == ("002", "120")
 
 
@@ -399,7 +400,7 @@ def test_less_than_a_pack_asks_for_less_time(
     poll(run)
     again = failed(frozenset({State.CANCELLED}), range(slices))
     (taken,) = submit(run, again, changes, "resubmit").taken
-    needs = engine.jobs[taken.job].order.needs
+    needs = engine.jobs[taken.job].order.request
     assert (needs.mem_mib, needs.time_s) == (200, seconds)
 
 
@@ -411,7 +412,7 @@ def test_a_time_limit_that_was_edited_stays(
     edited = run.place.script.read_text().replace("--time=00:03:00", "--time=00:10:00")
     run.place.script.write_text(edited)
     (taken,) = submit(run, waiting([3, 4]), {}, "submit").taken
-    assert engine.jobs[taken.job].order.needs.time_s == 600
+    assert engine.jobs[taken.job].order.request.time_s == 600
 
 
 def test_a_failure_of_a_pack_goes_in_again_at_once(
@@ -448,7 +449,7 @@ def test_what_its_task_did_not_come_to_goes_in_again(
     assert "before its turn" in run.standings[1].reason
     (taken,) = step(run, Policy(1, submits=False)).taken
     assert sorted(taken.draft.batch.rows) == [1, 2]
-    assert taken.draft.batch.changes == (("mem", "50M"),)
+    assert taken.draft.batch.changes == ResourceRequest.of({"mem": "50M"})
     assert run.ledger.attempts == [1, 1, 1]
 
 
@@ -489,8 +490,8 @@ def test_a_job_under_another_name_is_taken_in(new_run: NewRun, engine: FakeEngin
     run = new_run("0-4")
     (draft,) = preview(run, ALL, {})
     order = draft.order(run)
-    theirs = Order(1, "another name", "", order.script, order.folder, order.array, (), (),
-                   order.needs)  # fmt: skip
+    theirs = Order(1, "another name", "", order.script, order.folder, order.array, NO_REQUEST, (),
+                   order.request)  # fmt: skip
     engine.submit(theirs)
     assert attach(run, "100") == 1
     poll(run)
@@ -507,6 +508,8 @@ def test_a_job_under_another_name_is_taken_in(new_run: NewRun, engine: FakeEngin
     engine.identify = identify  # type: ignore[method-assign]
     stranger = order.folder.parent / "stranger.sh"
     stranger.write_text("#!/bin/bash\n")
-    engine.submit(Order(1, "x", "", stranger, order.folder, order.array, (), (), order.needs))
+    engine.submit(
+        Order(1, "x", "", stranger, order.folder, order.array, NO_REQUEST, (), order.request)
+    )
     with pytest.raises(BadInput, match="does not run"):
         attach(run, "102")

@@ -336,7 +336,7 @@ def test_a_corrected_line_replaces_a_run_that_was_never_taken(
     assert typed.code == 0, said
     assert "It replaces the run x that was there" in said
     (job,) = engine.jobs.values()
-    assert (str(job.order.array), job.order.needs.partition) == ("0-4", "main")
+    assert (str(job.order.array), job.order.request.partition) == ("0-4", "main")
     assert job.order.arguments == ()
     assert [path.name for path in (typed.folder / "runs").iterdir()] == ["x"]
 

@@ -46,7 +46,7 @@ def test_the_preview_of_packs(typed: Typed, engine: FakeEngine) -> None:
     said = typed("render", "-a", "0-99", "--name", "x", *pool, "--dry-run", "--", "true", "{}")
     assert "9 array tasks of 12 slices, 4 at a time; --mem=4G --time=00:30:00" in said
     assert "--cpus-per-task=4 a task" in said  # a CPU for each, also where none was asked for
-    engine.limits = lambda needs: Limits(1001, max_time_s=1200)  # type: ignore[method-assign]
+    engine.limits = lambda request: Limits(1001, max_time_s=1200)  # type: ignore[method-assign]
     cut = typed("render", "-a", "0-99", "--name", "x", "--pack", "12", "-t", "10", "--dry-run",
                 "--", "true", "{}")  # fmt: skip
     assert "50 array tasks of 2 slices (more do not fit into the partition's time limit)" in cut
@@ -54,7 +54,7 @@ def test_the_preview_of_packs(typed: Typed, engine: FakeEngine) -> None:
 
 def test_the_worst_case_of_packs_counts_tasks(typed: Typed, engine: FakeEngine) -> None:
     """Four tasks at a time of 10 slices each: no more slices at once, and ten minutes a task."""
-    engine.limits = lambda needs: Limits(1001, 16, "16 fit")  # type: ignore[method-assign]
+    engine.limits = lambda request: Limits(1001, 16, "16 fit")  # type: ignore[method-assign]
     asked = ("-t", "1", "--mem", "100M", "--dry-run", "--", "true", "{}")
     said = typed("render", "-a", "0-39", "--pack", "10", *asked)
     assert "40 slices, at most 4 at once" in said
@@ -66,7 +66,7 @@ def test_the_worst_case_of_packs_counts_tasks(typed: Typed, engine: FakeEngine) 
 
 def test_automatic_packs_use_what_is_there(typed: Typed, engine: FakeEngine) -> None:
     """Forty slices of a second: beside one another where 16 can run, not one after another."""
-    engine.limits = lambda needs: Limits(1001, 16, "16 fit")  # type: ignore[method-assign]
+    engine.limits = lambda request: Limits(1001, 16, "16 fit")  # type: ignore[method-assign]
     said = typed("render", "-a", "0-39", "--pack", "auto", "--slice-time", "0:01", "--dry-run",
                  "--", "true", "{}")  # fmt: skip
     assert "14 array tasks of 3 slices" in said
@@ -74,7 +74,7 @@ def test_automatic_packs_use_what_is_there(typed: Typed, engine: FakeEngine) -> 
 
 def test_a_throttle_above_what_fits_is_told(typed: Typed, engine: FakeEngine) -> None:
     """It is kept, but it will not be reached."""
-    engine.limits = lambda needs: Limits(1001, 8, "8 fit")  # type: ignore[method-assign]
+    engine.limits = lambda request: Limits(1001, 8, "8 fit")  # type: ignore[method-assign]
     said = typed("render", "-a", "0-99%20", "--dry-run", "--", "true", "{}")
     assert "the throttle of 20 is above the 8 that can run at once" in said
     assert "above" not in typed("render", "-a", "0-99%8", "--dry-run", "--", "true", "{}")

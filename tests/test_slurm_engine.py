@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from slurmslice.directives import needs as needs_of
-from slurmslice.engines import Limits, Needs
+from slurmslice.engines import Limits
 from slurmslice.engines.slurm import SlurmEngine, available, capacity, commands, resources
 from slurmslice.errors import EngineError, NoAnswer
 from slurmslice.evidence import Answer, Observation
+from slurmslice.resources import ResourceRequest
 from slurmslice.states import State
 from tests.recorded import calls, load, program, replay, seen_environment
+from tests.requested import a_request
 
 CORR = [("2", "corr|x-k7m2")]
 
@@ -344,24 +345,24 @@ def halo(slurm: SlurmEngine, tmp_path: Path) -> SlurmEngine:
 
 
 @pytest.mark.parametrize(
-    ("options", "needs", "at_once"),
+    ("options", "asked", "at_once"),
     [
-        ((), Needs(), 16),
-        ((), Needs(cpus=3), 4),
-        ((), Needs(cpus=5), 0),
-        ((), Needs(mem_mib=1500), 8),
-        ((), Needs(mem_mib=4001), 0),
-        ((("nodes", "2"),), Needs(cpus=8), 2),
-        ((("exclusive", ""),), Needs(), 4),
-        ((("mem", "0"),), Needs(), 4),
-        ((), Needs(partition="short,main"), 16),
+        ((), a_request(), 16),
+        ((), a_request(cpus=3), 4),
+        ((), a_request(cpus=5), 0),
+        ((), a_request(mem_mib=1500), 8),
+        ((), a_request(mem_mib=4001), 0),
+        ((("nodes", "2"),), a_request(cpus=8), 2),
+        ((("exclusive", ""),), a_request(), 4),
+        ((("mem", "0"),), a_request(), 4),
+        ((), a_request(partition="short,main"), 16),
     ],
 )
 def test_how_many_fit(
-    halo: SlurmEngine, options: tuple[tuple[str, str], ...], needs: Needs, at_once: int
+    halo: SlurmEngine, options: tuple[tuple[str, str], ...], asked: ResourceRequest, at_once: int
 ) -> None:
     """The sum over usable nodes of what each holds by CPUs and by memory."""
-    asked = Needs(needs.cpus, needs.mem_mib, None, needs.partition, options)
+    asked = ResourceRequest.of((*asked.options, *options))
     limits = halo.limits(asked)
     assert (limits.max_array_size, limits.at_once) == (1001, at_once)
     assert f"{at_once} fit into" in limits.why
@@ -373,20 +374,20 @@ def test_only_usable_nodes_of_the_partition_count(halo: SlurmEngine, tmp_path: P
     lines = [f"{name}|main*|{state}|0/4/0/4|4000|0|" for name, state in states.items()]
     lines += ["n1|short|idle|0/4/0/4|4000|0|", "n5|short|idle|0/8/0/8|4000|0|"]
     program(tmp_path, "sinfo", f"echo '{chr(10).join(lines)}'")
-    assert halo.limits(Needs()).at_once == 8
-    assert halo.limits(Needs(partition="short")).at_once == 12
-    assert halo.limits(Needs(partition="short,main")).at_once == 16
+    assert halo.limits(a_request()).at_once == 8
+    assert halo.limits(a_request(partition="short")).at_once == 12
+    assert halo.limits(a_request(partition="short,main")).at_once == 16
 
 
 def test_what_cannot_be_counted_is_not_guessed(halo: SlurmEngine, tmp_path: Path) -> None:
     """GPUs, an unknown partition, no sinfo: MaxArraySize alone, and why."""
-    assert halo.limits(Needs(options=(("gres", "gpu:1"),))) == Limits(
+    assert halo.limits(a_request(options=(("gres", "gpu:1"),))) == Limits(
         1001, None, "GPUs are not counted"
     )
-    assert halo.limits(Needs(options=(("gres", "disk:1"),))).at_once == 16
-    assert halo.limits(Needs(partition="nope")).why == "no partition nope is known"
+    assert halo.limits(a_request(options=(("gres", "disk:1"),))).at_once == 16
+    assert halo.limits(a_request(partition="nope")).why == "no partition nope is known"
     replay(tmp_path, "sinfo", "squeue-controller-down")
-    limits = halo.limits(Needs())
+    limits = halo.limits(a_request())
     assert limits.at_once is None
     assert "Unable to contact" in limits.why
 
@@ -396,19 +397,18 @@ def test_the_users_own_limits_count(halo: SlurmEngine, tmp_path: Path) -> None:
     qos = "normal|cpu=12||cpu=6,mem=1000M|5|||\nhigh||3|||||\n"
     body = f'case "$*" in *withassoc*) echo "a|a|||normal|||7||";; *) echo "{qos}";; esac'
     program(tmp_path, "sacctmgr", body)
-    assert halo.limits(Needs()) == Limits(1001, 5, "MaxJobsPU is 5")
-    assert halo.limits(Needs(cpus=3)) == Limits(1001, 2, "MaxTRESPU is cpu=6")
-    assert halo.limits(Needs(mem_mib=400)) == Limits(1001, 2, "MaxTRESPU is mem=1000M")
-    assert halo.limits(Needs(options=(("qos", "high"),))) == Limits(1001, 3, "GrpJobs is 3")
-    assert halo.limits(Needs(options=(("account", "b"),))).at_once == 16
+    assert halo.limits(a_request()) == Limits(1001, 5, "MaxJobsPU is 5")
+    assert halo.limits(a_request(cpus=3)) == Limits(1001, 2, "MaxTRESPU is cpu=6")
+    assert halo.limits(a_request(mem_mib=400)) == Limits(1001, 2, "MaxTRESPU is mem=1000M")
+    assert halo.limits(a_request(options=(("qos", "high"),))) == Limits(1001, 3, "GrpJobs is 3")
+    assert halo.limits(a_request(options=(("account", "b"),))).at_once == 16
 
 
 def test_limits_as_recorded() -> None:
     """What sacctmgr printed with MaxJobs=7 on the user and limits on the QOS."""
-    needs = Needs(cpus=2, mem_mib=200)
-    share = capacity.Share(1, 2, 200, False)
+    request = a_request(cpus=2, mem_mib=200)
     texts = load("sacctmgr-associations").text, load("sacctmgr-qos").text
-    assert set(capacity.running_limits(*texts, needs, share)) == {
+    assert set(capacity.running_limits(*texts, request)) == {
         (7, "MaxJobs is 7"),
         (5, "MaxJobsPU is 5"),
         (6, "GrpTRES is cpu=12"),
@@ -421,7 +421,7 @@ def test_submit_limits_as_recorded() -> None:
     """Every limit of what may be in the queue counts."""
     texts = load("sacctmgr-associations").text, load("sacctmgr-qos").text
     settings = {"MaxJobCount": "10000"}
-    assert set(capacity.submit_limits(*texts, Needs(), settings)) == {
+    assert set(capacity.submit_limits(*texts, a_request(), settings)) == {
         (10000, "MaxJobCount is 10000"),
         (50, "MaxSubmit is 50"),
         (60, "GrpSubmit is 60"),
@@ -447,7 +447,7 @@ def test_limits_that_are_not_enforced_are_not_asked_for(halo: SlurmEngine, tmp_p
     assert enforces in config
     (tmp_path / "config").write_text(config.replace(enforces, "AccountingStorageEnforce = none"))
     program(tmp_path, "sacctmgr", "echo 'a|a|||normal|||7||'")
-    assert halo.limits(Needs()).at_once == 16
+    assert halo.limits(a_request()).at_once == 16
     assert calls(tmp_path, "sacctmgr") == []
 
 
@@ -472,23 +472,23 @@ def test_memory_where_none_is_asked(
 ) -> None:
     """The partition's default, else the cluster's; with none a task gets all of a node's."""
     partition = resources.Partition("p", True, "UP", None, partition_mem)
-    share = capacity.share(Needs(cpus=2), settings, partition)
-    assert (share.mem_mib, share.alone) == (mem, alone)
+    found = capacity.effective(a_request(cpus=2), settings, partition)
+    assert (found.mem_mib or 0, "exclusive" in found) == (mem, alone)
 
 
 def test_room_now_and_ever() -> None:
     """Beside what runs, and at all; a node alone must be empty now."""
     busy = [n for n in resources.nodes(load("sinfo-busy").text) if n.partition == "main"]
-    assert capacity.fit(capacity.Share(1, 1, 100, False), busy) == capacity.Fit(13, 16)
-    assert capacity.fit(capacity.Share(1, 1, 2000, False), busy) == capacity.Fit(6, 8)
-    assert capacity.fit(capacity.Share(1, 1, 0, True), busy) == capacity.Fit(3, 4)
-    assert capacity.fit(capacity.Share(3, 12, 0, False), busy) == capacity.Fit(1, 1)
+    assert capacity.fit(a_request(mem_mib=100), busy) == capacity.Fit(13, 16)
+    assert capacity.fit(a_request(mem_mib=2000), busy) == capacity.Fit(6, 8)
+    assert capacity.fit(ResourceRequest.of({"exclusive": ""}), busy) == capacity.Fit(3, 4)
+    assert capacity.fit(a_request(cpus=12, options=(("nodes", "3"),)), busy) == capacity.Fit(1, 1)
 
 
 def test_doctor(halo: SlurmEngine, tmp_path: Path) -> None:
     """Version, name, MaxArraySize, accounting, and the room in each partition."""
     replay(tmp_path, "sacct", "sacct-database-down")
-    health = halo.doctor(Needs(cpus=2))
+    health = halo.doctor(a_request(cpus=2))
     assert (health.version, health.cluster, health.max_array_size) == (
         "22.05.8",
         "slurmslice",
@@ -509,24 +509,26 @@ def test_doctor(halo: SlurmEngine, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("needs", "why"),
+    ("asked", "why"),
     [
-        (Needs(cpus=5), "no node has 5 CPUs, the largest has 4"),
-        (Needs(mem_mib=8000), "no node has 8000M, the largest has 4000M"),
-        (Needs(cpus=40, options=(("nodes", "10"),)), "no nodes have all of it together"),
+        (a_request(cpus=5), "no node has 5 CPUs, the largest has 4"),
+        (a_request(mem_mib=8000), "no node has 8000M, the largest has 4000M"),
+        (a_request(cpus=40, options=(("nodes", "10"),)), "no nodes have all of it together"),
     ],
 )
-def test_why_no_task_fits(halo: SlurmEngine, tmp_path: Path, needs: Needs, why: str) -> None:
+def test_why_no_task_fits(
+    halo: SlurmEngine, tmp_path: Path, asked: ResourceRequest, why: str
+) -> None:
     """By doctor for each partition, and by the preview for the one that is asked for."""
     replay(tmp_path, "sacct", "sacct-unknown")
-    assert {part.why_none for part in halo.doctor(needs).partitions} == {why}
-    assert halo.limits(needs).why.endswith(why)
+    assert {part.why_none for part in halo.doctor(asked).partitions} == {why}
+    assert halo.limits(asked).why.endswith(why)
 
 
 def test_doctor_knows_the_time_limit(halo: SlurmEngine, tmp_path: Path) -> None:
     """Where a partition does not let a task take so long, none fits, however empty it is."""
     replay(tmp_path, "sacct", "sacct-unknown")
-    fits = {part.name: part.fit.ever for part in halo.doctor(Needs(time_s=301)).partitions}
+    fits = {part.name: part.fit.ever for part in halo.doctor(a_request(time_s=301)).partitions}
     assert fits == {"main": 16, "scavenge": 16, "short": 0}
 
 
@@ -556,21 +558,26 @@ def test_reading_options_loads_no_engine() -> None:
 
 
 @pytest.mark.parametrize(
-    ("needs", "why"),
+    ("asked", "why"),
     [
-        (Needs(partition="mian"), "no partition mian is known; perhaps main is meant"),
-        (Needs(partition="main,shrot"), "no partition shrot is known; perhaps short is meant"),
-        (Needs(partition="short", time_s=301), "--time is at most 00:05:00 in short"),
-        (Needs(partition="short", options=(("time", "0"),)), "--time is at most 00:05:00 in short"),
-        (Needs(partition="short", time_s=300), ""),
-        (Needs(partition="short"), ""),
-        (Needs(partition="short,main", time_s=301), ""),
-        (Needs(time_s=10**9), ""),
+        (a_request(partition="mian"), "no partition mian is known; perhaps main is meant"),
+        (a_request(partition="main,shrot"), "no partition shrot is known; perhaps short is meant"),
+        (a_request(partition="short", time_s=301), "--time is at most 00:05:00 in short"),
+        (
+            a_request(partition="short", options=(("time", "0"),)),
+            "--time is at most 00:05:00 in short",
+        ),
+        (a_request(partition="short", time_s=300), ""),
+        (a_request(partition="short"), ""),
+        (a_request(partition="short,main", time_s=301), ""),
+        (a_request(time_s=10**9), ""),
     ],
 )
-def test_what_no_partition_takes_is_known_before(halo: SlurmEngine, needs: Needs, why: str) -> None:
+def test_what_no_partition_takes_is_known_before(
+    halo: SlurmEngine, asked: ResourceRequest, why: str
+) -> None:
     """A misspelt partition, more time than it allows: nothing of it can run, and why."""
-    limits = halo.limits(needs)
+    limits = halo.limits(asked)
     assert (limits.at_once == 0) == bool(why)
     assert limits.why.startswith(why)
 
@@ -602,8 +609,8 @@ def test_what_no_node_ever_runs(
 ) -> None:
     """Only what is certain: more than any node has, more time than there is, no such partition."""
     program(tmp_path, "sacctmgr", "echo DenyOnLimit")
-    assert halo.limits(needs_of(options)).never.startswith(never)
-    assert bool(halo.limits(needs_of(options)).never) == bool(never)
+    assert halo.limits(ResourceRequest(options)).never.startswith(never)
+    assert bool(halo.limits(ResourceRequest(options)).never) == bool(never)
 
 
 def test_a_node_that_is_down_may_come_back(halo: SlurmEngine, tmp_path: Path) -> None:
@@ -611,17 +618,19 @@ def test_a_node_that_is_down_may_come_back(halo: SlurmEngine, tmp_path: Path) ->
     small = "".join(f"n{n}|main*|idle|0/4/0/4|4000|0|\\n" for n in (1, 2, 3))
     program(tmp_path, "sinfo", f"printf '{small}n4|main*|down*|0/0/64/64|256000|0|\\n'")
     for options in (LARGE, (("cpus-per-task", "64"),)):
-        limits = halo.limits(needs_of(options))
+        limits = halo.limits(ResourceRequest(options))
         assert (limits.at_once, limits.never) == (0, "")
-    assert "has 64" in halo.limits(needs_of((("cpus-per-task", "65"),))).never
+    assert "has 64" in halo.limits(ResourceRequest((("cpus-per-task", "65"),))).never
 
 
 def test_a_node_that_is_not_listed_may_have_it(halo: SlurmEngine, tmp_path: Path) -> None:
     """A cloud's nodes that are powered down: scontrol counts them, sinfo shows them to nobody."""
     listed = "".join(f"n{n}|main*|idle|0/4/0/4|4000|0|\\n" for n in (1, 2, 3))
     program(tmp_path, "sinfo", f"printf '{listed}'")
-    assert halo.limits(needs_of(LARGE)) == Limits(1001, None, "not all nodes of main are listed")
-    assert halo.limits(Needs()).at_once == 12
+    assert halo.limits(ResourceRequest(LARGE)) == Limits(
+        1001, None, "not all nodes of main are listed"
+    )
+    assert halo.limits(a_request()).at_once == 12
 
 
 SHORT = (("time", "6"),)
@@ -654,7 +663,7 @@ def test_the_environment_of_sbatch_counts(
     """sbatch(1), INPUT ENVIRONMENT VARIABLES: what it gets is heeded, or nothing is certain."""
     program(tmp_path, "sacctmgr", "echo DenyOnLimit")
     path = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
-    said = SlurmEngine({**path, variable: value}).limits(needs_of(options)).never
+    said = SlurmEngine({**path, variable: value}).limits(ResourceRequest(options)).never
     assert said.startswith(never)
     assert bool(said) == bool(never)
 
@@ -665,9 +674,9 @@ def test_a_partition_of_the_environment_is_not_the_default(
     """More than the default partition has, and the other one has it: no refusal."""
     lines = "".join(f"n{n}|main*|idle|0/4/0/4|4000|0|\\n" for n in (1, 2, 3, 4))
     program(tmp_path, "sinfo", f"printf '{lines}b1|short|idle|0/64/0/64|256000|0|\\n'")
-    assert halo.limits(needs_of(LARGE)).never
+    assert halo.limits(ResourceRequest(LARGE)).never
     environ = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SBATCH_PARTITION": "short"}
-    limits = SlurmEngine(environ).limits(needs_of(LARGE))
+    limits = SlurmEngine(environ).limits(ResourceRequest(LARGE))
     assert (limits.at_once, limits.never) == (63, "")
 
 
@@ -677,7 +686,7 @@ def test_a_quality_of_service_may_lift_the_time_limit(
 ) -> None:
     """sacctmgr(1), PartitionTimeLimit; what cannot be asked is not certain."""
     program(tmp_path, "sacctmgr", body)
-    limits = halo.limits(needs_of((("partition", "short"), ("time", "6"))))
+    limits = halo.limits(ResourceRequest((("partition", "short"), ("time", "6"))))
     assert (limits.at_once, limits.never) == (0, "")
 
 
@@ -687,9 +696,9 @@ def test_a_sites_plugin_may_send_it_elsewhere(halo: SlurmEngine, tmp_path: Path)
     changed = re.sub(r"(JobSubmitPlugins +=) .*", r"\1 lua", config)
     assert changed != config
     (tmp_path / "config").write_text(changed)
-    limits = halo.limits(needs_of(LARGE))
+    limits = halo.limits(ResourceRequest(LARGE))
     assert (limits.at_once, limits.never) == (0, "")
-    limits = halo.limits(Needs(partition="mian"))
+    limits = halo.limits(a_request(partition="mian"))
     assert limits == Limits(1001, None, "no partition mian is known; perhaps main is meant")
 
 
@@ -700,7 +709,7 @@ def test_another_cluster_of_a_federation_may_know_a_partition(
     """scontrol(1), show federation; what cannot be asked is not certain."""
     others = f'*partition) cat "{tmp_path}/partitions";; *) cat "{tmp_path}/config";;'
     program(tmp_path, "scontrol", f'case "$*" in *federation) {body};; {others} esac')
-    limits = halo.limits(Needs(partition="mian"))
+    limits = halo.limits(a_request(partition="mian"))
     assert limits == Limits(1001, None, "no partition mian is known; perhaps main is meant")
 
 
@@ -712,13 +721,13 @@ def test_a_hidden_partition_is_known(halo: SlurmEngine, tmp_path: Path) -> None:
     others = f'*partition) cat "{tmp_path}/partitions";; *) cat "{tmp_path}/config";;'
     program(tmp_path, "scontrol", f'case "$*" in --all*) cat "{tmp_path}/all";; {others} esac')
     program(tmp_path, "sinfo", 'case "$*" in --all*) echo "n1|secret|idle|0/4/0/4|4000|0|";; esac')
-    assert halo.limits(Needs(partition="secret")).at_once == 4
+    assert halo.limits(a_request(partition="secret")).at_once == 4
 
 
 def test_the_time_of_a_task_that_asks_for_none(halo: SlurmEngine, tmp_path: Path) -> None:
     """DefaultTime, where the partitions that it may run in agree about it."""
     known = load("partitions").text.replace("DefaultTime=NONE", "DefaultTime=01:00:00", 1)
     (tmp_path / "partitions").write_text(known)
-    assert halo.limits(Needs()).default_time_s == 3600
-    assert halo.limits(Needs(partition="short")).default_time_s is None
-    assert halo.limits(Needs(partition="main,short")).default_time_s is None
+    assert halo.limits(a_request()).default_time_s == 3600
+    assert halo.limits(a_request(partition="short")).default_time_s is None
+    assert halo.limits(a_request(partition="main,short")).default_time_s is None

@@ -10,7 +10,6 @@ from dataclasses import replace
 
 import pytest
 
-from slurmslice.engines import Needs
 from slurmslice.engines.slurm import answers, capacity, resources, search, steps, versions
 from slurmslice.engines.slurm.commands import STEP_FIELDS
 from slurmslice.engines.slurm.outcomes import outcome, remedy
@@ -18,6 +17,7 @@ from slurmslice.errors import Full, NoAnswer, Refused, TooMany
 from slurmslice.evidence import TaskReport
 from slurmslice.states import State
 from tests.recorded import load
+from tests.requested import a_request
 
 RELEASES = ("20.11", "22.05", "24.11", "26.05")
 ENDS, STEP, HELD, SOME = "ends|x-b2c4", "step-h5i7", "held-d6e8", "some-f1g3"
@@ -156,7 +156,7 @@ def test_the_cluster(release: str) -> None:
     # Two or more are busy when it is asked, of 16.
     assert 10 <= sum(node.free_cpus for node in nodes if node.partition == "main") <= 16
     limits = capacity.submit_limits(
-        load("cluster-associations", release).text, load("cluster-qos", release).text, Needs(),
+        load("cluster-associations", release).text, load("cluster-qos", release).text, a_request(),
         settings,
     )  # fmt: skip
     assert min(limits) == (50, "MaxSubmit is 50")

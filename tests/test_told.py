@@ -10,12 +10,13 @@ from dataclasses import replace
 
 import pytest
 
-from slurmslice.engines import Limits, Needs, Order
+from slurmslice.engines import Limits, Order
 from slurmslice.errors import Full, Refused, Unsure
 from slurmslice.evidence import TaskReport
 from slurmslice.packing import Packing
 from slurmslice.ranges import parse_array
 from slurmslice.reports.records import to_json
+from slurmslice.resources import ResourceRequest
 from slurmslice.run import Run
 from slurmslice.slices import SliceTable
 from slurmslice.states import State
@@ -32,8 +33,8 @@ COMMAND = ("--", "true", "{}")
 def at_most(engine: FakeEngine, mib: int) -> None:
     """A cluster whose largest node has so much memory."""
 
-    def limits(needs: Needs) -> Limits:
-        never = "no node has that much" if (needs.mem_mib or 0) > mib else ""
+    def limits(request: ResourceRequest) -> Limits:
+        never = "no node has that much" if (request.mem_mib or 0) > mib else ""
         return Limits(1001, 0 if never else 4, never, never=never)
 
     engine.limits = limits  # type: ignore[method-assign]
@@ -610,7 +611,7 @@ def test_options_reach_what_waits_and_not_what_is_in_the_queue(
     assert typed.code == 0
     assert "2 slices in the queue already: --mem=2x does not reach what is there." in said
     assert "slurmslice resubmit demo --state CANCELLED --mem=2x" in said
-    asked = [job.order.needs.mem_mib for job in engine.jobs.values()]
+    asked = [job.order.request.mem_mib for job in engine.jobs.values()]
     assert asked == [1024, 2048]
 
 
@@ -633,7 +634,7 @@ def test_a_multiple_is_asked_for_once(new_run: NewRun, engine: FakeEngine, typed
     engine.most = 1
     engine.on_wait = engine.end_all
     typed("run", "demo", "--mem", "2x")
-    asked = [job.order.needs.mem_mib for job in engine.jobs.values()]
+    asked = [job.order.request.mem_mib for job in engine.jobs.values()]
     assert asked == [1024, 2048, 2048]
 
 

@@ -23,12 +23,13 @@ from slurmslice.evidence import TaskReport
 from slurmslice.judge import CANCEL_SETTLES_S, Standing, reopened
 from slurmslice.ledger import Fate
 from slurmslice.ranges import parse_array
+from slurmslice.resources import NO_REQUEST
 from slurmslice.run import Run
 from slurmslice.rundir import RunDirectory
 from slurmslice.sightings import HEADER
 from slurmslice.slices import SliceTable
 from slurmslice.states import State
-from slurmslice.submission import by_script, script_options
+from slurmslice.submission import by_script, script_request
 from slurmslice.verbs import submit as verb
 from slurmslice.verbs.feed import Taken, feed
 from slurmslice.verbs.follow import Policy, follow, pause, step
@@ -78,8 +79,8 @@ def test_the_first_submission_is_the_script_and_nothing_else(
     run = new_run("0-9%3", mem="4G")
     (taken,) = submit(run, ALL, {}, "submit")
     order = engine.jobs[taken.job].order
-    assert (order.overrides, order.arguments) == ((), ())
-    assert order.needs.mem_mib == 4096
+    assert (order.overrides, order.arguments) == (NO_REQUEST, ())
+    assert order.request.mem_mib == 4096
     assert str(order.array) == "0-9%3"
     assert states(run) == {State.SUBMITTED: 10}
 
@@ -94,7 +95,7 @@ def test_a_later_submission_gives_only_what_differs(new_run: NewRun, engine: Fak
     (taken,) = submit(run, FAILED, {"mem": "2x"}, "resubmit")
     order = engine.jobs[taken.job].order
     assert order.arguments == ("002",)
-    assert [name for name, _ in order.overrides] == ["array", "job-name", "output", "mem"]
+    assert list(order.overrides) == ["array", "job-name", "output", "mem"]
     assert dict(order.overrides)["array"] == "3"
     assert dict(order.overrides)["mem"] == "8G"
     assert order.token in order.job_name
@@ -123,7 +124,7 @@ def test_a_request_that_was_raised_stays_raised(new_run: NewRun, engine: FakeEng
     engine.end_all(State.NODE_FAIL)
     poll(run)
     (taken,) = submit(run, FAILED, {}, "resubmit")
-    assert engine.jobs[taken.job].order.needs.mem_mib == 8192
+    assert engine.jobs[taken.job].order.request.mem_mib == 8192
 
 
 def test_names_are_carried_by_a_table_of_their_own(new_run: NewRun, engine: FakeEngine) -> None:
@@ -187,7 +188,7 @@ def test_a_hand_edited_array_leaves_the_others_waiting(new_run: NewRun, engine: 
     run.place.script.write_text(script.replace("--array=0-9", "--array=0-3%2"))
     submit(run, ALL, {}, "submit")
     assert str(engine.jobs["100"].order.array) == "0-3%2"
-    assert engine.jobs["100"].order.overrides == ()
+    assert engine.jobs["100"].order.overrides == NO_REQUEST
     assert states(run) == {State.SUBMITTED: 4, State.WAITING: 6}
     engine.end_all()
     poll(run)
@@ -204,7 +205,7 @@ def test_a_hand_edited_request_is_what_a_resubmission_doubles(
     run.place.script.write_text(script.replace("--mem=4G", "--mem=6G"))
     all_end(run, engine, State.OUT_OF_MEMORY)
     (taken,) = submit(run, FAILED, {"mem": "2x"}, "resubmit")
-    assert engine.jobs[taken.job].order.needs.mem_mib == 12 * 1024
+    assert engine.jobs[taken.job].order.request.mem_mib == 12 * 1024
     said = "--mem=12G counts, not the edited line #SBATCH --mem=6G of the script."
     assert said in taken.notes
 
@@ -719,11 +720,11 @@ def test_a_script_nobody_has_sent_is_looked_for_now_and_then(
 
 def by_hand(run: Run, engine: FakeEngine, array: str = "") -> None:
     """What ``sbatch script.sh`` does, plain or with an ``--array``."""
-    options = script_options(run)
+    options = script_request(run)
     order = by_script(run, options, run.asked.job_name).order(run)
     part = parse_array(array) if array else order.array
     script = Order(1, run.asked.job_name, run.asked.token, order.script, order.folder,
-                   part, (), (), order.needs)  # fmt: skip
+                   part, NO_REQUEST, (), order.request)  # fmt: skip
     engine.submit(script)
 
 

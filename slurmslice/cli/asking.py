@@ -292,7 +292,7 @@ def _ways_out(there: Run, asked: Asked, different: list[str]) -> Iterator[str]:
     yield f"Give this one a name of its own:  --name {asked.name}-2"
     if all(line.startswith("options:") for line in different):
         had, now = there.asked.typed, asked.typed
-        changed = [f"--{n}={value}" for n, value in now.items() if had.get(n) != value]
+        changed = now.differing_from(had).to_argv()
         if had.keys() <= now.keys():
             yield f"Go on with it, changed:           slurmslice run {name} {join(changed)}"
         else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
 from itertools import islice
 
 from slurmslice.asked import Asked, show_template
@@ -13,6 +12,7 @@ from slurmslice.command import Command
 from slurmslice.errors import BadInput, SlurmsliceError
 from slurmslice.packing import Packing, automatic
 from slurmslice.requests import names_columns
+from slurmslice.resources import ResourceRequest
 from slurmslice.rundir import RunDirectory
 from slurmslice.states import State
 from slurmslice.units import format_time, parse_time
@@ -26,7 +26,7 @@ def packing_of(
     pack: str | None,
     at_once: int,
     slice_time: str | None,
-    options: Sequence[tuple[str, str]],
+    request: ResourceRequest,
     command: Command,
     slices: int,
 ) -> Packing:
@@ -35,7 +35,7 @@ def packing_of(
     Raises:
         BadInput: ``--pack`` is no number, or ``auto`` where nothing tells how long a slice takes.
     """
-    limit = dict(options).get("time")
+    limit = request.get("time")
     if pack and limit and names_columns(limit):
         raise BadInput(
             f"--time={limit} differs between slices, and --pack puts several into one task.",

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from slurmslice import directives
 from slurmslice.asked import Asked
 from slurmslice.cli.console import one_line, say
 from slurmslice.command import ShellText, placeholders, quote, show
@@ -20,6 +19,7 @@ from slurmslice.packing import fitted, tasks_at_once
 from slurmslice.replaced import runs_another
 from slurmslice.reports.counts import count, key_ranges, shortened
 from slurmslice.reports.foreseen import Group, groups, request, worst_case
+from slurmslice.resources import ResourceRequest
 from slurmslice.run import Run
 from slurmslice.slices import SliceTable
 from slurmslice.verbs.create import Wanted, interpreted
@@ -68,7 +68,7 @@ def _commands(asked: Asked, table: SliceTable) -> Iterator[str]:
 def _rounded(typed: Sequence[Group], of: Sequence[Group]) -> Iterator[str]:
     """To what Slurm rounds time limits, where it does."""
     if rounded := [now for was, now in zip(typed, of, strict=True) if was != now]:
-        yield f"Slurm counts whole minutes: {dict(request(rounded))['time']}"
+        yield f"Slurm counts whole minutes: {request(rounded)['time']}"
 
 
 def _warnings(asked: Asked, limits: Limits | None) -> Iterator[str]:
@@ -120,7 +120,7 @@ def _not_started(program: str, work_dir: str) -> Iterator[str]:
 
 
 def _unlimited(asked: Asked) -> bool:
-    return "time" in dict(asked.options) and directives.needs(asked.options).time_s is None
+    return "time" in asked.options and asked.options.time_s is None
 
 
 def _limits(engine: Engine, of: Sequence[Group]) -> tuple[Limits | None, int | None]:
@@ -131,13 +131,13 @@ def _limits(engine: Engine, of: Sequence[Group]) -> tuple[Limits | None, int | N
     Returns:
         beside it how many run at once of those of which fewest do; None where that is not known.
     """
-    asked = [directives.needs(group.request) for group in of]
+    asked = [group.request.verify() for group in of]
     try:
-        found = [engine.limits(needs) for needs in asked]
+        found = [engine.limits(request) for request in asked]
     except NoAnswer:
         return None, None
     most = max(found, key=lambda limits: (_or_all(limits.at_once), not limits.never))
-    if most.at_once and len({needs.partition for needs in asked}) > 1:
+    if most.at_once and len({request.partition for request in asked}) > 1:
         return replace(most, at_once=None, why=""), None
     return most, min((limits.at_once for limits in found), key=_or_all)
 
@@ -169,21 +169,17 @@ def _many(at_once: int | None) -> str:
 
 
 def _request(asked: Asked) -> str:
-    return _asked_for(tuple({**dict(asked.options), **dict(asked.per_slice)}.items()))
+    return _asked_for(asked.typed)
 
 
 def _differing(asked: Asked, of: Sequence[Group]) -> Iterator[str]:
     """How many slices ask for what, of that which differs between them."""
-    names = dict(asked.per_slice)
-    for group in of if names else ():
-        own = [(name, value) for name, value in group.options if name in names]
-        yield f"{count(group.slices)}: {_asked_for(own)}"
+    for group in of if asked.per_slice else ():
+        yield f"{count(group.slices)}: {_asked_for(group.options.only(asked.per_slice))}"
 
 
-def _asked_for(options: Sequence[tuple[str, str]]) -> str:
-    return " ".join(
-        f"--{name}={value}" if value else f"--{name}" for name, value in options
-    ) or "the defaults"  # fmt: skip
+def _asked_for(request: ResourceRequest) -> str:
+    return str(request) or "the defaults"
 
 
 def _packing(asked: Asked, of: Sequence[Group]) -> str:
@@ -215,7 +211,7 @@ def tell_taken(run: Run, taken: list[Taken]) -> None:
     """Which submissions were made, with what, and what else was noted."""
     for one in taken:
         keys = key_ranges([run.table.keys[row] for row in one.draft.batch.rows])
-        changed = " ".join(f"--{name}={value}" for name, value in one.draft.batch.changes)
+        changed = str(one.draft.batch.changes)
         say(
             f"Submitted {count(len(one.draft.batch.rows))} ({keys})"
             f"{' with ' + changed if changed else ''}: job {one.job}, "

@@ -65,7 +65,7 @@ def command(
     if no_breaker:
         let_start(run, dry_run=dry_run)
     code = send(
-        run, failed(chosen, rows), dict(changes), verb="resubmit", dry_run=dry_run,
+        run, failed(chosen, rows), changes, verb="resubmit", dry_run=dry_run,
         again=functools.partial(_again, states, keys + words),
         nothing=functools.partial(_nothing, rows),
     )  # fmt: skip

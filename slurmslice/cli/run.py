@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import click
 
 from slurmslice.cli import places
@@ -24,6 +22,7 @@ from slurmslice.command import quote
 from slurmslice.engines import Limits
 from slurmslice.errors import BadInput
 from slurmslice.reports.counts import count
+from slurmslice.resources import NO_REQUEST, ResourceRequest
 from slurmslice.run import Run
 from slurmslice.states import State
 from slurmslice.verbs.create import check_name, default_name, describe
@@ -67,7 +66,7 @@ def command(
     Ctrl-C: on Slurm what is in the queue goes on. Any verb works beside it in a second terminal.
     """
     run = _going_on(run_name, asking, dry_run) if run_name else _new(asking, max_attempts, dry_run)
-    changes = dict(asking.sbatch) if run_name else {}
+    changes = asking.sbatch if run_name else NO_REQUEST
     if run is None:
         return 0
     if changes:
@@ -84,14 +83,14 @@ def command(
     return follow_live(run, Policy(max_attempts, True, interval, changes))
 
 
-def _look_what_waits(run: Run, changes: Mapping[str, str]) -> None:
+def _look_what_waits(run: Run, changes: ResourceRequest) -> None:
     """Say which slices keep what they asked for: those that are in Slurm's queue already.
 
     Raises:
         BadInput: there are no others.
     """
     look(run)
-    name, options = quote(run.asked.name), " ".join(f"--{n}={v}" for n, v in changes.items())
+    name, options = quote(run.asked.name), str(changes)
     tally = run.standings.tally()
     queued = tally.get(State.PENDING, 0) + tally.get(State.SUBMITTED, 0)
     again = f"slurmslice cancel {name}, then slurmslice resubmit {name} --state CANCELLED {options}"

@@ -14,7 +14,7 @@ from slurmslice.command import join, quote
 from slurmslice.errors import BadInput, EngineError, Refused
 from slurmslice.reports.counts import count, key_ranges
 from slurmslice.run import Run
-from slurmslice.submission import Draft, over_edited
+from slurmslice.submission import PlannedSubmission, over_edited
 from slurmslice.verbs.feed import Fed
 from slurmslice.verbs.follow import Policy
 from slurmslice.verbs.steer import release, wait_until_gone
@@ -138,7 +138,7 @@ def tell_what_waits(run: Run, fed: Fed) -> None:
 _SHOWN = 5
 
 
-def show_all(run: Run, drafts: Iterator[Draft], nothing: Callable[[Run], None]) -> None:
+def show_all(run: Run, drafts: Iterator[PlannedSubmission], nothing: Callable[[Run], None]) -> None:
     """What would be submitted: the first submissions, how many more, or that there is nothing."""
     first = list(islice(drafts, _SHOWN))
     if not first:
@@ -157,7 +157,7 @@ def nothing_waits(run: Run) -> None:
     say("Nothing waits in this run.")
 
 
-def _show(run: Run, draft: Draft) -> None:
+def _show(run: Run, draft: PlannedSubmission) -> None:
     what = f"Would submit {_named(run, draft.batch.rows)} as submission {draft.number:03d}"
     if run.asked.engine == "local":  # no sbatch is called for it
         say(f"{what}.")
@@ -166,7 +166,7 @@ def _show(run: Run, draft: Draft) -> None:
     words = [
         "sbatch",
         "--parsable",
-        *(f"--{name}={value}" if value else f"--{name}" for name, value in draft.overrides),
+        *draft.overrides.to_argv(),
         relative(run.place.script),
         *draft.arguments,
     ]

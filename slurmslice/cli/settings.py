@@ -12,6 +12,7 @@ from slurmslice.cli.asking import Asking
 from slurmslice.cli.console import say
 from slurmslice.errors import BadInput
 from slurmslice.files import read as read_file
+from slurmslice.resources import ResourceRequest
 from slurmslice.settings import Key, Keys, Kind, Layer, Setting, Settings, chosen, merged
 from slurmslice.settings.reading import read
 
@@ -79,7 +80,7 @@ def _typed(ctx: click.Context) -> Layer:
         for name, value in ctx.params.items()
         if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
     }
-    layer |= {f"--{name}": Setting(value) for name, value in ctx.meta["sbatch"]}
+    layer |= {f"--{name}": Setting(value) for name, value in ctx.meta["sbatch"].items()}
     return layer | ({"words": Setting(ctx.meta["words"])} if ctx.meta["words"] else {})
 
 
@@ -94,7 +95,7 @@ def _put(ctx: click.Context, said: Layer) -> None:
             ctx.meta["words"] = setting.value
         elif name in own:  # render has no policy
             ctx.params[name] = _converted(ctx, own[name], setting)
-    ctx.meta["sbatch"] = (*sbatch, *ctx.meta["sbatch"])
+    ctx.meta["sbatch"] = ResourceRequest.of((*sbatch, *ctx.meta["sbatch"].options))
 
 
 def _converted(ctx: click.Context, option: click.Option, setting: Setting) -> Any:

@@ -14,6 +14,7 @@ from slurmslice.cli import places
 from slurmslice.command import join, quote
 from slurmslice.directives import Takes
 from slurmslice.errors import BadInput
+from slurmslice.resources import ResourceRequest
 from slurmslice.run import Run
 from slurmslice.states import State
 from slurmslice.units import is_factor
@@ -53,7 +54,7 @@ class SbatchCommand(click.Command):
     """A command that takes sbatch's options too, and words after ``--``.
 
     The options come from one table (``slurmslice.directives``); what was given is left in
-    ``ctx.meta["sbatch"]`` (checked pairs, in order) and ``ctx.meta["words"]``.
+    ``ctx.meta["sbatch"]`` (a checked request) and ``ctx.meta["words"]``.
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -62,10 +63,10 @@ class SbatchCommand(click.Command):
         ctx.meta["words"] = tuple(words)
         rest = super().parse_args(ctx, args)
         given = ((name, ctx.params.pop(_parameter(name), None)) for name in directives.names())
-        ctx.meta["sbatch"] = tuple(
+        ctx.meta["sbatch"] = ResourceRequest.of(
             self.checked(n, value) for n, value in given if value is not None
         )
-        directives.check_memory(ctx.meta["sbatch"])
+        directives.check_memory(ctx.meta["sbatch"].options)
         return rest
 
     def checked(self, name: str, value: str) -> tuple[str, str]:
@@ -231,7 +232,7 @@ def _option(parameter: str, flags: list[str], takes: Takes) -> click.Option:
     return click.Option([parameter, *flags], default=None, hidden=True, **kind)
 
 
-def meta() -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+def meta() -> tuple[tuple[str, ...], ResourceRequest]:
     """The words after ``--``, and sbatch's options, of the command that is running."""
     context = click.get_current_context()
     return context.meta["words"], context.meta["sbatch"]

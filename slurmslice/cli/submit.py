@@ -17,6 +17,7 @@ from slurmslice.cli.shared import (
 )
 from slurmslice.errors import BadInput
 from slurmslice.reports.counts import count
+from slurmslice.resources import ResourceRequest
 from slurmslice.run import Run
 from slurmslice.verbs.submit import Choose, preview, waiting
 
@@ -41,7 +42,7 @@ def command(
     sbatch's options (-p, --mem, …) change the request of what goes in.
     """
     run = open_run(places.find(run_name, changing=True), changing=True, dry_run=dry_run)
-    choose, changes = waiting(_only(run, only)), dict(meta()[1])
+    choose, changes = waiting(_only(run, only)), meta()[1]
     if test_only:
         return _test(run, choose, changes)
     if no_breaker:
@@ -65,7 +66,7 @@ def _only(run: Run, text: str | None) -> list[int] | int | None:
     return run.table.select(names)
 
 
-def _test(run: Run, choose: Choose, changes: dict[str, str]) -> int:
+def _test(run: Run, choose: Choose, changes: ResourceRequest) -> int:
     """What Slurm says of the next submission; nothing is submitted."""
     draft = next(preview(run, choose, changes), None)
     if draft is None:

@@ -15,19 +15,11 @@ from functools import cache
 from types import MappingProxyType, ModuleType
 
 from slurmslice.directives.scripts import Option, Takes, directives, takes
-from slurmslice.directives.shape import count, needs, shape
 from slurmslice.errors import BadInput
-from slurmslice.units import (
-    format_memory,
-    is_factor,
-    parse_memory,
-    parse_time,
-    scale_memory,
-    scale_time,
-)
+from slurmslice.units import parse_count, parse_memory, parse_time
 
-__all__ = ["Option", "Options", "Takes", "block", "change", "check", "find", "in_force", "names"]
-__all__ += ["check_memory", "needs", "read", "rivals"]
+__all__ = ["Option", "Options", "Takes", "block", "check", "check_memory", "find", "in_force"]
+__all__ += ["names", "read", "rivals"]
 
 Options = Sequence[tuple[str, str]]
 """Long names without dashes in front, and values; the value of a bare flag is empty."""
@@ -40,7 +32,6 @@ _OPPOSITES = {
     "oversubscribe": "exclusive",
 }
 _MEMORY = ("mem", "mem-per-cpu", "mem-per-gpu")
-_IN_FULL = {"time": "time 02:00:00", **{name: f"{name} 8G" for name in _MEMORY}}
 _LOGS = "Slices' logs are kept by slurmslice: `slurmslice logs KEY` shows one."
 _OWNED = {
     "output": _LOGS,
@@ -177,7 +168,7 @@ def _job_name(text: str) -> None:
 _CHECKS: Mapping[str, Callable[[str], object]] = {
     **dict.fromkeys((*_MEMORY, "tmp"), parse_memory),
     **dict.fromkeys(("time", "time-min"), parse_time),
-    **dict.fromkeys(("cpus-per-task", "ntasks", "ntasks-per-node", "cpus-per-gpu"), count),
+    **dict.fromkeys(("cpus-per-task", "ntasks", "ntasks-per-node", "cpus-per-gpu"), parse_count),
     "job-name": _job_name,
 }
 
@@ -235,63 +226,3 @@ def in_force(script: Options, overrides: Options) -> tuple[tuple[str, str], ...]
         chosen.pop(_OPPOSITES.get(name, ""), None)
         chosen[name] = value
     return tuple(chosen.items())
-
-
-def change(options: Options, changes: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """The options to give sbatch so that a script with these options runs with changes.
-
-    A change of memory or time may be a multiple (``2x``) of what is in force. sbatch does not
-    take ``--mem`` beside a script's ``--mem-per-cpu``: the one that the script uses is changed.
-
-    Args:
-        options: what is in force.
-        changes: new values by name, as a person gives them.
-
-    Returns:
-        only what differs from ``options``.
-
-    Raises:
-        BadInput: a name or value that cannot stand, or nothing there to be multiplied.
-    """
-    asked = dict(options)
-    wanted = [_changed(asked, find(name).name, value) for name, value in changes.items()]
-    return tuple((name, value) for name, value in wanted if asked.get(name) != value)
-
-
-def _changed(asked: Mapping[str, str], name: str, value: str) -> tuple[str, str]:
-    """The option to give, and its value: for memory, the one of the three that is in force."""
-    family = _MEMORY if name in _MEMORY else (name,)
-    used = next((option for option in family if option in asked), None)
-    if is_factor(value) and name in {*_MEMORY, "time"}:
-        if used is None:
-            raise BadInput(
-                f"No --{name} is in force that could be multiplied by {value}, and what was had "
-                "without it is not known.",
-                f"Give it in full, as in: --{_IN_FULL[name]}",
-            )
-        return used, _multiplied(used, asked[used], value)
-    check(name, value)
-    if used in {None, name}:
-        return name, value
-    return used or name, _converted(asked, name, value, used or name)
-
-
-def _multiplied(name: str, old: str, factor: str) -> str:
-    if name == "time":
-        return scale_time(old, factor)
-    if parse_memory(old) == 0:
-        raise BadInput(f"--{name}=0 is all of a node's memory: it cannot be multiplied.")
-    return scale_memory(old, factor)
-
-
-def _converted(asked: Mapping[str, str], name: str, value: str, used: str) -> str:
-    """An amount of memory, told in the option that is in force."""
-    cpus, mib = shape(asked).cpus_per_node, parse_memory(value)
-    if mib and (name, used) == ("mem", "mem-per-cpu"):
-        return format_memory(-(-mib // cpus))
-    if mib and (name, used) == ("mem-per-cpu", "mem"):
-        return format_memory(mib * cpus)
-    raise BadInput(
-        f"--{used} is in force, and sbatch does not take --{name} beside it.",
-        f"Give --{used}, or edit the script.",
-    )

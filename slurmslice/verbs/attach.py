@@ -13,7 +13,7 @@ from slurmslice.journal import Submitted
 from slurmslice.ledger import Fate
 from slurmslice.run import Run
 from slurmslice.rundir import read_or_damaged
-from slurmslice.submission import by_script, script_options
+from slurmslice.submission import by_script, script_request
 from slurmslice.verbs.settle import intent_of
 
 
@@ -39,7 +39,7 @@ def attach(run: Run, job: str) -> int:
                 f"`scancel {job}` ends it.",
             )
         if number not in run.ledger.submissions:
-            options = script_options(run)
+            options = script_request(run)
             draft = by_script(run, options, identity.name)
             run.decide(intent_of(run, draft, identity.array))
         cluster = known[-1].cluster if known else None

@@ -13,7 +13,7 @@ from slurmslice import directives, script
 from slurmslice.asked import Asked
 from slurmslice.check import NO_CHECK, Check
 from slurmslice.command import Command, ShellText
-from slurmslice.engines import Engine, Intake, Limits, Needs
+from slurmslice.engines import Engine, Intake, Limits
 from slurmslice.errors import BadInput, NoAnswer
 from slurmslice.lognames import FOLDER_LIMIT
 from slurmslice.packing import (
@@ -21,14 +21,15 @@ from slurmslice.packing import (
     check,
     check_throttle,
     fitted,
-    of_task,
     spread,
+    task_request,
     tasks_at_once,
-    told,
+    with_own_cpu,
 )
 from slurmslice.plan import batch, is_direct, portion
 from slurmslice.ranges import ArrayExpression, compress, parse_array
-from slurmslice.requests import Requests, names_columns
+from slurmslice.requests import Requests, naming_columns
+from slurmslice.resources import NO_REQUEST, ResourceRequest
 from slurmslice.rundir import RunDirectory, check_path, create, digest
 from slurmslice.slices import SliceTable
 from slurmslice.submission import new_token, tasks_pattern
@@ -69,7 +70,7 @@ class Wanted:
     table: SliceTable
     source: str
     throttle: int | None
-    options: tuple[tuple[str, str], ...]
+    options: ResourceRequest
     setup: str
     work_dir: str
     max_attempts: int
@@ -123,13 +124,15 @@ def describe(wanted: Wanted, engine: Engine) -> tuple[Asked, str | None]:
     Raises:
         BadInput: it asks for what the engine can never do, or what cannot stand together.
     """
-    named = tuple((n, value) for n, value in wanted.options if names_columns(value))
-    groups = Requests(named, wanted.table).grouped() if named else {(): range(len(wanted.table))}
+    named = naming_columns(wanted.options)
+    groups: Mapping[ResourceRequest, Sequence[int]] = {NO_REQUEST: range(len(wanted.table))}
+    if named:
+        groups = Requests(named, wanted.table).grouped()
     own, alike = next(iter(groups.items()))
-    options = told(tuple({**dict(wanted.options), **dict(own)}.items()), wanted.packing)
+    options = with_own_cpu(wanted.options.overridden_by(own), wanted.packing)
     check(options, wanted.packing)
     check_throttle(wanted.throttle, wanted.packing.at_once)
-    limits, intake, cluster, silence = _asked_of(engine, directives.needs(options))
+    limits, intake, cluster, silence = _asked_of(engine, options.verify())
     packing = _packing(wanted, limits)
     direct, first = _first(wanted.table, alike, packing.pack, intake)
     asked = Asked(
@@ -182,10 +185,10 @@ def _packing(wanted: Wanted, limits: Limits) -> Packing:
     return spread(packing, len(wanted.table), fit)
 
 
-def _asked_of(engine: Engine, needs: Needs) -> tuple[Limits, Intake, str, str | None]:
+def _asked_of(engine: Engine, request: ResourceRequest) -> tuple[Limits, Intake, str, str | None]:
     """The engine's limits, its intake and its name; and why it could not be asked, if so."""
     try:
-        return engine.limits(needs), engine.intake(needs), engine.cluster(), None
+        return engine.limits(request), engine.intake(request), engine.cluster(), None
     except NoAnswer as why:
         size = DEFAULT_MAX_ARRAY_SIZE
         return Limits(size), Intake(size, size), "", why.message
@@ -200,11 +203,11 @@ def render(asked: Asked, wanted: Wanted, path: Path) -> str:
     check_path(path)
     spec = script.ScriptSpec(
         name=asked.name,
-        directives=directives.block(_directives(asked, wanted.table, path)).removesuffix("\n"),
+        directives=_directives(asked, wanted.table, path).removesuffix("\n"),
         run_dir=str(path),
         work_dir=asked.work_dir,
         environment=script.pinned(wanted.environ),
-        cpus=_asked_cpus(asked.options),
+        cpus=asked.options.cpus if "cpus-per-task" in asked.options else None,
         setup=asked.setup,
         command=asked.command,
         direct=asked.direct,
@@ -216,7 +219,7 @@ def render(asked: Asked, wanted: Wanted, path: Path) -> str:
         at_once=asked.packing.at_once,
         slice_time_s=asked.packing.slice_time_s,
         check=asked.check,
-        differing=tuple(name for name, _ in asked.per_slice),
+        differing=tuple(asked.per_slice),
     )
     return script.render(spec, wanted.template)
 
@@ -226,13 +229,7 @@ def _template(own: OwnTemplate | None) -> str:
     return f"{own.path.name} ({digest(own.text.encode())[:12]})" if own else ""
 
 
-def _asked_cpus(options: tuple[tuple[str, str], ...]) -> int | None:
-    """What ``--cpus-per-task`` asks for; None where it is not given."""
-    cpus = dict(options).get("cpus-per-task")
-    return int(cpus) if cpus is not None else None
-
-
-def _directives(asked: Asked, table: SliceTable, path: Path) -> tuple[tuple[str, str], ...]:
+def _directives(asked: Asked, table: SliceTable, path: Path) -> str:
     """The script's directives: they say all that its own submission needs."""
     rows = parse_array(asked.first).indices
     indices = (
@@ -241,12 +238,14 @@ def _directives(asked: Asked, table: SliceTable, path: Path) -> tuple[tuple[str,
         else ArrayExpression((range(-(-len(rows) // asked.packing.pack)),))
     )
     limit = tasks_at_once(asked.throttle, asked.packing.at_once)
-    return (
-        ("job-name", asked.job_name),
-        ("array", str(replace(indices, throttle=limit))),
-        *of_task(asked.options, asked.packing),
-        ("output", tasks_pattern(str(path / "submissions" / "001"))),
-        ("open-mode", "append"),
+    return directives.block(
+        (
+            ("job-name", asked.job_name),
+            ("array", str(replace(indices, throttle=limit))),
+            *task_request(asked.options, asked.packing).options,
+            ("output", tasks_pattern(str(path / "submissions" / "001"))),
+            ("open-mode", "append"),
+        )
     )
 
 

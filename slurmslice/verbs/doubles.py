@@ -9,7 +9,7 @@ from slurmslice.command import quote
 from slurmslice.errors import BadInput, DamagedRun
 from slurmslice.progress import refusals
 from slurmslice.run import Run
-from slurmslice.submission import script_array, script_options
+from slurmslice.submission import script_array, script_request
 
 _LOOKED_AT = 20
 """Tasks whose output is read: a double is refused in every one, and a file a slice is dear."""
@@ -38,7 +38,7 @@ def doubles(run: Run) -> tuple[str, ...]:
 def _written(run: Run) -> Iterable[int]:
     """The array that the script names; empty where it cannot be read."""
     try:
-        return script_array(script_options(run))
+        return script_array(script_request(run))
     except (BadInput, DamagedRun):
         return ()
 

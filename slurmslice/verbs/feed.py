@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from slurmslice import directives
-from slurmslice.drafting import Bounds, next_draft
 from slurmslice.engines import Intake
 from slurmslice.errors import BadInput, EngineError, Full, SlurmsliceError, TooMany, Unsure
 from slurmslice.errors import Refused as RefusedByEngine
 from slurmslice.journal import Dropped, Refused, Submitted
 from slurmslice.ledger import Fate
+from slurmslice.next_submission import SubmissionBounds, next_submission
 from slurmslice.ranges import compress
 from slurmslice.run import Run
 from slurmslice.submission import (
-    Draft,
+    PlannedSubmission,
     check_script,
     check_table,
     over_edited,
-    script_options,
+    script_request,
     starved_again,
     untouched,
 )
@@ -38,7 +37,7 @@ class Taken:
         starved: its rows that went over their memory before, and have no more of it now.
     """
 
-    draft: Draft
+    draft: PlannedSubmission
     job: str
     notes: tuple[str, ...]
     starved: tuple[int, ...] = ()
@@ -94,13 +93,13 @@ def _feed(run: Run, verb: str, fed: Fed) -> None:
             run.reload()
             settle_locked(run)
             run.take_back()
-            options = script_options(run)
-            spare = share_out(run, options)
+            script = script_request(run)
+            spare = share_out(run, script)
             fed.waits = run.ledger.held
             if not run.ledger.queue or fed.waits:
                 return
             fed.drains = spare is not None and _drains(run)
-            intake = intake or run.engine.intake(directives.needs(options))
+            intake = intake or run.engine.intake(script.verify())
             bounds, fed.waits = _bounds(run, intake, gone_in, spare)
             if bounds is None:
                 return
@@ -113,16 +112,18 @@ def _drains(run: Run) -> bool:
     return all(claim.open <= 2 * claim.taken for claim in claims)
 
 
-def _feed_one(run: Run, bounds: Bounds, fed: Fed) -> int:
+def _feed_one(run: Run, bounds: SubmissionBounds, fed: Fed) -> int:
     """Submit what comes next; how many array tasks went in."""
-    draft = next_draft(run, run.ledger.queue, bounds, run.ledger.next_number, untouched(run))
+    draft = next_submission(run, run.ledger.queue, bounds, run.ledger.next_number, untouched(run))
     if _runs_again(run, draft):
         return 0
     fed.taken.append(_send(run, draft))
     return len(draft.batch.array)
 
 
-def _bounds(run: Run, intake: Intake, gone_in: int, spare: int | None) -> tuple[Bounds | None, str]:
+def _bounds(
+    run: Run, intake: Intake, gone_in: int, spare: int | None
+) -> tuple[SubmissionBounds | None, str]:
     """How large the next submission may be; None, and why, where there is no room for one."""
     if spare == 0:
         return None, "as many run as the throttle lets"
@@ -131,10 +132,10 @@ def _bounds(run: Run, intake: Intake, gone_in: int, spare: int | None) -> tuple[
         if intake.tasks <= gone_in:
             return None, intake.why
         most = min(most, intake.tasks - gone_in)
-    return Bounds(min(most, run.ledger.most or most), spare), ""
+    return SubmissionBounds(min(most, run.ledger.most or most), spare), ""
 
 
-def _runs_again(run: Run, draft: Draft) -> bool:
+def _runs_again(run: Run, draft: PlannedSubmission) -> bool:
     """Whether Slurm runs slices of this draft again, or still ends them; these leave the queue."""
     again = look_again(run, draft.batch.rows)
     if queued := [row for row in again if row in run.ledger.queue]:
@@ -142,7 +143,7 @@ def _runs_again(run: Run, draft: Draft) -> bool:
     return bool(again)
 
 
-def _send(run: Run, draft: Draft) -> Taken:
+def _send(run: Run, draft: PlannedSubmission) -> Taken:
     """One submission: folder, intent, engine, answer. Hold the lock."""
     check_table(run, draft.number)
     check_script(run)
@@ -187,7 +188,7 @@ def _script_may_come(run: Run) -> bool:
     return first is None or first.fate is Fate.REFUSED
 
 
-def _ran_all_the_same(run: Run, draft: Draft, no: SlurmsliceError) -> Taken:
+def _ran_all_the_same(run: Run, draft: PlannedSubmission, no: SlurmsliceError) -> Taken:
     """A refusal that was none: a task has claimed the submission.
 
     The bar of a true refusal keeps a job that appears after all from running. The first
@@ -200,7 +201,7 @@ def _ran_all_the_same(run: Run, draft: Draft, no: SlurmsliceError) -> Taken:
     return Taken(draft, job, ("sbatch said no, but the job runs.",))
 
 
-def _look_up(run: Run, draft: Draft, doubt: Unsure) -> Taken:
+def _look_up(run: Run, draft: PlannedSubmission, doubt: Unsure) -> Taken:
     """After a doubtful answer: the queue may know the token already."""
     settled = settle_locked(run)
     submission = run.ledger.submissions[draft.number]

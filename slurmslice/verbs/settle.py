@@ -19,12 +19,12 @@ from slurmslice.progress import parse
 from slurmslice.ranges import ArrayExpression, compress
 from slurmslice.run import Run
 from slurmslice.submission import (
-    Draft,
+    PlannedSubmission,
     by_script,
     job_name_of,
     rows_of_index,
     script_array,
-    script_options,
+    script_request,
     untouched,
 )
 
@@ -209,7 +209,7 @@ def _widen(run: Run, submission: Submission, owner: str, carried: Iterable[int])
     """
     known = set(submission.array)
     try:
-        written = script_array(script_options(run))
+        written = script_array(script_request(run))
         begun = (index for index in written if _began(run, submission.number, index, owner))
         indices = sorted(known.union(carried, begun))
         rows = [row for index in indices for row in rows_of_index(run, index)]
@@ -275,7 +275,7 @@ def _dismiss(run: Run, submission: Submission) -> list[str]:
 def _take_in(run: Run) -> list[str]:
     """Take a job into the run that a person submitted with plain ``sbatch script.sh``."""
     try:
-        options = script_options(run)
+        options = script_request(run)
         name = job_name_of(run, options)
         draft = by_script(run, options, name)
     except BadInput:
@@ -291,7 +291,7 @@ def _take_in(run: Run) -> list[str]:
     return [f"Job {job} was submitted by hand: it is submission 001 of this run now."]
 
 
-def intent_of(run: Run, draft: Draft, array: ArrayExpression | None) -> Intent:
+def intent_of(run: Run, draft: PlannedSubmission, array: ArrayExpression | None) -> Intent:
     """What a person did by hand, as if slurmslice had meant to."""
     if array is not None:
         known = [index for index in sorted(draft.batch.array) if index in set(array)]

@@ -15,7 +15,7 @@ from slurmslice.ranges import compress
 from slurmslice.run import Run
 from slurmslice.rundir import digest, read_or_damaged
 from slurmslice.states import State
-from slurmslice.submission import check_script, script_options
+from slurmslice.submission import check_script, script_request
 from slurmslice.verbs.poll import poll
 from slurmslice.verbs.settle import wait_out_doubts
 from slurmslice.verbs.share import share_out
@@ -126,7 +126,7 @@ def throttle(run: Run, limit: int | None) -> int:
     with run.place.lock("throttle"):
         run.reload()
         run.decide(Throttled(limit, run.clock()))
-        share_out(run, script_options(run))
+        share_out(run, script_request(run))
         return len(run.in_flight())
 
 

@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 
-from slurmslice import changed, directives
 from slurmslice.command import quote
-from slurmslice.drafting import Bounds, drafts
+from slurmslice.directives import rivals
 from slurmslice.errors import BadInput, NoAnswer
 from slurmslice.journal import Queued
-from slurmslice.ledger import Changes
-from slurmslice.packing import of_task
+from slurmslice.next_submission import SubmissionBounds, next_submissions
+from slurmslice.packing import task_request
 from slurmslice.plan import may_resubmit
 from slurmslice.ranges import compress
+from slurmslice.request_changes import LoweredRequest, lowered_requests, next_requests
+from slurmslice.resources import ResourceRequest
 from slurmslice.run import Run
 from slurmslice.states import FAILURES, State
 from slurmslice.submission import (
-    Draft,
-    Options,
+    PlannedSubmission,
     check_script,
     check_table,
     rows_of_index,
     script_array,
-    script_options,
+    script_request,
     throttle,
     untouched,
 )
@@ -98,11 +98,11 @@ def check_possible(run: Run, choose: Choose, changes: Mapping[str, str]) -> None
     Raises:
         BadInput: no task of these slices can ever run; or as ``submit``.
     """
-    options = script_options(run)
+    script = script_request(run)
     for wanted, rows in _wished(run, choose(run), changes).items():
-        asked = directives.in_force(options, of_task(wanted, run.asked.packing, len(rows)))
+        asked = script.overridden_by(task_request(wanted, run.asked.packing, len(rows)))
         try:
-            limits = run.engine.limits(directives.needs(asked))
+            limits = run.engine.limits(asked.verify())
         except NoAnswer:
             return  # who cannot be asked refuses nothing
         if limits.never:
@@ -114,13 +114,17 @@ def check_possible(run: Run, choose: Choose, changes: Mapping[str, str]) -> None
             )
 
 
-def lowered(run: Run, choose: Choose, changes: Mapping[str, str]) -> dict[changed.Less, list[int]]:
+def lowered(
+    run: Run, choose: Choose, changes: Mapping[str, str]
+) -> dict[LoweredRequest, list[int]]:
     """The chosen rows that would be submitted with less memory or time than they asked for before.
 
     Raises:
         BadInput: as ``submit``.
     """
-    return changed.lowered(run, script_options(run), choose(run), changes)
+    if {"mem", "time", *rivals("mem")}.isdisjoint(changes):
+        return {}
+    return lowered_requests(run, script_request(run), _wished(run, choose(run), changes))
 
 
 def rehearse(run: Run, choose: Choose, verb: str) -> tuple[str, ...]:
@@ -144,36 +148,38 @@ def rehearse(run: Run, choose: Choose, verb: str) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def preview(run: Run, choose: Choose, changes: Mapping[str, str]) -> Iterator[Draft]:
+def preview(run: Run, choose: Choose, changes: Mapping[str, str]) -> Iterator[PlannedSubmission]:
     """What ``submit`` would send if there were room for all of it; nothing is made."""
-    options = script_options(run)
+    script = script_request(run)
     queue = dict(run.ledger.queue)
     for wanted, rows in _wished(run, choose(run), changes).items():
         queue.update(dict.fromkeys(rows, wanted))
     try:
-        intake = run.engine.intake(directives.needs(options))
+        intake = run.engine.intake(script.verify())
         most = min(intake.max_array_size, intake.per_array)
     except NoAnswer:
-        most = len(script_array(options))
-    for draft in drafts(run, queue, Bounds(most, throttle(run, options))):
-        check_table(run, draft.number)
-        yield draft
+        most = len(script_array(script))
+    for planned in next_submissions(run, queue, SubmissionBounds(most, throttle(run, script))):
+        check_table(run, planned.number)
+        yield planned
 
 
-def _wished(run: Run, rows: Sequence[int], changes: Mapping[str, str]) -> dict[Changes, list[int]]:
+def _wished(
+    run: Run, rows: Sequence[int], changes: Mapping[str, str]
+) -> dict[ResourceRequest, list[int]]:
     """The rows that are to be queued by what they ask for; those that are, just so, left out."""
-    options = script_options(run)
+    script = script_request(run)
     if rows:
         check_script(run)
-    groups: dict[Changes, list[int]] = {}
-    chosen = _in_the_script(run, options, rows)
-    for row, wanted in changed.requests(run, options, chosen, changes):
+    groups: dict[ResourceRequest, list[int]] = {}
+    chosen = _in_the_script(run, script, rows)
+    for row, wanted in next_requests(run, script, chosen, changes):
         if run.ledger.queue.get(row) != wanted:
             groups.setdefault(wanted, []).append(row)
     return groups
 
 
-def _in_the_script(run: Run, options: Options, rows: Sequence[int]) -> Sequence[int]:
+def _in_the_script(run: Run, script: ResourceRequest, rows: Sequence[int]) -> Sequence[int]:
     """The rows that a hand-edited ``#SBATCH --array`` lets into the first submission.
 
     Raises:
@@ -181,7 +187,7 @@ def _in_the_script(run: Run, options: Options, rows: Sequence[int]) -> Sequence[
     """
     if not (rows and untouched(run)):
         return rows
-    array = script_array(options)
+    array = script_array(script)
     named = {row for index in array for row in rows_of_index(run, index)}
     if len(named) == len(run.first_rows):
         return rows

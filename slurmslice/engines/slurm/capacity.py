@@ -11,38 +11,37 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from slurmslice.directives.shape import shape
-from slurmslice.engines import Needs
 from slurmslice.engines.slurm.commands import LIMIT_FIELDS, QOS_FIELDS
 from slurmslice.engines.slurm.resources import Node, Partition, default_memory
 from slurmslice.engines.slurm.values import bytes_of, number_of
 from slurmslice.errors import BadInput
+from slurmslice.resources import MEMORY, NO_REQUEST, ResourceRequest
 from slurmslice.units import format_memory, format_time, parse_time
 
 
-def places(needs: Needs, everywhere: Iterable[Partition]) -> list[Partition]:
+def places(request: ResourceRequest, everywhere: Iterable[Partition]) -> list[Partition]:
     """The partitions that such a task may run in."""
-    wanted = named(needs)
+    wanted = named(request)
     return [p for p in everywhere if (p.name in wanted if wanted else p.default)]
 
 
-def named(needs: Needs) -> list[str]:
+def named(request: ResourceRequest) -> list[str]:
     """The partitions that such a task names; none for the default."""
-    return [name for name in (needs.partition or "").split(",") if name]
+    return [name for name in (request.partition or "").split(",") if name]
 
 
-def why_never(needs: Needs, everywhere: Sequence[Partition]) -> str:
+def why_never(request: ResourceRequest, everywhere: Sequence[Partition]) -> str:
     """Why none of the partitions takes such a task, however empty it is; empty where one may."""
-    found = places(needs, everywhere)
+    found = places(request, everywhere)
     if not found:
         return "there is no partition by default; name one with -p"
-    return too_long(needs, found)
+    return too_long(request, found)
 
 
-def not_listed(needs: Needs, everywhere: Sequence[Partition]) -> str:
+def not_listed(request: ResourceRequest, everywhere: Sequence[Partition]) -> str:
     """A partition that such a task names and that is not among these; empty where all are."""
     names = [partition.name for partition in everywhere]
-    missing = next((name for name in named(needs) if name not in names), None)
+    missing = next((name for name in named(request) if name not in names), None)
     if missing is None:
         return ""
     import difflib
@@ -51,28 +50,27 @@ def not_listed(needs: Needs, everywhere: Sequence[Partition]) -> str:
     return f"no partition {missing} is known" + (f"; perhaps {near[0]} is meant" if near else "")
 
 
-def too_long(needs: Needs, found: Sequence[Partition]) -> str:
+def too_long(request: ResourceRequest, found: Sequence[Partition]) -> str:
     """Why such a task is above the time limit of these partitions; empty where it is not.
 
     The least time that it is content with counts, where it says one (sbatch(1), ``--time-min``).
     """
-    asked = dict(needs.options)
-    if needs.time_s is None and "time" not in asked:
+    if request.time_s is None and "time" not in request:
         return ""
     longest = max(_seconds(partition.max_time_s) for partition in found)
-    if _least_seconds(needs) <= longest:
+    if _least_seconds(request) <= longest:
         return ""
     where = ", ".join(partition.name for partition in found)
-    option = "--time-min" if "time-min" in asked else "--time"
+    option = "--time-min" if "time-min" in request else "--time"
     return (
         f"{option} is at most {format_time(int(longest))} in {where}; a longer one waits for ever"
     )
 
 
-def _least_seconds(needs: Needs) -> float:
-    least = dict(needs.options).get("time-min")
+def _least_seconds(request: ResourceRequest) -> float:
+    least = request.get("time-min")
     try:
-        return _seconds(needs.time_s if least is None else parse_time(least))
+        return _seconds(request.time_s if least is None else parse_time(least))
     except BadInput:
         return 0  # sbatch refuses what is no time
 
@@ -91,39 +89,29 @@ def _seconds(limit: int | None) -> float:
     return math.inf if limit is None else limit
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
-    """What one task takes of its nodes, over all of them.
+def effective(
+    request: ResourceRequest, settings: Mapping[str, str], partition: Partition
+) -> ResourceRequest:
+    """The request that Slurm makes of a task's in a partition.
 
-    Attributes:
-        nodes: how many it is spread over.
-        cpus: CPUs.
-        mem_mib: memory; 0 where memory is not shared out.
-        alone: it has its nodes for itself.
+    It has the default memory if the task asks for none, no memory if Slurm does not count it,
+    and ``--exclusive`` if the task gets whole nodes.
     """
-
-    nodes: int
-    cpus: int
-    mem_mib: int
-    alone: bool
-
-
-def share(needs: Needs, settings: Mapping[str, str], partition: Partition) -> Share:
-    """What a task takes in a partition, with the memory that Slurm gives where none is asked."""
-    asked = dict(needs.options)
-    spread = shape(asked).nodes
-    alone = "exclusive" in asked or settings.get("SelectType") == "select/linear"
+    memory = request.only(MEMORY)
+    alone = settings.get("SelectType") == "select/linear"
     if "MEMORY" not in settings.get("SelectTypeParameters", "").upper():
-        return Share(spread, needs.cpus, 0, alone)
-    usual = partition.default_mem or default_memory(settings)
-    everything = any(asked.get(name) == "0" for name in ("mem", "mem-per-cpu"))
-    if needs.mem_mib is not None:
-        mem = needs.mem_mib
-    elif everything or usual is None:
-        mem, alone = 0, True
-    else:
-        mem = usual[0] * (needs.cpus if usual[1] == "cpu" else spread)
-    return Share(spread, needs.cpus, mem, alone)
+        memory = NO_REQUEST
+    elif request.mem_mib is None:
+        usual = partition.default_mem or default_memory(settings)
+        memory = NO_REQUEST
+        if request.whole_nodes_memory or usual is None:
+            alone = True
+        else:
+            mib, per = usual
+            name = "mem-per-cpu" if per == "cpu" else "mem"
+            memory = ResourceRequest(((name, f"{mib}M"),))
+    found = request.without(MEMORY).overridden_by(memory)
+    return found.overridden_by({"exclusive": ""}) if alone and "exclusive" not in found else found
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,31 +122,37 @@ class Fit:
     ever: int
 
 
-def fit(of_task: Share, among: Iterable[Node]) -> Fit:
+def fit(request: ResourceRequest, among: Iterable[Node]) -> Fit:
     """How many such tasks fit into these nodes; one over several nodes counts in equal parts.
 
     Constraints, GPUs and licences are not looked at.
     """
-    cpus, mem = -(-of_task.cpus // of_task.nodes), -(-of_task.mem_mib // of_task.nodes)
+    cpus, mem = _of_node(request)
+    alone = "exclusive" in request
     now = ever = 0
     for node in {node.name: node for node in among if node.usable}.values():
         room, free = _room(node.cpus, cpus, node.mem, mem), 0
-        if not of_task.alone or node.free_cpus == node.cpus:
+        if not alone or node.free_cpus == node.cpus:
             free = _room(node.free_cpus, cpus, node.free_mem, mem)
-        most = 1 if of_task.alone else room
+        most = 1 if alone else room
         ever += min(room, most)
         now += min(free, most)
-    return Fit(now // of_task.nodes, ever // of_task.nodes)
+    return Fit(now // request.nodes, ever // request.nodes)
 
 
-def why_none_fits(of_task: Share, among: Iterable[Node]) -> str:
+def _of_node(request: ResourceRequest) -> tuple[int, int]:
+    """CPUs and MiB of a task on each of its nodes, rounded up."""
+    return request.cpus_per_node, -(-(request.mem_mib or 0) // request.nodes)
+
+
+def why_none_fits(request: ResourceRequest, among: Iterable[Node]) -> str:
     """What these nodes lack for such a task; empty where it fits."""
     usable = [node for node in among if node.usable]
-    if fit(of_task, usable).ever:
+    if fit(request, usable).ever:
         return ""
     if not usable:
         return "no node is usable now"
-    cpus, mem = -(-of_task.cpus // of_task.nodes), -(-of_task.mem_mib // of_task.nodes)
+    cpus, mem = _of_node(request)
     most_cpus, most_mem = max(n.cpus for n in usable), max(n.mem for n in usable)
     if cpus > most_cpus:
         return f"no node has {cpus} CPUs, the largest has {most_cpus}"
@@ -178,25 +172,24 @@ def enforces_limits(settings: Mapping[str, str]) -> bool:
 
 
 def running_limits(
-    associations: str, qualities: str, needs: Needs, of_task: Share
+    associations: str, qualities: str, request: ResourceRequest
 ) -> Iterator[tuple[int, str]]:
     """How many tasks the accounting limits let run at once, each limit with its name.
 
     Args:
         associations: the answer to ``commands.associations``; lines that are none are left out.
         qualities: the answer to ``commands.qos``, likewise.
-        needs: of one task.
-        of_task: what it takes.
+        request: of one task, as ``effective`` gives it.
     """
-    own, qualities_of = _applying(associations, qualities, needs)
+    own, qualities_of = _applying(associations, qualities, request)
     for said in own:
-        yield from _limits(said, ("MaxJobs", "GrpJobs"), ("GrpTRES",), of_task)
+        yield from _limits(said, ("MaxJobs", "GrpJobs"), ("GrpTRES",), request)
     for said in qualities_of:
-        yield from _limits(said, ("MaxJobsPU", "GrpJobs"), ("GrpTRES", "MaxTRESPU"), of_task)
+        yield from _limits(said, ("MaxJobsPU", "GrpJobs"), ("GrpTRES", "MaxTRESPU"), request)
 
 
 def submit_limits(
-    associations: str, qualities: str, needs: Needs, settings: Mapping[str, str]
+    associations: str, qualities: str, request: ResourceRequest, settings: Mapping[str, str]
 ) -> Iterator[tuple[int, str]]:
     """How many tasks a user may have in the queue, running ones too, each limit with its name.
 
@@ -205,7 +198,7 @@ def submit_limits(
     jobs = number_of(settings.get("MaxJobCount", ""))
     if jobs is not None:
         yield jobs, f"MaxJobCount is {jobs}"
-    own, qualities_of = _applying(associations, qualities, needs)
+    own, qualities_of = _applying(associations, qualities, request)
     for said in own:
         yield from _counts(said, ("MaxSubmit", "GrpSubmit"))
     for said in qualities_of:
@@ -213,18 +206,17 @@ def submit_limits(
 
 
 def _applying(
-    associations: str, qualities: str, needs: Needs
+    associations: str, qualities: str, request: ResourceRequest
 ) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
     """The associations and the qualities of service under which such a task is submitted."""
-    asked = dict(needs.options)
     own = [
         said
         for said in _table(associations, LIMIT_FIELDS)
-        if said["Account"] == asked.get("account", said["DefaultAccount"])
-        and said["Partition"] in {"", needs.partition}
+        if said["Account"] == request.get("account", said["DefaultAccount"])
+        and said["Partition"] in {"", request.partition}
     ]
     usual = {said["DefaultQOS"] or said["QOS"] for said in own}
-    names = {asked["qos"]} if "qos" in asked else usual
+    names = {request["qos"]} if "qos" in request else usual
     return own, [said for said in _table(qualities, QOS_FIELDS) if said["Name"] in names]
 
 
@@ -234,7 +226,10 @@ def _table(text: str, fields: Sequence[str]) -> Iterator[dict[str, str]]:
 
 
 def _limits(
-    said: Mapping[str, str], counts: Iterable[str], resources: Iterable[str], of_task: Share
+    said: Mapping[str, str],
+    counts: Iterable[str],
+    resources: Iterable[str],
+    request: ResourceRequest,
 ) -> Iterator[tuple[int, str]]:
     yield from _counts(said, counts)
     for key in resources:
@@ -243,9 +238,9 @@ def _limits(
             cpus = number_of(amount) if name == "cpu" else None
             size = bytes_of(amount if amount[-1:].isalpha() else f"{amount}M")
             if cpus is not None:
-                yield cpus // of_task.cpus, f"{key} is {resource}"
-            if name == "mem" and size and of_task.mem_mib:
-                yield size // (of_task.mem_mib << 20), f"{key} is {resource}"
+                yield cpus // request.cpus, f"{key} is {resource}"
+            if name == "mem" and size and request.mem_mib:
+                yield size // (request.mem_mib << 20), f"{key} is {resource}"
 
 
 def _counts(said: Mapping[str, str], keys: Iterable[str]) -> Iterator[tuple[int, str]]:
@@ -262,9 +257,9 @@ def max_array_tasks(settings: Mapping[str, str]) -> int:
     return min(size, int(match[1])) if match else size
 
 
-def asks_for_gpus(needs: Needs) -> bool:
+def asks_for_gpus(request: ResourceRequest) -> bool:
     """Whether a task wants GPUs, of which sinfo tells too little to count."""
     return any(
         name.startswith("gpus") or (name in {"gres", "tres-per-task"} and "gpu" in value)
-        for name, value in needs.options
+        for name, value in request.options
     )

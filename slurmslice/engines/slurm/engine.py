@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from slurmslice import process
-from slurmslice.engines import Identity, Intake, Limits, Needs, Order, Receipt, Sighting
+from slurmslice.engines import Identity, Intake, Limits, Order, Receipt, Sighting
 from slurmslice.engines.slurm import answers, commands, environment, search, steps
 from slurmslice.engines.slurm.asking import ACCOUNTING_OFF, UNKNOWN_JOB, Asking, silence
 from slurmslice.engines.slurm.health import Health
@@ -15,6 +15,7 @@ from slurmslice.engines.slurm.outcomes import outcome
 from slurmslice.engines.slurm.room import Room
 from slurmslice.errors import BadInput, NoAnswer, Refused
 from slurmslice.evidence import Answer, Observation, TaskId, TaskReport
+from slurmslice.resources import NO_REQUEST, ResourceRequest
 
 _NO_PREEMPTION = frozenset({None, "", "(null)", "preempt/none"})
 
@@ -42,16 +43,16 @@ class SlurmEngine:
         """
         return self._slurm.config().get("ClusterName", "")
 
-    def limits(self, needs: Needs) -> Limits:
+    def limits(self, request: ResourceRequest) -> Limits:
         """MaxArraySize, and how many such tasks can run at once. As ``Engine.limits``."""
-        return self._room.limits(needs)
+        return self._room.limits(request)
 
-    def intake(self, needs: Needs) -> Intake:
+    def intake(self, request: ResourceRequest) -> Intake:
         """What the limits leave beside the user's jobs in the queue. As ``Engine.intake``."""
-        return self._room.intake(needs)
+        return self._room.intake(request)
 
-    def doctor(self, needs: Needs | None = None) -> Health:
-        """How the cluster is, and how many tasks of these needs fit into each partition.
+    def doctor(self, request: ResourceRequest = NO_REQUEST) -> Health:
+        """How the cluster is, and how many tasks with this request fit into each partition.
 
         Raises:
             NoAnswer: the controller does not answer.
@@ -62,7 +63,7 @@ class SlurmEngine:
             self.cluster(),
             int(settings["MaxArraySize"]),
             self._accounting({"1": ""}).silence or "on",
-            self._room.partitions(needs or Needs()),
+            self._room.partitions(request),
         )
 
     def submit(self, order: Order) -> Receipt:
@@ -197,7 +198,7 @@ class SlurmEngine:
         self, order: Order, argv: commands.Argv
     ) -> tuple[process.Finished, tuple[str, ...]]:
         """Run it in the caller's environment; what it did, and what was kept from it."""
-        options = [name for name, _ in (*order.needs.options, *order.overrides)]
+        options = [*order.request, *order.overrides]
         env, dropped = environment.for_sbatch(self._slurm.environ, options)
         return self._slurm.send(argv, env), dropped
 

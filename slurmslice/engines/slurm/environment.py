@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+from slurmslice.resources import ResourceRequest
+
 _KEPT = frozenset({"SLURM_CONF", "SLURM_CLUSTERS", "SLURM_JWT"})
 _OF_COMMANDS = ("SACCT_", "SACCTMGR_", "SCANCEL_", "SCONTROL_", "SINFO_", "SQUEUE_")
 _ANSWERS = {"LC_ALL": "C", "SLURM_TIME_FORMAT": "%s", "SLURM_BITSTR_LEN": "0"}
@@ -74,9 +76,7 @@ def _option(name: str) -> str:
 _HEEDED = frozenset({"account", "partition", "qos"})
 
 
-def added(
-    environ: Mapping[str, str], options: Collection[str]
-) -> tuple[tuple[tuple[str, str], ...], bool]:
+def added(environ: Mapping[str, str], options: Collection[str]) -> tuple[ResourceRequest, bool]:
     """What the variables that sbatch gets add to a request.
 
     Args:
@@ -89,7 +89,7 @@ def added(
     """
     given, _ = for_sbatch(environ, options)
     own = {_option(name): given[name] for name in given if name.startswith("SBATCH_")}
-    heeded = tuple((name, value) for name, value in own.items() if name in _HEEDED)
+    heeded = ResourceRequest.of(own).only(_HEEDED)
     return heeded, len(own) > len(heeded) or "SLURM_CLUSTERS" in given
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from slurmslice.engines import Needs
-from slurmslice.engines.slurm.capacity import Fit, fit, share, why_never, why_none_fits
+from slurmslice.engines.slurm.capacity import Fit, effective, fit, why_never, why_none_fits
 from slurmslice.engines.slurm.resources import Node, Partition
+from slurmslice.resources import ResourceRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +54,16 @@ class Health:
 
 
 def health(
-    partition: Partition, everything: Iterable[Node], needs: Needs, settings: Mapping[str, str]
+    partition: Partition,
+    everything: Iterable[Node],
+    request: ResourceRequest,
+    settings: Mapping[str, str],
 ) -> PartitionHealth:
     """A partition's, out of all nodes: what is free in it, and how many such tasks fit."""
     own = [node for node in everything if node.partition == partition.name]
     usable = [node for node in own if node.usable]
-    of_task = share(needs, settings, partition)
-    never = why_never(replace(needs, partition=partition.name), [partition])
+    of_task = effective(request, settings, partition)
+    never = why_never(request.overridden_by({"partition": partition.name}), [partition])
     return PartitionHealth(
         partition.name,
         partition.default,

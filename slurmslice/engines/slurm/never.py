@@ -13,31 +13,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from slurmslice.directives.shape import count
-from slurmslice.engines import Needs
 from slurmslice.engines.slurm.resources import Node
-from slurmslice.units import format_memory, parse_memory
+from slurmslice.resources import ResourceRequest
+from slurmslice.units import format_memory, parse_count, parse_memory
 
 
-def too_large(needs: Needs, settings: Mapping[str, str], among: Sequence[Node]) -> str:
+def too_large(request: ResourceRequest, settings: Mapping[str, str], among: Sequence[Node]) -> str:
     """Why no node could ever run one process of such a task, one that is down now neither.
 
     Args:
-        needs: of one task.
+        request: of one task.
         settings: of ``scontrol show config``.
         among: every node of the partitions that it may run in.
 
     Returns:
         empty where one could.
     """
-    asked = dict(needs.options)
     if not among:
         return ""
-    cpus = 1 if "overcommit" in asked else count(asked.get("cpus-per-task", "1"))
+    cpus = 1 if "overcommit" in request else parse_count(request.get("cpus-per-task", "1"))
     mem = 0
     if "MEMORY" in settings.get("SelectTypeParameters", "").upper():
-        of_cpu = parse_memory(asked.get("mem-per-cpu", "0"))
-        mem = max(parse_memory(asked.get("mem", "0")), of_cpu * cpus)
+        of_cpu = parse_memory(request.get("mem-per-cpu", "0"))
+        mem = max(parse_memory(request.get("mem", "0")), of_cpu * cpus)
     if any(node.all_cpus >= cpus and node.mem >= mem for node in among):
         return ""
     most_cpus, most_mem = max(n.all_cpus for n in among), max(n.mem for n in among)
