@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from slurmslice.asked import job_name
 from slurmslice.packing import limit_argument, task_request
 from slurmslice.plan import Batch, batch, portion
 from slurmslice.ranges import compress
 from slurmslice.resources import NO_REQUEST, ResourceRequest
 from slurmslice.run import Run
+from slurmslice.run_spec import job_name
 from slurmslice.submission import (
     PlannedSubmission,
     check_place,
@@ -104,12 +104,12 @@ def _first(
     if len(written) > bounds.most or any(queue.get(row) != changes for row in rows):
         return None
     array = compress(sorted(written), bounds.throttle)
-    name, token = job_name_of(run, script), run.asked.token if number == 1 else new_token()
+    name, token = job_name_of(run, script), run.record.token if number == 1 else new_token()
     overrides: dict[str, str] = {}
     if bounds.throttle != written.throttle:
         overrides["array"] = str(array)
     if number > 1 or token not in name:
-        name = job_name(name.removesuffix(f"-{run.asked.token}"), token)
+        name = job_name(name.removesuffix(f"-{run.record.token}"), token)
         overrides["job-name"] = name
     part = Batch(rows, array, changes)
     return _planned(
@@ -126,8 +126,8 @@ def _later(
     number: int,
 ) -> PlannedSubmission:
     """The script with a task table, and an array, of its own."""
-    changes, asked = next(iter(queue.values())), run.asked
-    direct, pack = asked.direct, asked.packing.pack
+    changes, record = next(iter(queue.values())), run.record
+    direct, pack = record.direct, record.packing.pack
     alike = (row for row, wanted in queue.items() if wanted == changes)
     some = list(islice(alike, bounds.most * pack))
     rows = portion(run.table, some, direct=direct, pack=pack, most=bounds.most)
@@ -135,7 +135,7 @@ def _later(
         run.table, rows, direct=direct, pack=pack, throttle=bounds.throttle, changes=changes
     )
     token = new_token()
-    name = job_name(asked.name, token)
+    name = job_name(record.name, token)
     overrides = {"array": str(part.array), "job-name": name}
     return _planned(
         run, script, number=number, token=token, name=name, part=part, overrides=overrides,
@@ -154,7 +154,7 @@ def _planned(
     overrides: Mapping[str, str],
     table_rows: Sequence[int],
 ) -> PlannedSubmission:
-    packing = run.asked.packing
+    packing = run.record.packing
     arguments: tuple[str, ...] = ()
     limit = limit_argument(part.changes, packing)
     if number > 1 or limit:
@@ -173,6 +173,6 @@ def _less_time(run: Run, script: ResourceRequest, slices: int) -> ResourceReques
 
     Nothing if the script's was edited: what a person wrote there counts.
     """
-    asked, packing = run.asked.options.only({"time"}), run.asked.packing
+    asked, packing = run.record.first_request.only({"time"}), run.record.packing
     whole, less = (task_request(asked, packing, n) for n in (None, slices))
     return NO_REQUEST if script.only({"time"}) != whole else less.differing_from(whole)

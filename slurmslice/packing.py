@@ -41,6 +41,10 @@ class Packing:
         return -(-min(self.pack, slices) // self.at_once)
 
 
+NO_PACKING = Packing()
+"""Each array task carries one slice."""
+
+
 def task_request(
     request: ResourceRequest, packing: Packing, slices: int | None = None
 ) -> ResourceRequest:

@@ -62,7 +62,7 @@ def previous_request(run: Run, script: ResourceRequest, kept: ResourceRequest) -
     Raises:
         BadInput: a time limit among them is not one.
     """
-    return run.asked.given(slice_request(script, run.asked.packing).overridden_by(kept))
+    return run.record.counted(slice_request(script, run.record.packing).overridden_by(kept))
 
 
 def _unasked(
@@ -74,7 +74,7 @@ def _unasked(
     """
     multiplied = {name for name, value in changes.items() if is_factor(value)}
     if memory and not multiplied.isdisjoint(MEMORY) and had.keys().isdisjoint(MEMORY):
-        shares = had.nodes * run.asked.packing.at_once  # --mem is of a node, of one slice
+        shares = had.nodes * run.record.packing.at_once  # --mem is of a node, of one slice
         yield "mem", format_memory((memory >> 20) // shares)
     if "time" in multiplied and "time" not in had:
         seconds = run.engine.limits(had.verify()).default_time_s
@@ -134,7 +134,7 @@ def _lowered(
     before, now = (previous_request(run, script, request) for request in (kept, new))
     mib, new_mib = before.mem_mib, now.mem_mib
     if before.keys().isdisjoint(MEMORY):
-        mib = given and (given >> 20) // run.asked.packing.at_once
+        mib = given and (given >> 20) // run.record.packing.at_once
     if mib and new_mib and new_mib < mib:
         yield LoweredRequest("mem", format_memory(mib), format_memory(new_mib), new_mib * 10 < mib)
     time, new_time = before.time_s, now.time_s

@@ -74,7 +74,8 @@ class Requests:
             return ResourceRequest(tuple(directives.check(name, text) for name, text in asked))
         except BadInput as why:
             key = self._table.keys[row]
-            raise BadInput(f"Slice {key!r}: {why.message}", why.hint) from why
+            message, fields = f"Slice {key!r}: {why.message}", {**why.fields, "key": key}
+            raise BadInput(message, why.hint, code=why.code, **fields) from why
 
     def grouped(self) -> dict[ResourceRequest, list[int]]:
         """The rows of each distinct request, in the order of their first slices.
@@ -90,6 +91,7 @@ class Requests:
                     f"The slices ask for more than {MOST} different requests, and each is a "
                     "submission of its own.",
                     "Round what the columns say up to fewer values.",
+                    code="too-many-requests",
                 )
         return groups
 
@@ -98,7 +100,9 @@ def _with_values(option: str, text: str, columns: Mapping[str, str]) -> str:
     try:
         return _NAMED.sub(lambda match: _value(match[1], columns), text)
     except BadInput as why:
-        raise BadInput(f"--{option}={text}: {why.message}", why.hint) from why
+        message = f"--{option}={text}: {why.message}"
+        fields = {**why.fields, "option": option}
+        raise BadInput(message, why.hint, code=why.code, **fields) from why
 
 
 def _value(name: str, columns: Mapping[str, str]) -> str:
@@ -108,5 +112,7 @@ def _value(name: str, columns: Mapping[str, str]) -> str:
         there = f"Columns: {', '.join(list(columns)[:_SHOWN])}{', …' * (len(columns) > _SHOWN)}."
         none = "The slices have no columns: --table, --glob, --grid and --column give them some."
         message = f"{{{name}}} is no column of the slices."
-        raise BadInput(message, guess + there if columns else none)
+        raise BadInput(
+            message, guess + there if columns else none, code="unknown-column", column=name
+        )
     return columns[name]

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
-from slurmslice.asked import Asked
 from slurmslice.engines import Engine
 from slurmslice.errors import BadInput, DamagedRun
 from slurmslice.journal import Event, Returned, from_lines
@@ -19,6 +18,7 @@ from slurmslice.ledger import Fate, Ledger, Submission
 from slurmslice.ranges import compress, parse_array
 from slurmslice.requests import Requests
 from slurmslice.resources import NO_REQUEST, ResourceRequest
+from slurmslice.run_spec import RunRecord
 from slurmslice.rundir import RunDirectory
 from slurmslice.sightings import Standings
 from slurmslice.slices import SliceTable
@@ -34,8 +34,8 @@ class Run:
         self.place = place
         self.engine = engine
         self.clock = clock
-        self.asked: Asked = place.asked()
-        self.table: SliceTable = place.table(self.asked.slices_sha256)
+        self.record: RunRecord = place.record()
+        self.table: SliceTable = place.table(self.record.slices_sha256)
         self._journal_read = self._states_read = self._events = 0
         self.told: set[int] = set()
         """Submissions whose arrays this process has told their share of the throttle."""
@@ -122,7 +122,7 @@ class Run:
 
         On Slurm it is still wanted; on this machine only ``run`` puts it in.
         """
-        wanted = self.asked.engine == "slurm"
+        wanted = self.record.engine == "slurm"
         for number, rows in self.given_back().items():
             reason = self.standings[rows[0]].reason
             self.decide(Returned(number, str(compress(rows)), reason, self.clock(), wanted))
@@ -134,18 +134,18 @@ class Run:
 
     def _initial(self, row: int) -> ResourceRequest:
         """What its columns say, where options name columns."""
-        if not self.asked.per_slice:
+        if not self.record.per_slice:
             return NO_REQUEST
-        return self._requests.of(row).differing_from(self.asked.options)
+        return self._requests.of(row).differing_from(self.record.first_request)
 
     @cached_property
     def _requests(self) -> Requests:
-        return Requests(self.asked.per_slice, self.table)
+        return Requests(self.record.per_slice, self.table)
 
     @cached_property
     def first_rows(self) -> Sequence[int]:
         """The rows that the script's own array carries, by index."""
-        return parse_array(self.asked.first).indices
+        return parse_array(self.record.first).indices
 
     # -- summing up --------------------------------------------------------------------------
 

@@ -22,10 +22,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from slurmslice import files, locks, progress
-from slurmslice.asked import Asked
 from slurmslice.errors import BadInput, DamagedRun
 from slurmslice.journal import Event, from_lines, to_line
 from slurmslice.ranges import parse_array
+from slurmslice.run_spec import RunRecord
 from slurmslice.slices import SliceTable
 from slurmslice.users import user_name
 
@@ -82,14 +82,14 @@ class RunDirectory:
 
     # -- what is written once ----------------------------------------------------------------
 
-    def asked(self) -> Asked:
+    def record(self) -> RunRecord:
         """What was asked.
 
         Raises:
             DamagedRun: ``run.json`` cannot be understood.
         """
         path = self.path / "run.json"
-        return Asked.from_json(files.read(path), str(path))
+        return RunRecord.from_bytes(files.read(path), str(path))
 
     def table(self, sha256: str) -> SliceTable:
         """The slice table, which must have this digest.
@@ -257,13 +257,13 @@ class RunDirectory:
 
 
 def create(
-    path: Path, asked: Asked, table: SliceTable, script: bytes, *, instead: bool = False
+    path: Path, record: RunRecord, table: SliceTable, script: bytes, *, instead: bool = False
 ) -> RunDirectory:
     """Make a run directory: whole, or not at all (a rename is the last step).
 
     Args:
         path: where; absolute.
-        asked: what was asked.
+        record: what was asked, and fixed.
         table: the slices.
         script: the script's bytes.
         instead: in the place of the one that is there, whose lock is held; that one is removed.
@@ -278,10 +278,10 @@ def create(
         _ignore_in_git(path.parent)
         run = RunDirectory(draft)
         run.slices.write_bytes(table.data)
-        run.prepare(1, table, parse_array(asked.first).indices, asked.direct)
+        run.prepare(1, table, parse_array(record.first).indices, record.direct)
         run.script.write_bytes(script)
         run.script.chmod(0o777 & ~_umask())
-        (draft / "run.json").write_bytes(asked.to_json())
+        (draft / "run.json").write_bytes(record.to_bytes())
         if instead:
             os.rename(path, old)
         os.rename(draft, path)

@@ -77,7 +77,7 @@ class PlannedSubmission:
             script_sha256=digest(read_or_damaged(run.place.script)),
             table_sha256=table_sha256,
             at=at,
-            pack=run.asked.packing.pack,
+            pack=run.record.packing.pack,
         )
 
 
@@ -103,10 +103,10 @@ def check_script(run: Run) -> None:
     if not run.place.script_edited:
         return
     pack = _PACK.search(text)
-    if pack and int(pack[1]) != run.asked.packing.pack:
+    if pack and int(pack[1]) != run.record.packing.pack:
         raise BadInput(
             f"{run.place.script} has _pack={pack[1]}, and slices were given to array tasks "
-            f"by _pack={run.asked.packing.pack}.",
+            f"by _pack={run.record.packing.pack}.",
             "Set it back. Another number of slices a task is another run: run … --pack K",
         )
     bash = "bash" in text.partition("\n")[0]
@@ -122,7 +122,7 @@ _PACK = re.compile(r"^_pack=(\d{1,9})\b", re.MULTILINE)
 
 def job_name_of(run: Run, script: ResourceRequest) -> str:
     """The job name that the script gives; a person may have changed it."""
-    return script.get("job-name", run.asked.job_name)
+    return script.get("job-name", run.record.job_name)
 
 
 def untouched(run: Run) -> bool:
@@ -135,7 +135,7 @@ def by_script(run: Run, script: ResourceRequest, name: str) -> PlannedSubmission
     """The first submission exactly as the script has it: what ``sbatch script.sh`` does."""
     array = script_array(script)
     rows = tuple(row for index in sorted(array) for row in rows_of_index(run, index))
-    batch, token = Batch(rows, array), run.asked.token
+    batch, token = Batch(rows, array), run.record.token
     return PlannedSubmission(1, token, name, batch, NO_REQUEST, script, run.first_rows)
 
 
@@ -145,8 +145,8 @@ def rows_of_index(run: Run, index: int) -> Sequence[int]:
     Raises:
         BadInput: it carries none.
     """
-    pack = run.asked.packing.pack
-    if run.asked.direct:
+    pack = run.record.packing.pack
+    if run.record.direct:
         row = run.table.row_of(str(index))
         found: Sequence[int] = () if row is None else (row,)
     else:
@@ -192,7 +192,7 @@ def check_copy(run: Run) -> None:
         other = RunDirectory(Path(output).parents[3])  # run/submissions/001/tasks/%a.log
         copied = (
             not os.path.samefile(other.path, run.place.path)
-            and other.asked().token == run.asked.token
+            and other.record().token == run.record.token
         )
     except (BadInput, DamagedRun, OSError, IndexError):
         return  # no script that can be read, or no other run: it was moved
@@ -210,7 +210,7 @@ def over_edited(run: Run, submission: PlannedSubmission) -> tuple[str, ...]:
         DamagedRun: there is no script.
         BadInput: a directive cannot be understood.
     """
-    rendered, now = task_request(run.asked.options, run.asked.packing), script_request(run)
+    rendered, now = task_request(run.record.first_request, run.record.packing), script_request(run)
     return tuple(
         f"--{name}={value} counts, not the edited line #SBATCH --{name}={now[name]} of the script."
         for name, value in submission.overrides.options
@@ -240,7 +240,7 @@ def throttle(run: Run, script: ResourceRequest) -> int | None:
     None for no limit.
     """
     if run.ledger.throttled:
-        return tasks_at_once(run.ledger.throttle, run.asked.packing.at_once)
+        return tasks_at_once(run.ledger.throttle, run.record.packing.at_once)
     return script_array(script).throttle
 
 
@@ -280,10 +280,10 @@ def check_table(run: Run, number: int) -> None:
     Raises:
         DamagedRun: it is not what it was.
     """
-    if run.asked.direct or number != 1:
+    if run.record.direct or number != 1:
         return
     path = run.place.task_table(number)
-    if digest(read_or_damaged(path)) != run.asked.first_sha256:
+    if digest(read_or_damaged(path)) != run.record.first_sha256:
         raise DamagedRun(
             f"{path} was changed since the run was made.",
             "A task table never changes: put it back as it was. To leave slices out, edit the "

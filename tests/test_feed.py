@@ -41,7 +41,7 @@ def states(run: Run) -> Counter[State]:
 def carried(run: Run, engine: FakeEngine) -> Counter[int]:
     """How often each row was submitted, by the cluster's records and the task tables."""
     rows: Counter[int] = Counter()
-    pack = run.asked.packing.pack
+    pack = run.record.packing.pack
     for job in engine.jobs.values():
         table = run.place.task_table(job.order.number).read_text().splitlines()[1:]
         for index in job.order.array:

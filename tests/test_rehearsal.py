@@ -75,7 +75,7 @@ def test_a_script_that_was_sent_by_hand_is_heeded(
     """Its slices are in flight for the dry run; the run takes it in when it is really looked at."""
     run = new_run("0-3")
     order = next(preview(run, waiting([0, 1]), {})).order(run)
-    engine.submit(replace(order, job_name=run.asked.job_name, array=parse_array("0-1")))
+    engine.submit(replace(order, job_name=run.record.job_name, array=parse_array("0-1")))
     then = written(run.place.path)
     for _ in range(2):
         said = typed("submit", "demo", "--dry-run")

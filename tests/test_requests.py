@@ -9,8 +9,9 @@ from slurmslice.errors import BadInput
 from slurmslice.requests import MOST, Requests, check, names_columns
 from slurmslice.resources import ResourceRequest
 from slurmslice.run import Run
+from slurmslice.run_spec import RunSpec
 from slurmslice.slices import SliceTable
-from slurmslice.verbs.create import Wanted, describe, make
+from slurmslice.verbs.create import RunInputs, describe, make
 from slurmslice.verbs.submit import submit, waiting
 from tests.fakes import FakeEngine
 
@@ -71,10 +72,13 @@ def test_each_request_is_a_submission(
 ) -> None:
     """The script has the first slice's request; the others differ by options beside it."""
     folder = tmp_path_factory.mktemp("run")
-    wanted = Wanted("r", Words(("true", "{}")), TABLE, "a test", None, OPTIONS, "", str(folder),
-                    1, {})  # fmt: skip
-    asked, _ = describe(wanted, engine)
-    run = Run(make(asked, wanted, folder / "r"), engine)
+    spec = RunSpec(
+        name="r", command=Words(("true", "{}")), source="a test", work_dir=str(folder),
+        request=OPTIONS,
+    )  # fmt: skip
+    new = RunInputs(spec, TABLE)
+    record, _ = describe(new, engine)
+    run = Run(make(record, new, folder / "r"), engine)
     taken = submit(run, waiting(None), {}, "submit").taken
     assert [list(t.draft.batch.rows) for t in taken] == [[0, 2], [1], [3]]
     orders = [engine.jobs[t.job].order for t in taken]

@@ -645,7 +645,7 @@ def test_what_a_first_look_finds_out_is_told(
     """A job that was sent by hand is taken into the run, by whichever verb looks first."""
     run = new_run("0-3")
     order = next(preview(run, waiting([0, 1]), {})).order(run)
-    by_hand = replace(order, job_name=run.asked.job_name, array=parse_array("0-1"))
+    by_hand = replace(order, job_name=run.record.job_name, array=parse_array("0-1"))
     engine.submit(by_hand)
     engine.after_submit = lambda order: engine.end_all()
     engine.on_wait = engine.end_all

@@ -99,7 +99,7 @@ def test_a_later_submission_gives_only_what_differs(new_run: NewRun, engine: Fak
     assert dict(order.overrides)["array"] == "3"
     assert dict(order.overrides)["mem"] == "8G"
     assert order.token in order.job_name
-    assert order.token != run.asked.token
+    assert order.token != run.record.token
 
 
 def test_what_was_doubled_is_doubled_again(new_run: NewRun, engine: FakeEngine) -> None:
@@ -721,9 +721,9 @@ def test_a_script_nobody_has_sent_is_looked_for_now_and_then(
 def by_hand(run: Run, engine: FakeEngine, array: str = "") -> None:
     """What ``sbatch script.sh`` does, plain or with an ``--array``."""
     options = script_request(run)
-    order = by_script(run, options, run.asked.job_name).order(run)
+    order = by_script(run, options, run.record.job_name).order(run)
     part = parse_array(array) if array else order.array
-    script = Order(1, run.asked.job_name, run.asked.token, order.script, order.folder,
+    script = Order(1, run.record.job_name, run.record.token, order.script, order.folder,
                    part, NO_REQUEST, (), order.request)  # fmt: skip
     engine.submit(script)
 

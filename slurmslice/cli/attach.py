@@ -24,6 +24,6 @@ def command(words: tuple[str, ...]) -> int:
     place = places.find(words[0] if len(words) == 2 else None, changing=True)
     run = open_run(place, changing=True)
     number = attach(run, words[-1])
-    say(f"Job {words[-1]} is submission {number:03d} of {run.asked.name} now.")
+    say(f"Job {words[-1]} is submission {number:03d} of {run.record.name} now.")
     tell_how_to_come_back(run)
     return 0

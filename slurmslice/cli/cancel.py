@@ -37,5 +37,5 @@ def command(run_name: str | None, keys: tuple[str, ...], dry_run: bool) -> int:
         say(f"Would cancel {count(len(open_rows))}: {which}")
     else:
         say(f"Cancelled {count(len(open_rows))}: {which}")
-        say(f"`slurmslice resubmit {run.asked.name} --state CANCELLED` brings them back.")
+        say(f"`slurmslice resubmit {run.record.name} --state CANCELLED` brings them back.")
     return 0

@@ -60,12 +60,12 @@ def open_run(place: RunDirectory, *, changing: bool = False, dry_run: bool = Fal
     """
     if changing:
         place.check_writable()
-    asked = place.asked()
-    engine = make(asked.engine, place.path)
-    if changing and asked.cluster and engine.cluster() != asked.cluster:
+    record = place.record()
+    engine = make(record.engine, place.path)
+    if changing and record.cluster and engine.cluster() != record.cluster:
         raise BadInput(
-            f"The run {asked.name} belongs to {asked.cluster}, and this is {engine.cluster()}.",
-            f"Go to {asked.cluster}, or make a run of its own here with another --name.",
+            f"The run {record.name} belongs to {record.cluster}, and this is {engine.cluster()}.",
+            f"Go to {record.cluster}, or make a run of its own here with another --name.",
         )
     run = Run(Rehearsal(place.path) if dry_run else place, engine)
     if changing:

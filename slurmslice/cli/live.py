@@ -54,7 +54,7 @@ def _leave(run: Run) -> None:
     if run.engine.working:
         say("Stopping what runs …")
         run.engine.close()
-        say(f"What was running was stopped and waits. `slurmslice run {run.asked.name}` goes on.")
+        say(f"What was running was stopped and waits. `slurmslice run {run.record.name}` goes on.")
         return
     if run.in_flight():
         waiting = "" if run.ledger.held else waits(run)
@@ -64,7 +64,7 @@ def _leave(run: Run) -> None:
             say(waiting)
         tell_how_to_come_back(run)
     elif not run.finished:
-        name = run.asked.name
+        name = run.record.name
         say(f"The run is kept, and nothing of it is in flight. `slurmslice run {name}` goes on; "
             f"options change its request, as in `slurmslice run {name} "
             f"{changing_options(run.ledger.refusal)}`.")  # fmt: skip

@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 from itertools import islice
 
-from slurmslice.asked import Asked, show_template
 from slurmslice.cli import places
 from slurmslice.cli.console import say
 from slurmslice.command import Command
@@ -13,6 +12,7 @@ from slurmslice.errors import BadInput, SlurmsliceError
 from slurmslice.packing import Packing, automatic
 from slurmslice.requests import names_columns
 from slurmslice.resources import ResourceRequest
+from slurmslice.run_spec import RunRecord, show_template
 from slurmslice.rundir import RunDirectory
 from slurmslice.states import State
 from slurmslice.units import format_time, parse_time
@@ -78,7 +78,7 @@ def _earlier(command: Command) -> list[RunDirectory]:
     for path in places.here():
         place = RunDirectory(path)
         try:
-            same = show_template(place.asked().command) == template
+            same = show_template(place.record().command) == template
         except SlurmsliceError:
             continue
         if same:
@@ -91,8 +91,8 @@ def _measured(place: RunDirectory) -> float | None:
     from slurmslice.ledger import replay
     from slurmslice.sightings import Standings
 
-    asked: Asked = place.asked()
-    standings = Standings(replay(place.events(), asked.slices))
+    record: RunRecord = place.record()
+    standings = Standings(replay(place.events(), record.slices))
     standings.read(place.read_states(0)[0])
     done = islice(standings.rows_in({State.COMPLETED}), _SAMPLE)
     times = [standings[row].elapsed_s for row in done]

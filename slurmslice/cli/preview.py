@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from slurmslice.asked import Asked
 from slurmslice.cli.console import one_line, say
 from slurmslice.command import ShellText, placeholders, quote, show
 from slurmslice.engines import Engine, Limits
@@ -21,36 +20,37 @@ from slurmslice.reports.counts import count, key_ranges, shortened
 from slurmslice.reports.foreseen import Group, groups, request, worst_case
 from slurmslice.resources import ResourceRequest
 from slurmslice.run import Run
+from slurmslice.run_spec import RunRecord
 from slurmslice.slices import SliceTable
-from slurmslice.verbs.create import Wanted, interpreted
+from slurmslice.verbs.create import RunInputs, interpreted
 from slurmslice.verbs.feed import Taken
 
 
-def announce(asked: Asked, wanted: Wanted, engine: Engine) -> Limits | None:
+def announce(record: RunRecord, new: RunInputs, engine: Engine) -> Limits | None:
     """How many slices, how many at once, the request, the worst case, first and last command.
 
     Returns:
         the engine's limits for such tasks; None where it could not be asked.
     """
-    typed = groups(asked, wanted.table)
-    of = [replace(one, options=asked.given(one.options), request=asked.given(one.request))
+    typed = groups(record, new.table)
+    of = [replace(one, options=record.counted(one.options), request=record.counted(one.request))
           for one in typed]  # fmt: skip
     limits, fewest = _limits(engine, of)
-    most = _tasks_at_once(asked, of, limits.at_once if limits else None)
-    at_once = None if most is None else min(asked.slices, most * asked.packing.at_once)
-    where = f"{asked.engine} on {asked.cluster}" if asked.cluster else asked.engine
-    say(f"{asked.name}: {count(asked.slices)}, {_many(at_once)}, {where}")
+    most = _tasks_at_once(record, of, limits.at_once if limits else None)
+    at_once = None if most is None else min(record.slices, most * record.packing.at_once)
+    where = f"{record.engine} on {record.cluster}" if record.cluster else record.engine
+    say(f"{record.name}: {count(record.slices)}, {_many(at_once)}, {where}")
     told = (
-        ("slices", shortened(one_line(asked.source), 100)),
-        ("request", f"{_request(asked)} a slice"),
-        *(("", text) for text in _differing(asked, of)),
-        ("packing", _packing(asked, of) or _not_packed(asked, wanted, limits)),
-        ("setup", shortened(one_line(asked.setup.strip()), 100)),
-        ("check", shortened(one_line(asked.check.shown), 100)),
-        ("at worst", worst_case(of, _tasks_at_once(asked, of, fewest), most)),
+        ("slices", shortened(one_line(record.source), 100)),
+        ("request", f"{_request(record)} a slice"),
+        *(("", text) for text in _differing(record, of)),
+        ("packing", _packing(record, of) or _not_packed(record, new, limits)),
+        ("setup", shortened(one_line(record.setup.strip()), 100)),
+        ("check", shortened(one_line(record.check.shown), 100)),
+        ("at worst", worst_case(of, _tasks_at_once(record, of, fewest), most)),
         ("room", limits.why if limits and limits.at_once != 0 else ""),
-        *(("note", warning) for warning in (*_rounded(typed, of), *_warnings(asked, limits))),
-        *zip(("first", "last"), _commands(asked, wanted.table), strict=False),
+        *(("note", warning) for warning in (*_rounded(typed, of), *_warnings(record, limits))),
+        *zip(("first", "last"), _commands(record, new.table), strict=False),
     )
     for label, text in told:
         if text:
@@ -58,11 +58,11 @@ def announce(asked: Asked, wanted: Wanted, engine: Engine) -> Limits | None:
     return limits
 
 
-def _commands(asked: Asked, table: SliceTable) -> Iterator[str]:
+def _commands(record: RunRecord, table: SliceTable) -> Iterator[str]:
     """The command of the first slice, and of the last where there are several."""
     for row in sorted({0, len(table) - 1}):
         columns = dict(zip(table.columns, table.values_of(row), strict=True))
-        yield show(asked.command, table.keys[row], columns)
+        yield show(record.command, table.keys[row], columns)
 
 
 def _rounded(typed: Sequence[Group], of: Sequence[Group]) -> Iterator[str]:
@@ -71,32 +71,32 @@ def _rounded(typed: Sequence[Group], of: Sequence[Group]) -> Iterator[str]:
         yield f"Slurm counts whole minutes: {request(rounded)['time']}"
 
 
-def _warnings(asked: Asked, limits: Limits | None) -> Iterator[str]:
+def _warnings(record: RunRecord, limits: Limits | None) -> Iterator[str]:
     """What is allowed, and is hardly meant."""
     if limits and limits.at_once == 0:
         yield f"NO SUCH TASK CAN RUN ({limits.why}); `slurmslice doctor` shows what there is"
-    elif _unlimited(asked):
+    elif _unlimited(record):
         yield "--time=0 is no limit: a slice that hangs would run on"
     if limits and limits.note:
         yield limits.note
-    fits = _fits(asked, limits)
-    if asked.throttle and fits and asked.throttle > fits and asked.engine == "slurm":
-        yield f"the throttle of {asked.throttle} is above the {fits} that can run at once"
-    if runs_another(asked.setup):
+    fits = _fits(record, limits)
+    if record.throttle and fits and record.throttle > fits and record.engine == "slurm":
+        yield f"the throttle of {record.throttle} is above the {fits} that can run at once"
+    if runs_another(record.setup):
         yield "an `exec PROGRAM` in the setup takes the script's place: the command would never run"
-    if isinstance(asked.command, ShellText):
-        if "SLICE" not in asked.command.text:
+    if isinstance(record.command, ShellText):
+        if "SLICE" not in record.command.text:
             yield "the command names no $SLICE: every slice does the same (single quotes keep it)"
-        elif "{}" in asked.command.text:
+        elif "{}" in record.command.text:
             yield "{} in a shell text is just that: the key is $SLICE"
         return
-    words = asked.command.words
-    if not placeholders(asked.command):
+    words = record.command.words
+    if not placeholders(record.command):
         yield "the command has no {}: every slice does the same, but for $SLICE in its environment"
     if "{" not in words[0]:
-        yield from _not_started(words[0], asked.work_dir)
+        yield from _not_started(words[0], record.work_dir)
     script = interpreted(words) or ""
-    if _SCRIPT.fullmatch(script) and not os.path.exists(os.path.join(asked.work_dir, script)):
+    if _SCRIPT.fullmatch(script) and not os.path.exists(os.path.join(record.work_dir, script)):
         yield f"{quote(script)} is not found here"
 
 
@@ -119,8 +119,8 @@ def _not_started(program: str, work_dir: str) -> Iterator[str]:
         yield f"{shown} is not executable here: chmod +x {shown}, or name its interpreter before it"
 
 
-def _unlimited(asked: Asked) -> bool:
-    return "time" in asked.options and asked.options.time_s is None
+def _unlimited(record: RunRecord) -> bool:
+    return "time" in record.first_request and record.first_request.time_s is None
 
 
 def _limits(engine: Engine, of: Sequence[Group]) -> tuple[Limits | None, int | None]:
@@ -146,20 +146,20 @@ def _or_all(at_once: int | None) -> float:
     return math.inf if at_once is None else at_once
 
 
-def _tasks_at_once(asked: Asked, of: Sequence[Group], fits: int | None) -> int | None:
+def _tasks_at_once(record: RunRecord, of: Sequence[Group], fits: int | None) -> int | None:
     """How many array tasks can run at once where so many fit; None where that is not known."""
-    throttle = tasks_at_once(asked.throttle, asked.packing.at_once)
-    if throttle is not None and asked.engine == "local":
+    throttle = tasks_at_once(record.throttle, record.packing.at_once)
+    if throttle is not None and record.engine == "local":
         fits = None  # a person who says %8 gets eight, however many CPUs are free just now
     known = [number for number in (throttle, fits) if number is not None]
     return min(*known, sum(group.tasks for group in of)) if known else None
 
 
-def _fits(asked: Asked, limits: Limits | None) -> int | None:
+def _fits(record: RunRecord, limits: Limits | None) -> int | None:
     """How many slices can run at once; None where that is not known."""
     if limits is None or limits.at_once is None:
         return None
-    return limits.at_once * asked.packing.at_once
+    return limits.at_once * record.packing.at_once
 
 
 def _many(at_once: int | None) -> str:
@@ -168,41 +168,41 @@ def _many(at_once: int | None) -> str:
     return "as many at once as fit" if at_once is None else f"at most {at_once} at once"
 
 
-def _request(asked: Asked) -> str:
-    return _asked_for(asked.typed)
+def _request(record: RunRecord) -> str:
+    return _asked_for(record.first_request.overridden_by(record.per_slice))
 
 
-def _differing(asked: Asked, of: Sequence[Group]) -> Iterator[str]:
+def _differing(record: RunRecord, of: Sequence[Group]) -> Iterator[str]:
     """How many slices ask for what, of that which differs between them."""
-    for group in of if asked.per_slice else ():
-        yield f"{count(group.slices)}: {_asked_for(group.options.only(asked.per_slice))}"
+    for group in of if record.per_slice else ():
+        yield f"{count(group.slices)}: {_asked_for(group.options.only(record.per_slice))}"
 
 
 def _asked_for(request: ResourceRequest) -> str:
     return str(request) or "the defaults"
 
 
-def _packing(asked: Asked, of: Sequence[Group]) -> str:
+def _packing(record: RunRecord, of: Sequence[Group]) -> str:
     """How many array tasks there are, what each carries and asks for; empty where it is a slice."""
-    if asked.packing.pack == 1:
+    if record.packing.pack == 1:
         return ""
-    packing, slices = asked.packing, sum(group.slices for group in of)
+    packing, slices = record.packing, sum(group.slices for group in of)
     tasks = count(sum(group.tasks for group in of), "array task")
     alike = " that ask for the same" if len(of) > 1 else ""
     turns = f", {packing.at_once} at a time" if packing.at_once > 1 else ""
-    cut = asked.pack_asked.isdecimal() and packing.pack < min(int(asked.pack_asked), slices)
+    cut = record.pack not in {None, "auto"} and packing.pack < min(int(record.pack or 1), slices)
     why = " (more do not fit into the partition's time limit)" if cut else ""
     carried = f"{'up to ' if alike else ''}{count(packing.pack)}{alike}"
     return f"{tasks} of {carried}{turns}{why}; {_asked_for(request(of))} a task"
 
 
-def _not_packed(asked: Asked, wanted: Wanted, limits: Limits | None) -> str:
+def _not_packed(record: RunRecord, new: RunInputs, limits: Limits | None) -> str:
     """Why each slice has a task of its own where --pack was asked for; empty where it was not."""
-    if asked.pack_asked in {"", "1"} or asked.slices == 1:
+    if record.pack in {None, "1"} or record.slices == 1:
         return ""
-    if wanted.packing.pack == 1:
+    if new.spec.packing.pack == 1:
         return "none: a slice takes as long as a task should"
-    if limits and fitted(wanted.packing, limits.max_time_s).pack == 1:
+    if limits and fitted(new.spec.packing, limits.max_time_s).pack == 1:
         return "none: two slices do not fit into the partition's time limit"
     return "none: there is room for all slices at once, each in a task of its own"
 
@@ -222,12 +222,12 @@ def tell_taken(run: Run, taken: list[Taken]) -> None:
         if one.starved:
             keys = key_ranges([run.table.keys[row] for row in one.starved])
             say(f"  {keys} went over the memory that is asked for again. Should it be so once "
-                f"more: slurmslice resubmit {quote(run.asked.name)} --mem 2x")  # fmt: skip
+                f"more: slurmslice resubmit {quote(run.record.name)} --mem 2x")  # fmt: skip
 
 
 def tell_how_to_come_back(run: Run) -> None:
     """The lines to type later."""
-    name = run.asked.name
+    name = run.record.name
     say(f"slurmslice status {name} · watch {name} · cancel {name}")
 
 

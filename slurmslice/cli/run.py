@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from slurmslice.cli import places
-from slurmslice.cli.asking import EPILOG, Asking, asking, made, there_already
+from slurmslice.cli.asking import EPILOG, NewRunOptions, made, new_run_options, there_already
 from slurmslice.cli.console import say
 from slurmslice.cli.engine import choose, open_run
 from slurmslice.cli.live import follow_live
@@ -25,7 +25,7 @@ from slurmslice.reports.counts import count
 from slurmslice.resources import NO_REQUEST, ResourceRequest
 from slurmslice.run import Run
 from slurmslice.states import State
-from slurmslice.verbs.create import check_name, default_name, describe
+from slurmslice.verbs.create import describe
 from slurmslice.verbs.follow import Policy
 from slurmslice.verbs.submit import check_possible, preview, waiting
 
@@ -40,7 +40,7 @@ class RunCommand(WordsCommand, ChangingCommand):
 
 @click.command(cls=RunCommand, epilog=EPILOG)
 @click.argument("run_name", metavar="[RUN]", required=False)
-@asking
+@new_run_options
 @dry_run_option
 @click.option(
     "--max-attempts",
@@ -54,7 +54,7 @@ class RunCommand(WordsCommand, ChangingCommand):
 @click.option("--interval", type=click.FloatRange(min=0.1), help="Seconds between polls.")
 def command(
     run_name: str | None,
-    asking: Asking,
+    options: NewRunOptions,
     dry_run: bool,
     max_attempts: int,
     interval: float | None,
@@ -65,8 +65,10 @@ def command(
     that run goes on, and sbatch's options change the request of what waits. It can be left with
     Ctrl-C: on Slurm what is in the queue goes on. Any verb works beside it in a second terminal.
     """
-    run = _going_on(run_name, asking, dry_run) if run_name else _new(asking, max_attempts, dry_run)
-    changes = asking.sbatch if run_name else NO_REQUEST
+    run = (
+        _going_on(run_name, options, dry_run) if run_name else _new(options, max_attempts, dry_run)
+    )
+    changes = options.sbatch if run_name else NO_REQUEST
     if run is None:
         return 0
     if changes:
@@ -74,7 +76,7 @@ def command(
     if run_name:
         check_possible(run, waiting(None), changes)
         tell_lowered(run, waiting(None), changes)
-    if run_name and asking.no_breaker:
+    if run_name and options.no_breaker:
         let_start(run, dry_run=dry_run)
     if dry_run:
         look(run)
@@ -90,14 +92,14 @@ def _look_what_waits(run: Run, changes: ResourceRequest) -> None:
         BadInput: there are no others.
     """
     look(run)
-    name, options = quote(run.asked.name), str(changes)
+    name, options = quote(run.record.name), str(changes)
     tally = run.standings.tally()
     queued = tally.get(State.PENDING, 0) + tally.get(State.SUBMITTED, 0)
     again = f"slurmslice cancel {name}, then slurmslice resubmit {name} --state CANCELLED {options}"
     if not tally.get(State.WAITING):
         failed = f"What failed goes in again, changed:  slurmslice resubmit {name} {options}"
         raise BadInput(
-            f"Nothing waits in the run {run.asked.name}, and options change what waits.",
+            f"Nothing waits in the run {run.record.name}, and options change what waits.",
             failed + (f"\nWhat is in the queue:  {again}" if queued else ""),
         )
     if queued:
@@ -105,41 +107,41 @@ def _look_what_waits(run: Run, changes: ResourceRequest) -> None:
             f"change that too: {again}")  # fmt: skip
 
 
-def _going_on(run_name: str, asking: Asking, dry_run: bool) -> Run:
-    if asking.anything:
+def _going_on(run_name: str, options: NewRunOptions, dry_run: bool) -> Run:
+    if options.anything:
         if not places.is_named(run_name):
             raise BadInput(
-                f"There is no run {run_name!r} here, and {asking.anything} describes a new one.",
+                f"There is no run {run_name!r} here, and {options.anything} describes a new one.",
                 slip(click.get_current_context()),
             )
         raise BadInput(
-            f"{run_name!r} names a run that is there, and {asking.anything} describes a new one.",
+            f"{run_name!r} names a run that is there, and {options.anything} describes a new one.",
             f"`slurmslice run {run_name}` goes on with it; a new run's command stands after --.",
         )
     return open_run(places.find(run_name, changing=True), changing=True, dry_run=dry_run)
 
 
-def _new(asking: Asking, max_attempts: int, dry_run: bool) -> Run | None:
+def _new(options: NewRunOptions, max_attempts: int, dry_run: bool) -> Run | None:
     """The run that the line describes: made now, or the one that it made before."""
-    wanted = asking.wanted(max_attempts)
-    path = places.new_run(check_name(wanted.name or default_name(wanted.command)), asking.run_dir)
-    engine = choose(asking.engine, path)
-    asked, silence = describe(wanted, engine)
-    same, replaced = there_already(path, asked, engine)
+    new = options.read(max_attempts)
+    path = places.new_run(new.spec.name, options.run_dir)
+    engine = choose(options.engine, path)
+    record, silence = describe(new, engine)
+    same, replaced = there_already(path, record, engine)
     if same:
-        say(f"{asked.name}: going on with {relative(path)}")
+        say(f"{record.name}: going on with {relative(path)}")
         run = open_run(same, changing=True, dry_run=dry_run)
         check_possible(run, waiting(None), {})
         return run
-    _check(announce(asked, wanted, engine))
+    _check(announce(record, new, engine))
     if silence:
         say(f"Slurm could not be asked about its limits: {silence}")
     if dry_run:
         say(f"Nothing was made: --dry-run. It would be {relative(path)}.")
         return None
-    run = Run(made(asked, wanted, path, replaced), engine)
+    run = Run(made(record, new, path, replaced), engine)
     run.unsent_at = run.clock()  # its script is a moment old
-    if asked.per_slice:  # others may ask for more than the first
+    if record.per_slice:  # others may ask for more than the first
         check_possible(run, waiting(None), {})
     return run
 

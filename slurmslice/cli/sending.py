@@ -58,7 +58,7 @@ def send(
         fed.check(passing=False)
     except EngineError as why:
         options = changing_options(why.message).split() if isinstance(why, Refused) else []
-        line = join(("slurmslice", verb, run.asked.name, *again(options)))
+        line = join(("slurmslice", verb, run.record.name, *again(options)))
         with_ = ", with options that change the request" if options else ""
         say(f"The run is kept: {relative(run.place.path)}. To try again{with_}: {line}")
         raise
@@ -101,7 +101,7 @@ def let_start(run: Run, *, dry_run: bool = False) -> None:
         verb = "Would release" if dry_run else "Released"
         say(f"{verb} {_named(run, released)} that the breaker held.")
     if renewed and not (dry_run or wait_until_gone(run, renewed)):
-        name = quote(run.asked.name)
+        name = quote(run.record.name)
         say(f"Slurm has not let them go yet; slurmslice run {name} puts them in when it has.")
 
 
@@ -115,7 +115,7 @@ def _afterwards(run: Run, fed: Fed) -> int:
     if run.engine.working:
         code = follow_live(run, Policy(submits=False))
         return 0 if code == NOT_FINISHED else code  # what was put in has ended; others wait
-    if run.asked.engine == "local":
+    if run.record.engine == "local":
         say("The `slurmslice run` that is going on works on them.")
     tell_how_to_come_back(run)
     tell_what_waits(run, fed)
@@ -159,7 +159,7 @@ def nothing_waits(run: Run) -> None:
 
 def _show(run: Run, draft: PlannedSubmission) -> None:
     what = f"Would submit {_named(run, draft.batch.rows)} as submission {draft.number:03d}"
-    if run.asked.engine == "local":  # no sbatch is called for it
+    if run.record.engine == "local":  # no sbatch is called for it
         say(f"{what}.")
         return
     say(f"{what}:")

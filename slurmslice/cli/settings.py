@@ -8,7 +8,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from slurmslice.cli.asking import Asking
+from slurmslice.cli.asking import NAMES
 from slurmslice.cli.console import say
 from slurmslice.errors import BadInput
 from slurmslice.files import read as read_file
@@ -49,7 +49,7 @@ def known_keys() -> Keys:
     for name, option in _options(command).items():
         if name not in _NO_SETTING:
             flags = [flag.removeprefix("--") for flag in option.opts if flag.startswith("--")]
-            table = top if name in Asking.FIELDS else policy
+            table = top if name in NAMES else policy
             table.update(dict.fromkeys(flags, Key(name, _kind(option))))
     return Keys(top, policy)
 

@@ -71,6 +71,8 @@ def command(
 
 
 def _counts(run: Run) -> None:
-    where = f"{run.asked.engine} on {run.asked.cluster}" if run.asked.cluster else run.asked.engine
-    say(f"{run.asked.name}: {count(len(run.table))}, {where}, {relative(run.place.path)}")
+    where = (
+        f"{run.record.engine} on {run.record.cluster}" if run.record.cluster else run.record.engine
+    )
+    say(f"{run.record.name}: {count(len(run.table))}, {where}, {relative(run.place.path)}")
     tell(run)

@@ -33,12 +33,12 @@ def _not_in_yet(run: Run) -> str:
 
 def waits(run: Run, why: str = "not in the queue yet") -> str:
     """How many slices wait, why, and what puts them in; empty where none does."""
-    name, queued = quote(run.asked.name), len(run.ledger.queue)
+    name, queued = quote(run.record.name), len(run.ledger.queue)
     if queued:
         others = f", watch {name}, or tick {name} (from cron)"
         return (
             f"{count(queued)} waiting ({why}). What puts them in as there is room: "
-            f"slurmslice run {name}{others if run.asked.engine == 'slurm' else ''}."
+            f"slurmslice run {name}{others if run.record.engine == 'slurm' else ''}."
         )
     waiting = run.standings.tally().get(State.WAITING, 0)
     return f"{count(waiting)} waiting; `slurmslice submit {name}` puts them in." if waiting else ""
@@ -84,7 +84,7 @@ def _lost(run: Run) -> list[str]:
 
 def _changed(run: Run, rows: Sequence[int], options: str, *, to: str = "To change it:") -> str:
     """How slices that have not ended go in again, with another request where there is one."""
-    name = quote(run.asked.name)
+    name = quote(run.record.name)
     others = sum(n for state, n in run.standings.tally().items() if not state.final) > len(rows)
     keys = f" -- {quote(run.table.keys[rows[0]])} …" if others else ""
     return (
@@ -95,7 +95,7 @@ def _changed(run: Run, rows: Sequence[int], options: str, *, to: str = "To chang
 
 def next_step(run: Run) -> str:
     """What to type next; empty where there is nothing to do."""
-    states, name = run.standings.tally(), quote(run.asked.name)
+    states, name = run.standings.tally(), quote(run.record.name)
     bad = [state for state in states if state.failed]
     if run.ledger.held and not run.finished:
         # What failed and is to go in again waits too: what it wrote still says why.
@@ -125,7 +125,7 @@ def _stands_still(run: Run) -> str:
     waiting = run.standings.tally().get(State.WAITING, 0)
     if not waiting or (run.in_flight() and waiting == len(run.ledger.queue)):
         return ""
-    verb, name = "run" if run.asked.engine == "local" else "submit", quote(run.asked.name)
+    verb, name = "run" if run.record.engine == "local" else "submit", quote(run.record.name)
     if run.ledger.refusal:
         options = changing_options(run.ledger.refusal)
         return f"Change the request, as in: slurmslice {verb} {name} {options}"

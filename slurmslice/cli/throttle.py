@@ -33,7 +33,7 @@ def command(words: tuple[str, ...], dry_run: bool) -> int:
         if limit else f"No throttle any more, told to {count(told, 'array')}.")  # fmt: skip
     held = sum(submission.share == 0 for submission in run.in_flight())
     if held:
-        name = run.asked.name
+        name = run.record.name
         say(f"{count(held, 'array')} of them held until others have ended. What lets them start "
             f"then: slurmslice run {name}, watch {name}, or tick {name} (from cron).")  # fmt: skip
     return 0

@@ -32,13 +32,13 @@ def command(run_name: str | None, set_exit_code: bool) -> int:
     by cron, and twice at once: what is in is never put in again.
     """
     run = open_run(places.find(run_name, changing=True), changing=True)
-    if run.asked.engine == "local":
+    if run.record.engine == "local":
         raise BadInput(
             "This run belongs to this machine, which works only while a process does.",
-            f"`slurmslice run {run.asked.name}` goes on with it.",
+            f"`slurmslice run {run.record.name}` goes on with it.",
         )
     looked = poll(run)
-    fed = step(run, Policy(run.asked.max_attempts, submits=False))
+    fed = step(run, Policy(run.record.max_attempts, submits=False))
     tell_taken(run, fed.taken)
     for note in (*looked.notes, *(f"No answer: {silence}" for silence in looked.silences)):
         say(note)

@@ -9,10 +9,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from slurmslice.asked import Asked
 from slurmslice.packing import Packing, task_request
 from slurmslice.requests import Requests
 from slurmslice.resources import MEMORY, ResourceRequest
+from slurmslice.run_spec import RunRecord
 from slurmslice.slices import SliceTable
 from slurmslice.units import format_memory, format_time, parse_memory, parse_time
 
@@ -39,15 +39,15 @@ class Group:
         return -(-self.slices // self.packing.pack)
 
 
-def groups(asked: Asked, table: SliceTable) -> list[Group]:
+def groups(record: RunRecord, table: SliceTable) -> list[Group]:
     """The slices of a run by what they ask for, those of the first submission first."""
-    packing = asked.packing
-    if not asked.per_slice:
-        request = task_request(asked.options, packing)
-        return [Group(asked.options, len(table), packing, request)]
+    packing = record.packing
+    if not record.per_slice:
+        request = task_request(record.first_request, packing)
+        return [Group(record.first_request, len(table), packing, request)]
     found: list[Group] = []
-    for own, rows in Requests(asked.per_slice, table).grouped().items():
-        options = asked.options.overridden_by(own)
+    for own, rows in Requests(record.per_slice, table).grouped().items():
+        options = record.first_request.overridden_by(own)
         # The script itself asks for a whole pack, later submissions for what they carry.
         request = task_request(options, packing, len(rows) if found else None)
         found.append(Group(options, len(rows), packing, request))

@@ -53,7 +53,7 @@ class Requested:
         if changes not in self._known:
             self._known[changes] = self._of(changes)
         asked = self._known[changes]
-        told, packing = self._run.standings[row].requested_mem_bytes, self._run.asked.packing
+        told, packing = self._run.standings[row].requested_mem_bytes, self._run.record.packing
         if told and (packing.pack == 1 or asked.mem_bytes is None):
             return Asked(told // packing.at_once, asked.time_s)
         return asked

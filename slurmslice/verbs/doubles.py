@@ -58,7 +58,7 @@ def _refused(
 
 
 def _told(run: Run, job: str, what: str) -> str:
-    name = quote(run.asked.name)
+    name = quote(run.record.name)
     return (
         f"Job {job} ran nothing: it is {what}, and no slice runs twice. What failed goes in again "
         f"with: slurmslice resubmit {name}; what waits: slurmslice submit {name}"

@@ -147,10 +147,10 @@ def _send(run: Run, draft: PlannedSubmission) -> Taken:
     """One submission: folder, intent, engine, answer. Hold the lock."""
     check_table(run, draft.number)
     check_script(run)
-    sha = run.asked.first_sha256
+    sha = run.record.first_sha256
     if draft.number > 1:
         _keep_script_out(run)
-        sha = run.place.prepare(draft.number, run.table, draft.table_rows, run.asked.direct)
+        sha = run.place.prepare(draft.number, run.table, draft.table_rows, run.record.direct)
     starved = starved_again(run, draft)
     run.decide(draft.intent(run, run.clock(), sha))
     try:

@@ -140,7 +140,7 @@ def _wishes(run: Run, policy: Policy) -> Iterator[tuple[Choose, Mapping[str, str
 
 def _feeds(run: Run, policy: Policy) -> bool:
     """On this machine only ``run`` puts work in: to look must not mean to work."""
-    if run.asked.engine == "local" and not policy.submits:
+    if run.record.engine == "local" and not policy.submits:
         return False
     return bool(run.ledger.queue or run.in_flight())
 
@@ -153,7 +153,7 @@ def trip(run: Run) -> None:
     """Hold what has not started where the slices that ended have all failed."""
     tally = run.standings.tally()
     failures = sum(number for state, number in tally.items() if state.failed)
-    armed = run.asked.breaker and not (run.ledger.held or run.ledger.released)
+    armed = not (run.record.no_breaker or run.ledger.held or run.ledger.released)
     if not armed or failures < BREAKER or State.COMPLETED in tally:
         return
     if not any(state in tally for state in (State.WAITING, State.PENDING, State.SUBMITTED)):
@@ -174,7 +174,7 @@ def done(run: Run, policy: Policy) -> bool:
     if run.ledger.held:
         return not {State.RUNNING, State.SUSPENDED} & set(tally)
     if not policy.submits:
-        queue = run.ledger.queue if run.asked.engine == "slurm" else ()
+        queue = run.ledger.queue if run.record.engine == "slurm" else ()
         return not (run.in_flight() or run.ledger.in_doubt() or queue)
     return run.finished and not _with_attempts_left(run, policy.max_attempts)
 
@@ -190,4 +190,4 @@ def _with_attempts_left(run: Run, max_attempts: int) -> list[int]:
 
 def _age(run: Run) -> float:
     intents = (submission.intent.at for submission in run.ledger.submissions.values())
-    return run.clock() - max(intents, default=run.asked.created_at)
+    return run.clock() - max(intents, default=run.record.created_at)

@@ -143,7 +143,7 @@ def _judged(
     run: Run, jobs: Sequence[Submission], seen: Observation, ends: Ends
 ) -> Iterator[tuple[int, Standing]]:
     now, over = run.clock(), _over_since(seen)
-    may_skip = run.asked.template or run.asked.setup
+    may_skip = run.record.template or run.record.setup
     if seen.queue.answered:
         yield from _started_again(run, jobs, seen.queue)
     for submission in jobs:

@@ -127,7 +127,7 @@ def _may_appear(run: Run, submission: Submission) -> bool:
 
     On this machine there is no way: an order is on disk before its writer lets go of the lock.
     """
-    return run.asked.engine == "slurm" and run.clock() - submission.intent.at < DOUBT_S
+    return run.record.engine == "slurm" and run.clock() - submission.intent.at < DOUBT_S
 
 
 def claimed_by_others(run: Run) -> list[Submission]:
@@ -157,7 +157,7 @@ def _adopt(run: Run, submission: Submission) -> str:
     if left := _not_of(run, submission, owner, carried):
         # First of all: whoever is killed here finds the claim again, and these are free already.
         why = f"job {owner}, which runs submission {number:03d}, does not carry it"
-        wanted = run.asked.engine == "slurm"
+        wanted = run.record.engine == "slurm"
         run.decide(Returned(number, str(compress(left)), why, run.clock(), wanted))
     if number == 1:
         _widen(run, submission, owner, carried or ())
@@ -177,7 +177,7 @@ def _sent_by_hand(run: Run, name: str) -> tuple[str, ArrayExpression | None] | N
     if owner := run.place.owner(1):
         identity = _identity(run, owner)
         return owner, identity.array if identity else None
-    sighting = run.engine.find(run.asked.token, name, run.asked.created_at)
+    sighting = run.engine.find(run.record.token, name, run.record.created_at)
     if sighting is None or _runs_another(run, _identity(run, sighting.job)):
         return None
     return sighting.job, sighting.array
@@ -298,4 +298,4 @@ def intent_of(run: Run, draft: PlannedSubmission, array: ArrayExpression | None)
         rows = tuple(row for index in known for row in rows_of_index(run, index))
         indices = compress(known, draft.batch.array.throttle)
         draft = replace(draft, batch=replace(draft.batch, array=indices, rows=rows))
-    return draft.intent(run, run.clock(), run.asked.first_sha256)
+    return draft.intent(run, run.clock(), run.record.first_sha256)

@@ -89,7 +89,7 @@ def _line_of_all(run: Run, keys: Sequence[str]) -> str:
     """What to type to cancel all of them, where that is a line that one can read."""
     if len(keys) > _READABLE:
         return "Name all slices of the task (`slurmslice status --slices` shows them under JOB)."
-    return f"All that would end: {join(('slurmslice', 'cancel', run.asked.name, '--', *keys))}"
+    return f"All that would end: {join(('slurmslice', 'cancel', run.record.name, '--', *keys))}"
 
 
 _READABLE = 20
@@ -122,7 +122,7 @@ def throttle(run: Run, limit: int | None) -> int:
     """
     if limit is not None and limit < 1:
         raise BadInput("The throttle must be 1 or more.", "`none` takes it away.")
-    check_throttle(limit, run.asked.packing.at_once)
+    check_throttle(limit, run.record.packing.at_once)
     with run.place.lock("throttle"):
         run.reload()
         run.decide(Throttled(limit, run.clock()))
@@ -182,7 +182,7 @@ def _outdated(run: Run) -> dict[int, list[int]]:
 
     On one machine a task runs the script as it stands when it starts.
     """
-    if run.asked.engine != "slurm":
+    if run.record.engine != "slurm":
         return {}
     now = digest(read_or_damaged(run.place.script))
     old = (submission for submission in run.in_flight() if submission.intent.script_sha256 != now)

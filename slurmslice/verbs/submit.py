@@ -100,7 +100,7 @@ def check_possible(run: Run, choose: Choose, changes: Mapping[str, str]) -> None
     """
     script = script_request(run)
     for wanted, rows in _wished(run, choose(run), changes).items():
-        asked = script.overridden_by(task_request(wanted, run.asked.packing, len(rows)))
+        asked = script.overridden_by(task_request(wanted, run.record.packing, len(rows)))
         try:
             limits = run.engine.limits(asked.verify())
         except NoAnswer:
