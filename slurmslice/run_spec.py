@@ -82,6 +82,7 @@ class RunRecord(RunSpec):
         first_request: what the first slice asks for, as the script's directives say.
         template: name and digest of the person's template that the script was made from; empty
             for slurmslice's own.
+        library_sha256: digest of ``slurmslice.sh`` as it was written.
         created_at: epoch seconds.
         version: of the slurmslice that made it.
     """
@@ -96,6 +97,7 @@ class RunRecord(RunSpec):
     first_sha256: str
     first_request: ResourceRequest
     template: str
+    library_sha256: str
     created_at: float
     version: str
 

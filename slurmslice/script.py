@@ -6,12 +6,14 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
 
-from slurmslice import process, progress
+from slurmslice import process
 from slurmslice.command import ShellText, argv, to_bash
 from slurmslice.errors import BadInput
 from slurmslice.run_spec import RunRecord
-from slurmslice.template import OwnTemplate, fill
+from slurmslice.source_line import LIBRARY_NAME, SourceLine
+from slurmslice.template import OwnTemplate, fill, templates_folder
 
 _PINNED = (
     "PATH",
@@ -26,7 +28,7 @@ _PINNED = (
 _CONDA = re.compile(r"CONDA_(DEFAULT_ENV|EXE|PREFIX(_[0-9]+)?|PYTHON_EXE|SHLVL)")
 
 
-_OF_THE_RECORD = ("name", "work_dir", "setup", "direct", "version")
+_OF_THE_RECORD = ("name", "work_dir", "setup", "direct", "slices", "version")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ class Script:
             **named,
             **own,
             "run": record,
-            "progress": progress.BASH,
+            "source": self.source_line.to_bash(),
             "command": to_bash(record.command),
             "check": record.check.to_bash(),
             "argv": argv(record.command),
@@ -73,6 +75,29 @@ class Script:
             "at_once": packing.at_once,
             "slice_time_s": packing.slice_time_s,
         }
+
+    @property
+    def source_line(self) -> SourceLine:
+        """The line that sources the library."""
+        return SourceLine(
+            run_dir=self.run_dir,
+            form="direct" if self.record.direct else "table",
+            pack=self.record.packing.pack,
+            at_once=self.record.packing.at_once,
+            slice_time=self.record.packing.slice_time_s or 0,
+            check=bool(self.record.check),
+            log_folders=self.log_folders,
+        )
+
+
+def library() -> bytes:
+    """The library's text, which is the same in every run."""
+    return library_path().read_bytes()
+
+
+def library_path() -> Path:
+    """The file with the library's text."""
+    return templates_folder() / LIBRARY_NAME
 
 
 def render(script: Script, own: OwnTemplate | None = None) -> str:

@@ -14,8 +14,8 @@ from slurmslice.script import Script
 _RECORD = RunRecord(
     name="x", command=Words(("true", "{}")), source="a test", work_dir="/", token="k3v9w2ab",
     engine="slurm", cluster="halo", slices=99, slices_sha256="", direct=True, first="0-98",
-    first_sha256="", first_request=ResourceRequest(), template="", created_at=0.0,
-    version="0.1.0",
+    first_sha256="", first_request=ResourceRequest(), template="", library_sha256="",
+    created_at=0.0, version="0.1.0",
 )  # fmt: skip
 _SCRIPT = Script(
     record=_RECORD, directives="", run_dir="/", environment=(), columns=(), log_folders=False,

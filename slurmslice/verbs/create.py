@@ -126,6 +126,7 @@ def describe(new: RunInputs, engine: Engine) -> tuple[RunRecord, str | None]:
         template=_name_and_digest(new.template),
         created_at=time.time(),
         version=slurmslice.__version__,
+        library_sha256=digest(script.library()),
     )
     return record, silence
 
@@ -159,8 +160,14 @@ def _asked_of(engine: Engine, request: ResourceRequest) -> tuple[Limits, Intake,
         return Limits(size), Intake(size, size), "", why.message
 
 
-def render(record: RunRecord, new: RunInputs, path: Path) -> str:
+def render(record: RunRecord, new: RunInputs, path: Path, *, with_library: bool = False) -> str:
     """The run's script, as it stands in ``path/script.sh``.
+
+    Args:
+        record: the run as it would be made.
+        new: all that it is made from.
+        path: its run directory.
+        with_library: put the library into the script, in place of the line that sources it.
 
     Raises:
         BadInput: the path cannot be expressed, or the shell text is no shell.
@@ -175,7 +182,8 @@ def render(record: RunRecord, new: RunInputs, path: Path) -> str:
         log_folders=record.direct and len(new.table) > FOLDER_LIMIT,
         whole=len(parse_array(record.first)) == len(new.table),
     )
-    return script.render(found, new.template)
+    text = script.render(found, new.template)
+    return found.source_line.with_library(text, script.library().decode()) if with_library else text
 
 
 def _name_and_digest(template: OwnTemplate | None) -> str:
@@ -209,5 +217,5 @@ def make(record: RunRecord, new: RunInputs, path: Path) -> RunDirectory:
     Raises:
         BadInput: it cannot be made there.
     """
-    text = render(record, new, path)
-    return create(path, record, new.table, text.encode("utf-8", "surrogateescape"))
+    data = render(record, new, path).encode("utf-8", "surrogateescape")
+    return create(path, record, new.table, data, script.library())
