@@ -17,13 +17,13 @@ from slurmslice.run import Run
 from slurmslice.run_spec import job_name
 from slurmslice.submission import (
     PlannedSubmission,
+    RunScript,
     check_place,
     job_name_of,
     new_token,
     output_pattern,
     rows_of_index,
     script_array,
-    script_request,
     untouched,
 )
 
@@ -46,7 +46,7 @@ class SubmissionBounds:
 
 
 def next_submissions(
-    run: Run, queue: Queue, bounds: SubmissionBounds
+    run: Run, script: RunScript, queue: Queue, bounds: SubmissionBounds
 ) -> Iterator[PlannedSubmission]:
     """The submissions that would carry what is queued, one after another, as few as can be.
 
@@ -55,7 +55,9 @@ def next_submissions(
     """
     left, number, script_is_next = dict(queue), run.ledger.next_number, untouched(run)
     while left:
-        planned = next_submission(run, left, bounds, number, script_is_next)
+        planned = next_submission(
+            run, script, left, bounds, number=number, script_is_next=script_is_next
+        )
         for row in planned.batch.rows:
             del left[row]
         number, script_is_next = planned.number + 1, False
@@ -64,8 +66,10 @@ def next_submissions(
 
 def next_submission(
     run: Run,
+    script: RunScript,
     queue: Queue,
     bounds: SubmissionBounds,
+    *,
     number: int,
     script_is_next: bool,
 ) -> PlannedSubmission:
@@ -73,6 +77,7 @@ def next_submission(
 
     Args:
         run: the run.
+        script: its script as it stands now.
         queue: rows and their requests, in order; not empty.
         bounds: how large it may be.
         number: what it gets; 001 is the script's own.
@@ -81,7 +86,6 @@ def next_submission(
     Raises:
         BadInput: the script cannot be understood.
     """
-    script = script_request(run)
     check_place(run, script)
     first = _first(run, script, queue, bounds, number) if script_is_next else None
     return first or _later(run, script, queue, bounds, max(number, 2))
@@ -89,7 +93,7 @@ def next_submission(
 
 def _first(
     run: Run,
-    script: ResourceRequest,
+    script: RunScript,
     queue: Queue,
     bounds: SubmissionBounds,
     number: int,
@@ -99,12 +103,12 @@ def _first(
     None where what is queued first is not all that the script's array carries. A part of that is
     a submission of its own: should the script be sent by hand as well, its job would have more.
     """
-    changes, written = next(iter(queue.values())), script_array(script)
+    changes, written = next(iter(queue.values())), script_array(script.request)
     rows = tuple(row for index in sorted(written) for row in rows_of_index(run, index))
     if len(written) > bounds.most or any(queue.get(row) != changes for row in rows):
         return None
     array = compress(sorted(written), bounds.throttle)
-    name, token = job_name_of(run, script), run.record.token if number == 1 else new_token()
+    name, token = job_name_of(run, script.request), run.record.token if number == 1 else new_token()
     overrides: dict[str, str] = {}
     if bounds.throttle != written.throttle:
         overrides["array"] = str(array)
@@ -120,7 +124,7 @@ def _first(
 
 def _later(
     run: Run,
-    script: ResourceRequest,
+    script: RunScript,
     queue: Queue,
     bounds: SubmissionBounds,
     number: int,
@@ -145,7 +149,7 @@ def _later(
 
 def _planned(
     run: Run,
-    script: ResourceRequest,
+    script: RunScript,
     *,
     number: int,
     token: str,
@@ -164,15 +168,14 @@ def _planned(
     if number > 1 and "time" not in part.changes:
         changes = changes.overridden_by(_less_time(run, script, len(part.rows)))
     sent = ResourceRequest.of({**overrides, **output, **changes})
-    in_force = script.overridden_by(sent)
-    return PlannedSubmission(number, token, name, part, sent, in_force, table_rows, arguments)
+    return PlannedSubmission(number, token, name, part, sent, script, table_rows, arguments)
 
 
-def _less_time(run: Run, script: ResourceRequest, slices: int) -> ResourceRequest:
+def _less_time(run: Run, script: RunScript, slices: int) -> ResourceRequest:
     """The time limit of a task that carries less than a whole pack, if that is a shorter one.
 
     Nothing if the script's was edited: what a person wrote there counts.
     """
     asked, packing = run.record.first_request.only({"time"}), run.record.packing
     whole, less = (task_request(asked, packing, n) for n in (None, slices))
-    return NO_REQUEST if script.only({"time"}) != whole else less.differing_from(whole)
+    return NO_REQUEST if script.request.only({"time"}) != whole else less.differing_from(whole)

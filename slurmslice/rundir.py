@@ -37,8 +37,8 @@ _BARRED = "barred by slurmslice, which gave this submission up\n"
 class RunDirectory:
     """The files of one run. Everything here is bytes on disk; what they mean is ``run``'s."""
 
-    written = True
-    """Whether what is decided is written; no job is cancelled for what is not."""
+    read_only = False
+    """Nothing is written here (``slurmslice.read_only``)."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

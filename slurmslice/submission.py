@@ -28,6 +28,33 @@ from slurmslice.states import State
 
 
 @dataclass(frozen=True, slots=True)
+class RunScript:
+    """The script of a run as it stands, edits by hand included.
+
+    Attributes:
+        text: all of it; bytes that are not UTF-8 are surrogates.
+        sha256: its digest.
+        request: the options of its ``#SBATCH`` lines.
+    """
+
+    text: str
+    sha256: str
+    request: ResourceRequest
+
+
+def read_script(run: Run) -> RunScript:
+    """Read the run's script.
+
+    Raises:
+        DamagedRun: there is no script.
+        BadInput: a directive cannot be understood.
+    """
+    data = read_or_damaged(run.place.script)
+    text = data.decode("utf-8", "surrogateescape")
+    return RunScript(text, digest(data), ResourceRequest.from_script(text))
+
+
+@dataclass(frozen=True, slots=True)
 class PlannedSubmission:
     """One submission that could be made.
 
@@ -37,7 +64,7 @@ class PlannedSubmission:
         batch: rows and indices; ``batch.changes`` holds the options of a slice's request that
             differ from the script's.
         overrides: all sbatch options given beside the script.
-        request: every option in force for a task, overrides included.
+        script: the script.
         table_rows: the rows of its task table (all of the script's own, in the first).
         arguments: the script's.
     """
@@ -47,9 +74,14 @@ class PlannedSubmission:
     job_name: str
     batch: Batch
     overrides: ResourceRequest
-    request: ResourceRequest
+    script: RunScript
     table_rows: Sequence[int]
     arguments: tuple[str, ...] = ()
+
+    @property
+    def request(self) -> ResourceRequest:
+        """Every option in force for a task, overrides included."""
+        return self.script.request.overridden_by(self.overrides)
 
     def order(self, run: Run) -> Order:
         """As the engine gets it."""
@@ -75,7 +107,7 @@ class PlannedSubmission:
             rows=str(compress(self.batch.rows)),
             overrides=self.overrides,
             changes=self.batch.changes,
-            script_sha256=digest(read_or_damaged(run.place.script)),
+            script_sha256=self.script.sha256,
             table_sha256=table_sha256,
             at=at,
             pack=run.record.packing.pack,
@@ -89,18 +121,17 @@ def script_request(run: Run) -> ResourceRequest:
         DamagedRun: there is no script.
         BadInput: a directive cannot be understood.
     """
-    script = read_or_damaged(run.place.script).decode("utf-8", "surrogateescape")
-    return ResourceRequest.from_script(script)
+    return read_script(run).request
 
 
-def check_script(run: Run) -> None:
+def check_script(run: Run, script: RunScript) -> None:
     """Refuse a script that bash cannot read, or that would run other slices, or run them otherwise.
 
     Raises:
         DamagedRun: there is no script, or the library is not as it was made.
         BadInput: the script was edited so that bash cannot read it, or its source line was.
     """
-    text = read_or_damaged(run.place.script).decode("utf-8", "surrogateescape")
+    text = script.text
     check_library(run)
     if not run.place.script_edited:
         return
@@ -171,9 +202,9 @@ def untouched(run: Run) -> bool:
     return all(submission.fate not in taken for submission in run.ledger.submissions.values())
 
 
-def by_script(run: Run, script: ResourceRequest, name: str) -> PlannedSubmission:
+def by_script(run: Run, script: RunScript, name: str) -> PlannedSubmission:
     """The first submission exactly as the script has it: what ``sbatch script.sh`` does."""
-    array = script_array(script)
+    array = script_array(script.request)
     rows = tuple(row for index in sorted(array) for row in rows_of_index(run, index))
     batch, token = Batch(rows, array), run.record.token
     return PlannedSubmission(1, token, name, batch, NO_REQUEST, script, run.first_rows)
@@ -199,13 +230,13 @@ def rows_of_index(run: Run, index: int) -> Sequence[int]:
     return found
 
 
-def check_place(run: Run, script: ResourceRequest) -> None:
+def check_place(run: Run, script: RunScript) -> None:
     """Refuse a script whose tasks write elsewhere than to this run, or over what stands there.
 
     Raises:
         BadInput: the run was moved or copied, or ``--output`` or ``--open-mode`` was edited.
     """
-    output = script.get("output", "").replace("%%", "%")
+    output = script.request.get("output", "").replace("%%", "%")
     folder, ours = os.path.dirname(output), run.place.submission(1) / "tasks"
     if not os.path.isdir(folder) or not os.path.samefile(folder, ours):
         raise BadInput(
@@ -213,8 +244,7 @@ def check_place(run: Run, script: ResourceRequest) -> None:
             f"If it was moved, change --output and the source line in {run.place.script}; so its "
             "cd, if what it works on was.",
         )
-    text = read_or_damaged(run.place.script).decode("utf-8", "surrogateescape")
-    line = find_source_line(text)
+    line = find_source_line(script.text)
     if line and not (
         os.path.isdir(line.run_dir) and os.path.samefile(line.run_dir, run.place.path)
     ):
@@ -223,7 +253,7 @@ def check_place(run: Run, script: ResourceRequest) -> None:
             f"If it was moved, change the source line in {run.place.script} as well.",
             code="source-line-elsewhere",
         )
-    if (mode := script.get("open-mode", "not there")) != "append":
+    if (mode := script.request.get("open-mode", "not there")) != "append":
         raise BadInput(
             f"The script's --open-mode is {mode}, and not append: a task that Slurm starts again "
             "would wipe out which of its slices are done.",
@@ -260,7 +290,8 @@ def over_edited(run: Run, submission: PlannedSubmission) -> tuple[str, ...]:
         DamagedRun: there is no script.
         BadInput: a directive cannot be understood.
     """
-    rendered, now = task_request(run.record.first_request, run.record.packing), script_request(run)
+    now = submission.script.request
+    rendered = task_request(run.record.first_request, run.record.packing)
     return tuple(
         f"--{name}={value} counts, not the edited line #SBATCH --{name}={now[name]} of the script."
         for name, value in submission.overrides.options
@@ -273,7 +304,7 @@ def starved_again(run: Run, submission: PlannedSubmission) -> tuple[int, ...]:
 
     Before it is sent: then it is still known how they ended.
     """
-    now, ledger = digest(read_or_damaged(run.place.script)), run.ledger
+    now, ledger = submission.script.sha256, run.ledger
     return tuple(
         row
         for row in submission.batch.rows

@@ -23,9 +23,10 @@ from slurmslice.verbs.feed import feed
 from slurmslice.verbs.follow import BREAKER, Policy, follow, step, trip
 from slurmslice.verbs.poll import poll
 from slurmslice.verbs.steer import cancel, release, throttle
-from slurmslice.verbs.submit import failed, preview, submit, waiting
+from slurmslice.verbs.submit import failed, submit, waiting
 from tests.conftest import NewRun
 from tests.fakes import Clock, FakeEngine
+from tests.plans import a_plan, planned
 
 Reopen = Callable[[Run], Run]
 ALL = waiting(None)
@@ -313,7 +314,7 @@ def test_what_waits_is_doubled_once(new_run: NewRun, engine: FakeEngine, clock: 
     engine.most = 2
     run = new_run("0-9", mem="1G")
     engine.on_wait = engine.end_all
-    follow(run, Policy(changes={"mem": "2x"}), lambda *_: None)
+    follow(run, Policy(plan=a_plan(run, ALL, {"mem": "2x"})), lambda *_: None)
     assert {job.order.request.mem_mib for job in engine.jobs.values()} == {2048}
     assert len(engine.jobs) == 5
 
@@ -488,7 +489,7 @@ def test_a_job_that_was_renamed_is_taken_in(new_run: NewRun, engine: FakeEngine)
 def test_a_job_under_another_name_is_taken_in(new_run: NewRun, engine: FakeEngine) -> None:
     """``attach``: by its script and its claim; a job of another script is refused."""
     run = new_run("0-4")
-    (draft,) = preview(run, ALL, {})
+    (draft,) = planned(run, ALL)
     order = draft.order(run)
     theirs = Order(1, "another name", "", order.script, order.folder, order.array, NO_REQUEST, (),
                    order.request)  # fmt: skip

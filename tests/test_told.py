@@ -21,8 +21,9 @@ from slurmslice.run import Run
 from slurmslice.slices import SliceTable
 from slurmslice.states import State
 from slurmslice.verbs.poll import poll
-from slurmslice.verbs.submit import lowered, preview, submit, waiting
+from slurmslice.verbs.submit import submit, waiting
 from tests.fakes import Clock, FakeEngine
+from tests.plans import a_plan, planned
 from tests.typed import Typed
 
 NewRun = Callable[..., Run]
@@ -353,8 +354,8 @@ def test_less_than_slices_of_packs_had(
 ) -> None:
     """A slice's own part of what its task asked for is what counts."""
     run, _ = make_run(12, Packing(6, 2, 60), options=(("mem", "150M"), ("time", "1")))
-    assert lowered(run, waiting(None), {"mem": "150M", "time": "1"}) == {}
-    (mem, time) = lowered(run, waiting(None), {"mem": "100M", "time": "0:30"})
+    assert not a_plan(run, waiting(None), {"mem": "150M", "time": "1"}).lowered
+    (mem, time) = a_plan(run, waiting(None), {"mem": "100M", "time": "0:30"}).lowered
     assert (mem.before, mem.now) == ("150M", "100M")
     assert (time.before, time.now) == ("00:01:00", "00:00:30")
 
@@ -645,7 +646,7 @@ def test_what_a_first_look_finds_out_is_told(
 ) -> None:
     """A job that was sent by hand is taken into the run, by whichever verb looks first."""
     run = new_run("0-3")
-    order = next(preview(run, waiting([0, 1]), {})).order(run)
+    order = planned(run, waiting([0, 1]))[0].order(run)
     by_hand = replace(order, job_name=run.record.job_name, array=parse_array("0-1"))
     engine.submit(by_hand)
     engine.after_submit = lambda order: engine.end_all()

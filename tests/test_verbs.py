@@ -29,7 +29,7 @@ from slurmslice.rundir import RunDirectory
 from slurmslice.sightings import HEADER
 from slurmslice.slices import SliceTable
 from slurmslice.states import State
-from slurmslice.submission import by_script, script_request
+from slurmslice.submission import by_script, read_script
 from slurmslice.verbs import submit as verb
 from slurmslice.verbs.feed import Taken, feed
 from slurmslice.verbs.follow import Policy, follow, pause, step
@@ -720,12 +720,10 @@ def test_a_script_nobody_has_sent_is_looked_for_now_and_then(
 
 def by_hand(run: Run, engine: FakeEngine, array: str = "") -> None:
     """What ``sbatch script.sh`` does, plain or with an ``--array``."""
-    options = script_request(run)
-    order = by_script(run, options, run.record.job_name).order(run)
+    script = read_script(run)
+    order = by_script(run, script, run.record.job_name).order(run)
     part = parse_array(array) if array else order.array
-    script = Order(1, run.record.job_name, run.record.token, order.script, order.folder,
-                   part, NO_REQUEST, (), order.request)  # fmt: skip
-    engine.submit(script)
+    engine.submit(replace(order, job_name=run.record.job_name, array=part))
 
 
 # -- looking, steering, following --------------------------------------------------------------

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from slurmslice.engines import Engine
 from slurmslice.errors import BadInput
-from slurmslice.rehearsal import Rehearsal
+from slurmslice.read_only import ReadOnlyDirectory, read_only_engine
 from slurmslice.run import Run
 from slurmslice.rundir import RunDirectory
 from slurmslice.submission import check_copy
@@ -51,8 +51,8 @@ def make(name: str, path: Path) -> Engine:
     return SlurmEngine()
 
 
-def open_run(place: RunDirectory, *, changing: bool = False, dry_run: bool = False) -> Run:
-    """Open a run with the engine that it belongs to; for a dry run so that nothing is written.
+def open_run(place: RunDirectory, *, changing: bool = False, read_only: bool = False) -> Run:
+    """Open a run with the engine that it belongs to; read-only for a dry run.
 
     Raises:
         BadInput: a verb that changes was called on another cluster or machine, on a copy, or by
@@ -67,7 +67,9 @@ def open_run(place: RunDirectory, *, changing: bool = False, dry_run: bool = Fal
             f"The run {record.name} belongs to {record.cluster}, and this is {engine.cluster()}.",
             f"Go to {record.cluster}, or make a run of its own here with another --name.",
         )
-    run = Run(Rehearsal(place.path) if dry_run else place, engine)
+    if read_only:
+        place, engine = ReadOnlyDirectory(place.path), read_only_engine(engine)
+    run = Run(place, engine)
     if changing:
         check_copy(run)
     return run

@@ -11,7 +11,7 @@ from slurmslice.cli.engine import choose, open_run
 from slurmslice.cli.live import follow_live
 from slurmslice.cli.looking import look
 from slurmslice.cli.preview import announce, relative
-from slurmslice.cli.sending import let_start, nothing_waits, show_all, tell_lowered
+from slurmslice.cli.sending import checked_plan, let_start, nothing_waits, show_plan
 from slurmslice.cli.shared import (
     ChangingCommand,
     WordsCommand,
@@ -25,9 +25,10 @@ from slurmslice.reports.counts import count
 from slurmslice.resources import NO_REQUEST, ResourceRequest
 from slurmslice.run import Run
 from slurmslice.states import State
+from slurmslice.submission_plan import Plan
 from slurmslice.verbs.create import describe
 from slurmslice.verbs.follow import Policy
-from slurmslice.verbs.submit import check_possible, preview, waiting
+from slurmslice.verbs.submit import look_before, waiting
 
 
 class RunCommand(WordsCommand, ChangingCommand):
@@ -65,24 +66,47 @@ def command(
     that run goes on, and sbatch's options change the request of what waits. It can be left with
     Ctrl-C: on Slurm what is in the queue goes on. Any verb works beside it in a second terminal.
     """
-    run = (
-        _going_on(run_name, options, dry_run) if run_name else _new(options, max_attempts, dry_run)
-    )
-    changes = options.sbatch if run_name else NO_REQUEST
-    if run is None:
+    plan: Plan | None = None
+    if run_name:
+        run = _going_on(run_name, options, read_only=dry_run)
+        plan = _plan(run, options.sbatch, no_breaker=options.no_breaker)
+    else:
+        new = options.read(max_attempts)
+        path = places.new_run(new.spec.name, options.run_dir)
+        engine = choose(options.engine, path)
+        record, silence = describe(new, engine)
+        same, replaced = there_already(path, record, engine)
+        if same:
+            say(f"{record.name}: going on with {relative(path)}")
+            run = open_run(same, changing=True, read_only=dry_run)
+            plan = _plan(run, NO_REQUEST)
+        else:
+            _check(announce(record, new, engine))
+            if silence:
+                say(f"Slurm could not be asked about its limits: {silence}")
+            if dry_run:
+                say(f"Nothing was made: --dry-run. It would be {relative(path)}.")
+                return 0
+            run = Run(made(record, new, path, replaced), engine)
+            run.unsent_at = run.clock()  # its script is a moment old
+            if record.per_slice:  # others may ask for more than the first
+                plan = checked_plan(run, waiting(None), NO_REQUEST)
+    if run.place.read_only and plan:
+        show_plan(run, plan, nothing_waits)
         return 0
+    return follow_live(run, Policy(max_attempts, True, interval, plan))
+
+
+def _plan(run: Run, changes: ResourceRequest, *, no_breaker: bool = False) -> Plan:
+    """Plan to submit what waits in a run that is there."""
     if changes:
         _look_what_waits(run, changes)
-    if run_name:
-        check_possible(run, waiting(None), changes)
-        tell_lowered(run, waiting(None), changes)
-    if run_name and options.no_breaker:
-        let_start(run, dry_run=dry_run)
-    if dry_run:
+    if no_breaker:
+        let_start(run)
+    if run.place.read_only:
         look(run)
-        show_all(run, preview(run, waiting(None), changes), nothing_waits)
-        return 0
-    return follow_live(run, Policy(max_attempts, True, interval, changes))
+        look_before(run, waiting(None), "run")
+    return checked_plan(run, waiting(None), changes)
 
 
 def _look_what_waits(run: Run, changes: ResourceRequest) -> None:
@@ -107,7 +131,7 @@ def _look_what_waits(run: Run, changes: ResourceRequest) -> None:
             f"change that too: {again}")  # fmt: skip
 
 
-def _going_on(run_name: str, options: NewRunOptions, dry_run: bool) -> Run:
+def _going_on(run_name: str, options: NewRunOptions, *, read_only: bool) -> Run:
     if options.anything:
         if not places.is_named(run_name):
             raise BadInput(
@@ -118,32 +142,7 @@ def _going_on(run_name: str, options: NewRunOptions, dry_run: bool) -> Run:
             f"{run_name!r} names a run that is there, and {options.anything} describes a new one.",
             f"`slurmslice run {run_name}` goes on with it; a new run's command stands after --.",
         )
-    return open_run(places.find(run_name, changing=True), changing=True, dry_run=dry_run)
-
-
-def _new(options: NewRunOptions, max_attempts: int, dry_run: bool) -> Run | None:
-    """The run that the line describes: made now, or the one that it made before."""
-    new = options.read(max_attempts)
-    path = places.new_run(new.spec.name, options.run_dir)
-    engine = choose(options.engine, path)
-    record, silence = describe(new, engine)
-    same, replaced = there_already(path, record, engine)
-    if same:
-        say(f"{record.name}: going on with {relative(path)}")
-        run = open_run(same, changing=True, dry_run=dry_run)
-        check_possible(run, waiting(None), {})
-        return run
-    _check(announce(record, new, engine))
-    if silence:
-        say(f"Slurm could not be asked about its limits: {silence}")
-    if dry_run:
-        say(f"Nothing was made: --dry-run. It would be {relative(path)}.")
-        return None
-    run = Run(made(record, new, path, replaced), engine)
-    run.unsent_at = run.clock()  # its script is a moment old
-    if record.per_slice:  # others may ask for more than the first
-        check_possible(run, waiting(None), {})
-    return run
+    return open_run(places.find(run_name, changing=True), changing=True, read_only=read_only)
 
 
 def _check(limits: Limits | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 
 from slurmslice.cli.console import out, say
@@ -15,10 +15,11 @@ from slurmslice.errors import BadInput, EngineError, Refused
 from slurmslice.reports.counts import count, key_ranges
 from slurmslice.run import Run
 from slurmslice.submission import PlannedSubmission, over_edited
+from slurmslice.submission_plan import Choice, Plan, make_plan, with_limits
 from slurmslice.verbs.feed import Fed
 from slurmslice.verbs.follow import Policy
 from slurmslice.verbs.steer import release, wait_until_gone
-from slurmslice.verbs.submit import Choose, check_possible, lowered, preview, rehearse, submit
+from slurmslice.verbs.submit import Choose, execute, look_before
 
 
 def send(
@@ -28,10 +29,9 @@ def send(
     *,
     verb: str,
     again: Callable[[Sequence[str]], Sequence[str]],
-    dry_run: bool,
     nothing: Callable[[Run], None],
 ) -> int:
-    """Submit the chosen slices, or show what would be; the exit code.
+    """Plan to submit the chosen slices, and do it; of a read-only run show it. The exit code.
 
     Args:
         run: the run.
@@ -39,22 +39,20 @@ def send(
         changes: sbatch options that change their request.
         verb: what is called.
         again: its words that choose the same slices, with these options.
-        dry_run: only show it.
         nothing: says that there is nothing to do.
     """
     look(run)
-    check_possible(run, choose, changes)
-    tell_lowered(run, choose, changes)
-    if dry_run:
-        for note in rehearse(run, choose, verb):
-            say(note)
-        if not run.ledger.held:
-            show_all(run, preview(run, choose, changes), nothing)
+    if not run.place.read_only:
+        settle_doubts(run)
+    look_before(run, choose, verb)
+    plan = checked_plan(run, choose, changes)
+    if run.place.read_only:
+        show_plan(run, plan, nothing)
         return 0
-    settle_doubts(run)
     try:
-        fed = submit(run, choose, changes, verb)
+        fed = execute(run, plan, verb)
         tell_taken(run, fed.taken)
+        tell_left_out(run, fed)
         fed.check(passing=False)
     except EngineError as why:
         options = changing_options(why.message).split() if isinstance(why, Refused) else []
@@ -68,13 +66,16 @@ def send(
     return _afterwards(run, fed)
 
 
-def tell_lowered(run: Run, choose: Choose, changes: Mapping[str, str]) -> None:
-    """Say which slices get less than they asked for before: an x may have been forgotten.
+def checked_plan(run: Run, choose: Choose, changes: Mapping[str, str]) -> Plan:
+    """Plan to submit the chosen slices, and say what is hardly meant.
 
     Raises:
-        BadInput: it surely was, in a bare number that is less than a tenth.
+        BadInput: they could never run, or an x was surely forgotten: a bare number is less than a
+            tenth of what slices had.
     """
-    for less, rows in lowered(run, choose, changes).items():
+    plan = with_limits(run, make_plan(run, Choice(choose(run), changes)))
+    plan.check()
+    for less, rows in plan.lowered.items():
         option = less.option
         keys = key_ranges([run.table.keys[row] for row in rows])
         found = f"--{option}={less.now} is less than the {less.before} that {keys} had"
@@ -83,24 +84,33 @@ def tell_lowered(run: Run, choose: Choose, changes: Mapping[str, str]) -> None:
                 f"{found}: nothing was submitted.",
                 f"{changes[option]} times as much is --{option} {changes[option]}x. If so little "
                 f"is meant: --{option} {less.now}",
+                code="far-less",
+                option=option,
             )
         say(f"Note: {found}; twice as much is --{option} 2x.")
+    return plan
 
 
-def let_start(run: Run, *, dry_run: bool = False) -> None:
-    """Release what the breaker holds, or show what would be, and say which slices it is.
+def tell_left_out(run: Run, fed: Fed) -> None:
+    """Say which slices of the plan were not submitted, because something happened to them."""
+    if fed.left_out:
+        say(f"Left out: {_named(run, fed.left_out)}, which changed since they were looked at.")
+
+
+def let_start(run: Run) -> None:
+    """Release what the breaker holds, and say which slices it is; of a read-only run only say it.
 
     What goes in anew with an edited script is waited for until it can.
     """
     look(run)
-    let_go = release(run)
+    let_go, would = release(run), run.place.read_only
     if renewed := let_go.renewed:
-        say(f"{'Would cancel' if dry_run else 'Cancelled'} {_named(run, renewed)} that the breaker "
+        say(f"{'Would cancel' if would else 'Cancelled'} {_named(run, renewed)} that the breaker "
             "held with script.sh as it was before its edit: they go in anew.")  # fmt: skip
     if released := let_go.released:
-        verb = "Would release" if dry_run else "Released"
+        verb = "Would release" if would else "Released"
         say(f"{verb} {_named(run, released)} that the breaker held.")
-    if renewed and not (dry_run or wait_until_gone(run, renewed)):
+    if renewed and not would and not wait_until_gone(run, renewed):
         name = quote(run.record.name)
         say(f"Slurm has not let them go yet; slurmslice run {name} puts them in when it has.")
 
@@ -138,16 +148,21 @@ def tell_what_waits(run: Run, fed: Fed) -> None:
 _SHOWN = 5
 
 
-def show_all(run: Run, drafts: Iterator[PlannedSubmission], nothing: Callable[[Run], None]) -> None:
-    """What would be submitted: the first submissions, how many more, or that there is nothing."""
-    first = list(islice(drafts, _SHOWN))
+def show_plan(run: Run, plan: Plan, nothing: Callable[[Run], None]) -> None:
+    """Show a plan: its first submissions, how many more, or that there is nothing to do."""
+    for note in plan.notes:
+        say(note)
+    if run.ledger.held:
+        return
+    submissions = plan.submissions(run)
+    first = list(islice(submissions, _SHOWN))
     if not first:
         nothing(run)
-    for draft in first:
-        _show(run, draft)
-    rest = list(drafts)
+    for submission in first:
+        _show(run, submission)
+    rest = list(submissions)
     if rest:
-        more = sum(len(draft.batch.rows) for draft in rest)
+        more = sum(len(submission.batch.rows) for submission in rest)
         say(f"… and {count(more)} in {count(len(rest), 'more submission')}, "
             f"up to {rest[-1].number:03d}.")  # fmt: skip
 
@@ -157,8 +172,10 @@ def nothing_waits(run: Run) -> None:
     say("Nothing waits in this run.")
 
 
-def _show(run: Run, draft: PlannedSubmission) -> None:
-    what = f"Would submit {_named(run, draft.batch.rows)} as submission {draft.number:03d}"
+def _show(run: Run, submission: PlannedSubmission) -> None:
+    what = (
+        f"Would submit {_named(run, submission.batch.rows)} as submission {submission.number:03d}"
+    )
     if run.record.engine == "local":  # no sbatch is called for it
         say(f"{what}.")
         return
@@ -166,10 +183,10 @@ def _show(run: Run, draft: PlannedSubmission) -> None:
     words = [
         "sbatch",
         "--parsable",
-        *draft.overrides.to_argv(),
+        *submission.overrides.to_argv(),
         relative(run.place.script),
-        *draft.arguments,
+        *submission.arguments,
     ]
     out(join(words))
-    for note in over_edited(run, draft):
+    for note in over_edited(run, submission):
         say(f"  {note}")

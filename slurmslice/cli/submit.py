@@ -19,7 +19,8 @@ from slurmslice.errors import BadInput
 from slurmslice.reports.counts import count
 from slurmslice.resources import ResourceRequest
 from slurmslice.run import Run
-from slurmslice.verbs.submit import Choose, preview, waiting
+from slurmslice.submission_plan import Choice, make_plan
+from slurmslice.verbs.submit import Choose, waiting
 
 
 @click.command(cls=ChangingCommand)
@@ -41,16 +42,16 @@ def command(
 
     sbatch's options (-p, --mem, …) change the request of what goes in.
     """
-    run = open_run(places.find(run_name, changing=True), changing=True, dry_run=dry_run)
+    run = open_run(places.find(run_name, changing=True), changing=True, read_only=dry_run)
     choose, changes = waiting(_only(run, only)), meta()[1]
     if test_only:
         return _test(run, choose, changes)
     if no_breaker:
-        let_start(run, dry_run=dry_run)
+        let_start(run)
     chosen = ("--only", only) if only else ()
     return send(
         run, choose, changes, verb="submit", again=lambda options: (*chosen, *options),
-        dry_run=dry_run, nothing=nothing_waits,
+        nothing=nothing_waits,
     )  # fmt: skip
 
 
@@ -68,10 +69,11 @@ def _only(run: Run, text: str | None) -> list[int] | int | None:
 
 def _test(run: Run, choose: Choose, changes: ResourceRequest) -> int:
     """What Slurm says of the next submission; nothing is submitted."""
-    draft = next(preview(run, choose, changes), None)
-    if draft is None:
+    plan = make_plan(run, Choice(choose(run), changes))
+    planned = next(plan.submissions(run), None)
+    if planned is None:
         nothing_waits(run)
         return 0
-    say(f"Of submission {draft.number:03d}, {count(len(draft.batch.rows))}, Slurm says:")
-    out(run.engine.test(draft.order(run)))
+    say(f"Of submission {planned.number:03d}, {count(len(planned.batch.rows))}, Slurm says:")
+    out(run.engine.test(planned.order(run)))
     return 0

@@ -13,7 +13,7 @@ from slurmslice.journal import Submitted
 from slurmslice.ledger import Fate
 from slurmslice.run import Run
 from slurmslice.rundir import read_or_damaged
-from slurmslice.submission import by_script, script_request
+from slurmslice.submission import by_script, read_script
 from slurmslice.verbs.settle import intent_of
 
 
@@ -39,8 +39,8 @@ def attach(run: Run, job: str) -> int:
                 f"`scancel {job}` ends it.",
             )
         if number not in run.ledger.submissions:
-            options = script_request(run)
-            draft = by_script(run, options, identity.name)
+            script = read_script(run)
+            draft = by_script(run, script, identity.name)
             run.decide(intent_of(run, draft, identity.array))
         cluster = known[-1].cluster if known else None
         run.decide(Submitted(number, job, cluster, "attached", run.clock(), identity.name))

@@ -14,10 +14,11 @@ from slurmslice.ranges import compress
 from slurmslice.run import Run
 from slurmslice.submission import (
     PlannedSubmission,
+    RunScript,
     check_script,
     check_table,
     over_edited,
-    script_request,
+    read_script,
     starved_again,
     untouched,
 )
@@ -53,6 +54,7 @@ class Fed:
         drains: what is in flight has no more tasks than run, and its share goes to what waits.
         hindrance: the error that ended it, where one did.
         queued: what was asked for is written down, with its request, whatever came of it.
+        left_out: rows of the plan that were no longer as they were when it was made.
     """
 
     taken: list[Taken] = field(default_factory=list)
@@ -60,6 +62,7 @@ class Fed:
     drains: bool = False
     hindrance: EngineError | None = None
     queued: bool = False
+    left_out: tuple[int, ...] = ()
 
     def check(self, *, passing: bool) -> None:
         """Nothing where all went well.
@@ -93,17 +96,17 @@ def _feed(run: Run, verb: str, fed: Fed) -> None:
             run.reload()
             settle_locked(run)
             run.take_back()
-            script = script_request(run)
-            spare = share_out(run, script)
+            script = read_script(run)
+            spare = share_out(run, script.request)
             fed.waits = run.ledger.held
             if not run.ledger.queue or fed.waits:
                 return
             fed.drains = spare is not None and _drains(run)
-            intake = intake or run.engine.intake(script.verify())
+            intake = intake or run.engine.intake(script.request.verify())
             bounds, fed.waits = _bounds(run, intake, gone_in, spare)
             if bounds is None:
                 return
-            gone_in += _feed_one(run, bounds, fed)
+            gone_in += _feed_one(run, script, bounds, fed)
 
 
 def _drains(run: Run) -> bool:
@@ -112,9 +115,12 @@ def _drains(run: Run) -> bool:
     return all(claim.open <= 2 * claim.taken for claim in claims)
 
 
-def _feed_one(run: Run, bounds: SubmissionBounds, fed: Fed) -> int:
+def _feed_one(run: Run, script: RunScript, bounds: SubmissionBounds, fed: Fed) -> int:
     """Submit what comes next; how many array tasks went in."""
-    draft = next_submission(run, run.ledger.queue, bounds, run.ledger.next_number, untouched(run))
+    draft = next_submission(
+        run, script, run.ledger.queue, bounds,
+        number=run.ledger.next_number, script_is_next=untouched(run),
+    )  # fmt: skip
     if _runs_again(run, draft):
         return 0
     fed.taken.append(_send(run, draft))
@@ -146,7 +152,7 @@ def _runs_again(run: Run, draft: PlannedSubmission) -> bool:
 def _send(run: Run, draft: PlannedSubmission) -> Taken:
     """One submission: folder, intent, engine, answer. Hold the lock."""
     check_table(run, draft.number)
-    check_script(run)
+    check_script(run, draft.script)
     sha = run.record.first_sha256
     if draft.number > 1:
         _keep_script_out(run)

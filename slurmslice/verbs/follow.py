@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 from slurmslice.errors import Busy, NoAnswer, TooMany
 from slurmslice.journal import Held
 from slurmslice.run import Run
 from slurmslice.states import FAILURES, State
+from slurmslice.submission_plan import Choice, Plan, make_plan
 from slurmslice.verbs.feed import Fed, Taken, feed
 from slurmslice.verbs.poll import Poll, poll
-from slurmslice.verbs.submit import Choose, failed, submit, waiting
+from slurmslice.verbs.settle import wait_out_doubts
+from slurmslice.verbs.submit import execute, failed, waiting
 
 FASTEST_POLL_S = 1.0
 SLOWEST_POLL_S = 60.0
@@ -26,13 +28,13 @@ class Policy:
         submits: put in what was never asked for by ``submit`` (``run`` does); what is queued
             is fed in any case.
         interval: seconds between polls; None: by the age of the run (``pause``).
-        changes: sbatch options that change the request of what waits.
+        plan: what is done first.
     """
 
     max_attempts: int = 1
     submits: bool = True
     interval: float | None = None
-    changes: Mapping[str, str] = field(default_factory=dict)
+    plan: Plan | None = None
 
 
 Tell = Callable[[Run, Poll, Fed], None]
@@ -90,8 +92,8 @@ def follow(run: Run, policy: Policy, tell: Tell) -> None:
             looked = replace(again, notes=(*looked.notes, *again.notes))
         tell(run, looked, fed)
         fed.check(passing=True)
-        if fed.queued:  # asked for once: 2x of 2x is not meant
-            policy = replace(policy, changes={})
+        if fed.queued:
+            policy = replace(policy, plan=None)
         if done(run, policy):
             return
         unanswered = unanswered + 1 if _unanswered(looked, fed) else 0
@@ -115,8 +117,8 @@ def step(run: Run, policy: Policy) -> Fed:
         return Fed()  # somebody else's run: it can be looked at
     try:
         trip(run)
-        for choose, changes in _wishes(run, policy):
-            fed = submit(run, choose, changes, "run")
+        for plan in _plans(run, policy):
+            fed = execute(run, plan, "run")
             taken += fed.taken
             queued = True
             if fed.hindrance:
@@ -127,15 +129,18 @@ def step(run: Run, policy: Policy) -> Fed:
         return Fed(taken, why.message, hindrance=why, queued=queued)
 
 
-def _wishes(run: Run, policy: Policy) -> Iterator[tuple[Choose, Mapping[str, str]]]:
-    """What is to be queued: what waits, and what failed and has attempts left."""
+def _plans(run: Run, policy: Policy) -> Iterator[Plan]:
+    """The plan that was given, then: what waits, and what failed and has attempts left."""
+    if policy.plan:
+        yield policy.plan
     waits = run.standings.tally().get(State.WAITING, 0)
-    unasked = waits > len(run.ledger.queue)
-    if policy.submits and (unasked or (waits and policy.changes)):
-        yield waiting(None), policy.changes
+    if policy.submits and waits > len(run.ledger.queue):
+        wait_out_doubts(run)
+        yield make_plan(run, Choice(waiting(None)(run)))
     again = [] if run.ledger.held else _with_attempts_left(run, policy.max_attempts)
     if again:
-        yield failed(None, again), {}
+        wait_out_doubts(run)
+        yield make_plan(run, Choice(failed(None, again)(run)))
 
 
 def _feeds(run: Run, policy: Policy) -> bool:

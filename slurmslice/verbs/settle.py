@@ -22,6 +22,7 @@ from slurmslice.submission import (
     PlannedSubmission,
     by_script,
     job_name_of,
+    read_script,
     rows_of_index,
     script_array,
     script_request,
@@ -162,14 +163,12 @@ def _adopt(run: Run, submission: Submission) -> str:
     if number == 1:
         _widen(run, submission, owner, carried or ())
     run.decide(Submitted(number, owner, None, "claimed", run.clock()))
-    note = f"Job {owner} runs submission {number:03d}; job {other} was its double"
-    if not run.place.written:
-        return f"{note}, and is to be cancelled."
+    note = f"Job {owner} runs submission {number:03d}; job {other} is its double"
     try:
         run.engine.cancel(other, submission.name, None)
     except EngineError as why:
-        return f"{note}, and could not be cancelled: {why.message}"
-    return f"{note} and was cancelled."
+        return f"{note}, and cannot be cancelled: {why.message}"
+    return f"{note} and is cancelled."
 
 
 def _sent_by_hand(run: Run, name: str) -> tuple[str, ArrayExpression | None] | None:
@@ -264,20 +263,17 @@ def _dismiss(run: Run, submission: Submission) -> list[str]:
     job = _sighted(run, submission.intent)
     if job is None:
         return []
-    said = f"Job {job} of submission {submission.number:03d} came too late and"
-    if not run.place.written:
-        return [f"{said} is to be cancelled."]
     run.engine.cancel(job, submission.name, None)
     run.decide(Dismissed(submission.number, job, run.clock()))
-    return [f"{said} was cancelled."]
+    return [f"Job {job} of submission {submission.number:03d} came too late and is cancelled."]
 
 
 def _take_in(run: Run) -> list[str]:
     """Take a job into the run that a person submitted with plain ``sbatch script.sh``."""
     try:
-        options = script_request(run)
-        name = job_name_of(run, options)
-        draft = by_script(run, options, name)
+        script = read_script(run)
+        name = job_name_of(run, script.request)
+        draft = by_script(run, script, name)
     except BadInput:
         return []  # a script that cannot be read cannot have been submitted as it is
     sent = _sent_by_hand(run, name)

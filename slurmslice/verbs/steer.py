@@ -15,7 +15,7 @@ from slurmslice.ranges import compress
 from slurmslice.run import Run
 from slurmslice.rundir import digest, read_or_damaged
 from slurmslice.states import State
-from slurmslice.submission import check_script, script_request
+from slurmslice.submission import check_script, read_script, script_request
 from slurmslice.verbs.poll import poll
 from slurmslice.verbs.settle import wait_out_doubts
 from slurmslice.verbs.share import share_out
@@ -144,7 +144,7 @@ class LetGo:
 
 
 def release(run: Run) -> LetGo:
-    """Let what was held start, and hold nothing of this run any more; in a rehearsal say what.
+    """Let what was held start, and hold nothing of this run any more.
 
     Slurm keeps the script that it was given: what it holds of one that was edited since is
     cancelled, and goes in anew.
@@ -158,13 +158,12 @@ def release(run: Run) -> LetGo:
         held = _held(run)
         outdated = _outdated(run) if held else {}
         if outdated:
-            check_script(run)
+            check_script(run, read_script(run))
         for number, rows in outdated.items():
             run.decide(Cancelled(number, str(compress(rows)), run.clock(), anew=True))
-            if run.place.written:
-                _tell(run, number, rows)
+            _tell(run, number, rows)
         run.decide(Released(run.clock()))  # last: whoever is killed before does all of it again
-        for submission in run.in_flight() if run.place.written else ():
+        for submission in run.in_flight():
             if submission.share != 0 and not submission.anew.issuperset(run.open_rows(submission)):
                 run.engine.release(submission.job, submission.name)
     renewed = sorted(chain.from_iterable(outdated.values()))
