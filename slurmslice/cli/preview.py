@@ -15,7 +15,6 @@ from slurmslice.command import ShellText, placeholders, quote, show
 from slurmslice.engines import Engine, Limits
 from slurmslice.errors import NoAnswer
 from slurmslice.packing import fitted, tasks_at_once
-from slurmslice.replaced import runs_another
 from slurmslice.reports.counts import count, key_ranges, shortened
 from slurmslice.reports.foreseen import Group, groups, request, worst_case
 from slurmslice.resources import ResourceRequest
@@ -82,8 +81,8 @@ def _warnings(record: RunRecord, limits: Limits | None) -> Iterator[str]:
     fits = _fits(record, limits)
     if record.throttle and fits and record.throttle > fits and record.engine == "slurm":
         yield f"the throttle of {record.throttle} is above the {fits} that can run at once"
-    if runs_another(record.setup):
-        yield "an `exec PROGRAM` in the setup takes the script's place: the command would never run"
+    if record.packing.pack > 1 and _NAMES_SLICE.search(record.setup):
+        yield "the setup names $SLICE, which is not set there: with --pack it runs once a task"
     if isinstance(record.command, ShellText):
         if "SLICE" not in record.command.text:
             yield "the command names no $SLICE: every slice does the same (single quotes keep it)"
@@ -99,6 +98,9 @@ def _warnings(record: RunRecord, limits: Limits | None) -> Iterator[str]:
     if _SCRIPT.fullmatch(script) and not os.path.exists(os.path.join(record.work_dir, script)):
         yield f"{quote(script)} is not found here"
 
+
+_NAMES_SLICE = re.compile(r"\$\{?[#!]?SLICE(?![A-Za-z0-9])")
+"""``$SLICE`` or one of its columns, ``$SLICE_MASS``."""
 
 _SCRIPT = re.compile(r"[^\s{]+\.(py|jl|pl|rb|sh|bash|zsh|m?js|jar|[Rr])")
 """What an interpreter is given, where it is a file: a module or a text has no such name."""

@@ -26,11 +26,19 @@ from slurmslice.verbs.create import describe, render
 @new_run_options
 @dry_run_option
 @click.option("--print", "print_", is_flag=True, help="The script on stdout; make nothing.")
-def command(options: NewRunOptions, dry_run: bool, print_: bool) -> None:
+@click.option("--whole", is_flag=True, help="With --print: slurmslice.sh as part of the script.")
+def command(options: NewRunOptions, dry_run: bool, print_: bool, whole: bool) -> None:
     """Make a run directory to review; submit nothing.
 
     The command comes after --: `{}` in it is the slice's key.
     """
+    if whole and not print_:
+        raise BadInput(
+            "--whole is for --print: a run keeps slurmslice.sh beside its script.",
+            "Give both, or leave out --whole.",
+            code="whole-without-print",
+            option="whole",
+        )
     new = options.read(max_attempts=1)
     path = places.new_run(new.spec.name, options.run_dir)
     engine = choose(options.engine, path)
@@ -41,7 +49,7 @@ def command(options: NewRunOptions, dry_run: bool, print_: bool) -> None:
             f"{relative(path)} is there already, and just this was asked of it.",
             f"`slurmslice submit {path.name}` submits it.",
         )
-    text = render(record, new, path)
+    text = render(record, new, path, with_library=whole)
     if print_:
         data((text.encode("utf-8", "surrogateescape"),))
         return
