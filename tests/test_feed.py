@@ -19,11 +19,11 @@ from slurmslice.run import Run
 from slurmslice.slices import SliceTable
 from slurmslice.states import State
 from slurmslice.verbs.attach import attach
-from slurmslice.verbs.feed import feed
 from slurmslice.verbs.follow import BREAKER, Policy, follow, step, trip
 from slurmslice.verbs.poll import poll
 from slurmslice.verbs.steer import cancel, release, throttle
 from slurmslice.verbs.submit import failed, submit, waiting
+from slurmslice.verbs.submit_queued import submit_queued
 from tests.conftest import NewRun
 from tests.fakes import Clock, FakeEngine
 from tests.plans import a_plan, planned
@@ -56,7 +56,7 @@ def to_the_end(run: Run, engine: FakeEngine, state: State = State.COMPLETED) -> 
     for _ in range(2000):
         engine.end_all(state)
         poll(run)
-        if not feed(run, "tick").taken and not run.ledger.queue and not run.in_flight():
+        if not submit_queued(run, "tick").taken and not run.ledger.queue and not run.in_flight():
             return
     raise AssertionError("it never ended")
 
@@ -65,7 +65,7 @@ def test_more_slices_than_an_array_holds(new_run: NewRun, engine: FakeEngine) ->
     """2500 slices, MaxArraySize 1001: three submissions, each slice in one of them."""
     run = new_run(KEYS)
     taken = submit(run, ALL, {}, "submit").taken
-    assert [len(t.draft.batch.rows) for t in taken] == [1001, 1001, 498]
+    assert [len(t.planned.batch.rows) for t in taken] == [1001, 1001, 498]
     assert set(carried(run, engine).values()) == {1}
     assert len(carried(run, engine)) == 2500
     to_the_end(run, engine)
@@ -81,7 +81,7 @@ def test_failures_of_all_chunks_go_in_again_once(new_run: NewRun, engine: FakeEn
         engine.end(job, index, State.FAILED)
     poll(run)
     (again,) = submit(run, FAILED, {}, "resubmit").taken
-    assert list(again.draft.batch.rows) == [5, 1006, 2499]
+    assert list(again.planned.batch.rows) == [5, 1006, 2499]
     to_the_end(run, engine)
     assert states(run) == {State.COMPLETED: 2500}
     assert Counter(carried(run, engine).values()) == {1: 2497, 2: 3}
@@ -92,15 +92,15 @@ def test_no_more_than_the_limit_lets_in(new_run: NewRun, engine: FakeEngine) -> 
     engine.most = 30
     run = new_run(SliceTable([f"k{n}" for n in range(100)]))
     fed = submit(run, ALL, {}, "submit")
-    assert [len(t.draft.batch.rows) for t in fed.taken] == [30]
+    assert [len(t.planned.batch.rows) for t in fed.taken] == [30]
     assert fed.waits == "MaxSubmit is 30"
     assert states(run) == {State.SUBMITTED: 30, State.WAITING: 70}
     assert run.standings[50].reason == "to be submitted as there is room"
-    assert feed(run, "tick").taken == []
+    assert submit_queued(run, "tick").taken == []
     for index in range(10):
         engine.end("100", index, State.COMPLETED)
     poll(run)
-    assert [len(t.draft.batch.rows) for t in feed(run, "tick").taken] == [10]
+    assert [len(t.planned.batch.rows) for t in submit_queued(run, "tick").taken] == [10]
     to_the_end(run, engine)
     assert set(carried(run, engine).values()) == {1}
     assert states(run) == {State.COMPLETED: 100}
@@ -116,7 +116,7 @@ def test_a_limit_that_was_not_told_is_met_by_halves(new_run: NewRun, engine: Fak
 
     engine.on_submit = limit
     run = new_run(SliceTable([f"k{n}" for n in range(100)]))
-    sizes = [len(t.draft.batch.rows) for _ in range(4) for t in submit(run, ALL, {}, "s").taken]
+    sizes = [len(t.planned.batch.rows) for _ in range(4) for t in submit(run, ALL, {}, "s").taken]
     assert sizes == [25]
     assert states(run)[State.WAITING] == 75
     to_the_end(run, engine)
@@ -141,7 +141,7 @@ def test_a_refusal_for_good_stops_at_once_and_keeps_everything(
     assert len(fed.taken) == 1
     assert not run.ledger.queue
     assert states(run) == {State.SUBMITTED: 1001, State.WAITING: 1499}
-    assert feed(run, "tick").taken == []
+    assert submit_queued(run, "tick").taken == []
     submit(run, ALL, {"account": "b"}, "submit")
     assert set(carried(run, engine).values()) == {1}
     assert len(carried(run, engine)) == 2500
@@ -159,8 +159,8 @@ def test_two_at_once_submit_each_slice_once(
         engine.end_all()
         poll(first)
         poll(second)
-        feed(second, "tick")
-        feed(first, "tick")
+        submit_queued(second, "tick")
+        submit_queued(first, "tick")
     assert set(carried(first, engine).values()) == {1}
     assert states(reopen(first)) == {State.COMPLETED: 90}
 
@@ -212,7 +212,7 @@ def test_the_throttle_is_of_the_whole_run(new_run: NewRun, engine: FakeEngine) -
         assert running <= 20
         below += running < 20
         poll(run)
-        if not feed(run, "tick").taken and run.finished:
+        if not submit_queued(run, "tick").taken and run.finished:
             break
     assert states(run) == {State.COMPLETED: 2500}
     assert set(carried(run, engine).values()) == {1}
@@ -340,7 +340,7 @@ def test_whatever_the_sizes_each_slice_is_done_once(
         assert len(run.ledger.queue) + sum(carried(run, engine).values()) == slices
         engine.end_all()
         poll(run)
-        if not feed(run, "tick").taken and not run.ledger.queue:
+        if not submit_queued(run, "tick").taken and not run.ledger.queue:
             break
     assert set(carried(run, engine).values()) == {1}
     assert len(carried(run, engine)) == slices
@@ -429,7 +429,7 @@ def test_a_failure_of_a_pack_goes_in_again_at_once(
     poll(run)
     assert run.standings.state(0) is State.FAILED
     (taken,) = submit(run, FAILED, {}, "resubmit").taken
-    assert list(taken.draft.batch.rows) == [0]
+    assert list(taken.planned.batch.rows) == [0]
     engine.jobs["100"].tasks[0] = TaskReport(State.PENDING, "PENDING", restarts=1)
     poll(run)
     assert run.ledger.holder == [2, 1, 1]
@@ -449,8 +449,8 @@ def test_what_its_task_did_not_come_to_goes_in_again(
     assert states(run) == {State.NODE_FAIL: 1, State.WAITING: 2}
     assert "before its turn" in run.standings[1].reason
     (taken,) = step(run, Policy(1, submits=False)).taken
-    assert sorted(taken.draft.batch.rows) == [1, 2]
-    assert taken.draft.batch.changes == ResourceRequest.of({"mem": "50M"})
+    assert sorted(taken.planned.batch.rows) == [1, 2]
+    assert taken.planned.batch.changes == ResourceRequest.of({"mem": "50M"})
     assert run.ledger.attempts == [1, 1, 1]
 
 

@@ -24,8 +24,8 @@ from slurmslice.cli.live import Progress
 from slurmslice.evidence import Answer, Observation
 from slurmslice.slices import SliceTable
 from slurmslice.states import State
-from slurmslice.verbs.feed import Fed
 from slurmslice.verbs.poll import Poll
+from slurmslice.verbs.submit_queued import SubmitOutcome
 from tests.conftest import NewRun
 from tests.fakes import FakeEngine
 from tests.hostile import CORPUS, around
@@ -224,7 +224,7 @@ def test_the_line_that_is_painted_over(
     monkeypatch.setenv("COLUMNS", "400")
     progress = Progress()
     progress._terminal = True
-    progress(new_run(), Poll(notes=(shown,), silences=(shown,)), Fed(waits=shown))
+    progress(new_run(), Poll(notes=(shown,), silences=(shown,)), SubmitOutcome(waits=shown))
     progress.end()
     said = capsys.readouterr().err.replace("\r\x1b[K", "").replace("\x1b[0m", "")
     assert not acted_on(re.sub("\x1b\\[[0-9]+m", "", said))

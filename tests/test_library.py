@@ -22,9 +22,9 @@ from slurmslice.run import Run
 from slurmslice.script import library, library_path, render
 from slurmslice.source_line import FoundLine, SourceLine, find_source_line
 from slurmslice.states import State
-from slurmslice.verbs.feed import feed
 from slurmslice.verbs.poll import poll
 from slurmslice.verbs.submit import submit, waiting
+from slurmslice.verbs.submit_queued import submit_queued
 from tests.conftest import NewRun
 from tests.fakes import Clock, FakeEngine
 from tests.test_bad_input import here  # noqa: F401 - a fixture
@@ -270,7 +270,7 @@ def test_what_waits_is_not_fed_with_another_library(new_run: NewRun, engine: Fak
     damage(run.place.library, "empty")
     engine.end_all()
     with pytest.raises(DamagedRun):
-        feed(run, "tick")
+        submit_queued(run, "tick")
     assert len(engine.jobs) == 1
 
 
@@ -380,7 +380,7 @@ def test_what_has_not_begun_uses_no_attempt(
         with run.place.lock("test"):
             run.take_back()
         assert run.ledger.attempts == [attempts, attempts]
-        feed(run, "tick")
+        submit_queued(run, "tick")
     assert len(engine.jobs) == 2
 
 

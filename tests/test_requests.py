@@ -80,7 +80,7 @@ def test_each_request_is_a_submission(
     record, _ = describe(new, engine)
     run = Run(make(record, new, folder / "r"), engine)
     taken = submit(run, waiting(None), {}, "submit").taken
-    assert [list(t.draft.batch.rows) for t in taken] == [[0, 2], [1], [3]]
+    assert [list(t.planned.batch.rows) for t in taken] == [[0, 2], [1], [3]]
     orders = [engine.jobs[t.job].order for t in taken]
     assert [(o.request.mem_mib, o.request.time_s) for o in orders] == [
         (1024, 3600), (2048, 3600), (4096, 7200),

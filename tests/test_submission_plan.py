@@ -55,12 +55,12 @@ def test_the_submissions_of_a_plan_are_those_that_are_made(
     run = new_run("0-9", mem="1G", time="10")
     first = a_plan(run, ALL, changes)
     expected = [shown(one) for one in first.submissions(run)]
-    assert [shown(taken.draft) for taken in execute(run, first, "submit").taken] == expected
+    assert [shown(taken.planned) for taken in execute(run, first, "submit").taken] == expected
     engine.end_all(State.FAILED)
     poll(run)
     again = a_plan(run, FAILED, changes)
     expected = [shown(one) for one in again.submissions(run)]
-    assert [shown(taken.draft) for taken in execute(run, again, "resubmit").taken] == expected
+    assert [shown(taken.planned) for taken in execute(run, again, "resubmit").taken] == expected
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_a_policy_makes_a_plan_of_several_choices(new_run: NewRun, engine: FakeE
         (8,): {"time": "00:30:00"},
     }
     taken = execute(run, plan, "resubmit").taken
-    assert [list(one.draft.batch.rows) for one in taken] == [[1, 4, 6], [8]]
+    assert [list(one.planned.batch.rows) for one in taken] == [[1, 4, 6], [8]]
 
 
 def submit_others(run: Run, engine: FakeEngine, rows: list[int]) -> None:
@@ -141,7 +141,7 @@ def test_never_more_than_the_plan_is_done(
     meanwhile(other, engine, rows)
     done = execute(run, plan, "submit")
     wanted = {row: one.request for one in plan.requests for row in one.rows}
-    carried = {row: t.draft.batch.changes for t in done.taken for row in t.draft.batch.rows}
+    carried = {row: t.planned.batch.changes for t in done.taken for row in t.planned.batch.rows}
     assert carried.items() <= wanted.items()
     assert set(done.left_out) == set(rows)
     assert carried.keys() == wanted.keys() - set(rows)
@@ -156,7 +156,7 @@ def test_a_slice_that_slurm_runs_again_is_left_out(new_run: NewRun, engine: Fake
     engine.jobs["100"].tasks[4] = type(report)(State.RUNNING, "RUNNING", restarts=1)
     done = execute(run, plan, "resubmit")
     assert done.left_out == (4,)
-    assert [list(taken.draft.batch.rows) for taken in done.taken] == [[1, 6, 8]]
+    assert [list(taken.planned.batch.rows) for taken in done.taken] == [[1, 6, 8]]
 
 
 def test_a_script_that_was_edited_meanwhile_is_not_submitted(

@@ -31,12 +31,12 @@ from slurmslice.slices import SliceTable
 from slurmslice.states import State
 from slurmslice.submission import by_script, read_script
 from slurmslice.verbs import submit as verb
-from slurmslice.verbs.feed import Taken, feed
 from slurmslice.verbs.follow import Policy, follow, pause, step
 from slurmslice.verbs.poll import Poll, poll
 from slurmslice.verbs.settle import DOUBT_S
 from slurmslice.verbs.steer import cancel, release, throttle
 from slurmslice.verbs.submit import Choose, failed, waiting
+from slurmslice.verbs.submit_queued import AcceptedSubmission, submit_queued
 from tests.fakes import Clock, FakeEngine
 from tests.kills import Killed, end
 
@@ -51,7 +51,9 @@ def states(run: Run) -> Counter[State]:
     return Counter(run.standings.tally())
 
 
-def submit(run: Run, choose: Choose, changes: dict[str, str], name: str) -> list[Taken]:
+def submit(
+    run: Run, choose: Choose, changes: dict[str, str], name: str
+) -> list[AcceptedSubmission]:
     """What was taken; what hindered it, as an error."""
     fed = verb.submit(run, choose, changes, name)
     fed.check(passing=False)
@@ -110,7 +112,7 @@ def test_what_was_doubled_is_doubled_again(new_run: NewRun, engine: FakeEngine) 
     engine.end_all(State.OUT_OF_MEMORY)
     poll(run)
     taken = submit(run, FAILED, {"mem": "2x"}, "resubmit")
-    assert {str(t.draft.batch.array): dict(t.draft.batch.changes)["mem"] for t in taken} == {
+    assert {str(t.planned.batch.array): dict(t.planned.batch.changes)["mem"] for t in taken} == {
         "1": "16G",
         "0,2-9": "8G",
     }
@@ -270,8 +272,8 @@ def test_what_a_claimant_does_not_carry_is_free_again(new_run: NewRun, engine: F
     )
     assert f"Job {double} runs submission 001" in poll(run).notes[0]
     assert sorted(run.ledger.queue) == [2, 3, 5]
-    fed = feed(run, "run")
-    assert [str(one.draft.batch.array) for one in fed.taken] == ["2-3,5"]
+    fed = submit_queued(run, "run")
+    assert [str(one.planned.batch.array) for one in fed.taken] == ["2-3,5"]
     assert set(run.ledger.attempts) == {1}
 
 
@@ -385,7 +387,7 @@ def test_what_slurm_puts_back_is_not_submitted_beside_it(
     all_end(run, engine, State.FAILED)
     engine.jobs["100"].tasks[2] = TaskReport(State.PENDING, "PENDING")
     (taken,) = submit(run, FAILED, {}, "resubmit")
-    assert str(taken.draft.batch.array) == "0-1,3"
+    assert str(taken.planned.batch.array) == "0-1,3"
     assert run.standings[2].state is State.PENDING
     engine.end("100", 2, State.COMPLETED)
     poll(run)
@@ -401,13 +403,13 @@ def test_what_slurm_still_ends_is_not_submitted_beside_it(
     all_end(run, engine, State.TIMEOUT)
     engine.jobs["100"].tasks[2] = TaskReport(State.RUNNING, "COMPLETING", leaving=True)
     (taken,) = submit(run, FAILED, {}, "resubmit")
-    assert str(taken.draft.batch.array) == "0-1,3"
+    assert str(taken.planned.batch.array) == "0-1,3"
     assert run.standings[2].state is State.RUNNING
     assert "TIMEOUT; Slurm is still ending its processes" in run.standings[2].reason
     engine.end("100", 2, State.TIMEOUT)
     poll(run)
     (taken,) = submit(run, FAILED, {}, "resubmit")
-    assert list(taken.draft.batch.rows) == [2]
+    assert list(taken.planned.batch.rows) == [2]
 
 
 @pytest.mark.parametrize("state", [State.COMPLETED, State.CHECK_FAILED])
@@ -888,7 +890,7 @@ def test_throttle_is_shared_out_and_kept(new_run: NewRun, engine: FakeEngine) ->
     for index in range(3):
         engine.end("100", index, State.COMPLETED)
     poll(run)
-    (taken,) = feed(run, "tick").taken
+    (taken,) = submit_queued(run, "tick").taken
     assert engine.throttled[-1] == ("101", 3)
     assert engine.jobs[taken.job].order.array.throttle == 2
 
@@ -906,15 +908,15 @@ def test_a_throttle_below_the_number_of_arrays_holds_some(
     for index in range(3):
         engine.end("100", index, State.COMPLETED)
     poll(run)
-    feed(run, "tick")
+    submit_queued(run, "tick")
     assert engine.throttled[1:] == [("101", 1)]
     assert engine.released == ["101"]
-    feed(run, "tick")
+    submit_queued(run, "tick")
     release(run)
     assert engine.released == ["101", "101"]
     again = reopen(run)  # the one before may have been killed before it said so
     poll(again)
-    feed(again, "tick")
+    submit_queued(again, "tick")
     assert engine.throttled[2:] == [("101", 1)]
     assert engine.released == ["101"] * 3
 

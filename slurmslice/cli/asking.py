@@ -35,7 +35,7 @@ from slurmslice.run_spec import RunRecord, RunSpec
 from slurmslice.rundir import RunDirectory
 from slurmslice.template import OwnTemplate, find
 from slurmslice.verbs.create import RunInputs, check_name, default_name, make
-from slurmslice.verbs.remake import remake, replaceable
+from slurmslice.verbs.replace_refused_run import replace_refused_run, replaceable
 
 _OPTIONS: tuple[Callable[..., Any], ...] = (
     *SLICE_OPTIONS,
@@ -285,7 +285,7 @@ def made(record: RunRecord, new: RunInputs, path: Path, replaced: Run | None) ->
     if replaced is None:
         place = make(record, new, path)
     else:
-        place = remake(replaced, record, new)
+        place = replace_refused_run(replaced, record, new)
         say(f"It replaces the run {record.name} that was there: all of that was refused.")
     places.remember(path)
     return place

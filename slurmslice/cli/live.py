@@ -18,9 +18,9 @@ from slurmslice.errors import Refused, SlurmsliceError
 from slurmslice.reports.counts import reasons
 from slurmslice.run import Run
 from slurmslice.states import State
-from slurmslice.verbs.feed import Fed
 from slurmslice.verbs.follow import Policy, follow
 from slurmslice.verbs.poll import Poll
+from slurmslice.verbs.submit_queued import SubmitOutcome
 
 PLAIN_LINE_EVERY_S = 30.0
 _BAR = 30
@@ -103,11 +103,11 @@ class Progress:
         self._stuck = ""
         self.interrupted = False
 
-    def __call__(self, run: Run, looked: Poll, fed: Fed) -> None:
+    def __call__(self, run: Run, looked: Poll, fed: SubmitOutcome) -> None:
         """Show where the run stands."""
         if self.interrupted:
             raise KeyboardInterrupt
-        passing = fed.hindrance and not isinstance(fed.hindrance, Refused)
+        passing = fed.error and not isinstance(fed.error, Refused)
         silences = (*looked.silences, *([fed.waits] if passing else []))
         if fed.taken or looked.notes or silences != self._silences:
             self.end()
@@ -123,7 +123,7 @@ class Progress:
             self.end()
             say(hint)
             self._stuck = hint
-        why = f" (waiting: {fed.waits})" if fed.waits and not fed.hindrance else ""
+        why = f" (waiting: {fed.waits})" if fed.waits and not fed.error else ""
         line = describe(run.standings.tally()) + one_line(held_up(run) + why)
         if self._terminal:
             self._paint(line)

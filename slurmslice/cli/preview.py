@@ -22,7 +22,7 @@ from slurmslice.run import Run
 from slurmslice.run_spec import RunRecord
 from slurmslice.slices import SliceTable
 from slurmslice.verbs.create import RunInputs, interpreted
-from slurmslice.verbs.feed import Taken
+from slurmslice.verbs.submit_queued import AcceptedSubmission
 
 
 def announce(record: RunRecord, new: RunInputs, engine: Engine) -> Limits | None:
@@ -209,15 +209,15 @@ def _not_packed(record: RunRecord, new: RunInputs, limits: Limits | None) -> str
     return "none: there is room for all slices at once, each in a task of its own"
 
 
-def tell_taken(run: Run, taken: list[Taken]) -> None:
+def tell_taken(run: Run, taken: list[AcceptedSubmission]) -> None:
     """Which submissions were made, with what, and what else was noted."""
     for one in taken:
-        keys = key_ranges([run.table.keys[row] for row in one.draft.batch.rows])
-        changed = str(one.draft.batch.changes)
+        keys = key_ranges([run.table.keys[row] for row in one.planned.batch.rows])
+        changed = str(one.planned.batch.changes)
         say(
-            f"Submitted {count(len(one.draft.batch.rows))} ({keys})"
+            f"Submitted {count(len(one.planned.batch.rows))} ({keys})"
             f"{' with ' + changed if changed else ''}: job {one.job}, "
-            f"submission {one.draft.number:03d}."
+            f"submission {one.planned.number:03d}."
         )
         for note in one.notes:
             say(f"  {note}")

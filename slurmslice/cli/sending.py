@@ -16,10 +16,10 @@ from slurmslice.reports.counts import count, key_ranges
 from slurmslice.run import Run
 from slurmslice.submission import PlannedSubmission, over_edited
 from slurmslice.submission_plan import Choice, Plan, make_plan, with_limits
-from slurmslice.verbs.feed import Fed
 from slurmslice.verbs.follow import Policy
 from slurmslice.verbs.steer import release, wait_until_gone
 from slurmslice.verbs.submit import Choose, execute, look_before
+from slurmslice.verbs.submit_queued import SubmitOutcome
 
 
 def send(
@@ -91,7 +91,7 @@ def checked_plan(run: Run, choose: Choose, changes: Mapping[str, str]) -> Plan:
     return plan
 
 
-def tell_left_out(run: Run, fed: Fed) -> None:
+def tell_left_out(run: Run, fed: SubmitOutcome) -> None:
     """Say which slices of the plan were not submitted, because something happened to them."""
     if fed.left_out:
         say(f"Left out: {_named(run, fed.left_out)}, which changed since they were looked at.")
@@ -119,7 +119,7 @@ def _named(run: Run, rows: Sequence[int]) -> str:
     return f"{count(len(rows))} ({key_ranges([run.table.keys[row] for row in rows])})"
 
 
-def _afterwards(run: Run, fed: Fed) -> int:
+def _afterwards(run: Run, fed: SubmitOutcome) -> int:
     """On Slurm the work is handed over. This machine works only while a process does."""
     run.engine.wait(0)
     if run.engine.working:
@@ -132,7 +132,7 @@ def _afterwards(run: Run, fed: Fed) -> int:
     return 0
 
 
-def tell_what_waits(run: Run, fed: Fed) -> None:
+def tell_what_waits(run: Run, fed: SubmitOutcome) -> None:
     """How many slices wait, why, and what puts them in."""
     if run.ledger.held:
         again = [row for row in run.ledger.queue if run.ledger.attempts[row]]

@@ -40,8 +40,8 @@ def attach(run: Run, job: str) -> int:
             )
         if number not in run.ledger.submissions:
             script = read_script(run)
-            draft = by_script(run, script, identity.name)
-            run.decide(intent_of(run, draft, identity.array))
+            planned = by_script(run, script, identity.name)
+            run.decide(intent_of(run, planned, identity.array))
         cluster = known[-1].cluster if known else None
         run.decide(Submitted(number, job, cluster, "attached", run.clock(), identity.name))
     return number

@@ -10,10 +10,10 @@ from slurmslice.journal import Held
 from slurmslice.run import Run
 from slurmslice.states import FAILURES, State
 from slurmslice.submission_plan import Choice, Plan, make_plan
-from slurmslice.verbs.feed import Fed, Taken, feed
 from slurmslice.verbs.poll import Poll, poll
 from slurmslice.verbs.settle import wait_out_doubts
 from slurmslice.verbs.submit import execute, failed, waiting
+from slurmslice.verbs.submit_queued import AcceptedSubmission, SubmitOutcome, submit_queued
 
 FASTEST_POLL_S = 1.0
 SLOWEST_POLL_S = 60.0
@@ -37,7 +37,7 @@ class Policy:
     plan: Plan | None = None
 
 
-Tell = Callable[[Run, Poll, Fed], None]
+Tell = Callable[[Run, Poll, SubmitOutcome], None]
 """Is shown the run after each step: what was seen, and what was fed."""
 
 
@@ -101,32 +101,32 @@ def follow(run: Run, policy: Policy, tell: Tell) -> None:
         run.engine.wait(backed_off(usual, unanswered))
 
 
-def _unanswered(looked: Poll, fed: Fed) -> bool:
+def _unanswered(looked: Poll, fed: SubmitOutcome) -> bool:
     """Whether somebody did not answer, at a look or at a submission; a full queue is an answer."""
-    return bool(looked.silences) or not isinstance(fed.hindrance, TooMany | None)
+    return bool(looked.silences) or not isinstance(fed.error, TooMany | None)
 
 
-def step(run: Run, policy: Policy) -> Fed:
+def step(run: Run, policy: Policy) -> SubmitOutcome:
     """What follows from the standings: hold, queue what waits and what failed, feed what fits.
 
-    A hindrance that may pass is no error: the next step tries again.
+    A error that may pass is no error: the next step tries again.
     """
-    taken: list[Taken] = []
+    taken: list[AcceptedSubmission] = []
     queued = False
     if not (policy.submits or run.place.writable):
-        return Fed()  # somebody else's run: it can be looked at
+        return SubmitOutcome()  # somebody else's run: it can be looked at
     try:
         trip(run)
         for plan in _plans(run, policy):
             fed = execute(run, plan, "run")
             taken += fed.taken
             queued = True
-            if fed.hindrance:
+            if fed.error:
                 return replace(fed, taken=taken)
-        fed = feed(run, "run") if _feeds(run, policy) else Fed()
+        fed = submit_queued(run, "run") if _feeds(run, policy) else SubmitOutcome()
         return replace(fed, taken=taken + fed.taken, queued=queued)
     except (Busy, NoAnswer) as why:
-        return Fed(taken, why.message, hindrance=why, queued=queued)
+        return SubmitOutcome(taken, why.message, error=why, queued=queued)
 
 
 def _plans(run: Run, policy: Policy) -> Iterator[Plan]:

@@ -273,7 +273,7 @@ def _take_in(run: Run) -> list[str]:
     try:
         script = read_script(run)
         name = job_name_of(run, script.request)
-        draft = by_script(run, script, name)
+        planned = by_script(run, script, name)
     except BadInput:
         return []  # a script that cannot be read cannot have been submitted as it is
     sent = _sent_by_hand(run, name)
@@ -282,16 +282,16 @@ def _take_in(run: Run) -> list[str]:
         return []
     job, array = sent
     if 1 not in run.ledger.submissions:
-        run.decide(intent_of(run, draft, array))
+        run.decide(intent_of(run, planned, array))
     run.decide(Submitted(1, job, None, "found", run.clock()))
     return [f"Job {job} was submitted by hand: it is submission 001 of this run now."]
 
 
-def intent_of(run: Run, draft: PlannedSubmission, array: ArrayExpression | None) -> Intent:
+def intent_of(run: Run, planned: PlannedSubmission, array: ArrayExpression | None) -> Intent:
     """What a person did by hand, as if slurmslice had meant to."""
     if array is not None:
-        known = [index for index in sorted(draft.batch.array) if index in set(array)]
+        known = [index for index in sorted(planned.batch.array) if index in set(array)]
         rows = tuple(row for index in known for row in rows_of_index(run, index))
-        indices = compress(known, draft.batch.array.throttle)
-        draft = replace(draft, batch=replace(draft.batch, array=indices, rows=rows))
-    return draft.intent(run, run.clock(), run.record.first_sha256)
+        indices = compress(known, planned.batch.array.throttle)
+        planned = replace(planned, batch=replace(planned.batch, array=indices, rows=rows))
+    return planned.intent(run, run.clock(), run.record.first_sha256)

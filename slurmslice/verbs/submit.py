@@ -13,9 +13,9 @@ from slurmslice.run import Run
 from slurmslice.states import FAILURES, State
 from slurmslice.submission import read_script
 from slurmslice.submission_plan import Choice, Plan, make_plan
-from slurmslice.verbs.feed import Fed, feed
 from slurmslice.verbs.poll import look_again
 from slurmslice.verbs.settle import settle_locked, wait_out_doubts
+from slurmslice.verbs.submit_queued import SubmitOutcome, submit_queued
 
 Choose = Callable[[Run], Sequence[int]]
 """Picks rows by their states."""
@@ -72,7 +72,7 @@ def look_before(run: Run, choose: Choose, verb: str) -> None:
         look_again(run, choose(run))
 
 
-def submit(run: Run, choose: Choose, changes: Mapping[str, str], verb: str) -> Fed:
+def submit(run: Run, choose: Choose, changes: Mapping[str, str], verb: str) -> SubmitOutcome:
     """Plan to submit the chosen slices, and do it.
 
     Raises:
@@ -82,7 +82,7 @@ def submit(run: Run, choose: Choose, changes: Mapping[str, str], verb: str) -> F
     return execute(run, make_plan(run, Choice(choose(run), changes)), verb)
 
 
-def execute(run: Run, plan: Plan, verb: str) -> Fed:
+def execute(run: Run, plan: Plan, verb: str) -> SubmitOutcome:
     """Queue the slices of a plan, and submit what fits now.
 
     A doubt about an earlier submission is waited out first, without the lock. A slice that is no
@@ -111,4 +111,4 @@ def execute(run: Run, plan: Plan, verb: str) -> Fed:
             left_out += set(planned.rows).difference(rows)
             if rows:
                 run.decide(Queued(str(compress(rows)), planned.request, run.clock()))
-    return replace(feed(run, verb), queued=True, left_out=tuple(sorted(left_out)))
+    return replace(submit_queued(run, verb), queued=True, left_out=tuple(sorted(left_out)))

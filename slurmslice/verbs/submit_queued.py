@@ -1,4 +1,4 @@
-"""Feed: make submissions of what is queued, as few as can be, as far as there is room."""
+"""Submit the queued slices: as few submissions as possible, as far as there is room."""
 
 from __future__ import annotations
 
@@ -28,39 +28,39 @@ from slurmslice.verbs.share import claim_of, share_out
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """A submission that was taken.
+class AcceptedSubmission:
+    """A submission that the engine accepted.
 
     Attributes:
-        draft: what was sent.
+        planned: the submission.
         job: the array's job id.
-        notes: what a person should know of it.
-        starved: its rows that went over their memory before, and have no more of it now.
+        notes: for a person, a line each.
+        starved: the rows that ran out of memory before and get no more now.
     """
 
-    draft: PlannedSubmission
+    planned: PlannedSubmission
     job: str
     notes: tuple[str, ...]
     starved: tuple[int, ...] = ()
 
 
 @dataclass
-class Fed:
-    """What feeding came to.
+class SubmitOutcome:
+    """The result of submitting queued slices.
 
     Attributes:
-        taken: the submissions that were made.
-        waits: why what is still queued is not in; empty where nothing is queued.
-        drains: what is in flight has no more tasks than run, and its share goes to what waits.
-        hindrance: the error that ended it, where one did.
-        queued: what was asked for is written down, with its request, whatever came of it.
+        taken: the accepted submissions.
+        waits: why slices are still queued; empty if none is.
+        drains: almost all tasks in flight run, so a share of the throttle is free soon.
+        error: the error that ended it; None if there was none.
+        queued: the slices of the plan are queued, whatever happened after that.
         left_out: rows of the plan that were no longer as they were when it was made.
     """
 
-    taken: list[Taken] = field(default_factory=list)
+    taken: list[AcceptedSubmission] = field(default_factory=list)
     waits: str = ""
     drains: bool = False
-    hindrance: EngineError | None = None
+    error: EngineError | None = None
     queued: bool = False
     left_out: tuple[int, ...] = ()
 
@@ -68,28 +68,28 @@ class Fed:
         """Nothing where all went well.
 
         Args:
-            passing: a hindrance that may pass is none; else it is where nothing was taken.
+            passing: a error that may pass is none; else it is where nothing was taken.
 
         Raises:
             EngineError: what hindered it.
         """
-        for_good = isinstance(self.hindrance, RefusedByEngine)
-        if self.hindrance and (for_good or not (passing or self.taken)):
-            raise self.hindrance
+        for_good = isinstance(self.error, RefusedByEngine)
+        if self.error and (for_good or not (passing or self.taken)):
+            raise self.error
 
 
-def feed(run: Run, verb: str) -> Fed:
-    """Submit of what is queued what fits now. The lock is held for each sbatch, not longer."""
-    fed = Fed()
+def submit_queued(run: Run, verb: str) -> SubmitOutcome:
+    """Submit queued slices as far as they fit now. The lock is held for one sbatch at a time."""
+    outcome = SubmitOutcome()
     try:
         wait_out_doubts(run)
-        _feed(run, verb, fed)
+        _submit_queued(run, verb, outcome)
     except EngineError as why:
-        fed.hindrance, fed.waits = why, why.message
-    return fed
+        outcome.error, outcome.waits = why, why.message
+    return outcome
 
 
-def _feed(run: Run, verb: str, fed: Fed) -> None:
+def _submit_queued(run: Run, verb: str, outcome: SubmitOutcome) -> None:
     gone_in, intake = 0, None
     while True:
         with run.place.lock(verb):
@@ -98,15 +98,15 @@ def _feed(run: Run, verb: str, fed: Fed) -> None:
             run.take_back()
             script = read_script(run)
             spare = share_out(run, script.request)
-            fed.waits = run.ledger.held
-            if not run.ledger.queue or fed.waits:
+            outcome.waits = run.ledger.held
+            if not run.ledger.queue or outcome.waits:
                 return
-            fed.drains = spare is not None and _drains(run)
+            outcome.drains = spare is not None and _drains(run)
             intake = intake or run.engine.intake(script.request.verify())
-            bounds, fed.waits = _bounds(run, intake, gone_in, spare)
+            bounds, outcome.waits = _bounds(run, intake, gone_in, spare)
             if bounds is None:
                 return
-            gone_in += _feed_one(run, script, bounds, fed)
+            gone_in += _submit_next(run, script, bounds, outcome)
 
 
 def _drains(run: Run) -> bool:
@@ -115,16 +115,18 @@ def _drains(run: Run) -> bool:
     return all(claim.open <= 2 * claim.taken for claim in claims)
 
 
-def _feed_one(run: Run, script: RunScript, bounds: SubmissionBounds, fed: Fed) -> int:
-    """Submit what comes next; how many array tasks went in."""
-    draft = next_submission(
+def _submit_next(
+    run: Run, script: RunScript, bounds: SubmissionBounds, outcome: SubmitOutcome
+) -> int:
+    """Make the next submission; the number of array tasks that were submitted."""
+    planned = next_submission(
         run, script, run.ledger.queue, bounds,
         number=run.ledger.next_number, script_is_next=untouched(run),
     )  # fmt: skip
-    if _runs_again(run, draft):
+    if _runs_again(run, planned):
         return 0
-    fed.taken.append(_send(run, draft))
-    return len(draft.batch.array)
+    outcome.taken.append(_send(run, planned))
+    return len(planned.batch.array)
 
 
 def _bounds(
@@ -141,39 +143,41 @@ def _bounds(
     return SubmissionBounds(min(most, run.ledger.most or most), spare), ""
 
 
-def _runs_again(run: Run, draft: PlannedSubmission) -> bool:
-    """Whether Slurm runs slices of this draft again, or still ends them; these leave the queue."""
-    again = look_again(run, draft.batch.rows)
+def _runs_again(run: Run, planned: PlannedSubmission) -> bool:
+    """Take slices out of the queue that Slurm runs again or still ends; true if there are any."""
+    again = look_again(run, planned.batch.rows)
     if queued := [row for row in again if row in run.ledger.queue]:
         run.decide(Dropped(str(compress(queued)), "Slurm still has them", run.clock()))
     return bool(again)
 
 
-def _send(run: Run, draft: PlannedSubmission) -> Taken:
+def _send(run: Run, planned: PlannedSubmission) -> AcceptedSubmission:
     """One submission: folder, intent, engine, answer. Hold the lock."""
-    check_table(run, draft.number)
-    check_script(run, draft.script)
+    check_table(run, planned.number)
+    check_script(run, planned.script)
     sha = run.record.first_sha256
-    if draft.number > 1:
+    if planned.number > 1:
         _keep_script_out(run)
-        sha = run.place.prepare(draft.number, run.table, draft.table_rows, run.record.direct)
-    starved = starved_again(run, draft)
-    run.decide(draft.intent(run, run.clock(), sha))
+        sha = run.place.prepare(planned.number, run.table, planned.table_rows, run.record.direct)
+    starved = starved_again(run, planned)
+    run.decide(planned.intent(run, run.clock(), sha))
     try:
-        receipt = run.engine.submit(draft.order(run))
+        receipt = run.engine.submit(planned.order(run))
     except (RefusedByEngine, Full, BadInput) as no:
-        if draft.number > 1 and not run.place.bar(draft.number):
-            return _ran_all_the_same(run, draft, no)
+        if planned.number > 1 and not run.place.bar(planned.number):
+            return _ran_all_the_same(run, planned, no)
         passing, too_many = isinstance(no, Full), isinstance(no, TooMany)
-        run.decide(Refused(draft.number, no.message, run.clock(), passing, too_many))
+        run.decide(Refused(planned.number, no.message, run.clock(), passing, too_many))
         if untouched(run) and _script_may_come(run):
             run.place.unbar(1)  # it may be sent by hand, as before
         raise
     except Unsure as doubt:
-        return _look_up(run, draft, doubt)
-    run.decide(Submitted(draft.number, receipt.job, receipt.cluster, "sbatch", run.clock()))
-    run.told.add(draft.number)
-    return Taken(draft, receipt.job, (*receipt.notes, *over_edited(run, draft)), starved)
+        return _look_up(run, planned, doubt)
+    run.decide(Submitted(planned.number, receipt.job, receipt.cluster, "sbatch", run.clock()))
+    run.told.add(planned.number)
+    return AcceptedSubmission(
+        planned, receipt.job, (*receipt.notes, *over_edited(run, planned)), starved
+    )
 
 
 def _keep_script_out(run: Run) -> None:
@@ -194,26 +198,28 @@ def _script_may_come(run: Run) -> bool:
     return first is None or first.fate is Fate.REFUSED
 
 
-def _ran_all_the_same(run: Run, draft: PlannedSubmission, no: SlurmsliceError) -> Taken:
+def _ran_all_the_same(
+    run: Run, planned: PlannedSubmission, no: SlurmsliceError
+) -> AcceptedSubmission:
     """A refusal that was none: a task has claimed the submission.
 
     The bar of a true refusal keeps a job that appears after all from running. The first
     submission is not barred: it may still be sent by hand, and is found by its token.
     """
-    job = run.place.owner(draft.number)
+    job = run.place.owner(planned.number)
     if job is None:  # the task is writing its claim at this moment
-        return _look_up(run, draft, Unsure(no.message))
-    run.decide(Submitted(draft.number, job, None, "claimed", run.clock()))
-    return Taken(draft, job, ("sbatch said no, but the job runs.",))
+        return _look_up(run, planned, Unsure(no.message))
+    run.decide(Submitted(planned.number, job, None, "claimed", run.clock()))
+    return AcceptedSubmission(planned, job, ("sbatch said no, but the job runs.",))
 
 
-def _look_up(run: Run, draft: PlannedSubmission, doubt: Unsure) -> Taken:
+def _look_up(run: Run, planned: PlannedSubmission, doubt: Unsure) -> AcceptedSubmission:
     """After a doubtful answer: the queue may know the token already."""
     settled = settle_locked(run)
-    submission = run.ledger.submissions[draft.number]
+    submission = run.ledger.submissions[planned.number]
     if submission.job:
-        return Taken(draft, submission.job, settled.notes)
+        return AcceptedSubmission(planned, submission.job, settled.notes)
     raise Unsure(
-        f"{doubt.message} Whether submission {draft.number:03d} was taken is not known yet.",
+        f"{doubt.message} Whether submission {planned.number:03d} was taken is not known yet.",
         "`slurmslice status` looks it up; nothing is submitted twice.",
     )

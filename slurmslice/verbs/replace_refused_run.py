@@ -25,7 +25,7 @@ def _only_refused(run: Run) -> bool:
     return fates == {Fate.REFUSED} and not run.place.script_edited
 
 
-def remake(run: Run, record: RunRecord, new: RunInputs) -> RunDirectory:
+def replace_refused_run(run: Run, record: RunRecord, new: RunInputs) -> RunDirectory:
     """Make another run in the place of one that is ``replaceable``: whole, or not at all.
 
     Raises:
