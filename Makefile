@@ -16,6 +16,7 @@
 #
 # make bench                how fast it is, against other programs (benchmarks/README.md)
 # make bench ONLY=local     one of the benchmarks
+# make bench SMALL=1        each of them small, in seconds: do they still measure something?
 
 PYTHON ?= python3
 SLURM ?= auto
@@ -24,6 +25,7 @@ VERSIONS ?=
 RELEASES ?= /var/tmp/slurmslice-releases
 VERSIONS_ARGS ?=
 ONLY ?=
+SMALL ?=
 PYTEST_ARGS ?=
 WORKERS ?= 2
 
@@ -51,6 +53,7 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache --no-logo
 
 test: check
 	rm -f .coverage .coverage.*
@@ -58,7 +61,7 @@ test: check
 	  SLURMSLICE_TEST_CLUSTER=$(CLUSTER) $(BIN)/coverage run -m pytest \
 	  --numprocesses=$(WORKERS) --dist=loadfile $(PYTEST_ARGS)
 	$(BIN)/coverage combine --quiet
-	$(BIN)/coverage report
+	$(BIN)/coverage report $(if $(PYTEST_ARGS),--fail-under=0)
 
 test-versions: $(READY)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.versions $(VERSIONS) \
@@ -66,7 +69,7 @@ test-versions: $(READY)
 
 bench: $(READY)
 	SLURMSLICE_TEST_SLURM=$(SLURM) SLURMSLICE_TEST_CLUSTER=$(CLUSTER) \
-	  $(BIN)/python -m benchmarks $(ONLY)
+	  $(BIN)/python -m benchmarks $(if $(SMALL),--small) $(ONLY)
 
 cluster-up:
 	$(PYTHON) tests/cluster up --dir $(CLUSTER)

@@ -1,38 +1,66 @@
-"""``python -m benchmarks [NAME…]``: run these, or all, and print a line for each figure."""
+"""``python -m benchmarks [--small] [NAME…]``: run these, or all; print a line for each figure.
+
+``--small`` runs each benchmark at a size that takes seconds and compares no figure with its bar:
+it shows that every benchmark still measures something.
+"""
 
 from __future__ import annotations
 
 import importlib
 import os
 import platform
+import shutil
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
-from benchmarks.measure import WORK, Line, NotMeasured
+from benchmarks.measure import Line, Missing, NotMeasured
+from benchmarks.size import Size
 
 NAMES = ("startup", "answers", "render", "status", "local", "packed", "polls")
 
 
-def main(chosen: list[str]) -> int:
-    """Run the benchmarks of these names, or all; 2 where there is no such name."""
+def main(arguments: list[str]) -> int:
+    """Run the benchmarks.
+
+    Returns:
+        0: each gave a figure, or this machine lacks what it needs; 1: one gave none; 2: there is
+        no benchmark of that name.
+    """
+    size = Size.SMALL if "--small" in arguments else Size.FULL
+    chosen = [argument for argument in arguments if argument != "--small"]
     if unknown := [name for name in chosen if name not in NAMES]:
         print(f"There is no benchmark {unknown[0]!r}; there are {', '.join(NAMES)}.")
         return 2
-    WORK.mkdir(parents=True, exist_ok=True)
+    if size is Size.SMALL:  # what an earlier version made would hide that it cannot be made now
+        shutil.rmtree(size.folder, ignore_errors=True)
+    size.folder.mkdir(parents=True, exist_ok=True)
     cpus = len(os.sched_getaffinity(0))
-    print(f"{time.strftime('%Y-%m-%d')}, {cpus} CPUs, Python {platform.python_version()}")
-    for name in chosen or NAMES:
-        for line in _lines(name):
-            print(_text(name, line), flush=True)
-    return 0
+    print(f"{time.strftime('%Y-%m-%d')}, {cpus} CPUs, Python {platform.python_version()}, {size}")
+    worked = [_run(name, size) for name in chosen or NAMES]
+    return 0 if all(worked) else 1
 
 
-def _lines(name: str) -> Iterator[Line]:
+def _run(name: str, size: Size) -> bool:
+    """Print the lines of one benchmark; False if it should have measured something and did not."""
+    measured = False
     try:
-        yield from importlib.import_module(f"benchmarks.{name}").measure()
+        for line in _lines(name, size):
+            print(_text(name, line), flush=True)
+            measured = True
+    except Missing as why:
+        print(_text(name, Line(f"left out: {why}", "")), flush=True)
+        return True
     except NotMeasured as why:
-        yield Line(f"not measured: {why}", "")
+        print(_text(name, Line(f"not measured: {why}", "")), flush=True)
+        return False
+    return measured
+
+
+def _lines(name: str, size: Size) -> Iterator[Line]:
+    for line in importlib.import_module(f"benchmarks.{name}").measure(size):
+        yield line if size is Size.FULL else replace(line, bar="", met=None)
 
 
 def _text(name: str, line: Line) -> str:

@@ -1,6 +1,6 @@
 """Parsing what sacct answers, against only splitting its lines.
 
-``python -m benchmarks.answers KIND FILE`` is one contender: it prints its seconds.
+``python -m benchmarks.answers KIND FILE ROWS`` is one contender: it prints its seconds.
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ from pathlib import Path
 from benchmarks import paper
 from benchmarks.measure import (
     REPOSITORY,
-    SLICES,
-    WORK,
     Line,
     Spent,
     figure,
@@ -24,62 +22,63 @@ from benchmarks.measure import (
     side_by_side,
     within,
 )
+from benchmarks.size import Size
 from slurmslice.engines.slurm import commands
-from slurmslice.engines.slurm.answers import accounting
+from slurmslice.engines.slurm.job_records import parse_accounting_reports
 
-ROUNDS = 5
 _ARRAY = 1001
 
 
-def measure() -> Iterator[Line]:
+def measure(size: Size) -> Iterator[Line]:
     """A recorded answer of a million rows, in arrays of 1001 tasks."""
-    path = WORK / f"sacct-{SLICES}.txt"
+    slices = size.pick(1_000_000, 2_500)
+    path = size.folder / f"sacct-{slices}.txt"
     if not path.exists():
         with path.open("w") as answer:
-            answer.writelines(f"{row}\n" for row in _rows())
+            answer.writelines(f"{row}\n" for row in _rows(slices))
 
     def split() -> Spent:
-        return _child("split", path)
+        return _child("split", path, slices)
 
     def parse() -> Spent:
-        return _child("parse", path)
+        return _child("parse", path, slices)
 
     def read() -> Spent:
-        return _child("read", path)
+        return _child("read", path, slices)
 
-    rival, ours, each = side_by_side(split, parse, read, rounds=ROUNDS)
-    yield within(f"an answer of sacct, {SLICES:,} rows", ours, "split", rival, 3)
+    rival, ours, each = side_by_side(split, parse, read, rounds=size.pick(5, 1))
+    yield within(f"an answer of sacct, {slices:,} rows", ours, "split", rival, 3)
     yield memory("  its peak of memory", ours)
     yield figure("  and every report looked at", f"{each.seconds:.3g} s")
 
 
-def _rows() -> Iterator[str]:
-    for job, name in _names().items():
+def _rows(slices: int) -> Iterator[str]:
+    for job, name in _names(slices).items():
         first = (int(job) - 5001) * _ARRAY
-        indices = range(min(_ARRAY, SLICES - first))
+        indices = range(min(_ARRAY, slices - first))
         yield from paper.rows(job, name, indices, commands.TASK_FIELDS)
 
 
-def _names() -> dict[str, str]:
-    return {str(5001 + n): f"work-{n:08x}" for n in range(-(-SLICES // _ARRAY))}
+def _names(slices: int) -> dict[str, str]:
+    return {str(5001 + n): f"work-{n:08x}" for n in range(-(-slices // _ARRAY))}
 
 
-def _child(kind: str, path: Path) -> Spent:
+def _child(kind: str, path: Path, slices: int) -> Spent:
     """A contender in a process of its own; its seconds are without Python's start."""
-    argv = (sys.executable, "-m", "benchmarks.answers", kind, str(path))
+    argv = (sys.executable, "-m", "benchmarks.answers", kind, str(path), str(slices))
     done = subprocess.run(argv, cwd=REPOSITORY, check=True, capture_output=True, text=True)
     seconds, mib = map(float, done.stdout.split())
     return Spent(seconds, mib)
 
 
-def _contend(kind: str, path: Path) -> None:
+def _contend(kind: str, path: Path, slices: int) -> None:
     began = time.perf_counter()
     with path.open() as answer:
         if kind == "split":
             for line in answer:
                 line.split("|")
         else:
-            reports = accounting(answer.read(), _names())
+            reports = parse_accounting_reports(answer.read(), _names(slices))
             for _ in reports.values() if kind == "read" else ():
                 pass
     seconds = time.perf_counter() - began
@@ -87,4 +86,4 @@ def _contend(kind: str, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    _contend(sys.argv[1], Path(sys.argv[2]))
+    _contend(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))

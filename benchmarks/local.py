@@ -12,7 +12,6 @@ from pathlib import Path
 
 from benchmarks.measure import (
     SLURMSLICE,
-    WORK,
     Line,
     Spent,
     faster,
@@ -22,17 +21,15 @@ from benchmarks.measure import (
     within,
 )
 from benchmarks.rivals import gnu_parallel
-
-ROUNDS = 7
-TASKS = 1000
+from benchmarks.size import Size
 
 
-def measure() -> Iterator[Line]:
+def measure(size: Size) -> Iterator[Line]:
     """One slice a task against ``parallel``, packed by 50 against ``xargs``."""
-    place = WORK / "local"
+    place, tasks, rounds = size.folder / "local", size.pick(1000, 120), size.pick(7, 1)
     place.mkdir(exist_ok=True)
     numbers = place / "numbers"
-    numbers.write_text("".join(f"{number}\n" for number in range(TASKS)))
+    numbers.write_text("".join(f"{number}\n" for number in range(tasks)))
     parallel = gnu_parallel()
 
     def recorded() -> Spent:
@@ -43,15 +40,15 @@ def measure() -> Iterator[Line]:
     def bare() -> Spent:
         return spend(("xargs", "-P2", "-n1", "/bin/true"), cwd=place, stdin=numbers)
 
-    single, theirs, rival = side_by_side(lambda: _run(place), recorded, bare, rounds=ROUNDS)
-    yield faster(f"{TASKS} × /bin/true here, a slice a task", single, "parallel", theirs, 1.5)
+    single, theirs, rival = side_by_side(lambda: _run(place, tasks), recorded, bare, rounds=rounds)
+    yield faster(f"{tasks} × /bin/true here, a slice a task", single, "parallel", theirs, 1.5)
     yield figure("  the same, bare", "", f"xargs {rival.seconds:.3g} s")
-    packed, rival = side_by_side(lambda: _run(place, "--pack", "50"), bare, rounds=ROUNDS)
-    yield within(f"{TASKS} × /bin/true here, packed by 50", packed, "xargs", rival, 1.5)
+    packed, rival = side_by_side(lambda: _run(place, tasks, "--pack", "50"), bare, rounds=rounds)
+    yield within(f"{tasks} × /bin/true here, packed by 50", packed, "xargs", rival, 1.5)
 
 
-def _run(place: Path, *options: str) -> Spent:
+def _run(place: Path, tasks: int, *options: str) -> Spent:
     shutil.rmtree(place / "slurmslice-runs", ignore_errors=True)
-    array = ("-a", f"0-{TASKS - 1}%2")
+    array = ("-a", f"0-{tasks - 1}%2")
     argv = (*SLURMSLICE, "run", "--engine", "local", *array, *options, "--", "/bin/true", "{}")
     return spend(argv, cwd=place)

@@ -16,14 +16,15 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 WORK = REPOSITORY / "build" / "bench"
 """Where the benchmarks keep what they make; ``make clean`` removes it."""
 
-SLICES = int(os.environ.get("SLURMSLICE_BENCH_SLICES", "1000000"))
-"""Slices of the large runs. Fewer are for trying the benchmarks out, not for their bars."""
-
 SLURMSLICE = (sys.executable, "-m", "slurmslice")
 
 
 class NotMeasured(Exception):
-    """A benchmark cannot run here; the text says why."""
+    """A benchmark gave no figure; the text says why."""
+
+
+class Missing(NotMeasured):
+    """This machine lacks a program or a cluster that the benchmark needs. That is no failure."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,11 +84,21 @@ def _sacct(folder: Path, argv: Sequence[str]) -> None:
     options = dict(pairwise(argv))
     fields = options["--format"].split(",")
     calls = (folder / "calls").read_text().splitlines()
-    for job in options["--jobs"].split(",") if "--jobs" in options else ():
+    for job, tasks in _asked_jobs(options.get("--jobs", "")).items():
         call = calls[int(job) - _FIRST_JOB - 1]
-        array, name = option("array", call), option("job-name", call)
-        lines = rows(job, name, list(parse_array(array)), fields)
-        sys.stdout.writelines(f"{line}\n" for line in lines)
+        indices, name = list(parse_array(option("array", call))), option("job-name", call)
+        for index, line in zip(indices, rows(job, name, indices, fields), strict=True):
+            if not tasks or index in tasks:
+                print(line)
+
+
+def _asked_jobs(words: str) -> dict[str, set[int]]:
+    """Job ids of ``--jobs 5001,5002_3`` with the array indices of each; no indices mean all."""
+    asked: dict[str, set[int]] = {}
+    for word in filter(None, words.split(",")):
+        job, _, index = word.partition("_")
+        asked.setdefault(job, set()).update([int(index)] if index else [])
+    return asked
 
 
 def option(name: str, call: str) -> str:

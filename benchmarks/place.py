@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.measure import NotMeasured
+from benchmarks.measure import Missing, NotMeasured
 from tests.site import NoSite, Site, find_site
 
 
@@ -18,14 +18,15 @@ def workplace() -> Iterator[tuple[Site, Path]]:
     """The cluster, brought up if need be, and an empty folder on it of an ordinary user.
 
     Raises:
-        NotMeasured: there is no cluster, and none can be brought up.
+        Missing: there is no cluster, and none can be brought up.
+        NotMeasured: the same, although ``SLURM=require`` asks for one.
     """
     wish = os.environ.get("SLURMSLICE_TEST_SLURM", "auto")
     folder = os.environ.get("SLURMSLICE_TEST_CLUSTER", "/var/tmp/slurmslice-cluster")
     try:
         site = find_site(wish, folder)
     except NoSite as why:
-        raise NotMeasured(str(why)) from why
+        raise (NotMeasured if wish == "require" else Missing)(str(why)) from why
     place = site.folder / f"bench-{secrets.token_hex(4)}"
     ask(site, "mkdir", str(place), cwd=site.folder)
     try:

@@ -8,10 +8,9 @@ from pathlib import Path
 
 from benchmarks.measure import Line, NotMeasured, at_most, figure
 from benchmarks.place import ask, workplace
+from benchmarks.size import Size
 from tests.site import Site
 
-SUBMISSIONS = 50
-WATCH_S = 600
 _COUNTED = """\
 #!/bin/bash
 echo called >>'{calls}'
@@ -19,21 +18,22 @@ exec {sacct} "$@"
 """
 
 
-def measure() -> Iterator[Line]:
+def measure(size: Size) -> Iterator[Line]:
     """Calls of one ``status``, and of ten minutes of ``watch``."""
+    submissions, watch_s = size.pick(50, 3), size.pick(600, 5)
     with workplace() as (site, place):
         env = _counting(site, place)
-        array = ("-a", f"0-{SUBMISSIONS - 1}", "--name", "polls")
+        array = ("-a", f"0-{submissions - 1}", "--name", "polls")
         _slurmslice(site, place, "render", *array, "--", "sleep", "3600")
-        for key in range(SUBMISSIONS):
+        for key in range(submissions):
             _slurmslice(site, place, "submit", "polls", "--only", f"{key}-{key}")
         try:
             before = _calls(place)
             _slurmslice(site, place, "status", "polls", env=env)
             calls = _calls(place) - before
-            yield at_most(f"a status with {SUBMISSIONS} submissions", calls, "sacct", 1)
-            watched = _watched(site, place, env)
-            yield figure(f"{WATCH_S // 60} minutes of watch, the same", f"{watched} sacct")
+            yield at_most(f"a status with {submissions} submissions", calls, "sacct", 1)
+            watched = _watched(site, place, env, watch_s)
+            yield figure(f"{watch_s} seconds of watch, the same", f"{watched} sacct")
         finally:
             _slurmslice(site, place, "cancel", "polls")
 
@@ -54,12 +54,12 @@ def _calls(place: Path) -> int:
     return len((place / "calls").read_text().splitlines())
 
 
-def _watched(site: Site, place: Path, env: Mapping[str, str]) -> int:
+def _watched(site: Site, place: Path, env: Mapping[str, str], seconds: float) -> int:
     before = _calls(place)
     settings = [f"{name}={value}" for name, value in env.items()]
     argv = ["env", *settings, str(site.python), "-m", "slurmslice", "watch", "polls"]
     watch = site.popen(argv, cwd=place)
-    ends = time.monotonic() + WATCH_S
+    ends = time.monotonic() + seconds
     while time.monotonic() < ends:
         time.sleep(1)
         if watch.poll() is not None:

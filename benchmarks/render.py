@@ -12,9 +12,7 @@ from pathlib import Path
 
 from benchmarks import paper, rivals
 from benchmarks.measure import (
-    SLICES,
     SLURMSLICE,
-    WORK,
     Line,
     Spent,
     faster,
@@ -23,16 +21,16 @@ from benchmarks.measure import (
     side_by_side,
     spend,
 )
+from benchmarks.size import Size
 
-ROUNDS = 5
 
-
-def measure() -> Iterator[Line]:
+def measure(size: Size) -> Iterator[Line]:
     """From a CSV of one column; of three and a derived one; from a range, packed."""
-    place = WORK / "render"
+    slices, rounds = size.pick(1_000_000, 2_500), size.pick(5, 1)
+    place = size.folder / "render"
     place.mkdir(exist_ok=True)
     env = {"PATH": f"{paper.programs(place / 'bin')}:{os.environ['PATH']}"}
-    one, three = _one_column(place), _three_columns(place)
+    one, three = _one_column(place, slices), _three_columns(place, slices)
     grid, state = rivals.slurmgrid(), place / "slurmgrid"
     work = "./work {key}"
 
@@ -47,31 +45,31 @@ def measure() -> Iterator[Line]:
         return spend((*argv, *options), cwd=place, env=env)
 
     table = ("--table", str(one), "--key", "key", "--", "./work", "{}")
-    theirs, ours = side_by_side(rival, lambda: render(*table), rounds=ROUNDS)
-    yield faster(f"render {SLICES:,} slices of a CSV", ours, "slurmgrid", theirs, 1)
+    theirs, ours = side_by_side(rival, lambda: render(*table), rounds=rounds)
+    yield faster(f"render {slices:,} slices of a CSV", ours, "slurmgrid", theirs, 1)
     yield memory("  its peak of memory", ours, 250)
     yield figure("  the rival's", f"{theirs.mib:.0f} MiB")
     wide = ("--table", str(three), "--key", "key", "--column", "out=out/{{ slice }}-{{ b }}.h5")
     (spent,) = side_by_side(lambda: render(*wide, "--", "./work", "{out}"), rounds=1)
     yield figure("render them with 3 columns and a derived one", f"{spent.seconds:.3g} s")
-    packed = ("-a", f"0-{SLICES - 1}", "--pack", "100", "--", "./work", "{}")
-    (spent,) = side_by_side(lambda: render(*packed), rounds=ROUNDS)
+    packed = ("-a", f"0-{slices - 1}", "--pack", "100", "--", "./work", "{}")
+    (spent,) = side_by_side(lambda: render(*packed), rounds=rounds)
     yield figure("render them from a range, packed by 100", f"{spent.seconds:.3g} s")
 
 
-def _one_column(place: Path) -> Path:
-    path = place / f"one-{SLICES}.csv"
+def _one_column(place: Path, slices: int) -> Path:
+    path = place / f"one-{slices}.csv"
     if not path.exists():
         with path.open("w") as table:
             table.write("key\n")
-            table.writelines(f"part-{row:07d}\n" for row in range(SLICES))
+            table.writelines(f"part-{row:07d}\n" for row in range(slices))
     return path
 
 
-def _three_columns(place: Path) -> Path:
-    path = place / f"three-{SLICES}.csv"
+def _three_columns(place: Path, slices: int) -> Path:
+    path = place / f"three-{slices}.csv"
     if not path.exists():
         with path.open("w") as table:
             table.write("key,a,b\n")
-            table.writelines(f"part-{row:07d},{row % 97},{row / 7:.3f}\n" for row in range(SLICES))
+            table.writelines(f"part-{row:07d},{row % 97},{row / 7:.3f}\n" for row in range(slices))
     return path

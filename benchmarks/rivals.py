@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.measure import REPOSITORY, NotMeasured
+from benchmarks.measure import REPOSITORY, Missing
 
 SLURMGRID = "slurmgrid==0.2.0"
 
@@ -17,11 +17,11 @@ def gnu_parallel() -> str:
     """GNU parallel, from Debian's package.
 
     Raises:
-        NotMeasured: it is not here and cannot be installed.
+        Missing: it is not here and cannot be installed.
     """
     if not shutil.which("parallel"):
         if os.geteuid() != 0 or not shutil.which("apt-get"):
-            raise NotMeasured("GNU parallel is not here: install the package parallel")
+            raise Missing("GNU parallel is not here: install the package parallel")
         print("installing packages: parallel", flush=True)
         _run("apt-get", "install", "-y", "--no-install-recommends", "parallel")
     return "parallel"
@@ -31,7 +31,7 @@ def slurmgrid() -> Path:
     """slurmgrid, by pip, in a virtual environment of its own.
 
     Raises:
-        NotMeasured: it could not be installed.
+        Missing: it could not be installed.
     """
     venv = REPOSITORY / "build" / "bench-venv"
     program = venv / "bin" / "slurmgrid"
@@ -47,4 +47,4 @@ def _run(*argv: str) -> None:
         argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
-        raise NotMeasured(f"`{' '.join(argv)}` failed: {done.stderr.strip()[-500:]}")
+        raise Missing(f"`{' '.join(argv)}` failed: {done.stderr.strip()[-500:]}")

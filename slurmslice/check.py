@@ -49,11 +49,14 @@ class Check:
             try:
                 check_word(path, columns)
             except BadInput as why:
-                raise BadInput(f"--check-file: {why.message}", why.hint) from why
+                raise why.inside("--check-file", option="check-file") from why
             if not placeholders_of(path):
                 raise BadInput(
                     f"--check-file {path!r} is the same file for every slice.",
                     "Put {} or a {column} in its place; a file of all slices is for --check.",
+                    code="check-file-for-all",
+                    option="check-file",
+                    value=path,
                 )
 
     def to_bash(self) -> str:

@@ -86,11 +86,15 @@ def check(command: Command, columns: Collection[str]) -> None:
         return
     words = command.words
     if not words or not words[0]:
-        raise BadInput("There is no command.", "Write it after --, as in: -- python x.py {}")
+        raise BadInput(
+            "There is no command.", "Write it after --, as in: -- python x.py {}", code="no-command"
+        )
     if len(words) == 1 and any(map(str.isspace, words[0])):
         raise BadInput(
             f"The command is one word with blanks in it: {quote(words[0])}.",
             "Leave out the quotes around it, or give it to --shell.",
+            code="command-in-one-word",
+            word=words[0],
         )
     for before, word in zip(("", *words), words, strict=False):
         check_word(word, columns, before)
@@ -107,13 +111,14 @@ def check_text(text: str, what: str) -> None:
         BadInput: it is empty; or it has placeholders, which a shell text has not, and no $SLICE.
     """
     if not text.strip():
-        raise BadInput(f"There is no command: {what} is empty.")
+        raise BadInput(f"There is no command: {what} is empty.", code="no-command")
     if "SLICE" not in text and "{}" in text:
         raise BadInput(
             f"{what[0].upper()}{what[1:]} has {{}} and no $SLICE, so that every slice would do "
             "the same.",
             'In a shell text the key is "$SLICE", a column "$SLICE_NAME". If {} is meant, as in '
             "find -exec, name $SLICE in a comment.",
+            code="wrong-placeholder",
         )
 
 
@@ -139,6 +144,10 @@ def _check_placeholders(word: str, columns: Collection[str]) -> None:
                 f"{{{part.name}}} in {quote(word)} is no column of the slices.",
                 f"{guess}The key is {{}}; {{{{ and }}}} around a name stand for literal "
                 f"braces: {{{{{part.name}}}}}.",
+                code="unknown-column",
+                column=part.name,
+                word=word,
+                nearest=known[near[0]] if near else None,
             )
 
 
@@ -148,6 +157,8 @@ def _check_variables(word: str, before: str) -> None:
         raise BadInput(
             f"Nothing expands $SLICE in the word {quote(word)}.",
             "Use {} for the key and {name} for a column, or give the whole command to --shell.",
+            code="wrong-placeholder",
+            word=word,
         )
 
 
@@ -175,6 +186,8 @@ def check_expanded_glob(command: Words, exists: Callable[[str], bool] = os.path.
                 f"{quote(alike[1])}, {quote(alike[2])} … would go to every slice.",
                 "For one slice a file, give the pattern, quoted, to --glob, and put {} in its "
                 "place. If every slice does need these files, use --shell.",
+                code="expanded-pattern",
+                words=tuple(alike[:3]),
             )
 
 

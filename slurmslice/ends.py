@@ -101,7 +101,7 @@ def _over_memory(report: TaskReport) -> str:
 def _may_be(report: TaskReport, code: int) -> bool:
     """Whether an exit code is the one of the report: what failed may have come later."""
     shown = report.exit_code
-    return shown in {None, code} or (report.less_128 and shown == code - 128)
+    return shown in {None, code} or (report.exit_code_truncated and shown == code - 128)
 
 
 def by_check(report: TaskReport, code: int) -> tuple[TaskReport, str]:

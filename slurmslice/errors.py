@@ -6,6 +6,8 @@ decided in one place, ``slurmslice.cli``.
 
 from __future__ import annotations
 
+from typing import Self
+
 
 class SlurmsliceError(Exception):
     """Base of all of them. ``exit_code`` is the process' exit code when it reaches the top.
@@ -19,7 +21,7 @@ class SlurmsliceError(Exception):
     """
 
     exit_code = 2
-    code = "error"
+    code: str
 
     def __init__(
         self, message: str, hint: str = "", *, code: str | None = None, **fields: object
@@ -30,16 +32,38 @@ class SlurmsliceError(Exception):
         self.code = code or type(self).code
         self.fields = fields
 
+    def inside(self, where: str, hint: str | None = None, /, **fields: object) -> Self:
+        """Return the same error with a prefix that says where it was found.
+
+        Args:
+            where: the prefix of the message: a file, an option, a slice; no prefix if it is empty.
+            hint: a hint in place of this error's own.
+            fields: what the prefix names. A field that the error has already keeps its value.
+        """
+        error = type(self).__new__(type(self))
+        message = f"{where}: {self.message}" if where else self.message
+        hint = self.hint if hint is None else hint
+        SlurmsliceError.__init__(error, message, hint, code=self.code, **{**fields, **self.fields})
+        return error
+
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".rstrip()
 
 
 class BadInput(SlurmsliceError):
-    """What was asked cannot be done as it stands: usage, files, options. Nothing was done."""
+    """What was asked cannot be done as it stands: usage, files, options. Nothing was done.
+
+    It has no code of its own: each mistake that a person can make has one.
+    """
+
+    def __init__(self, message: str, hint: str = "", *, code: str, **fields: object) -> None:
+        super().__init__(message, hint, code=code, **fields)
 
 
 class DamagedRun(SlurmsliceError):
     """A file of the run directory does not say what it must be able to say."""
+
+    code = "damaged-run"
 
 
 class NotAFile(DamagedRun, OSError):
@@ -50,9 +74,14 @@ class NotAFile(DamagedRun, OSError):
         what: what is there: "a named pipe".
     """
 
+    code = "not-a-file"
+
     def __init__(self, path: str, what: str) -> None:
         super().__init__(
-            f"{path} is {what}, and no file.", "Move it away, or put the file back in its place."
+            f"{path} is {what}, and no file.",
+            "Move it away, or put the file back in its place.",
+            path=path,
+            found=what,
         )
         self.filename, self.strerror = path, f"it is {what}, and no file"
 
@@ -66,22 +95,34 @@ class EngineError(SlurmsliceError):
 class NoAnswer(EngineError):
     """A question got no usable answer (an error, a time-out, garbage): nothing was learnt."""
 
+    code = "no-answer"
+
 
 class Refused(EngineError):
     """A submission was refused for good: trying the same again is of no use."""
+
+    code = "submission-rejected"
 
 
 class Full(EngineError):
     """A submission was refused for now: a limit is reached, it may be let in later."""
 
+    code = "submit-limit"
+
 
 class TooMany(Full):
     """A submission had more tasks than a limit lets in now: fewer may be let in at once."""
+
+    code = "too-many-tasks"
 
 
 class Unsure(EngineError):
     """It is not known whether a submission was taken: its token must be looked up."""
 
+    code = "submission-unknown"
+
 
 class Busy(EngineError):
     """Another slurmslice holds the run's lock."""
+
+    code = "locked"

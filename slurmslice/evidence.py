@@ -70,23 +70,23 @@ class TaskReport(Facts):
         state: the state; UNKNOWN where the source used a word that we do not know.
         word: the source's own word for it, as it came.
         reason: the source's own reason (``Priority``, ``AssocMaxSubmitJobLimit``).
-        leaving: the task has ended and its node is being cleaned (squeue's COMPLETING).
+        completing: the task has ended and Slurm still cleans its node (squeue's COMPLETING).
         step_exit: the highest exit code of its job steps, of older starts too (sacct's
             DerivedExitCode, which may come late).
         steps: its job steps; None where they were not told.
-        less_128: the true exit code may be 128 more than the source says.
-        of_rest: it is the record of all tasks of its array that had not started, which ended
-            with the array; which these are may be told as it was some time before (seen).
+        exit_code_truncated: the true exit code may be 128 more than the source says.
+        is_array_summary: the report comes from one record for all tasks of an array that ended
+            before their start. Its list of tasks may be out of date (seen).
     """
 
     state: State
     word: str = ""
     reason: str = ""
-    leaving: bool = False
+    completing: bool = False
     step_exit: int = 0
     steps: Steps | None = None
-    less_128: bool = False
-    of_rest: bool = False
+    exit_code_truncated: bool = False
+    is_array_summary: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,6 +171,14 @@ class Throttled:
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyChanged:
+    """The person changed the policy of the run: the number of attempts that each slice gets."""
+
+    max_attempts: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Shared:
     """So many tasks of a submission's array may run at once; 0 is no more, None is no limit.
 
@@ -199,11 +207,11 @@ class Released:
 
 _EVENTS = (
     *(Intent, Queued, Dropped, Submitted, Refused, Barred, Dismissed, Returned),
-    *(Restarted, Widened, Cancelled, Throttled, Shared, Held, Released),
+    *(Restarted, Widened, Cancelled, Throttled, PolicyChanged, Shared, Held, Released),
 )
 Event = (
     Intent | Queued | Dropped | Submitted | Refused | Barred | Dismissed | Returned
-    | Restarted | Widened | Cancelled | Throttled | Shared | Held | Released
+    | Restarted | Widened | Cancelled | Throttled | PolicyChanged | Shared | Held | Released
 )  # fmt: skip
 _KINDS: dict[str, type[Any]] = {kind.__name__.lower(): kind for kind in _EVENTS}
 
@@ -228,6 +236,8 @@ def from_lines(data: bytes, first: int = 1) -> Iterator[Event]:
             raise DamagedRun(
                 f"Line {number} of journal.jsonl is damaged ({type(why).__name__}: {why}).",
                 "Mend that line in an editor, or restore the file; nothing was changed.",
+                path="journal.jsonl",
+                line=number,
             ) from why
 
 

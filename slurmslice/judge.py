@@ -78,7 +78,7 @@ def judge(known: Standing, said: Hearing) -> Standing:
     if own is not None and own.restart < restarts:
         # What an older start of the task wrote says that it began, and nothing of this one.
         said = replace(said, progress=SlotProgress(restart=own.restart))
-    if accounting is not None and accounting.of_rest and _began(known, said):
+    if accounting is not None and accounting.is_array_summary and _began(known, said):
         return judge(known, replace(said, accounting=None))
     if accounting is not None and accounting.state.final:
         return _ended(known, accounting, said)
@@ -110,7 +110,7 @@ def reopened(known: Standing, queue: TaskReport | None) -> Standing | None:
     """
     if queue is None or queue.state not in _ACTIVE:
         return None
-    if not queue.leaving:
+    if not queue.completing:
         return _as(known, queue, Evidence.QUEUE, f"put back by Slurm after {known.state}")
     if known.state in _SETTLED:
         return None
@@ -130,10 +130,10 @@ def _ended(known: Standing, report: TaskReport, said: Hearing) -> Standing:
     queue = said.queue
     if queue is not None and queue.state is State.UNKNOWN:
         return replace(known, reason=f"{report.state}, and {_not_known(queue)}")
-    if queue is not None and not queue.leaving and not queue.state.final:
+    if queue is not None and not queue.completing and not queue.state.final:
         reason = f"started again by Slurm after {report.state}; {queue.reason or queue.word}"
         return _as(known, queue, Evidence.QUEUE, reason)
-    if queue is not None and queue.leaving and report.state is not State.COMPLETED:
+    if queue is not None and queue.completing and report.state is not State.COMPLETED:
         # At a time limit and by scancel it has KillWait (slurm.conf(5)) to save what it has.
         return replace(known, reason=f"{report.state}; {_STILL_ENDING}")
     if report.state in MAY_RESTART and said.queue_silence:
@@ -150,7 +150,7 @@ def _steps_to_come(report: TaskReport, said: Hearing) -> str:
 
     A job step's end may come after its task's (seen), and is not waited for without limit.
     """
-    if report.of_rest or said.now - (report.ended_at or 0) >= GRACE_S:
+    if report.is_array_summary or said.now - (report.ended_at or 0) >= GRACE_S:
         return ""
     if report.steps is None:
         return "accounting has not told its job steps yet"
@@ -181,7 +181,7 @@ def _queued(
     if queue.state.final:
         return _as(known, *looked_into(queue, said.progress, Evidence.QUEUE))
     reason = explain(queue)
-    if queue.leaving:
+    if queue.completing:
         reason = "ending: its node is being cleaned"
     if accounting is not None:
         queue = replace(

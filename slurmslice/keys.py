@@ -94,10 +94,17 @@ def range_keys(text: str) -> tuple[Numbers, int | None]:
         BadInput: the text is no such range.
     """
     if not text.strip():
-        raise BadInput("The range of slices is empty.", "Write it as sbatch does: 0-98.")
+        raise BadInput(
+            "The range of slices is empty.", "Write it as sbatch does: 0-98.", code="no-slices"
+        )
     expression = parse_array(text)
     if "%" in text and expression.throttle is None:  # sbatch takes it for no limit
-        raise BadInput(f"{text!r} lets 0 slices run at once.", "Without %N there is no limit.")
+        raise BadInput(
+            f"{text!r} lets 0 slices run at once.",
+            "Without %N there is no limit.",
+            code="bad-number",
+            value=text,
+        )
     return Numbers(*zip(expression.parts, _widths(text), strict=True)), expression.throttle
 
 

@@ -15,6 +15,7 @@ from slurmslice.journal import (
     Event,
     Held,
     Intent,
+    PolicyChanged,
     Queued,
     Refused,
     Released,
@@ -128,6 +129,7 @@ class Ledger:
         returned: why rows were given back that no submission holds since, and how often.
         former: the number of the submission that last gave each row back.
         throttle: the newest ``throttle N``; ``throttled`` tells whether there was one.
+        max_attempts: the newest recorded change of the attempts a slice gets; None: no change.
         most: how many tasks the next submission may have at most, after refusals for now; None
             where there was none.
         held: why nothing is to start; empty where nothing is held.
@@ -145,6 +147,7 @@ class Ledger:
     former: dict[int, int] = field(default_factory=dict)
     throttle: int | None = None
     throttled: bool = False
+    max_attempts: int | None = None
     most: int | None = None
     held: str = ""
     released: bool = False
@@ -211,12 +214,18 @@ class Ledger:
             case Shared():
                 stopped = self.submissions[event.number].stopped or event.share == 0
                 self._settle(event.number, share=event.share, stopped=stopped)
-            case Throttled():
-                self.throttle, self.throttled = event.limit, True
+            case Throttled() | PolicyChanged():
+                self._set_policy(event)
             case Held() | Released():
                 self.held = event.reason if isinstance(event, Held) else ""
                 self.released = isinstance(event, Released)
         return NOTHING
+
+    def _set_policy(self, event: Throttled | PolicyChanged) -> None:
+        if isinstance(event, Throttled):
+            self.throttle, self.throttled = event.limit, True
+        else:
+            self.max_attempts = event.max_attempts
 
     def _intend(self, event: Intent) -> ArrayExpression:
         if event.number in self.submissions:

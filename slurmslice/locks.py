@@ -121,6 +121,8 @@ def _acquire(lock: BaseFileLock, note: Path, wait: float) -> None:
         raise EngineError(
             f"{note.parent} cannot be locked: {why}.",
             "Put the run on another file system with --run-dir.",
+            code="lock-failed",
+            path=str(note.parent),
         ) from why
 
 
@@ -131,7 +133,12 @@ def _busy(note: Path, holder: Holder | None) -> Busy:
         # Of a process there nothing can be known here; without flock its lock stays as well.
         lock = shlex.quote(str(note.with_name(".lock")))
         hint += f" If that process is gone for good: rm -f {lock} {shlex.quote(str(note))}"
-    return Busy(f"The run {note.parent} is held by {holder or 'another slurmslice'}.", hint)
+    return Busy(
+        f"The run {note.parent} is held by {holder or 'another slurmslice'}.",
+        hint,
+        run=note.parent.name,
+        holder=holder,
+    )
 
 
 def _holder(note: Path) -> Holder | None:

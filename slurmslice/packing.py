@@ -100,6 +100,9 @@ def check(request: ResourceRequest, packing: Packing) -> None:
         raise BadInput(
             f"--at-once {packing.at_once} is more than the {packing.pack} slices of a task.",
             "Give --pack K with it: K slices a task, that many of them at a time.",
+            code="at-once-exceeds-pack",
+            option="at-once",
+            value=packing.at_once,
         )
     if packing.pack == 1:
         return
@@ -107,6 +110,9 @@ def check(request: ResourceRequest, packing: Packing) -> None:
         raise BadInput(
             f"--pack puts slices into one task, and --nodes={request['nodes']} spreads it out.",
             "Leave out --pack, or ask for one node.",
+            code="options-conflict",
+            option="pack",
+            other="nodes",
         )
     if packing.at_once > 1:
         _check_pool(request)
@@ -119,11 +125,17 @@ def _check_pool(request: ResourceRequest) -> None:
             f"--at-once runs several slices at a time, which would all see the same GPUs "
             f"(--{gpus}={request[gpus]}).",
             "Leave out --at-once: the slices of a task then run one after another.",
+            code="options-conflict",
+            option="at-once",
+            other=gpus,
         )
     if request.get("ntasks", "1") != "1" or "ntasks-per-node" in request:
         raise BadInput(
             "--at-once runs several slices at a time, and --ntasks gives each several processes.",
             "Ask for CPUs with -c, or leave out --at-once.",
+            code="options-conflict",
+            option="at-once",
+            other="ntasks",
         )
 
 
@@ -165,6 +177,9 @@ def check_throttle(throttle: int | None, at_once: int) -> None:
             f"Each array task runs {at_once} slices at a time: at most {throttle} at once "
             "cannot be held.",
             f"The throttle is {at_once} or more with --at-once {at_once}.",
+            code="throttle-below-at-once",
+            throttle=throttle,
+            at_once=at_once,
         )
 
 

@@ -63,29 +63,54 @@ def parse_array(text: str) -> ArrayExpression:
     """
     body, percent, limit = text.strip().partition("%")
     if percent and not re.fullmatch(r"\d{1,18}", limit):
-        raise BadInput(f"The throttle %{limit} in {text!r} is not a number.", _WANTED)
+        raise BadInput(
+            f"The throttle %{limit} in {text!r} is not a number.",
+            _WANTED,
+            code="bad-number",
+            value=limit,
+        )
     parts = tuple(_part(part, text) for part in body.split(","))
     number = sum(map(len, parts))
     if len(parts) > 1 and number > MOST_INDICES:
         raise BadInput(
-            f"{text[:200]!r} names {number:,} indices; {MOST_INDICES:,} are the most.", _WANTED
+            f"{text[:200]!r} names {number:,} indices; {MOST_INDICES:,} are the most.",
+            _WANTED,
+            code="too-many-indices",
+            indices=number,
         )
     if _overlap(parts):
-        raise BadInput(f"An index stands twice in {text!r}.", "Name each index once.")
+        raise BadInput(
+            f"An index stands twice in {text!r}.",
+            "Name each index once.",
+            code="duplicate-index",
+            value=text,
+        )
     return ArrayExpression(parts, int(limit) or None if percent else None)
 
 
 def _part(text: str, whole: str) -> range:
     match = _PART.fullmatch(text)
     if match is None or not text.isascii():
-        raise BadInput(f"{text!r} in {whole!r} is neither an index nor a range.", _WANTED)
+        raise BadInput(
+            f"{text!r} in {whole!r} is neither an index nor a range.",
+            _WANTED,
+            code="bad-array",
+            value=text,
+        )
     first = int(match[1])
     last = int(match[2]) if match[2] else first
     step = int(match[3]) if match[3] else 1
     if last < first:
-        raise BadInput(f"The range {text!r} runs backwards.", f"Did you mean {last}-{first}?")
+        raise BadInput(
+            f"The range {text!r} runs backwards.",
+            f"Did you mean {last}-{first}?",
+            code="backward-range",
+            value=text,
+        )
     if step == 0:
-        raise BadInput(f"The step in {text!r} is 0.", "A step is 1 or more.")
+        raise BadInput(
+            f"The step in {text!r} is 0.", "A step is 1 or more.", code="bad-number", value=text
+        )
     return range(first, last + 1, step)
 
 

@@ -1,8 +1,8 @@
-"""A run that is only read, for ``--dry-run``: it is looked at as always, and nothing is done.
+"""A run that is only read, for ``--dry-run`` and ``watch``: it is looked at, and nothing is done.
 
 A look takes decisions (a job that was sent by hand belongs to the run, a doubt is resolved). They
-are known to this process alone. The journal is not read on after the first of them: a dry run is
-over in a moment.
+are known to this process alone. The journal is not read on after the first of them, until
+``forget_outdated``.
 """
 
 from __future__ import annotations
@@ -37,6 +37,17 @@ class ReadOnlyDirectory(RunDirectory):
     def append(self, event: Event) -> None:
         """Remember a decision."""
         self._decided += to_line(event)
+
+    def forget_outdated(self) -> bool:
+        """Forget the decisions if another process has written to the journal since the first one.
+
+        Returns:
+            True if there were such decisions: the journal is to be read again from its beginning.
+        """
+        if not self._decided or super().read_journal(self._read)[1] == self._read:
+            return False
+        self._decided = b""
+        return True
 
     def append_states(self, lines: bytes, header: bytes) -> None:
         """Write nothing: the ``Run`` knows."""

@@ -74,8 +74,7 @@ class Requests:
             return ResourceRequest(tuple(directives.check(name, text) for name, text in asked))
         except BadInput as why:
             key = self._table.keys[row]
-            message, fields = f"Slice {key!r}: {why.message}", {**why.fields, "key": key}
-            raise BadInput(message, why.hint, code=why.code, **fields) from why
+            raise why.inside(f"Slice {key!r}", key=key) from why
 
     def grouped(self) -> dict[ResourceRequest, list[int]]:
         """The rows of each distinct request, in the order of their first slices.
@@ -92,6 +91,7 @@ class Requests:
                     "submission of its own.",
                     "Round what the columns say up to fewer values.",
                     code="too-many-requests",
+                    most=MOST,
                 )
         return groups
 
@@ -100,9 +100,7 @@ def _with_values(option: str, text: str, columns: Mapping[str, str]) -> str:
     try:
         return _NAMED.sub(lambda match: _value(match[1], columns), text)
     except BadInput as why:
-        message = f"--{option}={text}: {why.message}"
-        fields = {**why.fields, "option": option}
-        raise BadInput(message, why.hint, code=why.code, **fields) from why
+        raise why.inside(f"--{option}={text}", option=option) from why
 
 
 def _value(name: str, columns: Mapping[str, str]) -> str:
@@ -113,6 +111,10 @@ def _value(name: str, columns: Mapping[str, str]) -> str:
         none = "The slices have no columns: --table, --glob, --grid and --column give them some."
         message = f"{{{name}}} is no column of the slices."
         raise BadInput(
-            message, guess + there if columns else none, code="unknown-column", column=name
+            message,
+            guess + there if columns else none,
+            code="unknown-column",
+            column=name,
+            nearest=near[0] if near else None,
         )
     return columns[name]

@@ -257,7 +257,7 @@ class ResourceRequest(Mapping[str, str]):
         try:
             return parse_count(self[name]) if name in self else None
         except BadInput as why:
-            raise BadInput(f"--{name}: {why.message}", why.hint, code="not-a-number") from why
+            raise why.inside(f"--{name}", option=name) from why
 
     def _changed(self, name: str, value: str) -> tuple[str, str]:
         """Give the option to change and its new value: of the memory options the one in force."""
@@ -271,6 +271,7 @@ class ResourceRequest(Mapping[str, str]):
                     f"Give it in full, as in: --{_IN_FULL[name]}",
                     code="nothing-to-multiply",
                     option=name,
+                    value=value,
                 )
             return used, self._multiplied(used, value)
         directives.check(name, value)
@@ -284,7 +285,7 @@ class ResourceRequest(Mapping[str, str]):
         if parse_memory(self[name]) == 0:
             raise BadInput(
                 f"--{name}=0 is all of a node's memory: it cannot be multiplied.",
-                code="nothing-to-multiply",
+                code="cannot-multiply",
                 option=name,
             )
         return scale_memory(self[name], factor)
@@ -299,8 +300,9 @@ class ResourceRequest(Mapping[str, str]):
         raise BadInput(
             f"--{used} is in force, and sbatch does not take --{name} beside it.",
             f"Give --{used}, or edit the script.",
-            code="excluded-option",
+            code="options-conflict",
             option=name,
+            other=used,
         )
 
 

@@ -36,16 +36,28 @@ class Run:
         self.clock = clock
         self.record: RunRecord = place.record()
         self.table: SliceTable = place.table(self.record.slices_sha256)
-        self._journal_read = self._states_read = self._events = 0
         self.told: set[int] = set()
         """Submissions whose arrays this process has told their share of the throttle."""
         self.unsent_at = float("-inf")
         """When it was last known that nobody had sent the script by hand, epoch seconds."""
+        self._read_all()
+
+    # -- what is on disk ---------------------------------------------------------------------
+
+    def _read_all(self) -> None:
+        self._journal_read = self._states_read = self._events = 0
         self.ledger = Ledger.empty(len(self.table))
         self.standings = Standings(self.ledger)
         self.reload()
 
-    # -- what is on disk ---------------------------------------------------------------------
+    def forget_unwritten(self) -> None:
+        """Forget decisions that only this process knows, if another process has decided since.
+
+        Raises:
+            DamagedRun: the journal cannot be read.
+        """
+        if self.place.forget_outdated():
+            self._read_all()
 
     def reload(self) -> None:
         """Follow what this or another process has written since.
@@ -59,6 +71,8 @@ class Run:
             raise DamagedRun(
                 f"{self.place.path} was made anew, or its journal cut off, at this moment.",
                 "`slurmslice status` shows what is there now.",
+                code="changed-meanwhile",
+                run=self.place.path.name,
             )
         if lines and not self._follow(lines):
             self.standings = Standings(self.ledger)
@@ -81,6 +95,7 @@ class Run:
             raise DamagedRun(
                 f"The journal of {self.place.path} does not fit its slices: {why}.",
                 "Restore journal.jsonl; nothing was changed.",
+                path=str(self.place.path),
             ) from why
         return followed
 
@@ -146,6 +161,19 @@ class Run:
     def first_rows(self) -> Sequence[int]:
         """The rows that the script's own array carries, by index."""
         return parse_array(self.record.first).indices
+
+    @property
+    def recorded_attempts(self) -> int | None:
+        """The number of attempts that each slice gets by the recorded policy; None: not recorded.
+
+        ``run`` records it; a run that ``render`` made has none until then.
+        """
+        return self.ledger.max_attempts or self.record.max_attempts
+
+    @property
+    def max_attempts(self) -> int:
+        """The number of attempts that each slice gets: 1 if none is recorded."""
+        return self.recorded_attempts or 1
 
     # -- summing up --------------------------------------------------------------------------
 

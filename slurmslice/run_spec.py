@@ -41,7 +41,7 @@ class RunSpec:
         allow_failed_steps: a job step (srun) that fails is no failure of a slice whose command
             exits 0.
         no_breaker: go on if the first slices that end have all failed; else the rest is held.
-        max_attempts: attempts a slice gets from ``run``; 1 is no resubmission.
+        max_attempts: attempts that each slice gets; None: not recorded yet (made by ``render``).
     """
 
     name: str
@@ -56,7 +56,7 @@ class RunSpec:
     check: Check = NO_CHECK
     allow_failed_steps: bool = False
     no_breaker: bool = False
-    max_attempts: int = 1
+    max_attempts: int | None = 1
 
     @cached_property
     def per_slice(self) -> ResourceRequest:
@@ -136,12 +136,14 @@ class RunRecord(RunSpec):
                 raise DamagedRun(
                     f"{where} was made by a newer slurmslice.",
                     "Update slurmslice.",
-                    code="newer-format",
+                    code="newer-run",
+                    path=where,
                 )
             found: RunRecord = decode(cls, record)
         except (ValueError, TypeError, KeyError, AttributeError) as why:
             raise DamagedRun(
-                f"{where} is damaged ({type(why).__name__}: {why}).", code="damaged-record"
+                f"{where} is damaged ({type(why).__name__}: {why}).",
+                path=where,
             ) from why
         return found
 

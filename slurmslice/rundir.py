@@ -23,7 +23,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from slurmslice import files, locks, progress
-from slurmslice.errors import BadInput, DamagedRun
+from slurmslice.errors import BadInput, DamagedRun, NotAFile
 from slurmslice.journal import Event, from_lines, to_line
 from slurmslice.ranges import parse_array
 from slurmslice.run_spec import RunRecord
@@ -61,6 +61,8 @@ class RunDirectory:
             raise BadInput(
                 f"{path} is no run directory: it has no run.json.",
                 "`slurmslice runs` lists the runs here.",
+                code="not-a-run",
+                path=str(path),
             )
         return cls(path)
 
@@ -80,8 +82,19 @@ class RunDirectory:
         path, owner = shlex.quote(str(self.path)), self.path.stat().st_uid
         look = f"`slurmslice status {path}` and `slurmslice logs {path} KEY` only look."
         if owner == os.geteuid():
-            raise BadInput(f"{self.path} is read-only.", f"chmod u+w {path}, or: {look}")
-        raise BadInput(f"{self.path} is {user_name(owner)}'s, and you may not change it.", look)
+            raise BadInput(
+                f"{self.path} is read-only.",
+                f"chmod u+w {path}, or: {look}",
+                code="read-only-run",
+                path=str(self.path),
+            )
+        raise BadInput(
+            f"{self.path} is {user_name(owner)}'s, and you may not change it.",
+            look,
+            code="not-yours",
+            path=str(self.path),
+            owner=user_name(owner),
+        )
 
     # -- what is written once ----------------------------------------------------------------
 
@@ -105,6 +118,8 @@ class RunDirectory:
             raise DamagedRun(
                 f"{self.slices} was changed since the run was made.",
                 "A slice table never changes: put it back as it was, or make another run.",
+                code="table-changed",
+                path=str(self.slices),
             )
         return SliceTable.read(data, str(self.slices))
 
@@ -230,6 +245,10 @@ class RunDirectory:
         """
         return from_lines(self.read_journal(0)[0])
 
+    def forget_outdated(self) -> bool:
+        """Forget decisions that were not written, if others were; False: there were none."""
+        return False
+
     def append(self, event: Event) -> None:
         """Write a decision down; it is on disk when this returns. Hold the lock.
 
@@ -313,10 +332,14 @@ def create(
             raise BadInput(
                 f"Another slurmslice made {path} at this moment.",
                 "The same line again goes on with it.",
+                code="changed-meanwhile",
+                run=path.name,
             ) from why
         raise BadInput(
             f"The run directory {path} cannot be made: {why.strerror}.",
             "Choose another place with --run-dir, or another --name.",
+            code="cannot-create-run",
+            path=str(path),
         ) from why
     _remove(old)
     return RunDirectory(path)
@@ -339,6 +362,8 @@ def check_path(path: Path) -> None:
             f"The run directory {str(path)!r} holds a backslash or a control character, which "
             "sbatch's --output cannot express.",
             "Choose another place with --run-dir.",
+            code="bad-run-path",
+            path=str(path),
         )
 
 
@@ -355,8 +380,15 @@ def read_or_damaged(path: Path) -> bytes:
     """
     try:
         return files.read(path)
+    except NotAFile:
+        raise
     except OSError as why:
-        raise DamagedRun(f"{path} cannot be read: {why.strerror}.", "Restore it.") from why
+        raise DamagedRun(
+            f"{path} cannot be read: {why.strerror}.",
+            "Restore it.",
+            code="unreadable-file",
+            path=str(path),
+        ) from why
 
 
 def _ignore_in_git(folder: Path) -> None:

@@ -112,7 +112,10 @@ def render(script: Script, own: OwnTemplate | None = None) -> str:
             holds NUL, or the person's template has a mistake or lacks a needed part.
     """
     if not all(line.startswith("#SBATCH ") for line in script.directives.split("\n")):
-        raise BadInput("A directive holds a line break, which no #SBATCH line can express.")
+        raise BadInput(
+            "A directive holds a line break, which no #SBATCH line can express.",
+            code="control-character",
+        )
     context, record = script.context, script.record
     text = fill(context, own)
     typed = record.command.text if isinstance(record.command, ShellText) else ""
@@ -140,7 +143,12 @@ def check_syntax(text: str, what: str = "the script") -> None:
     if said.missing or (said.returncode == 0 and not said.stderr):
         return
     first = said.stderr.partition("\n")[0].removeprefix("bash: -c: ")
-    raise BadInput(f"Bash cannot read {what}: {first}.", "Look for a quote or a brace too few.")
+    raise BadInput(
+        f"Bash cannot read {what}: {first}.",
+        "Look for a quote or a brace too few.",
+        code="bash-syntax",
+        what=what,
+    )
 
 
 def pinned(environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:

@@ -182,7 +182,13 @@ class SliceTable:
         near = difflib.get_close_matches(key, self.keys[:10_000], 1)
         such = f"Slices go by their keys, such as {self.keys[0]!r}; '*' in a name is any text."
         hint = f"Did you mean {near[0]!r}?" if near else such
-        return BadInput(f"There is no slice {key!r} among the {len(self)} of this run.", hint)
+        return BadInput(
+            f"There is no slice {key!r} among the {len(self)} of this run.",
+            hint,
+            code="unknown-slice",
+            key=key,
+            nearest=near[0] if near else None,
+        )
 
     # -- the text ----------------------------------------------------------------------------
 
@@ -229,7 +235,7 @@ class SliceTable:
             raise self._damaged(row, why.message) from None
 
     def _damaged(self, row: int, why: str) -> DamagedRun:
-        return DamagedRun(f"{self._where}, line {row + 2}: {why}")
+        return DamagedRun(f"{self._where}, line {row + 2}: {why}", path=self._where, line=row + 2)
 
 
 # -- writing ---------------------------------------------------------------------------------
@@ -268,7 +274,9 @@ def checked(
             than ``MOST_SLICES``, or a value is longer than any argument.
     """
     if not keys:
-        raise BadInput(f"There is no slice in {source}.", "Give at least one.")
+        raise BadInput(
+            f"There is no slice in {source}.", "Give at least one.", code="no-slices", source=source
+        )
     check_number(len(keys), source)
     if not isinstance(keys, Numbers):
         _check_keys(keys, source)
@@ -287,6 +295,9 @@ def check_number(slices: int, source: str) -> None:
         raise BadInput(
             f"There are {slices:,} slices in {source}, and a run takes {MOST_SLICES:,}.",
             "If they are meant, make several runs of them.",
+            code="too-many-slices",
+            source=source,
+            slices=slices,
         )
 
 
@@ -302,6 +313,9 @@ def check_length(value: str, where: str) -> None:
             f"A value in {where} has {length:,} bytes, and no argument more than "
             f"{LONGEST_VALUE:,}: {value[:60]!r}…",
             "Put it into a file, and give the file's name.",
+            code="value-too-long",
+            where=where,
+            bytes=length,
         )
 
 
@@ -312,14 +326,27 @@ def _check_keys(keys: Collection[str], source: str) -> None:
         raise BadInput(
             f"The key {double[:200]!r} stands twice in {source}.",
             "Keys name slices for life: make them unique.",
+            code="duplicate-key",
+            key=double,
+            source=source,
         )
     if "" in unique:
         number = next(row for row, key in enumerate(keys) if not key)
-        raise BadInput(f"Slice {number} of {source} is empty.", "A key has a character.")
+        raise BadInput(
+            f"Slice {number} of {source} is empty.",
+            "A key has a character.",
+            code="empty-key",
+            slice=number,
+            source=source,
+        )
     nul = next((key for key in keys if "\0" in key), None)
     if nul is not None:
         raise BadInput(
-            f"The key {nul[:60]!r} in {source} holds a NUL byte.", "No program can take it."
+            f"The key {nul[:60]!r} in {source} holds a NUL byte.",
+            "No program can take it.",
+            code="nul-byte",
+            key=nul,
+            source=source,
         )
 
 

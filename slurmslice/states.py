@@ -1,7 +1,7 @@
 """The states of a slice, and what follows from each.
 
 Source: squeue(1) and sacct(1), JOB STATE CODES, for Slurm's base states. How Slurm's text is
-turned into these stands in ``slurmslice.engines.slurm.words``.
+turned into these stands in ``slurmslice.engines.slurm.job_states``.
 """
 
 from __future__ import annotations

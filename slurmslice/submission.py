@@ -17,6 +17,7 @@ from slurmslice.engines import Order
 from slurmslice.errors import BadInput, DamagedRun
 from slurmslice.journal import Intent
 from slurmslice.ledger import Fate
+from slurmslice.notes import Note
 from slurmslice.packing import task_request, tasks_at_once
 from slurmslice.plan import Batch
 from slurmslice.ranges import ArrayExpression, compress, parse_array
@@ -227,6 +228,8 @@ def rows_of_index(run: Run, index: int) -> Sequence[int]:
         raise BadInput(
             f"The script's --array names index {index}, and this run has no slice for it.",
             f"Edit that line of {run.place.script}.",
+            code="array-beyond-slices",
+            index=index,
         )
     return found
 
@@ -244,6 +247,8 @@ def check_place(run: Run, script: RunScript) -> None:
             f"The script's --output leads to {folder!r}, and the run is in {run.place.path}.",
             f"If it was moved, change --output and the source line in {run.place.script}; so its "
             "cd, if what it works on was.",
+            code="script-output-elsewhere",
+            path=folder,
         )
     line = find_source_line(script.text)
     if line and not line.names(run.place.library):
@@ -257,6 +262,8 @@ def check_place(run: Run, script: RunScript) -> None:
             f"The script's --open-mode is {mode}, and not append: a task that Slurm starts again "
             "would wipe out which of its slices are done.",
             f"Set it back in {run.place.script}, and in the template if it has one.",
+            code="script-open-mode",
+            value=mode,
         )
 
 
@@ -279,11 +286,14 @@ def check_copy(run: Run) -> None:
         raise BadInput(
             f"{run.place.path} is a copy of the run in {other.path}, and its jobs are that one's.",
             "Name that one; for the same slices once more make a run with another --name.",
+            code="run-is-a-copy",
+            run=run.place.path.name,
+            other=str(other.path),
         )
 
 
-def over_edited(run: Run, submission: PlannedSubmission) -> tuple[str, ...]:
-    """What of a submission's request stands over a directive that was edited by hand, a line each.
+def over_edited(run: Run, submission: PlannedSubmission) -> tuple[Note, ...]:
+    """What of a submission's request stands over a directive that was edited by hand, a note each.
 
     Raises:
         DamagedRun: there is no script.
@@ -292,7 +302,12 @@ def over_edited(run: Run, submission: PlannedSubmission) -> tuple[str, ...]:
     now = submission.script.request
     rendered = task_request(run.record.first_request, run.record.packing)
     return tuple(
-        f"--{name}={value} counts, not the edited line #SBATCH --{name}={now[name]} of the script."
+        Note(
+            "edited-line-overridden",
+            f"--{name}={value} counts, not the edited line #SBATCH --{name}={now[name]} of the "
+            "script.",
+            {"option": name, "value": value, "edited": now[name]},
+        )
         for name, value in submission.overrides.options
         if name in submission.batch.changes and name in now and now[name] != rendered.get(name)
     )
@@ -333,7 +348,9 @@ def script_array(script: ResourceRequest) -> ArrayExpression:
     text = script.get("array")
     if text is None:
         raise BadInput(
-            "The script has no #SBATCH --array line.", "Put it back: it says which slices go in."
+            "The script has no #SBATCH --array line.",
+            "Put it back: it says which slices go in.",
+            code="no-array-line",
         )
     return parse_array(text)
 
@@ -368,4 +385,6 @@ def check_table(run: Run, number: int) -> None:
             f"{path} was changed since the run was made.",
             "A task table never changes: put it back as it was. To leave slices out, edit the "
             "script's #SBATCH --array line or use --only.",
+            code="table-changed",
+            path=str(path),
         )

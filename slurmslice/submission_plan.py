@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from slurmslice.command import quote
 from slurmslice.errors import BadInput, NoAnswer
 from slurmslice.next_submission import SubmissionBounds, next_submissions
+from slurmslice.notes import Note
 from slurmslice.packing import task_request
 from slurmslice.request_changes import LoweredRequest, lowered_requests, next_requests
 from slurmslice.resources import MEMORY, NO_REQUEST, ResourceRequest
@@ -94,14 +95,14 @@ class Plan:
             with just this request already is left out.
         lowered: the rows that get less memory or time than they had.
         refused: the slices that can never run so (``with_limits``).
-        notes: what the rest waits for, a line each.
+        notes: what the rest waits for.
     """
 
     script: RunScript
     requests: tuple[PlannedRequest, ...] = ()
     lowered: Mapping[LoweredRequest, Sequence[int]] = field(default_factory=dict)
     refused: tuple[RefusedRequest, ...] = ()
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
     @property
     def rows(self) -> list[int]:
@@ -195,6 +196,7 @@ def _never(run: Run, planned: PlannedRequest, why: str) -> BadInput:
         "`slurmslice doctor` shows what there is" + (by_hand if untouched(run) else "."),
         code="never-runs",
         key=key,
+        reason=why,
     )
 
 
@@ -205,11 +207,13 @@ def _planned(run: Run, request: ResourceRequest, rows: Sequence[int]) -> Planned
     )
 
 
-def _notes(run: Run) -> Iterator[str]:
-    if doubts := ", ".join(f"{one.number:03d}" for one in run.ledger.in_doubt()):
-        yield f"First it is to be found out whether submission {doubts} was taken."
+def _notes(run: Run) -> Iterator[Note]:
+    if doubts := [submission.number for submission in run.ledger.in_doubt()]:
+        which = ", ".join(f"{number:03d}" for number in doubts)
+        message = f"First it is to be found out whether submission {which} was taken."
+        yield Note("submission-in-doubt", message, {"submissions": doubts})
     if run.ledger.held:
-        yield f"The rest is {run.ledger.held}: it goes in with --no-breaker."
+        yield Note("rest-held", f"The rest is {run.ledger.held}: it goes in with --no-breaker.")
 
 
 def _in_the_script(run: Run, script: RunScript, rows: Sequence[int]) -> Sequence[int]:
@@ -229,6 +233,7 @@ def _in_the_script(run: Run, script: RunScript, rows: Sequence[int]) -> Sequence
         raise BadInput(
             f"None of these slices is in the script's --array={array}.",
             f"Edit that line of {run.place.script}, or name others.",
-            code="not-in-the-script",
+            code="not-in-array",
+            array=str(array),
         )
     return chosen

@@ -41,7 +41,11 @@ def octets(character: str) -> list[str]:
     except UnicodeEncodeError:
         data = b"\0"
     if data == b"\0":
-        raise BadInput(f"A value holds {character!r}, which no argument or variable can hold.")
+        raise BadInput(
+            f"A value holds {character!r}, which no argument or variable can hold.",
+            code="control-character",
+            value=character,
+        )
     return [f"{byte:03o}" for byte in data]
 
 
@@ -87,7 +91,9 @@ def _meaning(match: re.Match[bytes]) -> bytes:
         return _MEANINGS[text]
     if len(text) == 5 and text != b"\\0000":
         return bytes([int(text[2:], 8)])
-    raise DamagedRun(f"{text.decode('utf-8', 'backslashreplace')} is no escape of a table.")
+    raise DamagedRun(
+        f"{text.decode('utf-8', 'backslashreplace')} is no escape of a table.", value=text
+    )
 
 
 def format_row(fields: Iterable[str]) -> str:
@@ -140,8 +146,8 @@ def read_field(field: bytes) -> str:
     try:
         text = field.decode()
     except UnicodeDecodeError:
-        raise DamagedRun("bytes that are not UTF-8.") from None
+        raise DamagedRun("bytes that are not UTF-8.", value=field) from None
     control = None if text.isprintable() else _RAW_CONTROL.search(text)
     if control:
-        raise DamagedRun(f"an unescaped control character {control[0]!r}.")
+        raise DamagedRun(f"an unescaped control character {control[0]!r}.", value=control[0])
     return unescape(text)

@@ -83,6 +83,8 @@ def find(given: str, project: Path) -> OwnTemplate:
     raise BadInput(
         f"There is no template {given!r}, neither as a file nor in {folder}.",
         f"There are: {there}." if there else "Give the path of a file.",
+        code="unknown-template",
+        template=given,
     )
 
 
@@ -90,7 +92,9 @@ def _read(path: Path) -> OwnTemplate:
     try:
         return OwnTemplate(path, path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as why:
-        raise BadInput(f"The template {path} cannot be read: {why}.") from why
+        raise BadInput(
+            f"The template {path} cannot be read: {why}.", code="unreadable-file", path=str(path)
+        ) from why
 
 
 def templates_folder() -> Path:
@@ -119,7 +123,9 @@ def fill(context: Mapping[str, object], own: OwnTemplate | None) -> str:
         code = with_own.compile(own.text, own.path.name, str(own.path))
         text = Template.from_code(with_own, code, with_own.make_globals(None)).render(context)
     except _MISTAKES as why:
-        raise BadInput(f"{_where(why, own)}: {_what(why)}.", _remedy(why, context)) from why
+        raise BadInput(
+            f"{_where(why, own)}: {_what(why)}.", _remedy(why, context), code="template-failed"
+        ) from why
     _check_parts(text, context, own)
     return text
 
@@ -144,6 +150,10 @@ def _check_blocks(jinja: Environment, own: OwnTemplate) -> None:
                 f"{own.path}, line {block.lineno}: {extends.template.value} has no block "
                 f"{block.name!r}.",
                 hint,
+                code="unknown-template-block",
+                path=str(own.path),
+                line=block.lineno,
+                block=block.name,
             )
 
 
@@ -242,7 +252,11 @@ def _name(value: object) -> _Bash:
     """A name that stands where bash takes any text for code."""
     name = str(value)
     if not _NAME.fullmatch(name):
-        raise BadInput(f"{name!r} is no name that a variable of the shell can have.")
+        raise BadInput(
+            f"{name!r} is no name that a variable of the shell can have.",
+            code="bad-variable-name",
+            name=name,
+        )
     return _Bash(name)
 
 

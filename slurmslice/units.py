@@ -28,7 +28,10 @@ def parse_memory(text: str) -> int:
     match = _MEMORY.fullmatch(text.strip())
     if match is None or not text.isascii():
         raise BadInput(
-            f"{text!r} is not an amount of memory.", "Write a whole number and K, M, G or T."
+            f"{text!r} is not an amount of memory.",
+            "Write a whole number and K, M, G or T.",
+            code="bad-memory",
+            value=text,
         )
     kib = int(match[1]) * _KIB[match[2].upper()]
     return -(-kib // 1024)
@@ -53,7 +56,7 @@ def parse_time(text: str) -> int | None:
     fields = clock.split(":")
     numbers = [*([days] if dash else []), *fields]
     if len(fields) > 3 or not all(n.isascii() and n.isdecimal() for n in numbers):
-        raise BadInput(f"{text!r} is not a time limit.", _TIME_FORMS)
+        raise BadInput(f"{text!r} is not a time limit.", _TIME_FORMS, code="bad-time", value=text)
     values = [int(field) for field in fields]
     if dash:
         hours, minutes, seconds = (*values, 0, 0)[:3]
@@ -78,7 +81,7 @@ def parse_count(text: str) -> int:
         BadInput: the text is not one.
     """
     if len(text) > 9 or not (text.isascii() and text.isdecimal() and text.strip("0")):
-        raise BadInput(f"{text!r} is not a number from 1 up.", code="not-a-number")
+        raise BadInput(f"{text!r} is not a number from 1 up.", code="bad-number", value=text)
     return int(text)
 
 
@@ -105,7 +108,12 @@ def scale_time(old: str, change: str) -> str:
 def _limited(text: str) -> int:
     seconds = parse_time(text)
     if seconds is None:
-        raise BadInput(f"The time limit {text!r} is no limit: it cannot be multiplied.")
+        raise BadInput(
+            f"The time limit {text!r} is no limit: it cannot be multiplied.",
+            code="cannot-multiply",
+            option="time",
+            value=text,
+        )
     return seconds
 
 

@@ -86,7 +86,7 @@ class FakeEngine:
 
     def identify(self, job: str) -> Identity:
         if job not in self.jobs:
-            raise BadInput(f"The controller knows no job {job}.")
+            raise BadInput(f"The controller knows no job {job}.", code="unknown-job", job=job)
         order = self.jobs[job].order
         script = order.script.read_text()
         return Identity(order.job_name, str(order.script), order.arguments, script, order.array)

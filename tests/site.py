@@ -26,6 +26,7 @@ from typing import Any
 import pytest
 
 from tests.cluster import Cluster, ClusterError
+from tests.notes import SHOW_CODES, noted
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DEADLINE_S = 120.0
@@ -91,7 +92,7 @@ class Site:
     ) -> Finished:
         """Run a program as the user."""
         more.setdefault("timeout", DEADLINE_S * 3)
-        return self.execute(argv, cwd=cwd, env=env or {}, **more)
+        return self.execute(argv, cwd=cwd, env={**SHOW_CODES, **(env or {})}, **more)
 
     def slurmslice(self, *args: str, cwd: Path, **more: Any) -> Finished:
         """Run slurmslice as the user."""
@@ -116,6 +117,7 @@ class Site:
         """Start a program as the user, and go on."""
         more.setdefault("stderr", subprocess.DEVNULL)
         user = self.cluster.as_user() if self.cluster else {"env": dict(os.environ)}
+        user["env"] |= SHOW_CODES
         return subprocess.Popen(
             argv, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, text=True,
             **{**user, **more},
@@ -127,6 +129,12 @@ class Site:
         assert done.returncode == 0, done.stderr
         record: dict[str, Any] = json.loads(done.stdout)
         return record
+
+
+def job_of(sent: Finished) -> str:
+    """The job id that a verb names, which made just one submission."""
+    (submitted,) = noted(sent.stderr, "submitted")
+    return str(submitted["job"])
 
 
 def until(condition: Callable[[], bool], what: str | Callable[[], str]) -> None:

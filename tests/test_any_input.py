@@ -10,8 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slurmslice import journal, progress
-from slurmslice.engines.slurm import answers, capacity, resources, search, values, versions
-from slurmslice.engines.slurm.outcomes import outcome
+from slurmslice.engines.slurm import (
+    capacity,
+    cluster_records,
+    fields,
+    find_job,
+    job_records,
+    versions,
+)
+from slurmslice.engines.slurm.sbatch_result import parse_sbatch_result
 from slurmslice.errors import BadInput, DamagedRun, EngineError, NoAnswer
 from slurmslice.ledger import Ledger
 from slurmslice.process import Finished
@@ -54,7 +61,7 @@ def limits(text: str) -> object:
 
 def reports(text: str) -> object:
     """Every report of accounting."""
-    return list(answers.accounting(text, {"9": "n"}).values())
+    return list(job_records.parse_accounting_reports(text, {"9": "n"}).values())
 
 
 def sightings(data: bytes) -> object:
@@ -72,22 +79,30 @@ def slices(data: bytes) -> object:
 
 READERS: list[tuple[str, Reader, tuple[type[Exception], ...]]] = [
     ("accounting", of_text(reports), (NoAnswer,)),
-    ("accounting_rows", of_text(answers.accounting_rows), (NoAnswer,)),
-    ("queue", of_text(lambda t: answers.queue(t, {"9": "n"})), (NoAnswer,)),
-    ("same_name", of_text(lambda t: answers.is_same_name(t, f"x{t}")), ()),
-    ("config", of_text(resources.config), (NoAnswer,)),
-    ("partitions", of_text(resources.partitions), (NoAnswer,)),
-    ("nodes", of_text(resources.nodes), (NoAnswer,)),
+    ("accounting_rows", of_text(job_records.parse_sacct_records), (NoAnswer,)),
+    ("queue", of_text(lambda t: job_records.parse_queue_reports(t, {"9": "n"})), (NoAnswer,)),
+    ("same_name", of_text(lambda t: job_records.is_same_job_name(t, f"x{t}")), ()),
+    ("config", of_text(cluster_records.parse_config), (NoAnswer,)),
+    ("partitions", of_text(cluster_records.parse_partitions), (NoAnswer,)),
+    ("nodes", of_text(cluster_records.parse_nodes), (NoAnswer,)),
     ("limits", of_text(limits), ()),
-    ("identity", of_text(lambda t: search.identity(t, None, (), 0)), (NoAnswer,)),
-    ("seconds", of_text(search.seconds), ()),
-    ("taken", of_text(lambda t: outcome(Finished(("sbatch",), 0, t, ""))), (EngineError,)),
-    ("refused", of_text(lambda t: outcome(Finished(("sbatch",), 1, "", t))), (EngineError,)),
-    ("number_of", of_text(values.number_of), ()),
-    ("bytes_of", of_text(lambda t: values.bytes_of(t, 4)), ()),
-    ("seconds_of", of_text(values.seconds_of), ()),
-    ("node_of", of_text(values.node_of), ()),
-    ("release_of", of_text(versions.release_of), ()),
+    ("identity", of_text(lambda t: find_job.parse_job_info(t, None, (), 0)), (NoAnswer,)),
+    ("seconds", of_text(find_job.parse_seconds), ()),
+    (
+        "taken",
+        of_text(lambda t: parse_sbatch_result(Finished(("sbatch",), 0, t, ""))),
+        (EngineError,),
+    ),
+    (
+        "refused",
+        of_text(lambda t: parse_sbatch_result(Finished(("sbatch",), 1, "", t))),
+        (EngineError,),
+    ),
+    ("number_of", of_text(fields.parse_number), ()),
+    ("bytes_of", of_text(lambda t: fields.parse_size(t, 4)), ()),
+    ("seconds_of", of_text(fields.parse_clock), ()),
+    ("node_of", of_text(fields.first_node), ()),
+    ("release_of", of_text(versions.parse_release), ()),
     ("parse_array", of_text(parse_array), (BadInput,)),
     ("progress", progress.parse, ()),
     ("journal", lambda data: list(journal.from_lines(data)), (DamagedRun,)),
@@ -123,4 +138,4 @@ def test_documented_array_expressions(text: str, indices: list[int], throttle: i
     parsed: Any = parse_array(text)
     assert (list(parsed), parsed.throttle) == (indices, throttle)
     row = f"9_[{text}]|PENDING|0|1|N/A|N/A|0||None|n|\n"
-    assert [index for _, index in answers.queue(row, {"9": "n"})] == indices
+    assert [index for _, index in job_records.parse_queue_reports(row, {"9": "n"})] == indices

@@ -7,20 +7,26 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from benchmarks import paper
-from benchmarks.measure import NotMeasured, Spent, faster, spend, within
-from slurmslice.engines.slurm.answers import accounting
+from benchmarks.__main__ import main
+from benchmarks.measure import Line, Missing, NotMeasured, Spent, faster, spend, within
+from benchmarks.place import workplace
 from slurmslice.engines.slurm.commands import TASK_FIELDS
+from slurmslice.engines.slurm.job_records import parse_accounting_reports
+from tests.site import NoSite, Site
 
-SLICES = 300
 
+@pytest.mark.parametrize("slices", [60, 300])
+def test_a_run_on_paper_ends_as_its_sacct_says(tmp_path: Path, slices: int) -> None:
+    """The large run that is measured is made by slurmslice, of answers that it understands.
 
-def test_a_run_on_paper_ends_as_its_sacct_says(tmp_path: Path) -> None:
-    """The large run that is measured is made by slurmslice, of answers that it understands."""
+    slurmslice asks for the steps of a few tasks one by one, and of many by their whole array.
+    """
     env = {**os.environ, "PATH": f"{paper.programs(tmp_path / 'bin')}:{os.environ['PATH']}"}
 
     def slurmslice(*args: str) -> str:
@@ -29,14 +35,14 @@ def test_a_run_on_paper_ends_as_its_sacct_says(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    slurmslice("render", "-a", f"0-{SLICES - 1}", "--name", "work", "--", "./work", "{}")
+    slurmslice("render", "-a", f"0-{slices - 1}", "--name", "work", "--", "./work", "{}")
     slurmslice("submit", "work")
     record = json.loads(slurmslice("status", "work", "--json"))
     call = (tmp_path / "bin" / "calls").read_text()
     assert call.count("\n") == 1
     job, name = record["slices"][0]["job"].partition("_")[0], paper.option("job-name", call)
-    lines = paper.rows(job, name, range(SLICES), TASK_FIELDS)
-    told = accounting("".join(f"{line}\n" for line in lines), {job: name})
+    lines = paper.rows(job, name, range(slices), TASK_FIELDS)
+    told = parse_accounting_reports("".join(f"{line}\n" for line in lines), {job: name})
     assert record["finished"]
     assert len(record["counts"]) > 1
     assert Counter(record["counts"]) == Counter(str(report.state) for report in told.values())
@@ -57,3 +63,47 @@ def test_what_fails_is_not_measured(tmp_path: Path) -> None:
     with pytest.raises(NotMeasured, match="ended with 3: no such thing"):
         spend(("sh", "-c", "echo no such thing >&2; exit 3"), cwd=tmp_path)
     assert spend(("sh", "-c", "exit 3"), cwd=tmp_path, exits=(0, 3)).mib > 0
+
+
+def test_a_small_benchmark_measures_and_judges_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """CI runs each benchmark small: it gives figures, and no bar is compared with them."""
+    monkeypatch.setattr("benchmarks.size.WORK", tmp_path)
+    assert main(["--small", "answers"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("answers")]
+    assert len(lines) == 3
+    assert not any("met" in line.lower() for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(None, 1), (NotMeasured("the run failed"), 1), (Missing("there is no cluster"), 0)],
+)
+def test_a_benchmark_without_a_figure_fails(
+    error: NotMeasured | None, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A benchmark that has rotted ends with 1; what this machine lacks is no failure."""
+
+    def measure(size: object) -> Iterator[Line]:
+        if error:
+            raise error
+        yield from ()
+
+    monkeypatch.setattr("benchmarks.size.WORK", tmp_path)
+    monkeypatch.setattr("benchmarks.startup.measure", measure)
+    assert main(["startup"]) == code
+
+
+def test_a_missing_cluster_that_is_required_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`SLURM=require` leaves nothing out."""
+
+    def none(wish: str, folder: str) -> Site:
+        raise NoSite("there is none")
+
+    monkeypatch.setattr("benchmarks.place.find_site", none)
+    for wish, left_out in (("auto", True), ("require", False)):
+        monkeypatch.setenv("SLURMSLICE_TEST_SLURM", wish)
+        with pytest.raises(NotMeasured) as error, workplace():
+            pass
+        assert isinstance(error.value, Missing) is left_out

@@ -356,7 +356,7 @@ def test_what_was_over_its_time_and_ended_by_itself_is_told(own: SlotProgress, t
         # A later start of the task failed, and could not write.
         (replace(NOTHING, accounting=replace(FAILED, exit_code=1), progress=MISSED),
          State.FAILED, Evidence.ACCOUNTING, 1),
-        (replace(NOTHING, accounting=replace(FAILED, exit_code=15, less_128=True),
+        (replace(NOTHING, accounting=replace(FAILED, exit_code=15, exit_code_truncated=True),
                  progress=replace(MISSED, exit_code=143, check_exit=143)),
          State.CHECK_FAILED, Evidence.CHECK, 0),
         (replace(NOTHING, accounting=replace(FAILED, state=State.TIMEOUT), progress=MISSED),

@@ -22,6 +22,7 @@ from slurmslice.command import (
     variable,
 )
 from slurmslice.errors import BadInput
+from tests.errors import raises_error
 
 BASH = os.environ.get("SLURMSLICE_BASH", "bash")
 PRINT = ("printf", "%s\\0")
@@ -124,7 +125,7 @@ def test_quote_makes_one_word_of_anything(values: list[str]) -> None:
 @pytest.mark.parametrize("word", ["a\0b", "\ud800"])
 def test_a_word_that_no_program_can_get_is_refused(word: str) -> None:
     """NUL would end the argument early: it is refused, not cut."""
-    with pytest.raises(BadInput, match="no argument or variable"):
+    with raises_error(BadInput, "control-character"):
         check(words("prog", word), ())
 
 
@@ -169,15 +170,13 @@ def test_values_are_not_looked_at_for_placeholders() -> None:
 
 def test_an_unknown_name_is_refused_with_the_nearest() -> None:
     """A mistyped column is not passed on as text; the error says what to type instead."""
-    with pytest.raises(BadInput) as caught:
+    wrong = {"column": "Mas", "word": "a-{Mas}.h5", "nearest": "mass"}
+    with raises_error(BadInput, "unknown-column", **wrong) as caught:
         check(words("prog", "a-{Mas}.h5"), ("seed", "mass"))
-    assert "{Mas} in 'a-{Mas}.h5'" in caught.value.message
-    assert "Did you mean {mass}?" in caught.value.hint
-    assert "literal braces: {{Mas}}" in caught.value.hint
-    with pytest.raises(BadInput) as caught:
+    assert "{{Mas}}" in caught.value.hint
+    with raises_error(BadInput, "unknown-column", column="slice", nearest=None) as caught:
         check(words("prog", "{slice}"), ())
-    assert "Did you mean" not in caught.value.hint
-    assert "The key is {}" in caught.value.hint
+    assert "{}" in caught.value.hint
 
 
 # -- what cannot be meant -------------------------------------------------------------------
@@ -186,7 +185,7 @@ def test_an_unknown_name_is_refused_with_the_nearest() -> None:
 @pytest.mark.parametrize("command", [words(), words(""), ShellText(""), ShellText(" \n")])
 def test_no_command_is_refused(command: Words | ShellText) -> None:
     """There has to be a command."""
-    with pytest.raises(BadInput, match="There is no command"):
+    with raises_error(BadInput, "no-command"):
         check(command, ())
 
 
@@ -195,9 +194,8 @@ def test_no_command_is_refused(command: Words | ShellText) -> None:
 )
 def test_a_variable_that_nothing_expands_is_refused(word: str) -> None:
     """$SLICE in a word would arrive as these letters: the error says {} and --shell."""
-    with pytest.raises(BadInput, match=r"Nothing expands \$SLICE") as caught:
+    with raises_error(BadInput, "wrong-placeholder", word=word) as caught:
         check(words("python", "x.py", word), ())
-    assert "{}" in caught.value.hint
     assert "--shell" in caught.value.hint
 
 
@@ -219,21 +217,21 @@ def test_what_can_be_meant_passes(command: Words | ShellText) -> None:
 
 def test_a_command_line_in_one_word_is_refused() -> None:
     """'python x.py {}' in quotes is no program's name: the error says --shell."""
-    with pytest.raises(BadInput, match="one word with blanks") as caught:
+    with raises_error(BadInput, "command-in-one-word", word="python x.py {}") as caught:
         check(words("python x.py {}"), ())
     assert "--shell" in caught.value.hint
 
 
 def test_a_shell_text_with_braces_for_the_key_is_refused() -> None:
     """{} is nothing in a shell text: every slice would do the same."""
-    with pytest.raises(BadInput, match=r"has \{\} and no \$SLICE"):
+    with raises_error(BadInput, "wrong-placeholder"):
         check(ShellText("python x.py {}"), ())
 
 
 def test_a_glob_that_the_shell_expanded_is_refused() -> None:
     """``-- prog *.h5`` has become file names before we see it; the error names them."""
     files = {"in/a.h5", "in/b.h5", "in/c.h5", "in/d.h5"}
-    with pytest.raises(BadInput, match=r"in/a\.h5, in/b\.h5, in/c\.h5") as caught:
+    with raises_error(BadInput, "expanded-pattern", words=tuple(sorted(files)[:3])) as caught:
         check_expanded_glob(words("wc", "-l", *sorted(files)), files.__contains__)
     assert "--glob" in caught.value.hint
 
@@ -266,7 +264,7 @@ def test_files_are_looked_up_on_disk(tmp_path: Path) -> None:
     check_expanded_glob(words("wc", *names))
     Path(names[2]).rmdir()
     Path(names[2]).touch()
-    with pytest.raises(BadInput):
+    with raises_error(BadInput, "expanded-pattern"):
         check_expanded_glob(words("wc", *names))
 
 

@@ -12,7 +12,7 @@ from slurmslice.packing import Packing
 from slurmslice.resources import ResourceRequest
 from slurmslice.run import Run
 from slurmslice.states import State
-from slurmslice.verbs.follow import BREAKER, Policy, step
+from slurmslice.verbs.follow import BREAKER, FollowOptions, step
 from slurmslice.verbs.poll import poll
 from slurmslice.verbs.steer import cancel, release
 from slurmslice.verbs.submit import submit, waiting
@@ -37,7 +37,7 @@ def held(new_run: NewRun, engine: FakeEngine) -> Run:
     for index in range(BREAKER):
         engine.end("100", index, State.FAILED)
     poll(run)
-    step(run, Policy())
+    step(run, FollowOptions())
     assert run.ledger.held
     return run
 

@@ -80,9 +80,9 @@ def test_a_disk_that_fills_up_names_the_file_and_leaves_it_readable(
     before = path.read_bytes()
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", takes(8, room))
-        with pytest.raises(OSError, match="No space left on device") as why:
+        with pytest.raises(OSError, match=path.name) as why:
             write(path)
-    assert why.value.filename == str(path)
+    assert (why.value.errno, why.value.filename) == (errno.ENOSPC, str(path))
     assert files.read_on(path, 0) == (before, len(before))
     files.append(path, LINE)
     assert path.read_bytes() == before + LINE
@@ -98,7 +98,7 @@ def test_a_link_in_place_of_a_file_is_not_followed(
     if there:
         other.write_bytes(LINE + b"no line yet")
     path.symlink_to(other)
-    with pytest.raises(OSError, match="symbolic link") as why:
+    with pytest.raises(OSError, match=path.name) as why:
         write(path)
     assert why.value.errno == errno.ELOOP
     assert str(why.value.filename) == str(path)

@@ -13,6 +13,7 @@ from slurmslice.cli.summary import LOST_S, stuck
 from slurmslice.engines import Limits, Order
 from slurmslice.errors import BadInput, DamagedRun, Full, Refused
 from slurmslice.evidence import TaskReport
+from slurmslice.notes import Note
 from slurmslice.ranges import parse_array
 from slurmslice.reports.counts import key_ranges
 from slurmslice.run import Run
@@ -23,6 +24,7 @@ from slurmslice.verbs.poll import poll
 from slurmslice.verbs.steer import cancel
 from slurmslice.verbs.submit import failed, submit, waiting
 from slurmslice.verbs.submit_queued import submit_queued
+from tests.errors import raises_error
 from tests.fakes import Clock, FakeEngine
 from tests.typed import Typed
 
@@ -95,7 +97,7 @@ def test_a_multiple_of_what_is_not_known(
     """The error names the option in full; nothing is submitted."""
     run = new_run("0-1")
     ended(run, engine, State.OUT_OF_MEMORY)
-    with pytest.raises(BadInput, match="could be multiplied") as caught:
+    with raises_error(BadInput, "nothing-to-multiply") as caught:
         submit(run, FAILED, {name: "2x"}, "resubmit")
     assert full in caught.value.hint
     assert len(engine.jobs) == 1
@@ -194,21 +196,24 @@ def test_after_a_refusal_the_line_that_works_is_named(
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "note"),
     [
-        (("submit", "demo", "--dry-run"), "Nothing waits in this run."),
-        (("run", "demo", "--dry-run"), "Nothing waits in this run."),
-        (("resubmit", "demo", "--dry-run"), "to be resubmitted"),
-        (("resubmit", "demo", "1", "2"), "Now: 2 COMPLETED (1-2: exit 0)."),
+        ("submit demo --dry-run", Note("nothing-waits", "")),
+        ("run demo --dry-run", Note("nothing-waits", "")),
+        (
+            "resubmit demo --dry-run",
+            Note("nothing-to-resubmit", "", {"states": {"COMPLETED": "0-3"}}),
+        ),
+        ("resubmit demo 1 2", Note("nothing-to-resubmit", "", {"states": {"COMPLETED": "1-2"}})),
     ],
 )
 def test_where_there_is_nothing_to_do_it_is_said(
-    new_run: NewRun, engine: FakeEngine, typed: Typed, words: tuple[str, ...], said: str
+    new_run: NewRun, engine: FakeEngine, typed: Typed, words: str, note: Note
 ) -> None:
     """With --dry-run as without; of named slices, about these."""
     ended(new_run("0-3"), engine, State.COMPLETED, exit_code=0)
-    assert said in typed(*words)
-    assert typed.code == 0
+    typed(*words.split())
+    assert (typed.code, typed.noted(note.code)) == (0, [note.fields])
 
 
 def test_a_dry_run_of_run_shows_what_would_be_sent(
@@ -218,7 +223,7 @@ def test_a_dry_run_of_run_shows_what_would_be_sent(
     new_run("0-3")
     for verb in ("run", "submit"):
         said = typed(verb, "demo", "--dry-run", "-p", "short")
-        assert "Would submit 4 slices (0-3) as submission 001:" in said
+        assert typed.noted("would-submit") == [{"slices": 4, "keys": "0-3", "submission": 1}]
         assert "sbatch --parsable --partition=short" in said
     assert engine.jobs == {}
 
@@ -226,12 +231,12 @@ def test_a_dry_run_of_run_shows_what_would_be_sent(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("submit", "demo", "--only", "0"), "A slice called 0 is named: --only 0-0"),
+        (("submit", "demo", "--only", "0"), "--only 0-0"),
         (("submit", "demo", "--array", "3"), "slurmslice submit RUN --only 3"),
         (("resubmit", "demo", "--array", "3"), "slurmslice resubmit RUN 3"),
-        (("resubmit", "demo", "--time", "x2"), "Twice what a slice had is 2x."),
-        (("resubmit", "demo", "--mem", "0x"), "Twice what a slice had is 2x."),
-        (("resubmit", "demo", "--mem", "0.0x"), "Twice what a slice had is 2x."),
+        (("resubmit", "demo", "--time", "x2"), "2x"),
+        (("resubmit", "demo", "--mem", "0x"), "2x"),
+        (("resubmit", "demo", "--mem", "0.0x"), "2x"),
     ],
 )
 def test_a_slip_is_answered_with_the_right_form(
@@ -265,7 +270,7 @@ def test_what_never_starts_by_itself_is_told_with_what_to_type(
     for index in range(1, 4):
         engine.jobs["100"].tasks[index] = TaskReport(State.PENDING, "PENDING", reason=reason)
     shown = typed("status", "demo")
-    assert f"1-3: will not start by itself ({reason})" in shown
+    assert typed.noted("will-not-start") == [{"keys": "1-3", "reason": reason}]
     assert said in shown
     assert ("slurmslice cancel demo -- 1 …" in shown) == ("held" not in reason.lower())
 
@@ -280,14 +285,13 @@ def test_what_slurm_has_lost_is_told_with_what_to_type(
     poll(run)
     engine.jobs.clear()
     poll(run)
-    assert stuck(run) == ""  # accounting may lag
+    assert stuck(run) == ()  # accounting may lag
     clock.now += LOST_S
     poll(run)
-    assert stuck(run).splitlines() == [
-        "1-3: Slurm answers, and does not know it any more.",
-        "If it stays so: slurmslice cancel demo",
-        "then:           slurmslice resubmit demo --state CANCELLED",
-    ]
+    (note,) = stuck(run)
+    assert (note.code, note.fields) == ("unknown-to-slurm", {"keys": "1-3"})
+    told = note.message
+    assert told.index("slurmslice cancel demo") < told.index("resubmit demo --state CANCELLED")
 
 
 def test_who_follows_is_told_once(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:
@@ -299,8 +303,9 @@ def test_who_follows_is_told_once(new_run: NewRun, engine: FakeEngine, typed: Ty
     engine.on_wait = lambda: None if next(waits, None) is not None else engine.end_all()
     said = typed("watch", "demo")
     assert typed.code == 0
-    assert said.count("0-3: will not start by itself (PartitionTimeLimit)") == 1
-    assert "slurmslice cancel demo then" in said
+    stuck_once = {"keys": "0-3", "reason": "PartitionTimeLimit"}
+    assert typed.noted("will-not-start") == [stuck_once]
+    assert "slurmslice cancel demo" in said
 
 
 @pytest.mark.parametrize(
@@ -315,9 +320,9 @@ def test_what_passes_is_waited_for(
     submit(new_run("0-3"), ALL, {}, "submit")
     for index in range(4):
         engine.jobs["100"].tasks[index] = TaskReport(State.PENDING, "PENDING", reason=reason)
-    shown = typed("status", "demo")
-    assert "by itself" not in shown
-    assert "in the queue" in shown
+    typed("status", "demo")
+    assert not typed.noted("will-not-start")
+    assert any(line.startswith("PENDING") for line in typed.lines)
 
 
 LINE = ("run", "-a", "0-3", "--name", "x")
@@ -334,7 +339,7 @@ def test_a_corrected_line_replaces_a_run_that_was_never_taken(
     engine.on_submit, engine.after_submit = lambda order: None, lambda order: engine.end_all()
     said = typed("run", "-a", "0-4", "--name", "x", "-p", "main", *COMMAND)
     assert typed.code == 0, said
-    assert "It replaces the run x that was there" in said
+    assert typed.noted("run-replaced") == [{"run": "x"}]
     (job,) = engine.jobs.values()
     assert (str(job.order.array), job.order.request.partition) == ("0-4", "main")
     assert job.order.arguments == ()
@@ -355,7 +360,7 @@ def test_what_a_person_did_is_not_replaced(engine: FakeEngine, typed: Typed, wha
     engine.lookups_fail = what == "silent"
     before = {path: path.read_bytes() for path in script.parent.iterdir() if path.is_file()}
     said = typed(*LINE, "-p", "main", *COMMAND)
-    assert typed.code == 2
+    assert (typed.code, typed.error) == (2, "run-differs")
     assert "slurmslice run x --partition=main" in said
     assert script.read_bytes() == before[script]
     assert (script.parent / "run.json").read_bytes() == before[script.parent / "run.json"]
@@ -370,7 +375,7 @@ def test_a_run_that_is_made_anew_is_not_gone_on_with_as_it_was(
     old = Run(RunDirectory(typed.folder / "runs" / "x"), engine)
     typed("render", *LINE[1:], "-p", "main", *COMMAND)
     engine.on_submit = lambda order: None
-    with pytest.raises(DamagedRun, match="made anew"):
+    with raises_error(DamagedRun, "changed-meanwhile"):
         submit(old, ALL, {}, "submit")
     assert engine.jobs == {}
 
@@ -380,7 +385,7 @@ def test_a_run_that_is_made_anew_is_not_gone_on_with_as_it_was(
     [
         (("-p", "mian"), ("-p", "main", "--mem", "1G"), "run x --mem=1G --partition=main"),
         (("-p", "main", "-c", "2"), ("-c", "4", "-p", "main"), "run x --cpus-per-task=4"),
-        (("-p", "main", "--mem", "1G"), ("-p", "main"), "edit the #SBATCH lines of"),
+        (("-p", "main", "--mem", "1G"), ("-p", "main"), "#SBATCH"),
     ],
 )
 def test_the_way_to_go_on_with_another_request(
@@ -397,12 +402,13 @@ def test_status_tells_of_a_refusal(engine: FakeEngine, typed: Typed) -> None:
     engine.on_submit = refuse
     typed(*LINE, "-p", "mian", *COMMAND)
     shown = typed("status", "x")
-    assert "invalid partition specified: nope" in shown
-    assert "not submitted yet" not in shown
+    assert len(typed.noted("submission-rejected")) == 1
+    assert "invalid partition specified: nope" in shown  # Slurm's own words
     assert "slurmslice submit x -p PARTITION" in shown
     engine.on_submit = lambda order: None
     typed("submit", "x", "--only", "1", "-p", "main")
-    assert "invalid partition" not in typed("status", "x")
+    typed("status", "x")
+    assert not typed.noted("submission-rejected")
 
 
 # -- which run, which slice --------------------------------------------------------------------
@@ -412,19 +418,24 @@ def test_status_tells_of_a_refusal(engine: FakeEngine, typed: Typed) -> None:
 def test_a_slice_in_a_runs_place_is_recognised(new_run: NewRun, typed: Typed, verb: str) -> None:
     """The line to type is named where it is one; of what is no slice nothing is guessed."""
     new_run("0-3")
-    assert f"Is it a slice? slurmslice {verb} demo -- 2" in typed(verb, "2")
-    assert typed.code == 2
-    assert "Runs here: demo" in typed(verb, "9")
+    assert f"slurmslice {verb} demo -- 2" in typed(verb, "2")
+    assert (typed.code, typed.error) == (2, "no-such-run")
+    said = typed(verb, "9")
+    assert (typed.code, typed.error) == (2, "no-such-run")
+    assert f"slurmslice {verb}" not in said
+    assert "demo" in said  # the run that is here
 
 
 def test_which_run_was_taken_is_said_where_there_are_several(typed: Typed) -> None:
     """By verbs that read, which take the newest; with one run here there is nothing to say."""
     typed("render", "-a", "0-3", "--name", "one", *COMMAND)
-    assert "the newest" not in typed("status")
+    typed("status")
+    assert not typed.noted("newest-run")
     typed("render", "-a", "0-3", "--name", "two", *COMMAND)
     (typed.folder / "runs" / "two" / "run.json").touch()
     for words in (("status",), ("logs", "3")):
-        assert "Of 2 runs here the newest: two" in typed(*words)
+        typed(*words)
+        assert typed.noted("newest-run") == [{"run": "two", "runs": 2}]
 
 
 @pytest.mark.parametrize("verb", ["status", "logs", "cancel", "resubmit"])
@@ -448,37 +459,41 @@ def test_runs_that_differ_look_different(new_run: NewRun, typed: Typed) -> None:
 
 
 @pytest.mark.parametrize(
-    ("limits", "words", "note"),
+    ("limits", "words", "at_once", "note"),
     [
-        (Limits(1001, 0, "there is no partition mian; did you mean main?"), (),
-         "none at once, slurm on fake slices 0-3 request the defaults a slice note NO SUCH TASK "
-         "CAN RUN (there is no partition mian; did you mean main?)"),
-        (Limits(1001, 4, "4 fit"), ("-t", "0"), "--time=0 is no limit"),
+        (Limits(1001, 0, "there is no partition mian"), (), 0, "no-task-can-run"),
+        (Limits(1001, 4, "4 fit"), ("-t", "0"), 4, "no-time-limit"),
     ],
-)  # fmt: skip
+)
 def test_the_preview_says_what_is_hardly_meant(
-    engine: FakeEngine, typed: Typed, limits: Limits, words: tuple[str, ...], note: str
+    engine: FakeEngine,
+    typed: Typed,
+    limits: Limits,
+    words: tuple[str, ...],
+    at_once: int,
+    note: str,
 ) -> None:
     """A note, and no more: the run is made."""
     engine.limited = limits
     said = typed("render", "-a", "0-3", *words, *COMMAND)
-    assert note in said
-    assert typed.code == 0
+    (preview,) = typed.noted("preview")
+    assert (typed.code, preview["at_once"], len(typed.noted(note))) == (0, at_once, 1)
+    assert limits.at_once or limits.why in said  # the engine's reason
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "error"),
     [
-        (("-a", "0-3%0"), "Without %N there is no limit."),
-        (("-a", "0-3", "--mem", "1G", "--mem-per-cpu", "1G"), "exclude one another"),
+        (("-a", "0-3%0"), "bad-number"),
+        (("-a", "0-3", "--mem", "1G", "--mem-per-cpu", "1G"), "options-conflict"),
     ],
 )
 def test_what_sbatch_would_take_amiss_is_refused_before(
-    typed: Typed, words: tuple[str, ...], said: str
+    typed: Typed, words: tuple[str, ...], error: str
 ) -> None:
     """Exit 2, nothing made."""
-    assert said in typed("render", *words, *COMMAND)
-    assert typed.code == 2
+    typed("render", *words, *COMMAND)
+    assert (typed.code, typed.error) == (2, error)
     assert not (typed.folder / "runs").exists()
 
 
@@ -487,7 +502,7 @@ def test_keys_that_end_with_nul_are_recognised(typed: Typed) -> None:
     (typed.folder / "keys").write_bytes(b"\0".join(b"key%d" % n for n in range(5000)))
     said = typed("render", "--slices-from", "keys", *COMMAND)
     assert typed.code == 2
-    assert "Did you mean -0" in said
+    assert "-0" in said
     assert len(said) < 300
 
 

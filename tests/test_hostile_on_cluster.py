@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
 import pytest
 
 from tests.hostile import around
+from tests.notes import noted
 from tests.site import Site, write
 from tests.test_hostile import COLUMNS, records, written
 from tests.test_hostile_surroundings import SECRETS, widened, with_secrets
@@ -62,9 +62,8 @@ def test_hostile_values_on_a_cluster(site: Site, workplace: Path) -> None:
         assert rest[:5] == [key, a, b"<" + b + b">", c, d]
         assert {b"SLICE=" + key, b"SLICE_A=" + a, b"SLICE_D=" + d} <= {*rest}
         assert rest[-1].startswith(b"\nslurmslice end job=")
-    job = re.search(r"job (\d+)", said)
-    assert job, said
-    shown = site.run("scontrol", "--oneliner", "show", "job", job[1], cwd=folder)
+    job = str(noted(said, "submitted")[0]["job"])
+    shown = site.run("scontrol", "--oneliner", "show", "job", job, cwd=folder)
     assert f"Comment={COMMENT}" in shown.stdout
     assert around(workplace) == before
     assert not list(workplace.rglob("pwned"))

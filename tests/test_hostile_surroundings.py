@@ -89,9 +89,8 @@ def test_a_template_is_said_to_be_code_before_it_runs(typed: Typed) -> None:
     (typed.folder / "slurmslice.toml").write_text('template = "t.sh.j2"\n')
     for words in (("--template", "t.sh.j2"), ()):
         for verb in (("render", "--print"), ("render",), ("run",)):
-            said = typed(*verb, *words, "-a", "0-1", "--", "true", "{}").partition("by zero")
-            assert typed.code == 2
-            assert "The template t.sh.j2 is code, and runs here to make the script." in said[0]
-            assert said[1]
-    assert "It is code" in typed("run", "--help")
+            typed(*verb, *words, "-a", "0-1", "--", "true", "{}")
+            assert (typed.code, typed.error) == (2, "template-failed")
+            assert typed.noted("template-is-code") == [{"path": "t.sh.j2"}]
+    assert "code" in typed("run", "--help")
     assert not (typed.folder / "runs").exists()

@@ -19,6 +19,7 @@ from slurmslice.journal import (
     Event,
     Held,
     Intent,
+    PolicyChanged,
     Queued,
     Refused,
     Released,
@@ -36,6 +37,7 @@ from slurmslice.ledger import Fate, replay
 from slurmslice.resources import ResourceRequest
 from slurmslice.sightings import HEADER, Standings, to_lines
 from slurmslice.states import Evidence, State
+from tests.errors import raises_error
 
 SLICES = 10
 of = ResourceRequest.of
@@ -72,6 +74,7 @@ HISTORY: list[Event] = [
     intent(5, "0-1,7", changes=of({"mem": "16G"})),
     Refused(5, "full", 13.0, passing=True, too_many=True),
     Throttled(None, 14.0),
+    PolicyChanged(3, 15.0),
 ]
 
 
@@ -138,7 +141,7 @@ def test_a_damaged_line_in_the_middle_is_named() -> None:
     """Damage that is no torn end is an error with the line's number, not a silent loss."""
     lines = [to_line(event) for event in HISTORY]
     lines[2] = b'{"event": "submit\n'
-    with pytest.raises(DamagedRun, match=r"Line 3 of journal\.jsonl"):
+    with raises_error(DamagedRun, "damaged-run", path="journal.jsonl", line=3):
         list(from_lines(b"".join(lines)))
 
 
@@ -147,7 +150,7 @@ def test_a_damaged_line_in_the_middle_is_named() -> None:
 )
 def test_every_kind_of_damage_is_one_typed_error(line: bytes) -> None:
     """Whatever stands there, it is DamagedRun."""
-    with pytest.raises(DamagedRun):
+    with raises_error(DamagedRun, "damaged-run", line=1):
         list(from_lines(line))
 
 
@@ -192,5 +195,5 @@ def test_cancelling_is_known_by_slice() -> None:
 
 def test_a_submission_begins_once() -> None:
     """Two writers whom no lock kept apart: it is told, and nothing is made of it."""
-    with pytest.raises(ValueError, match="submission 1 begins twice"):
+    with pytest.raises(ValueError, match="twice"):
         replay([intent(1, "0-1"), intent(1, "2-3")], SLICES)

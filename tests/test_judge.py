@@ -23,7 +23,7 @@ PENDING = TaskReport(State.PENDING, "PENDING", reason="Priority")
 RUNNING = TaskReport(State.RUNNING, "RUNNING", node="n3")
 DONE = TaskReport(State.COMPLETED, "COMPLETED", exit_code=0)
 BAD = TaskReport(State.FAILED, "FAILED", exit_code=5)
-REST = TaskReport(State.CANCELLED, "CANCELLED by 7", of_rest=True)
+REST = TaskReport(State.CANCELLED, "CANCELLED by 7", is_array_summary=True)
 ENDED_NOW = SlotProgress(int(NOW) - 10, "n3", int(NOW) - 1, 0)
 ENDED_LONG_AGO = SlotProgress(int(NOW) - 900, "n3", int(NOW - GRACE_S) - 1, 7)
 
@@ -45,16 +45,16 @@ def said(**what: object) -> Hearing:
         (2, said(accounting=replace(BAD, state=State.PREEMPTED), queue_silence="down"),
          State.SUBMITTED, Evidence.JOURNAL),
         (2, said(accounting=replace(BAD, state=State.NODE_FAIL),
-                 queue=replace(RUNNING, leaving=True)), State.SUBMITTED, Evidence.JOURNAL),
+                 queue=replace(RUNNING, completing=True)), State.SUBMITTED, Evidence.JOURNAL),
         (14, said(accounting_off=True, accounting_silence="off", queue_silence="down",
                   progress=ENDED_LONG_AGO), State.SUBMITTED, Evidence.JOURNAL),
         (3, said(accounting=DONE), State.COMPLETED, Evidence.ACCOUNTING),
         (3, said(accounting=replace(BAD, state=State.PREEMPTED)),
          State.PREEMPTED, Evidence.ACCOUNTING),
-        *((2, said(accounting=replace(BAD, state=state), queue=replace(RUNNING, leaving=True)),
+        *((2, said(accounting=replace(BAD, state=state), queue=replace(RUNNING, completing=True)),
            State.SUBMITTED, Evidence.JOURNAL)
           for state in (State.TIMEOUT, State.CANCELLED, State.FAILED, State.OUT_OF_MEMORY)),
-        (3, said(accounting=DONE, queue=replace(RUNNING, leaving=True)),
+        (3, said(accounting=DONE, queue=replace(RUNNING, completing=True)),
          State.COMPLETED, Evidence.ACCOUNTING),
         (3, said(accounting=BAD, queue_silence="down"), State.FAILED, Evidence.ACCOUNTING),
         (4, said(queue=TaskReport(State.WAITING), progress=ENDED_NOW),
@@ -119,7 +119,7 @@ REPORTS = st.none() | st.builds(
     state=st.sampled_from(State),
     word=st.sampled_from(["", "RUNNING", "NEW_WORD"]),
     exit_code=st.none() | st.integers(0, 255),
-    leaving=st.booleans(),
+    completing=st.booleans(),
 )
 PROGRESS = st.none() | st.builds(
     SlotProgress,
@@ -182,9 +182,10 @@ def test_what_is_not_spoken_of_any_more_is_told_as_last_seen(report: TaskReport)
     seen = judge(KNOWN, said(queue=report))
     gone = judge(seen, NOTHING)
     assert gone.state is report.state
-    assert gone.reason.startswith(f"{report.state} by the last word of queue; neither")
+    assert gone.reason.startswith(str(report.state))
+    assert "queue" in gone.reason
     assert judge(gone, NOTHING) == gone
-    assert judge(KNOWN, NOTHING).reason.startswith("submitted; neither")
+    assert judge(KNOWN, NOTHING).reason.startswith("submitted")
 
 
 @pytest.mark.parametrize(
@@ -202,7 +203,7 @@ def test_the_same_end_is_told_in_the_same_words_by_whoever_tells_it() -> None:
     crashed = replace(BAD, exit_code=139)
     own = SlotProgress(int(NOW) - 900, "n3", int(NOW - GRACE_S) - 1, 139)
     told, late = judge(KNOWN, said(accounting=crashed)), judge(KNOWN, said(progress=own))
-    assert told.reason == "exit 139 (SIGSEGV)"
+    assert told.reason == exit_in_words(139)
     assert late.reason.startswith(told.reason)
     assert (told.exit_code, told.signal) == (late.exit_code, late.signal) == (139, None)
 
@@ -232,7 +233,8 @@ def test_a_setup_that_failed_is_told_as_that() -> None:
     """The exit code is the same as a command's: what has to be mended is not."""
     own = SlotProgress(exit_code=5, in_setup=True)
     standing = judge(KNOWN, said(accounting=BAD, progress=own))
-    assert (standing.state, standing.reason) == (State.FAILED, "its setup exited 5")
+    assert (standing.state, standing.exit_code) == (State.FAILED, 5)
+    assert "setup" in standing.reason
 
 
 IN_SETUP = "slurmslice setup job=7 restart=1 at=1799999000 host=n3 exit={}{}\n"
@@ -247,7 +249,7 @@ def test_a_setup_that_failed_is_an_end_where_nobody_else_tells(
     own = of_setup(parse(IN_SETUP.format(3, "").encode()))
     standing = judge(replace(KNOWN, restarts=restarts), said(progress=own, **what))
     assert standing.state is State.FAILED
-    assert standing.reason.startswith("its setup exited 3")
+    assert "setup" in standing.reason
     assert standing.exit_code == 3
 
 
@@ -256,5 +258,5 @@ def test_a_setup_that_was_over_its_time_has_not_ended_by_itself() -> None:
     own = of_setup(parse(IN_SETUP.format(143, " told=TERM").encode()))
     late = TaskReport(State.TIMEOUT, "TIMEOUT", exit_code=0)
     standing = judge(KNOWN, said(accounting=late, progress=own))
-    assert (standing.state, standing.reason) == (State.TIMEOUT, "went over its time limit")
+    assert (standing.state, "setup" in standing.reason) == (State.TIMEOUT, False)
     assert judge(KNOWN, said(progress=own, cancelled_at=NOW - 900)).state is State.CANCELLED

@@ -441,7 +441,6 @@ SCENES = [
         after=(("throttle", "demo", "none"), ("submit",)),
     ),
     Scene("tick", ("tick",), of(range(10)), (limited, ("render", *NAMES), ("submit",), ran)),
-    Scene("watch", ("watch",), of(range(10)), (limited, ("render", *NAMES), ("submit",))),
     Scene("status", ("status",), of(range(10)), (MADE, ("submit",), Play.work)),
     Scene("status-by-hand", ("status",), of(range(10)), (MADE, by_hand)),
     Scene(
@@ -487,7 +486,7 @@ LEAST = {
     "submit-refused-for-now": 20, "submit-too-many": 20, "submit-refused": 20, "resubmit": 30,
     "resubmit-refused": 25, "resubmit-packed": 35, "run": 120, "run-in-chunks": 160,
     "run-packed": 120, "cancel-all": 17, "cancel-some": 20, "cancel-queued": 20, "throttle": 18,
-    "throttle-below": 18, "tick": 28, "watch": 100, "status": 8, "status-by-hand": 20,
+    "throttle-below": 18, "tick": 28, "status": 8, "status-by-hand": 20,
     "status-doubled": 9, "attach": 12, "doubt": 22, "doubt-nowhere": 12, "breaker": 20,
     "release": 16, "release-edited": 40, "made-anew": 80,
 }  # fmt: skip
@@ -572,9 +571,9 @@ def test_a_copy_of_a_run_never_acts_as_the_run(play: Play, line: Line) -> None:
     folder = play.typed.folder / "slurmslice-runs"
     shutil.copytree(folder / "demo", folder / "copied")
     verb, *rest = line
-    said = play.typed(verb, "copied", *rest)
-    assert play.typed.code == 2
-    assert f"{folder}/copied is a copy of the run in {folder}/demo" in said
+    play.typed(verb, "copied", *rest)
+    assert (play.typed.code, play.typed.error) == (2, "run-is-a-copy")
+    assert play.typed.fields == {"run": "copied", "other": f"{folder}/demo"}
     assert (len(play.engine.jobs), play.engine.cancelled, play.engine.throttled) == (1, [], [])
     play.typed("status", "copied")
     assert play.typed.code == 0
@@ -586,9 +585,8 @@ def test_a_run_that_was_moved_can_be_cancelled_and_not_submitted(play: Play) -> 
     play.typed("submit", "--only", "4")
     folder = play.typed.folder / "slurmslice-runs"
     (folder / "demo").rename(folder / "moved")
-    said = play.typed("submit", "moved")
-    assert play.typed.code == 2
-    assert "If it was moved, change _run= and --output" in said
+    play.typed("submit", "moved")
+    assert (play.typed.code, play.typed.error) == (2, "script-output-elsewhere")
     play.typed("cancel", "moved")
     assert play.typed.code == 0
     assert play.engine.cancelled == [("100", None)]

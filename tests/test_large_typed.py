@@ -14,18 +14,22 @@ def test_the_last_line_of_submit_says_what_waits(typed: Typed, engine: FakeEngin
     """How many, why, and what puts them in; ``tick`` does, and says when all is done."""
     engine.most = 30
     typed("render", "-a", "0-99", "--name", "x", "--", "true", "{}")
-    said = typed("submit", "x")
+    typed("submit", "x")
     assert typed.code == 0
-    assert "Submitted 30 slices (0-29)" in said
-    assert typed.lines[-1].startswith("70 slices waiting (MaxSubmit is 30). What puts them in")
+    (submitted,) = typed.noted("submitted")
+    assert (submitted["slices"], submitted["keys"]) == (30, "0-29")
+    assert typed.noted("waiting") == [{"slices": 70}]
+    assert "MaxSubmit is 30" in typed.lines[-1]  # the engine's reason
     assert "tick x" in typed.lines[-1]
-    assert "70 slices waiting" in typed("tick", "x")
+    typed("tick", "x")
+    assert typed.noted("waiting") == [{"slices": 70}]
     for _ in range(4):
         engine.end_all()
         said = typed("tick", "x", "--exit-code")
     assert "COMPLETED 100" in said
     assert typed.code == 0
-    assert typed("tick", "x", "--exit-code").count("Submitted") == 0
+    typed("tick", "x", "--exit-code")
+    assert not typed.noted("submitted")
 
 
 def test_tick_makes_the_attempts_that_run_allowed(typed: Typed, engine: FakeEngine) -> None:
@@ -34,50 +38,63 @@ def test_tick_makes_the_attempts_that_run_allowed(typed: Typed, engine: FakeEngi
     typed("run", "-a", "0-4", "--name", "x", "--max-attempts", "2", "--", "true", "{}")
     assert typed.code == 130
     engine.end_all(State.FAILED)
-    assert "Submitted 5 slices" in typed("tick", "x")
+    typed("tick", "x")
+    assert [one["slices"] for one in typed.noted("submitted")] == [5]
     engine.end_all(State.FAILED)
-    assert "Submitted" not in typed("tick", "x", "--exit-code")
-    assert typed.code == 1
+    typed("tick", "x", "--exit-code")
+    assert (typed.code, typed.noted("submitted")) == (1, [])
 
 
 def test_the_preview_of_packs(typed: Typed, engine: FakeEngine) -> None:
     """How many tasks, of how many slices, and what a task asks for."""
     pool = ("--pack", "12", "--at-once", "4", "-t", "10", "--mem", "1G")
-    said = typed("render", "-a", "0-99", "--name", "x", *pool, "--dry-run", "--", "true", "{}")
-    assert "9 array tasks of 12 slices, 4 at a time; --mem=4G --time=00:30:00" in said
-    assert "--cpus-per-task=4 a task" in said  # a CPU for each, also where none was asked for
+    typed("render", "-a", "0-99", "--name", "x", *pool, "--dry-run", "--", "true", "{}")
+    (packing,) = typed.noted("packing")
+    assert packing == {
+        "tasks": 9,
+        "pack": 12,
+        "at_once": 4,
+        "cut": False,
+        # a CPU for each, also where none was asked for
+        "options": {"mem": "4G", "time": "00:30:00", "cpus-per-task": "4"},
+    }
     engine.limits = lambda request: Limits(1001, max_time_s=1200)  # type: ignore[method-assign]
-    cut = typed("render", "-a", "0-99", "--name", "x", "--pack", "12", "-t", "10", "--dry-run",
-                "--", "true", "{}")  # fmt: skip
-    assert "50 array tasks of 2 slices (more do not fit into the partition's time limit)" in cut
+    typed("render", "-a", "0-99", "--name", "x", "--pack", "12", "-t", "10", "--dry-run",
+          "--", "true", "{}")  # fmt: skip
+    (packing,) = typed.noted("packing")
+    assert (packing["tasks"], packing["pack"], packing["cut"]) == (50, 2, True)
 
 
 def test_the_worst_case_of_packs_counts_tasks(typed: Typed, engine: FakeEngine) -> None:
     """Four tasks at a time of 10 slices each: no more slices at once, and ten minutes a task."""
     engine.limits = lambda request: Limits(1001, 16, "16 fit")  # type: ignore[method-assign]
     asked = ("-t", "1", "--mem", "100M", "--dry-run", "--", "true", "{}")
-    said = typed("render", "-a", "0-39", "--pack", "10", *asked)
-    assert "40 slices, at most 4 at once" in said
-    assert "0.7 CPU hours, 00:10:00 from first to last, 400M at once" in said
-    bare = typed("render", "-a", "0-39", *asked)
-    assert "at most 16 at once" in bare
-    assert "00:03:00 from first to last, 1600M at once" in bare
+    for pack, at_once, worst in (
+        (("--pack", "10"), 4, ("0.7", "00:10:00", "400M")),
+        ((), 16, ("0.7", "00:03:00", "1600M")),
+    ):
+        typed("render", "-a", "0-39", "--name", "x", *pack, *asked)
+        assert typed.noted("preview") == [{"run": "x", "slices": 40, "at_once": at_once}]
+        (line,) = (line for line in typed.lines if worst[1] in line and "CPU" in line)
+        assert {*worst} <= {*line.replace(",", "").split()}
 
 
 def test_automatic_packs_use_what_is_there(typed: Typed, engine: FakeEngine) -> None:
     """Forty slices of a second: beside one another where 16 can run, not one after another."""
     engine.limits = lambda request: Limits(1001, 16, "16 fit")  # type: ignore[method-assign]
-    said = typed("render", "-a", "0-39", "--pack", "auto", "--slice-time", "0:01", "--dry-run",
-                 "--", "true", "{}")  # fmt: skip
-    assert "14 array tasks of 3 slices" in said
+    typed("render", "-a", "0-39", "--pack", "auto", "--slice-time", "0:01", "--dry-run",
+          "--", "true", "{}")  # fmt: skip
+    (packing,) = typed.noted("packing")
+    assert (packing["tasks"], packing["pack"]) == (14, 3)
 
 
 def test_a_throttle_above_what_fits_is_told(typed: Typed, engine: FakeEngine) -> None:
     """It is kept, but it will not be reached."""
     engine.limits = lambda request: Limits(1001, 8, "8 fit")  # type: ignore[method-assign]
-    said = typed("render", "-a", "0-99%20", "--dry-run", "--", "true", "{}")
-    assert "the throttle of 20 is above the 8 that can run at once" in said
-    assert "above" not in typed("render", "-a", "0-99%8", "--dry-run", "--", "true", "{}")
+    typed("render", "-a", "0-99%20", "--dry-run", "--", "true", "{}")
+    assert typed.noted("throttle-above-fit") == [{"throttle": 20, "fit": 8}]
+    typed("render", "-a", "0-99%8", "--dry-run", "--", "true", "{}")
+    assert (typed.code, typed.noted("throttle-above-fit")) == (0, [])
 
 
 def test_a_throttle_looks_before_it_shares(typed: Typed, engine: FakeEngine) -> None:
@@ -91,19 +108,19 @@ def test_a_throttle_looks_before_it_shares(typed: Typed, engine: FakeEngine) -> 
     said = typed("throttle", "2")
     assert engine.throttled[-1] == ("100", 2)
     assert engine.held == ["101"]
-    assert "told to 2 arrays" in said
-    assert "1 array of them held until others have ended" in said
+    assert typed.noted("throttle-changed") == [{"limit": 2, "arrays": 2}]
+    assert typed.noted("held-for-throttle") == [{"arrays": 1}]
     assert "tick x" in said
     held = TaskReport(State.PENDING, "PENDING", reason="JobHeldUser")
     engine.jobs["101"].tasks |= dict.fromkeys(range(5, 10), held)
     assert "scontrol release" not in typed("status")
     for index in range(5):
         engine.end("100", index, State.COMPLETED)
-    said = typed("throttle", "3")
+    typed("throttle", "3")
     assert engine.throttled[-1] == ("101", 3)
     assert engine.released == ["101"]
-    assert "told to 1 array in" in said
-    assert "held" not in said
+    assert typed.noted("throttle-changed") == [{"limit": 3, "arrays": 1}]
+    assert not typed.noted("held-for-throttle")
 
 
 def test_what_is_held_says_how_to_go_on(typed: Typed, engine: FakeEngine) -> None:
@@ -116,9 +133,8 @@ def test_what_is_held_says_how_to_go_on(typed: Typed, engine: FakeEngine) -> Non
     engine.on_wait = work
     said = typed("run", "-a", "0-49", "--name", "x", "--", "true", "{}")
     assert engine.held == ["100"]
-    assert "the first 20 slices that ended have all failed" in said
-    assert "Go on anyway: slurmslice run x --no-breaker" in said
-    assert "Once mended: slurmslice resubmit x --no-breaker" in said
+    assert "slurmslice run x --no-breaker" in said
+    assert "slurmslice resubmit x --no-breaker" in said
     assert typed.code != 0
     engine.on_wait = engine.end_all
     done = typed("run", "x", "--no-breaker")
@@ -136,7 +152,8 @@ def test_what_is_mended_goes_in_with_what_was_held(typed: Typed, engine: FakeEng
 
     engine.on_wait = work
     typed("run", "-a", "0-49", "--name", "x", "--", "true", "{}")
-    assert "Submitted 20 slices (0-19)" in typed("resubmit", "x", "--no-breaker")
+    typed("resubmit", "x", "--no-breaker")
+    assert [(one["slices"], one["keys"]) for one in typed.noted("submitted")] == [(20, "0-19")]
     assert engine.released == ["100"]
     engine.on_wait = engine.end_all
     assert "COMPLETED 50" in typed("watch", "x")
@@ -157,7 +174,9 @@ def test_no_breaker_from_the_start(typed: Typed, engine: FakeEngine) -> None:
 def test_slurm_is_asked_when_it_would_start(typed: Typed, engine: FakeEngine) -> None:
     """--test-only: Slurm's own words about the next submission; nothing is submitted."""
     typed("render", "-a", "0-9", "--name", "x", "--", "true", "{}")
-    assert "Job 1 to start now with 10 tasks" in typed("submit", "x", "--test-only")
+    said = typed("submit", "x", "--test-only")
+    assert "Job 1 to start now with 10 tasks" in said  # Slurm's own words
+    assert typed.noted("test-only") == [{"submission": 1, "slices": 10}]
     assert engine.jobs == {}
     assert "WAITING 10" in typed("status", "x")
 
@@ -168,13 +187,14 @@ def test_a_large_dry_run_is_short(typed: Typed, engine: FakeEngine) -> None:
     typed("render", "--slices-from", "keys", "--name", "x", "--", "true", "{}")
     said = typed("submit", "x", "--dry-run")
     assert said.count("sbatch --parsable") == 5
-    assert "… and 3995 slices in 4 more submissions, up to 009." in said
+    assert typed.noted("more-submissions") == [{"slices": 3995, "submissions": 4, "last": 9}]
     assert engine.jobs == {}
 
 
 def test_attach_names_what_it_took(typed: Typed, engine: FakeEngine) -> None:
     """And refuses what is no number of a job."""
     typed("render", "-a", "0-9", "--name", "x", "--", "true", "{}")
-    assert "Name one job, by its number." in typed("attach", "x", "y")
-    assert typed.code == 2
-    assert "The controller knows no job 7." in typed("attach", "x", "7")
+    typed("attach", "x", "y")
+    assert (typed.code, typed.error) == (2, "missing-job")
+    typed("attach", "x", "7")
+    assert (typed.code, typed.error) == (2, "unknown-job")

@@ -239,8 +239,12 @@ SCENES = [
     Scene("run-of-a-dead", ("run", "demo"), of(0, 1), 10, TAKEN, only=r"/local/|001/local\.tsv"),
     Scene("cancel-of-a-dead", ("cancel", "demo", "1"), of(0), 5, TAKEN, ends=1),
     Scene("resubmit", ("resubmit",), of(1, 2), 10, FAILED, only=ORDERING),
-    Scene("hold", ("watch",), of(0, 1), 3, HELD, (LET_GO,), codes=(1, 4), ends=1, only="inbox"),
-    Scene("release", LET_GO, of(0, 1), 3, (*HELD, ("watch",)), codes=(1,), ends=1, only="inbox"),
+    Scene(
+        "hold", ("run", "demo"), of(0, 1), 3, HELD, (LET_GO,), codes=(1, 4), ends=1, only="inbox"
+    ),
+    Scene(
+        "release", LET_GO, of(0, 1), 3, (*HELD, ("run", "demo")), codes=(1,), ends=1, only="inbox"
+    ),
 ]
 FULL = [scene for scene in SCENES if scene.name in {
     "run", "submit", "cancel", "status-of-a-dead", "run-of-a-dead",

@@ -21,8 +21,9 @@ from slurmslice import files, locks
 from slurmslice.engines import Order
 from slurmslice.errors import Busy, EngineError
 from slurmslice.rundir import RunDirectory
-from slurmslice.verbs.follow import Policy, follow
+from slurmslice.verbs.follow import FollowOptions, follow
 from tests.conftest import NewRun
+from tests.errors import raises_error
 from tests.fakes import FakeEngine
 from tests.typed import Typed
 
@@ -72,12 +73,15 @@ def test_who_waits_is_told_for_whom(
 ) -> None:
     """Verb, process, machine, since when; exit 3. To look needs no lock."""
     said = typed("submit")
-    assert typed.code == 3
-    assert f"`slurmslice resubmit`, process {other.pid} on {socket.gethostname()}, since" in said
-    assert re.search(r"since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.", said)
+    assert (typed.code, typed.error) == (3, "locked")
+    holder = typed.fields["holder"]
+    assert isinstance(holder, locks.Holder)
+    assert (holder.verb, holder.pid, holder.host) == ("resubmit", other.pid, socket.gethostname())
+    assert str(holder) in said
+    assert re.search(r" \d{4}-\d\d-\d\d \d\d:\d\d:\d\d$", str(holder))
     for verb in (("cancel",), ("throttle", "x", "1"), ("resubmit",)):
         typed(*verb)
-        assert typed.code == 3
+        assert (typed.code, typed.error) == (3, "locked")
     typed("status")
     assert typed.code == 0
     other.communicate("")
@@ -103,9 +107,11 @@ def test_another_machine_is_believed_though_flock_does_not_reach_it(
     """NFS with local locks: nothing is submitted beside it, and what to do is told."""
     left = note(place)
     said = typed("submit")
-    assert typed.code == 3
-    assert "`slurmslice submit`, process 7 on elsewhere, since" in said
-    assert f"gone for good: rm -f {place.path}/.lock {left}" in said
+    assert (typed.code, typed.error) == (3, "locked")
+    holder = typed.fields["holder"]
+    assert isinstance(holder, locks.Holder)
+    assert (holder.verb, holder.pid, holder.host) == ("submit", 7, "elsewhere")
+    assert f"rm -f {place.path}/.lock {left}" in said
     typed("status")
     assert typed.code == 0
     assert not engine.jobs
@@ -126,8 +132,10 @@ def test_of_two_machines_that_begin_at_once_one_has_it(
         return claim(path, data)
 
     monkeypatch.setattr(files, "claim", late)
-    assert "process 7 on elsewhere" in typed("submit")
-    assert typed.code == 3
+    typed("submit")
+    assert (typed.code, typed.error) == (3, "locked")
+    assert isinstance(typed.fields["holder"], locks.Holder)
+    assert (typed.fields["holder"].pid, typed.fields["holder"].host) == (7, "elsewhere")
     assert not engine.jobs
 
 
@@ -142,7 +150,7 @@ def test_without_hard_links_a_note_is_created(
     monkeypatch.setattr(os, "link", none)
     left = note(place)
     typed("submit")
-    assert typed.code == 3
+    assert (typed.code, typed.error) == (3, "locked")
     left.unlink()
     typed("submit")
     assert typed.code == 0
@@ -171,9 +179,11 @@ def test_without_flock_a_file_holds_it(
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
 
     monkeypatch.setattr(fcntl, "flock", none)
-    busy = pytest.raises(Busy, match=f"process {os.getpid()}")
-    with place.lock("submit"), busy, place.lock("cancel"):
+    with place.lock("submit"), raises_error(Busy, "locked") as busy, place.lock("cancel"):
         pass
+    holder = busy.value.fields["holder"]
+    assert isinstance(holder, locks.Holder)
+    assert holder.pid == os.getpid()
     with place.lock("cancel"):
         pass
     assert not recwarn.list
@@ -186,8 +196,9 @@ def test_no_lock_at_all_is_told(place: RunDirectory, monkeypatch: pytest.MonkeyP
         raise NotImplementedError("FileSystem does not appear to support flock")
 
     monkeypatch.setattr("filelock.FileLock.acquire", none)
-    with pytest.raises(EngineError, match=r"cannot be locked.*--run-dir"), place.lock("submit"):
+    with raises_error(EngineError, "lock-failed") as failed, place.lock("submit"):
         pass
+    assert "--run-dir" in failed.value.hint
 
 
 def test_it_is_held_for_an_sbatch_and_for_no_wait(new_run: NewRun, engine: FakeEngine) -> None:
@@ -207,5 +218,5 @@ def test_it_is_held_for_an_sbatch_and_for_no_wait(new_run: NewRun, engine: FakeE
         engine.end_all()
 
     engine.on_submit, engine.on_wait = free, waits
-    follow(run, Policy(), lambda *args: None)
+    follow(run, FollowOptions(), lambda *args: None)
     assert seen == ["held", "free"]

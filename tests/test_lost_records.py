@@ -147,7 +147,7 @@ def test_what_began_was_not_cancelled_before_it_started(
         os.mkfifo(run.place.task_log(1, 1))
     over = int(run.clock()) - 1000
     job.tasks = dict.fromkeys((0, 2), replace(DONE, ended_at=over, started_at=1))
-    gone = TaskReport(State.CANCELLED, "CANCELLED by 0", ended_at=over, of_rest=True)
+    gone = TaskReport(State.CANCELLED, "CANCELLED by 0", ended_at=over, is_array_summary=True)
     job.tasks |= dict.fromkeys((1,) if rest else (), gone)
     poll(run)
     assert run.standings.tally() == {State.COMPLETED: 2, State.SUBMITTED: 1}

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.site import DEADLINE_S, Site, marks, settled, until, write
+from tests.errors import error_code
+from tests.site import DEADLINE_S, Site, events, job_of, marks, settled, until, write
 
 pytestmark = pytest.mark.slurm
 
@@ -60,7 +61,6 @@ def test_the_main_job(site: Site, workplace: Path) -> None:
     assert "--array=3,7,11,13,20" in shown.stdout
     again = site.slurmslice("resubmit", "--mem", "2x", "--time", "2x", cwd=workplace)
     assert again.returncode == 0, again.stderr
-    assert "Submitted 5 slices" in again.stderr
     assert settled(site, workplace, "work") == {"COMPLETED": 99}
     repeats = Counter((workplace / f"ran.{key}").read_text() for key in range(99))
     assert repeats == {"x": 94, "xx": 5}
@@ -101,9 +101,7 @@ def test_the_submitted_script_is_the_reviewed_one(site: Site, workplace: Path) -
     for verb in ("submit", "resubmit"):
         done = site.slurmslice(verb, "edited", cwd=workplace)
         assert done.returncode == 0, done.stderr
-        job = re.search(r"job (\d+)", done.stderr)
-        assert job, done.stderr
-        sent = site.run("scontrol", "write", "batch_script", job[1], "-", cwd=workplace)
+        sent = site.run("scontrol", "write", "batch_script", job_of(done), "-", cwd=workplace)
         assert sent.stdout.rstrip("\n") == script.read_text().rstrip("\n")
         assert settled(site, workplace, "edited") == {"FAILED": 4}
 
@@ -129,9 +127,9 @@ def test_a_script_sent_by_hand_is_the_run(site: Site, workplace: Path) -> None:
 @pytest.mark.parametrize(
     ("request_", "why"),
     [
-        (("--mem", "900G"), "no node has 900G"),
-        (("-c", "500"), "no node has 500 CPUs"),
-        (("-p", "short", "-t", "6"), "--time is at most 00:05:00 in short"),
+        (("--mem", "900G"), "900G"),
+        (("-c", "500"), "500 CPUs"),
+        (("-p", "short", "-t", "6"), "00:05:00"),
     ],
 )
 def test_what_can_never_run_is_refused(
@@ -140,8 +138,8 @@ def test_what_can_never_run_is_refused(
     """By the cluster's own words of its nodes, partitions and qualities of service."""
     line = ("run", "-a", "0-1", "--name", "n", *request_, "--", "true")
     refused = site.slurmslice(*line, cwd=workplace)
-    assert refused.returncode == 2
-    assert f"could ever run: {why}" in refused.stderr
+    assert (refused.returncode, error_code(refused.stderr)) == (2, "never-runs"), refused.stderr
+    assert why in refused.stderr
     assert not (workplace / "slurmslice-runs").exists()
 
 
@@ -202,7 +200,8 @@ def test_resubmitting_while_others_run(site: Site, workplace: Path) -> None:
     until(lambda: counts().get("FAILED") == 1 and counts().get("RUNNING") == 1, "one bad, one busy")
     write(site, workplace / "mended", "")
     again = site.slurmslice("resubmit", "r", cwd=workplace)
-    assert "Submitted 1 slice (1)" in again.stderr, again.stderr
+    assert again.returncode == 0, again.stderr
+    assert events(workplace, "r", "intent")[-1]["rows"] == "1"
     write(site, workplace / "go", "")
     assert settled(site, workplace, "r") == {"COMPLETED": 4}
 
@@ -217,7 +216,7 @@ def test_cancel_throttle_and_the_rest(site: Site, workplace: Path) -> None:
     assert throttled.returncode == 0, throttled.stderr
     until(lambda: site.status(workplace, "c")["counts"].get("RUNNING") == 3, "three to run")
     cancelled = site.slurmslice("cancel", "c", "0", "4-5", cwd=workplace)
-    assert "Cancelled 3 slices: 0,4-5" in cancelled.stderr
+    assert cancelled.returncode == 0, cancelled.stderr
     until(lambda: site.status(workplace, "c")["counts"].get("CANCELLED") == 3, "three cancelled")
     write(site, workplace / "go", "")
     rest = site.slurmslice("cancel", "c", cwd=workplace)
@@ -236,8 +235,8 @@ def test_a_partition_that_there_is_not(site: Site, workplace: Path) -> None:
         by_sbatch = site.run("sbatch", "-p", names, "--wrap", "true", cwd=workplace)
         assert "Invalid partition name" in by_sbatch.stderr
         done = site.slurmslice(*line[:1], "-p", names, *line[1:], cwd=workplace)
-        assert done.returncode == 2, done.stderr
-        assert "no partition mian is known; perhaps main is meant" in done.stderr
+        assert (done.returncode, error_code(done.stderr)) == (2, "never-runs"), done.stderr
+        assert re.search(r"\bmian\b.*\bmain\b", done.stderr)
         assert not (workplace / "slurmslice-runs").exists()
     made = ("scontrol", "create", "PartitionName=secret", "Hidden=YES", "Nodes=ALL")
     assert site.run(*made, cwd=workplace, user="root").returncode == 0
@@ -253,16 +252,16 @@ def test_requeued_and_cancelled_by_hand(site: Site, workplace: Path) -> None:
     command = f"echo x >>ran.$SLICE; [ $SLICE = 1 ] && [ ! -e mended ] && exit 3; {UNTIL_GO}"
     site.slurmslice("render", "-a", "0-3%2", "--name", "h", "--shell", command, cwd=workplace)
     sent = site.slurmslice("submit", "h", cwd=workplace)
-    job = re.search(r"job (\d+)", sent.stderr)
-    assert job, sent.stderr
+    job = job_of(sent)
     until(lambda: site.status(workplace, "h")["counts"].get("FAILED") == 1, "slice 1 to fail")
     until(lambda: site.status(workplace, "h")["counts"].get("RUNNING") == 2, "two to run")
     write(site, workplace / "mended", "")
-    requeued = site.run("scontrol", "requeue", f"{job[1]}_1", cwd=workplace)
+    requeued = site.run("scontrol", "requeue", f"{job}_1", cwd=workplace)
     assert requeued.returncode == 0, requeued.stderr
     again = site.slurmslice("resubmit", "h", cwd=workplace)
-    assert "nothing was" in again.stderr, again.stderr
-    site.run("scancel", f"{job[1]}_0", cwd=workplace)
+    assert again.returncode == 0, again.stderr
+    assert len(events(workplace, "h", "intent")) == 1
+    site.run("scancel", f"{job}_0", cwd=workplace)
     until(lambda: site.status(workplace, "h")["counts"].get("CANCELLED") == 1, "0 to be cancelled")
     write(site, workplace / "go", "")
     assert settled(site, workplace, "h") == {"COMPLETED": 3, "CANCELLED": 1}
@@ -289,8 +288,7 @@ def test_slurms_refusals_are_shown_and_keep_the_run(site: Site, workplace: Path)
         "render", "-a", "0-1", "-q", "nowhere", "--name", "p", "--", "true", cwd=workplace
     )
     refused = site.slurmslice("submit", "p", cwd=workplace)
-    assert refused.returncode == 3
-    assert "Invalid qos specification" in refused.stderr
+    assert (refused.returncode, error_code(refused.stderr)) == (3, "submission-rejected")
     assert "slurmslice submit p" in refused.stderr
     done = site.slurmslice("submit", "p", "-q", "normal", cwd=workplace)
     assert done.returncode == 0, done.stderr
@@ -303,8 +301,8 @@ def test_what_no_node_can_hold_is_told(site: Site, workplace: Path) -> None:
         "render", "-a", "0-1", "--mem", "900G", "--name", "m", "--", "true", cwd=workplace
     )
     refused = site.slurmslice("submit", "m", cwd=workplace)
-    assert refused.returncode == 2, refused.stderr
-    assert "no node has 900G" in refused.stderr
+    assert (refused.returncode, error_code(refused.stderr)) == (2, "never-runs"), refused.stderr
+    assert "900G" in refused.stderr
     assert site.status(workplace, "m")["counts"] == {"WAITING": 2}
 
 
@@ -361,7 +359,6 @@ def test_run_is_interrupted_and_goes_on(site: Site, workplace: Path) -> None:
     write(site, workplace / "go", "")
     done = site.run(*command, cwd=workplace)
     assert done.returncode == 0, done.stderr
-    assert "going on with" in done.stderr
     assert [(workplace / key).read_text() for key in "012"] == ["x\n"] * 3
 
 
@@ -406,8 +403,8 @@ def test_somebody_elses_run_can_be_watched(site: Site, workplace: Path) -> None:
 def test_doctor_knows_the_cluster(site: Site, workplace: Path) -> None:
     """Version, MaxArraySize, accounting and what fits are told."""
     done = site.slurmslice("doctor", cwd=workplace)
-    assert re.search(r"tasks that the queue takes of you: \d+ more \(MaxJobCount", done.stdout)
     assert done.returncode == 0, done.stderr
+    assert re.search(r"\d+ more \(MaxJobCount", done.stdout)
     assert re.search(r"Slurm \d+\.\d+", done.stdout)
     assert "accounting" in done.stdout
     assert "main" in done.stdout

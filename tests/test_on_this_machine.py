@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.notes import SHOW_CODES
 from tests.site import KILL
 from tests.test_on_cluster import HOSTILE, UNTIL_GO, WORK
 
@@ -31,6 +32,7 @@ class Here:
         self.started: list[subprocess.Popen[str]] = []
         self.env = {
             **{k: v for k, v in os.environ.items() if not k.startswith("SLURM")},
+            **SHOW_CODES,
             "XDG_STATE_HOME": str(folder / "state"),
             "XDG_CONFIG_HOME": str(folder / "config"),
         }

@@ -7,6 +7,8 @@ from collections import Counter
 
 import pytest
 
+from tests.errors import error_code
+from tests.notes import noted
 from tests.test_on_cluster import UNTIL_GO
 from tests.test_on_this_machine import DEADLINE_S, RUN, SLURMSLICE, Here, here, until
 
@@ -68,31 +70,33 @@ def test_as_many_as_take_a_quarter_of_an_hour(here: Here) -> None:
     assert " pack=10 " in (here.folder / "slurmslice-runs/a/script.sh").read_text()
     unknown = here("render", "--engine", "local", "-a", "0-99", "--name", "b", "--pack", "auto",
                    "--", "true", "{}")  # fmt: skip
-    assert unknown.returncode == 2
+    assert (unknown.returncode, error_code(unknown.stderr)) == (2, "unknown-slice-time")
     assert "--slice-time" in unknown.stderr
     assert here(*RUN, "-a", "1", "--name", "few", *words).returncode == 0
     measured = here("render", "--engine", "local", "-a", "1-9999", "--name", "c", "--pack", "auto",
                     *words)  # fmt: skip
     assert measured.returncode == 0, measured.stderr
-    assert "in an earlier run" in measured.stderr
+    assert [one["seconds"] >= 1 for one in noted(measured.stderr, "slice-time")] == [True]
     pack = (here.folder / "slurmslice-runs/c/script.sh").read_text().split(" pack=")[1].split()[0]
     assert 100 < int(pack) <= 900
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "code", "option"),
     [
-        (("--pack", "x"), "--pack 'x' is no number"),
-        (("--pack", "0"), "--pack '0' is no number"),
-        (("--at-once", "2"), "--at-once 2 is more than"),
-        (("--pack", "4", "-N", "2"), "--nodes=2"),
-        (("--pack", "4", "--at-once", "2", "--throttle", "1"), "cannot be held"),
-        (("--pack", "4", "--slice-time", "1"), "--slice-time is for --pack auto"),
+        (("--pack", "x"), "bad-number", "--pack"),
+        (("--pack", "0"), "bad-number", "--pack"),
+        (("--at-once", "2"), "at-once-exceeds-pack", "--at-once"),
+        (("--pack", "4", "-N", "2"), "options-conflict", "--nodes"),
+        (("--pack", "4", "--at-once", "2", "--throttle", "1"), "throttle-below-at-once", "1"),
+        (("--pack", "4", "--slice-time", "1"), "option-needs-another", "--slice-time"),
     ],
 )
-def test_what_cannot_be_packed_is_told(here: Here, arguments: tuple[str, ...], said: str) -> None:
+def test_what_cannot_be_packed_is_told(
+    here: Here, arguments: tuple[str, ...], code: str, option: str
+) -> None:
     """One clear paragraph, exit 2, nothing made."""
     done = here("render", "--engine", "local", "-a", "0-9", *arguments, "--", "true", "{}")
-    assert done.returncode == 2
-    assert said in " ".join(done.stderr.split())
+    assert (done.returncode, error_code(done.stderr)) == (2, code)
+    assert option in done.stderr
     assert not (here.folder / "slurmslice-runs").exists()

@@ -12,6 +12,18 @@ from tests.typed import Typed
 COMMAND = ("--", "true", "{}")
 
 
+def at_once(typed: Typed) -> object:
+    """How many slices can run at once, as the preview has it; None if that is not known."""
+    (preview,) = typed.noted("preview")
+    return preview["at_once"]
+
+
+def at_worst(typed: Typed) -> set[str]:
+    """The words of the preview's line that has CPU hours: also the time and the memory."""
+    (line,) = (line for line in typed.lines if "CPU hours" in line)
+    return set(line.replace(",", "").split())
+
+
 # -- slices that ask for different amounts -----------------------------------------------------
 
 
@@ -25,13 +37,12 @@ def a_table(typed: Typed, slices: int = 100) -> tuple[str, ...]:
 def test_packs_of_slices_that_ask_for_different_amounts(engine: FakeEngine, typed: Typed) -> None:
     """The preview counts the tasks that are submitted, and has the least and the most they ask."""
     line = (*a_table(typed), "--pack", "10", "--throttle", "3", *COMMAND)
-    said = typed("run", "--dry-run", *line)
-    assert "100 slices, at most 3 at once" in said
-    assert (
-        "packing 12 array tasks of up to 10 slices that ask for the same; --mem=50M to 100M "
-        "--time=00:10:00 a task" in said
-    )
-    assert "at worst 1.7 CPU hours, 00:40:00 from first to last, 300M at once" in said
+    typed("run", "--dry-run", *line)
+    assert at_once(typed) == 3
+    (packing,) = typed.noted("packing")
+    assert (packing["tasks"], packing["pack"]) == (12, 10)
+    assert packing["options"] == {"mem": "50M to 100M", "time": "00:10:00"}
+    assert at_worst(typed) >= {"1.7", "00:40:00", "300M"}
 
     def end(seconds: float = 0) -> None:
         engine.end_all()
@@ -50,8 +61,8 @@ def test_the_largest_are_at_once_and_the_longest_is_last(engine: FakeEngine, typ
     (typed.folder / "t.csv").write_text("\n".join(rows))
     engine.limited = Limits(1001, 3, "3 fit")
     options = ("--mem", "{mem}M", "-t", "{min}", "-c", "{cpus}")
-    said = typed("run", "--dry-run", "--table", "t.csv", "--key", "n", *options, *COMMAND)
-    assert "at worst 4.3 CPU hours, 01:05:00 from first to last, 240M at once" in said
+    typed("run", "--dry-run", "--table", "t.csv", "--key", "n", *options, *COMMAND)
+    assert at_worst(typed) >= {"4.3", "01:05:00", "240M"}
 
 
 def test_how_many_fit_depends_on_what_they_ask_for(engine: FakeEngine, typed: Typed) -> None:
@@ -63,9 +74,9 @@ def test_how_many_fit_depends_on_what_they_ask_for(engine: FakeEngine, typed: Ty
 
     engine.limits = limits  # type: ignore[method-assign]
     said = typed("run", "--dry-run", *a_table(typed), *COMMAND)
-    assert "100 slices, at most 8 at once" in said
-    assert "room 8 fit" in said
-    assert "00:25:00 from first to last, 800M at once" in said
+    assert at_once(typed) == 8
+    assert "8 fit" in said  # the engine's reason
+    assert at_worst(typed) >= {"00:25:00", "800M"}
 
 
 def test_slices_in_different_partitions(engine: FakeEngine, typed: Typed) -> None:
@@ -74,10 +85,11 @@ def test_slices_in_different_partitions(engine: FakeEngine, typed: Typed) -> Non
     engine.limited = Limits(1001, 1, "1 fit")
     line = ("--table", "t.csv", "--key", "n", "-p", "{p}", "--pack", "2", "-t", "1", *COMMAND)
     said = typed("run", "--dry-run", *line)
-    assert "3 slices, as many at once as fit" in said
+    assert at_once(typed) is None
     assert "1 fit" not in said
-    assert "3 array tasks of up to 2 slices" in said
-    assert "--partition=main or short or long" in said
+    (packing,) = typed.noted("packing")
+    assert (packing["tasks"], packing["pack"]) == (3, 2)
+    assert all(name in str(packing["options"]) for name in ("main", "short", "long"))
 
 
 def test_one_slice_that_is_too_large_is_not_all_of_them(engine: FakeEngine, typed: Typed) -> None:
@@ -89,32 +101,40 @@ def test_one_slice_that_is_too_large_is_not_all_of_them(engine: FakeEngine, type
 
     engine.limits = limits  # type: ignore[method-assign]
     said = typed("run", *a_table(typed), *COMMAND)
-    assert "no slice of it" not in said
-    assert "slice 's0' could never run" in said
-    assert (typed.code, engine.jobs) == (2, {})
+    assert "'s0'" in said
+    assert (typed.code, typed.error, engine.jobs) == (2, "never-runs", {})
 
 
 def test_each_request_is_shown_with_its_slices(engine: FakeEngine, typed: Typed) -> None:
     """What differs, in the preview; the script, and its line by hand, say that it is a part."""
     said = typed("render", "--name", "x", *a_table(typed, 7), *COMMAND)
-    assert "a slice 3 slices: --mem=75M 2 slices: --mem=100M 2 slices: --mem=50M at worst" in said
-    assert "A part by hand: sbatch runs/x/script.sh (3 slices: s0, s3, s6)" in said
+    assert [(one["slices"], one["options"]) for one in typed.noted("request-group")] == [
+        (3, {"mem": "75M"}),
+        (2, {"mem": "100M"}),
+        (2, {"mem": "50M"}),
+    ]
+    assert "s0, s3, s6" in said[said.index("sbatch runs/x/script.sh") :]
     script = (typed.folder / "runs" / "x" / "script.sh").read_text()
-    assert "submit some slices" in script
-    assert "# --mem differs between slices: above is that of the first" in script
+    assert comments_on_memory(script)
     alike = typed("render", "--name", "y", "-a", "0-6", "--mem", "1G", *COMMAND)
-    assert "The same by hand: sbatch runs/y/script.sh" in alike
-    assert "7 slices: " not in alike
-    assert "differs" not in (typed.folder / "runs" / "y" / "script.sh").read_text()
+    assert "sbatch runs/y/script.sh" in alike
+    assert not typed.noted("request-group")
+    script = (typed.folder / "runs" / "y" / "script.sh").read_text()
+    assert not comments_on_memory(script)
+
+
+def comments_on_memory(script: str) -> list[str]:
+    """The comments of a script that name --mem."""
+    return [line for line in script.splitlines() if line.startswith("# ") and "--mem" in line]
 
 
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        ("--pack auto --slice-time 1:00", "none: there is room for all slices at once"),
-        ("--pack auto --slice-time 10:00", "none: a slice takes as long as a task should"),
-        ("--pack 4 -t 6", "none: two slices do not fit into the partition's time limit"),
-        ("--pack auto --slice-time 1:00 -t 6", "none: two slices do not fit"),
+        ("--pack auto --slice-time 1:00", "not-packed-room-for-all"),
+        ("--pack auto --slice-time 10:00", "not-packed-long-slice"),
+        ("--pack 4 -t 6", "not-packed-time-limit"),
+        ("--pack auto --slice-time 1:00 -t 6", "not-packed-time-limit"),
         ("--pack 1", ""),
         ("", ""),
     ],
@@ -122,8 +142,9 @@ def test_each_request_is_shown_with_its_slices(engine: FakeEngine, typed: Typed)
 def test_why_nothing_was_packed(engine: FakeEngine, typed: Typed, line: str, why: str) -> None:
     """Where packing was asked for, and each slice has a task of its own all the same."""
     engine.limited = Limits(1001, 8, "8 fit", max_time_s=600)
-    said = typed("render", "--dry-run", "-a", "0-3", *line.split(), *COMMAND)
-    assert f"packing {why}" in said if why else "packing" not in said
+    typed("render", "--dry-run", "-a", "0-3", *line.split(), *COMMAND)
+    assert typed.code == 0
+    assert [note.code for note in typed.notes if "pack" in note.code] == ([why] if why else [])
 
 
 # -- a program that cannot be started ----------------------------------------------------------
@@ -132,12 +153,12 @@ def test_why_nothing_was_packed(engine: FakeEngine, typed: Typed, line: str, why
 @pytest.mark.parametrize(
     ("program", "note"),
     [
-        ("./nothere.sh", "./nothere.sh is not found here"),
-        ("sub/nothere.sh", "sub/nothere.sh is not found here"),
-        ("/nothere/x", "/nothere/x is not found here"),
-        ("./wc.py", "./wc.py is not executable here: chmod +x ./wc.py, or name its interpreter"),
-        ("./sub", "./sub is a folder here"),
-        ("pyhton", "pyhton is not found on PATH here"),
+        ("./nothere.sh", "program-not-found"),
+        ("sub/nothere.sh", "program-not-found"),
+        ("/nothere/x", "program-not-found"),
+        ("./wc.py", "program-not-executable"),
+        ("./sub", "program-is-folder"),
+        ("pyhton", "program-not-on-path"),
         ("./does", ""),
         ("/bin/sh", ""),
         ("./{}.sh", ""),
@@ -153,26 +174,35 @@ def test_a_program_that_is_not_there_or_not_executable(
         (typed.folder / name).chmod(mode)
     said = typed("render", "-a", "0-3", "--", program, "{}")
     assert typed.code == 0
-    assert f"note {note}" in said if note else "note" not in said
+    assert program_notes(typed) == ([(note, program)] if note else [])
+    assert ("chmod +x ./wc.py" in said) == (program == "./wc.py")
+
+
+def program_notes(typed: Typed) -> list[tuple[str, object]]:
+    """Notes about programs: their codes, and which program it is."""
+    of_programs = (note for note in typed.notes if note.code.startswith("program-"))
+    return [(note.code, note.fields["path"]) for note in of_programs]
 
 
 @pytest.mark.parametrize(
-    ("command", "note"),
+    ("command", "notes"),
     [
-        ("python3 wrok.py {}", "wrok.py is not found here"),
-        ("bash -eu sub/wrok.sh {}", "sub/wrok.sh is not found here"),
-        ("work.py {}", "work.py is not found on PATH here; ./work.py is"),
-        ("python3 -u work.py {}", ""),
-        ("python3 -m some.module {}", ""),
-        ("python3 {}.py", ""),
+        ("python3 wrok.py {}", [("program-not-found", "wrok.py")]),
+        ("bash -eu sub/wrok.sh {}", [("program-not-found", "sub/wrok.sh")]),
+        ("work.py {}", [("program-not-on-path", "work.py")]),
+        ("python3 -u work.py {}", []),
+        ("python3 -m some.module {}", []),
+        ("python3 {}.py", []),
     ],
 )
-def test_a_script_that_an_interpreter_will_not_find(typed: Typed, command: str, note: str) -> None:
+def test_a_script_that_an_interpreter_will_not_find(
+    typed: Typed, command: str, notes: list[tuple[str, str]]
+) -> None:
     """It is noted as a program is; of what may be no file nothing is said."""
     (typed.folder / "work.py").write_text("")
     said = typed("render", "-a", "0-3", "--", *command.split())
-    assert typed.code == 0
-    assert f"note {note}" in said if note else "note" not in said
+    assert (typed.code, program_notes(typed)) == (0, notes)
+    assert ("./work.py" in said) == command.startswith("work.py")
 
 
 # -- a setup, and a pattern, that are hardly meant ----------------------------------------------
@@ -185,11 +215,10 @@ def test_a_setup_that_looks_like_a_file_must_be_one(typed: Typed, setup: str) ->
     said = typed("run", "--dry-run", "-a", "0-3", "--setup", setup, *COMMAND)
     assert typed.code == 2
     folder = setup.endswith("sub")
-    assert f"{setup} is a folder" in said if folder else f"--setup '{setup} || exit'" in said
+    assert typed.error == ("is-a-folder" if folder else "no-such-file")
+    assert folder or f"--setup '{setup} || exit'" in said
     (typed.folder / "slurmslice.toml").write_text(f'setup = "{setup}"\n')
-    assert "slurmslice.toml: setup: --setup is shell lines" in typed(
-        "run", "--dry-run", "-a", "0-3", *COMMAND
-    )
+    assert "slurmslice.toml: setup:" in typed("run", "--dry-run", "-a", "0-3", *COMMAND)
 
 
 @pytest.mark.parametrize("setup", ["load", "X=/a/b", ". sub/env.sh", "sub/prepare || exit", ":"])
@@ -198,17 +227,17 @@ def test_a_setup_is_shown(typed: Typed, setup: str) -> None:
     said = typed("render", "--dry-run", "-a", "0-3", "--setup", setup, *COMMAND)
     assert (typed.code, f"setup {setup}" in said) == (0, True)
     (typed.folder / "env.sh").write_text(f"{setup}\n")
-    assert f"setup {setup} first" in typed(
-        "render", "--dry-run", "-a", "0-3", "--setup", "env.sh", *COMMAND
-    )
+    said = typed("render", "--dry-run", "-a", "0-3", "--setup", "env.sh", *COMMAND)
+    assert (typed.code, f"setup {setup}" in said) == (0, True)
 
 
 def test_a_pattern_that_is_a_folder(typed: Typed) -> None:
     """One slice is made of it, and how its files are had is said; a true pattern is let alone."""
     (typed.folder / "in").mkdir()
     (typed.folder / "in" / "a").write_text("")
-    said = typed("render", "--dry-run", "--glob", "in", *COMMAND)
+    typed("render", "--dry-run", "--glob", "in", *COMMAND)
     assert typed.code == 0
-    assert "--glob in is a folder, and one slice; what is in it: 'in/*'" in said
+    assert typed.noted("glob-is-folder") == [{"path": "in", "within": "'in/*'"}]
     for pattern in ("i*", "in/a", "in/*"):
-        assert "folder" not in typed("render", "--dry-run", "--glob", pattern, *COMMAND)
+        typed("render", "--dry-run", "--glob", pattern, *COMMAND)
+        assert (typed.code, typed.noted("glob-is-folder")) == (0, [])

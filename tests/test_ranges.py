@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from slurmslice.errors import BadInput
 from slurmslice.ranges import compress, parse_array
+from tests.errors import raises_error
 
 
 @pytest.mark.parametrize(
@@ -46,8 +47,9 @@ def test_malformed_text_is_refused(text: str) -> None:
 
 def test_a_backward_range_names_the_right_one() -> None:
     """The error says what to type next."""
-    with pytest.raises(BadInput, match="3-5"):
+    with raises_error(BadInput, "backward-range", value="5-3") as caught:
         parse_array("5-3")
+    assert "3-5" in caught.value.hint
 
 
 @given(st.lists(st.integers(0, 400), unique=True, min_size=1))

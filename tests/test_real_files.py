@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import subprocess
@@ -112,9 +113,9 @@ def test_a_read_only_run(typed: Typed, engine: FakeEngine, place: Path) -> None:
         run.chmod(0o555)
         for line in CHANGING:
             said = typed(*line)
-            assert typed.code == 2, said
-            assert f"{run} is read-only." in said
-            assert f"chmod u+w {run}, or: `slurmslice status {run}`" in said
+            assert (typed.code, typed.error) == (2, "read-only-run"), said
+            assert typed.fields["path"] == str(run)
+            assert f"chmod u+w {run}" in said
         assert nothing_was_done(engine)
         for line in LOOKING:
             looks(typed, line)
@@ -132,13 +133,13 @@ def test_a_run_of_somebody_else(typed: Typed, engine: FakeEngine, place: Path) -
     with user(NOBODY):
         for line in CHANGING:
             said = typed(*line)
-            assert typed.code == 2, said
-            assert f"{run} is root's, and you may not change it." in said
-            assert f"`slurmslice status {run}`" in said
+            assert (typed.code, typed.error) == (2, "not-yours"), said
+            assert typed.fields == {"path": str(run), "owner": "root"}
+            assert f"slurmslice status {run}" in said
         assert nothing_was_done(engine)
         said = typed(*ANEW)
-        assert typed.code in (2, 3), said
-        assert "Permission denied" in said
+        assert (typed.code, typed.error) in ((2, "cannot-create-run"), (3, "os-error")), said
+        assert os.strerror(errno.EACCES) in said
         for line in LOOKING:
             looks(typed, line)
     assert contents(run) == before
@@ -175,10 +176,9 @@ def test_a_disk_that_is_really_full(
     run = begun(typed, engine)
     before, filler = contents(run), full()
     said = typed(*line)
-    assert typed.code == (2 if line == ANEW else 3), said
-    assert "No space left on device" in said
-    hint = "Choose another place with --run-dir" if line == ANEW else "the same line goes on"
-    assert hint in said
+    told = (2, "cannot-create-run") if line == ANEW else (3, "os-error")
+    assert (typed.code, typed.error) == told, said
+    assert os.strerror(errno.ENOSPC) in said
     for looking in LOOKING:
         looks(typed, looking)
     assert {name: contents(run)[name] for name in before} == before

@@ -61,12 +61,12 @@ def test_what_is_seen_first_is_not_written(
     submit(run, waiting(None), {}, "submit")
     engine.end_all(State.FAILED)
     then = written(run.place.path)
-    said = typed(*words.split(), "--dry-run")
+    typed(*words.split(), "--dry-run")
     assert typed.code == 0
     if words.startswith("resubmit"):
-        assert "Would submit 4 slices (0-3) as submission 002" in said
+        assert typed.noted("would-submit") == [{"slices": 4, "keys": "0-3", "submission": 2}]
     if words.startswith("cancel"):
-        assert "Nothing to cancel" in said
+        assert typed.noted("nothing-to-cancel")
     assert written(run.place.path) == then
 
 
@@ -79,11 +79,12 @@ def test_a_script_that_was_sent_by_hand_is_heeded(
     engine.submit(replace(order, job_name=run.record.job_name, array=parse_array("0-1")))
     then = written(run.place.path)
     for _ in range(2):
-        said = typed("submit", "demo", "--dry-run")
-        assert "Job 100 was submitted by hand" in said
-        assert "Would submit 2 slices (2-3) as submission 002" in said
+        typed("submit", "demo", "--dry-run")
+        assert typed.noted("job-submitted-by-hand") == [{"job": "100", "submission": 1}]
+        assert typed.noted("would-submit") == [{"slices": 2, "keys": "2-3", "submission": 2}]
         assert written(run.place.path) == then
-    assert "Job 100 was submitted by hand" in typed("status", "demo")
+    typed("status", "demo")
+    assert typed.noted("job-submitted-by-hand") == [{"job": "100", "submission": 1}]
 
 
 def test_no_job_is_cancelled(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:
@@ -93,8 +94,9 @@ def test_no_job_is_cancelled(new_run: NewRun, engine: FakeEngine, typed: Typed) 
     claim = run.place.submission(1) / "job"
     claim.write_text("101\n")  # the script was sent by hand too, and that job is the owner
     then = written(run.place.path)
-    said = typed("cancel", "demo", "--dry-run")
-    assert "job 100 is its double" in said
+    typed("cancel", "demo", "--dry-run")
+    double = {"submission": 1, "job": "101", "double": "100", "cancelled": False}
+    assert typed.noted("duplicate-job") == [double]
     assert written(run.place.path) == then
     assert engine.cancelled == []
 
@@ -108,9 +110,9 @@ def test_no_submission_is_barred(
     submit(run, waiting(None), {}, "submit")
     monkeypatch.setattr("slurmslice.verbs.settle.DOUBT_S", float("-inf"))
     then = written(run.place.path)
-    said = typed("submit", "demo", "--dry-run")
-    assert "Submission 001 never reached the queue; its slices are free again." in said
-    assert "Would submit 4 slices (0-3) as submission 002" in said
+    typed("submit", "demo", "--dry-run")
+    assert typed.noted("submission-freed") == [{"submission": 1}]
+    assert typed.noted("would-submit") == [{"slices": 4, "keys": "0-3", "submission": 2}]
     assert written(run.place.path) == then
     assert not run.place.barred(1)
 
@@ -129,8 +131,11 @@ def test_a_job_that_came_too_late_is_left_alone(
     order = replace(planned(run, waiting(None))[0].order(run), job_name=intent.job_name)
     engine.submit(replace(order, token=intent.token))
     then = written(run.place.path)
-    assert "came too late" in typed("submit", "demo", "--dry-run")
+    late = {"submission": 1, "job": "100"}
+    typed("submit", "demo", "--dry-run")
+    assert typed.noted("late-job") == [{**late, "cancelled": False}]
     assert engine.cancelled == []
     assert written(run.place.path) == then
-    assert "came too late" in typed("status", "demo")
+    typed("status", "demo")
+    assert typed.noted("late-job") == [{**late, "cancelled": True}]
     assert len(engine.cancelled) == 1

@@ -12,6 +12,7 @@ from slurmslice import directives
 from slurmslice.errors import BadInput
 from slurmslice.packing import Packing, slice_request, task_request
 from slurmslice.resources import MEMORY, NO_REQUEST, ResourceRequest
+from tests.errors import raises_error
 
 VALUES = st.text(st.characters() | st.sampled_from("\udc80\udcff"), max_size=8)
 ANY = st.dictionaries(st.sampled_from(sorted(directives.names())), VALUES, max_size=6)
@@ -161,22 +162,22 @@ def test_a_change_is_told_in_the_scripts_option(
 
 
 @pytest.mark.parametrize(
-    ("options", "changes", "says"),
+    ("options", "changes", "code", "fields"),
     [
-        ({}, {"mem": "2x"}, "No --mem is in force"),
-        ({}, {"time": "2x"}, "No --time is in force"),
-        ({"mem": "0"}, {"mem": "2x"}, "all of a node's memory"),
-        ({"time": "UNLIMITED"}, {"time": "2x"}, "no limit"),
-        ({"mem-per-gpu": "4G"}, {"mem": "8G"}, "--mem-per-gpu is in force"),
-        ({"mem-per-cpu": "4G"}, {"mem": "0"}, "--mem-per-cpu is in force"),
-        ({"mem": "4G"}, {"ntasks": "2x"}, "from 1 up"),
-        ({"mem": "4G"}, {"output": "x"}, "cannot be given here"),
-        ({"mem": "4G"}, {"mem": "lots"}, "amount of memory"),
+        ({}, {"mem": "2x"}, "nothing-to-multiply", {"option": "mem"}),
+        ({}, {"time": "2x"}, "nothing-to-multiply", {"option": "time"}),
+        ({"mem": "0"}, {"mem": "2x"}, "cannot-multiply", {"option": "mem"}),
+        ({"time": "UNLIMITED"}, {"time": "2x"}, "cannot-multiply", {"option": "time"}),
+        ({"mem-per-gpu": "4G"}, {"mem": "8G"}, "options-conflict", {"other": "mem-per-gpu"}),
+        ({"mem-per-cpu": "4G"}, {"mem": "0"}, "options-conflict", {"other": "mem-per-cpu"}),
+        ({"mem": "4G"}, {"ntasks": "2x"}, "bad-number", {"option": "ntasks"}),
+        ({"mem": "4G"}, {"output": "x"}, "option-not-allowed", {"option": "output"}),
+        ({"mem": "4G"}, {"mem": "lots"}, "bad-memory", {"option": "mem"}),
     ],
 )
 def test_a_change_that_cannot_be_is_refused(
-    options: dict[str, str], changes: dict[str, str], says: str
+    options: dict[str, str], changes: dict[str, str], code: str, fields: dict[str, object]
 ) -> None:
     """Nothing to multiply, a rival option, or one of our own: said, not guessed."""
-    with pytest.raises(BadInput, match=says):
+    with raises_error(BadInput, code, **fields):
         ResourceRequest.of(options).with_changes(changes)

@@ -59,7 +59,7 @@ def test_a_field_of_another_type_is_damage(field: str, wrong: object) -> None:
         record[field] = wrong
     with pytest.raises(DamagedRun) as caught:
         RunRecord.from_bytes(json.dumps(record).encode(), "run.json")
-    assert caught.value.code == "damaged-record"
+    assert caught.value.code == "damaged-run"
     assert field in caught.value.message
 
 
@@ -68,7 +68,7 @@ def test_a_newer_format_is_not_guessed_at() -> None:
     record = json.loads(RECORD.to_bytes()) | {"format": 99, "more": 1}
     with pytest.raises(DamagedRun) as caught:
         RunRecord.from_bytes(json.dumps(record).encode(), "run.json")
-    assert caught.value.code == "newer-format"
+    assert caught.value.code == "newer-run"
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ from slurmslice.cli.settings import known_keys
 from slurmslice.errors import BadInput
 from slurmslice.settings import Key, Keys, Kind, Setting, Value, chosen, merged
 from slurmslice.settings.reading import read
+from tests.errors import error_code, raises_error
+from tests.notes import noted
 from tests.test_on_this_machine import Here
 from tests.test_readme import README
 
@@ -79,61 +81,87 @@ def test_words_come_out_as_they_went_in(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "key", "nearest", "table"),
     [
-        ('slcies = "0-9"', ("slcies", "Did you mean slices, above every [table]?")),
-        ('mem = "4G"', ("mem is not known", "Did you mean mem, in [sbatch]?")),
-        ("max-attempts = 3", ("Did you mean max-attempts, in [policy]?",)),
-        ("[sbatch]\nmme = 4", ("[sbatch] mme", "Did you mean mem, in [sbatch]?")),
-        ("[sbatch]\nsetup = 'x'", ("Did you mean setup, above every [table]?",)),
-        ("[sbatch]\njob-name = 'x'", ("Did you mean job-name, above every [table]?",)),
-        ("[policy]\nmax-atempts = 3", ("Did you mean max-attempts, in [policy]?",)),
-        ("[profile.big]\nmen = '4G'", ("[profile.big] men", "mem, in [profile.big.sbatch]?")),
-        ("[profile.big.sbatch]\nmme = 4", ("[profile.big.sbatch] mme",)),
-        ("dry-run = true", ("dry-run is not known",)),
-        ("[wholly-other]\nx = 1", ("wholly-other", "slurmslice run --help")),
-        ("throttle = true", ("throttle is true; it takes a text or a number",)),
-        ("throttle = [1]", ("throttle is a list;",)),
-        ("null = 1", ("null is 1; it takes true or false",)),
-        ("command = [['x']]", ("command is a list with a list in it; it takes a list of words",)),
-        ("command = 5", ("command is 5; it takes a list of words, or a text for the shell",)),
-        ('shell = "a\\u0000b"', ("shell is 'a\\x00b'",)),
-        ("grid = {a = [true]}", ("grid is a table;",)),
-        ('grid = {a = ["1,2", 3]}', ("grid is a table;",)),
-        ("sbatch = 1", ("[sbatch] is 1; it takes a table",)),
-        ("profile = 'big'", ("profile is 'big'; it takes a table",)),
-        ("[profile]\nmem = '4G'", ("profile.mem is '4G'; it takes a table",)),
-        ("[sbatch]\nmem = true", ("[sbatch] mem is true; it takes a text or a number",)),
-        ("[sbatch]\nmem = '4Q'", ("[sbatch] mem: --mem: '4Q' is not an amount",)),
-        ("[sbatch]\nrequeue = 'x'", ("[sbatch] requeue: --requeue takes no value",)),
-        ("[sbatch]\noutput = 'x'", ("[sbatch] output", "slurmslice logs KEY")),
-        ("slices = '1'\narray = '2'", ("array says what slices says",)),
-        ("shell = 'a'\ncommand = 'b'", ("command says what shell says",)),
-        ("[sbatch]\nmem = 1\n\n[sbatch", (f"{FILE}, line 4: ",)),
-        ("slices = [\n1,\n", (f"{FILE}, line 2: ",)),
-        (f"throttle = {'[' * 3000}{']' * 3000}", ("too deep to be read",)),
-        ("[sbatch]\nmem = 4G", (f"{FILE}, line 2: ", 'mem = "4G"')),
+        ('slcies = "0-9"', "slcies", "slices", "[table]"),
+        ('mem = "4G"', "mem", "mem", "[sbatch]"),
+        ("max-attempts = 3", "max-attempts", "max-attempts", "[policy]"),
+        ("[sbatch]\nmme = 4", "[sbatch] mme", "mem", "[sbatch]"),
+        ("[sbatch]\nsetup = 'x'", "[sbatch] setup", "setup", "[table]"),
+        ("[sbatch]\njob-name = 'x'", "[sbatch] job-name", "job-name", "[table]"),
+        ("[policy]\nmax-atempts = 3", "[policy] max-atempts", "max-attempts", "[policy]"),
+        ("[profile.big]\nmen = '4G'", "[profile.big] men", "mem", "[profile.big.sbatch]"),
+        ("[profile.big.sbatch]\nmme = 4", "[profile.big.sbatch] mme", "mem", ""),
+        ("dry-run = true", "dry-run", None, ""),
+        ("[wholly-other]\nx = 1", "wholly-other", None, "slurmslice run --help"),
     ],
 )
-def test_what_cannot_stand_is_told(text: str, told: tuple[str, ...]) -> None:
-    """The file, the key with its table, or the line; and what would be right."""
-    with pytest.raises(BadInput) as why:
+def test_a_key_that_is_not_known_is_told(
+    text: str, key: str, nearest: str | None, table: str
+) -> None:
+    """With its table, and with the nearest key and the table in which that one stands."""
+    where = {"path": FILE, "where": f"{FILE}: {key}", "nearest": nearest}
+    with raises_error(BadInput, "unknown-key", **where) as why:
         said(text)
-    for part in (FILE, *told):
-        assert part in str(why.value)
+    assert table in why.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "kind"),
+    [
+        ("throttle = true", "throttle", Kind.TEXT),
+        ("throttle = [1]", "throttle", Kind.TEXT),
+        ("null = 1", "null", Kind.FLAG),
+        ("command = [['x']]", "command", Kind.WORDS),
+        ("command = 5", "command", Kind.WORDS),
+        ('shell = "a\\u0000b"', "shell", Kind.TEXT),
+        ("grid = {a = [true]}", "grid", Kind.TEXTS),
+        ('grid = {a = ["1,2", 3]}', "grid", Kind.TEXTS),
+        ("sbatch = 1", "[sbatch]", "a table"),
+        ("profile = 'big'", "profile", "a table"),
+        ("[profile]\nmem = '4G'", "profile.mem", "a table"),
+        ("[sbatch]\nmem = true", "[sbatch] mem", Kind.TEXT),
+    ],
+)
+def test_a_value_of_another_kind_is_told(text: str, key: str, kind: str) -> None:
+    """With the key and what it takes."""
+    with raises_error(BadInput, "bad-value", where=f"{FILE}: {key}", takes=str(kind)):
+        said(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "fields"),
+    [
+        ("[sbatch]\nmem = '4Q'", "bad-memory", {"where": f"{FILE}: [sbatch] mem"}),
+        ("[sbatch]\nrequeue = 'x'", "unexpected-value", {"where": f"{FILE}: [sbatch] requeue"}),
+        ("[sbatch]\noutput = 'x'", "option-not-allowed", {"where": f"{FILE}: [sbatch] output"}),
+        ("slices = '1'\narray = '2'", "duplicate-setting", {"key": "array", "other": "slices"}),
+        ("shell = 'a'\ncommand = 'b'", "duplicate-setting", {"key": "command", "other": "shell"}),
+        ("[sbatch]\nmem = 1\n\n[sbatch", "bad-settings-file", {"path": FILE, "line": 4}),
+        ("slices = [\n1,\n", "bad-settings-file", {"path": FILE, "line": 2}),
+        (f"throttle = {'[' * 3000}{']' * 3000}", "bad-settings-file", {"path": FILE}),
+        ("[sbatch]\nmem = 4G", "bad-settings-file", {"path": FILE, "line": 2}),
+    ],
+)
+def test_what_cannot_stand_is_told(text: str, code: str, fields: dict[str, object]) -> None:
+    """The key with its table, or the line of the file."""
+    with raises_error(BadInput, code, **fields) as why:
+        said(text)
+    assert FILE in why.value.message
 
 
 def test_bytes_that_are_no_text_are_told() -> None:
     """The line of the first byte that is not UTF-8; a byte order mark is none."""
-    with pytest.raises(BadInput, match=r"line 2: this is not UTF-8"):
+    with raises_error(BadInput, "not-utf8", path=FILE, line=2):
         read(b"slices = '1'\nname = '\xff'\n", FILE, KEYS)
     assert read(b"\xef\xbb\xbfslices = '1'\n", FILE, KEYS).always
 
 
 def test_a_profile_that_is_not_there_is_told() -> None:
     """With the nearest, and with where sbatch's option of that name can be said."""
-    with pytest.raises(BadInput, match=r"no \[profile.bgi\] in .*Did you mean big\?.*\[sbatch\]"):
+    with raises_error(BadInput, "unknown-profile", profile="bgi", nearest="big") as why:
         said("[profile.big]\nthrottle = 1\n[profile.small]", "bgi")
+    assert "[sbatch]" in why.value.hint
 
 
 def test_every_option_of_run_is_a_key() -> None:
@@ -241,13 +269,15 @@ def test_run_alone_does_what_the_folder_says(here: Here) -> None:
     """``slurmslice run`` with nothing else: every slice done; the person is told what counted."""
     done = here("run")
     assert done.returncode == 0, done.stderr
-    assert "From slurmslice.toml: slices, command, engine" in done.stderr
-    assert "qos" in done.stderr.partition("config.toml: ")[2]
+    told = {Path(str(one["file"])).name: one["keys"] for one in noted(done.stderr, "settings-read")}
+    assert told["slurmslice.toml"][:3] == ["slices", "command", "engine"]
+    assert "[sbatch] qos" in told["config.toml"]
     assert here.counts("echo") == {"COMPLETED": 4}
     assert "3" in here("logs", "3").stdout
     again = here("run")
     assert again.returncode == 0
-    assert "going on with" in again.stderr
+    assert noted(again.stderr, "run-continued") == [{"run": "echo"}]
+    assert here.counts("echo") == {"COMPLETED": 4}
 
 
 def test_what_is_typed_counts_over_profile_project_and_user(here: Here) -> None:
@@ -291,33 +321,38 @@ def test_policy_is_for_a_run_that_is_there_as_well(here: Here) -> None:
     done = here("run", "x")
     assert done.returncode == 0, done.stderr
     assert here.counts("x") == {"COMPLETED": 2}
-    assert "slices" not in done.stderr.partition("From slurmslice.toml")[2].splitlines()[0]
-    assert "--profile describes a new one" in here("run", "x", "--profile", "y").stderr
+    told = {Path(str(one["file"])).name: one["keys"] for one in noted(done.stderr, "settings-read")}
+    assert told == {
+        "config.toml": ["[policy] max-attempts"],
+        "slurmslice.toml": ["[policy] interval"],
+    }
+    done = here("run", "x", "--profile", "y")
+    assert (done.returncode, error_code(done.stderr)) == (2, "run-and-new-run")
+    assert "--profile" in done.stderr
 
 
 @pytest.mark.parametrize("verb", ["run", "render"])
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "code", "where"),
     [
-        ("throttle = 'many'", ("slurmslice.toml: throttle: 'many'",)),
-        ("throttle = 2.5", ("slurmslice.toml: throttle: '2.5'",)),
-        ("engine = 'slrum'", ("slurmslice.toml: engine: ", "'local'")),
-        ("slcies = '0-3'", ("slurmslice.toml: slcies", "Did you mean slices")),
-        (f"throttle = {'[' * 3000}{']' * 3000}", ("too deep to be read",)),
-        ("[sbatch]\nmem = 4G", ("slurmslice.toml, line 2",)),
-        ("[profile.other]\nmme = 1", ("[profile.other] mme",)),
-        ("slices = '0-1'", ("There is no command",)),
+        ("throttle = 'many'", "bad-value", "slurmslice.toml: throttle"),
+        ("throttle = 2.5", "bad-value", "slurmslice.toml: throttle"),
+        ("engine = 'slrum'", "bad-value", "slurmslice.toml: engine"),
+        ("slcies = '0-3'", "unknown-key", "slurmslice.toml: slcies"),
+        (f"throttle = {'[' * 3000}{']' * 3000}", "bad-settings-file", "slurmslice.toml"),
+        ("[sbatch]\nmem = 4G", "bad-settings-file", "slurmslice.toml, line 2"),
+        ("[profile.other]\nmme = 1", "unknown-key", "slurmslice.toml: [profile.other] mme"),
+        ("slices = '0-1'", "no-command", ""),
     ],
 )
 def test_bad_settings_are_told_and_nothing_is_made(
-    here: Here, verb: str, text: str, told: tuple[str, ...]
+    here: Here, verb: str, text: str, code: str, where: str
 ) -> None:
     """Exit 2 with the file and the key; profiles that are not chosen are read too."""
     write(here, text)
     done = here(verb)
-    assert done.returncode == 2, done.stderr
-    for part in told:
-        assert part in done.stderr
+    assert (done.returncode, error_code(done.stderr)) == (2, code), done.stderr
+    assert where in done.stderr
     assert not (here.folder / "slurmslice-runs").exists()
 
 
@@ -336,8 +371,8 @@ def test_files_are_for_run_and_render(here: Here) -> None:
 def test_a_profile_without_any_file_is_told(tmp_path: Path) -> None:
     """``--profile`` is never ignored."""
     done = Here(tmp_path)("run", "--profile", "task", "-a", "0-1", "--", "true")
-    assert done.returncode == 2
-    assert "no [profile.task] in a settings file" in done.stderr
+    assert (done.returncode, error_code(done.stderr)) == (2, "unknown-profile")
+    assert "[profile.task]" in done.stderr
 
 
 def test_the_readme_shows_settings_that_are_valid(here: Here) -> None:
@@ -345,7 +380,7 @@ def test_the_readme_shows_settings_that_are_valid(here: Here) -> None:
     shown = re.search(r"```toml\n(.*?)```", README, re.DOTALL)
     assert shown
     write(here, shown[1])
-    for profile, told in (((), "99 slices"), (("--profile", "try"), "2 slices")):
+    for profile, slices in (((), 99), (("--profile", "try"), 2)):
         done = here("run", "--engine", "local", "--dry-run", *profile)
         assert done.returncode == 0, done.stderr
-        assert told in done.stderr
+        assert [one["slices"] for one in noted(done.stderr, "preview")] == [slices]

@@ -1,4 +1,4 @@
-"""What Slurm answered, on paper: each expectation was written by hand from the recorded text."""
+"""Parsers of Slurm's answers: expectations were written by hand from recorded answers."""
 
 from __future__ import annotations
 
@@ -10,20 +10,28 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from slurmslice.engines.slurm import answers, resources, search, steps, values, words
+from slurmslice.engines.slurm import (
+    cluster_records,
+    fields,
+    find_job,
+    job_records,
+    job_states,
+    job_steps,
+)
 from slurmslice.errors import NoAnswer
 from slurmslice.evidence import TaskReport
 from slurmslice.states import State
+from tests.errors import raises_error
 from tests.recorded import load
 
 CORR = {"2": "corr|x-k7m2"}
 
 
-# -- words -----------------------------------------------------------------------------------
+# -- job states ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("word", "state"),
+    ("text", "state"),
     [
         ("PENDING", State.PENDING),
         ("CANCELLED by 65534", State.CANCELLED),
@@ -43,26 +51,26 @@ CORR = {"2": "corr|x-k7m2"}
         ("EXPEDITING", State.PENDING),
     ],
 )
-def test_slurms_words(word: str, state: State) -> None:
-    """Base states are themselves; flags are what they mean for a task (squeue(1))."""
-    assert words.state_of(word) is state
+def test_state_texts_of_slurm(text: str, state: State) -> None:
+    """A base state is itself; a flag becomes the state it means for a task (squeue(1))."""
+    assert job_states.parse_state(text) is state
 
 
 @pytest.mark.parametrize(
-    "word", ["", "REVOKED", "LAUNCH_FAILED", "completed", "WAITING", "COMPLE+"]
+    "text", ["", "REVOKED", "LAUNCH_FAILED", "completed", "WAITING", "COMPLE+"]
 )
-def test_an_unknown_word_is_unknown_and_not_final(word: str) -> None:
-    """A word of a newer release makes nothing final (promise 5); our own words are not Slurm's."""
-    assert words.state_of(word) is State.UNKNOWN
-    assert not words.state_of(word).final
+def test_an_unknown_state_text_is_unknown_and_not_final(text: str) -> None:
+    """A text of a newer release ends no task (promise 5); our own states are not Slurm's."""
+    assert job_states.parse_state(text) is State.UNKNOWN
+    assert not job_states.parse_state(text).final
 
 
 # -- accounting ------------------------------------------------------------------------------
 
 
-def test_accounting_tells_how_tasks_ended() -> None:
-    """States, exit codes, signals, times, memory and node of ended tasks, name with ``|``."""
-    found = answers.accounting(load("sacct-ended").text, CORR)
+def test_ended_tasks_in_accounting() -> None:
+    """State, exit code, signal, times, memory and node; the job name holds ``|``."""
+    found = job_records.parse_accounting_reports(load("sacct-ended").text, CORR)
     assert [found["2", index].state for index in range(9)] == [
         State.COMPLETED, State.FAILED, State.COMPLETED, State.OUT_OF_MEMORY, State.COMPLETED,
         State.FAILED, State.TIMEOUT, State.FAILED, State.COMPLETED,
@@ -70,18 +78,19 @@ def test_accounting_tells_how_tasks_ended() -> None:
     assert found["2", 1] == TaskReport(
         State.FAILED, "FAILED", exit_code=3, signal=None, submitted_at=1795451105,
         started_at=1795451106, ended_at=1795451106, elapsed_s=0,
-        requested_mem_bytes=200 * 1024**2, node="node1", less_128=True,
+        requested_mem_bytes=200 * 1024**2, node="node1", exit_code_truncated=True,
     )  # fmt: skip
     assert (found["2", 3].exit_code, found["2", 3].signal) == (0, 125)
     assert (found["2", 7].exit_code, found["2", 7].signal) == (0, 9)
-    assert (found["2", 5].exit_code, found["2", 5].less_128) == (72, True)  # it was exit 200
+    # The command of task 5 exited 200.
+    assert (found["2", 5].exit_code, found["2", 5].exit_code_truncated) == (72, True)
     assert found["2", 6].elapsed_s == 81
 
 
-def test_accounting_leaves_the_unstarted_to_the_queue() -> None:
-    """A pending record is not expanded: it may be cut, and an old one (``4_8`` is cancelled)."""
+def test_pending_array_summaries_are_left_out() -> None:
+    """A pending summary may be cut or outdated (``4_8`` was cancelled): the queue knows better."""
     names = {**CORR, "3": "later-b3q9", "4": "held-c4w8", "6": "long-e6t6", "7": "throttled-f7y5"}
-    found = answers.accounting(load("sacct-many").text, names)
+    found = job_records.parse_accounting_reports(load("sacct-many").text, names)
     assert {job for job, _ in found} == {"2", "7"}
     assert {index: str(r.state) for (job, index), r in found.items() if job == "7"} == {
         0: "RUNNING",
@@ -92,10 +101,10 @@ def test_accounting_leaves_the_unstarted_to_the_queue() -> None:
     assert (running.exit_code, running.ended_at, running.elapsed_s) == (None, None, 10)
 
 
-def test_accounting_says_when_the_unstarted_were_cancelled() -> None:
-    """The record ``X_[…]`` that has ended stands for every task that has no row of its own."""
+def test_a_cancelled_array_summary_stands_for_its_tasks() -> None:
+    """A final record ``X_[…]`` stands for each task without a record of its own."""
     names = {"4": "held-c4w8", "7": "throttled-f7y5"}
-    found = answers.accounting(load("sacct-cancelled").text, names)
+    found = job_records.parse_accounting_reports(load("sacct-cancelled").text, names)
     assert {report.state for report in found.values()} == {State.CANCELLED}
     assert [index for job, index in found if job == "4"] == [0, 4, 12, 16, 20, 100]
     assert sorted(index for job, index in found if job == "7") == list(range(0, 99, 7))
@@ -104,52 +113,61 @@ def test_accounting_says_when_the_unstarted_were_cancelled() -> None:
     assert found["7", 21].word == "CANCELLED by 65534"
 
 
-def test_a_tasks_own_row_outranks_the_record_of_the_unstarted() -> None:
-    """An old expression may still name a task that ran: its row counts (promise 6)."""
+def test_a_tasks_own_record_outranks_the_array_summary() -> None:
+    """An outdated summary may name a task that ran: the task's own record counts (promise 6)."""
     rest = "9_[0-3]|CANCELLED by 1|0:0|0:0|100|None|200|0|1|1M|None assigned|None|n-t\n"
     ran = "9_2|COMPLETED|0:0|0:0|100|110|120|10|1|1M|n1|None|n-t\n"
     for text in (rest + ran, ran + rest):
-        found = answers.accounting(text, {"9": "n-t"})
+        found = job_records.parse_accounting_reports(text, {"9": "n-t"})
         assert found["9", 2].state is State.COMPLETED
         assert found["9", 3].state is State.CANCELLED
-        assert (found["9", 2].of_rest, found["9", 3].of_rest) == (False, True)
+        assert (found["9", 2].is_array_summary, found["9", 3].is_array_summary) == (False, True)
 
 
-def test_of_a_cut_record_only_the_certain_is_told() -> None:
-    """The last index before ``...`` may be half a number: it is not told."""
+def test_a_cut_record_gives_only_certain_indices() -> None:
+    """The last index before ``...`` may be half a number, so it is left out."""
     text = "9_[1,3-5,9,15,26,32...%4]|CANCELLED by 1|0:0|0:0|100|None|200|0|1|1M|n|None|n-t\n"
-    found = answers.accounting(text, {"9": "n-t"})
+    found = job_records.parse_accounting_reports(text, {"9": "n-t"})
     assert [index for _, index in found] == [1, 3, 4, 5, 9, 15, 26]
-    assert answers.accounting(text.replace("1,3-5,9,15,26,32", "12"), {"9": "n-t"}) == {}
+    assert (
+        job_records.parse_accounting_reports(text.replace("1,3-5,9,15,26,32", "12"), {"9": "n-t"})
+        == {}
+    )
 
 
-def test_the_newest_run_of_a_task_counts() -> None:
-    """Of several rows of a task the one with the latest Submit counts, in whatever order."""
+def test_the_newest_record_of_a_task_counts() -> None:
+    """If a task has several records, the latest Submit counts, in any order of records."""
     first, _, again = load("sacct-preempted-every-run").text.strip().split("\n")
     assert first.startswith("23_0|PREEMPTED")
     assert again.startswith("23_0|PENDING")
     for rows in ([first, again], [again, first]):
-        found = answers.accounting("".join(f"{row}\n" for row in rows), {"23": "pre-h9i3"})
+        found = job_records.parse_accounting_reports(
+            "".join(f"{row}\n" for row in rows), {"23": "pre-h9i3"}
+        )
         assert found["23", 0].state is State.PENDING
 
 
-def test_requeued_preempted_and_failed_nodes() -> None:
-    """What Slurm itself starts again is pending in accounting; what it does not is final."""
-    requeued = answers.accounting(load("sacct-requeued").text, {"19": "req-g8u4"})
+def test_requeued_tasks_and_failed_nodes() -> None:
+    """A task that Slurm requeues is pending in accounting; any other failed task is final."""
+    requeued = job_records.parse_accounting_reports(load("sacct-requeued").text, {"19": "req-g8u4"})
     assert {i: str(r.state) for (_, i), r in requeued.items()} == {
         0: "RUNNING", 1: "RUNNING", 2: "SUSPENDED", 3: "PENDING",
     }  # fmt: skip
     assert (requeued["19", 1].reason, requeued["19", 3].reason) == ("", "JobHeldUser")
     names = {"28": "nf-k3p1", "29": "nfr-l4a9"}
-    failed = answers.accounting(load("sacct-node-failed").text, names)
+    failed = job_records.parse_accounting_reports(load("sacct-node-failed").text, names)
     assert [str(failed[j, 0].state) for j in names] == ["NODE_FAIL", "PENDING"]
 
 
-def test_rows_of_others_are_left_out() -> None:
-    """Job ids are used again: a row under another name is not ours."""
-    assert answers.accounting(load("sacct-ended").text, {"2": "corr|x-k7m3"}) == {}
-    assert answers.accounting(load("sacct-ended").text, {"3": "corr|x-k7m2"}) == {}
-    assert answers.queue(load("squeue-many").text, {"2": "other"}) == {}
+def test_records_of_other_jobs_are_left_out() -> None:
+    """Slurm reuses job ids: a record with another job name is not ours."""
+    assert (
+        job_records.parse_accounting_reports(load("sacct-ended").text, {"2": "corr|x-k7m3"}) == {}
+    )
+    assert (
+        job_records.parse_accounting_reports(load("sacct-ended").text, {"3": "corr|x-k7m2"}) == {}
+    )
+    assert job_records.parse_queue_reports(load("squeue-many").text, {"2": "other"}) == {}
 
 
 @pytest.mark.parametrize(
@@ -163,16 +181,24 @@ def test_rows_of_others_are_left_out() -> None:
         ("37", "line\nend-n6d7"),
     ],
 )
-def test_names_as_accounting_keeps_them_are_known_again(job: str, name: str) -> None:
-    """Accounting changes quotes and other alphabets, and cuts at 255 bytes."""
-    queued = [row.name for row in answers.queue_rows(load("squeue-names").text) if row.job == job]
-    kept = [row.name for row in answers.accounting_rows(load("sacct-names").text) if row.job == job]
+def test_job_names_changed_by_accounting_are_recognised(job: str, name: str) -> None:
+    """Accounting replaces quotes and other alphabets, and keeps 255 bytes."""
+    queued = [
+        row.name
+        for row in job_records.parse_squeue_records(load("squeue-names").text)
+        if row.job == job
+    ]
+    kept = [
+        row.name
+        for row in job_records.parse_sacct_records(load("sacct-names").text)
+        if row.job == job
+    ]
     assert queued == [name]
-    assert answers.is_same_name(name, *kept)
-    assert not answers.is_same_name("x" + name, *kept)
+    assert job_records.is_same_job_name(name, *kept)
+    assert not job_records.is_same_job_name("x" + name, *kept)
 
 
-# Ours have names with a line end and with bars; a third of the rows are another's, or odd.
+# Our job names hold line ends and bars; a third of the records are foreign or malformed.
 OURS = {"9": "n-t", "8": "a|b-t", "7": "line\nend-t"}
 HEADS = st.builds(
     "{}{}".format,
@@ -189,14 +215,13 @@ ENDS = st.sampled_from(["COMPLETED|0:0", "PENDING|0:0", "CANCELLED by 1|0:0", "F
     st.integers(0, 30),
 )
 @example([("9_1", "COMPLETED|0:0", "x|n-t")], [*range(8)], 0)
-def test_common_lines_say_what_careful_reading_says(
+def test_the_fast_path_gives_the_same_reports(
     records: list[tuple[str, str, str]], submits: list[int], cut: int
 ) -> None:
-    """Telling common lines apart is a short cut: any answer says the same without it.
+    """``pick_task_lines`` only saves time: without it, any answer gives the same reports.
 
-    Of the rows of a task the newest counts, the record of the unstarted counts least; rows under
-    another name are left out, names with line ends and bars included; what is cut is refused or
-    known as such by both.
+    The newest record of a task counts, an array summary counts least, and records with another
+    job name are left out, even if names hold line ends and bars. A cut answer is refused by both.
     """
     text = "".join(
         f"{head}|{end}|{submit}|110|Unknown|0|1|1M|n1|None|{name}\n"
@@ -204,100 +229,106 @@ def test_common_lines_say_what_careful_reading_says(
     )
     text = text[: len(text) - cut]
     try:
-        rows = answers.accounting_rows(text)
+        rows = job_records.parse_sacct_records(text)
     except NoAnswer:
-        with pytest.raises(NoAnswer):
-            answers.accounting(text, OURS)
+        with raises_error(NoAnswer, "unreadable-answer"):
+            job_records.parse_accounting_reports(text, OURS)
         return
     rows = [row for row in rows if row.step is None and row.job in OURS]
-    rows = [row for row in rows if answers.is_same_name(OURS[row.job], row.name)]
-    rest = [row for row in rows if row.unstarted and row.report.state.final]
-    own = sorted((r for r in rows if not r.unstarted), key=lambda r: r.report.submitted_at or 0)
-    told = [
-        *((row, replace(row.report, of_rest=True)) for row in rest),
+    rows = [row for row in rows if job_records.is_same_job_name(OURS[row.job], row.name)]
+    summaries = [row for row in rows if row.is_array_summary and row.report.state.final]
+    own = sorted(
+        (r for r in rows if not r.is_array_summary), key=lambda r: r.report.submitted_at or 0
+    )
+    reports = [
+        *((row, replace(row.report, is_array_summary=True)) for row in summaries),
         *((r, r.report) for r in own),
     ]
-    said = {(row.job, i): report for row, report in told for i in row.indices or ()}
-    found = answers.accounting(text, OURS)
-    assert dict(found) == said
-    assert len(found) == len(said)
+    expected = {(row.job, i): report for row, report in reports for i in row.indices or ()}
+    found = job_records.parse_accounting_reports(text, OURS)
+    assert dict(found) == expected
+    assert len(found) == len(expected)
 
 
-def test_measures_are_the_most_of_the_steps() -> None:
-    """MaxRSS is the largest of a task's steps, CPU time the job's; the rest is the job's row."""
-    found = steps.measures(load("sacct-steps").text, CORR)
+def test_peak_memory_is_the_largest_of_the_steps() -> None:
+    """MaxRSS is the largest of a task's steps; everything else comes from the task's record."""
+    found = job_steps.parse_step_reports(load("sacct-steps").text, CORR)
     assert set(found) == {("2", index) for index in range(9)}
     assert (found["2", 2].max_rss_bytes, found["2", 2].cpu_s) == (58310656, 0.069)
     assert (found["2", 4].max_rss_bytes, found["2", 4].cpu_s) == (69865472, 3.155)
-    assert found["2", 6].state is State.TIMEOUT  # its batch step says CANCELLED
+    assert found["2", 6].state is State.TIMEOUT  # its batch step is CANCELLED
     assert found["2", 2].elapsed_s == 5
 
 
-def test_measures_whatever_the_order_and_of_what_ran() -> None:
-    """The largest step counts, wherever it stands; what has not started has no measures."""
+def test_peak_memory_in_any_order_of_steps() -> None:
+    """The largest step counts in any place; a task that has not started has no report."""
     task = "9_1|COMPLETED|0:0|0:0|1|2|3|1|1|1M|n1|None||00:00.500|n\n"
     lines = [f"9_1.{step}|COMPLETED|0:0||2|2|3|1|1||n1||{size}|00:00.1|s\n"
              for step, size in (("batch", "300K"), ("0", "900K"), ("1", "100K"))]  # fmt: skip
     waits = "9_[2-3]|PENDING|0:0|0:0|1|Unknown|Unknown|0|1|1M|None assigned|None||00:00:00|n\n"
-    found = steps.measures("".join((task, *lines, waits)), {"9": "n"})
+    found = job_steps.parse_step_reports("".join((task, *lines, waits)), {"9": "n"})
     assert {task: report.max_rss_bytes for task, report in found.items()} == {("9", 1): 900 << 10}
 
 
-def test_measures_of_another_job_with_our_id_are_not_ours() -> None:
-    """Ids are used again: neither its row nor its steps count, before ours or after it."""
+def test_steps_of_another_job_with_our_id_are_ignored() -> None:
+    """Slurm reuses job ids: the other job's records are ignored, before and after ours."""
     ours = ("9_1|COMPLETED|0:0|0:0|5|5|6|1|1|1M|n1|None||00:00.500|n\n",
             "9_1.batch|COMPLETED|0:0||5|5|6|1|1||n1||300K|00:00.1|batch\n")  # fmt: skip
     other = ("9_1|COMPLETED|0:0|0:0|7|8|9|1|1|9M|n1|None||00:09.000|x\n",
              "9_1.batch|COMPLETED|0:0||8|8|9|1|1||n1||900K|00:09.0|batch\n")  # fmt: skip
     for text in ("".join(ours + other), "".join(other + ours)):
-        found = steps.measures(text, {"9": "n"})
+        found = job_steps.parse_step_reports(text, {"9": "n"})
         assert found["9", 1].max_rss_bytes == 300 << 10
         assert found["9", 1].cpu_s == 0.5
 
 
-def test_an_empty_answer_is_an_answer() -> None:
-    """No row is what an unknown id gets, exit 0."""
+def test_an_empty_answer_is_valid() -> None:
+    """An unknown job id gives no records and exit code 0."""
     assert load("sacct-unknown").done.returncode == 0
-    assert answers.accounting(load("sacct-unknown").text, CORR) == {}
-    assert answers.queue(load("squeue-forgotten-two").text, CORR) == {}
+    assert job_records.parse_accounting_reports(load("sacct-unknown").text, CORR) == {}
+    assert job_records.parse_queue_reports(load("squeue-forgotten-two").text, CORR) == {}
 
 
 # -- the queue -------------------------------------------------------------------------------
 
 
-def test_the_queue_expands_the_unstarted() -> None:
-    """A report for every index of a record, with the reason that it waits for."""
+def test_the_queue_reports_each_pending_index() -> None:
+    """Each index of a record gets a report with the reason it waits for."""
     names = {"3": "later-b3q9", "4": "held-c4w8", "6": "long-e6t6", "7": "throttled-f7y5"}
-    found = answers.queue(load("squeue-many").text, names)
+    found = job_records.parse_queue_reports(load("squeue-many").text, names)
     assert [index for job, index in found if job == "4"] == [0, 4, 8, 12, 16, 20, 100]
     assert len([index for job, index in found if job == "6"]) == 30
     assert found["4", 100].reason == "JobHeldUser"
     assert found["7", 98].reason == "JobArrayTaskLimit"
     assert found["7", 98].state is State.PENDING
-    assert found["3", 5].started_at is None  # squeue prints when it may start
+    assert found["3", 5].started_at is None  # squeue prints the expected start
     assert (found["7", 14].state, found["7", 14].node) == (State.RUNNING, "node3")
-    assert found["7", 14].ended_at is None  # squeue prints when it must end
+    assert found["7", 14].ended_at is None  # squeue prints the latest possible end
     assert sorted(index for job, index in found if job == "7") == list(range(0, 99, 7))
 
 
-def test_the_queue_tells_what_is_leaving_and_what_comes_back() -> None:
-    """COMPLETING is leaving; a requeued task is pending with a restart counted."""
-    found = answers.queue(load("squeue-leaving").text, {**CORR, "7": "throttled-f7y5"})
-    assert {task: report.leaving for task, report in found.items()} == {
+def test_completing_and_requeued_tasks_in_the_queue() -> None:
+    """COMPLETING sets ``completing``; a requeued task is pending and has a restart."""
+    found = job_records.parse_queue_reports(
+        load("squeue-leaving").text, {**CORR, "7": "throttled-f7y5"}
+    )
+    assert {task: report.completing for task, report in found.items()} == {
         ("7", 0): True, ("7", 7): True, ("7", 14): True, ("2", 6): False,
     }  # fmt: skip
     assert found["7", 0].word == "COMPLETING"
-    requeued = answers.queue(load("squeue-requeued").text, {"19": "req-g8u4"})
+    requeued = job_records.parse_queue_reports(load("squeue-requeued").text, {"19": "req-g8u4"})
     assert [requeued["19", i].restarts for i in range(4)] == [0, 1, 0, 1]
     assert requeued["19", 3].reason == "job requeued in held state"
     assert requeued["19", 2].state is State.SUSPENDED
-    failed = answers.queue(load("squeue-node-failed").text, {"29": "nfr-l4a9"})
+    failed = job_records.parse_queue_reports(load("squeue-node-failed").text, {"29": "nfr-l4a9"})
     assert failed["29", 0].reason == "ReqNodeNotAvail, UnavailableNodes:node4"
 
 
-def test_the_queue_tells_how_tasks_ended_while_it_remembers() -> None:
-    """With --states=all: state, and exit code and signal as wait(2) gave them."""
-    found = answers.queue(load("squeue-ended").text, {**CORR, "7": "throttled-f7y5"})
+def test_ended_tasks_in_the_queue() -> None:
+    """With --states=all: state, exit code and signal, as long as the controller remembers them."""
+    found = job_records.parse_queue_reports(
+        load("squeue-ended").text, {**CORR, "7": "throttled-f7y5"}
+    )
     ends = {i: (found["2", i].exit_code, found["2", i].signal) for i in (0, 1, 3, 5, 7)}
     assert ends == {0: (0, None), 1: (3, None), 3: (0, 125), 5: (200, None), 7: (0, 9)}
     assert found["2", 3].state is State.OUT_OF_MEMORY
@@ -305,73 +336,75 @@ def test_the_queue_tells_how_tasks_ended_while_it_remembers() -> None:
     assert found["2", 2].ended_at == 1795451111
     assert {found["7", i].state for i in range(0, 99, 7)} == {State.CANCELLED}
     names = {"28": "nf-k3p1", "29": "nfr-l4a9"}
-    failed = answers.queue(load("squeue-node-failed-ended").text, names)
+    failed = job_records.parse_queue_reports(load("squeue-node-failed-ended").text, names)
     assert failed["28", 1].state is State.NODE_FAIL
-    other = load("squeue-ended").text.replace("|768|", "|3:|")  # should a release write it so
-    assert answers.queue(other, CORR)["2", 1].signal is None
+    other = load("squeue-ended").text.replace("|768|", "|3:|")  # a form that no release prints
+    assert job_records.parse_queue_reports(other, CORR)["2", 1].signal is None
 
 
 @pytest.mark.parametrize("name", ["squeue-cut", "squeue-cut-20"])
-def test_a_cut_queue_is_no_answer(name: str) -> None:
-    """A task's absence must mean something: a record that is cut short is no answer."""
-    with pytest.raises(NoAnswer, match="job 6"):
-        answers.queue(load(name).text, {"6": "long-e6t6"})
-    rows = answers.queue_rows(load(name).text)
-    assert [row.whole for row in rows] == [False]
+def test_cut_indices_in_the_queue_raise_no_answer(name: str) -> None:
+    """A cut record makes the absence of a task meaningless, so it is no answer."""
+    with raises_error(NoAnswer, "unreadable-answer", job="6"):
+        job_records.parse_queue_reports(load(name).text, {"6": "long-e6t6"})
+    rows = job_records.parse_squeue_records(load(name).text)
+    assert [row.indices_complete for row in rows] == [False]
     certain = (
         [1, 3, 4, 5, 9, 15, 26, 32, 33, 35, 38] if name == "squeue-cut" else [1, 3, 4, 5, 9, 15, 26]
     )
     assert list(rows[0].indices or ()) == certain
 
 
-# -- looking for a token ---------------------------------------------------------------------
+# -- finding a job by its token --------------------------------------------------------------
 
 
-def test_a_token_is_found_in_the_queue() -> None:
-    """With all of its indices and its throttle, while nothing of it can have been forgotten."""
-    rows = answers.queue_rows(load("squeue-many").text)
+def test_find_a_token_in_the_queue() -> None:
+    """Indices and throttle are complete while the controller cannot have forgotten a task."""
+    rows = job_records.parse_squeue_records(load("squeue-many").text)
     young, old = 1795451105 - 1, 1795451105 + 1
-    found = search.in_queue(rows, "f7y5", young)
+    found = find_job.find_in_queue(rows, "f7y5", young)
     assert found is not None
     assert (found.job, str(found.array)) == ("7", "0-98:7%3")
-    aged = search.in_queue(rows, "f7y5", old)
+    aged = find_job.find_in_queue(rows, "f7y5", old)
     assert aged is not None
     assert (aged.job, aged.array) == ("7", None)
-    waiting = search.in_queue(rows, "b3q9", old)
+    waiting = find_job.find_in_queue(rows, "b3q9", old)
     assert waiting is not None
     assert (waiting.job, str(waiting.array)) == ("3", "1,5-9%2")
-    assert search.in_queue(rows, "nope", young) is None
+    assert find_job.find_in_queue(rows, "nope", young) is None
 
 
-def test_a_cut_record_tells_the_job_and_no_indices() -> None:
-    """Half of the indices would leave slices behind."""
-    found = search.in_queue(answers.queue_rows(load("squeue-cut").text), "e6t6", 0)
+def test_a_cut_record_gives_the_job_without_indices() -> None:
+    """An incomplete array would lose slices."""
+    found = find_job.find_in_queue(
+        job_records.parse_squeue_records(load("squeue-cut").text), "e6t6", 0
+    )
     assert found is not None
     assert (found.job, found.array) == ("6", None)
 
 
 def test_a_cancelled_array_is_found_without_its_indices() -> None:
-    """The controller soon keeps no more than ``35|CANCELLED`` of it (seen)."""
-    rows = answers.queue_rows(load("squeue-ghost").text)
-    found = search.in_queue([row for row in rows if row.job == "35"], "n6d7", 0)
+    """The controller soon keeps only ``35|CANCELLED`` of it (seen)."""
+    rows = job_records.parse_squeue_records(load("squeue-ghost").text)
+    found = find_job.find_in_queue([row for row in rows if row.job == "35"], "n6d7", 0)
     assert found is not None
     assert (found.job, found.array) == ("35", None)
 
 
-def test_a_task_that_failed_at_once_is_no_ghost() -> None:
-    """It failed in the second in which it was submitted, but it had a node."""
+def test_a_task_that_failed_at_once_was_not_refused() -> None:
+    """It failed in the second of its submission, but it had a node."""
     row = "9_1|FAILED|1:0|0:0|100|100|100|0|1|1M|n1|None|n-tok\n"
-    sighting = search.in_accounting(answers.accounting_rows(row), "tok")
+    sighting = find_job.find_in_accounting(job_records.parse_sacct_records(row), "tok")
     assert sighting is not None
     assert sighting.job == "9"
 
 
-def test_of_two_jobs_with_a_token_the_first_is_taken() -> None:
-    """A script that was sent twice by hand: the first one owns the claim."""
+def test_the_first_of_two_jobs_with_a_token_counts() -> None:
+    """A script submitted twice by hand: the first job owns the claim."""
     rows = [
         f"{job}_[0-1]|PENDING|0|{at}|N/A|N/A|0||None|n-tok|\n" for job, at in ((11, 7), (12, 5))
     ]
-    sighting = search.in_queue(answers.queue_rows("".join(rows)), "tok", 0)
+    sighting = find_job.find_in_queue(job_records.parse_squeue_records("".join(rows)), "tok", 0)
     assert sighting is not None
     assert sighting.job == "12"
 
@@ -379,27 +412,27 @@ def test_of_two_jobs_with_a_token_the_first_is_taken() -> None:
 # -- the cluster -----------------------------------------------------------------------------
 
 
-def test_config_and_partitions() -> None:
-    """Settings as scontrol writes them; default, limit and state of partitions."""
-    settings = resources.config(load("config").text)
+def test_parse_config_and_partitions() -> None:
+    """Settings as scontrol prints them; name, default, state and limits of partitions."""
+    settings = cluster_records.parse_config(load("config").text)
     wanted = {"MaxArraySize": "1001", "ClusterName": "slurmslice", "SLURM_VERSION": "22.05.8",
               "MinJobAge": "60 sec", "SelectTypeParameters": "CR_CPU_MEMORY"}  # fmt: skip
     assert wanted.items() <= settings.items()
-    assert resources.default_memory(settings) == (100, "cpu")
-    assert search.seconds(settings["MinJobAge"]) == 60
-    assert resources.partitions(load("partitions").text) == [
-        resources.Partition("main", True, "UP", None, None, nodes=4),
-        resources.Partition("scavenge", False, "UP", None, None, nodes=4),
-        resources.Partition("short", False, "UP", 300, None, nodes=4),
+    assert cluster_records.default_memory(settings) == (100, "cpu")
+    assert find_job.parse_seconds(settings["MinJobAge"]) == 60
+    assert cluster_records.parse_partitions(load("partitions").text) == [
+        cluster_records.Partition("main", True, "UP", None, None, node_count=4),
+        cluster_records.Partition("scavenge", False, "UP", None, None, node_count=4),
+        cluster_records.Partition("short", False, "UP", 300, None, node_count=4),
     ]
 
 
-def test_nodes() -> None:
-    """CPUs and memory, used and free; a node that is down is not usable."""
-    busy = resources.nodes(load("sinfo-busy").text)
-    assert busy[0] == resources.Node("node1", "main", True, 4, 1, 4000, 1900, 4)
+def test_parse_nodes() -> None:
+    """CPUs and memory, in all and free; a node that is down is not usable."""
+    busy = cluster_records.parse_nodes(load("sinfo-busy").text)
+    assert busy[0] == cluster_records.Node("node1", "main", True, 4, 1, 4000, 1900, 4)
     assert len(busy) == 12
-    down = [n for n in resources.nodes(load("sinfo-node-down").text) if not n.usable]
+    down = [n for n in cluster_records.parse_nodes(load("sinfo-node-down").text) if not n.usable]
     assert {(node.name, node.cpus) for node in down} == {("node4", 0)}
 
 
@@ -410,20 +443,20 @@ def test_nodes() -> None:
      ("draining", False), ("down", False), ("reserved", False), ("unknown", False)],
 )  # fmt: skip
 def test_usable_nodes(state: str, usable: bool) -> None:
-    """sinfo(1), NODE STATE CODES: what takes jobs, now or once it was powered up."""
-    assert resources.nodes(f"n1|p|{state}|0/4/0/4|100|0|\n")[0].usable is usable
+    """A usable node runs jobs now, or after it was powered up (sinfo(1), NODE STATE CODES)."""
+    assert cluster_records.parse_nodes(f"n1|p|{state}|0/4/0/4|100|0|\n")[0].usable is usable
 
 
 # -- any text --------------------------------------------------------------------------------
 
 PARSERS: list[Callable[[str], Any]] = [
-    lambda text: answers.accounting(text, {"9": "n"}),
-    lambda text: answers.queue(text, {"9": "n"}),
-    lambda text: steps.measures(text, {"9": "n"}),
-    lambda text: search.in_queue(answers.queue_rows(text), "n", 0),
-    resources.config,
-    resources.partitions,
-    resources.nodes,
+    lambda text: job_records.parse_accounting_reports(text, {"9": "n"}),
+    lambda text: job_records.parse_queue_reports(text, {"9": "n"}),
+    lambda text: job_steps.parse_step_reports(text, {"9": "n"}),
+    lambda text: find_job.find_in_queue(job_records.parse_squeue_records(text), "n", 0),
+    cluster_records.parse_config,
+    cluster_records.parse_partitions,
+    cluster_records.parse_nodes,
 ]
 WORDS = st.sampled_from(
     ["9", "_", "[", "]", "0-5", ":", "%", "...", ",", "|", "PENDING", "COMPLETED", "3:0", "\n", "n",
@@ -435,7 +468,7 @@ FIELDS = st.lists(st.lists(WORDS, max_size=4).map("".join), min_size=9, max_size
 
 @given(st.one_of(st.text(), st.lists(FIELDS).map("\n".join), st.lists(WORDS).map("".join)))
 def test_any_text_gives_records_or_no_answer(text: str) -> None:
-    """Garbage is no information: never another exception, never a state (promise 5)."""
+    """Garbage gives no other exception and no state (promise 5)."""
     for parse in PARSERS:
         try:
             parse(text)
@@ -449,7 +482,7 @@ def test_any_text_gives_records_or_no_answer(text: str) -> None:
 )
 @given(data=st.data())
 def test_a_damaged_answer_gives_records_or_no_answer(name: str, data: st.DataObject) -> None:
-    """A real answer with a piece cut out or put in is read or refused."""
+    """A recorded answer with a piece removed or added is parsed or refused."""
     text = load(name).text
     start, end = sorted(data.draw(st.tuples(st.integers(0, len(text)), st.integers(0, len(text)))))
     damaged = text[:start] + data.draw(st.text(max_size=5)) + text[end:]
@@ -461,14 +494,20 @@ def test_a_damaged_answer_gives_records_or_no_answer(name: str, data: st.DataObj
 
 
 @pytest.mark.parametrize("name", ["sacct-cancelled", "squeue-many"])
-def test_of_a_cut_answer_nothing_is_told_that_is_not_in_the_whole(name: str) -> None:
-    """Cut at any byte: no answer, or fewer tasks of which each is told as in the whole answer.
+def test_a_cut_answer_gives_no_other_reports(name: str) -> None:
+    """Cut at any byte, an answer is refused, or gives some of the reports of the whole answer.
 
-    One exception is marked: a record of the rest whose expression is old, before a task's own.
+    One exception is marked ``is_array_summary``: an outdated summary before a task's own record.
     """
     text = load(name).text
-    parse: Callable[..., Any] = answers.accounting if "sacct" in name else answers.queue
-    rows = answers.accounting_rows(text) if "sacct" in name else answers.queue_rows(text)
+    parse: Callable[..., Any] = (
+        job_records.parse_accounting_reports if "sacct" in name else job_records.parse_queue_reports
+    )
+    rows = (
+        job_records.parse_sacct_records(text)
+        if "sacct" in name
+        else job_records.parse_squeue_records(text)
+    )
     names = {row.job: row.name for row in rows if row.step is None}
     whole, answered = parse(text, names), 0
     assert len(whole) > 20
@@ -480,18 +519,20 @@ def test_of_a_cut_answer_nothing_is_told_that_is_not_in_the_whole(name: str) -> 
         answered += 1
         assert cut == 0 or text[cut - 1] == "\n"
         for task, report in found.items():
-            assert report == whole[task] or report.of_rest, (cut, task)
+            assert report == whole[task] or report.is_array_summary, (cut, task)
     assert answered == text.count("\n")
 
 
-def test_indices_beyond_any_array_are_no_answer() -> None:
+def test_too_many_indices_raise_no_answer() -> None:
     """They would only fill the memory."""
     for text in ("0-99999999", "0-9,0-99999998"):
-        with pytest.raises(NoAnswer):
-            answers.queue(f"9_[{text}]|PENDING|0|1|N/A|N/A|0||None|n|\n", {"9": "n"})
+        with raises_error(NoAnswer, "unreadable-answer"):
+            job_records.parse_queue_reports(
+                f"9_[{text}]|PENDING|0|1|N/A|N/A|0||None|n|\n", {"9": "n"}
+            )
 
 
-# -- values ----------------------------------------------------------------------------------
+# -- fields ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -500,9 +541,9 @@ def test_indices_beyond_any_array_are_no_answer() -> None:
      ("1.50G", 1, 1536 << 20), ("4505600", 1, 4505600), ("0", 1, None), ("", 1, None),
      ("16?", 1, None), ("18446744073709551614M", 1, None), ("512Kc", None, 512 << 10)],
 )  # fmt: skip
-def test_sizes(text: str, cpus: int | None, size: int | None) -> None:
-    """Plain bytes, units, 20.11's suffixes; the huge number that 22.05 prints is none."""
-    assert values.bytes_of(text, cpus) == size
+def test_parse_size(text: str, cpus: int | None, size: int | None) -> None:
+    """Plain bytes, units, the suffixes of 20.11; the huge number printed by 22.05 is None."""
+    assert fields.parse_size(text, cpus) == size
 
 
 @pytest.mark.parametrize(
@@ -510,9 +551,9 @@ def test_sizes(text: str, cpus: int | None, size: int | None) -> None:
     [("00:03.155", 3.155), ("01:02:03", 3723), ("2-00:00:01", 172801), ("00:00:00", 0),
      ("", None), ("INVALID", None), ("1", None)],
 )  # fmt: skip
-def test_clocks(text: str, seconds: float | None) -> None:
+def test_parse_clock(text: str, seconds: float | None) -> None:
     """TotalCPU is MM:SS.mmm or [D-]HH:MM:SS (sacct(1))."""
-    assert values.seconds_of(text) == seconds
+    assert fields.parse_clock(text) == seconds
 
 
 @pytest.mark.parametrize(
@@ -520,24 +561,26 @@ def test_clocks(text: str, seconds: float | None) -> None:
     [("n1", "n1"), ("n[03-05,9]", "n03"), ("n[1-2]-ib,m3", "n1-ib"), ("a,b", "a"),
      ("None assigned", None), ("(null)", None), ("", None)],
 )  # fmt: skip
-def test_first_nodes(text: str, node: str | None) -> None:
-    """The first of Slurm's host list; the words for none are none."""
-    assert values.node_of(text) == node
+def test_first_node(text: str, node: str | None) -> None:
+    """The first node of Slurm's host list; texts such as ``None assigned`` are None."""
+    assert fields.first_node(text) == node
 
 
-def test_what_a_job_is() -> None:
-    """Its name, its script's path and the numbers that it was given; garbage is no job."""
-    known = search.identity(load("job").text, "#!/bin/bash\n", (), 0)
+def test_parse_job_info() -> None:
+    """Name, script path and numeric arguments of a job; garbage is refused."""
+    known = find_job.parse_job_info(load("job").text, "#!/bin/bash\n", (), 0)
     assert (known.name, known.command, known.arguments) == ("t.sh", "/home/ada/t.sh", ("002", "60"))
-    other = search.identity(load("job").text.replace("002 60", "002 foo"), None, (), 0)
+    other = find_job.parse_job_info(load("job").text.replace("002 60", "002 foo"), None, (), 0)
     assert (other.command, other.arguments) == ("/home/ada/t.sh 002 foo", ())
-    with pytest.raises(NoAnswer):
-        search.identity("No jobs in the system", None, (), 0)
+    with raises_error(NoAnswer, "unreadable-answer"):
+        find_job.parse_job_info("No jobs in the system", None, (), 0)
 
 
-def test_what_of_a_job_may_be_forgotten_is_not_its_array() -> None:
-    """Tasks that ended long ago are no longer in the queue: the rest is not all that it carries."""
-    rows = [row for row in answers.queue_rows(load("squeue-many").text) if row.job == "7"]
+def test_a_partly_forgotten_job_has_no_array() -> None:
+    """Tasks that ended long ago are gone from the queue; the others are not the whole array."""
+    rows = [
+        row for row in job_records.parse_squeue_records(load("squeue-many").text) if row.job == "7"
+    ]
     young, old = 1795451105 - 1, 1795451105 + 1
-    assert str(search.identity(load("job").text, None, rows, young).array) == "0-98:7%3"
-    assert search.identity(load("job").text, None, rows, old).array is None
+    assert str(find_job.parse_job_info(load("job").text, None, rows, young).array) == "0-98:7%3"
+    assert find_job.parse_job_info(load("job").text, None, rows, old).array is None

@@ -1,4 +1,4 @@
-"""The engine with stand-ins for Slurm's programs: what it asks, and what it makes of silence."""
+"""The Slurm engine with fake Slurm programs: its commands, and its results without answers."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 
 from slurmslice.engines import Limits
-from slurmslice.engines.slurm import SlurmEngine, available, capacity, commands, resources
+from slurmslice.engines.slurm import SlurmEngine, capacity, cluster_records, commands, is_available
 from slurmslice.errors import EngineError, NoAnswer
 from slurmslice.evidence import Answer, Observation
 from slurmslice.resources import ResourceRequest
 from slurmslice.states import State
+from tests.errors import raises_error
 from tests.recorded import calls, load, program, replay, seen_environment
 from tests.requested import a_request
 
@@ -26,23 +27,23 @@ CORR = [("2", "corr|x-k7m2")]
 
 @pytest.fixture
 def slurm(tmp_path: Path) -> SlurmEngine:
-    """An engine whose programs a test puts into ``tmp_path``."""
+    """Make an engine; a test puts its programs into ``tmp_path``."""
     return SlurmEngine({"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURMSLICE_ASK_TIMEOUT": "5"})
 
 
-def observed(engine: SlurmEngine, *jobs: tuple[str, str]) -> Observation:
-    """One poll of these jobs, or of the recorded one."""
+def poll_once(engine: SlurmEngine, *jobs: tuple[str, str]) -> Observation:
+    """Poll these jobs, or the recorded job."""
     return engine.observe(jobs or CORR)
 
 
 # -- observe ---------------------------------------------------------------------------------
 
 
-def test_one_sacct_and_one_squeue_a_poll(slurm: SlurmEngine, tmp_path: Path) -> None:
-    """However many jobs there are (promise 8); accounting first, ended jobs left to it."""
+def test_a_poll_runs_one_sacct_and_one_squeue(slurm: SlurmEngine, tmp_path: Path) -> None:
+    """For any number of jobs (promise 8); sacct runs first, and squeue omits ended jobs."""
     program(tmp_path, "sacct", f"date +%s%N >{tmp_path}/sacct.at")
     program(tmp_path, "squeue", f"date +%s%N >{tmp_path}/squeue.at")
-    seen = observed(slurm, ("2", "a"), ("3", "b"), ("4", "c"))
+    seen = poll_once(slurm, ("2", "a"), ("3", "b"), ("4", "c"))
     assert seen.accounting.answered
     assert seen.queue.answered
     (sacct,), (squeue,) = calls(tmp_path, "sacct"), calls(tmp_path, "squeue")
@@ -54,8 +55,8 @@ def test_one_sacct_and_one_squeue_a_poll(slurm: SlurmEngine, tmp_path: Path) -> 
     assert seen_environment(tmp_path, "sacct")["SLURM_TIME_FORMAT"] == "%s"
 
 
-def test_nothing_to_ask_asks_nothing(slurm: SlurmEngine, tmp_path: Path) -> None:
-    """No jobs, no question, no error."""
+def test_no_jobs_run_no_commands(slurm: SlurmEngine, tmp_path: Path) -> None:
+    """Without jobs or tasks no command runs, and there is no error."""
     for name in ("sacct", "squeue", "scancel"):
         program(tmp_path, name, "exit 1")
     assert slurm.observe([]) == Observation(Answer(), Answer())
@@ -64,11 +65,11 @@ def test_nothing_to_ask_asks_nothing(slurm: SlurmEngine, tmp_path: Path) -> None
     assert [calls(tmp_path, name) for name in ("sacct", "squeue", "scancel")] == [[], [], []]
 
 
-def test_both_sources_as_recorded(slurm: SlurmEngine, tmp_path: Path) -> None:
-    """What they say is handed over as it is; which counts is not the engine's to say."""
+def test_both_sources_are_returned_unchanged(slurm: SlurmEngine, tmp_path: Path) -> None:
+    """The engine does not decide between accounting and the queue."""
     replay(tmp_path, "sacct", "sacct-many")
     replay(tmp_path, "squeue", "squeue-many")
-    seen = observed(slurm)
+    seen = poll_once(slurm)
     assert seen.accounting.reports["2", 1].state is State.FAILED
     assert set(seen.queue.reports) == {("2", 2), ("2", 4), ("2", 6)}
 
@@ -83,42 +84,41 @@ def test_both_sources_as_recorded(slurm: SlurmEngine, tmp_path: Path) -> None:
         ("sleep 30", "in time"),
     ],
 )
-def test_silence_is_no_information(tmp_path: Path, body: str, says: str) -> None:
-    """An error, a time-out, garbage: why, and no report (promise 5); the queue tells the ended."""
+def test_a_failed_command_gives_no_reports(tmp_path: Path, body: str, says: str) -> None:
+    """An error, a timeout or garbage gives a reason and no reports (promise 5)."""
     slurm = SlurmEngine({"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURMSLICE_ASK_TIMEOUT": "0.3"})
     program(tmp_path, "sacct", body)
     replay(tmp_path, "squeue", "squeue-ended")
-    seen = observed(slurm)
+    seen = poll_once(slurm)
     assert says in seen.accounting.silence
     assert (seen.accounting.reports, seen.accounting.off) == ({}, False)
     assert "--states=all" in calls(tmp_path, "squeue")[0]
     assert seen.queue.reports["2", 1].exit_code == 3
     program(tmp_path, "squeue", body)
-    again = observed(slurm)
+    again = poll_once(slurm)
     assert says in again.queue.silence
     assert again.queue.reports == {}
 
 
-def test_commands_that_are_missing_are_silence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A node without Slurm's commands learns nothing, and says what to load."""
+def test_missing_commands_give_no_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without Slurm's commands there are no reports, and a hint names the module to load."""
     monkeypatch.setenv("PATH", str(tmp_path))
-    seen = observed(SlurmEngine({"PATH": str(tmp_path)}))
-    assert "sacct cannot be started" in seen.accounting.silence
-    assert "squeue cannot be started" in seen.queue.silence
-    assert not available()
-    with pytest.raises(NoAnswer) as caught:
+    seen = poll_once(SlurmEngine({"PATH": str(tmp_path)}))
+    assert "sacct" in seen.accounting.silence
+    assert "squeue" in seen.queue.silence
+    assert not is_available()
+    missing = {"code": "slurm-command-not-found", "command": "scontrol"}
+    with raises_error(NoAnswer, **missing) as caught:
         SlurmEngine({"PATH": str(tmp_path)}).cluster()
     assert "slurm module" in caught.value.hint
 
 
-def test_accounting_that_is_off_is_off_for_good(slurm: SlurmEngine, tmp_path: Path) -> None:
-    """It is not asked again; the queue tells the ended as long as it remembers."""
+def test_disabled_accounting_is_asked_only_once(slurm: SlurmEngine, tmp_path: Path) -> None:
+    """sacct runs once; ended tasks come from the queue, as long as it remembers them."""
     replay(tmp_path, "sacct", "sacct-off")
     replay(tmp_path, "squeue", "squeue-ended")
     for _ in range(2):
-        seen = observed(slurm)
+        seen = poll_once(slurm)
         assert seen.accounting.off
         assert not seen.accounting.answered
         assert seen.queue.reports["2", 3].state is State.OUT_OF_MEMORY
@@ -126,75 +126,75 @@ def test_accounting_that_is_off_is_off_for_good(slurm: SlurmEngine, tmp_path: Pa
     assert all("--states=all" in call for call in calls(tmp_path, "squeue"))
 
 
-def test_a_job_that_the_controller_has_forgotten(slurm: SlurmEngine, tmp_path: Path) -> None:
-    """Asked for it alone, squeue fails: that is an answer. Among several it would be none."""
+def test_a_job_forgotten_by_the_controller(slurm: SlurmEngine, tmp_path: Path) -> None:
+    """An unknown id is an answer if squeue was asked about this job only."""
     replay(tmp_path, "sacct", "sacct-unknown")
     replay(tmp_path, "squeue", "squeue-one-unknown")
-    alone = observed(slurm, ("987654", "x"))
+    alone = poll_once(slurm, ("987654", "x"))
     assert alone.queue.answered
     assert alone.queue.reports == {}
-    assert not observed(slurm, ("987654", "x"), ("3", "y")).queue.answered
+    assert not poll_once(slurm, ("987654", "x"), ("3", "y")).queue.answered
 
 
 # -- find ------------------------------------------------------------------------------------
 
 
-def found(engine: SlurmEngine, token: str, since: float = 0) -> str | None:
-    """The job of a token."""
+def find_job_id(engine: SlurmEngine, token: str, since: float = 0) -> str | None:
+    """Find the job id of a token."""
     sighting = engine.find(token, f"demo-{token}", since)
     return sighting.job if sighting else None
 
 
-def test_the_queue_is_asked_first_then_accounting(slurm: SlurmEngine, tmp_path: Path) -> None:
-    """The queue knows held and dependent ones, accounting those that are long over."""
+def test_the_queue_is_searched_before_accounting(slurm: SlurmEngine, tmp_path: Path) -> None:
+    """The queue knows held and dependent jobs, accounting knows jobs that ended long ago."""
     replay(tmp_path, "squeue", "squeue-many")
     replay(tmp_path, "scontrol", "config")
     replay(tmp_path, "sacct", "sacct-node-failed")
-    assert found(slurm, "f7y5") == "7"
+    assert find_job_id(slurm, "f7y5") == "7"
     assert calls(tmp_path, "sacct") == []
-    assert found(slurm, "k3p1") == "28"
+    assert find_job_id(slurm, "k3p1") == "28"
     (asked,) = calls(tmp_path, "sacct")
     assert f"--uid {os.getuid()}" in asked
     assert asked.endswith("--name demo-k3p1")
     assert f"--user {os.getuid()}" in calls(tmp_path, "squeue")[0]
     assert "--states=all" in calls(tmp_path, "squeue")[0]
-    assert found(slurm, "zzzz") is None
+    assert find_job_id(slurm, "zzzz") is None
 
 
-def test_a_ghost_is_not_found(slurm: SlurmEngine, tmp_path: Path) -> None:
-    """A refused submission left a record in both: it was not taken."""
+def test_a_refused_submission_is_not_found(slurm: SlurmEngine, tmp_path: Path) -> None:
+    """A refused submission leaves a record in both sources, but it was not accepted."""
     replay(tmp_path, "squeue", "squeue-ghost")
     replay(tmp_path, "scontrol", "config")
     replay(tmp_path, "sacct", "sacct-ghost")
-    assert found(slurm, "m5s8") is None
+    assert find_job_id(slurm, "m5s8") is None
 
 
-def test_a_queue_that_does_not_answer_finds_nothing_out(slurm: SlurmEngine, tmp_path: Path) -> None:
-    """Absence means nothing then: an error, so that nothing is submitted again (promise 4)."""
+def test_finding_a_job_needs_the_queue(slurm: SlurmEngine, tmp_path: Path) -> None:
+    """Without the queue, absence means nothing: an error prevents a second job (promise 4)."""
     replay(tmp_path, "squeue", "squeue-controller-down")
     replay(tmp_path, "sacct", "sacct-unknown")
-    with pytest.raises(NoAnswer, match="Unable to contact"):
-        found(slurm, "k3p1")
+    with raises_error(NoAnswer, "no-answer", command="squeue"):
+        find_job_id(slurm, "k3p1")
 
 
-def test_without_accounting_the_queue_counts_while_it_remembers(
+def test_without_accounting_a_fresh_job_is_searched_in_the_queue(
     slurm: SlurmEngine, tmp_path: Path
 ) -> None:
-    """A fresh submission would still be in it; an old one may be long over."""
+    """A fresh submission would still be in the queue; an old one may have left it."""
     replay(tmp_path, "squeue", "squeue-many")
     replay(tmp_path, "scontrol", "config")
     replay(tmp_path, "sacct", "sacct-database-down")
-    assert found(slurm, "zzzz", time.time() - 5) is None
-    with pytest.raises(NoAnswer, match="database"):
-        found(slurm, "zzzz", time.time() - 3600)
+    assert find_job_id(slurm, "zzzz", time.time() - 5) is None
+    with raises_error(NoAnswer, "no-answer", command="sacct"):
+        find_job_id(slurm, "zzzz", time.time() - 3600)
     replay(tmp_path, "sacct", "sacct-off")
     (tmp_path / "sacct.calls").unlink()
-    assert [found(slurm, "zzzz", 0), found(slurm, "zzzz", 0)] == [None, None]
+    assert [find_job_id(slurm, "zzzz", 0), find_job_id(slurm, "zzzz", 0)] == [None, None]
     assert len(calls(tmp_path, "sacct")) == 1
 
 
-def test_names_that_accounting_changes_are_not_asked_for() -> None:
-    """Commas part names, quotes are changed: all of the user's are looked through then."""
+def test_names_changed_by_accounting_are_not_queried() -> None:
+    """Commas separate names and quotes are replaced, so all jobs of the user are queried."""
     assert commands.sacct_by_name("a b-k7", 7, 0)[-2:] == ("--name", "a b-k7")
     for name in ("a,b-k7", 'a"b-k7', "é-k7", "a\nb-k7", ""):
         assert "--name" not in commands.sacct_by_name(name, 7, 0)
@@ -203,8 +203,8 @@ def test_names_that_accounting_changes_are_not_asked_for() -> None:
 # -- cancel and throttle ---------------------------------------------------------------------
 
 
-def test_what_scancel_is_told(slurm: SlurmEngine, tmp_path: Path) -> None:
-    """Ranges without steps, which it cannot read (recorded); the whole array by its id."""
+def test_scancel_gets_ranges_without_steps(slurm: SlurmEngine, tmp_path: Path) -> None:
+    """scancel cannot read steps (recorded); the whole array is named by its id."""
     for name in ("squeue", "scancel"):
         program(tmp_path, name, "exit 0")
     slurm.cancel("9", "x-k7m2", None)
@@ -222,8 +222,8 @@ def test_what_scancel_is_told(slurm: SlurmEngine, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["scancel-ended", "scancel-unknown", "throttle-unknown", "throttle-ended", "throttle"]
 )
-def test_what_is_over_is_no_error(slurm: SlurmEngine, tmp_path: Path, name: str) -> None:
-    """A task that has ended in the meantime was to end anyway."""
+def test_ended_tasks_are_no_error(slurm: SlurmEngine, tmp_path: Path, name: str) -> None:
+    """A task that ended in the meantime was to end anyway."""
     for program_name in ("scancel", "scontrol"):
         replay(tmp_path, program_name, name)
     program(tmp_path, "squeue", "echo 'error: Invalid job id specified' >&2; exit 1")
@@ -234,30 +234,33 @@ def test_what_is_over_is_no_error(slurm: SlurmEngine, tmp_path: Path, name: str)
     assert calls(tmp_path, "scontrol")[1] == "update JobId=9 ArrayTaskThrottle=0"
 
 
-def test_what_slurm_will_not_do_or_was_not_told(slurm: SlurmEngine, tmp_path: Path) -> None:
-    """A refusal is an error with Slurm's words; an outage is no answer: try again."""
+def test_a_refused_command_and_an_outage_are_different_errors(
+    slurm: SlurmEngine, tmp_path: Path
+) -> None:
+    """A refusal holds Slurm's text; an outage is ``NoAnswer``, and may be tried again."""
     program(tmp_path, "squeue", "exit 0")
     replay(tmp_path, "scancel", "scancel-denied")
-    with pytest.raises(EngineError, match="permission denied") as caught:
+    with raises_error(EngineError, "slurm-error", command="scancel") as caught:
         slurm.cancel("9", "x-k7m2", None)
+    assert load("scancel-denied").done.stderr.strip() in str(caught.value.fields["said"])
     assert not isinstance(caught.value, NoAnswer)
     replay(tmp_path, "scancel", "scancel-controller-down")
-    with pytest.raises(NoAnswer, match="Unable to contact"):
+    with raises_error(NoAnswer, "no-answer", command="scancel"):
         slurm.cancel("9", "x-k7m2", None)
 
 
-def test_what_slurm_says_of_an_outage_is_one_line(slurm: SlurmEngine, tmp_path: Path) -> None:
-    """It stands beside each slice; and there is something to type."""
+def test_messages_of_an_outage_become_one_line(slurm: SlurmEngine, tmp_path: Path) -> None:
+    """The line is shown beside each slice, with a hint for the user."""
     line = "scontrol: error: "
     words = f"{line}If munged is up, wait\n{line}If munged is up, wait\n{line}Munge encode failed"
     program(tmp_path, "scontrol", f"echo '{words}' >&2; exit 1")
-    with pytest.raises(NoAnswer) as caught:
+    said = "If munged is up, wait; Munge encode failed"
+    with raises_error(NoAnswer, "no-answer", command="scontrol", said=said) as caught:
         slurm.cluster()
-    assert caught.value.message == "scontrol: If munged is up, wait; Munge encode failed"
     assert caught.value.hint
 
 
-STEER: list[Callable[[SlurmEngine, str], None]] = [
+CONTROLS: list[Callable[[SlurmEngine, str], None]] = [
     lambda slurm, name: slurm.cancel("2", name, None),
     lambda slurm, name: slurm.cancel("2", name, [1]),
     lambda slurm, name: slurm.throttle("2", name, 3),
@@ -266,52 +269,52 @@ STEER: list[Callable[[SlurmEngine, str], None]] = [
 ]
 
 
-@pytest.mark.parametrize("steer", STEER)
-def test_an_id_that_was_given_again_is_told_nothing(
-    slurm: SlurmEngine, tmp_path: Path, steer: Callable[[SlurmEngine, str], None]
+@pytest.mark.parametrize("control", CONTROLS)
+def test_another_job_with_our_id_is_left_alone(
+    slurm: SlurmEngine, tmp_path: Path, control: Callable[[SlurmEngine, str], None]
 ) -> None:
-    """Where only another name's job has it our array is gone; nothing known, or ours: told."""
+    """A command is sent if the id is ours or unknown, not if it has only another name."""
     for name in ("scancel", "scontrol"):
         program(tmp_path, name, "exit 0")
     replay(tmp_path, "squeue", "squeue-many")
-    steer(slurm, "corr|x-0000")
-    told = [*calls(tmp_path, "scancel"), *calls(tmp_path, "scontrol")]
-    assert told == []
+    control(slurm, "corr|x-0000")
+    sent = [*calls(tmp_path, "scancel"), *calls(tmp_path, "scontrol")]
+    assert sent == []
     assert calls(tmp_path, "squeue")[0].endswith("--jobs 2")
-    steer(slurm, "corr|x-k7m2")
+    control(slurm, "corr|x-k7m2")
     program(tmp_path, "squeue", "exit 0")
-    steer(slurm, "corr|x-0000")
-    told = [*calls(tmp_path, "scancel"), *calls(tmp_path, "scontrol")]
-    assert len(told) == 2
+    control(slurm, "corr|x-0000")
+    sent = [*calls(tmp_path, "scancel"), *calls(tmp_path, "scontrol")]
+    assert len(sent) == 2
 
 
-@pytest.mark.parametrize("steer", STEER)
-def test_whose_an_id_is_must_be_known(
-    slurm: SlurmEngine, tmp_path: Path, steer: Callable[[SlurmEngine, str], None]
+@pytest.mark.parametrize("control", CONTROLS)
+def test_no_control_without_an_answer_of_the_queue(
+    slurm: SlurmEngine, tmp_path: Path, control: Callable[[SlurmEngine, str], None]
 ) -> None:
-    """A queue that does not answer, or not in whole, might have another's job under it."""
+    """Without a complete answer of the queue, the id might belong to another job."""
     for name in ("scancel", "scontrol"):
         program(tmp_path, name, "exit 0")
     for body in ("echo 'Unable to contact slurm controller' >&2; exit 1", "echo half"):
         program(tmp_path, "squeue", body)
         with pytest.raises(NoAnswer):
-            steer(slurm, "corr|x-k7m2")
+            control(slurm, "corr|x-k7m2")
     assert [calls(tmp_path, name) for name in ("scancel", "scontrol")] == [[], []]
 
 
-def test_measures_are_asked_with_steps(slurm: SlurmEngine, tmp_path: Path) -> None:
-    """One sacct for these tasks, steps included; of an array of many tasks for all of it."""
+def test_steps_are_queried_by_task(slurm: SlurmEngine, tmp_path: Path) -> None:
+    """One sacct for these tasks with their steps; an array with many tasks is queried whole."""
     replay(tmp_path, "sacct", "sacct-steps")
     tasks = [("2", 4), ("2", 6), *(("3", index) for index in range(300))]
-    found = slurm.measure([("2", "corr|x-k7m2"), ("3", "x")], tasks)
-    assert found["2", 4].max_rss_bytes == 69865472
+    find_job_id = slurm.measure([("2", "corr|x-k7m2"), ("3", "x")], tasks)
+    assert find_job_id["2", 4].max_rss_bytes == 69865472
     (asked,) = calls(tmp_path, "sacct")
     assert asked.endswith("--jobs 2_4,2_6,3")
     assert " -X" not in asked
 
 
-def test_very_many_steps_are_asked_for_in_parts(slurm: SlurmEngine, tmp_path: Path) -> None:
-    """Of some thousand tasks a question, so that no answer takes all the memory."""
+def test_very_many_steps_are_queried_in_parts(slurm: SlurmEngine, tmp_path: Path) -> None:
+    """Each command names a few thousand tasks, so no answer fills the memory."""
     program(tmp_path, "sacct", "exit 0")
     tasks = [(str(job), index) for job in range(10) for index in range(1000)]
     assert slurm.measure([(str(job), "x") for job in range(10)], tasks) == {}
@@ -319,11 +322,11 @@ def test_very_many_steps_are_asked_for_in_parts(slurm: SlurmEngine, tmp_path: Pa
     assert asked == [["0", "1", "2", "3", "4"], ["5", "6", "7", "8", "9"]]
 
 
-def test_other_clusters_are_named_to_sacct(tmp_path: Path) -> None:
-    """squeue and the others heed SLURM_CLUSTERS, sacct does not (sacct(1))."""
+def test_sacct_gets_the_cluster_as_an_option(tmp_path: Path) -> None:
+    """squeue and other commands read SLURM_CLUSTERS, sacct does not (sacct(1))."""
     program(tmp_path, "sacct", "exit 0")
     program(tmp_path, "squeue", "exit 0")
-    observed(SlurmEngine({"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_CLUSTERS": "halo"}))
+    poll_once(SlurmEngine({"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_CLUSTERS": "halo"}))
     assert calls(tmp_path, "sacct")[0].startswith("--clusters halo ")
     assert seen_environment(tmp_path, "squeue")["SLURM_CLUSTERS"] == "halo"
 
@@ -333,7 +336,7 @@ def test_other_clusters_are_named_to_sacct(tmp_path: Path) -> None:
 
 @pytest.fixture
 def halo(slurm: SlurmEngine, tmp_path: Path) -> SlurmEngine:
-    """The recorded cluster: 4 nodes of 4 CPUs and 4000 MiB, 100 MiB a CPU where none is asked."""
+    """Make an engine on the recorded cluster: 4 nodes of 4 CPUs and 4000 MiB, 100 MiB per CPU."""
     (tmp_path / "config").write_text(load("config").text)
     (tmp_path / "partitions").write_text(load("partitions").text)
     program(
@@ -358,10 +361,10 @@ def halo(slurm: SlurmEngine, tmp_path: Path) -> SlurmEngine:
         ((), a_request(partition="short,main"), 16),
     ],
 )
-def test_how_many_fit(
+def test_tasks_at_once_by_nodes(
     halo: SlurmEngine, options: tuple[tuple[str, str], ...], asked: ResourceRequest, at_once: int
 ) -> None:
-    """The sum over usable nodes of what each holds by CPUs and by memory."""
+    """The count is the sum over usable nodes, by CPUs and by memory."""
     asked = ResourceRequest.of((*asked.options, *options))
     limits = halo.limits(asked)
     assert (limits.max_array_size, limits.at_once) == (1001, at_once)
@@ -369,7 +372,7 @@ def test_how_many_fit(
 
 
 def test_only_usable_nodes_of_the_partition_count(halo: SlurmEngine, tmp_path: Path) -> None:
-    """A node in maintenance has idle CPUs, and other partitions have others."""
+    """Idle CPUs of nodes in maintenance and of other partitions are not counted."""
     states = {"n1": "idle", "n2": "maint", "n3": "idle*", "n4": "mixed"}
     lines = [f"{name}|main*|{state}|0/4/0/4|4000|0|" for name, state in states.items()]
     lines += ["n1|short|idle|0/4/0/4|4000|0|", "n5|short|idle|0/8/0/8|4000|0|"]
@@ -379,21 +382,21 @@ def test_only_usable_nodes_of_the_partition_count(halo: SlurmEngine, tmp_path: P
     assert halo.limits(a_request(partition="short,main")).at_once == 16
 
 
-def test_what_cannot_be_counted_is_not_guessed(halo: SlurmEngine, tmp_path: Path) -> None:
-    """GPUs, an unknown partition, no sinfo: MaxArraySize alone, and why."""
+def test_no_guess_without_a_count(halo: SlurmEngine, tmp_path: Path) -> None:
+    """GPUs, an unknown partition, no sinfo: only MaxArraySize and the reason are returned."""
     assert halo.limits(a_request(options=(("gres", "gpu:1"),))) == Limits(
         1001, None, "GPUs are not counted"
     )
     assert halo.limits(a_request(options=(("gres", "disk:1"),))).at_once == 16
-    assert halo.limits(a_request(partition="nope")).why == "no partition nope is known"
+    assert halo.limits(a_request(partition="nope")).why == "there is no partition nope"
     replay(tmp_path, "sinfo", "squeue-controller-down")
     limits = halo.limits(a_request())
     assert limits.at_once is None
     assert "Unable to contact" in limits.why
 
 
-def test_the_users_own_limits_count(halo: SlurmEngine, tmp_path: Path) -> None:
-    """The smallest of the nodes' room and the limits of association and quality of service."""
+def test_accounting_limits_count(halo: SlurmEngine, tmp_path: Path) -> None:
+    """The smallest number counts: by nodes, by association, or by quality of service."""
     qos = "normal|cpu=12||cpu=6,mem=1000M|5|||\nhigh||3|||||\n"
     body = f'case "$*" in *withassoc*) echo "a|a|||normal|||7||";; *) echo "{qos}";; esac'
     program(tmp_path, "sacctmgr", body)
@@ -404,8 +407,8 @@ def test_the_users_own_limits_count(halo: SlurmEngine, tmp_path: Path) -> None:
     assert halo.limits(a_request(options=(("account", "b"),))).at_once == 16
 
 
-def test_limits_as_recorded() -> None:
-    """What sacctmgr printed with MaxJobs=7 on the user and limits on the QOS."""
+def test_running_limits_as_recorded() -> None:
+    """Recorded from sacctmgr with MaxJobs=7 on the user and limits on the QOS."""
     request = a_request(cpus=2, mem_mib=200)
     texts = load("sacctmgr-associations").text, load("sacctmgr-qos").text
     assert set(capacity.running_limits(*texts, request)) == {
@@ -418,7 +421,7 @@ def test_limits_as_recorded() -> None:
 
 
 def test_submit_limits_as_recorded() -> None:
-    """Every limit of what may be in the queue counts."""
+    """All limits of the tasks in the queue, as recorded."""
     texts = load("sacctmgr-associations").text, load("sacctmgr-qos").text
     settings = {"MaxJobCount": "10000"}
     assert set(capacity.submit_limits(*texts, a_request(), settings)) == {
@@ -435,13 +438,13 @@ def test_submit_limits_as_recorded() -> None:
     ("enforced", "counts"),
     [("none", False), ("associations", False), ("associations,limits,qos", True), ("safe", True)],
 )
-def test_limits_count_where_they_are_enforced(enforced: str, counts: bool) -> None:
+def test_limits_count_only_if_enforced(enforced: str, counts: bool) -> None:
     """slurm.conf(5), AccountingStorageEnforce."""
     assert capacity.enforces_limits({"AccountingStorageEnforce": enforced}) is counts
 
 
-def test_limits_that_are_not_enforced_are_not_asked_for(halo: SlurmEngine, tmp_path: Path) -> None:
-    """slurmdbd is spared a question of which the answer does not count."""
+def test_limits_not_enforced_are_not_queried(halo: SlurmEngine, tmp_path: Path) -> None:
+    """slurmdbd is not asked if its limits do not count."""
     config = load("config").text
     enforces = "AccountingStorageEnforce = associations,limits,qos"
     assert enforces in config
@@ -467,28 +470,34 @@ def test_limits_that_are_not_enforced_are_not_asked_for(halo: SlurmEngine, tmp_p
         ),
     ],
 )
-def test_memory_where_none_is_asked(
+def test_default_memory_of_a_task(
     settings: dict[str, str], partition_mem: tuple[int, str] | None, mem: int, alone: bool
 ) -> None:
-    """The partition's default, else the cluster's; with none a task gets all of a node's."""
-    partition = resources.Partition("p", True, "UP", None, partition_mem)
-    found = capacity.effective(a_request(cpus=2), settings, partition)
+    """The partition's default, else the cluster's; without both a task gets a whole node."""
+    partition = cluster_records.Partition("p", True, "UP", None, partition_mem)
+    found = capacity.effective_request(a_request(cpus=2), settings, partition)
     assert (found.mem_mib or 0, "exclusive" in found) == (mem, alone)
 
 
-def test_room_now_and_ever() -> None:
-    """Beside what runs, and at all; a node alone must be empty now."""
-    busy = [n for n in resources.nodes(load("sinfo-busy").text) if n.partition == "main"]
-    assert capacity.fit(a_request(mem_mib=100), busy) == capacity.Fit(13, 16)
-    assert capacity.fit(a_request(mem_mib=2000), busy) == capacity.Fit(6, 8)
-    assert capacity.fit(ResourceRequest.of({"exclusive": ""}), busy) == capacity.Fit(3, 4)
-    assert capacity.fit(a_request(cpus=12, options=(("nodes", "3"),)), busy) == capacity.Fit(1, 1)
+def test_count_fitting_tasks() -> None:
+    """Counts beside running jobs and on empty nodes; an exclusive task needs an empty node."""
+    busy = [
+        n for n in cluster_records.parse_nodes(load("sinfo-busy").text) if n.partition == "main"
+    ]
+    assert capacity.count_fitting(a_request(mem_mib=100), busy) == capacity.FittingTasks(13, 16)
+    assert capacity.count_fitting(a_request(mem_mib=2000), busy) == capacity.FittingTasks(6, 8)
+    assert capacity.count_fitting(
+        ResourceRequest.of({"exclusive": ""}), busy
+    ) == capacity.FittingTasks(3, 4)
+    assert capacity.count_fitting(
+        a_request(cpus=12, options=(("nodes", "3"),)), busy
+    ) == capacity.FittingTasks(1, 1)
 
 
-def test_doctor(halo: SlurmEngine, tmp_path: Path) -> None:
-    """Version, name, MaxArraySize, accounting, and the room in each partition."""
+def test_cluster_health(halo: SlurmEngine, tmp_path: Path) -> None:
+    """Version, name, MaxArraySize, accounting, and the tasks that fit into each partition."""
     replay(tmp_path, "sacct", "sacct-database-down")
-    health = halo.doctor(a_request(cpus=2))
+    health = halo.cluster_health(a_request(cpus=2))
     assert (health.version, health.cluster, health.max_array_size) == (
         "22.05.8",
         "slurmslice",
@@ -500,12 +509,12 @@ def test_doctor(halo: SlurmEngine, tmp_path: Path) -> None:
     ]  # fmt: skip
     main = health.partitions[0]
     assert (main.nodes, main.free_cpus, main.cpus) == (4, 13, 16)
-    assert main.fit == capacity.Fit(6, 8)
+    assert main.fitting == capacity.FittingTasks(6, 8)
     assert (main.mem_mib, main.why_none) == (4000, "")
     replay(tmp_path, "sacct", "sacct-unknown")
-    assert halo.doctor().accounting == "on"
+    assert halo.cluster_health().accounting == "on"
     replay(tmp_path, "sacct", "sacct-off")
-    assert "disabled" in halo.doctor().accounting
+    assert "disabled" in halo.cluster_health().accounting
 
 
 @pytest.mark.parametrize(
@@ -513,40 +522,46 @@ def test_doctor(halo: SlurmEngine, tmp_path: Path) -> None:
     [
         (a_request(cpus=5), "no node has 5 CPUs, the largest has 4"),
         (a_request(mem_mib=8000), "no node has 8000M, the largest has 4000M"),
-        (a_request(cpus=40, options=(("nodes", "10"),)), "no nodes have all of it together"),
+        (
+            a_request(cpus=40, options=(("nodes", "10"),)),
+            "too few nodes have enough CPUs and memory",
+        ),
     ],
 )
 def test_why_no_task_fits(
     halo: SlurmEngine, tmp_path: Path, asked: ResourceRequest, why: str
 ) -> None:
-    """By doctor for each partition, and by the preview for the one that is asked for."""
+    """``doctor`` explains it for each partition, the preview for the requested one."""
     replay(tmp_path, "sacct", "sacct-unknown")
-    assert {part.why_none for part in halo.doctor(asked).partitions} == {why}
+    assert {part.why_none for part in halo.cluster_health(asked).partitions} == {why}
     assert halo.limits(asked).why.endswith(why)
 
 
-def test_doctor_knows_the_time_limit(halo: SlurmEngine, tmp_path: Path) -> None:
-    """Where a partition does not let a task take so long, none fits, however empty it is."""
+def test_cluster_health_counts_the_time_limit(halo: SlurmEngine, tmp_path: Path) -> None:
+    """If a task exceeds a partition's time limit, none fits, even into empty nodes."""
     replay(tmp_path, "sacct", "sacct-unknown")
-    fits = {part.name: part.fit.ever for part in halo.doctor(a_request(time_s=301)).partitions}
+    fits = {
+        part.name: part.fitting.when_empty
+        for part in halo.cluster_health(a_request(time_s=301)).partitions
+    }
     assert fits == {"main": 16, "scavenge": 16, "short": 0}
 
 
-def test_settings_are_asked_once(halo: SlurmEngine, tmp_path: Path) -> None:
-    """The cluster's name does not change while a command runs."""
+def test_settings_are_fetched_once(halo: SlurmEngine, tmp_path: Path) -> None:
+    """Settings do not change while slurmslice runs."""
     assert [halo.cluster(), halo.cluster()] == ["slurmslice", "slurmslice"]
     assert calls(tmp_path, "scontrol") == ["show config"]
 
 
-def test_waiting_is_sleeping(slurm: SlurmEngine) -> None:
-    """The engine lets the time pass."""
+def test_wait_sleeps(slurm: SlurmEngine) -> None:
+    """``wait`` returns after the given time."""
     before = time.monotonic()
     slurm.wait(0.05)
     assert time.monotonic() - before >= 0.05
 
 
-def test_reading_options_loads_no_engine() -> None:
-    """A command that only reads a script starts fast."""
+def test_reading_options_imports_no_engine() -> None:
+    """A command that only reads a script must start fast."""
     program = (
         "import sys, slurmslice.directives as d; d.names()\n"
         "from slurmslice.engines import slurm\n"
@@ -560,23 +575,20 @@ def test_reading_options_loads_no_engine() -> None:
 @pytest.mark.parametrize(
     ("asked", "why"),
     [
-        (a_request(partition="mian"), "no partition mian is known; perhaps main is meant"),
-        (a_request(partition="main,shrot"), "no partition shrot is known; perhaps short is meant"),
+        (a_request(partition="mian"), "there is no partition mian (did you mean main?)"),
+        (a_request(partition="main,shrot"), "there is no partition shrot (did you mean short?)"),
         (a_request(partition="short", time_s=301), "--time is at most 00:05:00 in short"),
-        (
-            a_request(partition="short", options=(("time", "0"),)),
-            "--time is at most 00:05:00 in short",
-        ),
+        (ResourceRequest.of({"partition": "short", "time": "0"}), "--time is at most 00:05:00"),
         (a_request(partition="short", time_s=300), ""),
         (a_request(partition="short"), ""),
         (a_request(partition="short,main", time_s=301), ""),
         (a_request(time_s=10**9), ""),
     ],
 )
-def test_what_no_partition_takes_is_known_before(
+def test_requests_that_no_partition_accepts(
     halo: SlurmEngine, asked: ResourceRequest, why: str
 ) -> None:
-    """A misspelt partition, more time than it allows: nothing of it can run, and why."""
+    """A misspelt partition or too much time: no task can run, and the reason is given."""
     limits = halo.limits(asked)
     assert (limits.at_once == 0) == bool(why)
     assert limits.why.startswith(why)
@@ -592,11 +604,11 @@ LARGE = (("mem", "4001M"),)
         ((("mem-per-cpu", "2G"), ("cpus-per-task", "2")), "no node has 4G, the largest has 4000M"),
         ((("cpus-per-task", "5"),), "no node has 5 CPUs, the largest has 4"),
         ((("partition", "short"), ("time", "6")), "--time is at most 00:05:00 in short"),
-        ((("ntasks", "5"),), ""),  # they may be on two nodes
+        ((("ntasks", "5"),), ""),  # its processes may be on two nodes
         ((("ntasks", "5"), ("nodes", "1")), ""),
         ((*LARGE, ("reservation", "big")), ""),
-        ((("partition", "mian"),), "no partition mian is known"),
-        ((*LARGE, ("partition", "main,shrot")), "no partition shrot is known"),
+        ((("partition", "mian"),), "there is no partition mian"),
+        ((*LARGE, ("partition", "main,shrot")), "there is no partition shrot"),
         ((("mem", "4000M"),), ""),
         ((("partition", "short"), ("time", "6"), ("reservation", "big")), ""),
         ((("partition", "short"), ("time", "60"), ("time-min", "5")), ""),
@@ -604,17 +616,17 @@ LARGE = (("mem", "4001M"),)
         ((("partition", "short"), ("time", "60"), ("time-min", "6")), "--time-min is at most"),
     ],
 )
-def test_what_no_node_ever_runs(
+def test_requests_that_can_never_run(
     halo: SlurmEngine, tmp_path: Path, options: tuple[tuple[str, str], ...], never: str
 ) -> None:
-    """Only what is certain: more than any node has, more time than there is, no such partition."""
+    """Only certain cases: more than any node has, more time than allowed, no such partition."""
     program(tmp_path, "sacctmgr", "echo DenyOnLimit")
     assert halo.limits(ResourceRequest(options)).never.startswith(never)
     assert bool(halo.limits(ResourceRequest(options)).never) == bool(never)
 
 
-def test_a_node_that_is_down_may_come_back(halo: SlurmEngine, tmp_path: Path) -> None:
-    """What fits into it alone cannot run as things stand, and may yet."""
+def test_a_node_that_is_down_may_return(halo: SlurmEngine, tmp_path: Path) -> None:
+    """A task that fits only into this node cannot run now, but may run later."""
     small = "".join(f"n{n}|main*|idle|0/4/0/4|4000|0|\\n" for n in (1, 2, 3))
     program(tmp_path, "sinfo", f"printf '{small}n4|main*|down*|0/0/64/64|256000|0|\\n'")
     for options in (LARGE, (("cpus-per-task", "64"),)):
@@ -623,12 +635,12 @@ def test_a_node_that_is_down_may_come_back(halo: SlurmEngine, tmp_path: Path) ->
     assert "has 64" in halo.limits(ResourceRequest((("cpus-per-task", "65"),))).never
 
 
-def test_a_node_that_is_not_listed_may_have_it(halo: SlurmEngine, tmp_path: Path) -> None:
-    """A cloud's nodes that are powered down: scontrol counts them, sinfo shows them to nobody."""
+def test_an_unlisted_node_may_be_larger(halo: SlurmEngine, tmp_path: Path) -> None:
+    """scontrol counts a cloud's powered-down nodes, sinfo does not list them."""
     listed = "".join(f"n{n}|main*|idle|0/4/0/4|4000|0|\\n" for n in (1, 2, 3))
     program(tmp_path, "sinfo", f"printf '{listed}'")
     assert halo.limits(ResourceRequest(LARGE)) == Limits(
-        1001, None, "not all nodes of main are listed"
+        1001, None, "sinfo does not list all nodes of main"
     )
     assert halo.limits(a_request()).at_once == 12
 
@@ -641,10 +653,10 @@ SHORT = (("time", "6"),)
     [
         ("SBATCH_PARTITION", "short", SHORT, "--time is at most 00:05:00 in short"),
         ("SBATCH_PARTITION", "main", (*SHORT, ("partition", "short")), "--time is at most"),
-        ("SBATCH_PARTITION", "mian", (), "no partition mian is known"),
+        ("SBATCH_PARTITION", "mian", (), "there is no partition mian"),
         ("SBATCH_PARTITION", "mian", (("partition", "main"),), ""),
         ("SBATCH_QOS", "high", LARGE, "no node has 4001M"),
-        ("SBATCH_TIMELIMIT", "6", LARGE, "no node has 4001M"),  # sbatch does not get it
+        ("SBATCH_TIMELIMIT", "6", LARGE, "no node has 4001M"),  # dropped from sbatch's environment
         ("SBATCH_MEM_PER_NODE", "1", LARGE, "no node has 4001M"),
         ("SBATCH_RESERVATION", "big", LARGE, ""),
         ("SBATCH_OVERCOMMIT", "1", (("cpus-per-task", "5"),), ""),
@@ -652,7 +664,7 @@ SHORT = (("time", "6"),)
         ("SLURM_CLUSTERS", "other", (("partition", "mian"),), ""),
     ],
 )
-def test_the_environment_of_sbatch_counts(
+def test_variables_of_sbatch_count(
     halo: SlurmEngine,
     tmp_path: Path,
     variable: str,
@@ -660,18 +672,18 @@ def test_the_environment_of_sbatch_counts(
     options: tuple[tuple[str, str], ...],
     never: str,
 ) -> None:
-    """sbatch(1), INPUT ENVIRONMENT VARIABLES: what it gets is heeded, or nothing is certain."""
+    """A variable in sbatch's environment is counted, or makes the result uncertain (sbatch(1))."""
     program(tmp_path, "sacctmgr", "echo DenyOnLimit")
     path = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
-    said = SlurmEngine({**path, variable: value}).limits(ResourceRequest(options)).never
-    assert said.startswith(never)
-    assert bool(said) == bool(never)
+    why_never = SlurmEngine({**path, variable: value}).limits(ResourceRequest(options)).never
+    assert why_never.startswith(never)
+    assert bool(why_never) == bool(never)
 
 
-def test_a_partition_of_the_environment_is_not_the_default(
+def test_a_partition_of_the_environment_replaces_the_default(
     halo: SlurmEngine, tmp_path: Path
 ) -> None:
-    """More than the default partition has, and the other one has it: no refusal."""
+    """The request exceeds the default partition and fits into the other one: no refusal."""
     lines = "".join(f"n{n}|main*|idle|0/4/0/4|4000|0|\\n" for n in (1, 2, 3, 4))
     program(tmp_path, "sinfo", f"printf '{lines}b1|short|idle|0/64/0/64|256000|0|\\n'")
     assert halo.limits(ResourceRequest(LARGE)).never
@@ -684,14 +696,14 @@ def test_a_partition_of_the_environment_is_not_the_default(
 def test_a_quality_of_service_may_lift_the_time_limit(
     halo: SlurmEngine, tmp_path: Path, body: str
 ) -> None:
-    """sacctmgr(1), PartitionTimeLimit; what cannot be asked is not certain."""
+    """sacctmgr(1), flag PartitionTimeLimit; without an answer the result is uncertain."""
     program(tmp_path, "sacctmgr", body)
     limits = halo.limits(ResourceRequest((("partition", "short"), ("time", "6"))))
     assert (limits.at_once, limits.never) == (0, "")
 
 
-def test_a_sites_plugin_may_send_it_elsewhere(halo: SlurmEngine, tmp_path: Path) -> None:
-    """slurm.conf(5), JobSubmitPlugins: the request is not the last word."""
+def test_a_plugin_may_change_the_request(halo: SlurmEngine, tmp_path: Path) -> None:
+    """slurm.conf(5), JobSubmitPlugins: a plugin may change partition and resources."""
     config = load("config").text
     changed = re.sub(r"(JobSubmitPlugins +=) .*", r"\1 lua", config)
     assert changed != config
@@ -699,22 +711,22 @@ def test_a_sites_plugin_may_send_it_elsewhere(halo: SlurmEngine, tmp_path: Path)
     limits = halo.limits(ResourceRequest(LARGE))
     assert (limits.at_once, limits.never) == (0, "")
     limits = halo.limits(a_request(partition="mian"))
-    assert limits == Limits(1001, None, "no partition mian is known; perhaps main is meant")
+    assert limits == Limits(1001, None, "there is no partition mian (did you mean main?)")
 
 
 @pytest.mark.parametrize("body", ["echo 'Federation: all of us'", "exit 1"])
 def test_another_cluster_of_a_federation_may_know_a_partition(
     halo: SlurmEngine, tmp_path: Path, body: str
 ) -> None:
-    """scontrol(1), show federation; what cannot be asked is not certain."""
+    """scontrol(1), show federation; without an answer the result is uncertain."""
     others = f'*partition) cat "{tmp_path}/partitions";; *) cat "{tmp_path}/config";;'
     program(tmp_path, "scontrol", f'case "$*" in *federation) {body};; {others} esac')
     limits = halo.limits(a_request(partition="mian"))
-    assert limits == Limits(1001, None, "no partition mian is known; perhaps main is meant")
+    assert limits == Limits(1001, None, "there is no partition mian (did you mean main?)")
 
 
 def test_a_hidden_partition_is_known(halo: SlurmEngine, tmp_path: Path) -> None:
-    """It takes jobs from whoever knows its name, and only --all has it."""
+    """A hidden partition accepts jobs, and only ``--all`` lists it."""
     known = load("partitions").text.strip()
     hidden = known.split("\n")[0].replace("Name=main", "Name=secret").replace("=YES", "=NO")
     (tmp_path / "all").write_text(f"{known}\n{hidden}\n")
@@ -724,8 +736,8 @@ def test_a_hidden_partition_is_known(halo: SlurmEngine, tmp_path: Path) -> None:
     assert halo.limits(a_request(partition="secret")).at_once == 4
 
 
-def test_the_time_of_a_task_that_asks_for_none(halo: SlurmEngine, tmp_path: Path) -> None:
-    """DefaultTime, where the partitions that it may run in agree about it."""
+def test_default_time_limit_of_a_task(halo: SlurmEngine, tmp_path: Path) -> None:
+    """DefaultTime, if all partitions of the task have the same."""
     known = load("partitions").text.replace("DefaultTime=NONE", "DefaultTime=01:00:00", 1)
     (tmp_path / "partitions").write_text(known)
     assert halo.limits(a_request()).default_time_s == 3600

@@ -1,4 +1,4 @@
-"""sbatch: what it is told, and what became of it. Each doubt must stay a doubt (promise 4)."""
+"""sbatch: its command line, its environment and its results; no guess about them (promise 4)."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ from hypothesis import strategies as st
 
 from slurmslice.engines import Order, Receipt
 from slurmslice.engines.slurm import SlurmEngine, environment
-from slurmslice.engines.slurm.outcomes import outcome
+from slurmslice.engines.slurm.sbatch_result import parse_sbatch_result
 from slurmslice.errors import BadInput, EngineError, Full, Refused, TooMany, Unsure
+from slurmslice.notes import Note
 from slurmslice.process import Finished
 from slurmslice.ranges import parse_array
 from slurmslice.resources import ResourceRequest
+from tests.errors import raises_error
 from tests.recorded import calls, load, program, replay, seen_environment
 from tests.requested import a_request
 
 
 def an_order(folder: Path, *overrides: tuple[str, str], **more: Any) -> Order:
-    """An order for a script that need not exist."""
+    """Make an order for a script that need not exist."""
     fields: dict[str, Any] = {
         "number": 1, "job_name": "demo-k7m2", "token": "k7m2", "script": folder / "sc ript.sh",
         "folder": folder, "array": parse_array("0-3"), "overrides": ResourceRequest(overrides),
@@ -31,7 +33,7 @@ def an_order(folder: Path, *overrides: tuple[str, str], **more: Any) -> Order:
 
 
 def an_engine(folder: Path, **environ: str) -> SlurmEngine:
-    """An engine that finds its programs in a folder."""
+    """Make an engine that finds its programs in a folder."""
     return SlurmEngine({"PATH": f"{folder}:/usr/bin:/bin", **environ})
 
 
@@ -52,39 +54,43 @@ def an_engine(folder: Path, **environ: str) -> SlurmEngine:
         ("sbatch-option", ""),
         ("sbatch-mem-rivals", ""),
         ("sbatch-name-long", ""),
-        ("sbatch-qos-size", ""),  # the same text as a submit limit's, but a size: for good
+        ("sbatch-qos-size", ""),  # like a submit limit, but a size limit: final
     ],
 )
-def test_refused_for_good_with_slurms_own_words(tmp_path: Path, name: str, hint: str) -> None:
-    """A refusal that trying again does not change is told as Slurm tells it."""
+def test_final_refusals_hold_slurms_text(tmp_path: Path, name: str, hint: str) -> None:
+    """A final refusal holds Slurm's text, with a hint where to look."""
     replay(tmp_path, "sbatch", name)
-    with pytest.raises(Refused) as caught:
+    said = load(name).done.stderr.strip()
+    with raises_error(Refused, "submission-rejected", said=said) as caught:
         an_engine(tmp_path).submit(an_order(tmp_path))
-    assert load(name).done.stderr.strip() in caught.value.message
     assert hint in caught.value.hint
     assert caught.value.exit_code == 3
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["sbatch-assoc-limit", "sbatch-qos-limit", "sbatch-controller-down", "sbatch-munge-down"],
+    ("name", "code"),
+    [
+        ("sbatch-assoc-limit", "too-many-tasks"),
+        ("sbatch-qos-limit", "too-many-tasks"),
+        ("sbatch-controller-down", "slurm-unavailable"),
+        ("sbatch-munge-down", "slurm-unavailable"),
+    ],
 )
-def test_refused_for_now(tmp_path: Path, name: str) -> None:
-    """A submit limit, or a controller that was not reached: surely not taken, later perhaps."""
+def test_temporary_refusals(tmp_path: Path, name: str, code: str) -> None:
+    """A submit limit or an unreachable controller: certainly not submitted, maybe later."""
     replay(tmp_path, "sbatch", name)
-    with pytest.raises(Full) as caught:
+    with raises_error(Full, code, said=load(name).done.stderr.strip()):
         an_engine(tmp_path).submit(an_order(tmp_path))
-    assert load(name).done.stderr.strip() in caught.value.message
 
 
-def test_a_lost_answer_is_a_doubt(tmp_path: Path) -> None:
-    """This very submission was taken: its job ran once the controller went on (recorded)."""
+def test_a_lost_answer_is_unknown(tmp_path: Path) -> None:
+    """This submission was accepted: its job ran after the controller resumed (recorded)."""
     replay(tmp_path, "sbatch", "sbatch-socket-timeout")
-    with pytest.raises(Unsure, match="Socket timed out"):
+    with raises_error(Unsure, "submission-unknown"):
         an_engine(tmp_path).submit(an_order(tmp_path))
 
 
-# -- outcomes that a real one does not give on demand ----------------------------------------
+# -- results that a real sbatch does not give on demand --------------------------------------
 
 FAILED = "sbatch: error: Batch job submission failed: "
 
@@ -119,36 +125,38 @@ FAILED = "sbatch: error: Batch job submission failed: "
         (f"echo '{FAILED}Invalid qos specification' >&2; kill -9 $$", Unsure),
     ],
 )
-def test_what_cannot_be_known_stays_a_doubt(
+def test_results_that_are_not_certain_are_unknown(
     tmp_path: Path, body: str, error: type[EngineError]
 ) -> None:
-    """Only a refusal that Slurm itself speaks is one; all else may have been taken."""
+    """Only a refusal in Slurm's own words is certain; any other result may be a submission."""
     program(tmp_path, "sbatch", body)
     with pytest.raises(error) as caught:
         an_engine(tmp_path).submit(an_order(tmp_path))
     assert type(caught.value) is error
 
 
-def test_a_time_out_is_a_doubt(tmp_path: Path) -> None:
-    """An sbatch that took too long may have been heard, even if it had said something."""
+def test_a_timeout_is_unknown(tmp_path: Path) -> None:
+    """A slow sbatch may have reached the controller, even if it has printed something."""
     program(tmp_path, "sbatch", "echo 12; sleep 30")
     engine = an_engine(tmp_path, SLURMSLICE_SBATCH_TIMEOUT="0.3")
-    with pytest.raises(Unsure, match="in time"):
+    with raises_error(Unsure, "submission-unknown"):
         engine.submit(an_order(tmp_path))
 
 
-def test_a_time_out_that_is_no_number_is_told(tmp_path: Path) -> None:
-    """A setting that cannot be read is named before anything is sent."""
+def test_an_invalid_timeout_is_reported(tmp_path: Path) -> None:
+    """An invalid setting is reported before anything is submitted."""
     program(tmp_path, "sbatch", "echo 12")
-    with pytest.raises(BadInput, match="SLURMSLICE_SBATCH_TIMEOUT"):
+    with raises_error(BadInput, "bad-environment", variable="SLURMSLICE_SBATCH_TIMEOUT"):
         an_engine(tmp_path, SLURMSLICE_SBATCH_TIMEOUT="soon").submit(an_order(tmp_path))
     assert calls(tmp_path, "sbatch") == []
 
 
-def test_no_sbatch_is_surely_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A login node without Slurm's commands on PATH: told, and no doubt is left behind."""
+def test_a_missing_sbatch_is_certainly_not_submitted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without Slurm's commands on PATH the error is certain and has a hint."""
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(Full, match="sbatch cannot be started") as caught:
+    with raises_error(Full, "slurm-command-not-found", command="sbatch") as caught:
         SlurmEngine({"PATH": str(tmp_path)}).submit(an_order(tmp_path))
     assert "slurm module" in caught.value.hint
 
@@ -159,23 +167,24 @@ def test_no_sbatch_is_surely_not_taken(tmp_path: Path, monkeypatch: pytest.Monke
         ("echo 419", Receipt("419")),
         ("echo '419;halo'", Receipt("419", "halo")),
         ("echo Welcome to halo; echo '419;halo'; echo; echo bye",
-         Receipt("419", "halo", ("Welcome to halo", "bye"))),
+         Receipt("419", "halo", (Note("sbatch-said", "Welcome to halo"),
+                                 Note("sbatch-said", "bye")))),
         ("echo 419; echo 'sbatch: lua: cheap today' >&2",
-         Receipt("419", None, ("sbatch: lua: cheap today",))),
+         Receipt("419", None, (Note("sbatch-said", "sbatch: lua: cheap today"),))),
         ("echo 'Submitted batch job 419 on cluster halo'", Receipt("419", "halo")),
         ("echo 419; echo 419", Receipt("419")),
-        ("printf '\\xff\\n419\\n'", Receipt("419", None, ("\udcff",))),
+        ("printf '\\xff\\n419\\n'", Receipt("419", None, (Note("sbatch-said", "\udcff"),))),
     ],
 )  # fmt: skip
-def test_a_job_id_is_taken_from_its_own_line(tmp_path: Path, body: str, receipt: Receipt) -> None:
-    """A site's wrapper prints lines around it; they are shown, not misread."""
+def test_the_job_id_is_read_from_its_own_line(tmp_path: Path, body: str, receipt: Receipt) -> None:
+    """Lines printed by a site's wrapper become notes."""
     program(tmp_path, "sbatch", body)
     assert an_engine(tmp_path).submit(an_order(tmp_path)) == receipt
 
 
-def test_the_recorded_success() -> None:
-    """``--parsable`` alone."""
-    assert outcome(load("sbatch-ok").done) == Receipt("38")
+def test_a_recorded_success() -> None:
+    """The answer to ``--parsable``."""
+    assert parse_sbatch_result(load("sbatch-ok").done) == Receipt("38")
 
 
 @given(
@@ -184,42 +193,43 @@ def test_the_recorded_success() -> None:
     st.text(),
     st.booleans(),
 )
-def test_any_answer_is_an_outcome(
+def test_any_answer_is_one_of_four_results(
     code: int | None, stdout: str, stderr: str, missing: bool
 ) -> None:
-    """Whatever sbatch does, one of four things became of it."""
+    """Each answer is accepted, refused, refused for now, or unknown."""
     done = Finished(("sbatch",), None if missing else code, stdout, stderr, missing)
     try:
-        receipt = outcome(done)
+        receipt = parse_sbatch_result(done)
     except (Refused, Full, Unsure):
         return
     assert receipt.job.isdecimal()
     assert code == 0
 
 
-# -- what it is told -------------------------------------------------------------------------
+# -- command line and environment ------------------------------------------------------------
 
 
-def test_the_first_submission_is_the_script_alone(tmp_path: Path) -> None:
-    """``sbatch --parsable script.sh``: the script says everything (promise 7)."""
+def test_the_first_submission_is_only_the_script(tmp_path: Path) -> None:
+    """``sbatch --parsable script.sh``: the script holds all options (promise 7)."""
     program(tmp_path, "sbatch", 'echo 1; printf "%s|" "$@" >&2')
-    receipt = an_engine(tmp_path).submit(an_order(tmp_path))
-    assert receipt.notes == (f"--parsable|{tmp_path}/sc ript.sh|",)
+    (note,) = an_engine(tmp_path).submit(an_order(tmp_path)).notes
+    assert note.message == f"--parsable|{tmp_path}/sc ript.sh|"
 
 
-def test_a_later_one_adds_only_what_differs(tmp_path: Path) -> None:
-    """Options as words of their own, whatever they hold; an empty value stays behind its ``=``."""
+def test_a_later_submission_adds_overrides(tmp_path: Path) -> None:
+    """Each option is one word, with any value; an empty value follows its ``=``."""
     program(tmp_path, "sbatch", 'echo 1; printf "%s|" "$@" >&2')
     overrides = (("array", "3,17"), ("comment", ""), ("job-name", "a $(x) `y` ;b"), ("hold", ""))
     order = an_order(tmp_path, *overrides, arguments=("002",))
-    assert an_engine(tmp_path).submit(order).notes == (
+    (note,) = an_engine(tmp_path).submit(order).notes
+    assert note.message == (
         "--parsable|--array=3,17|--comment=|--job-name=a $(x) `y` ;b|--hold|"
-        f"{tmp_path}/sc ript.sh|002|",
+        f"{tmp_path}/sc ript.sh|002|"
     )
 
 
-def test_variables_that_outrank_the_script_are_dropped_and_told(tmp_path: Path) -> None:
-    """SBATCH_* of options in force, and what a surrounding job left; the rest is the person's."""
+def test_variables_that_outrank_the_script_are_dropped_and_reported(tmp_path: Path) -> None:
+    """SBATCH_* of options in force and SLURM_* of a surrounding job are dropped, others stay."""
     program(tmp_path, "sbatch", "echo 1")
     mine = {"SBATCH_ACCOUNT": "mine", "SLURM_CONF": "/etc/s.conf", "SLURM_CLUSTERS": "halo",
             "LC_ALL": "de_DE.UTF-8", "HOME": "/home/me"}  # fmt: skip
@@ -235,30 +245,36 @@ def test_variables_that_outrank_the_script_are_dropped_and_told(tmp_path: Path) 
     assert mine.items() <= seen.items()
     assert not others.keys() & seen.keys()
     assert "SLURM_TIME_FORMAT" not in seen  # the job would inherit it
-    told = "\n".join(receipt.notes)
-    assert "SBATCH_ARRAY_INX, SBATCH_EXCLUSIVE, SBATCH_MEM_PER_NODE" in told
-    assert "2 SLURM_ variables" in told
-    assert "ACCOUNT" not in told
+    # A wrapper's notes, such as bash's warning about a missing locale, do not matter here.
+    notes = {note.code: note.fields for note in receipt.notes if note.code != "sbatch-said"}
+    assert notes == {
+        "variables-dropped": {
+            "names": [name for name in sorted(others) if name.startswith("SBATCH_")],
+        },
+        "job-variables-dropped": {"variables": 2},
+    }
 
 
 def test_an_account_in_the_script_outranks_the_environment() -> None:
-    """The reviewed script is what runs."""
+    """The reviewed script runs unchanged."""
     kept, dropped = environment.for_sbatch({"SBATCH_ACCOUNT": "other"}, ["account"])
     assert (kept, dropped) == ({}, ("SBATCH_ACCOUNT",))
 
 
-def test_nothing_dropped_nothing_told() -> None:
-    """No note where there is nothing to say."""
-    assert environment.told(environment.for_sbatch({"HOME": "/"}, ["mem"])[1]) == ()
+def test_no_note_without_dropped_variables() -> None:
+    """Without dropped variables there is no note."""
+    assert (
+        environment.dropped_variable_notes(environment.for_sbatch({"HOME": "/"}, ["mem"])[1]) == ()
+    )
 
 
-def test_questions_get_times_as_numbers_and_nothing_cut() -> None:
-    """Users' own formats are dropped; times are epoch seconds, expressions whole."""
+def test_environment_of_queries() -> None:
+    """The user's formats are dropped; times are epoch seconds, lists are complete."""
     mine = {"SACCT_FORMAT": "x", "SQUEUE_FORMAT2": "x", "SINFO_SORT": "x", "SLURM_BITSTR_LEN": "9",
             "SLURM_TIME_FORMAT": "relative", "SLURM_EXIT_ERROR": "0", "LC_ALL": "fr_FR",
             "SLURM_CONF": "/s.conf", "SLURM_JWT": "t", "HOME": "/h",
             "SLURMSLICE_RUNS": "/r"}  # fmt: skip
-    assert environment.for_questions(mine) == {
+    assert environment.for_queries(mine) == {
         "SLURM_CONF": "/s.conf", "SLURM_JWT": "t", "HOME": "/h", "SLURMSLICE_RUNS": "/r",
         "LC_ALL": "C", "SLURM_TIME_FORMAT": "%s", "SLURM_BITSTR_LEN": "0",
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""What differs between releases of Slurm, and what is made of it."""
+"""Differences between releases of Slurm, and their effect on exit codes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from slurmslice.ends import exit_in_words
-from slurmslice.engines.slurm import answers, versions
+from slurmslice.engines.slurm import job_records, versions
 from slurmslice.evidence import NO_STEPS, TaskReport
 from slurmslice.judge import Hearing, Standing, judge
 from slurmslice.progress import SlotProgress
@@ -22,19 +22,23 @@ OLD, NEW = (22, 5), (26, 5)
     [("20.11.4", (20, 11)), ("26.05.0-0rc1", (26, 5)), ("22.05", (22, 5)), ("", None),
      ("v22.05", None), ("222.05.1", None), ("22.051", None)],
 )  # fmt: skip
-def test_releases(text: str, release: versions.Release | None) -> None:
-    """SLURM_VERSION of ``scontrol show config``; what is no version is not known."""
-    assert versions.release_of(text) == release
+def test_parse_release(text: str, release: versions.Release | None) -> None:
+    """SLURM_VERSION of ``scontrol show config``; any other text is None."""
+    assert versions.parse_release(text) == release
 
 
-def accounted(code: str, release: versions.Release | None, state: str = "FAILED") -> TaskReport:
-    """What accounting says of a task with this exit code."""
+def accounting_report(
+    code: str, release: versions.Release | None, state: str = "FAILED"
+) -> TaskReport:
+    """Return accounting's report of a task with this exit code."""
     row = f"9_1|{state}|{code}|0:0|100|110|120|10|1|1M|n1|None|n-t\n"
-    return replace(answers.accounting(row, NAMES, release)["9", 1], steps=NO_STEPS)
+    return replace(
+        job_records.parse_accounting_reports(row, NAMES, release)["9", 1], steps=NO_STEPS
+    )
 
 
-def judged(report: TaskReport, wrote: int | None) -> Standing:
-    """The standing of a slice whose task wrote that it ended with an exit code."""
+def status_of(report: TaskReport, wrote: int | None) -> Standing:
+    """Return the status of a slice; its task wrote this exit code, or None for nothing."""
     progress = None if wrote is None else SlotProgress(110, "n1", 120, wrote)
     known = Standing(State.RUNNING, "running", Evidence.QUEUE, 1, 1, 1)
     return judge(known, Hearing(report, None, progress, "", "", False, None, None, 130.0))
@@ -48,7 +52,7 @@ def judged(report: TaskReport, wrote: int | None) -> Standing:
         ("15:0", None, 143, 143),
         ("72:0", OLD, 200, 200),
         ("0:0", OLD, 128, 128),
-        ("15:0", OLD, None, 15),  # it may be 143: nobody tells, and nothing is made up
+        ("15:0", OLD, None, 15),  # it may be 143: without evidence, it is not changed
         ("15:0", OLD, 3, 15),  # the script went on after the command
         ("15:0", NEW, 143, 15),
         ("143:0", NEW, 143, 143),
@@ -58,35 +62,36 @@ def judged(report: TaskReport, wrote: int | None) -> Standing:
 def test_the_true_exit_code(
     shown: str, release: versions.Release | None, wrote: int | None, true: int
 ) -> None:
-    """Where sacct may have taken 128 from it, what the task wrote decides."""
-    standing = judged(accounted(shown, release), wrote)
+    """If sacct may have subtracted 128, the exit code written by the task decides."""
+    standing = status_of(accounting_report(shown, release), wrote)
     assert (standing.state, standing.exit_code) == (State.FAILED, true)
     assert standing.reason == exit_in_words(true)
     assert standing.evidence is Evidence.ACCOUNTING
 
 
-def test_signals_are_no_exit_codes() -> None:
-    """``0:15`` is signal 15, whatever the task wrote before; what was done is exit 0."""
-    by_signal = accounted("0:15", OLD)
-    assert (by_signal.less_128, judged(by_signal, 128).signal) == (False, 15)
-    assert not accounted("0:0", OLD, "COMPLETED").less_128
+def test_signals_are_not_truncated_exit_codes() -> None:
+    """``0:15`` is signal 15, whatever the task wrote before; a COMPLETED task has exit code 0."""
+    by_signal = accounting_report("0:15", OLD)
+    assert (by_signal.exit_code_truncated, status_of(by_signal, 128).signal) == (False, 15)
+    assert not accounting_report("0:0", OLD, "COMPLETED").exit_code_truncated
 
 
-def test_an_exit_code_in_the_queue_is_whole() -> None:
-    """Both of squeue's forms, ``versions.QUEUE_EXIT_PAIR``; what is none says nothing."""
+def test_exit_codes_in_the_queue_are_complete() -> None:
+    """Both forms of squeue (``versions.QUEUE_EXIT_PAIR``); an invalid text gives None."""
 
-    def told(text: str) -> tuple[int | None, int | None]:
+    def exit_and_signal(text: str) -> tuple[int | None, int | None]:
         row = f"9_1|FAILED|{text}|1|2|3|0|n1|None|n-t|\n"
-        report = answers.queue(row, NAMES)["9", 1]
-        assert not report.less_128
+        report = job_records.parse_queue_reports(row, NAMES)["9", 1]
+        assert not report.exit_code_truncated
         return report.exit_code, report.signal
 
-    assert told("51200") == told("200:0") == (200, None)
-    assert told("15") == told("0:15") == (0, 15)
-    assert told("253") == told("0:125") == (0, 125)  # 20.11: a core flag beside the signal
-    assert told("") == told("x") == told(":") == (None, None)
+    assert exit_and_signal("51200") == exit_and_signal("200:0") == (200, None)
+    assert exit_and_signal("15") == exit_and_signal("0:15") == (0, 15)
+    # 20.11: a core flag beside the signal
+    assert exit_and_signal("253") == exit_and_signal("0:125") == (0, 125)
+    assert exit_and_signal("") == exit_and_signal("x") == exit_and_signal(":") == (None, None)
     row = "9_1|FAILED|51200|1|2|3|0|n1|None|n-t|\n"
-    queue = answers.queue(row, NAMES)["9", 1]
+    queue = job_records.parse_queue_reports(row, NAMES)["9", 1]
     said = Hearing(None, queue, SlotProgress(1, "n", 2, 72), "off", "", True, None, None, 130.0)
     known = Standing(State.RUNNING, "running", Evidence.QUEUE, 1, 1, 1)
     assert judge(known, said).exit_code == 200

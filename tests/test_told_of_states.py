@@ -23,13 +23,14 @@ NewRun = Callable[..., Run]
 def test_a_script_that_was_edited_is_told_of_by_runs(new_run: NewRun, typed: Typed) -> None:
     """The command that is shown is the one that the run was made with."""
     run = new_run("0-9")
-    assert "edited" not in typed("runs")
+    assert typed.json("runs")[0]["edited"] is False
     os.utime(run.place.script, (2_000_000_000, 2_000_000_000))
-    assert "true '{}' (as it was made: script.sh was edited)" in typed("runs")
-    (record,) = json.loads(typed("runs", "--json"))
-    assert record["edited"] is True
+    shown = typed("runs")
+    assert "true '{}'" in shown
+    assert "edited" in shown
+    assert typed.json("runs")[0]["edited"] is True
     run.place.script.unlink()
-    assert "edited" not in typed("runs")
+    assert typed.json("runs")[0]["edited"] is False
 
 
 def test_every_slice_stands_in_a_column_of_runs(
@@ -45,12 +46,14 @@ def test_every_slice_stands_in_a_column_of_runs(
     poll(run)
     said = typed("runs")
     assert "demo slurm 10 1 1 1 5 2 " in said
-    assert "As last seen: slurmslice status [RUN]" in said
+    assert typed.noted("states-as-last-seen")
+    assert "slurmslice status" in said
     (record,) = json.loads(typed("runs", "--json"))
     assert record["in_flight"] == 5
     columns = ("done", "failed", "cancelled", "in_flight", "waiting")
     assert sum(record[column] for column in columns) == record["slices"]
-    assert "As last seen" in typed()
+    typed()
+    assert typed.noted("states-as-last-seen")
 
 
 @pytest.fixture
@@ -68,9 +71,9 @@ def test_what_is_resubmitted_and_held_is_told(broken: Run, typed: Typed) -> None
     """How many wait to go in again, and why; the way to what they wrote is named on."""
     said = typed("resubmit", "demo")
     assert typed.code == 0
-    assert "20 slices wait to go in again, held: the first 20 slices that ended have all" in said
-    assert "See why: slurmslice logs demo -- 0 " in said
-    assert "See why: slurmslice logs demo -- 0 " in typed("status", "demo")
+    assert typed.noted("resubmitted-but-held") == [{"slices": 20}]
+    assert "slurmslice logs demo -- 0 " in said
+    assert "slurmslice logs demo -- 0 " in typed("status", "demo")
 
 
 @pytest.mark.parametrize(
@@ -95,13 +98,15 @@ def test_no_breaker_says_what_it_releases(
     if verb == "again":
         typed("resubmit", "demo")
         verb = "run"
-    said = typed(verb, "demo", "--no-breaker", "--dry-run")
-    assert f"Would release {released} slices ({keys}) that the breaker held." in said
-    assert "it goes in with --no-breaker" not in said
+    those = {"slices": released, "keys": keys}
+    typed(verb, "demo", "--no-breaker", "--dry-run")
+    assert typed.noted("held-slices-released") == [{**those, "dry_run": True}]
+    assert not typed.noted("rest-held")
     assert engine.released == []
-    said = typed(verb, "demo", "--no-breaker")
-    assert f"Released {released} slices ({keys}) that the breaker held." in said
-    assert "Released" not in typed(verb, "demo", "--no-breaker")
+    typed(verb, "demo", "--no-breaker")
+    assert typed.noted("held-slices-released") == [{**those, "dry_run": False}]
+    typed(verb, "demo", "--no-breaker")
+    assert not typed.noted("held-slices-released")
 
 
 def test_an_empty_log_is_told_of(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:
@@ -112,11 +117,16 @@ def test_an_empty_log_is_told_of(new_run: NewRun, engine: FakeEngine, typed: Typ
         run.place.log(1, f"{index}.log").write_text("")
     run.place.task_log(1, 0).write_text("")
     engine.end("100", 0, State.COMPLETED)
-    assert "The slice itself wrote nothing." in typed("logs", "demo", "0")
-    assert "It has written nothing yet." in typed("logs", "demo", "1")
-    assert "The array task wrote nothing." in typed("logs", "demo", "0", "--task")
+    for words, code in (
+        (("0",), "slice-wrote-nothing"),
+        (("1",), "no-output-yet"),
+        (("0", "--task"), "task-wrote-nothing"),
+    ):
+        typed("logs", "demo", *words)
+        assert [note.code for note in typed.notes] == ["log-of", code]
     run.place.log(1, "0.log").write_text("text\n")
-    assert "nothing" not in typed("logs", "demo", "0")
+    assert "text" in typed("logs", "demo", "0")
+    assert [note.code for note in typed.notes] == ["log-of"]
 
 
 def test_of_a_pack_what_concerns_the_slice_is_shown(
@@ -148,12 +158,10 @@ def test_what_slurm_has_not_let_go_yet_can_be_resubmitted_in_a_moment(
     submit(run, waiting(None), {}, "submit")
     typed.patch.setattr(engine, "cancel", lambda job, name, indices: None)
     typed("cancel", "demo", "2")
-    said = typed("resubmit", "demo", "2", "--state", "CANCELLED")
-    assert "1 PENDING (2: in the queue)" in said
-    assert "try again in a moment" in said
-    said = typed("resubmit", "demo", "1", "--state", "CANCELLED")
-    assert "1 PENDING (1" in said
-    assert "try again in a moment" not in said
+    for key, again in (("2", True), ("1", False)):
+        typed("resubmit", "demo", key, "--state", "CANCELLED")
+        assert typed.noted("nothing-to-resubmit") == [{"states": {"PENDING": key}}]
+        assert bool(typed.noted("cancel-not-finished")) == again
 
 
 def test_a_run_in_the_place_of_a_slice(new_run: NewRun, typed: Typed) -> None:
@@ -165,6 +173,7 @@ def test_a_run_in_the_place_of_a_slice(new_run: NewRun, typed: Typed) -> None:
     for folder in (typed.folder / "proj", typed.folder):
         typed.patch.chdir(folder)
         said = typed("logs", "zz")
-        assert typed.code == 2
-        assert "'zz' names a run, and no slice of it. Name a slice too: slurmslice logs zz" in said
-    assert "There is no run here" in typed("logs", "yy")
+        assert (typed.code, typed.error) == (2, "missing-slice")
+        assert "slurmslice logs zz KEY" in said
+    typed("logs", "yy")
+    assert (typed.code, typed.error) == (2, "no-run-here")

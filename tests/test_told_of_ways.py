@@ -13,7 +13,8 @@ from tests.typed import Typed
 
 LINE = ("-a", "0-9", "--name", "x")
 COMMAND = ("--", "true", "{}")
-PUTS_IN = "slurmslice run x, watch x, or tick x (from cron)."
+PUTS_IN = ("slurmslice run x", "tick x")
+"""What puts in the slices that wait for room."""
 
 
 def interrupted() -> None:
@@ -29,18 +30,19 @@ def test_ctrl_c_says_what_does_not_go_on(engine: FakeEngine, typed: Typed) -> No
     engine.most, engine.on_wait = 4, interrupted
     said = typed("run", *LINE, *COMMAND)
     assert typed.code == 130
-    assert "What is in the queue goes on without this window." in said
-    assert "6 slices waiting (not in the queue yet)." in said
-    assert f"What puts them in as there is room: {PUTS_IN}" in said
-    assert "6 slices waiting (not in the queue yet)." in typed("watch", "x")
+    assert typed.noted("jobs-keep-running") == [{"all": False}]
+    assert typed.noted("waiting") == [{"slices": 6}]
+    assert all(words in said for words in PUTS_IN)
+    typed("watch", "x")
+    assert {"slices": 6} in typed.noted("waiting")
 
 
 def test_ctrl_c_where_all_is_in_the_queue(engine: FakeEngine, typed: Typed) -> None:
     """All slices go on, and nothing is said of more to type."""
     engine.on_wait = interrupted
-    said = typed("run", *LINE, *COMMAND)
-    assert "The slices go on without this window." in said
-    assert "waiting (" not in said
+    typed("run", *LINE, *COMMAND)
+    assert typed.noted("jobs-keep-running") == [{"all": True}]
+    assert not typed.noted("waiting")
 
 
 def test_status_says_what_puts_in_what_waits(engine: FakeEngine, typed: Typed) -> None:
@@ -49,11 +51,12 @@ def test_status_says_what_puts_in_what_waits(engine: FakeEngine, typed: Typed) -
     typed("render", *LINE, *COMMAND)
     typed("submit", "x")
     said = typed("status", "x")
-    assert "6 slices waiting (not in the queue yet). What puts them in" in said
-    assert f"{PUTS_IN} Where one of these goes on, nothing is to be typed." in said
+    assert typed.noted("waiting") == [{"slices": 6}]
+    assert all(words in said for words in PUTS_IN)
     engine.most = None
     typed("tick", "x")
-    assert "What puts them in" not in typed("status", "x")
+    typed("status", "x")
+    assert not typed.noted("waiting")
 
 
 # -- a cancel that is only shown ---------------------------------------------------------------
@@ -66,13 +69,15 @@ def test_the_dry_run_of_a_cancel_refuses_what_the_cancel_refuses(
     typed("render", *LINE, "--pack", "5", "-t", "1", *COMMAND)
     typed("submit", "x")
     shown = typed("cancel", "x", "0", "--dry-run")
-    assert typed.code == 2
-    assert "Slice '0' shares an array task with '2', which would end with it." in shown
+    assert (typed.code, typed.error) == (2, "shared-task")
     assert typed("cancel", "x", "0") == shown
-    assert "Would cancel 5 slices: 0-8:2" in typed("cancel", "x", "0-8:2", "--dry-run")
+    typed("cancel", "x", "0-8:2", "--dry-run")
+    assert typed.noted("would-cancel") == [{"slices": 5, "keys": "0-8:2"}]
     assert (typed.code, engine.cancelled) == (0, [])
-    assert "Cancelled 5 slices: 0-8:2" in typed("cancel", "x", "0-8:2")
-    assert "Would cancel 5 slices: 1-9:2" in typed("cancel", "x", "--dry-run")
+    typed("cancel", "x", "0-8:2")
+    assert typed.noted("cancelled") == [{"slices": 5, "keys": "0-8:2"}]
+    typed("cancel", "x", "--dry-run")
+    assert typed.noted("would-cancel") == [{"slices": 5, "keys": "1-9:2"}]
 
 
 # -- time limits of less than a minute ---------------------------------------------------------
@@ -83,22 +88,24 @@ def test_slurm_counts_whole_minutes(engine: FakeEngine, typed: Typed) -> None:
     line = ("-a", "0-1", "--name", "x", "-t", "0:00:20", *COMMAND)
     engine.limited = Limits(1001, 1, "1 fits")
     shown = typed("run", "--dry-run", *line)
-    assert shown.count("Slurm counts whole minutes: 00:01:00") == 1
-    assert "at worst 0.0 CPU hours, 00:02:00 from first to last" in shown
+    assert typed.noted("time-rounded") == [{"time": "00:01:00"}]
+    assert "00:02:00" in shown  # at worst, one slice after the other
     engine.after_submit = lambda order: engine.end_all(State.TIMEOUT)
-    assert "asked for 00:01:00" in typed("run", *line)
+    assert "00:01:00" in typed("run", *line)
     assert " 00:01:00 " in typed("status", "x", "--slices")
     assert "--time=00:02:00" in typed("resubmit", "x", "--time", "2x", "--dry-run")
-    assert "less than" not in typed("resubmit", "x", "--time", "0:00:10", "--dry-run")
-    assert "whole minutes" not in typed("run", "--dry-run", "-a", "0-1", "-t", "2", *COMMAND)
+    typed("resubmit", "x", "--time", "0:00:10", "--dry-run")
+    assert (typed.code, typed.noted("lower-request")) == (0, [])
+    typed("run", "--dry-run", "-a", "0-1", "-t", "2", *COMMAND)
+    assert (typed.code, typed.noted("time-rounded")) == (0, [])
 
 
 def test_limits_that_columns_say_are_whole_minutes_too(engine: FakeEngine, typed: Typed) -> None:
     """One note, with the least and the most of those that are rounded."""
     (typed.folder / "t.csv").write_text("n,s\na,20\nb,10\nc,70\nd,60\n")
     line = ("--table", "t.csv", "--key", "n", "--name", "x", "-t", "0:{s}", *COMMAND)
-    shown = typed("run", "--dry-run", *line)
-    assert shown.count("Slurm counts whole minutes: 00:01:00 to 00:02:00") == 1
+    typed("run", "--dry-run", *line)
+    assert typed.noted("time-rounded") == [{"time": "00:01:00 to 00:02:00"}]
     engine.after_submit = lambda order: engine.end_all(State.TIMEOUT)
     typed("run", *line)
     assert "--time=00:04:00" in typed("resubmit", "x", "c", "--time", "2x", "--dry-run")
@@ -107,14 +114,16 @@ def test_limits_that_columns_say_are_whole_minutes_too(engine: FakeEngine, typed
 def test_a_limit_in_a_pack_is_kept_to_the_second(engine: FakeEngine, typed: Typed) -> None:
     """The script ends the slice itself, so 20 s are 20 s, and twice that 40."""
     line = ("-a", "0-1", "--name", "x", "--pack", "2", "-t", "0:00:20", *COMMAND)
-    assert "whole minutes" not in typed("run", "--dry-run", *line)
+    typed("run", "--dry-run", *line)
+    assert (typed.code, typed.noted("time-rounded")) == (0, [])
     engine.after_submit = lambda order: engine.end_all(State.TIMEOUT)
     typed("run", *line)
     assert " 00:00:20 " in typed("status", "x", "--slices")
     shown = typed("resubmit", "x", "--time", "2x", "--dry-run")
     assert "--time=00:01:20" in shown
     engine.name = "local"  # so is it on this machine
-    assert "whole minutes" not in typed("run", "--dry-run", "-a", "0-1", "-t", "0:20", *COMMAND)
+    typed("run", "--dry-run", "-a", "0-1", "-t", "0:20", *COMMAND)
+    assert (typed.code, typed.noted("time-rounded")) == (0, [])
 
 
 # -- how far a run is --------------------------------------------------------------------------
@@ -123,8 +132,8 @@ def test_a_limit_in_a_pack_is_kept_to_the_second(engine: FakeEngine, typed: Type
 def test_what_was_cancelled_has_ended() -> None:
     """The line of progress counts every final state."""
     line = describe({State.COMPLETED: 40, State.CANCELLED: 5, State.FAILED: 2, State.RUNNING: 3})
-    assert "47/50 ended" in line
-    assert "50/50 ended" in describe({State.COMPLETED: 47, State.CANCELLED: 3})
+    assert "47/50" in line
+    assert "50/50" in describe({State.COMPLETED: 47, State.CANCELLED: 3})
 
 
 # -- runs that were made elsewhere -------------------------------------------------------------
@@ -132,7 +141,8 @@ def test_what_was_cancelled_has_ended() -> None:
 
 def test_runs_names_those_that_were_made_elsewhere(typed: Typed) -> None:
     """Where there is none here: how many there are, and the newest of them, with their folders."""
-    assert "No run here." in typed("runs")
+    typed("runs")
+    assert typed.noted("no-run-here") == [{"elsewhere": 0}]
     for number in range(12):
         folder = typed.folder / f"there{number}"
         typed.patch.setenv("SLURMSLICE_RUNS", str(folder))
@@ -140,12 +150,13 @@ def test_runs_names_those_that_were_made_elsewhere(typed: Typed) -> None:
         os.utime(folder / f"x{number}" / "run.json", (number, number))
     typed.patch.setenv("SLURMSLICE_RUNS", str(typed.folder / "runs"))
     said = typed("runs")
-    assert "No run here. Elsewhere you made 12 runs" in said
+    assert typed.noted("no-run-here") == [{"elsewhere": 12}]
     assert f"x11 {typed.folder / 'there11'} x10 {typed.folder / 'there10'} x9" in said
-    assert "… and 2 that are older." in said
+    assert typed.noted("more-runs") == [{"runs": 2}]
     assert "x1 " not in said
     shutil.rmtree(typed.folder / "there11")
-    assert "Elsewhere you made 11 runs" in typed("runs")
+    typed("runs")
+    assert typed.noted("no-run-here") == [{"elsewhere": 11}]
 
 
 # -- a setup that fails ------------------------------------------------------------------------
@@ -166,27 +177,34 @@ def test_a_setup_that_failed_is_mended_in_the_script(engine: FakeEngine, typed: 
     for submission in (1, 2):
         setup_fails(engine, typed, submission)
         said = typed("status", "x")
-    assert "setup exited 7" in said
-    assert "Mend it in: runs/x/script.sh (its setup; resubmit submits it as it stands)" in said
-    assert said.index("See why") < said.index("Mend it in") < said.index("Once mended")
+    way = said[said.index("slurmslice logs x") : said.index("slurmslice resubmit x")]
+    assert "runs/x/script.sh" in way
+    assert "setup" in way
+    slices = typed.json("status", "x")["slices"]
+    assert all("7" in one["reason"].split() for one in slices)  # the setup's exit code
 
 
 def test_what_failed_by_itself_is_not_laid_on_the_setup(engine: FakeEngine, typed: Typed) -> None:
     """The program may be wrong, or the line that calls it: the script is named beside it."""
     engine.after_submit = lambda order: engine.end_all(State.FAILED)
     said = typed("run", "-a", "0-1", "--name", "x", "--setup", "load it", *COMMAND)
-    assert "Mend it in: the program, or runs/x/script.sh (resubmit submits it as it stands)" in said
+    way = said[said.index("slurmslice logs x") : said.index("slurmslice resubmit x")]
+    assert "program" in way
+    assert "runs/x/script.sh" in way
+    assert "setup" not in way
     engine.after_submit = lambda order: engine.end_all(State.TIMEOUT)
-    assert "Mend it in" not in typed("run", "-a", "0-1", "--name", "y", *COMMAND)
+    assert "script.sh" not in typed("run", "-a", "0-1", "--name", "y", *COMMAND)
 
 
 def test_another_command_can_be_had_by_editing(typed: Typed) -> None:
     """A second line with other words for the same name: the script of the first is named too."""
     typed("render", "-a", "0-1", "--name", "x", *COMMAND)
     said = typed("run", "-a", "0-1", "--name", "x", "--setup", "load it", *COMMAND)
-    assert "it is another one: setup:" in said
-    assert "What that one runs can be edited: runs/x/script.sh" in said
-    assert "can be edited" not in typed("run", "-a", "0-2", "--name", "x", *COMMAND)
+    assert typed.error == "run-differs"
+    assert "setup:" in said
+    assert "runs/x/script.sh" in said
+    assert "script.sh" not in typed("run", "-a", "0-2", "--name", "x", *COMMAND)
+    assert typed.error == "run-differs"
 
 
 # -- what a machine cannot do ------------------------------------------------------------------
@@ -198,7 +216,8 @@ def test_the_preview_has_what_the_engine_notes(engine: FakeEngine, typed: Typed)
     engine.after_submit = lambda order: engine.end_all()
     for more in (("--dry-run",), ()):
         said = typed("run", *more, *LINE, "--mem", "1G", *COMMAND)
-        assert said.count("note a task over its memory is not ended") == 1
+        assert len(typed.noted("engine-note")) == 1
+        assert said.count("a task over its memory is not ended") == 1
 
 
 # -- logs by state -----------------------------------------------------------------------------
@@ -218,7 +237,12 @@ def test_logs_of_the_slices_in_a_state(engine: FakeEngine, typed: Typed) -> None
         typed("logs", "--path", *words)
         shown = [line for line in typed.lines if line.startswith("/")]
         assert (typed.code, [os.path.basename(path) for path in shown]) == (0, ["2.log", "5.log"])
-    assert "-f follows one slice" in typed("logs", "-f", "x", "--state", "FAILED")
-    assert "None of these slices is in such a state." in typed("logs", "x", "3", "--state", "FAIL")
-    assert "no state 'NOPE'" in typed("logs", "--state", "NOPE")
-    assert "Name a slice" in typed("logs")
+    typed("logs", "x", "3", "--state", "FAIL")
+    assert (typed.code, len(typed.noted("none-in-state"))) == (0, 1)
+    for line, code in (
+        ("-f x --state FAILED", "one-slice-only"),
+        ("--state NOPE", "unknown-state"),
+        ("", "missing-slice"),
+    ):
+        typed("logs", *line.split())
+        assert (typed.code, typed.error) == (2, code)

@@ -84,9 +84,9 @@ class World:
             return TaskReport(
                 start.told, word, restarts=start.number, started_at=start.runs, ended_at=at
             )
-        leaving = phase is start.told
-        state = State.RUNNING if leaving else phase
-        return TaskReport(state, str(state), restarts=start.number, leaving=leaving)
+        completing = phase is start.told
+        state = State.RUNNING if completing else phase
+        return TaskReport(state, str(state), restarts=start.number, completing=completing)
 
     def accounting(self, when: int, now: int, *, steps: bool) -> TaskReport | None:
         """What sacct knew of the newest start then; what never started is left to the queue.

@@ -15,6 +15,7 @@ from slurmslice.units import (
     scale_memory,
     scale_time,
 )
+from tests.errors import raises_error
 
 
 @pytest.mark.parametrize(
@@ -30,7 +31,7 @@ def test_memory_is_read_as_sbatch_reads_it(text: str, mib: int) -> None:
 @pytest.mark.parametrize("text", ["4Q", "", "G", "4 G", "-4G", "1.5G", "٤G", "4GG", "2x"])
 def test_what_is_no_memory_is_refused(text: str) -> None:
     """A misspelt size is an error, not a default."""
-    with pytest.raises(BadInput):
+    with raises_error(BadInput, "bad-memory", value=text):
         parse_memory(text)
 
 
@@ -47,7 +48,7 @@ def test_time_is_read_as_sbatch_reads_it(text: str, seconds: int) -> None:
 @pytest.mark.parametrize("text", ["1:2:3:4:5", "1:2:3:4", "", "x", "1-", "-", "1::2", "1.5", "1h"])
 def test_what_is_no_time_is_refused(text: str) -> None:
     """A misspelt limit is an error, not a default."""
-    with pytest.raises(BadInput):
+    with raises_error(BadInput, "bad-time", value=text):
         parse_time(text)
 
 
@@ -71,5 +72,5 @@ def test_a_factor_scales_and_an_amount_replaces() -> None:
 
 def test_no_limit_cannot_be_multiplied() -> None:
     """Twice unlimited is a question, not a limit."""
-    with pytest.raises(BadInput):
+    with raises_error(BadInput, "cannot-multiply", option="time"):
         scale_time("UNLIMITED", "2x")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 
 import click
@@ -49,6 +50,22 @@ No run here yet. For example:
 """
 
 
+class UnknownVerb(click.UsageError):
+    """The first word is no verb."""
+
+
+USAGE_CODES: dict[type[click.ClickException], str] = {
+    UnknownVerb: "unknown-verb",
+    click.NoSuchOption: "unknown-option",
+    click.MissingParameter: "missing-argument",
+    click.BadOptionUsage: "bad-option-usage",
+    click.BadParameter: "bad-value",
+    click.FileError: "unreadable-file",
+    click.ClickException: "usage",
+}
+"""The codes of the errors that click finds. An exception has the code of its nearest class."""
+
+
 class LazyGroup(click.Group):
     """A group whose verbs are imported when they are used; its help needs none of them."""
 
@@ -76,7 +93,7 @@ class LazyGroup(click.Group):
             near = [_MEANT[args[0]]] if args[0] in _MEANT else []
             near += difflib.get_close_matches(args[0], VERBS, 1)
             guess = f" Did you mean {near[0]}?" if near else ""
-            ctx.fail(f"There is no verb {args[0]!r}.{guess}")
+            raise UnknownVerb(f"There is no verb {args[0]!r}.{guess}", ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -121,7 +138,13 @@ def _code() -> int:
         _complain(why)
         return why.exit_code
     except MemoryError:
-        _complain(EngineError("There is not enough memory.", "Nothing that was written is lost."))
+        _complain(
+            EngineError(
+                "There is not enough memory.",
+                "Nothing that was written is lost.",
+                code="out-of-memory",
+            )
+        )
         return EngineError.exit_code
     except BrokenPipeError:
         # The reader (head, less) has seen enough; nothing more can be said to it.
@@ -131,7 +154,9 @@ def _code() -> int:
         # A full disk, a folder without rights: what was written before stays whole.
         what = why.filename or "A file of the run cannot be written"
         hint = "What was written before is whole; once mended, the same line goes on."
-        _complain(EngineError(f"{what}: {why.strerror or why}.", hint))
+        _complain(
+            EngineError(f"{what}: {why.strerror or why}.", hint, code="os-error", path=why.filename)
+        )
         return EngineError.exit_code
     return result if isinstance(result, int) else 0
 
@@ -142,7 +167,15 @@ def _complain_of_usage(why: click.ClickException) -> None:
 
     said = io.StringIO()
     why.show(said)
-    say(said.getvalue().removesuffix("\n"))
+    text = said.getvalue().removesuffix("\n")
+    say(re.sub(r"^(Error: .*)$", rf"\1 [{usage_code(why)}]", text, count=1, flags=re.MULTILINE))
+
+
+def usage_code(why: click.ClickException) -> str:
+    """Return the code of an error of click's; one that was raised anew has its cause's."""
+    if isinstance(why.__cause__, click.ClickException):
+        return usage_code(why.__cause__)
+    return next(USAGE_CODES[kind] for kind in type(why).__mro__ if kind in USAGE_CODES)
 
 
 def _complain(why: SlurmsliceError) -> None:

@@ -14,7 +14,7 @@ from click.core import ParameterSource
 
 from slurmslice.check import Check
 from slurmslice.cli import places
-from slurmslice.cli.console import one_line, say
+from slurmslice.cli.console import note, one_line
 from slurmslice.cli.packing import packing_of
 from slurmslice.cli.preview import relative
 from slurmslice.cli.shared import engine_option, meta, said_in
@@ -154,7 +154,7 @@ class NewRunOptions:
                 return option.opts[0] if option.name == "slices" else next(long)
         return ""
 
-    def read(self, max_attempts: int) -> RunInputs:
+    def read(self, max_attempts: int | None) -> RunInputs:
         """The run that is asked for: an option that has a field's name fills it.
 
         Raises:
@@ -202,7 +202,8 @@ class NewRunOptions:
             return None
         own = find(self.values["template"], Path.cwd())
         path = one_line(relative(own.path))
-        say(f"The template {path} is code, and runs here to make the script.")
+        message = f"The template {path} is code, and runs here to make the script."
+        note("template-is-code", message, path=path)
         return own
 
     def _command(self, given: Given) -> Command:
@@ -212,6 +213,7 @@ class NewRunOptions:
                 "There are two commands: the lines of --job-file, and another one.",
                 "Leave out --shell, and what stands after --.",
                 code="two-commands",
+                option="job-file",
             )
         if given.command:
             return given.command
@@ -220,6 +222,7 @@ class NewRunOptions:
                 "There are two commands: --shell, and the words after --.",
                 "Give one of them.",
                 code="two-commands",
+                option="shell",
             )
         command: Command = Words(self.words) if shell is None else ShellText(shell)
         with said_in("words" if shell is None else "shell"):
@@ -242,11 +245,20 @@ def setup_of(text: str) -> str:
         return Path(text).read_bytes().decode("utf-8", "surrogateescape")
     wants = "--setup is shell lines, or a file of them"
     if os.path.isdir(text):
-        raise BadInput(f"{wants}: {quote(text)} is a folder.", "Name a file that is in it.")
+        raise BadInput(
+            f"{wants}: {quote(text)} is a folder.",
+            "Name a file that is in it.",
+            code="is-a-folder",
+            option="setup",
+            path=text,
+        )
     if _LIKE_A_PATH.fullmatch(text):
         raise BadInput(
             f"{wants}: {quote(text)} is not there.",
             f"A program of the nodes is run with  --setup {quote(f'{text} || exit')}",
+            code="no-such-file",
+            option="setup",
+            path=text,
         )
     return text
 
@@ -276,6 +288,9 @@ def there_already(
             f"There is a run {record.name} already, and it is another one:\n  "
             + "\n  ".join(map(one_line, different)),
             "\n".join(_ways_out(there, record, different)),
+            code="run-differs",
+            run=record.name,
+            differences=tuple(different),
         )
     return None, there
 
@@ -286,7 +301,8 @@ def made(record: RunRecord, new: RunInputs, path: Path, replaced: Run | None) ->
         place = make(record, new, path)
     else:
         place = replace_refused_run(replaced, record, new)
-        say(f"It replaces the run {record.name} that was there: all of that was refused.")
+        message = f"It replaces the run {record.name} that was there: all of that was refused."
+        note("run-replaced", message, run=record.name)
     places.remember(path)
     return place
 

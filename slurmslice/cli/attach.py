@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from slurmslice.cli import places
-from slurmslice.cli.console import say
+from slurmslice.cli.console import note
 from slurmslice.cli.engine import open_run
 from slurmslice.cli.preview import tell_how_to_come_back
 from slurmslice.errors import BadInput
@@ -20,10 +20,13 @@ def command(words: tuple[str, ...]) -> int:
     A job that kept the name in the script is found by the next `status`, without this.
     """
     if len(words) > 2 or not (words[-1].isascii() and words[-1].isdecimal()):
-        raise BadInput("Name one job, by its number.", "slurmslice attach [RUN] JOBID")
+        raise BadInput(
+            "Name one job, by its number.", "slurmslice attach [RUN] JOBID", code="missing-job"
+        )
     place = places.find(words[0] if len(words) == 2 else None, changing=True)
     run = open_run(place, changing=True)
     number = attach(run, words[-1])
-    say(f"Job {words[-1]} is submission {number:03d} of {run.record.name} now.")
+    message = f"Job {words[-1]} is submission {number:03d} of {run.record.name} now."
+    note("job-attached", message, job=words[-1], submission=number, run=run.record.name)
     tell_how_to_come_back(run)
     return 0

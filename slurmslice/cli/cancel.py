@@ -7,7 +7,7 @@ from itertools import chain
 import click
 
 from slurmslice.cli import places
-from slurmslice.cli.console import say
+from slurmslice.cli.console import note
 from slurmslice.cli.engine import open_run
 from slurmslice.cli.looking import look, settle_doubts
 from slurmslice.cli.shared import KeysCommand, dry_run_option, keys_from_words, run_argument
@@ -30,12 +30,14 @@ def command(run_name: str | None, keys: tuple[str, ...], dry_run: bool) -> int:
         open_rows = sorted(chain.from_iterable(to_cancel(run, rows).values()))
     else:
         open_rows = cancel(run, rows)
-    which = key_ranges([run.table.keys[row] for row in open_rows])
+    which, slices = key_ranges([run.table.keys[row] for row in open_rows]), len(open_rows)
     if not open_rows:
-        say("Nothing to cancel: these slices have ended.")
+        note("nothing-to-cancel", "Nothing to cancel: these slices have ended.")
     elif dry_run:
-        say(f"Would cancel {count(len(open_rows))}: {which}")
+        message = f"Would cancel {count(slices)}: {which}"
+        note("would-cancel", message, slices=slices, keys=which)
     else:
-        say(f"Cancelled {count(len(open_rows))}: {which}")
-        say(f"`slurmslice resubmit {run.record.name} --state CANCELLED` brings them back.")
+        note("cancelled", f"Cancelled {count(slices)}: {which}", slices=slices, keys=which)
+        back = f"slurmslice resubmit {run.record.name} --state CANCELLED"
+        note("how-to-resubmit", f"`{back}` brings them back.", command=back)
     return 0

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 
 import click
 
+from slurmslice.notes import Note
 from slurmslice.states import State
 
 _COLORS = {
@@ -60,6 +61,20 @@ def harmless(pieces: Iterable[bytes]) -> Iterable[bytes]:
 def say(text: str = "") -> None:
     """A message to the person."""
     click.echo(printable(text), err=True)
+
+
+def note(code: str, message: str, **fields: object) -> None:
+    """Print a note of this code, with what its message names as fields."""
+    print_note(Note(code, message, fields))
+
+
+def print_note(told: Note, before: str = "") -> None:
+    """Print a note to the person, after these characters.
+
+    Its code and fields are shown at the end if SLURMSLICE_CODES is set: for programs, and tests.
+    """
+    mark = f" {told.mark}" if os.environ.get("SLURMSLICE_CODES") else ""
+    say(f"{before}{told.message}{mark}")
 
 
 def colored(terminal: bool) -> bool:

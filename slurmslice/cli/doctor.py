@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from slurmslice.cli.console import out, say
+from slurmslice.cli.console import note, out
 from slurmslice.cli.engine import choose
 from slurmslice.cli.shared import SbatchCommand, engine_option, meta
 from slurmslice.cli.tables import print_table
@@ -32,7 +32,7 @@ def command(engine: str) -> int:
 
 def _slurm(engine: SlurmEngine, request: ResourceRequest) -> int:
     """Version, limits, accounting and partitions; 3 where accounting does not answer."""
-    health = engine.doctor(request)
+    health = engine.cluster_health(request)
     out(f"Slurm {health.version} on cluster {health.cluster}")
     out(f"MaxArraySize {health.max_array_size}: the highest array index is "
         f"{health.max_array_size - 1}")  # fmt: skip
@@ -54,15 +54,16 @@ def _slurm(engine: SlurmEngine, request: ResourceRequest) -> int:
             str(part.free_cpus),
             str(part.cpus),
             format_memory(part.mem_mib),
-            str(part.fit.now),
-            str(part.fit.ever),
+            str(part.fitting.now),
+            str(part.fitting.when_empty),
             part.why_none,
         )
         for part in health.partitions
     ]
     print_table(header, rows, right=(2, 3, 4, 5, 6, 7, 8))
     if health.accounting != "on":
-        say("Without accounting, states come from the queue and from what the tasks write.")
+        message = "Without accounting, states come from the queue and from what the tasks write."
+        note("no-accounting", message)
     return 0
 
 

@@ -29,6 +29,8 @@ def choose(wanted: str, path: Path) -> Engine:
             raise BadInput(
                 f"This looks like a cluster's machine ({signs[0]}), but sbatch is not on PATH.",
                 "Load the cluster's slurm module; or say `--engine local` to use this machine.",
+                code="slurm-command-not-found",
+                command="sbatch",
             )
     return make(wanted, path)
 
@@ -66,6 +68,9 @@ def open_run(place: RunDirectory, *, changing: bool = False, read_only: bool = F
         raise BadInput(
             f"The run {record.name} belongs to {record.cluster}, and this is {engine.cluster()}.",
             f"Go to {record.cluster}, or make a run of its own here with another --name.",
+            code="other-cluster",
+            run=record.name,
+            cluster=record.cluster,
         )
     if read_only:
         place, engine = ReadOnlyDirectory(place.path), read_only_engine(engine)

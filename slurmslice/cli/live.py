@@ -7,34 +7,56 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import click
 
-from slurmslice.cli.console import colored, one_line, painted, say
+from slurmslice.cli.console import colored, note, one_line, painted, print_note
 from slurmslice.cli.preview import tell_how_to_come_back, tell_taken
-from slurmslice.cli.summary import changing_options, exit_code, stuck, tell, waits
+from slurmslice.cli.summary import (
+    changing_options,
+    exit_code,
+    held_by_throttle,
+    stuck,
+    tell,
+    waiting_count,
+    waits,
+)
 from slurmslice.errors import Refused, SlurmsliceError
+from slurmslice.notes import Note
 from slurmslice.reports.counts import reasons
 from slurmslice.run import Run
 from slurmslice.states import State
-from slurmslice.verbs.follow import Policy, follow
+from slurmslice.verbs.follow import FollowOptions, follow
 from slurmslice.verbs.poll import Poll
 from slurmslice.verbs.submit_queued import SubmitOutcome
+from slurmslice.verbs.watch import watch
 
 PLAIN_LINE_EVERY_S = 30.0
 _BAR = 30
 
 
-def follow_live(run: Run, policy: Policy) -> int:
-    """Follow to the end, report, and give the exit code.
+def follow_live(run: Run, options: FollowOptions) -> int:
+    """Follow a run to its end with progress, report, and return the exit code.
 
-    Interrupted, it says how to come back; on the local engine it first stops what runs.
+    If it is interrupted, it says how to come back; on the local engine it first stops the tasks.
     """
+    return _to_the_end(run, lambda progress: follow(run, options, progress))
+
+
+def watch_live(run: Run, interval: float | None) -> int:
+    """Watch a run with progress, report, and return the exit code.
+
+    It says which slices are not submitted yet, or held, and which commands go on with them.
+    """
+    return _to_the_end(run, lambda progress: watch(run, progress.looked_only, interval))
+
+
+def _to_the_end(run: Run, follow_with: Callable[[Progress], None]) -> int:
     progress = Progress()
     try:
         with _interrupted_in_order(progress):
-            follow(run, policy, progress)
+            follow_with(progress)
     except KeyboardInterrupt:
         progress.end()
         _leave(run)
@@ -52,22 +74,27 @@ def follow_live(run: Run, policy: Policy) -> int:
 
 def _leave(run: Run) -> None:
     if run.engine.working:
-        say("Stopping what runs …")
+        note("stopping-slices", "Stopping what runs …")
         run.engine.close()
-        say(f"What was running was stopped and waits. `slurmslice run {run.record.name}` goes on.")
+        message = "What was running was stopped and waits."
+        note("slices-stopped", f"{message} `slurmslice run {run.record.name}` goes on.")
         return
     if run.in_flight():
         waiting = "" if run.ledger.held else waits(run)
         which = "What is in the queue goes" if waiting else "The slices go"
-        say(f"{which} on without this window.")
+        note("jobs-keep-running", f"{which} on without this window.", all=not waiting)
         if waiting:
-            say(waiting)
+            note("waiting", waiting, slices=waiting_count(run))
         tell_how_to_come_back(run)
     elif not run.finished:
         name = run.record.name
-        say(f"The run is kept, and nothing of it is in flight. `slurmslice run {name}` goes on; "
-            f"options change its request, as in `slurmslice run {name} "
-            f"{changing_options(run.ledger.refusal)}`.")  # fmt: skip
+        options = changing_options(run.ledger.refusal)
+        note(
+            "run-kept",
+            f"The run is kept, and nothing of it is in flight. `slurmslice run {name}` goes on; "
+            f"options change its request, as in `slurmslice run {name} {options}`.",
+            run=name, command=f"slurmslice run {name} {options}",
+        )  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -100,7 +127,8 @@ class Progress:
         self._said = -PLAIN_LINE_EVERY_S  # the first line is said at once
         self._line = ""
         self._silences: tuple[str, ...] = ()
-        self._stuck = ""
+        self._stuck: tuple[Note, ...] = ()
+        self._left: set[str] = set()
         self.interrupted = False
 
     def __call__(self, run: Run, looked: Poll, fed: SubmitOutcome) -> None:
@@ -112,17 +140,18 @@ class Progress:
         if fed.taken or looked.notes or silences != self._silences:
             self.end()
         tell_taken(run, fed.taken)
-        for note in looked.notes:
-            say(note)
+        for found in looked.notes:
+            print_note(found)
         if silences != self._silences:
             for silence in silences:
-                say(f"Not now: {silence}")
+                note("no-answer", f"Not now: {silence}")
             self._silences = silences
-        hint = stuck(run)
-        if hint and hint != self._stuck:
+        hints = stuck(run)
+        if hints and hints != self._stuck:
             self.end()
-            say(hint)
-            self._stuck = hint
+            for hint in hints:
+                print_note(hint)
+            self._stuck = hints
         why = f" (waiting: {fed.waits})" if fed.waits and not fed.error else ""
         line = describe(run.standings.tally()) + one_line(held_up(run) + why)
         if self._terminal:
@@ -131,8 +160,21 @@ class Progress:
             return
         else:
             self._said = time.monotonic()
-            say(click.unstyle(line))
+            note("progress", click.unstyle(line))
         self._line = line
+
+    def looked_only(self, run: Run, looked: Poll) -> None:
+        """Show a poll of ``watch``, and once what it leaves alone: queued slices, held arrays."""
+        waiting = Note("waiting", waits(run), {"slices": waiting_count(run)})
+        shown = [waiting] if run.ledger.queue else []
+        if held := held_by_throttle(run):
+            shown.append(held)
+        for one in shown if not run.ledger.held else ():
+            if one.code not in self._left:
+                self.end()
+                print_note(one)
+        self._left = {one.code for one in shown}
+        self(run, looked, SubmitOutcome())
 
     def _paint(self, line: str) -> None:
         plain, width = click.unstyle(line), shutil.get_terminal_size().columns - 1

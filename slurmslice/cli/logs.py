@@ -15,7 +15,7 @@ import click
 
 from slurmslice import files
 from slurmslice.cli import places
-from slurmslice.cli.console import data, one_line, out, say
+from slurmslice.cli.console import data, note, one_line, out
 from slurmslice.cli.engine import open_run
 from slurmslice.cli.preview import relative
 from slurmslice.cli.shared import KeysCommand, keys_from_words, parse_states, state_option
@@ -52,15 +52,20 @@ def command(
     """
     chosen = parse_states(states)
     if not names and chosen is None:
-        raise BadInput("Name a slice.", "slurmslice logs [RUN] KEY")
+        raise BadInput("Name a slice.", "slurmslice logs [RUN] KEY", code="missing-slice")
     run, rows = _named(names) if chosen is None else _any_of(names)
     poll(run)
     if chosen is not None:
         rows = [row for row in rows if run.standings[row].state in chosen]
         if not rows:
-            say("None of these slices is in such a state.")
+            note("none-in-state", "None of these slices is in such a state.")
     if follow and len(rows) > 1:
-        raise BadInput(f"-f follows one slice, and these are {len(rows)}.", "Name one of them.")
+        raise BadInput(
+            f"-f follows one slice, and these are {len(rows)}.",
+            "Name one of them.",
+            code="one-slice-only",
+            slices=len(rows),
+        )
     several = len(rows) > 1 or (every and any(run.ledger.attempts[row] > 1 for row in rows))
     wish = _Wish(task=task, only_path=only_path, follow=follow, headed=several)
     for row in rows:
@@ -105,6 +110,8 @@ def _named(names: tuple[str, ...]) -> tuple[Run, Sequence[int]]:
             raise BadInput(
                 f"{names[0]!r} names a run, and no slice of it.",
                 f"Name a slice too: slurmslice logs {quote(names[0])} KEY",
+                code="missing-slice",
+                run=names[0],
             ) from why
         raise
 
@@ -126,7 +133,8 @@ def _tell_earlier(run: Run, row: int, newest: Submission, wish: _Wish, *, every:
     for submission in earlier if every else ():
         _show(run, row, submission, replace(wish, follow=False), "an earlier attempt")
     if earlier and not every and not wish.only_path:
-        say(f"There are earlier attempts: {len(earlier)}; --all shows them.")
+        message = f"There are earlier attempts: {len(earlier)}; --all shows them."
+        note("earlier-attempts", message, attempts=len(earlier))
 
 
 def _tell_newest(run: Run, row: int, newest: Submission, wish: _Wish) -> None:
@@ -144,8 +152,8 @@ def _tell_newest(run: Run, row: int, newest: Submission, wish: _Wish) -> None:
 def _tell_unsubmitted(run: Run, row: int, *, alone: bool) -> None:
     message = f"Slice {run.table.keys[row]!r} was not submitted yet: it has no log."
     if alone:
-        raise BadInput(message)
-    say(message)
+        raise BadInput(message, code="no-log", key=run.table.keys[row])
+    note("not-submitted", message, key=run.table.keys[row])
 
 
 def _show(
@@ -159,8 +167,9 @@ def _show(
     if wish.only_path:
         data((os.fsencode(path) + b"\n",))
         return
-    whose = f"{one_line(run.table.keys[row])}: {relative(path)}  ({how})"
-    out(f"==> {whose} <==") if wish.headed else say(whose)
+    key = run.table.keys[row]
+    whose = f"{one_line(key)}: {relative(path)}  ({how})"
+    out(f"==> {whose} <==") if wish.headed else note("log-of", whose, key=key, path=path)
     pieces: Iterable[bytes] = _pieces(run, row, path, wish.follow)
     if alone:
         pieces = (without_others(b"".join(pieces), submission.places[row][1]),)
@@ -168,9 +177,10 @@ def _show(
     if _written(path):
         return
     if wish.task and path.exists():
-        say("The array task wrote nothing.")
+        note("task-wrote-nothing", "The array task wrote nothing.")
     elif wish.task:
-        say("There is no such file: the array task wrote nothing, or it was deleted.")
+        message = "There is no such file: the array task wrote nothing, or it was deleted."
+        note("no-task-log", message, path=path)
     else:
         _tell_nothing(run, row, submission)
 
@@ -201,12 +211,12 @@ def _tell_nothing(run: Run, row: int, submission: Submission, more: str = "") ->
     index, slot = submission.places[row]
     wrote = parse(run.place.read_task_log(submission.number, index) or b"", submission.job)
     if slot in wrote.slots and not path.exists():  # a task makes it before the command begins
-        say(f"It began, and its log is not there any more: {relative(path)} was deleted or moved. "
-            f"{more}".rstrip())  # fmt: skip
+        gone = f"{relative(path)} was deleted or moved. {more}".rstrip()
+        note("log-gone", f"It began, and its log is not there any more: {gone}", path=path)
     elif run.standings[row].state.final or submission.number != run.ledger.holder[row]:
-        say(f"The slice itself wrote nothing. {more}".rstrip())
+        note("slice-wrote-nothing", f"The slice itself wrote nothing. {more}".rstrip())
     else:
-        say("It has written nothing yet.")
+        note("no-output-yet", "It has written nothing yet.")
 
 
 def _pieces(run: Run, row: int, path: Path, follow: bool) -> Iterator[bytes]:

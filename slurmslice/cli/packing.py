@@ -6,7 +6,7 @@ import statistics
 from itertools import islice
 
 from slurmslice.cli import places
-from slurmslice.cli.console import say
+from slurmslice.cli.console import note
 from slurmslice.command import Command
 from slurmslice.errors import BadInput, SlurmsliceError
 from slurmslice.packing import Packing, automatic
@@ -40,14 +40,29 @@ def packing_of(
         raise BadInput(
             f"--time={limit} differs between slices, and --pack puts several into one task.",
             "Give one --time that holds for every slice, or leave out --pack.",
+            code="varying-time",
+            option="time",
+            value=limit,
         )
     seconds = parse_time(limit) if limit and pack else None
     if pack == "auto":
         return Packing(automatic(_taken(slice_time, command), at_once, slices), at_once, seconds)
     if slice_time is not None:
-        raise BadInput("--slice-time is for --pack auto.", "The limit of a slice is --time.")
+        raise BadInput(
+            "--slice-time is for --pack auto.",
+            "The limit of a slice is --time.",
+            code="option-needs-another",
+            option="slice-time",
+            needs="pack",
+        )
     if pack is not None and not (pack.isascii() and pack.isdecimal() and int(pack)):
-        raise BadInput(f"--pack {pack!r} is no number of slices from 1 up.", "Or say --pack auto.")
+        raise BadInput(
+            f"--pack {pack!r} is no number of slices from 1 up.",
+            "Or say --pack auto.",
+            code="bad-number",
+            option="pack",
+            value=pack,
+        )
     return Packing(min(int(pack or 1), slices), at_once, seconds)
 
 
@@ -56,7 +71,13 @@ def _taken(slice_time: str | None, command: Command) -> float:
     if slice_time is not None:
         seconds = parse_time(slice_time)
         if seconds is None:
-            raise BadInput(f"--slice-time {slice_time!r} is no time.", "Write it as --time is.")
+            raise BadInput(
+                f"--slice-time {slice_time!r} is no time.",
+                "Write it as --time is.",
+                code="bad-time",
+                option="slice-time",
+                value=slice_time,
+            )
         return seconds
     found = (_measured(place) for place in _earlier(command))
     measured = next((seconds for seconds in found if seconds is not None), None)
@@ -65,9 +86,11 @@ def _taken(slice_time: str | None, command: Command) -> float:
             "--pack auto does not know how long a slice takes: there is no earlier run of this "
             "command with a slice that is done.",
             "Say it with --slice-time, or try a few slices first: -a 0-4.",
+            code="unknown-slice-time",
+            option="pack",
         )
-    say(f"A slice took {format_time(round(measured)) if measured >= 1 else f'{measured:.2f} s'} "
-        "in an earlier run.")  # fmt: skip
+    time = format_time(round(measured)) if measured >= 1 else f"{measured:.2f} s"
+    note("slice-time", f"A slice took {time} in an earlier run.", seconds=measured)
     return measured
 
 

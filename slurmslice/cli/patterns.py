@@ -67,6 +67,8 @@ def _folders(start: str, root: str) -> Iterator[str]:
                 f"Links in {root + start or '.'} lead to the same folders over and over.",
                 "Name folders in place of **; or list the files yourself: "
                 "find … | slurmslice … --slices-from -",
+                code="link-loop",
+                path=root + start,
             )
         for entry in entries:
             if not entry.name.startswith(".") and _is_folder(entry):

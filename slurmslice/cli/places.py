@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from slurmslice import files
-from slurmslice.cli.console import say
+from slurmslice.cli.console import note
 from slurmslice.command import join, quote
 from slurmslice.errors import BadInput, SlurmsliceError
 from slurmslice.rundir import RunDirectory
@@ -53,7 +53,7 @@ def find(
     if keys_of:
         hint = _as_slices((name, *keys), keys_of) or f"{hint} Slices are named after their run."
     message = f"There is no run {name!r} here, in the folders above or among your earlier runs."
-    raise BadInput(message, hint)
+    raise BadInput(message, hint, code="no-such-run", run=name)
 
 
 def is_named(name: str) -> bool:
@@ -93,11 +93,17 @@ def _unnamed(changing: bool) -> RunDirectory:
     if not runs:
         there = "; `slurmslice runs` lists those that you made elsewhere." if earlier() else "."
         hint = f"Name one, or go to the folder it was made in{there}"
-        raise BadInput("There is no run here.", hint)
+        raise BadInput("There is no run here.", hint, code="no-run-here")
     if changing and len(runs) > 1:
-        raise BadInput(f"There are {len(runs)} runs here: {_known()}.", "Name the one you mean.")
+        raise BadInput(
+            f"There are {len(runs)} runs here: {_known()}.",
+            "Name the one you mean.",
+            code="ambiguous-run",
+            runs=len(runs),
+        )
     if len(runs) > 1:
-        say(f"Of {len(runs)} runs here the newest: {runs[0].name}")
+        message = f"Of {len(runs)} runs here the newest: {runs[0].name}"
+        note("newest-run", message, run=runs[0].name, runs=len(runs))
     return RunDirectory(runs[0])
 
 
@@ -136,10 +142,13 @@ def _of_those(name: str, runs: list[Path], changing: bool) -> Path:
         raise BadInput(
             f"{what}, and {len(runs)} that you made elsewhere have this name.",
             "Type the path of the one you mean:\n  " + "\n  ".join(paths),
+            code="ambiguous-run",
+            run=name,
+            runs=len(runs),
         )
     which = "this is" if len(runs) == 1 else f"of {len(runs)} elsewhere the newest is"
     others = f" (the others: {', '.join(paths[1:])})" if len(runs) > 1 else ""
-    say(f"{what}: {which} {paths[0]}{others}")
+    note("run-elsewhere", f"{what}: {which} {paths[0]}{others}", path=runs[0], runs=len(runs))
     return runs[0]
 
 

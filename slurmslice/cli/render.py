@@ -8,7 +8,7 @@ import click
 
 from slurmslice.cli import places
 from slurmslice.cli.asking import EPILOG, NewRunOptions, made, new_run_options, there_already
-from slurmslice.cli.console import data, say
+from slurmslice.cli.console import data, note, say
 from slurmslice.cli.engine import choose
 from slurmslice.cli.preview import announce, relative
 from slurmslice.cli.shared import WordsCommand, dry_run_option
@@ -39,7 +39,7 @@ def command(options: NewRunOptions, dry_run: bool, print_: bool, whole: bool) ->
             code="whole-without-print",
             option="whole",
         )
-    new = options.read(max_attempts=1)
+    new = options.read(max_attempts=None)
     path = places.new_run(new.spec.name, options.run_dir)
     engine = choose(options.engine, path)
     record, silence = describe(new, engine)
@@ -48,6 +48,8 @@ def command(options: NewRunOptions, dry_run: bool, print_: bool, whole: bool) ->
         raise BadInput(
             f"{relative(path)} is there already, and just this was asked of it.",
             f"`slurmslice submit {path.name}` submits it.",
+            code="run-exists",
+            run=path.name,
         )
     text = render(record, new, path, with_library=whole)
     if print_:
@@ -55,9 +57,10 @@ def command(options: NewRunOptions, dry_run: bool, print_: bool, whole: bool) ->
         return
     announce(record, new, engine)
     if silence:
-        say(f"Slurm could not be asked about its limits: {silence}")
+        note("limits-unknown", f"Slurm could not be asked about its limits: {silence}")
     if dry_run:
-        say(f"Nothing was made: --dry-run. It would be {relative(path)}.")
+        message = f"Nothing was made: --dry-run. It would be {relative(path)}."
+        note("run-not-created", message, path=path)
         return
     place = made(record, new, path, replaced)
     _what_next(place, record, new.table)

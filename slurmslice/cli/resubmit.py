@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import click
 
 from slurmslice.cli import places
-from slurmslice.cli.console import say
+from slurmslice.cli.console import note
 from slurmslice.cli.engine import open_run
 from slurmslice.cli.sending import let_start, send
 from slurmslice.cli.shared import (
@@ -71,7 +71,8 @@ def command(
     )  # fmt: skip
     left_out = sum(len(c.rows) for c in counts(run, rows) if c.state is State.CANCELLED)
     if left_out and (chosen is None or State.CANCELLED not in chosen):
-        say(f"Left out: {count(left_out, 'CANCELLED slice')}; --state CANCELLED takes them.")
+        message = f"Left out: {count(left_out, 'CANCELLED slice')}; --state CANCELLED takes them."
+        note("cancelled-left-out", message, state=State.CANCELLED, slices=left_out)
     return code
 
 
@@ -83,7 +84,14 @@ def _again(states: Iterable[str], keys: Sequence[str], options: Sequence[str]) -
 def _nothing(rows: Sequence[int] | None, run: Run) -> None:
     now = counts(run, rows)
     told = ", ".join(f"{len(c.rows)} {c.state} ({c.keys}: {c.why})" for c in now)
-    say(f"None of these slices is in a state to be resubmitted: nothing was. Now: {told}.")
+    note(
+        "nothing-to-resubmit",
+        f"None of these slices is in a state to be resubmitted: nothing was. Now: {told}.",
+        states={str(c.state): c.keys for c in now},
+    )
     open_rows = (row for c in now if c.state.in_flight for row in c.rows)
     if any(row in held.cancelled for row in open_rows if (held := run.ledger.of_row(row))):
-        say("What was cancelled goes in again once Slurm has let it go: try again in a moment.")
+        note(
+            "cancel-not-finished",
+            "What was cancelled goes in again once Slurm has let it go: try again in a moment.",
+        )

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from slurmslice.cli import places
-from slurmslice.cli.console import out, say
+from slurmslice.cli.console import note, out, say
 from slurmslice.cli.tables import print_table
 from slurmslice.errors import SlurmsliceError
 from slurmslice.ledger import replay
@@ -44,12 +44,13 @@ _MOST = 10
 def _elsewhere(runs: Sequence[Path]) -> None:
     """That there is no run here, and where this user made others."""
     if not runs:
-        say("No run here.")
+        note("no-run-here", "No run here.", elsewhere=0)
         return
-    say(f"No run here. Elsewhere you made {count(len(runs), 'run')}, which any verb finds by name:")
+    message = f"Elsewhere you made {count(len(runs), 'run')}, which any verb finds by name:"
+    note("no-run-here", f"No run here. {message}", elsewhere=len(runs))
     print_table(("RUN", "FOLDER"), [(run.name, str(run.parent)) for run in runs[:_MOST]])
     if len(runs) > _MOST:
-        say(f"… and {len(runs) - _MOST} that are older.")
+        note("more-runs", f"… and {len(runs) - _MOST} that are older.", runs=len(runs) - _MOST)
 
 
 def overview(examples: str) -> None:
@@ -87,7 +88,10 @@ def _table() -> None:
     header = ("RUN", "ENGINE", "SLICES", "DONE", "FAILED", "CANCELLED", "IN FLIGHT", "WAITING",
               "MADE")  # fmt: skip
     print_table(header, rows, right=(2, 3, 4, 5, 6, 7))
-    say("As last seen: slurmslice status [RUN] asks where the slices stand now.")
+    note(
+        "states-as-last-seen",
+        "As last seen: slurmslice status [RUN] asks where the slices stand now.",
+    )
 
 
 def _record(place: RunDirectory) -> dict[str, object]:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
+from typing import Any
 
-from slurmslice.cli.console import out, say
+from slurmslice.cli.console import note, out, print_note
 from slurmslice.cli.live import follow_live
 from slurmslice.cli.looking import look, settle_doubts
 from slurmslice.cli.preview import relative, tell_how_to_come_back, tell_taken
-from slurmslice.cli.summary import NOT_FINISHED, changing_options, next_step, waits
+from slurmslice.cli.summary import NOT_FINISHED, changing_options, next_step, waiting_count, waits
 from slurmslice.command import join, quote
 from slurmslice.errors import BadInput, EngineError, Refused
 from slurmslice.reports.counts import count, key_ranges
 from slurmslice.run import Run
 from slurmslice.submission import PlannedSubmission, over_edited
 from slurmslice.submission_plan import Choice, Plan, make_plan, with_limits
-from slurmslice.verbs.follow import Policy
+from slurmslice.verbs.follow import ONLY_FINISH
 from slurmslice.verbs.steer import release, wait_until_gone
 from slurmslice.verbs.submit import Choose, execute, look_before
 from slurmslice.verbs.submit_queued import SubmitOutcome
@@ -58,7 +59,8 @@ def send(
         options = changing_options(why.message).split() if isinstance(why, Refused) else []
         line = join(("slurmslice", verb, run.record.name, *again(options)))
         with_ = ", with options that change the request" if options else ""
-        say(f"The run is kept: {relative(run.place.path)}. To try again{with_}: {line}")
+        kept = f"The run is kept: {relative(run.place.path)}. To try again{with_}: {line}"
+        note("run-kept", kept, run=run.record.name, command=line)
         raise
     if not fed.taken and not run.ledger.queue:
         nothing(run)
@@ -84,17 +86,22 @@ def checked_plan(run: Run, choose: Choose, changes: Mapping[str, str]) -> Plan:
                 f"{found}: nothing was submitted.",
                 f"{changes[option]} times as much is --{option} {changes[option]}x. If so little "
                 f"is meant: --{option} {less.now}",
-                code="far-less",
+                code="request-lowered",
                 option=option,
+                value=less.now,
             )
-        say(f"Note: {found}; twice as much is --{option} 2x.")
+        note(
+            "lower-request", f"Note: {found}; twice as much is --{option} 2x.",
+            option=option, before=less.before, now=less.now, keys=keys,
+        )  # fmt: skip
     return plan
 
 
 def tell_left_out(run: Run, fed: SubmitOutcome) -> None:
     """Say which slices of the plan were not submitted, because something happened to them."""
     if fed.left_out:
-        say(f"Left out: {_named(run, fed.left_out)}, which changed since they were looked at.")
+        message = f"Left out: {_named(run, fed.left_out)}, which changed since they were looked at."
+        note("slices-left-out", message, **_these(run, fed.left_out))
 
 
 def let_start(run: Run) -> None:
@@ -105,28 +112,39 @@ def let_start(run: Run) -> None:
     look(run)
     let_go, would = release(run), run.place.read_only
     if renewed := let_go.renewed:
-        say(f"{'Would cancel' if would else 'Cancelled'} {_named(run, renewed)} that the breaker "
-            "held with script.sh as it was before its edit: they go in anew.")  # fmt: skip
+        note(
+            "held-slices-replaced",
+            f"{'Would cancel' if would else 'Cancelled'} {_named(run, renewed)} that the breaker "
+            "held with script.sh as it was before its edit: they go in anew.",
+            **_these(run, renewed), dry_run=would,
+        )  # fmt: skip
     if released := let_go.released:
         verb = "Would release" if would else "Released"
-        say(f"{verb} {_named(run, released)} that the breaker held.")
-    if renewed and not would and not wait_until_gone(run, renewed):
+        message = f"{verb} {_named(run, released)} that the breaker held."
+        note("held-slices-released", message, **_these(run, released), dry_run=would)
+    if renewed and not (would or wait_until_gone(run, renewed)):
         name = quote(run.record.name)
-        say(f"Slurm has not let them go yet; slurmslice run {name} puts them in when it has.")
+        message = f"Slurm has not let them go yet; slurmslice run {name} puts them in when it has."
+        note("cancel-not-finished", message)
 
 
 def _named(run: Run, rows: Sequence[int]) -> str:
-    return f"{count(len(rows))} ({key_ranges([run.table.keys[row] for row in rows])})"
+    return "{} ({keys})".format(count(len(rows)), **_these(run, rows))
+
+
+def _these(run: Run, rows: Sequence[int]) -> dict[str, Any]:
+    """How many slices, and their keys: the fields of a note that names them."""
+    return {"slices": len(rows), "keys": key_ranges([run.table.keys[row] for row in rows])}
 
 
 def _afterwards(run: Run, fed: SubmitOutcome) -> int:
     """On Slurm the work is handed over. This machine works only while a process does."""
     run.engine.wait(0)
     if run.engine.working:
-        code = follow_live(run, Policy(submits=False))
+        code = follow_live(run, ONLY_FINISH)
         return 0 if code == NOT_FINISHED else code  # what was put in has ended; others wait
     if run.record.engine == "local":
-        say("The `slurmslice run` that is going on works on them.")
+        note("other-process-works", "The `slurmslice run` that is going on works on them.")
     tell_how_to_come_back(run)
     tell_what_waits(run, fed)
     return 0
@@ -138,11 +156,12 @@ def tell_what_waits(run: Run, fed: SubmitOutcome) -> None:
         again = [row for row in run.ledger.queue if run.ledger.attempts[row]]
         if again:
             wait = "slice waits" if len(again) == 1 else "slices wait"
-            say(f"{len(again)} {wait} to go in again, {run.ledger.held}.")
-        say(next_step(run))
+            message = f"{len(again)} {wait} to go in again, {run.ledger.held}."
+            note("resubmitted-but-held", message, slices=len(again))
+        note("next-step", next_step(run))
         return
     if words := waits(run, fed.waits):
-        say(words)
+        note("waiting", words, slices=waiting_count(run))
 
 
 _SHOWN = 5
@@ -150,8 +169,8 @@ _SHOWN = 5
 
 def show_plan(run: Run, plan: Plan, nothing: Callable[[Run], None]) -> None:
     """Show a plan: its first submissions, how many more, or that there is nothing to do."""
-    for note in plan.notes:
-        say(note)
+    for found in plan.notes:
+        print_note(found)
     if run.ledger.held:
         return
     submissions = plan.submissions(run)
@@ -163,23 +182,28 @@ def show_plan(run: Run, plan: Plan, nothing: Callable[[Run], None]) -> None:
     rest = list(submissions)
     if rest:
         more = sum(len(submission.batch.rows) for submission in rest)
-        say(f"… and {count(more)} in {count(len(rest), 'more submission')}, "
-            f"up to {rest[-1].number:03d}.")  # fmt: skip
+        note(
+            "more-submissions",
+            f"… and {count(more)} in {count(len(rest), 'more submission')}, "
+            f"up to {rest[-1].number:03d}.",
+            slices=more, submissions=len(rest), last=rest[-1].number,
+        )  # fmt: skip
 
 
 def nothing_waits(run: Run) -> None:
     """Say so."""
-    say("Nothing waits in this run.")
+    note("nothing-waits", "Nothing waits in this run.")
 
 
 def _show(run: Run, submission: PlannedSubmission) -> None:
     what = (
         f"Would submit {_named(run, submission.batch.rows)} as submission {submission.number:03d}"
     )
-    if run.record.engine == "local":  # no sbatch is called for it
-        say(f"{what}.")
+    local = run.record.engine == "local"  # no sbatch is called for it
+    these = _these(run, submission.batch.rows)
+    note("would-submit", f"{what}{'.' if local else ':'}", **these, submission=submission.number)
+    if local:
         return
-    say(f"{what}:")
     words = [
         "sbatch",
         "--parsable",
@@ -188,5 +212,5 @@ def _show(run: Run, submission: PlannedSubmission) -> None:
         *submission.arguments,
     ]
     out(join(words))
-    for note in over_edited(run, submission):
-        say(f"  {note}")
+    for found in over_edited(run, submission):
+        print_note(found, "  ")

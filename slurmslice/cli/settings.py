@@ -9,8 +9,8 @@ import click
 from click.core import ParameterSource
 
 from slurmslice.cli.asking import NAMES
-from slurmslice.cli.console import say
-from slurmslice.errors import BadInput
+from slurmslice.cli.console import note
+from slurmslice.errors import BadInput, NotAFile
 from slurmslice.files import read as read_file
 from slurmslice.resources import ResourceRequest
 from slurmslice.settings import Key, Keys, Kind, Layer, Setting, Settings, chosen, merged
@@ -36,7 +36,8 @@ def fill_in(ctx: click.Context, files: list[Path]) -> None:
         result = {option: result[option] for option in result if option in policy}
     said = {name: s for name, s in result.items() if s.file and s.value is not False}
     for file in dict.fromkeys(setting.file for setting in said.values()):
-        say(f"From {file}: {', '.join(s.key for s in said.values() if s.file == file)}")
+        names = [setting.key for setting in said.values() if setting.file == file]
+        note("settings-read", f"From {file}: {', '.join(names)}", file=file, keys=names)
     _put(ctx, said)
 
 
@@ -68,8 +69,14 @@ def _kind(option: click.Option) -> Kind:
 def _read(path: Path, keys: Keys) -> Settings:
     try:
         data = read_file(path)
+    except NotAFile:
+        raise
     except OSError as why:
-        raise BadInput(f"The settings in {path} cannot be read: {why.strerror}.") from why
+        raise BadInput(
+            f"The settings in {path} cannot be read: {why.strerror}.",
+            code="unreadable-file",
+            path=str(path),
+        ) from why
     return read(data, str(path), keys)
 
 
@@ -103,4 +110,9 @@ def _converted(ctx: click.Context, option: click.Option, setting: Setting) -> An
     try:
         return option.process_value(ctx, setting.value)
     except click.BadParameter as why:
-        raise BadInput(f"{setting.where}: {why.message}") from why
+        raise BadInput(
+            f"{setting.where}: {why.message}",
+            code="bad-value",
+            option=option.name,
+            where=setting.where,
+        ) from why

@@ -134,7 +134,7 @@ class WordsCommand(SbatchCommand):
             raise click.UsageError(f"{why.format_message()}\n{hint}", ctx) from why
         except BadInput as why:  # an option, perhaps the command's
             if _mended(ctx):
-                raise BadInput(why.message, f"{why.hint}\n{slip(ctx)}") from why
+                raise why.inside("", f"{why.hint}\n{slip(ctx)}") from why
             raise
         files = places.settings_files()
         if files or ctx.params["profile"]:
@@ -187,13 +187,19 @@ class ChangingCommand(SbatchCommand):
             return name, value
         verb = click.get_current_context().info_name
         if name == "array" and verb in _CHOOSING:
-            raise BadInput("--array cannot be given here.", _CHOOSING[verb].format(value))
+            raise BadInput(
+                "--array cannot be given here.",
+                _CHOOSING[verb].format(value),
+                code="option-not-allowed",
+                option="array",
+                verb=verb,
+            )
         try:
             return super().checked(name, value)
         except BadInput as why:
             if not (self.multiplies() and name in {"time", "mem", *directives.rivals("mem")}):
                 raise
-            raise BadInput(why.message, f"{why.hint} Twice what a slice had is 2x.") from why
+            raise why.inside("", f"{why.hint} Twice what a slice had is 2x.") from why
 
     def multiplies(self) -> bool:
         """Whether there is a request that could be multiplied."""
@@ -251,7 +257,7 @@ def said_in(option: str) -> Iterator[None]:
         where = click.get_current_context().meta.get("said_in", {}).get(option)
         if where is None:
             raise
-        raise BadInput(f"{where}: {why.message}", why.hint) from why
+        raise why.inside(where, where=where) from why
 
 
 def keys_from_words(run: Run, keys: tuple[str, ...]) -> list[int] | None:
@@ -275,7 +281,7 @@ def parse_states(texts: tuple[str, ...]) -> frozenset[State] | None:
             chosen.add(State[word])
         else:
             hint = f"{_state_meant(word)}States: {', '.join(State)}; FAIL is all failures."
-            raise BadInput(f"There is no state {word!r}.", hint)
+            raise BadInput(f"There is no state {word!r}.", hint, code="unknown-state", state=word)
     return frozenset(chosen)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from slurmslice.cli.console import say
+from slurmslice.cli.console import note
 from slurmslice.command import Words, quote
 from slurmslice.errors import BadInput
 from slurmslice.slices import SliceTable, from_range
@@ -126,10 +126,21 @@ class SliceOptions:
         ways = [option for option in typed if option in readers]
         if len(ways) != 1:
             said = f" {' and '.join(ways)} are {len(ways)}." if ways else ""
-            raise BadInput(f"Say which slices there are, in one way.{said}", _WAYS)
+            raise BadInput(
+                f"Say which slices there are, in one way.{said}",
+                _WAYS,
+                code="one-source",
+                options=tuple(ways),
+            )
         for option, way in (("--null", "--slices-from"), ("--key", "--table")):
             if option in typed and way not in ways:
-                raise BadInput(f"{option} goes with {way}, not with {ways[0]}.", _WAYS)
+                raise BadInput(
+                    f"{option} goes with {way}, not with {ways[0]}.",
+                    _WAYS,
+                    code="option-needs-another",
+                    option=option.lstrip("-"),
+                    needs=way,
+                )
         return readers[ways[0]]()
 
     def _range(self) -> Given:
@@ -156,7 +167,8 @@ class SliceOptions:
         paths = matching(pattern)
         if paths == [pattern] and os.path.isdir(pattern):
             within = quote(os.path.join(pattern, "*"))
-            say(f"--glob {quote(pattern)} is a folder, and one slice; what is in it: {within}")
+            message = f"--glob {quote(pattern)} is a folder, and one slice; what is in it: {within}"
+            note("glob-is-folder", message, path=pattern, within=within)
         return Given(from_paths(paths, pattern), pattern)
 
     def _combinations(self) -> Given:
@@ -183,4 +195,8 @@ def _read(source: str | None, end: bytes = b"\n") -> tuple[bytes, str]:
         with open(0 if piped else name, "rb", closefd=not piped) as file:
             return gathered(file, name, end), name
     except OSError as why:
-        raise BadInput(f"The slices' file {name!r} cannot be read: {why.strerror}.") from why
+        raise BadInput(
+            f"The slices' file {name!r} cannot be read: {why.strerror}.",
+            code="unreadable-file",
+            path=name,
+        ) from why

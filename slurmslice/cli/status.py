@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from slurmslice.cli import places
-from slurmslice.cli.console import out, say
+from slurmslice.cli.console import note, out, print_note
 from slurmslice.cli.engine import open_run
 from slurmslice.cli.preview import relative
 from slurmslice.cli.shared import (
@@ -15,7 +15,7 @@ from slurmslice.cli.shared import (
     run_argument,
     state_option,
 )
-from slurmslice.cli.summary import exit_code, tell
+from slurmslice.cli.summary import exit_code, no_answers, tell
 from slurmslice.cli.tables import slices_table
 from slurmslice.reports.counts import count
 from slurmslice.run import Run
@@ -58,14 +58,10 @@ def command(
         slices_table(run, rows)
     else:
         _counts(run)
-    for note in (
-        *looked.notes,
-        *doubles(run),
-        *(f"No answer: {silence}" for silence in looked.silences),
-    ):
-        say(note)
+    for found in (*looked.notes, *doubles(run), *no_answers(looked)):
+        print_note(found)
     if not looked.learnt:
-        say("Nothing new could be learnt: the states are those last seen.")
+        note("no-source-answered", "Nothing new could be learnt: the states are those last seen.")
         return 3
     return exit_code(run) if set_exit_code else 0
 
@@ -74,5 +70,6 @@ def _counts(run: Run) -> None:
     where = (
         f"{run.record.engine} on {run.record.cluster}" if run.record.cluster else run.record.engine
     )
-    say(f"{run.record.name}: {count(len(run.table))}, {where}, {relative(run.place.path)}")
+    headline = f"{run.record.name}: {count(len(run.table))}, {where}, {relative(run.place.path)}"
+    note("run-summary", headline, run=run.record.name, slices=len(run.table))
     tell(run)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from slurmslice.cli import places
-from slurmslice.cli.console import out, say
+from slurmslice.cli.console import note, out
 from slurmslice.cli.engine import open_run
 from slurmslice.cli.sending import let_start, nothing_waits, send
 from slurmslice.cli.shared import (
@@ -61,7 +61,13 @@ def _only(run: Run, text: str | None) -> list[int] | int | None:
         return None
     if text.isascii() and text.isdecimal():
         if not int(text):
-            raise BadInput("--only 0 asks for 0 slices.", "A slice called 0 is named: --only 0-0")
+            raise BadInput(
+                "--only 0 asks for 0 slices.",
+                "A slice called 0 is named: --only 0-0",
+                code="bad-number",
+                option="only",
+                value=0,
+            )
         return int(text)
     names = [text] if run.table.row_of(text) is not None or "," not in text else text.split(",")
     return run.table.select(names)
@@ -74,6 +80,8 @@ def _test(run: Run, choose: Choose, changes: ResourceRequest) -> int:
     if planned is None:
         nothing_waits(run)
         return 0
-    say(f"Of submission {planned.number:03d}, {count(len(planned.batch.rows))}, Slurm says:")
+    slices = len(planned.batch.rows)
+    message = f"Of submission {planned.number:03d}, {count(slices)}, Slurm says:"
+    note("test-only", message, submission=planned.number, slices=slices)
     out(run.engine.test(planned.order(run)))
     return 0

@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from slurmslice.cli.console import out, painted, say
+from slurmslice.cli.console import note, out, painted, print_note
 from slurmslice.cli.preview import relative
 from slurmslice.command import quote
-from slurmslice.engines.slurm.outcomes import remedy
-from slurmslice.engines.slurm.words import hitch_of
+from slurmslice.engines.slurm.job_states import find_blocking_reason
+from slurmslice.engines.slurm.sbatch_result import suggest_change
 from slurmslice.judge import is_unseen
+from slurmslice.notes import Note
 from slurmslice.reports.counts import count, counts, key_ranges
 from slurmslice.run import Run
 from slurmslice.states import FAILURES, IN_FLIGHT, State
+from slurmslice.verbs.poll import Poll
 
 
 def tell(run: Run) -> None:
     """Counts with key ranges on stdout; what to do about it on stderr."""
     for one in counts(run):
         out(f" {len(one.rows):>7}  {one.keys}  ({one.why})", painted(one.state, 14))
-    for hint in (run.ledger.refusal, stuck(run), _not_in_yet(run), next_step(run)):
-        if hint:
-            say(hint)
+    if run.ledger.refusal:
+        note("submission-rejected", run.ledger.refusal)
+    for found in stuck(run):
+        print_note(found)
+    if hint := _not_in_yet(run):
+        note("waiting", hint, slices=waiting_count(run))
+    if hint := next_step(run):
+        note("next-step", hint)
+
+
+def no_answers(looked: Poll) -> Iterator[Note]:
+    """Why a source did not answer, a note each."""
+    return (Note("no-answer", f"No answer: {silence}") for silence in looked.silences)
 
 
 def _not_in_yet(run: Run) -> str:
@@ -33,41 +45,65 @@ def _not_in_yet(run: Run) -> str:
 
 def waits(run: Run, why: str = "not in the queue yet") -> str:
     """How many slices wait, why, and what puts them in; empty where none does."""
-    name, queued = quote(run.record.name), len(run.ledger.queue)
-    if queued:
-        others = f", watch {name}, or tick {name} (from cron)"
-        return (
-            f"{count(queued)} waiting ({why}). What puts them in as there is room: "
-            f"slurmslice run {name}{others if run.record.engine == 'slurm' else ''}."
-        )
-    waiting = run.standings.tally().get(State.WAITING, 0)
+    if queued := len(run.ledger.queue):
+        puts_in = f"What puts them in as there is room: {_going_on(run)}."
+        return f"{count(queued)} waiting ({why}). {puts_in}"
+    name, waiting = quote(run.record.name), run.standings.tally().get(State.WAITING, 0)
     return f"{count(waiting)} waiting; `slurmslice submit {name}` puts them in." if waiting else ""
 
 
-def stuck(run: Run) -> str:
+def waiting_count(run: Run) -> int:
+    """How many slices wait: those that are queued for room, else those that nobody has queued."""
+    return len(run.ledger.queue) or run.standings.tally().get(State.WAITING, 0)
+
+
+def held_by_throttle(run: Run) -> Note | None:
+    """How many arrays the throttle holds, and the commands that let them start; None if none."""
+    held = sum(submission.share == 0 for submission in run.in_flight())
+    if not held:
+        return None
+    message = (
+        f"Held by the throttle until others have ended: {count(held, 'array')}. "
+        f"What lets them start then: {_going_on(run)}."
+    )
+    return Note("held-for-throttle", message, {"arrays": held})
+
+
+def _going_on(run: Run) -> str:
+    """The commands that go on with a run by themselves."""
+    name = quote(run.record.name)
+    by_cron = f", or slurmslice tick {name} (from cron)" if run.record.engine == "slurm" else ""
+    return f"slurmslice run {name}{by_cron}"
+
+
+def stuck(run: Run) -> tuple[Note, ...]:
     """Which slices are pending and will not start by themselves, and what to type."""
     if run.ledger.held:
-        return ""
-    # Held for the throttle is no hitch: who follows the run gives it room again.
+        return ()
+    # Held for the throttle is no blocker: the process that follows the run releases it.
     held = {number for number, given in run.ledger.submissions.items() if given.share == 0}
     pending = run.standings.rows_in({State.PENDING})
     pending = [row for row in pending if run.standings[row].submission not in held]
-    hitches = {text: hitch_of(text) for text in run.standings.reasons(pending)}
-    lines = []
-    for hitch in dict.fromkeys(filter(None, hitches.values())):
-        rows = [row for row in pending if hitches[run.standings[row].reason] == hitch]
+    blockers = {text: find_blocking_reason(text) for text in run.standings.reasons(pending)}
+    notes = []
+    for blocker in dict.fromkeys(filter(None, blockers.values())):
+        rows = [row for row in pending if blockers[run.standings[row].reason] == blocker]
         keys = key_ranges([run.table.keys[row] for row in rows])
-        lines.append(f"{keys}: will not start by itself ({hitch.word}), it {hitch.why}.")
+        message = (
+            f"{keys}: will not start by itself ({blocker.slurm_reason}), it {blocker.explanation}."
+        )
         job = (run.job_of(run.standings[rows[0]]) or "").partition("_")[0]
-        lines.append(hitch.instead.format(job=job) or _changed(run, rows, hitch.options))
-    return "\n".join((*lines, *_lost(run)))
+        advice = blocker.advice.format(job=job) or _changed(run, rows, blocker.options_to_change)
+        names = {"keys": keys, "reason": blocker.slurm_reason}
+        notes.append(Note("will-not-start", f"{message}\n{advice}", names))
+    return (*notes, *_lost(run))
 
 
 LOST_S = 600.0
 """So long after a submission each source knows of it, where it answers and has not lost it."""
 
 
-def _lost(run: Run) -> list[str]:
+def _lost(run: Run) -> list[Note]:
     """Which slices Slurm knows nothing of, though it answers, and how they come back."""
     rows = run.standings.rows_in(IN_FLIGHT)
     if not any(map(is_unseen, run.standings.reasons(rows))):
@@ -79,7 +115,8 @@ def _lost(run: Run) -> list[str]:
         return []
     keys = key_ranges([run.table.keys[row] for row in lost])
     again = _changed(run, lost, "", to="If it stays so:")
-    return [f"{keys}: Slurm answers, and does not know it any more.", again]
+    message = f"{keys}: Slurm answers, and does not know it any more."
+    return [Note("unknown-to-slurm", f"{message}\n{again}", {"keys": keys})]
 
 
 def _changed(run: Run, rows: Sequence[int], options: str, *, to: str = "To change it:") -> str:
@@ -149,7 +186,7 @@ def _to_mend(run: Run) -> str:
 
 def changing_options(refusal: str) -> str:
     """What to ask for in place of what was refused; an example where that is not known."""
-    return remedy(refusal)[0] or "-p PARTITION"
+    return suggest_change(refusal)[0] or "-p PARTITION"
 
 
 def _repairs(bad: Sequence[State]) -> list[str]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import click
 
 from slurmslice.cli import places
-from slurmslice.cli.console import say
+from slurmslice.cli.console import note, print_note
 from slurmslice.cli.engine import open_run
 from slurmslice.cli.live import describe
 from slurmslice.cli.preview import tell_taken
 from slurmslice.cli.sending import tell_what_waits
 from slurmslice.cli.shared import run_argument
-from slurmslice.cli.summary import exit_code, tell
+from slurmslice.cli.summary import exit_code, no_answers, tell
 from slurmslice.errors import BadInput
-from slurmslice.verbs.follow import Policy, step
+from slurmslice.verbs.follow import TICK, step
 from slurmslice.verbs.poll import poll
 
 
@@ -26,26 +26,29 @@ from slurmslice.verbs.poll import poll
     help="Exit 0 if every slice is done, 1 if some failed, 4 if it is not finished.",
 )
 def command(run_name: str | None, set_exit_code: bool) -> int:
-    """One step: look, put in what was submitted and has room now, and end.
+    """One step: look, submit queued slices as there is room, and end.
 
-    Attempts that `run --max-attempts` allows are made too. It can be called as often as wanted,
-    by cron, and twice at once: what is in is never put in again.
+    It also resubmits failed slices while they have attempts left, as `run --max-attempts`
+    recorded it. Call it as often as you like, by cron, or twice at the same time: no slice is
+    submitted twice.
     """
     run = open_run(places.find(run_name, changing=True), changing=True)
     if run.record.engine == "local":
         raise BadInput(
             "This run belongs to this machine, which works only while a process does.",
             f"`slurmslice run {run.record.name}` goes on with it.",
+            code="slurm-only",
+            run=run.record.name,
         )
     looked = poll(run)
-    fed = step(run, Policy(run.record.max_attempts, submits=False))
+    fed = step(run, TICK)
     tell_taken(run, fed.taken)
-    for note in (*looked.notes, *(f"No answer: {silence}" for silence in looked.silences)):
-        say(note)
+    for found in (*looked.notes, *no_answers(looked)):
+        print_note(found)
     fed.check(passing=looked.learnt)
     if run.finished:
         tell(run)
     else:
-        say(click.unstyle(describe(run.standings.tally())))
+        note("progress", click.unstyle(describe(run.standings.tally())))
         tell_what_waits(run, fed)
     return exit_code(run) if set_exit_code else 0

@@ -112,7 +112,13 @@ def find(name: str) -> Option:
 
     near = difflib.get_close_matches(plain, names(), 1)
     hint = f"Did you mean --{near[0]}?" if near else "`man sbatch` lists them."
-    raise BadInput(f"sbatch has no option {name!r}.", hint)
+    raise BadInput(
+        f"sbatch has no option {name!r}.",
+        hint,
+        code="unknown-option",
+        option=name,
+        nearest=near[0] if near else None,
+    )
 
 
 def check(name: str, value: str = "") -> tuple[str, str]:
@@ -124,16 +130,31 @@ def check(name: str, value: str = "") -> tuple[str, str]:
     """
     option = find(name)
     if option.name in _OWNED:
-        raise BadInput(f"--{option.name} cannot be given here.", _OWNED[option.name])
+        raise BadInput(
+            f"--{option.name} cannot be given here.",
+            _OWNED[option.name],
+            code="option-not-allowed",
+            option=option.name,
+        )
     _one_line(option, value)
     if value and option.takes is Takes.NOTHING:
-        raise BadInput(f"--{option.name} takes no value, but got {value!r}.")
+        raise BadInput(
+            f"--{option.name} takes no value, but got {value!r}.",
+            code="unexpected-value",
+            option=option.name,
+            value=value,
+        )
     if not value and option.takes is Takes.VALUE and option.name != "comment":
-        raise BadInput(f"--{option.name} needs a value.", "Is a variable of your shell empty?")
+        raise BadInput(
+            f"--{option.name} needs a value.",
+            "Is a variable of your shell empty?",
+            code="missing-value",
+            option=option.name,
+        )
     try:
         _CHECKS.get(option.name, str)(value)
     except BadInput as why:
-        raise BadInput(f"--{option.name}: {why.message}", why.hint) from why
+        raise why.inside(f"--{option.name}", option=option.name) from why
     return option.name, value
 
 
@@ -145,7 +166,13 @@ def check_memory(options: Options) -> None:
     """
     given = [name for name, _ in options if name in _MEMORY]
     if len(given) > 1:
-        raise BadInput(f"--{given[0]} and --{given[1]} exclude one another.", "Give one of them.")
+        raise BadInput(
+            f"--{given[0]} and --{given[1]} exclude one another.",
+            "Give one of them.",
+            code="options-conflict",
+            option=given[0],
+            other=given[1],
+        )
 
 
 def rivals(name: str) -> frozenset[str]:
@@ -156,13 +183,22 @@ def rivals(name: str) -> frozenset[str]:
 
 def _one_line(option: Option, value: str) -> None:
     if "\0" in value or "\n" in value:
-        raise BadInput(f"The value of --{option.name} holds a line end or a NUL: {value!r}.")
+        raise BadInput(
+            f"The value of --{option.name} holds a line end or a NUL: {value!r}.",
+            code="control-character",
+            option=option.name,
+            value=value,
+        )
 
 
 def _job_name(text: str) -> None:
     size = len(text.encode("utf-8", "surrogateescape"))
     if size > _LONGEST_JOB_NAME:
-        raise BadInput(f"The name has {size} bytes; at most {_LONGEST_JOB_NAME} can be kept.")
+        raise BadInput(
+            f"The name has {size} bytes; at most {_LONGEST_JOB_NAME} can be kept.",
+            code="name-too-long",
+            bytes=size,
+        )
 
 
 _CHECKS: Mapping[str, Callable[[str], object]] = {

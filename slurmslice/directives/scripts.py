@@ -52,8 +52,12 @@ class Option:
 class Unreadable(BadInput):
     """A line of the script that sbatch could not read."""
 
-    def __init__(self, line: int, message: str, hint: str = "") -> None:
-        super().__init__(f"Line {line} of the script: {message}", hint)
+    def __init__(
+        self, line: int, message: str, hint: str = "", *, code: str, **fields: object
+    ) -> None:
+        super().__init__(
+            f"Line {line} of the script: {message}", hint, code=code, line=line, **fields
+        )
         self.line = line
 
 
@@ -80,6 +84,7 @@ def directives(script: str, known: Mapping[str, Option]) -> Iterator[tuple[str, 
             foreign,
             "sbatch takes options from #PBS and #BSUB lines too.",
             "Write it as #SBATCH, or add the line `#SBATCH --ignore-pbs`.",
+            code="foreign-directive",
         )
 
 
@@ -111,7 +116,9 @@ def _split(line: str, number: int) -> Iterator[str]:
         if not word:
             return
         if word.startswith(":") or word in {"hetjob", "packjob"}:
-            raise Unreadable(number, "a heterogeneous job cannot be an array.")
+            raise Unreadable(
+                number, "a heterogeneous job cannot be an array.", code="heterogeneous-job"
+            )
         yield word
 
 
@@ -134,7 +141,7 @@ def _word(line: str, at: int, number: int) -> tuple[str, int]:
             word += char
         at += 1
     if quote:
-        raise Unreadable(number, f"the quote {quote} is not closed.")
+        raise Unreadable(number, f"the quote {quote} is not closed.", code="unclosed-quote")
     return word, at
 
 
@@ -155,7 +162,9 @@ class _Reader:
             elif word.startswith("-") and word not in {"-", "--"}:
                 yield from self._short(word[1:], number)
             else:
-                raise Unreadable(number, f"{word!r} is no option of sbatch.")
+                raise Unreadable(
+                    number, f"{word!r} is no option of sbatch.", code="unknown-option", option=word
+                )
 
     def _long(self, word: str, number: int) -> tuple[str, str]:
         written, equals, value = word.partition("=")
@@ -164,7 +173,12 @@ class _Reader:
             follows = not equals and self._rest and not self._rest[-1][1].startswith("-")
             return written, self._rest.pop()[1] if follows else value
         if equals and option.takes is Takes.NOTHING:
-            raise Unreadable(number, f"--{option.name} takes no value.")
+            raise Unreadable(
+                number,
+                f"--{option.name} takes no value.",
+                code="unexpected-value",
+                option=option.name,
+            )
         if not equals and option.takes is Takes.VALUE:
             value = self._next(option, number)
         return option.name, value
@@ -176,14 +190,22 @@ class _Reader:
         found = {o.name: o for name, o in self._known.items() if name.startswith(written)}
         if len(found) > 1:
             several = ", ".join(f"--{name}" for name in sorted(found))
-            raise Unreadable(number, f"--{written} may be {several}.", "Write the whole name.")
+            raise Unreadable(
+                number,
+                f"--{written} may be {several}.",
+                "Write the whole name.",
+                code="ambiguous-option",
+                option=written,
+            )
         return next(iter(found.values()), None)
 
     def _short(self, letters: str, number: int) -> Iterator[tuple[str, str]]:
         for at, letter in enumerate(letters, 1):
             option = self._letters.get(letter)
             if option is None:
-                raise Unreadable(number, f"sbatch has no option -{letter}.")
+                raise Unreadable(
+                    number, f"sbatch has no option -{letter}.", code="unknown-option", option=letter
+                )
             if option.takes is Takes.NOTHING:
                 yield option.name, ""
                 continue
@@ -193,5 +215,7 @@ class _Reader:
 
     def _next(self, option: Option, number: int) -> str:
         if not self._rest:
-            raise Unreadable(number, f"--{option.name} needs a value.")
+            raise Unreadable(
+                number, f"--{option.name} needs a value.", code="missing-value", option=option.name
+            )
         return self._rest.pop()[1]

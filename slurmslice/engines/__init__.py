@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from slurmslice.evidence import Observation, TaskId, TaskReport
+from slurmslice.notes import Note
 from slurmslice.ranges import ArrayExpression
 from slurmslice.resources import ResourceRequest
 
@@ -55,7 +56,7 @@ class Receipt:
 
     job: str
     cluster: str | None = None
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,16 +37,28 @@ def check_names(names: Iterable[str], where: str) -> None:
     seen: set[str] = set()
     for number, name in enumerate(names, 1):
         if not name:
-            raise BadInput(f"{where}: column {number} has no name.", _RENAME.format("mass"))
+            raise BadInput(
+                f"{where}: column {number} has no name.",
+                _RENAME.format("mass"),
+                code="unnamed-column",
+                column=number,
+            )
         if not _NAME.fullmatch(name):
             hint = _RENAME.format(_nearest(name))
-            raise BadInput(f"{where}: {name!r} cannot be a column's name.", hint)
+            raise BadInput(
+                f"{where}: {name!r} cannot be a column's name.",
+                hint,
+                code="bad-column-name",
+                column=name,
+            )
         if name.lower() in {"slice", "row"}:
             why = f"{where}: the column {name!r} would hide the slice's own {name.lower()}."
-            raise BadInput(why, _RENAME.format(f"{name}_1"))
+            raise BadInput(
+                why, _RENAME.format(f"{name}_1"), code="reserved-column-name", column=name
+            )
         if name.lower() in seen:
             why = f"{where}: the column {name!r} stands twice (capitals make no difference)."
-            raise BadInput(why, _RENAME.format(f"{name}_2"))
+            raise BadInput(why, _RENAME.format(f"{name}_2"), code="duplicate-column", column=name)
         seen.add(name.lower())
 
 
@@ -63,7 +75,13 @@ def named(text: str, option: str) -> tuple[str, str]:
     """
     name, equals, rest = text.partition("=")
     if not equals:
-        raise BadInput(f"{option} {text!r} has no =.", f"Write it as {option} name=…")
+        raise BadInput(
+            f"{option} {text!r} has no =.",
+            f"Write it as {option} name=…",
+            code="missing-equals",
+            option=option.lstrip("-"),
+            value=text,
+        )
     check_names((name,), option)
     return name, rest
 
@@ -108,6 +126,9 @@ def _row(table: SliceTable, row: int, templates: Mapping[str, _Rendered]) -> Seq
                 f"The column {name!r} cannot be computed for slice {key[:200]!r}: {_said(why)}",
                 f"It can use {', '.join(n for n in values if n != name)}; all are text: "
                 "{{ row|int + 1 }} makes a number of one.",
+                code="column-failed",
+                column=name,
+                key=key,
             ) from why
     return [values[name] for name in templates]
 
@@ -128,6 +149,8 @@ def _template(name: str, text: str) -> _Rendered:
         raise BadInput(
             f"The template of column {name!r} cannot be read: {why}",
             "It is one of Jinja2: --column 'out=out/{{ slice }}.h5'",
+            code="bad-column-template",
+            column=name,
         ) from why
 
     def rendered(values: Mapping[str, str]) -> str:

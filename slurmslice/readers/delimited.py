@@ -52,7 +52,13 @@ def from_table(data: bytes, source: str, key: str | None) -> SliceTable:
     refuse_nul(data, source)
     header = io.BytesIO(data).readline().removeprefix(codecs.BOM_UTF8)
     if not header.strip():
-        raise BadInput(f"{source}, line 1: it is blank.", "The first line names the columns.")
+        raise BadInput(
+            f"{source}, line 1: it is blank.",
+            "The first line names the columns.",
+            code="blank-header",
+            path=source,
+            line=1,
+        )
     tabs = _has_tabs(source, header)
     try:
         records = _reader(data, tabs)
@@ -74,6 +80,9 @@ def _check_signs(names: Sequence[str], tabs: bool, source: str) -> None:
         raise BadInput(
             f"{source}, line 1: {found} stand between its columns.",
             "A table has commas there, or tabs where its name ends in .tsv.",
+            code="wrong-separator",
+            path=source,
+            line=1,
         )
 
 
@@ -82,7 +91,14 @@ def _check_header(names: Sequence[str], key: str | None, source: str) -> None:
     if key is not None and key not in names:
         near = difflib.get_close_matches(key, names, 1)
         hint = f"Did you mean {near[0]}?" if near else f"Its columns are {', '.join(names)}."
-        raise BadInput(f"There is no column {key!r} in {source}.", hint)
+        raise BadInput(
+            f"There is no column {key!r} in {source}.",
+            hint,
+            code="unknown-column",
+            column=key,
+            path=source,
+            nearest=near[0] if near else None,
+        )
 
 
 def _has_tabs(source: str, header: bytes) -> bool:
@@ -122,12 +138,20 @@ def _fault(data: bytes, source: str, tabs: bool) -> BadInput:
         try:
             record = next(reader)
         except csv.Error as why:
-            return BadInput(f"{source}, line {line}: {_meaning(why)}.")
+            return BadInput(
+                f"{source}, line {line}: {_meaning(why)}.",
+                code="bad-table-line",
+                path=source,
+                line=line,
+            )
         width = width or len(record)
         if record and len(record) != width:
             return BadInput(
                 f"{source}, line {line}: {len(record)} values, and {width} columns.",
                 "" if tabs else 'A value that holds a comma stands in quotes: "a,b".',
+                code="uneven-table",
+                path=source,
+                line=line,
             )
 
 

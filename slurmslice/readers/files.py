@@ -28,6 +28,8 @@ def from_paths(paths: Iterable[str], pattern: str) -> SliceTable:
         raise BadInput(
             f"No file matches {pattern!r} here.",
             "Quote the pattern, so that it arrives as it is; ** stands for folders in folders.",
+            code="no-match",
+            pattern=pattern,
         )
     parents, names = zip(*(os.path.split(key.rstrip("/")) for key in keys), strict=True)
     columns = {

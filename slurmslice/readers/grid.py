@@ -46,6 +46,9 @@ def _values(text: str, name: str) -> list[str]:
             raise BadInput(
                 f"There is an empty value in --grid {name}={text}.",
                 f"Write it as --grid {name}=0.1,0.01 or --grid {name}=0-4.",
+                code="empty-value",
+                option="grid",
+                column=name,
             )
         some = range_keys(part)[0] if _RANGE.fullmatch(part) else [part]
         check_number(len(some), f"--grid {name}={part}")

@@ -49,6 +49,9 @@ def from_jobs(data: bytes, source: str) -> SliceTable:
             raise BadInput(
                 f"{source}, line {number}: a #DISBATCH directive, which changes other lines.",
                 "Only disBatch obeys it: write out what it does, and take it away.",
+                code="disbatch-directive",
+                path=source,
+                line=number,
             )
         if line.strip() and not line.startswith("#"):
             jobs[str(number)] = line.strip()

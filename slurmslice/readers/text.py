@@ -38,18 +38,23 @@ def gathered(file: BinaryIO, source: str, end: bytes = b"\n") -> bytes:
         if end != b"\0" and b"\0" in block:
             break  # which is refused by the one who asked
         if line > LONGEST_LINE:
-            raise _endless(source, f"a line of more than {LONGEST_LINE:,} bytes")
+            raise _endless(
+                source, f"a line of more than {LONGEST_LINE:,} bytes", line_bytes=LONGEST_LINE
+            )
         if lines > MOST_SLICES + 1:  # a table has a header
-            raise _endless(source, f"more than {MOST_SLICES:,} lines")
+            raise _endless(source, f"more than {MOST_SLICES:,} lines", lines=MOST_SLICES)
         if kept.tell() > MOST_BYTES:
-            raise _endless(source, f"more than {MOST_BYTES:,} bytes")
+            raise _endless(source, f"more than {MOST_BYTES:,} bytes", bytes=MOST_BYTES)
     return kept.getvalue()
 
 
-def _endless(source: str, what: str) -> BadInput:
+def _endless(source: str, what: str, **limit: int) -> BadInput:
     return BadInput(
         f"There is no end to {source}, or it is too long: it has {what}.",
         f"A run takes {MOST_SLICES:,} slices. If they are meant, make several runs of them.",
+        code="endless-input",
+        path=source,
+        **limit,
     )
 
 
@@ -65,4 +70,7 @@ def refuse_nul(data: bytes, source: str, hint: str = "") -> None:
         raise BadInput(
             f"{source}, line {line}: a NUL byte, which no program can be given.",
             f"{hint}If the file is UTF-16, save it as UTF-8.",
+            code="nul-byte",
+            path=source,
+            line=line,
         )

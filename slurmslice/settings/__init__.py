@@ -138,4 +138,7 @@ def _no_profile(files: Sequence[Settings], profile: str) -> BadInput:
     return BadInput(
         f"There is no [profile.{profile}] in {where}.",
         hint + f'sbatch\'s own --profile is said in a file: profile = "{profile}" in [sbatch].',
+        code="unknown-profile",
+        profile=profile,
+        nearest=near[0] if near else None,
     )

@@ -44,16 +44,26 @@ def _parse(data: bytes, file: str) -> dict[str, object]:
         # Numbers with a point stay as they are written: 1e-5 is to be typed as 1e-5.
         return tomllib.loads(data.decode("utf-8-sig"), parse_float=lambda n: n.replace("_", ""))
     except RecursionError as why:
-        raise BadInput(f"{file}: brackets in brackets, too deep to be read.") from why
+        raise BadInput(
+            f"{file}: brackets in brackets, too deep to be read.",
+            code="bad-settings-file",
+            path=file,
+        ) from why
     except UnicodeDecodeError as why:
         line = data.count(b"\n", 0, why.start) + 1
-        raise BadInput(f"{file}, line {line}: this is not UTF-8.") from why
+        raise BadInput(
+            f"{file}, line {line}: this is not UTF-8.", code="not-utf8", path=file, line=line
+        ) from why
     except tomllib.TOMLDecodeError as why:
         what, _, at = str(why).rpartition(" (at ")
         told = re.match(r"line (\d+)", at)
         line = int(told[1]) if told else len(data.splitlines())
         raise BadInput(
-            f"{file}, line {line}: {what}.", 'Texts stand in quotes: mem = "4G", time = "1:00:00".'
+            f"{file}, line {line}: {what}.",
+            'Texts stand in quotes: mem = "4G", time = "1:00:00".',
+            code="bad-settings-file",
+            path=file,
+            line=line,
         ) from why
 
 
@@ -76,7 +86,14 @@ class _Reader:
         layer: dict[str, Setting] = {}
         for option, setting in self._settings(tree):
             if option in layer:
-                raise BadInput(f"{setting.where} says what {layer[option].key} says.", "Keep one.")
+                raise BadInput(
+                    f"{setting.where} says what {layer[option].key} says.",
+                    "Keep one.",
+                    code="duplicate-setting",
+                    where=setting.where,
+                    key=setting.key,
+                    other=layer[option].key,
+                )
             layer[option] = setting
         return layer
 
@@ -138,17 +155,26 @@ class _Reader:
             **dict.fromkeys(self.keys.top, ""),
         }
         hint = "The long options of `slurmslice run --help` are keys, and sbatch's in [sbatch]."
-        for near in difflib.get_close_matches(key, tables, 1):
+        meant = difflib.get_close_matches(key, tables, 1)
+        for near in meant:
             header = self._header(tables[near])
             hint = f"Did you mean {near}, {f'in {header}' if header else 'above every [table]'}?"
-        return BadInput(f"{self.file}: {named} is not known.", hint)
+        return BadInput(
+            f"{self.file}: {named} is not known.",
+            hint,
+            code="unknown-key",
+            path=self.file,
+            key=key,
+            where=f"{self.file}: {named}",
+            nearest=meant[0] if meant else None,
+        )
 
 
 def _check(name: str, value: str, where: str) -> None:
     try:
         requests.check(name, value)
     except BadInput as why:
-        raise BadInput(f"{where}: {why.message}", why.hint) from why
+        raise why.inside(where, where=where) from why
 
 
 def _value(kind: Kind, raw: object) -> Value | None:
@@ -195,7 +221,12 @@ def _all(texts: list[str | None]) -> tuple[str, ...] | None:
 
 
 def _wrong(where: str, raw: object, takes: str) -> BadInput:
-    return BadInput(f"{where} is {_shown(raw)}; it takes {takes}.")
+    return BadInput(
+        f"{where} is {_shown(raw)}; it takes {takes}.",
+        code="bad-value",
+        where=where,
+        takes=str(takes),
+    )
 
 
 def _shown(raw: object) -> str:

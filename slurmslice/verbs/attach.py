@@ -29,7 +29,12 @@ def attach(run: Run, job: str) -> int:
         known = [s for s in run.ledger.submissions.values() if s.job == job]
         identity = run.engine.identify(job)
         if known and known[-1].name == identity.name:
-            raise BadInput(f"Job {job} is submission {known[-1].number:03d} of this run already.")
+            raise BadInput(
+                f"Job {job} is submission {known[-1].number:03d} of this run already.",
+                code="already-attached",
+                job=job,
+                submission=known[-1].number,
+            )
         number = _number(run, job, identity)
         owner = run.place.owner(number)
         if owner not in {None, job} or run.place.barred(number):
@@ -37,6 +42,10 @@ def attach(run: Run, job: str) -> int:
                 f"Submission {number:03d} belongs to {f'job {owner}' if owner else 'no job'}: "
                 f"the tasks of job {job} stop before their command.",
                 f"`scancel {job}` ends it.",
+                code="submission-has-job",
+                job=job,
+                submission=number,
+                other=owner,
             )
         if number not in run.ledger.submissions:
             script = read_script(run)
@@ -59,16 +68,31 @@ def _number(run: Run, job: str, identity: Identity) -> int:
             f"Job {job} ({identity.name}) does not run {run.place.script}.",
             "A job of another script, or of this one before it was edited, cannot be told to "
             "be this run's.",
+            code="foreign-job",
+            job=job,
         )
     if Path(identity.command).name != run.place.script.name:
         raise BadInput(
             f"Job {job} runs {identity.command!r}: that is no submission of this run.",
             "The script takes a submission's number, and no other words.",
+            code="foreign-job",
+            job=job,
         )
     number = int(identity.arguments[0]) if identity.arguments else 1
     submission = run.ledger.submissions.get(number)
     if number > 1 and submission is None:
-        raise BadInput(f"Job {job} is submission {number:03d}, which this run never made.")
+        raise BadInput(
+            f"Job {job} is submission {number:03d}, which this run never made.",
+            code="unknown-submission",
+            job=job,
+            submission=number,
+        )
     if submission is not None and submission.fate is Fate.SUBMITTED and submission.job != job:
-        raise BadInput(f"Submission {number:03d} is job {submission.job} already, not job {job}.")
+        raise BadInput(
+            f"Submission {number:03d} is job {submission.job} already, not job {job}.",
+            code="submission-has-job",
+            job=job,
+            submission=number,
+            other=submission.job,
+        )
     return number

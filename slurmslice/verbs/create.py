@@ -90,6 +90,8 @@ def check_name(name: str) -> str:
         raise BadInput(
             f"{name!r} is no name for a run.",
             "Use letters, digits and ._+@- (100 at most), beginning with a letter or a digit.",
+            code="bad-run-name",
+            name=name,
         )
     return name
 

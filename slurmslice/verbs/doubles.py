@@ -7,6 +7,8 @@ from itertools import islice
 
 from slurmslice.command import quote
 from slurmslice.errors import BadInput, DamagedRun
+from slurmslice.ledger import Submission
+from slurmslice.notes import Note
 from slurmslice.progress import refusals
 from slurmslice.run import Run
 from slurmslice.submission import script_array, script_request
@@ -15,8 +17,8 @@ _LOOKED_AT = 20
 """Tasks whose output is read: a double is refused in every one, and a file a slice is dear."""
 
 
-def doubles(run: Run) -> tuple[str, ...]:
-    """Which jobs were refused since the run's last submission, and what to type, a line each.
+def doubles(run: Run) -> tuple[Note, ...]:
+    """Which jobs were refused since the run's last submission, and what to type, a note each.
 
     Reads the output of a few tasks of the first submission, which is what ``sbatch script.sh``
     sends, and of the last.
@@ -25,13 +27,14 @@ def doubles(run: Run) -> tuple[str, ...]:
     last = int(max((s.intent.at for s in taken), default=0.0))  # tasks write whole seconds
     looked_at = {s.number: s for s in (taken[0], taken[-1])} if taken else {}
     told = [
-        _told(run, job, f"submission {s.number:03d} once more, which job {s.job} has")
+        _told(run, job, s, f"submission {s.number:03d} once more, which job {s.job} has")
         for s in looked_at.values()
         for job in _refused(run, s.number, s.array, s.job, last)
     ]
     if taken and run.place.barred(1):
         gave_way = "submission 001, which was given up for others"
-        told += [_told(run, job, gave_way) for job in _refused(run, 1, _written(run), None, last)]
+        gone = _refused(run, 1, _written(run), None, last)
+        told += [_told(run, job, None, gave_way) for job in gone]
     return tuple(told)
 
 
@@ -57,9 +60,11 @@ def _refused(
     )
 
 
-def _told(run: Run, job: str, what: str) -> str:
+def _told(run: Run, job: str, taken: Submission | None, what: str) -> Note:
     name = quote(run.record.name)
-    return (
+    number, owner = (taken.number, taken.job) if taken else (1, None)
+    message = (
         f"Job {job} ran nothing: it is {what}, and no slice runs twice. What failed goes in again "
         f"with: slurmslice resubmit {name}; what waits: slurmslice submit {name}"
     )
+    return Note("job-ran-nothing", message, {"job": job, "submission": number, "owner": owner})

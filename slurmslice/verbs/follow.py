@@ -1,4 +1,4 @@
-"""Follow a run to its end: poll, resubmit as the policy says, wait, again."""
+"""Follow a run to its end: poll, submit and resubmit as the recorded policy says, wait, again."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from slurmslice.errors import Busy, NoAnswer, TooMany
-from slurmslice.journal import Held
+from slurmslice.journal import Held, PolicyChanged
 from slurmslice.run import Run
 from slurmslice.states import FAILURES, State
 from slurmslice.submission_plan import Choice, Plan, make_plan
@@ -19,22 +19,42 @@ FASTEST_POLL_S = 1.0
 SLOWEST_POLL_S = 60.0
 
 
-@dataclass(frozen=True)
-class Policy:
-    """What following does by itself.
+@dataclass(frozen=True, slots=True)
+class FollowOptions:
+    """The steps that a command takes by itself after each poll. The default is that of ``run``.
 
     Attributes:
-        max_attempts: attempts a slice gets; 1 is no resubmission.
-        submits: put in what was never asked for by ``submit`` (``run`` does); what is queued
-            is fed in any case.
+        submit_waiting: submit also slices that nobody has asked to submit yet.
+        feed_queue: submit queued slices as there is room.
+        retry_failed: resubmit failed slices that have attempts left by the recorded policy.
         interval: seconds between polls; None: by the age of the run (``pause``).
         plan: what is done first.
     """
 
-    max_attempts: int = 1
-    submits: bool = True
+    submit_waiting: bool = True
+    feed_queue: bool = True
+    retry_failed: bool = True
     interval: float | None = None
     plan: Plan | None = None
+
+
+TICK = FollowOptions(submit_waiting=False)
+"""``tick``: go on with everything that was asked for."""
+
+ONLY_FINISH = FollowOptions(submit_waiting=False, feed_queue=False, retry_failed=False)
+"""``submit`` and ``resubmit`` on this machine: run what was submitted, and nothing more."""
+
+
+def record_max_attempts(run: Run, max_attempts: int) -> None:
+    """Change the recorded number of attempts that each slice gets; every follower uses it.
+
+    Raises:
+        Busy: another process holds the run for too long.
+    """
+    with run.place.lock("run"):
+        run.reload()
+        if max_attempts != run.recorded_attempts:
+            run.decide(PolicyChanged(max_attempts, run.clock()))
 
 
 Tell = Callable[[Run, Poll, SubmitOutcome], None]
@@ -75,10 +95,10 @@ def _slice_s(run: Run) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def follow(run: Run, policy: Policy, tell: Tell) -> None:
-    """Until nothing is in flight and nothing waits, or what waits is held. Holds no lock meanwhile.
+def follow(run: Run, options: FollowOptions, tell: Tell) -> None:
+    """Step and wait until nothing is left to do, or the rest is held. Holds no lock meanwhile.
 
-    However long the engine does not answer, it is asked again.
+    If the engine does not answer, it is asked again, however long that takes.
 
     Raises:
         EngineError: a submission was refused for good; what runs goes on.
@@ -86,68 +106,66 @@ def follow(run: Run, policy: Policy, tell: Tell) -> None:
     unanswered = 0
     while True:
         looked = poll(run)
-        fed = step(run, policy)
+        fed = step(run, options)
         if fed.taken:
             again = poll(run)
             looked = replace(again, notes=(*looked.notes, *again.notes))
         tell(run, looked, fed)
         fed.check(passing=True)
         if fed.queued:
-            policy = replace(policy, plan=None)
-        if done(run, policy):
+            options = replace(options, plan=None)
+        if done(run, options):
             return
-        unanswered = unanswered + 1 if _unanswered(looked, fed) else 0
-        usual = pause(_age(run), policy.interval, _slice_s(run) if fed.drains else None)
+        unanswered = unanswered + 1 if is_unanswered(looked, fed) else 0
+        usual = pause(
+            since_submission(run), options.interval, _slice_s(run) if fed.drains else None
+        )
         run.engine.wait(backed_off(usual, unanswered))
 
 
-def _unanswered(looked: Poll, fed: SubmitOutcome) -> bool:
-    """Whether somebody did not answer, at a look or at a submission; a full queue is an answer."""
+def is_unanswered(looked: Poll, fed: SubmitOutcome) -> bool:
+    """True if a poll or a submission got no answer; a full queue is an answer."""
     return bool(looked.silences) or not isinstance(fed.error, TooMany | None)
 
 
-def step(run: Run, policy: Policy) -> SubmitOutcome:
-    """What follows from the standings: hold, queue what waits and what failed, feed what fits.
+def step(run: Run, options: FollowOptions) -> SubmitOutcome:
+    """Hold the rest after too many failures; queue waiting and failed slices; submit what fits.
 
-    A error that may pass is no error: the next step tries again.
+    An error that may pass is returned and not raised: the next step tries again.
     """
     taken: list[AcceptedSubmission] = []
     queued = False
-    if not (policy.submits or run.place.writable):
-        return SubmitOutcome()  # somebody else's run: it can be looked at
     try:
         trip(run)
-        for plan in _plans(run, policy):
+        for plan in _plans(run, options):
             fed = execute(run, plan, "run")
             taken += fed.taken
             queued = True
             if fed.error:
                 return replace(fed, taken=taken)
-        fed = submit_queued(run, "run") if _feeds(run, policy) else SubmitOutcome()
+        fed = submit_queued(run, "run") if _feeds(run, options) else SubmitOutcome()
         return replace(fed, taken=taken + fed.taken, queued=queued)
     except (Busy, NoAnswer) as why:
         return SubmitOutcome(taken, why.message, error=why, queued=queued)
 
 
-def _plans(run: Run, policy: Policy) -> Iterator[Plan]:
-    """The plan that was given, then: what waits, and what failed and has attempts left."""
-    if policy.plan:
-        yield policy.plan
+def _plans(run: Run, options: FollowOptions) -> Iterator[Plan]:
+    """The plan that was given, then one of the waiting slices and one of the failed ones."""
+    if options.plan:
+        yield options.plan
     waits = run.standings.tally().get(State.WAITING, 0)
-    if policy.submits and waits > len(run.ledger.queue):
+    if options.submit_waiting and waits > len(run.ledger.queue):
         wait_out_doubts(run)
         yield make_plan(run, Choice(waiting(None)(run)))
-    again = [] if run.ledger.held else _with_attempts_left(run, policy.max_attempts)
-    if again:
+    if not options.retry_failed or run.ledger.held:
+        return
+    if again := _with_attempts_left(run):
         wait_out_doubts(run)
         yield make_plan(run, Choice(failed(None, again)(run)))
 
 
-def _feeds(run: Run, policy: Policy) -> bool:
-    """On this machine only ``run`` puts work in: to look must not mean to work."""
-    if run.record.engine == "local" and not policy.submits:
-        return False
-    return bool(run.ledger.queue or run.in_flight())
+def _feeds(run: Run, options: FollowOptions) -> bool:
+    return options.feed_queue and bool(run.ledger.queue or run.in_flight())
 
 
 BREAKER = 20
@@ -173,18 +191,19 @@ def trip(run: Run) -> None:
         run.decide(Held(reason, run.clock()))
 
 
-def done(run: Run, policy: Policy) -> bool:
-    """Whether following has come to its end."""
+def done(run: Run, options: FollowOptions) -> bool:
+    """True if nothing is left to wait for and no step would follow."""
     tally = run.standings.tally()
     if run.ledger.held:
         return not {State.RUNNING, State.SUSPENDED} & set(tally)
-    if not policy.submits:
-        queue = run.ledger.queue if run.record.engine == "slurm" else ()
-        return not (run.in_flight() or run.ledger.in_doubt() or queue)
-    return run.finished and not _with_attempts_left(run, policy.max_attempts)
+    if not options.feed_queue:
+        return not (run.in_flight() or run.ledger.in_doubt())
+    return run.finished and not _with_attempts_left(run)
 
 
-def _with_attempts_left(run: Run, max_attempts: int) -> list[int]:
+def _with_attempts_left(run: Run) -> list[int]:
+    """The rows of failed slices with fewer attempts than the recorded policy gives them."""
+    max_attempts = run.max_attempts
     if max_attempts == 1:
         return []
     attempts, held_by = run.ledger.attempts, run.ledger.of_row
@@ -193,6 +212,7 @@ def _with_attempts_left(run: Run, max_attempts: int) -> list[int]:
     return [row for row in rows if not ((held := held_by(row)) and row in held.cancelled)]
 
 
-def _age(run: Run) -> float:
+def since_submission(run: Run) -> float:
+    """Seconds since the newest submission, or since the run was made if there is none."""
     intents = (submission.intent.at for submission in run.ledger.submissions.values())
     return run.clock() - max(intents, default=run.record.created_at)

@@ -48,7 +48,9 @@ def _ended(run: Run, group: Sequence[Submission], said: Observation) -> dict[Tas
         for row in run.open_rows(submission)
     )
     told = ((task, report) for task in tasks if (report := reports.get(task)))
-    return {task: r for task, r in told if r.state.final and not r.of_rest and r.steps is None}
+    return {
+        task: r for task, r in told if r.state.final and not r.is_array_summary and r.steps is None
+    }
 
 
 def _joined(run: Run, report: TaskReport, told: TaskReport | None) -> TaskReport:

@@ -12,6 +12,7 @@ from slurmslice.evidence import Answer, Observation, TaskReport
 from slurmslice.journal import Restarted
 from slurmslice.judge import Hearing, Standing, judge, reopened
 from slurmslice.ledger import Submission, apart
+from slurmslice.notes import Note
 from slurmslice.packed import judge_packed, reopened_packed, unheard
 from slurmslice.progress import SlotProgress, TaskProgress, of_setup, parse
 from slurmslice.ranges import compress
@@ -37,7 +38,7 @@ class Poll:
     changed: tuple[int, ...] = ()
     silences: tuple[str, ...] = ()
     learnt: bool = True
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 def poll(run: Run) -> Poll:
@@ -48,11 +49,12 @@ def poll(run: Run) -> Poll:
     return replace(looked, notes=(*looked.notes, *_unread(unread))) if unread else looked
 
 
-def _unread(unread: Sequence[tuple[Path, str]]) -> Iterator[str]:
+def _unread(unread: Sequence[tuple[Path, str]]) -> Iterator[Note]:
     """That, and why, it is not known what tasks wrote; the first of them as an example."""
     path, why = unread[0]
     more = f" So it is with {len(unread) - 1} more." if unread[1:] else ""
-    yield f"What a task wrote is not known: {path} cannot be read: {why}.{more}"
+    message = f"What a task wrote is not known: {path} cannot be read: {why}.{more}"
+    yield Note("task-log-unreadable", message, {"path": path, "files": len(unread)})
 
 
 def _looked(run: Run) -> Poll:
@@ -83,7 +85,7 @@ def _looked(run: Run) -> Poll:
 
 def _with_library(
     run: Run, changed: Mapping[int, Standing]
-) -> tuple[dict[int, Standing], tuple[str, ...]]:
+) -> tuple[dict[int, Standing], tuple[Note, ...]]:
     """Compare the library with the run's record of it, if a slice has ended.
 
     While it is not as it was made, no slice becomes COMPLETED.
@@ -97,10 +99,11 @@ def _with_library(
         return dict(changed), ()
     doubted = {r: unconfirmed(run.standings[r], found, fault) for r, found in changed.items()}
     still = {row: found for row, found in doubted.items() if found != run.standings[row]}
-    note = (
+    message = (
         f"{run.place.library} {fault}: what tasks run now is not known, and no slice becomes "
         f"COMPLETED. {restore_hint(run)}"
     )
+    note = Note("library-changed", message, {"path": str(run.place.library)})
     return still, (note,) if still else ()
 
 
@@ -124,6 +127,7 @@ def look_again(run: Run, rows: Sequence[int]) -> list[int]:
             raise NoAnswer(
                 f"Whether Slurm runs these slices again is not known: {queue.silence}.",
                 "Nothing was submitted; try again when it answers.",
+                reason=queue.silence,
             )
         found = ((r, _reopened(run, s, r, queue)) for s in group for r in held[s.number])
         changed |= {row: standing for row, standing in found if standing is not None}
@@ -301,7 +305,7 @@ def _progress(
     over its time, and where accounting says that it never began.
     """
     said = {report.state for report in (accounting, queue) if report is not None}
-    ended = accounting is not None and accounting.state.final and not accounting.of_rest
+    ended = accounting is not None and accounting.state.final and not accounting.is_array_summary
     speaks = queue is not None or ended
     if speaks and not said & {State.FAILED, State.TIMEOUT, State.WAITING}:
         return None

@@ -39,6 +39,8 @@ def replace_refused_run(run: Run, record: RunRecord, new: RunInputs) -> RunDirec
             raise BadInput(
                 f"Something was done with {run.place.path} at this moment.",
                 "`slurmslice status` shows where it stands.",
+                code="changed-meanwhile",
+                run=run.place.path.name,
             )
         data = text.encode("utf-8", "surrogateescape")
         return create(run.place.path, record, new.table, data, library(), instead=True)

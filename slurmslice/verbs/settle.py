@@ -15,6 +15,7 @@ from slurmslice.engines import Identity
 from slurmslice.errors import BadInput, Busy, DamagedRun, EngineError, NoAnswer
 from slurmslice.journal import Barred, Dismissed, Intent, Returned, Submitted, Widened
 from slurmslice.ledger import Submission
+from slurmslice.notes import Note
 from slurmslice.progress import parse
 from slurmslice.ranges import ArrayExpression, compress
 from slurmslice.run import Run
@@ -46,25 +47,25 @@ class Settled:
     """What was found out.
 
     Attributes:
-        notes: for a person, a line each.
+        notes: for a person.
         silences: why a look-up was no answer; then the doubt stays.
     """
 
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     silences: tuple[str, ...] = ()
 
 
-def wait_out_doubts(run: Run) -> tuple[str, ...]:
+def wait_out_doubts(run: Run) -> tuple[Note, ...]:
     """Let a submission in doubt show itself, or be barred, before anything else goes in.
 
     Returns:
-        what became of it, a line each.
+        what became of it.
 
     Raises:
         NoAnswer: it could not be looked up, so nothing may be submitted.
     """
     deadline = run.clock() + DOUBT_S + 10
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     while True:
         run.reload()
         settled = settle(run)
@@ -77,6 +78,8 @@ def wait_out_doubts(run: Run) -> tuple[str, ...]:
                 f"Whether submission {number:03d} was taken is not known, and it cannot be "
                 f"looked up now: {'; '.join(silences) or 'another slurmslice is at it'}.",
                 "Nothing more is submitted until it is; try again when Slurm answers.",
+                code="submission-unknown",
+                submission=number,
             )
         run.engine.wait(1.0)
 
@@ -95,7 +98,7 @@ def settle(run: Run) -> Settled:
 
 def settle_locked(run: Run) -> Settled:
     """The same, with the lock held."""
-    notes: list[str] = []
+    notes: list[Note] = []
     try:
         for submission in run.ledger.in_doubt():
             notes += _settle_one(run, submission)
@@ -108,19 +111,21 @@ def settle_locked(run: Run) -> Settled:
     return Settled(tuple(notes))
 
 
-def _settle_one(run: Run, submission: Submission) -> list[str]:
+def _settle_one(run: Run, submission: Submission) -> list[Note]:
     number = submission.number
     job = run.place.owner(number) or _sighted(run, submission.intent)
     if job is None and _may_appear(run, submission):
         return []
     if job is None and run.place.bar(number):
         run.decide(Barred(number, run.clock()))
-        return [f"Submission {number:03d} never reached the queue; its slices are free again."]
+        message = f"Submission {number:03d} never reached the queue; its slices are free again."
+        return [Note("submission-freed", message, {"submission": number})]
     job = job or run.place.owner(number)
     if job is None:
         return []  # a task is writing its claim at this moment
     run.decide(Submitted(number, job, None, "found", run.clock()))
-    return [f"Submission {number:03d} was taken after all: job {job}."]
+    message = f"Submission {number:03d} was taken after all: job {job}."
+    return [Note("submission-found", message, {"submission": number, "job": job})]
 
 
 def _may_appear(run: Run, submission: Submission) -> bool:
@@ -141,8 +146,8 @@ def claimed_by_others(run: Run) -> list[Submission]:
     return [s for s in run.in_flight() if run.place.owner(s.number) not in {None, s.job}]
 
 
-def adopt(run: Run, doubled: Sequence[Submission]) -> tuple[str, ...]:
-    """Follow the claims: who owns a submission runs it. What was done, a line each."""
+def adopt(run: Run, doubled: Sequence[Submission]) -> tuple[Note, ...]:
+    """Follow the claims: who owns a submission runs it. What was done, a note each."""
     try:
         with run.place.lock("status", wait=0):
             return tuple(_adopt(run, submission) for submission in doubled)
@@ -150,7 +155,7 @@ def adopt(run: Run, doubled: Sequence[Submission]) -> tuple[str, ...]:
         return ()  # whoever holds the lock sees it too
 
 
-def _adopt(run: Run, submission: Submission) -> str:
+def _adopt(run: Run, submission: Submission) -> Note:
     number, other = submission.number, submission.job
     owner = run.place.owner(number) or ""
     identity = _identity(run, owner)
@@ -163,12 +168,15 @@ def _adopt(run: Run, submission: Submission) -> str:
     if number == 1:
         _widen(run, submission, owner, carried or ())
     run.decide(Submitted(number, owner, None, "claimed", run.clock()))
-    note = f"Job {owner} runs submission {number:03d}; job {other} is its double"
+    found = f"Job {owner} runs submission {number:03d}; job {other} is its double"
+    names = {"submission": number, "job": owner, "double": other}
     try:
         run.engine.cancel(other, submission.name, None)
     except EngineError as why:
-        return f"{note}, and cannot be cancelled: {why.message}"
-    return f"{note} and is cancelled."
+        message = f"{found}, and cannot be cancelled: {why.message}"
+        return Note("duplicate-job", message, {**names, "cancelled": False})
+    done = not run.place.read_only
+    return Note("duplicate-job", f"{found} and is cancelled.", {**names, "cancelled": done})
 
 
 def _sent_by_hand(run: Run, name: str) -> tuple[str, ArrayExpression | None] | None:
@@ -258,17 +266,19 @@ def _may_be_sent(run: Run) -> bool:
     return untouched(run) and run.clock() - run.unsent_at > UNSENT_S
 
 
-def _dismiss(run: Run, submission: Submission) -> list[str]:
+def _dismiss(run: Run, submission: Submission) -> list[Note]:
     """Cancel a job that came after its submission was barred: all its tasks would be refused."""
     job = _sighted(run, submission.intent)
     if job is None:
         return []
     run.engine.cancel(job, submission.name, None)
     run.decide(Dismissed(submission.number, job, run.clock()))
-    return [f"Job {job} of submission {submission.number:03d} came too late and is cancelled."]
+    message = f"Job {job} of submission {submission.number:03d} came too late and is cancelled."
+    names = {"submission": submission.number, "job": job, "cancelled": not run.place.read_only}
+    return [Note("late-job", message, names)]
 
 
-def _take_in(run: Run) -> list[str]:
+def _take_in(run: Run) -> list[Note]:
     """Take a job into the run that a person submitted with plain ``sbatch script.sh``."""
     try:
         script = read_script(run)
@@ -284,7 +294,8 @@ def _take_in(run: Run) -> list[str]:
     if 1 not in run.ledger.submissions:
         run.decide(intent_of(run, planned, array))
     run.decide(Submitted(1, job, None, "found", run.clock()))
-    return [f"Job {job} was submitted by hand: it is submission 001 of this run now."]
+    message = f"Job {job} was submitted by hand: it is submission 001 of this run now."
+    return [Note("job-submitted-by-hand", message, {"job": job, "submission": 1})]
 
 
 def intent_of(run: Run, planned: PlannedSubmission, array: ArrayExpression | None) -> Intent:

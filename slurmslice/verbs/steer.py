@@ -65,6 +65,8 @@ def _refuse_in_doubt(run: Run) -> None:
         raise NoAnswer(
             f"Whether submission {submission.number:03d} was taken is not known yet.",
             "Nothing was cancelled: the same line again looks it up first.",
+            code="submission-unknown",
+            submission=submission.number,
         )
 
 
@@ -82,6 +84,9 @@ def _refuse_shared(run: Run, groups: Mapping[int, Sequence[int]]) -> None:
                 f"Slice {keys[chosen]!r} shares an array task with {keys[other]!r}, which would "
                 "end with it.",
                 _line_of_all(run, [keys[row] for row in sorted({*rows, *theirs})]),
+                code="shared-task",
+                key=keys[chosen],
+                other=keys[other],
             )
 
 
@@ -121,7 +126,12 @@ def throttle(run: Run, limit: int | None) -> int:
         NoAnswer: the engine could not be told.
     """
     if limit is not None and limit < 1:
-        raise BadInput("The throttle must be 1 or more.", "`none` takes it away.")
+        raise BadInput(
+            "The throttle must be 1 or more.",
+            "`none` takes it away.",
+            code="bad-number",
+            option="throttle",
+        )
     check_throttle(limit, run.record.packing.at_once)
     with run.place.lock("throttle"):
         run.reload()

@@ -44,7 +44,7 @@ def _refuse_others(run: Run, rows: Set[int]) -> None:
     raise BadInput(
         f"Slice {key!r} is {state}, not WAITING.",
         "`slurmslice resubmit` puts slices in again that have ended.",
-        code="not-waiting",
+        code="slice-not-waiting",
         key=key,
         state=str(state),
     )
@@ -104,6 +104,7 @@ def execute(run: Run, plan: Plan, verb: str) -> SubmitOutcome:
                 f"{run.place.script} was edited at this moment; nothing was submitted.",
                 "The same line again submits it as it is now.",
                 code="script-changed",
+                path=str(run.place.script),
             )
         look_again(run, plan.rows)
         for planned in plan.requests:

@@ -10,6 +10,7 @@ from slurmslice.errors import Refused as RefusedByEngine
 from slurmslice.journal import Dropped, Refused, Submitted
 from slurmslice.ledger import Fate
 from slurmslice.next_submission import SubmissionBounds, next_submission
+from slurmslice.notes import Note
 from slurmslice.ranges import compress
 from slurmslice.run import Run
 from slurmslice.submission import (
@@ -40,7 +41,7 @@ class AcceptedSubmission:
 
     planned: PlannedSubmission
     job: str
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
     starved: tuple[int, ...] = ()
 
 
@@ -188,7 +189,9 @@ def _keep_script_out(run: Run) -> None:
     """
     if _script_may_come(run) and not run.place.bar(1):
         raise Unsure(
-            "The script was sent by hand just now.", "`slurmslice status` takes it into the run."
+            "The script was sent by hand just now.",
+            "`slurmslice status` takes it into the run.",
+            code="script-sent-by-hand",
         )
 
 
@@ -210,7 +213,8 @@ def _ran_all_the_same(
     if job is None:  # the task is writing its claim at this moment
         return _look_up(run, planned, Unsure(no.message))
     run.decide(Submitted(planned.number, job, None, "claimed", run.clock()))
-    return AcceptedSubmission(planned, job, ("sbatch said no, but the job runs.",))
+    said = Note("runs-despite-refusal", "sbatch said no, but the job runs.", {"job": job})
+    return AcceptedSubmission(planned, job, (said,))
 
 
 def _look_up(run: Run, planned: PlannedSubmission, doubt: Unsure) -> AcceptedSubmission:
@@ -222,4 +226,5 @@ def _look_up(run: Run, planned: PlannedSubmission, doubt: Unsure) -> AcceptedSub
     raise Unsure(
         f"{doubt.message} Whether submission {planned.number:03d} was taken is not known yet.",
         "`slurmslice status` looks it up; nothing is submitted twice.",
+        submission=planned.number,
     )

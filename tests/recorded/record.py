@@ -65,7 +65,7 @@ class Recorder:
 
     def ask(self, name: str, argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
         """Run a command as slurmslice does, and write its answer to ``NAME.txt``."""
-        done = self.cluster.run(argv, env=environment.for_questions({}), timeout=200)
+        done = self.cluster.run(argv, env=environment.for_queries({}), timeout=200)
         head = f"# Slurm {self.version}\n# $ {shlex.join(argv)}\n# exit {done.returncode}\n"
         error = f"# stderr\n{done.stderr}" if done.stderr else ""
         (self.folder / f"{name}.txt").write_text(f"{head}{done.stdout}{error}")
@@ -107,11 +107,11 @@ def record(recorder: Recorder) -> None:
 
 def of_the_cluster(recorder: Recorder) -> None:
     """Its settings, partitions, nodes and limits."""
-    recorder.ask("cluster-config", commands.CONFIG)
-    recorder.ask("cluster-partitions", commands.PARTITIONS)
+    recorder.ask("cluster-config", commands.SHOW_CONFIG)
+    recorder.ask("cluster-partitions", commands.SHOW_PARTITIONS)
     recorder.cluster.set_limit(MaxSubmitJobs=50, MaxJobs=7)
-    recorder.ask("cluster-associations", commands.associations(recorder.cluster.user))
-    recorder.ask("cluster-qos", commands.qos())
+    recorder.ask("cluster-associations", commands.sacctmgr_associations(recorder.cluster.user))
+    recorder.ask("cluster-qos", commands.sacctmgr_qos())
     recorder.cluster.set_limit(MaxSubmitJobs=5, MaxJobs=None)
     recorder.ask("refused-limit", ["sbatch", "--parsable", "--array=0-9", "--wrap=true"])
     recorder.cluster.set_limit(MaxSubmitJobs=None)
@@ -135,7 +135,7 @@ def ghost(recorder: Recorder) -> None:
     question = commands.sacct_by_name(name, user, time.time() - 60)
     cluster.wait_until(lambda: name in cluster.run(question).stdout, 200, "its record")
     recorder.ask("ghost-sacct", question)
-    recorder.ask("ghost-squeue", commands.squeue_of(user, ended=True))
+    recorder.ask("ghost-squeue", commands.squeue_user(user, ended=True))
 
 
 def ended(recorder: Recorder) -> tuple[str, str]:
@@ -152,7 +152,7 @@ def ended(recorder: Recorder) -> tuple[str, str]:
     tasks = [(step, 0), *((job, index) for index in range(8))]
     recorder.ask("ends-steps", next(commands.sacct_steps(tasks)))
     recorder.ask("ends-squeue", commands.squeue([step, job], ended=True))
-    recorder.ask("ends-throttle", commands.throttle(job, 3))
+    recorder.ask("ends-throttle", commands.scontrol_throttle(job, 3))
     return job, step
 
 
@@ -164,7 +164,7 @@ def waiting(recorder: Recorder) -> None:
     recorder.wait_for(some, *running)
     recorder.ask("waits-sacct", commands.sacct([held, some]))
     recorder.ask("waits-squeue", commands.squeue([held, some], ended=False))
-    recorder.ask("waits-job", commands.show_job(held))
+    recorder.ask("waits-job", commands.scontrol_show_job(held))
     recorder.cluster.run(["scancel", held, some])
     user = recorder.cluster.run(["id", "-u"]).stdout.strip()
     recorder.wait_for(some, *(row.replace("RUNNING", f"CANCELLED by {user}") for row in running))
@@ -199,7 +199,7 @@ def down(recorder: Recorder, job: str) -> None:
     recorder.cluster.stop("slurmctld")
     recorder.ask("down-sbatch", ["sbatch", "--parsable", "--wrap=true"])
     recorder.ask("down-squeue", commands.squeue([job], ended=True))
-    recorder.ask("down-config", commands.CONFIG)
+    recorder.ask("down-config", commands.SHOW_CONFIG)
     recorder.cluster.start("slurmdbd")
     recorder.cluster.start("slurmctld")
 

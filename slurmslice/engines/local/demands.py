@@ -28,16 +28,28 @@ def check(request: ResourceRequest, machine: Machine) -> None:
             something, or more CPUs or memory than it lets us use.
     """
     if _nodes(request) > 1:
-        raise BadInput("More than one node was asked for, and this is one machine.", _ON_SLURM)
+        raise BadInput(
+            "More than one node was asked for, and this is one machine.",
+            _ON_SLURM,
+            code="slurm-only",
+            option="nodes",
+        )
     for name in _GPUS & request.keys():
         if request[name].rpartition(":")[2].rpartition("=")[2].lower() not in ("", "0", "none"):
             raise BadInput(
                 f"--{name}={request[name]} was asked for, and this machine cannot share out "
                 "GPUs or other generic resources among tasks.",
                 _ON_SLURM,
+                code="slurm-only",
+                option=name,
             )
     for name in _LATER & request.keys():
-        raise BadInput(f"--{name} was given, and on one machine tasks start at once.", _ON_SLURM)
+        raise BadInput(
+            f"--{name} was given, and on one machine tasks start at once.",
+            _ON_SLURM,
+            code="slurm-only",
+            option=name,
+        )
     warning(request)
     _check_size(request, machine)
 
@@ -47,6 +59,9 @@ def _check_size(request: ResourceRequest, machine: Machine) -> None:
         raise BadInput(
             f"A task wants {request.cpus} CPUs, and this machine lets us use {machine.cpus}.",
             f"Ask for at most -c {machine.cpus}, or use `--engine slurm`.",
+            code="exceeds-machine",
+            option="cpus-per-task",
+            value=request.cpus,
         )
     most = machine.memory // MIB
     if (request.mem_mib or 0) > most:
@@ -54,6 +69,9 @@ def _check_size(request: ResourceRequest, machine: Machine) -> None:
             f"A task wants {format_memory(request.mem_mib or 0)} of memory, and this machine lets "
             f"us use {most}M.",
             f"Ask for at most --mem={most}M, or use `--engine slurm`.",
+            code="exceeds-machine",
+            option="mem",
+            value=request.mem_mib,
         )
 
 
@@ -95,4 +113,10 @@ def warning(request: ResourceRequest) -> tuple[int, int] | None:
     try:
         return signal.Signals[f"SIG{name.upper()}"], before
     except KeyError:
-        raise BadInput(f"--signal names no signal: {name}.", "Write --signal=B:USR1@60.") from None
+        raise BadInput(
+            f"--signal names no signal: {name}.",
+            "Write --signal=B:USR1@60.",
+            code="bad-signal",
+            option="signal",
+            value=name,
+        ) from None

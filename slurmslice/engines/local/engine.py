@@ -136,7 +136,11 @@ class LocalEngine:
         check(order.request, self._machine)
         for placed in self._orders.look():
             if placed.order.number == order.number and placed.order.token != order.token:
-                raise BadInput(f"Submission {order.number:03d} has been ordered already.")
+                raise BadInput(
+                    f"Submission {order.number:03d} has been ordered already.",
+                    code="already-ordered",
+                    submission=order.number,
+                )
             if placed.order.token == order.token:
                 return Receipt(str(order.number), host())
         orders.place(order, time.time())
@@ -150,7 +154,8 @@ class LocalEngine:
             BadInput: always.
         """
         raise BadInput("--test-only asks Slurm, and this run belongs to this machine.",
-                       "`--dry-run` shows what would be submitted.")  # fmt: skip
+                       "`--dry-run` shows what would be submitted.",
+                       code="slurm-only", option="test-only")  # fmt: skip
 
     def identify(self, job: str) -> Identity:
         """Orders of this machine are always the run's own.
@@ -158,7 +163,11 @@ class LocalEngine:
         Raises:
             BadInput: always.
         """
-        raise BadInput("Jobs of this machine belong to their runs: there is nothing to attach.")
+        raise BadInput(
+            "Jobs of this machine belong to their runs: there is nothing to attach.",
+            code="slurm-only",
+            job=job,
+        )
 
     def find(self, order_token: str, job_name: str, since: float) -> Sighting | None:
         """The order with this token; None: there is none in the run directory."""

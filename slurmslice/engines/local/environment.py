@@ -25,7 +25,9 @@ def bash() -> str:
     """
     path = shutil.which("bash")
     if path is None:
-        raise EngineError("bash is not on PATH, and the run's script is a bash script.")
+        raise EngineError(
+            "bash is not on PATH, and the run's script is a bash script.", code="no-bash"
+        )
     return path
 
 

@@ -125,7 +125,9 @@ def _read(folder: Path) -> Placed | None:
     try:
         return _placed(folder, json.loads(data))
     except (ValueError, KeyError, TypeError, AttributeError) as why:
-        raise DamagedRun(f"{path} cannot be understood: {why}.", "Restore it.") from why
+        raise DamagedRun(
+            f"{path} cannot be understood: {why}.", "Restore it.", path=str(path)
+        ) from why
 
 
 def _placed(folder: Path, record: dict[str, Any]) -> Placed:

@@ -80,7 +80,9 @@ class Role:
         except OSError as why:
             if why.errno in _NOT_OURS:
                 return False
-            raise EngineError(f"{lock} cannot be made: {why.strerror}.") from why
+            raise EngineError(
+                f"{lock} cannot be made: {why.strerror}.", code="lock-failed", path=str(lock)
+            ) from why
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -91,6 +93,8 @@ class Role:
             raise EngineError(
                 f"{lock} cannot be locked: {why.strerror}.",
                 "Put the run on a local file system with --run-dir.",
+                code="lock-failed",
+                path=str(lock),
             ) from why
         self._lock = fd
         return True

@@ -109,6 +109,7 @@ class Runner:
             raise EngineError(
                 "The process that watched over the tasks was killed. They were ended, and wait.",
                 "The same command again goes on from there.",
+                code="supervisor-killed",
             )
         return changed
 
@@ -232,7 +233,10 @@ class Runner:
         raise EngineError(
             f"Task {index} of submission {active.placed.order.number:03d} could not be started: "
             f"{os.strerror(failed.errno)} ({self._bash}, or its log in "
-            f"{active.placed.order.folder / 'tasks'})."
+            f"{active.placed.order.folder / 'tasks'}).",
+            code="task-not-started",
+            index=index,
+            submission=active.placed.order.number,
         )
 
     # -- the end -----------------------------------------------------------------------------

@@ -1,4 +1,6 @@
-"""How many tasks a cluster can run at once: by its nodes, and by a user's limits. Pure.
+"""Count the tasks a cluster can run at once, by its nodes and by the user's limits. Pure.
+
+A function named ``why_…`` returns the reason as text, or an empty text if there is none.
 
 Sources: slurm.conf(5), SelectTypeParameters and DefMemPerCPU; sacctmgr(1), the limits of
 associations and of qualities of service; squeue(1), PartitionTimeLimit.
@@ -11,254 +13,271 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from slurmslice.engines.slurm.commands import LIMIT_FIELDS, QOS_FIELDS
-from slurmslice.engines.slurm.resources import Node, Partition, default_memory
-from slurmslice.engines.slurm.values import bytes_of, number_of
+from slurmslice.engines.slurm.cluster_records import Node, Partition, default_memory
+from slurmslice.engines.slurm.commands import ASSOCIATION_FIELDS, QOS_FIELDS
+from slurmslice.engines.slurm.fields import parse_number, parse_size
 from slurmslice.errors import BadInput
 from slurmslice.resources import MEMORY, NO_REQUEST, ResourceRequest
 from slurmslice.units import format_memory, format_time, parse_time
 
 
-def places(request: ResourceRequest, everywhere: Iterable[Partition]) -> list[Partition]:
-    """The partitions that such a task may run in."""
-    wanted = named(request)
-    return [p for p in everywhere if (p.name in wanted if wanted else p.default)]
+def candidate_partitions(request: ResourceRequest, known: Iterable[Partition]) -> list[Partition]:
+    """Return the partitions a task may run in."""
+    wanted = requested_partitions(request)
+    return [p for p in known if (p.name in wanted if wanted else p.default)]
 
 
-def named(request: ResourceRequest) -> list[str]:
-    """The partitions that such a task names; none for the default."""
+def requested_partitions(request: ResourceRequest) -> list[str]:
+    """Return the names of the partitions a task requests; empty for the default partition."""
     return [name for name in (request.partition or "").split(",") if name]
 
 
-def why_never(request: ResourceRequest, everywhere: Sequence[Partition]) -> str:
-    """Why none of the partitions takes such a task, however empty it is; empty where one may."""
-    found = places(request, everywhere)
-    if not found:
-        return "there is no partition by default; name one with -p"
-    return too_long(request, found)
+def why_no_partition(request: ResourceRequest, known: Sequence[Partition]) -> str:
+    """Explain why no partition accepts a task, even with all of its nodes free."""
+    partitions = candidate_partitions(request, known)
+    if not partitions:
+        return "this cluster has no default partition; name one with -p"
+    return why_too_long(request, partitions)
 
 
-def not_listed(request: ResourceRequest, everywhere: Sequence[Partition]) -> str:
-    """A partition that such a task names and that is not among these; empty where all are."""
-    names = [partition.name for partition in everywhere]
-    missing = next((name for name in named(request) if name not in names), None)
+def why_unknown_partition(request: ResourceRequest, known: Sequence[Partition]) -> str:
+    """Explain that a partition requested by a task does not exist, and name a similar one."""
+    names = [partition.name for partition in known]
+    missing = next((name for name in requested_partitions(request) if name not in names), None)
     if missing is None:
         return ""
     import difflib
 
     near = difflib.get_close_matches(missing, names, 1)
-    return f"no partition {missing} is known" + (f"; perhaps {near[0]} is meant" if near else "")
+    return f"there is no partition {missing}" + (f" (did you mean {near[0]}?)" if near else "")
 
 
-def too_long(request: ResourceRequest, found: Sequence[Partition]) -> str:
-    """Why such a task is above the time limit of these partitions; empty where it is not.
+def why_too_long(request: ResourceRequest, partitions: Sequence[Partition]) -> str:
+    """Explain that a task requests more time than these partitions allow.
 
-    The least time that it is content with counts, where it says one (sbatch(1), ``--time-min``).
+    If the task sets a minimum (sbatch(1), ``--time-min``), the minimum counts.
     """
     if request.time_s is None and "time" not in request:
         return ""
-    longest = max(_seconds(partition.max_time_s) for partition in found)
-    if _least_seconds(request) <= longest:
+    longest = max(_or_infinite(partition.max_time_s) for partition in partitions)
+    if _minimum_time_s(request) <= longest:
         return ""
-    where = ", ".join(partition.name for partition in found)
+    where = ", ".join(partition.name for partition in partitions)
     option = "--time-min" if "time-min" in request else "--time"
-    return (
-        f"{option} is at most {format_time(int(longest))} in {where}; a longer one waits for ever"
-    )
+    return f"{option} is at most {format_time(int(longest))} in {where}; a longer job never starts"
 
 
-def _least_seconds(request: ResourceRequest) -> float:
+def _minimum_time_s(request: ResourceRequest) -> float:
     least = request.get("time-min")
     try:
-        return _seconds(request.time_s if least is None else parse_time(least))
+        return _or_infinite(request.time_s if least is None else parse_time(least))
     except BadInput:
-        return 0  # sbatch refuses what is no time
+        return 0  # sbatch refuses an invalid time
 
 
-def all_listed(found: Iterable[Partition], among: Sequence[Node]) -> bool:
-    """Whether these are all nodes of the partitions: a cloud's, powered down, are not listed."""
+def all_nodes_listed(partitions: Iterable[Partition], nodes: Sequence[Node]) -> bool:
+    """True if sinfo lists all nodes of the partitions; it omits a cloud's powered-down nodes."""
     return all(
-        partition.nodes is not None
-        and len({node.name for node in among if node.partition == partition.name})
-        >= partition.nodes
-        for partition in found
+        partition.node_count is not None
+        and len({node.name for node in nodes if node.partition == partition.name})
+        >= partition.node_count
+        for partition in partitions
     )
 
 
-def _seconds(limit: int | None) -> float:
+def _or_infinite(limit: int | None) -> float:
     return math.inf if limit is None else limit
 
 
-def effective(
+def effective_request(
     request: ResourceRequest, settings: Mapping[str, str], partition: Partition
 ) -> ResourceRequest:
-    """The request that Slurm makes of a task's in a partition.
+    """Return the request that Slurm makes of a task's request in a partition.
 
-    It has the default memory if the task asks for none, no memory if Slurm does not count it,
-    and ``--exclusive`` if the task gets whole nodes.
+    It has the default memory if the task requests none, no memory if Slurm does not allocate
+    memory, and ``--exclusive`` if no other job runs on the task's nodes.
     """
     memory = request.only(MEMORY)
-    alone = settings.get("SelectType") == "select/linear"
+    exclusive = settings.get("SelectType") == "select/linear"
     if "MEMORY" not in settings.get("SelectTypeParameters", "").upper():
         memory = NO_REQUEST
     elif request.mem_mib is None:
-        usual = partition.default_mem or default_memory(settings)
+        default = partition.default_mem or default_memory(settings)
         memory = NO_REQUEST
-        if request.whole_nodes_memory or usual is None:
-            alone = True
+        if request.whole_nodes_memory or default is None:
+            exclusive = True
         else:
-            mib, per = usual
+            mib, per = default
             name = "mem-per-cpu" if per == "cpu" else "mem"
             memory = ResourceRequest(((name, f"{mib}M"),))
     found = request.without(MEMORY).overridden_by(memory)
-    return found.overridden_by({"exclusive": ""}) if alone and "exclusive" not in found else found
+    add = exclusive and "exclusive" not in found
+    return found.overridden_by({"exclusive": ""}) if add else found
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
-    """How many tasks fit: beside what runs now, and at all."""
+class FittingTasks:
+    """The number of tasks that fit into some nodes.
+
+    Attributes:
+        now: beside the jobs that run now.
+        when_empty: if no other job runs.
+    """
 
     now: int
-    ever: int
+    when_empty: int
 
 
-def fit(request: ResourceRequest, among: Iterable[Node]) -> Fit:
-    """How many such tasks fit into these nodes; one over several nodes counts in equal parts.
+def count_fitting(request: ResourceRequest, nodes: Iterable[Node]) -> FittingTasks:
+    """Count the tasks with this request that fit into these nodes.
 
-    Constraints, GPUs and licences are not looked at.
+    A task with several nodes is split into equal parts. Constraints, GPUs and licences are
+    ignored.
     """
-    cpus, mem = _of_node(request)
-    alone = "exclusive" in request
-    now = ever = 0
-    for node in {node.name: node for node in among if node.usable}.values():
-        room, free = _room(node.cpus, cpus, node.mem, mem), 0
-        if not alone or node.free_cpus == node.cpus:
-            free = _room(node.free_cpus, cpus, node.free_mem, mem)
-        most = 1 if alone else room
-        ever += min(room, most)
-        now += min(free, most)
-    return Fit(now // request.nodes, ever // request.nodes)
+    cpus, mem = _per_node(request)
+    now = when_empty = 0
+    for node in {node.name: node for node in nodes if node.usable}.values():
+        fit, fit_now = _tasks_on_node(node.cpus, cpus, node.mem_mib, mem), 0
+        if "exclusive" not in request or node.free_cpus == node.cpus:
+            fit_now = _tasks_on_node(node.free_cpus, cpus, node.free_mem_mib, mem)
+        most = 1 if "exclusive" in request else fit
+        when_empty += min(fit, most)
+        now += min(fit_now, most)
+    return FittingTasks(now // request.nodes, when_empty // request.nodes)
 
 
-def _of_node(request: ResourceRequest) -> tuple[int, int]:
-    """CPUs and MiB of a task on each of its nodes, rounded up."""
+def _per_node(request: ResourceRequest) -> tuple[int, int]:
+    """Return the CPUs and the MiB of a task on each of its nodes, rounded up."""
     return request.cpus_per_node, -(-(request.mem_mib or 0) // request.nodes)
 
 
-def why_none_fits(request: ResourceRequest, among: Iterable[Node]) -> str:
-    """What these nodes lack for such a task; empty where it fits."""
-    usable = [node for node in among if node.usable]
-    if fit(request, usable).ever:
+def why_none_fits(request: ResourceRequest, nodes: Iterable[Node]) -> str:
+    """Explain why no task with this request fits into these nodes."""
+    usable = [node for node in nodes if node.usable]
+    if count_fitting(request, usable).when_empty:
         return ""
     if not usable:
         return "no node is usable now"
-    cpus, mem = _of_node(request)
-    most_cpus, most_mem = max(n.cpus for n in usable), max(n.mem for n in usable)
+    cpus, mem = _per_node(request)
+    most_cpus, most_mem = max(n.cpus for n in usable), max(n.mem_mib for n in usable)
     if cpus > most_cpus:
         return f"no node has {cpus} CPUs, the largest has {most_cpus}"
     if mem > most_mem:
         return f"no node has {format_memory(mem)}, the largest has {format_memory(most_mem)}"
-    return "no nodes have all of it together"
+    return "too few nodes have enough CPUs and memory"
 
 
-def _room(cpus: int, of_task: int, mem: int, mem_of_task: int) -> int:
-    by_cpu = cpus // of_task
-    return min(by_cpu, mem // mem_of_task) if mem_of_task else by_cpu
+def _tasks_on_node(cpus: int, task_cpus: int, mem_mib: int, task_mem_mib: int) -> int:
+    by_cpu = cpus // task_cpus
+    return min(by_cpu, mem_mib // task_mem_mib) if task_mem_mib else by_cpu
 
 
 def enforces_limits(settings: Mapping[str, str]) -> bool:
-    """Whether limits of accounting count (slurm.conf(5), AccountingStorageEnforce)."""
+    """True if the cluster enforces accounting limits (slurm.conf(5), AccountingStorageEnforce)."""
     return bool({"limits", "safe"} & set(settings.get("AccountingStorageEnforce", "").split(",")))
 
 
 def running_limits(
     associations: str, qualities: str, request: ResourceRequest
 ) -> Iterator[tuple[int, str]]:
-    """How many tasks the accounting limits let run at once, each limit with its name.
+    """Yield the accounting limits of tasks running at once: a number of tasks, and the reason.
 
     Args:
-        associations: the answer to ``commands.associations``; lines that are none are left out.
-        qualities: the answer to ``commands.qos``, likewise.
-        request: of one task, as ``effective`` gives it.
+        associations: the answer to ``commands.sacctmgr_associations``; invalid lines are ignored.
+        qualities: the answer to ``commands.sacctmgr_qos``, likewise.
+        request: of one task, as ``effective_request`` returns it.
     """
-    own, qualities_of = _applying(associations, qualities, request)
-    for said in own:
-        yield from _limits(said, ("MaxJobs", "GrpJobs"), ("GrpTRES",), request)
-    for said in qualities_of:
-        yield from _limits(said, ("MaxJobsPU", "GrpJobs"), ("GrpTRES", "MaxTRESPU"), request)
+    association_rows, qos_rows = _limit_rows(associations, qualities, request)
+    for row in association_rows:
+        yield from _running_limits_of(row, ("MaxJobs", "GrpJobs"), ("GrpTRES",), request)
+    for row in qos_rows:
+        yield from _running_limits_of(
+            row, ("MaxJobsPU", "GrpJobs"), ("GrpTRES", "MaxTRESPU"), request
+        )
 
 
 def submit_limits(
     associations: str, qualities: str, request: ResourceRequest, settings: Mapping[str, str]
 ) -> Iterator[tuple[int, str]]:
-    """How many tasks a user may have in the queue, running ones too, each limit with its name.
+    """Yield the limits of a user's tasks in the queue, running ones included.
 
-    ``MaxJobCount`` counts everybody's. An array counts as its tasks.
+    ``MaxJobCount`` counts the jobs of all users. Each array task counts as one job.
+
+    Args:
+        associations: the answer to ``commands.sacctmgr_associations``; invalid lines are ignored.
+        qualities: the answer to ``commands.sacctmgr_qos``, likewise.
+        request: of one task.
+        settings: the settings of ``scontrol show config``.
+
+    Yields:
+        a number of tasks, and the reason.
     """
-    jobs = number_of(settings.get("MaxJobCount", ""))
+    jobs = parse_number(settings.get("MaxJobCount", ""))
     if jobs is not None:
         yield jobs, f"MaxJobCount is {jobs}"
-    own, qualities_of = _applying(associations, qualities, request)
-    for said in own:
-        yield from _counts(said, ("MaxSubmit", "GrpSubmit"))
-    for said in qualities_of:
-        yield from _counts(said, ("MaxSubmitPU", "MaxSubmitPA", "GrpSubmit"))
+    association_rows, qos_rows = _limit_rows(associations, qualities, request)
+    for row in association_rows:
+        yield from _count_limits(row, ("MaxSubmit", "GrpSubmit"))
+    for row in qos_rows:
+        yield from _count_limits(row, ("MaxSubmitPU", "MaxSubmitPA", "GrpSubmit"))
 
 
-def _applying(
+def _limit_rows(
     associations: str, qualities: str, request: ResourceRequest
 ) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
-    """The associations and the qualities of service under which such a task is submitted."""
-    own = [
-        said
-        for said in _table(associations, LIMIT_FIELDS)
-        if said["Account"] == request.get("account", said["DefaultAccount"])
-        and said["Partition"] in {"", request.partition}
+    """Return the associations and the qualities of service that apply to a task."""
+    association_rows = [
+        row
+        for row in _parse_table(associations, ASSOCIATION_FIELDS)
+        if row["Account"] == request.get("account", row["DefaultAccount"])
+        and row["Partition"] in {"", request.partition}
     ]
-    usual = {said["DefaultQOS"] or said["QOS"] for said in own}
-    names = {request["qos"]} if "qos" in request else usual
-    return own, [said for said in _table(qualities, QOS_FIELDS) if said["Name"] in names]
+    default = {row["DefaultQOS"] or row["QOS"] for row in association_rows}
+    names = {request["qos"]} if "qos" in request else default
+    return association_rows, [
+        row for row in _parse_table(qualities, QOS_FIELDS) if row["Name"] in names
+    ]
 
 
-def _table(text: str, fields: Sequence[str]) -> Iterator[dict[str, str]]:
+def _parse_table(text: str, fields: Sequence[str]) -> Iterator[dict[str, str]]:
     rows = (line.split("|") for line in text.split("\n"))
     return (dict(zip(fields, row, strict=True)) for row in rows if len(row) == len(fields))
 
 
-def _limits(
-    said: Mapping[str, str],
+def _running_limits_of(
+    row: Mapping[str, str],
     counts: Iterable[str],
     resources: Iterable[str],
     request: ResourceRequest,
 ) -> Iterator[tuple[int, str]]:
-    yield from _counts(said, counts)
+    yield from _count_limits(row, counts)
     for key in resources:
-        for resource in said[key].split(","):
+        for resource in row[key].split(","):
             name, _, amount = resource.partition("=")
-            cpus = number_of(amount) if name == "cpu" else None
-            size = bytes_of(amount if amount[-1:].isalpha() else f"{amount}M")
+            cpus = parse_number(amount) if name == "cpu" else None
+            size = parse_size(amount if amount[-1:].isalpha() else f"{amount}M")
             if cpus is not None:
                 yield cpus // request.cpus, f"{key} is {resource}"
             if name == "mem" and size and request.mem_mib:
                 yield size // (request.mem_mib << 20), f"{key} is {resource}"
 
 
-def _counts(said: Mapping[str, str], keys: Iterable[str]) -> Iterator[tuple[int, str]]:
+def _count_limits(row: Mapping[str, str], keys: Iterable[str]) -> Iterator[tuple[int, str]]:
     for key in keys:
-        jobs = number_of(said[key])
+        jobs = parse_number(row[key])
         if jobs is not None:
             yield jobs, f"{key} is {jobs}"
 
 
 def max_array_tasks(settings: Mapping[str, str]) -> int:
-    """Most tasks of one array (slurm.conf(5), MaxArraySize and max_array_tasks)."""
+    """Return the largest number of tasks in one array (MaxArraySize, max_array_tasks)."""
     size = int(settings["MaxArraySize"])
     match = re.search(r"\bmax_array_tasks=(\d{1,9})", settings.get("SchedulerParameters", ""))
     return min(size, int(match[1])) if match else size
 
 
-def asks_for_gpus(request: ResourceRequest) -> bool:
-    """Whether a task wants GPUs, of which sinfo tells too little to count."""
+def requests_gpus(request: ResourceRequest) -> bool:
+    """True if a task requests GPUs; sinfo prints too little about GPUs to count them."""
     return any(
         name.startswith("gpus") or (name in {"gres", "tres-per-task"} and "gpu" in value)
         for name, value in request.options

@@ -1,7 +1,7 @@
-"""The command lines of Slurm's programs. Pure: what to say, never saying it.
+"""Build the command lines of Slurm's programs. Pure: nothing is run here.
 
-Every value stands in a word of its own or behind ``=``; no shell sees any of them. Fields that
-may hold the separator stand last.
+Each value is a word of its own or follows ``=``; no shell reads it. A field that may hold the
+separator is the last one.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from slurmslice.resources import ResourceRequest
 
 Argv = tuple[str, ...]
 
-# sacct(1): all of them are known to every release from 20.11 to 26.05; an unknown one is an error.
+# sacct(1). Each release from 20.11 to 26.05 has these fields; an unknown field is an error.
 TASK_FIELDS = (
     *("JobID", "State", "ExitCode", "DerivedExitCode", "Submit", "Start", "End", "ElapsedRaw"),
     *("AllocCPUS", "ReqMem", "NodeList", "Reason", "JobName"),
 )
-# Of a task without its steps sacct says nothing of memory, and that it used no CPU time (seen).
+# Without its steps, sacct prints no memory for a task, and a CPU time of 0 (seen).
 STEP_FIELDS = (*TASK_FIELDS[:-1], "MaxRSS", "TotalCPU", "JobName")
-# squeue(1), --Format; a size of none after the colon is: as wide as it takes.
+# squeue(1), --Format. No width after the colon: the field is as wide as its value.
 SQUEUE_FIELDS = (
     *("JobArrayID", "State", "exit_code", "SubmitTime", "StartTime", "EndTime", "RestartCnt"),
     *("NodeList", "Reason", "Name"),
 )
 PREEMPTED_FIELDS = ("JobArrayID", "PreemptTime", "Name")
 SINFO_FIELDS = ("NodeList", "Partition", "StateLong", "CPUsState", "Memory", "AllocMem")
-LIMIT_FIELDS = (
+ASSOCIATION_FIELDS = (
     *("DefaultAccount", "Account", "Partition", "DefaultQOS", "QOS", "GrpTRES", "GrpJobs"),
     *("MaxJobs", "GrpSubmit", "MaxSubmit"),
 )
@@ -39,67 +39,81 @@ QOS_FIELDS = (
     "MaxSubmitPA",
 )
 
-CONFIG: Argv = ("scontrol", "show", "config")
-PARTITIONS: Argv = ("scontrol", "--oneliner", "show", "partition")
-# With those that are hidden, and those that the user's groups may not use: sbatch knows them all.
-ALL_PARTITIONS: Argv = ("scontrol", "--all", "--oneliner", "show", "partition")
-FEDERATION: Argv = ("scontrol", "show", "federation")
+SHOW_CONFIG: Argv = ("scontrol", "show", "config")
+SHOW_PARTITIONS: Argv = ("scontrol", "--oneliner", "show", "partition")
+# Hidden partitions and those closed to the user's groups too: sbatch knows all of them.
+SHOW_ALL_PARTITIONS: Argv = ("scontrol", "--all", "--oneliner", "show", "partition")
+SHOW_FEDERATION: Argv = ("scontrol", "show", "federation")
 
 
 def sbatch(script: Path, overrides: ResourceRequest, arguments: Sequence[str]) -> Argv:
-    """Submit a script, with options beside it and perhaps arguments."""
+    """Submit a script, with options that override its own, and with its arguments."""
     return ("sbatch", "--parsable", *overrides.to_argv(), str(script), *arguments)
 
 
-def test(argv: Argv) -> Argv:
-    """Have sbatch say what it would do with a submission (sbatch(1), ``--test-only``)."""
+def sbatch_test_only(argv: Argv) -> Argv:
+    """Test the submission of an sbatch command line (sbatch(1), ``--test-only``)."""
     return (argv[0], "--test-only", *argv[1:])
 
 
-def show_job(job: str) -> Argv:
-    """What the controller knows of a job: a line a record."""
+def scontrol_show_job(job: str) -> Argv:
+    """Show the controller's records of a job, one per line."""
     return ("scontrol", "--oneliner", "show", "job", job)
 
 
-def batch_script(job: str) -> Argv:
-    """The script of a job, on stdout."""
+def scontrol_batch_script(job: str) -> Argv:
+    """Print the script of a job on stdout."""
     return ("scontrol", "write", "batch_script", job, "-")
 
 
 def sacct(jobs: Iterable[str], clusters: str | None = None) -> Argv:
-    """The tasks of these jobs, however long ago: a row each."""
+    """Query the array tasks of these jobs, one record each, without a limit of time."""
     return (*_sacct(clusters, TASK_FIELDS), "-X", "--jobs", ",".join(jobs))
 
 
 def sacct_steps(tasks: Iterable[tuple[str, int]], clusters: str | None = None) -> Iterator[Argv]:
-    """These tasks with what was measured, a row a task and a row a step, by several questions.
+    """Query tasks and their steps with memory and CPU time, in one or more commands.
 
-    Rows of steps are dear, so tasks are named one by one: sacct reads no ``1_[2-5]`` (seen on
-    22.05). Of an array of which more is asked than can be named so, all rows come.
+    Records of steps are expensive, so the tasks are named one by one: sacct does not read
+    ``1_[2-5]`` (seen on 22.05). If too many tasks of one array are requested, the whole array
+    is queried.
+
+    Args:
+        tasks: the tasks to query.
+        clusters: clusters to ask (``--clusters``); None for the default.
     """
     indices: dict[str, list[int]] = {}
     for job, index in tasks:
         indices.setdefault(job, []).append(index)
-    words: list[str] = []
-    asked = 0
+    names: list[str] = []
+    requested = 0
     for job, some in indices.items():
-        if words and asked + len(some) > _MOST_AT_ONCE:
-            yield (*_sacct(clusters, STEP_FIELDS), "--jobs", ",".join(words))
-            words, asked = [], 0
-        words += [job] if len(some) > _MOST_NAMED else [f"{job}_{index}" for index in some]
-        asked += len(some)
-    if words:
-        yield (*_sacct(clusters, STEP_FIELDS), "--jobs", ",".join(words))
+        if names and requested + len(some) > _MAX_TASKS:
+            yield (*_sacct(clusters, STEP_FIELDS), "--jobs", ",".join(names))
+            names, requested = [], 0
+        names += [job] if len(some) > _MAX_NAMED else [f"{job}_{index}" for index in some]
+        requested += len(some)
+    if names:
+        yield (*_sacct(clusters, STEP_FIELDS), "--jobs", ",".join(names))
 
 
-_MOST_AT_ONCE, _MOST_NAMED = 5000, 250
+_MAX_TASKS = 5000
+"""Tasks in one command, so that its answer stays small."""
+_MAX_NAMED = 250
+"""Tasks of one array named one by one."""
 
 
 def sacct_by_name(name: str, user: int, since: float, clusters: str | None = None) -> Argv:
-    """The jobs of a user under a name since a time (epoch seconds), begun or not.
+    """Query the jobs of a user by name, started or not.
 
-    Accounting has some characters of a name changed (seen: a double quote, what is not in
-    Latin-1), and a comma parts names: a name that is not plain is not asked for.
+    Accounting changes some characters of a name (seen: a double quote, characters outside
+    Latin-1), and a comma separates names. With such a name all jobs of the user are queried.
+
+    Args:
+        name: the job name.
+        user: the user's id.
+        since: epoch seconds; older jobs are left out.
+        clusters: clusters to ask (``--clusters``); None for the default.
     """
     start = datetime.fromtimestamp(since).isoformat(timespec="seconds")
     window = ("--starttime", start, "--endtime", "now+10days")
@@ -108,24 +122,29 @@ def sacct_by_name(name: str, user: int, since: float, clusters: str | None = Non
 
 
 def _sacct(clusters: str | None, fields: Iterable[str]) -> Argv:
-    # SLURM_CLUSTERS, which the other commands heed, is none of sacct's.
-    place = ("--clusters", clusters) if clusters else ()
+    # Unlike the other commands, sacct ignores SLURM_CLUSTERS (sacct(1)).
+    where = ("--clusters", clusters) if clusters else ()
     columns = ("--format", ",".join(fields))
-    return ("sacct", *place, "--noheader", "--parsable2", "--noconvert", *columns)
+    return ("sacct", *where, "--noheader", "--parsable2", "--noconvert", *columns)
 
 
 def squeue(jobs: Iterable[str], *, ended: bool) -> Argv:
-    """Where these jobs are in the queue; ended ones too, until the controller forgets them."""
+    """Query the queue about these jobs.
+
+    Args:
+        jobs: job ids.
+        ended: include ended tasks, until the controller forgets them.
+    """
     return (*_squeue(ended), "--jobs", ",".join(jobs))
 
 
-def squeue_of(user: int, *, ended: bool) -> Argv:
-    """All jobs of a user; ended ones too, until the controller forgets them."""
+def squeue_user(user: int, *, ended: bool) -> Argv:
+    """Query the queue about all jobs of a user (a user id). ``ended``: as for ``squeue``."""
     return (*_squeue(ended), "--user", str(user))
 
 
 def squeue_preempted(jobs: Iterable[str]) -> Argv:
-    """When tasks of these jobs were told to make room, until the controller forgets them."""
+    """Query the preemption times of the tasks of these jobs, until the controller forgets them."""
     return (*_squeue(True, PREEMPTED_FIELDS), "--jobs", ",".join(jobs))
 
 
@@ -135,7 +154,7 @@ def _squeue(ended: bool, fields: Iterable[str] = SQUEUE_FIELDS) -> Argv:
 
 
 def sinfo() -> Argv:
-    """A line a node and partition, hidden ones too."""
+    """Query all nodes, one line per node and partition, hidden partitions included."""
     return ("sinfo", "--all", "--noheader", "--Node", "--Format", _columns(SINFO_FIELDS))
 
 
@@ -144,22 +163,23 @@ def _columns(fields: Iterable[str]) -> str:
 
 
 def scancel(job: str, indices: Iterable[int] | None) -> Argv:
-    """Cancel an array, or these tasks of it."""
+    """Cancel tasks of an array; None for the whole array."""
     if indices is None:
         return ("scancel", job)
-    return ("scancel", *(f"{job}_[{part}]" for part in _parts(sorted(indices))))
+    return ("scancel", *(f"{job}_[{text}]" for text in _index_lists(sorted(indices))))
 
 
-_LONGEST_PART = 1000
+_MAX_LENGTH = 1000
+"""Characters of one list of indices."""
 
 
-def _parts(indices: Sequence[int]) -> Iterator[str]:
-    """Ranges without steps, which scancel cannot read (seen), in texts that are not too long."""
+def _index_lists(indices: Sequence[int]) -> Iterator[str]:
+    """Write sorted indices as short lists without steps: scancel cannot read steps (seen)."""
     text = ""
     for part in compress(indices).parts:
-        wide = part.step == 1 and len(part) > 1
-        for word in (f"{part[0]}-{part[-1]}",) if wide else map(str, part):
-            if len(text) + len(word) >= _LONGEST_PART:
+        is_range = part.step == 1 and len(part) > 1
+        for word in (f"{part[0]}-{part[-1]}",) if is_range else map(str, part):
+            if len(text) + len(word) >= _MAX_LENGTH:
                 yield text
                 text = ""
             text = f"{text},{word}" if text else word
@@ -167,32 +187,32 @@ def _parts(indices: Sequence[int]) -> Iterator[str]:
         yield text
 
 
-def throttle(job: str, limit: int | None) -> Argv:
-    """Set how many tasks of an array run at once; 0 takes the limit away."""
+def scontrol_throttle(job: str, limit: int | None) -> Argv:
+    """Limit the tasks of an array that run at once; None or 0 removes the limit."""
     return ("scontrol", "update", f"JobId={job}", f"ArrayTaskThrottle={limit or 0}")
 
 
-def hold(job: str) -> Argv:
-    """Let no task of an array start that has not started (scontrol(1), ``hold``)."""
+def scontrol_hold(job: str) -> Argv:
+    """Hold the tasks of an array that have not started (scontrol(1), ``hold``)."""
     return ("scontrol", "hold", job)
 
 
-def release(job: str) -> Argv:
-    """Let held tasks start again."""
+def scontrol_release(job: str) -> Argv:
+    """Release held tasks: they may start again."""
     return ("scontrol", "release", job)
 
 
-def associations(user: str) -> Argv:
-    """The limits of a user, a line an association."""
-    fields = ",".join(LIMIT_FIELDS)
+def sacctmgr_associations(user: str) -> Argv:
+    """Query the limits of a user, one line per association."""
+    fields = ",".join(ASSOCIATION_FIELDS)
     return ("sacctmgr", "-nP", "show", "user", f"name={user}", "withassoc", f"format={fields}")
 
 
-def qos() -> Argv:
-    """The limits of every quality of service."""
+def sacctmgr_qos() -> Argv:
+    """Query the limits of each quality of service."""
     return ("sacctmgr", "-nP", "show", "qos", f"format={','.join(QOS_FIELDS)}")
 
 
-def qos_flags() -> Argv:
-    """The flags of every quality of service."""
+def sacctmgr_qos_flags() -> Argv:
+    """Query the flags of each quality of service."""
     return ("sacctmgr", "-nP", "show", "qos", "format=Flags")

@@ -1,4 +1,4 @@
-"""The engine that joins them: what is asked and told, and what is made of the answers."""
+"""The engine: runs Slurm's commands and parses their answers."""
 
 from __future__ import annotations
 
@@ -8,11 +8,16 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from slurmslice import process
 from slurmslice.engines import Identity, Intake, Limits, Order, Receipt, Sighting
-from slurmslice.engines.slurm import answers, commands, environment, search, steps
-from slurmslice.engines.slurm.asking import ACCOUNTING_OFF, UNKNOWN_JOB, Asking, silence
-from slurmslice.engines.slurm.health import Health
-from slurmslice.engines.slurm.outcomes import outcome
-from slurmslice.engines.slurm.room import Room
+from slurmslice.engines.slurm import commands, environment, find_job, job_records, job_steps
+from slurmslice.engines.slurm.client import (
+    ACCOUNTING_DISABLED,
+    INVALID_JOB_ID,
+    SlurmClient,
+    no_answer_error,
+)
+from slurmslice.engines.slurm.queue_capacity import ClusterCapacity
+from slurmslice.engines.slurm.sbatch_result import parse_sbatch_result
+from slurmslice.engines.slurm.slurm_health import ClusterHealth
 from slurmslice.errors import BadInput, NoAnswer, Refused
 from slurmslice.evidence import Answer, Observation, TaskId, TaskReport
 from slurmslice.resources import NO_REQUEST, ResourceRequest
@@ -21,111 +26,117 @@ _NO_PREEMPTION = frozenset({None, "", "(null)", "preempt/none"})
 
 
 class SlurmEngine:
-    """Runs array tasks on Slurm, by its own commands.
+    """Runs array tasks on Slurm, through Slurm's own commands.
 
     Args:
-        environ: the caller's environment; the process' own where not given.
-            ``SLURMSLICE_SBATCH_TIMEOUT`` and ``SLURMSLICE_ASK_TIMEOUT`` in it set how long
-            (seconds) sbatch and the others may take.
+        environ: the caller's environment; the process' own by default. Its variables
+            ``SLURMSLICE_SBATCH_TIMEOUT`` and ``SLURMSLICE_ASK_TIMEOUT`` set the time limits of
+            sbatch and of the other commands, seconds.
     """
 
     name = "slurm"
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
-        self._slurm = Asking(dict(os.environ if environ is None else environ))
-        self._room = Room(self._slurm)
+        self._slurm = SlurmClient(dict(os.environ if environ is None else environ))
+        self._capacity = ClusterCapacity(self._slurm)
+
+    # -- the cluster ---------------------------------------------------------------------------
 
     def cluster(self) -> str:
-        """The cluster's name.
+        """Return the cluster's name.
 
         Raises:
             NoAnswer: the controller does not answer.
         """
-        return self._slurm.config().get("ClusterName", "")
+        return self._slurm.cluster_config().get("ClusterName", "")
 
     def limits(self, request: ResourceRequest) -> Limits:
-        """MaxArraySize, and how many such tasks can run at once. As ``Engine.limits``."""
-        return self._room.limits(request)
+        """Return MaxArraySize, and the number of tasks running at once. As ``Engine.limits``."""
+        return self._capacity.limits(request)
 
     def intake(self, request: ResourceRequest) -> Intake:
-        """What the limits leave beside the user's jobs in the queue. As ``Engine.intake``."""
-        return self._room.intake(request)
+        """Return the number of tasks the queue accepts now. As ``Engine.intake``."""
+        return self._capacity.intake(request)
 
-    def doctor(self, request: ResourceRequest = NO_REQUEST) -> Health:
-        """How the cluster is, and how many tasks with this request fit into each partition.
+    def cluster_health(self, request: ResourceRequest = NO_REQUEST) -> ClusterHealth:
+        """Describe the cluster, and count the tasks that fit into each partition.
 
         Raises:
             NoAnswer: the controller does not answer.
         """
-        settings = self._slurm.config()
-        return Health(
+        settings = self._slurm.cluster_config()
+        return ClusterHealth(
             settings.get("SLURM_VERSION", ""),
             self.cluster(),
             int(settings["MaxArraySize"]),
             self._accounting({"1": ""}).silence or "on",
-            self._room.partitions(request),
+            self._capacity.partition_health(request),
         )
 
+    # -- submissions ---------------------------------------------------------------------------
+
     def submit(self, order: Order) -> Receipt:
-        """Hand the script to sbatch. As ``Engine.submit``."""
+        """Submit the script with sbatch. As ``Engine.submit``."""
         argv = commands.sbatch(order.script, order.overrides, order.arguments)
-        done, dropped = self._sbatch(order, argv)
-        receipt = outcome(done)
-        notes = (*environment.told(dropped), *receipt.notes)
+        done, dropped = self._run_sbatch(order, argv)
+        receipt = parse_sbatch_result(done)
+        notes = (*environment.dropped_variable_notes(dropped), *receipt.notes)
         return Receipt(receipt.job, receipt.cluster, notes)
 
     def test(self, order: Order) -> str:
-        """Ask sbatch. As ``Engine.test``."""
-        argv = commands.test(commands.sbatch(order.script, order.overrides, order.arguments))
-        done, _ = self._sbatch(order, argv)
+        """Test the submission with ``sbatch --test-only``. As ``Engine.test``."""
+        argv = commands.sbatch_test_only(
+            commands.sbatch(order.script, order.overrides, order.arguments)
+        )
+        done, _ = self._run_sbatch(order, argv)
         if done.returncode == 0:
             return (done.stderr.strip() or done.stdout.strip()).removeprefix("sbatch: ")
         if done.returncode is None:
-            raise silence(done)
-        raise Refused(f"Slurm would refuse it: {done.stderr.strip()[-2000:]}")
+            raise no_answer_error(done)
+        said = done.stderr.strip()[-2000:]
+        raise Refused(f"Slurm would refuse the submission: {said}", said=said)
 
     def identify(self, job: str) -> Identity:
-        """Ask the controller. As ``Engine.identify``."""
+        """Ask the controller about a job. As ``Engine.identify``."""
         try:
-            records = self._slurm.ask(commands.show_job(job))
-            rows = answers.queue_rows(self._slurm.ask(commands.squeue((job,), ended=True)))
-        except NoAnswer as why:
-            if UNKNOWN_JOB in why.message:
-                raise BadInput(f"The controller knows no job {job}.") from why
+            text = self._slurm.query(commands.scontrol_show_job(job))
+            records = self._slurm.query_queue(commands.squeue((job,), ended=True))
+        except NoAnswer as error:
+            if INVALID_JOB_ID in error.message:
+                raise BadInput(
+                    f"The controller knows no job {job}.", code="unknown-job", job=job
+                ) from error
             raise
-        script = self._slurm.run(commands.batch_script(job))
-        text = script.stdout if script.returncode == 0 else None
-        own = [row for row in rows if row.job == job]
-        return search.identity(records, text, own, self._remembers_since())
+        done = self._slurm.run_command(commands.scontrol_batch_script(job))
+        script = done.stdout if done.returncode == 0 else None
+        records = [record for record in records if record.job == job]
+        return find_job.parse_job_info(text, script, records, self._remembers_since())
 
     def find(self, order_token: str, job_name: str, since: float) -> Sighting | None:
-        """The job that bears a token. As ``Engine.find``.
+        """Find the job of a token. As ``Engine.find``.
 
-        Where accounting does not answer, the queue's word that there is none counts as long as
-        the controller remembers jobs that have ended (MinJobAge).
+        If accounting does not answer, absence from the queue is enough as long as the
+        controller still remembers ended jobs (MinJobAge).
         """
-        queue = answers.queue_rows(self._slurm.ask(commands.squeue_of(os.getuid(), ended=True)))
+        records = self._slurm.query_queue(commands.squeue_user(os.getuid(), ended=True))
         remembers_since = self._remembers_since()
-        found = search.in_queue(queue, order_token, remembers_since)
+        found = find_job.find_in_queue(records, order_token, remembers_since)
         if found or self._slurm.accounting_off:
             return found
         try:
-            text = self._slurm.ask(
+            text = self._slurm.query(
                 commands.sacct_by_name(job_name, os.getuid(), since, self._slurm.clusters)
             )
         except NoAnswer:
             if self._slurm.accounting_off or since > remembers_since:
                 return None
             raise
-        return search.in_accounting(answers.accounting_rows(text), order_token)
+        return find_job.find_in_accounting(job_records.parse_sacct_records(text), order_token)
 
-    def _remembers_since(self) -> float:
-        """Epoch seconds: the controller has forgotten no job that ended later (MinJobAge)."""
-        remembers = search.seconds(self._slurm.config().get("MinJobAge", ""))
-        return time.time() - remembers / 2  # half: the times in the queue are another machine's
+    # -- polls ---------------------------------------------------------------------------------
 
     def observe(self, jobs: Sequence[tuple[str, str]]) -> Observation:
-        """One sacct, then one squeue. As ``Engine.observe``."""
+        """Run one sacct, then one squeue. As ``Engine.observe``."""
         names = dict(jobs)
         if not names:
             return Observation(Answer(), Answer())
@@ -137,88 +148,104 @@ class SlurmEngine:
     ) -> dict[TaskId, TaskReport]:
         """Ask sacct for the steps of tasks. As ``Engine.measure``."""
         names, found = dict(jobs), dict[TaskId, TaskReport]()
-        preempted = self._preempted(names)
-        for question in commands.sacct_steps(tasks, self._slurm.clusters):
-            said = self._slurm.ask(question)
-            found |= steps.measures(said, names, self._slurm.release, preempted)
+        preempted = self._preemption_times(names)
+        for argv in commands.sacct_steps(tasks, self._slurm.clusters):
+            text = self._slurm.query(argv)
+            found |= job_steps.parse_step_reports(text, names, self._slurm.fetch_release, preempted)
         return found
 
-    def _preempted(self, names: Mapping[str, str]) -> Mapping[TaskId, int]:
-        """When tasks were told to make room. Accounting never says so, the controller for a while.
+    def wait(self, seconds: float) -> None:
+        """Sleep for this time."""
+        time.sleep(seconds)
 
-        Where it does not answer it is not known: how a task ended must not wait for that.
-        """
-        try:
-            if self._slurm.config().get("PreemptType") in _NO_PREEMPTION:
-                return {}
-            return answers.preempted(self._slurm.ask(commands.squeue_preempted(names)), names)
-        except NoAnswer:
-            return {}
+    # -- control -------------------------------------------------------------------------------
 
     def cancel(self, job: str, name: str, indices: Collection[int] | None) -> None:
-        """Cancel tasks; those that have ended are no error.
+        """Cancel tasks; an ended task is no error.
 
         Raises:
-            NoAnswer: Slurm could not be told, or not asked whose the id is now.
-            EngineError: it will not do it.
+            NoAnswer: the owner of the job id is unknown, or Slurm did not get the command.
+            EngineError: Slurm refuses the command.
         """
         if indices is None or indices:
-            self._slurm.steer(job, name, commands.scancel(job, indices))
+            self._slurm.control_job(job, name, commands.scancel(job, indices))
 
     def throttle(self, job: str, name: str, limit: int | None) -> None:
-        """Set how many tasks of an array run at once. An array that is gone is no error.
+        """Limit the tasks of an array that run at once; an ended array is no error.
 
         Raises:
-            NoAnswer: Slurm could not be told, or not asked whose the id is now.
-            EngineError: it will not do it.
+            NoAnswer: the owner of the job id is unknown, or Slurm did not get the command.
+            EngineError: Slurm refuses the command.
         """
-        self._slurm.steer(job, name, commands.throttle(job, limit))
+        self._slurm.control_job(job, name, commands.scontrol_throttle(job, limit))
 
     def hold(self, job: str, name: str) -> None:
         """Hold the tasks of an array that have not started. As ``throttle``."""
-        self._slurm.steer(job, name, commands.hold(job))
+        self._slurm.control_job(job, name, commands.scontrol_hold(job))
 
     def release(self, job: str, name: str) -> None:
-        """Release them. As ``throttle``."""
-        self._slurm.steer(job, name, commands.release(job))
+        """Release the held tasks of an array. As ``throttle``."""
+        self._slurm.control_job(job, name, commands.scontrol_release(job))
 
     @property
     def working(self) -> bool:
-        """Never: Slurm runs the tasks."""
+        """Always False: Slurm runs the tasks, not this process."""
         return False
 
     def close(self) -> None:
-        """Nothing is to be stopped here."""
+        """Do nothing: this process runs no tasks."""
 
-    def wait(self, seconds: float) -> None:
-        """Sleep."""
-        time.sleep(seconds)
+    # -- private -------------------------------------------------------------------------------
 
-    def _sbatch(
+    def _run_sbatch(
         self, order: Order, argv: commands.Argv
     ) -> tuple[process.Finished, tuple[str, ...]]:
-        """Run it in the caller's environment; what it did, and what was kept from it."""
+        """Run sbatch; also returns the names of the variables dropped from its environment."""
         options = [*order.request, *order.overrides]
         env, dropped = environment.for_sbatch(self._slurm.environ, options)
-        return self._slurm.send(argv, env), dropped
+        return self._slurm.run_sbatch(argv, env), dropped
+
+    def _remembers_since(self) -> float:
+        """Return the epoch seconds since when the controller has forgotten no ended job."""
+        min_job_age_s = find_job.parse_seconds(self._slurm.cluster_config().get("MinJobAge", ""))
+        # Half of MinJobAge, because the times in the queue come from another machine's clock.
+        return time.time() - min_job_age_s / 2
+
+    def _preemption_times(self, names: Mapping[str, str]) -> Mapping[TaskId, int]:
+        """Return the preemption times of tasks, epoch seconds.
+
+        Only the controller knows them, and only for a while. Without its answer the result is
+        empty, because the end of a task must not wait for it.
+        """
+        try:
+            if self._slurm.cluster_config().get("PreemptType") in _NO_PREEMPTION:
+                return {}
+            text = self._slurm.query(commands.squeue_preempted(names))
+            return job_records.parse_preemption_times(text, names)
+        except NoAnswer:
+            return {}
 
     def _accounting(self, names: Mapping[str, str]) -> Answer:
+        off = Answer(silence=ACCOUNTING_DISABLED, off=True)
         if self._slurm.accounting_off:
-            return Answer(silence=ACCOUNTING_OFF, off=True)
+            return off
         argv = commands.sacct(names, self._slurm.clusters)
-        # Not asked for: a question a poll is dear, and the answers can be read without.
-        release = self._slurm.release_if_known
-        answer = self._answer(argv, lambda text: answers.accounting(text, names, release))
-        return Answer(silence=ACCOUNTING_OFF, off=True) if self._slurm.accounting_off else answer
+        # The release is not fetched here: answers can be read without it, and each poll would
+        # need one more command.
+        release = self._slurm.known_release
+        answer = self._answer(
+            argv, lambda text: job_records.parse_accounting_reports(text, names, release)
+        )
+        return off if self._slurm.accounting_off else answer
 
     def _queue(self, names: Mapping[str, str], *, ended: bool) -> Answer:
         argv = commands.squeue(names, ended=ended)
-        return self._answer(argv, lambda text: answers.queue(text, names))
+        return self._answer(argv, lambda text: job_records.parse_queue_reports(text, names))
 
     def _answer(
         self, argv: commands.Argv, parse: Callable[[str], Mapping[TaskId, TaskReport]]
     ) -> Answer:
         try:
-            return Answer(parse(self._slurm.ask(argv)))
-        except NoAnswer as why:
-            return Answer(silence=why.message)
+            return Answer(parse(self._slurm.query(argv)))
+        except NoAnswer as error:
+            return Answer(silence=error.message)

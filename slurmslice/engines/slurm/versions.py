@@ -1,8 +1,8 @@
-"""What differs between releases of Slurm, from 20.11 to 26.05: the one table of it. Pure.
+"""Differences between Slurm's releases, from 20.11 to 26.05. Pure; the only list of them.
 
-Each change was seen on real clusters of 20.11.4, 22.05.8, 24.11.5 and 26.05.5; where its release
-is not one of these, it is from the release notes. Answers are read by their form wherever the
-form tells the release, so that no answer needs a second question.
+Each change was seen on real clusters of 20.11.4, 22.05.8, 24.11.5 and 26.05.5. A release between
+these is taken from the release notes. Parsers recognise the form of an answer if they can, so
+most answers are read without asking for the release.
 """
 
 from __future__ import annotations
@@ -11,76 +11,84 @@ import re
 from dataclasses import dataclass
 
 Release = tuple[int, int]
-"""A release: year and month."""
+"""Year and month of a release: (22, 5)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """Something that another release does otherwise.
+class ReleaseChange:
+    """One change of Slurm's behaviour.
 
     Attributes:
-        since: the first release that does it, or the first one in which it was seen.
-        now: what it does.
-        before: what older releases do.
+        since: the first release with the new behaviour, or the first release it was seen in.
+        now: the new behaviour.
+        before: the behaviour of older releases.
     """
 
     since: Release
     now: str
     before: str
 
-    def holds(self, release: Release) -> bool:
-        """Whether a release does it."""
+    def applies_to(self, release: Release) -> bool:
+        """True if a release has the new behaviour."""
         return release >= self.since
 
 
-EXIT_CODE_WHOLE = Change(
+FULL_EXIT_CODES = ReleaseChange(
     (25, 11),
-    "sacct shows the exit codes 128 to 255 as they are",
-    "it takes 128 from them: 143 is 15:0, 200 is 72:0",
+    "sacct prints the exit codes 128 to 255 as they are",
+    "sacct subtracts 128 from them: 143 is printed as 15:0, 200 as 72:0",
 )
-QUEUE_EXIT_PAIR = Change(
-    (24, 11), "squeue's exit_code is 3:0, exit code and signal", "it is what wait(2) gave: 768"
-)
-MEMORY_PLAIN = Change(
-    (21, 8), "sacct's ReqMem is a job's: 4000M", "with a letter, of a node (n) or a CPU (c): 4000Mn"
-)
-REFUSED_UNSTARTED = Change(
+QUEUE_EXIT_PAIR = ReleaseChange(
     (24, 11),
-    "sacct's record of a job that was refused has no start",
-    "it started and ended when it was submitted",
+    "squeue's exit_code is 3:0, exit code and signal",
+    "squeue's exit_code is the status of wait(2): 768",
 )
-LEFTOVERS_AT_ONCE = Change(
+PLAIN_MEMORY = ReleaseChange(
+    (21, 8),
+    "sacct's ReqMem is the memory of a job: 4000M",
+    "a letter says per node (n) or per CPU (c): 4000Mn",
+)
+REFUSED_WITHOUT_START = ReleaseChange(
+    (24, 11),
+    "sacct's record of a refused job has no start time",
+    "the record starts and ends at its submission",
+)
+STEPS_END_WITH_TASK = ReleaseChange(
     (25, 5),
-    "a job step that goes on at its task's end may end in that very second (seen on 26.05)",
-    "it ends a second or more later",
+    "a job step still running at its task's end may end in the same second (seen on 26.05)",
+    "the step ends a second or more later",
 )
-PREEMPTED_IN_GRACE = Change(
+PREEMPTED_IN_GRACE = ReleaseChange(
     (24, 11),
-    "what ends in its GraceTime is PREEMPTED or put back, a script that came to its end as well",
-    "it is COMPLETED or FAILED by its script's exit code, and is not put back",
+    "a task that ends in its GraceTime is PREEMPTED or requeued, even after a normal end",
+    "it is COMPLETED or FAILED by the exit code of its script, and is not requeued",
 )
-ESCAPED_BLANK = Change(
+ESCAPED_BLANK = ReleaseChange(
     (24, 11),
-    r"sbatch takes `a\ b` in a script's line for one word",
+    r"sbatch reads `a\ b` in a script's line as one word",
     "the blank ends the word, and sbatch refuses the line",
 )
-OPTION_VALUES = Change(
+OPTION_VALUES = ReleaseChange(
     (26, 5),
     "--get-user-env takes no value, and --requeue may have one",
-    "--get-user-env=10L is right, and --requeue takes none",
+    "--get-user-env=10L is valid, and --requeue takes none",
 )
 
 
-def release_of(version: str) -> Release | None:
-    """The release of a version, ``22.05.8``; None where the text is none."""
+def parse_release(version: str) -> Release | None:
+    """Parse a version such as ``22.05.8``; None if the text is no version."""
     match = re.match(r"(\d{2})\.(\d{2})(?!\d)", version, re.ASCII)
     return (int(match[1]), int(match[2])) if match else None
 
 
-def may_lack_128(exit_code: int | None, release: Release | None) -> bool:
-    """Whether an exit code of sacct's may be 128 more than it says, by a release if it is known.
+def may_be_truncated(exit_code: int | None, release: Release | None) -> bool:
+    """True if sacct may have subtracted 128 from an exit code (``FULL_EXIT_CODES``).
 
-    Which of the two it is only the task itself can tell.
+    Only the task's own log can tell the true code then.
+
+    Args:
+        exit_code: the code printed by sacct.
+        release: Slurm's release; None if unknown.
     """
-    before = release is None or not EXIT_CODE_WHOLE.holds(release)
+    before = release is None or not FULL_EXIT_CODES.applies_to(release)
     return before and exit_code is not None and exit_code < 128

@@ -1,0 +1,24 @@
+"""Sizes of the benchmarks: full for the figures that count, small to see that each one works."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+
+from benchmarks.measure import WORK
+
+
+class Size(StrEnum):
+    """The size that a benchmark runs at. Only the full size is compared with a bar."""
+
+    FULL = "full"
+    SMALL = "small"
+
+    def pick(self, full: int, small: int) -> int:
+        """One of two numbers, by size."""
+        return full if self is Size.FULL else small
+
+    @property
+    def folder(self) -> Path:
+        """The folder for everything that the benchmarks make. A small run starts with none."""
+        return WORK if self is Size.FULL else WORK / "small"

@@ -1,0 +1,192 @@
+"""Run Slurm's commands, each with a time limit and a clean environment."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+from slurmslice import process
+from slurmslice.engines.slurm import capacity, cluster_records, commands, environment, job_records
+from slurmslice.engines.slurm.versions import Release, parse_release
+from slurmslice.errors import BadInput, EngineError, NoAnswer
+
+SBATCH_TIMEOUT_S = 180.0
+"""sbatch itself retries a full queue for 120 s, so a limit below 150 s would cut it short."""
+QUERY_TIMEOUT_S = 120.0
+ACCOUNTING_DISABLED = "accounting storage is disabled"
+"""sacct's text on a cluster without accounting."""
+INVALID_JOB_ID = "Invalid job id specified"
+_ALREADY_ENDED = (INVALID_JOB_ID, "already complet", "already finished")
+
+
+class SlurmClient:
+    """Runs the commands of one cluster, and keeps answers that do not change.
+
+    Args:
+        environ: the caller's environment.
+
+    Attributes:
+        accounting_off: sacct has said that accounting is disabled.
+    """
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self.environ = environ
+        self.accounting_off = False
+        self._settings: dict[str, str] = {}
+        self._limit_tables: tuple[str, str] | None = None
+
+    @property
+    def clusters(self) -> str | None:
+        """SLURM_CLUSTERS of the caller's environment."""
+        return self.environ.get("SLURM_CLUSTERS")
+
+    @property
+    def known_release(self) -> Release | None:
+        """Slurm's release, if the settings were fetched before; runs no command."""
+        return parse_release(self._settings.get("SLURM_VERSION", ""))
+
+    def fetch_release(self) -> Release | None:
+        """Return Slurm's release; None if its version cannot be read.
+
+        Raises:
+            NoAnswer: the controller does not answer.
+        """
+        return parse_release(self.cluster_config().get("SLURM_VERSION", ""))
+
+    def cluster_config(self) -> dict[str, str]:
+        """Return the settings of ``scontrol show config``, fetched once.
+
+        Raises:
+            NoAnswer: the controller does not answer.
+        """
+        if not self._settings:
+            self._settings = cluster_records.parse_config(self.query(commands.SHOW_CONFIG))
+        return self._settings
+
+    def limit_tables(self) -> tuple[str, str]:
+        """Return sacctmgr's tables of the user's associations and of all QOS, fetched once.
+
+        Both are empty if the cluster does not enforce their limits, or sacctmgr does not answer.
+        """
+        if self._limit_tables is None:
+            if not capacity.enforces_limits(self.cluster_config()):
+                return "", ""
+            try:
+                user = pwd.getpwuid(os.getuid()).pw_name
+                with ThreadPoolExecutor() as pool:  # each query of slurmdbd takes 0.3 s
+                    queries = commands.sacctmgr_associations(user), commands.sacctmgr_qos()
+                    associations, qualities = pool.map(self.query, queries)
+            except (KeyError, NoAnswer):
+                return "", ""
+            self._limit_tables = associations, qualities
+        return self._limit_tables
+
+    def query(self, argv: commands.Argv) -> str:
+        """Run a command and return its answer.
+
+        Raises:
+            NoAnswer: the command failed, took too long, or is missing.
+        """
+        done = self.run_command(argv)
+        if done.returncode == 0:
+            return done.stdout
+        text = done.stderr.strip() or done.stdout.strip()
+        if argv[0] == "sacct" and ACCOUNTING_DISABLED in text:
+            self.accounting_off = True
+        if argv[0] == "squeue" and _names_one_job(argv) and INVALID_JOB_ID in text:
+            return ""  # the controller has forgotten the job
+        raise no_answer_error(done)
+
+    def query_queue(self, argv: commands.Argv) -> list[job_records.JobRecord]:
+        """Run squeue and return all records of its answer.
+
+        Raises:
+            NoAnswer: as ``query``, or the answer cannot be read.
+        """
+        return job_records.parse_squeue_records(self.query(argv))
+
+    def control_job(self, job: str, name: str, argv: commands.Argv) -> None:
+        """Run a command that changes an array. Nothing happens if another job has its id now.
+
+        Args:
+            job: the array's job id.
+            name: the array's job name.
+            argv: the command.
+
+        Raises:
+            NoAnswer: the owner of the id is unknown, or Slurm did not get the command.
+            EngineError: Slurm refuses the command.
+        """
+        records = self.query_queue(commands.squeue((job,), ended=False))
+        names = {record.name for record in records if record.job == job}
+        if not names or any(job_records.is_same_job_name(name, theirs) for theirs in names):
+            self._run_control(argv)
+
+    def run_command(self, argv: commands.Argv) -> process.Finished:
+        """Run any command but sbatch.
+
+        Raises:
+            BadInput: SLURMSLICE_ASK_TIMEOUT is no number.
+        """
+        timeout = self._timeout_s("SLURMSLICE_ASK_TIMEOUT", QUERY_TIMEOUT_S)
+        return process.run(argv, timeout=timeout, env=environment.for_queries(self.environ))
+
+    def run_sbatch(self, argv: commands.Argv, env: Mapping[str, str]) -> process.Finished:
+        """Run sbatch with this environment; the job inherits it.
+
+        Raises:
+            BadInput: SLURMSLICE_SBATCH_TIMEOUT is no number.
+        """
+        timeout = self._timeout_s("SLURMSLICE_SBATCH_TIMEOUT", SBATCH_TIMEOUT_S)
+        return process.run(argv, timeout=timeout, env=env)
+
+    def _run_control(self, argv: commands.Argv) -> None:
+        done = self.run_command(argv)
+        text = done.stderr + done.stdout
+        if done.returncode == 0 or any(part in text for part in _ALREADY_ENDED):
+            return
+        if done.returncode is None or "Unable to contact" in text or "timed out" in text:
+            raise no_answer_error(done)
+        said = text.strip()[-1000:]
+        raise EngineError(
+            f"{argv[0]} failed: {said}", code="slurm-error", command=argv[0], said=said
+        )
+
+    def _timeout_s(self, variable: str, default: float) -> float:
+        try:
+            return float(self.environ.get(variable, default))
+        except ValueError:
+            raise BadInput(
+                f"{variable} is not a number of seconds.", code="bad-environment", variable=variable
+            ) from None
+
+
+def _names_one_job(argv: commands.Argv) -> bool:
+    """True if squeue was asked about one job: only then an unknown id fails the whole query."""
+    return "--jobs" in argv and "," not in argv[-1]
+
+
+def no_answer_error(done: process.Finished) -> NoAnswer:
+    """Make the error of a failed command; Slurm's messages become one line without repetition."""
+    program = done.argv[0]
+    lines = (done.stderr.strip() or done.stdout.strip())[-1000:].splitlines()
+    bare = (line.removeprefix(f"{program}: ").removeprefix("error: ").strip() for line in lines)
+    text = "; ".join(dict.fromkeys(filter(None, bare)))
+    if done.missing:
+        hint = "Load the cluster's slurm module."
+        return NoAnswer(
+            f"{program} cannot be started here: {text}",
+            hint,
+            code="slurm-command-not-found",
+            command=program,
+        )
+    hint = "Try again when Slurm answers."
+    if done.timed_out:
+        return NoAnswer(
+            f"{program} did not answer in time.", hint, code="slurm-timeout", command=program
+        )
+    return NoAnswer(
+        f"{program}: {text or f'exit {done.returncode}'}", hint, command=program, said=text
+    )

@@ -1,0 +1,37 @@
+"""Messages that are no errors: what was done, what waits, what a person should know.
+
+A note carries a stable code and what its message names, as an error does. It is printed in one
+place, ``slurmslice.cli.console``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One message to the person.
+
+    Attributes:
+        code: a stable name for this kind of note, in kebab-case (``would-submit``). Programs and
+            tests recognise a note by its code, never by its text.
+        message: the text, whole sentences; it may have several lines.
+        fields: what the message names, by name: ``{"keys": "0-3", "submission": 2}``.
+    """
+
+    code: str
+    message: str
+    fields: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def mark(self) -> str:
+        """The code and the fields in brackets, as programs can read them.
+
+        ``[note would-submit {"keys": "0-3", "submission": 2}]``
+        """
+        import json
+
+        fields = f" {json.dumps(self.fields, default=str)}" if self.fields else ""
+        return f"[note {self.code}{fields}]"

@@ -1,0 +1,39 @@
+"""Watch a run: poll it until nothing of it is in flight. Submits nothing and writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import sleep
+
+from slurmslice.run import Run
+from slurmslice.states import State
+from slurmslice.verbs.follow import backed_off, is_unanswered, pause, since_submission
+from slurmslice.verbs.poll import Poll, poll
+from slurmslice.verbs.submit_queued import SubmitOutcome
+
+
+def watch(run: Run, tell: Callable[[Run, Poll], None], interval: float | None = None) -> None:
+    """Poll a run until nothing of it is in flight, or what is left is held.
+
+    This process sleeps between two polls: ``engine.wait`` might run tasks on this machine.
+
+    Args:
+        run: the run, opened in a directory in which nothing is written.
+        tell: is called with each poll.
+        interval: seconds between polls; None: by the age of the run (``pause``).
+    """
+    unanswered = 0
+    while True:
+        run.forget_unwritten()
+        looked = poll(run)
+        tell(run, looked)
+        if _is_over(run):
+            return
+        unanswered = unanswered + 1 if is_unanswered(looked, SubmitOutcome()) else 0
+        sleep(backed_off(pause(since_submission(run), interval), unanswered))
+
+
+def _is_over(run: Run) -> bool:
+    if run.ledger.held:
+        return not {State.RUNNING, State.SUSPENDED} & set(run.standings.tally())
+    return not (run.in_flight() or run.ledger.in_doubt())
