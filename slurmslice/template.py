@@ -193,7 +193,9 @@ def _check_parts(text: str, context: Mapping[str, object], own: OwnTemplate) -> 
     raise BadInput(
         f"The template {own.path} makes a script without {missing}.",
         f'Begin it with {{% extends "{SHIPPED}" %}} and change only its blocks.',
-        code="template-part-missing",
+        code="template-lacks-part",
+        path=str(own.path),
+        part=missing,
     )
 
 

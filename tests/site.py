@@ -159,9 +159,16 @@ def write(site: Site, path: Path, text: str) -> None:
 
 
 def settled(site: Site, place: Path, run: str) -> Counter[str]:
-    """The counts once nothing is in flight."""
-    site.slurmslice("watch", run, "--interval", "1", cwd=place)
-    return Counter(site.status(place, run)["counts"])
+    """The counts once nothing is in flight and a ``tick`` submits nothing more."""
+    while True:
+        site.slurmslice("watch", run, "--interval", "1", cwd=place)
+        seen = site.status(place, run)
+        if seen["finished"]:
+            return Counter(seen["counts"])
+        before = len(events(place, run, "intent"))
+        site.slurmslice("tick", run, cwd=place)
+        if len(events(place, run, "intent")) == before:
+            return Counter(site.status(place, run)["counts"])
 
 
 def marks(place: Path) -> Counter[str]:

@@ -128,7 +128,7 @@ class Place:
     def make(
         self,
         number: int = 1,
-        rows: list[tuple[str, ...]] | None = None,
+        rows: Sequence[tuple[str, ...]] | None = None,
         columns: Sequence[str] = (),
     ) -> Path:
         """A submission's folder, with a task table where there are rows (key, columns …)."""

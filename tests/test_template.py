@@ -127,7 +127,7 @@ def test_what_is_not_the_templates_to_change_is_kept(text: str) -> None:
     for spec in SPECS:
         with pytest.raises(BadInput) as refused:
             render(changed(spec, check=Check("test $SLICE")), own(text))
-        assert refused.value.code == "template-part-missing"
+        assert refused.value.code == "template-lacks-part"
 
 
 @pytest.mark.parametrize(
