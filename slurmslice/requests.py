@@ -30,14 +30,16 @@ def naming_columns(request: ResourceRequest) -> ResourceRequest:
 
 
 def check(name: str, value: str) -> tuple[str, str]:
-    """An option that a person gives for a new run: one that names columns is checked for each.
+    """An option for a new run; one that names columns is checked for each slice.
+
+    Its name was found before.
 
     Raises:
-        BadInput: as ``directives.check``.
+        BadInput: as ``directives.check_any``.
     """
     if names_columns(value):
-        return directives.find(name).name, value
-    return directives.check(name, value)
+        return directives.any_option(name).name, value
+    return directives.check_any(name, value)
 
 
 class Requests:
@@ -71,7 +73,7 @@ class Requests:
         columns = dict(zip(self._table.columns, values, strict=True))
         asked = [(name, _with_values(name, text, columns)) for name, text in self._request.options]
         try:
-            return ResourceRequest(tuple(directives.check(name, text) for name, text in asked))
+            return ResourceRequest(tuple(directives.check_any(name, text) for name, text in asked))
         except BadInput as why:
             key = self._table.keys[row]
             raise why.inside(f"Slice {key!r}", key=key) from why

@@ -10,7 +10,8 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from slurmslice import directives
-from slurmslice.directives.scripts import Takes, takes
+from slurmslice.directives.option_table import Takes, takes
+from slurmslice.directives.options import MEMORY
 from slurmslice.errors import BadInput
 from slurmslice.units import (
     format_memory,
@@ -22,9 +23,6 @@ from slurmslice.units import (
     scale_memory,
     scale_time,
 )
-
-MEMORY = ("mem", "mem-per-cpu", "mem-per-gpu")
-"""The options that ask for memory; sbatch takes one of them (sbatch(1))."""
 
 _IN_FULL = {"time": "time 02:00:00", **{name: f"{name} 8G" for name in MEMORY}}
 _GPUS = re.compile(r"(?:[^:,]+:)?(\d{1,6})")
@@ -120,7 +118,9 @@ class ResourceRequest(Mapping[str, str]):
         Raises:
             BadInput: a name or value that sbatch does not take, or nothing to multiply.
         """
-        chosen = (self._changed(directives.find(name).name, new) for name, new in changes.items())
+        chosen = (
+            self._changed(directives.any_option(name).name, new) for name, new in changes.items()
+        )
         return self.overridden_by(dict(chosen))
 
     def differing_from(self, other: Mapping[str, str]) -> ResourceRequest:
@@ -274,7 +274,7 @@ class ResourceRequest(Mapping[str, str]):
                     value=value,
                 )
             return used, self._multiplied(used, value)
-        directives.check(name, value)
+        directives.check_any(name, value)
         if used in {None, name}:
             return name, value
         return used or name, self._converted(name, value, used or name)

@@ -6,6 +6,7 @@ import logging
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 
 import pytest
 from hypothesis import given
@@ -13,25 +14,67 @@ from hypothesis import strategies as st
 
 from slurmslice import directives
 from slurmslice.directives import Takes
+from slurmslice.directives.library import listed_options
+from slurmslice.directives.option_table import ALIASES, OPTIONS
+from slurmslice.directives.sbatch_help import listed_options as listed_in_help
 from slurmslice.errors import BadInput
 from tests.errors import raises_error
+from tests.recorded import load
+from tests.recorded.getopt import takes_in
 
 # -- names -----------------------------------------------------------------------------------
 
 
-def test_names_are_simple_slurms_and_kinds_are_sbatchs() -> None:
-    """Long names come with dashes, letters and what they take (sbatch --help of 22.05)."""
+RELEASES = {"20.11": (20, 11), "22.05": (22, 5), "24.11": (24, 11), "26.05": (26, 5)}
+
+
+def test_names_come_with_letters_and_with_what_they_take() -> None:
+    """Everything that simple_slurm lists is in our own table, which knows more of it."""
     known = directives.names()
     assert known["cpus-per-task"].letter == "c"
     assert known["mem-per-cpu"].letter is None
-    kinds = {kind: {n for n, option in known.items() if option.takes is kind} for kind in Takes}
-    assert kinds[Takes.PERHAPS] == {"exclusive", "get-user-env", "nice", "no-kill", "propagate"}
-    assert kinds[Takes.NOTHING] == {
-        "contiguous", "hold", "ignore-pbs", "no-requeue", "overcommit", "oversubscribe",
-        "parsable", "quiet", "reboot", "requeue", "spread-job", "test-only", "use-min-nodes",
-        "verbose", "wait",
-    }  # fmt: skip
+    assert known["stepmgr"].takes is Takes.NOTHING
+    assert {name for name, _ in listed_options()} <= OPTIONS.keys() == known.keys()
+    for name, letter in listed_options():
+        assert known[name].letter == letter, name
     assert {"shell", "array-inx"}.isdisjoint(known)
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_help_lists_options_that_the_table_has_for_the_release(release: str) -> None:
+    """Each name, letter and value in the recorded ``sbatch --help`` is as the table has it."""
+    listed = listed_in_help(load("sbatch-help", release).text)
+    assert len(listed) > 80
+    misprints = {"container", "container-id", "export", "wrap"}  # printed without =, or with [=]
+    for name, option in listed.items():
+        ours = directives.names()[name]
+        assert ours.letter == option.letter or name == "qos", name
+        if option.takes is Takes.VALUE:
+            assert takes_in(ours, RELEASES[release]) is Takes.VALUE, name
+        elif name not in misprints:
+            assert ours.takes is not Takes.VALUE, name
+    lacks = {lack.name for lack in directives.lacking(flags(listed), RELEASES[release])}
+    assert lacks <= {"power"}  # which the help of later releases still lists
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_getopt_takes_what_the_table_has_for_the_release(release: str) -> None:
+    """The recorded answers of sbatch to each name: known or not, with a value or without."""
+    said = dict(line.split() for line in load("sbatch-getopt", release).text.splitlines())
+    assert said.keys() == directives.names().keys() | ALIASES.keys()
+    lacks = {lack.name for lack in directives.lacking(flags(said), RELEASES[release])}
+    for name, takes in said.items():
+        option = directives.find(name)
+        if takes == "unknown":
+            assert name in lacks, name
+        elif name != "extra":  # --extra abbreviates --extra-node-info in releases that lack it
+            assert name not in lacks
+            assert takes == takes_in(option, RELEASES[release]).value, name
+
+
+def flags(options: Iterable[str]) -> list[tuple[str, str]]:
+    """These options without values."""
+    return [(name, "") for name in options]
 
 
 def test_simple_slurm_changes_nothing_of_the_process() -> None:
@@ -83,6 +126,116 @@ def test_the_nearest_name_is_told() -> None:
         directives.check("cpu-per-task", "2")
 
 
+CLUSTER = {
+    "container-image": directives.Option("container-image", None, Takes.VALUE),
+    "my_flag": directives.Option("my_flag", None, Takes.PERHAPS),
+}
+
+
+@pytest.mark.parametrize("given", ["container-image", "--container-image", "container_image"])
+def test_the_clusters_own_options_are_found(given: str) -> None:
+    """If they are given beside the known ones; nowhere else."""
+    assert directives.check(given, "x", CLUSTER) == ("container-image", "x")
+    assert directives.find("my_flag", CLUSTER).name == "my_flag"
+    with pytest.raises(BadInput):
+        directives.check(given, "x")
+
+
+def test_the_nearest_name_may_be_the_clusters_own() -> None:
+    """A typing error in a plugin's option ends in that option."""
+    with pytest.raises(BadInput) as caught:
+        directives.find("container-imge", CLUSTER)
+    assert "--container-image" in caught.value.hint
+
+
+def test_an_option_of_the_clusters_needs_its_value() -> None:
+    """Help says ``--container-image=IMAGE``: without one sbatch would refuse it."""
+    with raises_error(BadInput, "missing-value", option="container-image"):
+        directives.check("container-image", "", CLUSTER)
+
+
+@pytest.mark.parametrize(
+    ("given", "value", "pair"),
+    [("zork", "", ("zork", "")), ("--my_opt", "a b", ("my_opt", "a b")), ("c", "2",
+     ("cpus-per-task", "2")), ("profile", "task", ("profile", "task"))],
+)  # fmt: skip
+def test_any_name_passes_unchecked(given: str, value: str, pair: tuple[str, str]) -> None:
+    """``--sbatch`` passes names that nobody knows; those that are known become long names."""
+    assert directives.check_any(given, value) == pair
+    assert directives.read(directives.block([pair])) == (pair,)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "code"),
+    [("a b", "1", "bad-option-name"), ("", "", "bad-option-name"), ("x;y", "", "bad-option-name"),
+     ("mem", "4Q", "bad-memory"), ("zork", "a\nb", "control-character"),
+     ("output", "x", "option-not-allowed"), ("J", "x", "option-not-allowed")],
+)  # fmt: skip
+def test_not_everything_passes(name: str, value: str, code: str) -> None:
+    """A name that would not stay one word, a value that cannot stand, an option of our own."""
+    with pytest.raises(BadInput) as caught:
+        directives.check_any(name, value)
+    assert caught.value.code == code
+
+
+def test_help_with_a_plugins_options() -> None:
+    """The recorded help of 22.05 with a SPANK plugin: its options stand among sbatch's own."""
+    listed = listed_in_help(load("sbatch-help-plugin", "22.05").text)
+    new = {name: o.takes for name, o in listed.items() if name not in directives.names()}
+    assert new == {"test-image": Takes.VALUE, "test-writable": Takes.PERHAPS}
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [("", {}), ("sbatch: error: no\n", {}),
+     ("   -x, --extra2=ARG  text with --other=1\n", {"extra2": ("x", Takes.VALUE)}),
+     ("      --a_b.c[=X]  text\n      --d  text\n",
+      {"a_b.c": (None, Takes.PERHAPS), "d": (None, Takes.PERHAPS)}),
+     ("                              --mem >= --mem-per-cpu\n", {})],
+)  # fmt: skip
+def test_help_is_read_line_by_line(text: str, options: dict[str, tuple[str, Takes]]) -> None:
+    """An option begins a line; what describes it stands further right."""
+    listed = listed_in_help(text)
+    assert {name: (o.letter, o.takes) for name, o in listed.items()} == options
+
+
+@given(st.text(st.sampled_from("-= [x]\n\t.,")))
+def test_any_help_is_read(text: str) -> None:
+    """No text makes the reader fail, and every name that it finds can be passed."""
+    for name in listed_in_help(text):
+        directives.check_any(name)
+
+
+# -- releases --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "release", "is_newer"),
+    [("segment", "4", (22, 5), True), ("mem-update", "20@5", (25, 11), True),
+     ("power", "x", (26, 5), False), ("requeue", "expedite", (25, 5), False),
+     ("get-user-env", "10", (26, 5), False)],
+)  # fmt: skip
+def test_what_a_release_lacks(
+    option: str, value: str, release: tuple[int, int], is_newer: bool
+) -> None:
+    """Options that came later or went, and values that came later or went: by name and release."""
+    (lack,) = directives.lacking([("mem", "1G"), (option, value)], release)
+    assert (lack.name, lack.is_newer) == (option, is_newer)
+    assert f"--{option}" in lack.reason
+    assert "{}.{:02}".format(*release) in lack.reason
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "release"),
+    [("segment", "4", (24, 5)), ("power", "x", (23, 2)), ("requeue", "", (20, 11)),
+     ("requeue", "expedite", (25, 11)), ("get-user-env", "", (26, 5)), ("resources", "a", (25, 5)),
+     ("container-image", "x", (20, 11))],
+)  # fmt: skip
+def test_what_a_release_has(option: str, value: str, release: tuple[int, int]) -> None:
+    """Nothing is lacking that the release has, may have, or that only the cluster can know."""
+    assert list(directives.lacking([(option, value)], release)) == []
+
+
 # -- check -----------------------------------------------------------------------------------
 
 
@@ -93,7 +246,7 @@ def test_the_nearest_name_is_told() -> None:
         ("time", "UNLIMITED"),
         ("partition", "main,short"), ("hold", ""), ("exclusive", ""), ("exclusive", "user"),
         ("nice", ""), ("nice", "-5"), ("comment", ""), ("comment", "a # b"), ("gres", "gpu:2"),
-        ("job-name", "x" * 200), ("cpus-per-task", "16"), ("constraint", "[a|b]&c"),
+        ("cpus-per-task", "16"), ("constraint", "[a|b]&c"),
     ],
 )  # fmt: skip
 def test_check_lets_good_ones_pass(name: str, value: str) -> None:
@@ -112,7 +265,6 @@ def test_check_lets_good_ones_pass(name: str, value: str) -> None:
         ("partition", "", "missing-value"),
         ("comment", "a\nb", "control-character"),
         ("comment", "a\0b", "control-character"),
-        ("job-name", "é" * 101, "name-too-long"),
     ],
 )
 def test_check_refuses_bad_values(name: str, value: str, code: str) -> None:
@@ -130,7 +282,8 @@ def test_check_refuses_bad_values(name: str, value: str, code: str) -> None:
         ("D", "cd"), ("W", "slurmslice run"), ("wrap", "--shell"), ("array", "--array"),
         ("parsable", "--json"), ("test-only", "--dry-run"), ("input", "SLICE"),
         ("clusters", "SLURM_CLUSTERS"), ("export-file", "--setup"), ("verbose", "sbatch"),
-        ("quiet", "sbatch"), ("ignore-pbs", "#PBS"),
+        ("quiet", "sbatch"), ("ignore-pbs", "#PBS"), ("job-name", "--name"), ("help", "--help"),
+        ("V", "man sbatch"), ("external", "script"), ("autocomplete", "--help"),
     ],
 )  # fmt: skip
 def test_options_of_our_own_are_refused_with_our_way(name: str, says: str) -> None:
@@ -179,6 +332,17 @@ def test_words_that_part_a_job_do_not_stand_in_a_line() -> None:
     assert "hetjob" not in text.lower()
     assert "packjob" not in text.lower()
     assert directives.read(text) == (("comment", "hetjob PackJob"),)
+
+
+def test_block_writes_what_simple_slurm_does_not_have() -> None:
+    """Newer options and a plugin's stand between the others, in the same form."""
+    options = [("stepmgr", ""), ("mem", "4G"), ("container-image", "a b#c"), ("shell", "x"),
+               ("oom-kill-step", "1"), ("zork", "")]  # fmt: skip
+    assert directives.block(options) == (
+        "#SBATCH --stepmgr\n#SBATCH --mem=4G\n"
+        '#SBATCH --container-image="a b#c"\n#SBATCH --shell=x\n'
+        "#SBATCH --oom-kill-step=1\n#SBATCH --zork\n"
+    )
 
 
 VALUED = sorted(n for n, option in directives.names().items() if option.takes is Takes.VALUE)

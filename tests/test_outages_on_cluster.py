@@ -107,8 +107,8 @@ def test_daemons_go_and_come_back(rough: Site, roughly: Path) -> None:
                 cluster.start(name)
             assert told.returncode == code, (down, told.stderr)
             assert states(told) == known, down
-            silences = " ".join(line for line in told.stderr.splitlines() if "no-answer" in line)
-            assert all(word in silences for word in missing), told.stderr
+            assert noted(told.stderr, "no-answer"), told.stderr
+            assert all(word in told.stderr for word in missing), told.stderr
             pending = str(slices(told)["4"]["reason"])
             assert "squeue" not in missing or "squeue" in pending, pending
             assert watch.poll() is None

@@ -639,7 +639,7 @@ def test_a_setup_that_fails_is_no_slice(place: Place, setup: str, says: int, cod
 @pytest.mark.parametrize("trapped", ["", "trap : EXIT; ", "trap 'exit 0' HUP INT TERM; "])
 def test_a_setup_that_is_told_to_end(place: Place, name: str, trapped: str) -> None:
     """scancel during the setup: the task says that it was told to end, and no slice begins."""
-    place.write(words("touch", "ran"), setup=f"{trapped}touch ready; sleep 60; exit 0")
+    place.write(words("touch", "ran"), setup=f"{trapped}sh -c 'touch ready; exec sleep 60'; exit 0")
     task = place.start()
     wait_for((place.work_dir / "ready").exists)
     os.kill(task.pid, getattr(signal, f"SIG{name}"))

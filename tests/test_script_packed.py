@@ -716,13 +716,15 @@ def test_a_wrapper_that_is_killed_alone_keeps_its_place(place: Place) -> None:
 
 def test_waiting_for_a_pool_costs_no_time(place: Place) -> None:
     """While slices run the script sleeps: a look each second, which forgets nothing."""
-    pack(place, words("sh", "-c", "echo >>ready-$SLICE; sleep 3"), 5, pack=5, at_once=4)
+    text = "echo >>ready-$SLICE; until [ -e go ]; do sleep 0.1; done"
+    pack(place, words("sh", "-c", text), 5, pack=5, at_once=4)
     task = place.start(0)
     wait_for((place.work_dir / "ready-k3").exists)
     (dispatcher,) = psutil.Process(task.pid).children()
     before = cpu_s(dispatcher.pid) + cpu_s(task.pid)
     use_cpu(0.8)
     used = cpu_s(dispatcher.pid) + cpu_s(task.pid) - before
+    (place.work_dir / "go").touch()
     ran = place.end(task, 0)
     assert used < 0.1
     assert exits(ran) == dict.fromkeys(range(5), 0)

@@ -133,7 +133,7 @@ def test_a_value_of_another_kind_is_told(text: str, key: str, kind: str) -> None
     ("text", "code", "fields"),
     [
         ("[sbatch]\nmem = '4Q'", "bad-memory", {"where": f"{FILE}: [sbatch] mem"}),
-        ("[sbatch]\nrequeue = 'x'", "unexpected-value", {"where": f"{FILE}: [sbatch] requeue"}),
+        ("[sbatch]\nhold = 'x'", "unexpected-value", {"where": f"{FILE}: [sbatch] hold"}),
         ("[sbatch]\noutput = 'x'", "option-not-allowed", {"where": f"{FILE}: [sbatch] output"}),
         ("slices = '1'\narray = '2'", "duplicate-setting", {"key": "array", "other": "slices"}),
         ("shell = 'a'\ncommand = 'b'", "duplicate-setting", {"key": "command", "other": "shell"}),

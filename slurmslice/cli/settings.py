@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from click.core import ParameterSource
 
 from slurmslice.cli.asking import NAMES
 from slurmslice.cli.console import note
+from slurmslice.cli.sbatch_options import cluster_options
 from slurmslice.errors import BadInput, NotAFile
 from slurmslice.files import read as read_file
 from slurmslice.resources import ResourceRequest
@@ -28,7 +30,7 @@ def fill_in(ctx: click.Context, files: list[Path]) -> None:
     Raises:
         BadInput: a file cannot be read or understood, or the profile is in none of them.
     """
-    keys = known_keys()
+    keys = replace(known_keys(), cluster_options=lambda: cluster_options(ctx))
     layers = chosen([_read(path, keys) for path in files], ctx.params["profile"])
     result = merged([*layers, _typed(ctx)])
     if ctx.params.get("run_name"):

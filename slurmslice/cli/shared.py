@@ -11,8 +11,14 @@ import click
 
 from slurmslice import directives, requests
 from slurmslice.cli import places
+from slurmslice.cli.sbatch_options import (
+    UnknownOption,
+    cluster_options,
+    sbatch_params,
+    spell_out,
+    take_given,
+)
 from slurmslice.command import join, quote
-from slurmslice.directives import Takes
 from slurmslice.errors import BadInput
 from slurmslice.resources import ResourceRequest
 from slurmslice.run import Run
@@ -53,31 +59,49 @@ def _split(typed: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
 class SbatchCommand(click.Command):
     """A command that takes sbatch's options too, and words after ``--``.
 
-    The options come from one table (``slurmslice.directives``); what was given is left in
-    ``ctx.meta["sbatch"]`` (a checked request) and ``ctx.meta["words"]``.
+    An option that is not known is looked up in the cluster's own ``sbatch --help``. What was given
+    is left in ``ctx.meta["sbatch"]`` (a checked request) and ``ctx.meta["words"]``.
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Split off the words after the first ``--`` and take sbatch's options aside."""
         args, _, words = _split(args)
         ctx.meta["words"] = tuple(words)
-        rest = super().parse_args(ctx, args)
-        given = ((name, ctx.params.pop(_parameter(name), None)) for name in directives.names())
-        ctx.meta["sbatch"] = ResourceRequest.of(
-            self.checked(n, value) for n, value in given if value is not None
-        )
+        rest = self._parsed(ctx, args)
+        given = (self.checked(name, value) for name, value in take_given(ctx))
+        ctx.meta["sbatch"] = ResourceRequest.of(given)
         directives.check_memory(ctx.meta["sbatch"].options)
         return rest
 
+    def _parsed(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse; ask the cluster for its options, and parse again, if one is not known.
+
+        Raises:
+            UnknownOption: the cluster has none of that name either, or could not be asked.
+        """
+        try:
+            return self._parsed_once(ctx, args)
+        except click.NoSuchOption as why:
+            if not why.option_name.startswith("--"):
+                raise
+        cluster_options(ctx)
+        try:
+            return self._parsed_once(ctx, args)
+        except click.NoSuchOption as why:
+            raise UnknownOption(why.option_name, ctx) from why
+
+    def _parsed_once(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, spell_out(self.get_params(ctx), args))
+
     def checked(self, name: str, value: str) -> tuple[str, str]:
-        """An option of sbatch that can stand, or an error."""
-        return directives.check(name, value)
+        """An option of sbatch whose name was found, and whose value can stand; or an error."""
+        return directives.check_any(name, value)
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """The command's own, then each of sbatch's that it does not have itself."""
         own = super().get_params(ctx)
         taken = {opt for param in own for opt in param.opts}
-        return [*own, *(option for option in _sbatch_options(taken))]
+        return [*own, *sbatch_params(ctx, taken)]
 
 
 class KeysCommand(click.Command):
@@ -171,7 +195,7 @@ def _from_first_word(ctx: click.Context, typed: Sequence[str]) -> Sequence[str]:
     parser = ctx.command.make_parser(ctx)
     parser.allow_interspersed_args = False
     try:
-        given, rest, _ = parser.parse_args(list(typed))
+        given, rest, _ = parser.parse_args(spell_out(ctx.command.get_params(ctx), typed))
     except click.UsageError:
         return ()
     first = given.get("run_name")  # which click gives a mark of its own where there is none
@@ -211,31 +235,6 @@ _CHOOSING = {
     "resubmit": "Name the slices: slurmslice resubmit RUN {}",
     "submit": "Name the slices: slurmslice submit RUN --only {}  (3-3 is the slice 3)",
 }
-
-
-def _parameter(name: str) -> str:
-    return "sbatch_" + name.replace("-", "_")
-
-
-def _sbatch_options(taken: set[str]) -> list[click.Option]:
-    options = []
-    for name, kind in directives.names().items():
-        flags = [f"--{name}", *([f"-{kind.letter}"] if kind.letter else [])]
-        free = [flag for flag in flags if flag not in taken]
-        if free:
-            options.append(_option(_parameter(name), free, kind.takes))
-    return options
-
-
-def _option(parameter: str, flags: list[str], takes: Takes) -> click.Option:
-    match takes:
-        case Takes.NOTHING:
-            return click.Option([parameter, *flags], flag_value="", default=None, hidden=True)
-        case Takes.PERHAPS:
-            kind: dict[str, Any] = {"is_flag": False, "flag_value": ""}
-        case Takes.VALUE:
-            kind = {}
-    return click.Option([parameter, *flags], default=None, hidden=True, **kind)
 
 
 def meta() -> tuple[tuple[str, ...], ResourceRequest]:

@@ -9,44 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from enum import Enum
 
+from slurmslice.directives.option_table import Option, Takes
 from slurmslice.errors import BadInput
-
-
-class Takes(Enum):
-    """Whether an option takes a value."""
-
-    VALUE = "value"
-    NOTHING = "nothing"
-    PERHAPS = "perhaps"  # only in the form --name=value
-
-
-_BARE = frozenset(
-    {
-        *("contiguous", "hold", "ignore-pbs", "no-requeue", "overcommit", "oversubscribe"),
-        *("parsable", "quiet", "reboot", "requeue", "spread-job", "test-only", "use-min-nodes"),
-        *("verbose", "wait"),
-    }
-)
-_PERHAPS = frozenset({"exclusive", "get-user-env", "nice", "no-kill", "propagate"})
-
-
-def takes(name: str) -> Takes:
-    """Whether the option of a long name takes a value."""
-    if name in _BARE:
-        return Takes.NOTHING
-    return Takes.PERHAPS if name in _PERHAPS else Takes.VALUE
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """One of sbatch's options: long name, short letter or None, what it takes."""
-
-    name: str
-    letter: str | None
-    takes: Takes
 
 
 class Unreadable(BadInput):

@@ -11,11 +11,12 @@ dashes (``--mem-per-cpu``), and the words of the command are ``words``.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from slurmslice import directives
+from slurmslice.directives import Option
 from slurmslice.errors import BadInput
 
 Value = bool | str | tuple[str, ...]
@@ -42,10 +43,17 @@ class Key:
 
 @dataclass(frozen=True)
 class Keys:
-    """The keys that can be said, beside sbatch's: at the top, and in ``[policy]``."""
+    """The keys that can be said: at the top, in ``[policy]``, and beside the known ones of sbatch.
+
+    Attributes:
+        top: keys above every table.
+        policy: keys of ``[policy]``.
+        cluster_options: asks the cluster for its own options of sbatch, by long name.
+    """
 
     top: Mapping[str, Key]
     policy: Mapping[str, Key]
+    cluster_options: Callable[[], Mapping[str, Option]] = dict
 
 
 @dataclass(frozen=True)
@@ -137,7 +145,7 @@ def _no_profile(files: Sequence[Settings], profile: str) -> BadInput:
     where = " or ".join(file.file for file in files) or "a settings file"
     return BadInput(
         f"There is no [profile.{profile}] in {where}.",
-        hint + f'sbatch\'s own --profile is said in a file: profile = "{profile}" in [sbatch].',
+        hint + f"sbatch's own --profile: --sbatch profile={profile}, or in [sbatch] of a file.",
         code="unknown-profile",
         profile=profile,
         nearest=near[0] if near else None,

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from slurmslice import directives, requests
-from slurmslice.directives import Takes
+from slurmslice.directives import NO_OPTIONS, Option, Takes
 from slurmslice.errors import BadInput
 from slurmslice.settings import Key, Keys, Kind, Layer, Setting, Settings, Value
 
@@ -135,10 +135,7 @@ class _Reader:
         where = f"{self.file}: {named}"
         if name in self.keys.top:  # job-name, above all: the run's name has a token added
             raise self._unknown(named, name)
-        try:
-            option = directives.find(name)
-        except BadInput as why:
-            raise self._unknown(named, name) from why
+        option = self._option_of_sbatch(named, name)
         value = "" if raw is True and option.takes is not Takes.VALUE else _value(Kind.TEXT, raw)
         if value is None:
             takes = Kind.FLAG if option.takes is Takes.NOTHING else Kind.TEXT
@@ -147,14 +144,28 @@ class _Reader:
             _check(option.name, str(value), where)
         return "--" + option.name, Setting(value, self.file, named)
 
-    def _unknown(self, named: str, key: str) -> BadInput:
+    def _option_of_sbatch(self, named: str, name: str) -> Option:
+        """The option of a key: the cluster is asked for it only if it is not known."""
+        try:
+            return directives.find(name)
+        except BadInput:
+            more = self.keys.cluster_options()
+        try:
+            return directives.find(name, more)
+        except BadInput as why:
+            raise self._unknown(named, name, more) from why
+
+    def _unknown(self, named: str, key: str, more: Mapping[str, Option] = NO_OPTIONS) -> BadInput:
         """The nearest key that there is, with the table in which it stands."""
         tables = {
-            **dict.fromkeys(directives.names(), "sbatch"),
+            **dict.fromkeys((*directives.names(), *more), "sbatch"),
             **dict.fromkeys(self.keys.policy, "policy"),
             **dict.fromkeys(self.keys.top, ""),
         }
-        hint = "The long options of `slurmslice run --help` are keys, and sbatch's in [sbatch]."
+        hint = (
+            "The long options of `slurmslice run --help` are keys, and sbatch's in [sbatch]. "
+            "What is not known here can be typed: --sbatch NAME=VALUE."
+        )
         meant = difflib.get_close_matches(key, tables, 1)
         for near in meant:
             header = self._header(tables[near])

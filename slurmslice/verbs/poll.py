@@ -86,17 +86,18 @@ def _looked(run: Run) -> Poll:
 def _with_library(
     run: Run, changed: Mapping[int, Standing]
 ) -> tuple[dict[int, Standing], tuple[Note, ...]]:
-    """Compare the library with the run's record of it, if a slice has ended.
+    """Compare the library with the run's record of it, if anything of a slice has changed.
 
     While it is not as it was made, no slice becomes COMPLETED.
 
     Returns:
-        the standings that change, and what a person should know and type.
+        the standings that change, and what a person should know and type; that once a process.
     """
-    ended = any(found.state.final for found in changed.values())
-    fault = run.place.library_fault(run.record.library_sha256) if ended else ""
-    if not fault:
+    told = run.place.fault
+    run.place.fault = run.place.library_fault(run.record.library_sha256) if changed else told
+    if not (changed and run.place.fault):
         return dict(changed), ()
+    fault = run.place.fault
     doubted = {r: unconfirmed(run.standings[r], found, fault) for r, found in changed.items()}
     still = {row: found for row, found in doubted.items() if found != run.standings[row]}
     message = (
@@ -104,7 +105,7 @@ def _with_library(
         f"COMPLETED. {restore_hint(run)}"
     )
     note = Note("library-changed", message, {"path": str(run.place.library)})
-    return still, (note,) if still else ()
+    return still, (note,) if fault != told else ()
 
 
 def look_again(run: Run, rows: Sequence[int]) -> list[int]:

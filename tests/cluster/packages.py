@@ -48,6 +48,19 @@ def install(layout: Layout, say: Callable[[str], None]) -> None:
             _install(layout, wanted, say)
 
 
+def provide(layout: Layout, program: str, package: str, say: Callable[[str], None]) -> str:
+    """Find a program that only some tests need, or install the package that brings it."""
+    found = find_program(layout, program)
+    if found is None:
+        say(f"installing packages: {package}")
+        output = _apt_get("update")
+        output += _apt_get("install", "-y", "--no-install-recommends", package)
+        found = find_program(layout, program)
+        if found is None:
+            raise ClusterError(f"could not install {package}:\n{output[-2000:]}")
+    return found
+
+
 def _install(layout: Layout, wanted: list[str], say: Callable[[str], None]) -> None:
     if not find_program(layout, "apt-get"):
         raise ClusterError(f"not a Debian: install {', '.join(wanted)} by other means")

@@ -13,12 +13,15 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from slurmslice.directives import Takes, names
+from slurmslice.directives.option_table import ALIASES
 from slurmslice.engines.slurm import commands, environment
+from tests import spank
 from tests.cluster import Cluster, Settings
-from tests.recorded import HERE
+from tests.recorded import HERE, getopt
 
 ENDS = """\
 #!/bin/bash
@@ -72,6 +75,14 @@ class Recorder:
         print(f"{self.version} {name}: exit {done.returncode}", flush=True)
         return done
 
+    def write_options(self, found: Mapping[str, Takes | None]) -> None:
+        """Write what options take to ``sbatch-getopt.txt``: a name a line."""
+        lines = [f"{name} {takes.value if takes else 'unknown'}\n" for name, takes in found.items()]
+        head = (
+            f"# Slurm {self.version}\n# $ sbatch --test-only --NAME=@@ --no-such-option\n# exit 1\n"
+        )
+        (self.folder / "sbatch-getopt.txt").write_text(head + "".join(sorted(lines)))
+
     def submit(self, text: str, name: str, array: str, *options: str) -> str:
         """Submit an array; its job id."""
         argv = ["sbatch", "--parsable", f"--job-name={name}", f"--array={array}", "-o/dev/null"]
@@ -96,6 +107,7 @@ class Recorder:
 
 def record(recorder: Recorder) -> None:
     """Record everything, on a cluster on which nothing runs."""
+    options(recorder)
     of_the_cluster(recorder)
     refused(recorder)
     job, step = ended(recorder)
@@ -103,6 +115,15 @@ def record(recorder: Recorder) -> None:
     preempted(recorder)
     down(recorder, job)
     assert step
+
+
+def options(recorder: Recorder) -> None:
+    """The options of sbatch: what its help lists, and what getopt takes of all known names."""
+    recorder.ask("sbatch-help", commands.SBATCH_HELP)
+    with spank.plugin(recorder.cluster):
+        recorder.ask("sbatch-help-plugin", commands.SBATCH_HELP)
+    found = {name: getopt.ask(recorder.cluster.run, name) for name in (*names(), *ALIASES)}
+    recorder.write_options(found)
 
 
 def of_the_cluster(recorder: Recorder) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from slurmslice import process
+from slurmslice.directives.option_table import Option
+from slurmslice.directives.sbatch_help import listed_options
 from slurmslice.engines.slurm import capacity, cluster_records, commands, environment, job_records
 from slurmslice.engines.slurm.versions import Release, parse_release
 from slurmslice.errors import BadInput, EngineError, NoAnswer
@@ -15,6 +17,8 @@ from slurmslice.errors import BadInput, EngineError, NoAnswer
 SBATCH_TIMEOUT_S = 180.0
 """sbatch itself retries a full queue for 120 s, so a limit below 150 s would cut it short."""
 QUERY_TIMEOUT_S = 120.0
+HELP_TIMEOUT_S = 10.0
+"""sbatch --help asks no controller, and a person waits for it after a misspelt option."""
 ACCOUNTING_DISABLED = "accounting storage is disabled"
 """sacct's text on a cluster without accounting."""
 INVALID_JOB_ID = "Invalid job id specified"
@@ -82,6 +86,21 @@ class SlurmClient:
                 return "", ""
             self._limit_tables = associations, qualities
         return self._limit_tables
+
+    def sbatch_options(self) -> Mapping[str, Option]:
+        """Return the options that this cluster's sbatch lists, with its plugins', by long name.
+
+        Raises:
+            NoAnswer: sbatch is missing, failed, took too long, or listed no options.
+        """
+        timeout = min(self._timeout_s("SLURMSLICE_ASK_TIMEOUT", QUERY_TIMEOUT_S), HELP_TIMEOUT_S)
+        # sbatch cuts the options of plugins at the width of the terminal.
+        env = {**environment.for_queries(self.environ), "COLUMNS": "80"}
+        done = process.run(commands.SBATCH_HELP, timeout=timeout, env=env)
+        options = listed_options(done.stdout) if done.returncode == 0 else {}
+        if not options:
+            raise no_answer_error(done)
+        return options
 
     def query(self, argv: commands.Argv) -> str:
         """Run a command and return its answer.

@@ -39,6 +39,7 @@ QOS_FIELDS = (
     "MaxSubmitPA",
 )
 
+SBATCH_HELP: Argv = ("sbatch", "--help")
 SHOW_CONFIG: Argv = ("scontrol", "show", "config")
 SHOW_PARTITIONS: Argv = ("scontrol", "--oneliner", "show", "partition")
 # Hidden partitions and those closed to the user's groups too: sbatch knows all of them.

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from slurmslice import process
+from slurmslice.directives import lacking
 from slurmslice.engines import Identity, Intake, Limits, Order, Receipt, Sighting
 from slurmslice.engines.slurm import commands, environment, find_job, job_records, job_steps
 from slurmslice.engines.slurm.client import (
@@ -51,8 +52,31 @@ class SlurmEngine:
         return self._slurm.cluster_config().get("ClusterName", "")
 
     def limits(self, request: ResourceRequest) -> Limits:
-        """Return MaxArraySize, and the number of tasks running at once. As ``Engine.limits``."""
+        """Return MaxArraySize, and the number of tasks running at once. As ``Engine.limits``.
+
+        Raises:
+            BadInput: this cluster's release of Slurm lacks an option (``option-not-in-release``).
+        """
+        self._check_release(request.options)
         return self._capacity.limits(request)
+
+    def _check_release(self, options: Sequence[tuple[str, str]]) -> None:
+        release = self._slurm.fetch_release()
+        for lack in lacking(options, release) if release else ():
+            if not (lack.is_newer and self._lists(lack.name)):
+                raise BadInput(
+                    f"{lack.reason}.",
+                    f"Leave --{lack.name} out, or choose a cluster that has it.",
+                    code="option-not-in-release",
+                    option=lack.name,
+                )
+
+    def _lists(self, name: str) -> bool:
+        """Whether sbatch itself lists an option: a plugin's, or a newer release's."""
+        try:
+            return name in self._slurm.sbatch_options()
+        except NoAnswer:
+            return False
 
     def intake(self, request: ResourceRequest) -> Intake:
         """Return the number of tasks the queue accepts now. As ``Engine.intake``."""

@@ -1,5 +1,7 @@
 """Differences between Slurm's releases, from 20.11 to 26.05. Pure; the only list of them.
 
+sbatch's options have a table of their own: ``slurmslice.directives.option_table``.
+
 Each change was seen on real clusters of 20.11.4, 22.05.8, 24.11.5 and 26.05.5. A release between
 these is taken from the release notes. Parsers recognise the form of an answer if they can, so
 most answers are read without asking for the release.
@@ -67,11 +69,6 @@ ESCAPED_BLANK = ReleaseChange(
     (24, 11),
     r"sbatch reads `a\ b` in a script's line as one word",
     "the blank ends the word, and sbatch refuses the line",
-)
-OPTION_VALUES = ReleaseChange(
-    (26, 5),
-    "--get-user-env takes no value, and --requeue may have one",
-    "--get-user-env=10L is valid, and --requeue takes none",
 )
 
 

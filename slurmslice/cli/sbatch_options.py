@@ -1,0 +1,172 @@
+"""sbatch's options on the command line: those that are known, the cluster's own, ``--sbatch``."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import click
+
+from slurmslice import directives
+from slurmslice.directives import NO_OPTIONS, Option, Takes
+from slurmslice.errors import NoAnswer
+
+_ANY = "any_sbatch"
+
+
+class OptionalValue(click.Option):
+    """An option that takes a value only in the form ``--name=VALUE``, or ``-kVALUE``."""
+
+
+class UnknownOption(click.NoSuchOption):
+    """No such option: the nearest one, the names that are known, and the way to pass it anyway.
+
+    Args:
+        name: the option that was typed.
+        ctx: the command's; it holds the cluster's options if these could be asked for.
+    """
+
+    def __init__(self, name: str, ctx: click.Context) -> None:
+        known = [flag for param in ctx.command.get_params(ctx) for flag in param.opts]
+        near = difflib.get_close_matches(name, [flag for flag in known if flag[:2] == "--"], 1)
+        super().__init__(name, None, near or None, ctx)
+        self._silence: str = ctx.meta.get("silence", "")
+
+    def format_message(self) -> str:
+        """Click's sentence, then ours."""
+        more = (
+            f"sbatch could not be asked for more: {self._silence.rstrip('.')}."
+            if self._silence
+            else "`sbatch --help` does not list it here."
+        )
+        return (
+            f"{super().format_message()}\n"
+            "Known are slurmslice's own options, and sbatch's from Slurm 20.11 to 26.05; "
+            f"{more}\nTo pass an option to sbatch unchecked: --sbatch NAME=VALUE"
+        )
+
+
+def sbatch_params(ctx: click.Context, taken: set[str]) -> list[click.Option]:
+    """``--sbatch``, and each option of sbatch under those of its flags that are not taken."""
+    if "sbatch_params" not in ctx.meta:  # click asks for them several times
+        ctx.meta["sbatch_params"] = _params(ctx, taken)
+    params: list[click.Option] = ctx.meta["sbatch_params"]
+    return params
+
+
+def _params(ctx: click.Context, taken: set[str]) -> list[click.Option]:
+    params = [
+        click.Option(
+            [_ANY, "--sbatch"],
+            multiple=True,
+            metavar="NAME[=VALUE]",
+            help="Pass any option to sbatch: one that is not known here, or whose name is also "
+            "one of slurmslice's.",
+        )
+    ]
+    for name, option in _all(ctx).items():
+        flags = [f"--{name}", *([f"-{option.letter}"] if option.letter else [])]
+        free = [flag for flag in flags if flag not in taken]
+        if free:
+            params.append(_param([_parameter(name), *free], option.takes))
+    return params
+
+
+def _param(names: list[str], takes: Takes) -> click.Option:
+    match takes:
+        case Takes.NOTHING:
+            return click.Option(names, flag_value="", default=None, hidden=True)
+        case Takes.PERHAPS:
+            return OptionalValue(names, default=None, hidden=True)
+        case Takes.VALUE:
+            return click.Option(names, default=None, hidden=True)
+
+
+def _parameter(name: str) -> str:
+    return "sbatch_" + re.sub(r"\W", "_", name)
+
+
+def _all(ctx: click.Context) -> Mapping[str, Option]:
+    return {**_asked(ctx), **directives.names()}
+
+
+def _asked(ctx: click.Context) -> Mapping[str, Option]:
+    """The cluster's own options, if they were asked for."""
+    asked: Mapping[str, Option] = ctx.meta.get("cluster_options", NO_OPTIONS)
+    return asked
+
+
+def cluster_options(ctx: click.Context) -> Mapping[str, Option]:
+    """The options that this cluster's ``sbatch --help`` lists; asked once for a command.
+
+    They are none if sbatch could not be asked: ``ctx.meta["silence"]`` has the reason then.
+    """
+    if "cluster_options" not in ctx.meta:
+        from slurmslice.engines.slurm.client import SlurmClient  # late: only for an unknown name
+
+        ctx.meta["cluster_options"], ctx.meta["silence"] = NO_OPTIONS, ""
+        ctx.meta.pop("sbatch_params", None)
+        try:
+            ctx.meta["cluster_options"] = SlurmClient(os.environ).sbatch_options()
+        except NoAnswer as why:
+            ctx.meta["silence"] = why.message
+    return _asked(ctx)
+
+
+def take_given(ctx: click.Context) -> Iterator[tuple[str, str]]:
+    """Take the options of sbatch out of the parameters: long names and values, not yet checked.
+
+    Raises:
+        BadInput: ``--sbatch`` with what cannot be an option's name, or an option of the cluster's
+            without its value.
+    """
+    more = _asked(ctx)
+    for name in _all(ctx):
+        value = ctx.params.pop(_parameter(name), None)
+        if value is not None:
+            yield directives.check(name, value, more) if name in more else (name, value)
+    for text in ctx.params.pop(_ANY, ()):
+        name, _, value = text.partition("=")
+        yield directives.any_option(name).name, value
+
+
+def spell_out(params: Iterable[click.Parameter], words: Sequence[str]) -> list[str]:
+    """The words, each option with an optional value written as ``--name=``.
+
+    Click would take the next word for its value; sbatch does not (getopt_long(3)).
+    """
+    options = [param for param in params if isinstance(param, click.Option)]
+    optional = {flag: _long(o) for o in options if isinstance(o, OptionalValue) for flag in o.opts}
+    valued = {f for o in options if not (o.is_flag or o.count) for f in o.opts} - optional.keys()
+    result: list[str] = []
+    is_value = False
+    for word in words:
+        if is_value or not word.startswith("-"):
+            result.append(word)
+            is_value = False
+        elif word.startswith("--"):
+            result.append(f"{word}=" if word in optional else word)
+            is_value = word in valued
+        else:
+            result += _spell_out_letters(word, optional, valued)
+            is_value = f"-{word[-1]}" in valued and not _has_value(word, valued)
+    return result
+
+
+def _long(option: click.Option) -> str:
+    return next((flag for flag in option.opts if flag.startswith("--")), option.opts[0])
+
+
+def _spell_out_letters(word: str, optional: Mapping[str, str], valued: set[str]) -> list[str]:
+    """``-Hk`` as ``-H --no-kill=``; anything else as it is."""
+    last = f"-{word[-1]}"
+    if last not in optional or _has_value(word, {*valued, *optional}):
+        return [word]
+    return [*([word[:-1]] if len(word) > 2 else []), f"{optional[last]}="]
+
+
+def _has_value(word: str, valued: set[str]) -> bool:
+    """Whether one of the letters before the last takes the rest of the word as its value."""
+    return any(f"-{letter}" in valued for letter in word[1:-1])

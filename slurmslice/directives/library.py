@@ -1,0 +1,39 @@
+"""The library simple_slurm, imported without its side effects on this process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from types import ModuleType
+
+
+@contextmanager
+def simple_slurm() -> Iterator[ModuleType]:
+    """Import simple_slurm and put back what its import changes.
+
+    The import reads SQUEUE_FORMAT, raises if that is no list of names, and sets up the root logger.
+    """
+    import logging
+
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    hidden = os.environ.pop("SQUEUE_FORMAT", None)
+    try:
+        import simple_slurm.core  # late: 20 ms that most commands do not need
+
+        yield simple_slurm.core
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        if hidden is not None:
+            os.environ["SQUEUE_FORMAT"] = hidden
+
+
+@cache
+def listed_options() -> tuple[tuple[str, str | None], ...]:
+    """The long name and the letter, or None, of each option that simple_slurm has."""
+    with simple_slurm() as library:
+        words = library.read_simple_txt("arguments.txt")
+    return tuple((name.replace("_", "-"), *(letter or [None])) for name, *letter in words)

@@ -1,0 +1,264 @@
+"""Lookup and checks of the options that a person gives for sbatch.
+
+Names are looked up in our own table, in simple_slurm, and in what the cluster's ``sbatch --help``
+lists. ``check_any`` takes a name that was accepted before, or that a person vouches for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from types import MappingProxyType
+
+from slurmslice.directives.library import listed_options
+from slurmslice.directives.option_table import ALIASES, OPTIONS, Option, Release, Takes
+from slurmslice.errors import BadInput
+from slurmslice.units import parse_count, parse_memory, parse_time
+
+Options = Sequence[tuple[str, str]]
+"""Long names without dashes in front, and values; the value of a bare flag is empty."""
+
+NO_OPTIONS: Mapping[str, Option] = MappingProxyType({})
+
+OPPOSITES: Mapping[str, str] = {
+    "requeue": "no-requeue",
+    "no-requeue": "requeue",
+    "exclusive": "oversubscribe",
+    "oversubscribe": "exclusive",
+}
+"""Options that undo each other."""
+
+MEMORY = ("mem", "mem-per-cpu", "mem-per-gpu")
+"""Three ways to ask for memory; sbatch takes one of them."""
+
+_LOGS = "Slices' logs are kept by slurmslice: `slurmslice logs KEY` shows one."
+_HELP = "`slurmslice run --help` shows slurmslice's options; `man sbatch` lists sbatch's."
+_OWNED = {
+    "output": _LOGS,
+    "error": _LOGS,
+    "open-mode": _LOGS,
+    "input": "Slices get their values as words and variables: `{}` in the command, or $SLICE.",
+    "chdir": "Tasks run where `render` was called; the `cd` line of script.sh can be edited.",
+    "wait": "`slurmslice run` and `slurmslice watch` wait for the end.",
+    "wrap": "Write the command after `--`, or as `--shell TEXT`.",
+    "parsable": "`--json` gives data that programs can read.",
+    "array": "Slices are named with slurmslice's own -a/--array, with %N for N at a time.",
+    "job-name": "-J/--name NAME names a new run; slurmslice finds each job by its own name.",
+    "test-only": "`--dry-run` shows what would be submitted.",
+    "verbose": "It would mix sbatch's talk with its answer.",
+    "quiet": "It would hide what sbatch has to say.",
+    "export-file": "script.sh says what the tasks' environment is; `--setup` adds to it.",
+    "clusters": "Choose the cluster for every command alike: export SLURM_CLUSTERS=NAME.",
+    "ignore-pbs": "script.sh holds no #PBS lines.",
+    "external": "An external job runs no script, so it can run no slice.",
+    **dict.fromkeys(("autocomplete", "help", "usage", "version"), _HELP),
+}
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
+
+
+@cache
+def names() -> Mapping[str, Option]:
+    """Every option of our own table and of simple_slurm, by long name."""
+    found = {name: Option(name, letter, Takes.VALUE) for name, letter in listed_options()}
+    return MappingProxyType({**found, **OPTIONS})
+
+
+@cache
+def spellings() -> Mapping[str, Option]:
+    """The same, with the other spellings that sbatch takes."""
+    others = {other: names()[name] for other, name in ALIASES.items()}
+    return MappingProxyType({**names(), **others})
+
+
+def find(name: str, more: Mapping[str, Option] = NO_OPTIONS) -> Option:
+    """The option of a long name or a letter, dashes in front or not, ``_`` for ``-`` or not.
+
+    Args:
+        name: as a person gives it.
+        more: the options that the cluster has beside the known ones, by long name.
+
+    Raises:
+        BadInput: no option has that name (``unknown-option``); the hint names the nearest.
+    """
+    option = _known(name, more)
+    if option is not None:
+        return option
+    import difflib
+
+    plain = name.lstrip("-").replace("_", "-")
+    near = difflib.get_close_matches(plain, [*names(), *more], 1)
+    guess = f"Did you mean --{near[0]}? " if near else "`man sbatch` lists sbatch's options. "
+    raise BadInput(
+        f"sbatch has no option {name!r} that is known here.",
+        f"{guess}To pass it unchecked: --sbatch NAME=VALUE",
+        code="unknown-option",
+        option=name,
+        nearest=near[0] if near else None,
+    )
+
+
+def _known(name: str, more: Mapping[str, Option]) -> Option | None:
+    plain = name.lstrip("-")
+    dashed = plain.replace("_", "-")
+    for option in (*names().values(), *more.values()):
+        if plain and plain == option.letter:
+            return option
+    return spellings().get(dashed) or more.get(plain) or more.get(dashed)
+
+
+def check(name: str, value: str = "", more: Mapping[str, Option] = NO_OPTIONS) -> tuple[str, str]:
+    """The long name and the value of an option that a person gave.
+
+    Raises:
+        BadInput: no such option (as ``find``), one that slurmslice sets itself,
+            or a value that sbatch or the script cannot take.
+    """
+    return _checked(find(name, more), value)
+
+
+def check_any(name: str, value: str = "") -> tuple[str, str]:
+    """The same, if the name need not be known: ``--sbatch``, or a name that was found before.
+
+    Raises:
+        BadInput: as ``check``, or the name cannot be an option's (``bad-option-name``).
+    """
+    return _checked(any_option(name), value)
+
+
+def any_option(name: str) -> Option:
+    """The option of a name; one that may take a value if the name is not known.
+
+    Raises:
+        BadInput: the name cannot be an option's: it would not stay one word.
+    """
+    option = _known(name, NO_OPTIONS)
+    if option is not None:
+        return option
+    plain = name.lstrip("-")
+    if not _NAME.fullmatch(plain):
+        raise BadInput(
+            f"{name!r} cannot be the name of an option.",
+            "Letters, digits and _.+- make a name. With a value: --sbatch NAME=VALUE",
+            code="bad-option-name",
+            option=name,
+        )
+    return Option(plain, None, Takes.PERHAPS)
+
+
+def _checked(option: Option, value: str) -> tuple[str, str]:
+    name = option.name
+    if name in _OWNED:
+        message = f"--{name} cannot be given here."
+        raise BadInput(message, _OWNED[name], code="option-not-allowed", option=name)
+    check_line(name, value)
+    if value and option.takes is Takes.NOTHING:
+        raise BadInput(
+            f"--{name} takes no value, but got {value!r}.",
+            code="unexpected-value",
+            option=name,
+            value=value,
+        )
+    if not value and option.takes is Takes.VALUE and name != "comment":
+        raise BadInput(
+            f"--{name} needs a value.",
+            "Is a variable of your shell empty?",
+            code="missing-value",
+            option=name,
+        )
+    try:
+        _CHECKS.get(name, str)(value)
+    except BadInput as why:
+        raise why.inside(f"--{name}", option=name) from why
+    return name, value
+
+
+def check_line(name: str, value: str) -> None:
+    """Refuse a value that cannot stand in one line of a script.
+
+    Raises:
+        BadInput: it holds a line end or a NUL.
+    """
+    if "\0" in value or "\n" in value:
+        raise BadInput(
+            f"The value of --{name} holds a line end or a NUL: {value!r}.",
+            code="control-character",
+            option=name,
+            value=value,
+        )
+
+
+_CHECKS: Mapping[str, Callable[[str], object]] = {
+    **dict.fromkeys((*MEMORY, "tmp"), parse_memory),
+    **dict.fromkeys(("time", "time-min"), parse_time),
+    **dict.fromkeys(("cpus-per-task", "ntasks", "ntasks-per-node", "cpus-per-gpu"), parse_count),
+}
+
+
+def check_memory(options: Options) -> None:
+    """Refuse memory that is asked for in two ways (sbatch(1): they are mutually exclusive).
+
+    Raises:
+        BadInput: it is.
+    """
+    given = [name for name in dict(options) if name in MEMORY]
+    if len(given) > 1:
+        raise BadInput(
+            f"--{given[0]} and --{given[1]} exclude one another.",
+            "Give one of them.",
+            code="options-conflict",
+            option=given[0],
+            other=given[1],
+        )
+
+
+def rivals(name: str) -> frozenset[str]:
+    """The options that sbatch does not take beside this one, or that undo it; long names."""
+    family = MEMORY if name in MEMORY else (OPPOSITES.get(name, name),)
+    return frozenset(family) - {name}
+
+
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """An option that a release of Slurm does not have.
+
+    Attributes:
+        name: its long name.
+        reason: a sentence without its full stop.
+        is_newer: it comes with a later release. A plugin may bring an option of that name, too.
+    """
+
+    name: str
+    reason: str
+    is_newer: bool
+
+
+def lacking(options: Options, release: Release) -> Iterator[Lack]:
+    """The options that a release of Slurm does not have, or not with a value.
+
+    An option that is not in our table is the cluster's own: it is never among them.
+    """
+    for name, value in dict(options).items():
+        option = OPTIONS.get(name)
+        if option is None:
+            continue
+        is_newer = option.since is not None and release < option.since
+        if why := _lack(option, value, release):
+            yield Lack(name, f"{why}; this cluster has {_shown(release)}", is_newer)
+
+
+def _lack(option: Option, value: str, release: Release) -> str:
+    if option.since and release < option.since:
+        return f"--{option.name} needs Slurm {_shown(option.since)} or later"
+    if option.gone and release >= option.gone:
+        return f"Slurm {_shown(option.gone)} and later have no --{option.name}"
+    if value and option.value_since and release < option.value_since:
+        return f"--{option.name} takes a value only from Slurm {_shown(option.value_since)} on"
+    if value and option.value_gone and release >= option.value_gone:
+        return f"--{option.name} takes no value from Slurm {_shown(option.value_gone)} on"
+    return ""
+
+
+def _shown(release: Release) -> str:
+    return f"{release[0]:02d}.{release[1]:02d}"
