@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from slurmslice.directives.options import MEMORY
 from slurmslice.packing import slice_request
-from slurmslice.resources import MEMORY, ResourceRequest
+from slurmslice.resources import ResourceRequest
 from slurmslice.run import Run
 from slurmslice.units import format_memory, format_time, is_factor
 

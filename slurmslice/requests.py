@@ -73,7 +73,7 @@ class Requests:
         columns = dict(zip(self._table.columns, values, strict=True))
         asked = [(name, _with_values(name, text, columns)) for name, text in self._request.options]
         try:
-            return ResourceRequest(tuple(directives.check_any(n, text) for n, text in asked))
+            return ResourceRequest(tuple(directives.check_any(name, text) for name, text in asked))
         except BadInput as why:
             key = self._table.keys[row]
             raise why.inside(f"Slice {key!r}", key=key) from why

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from slurmslice import directives
 from slurmslice.directives.option_table import Takes, takes
+from slurmslice.directives.options import MEMORY
 from slurmslice.errors import BadInput
 from slurmslice.units import (
     format_memory,
@@ -22,9 +23,6 @@ from slurmslice.units import (
     scale_memory,
     scale_time,
 )
-
-MEMORY = ("mem", "mem-per-cpu", "mem-per-gpu")
-"""The options that ask for memory; sbatch takes one of them (sbatch(1))."""
 
 _IN_FULL = {"time": "time 02:00:00", **{name: f"{name} 8G" for name in MEMORY}}
 _GPUS = re.compile(r"(?:[^:,]+:)?(\d{1,6})")

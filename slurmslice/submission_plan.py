@@ -12,12 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from slurmslice.command import quote
+from slurmslice.directives.options import MEMORY
 from slurmslice.errors import BadInput, NoAnswer
 from slurmslice.next_submission import SubmissionBounds, next_submissions
 from slurmslice.notes import Note
 from slurmslice.packing import task_request
 from slurmslice.request_changes import LoweredRequest, lowered_requests, next_requests
-from slurmslice.resources import MEMORY, NO_REQUEST, ResourceRequest
+from slurmslice.resources import NO_REQUEST, ResourceRequest
 from slurmslice.run import Run
 from slurmslice.states import State
 from slurmslice.submission import (

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slurmslice import directives
+from slurmslice.directives.options import MEMORY
 from slurmslice.errors import BadInput
 from slurmslice.packing import Packing, slice_request, task_request
-from slurmslice.resources import MEMORY, NO_REQUEST, ResourceRequest
+from slurmslice.resources import NO_REQUEST, ResourceRequest
 from tests.errors import raises_error
 
 VALUES = st.text(st.characters() | st.sampled_from("\udc80\udcff"), max_size=8)

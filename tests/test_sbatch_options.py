@@ -14,6 +14,7 @@ from slurmslice.engines.slurm import SlurmEngine
 from slurmslice.errors import BadInput
 from slurmslice.resources import ResourceRequest
 from tests.recorded import calls, load, program, replay
+from tests.requested import a_request
 from tests.test_on_this_machine import Here
 
 RENDER = ("render", "--print", "--engine", "local", "-a", "0-3")
@@ -228,7 +229,7 @@ def slurm(tmp_path: Path) -> SlurmEngine:
 
 def asks(*pairs: tuple[str, str]) -> ResourceRequest:
     """A request with these options."""
-    return ResourceRequest(pairs)
+    return a_request(options=pairs)
 
 
 def test_what_the_release_lacks_is_refused(slurm: SlurmEngine, tmp_path: Path) -> None:

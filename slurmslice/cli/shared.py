@@ -68,9 +68,8 @@ class SbatchCommand(click.Command):
         args, _, words = _split(args)
         ctx.meta["words"] = tuple(words)
         rest = self._parsed(ctx, args)
-        ctx.meta["sbatch"] = ResourceRequest.of(
-            self.checked(name, value) for name, value in take_given(ctx)
-        )
+        given = (self.checked(name, value) for name, value in take_given(ctx))
+        ctx.meta["sbatch"] = ResourceRequest.of(given)
         directives.check_memory(ctx.meta["sbatch"].options)
         return rest
 

@@ -9,9 +9,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from slurmslice.directives.options import MEMORY
 from slurmslice.packing import Packing, task_request
 from slurmslice.requests import Requests
-from slurmslice.resources import MEMORY, ResourceRequest
+from slurmslice.resources import ResourceRequest
 from slurmslice.run_spec import RunRecord
 from slurmslice.slices import SliceTable
 from slurmslice.units import format_memory, format_time, parse_memory, parse_time

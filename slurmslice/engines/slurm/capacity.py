@@ -13,11 +13,12 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from slurmslice.directives.options import MEMORY
 from slurmslice.engines.slurm.cluster_records import Node, Partition, default_memory
 from slurmslice.engines.slurm.commands import ASSOCIATION_FIELDS, QOS_FIELDS
 from slurmslice.engines.slurm.fields import parse_number, parse_size
 from slurmslice.errors import BadInput
-from slurmslice.resources import MEMORY, NO_REQUEST, ResourceRequest
+from slurmslice.resources import NO_REQUEST, ResourceRequest
 from slurmslice.units import format_memory, format_time, parse_time
 
 

@@ -57,12 +57,12 @@ class SlurmEngine:
         Raises:
             BadInput: this cluster's release of Slurm lacks an option (``option-not-in-release``).
         """
-        self._check_release(request)
+        self._check_release(request.options)
         return self._capacity.limits(request)
 
-    def _check_release(self, request: ResourceRequest) -> None:
+    def _check_release(self, options: Sequence[tuple[str, str]]) -> None:
         release = self._slurm.fetch_release()
-        for lack in lacking(request.options, release) if release else ():
+        for lack in lacking(options, release) if release else ():
             if not (lack.is_newer and self._lists(lack.name)):
                 raise BadInput(
                     f"{lack.reason}.",
