@@ -66,7 +66,7 @@ def _folders(start: str, root: str) -> Iterator[str]:
         seen.add(here)
         if again > MOST_AGAIN:
             raise BadInput(
-                f"Symbolic links in {root + start or '.'} lead to the same folders again and again.",
+                f"Links in {root + start or '.'} lead to the same folders again and again.",
                 "Write folders instead of **, or list the files yourself: "
                 "find … | slurmslice … --slices-from -",
                 code="link-loop",
