@@ -28,7 +28,7 @@ _COLORS = {
 
 
 _TO_TERMINALS = re.compile(
-    # Control characters except tab and line end, and characters that change or hide the direction.
+    # Control characters except tab and line end; marks of text direction; invisible line ends.
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
 )
 
