@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -217,12 +218,19 @@ Event = (
     Intent | Queued | Dropped | Submitted | Refused | Barred | Dismissed | Returned
     | Restarted | Widened | Cancelled | Throttled | PolicyChanged | Shared | Held | Released
 )  # fmt: skip
-_KINDS: dict[str, type[Any]] = {kind.__name__.lower(): kind for kind in _EVENTS}
+
+
+def _event_name(kind: type) -> str:
+    """The name of an event in the file: ``policy_changed`` for PolicyChanged."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
+
+
+_KINDS: dict[str, type[Any]] = {_event_name(kind): kind for kind in _EVENTS}
 
 
 def to_line(event: Event) -> bytes:
     """Return an event as one line of the journal, with its LF."""
-    record = {"event": type(event).__name__.lower(), **dataclasses.asdict(event)}
+    record = {"event": _event_name(type(event)), **dataclasses.asdict(event)}
     return json.dumps(record).encode("ascii") + b"\n"
 
 
