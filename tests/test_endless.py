@@ -85,10 +85,10 @@ def test_closed_standard_input_is_refused(tmp_path: Path) -> None:
 
 def test_lines_are_counted_across_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A line that spans blocks counts once; as many lines as a run accepts are all read."""
-    monkeypatch.setattr(text, "LONGEST_LINE", 50)
-    monkeypatch.setattr(text, "MOST_SLICES", 4)
+    monkeypatch.setattr("slurmslice.readers.text.LONGEST_LINE", 50)
+    monkeypatch.setattr("slurmslice.readers.text.MOST_SLICES", 4)
     for block in range(1, 60):
-        monkeypatch.setattr(text, "_BLOCK", block)
+        monkeypatch.setattr("slurmslice.readers.text._BLOCK", block)
         for data in (b"", b"k\n" + 4 * (b"a" * 49 + b"\n"), b"\n" + b"b" * 50, b"a\n" * 5):
             assert text.gathered(io.BytesIO(data), "x") == data
         with raises_error(BadInput, "endless-input", path="x", lines=4):

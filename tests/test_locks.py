@@ -41,7 +41,7 @@ MADE = ("render", "-a", "0-3", "--name", "x", "--", "true", "{}")
 @pytest.fixture
 def place(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
     """A run, with a short wait for its lock."""
-    monkeypatch.setattr(locks, "WAIT_S", 0.3)
+    monkeypatch.setattr("slurmslice.locks.WAIT_S", 0.3)
     typed(*MADE)
     return RunDirectory(typed.folder / "runs" / "x")
 
@@ -131,7 +131,7 @@ def test_only_one_of_two_machines_gets_the_lock(
         note(place)
         return claim(path, data)
 
-    monkeypatch.setattr(files, "claim", late)
+    monkeypatch.setattr("slurmslice.files.claim", late)
     typed("submit")
     assert (typed.code, typed.error) == (3, "locked")
     assert isinstance(typed.fields["holder"], locks.Holder)

@@ -396,7 +396,7 @@ def test_template_memory_and_time_are_limited(
     text: str, keyword: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A template with excessive memory or time is refused, and the error names the slice."""
-    monkeypatch.setattr(bounds, "CPU_S", 1)
+    monkeypatch.setattr("slurmslice.readers.bounds.CPU_S", 1)
     before = resource.getrlimit(resource.RLIMIT_AS)
     with raises_error(BadInput, "column-failed", column="a", key="7") as why:
         derive(TABLE, [f"a={text}"])

@@ -33,9 +33,9 @@ _TO_TERMINALS = re.compile(
 )
 
 
-def out(text: str = "", painted: str = "") -> None:
-    """Print a line of data; ``painted`` is a prefix that may hold our own colours."""
-    click.echo(painted + printable(text), color=colored(sys.stdout.isatty()))
+def out(text: str = "", prefix: str = "") -> None:
+    """Print a line of data; only the prefix may hold our own colours."""
+    click.echo(prefix + printable(text), color=colored(sys.stdout.isatty()))
 
 
 def data(pieces: Iterable[bytes]) -> None:
