@@ -1,6 +1,6 @@
 """The output check: conditions that must hold after a slice's command exits with 0.
 
-A check is part of the script. It has a shell text, which can use ``$SLICE`` and
+A check is part of the script. It has a shell text, with access to ``$SLICE`` and
 ``$SLICE_<COLUMN>`` like the command, and files that must exist and not be empty. If it fails,
 the slice is CHECK_FAILED.
 """
@@ -20,8 +20,8 @@ class Check:
 
     Attributes:
         text: a shell text that exits with 0 if the output is good (``--check``).
-        files: paths with ``{}`` and ``{column}`` as in the command; each must be a file that is
-            not empty (``--check-file``).
+        files: paths with ``{}`` and ``{column}`` as in the command; each must be a file
+            with content (``--check-file``).
     """
 
     text: str = ""
@@ -37,7 +37,7 @@ class Check:
         return "; ".join([*files, *([self.text] if self.text else [])])
 
     def verify(self, columns: Collection[str]) -> None:
-        """Refuse a check that cannot work.
+        """Refuse a check with an obvious mistake.
 
         Raises:
             BadInput: the text has placeholders and no ``$SLICE``; or a path names an unknown
@@ -71,5 +71,5 @@ NO_CHECK = Check()
 
 def _file_test(path: str) -> str:
     word = word_to_bash(path)
-    said = f"printf 'slurmslice: there is no %s, or it is empty\\n' {word} >&2"
-    return f"  [[ -f {word} && -s {word} ]] || {{\n    {said}\n    return 1\n  }}"
+    message = f"printf 'slurmslice: there is no %s, or it is empty\\n' {word} >&2"
+    return f"  [[ -f {word} && -s {word} ]] || {{\n    {message}\n    return 1\n  }}"

@@ -31,7 +31,7 @@ _SPECIAL = frozenset('\\"$`')
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """A program and its arguments; bytes that are not UTF-8 are surrogates."""
+    """A program and its arguments; non-UTF-8 bytes are surrogates."""
 
     words: tuple[str, ...]
 
@@ -54,30 +54,30 @@ class _Placeholder:
 
 
 def variable(column: str) -> str:
-    """The environment variable that holds a column; an empty name means the key."""
+    """The environment variable of a column; an empty name means the key."""
     return f"SLICE_{column.upper()}" if column else "SLICE"
 
 
 def placeholders(command: Words) -> frozenset[str]:
-    """The columns that the words use; the empty name is the key."""
+    """The columns in the words; the empty name is the key."""
     return frozenset().union(*map(placeholders_of, command.words))
 
 
 def placeholders_of(word: str) -> frozenset[str]:
-    """The columns that one word uses; the empty name is the key."""
+    """The columns in one word; the empty name is the key."""
     return frozenset(part.name for part in _parts(word) if isinstance(part, _Placeholder))
 
 
 def check(command: Command, columns: Collection[str]) -> None:
-    """Refuse a command that cannot work as written.
+    """Refuse a command with an obvious mistake.
 
     Args:
         command: the command.
         columns: the names of the slices' columns.
 
     Raises:
-        BadInput: there is no command; a word names an unknown column, or a variable that no
-            shell would expand; a single word holds a whole command line; a shell text has
+        BadInput: there is no command; a word names an unknown column, or a variable
+            without a shell to expand it; a single word holds a whole command line; a shell text has
             placeholders and no ``$SLICE``; or a word holds NUL.
     """
     if isinstance(command, ShellText):
@@ -102,15 +102,15 @@ def check(command: Command, columns: Collection[str]) -> None:
 
 
 def check_text(text: str, what: str) -> None:
-    """Refuse a shell text that cannot work as written.
+    """Refuse a shell text with an obvious mistake.
 
     Args:
         text: the shell text.
         what: its name in error messages.
 
     Raises:
-        BadInput: it is empty; or it has ``{}``, which a shell text does not replace, and no
-            ``$SLICE``.
+        BadInput: it is empty; or it has ``{}`` and no ``$SLICE``; a shell text does not
+            replace ``{}``.
     """
     if not text.strip():
         raise BadInput(f"There is no command: {what} is empty.", code="no-command")
@@ -125,10 +125,10 @@ def check_text(text: str, what: str) -> None:
 
 
 def check_word(word: str, columns: Collection[str], before: str = "") -> None:
-    """Refuse a word that cannot work as written; ``before`` is the previous word.
+    """Refuse a word with an obvious mistake; ``before`` is the previous word.
 
     Raises:
-        BadInput: the word names an unknown column, or a variable that no shell would expand; or
+        BadInput: the word names an unknown column, or a variable without a shell to expand it; or
             it holds NUL.
     """
     quote(word)
@@ -165,10 +165,10 @@ def _check_variables(word: str, before: str) -> None:
 
 
 def check_expanded_glob(command: Words, exists: Callable[[str], bool] = os.path.isfile) -> None:
-    """Refuse words that look like a file pattern that the login shell has expanded.
+    """Refuse words that look like an expanded file pattern.
 
-    The sign is: a command without placeholders has three or more neighbouring words that are
-    files in one folder with one suffix.
+    The sign is: a command without placeholders has three or more neighbouring words,
+    all of them files in one folder with one suffix.
 
     Args:
         command: the command.
@@ -204,18 +204,18 @@ def to_bash(command: Command) -> str:
     ``exec --`` prevents bash from interpreting words such as ``time``, ``exit`` and ``X=1``.
 
     Raises:
-        BadInput: a word holds NUL or a surrogate that represents no byte.
+        BadInput: a word holds NUL or a surrogate without a byte.
     """
     return command.text if isinstance(command, ShellText) else f"exec -- {argv(command)}"
 
 
 def argv(command: Command) -> str:
-    """Return the command as bash words that can follow another program.
+    """Return the command as bash words, to follow another program.
 
     A shell text becomes the argument of ``bash -c``.
 
     Raises:
-        BadInput: a word holds NUL or a surrogate that represents no byte.
+        BadInput: a word holds NUL or a surrogate without a byte.
     """
     if isinstance(command, ShellText):
         return f"bash -c {quote(command.text)}"
@@ -223,7 +223,7 @@ def argv(command: Command) -> str:
 
 
 def fill(command: Command, key: str, columns: Mapping[str, str]) -> list[str]:
-    """The argv of one slice's command; for a shell text, that of the shell that executes it."""
+    """The argv of one slice's command; for a shell text, the argv of its shell."""
     if isinstance(command, ShellText):
         return ["bash", "-c", command.text]
     values = {"": key, **columns}
@@ -231,7 +231,7 @@ def fill(command: Command, key: str, columns: Mapping[str, str]) -> list[str]:
 
 
 def show(command: Command, key: str, columns: Mapping[str, str]) -> str:
-    """Return a printable line of bash that does the same as the slice."""
+    """Return a printable line of bash with the same effect as the slice."""
     line = join(fill(command, key, columns))
     if isinstance(command, Words):
         return line
@@ -249,7 +249,7 @@ def quote(text: str) -> str:
     r"""Return a text as one word of bash: bare, in single quotes, or ``$'…'`` if not printable.
 
     Raises:
-        BadInput: the text holds NUL or a surrogate that represents no byte.
+        BadInput: the text holds NUL or a surrogate without a byte.
     """
     if _BARE.fullmatch(text):
         return text
@@ -273,7 +273,7 @@ def word_to_bash(word: str) -> str:
     """Return a word with placeholders as one word of bash.
 
     Raises:
-        BadInput: the word holds NUL or a surrogate that represents no byte.
+        BadInput: the word holds NUL or a surrogate without a byte.
     """
     parts = list(_parts(word))
     if not any(isinstance(part, _Placeholder) for part in parts):

@@ -28,7 +28,7 @@ class Intent:
         array: array indices and throttle, in sbatch's syntax.
         rows: rows of the slice table in the order of the indices, in the same syntax.
         overrides: all sbatch options on sbatch's command line, also ``array`` and names.
-        changes: those overrides that change the request; later attempts keep them.
+        changes: the overrides that change the request; later attempts keep them.
         script_sha256, table_sha256: digests of the script and of the task table (empty: none).
         at: epoch seconds.
         pack: slices per array task; the last task may have fewer.
@@ -103,7 +103,7 @@ class Refused:
 class Barred:
     """The submission was fenced: neither queue nor accounting knew its token.
 
-    Its job can no longer obtain the claim that it needs. If it appears after all, it stops before
+    Its job can no longer obtain its claim. If it appears after all, it stops before
     its command. Its slices return to their earlier state.
     """
 

@@ -15,12 +15,12 @@ _NOT_CANONICAL = re.compile(r"^(?:0[0-9]|[0-9]{10}|$)", re.MULTILINE)
 
 
 class LazyKeys(Sequence[str]):
-    """A sequence of keys that decodes a block of neighbours when one of them is needed."""
+    """A sequence of keys, decoded in blocks of neighbours when one of them is needed."""
 
     _BLOCK = 1000
 
     def __init__(self, length: int, decode: Callable[[range], list[str]]) -> None:
-        """Store the number of keys and the function that decodes the keys of some rows."""
+        """Store the number of keys and the decoder of the keys of some rows."""
         self._rows, self._decode = range(length), decode
         self._blocks: dict[int, list[str]] = {}
 
@@ -75,12 +75,12 @@ class Numbers(Collection[str]):
 
 
 def canonical(key: str) -> bool:
-    """Return whether a key has the form of a Slurm array index: no sign, no leading zero."""
+    """Tell if a key has the form of a Slurm array index: no sign, no leading zero."""
     return _CANONICAL.fullmatch(key) is not None
 
 
 def all_canonical(keys: Collection[str]) -> bool:
-    """Return whether all keys are ``canonical``; tests them together, which is fast."""
+    """Tell if all keys are ``canonical``; testing them together is fast."""
     text = "\n".join(keys)
     digits = text.replace("\n", "")
     whole = digits.isascii() and digits.isdecimal() and text.count("\n") == len(keys) - 1
@@ -88,7 +88,7 @@ def all_canonical(keys: Collection[str]) -> bool:
 
 
 def range_keys(text: str) -> tuple[Numbers, int | None]:
-    """Return the keys that a range names, and its throttle.
+    """Return the keys of a range, and its throttle.
 
     Raises:
         BadInput: the text is not a range.

@@ -49,8 +49,8 @@ class Submission:
         cluster: the cluster that accepted it, if sbatch named one.
         submitted_at: time of sbatch's answer, epoch seconds on our clock.
         barred_at: time at which it was fenced, epoch seconds; 0 if it was not.
-        cancelled: rows that a person cancelled, each with the time (epoch seconds).
-        anew: those of them that are submitted again after the engine has released them.
+        cancelled: rows cancelled by a person, each with the time (epoch seconds).
+        anew: those of them to be submitted again after the engine has released them.
         share: the last throttle sent for the array; 0: no more of its tasks start; None: no limit.
         stopped: its share was 0 at some time.
         job_name: the job's name if it differs from the intent's; else empty.
@@ -90,12 +90,12 @@ class Submission:
 
     @cached_property
     def places(self) -> dict[int, tuple[int, int]]:
-        """For each row, the array index that runs it and its slot in that task, from 0."""
+        """For each row, its array index and its slot in that task, from 0."""
         pack, indices = self.intent.pack, sorted(self.array)
         return {row: (indices[n // pack], n % pack) for n, row in enumerate(self.rows)}
 
     def index_of(self, row: int) -> int:
-        """The array index that runs a row."""
+        """The array index of a row."""
         return self.places[row][0]
 
 
@@ -125,14 +125,14 @@ class Ledger:
 
     Attributes:
         submissions: all submissions by number, in order.
-        holder: for each row, the number of the submission that holds it; 0 for none.
+        holder: for each row, the number of its submission; 0 for none.
         attempts: for each row, the number of attempts so far.
         queue: rows to submit as soon as there is room, in order, each with its changed options.
         requests: for each row, the changed options of its last submission, if there were any.
-        withdrawn: rows that were cancelled while they waited, each with the time. A row that is
-            queued again stays here too; the queue wins.
-        returned: for each row that was returned and has no holder since: the reason, and how often.
-        former: for each returned row, the number of the submission that last returned it.
+        withdrawn: rows cancelled while they waited, each with the time. If a row is queued
+            again, it stays here too; the queue wins.
+        returned: for each returned row without a new holder: the reason, and how often.
+        former: for each returned row, the number of the last submission to return it.
         throttle: the newest ``throttle N``; ``throttled`` tells if there was one.
         max_attempts: the newest recorded change of the attempts per slice; None if never changed.
         most: most tasks of the next submission, after temporary rejections; None for no limit.
@@ -169,7 +169,7 @@ class Ledger:
         return max(self.submissions, default=0) + 1
 
     def of_row(self, row: int) -> Submission | None:
-        """The submission that holds a row; None if there is none."""
+        """The current submission of a row; None if there is none."""
         return self.submissions.get(self.holder[row])
 
     def last_of(self, row: int) -> Submission | None:
@@ -182,7 +182,7 @@ class Ledger:
         return (row for row in self.submissions[number].rows if self.holder[row] == number)
 
     def barred_since(self, when: float) -> list[Submission]:
-        """Submissions that were fenced after this time and whose job has not appeared."""
+        """Submissions fenced after this time, if their job has not appeared."""
         return [s for s in self.submissions.values() if s.barred_at > when and not s.job]
 
     def in_doubt(self) -> list[Submission]:
@@ -332,7 +332,7 @@ class Ledger:
         return self._assign_free(event.number, parse_array(event.rows))
 
     def _assign_free(self, number: int, rows: Iterable[int]) -> ArrayExpression:
-        """Make a submission the holder of those rows that have none."""
+        """Make a submission the holder of rows without one."""
         free = [row for row in rows if not self.holder[row]]
         for row in free:
             self.holder[row] = number
@@ -373,12 +373,12 @@ NOTHING = ArrayExpression(())
 
 
 def _among(rows: ArrayExpression, known: Mapping[int, object]) -> list[int]:
-    """The rows that are keys of a mapping; fast for an empty mapping, the usual case."""
+    """The rows among the keys of a mapping; fast for an empty mapping, the usual case."""
     return [row for row in rows if row in known] if known else []
 
 
 def _slice(part: range) -> slice:
-    """The slice of a list that a range of rows selects."""
+    """The slice of a list for a range of rows."""
     return slice(part.start, part.stop, part.step)
 
 

@@ -1,9 +1,9 @@
-"""A run's lock: flock(2), plus a note that names the process that holds it.
+"""A run's lock: flock(2), plus a note with the name of its holder.
 
 The lock ends with its process, however the process ends. On a file system that several machines
 share, flock may work on each machine alone (NFS with ``local_lock``, Lustre with ``localflock``;
 nfs(5)). The note therefore counts too: while it names another machine, that machine holds the
-lock, even if flock succeeds here. A process that is killed leaves its note, so another machine's
+lock, even if flock succeeds here. A killed process leaves its note, so another machine's
 note is believed for ``NOTE_S`` only.
 """
 
@@ -57,7 +57,7 @@ def held(folder: Path, verb: str, mode: int, wait: float = WAIT_S) -> Iterator[N
 
     Args:
         folder: the folder of ``.lock`` and its note ``.lock.holder``.
-        verb: the slurmslice command that needs the lock.
+        verb: the slurmslice command that waits.
         mode: permissions of the lock file.
         wait: seconds to wait for the lock.
 
@@ -96,8 +96,7 @@ def held(folder: Path, verb: str, mode: int, wait: float = WAIT_S) -> Iterator[N
 def _write_note(note: Path, verb: str) -> Holder | None:
     """Write our note after flock succeeded; return another machine's holder if there is one.
 
-    If flock does not reach between two machines, the one that creates its note first holds the
-    lock.
+    If flock does not reach between two machines, the first to create its note holds the lock.
     """
     mine = Holder(verb, os.getpid(), socket.gethostname(), time.time())
     data = (json.dumps(asdict(mine)) + "\n").encode()
@@ -128,7 +127,7 @@ def _acquire(lock: BaseFileLock, note: Path, wait: float) -> None:
 
 
 def _locked_error(note: Path, holder: Holder | None) -> Busy:
-    """Return the error that names the holder and the next step."""
+    """Return the error with the holder and the next step."""
     hint = "Try again when that command has ended."
     if holder is not None and holder.host != socket.gethostname():
         # We cannot see processes of that machine. Without flock, a killed one leaves .lock too.
@@ -143,7 +142,7 @@ def _locked_error(note: Path, holder: Holder | None) -> Busy:
 
 
 def _holder(note: Path) -> Holder | None:
-    """Return the holder that the note names; None if there is no note or it is incomplete."""
+    """Return the holder from the note; None if there is no note or it is incomplete."""
     try:
         record = json.loads(files.read(note))
         return Holder(

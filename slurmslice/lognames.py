@@ -15,7 +15,7 @@ _OWN = re.compile(r"(?![Rr][Oo][Ww]-)[A-Za-z0-9][A-Za-z0-9._=,+@-]{0,99}", re.AS
 
 
 class LogNames:
-    """Unique file names of logs, also on file systems that ignore case."""
+    """Unique file names of logs, also on file systems without case."""
 
     def __init__(self, keys: Collection[str], *, direct: bool) -> None:
         self._ambiguous = _ambiguous_keys(keys)
@@ -39,7 +39,7 @@ class LogNames:
 
 
 def _ambiguous_keys(keys: Iterable[str]) -> frozenset[str]:
-    """The case-folded form of keys that differ only in case."""
+    """The case-folded form of keys with a difference only in case."""
     if isinstance(keys, Numbers) or all(key == key.casefold() for key in keys):
         return frozenset()  # keys are unique, and these have no capitals
     folded = Counter(map(str.casefold, keys))

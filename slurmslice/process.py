@@ -28,7 +28,7 @@ class Finished:
 
     @property
     def timed_out(self) -> bool:
-        """Return whether the program was killed at its time-out."""
+        """Tell if the program was killed at its time-out."""
         return self.returncode is None and not self.missing
 
 

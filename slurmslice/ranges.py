@@ -1,4 +1,4 @@
-"""Array expressions such as ``0-98:7,200%10``, and the indices that they name.
+"""Array expressions such as ``0-98:7,200%10``, and their indices.
 
 Source: sbatch(1), ``--array``. Indices count from 0; a range includes both ends. The same syntax
 is used for a person's request, for sbatch's option, and to show many keys in short form.
@@ -25,7 +25,7 @@ class ArrayExpression:
 
     Attributes:
         parts: ranges in the order written; ``len`` of each is the number of its indices.
-        throttle: most tasks at once (``%N``); None if not given or 0, which means no limit.
+        throttle: most tasks at once (``%N``); None for no limit (not given, or 0).
     """
 
     parts: tuple[range, ...]
@@ -128,7 +128,7 @@ def compress(indices: Iterable[int], throttle: int | None = None) -> ArrayExpres
     """Return a short expression for indices in their order; steps of equal size are joined.
 
     ``list(compress(xs)) == list(xs)`` for every sequence of distinct indices. Two indices, or
-    three with a step above 1, are listed one by one because that is easier to read.
+    three with a step above 1, are listed one by one for easier reading.
     """
     if isinstance(indices, range) and len(indices) > 3 and indices.step > 0:
         return ArrayExpression((indices,), throttle)

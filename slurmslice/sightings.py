@@ -1,4 +1,4 @@
-"""The statuses of a run's slices, and their file ``states.tsv``, which gets a line per change.
+"""The statuses of a run's slices, and their file ``states.tsv`` with a line per change.
 
 A line has the rows (an array expression), the submission, and the fields of ``_NAMES``. Fields
 are separated by tabs and escaped as in the other tables; an empty field is an unknown value. The
@@ -124,7 +124,7 @@ class Standings(Sequence[Standing]):
         return line if isinstance(line, Standing) else _read(line, self._ledger, row)
 
     def _is_decided(self, row: int) -> bool:
-        """Return whether the journal's decision on a row overrides its last observed status."""
+        """Tell if the journal's decision on a row overrides its last observed status."""
         return row in self._ledger.queue or row in self._ledger.withdrawn
 
     def state(self, row: int) -> State:
@@ -132,7 +132,7 @@ class Standings(Sequence[Standing]):
         return _STATES[self._codes[row]]
 
     def tally(self) -> dict[State, int]:
-        """Return the number of slices in each state that occurs, in the order of ``State``."""
+        """Return the number of slices in each occurring state, in the order of ``State``."""
         found = ((state, self._codes.count(code)) for state, code in _CODES.items())
         return {state: number for state, number in found if number}
 
@@ -142,7 +142,7 @@ class Standings(Sequence[Standing]):
         return [row for row, code in enumerate(self._codes) if code in wanted]
 
     def ended(self, row: int) -> bool:
-        """Return whether a row is in a final state."""
+        """Tell if a row is in a final state."""
         return self._codes[row] in _FINAL
 
     def reasons(self, rows: Iterable[int]) -> Counter[str]:
@@ -161,13 +161,13 @@ class Standings(Sequence[Standing]):
         return counted
 
     def update(self, changed: Mapping[int, Standing]) -> None:
-        """Store the new statuses that a poll found."""
+        """Store the new statuses from a poll."""
         for row, standing in changed.items():
             self._lines[row] = standing
             self._codes[row] = _CODES[standing.state]
 
     def moved(self, rows: Iterable[int]) -> None:
-        """Update rows that the journal has just queued, submitted, returned or cancelled."""
+        """Update rows after the journal has queued, submitted, returned or cancelled them."""
         ledger = self._ledger
         for row in rows:
             if row in ledger.queue:
@@ -216,7 +216,7 @@ def _text(field: bytes) -> str:
 
 
 def _has_valid_escapes(line: bytes) -> bool:
-    """Return whether every escape of a line is valid."""
+    """Tell if every escape of a line is valid."""
     try:
         parse_row(_text(line))
     except SlurmsliceError:

@@ -1,6 +1,6 @@
 """A run's slices and their table. The package ``readers`` builds tables from a person's input.
 
-Keys are ``str``. A byte that is not UTF-8 is a surrogate, as in Python's file names;
+Keys are ``str``. Non-UTF-8 bytes are surrogates, as in Python's file names;
 ``os.fsencode`` restores the bytes. Rows count from 0 in the order given.
 """
 
@@ -148,7 +148,7 @@ class SliceTable:
         return SliceTable.read(file.getvalue(), self._where)
 
     def select(self, wanted: Iterable[str]) -> list[int]:
-        """Return the rows of the slices that a person names, in the table's order.
+        """Return the rows of the slices with these names, in the table's order.
 
         Each name is a key. A name that is not a key may be a range of keys in sbatch's syntax,
         or a shell pattern (``*``, ``?``, ``[…]``).
@@ -259,7 +259,7 @@ def _written(keys: Collection[str], columns: Mapping[str, Sequence[str]]) -> byt
     return file.getvalue()
 
 
-# -- what a person gives ---------------------------------------------------------------------
+# -- validation ----------------------------------------------------------------------------
 
 
 def checked(
@@ -305,7 +305,7 @@ def check_number(slices: int, source: str) -> None:
 
 
 def check_length(value: str, where: str) -> None:
-    """Refuse a value that is too long for an argument of a program.
+    """Refuse a value too long for an argument of a program.
 
     Raises:
         BadInput: it has more than ``LONGEST_VALUE`` bytes.
@@ -356,7 +356,7 @@ def _check_keys(keys: Collection[str], source: str) -> None:
 def from_range(text: str) -> tuple[SliceTable, int | None]:
     """Return the slices of a range in sbatch's syntax, and the range's throttle.
 
-    A range that begins with a zero-padded number keeps the zeros: ``000-098`` gives ``007``.
+    A range keeps the zeros of a zero-padded first number: ``000-098`` gives ``007``.
 
     Raises:
         BadInput: the text is not a range.

@@ -31,17 +31,17 @@ class State(StrEnum):
 
     @property
     def final(self) -> bool:
-        """Return whether an attempt in this state has ended for good."""
+        """Tell if an attempt in this state has ended for good."""
         return self in FINAL
 
     @property
     def in_flight(self) -> bool:
-        """Return whether Slurm may still run the slice, so it must not be submitted again."""
+        """Tell if Slurm may still run the slice, so it must not be submitted again."""
         return self in IN_FLIGHT
 
     @property
     def failed(self) -> bool:
-        """Return whether ``resubmit`` selects the slice if no states are named."""
+        """Tell if ``resubmit`` selects the slice if no states are named."""
         return self in FAILURES
 
 

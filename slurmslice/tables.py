@@ -2,12 +2,12 @@ r"""The text format of the tables in a run directory: ``slices.tsv`` and each ``
 
 A table is UTF-8 text: a header, then one line per row, with tabs between the fields. Some
 characters are unreadable in a terminal: control characters, bidirectional marks, unusual blanks,
-and bytes that are not UTF-8. These and the backslash are escaped so that bash's
+and non-UTF-8 bytes. These and the backslash are escaped so that bash's
 ``printf -v name %b`` restores the bytes in every locale: ``\t``, ``\n``, ``\r``, ``\\``, and
 ``\0ooo`` for any other byte (bash(1), SHELL BUILTIN COMMANDS, ``printf``). Readable UTF-8 is not
 changed.
 
-Values are ``str`` as returned by ``os.fsdecode``: a byte that is not UTF-8 is a surrogate.
+Values are ``str`` as returned by ``os.fsdecode``: non-UTF-8 bytes are surrogates.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def octets(character: str) -> list[str]:
     """The bytes of a character as three octal digits each; a surrogate is one byte.
 
     Raises:
-        BadInput: the character is NUL or a surrogate that represents no byte.
+        BadInput: the character is NUL or a surrogate without a byte.
     """
     try:
         data = character.encode("utf-8", "surrogateescape")
@@ -51,7 +51,7 @@ def octets(character: str) -> list[str]:
 
 
 def plain(value: str) -> bool:
-    """Return whether a value needs no escaping."""
+    """Tell if a value needs no escaping."""
     return value.isprintable() and "\\" not in value
 
 
@@ -59,7 +59,7 @@ def escape(value: str) -> str:
     """Return a value as one field of a table.
 
     Raises:
-        BadInput: the value holds NUL or a surrogate that represents no byte.
+        BadInput: the value holds NUL or a surrogate without a byte.
     """
     if plain(value):
         return value
@@ -78,7 +78,7 @@ def unescape(field: str) -> str:
     """Return the value of a field: ``unescape(escape(value))`` has the bytes of ``value``.
 
     Raises:
-        DamagedRun: the field has an escape that ``escape`` never writes.
+        DamagedRun: the field has an escape unknown to ``escape``.
     """
     if "\\" not in field:
         return field
@@ -115,7 +115,7 @@ def format_columns(columns: Sequence[Sequence[str]]) -> str:
     """Return lines of a table from its columns, all of the same length and not empty.
 
     Raises:
-        BadInput: a value holds NUL or a surrogate that represents no byte.
+        BadInput: a value holds NUL or a surrogate without a byte.
     """
     # Most columns need no escaping; testing the joined column shows this fast.
     fields = [column if plain("".join(column)) else map(escape, column) for column in columns]

@@ -68,7 +68,7 @@ def parse_time(text: str) -> int | None:
 
 
 def format_time(seconds: int) -> str:
-    """Return seconds as ``[D-]HH:MM:SS``, the form that sbatch accepts and squeue prints."""
+    """Return seconds as ``[D-]HH:MM:SS``, the form of sbatch and squeue."""
     days, rest = divmod(seconds, 86400)
     clock = f"{rest // 3600:02d}:{rest % 3600 // 60:02d}:{rest % 60:02d}"
     return f"{days}-{clock}" if days else clock
@@ -108,7 +108,7 @@ def _finite_time(text: str) -> int:
 
 
 def is_factor(text: str) -> bool:
-    """Return whether the text is a factor (``2x``), not an amount."""
+    """Tell if the text is a factor (``2x``), not an amount."""
     return _FACTOR.fullmatch(text.strip()) is not None
 
 

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from slurmslice.command import fill
 from slurmslice.errors import BadInput
-from slurmslice.readers import bounds
 from slurmslice.readers.columns import derive
 from slurmslice.readers.delimited import from_table
 from slurmslice.readers.files import from_paths, natural

@@ -1,7 +1,7 @@
 """Printing: data on stdout, messages on stderr, and no control characters except our own.
 
 A key, a reason, a path or a program's output may hold control characters. ``printable`` makes
-them visible, so a terminal never obeys them. Data that must be exact (a log, a path, the script)
+them visible, so a terminal never obeys them. Exact data (a log, a path, the script)
 goes unchanged into a file or a pipe; ``harmless`` filters it for a terminal.
 """
 
@@ -48,7 +48,7 @@ def data(pieces: Iterable[bytes]) -> None:
 
 
 def harmless(pieces: Iterable[bytes]) -> Iterable[bytes]:
-    """Replace every character that could control a terminal with ``?``.
+    """Replace every control character for terminals with ``?``.
 
     A carriage return is kept for progress bars, because it overwrites only its own line.
     """
@@ -64,7 +64,7 @@ def say(text: str = "") -> None:
 
 
 def note(code: str, message: str, **fields: object) -> None:
-    """Print a note with this code; ``fields`` are the values that its message names."""
+    """Print a note with this code; ``fields`` are the values in its message."""
     print_note(Note(code, message, fields))
 
 
@@ -78,7 +78,7 @@ def print_note(shown: Note, before: str = "") -> None:
 
 
 def colored(terminal: bool) -> bool:
-    """Return whether to use colours: on a terminal, unless NO_COLOR or TERM=dumb is set."""
+    """Tell if to use colours: on a terminal, unless NO_COLOR or TERM=dumb is set."""
     return terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 

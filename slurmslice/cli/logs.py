@@ -85,7 +85,7 @@ def command(
 
 @dataclass(frozen=True, slots=True)
 class _LogRequest:
-    """The parts of the logs that a person wants.
+    """The requested parts of the logs.
 
     Attributes:
         task: the array task's log instead of the slice's.
@@ -102,7 +102,7 @@ class _LogRequest:
 
 
 def _named_slices(names: tuple[str, ...]) -> tuple[Run, Sequence[int]]:
-    """Return the run and the rows of the slices that were named.
+    """Return the run and the rows of the named slices.
 
     Raises:
         BadInput: the run or a slice does not exist; or only a run was named.

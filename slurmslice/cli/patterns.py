@@ -1,4 +1,4 @@
-"""Files that match a pattern, as Python's ``glob``, also if symbolic links form circles."""
+"""Files of a pattern, as Python's ``glob``, also if symbolic links form circles."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Ten folders with links to each other have millions of paths.
 
 
 def matching(pattern: str) -> list[str]:
-    """Return the paths that match, each once, in no particular order.
+    """Return the matching paths, each once, in no particular order.
 
     ``**`` follows links to folders, but never into a folder that the path already contains,
-    because that would never end.
+    because this would be endless.
 
     Raises:
         BadInput: links lead to known folders more than ``MOST_AGAIN`` times.

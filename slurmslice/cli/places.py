@@ -27,16 +27,16 @@ def new_run(name: str, run_dir: str | None) -> Path:
 def find(
     name: str | None, *, changing: bool, keys_of: str = "", keys: Sequence[str] = ()
 ) -> RunDirectory:
-    """Find the run that a person means.
+    """Find a run by name.
 
-    Without a name, a command that only reads takes the newest run; a command that changes a run
-    takes the only one. The same rule applies to a name that exists only among this user's runs
-    elsewhere. A note names the chosen run.
+    Without a name, a reading command takes the newest run; a changing command takes the only
+    one. The same rule applies to a name of this user's runs in other places. A note names the
+    chosen run.
 
     Args:
         name: the run's name or directory; None if none was given.
         changing: the command changes the run.
-        keys_of: the command, if it also accepts slices' keys that could be mistaken for a name.
+        keys_of: the command, if it also accepts a slice's key in place of a name.
         keys: the words after the name.
 
     Raises:
@@ -57,7 +57,7 @@ def find(
 
 
 def is_named(name: str) -> bool:
-    """Return whether a run has this name or path, here or among this user's runs elsewhere."""
+    """Tell if a run has this name or path, here or among this user's runs elsewhere."""
     return any(map(_is_run, _possible_paths(name))) or bool(earlier(name))
 
 
@@ -108,7 +108,7 @@ def _unnamed(changing: bool) -> RunDirectory:
 
 
 def _possible_paths(name: str) -> Iterator[Path]:
-    """Yield the paths that a run's name or path may mean, apart from the user's index."""
+    """Yield the possible paths of a run's name or path, without the user's index."""
     yield Path(name)
     if os.sep not in name:
         yield from (folder / name for folder in _folders())
@@ -162,7 +162,7 @@ def _folders() -> Iterator[Path]:
 
 
 def here() -> list[Path]:
-    """Return the runs of the nearest folder that has any, newest first; absolute paths."""
+    """Return the runs of the nearest folder with runs, newest first; absolute paths."""
     for folder in _folders():
         # A hidden folder is the incomplete run of a process that was killed.
         found = (path.parent for path in folder.glob("*/run.json"))

@@ -1,4 +1,4 @@
-"""The options that choose the slices, and their conversion into a slice table."""
+"""The options for the slices, and their conversion into a slice table."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SLICE_OPTIONS: tuple[Callable[..., Any], ...] = (
         "else commas.",
     ),
     click.option(
-        "--key", metavar="NAME", help="Column of --table that holds the keys (default: row number)."
+        "--key", metavar="NAME", help="Column of --table with the keys (default: row number)."
     ),
     click.option(
         "--glob", metavar="PATTERN",
@@ -64,7 +64,7 @@ FILE may be - for standard input."""
 
 @dataclass(frozen=True)
 class Given:
-    """The slices that a person chose.
+    """The slices of a new run.
 
     Attributes:
         table: the slices.
@@ -96,7 +96,7 @@ class SliceOptions:
     column: tuple[str, ...]
 
     def typed(self) -> Iterator[str]:
-        """Yield the options that were typed."""
+        """Yield the typed options."""
         for name, value in vars(self).items():
             if value not in (None, False, ()):
                 yield "-a" if name == "slices" else f"--{name.replace('_', '-')}"

@@ -25,7 +25,7 @@ _RENAME = "Rename it, for example to {}. Use letters, digits and _, as in a shel
 
 
 def check_names(names: Iterable[str], where: str) -> None:
-    """Refuse column names that cannot be shell variables (``SLICE_<NAME>``, in capitals).
+    """Refuse columns with invalid names for shell variables (``SLICE_<NAME>``, in capitals).
 
     Args:
         names: the names in order.
@@ -88,7 +88,7 @@ def named(text: str, option: str) -> tuple[str, str]:
 
 
 def derive(table: SliceTable, texts: Sequence[str]) -> SliceTable:
-    """Return the table with additional columns that are computed from the existing ones.
+    """Return the table with additional columns, computed from the existing ones.
 
     Args:
         table: the slices.
@@ -169,7 +169,7 @@ def _environment() -> SandboxedEnvironment:
     from jinja2.sandbox import SandboxedEnvironment
 
     class Bounded(SandboxedEnvironment):
-        """A sandbox that refuses huge numbers, because no signal interrupts their arithmetic."""
+        """A sandbox without huge numbers, because no signal interrupts their arithmetic."""
 
         intercepted_binops = frozenset({"*", "**"})
 

@@ -43,7 +43,7 @@ def from_table(data: bytes, source: str, key: str | None) -> SliceTable:
         data: the file's bytes.
         source: its name. The suffixes ``.csv`` and ``.tsv`` decide the format. Any other file, and
             standard input, is TSV if its first line holds a tab, else CSV.
-        key: the column that holds the keys; None to use row numbers, from 0.
+        key: the column of the keys; None to use row numbers, from 0.
 
     Raises:
         BadInput: the table is invalid (the message names the line), a column's name is invalid,
@@ -102,7 +102,7 @@ def _check_header(names: Sequence[str], key: str | None, source: str) -> None:
 
 
 def _has_tabs(source: str, header: bytes) -> bool:
-    """Return whether the table is TSV."""
+    """Tell if the table is TSV."""
     suffix = os.path.splitext(source)[1].lower()
     return suffix == ".tsv" or (suffix != ".csv" and b"\t" in header)
 

@@ -1,4 +1,4 @@
-"""Slices from the files that match a pattern."""
+"""Slices from the files of a pattern."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def from_paths(paths: Iterable[str], pattern: str) -> SliceTable:
     has none. Paths are sorted in natural order: ``part-2`` before ``part-10``.
 
     Args:
-        paths: the paths that matched, in any order.
+        paths: the matching paths, in any order.
         pattern: the pattern, for error messages.
 
     Raises:
@@ -42,6 +42,6 @@ def from_paths(paths: Iterable[str], pattern: str) -> SliceTable:
 
 
 def natural(text: str) -> tuple[list[str | int], str]:
-    """Return a sort key that compares numbers in texts by value; different texts never tie."""
+    """Return a sort key with numbers in texts by value; different texts never tie."""
     parts = re.split(r"([0-9]+)", text)
     return [int(part) if at % 2 else part for at, part in enumerate(parts)], text

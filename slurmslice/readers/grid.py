@@ -16,7 +16,7 @@ _RANGE = re.compile(r"[0-9]+-[0-9]+(:[0-9]+)?")
 
 
 def from_grid(texts: Sequence[str]) -> tuple[SliceTable, str]:
-    """Return the slices of a grid and a text that explains their number.
+    """Return the slices of a grid and an explanation of their number.
 
     The last axis varies fastest. A key is ``lr=0.1,seed=3``; each axis is a column.
 

@@ -35,7 +35,7 @@ def from_lines(data: bytes, source: str, *, nul: bool = False) -> SliceTable:
 def from_jobs(data: bytes, source: str) -> SliceTable:
     """Return slices from a job file: one shell command per line, as for dSQ.
 
-    Blank lines and lines that begin with ``#`` are skipped; blanks around a command are removed.
+    Blank lines and comments (``#`` at the start) are skipped; blanks around a command are removed.
     The key is the line number, from 1; the column ``job`` holds the command.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Bounded reading of text files and pipes that a person names."""
+"""Bounded reading of text files and pipes."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _BLOCK = 1 << 20
 
 
 def gathered(file: BinaryIO, source: str, end: bytes = b"\n") -> bytes:
-    """Read a file or pipe that may be endless; stop as soon as it is certainly too long.
+    """Read a possibly endless file or pipe; stop as soon as it is certainly too long.
 
     Args:
         file: the file or pipe.
         source: its name, for error messages.
-        end: the line end, LF or NUL. With LF, reading stops after a block that holds NUL.
+        end: the line end, LF or NUL. With LF, reading stops after a block with NUL.
 
     Raises:
         BadInput: a line is too long, or there are more lines or bytes than a run accepts.
@@ -59,7 +59,7 @@ def _endless(source: str, what: str, **limit: int) -> BadInput:
 
 
 def refuse_nul(data: bytes, source: str, hint: str = "") -> None:
-    """Refuse a file that holds a NUL byte, because no argument or variable can hold it.
+    """Refuse a file with a NUL byte, because no argument or variable can hold it.
 
     Raises:
         BadInput: the file holds NUL; the message names the line.

@@ -1,7 +1,7 @@
 """Settings files: the content of each ``slurmslice.toml``, and the merge of several sources.
 
-A setting is a command line option in a file. Its value is the text that a person would type. The
-top level holds the options that describe a run, ``[policy]`` the options of ``run``,
+A setting is a command line option in a file. Its value is the text of that option. The
+top level holds the options of a new run, ``[policy]`` the options of ``run``,
 ``[sbatch]`` the options of sbatch, and each ``[profile.NAME]`` may hold all of these again.
 
 In memory an option has the name of its command line parameter (``slices_from``). An sbatch
@@ -20,7 +20,7 @@ from slurmslice.directives import Option
 from slurmslice.errors import BadInput
 
 Value = bool | str | tuple[str, ...]
-"""The text that a person would type; several texts for a repeated option; True for a bare flag.
+"""The text of the option; several texts for a repeated option; True for a bare flag.
 
 False removes an option that another source set.
 """
@@ -81,7 +81,7 @@ Layer = Mapping[str, Setting]
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings of one file: those that always apply, and those of each profile."""
+    """The settings of one file: the general ones, and those of each profile."""
 
     file: str
     always: Layer
