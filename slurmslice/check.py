@@ -1,8 +1,8 @@
-"""The output check: what must hold once a slice's command has exited 0.
+"""The output check: conditions that must hold after a slice's command exits with 0.
 
-A check is part of the script: a shell text that finds the slice in ``$SLICE`` and
-``$SLICE_<COLUMN>`` as the command does, and files that must exist and not be empty. Where it says
-no, the slice is CHECK_FAILED.
+A check is part of the script. It has a shell text, with access to ``$SLICE`` and
+``$SLICE_<COLUMN>`` like the command, and files that must exist and not be empty. If it fails,
+the slice is CHECK_FAILED.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from slurmslice.errors import BadInput
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What is looked at; nothing where both are empty.
+    """The conditions of an output check; there is no check if both are empty.
 
     Attributes:
-        text: a shell text that exits 0 where all is well (``--check``).
-        files: paths with ``{}`` and ``{column}`` as words of a command have them; each is a
-            file that is not empty then (``--check-file``).
+        text: a shell text that exits with 0 if the output is good (``--check``).
+        files: paths with ``{}`` and ``{column}`` as in the command; each must be a file
+            with content (``--check-file``).
     """
 
     text: str = ""
@@ -32,16 +32,16 @@ class Check:
 
     @property
     def shown(self) -> str:
-        """What is looked at, for a person; empty for nothing."""
+        """The conditions as text for a person; empty if there is no check."""
         files = (f"{path} is not empty" for path in self.files)
         return "; ".join([*files, *([self.text] if self.text else [])])
 
     def verify(self, columns: Collection[str]) -> None:
-        """Refuse a check that cannot mean what it says.
+        """Refuse a check with an obvious mistake.
 
         Raises:
-            BadInput: the text has placeholders and no ``$SLICE``; a path names a column that is
-                not there, holds NUL, or is the same for every slice.
+            BadInput: the text has placeholders and no ``$SLICE``; or a path names an unknown
+                column, holds NUL, or is the same for every slice.
         """
         if self.text:
             check_text(self.text, "the text of --check")
@@ -53,22 +53,23 @@ class Check:
             if not placeholders_of(path):
                 raise BadInput(
                     f"--check-file {path!r} is the same file for every slice.",
-                    "Put {} or a {column} in its place; a file of all slices is for --check.",
+                    "Put {} or a {column} into the path. Use --check for a file that all slices "
+                    "share.",
                     code="check-file-for-all",
                     option="check-file",
                     value=path,
                 )
 
     def to_bash(self) -> str:
-        """The body of the function that looks; empty for nothing."""
+        """The body of the script's check function; empty if there is no check."""
         text = self.text if "\n" in self.text else f"  {self.text}"
-        return "\n".join([*map(_look_at, self.files), *([text] if self.text else [])])
+        return "\n".join([*map(_file_test, self.files), *([text] if self.text else [])])
 
 
 NO_CHECK = Check()
 
 
-def _look_at(path: str) -> str:
+def _file_test(path: str) -> str:
     word = word_to_bash(path)
-    said = f"printf 'slurmslice: there is no %s, or it is empty\\n' {word} >&2"
-    return f"  [[ -f {word} && -s {word} ]] || {{\n    {said}\n    return 1\n  }}"
+    message = f"printf 'slurmslice: there is no %s, or it is empty\\n' {word} >&2"
+    return f"  [[ -f {word} && -s {word} ]] || {{\n    {message}\n    return 1\n  }}"

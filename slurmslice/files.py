@@ -1,8 +1,8 @@
-"""How files are written so that a ``kill -9`` or a full disk at any byte loses nothing.
+"""Durable file operations: a ``kill -9`` or a full disk at any byte loses no earlier data.
 
-Two ways: lines appended to a file that only grows, and a file put in place whole. A line counts
-once its LF is there. What a killed writer tore off is no line: readers leave it out, and the
-next writer cuts it off.
+There are two kinds of writes: lines appended to a growing file, and a file created or replaced
+as a whole. A line counts after its LF is written. A killed writer may leave an incomplete last
+line: readers ignore it, and the next writer removes it.
 """
 
 from __future__ import annotations
@@ -28,28 +28,28 @@ _KINDS = {
     stat.S_IFBLK: "a device",
     stat.S_IFLNK: "a symbolic link",
 }
-_NO_FILE = frozenset({errno.ENXIO, errno.ENODEV, errno.EISDIR})
-"""What open(2) says of pipes without a reader, sockets, devices and folders."""
+_NOT_REGULAR = frozenset({errno.ENXIO, errno.ENODEV, errno.EISDIR})
+"""Errors of open(2) for a named pipe without a reader, a socket, a device and a folder."""
 
 
 def opened(path: Path, flags: int = os.O_RDONLY) -> int:
-    """The descriptor of a file. What else stands in its place is neither waited for nor read.
+    """Open a regular file and return its descriptor. Refuse anything else without waiting for it.
 
-    A named pipe is waited for until somebody has its other end, and a device may have no end
+    Opening a named pipe would wait for its other end, and reading a device may never end
     (fifo(7), zero(4)).
 
     Raises:
-        NotAFile: it is none.
+        NotAFile: it is not a regular file.
         OSError: it cannot be opened.
     """
     try:
         fd = _open(path, flags)
     except OSError as why:
-        if why.errno in _NO_FILE:
-            _check(path, os.stat(path))
+        if why.errno in _NOT_REGULAR:
+            _require_regular(path, os.stat(path))
         raise
     try:
-        _check(path, os.fstat(fd))
+        _require_regular(path, os.fstat(fd))
     except NotAFile:
         os.close(fd)
         raise
@@ -59,31 +59,31 @@ def opened(path: Path, flags: int = os.O_RDONLY) -> int:
 def _open(path: Path, flags: int) -> int:
     try:
         return os.open(path, flags | os.O_NONBLOCK, 0o666)
-    except BlockingIOError:  # somebody has a lease, as an NFS server for its clients: fcntl(2)
-        _check(path, os.stat(path))
-        return os.open(path, flags, 0o666)  # waits until it is given back
+    except BlockingIOError:  # somebody has a lease on it, as NFS servers do: fcntl(2)
+        _require_regular(path, os.stat(path))
+        return os.open(path, flags, 0o666)  # waits until the lease ends
 
 
 def check_place(path: Path) -> None:
-    """Refuse what is no file in a file's place; links too. Nothing may be there.
+    """Refuse a path that is neither a regular file nor free; refuse symbolic links too.
 
     Raises:
-        NotAFile: it is none.
+        NotAFile: something else is at the path.
     """
     with suppress(FileNotFoundError):
-        _check(path, os.lstat(path))
+        _require_regular(path, os.lstat(path))
 
 
-def _check(path: Path, status: os.stat_result) -> None:
+def _require_regular(path: Path, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise NotAFile(str(path), _KINDS[stat.S_IFMT(status.st_mode)])
 
 
 def read(path: Path) -> bytes:
-    """All of a file.
+    """Return the content of a file.
 
     Raises:
-        NotAFile: it is none.
+        NotAFile: it is not a regular file.
         OSError: it cannot be read.
     """
     with open(opened(path), "rb") as file:
@@ -91,10 +91,10 @@ def read(path: Path) -> bytes:
 
 
 def chunks(path: Path) -> Iterator[bytes]:
-    """All of a file, a mebibyte at a time: one that others write may be larger than the memory.
+    """Yield the content of a file by the mebibyte, because it may be larger than the memory.
 
     Raises:
-        NotAFile: it is none.
+        NotAFile: it is not a regular file.
         OSError: it cannot be read.
     """
     with open(opened(path), "rb") as file:
@@ -102,29 +102,29 @@ def chunks(path: Path) -> Iterator[bytes]:
 
 
 def append(path: Path, lines: bytes, header: bytes = b"", *, durably: bool = True) -> None:
-    """Append whole lines. One writer at a time: hold the lock of what the file belongs to.
+    """Append whole lines. The caller must hold the lock, because only one writer may append.
 
-    The system may take fewer bytes than it was given (write(2): a disk that is nearly full, a
-    signal); the rest is written after them.
+    write(2) may write fewer bytes than requested (a nearly full disk, a signal); the rest is then
+    written by further calls.
 
     Args:
-        path: the file; made where it is not there.
+        path: the file; created if it does not exist.
         lines: whole lines.
-        header: the first line, written where the file is new.
-        durably: they are on the disk when this returns.
+        header: the first line of a new file.
+        durably: flush the lines to disk before returning.
 
     Raises:
-        NotAFile: what stands there is none.
-        OSError: they could not be written; it names the file, and whole lines are all that is
-            read of it. So it is with a symbolic link in the file's place (ELOOP, open(2)): what
-            it points to is another's, and nothing of that is cut off.
+        NotAFile: the path is not a regular file.
+        OSError: the lines could not be written; the error names the file. Readers see only its
+            whole lines. A symbolic link is refused too (ELOOP, open(2)), because its target
+            belongs to somebody else and must not be truncated.
     """
     fd = opened(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW)
     try:
-        size, whole = os.lseek(fd, 0, os.SEEK_END), _whole(fd)
+        size, whole = os.lseek(fd, 0, os.SEEK_END), _whole_length_of(fd)
         if whole < size:
             os.ftruncate(fd, whole)
-        _write(fd, lines if whole else header + lines)
+        _write_all(fd, lines if whole else header + lines)
         if durably:
             os.fsync(fd)
     except OSError as why:
@@ -133,13 +133,13 @@ def append(path: Path, lines: bytes, header: bytes = b"", *, durably: bool = Tru
         os.close(fd)
 
 
-def _write(fd: int, data: bytes) -> None:
+def _write_all(fd: int, data: bytes) -> None:
     while data:
         data = data[os.write(fd, data) :]
 
 
-def _whole(fd: int) -> int:
-    """How many bytes of a file are whole lines."""
+def _whole_length_of(fd: int) -> int:
+    """The number of bytes of a file up to the end of its last whole line."""
     end = os.lseek(fd, 0, os.SEEK_END)
     while end:
         start = max(0, end - _BLOCK)
@@ -150,17 +150,17 @@ def _whole(fd: int) -> int:
 
 
 def whole_length(data: bytes) -> int:
-    """How many bytes of a text are whole lines."""
+    """The number of bytes up to the end of the last whole line."""
     return data.rfind(b"\n") + 1
 
 
 def read_on(path: Path, offset: int) -> tuple[bytes, int]:
-    """Whole lines of a file that only grows, from an offset on, and the offset after them.
+    """Read the whole lines of a growing file from an offset; return them and the offset after them.
 
-    An offset of 0 after a greater one says that it is another file now, or none.
+    A returned offset of 0 after a larger one means that the file was replaced or is gone.
 
     Raises:
-        NotAFile: what stands there is none.
+        NotAFile: the path is not a regular file.
     """
     try:
         with open(opened(path), "rb") as file:
@@ -175,10 +175,10 @@ def read_on(path: Path, offset: int) -> tuple[bytes, int]:
 
 
 def replace(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, and onto the disk.
+    """Replace a file as a whole, and flush it to disk.
 
     Raises:
-        OSError: it could not be written; it is what it was.
+        OSError: it could not be written; the old file is unchanged.
     """
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
@@ -194,9 +194,10 @@ def replace(path: Path, data: bytes) -> None:
 
 
 def claim(path: Path, data: bytes) -> bool:
-    """Put a file in place whole where none is, for one of several who try; whether it was us.
+    """Create a file as a whole if none exists; return whether we created it.
 
-    Where there are no hard links, a kill may leave a torn one.
+    If several processes try, only one succeeds. On a file system without hard links, a kill may
+    leave an incomplete file.
 
     Raises:
         OSError: it could not be written.
@@ -213,7 +214,7 @@ def claim(path: Path, data: bytes) -> bool:
 
 
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
-"""What link(2) says where there are no hard links, or no more of them."""
+"""Errors of link(2) if the file system has no hard links, or allows no more of them."""
 
 
 def _link(draft: Path, path: Path) -> None:

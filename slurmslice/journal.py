@@ -1,14 +1,15 @@
-"""The journal: decisions of a run, one JSON object a line, and their replay.
+"""The journal of a run: its decisions as events, one JSON object per line.
 
-Appended and flushed to disk before what they announce is done. A torn last line (the process
-was killed while it wrote) is no decision yet: it is left out, and cut off by the next writer.
-The replay is a pure fold: events in, ledger out; it never fails on a prefix of a journal.
+Each event is appended and flushed to disk before its action is carried out. An incomplete last
+line, left by a killed writer, does not count: readers ignore it, and the next writer removes it.
+``slurmslice.ledger`` computes a run's state from the events. Every prefix of a journal is valid.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -20,18 +21,18 @@ from slurmslice.resources import ResourceRequest
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A submission is about to be made. Written before sbatch is called (promise 4).
+    """A submission is about to be made. This event is written before sbatch is called (promise 4).
 
     Attributes:
         number: the submission's number, from 1.
-        token, job_name: what it can be found by.
-        array: indices and throttle, in sbatch's syntax.
-        rows: the rows of the slice table that the indices carry, pairwise, same syntax.
-        overrides: sbatch options given beside the script, ``array`` and names included.
-        changes: those of them that change the request, which later attempts keep.
+        token, job_name: they identify its job in Slurm.
+        array: array indices and throttle, in sbatch's syntax.
+        rows: rows of the slice table in the order of the indices, in the same syntax.
+        overrides: all sbatch options on sbatch's command line, also ``array`` and names.
+        changes: the overrides that change the request; later attempts keep them.
         script_sha256, table_sha256: digests of the script and of the task table (empty: none).
         at: epoch seconds.
-        pack: slices that an array task carries; the last task may carry fewer.
+        pack: slices per array task; the last task may have fewer.
     """
 
     number: int
@@ -49,7 +50,7 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """The person wants these rows submitted, with this request; they go in as there is room."""
+    """A person wants these rows submitted with these changed options, when there is room."""
 
     rows: str
     changes: ResourceRequest
@@ -58,7 +59,7 @@ class Queued:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """These rows leave the queue: they are where they were before."""
+    """These rows leave the queue and return to their earlier state."""
 
     rows: str
     reason: str
@@ -67,9 +68,11 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """The submission was taken. ``how``: sbatch, found (by its token) or attached.
+    """Slurm accepted the submission.
 
-    ``job_name``: the job's, where it is not the intent's.
+    Attributes:
+        how: ``sbatch`` answered, the job was ``found`` by its token, or a person ``attached`` it.
+        job_name: the job's name if it differs from the intent's; else empty.
     """
 
     number: int
@@ -82,10 +85,12 @@ class Submitted:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The engine refused the submission: its slices are where they were before.
+    """The engine rejected the submission; its slices return to their earlier state.
 
-    ``passing``: only for now; what is queued stays queued. A refusal for good empties the queue:
-    the same would be refused again. ``too_many``: fewer tasks may be let in.
+    Attributes:
+        passing: the rejection is temporary, so the queue is kept. Otherwise the queue is cleared,
+            because the same request would be rejected again.
+        too_many: a smaller submission may be accepted now.
     """
 
     number: int
@@ -97,9 +102,10 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Barred:
-    """Neither queue nor accounting knew the token, and the claim was taken from the job.
+    """The submission was fenced: neither queue nor accounting knew its token.
 
-    A job that still appears stops before its command; its slices are where they were before.
+    Its job can no longer obtain its claim. If it appears after all, it stops before
+    its command. Its slices return to their earlier state.
     """
 
     number: int
@@ -108,7 +114,7 @@ class Barred:
 
 @dataclass(frozen=True, slots=True)
 class Dismissed:
-    """A barred submission's job did appear; it found the bar, and was cancelled."""
+    """The job of a fenced submission appeared; it did not start its command, and was cancelled."""
 
     number: int
     job: str
@@ -117,10 +123,10 @@ class Dismissed:
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """Slices that were given back without having used up an attempt.
+    """Slices were returned without using an attempt.
 
-    A local runner ended, or a pack before their turn. ``queued``: they are still wanted, with
-    the same request.
+    Either a local runner ended, or a pack ended before their turn. If ``queued``, they are
+    submitted again with the same request.
     """
 
     number: int
@@ -132,7 +138,7 @@ class Returned:
 
 @dataclass(frozen=True, slots=True)
 class Restarted:
-    """Slurm has started the task of rows that had been given back: they belong to it again."""
+    """Slurm started the task of returned rows, so its submission holds these rows again."""
 
     number: int
     rows: str
@@ -141,7 +147,7 @@ class Restarted:
 
 @dataclass(frozen=True, slots=True)
 class Widened:
-    """The job of a submission carries more than was meant: these indices, and their rows."""
+    """The job of a submission has more indices than intended: all its indices and their rows."""
 
     number: int
     array: str
@@ -151,9 +157,9 @@ class Widened:
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """The person cancelled these rows of a submission, or WAITING ones (number 0).
+    """A person cancelled these rows of a submission, or waiting rows (number 0).
 
-    ``anew``: they were held, and go in again once the engine has let them go.
+    If ``anew``, the rows were held, and are submitted again after the engine has released them.
     """
 
     number: int
@@ -164,7 +170,7 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True)
 class Throttled:
-    """The person changed how many slices may run at once; None is no limit."""
+    """A person changed how many slices may run at once; None means no limit."""
 
     limit: int | None
     at: float
@@ -172,7 +178,7 @@ class Throttled:
 
 @dataclass(frozen=True, slots=True)
 class PolicyChanged:
-    """The person changed the policy of the run: the number of attempts that each slice gets."""
+    """A person changed the run's policy: the number of attempts per slice."""
 
     max_attempts: int
     at: float
@@ -180,9 +186,9 @@ class PolicyChanged:
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """So many tasks of a submission's array may run at once; 0 is no more, None is no limit.
+    """The throttle of a submission's array changed; 0: no more tasks start; None: no limit.
 
-    Written before an array is told a larger share, and after it was told a smaller one.
+    Written before the engine gets a larger throttle, and after it got a smaller one.
     """
 
     number: int
@@ -192,7 +198,7 @@ class Shared:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Nothing more is to start: the slices that ended first have all failed."""
+    """Nothing more may start, because all slices that ended first have failed."""
 
     reason: str
     at: float
@@ -200,7 +206,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """The person wants the slices done all the same; nothing is held from now on."""
+    """A person released the run; it is not held again."""
 
     at: float
 
@@ -213,21 +219,28 @@ Event = (
     Intent | Queued | Dropped | Submitted | Refused | Barred | Dismissed | Returned
     | Restarted | Widened | Cancelled | Throttled | PolicyChanged | Shared | Held | Released
 )  # fmt: skip
-_KINDS: dict[str, type[Any]] = {kind.__name__.lower(): kind for kind in _EVENTS}
+
+
+def _event_name(kind: type) -> str:
+    """The name of an event in the file: ``policy_changed`` for PolicyChanged."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
+
+
+_KINDS: dict[str, type[Any]] = {_event_name(kind): kind for kind in _EVENTS}
 
 
 def to_line(event: Event) -> bytes:
-    """One line of the journal, LF included."""
+    """Return an event as one line of the journal, with its LF."""
     values = {field.name: getattr(event, field.name) for field in dataclasses.fields(event)}
-    record = {"event": type(event).__name__.lower(), **values}
+    record = {"event": _event_name(type(event)), **values}
     return json.dumps(record, default=ResourceRequest.to_json).encode("ascii") + b"\n"
 
 
 def from_lines(data: bytes, first: int = 1) -> Iterator[Event]:
-    """The events of a journal, or of its lines from a number on.
+    """Yield the events of journal lines; ``first`` is the number of the first line.
 
     Raises:
-        DamagedRun: a line that is not the torn last one cannot be read.
+        DamagedRun: a line is invalid.
     """
     for number, line in enumerate(whole_lines(data), start=first):
         try:
@@ -235,14 +248,14 @@ def from_lines(data: bytes, first: int = 1) -> Iterator[Event]:
         except (ValueError, TypeError, KeyError, AttributeError) as why:
             raise DamagedRun(
                 f"Line {number} of journal.jsonl is damaged ({type(why).__name__}: {why}).",
-                "Mend that line in an editor, or restore the file; nothing was changed.",
+                "Correct that line in an editor, or restore the file; nothing was changed.",
                 path="journal.jsonl",
                 line=number,
             ) from why
 
 
 def whole_lines(data: bytes) -> list[bytes]:
-    """The lines of a journal without the torn last one."""
+    """The lines of a journal, without an incomplete last one."""
     return data[: whole_length(data)].splitlines()
 
 

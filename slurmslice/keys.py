@@ -1,4 +1,4 @@
-"""Keys that are made when they are asked for, and those that are numbers."""
+"""Lazily decoded keys, keys generated from number ranges, and tests for canonical numbers."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from slurmslice.ranges import parse_array
 
 _CANONICAL = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
 _NOT_CANONICAL = re.compile(r"^(?:0[0-9]|[0-9]{10}|$)", re.MULTILINE)
-"""Among lines of digits: a leading zero, too many digits, or none."""
+"""Matches, among lines of digits, a leading zero, too many digits, or an empty line."""
 
 
 class LazyKeys(Sequence[str]):
-    """Keys that are decoded, some neighbours at a time, when one of them is asked for."""
+    """A sequence of keys, decoded in blocks of neighbours when one of them is needed."""
 
     _BLOCK = 1000
 
     def __init__(self, length: int, decode: Callable[[range], list[str]]) -> None:
-        """Take how many there are, and what gives the keys of some rows."""
+        """Store the number of keys and the decoder of the keys of some rows."""
         self._rows, self._decode = range(length), decode
         self._blocks: dict[int, list[str]] = {}
 
@@ -42,7 +42,7 @@ class LazyKeys(Sequence[str]):
         return self._block(row // self._BLOCK)[row % self._BLOCK]
 
     def of(self, rows: Sequence[int]) -> list[str]:
-        """The keys of these rows; of many, quicker than one by one."""
+        """The keys of these rows; for many rows, faster than one by one."""
         if len(rows) < len(self) // 4:
             return [self[row] for row in rows]
         everything = list(self)
@@ -57,10 +57,10 @@ class LazyKeys(Sequence[str]):
 
 
 class Numbers(Collection[str]):
-    """Keys that are numbers, made when they are asked for: of a range, or of the rows."""
+    """Keys generated from ranges of numbers."""
 
     def __init__(self, *parts: tuple[range, int]) -> None:
-        """Take ranges, each with the digits that its numbers are padded to."""
+        """Store ranges, each with the width to which its numbers are zero-padded."""
         self._parts = parts
 
     def __len__(self) -> int:
@@ -75,12 +75,12 @@ class Numbers(Collection[str]):
 
 
 def canonical(key: str) -> bool:
-    """Whether a key is a number as Slurm writes an array index: no sign, no leading zero."""
+    """Tell if a key has the form of a Slurm array index: no sign, no leading zero."""
     return _CANONICAL.fullmatch(key) is not None
 
 
 def all_canonical(keys: Collection[str]) -> bool:
-    """Whether all of them are ``canonical``: many are looked at together."""
+    """Tell if all keys are ``canonical``; testing them together is fast."""
     text = "\n".join(keys)
     digits = text.replace("\n", "")
     whole = digits.isascii() and digits.isdecimal() and text.count("\n") == len(keys) - 1
@@ -88,20 +88,20 @@ def all_canonical(keys: Collection[str]) -> bool:
 
 
 def range_keys(text: str) -> tuple[Numbers, int | None]:
-    """The keys that a range names, and its throttle.
+    """Return the keys of a range, and its throttle.
 
     Raises:
-        BadInput: the text is no such range.
+        BadInput: the text is not a range.
     """
     if not text.strip():
         raise BadInput(
-            "The range of slices is empty.", "Write it as sbatch does: 0-98.", code="no-slices"
+            "The range of slices is empty.", "Write it as in sbatch: 0-98.", code="no-slices"
         )
     expression = parse_array(text)
-    if "%" in text and expression.throttle is None:  # sbatch takes it for no limit
+    if "%" in text and expression.throttle is None:  # sbatch reads %0 as no limit
         raise BadInput(
-            f"{text!r} lets 0 slices run at once.",
-            "Without %N there is no limit.",
+            f"{text!r} allows 0 slices at once, so none would ever start.",
+            "Leave out %N for no limit.",
             code="bad-number",
             value=text,
         )
@@ -109,7 +109,7 @@ def range_keys(text: str) -> tuple[Numbers, int | None]:
 
 
 def _widths(text: str) -> Iterator[int]:
-    """How many digits each part of a range is padded to; 1 for none."""
+    """The zero-padded width of each part of a range; 1 for no padding."""
     for part in text.strip().partition("%")[0].split(","):
         first = part.partition("-")[0]
         yield len(first) if first.startswith("0") else 1

@@ -1,4 +1,4 @@
-"""What a run's own decisions come to: which submission holds each slice. A pure fold."""
+"""The state of a run after its journal's events: pure functions from events to state."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from slurmslice.resources import ResourceRequest
 
 
 class Fate(StrEnum):
-    """What became of a submission."""
+    """The status of a submission."""
 
-    INTENDED = "intended"  # sbatch was about to be called; whether it was taken is not known yet
+    INTENDED = "intended"  # the journal announced it; it is unknown if Slurm accepted it
     SUBMITTED = "submitted"
     REFUSED = "refused"
     BARRED = "barred"
@@ -41,21 +41,20 @@ class Fate(StrEnum):
 
 @dataclass(frozen=True)
 class Submission:
-    """One sbatch call of the run's script, as far as it went.
+    """One sbatch call of the run's script.
 
     Attributes:
-        intent: what was about to be submitted.
-        fate: what became of it.
-        job: the array's job id; empty until it is known.
-        cluster: the cluster that took it, where that was said.
-        submitted_at: epoch seconds on our clock; when the answer came.
-        barred_at: when it was barred; 0 where it was not.
-        cancelled: rows that were cancelled on request, and when (epoch seconds).
-        anew: those of them that are to be submitted again once the engine has let them go.
-        share: how many tasks of the array may run at once, as it was last told; 0: no more of
-            them start; None: no limit.
+        intent: the journal's announcement of the submission.
+        fate: its status.
+        job: job id of the array; empty if not known yet.
+        cluster: the cluster that accepted it, if sbatch named one.
+        submitted_at: time of sbatch's answer, epoch seconds on our clock.
+        barred_at: time at which it was fenced, epoch seconds; 0 if it was not.
+        cancelled: rows cancelled by a person, each with the time (epoch seconds).
+        anew: those of them to be submitted again after the engine has released them.
+        share: the last throttle sent for the array; 0: no more of its tasks start; None: no limit.
         stopped: its share was 0 at some time.
-        job_name: the job's, where it is not the intent's.
+        job_name: the job's name if it differs from the intent's; else empty.
     """
 
     intent: Intent
@@ -77,32 +76,35 @@ class Submission:
 
     @property
     def number(self) -> int:
-        """Its number, from 1."""
+        """The submission's number, from 1."""
         return self.intent.number
 
     @cached_property
     def array(self) -> ArrayExpression:
-        """The indices it was made of, and the throttle that it was submitted with."""
+        """The array indices, and the throttle at the time of submission."""
         return parse_array(self.intent.array)
 
     @cached_property
     def rows(self) -> Sequence[int]:
-        """The rows that it carries, ``pack`` for each index, by index."""
+        """The rows in the order of the array indices, ``pack`` rows per index."""
         return parse_array(self.intent.rows).indices
 
     @cached_property
     def places(self) -> dict[int, tuple[int, int]]:
-        """For each row the array index that carries it, and its slot in that task, from 0."""
+        """For each row, its array index and its slot in that task, from 0."""
         pack, indices = self.intent.pack, sorted(self.array)
         return {row: (indices[n // pack], n % pack) for n, row in enumerate(self.rows)}
 
     def index_of(self, row: int) -> int:
-        """The array index that carries a row."""
+        """The array index of a row."""
         return self.places[row][0]
 
 
 def apart(submissions: Iterable[Submission]) -> list[list[Submission]]:
-    """Groups in which no job id stands twice: a controller that lost its state gives ids again."""
+    """Split submissions into groups with unique job ids.
+
+    slurmctld uses job ids again after it has lost its state.
+    """
     groups: list[list[Submission]] = []
     for submission in submissions:
         for group in groups:
@@ -116,25 +118,24 @@ def apart(submissions: Iterable[Submission]) -> list[list[Submission]]:
 
 @dataclass
 class Ledger:
-    """Which submission holds each slice, which are to be submitted, and what else was decided.
+    """The state of a run by its journal: who holds each slice, the queue, and all decisions.
 
     Attributes:
-        submissions: by number, in order.
-        holder: for each row, the number of the submission that holds it; 0 for none.
-        attempts: for each row, how many attempts were given to it.
-        queue: rows that are to be submitted as there is room, in order, each with its request.
-        requests: the changed request under which each row was last submitted, where it was.
-        withdrawn: rows that were cancelled while they waited, and when; a row that is queued
-            again is in both, and waits.
-        returned: why rows were given back that no submission holds since, and how often.
-        former: the number of the submission that last gave each row back.
-        throttle: the newest ``throttle N``; ``throttled`` tells whether there was one.
-        max_attempts: the newest recorded change of the attempts a slice gets; None: no change.
-        most: how many tasks the next submission may have at most, after refusals for now; None
-            where there was none.
-        held: why nothing is to start; empty where nothing is held.
-        released: nothing is to be held any more.
-        refusal: why the newest submission was refused for good; empty where it was not.
+        submissions: all submissions by number, in order.
+        holder: for each row, the number of its submission; 0 for none.
+        attempts: for each row, the number of attempts so far.
+        queue: rows to submit as soon as there is room, in order, each with its changed options.
+        requests: for each row, the changed options of its last submission, if there were any.
+        withdrawn: rows cancelled while they waited, each with the time. If a row is queued
+            again, it stays here too; the queue wins.
+        returned: for each returned row without a new holder: the reason, and how often.
+        former: for each returned row, the number of the last submission to return it.
+        throttle: the newest ``throttle N``; ``throttled`` tells if there was one.
+        max_attempts: the newest recorded change of the attempts per slice; None if never changed.
+        most: most tasks of the next submission, after temporary rejections; None for no limit.
+        held: the reason why nothing may start; empty if the run is not held.
+        released: a person released the run; it must not be held again.
+        refusal: the error if the newest submission was rejected for good; else empty.
     """
 
     submissions: dict[int, Submission]
@@ -152,44 +153,44 @@ class Ledger:
     held: str = ""
     released: bool = False
     refusal: str = ""
-    _before: dict[int, _Before] = field(default_factory=dict, repr=False)
+    _before: dict[int, _UndoRecord] = field(default_factory=dict, repr=False)
 
     @classmethod
     def empty(cls, slices: int) -> Ledger:
-        """Of a run of so many slices before anything was decided."""
+        """Return the state of a run with this number of slices and no events."""
         return cls({}, [0] * slices, [0] * slices)
 
     @property
     def next_number(self) -> int:
-        """The number that the next submission gets."""
+        """The number of the next submission."""
         return max(self.submissions, default=0) + 1
 
     def of_row(self, row: int) -> Submission | None:
-        """The submission that holds a row."""
+        """The current submission of a row; None if there is none."""
         return self.submissions.get(self.holder[row])
 
     def last_of(self, row: int) -> Submission | None:
-        """The newest submission that was taken and carried a row, whoever holds it now."""
-        taken = (s for s in self.submissions.values() if s.fate is Fate.SUBMITTED)
-        return max((s for s in taken if row in s.places), key=lambda s: s.number, default=None)
+        """The newest accepted submission of a row, even if another one holds the row now."""
+        accepted = (s for s in self.submissions.values() if s.fate is Fate.SUBMITTED)
+        return max((s for s in accepted if row in s.places), key=lambda s: s.number, default=None)
 
     def rows_of(self, number: int) -> Iterator[int]:
-        """The rows that a submission holds (others may have gone on to a later one)."""
+        """The rows that a submission holds; later submissions may hold its other rows."""
         return (row for row in self.submissions[number].rows if self.holder[row] == number)
 
     def barred_since(self, when: float) -> list[Submission]:
-        """Submissions that were barred since then and whose job has not appeared."""
+        """Submissions fenced after this time, if their job has not appeared."""
         return [s for s in self.submissions.values() if s.barred_at > when and not s.job]
 
     def in_doubt(self) -> list[Submission]:
-        """Submissions of which it is not known whether they were taken."""
+        """Submissions of unknown status: sbatch may or may not have accepted them."""
         return [s for s in self.submissions.values() if s.fate is Fate.INTENDED]
 
     def apply(self, event: Event) -> ArrayExpression | None:
-        """Fold one event in.
+        """Apply one event.
 
         Returns:
-            the rows that it moved; None where earlier states of some count again.
+            the rows whose holder or queue entry changed; None if rows return to an earlier state.
         """
         match event:
             case Intent():
@@ -204,16 +205,16 @@ class Ledger:
             case Returned():
                 return self._return(event)
             case Restarted():
-                return self._restart(event)
+                return self._requeue(event)
             case Widened():
-                return self._widen(event)
+                return self._add_rows(event)
             case Cancelled():
                 return self._cancel(event)
             case Dismissed():
-                self._settle(event.number, job=event.job)
+                self._update(event.number, job=event.job)
             case Shared():
                 stopped = self.submissions[event.number].stopped or event.share == 0
-                self._settle(event.number, share=event.share, stopped=stopped)
+                self._update(event.number, share=event.share, stopped=stopped)
             case Throttled() | PolicyChanged():
                 self._set_policy(event)
             case Held() | Released():
@@ -234,19 +235,19 @@ class Ledger:
         rows = parse_array(event.rows)
         tasks = -(-len(rows) // event.pack)
         if rows.highest >= len(self.holder) or tasks != len(submission.array):
-            raise ValueError(f"submission {event.number} speaks of slices that are not there")
-        self._settle(event.number, share=submission.array.throttle)
-        self._take(event.number, rows)
+            raise ValueError(f"submission {event.number} names slices that do not exist")
+        self._update(event.number, share=submission.array.throttle)
+        self._assign(event.number, rows)
         return rows
 
-    def _take(self, number: int, rows: ArrayExpression) -> None:
-        """Hand rows to a submission."""
+    def _assign(self, number: int, rows: ArrayExpression) -> None:
+        """Make a submission the holder of rows, and record how to undo this."""
         intent = self.submissions[number].intent
         holders = [holder for part in rows.parts for holder in self.holder[_slice(part)]]
         earlier = {row: self.requests[row] for row in _among(rows, self.requests)}
         waited = {row: self.queue.pop(row) for row in _among(rows, self.queue)}
         away = {row: self.withdrawn.pop(row) for row in _among(rows, self.withdrawn)}
-        self._before[number] = _Before(holders, waited, earlier, away)
+        self._before[number] = _UndoRecord(holders, waited, earlier, away)
         for part in rows.parts:
             where = _slice(part)
             self.holder[where] = [number] * len(part)
@@ -258,11 +259,11 @@ class Ledger:
         submission, moved = self.submissions[event.number], NOTHING
         if submission.fate in {Fate.REFUSED, Fate.BARRED}:
             moved = parse_array(submission.intent.rows)
-            self._take(event.number, moved)  # sent again by hand, after it had been refused
+            self._assign(event.number, moved)  # a person submitted it after the rejection
         self._before.pop(event.number, None)
         self.refusal = ""
         self.most = self.most and max(self.most, 2 * len(submission.array))
-        self._settle(
+        self._update(
             event.number,
             fate=Fate.SUBMITTED,
             job=event.job,
@@ -272,8 +273,8 @@ class Ledger:
         )
         return moved
 
-    def _settle(self, number: int, **what: object) -> None:
-        self.submissions[number] = replace(self.submissions[number], **what)  # type: ignore[arg-type]
+    def _update(self, number: int, **fields: object) -> None:
+        self.submissions[number] = replace(self.submissions[number], **fields)  # type: ignore[arg-type]
 
     def _undo(self, event: Refused | Barred) -> None:
         number = event.number
@@ -287,9 +288,9 @@ class Ledger:
         self.withdrawn.update(before.withdrawn)
         self.queue = {**before.queue, **self.queue}
         if isinstance(event, Barred):
-            self._settle(number, fate=Fate.BARRED, barred_at=event.at)
+            self._update(number, fate=Fate.BARRED, barred_at=event.at)
             return
-        self._settle(number, fate=Fate.REFUSED)
+        self._update(number, fate=Fate.REFUSED)
         if event.too_many:
             self.most = max(1, len(self.submissions[number].array) // 2)
         if not event.passing:
@@ -299,7 +300,7 @@ class Ledger:
     def _enqueue(self, event: Queued | Dropped) -> ArrayExpression | None:
         rows = parse_array(event.rows)
         if rows.highest >= len(self.holder):
-            raise ValueError("slices were queued that are not there")
+            raise ValueError("an event queues slices that do not exist")
         if isinstance(event, Dropped):
             for row in rows:
                 self.queue.pop(row, None)
@@ -318,17 +319,17 @@ class Ledger:
             self.queue.update(dict.fromkeys(rows, self.submissions[event.number].intent.changes))
         return compress(rows)
 
-    def _restart(self, event: Restarted) -> ArrayExpression:
+    def _requeue(self, event: Restarted) -> ArrayExpression:
         rows = [row for row in parse_array(event.rows) if self.former.get(row) == event.number]
-        return self._give(event.number, rows)
+        return self._assign_free(event.number, rows)
 
-    def _widen(self, event: Widened) -> ArrayExpression:
+    def _add_rows(self, event: Widened) -> ArrayExpression:
         intent = self.submissions[event.number].intent
-        self._settle(event.number, intent=replace(intent, array=event.array, rows=event.rows))
-        return self._give(event.number, parse_array(event.rows))
+        self._update(event.number, intent=replace(intent, array=event.array, rows=event.rows))
+        return self._assign_free(event.number, parse_array(event.rows))
 
-    def _give(self, number: int, rows: Iterable[int]) -> ArrayExpression:
-        """Hand a submission those of these rows that none holds."""
+    def _assign_free(self, number: int, rows: Iterable[int]) -> ArrayExpression:
+        """Make a submission the holder of rows without one."""
         free = [row for row in rows if not self.holder[row]]
         for row in free:
             self.holder[row] = number
@@ -342,7 +343,7 @@ class Ledger:
         if event.number:
             known = self.submissions[event.number]
             anew = known.anew.union(rows) if event.anew else known.anew.difference(rows)
-            self._settle(event.number, cancelled={**known.cancelled, **rows}, anew=anew)
+            self._update(event.number, cancelled={**known.cancelled, **rows}, anew=anew)
             return NOTHING
         self.withdrawn.update(rows)
         for row in rows:
@@ -350,13 +351,13 @@ class Ledger:
         return parse_array(event.rows)
 
     def request_of(self, row: int) -> ResourceRequest | None:
-        """The changed request of a row: that it is queued with, else its last one; None: none."""
+        """The changed options of a row: the queued ones, else the last submitted; None for none."""
         return self.queue[row] if row in self.queue else self.requests.get(row)
 
 
 @dataclass(frozen=True, slots=True)
-class _Before:
-    """What an intent changed, to be put back where it is refused."""
+class _UndoRecord:
+    """The values before an intent, restored if the submission is rejected or fenced."""
 
     holders: list[int]
     queue: dict[int, ResourceRequest]
@@ -365,21 +366,21 @@ class _Before:
 
 
 NOTHING = ArrayExpression(())
-"""No rows."""
+"""An expression without rows."""
 
 
 def _among(rows: ArrayExpression, known: Mapping[int, object]) -> list[int]:
-    """The rows of which something is known; most often of none."""
+    """The rows among the keys of a mapping; fast for an empty mapping, the usual case."""
     return [row for row in rows if row in known] if known else []
 
 
 def _slice(part: range) -> slice:
-    """The places of a list that a range of rows names."""
+    """The slice of a list for a range of rows."""
     return slice(part.start, part.stop, part.step)
 
 
 def replay(events: Iterable[Event], slices: int) -> Ledger:
-    """The ledger of a run of so many slices after these events."""
+    """Return the state of a run with this number of slices after these events."""
     ledger = Ledger.empty(slices)
     for event in events:
         ledger.apply(event)

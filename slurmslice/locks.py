@@ -1,9 +1,10 @@
-"""A run's lock: flock(2), and a note of who holds it.
+"""A run's lock: flock(2), plus a note with the name of its holder.
 
-The lock ends with its process, however that ended. On a file system that machines share, flock
-may hold on one of them only (NFS with ``local_lock``, Lustre with ``localflock``; nfs(5)), so
-the note counts too: while it names another machine, the lock is that one's, though flock was
-given to us. A process that was killed there leaves its note, which is believed for ``NOTE_S``.
+The lock ends with its process, however the process ends. On a file system that several machines
+share, flock may work on each machine alone (NFS with ``local_lock``, Lustre with ``localflock``;
+nfs(5)). The note therefore counts too: while it names another machine, that machine holds the
+lock, even if flock succeeds here. A killed process leaves its note, so another machine's
+note is believed for ``NOTE_S`` only.
 """
 
 from __future__ import annotations
@@ -27,18 +28,18 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 WAIT_S = 10.0
-"""How long a verb waits for another one's write or sbatch before it says who holds the lock."""
+"""Seconds that a command waits for another one's write or sbatch before it fails."""
 
 NOTE_S = 900.0
-"""How long a note of another machine is believed: longer than an sbatch and its questions take."""
+"""Seconds that another machine's note is believed: longer than one sbatch and its queries take."""
 
 _NOTE = ".lock.holder"
-_AGAIN_S = 0.1
+_RETRY_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who holds a lock, or held it and was killed: the verb, its process, and since when."""
+    """The process that holds a lock, or was killed while it held it; ``since`` in epoch seconds."""
 
     verb: str
     pid: int
@@ -55,15 +56,15 @@ def held(folder: Path, verb: str, mode: int, wait: float = WAIT_S) -> Iterator[N
     """Hold the lock of a folder.
 
     Args:
-        folder: where ``.lock`` and its note ``.lock.holder`` are.
-        verb: who asks for it.
-        mode: the permissions that the lock file gets.
-        wait: how long to wait for it, seconds.
+        folder: the folder of ``.lock`` and its note ``.lock.holder``.
+        verb: the slurmslice command that waits.
+        mode: permissions of the lock file.
+        wait: seconds to wait for the lock.
 
     Raises:
-        Busy: another process holds it for longer.
+        Busy: another process holds the lock for longer.
         EngineError: this file system has no locks.
-        NotAFile: what stands in the place of one of the two is none.
+        NotAFile: the lock file or the note is not a regular file.
         OSError: the folder cannot be written to.
     """
     from filelock import FileLock
@@ -74,7 +75,7 @@ def held(folder: Path, verb: str, mode: int, wait: float = WAIT_S) -> Iterator[N
     while True:
         _acquire(lock, note, max(0.0, deadline - time.monotonic()))
         try:
-            other = _note_down(note, verb)
+            other = _write_note(note, verb)
         except BaseException:
             lock.release()
             raise
@@ -82,29 +83,28 @@ def held(folder: Path, verb: str, mode: int, wait: float = WAIT_S) -> Iterator[N
             break
         lock.release()
         if time.monotonic() >= deadline:
-            raise _busy(note, other)
-        time.sleep(_AGAIN_S)
+            raise _locked_error(note, other)
+        time.sleep(_RETRY_S)
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):  # the next one puts its own in its place
+        with contextlib.suppress(OSError):  # a note that stays is replaced by the next holder
             note.unlink()
         lock.release()
 
 
-def _note_down(note: Path, verb: str) -> Holder | None:
-    """Say who holds the lock, now that it is ours here; who holds it elsewhere, if somebody does.
+def _write_note(note: Path, verb: str) -> Holder | None:
+    """Write our note after flock succeeded; return another machine's holder if there is one.
 
-    Of two machines whose flock does not reach the other one's, the first that puts its note in
-    place has the lock.
+    If flock does not reach between two machines, the first to create its note holds the lock.
     """
     mine = Holder(verb, os.getpid(), socket.gethostname(), time.time())
     data = (json.dumps(asdict(mine)) + "\n").encode()
     while not files.claim(note, data):
         files.check_place(note)
-        if (other := _elsewhere(note)) is not None:
+        if (other := _remote_holder(note)) is not None:
             return other
-        note.unlink(missing_ok=True)  # of a process of this machine that is gone, or long past
+        note.unlink(missing_ok=True)  # its process ran here and is gone, or the note is too old
     return None
 
 
@@ -112,29 +112,29 @@ def _acquire(lock: BaseFileLock, note: Path, wait: float) -> None:
     from filelock import Timeout
 
     try:
-        with warnings.catch_warnings():  # that there is no flock, and a file's being there counts
+        with warnings.catch_warnings():  # filelock warns if it must use a plain file, not flock
             warnings.simplefilter("ignore", UserWarning)
             lock.acquire(timeout=wait)
     except Timeout:
-        raise _busy(note, _holder(note)) from None
+        raise _locked_error(note, _holder(note)) from None
     except NotImplementedError as why:
         raise EngineError(
             f"{note.parent} cannot be locked: {why}.",
-            "Put the run on another file system with --run-dir.",
+            "Create the run on another file system with --run-dir.",
             code="lock-failed",
             path=str(note.parent),
         ) from why
 
 
-def _busy(note: Path, holder: Holder | None) -> Busy:
-    """Who holds it, and what can be done."""
-    hint = "Try again when it is done."
+def _locked_error(note: Path, holder: Holder | None) -> Busy:
+    """Return the error with the holder and the next step."""
+    hint = "Try again when that command has ended."
     if holder is not None and holder.host != socket.gethostname():
-        # Of a process there nothing can be known here; without flock its lock stays as well.
+        # We cannot see processes of that machine. Without flock, a killed one leaves .lock too.
         lock = shlex.quote(str(note.with_name(".lock")))
-        hint += f" If that process is gone for good: rm -f {lock} {shlex.quote(str(note))}"
+        hint += f" If that process no longer exists: rm -f {lock} {shlex.quote(str(note))}"
     return Busy(
-        f"The run {note.parent} is held by {holder or 'another slurmslice'}.",
+        f"The run {note.parent} is locked by {holder or 'another slurmslice'}.",
         hint,
         run=note.parent.name,
         holder=holder,
@@ -142,7 +142,7 @@ def _busy(note: Path, holder: Holder | None) -> Busy:
 
 
 def _holder(note: Path) -> Holder | None:
-    """Who holds the lock by its note; None where there is none, or it is torn."""
+    """Return the holder from the note; None if there is no note or it is incomplete."""
     try:
         record = json.loads(files.read(note))
         return Holder(
@@ -152,8 +152,8 @@ def _holder(note: Path) -> Holder | None:
         return None
 
 
-def _elsewhere(note: Path) -> Holder | None:
-    """Who holds the lock on another machine, as far as can be told from here."""
+def _remote_holder(note: Path) -> Holder | None:
+    """Return the holder on another machine, if its note is fresh enough to be believed."""
     holder = _holder(note)
     if holder is None or holder.host == socket.gethostname():
         return None

@@ -1,4 +1,4 @@
-"""The only place that starts other programs: argv in, exit code and output out, no shell."""
+"""Execution of other programs, without a shell. No other module imports ``subprocess``."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A program that has ended. Output is decoded as UTF-8; other bytes survive as surrogates.
+    """The result of a program. Output is decoded as UTF-8; other bytes become surrogates.
 
     Attributes:
-        argv: what was started.
-        returncode: its exit code; negative for a signal; None where it was ended at its
-            time-out, or could not be started (then ``stderr`` says why).
+        argv: the program and its arguments.
+        returncode: its exit code; the negative signal number after a signal; None if it was
+            killed at the time-out or could not be started (``stderr`` then says why).
+        missing: it could not be started.
     """
 
     argv: tuple[str, ...]
@@ -27,7 +28,7 @@ class Finished:
 
     @property
     def timed_out(self) -> bool:
-        """Whether it was ended because it took too long."""
+        """Tell if the program was killed at its time-out."""
         return self.returncode is None and not self.missing
 
 
@@ -37,10 +38,10 @@ def run(
     timeout: float,
     env: Mapping[str, str] | None = None,
 ) -> Finished:
-    """Run a program to its end, or to the time-out (seconds), with no standard input.
+    """Run a program until it ends or the time-out (seconds) is over; it has no standard input.
 
-    It is started in a session of its own, so that a Ctrl-C at the terminal does not cut a
-    submission in the middle: sbatch ends, and slurmslice records what it said.
+    The program has its own session, so Ctrl-C at the terminal does not interrupt an sbatch call:
+    it ends normally, and slurmslice records the result.
     """
     try:
         done = subprocess.run(
@@ -60,14 +61,14 @@ def run(
 
 
 def spawn(argv: Sequence[str], *, stdin: int, env: Mapping[str, str]) -> int:
-    """Start a program that is not waited for; its process id. The caller reaps it.
+    """Start a program in the background and return its process id. The caller reaps it.
 
-    It starts deaf to SIGINT, SIGTERM and SIGHUP (they are blocked, and wait) until it has set
-    itself up to meet them.
+    SIGINT, SIGTERM and SIGHUP are blocked at the start; the program unblocks them when it is
+    ready to handle them.
 
     Args:
         argv: the program's path and its arguments.
-        stdin: the file descriptor that becomes its standard input; it has no other of ours.
+        stdin: the file descriptor of its standard input.
         env: its environment.
 
     Raises:

@@ -1,8 +1,7 @@
-"""Array expressions: ``0-98:7,200%10`` and the indices they stand for.
+"""Array expressions such as ``0-98:7,200%10``, and their indices.
 
-Source: sbatch(1), ``--array``. Indices count from 0 and both ends of a range are included.
-The same syntax serves three purposes: what a person asks for, what sbatch is given, and how
-many keys are shown in little room.
+Source: sbatch(1), ``--array``. Indices count from 0; a range includes both ends. The same syntax
+is used for a person's request, for sbatch's option, and to show many keys in short form.
 """
 
 from __future__ import annotations
@@ -15,9 +14,9 @@ from slurmslice.errors import BadInput
 
 _PART = re.compile(r"(\d{1,18})(?:-(\d{1,18})(?::(\d{1,18}))?)?")
 MOST_INDICES = 10_000_000
-"""So many indices are compared with one another; of one range alone there is nothing to compare."""
+"""Most indices of an expression with several ranges, because they are compared for duplicates."""
 
-_WANTED = "Write it as sbatch does: 0-98, 1,3,7-9, 0-100:5, each with %N for N at a time."
+_WANTED = "Write it as in sbatch: 0-98, or 1,3,7-9, or 0-100:5. Add %N to run N at a time."
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +25,7 @@ class ArrayExpression:
 
     Attributes:
         parts: ranges in the order written; ``len`` of each is the number of its indices.
-        throttle: most tasks at once (``%N``); None where not given or 0, which means no limit.
+        throttle: most tasks at once (``%N``); None for no limit (not given, or 0).
     """
 
     parts: tuple[range, ...]
@@ -45,12 +44,12 @@ class ArrayExpression:
 
     @property
     def indices(self) -> Sequence[int]:
-        """All of them in order; a range where they are one, so that a million take no room."""
+        """All indices in order; a ``range`` if there is one part, so that it needs no memory."""
         return self.parts[0] if len(self.parts) == 1 else tuple(self)
 
     @property
     def highest(self) -> int:
-        """The highest index; -1 where there is none."""
+        """The highest index; -1 if there is none."""
         return max((part[-1] for part in self.parts if part), default=-1)
 
 
@@ -58,8 +57,8 @@ def parse_array(text: str) -> ArrayExpression:
     """Parse an array expression.
 
     Raises:
-        BadInput: the text is no array expression, a range runs backwards, a step is 0,
-            an index stands twice, or ranges together name more than ``MOST_INDICES``.
+        BadInput: the text is not an array expression, a range runs backwards, a step is 0, an
+            index occurs twice, or several ranges together name more than ``MOST_INDICES``.
     """
     body, percent, limit = text.strip().partition("%")
     if percent and not re.fullmatch(r"\d{1,18}", limit):
@@ -73,14 +72,14 @@ def parse_array(text: str) -> ArrayExpression:
     number = sum(map(len, parts))
     if len(parts) > 1 and number > MOST_INDICES:
         raise BadInput(
-            f"{text[:200]!r} names {number:,} indices; {MOST_INDICES:,} are the most.",
+            f"{text[:200]!r} names {number:,} indices; at most {MOST_INDICES:,} are allowed.",
             _WANTED,
             code="too-many-indices",
             indices=number,
         )
     if _overlap(parts):
         raise BadInput(
-            f"An index stands twice in {text!r}.",
+            f"An index occurs twice in {text!r}.",
             "Name each index once.",
             code="duplicate-index",
             value=text,
@@ -109,7 +108,7 @@ def _part(text: str, whole: str) -> range:
         )
     if step == 0:
         raise BadInput(
-            f"The step in {text!r} is 0.", "A step is 1 or more.", code="bad-number", value=text
+            f"The step in {text!r} is 0.", "Use a step of 1 or more.", code="bad-number", value=text
         )
     return range(first, last + 1, step)
 
@@ -126,10 +125,10 @@ def _overlap(parts: tuple[range, ...]) -> bool:
 
 
 def compress(indices: Iterable[int], throttle: int | None = None) -> ArrayExpression:
-    """The shortest usual expression for indices, in their order: runs of equal step joined.
+    """Return a short expression for indices in their order; steps of equal size are joined.
 
-    ``list(compress(xs)) == list(xs)`` for every sequence of distinct indices. Two neighbours
-    and three in a step of their own are easier read as what they are.
+    ``list(compress(xs)) == list(xs)`` for every sequence of distinct indices. Two indices, or
+    three with a step above 1, are listed one by one for easier reading.
     """
     if isinstance(indices, range) and len(indices) > 3 and indices.step > 0:
         return ArrayExpression((indices,), throttle)

@@ -1,11 +1,11 @@
-"""``states.tsv``: what was seen of the slices, a line a change, and the standings it gives.
+"""The statuses of a run's slices, and their file ``states.tsv`` with a line per change.
 
-A line is: rows (an array expression), submission, then the fields below; tab-separated, escaped
-as the tables are; empty is: not known. The last line about a row counts, and only while the
-submission it speaks of is the one that holds the row.
+A line has the rows (an array expression), the submission, and the fields of ``_NAMES``. Fields
+are separated by tabs and escaped as in the other tables; an empty field is an unknown value. The
+last line of a row counts, and only if its submission still holds the row.
 
-A run may have a million slices: lines are kept as they are and read where a slice is asked for.
-What is always at hand is each slice's state.
+A run may have a million slices. The table therefore keeps each line as bytes and decodes it when
+its slice is needed. Only the state of each slice is always decoded.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _FRACTIONS = frozenset({"elapsed_s", "cpu_s"})
 _NAMES = ("rows", "submission", "state", "evidence", *_NUMBERS, "node", "reason")
 _TABS = len(_NAMES) - 1
 HEADER = format_row(_NAMES).encode()
-"""The first line of the file, for a person; it is no sighting."""
+"""The first line of the file, for people; readers ignore it."""
 
 _STATES = tuple(State)
 _CODES = {state: code for code, state in enumerate(_STATES)}
@@ -40,7 +40,7 @@ _WAITING, _SUBMITTED, _CANCELLED = (
 
 
 def to_lines(changed: Mapping[int, Standing]) -> bytes:
-    """Lines for the standings of these rows; rows that share everything share a line."""
+    """Return the lines of these statuses; rows with equal statuses share a line."""
     same: dict[tuple[str, ...], list[int]] = {}
     for row in sorted(changed):
         same.setdefault(_fields(changed[row]), []).append(row)
@@ -61,11 +61,11 @@ def _fields(standing: Standing) -> tuple[str, ...]:
 
 
 def baseline(ledger: Ledger, row: int) -> Standing:
-    """Where a row stands by our own decisions alone, before anything was seen of it."""
+    """Return a row's status by the journal alone, before Slurm has reported on it."""
     submission = ledger.of_row(row)
     attempt = ledger.attempts[row]
     if row in ledger.queue:
-        reason = "to be submitted again as there is room" if attempt else _QUEUED
+        reason = _QUEUED_AGAIN if attempt else _QUEUED
         if submission is None and row in ledger.returned:
             reason = ledger.returned[row][0]
         return Standing(State.WAITING, ledger.held or reason, attempt=attempt)
@@ -79,7 +79,7 @@ def baseline(ledger: Ledger, row: int) -> Standing:
         return Standing(State.WAITING, reason, attempt=attempt)
     reason = "submitted; Slurm has not shown it yet"
     if submission.fate is Fate.INTENDED:
-        reason = f"whether submission {submission.number:03d} was taken is not known yet"
+        reason = f"it is not known yet if Slurm accepted submission {submission.number:03d}"
     return Standing(
         State.SUBMITTED,
         reason,
@@ -90,13 +90,14 @@ def baseline(ledger: Ledger, row: int) -> Standing:
     )
 
 
-_QUEUED = "to be submitted as there is room"
+_QUEUED = "submitted when there is room in the queue"
+_QUEUED_AGAIN = "submitted again when there is room in the queue"
 _NOT_YET = "not submitted yet"
-_REFUSED = "not submitted: the newest submission was refused"
+_REFUSED = "not submitted: the newest submission was rejected"
 
 
 class Standings(Sequence[Standing]):
-    """Where every slice stands, by row."""
+    """The status of every slice, by row."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -113,17 +114,17 @@ class Standings(Sequence[Standing]):
         return len(self._codes)
 
     def __getitem__(self, row: int) -> Standing:  # type: ignore[override]
-        return baseline(self._ledger, row) if self._waits(row) else self.seen(row)
+        return baseline(self._ledger, row) if self._is_decided(row) else self.seen(row)
 
     def seen(self, row: int) -> Standing:
-        """What was last seen of a row, whether or not it is queued to be submitted again."""
+        """Return a row's last observed status, even if the row is queued or withdrawn now."""
         line = self._lines[row]
         if line is None:
             return baseline(self._ledger, row)
         return line if isinstance(line, Standing) else _read(line, self._ledger, row)
 
-    def _waits(self, row: int) -> bool:
-        """Whether our own decision about a row outranks what was seen of it."""
+    def _is_decided(self, row: int) -> bool:
+        """Tell if the journal's decision on a row overrides its last observed status."""
         return row in self._ledger.queue or row in self._ledger.withdrawn
 
     def state(self, row: int) -> State:
@@ -131,25 +132,25 @@ class Standings(Sequence[Standing]):
         return _STATES[self._codes[row]]
 
     def tally(self) -> dict[State, int]:
-        """How many slices are in each state that occurs, in the order of ``State``."""
+        """Return the number of slices in each occurring state, in the order of ``State``."""
         found = ((state, self._codes.count(code)) for state, code in _CODES.items())
         return {state: number for state, number in found if number}
 
     def rows_in(self, states: Collection[State]) -> list[int]:
-        """The rows in one of these states, in order."""
+        """Return the rows in one of these states, in order."""
         wanted = {_CODES[state] for state in states}
         return [row for row, code in enumerate(self._codes) if code in wanted]
 
     def ended(self, row: int) -> bool:
-        """Whether a row is in a final state."""
+        """Tell if a row is in a final state."""
         return self._codes[row] in _FINAL
 
     def reasons(self, rows: Iterable[int]) -> Counter[str]:
-        """How often each reason is given among these rows."""
-        lines, waits = self._lines, self._waits
+        """Count the reasons of these rows."""
+        lines, is_decided = self._lines, self._is_decided
         raw = Counter(
             line[line.rfind(b"\t") + 1 :]
-            if isinstance(line := lines[row], bytes) and not waits(row)
+            if isinstance(line := lines[row], bytes) and not is_decided(row)
             else self[row].reason
             for row in rows
         )
@@ -160,13 +161,13 @@ class Standings(Sequence[Standing]):
         return counted
 
     def update(self, changed: Mapping[int, Standing]) -> None:
-        """Take in what a poll made of these rows."""
+        """Store the new statuses from a poll."""
         for row, standing in changed.items():
             self._lines[row] = standing
             self._codes[row] = _CODES[standing.state]
 
     def moved(self, rows: Iterable[int]) -> None:
-        """Follow the ledger, in which these rows were queued, submitted, given back, cancelled."""
+        """Update rows after the journal has queued, submitted, returned or cancelled them."""
         ledger = self._ledger
         for row in rows:
             if row in ledger.queue:
@@ -178,18 +179,18 @@ class Standings(Sequence[Standing]):
                 self._codes[row] = _SUBMITTED if ledger.holder[row] else _WAITING
 
     def read(self, lines: bytes) -> None:
-        """Take in lines of ``states.tsv``; one that cannot be read is left out.
+        """Apply lines of ``states.tsv``, and skip invalid ones.
 
-        Losing a line is harmless: the next poll asks again.
+        A skipped line does no harm, because the next poll asks Slurm again.
         """
         holder, most, ours, codes = self._ledger.holder, len(self), self._lines, self._codes
-        undecided = not (self._ledger.queue or self._ledger.withdrawn)
+        all_open = not (self._ledger.queue or self._ledger.withdrawn)
         for line in lines.split(b"\n"):
-            if line.count(b"\t") != _TABS or (b"\\" in line and not _is_whole(line)):
+            if line.count(b"\t") != _TABS or (b"\\" in line and not _has_valid_escapes(line)):
                 continue
             text, number, state, evidence, _ = line.split(b"\t", 4)
             code = _WORDS.get(state)
-            # Written out, for a million lines: numbers, and none that takes long to read.
+            # Inlined to be fast for a million lines. A long number would be slow to convert.
             if code is None or evidence not in _SOURCES or len(number) > 9 or not number.isdigit():
                 continue
             held_by = int(number)
@@ -197,12 +198,12 @@ class Standings(Sequence[Standing]):
             for row in (int(text),) if single else _rows(text, most):
                 if row < most and holder[row] == held_by:
                     ours[row] = line
-                    if undecided or not self._waits(row):
+                    if all_open or not self._is_decided(row):
                         codes[row] = code
 
 
 def _rows(text: bytes, most: int) -> Iterable[int]:
-    """The rows of a line; none where they cannot be read, or are not all rows of this run."""
+    """The rows of a line; none if they are invalid or beyond the end of this run."""
     try:
         rows = parse_array(text.decode())
     except (ValueError, SlurmsliceError):
@@ -214,8 +215,8 @@ def _text(field: bytes) -> str:
     return field.decode("utf-8", "surrogateescape")
 
 
-def _is_whole(line: bytes) -> bool:
-    """Whether every escape of a line can be read."""
+def _has_valid_escapes(line: bytes) -> bool:
+    """Tell if every escape of a line is valid."""
     try:
         parse_row(_text(line))
     except SlurmsliceError:
@@ -224,7 +225,7 @@ def _is_whole(line: bytes) -> bool:
 
 
 def _read(line: bytes, ledger: Ledger, row: int) -> Standing:
-    """The standing that a line gives to one of its rows."""
+    """Return the status of one row of a line."""
     fields = parse_row(_text(line))
     number, state, evidence = int(fields[1]), State(fields[2]), Evidence(fields[3])
     return Standing(
@@ -243,5 +244,5 @@ def _numbers(fields: Sequence[str]) -> Iterator[tuple[str, Any]]:
     for name, text in zip(_NUMBERS, fields, strict=True):
         try:
             yield name, (float(text) if name in _FRACTIONS else int(text)) if text else None
-        except ValueError:  # spoilt by hand
+        except ValueError:  # damaged by an editor
             yield name, None

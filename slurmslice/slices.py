@@ -1,7 +1,7 @@
-"""Slices and the table of them. What reads them from files and options is in ``readers``.
+"""A run's slices and their table. The package ``readers`` builds tables from a person's input.
 
-Keys are ``str`` with surrogates for bytes that are not UTF-8 (as file names are in Python);
-``os.fsencode`` gives the bytes back. Rows count from 0 in the order given.
+Keys are ``str``. Non-UTF-8 bytes are surrogates, as in Python's file names;
+``os.fsencode`` restores the bytes. Rows count from 0 in the order given.
 """
 
 from __future__ import annotations
@@ -30,52 +30,55 @@ from slurmslice.tables import (
 )
 
 MOST_SLICES = 10_000_000
-"""More than that is a slip of the pen, and would not fit into memory."""
+"""More slices than this are a typing error, and would not fit into memory."""
 
 LONGEST_VALUE = 130_000
-"""Bytes that a key or a column's value may have: Linux starts no program with a longer argument or
-variable (execve(2), MAX_ARG_STRLEN, less its name)."""
+"""The most bytes of a key or of a column's value.
+
+Linux starts no program with a longer argument or variable (execve(2), MAX_ARG_STRLEN). The
+variable's name needs a part of that limit.
+"""
 
 _NUMBERED = re.compile(rb"^[0-9]+\t(0|[1-9][0-9]{0,8})\t", re.MULTILINE)
-"""A row whose key is as Slurm writes an array index: no sign, no leading zero."""
+"""A row whose key has the form of Slurm's array indices: no sign, no leading zero."""
 
 _KEY = re.compile(rb"^[^\t\n]*\t([^\t\n]*)\t", re.MULTILINE)
 
 _BLOCK = 10_000
-"""Rows that are written at a time: enough to be fast, few enough to need no memory."""
+"""Rows per write: enough to be fast, few enough to need little memory."""
 
 
 class SliceTable:
-    """A run's slices in order, held as the text of their file. It never changes.
+    """An immutable table of a run's slices, held as the text of its file.
 
-    A row is decoded when it is asked for, so that opening a run reads its bytes and no more.
+    A row is decoded only when it is needed. Opening a run therefore reads the bytes and no more.
 
     Attributes:
         data: the bytes of ``slices.tsv``.
-        columns: names of the columns; empty where slices have a key only.
+        columns: names of the columns; empty if slices have only a key.
     """
 
     def __init__(
         self, keys: Collection[str], columns: Mapping[str, Sequence[str]] | None = None
     ) -> None:
-        """Write the table of these slices; ``checked`` is for what a person gives.
+        """Build the table of these slices. Use ``checked`` for a person's input.
 
         Args:
-            keys: a unique key a slice.
-            columns: by a column's name, a value a slice.
+            keys: one unique key per slice.
+            columns: column name to values, one value per slice.
 
         Raises:
-            BadInput: a key or value holds what no program can be given.
+            BadInput: a key or value cannot be an argument of a program.
         """
         self._take(_written(keys, columns or {}), "the slice table")
 
     @classmethod
     def read(cls, data: bytes, where: str) -> SliceTable:
-        """The table in the bytes of its file; ``where`` is what errors call it.
+        """Read a table from the bytes of its file. Error messages name the file ``where``.
 
         Raises:
-            DamagedRun: the header or the end is no table's. A row that is damaged says so, with
-                its line, when it is asked for.
+            DamagedRun: the header or the end of the file is damaged. A damaged row raises the
+                same error, with its line number, when the row is decoded.
         """
         table = cls.__new__(cls)
         table._take(data, where)
@@ -98,9 +101,9 @@ class SliceTable:
 
     @cached_property
     def highest_index(self) -> int | None:
-        """The highest key where every key is a canonical integer and nothing but a key is known.
+        """The highest key if the keys can be array indices themselves; else None.
 
-        Such keys can be array indices themselves; None where they cannot.
+        They can if every key is a canonical integer and there are no columns.
         """
         numbers = [] if self.columns else _NUMBERED.findall(self.data)
         return max(map(int, numbers)) if len(numbers) == len(self) else None
@@ -110,32 +113,32 @@ class SliceTable:
         return self._decoded(row, self._fields(row)[2:-1])
 
     def log_of(self, row: int) -> str:
-        """A slice's log, relative to a submission's ``logs`` folder; safe and unique.
+        """The path of a slice's log, relative to a submission's ``logs`` folder; safe and unique.
 
-        The key itself where it is a safe file name that no other key resembles, else row-N; in
-        folders of a thousand where there are more.
+        The file is named after the key if the key is a safe and unmistakable file name, else
+        row-N. More than a thousand logs are split into subfolders.
         """
         return self._value(row, -1)
 
     def row_of(self, key: str) -> int | None:
-        """The row of a key; None where there is no such slice."""
+        """The row of a key; None if no slice has this key."""
         return self._rows.get(key)
 
     def part(self, rows: Sequence[int]) -> bytes:
-        """The file of a table with just these rows, as it stands in this one."""
+        """The bytes of a table with only these rows of this table."""
         if rows == range(len(self)):
             return self.data
         return self._header + b"".join(map(self._line, rows))
 
     def with_columns(self, names: Sequence[str], values: Iterable[Sequence[str]]) -> SliceTable:
-        """This table with more columns behind those it has.
+        """Return this table with additional columns on the right.
 
         Args:
-            names: the new columns' names.
-            values: for each row a value for each of them.
+            names: the names of the new columns.
+            values: for each row, one value per new column.
 
         Raises:
-            BadInput: a value holds what no program can be given.
+            BadInput: a value cannot be an argument of a program.
         """
         file = io.BytesIO()
         lines = chain((self._header,), map(self._line, range(len(self))))
@@ -145,20 +148,20 @@ class SliceTable:
         return SliceTable.read(file.getvalue(), self._where)
 
     def select(self, wanted: Iterable[str]) -> list[int]:
-        """Rows of the slices that a person names, in the table's order.
+        """Return the rows of the slices with these names, in the table's order.
 
-        Each name is a key as it stands; a name that is no key may be a range of keys in
-        sbatch's syntax, or a shell's pattern of them (``*``, ``?``, ``[…]``).
+        Each name is a key. A name that is not a key may be a range of keys in sbatch's syntax,
+        or a shell pattern (``*``, ``?``, ``[…]``).
 
         Raises:
-            BadInput: there is no such slice.
+            BadInput: a name matches no slice.
         """
         rows: set[int] = set()
         for name in wanted:
-            rows.update(self._named(name))
+            rows.update(self._rows_named(name))
         return sorted(rows)
 
-    def _named(self, name: str) -> list[int]:
+    def _rows_named(self, name: str) -> list[int]:
         if name in self._rows:
             return [self._rows[name]]
         if matching := self._matching(name):
@@ -180,8 +183,8 @@ class SliceTable:
 
     def _unknown(self, key: str) -> BadInput:
         near = difflib.get_close_matches(key, self.keys[:10_000], 1)
-        such = f"Slices go by their keys, such as {self.keys[0]!r}; '*' in a name is any text."
-        hint = f"Did you mean {near[0]!r}?" if near else such
+        example = f"A slice is named by its key, for example {self.keys[0]!r}; * matches any text."
+        hint = f"Did you mean {near[0]!r}?" if near else example
         return BadInput(
             f"There is no slice {key!r} among the {len(self)} of this run.",
             hint,
@@ -198,7 +201,7 @@ class SliceTable:
 
     @cached_property
     def _starts(self) -> array[int]:
-        """Where each row's line begins in the bytes, and where the last one ends."""
+        """The offset of each row's line in the bytes, and the end of the last one."""
         return array("Q", (end.end() for end in re.finditer(b"\n", self.data)))
 
     @property
@@ -216,14 +219,14 @@ class SliceTable:
         return fields
 
     def _keys_of(self, rows: range) -> list[str]:
-        """The keys of neighbours; decoded together, a million take a third of a second."""
+        """The keys of neighbouring rows; decoding a million together takes a third of a second."""
         keys = _KEY.findall(self.data, self._starts[rows.start], self._starts[rows.stop])
         try:
             if len(keys) == len(rows):
                 return read_fields(keys)
         except DamagedRun:
             pass
-        return [self._value(row, 1) for row in rows]  # it says which of them is damaged
+        return [self._value(row, 1) for row in rows]  # raises with the line of the damaged row
 
     def _value(self, row: int, position: int) -> str:
         return self._decoded(row, (self._fields(row)[position],))[0]
@@ -242,7 +245,7 @@ class SliceTable:
 
 
 def _written(keys: Collection[str], columns: Mapping[str, Sequence[str]]) -> bytes:
-    """The file of a table, block by block: it is never held twice."""
+    """The bytes of a new table, written in blocks so that memory holds only one copy."""
     logs = LogNames(keys, direct=not columns and all_canonical(keys))
     rest = iter(keys)
     file = io.BytesIO()
@@ -256,22 +259,22 @@ def _written(keys: Collection[str], columns: Mapping[str, Sequence[str]]) -> byt
     return file.getvalue()
 
 
-# -- what a person gives ---------------------------------------------------------------------
+# -- validation ----------------------------------------------------------------------------
 
 
 def checked(
     keys: Collection[str], source: str, columns: Mapping[str, Sequence[str]] | None = None
 ) -> SliceTable:
-    """The table of slices that a person gives.
+    """Return the table of a person's slices after validation.
 
     Args:
         keys: their keys.
-        source: what gave them, for an error.
-        columns: by a column's name, a value a slice.
+        source: their source, for error messages.
+        columns: column name to values, one value per slice.
 
     Raises:
-        BadInput: there is no key, one stands twice, is empty or holds a NUL, there are more
-            than ``MOST_SLICES``, or a value is longer than any argument.
+        BadInput: there is no key; a key occurs twice, is empty or holds NUL; there are more than
+            ``MOST_SLICES``; or a value is longer than ``LONGEST_VALUE``.
     """
     if not keys:
         raise BadInput(
@@ -286,15 +289,15 @@ def checked(
 
 
 def check_number(slices: int, source: str) -> None:
-    """Refuse more slices than a run takes, before they are made.
+    """Refuse more slices than a run accepts, before they are generated.
 
     Raises:
         BadInput: there are more than ``MOST_SLICES``.
     """
     if slices > MOST_SLICES:
         raise BadInput(
-            f"There are {slices:,} slices in {source}, and a run takes {MOST_SLICES:,}.",
-            "If they are meant, make several runs of them.",
+            f"There are {slices:,} slices in {source}; a run accepts {MOST_SLICES:,}.",
+            "Make several runs if you need more.",
             code="too-many-slices",
             source=source,
             slices=slices,
@@ -302,7 +305,7 @@ def check_number(slices: int, source: str) -> None:
 
 
 def check_length(value: str, where: str) -> None:
-    """Refuse a value that no program could be given.
+    """Refuse a value too long for an argument of a program.
 
     Raises:
         BadInput: it has more than ``LONGEST_VALUE`` bytes.
@@ -310,9 +313,9 @@ def check_length(value: str, where: str) -> None:
     length = len(os.fsencode(value)) if len(value) > LONGEST_VALUE // 4 else 0
     if length > LONGEST_VALUE:
         raise BadInput(
-            f"A value in {where} has {length:,} bytes, and no argument more than "
-            f"{LONGEST_VALUE:,}: {value[:60]!r}…",
-            "Put it into a file, and give the file's name.",
+            f"A value in {where} has {length:,} bytes; Linux allows {LONGEST_VALUE:,} in an "
+            f"argument: {value[:60]!r}…",
+            "Write it into a file and use the file's name as the value.",
             code="value-too-long",
             where=where,
             bytes=length,
@@ -324,8 +327,8 @@ def _check_keys(keys: Collection[str], source: str) -> None:
     if len(unique) < len(keys):
         double, _ = Counter(keys).most_common(1)[0]
         raise BadInput(
-            f"The key {double[:200]!r} stands twice in {source}.",
-            "Keys name slices for life: make them unique.",
+            f"The key {double[:200]!r} occurs twice in {source}.",
+            "Make the keys unique: a key identifies its slice in every command.",
             code="duplicate-key",
             key=double,
             source=source,
@@ -333,8 +336,8 @@ def _check_keys(keys: Collection[str], source: str) -> None:
     if "" in unique:
         number = next(row for row, key in enumerate(keys) if not key)
         raise BadInput(
-            f"Slice {number} of {source} is empty.",
-            "A key has a character.",
+            f"The key of slice {number} in {source} is empty.",
+            "Give it at least one character.",
             code="empty-key",
             slice=number,
             source=source,
@@ -343,7 +346,7 @@ def _check_keys(keys: Collection[str], source: str) -> None:
     if nul is not None:
         raise BadInput(
             f"The key {nul[:60]!r} in {source} holds a NUL byte.",
-            "No program can take it.",
+            "Remove it: no program's argument can hold NUL.",
             code="nul-byte",
             key=nul,
             source=source,
@@ -351,12 +354,12 @@ def _check_keys(keys: Collection[str], source: str) -> None:
 
 
 def from_range(text: str) -> tuple[SliceTable, int | None]:
-    """Slices from a range in sbatch's syntax, and its throttle.
+    """Return the slices of a range in sbatch's syntax, and the range's throttle.
 
-    A range that begins with a zero-padded number keeps the zeros: ``000-098`` gives ``007``.
+    A range keeps the zeros of a zero-padded first number: ``000-098`` gives ``007``.
 
     Raises:
-        BadInput: the text is no such range.
+        BadInput: the text is not a range.
     """
     keys, throttle = range_keys(text)
     return checked(keys, f"the range {text!r}"), throttle

@@ -1,7 +1,7 @@
-"""The states of a slice, and what follows from each.
+"""The states of a slice, and sets of states with a common consequence.
 
-Source: squeue(1) and sacct(1), JOB STATE CODES, for Slurm's base states. How Slurm's text is
-turned into these stands in ``slurmslice.engines.slurm.job_states``.
+Source: squeue(1) and sacct(1), JOB STATE CODES, for Slurm's base states. The module
+``slurmslice.engines.slurm.job_states`` parses Slurm's text.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    """Slurm's base states, and four of slurmslice's own (the last four)."""
+    """Slurm's base states, and four states of slurmslice (the last four)."""
 
     PENDING = "PENDING"
     RUNNING = "RUNNING"
@@ -24,24 +24,24 @@ class State(StrEnum):
     BOOT_FAIL = "BOOT_FAIL"
     DEADLINE = "DEADLINE"
     CANCELLED = "CANCELLED"
-    WAITING = "WAITING"  # not submitted, or given back without having used up an attempt
+    WAITING = "WAITING"  # not submitted, or returned without using an attempt
     SUBMITTED = "SUBMITTED"  # submitted; Slurm has not shown it yet
-    CHECK_FAILED = "CHECK_FAILED"  # exit 0, but the output check says no
-    UNKNOWN = "UNKNOWN"  # the evidence is lost; the reason says why
+    CHECK_FAILED = "CHECK_FAILED"  # exit 0, but the output check failed
+    UNKNOWN = "UNKNOWN"  # no evidence is left; the reason says why
 
     @property
     def final(self) -> bool:
-        """Whether an attempt in this state has ended and will not go on."""
+        """Tell if an attempt in this state has ended for good."""
         return self in FINAL
 
     @property
     def in_flight(self) -> bool:
-        """Whether Slurm may still run the slice: it must not be submitted again."""
+        """Tell if Slurm may still run the slice, so it must not be submitted again."""
         return self in IN_FLIGHT
 
     @property
     def failed(self) -> bool:
-        """Whether ``resubmit`` takes the slice when no states are named."""
+        """Tell if ``resubmit`` selects the slice if no states are named."""
         return self in FAILURES
 
 
@@ -64,10 +64,10 @@ IN_FLIGHT = frozenset(
 
 
 class Evidence(StrEnum):
-    """Where a state comes from."""
+    """The source of a state."""
 
-    JOURNAL = "journal"  # what slurmslice itself did: WAITING, SUBMITTED
+    JOURNAL = "journal"  # slurmslice's own decisions: WAITING, SUBMITTED
     ACCOUNTING = "accounting"  # sacct
     QUEUE = "queue"  # squeue
-    PROGRESS = "progress"  # what the task wrote
+    PROGRESS = "progress"  # lines written by the task
     CHECK = "check"  # the output check

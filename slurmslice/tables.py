@@ -1,12 +1,13 @@
-r"""The escaping of the tables in a run directory: ``slices.tsv`` and each ``tasks.tsv``.
+r"""The text format of the tables in a run directory: ``slices.tsv`` and each ``tasks.tsv``.
 
-A table is text in UTF-8: a header, then one line a row, with tabs between the fields. What a
-person could not read in a terminal (controls, bidirectional marks, odd blanks, bytes that are
-not UTF-8) and the backslash are escaped so that bash's ``printf -v name %b`` gives back the
-bytes in every locale: ``\t``, ``\n``, ``\r``, ``\\``, and ``\0ooo`` for any other byte (bash(1),
-SHELL BUILTIN COMMANDS, ``printf``). Valid UTF-8 that can be read stays as it is.
+A table is UTF-8 text: a header, then one line per row, with tabs between the fields. Some
+characters are unreadable in a terminal: control characters, bidirectional marks, unusual blanks,
+and non-UTF-8 bytes. These and the backslash are escaped so that bash's
+``printf -v name %b`` restores the bytes in every locale: ``\t``, ``\n``, ``\r``, ``\\``, and
+``\0ooo`` for any other byte (bash(1), SHELL BUILTIN COMMANDS, ``printf``). Readable UTF-8 is not
+changed.
 
-Values are ``str`` as ``os.fsdecode`` gives them: a byte that is not UTF-8 is a surrogate.
+Values are ``str`` as returned by ``os.fsdecode``: non-UTF-8 bytes are surrogates.
 """
 
 from __future__ import annotations
@@ -23,18 +24,18 @@ _RAW_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def slice_header(columns: Sequence[str]) -> tuple[str, ...]:
-    """The header of ``slices.tsv`` and of every ``tasks.tsv``; fields go by their position.
+    """The header of ``slices.tsv`` and of every ``tasks.tsv``. Readers use field positions.
 
-    In ``tasks.tsv`` array index i owns row i, counted from 0 below the header.
+    In ``tasks.tsv``, array index i owns row i, counted from 0 below the header.
     """
     return ("row", "key", *columns, "log")
 
 
 def octets(character: str) -> list[str]:
-    """The bytes of a character, three octal digits each; a surrogate is its one byte.
+    """The bytes of a character as three octal digits each; a surrogate is one byte.
 
     Raises:
-        BadInput: it is NUL, or a surrogate that stands for no byte: no program can be given it.
+        BadInput: the character is NUL or a surrogate without a byte.
     """
     try:
         data = character.encode("utf-8", "surrogateescape")
@@ -50,15 +51,15 @@ def octets(character: str) -> list[str]:
 
 
 def plain(value: str) -> bool:
-    """Whether a value is its own field: there is nothing in it to escape."""
+    """Tell if a value needs no escaping."""
     return value.isprintable() and "\\" not in value
 
 
 def escape(value: str) -> str:
-    """A value as one field of a table.
+    """Return a value as one field of a table.
 
     Raises:
-        BadInput: the value holds NUL or a surrogate that stands for no byte.
+        BadInput: the value holds NUL or a surrogate without a byte.
     """
     if plain(value):
         return value
@@ -74,10 +75,10 @@ def _escaped(character: str) -> str:
 
 
 def unescape(field: str) -> str:
-    """The value of a field: ``unescape(escape(value))`` has the bytes of ``value``.
+    """Return the value of a field: ``unescape(escape(value))`` has the bytes of ``value``.
 
     Raises:
-        DamagedRun: an escape is none of those that ``escape`` writes.
+        DamagedRun: the field has an escape unknown to ``escape``.
     """
     if "\\" not in field:
         return field
@@ -92,40 +93,40 @@ def _meaning(match: re.Match[bytes]) -> bytes:
     if len(text) == 5 and text != b"\\0000":
         return bytes([int(text[2:], 8)])
     raise DamagedRun(
-        f"{text.decode('utf-8', 'backslashreplace')} is no escape of a table.", value=text
+        f"{text.decode('utf-8', 'backslashreplace')} is not a valid escape.", value=text
     )
 
 
 def format_row(fields: Iterable[str]) -> str:
-    """One line of a table, with its newline."""
+    """Return one line of a table, with its newline."""
     return "\t".join(map(escape, fields)) + "\n"
 
 
 def parse_row(line: str) -> list[str]:
-    """The values of one line, given with or without its newline.
+    """Return the values of one line, with or without its newline.
 
     Raises:
-        DamagedRun: a field holds an escape that is none.
+        DamagedRun: a field has an invalid escape.
     """
     return [unescape(field) for field in line.removesuffix("\n").split("\t")]
 
 
 def format_columns(columns: Sequence[Sequence[str]]) -> str:
-    """Lines of a table from its fields column by column, all equally long and not empty.
+    """Return lines of a table from its columns, all of the same length and not empty.
 
     Raises:
-        BadInput: a value holds NUL or a surrogate that stands for no byte.
+        BadInput: a value holds NUL or a surrogate without a byte.
     """
-    # Most columns need no escape at all, and one look at the whole says so.
+    # Most columns need no escaping; testing the joined column shows this fast.
     fields = [column if plain("".join(column)) else map(escape, column) for column in columns]
     return "\n".join(map("\t".join, zip(*fields, strict=True))) + "\n"
 
 
 def read_fields(fields: Sequence[bytes]) -> list[str]:
-    """The values of fields as they stand in a file; quick where none needs an escape.
+    """Return the values of fields of a file; fast if none of them has an escape.
 
     Raises:
-        DamagedRun: as ``read_field``.
+        DamagedRun: see ``read_field``.
     """
     try:
         text = b"".join(fields).decode()
@@ -137,11 +138,11 @@ def read_fields(fields: Sequence[bytes]) -> list[str]:
 
 
 def read_field(field: bytes) -> str:
-    """The value of a field as it stands in a file.
+    """Return the value of one field of a file.
 
     Raises:
-        DamagedRun: the field holds what ``escape`` would have escaped, or an escape that it
-            would not have written.
+        DamagedRun: the field holds a character that ``escape`` always escapes, or an invalid
+            escape.
     """
     try:
         text = field.decode()

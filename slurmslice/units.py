@@ -1,6 +1,6 @@
 """Slurm's units: memory in MiB, time in seconds.
 
-Source: sbatch(1), ``--mem`` (a bare number is megabytes, K M G T follow it) and ``--time``
+Source: sbatch(1), ``--mem`` (a number is megabytes unless K, M, G or T follows) and ``--time``
 (minutes, M:S, H:M:S, D-H, D-H:M, D-H:M:S). Slurm counts memory by 1024.
 """
 
@@ -20,10 +20,10 @@ UNLIMITED = frozenset({"UNLIMITED", "INFINITE", "-1"})
 
 
 def parse_memory(text: str) -> int:
-    """MiB, rounded up, of an sbatch memory size such as ``4G``.
+    """Return an sbatch memory size such as ``4G`` in MiB, rounded up.
 
     Raises:
-        BadInput: the text is no memory size.
+        BadInput: the text is not a memory size.
     """
     match = _MEMORY.fullmatch(text.strip())
     if match is None or not text.isascii():
@@ -38,17 +38,17 @@ def parse_memory(text: str) -> int:
 
 
 def format_memory(mib: int) -> str:
-    """The shortest exact text for a number of MiB that sbatch reads back: ``4G``, ``1500M``."""
+    """Return the shortest exact sbatch memory size for a number of MiB: ``4G``, ``1500M``."""
     if mib and mib % 1024 == 0:
         return f"{mib // 1024}G"
     return f"{mib}M"
 
 
 def parse_time(text: str) -> int | None:
-    """Seconds of an sbatch time limit; None for no limit (``UNLIMITED``, ``INFINITE``, 0).
+    """Return an sbatch time limit in seconds; None for no limit (``UNLIMITED``, ``INFINITE``, 0).
 
     Raises:
-        BadInput: the text is in none of sbatch's forms.
+        BadInput: the text has none of sbatch's forms.
     """
     if text.strip().upper() in UNLIMITED:
         return None
@@ -68,7 +68,7 @@ def parse_time(text: str) -> int | None:
 
 
 def format_time(seconds: int) -> str:
-    """``[D-]HH:MM:SS``, the form that sbatch reads back and squeue prints."""
+    """Return seconds as ``[D-]HH:MM:SS``, the form of sbatch and squeue."""
     days, rest = divmod(seconds, 86400)
     clock = f"{rest // 3600:02d}:{rest % 3600 // 60:02d}:{rest % 60:02d}"
     return f"{days}-{clock}" if days else clock
@@ -86,30 +86,31 @@ def parse_count(text: str) -> int:
 
 
 def whole_minutes(text: str) -> str:
-    """A time limit as Slurm counts it: seconds are rounded up to a minute (sbatch(1), --time).
+    """Round a time limit up to whole minutes, as Slurm does (sbatch(1), --time).
 
     Raises:
-        BadInput: the text is in none of sbatch's forms.
+        BadInput: the text has none of sbatch's forms.
     """
     seconds = parse_time(text)
     return format_time(seconds + -seconds % 60) if seconds and seconds % 60 else text
 
 
 def scale_memory(old: str, change: str) -> str:
-    """``change`` as an amount of memory: itself (``8G``), or ``old`` times it (``2x``)."""
+    """Return the new amount of memory: ``change`` (``8G``), or a multiple of ``old`` (``2x``)."""
     return _scale(old, change, parse_memory, format_memory)
 
 
 def scale_time(old: str, change: str) -> str:
-    """``change`` as a time limit: itself (``02:00:00``), or ``old`` times it (``1.5x``)."""
-    return _scale(old, change, _limited, format_time)
+    """Return the new time limit: ``change`` (``2:00:00``), or a multiple of ``old`` (``1.5x``)."""
+    return _scale(old, change, _finite_time, format_time)
 
 
-def _limited(text: str) -> int:
+def _finite_time(text: str) -> int:
     seconds = parse_time(text)
     if seconds is None:
         raise BadInput(
-            f"The time limit {text!r} is no limit: it cannot be multiplied.",
+            f"The time limit {text!r} means no limit, so it cannot be multiplied.",
+            "Give a time limit instead of a factor.",
             code="cannot-multiply",
             option="time",
             value=text,
@@ -118,7 +119,7 @@ def _limited(text: str) -> int:
 
 
 def is_factor(text: str) -> bool:
-    """Whether the text asks for a multiple (``2x``) and not for an amount."""
+    """Tell if the text is a factor (``2x``), not an amount."""
     return _FACTOR.fullmatch(text.strip()) is not None
 
 

@@ -1,4 +1,4 @@
-"""Who a number is: the one place that knows users' names."""
+"""Names of users: the only module that reads the password database."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import cache
 
 @cache
 def user_name(uid: int) -> str:
-    """The name of whom a process or a file belongs to; the number where nobody knows it here."""
+    """The name of a user id; the number itself if this machine does not know the user."""
     try:
         return pwd.getpwuid(uid).pw_name
     except (KeyError, OverflowError):

@@ -1,4 +1,4 @@
-"""Any bytes given to each reader: records, or the one error that it says it raises."""
+"""Any bytes for each reader: it returns records or raises its one documented error."""
 
 from __future__ import annotations
 
@@ -42,17 +42,17 @@ Reader = Callable[[bytes], object]
 
 
 def text_of(data: bytes) -> str:
-    """What ``process`` makes of a program's output."""
+    """Decode a program's output as ``process`` does."""
     return data.decode("utf-8", "surrogateescape")
 
 
 def of_text(read: Callable[[str], object]) -> Reader:
-    """A reader of text."""
+    """Turn a reader of text into a reader of bytes."""
     return lambda data: read(text_of(data))
 
 
 def limits(text: str) -> object:
-    """Both tables of the accounting manager."""
+    """Read both tables of the accounting manager."""
     return [
         *capacity.running_limits(text, text, a_request(mem_mib=1)),
         *capacity.submit_limits(text, text, a_request(), {"MaxJobCount": text}),
@@ -60,19 +60,19 @@ def limits(text: str) -> object:
 
 
 def reports(text: str) -> object:
-    """Every report of accounting."""
+    """Read every report of accounting."""
     return list(job_records.parse_accounting_reports(text, {"9": "n"}).values())
 
 
 def sightings(data: bytes) -> object:
-    """Standings of a few rows after these lines."""
+    """Return the statuses of a few rows after these lines."""
     standings = Standings(Ledger.empty(5))
     standings.read(data)
     return [standings.seen(row) for row in range(5)], list(standings)
 
 
 def slices(data: bytes) -> object:
-    """A table, and every value in it."""
+    """Read a table and every value in it."""
     table = SliceTable.read(data, "slices.tsv")
     return [(table.keys[row], table.values_of(row), table.log_of(row)) for row in range(len(table))]
 
@@ -113,8 +113,10 @@ READERS: list[tuple[str, Reader, tuple[type[Exception], ...]]] = [
 
 @pytest.mark.parametrize(("read", "errors"), [r[1:] for r in READERS], ids=[r[0] for r in READERS])
 @given(data=ANY)
-def test_any_bytes(read: Reader, errors: tuple[type[Exception], ...], data: bytes) -> None:
-    """Garbage is refused by the one typed error, or is not there at all: nothing else is raised."""
+def test_any_bytes_are_read_or_refused(
+    read: Reader, errors: tuple[type[Exception], ...], data: bytes
+) -> None:
+    """Invalid bytes raise only the documented error, or count as absent."""
     try:
         read(data)
     except errors:
@@ -134,7 +136,7 @@ def test_any_bytes(read: Reader, errors: tuple[type[Exception], ...], data: byte
     ],
 )
 def test_documented_array_expressions(text: str, indices: list[int], throttle: int | None) -> None:
-    """The forms of sbatch(1), ``--array``, of the page on job arrays, and of squeue."""
+    """The forms of sbatch(1) ``--array``, of the page on job arrays, and of squeue are accepted."""
     parsed: Any = parse_array(text)
     assert (list(parsed), parsed.throttle) == (indices, throttle)
     row = f"9_[{text}]|PENDING|0|1|N/A|N/A|0||None|n|\n"

@@ -1,4 +1,4 @@
-"""The command: each word is one argument, whatever it holds, and values are only data."""
+"""The command: each word is exactly one argument, and values are only data."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def words(*given: str) -> Words:
 
 
 def in_bash(text: str, locale: str = "C.UTF-8", **environ: str) -> list[bytes]:
-    """What a program started by the text got as arguments (it prints them, each with NUL)."""
+    """The arguments of a program started by the text (it prints them, each with NUL)."""
     env = {b"PATH": os.environb[b"PATH"], b"LC_ALL": locale.encode()}
     env |= {name.encode(): to_bytes(value) for name, value in environ.items()}
     done = subprocess.run(
@@ -64,8 +64,8 @@ def in_bash(text: str, locale: str = "C.UTF-8", **environ: str) -> list[bytes]:
 @given(st.lists(WORDS, min_size=1, max_size=5), VALUES, VALUES)
 @example(["a{}b", "{mass}", "${mass}", "\\{}", "`{}`"], "$(touch /tmp/x)`id`'\"\\", "-rf\n\n")
 @pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
-def test_every_word_arrives(locale: str, args: list[str], key: str, mass: str) -> None:
-    """Whatever words and values hold, the program gets exactly what ``fill`` says."""
+def test_program_gets_every_word_exactly(locale: str, args: list[str], key: str, mass: str) -> None:
+    """For any words and values, the program gets exactly the result of ``fill``."""
     command = Words((*PRINT, *args))
     got = in_bash(to_bash(command), locale, SLICE=key, SLICE_MASS=mass)
     assert got == [to_bytes(word) for word in fill(command, key, {"mass": mass})[2:]]
@@ -91,14 +91,14 @@ def test_every_word_arrives(locale: str, args: list[str], key: str, mass: str) -
         ("{{}}", "'{}'"),
     ],
 )
-def test_a_word_as_it_stands_in_the_script(word: str, text: str) -> None:
-    """One line that a person can read: bare where it can be, quoted where it must be."""
+def test_word_is_one_readable_bash_word(word: str, text: str) -> None:
+    """A word is bare if possible, and quoted if necessary, so that a person can read it."""
     assert to_bash(words("prog", word)) == f"exec -- prog {text}"
 
 
 @pytest.mark.parametrize("name", ["time", "exit", "X=1", "if", "!", "{", "[[", "-x", "source"])
-def test_no_word_is_bash_s_own(tmp_path: Path, name: str) -> None:
-    """A program named like a keyword, a builtin or an assignment is that program."""
+def test_bash_never_interprets_the_program_name(tmp_path: Path, name: str) -> None:
+    """A program named like a keyword, a builtin or an assignment is started as a program."""
     program = tmp_path / name
     program.write_text("#!/bin/sh\nprintf 'program\\0'\n")
     program.chmod(0o755)
@@ -106,14 +106,14 @@ def test_no_word_is_bash_s_own(tmp_path: Path, name: str) -> None:
     assert in_bash(f"PATH='{path}'; {to_bash(words(name))}") == [b"program"]
 
 
-def test_a_shell_text_is_taken_as_it_is() -> None:
-    """Nothing in a shell text is touched, braces neither."""
+def test_shell_text_is_unchanged() -> None:
+    """Nothing in a shell text is changed, not even braces."""
     assert to_bash(ShellText("a {} {{}} $SLICE\nb")) == "a {} {{}} $SLICE\nb"
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(VALUES, max_size=20))
-def test_quote_makes_one_word_of_anything(values: list[str]) -> None:
+def test_quote_makes_one_printable_word(values: list[str]) -> None:
     """A quoted text is one word of bash, and printable."""
     line = " ".join(map(quote, values))
     assert line.isprintable()
@@ -123,8 +123,8 @@ def test_quote_makes_one_word_of_anything(values: list[str]) -> None:
 
 
 @pytest.mark.parametrize("word", ["a\0b", "\ud800"])
-def test_a_word_that_no_program_can_get_is_refused(word: str) -> None:
-    """NUL would end the argument early: it is refused, not cut."""
+def test_word_with_nul_is_refused(word: str) -> None:
+    """NUL would end the argument early, so it is refused and not cut."""
     with raises_error(BadInput, "control-character"):
         check(words("prog", word), ())
 
@@ -156,20 +156,20 @@ def test_a_word_that_no_program_can_get_is_refused(word: str) -> None:
         ("{mass}}", "M}"),
     ],
 )
-def test_braces(word: str, filled: str) -> None:
-    """{} is the key, {name} a column, doubled they are literal; all other braces are themselves."""
+def test_braces_are_placeholders_or_literal(word: str, filled: str) -> None:
+    """{} is the key, {name} a column, doubled braces and all others are literal."""
     command = words("prog", word)
     check(command, ("mass", "x1"))
     assert fill(command, "K", {"mass": "M", "x1": "X"}) == ["prog", filled]
 
 
-def test_values_are_not_looked_at_for_placeholders() -> None:
-    """A value that looks like a placeholder stays what it is."""
+def test_placeholders_in_values_are_literal() -> None:
+    """A value that looks like a placeholder is not replaced."""
     assert fill(words("{}", "{mass}"), "{mass}", {"mass": "{}"}) == ["{mass}", "{}"]
 
 
-def test_an_unknown_name_is_refused_with_the_nearest() -> None:
-    """A mistyped column is not passed on as text; the error says what to type instead."""
+def test_unknown_column_is_refused_with_the_nearest() -> None:
+    """A mistyped column is not passed on as text; the hint names the nearest one."""
     wrong = {"column": "Mas", "word": "a-{Mas}.h5", "nearest": "mass"}
     with raises_error(BadInput, "unknown-column", **wrong) as caught:
         check(words("prog", "a-{Mas}.h5"), ("seed", "mass"))
@@ -179,12 +179,12 @@ def test_an_unknown_name_is_refused_with_the_nearest() -> None:
     assert "{}" in caught.value.hint
 
 
-# -- what cannot be meant -------------------------------------------------------------------
+# -- refused commands -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("command", [words(), words(""), ShellText(""), ShellText(" \n")])
 def test_no_command_is_refused(command: Words | ShellText) -> None:
-    """There has to be a command."""
+    """A run needs a command."""
     with raises_error(BadInput, "no-command"):
         check(command, ())
 
@@ -192,8 +192,8 @@ def test_no_command_is_refused(command: Words | ShellText) -> None:
 @pytest.mark.parametrize(
     "word", ["$SLICE", "x-${SLICE}.h5", "$SLICE_MASS", "${SLICE:-1}", "a$SLICE.b"]
 )
-def test_a_variable_that_nothing_expands_is_refused(word: str) -> None:
-    """$SLICE in a word would arrive as these letters: the error says {} and --shell."""
+def test_unexpanded_variable_is_refused(word: str) -> None:
+    """A word's $SLICE would not be expanded; the hint names --shell."""
     with raises_error(BadInput, "wrong-placeholder", word=word) as caught:
         check(words("python", "x.py", word), ())
     assert "--shell" in caught.value.hint
@@ -210,26 +210,26 @@ def test_a_variable_that_nothing_expands_is_refused(word: str) -> None:
         ShellText("find . -exec rm {} \\; # $SLICE"),
     ],
 )
-def test_what_can_be_meant_passes(command: Words | ShellText) -> None:
-    """No false alarm: other variables, a shell that does expand $SLICE, a shell text."""
+def test_plausible_commands_pass(command: Words | ShellText) -> None:
+    """Other variables, a shell that expands $SLICE, and a shell text cause no false alarm."""
     check(command, ())
 
 
-def test_a_command_line_in_one_word_is_refused() -> None:
-    """'python x.py {}' in quotes is no program's name: the error says --shell."""
+def test_command_in_one_word_is_refused() -> None:
+    """'python x.py {}' in quotes is not a program's name; the hint names --shell."""
     with raises_error(BadInput, "command-in-one-word", word="python x.py {}") as caught:
         check(words("python x.py {}"), ())
     assert "--shell" in caught.value.hint
 
 
-def test_a_shell_text_with_braces_for_the_key_is_refused() -> None:
-    """{} is nothing in a shell text: every slice would do the same."""
+def test_shell_text_with_placeholder_is_refused() -> None:
+    """{} is not replaced in a shell text, so every slice would do the same."""
     with raises_error(BadInput, "wrong-placeholder"):
         check(ShellText("python x.py {}"), ())
 
 
-def test_a_glob_that_the_shell_expanded_is_refused() -> None:
-    """``-- prog *.h5`` has become file names before we see it; the error names them."""
+def test_expanded_pattern_is_refused() -> None:
+    """The login shell replaces ``-- prog *.h5`` by file names; the error names three of them."""
     files = {"in/a.h5", "in/b.h5", "in/c.h5", "in/d.h5"}
     with raises_error(BadInput, "expanded-pattern", words=tuple(sorted(files)[:3])) as caught:
         check_expanded_glob(words("wc", "-l", *sorted(files)), files.__contains__)
@@ -239,24 +239,24 @@ def test_a_glob_that_the_shell_expanded_is_refused() -> None:
 @pytest.mark.parametrize(
     "given_words",
     [
-        ("wc", "a.h5", "b.h5"),  # two may be meant
-        ("wc", "a.h5", "b.h5", "c.txt"),  # of several kinds
-        ("wc", "a.h5", "b.h5", "x/c.h5"),  # of several folders
-        ("wc", "a.h5", "b.h5", "-o", "c.h5"),  # not in a row
-        ("wc", "a.h5", "b.h5", "new.h5"),  # not all there
+        ("wc", "a.h5", "b.h5"),  # only two files
+        ("wc", "a.h5", "b.h5", "c.txt"),  # different suffixes
+        ("wc", "a.h5", "b.h5", "x/c.h5"),  # different folders
+        ("wc", "a.h5", "b.h5", "-o", "c.h5"),  # not neighbours
+        ("wc", "a.h5", "b.h5", "new.h5"),  # one does not exist
         ("wc", "{}", "a.h5", "b.h5", "c.h5"),  # with a placeholder
         ("a.h5", "b.h5", "c.h5"),  # the first is the program
         (),
     ],
 )
-def test_files_that_may_be_meant_pass(given_words: tuple[str, ...]) -> None:
-    """Only what can hardly be anything else is called a glob."""
+def test_other_file_arguments_pass(given_words: tuple[str, ...]) -> None:
+    """Only words that are almost certainly an expanded pattern are refused."""
     files = {"a.h5", "b.h5", "c.h5", "c.txt", "x/c.h5"}
     check_expanded_glob(Words(given_words), files.__contains__)
 
 
 def test_files_are_looked_up_on_disk(tmp_path: Path) -> None:
-    """Folders are no files, and files are really there."""
+    """The check looks on the disk: folders do not count as files."""
     names = [str(tmp_path / f"{n}.h5") for n in range(3)]
     for name in names[:2]:
         Path(name).touch()
@@ -273,16 +273,16 @@ def test_files_are_looked_up_on_disk(tmp_path: Path) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(WORDS, max_size=3), VALUES)
-def test_a_preview_is_one_line_that_does_what_the_slice_does(args: list[str], key: str) -> None:
-    """What is shown can be typed into bash, and shows controls instead of doing them."""
+def test_preview_is_one_line_with_the_same_effect(args: list[str], key: str) -> None:
+    """A preview can be typed into bash, and shows control characters as escapes."""
     command = Words((*PRINT, "x", *args))
     line = show(command, key, {"mass": "1"})
     assert line.isprintable()
     assert in_bash(line) == [to_bytes(word) for word in fill(command, key, {"mass": "1"})[2:]]
 
 
-def test_a_preview_of_a_shell_text() -> None:
-    """Of a shell text, the variables that it names come first; then it can be typed too."""
+def test_preview_of_a_shell_text() -> None:
+    """A preview begins with the variables that the text uses, so it can be typed too."""
     command = ShellText('printf \'%s\\0\' "$SLICE" "$SLICE_MASS"')
     line = show(command, "a b", {"mass": "\x1b", "seed": "2"})
     assert line.startswith("SLICE='a b' SLICE_MASS=$'\\033' bash -c ")
@@ -290,6 +290,6 @@ def test_a_preview_of_a_shell_text() -> None:
     assert fill(command, "a b", {}) == ["bash", "-c", command.text]
 
 
-def test_variables() -> None:
-    """The key is SLICE, a column SLICE_ and its name in capitals."""
+def test_variable_names() -> None:
+    """The key is in SLICE, a column in SLICE_ plus its name in capitals."""
     assert (variable(""), variable("mass_2")) == ("SLICE", "SLICE_MASS_2")

@@ -1,4 +1,4 @@
-"""Slices that have no end are refused before they take the machine's memory."""
+"""Endless lists of slices are refused before they use up the memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.errors import error_code, raises_error
 from tests.test_on_this_machine import Here
 
 MEMORY = 1 << 29
-"""Bytes of address space: room for Python, and for less than an endless input would take."""
+"""Bytes of address space: enough for Python, and less than an endless input would need."""
 
 ENDLESS = [
     ("--slices-from", "cat /dev/zero", "nul-byte", "line 1"),
@@ -33,28 +33,28 @@ ENDLESS = [
 
 
 def limited() -> None:
-    """Let a process have little memory (setrlimit(2))."""
+    """Limit the memory of a process (setrlimit(2))."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
 
 
 @pytest.mark.parametrize(("option", "endless", "code", "named"), ENDLESS)
-def test_it_is_refused_in_time(
+def test_endless_input_is_refused_early(
     tmp_path: Path, option: str, endless: str, code: str, named: str
 ) -> None:
-    """Exit 2, what there is too much of, and nothing made."""
+    """Exit code 2, the exceeded limit, and no new file."""
     here, command = Here(tmp_path), () if option == "--job-file" else ("--", "true", "{}")
     with subprocess.Popen(["sh", "-c", f"exec {endless}"], stdout=subprocess.PIPE) as source:
         done = here("render", "--engine", "local", *option.split(), "-", *command,
                     stdin=source.stdout, preexec_fn=limited)  # fmt: skip
         assert source.stdout
-        source.stdout.close()  # which ends it
+        source.stdout.close()  # ends the source
     assert (done.returncode, error_code(done.stderr)) == (2, code), done.stderr
     assert named in done.stderr
     assert not list(tmp_path.iterdir())
 
 
-def test_a_device_is_read_as_a_pipe_is(tmp_path: Path) -> None:
-    """``--slices-from /dev/zero`` names it; a giant that is nothing but a hole does not matter."""
+def test_device_and_sparse_file_are_refused(tmp_path: Path) -> None:
+    """The error names ``/dev/zero``; the size of a sparse file does not matter."""
     here = Here(tmp_path)
     with (tmp_path / "hole").open("wb") as file:
         os.truncate(file.fileno(), 1 << 40)
@@ -66,8 +66,8 @@ def test_a_device_is_read_as_a_pipe_is(tmp_path: Path) -> None:
         assert f"{name}, line 1" in done.stderr
 
 
-def test_too_little_memory_is_told(tmp_path: Path) -> None:
-    """What is no slices' file and too large for memory: a sentence, no traceback."""
+def test_out_of_memory_is_an_error(tmp_path: Path) -> None:
+    """A settings file that is too large for the memory is an error without a traceback."""
     here = Here(tmp_path)
     with (tmp_path / "slurmslice.toml").open("wb") as file:
         os.truncate(file.fileno(), 1 << 40)
@@ -75,20 +75,20 @@ def test_too_little_memory_is_told(tmp_path: Path) -> None:
     assert (done.returncode, error_code(done.stderr)) == (3, "out-of-memory"), done.stderr
 
 
-def test_standard_input_may_be_closed(tmp_path: Path) -> None:
-    """``<&-``: it cannot be read."""
+def test_closed_standard_input_is_refused(tmp_path: Path) -> None:
+    """``<&-`` is an unreadable input."""
     done = Here(tmp_path)("render", "--engine", "local", "--table", "-", "--", "true",
                           preexec_fn=lambda: os.close(0))  # fmt: skip
     assert (done.returncode, error_code(done.stderr)) == (2, "unreadable-file"), done.stderr
     assert "standard input" in done.stderr
 
 
-def test_whatever_the_blocks_lines_are_counted_right(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A line that goes on over blocks is one; as many as a run takes are all read."""
-    monkeypatch.setattr(text, "LONGEST_LINE", 50)
-    monkeypatch.setattr(text, "MOST_SLICES", 4)
+def test_lines_are_counted_across_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line that spans blocks counts once; as many lines as a run accepts are all read."""
+    monkeypatch.setattr("slurmslice.readers.text.LONGEST_LINE", 50)
+    monkeypatch.setattr("slurmslice.readers.text.MOST_SLICES", 4)
     for block in range(1, 60):
-        monkeypatch.setattr(text, "_BLOCK", block)
+        monkeypatch.setattr("slurmslice.readers.text._BLOCK", block)
         for data in (b"", b"k\n" + 4 * (b"a" * 49 + b"\n"), b"\n" + b"b" * 50, b"a\n" * 5):
             assert text.gathered(io.BytesIO(data), "x") == data
         with raises_error(BadInput, "endless-input", path="x", lines=4):

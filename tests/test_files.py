@@ -1,4 +1,4 @@
-"""Files that only grow, and files put in place whole: any prefix is read, nothing is half there."""
+"""Growing files and replaced files: every prefix is readable, and no file is half written."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LINE = b"a line\tof some length\n"
 
 
 def takes(most: int, room: int = 1 << 20) -> Callable[[int, bytes], int]:
-    """A write(2) that takes so many bytes at a time, as long as there is room."""
+    """Return a write(2) that writes at most this many bytes per call until the room is used up."""
     left, write = room, os.write
 
     def some(fd: int, data: bytes) -> int:
@@ -57,10 +57,10 @@ WRITERS = [journalled, asked, noted]
 
 @pytest.mark.parametrize("write", WRITERS)
 @pytest.mark.parametrize("most", [1, 2, 7])
-def test_a_write_that_takes_less_is_gone_on_with(
+def test_partial_write_is_continued(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Path], None], most: int
 ) -> None:
-    """The system may take fewer bytes than it was given: the line is whole all the same."""
+    """If the system writes fewer bytes than requested, the line is still complete."""
     whole, short = tmp_path / "whole", tmp_path / "short"
     monkeypatch.setattr("time.time", lambda: 5.0)
     write(whole)
@@ -71,10 +71,10 @@ def test_a_write_that_takes_less_is_gone_on_with(
 
 @pytest.mark.parametrize("write", WRITERS)
 @pytest.mark.parametrize("room", range(0, 21, 2))
-def test_a_disk_that_fills_up_names_the_file_and_leaves_it_readable(
+def test_full_disk_loses_no_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Path], None], room: int
 ) -> None:
-    """Where there is room for a part of a line only: an error with the file; no line is lost."""
+    """With room for only a part of a line, the error names the file and no line is lost."""
     path = tmp_path / "file"
     write(path)
     before = path.read_bytes()
@@ -90,10 +90,10 @@ def test_a_disk_that_fills_up_names_the_file_and_leaves_it_readable(
 
 @pytest.mark.parametrize("write", WRITERS)
 @pytest.mark.parametrize("there", [True, False])
-def test_a_link_in_place_of_a_file_is_not_followed(
+def test_append_refuses_a_symbolic_link(
     tmp_path: Path, write: Callable[[Path], None], there: bool
 ) -> None:
-    """What it points to is neither cut, written nor made: an error that names the link."""
+    """Its target is neither truncated, written nor created; the error names the link."""
     path, other = tmp_path / "file", tmp_path / "other"
     if there:
         other.write_bytes(LINE + b"no line yet")
@@ -105,10 +105,8 @@ def test_a_link_in_place_of_a_file_is_not_followed(
     assert other.read_bytes() == LINE + b"no line yet" if there else not other.exists()
 
 
-def test_what_is_put_in_place_is_whole_or_not_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A full disk leaves the file what it was, and no draft beside it."""
+def test_replace_is_all_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk leaves the old file unchanged and no draft beside it."""
     path = tmp_path / "file"
     files.replace(path, LINE)
 
@@ -124,10 +122,10 @@ def test_what_is_put_in_place_is_whole_or_not_there(
 
 
 @given(st.binary(max_size=20_000), st.binary(max_size=9_000).filter(lambda b: b"\n" not in b))
-def test_a_torn_line_is_cut_off(
+def test_incomplete_line_is_removed(
     tmp_path_factory: pytest.TempPathFactory, whole: bytes, torn: bytes
 ) -> None:
-    """However long it is: the whole lines before it stay, the next line stands by itself."""
+    """Whole lines before an incomplete one stay; the next line begins on its own."""
     path = tmp_path_factory.mktemp("torn") / "file"
     whole = whole[: files.whole_length(whole)]
     path.write_bytes(whole + torn)
@@ -244,8 +242,8 @@ def test_whatever_names_the_runner_is_read(
     role.give_up()
 
 
-def test_a_journal_is_of_whole_lines(tmp_path: Path) -> None:
-    """What a killed writer tore off is no decision, whoever writes after it."""
+def test_journal_ignores_an_incomplete_line(tmp_path: Path) -> None:
+    """The incomplete line of a killed writer is no decision, whoever writes next."""
     path = tmp_path / "journal"
     events: list[Event] = [Throttled(12, 1.0), Queued("0-9", NO_REQUEST, 2.0)]
     data = b"".join(map(to_line, events))

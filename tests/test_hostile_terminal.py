@@ -186,7 +186,7 @@ def test_what_others_say_is_shown_too(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Slurm's words in a line of data, and click's complaints, whatever is in them."""
-    out("node \x1b[31m\x9b\0\ud800", painted=painted(State.FAILED))
+    out("node \x1b[31m\x9b\0\ud800", prefix=painted(State.FAILED))
     monkeypatch.setattr(cli.cli, "main", raising(Odd("No such option: --\x07\x9b")))
     assert cli._code() == 2
     shown, said = capsys.readouterr()

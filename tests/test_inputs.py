@@ -1,4 +1,4 @@
-"""Every form of input, from the command line to what the command was given."""
+"""Every form of input, from the command line to the arguments of the command."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ def here(tmp_path: Path) -> Here:
 
 
 def run(here: Here, *arguments: str, **more: object) -> str:
-    """Run to the end under the name x; what was said."""
+    """Complete the run x and return its stderr."""
     done = here("run", *LOCAL, "--interval", "0.2", "--name", "x", *arguments, **more)
     assert done.returncode == 0, done.stderr
     return done.stderr
 
 
 def written(here: Here) -> dict[str, str]:
-    """What each slice wrote, by key."""
+    """The output of each slice, by key."""
     slices = here.status("x")["slices"]
     return {one["key"]: Path(one["log"]).read_text() for one in slices}
 
 
-def test_a_table_and_a_computed_column_reach_the_command(here: Here) -> None:
-    """Columns arrive as words and variables, hostile values as the data that they are."""
+def test_table_and_computed_column_reach_the_command(here: Here) -> None:
+    """Columns arrive as words and variables; hostile values stay data."""
     hostile = "a$(touch pwned)`x`;'\n\\t*"
     (here.folder / "p.csv").write_text(f'name,mass\n"{hostile}",1\nb,2\n')
     run(
@@ -44,8 +44,8 @@ def test_a_table_and_a_computed_column_reach_the_command(here: Here) -> None:
     assert not (here.folder / "pwned").exists()
 
 
-def test_a_job_file_is_run_line_by_line(here: Here) -> None:
-    """Each line is run by bash, in the folder of the run; the key is the line's number."""
+def test_job_file_runs_line_by_line(here: Here) -> None:
+    """Bash runs each line in the run's folder; the key is the line's number."""
     lines = (
         "# two jobs\necho {} $SLICE; exit 0; echo not this\n\nfalse || printf '%s' \"a  b\" | cat\n"
     )
@@ -55,8 +55,8 @@ def test_a_job_file_is_run_line_by_line(here: Here) -> None:
     assert "bash -c -- 'echo {} $SLICE; exit 0; echo not this'" in said
 
 
-def test_editing_the_job_file_changes_nothing_that_waits(here: Here) -> None:
-    """The lines are those of the time when the run was made."""
+def test_edited_job_file_does_not_change_a_run(here: Here) -> None:
+    """A run keeps the lines of the time when it was made."""
     jobs = here.folder / "jobs.txt"
     jobs.write_text("echo before\n")
     assert here("render", *LOCAL, "--name", "x", "--job-file", "jobs.txt").returncode == 0
@@ -65,8 +65,8 @@ def test_editing_the_job_file_changes_nothing_that_waits(here: Here) -> None:
     assert written(here) == {"1": "before\n"}
 
 
-def test_files_by_a_pattern_and_the_grid_by_its_arithmetic(here: Here) -> None:
-    """The preview says how many, and the first and last command, in order."""
+def test_preview_of_a_pattern_and_of_a_grid(here: Here) -> None:
+    """The preview shows the number of slices, and the first and last command, in order."""
     (here.folder / "d" / "e").mkdir(parents=True)
     for name in ("d/p-10.h5", "d/p-9.h5", "d/e/p-1.h5"):
         (here.folder / name).touch()
@@ -84,7 +84,7 @@ def test_files_by_a_pattern_and_the_grid_by_its_arithmetic(here: Here) -> None:
     ("option", "text"),
     [("--slices-from", "a\nb\n"), ("--table", "x\na\nb\n"), ("--job-file", "echo a\necho b\n")],
 )
-def test_each_file_may_be_standard_input(here: Here, option: str, text: str) -> None:
+def test_slices_come_from_standard_input(here: Here, option: str, text: str) -> None:
     """``-`` reads the slices from a pipe."""
     command = () if option == "--job-file" else ("--", "true", "{}")
     done = here("render", *LOCAL, "--dry-run", option, "-", *command, input=text, stdin=None)
@@ -92,8 +92,8 @@ def test_each_file_may_be_standard_input(here: Here, option: str, text: str) -> 
     assert [one["slices"] for one in noted(done.stderr, "preview")] == [2]
 
 
-def test_the_same_line_goes_on_and_a_changed_file_is_another_run(here: Here) -> None:
-    """What is the same run is decided by what the file holds."""
+def test_same_command_continues_unless_the_file_changed(here: Here) -> None:
+    """The content of the file decides if it is the same run."""
     (here.folder / "p.csv").write_text("a\n1\n")
     line = ("--table", "p.csv", "--column", "b={{ a }}{{ slice }}", "--", "echo", "{b}")
     assert not noted(run(here, *line), "run-continued")
@@ -104,8 +104,8 @@ def test_the_same_line_goes_on_and_a_changed_file_is_another_run(here: Here) -> 
     assert "p.csv" in done.stderr
 
 
-def test_a_changed_slice_table_is_refused(here: Here) -> None:
-    """A table is never believed: one byte more, and nothing is done with it."""
+def test_changed_slice_table_is_refused(here: Here) -> None:
+    """A slice table with one changed byte is refused, and nothing is submitted."""
     here("render", *LOCAL, "--name", "x", "--grid", "a=1,2", "--", "true", "{}")
     table = here.folder / "slurmslice-runs" / "x" / "slices.tsv"
     table.write_bytes(table.read_bytes().replace(b"a=2", b"a=3"))

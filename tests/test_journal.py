@@ -1,4 +1,4 @@
-"""The journal and its replay."""
+"""The journal, and the state of a run after its events."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ of = ResourceRequest.of
 
 
 def intent(number: int, rows: str, **more: object) -> Intent:
-    """An intent of the direct form: index and row are the same."""
+    """Return an intent whose array indices equal its rows."""
     made = Intent(number, f"t{number}", f"x-t{number}", rows, rows, of({}), of({}), "s", "", 1.0)
     return dataclasses.replace(made, **more)  # type: ignore[arg-type]
 
@@ -79,7 +79,7 @@ HISTORY: list[Event] = [
 
 
 def test_every_event_survives_the_file() -> None:
-    """What is journalled is read back equal, surrogates included."""
+    """An event is read back unchanged, also with surrogates."""
     data = b"".join(map(to_line, HISTORY))
     assert list(from_lines(data)) == HISTORY
 
@@ -87,13 +87,13 @@ def test_every_event_survives_the_file() -> None:
 WHOLE = b"".join(map(to_line, HISTORY))
 
 
-def test_the_history_has_every_kind_of_event() -> None:
-    """A new event has its place in the tests of replay too."""
+def test_history_has_every_kind_of_event() -> None:
+    """A new kind of event must be added to the history that these tests replay."""
     assert {type(event) for event in HISTORY} == set(get_args(Event))
 
 
 def test_any_prefix_of_a_journal_replays() -> None:
-    """A process killed at any byte leaves a journal that can be read and folded: each is tried."""
+    """A process killed at any byte leaves a journal that can be replayed; all are tried."""
     for length in range(len(WHOLE) + 1):
         events = list(from_lines(WHOLE[:length]))
         assert events == HISTORY[: WHOLE[:length].count(b"\n")]
@@ -106,8 +106,8 @@ def test_any_prefix_of_a_journal_replays() -> None:
 
 
 @given(st.integers(0, len(WHOLE)), st.binary(max_size=60))
-def test_whatever_follows_a_torn_line_it_replays_or_is_named(length: int, rest: bytes) -> None:
-    """Bytes of another kind after any prefix: events, or the one error; nothing else."""
+def test_bytes_after_an_incomplete_line_are_events_or_damage(length: int, rest: bytes) -> None:
+    """Other bytes after any prefix give events or DamagedRun, and no other exception."""
     with contextlib.suppress(DamagedRun):
         events = list(from_lines(WHOLE[:length] + rest))
         whole = WHOLE[:length].count(b"\n")
@@ -124,8 +124,8 @@ LINES = HEADER + to_lines(SEEN)
 
 
 @given(st.integers(0, len(LINES)), st.binary(max_size=40), st.booleans())
-def test_any_prefix_of_the_states_is_read(length: int, rest: bytes, ended: bool) -> None:
-    """What was seen, cut anywhere and with anything behind: whole lines count, nothing fails."""
+def test_any_prefix_of_the_statuses_is_read(length: int, rest: bytes, ended: bool) -> None:
+    """Statuses cut at any byte, with other bytes behind, are read line by line without error."""
     standings = Standings(replay(HISTORY[:3], SLICES))
     cut = LINES[:length]
     standings.read(cut + b"\n" * ended)
@@ -137,8 +137,8 @@ def test_any_prefix_of_the_states_is_read(length: int, rest: bytes, ended: bool)
     assert {row: standings[row] for row in SEEN} == SEEN
 
 
-def test_a_damaged_line_in_the_middle_is_named() -> None:
-    """Damage that is no torn end is an error with the line's number, not a silent loss."""
+def test_damaged_line_is_named() -> None:
+    """Damage before the last line is an error with the line's number, not a silent loss."""
     lines = [to_line(event) for event in HISTORY]
     lines[2] = b'{"event": "submit\n'
     with raises_error(DamagedRun, "damaged-run", path="journal.jsonl", line=3):
@@ -146,16 +146,16 @@ def test_a_damaged_line_in_the_middle_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", [b"\n", b"[]\n", b"null\n", b'{"event":"dance"}\n', b'{"event":"barred"}\n', b"\xff\n"]
+    "line", [b"\n", b"[]\n", b"null\n", b'{"event":"dance"}\n', b'{"event":"held"}\n', b"\xff\n"]
 )
-def test_every_kind_of_damage_is_one_typed_error(line: bytes) -> None:
-    """Whatever stands there, it is DamagedRun."""
+def test_damage_is_one_type_of_error(line: bytes) -> None:
+    """An invalid line of any kind is DamagedRun."""
     with raises_error(DamagedRun, "damaged-run", line=1):
         list(from_lines(line))
 
 
-def test_a_refused_or_barred_submission_gives_its_slices_back() -> None:
-    """Their earlier submission holds them again, and no attempt was used up."""
+def test_rejected_or_fenced_submission_returns_its_slices() -> None:
+    """Their earlier submission holds them again, and no attempt was used."""
     ledger = replay(HISTORY[:7], SLICES)
     assert ledger.holder == [1] * SLICES
     assert ledger.attempts == [1] * SLICES
@@ -163,15 +163,15 @@ def test_a_refused_or_barred_submission_gives_its_slices_back() -> None:
     assert ledger.submissions[3].fate is Fate.BARRED
 
 
-def test_a_returned_slice_has_used_no_attempt() -> None:
-    """What a local runner gave back is held by none."""
+def test_returned_slice_used_no_attempt() -> None:
+    """No submission holds a slice that a local runner returned."""
     before, after = replay(HISTORY[:10], SLICES), replay(HISTORY[:11], SLICES)
     assert (before.holder[7], before.attempts[7]) == (4, 2)
     assert (after.holder[7], after.attempts[7]) == (0, 1)
 
 
-def test_a_submission_that_was_refused_and_then_sent_by_hand_holds_its_slices() -> None:
-    """sbatch script.sh after a refusal takes the slices after all."""
+def test_rejected_submission_sent_by_hand_holds_its_slices() -> None:
+    """sbatch script.sh, typed after a rejection, makes this submission the holder of the slices."""
     ledger = replay(
         [intent(1, "0-4"), Refused(1, "", 1.0), Submitted(1, "9", None, "found", 2.0)], 5
     )
@@ -179,21 +179,21 @@ def test_a_submission_that_was_refused_and_then_sent_by_hand_holds_its_slices() 
     assert ledger.attempts == [1] * 5
 
 
-def test_changes_stay_with_the_slice() -> None:
-    """The request under which a slice was last submitted is known."""
+def test_changed_options_stay_with_the_slice() -> None:
+    """A slice keeps the changed options of its last submission."""
     ledger = replay([intent(1, "0-4"), intent(2, "3", changes=of({"mem": "8G"}))], 5)
     assert ledger.request_of(3) == of({"mem": "8G"})
     assert not ledger.request_of(2)
 
 
-def test_cancelling_is_known_by_slice() -> None:
-    """Rows of a submission, and rows that waited."""
+def test_cancelled_slices_are_recorded() -> None:
+    """Cancelled rows of a submission and cancelled waiting rows are recorded separately."""
     ledger = replay(HISTORY[:13], SLICES)
     assert set(ledger.submissions[1].cancelled) == {0, 1, 2}
     assert ledger.withdrawn == {7: 8.0}
 
 
-def test_a_submission_begins_once() -> None:
-    """Two writers whom no lock kept apart: it is told, and nothing is made of it."""
+def test_submission_begins_once() -> None:
+    """Two writers without a lock are detected, and nothing is applied."""
     with pytest.raises(ValueError, match="twice"):
         replay([intent(1, "0-1"), intent(1, "2-3")], SLICES)

@@ -1,4 +1,4 @@
-"""A run's lock: for one write or one sbatch; who waits is told for whom; the dead hold nothing."""
+"""A run's lock: held for one write or one sbatch call, and never by a dead process."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ MADE = ("render", "-a", "0-3", "--name", "x", "--", "true", "{}")
 
 @pytest.fixture
 def place(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
-    """A run, and little patience."""
-    monkeypatch.setattr(locks, "WAIT_S", 0.3)
+    """A run, with a short wait for its lock."""
+    monkeypatch.setattr("slurmslice.locks.WAIT_S", 0.3)
     typed(*MADE)
     return RunDirectory(typed.folder / "runs" / "x")
 
 
 @pytest.fixture
 def other(place: RunDirectory) -> Iterator[subprocess.Popen[str]]:
-    """Another process that holds the run."""
+    """Another process that holds the lock."""
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(place.path)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -61,17 +61,17 @@ def other(place: RunDirectory) -> Iterator[subprocess.Popen[str]]:
 
 
 def note(place: RunDirectory, **more: object) -> Path:
-    """A note of who holds a run."""
+    """Write a note that names the holder of a run's lock."""
     path = place.path / ".lock.holder"
-    said = {"verb": "submit", "pid": 7, "host": "elsewhere", "since": time.time(), **more}
-    path.write_text(json.dumps(said))
+    holder = {"verb": "submit", "pid": 7, "host": "elsewhere", "since": time.time(), **more}
+    path.write_text(json.dumps(holder))
     return path
 
 
-def test_who_waits_is_told_for_whom(
+def test_locked_error_names_the_holder(
     typed: Typed, place: RunDirectory, other: subprocess.Popen[str]
 ) -> None:
-    """Verb, process, machine, since when; exit 3. To look needs no lock."""
+    """It names command, process, machine and time; exit code 3. Reading needs no lock."""
     said = typed("submit")
     assert (typed.code, typed.error) == (3, "locked")
     holder = typed.fields["holder"]
@@ -89,10 +89,10 @@ def test_who_waits_is_told_for_whom(
     assert typed.code == 0
 
 
-def test_who_was_killed_holds_nothing(
+def test_killed_process_holds_no_lock(
     typed: Typed, place: RunDirectory, other: subprocess.Popen[str]
 ) -> None:
-    """The lock ends with its process; what it noted is of no account on this machine."""
+    """The lock ends with its process; its note does not count on the same machine."""
     other.send_signal(signal.SIGKILL)
     other.wait()
     assert (place.path / ".lock.holder").exists()
@@ -101,10 +101,10 @@ def test_who_was_killed_holds_nothing(
     assert not (place.path / ".lock.holder").exists()
 
 
-def test_another_machine_is_believed_though_flock_does_not_reach_it(
+def test_note_of_another_machine_blocks_without_shared_flock(
     typed: Typed, engine: FakeEngine, place: RunDirectory
 ) -> None:
-    """NFS with local locks: nothing is submitted beside it, and what to do is told."""
+    """With NFS and local locks, nothing is submitted twice, and the error says what to type."""
     left = note(place)
     said = typed("submit")
     assert (typed.code, typed.error) == (3, "locked")
@@ -121,17 +121,17 @@ def test_another_machine_is_believed_though_flock_does_not_reach_it(
     assert len(engine.jobs) == 1
 
 
-def test_of_two_machines_that_begin_at_once_one_has_it(
+def test_only_one_of_two_machines_gets_the_lock(
     typed: Typed, engine: FakeEngine, place: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """flock reaches neither's other: whose note is there first has it."""
+    """If flock does not reach between the machines, the first note wins."""
     claim = files.claim
 
     def late(path: Path, data: bytes) -> bool:
         note(place)
         return claim(path, data)
 
-    monkeypatch.setattr(files, "claim", late)
+    monkeypatch.setattr("slurmslice.files.claim", late)
     typed("submit")
     assert (typed.code, typed.error) == (3, "locked")
     assert isinstance(typed.fields["holder"], locks.Holder)
@@ -139,10 +139,10 @@ def test_of_two_machines_that_begin_at_once_one_has_it(
     assert not engine.jobs
 
 
-def test_without_hard_links_a_note_is_created(
+def test_note_works_without_hard_links(
     typed: Typed, place: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Some file systems have none; a note that is there is respected all the same."""
+    """Some file systems have no hard links; an existing note still counts."""
 
     def none(*args: object, **more: object) -> None:
         raise OSError(errno.EPERM, os.strerror(errno.EPERM))
@@ -158,10 +158,10 @@ def test_without_hard_links_a_note_is_created(
 
 
 @pytest.mark.parametrize("since", [-locks.NOTE_S - 1, None])
-def test_a_note_that_is_old_or_torn_holds_nobody(
+def test_old_or_incomplete_note_is_ignored(
     typed: Typed, place: RunDirectory, since: float | None
 ) -> None:
-    """It is of a process that was killed: no lock is held so long, none is given by half a note."""
+    """Its process was killed: no lock is held so long, and an incomplete note names nobody."""
     left = note(place, since=time.time() + (since or 0))
     if since is None:
         left.write_text(left.read_text()[:20])
@@ -169,11 +169,11 @@ def test_a_note_that_is_old_or_torn_holds_nobody(
     assert typed.code == 0
 
 
-def test_without_flock_a_file_holds_it(
+def test_lock_works_without_flock(
     typed: Typed, place: RunDirectory, monkeypatch: pytest.MonkeyPatch,
     recwarn: pytest.WarningsRecorder,
 ) -> None:  # fmt: skip
-    """A file system without flock (Lustre, as it comes): still one at a time, and no warning."""
+    """On a file system without flock (Lustre's default), one process holds it, and nobody warns."""
 
     def none(fd: int, operation: int) -> None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
@@ -189,8 +189,10 @@ def test_without_flock_a_file_holds_it(
     assert not recwarn.list
 
 
-def test_no_lock_at_all_is_told(place: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An error that says so and what to do."""
+def test_file_system_without_locks_is_refused(
+    place: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error says so, and the hint names --run-dir."""
 
     def none(*args: object, **more: object) -> None:
         raise NotImplementedError("FileSystem does not appear to support flock")
@@ -201,8 +203,10 @@ def test_no_lock_at_all_is_told(place: RunDirectory, monkeypatch: pytest.MonkeyP
     assert "--run-dir" in failed.value.hint
 
 
-def test_it_is_held_for_an_sbatch_and_for_no_wait(new_run: NewRun, engine: FakeEngine) -> None:
-    """While a run is followed any other verb gets in; beside an sbatch none does."""
+def test_lock_is_held_during_sbatch_but_not_while_waiting(
+    new_run: NewRun, engine: FakeEngine
+) -> None:
+    """While a run is followed, other commands get the lock; during sbatch none does."""
     run = new_run("0-3")
     seen: list[str] = []
 

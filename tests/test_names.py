@@ -1,4 +1,4 @@
-"""Which run a name means, and what is said where it is not one that is here."""
+"""The choice of a run by name, here and among the user's runs elsewhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.typed import Typed
 
 @pytest.fixture
 def projects(typed: Typed, engine: FakeEngine) -> list[Path]:
-    """Three folders, each with a run ``wc`` of all slices in flight, the oldest first."""
+    """Three folders, each with a run ``wc`` with all slices in flight, the oldest first."""
     typed.patch.delenv("SLURMSLICE_RUNS")
     made = []
     for number, slices in enumerate(("0-1", "0-2", "0-3")):
@@ -30,7 +30,7 @@ def projects(typed: Typed, engine: FakeEngine) -> list[Path]:
 
 
 def forget(run: Path) -> None:
-    """As ``rm -r`` does."""
+    """Hide a run, as if it were deleted."""
     run.rename(run.parent.parent / "gone")
 
 
@@ -48,12 +48,12 @@ CHANGING = (
 
 
 @pytest.mark.parametrize("words", CHANGING)
-def test_a_verb_that_changes_takes_none_of_several_runs_elsewhere(
+def test_changing_command_refuses_an_ambiguous_name(
     typed: Typed, engine: FakeEngine, projects: list[Path], words: tuple[str, ...]
 ) -> None:
-    """It names their paths; with one of these it goes on."""
+    """The error names the paths of all runs; a path selects one."""
     typed.patch.chdir(typed.folder)
-    engine.on_wait = engine.end_all  # whoever follows one of them comes to an end
+    engine.on_wait = engine.end_all  # a command that follows one of the runs would end
     typed(*words)
     assert (typed.code, engine.cancelled, engine.throttled) == (2, [], [])
     assert (typed.error, typed.fields) == ("ambiguous-run", {"run": "wc", "runs": 3})
@@ -62,10 +62,8 @@ def test_a_verb_that_changes_takes_none_of_several_runs_elsewhere(
     assert (typed.code, typed.error, len(engine.cancelled)) == (0, "", 1)
 
 
-def test_a_verb_that_reads_says_which_of_several_it_took(
-    typed: Typed, projects: list[Path]
-) -> None:
-    """The newest, with its path; the others' paths are named. What is put out is data as ever."""
+def test_reading_command_names_the_run_it_chose(typed: Typed, projects: list[Path]) -> None:
+    """It takes the newest run; a note names its path and the others. Data output is the same."""
     typed.patch.chdir(typed.folder)
     said = typed("status", "wc")
     assert typed.code == 0
@@ -75,10 +73,10 @@ def test_a_verb_that_reads_says_which_of_several_it_took(
 
 
 @pytest.mark.parametrize("words", [("status", "wc"), ("cancel", "wc", "--dry-run")])
-def test_the_only_run_elsewhere_is_taken_and_named(
+def test_only_run_elsewhere_is_chosen_and_named(
     typed: Typed, projects: list[Path], words: tuple[str, ...]
 ) -> None:
-    """Also from inside the folder where a run of this name was removed."""
+    """This also works in the folder of a deleted run with the same name."""
     forget(projects[0])
     forget(projects[1])
     for folder in (projects[0].parent.parent, typed.folder):
@@ -88,8 +86,8 @@ def test_the_only_run_elsewhere_is_taken_and_named(
         assert typed.noted("run-elsewhere") == [{"path": str(projects[2]), "runs": 1}]
 
 
-def test_a_run_that_is_here_is_taken_without_a_word(typed: Typed, projects: list[Path]) -> None:
-    """In its folder, below it, or by its path; whatever else has its name."""
+def test_run_here_is_chosen_without_a_note(typed: Typed, projects: list[Path]) -> None:
+    """It is found in its folder, below it, or by its path, even if other runs have its name."""
     below = projects[0].parent.parent / "data"
     below.mkdir()
     for folder, name in (

@@ -1,4 +1,4 @@
-"""What is no file in the place of a run's file: told with what it is, and never waited for."""
+"""Pipes, sockets, folders and devices at a file's path: each is named, and nothing waits for it."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from tests.typed import Typed
 
 
 def bind(path: Path) -> None:
-    """Make a socket."""
+    """Create a socket."""
     with socket.socket(socket.AF_UNIX) as one, pytest.MonkeyPatch.context() as patch:
-        patch.chdir(path.parent)  # a socket's path is short (unix(7))
+        patch.chdir(path.parent)  # a socket's path must be short (unix(7))
         one.bind(path.name)
 
 
 def link(path: Path) -> None:
-    """Make a link to a device that has no end."""
+    """Create a link to an endless device."""
     path.symlink_to("/dev/zero")
 
 
@@ -49,20 +49,20 @@ WAYS: list[Make] = [
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_is_neither_read_nor_waited_for(tmp_path: Path, kind: str, way: Make) -> None:
-    """Every way to a file says what stands in its place, as damage and as an OSError."""
+def test_not_a_file_is_named_without_waiting(tmp_path: Path, kind: str, way: Make) -> None:
+    """Every file operation names the kind, as damage and as an OSError."""
     path = tmp_path / "file"
     KINDS[kind](path)
     with pytest.raises(OSError, match=path.name) as why:
         way(path)
     assert str(path) == str(why.value.filename)
-    if not (path.is_symlink() and way in WAYS[2:]):  # which is not followed: ELOOP
+    if not (path.is_symlink() and way in WAYS[2:]):  # append refuses a link itself: ELOOP
         assert isinstance(why.value, NotAFile)
         check_error(why.value, "not-a-file", path=str(path), found=f"a {kind}")
 
 
-def test_a_lease_is_waited_for(tmp_path: Path) -> None:
-    """A file that an NFS server has lent to a client is there all the same."""
+def test_file_under_lease_is_opened(tmp_path: Path) -> None:
+    """A file under a lease, as NFS servers use for their clients, is opened after the lease."""
     path = tmp_path / "file"
     path.write_bytes(b"line\n")
     with path.open("rb") as lent:
@@ -99,8 +99,8 @@ PLACES = [
 ]
 
 
-def test_every_file_of_a_run_is_told(tmp_path: Path) -> None:
-    """Exit 2, as for any damaged run, with the file and what it is."""
+def test_not_a_file_in_a_run_is_named(tmp_path: Path) -> None:
+    """Exit code 2 as for a damaged run; the error names the file and its kind."""
     here = Here(tmp_path)
     here("run", "--engine", "local", "-a", "0-1", "--name", "x", "--", "test", "0", "=", "{}")
     run, kept = tmp_path / "slurmslice-runs" / "x", tmp_path / "kept"
@@ -117,8 +117,8 @@ def test_every_file_of_a_run_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_task_that_left_no_file_says_nothing(tmp_path: Path, kind: str) -> None:
-    """Its progress counts as not written; the verbs go on."""
+def test_task_log_that_is_not_a_file_is_ignored(tmp_path: Path, kind: str) -> None:
+    """Its progress counts as missing, and commands continue."""
     here = Here(tmp_path)
     here("run", "--engine", "local", "-a", "0-1", "--name", "x", "--", "test", "0", "=", "{}")
     log = tmp_path / "slurmslice-runs" / "x" / "submissions" / "001" / "tasks" / "1.log"
@@ -128,10 +128,10 @@ def test_a_task_that_left_no_file_says_nothing(tmp_path: Path, kind: str) -> Non
     assert here.counts("x") == {"COMPLETED": 1, "FAILED": 1}
 
 
-def test_what_a_task_wrote_and_cannot_be_read_is_told(
+def test_unreadable_task_log_is_noted(
     new_run: Callable[..., Run], engine: FakeEngine, typed: Typed
 ) -> None:
-    """Slurm's word counts; why the task's own is not known is said, once a command."""
+    """Slurm's report counts, and one note per command names the unreadable log."""
     run = new_run("0-3")
     submit(run, waiting(None), {}, "submit")
     engine.end_all(State.FAILED)
@@ -146,8 +146,8 @@ def test_what_a_task_wrote_and_cannot_be_read_is_told(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_settings_and_the_index_are_told_or_left_out(tmp_path: Path, kind: str) -> None:
-    """Settings that are no file are refused; an index of runs that is none is no reason to stop."""
+def test_settings_are_refused_and_index_is_ignored(tmp_path: Path, kind: str) -> None:
+    """Such settings are refused; such an index of runs is ignored."""
     here, line = Here(tmp_path), ("render", "--engine", "local", "-a", "0", "--", "true")
     (tmp_path / "state" / "slurmslice").mkdir(parents=True)
     KINDS[kind](tmp_path / "state" / "slurmslice" / "runs")
@@ -158,8 +158,8 @@ def test_settings_and_the_index_are_told_or_left_out(tmp_path: Path, kind: str) 
     assert f"a {kind}" in done.stderr
 
 
-def test_slices_may_come_through_a_pipe(tmp_path: Path) -> None:
-    """What a person names may be a pipe: ``<(cmd)``."""
+def test_slices_come_through_a_pipe(tmp_path: Path) -> None:
+    """A person may name a pipe, as with ``<(cmd)``."""
     here = Here(tmp_path)
     pipe = tmp_path / "keys"
     os.mkfifo(pipe)

@@ -1,4 +1,4 @@
-"""``--glob``: Python's own patterns, and no end to wait for where links lead in circles."""
+"""``--glob``: patterns match like Python's glob, and circular links do not run forever."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
-def test_patterns_match_what_python_has(here: Path, pattern: str) -> None:
-    """Where links lead in no circle: all that ``glob`` has, links to folders followed."""
+def test_patterns_match_like_python_glob(here: Path, pattern: str) -> None:
+    """Without circular links, all matches of ``glob`` are found; links to folders are followed."""
     pattern = pattern.replace("{here}", str(here))
     assert sorted(matching(pattern)) == sorted(set(glob(pattern, recursive=True)))
 
 
-def test_a_circle_ends(here: Path) -> None:
-    """Folders within themselves, by each other and by a link to itself: each file once."""
+def test_circular_links_end(here: Path) -> None:
+    """Each file is found once, if folders contain themselves or each other through links."""
     (here / "a" / "up").symlink_to("..")
     (here / "a" / "b" / "same").symlink_to(".")
     (here / "c[1]" / "a" / "other").symlink_to(here / "a")
@@ -53,8 +53,8 @@ def test_a_circle_ends(here: Path) -> None:
     assert not [path for path in found if "up/" in path or "same/" in path]
 
 
-def test_many_circles_are_refused(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ten folders with links to each other have millions of paths: what to type is said."""
+def test_too_many_circular_links_are_refused(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten folders with links to each other have millions of paths; the hint names a way out."""
     monkeypatch.setattr("slurmslice.cli.patterns.MOST_AGAIN", 2000)
     names = [f"f{n}" for n in range(10)]
     for name in names:
@@ -67,8 +67,8 @@ def test_many_circles_are_refused(here: Path, monkeypatch: pytest.MonkeyPatch) -
     assert not matching("f1/*.h5")
 
 
-def test_a_link_to_many_folders_is_followed(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many they are: only those that come again are counted."""
+def test_link_to_many_folders_is_followed(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The number of folders is not limited; only repeated visits count."""
     monkeypatch.setattr("slurmslice.cli.patterns.MOST_AGAIN", 3)
     for n in range(9):
         (here / ".far" / f"{n}").mkdir(parents=True)

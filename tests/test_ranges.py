@@ -25,7 +25,7 @@ from tests.errors import raises_error
         ("9,3-5", [9, 3, 4, 5], None),
     ],
 )
-def test_every_documented_form_is_read(text: str, indices: list[int], throttle: int) -> None:
+def test_documented_forms_are_parsed(text: str, indices: list[int], throttle: int) -> None:
     """Each form of sbatch(1) --array gives its indices in order, and its throttle."""
     expression = parse_array(text)
     assert list(expression) == indices
@@ -40,13 +40,13 @@ def test_every_documented_form_is_read(text: str, indices: list[int], throttle: 
      "0-" + "9" * 30, "9" * 5000, "0-1%" + "9" * 5000, "0-99999999999,100000000001"],
 )  # fmt: skip
 def test_malformed_text_is_refused(text: str) -> None:
-    """What is no array expression, or names an index twice, is an error, never a guess."""
+    """Invalid text, and an index that occurs twice, is an error; nothing is guessed."""
     with pytest.raises(BadInput):
         parse_array(text)
 
 
-def test_a_backward_range_names_the_right_one() -> None:
-    """The error says what to type next."""
+def test_backward_range_suggests_the_forward_one() -> None:
+    """The hint names the range to type."""
     with raises_error(BadInput, "backward-range", value="5-3") as caught:
         parse_array("5-3")
     assert "3-5" in caught.value.hint
@@ -54,19 +54,19 @@ def test_a_backward_range_names_the_right_one() -> None:
 
 @given(st.lists(st.integers(0, 400), unique=True, min_size=1))
 def test_compress_keeps_every_index_in_order(indices: list[int]) -> None:
-    """compress is the inverse of reading: nothing lost, doubled or moved."""
+    """Parsing the compressed text returns the same indices in the same order."""
     assert list(compress(indices)) == indices
     assert list(parse_array(str(compress(indices)))) == indices
 
 
 @given(st.lists(st.integers(0, 60), unique=True, min_size=1).map(sorted), st.integers(1, 9))
-def test_the_throttle_survives(indices: list[int], throttle: int) -> None:
-    """%N is written and read back."""
+def test_throttle_is_written_and_read_back(indices: list[int], throttle: int) -> None:
+    """%N is written and parsed back."""
     assert parse_array(str(compress(indices, throttle))).throttle == throttle
 
 
-def test_compress_writes_what_a_person_would() -> None:
-    """Runs become ranges, equal steps become steps, single indices stay."""
+def test_compress_writes_short_readable_text() -> None:
+    """Consecutive indices become ranges, equal steps become steps, single indices stay."""
     assert str(compress([3, 17])) == "3,17"
     assert str(compress([3, 7, 11, 13, 20])) == "3,7,11,13,20"
     assert str(compress(range(99))) == "0-98"

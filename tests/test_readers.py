@@ -1,4 +1,4 @@
-"""What people give as slices: tables, patterns, grids, job files, computed columns."""
+"""Readers of a person's slices: tables, patterns, grids, job files, computed columns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from slurmslice.command import fill
 from slurmslice.errors import BadInput
-from slurmslice.readers import bounds
 from slurmslice.readers.columns import derive
 from slurmslice.readers.delimited import from_table
 from slurmslice.readers.files import from_paths, natural
@@ -35,8 +34,8 @@ def rows(table: SliceTable) -> Rows:
 # -- tables ----------------------------------------------------------------------------------
 
 
-def test_a_table_s_first_line_names_its_columns() -> None:
-    """Without --key the row is the key, from 0; with it a column is, and stays a column."""
+def test_first_line_names_the_columns() -> None:
+    """Without --key, the row number from 0 is the key; with it, a column is, and stays a column."""
     data = b"name,mass\na,1\nb,2\n"
     table = from_table(data, "x.csv", None)
     assert table.columns == ("name", "mass")
@@ -61,20 +60,20 @@ def test_a_table_s_first_line_names_its_columns() -> None:
         (b"x\n1;2\n", ["1;2"]),
     ],
 )
-def test_what_csv_files_hold(data: bytes, values: list[str]) -> None:
-    """Quotes, line ends in values, BOM, CRLF, blank lines, any bytes: each is taken exactly."""
+def test_csv_values_are_exact(data: bytes, values: list[str]) -> None:
+    """Quotes, line ends in values, BOM, CRLF, blank lines and any bytes are read exactly."""
     assert [row[1] for row in rows(from_table(data, "x.csv", None))] == values
 
 
 def test_tsv_has_tabs_and_no_quotes() -> None:
-    """In TSV a quote and a comma are characters like any others."""
+    """In TSV, a quote and a comma are ordinary characters."""
     table = from_table(b'a\tb\r\n"x\ty,z\r\n', "x.TSV", None)
     assert rows(table) == [("0", '"x', "y,z")]
 
 
 @pytest.mark.parametrize("source", ["standard input", "x.txt"])
-def test_the_header_of_an_unnamed_table_decides(source: str) -> None:
-    """Where no suffix says it, a tab in the first line means TSV, and nothing else does."""
+def test_header_decides_the_format_without_a_suffix(source: str) -> None:
+    """If no suffix decides, only a tab in the first line means TSV."""
     assert rows(from_table(b'a\tb\n1\t"2\n', source, None)) == [("0", "1", '"2')]
     assert rows(from_table(b'a,b\n1,"2\t"\n', source, None)) == [("0", "1", "2\t")]
 
@@ -97,8 +96,8 @@ def test_the_header_of_an_unnamed_table_decides(source: str) -> None:
         (b"a\tb\n1\t2\n", "wrong-separator", 1),
     ],
 )
-def test_a_wrong_table_is_told_with_its_line(data: bytes, code: str, line: int) -> None:
-    """Whatever is no table is an error that names the line as an editor counts, from 1."""
+def test_invalid_table_line_is_named(data: bytes, code: str, line: int) -> None:
+    """An invalid table is an error that names the line as an editor counts, from 1."""
     with raises_error(BadInput, code, path="x.csv", line=line):
         from_table(data, "x.csv", None)
 
@@ -115,22 +114,22 @@ def test_a_wrong_table_is_told_with_its_line(data: bytes, code: str, line: int) 
         (b"a,row\n1,2\n", "reserved-column-name", "row"),
     ],
 )
-def test_a_wrong_header_is_told_with_its_column(data: bytes, code: str, column: str | int) -> None:
-    """The column and where it is; of a bad name a good one like it."""
+def test_invalid_column_name_is_refused(data: bytes, code: str, column: str | int) -> None:
+    """The error names the column and its place, and suggests a similar valid name."""
     with raises_error(BadInput, code, column=column) as caught:
         from_table(data, "x.csv", None)
     assert "x.csv, line 1" in str(caught.value)
     assert column != "2nd" or "n2nd" in caught.value.hint
 
 
-def test_a_table_of_no_rows_has_no_slice() -> None:
+def test_table_without_rows_is_refused() -> None:
     """A header alone is an error."""
     with raises_error(BadInput, "no-slices", source="x.csv"):
         from_table(b"x\n", "x.csv", None)
 
 
-def test_commas_in_a_file_that_should_have_tabs() -> None:
-    """What stands between the columns is named, and which ending means what."""
+def test_commas_in_a_tsv_file_are_refused() -> None:
+    """The error names the separator that was found, and the suffix for the expected one."""
     with raises_error(BadInput, "wrong-separator", line=1) as caught:
         from_table(b"a,b\n1,2\n", "x.tsv", None)
     assert "commas" in caught.value.message
@@ -145,8 +144,8 @@ def test_commas_in_a_file_that_should_have_tabs() -> None:
         ("mass", "duplicate-key", ""),
     ],
 )
-def test_a_key_column_must_be_one(key: str, code: str, hint: str) -> None:
-    """The key is one of the columns, and its values are unique."""
+def test_key_column_must_exist_and_be_unique(key: str, code: str, hint: str) -> None:
+    """The key column exists, and its values are unique."""
     with raises_error(BadInput, code) as caught:
         from_table(b"name,mass\na,1\nb,1\n", "x.csv", key)
     assert hint in caught.value.hint
@@ -156,8 +155,8 @@ VALUES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0
 
 
 @given(st.lists(st.tuples(VALUES, VALUES), min_size=1, max_size=20))
-def test_what_a_spreadsheet_writes_is_read(records: Rows) -> None:
-    """A CSV file with everything quoted gives exactly its values."""
+def test_quoted_csv_is_read_exactly(records: Rows) -> None:
+    """A CSV file with quotes around every value returns exactly these values."""
     text = io.StringIO(newline="")
     csv.writer(text, quoting=csv.QUOTE_ALL).writerows([("a", "b"), *records])
     data = text.getvalue().encode()
@@ -165,8 +164,8 @@ def test_what_a_spreadsheet_writes_is_read(records: Rows) -> None:
 
 
 @given(st.binary(max_size=60), st.sampled_from(["x.csv", "x.tsv", "-"]))
-def test_any_bytes_are_a_table_or_an_error(data: bytes, source: str) -> None:
-    """Whatever the file holds, it is read or refused as bad input; nothing else is raised."""
+def test_any_bytes_are_a_table_or_bad_input(data: bytes, source: str) -> None:
+    """Any content is read or refused as bad input; no other exception is raised."""
     try:
         table = from_table(b"a,b\n" + data, source, None)
     except BadInput:
@@ -174,8 +173,8 @@ def test_any_bytes_are_a_table_or_an_error(data: bytes, source: str) -> None:
     assert len(table) > 0
 
 
-def test_a_table_longer_than_a_block() -> None:
-    """Rows beyond the block that is read at a time are read too, and a fault in them is found."""
+def test_table_longer_than_a_block_is_read() -> None:
+    """Rows after the first block are read too, and errors in them are found."""
     lines = [b"a,b", *(b"%d,x" % n for n in range(25_000))]
     table = from_table(b"\n".join(lines), "x.csv", "a")
     assert rows(table)[24_999] == ("24999", "24999", "x")
@@ -187,7 +186,7 @@ def test_a_table_longer_than_a_block() -> None:
 
 
 def test_paths_are_slices() -> None:
-    """The key is the path; name, stem and parent are columns; numbers sort as numbers."""
+    """The key is the path; name, stem and parent are columns; numbers sort by value."""
     table = from_paths(["d/p-10.tar.gz", "d/p-2.h5", "x", "d/e/"], "*")
     assert table.columns == ("name", "stem", "parent")
     assert rows(table) == [
@@ -199,15 +198,17 @@ def test_paths_are_slices() -> None:
 
 
 @given(st.lists(st.text("ab01٣.", max_size=5), unique=True), st.randoms())
-def test_the_order_of_files_is_one(names: list[str], chance: random.Random) -> None:
-    """Whatever order the file system gives, the slices have the same; a1 is before a01."""
+def test_file_order_does_not_depend_on_the_file_system(
+    names: list[str], chance: random.Random
+) -> None:
+    """The slices have one order for any order of the files; a1 is before a01."""
     mixed = list(names)
     chance.shuffle(mixed)
     assert sorted(mixed, key=natural) == sorted(names, key=natural)
 
 
-def test_no_file_is_an_error() -> None:
-    """A pattern that matches nothing is told."""
+def test_pattern_without_match_is_refused() -> None:
+    """A pattern that matches nothing is an error."""
     with raises_error(BadInput, "no-match", pattern="*.h5"):
         from_paths([], "*.h5")
 
@@ -216,7 +217,7 @@ def test_no_file_is_an_error() -> None:
 
 
 def test_a_grid_is_every_combination() -> None:
-    """The last axis varies fastest; the key says all; the arithmetic is told."""
+    """The last axis varies fastest; the key holds all values; the arithmetic is returned."""
     table, arithmetic = from_grid(["lr=0.1,0.01", "seed=0-1"])
     assert arithmetic == "lr (2) × seed (2) = 4"
     assert rows(table) == [
@@ -240,7 +241,7 @@ def test_a_grid_is_every_combination() -> None:
     ],
 )
 def test_the_values_of_an_axis(text: str, values: str) -> None:
-    """Only where both ends are digits is a value a range; zeros stay."""
+    """A value is a range only if both ends are digits; leading zeros are kept."""
     assert [row[1] for row in rows(from_grid([text])[0])] == values.split()
 
 
@@ -260,15 +261,15 @@ def test_the_values_of_an_axis(text: str, values: str) -> None:
         (["a=0-9999", "b=0-9999"], "too-many-slices", {"slices": 100_000_000}),
     ],
 )
-def test_a_wrong_grid_is_told(texts: list[str], code: str, fields: dict[str, object]) -> None:
-    """An axis that cannot be meant is an error, before anything large is made."""
+def test_invalid_grid_is_refused(texts: list[str], code: str, fields: dict[str, object]) -> None:
+    """An invalid axis is an error, and a huge grid is refused before it is built."""
     with raises_error(BadInput, code, **fields):
         from_grid(texts)
 
 
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=4))
 def test_a_grid_has_all_combinations_in_order(sizes: list[int]) -> None:
-    """As many slices as the product of the axes, each once, counted like digits."""
+    """A grid has as many slices as the product of its axes, each once, ordered like digits."""
     axes = [f"a{at}=0-{size - 1}" for at, size in enumerate(sizes)]
     found = [tuple(map(int, row[1:])) for row in rows(from_grid(axes)[0])]
     assert found == list(itertools.product(*map(range, sizes)))
@@ -277,8 +278,8 @@ def test_a_grid_has_all_combinations_in_order(sizes: list[int]) -> None:
 # -- job files -------------------------------------------------------------------------------
 
 
-def test_a_job_file_of_dsq_runs_unchanged() -> None:
-    """Comments and blank lines are none; the key is the editor's line; the line is the command."""
+def test_dsq_job_file_is_read_unchanged() -> None:
+    """Comments and blank lines are skipped; the key is the line number; the line is the command."""
     data = b"\xef\xbb\xbf# a comment\r\n\r\n  echo 'a b' | wc  \r\n  # still a command\r\nx"
     table = from_jobs(data, "jobs.txt")
     assert rows(table) == [("3", "echo 'a b' | wc"), ("4", "# still a command"), ("5", "x")]
@@ -293,8 +294,8 @@ def test_a_job_file_of_dsq_runs_unchanged() -> None:
         (b"# nothing\n\n", "no-slices", {"source": "jobs.txt"}),
     ],
 )
-def test_a_wrong_job_file_is_told(data: bytes, code: str, fields: dict[str, object]) -> None:
-    """What would change the commands, or is none, is refused with its line."""
+def test_invalid_job_file_is_refused(data: bytes, code: str, fields: dict[str, object]) -> None:
+    """A directive, NUL and a file without commands are refused; the error names the line."""
     with raises_error(BadInput, code, **fields):
         from_jobs(data, "jobs.txt")
 
@@ -305,8 +306,8 @@ def test_a_wrong_job_file_is_told(data: bytes, code: str, fields: dict[str, obje
 TABLE = SliceTable(("7", "x\ty"), {"mass": ("1", "\udcff")})
 
 
-def test_a_column_is_computed_from_those_before_it() -> None:
-    """Templates know slice, row, columns and earlier computed ones, all as text."""
+def test_column_template_uses_earlier_columns() -> None:
+    """Templates can use slice, row, columns and earlier computed columns, all as text."""
     texts = [
         "out=out/{{ slice }}-{{ mass }}.h5",
         "twice={{ out }}{{ out }}\n",
@@ -321,8 +322,8 @@ def test_a_column_is_computed_from_those_before_it() -> None:
     assert [table.log_of(row) for row in range(2)] == [TABLE.log_of(row) for row in range(2)]
 
 
-def test_a_computed_column_makes_a_table_of_numbers_need_its_table() -> None:
-    """Keys that could be indices cannot be, once there is a column."""
+def test_computed_column_prevents_keys_as_indices() -> None:
+    """Keys that could be array indices cannot be, once there is a column."""
     table = SliceTable(("1", "2"))
     assert table.highest_index == 2
     assert derive(table, ["a={{ slice }}"]).highest_index is None
@@ -337,17 +338,17 @@ def test_a_computed_column_makes_a_table_of_numbers_need_its_table() -> None:
         (["a=1", "A=2"], "duplicate-column", "A"),
         (["a={{ x"], "bad-column-template", "a"),
         (["a={{" + 5000 * "(" + "1" + 5000 * ")" + "}}"], "bad-column-template", "a"),
-        (["a={{ [1, 2]|random }}"], "bad-column-template", "a"),  # there is no such filter
+        (["a={{ [1, 2]|random }}"], "bad-column-template", "a"),  # a removed filter
     ],
 )
-def test_a_wrong_column_is_told(texts: list[str], code: str, column: str) -> None:
-    """A name that cannot be one, and a template that cannot be read."""
+def test_invalid_computed_column_is_refused(texts: list[str], code: str, column: str) -> None:
+    """An invalid name and an invalid template are refused."""
     with raises_error(BadInput, code, column=column):
         derive(TABLE, texts)
 
 
-def test_a_column_without_a_name_is_told() -> None:
-    """The option and the text."""
+def test_computed_column_needs_a_name() -> None:
+    """The error names the option and its value."""
     with raises_error(BadInput, "missing-equals", option="column", value="out"):
         derive(TABLE, ["out"])
 
@@ -367,7 +368,7 @@ def test_a_column_without_a_name_is_told() -> None:
 def test_a_template_that_fails_names_slice_and_column(
     texts: list[str], key: str, keyword: str
 ) -> None:
-    """A value that is not there, an escape from the sandbox: all are told."""
+    """An unknown value, an impossible value and an escape from the sandbox are refused."""
     with raises_error(BadInput, "column-failed", column="a", key=key) as caught:
         derive(TABLE, texts)
     assert keyword in caught.value.message
@@ -389,16 +390,16 @@ BOMBS = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize(("text", "said"), BOMBS)
-def test_a_template_takes_no_more_than_its_share(
-    text: str, said: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("text", "keyword"), BOMBS)
+def test_template_memory_and_time_are_limited(
+    text: str, keyword: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Memory and time that a slip of the pen asks for are refused, with the slice's name."""
-    monkeypatch.setattr(bounds, "CPU_S", 1)
+    """A template with excessive memory or time is refused, and the error names the slice."""
+    monkeypatch.setattr("slurmslice.readers.bounds.CPU_S", 1)
     before = resource.getrlimit(resource.RLIMIT_AS)
     with raises_error(BadInput, "column-failed", column="a", key="7") as why:
         derive(TABLE, [f"a={text}"])
-    assert said in str(why.value)
+    assert keyword in str(why.value)
     assert resource.getrlimit(resource.RLIMIT_AS) == before
     assert signal.getitimer(signal.ITIMER_VIRTUAL) == (0, 0)
     assert rows(derive(TABLE, ["a={{ 2 * 3 }}{{ 'ab' * 2 }}{{ 2**10 }}"]))[0][2] == "6abab1024"
@@ -437,15 +438,15 @@ ESCAPES = (
 
 
 @pytest.mark.parametrize("text", ESCAPES)
-def test_a_template_reaches_nothing_but_its_values(text: str) -> None:
-    """What has led out of Jinja's sandbox, or tries to, is refused, with the slice's name."""
+def test_template_cannot_leave_the_sandbox(text: str) -> None:
+    """Known escapes from Jinja's sandbox are refused, and the error names the slice."""
     with raises_error(BadInput, "column-failed", column="a", key="7"):
         derive(TABLE, [f"a={text}"])
 
 
 @given(st.binary(max_size=8).map(lambda b: os.fsdecode(b.replace(b"\0", b""))))
 def test_values_are_never_templates(value: str) -> None:
-    """A value goes through a template unread, whatever it holds."""
+    """A value passes through a template unchanged, even if it looks like a template."""
     for text in (value, f"{{{{ 7 * 7 }}}}{value}{{% x %}}"):
         table = SliceTable(("k",), {"a": (text,)})
         assert os.fsencode(derive(table, ["b={{ a }}"]).values_of(0)[1]) == os.fsencode(text)

@@ -1,4 +1,4 @@
-"""Real rights and a real full disk: it is told with what to type, and nothing is torn or lost."""
+"""Real permissions and a real full disk: the error says what to type, and no data is lost."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ANEW: Line = ("render", "--name", "other", "-a", "0-9", "--engine", "slurm", "--
 
 @pytest.fixture
 def place(typed: Typed, engine: FakeEngine) -> Iterator[Path]:
-    """A folder that anybody can come to, with a run of which slices were done, failed and wait."""
+    """A folder that every user can open, for a run with finished, failed and waiting slices."""
     folder = Path(tempfile.mkdtemp(prefix="slurmslice-"))
     folder.chmod(0o755)
     typed.folder = folder
@@ -46,7 +46,7 @@ def place(typed: Typed, engine: FakeEngine) -> Iterator[Path]:
 
 
 def begun(typed: Typed, engine: FakeEngine) -> Path:
-    """A run: a slice was done, one failed, one is in flight, three are to follow, others wait."""
+    """A run with one slice done, one failed, one in flight, three queued, and others waiting."""
     engine.most = 3
     typed(*MADE)
     typed("submit", "--only", "6")
@@ -57,19 +57,19 @@ def begun(typed: Typed, engine: FakeEngine) -> Path:
     log.parent.mkdir(exist_ok=True)
     log.write_text("what it wrote\n")
     for line in LOOKING:
-        typed(*line)  # once: what they import another user may not be able to read
+        typed(*line)  # once, because another user may be unable to read imported modules
     return run
 
 
 def contents(run: Path) -> dict[str, bytes]:
-    """Every file of a run but the lock, which holds nothing."""
+    """The content of every file of a run except the empty lock file."""
     files = (path for path in run.rglob("*") if path.is_file() and path.name != ".lock")
     return {str(path.relative_to(run)): path.read_bytes() for path in files}
 
 
 @contextlib.contextmanager
 def user(uid: int) -> Iterator[None]:
-    """Be another user for a while; root can come back."""
+    """Become another user for the block; root can return."""
     os.setresgid(uid, uid, 0)
     os.setresuid(uid, uid, 0)
     try:
@@ -81,7 +81,7 @@ def user(uid: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def ordinary(folder: Path) -> Iterator[None]:
-    """Be a user whom rights bind: the folder is theirs."""
+    """Become a user whose permissions are enforced, and who owns the folder."""
     if not ROOT:
         yield
         return
@@ -92,21 +92,21 @@ def ordinary(folder: Path) -> Iterator[None]:
 
 
 def nothing_was_done(engine: FakeEngine) -> bool:
-    """Whether the cluster was told nothing."""
-    told = (engine.cancelled, engine.throttled, engine.held, engine.released)
-    return len(engine.jobs) == 1 and not any(told)
+    """Return whether the cluster received no new request."""
+    requests = (engine.cancelled, engine.throttled, engine.held, engine.released)
+    return len(engine.jobs) == 1 and not any(requests)
 
 
 def looks(typed: Typed, line: Line) -> None:
-    """Who may only read sees all the same."""
+    """Check that a command that only reads succeeds."""
     said = typed(*line)
     assert typed.code in (0, 1, 4), said
     assert "Traceback" not in said
     assert any(word in said for word in ("COMPLETED", "done", "what it wrote")), said
 
 
-def test_a_read_only_run(typed: Typed, engine: FakeEngine, place: Path) -> None:
-    """It can be looked at; whatever would change it says how to make it writable, and exits 2."""
+def test_read_only_run_can_only_be_read(typed: Typed, engine: FakeEngine, place: Path) -> None:
+    """Reading works; a changing command exits with 2 and says how to make the run writable."""
     run = begun(typed, engine)
     before = contents(run)
     with ordinary(place):
@@ -125,9 +125,11 @@ def test_a_read_only_run(typed: Typed, engine: FakeEngine, place: Path) -> None:
         assert typed.code == 1  # one slice failed
 
 
-@pytest.mark.skipif(not ROOT, reason="who is not root is one user only")
-def test_a_run_of_somebody_else(typed: Typed, engine: FakeEngine, place: Path) -> None:
-    """It can be looked at; whatever would change it says whose it is, and exits 2."""
+@pytest.mark.skipif(not ROOT, reason="only root can become another user")
+def test_run_of_another_user_can_only_be_read(
+    typed: Typed, engine: FakeEngine, place: Path
+) -> None:
+    """Reading works; a changing command exits with 2 and names the owner."""
     run = begun(typed, engine)
     before = contents(run)
     with user(NOBODY):
@@ -147,12 +149,12 @@ def test_a_run_of_somebody_else(typed: Typed, engine: FakeEngine, place: Path) -
 
 @pytest.fixture
 def full(place: Path, typed: Typed) -> Iterator[Callable[[], Path]]:
-    """Fill the disk up: a small one of its own; what fills it is given back, to be removed."""
+    """Return a function that fills a small disk and returns the file to remove afterwards."""
     disk = place / "disk"
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "slurmslice-test", str(disk)]
     if not ROOT or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("only root can mount a small disk, and not in every container")
+        pytest.skip("needs root and a container in which it may mount a small disk")
     typed.folder = disk
     typed.patch.chdir(disk)
 
@@ -169,15 +171,15 @@ def full(place: Path, typed: Typed) -> Iterator[Callable[[], Path]]:
 
 
 @pytest.mark.parametrize("line", [*CHANGING, ANEW, ("run", *TEN)], ids=" ".join)
-def test_a_disk_that_is_really_full(
+def test_full_disk_leaves_the_run_unchanged(
     typed: Typed, engine: FakeEngine, full: Callable[[], Path], line: Line
 ) -> None:
-    """It is told; the run is byte for byte as it was, and goes on with room again."""
+    """The command fails, the run is unchanged byte for byte, and continues after space is free."""
     run = begun(typed, engine)
     before, filler = contents(run), full()
     said = typed(*line)
-    told = (2, "cannot-create-run") if line == ANEW else (3, "os-error")
-    assert (typed.code, typed.error) == told, said
+    expected = (2, "cannot-create-run") if line == ANEW else (3, "os-error")
+    assert (typed.code, typed.error) == expected, said
     assert os.strerror(errno.ENOSPC) in said
     for looking in LOOKING:
         looks(typed, looking)

@@ -1,4 +1,4 @@
-"""Settings files: the same as typing it, one over the other, and errors that say where."""
+"""Settings files: they equal typed options, override one another, and errors name their source."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FILE = "slurmslice.toml"
 
 
 def said(text: str, profile: str | None = None) -> dict[str, Value]:
-    """What one file says, by option."""
+    """The settings of one file, by option."""
     layer = merged(chosen([read(text.encode(), FILE, KEYS)], profile))
     return {option: setting.value for option, setting in layer.items()}
 
@@ -68,13 +68,13 @@ def said(text: str, profile: str | None = None) -> dict[str, Value]:
         ("[sbatch]\nprofile = 'task'", "--profile", "task"),
     ],
 )
-def test_a_value_is_the_text_that_would_be_typed(text: str, option: str, value: Value) -> None:
-    """Numbers, dates and flags become what sbatch and the options take; nothing else is said."""
+def test_value_becomes_the_typed_text(text: str, option: str, value: Value) -> None:
+    """Numbers, dates and flags become the text of options; nothing else is set."""
     assert said(text) == {option: value}
 
 
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"))))
-def test_words_come_out_as_they_went_in(words: list[str]) -> None:
+def test_words_are_unchanged(words: list[str]) -> None:
     """A word is data, whatever it holds."""
     toml = json.dumps(words, ensure_ascii=False).replace("\x7f", "\\u007F")
     assert said(f"command = {toml}") == {"words": tuple(words)}
@@ -96,10 +96,8 @@ def test_words_come_out_as_they_went_in(words: list[str]) -> None:
         ("[wholly-other]\nx = 1", "wholly-other", None, "slurmslice run --help"),
     ],
 )
-def test_a_key_that_is_not_known_is_told(
-    text: str, key: str, nearest: str | None, table: str
-) -> None:
-    """With its table, and with the nearest key and the table in which that one stands."""
+def test_unknown_key_is_refused(text: str, key: str, nearest: str | None, table: str) -> None:
+    """The error names the key with its table; the hint names the nearest key and its table."""
     where = {"path": FILE, "where": f"{FILE}: {key}", "nearest": nearest}
     with raises_error(BadInput, "unknown-key", **where) as why:
         said(text)
@@ -123,8 +121,8 @@ def test_a_key_that_is_not_known_is_told(
         ("[sbatch]\nmem = true", "[sbatch] mem", Kind.TEXT),
     ],
 )
-def test_a_value_of_another_kind_is_told(text: str, key: str, kind: str) -> None:
-    """With the key and what it takes."""
+def test_value_of_wrong_type_is_refused(text: str, key: str, kind: str) -> None:
+    """The error names the key and the type that it needs."""
     with raises_error(BadInput, "bad-value", where=f"{FILE}: {key}", takes=str(kind)):
         said(text)
 
@@ -143,29 +141,29 @@ def test_a_value_of_another_kind_is_told(text: str, key: str, kind: str) -> None
         ("[sbatch]\nmem = 4G", "bad-settings-file", {"path": FILE, "line": 2}),
     ],
 )
-def test_what_cannot_stand_is_told(text: str, code: str, fields: dict[str, object]) -> None:
-    """The key with its table, or the line of the file."""
+def test_invalid_settings_are_refused(text: str, code: str, fields: dict[str, object]) -> None:
+    """The error names the key with its table, or the line of the file."""
     with raises_error(BadInput, code, **fields) as why:
         said(text)
     assert FILE in why.value.message
 
 
-def test_bytes_that_are_no_text_are_told() -> None:
-    """The line of the first byte that is not UTF-8; a byte order mark is none."""
+def test_invalid_utf8_is_refused() -> None:
+    """The error names the line of the first invalid byte; a byte order mark is valid."""
     with raises_error(BadInput, "not-utf8", path=FILE, line=2):
         read(b"slices = '1'\nname = '\xff'\n", FILE, KEYS)
     assert read(b"\xef\xbb\xbfslices = '1'\n", FILE, KEYS).always
 
 
-def test_a_profile_that_is_not_there_is_told() -> None:
-    """With the nearest, and with where sbatch's option of that name can be said."""
+def test_unknown_profile_is_refused() -> None:
+    """The error names the nearest profile; the hint explains sbatch's option of that name."""
     with raises_error(BadInput, "unknown-profile", profile="bgi", nearest="big") as why:
         said("[profile.big]\nthrottle = 1\n[profile.small]", "bgi")
     assert "[sbatch]" in why.value.hint
 
 
 def test_every_option_of_run_is_a_key() -> None:
-    """What can be typed can be said, under each of its long names, but for this one call's."""
+    """Each long name of an option is a key, except options of a single call."""
     options = [p for p in run_command.params if isinstance(p, click.Option)]
     flags = {flag[2:] for option in options for flag in option.opts if flag.startswith("--")}
     assert {*REAL.top, *REAL.policy} == flags - {"dry-run", "profile"} | {"command"}
@@ -173,7 +171,7 @@ def test_every_option_of_run_is_a_key() -> None:
     assert {"slices", "array", "slices-from", "shell", "setup", "engine"} <= set(REAL.top)
 
 
-# -- which of several counts -----------------------------------------------------------------
+# -- merging ---------------------------------------------------------------------------------
 
 GROUPS = (
     ("slices", "slices_from", "grid"),
@@ -193,24 +191,24 @@ VALUES = st.one_of(st.just(False), st.text("0123456789", min_size=1)).map(Settin
         )
     )
 )
-def test_the_highest_layer_that_says_something_counts(layers: list[dict[str, Setting]]) -> None:
-    """Of options that exclude one another, what the last layer says that gives one of them.
+def test_highest_layer_with_a_setting_decides(layers: list[dict[str, Setting]]) -> None:
+    """Of options that exclude one another, the last layer that sets one of them decides.
 
-    A layer that only leaves some out (false) takes these from below and no others.
+    A layer that only sets some to false removes these and keeps the others.
     """
     result = merged(layers)
     for group in (*GROUPS, *((name,) for name in ALONE)):
         expected: dict[str, Value] = {}
         for layer in layers:
             mine = {name: layer[name].value for name in group if name in layer}
-            left_out = {name for name, value in mine.items() if value is False}
-            kept = {} if mine.keys() - left_out else expected
+            removed = {name for name, value in mine.items() if value is False}
+            kept = {} if mine.keys() - removed else expected
             expected = {**kept, **mine}
         assert {name: result[name].value for name in group if name in result} == expected
 
 
-def test_what_goes_with_other_slices_goes_with_them() -> None:
-    """How a list is read goes with it; a throttle in the range outranks one from below."""
+def test_slices_replace_settings_of_lower_slices() -> None:
+    """Options that describe the list go with it; a range's throttle overrides a lower one."""
     low = {name: Setting("x") for name in ("slices_from", "null", "key", "throttle", "column")}
     assert merged([low, {"slices": Setting("0-9")}]).keys() == {"throttle", "column", "slices"}
     assert "throttle" not in merged([low, {"slices": Setting("0-9%3")}])
@@ -242,14 +240,14 @@ mem = "80M"
 
 @pytest.fixture
 def here(tmp_path: Path) -> Here:
-    """A folder whose settings say a whole run, and a user's settings below."""
+    """A folder whose settings describe a whole run, above a user's settings."""
     place = Here(tmp_path)
     write(place, PROJECT, '[sbatch]\ntime = "9:00:00"\nqos = "low"\n[profile.big]\nthrottle = 1\n')
     return place
 
 
 def write(place: Here, project: str, user: str = "") -> None:
-    """Write the two files."""
+    """Write the settings of the project and of the user."""
     config = place.folder / "config" / "slurmslice" / "config.toml"
     config.parent.mkdir(parents=True, exist_ok=True)
     config.write_text(user)
@@ -257,7 +255,7 @@ def write(place: Here, project: str, user: str = "") -> None:
 
 
 def script(place: Here, *args: str) -> set[str]:
-    """The directives that ``render`` writes, and the line of the command."""
+    """The directives that ``render`` writes, and the line with the command."""
     done = place("render", "--print", *args)
     assert done.returncode == 0, done.stderr
     ours = ("#SBATCH --output", "#SBATCH --open-mode")
@@ -265,13 +263,13 @@ def script(place: Here, *args: str) -> set[str]:
     return {re.sub(r"(job-name=\w+)-\w+", r"\1", x) for x in lines if not x.startswith(ours)}
 
 
-def test_run_alone_does_what_the_folder_says(here: Here) -> None:
-    """``slurmslice run`` with nothing else: every slice done; the person is told what counted."""
+def test_run_without_options_uses_the_folder_settings(here: Here) -> None:
+    """``slurmslice run`` alone completes every slice, and notes name the settings that it used."""
     done = here("run")
     assert done.returncode == 0, done.stderr
-    told = {Path(str(one["file"])).name: one["keys"] for one in noted(done.stderr, "settings-read")}
-    assert told["slurmslice.toml"][:3] == ["slices", "command", "engine"]
-    assert "[sbatch] qos" in told["config.toml"]
+    used = {Path(str(one["file"])).name: one["keys"] for one in noted(done.stderr, "settings-read")}
+    assert used["slurmslice.toml"][:3] == ["slices", "command", "engine"]
+    assert "[sbatch] qos" in used["config.toml"]
     assert here.counts("echo") == {"COMPLETED": 4}
     assert "3" in here("logs", "3").stdout
     again = here("run")
@@ -280,8 +278,8 @@ def test_run_alone_does_what_the_folder_says(here: Here) -> None:
     assert here.counts("echo") == {"COMPLETED": 4}
 
 
-def test_what_is_typed_counts_over_profile_project_and_user(here: Here) -> None:
-    """Each layer in its place; of memory, slices and command only the highest that says one."""
+def test_typed_options_override_profile_project_and_user(here: Here) -> None:
+    """Layers override in order; memory, slices and command come from the highest that sets one."""
     base = {'  exec -- echo "${SLICE}"', "#SBATCH --qos=low", "#SBATCH --time=0:05:00"}
     assert script(here) == {
         *base, "#SBATCH --mem-per-cpu=50M", "#SBATCH --array=0-3%2", "#SBATCH --job-name=echo",
@@ -296,8 +294,8 @@ def test_what_is_typed_counts_over_profile_project_and_user(here: Here) -> None:
     }  # fmt: skip
 
 
-def test_what_is_false_is_left_out(here: Here) -> None:
-    """A layer can take away what a lower one says, and a flag said with true is given."""
+def test_false_removes_an_option(here: Here) -> None:
+    """A layer can remove an option of a lower one with false, and give a flag with true."""
     (here.folder / "keys").write_bytes(b"a\0b c\0")
     write(
         here,
@@ -313,16 +311,16 @@ def test_what_is_false_is_left_out(here: Here) -> None:
     }  # fmt: skip
 
 
-def test_policy_is_for_a_run_that_is_there_as_well(here: Here) -> None:
-    """``run RUN`` takes ``[policy]`` and nothing that describes another run."""
+def test_policy_applies_to_an_existing_run(here: Here) -> None:
+    """``run RUN`` uses ``[policy]``, but no setting that describes another run."""
     (here.folder / "twice.sh").write_text("[[ -e $1 ]] || { touch $1; exit 1; }\n")
     assert here("render", "-a", "0-1", "-J", "x", "--", "bash", "twice.sh", "{}").returncode == 0
     write(here, PROJECT + "\n[profile.y]\n", "[policy]\nmax-attempts = 2\n")
     done = here("run", "x")
     assert done.returncode == 0, done.stderr
     assert here.counts("x") == {"COMPLETED": 2}
-    told = {Path(str(one["file"])).name: one["keys"] for one in noted(done.stderr, "settings-read")}
-    assert told == {
+    used = {Path(str(one["file"])).name: one["keys"] for one in noted(done.stderr, "settings-read")}
+    assert used == {
         "config.toml": ["[policy] max-attempts"],
         "slurmslice.toml": ["[policy] interval"],
     }
@@ -345,10 +343,10 @@ def test_policy_is_for_a_run_that_is_there_as_well(here: Here) -> None:
         ("slices = '0-1'", "no-command", ""),
     ],
 )
-def test_bad_settings_are_told_and_nothing_is_made(
+def test_invalid_settings_create_no_run(
     here: Here, verb: str, text: str, code: str, where: str
 ) -> None:
-    """Exit 2 with the file and the key; profiles that are not chosen are read too."""
+    """Exit code 2 with the file and the key; profiles that are not chosen are checked too."""
     write(here, text)
     done = here(verb)
     assert (done.returncode, error_code(done.stderr)) == (2, code), done.stderr
@@ -356,8 +354,8 @@ def test_bad_settings_are_told_and_nothing_is_made(
     assert not (here.folder / "slurmslice-runs").exists()
 
 
-def test_files_are_for_run_and_render(here: Here) -> None:
-    """No other verb reads them, nor does help: one that is wrong hinders nobody there."""
+def test_only_run_and_render_read_settings(here: Here) -> None:
+    """No other command reads settings, nor does help, so an invalid file does no harm there."""
     assert here("render", "-J", "x").returncode == 0
     write(here, "[[[", "[[[")
     assert here("run", "x").returncode == 2
@@ -368,15 +366,15 @@ def test_files_are_for_run_and_render(here: Here) -> None:
         assert here(*words).returncode == 0, words
 
 
-def test_a_profile_without_any_file_is_told(tmp_path: Path) -> None:
+def test_profile_without_settings_is_refused(tmp_path: Path) -> None:
     """``--profile`` is never ignored."""
     done = Here(tmp_path)("run", "--profile", "task", "-a", "0-1", "--", "true")
     assert (done.returncode, error_code(done.stderr)) == (2, "unknown-profile")
     assert "[profile.task]" in done.stderr
 
 
-def test_the_readme_shows_settings_that_are_valid(here: Here) -> None:
-    """The example says a whole run, alone and with its profile."""
+def test_readme_settings_are_valid(here: Here) -> None:
+    """The README's example describes a whole run, alone and with its profile."""
     shown = re.search(r"```toml\n(.*?)```", README, re.DOTALL)
     assert shown
     write(here, shown[1])

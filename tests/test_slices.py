@@ -1,4 +1,4 @@
-"""Slices and their readers."""
+"""Slice tables, and slices from ranges and lists."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ def logs(table: SliceTable) -> list[str]:
     return [table.log_of(row) for row in range(len(table))]
 
 
-def test_a_range_gives_a_slice_an_index() -> None:
-    """A range's keys are its indices in order; its throttle is handed on."""
+def test_range_makes_one_slice_per_index() -> None:
+    """The keys are the indices in order; the throttle is returned beside them."""
     table, throttle = from_range("1,3,7-9%2")
     assert list(table.keys) == ["1", "3", "7", "8", "9"]
     assert throttle == 2
 
 
-def test_zeros_stay() -> None:
-    """000-098 names 000, 001 … 098: the files are called so."""
+def test_range_keeps_leading_zeros() -> None:
+    """000-098 names 000, 001 … 098, because files have such names."""
     table, _ = from_range("000-098")
     assert table.keys[0] == "000"
     assert table.keys[-1] == "098"
     assert table.highest_index is None
 
 
-def test_numbers_can_be_indices_themselves() -> None:
-    """Canonical integers without columns may be array indices; names and 007 may not."""
+def test_canonical_keys_can_be_array_indices() -> None:
+    """Canonical integers without columns can be array indices; names and 007 cannot."""
     assert from_range("3-98")[0].highest_index == 98
     assert SliceTable(("3", "x")).highest_index is None
     assert SliceTable(("3",), {"mem": ("4",)}).highest_index is None
@@ -45,53 +45,53 @@ def test_numbers_can_be_indices_themselves() -> None:
 
 @given(st.lists(st.sampled_from(["0", "7", "10", "00", "07", "", "1\n2", "x", "-1", "٣", "9" * 9])
                 | st.from_regex("[0-9]{1,11}", fullmatch=True), min_size=1))  # fmt: skip
-def test_many_are_told_as_each(keys: list[str]) -> None:
-    """Whether keys can be array indices: together as one by one, whatever they hold."""
+def test_all_canonical_agrees_with_canonical(keys: list[str]) -> None:
+    """Testing keys together gives the same answer as testing each, for any keys."""
     assert all_canonical(keys) == all(map(canonical, keys))
 
 
 @pytest.mark.parametrize("data", [b"", b"\n", b"\n\n  \n"])
 def test_an_empty_list_is_refused(data: bytes) -> None:
-    """No slice is an error, not a run of nothing."""
+    """A list without a key is an error, not a run of nothing."""
     with raises_error(BadInput, "no-slices", source="keys.txt"):
         from_lines(data, "keys.txt")
 
 
-def test_a_double_key_is_named() -> None:
-    """Keys are unique, and the error says which is not."""
+def test_duplicate_key_is_refused() -> None:
+    """Keys are unique, and the error names the duplicate."""
     with raises_error(BadInput, "duplicate-key", key="b", source="keys.txt"):
         from_lines(b"a\nb\nb\n", "keys.txt")
 
 
-def test_lines_from_windows() -> None:
-    """CR belongs to the line's end only where every line has one."""
+def test_windows_line_ends_are_removed() -> None:
+    """CR belongs to the line end only if every line has one."""
     assert list(from_lines(b"a\r\nb\r\n", "f").keys) == ["a", "b"]
     assert list(from_lines(b"a\r\nb\n", "f").keys) == ["a\r", "b"]
 
 
-def test_blanks_in_keys_stay_and_the_last_line_needs_no_end() -> None:
-    """Only line ends are taken off: blanks are part of a key."""
+def test_keys_keep_blanks_and_last_line_end_is_optional() -> None:
+    """Only line ends are removed; blanks are part of a key."""
     assert from_lines(b" a b \nc", "f").keys[:] == [" a b ", "c"]
 
 
 @given(st.lists(st.binary(min_size=1).filter(lambda b: b"\0" not in b), min_size=1, unique=True))
-def test_any_bytes_but_nul_are_a_key(keys: list[bytes]) -> None:
-    """NUL-separated keys come back byte for byte, newlines and broken UTF-8 included."""
+def test_keys_hold_any_bytes_except_nul(keys: list[bytes]) -> None:
+    """NUL-separated keys are exact, including newlines and invalid UTF-8."""
     table = from_lines(b"".join(key + b"\0" for key in keys), "f", nul=True)
     assert [os.fsencode(key) for key in table.keys] == keys
 
 
 @given(st.lists(st.text(min_size=1).filter(lambda t: "\0" not in t), min_size=1, unique=True))
 def test_log_names_are_safe_and_unique(keys: list[str]) -> None:
-    """A log's name never leaves its folder, and no two are equal where case is folded."""
+    """A log never leaves its folder, and names differ even if case is ignored."""
     names = logs(SliceTable(keys))
     assert len({name.casefold() for name in names}) == len(keys)
     assert all("/" not in name and not name.startswith((".", "-")) for name in names)
     assert all(name.isascii() and name.isprintable() and len(name) < 120 for name in names)
 
 
-def test_log_names_are_the_keys_where_they_can_be() -> None:
-    """A plain key names its log; hostile, long or look-alike ones get their row."""
+def test_log_is_named_after_a_safe_key() -> None:
+    """Unsafe, long and ambiguous keys get a log named after their row."""
     keys = ("a", "../../x", "B", "b", ".", "x" * 300, "row-1", "7")
     assert logs(SliceTable(keys)) == [
         "a.log", "row-1.log", "row-2.log", "row-3.log", "row-4.log", "row-5.log", "row-6.log",
@@ -99,23 +99,23 @@ def test_log_names_are_the_keys_where_they_can_be() -> None:
     ]  # fmt: skip
 
 
-def test_no_folder_of_logs_grows_beyond_its_limit() -> None:
-    """With more slices than a folder should hold, logs go to folders of a thousand."""
+def test_log_folders_are_limited_in_size() -> None:
+    """More slices than the limit of a folder are split into folders of a thousand."""
     names = logs(from_range("0-2500")[0])
     folders = [name.partition("/")[0] for name in names]
     assert names[1234] == "1/1234.log"
     assert max(folders.count(folder) for folder in set(folders)) <= FOLDER_LIMIT
 
 
-def test_a_key_that_is_an_index_has_the_log_that_the_script_computes() -> None:
-    """The direct form knows the key alone: its folder is the key's, whatever the row."""
+def test_log_of_an_index_key_agrees_with_the_script() -> None:
+    """The script knows only the index, so the folder depends on the key and not on the row."""
     assert logs(from_range("5000-7500")[0])[:2] == ["5/5000.log", "5/5001.log"]
     named = SliceTable([f"k{n}" for n in range(5000, 7500)])
     assert named.log_of(1000) == "1/k6000.log"
 
 
-def test_keys_are_a_sequence_however_many() -> None:
-    """By index, from the end, by slice, in turn: the keys are those that were given."""
+def test_lazy_keys_are_a_sequence() -> None:
+    """Index, negative index, slice and iteration all return the given keys."""
     keys = [f"k{n}" for n in range(2500)]
     found = SliceTable.read(SliceTable(keys).data, "slices.tsv").keys
     assert [found[row] for row in range(2500)] == list(found) == found[:] == keys
@@ -124,8 +124,8 @@ def test_keys_are_a_sequence_however_many() -> None:
         found[2500]
 
 
-def test_slices_are_named_by_key_or_by_range() -> None:
-    """A key as it stands wins; else a range of keys; else an error with the nearest key."""
+def test_select_accepts_keys_and_ranges() -> None:
+    """An exact key wins, then a range of keys; otherwise the error names the nearest key."""
     table, _ = from_range("0-20")
     assert table.select(["3", "7-9"]) == [3, 7, 8, 9]
     assert SliceTable(("1-3", "1")).select(["1-3"]) == [0]
@@ -142,8 +142,8 @@ def test_slices_are_named_by_key_or_by_range() -> None:
         min_size=1, max_size=30, unique_by=lambda row: row[0],
     )
 )  # fmt: skip
-def test_a_table_comes_back_from_its_bytes(rows: list[tuple[str, str]]) -> None:
-    """Keys, values and log names of a table are those that its file gives, in any order."""
+def test_table_survives_writing_and_reading(rows: list[tuple[str, str]]) -> None:
+    """A table read from its file has the same keys, values and log names, in any order."""
     keys, values = (list(column) for column in zip(*rows, strict=True))
     made = SliceTable(keys, {"mass": values})
     found = SliceTable.read(made.data, "slices.tsv")
@@ -155,7 +155,7 @@ def test_a_table_comes_back_from_its_bytes(rows: list[tuple[str, str]]) -> None:
         assert found.log_of(row) == made.log_of(row)
 
 
-def test_a_part_of_a_table_has_its_lines() -> None:
+def test_part_of_a_table_copies_its_lines() -> None:
     """A task table is the header and the lines of its rows, byte for byte."""
     table = SliceTable(("a", "b\n", "c"), {"mass": ("1", "2", "")})
     assert table.part([0, 2]) == b"row\tkey\tmass\tlog\n0\ta\t1\ta.log\n2\tc\t\tc.log\n"
@@ -177,8 +177,8 @@ HEAD = b"row\tkey\tlog\n"
         (HEAD + b"0\ta\ta.log\n1\t\\x\tb.log\n", 3),
     ],
 )
-def test_damage_is_named_by_its_line(data: bytes, line: int) -> None:
-    """A table that was torn or mended wrongly is refused, and the line is named."""
+def test_damaged_line_is_named(data: bytes, line: int) -> None:
+    """A truncated or wrongly edited table is refused, and the error names the line."""
 
     def look() -> None:
         table = SliceTable.read(data, "submissions/001/tasks.tsv")

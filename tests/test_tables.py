@@ -1,4 +1,4 @@
-"""The tables' escaping: what a person can review, and what bash gives back byte for byte."""
+"""The tables' escaping: readable for people, and exact after bash decodes it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def to_bytes(value: str) -> bytes:
 
 
 def any_bytes(most: int = 40) -> st.SearchStrategy[str]:
-    """Any bytes but NUL, as Python holds them; often text that looks like escapes."""
+    """Any bytes except NUL, as Python strings; often text that looks like escapes."""
     return st.one_of(
         st.binary(max_size=most).map(lambda b: b.replace(b"\0", b"")),
         st.text(st.sampled_from("\\0123789tnrbcx\t\n '\"$`é\u202e\x85\x7f"), max_size=most).map(
@@ -52,22 +52,22 @@ def any_bytes(most: int = 40) -> st.SearchStrategy[str]:
 
 
 @given(any_bytes())
-def test_a_value_comes_back_as_the_bytes_it_was(value: str) -> None:
-    """Escaping loses nothing, whatever the bytes are."""
+def test_unescape_restores_the_bytes(value: str) -> None:
+    """Escaping loses nothing, for any bytes."""
     assert to_bytes(unescape(escape(value))) == to_bytes(value)
 
 
 @given(any_bytes())
-def test_a_field_can_be_reviewed_in_a_terminal(value: str) -> None:
-    """A field holds nothing that a terminal would act on or hide, and no tab or newline."""
+def test_field_is_printable(value: str) -> None:
+    """A field holds no control or invisible character, no tab and no newline."""
     field = escape(value)
     assert field.isprintable()
-    field.encode("utf-8")  # and no byte that is not UTF-8
+    field.encode("utf-8")  # raises for a byte that is not UTF-8
 
 
 @pytest.mark.parametrize("value", ["", "17", "é ñ 日本", "a b", "x'\"$`*"])
-def test_what_can_be_read_is_left_as_it_is(value: str) -> None:
-    """Escapes are for what needs them: names in any script of the world stay readable."""
+def test_readable_text_is_not_escaped(value: str) -> None:
+    """Names in every script of the world stay readable."""
     assert escape(value) == value
 
 
@@ -78,25 +78,25 @@ def test_what_can_be_read_is_left_as_it_is(value: str) -> None:
         ("\x01\x7f", "\\0001\\0177"),
         ("\udcff\udcfe", "\\0377\\0376"),
         ("\x85", "\\0302\\0205"),  # C1
-        ("\u2028\u202e", "\\0342\\0200\\0250\\0342\\0200\\0256"),  # ends a line; turns it round
+        ("\u2028\u202e", "\\0342\\0200\\0250\\0342\\0200\\0256"),  # line end; right to left
         ("\x011", "\\00011"),  # a digit after an escape is not part of it
     ],
 )
-def test_the_escapes(value: str, field: str) -> None:
-    """The escapes are bash's %b and no others: written out here, not made by the code."""
+def test_escapes_are_those_of_bash(value: str, field: str) -> None:
+    """The escapes are those of bash's %b. The expected text is written by hand."""
     assert escape(value) == field
     assert unescape(field) == value
 
 
 @pytest.mark.parametrize("value", ["a\0b", "\ud800", chr(0xDC20)])
-def test_what_no_variable_can_hold_is_refused(value: str) -> None:
-    """NUL and surrogates that stand for no byte are refused, not dropped."""
+def test_nul_and_lone_surrogates_are_refused(value: str) -> None:
+    """NUL and surrogates that represent no byte are refused, not dropped."""
     with raises_error(BadInput, "control-character"):
         escape(value)
 
 
 def test_octets_are_the_bytes_of_a_character() -> None:
-    """A character gives its UTF-8 bytes, a surrogate the byte that it stands for."""
+    """A character has its UTF-8 bytes; a surrogate has the byte that it represents."""
     assert octets("é") == ["303", "251"]
     assert octets("\udc80") == ["200"]
 
@@ -104,8 +104,8 @@ def test_octets_are_the_bytes_of_a_character() -> None:
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.lists(any_bytes(), min_size=1, max_size=4), min_size=1, max_size=40))
 @pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
-def test_bash_gives_back_the_bytes(locale: str, rows: list[list[str]]) -> None:
-    """Bash decodes each field to exactly its bytes, empty ones too, in either locale."""
+def test_bash_restores_the_bytes(locale: str, rows: list[list[str]]) -> None:
+    """Bash decodes each field to exactly its bytes in both locales, also empty fields."""
     done = subprocess.run(
         [BASH, "-c", DECODE],
         input="".join(map(format_row, rows)).encode(),
@@ -119,7 +119,7 @@ def test_bash_gives_back_the_bytes(locale: str, rows: list[list[str]]) -> None:
 
 @given(st.lists(any_bytes(), min_size=1))
 def test_a_row_is_one_line(fields: list[str]) -> None:
-    """A row is one line, whatever its values, and is read back with or without its newline."""
+    """Any values form one line, which is parsed with or without its newline."""
     line = format_row(fields)
     assert line.count("\n") == 1
     assert line.endswith("\n")
@@ -128,13 +128,13 @@ def test_a_row_is_one_line(fields: list[str]) -> None:
 
 
 @given(st.lists(st.tuples(any_bytes(8), any_bytes(8)), min_size=1))
-def test_columns_give_the_lines_that_rows_give(rows: list[tuple[str, str]]) -> None:
-    """Many rows written at a time are what each by itself is."""
+def test_format_columns_agrees_with_format_row(rows: list[tuple[str, str]]) -> None:
+    """Rows written together equal rows written one by one."""
     assert format_columns(list(zip(*rows, strict=True))) == "".join(map(format_row, rows))
 
 
-def test_the_header_of_a_slice_table() -> None:
-    """Row and key come first and the log name last: the script goes by that order."""
+def test_slice_table_header() -> None:
+    """Row and key are first and the log name is last, because the script relies on this order."""
     assert slice_header(("mass", "seed")) == ("row", "key", "mass", "seed", "log")
 
 
@@ -152,14 +152,14 @@ def test_the_header_of_a_slice_table() -> None:
     ],
 )
 def test_a_damaged_field_is_refused(field: bytes, value: object) -> None:
-    """What ``escape`` would never have written is damage, not a value."""
+    """Text that ``escape`` never writes is damage, not a value."""
     with raises_error(DamagedRun, "damaged-run", value=value):
         read_field(field)
 
 
 @given(st.binary(max_size=60))
-def test_reading_fails_only_as_damage(data: bytes) -> None:
-    """Whatever stands in a field, it is read or called damaged; nothing else is raised."""
+def test_any_field_is_read_or_damaged(data: bytes) -> None:
+    """Any field is read or reported as damaged; no other exception is raised."""
     try:
         value = read_field(data)
     except DamagedRun:

@@ -1,8 +1,8 @@
-"""Printing: data on stdout, messages on stderr; no control characters but our own.
+"""Printing: data on stdout, messages on stderr, and no control characters except our own.
 
-Whatever a key, a reason, a path or a program's answer holds is shown, never obeyed: text goes
-through ``printable``. Bytes that are wanted as they are (a log, a path, the script) go to a file or
-a pipe as they are; a terminal gets what is ``harmless`` of them.
+A key, a reason, a path or a program's output may hold control characters. ``printable`` makes
+them visible, so a terminal never obeys them. Exact data (a log, a path, the script)
+goes unchanged into a file or a pipe; ``harmless`` filters it for a terminal.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ _COLORS = {
 
 
 _TO_TERMINALS = re.compile(
-    # Controls but tab and line end, and what turns a line round or ends one unseen.
+    # Control characters except tab and line end; marks of text direction; invisible line ends.
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
 )
 
 
-def out(text: str = "", painted: str = "") -> None:
-    """A line of data; what stands before it may be in our own colours."""
-    click.echo(painted + printable(text), color=colored(sys.stdout.isatty()))
+def out(text: str = "", prefix: str = "") -> None:
+    """Print a line of data; only the prefix may hold our own colours."""
+    click.echo(prefix + printable(text), color=colored(sys.stdout.isatty()))
 
 
 def data(pieces: Iterable[bytes]) -> None:
-    """Bytes as they are; on a terminal what is harmless of them."""
+    """Print bytes unchanged; on a terminal, only the harmless ones."""
     if sys.stdout.isatty():
         pieces = harmless(pieces)
     for piece in pieces:
@@ -48,9 +48,9 @@ def data(pieces: Iterable[bytes]) -> None:
 
 
 def harmless(pieces: Iterable[bytes]) -> Iterable[bytes]:
-    """What a terminal may be shown of a text: letters, blanks and line ends; ``?`` for the rest.
+    """Replace every control character for terminals with ``?``.
 
-    A carriage return stays, for progress bars: it overwrites nothing but its own line.
+    A carriage return is kept for progress bars, because it overwrites only its own line.
     """
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     for piece in pieces:
@@ -59,46 +59,46 @@ def harmless(pieces: Iterable[bytes]) -> Iterable[bytes]:
 
 
 def say(text: str = "") -> None:
-    """A message to the person."""
+    """Print a message to the person."""
     click.echo(printable(text), err=True)
 
 
 def note(code: str, message: str, **fields: object) -> None:
-    """Print a note of this code, with what its message names as fields."""
+    """Print a note with this code; ``fields`` are the values in its message."""
     print_note(Note(code, message, fields))
 
 
-def print_note(told: Note, before: str = "") -> None:
-    """Print a note to the person, after these characters.
+def print_note(shown: Note, before: str = "") -> None:
+    """Print a note to the person, after a prefix.
 
-    Its code and fields are shown at the end if SLURMSLICE_CODES is set: for programs, and tests.
+    If SLURMSLICE_CODES is set, its code and fields follow, for programs and tests.
     """
-    mark = f" {told.mark}" if os.environ.get("SLURMSLICE_CODES") else ""
-    say(f"{before}{told.message}{mark}")
+    mark = f" {shown.mark}" if os.environ.get("SLURMSLICE_CODES") else ""
+    say(f"{before}{shown.message}{mark}")
 
 
 def colored(terminal: bool) -> bool:
-    """Whether to colour: on a terminal, unless NO_COLOR or a dumb terminal says no."""
+    """Tell if to use colours: on a terminal, unless NO_COLOR or TERM=dumb is set."""
     return terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def painted(state: State, width: int = 0) -> str:
-    """A state's word in its colour, padded to a width."""
+    """Return a state's name in its colour, padded to a width."""
     color = "red" if state.failed else _COLORS.get(state)
     return click.style(f"{state:<{width}}", fg=color)
 
 
 def printable(text: str) -> str:
-    """The text with every control character and undecodable byte made visible."""
+    """Return the text with every control character and undecodable byte made visible."""
     return "\n".join(map(one_line, text.split("\n")))
 
 
 def one_line(text: str) -> str:
-    """The same, line ends too: a value cannot look like a line of ours."""
+    """Return the text as one visible line, so that a value cannot look like a line of ours."""
     from slurmslice.tables import escape
 
     if text.isprintable():
         return text
-    # NUL and lone surrogates, which no field of a table can hold, may stand in an answer.
-    sound = re.sub("[\0\ud800-\udc7f\udd00-\udfff]", lambda odd: ascii(odd[0])[1:-1], text)
-    return escape(sound).replace("\\\\", "\\")
+    # Escape NUL and lone surrogates here, because a table's field cannot hold them.
+    valid = re.sub("[\0\ud800-\udc7f\udd00-\udfff]", lambda odd: ascii(odd[0])[1:-1], text)
+    return escape(valid).replace("\\\\", "\\")

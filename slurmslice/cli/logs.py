@@ -1,4 +1,4 @@
-"""``slurmslice logs``."""
+"""The ``slurmslice logs`` command."""
 
 from __future__ import annotations
 
@@ -26,17 +26,20 @@ from slurmslice.progress import parse, without_others
 from slurmslice.run import Run
 from slurmslice.verbs.poll import poll
 
-_LOOK_S = 0.5
+_READ_S = 0.5
+"""Seconds between two reads of a log that is followed."""
+
 _POLL_S = 10.0
+"""Seconds between two polls of the slice's state while its log is followed."""
 
 
 @click.command(cls=KeysCommand)
 @click.argument("names", nargs=-1, metavar="[RUN] KEY...")
 @state_option
-@click.option("-f", "--follow", is_flag=True, help="Go on as it grows, until the slice has ended.")
-@click.option("--all", "every", is_flag=True, help="Earlier attempts too, the first one first.")
-@click.option("--task", is_flag=True, help="What the array task and slurmstepd said instead.")
-@click.option("--path", "only_path", is_flag=True, help="Only the files' paths.")
+@click.option("-f", "--follow", is_flag=True, help="Print new output until the slice has ended.")
+@click.option("--all", "every", is_flag=True, help="Show earlier attempts too, in order.")
+@click.option("--task", is_flag=True, help="Show the log of the array task and of slurmstepd.")
+@click.option("--path", "only_path", is_flag=True, help="Print only the paths of the files.")
 def command(
     names: tuple[str, ...],
     states: tuple[str, ...],
@@ -45,60 +48,64 @@ def command(
     task: bool,
     only_path: bool,
 ) -> int:
-    """Show what slices wrote in their newest attempt; RUN goes before several keys.
+    """Show the output of slices in their newest attempt.
 
-    Of several, a line before each log says whose it is. With --state it is [RUN] [KEY]...: no
-    key is all slices. A key that begins with a dash follows --.
+    Name the RUN first if you name several KEYs. With several slices, a header names each slice.
+    With --state the arguments are [RUN] [KEY]..., and no KEY means all slices. Write -- before a
+    key that begins with a dash.
     """
     chosen = parse_states(states)
     if not names and chosen is None:
-        raise BadInput("Name a slice.", "slurmslice logs [RUN] KEY", code="missing-slice")
-    run, rows = _named(names) if chosen is None else _any_of(names)
+        raise BadInput(
+            "No slice was named.", "Type slurmslice logs [RUN] KEY", code="missing-slice"
+        )
+    run, rows = _named_slices(names) if chosen is None else _any_slices(names)
     poll(run)
     if chosen is not None:
         rows = [row for row in rows if run.standings[row].state in chosen]
         if not rows:
-            note("none-in-state", "None of these slices is in such a state.")
+            note("none-in-state", "None of these slices is in one of these states.")
     if follow and len(rows) > 1:
         raise BadInput(
-            f"-f follows one slice, and these are {len(rows)}.",
-            "Name one of them.",
+            f"-f follows one slice; you named {len(rows)}.",
+            "Name only one of them.",
             code="one-slice-only",
             slices=len(rows),
         )
     several = len(rows) > 1 or (every and any(run.ledger.attempts[row] > 1 for row in rows))
-    wish = _Wish(task=task, only_path=only_path, follow=follow, headed=several)
+    request = _LogRequest(task=task, only_path=only_path, follow=follow, headers=several)
     for row in rows:
         if (newest := run.ledger.of_row(row) or run.ledger.last_of(row)) is None:
-            _tell_unsubmitted(run, row, alone=len(rows) == 1)
+            _report_unsubmitted(run, row, alone=len(rows) == 1)
             continue
-        _tell_earlier(run, row, newest, wish, every=every)
-        _tell_newest(run, row, newest, wish)
+        _show_earlier(run, row, newest, request, every=every)
+        _show_newest(run, row, newest, request)
     return 0
 
 
 @dataclass(frozen=True, slots=True)
-class _Wish:
-    """What is wanted of logs.
+class _LogRequest:
+    """The requested parts of the logs.
 
     Attributes:
-        task: the array task's in place of the slice's.
-        only_path: just where it is.
-        follow: as it grows.
-        headed: whose it is stands with the text, since there are several; else on stderr.
+        task: the array task's log instead of the slice's.
+        only_path: only the paths of the files.
+        follow: new output until the slice has ended.
+        headers: a header in the data names each slice, because there are several; otherwise a
+            note on stderr names it.
     """
 
     task: bool
     only_path: bool
     follow: bool
-    headed: bool
+    headers: bool
 
 
-def _named(names: tuple[str, ...]) -> tuple[Run, Sequence[int]]:
-    """The run and the rows of its slices that were named.
+def _named_slices(names: tuple[str, ...]) -> tuple[Run, Sequence[int]]:
+    """Return the run and the rows of the named slices.
 
     Raises:
-        BadInput: there is no such run or slice; or a run was named, and no slice of it.
+        BadInput: the run or a slice does not exist; or only a run was named.
     """
     run_name = names[0] if len(names) > 1 else None
     try:
@@ -108,85 +115,95 @@ def _named(names: tuple[str, ...]) -> tuple[Run, Sequence[int]]:
     except BadInput as why:
         if run_name is None and places.is_named(names[0]):
             raise BadInput(
-                f"{names[0]!r} names a run, and no slice of it.",
-                f"Name a slice too: slurmslice logs {quote(names[0])} KEY",
+                f"{names[0]!r} is a run; no slice of it was named.",
+                f"Type slurmslice logs {quote(names[0])} KEY",
                 code="missing-slice",
                 run=names[0],
             ) from why
         raise
 
 
-def _any_of(names: tuple[str, ...]) -> tuple[Run, Sequence[int]]:
-    """The run that was named first, if any, and the rows of the slices after it; else all."""
+def _any_slices(names: tuple[str, ...]) -> tuple[Run, Sequence[int]]:
+    """Return the run (the first name, if any) and the rows of the slices named after it, or all."""
     run_name, keys = (names[0], names[1:]) if names else (None, ())
     run = open_run(places.find(run_name, changing=False, keys_of="logs", keys=keys))
-    named = keys_from_words(run, keys)
-    return run, range(len(run.table)) if named is None else named
+    rows = keys_from_words(run, keys)
+    return run, range(len(run.table)) if rows is None else rows
 
 
-def _tell_earlier(run: Run, row: int, newest: Submission, wish: _Wish, *, every: bool) -> None:
-    """Show what a slice wrote in the submissions before its newest, in order; or how many."""
+def _show_earlier(
+    run: Run, row: int, newest: Submission, request: _LogRequest, *, every: bool
+) -> None:
+    """Show a slice's output in its earlier submissions, in order, or note their number."""
     if run.ledger.attempts[row] < 2:
         return
-    taken = (s for s in run.ledger.submissions.values() if s.fate is Fate.SUBMITTED)
-    earlier = [s for s in taken if s.number < newest.number and row in s.places]
+    accepted = (s for s in run.ledger.submissions.values() if s.fate is Fate.SUBMITTED)
+    earlier = [s for s in accepted if s.number < newest.number and row in s.places]
     for submission in earlier if every else ():
-        _show(run, row, submission, replace(wish, follow=False), "an earlier attempt")
-    if earlier and not every and not wish.only_path:
-        message = f"There are earlier attempts: {len(earlier)}; --all shows them."
+        _show(run, row, submission, replace(request, follow=False), "an earlier attempt")
+    if earlier and not every and not request.only_path:
+        message = f"There are {len(earlier)} earlier attempts. To show them, add --all."
+        if len(earlier) == 1:
+            message = "There is 1 earlier attempt. To show it, add --all."
         note("earlier-attempts", message, attempts=len(earlier))
 
 
-def _tell_newest(run: Run, row: int, newest: Submission, wish: _Wish) -> None:
-    """Show what a slice wrote last; where it failed without a word, what its array task said."""
+def _show_newest(run: Run, row: int, newest: Submission, request: _LogRequest) -> None:
+    """Show a slice's newest output; if it failed without output, the log of its array task."""
     standing = run.standings[row]
     how = f"{standing.state}: {standing.reason}"
-    silent = standing.state.failed and not _written(_path(run, row, newest, task=False))
-    if silent and not wish.task:
-        _tell_nothing(run, row, newest, "This is what its array task said:")
-        _show(run, row, newest, replace(wish, task=True, follow=False), how, alone=True)
+    silent = standing.state.failed and not _has_output(_log_path(run, row, newest, task=False))
+    if silent and not request.task:
+        _explain_no_output(run, row, newest, "This is the log of its array task:")
+        _show(run, row, newest, replace(request, task=True, follow=False), how, alone=True)
     else:
-        _show(run, row, newest, wish, how)
+        _show(run, row, newest, request, how)
 
 
-def _tell_unsubmitted(run: Run, row: int, *, alone: bool) -> None:
-    message = f"Slice {run.table.keys[row]!r} was not submitted yet: it has no log."
+def _report_unsubmitted(run: Run, row: int, *, alone: bool) -> None:
+    message = f"Slice {run.table.keys[row]!r} has no log, because it was not submitted yet."
     if alone:
         raise BadInput(message, code="no-log", key=run.table.keys[row])
     note("not-submitted", message, key=run.table.keys[row])
 
 
 def _show(
-    run: Run, row: int, submission: Submission, wish: _Wish, how: str, *, alone: bool = False
+    run: Run,
+    row: int,
+    submission: Submission,
+    request: _LogRequest,
+    how: str,
+    *,
+    alone: bool = False,
 ) -> None:
-    """Put out one log and whose it is, or its path.
+    """Print one log with a header or a note, or print its path.
 
-    ``alone``: of a task's log, without what is said of the other slices of its pack.
+    ``alone`` removes the lines about other slices of the pack from a task's log.
     """
-    path = _path(run, row, submission, task=wish.task)
-    if wish.only_path:
+    path = _log_path(run, row, submission, task=request.task)
+    if request.only_path:
         data((os.fsencode(path) + b"\n",))
         return
     key = run.table.keys[row]
-    whose = f"{one_line(key)}: {relative(path)}  ({how})"
-    out(f"==> {whose} <==") if wish.headed else note("log-of", whose, key=key, path=path)
-    pieces: Iterable[bytes] = _pieces(run, row, path, wish.follow)
+    title = f"{one_line(key)}: {relative(path)}  ({how})"
+    out(f"==> {title} <==") if request.headers else note("log-of", title, key=key, path=path)
+    pieces: Iterable[bytes] = _read_log(run, row, path, request.follow)
     if alone:
         pieces = (without_others(b"".join(pieces), submission.places[row][1]),)
-    data(_to_a_line_end(pieces) if wish.headed else pieces)
-    if _written(path):
+    data(_with_line_end(pieces) if request.headers else pieces)
+    if _has_output(path):
         return
-    if wish.task and path.exists():
+    if request.task and path.exists():
         note("task-wrote-nothing", "The array task wrote nothing.")
-    elif wish.task:
-        message = "There is no such file: the array task wrote nothing, or it was deleted."
+    elif request.task:
+        message = "The log does not exist: the array task wrote nothing, or the log was deleted."
         note("no-task-log", message, path=path)
     else:
-        _tell_nothing(run, row, submission)
+        _explain_no_output(run, row, submission)
 
 
-def _to_a_line_end(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """These, and a line end where they have none: what follows begins on its own line."""
+def _with_line_end(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield these pieces, and a line end if the last one lacks it."""
     last = b"\n"
     for piece in pieces:
         yield piece
@@ -195,33 +212,33 @@ def _to_a_line_end(pieces: Iterable[bytes]) -> Iterator[bytes]:
         yield b"\n"
 
 
-def _written(path: Path) -> bool:
+def _has_output(path: Path) -> bool:
     return path.exists() and not (path.is_file() and path.stat().st_size == 0)
 
 
-def _path(run: Run, row: int, submission: Submission, *, task: bool) -> Path:
+def _log_path(run: Run, row: int, submission: Submission, *, task: bool) -> Path:
     if task:
         return run.place.task_log(submission.number, submission.index_of(row))
     return run.place.log(submission.number, run.table.log_of(row))
 
 
-def _tell_nothing(run: Run, row: int, submission: Submission, more: str = "") -> None:
-    """Why there is no log: nothing was written, or it was, and the file is not there any more."""
-    path = _path(run, row, submission, task=False)
+def _explain_no_output(run: Run, row: int, submission: Submission, more: str = "") -> None:
+    """Note the reason: the slice wrote nothing, or its log was deleted or moved."""
+    path = _log_path(run, row, submission, task=False)
     index, slot = submission.places[row]
     wrote = parse(run.place.read_task_log(submission.number, index) or b"", submission.job)
-    if slot in wrote.slots and not path.exists():  # a task makes it before the command begins
-        gone = f"{relative(path)} was deleted or moved. {more}".rstrip()
-        note("log-gone", f"It began, and its log is not there any more: {gone}", path=path)
+    if slot in wrote.slots and not path.exists():  # a task creates the log before the command
+        gone = f"The slice began, but its log {relative(path)} was deleted or moved. {more}"
+        note("log-gone", gone.rstrip(), path=path)
     elif run.standings[row].state.final or submission.number != run.ledger.holder[row]:
         note("slice-wrote-nothing", f"The slice itself wrote nothing. {more}".rstrip())
     else:
-        note("no-output-yet", "It has written nothing yet.")
+        note("no-output-yet", "The slice has written nothing yet.")
 
 
-def _pieces(run: Run, row: int, path: Path, follow: bool) -> Iterator[bytes]:
-    """The file's bytes; with ``follow``, as they come, until the slice is over."""
-    asked = time.monotonic()
+def _read_log(run: Run, row: int, path: Path, follow: bool) -> Iterator[bytes]:
+    """Yield the bytes of a log; with ``follow``, new bytes until the slice has ended."""
+    polled = time.monotonic()
     file: BinaryIO | None = None
     with contextlib.ExitStack() as opened:
         while True:
@@ -232,7 +249,7 @@ def _pieces(run: Run, row: int, path: Path, follow: bool) -> Iterator[bytes]:
                 yield from iter(functools.partial(file.read, 1 << 16), b"")
             if not follow or ended:
                 break
-            run.engine.wait(_LOOK_S)
-            if time.monotonic() - asked > _POLL_S:
+            run.engine.wait(_READ_S)
+            if time.monotonic() - polled > _POLL_S:
                 poll(run)
-                asked = time.monotonic()
+                polled = time.monotonic()

@@ -1,4 +1,4 @@
-"""Which files a pattern matches: as ``glob`` of Python has it, where links lead in circles too."""
+"""Files of a pattern, as Python's ``glob``, also if symbolic links form circles."""
 
 from __future__ import annotations
 
@@ -9,24 +9,26 @@ from glob import glob
 from slurmslice.errors import BadInput
 
 MOST_AGAIN = 50_000
-"""How often ``**`` enters folders once more, on other paths, through links: ten folders with links
-to each other have millions of paths."""
+"""How often ``**`` may enter known folders again through links, on other paths.
+
+Ten folders with links to each other have millions of paths.
+"""
 
 
 def matching(pattern: str) -> list[str]:
-    """The paths that match, each once, in no order.
+    """Return the matching paths, each once, in no particular order.
 
-    ``**`` follows links to folders, but not into a folder that the path is in already: there the
-    same files would come again without end.
+    ``**`` follows links to folders, but never into a folder that the path already contains,
+    because this would be endless.
 
     Raises:
-        BadInput: links lead to folders that are there already more than ``MOST_AGAIN`` times.
+        BadInput: links lead to known folders more than ``MOST_AGAIN`` times.
     """
     return list(dict.fromkeys(_matching(pattern, "")))
 
 
 def _matching(pattern: str, root: str) -> Iterator[str]:
-    """The paths from a folder on, which is "" or ends with a slash."""
+    """Yield the matching paths below a root folder, which is "" or ends with a slash."""
     parts = pattern.split("/")
     if "**" not in parts:
         yield from glob(pattern, root_dir=root)
@@ -34,7 +36,7 @@ def _matching(pattern: str, root: str) -> Iterator[str]:
     at = parts.index("**")
     head = "".join(part + "/" for n, part in enumerate(parts[:at]) if part or not n)
     rest = parts[at + 1 :]
-    while rest[:1] == ["**"] or (rest[:1] == [""] and rest[1:]):  # which say nothing more
+    while rest[:1] == ["**"] or (rest[:1] == [""] and rest[1:]):  # repeated ** and / add nothing
         rest = rest[1:]
     for start in glob(head, root_dir=root) if head else [""]:
         for folder in _folders(start, root):
@@ -46,7 +48,7 @@ def _matching(pattern: str, root: str) -> Iterator[str]:
 
 
 def _folders(start: str, root: str) -> Iterator[str]:
-    """A folder and all in it that are not hidden; each as its path from ``root``."""
+    """Yield a folder and all visible folders below it, each as its path from ``root``."""
     again, seen = 0, set()
     todo: list[tuple[str, frozenset[tuple[int, int]], bool]] = [(start, frozenset(), False)]
     while todo:
@@ -55,7 +57,7 @@ def _folders(start: str, root: str) -> Iterator[str]:
             status = os.stat(root + folder or ".")
             entries = list(os.scandir(root + folder or "."))
         except OSError:
-            continue  # it may not be looked into
+            continue  # not readable
         here = status.st_dev, status.st_ino
         if here in around:
             continue
@@ -64,8 +66,8 @@ def _folders(start: str, root: str) -> Iterator[str]:
         seen.add(here)
         if again > MOST_AGAIN:
             raise BadInput(
-                f"Links in {root + start or '.'} lead to the same folders over and over.",
-                "Name folders in place of **; or list the files yourself: "
+                f"Links in {root + start or '.'} lead to the same folders again and again.",
+                "Write folders instead of **, or list the files yourself: "
                 "find … | slurmslice … --slices-from -",
                 code="link-loop",
                 path=root + start,
@@ -79,5 +81,5 @@ def _folders(start: str, root: str) -> Iterator[str]:
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link to itself
+    except OSError:  # the link points to itself
         return False

@@ -1,4 +1,4 @@
-"""Where runs are (here, in the folders above, in this user's index), and settings files."""
+"""Locations of runs (here, in parent folders, in this user's index) and of settings files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FOLDER = "slurmslice-runs"
 
 
 def new_run(name: str, run_dir: str | None) -> Path:
-    """Where a run of this name goes; absolute, so that the script can name it."""
+    """Return the absolute path of a new run with this name; the script uses this path."""
     if run_dir:
         return Path(os.path.abspath(run_dir))
     return Path(os.path.abspath(os.environ.get("SLURMSLICE_RUNS") or FOLDER)) / name
@@ -27,61 +27,61 @@ def new_run(name: str, run_dir: str | None) -> Path:
 def find(
     name: str | None, *, changing: bool, keys_of: str = "", keys: Sequence[str] = ()
 ) -> RunDirectory:
-    """The run that a person means.
+    """Find a run by name.
 
-    Without a name, verbs that read take the newest; verbs that change take the only one. So it is
-    with a name that no run here has, among the runs that this user made elsewhere; which it is, is
-    said.
+    Without a name, a reading command takes the newest run; a changing command takes the only
+    one. The same rule applies to a name of this user's runs in other places. A note names the
+    chosen run.
 
     Args:
-        name: its name or directory; None where none was given.
-        changing: the verb changes the run.
-        keys_of: the verb, where it takes slices' keys too, which may stand in a name's place.
-        keys: what follows the name.
+        name: the run's name or directory; None if none was given.
+        changing: the command changes the run.
+        keys_of: the command, if it also accepts a slice's key in place of a name.
+        keys: the words after the name.
 
     Raises:
-        BadInput: there is none, or several where one must be named.
+        BadInput: there is no such run; or there are several, and one must be named.
     """
     if name is None:
         return _unnamed(changing)
-    for path in _near(name):
+    for path in _possible_paths(name):
         if _is_run(path):
             return RunDirectory(Path(os.path.abspath(path)))
     if elsewhere := earlier(name):
-        return RunDirectory(_of_those(name, elsewhere, changing))
-    hint = f"Runs here: {_known()}. A path of a run directory will do too."
+        return RunDirectory(_choose_elsewhere(name, elsewhere, changing))
+    hint = f"Runs here: {_names_here()}. You can also type the path of a run directory."
     if keys_of:
-        hint = _as_slices((name, *keys), keys_of) or f"{hint} Slices are named after their run."
-    message = f"There is no run {name!r} here, in the folders above or among your earlier runs."
+        hint = _slices_hint((name, *keys), keys_of) or f"{hint} Name the run before its slices."
+    message = f"There is no run {name!r} here, in the folders above, or among your earlier runs."
     raise BadInput(message, hint, code="no-such-run", run=name)
 
 
 def is_named(name: str) -> bool:
-    """Whether a run has this name or path, here or among this user's runs elsewhere."""
-    return any(map(_is_run, _near(name))) or bool(earlier(name))
+    """Tell if a run has this name or path, here or among this user's runs elsewhere."""
+    return any(map(_is_run, _possible_paths(name))) or bool(earlier(name))
 
 
 def _is_run(path: Path) -> bool:
     try:
         return (path / "run.json").exists()
     except OSError as why:
-        if why.errno == errno.ENAMETOOLONG:  # a slice's key, in a run's place
+        if why.errno == errno.ENAMETOOLONG:  # the word is a slice's key, not a run
             return False
         raise
 
 
-def _known() -> str:
-    return ", ".join(path.name for path in here()) or "there is none here"
+def _names_here() -> str:
+    return ", ".join(path.name for path in here()) or "none"
 
 
-def _as_slices(keys: Sequence[str], verb: str) -> str:
-    """What to type where these are slices of a newer run here; empty where they are not."""
+def _slices_hint(keys: Sequence[str], verb: str) -> str:
+    """Return a hint if these words are slices of a recent run here; else an empty text."""
     for path in here()[:_MOST_OPENED]:
         place = RunDirectory(path)
         with contextlib.suppress(SlurmsliceError):
             place.table(place.record().slices_sha256).select(keys)
-            those = "Is it a slice?" if len(keys) == 1 else "Are these slices?"
-            return f"{those} slurmslice {verb} {quote(path.name)} -- {join(keys)}"
+            question = "Is it a slice?" if len(keys) == 1 else "Are these slices?"
+            return f"{question} Type slurmslice {verb} {quote(path.name)} -- {join(keys)}"
     return ""
 
 
@@ -91,39 +91,40 @@ _MOST_OPENED = 5
 def _unnamed(changing: bool) -> RunDirectory:
     runs = here()
     if not runs:
-        there = "; `slurmslice runs` lists those that you made elsewhere." if earlier() else "."
-        hint = f"Name one, or go to the folder it was made in{there}"
+        rest = "; `slurmslice runs` lists your runs in other places." if earlier() else "."
+        hint = f"Name a run, or change to the folder in which you made it{rest}"
         raise BadInput("There is no run here.", hint, code="no-run-here")
     if changing and len(runs) > 1:
         raise BadInput(
-            f"There are {len(runs)} runs here: {_known()}.",
-            "Name the one you mean.",
+            f"There are {len(runs)} runs here: {_names_here()}.",
+            "Name one of them.",
             code="ambiguous-run",
             runs=len(runs),
         )
     if len(runs) > 1:
-        message = f"Of {len(runs)} runs here the newest: {runs[0].name}"
+        message = f"There are {len(runs)} runs here; the newest is used: {runs[0].name}"
         note("newest-run", message, run=runs[0].name, runs=len(runs))
     return RunDirectory(runs[0])
 
 
-def _near(name: str) -> Iterator[Path]:
-    """Where a run of this name, or at this path, is looked for first."""
+def _possible_paths(name: str) -> Iterator[Path]:
+    """Yield the possible paths of a run's name or path, without the user's index."""
     yield Path(name)
     if os.sep not in name:
         yield from (folder / name for folder in _folders())
 
 
 def earlier(name: str | None = None) -> list[Path]:
-    """The runs that this user made anywhere, the newest first; those of a name where one is given.
+    """Return this user's existing runs in all folders, the newest first.
 
-    What is there no more is not among them.
+    Args:
+        name: only runs with this name; None for all.
     """
     found: dict[str, tuple[float, Path]] = {}
     for path in _indexed():
         if name is not None and path.name != name:
             continue
-        with contextlib.suppress(OSError):  # it is there no more, or may not be looked at
+        with contextlib.suppress(OSError):  # deleted or not readable
             made = (path / "run.json").stat().st_mtime
             found.setdefault(os.path.realpath(path), (made, path))
     return [path for _, path in sorted(found.values(), reverse=True)]
@@ -132,23 +133,24 @@ def earlier(name: str | None = None) -> list[Path]:
 _MOST_PATHS = 20
 
 
-def _of_those(name: str, runs: list[Path], changing: bool) -> Path:
-    """The newest of these runs, said which it is; to be changed, only where it is the only one."""
-    what = f"There is no run {name!r} here or in the folders above"
+def _choose_elsewhere(name: str, runs: list[Path], changing: bool) -> Path:
+    """Return the newest of these runs, with a note; refuse if a change could mean several."""
+    absent = f"There is no run {name!r} here or in the folders above"
     paths = [quote(str(path)) for path in runs[:_MOST_PATHS]]
     if len(runs) > len(paths):
         paths.append(f"… and {len(runs) - len(paths)} more")
     if changing and len(runs) > 1:
         raise BadInput(
-            f"{what}, and {len(runs)} that you made elsewhere have this name.",
-            "Type the path of the one you mean:\n  " + "\n  ".join(paths),
+            f"{absent}; {len(runs)} runs in other places have this name.",
+            "Type the path of one of them:\n  " + "\n  ".join(paths),
             code="ambiguous-run",
             run=name,
             runs=len(runs),
         )
-    which = "this is" if len(runs) == 1 else f"of {len(runs)} elsewhere the newest is"
+    several = "" if len(runs) == 1 else f"the newest of {len(runs)} in other places, "
     others = f" (the others: {', '.join(paths[1:])})" if len(runs) > 1 else ""
-    note("run-elsewhere", f"{what}: {which} {paths[0]}{others}", path=runs[0], runs=len(runs))
+    message = f"{absent}; using {several}{paths[0]}{others}"
+    note("run-elsewhere", message, path=runs[0], runs=len(runs))
     return runs[0]
 
 
@@ -160,9 +162,9 @@ def _folders() -> Iterator[Path]:
 
 
 def here() -> list[Path]:
-    """The runs of the nearest folder that has any, newest first; absolute paths."""
+    """Return the runs of the nearest folder with runs, newest first; absolute paths."""
     for folder in _folders():
-        # A hidden one is the draft of a process that was killed while it made a run.
+        # A hidden folder is the incomplete run of a process that was killed.
         found = (path.parent for path in folder.glob("*/run.json"))
         runs = [path for path in found if not path.name.startswith(".")]
         if runs:
@@ -172,7 +174,7 @@ def here() -> list[Path]:
 
 
 def remember(path: Path) -> None:
-    """Add a run to the user's index; one that cannot be written is no reason to stop."""
+    """Add a run to the user's index. The index is optional, so errors are ignored."""
     index = _index()
     try:
         if path in _indexed():
@@ -193,16 +195,16 @@ def _indexed() -> list[Path]:
 
 
 def _index() -> Path:
-    """Of this user's runs, the newest last (XDG Base Directory: state)."""
+    """The path of the index of this user's runs, the newest last (XDG Base Directory: state)."""
     state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     return Path(state) / "slurmslice" / "runs"
 
 
 def settings_files() -> list[Path]:
-    """Those that there are, the lowest first: the user's, and that of the folder we are in.
+    """Return the existing settings files, the lowest layer first: the user's, the folder's.
 
     Source: XDG Base Directory Specification.
     """
     home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
-    there = (Path(home) / "slurmslice" / "config.toml", Path("slurmslice.toml"))
-    return [file for file in there if file.exists()]
+    candidates = (Path(home) / "slurmslice" / "config.toml", Path("slurmslice.toml"))
+    return [file for file in candidates if file.exists()]

@@ -1,4 +1,4 @@
-"""The options that say which slices there are, and how each becomes a slice table."""
+"""The options for the slices, and their conversion into a slice table."""
 
 from __future__ import annotations
 
@@ -17,24 +17,25 @@ from slurmslice.slices import SliceTable, from_range
 SLICE_OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option(
         "-a", "--array", "--slices", "slices", metavar="RANGE",
-        help="Slices from a range as sbatch has it: 0-98, 1,3,7-9, 0-100:5, 0-98%10.",
+        help="Slices from a range in sbatch's syntax: 0-98, 1,3,7-9, 0-100:5, 0-98%10.",
     ),
     click.option(
-        "--slices-from", metavar="FILE|-", help="Slices from a list of keys, one a line."
+        "--slices-from", metavar="FILE|-", help="Slices from a list of keys, one per line."
     ),
-    click.option("-0", "--null", is_flag=True, help="Keys in --slices-from end with NUL."),
+    click.option("-0", "--null", is_flag=True, help="Keys of --slices-from end with NUL."),
     click.option(
         "--table", metavar="FILE|-",
-        help="Slices from the rows of a CSV or TSV file; its first line names the columns, {name} "
-        "in the command. .csv: commas, values in quotes where needed; .tsv: tabs, no quotes; "
-        "another name and - : tabs if the first line has one, else commas.",
+        help="Slices from the rows of a CSV or TSV file. The first line names the columns; "
+        "{name} in the command is a column. A .csv file has commas, and quotes if needed; a .tsv "
+        "file has tabs and no quotes; any other file, and -, has tabs if its first line has one, "
+        "else commas.",
     ),
     click.option(
-        "--key", metavar="NAME", help="The key's column in --table; the row from 0 if left out."
+        "--key", metavar="NAME", help="Column of --table with the keys (default: row number)."
     ),
     click.option(
         "--glob", metavar="PATTERN",
-        help="Slices from files; quote the pattern. Columns: name, stem, parent. ** is any folder.",
+        help="Slices from files. Quote the pattern; ** is any folder. Columns: name, stem, parent.",
     ),
     click.option(
         "--grid", metavar="NAME=VALUES", multiple=True,
@@ -42,35 +43,35 @@ SLICE_OPTIONS: tuple[Callable[..., Any], ...] = (
     ),
     click.option(
         "--job-file", metavar="FILE|-",
-        help="Slices from shell commands, one a line, as dSQ has them; the key is the line.",
+        help="Slices from shell commands, one per line, as for dSQ. The key is the line number.",
     ),
     click.option(
         "--column", metavar="NAME=TEMPLATE", multiple=True,
-        help="A column that is computed, in Jinja2, from slice, row and the columns before it: "
+        help="Add a column computed by a Jinja2 template from slice, row and earlier columns: "
         "'out=out/{{ \"%03d\" % (slice|int) }}.h5'.",
     ),
 )  # fmt: skip
 
-_WAYS = """\
+_SOURCES = """\
 -a 0-98                     a range
---slices-from FILE          keys, one a line
+--slices-from FILE          keys, one per line
 --table FILE --key NAME     rows of a CSV or TSV file
 --glob 'PATTERN'            files
 --grid NAME=VALUES …        every combination
---job-file FILE             shell commands, one a line
+--job-file FILE             shell commands, one per line
 FILE may be - for standard input."""
 
 
 @dataclass(frozen=True)
 class Given:
-    """The slices that were given.
+    """The slices of a new run.
 
     Attributes:
         table: the slices.
-        source: how they were given, for a person.
-        throttle: most at once, where a range says so.
-        command: what runs them, where they are commands themselves.
-        name: the run's name, where it is not the command's.
+        source: their source, in words for a person.
+        throttle: most slices at once, if a range has ``%N``.
+        command: the command, if the slices are commands themselves.
+        name: a name for the run; empty if the command names it.
     """
 
     table: SliceTable
@@ -82,7 +83,7 @@ class Given:
 
 @dataclass(frozen=True)
 class SliceOptions:
-    """The options, as they were typed."""
+    """The slice options as they were typed."""
 
     slices: str | None
     slices_from: str | None
@@ -95,25 +96,25 @@ class SliceOptions:
     column: tuple[str, ...]
 
     def typed(self) -> Iterator[str]:
-        """The options that were given."""
+        """Yield the typed options."""
         for name, value in vars(self).items():
             if value not in (None, False, ()):
                 yield "-a" if name == "slices" else f"--{name.replace('_', '-')}"
 
     def read(self) -> Given:
-        """The slices, from the one source that is given.
+        """Read the slices from their one source.
 
         Raises:
-            BadInput: there is none or more than one, or it cannot be understood.
+            BadInput: there is no source or more than one, or it is invalid.
         """
-        given = self._source()
+        given = self._read_source()
         if not self.column:
             return given
         from slurmslice.readers.columns import derive
 
         return replace(given, table=derive(given.table, self.column))
 
-    def _source(self) -> Given:
+    def _read_source(self) -> Given:
         readers = {
             "-a": self._range,
             "--slices-from": self._list,
@@ -123,25 +124,26 @@ class SliceOptions:
             "--job-file": self._jobs,
         }
         typed = list(self.typed())
-        ways = [option for option in typed if option in readers]
-        if len(ways) != 1:
-            said = f" {' and '.join(ways)} are {len(ways)}." if ways else ""
+        sources = [option for option in typed if option in readers]
+        if len(sources) != 1:
+            number = f"{len(sources)} options choose" if sources else "No option chooses"
+            those = f": {' and '.join(sources)}" if sources else ""
             raise BadInput(
-                f"Say which slices there are, in one way.{said}",
-                _WAYS,
+                f"{number} the slices{those}. Use exactly one.",
+                _SOURCES,
                 code="one-source",
-                options=tuple(ways),
+                options=tuple(sources),
             )
-        for option, way in (("--null", "--slices-from"), ("--key", "--table")):
-            if option in typed and way not in ways:
+        for option, source in (("--null", "--slices-from"), ("--key", "--table")):
+            if option in typed and source not in sources:
                 raise BadInput(
-                    f"{option} goes with {way}, not with {ways[0]}.",
-                    _WAYS,
+                    f"{option} needs {source}; you used {sources[0]}.",
+                    _SOURCES,
                     code="option-needs-another",
                     option=option.lstrip("-"),
-                    needs=way,
+                    needs=source,
                 )
-        return readers[ways[0]]()
+        return readers[sources[0]]()
 
     def _range(self) -> Given:
         table, throttle = from_range(self.slices or "")
@@ -167,7 +169,7 @@ class SliceOptions:
         paths = matching(pattern)
         if paths == [pattern] and os.path.isdir(pattern):
             within = quote(os.path.join(pattern, "*"))
-            message = f"--glob {quote(pattern)} is a folder, and one slice; what is in it: {within}"
+            message = f"--glob {quote(pattern)} is one slice: a folder. For its content: {within}"
             note("glob-is-folder", message, path=pattern, within=within)
         return Given(from_paths(paths, pattern), pattern)
 
@@ -186,7 +188,7 @@ class SliceOptions:
 
 
 def _read(source: str | None, end: bytes = b"\n") -> tuple[bytes, str]:
-    """A file's bytes and what to call it; ``-`` is standard input."""
+    """Read a file, or standard input for ``-``; return its bytes and its name."""
     from slurmslice.readers.text import gathered
 
     piped = not source or source == "-"
@@ -196,7 +198,7 @@ def _read(source: str | None, end: bytes = b"\n") -> tuple[bytes, str]:
             return gathered(file, name, end), name
     except OSError as why:
         raise BadInput(
-            f"The slices' file {name!r} cannot be read: {why.strerror}.",
+            f"The file of the slices, {name!r}, cannot be read: {why.strerror}.",
             code="unreadable-file",
             path=name,
         ) from why

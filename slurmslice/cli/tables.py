@@ -1,4 +1,4 @@
-"""Tables on stdout: aligned for a person, never cut where they go into a pipe."""
+"""Aligned tables on stdout. A terminal cuts long lines; a pipe gets them whole."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from slurmslice.run import Run
 from slurmslice.tables import escape
 from slurmslice.units import format_time
 
-_WIDE = 10_000_000  # more than the longest value is, each byte of it escaped
+_WIDE = 10_000_000  # more than the longest value with every byte escaped
 
 
 def slices_table(run: Run, rows: Iterable[int]) -> None:
-    """A line a slice: where it stands, where it ran, what it used."""
+    """Print one line per slice: its state, node, resource use and request."""
     header = ("KEY", "STATE", "TRY", "JOB", "EXIT", "ELAPSED", "LIMIT", "CPU", "MEMORY", "ASKED",
               "NODE", "WHY")  # fmt: skip
     requested = Requested(run)
@@ -68,7 +68,7 @@ def _mib(value: int | None) -> str:
 def print_table(
     header: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = ()
 ) -> None:
-    """An aligned table. On a terminal long lines are cut at its edge; in a pipe never."""
+    """Print an aligned table. A terminal cuts long lines at its edge; a pipe gets them whole."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

@@ -1,1 +1,1 @@
-"""What reads slices from what a person gives: a module a form. Values in, slice tables out."""
+"""Readers of slices, one module per input form. Each turns a person's values into a table."""

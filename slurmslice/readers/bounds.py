@@ -1,4 +1,4 @@
-"""Bounds of what a computed column may take: a slip of the pen must not take a login node."""
+"""Memory and time limits for computed columns, so that a mistake does not exhaust a login node."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOST_BITS = 100_000
 
 
 class TooLong(Exception):
-    """It took more than its CPU time."""
+    """The computation used more than its CPU time."""
 
     def __init__(self) -> None:
         super().__init__(f"it takes more than {CPU_S} s of CPU time")
@@ -22,10 +22,10 @@ class TooLong(Exception):
 
 @contextmanager
 def bounded() -> Iterator[None]:
-    """Let what is done inside take so much more memory, and so much CPU time.
+    """Limit the additional memory and the CPU time of the block; call it in the main thread.
 
-    The main thread only. More memory is a MemoryError, more time a ``TooLong`` at the point
-    reached (setrlimit(2), RLIMIT_AS; setitimer(2), ITIMER_VIRTUAL).
+    The block gets a MemoryError for too much memory and a ``TooLong`` for too much time
+    (setrlimit(2), RLIMIT_AS; setitimer(2), ITIMER_VIRTUAL).
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     wanted = _address_space() + (MEMORY_MIB << 20)
@@ -42,10 +42,10 @@ def bounded() -> Iterator[None]:
 
 
 def check_digits(operator: str, left: object, right: object) -> None:
-    """Refuse a product or a power of whole numbers that is too long.
+    """Refuse a product or a power of whole numbers if the result has too many digits.
 
     Raises:
-        OverflowError: it is.
+        OverflowError: the result has too many digits.
     """
     if isinstance(left, int) and isinstance(right, int):
         size, other = left.bit_length(), right.bit_length()
@@ -58,6 +58,6 @@ def _stop(number: int, frame: object) -> None:
 
 
 def _address_space() -> int:
-    """Bytes of this process' address space (proc(5), ``statm``: the first field, in pages)."""
+    """Size of this process' address space in bytes (proc(5), ``statm``: first field, in pages)."""
     pages = Path("/proc/self/statm").read_text("ascii").split()[0]
     return int(pages) * resource.getpagesize()

@@ -1,4 +1,4 @@
-"""The names that columns may have, and columns that are computed from others."""
+"""Rules for column names, and columns computed from other columns."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _BLOCK = 200
-"""Rows that are computed within one bound: many enough to be fast, few enough to need no memory."""
+"""Rows computed per limit of memory and time: enough to be fast, few enough to need little."""
 
 _Rendered = Callable[[Mapping[str, str]], str]
-_RENAME = "Rename it, as in {}: letters, digits and _, as a shell's variables have."
+_RENAME = "Rename it, for example to {}. Use letters, digits and _, as in a shell variable."
 
 
 def check_names(names: Iterable[str], where: str) -> None:
-    """Refuse names of columns that cannot be variables (``SLICE_<NAME>``, in capitals).
+    """Refuse columns with invalid names for shell variables (``SLICE_<NAME>``, in capitals).
 
     Args:
-        names: the names, in their order.
-        where: where they stand, for an error.
+        names: the names in order.
+        where: their source, for error messages.
 
     Raises:
-        BadInput: one is no shell name, is ``slice`` or ``row``, or stands twice without case.
+        BadInput: a name is not a shell name, is ``slice`` or ``row``, or occurs twice (case is
+            ignored).
     """
     seen: set[str] = set()
     for number, name in enumerate(names, 1):
@@ -52,12 +53,12 @@ def check_names(names: Iterable[str], where: str) -> None:
                 column=name,
             )
         if name.lower() in {"slice", "row"}:
-            why = f"{where}: the column {name!r} would hide the slice's own {name.lower()}."
+            why = f"{where}: the column {name!r} has the name of the slice's own {name.lower()}."
             raise BadInput(
                 why, _RENAME.format(f"{name}_1"), code="reserved-column-name", column=name
             )
         if name.lower() in seen:
-            why = f"{where}: the column {name!r} stands twice (capitals make no difference)."
+            why = f"{where}: the column {name!r} occurs twice (case is ignored)."
             raise BadInput(why, _RENAME.format(f"{name}_2"), code="duplicate-column", column=name)
         seen.add(name.lower())
 
@@ -68,10 +69,10 @@ def _nearest(name: str) -> str:
 
 
 def named(text: str, option: str) -> tuple[str, str]:
-    """The two sides of ``name=rest``, as an option has them.
+    """Split an option's value ``name=rest`` into name and rest.
 
     Raises:
-        BadInput: there is no ``=``, or the name is none.
+        BadInput: there is no ``=``, or the name is not a column name.
     """
     name, equals, rest = text.partition("=")
     if not equals:
@@ -87,17 +88,17 @@ def named(text: str, option: str) -> tuple[str, str]:
 
 
 def derive(table: SliceTable, texts: Sequence[str]) -> SliceTable:
-    """The table with columns that are computed from what it has.
+    """Return the table with additional columns, computed from the existing ones.
 
     Args:
         table: the slices.
-        texts: ``name=TEMPLATE``, each in Jinja2. In a template ``slice`` is the key, ``row`` the
-            row, and every column before it goes by its name; all are strings, and so is what
-            comes of it.
+        texts: ``name=TEMPLATE`` each, in Jinja2. In a template, ``slice`` is the key, ``row`` is
+            the row, and every earlier column has its own name. All values are strings, also the
+            result.
 
     Raises:
-        BadInput: a name or a template cannot be read, or a template fails for a slice; the
-            message names both.
+        BadInput: a name or a template is invalid, or a template fails for a slice; the message
+            names both.
     """
     pairs = [named(text, "--column") for text in texts]
     check_names((*table.columns, *(name for name, _ in pairs)), "--column")
@@ -119,13 +120,14 @@ def _row(table: SliceTable, row: int, templates: Mapping[str, _Rendered]) -> Seq
     for name, template in templates.items():
         try:
             values[name] = template(values)
-            escape(values[name])  # what no program can be given is told here, of its slice
+            escape(values[name])  # refuses an impossible value here, so the error names the slice
             check_length(values[name], "it")
         except Exception as why:
             raise BadInput(
-                f"The column {name!r} cannot be computed for slice {key[:200]!r}: {_said(why)}",
-                f"It can use {', '.join(n for n in values if n != name)}; all are text: "
-                "{{ row|int + 1 }} makes a number of one.",
+                f"The column {name!r} cannot be computed for slice {key[:200]!r}: "
+                f"{_failure_text(why)}",
+                f"The template can use {', '.join(n for n in values if n != name)}. All are text; "
+                "{{ row|int + 1 }} converts one to a number.",
                 code="column-failed",
                 column=name,
                 key=key,
@@ -133,7 +135,7 @@ def _row(table: SliceTable, row: int, templates: Mapping[str, _Rendered]) -> Seq
     return [values[name] for name in templates]
 
 
-def _said(why: Exception) -> str:
+def _failure_text(why: Exception) -> str:
     if isinstance(why, MemoryError):
         return f"it takes more than {MEMORY_MIB} MiB of memory"
     return str(why) or type(why).__name__
@@ -147,14 +149,14 @@ def _template(name: str, text: str) -> _Rendered:
         template = environment.from_string(text)
     except (TemplateSyntaxError, RecursionError) as why:
         raise BadInput(
-            f"The template of column {name!r} cannot be read: {why}",
-            "It is one of Jinja2: --column 'out=out/{{ slice }}.h5'",
+            f"The template of column {name!r} is invalid: {why}",
+            "Write a Jinja2 template, for example --column 'out=out/{{ slice }}.h5'",
             code="bad-column-template",
             column=name,
         ) from why
 
     def rendered(values: Mapping[str, str]) -> str:
-        # What template.render does, without a copy of the environment's names for each slice.
+        # Equal to template.render, but it does not copy the environment's names for each slice.
         context = template.new_context({**environment.globals, **values}, shared=True)
         return "".join(template.root_render_func(context))
 
@@ -167,7 +169,7 @@ def _environment() -> SandboxedEnvironment:
     from jinja2.sandbox import SandboxedEnvironment
 
     class Bounded(SandboxedEnvironment):
-        """Refuses numbers that would take hours: no signal interrupts their arithmetic."""
+        """A sandbox without huge numbers, because no signal interrupts their arithmetic."""
 
         intercepted_binops = frozenset({"*", "**"})
 
@@ -179,10 +181,10 @@ def _environment() -> SandboxedEnvironment:
         undefined=StrictUndefined,
         autoescape=False,
         keep_trailing_newline=True,
-        # With these two nothing is computed while a template is read, where nothing bounds it.
+        # These two prevent computation while a template is parsed, because no limit applies then.
         optimized=False,
         finalize=pass_context(lambda context, value: value),
     )
-    # The same line again must mean the same run.
+    # The same command line must produce the same run.
     del environment.filters["random"], environment.globals["lipsum"]
     return environment

@@ -1,9 +1,9 @@
 """Slices from CSV and TSV files. The first line names the columns; nothing is guessed.
 
-CSV is as RFC 4180 has it: commas, values in double quotes where they hold a comma, a quote
-(doubled) or a line's end. TSV is as IANA has it (text/tab-separated-values): tabs between the
-values and nothing else, a quote is a character like any other. In both a line's end is LF or
-CRLF, blank lines are left out, and all lines have as many values as the first.
+CSV follows RFC 4180: commas separate values, and a value with a comma, a quote (doubled) or a
+line end is in double quotes. TSV follows IANA's text/tab-separated-values: tabs separate values,
+and a quote is an ordinary character. In both, a line ends with LF or CRLF, blank lines are
+skipped, and all lines have as many values as the first.
 """
 
 from __future__ import annotations
@@ -30,31 +30,31 @@ _BLOCK = 10_000
 _SIGNS = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas"}
 _MEANINGS = {
     "unexpected end of data": "a quote is opened and never closed",
-    "expected after": "text follows a closing quote; a quote in a value is doubled",
-    "new-line character": "a carriage return stands in a value without quotes",
-    "field larger": "a value is longer than any argument; perhaps a quote is never closed",
+    "expected after": "text follows a closing quote; double a quote inside a value",
+    "new-line character": "a value without quotes holds a carriage return",
+    "field larger": "a value is too long for an argument; perhaps a quote is never closed",
 }
 
 
 def from_table(data: bytes, source: str, key: str | None) -> SliceTable:
-    """Slices from the rows of a table; every column is a column of theirs.
+    """Return slices from the rows of a table; the table's columns become the slices' columns.
 
     Args:
         data: the file's bytes.
-        source: its name: ``.csv`` and ``.tsv`` say what it is. Any other, and standard input, is
-            TSV where its first line has a tab, else CSV.
-        key: the column with the slices' keys; None for the row's number, from 0.
+        source: its name. The suffixes ``.csv`` and ``.tsv`` decide the format. Any other file, and
+            standard input, is TSV if its first line holds a tab, else CSV.
+        key: the column of the keys; None to use row numbers, from 0.
 
     Raises:
-        BadInput: it is no such table, with the line's number; a column's name is none; there is
-            no such key column, or its values are no keys.
+        BadInput: the table is invalid (the message names the line), a column's name is invalid,
+            or the key column does not exist or holds invalid keys.
     """
     refuse_nul(data, source)
     header = io.BytesIO(data).readline().removeprefix(codecs.BOM_UTF8)
     if not header.strip():
         raise BadInput(
-            f"{source}, line 1: it is blank.",
-            "The first line names the columns.",
+            f"{source}, line 1: the header is blank.",
+            "Write the names of the columns into the first line.",
             code="blank-header",
             path=source,
             line=1,
@@ -73,13 +73,13 @@ def from_table(data: bytes, source: str, key: str | None) -> SliceTable:
 
 
 def _check_signs(names: Sequence[str], tabs: bool, source: str) -> None:
-    """Refuse a table of one column whose name seems to be those of several."""
-    others = {sign: said for sign, said in _SIGNS.items() if sign != ",\t"[tabs]}
-    found = next((said for sign, said in others.items() if sign in names[0]), None)
+    """Refuse a table with one column if its name holds another format's separator."""
+    others = {sign: name for sign, name in _SIGNS.items() if sign != ",\t"[tabs]}
+    found = next((name for sign, name in others.items() if sign in names[0]), None)
     if found and len(names) == 1:
         raise BadInput(
-            f"{source}, line 1: {found} stand between its columns.",
-            "A table has commas there, or tabs where its name ends in .tsv.",
+            f"{source}, line 1: {found} separate the columns.",
+            "Separate them with commas, or with tabs in a file whose name ends with .tsv.",
             code="wrong-separator",
             path=source,
             line=1,
@@ -102,13 +102,13 @@ def _check_header(names: Sequence[str], key: str | None, source: str) -> None:
 
 
 def _has_tabs(source: str, header: bytes) -> bool:
-    """Whether it is TSV."""
+    """Tell if the table is TSV."""
     suffix = os.path.splitext(source)[1].lower()
     return suffix == ".tsv" or (suffix != ".csv" and b"\t" in header)
 
 
 def _reader(data: bytes, tabs: bool) -> Reader:
-    # Lines end in LF alone here, so that the numbers of lines are an editor's.
+    # A line ends with LF only, so that line numbers agree with an editor's.
     lines = io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", "surrogateescape", newline="\n")
     if tabs:
         return csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE, strict=True)
@@ -116,11 +116,11 @@ def _reader(data: bytes, tabs: bool) -> Reader:
 
 
 def _columns(width: int, records: Iterator[list[str]]) -> list[list[str]]:
-    """The values of each column. A block at a time: a list a row would take twice the memory.
+    """Return the values of each column. Blocks of rows take half the memory of a list per row.
 
     Raises:
-        csv.Error: a record cannot be read.
-        ValueError: it has more or fewer values than there are columns.
+        csv.Error: a record is invalid.
+        ValueError: a record has more or fewer values than there are columns.
     """
     columns: list[list[str]] = [[] for _ in range(width)]
     filled = filter(None, records)  # a blank line is an empty record
@@ -131,7 +131,7 @@ def _columns(width: int, records: Iterator[list[str]]) -> list[list[str]]:
 
 
 def _fault(data: bytes, source: str, tabs: bool) -> BadInput:
-    """What is wrong with a table that could not be read, and in which line: look one by one."""
+    """Return the error of an invalid table. Reads it again, line by line, to find the line."""
     reader, width = _reader(data, tabs), 0
     while True:
         line = reader.line_num + 1
@@ -147,8 +147,8 @@ def _fault(data: bytes, source: str, tabs: bool) -> BadInput:
         width = width or len(record)
         if record and len(record) != width:
             return BadInput(
-                f"{source}, line {line}: {len(record)} values, and {width} columns.",
-                "" if tabs else 'A value that holds a comma stands in quotes: "a,b".',
+                f"{source}, line {line}: {len(record)} values, but {width} columns.",
+                "" if tabs else 'Put a value that holds a comma in quotes: "a,b".',
                 code="uneven-table",
                 path=source,
                 line=line,
@@ -156,4 +156,4 @@ def _fault(data: bytes, source: str, tabs: bool) -> BadInput:
 
 
 def _meaning(why: csv.Error) -> str:
-    return next((ours for words, ours in _MEANINGS.items() if words in str(why)), str(why))
+    return next((ours for theirs, ours in _MEANINGS.items() if theirs in str(why)), str(why))

@@ -1,4 +1,4 @@
-"""Slices from files that a pattern matches."""
+"""Slices from the files of a pattern."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from slurmslice.slices import SliceTable, checked
 
 
 def from_paths(paths: Iterable[str], pattern: str) -> SliceTable:
-    """Slices from paths: the key is the path; columns are ``name``, ``stem`` and ``parent``.
+    """Return slices from paths: the key is the path; columns are ``name``, ``stem``, ``parent``.
 
-    ``stem`` is the name without its last suffix, ``parent`` the folder, ``.`` where there is
-    none. Paths are sorted as people count: ``part-2`` before ``part-10``.
+    ``stem`` is the name without its last suffix. ``parent`` is the folder, or ``.`` if the path
+    has none. Paths are sorted in natural order: ``part-2`` before ``part-10``.
 
     Args:
-        paths: what the pattern matched, in any order.
-        pattern: the pattern, for an error.
+        paths: the matching paths, in any order.
+        pattern: the pattern, for error messages.
 
     Raises:
         BadInput: there is no path.
@@ -27,7 +27,8 @@ def from_paths(paths: Iterable[str], pattern: str) -> SliceTable:
     if not keys:
         raise BadInput(
             f"No file matches {pattern!r} here.",
-            "Quote the pattern, so that it arrives as it is; ** stands for folders in folders.",
+            "Put the pattern in quotes, so that the shell does not expand it; ** also matches "
+            "subfolders.",
             code="no-match",
             pattern=pattern,
         )
@@ -41,6 +42,6 @@ def from_paths(paths: Iterable[str], pattern: str) -> SliceTable:
 
 
 def natural(text: str) -> tuple[list[str | int], str]:
-    """What to sort by so that numbers in texts count as numbers; no two texts are equal."""
+    """Return a sort key with numbers in texts by value; different texts never tie."""
     parts = re.split(r"([0-9]+)", text)
     return [int(part) if at % 2 else part for at, part in enumerate(parts)], text

@@ -1,4 +1,4 @@
-"""Slices from a grid: every combination of some columns' values."""
+"""Slices from a grid: every combination of the values of several axes."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _RANGE = re.compile(r"[0-9]+-[0-9]+(:[0-9]+)?")
 
 
 def from_grid(texts: Sequence[str]) -> tuple[SliceTable, str]:
-    """Slices from axes, the last of which varies fastest, and the arithmetic for a person.
+    """Return the slices of a grid and an explanation of their number.
 
-    A key is ``lr=0.1,seed=3``; each axis is a column.
+    The last axis varies fastest. A key is ``lr=0.1,seed=3``; each axis is a column.
 
     Args:
-        texts: ``name=VALUES`` each: values with commas between them. One whose ends are both
-            digits is a range, as ``--array`` has it: ``0-4``, ``000-010:5``.
+        texts: ``name=VALUES`` each, with commas between the values. Two whole numbers with a
+            dash are a range as in ``--array``: ``0-4``, ``000-010:5``.
 
     Raises:
-        BadInput: an axis cannot be read, a name or a value stands twice, or there are too many.
+        BadInput: an axis is invalid, a name or a value occurs twice, or there are too many slices.
     """
     pairs = [named(text, "--grid") for text in texts]
     check_names((name for name, _ in pairs), "--grid")

@@ -1,4 +1,4 @@
-"""Slices from lists: of keys, or of shell commands (a job file)."""
+"""Slices from lists of keys, and from lists of shell commands (job files)."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from slurmslice.readers.text import refuse_nul
 from slurmslice.slices import SliceTable, checked
 
 JOB = Words(("bash", "-c", "--", "{job}"))
-"""The command of a job file's run: bash runs the slice's line, by itself, as its program text."""
+"""The command of every slice of a job file: bash executes the line as its program text."""
 
 
 def from_lines(data: bytes, source: str, *, nul: bool = False) -> SliceTable:
-    """Slices from a list of keys, one a line, or ended by NUL.
+    """Return slices from a list of keys, separated by line ends or by NUL bytes.
 
-    A line's end is LF; CR before it belongs to the line's end only where every line has one
-    (a file from Windows). Blank lines are left out; with ``nul`` every key is taken as it is.
+    A line ends with LF. A CR before it is removed only if every line has one (a file from
+    Windows). Blank lines are skipped. With ``nul``, keys are not changed.
 
     Raises:
-        BadInput: there is no key, one stands twice, or a NUL is in one; with ``nul``, one is empty.
+        BadInput: there is no key, a key occurs twice or holds NUL; with ``nul``, a key is empty.
     """
     separator = b"\0" if nul else b"\n"
     keys = data.split(separator)
     if not keys[-1]:
         keys.pop()
     if not nul:
-        refuse_nul(data, source, "Did you mean -0, keys that end with NUL? ")
+        refuse_nul(data, source, "If each key ends with NUL, use -0. ")
         if keys and all(key.endswith(b"\r") for key in keys):
             keys = [key[:-1] for key in keys]
         keys = [key for key in keys if key.strip()]
@@ -33,22 +33,22 @@ def from_lines(data: bytes, source: str, *, nul: bool = False) -> SliceTable:
 
 
 def from_jobs(data: bytes, source: str) -> SliceTable:
-    """Slices from a job file: a shell command a line, as dSQ takes them.
+    """Return slices from a job file: one shell command per line, as for dSQ.
 
-    A line that is blank or begins with ``#`` is none; blanks around a command are no part of it.
-    The key is the line's number in an editor, from 1; the column ``job`` has the command.
+    Blank lines and comments (``#`` at the start) are skipped; blanks around a command are removed.
+    The key is the line number, from 1; the column ``job`` holds the command.
 
     Raises:
-        BadInput: there is no command, one holds a NUL, or a line is a disBatch directive, which
-            changes what other lines do.
+        BadInput: there is no command, one holds NUL, or a line is a disBatch directive, which
+            changes other lines.
     """
     refuse_nul(data, source)
     jobs: dict[str, str] = {}
     for number, line in enumerate(data.decode("utf-8-sig", "surrogateescape").split("\n"), 1):
         if line.startswith("#DISBATCH"):
             raise BadInput(
-                f"{source}, line {number}: a #DISBATCH directive, which changes other lines.",
-                "Only disBatch obeys it: write out what it does, and take it away.",
+                f"{source}, line {number}: this #DISBATCH directive changes other lines.",
+                "slurmslice does not support it. Write its effect into the commands and delete it.",
                 code="disbatch-directive",
                 path=source,
                 line=number,

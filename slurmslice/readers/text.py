@@ -1,4 +1,4 @@
-"""Text files as people have them."""
+"""Bounded reading of text files and pipes."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from slurmslice.errors import BadInput
 from slurmslice.slices import MOST_SLICES
 
 LONGEST_LINE = 1 << 24
-"""Bytes of a line: more than a program's arguments and variables have together (execve(2))."""
+"""Most bytes of a line: no program accepts so many bytes of arguments and variables (execve(2))."""
 
 MOST_BYTES = 1 << 31
-"""Of all lines: a run's slices are held in memory."""
+"""Most bytes of the whole input, because slices are held in memory."""
 
 _BLOCK = 1 << 20
 
 
 def gathered(file: BinaryIO, source: str, end: bytes = b"\n") -> bytes:
-    """All of a file or pipe that may have no end: read until it is clear that it is too much.
+    """Read a possibly endless file or pipe; stop as soon as it is certainly too long.
 
     Args:
-        file: what is read.
-        source: its name, for an error.
-        end: what a line ends with; NUL, or LF, and then nothing is read behind a NUL.
+        file: the file or pipe.
+        source: its name, for error messages.
+        end: the line end, LF or NUL. With LF, reading stops after a block with NUL.
 
     Raises:
-        BadInput: a line does not end, or there are more lines or bytes than any run takes.
-        OSError: it cannot be read.
+        BadInput: a line is too long, or there are more lines or bytes than a run accepts.
+        OSError: the file cannot be read.
     """
     kept, lines, line = io.BytesIO(), 0, 0
     while block := file.read(_BLOCK):
@@ -36,7 +36,7 @@ def gathered(file: BinaryIO, source: str, end: bytes = b"\n") -> bytes:
         last = block.rfind(end)
         line = line + len(block) if last < 0 else len(block) - last - 1
         if end != b"\0" and b"\0" in block:
-            break  # which is refused by the one who asked
+            break  # the caller refuses NUL
         if line > LONGEST_LINE:
             raise _endless(
                 source, f"a line of more than {LONGEST_LINE:,} bytes", line_bytes=LONGEST_LINE
@@ -50,8 +50,8 @@ def gathered(file: BinaryIO, source: str, end: bytes = b"\n") -> bytes:
 
 def _endless(source: str, what: str, **limit: int) -> BadInput:
     return BadInput(
-        f"There is no end to {source}, or it is too long: it has {what}.",
-        f"A run takes {MOST_SLICES:,} slices. If they are meant, make several runs of them.",
+        f"{source} is too long or endless: it has {what}.",
+        f"A run accepts {MOST_SLICES:,} slices. Make several runs if you need more.",
         code="endless-input",
         path=source,
         **limit,
@@ -59,16 +59,16 @@ def _endless(source: str, what: str, **limit: int) -> BadInput:
 
 
 def refuse_nul(data: bytes, source: str, hint: str = "") -> None:
-    """Refuse a file with a NUL byte, which no argument or variable can hold.
+    """Refuse a file with a NUL byte, because no argument or variable can hold it.
 
     Raises:
-        BadInput: there is one; the message names the line.
+        BadInput: the file holds NUL; the message names the line.
     """
     nul = data.find(b"\0")
     if nul >= 0:
         line = data.count(b"\n", 0, nul) + 1
         raise BadInput(
-            f"{source}, line {line}: a NUL byte, which no program can be given.",
+            f"{source}, line {line}: a NUL byte, which no program's argument can hold.",
             f"{hint}If the file is UTF-16, save it as UTF-8.",
             code="nul-byte",
             path=source,

@@ -1,11 +1,11 @@
-"""Settings files: what a ``slurmslice.toml`` says, and what counts where several say something.
+"""Settings files: the content of each ``slurmslice.toml``, and the merge of several sources.
 
-A setting is an option of the command line, said in a file: its value is the text that would be
-typed. At the top stand the options that describe a run, in ``[policy]`` what ``run`` does by
-itself, in ``[sbatch]`` the options of sbatch, and in each ``[profile.NAME]`` the same again.
+A setting is a command line option in a file. Its value is the text of that option. The
+top level holds the options of a new run, ``[policy]`` the options of ``run``,
+``[sbatch]`` the options of sbatch, and each ``[profile.NAME]`` may hold all of these again.
 
-An option is named as the command line's parameter (``slices_from``), one of sbatch's with its
-dashes (``--mem-per-cpu``), and the words of the command are ``words``.
+In memory an option has the name of its command line parameter (``slices_from``). An sbatch
+option has its dashes (``--mem-per-cpu``). The words of the command are ``words``.
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ from slurmslice.directives import Option
 from slurmslice.errors import BadInput
 
 Value = bool | str | tuple[str, ...]
-"""A text as it would be typed, several for an option that is repeated, true for a bare flag;
-false leaves the option out."""
+"""The text of the option; several texts for a repeated option; True for a bare flag.
+
+False removes an option that another source set.
+"""
 
 
 class Kind(StrEnum):
-    """What a key takes, as a person is told."""
+    """The type of a key's value, in words for a person."""
 
     FLAG = "true or false"
     TEXT = "a text or a number"
@@ -35,7 +37,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Key:
-    """A key of a settings file: the option that it says, and what it takes."""
+    """A key of a settings file: its command line option and the type of its value."""
 
     option: str
     kind: Kind
@@ -43,12 +45,12 @@ class Key:
 
 @dataclass(frozen=True)
 class Keys:
-    """The keys that can be said: at the top, in ``[policy]``, and beside the known ones of sbatch.
+    """The valid keys of a settings file. Those of ``[sbatch]`` are sbatch's own options.
 
     Attributes:
-        top: keys above every table.
+        top: keys of the top level.
         policy: keys of ``[policy]``.
-        cluster_options: asks the cluster for its own options of sbatch, by long name.
+        cluster_options: returns the cluster's additional sbatch options by long name.
     """
 
     top: Mapping[str, Key]
@@ -58,9 +60,9 @@ class Keys:
 
 @dataclass(frozen=True)
 class Setting:
-    """A value, and where it was said: the file, and the key with its table.
+    """A value and its source: the file, and the key with its table.
 
-    On the command line there is no file: both are empty.
+    Both are empty for a value from the command line.
     """
 
     value: Value
@@ -69,35 +71,35 @@ class Setting:
 
     @property
     def where(self) -> str:
-        """For a person: ``slurmslice.toml: [sbatch] mem``."""
+        """The source in words for a person: ``slurmslice.toml: [sbatch] mem``."""
         return f"{self.file}: {self.key}"
 
 
 Layer = Mapping[str, Setting]
-"""What one source says, by option."""
+"""The settings of one source, by option."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What one file says: always, and in each of its profiles."""
+    """The settings of one file: the general ones, and those of each profile."""
 
     file: str
     always: Layer
     profiles: Mapping[str, Layer]
 
 
-# Each names the slices, or the command: who says one does not mean another that a lower layer
-# says. What only says how such a one is read goes with it.
+# Each option of _SLICES chooses the slices, and each of _COMMAND chooses the command. A layer that
+# sets one of them replaces all of them in lower layers. _WITH_SLICES only modifies _SLICES.
 _SLICES = frozenset({"slices", "slices_from", "table", "glob", "grid", "job_file"})
 _WITH_SLICES = frozenset({"null", "key"})
 _COMMAND = frozenset({"words", "shell", "job_file"})
 
 
 def merged(layers: Iterable[Layer]) -> Layer:
-    """The layers one over the other, the lowest first.
+    """Merge layers; a later layer overrides an earlier one.
 
-    Where a layer says one of several options that exclude one another, what lower layers say of
-    any of them is gone.
+    Some options exclude one another. If a layer sets one of these, all of them are removed from
+    the layers below it.
     """
     result: Layer = {}
     for layer in layers:
@@ -107,7 +109,7 @@ def merged(layers: Iterable[Layer]) -> Layer:
 
 
 def _replaced(name: str, value: Value) -> frozenset[str]:
-    """The options of lower layers that cannot stand beside this one or mean another throttle."""
+    """The options of lower layers that this setting removes, because they contradict it."""
     if value is False:
         return frozenset()
     if name.startswith("--"):
@@ -123,10 +125,10 @@ def _replaced(name: str, value: Value) -> frozenset[str]:
 
 
 def chosen(files: Sequence[Settings], profile: str | None) -> list[Layer]:
-    """The layers of files, the lowest first, with a profile over all of them.
+    """Return the layers of files, the lowest first, and above them those of a profile.
 
     Raises:
-        BadInput: no file has that profile.
+        BadInput: no file has this profile.
     """
     layers = [file.always for file in files]
     if profile is None:
@@ -141,11 +143,12 @@ def _no_profile(files: Sequence[Settings], profile: str) -> BadInput:
     known = sorted({name for file in files for name in file.profiles})
     near = difflib.get_close_matches(profile, known, 1)
     hint = f"Did you mean {near[0]}? " if near else ""
-    hint += f"There are: {', '.join(known)}. " if known else ""
+    hint += f"Known profiles: {', '.join(known)}. " if known else ""
     where = " or ".join(file.file for file in files) or "a settings file"
     return BadInput(
         f"There is no [profile.{profile}] in {where}.",
-        hint + f"sbatch's own --profile: --sbatch profile={profile}, or in [sbatch] of a file.",
+        hint + f"For sbatch's own --profile, type --sbatch profile={profile}, or set it in "
+        "[sbatch] of a settings file.",
         code="unknown-profile",
         profile=profile,
         nearest=near[0] if near else None,

@@ -1,4 +1,4 @@
-"""A settings file's bytes to what it says. Source of the syntax: TOML 1.0."""
+"""Parser of settings files. Source of the syntax: TOML 1.0."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from slurmslice.settings import Key, Keys, Kind, Layer, Setting, Settings, Value
 
 
 def read(data: bytes, file: str, keys: Keys) -> Settings:
-    """What a settings file says.
+    """Parse a settings file.
 
     Args:
         data: the file's bytes: TOML 1.0.
-        file: its name, for errors.
-        keys: what can be said.
+        file: its name, for error messages.
+        keys: the valid keys.
 
     Raises:
-        BadInput: it is no TOML (with the line), has a key that is not known (with the nearest
-            one), or a value that its key does not take.
+        BadInput: the file is not TOML (the message names the line), has an unknown key (the
+            message names the nearest one), or has a value of the wrong type.
     """
     tree = _parse(data, file)
     profiles = _table(tree.pop("profile", {}), f"{file}: profile")
@@ -41,26 +41,30 @@ def read(data: bytes, file: str, keys: Keys) -> Settings:
 
 def _parse(data: bytes, file: str) -> dict[str, object]:
     try:
-        # Numbers with a point stay as they are written: 1e-5 is to be typed as 1e-5.
+        # Keep decimal numbers as written, so that 1e-5 is passed on as 1e-5.
         return tomllib.loads(data.decode("utf-8-sig"), parse_float=lambda n: n.replace("_", ""))
     except RecursionError as why:
         raise BadInput(
-            f"{file}: brackets in brackets, too deep to be read.",
+            f"{file}: its brackets are nested too deeply.",
             code="bad-settings-file",
             path=file,
         ) from why
     except UnicodeDecodeError as why:
         line = data.count(b"\n", 0, why.start) + 1
         raise BadInput(
-            f"{file}, line {line}: this is not UTF-8.", code="not-utf8", path=file, line=line
+            f"{file}, line {line}: this is not UTF-8.",
+            "Save the file as UTF-8.",
+            code="not-utf8",
+            path=file,
+            line=line,
         ) from why
     except tomllib.TOMLDecodeError as why:
-        what, _, at = str(why).rpartition(" (at ")
-        told = re.match(r"line (\d+)", at)
-        line = int(told[1]) if told else len(data.splitlines())
+        what, _, position = str(why).rpartition(" (at ")
+        found = re.match(r"line (\d+)", position)
+        line = int(found[1]) if found else len(data.splitlines())
         raise BadInput(
             f"{file}, line {line}: {what}.",
-            'Texts stand in quotes: mem = "4G", time = "1:00:00".',
+            'Put texts in quotes: mem = "4G", time = "1:00:00".',
             code="bad-settings-file",
             path=file,
             line=line,
@@ -69,26 +73,26 @@ def _parse(data: bytes, file: str) -> dict[str, object]:
 
 def _table(value: object, where: str) -> dict[str, object]:
     if not isinstance(value, dict):
-        raise _wrong(where, value, "a table")
+        raise _wrong_type(where, value, "a table")
     return dict(value)
 
 
 @dataclass(frozen=True)
 class _Reader:
-    """Reads the tables of a file, or of one profile in it."""
+    """Parses the tables of a file, or of one profile in it."""
 
     file: str
     profile: str
     keys: Keys
 
     def layer(self, tree: dict[str, object]) -> Layer:
-        """What they say, by option."""
+        """Return the settings of these tables, by option."""
         layer: dict[str, Setting] = {}
         for option, setting in self._settings(tree):
             if option in layer:
                 raise BadInput(
-                    f"{setting.where} says what {layer[option].key} says.",
-                    "Keep one.",
+                    f"{setting.where} sets the same option as {layer[option].key}.",
+                    "Keep one of them.",
                     code="duplicate-setting",
                     where=setting.where,
                     key=setting.key,
@@ -103,49 +107,49 @@ class _Reader:
             for name in ("policy", "sbatch")
         }
         for key, value in tree.items():
-            yield self._own("", key, value, self.keys.top)
+            yield self._option("", key, value, self.keys.top)
         for key, value in tables["policy"].items():
-            yield self._own("policy", key, value, self.keys.policy)
+            yield self._option("policy", key, value, self.keys.policy)
         for key, value in tables["sbatch"].items():
-            yield self._of_sbatch(key, value)
+            yield self._sbatch_option(key, value)
 
     def _header(self, table: str) -> str:
         parts = [*(["profile", self.profile] if self.profile else []), *([table] if table else [])]
         return f"[{'.'.join(parts)}]" if parts else ""
 
-    def _named(self, table: str, key: str) -> str:
+    def _full_key(self, table: str, key: str) -> str:
         return f"{self._header(table)} {key}".lstrip()
 
-    def _own(
+    def _option(
         self, table: str, name: str, raw: object, keys: Mapping[str, Key]
     ) -> tuple[str, Setting]:
-        named = self._named(table, name)
+        full_key = self._full_key(table, name)
         if name not in keys:
-            raise self._unknown(named, name)
+            raise self._unknown(full_key, name)
         key = keys[name]
         if key.kind is Kind.WORDS and isinstance(raw, str):
             key = keys["shell"]
         value = _value(key.kind, raw)
         if value is None:
-            raise _wrong(f"{self.file}: {named}", raw, keys[name].kind)
-        return key.option, Setting(value, self.file, named)
+            raise _wrong_type(f"{self.file}: {full_key}", raw, keys[name].kind)
+        return key.option, Setting(value, self.file, full_key)
 
-    def _of_sbatch(self, name: str, raw: object) -> tuple[str, Setting]:
-        named = self._named("sbatch", name)
-        where = f"{self.file}: {named}"
-        if name in self.keys.top:  # job-name, above all: the run's name has a token added
-            raise self._unknown(named, name)
-        option = self._option_of_sbatch(named, name)
+    def _sbatch_option(self, name: str, raw: object) -> tuple[str, Setting]:
+        full_key = self._full_key("sbatch", name)
+        where = f"{self.file}: {full_key}"
+        if name in self.keys.top:  # above all job-name, because slurmslice adds a token to it
+            raise self._unknown(full_key, name)
+        option = self._find_sbatch_option(full_key, name)
         value = "" if raw is True and option.takes is not Takes.VALUE else _value(Kind.TEXT, raw)
         if value is None:
             takes = Kind.FLAG if option.takes is Takes.NOTHING else Kind.TEXT
-            raise _wrong(where, raw, takes)
+            raise _wrong_type(where, raw, takes)
         if value is not False:
             _check(option.name, str(value), where)
-        return "--" + option.name, Setting(value, self.file, named)
+        return "--" + option.name, Setting(value, self.file, full_key)
 
-    def _option_of_sbatch(self, named: str, name: str) -> Option:
-        """The option of a key: the cluster is asked for it only if it is not known."""
+    def _find_sbatch_option(self, full_key: str, name: str) -> Option:
+        """Return the option of a key. Ask the cluster only if the key is unknown here."""
         try:
             return directives.find(name)
         except BadInput:
@@ -153,30 +157,32 @@ class _Reader:
         try:
             return directives.find(name, more)
         except BadInput as why:
-            raise self._unknown(named, name, more) from why
+            raise self._unknown(full_key, name, more) from why
 
-    def _unknown(self, named: str, key: str, more: Mapping[str, Option] = NO_OPTIONS) -> BadInput:
-        """The nearest key that there is, with the table in which it stands."""
+    def _unknown(
+        self, full_key: str, key: str, more: Mapping[str, Option] = NO_OPTIONS
+    ) -> BadInput:
+        """Return the error of an unknown key; it names the nearest known key and its table."""
         tables = {
             **dict.fromkeys((*directives.names(), *more), "sbatch"),
             **dict.fromkeys(self.keys.policy, "policy"),
             **dict.fromkeys(self.keys.top, ""),
         }
         hint = (
-            "The long options of `slurmslice run --help` are keys, and sbatch's in [sbatch]. "
-            "What is not known here can be typed: --sbatch NAME=VALUE."
+            "Valid keys are the long options of `slurmslice run --help`, and in [sbatch] those of "
+            "sbatch. An option that is unknown here can be typed: --sbatch NAME=VALUE."
         )
         meant = difflib.get_close_matches(key, tables, 1)
         for near in meant:
             header = self._header(tables[near])
             hint = f"Did you mean {near}, {f'in {header}' if header else 'above every [table]'}?"
         return BadInput(
-            f"{self.file}: {named} is not known.",
+            f"{self.file}: {full_key} is not a known key.",
             hint,
             code="unknown-key",
             path=self.file,
             key=key,
-            where=f"{self.file}: {named}",
+            where=f"{self.file}: {full_key}",
             nearest=meant[0] if meant else None,
         )
 
@@ -189,7 +195,7 @@ def _check(name: str, value: str, where: str) -> None:
 
 
 def _value(kind: Kind, raw: object) -> Value | None:
-    """A value as it would be typed; None where it is not of this kind."""
+    """Return a value as a person would type it; None if it has not this type."""
     if raw is False:
         return False
     match kind:
@@ -213,13 +219,13 @@ def _text(raw: object) -> str | None:
             return str(raw)
         case str() if "\0" not in raw:
             return raw
-        case datetime.date() | datetime.time():  # without quotes: begin = 2030-01-01T08:00:00
+        case datetime.date() | datetime.time():  # unquoted, as in begin = 2030-01-01T08:00:00
             return raw.isoformat()
     return None
 
 
 def _pair(name: str, raw: object) -> str | None:
-    """``lr=0.1,0.01``, as an option that is repeated takes it; a comma would make two of one."""
+    """Return ``lr=0.1,0.01`` for a repeated option; None if a comma would split a value."""
     texts = [_text(one) for one in raw] if isinstance(raw, list) else [_text(raw)]
     if None in texts or (len(texts) > 1 and any("," in str(text) for text in texts)):
         return None
@@ -231,16 +237,16 @@ def _all(texts: list[str | None]) -> tuple[str, ...] | None:
     return whole if len(whole) == len(texts) else None
 
 
-def _wrong(where: str, raw: object, takes: str) -> BadInput:
+def _wrong_type(where: str, raw: object, takes: str) -> BadInput:
     return BadInput(
-        f"{where} is {_shown(raw)}; it takes {takes}.",
+        f"{where} is {_description(raw)}; it must be {takes}.",
         code="bad-value",
         where=where,
         takes=str(takes),
     )
 
 
-def _shown(raw: object) -> str:
+def _description(raw: object) -> str:
     match raw:
         case bool():
             return str(raw).lower()
@@ -250,5 +256,5 @@ def _shown(raw: object) -> str:
             return "a table"
         case list():
             odd = [one for one in raw if _text(one) is None]
-            return f"a list with {_shown(odd[0])} in it" if odd else "a list"
+            return f"a list that holds {_description(odd[0])}" if odd else "a list"
     return str(raw)
