@@ -74,7 +74,7 @@ def test_job_steps_under_exit_0(site: Site, workplace: Path) -> None:
     bad = {0, 4, 5, 8, 10, *range(7, 46, 2)}
     assert {int(s["key"]) for s in slices if s["state"] == "CHECK_FAILED"} == bad
     assert {s["state"] for s in slices} == {"CHECK_FAILED", "COMPLETED"}
-    reasons = [s["reason"].removeprefix("exit 0, but a job step of it ") for s in slices[:11]]
+    reasons = [s["reason"].removeprefix("exit 0, but a job step ") for s in slices[:11]]
     assert reasons.pop(4) in {"exited 200", "exited 72"}  # as older releases may tell it
     assert reasons[:4] == ["ended by signal 11", *["exit 0"] * 3]
     assert reasons[4:] == ["exited 3", "exit 0", "exited 1", "did not start", "exited 1",
