@@ -72,7 +72,7 @@ def test_files_carry_the_umask_and_no_secrets(here: Here, umask: int) -> None:  
 
 
 def test_what_is_pinned_is_documented() -> None:
-    """The variables that docs/templates.md and the README name are pinned, and no others are."""
+    """Exactly the variables that the docs name are pinned."""
     rows = DOCUMENTED.splitlines()
     row = next(line for line in rows if line.startswith("| `environment` | list"))
     named = re.findall(r"`([A-Z_]{4,})`", row)
