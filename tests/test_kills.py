@@ -542,7 +542,7 @@ def test_there_are_points_enough() -> None:
 def test_a_full_disk_is_reported_and_nothing_is_lost(
     set_up: Callable[[Scene], Play], scene: Scene, error: int
 ) -> None:
-    """All writes fail from any one on: it is reported, and with space the same command continues."""
+    """From any write on all fail: it is reported, and with space the same command continues."""
     play = set_up(scene)
     assert points(lambda killer: scene.attempt(play, killer), error) > 10
 
@@ -569,7 +569,7 @@ def test_a_copy_of_a_run_never_acts_as_the_run(play: Play, line: Line) -> None:
 
 
 def test_a_run_that_was_moved_can_be_cancelled_and_not_submitted(play: Play) -> None:
-    """Its tasks would write to the old place: the error says what to change. Its jobs are its own."""
+    """Its tasks would write to the old place: the error says what to change."""
     play.typed(*MADE)
     play.typed("submit", "--only", "4")
     folder = play.typed.folder / "slurmslice-runs"
