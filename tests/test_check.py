@@ -107,8 +107,8 @@ def test_a_folder_is_no_file(place: Place) -> None:
 def test_signals_reach_command_and_check(place: Place, command: Command) -> None:
     """The command receives SIGUSR1, and SIGTERM ends a check that hangs."""
     text = "trap 'got=1' USR1; echo ready; until [ \"$got\" ]; do sleep 0.05; done; true"
-    told = ShellText(text) if isinstance(command, ShellText) else words("bash", "-c", text)
-    place.write(told, check=Check("touch looking; sleep 60"))
+    command = ShellText(text) if isinstance(command, ShellText) else words("bash", "-c", text)
+    place.write(command, check=Check("touch looking; sleep 60"))
     task, own = place.start(17), place.submission() / "logs/17.log"
     wait_for(lambda: own.exists() and own.read_bytes() == b"ready\n")
     task.send_signal(signal.SIGUSR1)

@@ -202,10 +202,10 @@ def test_each_source_gives_the_same_reason_for_an_end() -> None:
     """Accounting, and the task itself if accounting is late."""
     crashed = replace(BAD, exit_code=139)
     own = SlotProgress(int(NOW) - 900, "n3", int(NOW - GRACE_S) - 1, 139)
-    told, late = judge(KNOWN, said(accounting=crashed)), judge(KNOWN, said(progress=own))
-    assert told.reason == exit_in_words(139)
-    assert late.reason.startswith(told.reason)
-    assert (told.exit_code, told.signal) == (late.exit_code, late.signal) == (139, None)
+    early, late = judge(KNOWN, said(accounting=crashed)), judge(KNOWN, said(progress=own))
+    assert early.reason == exit_in_words(139)
+    assert late.reason.startswith(early.reason)
+    assert (early.exit_code, early.signal) == (late.exit_code, late.signal) == (139, None)
 
 
 GAVE_BACK = TaskReport(State.WAITING, "WAITING", reason="its runner ended")

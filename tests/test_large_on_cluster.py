@@ -152,7 +152,7 @@ def test_a_throttle_is_changed_live(site: Site, workplace: Path) -> None:
         until(lambda: len(seen.running) >= since + number, f"{number} more looks")
 
     def filled(limit: int, since: int) -> None:
-        """Return whether the throttle was reached, never exceeded; releases start tasks at different speeds."""
+        """Wait until this many run; never more may. Releases start tasks at different speeds."""
         write(site, workplace / "stay", "")
         until(lambda: told("tick", "live") and seen.running[-1] == limit, f"{limit} to run")
         looks(10)

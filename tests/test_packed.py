@@ -45,7 +45,7 @@ def lost(code: int, among: int) -> SlotProgress:
     return replace(ended(code), lost_among=among)
 
 
-def told(code: int) -> SlotProgress:
+def signalled(code: int) -> SlotProgress:
     """Return a slice that received SIGTERM and then exited with this code."""
     return replace(ended(code), told="TERM")
 
@@ -77,12 +77,12 @@ def active(state: State, restarts: int) -> TaskReport:
          Evidence.ACCOUNTING),
         (4, lost(137, 1), task(State.FAILED), None, State.OUT_OF_MEMORY, Evidence.PROGRESS),
         (2, ended(137), None, RUNS, State.RUNNING, Evidence.QUEUE),
-        (2, told(0), None, RUNS, State.RUNNING, Evidence.QUEUE),
-        (3, told(0), task(State.PREEMPTED), None, State.PREEMPTED, Evidence.ACCOUNTING),
-        (3, told(1), task(State.CANCELLED), None, State.CANCELLED, Evidence.ACCOUNTING),
-        (4, told(0), task(State.COMPLETED, 0), None, State.COMPLETED, Evidence.PROGRESS),
-        (4, told(3), task(State.FAILED), None, State.FAILED, Evidence.PROGRESS),
-        (4, told(0), task(State.OUT_OF_MEMORY), None, State.FAILED, Evidence.PROGRESS),
+        (2, signalled(0), None, RUNS, State.RUNNING, Evidence.QUEUE),
+        (3, signalled(0), task(State.PREEMPTED), None, State.PREEMPTED, Evidence.ACCOUNTING),
+        (3, signalled(1), task(State.CANCELLED), None, State.CANCELLED, Evidence.ACCOUNTING),
+        (4, signalled(0), task(State.COMPLETED, 0), None, State.COMPLETED, Evidence.PROGRESS),
+        (4, signalled(3), task(State.FAILED), None, State.FAILED, Evidence.PROGRESS),
+        (4, signalled(0), task(State.OUT_OF_MEMORY), None, State.FAILED, Evidence.PROGRESS),
         (3, ended(137), task(State.OUT_OF_MEMORY), None, State.OUT_OF_MEMORY, Evidence.ACCOUNTING),
         (3, ended(143), task(State.TIMEOUT), None, State.TIMEOUT, Evidence.ACCOUNTING),
         (3, ended(143), task(State.CANCELLED), None, State.CANCELLED, Evidence.ACCOUNTING),
@@ -137,7 +137,7 @@ def test_a_kill_beside_a_counted_one_is_not_out_of_memory() -> None:
 )  # fmt: skip
 def test_an_unexplained_signal_is_no_success(what: dict[str, Any], state: State) -> None:
     """The command may have saved its work and exited 0. While the queue is silent it is open."""
-    wrote = TaskProgress(0, {1: told(0)})
+    wrote = TaskProgress(0, {1: signalled(0)})
     standing = judge_packed(KNOWN, replace(NOTHING, **what), 1, wrote, 0)
     assert standing.state is state
     assert "SIGTERM" in standing.reason or state is State.RUNNING
@@ -170,8 +170,8 @@ def test_a_task_that_ends_before_its_first_slice_counts_the_second_time() -> Non
         (ended(1), 0, active(State.PENDING, 1), False),
         (ended(143, timed_out=True), 0, active(State.RUNNING, 1), False),
         (ended(137), 1, active(State.RUNNING, 1), False),
-        (told(0), 0, active(State.PENDING, 1), True),
-        (told(143), 0, active(State.RUNNING, 0), True),  # the controller has lost the scancel
+        (signalled(0), 0, active(State.PENDING, 1), True),
+        (signalled(143), 0, active(State.RUNNING, 0), True),  # the controller has lost the scancel
         (ended(137), 0, active(State.PENDING, 1), True),
         (ended(137), 0, active(State.RUNNING, 1), True),
         (BEGAN, 1, active(State.RUNNING, 1), True),

@@ -46,7 +46,7 @@ class Start:
     step_s: int = 0
 
     @property
-    def told(self) -> State:
+    def slurm_state(self) -> State:
         """Return Slurm's state for its end."""
         return State.COMPLETED if self.end is State.CHECK_FAILED else self.end
 
@@ -56,7 +56,7 @@ class Start:
             return State.PENDING
         if when < self.leaves:
             return State.RUNNING
-        return self.told if when < self.gone else None
+        return self.slurm_state if when < self.gone else None
 
 
 @dataclass(frozen=True)
@@ -81,11 +81,11 @@ class World:
         if phase is None:
             if not ended or when >= start.gone + REMEMBERED_S:
                 return None
-            word, at = str(start.told), start.leaves
+            word, at = str(start.slurm_state), start.leaves
             return TaskReport(
-                start.told, word, restarts=start.number, started_at=start.runs, ended_at=at
+                start.slurm_state, word, restarts=start.number, started_at=start.runs, ended_at=at
             )
-        completing = phase is start.told
+        completing = phase is start.slurm_state
         state = State.RUNNING if completing else phase
         return TaskReport(state, str(state), restarts=start.number, completing=completing)
 
@@ -101,7 +101,7 @@ class World:
         if phase is State.PENDING or phase is State.RUNNING:
             return TaskReport(phase, str(phase))
         code = start.exit_code if start.end is State.FAILED else 0
-        end, failed = start.told, "exited 3" if start.end is State.CHECK_FAILED else ""
+        end, failed = start.slurm_state, "exited 3" if start.end is State.CHECK_FAILED else ""
         known = Steps(failed) if now >= start.leaves + start.step_s else Steps(ended=False)
         return TaskReport(
             end, str(end), exit_code=code, started_at=start.runs, ended_at=start.leaves,
@@ -203,20 +203,22 @@ LOOKS = st.lists(
 
 def followed(world: World, looks: list[Look], *, off: bool) -> Iterator[tuple[int, Standing]]:
     """Return the status after each look, with its time. The last look is late and has no lag."""
-    known, now, told = KNOWN, BEGAN, BEGAN
+    known, now, seen_at = KNOWN, BEGAN, BEGAN
     late = world.last.gone + REMEMBERED_S + 100
     after = max(1, late - BEGAN - sum(look.after for look in looks))
     last = Look(after, False, False, False, 0, 0, 0)
     for look in [*looks, last]:
         asked = now + look.after
         now = asked + look.between
-        told = max(told, asked - look.accounting_lag)  # it does not withdraw an earlier report
-        known = one_look(world, known, look, now, told, off=off)
+        seen_at = max(
+            seen_at, asked - look.accounting_lag
+        )  # it does not withdraw an earlier report
+        known = one_look(world, known, look, now, seen_at, off=off)
         yield now, known
 
 
 def one_look(
-    world: World, known: Standing, look: Look, then: int, told: int, *, off: bool
+    world: World, known: Standing, look: Look, then: int, seen_at: int, *, off: bool
 ) -> Standing:
     """Poll once, accounting first. For an ended slice ask only if Slurm runs it again."""
     silent = off or look.accounting_down
@@ -226,7 +228,9 @@ def one_look(
     return judge(
         known,
         Hearing(
-            accounting=None if silent else world.accounting(told, then, steps=not look.steps_down),
+            accounting=None
+            if silent
+            else world.accounting(seen_at, then, steps=not look.steps_down),
             queue=queue,
             progress=world.progress(world.visible(then, look.progress_lag)),
             accounting_silence="down" if silent else "",
@@ -248,14 +252,14 @@ def test_no_end_is_invented_and_none_is_missed(world: World, looks: list[Look]) 
             start = world.at(when)
             assert start.number == world.last.number
             assert standing.state is as_known(world, standing)
-            assert start.phase(when) in {start.told, None}
+            assert start.phase(when) in {start.slurm_state, None}
     assert standing.state is as_known(world, standing)
 
 
 def as_known(world: World, standing: Standing) -> State:
     """Return the end of a world without the knowledge of job steps, which only accounting has."""
     last = world.last
-    return last.told if standing.evidence is Evidence.QUEUE else last.end
+    return last.slurm_state if standing.evidence is Evidence.QUEUE else last.end
 
 
 @settings(max_examples=1500)
@@ -266,7 +270,7 @@ def test_without_accounting_no_false_success(world: World, looks: list[Look]) ->
         if standing.state.final:
             start = world.at(when)
             assert start.number == world.last.number
-            assert start.phase(when) in {start.told, None}
+            assert start.phase(when) in {start.slurm_state, None}
         if standing.state is State.COMPLETED:
             assert world.last.exit_code == 0
             assert world.last.end not in TOLD_TO_END

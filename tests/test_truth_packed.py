@@ -115,14 +115,18 @@ def _truth(
     return frozenset({State.WAITING} | either), world.last.leaves
 
 
-def one_look(pack: Pack, known: Standing, look: Look, then: int, told: int, slot: int) -> Standing:
+def one_look(
+    pack: Pack, known: Standing, look: Look, then: int, seen_at: int, slot: int
+) -> Standing:
     """Poll once, as ``test_truth.one_look``, for one slice of the pack."""
     queue = None if look.queue_down else pack.world.queue(then, ended=look.accounting_down)
     wrote = pack.wrote(pack.world.visible(then, look.progress_lag))
     if known.state.final or known.state is State.WAITING:
         return reopened_packed(known, queue, slot, wrote) or known if known.state.final else known
     said = Hearing(
-        accounting=None if look.accounting_down else pack.world.accounting(told, then, steps=False),
+        accounting=None
+        if look.accounting_down
+        else pack.world.accounting(seen_at, then, steps=False),
         queue=queue,
         progress=None,
         accounting_silence="down" if look.accounting_down else "",
@@ -148,12 +152,12 @@ def test_each_slice_of_a_pack_gets_its_own_end(pack: Pack, looks: list[Look]) ->
     """Done, failed, ended with the task or returned: true, and never early."""
     looks = [*looks, last_look(pack, looks)]
     for slot, (truth, since) in enumerate(pack.truth):
-        known, now, told = replace(KNOWN, index=0), BEGAN, BEGAN
+        known, now, seen_at = replace(KNOWN, index=0), BEGAN, BEGAN
         for look in looks:
             asked = now + look.after
             now = asked + look.between
-            told = max(told, asked - look.accounting_lag)
-            known = one_look(pack, known, look, now, told, slot)
+            seen_at = max(seen_at, asked - look.accounting_lag)
+            known = one_look(pack, known, look, now, seen_at, slot)
             if known.state.final or known.state is State.WAITING:
                 assert known.state in truth
                 assert now >= since
