@@ -129,14 +129,14 @@ def parse(data: bytes, job: str | None = None) -> TaskProgress:
     restarts = (int(line["restart"]) for line in chain(*of_slots, setups))
     restart = max(restarts, default=None)
     slots = _slots(*(_of_restart(restart, lines) for lines in of_slots))
-    of_setup = _of_restart(restart, setups)[-1:]
+    last_setup = _of_restart(restart, setups)[-1:]
     return TaskProgress(
         restart=restart,
         slots=slots,
         older=frozenset(int(line["slot"]) for line in chain(*of_slots)) - slots.keys(),
-        setup_exit=int(of_setup[0]["exit"]) if of_setup else None,
-        setup_ended_at=int(of_setup[0]["at"]) if of_setup else None,
-        setup_told=_text(of_setup[0]["told"] or b"") if of_setup else "",
+        setup_exit=int(last_setup[0]["exit"]) if last_setup else None,
+        setup_ended_at=int(last_setup[0]["at"]) if last_setup else None,
+        setup_told=_text(last_setup[0]["told"] or b"") if last_setup else "",
         refused=refused[-1] if refused else None,
     )
 
