@@ -1,9 +1,9 @@
 """Confirmation of Slurm's end of a task by the lines that its script wrote. Pure.
 
-Slurm knows the exit code of ``script.sh``. It does not know if the library ran, because Slurm does
-not spool the library. If the library is missing or cut, the script exits 125. If somebody replaced
-it, the script may exit 0. So COMPLETED counts only if the task shows that its slice began. Exit 125
-of a task that shows nothing means that the task has not begun.
+Slurm knows the exit code of ``script.sh``. It does not spool the library, so it cannot know if the
+library ran. The script exits 125 if the library is missing or cut. It may exit 0 if somebody
+replaced the library. So COMPLETED counts only if the task's lines or logs prove that its slice
+began. Exit 125 without any such proof means "not begun".
 """
 
 from __future__ import annotations

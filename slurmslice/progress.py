@@ -14,18 +14,25 @@ stand between them. There is one line for each event::
     slurmslice setup job=419 restart=0 at=1795424103 host=n3 exit=1
     slurmslice refused job=420 restart=0 at=1795424103 host=n4 owner=419
 
-Fields: ``job`` is the array's job id. ``restart`` is the number of times that Slurm has restarted
-the task. ``at`` is in epoch seconds on the node's clock. ``slot`` is the slice's place in its task,
-from 0. ``told`` is the signal that the slice received from outside. After that signal its exit code
-means nothing, not even 0: a command may save its work and exit 0. ``kept=1`` means that an earlier
-start of the task did the slice; this start has no start line for it. New fields are added at the
-end of a line.
+Fields (new ones are added at the end of a line):
 
-Lines: ``timeout`` means that the slice exceeded its time limit and received a signal; its end line
-follows. ``memory`` means that the kernel killed a process (out of memory) while ``of`` slices of
-the task ran, with this one among them. ``check`` means that the command exited 0 and its check
-failed; the end line that follows has the check's exit code. ``setup`` is written only if the setup
-failed or ended the script. ``refused`` means that the submission belongs to another job.
+- ``job``: the array's job id.
+- ``restart``: the number of times that Slurm has restarted the task.
+- ``at``: epoch seconds on the node's clock.
+- ``slot``: the slice's place in its task, from 0.
+- ``told``: the signal that the slice received from outside. After it the exit code means nothing,
+  not even 0: a command may save its work and exit 0.
+- ``kept=1``: an earlier start of the task did the slice; this start has no start line for it.
+
+Lines, except ``start`` and ``end``:
+
+- ``timeout``: the slice exceeded its time limit and received a signal. Its end line follows.
+- ``memory``: the kernel killed a process of the task (out of memory) while ``of`` of its slices
+  ran, with this one among them.
+- ``check``: the command exited 0 and its check failed. The end line that follows has the check's
+  exit code.
+- ``setup``: the setup failed or ended the script. Other setups write no line.
+- ``refused``: the submission belongs to another job, ``owner``.
 """
 
 from __future__ import annotations
