@@ -233,7 +233,7 @@ def twenty_failed(play: Play) -> None:
 def edited(play: Play) -> None:
     """Edit the script, as a person would."""
     script = play.typed.folder / "slurmslice-runs" / "demo" / "script.sh"
-    script.write_text(f"{script.read_text()}# mended\n")
+    script.write_text(f"{script.read_text()}# edited\n")
 
 
 def sent(play: Play, name: str = "") -> None:

@@ -30,14 +30,14 @@ def test_2500_slices_of_which_a_tenth_fails(
     bad = set(random.Random(3).sample(range(2500), 250))
     rows = "".join(f"s{n:04d},{'yes' if n in bad else 'no'}\n" for n in range(2500))
     write(site, workplace / "slices.csv", f"name,bad\n{rows}")
-    command = MARK + "[ $SLICE_BAD = no ] || [ -e mended ]"
+    command = MARK + "[ $SLICE_BAD = no ] || [ -e repaired ]"
     ran = site.slurmslice(
         "run", "--table", "slices.csv", "--key", "name", "--throttle", "20", *packing,
         "--name", "large", "--interval", "1", "--shell", command, cwd=workplace,
     )  # fmt: skip
     assert ran.returncode == 1, ran.stderr
     assert site.status(workplace, "large")["counts"] == {"COMPLETED": 2250, "FAILED": 250}
-    write(site, workplace / "mended", "")
+    write(site, workplace / "repaired", "")
     again = site.slurmslice("resubmit", "large", cwd=workplace)
     assert again.returncode == 0, again.stderr
     assert settled(site, workplace, "large") == {"COMPLETED": 2500}
@@ -104,7 +104,7 @@ def test_the_throttle_holds_for_the_whole_run(
     write(site, workplace / "slices.csv", "name,mem,bad\n" + "".join(
         f"t{n:03d},{40 + n % 3},{'yes' if n % 10 == 1 else 'no'}\n" for n in range(slices)
     ))  # fmt: skip
-    command = MARK + "[ $SLICE_BAD = no ] || [ -e mended ] || exit 1; sleep 2"
+    command = MARK + "[ $SLICE_BAD = no ] || [ -e repaired ] || exit 1; sleep 2"
     made = site.slurmslice(
         "render", "--table", "slices.csv", "--key", "name", "--mem", "{mem}M", "--throttle", "8",
         *packing, "--name", "held", "--shell", command, cwd=workplace,
@@ -116,7 +116,7 @@ def test_the_throttle_holds_for_the_whole_run(
             [python, "-m", "slurmslice", "run", "held", "--interval", "0.5"], cwd=workplace
         )
         until(lambda: site.status(workplace, "held")["counts"].get("FAILED", 0) >= 2, "two to fail")
-        write(site, workplace / "mended", "")
+        write(site, workplace / "repaired", "")
         again = site.slurmslice("resubmit", "held", "--mem", "60M", cwd=workplace)
         assert again.returncode == 0, again.stderr
         assert followed.wait(120) in {0, 1}
@@ -198,14 +198,14 @@ def held(site: Site, place: Path, run: str, slices: int, text: str) -> Finished:
 
 def test_the_breaker_holds_the_rest(site: Site, workplace: Path) -> None:
     """The first 20 ended slices have failed: no more start until the person decides."""
-    ran = held(site, workplace, "b", 60, "[ -e mended ] && exit; sleep 1; exit 1")
+    ran = held(site, workplace, "b", 60, "[ -e repaired ] && exit; sleep 1; exit 1")
     assert "slurmslice run b --no-breaker" in ran.stderr
     begun = marks(workplace)
     assert 20 <= len(begun) < 60
     assert queued(site, workplace, "b") == {"JobHeldUser": 60 - len(begun)}
     failed = {"FAILED": len(begun), "PENDING": 60 - len(begun)}
     until(lambda: site.status(workplace, "b")["counts"] == failed, "what ran to have failed")
-    write(site, workplace / "mended", "")
+    write(site, workplace / "repaired", "")
     for words in (["resubmit", "b"], ["tick", "b"], ["throttle", "b", "none"], ["status", "b"]):
         done = site.slurmslice(*words, cwd=workplace)
         assert done.returncode == 0, done.stderr
@@ -225,8 +225,8 @@ def test_held_slices_are_resubmitted_with_the_edited_script(site: Site, workplac
     write(site, script, script.read_text().replace("sleep 1; false", "true"))
     waits = {"FAILED": len(begun), "PENDING": 40 - len(begun)}
     until(lambda: site.status(workplace, "m")["counts"] == waits, "what ran to have failed")
-    mended = site.slurmslice("resubmit", "m", "--no-breaker", cwd=workplace)
-    assert mended.returncode == 0, mended.stderr
+    repaired = site.slurmslice("resubmit", "m", "--no-breaker", cwd=workplace)
+    assert repaired.returncode == 0, repaired.stderr
     assert events(workplace, "m", "intent")[-1]["rows"] == "0-39"
     site.slurmslice("watch", "m", "--interval", "0.5", cwd=workplace)
     assert site.status(workplace, "m")["counts"] == {"COMPLETED": 40}
@@ -253,7 +253,7 @@ def test_a_column_gives_each_slice_its_own_memory(site: Site, workplace: Path) -
           "name,mem\n" + "".join(f"{key},{mem}\n" for key, mem in rows.items()))  # fmt: skip
     ran = site.slurmslice(
         "run", "--table", "slices.csv", "--key", "name", "--mem", "{mem}M", "--name", "own",
-        "--interval", "1", "--shell", "[ -e mended ]", cwd=workplace,
+        "--interval", "1", "--shell", "[ -e repaired ]", cwd=workplace,
     )  # fmt: skip
     assert ran.returncode == 1, ran.stderr
 
@@ -267,7 +267,7 @@ def test_a_column_gives_each_slice_its_own_memory(site: Site, workplace: Path) -
         return {key: known[task].rstrip("nc") for key, task in tasks.items()}
 
     assert asked() == {key: f"{mem}M" for key, mem in rows.items()}
-    write(site, workplace / "mended", "")
+    write(site, workplace / "repaired", "")
     again = site.slurmslice("resubmit", "own", "--mem", "2x", cwd=workplace)
     assert again.returncode == 0, again.stderr
     assert settled(site, workplace, "own") == {"COMPLETED": 7}
@@ -280,7 +280,7 @@ def test_every_submission_has_the_edited_script(site: Site, workplace: Path) -> 
           "name,minutes\n" + "".join(f"e{n},{1 + n % 2}\n" for n in range(4)))  # fmt: skip
     made = site.slurmslice(
         "render", "--table", "slices.csv", "--key", "name", "-t", "{minutes}", "--mem", "50M",
-        "--name", "edited", "--shell", 'echo "$SLICE $EDITED"; [ -e mended ]', cwd=workplace,
+        "--name", "edited", "--shell", 'echo "$SLICE $EDITED"; [ -e repaired ]', cwd=workplace,
     )  # fmt: skip
     assert made.returncode == 0, made.stderr
     script = workplace / "slurmslice-runs" / "edited" / "script.sh"

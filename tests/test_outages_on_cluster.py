@@ -35,7 +35,7 @@ pytestmark = pytest.mark.slurm
 
 # 0 fails at once, 1 is done at once; the test decides about the others.
 WORK = witnessed("""\
-[ $SLICE = 0 ] && [ ! -e mended ] && exit 3
+[ $SLICE = 0 ] && [ ! -e repaired ] && exit 3
 until [ $SLICE = 1 ] || [ -e go ] || [ -e "go.$SLICE" ]; do note alive; sleep 0.2; done
 [ ! -e "bad.$SLICE" ] || exit 4""")
 
@@ -118,7 +118,7 @@ def test_daemons_go_and_come_back(rough: Site, roughly: Path) -> None:
         watch.kill()
         watch.wait()
     until_states(rough, roughly, "FAILED", *["COMPLETED"] * 4)
-    write(rough, roughly / "mended", "")
+    write(rough, roughly / "repaired", "")
     assert rough.slurmslice("resubmit", "out", cwd=roughly).returncode == 0
     assert settled(rough, roughly, "out") == {"COMPLETED": 5}
     done_apart(roughly, list("01234"), deaf=True)
@@ -246,7 +246,7 @@ def test_queue_and_progress_lines_replace_accounting(
     assert states(told) == ends
     assert {one["evidence"] for one in slices(told).values()} == {"progress"}
     assert (slices(told)["0"]["exit_code"], slices(told)["4"]["exit_code"]) == (3, 4)
-    write(unaccounted, nowhere / "mended", "")
+    write(unaccounted, nowhere / "repaired", "")
     (nowhere / "bad.4").unlink()
     ran = unaccounted.slurmslice(
         "run", "out", "--max-attempts", "2", "--interval", "0.5", cwd=nowhere
@@ -260,7 +260,7 @@ def test_queue_and_progress_lines_replace_accounting(
 
 def test_a_killed_and_forgotten_task(unaccounted: Site, nowhere: Path) -> None:
     """No source has its end: it stays as last seen, until the person cancels it."""
-    write(unaccounted, nowhere / "mended", "")
+    write(unaccounted, nowhere / "repaired", "")
     job = submitted(unaccounted, nowhere, "-a", "0-1")
     until_states(unaccounted, nowhere, "RUNNING", "COMPLETED")
     until(lambda: "0" in witness(nowhere), "the command of slice 0 to begin")

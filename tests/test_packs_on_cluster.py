@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slurm
 WORK = """\
 echo "$SLICE" >>marks
 echo "this is $SLICE"
-[ -e mended ] && exit 0
+[ -e repaired ] && exit 0
 case $SLICE in
   fails) exit 5 ;;
   slow) sleep 60 ;;
@@ -65,7 +65,7 @@ def test_each_slice_of_a_pack_ends_in_its_own_way(site: Site, workplace: Path) -
     for key in keys.split():
         log = site.slurmslice("logs", "p", key, cwd=workplace)
         assert log.stdout.startswith(f"this is {key}\n")
-    write(site, workplace / "mended", "")
+    write(site, workplace / "repaired", "")
     again = site.slurmslice("resubmit", "p", cwd=workplace)
     assert again.returncode == 0, again.stderr
     assert settled(site, workplace, "p") == {"COMPLETED": 7}
@@ -90,7 +90,7 @@ def test_a_failed_slice_is_resubmitted_while_its_pack_continues(
     render(site, workplace, "fails stays c")
     submitted(site, workplace)
     until(lambda: states(site, workplace)["fails"] == "FAILED", "the first of the pack to fail")
-    write(site, workplace / "mended", "")
+    write(site, workplace / "repaired", "")
     again = site.slurmslice("resubmit", "p", cwd=workplace)
     assert again.returncode == 0, again.stderr
     assert events(workplace, "p", "intent")[-1]["rows"] == "0"
@@ -119,11 +119,11 @@ def test_a_pack_cancelled_by_hand(site: Site, workplace: Path) -> None:
 
 def test_a_returned_slice_runs_with_its_requeued_task(site: Site, workplace: Path) -> None:
     """Its setup failed, so its slices wait; requeued by hand, the task runs them."""
-    render(site, workplace, "first last", "--setup", "[ -e mended ] || exit 1")
+    render(site, workplace, "first last", "--setup", "[ -e repaired ] || exit 1")
     sent = site.slurmslice("submit", "p", cwd=workplace)
     job = job_of(sent)
     until(lambda: set(states(site, workplace).values()) == {"WAITING"}, "both to wait")
-    write(site, workplace / "mended", "")
+    write(site, workplace / "repaired", "")
     put_back = site.run("scontrol", "requeuehold", f"{job}_0", cwd=workplace)
     assert put_back.returncode == 0, put_back.stderr
     beside = site.slurmslice("submit", "p", cwd=workplace)

@@ -332,7 +332,7 @@ def until_told(site: Site, place: Path, job: str, state: str) -> None:
 def test_the_database_goes_and_comes_back(rough: Site, roughly: Path) -> None:
     """slurmdbd is down during 300 slices, of which three fail: only these are reported failed."""
     cluster, bad = cluster_of(rough), {"7", "150", "290"}
-    work = witnessed("[ -e mended ] || case $SLICE in 7|150|290) exit 3 ;; esac; sleep 0.1")
+    work = witnessed("[ -e repaired ] || case $SLICE in 7|150|290) exit 3 ;; esac; sleep 0.1")
     watched = Watched(rough, roughly, "many")
     with following(rough, roughly, "many", "-a", "0-299", "--shell", work) as (run, said):
         until(lambda: len(witness(roughly)) > 60, "a fifth of them")
@@ -346,7 +346,7 @@ def test_the_database_goes_and_comes_back(rough: Site, roughly: Path) -> None:
             cluster.start("slurmdbd")
         assert run.wait(DEADLINE_S) == 1
     assert watched.other_than("COMPLETED") == bad
-    write(rough, roughly / "mended", "")
+    write(rough, roughly / "repaired", "")
     again(rough, roughly, "many")
     assert settled(rough, roughly, "many") == {"COMPLETED": 300}
     done_apart(roughly, [str(key) for key in range(300)])
