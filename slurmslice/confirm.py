@@ -1,9 +1,9 @@
-"""The end of a task by Slurm's word, compared with what its script wrote. Pure.
+"""Confirmation of Slurm's end of a task by the lines that its script wrote. Pure.
 
-Slurm knows how ``script.sh`` ended, and not whether its library ran: the library is no part of what
-Slurm spools. If it is missing or cut, the script exits 125; if it was exchanged, it may exit 0. So
-COMPLETED is believed only of a task that has shown that its slice began, and exit 125 of a task
-that has shown nothing means that it has not begun.
+Slurm knows the exit code of ``script.sh``. It does not spool the library, so it cannot know if the
+library ran. The script exits 125 if the library is missing or cut. It may exit 0 if somebody
+replaced the library. So COMPLETED counts only if the task's lines or logs prove that its slice
+began. Exit 125 without any such proof means "not begun".
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from slurmslice.states import Evidence, State
 
 
 def needs_confirmation(found: Standing) -> bool:
-    """Whether a state rests on the exit code of a script whose library may not have run."""
+    """Return whether a status rests on the exit code of a script whose library may not have run."""
     by_slurm = found.evidence in {Evidence.ACCOUNTING, Evidence.QUEUE}
     return by_slurm and (
         found.state is State.COMPLETED
@@ -36,16 +36,16 @@ def confirm(
     has_log: bool,
     times_returned: int,
 ) -> Standing:
-    """The standing of a slice after a look at what its task wrote.
+    """Compare Slurm's report of an end with the task's own lines; return the slice's status.
 
     Args:
-        known: what was known before.
-        found: the standing by Slurm's word; one that ``needs_confirmation``.
-        wrote: what the task wrote; None if its log is not there.
+        known: its status before the poll.
+        found: its status by Slurm's report; ``needs_confirmation`` is true for it.
+        wrote: the lines that the task wrote; None if its log does not exist.
         slot: the slice's place in the task, from 0.
         now: epoch seconds.
-        has_log: the slice's own log is there.
-        times_returned: how often the slice was given back, because its task had not begun.
+        has_log: the slice's own log exists.
+        times_returned: the number of times that it was returned because its task had not begun.
     """
     own = (wrote and wrote.slots.get(slot)) or SlotProgress()
     of_this_start = own.restart >= (found.restarts or 0)
@@ -55,11 +55,12 @@ def confirm(
     if began and not contradicted:
         return found
     if now - (found.ended_at or 0) < VISIBLE_S:
-        return replace(known, reason=f"{found.state}; what its task wrote may not be seen here yet")
+        reason = f"{found.state}; its task's lines may not be visible here yet"
+        return replace(known, reason=reason)
     if found.state is State.FAILED:
         return found if in_setup else _not_begun(found, times_returned)
     if wrote is None:
-        return found  # a log that is gone says nothing
+        return found  # a missing task log proves nothing
     reason = _CONTRADICTED if contradicted else _NOT_RUN
     return replace(
         found,
@@ -70,12 +71,12 @@ def confirm(
     )
 
 
-_CONTRADICTED = "its script exited 0, but what its task wrote says that the slice failed"
-_NOT_RUN = "the command was not run: its script exited 0 without a line of slurmslice.sh"
+_CONTRADICTED = "the script exited 0, but its progress lines say that the slice failed"
+_NOT_RUN = "the command was not run: the script exited 0 without a line of slurmslice.sh"
 
 
 def _not_begun(found: Standing, times_returned: int) -> Standing:
-    """Not begun uses no attempt; for the second time it counts, or it would go on without end."""
+    """Return the slice without using an attempt. The second time it fails: retries must end."""
     reason = f"not begun: slurmslice.sh could not be read on {found.node or 'its node'}"
     if times_returned:
         return replace(found, reason=f"{reason}, for the second time")
@@ -86,7 +87,15 @@ def _not_begun(found: Standing, times_returned: int) -> Standing:
 
 
 def unconfirmed(known: Standing, found: Standing, fault: str) -> Standing:
-    """A slice whose library is not as it was made: what the task ran is not known."""
+    """Withhold COMPLETED while the library differs from the rendered one.
+
+    It is then not known what the task ran. Other states pass unchanged.
+
+    Args:
+        known: the slice's status before the poll.
+        found: its status by Slurm's report.
+        fault: the difference, in words (``has changed``).
+    """
     if found.state is not State.COMPLETED:
         return found
-    return replace(known, reason=f"COMPLETED, but what ran is not known: slurmslice.sh {fault}")
+    return replace(known, reason=f"COMPLETED, but it is not known what ran: slurmslice.sh {fault}")

@@ -1,7 +1,6 @@
-"""What accounting, queue and progress each say of an array task.
+"""Reports of array tasks, as accounting and the queue give them.
 
-These are the records that engines hand over. How they are merged into one standing a slice is
-``slurmslice.judge``.
+Engines make these records. ``slurmslice.judge`` merges them into the status of each slice.
 """
 
 from __future__ import annotations
@@ -12,20 +11,20 @@ from dataclasses import dataclass, field, fields
 from slurmslice.states import State
 
 TaskId = tuple[str, int]
-"""Which array task: the array's job id, and the array index (counts as the script's does)."""
+"""An array task: the array's job id, and the array index as the script counts it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What can be known of one try at an array task, beside its state. None is: not known.
+    """Facts about one attempt at an array task, without its state. None means not known.
 
     Attributes:
-        exit_code, signal: of the command; as the source gives them.
-        submitted_at, started_at, ended_at: epoch seconds, on Slurm's clock.
+        exit_code, signal: of the command, as the source gives them.
+        submitted_at, started_at, ended_at: epoch seconds on Slurm's clock.
         elapsed_s, cpu_s: seconds of wall clock and of CPU (user and system).
         max_rss_bytes, requested_mem_bytes: bytes.
         node: the first node.
-        restarts: how often Slurm has started the task anew.
+        restarts: the number of times that Slurm has restarted the task.
     """
 
     exit_code: int | None = None
@@ -42,16 +41,17 @@ class Facts:
 
 
 FACTS = tuple(fact.name for fact in fields(Facts))
+"""The field names of ``Facts``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """How the job steps of a task's newest start ended, its batch script left out.
+    """The ends of a task's job steps in its newest start, without its batch script.
 
     Attributes:
-        failed: how the first that failed did, in words (``exited 3``); empty where none did.
-        ended: none of them goes on.
-        preempted: one of them was told to end, to make room for another job.
+        failed: the end of the first step that failed, in words (``exited 3``); empty if none did.
+        ended: all steps have ended.
+        preempted: a step received a signal to make room for another job.
     """
 
     failed: str = ""
@@ -60,20 +60,21 @@ class Steps:
 
 
 NO_STEPS = Steps()
+"""The job steps of a task that has none, or whose steps do not matter."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskReport(Facts):
-    """What one source says of one array task.
+    """One source's report of one array task.
 
     Attributes:
-        state: the state; UNKNOWN where the source used a word that we do not know.
-        word: the source's own word for it, as it came.
+        state: the state; UNKNOWN if slurmslice does not know the source's word.
+        word: the source's own word for the state, unchanged.
         reason: the source's own reason (``Priority``, ``AssocMaxSubmitJobLimit``).
         completing: the task has ended and Slurm still cleans its node (squeue's COMPLETING).
-        step_exit: the highest exit code of its job steps, of older starts too (sacct's
+        step_exit: the highest exit code of its job steps, also of older starts (sacct's
             DerivedExitCode, which may come late).
-        steps: its job steps; None where they were not told.
+        steps: its job steps; None if the source has not reported them.
         exit_code_truncated: the true exit code may be 128 more than the source says.
         is_array_summary: the report comes from one record for all tasks of an array that ended
             before their start. Its list of tasks may be out of date (seen).
@@ -94,10 +95,10 @@ class Answer:
     """One source's answer to one poll.
 
     Attributes:
-        reports: what it says, by task. A task that is absent is one of which it says nothing.
-        silence: empty where the source answered; else why it did not (then ``reports`` is
-            empty, and absence means nothing).
-        off: the source is switched off for good (accounting storage disabled).
+        reports: its reports by task. The source does not know a task that is absent.
+        silence: the reason why the source did not answer; empty if it did. If it is set,
+            ``reports`` is empty, and absence means nothing.
+        off: the source is switched off for good (accounting storage is disabled).
     """
 
     reports: Mapping[TaskId, TaskReport] = field(default_factory=dict)
@@ -106,7 +107,7 @@ class Answer:
 
     @property
     def answered(self) -> bool:
-        """Whether absence from ``reports`` means something."""
+        """Return whether absence from ``reports`` means something."""
         return not self.silence
 
 
@@ -114,9 +115,9 @@ class Answer:
 class Observation:
     """One poll of an engine: the answers of accounting and of the queue.
 
-    Accounting is asked first: a task that ends between the two questions is then running in
-    accounting and gone from the queue, which says nothing, instead of final and queued, which
-    is what a requeue looks like.
+    The engine asks accounting first. A task that ends between the two questions is then running
+    in accounting and absent from the queue, which proves nothing. In the other order it would be
+    final in accounting and active in the queue, which looks like a requeue.
     """
 
     accounting: Answer

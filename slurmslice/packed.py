@@ -1,7 +1,7 @@
-"""The standing of a slice that shares its array task with others. Pure.
+"""The status of a slice that shares its array task with other slices. Pure.
 
-What Slurm says is of the task; which slice it is true of is in what the task wrote. The rules
-stand in ``docs/evidence.md``, in this order.
+Slurm reports the end of the task. The lines of the task show for which slices that report is true.
+The rules have the order of ``docs/evidence.md``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,13 @@ from slurmslice.source_line import NOT_BEGUN_EXIT
 from slurmslice.states import Evidence, State
 
 _ENDED_FROM_OUTSIDE = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGKILL})
-"""Signals by which Slurm, or the script on its behalf, ends a slice."""
+"""Signals that Slurm, or the script for Slurm, sends to end a slice."""
+
+VISIBLE_S = 60
+"""Seconds until a file that a node has made is visible on other machines (nfs(5), acdirmax)."""
+
+_SCRIPT_ENDED = frozenset({State.COMPLETED, State.FAILED})
+"""Ends of a task that nobody ended: a signal before was not meant to end the task."""
 
 
 def judge_packed(
@@ -29,136 +35,145 @@ def judge_packed(
     *,
     has_log: bool = False,
 ) -> Standing:
-    """The standing of a slice of a pack after one more poll. ``known`` is not final.
+    """Return the status of a slice of a pack after one more poll.
 
     Args:
-        known: what was known.
-        said: what the poll says of its array task, without progress.
+        known: its status before the poll; not final.
+        said: the evidence of the poll about its array task, without progress.
         slot: the slice's place in the task, from 0.
-        wrote: what the task wrote, in its newest restart.
-        times_returned: how often the slice was given back, since its task ended before its turn.
-        has_log: the slice's own log is there. Asked for where ``unheard`` says so.
+        wrote: the lines that the task wrote in its newest restart.
+        times_returned: the number of times that it was returned because its task ended before
+            its turn.
+        has_log: the slice's own log exists. The value matters only if ``unheard`` is true.
     """
     own = wrote.slots.get(slot, SlotProgress())
-    if _for_good(own):
-        return _by_exit(known, own)
+    if _has_ended_for_good(own):
+        return _from_own_exit(known, own)
     restarts = max(known.restarts or 0, (said.queue and said.queue.restarts) or 0)
     if restarts > (wrote.restart or 0):
-        own = SlotProgress()  # Slurm has put the task back: it runs again with it
+        own = SlotProgress()  # Slurm has requeued the task: the slice runs again with it
     began = SlotProgress() if wrote.slots else None
     task = judge(known, replace(said, progress=began, accounting=_without_steps(said.accounting)))
     if own.exit_code is not None:
         counted = any(slot.lost_among for slot in wrote.slots.values())
-        starved = own.lost_among is not None or not counted
-        return _by_signal(known, own, task, said, starved=starved)
-    if not task.state.final or (task.state is State.COMPLETED and not _left_out(own, wrote)):
-        return _in_turn(task, own)
-    lost = has_log and unheard(slot, wrote)
-    some = wrote.slots and task.state is not State.COMPLETED  # then the rest is still to be seen
-    whole = (some or wrote.setup_exit is not None) and not lost
-    if not (whole or _is_visible(task, said)):
-        return replace(known, reason=f"{task.state}; what its task wrote may not be seen here yet")
-    if _began(own) or task.state is State.CANCELLED:
-        return _within(task, own)
-    return _unrecorded(task) if lost else _before_its_turn(task, wrote, times_returned)
+        may_be_oom = own.lost_among is not None or not counted
+        return _ended_from_outside(known, own, task, said, may_be_oom=may_be_oom)
+    if not task.state.final or (task.state is State.COMPLETED and not _was_skipped(own, wrote)):
+        return _with_running_task(task, own)
+    unrecorded = has_log and unheard(slot, wrote)
+    partial = wrote.slots and task.state is not State.COMPLETED  # COMPLETED: more lines must follow
+    complete = (partial or wrote.setup_exit is not None) and not unrecorded
+    if not (complete or _lines_are_visible(task, said)):
+        reason = f"{task.state}; its task's lines may not be visible here yet"
+        return replace(known, reason=reason)
+    if _has_begun(own) or task.state is State.CANCELLED:
+        return _ended_with_task(task, own)
+    return _unrecorded(task) if unrecorded else _before_its_turn(task, wrote, times_returned)
 
 
 def unheard(slot: int, wrote: TaskProgress) -> bool:
-    """Whether a task has not written a word of a slice, in no start of it."""
+    """Return whether no start of the task has written a line about the slice."""
     return slot not in wrote.slots and slot not in wrote.older
 
 
-def _began(own: SlotProgress) -> bool:
-    """Whether a slice began: any line of it says so, as a log may have lost some."""
+def _has_begun(own: SlotProgress) -> bool:
+    """Return whether a slice began. Any line of it proves that: a log may have lost others."""
     return own != SlotProgress()
 
 
-def _left_out(own: SlotProgress, wrote: TaskProgress) -> bool:
-    """Whether a task wrote of other slices and not that this one began: it cannot be done."""
-    return bool(wrote.slots) and not _began(own)
+def _was_skipped(own: SlotProgress, wrote: TaskProgress) -> bool:
+    """Return whether the task wrote about other slices only. Then this slice cannot be done."""
+    return bool(wrote.slots) and not _has_begun(own)
 
 
 def _without_steps(report: TaskReport | None) -> TaskReport | None:
-    # Which slice a job step was of is not known: they are not asked for, nor waited for.
+    # It is not known which slice ran a job step. So steps are neither fetched nor waited for.
     return report and replace(report, steps=NO_STEPS)
 
 
-VISIBLE_S = 60
-"""How long a file that a node has made may be missing elsewhere, seconds (nfs(5), acdirmax)."""
+def _lines_are_visible(task: Standing, said: Hearing) -> bool:
+    """Return whether all lines of an ended task must be visible here by now.
 
-
-def _is_visible(task: Standing, said: Hearing) -> bool:
-    """Whether what a task that has ended wrote must be seen by now. Unbegun it wrote nothing."""
+    A task that did not start wrote none.
+    """
     return task.started_at is None or said.now - (task.ended_at or 0) >= VISIBLE_S
 
 
 def reopened_packed(
     known: Standing, queue: TaskReport | None, slot: int, wrote: TaskProgress
 ) -> Standing | None:
-    """The standing of a slice that had ended and that Slurm runs again, as ``judge.reopened``.
+    """Return the status of an ended slice of a pack that Slurm runs again (``judge.reopened``).
 
-    None too where it has ended for good, or in a start of the task that goes on with others. Where
-    it was told to end and the task goes on, the controller has lost the word: it runs again with
-    the task.
+    A slice may have received a signal to end although its task continues: the controller has lost
+    the request. Such a slice runs again with its task.
+
+    Returns:
+        None if Slurm does not run the slice again: it has ended for good, or it ended in this
+        start of the task, which continues with other slices.
     """
     own = wrote.slots.get(slot, SlotProgress())
     restarts = queue.restarts or 0 if queue is not None else 0
-    goes_on = own.exit_code is not None and not own.told and restarts <= (wrote.restart or 0)
-    return None if goes_on or _for_good(own) else reopened(known, queue)
+    same_start = own.exit_code is not None and not own.told and restarts <= (wrote.restart or 0)
+    return None if same_start or _has_ended_for_good(own) else reopened(known, queue)
 
 
-def _for_good(own: SlotProgress) -> bool:
-    """Whether a slice is not run again when Slurm starts its task anew: the script keeps it."""
+def _has_ended_for_good(own: SlotProgress) -> bool:
+    """Return whether the script keeps the slice's end if Slurm restarts its task."""
     by_itself = not own.told and signal_of(own.exit_code) not in _ENDED_FROM_OUTSIDE
     return own.exit_code is not None and (by_itself or own.timed_out)
 
 
-def _by_exit(known: Standing, own: SlotProgress) -> Standing:
-    """Rules 1 and 4: by what its own lines say."""
+def _from_own_exit(known: Standing, own: SlotProgress) -> Standing:
+    """Return the end by the slice's own lines (rules 1 and 4)."""
     code = own.exit_code or 0
-    if own.timed_out:  # what it exits with, told to end, is no end of its own
-        return _ended(known, own, State.TIMEOUT, "took longer than a slice may")
+    if own.timed_out:  # after the signal its exit code means nothing
+        return _with_end(known, own, State.TIMEOUT, "exceeded the time limit of a slice")
     if own.lost_among == 1:
-        reason = f"lost a process for want of memory; its command exited {code}"
-        return _ended(known, own, State.OUT_OF_MEMORY, reason)
+        reason = f"the kernel killed a process of it (out of memory); its command exited {code}"
+        return _with_end(known, own, State.OUT_OF_MEMORY, reason)
     if own.check_exit is not None and code:
         failed, reason = by_check(TaskReport(State.FAILED), own.check_exit)
-        checked = _ended(known, own, failed.state, reason)
+        checked = _with_end(known, own, failed.state, reason)
         return replace(checked, evidence=Evidence.CHECK, exit_code=0)
     state = State.FAILED if code else State.COMPLETED
     reason = explain(TaskReport(state, exit_code=code))
     if own.lost_among:
-        reason += f"; it or another of {own.lost_among} that ran lost a process for want of memory"
-    return _ended(known, own, state, reason)
+        reason += (
+            f"; the kernel killed a process of one of the {own.lost_among} slices that ran "
+            "(out of memory)"
+        )
+    return _with_end(known, own, state, reason)
 
 
-def _by_signal(
-    known: Standing, own: SlotProgress, task: Standing, said: Hearing, *, starved: bool
+def _ended_from_outside(
+    known: Standing, own: SlotProgress, task: Standing, said: Hearing, *, may_be_oom: bool
 ) -> Standing:
-    """Rules 2 to 4: ended from outside, and its task tells by what.
+    """Return the end of a slice that a signal ended; its task shows the cause (rules 2 to 4).
 
-    ``starved``: where its task is OUT_OF_MEMORY, it may be by this slice.
+    Args:
+        known: its status before the poll.
+        own: the lines about the slice.
+        task: the status of its task.
+        said: the evidence of the poll.
+        may_be_oom: this slice may be the cause if its task is OUT_OF_MEMORY.
     """
     number, final = signal_of(own.exit_code), task.state.final
-    if final and task.state not in _BY_ITSELF:
+    if final and task.state not in _SCRIPT_ENDED:
         oom = task.state is State.OUT_OF_MEMORY
-        if not oom or (number == signal.SIGKILL and starved):
-            return _within(task, own)
-    if not final and not _never_explained(own, said):
+        if not oom or (number == signal.SIGKILL and may_be_oom):
+            return _ended_with_task(task, own)
+    if not final and not _cause_stays_unknown(own, said):
         how = told_to_end(own) if own.told else f"ended by signal {number}"
-        return replace(_in_turn(task, own), reason=f"{how}; why is told when its task ends")
-    if own.told and not (final and task.state in _BY_ITSELF):
+        reason = f"{how}; the cause is known after its task ends"
+        return replace(_with_running_task(task, own), reason=reason)
+    if own.told and not (final and task.state in _SCRIPT_ENDED):
         report, _, reason = by_own_word(own, cancelled=said.cancelled_at is not None)
-        return _ended(known, own, report.state, reason)
-    return _by_exit(known, own)
+        return _with_end(known, own, report.state, reason)
+    return _from_own_exit(known, own)
 
 
-_BY_ITSELF = frozenset({State.COMPLETED, State.FAILED})
-"""Ends of a task that was not ended: a signal that came before was not meant to end it."""
-
-
-def _never_explained(own: SlotProgress, said: Hearing) -> bool:
-    """Whether nobody will tell any more by what a slice was ended."""
+def _cause_stays_unknown(own: SlotProgress, said: Hearing) -> bool:
+    """Return whether no source will report any more what ended the slice."""
     if said.queue is not None or said.queue_silence:
         return False
     if said.accounting_off:
@@ -167,20 +182,23 @@ def _never_explained(own: SlotProgress, said: Hearing) -> bool:
     return absent and said.now - (own.ended_at or said.now) >= GRACE_S
 
 
-def _in_turn(task: Standing, own: SlotProgress) -> Standing:
-    """Rule 5: its task runs, or waits, or ended with every slice done."""
+def _with_running_task(task: Standing, own: SlotProgress) -> Standing:
+    """Return the status if its task runs, is pending, or ended with all slices done (rule 5)."""
     if task.state.final:
-        return _within(task, own)
-    if task.state is State.RUNNING and not _began(own):
+        return _ended_with_task(task, own)
+    if task.state is State.RUNNING and not _has_begun(own):
         reason = "waits for its turn in its array task"
         return replace(task, state=State.PENDING, started_at=None, elapsed_s=None, reason=reason)
     return replace(task, started_at=own.started_at or task.started_at)
 
 
-def _within(task: Standing, own: SlotProgress) -> Standing:
-    """Rule 6: it ended with its task. Times are its own; what was measured is the task's."""
-    if task.state is State.FAILED and own.exit_code is None:  # the task's exit code is not its
-        reason = f"its array task ended ({task.reason}), and it has written no end of its own"
+def _ended_with_task(task: Standing, own: SlotProgress) -> Standing:
+    """Return the end of a slice that ended with its task (rule 6).
+
+    Times are the slice's own. CPU time and memory are left out: they are the task's.
+    """
+    if task.state is State.FAILED and own.exit_code is None:  # the exit code is another slice's
+        reason = f"its array task ended ({task.reason}), and it has written no end line"
         task = replace(task, exit_code=None, reason=reason)
     return replace(
         task,
@@ -192,22 +210,23 @@ def _within(task: Standing, own: SlotProgress) -> Standing:
 
 
 def _unrecorded(task: Standing) -> Standing:
-    """Rule 7: it began, and what its task wrote of it is lost. The task exits 0 when all are done.
+    """Return the end of a slice that began and whose progress lines are lost (rule 7).
 
-    Else it may have been done, too: it is not given back, which would run it again unasked.
+    The task exits 0 only if all slices are done. After any other exit the slice may be done or
+    not. It is not returned, because then it would run again without a request.
     """
-    within = _within(task, SlotProgress())
+    ended = _ended_with_task(task, SlotProgress())
     if task.state is State.COMPLETED:
-        return within
+        return ended
     reason = (
-        f"it began; its array task ended ({task.state}: {task.reason}), and what that wrote of it "
-        "is lost: whether it was done is not known"
+        f"it began, its array task ended ({task.state}: {task.reason}), and its progress lines are "
+        "lost: it is not known if it was done"
     )
-    return replace(within, state=State.FAILED, reason=reason, exit_code=None, signal=None)
+    return replace(ended, state=State.FAILED, reason=reason, exit_code=None, signal=None)
 
 
 def _before_its_turn(task: Standing, wrote: TaskProgress, times_returned: int) -> Standing:
-    """Rules 8 and 9: given back; the second time that no slice of its task began, it counts."""
+    """Return a slice to WAITING (rule 8), or fail it the second time no slice began (rule 9)."""
     how = "its array task ended before its turn"
     if wrote.setup_exit is not None:
         how = f"setup exited {wrote.setup_exit}"
@@ -222,7 +241,7 @@ def _before_its_turn(task: Standing, wrote: TaskProgress, times_returned: int) -
     )  # fmt: skip
 
 
-def _ended(known: Standing, own: SlotProgress, state: State, reason: str) -> Standing:
+def _with_end(known: Standing, own: SlotProgress, state: State, reason: str) -> Standing:
     return replace(
         known,
         state=state,

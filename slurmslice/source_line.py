@@ -1,4 +1,4 @@
-"""The last lines of ``script.sh``: they source the library and say what the script runs. Pure.
+"""The last lines of ``script.sh``. They source the library and pass it the form. Pure.
 
 ::
 
@@ -17,10 +17,10 @@ from pathlib import Path
 from slurmslice.command import quote
 
 LIBRARY_NAME = "slurmslice.sh"
-"""The library's file name in a run directory, and among the templates."""
+"""The library's file name in a run directory and in the templates folder."""
 
 NOT_BEGUN_EXIT = 125
-"""The exit code of a script whose library could not be read; no slice has begun then."""
+"""The exit code of a script that could not read its library. No slice has begun then."""
 
 _LINE = re.compile(
     r'^(?:(?:source|\.) (?P<library>.+?)|set --) (?P<words>(?:direct|table)\b.*) -- "\$@"$',
@@ -31,16 +31,16 @@ _PACK = re.compile(r"pack=\d{1,9}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class SourceLine:
-    """The words behind ``source``.
+    """The words after ``source`` in a rendered script.
 
     Attributes:
         run_dir: the run directory, which holds the library; absolute.
         form: ``direct`` if the array index is the key, ``table`` if it names lines of a table.
-        pack: how many slices an array task carries, 1 or more.
-        at_once: how many of them run at a time, 1 or more.
-        slice_time: seconds that a slice of a pack may take; 0 for as long as its task.
-        check: ``check_slice`` runs after the command exited 0.
-        log_folders: direct form only: a folder for every 1,000 logs.
+        pack: the number of slices in an array task, 1 or more.
+        at_once: the number of them that run at a time, 1 or more.
+        slice_time: the time limit of a slice of a pack in seconds; 0 for its task's limit.
+        check: ``check_slice`` runs after the command exits 0.
+        log_folders: direct form only: each folder holds 1,000 logs.
     """
 
     run_dir: str
@@ -53,7 +53,7 @@ class SourceLine:
 
     @property
     def words(self) -> str:
-        """The form and the options as words of bash; an option at its default is left out."""
+        """The form and the options as words of bash, without options at their default."""
         words = [self.form]
         words += [f"pack={self.pack}"] if self.pack > 1 else []
         words += [f"at_once={self.at_once}"] if self.at_once > 1 else []
@@ -63,15 +63,15 @@ class SourceLine:
         return " ".join(words)
 
     def to_bash(self) -> str:
-        """The line that sources the library.
+        """Return the line that sources the library.
 
         Raises:
-            BadInput: the run directory holds NUL.
+            BadInput: the path of the run directory contains NUL.
         """
         return f'source {quote(os.path.join(self.run_dir, LIBRARY_NAME))} {self.words} -- "$@"'
 
     def with_library(self, script: str, library: str) -> str:
-        """A script whose library stands in it, in place of the line that sources it."""
+        """Return the script with the library's text instead of the line that sources it."""
         words = f'set -- {self.words} run={quote(self.run_dir)} -- "$@"'
         head, _, tail = script.rpartition(self.to_bash())
         return f"{head}{words}\n{library.rstrip()}{tail}"
@@ -79,13 +79,13 @@ class SourceLine:
 
 @dataclass(frozen=True, slots=True)
 class FoundLine:
-    """What the source line of a script says, which a person may have edited.
+    """The source line that was found in a script. A person may have edited it.
 
     Attributes:
-        library: the library's path as bash reads it, quotes included; empty if the library's text
-            stands in the script.
+        library: the library's path as bash reads it, with its quotes; empty if the script contains
+            the library's text.
         form: ``direct`` or ``table``.
-        pack: how many slices an array task carries.
+        pack: the number of slices in an array task.
     """
 
     library: str
@@ -93,7 +93,7 @@ class FoundLine:
     pack: int
 
     def names(self, library: Path) -> bool:
-        """Whether it names this file, however it is written."""
+        """Return whether the line names this file, in any spelling of its path."""
         if self.library in {"", quote(str(library))}:
             return True
         try:
@@ -104,7 +104,7 @@ class FoundLine:
 
 
 def find_source_line(script: str) -> FoundLine | None:
-    """The last line of a script that sources the library, or that stands before its text.
+    """Find the last line of a script that sources the library, or that precedes its text.
 
     Returns:
         None if there is no such line.

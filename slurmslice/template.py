@@ -2,7 +2,7 @@
 
 Values are data: a template prints nothing that did not come through one of the filters below,
 each of which says what it makes of a value. A template of one's own is code, which its owner
-answers for as for any script; ``docs/templates.md`` is its contract.
+answers for as for any script; ``docs/reference/templates.md`` is its contract.
 """
 
 from __future__ import annotations
@@ -283,4 +283,4 @@ FILTERS: Mapping[str, Callable[[Any], _Bash]] = {
     "verbatim": _Bash,
 }
 """What a template may make of a value, each as text (one that is not defined is refused);
-``docs/templates.md`` says what each is for."""
+``docs/reference/templates.md`` says what each is for."""

@@ -1,7 +1,7 @@
-"""Values that mean harm: a corpus by hand, and thousands that are made of its parts.
+"""Hostile values: a corpus by hand, and thousands of values made of its parts.
 
-Each value is bytes, not empty and without NUL. Those that would do something if anything ever
-evaluated them leave the file ``pwned`` behind, by whichever interpreter it is.
+Each value is bytes, not empty, without NUL. If any interpreter ever evaluated one of the dangerous
+values, it would create the file ``pwned``.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ EXECUTED = (
     b"\\$(touch pwned)",
     b"\\`touch pwned\\`",
 )
-"""What would be run if it were ever evaluated: by a shell, Jinja, Python, a sheet, awk, sed."""
+"""Code for a shell, Jinja, Python, a spreadsheet, awk and sed, which must never run."""
 
 ODD = (
     # shells: quotes, globs, expansions, options, history, comments
@@ -79,12 +79,12 @@ ODD = (
     b"\x1b[31mred\x1b[0m", b"\x1b]0;title\x07", b"\x1b]52;c;cHduZWQ=\x07", b"\x1b[2J", b"\x1b[1A",
     b"\x1bPq\x1b\\", b"\x1bc", b"\x07", b"\x08", b"a\x08b", b"\x7f", b"\x01", b"\x0e", b"\x9b31m",
     "\x9b31m".encode(), "\x85".encode(), "\u2028".encode(), "\u2029".encode(),
-    # Unicode: turned round, without width, combining, wide, beyond, alike
+    # Unicode: right to left, zero width, combining, wide, outside the BMP, look-alikes
     "\u202egpj.exe".encode(), "\u2066a\u2069".encode(), "a\u200bb".encode(), "\ufeff".encode(),
     "\u00ad".encode(), "e\u0301".encode(), "é".encode(), "日本語".encode(), "😀".encode(),
     "\U000e0041".encode(), "\uffff".encode(), "\u0660".encode(), "ﬀ".encode(), "ı".encode(),
     "\u212a".encode(), "ß".encode(), "a\u00a0b".encode(), "\u3000".encode(),
-    # no UTF-8: loose, cut, overlong, surrogates, beyond
+    # invalid UTF-8: stray bytes, cut, overlong, surrogates, out of range
     b"\xff", b"\xfe\xff", b"\x80", b"a\xc3", b"\xc0\xaf", b"\xe0\x80\xaf", b"\xc0\x80",
     b"\xed\xa0\x80", b"\xed\xb3\xbf", b"\xf4\x90\x80\x80", b"\xf8\x88\x80\x80\x80", b"x\xffy",
     # paths and names
@@ -103,7 +103,7 @@ ODD = (
     b"\nslurmslice end job=1 restart=0 at=1 host=x slot=0 exit=0\n", b"COMPLETED", b"barred by",
     b'{"event": "intent"}', b"<script>alert(1)</script>", b"&lt;", b"' OR 1=1 --", b"/*/../*/",
 )  # fmt: skip
-"""What programs have stumbled over."""
+"""Texts that have broken programs."""
 
 CORPUS = tuple(dict.fromkeys((*EXECUTED, *ODD)))
 """The corpus by hand, each value once."""
@@ -112,7 +112,7 @@ _PLACEHOLDER = re.compile(rb"\{[A-Za-z_][A-Za-z0-9_]*\}|\{\}")
 
 
 def values(number: int) -> list[bytes]:
-    """The corpus, and as many more as make that number: all different, the same in every run."""
+    """Return the corpus and more values up to this number: all different, the same in every run."""
     chance = random.Random(SEED)
     found = dict.fromkeys(CORPUS)
     while len(found) < number:
@@ -138,7 +138,7 @@ def _part(chance: random.Random) -> bytes:
 
 
 def is_text(value: bytes) -> bool:
-    """Whether it is UTF-8, as a settings file must be."""
+    """Return whether it is UTF-8, as a settings file must be."""
     try:
         value.decode()
     except UnicodeDecodeError:
@@ -147,11 +147,11 @@ def is_text(value: bytes) -> bool:
 
 
 def is_literal(value: bytes) -> bool:
-    """Whether as a word of the command it is itself: it names no column."""
+    """Return whether it stays unchanged as a word of the command: it names no column."""
     return _PLACEHOLDER.search(value) is None
 
 
 def around(folder: Path) -> set[str]:
-    """What there is in a folder and below it, by relative path; that of runs left out."""
+    """Return the files in and below a folder by relative path, without those of runs."""
     found = (path.relative_to(folder) for path in folder.rglob("*"))
     return {str(path) for path in found if not {"slurmslice-runs", "state"} & {*path.parts}}

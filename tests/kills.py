@@ -1,8 +1,8 @@
-"""``kill -9``, or a full disk, at every step: each change of a file, each word to the cluster.
+"""``kill -9``, or a full disk, at every step: at each file change and each call of the cluster.
 
-A step can end in several ways: what is written can be torn anywhere, and of an sbatch that is
-cut short the job may be there, not be there, or come later. Each way is a *point*. A test does
-the same thing again and again, ended at the next point each time, until it is not reached.
+A step can end in several ways. A write can be cut anywhere. If an sbatch is killed, its job may
+exist, not exist, or come later. Each way is a *point*. A test repeats the same action and ends it
+at the next point each time, until no point is left.
 """
 
 from __future__ import annotations
@@ -20,36 +20,36 @@ from tests.fakes import FakeEngine
 
 CHANGES = ("mkdir", "rmdir", "rename", "replace", "link", "unlink", "remove", "chmod", "truncate",
            "ftruncate", "fsync")  # fmt: skip
-"""What of ``os`` changes a file, or waits until it is on the disk."""
+"""Functions of ``os`` that change a file, or wait until it is on the disk."""
 
 GROWS = ("mkdir", "link", "open", "create", "write")
-"""Steps that a full disk does not let through."""
+"""Steps that fail on a full disk."""
 
 WORDS = ("cancel", "throttle", "hold", "release")
-"""What is said to the cluster besides sbatch."""
+"""The calls of the cluster, except sbatch."""
 
 
 class Killed(BaseException):
-    """The process ends here, as ``kill -9`` would have it: nothing that it does later counts."""
+    """The end of the process, as by ``kill -9``: later actions have no effect."""
 
 
 def end(order: object) -> None:
-    """The process ends in its sbatch: for ``on_submit`` and ``after_submit``."""
+    """Kill the process in its sbatch; for ``on_submit`` and ``after_submit``."""
     raise Killed
 
 
 class Killer:
-    """Ends what is done under it at one of its points.
+    """A kill, or a full disk, at one of the points of an action.
 
     Attributes:
-        at: the point, from 0; beyond the last: it is never ended.
-        error: an errno, where it is not ended but no byte can be written any more.
-        die_by: how it is ended; by ``Killed`` where None.
-        counts: whether a change of this file is a step; once no byte can be written, all are.
-        points: how many there were so far.
-        dead: it was ended.
-        away: what is done now is done by others.
-        where: what it was about to do then, for a person.
+        at: the point, from 0; the action is not ended if it is beyond the last.
+        error: an errno; if it is set, the action is not killed, but all later writes fail.
+        die_by: the function that ends it; None raises ``Killed``.
+        counts: returns if a change of this file is a step; after writes fail, all are.
+        points: the number of points so far.
+        dead: the action was ended.
+        away: the present actions are those of other processes.
+        where: the step at which it was ended, for a person.
     """
 
     def __init__(
@@ -68,10 +68,10 @@ class Killer:
         self.where = ""
 
     def step(self, what: str, ways: int = 1, path: Path | str = "") -> int | None:
-        """Come to a step that can end in so many ways; which of them it is, if it is now."""
+        """Pass a step that can end in several ways; return the way if it ends now."""
         if self.away or not (self.dead or self.counts(str(path))):
             return None
-        if self.dead and not self.error:  # a process that was ended does nothing more
+        if self.dead and not self.error:  # a killed process does nothing
             raise Killed
         if self.dead:
             return 0 if what.split(maxsplit=1)[0] in GROWS else None
@@ -82,7 +82,7 @@ class Killer:
         return self.at - first
 
     def die(self, path: object = "") -> NoReturn:
-        """End it; or, at a file, say that it cannot be written."""
+        """End the action; with ``error``, fail the write of this file."""
         self.dead = True
         if self.error:
             raise OSError(self.error, os.strerror(self.error), path)
@@ -92,19 +92,19 @@ class Killer:
 
 
 def tears(size: int) -> list[int]:
-    """Where a write of so many bytes is torn: before it, halfway, before its last byte."""
+    """Return the places where a write of this size is cut: start, half, before the last byte."""
     return sorted({0, size // 2, max(0, size - 1)})
 
 
 class _File(io.FileIO):
-    """A file of which each write is a step."""
+    """A file whose writes are steps."""
 
     killer: Killer
 
     def write(self, data: Any, /) -> int:
         if self.killer.dead and not (
             self.killer.away or self.killer.error
-        ):  # Python's buffers, when they are cleared away; a process has none
+        ):  # Python flushes its buffers; a killed process would not
             return len(data)
         cuts = tears(len(data))
         way = self.killer.step(f"write to {self.name}", len(cuts), str(self.name))
@@ -120,7 +120,7 @@ class _File(io.FileIO):
 
 
 def kill_at(killer: Killer, patch: pytest.MonkeyPatch) -> None:
-    """Let everything that this process does to files and to the fake cluster be a step."""
+    """Make every file change and every call of the fake cluster a step."""
     _patch_files(killer, patch)
     for name in CHANGES:
         patch.setattr(os, name, _step(killer, name, getattr(os, name)))
@@ -133,18 +133,18 @@ def kill_at(killer: Killer, patch: pytest.MonkeyPatch) -> None:
 def _step(killer: Killer, name: str, whole: Callable[..., Any]) -> Callable[..., Any]:
     def change(*args: Any, **more: Any) -> Any:
         if name == "mkdir" and os.path.isdir(args[0]):
-            return whole(*args, **more)  # which changes nothing
+            return whole(*args, **more)  # this changes nothing
         path = _named(args[0])
         if killer.step(f"{name} {path}", path=path) is not None:
             killer.die(path)
-        # What is on the disk is there for whoever looks, before fsync as after it.
+        # Other processes see a write before fsync as after it.
         return None if name == "fsync" else whole(*args, **more)
 
     return change
 
 
 def _named(what: Any) -> str:
-    """The path of what is a path, or a file descriptor."""
+    """Return the path of a path or a file descriptor."""
     return os.readlink(f"/proc/self/fd/{what}") if isinstance(what, int) else os.fspath(what)
 
 
@@ -162,11 +162,11 @@ def _word(killer: Killer, name: str, whole: Callable[..., Any]) -> Callable[...,
 
 
 LATE_S = (5, 60, 400)
-"""So many seconds later a job is there whose sbatch outlived us: before the bar, and after it."""
+"""Seconds until the job of a killed sbatch exists: before the fence, and after it."""
 
 
 def _sbatch(killer: Killer, whole: Callable[..., Any]) -> Callable[..., Any]:
-    """sbatch: not heard, heard with its answer lost, or heard later."""
+    """Call sbatch: it is not received, its answer is lost, or its job comes later."""
 
     def submit(engine: FakeEngine, order: Any) -> Any:
         way = killer.step(f"sbatch {order.number}", 2 + len(LATE_S))
@@ -217,10 +217,10 @@ def _patch_files(killer: Killer, patch: pytest.MonkeyPatch) -> None:
 
 
 def points(attempt: Callable[[Killer], None], error: int = 0) -> int:
-    """Do something again and again, ended at each of its points in turn, until it is not ended.
+    """Repeat an action, ended at each of its points in turn, until it is not ended.
 
     Returns:
-        how many points it has.
+        the number of its points.
     """
     for at in range(2000):
         killer = Killer(at, error)

@@ -1,4 +1,4 @@
-"""What looks like success, or like a plain failure, on a real Slurm cluster."""
+"""False successes, and causes of failure that Slurm does not name, on a real Slurm cluster."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ exit $?
 
 
 def test_false_successes_are_found_and_repaired(site: Site, workplace: Path) -> None:
-    """No output, an empty one, a failed job step under exit 0: told, and resubmitted."""
+    """No output, empty output, a failed job step under exit 0: reported, and resubmitted."""
     text = WORK.replace("exit $?", "true")
     args = ["--name", "c", "-a", "0-9", "--check-file", "out-{}", "-t", "1", "--shell"]
     assert site.slurmslice("run", *args, text, "--interval", "1", cwd=workplace).returncode == 1
@@ -67,22 +67,22 @@ true
 
 
 def test_job_steps_under_exit_0(site: Site, workplace: Path) -> None:
-    """Each that failed by itself is told, however late Slurm writes it; what was ended is well."""
+    """A step that failed by itself counts, however late its record; an ended step does not."""
     args = ["--name", "s", "-a", "0-45", "-t", "1", "--interval", "1", "--shell", STEPS]
     assert site.slurmslice("run", *args, cwd=workplace).returncode == 1
     slices = site.status(workplace, "s")["slices"]
     bad = {0, 4, 5, 8, 10, *range(7, 46, 2)}
     assert {int(s["key"]) for s in slices if s["state"] == "CHECK_FAILED"} == bad
     assert {s["state"] for s in slices} == {"CHECK_FAILED", "COMPLETED"}
-    reasons = [s["reason"].removeprefix("exit 0, but a job step of it ") for s in slices[:11]]
-    assert reasons.pop(4) in {"exited 200", "exited 72"}  # as older releases may tell it
+    reasons = [s["reason"].removeprefix("exit 0, but a job step ") for s in slices[:11]]
+    assert reasons.pop(4) in {"exited 200", "exited 72"}  # older releases may report it so
     assert reasons[:4] == ["ended by signal 11", *["exit 0"] * 3]
     assert reasons[4:] == ["exited 3", "exit 0", "exited 1", "did not start", "exited 1",
                            "ended by signal 15"]  # fmt: skip
 
 
 def test_an_older_start_does_not_make_a_slice_fail(site: Site, workplace: Path) -> None:
-    """Its step failed, Slurm put it back, and the newer start is well."""
+    """Its step failed, Slurm requeued it, and the newer start succeeded."""
     text = 'srun --ntasks=1 bash -c "exit $((3 - 3 * ${SLURM_RESTART_COUNT:-0}))"; '
     text += '[ "${SLURM_RESTART_COUNT:-0}" = 1 ] || { scontrol requeue "$SLURM_JOB_ID"; sleep 60; }'
     args = ["--name", "o", "-a", "0-1", "-t", "2", "--interval", "1", "--shell", text]
@@ -93,7 +93,7 @@ def test_an_older_start_does_not_make_a_slice_fail(site: Site, workplace: Path) 
 
 
 def test_a_pack_whose_slices_fail_their_check(site: Site, workplace: Path) -> None:
-    """Per slice, whatever the task is called; a step's failure is nobody's in a pack."""
+    """The check counts for each slice; in a pack a failed step belongs to no slice."""
     args = ["--name", "p", "-a", "0-7", "--pack", "4", "--at-once", "2", "-t", "1"]
     args += ["--check", '[ "$SLICE" != 6 ]', "--interval", "1"]
     text = 'echo "$SLICE" >>marks; [ "$SLICE" != 2 ]'
@@ -104,8 +104,8 @@ def test_a_pack_whose_slices_fail_their_check(site: Site, workplace: Path) -> No
     assert set(marks(workplace).values()) == {1}
 
 
-def test_a_disk_that_is_full_for_its_tasks_log_fails_no_slice(site: Site, workplace: Path) -> None:
-    """Its task could not write a line; that it ran its own log shows, and Slurm that it is done."""
+def test_a_full_disk_for_the_tasks_log_fails_no_slice(site: Site, workplace: Path) -> None:
+    """Its own log shows that it ran, and Slurm that it is done."""
     args = ["--name", "f", "-a", "0-2", "-t", "1", "--setup", "exec {_out}>/dev/full"]
     ran = site.slurmslice("run", *args, "--interval", "1", "--", "true", "{}", cwd=workplace)
     assert ran.returncode == 0, ran.stderr
@@ -117,8 +117,8 @@ def test_a_disk_that_is_full_for_its_tasks_log_fails_no_slice(site: Site, workpl
 HUNGRY = "import sys, time; block = bytearray(int(sys.argv[1]) << 20); time.sleep(4)"
 
 
-def test_the_accounting_plugins_kill_is_told_as_what_it_is(site: Site) -> None:
-    """FAILED 0:9 in accounting, with more memory in use than asked for: OUT_OF_MEMORY."""
+def test_a_kill_by_the_accounting_plugin_is_out_of_memory(site: Site) -> None:
+    """Accounting says FAILED 0:9, with more memory than requested."""
     if site.cluster is None:
         pytest.skip("another way of limiting memory is for a cluster of our own only")
     plugin = ("TaskPlugin=task/none", "JobAcctGatherParams=OverMemoryKill")

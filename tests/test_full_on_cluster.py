@@ -1,4 +1,4 @@
-"""More slices than the user may have in the queue of a real Slurm cluster: what fits is fed."""
+"""More slices than the user may have in the queue of a real Slurm cluster."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MOST = 30
 
 @pytest.fixture
 def limited(site: Site) -> Iterator[Cluster]:
-    """Our own cluster, where the user may have 30 tasks in the queue, running ones too."""
+    """Start our own cluster, where the user may have 30 tasks in the queue, with running ones."""
     if site.cluster is None:
         pytest.skip("limits are set on a cluster of our own only")
     until_empty(site)
@@ -33,19 +33,19 @@ def limited(site: Site) -> Iterator[Cluster]:
 
 
 def render(site: Site, place: Path, run: str, command: str = MARK) -> None:
-    """A run of 100 slices, nothing of it submitted."""
+    """Make a run of 100 slices without a submission."""
     made = site.slurmslice("render", "-a", "0-99", "--name", run, "--shell", command, cwd=place)
     assert made.returncode == 0, made.stderr
 
 
 def in_queue(site: Site, place: Path, states: str = "PD,R") -> int:
-    """How many array tasks the user has in the queue in these states."""
+    """Count the user's array tasks in the queue in these states."""
     told = site.run("squeue", "-h", "-r", "-t", states, "-o", "%i", cwd=place)
     return len(told.stdout.split())
 
 
 def ticked(site: Site, place: Path, run: str) -> None:
-    """Two ticks at once, again and again, until the run is finished."""
+    """Call tick twice at once, repeatedly, until the run is finished."""
     tick = [str(site.python), "-m", "slurmslice", "tick", run]
 
     def finished() -> bool:
@@ -58,7 +58,7 @@ def ticked(site: Site, place: Path, run: str) -> None:
 
 
 def each_once(site: Site, place: Path, run: str) -> None:
-    """Each of the 100 slices ran once, by its own mark and by the cluster's records."""
+    """Assert that each of 100 slices ran once, by its own mark and by the cluster's records."""
     assert marks(place) == {str(key): 1 for key in range(100)}
     jobs = [event["job"] for event in events(place, run, "submitted")]
     ends = accounted(site, place, jobs, "State")
@@ -66,10 +66,10 @@ def each_once(site: Site, place: Path, run: str) -> None:
     assert site.status(place, run)["counts"] == {"COMPLETED": 100}
 
 
-def test_what_fits_is_submitted_and_the_rest_fed(
+def test_slices_that_fit_are_submitted_and_the_rest_later(
     site: Site, workplace: Path, limited: Cluster
 ) -> None:
-    """30 go in at once, submit's last line tells of the 70, and two ticks at once feed them."""
+    """30 are submitted, submit's last line has the 70, and ticks submit them."""
     render(site, workplace, "fed")
     sent = site.slurmslice("submit", "fed", cwd=workplace)
     assert sent.returncode == 0, sent.stderr
@@ -81,7 +81,7 @@ def test_what_fits_is_submitted_and_the_rest_fed(
 
 
 def test_other_jobs_count_against_the_room(site: Site, workplace: Path, limited: Cluster) -> None:
-    """25 tasks of the user's wait already: 5 go in, and the reason says so; then none fit."""
+    """25 tasks of the user wait already: 5 fit, and the reason says so; then none fit."""
     other = site.run(
         "sbatch", "--parsable", "--hold", "-a", "0-24", "--wrap", "true", cwd=workplace
     )
@@ -105,8 +105,8 @@ def test_other_jobs_count_against_the_room(site: Site, workplace: Path, limited:
     assert site.slurmslice("cancel", "few", cwd=workplace).returncode == 0
 
 
-def test_a_refusal_for_good_stops_at_once(site: Site, workplace: Path, limited: Cluster) -> None:
-    """No such QOS: one sbatch, exit 3, all is kept; submitted rightly, all go in once."""
+def test_a_permanent_refusal_stops_at_once(site: Site, workplace: Path, limited: Cluster) -> None:
+    """No such QOS: one sbatch, exit 3, all kept; with a valid one, all are submitted once."""
     render(site, workplace, "bad", f"while [ ! -e go ]; do sleep 0.2; done; {MARK}")
     assert site.slurmslice("submit", "bad", "--only", "10", cwd=workplace).returncode == 0
     refused = site.slurmslice("submit", "bad", "-q", "nowhere", cwd=workplace)
@@ -123,10 +123,10 @@ def test_a_refusal_for_good_stops_at_once(site: Site, workplace: Path, limited: 
     each_once(site, workplace, "bad")
 
 
-def test_a_limit_that_is_not_told_is_met_by_halves(
+def test_an_unknown_limit_is_found_by_halving(
     site: Site, workplace: Path, limited: Cluster
 ) -> None:
-    """sacctmgr does not answer: 100 and 50 are refused, 25 go in, and all are done in the end."""
+    """sacctmgr is silent: 100 and 50 are refused, 25 are accepted, and all are done."""
     (workplace / "bin").mkdir()
     (workplace / "bin" / "sacctmgr").write_text("#!/bin/sh\nexit 1\n")
     (workplace / "bin" / "sacctmgr").chmod(0o755)

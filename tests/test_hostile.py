@@ -1,4 +1,4 @@
-"""Hostile values from every way in to every way out: the bytes that they were, and nothing run."""
+"""Hostile values from every input to every output: the same bytes, and nothing executed."""
 
 from __future__ import annotations
 
@@ -48,31 +48,31 @@ def test_there_are_as_many_as_promised() -> None:
 
 
 def written(records: list[list[bytes]]) -> bytes:
-    """A CSV file, as Python's csv writes one."""
+    """Write a CSV file, as Python's csv does."""
     file = io.StringIO(newline="")
     csv.writer(file, quoting=csv.QUOTE_ALL).writerows([list(map(os.fsdecode, r)) for r in records])
     return file.getvalue().encode("utf-8", "surrogateescape")
 
 
 def records(width: int) -> list[list[bytes]]:
-    """The values, so many a row."""
+    """Return the values in rows of this many."""
     return [ALL[at : at + width] for at in range(0, ROWS * width, width)]
 
 
 def column(table: SliceTable, name: str) -> list[bytes]:
-    """The bytes of a column."""
+    """Return the bytes of a column."""
     place = table.columns.index(name)
     return [os.fsencode(table.values_of(row)[place]) for row in range(len(table))]
 
 
-# -- all the way ----------------------------------------------------------------------------
+# -- from input to output -------------------------------------------------------------------
 
 
 def test_from_a_table_to_the_command_and_back(here: Here) -> None:  # noqa: F811
-    """10,000 values, from a CSV file through script and bash, are the program's own to the byte.
+    """The command gets 10,000 values of a CSV file through script and bash unchanged.
 
-    As arguments and as variables; computed columns too. The keys come back from ``status`` as
-    JSON and as a table; nothing was run but the command, nothing written beside the run.
+    It gets them as arguments and as variables, computed columns too. ``status`` prints the keys as
+    JSON and as a table. Nothing runs but the command, and nothing is written outside the run.
     """
     here.folder /= 'a folder\'s $(touch pwned) `touch pwned` "é" %j'
     here.folder.mkdir()
@@ -104,11 +104,11 @@ def shown_in_a_table(key: bytes) -> str:
     return SliceTable([os.fsdecode(key)]).data.decode().split("\n")[1].split("\t")[1].rstrip()
 
 
-# -- ways in --------------------------------------------------------------------------------
+# -- inputs ---------------------------------------------------------------------------------
 
 
 def test_a_list_of_keys() -> None:
-    """Ended by NUL all of them, by a line's end all that hold none, whatever else is in them."""
+    """NUL may end all keys; a newline may end all keys that contain none."""
     table = from_lines(b"\0".join(ALL) + b"\0", "f", nul=True)
     assert list(map(os.fsencode, table.keys)) == ALL
     lines = [value for value in ALL if b"\n" not in value and value.strip()]
@@ -117,7 +117,7 @@ def test_a_list_of_keys() -> None:
 
 @pytest.mark.parametrize("name", ["v.csv", "v.tsv", "-"])
 def test_cells(name: str) -> None:
-    """A sheet's formulas, quotes and separators are text; what TSV cannot say is left out."""
+    """Formulas, quotes and separators are text; values that TSV cannot hold are left out."""
     cells = ALL
     if name == "v.tsv":
         cells = [value for value in ALL if not {*b"\t\n\r"} & {*value}]
@@ -130,7 +130,7 @@ def test_cells(name: str) -> None:
 
 
 def test_a_grid() -> None:
-    """Values of an axis hold anything but a comma; what looks like a range is one."""
+    """Values of an axis contain anything but a comma; a value like a range is a range."""
     axis = [v for v in ALL if b"," not in v and not v[:1].isdigit() and b"\0" not in v]
     table, _ = from_grid([f"a={os.fsdecode(b','.join(axis))}"])
     assert column(table, "a") == axis
@@ -138,7 +138,7 @@ def test_a_grid() -> None:
 
 
 def test_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files of any names are found by a pattern, and their names are data from then on."""
+    """A pattern finds files of any names, and their names are data from then on."""
     monkeypatch.chdir(tmp_path)
     names = [v for v in ALL[: ROWS * 2] if len(v) <= 255 and b"/" not in v and v[:1] != b"."]
     folder = Path("d;$(touch pwned)")
@@ -155,7 +155,7 @@ def test_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_words_of_a_settings_file(tmp_path: Path) -> None:
-    """What TOML can hold, from a text there to an argument of the command, as bash reads it."""
+    """Any text of TOML becomes an argument of the command, as bash reads it."""
     from slurmslice.cli.settings import known_keys
 
     words = [os.fsdecode(value) for value in ALL if is_text(value) and is_literal(value)]
@@ -176,13 +176,13 @@ def test_words_of_a_settings_file(tmp_path: Path) -> None:
 
 
 def toml(text: str) -> str:
-    """A basic string of TOML 1.0."""
+    """Return a basic string of TOML 1.0."""
     return '"' + "".join(c if c.isprintable() and c not in '"\\' else f"\\U{ord(c):08x}"
                          for c in text) + '"'  # fmt: skip
 
 
 def test_names_of_columns() -> None:
-    """A column's name becomes a variable's: what cannot is refused, with the line."""
+    """A column's name becomes a variable's name. Other names are refused, with their line."""
     for value in CORPUS:
         data = written([[b"k", value], [b"1", b"2"]])
         if re.fullmatch(rb"[A-Za-z_]\w*", value):
@@ -193,9 +193,9 @@ def test_names_of_columns() -> None:
 
 
 def test_run_directories(typed: Typed, tmp_path: Path) -> None:
-    """A folder of any name is written into, by the script and by Slurm, or refused."""
+    """The script and Slurm write into a folder of any name, or the name is refused."""
     made, places = 0, []
-    typed.patch.setattr("slurmslice.cli.render.data", lambda _: None)  # paths that are no UTF-8
+    typed.patch.setattr("slurmslice.cli.render.data", lambda _: None)  # paths that are not UTF-8
     for number, value in enumerate(CORPUS[::2]):
         path = typed.folder / "in" / str(number) / os.fsdecode(value)
         if b"/" in value or value in {b".", b".."}:
@@ -220,8 +220,8 @@ def test_run_directories(typed: Typed, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["a" * 300, "b" * 5000, "x\n/../y", "\x1b[31m", "-x"])
-def test_a_slice_in_a_run_s_place(key: str, new_run: NewRun, typed: Typed) -> None:
-    """However long its key is: it is no run, and the form that names the slice is told."""
+def test_a_slice_instead_of_a_run_is_refused(key: str, new_run: NewRun, typed: Typed) -> None:
+    """A key of any length is not a run: the error gives the form that names the slice."""
     new_run(SliceTable([key]))
     for verb in ("status", "cancel"):
         said = typed(verb, "--", key)
@@ -232,8 +232,8 @@ def test_a_slice_in_a_run_s_place(key: str, new_run: NewRun, typed: Typed) -> No
     assert "There is no template" in said
 
 
-def test_files_that_are_looked_at(here: Here) -> None:  # noqa: F811
-    """A path in ``--check-file`` is the file of that name: here for all slices but one."""
+def test_checked_files(here: Here) -> None:  # noqa: F811
+    """``--check-file`` takes any file name; here the files of all slices but one exist."""
     keys = [v for v in CORPUS if b"/" not in v and v not in {b".", b".."} and len(v) <= 255]
     (here.folder / "d").mkdir()
     for key in keys[1:]:
@@ -249,8 +249,8 @@ def test_files_that_are_looked_at(here: Here) -> None:  # noqa: F811
 
 
 @pytest.mark.parametrize("way", ["--name", "--key", "--engine", "--pack", "-a", "--profile"])
-def test_what_is_no_value_is_refused(way: str, typed: Typed) -> None:
-    """Names, numbers and ranges are not data: what is not plain is refused, and nothing is made."""
+def test_hostile_names_and_numbers_are_refused(way: str, typed: Typed) -> None:
+    """Names, numbers and ranges are not data: odd ones are refused, and nothing is made."""
     before = around(typed.folder)
     line = ("--table", "t.csv") if way == "--key" else () if way == "-a" else ("-a", "0-1")
     (typed.folder / "t.csv").write_text("x\n1\n")
@@ -265,7 +265,7 @@ def test_what_is_no_value_is_refused(way: str, typed: Typed) -> None:
 
 
 def test_options_of_slices_take_columns_as_data(engine: FakeEngine, typed: Typed) -> None:
-    """A column in ``--comment`` reaches sbatch as one word of its own; a line's end is refused."""
+    """A column in ``--comment`` reaches sbatch as one word; a newline is refused."""
     fit = [value for value in CORPUS if b"\n" not in value]
     for at in range(0, len(fit), 2 * MOST):
         some = fit[at : at + MOST]
@@ -284,11 +284,11 @@ def test_options_of_slices_take_columns_as_data(engine: FakeEngine, typed: Typed
     assert "holds a line end" in typed("render", "--name", "y", *line[2:])
 
 
-# -- ways out -------------------------------------------------------------------------------
+# -- outputs --------------------------------------------------------------------------------
 
 
 def test_a_table_is_never_cut_in_a_pipe(new_run: NewRun, typed: Typed) -> None:
-    """The longest key there can be, each byte of it escaped, stands whole."""
+    """The longest possible key, with each byte escaped, is printed completely."""
     key = "\x01" * LONGEST_VALUE
     new_run(SliceTable([key]))
     typed("status", "demo", "--slices")
@@ -297,16 +297,14 @@ def test_a_table_is_never_cut_in_a_pipe(new_run: NewRun, typed: Typed) -> None:
 
 @pytest.fixture
 def failed(new_run: NewRun, engine: FakeEngine) -> Run:
-    """A run of which each value is a key, and each slice has failed."""
+    """Make a run with each value as a key, in which each slice has failed."""
     engine.max_array_size = 20_000
     table = from_lines(b"\0".join(ALL) + b"\0", "f", nul=True)
     return new_run(table)
 
 
-def test_what_is_told_is_printable_and_complete(
-    failed: Run, engine: FakeEngine, typed: Typed
-) -> None:
-    """Each verb tells of 10,000 keys without one control character; JSON and table lose no byte."""
+def test_output_is_printable_and_complete(failed: Run, engine: FakeEngine, typed: Typed) -> None:
+    """Each verb prints 10,000 keys without a control character; JSON and table lose no byte."""
     typed("submit", "demo")
     assert engine.jobs
     engine.end_all(State.FAILED)
@@ -325,7 +323,7 @@ def test_what_is_told_is_printable_and_complete(
 
 
 def test_logs_are_files_of_their_own() -> None:
-    """No key leads out of its folder, to another one's log, or to a folder that is too full."""
+    """No key leads outside its folder, to another slice's log, or to a folder that is too full."""
     table = from_lines(b"\0".join(ALL) + b"\0", "f", nul=True)
     logs = [table.log_of(row) for row in range(len(ALL))]
     assert len({*map(str.casefold, logs)}) == len(ALL)
@@ -336,7 +334,7 @@ def test_logs_are_files_of_their_own() -> None:
 
 
 def test_logs_are_found_by_any_key(new_run: NewRun, typed: Typed) -> None:
-    """``logs KEY`` shows what that slice wrote, whatever it is called."""
+    """``logs KEY`` shows the output of that slice for any key."""
     run = new_run(SliceTable(list(map(os.fsdecode, CORPUS))))
     typed("submit", "demo")
     paths = [run.place.log(1, run.table.log_of(row)) for row in range(len(CORPUS))]
@@ -348,14 +346,14 @@ def test_logs_are_found_by_any_key(new_run: NewRun, typed: Typed) -> None:
 
 
 @pytest.mark.parametrize("keys", [("ROW-1", "../x"), ("a", "A", "row-0"), ("rOw-2", ".", "..")])
-def test_log_names_do_not_meet_where_case_is_folded(keys: tuple[str, ...]) -> None:
-    """A key that looks like the name which another one gets instead of its own."""
+def test_log_names_stay_unique_if_case_is_ignored(keys: tuple[str, ...]) -> None:
+    """A key may look like the name that another key gets as a replacement."""
     table = SliceTable(keys)
     names = [table.log_of(row).casefold() for row in range(len(keys))]
     assert len({*names}) == len(keys)
 
 
 def test_nothing_was_run(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """No canary in any folder of these tests, nor where they were started."""
+    """There is no ``pwned`` in any folder of these tests, nor in their working directory."""
     assert not list(tmp_path_factory.getbasetemp().rglob(CANARY))
     assert not Path(CANARY).exists()

@@ -26,10 +26,10 @@ exit 3
 
 
 def test_hostile_values_on_a_cluster(site: Site, workplace: Path) -> None:
-    """10,000 values are the command's to the byte, and each log is found; the comment is Slurm's.
+    """The command gets 10,000 values unchanged, each log is found, and the comment is Slurm's.
 
-    Nothing is run but the command, nothing written beside the run; what Slurm and the tasks write
-    carries the user's umask too, and no secret; what a slice prints makes no slice done.
+    Nothing runs but the command, and nothing is written outside the run. The files of Slurm and of
+    the tasks have the user's umask and contain no secret. The output of a slice completes no slice.
     """
     folder = workplace / "a $(touch pwned) `touch pwned` %j %A %a '\";é#"
     made = site.run("mkdir", str(folder), cwd=workplace)
@@ -38,7 +38,7 @@ def test_hostile_values_on_a_cluster(site: Site, workplace: Path) -> None:
     (folder / "v.csv").write_bytes(written([[b"k", *map(str.encode, COLUMNS)], *records(5)]))
     before = around(workplace)
     env = SECRETS | {"XDG_STATE_HOME": str(folder / "state")}
-    del env["SLURM_JWT"]  # with which Slurm's commands would ask another way
+    del env["SLURM_JWT"]  # variables that change the behaviour of Slurm's commands
 
     def typed(*words: str) -> tuple[int, str]:
         done = site.run("sh", "-c", AS_THE_USER_HAS_IT, str(site.python), *words, cwd=folder,

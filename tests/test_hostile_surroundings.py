@@ -1,4 +1,4 @@
-"""What a run leaves around it: files under the user's umask, and none of the user's secrets."""
+"""The traces of a run: files with the user's umask, and none of the user's secrets."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ SECRETS = {
         "PATH_SECRET", "SBATCH_COMMENT", "SLICE_SECRET", "MODULESHOME", "_ModuleTable001_",
     )
 }  # fmt: skip
-"""Variables that are nobody's business, some with names that are like those of pinned ones."""
+"""Secret variables, some with names similar to pinned ones."""
 
 
 def widened(folder: Path, umask: int) -> dict[str, str]:
-    """Files that are not as the umask has them: open to others than it says, or closed to some."""
+    """Return files whose mode differs from the umask's."""
     wrong = {}
     for path in (folder, *folder.rglob("*")):
         mode = stat.S_IMODE(path.lstat().st_mode)
@@ -43,16 +43,16 @@ def widened(folder: Path, umask: int) -> dict[str, str]:
 
 
 def with_secrets(folder: Path) -> list[Path]:
-    """Files in which one of the secrets stands."""
+    """Return files that contain one of the secrets."""
     files = (path for path in folder.rglob("*") if path.is_file())
     return [path for path in files if b"SECRET-" in path.read_bytes()]
 
 
 @pytest.mark.parametrize("umask", [0o077, 0o027, 0o022, 0o002])
 def test_files_carry_the_umask_and_no_secrets(here: Here, umask: int) -> None:  # noqa: F811
-    """Whatever verbs write, in the run and in the user's index, on the local engine.
+    """Holds for all files of all verbs, in the run and in the user's index (local engine).
 
-    The task's own environment is the caller's: a command that needs its token has it.
+    The task's environment is the caller's, so a command that needs its token has it.
     """
     here.env |= SECRETS
     text = '[ -n "$TOKEN" ] && ! [ "$SLICE" = b ]'
@@ -72,7 +72,7 @@ def test_files_carry_the_umask_and_no_secrets(here: Here, umask: int) -> None:  
 
 
 def test_what_is_pinned_is_documented() -> None:
-    """The variables that docs/templates.md and the README name are pinned, and no others are."""
+    """Exactly the variables that the docs name are pinned."""
     rows = DOCUMENTED.splitlines()
     row = next(line for line in rows if line.startswith("| `environment` | list"))
     named = re.findall(r"`([A-Z_]{4,})`", row)
@@ -83,8 +83,8 @@ def test_what_is_pinned_is_documented() -> None:
     assert re.findall(r"`(\w+)`", readme) == [n for n in named if not n.startswith("CONDA_")]
 
 
-def test_a_template_is_said_to_be_code_before_it_runs(typed: Typed) -> None:
-    """Typed, or named by a folder's settings: the line comes before anything of it is done."""
+def test_a_template_is_announced_as_code_before_it_runs(typed: Typed) -> None:
+    """The note is printed before anything else, for an option and for a setting."""
     (typed.folder / "t.sh.j2").write_text("{{ 1 // 0 }}")
     (typed.folder / "slurmslice.toml").write_text('template = "t.sh.j2"\n')
     for words in (("--template", "t.sh.j2"), ()):

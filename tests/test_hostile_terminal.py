@@ -1,4 +1,4 @@
-"""What a terminal is shown: text, and nothing that it would act on, whatever others wrote."""
+"""Terminal output: text only, and never a control character of other people's data."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ for words in json.load(open("lines.json")):
 
 
 def put_out(here: Here, *words: str) -> bytes:  # noqa: F811
-    """What a file or a pipe gets."""
+    """Return the output to a file or a pipe."""
     done = subprocess.run([*SLURMSLICE, *words], cwd=here.folder, env=here.env,
                           stdin=subprocess.DEVNULL, capture_output=True)  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -55,7 +55,7 @@ def put_out(here: Here, *words: str) -> bytes:  # noqa: F811
 
 
 def on_a_terminal(here: Here, *lines: Sequence[str]) -> str:  # noqa: F811
-    """What a terminal is sent by these command lines, one after another."""
+    """Run these command lines in order and return the bytes that the terminal receives."""
     (here.folder / "lines.json").write_text(json.dumps(lines))
     ours, theirs = pty.openpty()
     program = subprocess.Popen(
@@ -64,7 +64,7 @@ def on_a_terminal(here: Here, *lines: Sequence[str]) -> str:  # noqa: F811
     )  # fmt: skip
     os.close(theirs)
     shown = b""
-    with contextlib.suppress(OSError):  # EIO: the last who had the other end is gone
+    with contextlib.suppress(OSError):  # EIO: nobody holds the other end any more
         while piece := os.read(ours, 1 << 16):
             shown += piece
     os.close(ours)
@@ -74,17 +74,17 @@ def on_a_terminal(here: Here, *lines: Sequence[str]) -> str:  # noqa: F811
 
 
 def acted_on(text: str) -> set[str]:
-    """The characters that a terminal acts on, but line ends, tabs and carriage returns."""
+    """Return the control characters, without newlines, tabs and carriage returns."""
     turning = {*map(chr, (0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)))}
     return {c for c in text if c in turning or unicodedata.category(c) in {"Cc", "Zl", "Zp"}} - {
         *"\n\r\t"
     }
 
 
-def test_a_terminal_is_sent_no_control(here: Here) -> None:  # noqa: F811
+def test_a_terminal_receives_no_control_character(here: Here) -> None:  # noqa: F811
     """Logs, tables, reports, errors and previews of hostile keys, on a real terminal.
 
-    Into a pipe a log's bytes go as they are: a program may want them.
+    A pipe gets the bytes of a log unchanged, because a program may need them.
     """
     evil = b"\n".join(CORPUS) + b"\n"
     (here.folder / "evil").write_bytes(evil)
@@ -119,10 +119,8 @@ def test_a_terminal_is_sent_no_control(here: Here) -> None:  # noqa: F811
     assert "\nslurmslice: all is well" not in shown
 
 
-def test_a_key_is_told_so_that_it_can_be_typed(
-    new_run: NewRun, engine: FakeEngine, typed: Typed
-) -> None:
-    """What to type next names a hostile slice in one line, which bash reads back to the byte."""
+def test_a_printed_key_can_be_typed(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:
+    """The next command names a hostile slice in one line, and bash reads back the same bytes."""
     key = b"x\nslurmslice: all is well\x1b[31m'$(touch pwned)`touch pwned`\xff\xe2\x80\xae -- \\"
     run = new_run(SliceTable([os.fsdecode(key), "other"]))
     typed("submit", "demo")
@@ -141,28 +139,28 @@ def test_a_key_is_told_so_that_it_can_be_typed(
 
 @given(st.lists(st.binary(max_size=12)))
 def test_a_log_is_made_harmless_wherever_it_is_cut(pieces: list[bytes]) -> None:
-    """However the bytes arrive, the same is shown: whole characters, and no control."""
+    """For any pieces the same is shown: complete characters, and no control character."""
     shown = b"".join(harmless(pieces))
     assert shown == b"".join(harmless([b"".join(pieces)]))
     assert not acted_on(shown.decode())
 
 
-def test_what_a_log_says_can_be_read() -> None:
-    """Letters of any script, emoji that are joined, tabs and progress bars stay as they are."""
+def test_readable_text_of_a_log_stays() -> None:
+    """Letters of any script, joined emoji, tabs and progress bars stay unchanged."""
     text = "é 日本\u3000 👩\u200d💻 می\u200cخواهم\ta\r 50%\r100%\r\n"
     assert b"".join(harmless([text.encode()])).decode() == text
     assert b"".join(harmless([b"a\x1b[31m\xff\x9b" + "\x9b".encode()])) == "a?[31m��?".encode()
 
 
 @given(st.text(st.characters(), max_size=20))
-def test_any_text_can_be_said(text: str) -> None:
-    """Also what no file could hold: NUL and lone surrogates of a damaged answer."""
+def test_any_text_can_be_printed(text: str) -> None:
+    """Also text that no file can hold: NUL and lone surrogates of a damaged answer."""
     assert one_line(text).isprintable()
     assert printable(text).replace("\n", "").isprintable()
 
 
-def test_no_locale_is_a_reason_to_fail(here: Here) -> None:  # noqa: F811
-    """Where stdout takes ASCII alone, text is shown as it can be, and paths are their bytes."""
+def test_every_locale_works(here: Here) -> None:  # noqa: F811
+    """If stdout takes ASCII only, text is escaped, and paths keep their bytes."""
     here.folder = Path(os.fsdecode(os.fsencode(here.folder) + b"/\xff\xc3\xa9"))
     here.folder.mkdir()
     here.env |= {"PYTHONIOENCODING": "ascii:strict"}
@@ -179,13 +177,13 @@ def test_no_locale_is_a_reason_to_fail(here: Here) -> None:  # noqa: F811
 
 
 class Odd(click.ClickException):
-    """What an older click says: the word as it was typed."""
+    """A complaint of an older click: it contains the word as typed."""
 
 
-def test_what_others_say_is_shown_too(
+def test_messages_of_others_are_made_harmless(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Slurm's words in a line of data, and click's complaints, whatever is in them."""
+    """Slurm's words in a line of data, and click's complaints, with any content."""
     out("node \x1b[31m\x9b\0\ud800", prefix=painted(State.FAILED))
     monkeypatch.setattr(cli.cli, "main", raising(Odd("No such option: --\x07\x9b")))
     assert cli._code() == 2
@@ -215,13 +213,13 @@ FORGED = "".join(
 
 
 @pytest.mark.parametrize("shown", ["", "what a sick controller says: \x1b]0;pwned\x07\x9b"])
-def test_the_line_that_is_painted_over(
+def test_the_progress_line_on_a_terminal(
     shown: str,
     new_run: NewRun,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """While ``run`` follows on a terminal: no control but those that paint the line."""
+    """``run`` on a terminal uses only the control characters that repaint the line."""
     monkeypatch.setenv("COLUMNS", "400")
     progress = Progress()
     progress._terminal = True
@@ -239,7 +237,7 @@ def test_the_line_that_is_painted_over(
 def test_a_setup_that_shows_its_slice_proves_nothing(
     new_run: NewRun, engine: FakeEngine, typed: Typed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without accounting, too: a key like our lines, told by a setup that then fails."""
+    """A setup prints a key like a progress line and fails; accounting is on or off."""
     run = new_run()
     typed("submit", "demo")
     line = "slurmslice {} job=100 restart=0 at=1795424180 host=n3 {}\n"
@@ -251,8 +249,8 @@ def test_a_setup_that_shows_its_slice_proves_nothing(
     assert first["state"] != "COMPLETED"
 
 
-def test_a_slice_cannot_write_our_records(here: Here) -> None:  # noqa: F811
-    """What a slice prints, as our own lines are, is its log and nothing else, in every form."""
+def test_a_slice_cannot_forge_progress_lines(here: Here) -> None:  # noqa: F811
+    """Output of a slice like progress lines is only its log, in every form."""
     text = f"printf '{FORGED}'; printf '{FORGED}' >&2; exit 3"
     for name, slices in (
         ("direct", ("-a", "0-1")),

@@ -117,7 +117,8 @@ def test_bytes_after_an_incomplete_line_are_events_or_damage(length: int, rest: 
 SEEN = {
     0: Standing(State.COMPLETED, "", Evidence.ACCOUNTING, submission=1, index=0, attempt=1,
                 exit_code=0, elapsed_s=1.5, max_rss_bytes=7, node="n1"),
-    1: Standing(State.FAILED, "a\ttab, \udcff", Evidence.QUEUE, submission=1, index=1, attempt=1),
+    1: Standing(State.FAILED, "a\ttab, \udcff", Evidence.QUEUE,
+                submission=1, index=1, attempt=1),
     2: Standing(State.RUNNING, "", Evidence.QUEUE, submission=1, index=2, attempt=1),
 }  # fmt: skip
 LINES = HEADER + to_lines(SEEN)

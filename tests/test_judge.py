@@ -1,4 +1,4 @@
-"""The rule of evidence: docs/evidence.md, line by line, and its laws."""
+"""The rule of evidence: each line of docs/evidence.md, and its general laws."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ENDED_LONG_AGO = SlotProgress(int(NOW) - 900, "n3", int(NOW - GRACE_S) - 1, 7)
 
 
 def said(**what: object) -> Hearing:
-    """A poll that says just this."""
+    """Return a poll with only this evidence."""
     return replace(NOTHING, **what)  # type: ignore[arg-type]
 
 
@@ -66,7 +66,8 @@ def said(**what: object) -> Hearing:
         (6, said(queue=DONE), State.SUBMITTED, Evidence.JOURNAL),
         (7, said(queue=BAD, accounting_off=True, accounting_silence="off"),
          State.FAILED, Evidence.QUEUE),
-        (7, said(queue=replace(DONE, ended_at=int(NOW - GRACE_S)), accounting_silence="down"),
+        (7, said(accounting_silence="down",
+                 queue=replace(DONE, ended_at=int(NOW - GRACE_S))),
          State.COMPLETED, Evidence.QUEUE),
         (7, said(queue=DONE, accounting_silence="down"), State.SUBMITTED, Evidence.JOURNAL),
         (8, said(queue=PENDING), State.PENDING, Evidence.QUEUE),
@@ -74,7 +75,8 @@ def said(**what: object) -> Hearing:
         (9, said(accounting=RUNNING, queue_silence="down"), State.RUNNING, Evidence.ACCOUNTING),
         (10, said(accounting=RUNNING, progress=ENDED_LONG_AGO), State.FAILED, Evidence.PROGRESS),
         (11, said(accounting=RUNNING, progress=ENDED_NOW), State.RUNNING, Evidence.ACCOUNTING),
-        (10, said(accounting=RUNNING, cancelled_at=NOW - GRACE_S), State.CANCELLED, Evidence.QUEUE),
+        (10, said(accounting=RUNNING, cancelled_at=NOW - GRACE_S),
+         State.CANCELLED, Evidence.QUEUE),
         (11, said(accounting=RUNNING, cancelled_at=NOW - 60), State.SUBMITTED, Evidence.JOURNAL),
         (12, said(accounting=TaskReport(State.UNKNOWN, "DANCING")),
          State.SUBMITTED, Evidence.JOURNAL),
@@ -109,7 +111,7 @@ def said(**what: object) -> Hearing:
 def test_each_line_of_the_table(
     number: int, hearing: Hearing, state: State, evidence: Evidence
 ) -> None:
-    """Each line of docs/evidence.md gives the state and the evidence that it says."""
+    """Each line of docs/evidence.md gives its state and its evidence."""
     standing = judge(KNOWN, hearing)
     assert (standing.state, standing.evidence) == (state, evidence), f"line {number}"
 
@@ -137,7 +139,7 @@ HEARINGS = st.builds(
 
 @given(HEARINGS)
 def test_no_final_state_without_positive_evidence(hearing: Hearing) -> None:
-    """A slice ends only where some source says how, or where it was cancelled on request."""
+    """A slice ends only if a source reports its end, or if it was cancelled on request."""
     standing = judge(KNOWN, hearing)
     reports = [r.state for r in (hearing.accounting, hearing.queue) if r is not None]
     progress = hearing.progress
@@ -148,14 +150,14 @@ def test_no_final_state_without_positive_evidence(hearing: Hearing) -> None:
 
 
 @given(HEARINGS)
-def test_every_standing_has_a_reason(hearing: Hearing) -> None:
-    """A person can always read why."""
+def test_every_status_has_a_reason(hearing: Hearing) -> None:
+    """Every status has a reason for a person to read."""
     assert judge(KNOWN, hearing).reason
 
 
 @given(HEARINGS)
 def test_repeating_evidence_changes_nothing(hearing: Hearing) -> None:
-    """The same answer twice gives the same standing."""
+    """The same answer twice gives the same status."""
     once = judge(KNOWN, hearing)
     if not once.state.final:
         assert judge(once, hearing).state == once.state
@@ -163,22 +165,22 @@ def test_repeating_evidence_changes_nothing(hearing: Hearing) -> None:
 
 @given(SILENCE, SILENCE, PROGRESS)
 def test_silence_alone_never_ends_a_slice(accounting: str, queue: str, progress: object) -> None:
-    """With a source down, absence from the other is no information."""
+    """If one source is silent, absence from the other is no information."""
     if accounting or queue:
         hearing = said(accounting_silence=accounting, queue_silence=queue, progress=progress)
         assert judge(KNOWN, hearing).state is State.SUBMITTED
 
 
 @given(HEARINGS)
-def test_the_attempt_and_its_place_stay(hearing: Hearing) -> None:
-    """Evidence changes what is known of an attempt, never which attempt it is."""
+def test_the_attempt_and_its_place_do_not_change(hearing: Hearing) -> None:
+    """Evidence changes the facts about an attempt, never the attempt itself."""
     standing = judge(KNOWN, hearing)
     assert (standing.attempt, standing.submission, standing.index) == (1, 1, 3)
 
 
 @pytest.mark.parametrize("report", [RUNNING, PENDING])
-def test_what_is_not_spoken_of_any_more_is_told_as_last_seen(report: TaskReport) -> None:
-    """Line 18: the reason names the state, and whose word it was, for as long as it stands."""
+def test_an_unknown_task_keeps_its_last_state(report: TaskReport) -> None:
+    """Line 18: the reason names the last state and its source, at every poll."""
     seen = judge(KNOWN, said(queue=report))
     gone = judge(seen, NOTHING)
     assert gone.state is report.state
@@ -194,18 +196,18 @@ def test_what_is_not_spoken_of_any_more_is_told_as_last_seen(report: TaskReport)
      (167, "exit 167 (signal 39)"), (200, "exit 200"), (None, "it failed")],
 )  # fmt: skip
 def test_an_exit_code_in_words(code: int | None, words: str) -> None:
-    """By an exit code over 128 bash means a signal, whose name says more than a number."""
+    """In bash an exit code above 128 means a signal; its name says more than a number."""
     assert exit_in_words(code) == words
 
 
-def test_the_same_end_is_told_in_the_same_words_by_whoever_tells_it() -> None:
-    """Accounting, and the task itself where accounting is late."""
+def test_each_source_gives_the_same_reason_for_an_end() -> None:
+    """Accounting, and the task itself if accounting is late."""
     crashed = replace(BAD, exit_code=139)
     own = SlotProgress(int(NOW) - 900, "n3", int(NOW - GRACE_S) - 1, 139)
-    told, late = judge(KNOWN, said(accounting=crashed)), judge(KNOWN, said(progress=own))
-    assert told.reason == exit_in_words(139)
-    assert late.reason.startswith(told.reason)
-    assert (told.exit_code, told.signal) == (late.exit_code, late.signal) == (139, None)
+    early, late = judge(KNOWN, said(accounting=crashed)), judge(KNOWN, said(progress=own))
+    assert early.reason == exit_in_words(139)
+    assert late.reason.startswith(early.reason)
+    assert (early.exit_code, early.signal) == (late.exit_code, late.signal) == (139, None)
 
 
 GAVE_BACK = TaskReport(State.WAITING, "WAITING", reason="its runner ended")
@@ -222,15 +224,13 @@ SAVED = replace(ENDED_LONG_AGO, exit_code=0, told="TERM")
         ({"accounting": DONE}, State.COMPLETED),
     ],
 )
-def test_a_command_that_was_told_to_end_has_not_ended_by_itself(
-    what: dict[str, Any], state: State
-) -> None:
-    """It saves what it has and exits 0: no success, unless Slurm says that the task ended well."""
+def test_a_signalled_command_has_not_ended_by_itself(what: dict[str, Any], state: State) -> None:
+    """Exit 0 after a signal is no success, unless Slurm reports COMPLETED."""
     assert judge(KNOWN, said(progress=SAVED, **what)).state is state
 
 
-def test_a_setup_that_failed_is_told_as_that() -> None:
-    """The exit code is the same as a command's: what has to be mended is not."""
+def test_a_failed_setup_is_named_in_the_reason() -> None:
+    """The exit code alone could be the command's; the reason says that it is the setup's."""
     own = SlotProgress(exit_code=5, in_setup=True)
     standing = judge(KNOWN, said(accounting=BAD, progress=own))
     assert (standing.state, standing.exit_code) == (State.FAILED, 5)
@@ -242,10 +242,10 @@ IN_SETUP = "slurmslice setup job=7 restart=1 at=1799999000 host=n3 exit={}{}\n"
 
 @pytest.mark.parametrize("what", [{}, {"accounting_off": True, "accounting_silence": "off"}])
 @pytest.mark.parametrize("restarts", [0, 1])
-def test_a_setup_that_failed_is_an_end_where_nobody_else_tells(
+def test_a_failed_setup_is_an_end_if_no_source_reports_one(
     what: dict[str, Any], restarts: int
 ) -> None:
-    """The controller has forgotten it, and so has accounting."""
+    """Neither the controller nor accounting knows the task any more."""
     own = of_setup(parse(IN_SETUP.format(3, "").encode()))
     standing = judge(replace(KNOWN, restarts=restarts), said(progress=own, **what))
     assert standing.state is State.FAILED
@@ -253,8 +253,8 @@ def test_a_setup_that_failed_is_an_end_where_nobody_else_tells(
     assert standing.exit_code == 3
 
 
-def test_a_setup_that_was_over_its_time_has_not_ended_by_itself() -> None:
-    """It was told to end."""
+def test_a_setup_over_its_time_has_not_ended_by_itself() -> None:
+    """It received a signal."""
     own = of_setup(parse(IN_SETUP.format(143, " told=TERM").encode()))
     late = TaskReport(State.TIMEOUT, "TIMEOUT", exit_code=0)
     standing = judge(KNOWN, said(accounting=late, progress=own))

@@ -1,4 +1,4 @@
-"""``kill -9`` at every step of every verb: the same line goes on, and each slice is done once."""
+"""``kill -9`` at every step of every verb: the same command continues, slices run once."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ Line = tuple[str, ...]
 
 
 class Play:
-    """A folder, a cluster and a person at the keyboard; set back to how it began for each point.
+    """A folder, a cluster and a person at the keyboard, reset to the same state for each point.
 
     Attributes:
-        ran: how often each slice's command was begun, by the tasks' own account.
-        fails: keys of which the first try fails.
-        pack: slices that a task carries.
+        ran: the number of starts of each slice's command, by the tasks' own records.
+        fails: keys of slices that fail at their first attempt.
+        pack: slices in each task.
     """
 
     def __init__(self, typed: Typed, engine: FakeEngine, clock: Clock) -> None:
@@ -46,13 +46,13 @@ class Play:
         self._saved: tuple[Counter[str], float, dict[str, object]] | None = None
 
     def keep(self) -> None:
-        """Remember how things stand."""
+        """Save the state of the folder, the cluster and the clock."""
         del self.engine.on_wait
         self._saved = self.ran.copy(), self.clock.now, copy.deepcopy(vars(self.engine))
         shutil.copytree(self.typed.folder, self._copy)
 
     def back(self) -> None:
-        """Let things stand as they were kept."""
+        """Restore the saved state."""
         assert self._saved is not None
         shutil.rmtree(self.typed.folder)
         shutil.copytree(self._copy, self.typed.folder)
@@ -68,23 +68,23 @@ class Play:
         return self.typed.folder.with_name("kept")
 
     def second(self) -> None:
-        """What happens elsewhere while slurmslice waits."""
+        """Let other processes work for one second while slurmslice waits."""
         self.killer.away = True
         self.pass_time(1)
         self.work()
         self.killer.away = False
 
     def pass_time(self, seconds: float) -> None:
-        """Time goes by, and jobs come that were on their way."""
+        """Let time pass, and let delayed jobs arrive."""
         self.clock.now += seconds
         self.engine.pass_time(seconds)
 
     def work(self) -> None:
-        """Every task that may start runs to its end."""
+        """Let every task that may start run to its end."""
         self.engine.work(self._task)
 
     def _task(self, job: str, order: Order, index: int) -> int:
-        """What the script does: its slices one after another, with a line for each."""
+        """Act like the script: run the slices one after another, with their progress lines."""
         code, log = 0, order.folder / "tasks" / f"{index}.log"
         with log.open("a") as lines:
             for slot, key in enumerate(self.keys(order, index)):
@@ -98,7 +98,7 @@ class Play:
         return code
 
     def keys(self, order: Order, index: int) -> list[str]:
-        """The slices of a task, as its script finds them."""
+        """Return the slices of a task as its script reads them."""
         table = order.folder / "tasks.tsv"
         if not table.exists():
             return [str(index)]
@@ -107,7 +107,7 @@ class Play:
         return [line.split("\t")[1].removeprefix("x=") for line in mine]
 
     def submitted(self) -> Counter[str]:
-        """How often each slice was submitted, by the cluster's records."""
+        """Return the number of submissions of each slice, by the cluster's records."""
         return Counter(
             key
             for job in self.engine.jobs.values()
@@ -116,10 +116,10 @@ class Play:
         )
 
     def to_the_end(self) -> None:
-        """Time passes and cron ticks, until nothing is left to do."""
+        """Let time pass and cron call tick until nothing is left to do."""
         for _ in range(30):
             self.pass_time(40)
-            self.work()  # before anybody looks: what comes late may run at once
+            self.work()  # before the next poll, because a delayed job may run at once
             self.typed("tick", "--exit-code")
             if self.typed.code in (0, 1) and not self.engine.later:
                 return
@@ -128,18 +128,18 @@ class Play:
 
 @dataclass(frozen=True)
 class Scene:
-    """What a person types, and what must have come of it in the end.
+    """A command that is killed and typed again, and the result that it must have.
 
     Attributes:
         name: for a person.
-        line: the line that is killed, and typed again.
-        before: what was typed, or happened, before; by words or as a function.
-        after: what is typed once the line has gone through.
-        runs: how often each slice is to run in all.
-        sent: how often it is to be submitted, where that is not the same.
-        fails: the slices that fail at their first try.
-        pack: slices that a task carries.
-        codes: what the line may end with when it is typed again.
+        line: the command.
+        before: the commands and events before it, as words or functions.
+        after: the commands after it has succeeded.
+        runs: the number of times that each slice must run.
+        sent: the number of times that it must be submitted, if that is different.
+        fails: the slices that fail at their first attempt.
+        pack: slices in each task.
+        codes: the possible exit codes of the command when it is typed again.
         setting: fields of the cluster.
     """
 
@@ -155,7 +155,7 @@ class Scene:
     setting: Callable[[FakeEngine], None] = lambda engine: None
 
     def attempt(self, play: Play, killer: Killer) -> None:
-        """Once through, killed at the killer's point."""
+        """Play the scene once, killed at the killer's point."""
         play.back()
         self.setting(play.engine)
         play.killer = killer
@@ -181,23 +181,23 @@ class Scene:
 
 
 def of(keys: Iterable[int], times: int = 1) -> dict[str, int]:
-    """So many times each."""
+    """Return this number of times for each key."""
     return {str(key): times for key in keys}
 
 
 def ran(play: Play) -> None:
-    """Every task ends, and it is seen."""
+    """End every task, and poll."""
     play.work()
     play.typed("status")
 
 
 def but(*keys: int) -> dict[str, int]:
-    """All of ten but these."""
+    """Return once for each of ten keys, except these."""
     return of([key for key in range(10) if key not in keys])
 
 
 def refuses(why: EngineError, option: str = "") -> Callable[[FakeEngine], None]:
-    """A cluster that says no once, or to what has an option with this value."""
+    """Make the cluster refuse once, or refuse every request that has an option with this value."""
 
     def no(order: Order) -> None:
         said = list(order.overrides.values())
@@ -215,30 +215,30 @@ def refuses(why: EngineError, option: str = "") -> Callable[[FakeEngine], None]:
 
 
 def limited(play: Play) -> None:
-    """A cluster that takes four tasks of a user."""
+    """Make the cluster accept at most four tasks of a user."""
     play.engine.most = 4
 
 
 def thirty(play: Play) -> None:
-    """Thirty slices, of which ten are not begun yet."""
+    """Submit thirty slices, of which ten have not begun."""
     play.typed("render", "-a", "0-29", *TEN[2:])
     play.typed("submit", "--only", "20")
 
 
 def twenty_failed(play: Play) -> None:
-    """The first twenty fail; the others are submitted, and wait."""
+    """Let the first twenty slices fail; the others are submitted and pending."""
     ran(play)
     play.typed("submit")
 
 
 def edited(play: Play) -> None:
-    """A person mends the script."""
+    """Edit the script, as a person would."""
     script = play.typed.folder / "slurmslice-runs" / "demo" / "script.sh"
-    script.write_text(f"{script.read_text()}# mended\n")
+    script.write_text(f"{script.read_text()}# edited\n")
 
 
 def sent(play: Play, name: str = "") -> None:
-    """What ``sbatch script.sh`` does, or with a name of its own."""
+    """Act like ``sbatch script.sh``, or like it with another job name."""
     run = play.typed.folder / "slurmslice-runs" / "demo"
     token = json.loads((run / "run.json").read_text())["token"]
     folder, array = run / "submissions" / "001", parse_array("0-9")
@@ -256,28 +256,28 @@ def sent(play: Play, name: str = "") -> None:
             NO_REQUEST,
         ),
     )
-    play.clock.now += 10  # it is long ago that the queue was looked at
+    play.clock.now += 10  # the last poll of the queue is old
 
 
 def by_hand(play: Play) -> None:
-    """The script is sent by hand."""
+    """Submit the script by hand."""
     sent(play)
 
 
 def by_another_name(play: Play) -> None:
-    """The script is sent by hand under another name."""
+    """Submit the script by hand under another name."""
     sent(play, "mine")
 
 
 def ran_double(play: Play) -> None:
-    """The job sent by hand has begun, and the other finds its claim."""
+    """Let the job submitted by hand begin, so that the other job finds its claim."""
     play.engine.stopped.add("100")
     play.work()
     play.engine.stopped.clear()
 
 
 def lost(play: Play) -> None:
-    """sbatch was killed when the job was there."""
+    """Kill sbatch after the job exists."""
     play.engine.after_submit = end
     with pytest.raises(Killed):
         play.typed("submit")
@@ -285,7 +285,7 @@ def lost(play: Play) -> None:
 
 
 def never_sent(play: Play) -> None:
-    """sbatch was killed before it was heard; that is long ago."""
+    """Kill sbatch before it reaches Slurm, long ago."""
     play.engine.on_submit = end
     with pytest.raises(Killed):
         play.typed("submit")
@@ -294,7 +294,7 @@ def never_sent(play: Play) -> None:
 
 
 def refused(play: Play) -> None:
-    """A line with a slip in it: all of it was refused."""
+    """Submit a run with a mistake: everything is refused."""
     play.engine.on_submit = lambda order: no()
     play.typed("run", "--mem", "9T", *TEN)
     play.engine.on_submit = lambda order: None
@@ -490,10 +490,10 @@ LEAST = {
     "status-doubled": 9, "attach": 12, "doubt": 22, "doubt-nowhere": 12, "breaker": 20,
     "release": 16, "release-edited": 40, "made-anew": 80,
 }  # fmt: skip
-"""How many points each scene has at least."""
+"""The least number of points of each scene."""
 
 NO_RIGHT = (errno.EDQUOT, errno.EROFS, errno.EACCES)
-"""Why else no byte can be written: the quota, a read-only file system, somebody else's folder."""
+"""Other errors of a write: the quota, a read-only file system, another user's folder."""
 
 FULL = [scene for scene in SCENES if scene.name in {
     "render-names", "submit-names", "resubmit", "cancel-some", "throttle", "tick", "attach",
@@ -503,10 +503,10 @@ FULL = [scene for scene in SCENES if scene.name in {
 
 @pytest.fixture
 def play(typed: Typed, engine: FakeEngine, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Play:
-    """A folder of its own below the test's, and a clock that all of slurmslice goes by."""
+    """Make a folder below the test's, and a clock for all of slurmslice."""
     monkeypatch.setattr(Run.__init__, "__defaults__", (clock,))
     monkeypatch.setattr(os, "fsync", lambda fd: None)
-    # The template is the same each time: it is compiled once.
+    # The template is always the same, so it is compiled once.
     monkeypatch.setattr(template, "environment", functools.cache(template.environment))
     typed.folder = typed.folder / "here"
     typed.folder.mkdir()
@@ -517,7 +517,7 @@ def play(typed: Typed, engine: FakeEngine, clock: Clock, monkeypatch: pytest.Mon
 
 @pytest.fixture
 def set_up(play: Play) -> Callable[[Scene], Play]:
-    """Come to the moment before a scene's line."""
+    """Play everything before a scene's command."""
 
     def build(scene: Scene) -> Play:
         play.pack, play.fails = scene.pack, scene.fails
@@ -531,17 +531,17 @@ def set_up(play: Play) -> Callable[[Scene], Play]:
 
 
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.name)
-def test_killed_anywhere_the_same_line_goes_on(
+def test_killed_anywhere_the_same_command_continues(
     set_up: Callable[[Scene], Play], scene: Scene
 ) -> None:
-    """Promise 9: at whatever point it was killed, each slice is done as often as was asked."""
+    """Promise 10: killed at any point, each slice is done as often as requested."""
     play = set_up(scene)
     found = points(lambda killer: scene.attempt(play, killer))
     assert found >= LEAST[scene.name]
 
 
 def test_there_are_points_enough() -> None:
-    """None is lost unseen: of each scene it stands here how many points it has at least."""
+    """Every scene has at least its recorded number of points, so none is lost unnoticed."""
     assert sum(LEAST[scene.name] for scene in SCENES) >= 1000
 
 
@@ -550,10 +550,10 @@ def test_there_are_points_enough() -> None:
     [*((scene, errno.ENOSPC) for scene in FULL), *((FULL[1], error) for error in NO_RIGHT)],
     ids=lambda value: getattr(value, "name", value),
 )
-def test_a_disk_that_is_full_is_told_and_nothing_is_lost(
+def test_a_full_disk_is_reported_and_nothing_is_lost(
     set_up: Callable[[Scene], Play], scene: Scene, error: int
 ) -> None:
-    """From any write on none goes through: it is told, and with room again the line goes on."""
+    """From any write on all fail: it is reported, and with space the same command continues."""
     play = set_up(scene)
     assert points(lambda killer: scene.attempt(play, killer), error) > 10
 
@@ -565,7 +565,7 @@ def test_a_disk_that_is_full_is_told_and_nothing_is_lost(
     ids=lambda line: line[0],
 )  # fmt: skip
 def test_a_copy_of_a_run_never_acts_as_the_run(play: Play, line: Line) -> None:
-    """Its jobs are the other's: nothing is submitted, cancelled or told for it; to look is free."""
+    """It submits, cancels and records nothing for the original's jobs. Looking is allowed."""
     play.typed(*MADE)
     play.typed("submit", "--only", "4")
     folder = play.typed.folder / "slurmslice-runs"
@@ -580,7 +580,7 @@ def test_a_copy_of_a_run_never_acts_as_the_run(play: Play, line: Line) -> None:
 
 
 def test_a_run_that_was_moved_can_be_cancelled_and_not_submitted(play: Play) -> None:
-    """Its tasks would write where it was: it is told what to change; its jobs are its own."""
+    """Its tasks would write to the old place: the error says what to change."""
     play.typed(*MADE)
     play.typed("submit", "--only", "4")
     folder = play.typed.folder / "slurmslice-runs"

@@ -1,4 +1,4 @@
-"""Many slices on a real Slurm cluster: chunks, packs, the throttle, the breaker, kills between."""
+"""Many slices on a real Slurm cluster: chunks, packs, throttle, circuit breaker, kills."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ MARK = 'echo "$SLICE" >>marks; '
 def test_2500_slices_of_which_a_tenth_fails(
     site: Site, workplace: Path, packing: list[str]
 ) -> None:
-    """Beyond MaxArraySize, what failed told and repaired: each key is done exactly once."""
+    """Beyond MaxArraySize: failures are reported and repaired, and each key is done once."""
     if site.cluster is None:
         pytest.skip("so many tasks are for a cluster of our own only")
     bad = set(random.Random(3).sample(range(2500), 250))
     rows = "".join(f"s{n:04d},{'yes' if n in bad else 'no'}\n" for n in range(2500))
     write(site, workplace / "slices.csv", f"name,bad\n{rows}")
-    command = MARK + "[ $SLICE_BAD = no ] || [ -e mended ]"
+    command = MARK + "[ $SLICE_BAD = no ] || [ -e repaired ]"
     ran = site.slurmslice(
         "run", "--table", "slices.csv", "--key", "name", "--throttle", "20", *packing,
         "--name", "large", "--interval", "1", "--shell", command, cwd=workplace,
     )  # fmt: skip
     assert ran.returncode == 1, ran.stderr
     assert site.status(workplace, "large")["counts"] == {"COMPLETED": 2250, "FAILED": 250}
-    write(site, workplace / "mended", "")
+    write(site, workplace / "repaired", "")
     again = site.slurmslice("resubmit", "large", cwd=workplace)
     assert again.returncode == 0, again.stderr
     assert settled(site, workplace, "large") == {"COMPLETED": 2500}
@@ -49,22 +49,22 @@ def test_2500_slices_of_which_a_tenth_fails(
 
 @dataclass
 class Seen:
-    """What squeue said of a run's array tasks, again and again.
+    """Repeated reports of squeue about a run's array tasks.
 
     Attributes:
-        running: how many ran, by sample.
-        begun: how many slices had begun, by sample.
+        running: the number of running tasks, by sample.
+        begun: the number of begun slices, by sample.
     """
 
     running: list[int] = field(default_factory=list)
     begun: list[int] = field(default_factory=list)
 
     def highest(self, since: int = 0) -> int:
-        """The most that ran at once from a sample on."""
+        """Return the highest number that ran at once, from a sample on."""
         return max(self.running[since:], default=0)
 
     def while_waiting(self, throttle: int, slices: int) -> list[int]:
-        """How many ran, from the first time that all might, while more slices than that waited."""
+        """Return the numbers that ran, from the first full one on, while enough slices waited."""
         pairs = list(zip(self.running, self.begun, strict=True))
         first = self.running.index(self.highest())
         return [running for running, begun in pairs[first:] if slices - begun > throttle]
@@ -72,7 +72,7 @@ class Seen:
 
 @contextmanager
 def sampled(site: Site, place: Path, run: str) -> Iterator[Seen]:
-    """Look at the queue all the time, in a thread of its own, while the body goes on."""
+    """Sample the queue in a thread while the body runs."""
     seen, over = Seen(), threading.Event()
 
     def look() -> None:
@@ -99,12 +99,12 @@ def sampled(site: Site, place: Path, run: str) -> Iterator[Seen]:
 def test_the_throttle_holds_for_the_whole_run(
     site: Site, workplace: Path, packing: list[str], at_once: int
 ) -> None:
-    """Over three submissions and one beside them: never above it, and not below while many wait."""
+    """Over three submissions and another: never exceeded, and well used while many wait."""
     slices = 36 if at_once == 1 else 48
     write(site, workplace / "slices.csv", "name,mem,bad\n" + "".join(
         f"t{n:03d},{40 + n % 3},{'yes' if n % 10 == 1 else 'no'}\n" for n in range(slices)
     ))  # fmt: skip
-    command = MARK + "[ $SLICE_BAD = no ] || [ -e mended ] || exit 1; sleep 2"
+    command = MARK + "[ $SLICE_BAD = no ] || [ -e repaired ] || exit 1; sleep 2"
     made = site.slurmslice(
         "render", "--table", "slices.csv", "--key", "name", "--mem", "{mem}M", "--throttle", "8",
         *packing, "--name", "held", "--shell", command, cwd=workplace,
@@ -116,7 +116,7 @@ def test_the_throttle_holds_for_the_whole_run(
             [python, "-m", "slurmslice", "run", "held", "--interval", "0.5"], cwd=workplace
         )
         until(lambda: site.status(workplace, "held")["counts"].get("FAILED", 0) >= 2, "two to fail")
-        write(site, workplace / "mended", "")
+        write(site, workplace / "repaired", "")
         again = site.slurmslice("resubmit", "held", "--mem", "60M", cwd=workplace)
         assert again.returncode == 0, again.stderr
         assert followed.wait(120) in {0, 1}
@@ -125,13 +125,13 @@ def test_the_throttle_holds_for_the_whole_run(
     busy = seen.while_waiting(8, slices)
     mean, short = sum(busy) / len(busy), sum(running < tasks for running in busy)
     print(f"{len(busy)} samples while slices waited: mean {mean:.1f} of {tasks}, {short} below it")
-    # Slurm itself takes a moment to start the next: a bare array's mean is three quarters of it,
-    # where the machine is idle. An array that kept its first share would have an eighth.
+    # Slurm needs a moment to start the next task: on an idle machine the mean of a plain array is
+    # three quarters of the throttle. An array that kept its first share would have an eighth.
     assert mean > tasks / 3
 
 
 def test_a_throttle_is_changed_live(site: Site, workplace: Path) -> None:
-    """Lowered, below one task an array too: what runs ends, and no more starts; raised: it does."""
+    """Lowered, also below one task for each array: no more start; raised: they start."""
     write(site, workplace / "slices.csv", "name,mem\n" + "".join(
         f"l{n:03d},{40 + min(n // 40, 2)}\n" for n in range(240)
     ))  # fmt: skip
@@ -142,7 +142,7 @@ def test_a_throttle_is_changed_live(site: Site, workplace: Path) -> None:
     assert made.returncode == 0, made.stderr
 
     def told(*words: str) -> bool:
-        """Tell slurmslice."""
+        """Call slurmslice throttle."""
         done = site.slurmslice(*words, cwd=workplace)
         assert done.returncode == 0, done.stderr
         return True
@@ -152,7 +152,7 @@ def test_a_throttle_is_changed_live(site: Site, workplace: Path) -> None:
         until(lambda: len(seen.running) >= since + number, f"{number} more looks")
 
     def filled(limit: int, since: int) -> None:
-        """As many run at last, and never more did: releases differ in how soon they start some."""
+        """Wait until this many run; never more may. Releases start tasks at different speeds."""
         write(site, workplace / "stay", "")
         until(lambda: told("tick", "live") and seen.running[-1] == limit, f"{limit} to run")
         looks(10)
@@ -177,17 +177,17 @@ def test_a_throttle_is_changed_live(site: Site, workplace: Path) -> None:
         told("cancel", "live")
 
 
-# -- the breaker -----------------------------------------------------------------------------
+# -- the circuit breaker ---------------------------------------------------------------------
 
 
 def queued(site: Site, place: Path, run: str) -> Counter[str]:
-    """How many array tasks of a run are in the queue, by the reason that squeue gives."""
+    """Count the array tasks of a run in the queue, by squeue's reason."""
     told = site.run("squeue", "-h", "-r", "-t", "PD", "-o", "%r %j", cwd=place).stdout.splitlines()
     return Counter(line.split(" ")[0] for line in told if f" {run}-" in line)
 
 
 def held(site: Site, place: Path, run: str, slices: int, text: str) -> Finished:
-    """A run, three at a time, whose first slices all fail, so that the breaker holds the rest."""
+    """Start a run, three at a time, whose first slices fail, so that the breaker holds the rest."""
     ran = site.slurmslice(
         "run", "-a", f"0-{slices - 1}%3", "--name", run, "--interval", "0.5", "--shell",
         MARK + text, cwd=place,
@@ -197,15 +197,15 @@ def held(site: Site, place: Path, run: str, slices: int, text: str) -> Finished:
 
 
 def test_the_breaker_holds_the_rest(site: Site, workplace: Path) -> None:
-    """The first 20 that end have failed: nothing more starts until the person says so."""
-    ran = held(site, workplace, "b", 60, "[ -e mended ] && exit; sleep 1; exit 1")
+    """The first 20 ended slices have failed: no more start until the person decides."""
+    ran = held(site, workplace, "b", 60, "[ -e repaired ] && exit; sleep 1; exit 1")
     assert "slurmslice run b --no-breaker" in ran.stderr
     begun = marks(workplace)
     assert 20 <= len(begun) < 60
     assert queued(site, workplace, "b") == {"JobHeldUser": 60 - len(begun)}
     failed = {"FAILED": len(begun), "PENDING": 60 - len(begun)}
     until(lambda: site.status(workplace, "b")["counts"] == failed, "what ran to have failed")
-    write(site, workplace / "mended", "")
+    write(site, workplace / "repaired", "")
     for words in (["resubmit", "b"], ["tick", "b"], ["throttle", "b", "none"], ["status", "b"]):
         done = site.slurmslice(*words, cwd=workplace)
         assert done.returncode == 0, done.stderr
@@ -217,16 +217,16 @@ def test_the_breaker_holds_the_rest(site: Site, workplace: Path) -> None:
     assert marks(workplace) == Counter(map(str, range(60))) + begun
 
 
-def test_what_is_held_goes_in_anew_once_the_script_is_mended(site: Site, workplace: Path) -> None:
-    """Slurm has the script from before the edit: no slice runs it again, and each runs once."""
+def test_held_slices_are_resubmitted_with_the_edited_script(site: Site, workplace: Path) -> None:
+    """Slurm has the older script: no slice runs it again, and each slice runs once."""
     held(site, workplace, "m", 40, "sleep 1; false")
     begun = marks(workplace)
     script = workplace / "slurmslice-runs" / "m" / "script.sh"
     write(site, script, script.read_text().replace("sleep 1; false", "true"))
     waits = {"FAILED": len(begun), "PENDING": 40 - len(begun)}
     until(lambda: site.status(workplace, "m")["counts"] == waits, "what ran to have failed")
-    mended = site.slurmslice("resubmit", "m", "--no-breaker", cwd=workplace)
-    assert mended.returncode == 0, mended.stderr
+    repaired = site.slurmslice("resubmit", "m", "--no-breaker", cwd=workplace)
+    assert repaired.returncode == 0, repaired.stderr
     assert events(workplace, "m", "intent")[-1]["rows"] == "0-39"
     site.slurmslice("watch", "m", "--interval", "0.5", cwd=workplace)
     assert site.status(workplace, "m")["counts"] == {"COMPLETED": 40}
@@ -243,22 +243,22 @@ def test_without_the_breaker_nothing_is_held(site: Site, workplace: Path) -> Non
     assert marks(workplace) == {str(key): 1 for key in range(30)}
 
 
-# -- requests of a slice's own, review, kills ------------------------------------------------
+# -- requests by slice, review, kills --------------------------------------------------------
 
 
 def test_a_column_gives_each_slice_its_own_memory(site: Site, workplace: Path) -> None:
-    """--mem '{mem}M': a submission for each distinct request; resubmitted, twice each one's own."""
+    """--mem '{mem}M': one submission for each request; resubmitted, each gets twice its own."""
     rows = {f"m{n}": (40, 64, 100)[n % 3] for n in range(7)}
     write(site, workplace / "slices.csv",
           "name,mem\n" + "".join(f"{key},{mem}\n" for key, mem in rows.items()))  # fmt: skip
     ran = site.slurmslice(
         "run", "--table", "slices.csv", "--key", "name", "--mem", "{mem}M", "--name", "own",
-        "--interval", "1", "--shell", "[ -e mended ]", cwd=workplace,
+        "--interval", "1", "--shell", "[ -e repaired ]", cwd=workplace,
     )  # fmt: skip
     assert ran.returncode == 1, ran.stderr
 
     def asked() -> dict[str, str]:
-        """Each slice's memory, as accounting has it of its last attempt."""
+        """Return each slice's requested memory, by accounting, in its last attempt."""
         slices = site.status(workplace, "own")["slices"]
         tasks = {slice_["key"]: tuple(slice_["job"].split("_")) for slice_ in slices}
         jobs = sorted({job for job, _ in tasks.values()})
@@ -267,20 +267,20 @@ def test_a_column_gives_each_slice_its_own_memory(site: Site, workplace: Path) -
         return {key: known[task].rstrip("nc") for key, task in tasks.items()}
 
     assert asked() == {key: f"{mem}M" for key, mem in rows.items()}
-    write(site, workplace / "mended", "")
+    write(site, workplace / "repaired", "")
     again = site.slurmslice("resubmit", "own", "--mem", "2x", cwd=workplace)
     assert again.returncode == 0, again.stderr
     assert settled(site, workplace, "own") == {"COMPLETED": 7}
     assert asked() == {key: f"{2 * mem}M" for key, mem in rows.items()}
 
 
-def test_a_script_edited_by_hand_goes_in_every_time(site: Site, workplace: Path) -> None:
-    """A setup line and --mem, edited after render: the same bytes in each submission of the run."""
+def test_every_submission_has_the_edited_script(site: Site, workplace: Path) -> None:
+    """A setup line and --mem, edited after render: the same bytes in each submission."""
     write(site, workplace / "slices.csv",
           "name,minutes\n" + "".join(f"e{n},{1 + n % 2}\n" for n in range(4)))  # fmt: skip
     made = site.slurmslice(
         "render", "--table", "slices.csv", "--key", "name", "-t", "{minutes}", "--mem", "50M",
-        "--name", "edited", "--shell", 'echo "$SLICE $EDITED"; [ -e mended ]', cwd=workplace,
+        "--name", "edited", "--shell", 'echo "$SLICE $EDITED"; [ -e repaired ]', cwd=workplace,
     )  # fmt: skip
     assert made.returncode == 0, made.stderr
     script = workplace / "slurmslice-runs" / "edited" / "script.sh"
@@ -301,15 +301,15 @@ def test_a_script_edited_by_hand_goes_in_every_time(site: Site, workplace: Path)
         assert log.stdout == f"{key} by-hand\n"
 
 
-# At which step each tick is killed. A line of the journal is a step, and so is an sbatch call; of
-# a chunk that is three: intent, sbatch, job. The first finds a chunk of which sbatch's answer was
-# lost; after the eighth an intent is left that was never sent, which is a doubt of 20 s.
+# The step at which each tick is killed. A journal line is a step, and so is a call of sbatch. A
+# chunk has three: intent, sbatch, job. The first tick finds a chunk whose sbatch answer was lost.
+# The eighth leaves an intent that never reached sbatch, which is a doubt of 20 s.
 KILLS = [(0, "before"), (0, "after"), (0, "before"), (1, "after"), (3, "after"), (2, "before"),
          (0, "after"), (0, "after"), (0, "before"), (1, "before")]  # fmt: skip
 
 
 def test_kill_9_between_chunks(site: Site, workplace: Path) -> None:
-    """submit and then tick are killed again and again while they feed chunks: each slice once."""
+    """submit and then tick are killed repeatedly while they submit chunks: each slice runs once."""
     write(site, workplace / "slices.csv",
           "name,mem\n" + "".join(f"k{n:02d},{40 + n % 9}\n" for n in range(18)))  # fmt: skip
     made = site.slurmslice(
@@ -317,7 +317,7 @@ def test_kill_9_between_chunks(site: Site, workplace: Path) -> None:
         "--shell", MARK, cwd=workplace,
     )  # fmt: skip
     assert made.returncode == 0, made.stderr
-    # Nine wishes are queued, and the second chunk's job is not written down.
+    # Nine requests are queued, and the second chunk's job is not recorded.
     first = site.killed(9 + 4, "after", "submit", "k", cwd=workplace)
     assert first.returncode == -signal.SIGKILL, first.stderr
     assert len(events(workplace, "k", "intent")) == 2

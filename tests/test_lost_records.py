@@ -1,4 +1,4 @@
-"""A task's log that was lost, emptied or cut: the slice's own log shows that it began."""
+"""Lost, emptied or cut task logs: the slice's own log proves that it began."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ LINE = "slurmslice {} job=100 restart=0 at=1800000000 host=n1 slot={}\n"
 
 
 def began(run: Run, *rows: int) -> None:
-    """Their own processes have made their logs."""
+    """Create the logs that the slices' own processes create."""
     for row in rows:
         run.place.log(1, run.table.log_of(row)).touch()
 
 
 def polled(run: Run, engine: FakeEngine, report: TaskReport, *, after_s: int = 60) -> None:
-    """All tasks have ended so, so long ago, and somebody looks."""
+    """End all tasks with this report in the past, and poll."""
     report = replace(report, ended_at=int(run.clock()) - after_s, started_at=1)
     for job in engine.jobs.values():
         job.tasks.update(dict.fromkeys(job.tasks, report))
@@ -62,25 +62,27 @@ def test_a_slice_whose_own_log_is_there_was_run(
 
 
 @pytest.mark.parametrize("log", [None, "", LINE.format("start", 2)])
-def test_what_began_in_a_pack_is_not_given_back(make_run: MakeRun, log: str | None) -> None:
-    """Whether it was done nobody knows: it failed, and is not run again unasked."""
+def test_a_slice_of_a_pack_that_began_is_not_returned(make_run: MakeRun, log: str | None) -> None:
+    """It is not known if it was done: it is FAILED, and does not run again without a request."""
     run, engine = make_run(4, Packing(pack=4))
     submit(run, waiting(None), {}, "submit")
     began(run, 0, 1, 2)
     if log is not None:
         run.place.task_log(1, 0).write_text(log)
     polled(run, engine, FAILED, after_s=0)
-    assert not any(run.standings[row].state.final for row in (0, 1))  # it may not be seen yet
+    assert not any(
+        run.standings[row].state.final for row in (0, 1)
+    )  # its log may not be visible yet
     polled(run, engine, FAILED)
     assert run.standings.tally() == {State.FAILED: 3, State.WAITING: 1}
     for row in (0, 1):
-        assert "whether it was done is not known" in run.standings[row].reason
+        assert "lost" in run.standings[row].reason
         assert run.standings[row].exit_code is None
     assert list(waiting(None)(run)) == [3]
 
 
-def test_what_cannot_be_read_gives_nothing_back(make_run: MakeRun) -> None:
-    """An error is no answer: what its task wrote may be seen later, and is as if nothing were."""
+def test_an_unreadable_log_returns_no_slice(make_run: MakeRun) -> None:
+    """An error is no answer: the lines may be readable later."""
     run, engine = make_run(2, Packing(pack=2))
     submit(run, waiting(None), {}, "submit")
     log = run.place.task_log(1, 0)
@@ -98,8 +100,10 @@ def test_what_cannot_be_read_gives_nothing_back(make_run: MakeRun) -> None:
 @pytest.mark.parametrize("times_returned", [0, 1])
 @pytest.mark.parametrize("wrote", [TaskProgress(), TaskProgress(0, {0: ended(0)}),
                                    TaskProgress(1, setup_exit=1)])  # fmt: skip
-def test_its_end_is_not_known(state: State, times_returned: int, wrote: TaskProgress) -> None:
-    """Not the task's: it may have been done before. Just of a cancelled task they are CANCELLED."""
+def test_an_unrecorded_end_is_failed(
+    state: State, times_returned: int, wrote: TaskProgress
+) -> None:
+    """It may have been done before. If its task was cancelled, it is CANCELLED."""
     said = replace(NOTHING, accounting=task(state), now=NOW + 60)
     standing = judge_packed(KNOWN, said, 1, wrote, times_returned, has_log=True)
     assert standing.state is (state if state is State.CANCELLED else State.FAILED)
@@ -107,7 +111,7 @@ def test_its_end_is_not_known(state: State, times_returned: int, wrote: TaskProg
 
 
 def test_a_task_that_exits_0_has_done_them_all() -> None:
-    """Its script says so only where each slice has: also of those whose lines are lost."""
+    """Its script exits 0 only if all slices are done, also those whose lines are lost."""
     said = replace(NOTHING, accounting=task(State.COMPLETED, 0), now=NOW + 60)
     wrote = TaskProgress(0, {0: ended(0)})
     assert judge_packed(KNOWN, said, 1, wrote, 0, has_log=True).state is State.COMPLETED
@@ -118,14 +122,14 @@ def test_a_task_that_exits_0_has_done_them_all() -> None:
     "wrote", [TaskProgress(1, {0: BEGAN}, frozenset({1})), TaskProgress(0, {1: BEGAN})]
 )
 def test_the_log_of_an_older_start_is_no_beginning_of_this_one(wrote: TaskProgress) -> None:
-    """The task's log tells of that older start, so nothing of it is lost: given back."""
+    """The task's log records that older start, so no line is lost: the slice is returned."""
     known = replace(KNOWN, restarts=1)
     said = replace(NOTHING, accounting=task(State.TIMEOUT), now=NOW + 60)
     assert judge_packed(known, said, 1, wrote, 0, has_log=True).state is State.WAITING
 
 
 def test_any_line_of_a_slice_says_that_it_began() -> None:
-    """Its first was lost, and it was then told that its time was over."""
+    """Its start line was lost, and its timeout line exists."""
     wrote = TaskProgress(0, {0: ended(0), 1: SlotProgress(host="n3", timed_out=True)})
     said = replace(NOTHING, accounting=task(State.TIMEOUT))
     assert judge_packed(KNOWN, said, 1, wrote, 0).state is State.TIMEOUT
@@ -133,10 +137,10 @@ def test_any_line_of_a_slice_says_that_it_began() -> None:
 
 @pytest.mark.parametrize("lost", ["emptied", "unreadable"])
 @pytest.mark.parametrize("rest", [True, False])
-def test_what_began_was_not_cancelled_before_it_started(
+def test_a_slice_that_began_was_not_cancelled_before_its_start(
     make_run: MakeRun, lost: str, rest: bool
 ) -> None:
-    """Accounting has one record of all that had not started, or none of it; and it began."""
+    """Accounting has one record for all unstarted tasks, or none; but the slice began."""
     run, engine = make_run(3, Packing())
     submit(run, waiting(None), {}, "submit")
     (job,) = engine.jobs.values()
@@ -154,7 +158,7 @@ def test_what_began_was_not_cancelled_before_it_started(
 
 
 def test_a_setup_that_ended_the_script_is_no_slice_that_began(make_run: MakeRun) -> None:
-    """Slurm calls it COMPLETED: whatever wrote that line, the command was not run."""
+    """Slurm reports COMPLETED, but the command was not run."""
     run, engine = make_run(1, Packing(), setup="module load x")
     submit(run, waiting(None), {}, "submit")
     line = "slurmslice setup job=100 restart=0 at=1800000000 host=n1 exit=0\n"
@@ -163,8 +167,8 @@ def test_a_setup_that_ended_the_script_is_no_slice_that_began(make_run: MakeRun)
     assert run.standings.tally() == {State.FAILED: 1}
 
 
-def test_what_was_given_back_is_not_run_beside_its_task(make_run: MakeRun) -> None:
-    """scontrol requeue of a pack over its time: its task runs the rest, which waited for room."""
+def test_a_returned_slice_does_not_run_beside_its_task(make_run: MakeRun) -> None:
+    """scontrol requeue of a pack over its time limit: its task runs the rest."""
     run, engine = make_run(3, Packing(pack=3))
     submit(run, waiting(None), {}, "submit")
     log = run.place.task_log(1, 0)

@@ -1,7 +1,7 @@
-"""Each slice is submitted once on a real cluster: whatever sbatch does, and whoever is beside us.
+"""Each slice is submitted once on a real cluster, for any behaviour of sbatch, and beside others.
 
-What counts is what the cluster says: its accounting, by the tokens in the jobs' names, and the
-marks that the slices leave.
+The cluster's accounting counts, by the tokens in the jobs' names, and the marks that the slices
+make.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MARK = 'echo "$SLICE" >>marks'
 LOST = "echo 'sbatch: error: Batch job submission failed: Socket timed out on send/recv operation'"
 
 ODDITIES: dict[str, tuple[str, int]] = {
-    # What a wrapper does at its first call, and how many jobs the cluster takes in all.
+    # The first call of a wrapper, and the number of jobs that the cluster accepts in all.
     "killed-before": ("kill -9 $PPID; exit 1", 1),
     "killed-meanwhile": ("kill -9 $PPID; real", 1),
     "killed-after": ("real >/dev/null; kill -9 $PPID", 1),
@@ -69,7 +69,7 @@ fi
 
 @dataclass(frozen=True)
 class Played:
-    """What came of one oddity: exit codes, the jobs that were taken, marks, counts, records."""
+    """The result of one oddity: exit codes, accepted jobs, marks, counts, records."""
 
     codes: tuple[int, ...]
     jobs: frozenset[str]
@@ -80,7 +80,7 @@ class Played:
 
 
 def wrapped(site: Site, place: Path, first: str) -> dict[str, str]:
-    """An environment in which sbatch does this at its first call."""
+    """Return an environment in which sbatch does this at its first call."""
     folder = place / "bin"
     folder.mkdir()
     sbatch = folder / "sbatch"
@@ -95,7 +95,7 @@ def wrapped(site: Site, place: Path, first: str) -> dict[str, str]:
 
 
 def told(site: Site, place: Path, run: str) -> tuple[tuple[str, str, str], ...]:
-    """Accounting's rows of every token that a run has ever used: job, index, state."""
+    """Return accounting's rows for every token of a run: job, index, state."""
     journal = (place / "slurmslice-runs" / run / "journal.jsonl").read_text().splitlines()
     names = {event["job_name"] for line in journal if (event := json.loads(line)).get("job_name")}
     done = site.run(
@@ -107,7 +107,7 @@ def told(site: Site, place: Path, run: str) -> tuple[tuple[str, str, str], ...]:
 
 
 def play(site: Site, place: Path, first: str) -> Played:
-    """Submit three slices with a wrapper that misbehaves once, and again until all is in."""
+    """Submit three slices with a wrapper that fails once, and again until all are submitted."""
     site.run("mkdir", "-p", str(place), cwd=site.folder)
     odd = wrapped(site, place, first)
     made = site.slurmslice("render", "-a", "0-2", "--name", "o", "--shell", MARK, cwd=place)
@@ -119,7 +119,7 @@ def play(site: Site, place: Path, first: str) -> Played:
         codes.append(done.returncode)
         said += done.stderr
     counts = settled(site, place, "o")
-    if "24" in first:  # its job comes when all is done: its tasks are refused
+    if "24" in first:  # its job comes after all are done: its tasks are refused
         until(lambda: len(taken(place)) == 2, "the late job")
         until(lambda: not queued(site, place), "its tasks to end")
         counts = settled(site, place, "o")
@@ -129,28 +129,28 @@ def play(site: Site, place: Path, first: str) -> Played:
 
 
 def taken(place: Path) -> frozenset[str]:
-    """The jobs that the cluster has taken."""
+    """Return the jobs that the cluster has accepted."""
     return frozenset((place / "jobs").read_text().split())
 
 
 def queued(site: Site, place: Path) -> bool:
-    """Whether one of them is in the queue still."""
+    """Return whether one of them is still in the queue."""
     jobs = ",".join(taken(place))
     return bool(site.run("squeue", "-h", "-j", jobs, "-o", "%i", cwd=place).stdout.strip())
 
 
-# -- two at once ------------------------------------------------------------------------------
+# -- two commands at once ---------------------------------------------------------------------
 
 
 def at_once(site: Site, place: Path, *lines: Sequence[str]) -> list[int]:
-    """Type lines in as many windows at the same moment; what each ended with."""
+    """Type commands in several terminals at the same moment; return their exit codes."""
     with ThreadPoolExecutor(len(lines)) as windows:
         ended = [windows.submit(site.slurmslice, *line, cwd=place) for line in lines]
     return [one.result().returncode for one in ended]
 
 
 def render(site: Site, place: Path, text: str, *options: str) -> None:
-    """A run of six slices that go in as three submissions, since they ask for different memory."""
+    """Make a run of six slices in three submissions, because they request different memory."""
     table = "name,mem\n" + "".join(f"k{n},{50 + n % 3}\n" for n in range(6))
     site.run("mkdir", "-p", str(place), cwd=site.folder)
     write(site, place / "slices.csv", table)
@@ -162,7 +162,7 @@ def render(site: Site, place: Path, text: str, *options: str) -> None:
 
 
 def submits(site: Site, place: Path) -> Mapping[str, int]:
-    """Three submit at once."""
+    """Submit three times at once."""
     render(site, place, MARK)
     codes = at_once(site, place, *[["submit", "o"]] * 3)
     assert set(codes) == {0}, codes
@@ -170,7 +170,7 @@ def submits(site: Site, place: Path) -> Mapping[str, int]:
 
 
 def ticks(site: Site, place: Path) -> Mapping[str, int]:
-    """Two of cron's ticks at once, again and again, where a throttle lets go in two at a time."""
+    """Call tick twice at once, repeatedly, with a throttle of two."""
     render(site, place, MARK, "--throttle", "2")
     codes = [site.slurmslice("submit", "o", cwd=place).returncode]
     while not site.status(place, "o")["finished"]:
@@ -184,7 +184,7 @@ WAIT = "[ $SLICE != k5 ] || while [ ! -e go ]; do sleep 0.2; done"
 
 
 def resubmits(site: Site, place: Path) -> Mapping[str, int]:
-    """``resubmit`` twice beside a ``run`` that submits failures again by itself."""
+    """Call ``resubmit`` twice beside a ``run`` that resubmits failures by itself."""
     render(site, place, f"{FAIL_ONCE}; {WAIT}")
     run = ["run", "o", "--max-attempts", "2", "--interval", "0.5"]
     with ThreadPoolExecutor(1) as window:
@@ -200,7 +200,7 @@ def resubmits(site: Site, place: Path) -> Mapping[str, int]:
 
 
 def cancels(site: Site, place: Path) -> Mapping[str, int]:
-    """Two cancel at once beside a ``watch``, which ends with what they left."""
+    """Cancel twice at once beside a ``watch``, which ends with the remaining slices."""
     render(site, place, f"[ -e go ] || sleep 300; {MARK}")
     assert site.slurmslice("submit", "o", cwd=place).returncode == 0
     with ThreadPoolExecutor(1) as window:
@@ -221,7 +221,7 @@ RACES = (submits, ticks, resubmits, cancels)
 
 
 def race(site: Site, place: Path, beside: Race) -> None:
-    """Let them race; in the end each slice has run so often, and no task is there for nothing."""
+    """Run them at once. Each slice then has run this often, and no task is superfluous."""
     runs = beside(site, place)
     assert settled(site, place, "o") == {"COMPLETED": 6}
     assert marks(place) == runs
@@ -231,16 +231,16 @@ def race(site: Site, place: Path, beside: Race) -> None:
 
 
 def completed(site: Site, place: Path) -> int:
-    """How many tasks were done, by accounting."""
+    """Return the number of completed tasks by accounting."""
     return sum(state == "COMPLETED" for _, _, state in told(site, place, "o"))
 
 
-# -- all of them, side by side: most of the time each waits ------------------------------------
+# -- all of them in parallel, because each waits most of the time ------------------------------
 
 
 @pytest.fixture(scope="module")
 def played(site: Site) -> Iterator[dict[object, Future[Any]]]:
-    """What comes of each oddity and each race."""
+    """Return the result of each oddity and each race."""
     with empty_folder(site) as folder, ThreadPoolExecutor(len(ODDITIES) + len(RACES)) as pool:
         yield {
             **{n: pool.submit(play, site, folder / n, first) for n, (first, _) in ODDITIES.items()},
@@ -250,13 +250,13 @@ def played(site: Site) -> Iterator[dict[object, Future[Any]]]:
 
 @pytest.mark.parametrize("beside", RACES)
 def test_two_at_once(played: Mapping[object, Future[None]], beside: Race) -> None:
-    """Whoever is at it at the same time, all end right, and no slice is submitted twice."""
+    """Commands at the same time all succeed, and no slice is submitted twice."""
     played[beside].result()
 
 
 @pytest.mark.parametrize("oddity", ODDITIES)
 def test_whatever_sbatch_does(played: Mapping[object, Future[Played]], oddity: str) -> None:
-    """Promise 4: each slice is run once, by the cluster's own records and by the slices' marks."""
+    """Promise 4: each slice runs once, by the cluster's records and by the slices' marks."""
     came = played[oddity].result()
     assert came.codes[-1] == 0, came
     assert came.marks == {"0": 1, "1": 1, "2": 1}, came

@@ -1,7 +1,7 @@
-"""Outages of a real cluster: daemons that are down, commands that lie, accounting that is off.
+"""Outages of a real cluster: daemons down, commands with wrong output, accounting switched off.
 
-No answer is no information: a state stays what it was, its reason says what is missing, and what
-follows goes on until the answers come back.
+No answer is no information. A state stays unchanged, its reason says what is missing, and ``watch``
+continues until the answers return.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from tests.site import (
 
 pytestmark = pytest.mark.slurm
 
-# 0 fails at once, 1 is done at once; what the others do is for the test to say.
+# 0 fails at once, 1 is done at once; the test decides about the others.
 WORK = witnessed("""\
-[ $SLICE = 0 ] && [ ! -e mended ] && exit 3
+[ $SLICE = 0 ] && [ ! -e repaired ] && exit 3
 until [ $SLICE = 1 ] || [ -e go ] || [ -e "go.$SLICE" ]; do note alive; sleep 0.2; done
 [ ! -e "bad.$SLICE" ] || exit 4""")
 
 
 def submitted(site: Site, place: Path, *options: str) -> str:
-    """A run ``out`` that was made and submitted; its job."""
+    """Make and submit a run ``out``; return its job."""
     made = site.slurmslice(
         "render", *options, "--mem", "50M", "--name", "out", "--shell", WORK, cwd=place
     )
@@ -52,22 +52,22 @@ def submitted(site: Site, place: Path, *options: str) -> str:
 
 
 def status(site: Site, place: Path, env: dict[str, str] | None = None) -> Finished:
-    """What status says and how it exits."""
+    """Return the output and the exit code of status."""
     return site.slurmslice("status", "out", "--json", cwd=place, env=env)
 
 
 def slices(told: Finished) -> dict[str, dict[str, object]]:
-    """The record of each slice."""
+    """Return the record of each slice."""
     return {one["key"]: one for one in json.loads(told.stdout)["slices"]}
 
 
 def states(told: Finished) -> dict[str, str]:
-    """The state of each slice."""
+    """Return the state of each slice."""
     return {key: str(one["state"]) for key, one in slices(told).items()}
 
 
 def until_states(site: Site, place: Path, *wanted: str) -> dict[str, str]:
-    """Look until the slices are in these states, by key from 0; these."""
+    """Poll until the slices have these states, by key from 0; return them."""
     meant = {str(key): state for key, state in enumerate(wanted)}
     until(lambda: states(status(site, place)) == meant, f"{meant}")
     return meant
@@ -77,13 +77,13 @@ def until_states(site: Site, place: Path, *wanted: str) -> dict[str, str]:
 
 
 def cluster_of(site: Site) -> Cluster:
-    """The cluster whose daemons are stopped."""
+    """Return the cluster whose daemons are stopped."""
     assert site.cluster is not None
     return site.cluster
 
 
 def test_daemons_go_and_come_back(rough: Site, roughly: Path) -> None:
-    """One source silent: exit 0; both: exit 3. No state moves; watch goes on and sees the end."""
+    """One source silent: exit 0; both: exit 3. No state changes; watch continues to the end."""
     cluster = cluster_of(rough)
     submitted(rough, roughly, "-a", "0-4%2")
     known = until_states(rough, roughly, "FAILED", "COMPLETED", "RUNNING", "RUNNING", "PENDING")
@@ -118,13 +118,13 @@ def test_daemons_go_and_come_back(rough: Site, roughly: Path) -> None:
         watch.kill()
         watch.wait()
     until_states(rough, roughly, "FAILED", *["COMPLETED"] * 4)
-    write(rough, roughly / "mended", "")
+    write(rough, roughly / "repaired", "")
     assert rough.slurmslice("resubmit", "out", cwd=roughly).returncode == 0
     assert settled(rough, roughly, "out") == {"COMPLETED": 5}
     done_apart(roughly, list("01234"), deaf=True)
 
 
-# -- commands that lie -----------------------------------------------------------------------
+# -- commands with wrong output ----------------------------------------------------------------
 
 FAULTS = {
     "hangs": "exec sleep 60",
@@ -138,7 +138,7 @@ ASKING = ("sacct", "squeue", "scontrol", "sinfo", "sacctmgr", "sbatch", "scancel
 
 
 def faulty(site: Site, place: Path, programs: tuple[str, ...], body: str) -> dict[str, str]:
-    """The environment in which these of Slurm's programs are replaced."""
+    """Return the environment in which these programs of Slurm are replaced."""
     folder = place / "bin"
     folder.mkdir(exist_ok=True)
     for program in ASKING:
@@ -155,9 +155,9 @@ def faulty(site: Site, place: Path, programs: tuple[str, ...], body: str) -> dic
 
 
 def test_commands_that_lie(site: Site, workplace: Path) -> None:
-    """Each slice is as it was, or as it is, whatever sacct and squeue do; both: exit 3.
+    """A state is unchanged or true for any output of sacct and squeue; both fail: exit 3.
 
-    Once it is finished nothing of Slurm's is called at all.
+    For a finished run slurmslice calls no program of Slurm.
     """
     job = submitted(site, workplace, "-a", "0-5%4")
     known = until_states(site, workplace, "FAILED", "COMPLETED", *["RUNNING"] * 4)
@@ -188,7 +188,7 @@ def test_commands_that_lie(site: Site, workplace: Path) -> None:
             silent = fault not in {"is empty", "is cut"}
             codes = {3 if silent and len(programs) == 2 else 0}
             if fault == "is cut" and len(programs) == 2:
-                codes = {0, 3}  # it may be cut where a line ends
+                codes = {0, 3}  # it may be cut at the end of a line
             assert look(env, silent) in codes, f"{programs} {fault}"
     assert states(status(site, workplace)) == truth
     write(site, workplace / "go", "")
@@ -202,12 +202,12 @@ def test_commands_that_lie(site: Site, workplace: Path) -> None:
     assert not (workplace / "asked").exists(), (workplace / "asked").read_text()
 
 
-# -- accounting that is off ------------------------------------------------------------------
+# -- accounting switched off -------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session")
 def unaccounted(site: Site) -> Iterator[Site]:
-    """A small cluster without accounting, whose controller soon forgets what has ended."""
+    """Start a small cluster without accounting, whose controller soon forgets ended jobs."""
     if site.cluster is None:
         pytest.skip("accounting is switched off on a cluster of our own only")
     with beside(site, "off", accounting=False, nodes=2, requeue_wait=5, min_job_age=2) as other:
@@ -216,13 +216,13 @@ def unaccounted(site: Site) -> Iterator[Site]:
 
 @pytest.fixture
 def nowhere(unaccounted: Site) -> Iterator[Path]:
-    """An empty folder of the ordinary user of that cluster."""
+    """Make an empty folder of the ordinary user of that cluster."""
     with empty_folder(unaccounted) as folder:
         yield folder
 
 
 def until_forgotten(site: Site, place: Path, job: str) -> None:
-    """Wait until the controller does not know the job any more."""
+    """Wait until the controller has forgotten the job."""
 
     def forgotten() -> bool:
         told = site.run("squeue", "-h", "--states=all", "-j", job, cwd=place)
@@ -232,10 +232,10 @@ def until_forgotten(site: Site, place: Path, job: str) -> None:
 
 
 @pytest.mark.parametrize("packing", [[], ["--pack", "3"]], ids=["unpacked", "packed"])
-def test_the_queue_and_what_tasks_write_carry_a_run(
+def test_queue_and_progress_lines_replace_accounting(
     unaccounted: Site, nowhere: Path, packing: list[str]
 ) -> None:
-    """Nobody looks until all is forgotten: the tasks' own words; resubmitted, all are done."""
+    """No poll until the controller has forgotten all; after a resubmit all are done."""
     job = submitted(unaccounted, nowhere, "-a", "0-5", *packing)
     write(unaccounted, nowhere / "bad.4", "")
     write(unaccounted, nowhere / "go", "")
@@ -246,7 +246,7 @@ def test_the_queue_and_what_tasks_write_carry_a_run(
     assert states(told) == ends
     assert {one["evidence"] for one in slices(told).values()} == {"progress"}
     assert (slices(told)["0"]["exit_code"], slices(told)["4"]["exit_code"]) == (3, 4)
-    write(unaccounted, nowhere / "mended", "")
+    write(unaccounted, nowhere / "repaired", "")
     (nowhere / "bad.4").unlink()
     ran = unaccounted.slurmslice(
         "run", "out", "--max-attempts", "2", "--interval", "0.5", cwd=nowhere
@@ -258,15 +258,15 @@ def test_the_queue_and_what_tasks_write_carry_a_run(
     assert tries == {"0": 2, "1": 1, "2": 1, "3": 1, "4": 2, "5": 1}
 
 
-def test_what_was_killed_and_forgotten(unaccounted: Site, nowhere: Path) -> None:
-    """Nobody says how it ended: it stays as last seen, until the person cancels it."""
-    write(unaccounted, nowhere / "mended", "")
+def test_a_killed_and_forgotten_task(unaccounted: Site, nowhere: Path) -> None:
+    """No source has its end: it stays as last seen, until the person cancels it."""
+    write(unaccounted, nowhere / "repaired", "")
     job = submitted(unaccounted, nowhere, "-a", "0-1")
     until_states(unaccounted, nowhere, "RUNNING", "COMPLETED")
     until(lambda: "0" in witness(nowhere), "the command of slice 0 to begin")
     pids = [pid for node in cluster_of(unaccounted).nodes for pid in cgroups.job_pids(node)]
     own = [pid for pid in pids if processes.name_of(pid) != "slurmstepd"]
-    processes.kill(own, "the task of slice 0")  # at once: it has no time to write its end
+    processes.kill(own, "the task of slice 0")  # at once: it has no time to write its end line
     until_forgotten(unaccounted, nowhere, job)
     log = nowhere / "slurmslice-runs" / "out" / "submissions" / "001" / "tasks" / "0.log"
     assert "slurmslice end" not in log.read_text()

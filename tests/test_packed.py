@@ -1,4 +1,4 @@
-"""Slices that share an array task: what is true of which, and what a task asks for."""
+"""Slices that share an array task: the status of each, and the resources of their task."""
 
 from __future__ import annotations
 
@@ -37,27 +37,27 @@ BEGAN = SlotProgress(int(NOW) - 40, "n3")
 
 
 def ended(code: int, *, timed_out: bool = False) -> SlotProgress:
-    """A slice that ran, and how it ended."""
+    """Return a slice that ran and ended with this exit code."""
     return replace(BEGAN, ended_at=int(NOW) - 5, exit_code=code, timed_out=timed_out)
 
 
 def lost(code: int, among: int) -> SlotProgress:
-    """One that ended so, when a process of its task had been ended for want of memory."""
+    """Return a slice that ended after the kernel killed a process of its task (out of memory)."""
     return replace(ended(code), lost_among=among)
 
 
-def told(code: int) -> SlotProgress:
-    """One that had been told to end, and then exited so."""
+def signalled(code: int) -> SlotProgress:
+    """Return a slice that received SIGTERM and then exited with this code."""
     return replace(ended(code), told="TERM")
 
 
 def task(state: State, code: int = 1) -> TaskReport:
-    """How the whole task ended, as accounting has it."""
+    """Return accounting's report of the end of the whole task."""
     return TaskReport(state, str(state), exit_code=code, ended_at=int(NOW) - 2)
 
 
 def active(state: State, restarts: int) -> TaskReport:
-    """Where the task is in the queue, and how often it was started anew."""
+    """Return the queue's report of the task after this number of restarts."""
     return TaskReport(state, str(state), restarts=restarts)
 
 
@@ -78,12 +78,12 @@ def active(state: State, restarts: int) -> TaskReport:
          Evidence.ACCOUNTING),
         (4, lost(137, 1), task(State.FAILED), None, State.OUT_OF_MEMORY, Evidence.PROGRESS),
         (2, ended(137), None, RUNS, State.RUNNING, Evidence.QUEUE),
-        (2, told(0), None, RUNS, State.RUNNING, Evidence.QUEUE),
-        (3, told(0), task(State.PREEMPTED), None, State.PREEMPTED, Evidence.ACCOUNTING),
-        (3, told(1), task(State.CANCELLED), None, State.CANCELLED, Evidence.ACCOUNTING),
-        (4, told(0), task(State.COMPLETED, 0), None, State.COMPLETED, Evidence.PROGRESS),
-        (4, told(3), task(State.FAILED), None, State.FAILED, Evidence.PROGRESS),
-        (4, told(0), task(State.OUT_OF_MEMORY), None, State.FAILED, Evidence.PROGRESS),
+        (2, signalled(0), None, RUNS, State.RUNNING, Evidence.QUEUE),
+        (3, signalled(0), task(State.PREEMPTED), None, State.PREEMPTED, Evidence.ACCOUNTING),
+        (3, signalled(1), task(State.CANCELLED), None, State.CANCELLED, Evidence.ACCOUNTING),
+        (4, signalled(0), task(State.COMPLETED, 0), None, State.COMPLETED, Evidence.PROGRESS),
+        (4, signalled(3), task(State.FAILED), None, State.FAILED, Evidence.PROGRESS),
+        (4, signalled(0), task(State.OUT_OF_MEMORY), None, State.FAILED, Evidence.PROGRESS),
         (3, ended(137), task(State.OUT_OF_MEMORY), None, State.OUT_OF_MEMORY, Evidence.ACCOUNTING),
         (3, ended(143), task(State.TIMEOUT), None, State.TIMEOUT, Evidence.ACCOUNTING),
         (3, ended(143), task(State.CANCELLED), None, State.CANCELLED, Evidence.ACCOUNTING),
@@ -108,7 +108,7 @@ def test_the_rules(
     state: State,
     evidence: Evidence,
 ) -> None:
-    """Each rule of the table; the slice beside it has ended well."""
+    """Each rule of the table, beside a slice that ended well."""
     slots = {0: ended(0)} | ({1: own} if own else {})
     said = replace(NOTHING, accounting=accounting, queue=queue)
     standing = judge_packed(KNOWN, said, 1, TaskProgress(0, slots), 0)
@@ -116,8 +116,8 @@ def test_the_rules(
     assert standing.reason
 
 
-def test_a_slice_that_something_else_killed_was_not_short_of_memory() -> None:
-    """Where the script could count, and counted another's."""
+def test_a_kill_beside_a_counted_one_is_not_out_of_memory() -> None:
+    """The script counted the out-of-memory kill, and it was another slice's."""
     said = replace(NOTHING, accounting=task(State.OUT_OF_MEMORY))
     wrote = TaskProgress(0, {0: lost(0, 1), 1: ended(137)})
     states = [judge_packed(KNOWN, said, slot, wrote, 0).state for slot in (0, 1)]
@@ -136,18 +136,16 @@ def test_a_slice_that_something_else_killed_was_not_short_of_memory() -> None:
         ({"now": NOW + GRACE_S, "queue_silence": "timed out"}, State.RUNNING),
     ],
 )  # fmt: skip
-def test_what_was_told_to_end_is_no_success_where_nobody_tells_why(
-    what: dict[str, Any], state: State
-) -> None:
-    """It exited 0, having saved what it had perhaps; and while the queue is silent it is open."""
-    wrote = TaskProgress(0, {1: told(0)})
+def test_an_unexplained_signal_is_no_success(what: dict[str, Any], state: State) -> None:
+    """The command may have saved its work and exited 0. While the queue is silent it is open."""
+    wrote = TaskProgress(0, {1: signalled(0)})
     standing = judge_packed(KNOWN, replace(NOTHING, **what), 1, wrote, 0)
     assert standing.state is state
     assert "SIGTERM" in standing.reason or state is State.RUNNING
 
 
-def test_of_a_slice_without_an_end_of_its_own_no_exit_code_is_told() -> None:
-    """Its task's is of another: the disk was full for its last line, say."""
+def test_a_slice_without_an_end_line_has_no_exit_code() -> None:
+    """The task's exit code is another slice's: the disk was full for the end line, for example."""
     wrote = TaskProgress(0, {0: ended(0), 1: BEGAN})
     said = replace(NOTHING, accounting=task(State.FAILED))
     standing = judge_packed(KNOWN, said, 1, wrote, 0)
@@ -156,7 +154,7 @@ def test_of_a_slice_without_an_end_of_its_own_no_exit_code_is_told() -> None:
 
 
 def test_a_task_that_ends_before_its_first_slice_counts_the_second_time() -> None:
-    """Given back once, for a bad node; the second time it failed, and the reason says how."""
+    """A slice is returned once, because the node may be bad. The second time it fails."""
     said = replace(NOTHING, accounting=task(State.FAILED))
     wrote = TaskProgress(0, {}, setup_exit=7)
     first = judge_packed(KNOWN, said, 1, wrote, 0)
@@ -173,8 +171,8 @@ def test_a_task_that_ends_before_its_first_slice_counts_the_second_time() -> Non
         (ended(1), 0, active(State.PENDING, 1), False),
         (ended(143, timed_out=True), 0, active(State.RUNNING, 1), False),
         (ended(137), 1, active(State.RUNNING, 1), False),
-        (told(0), 0, active(State.PENDING, 1), True),
-        (told(143), 0, active(State.RUNNING, 0), True),  # the controller has lost the scancel
+        (signalled(0), 0, active(State.PENDING, 1), True),
+        (signalled(143), 0, active(State.RUNNING, 0), True),  # the controller has lost the scancel
         (ended(137), 0, active(State.PENDING, 1), True),
         (ended(137), 0, active(State.RUNNING, 1), True),
         (BEGAN, 1, active(State.RUNNING, 1), True),
@@ -185,7 +183,7 @@ def test_a_task_that_ends_before_its_first_slice_counts_the_second_time() -> Non
 def test_an_ended_slice_runs_again_only_with_its_task(
     own: SlotProgress | None, restart: int, queue: TaskReport | None, again: bool
 ) -> None:
-    """Where it ended from outside. By itself it has ended for good: the script keeps it."""
+    """That holds if it ended from outside. The script keeps an end by itself."""
     known = replace(KNOWN, state=State.FAILED)
     wrote = TaskProgress(restart, {0: own} if own else {1: BEGAN})
     standing = reopened_packed(known, queue, 0, wrote)
@@ -203,7 +201,7 @@ SLOTS = st.none() | st.builds(
 def test_nothing_is_final_without_evidence(
     own: SlotProgress | None, state: State, silent: bool
 ) -> None:
-    """A slice of a task that has not ended is final only by an end line of its own."""
+    """While its task has not ended, a slice is final only by its own end line."""
     queue = None if silent or state in FINAL else TaskReport(state, str(state))
     said = replace(
         NOTHING,
@@ -220,8 +218,10 @@ def test_nothing_is_final_without_evidence(
 
 
 @given(st.integers(1, 50), st.integers(1, 8), st.integers(1, 10**6), st.integers(1, 10**5))
-def test_what_a_slice_asks_for_comes_back(pack: int, at_once: int, mib: int, seconds: int) -> None:
-    """A task asks for its slices in flight and for all turns; a slice has its own part of it."""
+def test_a_slices_request_survives_the_way_to_its_task_and_back(
+    pack: int, at_once: int, mib: int, seconds: int
+) -> None:
+    """A task requests its slices at once and all turns; a slice gets its own part back."""
     packing = Packing(pack, min(at_once, pack), seconds)
     asked = ResourceRequest.of(
         {"mem": f"{mib}M", "time": f"0:{seconds}", "cpus-per-task": "3", "qos": "x"}
@@ -240,7 +240,7 @@ def test_what_a_slice_asks_for_comes_back(pack: int, at_once: int, mib: int, sec
 def test_a_pack_is_cut_to_the_partitions_limit(
     pack: int, at_once: int, seconds: int, most: int
 ) -> None:
-    """Never longer than the partition lets, and one slice a turn at least."""
+    """A task is never longer than the partition allows, with at least one slice in a turn."""
     made = fitted(Packing(pack, min(at_once, pack), seconds), most)
     assert 1 <= made.at_once <= made.pack <= pack
     assert made.turns == 1 or made.turns * seconds <= most
@@ -250,7 +250,7 @@ def test_a_pack_is_cut_to_the_partitions_limit(
 def test_automatic_packs_take_about_a_quarter_of_an_hour(
     slice_s: float, at_once: int, slices: int
 ) -> None:
-    """No longer than that, unless one slice is; not more slices than there are."""
+    """A pack takes no longer, unless one slice does, and has no more slices than the run."""
     pack = automatic(slice_s, at_once, slices)
     assert pack >= at_once
     assert pack <= max(slices, at_once)
@@ -267,16 +267,16 @@ def test_automatic_packs_take_about_a_quarter_of_an_hour(
         ((("ntasks", "4"),), Packing(4, 2), "ntasks"),
     ],
 )
-def test_what_a_task_cannot_share_out_is_refused(
+def test_resources_that_a_task_cannot_divide_are_refused(
     options: tuple[tuple[str, str], ...], packing: Packing, other: str
 ) -> None:
-    """More than one node in a pack; GPUs or processes where several slices run at a time."""
+    """Several nodes in a pack; GPUs or processes if several slices run at a time."""
     with raises_error(BadInput, "options-conflict", other=other):
         check(ResourceRequest(options), packing)
 
 
 def test_no_more_at_once_than_a_task_has() -> None:
-    """A task cannot run two slices at a time if it has one."""
+    """A task of one slice cannot run two at a time."""
     with raises_error(BadInput, "at-once-exceeds-pack", option="at-once", value=2):
         check(ResourceRequest(), Packing(1, 2))
 
@@ -287,8 +287,8 @@ def test_gpus_one_after_another_are_fine() -> None:
     check(ResourceRequest.of({"nodes": "2", "gpus": "4"}), Packing())
 
 
-def test_a_throttle_below_what_a_task_runs_is_refused() -> None:
-    """It could not be held."""
+def test_a_throttle_below_the_slices_of_a_task_is_refused() -> None:
+    """Such a throttle could not be kept."""
     check_throttle(4, 4)
     check_throttle(None, 4)
     with raises_error(BadInput, "throttle-below-at-once", throttle=3, at_once=4):

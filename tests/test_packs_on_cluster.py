@@ -1,4 +1,4 @@
-"""Slices that share an array task of a real Slurm cluster: each has an end of its own."""
+"""Slices that share an array task of a real Slurm cluster: each has its own end."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from tests.site import Site, events, job_of, marks, settled, until, write
 
 pytestmark = pytest.mark.slurm
 
-# Each slice of a pack marks that it began, and does what its key says.
+# Each slice of a pack marks its start and does what its key says.
 WORK = """\
 echo "$SLICE" >>marks
 echo "this is $SLICE"
-[ -e mended ] && exit 0
+[ -e repaired ] && exit 0
 case $SLICE in
   fails) exit 5 ;;
   slow) sleep 60 ;;
@@ -28,7 +28,7 @@ esac
 
 
 def render(site: Site, place: Path, keys: str, *options: str) -> None:
-    """A run of these slices in one pack; nothing of it submitted."""
+    """Make a run of these slices in one pack, without a submission."""
     write(site, place / "keys", keys.replace(" ", "\n") + "\n")
     made = site.slurmslice(
         "render", "--slices-from", "keys", "--pack", str(len(keys.split())), *options,
@@ -38,19 +38,19 @@ def render(site: Site, place: Path, keys: str, *options: str) -> None:
 
 
 def states(site: Site, place: Path) -> dict[str, str]:
-    """Each slice's state."""
+    """Return each slice's state."""
     return {slice_["key"]: slice_["state"] for slice_ in site.status(place, "p")["slices"]}
 
 
 def submitted(site: Site, place: Path) -> str:
-    """Submit the run, and wait until its slice ``stays`` runs: the job's id."""
+    """Submit the run, wait until its slice ``stays`` runs, and return the job's id."""
     sent = site.slurmslice("submit", "p", cwd=place)
     until(lambda: "stays" in marks(place), "the middle of the pack")
     return job_of(sent)
 
 
 def test_each_slice_of_a_pack_ends_in_its_own_way(site: Site, workplace: Path) -> None:
-    """One pack, six ends: states, exit codes, logs; and only what failed goes in again."""
+    """One pack, six ends: states, exit codes, logs; only failed slices are resubmitted."""
     keys = "first fails slow large parent ended last"
     render(site, workplace, keys, "--mem", "200M", "-t", "0:08")
     ran = site.slurmslice("run", "p", "--interval", "1", cwd=workplace)
@@ -65,7 +65,7 @@ def test_each_slice_of_a_pack_ends_in_its_own_way(site: Site, workplace: Path) -
     for key in keys.split():
         log = site.slurmslice("logs", "p", key, cwd=workplace)
         assert log.stdout.startswith(f"this is {key}\n")
-    write(site, workplace / "mended", "")
+    write(site, workplace / "repaired", "")
     again = site.slurmslice("resubmit", "p", cwd=workplace)
     assert again.returncode == 0, again.stderr
     assert settled(site, workplace, "p") == {"COMPLETED": 7}
@@ -73,7 +73,7 @@ def test_each_slice_of_a_pack_ends_in_its_own_way(site: Site, workplace: Path) -
 
 
 def test_memory_of_one_of_several_at_once(site: Site, workplace: Path) -> None:
-    """Three at a time, one takes the memory of all: no slice is called done that is not."""
+    """Three run at a time and one takes all memory: no unfinished slice is COMPLETED."""
     keys = "a large b c d e"
     render(site, workplace, keys, "--mem", "60M", "--at-once", "3")
     ran = site.slurmslice("run", "p", "--interval", "1", "--max-attempts", "3", cwd=workplace)
@@ -83,12 +83,14 @@ def test_memory_of_one_of_several_at_once(site: Site, workplace: Path) -> None:
     }
 
 
-def test_a_failed_slice_goes_in_again_while_its_pack_goes_on(site: Site, workplace: Path) -> None:
-    """It is not taken for one that Slurm itself starts again, though its task runs."""
+def test_a_failed_slice_is_resubmitted_while_its_pack_continues(
+    site: Site, workplace: Path
+) -> None:
+    """Its task runs, but slurmslice does not mistake it for a slice that Slurm restarts."""
     render(site, workplace, "fails stays c")
     submitted(site, workplace)
     until(lambda: states(site, workplace)["fails"] == "FAILED", "the first of the pack to fail")
-    write(site, workplace / "mended", "")
+    write(site, workplace / "repaired", "")
     again = site.slurmslice("resubmit", "p", cwd=workplace)
     assert again.returncode == 0, again.stderr
     assert events(workplace, "p", "intent")[-1]["rows"] == "0"
@@ -100,7 +102,7 @@ def test_a_failed_slice_goes_in_again_while_its_pack_goes_on(site: Site, workpla
 
 
 def test_a_pack_cancelled_by_hand(site: Site, workplace: Path) -> None:
-    """scancel of the task: what was done stays done, the rest is CANCELLED, and comes back."""
+    """scancel of the task: done slices stay done, the others are CANCELLED and can run again."""
     render(site, workplace, "a b stays c d")
     job = submitted(site, workplace)
     site.run("scancel", f"{job}_0", cwd=workplace)
@@ -115,13 +117,13 @@ def test_a_pack_cancelled_by_hand(site: Site, workplace: Path) -> None:
     assert marks(workplace) == {"a": 1, "b": 1, "stays": 2, "c": 1, "d": 1}
 
 
-def test_what_was_given_back_runs_with_its_task_again(site: Site, workplace: Path) -> None:
-    """Its setup failed, so its slices wait; it is put back by hand, and they are its own again."""
-    render(site, workplace, "first last", "--setup", "[ -e mended ] || exit 1")
+def test_a_returned_slice_runs_with_its_requeued_task(site: Site, workplace: Path) -> None:
+    """Its setup failed, so its slices wait; requeued by hand, the task runs them."""
+    render(site, workplace, "first last", "--setup", "[ -e repaired ] || exit 1")
     sent = site.slurmslice("submit", "p", cwd=workplace)
     job = job_of(sent)
     until(lambda: set(states(site, workplace).values()) == {"WAITING"}, "both to wait")
-    write(site, workplace / "mended", "")
+    write(site, workplace / "repaired", "")
     put_back = site.run("scontrol", "requeuehold", f"{job}_0", cwd=workplace)
     assert put_back.returncode == 0, put_back.stderr
     beside = site.slurmslice("submit", "p", cwd=workplace)
@@ -134,7 +136,7 @@ def test_what_was_given_back_runs_with_its_task_again(site: Site, workplace: Pat
 
 
 def test_a_pack_that_slurm_starts_again(site: Site, workplace: Path) -> None:
-    """By scontrol requeue, or since its node died: what was done is not done again."""
+    """After scontrol requeue or a node failure, done slices do not run again."""
     keys, cluster = "a b stays c d", site.cluster
     if cluster is None:
         pytest.skip("nodes are killed on a cluster of our own only")

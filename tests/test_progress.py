@@ -1,4 +1,4 @@
-"""The progress lines: what bash writes is what the parser reads, and nothing else is."""
+"""The progress lines: the parser reads the lines that bash writes, and nothing else."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def later(line: bytes, restart: int) -> bytes:
 
 
 def written(text: str, **environ: str) -> bytes:
-    """What the bash function writes."""
+    """Return the output of the bash function."""
     env = {"PATH": os.environ["PATH"], "SLURM_ARRAY_JOB_ID": "419", **environ}
     script = f"{FUNCTION}\n{text}\n"
     return subprocess.run(
@@ -48,8 +48,8 @@ def written(text: str, **environ: str) -> bytes:
     ).stdout
 
 
-def test_what_bash_writes_is_what_is_read() -> None:
-    """Grammar and parser agree: start and end of a slice, its node, its exit code, the time."""
+def test_the_parser_reads_the_lines_of_bash() -> None:
+    """Start and end of a slice, its node, its exit code, the time."""
     before = int(time.time()) - 1  # bash reads a coarser clock, which may be a tick behind
     data = written(
         "_progress start slot=2; _progress end 'slot=2 exit=137'",
@@ -66,14 +66,14 @@ def test_what_bash_writes_is_what_is_read() -> None:
 
 
 def test_without_slurm_the_host_and_restart_have_defaults() -> None:
-    """Restart 0 and the machine's own name stand where Slurm says nothing."""
+    """Without Slurm's variables the restart is 0 and the host is the machine's name."""
     said = parse(written("_progress start slot=0"))
     assert said.restart == 0
     assert said.slots[0].host == os.uname().nodename
 
 
 def test_refusal_and_setup_as_bash_writes_them() -> None:
-    """An owner's name may have blanks: it goes to the end of its line."""
+    """An owner's name may contain blanks: it ends with its line."""
     data = written(
         "_progress refused 'owner=barred by slurmslice: given up'; _progress setup exit=0"
     )
@@ -82,7 +82,7 @@ def test_refusal_and_setup_as_bash_writes_them() -> None:
 
 
 def test_the_lines_of_one_slice() -> None:
-    """A slice has started once its start line stands, and ended once its end line does."""
+    """A slice has started after its start line, and ended after its end line."""
     assert parse(b"") == TaskProgress()
     assert parse(START) == TaskProgress(0, {0: STARTED})
     assert parse(START + END) == TaskProgress(0, {0: ENDED})
@@ -90,13 +90,13 @@ def test_the_lines_of_one_slice() -> None:
 
 
 def test_several_slices_of_one_task() -> None:
-    """Each slot of a task stands for itself."""
+    """The slots of a task are independent."""
     data = START + END + START.replace(b"slot=0", b"slot=1")
     assert parse(data).slots == {0: ENDED, 1: STARTED}
 
 
-def test_a_slice_that_had_taken_its_time() -> None:
-    """The time-out is known from its line on, and stays beside the exit code."""
+def test_a_slice_over_its_time_limit() -> None:
+    """The timeout is known from its line on, and stays beside the exit code."""
     late = replace(STARTED, timed_out=True)
     assert parse(START + TIMEOUT) == TaskProgress(0, {0: late})
     for data in (START + TIMEOUT + END, START + END + TIMEOUT):
@@ -108,7 +108,7 @@ def test_a_slice_that_had_taken_its_time() -> None:
 
 
 def test_a_slice_that_an_earlier_start_of_the_task_has_done() -> None:
-    """Its end stands in the newest restart, without a start; no time is made up for it."""
+    """Its end line is in the newest restart, without a start line and without a start time."""
     kept = later(END, 1).replace(b"exit=3\n", b"exit=0 kept=1\n")
     assert parse(START + END + kept) == TaskProgress(
         1, {0: SlotProgress(None, "n3", 1795424180, 0, restart=1)}
@@ -116,7 +116,7 @@ def test_a_slice_that_an_earlier_start_of_the_task_has_done() -> None:
 
 
 def test_only_the_newest_restart_counts() -> None:
-    """After a requeue the end of the run before is history: the slice is running again."""
+    """After a requeue the earlier end is ignored: the slice runs again."""
     data = START + END + later(START, 1)
     assert parse(data) == TaskProgress(1, {0: replace(STARTED, restart=1)})
     assert parse(data + START.replace(b"slot=0", b"slot=1")).older == {1}
@@ -126,41 +126,41 @@ def test_only_the_newest_restart_counts() -> None:
 
 
 def test_a_check_that_failed() -> None:
-    """Its line tells the exit code that follows from the command's own."""
+    """Its line gives the exit code that follows the command's."""
     check = END.replace(b"slurmslice end", b"slurmslice check")
     assert parse(START + check + END).slots[0] == replace(ENDED, check_exit=3)
     assert parse(START + check).slots[0] == replace(STARTED, check_exit=3)
     assert parse(check + later(START + END, 1)).slots[0].check_exit is None
 
 
-def test_a_process_lost_for_want_of_memory() -> None:
-    """Its line tells of how many slices one lost it; an older start's counts for nothing."""
+def test_a_process_killed_out_of_memory() -> None:
+    """Its line gives the number of slices that ran; a line of an older start is ignored."""
     lost = START.replace(b"slurmslice start", b"slurmslice memory").replace(b"\n", b" of=3\n")
     assert parse(START + lost + END).slots[0] == replace(ENDED, lost_among=3)
     assert parse(lost + later(START + END, 1)).slots[0].lost_among is None
 
 
 def test_lines_of_another_job_are_not_this_task_s() -> None:
-    """A duplicate that was refused shares the file; it says nothing of the task that runs."""
+    """A refused duplicate writes to the same file; its lines say nothing about this task."""
     data = START + REFUSED + END
     assert parse(data, "419") == TaskProgress(0, {0: ENDED})
     assert parse(data, "420") == TaskProgress(refused="419")
     assert parse(data, "41") == TaskProgress()
 
 
-def test_who_was_refused() -> None:
-    """Each job with what the claim said, and when; whatever else stands there."""
+def test_refused_jobs() -> None:
+    """Each refused job, with the content of the claim and the time; other lines are ignored."""
     assert refusals(START + REFUSED + END) == {"420": ("419", 1795424103)}
     assert refusals(START + END) == {}
 
 
 def test_a_host_of_any_bytes() -> None:
-    """A name that is not UTF-8 is shown as it is, escaped."""
+    """A name that is not UTF-8 is shown escaped."""
     assert parse(START.replace(b"n3", b"n\xff")).slots[0].host == "n\\xff"
 
 
 def test_a_setup_that_failed() -> None:
-    """A task that ended in its setup says with which code, and no slice of it started."""
+    """A task that ended in its setup has that exit code and no started slice."""
     said = parse(SETUP)
     assert said == TaskProgress(restart=0, setup_exit=1)
     assert said.setup_ended_at == 1795424103
@@ -169,21 +169,21 @@ def test_a_setup_that_failed() -> None:
 @pytest.mark.parametrize(
     "noise", [b"no newline at its end ", b"\xff\0\n", b"slurmslice start job=4"]
 )
-def test_lines_are_found_between_what_others_print(noise: bytes) -> None:
-    """The setup and slurmstepd write to the same file; a line may begin behind theirs."""
+def test_lines_are_found_between_other_output(noise: bytes) -> None:
+    """The setup and slurmstepd write to the same file; a line may begin after their text."""
     assert parse(noise + START + noise + END, "419") == TaskProgress(0, {0: ENDED})
 
 
-def test_a_start_of_another_format_is_none() -> None:
-    """A newer library may mean something else by its lines."""
+def test_a_start_of_another_format_is_ignored() -> None:
+    """Its lines may have another meaning in a newer library."""
     now, newer = (START.replace(b"\n", b" format=%d\n" % number) for number in (1, 10))
     assert parse(now).slots[0] == STARTED
     assert parse(newer) == TaskProgress()
 
 
 @pytest.mark.parametrize("cut", range(len(START + END)))
-def test_a_torn_line_says_nothing(cut: int) -> None:
-    """Cut anywhere, a file says what its whole lines say."""
+def test_an_incomplete_line_is_ignored(cut: int) -> None:
+    """A file cut anywhere says what its complete lines say."""
     said = parse((START + END)[:cut])
     assert said == (TaskProgress(0, {0: STARTED}) if cut >= len(START) else TaskProgress())
 
@@ -203,13 +203,13 @@ def test_a_torn_line_says_nothing(cut: int) -> None:
         START.upper(),
     ],
 )
-def test_a_line_that_is_not_whole_is_ignored(line: bytes) -> None:
-    """A line with a field missing, odd or forged is no line."""
+def test_a_malformed_line_is_ignored(line: bytes) -> None:
+    """A field is missing, odd or forged."""
     assert parse(line) == TaskProgress()
 
 
-def test_fields_of_later_versions_are_passed_over() -> None:
-    """Fields are only ever added, at the end."""
+def test_fields_of_later_versions_are_ignored() -> None:
+    """New fields are added at the end only."""
     data = START[:-1] + b" cpus=4\n" + END[:-1] + b" cpu_s=1,5 x\n"
     assert parse(data) == parse(START + END)
 
@@ -221,7 +221,7 @@ def test_fields_of_later_versions_are_passed_over() -> None:
     st.integers(0, 300),
 )
 def test_no_bytes_make_it_fail(parts: list[bytes], cut: int) -> None:
-    """Whatever stands in the file, parsing gives a record of possible values."""
+    """Any bytes give a record with possible values."""
     said = parse(b"".join(parts)[cut:])
     for slot in said.slots.values():
         assert slot.exit_code is None or 0 <= slot.exit_code <= 999
@@ -240,8 +240,8 @@ PIECES = st.lists(
 
 
 @given(PIECES, st.integers(1, 3000))
-def test_what_is_sifted_says_what_the_whole_says(parts: list[bytes], size: int) -> None:
-    """However it is cut into pieces, and whatever stands between the lines."""
+def test_sifted_lines_parse_like_the_whole_output(parts: list[bytes], size: int) -> None:
+    """For any pieces, and any text between the lines."""
     data = b"".join(parts)
     kept = sifted(data[at : at + size] for at in range(0, len(data), size))
     assert parse(kept) == parse(data)
@@ -249,7 +249,7 @@ def test_what_is_sifted_says_what_the_whole_says(parts: list[bytes], size: int) 
 
 
 def test_a_large_output_takes_little_memory() -> None:
-    """A setup that prints without end, also in one line, costs no memory to be read."""
+    """A setup that prints without end, even in one line, needs little memory."""
     piece = b"x" * 2**20
 
     def large() -> Iterator[bytes]:
@@ -279,7 +279,7 @@ def test_a_large_output_takes_little_memory() -> None:
     )
 )
 def test_old_restarts_and_other_slices_change_nothing(lines: list[bytes]) -> None:
-    """What is known of a slice is what the newest restart's lines of that slice say."""
+    """Only the newest restart's lines of a slice describe it."""
     said = parse(b"".join(lines))
     newest = [line for line in lines if b"restart=%d " % (said.restart or 0) in line]
     assert replace(parse(b"".join(newest)), older=said.older) == said
@@ -294,5 +294,5 @@ def test_old_restarts_and_other_slices_change_nothing(lines: list[bytes]) -> Non
     [(None, None), (0, None), (1, None), (128, None), (137, 9), (143, 15), (192, 64), (193, None)],
 )
 def test_the_signal_in_an_exit_code(code: int | None, signal: int | None) -> None:
-    """128 + n is signal n, and an exit code such as 255 is none."""
+    """128 + n is signal n; an exit code such as 255 is none."""
     assert signal_of(code) == signal

@@ -21,7 +21,7 @@ from tests.test_script_packed import POOL
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples/templates"
-DOCUMENTED = (ROOT / "docs/templates.md").read_text()
+DOCUMENTED = (ROOT / "docs/reference/templates.md").read_text()
 SPECS = (EXAMPLE, TABLE_EXAMPLE, POOL, changed(POOL, command=EXAMPLE.record.command))
 
 
@@ -44,7 +44,7 @@ def documented(section: str) -> list[str]:
 
 
 def test_the_documented_names_are_all_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What docs/templates.md promises a template is what it gets, name for name."""
+    """What docs/reference/templates.md promises a template is what it gets, name for name."""
     got: list[str] = []
 
     def look(context: dict[str, object], _: OwnTemplate | None) -> str:
@@ -57,7 +57,7 @@ def test_the_documented_names_are_all_there_are(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_the_documented_filters_and_blocks_are_all_there_are() -> None:
-    """Filters and blocks of docs/templates.md are those of the shipped template."""
+    """Filters and blocks of docs/reference/templates.md are those of the shipped template."""
     assert documented("Filters") == list(FILTERS)
     assert documented("Blocks") == list(environment().get_template("array.sh.j2").blocks)
 

@@ -1,8 +1,7 @@
-"""Real trouble on a real cluster: nodes, preemption, daemons, hands. Each slice is done, apart.
+"""Real trouble on a real cluster: nodes, preemption, daemons, commands by hand.
 
-Each test looks at the states at every moment that matters, and in the end at what the slices
-themselves bear witness to: every one came to its end once, and no two tries of it lived at the
-same time.
+Each test examines the states at every important moment. At the end it examines the marks of the
+slices: each came to its end once, and no two attempts at it lived at the same time.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ GOOD = ("SUBMITTED", "PENDING", "RUNNING", "COMPLETED")
 
 @dataclass
 class Watched:
-    """A run, and every state in which each of its slices was seen, in order, without repeats."""
+    """A run, and the states of each of its slices in order, without repetitions."""
 
     site: Site
     place: Path
@@ -54,7 +53,7 @@ class Watched:
     seen: dict[str, list[str]] = field(default_factory=dict)
 
     def look(self) -> dict[str, str]:
-        """Each slice's state now."""
+        """Return each slice's present state."""
         slices = self.site.status(self.place, self.name)["slices"]
         for one in slices:
             states = self.seen.setdefault(one["key"], [])
@@ -63,16 +62,16 @@ class Watched:
         return {one["key"]: one["state"] for one in slices}
 
     def until(self, **wanted: str) -> None:
-        """Look until these slices (``s3`` is slice 3) are in these states, and those that run live.
+        """Poll until these slices (``s3`` is slice 3) have these states and the running ones live.
 
-        Slurm calls a task RUNNING before its command begins.
+        Slurm says RUNNING before the command begins.
         """
         keys = {key.removeprefix("s"): state for key, state in wanted.items()}
         until(lambda: keys.items() <= self.look().items(), f"{self.name}: {keys}")
         self._live({key for key, state in keys.items() if state == "RUNNING"})
 
     def all(self, state: str) -> None:
-        """Look until every slice is in this state, and lives where it runs."""
+        """Poll until every slice has this state, and lives if it runs."""
         until(
             lambda: set(self.look().values()) == {state},
             lambda: f"all to be {state}: {self.site.status(self.place, self.name)}",
@@ -89,26 +88,26 @@ class Watched:
         until(lambda: all(map(lives, keys)), f"{self.name}: a sign of life of {keys}")
 
     def other_than(self, *states: str) -> set[str]:
-        """The slices that are in none of these states."""
+        """Return the slices that have none of these states."""
         return {key for key, state in self.look().items() if state not in states}
 
     def all_of(self, state: str, *keys: str) -> None:
-        """Look until these slices are in this state."""
+        """Poll until these slices have this state."""
         until(lambda: {self.look()[key] for key in keys} == {state}, f"{self.name}: {keys} {state}")
 
     def record(self, key: str) -> dict[str, object]:
-        """All that is told of a slice."""
+        """Return the record of a slice."""
         slices = self.site.status(self.place, self.name)["slices"]
         return next(one for one in slices if one["key"] == key)
 
     @property
     def job(self) -> str:
-        """The id of the job that was submitted last."""
+        """Return the id of the job that was submitted last."""
         return str(events(self.place, self.name, "submitted")[-1]["job"])
 
 
 def submitted(site: Site, place: Path, name: str, *options: str, command: str = WAITS) -> Watched:
-    """A run that was made and submitted."""
+    """Make and submit a run."""
     made = site.slurmslice(
         "render", *options, "--mem", "50M", "--name", name, "--shell", command, cwd=place
     )
@@ -122,7 +121,7 @@ def submitted(site: Site, place: Path, name: str, *options: str, command: str = 
 def following(
     site: Site, place: Path, name: str, *options: str
 ) -> Iterator[tuple[subprocess.Popen[str], Path]]:
-    """``slurmslice run`` of a new run, going on meanwhile, and the file with what it says."""
+    """Follow a new run with ``slurmslice run`` in the background; its output goes to a file."""
     words = ["run", *options, "--mem", "50M", "--name", name, "--interval", "0.5"]
     with (place / "said").open("w") as said:
         env = {**cluster_of(site).as_user()["env"], "SLURMSLICE_ASK_TIMEOUT": "3"}
@@ -136,7 +135,7 @@ def following(
 
 
 def started(site: Site, place: Path, name: str, *options: str) -> Watched:
-    """A run of which every slice runs, and waits for ``go``; what was seen before is forgotten."""
+    """Start a run whose slices all run and wait for ``go``; forget the earlier states."""
     run = submitted(site, place, name, *options)
     run.all("RUNNING")
     run.seen.clear()
@@ -144,7 +143,7 @@ def started(site: Site, place: Path, name: str, *options: str) -> Watched:
 
 
 def again(site: Site, place: Path, name: str, *options: str) -> None:
-    """Resubmit what failed, or what the options say."""
+    """Resubmit failed slices, or those that the options name."""
     before = len(events(place, name, "submitted"))
     done = site.slurmslice("resubmit", name, *options, cwd=place)
     assert done.returncode == 0, done.stderr
@@ -152,27 +151,27 @@ def again(site: Site, place: Path, name: str, *options: str) -> None:
 
 
 def by_hand(site: Site, *argv: str, user: str | None = None) -> str:
-    """One of Slurm's own commands, which has to succeed; what it says."""
+    """Run one of Slurm's own commands, which must succeed; return its output."""
     done = site.run(*argv, cwd=site.folder, user=user)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
 
 def folders(site: Site, place: Path, *names: str) -> list[Path]:
-    """Folders of the user's below a place."""
+    """Make folders of the user below a place."""
     paths = [place / name for name in names]
     assert site.run("mkdir", *map(str, paths), cwd=place).returncode == 0
     return paths
 
 
 def cluster_of(site: Site) -> Cluster:
-    """The cluster that is mistreated."""
+    """Return the cluster for the trouble."""
     assert site.cluster is not None
     return site.cluster
 
 
 def test_a_node_dies(rough: Site, roughly: Path) -> None:
-    """What Slurm starts again was never failed; without a requeue it is NODE_FAIL for good."""
+    """A slice that Slurm restarts has never failed; without a requeue it is NODE_FAIL."""
     cluster = cluster_of(rough)
     once, more = folders(rough, roughly, "once", "more")
     last = started(rough, once, "last", "-a", "0-1", "--no-requeue")
@@ -204,7 +203,7 @@ def test_a_node_dies(rough: Site, roughly: Path) -> None:
 
 
 def test_preempted(rough: Site, roughly: Path) -> None:
-    """Put back into the queue: a restart, never failed. Cancelled for another: PREEMPTED, final."""
+    """Requeued is a restart, never a failure. Cancelled for another job is PREEMPTED, final."""
     back, gone = folders(rough, roughly, "back", "gone")
     scavenge = started(rough, back, "scavenge", "-p", "scavenge", "-a", "0-1")
     cheap = started(rough, gone, "cheap", "-p", "cheap", "-a", "0-1")
@@ -235,9 +234,9 @@ until [ -e go ]; do sleep 0.2; done
 
 
 def test_preempted_with_a_grace_time(rough: Site, roughly: Path) -> None:
-    """Job steps are told to end, and may save and exit 0: PREEMPTED. A script of none is not.
+    """Signalled job steps may exit 0: PREEMPTED. A script without steps is not signalled.
 
-    Newer releases call all that ends within that time PREEMPTED themselves.
+    Newer releases call every end within that time PREEMPTED.
     """
     release = versions.parse_release(by_hand(rough, "sbatch", "--version").split()[-1])
     by_slurm = versions.PREEMPTED_IN_GRACE.applies_to(release or (0, 0))
@@ -268,13 +267,13 @@ SAVES = witnessed("""\
 saving() { until [ -e saved ]; do note alive; sleep 0.2; done; exit 1; }
 trap saving TERM
 until [ -e go ]; do note alive; sleep 0.2; done""")
-"""Waits for ``go``; told to end it saves, alive, until the file ``saved`` is there."""
+"""Waits for ``go``; after a signal it saves, alive, until the file ``saved`` exists."""
 
 
-def test_what_still_saves_is_not_run_again_beside_itself(rough: Site) -> None:
-    """Slurm calls it PREEMPTED or CANCELLED at once, and gives it KillWait: it has not ended.
+def test_a_slice_that_still_saves_is_not_resubmitted(rough: Site) -> None:
+    """Slurm says PREEMPTED or CANCELLED at once and gives KillWait: the slice has not ended.
 
-    Nor has it where the queue was silent when accounting told the end.
+    The same holds if the queue was silent when accounting reported the end.
     """
     with beside(rough, "wait", kill_wait=90, slurmd_timeout=60) as site, empty_folder(site) as top:
         given, own = folders(site, top, "given", "own")
@@ -287,7 +286,7 @@ def test_what_still_saves_is_not_run_again_beside_itself(rough: Site) -> None:
                             "--mem-per-cpu=10", "-o", "/dev/null", "--wrap", "true")  # fmt: skip
             until_told(site, given, preempted.job, "PREEMPTED")
             by_hand(site, "scancel", large)
-            preempted.all("RUNNING")  # not its words only: each gives a sign of life
+            preempted.all("RUNNING")  # Slurm's state is not enough: each gives a sign of life
             assert "PREEMPTED" in str(preempted.record("0")["reason"])
             for file in ("saved", "go"):
                 write(site, given / file, "")
@@ -316,9 +315,10 @@ def test_what_still_saves_is_not_run_again_beside_itself(rough: Site) -> None:
 
 
 def until_told(site: Site, place: Path, job: str, state: str) -> None:
-    """Wait until accounting says of every task of a job that it has ended so.
+    """Wait until accounting reports this end for every task of a job.
 
-    By a record of its own: that of tasks that had not started may be told for a moment yet (seen).
+    It must be a record of the task's own: the record for unstarted tasks may be shown for a moment
+    (seen).
     """
 
     def told() -> bool:
@@ -330,9 +330,9 @@ def until_told(site: Site, place: Path, job: str, state: str) -> None:
 
 
 def test_the_database_goes_and_comes_back(rough: Site, roughly: Path) -> None:
-    """slurmdbd down in the middle of 300 slices, of which three fail: only these are told so."""
+    """slurmdbd is down during 300 slices, of which three fail: only these are reported failed."""
     cluster, bad = cluster_of(rough), {"7", "150", "290"}
-    work = witnessed("[ -e mended ] || case $SLICE in 7|150|290) exit 3 ;; esac; sleep 0.1")
+    work = witnessed("[ -e repaired ] || case $SLICE in 7|150|290) exit 3 ;; esac; sleep 0.1")
     watched = Watched(rough, roughly, "many")
     with following(rough, roughly, "many", "-a", "0-299", "--shell", work) as (run, said):
         until(lambda: len(witness(roughly)) > 60, "a fifth of them")
@@ -346,7 +346,7 @@ def test_the_database_goes_and_comes_back(rough: Site, roughly: Path) -> None:
             cluster.start("slurmdbd")
         assert run.wait(DEADLINE_S) == 1
     assert watched.other_than("COMPLETED") == bad
-    write(rough, roughly / "mended", "")
+    write(rough, roughly / "repaired", "")
     again(rough, roughly, "many")
     assert settled(rough, roughly, "many") == {"COMPLETED": 300}
     done_apart(roughly, [str(key) for key in range(300)])
@@ -354,7 +354,7 @@ def test_the_database_goes_and_comes_back(rough: Site, roughly: Path) -> None:
 
 
 def test_the_controller_is_restarted(rough: Site, roughly: Path) -> None:
-    """slurmctld away in the middle of 100 slices: none is lost, failed or done twice."""
+    """slurmctld is down during 100 slices: none is lost, failed or done twice."""
     cluster = cluster_of(rough)
     options = ["-a", "0-99%12", "--shell", witnessed("sleep 0.3")]
     with following(rough, roughly, "some", *options) as (run, said):
@@ -375,7 +375,7 @@ def test_the_controller_is_restarted(rough: Site, roughly: Path) -> None:
 
 
 def test_a_partition_is_set_down(rough: Site, roughly: Path) -> None:
-    """What runs goes on, what waits says why; an inactive one refuses, and the run is kept."""
+    """Running slices continue, pending ones have a reason; an inactive partition refuses."""
     ran, waited = folders(rough, roughly, "ran", "waited")
     early = started(rough, ran, "early", "-p", "cheap", "-a", "0-1")
     try:
@@ -403,8 +403,8 @@ def test_a_partition_is_set_down(rough: Site, roughly: Path) -> None:
         done_apart(place, ["0", "1"], tries=1)
 
 
-def test_put_back_held_and_suspended_by_hand(rough: Site, roughly: Path) -> None:
-    """scontrol requeue, requeuehold, suspend of running tasks: in flight all the time."""
+def test_requeued_held_and_suspended_by_hand(rough: Site, roughly: Path) -> None:
+    """scontrol requeue, requeuehold, suspend of running tasks: always in flight."""
     run = started(rough, roughly, "hands", "-a", "0-3")
     by_hand(rough, "scontrol", "requeue", f"{run.job}_0")
     by_hand(rough, "scontrol", "requeuehold", f"{run.job}_1")
@@ -417,7 +417,7 @@ def test_put_back_held_and_suspended_by_hand(rough: Site, roughly: Path) -> None
         held = rough.slurmslice("status", "hands", cwd=roughly)
         assert [one["keys"] for one in noted(held.stderr, "will-not-start")] == ["1"]
         assert f"scontrol release {run.job}" in held.stderr, held.stderr
-    finally:  # no signal ends what is frozen
+    finally:  # no signal ends a frozen process
         by_hand(rough, "scontrol", "resume", f"{run.job}_2", user="root")
     by_hand(rough, "scontrol", "release", f"{run.job}_1")
     run.all("RUNNING")
@@ -431,7 +431,7 @@ def test_put_back_held_and_suspended_by_hand(rough: Site, roughly: Path) -> None
 
 
 def test_scancel_by_hand(rough: Site, roughly: Path) -> None:
-    """Pending tasks leave no record, and are cancelled once the array is over; running ones do."""
+    """Pending tasks leave no record, and are CANCELLED after the array's end; running ones do."""
     run = submitted(rough, roughly, "cut", "-a", "0-7%3")
     run.until(s0="RUNNING", s1="RUNNING", s2="RUNNING", s3="PENDING")
     by_hand(rough, "scancel", f"{run.job}_[3,5]")
@@ -454,7 +454,7 @@ def test_scancel_by_hand(rough: Site, roughly: Path) -> None:
 
 
 def test_scancel_of_all_by_hand(rough: Site, roughly: Path) -> None:
-    """Those that ran and those that did not: CANCELLED; what was done before stays done."""
+    """Started or not, they are CANCELLED; slices that were done stay done."""
     run = submitted(
         rough, roughly, "all", "-a", "0-7%3", command=f"[ $SLICE = 0 ] && exit\n{WAITS}"
     )
@@ -469,7 +469,7 @@ def test_scancel_of_all_by_hand(rough: Site, roughly: Path) -> None:
 
 
 def test_the_controller_loses_its_state(rough: Site, roughly: Path) -> None:
-    """Ids begin anew, over older rows of the same: none is told, or meets, another's end."""
+    """Slurm reuses job ids of older records: no slice gets another one's end."""
     cluster = cluster_of(rough)
     one, two = folders(rough, roughly, "one", "two")
     cluster.forget_jobs()
@@ -483,7 +483,7 @@ def test_the_controller_loses_its_state(rough: Site, roughly: Path) -> None:
     newer.all("PENDING")
     assert rough.slurmslice("cancel", "older", cwd=one).returncode == 0
     older.all_of("COMPLETED", "0")
-    assert rough.later(130, "status", "older", cwd=one).returncode == 0  # nobody says how it ended
+    assert rough.later(130, "status", "older", cwd=one).returncode == 0  # no source has its end
     older.all_of("CANCELLED", *"12345")
     by_hand(rough, "scontrol", "release", newer.job)
     newer.all("RUNNING")

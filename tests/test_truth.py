@@ -1,7 +1,7 @@
-"""A small world: what happens to an array task, and how late and how patchily its sources tell it.
+"""A model of an array task, and of sources that report it late and with gaps.
 
-Whatever the order, the lag and the gaps, nobody is told an end that is not the true one, and once
-the sources have caught up everybody is told that one.
+For any order, lag and gaps, no reported end is false. After the sources have caught up, the true
+end is reported.
 """
 
 from __future__ import annotations
@@ -21,18 +21,19 @@ from slurmslice.states import Evidence, State
 BEGAN = 1_800_000_000
 KNOWN = Standing(State.SUBMITTED, "submitted", submission=1, index=3, attempt=1)
 LAG_S = int(GRACE_S) - 20
-"""Accounting lags by less than the grace: then what the task wrote never has to speak for it."""
+"""Accounting lags by less than the grace, so the progress lines never have to replace it."""
 WAITS_S = 120
-"""What is put back waits first, so that accounting knows by then (slurm.conf(5), cred_expire)."""
+"""A requeued task waits first, so that accounting knows by then (slurm.conf(5), cred_expire)."""
 REMEMBERED_S = 300  # slurm.conf(5), MinJobAge
 
 
 @dataclass(frozen=True)
 class Start:
-    """One start of the task: when it waits, runs, is cleaned up and is gone; and how it ends.
+    """One start of a task: its times of waiting, running, cleaning and absence, and its end.
 
-    ``exit_code`` is what the task writes of its own end; None where it has no time to. CHECK_FAILED
-    is COMPLETED by all but a job step, whose end comes so many seconds after the task's.
+    ``exit_code`` is in the task's own end line; None if the task has no time to write one.
+    CHECK_FAILED means that everything is COMPLETED except a job step, which ends this many seconds
+    after the task.
     """
 
     number: int
@@ -45,53 +46,53 @@ class Start:
     step_s: int = 0
 
     @property
-    def told(self) -> State:
-        """What Slurm calls its end."""
+    def slurm_state(self) -> State:
+        """Return Slurm's state for its end."""
         return State.COMPLETED if self.end is State.CHECK_FAILED else self.end
 
     def phase(self, when: int) -> State | None:
-        """PENDING, RUNNING, its end while it is being cleaned up; None: gone."""
+        """Return PENDING, RUNNING, or the end while Slurm cleans up; None after that."""
         if when < self.runs:
             return State.PENDING
         if when < self.leaves:
             return State.RUNNING
-        return self.told if when < self.gone else None
+        return self.slurm_state if when < self.gone else None
 
 
 @dataclass(frozen=True)
 class World:
-    """The starts of a task, one after another; all but the last are ended by Slurm, and go on."""
+    """The starts of a task in order. Slurm ends each but the last, and restarts the task."""
 
     starts: tuple[Start, ...]
 
     @property
     def last(self) -> Start:
-        """The start that is not followed by another."""
+        """Return the last start."""
         return self.starts[-1]
 
     def at(self, when: int) -> Start:
-        """The start of a time."""
+        """Return the start of a time."""
         return next((start for start in self.starts if when < start.gone), self.last)
 
     def queue(self, when: int, *, ended: bool) -> TaskReport | None:
-        """What squeue says; of a task that has gone, only where those are asked for as well."""
+        """Return squeue's report; of an ended task only if ``ended`` is true."""
         start = self.at(when)
         phase = start.phase(when)
         if phase is None:
             if not ended or when >= start.gone + REMEMBERED_S:
                 return None
-            word, at = str(start.told), start.leaves
+            word, at = str(start.slurm_state), start.leaves
             return TaskReport(
-                start.told, word, restarts=start.number, started_at=start.runs, ended_at=at
+                start.slurm_state, word, restarts=start.number, started_at=start.runs, ended_at=at
             )
-        completing = phase is start.told
+        completing = phase is start.slurm_state
         state = State.RUNNING if completing else phase
         return TaskReport(state, str(state), restarts=start.number, completing=completing)
 
     def accounting(self, when: int, now: int, *, steps: bool) -> TaskReport | None:
-        """What sacct knew of the newest start then; what never started is left to the queue.
+        """Return sacct's report of the newest start at a time; None for a start that only waited.
 
-        Its steps are told now, if they are, and in the end within the grace.
+        Its steps may be reported then, and are reported at the latest within the grace.
         """
         start = self.at(when)
         phase = start.phase(when)
@@ -100,7 +101,7 @@ class World:
         if phase is State.PENDING or phase is State.RUNNING:
             return TaskReport(phase, str(phase))
         code = start.exit_code if start.end is State.FAILED else 0
-        end, failed = start.told, "exited 3" if start.end is State.CHECK_FAILED else ""
+        end, failed = start.slurm_state, "exited 3" if start.end is State.CHECK_FAILED else ""
         known = Steps(failed) if now >= start.leaves + start.step_s else Steps(ended=False)
         return TaskReport(
             end, str(end), exit_code=code, started_at=start.runs, ended_at=start.leaves,
@@ -108,18 +109,18 @@ class World:
         )  # fmt: skip
 
     def visible(self, then: int, lag: int) -> int:
-        """Until when what it has written is to be read; BEGAN for a file that is not seen yet.
+        """Return the time up to which its lines are visible; BEGAN if the file is not visible yet.
 
-        Who opens a file on a network file system sees what was there when its writer closed it
-        (nfs(5), close-to-open); but a file may be missing for as long as its folder's listing is
-        believed (acdirmax).
+        On a network file system a reader sees the content that the file had when its writer closed
+        it (nfs(5), close-to-open). But a file may be missing for as long as its folder's listing is
+        cached (acdirmax).
         """
         if then < self.at(then).leaves:
             return then - lag
         return then if not lag or then - self.starts[0].runs >= VISIBLE_S else BEGAN
 
     def progress(self, when: int) -> SlotProgress | None:
-        """What the task has written, in its newest start that wrote anything."""
+        """Return the lines of the task in its newest start that wrote any."""
         begun = [start for start in self.starts if start.runs <= when]
         if not begun:
             return None
@@ -132,7 +133,7 @@ class World:
 
 
 TOLD_TO_END = frozenset({State.TIMEOUT, State.CANCELLED, State.PREEMPTED})
-"""Ends that Slurm announces to the task by SIGTERM: its command may save, and exit 0."""
+"""Ends that Slurm announces to the task by SIGTERM. Its command may save its work and exit 0."""
 
 PUT_BACK = st.sampled_from(
     [(State.NODE_FAIL, None), (State.NODE_FAIL, 0), (State.PREEMPTED, 143), (State.PREEMPTED, 0)]
@@ -159,7 +160,7 @@ ENDS = st.sampled_from(
 
 @st.composite
 def worlds(draw: st.DrawFn) -> World:
-    """A task that is put back up to twice."""
+    """Generate a task that is requeued up to twice."""
     clock, starts = BEGAN, []
     ends = [*draw(st.lists(PUT_BACK, max_size=2)), draw(ENDS)]
     for number, (end, code) in enumerate(ends):
@@ -174,7 +175,7 @@ def worlds(draw: st.DrawFn) -> World:
 
 @dataclass(frozen=True)
 class Look:
-    """One poll: seconds since the last, who is silent, and by how much each lags."""
+    """One poll: seconds since the last one, the silent sources, and the lag of each."""
 
     after: int
     accounting_down: bool
@@ -201,23 +202,25 @@ LOOKS = st.lists(
 
 
 def followed(world: World, looks: list[Look], *, off: bool) -> Iterator[tuple[int, Standing]]:
-    """The standing after each look, and when it was; a last one long after the end has no lag."""
-    known, now, told = KNOWN, BEGAN, BEGAN
+    """Return the status after each look, with its time. The last look is late and has no lag."""
+    known, now, seen_at = KNOWN, BEGAN, BEGAN
     late = world.last.gone + REMEMBERED_S + 100
     after = max(1, late - BEGAN - sum(look.after for look in looks))
     last = Look(after, False, False, False, 0, 0, 0)
     for look in [*looks, last]:
         asked = now + look.after
         now = asked + look.between
-        told = max(told, asked - look.accounting_lag)  # what it has told it does not take back
-        known = one_look(world, known, look, now, told, off=off)
+        seen_at = max(
+            seen_at, asked - look.accounting_lag
+        )  # it does not withdraw an earlier report
+        known = one_look(world, known, look, now, seen_at, off=off)
         yield now, known
 
 
 def one_look(
-    world: World, known: Standing, look: Look, then: int, told: int, *, off: bool
+    world: World, known: Standing, look: Look, then: int, seen_at: int, *, off: bool
 ) -> Standing:
-    """Accounting is asked first, then the queue; of an ended slice only whether it runs again."""
+    """Poll once, accounting first. For an ended slice ask only if Slurm runs it again."""
     silent = off or look.accounting_down
     queue = None if look.queue_down else world.queue(then, ended=silent)
     if known.state.final:
@@ -225,7 +228,9 @@ def one_look(
     return judge(
         known,
         Hearing(
-            accounting=None if silent else world.accounting(told, then, steps=not look.steps_down),
+            accounting=None
+            if silent
+            else world.accounting(seen_at, then, steps=not look.steps_down),
             queue=queue,
             progress=world.progress(world.visible(then, look.progress_lag)),
             accounting_silence="down" if silent else "",
@@ -241,33 +246,31 @@ def one_look(
 @settings(max_examples=1500)
 @given(worlds(), LOOKS)
 def test_no_end_is_invented_and_none_is_missed(world: World, looks: list[Look]) -> None:
-    """A final state is the true one, at a time when it is true; and it is told in the end."""
+    """A final state is the true one and not early; and at the end it is reported."""
     for when, standing in followed(world, looks, off=False):
         if standing.state.final:
             start = world.at(when)
             assert start.number == world.last.number
             assert standing.state is as_known(world, standing)
-            assert start.phase(when) in {start.told, None}
+            assert start.phase(when) in {start.slurm_state, None}
     assert standing.state is as_known(world, standing)
 
 
 def as_known(world: World, standing: Standing) -> State:
-    """The end of a world; of job steps only accounting knows, and the queue does not."""
+    """Return the end of a world without the knowledge of job steps, which only accounting has."""
     last = world.last
-    return last.told if standing.evidence is Evidence.QUEUE else last.end
+    return last.slurm_state if standing.evidence is Evidence.QUEUE else last.end
 
 
 @settings(max_examples=1500)
 @given(worlds(), LOOKS)
-def test_without_accounting_nothing_is_called_done_that_is_not(
-    world: World, looks: list[Look]
-) -> None:
-    """Success is told only of what exited 0, untold, and of nothing that runs."""
+def test_without_accounting_no_false_success(world: World, looks: list[Look]) -> None:
+    """COMPLETED means exit 0 without a signal, and never a running task."""
     for when, standing in followed(world, looks, off=True):
         if standing.state.final:
             start = world.at(when)
             assert start.number == world.last.number
-            assert start.phase(when) in {start.told, None}
+            assert start.phase(when) in {start.slurm_state, None}
         if standing.state is State.COMPLETED:
             assert world.last.exit_code == 0
             assert world.last.end not in TOLD_TO_END
@@ -275,8 +278,12 @@ def test_without_accounting_nothing_is_called_done_that_is_not(
 
 @settings(max_examples=500)
 @given(worlds(), LOOKS, LOOKS)
-def test_the_way_there_does_not_matter(world: World, some: list[Look], others: list[Look]) -> None:
-    """Whoever looked when, and whatever was silent then: in the end all know the same."""
+def test_the_order_of_polls_does_not_matter(
+    world: World, some: list[Look], others: list[Look]
+) -> None:
+    """For any polls and any silence, the last status is the same."""
     ends = [[*followed(world, looks, off=False)][-1][1] for looks in (some, others)]
-    if Evidence.QUEUE not in {standing.evidence for standing in ends}:  # it knows no job steps
+    if Evidence.QUEUE not in {
+        standing.evidence for standing in ends
+    }:  # the queue knows no job steps
         assert ends[0].state is ends[1].state

@@ -1,4 +1,4 @@
-"""The small world of ``test_truth``, for tasks of several slices: which of them is it true of?"""
+"""The model of ``test_truth`` for tasks of several slices: each slice gets its own end."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from tests.test_truth import BEGAN, KNOWN, LOOKS, REMEMBERED_S, WAITS_S, Look, S
 CUTS = (State.NODE_FAIL, State.PREEMPTED)
 ENDS = (*CUTS, State.TIMEOUT, State.CANCELLED, State.OUT_OF_MEMORY)
 TOLD = ("143 told=TERM", "143", "0 told=TERM", "1 told=TERM")
-"""What a slice exits with that was told to end: its program saves, or knows nothing of signals."""
+"""Ends of a slice after a signal: its program saves its work, or does not handle signals."""
 
 
 @dataclass(frozen=True)
 class Pack:
-    """A task's starts, what it wrote and when, and what became of each of its slices."""
+    """The starts of a task, its lines with their times, and the fate of each of its slices."""
 
     world: World
-    lines: tuple[tuple[int, int, str], ...]  # when, in which start, what
-    truth: tuple[tuple[frozenset[State], int], ...]  # and since when it is so, by slot
-    emptied: int = 0  # when the task's log was, by hand or by a full disk
+    lines: tuple[tuple[int, int, str], ...]  # time, start, text
+    truth: tuple[tuple[frozenset[State], int], ...]  # by slot: true states, and their first time
+    emptied: int = 0  # time when the task's log was emptied (by hand, by a full disk)
 
     def wrote(self, when: int) -> TaskProgress:
-        """What is to be read at a time."""
+        """Return the lines that can be read at a time."""
         lost = self.emptied if when >= self.emptied else 0
         text = "".join(
             f"slurmslice {what[0]} job=7 restart={start} at={at} host=n1 {what[1]}\n"
@@ -39,19 +39,19 @@ class Pack:
         return parse(text.encode(), "7")
 
     def has_log(self, slot: int, when: int) -> bool:
-        """Whether a slice's own log is there at a time."""
+        """Return whether a slice's own log exists at a time."""
         starts = [at for at, _, said in self.lines if said == f"start slot={slot}"]
         return bool(starts) and starts[0] <= when
 
 
 @st.composite
 def packs(draw: st.DrawFn) -> Pack:
-    """Slices one after another, in a task that is cut off and put back up to twice."""
+    """Generate slices that run one after another, in a task that is requeued up to twice."""
     todo = draw(st.lists(st.tuples(st.integers(1, 80), st.sampled_from([0, 0, 0, 1, 3])),
                          min_size=2, max_size=4))  # fmt: skip
     puts_back = draw(st.integers(0, 2))
     clock, starts, lines = BEGAN, [], []
-    ended: dict[int, tuple[int, int]] = {}  # by slot: exit code, when
+    ended: dict[int, tuple[int, int]] = {}  # by slot: exit code, time
     before: set[int] = set()  # slices that an older start began
     for number in range(puts_back + 1):
         runs = clock + draw(st.integers(WAITS_S if number else 1, 300))
@@ -102,9 +102,9 @@ def _truth(
     before: set[int],
     slot: int,
 ) -> tuple[frozenset[State], int]:
-    """An end of its own; else its task's, if it had begun; else it has not had its turn.
+    """Return the true states: its own end, or its task's if it had begun, or WAITING.
 
-    Of one that just an older start had begun either is true; and that it was ended.
+    If only an older start had begun it, either is true, and so is FAILED.
     """
     if slot in ended:
         code, at = ended[slot]
@@ -115,14 +115,18 @@ def _truth(
     return frozenset({State.WAITING} | either), world.last.leaves
 
 
-def one_look(pack: Pack, known: Standing, look: Look, then: int, told: int, slot: int) -> Standing:
-    """As ``test_truth.one_look``, of one slice of the pack."""
+def one_look(
+    pack: Pack, known: Standing, look: Look, then: int, seen_at: int, slot: int
+) -> Standing:
+    """Poll once, as ``test_truth.one_look``, for one slice of the pack."""
     queue = None if look.queue_down else pack.world.queue(then, ended=look.accounting_down)
     wrote = pack.wrote(pack.world.visible(then, look.progress_lag))
     if known.state.final or known.state is State.WAITING:
         return reopened_packed(known, queue, slot, wrote) or known if known.state.final else known
     said = Hearing(
-        accounting=None if look.accounting_down else pack.world.accounting(told, then, steps=False),
+        accounting=None
+        if look.accounting_down
+        else pack.world.accounting(seen_at, then, steps=False),
         queue=queue,
         progress=None,
         accounting_silence="down" if look.accounting_down else "",
@@ -136,7 +140,7 @@ def one_look(pack: Pack, known: Standing, look: Look, then: int, told: int, slot
 
 
 def last_look(pack: Pack, looks: list[Look]) -> Look:
-    """One after all others, when everything is to be seen."""
+    """Poll after all others, when everything is visible."""
     late = pack.world.last.gone + REMEMBERED_S + 100
     after = max(1, late - BEGAN - sum(look.after for look in looks))
     return Look(after, False, False, False, 0, 0, 0)
@@ -144,16 +148,16 @@ def last_look(pack: Pack, looks: list[Look]) -> Look:
 
 @settings(max_examples=1500)
 @given(packs(), LOOKS)
-def test_each_slice_of_a_pack_is_told_its_own_end(pack: Pack, looks: list[Look]) -> None:
-    """Done, failed, ended with the task or given back: what is true, never earlier than it is."""
+def test_each_slice_of_a_pack_gets_its_own_end(pack: Pack, looks: list[Look]) -> None:
+    """Done, failed, ended with the task or returned: true, and never early."""
     looks = [*looks, last_look(pack, looks)]
     for slot, (truth, since) in enumerate(pack.truth):
-        known, now, told = replace(KNOWN, index=0), BEGAN, BEGAN
+        known, now, seen_at = replace(KNOWN, index=0), BEGAN, BEGAN
         for look in looks:
             asked = now + look.after
             now = asked + look.between
-            told = max(told, asked - look.accounting_lag)
-            known = one_look(pack, known, look, now, told, slot)
+            seen_at = max(seen_at, asked - look.accounting_lag)
+            known = one_look(pack, known, look, now, seen_at, slot)
             if known.state.final or known.state is State.WAITING:
                 assert known.state in truth
                 assert now >= since
@@ -162,10 +166,10 @@ def test_each_slice_of_a_pack_is_told_its_own_end(pack: Pack, looks: list[Look])
 
 @settings(max_examples=1500)
 @given(packs(), LOOKS, st.integers(0, 700))
-def test_a_slice_that_began_is_never_given_back_as_one_that_did_not(
+def test_a_slice_that_began_is_never_returned_as_not_begun(
     pack: Pack, looks: list[Look], emptied: int
 ) -> None:
-    """The task's log was emptied: its own log shows that it began. It is not called done either."""
+    """The task's log was emptied; its own log proves the start. It is not COMPLETED either."""
     pack = replace(pack, emptied=BEGAN + emptied)
     looks = [*looks, last_look(pack, looks)]
     newest = {said for _, start, said in pack.lines if start == pack.world.last.number}
