@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
+from slurmslice.progress import SlotProgress
 from slurmslice.states import State
 
 TaskId = tuple[str, int]
@@ -77,6 +78,7 @@ class TaskReport(Facts):
         less_128: the true exit code may be 128 more than the source says.
         of_rest: it is the record of all tasks of its array that had not started, which ended
             with the array; which these are may be told as it was some time before (seen).
+        progress: what the task wrote of its only slice, if the engine has read it already.
     """
 
     state: State
@@ -87,6 +89,7 @@ class TaskReport(Facts):
     steps: Steps | None = None
     less_128: bool = False
     of_rest: bool = False
+    progress: SlotProgress | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,8 @@ class Intent:
         script_sha256, table_sha256: digests of the script and of the task table (empty: none).
         at: epoch seconds.
         pack: slices that an array task carries; the last task may carry fewer.
+        options: every sbatch option in force, long names.
+        arguments: the script's arguments.
     """
 
     number: int
@@ -44,6 +46,8 @@ class Intent:
     table_sha256: str
     at: float
     pack: int = 1
+    options: tuple[tuple[str, str], ...] = ()
+    arguments: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +241,9 @@ def whole_lines(data: bytes) -> list[bytes]:
 def _event(line: bytes) -> Event:
     record = json.loads(line)
     kind = _KINDS[record.pop("event")]
-    for field in ("overrides", "changes"):
+    for field in ("overrides", "changes", "options"):
         if field in record:
             record[field] = tuple((str(name), str(value)) for name, value in record[field])
+    if "arguments" in record:
+        record["arguments"] = tuple(map(str, record["arguments"]))
     return kind(**record)  # type: ignore[no-any-return]

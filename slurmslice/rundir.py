@@ -172,13 +172,15 @@ class RunDirectory:
         return digest(data)
 
     def owner(self, number: int) -> str | None:
-        """The array job id that has claimed a submission; None where none has, or it is barred."""
+        """The array job id that has claimed a submission; None where none has, or it is barred.
+
+        It is the first line. The local engine has a second one.
+        """
         try:
-            claim = self._claim(number)
+            owner, whole, _ = self._claim(number).partition("\n")
         except FileNotFoundError:
             return None
-        owner = claim.removesuffix("\n")
-        return owner if owner.isdecimal() and claim != owner else None  # a torn line is none
+        return owner if owner.isdecimal() and whole else None  # a torn line is none
 
     def bar(self, number: int) -> bool:
         """Take the claim of a submission whose job is nowhere, so that it can never run.

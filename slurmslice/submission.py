@@ -80,6 +80,8 @@ class Draft:
             table_sha256=table_sha256,
             at=at,
             pack=run.asked.packing.pack,
+            options=tuple(self.options),
+            arguments=self.arguments,
         )
 
 

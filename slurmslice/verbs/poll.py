@@ -269,6 +269,9 @@ def _progress(
     That is where Slurm does not speak, where a task FAILED, perhaps by its slice's check, or was
     over its time, and where accounting says that it never began.
     """
+    for report in (accounting, queue):
+        if report is not None and report.progress is not None:
+            return report.progress
     said = {report.state for report in (accounting, queue) if report is not None}
     ended = accounting is not None and accounting.state.final and not accounting.of_rest
     speaks = queue is not None or ended
