@@ -28,11 +28,12 @@ class JournalJobs:
     Attributes:
         jobs: the submissions that were taken, by job id.
         held: no task is to start.
+        version: the number of events that were read.
     """
 
     def __init__(self, place: RunDirectory) -> None:
         self._place = place
-        self._read = self._events = 0
+        self._read = self.version = 0
         self._intended: dict[int, Submission] = {}
         self.jobs: dict[str, LocalJob] = {}
         self.held = False
@@ -44,8 +45,8 @@ class JournalJobs:
             DamagedRun: the journal cannot be read.
         """
         lines, self._read = self._place.read_journal(self._read)
-        for event in from_lines(lines, self._events + 1):
-            self._events += 1
+        for event in from_lines(lines, self.version + 1):
+            self.version += 1
             self._apply(event)
         return bool(lines)
 

@@ -2,7 +2,7 @@
 #   bash worker.sh ORDERS ANSWERS GRACE FOLDER inline|each SCRIPT [ARGUMENT]...
 # ORDERS and ANSWERS are file descriptors, GRACE is in seconds, FOLDER is the submission's. For each
 # task the local engine writes "INDEX JOB_ID [CGROUP]" to ORDERS, and reads INDEX from ANSWERS when
-# the task has ended. Standard output is this worker's progress file. "inline" runs each task in a
+# the task has ended; at first it reads "ready". Standard output is this worker's progress file. "inline" runs each task in a
 # subshell that has the functions of SCRIPT, whose library calls _serve; "each" runs bash SCRIPT.
 
 _orders=$1 _answers=$2 _grace=$3 _folder=$4 _kind=$5 _script=$6 _child='' _slot=''
@@ -45,13 +45,14 @@ _list_children() {
   _kids=''
   if [[ -e /proc/$$/task/$$/children ]]; then
     read -r _kids <"/proc/$$/task/$$/children"
-    return
+    return 0
   fi
   for _file in /proc/[0-9]*/stat; do # a kernel without the list
     read -r _text <"$_file" || continue
     _text="${_text%% *} ${_text##*) ?}" # its id, and after its name and state its parent's
     [[ $_text != *"  $$ "* ]] || _kids+=" ${_text%% *}"
   done
+  return 0
 }
 
 # Kills what the task has left: its process group, and orphans, which are children of this bash.
@@ -156,6 +157,7 @@ _serve() {
   trap _kill_task QUIT
   # shellcheck disable=SC2064 # as it is now
   for _signal in HUP INT TERM USR1 USR2; do trap "_pass $_signal" "$_signal"; done
+  echo ready >&"$_answers"
   while read -r -u "$_orders" _index SLURM_JOB_ID _cell; do
     export SLURM_JOB_ID SLURM_ARRAY_TASK_ID=$_index
     _serve_task "$@" || exit 3

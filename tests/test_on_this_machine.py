@@ -207,7 +207,7 @@ esac"""
 
 
 def test_a_wiped_environment_hides_no_process(here: Here) -> None:
-    """Runner and warden killed -9 at once: no slice of the next runner runs beside its last."""
+    """Runner and workers killed -9 at once: no slice of the next runner runs beside its last."""
     (here.folder / "slice.sh").write_text(NAMELESS)
     (here.folder / "slice.sh").chmod(0o755)
     began = [here.folder / f"{key}.began" for key in range(3)]
@@ -219,10 +219,11 @@ def test_a_wiped_environment_hides_no_process(here: Here) -> None:
         *SLURMSLICE, *RUN, "-a", "0-2%3", "--mem", "50M", "--name", "w", "--shell", DETACHED
     )
     until(lambda: all_began(1), "three to run")
-    (warden,) = psutil.Process(started.pid).children()
-    warden.suspend()  # so that it cannot act between the two
-    started.kill()
-    warden.kill()
+    workers = psutil.Process(started.pid).children()
+    for process in (*workers, started):
+        process.send_signal(signal.SIGSTOP)  # so that none can act before all are killed
+    for process in (started, *workers):
+        process.kill()
     started.wait(DEADLINE_S)
     again = here.start(*SLURMSLICE, "run", "w")
     until(lambda: all_began(2), "three to run again")

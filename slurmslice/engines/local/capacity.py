@@ -35,7 +35,7 @@ class Capacity:
         """Return ``True`` if a task may start now (``admission.admits``)."""
         if time.monotonic() < self._closed_until:
             return False
-        self.measure(LOOK_S)
+        self.measure()
         running = self._crew.demands()
         if admits(self._room, running, new, throttled=throttled):
             return True
@@ -46,9 +46,9 @@ class Capacity:
         self.measure(0)  # what has ended since may have freed memory
         return admits(self._room, self._crew.demands(), new, throttled=throttled)
 
-    def measure(self, age: float) -> None:
+    def measure(self, age: float | None = None) -> None:
         """See what is free and what our tasks use, if that was done so many seconds ago or more."""
-        now = time.monotonic()
+        now, age = time.monotonic(), LOOK_S if age is None else age
         if now - self._measured < age and now < self._machine.load.due:
             return
         self._machine.load.look(self._crew.look())

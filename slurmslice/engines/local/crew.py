@@ -25,14 +25,16 @@ class Crew:
 
     Args:
         mark: the variable that marks the run's processes.
+        bash: bash's path.
 
     Attributes:
         workers: those that live.
         ended_at: when a task ended last, monotonic.
     """
 
-    def __init__(self, mark: str) -> None:
+    def __init__(self, mark: str, bash: str) -> None:
         self._mark = mark
+        self._bash = bash
         self._poll = select.poll()
         self._by_fd: dict[int, Worker] = {}
         self._cells: Cells | None = None
@@ -62,7 +64,7 @@ class Crew:
         if worker is None:
             numbers = {other.number for other in known}
             free = next(n for n in range(len(numbers) + 1) if n not in numbers)
-            worker = Worker(job, free, job_environment(job), self._mark, GRACE_S)
+            worker = Worker(job, free, self._bash, job_environment(job), self._mark, GRACE_S)
             self._by_fd[worker.answers] = worker
             self._poll.register(worker.answers, select.POLLIN)
         worker.give(index, task_job_id(job, index), demand, self._cell(job, index, demand))
@@ -112,10 +114,8 @@ class Crew:
         for fd, _ in self._poll.poll(timeout * 1000):
             worker = self._by_fd[fd]
             heard, index = worker.hear(), worker.index
-            if heard is False:
-                continue
             code = self.dismiss(worker) if heard is None else None
-            if index is not None:
+            if index is not None and heard is not False:
                 worker.set_free()
                 self.ended_at = time.monotonic()
                 yield worker, index, code

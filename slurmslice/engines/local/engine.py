@@ -327,8 +327,8 @@ class LocalEngine:
             if self._bury(self._lock.holder()):
                 from slurmslice.engines.local.runner import Runner
 
-                self._lock.announce()
                 runner = Runner(self._lock, self._source, self._machine, self._mark)
+                self._lock.announce()
                 self._runner = runner
                 runner.adopt()
         except BaseException:

@@ -76,10 +76,12 @@ class JobSource(Protocol):
     Attributes:
         jobs: the jobs by job id, as they were last read.
         held: no task is to start.
+        version: grows whenever something new was read.
     """
 
     jobs: dict[str, LocalJob]
     held: bool
+    version: int
 
     def refresh(self) -> bool:
         """Read what is new, and return ``True`` if anything was."""

@@ -18,7 +18,7 @@ from slurmslice.engines.local.jobs import JobSource, LocalJob
 from slurmslice.engines.local.machine import Machine
 from slurmslice.engines.local.runner_lock import RunnerLock, host
 from slurmslice.engines.local.supported_requests import demand
-from slurmslice.engines.local.workers import STOP
+from slurmslice.engines.local.workers import STOP, find_bash
 from slurmslice.errors import EngineError
 from slurmslice.ranges import compress
 
@@ -55,10 +55,13 @@ class Runner:
     """Runs the tasks of jobs. Made by who has just taken the lock; gives it up.
 
     Args:
-        lock: the lock, taken and announced.
+        lock: the lock, taken. It must be announced before ``adopt``.
         source: where jobs come from.
         machine: where they run.
         mark: the variable that marks the run's processes.
+
+    Raises:
+        EngineError: there is no bash.
     """
 
     def __init__(self, lock: RunnerLock, source: JobSource, machine: Machine, mark: str) -> None:
@@ -66,10 +69,10 @@ class Runner:
         self._source = source
         self._machine = machine
         self._active: dict[str, ActiveJob] = {}
-        self._crew = Crew(mark)
+        self._crew = Crew(mark, find_bash())
         self._capacity = Capacity(machine, self._crew)
-        self._looked = time.monotonic()
         self._asked = 0.0
+        self._obeyed = -1
         self._waits_for_room = False
         self.closed = False
 
@@ -106,8 +109,9 @@ class Runner:
         now = time.monotonic()
         if now - self._asked >= STEP_S:
             self._asked = now
-            if self._source.refresh():
-                self.adopt()
+            self._source.refresh()
+        if self._source.version != self._obeyed:
+            self.adopt()
 
     def adopt(self) -> None:
         """Claim the jobs that nobody has claimed, and do what is asked for them.
@@ -121,6 +125,7 @@ class Runner:
         claimed = [job for job in self._source.jobs.values() if self._claim(job)]
         if claimed:
             self._source.refresh()
+        self._obeyed = self._source.version
         for job in claimed:
             takes = demand(job.needs, self._machine)
             self._active[job.id] = ActiveJob(job, takes, deque(job.array))
@@ -226,7 +231,7 @@ class Runner:
 
     def _write_peaks(self) -> None:
         """Look what the tasks use, and write down peaks that have grown."""
-        self._capacity.measure(1.0)
+        self._capacity.measure()
         for worker in self._crew.workers:
             if worker.index is not None and worker.has_news():
                 fields = f"task={worker.index} rss={worker.peak}"

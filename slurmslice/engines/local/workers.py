@@ -49,6 +49,7 @@ class Worker:
     Args:
         job: the job whose tasks it runs.
         number: its number in the job, from 0: nobody else writes ``worker-<number>.log``.
+        bash: bash's path.
         env: the environment of the job's tasks.
         mark: the variable that marks the run's processes.
         grace_s: seconds from SIGTERM to SIGKILL.
@@ -67,7 +68,13 @@ class Worker:
     """
 
     def __init__(
-        self, job: LocalJob, number: int, env: Mapping[str, str], mark: str, grace_s: float
+        self,
+        job: LocalJob,
+        number: int,
+        bash: str,
+        env: Mapping[str, str],
+        mark: str,
+        grace_s: float,
     ) -> None:
         orders, self._orders = os.pipe()
         self.answers, answers = os.pipe()
@@ -76,7 +83,7 @@ class Worker:
         try:
             log = job.folder / "tasks" / f"worker-{number}.log"
             output = files.opened(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-            program = (find_bash(), str(templates_folder() / "worker.sh"))
+            program = (bash, str(templates_folder() / "worker.sh"))
             numbers = (str(orders), str(answers), str(grace_s))
             about = (str(job.folder), worker_kind(job), str(job.script), *job.arguments)
             try:
@@ -119,13 +126,16 @@ class Worker:
         """Have a task run. A worker that is gone is noticed later."""
         self._free(index, demand)
         self.cell = cell
-        limit = self.job.needs.time_s
-        if limit is not None:
-            self.ends_at = time.monotonic() + limit
-        if limit is not None and self._warning is not None:
-            self.warns_at = time.monotonic() + max(0, limit - self._warning[1])
+        self._count_time()
         with suppress(BrokenPipeError):
             os.write(self._orders, f"{index} {job_id} {cell.path if cell else ''}\n".encode())
+
+    def _count_time(self) -> None:
+        """Let the task's time begin now."""
+        now, limit = time.monotonic(), self.job.needs.time_s
+        if limit is not None and self.index is not None and not self.stopped:
+            self.ends_at = now + limit
+            self.warns_at = now + max(0, limit - self._warning[1]) if self._warning else None
 
     def send(self, number: int) -> None:
         """Send it a signal."""
@@ -166,7 +176,10 @@ class Worker:
     # -- hearing -----------------------------------------------------------------------------
 
     def hear(self) -> bool | None:
-        """Return ``True`` if its task has ended, ``None`` if the worker itself has."""
+        """Return ``True`` if its task has ended, ``None`` if the worker itself has.
+
+        The first thing that a worker says is that it is ready: its first task's time begins then.
+        """
         try:
             data = os.read(self.answers, 4096)
         except BlockingIOError:
@@ -174,7 +187,9 @@ class Worker:
         if not data:
             return None
         *lines, self._rest = (self._rest + data).split(b"\n")
-        return bool(lines)
+        if b"ready" in lines:
+            self._count_time()
+        return any(line != b"ready" for line in lines)
 
     def set_free(self) -> None:
         """Forget the task that has ended."""
