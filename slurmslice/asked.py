@@ -49,6 +49,7 @@ class Asked:
             for slurmslice's own.
         check: what must hold once the command has exited 0.
         steps_count: a job step (srun) that fails makes a slice fail whose command exits 0.
+        library_sha256: digest of ``slurmslice.sh`` as it was written.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Asked:
     template: str = ""
     check: Check = NO_CHECK
     steps_count: bool = True
+    library_sha256: str = ""
 
     @property
     def job_name(self) -> str:

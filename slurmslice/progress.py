@@ -1,9 +1,11 @@
-r"""What an array task writes of itself: the lines, the bash that writes them, and their parser.
+r"""What an array task writes of itself: the lines, and their parser.
+
+The library of the script writes them (``templates/slurmslice.sh``, ``_progress``).
 
 A task's standard output is ``submissions/NNN/tasks/<index>.log``. It holds one line for each
 thing that happened, between what the setup prints and what slurmstepd says::
 
-    slurmslice start job=419 restart=0 at=1795424103 host=n3 slot=0
+    slurmslice start job=419 restart=0 at=1795424103 host=n3 slot=0 format=1
     slurmslice end job=419 restart=0 at=1795424180 host=n3 slot=0 exit=0
     slurmslice end job=419 restart=0 at=1795424181 host=n3 slot=3 exit=0 told=TERM
     slurmslice timeout job=419 restart=0 at=1795424763 host=n3 slot=1
@@ -39,33 +41,19 @@ _SLOT = rb" slot=(?P<slot>\d{1,9})"
 _EXIT = rb" exit=(?P<exit>\d{1,3})"
 # Anywhere in a line: the setup may have printed one without its newline. Up to a newline: a
 # line that was not written to its end says nothing.
-_START = re.compile(rb"slurmslice start " + _HEAD + _SLOT + rb"(?: [^\n]*)?\n")
+_FORMAT = rb"(?! format=(?!1[ \n]))"  # lines of another format may mean something else
+_START = re.compile(rb"slurmslice start " + _HEAD + _SLOT + _FORMAT + rb"(?: [^\n]*)?\n")
 _TIMEOUT = re.compile(rb"slurmslice timeout " + _HEAD + _SLOT + rb"(?: [^\n]*)?\n")
 _MEMORY = re.compile(rb"slurmslice memory " + _HEAD + _SLOT + rb" of=(?P<of>\d{1,9})(?: [^\n]*)?\n")
 _CHECK = re.compile(rb"slurmslice check " + _HEAD + _SLOT + _EXIT + rb"(?: [^\n]*)?\n")
 _TOLD = rb"(?: told=(?P<told>[A-Z]{1,9}))?"
 _END = re.compile(rb"slurmslice end " + _HEAD + _SLOT + _EXIT + _TOLD + rb"(?: [^\n]*)?\n")
-_SETUP = re.compile(rb"slurmslice setup " + _HEAD + _EXIT + rb"(?: [^\n]*)?\n")
+_SETUP = re.compile(rb"slurmslice setup " + _HEAD + _EXIT + _TOLD + rb"(?: [^\n]*)?\n")
 _OF_SLOT = re.compile(rb"slurmslice \w+ " + _HEAD + _SLOT + rb"(?: [^\n]*)?\n")
 _REFUSED = re.compile(rb"slurmslice refused " + _HEAD + rb" owner=(?P<owner>[^\n]*)\n")
 
 _LONGEST = 4096
 _ANY = re.compile(rb"slurmslice [a-z]{3,7} job=[^\n]{0,%d}\n" % _LONGEST)
-
-BASH = r"""_job=${SLURM_ARRAY_JOB_ID:-} _restart=${SLURM_RESTART_COUNT:-0}
-_host=${SLURMD_NODENAME:-$HOSTNAME}
-exec {_out}>&1
-_progress() {
-  printf 'slurmslice %s job=%s restart=%s at=%(%s)T host=%s %s\n' "$1" "$_job" "$_restart" \
-    -1 "$_host" "$2" >&"$_out"
-}"""
-"""The function that writes a line: its kind, then the fields which are its own.
-
-What it says of the task, and where, is kept before the setup, which may unset Slurm's variables
-or send standard output elsewhere.
-
-Bash's own printf, so that a line costs no process and is one write (bash(1), ``%(…)T``).
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +98,7 @@ class TaskProgress:
         setup_exit: the setup's exit code where the setup failed, or ended the task (then 0 is
             no success either: the command did not run).
         setup_ended_at: when that was, epoch seconds on the node's clock.
+        setup_told: the signal by which it had been told to end, from outside; empty for none.
         refused: who owned the submission, where the task stopped because that was another job.
     """
 
@@ -118,6 +107,7 @@ class TaskProgress:
     older: frozenset[int] = frozenset()
     setup_exit: int | None = None
     setup_ended_at: int | None = field(default=None, compare=False)
+    setup_told: str = ""
     refused: str | None = None
 
 
@@ -144,24 +134,20 @@ def parse(data: bytes, job: str | None = None) -> TaskProgress:
         older=frozenset(int(line["slot"]) for line in chain(*of_slots)) - slots.keys(),
         setup_exit=int(of_setup[0]["exit"]) if of_setup else None,
         setup_ended_at=int(of_setup[0]["at"]) if of_setup else None,
+        setup_told=_text(of_setup[0]["told"] or b"") if of_setup else "",
         refused=refused[-1] if refused else None,
     )
 
 
 def of_setup(wrote: TaskProgress) -> SlotProgress:
     """How a task's only slice ended with the setup, which failed or ended the script."""
-    code = wrote.setup_exit or 1  # so the script ends where the setup exits 0
     return SlotProgress(
         ended_at=wrote.setup_ended_at,
-        exit_code=code,
-        told=_TOLD_BY.get(code, ""),
+        exit_code=wrote.setup_exit or 1,  # the script exits 1 after a setup that exits 0
+        told=wrote.setup_told,
         in_setup=True,
         restart=wrote.restart or 0,
     )
-
-
-_TOLD_BY = {129: "HUP", 130: "INT", 143: "TERM"}
-"""What a script exits with where a signal ends its setup."""
 
 
 def sifted(chunks: Iterable[bytes]) -> bytes:

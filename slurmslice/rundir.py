@@ -4,6 +4,7 @@
 
     run.json        what was asked; a folder without it is no run
     script.sh       one script for every submission; the person's to edit
+    slurmslice.sh   the library that the script sources; never changes
     slices.tsv      row, key, columns, log name; written once
     journal.jsonl   decisions; flushed to disk one by one
     states.tsv      what was seen; losing its tail is harmless
@@ -27,6 +28,7 @@ from slurmslice.errors import BadInput, DamagedRun
 from slurmslice.journal import Event, from_lines, to_line
 from slurmslice.ranges import parse_array
 from slurmslice.slices import SliceTable
+from slurmslice.source_line import LIBRARY_NAME
 from slurmslice.users import user_name
 
 _BARRED = "barred by slurmslice, which gave this submission up\n"
@@ -41,6 +43,7 @@ class RunDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.script = path / "script.sh"
+        self.library = path / LIBRARY_NAME
         self.slices = path / "slices.tsv"
         self._journal = path / "journal.jsonl"
         self.states = path / "states.tsv"
@@ -104,6 +107,14 @@ class RunDirectory:
                 "A slice table never changes: put it back as it was, or make another run.",
             )
         return SliceTable.read(data, str(self.slices))
+
+    def library_fault(self, sha256: str) -> str:
+        """What is wrong with the library, as an end of a sentence; empty if it has this digest."""
+        try:
+            data = files.read(self.library)
+        except OSError as why:
+            return f"cannot be read: {why.strerror}"
+        return "" if digest(data) == sha256 else "was changed since the run was made"
 
     @property
     def script_edited(self) -> bool:
@@ -259,7 +270,13 @@ class RunDirectory:
 
 
 def create(
-    path: Path, asked: Asked, table: SliceTable, script: bytes, *, instead: bool = False
+    path: Path,
+    asked: Asked,
+    table: SliceTable,
+    script: bytes,
+    library: bytes,
+    *,
+    instead: bool = False,
 ) -> RunDirectory:
     """Make a run directory: whole, or not at all (a rename is the last step).
 
@@ -268,6 +285,7 @@ def create(
         asked: what was asked.
         table: the slices.
         script: the script's bytes.
+        library: the bytes of the library that it sources.
         instead: in the place of the one that is there, whose lock is held; that one is removed.
 
     Raises:
@@ -281,6 +299,8 @@ def create(
         run = RunDirectory(draft)
         run.slices.write_bytes(table.data)
         run.prepare(1, table, parse_array(asked.first).indices, asked.direct)
+        run.library.write_bytes(library)
+        run.library.chmod(0o444 & ~_umask())
         run.script.write_bytes(script)
         run.script.chmod(0o777 & ~_umask())
         (draft / "run.json").write_bytes(asked.to_json())

@@ -6,12 +6,14 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
 
-from slurmslice import process, progress
+from slurmslice import process
 from slurmslice.check import NO_CHECK, Check
 from slurmslice.command import Command, ShellText, argv, to_bash
 from slurmslice.errors import BadInput
-from slurmslice.template import OwnTemplate, fill
+from slurmslice.source_line import LIBRARY_NAME, SourceLine
+from slurmslice.template import OwnTemplate, fill, templates_folder
 
 _PINNED = (
     "PATH",
@@ -42,6 +44,7 @@ class ScriptSpec:
         check: what must hold once it has exited 0; checked.
         direct: the array index is the key, and no table is read.
         columns: names of the slices' columns, in the table's order.
+        slices: how many slices the run has.
         whole: the script's own array carries all slices; else a part of them.
         log_folders: direct form only: the log of key K is ``logs/<K div 1000>/K.log``.
         differing: the options of sbatch that differ between slices, by long name: the directives
@@ -67,12 +70,36 @@ class ScriptSpec:
     columns: tuple[str, ...]
     log_folders: bool
     whole: bool
+    slices: int
     version: str
     pack: int = 1
     at_once: int = 1
     slice_time_s: int | None = None
     check: Check = NO_CHECK
     differing: tuple[str, ...] = ()
+
+    @property
+    def source_line(self) -> SourceLine:
+        """The line that sources the library."""
+        return SourceLine(
+            run_dir=self.run_dir,
+            form="direct" if self.direct else "table",
+            pack=self.pack,
+            at_once=self.at_once,
+            slice_time=self.slice_time_s or 0,
+            check=bool(self.check),
+            log_folders=self.log_folders,
+        )
+
+
+def library() -> bytes:
+    """The library's text, which is the same in every run."""
+    return library_path().read_bytes()
+
+
+def library_path() -> Path:
+    """The file with the library's text."""
+    return templates_folder() / LIBRARY_NAME
 
 
 def render(spec: ScriptSpec, own: OwnTemplate | None = None) -> str:
@@ -89,7 +116,7 @@ def render(spec: ScriptSpec, own: OwnTemplate | None = None) -> str:
     if not all(line.startswith("#SBATCH ") for line in spec.directives.split("\n")):
         raise BadInput("A directive holds a line break, which no #SBATCH line can express.")
     context = {field.name: getattr(spec, field.name) for field in fields(spec)} | {
-        "progress": progress.BASH,
+        "source": spec.source_line.to_bash(),
         "command": to_bash(spec.command),
         "check": spec.check.to_bash(),
         "argv": argv(spec.command),

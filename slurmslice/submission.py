@@ -7,13 +7,13 @@ given beside it, never from memory (promise 7).
 from __future__ import annotations
 
 import os
-import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from slurmslice import directives
+from slurmslice.command import join, quote
 from slurmslice.engines import Order
 from slurmslice.errors import BadInput, DamagedRun
 from slurmslice.journal import Intent
@@ -23,6 +23,7 @@ from slurmslice.plan import Batch
 from slurmslice.ranges import ArrayExpression, compress, parse_array
 from slurmslice.run import Run
 from slurmslice.rundir import RunDirectory, digest, read_or_damaged
+from slurmslice.source_line import find_source_line
 from slurmslice.states import State
 
 Options = tuple[tuple[str, str], ...]
@@ -97,22 +98,17 @@ def script_options(run: Run) -> Options:
 
 
 def check_script(run: Run) -> None:
-    """Refuse a script that was edited so that bash cannot read it, or that it runs other slices.
+    """Refuse a script that bash cannot read, or that would run other slices, or run them otherwise.
 
     Raises:
-        DamagedRun: there is no script.
-        BadInput: with bash's own words, which name the line; or with what is to be set back.
+        DamagedRun: there is no script, or the library is not as it was made.
+        BadInput: the script was edited so that bash cannot read it, or its source line was.
     """
     text = read_or_damaged(run.place.script).decode("utf-8", "surrogateescape")
+    check_library(run)
     if not run.place.script_edited:
         return
-    pack = _PACK.search(text)
-    if pack and int(pack[1]) != run.asked.packing.pack:
-        raise BadInput(
-            f"{run.place.script} has _pack={pack[1]}, and slices were given to array tasks "
-            f"by _pack={run.asked.packing.pack}.",
-            "Set it back. Another number of slices a task is another run: run … --pack K",
-        )
+    _check_source_line(run, text)
     bash = "bash" in text.partition("\n")[0]
     # What extglob (bash(1), shopt) lets stand is a mistake to a bash that only reads.
     if bash and "extglob" not in text:
@@ -121,7 +117,51 @@ def check_script(run: Run) -> None:
         check_syntax(text, str(run.place.script))
 
 
-_PACK = re.compile(r"^_pack=(\d{1,9})\b", re.MULTILINE)
+def check_library(run: Run) -> None:
+    """Refuse a run whose library is not as it was made: Slurm spools the script, not the library.
+
+    Raises:
+        DamagedRun: it is missing, unreadable or changed; the hint restores it.
+    """
+    if fault := run.place.library_fault(run.asked.library_sha256):
+        raise DamagedRun(
+            f"{run.place.library} {fault}.",
+            f"Restore it: {restore_command(run)}",
+            code="library-changed",
+            path=run.place.library,
+        )
+
+
+def restore_command(run: Run) -> str:
+    """What to type to restore the library; of another slurmslice, which one has its text."""
+    from slurmslice.script import library, library_path
+
+    if digest(library()) != run.asked.library_sha256:
+        return f"only slurmslice {run.asked.version}, which made the run, has its text."
+    return join(["install", "-m", "444", str(library_path()), str(run.place.library)])
+
+
+def _check_source_line(run: Run, text: str) -> None:
+    """Refuse an edited script whose source line would run other slices.
+
+    Raises:
+        BadInput: there is no such line, or it has another form or pack.
+    """
+    found, asked = find_source_line(text), run.asked
+    form, pack = "direct" if asked.direct else "table", asked.packing.pack
+    if found is None:
+        raise BadInput(
+            f"{run.place.script} has no line that sources {run.place.library}.",
+            f'Set it back: source {quote(str(run.place.library))} {form} … -- "$@"',
+            code="source-line-missing",
+        )
+    if (found.form, found.pack) != (form, pack):
+        raise BadInput(
+            f"The source line of {run.place.script} says {found.form} pack={found.pack}, and the "
+            f"slices were given to array tasks by {form} pack={pack}.",
+            "Set it back. Another number of slices a task is another run: run … --pack K",
+            code="source-line-changed",
+        )
 
 
 def job_name_of(run: Run, options: Options) -> str:
@@ -173,8 +213,18 @@ def check_place(run: Run, options: Options) -> None:
     if not os.path.isdir(folder) or not os.path.samefile(folder, ours):
         raise BadInput(
             f"The script's --output leads to {folder!r}, and the run is in {run.place.path}.",
-            f"If it was moved, change _run= and --output in {run.place.script}; so its cd, if "
-            "what it works on was.",
+            f"If it was moved, change --output and the source line in {run.place.script}; so its "
+            "cd, if what it works on was.",
+        )
+    text = read_or_damaged(run.place.script).decode("utf-8", "surrogateescape")
+    line = find_source_line(text)
+    if line and not (
+        os.path.isdir(line.run_dir) and os.path.samefile(line.run_dir, run.place.path)
+    ):
+        raise BadInput(
+            f"The script's source line names {line.run_dir!r}, and the run is in {run.place.path}.",
+            f"If it was moved, change the source line in {run.place.script} as well.",
+            code="source-line-elsewhere",
         )
     if (mode := dict(options).get("open-mode", "not there")) != "append":
         raise BadInput(

@@ -32,17 +32,6 @@ from slurmslice.command import quote, variable
 from slurmslice.errors import BadInput
 
 SHIPPED = "array.sh.j2"
-NEEDED = {
-    "directives": "the #SBATCH lines",
-    "place": "the run directory",
-    "progress": "the progress lines",
-    "lookup": "the lookup of the slice",
-    "claim": "the claim of the submission",
-    "work": "the start and end of the slice",
-}
-"""The shipped template's blocks without which a run is lost, in their order, and what they are."""
-
-_FUNCTIONS = ("_setup", "_slice")
 _MISTAKES = (
     TemplateError,
     ArithmeticError,
@@ -131,7 +120,7 @@ def fill(context: Mapping[str, object], own: OwnTemplate | None) -> str:
         text = Template.from_code(with_own, code, with_own.make_globals(None)).render(context)
     except _MISTAKES as why:
         raise BadInput(f"{_where(why, own)}: {_what(why)}.", _remedy(why, context)) from why
-    _check_parts(text, with_own.get_template(SHIPPED), context, own)
+    _check_parts(text, context, own)
     return text
 
 
@@ -175,37 +164,26 @@ def environment(*folders: Path) -> Environment:
     return jinja
 
 
-def _check_parts(
-    text: str, shipped: Template, context: Mapping[str, object], own: OwnTemplate
-) -> None:
-    """Each needed part stands in the script, whole and in its order, as the shipped one has it.
+def _check_parts(text: str, context: Mapping[str, object], own: OwnTemplate) -> None:
+    """Refuse a script that has lost what is not the template's to change.
 
     Raises:
-        BadInput: one does not; its name and its block are told.
+        BadInput: the first or the last lines are not as the shipped template has them, or a
+            function is missing.
     """
-    at = 0
-    values = shipped.new_context(dict(context))
-    for block, part in NEEDED.items():
-        whole = "".join(shipped.blocks[block](values)).strip("\n")
-        found = re.compile(rf"^{re.escape(whole)}$", re.MULTILINE).search(text, at)
-        if found is None or (block == "directives" and not _is_head(text[: found.start()])):
-            raise _lacking(own, part, f"{{% block {block} %}}")
-        at = found.end()
-    for function in (*_FUNCTIONS, *(("_check",) if context["check"] else ())):
-        if f"\n{function}() {{\n" not in text:
-            raise _lacking(own, f"the function {function}", f"{function}() {{ … }}")
-
-
-def _is_head(text: str) -> bool:
-    """Whether sbatch reads on: an interpreter's line, then nothing but comments (sbatch(1))."""
-    first, *lines = text.split("\n")
-    return first.startswith("#!") and all(not line or line.startswith("#") for line in lines)
-
-
-def _lacking(own: OwnTemplate, part: str, what: str) -> BadInput:
-    return BadInput(
-        f"The template {own.path} makes a script without {part}: slices would be lost.",
-        f'Begin it with {{% extends "{SHIPPED}" %}}, and leave {what} as it is.',
+    functions = ("prepare", "run_slice", *(("check_slice",) if context["check"] else ()))
+    if not text.startswith(f"#!/bin/bash\n{context['directives']}\n"):
+        missing = "the #SBATCH lines at its beginning"
+    elif not text.endswith(f"\n{context['source']}\nexit 125\n"):
+        missing = "the source line at its end"
+    elif lost := [name for name in functions if f"\n{name}() {{\n" not in text]:
+        missing = f"the function {lost[0]}"
+    else:
+        return
+    raise BadInput(
+        f"The template {own.path} makes a script without {missing}.",
+        f'Begin it with {{% extends "{SHIPPED}" %}} and change only its blocks.',
+        code="template-part-missing",
     )
 
 

@@ -211,9 +211,10 @@ def test_run_directories(typed: Typed, tmp_path: Path) -> None:
         assert output.replace("%%", "\0").replace("%a", "0").replace("\0", "%") == str(
             path / "submissions/001/tasks/0.log"
         )
-        places.append((path, next(line for line in text.split("\n") if line.startswith("_run="))))
+        places.append((path, next(line for line in text.split("\n") if line.startswith("source "))))
     assert made > 70
-    program = "".join(f"{line}\nprintf '%s\\0' \"$_run\"\n" for _, line in places)
+    shown = "source() { printf '%s\\0' \"${1%/slurmslice.sh}\"; }\n"
+    program = shown + "".join(f"{line}\n" for _, line in places)
     done = subprocess.run([BASH], input=os.fsencode(program), cwd=tmp_path, capture_output=True)
     assert done.stdout.split(b"\0")[:-1] == [os.fsencode(path) for path, _ in places]
 

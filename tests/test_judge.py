@@ -235,7 +235,7 @@ def test_a_setup_that_failed_is_told_as_that() -> None:
     assert (standing.state, standing.reason) == (State.FAILED, "its setup exited 5")
 
 
-IN_SETUP = "slurmslice setup job=7 restart=1 at=1799999000 host=n3 exit={}\n"
+IN_SETUP = "slurmslice setup job=7 restart=1 at=1799999000 host=n3 exit={}{}\n"
 
 
 @pytest.mark.parametrize("what", [{}, {"accounting_off": True, "accounting_silence": "off"}])
@@ -244,7 +244,7 @@ def test_a_setup_that_failed_is_an_end_where_nobody_else_tells(
     what: dict[str, Any], restarts: int
 ) -> None:
     """The controller has forgotten it, and so has accounting."""
-    own = of_setup(parse(IN_SETUP.format(3).encode()))
+    own = of_setup(parse(IN_SETUP.format(3, "").encode()))
     standing = judge(replace(KNOWN, restarts=restarts), said(progress=own, **what))
     assert standing.state is State.FAILED
     assert standing.reason.startswith("its setup exited 3")
@@ -253,7 +253,7 @@ def test_a_setup_that_failed_is_an_end_where_nobody_else_tells(
 
 def test_a_setup_that_was_over_its_time_has_not_ended_by_itself() -> None:
     """It was told to end."""
-    own = of_setup(parse(IN_SETUP.format(143).encode()))
+    own = of_setup(parse(IN_SETUP.format(143, " told=TERM").encode()))
     late = TaskReport(State.TIMEOUT, "TIMEOUT", exit_code=0)
     standing = judge(KNOWN, said(accounting=late, progress=own))
     assert (standing.state, standing.reason) == (State.TIMEOUT, "went over its time limit")

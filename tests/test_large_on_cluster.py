@@ -288,7 +288,7 @@ def test_a_script_edited_by_hand_goes_in_every_time(site: Site, workplace: Path)
     assert made.returncode == 0, made.stderr
     script = workplace / "slurmslice-runs" / "edited" / "script.sh"
     text = script.read_text().replace("--mem=50M", "--mem=70M")
-    script.write_text(text.replace("_setup() {\n", "_setup() {\n  export EDITED=by-hand\n"))
+    script.write_text(text.replace("prepare() {\n", "prepare() {\n  export EDITED=by-hand\n"))
     for verb in ("submit", "resubmit"):
         done = site.slurmslice(verb, "edited", cwd=workplace)
         assert done.returncode == 0, done.stderr

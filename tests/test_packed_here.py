@@ -65,7 +65,7 @@ def test_as_many_as_take_a_quarter_of_an_hour(here: Here) -> None:
     told = here("render", "--engine", "local", "-a", "0-99", "--name", "a", "--pack", "auto",
                 "--slice-time", "1:30", *words)  # fmt: skip
     assert told.returncode == 0, told.stderr
-    assert "_pack=10 " in (here.folder / "slurmslice-runs/a/script.sh").read_text()
+    assert " pack=10 " in (here.folder / "slurmslice-runs/a/script.sh").read_text()
     unknown = here("render", "--engine", "local", "-a", "0-99", "--name", "b", "--pack", "auto",
                    "--", "true", "{}")  # fmt: skip
     assert unknown.returncode == 2
@@ -75,7 +75,7 @@ def test_as_many_as_take_a_quarter_of_an_hour(here: Here) -> None:
                     *words)  # fmt: skip
     assert measured.returncode == 0, measured.stderr
     assert "in an earlier run" in measured.stderr
-    pack = (here.folder / "slurmslice-runs/c/script.sh").read_text().split("_pack=")[1].split()[0]
+    pack = (here.folder / "slurmslice-runs/c/script.sh").read_text().split(" pack=")[1].split()[0]
     assert 100 < int(pack) <= 900
 
 

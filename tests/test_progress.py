@@ -13,9 +13,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurmslice.progress import BASH as FUNCTION
 from slurmslice.progress import SlotProgress, TaskProgress, parse, refusals, sifted, signal_of
+from slurmslice.script import library
 
+FUNCTION = (
+    library().decode().replace('\n_main "$@"\n', "\n")
+    + """
+_job=${SLURM_ARRAY_JOB_ID:-} _restart=${SLURM_RESTART_COUNT:-0}
+_host=${SLURMD_NODENAME:-$HOSTNAME}
+exec {_out}>&1
+"""
+)
 BASH = os.environ.get("SLURMSLICE_BASH", "bash")
 
 START = b"slurmslice start job=419 restart=0 at=1795424103 host=n3 slot=0\n"
@@ -164,6 +172,13 @@ def test_a_setup_that_failed() -> None:
 def test_lines_are_found_between_what_others_print(noise: bytes) -> None:
     """The setup and slurmstepd write to the same file; a line may begin behind theirs."""
     assert parse(noise + START + noise + END, "419") == TaskProgress(0, {0: ENDED})
+
+
+def test_a_start_of_another_format_is_none() -> None:
+    """A newer library may mean something else by its lines."""
+    now, newer = (START.replace(b"\n", b" format=%d\n" % number) for number in (1, 10))
+    assert parse(now).slots[0] == STARTED
+    assert parse(newer) == TaskProgress()
 
 
 @pytest.mark.parametrize("cut", range(len(START + END)))

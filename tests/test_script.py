@@ -11,7 +11,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -25,7 +25,8 @@ from slurmslice.check import Check
 from slurmslice.command import Command, ShellText, Words
 from slurmslice.errors import BadInput
 from slurmslice.progress import TaskProgress, parse
-from slurmslice.script import ScriptSpec, check_syntax, pinned, render
+from slurmslice.script import ScriptSpec, check_syntax, library, pinned, render
+from slurmslice.source_line import LIBRARY_NAME
 from slurmslice.tables import format_row, slice_header
 from slurmslice.template import environment, templates_folder
 
@@ -57,6 +58,7 @@ EXAMPLE = ScriptSpec(
     columns=(),
     log_folders=False,
     whole=True,
+    slices=99,
     version="0.1.0",
 )
 
@@ -117,17 +119,23 @@ class Place:
         self.work_dir = folder / "work dir"
         self.work_dir.mkdir(parents=True)
         self.script = self.run_dir / "script.sh"
+        self.library = self.run_dir / LIBRARY_NAME
         self.sessions: set[int] = set()
 
     def submission(self, number: int = 1) -> Path:
         return self.run_dir / "submissions" / f"{number:03d}"
 
-    def make(self, number: int = 1, rows: list[tuple[str, ...]] | None = None) -> Path:
+    def make(
+        self,
+        number: int = 1,
+        rows: list[tuple[str, ...]] | None = None,
+        columns: Sequence[str] = (),
+    ) -> Path:
         """A submission's folder, with a task table where there are rows (key, columns …)."""
         for name in ("tasks", "logs"):
             (self.submission(number) / name).mkdir(parents=True, exist_ok=True)
         if rows is not None:
-            header = slice_header([f"column{i}" for i in range(len(rows[0]) - 1)])
+            header = slice_header(columns or [f"column{i}" for i in range(len(rows[0]) - 1)])
             table = [(str(i + 40), *row, f"row-{i + 40}.log") for i, row in enumerate(rows)]
             text = "".join(map(format_row, (header, *table)))
             (self.submission(number) / "tasks.tsv").write_bytes(text.encode())
@@ -143,6 +151,7 @@ class Place:
             **fields,
         }
         self.make()
+        self.library.write_bytes(library())
         self.script.write_bytes(to_bytes(render(dataclasses.replace(EXAMPLE, **given))))  # type: ignore[arg-type]
 
     def start(
@@ -326,6 +335,7 @@ def test_values_are_data_in_every_place(place: Place) -> None:
     work_dir.mkdir()
     place.run_dir = place.folder / f"runs {evil}"
     place.script = place.run_dir / "script.sh"
+    place.library = place.run_dir / LIBRARY_NAME
     place.write(
         ShellText('pwd; printf "%s\\n" "$CONDA_X"; ls'),
         name="x\ntouch pwned; $(touch pwned)\u202e",
@@ -400,7 +410,7 @@ def test_a_slice_of_the_table_form(place: Place) -> None:
         direct=False,
         columns=("mass", "seed"),
     )
-    place.make(rows=[("a", "1", "2"), ("b", "1.5", ""), ("c", "3", "4")])
+    place.make(rows=[("a", "1", "2"), ("b", "1.5", ""), ("c", "3", "4")], columns=("mass", "seed"))
     ran = place.run(1, "row-41.log", SLICE_SEED="of the outer environment")
     assert (ran.code, ran.log) == (0, b"b 41 1.5 []\n")
 
@@ -572,14 +582,14 @@ def test_python_and_threads(place: Place) -> None:
 
 
 def test_the_setup_reaches_the_command(place: Place) -> None:
-    """Exports, functions and a cd of the setup hold for the command; its output is the task's."""
+    """Exports, functions and a cd of the setup hold for the command; its log has its output."""
     place.write(
         ShellText('echo "$A $(pwd)"; helper'),
         setup="export A=1\ncd /\nhelper() { echo helped; }\ncat <<EOF\nset up\nEOF\n",
     )
     ran = place.run()
-    assert ran.log == b"1 /\nhelped\n"
-    assert ran.stdout.startswith(b"set up\nslurmslice start ")
+    assert ran.log == b"set up\n1 /\nhelped\n"
+    assert ran.stdout.startswith(b"slurmslice start ")
 
 
 def test_a_failure_in_the_middle_of_the_setup_is_no_failure(place: Place) -> None:
@@ -595,18 +605,19 @@ def test_a_failure_in_the_middle_of_the_setup_is_no_failure(place: Place) -> Non
         ("(exit 7)", 7, 7),
         ("exit 5", 5, 5),
         ("exit 0", 0, 1),
-        ("echo -n no newline; exit 3", 3, 3),
+        ("printf ''; exit 3", 3, 3),
         ("set -e; false; true; false", 1, 1),
-        ("cd /no/such/folder", 1, 1),
-        ("no-such-program", 127, 127),
-        ("kill -HUP $$", 129, 129),
-        ("kill -INT $$", 130, 130),
-        ("kill -TERM $$", 143, 143),
-        ("trap : EXIT; kill -TERM $$", 143, 143),
+        ("exec true", 0, 1),
+        ("exec false", 1, 1),
+        ("trap 'exit 0' EXIT; false", 0, 1),
+        ("cd /no/such/folder 2>/dev/null", 1, 1),
+        ("no-such-program 2>/dev/null", 127, 127),
+        ("kill -KILL $BASHPID", 137, 137),
+        ("kill -USR1 $$; sleep 60", 138, 138),
         ("exit 256", 0, 1),
         ("exit -1", 255, 255),
         ("exit 08", 8, 8),
-        ("exit x", 2, 2),
+        ("exit x 2>/dev/null", 2, 2),
     ],
 )
 def test_a_setup_that_fails_is_no_slice(place: Place, setup: str, says: int, code: int) -> None:
@@ -620,13 +631,27 @@ def test_a_setup_that_fails_is_no_slice(place: Place, setup: str, says: int, cod
     assert ran.log == b""
 
 
+@pytest.mark.parametrize("name", ["HUP", "INT", "TERM"])
+@pytest.mark.parametrize("trapped", ["", "trap : EXIT; ", "trap 'exit 0' HUP INT TERM; "])
+def test_a_setup_that_is_told_to_end(place: Place, name: str, trapped: str) -> None:
+    """scancel during the setup: the task says that it was told to end, and no slice begins."""
+    place.write(words("touch", "ran"), setup=f"{trapped}touch ready; sleep 60; exit 0")
+    task = place.start()
+    wait_for((place.work_dir / "ready").exists)
+    os.kill(task.pid, getattr(signal, f"SIG{name}"))
+    ran = place.end(task)
+    assert (ran.said.setup_told, ran.said.slots) == (name, {})
+    assert ran.code != 0
+    assert not (place.work_dir / "ran").exists()
+
+
 def test_a_work_dir_that_is_gone(place: Place) -> None:
     """Bash names the folder, and nothing runs elsewhere."""
     place.write(words("touch", "ran"), work_dir="/no/such/folder")
     ran = place.run()
     assert ran.code == 1
     assert ran.said.setup_exit == 1
-    assert "/no/such/folder: No such file or directory" in ran.stderr
+    assert b"/no/such/folder: No such file or directory" in ran.log
 
 
 @pytest.mark.parametrize(
@@ -648,8 +673,8 @@ def test_a_clean_up_of_the_setup_runs_last(place: Place) -> None:
         "trap 'rm -r \"$SCRATCH\"; echo cleaned' EXIT",
     )
     ran = place.run()
-    assert (ran.code, ran.log) == (0, b"here\n")
-    assert ran.stdout.endswith(b"exit=0\ncleaned\n")
+    assert (ran.code, ran.log) == (0, b"here\ncleaned\n")
+    assert ran.stdout.endswith(b"exit=0\n")
 
 
 # -- the claim ------------------------------------------------------------------------------
@@ -659,7 +684,7 @@ def test_a_second_job_of_a_submission_runs_nothing(place: Place) -> None:
     """Submitted twice, one array runs; each task of the other says so, setup or not, and fails."""
     place.write(ShellText("echo ran $SLURM_ARRAY_JOB_ID"), setup="echo setup")
     first = place.run(1)
-    assert first.log == b"ran 419\n"
+    assert first.log == b"setup\nran 419\n"
     for index in (1, 2):
         ran = place.end(place.start(index, "420"), index, job="420")
         assert ran.code == 2

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -83,10 +84,10 @@ def exits(ran: Ran) -> dict[int, int | None]:
 
 
 def edit(place: Place, old: str, new: str) -> None:
-    """Change the script, as a person may."""
-    text = place.script.read_text()
+    """Change the library."""
+    text = place.library.read_text()
     assert text.count(old) == 1
-    place.script.write_text(text.replace(old, new))
+    place.library.write_text(text.replace(old, new))
 
 
 # -- what it looks like ---------------------------------------------------------------------
@@ -150,12 +151,13 @@ def test_each_slice_of_a_pack_has_its_own_values_and_log(place: Place, at_once: 
         ShellText('echo "$SLICE $SLICE_ROW [$SLICE_MASS]"; echo err >&2'),
         direct=False, columns=("mass",), pack=3, at_once=at_once,
     )  # fmt: skip
-    place.make(rows=[(f"k{i}", str(i * i) if i % 2 else "") for i in range(8)])
-    for index, rows in enumerate((range(3), range(3, 6), range(6, 8))):
+    rows = [(f"k{i}", str(i * i) if i % 2 else "") for i in range(8)]
+    place.make(rows=rows, columns=("mass",))
+    for index, carried in enumerate((range(3), range(3, 6), range(6, 8))):
         ran = place.run(index)
-        assert (ran.code, exits(ran)) == (0, dict.fromkeys(range(len(rows)), 0))
-        assert ran.stdout.count(b"\n") == 2 * len(rows)
-        for row in rows:
+        assert (ran.code, exits(ran)) == (0, dict.fromkeys(range(len(carried)), 0))
+        assert ran.stdout.count(b"\n") == 2 * len(carried)
+        for row in carried:
             mass = str(row * row) if row % 2 else ""
             assert log(place, row) == f"k{row} {row + 40} [{mass}]\nerr\n".encode()
 
@@ -261,7 +263,7 @@ def test_a_task_without_slices(place: Place, damage: str) -> None:
         table.unlink()
     ran = place.run("1" if damage == "beyond" else "0", _line="a\tb\tc")
     assert ran.code == 2
-    assert "tasks.tsv has no slices of task" in ran.stderr
+    assert "tasks.tsv has no slice" in ran.stderr
     assert not (place.submission() / "job").exists()
     assert not (place.work_dir / "ran").exists()
 
@@ -511,7 +513,8 @@ def test_the_watchdog_goes_with_its_task(place: Place) -> None:
         )
         if text != "true":
             wait_for((place.work_dir / "ready").exists)
-            task.kill()
+            (dispatcher,) = psutil.Process(task.pid).children()
+            dispatcher.kill()
         said = parse(task.communicate(timeout=20)[0])  # waits for the end of the pipe
         assert 0 in said.slots
     assert len(processes(place)) == 1  # the slice itself

@@ -12,8 +12,8 @@ import pytest
 from slurmslice.check import Check
 from slurmslice.command import Command, ShellText
 from slurmslice.errors import BadInput
-from slurmslice.script import ScriptSpec, render
-from slurmslice.template import FILTERS, NEEDED, OwnTemplate, environment, fill, find
+from slurmslice.script import ScriptSpec, library, render
+from slurmslice.template import FILTERS, OwnTemplate, environment, fill, find
 from tests.test_bad_input import here  # noqa: F401 - a fixture
 from tests.test_on_this_machine import Here
 from tests.test_script import BASH, EXAMPLE, PATH, TABLE_EXAMPLE, Place, to_bytes, tool, words
@@ -60,8 +60,6 @@ def test_the_documented_filters_and_blocks_are_all_there_are() -> None:
     """Filters and blocks of docs/templates.md are those of the shipped template."""
     assert documented("Filters") == list(FILTERS)
     assert documented("Blocks") == list(environment().get_template("array.sh.j2").blocks)
-    needed = re.findall(r"^\| `(\w+)` \|.*\| needed \|$", DOCUMENTED, re.MULTILINE)
-    assert needed == list(NEEDED)
 
 
 def test_the_documented_examples_are_the_shipped_ones() -> None:
@@ -79,11 +77,10 @@ def test_a_template_that_only_extends_changes_nothing() -> None:
 @pytest.mark.parametrize("block", documented("Blocks"))
 def test_every_block_can_be_added_to(block: str) -> None:
     """``super()`` gives back what stood there, so that a line before it is all that changes."""
-    if block == "interpreter":
-        return
     for spec in SPECS:
         text = render(spec, extending(block, "\n# more\n{{ super() }}"))
         assert text.replace("# more\n", "", 1).split() == render(spec).split()
+        assert ("# more\n" in text) is (block != "check")
 
 
 def test_a_block_that_nothing_shows_is_told() -> None:
@@ -106,47 +103,31 @@ def test_blocks_and_macros_print_what_has_been_filtered() -> None:
 # -- what is refused ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("block", "part"), NEEDED.items())
-@pytest.mark.parametrize("how", ["empty", "changed"])
-def test_a_script_without_a_needed_part_is_refused(block: str, part: str, how: str) -> None:
-    """Directives, look-up, claim, progress … are named when they are missing or changed."""
-    for spec in SPECS:
-        whole = render(spec, extending(block, "\n{{ super() }}"))
-        assert whole
-        text = "" if how == "empty" else "\n{{ super() | replace('s', 'z') | verbatim }}"
-        with pytest.raises(BadInput, match=f"without {re.escape(part)}: .*block {block} "):
-            render(spec, extending(block, text))
+SHIPPED = (ROOT / "templates/array.sh.j2").read_text()
 
 
 @pytest.mark.parametrize(
-    ("text", "part"),
+    "text",
     [
-        ("#!/bin/bash\necho {{ name | quote }}\n", "the #SBATCH lines"),
-        ("#!/bin/bash\n{{ directives | verbatim }}\n", "the run directory"),
-        ("#!/bin/bash\ntrue\n{% include 'array.sh.j2' %}", "the #SBATCH lines"),
-        ("{{ directives | verbatim }}\n{% include 'array.sh.j2' %}", "the #SBATCH lines"),
+        "#!/bin/bash\necho {{ name | quote }}\n",
+        "#!/bin/bash\n{{ directives | verbatim }}\n",
+        "#!/bin/bash\ntrue\n{% include 'array.sh.j2' %}",
+        "{{ directives | verbatim }}\n{% include 'array.sh.j2' %}",
+        "{% include 'array.sh.j2' %}true\n",
+        SHIPPED.replace("\nprepare() {", "\nother() {"),
+        SHIPPED.replace("\nrun_slice() {", "\nother() {"),
+        SHIPPED.replace("\ncheck_slice() {", "\nother() {"),
+        SHIPPED.replace("{{ source | verbatim }}", "source my.sh"),
+        SHIPPED.replace("exit 125", ""),
+        SHIPPED.replace("{{ directives | verbatim }}", ""),
     ],
 )
-def test_a_template_from_scratch_lacks_parts_too(text: str, part: str) -> None:
-    """A part counts only where it works: sbatch reads nothing below the first command."""
-    with pytest.raises(BadInput, match=f"without {part}"):
-        render(EXAMPLE, own(text))
-
-
-def test_parts_in_another_order_are_refused() -> None:
-    """The claim comes before the work."""
-    text = '{% extends "array.sh.j2" %}{% block work %}{% endblock %}'
-    swapped = text + "{% block by_hand %}{{ self.work() }}{% endblock %}"
-    with pytest.raises(BadInput, match=r"without the (claim|start and end)"):
-        render(EXAMPLE, own(swapped))
-
-
-@pytest.mark.parametrize("function", ["_setup", "_slice"])
-def test_a_script_without_its_functions_is_refused(function: str) -> None:
-    """A copy of the template in which somebody renamed the command's function is told so."""
-    copy = (ROOT / "templates/array.sh.j2").read_text().replace(f"\n{function}() {{", "\nother() {")
-    with pytest.raises(BadInput, match=f"without the function {function}"):
-        render(EXAMPLE, own(copy))
+def test_what_is_not_the_templates_to_change_is_kept(text: str) -> None:
+    """The #SBATCH lines, the functions and the source line: without them slices would be lost."""
+    for spec in SPECS:
+        with pytest.raises(BadInput) as refused:
+            render(dataclasses.replace(spec, check=Check("test $SLICE")), own(text))
+        assert refused.value.code == "template-part-missing"
 
 
 @pytest.mark.parametrize(
@@ -195,7 +176,7 @@ def test_a_template_that_extends_itself_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("block", "text"),
-    [("setup", "\n  echo 'a\n"), ("command", ""), ("check", ""), ("by_hand", "if")],
+    [("setup", "\n  echo 'a\n"), ("command", ""), ("check", ""), ("header", "\nif\n")],
 )
 def test_a_template_that_makes_no_shell_is_refused(block: str, text: str) -> None:
     """A quote too few is found at render, and named as the template's: not as --shell's."""
@@ -270,6 +251,7 @@ def write(place: Place, example: str, old: str, new: str, **fields: object) -> N
         **fields,  # type: ignore[arg-type]
     )
     place.make()
+    place.library.write_bytes(library())
     place.script.write_bytes(to_bytes(render(spec, template)))
 
 

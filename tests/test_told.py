@@ -519,7 +519,7 @@ def test_a_script_that_bash_cannot_read_is_not_submitted(
     """An edit that went wrong is told with bash's words and the line; mended, it goes in."""
     run = new_run("0-3")
     text = run.place.script.read_text()
-    broken = text.replace("_setup() {\n", "_setup() {\n  if true\n", 1)
+    broken = text.replace("prepare() {\n", "prepare() {\n  if true\n", 1)
     assert broken != text
     for words in (("submit", "demo"), ("run", "demo"), ("submit", "demo", "--dry-run")):
         edit(run, broken)
@@ -527,7 +527,7 @@ def test_a_script_that_bash_cannot_read_is_not_submitted(
         assert (typed.code, engine.jobs) == (2, {})
         assert f"Bash cannot read {run.place.script}: line " in said
         assert "syntax error" in said
-    edit(run, text.replace("_setup() {\n", "shopt -s extglob\n_setup() {\n  ls !(x)\n"))
+    edit(run, text.replace("prepare() {\n", "shopt -s extglob\nprepare() {\n  ls !(x)\n"))
     typed("submit", "demo", "--only", "2")
     assert (typed.code, len(engine.jobs)) == (0, 1)
     edit(run, broken)
@@ -563,12 +563,13 @@ def test_a_script_that_would_run_other_slices_is_not_submitted(
     typed("render", "--name", "demo", "-a", "0-7", "--pack", "2", *COMMAND)
     script = next(typed.folder.rglob("script.sh"))
     text = script.read_text()
-    script.write_text(text.replace("\n_pack=2 #", "\n_pack=4 #"))
-    os.utime(script, (time.time() + 5, time.time() + 5))
-    said = typed("submit", "demo")
-    assert (typed.code, engine.jobs) == (2, {})
-    assert "has _pack=4, and slices were given to array tasks by _pack=2" in said
-    script.write_text(text.replace("_grace=30", "_grace=60"))
+    changed = {"pack=2 ": "pack=4 ", "table pack=2 ": "direct ", "source ": "# "}
+    for old, new in changed.items():
+        script.write_text(text.replace(f" {old}" if old != "source " else f"\n{old}", f" {new}"))
+        os.utime(script, (time.time() + 5, time.time() + 5))
+        typed("submit", "demo")
+        assert (typed.code, engine.jobs) == (2, {})
+    script.write_text(text.replace("pack=2 --", "pack=2 at_once=2 --"))
     os.utime(script, (time.time() + 5, time.time() + 5))
     typed("submit", "demo")
     assert (typed.code, len(engine.jobs)) == (0, 1)
@@ -588,7 +589,7 @@ def test_what_is_queued_is_fed_by_a_script_that_can_be_read(
     run = new_run("0-3")
     engine.most = 2
     submit(run, waiting(None), {}, "submit")
-    edit(run, run.place.script.read_text().replace("_setup() {", "_setup() { ("))
+    edit(run, run.place.script.read_text().replace("prepare() {", "prepare() { ("))
     engine.end_all()
     assert "Bash cannot read" in typed("tick", "demo")
     assert (typed.code, len(engine.jobs)) == (2, 1)

@@ -158,6 +158,7 @@ def describe(wanted: Wanted, engine: Engine) -> tuple[Asked, str | None]:
         pack_asked=wanted.pack_asked,
         breaker=wanted.breaker,
         template=_template(wanted.template),
+        library_sha256=digest(script.library()),
     )
     return asked, silence
 
@@ -191,14 +192,29 @@ def _asked_of(engine: Engine, needs: Needs) -> tuple[Limits, Intake, str, str | 
         return Limits(size), Intake(size, size), "", why.message
 
 
-def render(asked: Asked, wanted: Wanted, path: Path) -> str:
+def render(asked: Asked, wanted: Wanted, path: Path, *, with_library: bool = False) -> str:
     """The run's script, as it stands in ``path/script.sh``.
+
+    Args:
+        asked: the run as it would be made.
+        wanted: the run as it is asked for.
+        path: its run directory.
+        with_library: put the library into the script, in place of the line that sources it.
 
     Raises:
         BadInput: the path cannot be expressed, or the shell text is no shell.
     """
     check_path(path)
-    spec = script.ScriptSpec(
+    spec = script_spec(asked, wanted, path)
+    text = script.render(spec, wanted.template)
+    if not with_library:
+        return text
+    return spec.source_line.with_library(text, script.library().decode())
+
+
+def script_spec(asked: Asked, wanted: Wanted, path: Path) -> script.ScriptSpec:
+    """The values of the run's script."""
+    return script.ScriptSpec(
         name=asked.name,
         directives=directives.block(_directives(asked, wanted.table, path)).removesuffix("\n"),
         run_dir=str(path),
@@ -211,6 +227,7 @@ def render(asked: Asked, wanted: Wanted, path: Path) -> str:
         columns=wanted.table.columns,
         log_folders=asked.direct and len(wanted.table) > FOLDER_LIMIT,
         whole=len(parse_array(asked.first)) == len(wanted.table),
+        slices=len(wanted.table),
         version=asked.version,
         pack=asked.packing.pack,
         at_once=asked.packing.at_once,
@@ -218,7 +235,6 @@ def render(asked: Asked, wanted: Wanted, path: Path) -> str:
         check=asked.check,
         differing=tuple(name for name, _ in asked.per_slice),
     )
-    return script.render(spec, wanted.template)
 
 
 def _template(own: OwnTemplate | None) -> str:
@@ -257,4 +273,5 @@ def make(asked: Asked, wanted: Wanted, path: Path) -> RunDirectory:
         BadInput: it cannot be made there.
     """
     text = render(asked, wanted, path)
-    return create(path, asked, wanted.table, text.encode("utf-8", "surrogateescape"))
+    data = text.encode("utf-8", "surrogateescape")
+    return create(path, asked, wanted.table, data, script.library())

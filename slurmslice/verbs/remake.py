@@ -7,6 +7,7 @@ from slurmslice.errors import BadInput
 from slurmslice.ledger import Fate
 from slurmslice.run import Run
 from slurmslice.rundir import RunDirectory, create
+from slurmslice.script import library
 from slurmslice.verbs.create import Wanted, render
 from slurmslice.verbs.settle import settle, settle_locked
 
@@ -40,4 +41,4 @@ def remake(run: Run, asked: Asked, wanted: Wanted) -> RunDirectory:
                 "`slurmslice status` shows where it stands.",
             )
         data = text.encode("utf-8", "surrogateescape")
-        return create(run.place.path, asked, wanted.table, data, instead=True)
+        return create(run.place.path, asked, wanted.table, data, library(), instead=True)

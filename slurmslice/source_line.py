@@ -1,0 +1,111 @@
+"""The last lines of ``script.sh``: they source the library and say what the script runs. Pure.
+
+::
+
+    source /home/ada/runs/x/slurmslice.sh table pack=50 at_once=4 slice_time=600 check -- "$@"
+    exit 125
+"""
+
+from __future__ import annotations
+
+import os.path
+import re
+import shlex
+from dataclasses import dataclass
+from typing import Any
+
+from slurmslice.command import quote
+
+LIBRARY_NAME = "slurmslice.sh"
+"""The library's file name in a run directory, and among the templates."""
+
+NOT_BEGUN_EXIT = 125
+"""The exit code of a script whose library could not be read; no slice has begun then."""
+
+_LINE = re.compile(r'^(?:source|\.|set --)(?: .*)? -- "\$@"$', re.MULTILINE)
+_FLAGS = ("check", "log_folders")
+_NUMBERS = ("pack", "at_once", "slice_time")
+
+
+@dataclass(frozen=True, slots=True)
+class SourceLine:
+    """The words behind ``source``.
+
+    Attributes:
+        run_dir: the run directory, which holds the library; absolute.
+        form: ``direct`` if the array index is the key, ``table`` if it names lines of a table.
+        pack: how many slices an array task carries, 1 or more.
+        at_once: how many of them run at a time, 1 or more.
+        slice_time: seconds that a slice of a pack may take; 0 for as long as its task.
+        check: ``check_slice`` runs after the command exited 0.
+        log_folders: direct form only: a folder for every 1,000 logs.
+    """
+
+    run_dir: str
+    form: str
+    pack: int = 1
+    at_once: int = 1
+    slice_time: int = 0
+    check: bool = False
+    log_folders: bool = False
+
+    @property
+    def words(self) -> str:
+        """The form and the options as words of bash; an option at its default is left out."""
+        words = [self.form]
+        words += [f"pack={self.pack}"] if self.pack > 1 else []
+        words += [f"at_once={self.at_once}"] if self.at_once > 1 else []
+        words += [f"slice_time={self.slice_time}"] if self.slice_time else []
+        words += ["check"] if self.check else []
+        words += ["log_folders"] if self.log_folders else []
+        return " ".join(words)
+
+    def to_bash(self) -> str:
+        """The line that sources the library.
+
+        Raises:
+            BadInput: the run directory holds NUL.
+        """
+        return f'source {quote(os.path.join(self.run_dir, LIBRARY_NAME))} {self.words} -- "$@"'
+
+    def with_library(self, script: str, library: str) -> str:
+        """A script whose library stands in it, in place of the line that sources it."""
+        words = f'set -- {self.words} run={quote(self.run_dir)} -- "$@"'
+        head, _, tail = script.rpartition(self.to_bash())
+        return f"{head}{words}\n{library.rstrip()}{tail}"
+
+
+def find_source_line(script: str) -> SourceLine | None:
+    """The last line of a script that sources the library, or that stands before its text.
+
+    Returns:
+        None if there is no such line, or if it has other words.
+    """
+    lines = _LINE.findall(script)
+    return _parse(lines[-1]) if lines else None
+
+
+def _parse(line: str) -> SourceLine | None:
+    try:
+        first, *words = shlex.split(line)[:-2]
+    except ValueError:
+        return None
+    if not words:
+        return None
+    head = words.pop(0)  # the library's path, or the first -- of "set"
+    found: dict[str, Any] = {}
+    if first != "set" and os.path.basename(head) == LIBRARY_NAME:
+        found["run_dir"] = os.path.dirname(head)
+    for word in words:
+        name, _, value = word.partition("=")
+        if word in {"direct", "table"}:
+            found["form"] = word
+        elif word in _FLAGS:
+            found[word] = True
+        elif name in _NUMBERS and value.isascii() and value.isdecimal():
+            found[name] = int(value)
+        elif name == "run":
+            found["run_dir"] = value
+        else:
+            return None
+    return SourceLine(**found) if {"form", "run_dir"} <= found.keys() else None

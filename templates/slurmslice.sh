@@ -1,0 +1,506 @@
+# slurmslice.sh: the bookkeeping of an array task. It finds the slices of the task, runs them and
+# records how each of them ended. The text is constant: it is the same in every run.
+#
+#   source RUN/slurmslice.sh FORM [OPTION]... -- "$@"
+#
+# FORM     direct: the array index is the key. table: the index names lines of tasks.tsv.
+# OPTION   pack=K        slices in a task
+#          at_once=P     slices of a task that run at the same time
+#          slice_time=S  seconds that a slice of a pack may take; 0: as long as its task
+#          check         run check_slice after the command exited 0
+#          log_folders   direct: a folder for every 1,000 logs
+#          run=DIR       the run directory; without it, the folder of this file
+# "$@"     the arguments of script.sh: [SUBMISSION [SECONDS_A_SLICE]]
+#
+# script.sh defines prepare, run_slice and, for "check", check_slice. All names here begin with _.
+# This file never returns. script.sh goes on to "exit 125" only if it cannot be read: then no slice
+# has begun. So everything here is a function, and the last line calls the first one.
+#
+# Process tree: the supervisor (script.sh) -> a child, which runs prepare -> the slice, or, in a
+# pack, the dispatcher and its slices. The supervisor shares no variable, option or trap with
+# prepare, so nothing in prepare can keep it from recording the end.
+# shellcheck shell=bash
+
+\builtin unalias -a
+builtin set +o posix
+
+_main() {
+  _restore_shell
+  _read_words "$@"
+  _job=${SLURM_ARRAY_JOB_ID:-} _job_id=${SLURM_JOB_ID:-} _restart=${SLURM_RESTART_COUNT:-0}
+  _index=${SLURM_ARRAY_TASK_ID:-} _host=${SLURMD_NODENAME:-$HOSTNAME} _ok=0 _kept=()
+  [[ $_index =~ ^(0|[1-9][0-9]*)$ ]] ||
+    _stop "no array index. All slices: sbatch script.sh. One task: SLURM_ARRAY_TASK_ID=N bash script.sh"
+  [[ -d $_submission ]] ||
+    _stop "there is no $_submission. If the run was moved, change --output and the source line of script.sh"
+  _read_slices
+  [[ $_pack != 1 ]] || _take_slice 0
+  [[ $_job ]] || _run_by_hand
+  exec {_out}>&1 # standard output is the file tasks/<index>.log
+  _claim_submission
+  if [[ $_pack != 1 && $_restart != 0 ]]; then
+    _keep_ended
+    ((${#_kept[@]} < ${#_line[@]})) || exit "$((_ok < ${#_line[@]}))"
+  fi
+  _supervise
+}
+
+# Removes what script.sh or prepare may have set and what would change the code here: aliases,
+# options, traps, and functions that hide the commands of bash.
+_restore_shell() {
+  \builtin unalias -a
+  builtin set +euETkm +o posix
+  builtin trap - CHLD ERR DEBUG RETURN
+  builtin unset -f : [ break cd command continue declare echo exec exit export false kill let local \
+    mapfile printf read return set shift test trap true unset wait
+}
+
+_stop() {
+  echo "slurmslice: $1" >&2
+  exit 2
+}
+
+_read_words() {
+  local _word _function
+  _run=${BASH_SOURCE[0]%/*} _form='' _pack=1 _at_once=1 _slice_time=0 _check='' _log_folders=''
+  _grace=30 # seconds from SIGTERM to SIGKILL at a slice's own time limit: Slurm's usual KillWait
+  while (($#)); do
+    _word=$1
+    shift
+    case $_word in
+      direct | table) _form=$_word ;;
+      pack=*) _pack=${_word#*=} ;;
+      at_once=*) _at_once=${_word#*=} ;;
+      slice_time=*) _slice_time=${_word#*=} ;;
+      check) _check=yes ;;
+      log_folders) _log_folders=yes ;;
+      run=*) _run=${_word#*=} ;;
+      --) break ;;
+      *) _stop "'$_word' is not a word for slurmslice.sh. Restore the source line of script.sh" ;;
+    esac
+  done
+  _submission=$_run/submissions/${1:-001} _slice_time=${2:-$_slice_time}
+  [[ $_form && $_pack =~ ^[1-9][0-9]{0,8}$ && $_at_once =~ ^[1-9][0-9]{0,8}$ ]] ||
+    _stop "usage: source RUN/slurmslice.sh direct|table [pack=K] [at_once=P] … -- \"\$@\""
+  [[ $_slice_time =~ ^(0|[1-9][0-9]{0,8})$ ]] ||
+    _stop "$_slice_time is no number of seconds. Usage: script.sh [SUBMISSION [SECONDS_A_SLICE]]"
+  for _function in prepare run_slice ${_check:+check_slice}; do
+    declare -F "$_function" >/dev/null || _stop "script.sh does not define the function $_function"
+  done
+}
+
+# Writes a line for "slurmslice status": its kind $1, and its own fields $2. One write, no process.
+_progress() {
+  builtin printf 'slurmslice %s job=%s restart=%s at=%(%s)T host=%s %s\n' \
+    "$1" "$_job" "$_restart" -1 "$_host" "$2" >&"$_out"
+}
+
+# Claims the submission for this array: the first array whose id is in the file "job" owns it. If
+# the submission was sent twice, the tasks of the other array stop here, so no slice runs twice.
+# The id is written beside the file and linked, or created by set -C, so that the file is never
+# seen half written.
+_claim_submission() {
+  local _owner='' _mine=$_submission/job.$_job.$_index _try
+  for _try in {1..20}; do
+    [[ -e $_submission/job ]] || {
+      echo "$_job" >|"$_mine" &&
+        { ln "$_mine" "$_submission/job" || (set -C && cat "$_mine" >"$_submission/job"); }
+    } || :
+    read -r _owner <"$_submission/job" && break
+    sleep 0.5 # another task is writing it, or the disk is full
+  done 2>/dev/null
+  [[ ! -e $_mine ]] || rm -f "$_mine"
+  [[ $_owner == "$_job" ]] && return
+  _progress refused "owner=$_owner"
+  _stop "not run: $_submission/job names ${_owner:-no job}, this is job $_job"
+}
+
+# ---- The slices of the task
+
+# Reads the lines of the task table for this task: slot S of task I is line I * pack + S, counted
+# from 0 below the header. The header has the names of the columns.
+_read_slices() {
+  local LC_ALL=C _table=$_submission/tasks.tsv _head='' _name
+  _line=(direct) _names=()
+  [[ $_form == table ]] || return
+  _line=()
+  { read -r _head && mapfile -t -s "$((_index * _pack))" -n "$_pack" _line; } <"$_table"
+  ((${#_line[@]})) || _stop "$_table has no slice of task $_index"
+  while [[ $_head == *$'\t'* ]]; do
+    _name=${_head%%$'\t'*} _head=${_head#*$'\t'}
+    [[ $_name =~ ^[A-Za-z_][A-Za-z0-9_]*$ ]] || _stop "$_table has no valid header"
+    _names+=("SLICE_${_name^^}")
+  done
+  ((${#_names[@]} > 1)) || _stop "$_table has no valid header"
+  _names[0]=SLICE_ROW _names[1]=SLICE
+}
+
+# Exports the variables of the slice in slot $1, and sets _log to its log. The fields of a line are
+# row, key, columns and log name; %b turns \0ooo back into the byte it stands for.
+_take_slice() {
+  local _rest=${_line[$1]} _name _value
+  if [[ $_form == direct ]]; then
+    export SLICE=$_index
+    _log=$_submission/logs/${_log_folders:+$((_index / 1000))/}$_index.log
+    return
+  fi
+  for _name in "${_names[@]}"; do
+    [[ $_rest == *$'\t'* ]] ||
+      _stop "$_submission/tasks.tsv has no slice for slot $1 of task $_index"
+    printf -v _value %b "${_rest%%$'\t'*}"
+    export "$_name=$_value"
+    _rest=${_rest#*$'\t'}
+  done
+  printf -v _log %b "$_rest"
+  _log=$_submission/logs/$_log
+}
+
+# Runs the slices one after another in the terminal. Without an array job nothing is recorded.
+_run_by_hand() {
+  local _slot _exit _failed=0
+  prepare
+  _exit=$?
+  _restore_shell
+  ((_exit == 0)) || exit "$_exit"
+  for _slot in "${!_line[@]}"; do
+    (
+      [[ $_pack == 1 ]] || _take_slice "$_slot"
+      (run_slice)
+      _exit=$?
+      [[ $_exit == 0 && $_check ]] || exit "$_exit"
+      check_slice
+    )
+    _exit=$?
+    ((_exit == 0)) || _failed=$((_pack == 1 ? _exit : 1))
+  done
+  exit "$_failed"
+}
+
+# ---- The supervisor and its child
+
+# Runs the task in a child, which has a process group of its own (set -m), and passes signals on to
+# that group: Slurm signals this script at scancel, at the time limit and for --signal=B:.
+_supervise() {
+  local _signal
+  _child='' _told=''
+  exec {_report}<> <(:) # a pipe without a name, for what the child reports
+  [[ $_pack != 1 || -d ${_log%/*} ]] || mkdir -p "${_log%/*}"
+  trap '_signal_child USR1' USR1
+  trap '_signal_child USR2' USR2
+  for _signal in HUP INT TERM; do
+    # shellcheck disable=SC2064 # $_signal as it is now
+    trap "_told=$_signal; _signal_child $_signal" "$_signal"
+  done
+  set -m
+  (_work) </dev/null &
+  _child=$!
+  set +m
+  [[ ! $_told ]] || _signal_child "$_told" # it came before the child was known
+
+  # A signal ends "wait" early. The exit code is final once the child is gone.
+  while kill -0 "$_child" 2>/dev/null; do wait "$_child"; done
+  wait "$_child"
+  _exit=$?
+  _record_end
+  exit "$_exit"
+}
+
+_signal_child() {
+  [[ ! $_child ]] || kill -s "$1" -- "-$_child" 2>/dev/null
+}
+
+# Records how the child ended, and sets _exit to the exit code of the task. A prepare that fails,
+# exits (even with 0) or gives its process away by exec never looks like a slice that is done.
+_record_end() {
+  local _said _prepared=''
+  while read -r -t 0 -u "$_report" && read -r -u "$_report" _said; do
+    if [[ $_said == prepared ]]; then _prepared=yes; else _exit=$_said; fi
+  done
+  if [[ ! $_prepared ]]; then
+    _progress setup "exit=$_exit${_told:+ told=$_told}"
+    echo "slurmslice: setup exited $_exit, the command was not run" >&2
+    ((_exit)) || _exit=1
+  elif [[ $_pack == 1 ]]; then
+    _progress end "slot=0 exit=$_exit${_told:+ told=$_told}"
+  fi
+}
+
+# The child. It reports "prepared" after prepare, and its exit code if a trap on EXIT might change
+# that. The output of prepare goes to the log of the slice; in a pack, to that of the task.
+_work() {
+  if [[ $_pack == 1 ]]; then
+    exec >>"$_log" 2>&1 || {
+      echo prepared >&"$_report" # the log cannot be written: prepare is not to blame
+      exit 1
+    }
+  fi
+  prepare
+  _exit=$?
+  _restore_shell
+  ((_exit == 0)) || exit "$_exit"
+  _find_exit_trap
+  echo prepared >&"$_report"
+  if [[ $_pack != 1 ]]; then _dispatch; fi
+  _progress start "slot=0 format=1"
+  _run_slot 0
+}
+
+# Sets _trapped if prepare has set a trap on EXIT. It is asked through the pipe, without a process.
+_find_exit_trap() {
+  _trapped=''
+  trap -p EXIT >&"$_report"
+  while read -r -t 0 -u "$_report"; do IFS= read -r -u "$_report" _trapped; done
+}
+
+# Runs the command of slot $1 and, if it exits 0, its check. Ends this process with the exit code
+# of the command, or of the check. After a signal bash ends when the program that it runs has
+# ended, which gets the signal as well.
+_run_slot() {
+  local _exit
+  trap 'exit 143' TERM
+  trap : USR1 USR2
+  if [[ ! $_check && ! $_trapped ]]; then
+    run_slice {_out}>&- {_report}>&-
+    builtin exit # without it bash would ignore a signal that came in the last moment
+  fi
+  trap : HUP INT TERM # they are for the processes below
+  (
+    trap 'exit 143' TERM
+    trap : USR1 USR2
+    run_slice {_out}>&- {_report}>&-
+    builtin exit
+  )
+  _exit=$?
+  if [[ $_check ]] && ((_exit == 0)); then
+    (
+      trap '' USR1 USR2 # they were for the command
+      check_slice {_out}>&- {_report}>&-
+      builtin exit
+    )
+    _exit=$?
+    ((_exit == 0)) || _progress check "slot=$1 exit=$_exit"
+  fi
+  [[ ! $_trapped ]] || echo "$_exit" >&"$_report"
+  exit "$_exit"
+}
+
+# ---- Packs: the child is the dispatcher of several slices
+
+# Reads what earlier starts of this task wrote. A slice that ended by itself, or at its own time
+# limit, has ended for good. One that was ended from outside (by HUP, INT, KILL or TERM, or with any
+# exit code after it was told to end) runs again.
+_keep_ended() {
+  local _said _slot _late=() _lost=() _missed=()
+  local _pattern="slurmslice (start|timeout|memory|check|end) job=$_job restart=[0-9]+ at=[0-9]+"
+  _pattern+=' host=[^ ]+ slot=([0-9]+)( (exit|of)=([0-9]+))?( (told=)?|$)'
+  while IFS= read -r _said; do
+    [[ $_said =~ $_pattern ]] || continue
+    _slot=${BASH_REMATCH[2]}
+    case ${BASH_REMATCH[1]}${BASH_REMATCH[5]}${_late[_slot]:-}${BASH_REMATCH[7]} in
+      start*) unset "_late[$_slot]" "_lost[$_slot]" "_missed[$_slot]" ;;
+      timeout*) _late[_slot]=late ;;
+      memory*) _lost[_slot]=${BASH_REMATCH[5]} ;;
+      check*) _missed[_slot]=missed ;;
+      end129 | end130 | end137 | end143 | end*[0-9]told=) ;;
+      *) _kept[_slot]=${BASH_REMATCH[5]} ;;
+    esac
+  done <"$_submission/tasks/$_index.log"
+  for _slot in "${!_kept[@]}"; do
+    [[ ! ${_late[_slot]:-} ]] || _progress timeout "slot=$_slot"
+    [[ ! ${_lost[_slot]:-} ]] || _progress memory "slot=$_slot of=${_lost[_slot]}"
+    [[ ! ${_missed[_slot]:-} ]] || _progress check "slot=$_slot exit=${_kept[_slot]}"
+    _progress end "slot=$_slot exit=${_kept[_slot]} kept=1"
+    ((_kept[_slot])) || ((_ok += 1))
+  done
+}
+
+_dispatch() {
+  local _slot _signal
+  _running=() _lost=() _stopping='' _partial=''
+  _trapped='' # a trap on EXIT is the dispatcher's, and the slices are processes of their own
+  trap : PIPE # in case the watchdog is killed
+  trap '_signal_slices USR1' USR1
+  trap '_signal_slices USR2' USR2
+  for _signal in HUP INT TERM; do
+    # shellcheck disable=SC2064 # $_signal as it is now
+    trap "_stop_slices $_signal" "$_signal"
+  done
+  _find_kill_count
+  if ((_slice_time)); then exec {_watch}> >(_watch_times); else exec {_watch}>/dev/null; fi
+  if ((_at_once > 1)); then exec {_bell}<> <(:); fi
+  for _slot in "${!_line[@]}"; do
+    [[ ! ${_kept[_slot]:-} ]] || continue
+    while ((${#_running[@]} >= _at_once)); do _await_slice; done
+    [[ ! $_stopping ]] || break
+    # A slice without this line counts as not begun: so it is not run if the disk is full.
+    _progress start "slot=$_slot format=1" || break
+    _start_slice "$_slot"
+    ((_at_once > 1)) || _finish_slice "$_slot"
+  done
+  while ((${#_running[@]})); do _await_slice; done
+  _exit=$((_ok < ${#_line[@]}))
+  echo "$_exit" >&"$_report"
+  exit "$_exit"
+}
+
+_signal_slices() {
+  local _group
+  _signalled=yes
+  for _group in "${_running[@]}"; do kill -s "$1" -- "-$_group" 2>/dev/null; done
+}
+
+# Tells the slices that run to end by signal $1; no further slice starts. Slurm may signal this
+# process as well as the supervisor: the slices get each signal once from here.
+# shellcheck disable=SC2329 # a trap calls it
+_stop_slices() {
+  _signalled=yes
+  [[ $_stopping != "$1" ]] || return
+  _stopping=$1
+  _signal_slices "$1"
+}
+
+# Starts slot $1 as a process group of its own. If several run at a time, the slice has a wrapper in
+# its group, which rings through a pipe when the slice has ended: bash 4.2 has no "wait -n".
+_start_slice() {
+  _count_kills
+  unset "_lost[$1]"
+  set -m
+  if ((_at_once == 1)); then
+    (_begin_slice "$1") {_watch}>&- &
+  else
+    (
+      trap : HUP INT TERM USR1 USR2 # they are for the slice
+      (_begin_slice "$1") {_bell}>&-
+      _exit=$?
+      echo "$1" >&"$_bell"
+      exit "$_exit"
+    ) {_watch}>&- &
+  fi
+  _running[$1]=$!
+  set +m
+  echo "$1 $!" >&"$_watch"
+  [[ ! $_stopping ]] || _signal_slices "$_stopping" # it came before the slice was known
+}
+
+_begin_slice() {
+  _take_slice "$1"
+  [[ -d ${_log%/*} ]] || mkdir -p "${_log%/*}"
+  exec </dev/null >>"$_log" 2>&1 || exit
+  _run_slot "$1"
+}
+
+# Waits until a slice has ended. It looks every second, because a wrapper that was killed does not
+# ring, and because an older bash handles no signal while it reads.
+_await_slice() {
+  local _slot _part=''
+  if IFS= read -r -t 1 -u "$_bell" _part; then
+    _slot=$_partial$_part _partial=''
+    [[ ! ${_running[_slot]:-} ]] || _finish_slice "$_slot"
+    return
+  fi
+  _partial+=$_part
+  for _slot in "${!_running[@]}"; do
+    kill -0 -- "-${_running[_slot]}" 2>/dev/null || _finish_slice "$_slot"
+  done
+}
+
+# Records the end of slot $1. A signal ends "wait" early: then it waits again.
+_finish_slice() {
+  while
+    _signalled=''
+    wait "${_running[$1]}"
+    _exit=$?
+    [[ $_signalled ]]
+  do :; done
+  _end_group "${_running[$1]}" "$_exit"
+  _count_kills
+  unset "_running[$1]"
+  echo "$1 0" >&"$_watch"
+  [[ ! ${_lost[$1]:-} ]] || _progress_surely memory "slot=$1 of=${_lost[$1]}"
+  _progress_surely end "slot=$1 exit=$_exit${_stopping:+ told=$_stopping}"
+  ((_exit)) || ((_ok += 1))
+}
+
+# Ends what the slice of group $1 has left running, as Slurm does at the end of a script. If a signal
+# ended the slice (exit code $2), its processes have the grace to save their work.
+_end_group() {
+  local _left=0
+  case $2 in 129 | 130 | 143) _left=$((_grace * 5)) ;; esac
+  while kill -0 -- "-$1" && ((_left-- > 0)); do command sleep 0.2; done
+  kill -s KILL -- "-$1"
+} 2>/dev/null
+
+# Writes a line that must not be lost, because the slice would run again: waits for a full disk.
+_progress_surely() {
+  local _try
+  for _try in {1..120}; do
+    _progress "$@" && return
+    command sleep 5
+    echo >&"$_out" # half of the line may have been written
+  done 2>/dev/null
+}
+
+# The watchdog: a process beside the slices, which ends those that take too long. It reads
+# "slot group" when a slice starts and "slot 0" when it has ended, and ends with its input. A slot
+# is never signalled after its end was read, so the number of its group may be used again.
+_watch_times() {
+  local _group=() _due=() _warned=() _clock=0 _text='' _part _read _now _before _step _slot
+  trap - EXIT
+  trap '' HUP INT TERM USR1 USR2 # they are for the slices
+  printf -v _before '%(%s)T' -1
+  while :; do
+    IFS= read -r -t 1 _part # at the time-out it has the beginning of a line
+    _read=$?
+    _text+=$_part
+    ((_read == 0 || _read > 128)) || return
+
+    # A second has passed, or less. If more, the task was suspended or the clock was set.
+    printf -v _now '%(%s)T' -1
+    ((_step = _now - _before, _before = _now, _clock += _step < 0 || _step > 2 ? 1 : _step))
+    if ((_read == 0)); then
+      _slot=${_text% *}
+      _group[_slot]=${_text#* } _due[_slot]=$((_clock + _slice_time + 1)) _text=''
+      ((_group[_slot])) || unset "_group[$_slot]" "_due[$_slot]" "_warned[$_slot]"
+    fi
+    for _slot in "${!_due[@]}"; do
+      ((_clock < _due[_slot])) || _end_late "$_slot"
+    done
+  done
+}
+
+# Ends slot $1, whose time is over: SIGTERM first, SIGKILL after the grace.
+_end_late() {
+  if [[ ${_warned[$1]:-} ]]; then
+    kill -s KILL -- "-${_group[$1]}"
+  elif kill -0 -- "-${_group[$1]}"; then
+    _progress timeout "slot=$1"
+    kill -s TERM -- "-${_group[$1]}"
+  fi 2>/dev/null
+  _warned[$1]=yes _due[$1]=$((_clock + _grace))
+}
+
+# Sets _memory to the file in which the kernel counts the processes that it killed for want of
+# memory, cgroups(7), v2 or v1, if the control group is this task's alone.
+_find_kill_count() {
+  local _kind _group _file
+  _memory=/dev/null _killed=0
+  while IFS=: read -r _ _kind _group; do
+    for _file in "/sys/fs/cgroup/$_kind$_group"/memory.{events,oom_control}; do
+      [[ $_group =~ /(job_$_job_id|slurmslice-[^/]+)/ && -r $_file ]] && _memory=$_file
+    done
+  done 2>/dev/null </proc/self/cgroup
+}
+
+# If the kernel has killed a process since the last look, each slice that runs notes how many run:
+# if several do, it is not known whose process it was.
+_count_kills() {
+  local _slot _text
+  IFS= read -r -d '' _text <"$_memory"
+  [[ $_text =~ oom_kill\ ([0-9]+) ]] && ((BASH_REMATCH[1] > _killed)) || return
+  _killed=${BASH_REMATCH[1]}
+  for _slot in "${!_running[@]}"; do
+    ((${_lost[_slot]:-0} == 1)) || _lost[_slot]=${#_running[@]}
+  done
+}
+
+_main "$@"
