@@ -27,6 +27,7 @@ builtin set +o posix
 _main() {
   _restore_shell
   _read_words "$@"
+  ! declare -F _serve_inline >/dev/null || _serve_inline # a worker of the local engine: worker.sh
   _job=${SLURM_ARRAY_JOB_ID:-} _job_id=${SLURM_JOB_ID:-} _restart=${SLURM_RESTART_COUNT:-0}
   _index=${SLURM_ARRAY_TASK_ID:-} _host=${SLURMD_NODENAME:-$HOSTNAME} _ok=0 _kept=()
   [[ $_index =~ ^(0|[1-9][0-9]*)$ ]] ||

@@ -1,61 +1,72 @@
-# worker.sh: runs the array tasks of one submission on this machine, one after another.
+# worker.sh: runs array tasks of one submission on this machine, one after another.
+#
 #   bash worker.sh ORDERS ANSWERS GRACE FOLDER inline|each SCRIPT [ARGUMENT]...
-# ORDERS and ANSWERS are file descriptors, GRACE is in seconds, FOLDER is the submission's. For each
-# task the local engine writes "INDEX JOB_ID [CGROUP]" to ORDERS, and reads INDEX from ANSWERS when
-# the task has ended; at first it reads "ready". Standard output is this worker's progress file. "inline" runs each task in a
-# subshell that has the functions of SCRIPT, whose library calls _serve; "each" runs bash SCRIPT.
+#
+# ORDERS   file descriptor: the local engine writes "INDEX JOB_ID [CONTROL_GROUP]" for each task
+# ANSWERS  file descriptor: the engine reads "ready", and INDEX when a task has ended
+# GRACE    seconds from SIGTERM to SIGKILL
+# FOLDER   the folder of the submission
+# inline   run each task in a subshell, with the functions of SCRIPT and its library
+# each     run "bash SCRIPT" for each task
+#
+# Standard output is the progress file of this worker. The engine starts it as a subreaper (orphans
+# of a task become its children), and as the leader of a session. Signals: PWR ends the task (also
+# sent by the kernel when the engine has died), ALRM ends it because its time is over, QUIT kills it.
+# All names here begin with _.
+# shellcheck shell=bash
 
-_orders=$1 _answers=$2 _grace=$3 _folder=$4 _kind=$5 _script=$6 _child='' _slot=''
+_orders=$1 _answers=$2 _grace=$3 _folder=$4 _kind=$5 _script=$6 _slot='' _child='' _out=''
 shift 6
 
-# Writes a line about the task: its kind, its own fields, then fields for the engine.
+# Writes a line about the task: its kind $1, its fields $2, and fields for the engine alone $3.
 _note() {
-  builtin printf 'slurmslice %s job=%s restart=0 at=%(%s)T host=%s %stask=%s%s\n' \
-    "$1" "$SLURM_ARRAY_JOB_ID" -1 "$HOSTNAME" "$_slot${2:+$2 }" "$_index" "${3:-}"
+  builtin printf 'slurmslice %s job=%s restart=0 at=%(%s)T host=%s %s%stask=%s%s\n' \
+    "$1" "$SLURM_ARRAY_JOB_ID" -1 "$HOSTNAME" "$_slot" "${2:+$2 }" "$_index" "${3:-}" >&"$_out"
 }
 
-# An end must not be lost: waits until a full disk has room again.
+# Writes the line about the end. It must not be lost, so this waits until a full disk has room.
 _note_end() {
   local _try
   for _try in {1..600}; do
     _note end "$@" && return
     read -r -t 1 -u "$_never"
-    echo # the disk may have had room for half a line
+    echo >&"$_out" # half of the line may have been written
   done
 }
 
-_now() {
+# Sets _time to microseconds since the epoch; to whole seconds before bash 5.0.
+_read_clock() {
   _time=${EPOCHREALTIME:-}
   _time=${_time/[.,]/}
-  [[ $_time ]] || builtin printf -v _time '%(%s)T000000' -1 # bash before 5.0
+  [[ $_time ]] || builtin printf -v _time '%(%s)T000000' -1
 }
 
-# CPU time of all children that were waited for, in milliseconds. "times" prints two lines like
-# "0m0.012s 0m0.004s": of this bash, and of its children.
-_cpu() {
+# Sets _ms to the CPU time of all children that were waited for, milliseconds. "times" prints two
+# lines like "0m0.012s 0m0.004s": of this bash, and of its children.
+_read_cpu_time() {
   local _a _b _c _d _e _f _rest
-  times >&"$_ready"
-  read -r -u "$_ready"
-  IFS='ms., ' read -r -u "$_ready" _a _b _c _d _e _f _rest
+  times >&"$_report"
+  read -r -u "$_report"
+  IFS='ms., ' read -r -u "$_report" _a _b _c _d _e _f _rest
   _ms=$(((_a + _d) * 60000 + (_b + _e) * 1000 + 10#$_c + 10#$_f))
 }
 
+# Sets _kids to the children of this bash.
 _list_children() {
   local _file _text
   _kids=''
   if [[ -e /proc/$$/task/$$/children ]]; then
     read -r _kids <"/proc/$$/task/$$/children"
-    return 0
+  else # a kernel without CONFIG_PROC_CHILDREN
+    for _file in /proc/[0-9]*/stat; do
+      read -r _text <"$_file" && [[ $_text =~ ^([0-9]+)\ .*\)\ .\ ([0-9]+) ]] || continue
+      ((BASH_REMATCH[2] != $$)) || _kids+=" ${BASH_REMATCH[1]}"
+    done
   fi
-  for _file in /proc/[0-9]*/stat; do # a kernel without the list
-    read -r _text <"$_file" || continue
-    _text="${_text%% *} ${_text##*) ?}" # its id, and after its name and state its parent's
-    [[ $_text != *"  $$ "* ]] || _kids+=" ${_text%% *}"
-  done
   return 0
 }
 
-# Kills what the task has left: its process group, and orphans, which are children of this bash.
+# Kills what the task has left: its process group, and its orphans.
 _kill_rest() {
   local _tries=0
   kill -s KILL -- "-$_child"
@@ -66,14 +77,11 @@ _kill_rest() {
   done
 }
 
-# Tells the running task to end, and kills it after the grace.
+# Tells the task to end, because it is stopped or because of a timeout, and kills it after the grace.
 _end_task() {
   _signalled=yes
   kill -0 "$_child" || return
-  case $1 in
-    stop) _stopped=1 ;;
-    timeout) _note timeout ;;
-  esac
+  if [[ $1 == timeout ]]; then _note timeout; else _stopped=1; fi
   _told=TERM
   kill -s TERM -- "-$_child"
   kill -s CONT -- "-$_child"
@@ -85,28 +93,59 @@ _kill_task() {
   [[ ! $_child ]] || _kill_rest
 }
 
-# Passes a signal on that was sent to the script: by --signal=B:, or by the task itself (kill $$).
-_pass() {
+# Passes on a signal for the script: of --signal=B:, or of the task itself (kill $$).
+_pass_signal() {
   _signalled=yes
   kill -0 "$_child" || return
   case $1 in HUP | INT | TERM) _told=$1 ;; esac
-  kill -s "$1" -- "-$_child"
+  if [[ $_kind == each ]]; then kill -s "$1" "$_child"; else kill -s "$1" -- "-$_child"; fi
 }
 
-# The task's own process: its input and output, its control group.
-_enter() {
+# Makes this process, just forked, the task's: closes what is the worker's, enters its control group.
+_become_task() {
   exec {_orders}<&- {_answers}>&- {_never}>&- </dev/null || exit 126
   [[ ! $_cell ]] || echo 0 >"$_cell/cgroup.procs"
 }
 
 _run_each() {
   (
-    _enter
-    exec {_ready}>&- >>"$_folder/tasks/$_index.log" 2>&1 || exit 126
+    _become_task
+    exec {_out}>&- {_report}>&- >>"$_folder/tasks/$_index.log" 2>&1 || exit 126
     exec "$BASH" "$_script" "$@"
   ) &
 }
 
+_run_inline() {
+  (
+    _become_task
+    if [[ $_pack != 1 ]]; then
+      exec {_out}>&-
+      exec {_out}>>"$_folder/tasks/$_index.log" || exit 126
+      exec >&"$_out" 2>&1
+    fi
+    _job=$SLURM_ARRAY_JOB_ID _job_id=$SLURM_JOB_ID _restart=0 _host=$HOSTNAME _ok=0 _kept=()
+    [[ $_form == direct ]] || _read_slices
+    if [[ $_pack == 1 ]]; then
+      _take_slice 0
+      [[ -d ${_log%/*} ]] || mkdir -p "${_log%/*}"
+    fi
+    _work
+  ) &
+}
+
+# Reads what an inline task reported: "prepared" after prepare, and perhaps its exit code.
+_read_report() {
+  local _said _prepared=''
+  while read -r -t 0 -u "$_report" && read -r -u "$_report" _said; do
+    if [[ $_said == prepared ]]; then _prepared=yes; else _exit=$_said; fi
+  done
+  [[ ! $_prepared ]] || return
+  _note setup "exit=$_exit${_told:+ told=$_told}"
+  echo "slurmslice: setup exited $_exit, the command was not run" >>"$_folder/tasks/$_index.log"
+  ((_exit)) || _exit=1
+}
+
+# Reads from the control group if the kernel has killed for memory, and the peak.
 _read_memory() {
   local _text='' _file
   for _file in memory.events memory.oom_control; do
@@ -114,17 +153,17 @@ _read_memory() {
   done
   [[ ! $_text =~ oom_kill\ [1-9] ]] || _note memory of=1
   for _file in memory.peak memory.max_usage_in_bytes; do
-    [[ ! -e $_cell/$_file ]] || read -r _text <"$_cell/$_file" && [[ $_text =~ ^[0-9]+$ ]] &&
-      _rss=" rss=$_text"
+    [[ ! -e $_cell/$_file ]] || read -r _text <"$_cell/$_file"
   done
+  [[ ! $_text =~ ^[0-9]+$ ]] || _rss=" rss=$_text"
 }
 
 _serve_task() {
-  local _start _before _told='' _stopped='' _rss='' _signalled=''
+  local _start _before=$_ms _told='' _stopped='' _rss='' _signalled='' _exit
   _child=''
-  _now
+  _read_clock
   _start=$_time
-  _note start || return
+  _note start format=1 || return
   set -m
   "_run_$_kind" "$@"
   _child=$!
@@ -138,25 +177,25 @@ _serve_task() {
   done
   _kill_rest
   _child=''
+  [[ $_kind == each ]] || _read_report
   [[ ! $_cell ]] || _read_memory
-  [[ $_kind == each ]] || _note_setup
-  _before=$_ms
-  _cpu
-  _now
+  _read_cpu_time
+  _read_clock
   _note_end "exit=$_exit${_told:+ told=$_told}${_stopped:+ stopped=1}" \
     " us=$((_time - _start)) cpu_ms=$((_ms - _before))$_rss"
 }
 
+# Serves until ORDERS ends. Exits 3 if the disk is full, 4 if processes are left.
 _serve() {
-  local _cell _ms=0 _time _exit _signal
+  local _cell _ms=0 _time _signal _kids
   set +o posix
-  exec 2>/dev/null {_ready}<> <(:) {_never}<> <(:)
+  exec 2>/dev/null {_out}>&1 {_report}<> <(:) {_never}<> <(:)
   wait
   trap '_end_task stop' PWR
   trap '_end_task timeout' ALRM
   trap _kill_task QUIT
   # shellcheck disable=SC2064 # as it is now
-  for _signal in HUP INT TERM USR1 USR2; do trap "_pass $_signal" "$_signal"; done
+  for _signal in HUP INT TERM USR1 USR2; do trap "_pass_signal $_signal" "$_signal"; done
   echo ready >&"$_answers"
   while read -r -u "$_orders" _index SLURM_JOB_ID _cell; do
     export SLURM_JOB_ID SLURM_ARRAY_TASK_ID=$_index
@@ -168,8 +207,25 @@ _serve() {
   exit 0
 }
 
-if [[ $_kind == each ]]; then
-  _serve "$@"
-fi
+# The library calls this when it has read its words.
+_serve_inline() {
+  _line=(direct)
+  # A task that cannot find its slice fails by itself, and its setup is not to blame.
+  _stop() {
+    echo "slurmslice: $1" >>"$_folder/tasks/$_index.log"
+    echo prepared >&"$_report"
+    exit 2
+  }
+  if [[ $_pack == 1 ]]; then
+    _slot='slot=0 '
+    # The worker itself writes the start and the end of a task with one slice.
+    _progress() {
+      [[ $1 == start ]] || _note "$1" "${2#slot=0 }"
+    }
+  fi
+  _serve
+}
+
+[[ $_kind == inline ]] || _serve "$@"
 # shellcheck source=/dev/null
 source "$_script" "$@"

@@ -328,7 +328,8 @@ def test_records_are_read_on(bench: Bench) -> None:
     assert records.ended[4].progress is not None
     assert records.ended[4].progress.check_exit == 3
     (tasks / "runner.log").write_text(
-        "slurmslice dropped job=1 restart=0 at=1 host=n3 task=7-9\nslurmslice end task=x\nnonsense\n"
+        "slurmslice dropped job=1 restart=0 at=1 host=n3 task=7-9\n"
+        "slurmslice end task=x\nnonsense\n"
         "slurmslice peak job=1 restart=0 at=1 host=n3 task=5 rss=4096\n"
     )
     (tasks / "worker-1.log").write_text(

@@ -21,10 +21,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+from slurmslice.engines.local.role import Role
 
 from slurmslice import cli, template
 from slurmslice.engines.local import strays
-from slurmslice.engines.local.role import Role
 from tests.kills import Killer, kill_at, points
 from tests.test_local_bench import quiet, until
 

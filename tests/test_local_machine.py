@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from slurmslice.engines.local.cells import Cell, open_cells
+from slurmslice.engines.local.demands import warning
 
 from slurmslice.engines import Needs
 from slurmslice.engines.local import cells, machine
 from slurmslice.engines.local.admission import Demand, Room, admits, at_once
-from slurmslice.engines.local.cells import Cell, open_cells
 from slurmslice.engines.local.cgroups import (
     Group,
     cpu_quota,
@@ -21,7 +22,6 @@ from slurmslice.engines.local.cgroups import (
     memory_free,
     memory_limit,
 )
-from slurmslice.engines.local.demands import warning
 from slurmslice.engines.local.machine import Load, busy_seconds, meminfo, usable_cpus
 from slurmslice.errors import BadInput
 

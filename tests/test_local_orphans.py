@@ -10,9 +10,9 @@ from contextlib import suppress
 
 import psutil
 import pytest
+from slurmslice.engines.local.cells import open_cells
 
 from slurmslice.engines.local import LocalEngine, strays
-from slurmslice.engines.local.cells import open_cells
 from slurmslice.errors import EngineError
 from slurmslice.states import State
 from tests.test_local_bench import WORKS_ON, Bench, bench, hasty, quiet, until

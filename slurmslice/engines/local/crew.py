@@ -11,6 +11,7 @@ from slurmslice.engines.local.environment import job_environment, task_job_id
 from slurmslice.engines.local.jobs import LocalJob
 from slurmslice.engines.local.memory_cgroup import Cell, Cells, open_cells
 from slurmslice.engines.local.orphans import sweep
+from slurmslice.engines.local.script_kind import script_stamp
 from slurmslice.engines.local.workers import KILL, STOP, TIME_IS_UP, Worker
 
 GRACE_S = 5.0
@@ -59,15 +60,29 @@ class Crew:
         Raises:
             OSError: no worker could be started.
         """
-        known = [worker for worker in self._by_fd.values() if worker.job.number == job.number]
-        worker = next((idle for idle in known if idle.index is None), None)
-        if worker is None:
-            numbers = {other.number for other in known}
-            free = next(n for n in range(len(numbers) + 1) if n not in numbers)
-            worker = Worker(job, free, self._bash, job_environment(job), self._mark, GRACE_S)
-            self._by_fd[worker.answers] = worker
-            self._poll.register(worker.answers, select.POLLIN)
+        worker = self._idle(job) or self._hire(job)
         worker.give(index, task_job_id(job, index), demand, self._cell(job, index, demand))
+        return worker
+
+    def _idle(self, job: LocalJob) -> Worker | None:
+        """Return an idle worker of a job; one that has read an older script is let go."""
+        stamp = script_stamp(job.script)
+        for worker in self.workers:
+            if worker.index is None and worker.job.id == job.id:
+                if worker.stamp == stamp:
+                    return worker
+                self.dismiss(worker)
+        return None
+
+    def _hire(self, job: LocalJob) -> Worker:
+        """Start a worker for a job, with the lowest number that is free."""
+        taken = {worker.number for worker in self.workers if worker.job.id == job.id}
+        number = next(n for n in range(len(taken) + 1) if n not in taken)
+        worker = Worker(
+            job, number, bash=self._bash, env=job_environment(job), mark=self._mark, grace_s=GRACE_S
+        )
+        self._by_fd[worker.answers] = worker
+        self._poll.register(worker.answers, select.POLLIN)
         return worker
 
     def _cell(self, job: LocalJob, index: int, demand: Demand) -> Cell | None:

@@ -14,7 +14,7 @@ from slurmslice.engines.local.admission import Demand
 from slurmslice.engines.local.jobs import LocalJob
 from slurmslice.engines.local.machine import children, descendants, process_group, usage
 from slurmslice.engines.local.memory_cgroup import Cell
-from slurmslice.engines.local.script_kind import worker_kind
+from slurmslice.engines.local.script_kind import script_stamp, worker_kind
 from slurmslice.engines.local.supported_requests import warning
 from slurmslice.errors import EngineError
 from slurmslice.process import fork_worker
@@ -24,6 +24,11 @@ NICE = 10
 
 STOP, TIME_IS_UP, KILL = signal.SIGPWR, signal.SIGALRM, signal.SIGQUIT
 """What a worker is told by a signal. STOP is also what the kernel sends it when its runner dies."""
+
+_PASSED_ON = frozenset(
+    {signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2}
+)
+"""Signals that a worker passes on to its task, as the library does."""
 
 _GROWTH = 1.05
 """A peak is written down when it is so many times the one that was written last."""
@@ -56,6 +61,7 @@ class Worker:
 
     Attributes:
         pid: its process, and its session.
+        stamp: which version of the script it has read.
         index: the array index of the task that it runs; None if it is idle.
         demand: the request of that task, and the memory in use at the last look.
         peak: the most memory of all looks, bytes.
@@ -71,6 +77,7 @@ class Worker:
         self,
         job: LocalJob,
         number: int,
+        *,
         bash: str,
         env: Mapping[str, str],
         mark: str,
@@ -80,12 +87,13 @@ class Worker:
         self.answers, answers = os.pipe()
         self.job, self.number = job, number
         self._warning = warning(job.needs)
+        self.stamp = script_stamp(job.script)
         try:
             log = job.folder / "tasks" / f"worker-{number}.log"
             output = files.opened(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
             program = (bash, str(templates_folder() / "worker.sh"))
             numbers = (str(orders), str(answers), str(grace_s))
-            about = (str(job.folder), worker_kind(job), str(job.script), *job.arguments)
+            about = (str(job.folder), worker_kind(job.script), str(job.script), *job.arguments)
             try:
                 self.pid = fork_worker(
                     (*program, *numbers, *about), env, output=output, keep=(orders, answers),
@@ -119,8 +127,13 @@ class Worker:
     def warn(self) -> None:
         """Send the signal that was asked for (``--signal=B:USR1@60``) to the task's script."""
         self.warns_at = None
-        if self._warning is not None:
+        if self._warning is None:
+            return
+        if self._warning[0] in _PASSED_ON:
             self.send(self._warning[0])
+        elif below := children(self.pid):  # the oldest child is the task
+            with suppress(OSError):
+                os.kill(below[0], self._warning[0])
 
     def give(self, index: int, job_id: int, demand: Demand, cell: Cell | None) -> None:
         """Have a task run. A worker that is gone is noticed later."""
