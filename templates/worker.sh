@@ -41,16 +41,6 @@ _read_clock() {
   [[ $_time ]] || builtin printf -v _time '%(%s)T000000' -1
 }
 
-# Sets _ms to the CPU time of all children that were waited for, milliseconds. "times" prints two
-# lines like "0m0.012s 0m0.004s": of this bash, and of its children.
-_read_cpu_time() {
-  local _a _b _c _d _e _f _rest
-  times >&"$_report"
-  read -r -u "$_report"
-  IFS='ms., ' read -r -u "$_report" _a _b _c _d _e _f _rest
-  _ms=$(((_a + _d) * 60000 + (_b + _e) * 1000 + 10#$_c + 10#$_f))
-}
-
 # Sets _kids to the children of this bash.
 _list_children() {
   local _file _text
@@ -66,13 +56,13 @@ _list_children() {
   return 0
 }
 
-# Kills what the task has left: its process group, and its orphans.
+# Kills what the task has left: its process group, and its orphans. All that is left of it is below
+# this bash: without a child there is nothing, and the usual case costs one small file.
 _kill_rest() {
   local _tries=0
-  kill -s KILL -- "-$_child"
   while _list_children && [[ $_kids ]] && ((_tries++ < 500)); do
     # shellcheck disable=SC2086 # numbers
-    kill -s KILL $_kids
+    kill -s KILL -- "-$_child" $_kids
     read -r -t 0.02 -u "$_never"
   done
 }
@@ -159,7 +149,7 @@ _read_memory() {
 }
 
 _serve_task() {
-  local _start _before=$_ms _told='' _stopped='' _rss='' _signalled='' _exit
+  local _start _told='' _stopped='' _rss='' _signalled='' _exit
   _child=''
   _read_clock
   _start=$_time
@@ -168,10 +158,10 @@ _serve_task() {
   "_run_$_kind" "$@"
   _child=$!
   set +m
-  while
+  while # a signal ends "wait" early
     wait "$_child"
     _exit=$?
-    [[ $_signalled ]] || kill -0 "$_child"
+    [[ $_signalled ]]
   do
     _signalled=''
   done
@@ -179,15 +169,14 @@ _serve_task() {
   _child=''
   [[ $_kind == each ]] || _read_report
   [[ ! $_cell ]] || _read_memory
-  _read_cpu_time
   _read_clock
-  _note_end "exit=$_exit${_told:+ told=$_told}${_stopped:+ stopped=1}" \
-    " us=$((_time - _start)) cpu_ms=$((_ms - _before))$_rss"
+  times >&"$_out" # the CPU time of all children that were waited for
+  _note_end "exit=$_exit${_told:+ told=$_told}${_stopped:+ stopped=1}" " us=$((_time - _start))$_rss"
 }
 
 # Serves until ORDERS ends. Exits 3 if the disk is full, 4 if processes are left.
 _serve() {
-  local _cell _ms=0 _time _signal _kids
+  local _cell _time _signal _kids
   set +o posix
   exec 2>/dev/null {_out}>&1 {_report}<> <(:) {_never}<> <(:)
   wait
@@ -196,6 +185,7 @@ _serve() {
   trap _kill_task QUIT
   # shellcheck disable=SC2064 # as it is now
   for _signal in HUP INT TERM USR1 USR2; do trap "_pass_signal $_signal" "$_signal"; done
+  times >&"$_out"
   echo ready >&"$_answers"
   while read -r -u "$_orders" _index SLURM_JOB_ID _cell; do
     export SLURM_JOB_ID SLURM_ARRAY_TASK_ID=$_index

@@ -286,9 +286,13 @@ def test_cancelled_beats_interrupted(bench: Bench) -> None:
 # -- files -----------------------------------------------------------------------------------------
 
 LINES = b"""\
+0m0.000s 0m0.004s
+1m0.250s 0m0,500s
 slurmslice start job=1 restart=0 at=1795424103 host=n3 slot=0 task=4
 slurmslice check job=1 restart=0 at=1795424104 host=n3 slot=0 exit=3 task=4
-slurmslice end job=1 restart=0 at=1795424105 host=n3 slot=0 exit=3 task=4 us=2500000 cpu_ms=125
+0m0.000s 0m0.005s
+1m0.250s 0m0,625s
+slurmslice end job=1 restart=0 at=1795424105 host=n3 slot=0 exit=3 task=4 us=2500000
 slurmslice start job=1 restart=0 at=1795424105 host=n3 slot=0 task=5
 """
 
@@ -311,7 +315,7 @@ def test_a_torn_line_says_nothing(bench: Bench) -> None:
         assert records.started.keys() >= {5}
         assert records.ended[6].exit_code == 3
         assert records.ended[6].elapsed_s == 2.5
-        assert records.ended[6].cpu_s == 0.125
+        assert records.ended[6].cpu_s == pytest.approx(0.125)
         known = records.ended.get(4)
         assert known is None or known.exit_code == 3
 
@@ -337,7 +341,7 @@ def test_records_are_read_on(bench: Bench) -> None:
         "slurmslice end job=1 restart=0 at=1795424103 host=n3 exit=143 told=TERM stopped=1 task=2\n"
     )
     with (tasks / "worker-0.log").open("ab") as log:
-        log.write(LINES.splitlines(keepends=True)[2].replace(b"task=4", b"task=5"))
+        log.write(LINES.splitlines(keepends=True)[6].replace(b"task=4", b"task=5"))
     assert records.refresh()
     assert records.dropped == {7, 8, 9}
     assert set(records.stopped) == {2}

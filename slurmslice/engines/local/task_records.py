@@ -3,16 +3,21 @@
 Each worker is the only writer of ``tasks/worker-<n>.log``, and the runner of ``tasks/runner.log``.
 The lines are progress lines (``slurmslice.progress``) with more fields at the end::
 
+    0m0.000s 0m0.004s
+    0m0.270s 0m0.010s
     slurmslice start job=1 restart=0 at=1795424103 host=n3 slot=0 task=5
     slurmslice check job=1 restart=0 at=1795424104 host=n3 slot=0 exit=1 task=5
-    slurmslice end job=1 restart=0 at=1795424104 host=n3 slot=0 exit=1 task=5 us=1203344 cpu_ms=310
+    0m0.000s 0m0.006s
+    0m0.560s 0m0.030s
+    slurmslice end job=1 restart=0 at=1795424104 host=n3 slot=0 exit=1 task=5 us=1203344
     slurmslice peak job=1 restart=0 at=1795424104 host=n3 task=7 rss=41943040
     slurmslice dropped job=1 restart=0 at=1795424104 host=n3 task=8-99
 
 ``task``: the array index, or several (``dropped``: they will never be started). ``slot``: the
 task carries one slice, and these lines are all that is written of it. ``us``: microseconds of wall
-clock. ``cpu_ms``: CPU time, milliseconds. ``rss``: peak memory, bytes. ``stopped=1``: the runner
-ended it. ``timeout`` and ``memory`` come before the end that they explain.
+clock. ``rss``: peak memory, bytes. ``stopped=1``: the runner ended it. ``timeout`` and ``memory``
+come before the end that they explain. Before an end stands what bash's ``times`` prints: the CPU
+time of the worker, and of all its children so far. It stands at the beginning of the file as well.
 """
 
 from __future__ import annotations
@@ -32,6 +37,7 @@ from slurmslice.states import State
 
 _MIB = 1 << 20
 _LINE = re.compile(
+    rb"(?P<a>\d+)m(?P<b>[\d.,]+)s (?P<c>\d+)m(?P<d>[\d.,]+)s\n|"
     rb"slurmslice (?P<kind>[a-z]+) job=\d{1,9} restart=0 at=(?P<at>\d{1,12}) host=(?P<host>\S+)"
     rb"(?P<fields>(?: [a-z_]+=\S*)+)\n"
 )
@@ -48,6 +54,7 @@ class _Attempt:
     check_exit: int | None = None
     setup: bool = False
     rss: int | None = None
+    cpu_before: float | None = None
 
 
 class TaskRecords:
@@ -65,6 +72,7 @@ class TaskRecords:
         self._memory = None if job.needs.mem_mib is None else job.needs.mem_mib * _MIB
         self._submitted_at = int(job.submitted_at)
         self._offsets: dict[str, int] = {}
+        self._cpu: dict[str, float | None] = {}
         self._attempts: dict[int, _Attempt] = {}
         self.read = 0
         self.ended: dict[int, TaskReport] = {}
@@ -85,8 +93,13 @@ class TaskRecords:
             offset = self._offsets.get(name, 0)
             lines, self._offsets[name] = files.read_on(self._folder / name, offset)
             self.read += len(lines)
+            cpu = self._cpu.get(name)
             for line in _LINE.finditer(lines):
-                self._take(line)
+                if line["kind"] is None:
+                    cpu = _seconds(line["a"], line["b"]) + _seconds(line["c"], line["d"])
+                else:
+                    self._take(line, cpu)
+            self._cpu[name] = cpu
         return self.read != before
 
     def _names(self) -> Iterator[str]:
@@ -98,24 +111,26 @@ class TaskRecords:
                 return
             yield name
 
-    def _take(self, line: re.Match[bytes]) -> None:
+    def _take(self, line: re.Match[bytes], cpu: float | None) -> None:
         words = line["fields"].decode("utf-8", "replace").split()
         fields = dict(word.split("=", 1) for word in words)
         try:
             if line["kind"] == b"dropped":
                 self.dropped.update(parse_array(fields["task"]))
             else:
-                self._take_task(line, int(fields["task"]), fields)
+                self._take_task(line, int(fields["task"]), fields, cpu)
         except (KeyError, ValueError, BadInput):
             return  # damaged by hand, or by a crash of the machine
 
-    def _take_task(self, line: re.Match[bytes], index: int, fields: Mapping[str, str]) -> None:
+    def _take_task(
+        self, line: re.Match[bytes], index: int, fields: Mapping[str, str], cpu: float | None
+    ) -> None:
         if index in self.ended:
             return
         attempt = self._attempts.setdefault(index, _Attempt())
         match line["kind"]:
             case b"start":
-                attempt.started_at = int(line["at"])
+                attempt.started_at, attempt.cpu_before = int(line["at"]), cpu
             case b"timeout":
                 attempt.timed_out = True
             case b"memory":
@@ -127,14 +142,18 @@ class TaskRecords:
             case b"peak":
                 attempt.rss = int(fields["rss"])
             case b"end":
-                report = self._report(line, attempt, fields)
+                report = self._report(line, attempt, fields, cpu)
                 (self.stopped if "stopped" in fields else self.ended)[index] = report
                 del self._attempts[index]
 
     def _report(
-        self, line: re.Match[bytes], attempt: _Attempt, fields: Mapping[str, str]
+        self,
+        line: re.Match[bytes],
+        attempt: _Attempt,
+        fields: Mapping[str, str],
+        cpu: float | None,
     ) -> TaskReport:
-        code, elapsed = int(fields["exit"]), fields.get("us")
+        code, elapsed, before = int(fields["exit"]), fields.get("us"), attempt.cpu_before
         state, reason = State.FAILED if code else State.COMPLETED, ""
         if attempt.starved:
             state, reason = State.OUT_OF_MEMORY, "the kernel ended it, or a part of it, for memory"
@@ -149,7 +168,7 @@ class TaskRecords:
             started_at=attempt.started_at,
             ended_at=int(line["at"]),
             elapsed_s=None if elapsed is None else max(0, int(elapsed)) / 1e6,
-            cpu_s=int(fields["cpu_ms"]) / 1e3 if "cpu_ms" in fields else None,
+            cpu_s=None if cpu is None or before is None else max(0.0, cpu - before),
             max_rss_bytes=max(int(fields.get("rss", 0)), attempt.rss or 0) or None,
             requested_mem_bytes=self._memory,
             node=host,
@@ -172,6 +191,11 @@ class TaskRecords:
             reason=reason,
             steps=NO_STEPS,
         )
+
+
+def _seconds(minutes: bytes, seconds: bytes) -> float:
+    """Return a time as bash's ``times`` prints it, in seconds; its point may be a comma."""
+    return 60 * int(minutes) + float(seconds.replace(b",", b"."))
 
 
 def _progress(
