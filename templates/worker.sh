@@ -30,7 +30,7 @@ _note_end() {
   for _try in {1..600}; do
     _note end "$@" && return
     read -r -t 1 -u "$_never"
-    echo >&"$_out" # half of the line may have been written
+    echo x >&"$_out" # half of the line may have been written: this makes it unreadable
   done
 }
 
@@ -149,7 +149,7 @@ _read_memory() {
 }
 
 _serve_task() {
-  local _start _told='' _stopped='' _rss='' _signalled='' _exit
+  local _start _told='' _stopped='' _rss='' _signalled='' _exit _tries=0
   _child=''
   _read_clock
   _start=$_time
@@ -158,13 +158,13 @@ _serve_task() {
   "_run_$_kind" "$@"
   _child=$!
   set +m
-  while # a signal ends "wait" early
+  while # a signal ends "wait" early; bash may answer -1 once if the task ended at that moment
+    _signalled=''
     wait "$_child"
     _exit=$?
-    [[ $_signalled ]]
-  do
-    _signalled=''
-  done
+    [[ $_signalled ]] || ((_exit < 0 && _tries++ < 3))
+  do :; done
+  ((_exit >= 0)) || _exit=255
   _kill_rest
   _child=''
   [[ $_kind == each ]] || _read_report

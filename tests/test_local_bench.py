@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from slurmslice import directives
+from slurmslice import directives, process
 from slurmslice.engines import Needs, Order
 from slurmslice.engines.local import (
     LocalEngine,
@@ -77,7 +77,7 @@ class Bench:
             array=parse_array(array),
             overrides=(),
             arguments=arguments,
-            needs=directives.needs(options(**request)),
+            needs=directives.needs(options(**request)),  # type: ignore[arg-type]
         )
 
     def take(self, order: Order) -> None:
@@ -227,11 +227,11 @@ def bench(tmp_path: Path, quiet: None) -> Iterator[Bench]:
     bench = Bench(tmp_path / "run")
     yield bench
     bench.engine.close()
-    for process in bench.processes:
-        process.kill()
-        process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
+    for other in bench.processes:
+        other.kill()
+        other.wait()
+        assert other.stdout is not None
+        other.stdout.close()
     until(lambda: not bench.marked())
 
 
@@ -464,7 +464,7 @@ def test_a_worker_that_cannot_work(bench: Bench, monkeypatch: pytest.MonkeyPatch
 def test_a_machine_that_is_full_of_processes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """If no process can be had for the moment, the task is started later."""
     monkeypatch.setattr(runner, "RETRY_S", 0.05)
-    fork, tries = workers.fork_worker, []
+    fork, tries = process.fork_worker, []
 
     def full(*args: Any, **more: Any) -> int:
         tries.append(1)

@@ -219,10 +219,11 @@ def test_a_wiped_environment_hides_no_process(here: Here) -> None:
         *SLURMSLICE, *RUN, "-a", "0-2%3", "--mem", "50M", "--name", "w", "--shell", DETACHED
     )
     until(lambda: all_began(1), "three to run")
-    workers = psutil.Process(started.pid).children()
-    for process in (*workers, started):
-        process.send_signal(signal.SIGSTOP)  # so that none can act before all are killed
-    for process in (started, *workers):
+    runner = psutil.Process(started.pid)
+    everybody = [runner, *runner.children()]
+    for process in everybody:
+        process.suspend()  # so that none can act before all are killed
+    for process in everybody:
         process.kill()
     started.wait(DEADLINE_S)
     again = here.start(*SLURMSLICE, "run", "w")

@@ -37,7 +37,7 @@ from slurmslice.states import State
 
 _MIB = 1 << 20
 _LINE = re.compile(
-    rb"(?P<a>\d+)m(?P<b>[\d.,]+)s (?P<c>\d+)m(?P<d>[\d.,]+)s\n|"
+    rb"(?P<a>\d{1,9})m(?P<b>\d+[.,]\d+)s (?P<c>\d{1,9})m(?P<d>\d+[.,]\d+)s\n|"
     rb"slurmslice (?P<kind>[a-z]+) job=\d{1,9} restart=0 at=(?P<at>\d{1,12}) host=(?P<host>\S+)"
     rb"(?P<fields>(?: [a-z_]+=\S*)+)\n"
 )
@@ -119,7 +119,7 @@ class TaskRecords:
                 self.dropped.update(parse_array(fields["task"]))
             else:
                 self._take_task(line, int(fields["task"]), fields, cpu)
-        except (KeyError, ValueError, BadInput):
+        except (KeyError, ValueError, OverflowError, BadInput):
             return  # damaged by hand, or by a crash of the machine
 
     def _take_task(
