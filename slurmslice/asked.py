@@ -89,15 +89,19 @@ class Asked:
         """The options as they were typed, by long name."""
         return {**dict(self.options), **dict(self.per_slice)}
 
-    def given(self, options: Options) -> tuple[tuple[str, str], ...]:
-        """A slice's options as they are counted: Slurm knows no time limit of less than a minute.
+    def given(self, options: Options, *, minutes: bool) -> tuple[tuple[str, str], ...]:
+        """Return a slice's options as they are counted: Slurm rounds time limits up to minutes.
 
-        In a pack the script itself ends a slice, to the second, and so does this machine.
+        In a pack the script itself ends a slice, to the second.
+
+        Args:
+            options: the options.
+            minutes: the engine counts whole minutes.
 
         Raises:
             BadInput: a time limit among them is none.
         """
-        if self.engine != "slurm" or self.packing.pack > 1:
+        if not minutes or self.packing.pack > 1:
             return tuple(options)
         return tuple((n, whole_minutes(value) if n == "time" else value) for n, value in options)
 

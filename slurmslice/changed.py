@@ -63,7 +63,10 @@ def had(run: Run, options: Options, kept: Changes) -> tuple[tuple[str, str], ...
     Raises:
         BadInput: a time limit among them is none.
     """
-    return run.asked.given(directives.in_force(of_slice(options, run.asked.packing), kept))
+    return run.asked.given(
+        directives.in_force(of_slice(options, run.asked.packing), kept),
+        minutes=run.engine.counts_whole_minutes,
+    )
 
 
 def _usual(

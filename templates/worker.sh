@@ -13,7 +13,7 @@
 # of a task become its children), and as the leader of a session. Signals: PWR ends the task (also
 # sent by the kernel when the engine has died), ALRM ends it because its time is over, QUIT kills it.
 # All names here begin with _.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154,SC2329 # the library sets variables, and calls functions
 
 _orders=$1 _answers=$2 _grace=$3 _folder=$4 _kind=$5 _script=$6 _slot='' _child='' _out=''
 shift 6
@@ -26,8 +26,8 @@ _note() {
 
 # Writes the line about the end. It must not be lost, so this waits until a full disk has room.
 _note_end() {
-  local _try
-  for _try in {1..600}; do
+  local _try=0
+  while ((_try++ < 600)); do
     _note end "$@" && return
     read -r -t 1 -u "$_never"
     echo x >&"$_out" # half of the line may have been written: this makes it unreadable
@@ -93,7 +93,7 @@ _pass_signal() {
 
 # Makes this process, just forked, the task's: closes what is the worker's, enters its control group.
 _become_task() {
-  exec {_orders}<&- {_answers}>&- {_never}>&- </dev/null || exit 126
+  exec {_orders}<&- {_answers}>&- {_never}>&-
   [[ ! $_cell ]] || echo 0 >"$_cell/cgroup.procs"
 }
 

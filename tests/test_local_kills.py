@@ -239,7 +239,7 @@ SCENES = [
     Scene("cancel", ("cancel", "demo", "1"), of(0), 3, SUBMITTED, ends=1, only="journal"),
     Scene("throttle", ("throttle", "demo", "1"), of(0, 1), 3, SUBMITTED, only="journal"),
     Scene("status-of-a-dead", ("status",), of(0, 1), 1, CLAIMED),
-    Scene("run-of-a-dead", ("run", "demo"), of(0, 1), 20, CLAIMED, only=WORK),
+    Scene("run-of-a-dead", ("run", "demo"), of(0, 1), 15, CLAIMED, only=WORK),
     Scene("cancel-of-a-dead", ("cancel", "demo", "1"), of(0), 3, CLAIMED, ends=1),
     Scene("resubmit", ("resubmit",), of(1, 2), 20, FAILED),
     Scene("hold", ("watch",), of(0, 1), 3, HELD, (LET_GO,), codes=(1, 4), ends=1, only="journal"),

@@ -8,6 +8,7 @@ import re
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from slurmslice import directives
@@ -33,10 +34,11 @@ def announce(asked: Asked, wanted: Wanted, engine: Engine) -> Limits | None:
         the engine's limits for such tasks; None where it could not be asked.
     """
     typed = groups(asked, wanted.table)
-    of = [replace(one, options=asked.given(one.options), request=asked.given(one.request))
-          for one in typed]  # fmt: skip
+    given = partial(asked.given, minutes=engine.counts_whole_minutes)
+    of = [replace(one, options=given(one.options), request=given(one.request)) for one in typed]
     limits, fewest = _limits(engine, of)
-    most = _tasks_at_once(asked, of, limits.at_once if limits else None)
+    in_process = engine.runs_in_process
+    most = _tasks_at_once(asked, of, limits.at_once if limits else None, exactly=in_process)
     at_once = None if most is None else min(asked.slices, most * asked.packing.at_once)
     where = f"{asked.engine} on {asked.cluster}" if asked.cluster else asked.engine
     say(f"{asked.name}: {count(asked.slices)}, {_many(at_once)}, {where}")
@@ -47,9 +49,12 @@ def announce(asked: Asked, wanted: Wanted, engine: Engine) -> Limits | None:
         ("packing", _packing(asked, of) or _not_packed(asked, wanted, limits)),
         ("setup", shortened(one_line(asked.setup.strip()), 100)),
         ("check", shortened(one_line(asked.check.shown), 100)),
-        ("at worst", worst_case(of, _tasks_at_once(asked, of, fewest), most)),
+        ("at worst", worst_case(of, _tasks_at_once(asked, of, fewest, exactly=in_process), most)),
         ("room", limits.why if limits and limits.at_once != 0 else ""),
-        *(("note", warning) for warning in (*_rounded(typed, of), *_warnings(asked, limits))),
+        *(
+            ("note", warning)
+            for warning in (*_rounded(typed, of), *_warnings(asked, engine, limits))
+        ),
         *zip(("first", "last"), _commands(asked, wanted.table), strict=False),
     )
     for label, text in told:
@@ -71,7 +76,7 @@ def _rounded(typed: Sequence[Group], of: Sequence[Group]) -> Iterator[str]:
         yield f"Slurm counts whole minutes: {dict(request(rounded))['time']}"
 
 
-def _warnings(asked: Asked, limits: Limits | None) -> Iterator[str]:
+def _warnings(asked: Asked, engine: Engine, limits: Limits | None) -> Iterator[str]:
     """What is allowed, and is hardly meant."""
     if limits and limits.at_once == 0:
         yield f"NO SUCH TASK CAN RUN ({limits.why}); `slurmslice doctor` shows what there is"
@@ -80,7 +85,7 @@ def _warnings(asked: Asked, limits: Limits | None) -> Iterator[str]:
     if limits and limits.note:
         yield limits.note
     fits = _fits(asked, limits)
-    if asked.throttle and fits and asked.throttle > fits and asked.engine == "slurm":
+    if asked.throttle and fits and asked.throttle > fits and not engine.runs_in_process:
         yield f"the throttle of {asked.throttle} is above the {fits} that can run at once"
     if runs_another(asked.setup):
         yield "an `exec PROGRAM` in the setup takes the script's place: the command would never run"
@@ -146,10 +151,19 @@ def _or_all(at_once: int | None) -> float:
     return math.inf if at_once is None else at_once
 
 
-def _tasks_at_once(asked: Asked, of: Sequence[Group], fits: int | None) -> int | None:
-    """How many array tasks can run at once where so many fit; None where that is not known."""
+def _tasks_at_once(
+    asked: Asked, of: Sequence[Group], fits: int | None, *, exactly: bool
+) -> int | None:
+    """Return how many array tasks can run at once if so many fit; None if that is not known.
+
+    Args:
+        asked: the run.
+        of: its groups.
+        fits: how many fit.
+        exactly: as many run as the throttle says, whatever fits.
+    """
     throttle = tasks_at_once(asked.throttle, asked.packing.at_once)
-    if throttle is not None and asked.engine == "local":
+    if throttle is not None and exactly:
         fits = None  # a person who says %8 gets eight, however many CPUs are free just now
     known = [number for number in (throttle, fits) if number is not None]
     return min(*known, sum(group.tasks for group in of)) if known else None

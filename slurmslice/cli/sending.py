@@ -115,7 +115,7 @@ def _afterwards(run: Run, fed: Fed) -> int:
     if run.engine.working:
         code = follow_live(run, Policy(submits=False))
         return 0 if code == NOT_FINISHED else code  # what was put in has ended; others wait
-    if run.asked.engine == "local":
+    if run.engine.runs_in_process:
         say("The `slurmslice run` that is going on works on them.")
     tell_how_to_come_back(run)
     tell_what_waits(run, fed)
@@ -159,7 +159,7 @@ def nothing_waits(run: Run) -> None:
 
 def _show(run: Run, draft: Draft) -> None:
     what = f"Would submit {_named(run, draft.batch.rows)} as submission {draft.number:03d}"
-    if run.asked.engine == "local":  # no sbatch is called for it
+    if not run.engine.may_be_submitted_by_hand:  # no sbatch is called for it
         say(f"{what}.")
         return
     say(f"{what}:")

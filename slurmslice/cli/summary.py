@@ -38,7 +38,7 @@ def waits(run: Run, why: str = "not in the queue yet") -> str:
         others = f", watch {name}, or tick {name} (from cron)"
         return (
             f"{count(queued)} waiting ({why}). What puts them in as there is room: "
-            f"slurmslice run {name}{others if run.asked.engine == 'slurm' else ''}."
+            f"slurmslice run {name}{others if run.engine.has_queue_limits else ''}."
         )
     waiting = run.standings.tally().get(State.WAITING, 0)
     return f"{count(waiting)} waiting; `slurmslice submit {name}` puts them in." if waiting else ""
@@ -125,7 +125,7 @@ def _stands_still(run: Run) -> str:
     waiting = run.standings.tally().get(State.WAITING, 0)
     if not waiting or (run.in_flight() and waiting == len(run.ledger.queue)):
         return ""
-    verb, name = "run" if run.asked.engine == "local" else "submit", quote(run.asked.name)
+    verb, name = "run" if run.engine.runs_in_process else "submit", quote(run.asked.name)
     if run.ledger.refusal:
         options = changing_options(run.ledger.refusal)
         return f"Change the request, as in: slurmslice {verb} {name} {options}"

@@ -32,7 +32,7 @@ def command(run_name: str | None, set_exit_code: bool) -> int:
     by cron, and twice at once: what is in is never put in again.
     """
     run = open_run(places.find(run_name, changing=True), changing=True)
-    if run.asked.engine == "local":
+    if run.engine.runs_in_process:
         raise BadInput(
             "This run belongs to this machine, which works only while a process does.",
             f"`slurmslice run {run.asked.name}` goes on with it.",

@@ -140,7 +140,7 @@ def _wishes(run: Run, policy: Policy) -> Iterator[tuple[Choose, Mapping[str, str
 
 def _feeds(run: Run, policy: Policy) -> bool:
     """On this machine only ``run`` puts work in: to look must not mean to work."""
-    if run.asked.engine == "local" and not policy.submits:
+    if run.engine.runs_in_process and not policy.submits:
         return False
     return bool(run.ledger.queue or run.in_flight())
 
@@ -174,7 +174,7 @@ def done(run: Run, policy: Policy) -> bool:
     if run.ledger.held:
         return not {State.RUNNING, State.SUSPENDED} & set(tally)
     if not policy.submits:
-        queue = run.ledger.queue if run.asked.engine == "slurm" else ()
+        queue = run.ledger.queue if run.engine.has_queue_limits else ()
         return not (run.in_flight() or run.ledger.in_doubt() or queue)
     return run.finished and not _with_attempts_left(run, policy.max_attempts)
 

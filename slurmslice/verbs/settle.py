@@ -127,7 +127,7 @@ def _may_appear(run: Run, submission: Submission) -> bool:
 
     On this machine there is no way: an order is on disk before its writer lets go of the lock.
     """
-    return run.asked.engine == "slurm" and run.clock() - submission.intent.at < DOUBT_S
+    return run.engine.jobs_outlive_us and run.clock() - submission.intent.at < DOUBT_S
 
 
 def claimed_by_others(run: Run) -> list[Submission]:
@@ -157,7 +157,7 @@ def _adopt(run: Run, submission: Submission) -> str:
     if left := _not_of(run, submission, owner, carried):
         # First of all: whoever is killed here finds the claim again, and these are free already.
         why = f"job {owner}, which runs submission {number:03d}, does not carry it"
-        wanted = run.asked.engine == "slurm"
+        wanted = run.engine.jobs_outlive_us
         run.decide(Returned(number, str(compress(left)), why, run.clock(), wanted))
     if number == 1:
         _widen(run, submission, owner, carried or ())

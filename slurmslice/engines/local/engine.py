@@ -52,6 +52,11 @@ class LocalEngine:
     """
 
     name = "local"
+    runs_in_process = True
+    jobs_outlive_us = False
+    may_be_submitted_by_hand = False
+    has_queue_limits = False
+    counts_whole_minutes = False
 
     def __init__(self, run_dir: Path, source: JobSource) -> None:
         self._run_dir = run_dir
