@@ -13,6 +13,7 @@ from slurmslice.ends import by_check, by_own_word, explain, told_to_end
 from slurmslice.evidence import NO_STEPS, TaskReport
 from slurmslice.judge import GRACE_S, Hearing, Standing, judge, reopened
 from slurmslice.progress import SlotProgress, TaskProgress, signal_of
+from slurmslice.source_line import NOT_BEGUN_EXIT
 from slurmslice.states import Evidence, State
 
 _ENDED_FROM_OUTSIDE = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGKILL})
@@ -210,6 +211,8 @@ def _before_its_turn(task: Standing, wrote: TaskProgress, times_returned: int) -
     how = "its array task ended before its turn"
     if wrote.setup_exit is not None:
         how = f"setup exited {wrote.setup_exit}"
+    elif task.exit_code == NOT_BEGUN_EXIT and wrote.restart is None:
+        how = "not begun: slurmslice.sh could not be read"
     reason = f"{how} ({task.state}: {task.reason})"
     if not wrote.slots and times_returned:
         return replace(task, state=State.FAILED, reason=reason, started_at=None, elapsed_s=None)

@@ -49,6 +49,8 @@ class RunDirectory:
         self.states = path / "states.tsv"
         self.unread: dict[Path, str] = {}
         """What tasks wrote and could not be read, and why."""
+        self.fault = ""
+        """What was wrong with the library at the last look; empty for nothing."""
 
     @classmethod
     def open(cls, path: Path) -> RunDirectory:

@@ -12,7 +12,7 @@ import os.path
 import re
 import shlex
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 from slurmslice.command import quote
 
@@ -22,9 +22,11 @@ LIBRARY_NAME = "slurmslice.sh"
 NOT_BEGUN_EXIT = 125
 """The exit code of a script whose library could not be read; no slice has begun then."""
 
-_LINE = re.compile(r'^(?:source|\.|set --)(?: .*)? -- "\$@"$', re.MULTILINE)
-_FLAGS = ("check", "log_folders")
-_NUMBERS = ("pack", "at_once", "slice_time")
+_LINE = re.compile(
+    r'^(?:(?:source|\.) (?P<library>.+?)|set --) (?P<words>(?:direct|table)\b.*) -- "\$@"$',
+    re.MULTILINE,
+)
+_PACK = re.compile(r"pack=\d{1,9}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,37 +77,41 @@ class SourceLine:
         return f"{head}{words}\n{library.rstrip()}{tail}"
 
 
-def find_source_line(script: str) -> SourceLine | None:
+@dataclass(frozen=True, slots=True)
+class FoundLine:
+    """What the source line of a script says, which a person may have edited.
+
+    Attributes:
+        library: the library's path as bash reads it, quotes included; empty if the library's text
+            stands in the script.
+        form: ``direct`` or ``table``.
+        pack: how many slices an array task carries.
+    """
+
+    library: str
+    form: str
+    pack: int
+
+    def names(self, library: Path) -> bool:
+        """Whether it names this file, however it is written."""
+        if self.library in {"", quote(str(library))}:
+            return True
+        try:
+            (path,) = shlex.split(self.library)
+            return os.path.samefile(os.path.dirname(path), library.parent)
+        except (ValueError, OSError):
+            return False
+
+
+def find_source_line(script: str) -> FoundLine | None:
     """The last line of a script that sources the library, or that stands before its text.
 
     Returns:
-        None if there is no such line, or if it has other words.
+        None if there is no such line.
     """
-    lines = _LINE.findall(script)
-    return _parse(lines[-1]) if lines else None
-
-
-def _parse(line: str) -> SourceLine | None:
-    try:
-        first, *words = shlex.split(line)[:-2]
-    except ValueError:
+    found = list(_LINE.finditer(script))
+    if not found:
         return None
-    if not words:
-        return None
-    head = words.pop(0)  # the library's path, or the first -- of "set"
-    found: dict[str, Any] = {}
-    if first != "set" and os.path.basename(head) == LIBRARY_NAME:
-        found["run_dir"] = os.path.dirname(head)
-    for word in words:
-        name, _, value = word.partition("=")
-        if word in {"direct", "table"}:
-            found["form"] = word
-        elif word in _FLAGS:
-            found[word] = True
-        elif name in _NUMBERS and value.isascii() and value.isdecimal():
-            found[name] = int(value)
-        elif name == "run":
-            found["run_dir"] = value
-        else:
-            return None
-    return SourceLine(**found) if {"form", "run_dir"} <= found.keys() else None
+    words = found[-1]["words"].split()
+    packs = [word.removeprefix("pack=") for word in words if _PACK.fullmatch(word)]
+    return FoundLine(found[-1]["library"] or "", words[0], int(packs[-1]) if packs else 1)

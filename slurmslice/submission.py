@@ -126,19 +126,20 @@ def check_library(run: Run) -> None:
     if fault := run.place.library_fault(run.asked.library_sha256):
         raise DamagedRun(
             f"{run.place.library} {fault}.",
-            f"Restore it: {restore_command(run)}",
+            restore_hint(run),
             code="library-changed",
             path=run.place.library,
         )
 
 
-def restore_command(run: Run) -> str:
-    """What to type to restore the library; of another slurmslice, which one has its text."""
+def restore_hint(run: Run) -> str:
+    """What to type to restore the library."""
     from slurmslice.script import library, library_path
 
     if digest(library()) != run.asked.library_sha256:
-        return f"only slurmslice {run.asked.version}, which made the run, has its text."
-    return join(["install", "-m", "444", str(library_path()), str(run.place.library)])
+        return f"Only slurmslice {run.asked.version}, which made the run, has its text."
+    words = ["install", "-m", "444", str(library_path()), str(run.place.library)]
+    return f"Restore it: {join(words)}"
 
 
 def _check_source_line(run: Run, text: str) -> None:
@@ -218,11 +219,9 @@ def check_place(run: Run, options: Options) -> None:
         )
     text = read_or_damaged(run.place.script).decode("utf-8", "surrogateescape")
     line = find_source_line(text)
-    if line and not (
-        os.path.isdir(line.run_dir) and os.path.samefile(line.run_dir, run.place.path)
-    ):
+    if line and not line.names(run.place.library):
         raise BadInput(
-            f"The script's source line names {line.run_dir!r}, and the run is in {run.place.path}.",
+            f"The script's source line names {line.library}, and the run is in {run.place.path}.",
             f"If it was moved, change the source line in {run.place.script} as well.",
             code="source-line-elsewhere",
         )

@@ -385,7 +385,7 @@ _start_slice() {
 
 _begin_slice() {
   _take_slice "$1"
-  [[ -d ${_log%/*} ]] || mkdir -p "${_log%/*}"
+  [[ -d ${_log%/*} ]] || command mkdir -p "${_log%/*}"
   exec </dev/null >>"$_log" 2>&1 || exit
   _run_slot "$1"
 }

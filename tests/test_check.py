@@ -15,7 +15,7 @@ from slurmslice.command import Command, ShellText
 from slurmslice.errors import BadInput
 from slurmslice.evidence import Steps, TaskReport
 from slurmslice.judge import GRACE_S, Hearing, Standing, judge
-from slurmslice.packed import judge_packed
+from slurmslice.packed import VISIBLE_S, judge_packed
 from slurmslice.packing import Packing
 from slurmslice.progress import SlotProgress, TaskProgress
 from slurmslice.run import Run
@@ -300,19 +300,17 @@ def test_a_check_stands_in_script_and_run(typed: Typed) -> None:
 
 
 @pytest.mark.parametrize(
-    ("setup", "warns"),
-    [("module load x\nexec conda run python", True), ("exec >>out 2>&1", False),
-     ("[ -e x ] || exec tmux; ls", True), ("if true; then exec x; fi", True),
-     ("cd x && exec 3>&1", False), ('echo "exec x"', False),
-     ("exec {fd}<in", False), ("exec 3<&-", False), ("# exec", False), ("execute x", False)],
+    ("setup", "pack", "warns"),
+    [('cd "$SLICE"', "2", True), ("cd ${SLICE}", "2", True), ("echo $SLICE_MASS", "2", True),
+     ("cd $SLICE", "1", False), ("cd $SLICES", "2", False), ("echo SLICE", "2", False)],
 )  # fmt: skip
-def test_a_setup_that_takes_the_scripts_place_is_told(
-    typed: Typed, setup: str, warns: bool
+def test_a_setup_of_a_pack_that_names_its_slice_is_told(
+    typed: Typed, setup: str, pack: str, warns: bool
 ) -> None:
-    """Its exit 0 would be taken for the command's; what the check asks is in the preview too."""
-    line = ("render", "--dry-run", "-a", "0-3", "--check-file", "{}.h5", "--setup", setup)
-    said = typed(*line, "--", "true", "{}")
-    assert ("takes the script's place" in said) is warns
+    """It runs once a task, before there is a slice; the preview has what the check asks, too."""
+    line = ("render", "--dry-run", "-a", "0-3", "--pack", pack, "--check-file", "{}.h5")
+    said = typed(*line, "--setup", setup, "--", "true", "{}")
+    assert ("names $SLICE" in said) is warns
     assert "check {}.h5 is not empty" in said
 
 
@@ -543,6 +541,7 @@ def test_what_is_started_again_meanwhile_is_not_judged_by_its_new_steps(
 ) -> None:
     """Slurm may put a task back between the two questions: then the steps are of another start."""
     run = submitted(new_run, engine, replace(DONE, ended_at=int(clock.now)))
+    clock.now += VISIBLE_S
     engine.restarted = True
     poll(run)
     assert run.standings.tally() == {State.SUBMITTED: 10}

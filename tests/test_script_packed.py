@@ -34,6 +34,7 @@ from tests.test_script import (
     cpu_s,
     to_bytes,
     tool,
+    use_cpu,
     wait_for,
     words,
 )
@@ -394,11 +395,18 @@ def test_the_setup_of_a_pack_runs_once(place: Place, at_once: int) -> None:
     assert (ran.stdout.count(b"set up"), ran.stdout.count(b"cleaned")) == (1, 1)
 
 
-def test_no_slice_starts_after_a_setup_that_failed(place: Place) -> None:
+@pytest.mark.parametrize(
+    ("setup", "says"),
+    [("exit 0", 0), ("exec true", 0), ("exec false", 1), ("trap : EXIT; false", 1)],
+)
+@ONE_OR_SEVERAL
+def test_no_slice_starts_after_a_setup_that_failed(
+    place: Place, setup: str, says: int, at_once: int
+) -> None:
     """The task says with which code the setup ended, and nothing of its slices."""
-    pack(place, words("touch", "ran"), 4, setup="exit 0")
+    pack(place, words("touch", "ran"), 4, setup=setup, at_once=at_once)
     ran = place.run(0)
-    assert (ran.code, ran.said.setup_exit, ran.said.slots) == (1, 0, {})
+    assert (ran.code, ran.said.setup_exit, ran.said.slots) == (1, says, {})
     assert not (place.work_dir / "ran").exists()
 
 
@@ -708,12 +716,15 @@ def test_a_wrapper_that_is_killed_alone_keeps_its_place(place: Place) -> None:
 
 def test_waiting_for_a_pool_costs_no_time(place: Place) -> None:
     """While slices run the script sleeps: a look each second, which forgets nothing."""
-    pack(place, words("sh", "-c", "echo >>ready-$SLICE; sleep 1.5"), 5, pack=5, at_once=4)
+    text = "echo >>ready-$SLICE; until [ -e go ]; do sleep 0.1; done"
+    pack(place, words("sh", "-c", text), 5, pack=5, at_once=4)
     task = place.start(0)
     wait_for((place.work_dir / "ready-k3").exists)
-    before = cpu_s(task.pid)
-    time.sleep(1)
-    used = cpu_s(task.pid) - before
+    (dispatcher,) = psutil.Process(task.pid).children()
+    before = cpu_s(dispatcher.pid) + cpu_s(task.pid)
+    use_cpu(0.8)
+    used = cpu_s(dispatcher.pid) + cpu_s(task.pid) - before
+    (place.work_dir / "go").touch()
     ran = place.end(task, 0)
     assert used < 0.1
     assert exits(ran) == dict.fromkeys(range(5), 0)

@@ -471,6 +471,7 @@ def test_a_pending_slice_that_was_cancelled_by_hand_ends_with_its_array(
     del engine.jobs["100"].tasks[2]
     for index in (0, 1, 3):
         engine.end("100", index, State.COMPLETED, exit_code=0, ended_at=int(clock.now))
+    clock.now += 60
     poll(run)
     assert states(run) == {State.COMPLETED: 3, State.SUBMITTED: 1}
     clock.now += 60

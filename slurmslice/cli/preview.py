@@ -18,7 +18,6 @@ from slurmslice.command import ShellText, placeholders, quote, show
 from slurmslice.engines import Engine, Limits
 from slurmslice.errors import NoAnswer
 from slurmslice.packing import fitted, tasks_at_once
-from slurmslice.replaced import runs_another
 from slurmslice.reports.counts import count, key_ranges, shortened
 from slurmslice.reports.foreseen import Group, groups, request, worst_case
 from slurmslice.run import Run
@@ -87,8 +86,8 @@ def _warnings(asked: Asked, engine: Engine, limits: Limits | None) -> Iterator[s
     fits = _fits(asked, limits)
     if asked.throttle and fits and asked.throttle > fits and not engine.runs_in_process:
         yield f"the throttle of {asked.throttle} is above the {fits} that can run at once"
-    if runs_another(asked.setup):
-        yield "an `exec PROGRAM` in the setup takes the script's place: the command would never run"
+    if asked.packing.pack > 1 and _NAMES_SLICE.search(asked.setup):
+        yield "the setup names $SLICE, which is not set there: with --pack it runs once a task"
     if isinstance(asked.command, ShellText):
         if "SLICE" not in asked.command.text:
             yield "the command names no $SLICE: every slice does the same (single quotes keep it)"
@@ -104,6 +103,9 @@ def _warnings(asked: Asked, engine: Engine, limits: Limits | None) -> Iterator[s
     if _SCRIPT.fullmatch(script) and not os.path.exists(os.path.join(asked.work_dir, script)):
         yield f"{quote(script)} is not found here"
 
+
+_NAMES_SLICE = re.compile(r"\$\{?[#!]?SLICE(?![A-Za-z0-9])")
+"""``$SLICE`` or one of its columns, ``$SLICE_MASS``."""
 
 _SCRIPT = re.compile(r"[^\s{]+\.(py|jl|pl|rb|sh|bash|zsh|m?js|jar|[Rr])")
 """What an interpreter is given, where it is a file: a module or a text has no such name."""

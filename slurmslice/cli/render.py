@@ -26,11 +26,19 @@ from slurmslice.verbs.create import check_name, default_name, describe, render
 @asking
 @dry_run_option
 @click.option("--print", "print_", is_flag=True, help="The script on stdout; make nothing.")
-def command(asking: Asking, dry_run: bool, print_: bool) -> None:
+@click.option("--whole", is_flag=True, help="With --print: slurmslice.sh as part of the script.")
+def command(asking: Asking, dry_run: bool, print_: bool, whole: bool) -> None:
     """Make a run directory to review; submit nothing.
 
     The command comes after --: `{}` in it is the slice's key.
     """
+    if whole and not print_:
+        raise BadInput(
+            "--whole is for --print: a run keeps slurmslice.sh beside its script.",
+            "Give both, or leave out --whole.",
+            code="whole-without-print",
+            option="whole",
+        )
     wanted = asking.wanted(max_attempts=1)
     path = places.new_run(check_name(wanted.name or default_name(wanted.command)), asking.run_dir)
     engine = choose(asking.engine, path)
@@ -41,7 +49,7 @@ def command(asking: Asking, dry_run: bool, print_: bool) -> None:
             f"{relative(path)} is there already, and just this was asked of it.",
             f"`slurmslice submit {path.name}` submits it.",
         )
-    text = render(asked, wanted, path)
+    text = render(asked, wanted, path, with_library=whole)
     if print_:
         data((text.encode("utf-8", "surrogateescape"),))
         return

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from slurmslice.confirm import confirm, needs_confirmation, unconfirmed
 from slurmslice.errors import Busy, NoAnswer
 from slurmslice.evidence import Answer, Observation, TaskReport
 from slurmslice.journal import Restarted
@@ -14,10 +15,10 @@ from slurmslice.ledger import Submission, apart
 from slurmslice.packed import judge_packed, reopened_packed, unheard
 from slurmslice.progress import SlotProgress, TaskProgress, of_setup, parse
 from slurmslice.ranges import compress
-from slurmslice.replaced import looked_for
 from slurmslice.run import Run
 from slurmslice.sightings import HEADER, to_lines
-from slurmslice.states import Evidence, State
+from slurmslice.states import State
+from slurmslice.submission import restore_hint
 from slurmslice.verbs.measure import Ends, measured
 from slurmslice.verbs.settle import adopt, claimed_by_others, settle
 
@@ -70,13 +71,38 @@ def _looked(run: Run) -> Poll:
         for (group, said), ended in zip(seen, ends, strict=True)
         for row, found in _judged(run, group, said, ended)
     }
+    changed, library = _with_library(run, changed)
     run.standings.update(changed)
     keep(run, changed)
     heard = [answer for _, said in seen for answer in (said.accounting, said.queue)]
     silences = [answer.silence for answer in heard if answer.silence and not answer.off]
     silences += [silence for _, silence in ends if silence]
     learnt = any(answer.answered for answer in heard)
-    return Poll(tuple(changed), (*settled.silences, *silences), learnt, settled.notes)
+    return Poll(tuple(changed), (*settled.silences, *silences), learnt, (*settled.notes, *library))
+
+
+def _with_library(
+    run: Run, changed: Mapping[int, Standing]
+) -> tuple[dict[int, Standing], tuple[str, ...]]:
+    """Compare the library with the run's record of it, if anything of a slice has changed.
+
+    While it is not as it was made, no slice becomes COMPLETED.
+
+    Returns:
+        the standings that change, and what a person should know and type; that once a process.
+    """
+    told = run.place.fault
+    run.place.fault = run.place.library_fault(run.asked.library_sha256) if changed else told
+    if not (changed and run.place.fault):
+        return dict(changed), ()
+    fault = run.place.fault
+    doubted = {r: unconfirmed(run.standings[r], found, fault) for r, found in changed.items()}
+    still = {row: found for row, found in doubted.items() if found != run.standings[row]}
+    note = (
+        f"{run.place.library} {fault}: what tasks run now is not known, and no slice becomes "
+        f"COMPLETED. {restore_hint(run)}"
+    )
+    return still, (note,) if fault != told else ()
 
 
 def look_again(run: Run, rows: Sequence[int]) -> list[int]:
@@ -143,7 +169,6 @@ def _judged(
     run: Run, jobs: Sequence[Submission], seen: Observation, ends: Ends
 ) -> Iterator[tuple[int, Standing]]:
     now, over = run.clock(), _over_since(seen)
-    may_skip = run.asked.template or run.asked.setup
     if seen.queue.answered:
         yield from _started_again(run, jobs, seen.queue)
     for submission in jobs:
@@ -152,9 +177,8 @@ def _judged(
             known = run.standings[row]
             said = _hearing(submission, row, seen, ends, over=over, now=now)
             standing = _judge(run, submission, row, said, wrote)
-            by_own_lines = standing.evidence is Evidence.PROGRESS
-            if may_skip and standing.state is State.COMPLETED and not by_own_lines:
-                standing = looked_for(known, standing, _began(run, submission, row), now)
+            if needs_confirmation(standing):
+                standing = _confirmed(run, submission, row, standing, now)
             if standing.state is State.CANCELLED and row in submission.anew:
                 standing = replace(standing, state=State.WAITING, reason=ANEW, ended_at=None)
             if standing != known:
@@ -205,12 +229,20 @@ def _judge(
     return standing
 
 
-def _began(run: Run, submission: Submission, row: int) -> bool | None:
-    """Whether a slice's task, or its own log, shows that it began; None where there is neither."""
-    log = run.place.read_task_log(submission.number, submission.index_of(row))
-    if parse(log or b"", submission.job).slots or _has_log(run, submission, row):
-        return True
-    return None if log is None else False
+def _confirmed(run: Run, submission: Submission, row: int, found: Standing, now: float) -> Standing:
+    """A slice's standing by Slurm's word, compared with what its task wrote."""
+    index, slot = submission.places[row]
+    log = run.place.read_task_log(submission.number, index)
+    unread = run.place.task_log(submission.number, index) in run.place.unread
+    return confirm(
+        run.standings[row],
+        found,
+        None if log is None else parse(log, submission.job),
+        slot,
+        now,
+        has_log=unread or _has_log(run, submission, row),
+        times_returned=run.ledger.returned.get(row, ("", 0))[1],
+    )
 
 
 def _has_log(run: Run, submission: Submission, row: int) -> bool:

@@ -6,10 +6,10 @@
 #SBATCH --output=/home/ada/sim/slurmslice-runs/x/submissions/001/tasks/%a.log
 #SBATCH --open-mode=append
 
-# x: one command for 99 slices, 125 in an array task. By slurmslice 0.1.0.
-#   submit all:          sbatch script.sh
-#   run one task  here:  SLURM_ARRAY_TASK_ID=N bash script.sh
-# Yours to edit, but pack=125 stays: it says which slices belong to which task.
+# Run x: one command for 99 slices; an array task runs 125 of them. By slurmslice 0.1.0.
+#   submit all slices:   sbatch script.sh
+#   run one task here:   SLURM_ARRAY_TASK_ID=N bash script.sh
+# Yours to edit, but keep pack=125: it says which slices belong to which task.
 # shellcheck disable=SC1091,SC2329 # slurmslice.sh calls these functions
 
 # Prepares the shell of the whole task, once: $SLICE is not set yet.

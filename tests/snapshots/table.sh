@@ -6,8 +6,8 @@
 #SBATCH --output=/home/ada/sim/slurmslice-runs/x/submissions/001/tasks/%a.log
 #SBATCH --open-mode=append
 
-# x: one command for 99 slices, 1 in an array task. By slurmslice 0.1.0.
-#   submit all:          sbatch script.sh
+# Run x: one command for 99 slices; an array task runs one of them. By slurmslice 0.1.0.
+#   submit all slices:   sbatch script.sh
 #   run one slice here:  SLURM_ARRAY_TASK_ID=N bash script.sh
 # Yours to edit.
 # shellcheck disable=SC1091,SC2329 # slurmslice.sh calls these functions

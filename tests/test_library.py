@@ -1,0 +1,407 @@
+"""The library that script.sh sources: whatever becomes of it, nothing looks like success."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import stat
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from slurmslice.command import ShellText, quote
+from slurmslice.errors import BadInput, DamagedRun
+from slurmslice.evidence import TaskReport
+from slurmslice.packed import VISIBLE_S
+from slurmslice.packing import Packing
+from slurmslice.progress import TaskProgress
+from slurmslice.run import Run
+from slurmslice.script import library, library_path, render
+from slurmslice.source_line import FoundLine, SourceLine, find_source_line
+from slurmslice.states import State
+from slurmslice.verbs.feed import feed
+from slurmslice.verbs.poll import poll
+from slurmslice.verbs.submit import submit, waiting
+from tests.conftest import NewRun
+from tests.fakes import Clock, FakeEngine
+from tests.test_bad_input import here  # noqa: F401 - a fixture
+from tests.test_on_this_machine import Here
+from tests.test_script import EXAMPLE, TABLE_EXAMPLE, Place, tool, words
+from tests.test_script_packed import PACKED, POOL, edit, exits, pack
+from tests.typed import Typed
+
+MakeRun = Callable[..., tuple[Run, FakeEngine]]
+NOTHING = TaskProgress()
+LINES = library().splitlines(keepends=True)
+BOUNDARIES = [n for n in range(len(LINES)) if LINES[n] in {b"\n", b"}\n"}]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    """A place whose slices are ended with the test."""
+    made = Place(tmp_path)
+    yield made
+    made.clear()
+
+
+# -- what it looks like ---------------------------------------------------------------------
+
+
+def test_the_script_is_short() -> None:
+    """A person reviews at most 40 lines, comments included, in every form."""
+    for spec in (EXAMPLE, TABLE_EXAMPLE, PACKED, POOL):
+        assert render(spec).count("\n") <= 40
+    assert render(EXAMPLE).count("\n") <= 30
+
+
+def test_shellcheck_reads_the_library_as_it_is() -> None:
+    """Notes included, without any option."""
+    done = subprocess.run([tool("shellcheck"), library_path()], capture_output=True, text=True)
+    assert done.stdout == ""
+
+
+def test_every_name_of_the_library_begins_with_an_underscore() -> None:
+    """Nothing of the person's is overwritten: what the library sets is told by its first letter."""
+    shown = library().decode().replace('\n_main "$@"\n', "\n") + "compgen -A function"
+    done = subprocess.run(["bash", "-c", shown], capture_output=True, text=True, check=True)
+    names = done.stdout.split()
+    assert len(names) > 20
+    assert all(name.startswith("_") for name in names)
+
+
+def test_a_persons_variables_are_theirs(place: Place) -> None:
+    """Exported names that a script might use for itself arrive in the command as they were."""
+    names = ("run", "form", "pack", "line", "word", "words", "check", "submission", "slot")
+    place.write(ShellText(f"echo ${'$'.join(names)}"))
+    assert place.run(**dict.fromkeys(names, "x")).log == b"x" * len(names) + b"\n"
+
+
+# -- missing, cut, changed, unreadable --------------------------------------------------------
+
+
+def damage(path: Path, how: str) -> None:
+    """Make a library one that cannot be used."""
+    path.chmod(0o644)
+    if how in {"missing", "folder"}:
+        path.unlink()
+    if how == "folder":
+        path.mkdir()
+    if how == "empty":
+        path.write_bytes(b"")
+    if how == "binary":
+        path.write_bytes(b"\0\x7fELF" * 99)
+    if how == "unreadable":
+        path.unlink()
+        path.symlink_to(path.name)  # a loop: nobody can read it, root neither
+
+
+@pytest.mark.parametrize("how", ["missing", "folder", "empty", "binary", "unreadable"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_library_that_cannot_be_used(place: Place, how: str, packed: bool) -> None:
+    """The script exits 125 without a line of ours: nothing has begun, and bash says why."""
+    if packed:
+        pack(place, words("touch", "ran"), 3)
+    else:
+        place.write(words("touch", "ran"))
+    damage(place.library, how)
+    ran = place.run(0)
+    assert (ran.code, ran.said, ran.log) == (125, NOTHING, b"")
+    assert not (place.work_dir / "ran").exists()
+
+
+@pytest.mark.parametrize("lines", BOUNDARIES)
+def test_a_library_that_was_cut_between_functions(place: Place, lines: int) -> None:
+    """What is left can be read by bash, and runs nothing."""
+    place.write(words("touch", "ran"))
+    place.library.write_bytes(b"".join(LINES[: lines + 1]))
+    assert place.run(0).code == 125
+    assert not (place.work_dir / "ran").exists()
+
+
+@pytest.mark.parametrize("lost", range(1, 12))
+def test_a_library_whose_last_line_was_cut(place: Place, lost: int) -> None:
+    """Whatever of the call is left, it is no success."""
+    place.write(words("touch", "ran"))
+    place.library.write_bytes(library()[:-lost])
+    ran = place.run(0)
+    whole = lost == 1  # the newline alone
+    assert (ran.code == 0) is whole
+    assert (place.work_dir / "ran").exists() is whole
+
+
+def test_words_that_the_library_does_not_know(place: Place) -> None:
+    """A source line that was edited is refused before anything runs, and says what to restore."""
+    for old, new in (("direct", "drect"), ("direct", "direct pack=x"), ("direct", "direct check"),
+                     ("direct", ""), ("direct", "table pack=0")):  # fmt: skip
+        place.write(words("touch", "ran"))
+        text = place.script.read_text()
+        place.script.write_text(text.replace(f" {old} --", f" {new} --"))
+        ran = place.run(0)
+        assert (ran.code, ran.said) == (2, NOTHING)
+    assert not (place.work_dir / "ran").exists()
+
+
+def test_whatever_stands_before_the_source_line(place: Place) -> None:
+    """Options, aliases and functions of an edited script do not reach the bookkeeping."""
+    before = (
+        "set -euo pipefail; shopt -s expand_aliases; alias exit=true kill=true wait=true; "
+        "trap() { :; }; read() { return 1; }; exit() { :; }; IFS=0123456789; printf() { :; }\n"
+    )
+    for setup, code in (("", 3), ("exit 0", 1)):
+        place.write(words("sh", "-c", "exit 3"), setup=setup)
+        text = place.script.read_text()
+        place.script.write_text(text.replace("\nsource ", f"\n{before}source "))
+        assert place.run(int(code == 1)).code == code
+
+
+# -- what it says of a slice --------------------------------------------------------------------
+
+
+def test_the_table_gives_the_columns_their_names(place: Place, tmp_path: Path) -> None:
+    """In every locale: Turkish has no I for an i. A header that was damaged stops the task."""
+    place.write(ShellText('echo "$SLICE_ID $SLICE_Mi_2"'), direct=False, columns=("id",))
+    place.make(rows=[("k", "1", "2")], columns=("id", "i"))
+    turkish = ["localedef", "-i", "tr_TR", "-f", "UTF-8", str(tmp_path / "tr_TR.UTF-8")]
+    made = subprocess.run(turkish, capture_output=True).returncode == 0
+    environ = {"LC_ALL": "tr_TR.UTF-8", "LOCPATH": str(tmp_path)} if made else {}
+    assert place.run(0, "row-40.log", **environ).log == b"1 \n"
+    table = place.submission() / "tasks.tsv"
+    for header in (b"row\tkey\ta b\ti\tlog\n", b"row\n", b"row\tkey\ta[$(touch pwned)]\ti\tlog\n"):
+        table.write_bytes(header + table.read_bytes().partition(b"\n")[2])
+        assert place.run(0).code == 2
+    assert not list(place.folder.rglob("pwned"))
+
+
+def test_a_slice_by_hand_from_any_folder(place: Place) -> None:
+    """Whether it is named by a path or from beside it, and nothing is left behind."""
+    place.write(words("sh", "-c", "pwd"))
+    for cwd, script in (("/", str(place.script)), (place.run_dir, "script.sh")):
+        done = subprocess.run(["bash", script], cwd=cwd, capture_output=True, text=True,
+                              env=os.environ | {"SLURM_ARRAY_TASK_ID": "17"})  # fmt: skip
+        assert (done.returncode, done.stdout) == (0, f"{place.work_dir}\n")
+
+
+def test_a_run_that_was_moved_needs_two_edits(place: Place) -> None:
+    """The source line and --output: then its tasks write into the new place."""
+    place.write(words("echo", "{}"))
+    moved = place.run_dir.with_name("moved")
+    place.run_dir.rename(moved)
+    old, place.run_dir = quote(str(place.library)), moved
+    place.script, place.library = moved / "script.sh", moved / place.library.name
+    assert place.run(0).code == 125
+    place.script.write_text(place.script.read_text().replace(old, quote(str(place.library))))
+    ran = place.run(17)
+    assert (ran.code, ran.log) == (0, b"17\n")
+
+
+def test_a_script_with_its_library_in_it_does_the_same(place: Place) -> None:
+    """``render --print --whole``: one file, which needs no other but the run's tables."""
+    line = SourceLine(str(place.run_dir), "table", pack=2, at_once=2)
+    pack(place, words("sh", "-c", "echo {}; exit 3"), 3, pack=2, at_once=2)
+    text = place.script.read_text()
+    place.script.write_text(line.with_library(text, library().decode()))
+    place.library.unlink()
+    ran = place.run(1)
+    assert (ran.code, exits(ran)) == (1, {0: 3})
+    assert find_source_line(place.script.read_text()) == FoundLine("", "table", 2)
+
+
+def test_print_whole(here: Here) -> None:  # noqa: F811
+    """On the command line; without --print there is nothing to print."""
+    line = ("--engine", "local", "-a", "0-3", "--", "true", "{}")
+    whole = here("render", "--print", "--whole", *line)
+    assert whole.returncode == 0
+    assert library().decode() in whole.stdout
+    assert "\nsource " not in whole.stdout
+    assert here("render", "--whole", *line).returncode == 2
+
+
+@pytest.mark.parametrize("key", ["/a b/x", "/a'b", "/é\udcff", "/a\nb", "/$(touch pwned)"])
+def test_the_source_line_is_found_again(key: str) -> None:
+    """Whatever the folder's name holds; and it is told from another folder's."""
+    line = SourceLine(key, "direct", log_folders=True)
+    found = find_source_line(f"#!/bin/bash\n{line.to_bash()}\nexit 125\n")
+    assert found is not None
+    assert (found.form, found.pack) == ("direct", 1)
+    assert found.names(Path(key) / "slurmslice.sh")
+    assert not found.names(Path("/other/slurmslice.sh"))
+
+
+# -- a run ------------------------------------------------------------------------------------
+
+
+def test_a_run_has_the_library_and_its_digest(new_run: NewRun) -> None:
+    """As shipped, and read-only."""
+    run = new_run("0-3")
+    assert run.place.library.read_bytes() == library()
+    assert not stat.S_IMODE(run.place.library.stat().st_mode) & 0o222
+    assert run.place.library_fault(run.asked.library_sha256) == ""
+
+
+@pytest.mark.parametrize("how", ["missing", "folder", "empty", "unreadable"])
+def test_nothing_is_submitted_with_another_library(
+    new_run: NewRun, engine: FakeEngine, typed: Typed, how: str
+) -> None:
+    """Slurm does not spool it. What is typed as the error says restores it."""
+    run = new_run("0-3")
+    damage(run.place.library, how)
+    with pytest.raises(DamagedRun) as refused:
+        submit(run, waiting(None), {}, "submit")
+    assert (refused.value.code, engine.jobs) == ("library-changed", {})
+    typed("submit", "demo", "--dry-run")
+    assert typed.code == 2
+    if how == "folder":
+        run.place.library.rmdir()
+    said = refused.value.hint.partition(": ")[2]
+    subprocess.run(shlex.split(said), check=True)
+    assert not stat.S_IMODE(run.place.library.stat().st_mode) & 0o222
+    submit(run, waiting(None), {}, "submit")
+    assert len(engine.jobs) == 1
+
+
+def test_what_waits_is_not_fed_with_another_library(new_run: NewRun, engine: FakeEngine) -> None:
+    """It was changed while slices waited for room."""
+    run = new_run("0-3")
+    engine.most = 2
+    submit(run, waiting(None), {}, "submit")
+    damage(run.place.library, "empty")
+    engine.end_all()
+    with pytest.raises(DamagedRun):
+        feed(run, "tick")
+    assert len(engine.jobs) == 1
+
+
+def test_a_run_of_another_version_says_which(new_run: NewRun) -> None:
+    """A newer slurmslice does not have the text of an older one's library."""
+    run = new_run("0-3")
+    object.__setattr__(run.asked, "library_sha256", "0" * 64)
+    with pytest.raises(DamagedRun) as refused:
+        submit(run, waiting(None), {}, "submit")
+    assert run.asked.version in refused.value.hint
+
+
+def test_a_moved_run_whose_source_line_was_forgotten(new_run: NewRun, tmp_path: Path) -> None:
+    """--output alone would have its tasks use the tables of the old place."""
+    run = new_run("0-3")
+    other = tmp_path / "other"
+    other.mkdir()
+    text = run.place.script.read_text()
+    old = f"source {run.place.library}"
+    assert old in text
+    run.place.script.write_text(text.replace(old, f"source {other}/slurmslice.sh"))
+    with pytest.raises(BadInput) as refused:
+        submit(run, waiting(None), {}, "submit")
+    assert refused.value.code == "source-line-elsewhere"
+
+
+# -- what a poll makes of it --------------------------------------------------------------------
+
+DONE = TaskReport(State.COMPLETED, "COMPLETED", exit_code=0)
+NOT_BEGUN = TaskReport(State.FAILED, "FAILED", exit_code=125, node="n7")
+LINE = "slurmslice {} job=100 restart=0 at=1800000000 host=n1 slot=0{}\n"
+
+
+def ended(run: Run, engine: FakeEngine, report: TaskReport) -> None:
+    """All tasks that are in flight have ended so, long ago."""
+    report = replace(report, ended_at=int(run.clock()) - VISIBLE_S, started_at=1)
+    for job in engine.jobs.values():
+        job.tasks.update({i: report for i, was in job.tasks.items() if not was.state.final})
+
+
+def test_a_task_that_exits_0_without_a_line_of_ours_is_no_success(
+    new_run: NewRun, engine: FakeEngine
+) -> None:
+    """Its library was exchanged for one that does nothing, and put back."""
+    run = new_run("0-1")
+    submit(run, waiting(None), {}, "submit")
+    run.place.task_log(1, 0).touch()
+    run.place.task_log(1, 1).write_text(LINE.format("start", " format=1"))
+    ended(run, engine, DONE)
+    poll(run)
+    assert [run.standings.state(row) for row in (0, 1)] == [State.FAILED, State.COMPLETED]
+
+
+def test_a_task_that_exits_0_and_wrote_that_its_slice_failed(
+    new_run: NewRun, engine: FakeEngine
+) -> None:
+    """A trap on EXIT that was written into the script changed the exit code."""
+    run = new_run("0")
+    submit(run, waiting(None), {}, "submit")
+    run.place.task_log(1, 0).write_text(LINE.format("start", "") + LINE.format("end", " exit=3"))
+    ended(run, engine, DONE)
+    poll(run)
+    assert (run.standings.state(0), run.standings[0].exit_code) == (State.FAILED, 3)
+
+
+@pytest.mark.parametrize("how", ["missing", "empty", "unreadable"])
+@pytest.mark.parametrize("packed", [1, 2])
+def test_while_the_library_is_another_nothing_is_completed(
+    make_run: MakeRun, how: str, packed: int
+) -> None:
+    """Whatever the task wrote, what it ran is not known. Restored, its own lines count."""
+    run, engine = make_run(2, Packing(pack=packed))
+    submit(run, waiting(None), {}, "submit")
+    for index in range(2 // packed):
+        line = LINE.format("start", "") + LINE.format("end", " exit=0")
+        text = line + (line.replace("slot=0", "slot=1") if packed == 2 else "")
+        run.place.task_log(1, index).write_text(text)
+    ended(run, engine, DONE)
+    damage(run.place.library, how)
+    looked = poll(run)
+    assert run.standings.tally() == {State.SUBMITTED: 2}
+    assert any("install -m 444" in note for note in looked.notes)
+    seen = run.place.states.stat().st_size
+    poll(run)
+    assert run.place.states.stat().st_size == seen  # the same is not written again and again
+    run.place.library.unlink(missing_ok=True)
+    run.place.library.write_bytes(library())
+    assert poll(run).notes == ()
+    assert run.standings.tally() == {State.COMPLETED: 2}
+
+
+@pytest.mark.parametrize("packed", [1, 2])
+@pytest.mark.parametrize("log", [None, "bash: slurmslice.sh: No such file or directory\n"])
+def test_what_has_not_begun_uses_no_attempt(
+    make_run: MakeRun, packed: int, log: str | None
+) -> None:
+    """Exit 125 without a line of ours: given back, once; the second time it has failed."""
+    run, engine = make_run(2, Packing(pack=packed))
+    submit(run, waiting(None), {}, "submit")
+    for number, state, attempts in ((1, State.WAITING, 0), (2, State.FAILED, 1)):
+        for index in range(2 // packed) if log else ():
+            run.place.task_log(number, index).write_text(log or "")
+        ended(run, engine, NOT_BEGUN)
+        poll(run)
+        assert run.standings.tally() == {state: 2}
+        assert "slurmslice.sh" in run.standings[0].reason
+        with run.place.lock("test"):
+            run.take_back()
+        assert run.ledger.attempts == [attempts, attempts]
+        feed(run, "tick")
+    assert len(engine.jobs) == 2
+
+
+def test_what_has_not_begun_may_not_be_seen_yet(
+    new_run: NewRun, engine: FakeEngine, clock: Clock
+) -> None:
+    """On a network file system what its task wrote comes later."""
+    run = new_run("0")
+    submit(run, waiting(None), {}, "submit")
+    engine.end("100", 0, State.FAILED, exit_code=125, ended_at=int(clock.now))
+    poll(run)
+    assert run.standings.state(0) is State.SUBMITTED
+    run.place.task_log(1, 0).write_text(LINE.format("start", "") + LINE.format("end", " exit=125"))
+    clock.now += VISIBLE_S
+    poll(run)
+    assert (run.standings.state(0), run.standings[0].exit_code) == (State.FAILED, 125)
+
+
+def test_every_line_of_the_library_is_needed(place: Place) -> None:
+    """The last line calls the first function: without it nothing runs."""
+    edit_last = '\n_main "$@"\n'
+    place.write(words("touch", "ran"))
+    edit(place, edit_last, "\n")
+    assert place.run(0).code == 125
