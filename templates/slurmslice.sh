@@ -433,8 +433,8 @@ _end_group() {
 
 # Writes a line that must not be lost, because the slice would run again: waits for a full disk.
 _progress_surely() {
-  local _try
-  for _try in {1..120}; do
+  local _try=0
+  while ((_try++ < 120)); do # a list of 120 words would cost more than the line
     _progress "$@" && return
     command sleep 5
     echo >&"$_out" # half of the line may have been written

@@ -177,7 +177,8 @@ def _judged(
             known = run.standings[row]
             said = _hearing(submission, row, seen, ends, over=over, now=now)
             standing = _judge(run, submission, row, said, wrote)
-            if needs_confirmation(standing):
+            read_already = said.accounting is not None and said.accounting.progress is not None
+            if needs_confirmation(standing) and not read_already:
                 standing = _confirmed(run, submission, row, standing, now)
             if standing.state is State.CANCELLED and row in submission.anew:
                 standing = replace(standing, state=State.WAITING, reason=ANEW, ended_at=None)

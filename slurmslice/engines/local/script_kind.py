@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from slurmslice import files
-from slurmslice.source_line import LIBRARY_NAME, NOT_BEGUN_EXIT, SourceLine, find_source_line
+from slurmslice.source_line import LIBRARY_NAME, NOT_BEGUN_EXIT, FoundLine, find_source_line
 from slurmslice.template import templates_folder
 
 _FUNCTION = re.compile(
@@ -31,11 +31,11 @@ def worker_kind(script: Path) -> str:
         return "each"
     known = (templates_folder() / LIBRARY_NAME).read_bytes()
     line = _only_line(text)
-    ours = line is not None and os.path.realpath(line.run_dir) == os.path.realpath(script.parent)
+    ours = line is not None and line.names(script.with_name(LIBRARY_NAME))
     return "inline" if ours and library == known else "each"
 
 
-def _only_line(text: str) -> SourceLine | None:
+def _only_line(text: str) -> FoundLine | None:
     """Return the source line of a script that does nothing else outside its functions."""
     lines = [line for line in _FUNCTION.sub("", text).split("\n") if line and line[0] != "#"]
     if len(lines) != 2 or lines[1] != f"exit {NOT_BEGUN_EXIT}":
