@@ -17,6 +17,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
 import secrets
 import shlex
 from collections.abc import Iterator, Sequence
@@ -153,6 +154,18 @@ class RunDirectory:
         except OSError as why:
             self.unread[path] = str(why.strerror)
             return None
+
+    def read_worker_lines(self, number: int, index: int) -> bytes:
+        """Return what workers of the local engine wrote of a task that has no log of its own.
+
+        Reads all that they wrote, so it is for one task.
+        """
+        word, lines = re.compile(rb" task=%d(?: |\n)" % index), list[bytes]()
+        for path in sorted((self.submission(number) / "tasks").glob("worker-*.log")):
+            with contextlib.suppress(OSError):
+                found = files.read(path).splitlines(keepends=True)
+                lines += [line for line in found if word.search(line)]
+        return b"".join(lines)
 
     def has_log(self, number: int, name: str) -> bool:
         """Whether a slice's own log is there, which its process makes as the first that it does.

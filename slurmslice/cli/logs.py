@@ -169,6 +169,8 @@ def _show(
         return
     if wish.task and path.exists():
         say("The array task wrote nothing.")
+    elif wish.task and (lines := _of_workers(run, row, submission)):
+        data((lines,))
     elif wish.task:
         say("There is no such file: the array task wrote nothing, or it was deleted.")
     else:
@@ -199,7 +201,8 @@ def _tell_nothing(run: Run, row: int, submission: Submission, more: str = "") ->
     """Why there is no log: nothing was written, or it was, and the file is not there any more."""
     path = _path(run, row, submission, task=False)
     index, slot = submission.places[row]
-    wrote = parse(run.place.read_task_log(submission.number, index) or b"", submission.job)
+    log = run.place.read_task_log(submission.number, index)
+    wrote = parse(log or _of_workers(run, row, submission), submission.job)
     if slot in wrote.slots and not path.exists():  # a task makes it before the command begins
         say(f"It began, and its log is not there any more: {relative(path)} was deleted or moved. "
             f"{more}".rstrip())  # fmt: skip
@@ -207,6 +210,11 @@ def _tell_nothing(run: Run, row: int, submission: Submission, more: str = "") ->
         say(f"The slice itself wrote nothing. {more}".rstrip())
     else:
         say("It has written nothing yet.")
+
+
+def _of_workers(run: Run, row: int, submission: Submission) -> bytes:
+    """Return what the workers of this machine wrote of a task."""
+    return run.place.read_worker_lines(submission.number, submission.index_of(row))
 
 
 def _pieces(run: Run, row: int, path: Path, follow: bool) -> Iterator[bytes]:
