@@ -577,7 +577,7 @@ def test_a_run_that_was_moved_can_be_cancelled_and_not_submitted(play: Play) -> 
     (folder / "demo").rename(folder / "moved")
     said = play.typed("submit", "moved")
     assert play.typed.code == 2
-    assert "If it was moved, change _run= and --output" in said
+    assert "If it was moved, change --output" in said
     play.typed("cancel", "moved")
     assert play.typed.code == 0
     assert play.engine.cancelled == [("100", None)]

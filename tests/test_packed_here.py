@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 
+from slurmslice.source_line import find_source_line
 from tests.test_on_cluster import UNTIL_GO
 from tests.test_on_this_machine import DEADLINE_S, RUN, SLURMSLICE, Here, here, until
 
@@ -75,8 +76,9 @@ def test_as_many_as_take_a_quarter_of_an_hour(here: Here) -> None:
                     *words)  # fmt: skip
     assert measured.returncode == 0, measured.stderr
     assert "in an earlier run" in measured.stderr
-    pack = (here.folder / "slurmslice-runs/c/script.sh").read_text().rpartition(" pack=")[2].split()[0]
-    assert 100 < int(pack) <= 900
+    line = find_source_line((here.folder / "slurmslice-runs/c/script.sh").read_text())
+    assert line is not None
+    assert 100 < line.pack <= 900
 
 
 @pytest.mark.parametrize(

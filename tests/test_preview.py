@@ -99,7 +99,7 @@ def test_each_request_is_shown_with_its_slices(engine: FakeEngine, typed: Typed)
     assert "a slice 3 slices: --mem=75M 2 slices: --mem=100M 2 slices: --mem=50M at worst" in said
     assert "A part by hand: sbatch runs/x/script.sh (3 slices: s0, s3, s6)" in said
     script = (typed.folder / "runs" / "x" / "script.sh").read_text()
-    assert "#   a part of them:      sbatch script.sh" in script
+    assert "#   submit some slices:  sbatch script.sh" in script
     assert "# --mem differs between slices: above is that of the first" in script
     alike = typed("render", "--name", "y", "-a", "0-6", "--mem", "1G", *COMMAND)
     assert "The same by hand: sbatch runs/y/script.sh" in alike
