@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
+from slurmslice.progress import SlotProgress
 from slurmslice.states import State
 
 TaskId = tuple[str, int]
@@ -78,6 +79,7 @@ class TaskReport(Facts):
         exit_code_truncated: the true exit code may be 128 more than the source says.
         is_array_summary: the report comes from one record for all tasks of an array that ended
             before their start. Its list of tasks may be out of date (seen).
+        progress: the lines that the task wrote about its only slice, if the engine has read them.
     """
 
     state: State
@@ -88,6 +90,7 @@ class TaskReport(Facts):
     steps: Steps | None = None
     exit_code_truncated: bool = False
     is_array_summary: bool = False
+    progress: SlotProgress | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,11 +193,16 @@ def replace(path: Path, data: bytes) -> None:
         raise OSError(why.errno, why.strerror, str(path)) from why
 
 
-def claim(path: Path, data: bytes) -> bool:
+def claim(path: Path, data: bytes, *, durably: bool = False) -> bool:
     """Create a file as a whole if none exists; return whether we created it.
 
     If several processes try, only one succeeds. On a file system without hard links, a kill may
     leave an incomplete file.
+
+    Args:
+        path: the file.
+        data: its contents.
+        durably: it is on the disk when this returns.
 
     Raises:
         OSError: it could not be written.
@@ -205,12 +210,25 @@ def claim(path: Path, data: bytes) -> bool:
     draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     try:
         draft.write_bytes(data)
+        if durably:
+            _flush(draft)
         _link(draft, path)
     except FileExistsError:
         return False
     finally:
         draft.unlink(missing_ok=True)
+    if durably:
+        _flush(path.parent)
     return True
+
+
+def _flush(path: Path) -> None:
+    """Put a file, or the entries of a folder, on the disk (fsync(2))."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})

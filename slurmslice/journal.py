@@ -16,7 +16,7 @@ from typing import Any
 
 from slurmslice.errors import DamagedRun
 from slurmslice.files import whole_length
-from slurmslice.resources import ResourceRequest
+from slurmslice.resources import NO_REQUEST, ResourceRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,8 @@ class Intent:
         script_sha256, table_sha256: digests of the script and of the task table (empty: none).
         at: epoch seconds.
         pack: slices per array task; the last task may have fewer.
+        options: every sbatch option in force, long names.
+        arguments: the arguments of the script.
     """
 
     number: int
@@ -46,6 +48,8 @@ class Intent:
     table_sha256: str
     at: float
     pack: int = 1
+    options: ResourceRequest = NO_REQUEST
+    arguments: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +266,9 @@ def whole_lines(data: bytes) -> list[bytes]:
 def _event(line: bytes) -> Event:
     record = json.loads(line)
     kind = _KINDS[record.pop("event")]
-    for field in ("overrides", "changes"):
+    for field in ("overrides", "changes", "options"):
         if field in record:
             record[field] = ResourceRequest.from_json(record[field])
+    if "arguments" in record:
+        record["arguments"] = tuple(map(str, record["arguments"]))
     return kind(**record)  # type: ignore[no-any-return]

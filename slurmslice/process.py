@@ -60,30 +60,72 @@ def run(
     return Finished(tuple(argv), done.returncode, _text(done.stdout), _text(done.stderr))
 
 
-def spawn(argv: Sequence[str], *, stdin: int, env: Mapping[str, str]) -> int:
-    """Start a program in the background and return its process id. The caller reaps it.
+_SET_PDEATHSIG, _SET_CHILD_SUBREAPER = 1, 36
+"""What prctl(2) is asked for."""
 
-    SIGINT, SIGTERM and SIGHUP are blocked at the start; the program unblocks them when it is
-    ready to handle them.
+
+def fork_worker(
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    *,
+    output: int,
+    keep: Sequence[int],
+    mark: str,
+    death_signal: signal.Signals,
+    nice: int,
+) -> int:
+    """Start a program that ends with this process, and return its process id. The caller reaps it.
+
+    It is the leader of a session, and a subreaper: what its children leave becomes its child. When
+    this process ends, the kernel sends it a signal. Call this from the main thread: the kernel
+    takes the end of the thread that called for the end of the process (prctl(2)).
 
     Args:
         argv: the program's path and its arguments.
-        stdin: the file descriptor of its standard input.
         env: its environment.
+        output: the file descriptor that becomes its standard output and error.
+        keep: further file descriptors that it inherits.
+        mark: the name of a variable whose value is its process id, which is its session's too.
+        death_signal: the signal that it gets when this process ends.
+        nice: its least nice value.
 
     Raises:
-        OSError: it could not be started.
+        OSError: no process could be made.
     """
-    return os.posix_spawn(
-        argv[0],
-        list(argv),
-        dict(env),
-        file_actions=[
-            (os.POSIX_SPAWN_DUP2, stdin, 0),
-            (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
-        ],
-        setsigmask=(signal.SIGINT, signal.SIGTERM, signal.SIGHUP),
-    )
+    import ctypes
+
+    prctl = ctypes.CDLL(None).prctl
+    parent, before = os.getpid(), signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        pid = os.fork()
+        if not pid:
+            try:
+                os.setsid()
+                prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+                prctl(_SET_PDEATHSIG, int(death_signal), 0, 0, 0)
+                if os.getppid() == parent:  # else it ended before the kernel was asked
+                    _become(argv, {**env, mark: str(os.getpid())}, output, keep, nice)
+            finally:
+                os._exit(127)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return pid
+
+
+def _become(
+    argv: Sequence[str], env: Mapping[str, str], output: int, keep: Sequence[int], nice: int
+) -> None:
+    """Turn this process, just forked, into a program."""
+    os.setpriority(os.PRIO_PROCESS, 0, max(nice, os.getpriority(os.PRIO_PROCESS, 0)))
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    for fd in keep:
+        os.set_inheritable(fd, True)
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    os.execve(argv[0], list(argv), dict(env))  # noqa: S606  (argv lists without a shell)
 
 
 def _text(output: bytes | None) -> str:

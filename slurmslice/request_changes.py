@@ -63,7 +63,8 @@ def previous_request(run: Run, script: ResourceRequest, kept: ResourceRequest) -
     Raises:
         BadInput: a time limit among them is not one.
     """
-    return run.record.counted(slice_request(script, run.record.packing).overridden_by(kept))
+    request = slice_request(script, run.record.packing).overridden_by(kept)
+    return run.record.counted(request, minutes=run.engine.counts_whole_minutes)
 
 
 def _unasked(

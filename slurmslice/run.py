@@ -137,7 +137,7 @@ class Run:
 
         On Slurm it is still wanted; on this machine only ``run`` puts it in.
         """
-        wanted = self.record.engine == "slurm"
+        wanted = self.engine.jobs_outlive_us
         for number, rows in self.given_back().items():
             reason = self.standings[rows[0]].reason
             self.decide(Returned(number, str(compress(rows)), reason, self.clock(), wanted))

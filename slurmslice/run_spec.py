@@ -106,15 +106,19 @@ class RunRecord(RunSpec):
         """The first submission's job name: the run's name and the token."""
         return job_name(self.name, self.token)
 
-    def counted(self, request: ResourceRequest) -> ResourceRequest:
+    def counted(self, request: ResourceRequest, *, minutes: bool) -> ResourceRequest:
         """A slice's request as it is counted: Slurm rounds a time limit up to whole minutes.
 
-        In a pack the script itself ends a slice, to the second, and so does this machine.
+        In a pack the script itself ends a slice, to the second.
+
+        Args:
+            request: the request.
+            minutes: the engine counts whole minutes.
 
         Raises:
             BadInput: the time limit is not one.
         """
-        if self.engine != "slurm" or self.packing.pack > 1 or "time" not in request:
+        if not minutes or self.packing.pack > 1 or "time" not in request:
             return request
         return request.overridden_by({"time": whole_minutes(request["time"])})
 

@@ -17,6 +17,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
 import secrets
 import shlex
 from collections.abc import Iterator, Sequence
@@ -169,6 +170,18 @@ class RunDirectory:
             self.unread[path] = str(why.strerror)
             return None
 
+    def read_worker_lines(self, number: int, index: int) -> bytes:
+        """Return what workers of the local engine wrote of a task that has no log of its own.
+
+        Reads all that they wrote, so it is for one task.
+        """
+        word, lines = re.compile(rb" task=%d(?: |\n)" % index), list[bytes]()
+        for path in sorted((self.submission(number) / "tasks").glob("worker-*.log")):
+            with contextlib.suppress(OSError):
+                found = files.read(path).splitlines(keepends=True)
+                lines += [line for line in found if word.search(line)]
+        return b"".join(lines)
+
     def has_log(self, number: int, name: str) -> bool:
         """Whether a slice's own log is there, which its process makes as the first that it does.
 
@@ -200,13 +213,15 @@ class RunDirectory:
         return digest(data)
 
     def owner(self, number: int) -> str | None:
-        """The array job id that has claimed a submission; None where none has, or it is barred."""
+        """The array job id that has claimed a submission; None where none has, or it is barred.
+
+        It is the first line. The local engine has a second one.
+        """
         try:
-            claim = self._claim(number)
+            owner, whole, _ = self._claim(number).partition("\n")
         except FileNotFoundError:
             return None
-        owner = claim.removesuffix("\n")
-        return owner if owner.isdecimal() and claim != owner else None  # a torn line is none
+        return owner if owner.isdecimal() and whole else None  # a torn line is none
 
     def bar(self, number: int) -> bool:
         """Take the claim of a submission whose job is nowhere, so that it can never run.

@@ -112,6 +112,8 @@ class PlannedSubmission:
             table_sha256=table_sha256,
             at=at,
             pack=run.record.packing.pack,
+            options=self.request,
+            arguments=self.arguments,
         )
 
 

@@ -27,6 +27,7 @@ builtin set +o posix
 _main() {
   _restore_shell
   _read_words "$@"
+  ! declare -F _serve_inline >/dev/null || _serve_inline # a worker of the local engine: worker.sh
   _job=${SLURM_ARRAY_JOB_ID:-} _job_id=${SLURM_JOB_ID:-} _restart=${SLURM_RESTART_COUNT:-0}
   _index=${SLURM_ARRAY_TASK_ID:-} _host=${SLURMD_NODENAME:-$HOSTNAME} _ok=0 _kept=()
   [[ $_index =~ ^(0|[1-9][0-9]*)$ ]] ||
@@ -432,8 +433,8 @@ _end_group() {
 
 # Writes a line that must not be lost, because the slice would run again: waits for a full disk.
 _progress_surely() {
-  local _try
-  for _try in {1..120}; do
+  local _try=0
+  while ((_try++ < 120)); do # a list of 120 words would cost more than the line
     _progress "$@" && return
     command sleep 5
     echo >&"$_out" # half of the line may have been written

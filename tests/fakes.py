@@ -30,6 +30,11 @@ class FakeEngine:
     """
 
     name: str = "slurm"
+    runs_in_process: bool = False
+    jobs_outlive_us: bool = True
+    may_be_submitted_by_hand: bool = True
+    has_queue_limits: bool = True
+    counts_whole_minutes: bool = True
     max_array_size: int = 1001
     jobs: dict[str, Job] = field(default_factory=dict)
     on_submit: Callable[[Order], None] = lambda order: None

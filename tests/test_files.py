@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slurmslice import files
-from slurmslice.engines.local.books import Books
-from slurmslice.engines.local.inbox import Inbox
-from slurmslice.engines.local.role import Role
+from slurmslice.engines.local.jobs import LocalJob
+from slurmslice.engines.local.runner_lock import RunnerLock
+from slurmslice.engines.local.task_records import TaskRecords
 from slurmslice.journal import Event, Held, Queued, Throttled, from_lines, to_line
+from slurmslice.ranges import parse_array
 from slurmslice.resources import NO_REQUEST
-from slurmslice.states import State
 
 LINE = b"a line\tof some length\n"
 
@@ -42,17 +42,13 @@ def journalled(path: Path) -> None:
     files.append(path, to_line(Held("why", 1.0)))
 
 
-def asked(path: Path) -> None:
-    """A request."""
-    Inbox(path).cancel("12", [3, 5, 9])
-
-
 def noted(path: Path) -> None:
-    """An event of the books."""
-    Books(path, None, 0).write("cancelled", 7, "3,5,9", "why")
+    """A line of the local runner."""
+    line = b"slurmslice dropped job=1 restart=0 at=7 host=n3 task=3,5,9\n"
+    files.append(path, line, durably=False)
 
 
-WRITERS = [journalled, asked, noted]
+WRITERS = [journalled, noted]
 
 
 @pytest.mark.parametrize("write", WRITERS)
@@ -134,112 +130,105 @@ def test_incomplete_line_is_removed(
     assert path.read_bytes() == (whole or b"header\n") + LINE
 
 
-# -- what the local engine keeps -------------------------------------------------------------------
+# -- what the local engine reads -------------------------------------------------------------------
+
+WORKER_LINES = b"""\
+0m0.000s 0m0.004s
+0m1.250s 0m0.500s
+slurmslice start job=1 restart=0 at=5 host=n3 slot=0 format=1 task=1
+slurmslice check job=1 restart=0 at=6 host=n3 slot=0 exit=3 task=1
+0m0.000s 0m0.005s
+0m1.500s 0m0.625s
+slurmslice end job=1 restart=0 at=7 host=n3 slot=0 exit=3 task=1 us=1750000 rss=4096
+slurmslice start job=1 restart=0 at=7 host=n3 slot=0 format=1 task=12
+slurmslice timeout job=1 restart=0 at=8 host=n3 slot=0 task=12
+slurmslice end job=1 restart=0 at=8 host=n3 slot=0 exit=143 told=TERM stopped=1 task=12 us=12
+slurmslice start job=1 restart=0 at=9 host=n3 slot=0 format=1 task=13
+"""
+RUNNER_LINES = b"""\
+slurmslice peak job=1 restart=0 at=6 host=n3 task=13 rss=40960
+slurmslice dropped job=1 restart=0 at=7 host=n3 task=1,10,100
+slurmslice end job=1 restart=0 at=8 host=n3 slot=0 exit=137 task=14
+"""
+FILES = [("worker-0.log", WORKER_LINES), ("runner.log", RUNNER_LINES)]
 
 
-def fill_books(path: Path) -> None:
-    """Books with every kind of event."""
-    books = Books(path, 1, 0)
-    books.write("taken", 5, 99, "here", None)
-    books.write("start", 1, 98, "5.500", None)
-    books.write("end", 1, State.FAILED, 3, None, "5.500", "7.250", "1.75", "0.5", 4096, "why")
-    books.write("start", 12, 97, "6.000", None)
-    books.cancel([2, 13], 8.0)
-    books.write("returned", 9, "its runner ended")
+def read_records(path: Path) -> list[object]:
+    """All that a reader has of tasks."""
+    nothing = Path("/nowhere")
+    job = LocalJob(
+        1, "x", parse_array("0-120"), nothing, path.parent.parent, (), NO_REQUEST, False, 0.0, None
+    )
+    records = TaskRecords(job)
+    records.refresh()
+    return [dict(records.started), records.ended, records.stopped, records.dropped]
 
 
-def fill_inbox(path: Path) -> None:
-    """An inbox with every kind of request, of jobs and indices that begin alike."""
-    inbox = Inbox(path)
-    inbox.order("12")
-    inbox.cancel("12", [1, 10, 100])
-    inbox.cancel("123", None)
-    inbox.throttle("12", 40)
-    inbox.hold("12")
-    inbox.release("12")
-    inbox.hold("123")
-
-
-def read_books(path: Path) -> list[object]:
-    """All that a reader has of books."""
-    books = Books(path, 1, 0)
-    books.refresh()
-    return [books.taken, books.returned, books.started, books.ended]
-
-
-def read_inbox(path: Path) -> list[object]:
-    """All that a reader has of an inbox."""
-    inbox = Inbox(path)
-    inbox.refresh()
-    return [inbox.throttles, inbox.held,
-            [inbox.cancelled(job, range(120)) for job in ("1", "12", "123")]]  # fmt: skip
-
-
-READERS = [(fill_books, read_books), (fill_inbox, read_inbox)]
-
-
-@pytest.mark.parametrize(("fill", "read"), READERS)
-def test_any_prefix_says_what_its_whole_lines_say(
-    tmp_path: Path, fill: Callable[[Path], None], read: Callable[[Path], list[object]]
-) -> None:
+@pytest.mark.parametrize(("name", "data"), FILES)
+def test_any_prefix_says_what_its_whole_lines_say(tmp_path: Path, name: str, data: bytes) -> None:
     """Killed at any byte, and gone on with by another writer: a torn line never says anything.
 
-    A part of ``cancel 12 1,10`` would cancel other tasks than were meant.
+    A part of ``dropped task=1,10`` would be about other tasks than were meant.
     """
-    (tmp_path / "local").mkdir()
-    path, lines = tmp_path / "local" / "file", tmp_path / "local" / "lines"
-    fill(path)
-    data = path.read_bytes()
+    (tmp_path / "tasks").mkdir()
+    path = tmp_path / "tasks" / name
     for length in range(len(data) + 1):
-        lines.write_bytes(data[: files.whole_length(data[:length])])
-        said = read(lines)
-        path.write_bytes(data[:length])
-        assert read(path) == said
-        files.append(path, b"none\n")
-        assert read(path) == said
+        path.write_bytes(data[: files.whole_length(data[:length])])
+        said = read_records(path)
+        for rest in (b"", b"none\n", b"x\nslurmslice start job=1\n"):
+            path.write_bytes(data[:length] + rest)
+            assert read_records(path) == said
 
 
-@pytest.mark.parametrize(("fill", "read"), READERS)
-@given(length=st.integers(0, 400), rest=st.binary(max_size=60), tail=st.booleans())
+@pytest.mark.parametrize(("name", "data"), FILES)
+@given(length=st.integers(0, 900), rest=st.binary(max_size=60), tail=st.booleans())
 def test_whatever_follows_a_torn_line_is_read(
     tmp_path_factory: pytest.TempPathFactory,
-    fill: Callable[[Path], None],
-    read: Callable[[Path], list[object]],
+    name: str,
+    data: bytes,
     length: int,
     rest: bytes,
     tail: bool,
 ) -> None:
     """Bytes of another kind behind any prefix: no reader fails, whoever wrote them."""
-    path = tmp_path_factory.mktemp("any") / "file"
-    fill(path)
-    path.write_bytes(path.read_bytes()[:length] + rest + b"\n" * tail)
-    read(path)
+    path = tmp_path_factory.mktemp("any") / "tasks" / name
+    path.parent.mkdir()
+    path.write_bytes(data[:length] + rest + b"\n" * tail)
+    read_records(path)
 
 
 @pytest.mark.parametrize(
-    "line", ["start\t1\t2\tinf\t", "start\t1\t2\tnan\t", "cancelled\t1\t5-\twhy",
-             "end\t1\tFAILED\t3\t\tinf\t1\t1\t1\t1\twhy", "taken\tx\ty\there\t"],
-)  # fmt: skip
-def test_a_number_that_is_none_is_no_event(tmp_path: Path, line: str) -> None:
-    """``inf`` is a number to Python and no time: such a line is left out."""
-    path = tmp_path / "file"
-    path.write_text(f"{line}\n")
-    assert read_books(path) == [None, None, {}, {}]
+    "line",
+    [
+        "end job=1 restart=0 at=7 host=n3 slot=0 exit=inf task=1",
+        "end job=1 restart=0 at=7 host=n3 slot=0 exit=0 task=nan",
+        "dropped job=1 restart=0 at=7 host=n3 task=5-",
+        "start job=1 restart=0 at=9999999999999999 host=n3 task=1",
+        "end job=1 restart=0 at=7 host=n3 exit=0 task=1 us=" + "9" * 400,
+    ],
+)
+def test_a_number_that_is_none_says_nothing(tmp_path: Path, line: str) -> None:
+    """A line with a number that is none, or that is too large, is left out."""
+    (tmp_path / "tasks").mkdir()
+    path = tmp_path / "tasks" / "worker-0.log"
+    path.write_text(f"slurmslice {line}\n")
+    assert read_records(path)[1:] == [{}, {}, set()]
 
 
 @given(length=st.integers(0, 80), rest=st.binary(max_size=20))
 def test_whatever_names_the_runner_is_read(
     tmp_path_factory: pytest.TempPathFactory, length: int, rest: bytes
 ) -> None:
-    """``runner.json``, torn or spoilt: it says who has the role, or nobody."""
-    role = Role(tmp_path_factory.mktemp("role"))
-    assert role.take()
-    role.announce()
-    whole = role.holder()
-    role.path.write_bytes(role.path.read_bytes()[:length] + rest)
-    assert rest or role.holder() in (None, whole)
-    role.elsewhere()
-    role.give_up()
+    """The runner's file, torn or damaged, names a runner or nobody, and no reader fails."""
+    lock = RunnerLock(tmp_path_factory.mktemp("lock") / "local" / "runner")
+    assert lock.take()
+    lock.announce()
+    lock.path.write_bytes(lock.path.read_bytes()[:length] + rest)
+    assert rest or lock.mine.startswith(lock.holder())
+    lock.is_elsewhere(lock.holder())
+    lock.forget()
+    assert not lock.holder()
+    lock.release()
 
 
 def test_journal_ignores_an_incomplete_line(tmp_path: Path) -> None:

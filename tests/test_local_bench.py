@@ -3,25 +3,39 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import subprocess
 import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
+from slurmslice import process
 from slurmslice.engines import Order
-from slurmslice.engines.local import LocalEngine, engine, machine, pool, runner, strays, warden
-from slurmslice.engines.local.pool import Pool
+from slurmslice.engines.local import (
+    LocalEngine,
+    capacity,
+    crew,
+    engine,
+    machine,
+    memory_cgroup,
+    orphans,
+    runner,
+    workers,
+)
 from slurmslice.errors import EngineError
 from slurmslice.evidence import TaskReport
+from slurmslice.journal import Cancelled, Event, Intent, Shared, Submitted
+from slurmslice.journal_jobs import JournalJobs
 from slurmslice.ranges import parse_array
 from slurmslice.resources import NO_REQUEST
+from slurmslice.rundir import RunDirectory
 from slurmslice.states import State
 from tests.requested import a_request
 
@@ -30,41 +44,76 @@ PATIENCE_S = 20.0
 
 
 class Bench:
-    """A run directory, an engine on it, scripts and orders; other processes with engines."""
+    """A run directory with a journal, an engine on it, and other processes with engines.
+
+    Each job has a script of its own, which the run's script reads: ``$NOTES`` is a folder for it
+    to write in.
+    """
 
     def __init__(self, run_dir: Path) -> None:
         self.run_dir = run_dir
         self.notes = run_dir.parent / "notes"
         self.notes.mkdir()
-        self.engine = LocalEngine(run_dir)
+        self.place = RunDirectory(run_dir)
+        self.engine = LocalEngine(run_dir, JournalJobs(self.place))
         self.processes: list[subprocess.Popen[str]] = []
         self.orders = 0
 
     def order(
-        self, script: str, array: str = "0", *, arguments: tuple[str, ...] = (), **needs: object
+        self, script: str, array: str = "0", *, arguments: tuple[str, ...] = (), **request: object
     ) -> Order:
-        """An order of a bash script. ``$NOTES`` is a folder for it to write in."""
+        """Make the next job, which is not submitted yet."""
         self.orders += 1
         folder = self.run_dir / "submissions" / f"{self.orders:03d}"
-        folder.mkdir(parents=True)
-        path = folder / "script.sh"
-        path.write_text(f"NOTES={self.notes}\n{textwrap.dedent(script)}")
+        (folder / "tasks").mkdir(parents=True)
+        (folder / "script.sh").write_text(f"NOTES={self.notes}\n{textwrap.dedent(script)}")
+        self.place.script.write_text(
+            f". {self.run_dir}/submissions/$(printf %03d $SLURM_ARRAY_JOB_ID)/script.sh"
+        )
         return Order(
             number=self.orders,
             job_name=f"bench-token{self.orders}",
             token=f"token{self.orders}",
-            script=path,
+            script=self.place.script,
             folder=folder,
             array=parse_array(array),
             overrides=NO_REQUEST,
             arguments=arguments,
-            request=a_request(**needs),  # type: ignore[arg-type]
+            request=a_request(**request),  # type: ignore[arg-type]
         )
 
-    def submit(self, script: str, array: str = "0", **options: object) -> Order:
-        """Order it of this process' engine."""
-        order = self.order(script, array, **options)  # type: ignore[arg-type]
+    def take(self, order: Order) -> None:
+        """Write in the journal that a job was taken."""
+        array = str(order.array)
+        texts = (order.token, order.job_name, array, array.partition("%")[0])
+        script = hashlib.sha256(order.script.read_bytes()).hexdigest()
+        self.tell(
+            Intent(
+                order.number, *texts, NO_REQUEST, NO_REQUEST, script, "", time.time(),
+                options=order.request,
+                arguments=order.arguments,
+            ),
+            Submitted(order.number, str(order.number), None, "sbatch", time.time()),
+        )  # fmt: skip
+
+    def tell(self, *events: Event) -> None:
+        """Write in the journal what a person decides."""
+        for event in events:
+            self.place.append(event)
+
+    def cancel(self, order: Order, array: str) -> None:
+        """Cancel tasks, as another process does."""
+        self.tell(Cancelled(order.number, array, time.time()))
+
+    def throttle(self, order: Order, limit: int | None) -> None:
+        """Set how many tasks may run at a time, as another process does."""
+        self.tell(Shared(order.number, limit, time.time()))
+
+    def submit(self, script: str, array: str = "0", **request: object) -> Order:
+        """Submit a job."""
+        order = self.order(script, array, **request)  # type: ignore[arg-type]
         self.engine.submit(order)
+        self.take(order)
         return order
 
     def run(self, script: str, array: str = "0", **options: object) -> dict[int, TaskReport]:
@@ -109,7 +158,10 @@ class Bench:
         start = (
             "from pathlib import Path\n"
             "from slurmslice.engines.local import LocalEngine\n"
-            f"engine = LocalEngine(Path({str(self.run_dir)!r}))\n"
+            "from slurmslice.journal_jobs import JournalJobs\n"
+            "from slurmslice.rundir import RunDirectory\n"
+            f"run_dir = Path({str(self.run_dir)!r})\n"
+            "engine = LocalEngine(run_dir, JournalJobs(RunDirectory(run_dir)))\n"
         )
         process = subprocess.Popen(
             [sys.executable, "-c", start + textwrap.dedent(program)],
@@ -123,8 +175,27 @@ class Bench:
 
     def marked(self) -> list[psutil.Process]:
         """The processes of this run's tasks that live."""
-        mark = strays.marker(self.run_dir)
-        return [p for p in psutil.process_iter() if strays._bears(p, mark)]
+        mark = orphans.marker(self.run_dir)
+        return [p for p in psutil.process_iter() if orphans._has_mark(p, mark, None)]
+
+    def another(self) -> LocalEngine:
+        """Another engine in this process."""
+        return LocalEngine(self.run_dir, JournalJobs(self.place))
+
+
+def options(
+    cpus: int = 1,
+    mem_mib: int | None = None,
+    time_s: int | None = None,
+    options: tuple[tuple[str, str], ...] = (),
+) -> tuple[tuple[str, str], ...]:
+    """The sbatch options of a request."""
+    known = {
+        "cpus-per-task": str(cpus),
+        "mem": None if mem_mib is None else f"{mem_mib}M",
+        "time": None if time_s is None else f"0:{time_s // 60:02d}:{time_s % 60:02d}",
+    }
+    return (*((name, value) for name, value in known.items() if value is not None), *options)
 
 
 WORKS_ON = "while True: engine.wait(1)"
@@ -146,11 +217,11 @@ def until(condition: Callable[[], object], meanwhile: Callable[[], None] | None 
 def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """Others leave the machine alone, as far as this process is told."""
 
-    def nothing(load: machine.Load, ours: float) -> float:
+    def nothing(load: machine.Load, ours: float) -> None:
         load.others = 0.0
-        return 0.0
 
     monkeypatch.setattr(machine.Load, "look", nothing)
+    monkeypatch.setattr(machine, "running_now", lambda loadavg: 0.0)
 
 
 @pytest.fixture
@@ -159,18 +230,18 @@ def bench(tmp_path: Path, quiet: None) -> Iterator[Bench]:
     bench = Bench(tmp_path / "run")
     yield bench
     bench.engine.close()
-    for process in bench.processes:
-        process.kill()
-        process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
+    for other in bench.processes:
+        other.kill()
+        other.wait()
+        assert other.stdout is not None
+        other.stdout.close()
     until(lambda: not bench.marked())
 
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever does not end on SIGTERM is killed soon."""
-    monkeypatch.setattr(pool, "GRACE_S", 0.3)
+    monkeypatch.setattr(crew, "GRACE_S", 0.3)
 
 
 # -- what a task gets ------------------------------------------------------------------------------
@@ -181,17 +252,17 @@ def test_a_task_gets_slurms_variables(bench: Bench, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("SLURM_RESTART_COUNT", "3")
     monkeypatch.setenv("SBATCH_ACCOUNT", "other")
     monkeypatch.setenv("MINE", "a b\n'c'")
-    order = bench.submit("env -0 | sort -z", "3,5,9", cpus=2, mem_mib=None)
+    order = bench.submit("env -0 | sort -z", "3,5,9", cpus=2)
     bench.finish(order)
     said = dict(v.split("=", 1) for v in bench.log(order, 5).split("\0") if v)
     slurms = {
         name: value
         for name, value in said.items()
-        if name.startswith(("SLURM_", "SBATCH_", strays.marker(bench.run_dir)))
+        if name.startswith(("SLURM_", "SBATCH_", orphans.marker(bench.run_dir)))
     }
     assert slurms.pop("SLURM_JOB_ID").isdecimal()
     assert slurms.pop("SLURM_SUBMIT_DIR") == os.getcwd()
-    assert slurms.pop(strays.marker(bench.run_dir)) == "1_5"
+    assert slurms.pop(orphans.marker(bench.run_dir)).isdecimal()
     assert slurms == {
         "SLURM_ARRAY_JOB_ID": "1",
         "SLURM_ARRAY_TASK_ID": "5",
@@ -215,9 +286,8 @@ def test_no_two_tasks_share_a_job_id(bench: Bench) -> None:
 def test_a_task_gets_its_argument_its_log_and_no_input(bench: Bench) -> None:
     """stdout and stderr are appended to its log, stdin is empty, the argument is passed on."""
     order = bench.order("echo out $#:$1; echo err >&2; read || echo empty", arguments=("002",))
-    (order.folder / "tasks").mkdir()
     (order.folder / "tasks" / "0.log").write_text("before\n")
-    bench.engine.submit(order)
+    bench.take(order)
     bench.finish(order)
     assert bench.log(order) == "before\nout 1:002\nerr\nempty\n"
 
@@ -243,7 +313,7 @@ def test_signals_that_the_caller_ignores_are_heard_by_tasks(bench: Bench) -> Non
 
 
 def test_exit_codes_and_signals(bench: Bench) -> None:
-    """COMPLETED is exit 0; anything else is FAILED, with its code or its signal."""
+    """COMPLETED is exit 0; anything else is FAILED, with bash's code: 128 + n for signal n."""
     script = (
         "case $SLURM_ARRAY_TASK_ID in 0) ;; 1) exit 7;; 2) kill -9 $$;; 3) kill -SEGV $$;; esac"
     )
@@ -251,8 +321,8 @@ def test_exit_codes_and_signals(bench: Bench) -> None:
     assert {i: (r.state, r.exit_code, r.signal) for i, r in reports.items()} == {
         0: (State.COMPLETED, 0, None),
         1: (State.FAILED, 7, None),
-        2: (State.FAILED, None, 9),
-        3: (State.FAILED, None, 11),
+        2: (State.FAILED, 137, None),
+        3: (State.FAILED, 139, None),
     }
 
 
@@ -277,13 +347,6 @@ def test_what_is_measured(bench: Bench) -> None:
     assert report.node == bench.engine.cluster()
 
 
-def test_a_small_task_is_not_charged_for_its_runner(bench: Bench) -> None:
-    """Peak memory is the task's own, however much the process that runs it holds."""
-    ballast = b"x" * (300 << 20)
-    report = bench.run("true")[0]
-    assert len(ballast) > 10 * (report.max_rss_bytes or len(ballast))
-
-
 def test_time_limit(bench: Bench) -> None:
     """A task over its time is told to end, with its children, and is TIMEOUT whatever it says."""
     script = """
@@ -304,7 +367,7 @@ def test_time_limit(bench: Bench) -> None:
 def test_time_limit_of_the_deaf(bench: Bench, hasty: None) -> None:
     """A task that ignores SIGTERM is killed when the grace is over, and so are its children."""
     report = bench.run("trap '' TERM; sleep 30 & sleep 31; sleep 32", time_s=1)[0]
-    assert (report.state, report.signal) == (State.TIMEOUT, 9)
+    assert (report.state, report.exit_code) == (State.TIMEOUT, 137)
 
 
 def test_a_warning_before_the_limit(bench: Bench) -> None:
@@ -344,13 +407,14 @@ def test_no_control_group_is_left(bench: Bench, monkeypatch: pytest.MonkeyPatch)
     """What is made for tasks is removed, each when it ends and all when the runner goes."""
     needs_a_control_group(bench)
     made: list[Path] = []
-    start = Pool.start
+    make = memory_cgroup.Cells.make
 
-    def spy(self: Pool, what: pool.Start) -> None:
-        start(self, what)
-        made.extend(task.cell.path for task in self.tasks if task.cell)
+    def spy(self: memory_cgroup.Cells, name: str, memory: int) -> memory_cgroup.Cell:
+        cell = make(self, name, memory)
+        made.append(cell.path)
+        return cell
 
-    monkeypatch.setattr(Pool, "start", spy)
+    monkeypatch.setattr(memory_cgroup.Cells, "make", spy)
     bench.run("true", "0-3", mem_mib=100)
     assert made
     assert not any(path.exists() or path.parent.exists() for path in made)
@@ -377,68 +441,91 @@ def test_the_callers_own_children_are_left_alone(bench: Bench) -> None:
 
 
 def test_a_task_that_cannot_be_started(bench: Bench) -> None:
-    """It is said which one and why; nothing of it is booked, and it waits when all is closed."""
-    order = bench.order("true", "4")
-    bench.engine.submit(order)
+    """The error says which one it is, and it waits once the runner is closed."""
+    order = bench.submit("true", "4")
     (order.folder / "tasks").rmdir()
-    with pytest.raises(EngineError, match="Task 4 of submission 001 could not be started: No such"):
+    with pytest.raises(EngineError) as error:
         bench.engine.wait(5)
+    assert error.value.code == "task-not-started"
+    assert error.value.fields["index"] == 4
     bench.engine.close()
     assert bench.states(order) == {State.WAITING}
     assert not bench.ended(order)
 
 
+def test_a_worker_that_cannot_work(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that ends by itself is an error, and its task waits."""
+    order = bench.submit("true", "4")
+    monkeypatch.setattr(workers, "templates_folder", lambda: bench.notes)
+    with pytest.raises(EngineError) as error:
+        bench.until(lambda: False)
+    assert error.value.code == "worker-ended"
+    bench.engine.close()
+    assert bench.states(order) == {State.WAITING}
+
+
 def test_a_machine_that_is_full_of_processes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no process can be had for the moment, a task is started later."""
-    monkeypatch.setattr(runner, "_FULL", frozenset({errno.ENOENT}))
+    """If no process can be had for the moment, the task is started later."""
     monkeypatch.setattr(runner, "RETRY_S", 0.05)
-    start, tries = Pool.start, []
+    fork, tries = process.fork_worker, []
 
-    def full(self: Pool, what: pool.Start) -> None:
-        tries.append(what.index)
-        lost = bench.run_dir / "nowhere" / "log"
-        start(self, replace(what, log=lost) if tries.count(1) == 1 and what.index == 1 else what)
+    def full(*args: Any, **more: Any) -> int:
+        tries.append(1)
+        if len(tries) == 2:
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        return fork(*args, **more)
 
-    monkeypatch.setattr(Pool, "start", full)
+    monkeypatch.setattr(workers, "fork_worker", full)
     reports = bench.run("sleep 0.3", "0-2%2")
     assert {report.state for report in reports.values()} == {State.COMPLETED}
-    assert tries == [0, 1, 1, 2]
+    assert len(tries) == 3
 
 
 def test_no_bash(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without bash there is no runner, and the order waits for one."""
     order = bench.submit("true")
     monkeypatch.setenv("PATH", str(bench.notes))
-    with pytest.raises(EngineError, match="bash is not on PATH"):
+    with pytest.raises(EngineError) as error:
         bench.engine.wait(5)
+    assert error.value.code == "no-bash"
     assert not bench.engine.working
     assert bench.states(order) == {State.PENDING}
 
 
 def test_without_control_groups(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Memory is asked for, not enforced; what is said of such tasks before they run says so."""
-    for module in (engine, pool):
+    """Memory is asked for, not enforced; the note says so before tasks run; peaks are sampled."""
+    for module in (engine, crew):
         monkeypatch.setattr(module, "open_cells", lambda: None)
-    order = bench.order(HOG, mem_mib=100)
-    bench.engine.submit(order)
+    monkeypatch.setattr(machine, "LOOK_S", 0.05)
+    monkeypatch.setattr(capacity, "LOOK_S", 0.05)
+    order = bench.submit(f"{HOG}; until [ -e $NOTES/go ]; do sleep 0.02; done", mem_mib=100)
     assert not bench.engine.enforces_memory
     assert bench.engine.limits(order.request).note == bench.engine.memory_note
     assert not bench.engine.limits(a_request()).note
     assert "a task over it is not ended" in bench.engine.memory_note
+    seen = order.folder / "tasks" / "runner.log"
+    bench.until(lambda: seen.exists() and int(seen.read_text().rpartition("rss=")[2]) > 250e6)
+    (bench.notes / "go").touch()
     report = bench.finish(order)[0]
     assert report.state is State.COMPLETED
     assert (report.max_rss_bytes or 0) > 250e6
+
+
+def test_a_short_task_has_no_peak(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a control group, memory that nobody saw is not measured, and is not called 0."""
+    monkeypatch.setattr(crew, "open_cells", lambda: None)
+    assert bench.run("true")[0].max_rss_bytes is None
 
 
 def test_children_are_found_without_the_kernels_list(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the kernel lists no children, they are found among all processes."""
     child = subprocess.Popen(["sleep", "30"])
     try:
-        assert child.pid in warden.children(os.getpid())
-        monkeypatch.setattr(warden, "_LISTED", False)
-        assert child.pid in warden.children(os.getpid())
-        assert warden.children(child.pid) == []
+        assert child.pid in machine.children(os.getpid())
+        monkeypatch.setattr(machine, "_LISTED", False)
+        assert child.pid in machine.children(os.getpid())
+        assert machine.children(child.pid) == []
     finally:
         child.kill()
         child.wait()
-    assert warden.children(child.pid) == []
+    assert machine.children(child.pid) == []

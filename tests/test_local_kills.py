@@ -1,7 +1,7 @@
 """``kill -9``, or a full disk, at every step of the local engine: the same line goes on.
 
-What is killed is a process of its own, by SIGKILL; its warden and its tasks are real and outlive
-it. Which steps: every change of the engine's own files; those of the run are ``test_kills``'.
+What is killed is a process of its own, by SIGKILL; its workers and their tasks are real and outlive
+it. Steps are every change of the engine's own files and of the journal, and every word to a worker.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ import psutil
 import pytest
 
 from slurmslice import cli, template
-from slurmslice.engines.local import strays
-from slurmslice.engines.local.role import Role
+from slurmslice.engines.local import orphans
+from slurmslice.engines.local.runner_lock import RunnerLock
 from tests.kills import Killer, kill_at, points
 from tests.test_local_bench import quiet, until
 
@@ -32,8 +32,11 @@ __all__ = ["quiet"]
 
 Line = tuple[str, ...]
 
-_OURS = re.compile(r".*/demo/(local(/.*)?|submissions/\d+(/local\.tsv|/\.?order\.json.*)?)")
-"""The engine's own files: inbox, lock and ``runner.json``, orders, books, and their folders."""
+_OURS = re.compile(
+    r".*/demo/(local(/.*)?|journal\.jsonl|submissions/\d+(/job.*|/tasks/(worker|runner).*)?)|pipe:.*"
+)
+"""The engine's own files: its lock, the claim, what workers and the runner write. The journal,
+which says what is to be run; and the pipes to the workers."""
 
 PATIENCE_S = 30
 """How long a line may take; none of them needs a tenth of it."""
@@ -118,23 +121,27 @@ class Stage:
     # -- what came of it ---------------------------------------------------------------------
 
     def done(self) -> Counter[str]:
-        """How often each slice was done, by the tasks' own account."""
+        """How often each slice was done, by the commands' own account."""
         return Counter(
-            log.stem
-            for log in self.run.glob("submissions/*/tasks/*.log")
-            for line in log.read_text().splitlines()
-            if re.fullmatch(r"slurmslice end .* exit=0", line)
+            log.name.removeprefix("done.")
+            for log in self.folder.glob("done.*")
+            for _ in log.read_text().splitlines()
         )
 
     def check_left(self, where: str) -> None:
-        """No process is left, nobody holds the role, and no slice was begun beside itself."""
-        mark = strays.marker(self.run)
-        until(lambda: not any(strays._bears(p, mark) for p in psutil.process_iter()))
-        assert not (self.folder / "beside").exists(), where
+        """No process is left, nobody holds the lock, and no slice was begun beside itself."""
+        self.check_ended(where)
         if (self.run / "local").is_dir():
-            role = Role(self.run / "local")
-            assert role.take(), where
-            role.release()
+            lock = RunnerLock(self.run / "local" / "runner")
+            assert lock.take(), where
+            assert not lock.holder(), where
+            lock.release()
+
+    def check_ended(self, where: str) -> None:
+        """No process is left, and no slice was begun beside itself."""
+        mark = orphans.marker(self.run)
+        until(lambda: not any(orphans._has_mark(p, mark, None) for p in psutil.process_iter()))
+        assert not (self.folder / "beside").exists(), where
 
 
 @dataclass(frozen=True)
@@ -187,26 +194,21 @@ def of(*keys: int) -> dict[str, int]:
     return {str(key): 1 for key in keys}
 
 
-def ordered(stage: Stage) -> None:
-    """What waits is ordered, and whoever ordered it was killed before it worked."""
-    stage("submit", killer=Killer(0, counts=lambda path: path.endswith("/local.tsv")))
+def submitted(stage: Stage) -> None:
+    """What waits is submitted, and whoever did that was killed before it worked."""
+    stage("submit", killer=Killer(0, counts=lambda path: path.endswith("/local/runner")))
 
 
-def taken(stage: Stage) -> None:
-    """A runner took the order, noted that a slice was begun, and was killed."""
-    stage("submit", killer=Killer(8, counts=lambda path: path.endswith("/001/local.tsv")))
-    stage.check_left("")
+def claimed(stage: Stage) -> None:
+    """A runner claimed the job and started a slice, and was killed."""
+    stage("submit", killer=Killer(3, counts=lambda path: path.startswith("pipe:")))
+    stage.check_ended("")
 
 
 def failed_unseen(stage: Stage) -> None:
     """Twenty have failed, and their runner was killed before anybody looked."""
     stage("submit", "demo", "--only", "2-21",
-          killer=Killer(0, counts=lambda path: path.endswith("/runner.json")))  # fmt: skip
-
-
-def in_doubt(stage: Stage) -> None:
-    """The rest is ordered, by one that was killed before it could say so."""
-    stage("submit", killer=Killer(0, counts=lambda path: path.endswith("/inbox.tsv")))
+          killer=Killer(3, counts=lambda path: path.endswith("/local/runner")))  # fmt: skip
 
 
 def mended(stage: Stage) -> None:
@@ -219,31 +221,32 @@ COMMAND = """
     flock -n 9 || echo $SLICE >>beside
     [ $SLICE -lt 2 ] || [ -e mended ] || exit 3
     sleep 0.02
+    echo >>done.$SLICE
 """
 """It tells where it runs beside itself; until it is mended, slices from 2 on fail."""
 
 SAYS = ("--name", "demo", "--engine", "local", "--shell", COMMAND)
 MADE = ("render", "-a", "0-1", *SAYS)
 LET_GO = ("run", "demo", "--no-breaker")
-ORDERED = (MADE, ordered)
-TAKEN = (MADE, taken)
+SUBMITTED = (MADE, submitted)
+CLAIMED = (MADE, claimed)
 FAILED = (("run", "-a", "1-2", *SAYS), mended)
-HELD = (("render", "-a", "0-21", *SAYS), failed_unseen, in_doubt)
-ORDERING = r"order\.json|inbox|/\d+$"
+HELD = (("render", "-a", "0-21", *SAYS), failed_unseen)
+WORK = r"/local|/job|worker|runner|pipe:"
 SCENES = [
-    Scene("run", ("run", "-a", "0-1", *SAYS), of(0, 1), 35),
-    Scene("submit", ("submit",), of(0, 1), 10, (MADE,), only=ORDERING),
-    Scene("cancel", ("cancel", "demo", "1"), of(0), 7, ORDERED, ends=1),
-    Scene("throttle", ("throttle", "demo", "1"), of(0, 1), 3, ORDERED),
-    Scene("status-of-a-dead", ("status",), of(0, 1), 5, TAKEN),
-    Scene("run-of-a-dead", ("run", "demo"), of(0, 1), 10, TAKEN, only=r"/local/|001/local\.tsv"),
-    Scene("cancel-of-a-dead", ("cancel", "demo", "1"), of(0), 5, TAKEN, ends=1),
-    Scene("resubmit", ("resubmit",), of(1, 2), 10, FAILED, only=ORDERING),
+    Scene("run", ("run", "-a", "0-1", *SAYS), of(0, 1), 30),
+    Scene("submit", ("submit",), of(0, 1), 25, (MADE,)),
+    Scene("cancel", ("cancel", "demo", "1"), of(0), 3, SUBMITTED, ends=1, only="journal"),
+    Scene("throttle", ("throttle", "demo", "1"), of(0, 1), 3, SUBMITTED, only="journal"),
+    Scene("status-of-a-dead", ("status",), of(0, 1), 1, CLAIMED),
+    Scene("run-of-a-dead", ("run", "demo"), of(0, 1), 15, CLAIMED, only=WORK),
+    Scene("cancel-of-a-dead", ("cancel", "demo", "1"), of(0), 3, CLAIMED, ends=1),
+    Scene("resubmit", ("resubmit",), of(1, 2), 20, FAILED),
     Scene(
-        "hold", ("run", "demo"), of(0, 1), 3, HELD, (LET_GO,), codes=(1, 4), ends=1, only="inbox"
+        "hold", ("run", "demo"), of(0, 1), 3, HELD, (LET_GO,), codes=(1, 4), ends=1, only="journal"
     ),
     Scene(
-        "release", LET_GO, of(0, 1), 3, (*HELD, ("run", "demo")), codes=(1,), ends=1, only="inbox"
+        "release", LET_GO, of(0, 1), 3, (*HELD, ("run", "demo")), codes=(1,), ends=1, only="journal"
     ),
 ]
 FULL = [scene for scene in SCENES if scene.name in {

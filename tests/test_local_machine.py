@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurmslice.engines.local import cells, machine
+from slurmslice.engines.local import machine, memory_cgroup
 from slurmslice.engines.local.admission import Demand, Room, admits, at_once
-from slurmslice.engines.local.cells import Cell, open_cells
 from slurmslice.engines.local.cgroups import (
     Group,
     cpu_quota,
@@ -20,8 +19,9 @@ from slurmslice.engines.local.cgroups import (
     memory_free,
     memory_limit,
 )
-from slurmslice.engines.local.demands import warning
 from slurmslice.engines.local.machine import Load, busy_seconds, meminfo, usable_cpus
+from slurmslice.engines.local.memory_cgroup import Cell, open_cells
+from slurmslice.engines.local.supported_requests import warning
 from slurmslice.errors import BadInput
 from tests.requested import a_request
 
@@ -136,9 +136,9 @@ def test_a_place_for_cells_in_v2(tmp_path: Path) -> None:
         own_cgroup__subtree_control="",
         own_memory__max="max",
     )
-    assert cells._places(group) == [group.path.parent]
+    assert memory_cgroup._places(group) == [group.path.parent]
     (group.path / "memory.max").write_text("1000\n")
-    assert cells._places(group) == []
+    assert memory_cgroup._places(group) == []
 
 
 def test_no_cells_where_none_can_be_made(tmp_path: Path) -> None:
@@ -188,15 +188,25 @@ def test_load_is_others_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = {"now": 100.0, "busy": 50.0}
     monkeypatch.setattr(time, "monotonic", lambda: clock["now"])
     monkeypatch.setattr(machine, "busy_seconds", lambda text, cpus: clock["busy"])
+    monkeypatch.setattr(machine, "running_now", lambda text: 3.0)
     load = Load({0, 1})
-    assert load.look(load._ours) is None
+    load.look(load._ours)
+    assert load.others == 3.0  # what runs at this moment, until there is a measurement
     clock.update(now=101.0, busy=51.5)
-    assert load.look(load._ours + 1.0) == pytest.approx(0.4)
+    load.look(load._ours + 1.0)
+    assert load.others == pytest.approx(0.4)
     clock.update(now=101.1, busy=53.0)
-    assert load.look(load._ours) == pytest.approx(0.4)
+    load.look(load._ours)
+    assert load.others == pytest.approx(0.4)
     this = machine.Machine()
     this.cpus, this.affinity = 4, set(range(8))
     assert [this.free_cpus(others) for others in (0.0, 0.4, 3.9, 4.5, 30.0)] == [4, 4, 4, 3, 1]
+
+
+def test_others_that_run_now() -> None:
+    """The processes that run, this one left out; never fewer than none."""
+    assert machine.running_now("0.5 0.4 0.3 3/345 99\n") == 2.0
+    assert machine.running_now("0.5 0.4 0.3 0/345 99\n") == 0.0
 
 
 def test_this_machine() -> None:

@@ -11,9 +11,8 @@ from contextlib import suppress
 import psutil
 import pytest
 
-from slurmslice.engines.local import LocalEngine, strays
-from slurmslice.engines.local.cells import open_cells
-from slurmslice.errors import EngineError
+from slurmslice.engines.local import orphans
+from slurmslice.engines.local.memory_cgroup import open_cells
 from slurmslice.states import State
 from tests.test_local_bench import WORKS_ON, Bench, bench, hasty, quiet, until
 from tests.test_local_slots import HELD
@@ -62,7 +61,7 @@ def test_close_ends_everything_and_gives_it_back(bench: Bench, hasty: None) -> N
     assert sorted(bench.queue(order)) == [1, 2, 3, 4, 5]
     assert bench.states(order) == {State.WAITING}
     reason = bench.queue(order)[1].reason
-    assert reason.startswith("interrupted: its runner was stopped")
+    assert reason.startswith("interrupted: its runner")
     assert str(os.getpid()) in reason
 
 
@@ -72,9 +71,8 @@ def test_what_is_given_back_is_never_run_again(bench: Bench) -> None:
     bench.until(lambda: len(bench.lines("trace")) == 2)
     bench.engine.close()
     (bench.notes / "go").touch()
-    other = LocalEngine(bench.run_dir)
-    again = bench.order("echo again >>$NOTES/again", "0-1")
-    other.submit(again)
+    other = bench.another()
+    again = bench.submit("echo again >>$NOTES/again", "0-1")
     bench.until(lambda: not bench.queue(again), other)
     assert len(bench.lines("again")) == 2
     assert bench.states(order) == {State.WAITING}
@@ -121,7 +119,7 @@ def test_ctrl_c(bench: Bench) -> None:
     assert not bench.marked()
     assert not bench.lines("int")
     assert bench.states(order) == {State.WAITING}
-    assert "was stopped" in bench.queue(order)[0].reason
+    assert f"process {runner.pid} on" in bench.queue(order)[0].reason
 
 
 def test_a_second_ctrl_c_ends_the_grace(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +132,7 @@ def test_a_second_ctrl_c_ends_the_grace(bench: Bench, monkeypatch: pytest.Monkey
     def interrupted(timeout: float) -> object:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runner._pool, "happened", interrupted)
+    monkeypatch.setattr(runner._crew, "hear", interrupted)
     before = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         bench.engine.close()
@@ -143,34 +141,46 @@ def test_a_second_ctrl_c_ends_the_grace(bench: Bench, monkeypatch: pytest.Monkey
     assert bench.states(order) == {State.WAITING}
 
 
-def test_a_warden_that_is_killed(bench: Bench) -> None:
-    """The runner notices, ends the tasks itself, gives them back, and says so."""
-    order = bench.submit(f"{FAMILY} sleep {LONG}", "0-3%2")
+def workers_of(pid: int) -> list[psutil.Process]:
+    """The workers of a runner."""
+    return psutil.Process(pid).children()
+
+
+def test_a_worker_that_is_killed(bench: Bench) -> None:
+    """The runner ends what it left and goes on; its task FAILED, as it would on Slurm."""
+    order = bench.submit(f"[ -e $NOTES/go ] && exit; {FAMILY} sleep {LONG} & wait", "0-3%2")
     bench.until(lambda: len(bench.lines("trace")) == 2)
-    runner = bench.engine._runner
-    assert runner is not None
-    os.kill(runner._pool._link.pid, signal.SIGKILL)
-    with pytest.raises(EngineError, match="watched over the tasks was killed"):
-        bench.until(lambda: False)
-    assert not bench.engine.working
-    assert not bench.marked()
-    assert bench.states(order) == {State.WAITING}
-    assert not sleepers()  # nor what wiped its environment
+    family = set(bench.marked())
+    killed = workers_of(os.getpid())[0]
+    below = set(killed.children(recursive=True))
+    (bench.notes / "go").touch()
+    killed.kill()
+    bench.until(lambda: len(bench.ended(order)) == 3)
+    states = sorted(report.state for report in bench.ended(order).values())
+    assert states == [State.COMPLETED, State.COMPLETED, State.FAILED]
+    (failed,) = [r for r in bench.ended(order).values() if r.state is State.FAILED]
+    assert failed.exit_code == 137
+    assert not [process for process in below if orphans._lives(process)]
+    assert [process for process in family - below if orphans._lives(process)]  # the other task's
 
 
-def test_runner_and_warden_killed_at_once(bench: Bench) -> None:
+def test_a_task_that_kills_its_shell(bench: Bench) -> None:
+    """``kill $$`` and ``kill -9 $$`` fail the task, and no other."""
+    script = "case $SLURM_ARRAY_TASK_ID in 1) kill $$; sleep 9;; 2) kill -9 $$; sleep 9;; esac"
+    reports = bench.run(script, "0-3%2")
+    assert [reports[i].exit_code for i in range(4)] == [0, 143, 137, 0]
+    assert [reports[i].state for i in (1, 2)] == [State.FAILED] * 2
+
+
+def test_runner_and_workers_killed_at_once(bench: Bench) -> None:
     """Whoever looks next ends what they left before it is given back."""
     order = bench.submit("sleep 300 & setsid sleep 301 & echo >>$NOTES/up; wait", "0-3%2")
     runner = bench.elsewhere(WORKS_ON)
     until(lambda: len(bench.lines("up")) == 2)
-    family = bench.marked()
-    wardens = {process.parent() for process in family if process.name() == "bash"}
-    for process in wardens:
-        assert process is not None
-        process.suspend()  # so that it cannot act between the two
-    runner.kill()
-    for process in wardens:
-        assert process is not None
+    everybody = [psutil.Process(runner.pid), *workers_of(runner.pid)]
+    for process in everybody:
+        process.suspend()  # so that none can act before all are killed
+    for process in everybody:
         process.kill()
     runner.wait()
     assert len(bench.marked()) >= 4
@@ -180,14 +190,14 @@ def test_runner_and_warden_killed_at_once(bench: Bench) -> None:
 
 @pytest.mark.parametrize("value", ["", "1_0"])
 def test_a_session_of_others_is_left_alone(bench: Bench, value: str) -> None:
-    """A process that bears the mark in a session that no warden made is ended; no other there."""
-    mark = strays.marker(bench.run_dir)
+    """A process with the mark in a session that is no worker's is killed; no other there."""
+    mark = orphans.marker(bench.run_dir)
     shell = subprocess.Popen(
         ["bash", "-c", f"sleep {LONG} & {mark}={value} sleep {LONG} & wait -n; echo; read"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
     until(lambda: len(sleepers()) == 2 and bench.marked())
-    assert strays.sweep(mark)
+    assert orphans.sweep(mark)
     assert shell.stdout is not None
     assert shell.stdout.readline() == b"\n"
     (bystander,) = sleepers()
@@ -196,7 +206,7 @@ def test_a_session_of_others_is_left_alone(bench: Bench, value: str) -> None:
 
 
 def test_control_groups_of_a_killed_runner_are_removed(bench: Bench) -> None:
-    """By its warden, and by the next runner where that was killed too."""
+    """By whoever runs tasks next."""
     if not bench.engine.enforces_memory:
         pytest.skip(bench.engine.memory_note)
     probe = open_cells()
@@ -209,24 +219,22 @@ def test_control_groups_of_a_killed_runner_are_removed(bench: Bench) -> None:
     assert list(place.glob(f"slurmslice-{runner.pid}-*/1_0"))
     runner.kill()
     runner.wait()
-    until(lambda: not list(place.glob(f"slurmslice-{runner.pid}-*")))
-    left = place / f"slurmslice-{runner.pid}-dead"
-    (left / "1_5").mkdir(parents=True)
+    until(lambda: not bench.marked())
     bench.run("true", mem_mib=100)
-    assert not left.exists()
+    assert not list(place.glob(f"slurmslice-{runner.pid}-*"))
 
 
-def test_a_warden_that_lags_starts_nothing_more(bench: Bench) -> None:
-    """What its killed runner told it last would run beside its next attempt: it is ended too."""
-    order = bench.submit(HELD, "0-1")
+def test_a_worker_that_lags_starts_nothing_more(bench: Bench) -> None:
+    """What a killed runner had ordered would run beside its next attempt: its worker is ended."""
+    order = bench.submit(HELD, "0-1%1")
     runner = bench.elsewhere(WORKS_ON)
     until(lambda: bench.lines("trace"))
-    (warden,) = psutil.Process(runner.pid).children()
-    warden.suspend()  # it hears nothing, not even that its runner is gone
+    (worker,) = workers_of(runner.pid)
+    worker.suspend()  # it hears nothing, not even that its runner is gone
     runner.kill()
     runner.wait()
     until(lambda: bench.states(order) == {State.WAITING})
-    until(lambda: not warden.is_running() or warden.status() == psutil.STATUS_ZOMBIE)
+    until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
 
 
 def sleepers() -> list[psutil.Process]:

@@ -209,7 +209,7 @@ esac"""
 
 
 def test_a_wiped_environment_hides_no_process(here: Here) -> None:
-    """Runner and warden killed -9 at once: no slice of the next runner runs beside its last."""
+    """Runner and workers killed -9 at once: no slice of the next runner runs beside its last."""
     (here.folder / "slice.sh").write_text(NAMELESS)
     (here.folder / "slice.sh").chmod(0o755)
     began = [here.folder / f"{key}.began" for key in range(3)]
@@ -221,10 +221,12 @@ def test_a_wiped_environment_hides_no_process(here: Here) -> None:
         *SLURMSLICE, *RUN, "-a", "0-2%3", "--mem", "50M", "--name", "w", "--shell", DETACHED
     )
     until(lambda: all_began(1), "three to run")
-    (warden,) = psutil.Process(started.pid).children()
-    warden.suspend()  # so that it cannot act between the two
-    started.kill()
-    warden.kill()
+    runner = psutil.Process(started.pid)
+    everybody = [runner, *runner.children()]
+    for process in everybody:
+        process.suspend()  # so that none can act before all are killed
+    for process in everybody:
+        process.kill()
     started.wait(DEADLINE_S)
     again = here.start(*SLURMSLICE, "run", "w")
     until(lambda: all_began(2), "three to run again")

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from slurmslice.check import Check
 from slurmslice.command import Command, ShellText, quote
-from slurmslice.engines.local.cells import ENTER, open_cells
+from slurmslice.engines.local.memory_cgroup import open_cells
 from slurmslice.progress import parse
 from slurmslice.script import Script, render
 from tests.scripts import changed
@@ -374,7 +374,7 @@ def test_a_process_that_the_kernel_ended(place: Place) -> None:
         pack(place, ShellText(f"[ $SLICE != k1 ] || {HOG}; true"), 2)
         own = place.script.with_name("own.sh")
         place.script.rename(own)
-        place.script.write_text(f"exec sh -c '{ENTER}' {cell.path} bash {quote(str(own))}")
+        place.script.write_text(f"echo 0 >{cell.path}/cgroup.procs; exec bash {quote(str(own))}")
         assert lost(place.run(0)) == {0: (0, None), 1: (0, 1)}
     finally:
         cells.remove()

@@ -121,7 +121,10 @@ def test_a_limit_in_a_pack_is_kept_to_the_second(engine: FakeEngine, typed: Type
     assert " 00:00:20 " in typed("status", "x", "--slices")
     shown = typed("resubmit", "x", "--time", "2x", "--dry-run")
     assert "--time=00:01:20" in shown
-    engine.name = "local"  # so is it on this machine
+    engine.name = "local"
+    engine.runs_in_process, engine.jobs_outlive_us = True, False
+    engine.may_be_submitted_by_hand = engine.has_queue_limits = False
+    engine.counts_whole_minutes = False
     typed("run", "--dry-run", "-a", "0-1", "-t", "0:20", *COMMAND)
     assert (typed.code, typed.noted("time-rounded")) == (0, [])
 

@@ -46,8 +46,9 @@ def make(name: str, path: Path) -> Engine:
     """An engine by name, for the run in ``path``."""
     if name == "local":
         from slurmslice.engines.local import LocalEngine
+        from slurmslice.journal_jobs import JournalJobs
 
-        return LocalEngine(path)
+        return LocalEngine(path, JournalJobs(RunDirectory(path)))
     from slurmslice.engines.slurm import SlurmEngine
 
     return SlurmEngine()

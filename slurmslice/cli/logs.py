@@ -195,6 +195,8 @@ def _show(
         return
     if request.task and path.exists():
         note("task-wrote-nothing", "The array task wrote nothing.")
+    elif request.task and (lines := _worker_lines(run, row, submission)):
+        data((lines,))
     elif request.task:
         message = "The log does not exist: the array task wrote nothing, or the log was deleted."
         note("no-task-log", message, path=path)
@@ -226,7 +228,8 @@ def _explain_no_output(run: Run, row: int, submission: Submission, more: str = "
     """Note the reason: the slice wrote nothing, or its log was deleted or moved."""
     path = _log_path(run, row, submission, task=False)
     index, slot = submission.places[row]
-    wrote = parse(run.place.read_task_log(submission.number, index) or b"", submission.job)
+    log = run.place.read_task_log(submission.number, index)
+    wrote = parse(log or _worker_lines(run, row, submission), submission.job)
     if slot in wrote.slots and not path.exists():  # a task creates the log before the command
         gone = f"The slice began, but its log {relative(path)} was deleted or moved. {more}"
         note("log-gone", gone.rstrip(), path=path)
@@ -234,6 +237,11 @@ def _explain_no_output(run: Run, row: int, submission: Submission, more: str = "
         note("slice-wrote-nothing", f"The slice itself wrote nothing. {more}".rstrip())
     else:
         note("no-output-yet", "The slice has written nothing yet.")
+
+
+def _worker_lines(run: Run, row: int, submission: Submission) -> bytes:
+    """Return the lines about a task that the workers of this machine wrote."""
+    return run.place.read_worker_lines(submission.number, submission.index_of(row))
 
 
 def _read_log(run: Run, row: int, path: Path, follow: bool) -> Iterator[bytes]:

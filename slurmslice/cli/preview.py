@@ -8,6 +8,7 @@ import re
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from slurmslice.cli.console import note, one_line, print_note, say
@@ -33,10 +34,11 @@ def announce(record: RunRecord, new: RunInputs, engine: Engine) -> Limits | None
         the engine's limits for such tasks; None where it could not be asked.
     """
     typed = groups(record, new.table)
-    of = [replace(one, options=record.counted(one.options), request=record.counted(one.request))
-          for one in typed]  # fmt: skip
+    counted = partial(record.counted, minutes=engine.counts_whole_minutes)
+    of = [replace(one, options=counted(one.options), request=counted(one.request)) for one in typed]
     limits, fewest = _limits(engine, of)
-    most = _tasks_at_once(record, of, limits.at_once if limits else None)
+    exactly = engine.runs_in_process
+    most = _tasks_at_once(record, of, limits.at_once if limits else None, exactly=exactly)
     at_once = None if most is None else min(record.slices, most * record.packing.at_once)
     where = f"{record.engine} on {record.cluster}" if record.cluster else record.engine
     headline = f"{record.name}: {count(record.slices)}, {_many(at_once)}, {where}"
@@ -48,9 +50,12 @@ def announce(record: RunRecord, new: RunInputs, engine: Engine) -> Limits | None
         ("packing", _packing(record, of) or _not_packed(record, new, limits)),
         ("setup", shortened(one_line(record.setup.strip()), 100)),
         ("check", shortened(one_line(record.check.shown), 100)),
-        ("at worst", worst_case(of, _tasks_at_once(record, of, fewest), most)),
+        ("at worst", worst_case(of, _tasks_at_once(record, of, fewest, exactly=exactly), most)),
         ("room", limits.why if limits and limits.at_once != 0 else ""),
-        *(("note", warning) for warning in (*_rounded(typed, of), *_warnings(record, limits))),
+        *(
+            ("note", warning)
+            for warning in (*_rounded(typed, of), *_warnings(record, engine, limits))
+        ),
         *zip(("first", "last"), _commands(record, new.table), strict=False),
     )
     for label, text in told:
@@ -75,7 +80,7 @@ def _rounded(typed: Sequence[Group], of: Sequence[Group]) -> Iterator[Note]:
         yield Note("time-rounded", f"Slurm counts whole minutes: {time}", {"time": time})
 
 
-def _warnings(record: RunRecord, limits: Limits | None) -> Iterator[Note]:
+def _warnings(record: RunRecord, engine: Engine, limits: Limits | None) -> Iterator[Note]:
     """What is allowed, and is hardly meant."""
     if limits and limits.at_once == 0:
         yield Note(
@@ -87,7 +92,7 @@ def _warnings(record: RunRecord, limits: Limits | None) -> Iterator[Note]:
     if limits and limits.note:
         yield Note("engine-note", limits.note)
     fits = _fits(record, limits)
-    if record.throttle and fits and record.throttle > fits and record.engine == "slurm":
+    if record.throttle and fits and record.throttle > fits and not engine.runs_in_process:
         yield Note(
             "throttle-above-fit",
             f"the throttle of {record.throttle} is above the {fits} that can run at once",
@@ -174,10 +179,19 @@ def _or_all(at_once: int | None) -> float:
     return math.inf if at_once is None else at_once
 
 
-def _tasks_at_once(record: RunRecord, of: Sequence[Group], fits: int | None) -> int | None:
-    """How many array tasks can run at once where so many fit; None where that is not known."""
+def _tasks_at_once(
+    record: RunRecord, of: Sequence[Group], fits: int | None, *, exactly: bool
+) -> int | None:
+    """Return how many array tasks can run at once if so many fit; None if that is not known.
+
+    Args:
+        record: the run.
+        of: its groups.
+        fits: how many fit.
+        exactly: as many run as the throttle says, whatever fits.
+    """
     throttle = tasks_at_once(record.throttle, record.packing.at_once)
-    if throttle is not None and record.engine == "local":
+    if throttle is not None and exactly:
         fits = None  # a person who says %8 gets eight, however many CPUs are free just now
     known = [number for number in (throttle, fits) if number is not None]
     return min(*known, sum(group.tasks for group in of)) if known else None

@@ -143,7 +143,7 @@ def _afterwards(run: Run, fed: SubmitOutcome) -> int:
     if run.engine.working:
         code = follow_live(run, ONLY_FINISH)
         return 0 if code == NOT_FINISHED else code  # what was put in has ended; others wait
-    if run.record.engine == "local":
+    if run.engine.runs_in_process:
         note("other-process-works", "The `slurmslice run` that is going on works on them.")
     tell_how_to_come_back(run)
     tell_what_waits(run, fed)
@@ -199,10 +199,12 @@ def _show(run: Run, submission: PlannedSubmission) -> None:
     what = (
         f"Would submit {_named(run, submission.batch.rows)} as submission {submission.number:03d}"
     )
-    local = run.record.engine == "local"  # no sbatch is called for it
+    by_sbatch = run.engine.may_be_submitted_by_hand
     these = _these(run, submission.batch.rows)
-    note("would-submit", f"{what}{'.' if local else ':'}", **these, submission=submission.number)
-    if local:
+    note(
+        "would-submit", f"{what}{':' if by_sbatch else '.'}", **these, submission=submission.number
+    )
+    if not by_sbatch:
         return
     words = [
         "sbatch",

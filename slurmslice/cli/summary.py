@@ -72,7 +72,7 @@ def held_by_throttle(run: Run) -> Note | None:
 def _going_on(run: Run) -> str:
     """The commands that go on with a run by themselves."""
     name = quote(run.record.name)
-    by_cron = f", or slurmslice tick {name} (from cron)" if run.record.engine == "slurm" else ""
+    by_cron = f", or slurmslice tick {name} (from cron)" if run.engine.has_queue_limits else ""
     return f"slurmslice run {name}{by_cron}"
 
 
@@ -162,7 +162,7 @@ def _stands_still(run: Run) -> str:
     waiting = run.standings.tally().get(State.WAITING, 0)
     if not waiting or (run.in_flight() and waiting == len(run.ledger.queue)):
         return ""
-    verb, name = "run" if run.record.engine == "local" else "submit", quote(run.record.name)
+    verb, name = "run" if run.engine.runs_in_process else "submit", quote(run.record.name)
     if run.ledger.refusal:
         options = changing_options(run.ledger.refusal)
         return f"Change the request, as in: slurmslice {verb} {name} {options}"

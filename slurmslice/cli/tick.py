@@ -33,7 +33,7 @@ def command(run_name: str | None, set_exit_code: bool) -> int:
     submitted twice.
     """
     run = open_run(places.find(run_name, changing=True), changing=True)
-    if run.record.engine == "local":
+    if run.engine.runs_in_process:
         raise BadInput(
             "This run belongs to this machine, which works only while a process does.",
             f"`slurmslice run {run.record.name}` goes on with it.",

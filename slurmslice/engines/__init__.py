@@ -139,7 +139,22 @@ class Engine(Protocol):
     """Runs array tasks and says what became of them."""
 
     name: str
-    """``slurm`` or ``local``."""
+    """``slurm`` or ``local``: for people and for ``run.json``, never for decisions."""
+
+    runs_in_process: bool
+    """Tasks run only while a slurmslice process waits for them. A throttle replaces the CPUs."""
+
+    jobs_outlive_us: bool
+    """Jobs are in a queue of their own, with a copy of the script, whatever becomes of us."""
+
+    may_be_submitted_by_hand: bool
+    """A person can submit the script without slurmslice (``sbatch script.sh``)."""
+
+    has_queue_limits: bool
+    """What is to be submitted may have to wait for room in the queue."""
+
+    counts_whole_minutes: bool
+    """A time limit is rounded up to minutes."""
 
     @property
     def working(self) -> bool:

@@ -181,7 +181,8 @@ def _judged(
             known = run.standings[row]
             said = _hearing(submission, row, seen, ends, over=over, now=now)
             standing = _judge(run, submission, row, said, wrote)
-            if needs_confirmation(standing):
+            read_already = said.accounting is not None and said.accounting.progress is not None
+            if needs_confirmation(standing) and not read_already:
                 standing = _confirmed(run, submission, row, standing, now)
             if standing.state is State.CANCELLED and row in submission.anew:
                 standing = replace(standing, state=State.WAITING, reason=ANEW, ended_at=None)
@@ -305,6 +306,9 @@ def _progress(
     That is where Slurm does not speak, where a task FAILED, perhaps by its slice's check, or was
     over its time, and where accounting says that it never began.
     """
+    for report in (accounting, queue):
+        if report is not None and report.progress is not None:
+            return report.progress
     said = {report.state for report in (accounting, queue) if report is not None}
     ended = accounting is not None and accounting.state.final and not accounting.is_array_summary
     speaks = queue is not None or ended

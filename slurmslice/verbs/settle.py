@@ -133,7 +133,7 @@ def _may_appear(run: Run, submission: Submission) -> bool:
 
     On this machine there is no way: an order is on disk before its writer lets go of the lock.
     """
-    return run.record.engine == "slurm" and run.clock() - submission.intent.at < DOUBT_S
+    return run.engine.jobs_outlive_us and run.clock() - submission.intent.at < DOUBT_S
 
 
 def claimed_by_others(run: Run) -> list[Submission]:
@@ -163,7 +163,7 @@ def _adopt(run: Run, submission: Submission) -> Note:
     if left := _not_of(run, submission, owner, carried):
         # First of all: whoever is killed here finds the claim again, and these are free already.
         why = f"job {owner}, which runs submission {number:03d}, does not carry it"
-        wanted = run.record.engine == "slurm"
+        wanted = run.engine.jobs_outlive_us
         run.decide(Returned(number, str(compress(left)), why, run.clock(), wanted))
     if number == 1:
         _widen(run, submission, owner, carried or ())

@@ -191,7 +191,7 @@ def _outdated(run: Run) -> dict[int, list[int]]:
 
     On one machine a task runs the script as it stands when it starts.
     """
-    if run.record.engine != "slurm":
+    if not run.engine.jobs_outlive_us:
         return {}
     now = digest(read_or_damaged(run.place.script))
     old = (submission for submission in run.in_flight() if submission.intent.script_sha256 != now)

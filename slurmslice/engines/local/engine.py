@@ -1,30 +1,27 @@
 """The local engine: array tasks on this machine, by the same rendered script, without Slurm.
 
-``submit`` only puts an order on disk. Whoever calls ``wait`` works on all orders of the run
-directory if nobody else does (``runner``); ``observe`` reads the books that the runner keeps
-(``books``), in any process. When no runner lives, whoever looks gives back what it left.
+The run's journal says what is to be run (``jobs``), and the lines that tasks write say what became
+of it (``task_records``). Whoever calls ``wait`` runs the tasks if nobody else does (``runner``).
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slurmslice.engines import Identity, Intake, Limits, Order, Receipt, Sighting
-from slurmslice.engines.local import orders
 from slurmslice.engines.local.admission import Room, at_once
-from slurmslice.engines.local.cells import open_cells
-from slurmslice.engines.local.demands import check, demand
-from slurmslice.engines.local.inbox import Inbox
+from slurmslice.engines.local.jobs import JobSource, LocalJob
 from slurmslice.engines.local.machine import Machine
-from slurmslice.engines.local.orders import Placed
-from slurmslice.engines.local.role import Role, host
-from slurmslice.engines.local.settle import settle
-from slurmslice.engines.local.strays import marker
+from slurmslice.engines.local.memory_cgroup import open_cells
+from slurmslice.engines.local.orphans import marker, sweep
+from slurmslice.engines.local.runner_lock import RunnerLock, describe, host
+from slurmslice.engines.local.supported_requests import check, demand
+from slurmslice.engines.local.task_records import TaskRecords
 from slurmslice.errors import BadInput, EngineError
 from slurmslice.evidence import Answer, Observation, TaskId, TaskReport
 from slurmslice.resources import ResourceRequest
@@ -51,17 +48,22 @@ class LocalEngine:
     """Runs array tasks on this machine; an ``Engine``.
 
     Args:
-        run_dir: the run directory. Nothing is made in it before the first order.
+        run_dir: the run directory. Nothing is made in it before the first task runs.
+        source: the run's jobs.
     """
 
     name = "local"
+    runs_in_process = True
+    jobs_outlive_us = False
+    may_be_submitted_by_hand = False
+    has_queue_limits = False
+    counts_whole_minutes = False
 
-    def __init__(self, run_dir: Path) -> None:
-        folder = run_dir / "local"
+    def __init__(self, run_dir: Path, source: JobSource) -> None:
         self._run_dir = run_dir
-        self._orders = orders.Orders(run_dir)
-        self._inbox = Inbox(folder / "inbox.tsv")
-        self._role = Role(folder)
+        self._source = source
+        self._lock = RunnerLock(run_dir / "local" / "runner")
+        self._records: dict[str, TaskRecords] = {}
         self._runner: Runner | None = None
         self._left = time.monotonic()
 
@@ -77,12 +79,12 @@ class LocalEngine:
 
     @property
     def working(self) -> bool:
-        """Whether this process runs the tasks: then it must call ``wait`` until all ended."""
+        """This process runs the tasks: it must call ``wait`` until all have ended."""
         return self._runner is not None
 
     @cached_property
     def enforces_memory(self) -> bool:
-        """Whether a task over its memory request is ended as OUT_OF_MEMORY."""
+        """A task over its memory request is ended as OUT_OF_MEMORY."""
         cells = open_cells()
         if cells is None:
             return False
@@ -100,21 +102,19 @@ class LocalEngine:
         )
 
     def cluster(self) -> str:
-        """This machine's name."""
+        """Return this machine's name."""
         return host()
 
     def limits(self, request: ResourceRequest) -> Limits:
-        """How many such tasks can run at once, by what is free now.
+        """Return how many such tasks can run at once, by what is free now.
 
         Raises:
-            BadInput: this machine can never honour this request.
+            BadInput: this machine can never honour these needs.
         """
         machine = self._machine
         check(request, machine)
-        load = machine.load
-        while load.look(time.process_time()) is None:
-            time.sleep(max(0.0, load.due - time.monotonic()))
-        room = Room(machine.free_cpus(load.others or 0.0), machine.free_memory())
+        machine.load.look(time.process_time())
+        room = Room(machine.free_cpus(machine.load.others), machine.free_memory())
         gib = room.memory / (1 << 30)
         unlimited = request.mem_mib is not None and not self.enforces_memory
         why = f"{room.cpus} CPUs of {machine.cpus} free, {gib:.3g} GiB of memory available"
@@ -122,43 +122,32 @@ class LocalEngine:
         return Limits(MAX_ARRAY_SIZE, fit, why, note=self.memory_note if unlimited else "")
 
     def intake(self, request: ResourceRequest) -> Intake:
-        """All that there is: orders wait on disk."""
+        """Return no limit: jobs wait in the journal."""
         return Intake(MAX_ARRAY_SIZE, MAX_ARRAY_SIZE)
 
-    # -- orders ------------------------------------------------------------------------------
+    # -- submissions: the journal says all of it ---------------------------------------------
 
     def submit(self, order: Order) -> Receipt:
-        """Put an order on disk. The same order again changes nothing.
+        """Check the request. The journal, which says that it was taken, is the order.
 
         Raises:
-            BadInput: this machine can never honour its request, or its number is taken.
+            BadInput: this machine can never honour its needs.
         """
         check(order.request, self._machine)
-        for placed in self._orders.look():
-            if placed.order.number == order.number and placed.order.token != order.token:
-                raise BadInput(
-                    f"Submission {order.number:03d} has been ordered already.",
-                    code="already-ordered",
-                    submission=order.number,
-                )
-            if placed.order.token == order.token:
-                return Receipt(str(order.number), host())
-        orders.place(order, time.time())
-        self._inbox.order(str(order.number))
         return Receipt(str(order.number), host())
 
     def test(self, order: Order) -> str:
-        """This machine cannot tell when it would start what.
+        """Refuse: this machine cannot tell when it would start what.
 
         Raises:
             BadInput: always.
         """
         raise BadInput("--test-only asks Slurm, and this run belongs to this machine.",
-                       "`--dry-run` shows what would be submitted.",
-                       code="slurm-only", option="test-only")  # fmt: skip
+                       "`--dry-run` shows what would be submitted.", code="slurm-only",
+                       option="test-only")  # fmt: skip
 
     def identify(self, job: str) -> Identity:
-        """Orders of this machine are always the run's own.
+        """Refuse: jobs of this machine are always the run's own.
 
         Raises:
             BadInput: always.
@@ -166,174 +155,198 @@ class LocalEngine:
         raise BadInput(
             "Jobs of this machine belong to their runs: there is nothing to attach.",
             code="slurm-only",
-            job=job,
         )
 
     def find(self, order_token: str, job_name: str, since: float) -> Sighting | None:
-        """The order with this token; None: there is none in the run directory."""
-        for placed in self._orders.look():
-            if placed.order.token == order_token:
-                return Sighting(placed.job, placed.order.array)
+        """Return None: a job of this machine is in the journal, or it does not exist."""
         return None
 
     def cancel(self, job: str, name: str, indices: Collection[int] | None) -> None:
-        """Ask the runner to cancel; where there is none, what was not started is cancelled now."""
-        self._inbox.cancel(job, indices)
-        self._settle()
+        """Do nothing: the runner reads the journal."""
 
     def throttle(self, job: str, name: str, limit: int | None) -> None:
-        """Ask the runner to run at most so many at once; None: as many as the CPUs allow."""
-        self._inbox.throttle(job, limit)
+        """Do nothing: the runner reads the journal."""
 
     def hold(self, job: str, name: str) -> None:
-        """Ask the runner to start no more of its tasks."""
-        self._inbox.hold(job)
+        """Do nothing: the runner reads the journal."""
 
     def release(self, job: str, name: str) -> None:
-        """Ask the runner to start them again."""
-        self._inbox.release(job)
+        """Do nothing: the runner reads the journal."""
 
     # -- what became of them -----------------------------------------------------------------
 
     def observe(self, jobs: Sequence[tuple[str, str]]) -> Observation:
-        """What the books say. What a dead runner left is given back first."""
-        self._settle()
-        known = {placed.job: placed for placed in self._orders.look()}
+        """Return what the tasks wrote. What a dead runner left is ended first."""
+        self._source.refresh()
+        runner = self._living_runner()
         ended: dict[TaskId, TaskReport] = {}
         queued: dict[TaskId, TaskReport] = {}
-        for job, name in jobs:
-            placed = known.get(job)
-            if placed is not None and placed.order.job_name == name:
-                placed.books.refresh()
-                ended.update(((job, i), report) for i, report in placed.books.ended.items())
-                queued.update(self._queued(placed))
+        for number, name in jobs:
+            job = self._source.jobs.get(number)
+            if job is None or job.name != name:
+                continue
+            claimed_by = job.read_runner()
+            records = self._records_of(job)
+            records.refresh()
+            ended.update(((number, i), report) for i, report in records.ended.items())
+            for index, report in self._rest(job, records, claimed_by, runner):
+                (ended if report.state.final else queued)[number, index] = report
         return Observation(Answer(ended), Answer(queued))
 
-    def _queued(self, placed: Placed) -> Iterator[tuple[TaskId, TaskReport]]:
-        """Reports of an order's tasks that have not ended."""
-        books, now = placed.books, time.time()
-        rest = self._not_started(placed)
-        for index in placed.order.array:
-            if index in books.ended:
-                continue
-            began = books.started.get(index)
-            if began is None or rest.state is State.WAITING:
-                yield (placed.job, index), rest
-            else:
-                running = books.report(
-                    State.RUNNING, rest.reason, int(began), elapsed_s=max(0.0, now - began)
-                )
-                yield (placed.job, index), running
+    def _records_of(self, job: LocalJob) -> TaskRecords:
+        return self._records.setdefault(job.id, TaskRecords(job))
 
-    def _not_started(self, placed: Placed) -> TaskReport:
-        """The report that all tasks of an order share that are not running."""
-        books, abroad = placed.books, self._role.elsewhere()
-        if books.returned is not None:
-            return books.report(State.WAITING, books.returned)
-        if abroad is not None:
-            who = f"run by process {abroad.pid} on {abroad.host}"
-            return books.report(
-                State.PENDING, f"{who}; if that is gone for good, remove {self._role.path}"
-            )
-        if books.taken is None:
-            return books.report(State.PENDING, "no process works on it yet")
-        return books.report(State.PENDING, "waits for its turn")
+    def _living_runner(self) -> str:
+        """Return the text of the runner that lives; empty for none.
+
+        A runner that was killed is brought to its end: its processes are killed, and its text is
+        removed. If that cannot be done, it counts as living.
+        """
+        holder = self._lock.mine or self._lock.holder()
+        if not holder or self._runner is not None or self._lock.is_elsewhere(holder):
+            return holder
+        try:
+            if not self._lock.take():
+                return holder
+            try:
+                return "" if self._bury(holder) else holder
+            finally:
+                self._lock.release()
+        except (EngineError, OSError):  # no locks, or a full disk: whoever looks next does it
+            return holder
+
+    def _bury(self, holder: str) -> bool:
+        """End what a dead runner left; return ``True`` if nothing is left. Hold the lock."""
+        if holder and not sweep(self._mark):
+            return False
+        self._lock.forget()
+        return True
+
+    def _rest(
+        self, job: LocalJob, records: TaskRecords, claimed_by: str | None, runner: str
+    ) -> Iterator[tuple[int, TaskReport]]:
+        """Yield the reports of tasks that have not ended by themselves."""
+        lives = claimed_by is not None and claimed_by == runner
+        waits, started, now = (
+            self._not_started(records, claimed_by, lives),
+            records.started,
+            time.time(),
+        )
+        for index in job.array:
+            if index in records.ended:
+                continue
+            over = index in records.stopped or index in records.dropped or not lives
+            if index in job.cancelled and over:
+                yield index, self._cancelled(job, records, index)
+            elif lives and index in started:
+                since = started[index] or int(now)
+                report = records.report(State.RUNNING, self._abroad(runner), since, host())
+                yield index, replace(report, elapsed_s=max(0.0, now - since))
+            else:
+                yield index, waits
+
+    def _cancelled(self, job: LocalJob, records: TaskRecords, index: int) -> TaskReport:
+        known = records.stopped.get(index)
+        if known is not None:
+            return replace(known, state=State.CANCELLED, word=State.CANCELLED.value)
+        began = records.started.get(index)
+        reason = "" if began else "cancelled before it started"
+        report = records.report(State.CANCELLED, reason, began)
+        return replace(report, ended_at=int(job.cancelled[index]))
+
+    def _not_started(self, records: TaskRecords, claimed_by: str | None, lives: bool) -> TaskReport:
+        """Return the report that all tasks of a job share that do not run."""
+        if claimed_by is None:
+            return records.report(State.PENDING, "no process works on it yet")
+        if not lives:
+            reason = f"interrupted: its runner ({describe(claimed_by)}) ended"
+            return records.report(State.WAITING, reason)
+        return records.report(State.PENDING, self._abroad(claimed_by) or "waits for its turn")
+
+    def _abroad(self, runner: str) -> str:
+        """Return what a person must know of a runner on another machine; else nothing."""
+        if not self._lock.is_elsewhere(runner):
+            return ""
+        return f"run by {describe(runner)}; if that is gone for good, remove {self._lock.path}"
 
     def measure(
         self, jobs: Sequence[tuple[str, str]], tasks: Iterable[TaskId]
     ) -> dict[TaskId, TaskReport]:
-        """Nothing more: the books hold the measures already, and there are no job steps."""
+        """Return nothing more: ``observe`` has the measures, and there are no job steps."""
         return {}
-
-    def _settle(self) -> None:
-        """Bring the books up to date if they need it and no runner lives."""
-        if self._runner is not None or not self._role.exists:
-            return
-        self._inbox.refresh()
-        for placed in self._orders.unfinished():
-            if placed.books.taken is not None or self._inbox.wishes(placed.job):
-                break
-        else:
-            return
-        # No locks here: nothing can be concluded. A full disk: whoever looks next does it.
-        with suppress(EngineError, OSError):
-            if self._role.take():
-                try:
-                    if settle(self._orders, self._inbox, self._mark):
-                        self._role.forget()
-                finally:
-                    self._role.release()
 
     # -- time --------------------------------------------------------------------------------
 
     def wait(self, seconds: float) -> None:
-        """Let time pass; work meanwhile, unless another process does.
+        """Let time pass; run tasks meanwhile, unless another process does.
 
-        Returns early with news, at once when all orders have ended.
+        Returns early with news, and at once when all jobs have ended.
 
         Raises:
-            EngineError: the warden was killed, or a task cannot be started.
+            EngineError: a task cannot be started, or there are no locks.
         """
         now = time.monotonic()
         news = now + max(NEWS_S, NEWS_SHARE * (now - self._left))
         ends = now + seconds
         try:
-            if self._runner is not None or self._hire() or self._watch(news, ends):
+            if self._runner is not None or self._become_runner() or self._watch(news, ends):
                 self._work(news, ends)
         finally:
             self._left = time.monotonic()
 
     def _watch(self, news: float, ends: float) -> bool:
-        """Sleep while another process works; whether this one has got its role."""
+        """Sleep while another process works; return ``True`` if this one is the runner now."""
         before = self._read_so_far()
         while (now := time.monotonic()) < ends:
             if now >= news and self._read_so_far() != before:
                 return False
             time.sleep(min(STEP_S, ends - now))
-            if self._hire():
+            if self._become_runner():
                 return True
         return False
 
     def _read_so_far(self) -> int:
-        return sum(placed.books.read for placed in self._orders.look())
+        for records in self._records.values():
+            records.refresh()
+        return sum(records.read for records in self._records.values())
 
     def _work(self, news: float, ends: float) -> None:
         """Run tasks until the time is over, there are news, or nothing is left."""
         changed = False
         while self._runner is not None:
-            try:
-                changed |= self._runner.turn(min(news, ends) if changed else ends)
-            finally:
-                if self._runner.closed:
-                    self._runner = None
-            if self._runner is not None and self._runner.idle:
+            changed |= self._runner.turn(min(news, ends) if changed else ends)
+            if self._runner.idle:
                 self.close()
-                self._hire()  # an order may have come while the role was given up
+                self._become_runner()  # a job may have come while the lock was given up
             now = time.monotonic()
             if now >= ends or (changed and now >= news):
                 return
 
-    def _hire(self) -> bool:
-        """Take the role if there is work and it is free; whether this process has it now."""
-        if next(self._orders.unfinished(), None) is None or not self._role.take():
+    def _become_runner(self) -> bool:
+        """Take the lock if there is work and it is free; return ``True`` if this is the runner."""
+        self._source.refresh()
+        if all(job.read_runner() is not None for job in self._source.jobs.values()):
+            return False
+        if not self._lock.take():
             return False
         try:
-            settle(self._orders, self._inbox, self._mark)
-            if any(placed.books.taken is None for placed in self._orders.unfinished()):
+            if self._bury(self._lock.holder()):
                 from slurmslice.engines.local.runner import Runner
 
-                self._role.announce()
-                self._runner = Runner(
-                    self._role, self._orders, self._inbox, self._machine, self._mark
-                )
-                self._runner.adopt()
+                runner = Runner(self._lock, self._source, self._machine, self._mark)
+                self._lock.announce()
+                self._runner = runner
+                runner.adopt()
+        except BaseException:
+            self.close()
+            raise
         finally:
             if self._runner is None:
-                self._role.release()
+                self._lock.release()
         return self._runner is not None
 
     def close(self) -> None:
-        """Stop: end what runs, give it back, give up the role. Nothing if it has none."""
+        """Stop: end what runs, and give up the lock. Nothing if this is not the runner."""
         runner, self._runner = self._runner, None
         if runner is not None:
             runner.close()

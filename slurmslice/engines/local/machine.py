@@ -9,18 +9,18 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from slurmslice.engines.local.cgroups import cpu_quota, memory_free, memory_limit, own_group
-from slurmslice.engines.local.warden import children
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _PROC = Path("/proc")
 
 FIRST_LOOK_S = 0.1
-"""How long others' load is watched before a second task is started."""
+"""How long others' load is measured for the first time, seconds."""
 
 LOOK_S = 1.0
 """Seconds between two looks at others' load."""
@@ -72,39 +72,40 @@ class Load:
     average: that lags by a minute, and would still hold the tasks that we have just ended.
 
     Attributes:
-        others: CPUs' worth of time that others use; None where it is not known yet.
+        others: CPUs' worth of time that others use; at first the number of their processes that
+            are running at this moment.
+        due: the monotonic time of the next look that tells something.
     """
 
     def __init__(self, cpus: Collection[int]) -> None:
         self._cpus = cpus
-        self._seen: tuple[float, float] | None = None
-        self._ours = 0.0
-        self.others: float | None = None
-        self.look(time.process_time())
+        self._looked, self._ours = time.monotonic(), time.process_time()
+        self._busy = busy_seconds((_PROC / "stat").read_text(), cpus)
+        self._measured = False
+        self.others = running_now((_PROC / "loadavg").read_text())
+        self.due = self._looked + FIRST_LOOK_S
 
-    def look(self, ours: float) -> float | None:
-        """CPUs' worth of time that others use; None where it was not watched for long enough.
+    def look(self, ours: float) -> None:
+        """Measure anew if it is due.
 
         Args:
             ours: CPU seconds that our processes, this one included, have used so far.
         """
         now = time.monotonic()
-        wait = FIRST_LOOK_S if self.others is None else LOOK_S
-        if self._seen is not None and now - self._seen[0] < wait:
-            return self.others
+        if now < self.due:
+            return
         busy = busy_seconds((_PROC / "stat").read_text(), self._cpus)
-        if self._seen is not None:
-            used = busy - self._seen[1] - (ours - self._ours) * _UNCHARGED
-            new = max(0.0, used / (now - self._seen[0]))
-            self.others = new if self.others is None else (new + self.others) / 2
-        self._seen, self._ours = (now, busy), ours
-        return self.others
+        used = busy - self._busy - (ours - self._ours) * _UNCHARGED
+        new = max(0.0, used / (now - self._looked))
+        self.others = (new + self.others) / 2 if self._measured else new
+        self._looked, self._ours, self._busy, self._measured = now, ours, busy, True
+        self.due = now + LOOK_S
 
-    @property
-    def due(self) -> float:
-        """The monotonic time of the next look that tells something."""
-        wait = FIRST_LOOK_S if self.others is None else LOOK_S
-        return (self._seen[0] if self._seen else 0.0) + wait
+
+def running_now(loadavg: str) -> float:
+    """The number of other processes that run or could run at this moment, by /proc/loadavg."""
+    running = loadavg.split()[3].partition("/")[0]
+    return max(0.0, int(running) - 1.0)
 
 
 def usable_cpus(affinity: int, quota: float | None) -> int:
@@ -130,18 +131,48 @@ def busy_seconds(stat: str, cpus: Collection[int]) -> float:
     return ticks / _TICKS
 
 
-def usage(pid: int) -> Usage | None:
-    """What a process used so far; None where it is gone."""
+def _stat(pid: int) -> list[bytes] | None:
+    """The fields of /proc/PID/stat from the state on; None if it is gone."""
     try:
-        stat = (_PROC / str(pid) / "stat").read_bytes()
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            return stat.read().rpartition(b")")[2].split()
     except OSError:
         return None
-    fields = stat.rpartition(b")")[2].split()
+
+
+def usage(pid: int) -> Usage | None:
+    """Return what a process used so far; None if it is gone."""
+    fields = _stat(pid)
+    if fields is None:
+        return None
     return Usage(sum(map(int, fields[11:15])) / _TICKS, int(fields[21]) * _PAGE)
 
 
+def process_group(pid: int) -> int | None:
+    """Return the process group of a process; None if it is gone."""
+    fields = _stat(pid)
+    return None if fields is None else int(fields[2])
+
+
+_LISTED = os.path.exists(f"/proc/self/task/{os.getpid()}/children")
+"""The kernel lists children (CONFIG_PROC_CHILDREN); else every process is looked at."""
+
+
+def children(pid: int) -> list[int]:
+    """Return the children of a process, zombies included, oldest first; none if it is gone."""
+    if not _LISTED:
+        pids = sorted(int(name) for name in os.listdir("/proc") if name.isdecimal())
+        return [child for child in pids if (fields := _stat(child)) and int(fields[1]) == pid]
+    found: list[int] = []
+    with suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/children", "rb") as listing:
+                found += map(int, listing.read().split())
+    return found
+
+
 def descendants(pid: int) -> Iterator[int]:
-    """A process and all below it."""
+    """Yield a process and all below it."""
     yield pid
     for child in children(pid):
         yield from descendants(child)

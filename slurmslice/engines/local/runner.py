@@ -1,34 +1,29 @@
-"""The runner: works on the orders of a run while its process has the role.
+"""The runner: runs the tasks of a run's jobs while its process has the lock.
 
-One loop, no thread: requests in, tasks started where there is room, ends noted, time watched.
+One loop, no thread: requests in, tasks started if there is room, ends noted, time watched.
 """
 
 from __future__ import annotations
 
 import errno
-import os
 import time
 from collections import deque
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from slurmslice.engines.local import environment
+from slurmslice import files
 from slurmslice.engines.local.admission import Demand
-from slurmslice.engines.local.demands import demand, warning
-from slurmslice.engines.local.gate import Gate
-from slurmslice.engines.local.inbox import Inbox
-from slurmslice.engines.local.link import Began, Failed
+from slurmslice.engines.local.capacity import Capacity
+from slurmslice.engines.local.crew import GRACE_S, KILL_WAIT_S, Crew
+from slurmslice.engines.local.jobs import JobSource, LocalJob
 from slurmslice.engines.local.machine import Machine
-from slurmslice.engines.local.orders import Orders, Placed
-from slurmslice.engines.local.pool import GRACE_S, Happened, Pool, Start
-from slurmslice.engines.local.role import Role, host
-from slurmslice.engines.local.strays import sweep
-from slurmslice.engines.local.warden import KILL_WAIT_S
+from slurmslice.engines.local.runner_lock import RunnerLock, host
+from slurmslice.engines.local.supported_requests import demand
+from slurmslice.engines.local.workers import STOP, find_bash
 from slurmslice.errors import EngineError
-from slurmslice.states import State
+from slurmslice.ranges import compress
 
 STEP_S = 0.2
-"""How long a request may lie in the inbox, seconds."""
+"""How long a request of another process may go unseen, seconds."""
 
 RETRY_S = 1.0
 """How long no task is started after the machine had no room for another process, seconds."""
@@ -36,241 +31,247 @@ RETRY_S = 1.0
 BATCH = 32
 """Tasks that are started between two looks at what has ended."""
 
-_FULL = frozenset({errno.EAGAIN, errno.ENOMEM})
+_NO_ROOM = frozenset({errno.EAGAIN, errno.ENOMEM})
 
 
 @dataclass(slots=True)
-class Active:
-    """An order that is worked on.
+class ActiveJob:
+    """A job that this runner has claimed.
 
     Attributes:
-        placed: the order.
-        demand, warning, env: what each of its tasks takes up, is warned by, and gets.
+        job: the job, as the journal has it now.
+        demand: what each of its tasks takes up.
         pending: indices that were not started, in their order.
-        throttle: how many may run at once; None where the CPUs decide.
-        running: how many do.
+        running: how many tasks run.
     """
 
-    placed: Placed
+    job: LocalJob
     demand: Demand
-    warning: tuple[int, int] | None
-    env: Mapping[str, str]
     pending: deque[int]
-    throttle: int | None
     running: int = 0
 
 
 class Runner:
-    """Runs the tasks of a run's orders. Made by who has just taken the role; gives it up.
+    """Runs the tasks of jobs. Made by who has just taken the lock; gives it up.
 
     Args:
-        role: the role, taken.
-        orders, inbox, machine: what it works on and with.
-        mark: the variable that marks tasks' processes.
+        lock: the lock, taken. It must be announced before ``adopt``.
+        source: where jobs come from.
+        machine: where they run.
+        mark: the variable that marks the run's processes.
 
     Raises:
-        OSError: the warden could not be started.
+        EngineError: there is no bash.
     """
 
-    def __init__(
-        self, role: Role, orders: Orders, inbox: Inbox, machine: Machine, mark: str
-    ) -> None:
-        self._role = role
-        self._orders = orders
-        self._inbox = inbox
+    def __init__(self, lock: RunnerLock, source: JobSource, machine: Machine, mark: str) -> None:
+        self._lock = lock
+        self._source = source
         self._machine = machine
-        self._mark = mark
-        self._bash = environment.bash()
-        self._active: dict[str, Active] = {}
-        self._pool = Pool(mark, environment.common())
-        self._gate = Gate(machine, self._pool)
-        self.closed = False
+        self._active: dict[str, ActiveJob] = {}
+        self._crew = Crew(mark, find_bash())
+        self._capacity = Capacity(machine, self._crew)
+        self._asked = 0.0
+        self._obeyed = -1
         self._waits_for_room = False
+        self.closed = False
 
     @property
     def idle(self) -> bool:
-        """Whether nothing runs and nothing is to be run."""
+        """Nothing runs and nothing is to be run."""
         return not self._active
 
     def turn(self, until: float) -> bool:
-        """One round of the loop, at most until a monotonic time; whether anything changed.
+        """Do one round, at most until a monotonic time; return ``True`` if a task has ended.
 
         Raises:
-            EngineError: the warden was killed, or a task cannot be started.
+            EngineError: a task cannot be started, or what became of one cannot be written.
         """
-        changed = self._heed()
+        self._hear_requests()
         more = self._start_some()
-        for what in self._pool.happened(0 if more else self._patience(until)):
-            self._note(what)
+        changed = False
+        for worker, index, code in self._crew.hear(0 if more else self._patience(until)):
+            self._note_end(worker.job, index, code)
             changed = True
-        self._pool.watch_time()
-        if not self._pool.alive:
-            self._finish("its warden was killed")
-            raise EngineError(
-                "The process that watched over the tasks was killed. They were ended, and wait.",
-                "The same command again goes on from there.",
-                code="supervisor-killed",
-            )
+        self._crew.watch_time()
+        self._write_peaks()
         return changed
 
     def _patience(self, until: float) -> float:
         now = time.monotonic()
-        room = self._gate.due() if self._waits_for_room else until
-        times = (until, now + STEP_S, self._pool.next_time(), room)
-        return max(0.0, min(times) - now)
+        room = self._machine.load.due if self._waits_for_room else until
+        return max(0.0, min(until, now + STEP_S, self._crew.next_time(), room) - now)
 
     # -- requests ----------------------------------------------------------------------------
 
-    def _heed(self) -> bool:
-        """Do what was asked since; whether anything was."""
-        if not self._inbox.refresh():
-            return False
-        self.adopt()
-        for active in tuple(self._active.values()):
-            self._obey(active)
-        return True
+    def _hear_requests(self) -> None:
+        """Do what other processes have asked for since the last time."""
+        now = time.monotonic()
+        if now - self._asked >= STEP_S:
+            self._asked = now
+            self._source.refresh()
+        if self._source.version != self._obeyed:
+            self.adopt()
 
     def adopt(self) -> None:
-        """Take the orders that nobody has taken yet; they are noted as taken, on disk."""
-        for placed in self._orders.unfinished():
-            if placed.books.taken is None:
-                books, order = placed.books, placed.order
-                books.write("taken", int(time.time()), os.getpid(), host(), None, durably=True)
-                self._active[placed.job] = active = Active(
-                    placed,
-                    demand(order.request, self._machine),
-                    warning(order.request),
-                    environment.of_order(placed),
-                    deque(index for index in order.array if index not in books.ended),
-                    order.array.throttle,
-                )
-                self._obey(active)
+        """Claim the jobs that nobody has claimed, and do what is asked for them.
 
-    def _obey(self, active: Active) -> None:
-        """Cancel of an order what was to be cancelled, and set its throttle."""
-        job = active.placed.job
-        active.throttle = self._inbox.throttles.get(job, active.throttle)
-        if gone := self._inbox.cancelled(job, active.pending):
-            active.placed.books.cancel(gone, time.time())
-            dropped = set(gone)
-            active.pending = deque(index for index in active.pending if index not in dropped)
-        for task in self._pool.tasks:
-            if task.start.job == job and self._inbox.cancelled(job, (task.start.index,)):
-                self._pool.end(task, State.CANCELLED)
-        self._drop(active)
+        The claim is on the disk before the first task starts, and the journal is read after it:
+        what was cancelled while a job had no claim is never started.
 
-    def _drop(self, active: Active) -> None:
-        """Let go of an order of which nothing is left."""
+        Raises:
+            OSError: a claim could not be written.
+        """
+        claimed = [job for job in self._source.jobs.values() if self._claim(job)]
+        if claimed:
+            self._source.refresh()
+        self._obeyed = self._source.version
+        for job in claimed:
+            takes = demand(job.request, self._machine)
+            self._active[job.id] = ActiveJob(job, takes, deque(job.array))
+        for active in tuple(self._active.values()):
+            self._obey(active)
+
+    def _claim(self, job: LocalJob) -> bool:
+        if job.id in self._active or job.read_runner() is not None:
+            return False
+        claim = f"{job.id}\n{self._lock.mine}\n".encode()
+        return files.claim(job.claim_path, claim, durably=True)
+
+    def _obey(self, active: ActiveJob) -> None:
+        """Drop and end the tasks of a job that were cancelled."""
+        active.job = job = self._source.jobs[active.job.id]
+        if dropped := [index for index in active.pending if index in job.cancelled]:
+            self._write(job, f"dropped {self._head(job)} task={compress(dropped)}")
+            active.pending = deque(i for i in active.pending if i not in job.cancelled)
+        for worker in self._crew.workers:
+            if worker.job.id == job.id and worker.index in job.cancelled:
+                worker.end_task(STOP)
+        self._forget_if_done(active)
+
+    def _forget_if_done(self, active: ActiveJob) -> None:
         if not active.pending and not active.running:
-            self._active.pop(active.placed.job, None)
+            self._active.pop(active.job.id, None)
 
     # -- starting ----------------------------------------------------------------------------
 
     def _start_some(self) -> bool:
-        """Start what there is room for, oldest order first; whether there is more at once.
+        """Start what there is room for, oldest job first; return ``True`` if there is more at once.
 
-        A task that finds no room is waited for: later orders do not pass it, or a large task
-        would never get its turn. One that its throttle holds back does not hold others.
+        Later jobs do not pass a task that finds no room, or a large task would never get its turn.
+        A job that its throttle holds back does not hold others back.
         """
         started = 0
         self._waits_for_room = False
         for active in tuple(self._active.values()):
-            while active.pending and active.placed.job not in self._inbox.held:
-                if active.throttle is not None and active.running >= active.throttle:
+            throttle = active.job.throttle
+            while active.pending and not self._source.held:
+                if throttle is not None and active.running >= throttle:
                     break
                 if started == BATCH:
                     return True
-                if not self._gate.admits(active.demand, throttled=active.throttle is not None):
+                if not self._capacity.admits(active.demand, throttled=throttle is not None):
                     self._waits_for_room = True
                     return False
-                self._start(active, active.pending.popleft())
+                if not self._start(active):
+                    return False
                 started += 1
+        self._let_idle_go()
         return False
 
-    def _start(self, active: Active, index: int) -> None:
-        order = active.placed.order
+    def _start(self, active: ActiveJob) -> bool:
+        """Start the next task of a job; return ``True`` if the machine had room for it."""
+        try:
+            self._crew.start(active.job, active.pending[0], active.demand)
+        except OSError as why:
+            if why.errno in _NO_ROOM and self._crew.demands():
+                self._capacity.close(RETRY_S)
+                return False
+            raise EngineError(
+                f"Task {active.pending[0]} of submission {active.job.number:03d} could not be "
+                f"started: {why.strerror} ({active.job.folder / 'tasks'}).",
+                code="task-not-started",
+                index=active.pending[0],
+                submission=active.job.number,
+            ) from why
+        active.pending.popleft()
         active.running += 1
-        self._pool.start(
-            Start(
-                job=active.placed.job,
-                index=index,
-                log=order.folder / "tasks" / f"{index}.log",
-                argv=(self._bash, str(order.script), *order.arguments),
-                env={**active.env, **environment.of_task(active.placed, index)},
-                demand=active.demand,
-                limited=bool(order.request.mem_mib),
-                time_s=order.request.time_s,
-                warning=active.warning,
-            )
-        )
+        return True
+
+    def _let_idle_go(self) -> None:
+        """Let the workers of jobs go of which nothing more is to be started."""
+        for worker in self._crew.workers:
+            if worker.index is None and not self._has_work(worker.job):
+                self._crew.dismiss(worker)
+
+    def _has_work(self, job: LocalJob) -> bool:
+        active = self._active.get(job.id)
+        return active is not None and bool(active.pending)
 
     # -- what became of them -----------------------------------------------------------------
 
-    def _note(self, happened: Happened) -> None:
-        """Enter in the books what happened to a task."""
-        task, what = happened
-        active, index = self._active[task.start.job], task.start.index
-        books = active.placed.books
-        if isinstance(what, Began):
-            books.write("start", index, what.pid, f"{what.at:.3f}", None)
-            return
+    def _note_end(self, job: LocalJob, index: int, code: int | None) -> None:
+        """Note that a task has ended, and that its worker has, if there is an exit code."""
+        active = self._active[job.id]
         active.running -= 1
-        if isinstance(what, Failed):
-            active.pending.appendleft(index)
-            self._hold(what, active, index)
-        elif what is not None:
-            ended = what.ended
-            times = (f"{what.started:.3f}", f"{ended.at:.3f}", ended.elapsed_s, ended.cpu_s)
-            codes = (what.exit_code, what.signal)
-            books.write("end", index, what.state, *codes, *times, what.max_rss_bytes, what.reason)
-            self._drop(active)
+        if code is not None and code >= 0:
+            log = job.folder / "tasks"
+            raise EngineError(
+                f"The worker of task {index} of submission {job.number:03d} ended ({code}); the "
+                f"disk may be full. Its words are in {log}.",
+                "The same command again goes on from there.",
+                code="worker-ended",
+                index=index,
+                submission=job.number,
+            )
+        if code is not None:
+            slot = "" if job.packed else " slot=0"
+            self._write(job, f"end {self._head(job)}{slot} exit={128 - code} task={index}")
+        self._forget_if_done(active)
 
-    def _hold(self, failed: Failed, active: Active, index: int) -> None:
-        """Wait where the machine has no room for a process; anything else is an error."""
-        if failed.errno in _FULL and self._pool.tasks:
-            self._gate.close(RETRY_S)
-            return
-        raise EngineError(
-            f"Task {index} of submission {active.placed.order.number:03d} could not be started: "
-            f"{os.strerror(failed.errno)} ({self._bash}, or its log in "
-            f"{active.placed.order.folder / 'tasks'}).",
-            code="task-not-started",
-            index=index,
-            submission=active.placed.order.number,
+    def _write_peaks(self) -> None:
+        """Look what the tasks use, and write down peaks that have grown."""
+        self._capacity.measure()
+        for worker in self._crew.workers:
+            if worker.index is not None and worker.has_news():
+                fields = f"task={worker.index} rss={worker.peak}"
+                self._write(worker.job, f"peak {self._head(worker.job)} {fields}")
+
+    @staticmethod
+    def _head(job: LocalJob) -> str:
+        return f"job={job.id} restart=0 at={int(time.time())} host={host()}"
+
+    @staticmethod
+    def _write(job: LocalJob, text: str) -> None:
+        files.append(
+            job.folder / "tasks/runner.log", f"slurmslice {text}\n".encode(), durably=False
         )
 
     # -- the end -----------------------------------------------------------------------------
 
     def close(self) -> None:
-        """End what runs, with the grace; give it and what waits back; give up the role.
+        """End what runs, with the grace, and give up the lock. What has not ended waits.
 
         An exception meanwhile (a second Ctrl-C) ends the grace.
-        """
-        try:
-            self._pool.leave()
-            deadline = time.monotonic() + GRACE_S + 2 * KILL_WAIT_S
-            while self._pool.alive and time.monotonic() < deadline:
-                for what in self._pool.happened(STEP_S):
-                    self._note(what)
-        except BaseException:
-            self._pool.kill()
-            raise
-        finally:
-            self._finish("its runner was stopped")
-
-    def _finish(self, why: str) -> None:
-        """Give back what has not ended, once no process of it is left; give up the role.
-
-        Where one is left that cannot be killed, its order stays taken: who next looks at it
-        tries again.
         """
         if self.closed:
             return
         self.closed = True
-        clean = self._pool.close(KILL_WAIT_S) or sweep(self._mark)
         try:
-            for active in self._active.values() if clean else ():
-                reason = f"interrupted: {why} (process {os.getpid()} on {host()})"
-                active.placed.books.write("returned", int(time.time()), reason, durably=True)
+            self._crew.stop()
+            deadline = time.monotonic() + GRACE_S + KILL_WAIT_S
+            while self._crew.demands() and time.monotonic() < deadline:
+                list(self._crew.hear(STEP_S))
+        except BaseException:
+            self._crew.kill()
+            raise
         finally:
-            self._role.give_up()
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """Give up the lock. If a process is left, whoever looks next tries to end it again."""
+        try:
+            if self._crew.close():
+                self._lock.forget()
+        finally:
+            self._lock.release()

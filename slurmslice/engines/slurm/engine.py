@@ -36,6 +36,11 @@ class SlurmEngine:
     """
 
     name = "slurm"
+    runs_in_process = False
+    jobs_outlive_us = True
+    may_be_submitted_by_hand = True
+    has_queue_limits = True
+    counts_whole_minutes = True
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
         self._slurm = SlurmClient(dict(os.environ if environ is None else environ))

@@ -16,9 +16,6 @@ from pathlib import Path
 from slurmslice.engines.local.cgroups import Group, own_group, read_fields, read_number
 
 _PREFIX = "slurmslice-"
-ENTER = 'echo 0 >"$0/cgroup.procs"; exec "$@"'
-"""A shell line that enters the group ``$0`` (a 0 means the writer) and becomes a command: a
-task is in its cell before it has allocated anything, and before it has children."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,56 @@
+"""How a worker runs the tasks of a script: in subshells of its own, or a bash for each task."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from slurmslice import files
+from slurmslice.source_line import LIBRARY_NAME, NOT_BEGUN_EXIT, FoundLine, find_source_line
+from slurmslice.template import templates_folder
+
+_FUNCTION = re.compile(
+    r"^(?:prepare|run_slice|check_slice)\(\) \{\n.*?^\}\n", re.MULTILINE | re.DOTALL
+)
+
+Stamp = tuple[tuple[int, int, int], ...]
+"""Which versions of the script and its library were seen: inode, size and time of each."""
+
+
+def worker_kind(script: Path) -> str:
+    """Return ``inline`` if a worker can run the script's tasks in subshells, else ``each``.
+
+    It can if all that the script does outside its functions is to source the library, and if the
+    library is the one that ``worker.sh`` knows.
+    """
+    try:
+        text = files.read(script).decode("utf-8", "surrogateescape")
+        library = files.read(script.with_name(LIBRARY_NAME))
+    except OSError:
+        return "each"
+    known = (templates_folder() / LIBRARY_NAME).read_bytes()
+    line = _only_line(text)
+    ours = line is not None and line.names(script.with_name(LIBRARY_NAME))
+    return "inline" if ours and library == known else "each"
+
+
+def _only_line(text: str) -> FoundLine | None:
+    """Return the source line of a script that does nothing else outside its functions."""
+    lines = [line for line in _FUNCTION.sub("", text).split("\n") if line and line[0] != "#"]
+    if len(lines) != 2 or lines[1] != f"exit {NOT_BEGUN_EXIT}":
+        return None
+    return find_source_line(lines[0]) if lines[0].startswith("source ") else None
+
+
+def script_stamp(script: Path) -> Stamp:
+    """Return which versions of the script and its library are there now."""
+    return tuple(_stamp(path) for path in (script, script.with_name(LIBRARY_NAME)))
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return (0, 0, 0)
+    return (status.st_ino, status.st_size, status.st_mtime_ns)

@@ -1,0 +1,217 @@
+"""What became of a job's tasks, read from the lines that its workers and its runner wrote.
+
+Each worker is the only writer of ``tasks/worker-<n>.log``, and the runner of ``tasks/runner.log``.
+The lines are progress lines (``slurmslice.progress``) with more fields at the end::
+
+    0m0.000s 0m0.004s
+    0m0.270s 0m0.010s
+    slurmslice start job=1 restart=0 at=1795424103 host=n3 slot=0 task=5
+    slurmslice check job=1 restart=0 at=1795424104 host=n3 slot=0 exit=1 task=5
+    0m0.000s 0m0.006s
+    0m0.560s 0m0.030s
+    slurmslice end job=1 restart=0 at=1795424104 host=n3 slot=0 exit=1 task=5 us=1203344
+    slurmslice peak job=1 restart=0 at=1795424104 host=n3 task=7 rss=41943040
+    slurmslice dropped job=1 restart=0 at=1795424104 host=n3 task=8-99
+
+``task``: the array index, or several (``dropped``: they will never be started). ``slot``: the
+task carries one slice, and these lines are all that is written of it. ``us``: microseconds of wall
+clock. ``rss``: peak memory, bytes. ``stopped=1``: the runner ended it. ``timeout`` and ``memory``
+come before the end that they explain. Before an end stands what bash's ``times`` prints: the CPU
+time of the worker, and of all its children so far. It stands at the beginning of the file as well.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import count
+
+from slurmslice import files
+from slurmslice.engines.local.jobs import LocalJob
+from slurmslice.errors import BadInput
+from slurmslice.evidence import NO_STEPS, TaskReport
+from slurmslice.progress import SlotProgress
+from slurmslice.ranges import parse_array
+from slurmslice.states import State
+
+_MIB = 1 << 20
+_LINE = re.compile(
+    rb"(?P<a>\d{1,9})m(?P<b>\d+[.,]\d+)s (?P<c>\d{1,9})m(?P<d>\d+[.,]\d+)s\n|"
+    rb"slurmslice (?P<kind>[a-z]+) job=\d{1,9} restart=0 at=(?P<at>\d{1,12}) host=(?P<host>\S+)"
+    rb"(?P<fields>(?: [a-z_]+=\S*)+)\n"
+)
+_KILLED_BY = {129: "HUP", 130: "INT", 143: "TERM"}
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """What was read of one task so far."""
+
+    started_at: int | None = None
+    timed_out: bool = False
+    starved: bool = False
+    check_exit: int | None = None
+    setup: bool = False
+    rss: int | None = None
+    cpu_before: float | None = None
+
+
+class TaskRecords:
+    """What is known of a job's tasks. ``refresh`` reads on; the rest is what was read.
+
+    Attributes:
+        read: the number of bytes that were read.
+        ended: the reports of tasks that ended by themselves, at their limit or for memory.
+        stopped: the reports of tasks that the runner ended.
+        dropped: indices that the runner will never start.
+    """
+
+    def __init__(self, job: LocalJob) -> None:
+        self._folder = job.folder / "tasks"
+        self._memory = None if job.request.mem_mib is None else job.request.mem_mib * _MIB
+        self._submitted_at = int(job.submitted_at)
+        self._offsets: dict[str, int] = {}
+        self._cpu: dict[str, float | None] = {}
+        self._attempts: dict[int, _Attempt] = {}
+        self.read = 0
+        self.ended: dict[int, TaskReport] = {}
+        self.stopped: dict[int, TaskReport] = {}
+        self.dropped: set[int] = set()
+
+    @property
+    def started(self) -> Mapping[int, int | None]:
+        """When tasks that have not ended were started, epoch seconds, by index."""
+        return {
+            i: attempt.started_at for i, attempt in self._attempts.items() if attempt.started_at
+        }
+
+    def refresh(self) -> bool:
+        """Read what was written since the last call, and return ``True`` if anything was."""
+        before = self.read
+        for name in self._names():
+            offset = self._offsets.get(name, 0)
+            lines, self._offsets[name] = files.read_on(self._folder / name, offset)
+            self.read += len(lines)
+            cpu = self._cpu.get(name)
+            for line in _LINE.finditer(lines):
+                if line["kind"] is None:
+                    cpu = _seconds(line["a"], line["b"]) + _seconds(line["c"], line["d"])
+                else:
+                    self._take(line, cpu)
+            self._cpu[name] = cpu
+        return self.read != before
+
+    def _names(self) -> Iterator[str]:
+        """The files in the order in which they are read: what the runner saw comes first."""
+        yield "runner.log"
+        for number in count():
+            name = f"worker-{number}.log"
+            if name not in self._offsets and not (self._folder / name).exists():
+                return
+            yield name
+
+    def _take(self, line: re.Match[bytes], cpu: float | None) -> None:
+        words = line["fields"].decode("utf-8", "replace").split()
+        fields = dict(word.split("=", 1) for word in words)
+        try:
+            if line["kind"] == b"dropped":
+                self.dropped.update(parse_array(fields["task"]))
+            else:
+                self._take_task(line, int(fields["task"]), fields, cpu)
+        except (KeyError, ValueError, OverflowError, BadInput):
+            return  # damaged by hand, or by a crash of the machine
+
+    def _take_task(
+        self, line: re.Match[bytes], index: int, fields: Mapping[str, str], cpu: float | None
+    ) -> None:
+        if index in self.ended:
+            return
+        attempt = self._attempts.setdefault(index, _Attempt())
+        match line["kind"]:
+            case b"start":
+                attempt.started_at, attempt.cpu_before = int(line["at"]), cpu
+            case b"timeout":
+                attempt.timed_out = True
+            case b"memory":
+                attempt.starved = True
+            case b"check":
+                attempt.check_exit = int(fields["exit"])
+            case b"setup":
+                attempt.setup = True
+            case b"peak":
+                attempt.rss = int(fields["rss"])
+            case b"end":
+                report = self._report(line, attempt, fields, cpu)
+                (self.stopped if "stopped" in fields else self.ended)[index] = report
+                del self._attempts[index]
+
+    def _report(
+        self,
+        line: re.Match[bytes],
+        attempt: _Attempt,
+        fields: Mapping[str, str],
+        cpu: float | None,
+    ) -> TaskReport:
+        code, elapsed, before = int(fields["exit"]), fields.get("us"), attempt.cpu_before
+        state, reason = State.FAILED if code else State.COMPLETED, ""
+        if attempt.starved:
+            state, reason = State.OUT_OF_MEMORY, "the kernel ended it, or a part of it, for memory"
+        if attempt.timed_out:
+            state, reason = State.TIMEOUT, ""
+        host = line["host"].decode("utf-8", "replace")
+        return TaskReport(
+            state,
+            state.value,
+            exit_code=code,
+            submitted_at=self._submitted_at,
+            started_at=attempt.started_at,
+            ended_at=int(line["at"]),
+            elapsed_s=None if elapsed is None else max(0, int(elapsed)) / 1e6,
+            cpu_s=None if cpu is None or before is None else max(0.0, cpu - before),
+            max_rss_bytes=max(int(fields.get("rss", 0)), attempt.rss or 0) or None,
+            requested_mem_bytes=self._memory,
+            node=host,
+            reason=reason,
+            steps=NO_STEPS,
+            progress=_progress(line, attempt, fields, host) if "slot" in fields else None,
+        )
+
+    def report(
+        self, state: State, reason: str, started_at: int | None = None, host: str | None = None
+    ) -> TaskReport:
+        """Make the report of a task that has no end."""
+        return TaskReport(
+            state,
+            state.value,
+            submitted_at=self._submitted_at,
+            started_at=started_at,
+            requested_mem_bytes=self._memory,
+            node=host,
+            reason=reason,
+            steps=NO_STEPS,
+        )
+
+
+def _seconds(minutes: bytes, seconds: bytes) -> float:
+    """Return a time as bash's ``times`` prints it, in seconds; its point may be a comma."""
+    return 60 * int(minutes) + float(seconds.replace(b",", b"."))
+
+
+def _progress(
+    line: re.Match[bytes], attempt: _Attempt, fields: Mapping[str, str], host: str
+) -> SlotProgress:
+    """Return what the task wrote of its only slice."""
+    code = int(fields["exit"])
+    told = _KILLED_BY.get(code, "") if attempt.setup else ""
+    return SlotProgress(
+        started_at=attempt.started_at,
+        host=host,
+        ended_at=int(line["at"]),
+        exit_code=code,
+        timed_out=attempt.timed_out,
+        lost_among=1 if attempt.starved else None,
+        check_exit=attempt.check_exit,
+        told=fields.get("told", told),
+        in_setup=attempt.setup,
+    )
