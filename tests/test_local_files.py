@@ -98,17 +98,17 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("request", "says"), REFUSED)
+@pytest.mark.parametrize(("asked", "says"), REFUSED)
 def test_what_one_machine_cannot_honour_is_refused(
-    bench: Bench, request: ResourceRequest, says: str
+    bench: Bench, asked: ResourceRequest, says: str
 ) -> None:
     """It is said which option, and nothing is written."""
-    order = replace(bench.order("true"), request=request)
+    order = replace(bench.order("true"), request=asked)
     with pytest.raises(BadInput, match=says) as refusal:
         bench.engine.submit(order)
     assert refusal.value.hint
     with pytest.raises(BadInput, match=says):
-        bench.engine.limits(request)
+        bench.engine.limits(asked)
     assert {path.name for path in order.folder.iterdir()} == {"script.sh", "tasks"}
 
 
