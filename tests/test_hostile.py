@@ -226,7 +226,7 @@ def test_a_slice_instead_of_a_run_is_refused(key: str, new_run: NewRun, typed: T
     for verb in ("status", "cancel"):
         said = typed(verb, "--", key)
         assert typed.code == 2
-        assert f"Is it a slice? slurmslice {verb} demo -- " in said
+        assert (typed.error, f"slurmslice {verb} demo -- " in said) == ("no-such-run", True)
     said = typed("run", "--run-dir", key * 30, "-a", "0-1", "--template", key * 30, "--", "true")
     assert typed.code == 2
     assert "There is no template" in said
