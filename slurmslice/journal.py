@@ -15,6 +15,7 @@ from typing import Any
 
 from slurmslice.errors import DamagedRun
 from slurmslice.files import whole_length
+from slurmslice.resources import ResourceRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +39,8 @@ class Intent:
     job_name: str
     array: str
     rows: str
-    overrides: tuple[tuple[str, str], ...]
-    changes: tuple[tuple[str, str], ...]
+    overrides: ResourceRequest
+    changes: ResourceRequest
     script_sha256: str
     table_sha256: str
     at: float
@@ -51,7 +52,7 @@ class Queued:
     """The person wants these rows submitted, with this request; they go in as there is room."""
 
     rows: str
-    changes: tuple[tuple[str, str], ...]
+    changes: ResourceRequest
     at: float
 
 
@@ -217,8 +218,9 @@ _KINDS: dict[str, type[Any]] = {kind.__name__.lower(): kind for kind in _EVENTS}
 
 def to_line(event: Event) -> bytes:
     """One line of the journal, LF included."""
-    record = {"event": type(event).__name__.lower(), **dataclasses.asdict(event)}
-    return json.dumps(record).encode("ascii") + b"\n"
+    values = {field.name: getattr(event, field.name) for field in dataclasses.fields(event)}
+    record = {"event": type(event).__name__.lower(), **values}
+    return json.dumps(record, default=ResourceRequest.to_json).encode("ascii") + b"\n"
 
 
 def from_lines(data: bytes, first: int = 1) -> Iterator[Event]:
@@ -249,5 +251,5 @@ def _event(line: bytes) -> Event:
     kind = _KINDS[record.pop("event")]
     for field in ("overrides", "changes"):
         if field in record:
-            record[field] = tuple((str(name), str(value)) for name, value in record[field])
+            record[field] = ResourceRequest.from_json(record[field])
     return kind(**record)  # type: ignore[no-any-return]

@@ -27,6 +27,7 @@ from slurmslice.journal import (
     Widened,
 )
 from slurmslice.ranges import ArrayExpression, compress, parse_array
+from slurmslice.resources import ResourceRequest
 
 
 class Fate(StrEnum):
@@ -113,10 +114,6 @@ def apart(submissions: Iterable[Submission]) -> list[list[Submission]]:
     return groups
 
 
-Changes = tuple[tuple[str, str], ...]
-"""sbatch options, long names, in which a slice's request differs from the script's."""
-
-
 @dataclass
 class Ledger:
     """Which submission holds each slice, which are to be submitted, and what else was decided.
@@ -143,8 +140,8 @@ class Ledger:
     submissions: dict[int, Submission]
     holder: list[int]
     attempts: list[int]
-    queue: dict[int, Changes] = field(default_factory=dict)
-    requests: dict[int, Changes] = field(default_factory=dict)
+    queue: dict[int, ResourceRequest] = field(default_factory=dict)
+    requests: dict[int, ResourceRequest] = field(default_factory=dict)
     withdrawn: dict[int, float] = field(default_factory=dict)
     returned: dict[int, tuple[str, int]] = field(default_factory=dict)
     former: dict[int, int] = field(default_factory=dict)
@@ -352,7 +349,7 @@ class Ledger:
             self.queue.pop(row, None)
         return parse_array(event.rows)
 
-    def request_of(self, row: int) -> Changes | None:
+    def request_of(self, row: int) -> ResourceRequest | None:
         """The changed request of a row: that it is queued with, else its last one; None: none."""
         return self.queue[row] if row in self.queue else self.requests.get(row)
 
@@ -362,8 +359,8 @@ class _Before:
     """What an intent changed, to be put back where it is refused."""
 
     holders: list[int]
-    queue: dict[int, Changes]
-    requests: dict[int, Changes]
+    queue: dict[int, ResourceRequest]
+    requests: dict[int, ResourceRequest]
     withdrawn: dict[int, float]
 
 

@@ -7,12 +7,10 @@ follow one another in it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from slurmslice.directives import Options
 from slurmslice.errors import BadInput
-from slurmslice.units import format_memory, format_time, parse_memory, parse_time
+from slurmslice.resources import ResourceRequest
 
 USUAL_TASK_S = 900
 """How long a task should run where ``--pack auto`` chooses, seconds: long against what Slurm
@@ -43,38 +41,38 @@ class Packing:
         return -(-min(self.pack, slices) // self.at_once)
 
 
-def of_task(
-    options: Options, packing: Packing, slices: int | None = None
-) -> tuple[tuple[str, str], ...]:
-    """What a task asks for, of what is asked for a slice; all of a request or a part of it.
+NO_PACKING = Packing()
+"""Each array task carries one slice."""
+
+
+def task_request(
+    request: ResourceRequest, packing: Packing, slices: int | None = None
+) -> ResourceRequest:
+    """The request of a task, made from that of one of its slices.
 
     Args:
-        options: what is asked for a slice.
+        request: of one slice; a part of a request is scaled likewise.
         packing: how tasks carry slices.
         slices: how many there are to carry, perhaps fewer than a whole pack; None for many.
     """
     if packing.pack == 1:
-        return tuple(options)
+        return request
     turns = packing.turns if slices is None else packing.turns_of(slices)
-    return tuple((name, _of_task(name, value, packing, turns)) for name, value in options)
+    return request.scaled(packing.at_once, turns)
 
 
-def _of_task(name: str, value: str, packing: Packing, turns: int) -> str:
-    if name == "mem":
-        return format_memory(parse_memory(value) * packing.at_once)
-    if name == "cpus-per-task":
-        return str(int(value) * packing.at_once)
-    if name == "time":
-        seconds = parse_time(value)
-        return value if seconds is None else format_time(seconds * turns)
-    return value
+def slice_request(request: ResourceRequest, packing: Packing) -> ResourceRequest:
+    """The request of one slice, made from that of its task: the reverse of ``task_request``."""
+    if packing.pack == 1:
+        return request
+    return request.divided(packing.at_once, packing.slice_time_s)
 
 
-def told(options: Options, packing: Packing) -> tuple[tuple[str, str], ...]:
-    """A slice's request, with the CPU that it has unasked: several at a time have one each."""
-    if packing.at_once == 1 or any(n in {"cpus-per-task", "cpus-per-gpu"} for n, _ in options):
-        return tuple(options)
-    return (*options, ("cpus-per-task", "1"))
+def with_own_cpu(request: ResourceRequest, packing: Packing) -> ResourceRequest:
+    """The same with ``--cpus-per-task=1`` if slices that share a task ask for no CPUs."""
+    if packing.at_once == 1 or not {"cpus-per-task", "cpus-per-gpu"}.isdisjoint(request):
+        return request
+    return request.overridden_by({"cpus-per-task": "1"})
 
 
 def spread(packing: Packing, slices: int, tasks: int | None) -> Packing:
@@ -91,31 +89,13 @@ def spread(packing: Packing, slices: int, tasks: int | None) -> Packing:
     return Packing(min(packing.pack, share), packing.at_once, packing.slice_time_s)
 
 
-def of_slice(options: Options, packing: Packing) -> tuple[tuple[str, str], ...]:
-    """What a slice has of what its task asks for: the other way round."""
-    if packing.pack == 1:
-        return tuple(options)
-    return tuple((name, _of_slice(name, value, packing)) for name, value in options)
-
-
-def _of_slice(name: str, value: str, packing: Packing) -> str:
-    if name == "mem":
-        return format_memory(parse_memory(value) // packing.at_once)
-    if name == "cpus-per-task":
-        return str(max(1, int(value) // packing.at_once))
-    if name == "time" and packing.slice_time_s is not None:
-        return format_time(packing.slice_time_s)
-    return value
-
-
-def check(options: Options, packing: Packing) -> None:
+def check(request: ResourceRequest, packing: Packing) -> None:
     """Refuse what a task cannot share out among its slices.
 
     Raises:
         BadInput: more than one node in a pack; more than one process, or GPUs, in a pack that
             runs several slices at a time; more at a time than it carries.
     """
-    asked = dict(options)
     if packing.at_once > packing.pack:
         raise BadInput(
             f"--at-once {packing.at_once} is more than the {packing.pack} slices of a task.",
@@ -126,30 +106,30 @@ def check(options: Options, packing: Packing) -> None:
         )
     if packing.pack == 1:
         return
-    if asked.get("nodes", "1") not in {"1", "1-1"}:
+    if request.get("nodes", "1") not in {"1", "1-1"}:
         raise BadInput(
-            f"--pack puts slices into one task, and --nodes={asked['nodes']} spreads it out.",
+            f"--pack puts slices into one task, and --nodes={request['nodes']} spreads it out.",
             "Leave out --pack, or ask for one node.",
             code="options-conflict",
             option="pack",
             other="nodes",
         )
     if packing.at_once > 1:
-        _check_pool(asked)
+        _check_pool(request)
 
 
-def _check_pool(asked: dict[str, str]) -> None:
-    gpus = next((n for n in asked if n.startswith("gpus") or "gpu" in asked[n]), None)
+def _check_pool(request: ResourceRequest) -> None:
+    gpus = next((n for n, v in request.options if n.startswith("gpus") or "gpu" in v), None)
     if gpus is not None:
         raise BadInput(
             f"--at-once runs several slices at a time, which would all see the same GPUs "
-            f"(--{gpus}={asked[gpus]}).",
+            f"(--{gpus}={request[gpus]}).",
             "Leave out --at-once: the slices of a task then run one after another.",
             code="options-conflict",
             option="at-once",
             other=gpus,
         )
-    if asked.get("ntasks", "1") != "1" or "ntasks-per-node" in asked:
+    if request.get("ntasks", "1") != "1" or "ntasks-per-node" in request:
         raise BadInput(
             "--at-once runs several slices at a time, and --ntasks gives each several processes.",
             "Ask for CPUs with -c, or leave out --at-once.",
@@ -208,10 +188,8 @@ def tasks_at_once(throttle: int | None, at_once: int) -> int | None:
     return None if throttle is None else max(1, throttle // at_once)
 
 
-def limit_argument(changes: Sequence[tuple[str, str]], packing: Packing) -> tuple[str, ...]:
+def limit_argument(changes: ResourceRequest, packing: Packing) -> tuple[str, ...]:
     """The script's argument that gives slices of a pack another time limit, if they have one."""
-    time = dict(changes).get("time")
-    if packing.pack == 1 or time is None:
+    if packing.pack == 1 or "time" not in changes:
         return ()
-    seconds = parse_time(time)
-    return (str(seconds or 0),)
+    return (str(changes.time_s or 0),)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from slurmslice.ranges import ArrayExpression, compress
+from slurmslice.resources import NO_REQUEST, ResourceRequest
 from slurmslice.slices import SliceTable
 from slurmslice.states import State
 
@@ -29,7 +30,7 @@ class Batch:
 
     rows: Sequence[int]
     array: ArrayExpression
-    changes: tuple[tuple[str, str], ...] = ()
+    changes: ResourceRequest = NO_REQUEST
 
 
 def is_direct(table: SliceTable, max_array_size: int, pack: int) -> bool:
@@ -70,7 +71,7 @@ def batch(
     direct: bool,
     pack: int,
     throttle: int | None,
-    changes: tuple[tuple[str, str], ...] = (),
+    changes: ResourceRequest = NO_REQUEST,
 ) -> Batch:
     """One submission that carries just these rows, which ``portion`` has chosen.
 
@@ -97,16 +98,6 @@ def dealt(rows: Sequence[int], pack: int) -> Sequence[int]:
     whole, rest = rows[: last * tasks], rows[last * tasks :]
     hands = [[*whole[task::tasks], *rest[task :: tasks - 1]] for task in range(tasks - 1)]
     return [row for hand in (*hands, whole[tasks - 1 :: tasks]) for row in hand]
-
-
-def grouped_by_changes(
-    rows: Sequence[int], changes: Mapping[int, tuple[tuple[str, str], ...]]
-) -> list[tuple[list[int], tuple[tuple[str, str], ...]]]:
-    """Rows that ask for the same together, in the order in which each request first appears."""
-    groups: dict[tuple[tuple[str, str], ...], list[int]] = {}
-    for row in rows:
-        groups.setdefault(changes.get(row, ()), []).append(row)
-    return [(members, wanted) for wanted, members in groups.items()]
 
 
 def may_resubmit(state: State) -> bool:

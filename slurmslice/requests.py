@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from slurmslice import directives
 from slurmslice.errors import BadInput
+from slurmslice.resources import ResourceRequest
 from slurmslice.slices import SliceTable
 
 MOST = 20
@@ -17,12 +18,15 @@ _SHOWN = 20
 
 _NAMED = re.compile(r"\{([A-Za-z_]\w*)\}", re.ASCII)
 
-Options = Sequence[tuple[str, str]]
-
 
 def names_columns(value: str) -> bool:
     """Whether an option's value names a column."""
     return _NAMED.search(value) is not None
+
+
+def naming_columns(request: ResourceRequest) -> ResourceRequest:
+    """The options of a request whose values name columns."""
+    return request.only({name for name, value in request.options if names_columns(value)})
 
 
 def check(name: str, value: str) -> tuple[str, str]:
@@ -42,18 +46,18 @@ class Requests:
     """What each slice asks for, where options name columns.
 
     Args:
-        options: those that do, as they were typed.
+        request: the options that do, as they were typed.
         table: the slices.
     """
 
-    def __init__(self, options: Options, table: SliceTable) -> None:
-        self._options = tuple(options)
+    def __init__(self, request: ResourceRequest, table: SliceTable) -> None:
+        self._request = request
         self._table = table
-        used = {name for _, value in options for name in _NAMED.findall(value)}
+        used = {name for value in request.values() for name in _NAMED.findall(value)}
         self._places = [n for n, column in enumerate(table.columns) if column in used]
-        self._known: dict[tuple[str, ...], tuple[tuple[str, str], ...]] = {}
+        self._known: dict[tuple[str, ...], ResourceRequest] = {}
 
-    def of(self, row: int) -> tuple[tuple[str, str], ...]:
+    def of(self, row: int) -> ResourceRequest:
         """The options of one slice, with its columns' values in them; checked.
 
         Raises:
@@ -65,22 +69,22 @@ class Requests:
             self._known[alike] = self._filled(row, values)
         return self._known[alike]
 
-    def _filled(self, row: int, values: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    def _filled(self, row: int, values: Sequence[str]) -> ResourceRequest:
         columns = dict(zip(self._table.columns, values, strict=True))
-        asked = [(name, _with_values(name, text, columns)) for name, text in self._options]
+        asked = [(name, _with_values(name, text, columns)) for name, text in self._request.options]
         try:
-            return tuple(directives.check_any(name, text) for name, text in asked)
+            return ResourceRequest(tuple(directives.check_any(name, text) for name, text in asked))
         except BadInput as why:
             key = self._table.keys[row]
             raise why.inside(f"Slice {key!r}", key=key) from why
 
-    def grouped(self) -> dict[tuple[tuple[str, str], ...], list[int]]:
+    def grouped(self) -> dict[ResourceRequest, list[int]]:
         """The rows of each distinct request, in the order of their first slices.
 
         Raises:
             BadInput: as ``of``; or there are more than ``MOST``.
         """
-        groups: dict[tuple[tuple[str, str], ...], list[int]] = {}
+        groups: dict[ResourceRequest, list[int]] = {}
         for row in range(len(self._table)):
             groups.setdefault(self.of(row), []).append(row)
             if len(groups) > MOST:

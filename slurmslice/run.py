@@ -10,14 +10,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
-from slurmslice.asked import Asked
 from slurmslice.engines import Engine
 from slurmslice.errors import BadInput, DamagedRun
 from slurmslice.journal import Event, Returned, from_lines
 from slurmslice.judge import Standing
-from slurmslice.ledger import Changes, Fate, Ledger, Submission
+from slurmslice.ledger import Fate, Ledger, Submission
 from slurmslice.ranges import compress, parse_array
 from slurmslice.requests import Requests
+from slurmslice.resources import NO_REQUEST, ResourceRequest
+from slurmslice.run_spec import RunRecord
 from slurmslice.rundir import RunDirectory
 from slurmslice.sightings import Standings
 from slurmslice.slices import SliceTable
@@ -33,8 +34,8 @@ class Run:
         self.place = place
         self.engine = engine
         self.clock = clock
-        self.asked: Asked = place.asked()
-        self.table: SliceTable = place.table(self.asked.slices_sha256)
+        self.record: RunRecord = place.record()
+        self.table: SliceTable = place.table(self.record.slices_sha256)
         self.told: set[int] = set()
         """Submissions whose arrays this process has told their share of the throttle."""
         self.unsent_at = float("-inf")
@@ -136,31 +137,30 @@ class Run:
 
         On Slurm it is still wanted; on this machine only ``run`` puts it in.
         """
-        wanted = self.asked.engine == "slurm"
+        wanted = self.record.engine == "slurm"
         for number, rows in self.given_back().items():
             reason = self.standings[rows[0]].reason
             self.decide(Returned(number, str(compress(rows)), reason, self.clock(), wanted))
 
-    def request_of(self, row: int) -> Changes:
+    def request_of(self, row: int) -> ResourceRequest:
         """What a slice asks for where it differs from the script's request."""
         decided = self.ledger.request_of(row)
         return self._initial(row) if decided is None else decided
 
-    def _initial(self, row: int) -> Changes:
+    def _initial(self, row: int) -> ResourceRequest:
         """What its columns say, where options name columns."""
-        if not self.asked.per_slice:
-            return ()
-        base = dict(self.asked.options)
-        return tuple((n, value) for n, value in self._requests.of(row) if base.get(n) != value)
+        if not self.record.per_slice:
+            return NO_REQUEST
+        return self._requests.of(row).differing_from(self.record.first_request)
 
     @cached_property
     def _requests(self) -> Requests:
-        return Requests(self.asked.per_slice, self.table)
+        return Requests(self.record.per_slice, self.table)
 
     @cached_property
     def first_rows(self) -> Sequence[int]:
         """The rows that the script's own array carries, by index."""
-        return parse_array(self.asked.first).indices
+        return parse_array(self.record.first).indices
 
     @property
     def recorded_attempts(self) -> int | None:
@@ -168,7 +168,7 @@ class Run:
 
         ``run`` records it; a run that ``render`` made has none until then.
         """
-        return self.ledger.max_attempts or self.asked.max_attempts
+        return self.ledger.max_attempts or self.record.max_attempts
 
     @property
     def max_attempts(self) -> int:

@@ -23,10 +23,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from slurmslice import files, locks, progress
-from slurmslice.asked import Asked
 from slurmslice.errors import BadInput, DamagedRun, NotAFile
 from slurmslice.journal import Event, from_lines, to_line
 from slurmslice.ranges import parse_array
+from slurmslice.run_spec import RunRecord
 from slurmslice.slices import SliceTable
 from slurmslice.source_line import LIBRARY_NAME
 from slurmslice.users import user_name
@@ -37,8 +37,8 @@ _BARRED = "barred by slurmslice, which gave this submission up\n"
 class RunDirectory:
     """The files of one run. Everything here is bytes on disk; what they mean is ``run``'s."""
 
-    written = True
-    """Whether what is decided is written; no job is cancelled for what is not."""
+    read_only = False
+    """Nothing is written here (``slurmslice.read_only``)."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -100,14 +100,14 @@ class RunDirectory:
 
     # -- what is written once ----------------------------------------------------------------
 
-    def asked(self) -> Asked:
+    def record(self) -> RunRecord:
         """What was asked.
 
         Raises:
             DamagedRun: ``run.json`` cannot be understood.
         """
         path = self.path / "run.json"
-        return Asked.from_json(files.read(path), str(path))
+        return RunRecord.from_bytes(files.read(path), str(path))
 
     def table(self, sha256: str) -> SliceTable:
         """The slice table, which must have this digest.
@@ -290,7 +290,7 @@ class RunDirectory:
 
 def create(
     path: Path,
-    asked: Asked,
+    record: RunRecord,
     table: SliceTable,
     script: bytes,
     library: bytes,
@@ -301,7 +301,7 @@ def create(
 
     Args:
         path: where; absolute.
-        asked: what was asked.
+        record: what was asked, and fixed.
         table: the slices.
         script: the script's bytes.
         library: the bytes of the library that it sources.
@@ -317,12 +317,12 @@ def create(
         _ignore_in_git(path.parent)
         run = RunDirectory(draft)
         run.slices.write_bytes(table.data)
-        run.prepare(1, table, parse_array(asked.first).indices, asked.direct)
+        run.prepare(1, table, parse_array(record.first).indices, record.direct)
         run.library.write_bytes(library)
         run.library.chmod(0o444 & ~_umask())
         run.script.write_bytes(script)
         run.script.chmod(0o777 & ~_umask())
-        (draft / "run.json").write_bytes(asked.to_json())
+        (draft / "run.json").write_bytes(record.to_bytes())
         if instead:
             os.rename(path, old)
         os.rename(draft, path)

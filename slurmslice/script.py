@@ -9,9 +9,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from slurmslice import process
-from slurmslice.check import NO_CHECK, Check
-from slurmslice.command import Command, ShellText, argv, to_bash
+from slurmslice.command import ShellText, argv, to_bash
 from slurmslice.errors import BadInput
+from slurmslice.run_spec import RunRecord
 from slurmslice.source_line import LIBRARY_NAME, SourceLine
 from slurmslice.template import OwnTemplate, fill, templates_folder
 
@@ -28,66 +28,64 @@ _PINNED = (
 _CONDA = re.compile(r"CONDA_(DEFAULT_ENV|EXE|PREFIX(_[0-9]+)?|PYTHON_EXE|SHLVL)")
 
 
+_OF_THE_RECORD = ("name", "work_dir", "setup", "direct", "slices", "version")
+
+
 @dataclass(frozen=True, slots=True)
-class ScriptSpec:
-    """What a script says. Bytes that are not UTF-8 are surrogates in every field.
+class Script:
+    """A script before it is rendered. Bytes that are not UTF-8 are surrogates in every field.
 
     Attributes:
-        name: the run's name.
+        record: the run's.
         directives: its ``#SBATCH`` lines, ready.
         run_dir: the run directory; absolute.
-        work_dir: where the command runs; absolute.
         environment: variables that every attempt is to find as they are now.
-        cpus: what was asked with ``--cpus-per-task``; None where it was not.
-        setup: shell text that runs once a task, before the command; empty for none.
-        command: what is done to each slice; checked.
-        check: what must hold once it has exited 0; checked.
-        direct: the array index is the key, and no table is read.
         columns: names of the slices' columns, in the table's order.
-        slices: how many slices the run has.
-        whole: the script's own array carries all slices; else a part of them.
         log_folders: direct form only: the log of key K is ``logs/<K div 1000>/K.log``.
-        differing: the options of sbatch that differ between slices, by long name: the directives
-            have those of the first.
-        version: of slurmslice.
-        pack: how many slices an array task carries, 1 or more; more than 1 is the table form, in
-            which index i owns the lines of the task table from line i * pack on (from 0, below
-            the header).
-        at_once: how many of them run at a time, 1 or more.
-        slice_time_s: packed only: how long one slice may take, seconds; None for no limit but
-            the task's. The script's second argument is another limit.
+        whole: the script's own array carries all slices; else a part of them.
     """
 
-    name: str
+    record: RunRecord
     directives: str
     run_dir: str
-    work_dir: str
     environment: tuple[tuple[str, str], ...]
-    cpus: int | None
-    setup: str
-    command: Command
-    direct: bool
     columns: tuple[str, ...]
     log_folders: bool
     whole: bool
-    slices: int
-    version: str
-    pack: int = 1
-    at_once: int = 1
-    slice_time_s: int | None = None
-    check: Check = NO_CHECK
-    differing: tuple[str, ...] = ()
+
+    @property
+    def context(self) -> dict[str, object]:
+        """The names that a template finds; ``docs/reference/templates.md`` describes them."""
+        record, packing = self.record, self.record.packing
+        request = record.first_request
+        named = {name: getattr(record, name) for name in _OF_THE_RECORD}
+        own = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "record"}
+        return {
+            **named,
+            **own,
+            "run": record,
+            "source": self.source_line.to_bash(),
+            "command": to_bash(record.command),
+            "check": record.check.to_bash(),
+            "argv": argv(record.command),
+            "shell_text": isinstance(record.command, ShellText),
+            "cpus": request.cpus if "cpus-per-task" in request else None,
+            "differing": tuple(record.per_slice),
+            "pack": packing.pack,
+            "at_once": packing.at_once,
+            "slice_time_s": packing.slice_time_s,
+        }
 
     @property
     def source_line(self) -> SourceLine:
         """The line that sources the library."""
         return SourceLine(
             run_dir=self.run_dir,
-            form="direct" if self.direct else "table",
-            pack=self.pack,
-            at_once=self.at_once,
-            slice_time=self.slice_time_s or 0,
-            check=bool(self.check),
+            form="direct" if self.record.direct else "table",
+            pack=self.record.packing.pack,
+            at_once=self.record.packing.at_once,
+            slice_time=self.record.packing.slice_time_s or 0,
+            check=bool(self.record.check),
             log_folders=self.log_folders,
         )
 
@@ -102,33 +100,28 @@ def library_path() -> Path:
     return templates_folder() / LIBRARY_NAME
 
 
-def render(spec: ScriptSpec, own: OwnTemplate | None = None) -> str:
+def render(script: Script, own: OwnTemplate | None = None) -> str:
     """The whole script. Write it with ``errors="surrogateescape"``.
 
     Args:
-        spec: what it says.
+        script: what it says.
         own: a person's template in place of the shipped one.
 
     Raises:
         BadInput: the setup, the shell text or a directive would not stay in its place, a value
             holds NUL, or the person's template has a mistake or lacks a needed part.
     """
-    if not all(line.startswith("#SBATCH ") for line in spec.directives.split("\n")):
+    if not all(line.startswith("#SBATCH ") for line in script.directives.split("\n")):
         raise BadInput(
             "A directive holds a line break, which no #SBATCH line can express.",
             code="control-character",
         )
-    context = {field.name: getattr(spec, field.name) for field in fields(spec)} | {
-        "source": spec.source_line.to_bash(),
-        "command": to_bash(spec.command),
-        "check": spec.check.to_bash(),
-        "argv": argv(spec.command),
-        "shell_text": isinstance(spec.command, ShellText),
-    }
+    context, record = script.context, script.record
     text = fill(context, own)
-    typed = spec.command.text if isinstance(spec.command, ShellText) else ""
+    typed = record.command.text if isinstance(record.command, ShellText) else ""
     plain = text if own is None else fill(context, None)
-    for what, part in (("--setup", spec.setup), ("--shell", typed), ("--check", spec.check.text)):
+    parts = (("--setup", record.setup), ("--shell", typed), ("--check", record.check.text))
+    for what, part in parts:
         if part:
             # Alone and in its place: `}` is a mistake alone, a last `\` only where it stands.
             check_syntax(part, what)

@@ -12,35 +12,60 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from slurmslice import directives
 from slurmslice.command import join, quote
 from slurmslice.engines import Order
 from slurmslice.errors import BadInput, DamagedRun
 from slurmslice.journal import Intent
 from slurmslice.ledger import Fate
 from slurmslice.notes import Note
-from slurmslice.packing import of_task, tasks_at_once
+from slurmslice.packing import task_request, tasks_at_once
 from slurmslice.plan import Batch
 from slurmslice.ranges import ArrayExpression, compress, parse_array
+from slurmslice.resources import NO_REQUEST, ResourceRequest
 from slurmslice.run import Run
 from slurmslice.rundir import RunDirectory, digest, read_or_damaged
 from slurmslice.source_line import find_source_line
 from slurmslice.states import State
 
-Options = tuple[tuple[str, str], ...]
+
+@dataclass(frozen=True, slots=True)
+class RunScript:
+    """The script of a run as it stands, edits by hand included.
+
+    Attributes:
+        text: all of it; bytes that are not UTF-8 are surrogates.
+        sha256: its digest.
+        request: the options of its ``#SBATCH`` lines.
+    """
+
+    text: str
+    sha256: str
+    request: ResourceRequest
+
+
+def read_script(run: Run) -> RunScript:
+    """Read the run's script.
+
+    Raises:
+        DamagedRun: there is no script.
+        BadInput: a directive cannot be understood.
+    """
+    data = read_or_damaged(run.place.script)
+    text = data.decode("utf-8", "surrogateescape")
+    return RunScript(text, digest(data), ResourceRequest.from_script(text))
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class PlannedSubmission:
     """One submission that could be made.
 
     Attributes:
         number: the number that it gets.
         token, job_name: what it will be found by.
-        batch: rows and indices; ``batch.changes`` is a slice's request where it differs from
-            the script's.
+        batch: rows and indices; ``batch.changes`` holds the options of a slice's request that
+            differ from the script's.
         overrides: all sbatch options given beside the script.
-        options: every directive in force, overrides included.
+        script: the script.
         table_rows: the rows of its task table (all of the script's own, in the first).
         arguments: the script's.
     """
@@ -49,10 +74,15 @@ class Draft:
     token: str
     job_name: str
     batch: Batch
-    overrides: Options
-    options: Options
+    overrides: ResourceRequest
+    script: RunScript
     table_rows: Sequence[int]
     arguments: tuple[str, ...] = ()
+
+    @property
+    def request(self) -> ResourceRequest:
+        """Every option in force for a task, overrides included."""
+        return self.script.request.overridden_by(self.overrides)
 
     def order(self, run: Run) -> Order:
         """As the engine gets it."""
@@ -65,7 +95,7 @@ class Draft:
             array=self.batch.array,
             overrides=self.overrides,
             arguments=self.arguments,
-            needs=directives.needs(self.options),
+            request=self.request.verify(),
         )
 
     def intent(self, run: Run, at: float, table_sha256: str = "") -> Intent:
@@ -78,32 +108,31 @@ class Draft:
             rows=str(compress(self.batch.rows)),
             overrides=self.overrides,
             changes=self.batch.changes,
-            script_sha256=digest(read_or_damaged(run.place.script)),
+            script_sha256=self.script.sha256,
             table_sha256=table_sha256,
             at=at,
-            pack=run.asked.packing.pack,
+            pack=run.record.packing.pack,
         )
 
 
-def script_options(run: Run) -> Options:
-    """The directives of the run's script as it stands now.
+def script_request(run: Run) -> ResourceRequest:
+    """The options of the run's script, edits by hand included.
 
     Raises:
         DamagedRun: there is no script.
         BadInput: a directive cannot be understood.
     """
-    script = read_or_damaged(run.place.script).decode("utf-8", "surrogateescape")
-    return directives.read(script)
+    return read_script(run).request
 
 
-def check_script(run: Run) -> None:
+def check_script(run: Run, script: RunScript) -> None:
     """Refuse a script that bash cannot read, or that would run other slices, or run them otherwise.
 
     Raises:
         DamagedRun: there is no script, or the library is not as it was made.
         BadInput: the script was edited so that bash cannot read it, or its source line was.
     """
-    text = read_or_damaged(run.place.script).decode("utf-8", "surrogateescape")
+    text = script.text
     check_library(run)
     if not run.place.script_edited:
         return
@@ -122,7 +151,7 @@ def check_library(run: Run) -> None:
     Raises:
         DamagedRun: it is missing, unreadable or changed; the hint restores it.
     """
-    if fault := run.place.library_fault(run.asked.library_sha256):
+    if fault := run.place.library_fault(run.record.library_sha256):
         raise DamagedRun(
             f"{run.place.library} {fault}.",
             restore_hint(run),
@@ -135,8 +164,8 @@ def restore_hint(run: Run) -> str:
     """What to type to restore the library."""
     from slurmslice.script import library, library_path
 
-    if digest(library()) != run.asked.library_sha256:
-        return f"Only slurmslice {run.asked.version}, which made the run, has its text."
+    if digest(library()) != run.record.library_sha256:
+        return f"Only slurmslice {run.record.version}, which made the run, has its text."
     words = ["install", "-m", "444", str(library_path()), str(run.place.library)]
     return f"Restore it: {join(words)}"
 
@@ -147,8 +176,8 @@ def _check_source_line(run: Run, text: str) -> None:
     Raises:
         BadInput: there is no such line, or it has another form or pack.
     """
-    found, asked = find_source_line(text), run.asked
-    form, pack = "direct" if asked.direct else "table", asked.packing.pack
+    found, record = find_source_line(text), run.record
+    form, pack = "direct" if record.direct else "table", record.packing.pack
     if found is None:
         raise BadInput(
             f"{run.place.script} has no line that sources {run.place.library}.",
@@ -164,9 +193,9 @@ def _check_source_line(run: Run, text: str) -> None:
         )
 
 
-def job_name_of(run: Run, options: Options) -> str:
+def job_name_of(run: Run, script: ResourceRequest) -> str:
     """The job name that the script gives; a person may have changed it."""
-    return dict(options).get("job-name", run.asked.job_name)
+    return script.get("job-name", run.record.job_name)
 
 
 def untouched(run: Run) -> bool:
@@ -175,11 +204,12 @@ def untouched(run: Run) -> bool:
     return all(submission.fate not in taken for submission in run.ledger.submissions.values())
 
 
-def by_script(run: Run, options: Options, name: str) -> Draft:
+def by_script(run: Run, script: RunScript, name: str) -> PlannedSubmission:
     """The first submission exactly as the script has it: what ``sbatch script.sh`` does."""
-    array = script_array(options)
+    array = script_array(script.request)
     rows = tuple(row for index in sorted(array) for row in rows_of_index(run, index))
-    return Draft(1, run.asked.token, name, Batch(rows, array), (), options, run.first_rows)
+    batch, token = Batch(rows, array), run.record.token
+    return PlannedSubmission(1, token, name, batch, NO_REQUEST, script, run.first_rows)
 
 
 def rows_of_index(run: Run, index: int) -> Sequence[int]:
@@ -188,8 +218,8 @@ def rows_of_index(run: Run, index: int) -> Sequence[int]:
     Raises:
         BadInput: it carries none.
     """
-    pack = run.asked.packing.pack
-    if run.asked.direct:
+    pack = run.record.packing.pack
+    if run.record.direct:
         row = run.table.row_of(str(index))
         found: Sequence[int] = () if row is None else (row,)
     else:
@@ -204,13 +234,13 @@ def rows_of_index(run: Run, index: int) -> Sequence[int]:
     return found
 
 
-def check_place(run: Run, options: Options) -> None:
+def check_place(run: Run, script: RunScript) -> None:
     """Refuse a script whose tasks write elsewhere than to this run, or over what stands there.
 
     Raises:
         BadInput: the run was moved or copied, or ``--output`` or ``--open-mode`` was edited.
     """
-    output = dict(options).get("output", "").replace("%%", "%")
+    output = script.request.get("output", "").replace("%%", "%")
     folder, ours = os.path.dirname(output), run.place.submission(1) / "tasks"
     if not os.path.isdir(folder) or not os.path.samefile(folder, ours):
         raise BadInput(
@@ -220,15 +250,14 @@ def check_place(run: Run, options: Options) -> None:
             code="script-output-elsewhere",
             path=folder,
         )
-    text = read_or_damaged(run.place.script).decode("utf-8", "surrogateescape")
-    line = find_source_line(text)
+    line = find_source_line(script.text)
     if line and not line.names(run.place.library):
         raise BadInput(
             f"The script's source line names {line.library}, and the run is in {run.place.path}.",
             f"If it was moved, change the source line in {run.place.script} as well.",
             code="source-line-elsewhere",
         )
-    if (mode := dict(options).get("open-mode", "not there")) != "append":
+    if (mode := script.request.get("open-mode", "not there")) != "append":
         raise BadInput(
             f"The script's --open-mode is {mode}, and not append: a task that Slurm starts again "
             "would wipe out which of its slices are done.",
@@ -245,11 +274,11 @@ def check_copy(run: Run) -> None:
         BadInput: its script leads to another run, which has the same token.
     """
     try:
-        output = dict(script_options(run)).get("output", "").replace("%%", "%")
+        output = script_request(run).get("output", "").replace("%%", "%")
         other = RunDirectory(Path(output).parents[3])  # run/submissions/001/tasks/%a.log
         copied = (
             not os.path.samefile(other.path, run.place.path)
-            and other.asked().token == run.asked.token
+            and other.record().token == run.record.token
         )
     except (BadInput, DamagedRun, OSError, IndexError):
         return  # no script that can be read, or no other run: it was moved
@@ -263,15 +292,15 @@ def check_copy(run: Run) -> None:
         )
 
 
-def over_edited(run: Run, draft: Draft) -> tuple[Note, ...]:
+def over_edited(run: Run, submission: PlannedSubmission) -> tuple[Note, ...]:
     """What of a submission's request stands over a directive that was edited by hand, a note each.
 
     Raises:
         DamagedRun: there is no script.
         BadInput: a directive cannot be understood.
     """
-    rendered = dict(of_task(run.asked.options, run.asked.packing))
-    now = dict(script_options(run))
+    now = submission.script.request
+    rendered = task_request(run.record.first_request, run.record.packing)
     return tuple(
         Note(
             "edited-line-overridden",
@@ -279,45 +308,44 @@ def over_edited(run: Run, draft: Draft) -> tuple[Note, ...]:
             "script.",
             {"option": name, "value": value, "edited": now[name]},
         )
-        for name, value in draft.overrides
-        if name in dict(draft.batch.changes)
-        if name in now and now[name] != rendered.get(name)
+        for name, value in submission.overrides.options
+        if name in submission.batch.changes and name in now and now[name] != rendered.get(name)
     )
 
 
-def starved_again(run: Run, draft: Draft) -> tuple[int, ...]:
-    """The rows of a draft that went over their memory, and would be given no more of it.
+def starved_again(run: Run, submission: PlannedSubmission) -> tuple[int, ...]:
+    """The rows of a submission that went over their memory, and would be given no more of it.
 
     Before it is sent: then it is still known how they ended.
     """
-    now, ledger = digest(read_or_damaged(run.place.script)), run.ledger
+    now, ledger = submission.script.sha256, run.ledger
     return tuple(
         row
-        for row in draft.batch.rows
+        for row in submission.batch.rows
         if (last := ledger.of_row(row)) is not None
         and last.intent.script_sha256 == now
-        and ledger.requests.get(row, ()) == draft.batch.changes
+        and ledger.requests.get(row, NO_REQUEST) == submission.batch.changes
         and run.standings.seen(row).state is State.OUT_OF_MEMORY
     )
 
 
-def throttle(run: Run, options: Options) -> int | None:
+def throttle(run: Run, script: ResourceRequest) -> int | None:
     """How many array tasks of the run may run at once: the newest ``throttle N``, or the script's.
 
     None for no limit.
     """
     if run.ledger.throttled:
-        return tasks_at_once(run.ledger.throttle, run.asked.packing.at_once)
-    return script_array(options).throttle
+        return tasks_at_once(run.ledger.throttle, run.record.packing.at_once)
+    return script_array(script).throttle
 
 
-def script_array(options: Options) -> ArrayExpression:
+def script_array(script: ResourceRequest) -> ArrayExpression:
     """The array that the script names.
 
     Raises:
         BadInput: it names none.
     """
-    text = dict(options).get("array")
+    text = script.get("array")
     if text is None:
         raise BadInput(
             "The script has no #SBATCH --array line.",
@@ -349,10 +377,10 @@ def check_table(run: Run, number: int) -> None:
     Raises:
         DamagedRun: it is not what it was.
     """
-    if run.asked.direct or number != 1:
+    if run.record.direct or number != 1:
         return
     path = run.place.task_table(number)
-    if digest(read_or_damaged(path)) != run.asked.first_sha256:
+    if digest(read_or_damaged(path)) != run.record.first_sha256:
         raise DamagedRun(
             f"{path} was changed since the run was made.",
             "A task table never changes: put it back as it was. To leave slices out, edit the "

@@ -74,6 +74,17 @@ def format_time(seconds: int) -> str:
     return f"{days}-{clock}" if days else clock
 
 
+def parse_count(text: str) -> int:
+    """Read a number from 1 up.
+
+    Raises:
+        BadInput: the text is not one.
+    """
+    if len(text) > 9 or not (text.isascii() and text.isdecimal() and text.strip("0")):
+        raise BadInput(f"{text!r} is not a number from 1 up.", code="bad-number", value=text)
+    return int(text)
+
+
 def whole_minutes(text: str) -> str:
     """A time limit as Slurm counts it: seconds are rounded up to a minute (sbatch(1), --time).
 

@@ -11,10 +11,12 @@ import pytest
 
 from slurmslice.command import Words
 from slurmslice.packing import Packing
+from slurmslice.resources import ResourceRequest
 from slurmslice.run import Run
+from slurmslice.run_spec import RunSpec
 from slurmslice.slices import SliceTable, from_range
 from slurmslice.template import OwnTemplate
-from slurmslice.verbs.create import Wanted, describe, make
+from slurmslice.verbs.create import RunInputs, describe, make
 from tests.fakes import Clock, FakeEngine
 from tests.site import NoSite, Site, beside, empty_folder, find_site
 from tests.typed import Typed, on_the_fake_cluster
@@ -46,20 +48,17 @@ def new_run(tmp_path: Path, engine: FakeEngine, clock: Clock) -> Callable[..., R
 
     def build(slices: str | SliceTable = "0-9", **options: str) -> Run:
         table, throttle = from_range(slices) if isinstance(slices, str) else (slices, None)
-        wanted = Wanted(
+        spec = RunSpec(
             name="demo",
             command=Words(("true", "{}")),
-            table=table,
             source="a test",
             throttle=throttle,
-            options=tuple((name.replace("_", "-"), value) for name, value in options.items()),
-            setup="",
+            request=ResourceRequest.of((n.replace("_", "-"), v) for n, v in options.items()),
             work_dir=str(tmp_path),
-            max_attempts=1,
-            environ={"PATH": "/usr/bin:/bin"},
         )
-        asked, _ = describe(wanted, engine)
-        return Run(make(asked, wanted, tmp_path / "runs" / "demo"), engine, clock)
+        new = RunInputs(spec, table, {"PATH": "/usr/bin:/bin"})
+        record, _ = describe(new, engine)
+        return Run(make(record, new, tmp_path / "runs" / "demo"), engine, clock)
 
     return build
 
@@ -78,23 +77,19 @@ def make_run(
         template: OwnTemplate | None = None,
     ) -> tuple[Run, FakeEngine]:
         folder = tmp_path_factory.mktemp("run")
-        wanted = Wanted(
+        spec = RunSpec(
             name="packed",
             command=Words(("true", "{}")),
-            table=SliceTable([f"k{n}" for n in range(slices)]),
             source="a test",
-            throttle=None,
-            options=options,
+            request=ResourceRequest(options),
             setup=setup,
             work_dir=str(folder),
-            max_attempts=1,
-            environ={"PATH": "/usr/bin:/bin"},
             packing=packing,
-            template=template,
         )
-        engine = FakeEngine()
-        asked, _ = describe(wanted, engine)
-        return Run(make(asked, wanted, folder / "packed"), engine, Clock()), engine
+        table = SliceTable([f"k{n}" for n in range(slices)])
+        new, engine = RunInputs(spec, table, {"PATH": "/usr/bin:/bin"}, template), FakeEngine()
+        record, _ = describe(new, engine)
+        return Run(make(record, new, folder / "packed"), engine, Clock()), engine
 
     return build
 

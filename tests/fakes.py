@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from slurmslice.engines import Identity, Intake, Limits, Needs, Order, Receipt, Sighting
+from slurmslice.engines import Identity, Intake, Limits, Order, Receipt, Sighting
 from slurmslice.errors import BadInput, NoAnswer
 from slurmslice.evidence import NO_STEPS, Answer, Observation, Steps, TaskId, TaskReport
+from slurmslice.resources import ResourceRequest
 from slurmslice.states import State
 
 
@@ -61,10 +62,10 @@ class FakeEngine:
     def cluster(self) -> str:
         return "fake"
 
-    def limits(self, needs: Needs) -> Limits:
+    def limits(self, request: ResourceRequest) -> Limits:
         return self.limited or Limits(self.max_array_size)
 
-    def intake(self, needs: Needs) -> Intake:
+    def intake(self, request: ResourceRequest) -> Intake:
         self.asked_for_room += 1
         if self.most is None:
             return Intake(self.max_array_size, self.max_array_size)

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slurmslice import journal, progress
-from slurmslice.engines import Needs
 from slurmslice.engines.slurm import (
     capacity,
     cluster_records,
@@ -26,6 +25,7 @@ from slurmslice.process import Finished
 from slurmslice.ranges import parse_array
 from slurmslice.sightings import Standings
 from slurmslice.slices import SliceTable
+from tests.requested import a_request
 
 WORDS = st.sampled_from(
     [b"9", b"_", b"[", b"]", b"0-5", b":", b"%", b"...", b",", b"|", b"PENDING", b"COMPLETED",
@@ -53,10 +53,9 @@ def of_text(read: Callable[[str], object]) -> Reader:
 
 def limits(text: str) -> object:
     """Both tables of the accounting manager."""
-    share = capacity.TaskFootprint(1, 1, 1, False)
     return [
-        *capacity.running_limits(text, text, Needs(), share),
-        *capacity.submit_limits(text, text, Needs(), {"MaxJobCount": text}),
+        *capacity.running_limits(text, text, a_request(mem_mib=1)),
+        *capacity.submit_limits(text, text, a_request(), {"MaxJobCount": text}),
     ]
 
 

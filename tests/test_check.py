@@ -319,9 +319,9 @@ def test_checks_in_settings(typed: Typed) -> None:
     )
     typed("render", "--name", "x", "-a", "0-3", "--", "true", "{}")
     assert typed.code == 0
-    asked = RunDirectory(typed.folder / "runs" / "x").asked()
-    assert asked.check == Check("test $SLICE", ("{}.h5", "{}.log"))
-    assert not asked.steps_count
+    record = RunDirectory(typed.folder / "runs" / "x").record()
+    assert record.check == Check("test $SLICE", ("{}.h5", "{}.log"))
+    assert record.allow_failed_steps
 
 
 # -- the states ------------------------------------------------------------------------------

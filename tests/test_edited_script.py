@@ -9,13 +9,14 @@ import pytest
 from slurmslice.errors import NoAnswer
 from slurmslice.evidence import TaskReport
 from slurmslice.packing import Packing
+from slurmslice.resources import ResourceRequest
 from slurmslice.run import Run
 from slurmslice.states import State
-from slurmslice.verbs.feed import feed
 from slurmslice.verbs.follow import BREAKER, FollowOptions, step
 from slurmslice.verbs.poll import poll
 from slurmslice.verbs.steer import cancel, release
 from slurmslice.verbs.submit import submit, waiting
+from slurmslice.verbs.submit_queued import submit_queued
 from tests.fakes import FakeEngine
 from tests.typed import Typed
 
@@ -55,9 +56,9 @@ def test_what_was_held_goes_in_anew_with_the_edited_script(
     poll(held)
     for run in (held, reopen(held)):
         assert all(run.standings.state(row) is State.WAITING for row in HELD)
-        assert {run.request_of(row) for row in HELD} == {(("mem", "1G"),)}
-    (taken,) = feed(held, "tick").taken
-    assert tuple(taken.draft.batch.rows) == HELD
+        assert {run.request_of(row) for row in HELD} == {ResourceRequest.of({"mem": "1G"})}
+    (taken,) = submit_queued(held, "tick").taken
+    assert tuple(taken.planned.batch.rows) == HELD
     assert {held.ledger.attempts[row] for row in HELD} == {1}
 
 
@@ -78,12 +79,14 @@ def test_nothing_goes_in_anew_before_slurm_has_let_it_go(
     for silence in ("", "down"):
         engine.silence = silence
         poll(held)
-        assert feed(held, "tick").taken == []
+        assert submit_queued(held, "tick").taken == []
         assert all(held.standings.state(row) is State.PENDING for row in HELD)
     engine.silence = ""
     engine.end_all(State.CANCELLED)
     poll(held)
-    assert [tuple(taken.draft.batch.rows) for taken in feed(held, "tick").taken] == [HELD]
+    assert [tuple(taken.planned.batch.rows) for taken in submit_queued(held, "tick").taken] == [
+        HELD
+    ]
     assert len(engine.jobs) == 2
 
 

@@ -14,11 +14,11 @@ from slurmslice.engines import Order
 from slurmslice.errors import BadInput, Refused, TooMany
 from slurmslice.evidence import TaskReport
 from slurmslice.packing import Packing
+from slurmslice.resources import NO_REQUEST, ResourceRequest
 from slurmslice.run import Run
 from slurmslice.slices import SliceTable
 from slurmslice.states import State
 from slurmslice.verbs.attach import attach
-from slurmslice.verbs.feed import feed
 from slurmslice.verbs.follow import (
     BREAKER,
     TICK,
@@ -30,10 +30,12 @@ from slurmslice.verbs.follow import (
 )
 from slurmslice.verbs.poll import poll
 from slurmslice.verbs.steer import cancel, release, throttle
-from slurmslice.verbs.submit import failed, preview, submit, waiting
+from slurmslice.verbs.submit import failed, submit, waiting
+from slurmslice.verbs.submit_queued import submit_queued
 from tests.conftest import NewRun
 from tests.errors import raises_error
 from tests.fakes import Clock, FakeEngine
+from tests.plans import a_plan, planned
 
 Reopen = Callable[[Run], Run]
 ALL = waiting(None)
@@ -49,7 +51,7 @@ def states(run: Run) -> Counter[State]:
 def carried(run: Run, engine: FakeEngine) -> Counter[int]:
     """How often each row was submitted, by the cluster's records and the task tables."""
     rows: Counter[int] = Counter()
-    pack = run.asked.packing.pack
+    pack = run.record.packing.pack
     for job in engine.jobs.values():
         table = run.place.task_table(job.order.number).read_text().splitlines()[1:]
         for index in job.order.array:
@@ -63,7 +65,7 @@ def to_the_end(run: Run, engine: FakeEngine, state: State = State.COMPLETED) -> 
     for _ in range(2000):
         engine.end_all(state)
         poll(run)
-        if not feed(run, "tick").taken and not run.ledger.queue and not run.in_flight():
+        if not submit_queued(run, "tick").taken and not run.ledger.queue and not run.in_flight():
             return
     raise AssertionError("it never ended")
 
@@ -72,7 +74,7 @@ def test_more_slices_than_an_array_holds(new_run: NewRun, engine: FakeEngine) ->
     """2500 slices, MaxArraySize 1001: three submissions, each slice in one of them."""
     run = new_run(KEYS)
     taken = submit(run, ALL, {}, "submit").taken
-    assert [len(t.draft.batch.rows) for t in taken] == [1001, 1001, 498]
+    assert [len(t.planned.batch.rows) for t in taken] == [1001, 1001, 498]
     assert set(carried(run, engine).values()) == {1}
     assert len(carried(run, engine)) == 2500
     to_the_end(run, engine)
@@ -88,7 +90,7 @@ def test_failures_of_all_chunks_go_in_again_once(new_run: NewRun, engine: FakeEn
         engine.end(job, index, State.FAILED)
     poll(run)
     (again,) = submit(run, FAILED, {}, "resubmit").taken
-    assert list(again.draft.batch.rows) == [5, 1006, 2499]
+    assert list(again.planned.batch.rows) == [5, 1006, 2499]
     to_the_end(run, engine)
     assert states(run) == {State.COMPLETED: 2500}
     assert Counter(carried(run, engine).values()) == {1: 2497, 2: 3}
@@ -99,15 +101,15 @@ def test_no_more_than_the_limit_lets_in(new_run: NewRun, engine: FakeEngine) -> 
     engine.most = 30
     run = new_run(SliceTable([f"k{n}" for n in range(100)]))
     fed = submit(run, ALL, {}, "submit")
-    assert [len(t.draft.batch.rows) for t in fed.taken] == [30]
+    assert [len(t.planned.batch.rows) for t in fed.taken] == [30]
     assert "MaxSubmit" in fed.waits
     assert states(run) == {State.SUBMITTED: 30, State.WAITING: 70}
     assert "room" in run.standings[50].reason
-    assert feed(run, "tick").taken == []
+    assert submit_queued(run, "tick").taken == []
     for index in range(10):
         engine.end("100", index, State.COMPLETED)
     poll(run)
-    assert [len(t.draft.batch.rows) for t in feed(run, "tick").taken] == [10]
+    assert [len(t.planned.batch.rows) for t in submit_queued(run, "tick").taken] == [10]
     to_the_end(run, engine)
     assert set(carried(run, engine).values()) == {1}
     assert states(run) == {State.COMPLETED: 100}
@@ -123,7 +125,7 @@ def test_a_limit_that_was_not_told_is_met_by_halves(new_run: NewRun, engine: Fak
 
     engine.on_submit = limit
     run = new_run(SliceTable([f"k{n}" for n in range(100)]))
-    sizes = [len(t.draft.batch.rows) for _ in range(4) for t in submit(run, ALL, {}, "s").taken]
+    sizes = [len(t.planned.batch.rows) for _ in range(4) for t in submit(run, ALL, {}, "s").taken]
     assert sizes == [25]
     assert states(run)[State.WAITING] == 75
     to_the_end(run, engine)
@@ -148,7 +150,7 @@ def test_a_refusal_for_good_stops_at_once_and_keeps_everything(
     assert len(fed.taken) == 1
     assert not run.ledger.queue
     assert states(run) == {State.SUBMITTED: 1001, State.WAITING: 1499}
-    assert feed(run, "tick").taken == []
+    assert submit_queued(run, "tick").taken == []
     submit(run, ALL, {"account": "b"}, "submit")
     assert set(carried(run, engine).values()) == {1}
     assert len(carried(run, engine)) == 2500
@@ -166,8 +168,8 @@ def test_two_at_once_submit_each_slice_once(
         engine.end_all()
         poll(first)
         poll(second)
-        feed(second, "tick")
-        feed(first, "tick")
+        submit_queued(second, "tick")
+        submit_queued(first, "tick")
     assert set(carried(first, engine).values()) == {1}
     assert states(reopen(first)) == {State.COMPLETED: 90}
 
@@ -185,7 +187,7 @@ def test_what_is_queued_outlives_the_process(
     other = reopen(run)
     assert len(other.ledger.queue) == 10 - 3
     to_the_end(other, engine)
-    assert {job.order.needs.mem_mib for job in engine.jobs.values()} == {None, 8192}
+    assert {job.order.request.mem_mib for job in engine.jobs.values()} == {None, 8192}
     assert states(other) == {State.COMPLETED: 10}
     assert reopen(other).ledger.attempts == [2, 2, 2] + [1] * 7
 
@@ -219,7 +221,7 @@ def test_the_throttle_is_of_the_whole_run(new_run: NewRun, engine: FakeEngine) -
         assert running <= 20
         below += running < 20
         poll(run)
-        if not feed(run, "tick").taken and run.finished:
+        if not submit_queued(run, "tick").taken and run.finished:
             break
     assert states(run) == {State.COMPLETED: 2500}
     assert set(carried(run, engine).values()) == {1}
@@ -324,8 +326,8 @@ def test_what_waits_is_doubled_once(new_run: NewRun, engine: FakeEngine, clock: 
     engine.most = 2
     run = new_run("0-9", mem="1G")
     engine.on_wait = engine.end_all
-    follow(run, FollowOptions(changes={"mem": "2x"}), lambda *_: None)
-    assert {job.order.needs.mem_mib for job in engine.jobs.values()} == {2048}
+    follow(run, FollowOptions(plan=a_plan(run, ALL, {"mem": "2x"})), lambda *_: None)
+    assert {job.order.request.mem_mib for job in engine.jobs.values()} == {2048}
     assert len(engine.jobs) == 5
 
 
@@ -350,7 +352,7 @@ def test_whatever_the_sizes_each_slice_is_done_once(
         assert len(run.ledger.queue) + sum(carried(run, engine).values()) == slices
         engine.end_all()
         poll(run)
-        if not feed(run, "tick").taken and not run.ledger.queue:
+        if not submit_queued(run, "tick").taken and not run.ledger.queue:
             break
     assert set(carried(run, engine).values()) == {1}
     assert len(carried(run, engine)) == slices
@@ -375,7 +377,7 @@ def test_a_request_of_a_pack_is_of_one_slice(
     packing = Packing(6, 2, 60)
     run, engine = make_run(12, packing, options=(("mem", "100M"), ("time", "1")))
     submit(run, ALL, {}, "submit")
-    needs = engine.jobs["100"].order.needs
+    needs = engine.jobs["100"].order.request
     assert (needs.mem_mib, needs.time_s) == (200, 180)
     engine.end_all(State.TIMEOUT)
     for path in range(2):
@@ -390,7 +392,7 @@ def test_a_request_of_a_pack_is_of_one_slice(
     assert states(run) == {State.TIMEOUT: 12}
     (again,) = submit(run, FAILED, {"mem": "2x", "time": "2x"}, "resubmit").taken
     order = engine.jobs[again.job].order
-    assert (order.needs.mem_mib, order.needs.time_s) == (400, 360)
+    assert (order.request.mem_mib, order.request.time_s) == (400, 360)
     assert order.arguments == ("002", "120")
 
 
@@ -411,7 +413,7 @@ def test_less_than_a_pack_asks_for_less_time(
     poll(run)
     again = failed(frozenset({State.CANCELLED}), range(slices))
     (taken,) = submit(run, again, changes, "resubmit").taken
-    needs = engine.jobs[taken.job].order.needs
+    needs = engine.jobs[taken.job].order.request
     assert (needs.mem_mib, needs.time_s) == (200, seconds)
 
 
@@ -423,7 +425,7 @@ def test_a_time_limit_that_was_edited_stays(
     edited = run.place.script.read_text().replace("--time=00:03:00", "--time=00:10:00")
     run.place.script.write_text(edited)
     (taken,) = submit(run, waiting([3, 4]), {}, "submit").taken
-    assert engine.jobs[taken.job].order.needs.time_s == 600
+    assert engine.jobs[taken.job].order.request.time_s == 600
 
 
 def test_a_failure_of_a_pack_goes_in_again_at_once(
@@ -439,7 +441,7 @@ def test_a_failure_of_a_pack_goes_in_again_at_once(
     poll(run)
     assert run.standings.state(0) is State.FAILED
     (taken,) = submit(run, FAILED, {}, "resubmit").taken
-    assert list(taken.draft.batch.rows) == [0]
+    assert list(taken.planned.batch.rows) == [0]
     engine.jobs["100"].tasks[0] = TaskReport(State.PENDING, "PENDING", restarts=1)
     poll(run)
     assert run.ledger.holder == [2, 1, 1]
@@ -458,8 +460,8 @@ def test_what_its_task_did_not_come_to_goes_in_again(
     poll(run)
     assert states(run) == {State.NODE_FAIL: 1, State.WAITING: 2}
     (taken,) = step(run, TICK).taken
-    assert sorted(taken.draft.batch.rows) == [1, 2]
-    assert taken.draft.batch.changes == (("mem", "50M"),)
+    assert sorted(taken.planned.batch.rows) == [1, 2]
+    assert taken.planned.batch.changes == ResourceRequest.of({"mem": "50M"})
     assert run.ledger.attempts == [1, 1, 1]
 
 
@@ -498,10 +500,10 @@ def test_a_job_that_was_renamed_is_taken_in(new_run: NewRun, engine: FakeEngine)
 def test_a_job_under_another_name_is_taken_in(new_run: NewRun, engine: FakeEngine) -> None:
     """``attach``: by its script and its claim; a job of another script is refused."""
     run = new_run("0-4")
-    (draft,) = preview(run, ALL, {})
+    (draft,) = planned(run, ALL)
     order = draft.order(run)
-    theirs = Order(1, "another name", "", order.script, order.folder, order.array, (), (),
-                   order.needs)  # fmt: skip
+    theirs = Order(1, "another name", "", order.script, order.folder, order.array, NO_REQUEST, (),
+                   order.request)  # fmt: skip
     engine.submit(theirs)
     assert attach(run, "100") == 1
     poll(run)
@@ -518,6 +520,8 @@ def test_a_job_under_another_name_is_taken_in(new_run: NewRun, engine: FakeEngin
     engine.identify = identify  # type: ignore[method-assign]
     stranger = order.folder.parent / "stranger.sh"
     stranger.write_text("#!/bin/bash\n")
-    engine.submit(Order(1, "x", "", stranger, order.folder, order.array, (), (), order.needs))
+    engine.submit(
+        Order(1, "x", "", stranger, order.folder, order.array, NO_REQUEST, (), order.request)
+    )
     with raises_error(BadInput, "foreign-job", job="102"):
         attach(run, "102")

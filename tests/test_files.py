@@ -16,6 +16,7 @@ from slurmslice.engines.local.books import Books
 from slurmslice.engines.local.inbox import Inbox
 from slurmslice.engines.local.role import Role
 from slurmslice.journal import Event, Held, Queued, Throttled, from_lines, to_line
+from slurmslice.resources import NO_REQUEST
 from slurmslice.states import State
 
 LINE = b"a line\tof some length\n"
@@ -246,7 +247,7 @@ def test_whatever_names_the_runner_is_read(
 def test_a_journal_is_of_whole_lines(tmp_path: Path) -> None:
     """What a killed writer tore off is no decision, whoever writes after it."""
     path = tmp_path / "journal"
-    events: list[Event] = [Throttled(12, 1.0), Queued("0-9", (), 2.0)]
+    events: list[Event] = [Throttled(12, 1.0), Queued("0-9", NO_REQUEST, 2.0)]
     data = b"".join(map(to_line, events))
     for length in range(len(data) + 1):
         path.write_bytes(data[:length])

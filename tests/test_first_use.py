@@ -20,10 +20,10 @@ from slurmslice.run import Run
 from slurmslice.rundir import RunDirectory
 from slurmslice.states import State
 from slurmslice.tables import escape
-from slurmslice.verbs.feed import feed
 from slurmslice.verbs.poll import poll
 from slurmslice.verbs.steer import cancel
 from slurmslice.verbs.submit import failed, submit, waiting
+from slurmslice.verbs.submit_queued import submit_queued
 from tests.errors import raises_error
 from tests.fakes import Clock, FakeEngine
 from tests.typed import Typed
@@ -55,7 +55,7 @@ def changes(run: Run, **wanted: str) -> dict[str, str]:
     fed = submit(run, FAILED, wanted, "resubmit")
     fed.check(passing=False)
     (taken,) = fed.taken
-    return dict(taken.draft.batch.changes)
+    return dict(taken.planned.batch.changes)
 
 
 # -- a multiple of what nobody asked for -----------------------------------------------------
@@ -79,7 +79,7 @@ def test_each_slice_has_twice_its_own(new_run: NewRun, engine: FakeEngine) -> No
         engine.end("100", index, State.OUT_OF_MEMORY, requested_mem_bytes=gigabytes << 30)
     poll(run)
     fed = submit(run, FAILED, {"mem": "2x"}, "resubmit")
-    assert [dict(taken.draft.batch.changes)["mem"] for taken in fed.taken] == ["2G", "6G"]
+    assert [dict(taken.planned.batch.changes)["mem"] for taken in fed.taken] == ["2G", "6G"]
 
 
 def test_twice_the_time_of_the_partition(new_run: NewRun, engine: FakeEngine) -> None:
@@ -120,7 +120,7 @@ def test_what_was_cancelled_stays_so_when_it_is_refused(
         assert seen.standings[1].state is State.CANCELLED
     engine.on_submit = lambda order: None
     (taken,) = submit(run, ALL, {}, "submit").taken
-    assert list(taken.draft.batch.rows) == [0, 3]
+    assert list(taken.planned.batch.rows) == [0, 3]
 
 
 def test_what_was_cancelled_waits_once_it_is_wanted_again(
@@ -149,8 +149,8 @@ def test_what_was_cancelled_waits_where_slurm_takes_nothing_for_now(
     for seen in (run, reopen(run)):
         assert seen.standings.tally() == {State.WAITING: 4}
     engine.on_submit = lambda order: None
-    (taken,) = feed(run, "tick").taken
-    assert len(taken.draft.batch.rows) == 4
+    (taken,) = submit_queued(run, "tick").taken
+    assert len(taken.planned.batch.rows) == 4
 
 
 # -- what is shown in little room --------------------------------------------------------------
@@ -341,7 +341,7 @@ def test_a_corrected_line_replaces_a_run_that_was_never_taken(
     assert typed.code == 0, said
     assert typed.noted("run-replaced") == [{"run": "x"}]
     (job,) = engine.jobs.values()
-    assert (str(job.order.array), job.order.needs.partition) == ("0-4", "main")
+    assert (str(job.order.array), job.order.request.partition) == ("0-4", "main")
     assert job.order.arguments == ()
     assert [path.name for path in (typed.folder / "runs").iterdir()] == ["x"]
 

@@ -25,8 +25,8 @@ from slurmslice.evidence import Answer, Observation
 from slurmslice.notes import Note
 from slurmslice.slices import SliceTable
 from slurmslice.states import State
-from slurmslice.verbs.feed import Fed
 from slurmslice.verbs.poll import Poll
+from slurmslice.verbs.submit_queued import SubmitOutcome
 from tests.conftest import NewRun
 from tests.fakes import FakeEngine
 from tests.hostile import CORPUS, around
@@ -223,7 +223,11 @@ def test_the_progress_line_on_a_terminal(
     monkeypatch.setenv("COLUMNS", "400")
     progress = Progress()
     progress._terminal = True
-    progress(new_run(), Poll(notes=(Note("shown", shown),), silences=(shown,)), Fed(waits=shown))
+    progress(
+        new_run(),
+        Poll(notes=(Note("shown", shown),), silences=(shown,)),
+        SubmitOutcome(waits=shown),
+    )
     progress.end()
     said = capsys.readouterr().err.replace("\r\x1b[K", "").replace("\x1b[0m", "")
     assert not acted_on(re.sub("\x1b\\[[0-9]+m", "", said))

@@ -34,16 +34,18 @@ from slurmslice.journal import (
 )
 from slurmslice.judge import Standing
 from slurmslice.ledger import Fate, replay
+from slurmslice.resources import ResourceRequest
 from slurmslice.sightings import HEADER, Standings, to_lines
 from slurmslice.states import Evidence, State
 from tests.errors import raises_error
 
 SLICES = 10
+of = ResourceRequest.of
 
 
 def intent(number: int, rows: str, **more: object) -> Intent:
     """An intent of the direct form: index and row are the same."""
-    made = Intent(number, f"t{number}", f"x-t{number}", rows, rows, (), (), "s", "", 1.0)
+    made = Intent(number, f"t{number}", f"x-t{number}", rows, rows, of({}), of({}), "s", "", 1.0)
     return dataclasses.replace(made, **more)  # type: ignore[arg-type]
 
 
@@ -51,7 +53,7 @@ HISTORY: list[Event] = [
     Throttled(5, 1.0),
     intent(1, "0-9"),
     Submitted(1, "419", "halo", "sbatch", 2.0),
-    intent(2, "3,7", changes=(("mem", "8G"),), overrides=(("array", "3,7"),)),
+    intent(2, "3,7", changes=of({"mem": "8G"}), overrides=of({"array": "3,7"})),
     Refused(2, "no such partition: \udcff", 3.0),
     intent(3, "3,7"),
     Barred(3, 4.0),
@@ -65,11 +67,11 @@ HISTORY: list[Event] = [
     Widened(4, "5-9", "5-9", 8.4),
     Shared(1, 2, 9.0),
     Shared(4, 0, 9.5),
-    Queued("0-2,7", (("mem", "16G"),), 10.0),
+    Queued("0-2,7", of({"mem": "16G"}), 10.0),
     Dropped("2", "Slurm still has them", 10.5),
     Held("the first 20 have all failed", 11.0),
     Released(12.0),
-    intent(5, "0-1,7", changes=(("mem", "16G"),)),
+    intent(5, "0-1,7", changes=of({"mem": "16G"})),
     Refused(5, "full", 13.0, passing=True, too_many=True),
     Throttled(None, 14.0),
     PolicyChanged(3, 15.0),
@@ -180,8 +182,8 @@ def test_a_submission_that_was_refused_and_then_sent_by_hand_holds_its_slices() 
 
 def test_changes_stay_with_the_slice() -> None:
     """The request under which a slice was last submitted is known."""
-    ledger = replay([intent(1, "0-4"), intent(2, "3", changes=(("mem", "8G"),))], 5)
-    assert ledger.request_of(3) == (("mem", "8G"),)
+    ledger = replay([intent(1, "0-4"), intent(2, "3", changes=of({"mem": "8G"}))], 5)
+    assert ledger.request_of(3) == of({"mem": "8G"})
     assert not ledger.request_of(2)
 
 

@@ -16,9 +16,10 @@ from pathlib import Path
 import pytest
 
 from slurmslice import template
-from slurmslice.engines import Needs, Order
+from slurmslice.engines import Order
 from slurmslice.errors import EngineError, Full, Refused, TooMany
 from slurmslice.ranges import parse_array
+from slurmslice.resources import NO_REQUEST
 from slurmslice.run import Run
 from tests.fakes import Clock, FakeEngine
 from tests.kills import Killed, Killer, end, kill_at, points
@@ -199,7 +200,7 @@ def refuses(why: EngineError, option: str = "") -> Callable[[FakeEngine], None]:
     """Make the cluster refuse once, or refuse every request that has an option with this value."""
 
     def no(order: Order) -> None:
-        said = [value for _, value in order.overrides]
+        said = list(order.overrides.values())
         if option in said if option else not said_already:
             said_already.append(why)
             raise why
@@ -243,7 +244,17 @@ def sent(play: Play, name: str = "") -> None:
     folder, array = run / "submissions" / "001", parse_array("0-9")
     FakeEngine.submit(
         play.engine,
-        Order(1, name or f"demo-{token}", token, run / "script.sh", folder, array, (), (), Needs()),
+        Order(
+            1,
+            name or f"demo-{token}",
+            token,
+            run / "script.sh",
+            folder,
+            array,
+            NO_REQUEST,
+            (),
+            NO_REQUEST,
+        ),
     )
     play.clock.now += 10  # the last poll of the queue is old
 

@@ -22,9 +22,9 @@ from slurmslice.run import Run
 from slurmslice.script import library, library_path, render
 from slurmslice.source_line import FoundLine, SourceLine, find_source_line
 from slurmslice.states import State
-from slurmslice.verbs.feed import feed
 from slurmslice.verbs.poll import poll
 from slurmslice.verbs.submit import submit, waiting
+from slurmslice.verbs.submit_queued import submit_queued
 from tests.conftest import NewRun
 from tests.fakes import Clock, FakeEngine
 from tests.test_bad_input import here  # noqa: F401 - a fixture
@@ -238,7 +238,7 @@ def test_a_run_has_the_library_and_its_digest(new_run: NewRun) -> None:
     run = new_run("0-3")
     assert run.place.library.read_bytes() == library()
     assert not stat.S_IMODE(run.place.library.stat().st_mode) & 0o222
-    assert run.place.library_fault(run.asked.library_sha256) == ""
+    assert run.place.library_fault(run.record.library_sha256) == ""
 
 
 @pytest.mark.parametrize("how", ["missing", "folder", "empty", "unreadable"])
@@ -270,17 +270,17 @@ def test_what_waits_is_not_fed_with_another_library(new_run: NewRun, engine: Fak
     damage(run.place.library, "empty")
     engine.end_all()
     with pytest.raises(DamagedRun):
-        feed(run, "tick")
+        submit_queued(run, "tick")
     assert len(engine.jobs) == 1
 
 
 def test_a_run_of_another_version_says_which(new_run: NewRun) -> None:
     """A newer slurmslice does not have the text of an older one's library."""
     run = new_run("0-3")
-    object.__setattr__(run.asked, "library_sha256", "0" * 64)
+    object.__setattr__(run.record, "library_sha256", "0" * 64)
     with pytest.raises(DamagedRun) as refused:
         submit(run, waiting(None), {}, "submit")
-    assert run.asked.version in refused.value.hint
+    assert run.record.version in refused.value.hint
 
 
 def test_a_moved_run_whose_source_line_was_forgotten(new_run: NewRun, tmp_path: Path) -> None:
@@ -380,7 +380,7 @@ def test_what_has_not_begun_uses_no_attempt(
         with run.place.lock("test"):
             run.take_back()
         assert run.ledger.attempts == [attempts, attempts]
-        feed(run, "tick")
+        submit_queued(run, "tick")
     assert len(engine.jobs) == 2
 
 

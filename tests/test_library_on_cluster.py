@@ -32,7 +32,7 @@ def let_run(site: Site, workplace: Path, job: str) -> None:
 def test_a_library_that_does_nothing_is_no_success(
     site: Site, workplace: Path, packed: tuple[str, ...]
 ) -> None:
-    """Tasks end COMPLETED 0:0, their slices do not, and none is submitted before it is restored."""
+    """Its tasks end COMPLETED 0:0, its slices FAILED, and none goes in before it is restored."""
     job, path = held(site, workplace, *packed)
     path.unlink()
     write(site, path, "exit 0\n")

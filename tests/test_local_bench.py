@@ -15,13 +15,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from slurmslice.engines import Needs, Order
+from slurmslice.engines import Order
 from slurmslice.engines.local import LocalEngine, engine, machine, pool, runner, strays, warden
 from slurmslice.engines.local.pool import Pool
 from slurmslice.errors import EngineError
 from slurmslice.evidence import TaskReport
 from slurmslice.ranges import parse_array
+from slurmslice.resources import NO_REQUEST
 from slurmslice.states import State
+from tests.requested import a_request
 
 PATIENCE_S = 20.0
 """When a test gives up; none of them needs a tenth of it."""
@@ -54,9 +56,9 @@ class Bench:
             script=path,
             folder=folder,
             array=parse_array(array),
-            overrides=(),
+            overrides=NO_REQUEST,
             arguments=arguments,
-            needs=Needs(**needs),  # type: ignore[arg-type]
+            request=a_request(**needs),  # type: ignore[arg-type]
         )
 
     def submit(self, script: str, array: str = "0", **options: object) -> Order:
@@ -420,8 +422,8 @@ def test_without_control_groups(bench: Bench, monkeypatch: pytest.MonkeyPatch) -
     order = bench.order(HOG, mem_mib=100)
     bench.engine.submit(order)
     assert not bench.engine.enforces_memory
-    assert bench.engine.limits(order.needs).note == bench.engine.memory_note
-    assert not bench.engine.limits(Needs()).note
+    assert bench.engine.limits(order.request).note == bench.engine.memory_note
+    assert not bench.engine.limits(a_request()).note
     assert "a task over it is not ended" in bench.engine.memory_note
     report = bench.finish(order)[0]
     assert report.state is State.COMPLETED

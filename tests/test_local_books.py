@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from slurmslice.engines import Needs
 from slurmslice.engines.local import LocalEngine
 from slurmslice.engines.local.books import Books
 from slurmslice.engines.local.inbox import Inbox
 from slurmslice.engines.local.role import Role
 from slurmslice.errors import BadInput, DamagedRun, EngineError
+from slurmslice.resources import ResourceRequest
 from slurmslice.states import State
+from tests.requested import a_request
 from tests.test_local_bench import WORKS_ON, Bench, bench, hasty, quiet, until
 from tests.test_local_slots import HELD
 
@@ -40,7 +41,7 @@ def test_submit_only_writes(bench: Bench) -> None:
 def test_an_order_comes_back_as_it_was(bench: Bench) -> None:
     """Whoever reads it gets what was ordered: names, paths and numbers to the byte."""
     order = bench.order("true", "0-8:4,11%3", arguments=("002",), cpus=2, mem_mib=7, time_s=60)
-    odd = replace(order, job_name='a\udcff"\\ é-token1', overrides=(("mem", "7M"),))
+    odd = replace(order, job_name='a\udcff"\\ é-token1', overrides=a_request(mem_mib=7))
     bench.engine.submit(odd)
     (placed,) = LocalEngine(bench.run_dir)._orders.look()
     assert placed.order == odd
@@ -77,10 +78,10 @@ def test_a_damaged_order_is_named(bench: Bench) -> None:
 
 
 REFUSED = [
-    (Needs(cpus=4096), "4096 CPUs"),
-    (Needs(mem_mib=1 << 40), "of memory, and this machine"),
+    (a_request(cpus=4096), "4096 CPUs"),
+    (a_request(mem_mib=1 << 40), "of memory, and this machine"),
     *(
-        (Needs(options=options), says)
+        (a_request(options=options), says)
         for options, says in [
             ((("nodes", "2"),), "More than one node"),
             ((("nodes", "2-4"),), "More than one node"),
@@ -96,15 +97,17 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("needs", "says"), REFUSED)
-def test_what_one_machine_cannot_honour_is_refused(bench: Bench, needs: Needs, says: str) -> None:
+@pytest.mark.parametrize(("asked", "says"), REFUSED)
+def test_what_one_machine_cannot_honour_is_refused(
+    bench: Bench, asked: ResourceRequest, says: str
+) -> None:
     """It is said which option, and nothing is written."""
-    order = replace(bench.order("true"), needs=needs)
+    order = replace(bench.order("true"), request=asked)
     with pytest.raises(BadInput, match=says) as refusal:
         bench.engine.submit(order)
     assert refusal.value.hint
     with pytest.raises(BadInput, match=says):
-        bench.engine.limits(needs)
+        bench.engine.limits(asked)
     assert [path.name for path in order.folder.iterdir()] == ["script.sh"]
 
 
@@ -130,18 +133,18 @@ def test_limits(bench: Bench) -> None:
     machine = bench.engine._machine
     machine.cpus, machine.affinity = 4, set(range(4))
     machine.free_memory = lambda: 3 << 30  # type: ignore[method-assign]
-    limits = bench.engine.limits(Needs())
+    limits = bench.engine.limits(a_request())
     assert (limits.at_once, limits.max_array_size) == (4, 4_000_001)
     assert limits.why == "4 CPUs of 4 free, 3 GiB of memory available"
-    assert bench.engine.limits(Needs(cpus=3)).at_once == 1
-    assert bench.engine.limits(Needs(mem_mib=1024)).at_once == 3
-    assert bench.engine.limits(Needs(mem_mib=0)).at_once == 1
+    assert bench.engine.limits(a_request(cpus=3)).at_once == 1
+    assert bench.engine.limits(a_request(mem_mib=1024)).at_once == 3
+    assert bench.engine.limits(a_request(mem_mib=0)).at_once == 1
 
 
 def test_an_engine_makes_nothing_before_the_first_order(tmp_path: Path) -> None:
     """Looking, asking for limits and waiting leave a folder as it is, or not there."""
     engine = LocalEngine(tmp_path / "run")
-    engine.limits(Needs())
+    engine.limits(a_request())
     assert not engine.observe([("1", "name")]).queue.reports
     assert engine.find("token", "name", 0.0) is None
     engine.wait(0.01)

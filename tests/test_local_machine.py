@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurmslice.engines import Needs
 from slurmslice.engines.local import cells, machine
 from slurmslice.engines.local.admission import Demand, Room, admits, at_once
 from slurmslice.engines.local.cells import Cell, open_cells
@@ -24,6 +23,7 @@ from slurmslice.engines.local.cgroups import (
 from slurmslice.engines.local.demands import warning
 from slurmslice.engines.local.machine import Load, busy_seconds, meminfo, usable_cpus
 from slurmslice.errors import BadInput
+from tests.requested import a_request
 
 # -- control groups --------------------------------------------------------------------------------
 
@@ -268,11 +268,11 @@ def test_at_once_is_what_admission_lets_in(cpus: int, memory: int, each: Demand)
 )
 def test_warnings(text: str, found: tuple[int, int] | None) -> None:
     """``--signal`` for the script (``B:``), by name or number, in time before the limit."""
-    assert warning(Needs(time_s=600, options=(("signal", text),))) == found
-    assert warning(Needs(options=(("signal", text),))) is None
+    assert warning(a_request(time_s=600, options=(("signal", text),))) == found
+    assert warning(a_request(options=(("signal", text),))) is None
 
 
 def test_a_signal_that_is_none() -> None:
     """A misspelt signal is refused before anything runs."""
     with pytest.raises(BadInput, match="URS1"):
-        warning(Needs(time_s=600, options=(("signal", "B:URS1"),)))
+        warning(a_request(time_s=600, options=(("signal", "B:URS1"),)))

@@ -135,7 +135,7 @@ def test_orders_of_another_process_are_worked_on(bench: Bench, two_cpus: None) -
     second = bench.order("echo second $$ >>$NOTES/second", "7")
     program = f"""
         from pathlib import PosixPath
-        from slurmslice.engines import Needs, Order
+        from slurmslice.engines import Order
         from slurmslice.ranges import ArrayExpression
         print(engine.submit({second!r}).job)
     """

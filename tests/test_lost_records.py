@@ -16,9 +16,9 @@ from slurmslice.progress import SlotProgress, TaskProgress
 from slurmslice.run import Run
 from slurmslice.states import State
 from slurmslice.template import OwnTemplate
-from slurmslice.verbs.feed import feed
 from slurmslice.verbs.poll import poll
 from slurmslice.verbs.submit import submit, waiting
+from slurmslice.verbs.submit_queued import submit_queued
 from tests.fakes import FakeEngine
 from tests.test_packed import BEGAN, KNOWN, NOTHING, NOW, ended, task
 
@@ -175,12 +175,12 @@ def test_a_returned_slice_does_not_run_beside_its_task(make_run: MakeRun) -> Non
     log.write_text(LINE.format("start", 0) + LINE.format("end", "0 exit=0"))
     engine.most = 0
     polled(run, engine, TaskReport(State.TIMEOUT, "TIMEOUT"))
-    feed(run, "tick")
+    submit_queued(run, "tick")
     assert sorted(run.ledger.queue) == [1, 2]
 
     engine.most, engine.restarted = None, True
     engine.jobs["100"].tasks[0] = TaskReport(State.RUNNING, "RUNNING", restarts=1)
-    assert feed(run, "tick").taken == []
+    assert submit_queued(run, "tick").taken == []
     poll(run)
     states = [run.standings.state(row) for row in range(3)]
     assert states == [State.COMPLETED, State.PENDING, State.PENDING]
@@ -189,5 +189,5 @@ def test_a_returned_slice_does_not_run_beside_its_task(make_run: MakeRun) -> Non
     log.write_text(log.read_text() + more.replace("restart=0", "restart=1"))
     polled(run, engine, TaskReport(State.TIMEOUT, "TIMEOUT", restarts=1))
     assert run.standings.tally() == {State.COMPLETED: 2, State.WAITING: 1}
-    (taken,) = feed(run, "tick").taken
-    assert list(taken.draft.batch.rows) == [2]
+    (taken,) = submit_queued(run, "tick").taken
+    assert list(taken.planned.batch.rows) == [2]

@@ -20,10 +20,11 @@ from slurmslice.packing import (
     check,
     check_throttle,
     fitted,
-    of_slice,
-    of_task,
+    slice_request,
+    task_request,
 )
 from slurmslice.progress import SlotProgress, TaskProgress
+from slurmslice.resources import ResourceRequest
 from slurmslice.states import FINAL, Evidence, State
 from slurmslice.units import parse_memory, parse_time
 from tests.errors import raises_error
@@ -222,13 +223,15 @@ def test_a_slices_request_survives_the_way_to_its_task_and_back(
 ) -> None:
     """A task requests its slices at once and all turns; a slice gets its own part back."""
     packing = Packing(pack, min(at_once, pack), seconds)
-    asked = (("mem", f"{mib}M"), ("time", f"0:{seconds}"), ("cpus-per-task", "3"), ("qos", "x"))
-    of_all = dict(of_task(asked, packing))
+    asked = ResourceRequest.of(
+        {"mem": f"{mib}M", "time": f"0:{seconds}", "cpus-per-task": "3", "qos": "x"}
+    )
+    of_all = task_request(asked, packing)
     parts = packing.at_once if pack > 1 else 1
     assert parse_memory(of_all["mem"]) == mib * parts
     assert of_all["cpus-per-task"] == str(3 * parts)
     assert parse_time(of_all["time"]) == seconds * (packing.turns if pack > 1 else 1)
-    back = dict(of_slice(tuple(of_all.items()), packing))
+    back = slice_request(of_all, packing)
     assert (parse_memory(back["mem"]), back["cpus-per-task"]) == (mib, "3")
     assert (parse_time(back["time"]), back["qos"]) == (seconds, "x")
 
@@ -269,19 +272,19 @@ def test_resources_that_a_task_cannot_divide_are_refused(
 ) -> None:
     """Several nodes in a pack; GPUs or processes if several slices run at a time."""
     with raises_error(BadInput, "options-conflict", other=other):
-        check(options, packing)
+        check(ResourceRequest(options), packing)
 
 
 def test_no_more_at_once_than_a_task_has() -> None:
     """A task of one slice cannot run two at a time."""
     with raises_error(BadInput, "at-once-exceeds-pack", option="at-once", value=2):
-        check((), Packing(1, 2))
+        check(ResourceRequest(), Packing(1, 2))
 
 
 def test_gpus_one_after_another_are_fine() -> None:
     """A pack that runs one slice at a time may have GPUs."""
-    check((("gpus", "1"), ("nodes", "1")), Packing(4))
-    check((("nodes", "2"), ("gpus", "4")), Packing())
+    check(ResourceRequest.of({"gpus": "1", "nodes": "1"}), Packing(4))
+    check(ResourceRequest.of({"nodes": "2", "gpus": "4"}), Packing())
 
 
 def test_a_throttle_below_the_slices_of_a_task_is_refused() -> None:

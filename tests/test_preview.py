@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from slurmslice.engines import Limits, Needs
+from slurmslice.engines import Limits
+from slurmslice.resources import ResourceRequest
 from tests.fakes import FakeEngine
 from tests.typed import Typed
 
@@ -49,9 +50,9 @@ def test_packs_of_slices_that_ask_for_different_amounts(engine: FakeEngine, type
     engine.on_wait = end
     typed("run", *line)
     assert sum(len(job.tasks) for job in engine.jobs.values()) == 12
-    asked = [job.order.needs for job in engine.jobs.values()]
-    assert sorted(needs.mem_mib or 0 for needs in asked) == [50, 75, 100]
-    assert {needs.time_s for needs in asked} == {600}
+    asked = [job.order.request for job in engine.jobs.values()]
+    assert sorted(request.mem_mib or 0 for request in asked) == [50, 75, 100]
+    assert {request.time_s for request in asked} == {600}
 
 
 def test_the_largest_are_at_once_and_the_longest_is_last(engine: FakeEngine, typed: Typed) -> None:
@@ -67,8 +68,8 @@ def test_the_largest_are_at_once_and_the_longest_is_last(engine: FakeEngine, typ
 def test_how_many_fit_depends_on_what_they_ask_for(engine: FakeEngine, typed: Typed) -> None:
     """At most so many as of the smallest fit, and as long as where all were the largest."""
 
-    def limits(needs: Needs) -> Limits:
-        fit = 400 // (needs.mem_mib or 1)
+    def limits(request: ResourceRequest) -> Limits:
+        fit = 400 // (request.mem_mib or 1)
         return Limits(1001, fit, f"{fit} fit")
 
     engine.limits = limits  # type: ignore[method-assign]
@@ -94,8 +95,8 @@ def test_slices_in_different_partitions(engine: FakeEngine, typed: Typed) -> Non
 def test_one_slice_that_is_too_large_is_not_all_of_them(engine: FakeEngine, typed: Typed) -> None:
     """The first asks for more than there is: it is the one that is named."""
 
-    def limits(needs: Needs) -> Limits:
-        never = "no node has that much" if (needs.mem_mib or 0) > 60 else ""
+    def limits(request: ResourceRequest) -> Limits:
+        never = "no node has that much" if (request.mem_mib or 0) > 60 else ""
         return Limits(1001, 0 if never else 4, never, never=never)
 
     engine.limits = limits  # type: ignore[method-assign]

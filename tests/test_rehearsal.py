@@ -13,8 +13,9 @@ from slurmslice.run import Run
 from slurmslice.states import State
 from slurmslice.verbs.poll import poll
 from slurmslice.verbs.settle import DOUBT_S
-from slurmslice.verbs.submit import preview, submit, waiting
+from slurmslice.verbs.submit import submit, waiting
 from tests.fakes import Clock, FakeEngine
+from tests.plans import planned
 from tests.test_on_this_machine import Here
 from tests.test_verbs import lose_the_answer
 from tests.typed import Typed
@@ -74,8 +75,8 @@ def test_a_script_that_was_sent_by_hand_is_heeded(
 ) -> None:
     """Its slices are in flight for the dry run; the run takes it in when it is really looked at."""
     run = new_run("0-3")
-    order = next(preview(run, waiting([0, 1]), {})).order(run)
-    engine.submit(replace(order, job_name=run.asked.job_name, array=parse_array("0-1")))
+    order = planned(run, waiting([0, 1]))[0].order(run)
+    engine.submit(replace(order, job_name=run.record.job_name, array=parse_array("0-1")))
     then = written(run.place.path)
     for _ in range(2):
         typed("submit", "demo", "--dry-run")
@@ -127,7 +128,7 @@ def test_a_job_that_came_too_late_is_left_alone(
     clock.now += DOUBT_S + 1
     poll(run)
     engine.on_submit = lambda order: None
-    order = replace(next(preview(run, waiting(None), {})).order(run), job_name=intent.job_name)
+    order = replace(planned(run, waiting(None))[0].order(run), job_name=intent.job_name)
     engine.submit(replace(order, token=intent.token))
     then = written(run.place.path)
     late = {"submission": 1, "job": "100"}

@@ -7,9 +7,11 @@ import pytest
 from slurmslice.command import Words
 from slurmslice.errors import BadInput
 from slurmslice.requests import MOST, Requests, check, names_columns
+from slurmslice.resources import ResourceRequest
 from slurmslice.run import Run
+from slurmslice.run_spec import RunSpec
 from slurmslice.slices import SliceTable
-from slurmslice.verbs.create import Wanted, describe, make
+from slurmslice.verbs.create import RunInputs, describe, make
 from slurmslice.verbs.submit import submit, waiting
 from tests.errors import raises_error
 from tests.fakes import FakeEngine
@@ -18,15 +20,16 @@ TABLE = SliceTable(
     ["a", "b", "c", "d"],
     {"mem": ["1", "2", "1", "4"], "hours": ["1", "1", "1", "2"], "x": ["p", "q", "r", "s"]},
 )
-OPTIONS = (("mem", "{mem}G"), ("time", "{hours}:00:00"))
+of = ResourceRequest.of
+OPTIONS = of({"mem": "{mem}G", "time": "{hours}:00:00"})
 
 
 def test_slices_that_ask_for_the_same_go_together() -> None:
     """By what the used columns say, in the order of the first slices."""
     assert Requests(OPTIONS, TABLE).grouped() == {
-        (("mem", "1G"), ("time", "1:00:00")): [0, 2],
-        (("mem", "2G"), ("time", "1:00:00")): [1],
-        (("mem", "4G"), ("time", "2:00:00")): [3],
+        of({"mem": "1G", "time": "1:00:00"}): [0, 2],
+        of({"mem": "2G", "time": "1:00:00"}): [1],
+        of({"mem": "4G", "time": "2:00:00"}): [3],
     }
 
 
@@ -44,7 +47,7 @@ def test_what_cannot_be_asked_names_the_slice(
 ) -> None:
     """A misspelt column, and a value that sbatch would not take."""
     with raises_error(BadInput, code, **fields):
-        Requests(options, TABLE).grouped()
+        Requests(of(options), TABLE).grouped()
 
 
 def test_too_many_different_requests_are_refused() -> None:
@@ -52,9 +55,9 @@ def test_too_many_different_requests_are_refused() -> None:
     numbers = [str(n + 1) for n in range(MOST + 1)]
     table = SliceTable(numbers, {"mem": numbers})
     with raises_error(BadInput, "too-many-requests", most=MOST):
-        Requests((("mem", "{mem}G"),), table).grouped()
+        Requests(of({"mem": "{mem}G"}), table).grouped()
     fits = SliceTable(numbers[:MOST], {"mem": numbers[:MOST]})
-    assert len(Requests((("mem", "{mem}G"),), fits).grouped()) == MOST
+    assert len(Requests(of({"mem": "{mem}G"}), fits).grouped()) == MOST
 
 
 def test_only_options_that_name_columns_wait_for_them() -> None:
@@ -70,15 +73,18 @@ def test_each_request_is_a_submission(
 ) -> None:
     """The script has the first slice's request; the others differ by options beside it."""
     folder = tmp_path_factory.mktemp("run")
-    wanted = Wanted("r", Words(("true", "{}")), TABLE, "a test", None, OPTIONS, "", str(folder),
-                    1, {})  # fmt: skip
-    asked, _ = describe(wanted, engine)
-    run = Run(make(asked, wanted, folder / "r"), engine)
+    spec = RunSpec(
+        name="r", command=Words(("true", "{}")), source="a test", work_dir=str(folder),
+        request=OPTIONS,
+    )  # fmt: skip
+    new = RunInputs(spec, TABLE)
+    record, _ = describe(new, engine)
+    run = Run(make(record, new, folder / "r"), engine)
     taken = submit(run, waiting(None), {}, "submit").taken
-    assert [list(t.draft.batch.rows) for t in taken] == [[0, 2], [1], [3]]
+    assert [list(t.planned.batch.rows) for t in taken] == [[0, 2], [1], [3]]
     orders = [engine.jobs[t.job].order for t in taken]
-    assert [(o.needs.mem_mib, o.needs.time_s) for o in orders] == [
+    assert [(o.request.mem_mib, o.request.time_s) for o in orders] == [
         (1024, 3600), (2048, 3600), (4096, 7200),
     ]  # fmt: skip
-    assert orders[0].overrides == ()
+    assert not orders[0].overrides
     assert "--mem=1G" in run.place.script.read_text()

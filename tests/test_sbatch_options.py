@@ -10,10 +10,11 @@ import pytest
 
 from slurmslice.cli.render import command as render_command
 from slurmslice.cli.sbatch_options import spell_out
-from slurmslice.engines import Needs
 from slurmslice.engines.slurm import SlurmEngine
 from slurmslice.errors import BadInput
+from slurmslice.resources import ResourceRequest
 from tests.recorded import calls, load, program, replay
+from tests.requested import a_request
 from tests.test_on_this_machine import Here
 
 RENDER = ("render", "--print", "--engine", "local", "-a", "0-3")
@@ -226,9 +227,9 @@ def slurm(tmp_path: Path) -> SlurmEngine:
     return SlurmEngine({"PATH": f"{tmp_path}:/usr/bin:/bin"})
 
 
-def asks(*pairs: tuple[str, str]) -> Needs:
+def asks(*pairs: tuple[str, str]) -> ResourceRequest:
     """A request with these options."""
-    return Needs(options=pairs)
+    return a_request(options=pairs)
 
 
 def test_what_the_release_lacks_is_refused(slurm: SlurmEngine, tmp_path: Path) -> None:

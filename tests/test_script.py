@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import itertools
 import os
 import re
@@ -25,10 +24,11 @@ from slurmslice.check import Check
 from slurmslice.command import Command, ShellText, Words, quote
 from slurmslice.errors import BadInput
 from slurmslice.progress import TaskProgress, parse
-from slurmslice.script import ScriptSpec, check_syntax, library, pinned, render
+from slurmslice.script import Script, check_syntax, library, pinned, render
 from slurmslice.source_line import LIBRARY_NAME
 from slurmslice.tables import format_row, slice_header
 from slurmslice.template import environment, templates_folder
+from tests.scripts import a_script, changed
 
 BASH = os.environ.get("SLURMSLICE_BASH", "bash")
 SNAPSHOTS = Path(__file__).parent / "snapshots"
@@ -42,7 +42,7 @@ DIRECTIVES = """\
 #SBATCH --output=/home/ada/sim/slurmslice-runs/x/submissions/001/tasks/%a.log
 #SBATCH --open-mode=append"""
 
-EXAMPLE = ScriptSpec(
+EXAMPLE = a_script(
     name="x",
     directives=DIRECTIVES,
     run_dir="/home/ada/sim/slurmslice-runs/x",
@@ -62,7 +62,7 @@ EXAMPLE = ScriptSpec(
     version="0.1.0",
 )
 
-TABLE_EXAMPLE = dataclasses.replace(
+TABLE_EXAMPLE = changed(
     EXAMPLE,
     cpus=4,
     setup="module load python/3.11",
@@ -152,7 +152,7 @@ class Place:
         }
         self.make()
         self.library.write_bytes(library())
-        self.script.write_bytes(to_bytes(render(dataclasses.replace(EXAMPLE, **given))))  # type: ignore[arg-type]
+        self.script.write_bytes(to_bytes(render(changed(EXAMPLE, **given))))
 
     def start(
         self,
@@ -267,7 +267,7 @@ def tool(name: str) -> str:
 
 
 @pytest.mark.parametrize(("name", "spec"), [("direct", EXAMPLE), ("table", TABLE_EXAMPLE)])
-def test_the_script_is_the_reviewed_one(name: str, spec: ScriptSpec) -> None:
+def test_the_script_is_the_reviewed_one(name: str, spec: Script) -> None:
     """The script is the product's face: each change of it is looked at (and by git diff)."""
     path = SNAPSHOTS / f"{name}.sh"
     if os.environ.get("SLURMSLICE_UPDATE_SNAPSHOTS"):
@@ -275,14 +275,14 @@ def test_the_script_is_the_reviewed_one(name: str, spec: ScriptSpec) -> None:
     assert render(spec) == path.read_text()
 
 
-def variants() -> Iterator[ScriptSpec]:
+def variants() -> Iterator[Script]:
     """Every way in which the template can go."""
     commands: tuple[Command, ...] = (words("prog", "-x", "a b", "{}"), ShellText('prog "$SLICE"'))
     for command, direct, setup, cpus in itertools.product(
         commands, (True, False), ("", "module load x\nsource env.sh\n"), (None, 4)
     ):
         for columns, log_folders in (((), direct), (() if direct else ("a", "b_2"), False)):
-            yield dataclasses.replace(
+            yield changed(
                 EXAMPLE,
                 command=command,
                 direct=direct,
@@ -294,7 +294,7 @@ def variants() -> Iterator[ScriptSpec]:
 
     checks = (Check("", ("out/{}.h5",)), Check("test 1 = 1\ntest 2 = 2", ("{}",)))
     for command, direct, check in itertools.product(commands, (True, False), checks):
-        yield dataclasses.replace(EXAMPLE, command=command, direct=direct, check=check)
+        yield changed(EXAMPLE, command=command, direct=direct, check=check)
 
 
 def test_shellcheck_has_nothing_to_say(tmp_path: Path) -> None:
@@ -367,7 +367,7 @@ def test_values_are_data_in_every_place(place: Place) -> None:
 def test_what_has_no_place_is_refused(fields: Mapping[str, object]) -> None:
     """A directive over two lines, or a name that is no name, is refused at render."""
     with pytest.raises(BadInput):
-        render(dataclasses.replace(EXAMPLE, **fields))  # type: ignore[arg-type]
+        render(changed(EXAMPLE, **fields))
 
 
 def test_only_what_finds_programs_is_pinned() -> None:
@@ -516,7 +516,7 @@ def test_shell_text_runs_as_it_is(place: Place) -> None:
 def test_shell_text_that_would_not_stay_in_its_place_is_refused(field: str, text: str) -> None:
     """A quote or brace too few or too many is found at render, and cannot break the script."""
     value = ShellText(text) if field == "command" else text
-    spec = dataclasses.replace(EXAMPLE, **{field: value})  # type: ignore[arg-type]
+    spec = changed(EXAMPLE, **{field: value})
     if field == "setup" and text.startswith("#"):
         render(spec)  # a comment is a setup that does nothing
         return

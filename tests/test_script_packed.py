@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import itertools
 import os
@@ -22,7 +21,8 @@ from slurmslice.check import Check
 from slurmslice.command import Command, ShellText, quote
 from slurmslice.engines.local.cells import ENTER, open_cells
 from slurmslice.progress import parse
-from slurmslice.script import ScriptSpec, render
+from slurmslice.script import Script, render
+from tests.scripts import changed
 from tests.test_script import (
     BASH,
     EXAMPLE,
@@ -39,10 +39,10 @@ from tests.test_script import (
     words,
 )
 
-PACKED = dataclasses.replace(
-    TABLE_EXAMPLE, command=EXAMPLE.command, pack=125, at_once=1, slice_time_s=600
+PACKED = changed(
+    TABLE_EXAMPLE, command=EXAMPLE.record.command, pack=125, at_once=1, slice_time_s=600
 )
-POOL = dataclasses.replace(TABLE_EXAMPLE, pack=40, at_once=4, slice_time_s=None)
+POOL = changed(TABLE_EXAMPLE, pack=40, at_once=4, slice_time_s=None)
 
 ONE_OR_SEVERAL = pytest.mark.parametrize("at_once", [1, 3])
 
@@ -95,7 +95,7 @@ def edit(place: Place, old: str, new: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "spec"), [("packed", PACKED), ("pool", POOL)])
-def test_the_packed_script_is_the_reviewed_one(name: str, spec: ScriptSpec) -> None:
+def test_the_packed_script_is_the_reviewed_one(name: str, spec: Script) -> None:
     """Each change of what an administrator will read is looked at (and by git diff)."""
     path = SNAPSHOTS / f"{name}.sh"
     if os.environ.get("SLURMSLICE_UPDATE_SNAPSHOTS"):
@@ -103,13 +103,13 @@ def test_the_packed_script_is_the_reviewed_one(name: str, spec: ScriptSpec) -> N
     assert render(spec) == path.read_text()
 
 
-def variants() -> Iterator[ScriptSpec]:
+def variants() -> Iterator[Script]:
     """Every way in which a packed script can go."""
     commands: tuple[Command, ...] = (words("prog", "-x", "{}"), ShellText('prog "$SLICE"'))
     for command, at_once, limit, cpus, columns in itertools.product(
         commands, (1, 4), (None, 600), (None, 4), ((), ("a", "b_2"))
     ):
-        yield dataclasses.replace(
+        yield changed(
             POOL,
             command=command,
             at_once=at_once,
@@ -119,7 +119,7 @@ def variants() -> Iterator[ScriptSpec]:
         )
     for command, at_once in itertools.product(commands, (1, 4)):
         check = Check("test 1 = 1", ("out/{}.h5",))
-        yield dataclasses.replace(POOL, command=command, at_once=at_once, check=check)
+        yield changed(POOL, command=command, at_once=at_once, check=check)
 
 
 def test_shellcheck_has_nothing_to_say_of_packs(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_each_slice_of_a_pack_has_its_own_values_and_log(place: Place, at_once: 
         ShellText('echo "$SLICE $SLICE_ROW [$SLICE_MASS]"; echo err >&2'),
         direct=False, columns=("mass",), pack=3, at_once=at_once,
     )  # fmt: skip
-    rows = [(f"k{i}", str(i * i) if i % 2 else "") for i in range(8)]
+    rows: list[tuple[str, ...]] = [(f"k{i}", str(i * i) if i % 2 else "") for i in range(8)]
     place.make(rows=rows, columns=("mass",))
     for index, carried in enumerate((range(3), range(3, 6), range(6, 8))):
         ran = place.run(index)

@@ -12,14 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from slurmslice.directives import needs as needs_of
-from slurmslice.engines import Limits, Needs
+from slurmslice.engines import Limits
 from slurmslice.engines.slurm import SlurmEngine, capacity, cluster_records, commands, is_available
 from slurmslice.errors import EngineError, NoAnswer
 from slurmslice.evidence import Answer, Observation
+from slurmslice.resources import ResourceRequest
 from slurmslice.states import State
 from tests.errors import raises_error
 from tests.recorded import calls, load, program, replay, seen_environment
+from tests.requested import a_request
 
 CORR = [("2", "corr|x-k7m2")]
 
@@ -347,24 +348,24 @@ def halo(slurm: SlurmEngine, tmp_path: Path) -> SlurmEngine:
 
 
 @pytest.mark.parametrize(
-    ("options", "needs", "at_once"),
+    ("options", "asked", "at_once"),
     [
-        ((), Needs(), 16),
-        ((), Needs(cpus=3), 4),
-        ((), Needs(cpus=5), 0),
-        ((), Needs(mem_mib=1500), 8),
-        ((), Needs(mem_mib=4001), 0),
-        ((("nodes", "2"),), Needs(cpus=8), 2),
-        ((("exclusive", ""),), Needs(), 4),
-        ((("mem", "0"),), Needs(), 4),
-        ((), Needs(partition="short,main"), 16),
+        ((), a_request(), 16),
+        ((), a_request(cpus=3), 4),
+        ((), a_request(cpus=5), 0),
+        ((), a_request(mem_mib=1500), 8),
+        ((), a_request(mem_mib=4001), 0),
+        ((("nodes", "2"),), a_request(cpus=8), 2),
+        ((("exclusive", ""),), a_request(), 4),
+        ((("mem", "0"),), a_request(), 4),
+        ((), a_request(partition="short,main"), 16),
     ],
 )
 def test_tasks_at_once_by_nodes(
-    halo: SlurmEngine, options: tuple[tuple[str, str], ...], needs: Needs, at_once: int
+    halo: SlurmEngine, options: tuple[tuple[str, str], ...], asked: ResourceRequest, at_once: int
 ) -> None:
     """The count is the sum over usable nodes, by CPUs and by memory."""
-    asked = Needs(needs.cpus, needs.mem_mib, None, needs.partition, options)
+    asked = ResourceRequest.of((*asked.options, *options))
     limits = halo.limits(asked)
     assert (limits.max_array_size, limits.at_once) == (1001, at_once)
     assert f"{at_once} fit into" in limits.why
@@ -376,20 +377,20 @@ def test_only_usable_nodes_of_the_partition_count(halo: SlurmEngine, tmp_path: P
     lines = [f"{name}|main*|{state}|0/4/0/4|4000|0|" for name, state in states.items()]
     lines += ["n1|short|idle|0/4/0/4|4000|0|", "n5|short|idle|0/8/0/8|4000|0|"]
     program(tmp_path, "sinfo", f"echo '{chr(10).join(lines)}'")
-    assert halo.limits(Needs()).at_once == 8
-    assert halo.limits(Needs(partition="short")).at_once == 12
-    assert halo.limits(Needs(partition="short,main")).at_once == 16
+    assert halo.limits(a_request()).at_once == 8
+    assert halo.limits(a_request(partition="short")).at_once == 12
+    assert halo.limits(a_request(partition="short,main")).at_once == 16
 
 
 def test_no_guess_without_a_count(halo: SlurmEngine, tmp_path: Path) -> None:
     """GPUs, an unknown partition, no sinfo: only MaxArraySize and the reason are returned."""
-    assert halo.limits(Needs(options=(("gres", "gpu:1"),))) == Limits(
+    assert halo.limits(a_request(options=(("gres", "gpu:1"),))) == Limits(
         1001, None, "GPUs are not counted"
     )
-    assert halo.limits(Needs(options=(("gres", "disk:1"),))).at_once == 16
-    assert halo.limits(Needs(partition="nope")).why == "there is no partition nope"
+    assert halo.limits(a_request(options=(("gres", "disk:1"),))).at_once == 16
+    assert halo.limits(a_request(partition="nope")).why == "there is no partition nope"
     replay(tmp_path, "sinfo", "squeue-controller-down")
-    limits = halo.limits(Needs())
+    limits = halo.limits(a_request())
     assert limits.at_once is None
     assert "Unable to contact" in limits.why
 
@@ -399,19 +400,18 @@ def test_accounting_limits_count(halo: SlurmEngine, tmp_path: Path) -> None:
     qos = "normal|cpu=12||cpu=6,mem=1000M|5|||\nhigh||3|||||\n"
     body = f'case "$*" in *withassoc*) echo "a|a|||normal|||7||";; *) echo "{qos}";; esac'
     program(tmp_path, "sacctmgr", body)
-    assert halo.limits(Needs()) == Limits(1001, 5, "MaxJobsPU is 5")
-    assert halo.limits(Needs(cpus=3)) == Limits(1001, 2, "MaxTRESPU is cpu=6")
-    assert halo.limits(Needs(mem_mib=400)) == Limits(1001, 2, "MaxTRESPU is mem=1000M")
-    assert halo.limits(Needs(options=(("qos", "high"),))) == Limits(1001, 3, "GrpJobs is 3")
-    assert halo.limits(Needs(options=(("account", "b"),))).at_once == 16
+    assert halo.limits(a_request()) == Limits(1001, 5, "MaxJobsPU is 5")
+    assert halo.limits(a_request(cpus=3)) == Limits(1001, 2, "MaxTRESPU is cpu=6")
+    assert halo.limits(a_request(mem_mib=400)) == Limits(1001, 2, "MaxTRESPU is mem=1000M")
+    assert halo.limits(a_request(options=(("qos", "high"),))) == Limits(1001, 3, "GrpJobs is 3")
+    assert halo.limits(a_request(options=(("account", "b"),))).at_once == 16
 
 
 def test_running_limits_as_recorded() -> None:
     """Recorded from sacctmgr with MaxJobs=7 on the user and limits on the QOS."""
-    needs = Needs(cpus=2, mem_mib=200)
-    share = capacity.TaskFootprint(1, 2, 200, False)
+    request = a_request(cpus=2, mem_mib=200)
     texts = load("sacctmgr-associations").text, load("sacctmgr-qos").text
-    assert set(capacity.running_limits(*texts, needs, share)) == {
+    assert set(capacity.running_limits(*texts, request)) == {
         (7, "MaxJobs is 7"),
         (5, "MaxJobsPU is 5"),
         (6, "GrpTRES is cpu=12"),
@@ -424,7 +424,7 @@ def test_submit_limits_as_recorded() -> None:
     """All limits of the tasks in the queue, as recorded."""
     texts = load("sacctmgr-associations").text, load("sacctmgr-qos").text
     settings = {"MaxJobCount": "10000"}
-    assert set(capacity.submit_limits(*texts, Needs(), settings)) == {
+    assert set(capacity.submit_limits(*texts, a_request(), settings)) == {
         (10000, "MaxJobCount is 10000"),
         (50, "MaxSubmit is 50"),
         (60, "GrpSubmit is 60"),
@@ -450,7 +450,7 @@ def test_limits_not_enforced_are_not_queried(halo: SlurmEngine, tmp_path: Path) 
     assert enforces in config
     (tmp_path / "config").write_text(config.replace(enforces, "AccountingStorageEnforce = none"))
     program(tmp_path, "sacctmgr", "echo 'a|a|||normal|||7||'")
-    assert halo.limits(Needs()).at_once == 16
+    assert halo.limits(a_request()).at_once == 16
     assert calls(tmp_path, "sacctmgr") == []
 
 
@@ -475,8 +475,8 @@ def test_default_memory_of_a_task(
 ) -> None:
     """The partition's default, else the cluster's; without both a task gets a whole node."""
     partition = cluster_records.Partition("p", True, "UP", None, partition_mem)
-    share = capacity.task_footprint(Needs(cpus=2), settings, partition)
-    assert (share.mem_mib, share.exclusive) == (mem, alone)
+    found = capacity.effective_request(a_request(cpus=2), settings, partition)
+    assert (found.mem_mib or 0, "exclusive" in found) == (mem, alone)
 
 
 def test_count_fitting_tasks() -> None:
@@ -484,24 +484,20 @@ def test_count_fitting_tasks() -> None:
     busy = [
         n for n in cluster_records.parse_nodes(load("sinfo-busy").text) if n.partition == "main"
     ]
+    assert capacity.count_fitting(a_request(mem_mib=100), busy) == capacity.FittingTasks(13, 16)
+    assert capacity.count_fitting(a_request(mem_mib=2000), busy) == capacity.FittingTasks(6, 8)
     assert capacity.count_fitting(
-        capacity.TaskFootprint(1, 1, 100, False), busy
-    ) == capacity.FittingTasks(13, 16)
-    assert capacity.count_fitting(
-        capacity.TaskFootprint(1, 1, 2000, False), busy
-    ) == capacity.FittingTasks(6, 8)
-    assert capacity.count_fitting(
-        capacity.TaskFootprint(1, 1, 0, True), busy
+        ResourceRequest.of({"exclusive": ""}), busy
     ) == capacity.FittingTasks(3, 4)
     assert capacity.count_fitting(
-        capacity.TaskFootprint(3, 12, 0, False), busy
+        a_request(cpus=12, options=(("nodes", "3"),)), busy
     ) == capacity.FittingTasks(1, 1)
 
 
 def test_cluster_health(halo: SlurmEngine, tmp_path: Path) -> None:
     """Version, name, MaxArraySize, accounting, and the tasks that fit into each partition."""
     replay(tmp_path, "sacct", "sacct-database-down")
-    health = halo.cluster_health(Needs(cpus=2))
+    health = halo.cluster_health(a_request(cpus=2))
     assert (health.version, health.cluster, health.max_array_size) == (
         "22.05.8",
         "slurmslice",
@@ -522,18 +518,23 @@ def test_cluster_health(halo: SlurmEngine, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("needs", "why"),
+    ("asked", "why"),
     [
-        (Needs(cpus=5), "no node has 5 CPUs, the largest has 4"),
-        (Needs(mem_mib=8000), "no node has 8000M, the largest has 4000M"),
-        (Needs(cpus=40, options=(("nodes", "10"),)), "too few nodes have enough CPUs and memory"),
+        (a_request(cpus=5), "no node has 5 CPUs, the largest has 4"),
+        (a_request(mem_mib=8000), "no node has 8000M, the largest has 4000M"),
+        (
+            a_request(cpus=40, options=(("nodes", "10"),)),
+            "too few nodes have enough CPUs and memory",
+        ),
     ],
 )
-def test_why_no_task_fits(halo: SlurmEngine, tmp_path: Path, needs: Needs, why: str) -> None:
+def test_why_no_task_fits(
+    halo: SlurmEngine, tmp_path: Path, asked: ResourceRequest, why: str
+) -> None:
     """``doctor`` explains it for each partition, the preview for the requested one."""
     replay(tmp_path, "sacct", "sacct-unknown")
-    assert {part.why_none for part in halo.cluster_health(needs).partitions} == {why}
-    assert halo.limits(needs).why.endswith(why)
+    assert {part.why_none for part in halo.cluster_health(asked).partitions} == {why}
+    assert halo.limits(asked).why.endswith(why)
 
 
 def test_cluster_health_counts_the_time_limit(halo: SlurmEngine, tmp_path: Path) -> None:
@@ -541,7 +542,7 @@ def test_cluster_health_counts_the_time_limit(halo: SlurmEngine, tmp_path: Path)
     replay(tmp_path, "sacct", "sacct-unknown")
     fits = {
         part.name: part.fitting.when_empty
-        for part in halo.cluster_health(Needs(time_s=301)).partitions
+        for part in halo.cluster_health(a_request(time_s=301)).partitions
     }
     assert fits == {"main": 16, "scavenge": 16, "short": 0}
 
@@ -572,21 +573,23 @@ def test_reading_options_imports_no_engine() -> None:
 
 
 @pytest.mark.parametrize(
-    ("needs", "why"),
+    ("asked", "why"),
     [
-        (Needs(partition="mian"), "there is no partition mian (did you mean main?)"),
-        (Needs(partition="main,shrot"), "there is no partition shrot (did you mean short?)"),
-        (Needs(partition="short", time_s=301), "--time is at most 00:05:00 in short"),
-        (Needs(partition="short", options=(("time", "0"),)), "--time is at most 00:05:00 in short"),
-        (Needs(partition="short", time_s=300), ""),
-        (Needs(partition="short"), ""),
-        (Needs(partition="short,main", time_s=301), ""),
-        (Needs(time_s=10**9), ""),
+        (a_request(partition="mian"), "there is no partition mian (did you mean main?)"),
+        (a_request(partition="main,shrot"), "there is no partition shrot (did you mean short?)"),
+        (a_request(partition="short", time_s=301), "--time is at most 00:05:00 in short"),
+        (ResourceRequest.of({"partition": "short", "time": "0"}), "--time is at most 00:05:00"),
+        (a_request(partition="short", time_s=300), ""),
+        (a_request(partition="short"), ""),
+        (a_request(partition="short,main", time_s=301), ""),
+        (a_request(time_s=10**9), ""),
     ],
 )
-def test_requests_that_no_partition_accepts(halo: SlurmEngine, needs: Needs, why: str) -> None:
+def test_requests_that_no_partition_accepts(
+    halo: SlurmEngine, asked: ResourceRequest, why: str
+) -> None:
     """A misspelt partition or too much time: no task can run, and the reason is given."""
-    limits = halo.limits(needs)
+    limits = halo.limits(asked)
     assert (limits.at_once == 0) == bool(why)
     assert limits.why.startswith(why)
 
@@ -618,8 +621,8 @@ def test_requests_that_can_never_run(
 ) -> None:
     """Only certain cases: more than any node has, more time than allowed, no such partition."""
     program(tmp_path, "sacctmgr", "echo DenyOnLimit")
-    assert halo.limits(needs_of(options)).never.startswith(never)
-    assert bool(halo.limits(needs_of(options)).never) == bool(never)
+    assert halo.limits(ResourceRequest(options)).never.startswith(never)
+    assert bool(halo.limits(ResourceRequest(options)).never) == bool(never)
 
 
 def test_a_node_that_is_down_may_return(halo: SlurmEngine, tmp_path: Path) -> None:
@@ -627,19 +630,19 @@ def test_a_node_that_is_down_may_return(halo: SlurmEngine, tmp_path: Path) -> No
     small = "".join(f"n{n}|main*|idle|0/4/0/4|4000|0|\\n" for n in (1, 2, 3))
     program(tmp_path, "sinfo", f"printf '{small}n4|main*|down*|0/0/64/64|256000|0|\\n'")
     for options in (LARGE, (("cpus-per-task", "64"),)):
-        limits = halo.limits(needs_of(options))
+        limits = halo.limits(ResourceRequest(options))
         assert (limits.at_once, limits.never) == (0, "")
-    assert "has 64" in halo.limits(needs_of((("cpus-per-task", "65"),))).never
+    assert "has 64" in halo.limits(ResourceRequest((("cpus-per-task", "65"),))).never
 
 
 def test_an_unlisted_node_may_be_larger(halo: SlurmEngine, tmp_path: Path) -> None:
     """scontrol counts a cloud's powered-down nodes, sinfo does not list them."""
     listed = "".join(f"n{n}|main*|idle|0/4/0/4|4000|0|\\n" for n in (1, 2, 3))
     program(tmp_path, "sinfo", f"printf '{listed}'")
-    assert halo.limits(needs_of(LARGE)) == Limits(
+    assert halo.limits(ResourceRequest(LARGE)) == Limits(
         1001, None, "sinfo does not list all nodes of main"
     )
-    assert halo.limits(Needs()).at_once == 12
+    assert halo.limits(a_request()).at_once == 12
 
 
 SHORT = (("time", "6"),)
@@ -672,7 +675,7 @@ def test_variables_of_sbatch_count(
     """A variable in sbatch's environment is counted, or makes the result uncertain (sbatch(1))."""
     program(tmp_path, "sacctmgr", "echo DenyOnLimit")
     path = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
-    why_never = SlurmEngine({**path, variable: value}).limits(needs_of(options)).never
+    why_never = SlurmEngine({**path, variable: value}).limits(ResourceRequest(options)).never
     assert why_never.startswith(never)
     assert bool(why_never) == bool(never)
 
@@ -683,9 +686,9 @@ def test_a_partition_of_the_environment_replaces_the_default(
     """The request exceeds the default partition and fits into the other one: no refusal."""
     lines = "".join(f"n{n}|main*|idle|0/4/0/4|4000|0|\\n" for n in (1, 2, 3, 4))
     program(tmp_path, "sinfo", f"printf '{lines}b1|short|idle|0/64/0/64|256000|0|\\n'")
-    assert halo.limits(needs_of(LARGE)).never
+    assert halo.limits(ResourceRequest(LARGE)).never
     environ = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SBATCH_PARTITION": "short"}
-    limits = SlurmEngine(environ).limits(needs_of(LARGE))
+    limits = SlurmEngine(environ).limits(ResourceRequest(LARGE))
     assert (limits.at_once, limits.never) == (63, "")
 
 
@@ -695,7 +698,7 @@ def test_a_quality_of_service_may_lift_the_time_limit(
 ) -> None:
     """sacctmgr(1), flag PartitionTimeLimit; without an answer the result is uncertain."""
     program(tmp_path, "sacctmgr", body)
-    limits = halo.limits(needs_of((("partition", "short"), ("time", "6"))))
+    limits = halo.limits(ResourceRequest((("partition", "short"), ("time", "6"))))
     assert (limits.at_once, limits.never) == (0, "")
 
 
@@ -705,9 +708,9 @@ def test_a_plugin_may_change_the_request(halo: SlurmEngine, tmp_path: Path) -> N
     changed = re.sub(r"(JobSubmitPlugins +=) .*", r"\1 lua", config)
     assert changed != config
     (tmp_path / "config").write_text(changed)
-    limits = halo.limits(needs_of(LARGE))
+    limits = halo.limits(ResourceRequest(LARGE))
     assert (limits.at_once, limits.never) == (0, "")
-    limits = halo.limits(Needs(partition="mian"))
+    limits = halo.limits(a_request(partition="mian"))
     assert limits == Limits(1001, None, "there is no partition mian (did you mean main?)")
 
 
@@ -718,7 +721,7 @@ def test_another_cluster_of_a_federation_may_know_a_partition(
     """scontrol(1), show federation; without an answer the result is uncertain."""
     others = f'*partition) cat "{tmp_path}/partitions";; *) cat "{tmp_path}/config";;'
     program(tmp_path, "scontrol", f'case "$*" in *federation) {body};; {others} esac')
-    limits = halo.limits(Needs(partition="mian"))
+    limits = halo.limits(a_request(partition="mian"))
     assert limits == Limits(1001, None, "there is no partition mian (did you mean main?)")
 
 
@@ -730,13 +733,13 @@ def test_a_hidden_partition_is_known(halo: SlurmEngine, tmp_path: Path) -> None:
     others = f'*partition) cat "{tmp_path}/partitions";; *) cat "{tmp_path}/config";;'
     program(tmp_path, "scontrol", f'case "$*" in --all*) cat "{tmp_path}/all";; {others} esac')
     program(tmp_path, "sinfo", 'case "$*" in --all*) echo "n1|secret|idle|0/4/0/4|4000|0|";; esac')
-    assert halo.limits(Needs(partition="secret")).at_once == 4
+    assert halo.limits(a_request(partition="secret")).at_once == 4
 
 
 def test_default_time_limit_of_a_task(halo: SlurmEngine, tmp_path: Path) -> None:
     """DefaultTime, if all partitions of the task have the same."""
     known = load("partitions").text.replace("DefaultTime=NONE", "DefaultTime=01:00:00", 1)
     (tmp_path / "partitions").write_text(known)
-    assert halo.limits(Needs()).default_time_s == 3600
-    assert halo.limits(Needs(partition="short")).default_time_s is None
-    assert halo.limits(Needs(partition="main,short")).default_time_s is None
+    assert halo.limits(a_request()).default_time_s == 3600
+    assert halo.limits(a_request(partition="short")).default_time_s is None
+    assert halo.limits(a_request(partition="main,short")).default_time_s is None

@@ -13,14 +13,16 @@ from pathlib import Path
 import pytest
 
 from slurmslice import directives
-from slurmslice.engines import Needs, Order
+from slurmslice.engines import Order
 from slurmslice.engines.slurm import SlurmEngine, versions
 from slurmslice.errors import BadInput, Full, NoAnswer, Refused, Unsure
 from slurmslice.evidence import TaskReport
 from slurmslice.ranges import parse_array
+from slurmslice.resources import NO_REQUEST, ResourceRequest
 from slurmslice.states import State
 from tests.errors import raises_error
 from tests.recorded import getopt
+from tests.requested import a_request
 from tests.site import Site
 
 pytestmark = pytest.mark.slurm
@@ -78,8 +80,8 @@ def order(tmp_path: Path, say: Say) -> Iterator[Callable[..., Order]]:
         pairs += [(key.replace("_", "-"), value) for key, value in options.items()]
         script = tmp_path / "script.sh"
         script.write_text(f"#!/bin/bash\n{directives.block(pairs)}{body}\n")
-        needs = directives.needs(directives.read(script.read_text()))
-        return Order(1, name, token, script, tmp_path, parse_array(array), (), (), needs)
+        request = ResourceRequest.from_script(script.read_text())
+        return Order(1, name, token, script, tmp_path, parse_array(array), NO_REQUEST, (), request)
 
     yield build
     say("scancel", f"--name={name}")
@@ -313,10 +315,10 @@ def test_limits_and_cluster_health(slurm: SlurmEngine, say: Say) -> None:
     """MaxArraySize is the controller's; one CPU fits, a million CPUs do not."""
     config = say("scontrol", "show", "config").stdout
     (most,) = re.findall(r"^MaxArraySize\s*= (\d+)", config, re.MULTILINE)
-    limits = slurm.limits(Needs())
+    limits = slurm.limits(a_request())
     assert limits.max_array_size == int(most)
     assert (limits.at_once or 0) > 0
-    assert slurm.limits(Needs(cpus=10**6)).at_once == 0
+    assert slurm.limits(a_request(cpus=10**6)).at_once == 0
     health = slurm.cluster_health()
     assert health.cluster == slurm.cluster()
     assert health.accounting == "on"

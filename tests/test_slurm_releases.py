@@ -10,7 +10,6 @@ from dataclasses import replace
 
 import pytest
 
-from slurmslice.engines import Needs
 from slurmslice.engines.slurm import (
     capacity,
     cluster_records,
@@ -26,6 +25,7 @@ from slurmslice.evidence import TaskReport
 from slurmslice.states import State
 from tests.errors import raises_error
 from tests.recorded import load
+from tests.requested import a_request
 
 RELEASES = ("20.11", "22.05", "24.11", "26.05")
 ENDS, STEP, HELD, SOME = "ends|x-b2c4", "step-h5i7", "held-d6e8", "some-f1g3"
@@ -172,7 +172,7 @@ def test_cluster_records(release: str) -> None:
     # Of 16 CPUs, two or more are busy at the time of the query.
     assert 10 <= sum(node.free_cpus for node in nodes if node.partition == "main") <= 16
     limits = capacity.submit_limits(
-        load("cluster-associations", release).text, load("cluster-qos", release).text, Needs(),
+        load("cluster-associations", release).text, load("cluster-qos", release).text, a_request(),
         settings,
     )  # fmt: skip
     assert min(limits) == (50, "MaxSubmit is 50")

@@ -9,23 +9,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurmslice.engines import Needs, Order, Receipt
+from slurmslice.engines import Order, Receipt
 from slurmslice.engines.slurm import SlurmEngine, environment
 from slurmslice.engines.slurm.sbatch_result import parse_sbatch_result
 from slurmslice.errors import BadInput, EngineError, Full, Refused, TooMany, Unsure
 from slurmslice.notes import Note
 from slurmslice.process import Finished
 from slurmslice.ranges import parse_array
+from slurmslice.resources import ResourceRequest
 from tests.errors import raises_error
 from tests.recorded import calls, load, program, replay, seen_environment
+from tests.requested import a_request
 
 
 def an_order(folder: Path, *overrides: tuple[str, str], **more: Any) -> Order:
     """Make an order for a script that need not exist."""
     fields: dict[str, Any] = {
         "number": 1, "job_name": "demo-k7m2", "token": "k7m2", "script": folder / "sc ript.sh",
-        "folder": folder, "array": parse_array("0-3"), "overrides": overrides,
-        "arguments": (), "needs": Needs(),
+        "folder": folder, "array": parse_array("0-3"), "overrides": ResourceRequest(overrides),
+        "arguments": (), "request": a_request(),
     }  # fmt: skip
     return Order(**{**fields, **more})
 
@@ -234,9 +236,11 @@ def test_variables_that_outrank_the_script_are_dropped_and_reported(tmp_path: Pa
     others = {"SBATCH_ARRAY_INX": "7-8", "SBATCH_PARTITION": "x", "SBATCH_TIMELIMIT": "1",
               "SBATCH_MEM_PER_NODE": "1", "SBATCH_EXCLUSIVE": "user",
               "SLURM_JOB_ID": "5", "SLURM_MEM_PER_NODE": "9"}  # fmt: skip
-    needs = Needs(options=(("partition", "main"), ("mem-per-cpu", "1G"), ("oversubscribe", "")))
+    request = a_request(
+        options=(("partition", "main"), ("mem-per-cpu", "1G"), ("oversubscribe", ""))
+    )
     engine = an_engine(tmp_path, **mine, **others)
-    receipt = engine.submit(an_order(tmp_path, needs=needs))
+    receipt = engine.submit(an_order(tmp_path, request=request))
     seen = seen_environment(tmp_path, "sbatch")
     assert mine.items() <= seen.items()
     assert not others.keys() & seen.keys()

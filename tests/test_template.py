@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import subprocess
 from pathlib import Path
@@ -12,8 +11,9 @@ import pytest
 from slurmslice.check import Check
 from slurmslice.command import Command, ShellText
 from slurmslice.errors import BadInput
-from slurmslice.script import ScriptSpec, library, render
+from slurmslice.script import Script, library, render
 from slurmslice.template import FILTERS, OwnTemplate, environment, fill, find
+from tests.scripts import changed
 from tests.test_bad_input import here  # noqa: F401 - a fixture
 from tests.test_on_this_machine import Here
 from tests.test_script import BASH, EXAMPLE, PATH, TABLE_EXAMPLE, Place, to_bytes, tool, words
@@ -22,7 +22,7 @@ from tests.test_script_packed import POOL
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples/templates"
 DOCUMENTED = (ROOT / "docs/reference/templates.md").read_text()
-SPECS = (EXAMPLE, TABLE_EXAMPLE, POOL, dataclasses.replace(POOL, command=EXAMPLE.command))
+SPECS = (EXAMPLE, TABLE_EXAMPLE, POOL, changed(POOL, command=EXAMPLE.record.command))
 
 
 def own(text: str, path: Path = Path("/somewhere/mine.sh.j2")) -> OwnTemplate:
@@ -92,7 +92,7 @@ def test_a_block_that_nothing_shows_is_told() -> None:
 
 def test_blocks_and_macros_print_what_has_been_filtered() -> None:
     """What was filtered inside a macro or a call block is printed; what was not is refused."""
-    spec = dataclasses.replace(EXAMPLE, name="/a $(b)")
+    spec = changed(EXAMPLE, name="/a $(b)")
     macro = "{% macro say(x) %}  echo {{ x | quote }}\n{% endmacro %}"
     text = '{% extends "array.sh.j2" %}' + macro + "{% block setup %}{{ say(name) }}{% endblock %}"
     assert "  echo '/a $(b)'\n" in render(spec, own(text))
@@ -126,7 +126,7 @@ def test_what_is_not_the_templates_to_change_is_kept(text: str) -> None:
     """The #SBATCH lines, the functions and the source line: without them slices would be lost."""
     for spec in SPECS:
         with pytest.raises(BadInput) as refused:
-            render(dataclasses.replace(spec, check=Check("test $SLICE")), own(text))
+            render(changed(spec, check=Check("test $SLICE")), own(text))
         assert refused.value.code == "template-lacks-part"
 
 
@@ -180,7 +180,7 @@ def test_a_template_that_extends_itself_is_refused(tmp_path: Path) -> None:
 )
 def test_a_template_that_makes_no_shell_is_refused(block: str, text: str) -> None:
     """A quote too few is found at render, and named as the template's: not as --shell's."""
-    typed = dataclasses.replace(
+    typed = changed(
         EXAMPLE, setup="true", command=ShellText("echo $SLICE"), check=Check("test $SLICE")
     )
     with pytest.raises(BadInput, match=r"Bash cannot read what mine.sh.j2 makes"):
@@ -190,7 +190,7 @@ def test_a_template_that_makes_no_shell_is_refused(block: str, text: str) -> Non
 def test_values_are_data_in_a_template_too() -> None:
     """A value that looks like Jinja2 or bash is printed, never evaluated."""
     evil = "{{ 7 * 7 }}$(touch pwned)"
-    spec = dataclasses.replace(EXAMPLE, name=evil, setup=f"echo '{evil}'", work_dir=f"/{evil}")
+    spec = changed(EXAMPLE, name=evil, setup=f"echo '{evil}'", work_dir=f"/{evil}")
     text = render(spec, extending("setup", "\n{{ super() }}  echo {{ name | quote }}\n"))
     assert f"  echo '{evil}'\n  echo '{evil}'\n" in text
     assert "49" not in text
@@ -243,12 +243,12 @@ def write(place: Place, example: str, old: str, new: str, **fields: object) -> N
     template = find(f"{example}.sh.j2", EXAMPLES)
     assert template.text.count(old) == 1
     template = OwnTemplate(template.path, template.text.replace(old, new))
-    spec: ScriptSpec = dataclasses.replace(
+    spec: Script = changed(
         EXAMPLE,
         run_dir=str(place.run_dir),
         work_dir=str(place.work_dir),
         environment=(("PATH", f"{place.folder}/bin:{PATH}"),),
-        **fields,  # type: ignore[arg-type]
+        **fields,
     )
     place.make()
     place.library.write_bytes(library())

@@ -10,18 +10,20 @@ from dataclasses import replace
 
 import pytest
 
-from slurmslice.engines import Limits, Needs, Order
+from slurmslice.engines import Limits, Order
 from slurmslice.errors import Full, Refused, Unsure
 from slurmslice.evidence import TaskReport
 from slurmslice.packing import Packing
 from slurmslice.ranges import parse_array
 from slurmslice.reports.records import to_json
+from slurmslice.resources import ResourceRequest
 from slurmslice.run import Run
 from slurmslice.slices import SliceTable
 from slurmslice.states import State
 from slurmslice.verbs.poll import poll
-from slurmslice.verbs.submit import lowered, preview, submit, waiting
+from slurmslice.verbs.submit import submit, waiting
 from tests.fakes import Clock, FakeEngine
+from tests.plans import a_plan, planned
 from tests.typed import Typed
 
 NewRun = Callable[..., Run]
@@ -32,8 +34,8 @@ COMMAND = ("--", "true", "{}")
 def at_most(engine: FakeEngine, mib: int) -> None:
     """A cluster whose largest node has so much memory."""
 
-    def limits(needs: Needs) -> Limits:
-        never = "no node has that much" if (needs.mem_mib or 0) > mib else ""
+    def limits(request: ResourceRequest) -> Limits:
+        never = "no node has that much" if (request.mem_mib or 0) > mib else ""
         return Limits(1001, 0 if never else 4, never, never=never)
 
     engine.limits = limits  # type: ignore[method-assign]
@@ -377,8 +379,8 @@ def test_less_than_slices_of_packs_had(
 ) -> None:
     """A slice's own part of what its task asked for is what counts."""
     run, _ = make_run(12, Packing(6, 2, 60), options=(("mem", "150M"), ("time", "1")))
-    assert lowered(run, waiting(None), {"mem": "150M", "time": "1"}) == {}
-    (mem, time) = lowered(run, waiting(None), {"mem": "100M", "time": "0:30"})
+    assert not a_plan(run, waiting(None), {"mem": "150M", "time": "1"}).lowered
+    (mem, time) = a_plan(run, waiting(None), {"mem": "100M", "time": "0:30"}).lowered
     assert (mem.before, mem.now) == ("150M", "100M")
     assert (time.before, time.now) == ("00:01:00", "00:00:30")
 
@@ -645,7 +647,7 @@ def test_options_reach_what_waits_and_not_what_is_in_the_queue(
     (queued,) = typed.noted("already-queued")
     assert queued["slices"] == 2
     assert "slurmslice resubmit demo --state CANCELLED --mem=2x" in said
-    asked = [job.order.needs.mem_mib for job in engine.jobs.values()]
+    asked = [job.order.request.mem_mib for job in engine.jobs.values()]
     assert asked == [1024, 2048]
 
 
@@ -667,7 +669,7 @@ def test_a_multiple_is_asked_for_once(new_run: NewRun, engine: FakeEngine, typed
     engine.most = 1
     engine.on_wait = engine.end_all
     typed("run", "demo", "--mem", "2x")
-    asked = [job.order.needs.mem_mib for job in engine.jobs.values()]
+    asked = [job.order.request.mem_mib for job in engine.jobs.values()]
     assert asked == [1024, 2048, 2048]
 
 
@@ -677,8 +679,8 @@ def test_what_a_first_look_finds_out_is_told(
 ) -> None:
     """A job that was sent by hand is taken into the run, by whichever verb looks first."""
     run = new_run("0-3")
-    order = next(preview(run, waiting([0, 1]), {})).order(run)
-    by_hand = replace(order, job_name=run.asked.job_name, array=parse_array("0-1"))
+    order = planned(run, waiting([0, 1]))[0].order(run)
+    by_hand = replace(order, job_name=run.record.job_name, array=parse_array("0-1"))
     engine.submit(by_hand)
     engine.after_submit = lambda order: engine.end_all()
     engine.on_wait = engine.end_all

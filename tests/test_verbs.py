@@ -23,19 +23,20 @@ from slurmslice.evidence import TaskReport
 from slurmslice.judge import CANCEL_SETTLES_S, Standing, reopened
 from slurmslice.ledger import Fate
 from slurmslice.ranges import parse_array
+from slurmslice.resources import NO_REQUEST
 from slurmslice.run import Run
 from slurmslice.rundir import RunDirectory
 from slurmslice.sightings import HEADER
 from slurmslice.slices import SliceTable
 from slurmslice.states import State
-from slurmslice.submission import by_script, script_options
+from slurmslice.submission import by_script, read_script
 from slurmslice.verbs import submit as verb
-from slurmslice.verbs.feed import Taken, feed
 from slurmslice.verbs.follow import FollowOptions, follow, pause, record_max_attempts, step
 from slurmslice.verbs.poll import Poll, poll
 from slurmslice.verbs.settle import DOUBT_S
 from slurmslice.verbs.steer import cancel, release, throttle
 from slurmslice.verbs.submit import Choose, failed, waiting
+from slurmslice.verbs.submit_queued import AcceptedSubmission, submit_queued
 from tests.errors import raises_error
 from tests.fakes import Clock, FakeEngine
 from tests.kills import Killed, end
@@ -51,7 +52,9 @@ def states(run: Run) -> Counter[State]:
     return Counter(run.standings.tally())
 
 
-def submit(run: Run, choose: Choose, changes: dict[str, str], name: str) -> list[Taken]:
+def submit(
+    run: Run, choose: Choose, changes: dict[str, str], name: str
+) -> list[AcceptedSubmission]:
     """What was taken; what hindered it, as an error."""
     fed = verb.submit(run, choose, changes, name)
     fed.check(passing=False)
@@ -79,8 +82,8 @@ def test_the_first_submission_is_the_script_and_nothing_else(
     run = new_run("0-9%3", mem="4G")
     (taken,) = submit(run, ALL, {}, "submit")
     order = engine.jobs[taken.job].order
-    assert (order.overrides, order.arguments) == ((), ())
-    assert order.needs.mem_mib == 4096
+    assert (order.overrides, order.arguments) == (NO_REQUEST, ())
+    assert order.request.mem_mib == 4096
     assert str(order.array) == "0-9%3"
     assert states(run) == {State.SUBMITTED: 10}
 
@@ -95,11 +98,11 @@ def test_a_later_submission_gives_only_what_differs(new_run: NewRun, engine: Fak
     (taken,) = submit(run, FAILED, {"mem": "2x"}, "resubmit")
     order = engine.jobs[taken.job].order
     assert order.arguments == ("002",)
-    assert [name for name, _ in order.overrides] == ["array", "job-name", "output", "mem"]
+    assert list(order.overrides) == ["array", "job-name", "output", "mem"]
     assert dict(order.overrides)["array"] == "3"
     assert dict(order.overrides)["mem"] == "8G"
     assert order.token in order.job_name
-    assert order.token != run.asked.token
+    assert order.token != run.record.token
 
 
 def test_what_was_doubled_is_doubled_again(new_run: NewRun, engine: FakeEngine) -> None:
@@ -110,7 +113,7 @@ def test_what_was_doubled_is_doubled_again(new_run: NewRun, engine: FakeEngine) 
     engine.end_all(State.OUT_OF_MEMORY)
     poll(run)
     taken = submit(run, FAILED, {"mem": "2x"}, "resubmit")
-    assert {str(t.draft.batch.array): dict(t.draft.batch.changes)["mem"] for t in taken} == {
+    assert {str(t.planned.batch.array): dict(t.planned.batch.changes)["mem"] for t in taken} == {
         "1": "16G",
         "0,2-9": "8G",
     }
@@ -124,7 +127,7 @@ def test_a_request_that_was_raised_stays_raised(new_run: NewRun, engine: FakeEng
     engine.end_all(State.NODE_FAIL)
     poll(run)
     (taken,) = submit(run, FAILED, {}, "resubmit")
-    assert engine.jobs[taken.job].order.needs.mem_mib == 8192
+    assert engine.jobs[taken.job].order.request.mem_mib == 8192
 
 
 def test_names_are_carried_by_a_table_of_their_own(new_run: NewRun, engine: FakeEngine) -> None:
@@ -188,7 +191,7 @@ def test_a_hand_edited_array_leaves_the_others_waiting(new_run: NewRun, engine: 
     run.place.script.write_text(script.replace("--array=0-9", "--array=0-3%2"))
     submit(run, ALL, {}, "submit")
     assert str(engine.jobs["100"].order.array) == "0-3%2"
-    assert engine.jobs["100"].order.overrides == ()
+    assert engine.jobs["100"].order.overrides == NO_REQUEST
     assert states(run) == {State.SUBMITTED: 4, State.WAITING: 6}
     engine.end_all()
     poll(run)
@@ -205,7 +208,7 @@ def test_a_hand_edited_request_is_what_a_resubmission_doubles(
     run.place.script.write_text(script.replace("--mem=4G", "--mem=6G"))
     all_end(run, engine, State.OUT_OF_MEMORY)
     (taken,) = submit(run, FAILED, {"mem": "2x"}, "resubmit")
-    assert engine.jobs[taken.job].order.needs.mem_mib == 12 * 1024
+    assert engine.jobs[taken.job].order.request.mem_mib == 12 * 1024
     (note,) = taken.notes
     assert note.code == "edited-line-overridden"
     assert note.fields == {"option": "mem", "value": "12G", "edited": "6G"}
@@ -272,8 +275,8 @@ def test_what_a_claimant_does_not_carry_is_free_again(new_run: NewRun, engine: F
     (note,) = poll(run).notes
     assert (note.code, note.fields["job"]) == ("duplicate-job", double)
     assert sorted(run.ledger.queue) == [2, 3, 5]
-    fed = feed(run, "run")
-    assert [str(one.draft.batch.array) for one in fed.taken] == ["2-3,5"]
+    fed = submit_queued(run, "run")
+    assert [str(one.planned.batch.array) for one in fed.taken] == ["2-3,5"]
     assert set(run.ledger.attempts) == {1}
 
 
@@ -388,7 +391,7 @@ def test_what_slurm_puts_back_is_not_submitted_beside_it(
     all_end(run, engine, State.FAILED)
     engine.jobs["100"].tasks[2] = TaskReport(State.PENDING, "PENDING")
     (taken,) = submit(run, FAILED, {}, "resubmit")
-    assert str(taken.draft.batch.array) == "0-1,3"
+    assert str(taken.planned.batch.array) == "0-1,3"
     assert run.standings[2].state is State.PENDING
     engine.end("100", 2, State.COMPLETED)
     poll(run)
@@ -404,13 +407,13 @@ def test_what_slurm_still_ends_is_not_submitted_beside_it(
     all_end(run, engine, State.TIMEOUT)
     engine.jobs["100"].tasks[2] = TaskReport(State.RUNNING, "COMPLETING", completing=True)
     (taken,) = submit(run, FAILED, {}, "resubmit")
-    assert str(taken.draft.batch.array) == "0-1,3"
+    assert str(taken.planned.batch.array) == "0-1,3"
     assert run.standings[2].state is State.RUNNING
     assert "TIMEOUT" in run.standings[2].reason
     engine.end("100", 2, State.TIMEOUT)
     poll(run)
     (taken,) = submit(run, FAILED, {}, "resubmit")
-    assert list(taken.draft.batch.rows) == [2]
+    assert list(taken.planned.batch.rows) == [2]
 
 
 @pytest.mark.parametrize("state", [State.COMPLETED, State.CHECK_FAILED])
@@ -725,12 +728,10 @@ def test_a_script_nobody_has_sent_is_looked_for_now_and_then(
 
 def by_hand(run: Run, engine: FakeEngine, array: str = "") -> None:
     """What ``sbatch script.sh`` does, plain or with an ``--array``."""
-    options = script_options(run)
-    order = by_script(run, options, run.asked.job_name).order(run)
+    script = read_script(run)
+    order = by_script(run, script, run.record.job_name).order(run)
     part = parse_array(array) if array else order.array
-    script = Order(1, run.asked.job_name, run.asked.token, order.script, order.folder,
-                   part, (), (), order.needs)  # fmt: skip
-    engine.submit(script)
+    engine.submit(replace(order, job_name=run.record.job_name, array=part))
 
 
 # -- looking, steering, following --------------------------------------------------------------
@@ -894,7 +895,7 @@ def test_throttle_is_shared_out_and_kept(new_run: NewRun, engine: FakeEngine) ->
     for index in range(3):
         engine.end("100", index, State.COMPLETED)
     poll(run)
-    (taken,) = feed(run, "tick").taken
+    (taken,) = submit_queued(run, "tick").taken
     assert engine.throttled[-1] == ("101", 3)
     assert engine.jobs[taken.job].order.array.throttle == 2
 
@@ -912,15 +913,15 @@ def test_a_throttle_below_the_number_of_arrays_holds_some(
     for index in range(3):
         engine.end("100", index, State.COMPLETED)
     poll(run)
-    feed(run, "tick")
+    submit_queued(run, "tick")
     assert engine.throttled[1:] == [("101", 1)]
     assert engine.released == ["101"]
-    feed(run, "tick")
+    submit_queued(run, "tick")
     release(run)
     assert engine.released == ["101", "101"]
     again = reopen(run)  # the one before may have been killed before it said so
     poll(again)
-    feed(again, "tick")
+    submit_queued(again, "tick")
     assert engine.throttled[2:] == [("101", 1)]
     assert engine.released == ["101"] * 3
 

@@ -16,8 +16,9 @@ from slurmslice.states import State
 from slurmslice.verbs.follow import BREAKER, record_max_attempts
 from slurmslice.verbs.poll import poll
 from slurmslice.verbs.steer import throttle
-from slurmslice.verbs.submit import preview, submit, waiting
+from slurmslice.verbs.submit import submit, waiting
 from tests.fakes import FakeEngine
+from tests.plans import planned
 from tests.test_on_this_machine import SLURMSLICE, Here, until
 from tests.test_rehearsal import written
 from tests.typed import Typed
@@ -123,8 +124,8 @@ def test_a_job_sent_by_hand_is_followed_and_not_recorded(
 ) -> None:
     """Only this process knows of it, until another one records it and submits the other slices."""
     run = new_run("0-3")
-    order = next(preview(run, waiting([0, 1]), {})).order(run)
-    engine.submit(replace(order, job_name=run.asked.job_name, array=parse_array("0-1")))
+    order = planned(run, waiting([0, 1]))[0].order(run)
+    engine.submit(replace(order, job_name=run.record.job_name, array=parse_array("0-1")))
     then = written(run.place.path)
 
     def nothing_yet() -> None:

@@ -1,17 +1,17 @@
-"""What ``run`` and ``render`` are asked: options to a ``Wanted``, and its preview."""
+"""The options of ``run`` and ``render`` that describe a new run, and what is made of them."""
 
 from __future__ import annotations
 
 import functools
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
-from slurmslice.asked import Asked
 from slurmslice.check import Check
 from slurmslice.cli import places
 from slurmslice.cli.console import note, one_line
@@ -31,10 +31,11 @@ from slurmslice.command import (
 from slurmslice.engines import Engine
 from slurmslice.errors import BadInput
 from slurmslice.run import Run
+from slurmslice.run_spec import RunRecord, RunSpec
 from slurmslice.rundir import RunDirectory
 from slurmslice.template import OwnTemplate, find
-from slurmslice.verbs.create import Wanted, make
-from slurmslice.verbs.remake import remake, replaceable
+from slurmslice.verbs.create import RunInputs, check_name, default_name, make
+from slurmslice.verbs.replace_refused_run import replace_refused_run, replaceable
 
 _OPTIONS: tuple[Callable[..., Any], ...] = (
     *SLICE_OPTIONS,
@@ -101,110 +102,113 @@ EPILOG = (
 )
 
 
-def asking(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a verb the options that describe a new run; they arrive as one ``Asking``."""
+def _with_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+NAMES = tuple(str(p.name) for p in click.command(_with_options(lambda: None)).params)
+"""The parameters that describe a new run, in the order of their options."""
+
+_FOR_OLD_RUNS_TOO = {"no_breaker"}
+
+_FOR_OLD_RUNS_TOO = {"no_breaker"}
+
+
+def new_run_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a verb the options that describe a new run; they arrive as one ``NewRunOptions``."""
 
     @functools.wraps(function)
-    def verb(*args: Any, **options: Any) -> Any:
-        fields = {name: options.pop(name) for name in Asking.FIELDS}
-        return function(*args, asking=Asking(**fields), **options)
+    def verb(*args: Any, **given: Any) -> Any:
+        values = {name: given.pop(name) for name in NAMES}
+        return function(*args, options=NewRunOptions(values), **given)
 
-    for option in reversed(_OPTIONS):
-        verb = option(verb)
-    return verb
+    return _with_options(verb)
 
 
-class Asking:
-    """The options that describe a new run, as they were typed, or said in a settings file."""
+class NewRunOptions:
+    """The options that describe a new run, as they were typed, or said in a settings file.
 
-    FIELDS = (
-        *SliceOptions.__dataclass_fields__,
-        "throttle", "pack", "at_once", "slice_time", "no_breaker", "shell", "setup", "name",
-        "run_dir", "profile", "engine", "template", "check", "check_file", "allow_failed_steps",
-    )  # fmt: skip
+    Args:
+        values: by the parameters' names.
+    """
 
-    def __init__(self, **fields: Any) -> None:
-        self.slices = SliceOptions(**{n: fields[n] for n in SliceOptions.__dataclass_fields__})
-        self.throttle: int | None = fields["throttle"]
-        self.pack: str | None = fields["pack"]
-        self.at_once: int = fields["at_once"]
-        self.slice_time: str | None = fields["slice_time"]
-        self.no_breaker: bool = fields["no_breaker"]
-        self.shell: str | None = fields["shell"]
-        self.setup: str = fields["setup"]
-        self.name: str = fields["name"]
-        self.run_dir: str | None = fields["run_dir"]
-        self.profile: str | None = fields["profile"]
-        self.engine: str = fields["engine"]
-        self.template: str | None = fields["template"]
-        self.check = Check(fields["check"], fields["check_file"])
-        self.allow_failed_steps: bool = fields["allow_failed_steps"]
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self.values = values
         self.words, self.sbatch = meta()
+        self.run_dir: str | None = values["run_dir"]
+        self.engine: str = values["engine"]
+        self.no_breaker: bool = values["no_breaker"]
 
     @property
     def anything(self) -> str:
-        """What describes a new run; empty where just an old one is named."""
-        given = {
-            **dict.fromkeys(self.slices.typed(), True), "the command": self.words,
-            "--shell": self.shell, "--throttle": self.throttle, "--setup": self.setup,
-            "--pack": self.pack, "--slice-time": self.slice_time,
-            "--name": self.name, "--run-dir": self.run_dir, "--profile": self.profile,
-            "--engine": self.engine if self.engine != "auto" else None,
-            "--template": self.template, "--check": self.check.text,
-            "--check-file": self.check.files,
-            "--allow-failed-steps": self.allow_failed_steps,
-        }  # fmt: skip
-        return next((option for option, value in given.items() if value), "")
+        """The first of them that was typed; empty if just an old run is named."""
+        context = click.get_current_context()
+        if self.words:
+            return "the command"
+        for option in context.command.params:
+            typed = context.get_parameter_source(str(option.name)) is ParameterSource.COMMANDLINE
+            if typed and option.name in NAMES and option.name not in _FOR_OLD_RUNS_TOO:
+                long = (flag for flag in option.opts if flag.startswith("--"))
+                return option.opts[0] if option.name == "slices" else next(long)
+        return ""
 
-    def wanted(self, max_attempts: int | None) -> Wanted:
-        """The run that is asked for.
+    def read(self, max_attempts: int | None) -> RunInputs:
+        """The run that is asked for: an option that has a field's name fills it.
 
         Raises:
             BadInput: anything about it cannot be understood.
         """
-        given = self.slices.read()
+        values, names = self.values, SliceOptions.__dataclass_fields__
+        given = SliceOptions(**{name: values[name] for name in names}).read()
+        template = self._template()
+        command = self._command(given)
+        packing = packing_of(
+            values["pack"], values["at_once"], values["slice_time"], self.sbatch, command,
+            len(given.table),
+        )  # fmt: skip
+        known = {name: values[name] for name in RunSpec.__dataclass_fields__ if name in values}
+        spec = RunSpec(**known | {
+            "name": check_name(values["name"] or given.name or default_name(command)),
+            "command": command,
+            "source": given.source,
+            "request": self.sbatch,
+            "throttle": values["throttle"] or given.throttle,
+            "packing": packing,
+            "setup": self._setup(),
+            "check": self._check(given.table.columns),
+            "work_dir": os.getcwd(),
+            "max_attempts": max_attempts,
+        })  # fmt: skip
+        return RunInputs(spec, given.table, dict(os.environ), template)
+
+    def _setup(self) -> str:
         with said_in("setup"):
-            setup = setup_of(self.setup)
-        command, slices = self._command(given), len(given.table)
+            return setup_of(self.values["setup"])
+
+    def _check(self, columns: Collection[str]) -> Check:
         for name, part in (
-            ("check", Check(self.check.text)),
-            ("check_file", Check("", self.check.files)),
+            ("check", Check(self.values["check"])),
+            ("check_file", Check("", self.values["check_file"])),
         ):
             with said_in(name):
-                part.verify(given.table.columns)
-        return Wanted(
-            name=self.name or given.name,
-            command=command,
-            table=given.table,
-            source=given.source,
-            throttle=self.throttle or given.throttle,
-            options=self.sbatch,
-            setup=setup,
-            work_dir=os.getcwd(),
-            max_attempts=max_attempts,
-            environ=dict(os.environ),
-            packing=packing_of(
-                self.pack, self.at_once, self.slice_time, self.sbatch, command, slices
-            ),
-            pack_asked=self.pack or "",
-            breaker=not self.no_breaker,
-            check=self.check,
-            steps_count=not self.allow_failed_steps,
-            template=self._template(),
-        )
+                part.verify(columns)
+        return Check(self.values["check"], self.values["check_file"])
 
     def _template(self) -> OwnTemplate | None:
         """The person's template; that it is code is said before it is run."""
-        if not self.template:
+        if not self.values["template"]:
             return None
-        own = find(self.template, Path.cwd())
+        own = find(self.values["template"], Path.cwd())
         path = one_line(relative(own.path))
         message = f"The template {path} is code, and runs here to make the script."
         note("template-is-code", message, path=path)
         return own
 
     def _command(self, given: Given) -> Command:
-        if given.command and (self.words or self.shell is not None):
+        shell: str | None = self.values["shell"]
+        if given.command and (self.words or shell is not None):
             raise BadInput(
                 "There are two commands: the lines of --job-file, and another one.",
                 "Leave out --shell, and what stands after --.",
@@ -213,15 +217,15 @@ class Asking:
             )
         if given.command:
             return given.command
-        if self.shell is not None and self.words:
+        if shell is not None and self.words:
             raise BadInput(
                 "There are two commands: --shell, and the words after --.",
                 "Give one of them.",
                 code="two-commands",
                 option="shell",
             )
-        command: Command = Words(self.words) if self.shell is None else ShellText(self.shell)
-        with said_in("words" if self.shell is None else "shell"):
+        command: Command = Words(self.words) if shell is None else ShellText(shell)
+        with said_in("words" if shell is None else "shell"):
             check(command, given.table.columns)
         if isinstance(command, Words):
             check_expanded_glob(command)
@@ -260,7 +264,7 @@ def setup_of(text: str) -> str:
 
 
 def there_already(
-    path: Path, asked: Asked, engine: Engine
+    path: Path, record: RunRecord, engine: Engine
 ) -> tuple[RunDirectory | None, Run | None]:
     """What is at the place of a run that is asked for.
 
@@ -274,31 +278,31 @@ def there_already(
     if not os.path.exists(path):  # False too where the name is too long: making it says so
         return None, None
     place = RunDirectory.open(path)
-    different = place.asked().differences(asked)
+    different = place.record().differences(record)
     if not different:
         return place, None
     there = Run(place, engine)
-    ours = (there.asked.engine, there.asked.cluster) == (asked.engine, asked.cluster)
+    ours = (there.record.engine, there.record.cluster) == (record.engine, record.cluster)
     if not (ours and replaceable(there)):
         raise BadInput(
-            f"There is a run {asked.name} already, and it is another one:\n  "
+            f"There is a run {record.name} already, and it is another one:\n  "
             + "\n  ".join(map(one_line, different)),
-            "\n".join(_ways_out(there, asked, different)),
+            "\n".join(_ways_out(there, record, different)),
             code="run-differs",
-            run=asked.name,
+            run=record.name,
             differences=tuple(different),
         )
     return None, there
 
 
-def made(asked: Asked, wanted: Wanted, path: Path, replaced: Run | None) -> RunDirectory:
+def made(record: RunRecord, new: RunInputs, path: Path, replaced: Run | None) -> RunDirectory:
     """Make the run, in the place of one that it replaces if need be."""
     if replaced is None:
-        place = make(asked, wanted, path)
+        place = make(record, new, path)
     else:
-        place = remake(replaced, asked, wanted)
-        message = f"It replaces the run {asked.name} that was there: all of that was refused."
-        note("run-replaced", message, run=asked.name)
+        place = replace_refused_run(replaced, record, new)
+        message = f"It replaces the run {record.name} that was there: all of that was refused."
+        note("run-replaced", message, run=record.name)
     places.remember(path)
     return place
 
@@ -306,12 +310,12 @@ def made(asked: Asked, wanted: Wanted, path: Path, replaced: Run | None) -> RunD
 _IN_THE_SCRIPT = ("command:", "setup:", "check:")
 
 
-def _ways_out(there: Run, asked: Asked, different: list[str]) -> Iterator[str]:
-    name = quote(asked.name)
-    yield f"Give this one a name of its own:  --name {asked.name}-2"
+def _ways_out(there: Run, record: RunRecord, different: list[str]) -> Iterator[str]:
+    name = quote(record.name)
+    yield f"Give this one a name of its own:  --name {record.name}-2"
     if all(line.startswith("options:") for line in different):
-        had, now = there.asked.typed, asked.typed
-        changed = [f"--{n}={value}" for n, value in now.items() if had.get(n) != value]
+        had, now = there.record.request, record.request
+        changed = now.differing_from(had).to_argv()
         if had.keys() <= now.keys():
             yield f"Go on with it, changed:           slurmslice run {name} {join(changed)}"
         else:

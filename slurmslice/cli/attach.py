@@ -26,7 +26,7 @@ def command(words: tuple[str, ...]) -> int:
     place = places.find(words[0] if len(words) == 2 else None, changing=True)
     run = open_run(place, changing=True)
     number = attach(run, words[-1])
-    message = f"Job {words[-1]} is submission {number:03d} of {run.asked.name} now."
-    note("job-attached", message, job=words[-1], submission=number, run=run.asked.name)
+    message = f"Job {words[-1]} is submission {number:03d} of {run.record.name} now."
+    note("job-attached", message, job=words[-1], submission=number, run=run.record.name)
     tell_how_to_come_back(run)
     return 0

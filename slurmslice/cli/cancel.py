@@ -22,7 +22,7 @@ from slurmslice.verbs.steer import cancel, to_cancel
 def command(run_name: str | None, keys: tuple[str, ...], dry_run: bool) -> int:
     """Cancel slices (keys, ranges or patterns of them), or all of a run that have not ended."""
     place = places.find(run_name, changing=True, keys_of="cancel", keys=keys)
-    run = open_run(place, changing=True, dry_run=dry_run)
+    run = open_run(place, changing=True, read_only=dry_run)
     rows = keys_from_words(run, keys)
     look(run)
     settle_doubts(run)
@@ -38,6 +38,6 @@ def command(run_name: str | None, keys: tuple[str, ...], dry_run: bool) -> int:
         note("would-cancel", message, slices=slices, keys=which)
     else:
         note("cancelled", f"Cancelled {count(slices)}: {which}", slices=slices, keys=which)
-        back = f"slurmslice resubmit {run.asked.name} --state CANCELLED"
+        back = f"slurmslice resubmit {run.record.name} --state CANCELLED"
         note("how-to-resubmit", f"`{back}` brings them back.", command=back)
     return 0

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from slurmslice import directives
 from slurmslice.cli.console import note, out
 from slurmslice.cli.engine import choose
 from slurmslice.cli.shared import SbatchCommand, engine_option, meta
 from slurmslice.cli.tables import print_table
-from slurmslice.engines import Engine, Needs
+from slurmslice.engines import Engine
 from slurmslice.engines.slurm import SlurmEngine
+from slurmslice.resources import ResourceRequest
 from slurmslice.units import format_memory, format_time
 
 
@@ -23,24 +23,24 @@ def command(engine: str) -> int:
 
     With a request, such as -c 4 --mem 8G -p main, also how many such tasks fit.
     """
-    needs = directives.needs(meta()[1])
+    request = meta()[1].verify()
     chosen = choose(engine, Path.cwd())
     if isinstance(chosen, SlurmEngine):
-        return _slurm(chosen, needs)
-    return _this_machine(chosen, needs)
+        return _slurm(chosen, request)
+    return _this_machine(chosen, request)
 
 
-def _slurm(engine: SlurmEngine, needs: Needs) -> int:
+def _slurm(engine: SlurmEngine, request: ResourceRequest) -> int:
     """Version, limits, accounting and partitions; 3 where accounting does not answer."""
-    health = engine.cluster_health(needs)
+    health = engine.cluster_health(request)
     out(f"Slurm {health.version} on cluster {health.cluster}")
     out(f"MaxArraySize {health.max_array_size}: the highest array index is "
         f"{health.max_array_size - 1}")  # fmt: skip
     out(f"accounting {health.accounting}")
-    limits = engine.limits(needs)
+    limits = engine.limits(request)
     fits = "not known" if limits.at_once is None else str(limits.at_once)
     out(f"tasks of this request at once: {fits} ({limits.why})")
-    intake = engine.intake(needs)
+    intake = engine.intake(request)
     left = "no limit" if intake.tasks is None else f"{intake.tasks} more"
     out(f"tasks that the queue takes of you: {left}{f' ({intake.why})' if intake.why else ''}")
     header = ("PARTITION", "STATE", "MAX TIME", "NODES", "CPUS FREE", "CPUS", "MEM A NODE",
@@ -67,8 +67,8 @@ def _slurm(engine: SlurmEngine, needs: Needs) -> int:
     return 0
 
 
-def _this_machine(engine: Engine, needs: Needs) -> int:
-    limits = engine.limits(needs)
+def _this_machine(engine: Engine, request: ResourceRequest) -> int:
+    limits = engine.limits(request)
     out(f"this machine, {engine.cluster()}: no Slurm is used")
     out(f"tasks of this request at once: {limits.at_once} ({limits.why})")
     return 0

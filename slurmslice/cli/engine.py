@@ -9,7 +9,7 @@ from pathlib import Path
 
 from slurmslice.engines import Engine
 from slurmslice.errors import BadInput
-from slurmslice.rehearsal import Rehearsal
+from slurmslice.read_only import ReadOnlyDirectory, read_only_engine
 from slurmslice.run import Run
 from slurmslice.rundir import RunDirectory
 from slurmslice.submission import check_copy
@@ -53,8 +53,8 @@ def make(name: str, path: Path) -> Engine:
     return SlurmEngine()
 
 
-def open_run(place: RunDirectory, *, changing: bool = False, dry_run: bool = False) -> Run:
-    """Open a run with the engine that it belongs to; for a dry run so that nothing is written.
+def open_run(place: RunDirectory, *, changing: bool = False, read_only: bool = False) -> Run:
+    """Open a run with the engine that it belongs to; read-only for a dry run.
 
     Raises:
         BadInput: a verb that changes was called on another cluster or machine, on a copy, or by
@@ -62,17 +62,19 @@ def open_run(place: RunDirectory, *, changing: bool = False, dry_run: bool = Fal
     """
     if changing:
         place.check_writable()
-    asked = place.asked()
-    engine = make(asked.engine, place.path)
-    if changing and asked.cluster and engine.cluster() != asked.cluster:
+    record = place.record()
+    engine = make(record.engine, place.path)
+    if changing and record.cluster and engine.cluster() != record.cluster:
         raise BadInput(
-            f"The run {asked.name} belongs to {asked.cluster}, and this is {engine.cluster()}.",
-            f"Go to {asked.cluster}, or make a run of its own here with another --name.",
+            f"The run {record.name} belongs to {record.cluster}, and this is {engine.cluster()}.",
+            f"Go to {record.cluster}, or make a run of its own here with another --name.",
             code="other-cluster",
-            run=asked.name,
-            cluster=asked.cluster,
+            run=record.name,
+            cluster=record.cluster,
         )
-    run = Run(Rehearsal(place.path) if dry_run else place, engine)
+    if read_only:
+        place, engine = ReadOnlyDirectory(place.path), read_only_engine(engine)
+    run = Run(place, engine)
     if changing:
         check_copy(run)
     return run

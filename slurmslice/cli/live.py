@@ -27,9 +27,9 @@ from slurmslice.notes import Note
 from slurmslice.reports.counts import reasons
 from slurmslice.run import Run
 from slurmslice.states import State
-from slurmslice.verbs.feed import Fed
 from slurmslice.verbs.follow import FollowOptions, follow
 from slurmslice.verbs.poll import Poll
+from slurmslice.verbs.submit_queued import SubmitOutcome
 from slurmslice.verbs.watch import watch
 
 PLAIN_LINE_EVERY_S = 30.0
@@ -77,7 +77,7 @@ def _leave(run: Run) -> None:
         note("stopping-slices", "Stopping what runs …")
         run.engine.close()
         message = "What was running was stopped and waits."
-        note("slices-stopped", f"{message} `slurmslice run {run.asked.name}` goes on.")
+        note("slices-stopped", f"{message} `slurmslice run {run.record.name}` goes on.")
         return
     if run.in_flight():
         waiting = "" if run.ledger.held else waits(run)
@@ -87,7 +87,7 @@ def _leave(run: Run) -> None:
             note("waiting", waiting, slices=waiting_count(run))
         tell_how_to_come_back(run)
     elif not run.finished:
-        name = run.asked.name
+        name = run.record.name
         options = changing_options(run.ledger.refusal)
         note(
             "run-kept",
@@ -131,11 +131,11 @@ class Progress:
         self._left: set[str] = set()
         self.interrupted = False
 
-    def __call__(self, run: Run, looked: Poll, fed: Fed) -> None:
+    def __call__(self, run: Run, looked: Poll, fed: SubmitOutcome) -> None:
         """Show where the run stands."""
         if self.interrupted:
             raise KeyboardInterrupt
-        passing = fed.hindrance and not isinstance(fed.hindrance, Refused)
+        passing = fed.error and not isinstance(fed.error, Refused)
         silences = (*looked.silences, *([fed.waits] if passing else []))
         if fed.taken or looked.notes or silences != self._silences:
             self.end()
@@ -152,7 +152,7 @@ class Progress:
             for hint in hints:
                 print_note(hint)
             self._stuck = hints
-        why = f" (waiting: {fed.waits})" if fed.waits and not fed.hindrance else ""
+        why = f" (waiting: {fed.waits})" if fed.waits and not fed.error else ""
         line = describe(run.standings.tally()) + one_line(held_up(run) + why)
         if self._terminal:
             self._paint(line)
@@ -174,7 +174,7 @@ class Progress:
                 self.end()
                 print_note(one)
         self._left = {one.code for one in shown}
-        self(run, looked, Fed())
+        self(run, looked, SubmitOutcome())
 
     def _paint(self, line: str) -> None:
         plain, width = click.unstyle(line), shutil.get_terminal_size().columns - 1

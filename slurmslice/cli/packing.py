@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
 from itertools import islice
 
-from slurmslice.asked import Asked, show_template
 from slurmslice.cli import places
 from slurmslice.cli.console import note
 from slurmslice.command import Command
 from slurmslice.errors import BadInput, SlurmsliceError
 from slurmslice.packing import Packing, automatic
 from slurmslice.requests import names_columns
+from slurmslice.resources import ResourceRequest
+from slurmslice.run_spec import RunRecord, show_template
 from slurmslice.rundir import RunDirectory
 from slurmslice.states import State
 from slurmslice.units import format_time, parse_time
@@ -26,7 +26,7 @@ def packing_of(
     pack: str | None,
     at_once: int,
     slice_time: str | None,
-    options: Sequence[tuple[str, str]],
+    request: ResourceRequest,
     command: Command,
     slices: int,
 ) -> Packing:
@@ -35,7 +35,7 @@ def packing_of(
     Raises:
         BadInput: ``--pack`` is no number, or ``auto`` where nothing tells how long a slice takes.
     """
-    limit = dict(options).get("time")
+    limit = request.get("time")
     if pack and limit and names_columns(limit):
         raise BadInput(
             f"--time={limit} differs between slices, and --pack puts several into one task.",
@@ -101,7 +101,7 @@ def _earlier(command: Command) -> list[RunDirectory]:
     for path in places.here():
         place = RunDirectory(path)
         try:
-            same = show_template(place.asked().command) == template
+            same = show_template(place.record().command) == template
         except SlurmsliceError:
             continue
         if same:
@@ -114,8 +114,8 @@ def _measured(place: RunDirectory) -> float | None:
     from slurmslice.ledger import replay
     from slurmslice.sightings import Standings
 
-    asked: Asked = place.asked()
-    standings = Standings(replay(place.events(), asked.slices))
+    record: RunRecord = place.record()
+    standings = Standings(replay(place.events(), record.slices))
     standings.read(place.read_states(0)[0])
     done = islice(standings.rows_in({State.COMPLETED}), _SAMPLE)
     times = [standings[row].elapsed_s for row in done]

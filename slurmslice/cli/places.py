@@ -79,7 +79,7 @@ def _as_slices(keys: Sequence[str], verb: str) -> str:
     for path in here()[:_MOST_OPENED]:
         place = RunDirectory(path)
         with contextlib.suppress(SlurmsliceError):
-            place.table(place.asked().slices_sha256).select(keys)
+            place.table(place.record().slices_sha256).select(keys)
             those = "Is it a slice?" if len(keys) == 1 else "Are these slices?"
             return f"{those} slurmslice {verb} {quote(path.name)} -- {join(keys)}"
     return ""

@@ -6,9 +6,8 @@ import os
 
 import click
 
-from slurmslice.asked import Asked
 from slurmslice.cli import places
-from slurmslice.cli.asking import EPILOG, Asking, asking, made, there_already
+from slurmslice.cli.asking import EPILOG, NewRunOptions, made, new_run_options, there_already
 from slurmslice.cli.console import data, note, say
 from slurmslice.cli.engine import choose
 from slurmslice.cli.preview import announce, relative
@@ -17,17 +16,18 @@ from slurmslice.command import quote
 from slurmslice.errors import BadInput
 from slurmslice.ranges import parse_array
 from slurmslice.reports.counts import count, key_ranges
+from slurmslice.run_spec import RunRecord
 from slurmslice.rundir import RunDirectory
 from slurmslice.slices import SliceTable
-from slurmslice.verbs.create import check_name, default_name, describe, render
+from slurmslice.verbs.create import describe, render
 
 
 @click.command(cls=WordsCommand, epilog=EPILOG)
-@asking
+@new_run_options
 @dry_run_option
 @click.option("--print", "print_", is_flag=True, help="The script on stdout; make nothing.")
 @click.option("--whole", is_flag=True, help="With --print: slurmslice.sh as part of the script.")
-def command(asking: Asking, dry_run: bool, print_: bool, whole: bool) -> None:
+def command(options: NewRunOptions, dry_run: bool, print_: bool, whole: bool) -> None:
     """Make a run directory to review; submit nothing.
 
     The command comes after --: `{}` in it is the slice's key.
@@ -39,11 +39,11 @@ def command(asking: Asking, dry_run: bool, print_: bool, whole: bool) -> None:
             code="whole-without-print",
             option="whole",
         )
-    wanted = asking.wanted(max_attempts=None)
-    path = places.new_run(check_name(wanted.name or default_name(wanted.command)), asking.run_dir)
-    engine = choose(asking.engine, path)
-    asked, silence = describe(wanted, engine)
-    same, replaced = (None, None) if print_ else there_already(path, asked, engine)
+    new = options.read(max_attempts=None)
+    path = places.new_run(new.spec.name, options.run_dir)
+    engine = choose(options.engine, path)
+    record, silence = describe(new, engine)
+    same, replaced = (None, None) if print_ else there_already(path, record, engine)
     if same:
         raise BadInput(
             f"{relative(path)} is there already, and just this was asked of it.",
@@ -51,35 +51,35 @@ def command(asking: Asking, dry_run: bool, print_: bool, whole: bool) -> None:
             code="run-exists",
             run=path.name,
         )
-    text = render(asked, wanted, path, with_library=whole)
+    text = render(record, new, path, with_library=whole)
     if print_:
         data((text.encode("utf-8", "surrogateescape"),))
         return
-    announce(asked, wanted, engine)
+    announce(record, new, engine)
     if silence:
         note("limits-unknown", f"Slurm could not be asked about its limits: {silence}")
     if dry_run:
         message = f"Nothing was made: --dry-run. It would be {relative(path)}."
         note("run-not-created", message, path=path)
         return
-    place = made(asked, wanted, path, replaced)
-    _what_next(place, asked, wanted.table)
+    place = made(record, new, path, replaced)
+    _what_next(place, record, new.table)
 
 
-def _what_next(place: RunDirectory, asked: Asked, table: SliceTable) -> None:
+def _what_next(place: RunDirectory, record: RunRecord, table: SliceTable) -> None:
     """What to read, how to try a few, how to submit all, and the same by hand."""
     data((os.fsencode(relative(place.path)) + b"\n",))
     say("Read, and edit if you like:")
     say(f"  {relative(place.script)}")
     say("Read:")
     say(f"  {relative(place.slices)}   (the slices)")
-    if not asked.direct:
+    if not record.direct:
         say(f"  {relative(place.task_table(1))}   (which slice each array index carries)")
-    say(f"Try the first two:  slurmslice submit {asked.name} --only 2")
-    say(f"Submit all:         slurmslice submit {asked.name}")
-    first = table.keys.of(parse_array(asked.first).indices)
+    say(f"Try the first two:  slurmslice submit {record.name} --only 2")
+    say(f"Submit all:         slurmslice submit {record.name}")
+    first = table.keys.of(parse_array(record.first).indices)
     by_hand = f"sbatch {quote(relative(place.script))}"
-    if len(first) == asked.slices:
+    if len(first) == record.slices:
         say(f"The same by hand:   {by_hand}")
     else:
         say(f"A part by hand:     {by_hand}   ({count(len(first))}: {key_ranges(first)})")

@@ -60,12 +60,12 @@ def command(
     words, changes = meta()
     chosen = parse_states(states)
     place = places.find(run_name, changing=True, keys_of="resubmit", keys=keys)
-    run = open_run(place, changing=True, dry_run=dry_run)
+    run = open_run(place, changing=True, read_only=dry_run)
     rows = keys_from_words(run, keys + words)
     if no_breaker:
-        let_start(run, dry_run=dry_run)
+        let_start(run)
     code = send(
-        run, failed(chosen, rows), dict(changes), verb="resubmit", dry_run=dry_run,
+        run, failed(chosen, rows), changes, verb="resubmit",
         again=functools.partial(_again, states, keys + words),
         nothing=functools.partial(_nothing, rows),
     )  # fmt: skip

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import click
 from click.core import ParameterSource
 
 from slurmslice.cli import places
-from slurmslice.cli.asking import EPILOG, Asking, asking, made, there_already
+from slurmslice.cli.asking import EPILOG, NewRunOptions, made, new_run_options, there_already
 from slurmslice.cli.console import note
 from slurmslice.cli.engine import choose, open_run
 from slurmslice.cli.live import follow_live
 from slurmslice.cli.looking import look
 from slurmslice.cli.preview import announce, relative
-from slurmslice.cli.sending import let_start, nothing_waits, show_all, tell_lowered
+from slurmslice.cli.sending import checked_plan, let_start, nothing_waits, show_plan
 from slurmslice.cli.shared import (
     ChangingCommand,
     WordsCommand,
@@ -25,11 +23,13 @@ from slurmslice.command import quote
 from slurmslice.engines import Limits
 from slurmslice.errors import BadInput
 from slurmslice.reports.counts import count
+from slurmslice.resources import NO_REQUEST, ResourceRequest
 from slurmslice.run import Run
 from slurmslice.states import State
-from slurmslice.verbs.create import check_name, default_name, describe
+from slurmslice.submission_plan import Plan
+from slurmslice.verbs.create import describe
 from slurmslice.verbs.follow import FollowOptions, record_max_attempts
-from slurmslice.verbs.submit import check_possible, preview, waiting
+from slurmslice.verbs.submit import look_before, waiting
 
 
 class RunCommand(WordsCommand, ChangingCommand):
@@ -42,7 +42,7 @@ class RunCommand(WordsCommand, ChangingCommand):
 
 @click.command(cls=RunCommand, epilog=EPILOG)
 @click.argument("run_name", metavar="[RUN]", required=False)
-@asking
+@new_run_options
 @dry_run_option
 @click.option(
     "--max-attempts",
@@ -55,7 +55,7 @@ class RunCommand(WordsCommand, ChangingCommand):
 @click.option("--interval", type=click.FloatRange(min=0.1), help="Seconds between polls.")
 def command(
     run_name: str | None,
-    asking: Asking,
+    options: NewRunOptions,
     dry_run: bool,
     max_attempts: int | None,
     interval: float | None,
@@ -66,26 +66,54 @@ def command(
     that run goes on, and sbatch's options change the request of what waits. It can be left with
     Ctrl-C: on Slurm what is in the queue goes on. Any verb works beside it in a second terminal.
     """
-    run = _going_on(run_name, asking, dry_run) if run_name else _new(asking, max_attempts, dry_run)
-    changes = dict(asking.sbatch) if run_name else {}
-    if run is None:
+    plan: Plan | None = None
+    if run_name:
+        run = _going_on(run_name, options, read_only=dry_run)
+        plan = _plan(run, options.sbatch, no_breaker=options.no_breaker)
+    else:
+        new = options.read(max_attempts or 1)
+        path = places.new_run(new.spec.name, options.run_dir)
+        engine = choose(options.engine, path)
+        record, silence = describe(new, engine)
+        same, replaced = there_already(path, record, engine)
+        if same:
+            message = f"{record.name}: going on with {relative(path)}"
+            note("run-continued", message, run=record.name)
+            run = open_run(same, changing=True, read_only=dry_run)
+            held = not (run.record.no_breaker or run.ledger.released)
+            plan = _plan(run, NO_REQUEST, no_breaker=held and _typed("no_breaker"))
+        else:
+            _check(announce(record, new, engine))
+            if silence:
+                note("limits-unknown", f"Slurm could not be asked about its limits: {silence}")
+            if dry_run:
+                message = f"Nothing was made: --dry-run. It would be {relative(path)}."
+                note("run-not-created", message, path=path)
+                return 0
+            run = Run(made(record, new, path, replaced), engine)
+            run.unsent_at = run.clock()  # its script is a moment old
+            if record.per_slice:  # others may ask for more than the first
+                plan = checked_plan(run, waiting(None), NO_REQUEST)
+    _record_attempts(run, max_attempts)
+    if run.place.read_only and plan:
+        show_plan(run, plan, nothing_waits)
         return 0
+    return follow_live(run, FollowOptions(interval=interval, plan=plan))
+
+
+def _plan(run: Run, changes: ResourceRequest, *, no_breaker: bool = False) -> Plan:
+    """Plan to submit what waits in a run that is there."""
     if changes:
         _look_what_waits(run, changes)
-    if run_name:
-        check_possible(run, waiting(None), changes)
-        tell_lowered(run, waiting(None), changes)
-    if run_name and asking.no_breaker:
-        let_start(run, dry_run=dry_run)
-    _record_attempts(run, max_attempts, dry_run=dry_run)
-    if dry_run:
+    if no_breaker:
+        let_start(run)
+    if run.place.read_only:
         look(run)
-        show_all(run, preview(run, waiting(None), changes), nothing_waits)
-        return 0
-    return follow_live(run, FollowOptions(interval=interval, changes=changes))
+        look_before(run, waiting(None), "run")
+    return checked_plan(run, waiting(None), changes)
 
 
-def _record_attempts(run: Run, wanted: int | None, *, dry_run: bool) -> None:
+def _record_attempts(run: Run, wanted: int | None) -> None:
     """Record ``--max-attempts`` in a run that is there, or show what would be recorded.
 
     A settings file describes new runs: it does not change what a run has recorded.
@@ -101,9 +129,9 @@ def _record_attempts(run: Run, wanted: int | None, *, dry_run: bool) -> None:
             max_attempts=recorded,
         )
         return
-    if not dry_run:
+    if not run.place.read_only:
         record_max_attempts(run, wanted)
-    verb = "Would record" if dry_run else "Recorded"
+    verb = "Would record" if run.place.read_only else "Recorded"
     message = f"{verb} --max-attempts {wanted}; it was {recorded or 1}."
     note("policy-recorded", message, max_attempts=wanted, before=recorded or 1)
 
@@ -113,24 +141,24 @@ def _typed(parameter: str) -> bool:
     return source is ParameterSource.COMMANDLINE
 
 
-def _look_what_waits(run: Run, changes: Mapping[str, str]) -> None:
+def _look_what_waits(run: Run, changes: ResourceRequest) -> None:
     """Say which slices keep what they asked for: those that are in Slurm's queue already.
 
     Raises:
         BadInput: there are no others.
     """
     look(run)
-    name, options = quote(run.asked.name), " ".join(f"--{n}={v}" for n, v in changes.items())
+    name, options = quote(run.record.name), str(changes)
     tally = run.standings.tally()
     queued = tally.get(State.PENDING, 0) + tally.get(State.SUBMITTED, 0)
     again = f"slurmslice cancel {name}, then slurmslice resubmit {name} --state CANCELLED {options}"
     if not tally.get(State.WAITING):
         failed = f"What failed goes in again, changed:  slurmslice resubmit {name} {options}"
         raise BadInput(
-            f"Nothing waits in the run {run.asked.name}, and options change what waits.",
+            f"Nothing waits in the run {run.record.name}, and options change what waits.",
             failed + (f"\nWhat is in the queue:  {again}" if queued else ""),
             code="nothing-waits",
-            run=run.asked.name,
+            run=run.record.name,
         )
     if queued:
         note(
@@ -141,50 +169,22 @@ def _look_what_waits(run: Run, changes: Mapping[str, str]) -> None:
         )  # fmt: skip
 
 
-def _going_on(run_name: str, asking: Asking, dry_run: bool) -> Run:
-    if asking.anything:
+def _going_on(run_name: str, options: NewRunOptions, *, read_only: bool) -> Run:
+    if options.anything:
         if not places.is_named(run_name):
             raise BadInput(
-                f"There is no run {run_name!r} here, and {asking.anything} describes a new one.",
+                f"There is no run {run_name!r} here, and {options.anything} describes a new one.",
                 slip(click.get_current_context()),
                 code="no-such-run",
                 run=run_name,
             )
         raise BadInput(
-            f"{run_name!r} names a run that is there, and {asking.anything} describes a new one.",
+            f"{run_name!r} names a run that is there, and {options.anything} describes a new one.",
             f"`slurmslice run {run_name}` goes on with it; a new run's command stands after --.",
             code="run-and-new-run",
             run=run_name,
         )
-    return open_run(places.find(run_name, changing=True), changing=True, dry_run=dry_run)
-
-
-def _new(asking: Asking, max_attempts: int | None, dry_run: bool) -> Run | None:
-    """The run that the line describes: made now, or the one that it made before."""
-    wanted = asking.wanted(max_attempts or 1)
-    path = places.new_run(check_name(wanted.name or default_name(wanted.command)), asking.run_dir)
-    engine = choose(asking.engine, path)
-    asked, silence = describe(wanted, engine)
-    same, replaced = there_already(path, asked, engine)
-    if same:
-        note("run-continued", f"{asked.name}: going on with {relative(path)}", run=asked.name)
-        run = open_run(same, changing=True, dry_run=dry_run)
-        if _typed("no_breaker") and run.asked.breaker and not run.ledger.released:
-            let_start(run, dry_run=dry_run)
-        check_possible(run, waiting(None), {})
-        return run
-    _check(announce(asked, wanted, engine))
-    if silence:
-        note("limits-unknown", f"Slurm could not be asked about its limits: {silence}")
-    if dry_run:
-        message = f"Nothing was made: --dry-run. It would be {relative(path)}."
-        note("run-not-created", message, path=path)
-        return None
-    run = Run(made(asked, wanted, path, replaced), engine)
-    run.unsent_at = run.clock()  # its script is a moment old
-    if asked.per_slice:  # others may ask for more than the first
-        check_possible(run, waiting(None), {})
-    return run
+    return open_run(places.find(run_name, changing=True), changing=True, read_only=read_only)
 
 
 def _check(limits: Limits | None) -> None:

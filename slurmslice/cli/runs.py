@@ -8,13 +8,13 @@ from pathlib import Path
 
 import click
 
-from slurmslice.asked import show_template
 from slurmslice.cli import places
 from slurmslice.cli.console import note, out, say
 from slurmslice.cli.tables import print_table
 from slurmslice.errors import SlurmsliceError
 from slurmslice.ledger import replay
 from slurmslice.reports.counts import count, shortened
+from slurmslice.run_spec import show_template
 from slurmslice.rundir import RunDirectory
 from slurmslice.sightings import Standings
 from slurmslice.states import State
@@ -95,22 +95,22 @@ def _table() -> None:
 
 
 def _record(place: RunDirectory) -> dict[str, object]:
-    asked = place.asked()
-    standings = Standings(replay(place.events(), asked.slices))
+    record = place.record()
+    standings = Standings(replay(place.events(), record.slices))
     standings.read(place.read_states(0)[0])
     states = standings.tally()
     return {
-        "run": asked.name,
+        "run": record.name,
         "directory": str(place.path),
-        "engine": asked.engine,
-        "cluster": asked.cluster,
-        "slices": asked.slices,
+        "engine": record.engine,
+        "cluster": record.cluster,
+        "slices": record.slices,
         "done": states.get(State.COMPLETED, 0),
         "failed": sum(number for state, number in states.items() if state.failed),
         "cancelled": states.get(State.CANCELLED, 0),
         "in_flight": sum(number for state, number in states.items() if state.in_flight),
         "waiting": states.get(State.WAITING, 0),
-        "created_at": asked.created_at,
-        "command": show_template(asked.command),
+        "created_at": record.created_at,
+        "command": show_template(record.command),
         "edited": place.script_edited,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -15,11 +15,12 @@ from slurmslice.command import join, quote
 from slurmslice.errors import BadInput, EngineError, Refused
 from slurmslice.reports.counts import count, key_ranges
 from slurmslice.run import Run
-from slurmslice.submission import Draft, over_edited
-from slurmslice.verbs.feed import Fed
+from slurmslice.submission import PlannedSubmission, over_edited
+from slurmslice.submission_plan import Choice, Plan, make_plan, with_limits
 from slurmslice.verbs.follow import ONLY_FINISH
 from slurmslice.verbs.steer import release, wait_until_gone
-from slurmslice.verbs.submit import Choose, check_possible, lowered, preview, rehearse, submit
+from slurmslice.verbs.submit import Choose, execute, look_before
+from slurmslice.verbs.submit_queued import SubmitOutcome
 
 
 def send(
@@ -29,10 +30,9 @@ def send(
     *,
     verb: str,
     again: Callable[[Sequence[str]], Sequence[str]],
-    dry_run: bool,
     nothing: Callable[[Run], None],
 ) -> int:
-    """Submit the chosen slices, or show what would be; the exit code.
+    """Plan to submit the chosen slices, and do it; of a read-only run show it. The exit code.
 
     Args:
         run: the run.
@@ -40,29 +40,27 @@ def send(
         changes: sbatch options that change their request.
         verb: what is called.
         again: its words that choose the same slices, with these options.
-        dry_run: only show it.
         nothing: says that there is nothing to do.
     """
     look(run)
-    check_possible(run, choose, changes)
-    tell_lowered(run, choose, changes)
-    if dry_run:
-        for found in rehearse(run, choose, verb):
-            print_note(found)
-        if not run.ledger.held:
-            show_all(run, preview(run, choose, changes), nothing)
+    if not run.place.read_only:
+        settle_doubts(run)
+    look_before(run, choose, verb)
+    plan = checked_plan(run, choose, changes)
+    if run.place.read_only:
+        show_plan(run, plan, nothing)
         return 0
-    settle_doubts(run)
     try:
-        fed = submit(run, choose, changes, verb)
+        fed = execute(run, plan, verb)
         tell_taken(run, fed.taken)
+        tell_left_out(run, fed)
         fed.check(passing=False)
     except EngineError as why:
         options = changing_options(why.message).split() if isinstance(why, Refused) else []
-        line = join(("slurmslice", verb, run.asked.name, *again(options)))
+        line = join(("slurmslice", verb, run.record.name, *again(options)))
         with_ = ", with options that change the request" if options else ""
         kept = f"The run is kept: {relative(run.place.path)}. To try again{with_}: {line}"
-        note("run-kept", kept, run=run.asked.name, command=line)
+        note("run-kept", kept, run=run.record.name, command=line)
         raise
     if not fed.taken and not run.ledger.queue:
         nothing(run)
@@ -70,13 +68,16 @@ def send(
     return _afterwards(run, fed)
 
 
-def tell_lowered(run: Run, choose: Choose, changes: Mapping[str, str]) -> None:
-    """Say which slices get less than they asked for before: an x may have been forgotten.
+def checked_plan(run: Run, choose: Choose, changes: Mapping[str, str]) -> Plan:
+    """Plan to submit the chosen slices, and say what is hardly meant.
 
     Raises:
-        BadInput: it surely was, in a bare number that is less than a tenth.
+        BadInput: they could never run, or an x was surely forgotten: a bare number is less than a
+            tenth of what slices had.
     """
-    for less, rows in lowered(run, choose, changes).items():
+    plan = with_limits(run, make_plan(run, Choice(choose(run), changes)))
+    plan.check()
+    for less, rows in plan.lowered.items():
         option = less.option
         keys = key_ranges([run.table.keys[row] for row in rows])
         found = f"--{option}={less.now} is less than the {less.before} that {keys} had"
@@ -93,28 +94,36 @@ def tell_lowered(run: Run, choose: Choose, changes: Mapping[str, str]) -> None:
             "lower-request", f"Note: {found}; twice as much is --{option} 2x.",
             option=option, before=less.before, now=less.now, keys=keys,
         )  # fmt: skip
+    return plan
 
 
-def let_start(run: Run, *, dry_run: bool = False) -> None:
-    """Release what the breaker holds, or show what would be, and say which slices it is.
+def tell_left_out(run: Run, fed: SubmitOutcome) -> None:
+    """Say which slices of the plan were not submitted, because something happened to them."""
+    if fed.left_out:
+        message = f"Left out: {_named(run, fed.left_out)}, which changed since they were looked at."
+        note("slices-left-out", message, **_these(run, fed.left_out))
+
+
+def let_start(run: Run) -> None:
+    """Release what the breaker holds, and say which slices it is; of a read-only run only say it.
 
     What goes in anew with an edited script is waited for until it can.
     """
     look(run)
-    let_go = release(run)
+    let_go, would = release(run), run.place.read_only
     if renewed := let_go.renewed:
         note(
             "held-slices-replaced",
-            f"{'Would cancel' if dry_run else 'Cancelled'} {_named(run, renewed)} that the breaker "
+            f"{'Would cancel' if would else 'Cancelled'} {_named(run, renewed)} that the breaker "
             "held with script.sh as it was before its edit: they go in anew.",
-            **_these(run, renewed), dry_run=dry_run,
+            **_these(run, renewed), dry_run=would,
         )  # fmt: skip
     if released := let_go.released:
-        verb = "Would release" if dry_run else "Released"
+        verb = "Would release" if would else "Released"
         message = f"{verb} {_named(run, released)} that the breaker held."
-        note("held-slices-released", message, **_these(run, released), dry_run=dry_run)
-    if renewed and not (dry_run or wait_until_gone(run, renewed)):
-        name = quote(run.asked.name)
+        note("held-slices-released", message, **_these(run, released), dry_run=would)
+    if renewed and not (would or wait_until_gone(run, renewed)):
+        name = quote(run.record.name)
         message = f"Slurm has not let them go yet; slurmslice run {name} puts them in when it has."
         note("cancel-not-finished", message)
 
@@ -128,20 +137,20 @@ def _these(run: Run, rows: Sequence[int]) -> dict[str, Any]:
     return {"slices": len(rows), "keys": key_ranges([run.table.keys[row] for row in rows])}
 
 
-def _afterwards(run: Run, fed: Fed) -> int:
+def _afterwards(run: Run, fed: SubmitOutcome) -> int:
     """On Slurm the work is handed over. This machine works only while a process does."""
     run.engine.wait(0)
     if run.engine.working:
         code = follow_live(run, ONLY_FINISH)
         return 0 if code == NOT_FINISHED else code  # what was put in has ended; others wait
-    if run.asked.engine == "local":
+    if run.record.engine == "local":
         note("other-process-works", "The `slurmslice run` that is going on works on them.")
     tell_how_to_come_back(run)
     tell_what_waits(run, fed)
     return 0
 
 
-def tell_what_waits(run: Run, fed: Fed) -> None:
+def tell_what_waits(run: Run, fed: SubmitOutcome) -> None:
     """How many slices wait, why, and what puts them in."""
     if run.ledger.held:
         again = [row for row in run.ledger.queue if run.ledger.attempts[row]]
@@ -158,16 +167,21 @@ def tell_what_waits(run: Run, fed: Fed) -> None:
 _SHOWN = 5
 
 
-def show_all(run: Run, drafts: Iterator[Draft], nothing: Callable[[Run], None]) -> None:
-    """What would be submitted: the first submissions, how many more, or that there is nothing."""
-    first = list(islice(drafts, _SHOWN))
+def show_plan(run: Run, plan: Plan, nothing: Callable[[Run], None]) -> None:
+    """Show a plan: its first submissions, how many more, or that there is nothing to do."""
+    for found in plan.notes:
+        print_note(found)
+    if run.ledger.held:
+        return
+    submissions = plan.submissions(run)
+    first = list(islice(submissions, _SHOWN))
     if not first:
         nothing(run)
-    for draft in first:
-        _show(run, draft)
-    rest = list(drafts)
+    for submission in first:
+        _show(run, submission)
+    rest = list(submissions)
     if rest:
-        more = sum(len(draft.batch.rows) for draft in rest)
+        more = sum(len(submission.batch.rows) for submission in rest)
         note(
             "more-submissions",
             f"… and {count(more)} in {count(len(rest), 'more submission')}, "
@@ -181,20 +195,22 @@ def nothing_waits(run: Run) -> None:
     note("nothing-waits", "Nothing waits in this run.")
 
 
-def _show(run: Run, draft: Draft) -> None:
-    what = f"Would submit {_named(run, draft.batch.rows)} as submission {draft.number:03d}"
-    local = run.asked.engine == "local"  # no sbatch is called for it
-    these = _these(run, draft.batch.rows)
-    note("would-submit", f"{what}{'.' if local else ':'}", **these, submission=draft.number)
+def _show(run: Run, submission: PlannedSubmission) -> None:
+    what = (
+        f"Would submit {_named(run, submission.batch.rows)} as submission {submission.number:03d}"
+    )
+    local = run.record.engine == "local"  # no sbatch is called for it
+    these = _these(run, submission.batch.rows)
+    note("would-submit", f"{what}{'.' if local else ':'}", **these, submission=submission.number)
     if local:
         return
     words = [
         "sbatch",
         "--parsable",
-        *(f"--{name}={value}" if value else f"--{name}" for name, value in draft.overrides),
+        *submission.overrides.to_argv(),
         relative(run.place.script),
-        *draft.arguments,
+        *submission.arguments,
     ]
     out(join(words))
-    for found in over_edited(run, draft):
+    for found in over_edited(run, submission):
         print_note(found, "  ")

@@ -9,11 +9,12 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from slurmslice.cli.asking import Asking
+from slurmslice.cli.asking import NAMES
 from slurmslice.cli.console import note
 from slurmslice.cli.sbatch_options import cluster_options
 from slurmslice.errors import BadInput, NotAFile
 from slurmslice.files import read as read_file
+from slurmslice.resources import ResourceRequest
 from slurmslice.settings import Key, Keys, Kind, Layer, Setting, Settings, chosen, merged
 from slurmslice.settings.reading import read
 
@@ -51,7 +52,7 @@ def known_keys() -> Keys:
     for name, option in _options(command).items():
         if name not in _NO_SETTING:
             flags = [flag.removeprefix("--") for flag in option.opts if flag.startswith("--")]
-            table = top if name in Asking.FIELDS else policy
+            table = top if name in NAMES else policy
             table.update(dict.fromkeys(flags, Key(name, _kind(option))))
     return Keys(top, policy)
 
@@ -88,7 +89,7 @@ def _typed(ctx: click.Context) -> Layer:
         for name, value in ctx.params.items()
         if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
     }
-    layer |= {f"--{name}": Setting(value) for name, value in ctx.meta["sbatch"]}
+    layer |= {f"--{name}": Setting(value) for name, value in ctx.meta["sbatch"].items()}
     return layer | ({"words": Setting(ctx.meta["words"])} if ctx.meta["words"] else {})
 
 
@@ -103,7 +104,7 @@ def _put(ctx: click.Context, said: Layer) -> None:
             ctx.meta["words"] = setting.value
         elif name in own:  # render has no policy
             ctx.params[name] = _converted(ctx, own[name], setting)
-    ctx.meta["sbatch"] = (*sbatch, *ctx.meta["sbatch"])
+    ctx.meta["sbatch"] = ResourceRequest.of((*sbatch, *ctx.meta["sbatch"].options))
 
 
 def _converted(ctx: click.Context, option: click.Option, setting: Setting) -> Any:

@@ -20,6 +20,7 @@ from slurmslice.cli.sbatch_options import (
 )
 from slurmslice.command import join, quote
 from slurmslice.errors import BadInput
+from slurmslice.resources import ResourceRequest
 from slurmslice.run import Run
 from slurmslice.states import State
 from slurmslice.units import is_factor
@@ -59,7 +60,7 @@ class SbatchCommand(click.Command):
     """A command that takes sbatch's options too, and words after ``--``.
 
     An option that is not known is looked up in the cluster's own ``sbatch --help``. What was given
-    is left in ``ctx.meta["sbatch"]`` (checked pairs, in order) and ``ctx.meta["words"]``.
+    is left in ``ctx.meta["sbatch"]`` (a checked request) and ``ctx.meta["words"]``.
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -67,8 +68,9 @@ class SbatchCommand(click.Command):
         args, _, words = _split(args)
         ctx.meta["words"] = tuple(words)
         rest = self._parsed(ctx, args)
-        ctx.meta["sbatch"] = tuple(self.checked(name, value) for name, value in take_given(ctx))
-        directives.check_memory(ctx.meta["sbatch"])
+        given = (self.checked(name, value) for name, value in take_given(ctx))
+        ctx.meta["sbatch"] = ResourceRequest.of(given)
+        directives.check_memory(ctx.meta["sbatch"].options)
         return rest
 
     def _parsed(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -235,7 +237,7 @@ _CHOOSING = {
 }
 
 
-def meta() -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+def meta() -> tuple[tuple[str, ...], ResourceRequest]:
     """The words after ``--``, and sbatch's options, of the command that is running."""
     context = click.get_current_context()
     return context.meta["words"], context.meta["sbatch"]

@@ -67,7 +67,9 @@ def command(
 
 
 def _counts(run: Run) -> None:
-    where = f"{run.asked.engine} on {run.asked.cluster}" if run.asked.cluster else run.asked.engine
-    headline = f"{run.asked.name}: {count(len(run.table))}, {where}, {relative(run.place.path)}"
-    note("run-summary", headline, run=run.asked.name, slices=len(run.table))
+    where = (
+        f"{run.record.engine} on {run.record.cluster}" if run.record.cluster else run.record.engine
+    )
+    headline = f"{run.record.name}: {count(len(run.table))}, {where}, {relative(run.place.path)}"
+    note("run-summary", headline, run=run.record.name, slices=len(run.table))
     tell(run)

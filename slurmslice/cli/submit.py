@@ -17,8 +17,10 @@ from slurmslice.cli.shared import (
 )
 from slurmslice.errors import BadInput
 from slurmslice.reports.counts import count
+from slurmslice.resources import ResourceRequest
 from slurmslice.run import Run
-from slurmslice.verbs.submit import Choose, preview, waiting
+from slurmslice.submission_plan import Choice, make_plan
+from slurmslice.verbs.submit import Choose, waiting
 
 
 @click.command(cls=ChangingCommand)
@@ -40,16 +42,16 @@ def command(
 
     sbatch's options (-p, --mem, …) change the request of what goes in.
     """
-    run = open_run(places.find(run_name, changing=True), changing=True, dry_run=dry_run)
-    choose, changes = waiting(_only(run, only)), dict(meta()[1])
+    run = open_run(places.find(run_name, changing=True), changing=True, read_only=dry_run)
+    choose, changes = waiting(_only(run, only)), meta()[1]
     if test_only:
         return _test(run, choose, changes)
     if no_breaker:
-        let_start(run, dry_run=dry_run)
+        let_start(run)
     chosen = ("--only", only) if only else ()
     return send(
         run, choose, changes, verb="submit", again=lambda options: (*chosen, *options),
-        dry_run=dry_run, nothing=nothing_waits,
+        nothing=nothing_waits,
     )  # fmt: skip
 
 
@@ -71,14 +73,15 @@ def _only(run: Run, text: str | None) -> list[int] | int | None:
     return run.table.select(names)
 
 
-def _test(run: Run, choose: Choose, changes: dict[str, str]) -> int:
+def _test(run: Run, choose: Choose, changes: ResourceRequest) -> int:
     """What Slurm says of the next submission; nothing is submitted."""
-    draft = next(preview(run, choose, changes), None)
-    if draft is None:
+    plan = make_plan(run, Choice(choose(run), changes))
+    planned = next(plan.submissions(run), None)
+    if planned is None:
         nothing_waits(run)
         return 0
-    slices = len(draft.batch.rows)
-    message = f"Of submission {draft.number:03d}, {count(slices)}, Slurm says:"
-    note("test-only", message, submission=draft.number, slices=slices)
-    out(run.engine.test(draft.order(run)))
+    slices = len(planned.batch.rows)
+    message = f"Of submission {planned.number:03d}, {count(slices)}, Slurm says:"
+    note("test-only", message, submission=planned.number, slices=slices)
+    out(run.engine.test(planned.order(run)))
     return 0

@@ -48,7 +48,7 @@ def waits(run: Run, why: str = "not in the queue yet") -> str:
     if queued := len(run.ledger.queue):
         puts_in = f"What puts them in as there is room: {_going_on(run)}."
         return f"{count(queued)} waiting ({why}). {puts_in}"
-    name, waiting = quote(run.asked.name), run.standings.tally().get(State.WAITING, 0)
+    name, waiting = quote(run.record.name), run.standings.tally().get(State.WAITING, 0)
     return f"{count(waiting)} waiting; `slurmslice submit {name}` puts them in." if waiting else ""
 
 
@@ -71,8 +71,8 @@ def held_by_throttle(run: Run) -> Note | None:
 
 def _going_on(run: Run) -> str:
     """The commands that go on with a run by themselves."""
-    name = quote(run.asked.name)
-    by_cron = f", or slurmslice tick {name} (from cron)" if run.asked.engine == "slurm" else ""
+    name = quote(run.record.name)
+    by_cron = f", or slurmslice tick {name} (from cron)" if run.record.engine == "slurm" else ""
     return f"slurmslice run {name}{by_cron}"
 
 
@@ -121,7 +121,7 @@ def _lost(run: Run) -> list[Note]:
 
 def _changed(run: Run, rows: Sequence[int], options: str, *, to: str = "To change it:") -> str:
     """How slices that have not ended go in again, with another request where there is one."""
-    name = quote(run.asked.name)
+    name = quote(run.record.name)
     others = sum(n for state, n in run.standings.tally().items() if not state.final) > len(rows)
     keys = f" -- {quote(run.table.keys[rows[0]])} …" if others else ""
     return (
@@ -132,7 +132,7 @@ def _changed(run: Run, rows: Sequence[int], options: str, *, to: str = "To chang
 
 def next_step(run: Run) -> str:
     """What to type next; empty where there is nothing to do."""
-    states, name = run.standings.tally(), quote(run.asked.name)
+    states, name = run.standings.tally(), quote(run.record.name)
     bad = [state for state in states if state.failed]
     if run.ledger.held and not run.finished:
         # What failed and is to go in again waits too: what it wrote still says why.
@@ -162,7 +162,7 @@ def _stands_still(run: Run) -> str:
     waiting = run.standings.tally().get(State.WAITING, 0)
     if not waiting or (run.in_flight() and waiting == len(run.ledger.queue)):
         return ""
-    verb, name = "run" if run.asked.engine == "local" else "submit", quote(run.asked.name)
+    verb, name = "run" if run.record.engine == "local" else "submit", quote(run.record.name)
     if run.ledger.refusal:
         options = changing_options(run.ledger.refusal)
         return f"Change the request, as in: slurmslice {verb} {name} {options}"

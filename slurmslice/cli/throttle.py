@@ -24,7 +24,7 @@ def command(words: tuple[str, ...], dry_run: bool) -> int:
         raise BadInput("Too many words.", "slurmslice throttle [RUN] N", code="too-many-words")
     limit = _limit(words[-1])
     place = places.find(words[0] if len(words) == 2 else None, changing=True)
-    run = open_run(place, changing=True, dry_run=dry_run)
+    run = open_run(place, changing=True, read_only=dry_run)
     poll(run)  # what has ended since somebody looked needs no share
     if dry_run:
         arrays = len(run.in_flight())

@@ -33,12 +33,12 @@ def command(run_name: str | None, set_exit_code: bool) -> int:
     submitted twice.
     """
     run = open_run(places.find(run_name, changing=True), changing=True)
-    if run.asked.engine == "local":
+    if run.record.engine == "local":
         raise BadInput(
             "This run belongs to this machine, which works only while a process does.",
-            f"`slurmslice run {run.asked.name}` goes on with it.",
+            f"`slurmslice run {run.record.name}` goes on with it.",
             code="slurm-only",
-            run=run.asked.name,
+            run=run.record.name,
         )
     looked = poll(run)
     fed = step(run, TICK)

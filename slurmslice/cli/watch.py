@@ -19,5 +19,5 @@ def command(run_name: str | None, interval: float | None) -> int:
     It says how many slices are not submitted yet. `slurmslice run RUN`, or `slurmslice tick RUN`
     on a cluster, submits them.
     """
-    run = open_run(places.find(run_name, changing=False), dry_run=True)  # nothing is written
+    run = open_run(places.find(run_name, changing=False), read_only=True)  # nothing is written
     return watch_live(run, interval)

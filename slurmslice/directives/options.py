@@ -14,9 +14,8 @@ from types import MappingProxyType
 
 from slurmslice.directives.library import listed_options
 from slurmslice.directives.option_table import ALIASES, OPTIONS, Option, Release, Takes
-from slurmslice.directives.shape import count
 from slurmslice.errors import BadInput
-from slurmslice.units import parse_memory, parse_time
+from slurmslice.units import parse_count, parse_memory, parse_time
 
 Options = Sequence[tuple[str, str]]
 """Long names without dashes in front, and values; the value of a bare flag is empty."""
@@ -193,7 +192,7 @@ def check_line(name: str, value: str) -> None:
 _CHECKS: Mapping[str, Callable[[str], object]] = {
     **dict.fromkeys((*MEMORY, "tmp"), parse_memory),
     **dict.fromkeys(("time", "time-min"), parse_time),
-    **dict.fromkeys(("cpus-per-task", "ntasks", "ntasks-per-node", "cpus-per-gpu"), count),
+    **dict.fromkeys(("cpus-per-task", "ntasks", "ntasks-per-node", "cpus-per-gpu"), parse_count),
 }
 
 

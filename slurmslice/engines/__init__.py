@@ -14,25 +14,7 @@ from typing import Protocol
 from slurmslice.evidence import Observation, TaskId, TaskReport
 from slurmslice.notes import Note
 from slurmslice.ranges import ArrayExpression
-
-
-@dataclass(frozen=True, slots=True)
-class Needs:
-    """What one array task asks of the machine, read from the directives in force.
-
-    Attributes:
-        cpus: CPUs a task (``--cpus-per-task`` times ``--ntasks``).
-        mem_mib: memory a task, MiB; None where not asked for.
-        time_s: time limit, seconds; None where there is none.
-        partition: its partition, or partitions with commas; None for the default.
-        options: every directive in force, long names, in the script's order.
-    """
-
-    cpus: int = 1
-    mem_mib: int | None = None
-    time_s: int | None = None
-    partition: str | None = None
-    options: tuple[tuple[str, str], ...] = ()
+from slurmslice.resources import ResourceRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +28,9 @@ class Order:
         script: the run's script.
         folder: the submission's folder: ``tasks/%a.log`` in it takes a task's own output.
         array: the indices and the throttle in force.
-        overrides: sbatch's options that differ from the script's directives, long names.
+        overrides: all sbatch options given beside the script.
         arguments: the script's arguments (``002``); none for the first submission.
-        needs: what one task asks for.
+        request: every option in force for one task, the overrides included.
     """
 
     number: int
@@ -57,9 +39,9 @@ class Order:
     script: Path
     folder: Path
     array: ArrayExpression
-    overrides: tuple[tuple[str, str], ...]
+    overrides: ResourceRequest
     arguments: tuple[str, ...]
-    needs: Needs
+    request: ResourceRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +65,7 @@ class Limits:
 
     Attributes:
         max_array_size: the highest array index is one less.
-        at_once: how many tasks of these needs can run at once; 0 where none ever can as things
+        at_once: how many tasks with this request can run at once; 0 where none ever can as things
             stand; None where not known.
         why: what ``at_once`` comes from, for a person.
         max_time_s: the longest time limit that a task may have, seconds; None where there is
@@ -169,15 +151,15 @@ class Engine(Protocol):
     def cluster(self) -> str:
         """Which cluster or machine this is: a run belongs to it."""
 
-    def limits(self, needs: Needs) -> Limits:
+    def limits(self, request: ResourceRequest) -> Limits:
         """What it can take of such tasks.
 
         Raises:
-            BadInput: it can never honour these needs (GPUs on the local engine).
+            BadInput: it can never honour this request (GPUs on the local engine).
             NoAnswer: it could not be asked.
         """
 
-    def intake(self, needs: Needs) -> Intake:
+    def intake(self, request: ResourceRequest) -> Intake:
         """How much it takes now of such tasks, beside what is in its queue already.
 
         Raises:
@@ -191,7 +173,7 @@ class Engine(Protocol):
             Refused: for good; the message holds the engine's own words.
             Full: not now.
             Unsure: it may have been taken: look the token up.
-            BadInput: it can never honour these needs.
+            BadInput: it can never honour this request.
         """
 
     def test(self, order: Order) -> str:

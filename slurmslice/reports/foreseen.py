@@ -9,11 +9,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from slurmslice import directives
-from slurmslice.asked import Asked
-from slurmslice.directives import Options
-from slurmslice.packing import Packing, of_task
+from slurmslice.directives.options import MEMORY
+from slurmslice.packing import Packing, task_request
 from slurmslice.requests import Requests
+from slurmslice.resources import ResourceRequest
+from slurmslice.run_spec import RunRecord
 from slurmslice.slices import SliceTable
 from slurmslice.units import format_memory, format_time, parse_memory, parse_time
 
@@ -29,10 +29,10 @@ class Group:
         request: what one of their tasks asks for.
     """
 
-    options: Options
+    options: ResourceRequest
     slices: int
     packing: Packing
-    request: Options
+    request: ResourceRequest
 
     @property
     def tasks(self) -> int:
@@ -40,32 +40,34 @@ class Group:
         return -(-self.slices // self.packing.pack)
 
 
-def groups(asked: Asked, table: SliceTable) -> list[Group]:
+def groups(record: RunRecord, table: SliceTable) -> list[Group]:
     """The slices of a run by what they ask for, those of the first submission first."""
-    packing = asked.packing
-    if not asked.per_slice:
-        request = of_task(asked.options, packing)
-        return [Group(asked.options, len(table), packing, request)]
+    packing = record.packing
+    if not record.per_slice:
+        request = task_request(record.first_request, packing)
+        return [Group(record.first_request, len(table), packing, request)]
     found: list[Group] = []
-    for own, rows in Requests(asked.per_slice, table).grouped().items():
-        options = tuple({**dict(asked.options), **dict(own)}.items())
+    for own, rows in Requests(record.per_slice, table).grouped().items():
+        options = record.first_request.overridden_by(own)
         # The script itself asks for a whole pack, later submissions for what they carry.
-        request = of_task(options, packing, len(rows) if found else None)
+        request = task_request(options, packing, len(rows) if found else None)
         found.append(Group(options, len(rows), packing, request))
     return found
 
 
-def request(of: Sequence[Group]) -> tuple[tuple[str, str], ...]:
+def request(of: Sequence[Group]) -> ResourceRequest:
     """What an array task asks for; where groups differ, from the least to the most."""
-    asked = [dict(group.request) for group in of]
-    return tuple((name, _span(name, [one[name] for one in asked])) for name in asked[0])
+    asked = [group.request for group in of]
+    return ResourceRequest.of(
+        {name: _span(name, [one[name] for one in asked]) for name in asked[0]}
+    )
 
 
 def _span(name: str, values: Sequence[str]) -> str:
     different = list(dict.fromkeys(values))
     if len(different) == 1:
         return values[0]
-    if name in {"mem", *directives.rivals("mem"), "tmp"}:
+    if name in {*MEMORY, "tmp"}:
         different.sort(key=parse_memory)
     elif name in {"time", "time-min"}:
         different.sort(key=lambda value: parse_time(value) or math.inf)
@@ -85,19 +87,18 @@ def worst_case(of: Sequence[Group], least: int | None, most: int | None) -> str:
             where that is not known.
         most: the same of those of which most fit.
     """
-    needs = [directives.needs(group.options) for group in of]
-    times = [one.time_s or 0 for one in needs]
+    times = [group.options.time_s or 0 for group in of]
     if not all(times):
         return ""
-    each = list(zip(of, needs, times, strict=True))
-    cpu_s = sum(group.slices * time * one.cpus for group, one, time in each)
+    each = list(zip(of, times, strict=True))
+    cpu_s = sum(group.slices * time * group.options.cpus for group, time in each)
     text = f"{cpu_s / 3600:,.1f} CPU hours"
     if least:
-        tasks = [(g.tasks, g.packing.turns_of(g.slices) * time) for g, _, time in each]
+        tasks = [(g.tasks, g.packing.turns_of(g.slices) * time) for g, time in each]
         text += f", {format_time(_longest(tasks, least))} from first to last"
-    if all(one.mem_mib for one in needs):
+    if all(group.options.mem_mib for group in of):
         slices = (most or sum(group.tasks for group in of)) * of[0].packing.at_once
-        memory = [(one.mem_mib or 0, group.slices) for group, one, _ in each]
+        memory = [(group.options.mem_mib or 0, group.slices) for group in of]
         text += f", {format_memory(_largest(memory, slices))} at once"
     return text
 

@@ -22,10 +22,10 @@ def run_record(run: Run, rows: Collection[int] | None = None) -> Record:
     chosen = range(len(run.table)) if rows is None else rows
     requested = Requested(run)
     return {
-        "run": run.asked.name,
+        "run": run.record.name,
         "directory": str(run.place.path),
-        "engine": run.asked.engine,
-        "cluster": run.asked.cluster,
+        "engine": run.record.engine,
+        "cluster": run.record.cluster,
         "finished": run.finished,
         "counts": {str(state): number for state, number in run.standings.tally().items()},
         "slices": [slice_record(run, row, requested) for row in chosen],

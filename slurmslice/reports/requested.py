@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from slurmslice import directives
-from slurmslice.changed import had
-from slurmslice.directives import Options
 from slurmslice.errors import SlurmsliceError
-from slurmslice.ledger import Changes
+from slurmslice.request_changes import previous_request
+from slurmslice.resources import NO_REQUEST, ResourceRequest
 from slurmslice.run import Run
 from slurmslice.states import State
-from slurmslice.submission import script_options
+from slurmslice.submission import script_request
 from slurmslice.units import format_memory, format_time
 
 
@@ -43,11 +41,11 @@ class Requested:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._known: dict[Changes, Asked] = {}
+        self._known: dict[ResourceRequest, Asked] = {}
         try:
-            self._script: Options = script_options(run)
+            self._script = script_request(run)
         except SlurmsliceError:
-            self._script = ()
+            self._script = NO_REQUEST
 
     def of(self, row: int) -> Asked:
         """What a slice asked for; memory as accounting tells it, which speaks of a whole task."""
@@ -55,17 +53,18 @@ class Requested:
         if changes not in self._known:
             self._known[changes] = self._of(changes)
         asked = self._known[changes]
-        told, packing = self._run.standings[row].requested_mem_bytes, self._run.asked.packing
+        told, packing = self._run.standings[row].requested_mem_bytes, self._run.record.packing
         if told and (packing.pack == 1 or asked.mem_bytes is None):
             return Asked(told // packing.at_once, asked.time_s)
         return asked
 
-    def _of(self, changes: Changes) -> Asked:
+    def _of(self, changes: ResourceRequest) -> Asked:
         try:
-            needs = directives.needs(had(self._run, self._script, changes))
+            request = previous_request(self._run, self._script, changes).verify()
         except SlurmsliceError:
             return Asked()
-        return Asked(needs.mem_mib << 20 if needs.mem_mib else None, needs.time_s)
+        mib = request.mem_mib
+        return Asked(mib << 20 if mib else None, request.time_s)
 
     def why(self, row: int) -> str:
         """Why a slice is in its state, with what it went over."""

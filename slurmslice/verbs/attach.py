@@ -13,7 +13,7 @@ from slurmslice.journal import Submitted
 from slurmslice.ledger import Fate
 from slurmslice.run import Run
 from slurmslice.rundir import read_or_damaged
-from slurmslice.submission import by_script, script_options
+from slurmslice.submission import by_script, read_script
 from slurmslice.verbs.settle import intent_of
 
 
@@ -48,9 +48,9 @@ def attach(run: Run, job: str) -> int:
                 other=owner,
             )
         if number not in run.ledger.submissions:
-            options = script_options(run)
-            draft = by_script(run, options, identity.name)
-            run.decide(intent_of(run, draft, identity.array))
+            script = read_script(run)
+            planned = by_script(run, script, identity.name)
+            run.decide(intent_of(run, planned, identity.array))
         cluster = known[-1].cluster if known else None
         run.decide(Submitted(number, job, cluster, "attached", run.clock(), identity.name))
     return number

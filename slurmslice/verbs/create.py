@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -10,10 +11,8 @@ from pathlib import Path
 
 import slurmslice
 from slurmslice import directives, script
-from slurmslice.asked import Asked
-from slurmslice.check import NO_CHECK, Check
 from slurmslice.command import Command, ShellText
-from slurmslice.engines import Engine, Intake, Limits, Needs
+from slurmslice.engines import Engine, Intake, Limits
 from slurmslice.errors import BadInput, NoAnswer
 from slurmslice.lognames import FOLDER_LIMIT
 from slurmslice.packing import (
@@ -21,14 +20,16 @@ from slurmslice.packing import (
     check,
     check_throttle,
     fitted,
-    of_task,
     spread,
+    task_request,
     tasks_at_once,
-    told,
+    with_own_cpu,
 )
 from slurmslice.plan import batch, is_direct, portion
 from slurmslice.ranges import ArrayExpression, compress, parse_array
-from slurmslice.requests import Requests, names_columns
+from slurmslice.requests import Requests
+from slurmslice.resources import NO_REQUEST, ResourceRequest
+from slurmslice.run_spec import RunRecord, RunSpec
 from slurmslice.rundir import RunDirectory, check_path, create, digest
 from slurmslice.slices import SliceTable
 from slurmslice.submission import new_token, tasks_pattern
@@ -42,44 +43,20 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@-]{0,99}", re.ASCII)
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """A run that a person asks for.
+class RunInputs:
+    """All that a run is made from.
 
     Attributes:
-        name: its name; empty for the program's.
-        command: what to do to each slice; checked.
+        spec: what a person asks for.
         table: the slices.
-        source: how they were given, for a person.
-        throttle: most at once; None for no limit.
-        options: sbatch options, checked, long names.
-        setup: shell text that runs once a task.
-        work_dir: where the command runs; absolute.
-        max_attempts: attempts that each slice gets; None: ``run`` will say.
         environ: the environment of which the pinned variables are taken.
-        packing: how array tasks are to carry slices.
-        pack_asked: ``--pack`` as it was typed; empty for none.
-        breaker: hold the rest where the first slices that end all fail.
         template: what the script is made from; None for slurmslice's own.
-        check: what must hold once the command has exited 0; checked.
-        steps_count: a job step that fails makes its slice fail.
     """
 
-    name: str
-    command: Command
+    spec: RunSpec
     table: SliceTable
-    source: str
-    throttle: int | None
-    options: tuple[tuple[str, str], ...]
-    setup: str
-    work_dir: str
-    max_attempts: int | None
-    environ: Mapping[str, str]
-    packing: Packing = field(default_factory=Packing)
-    pack_asked: str = ""
-    breaker: bool = True
+    environ: Mapping[str, str] = field(default_factory=dict)
     template: OwnTemplate | None = None
-    check: Check = NO_CHECK
-    steps_count: bool = True
 
 
 def default_name(command: Command) -> str:
@@ -119,50 +96,41 @@ def check_name(name: str) -> str:
     return name
 
 
-def describe(wanted: Wanted, engine: Engine) -> tuple[Asked, str | None]:
-    """The run as it would be made, and why the engine could not be asked about it, if so.
+def describe(new: RunInputs, engine: Engine) -> tuple[RunRecord, str | None]:
+    """The record of a run as it would be made, and why the engine gave no limits, if it did not.
 
     Raises:
-        BadInput: it asks for what the engine can never do, or what cannot stand together.
+        BadInput: it asks for what the engine can never do, or for what excludes one another.
     """
-    named = tuple((n, value) for n, value in wanted.options if names_columns(value))
-    groups = Requests(named, wanted.table).grouped() if named else {(): range(len(wanted.table))}
+    spec, table = new.spec, new.table
+    groups: Mapping[ResourceRequest, Sequence[int]] = {NO_REQUEST: range(len(table))}
+    if spec.per_slice:
+        groups = Requests(spec.per_slice, table).grouped()
     own, alike = next(iter(groups.items()))
-    options = told(tuple({**dict(wanted.options), **dict(own)}.items()), wanted.packing)
-    check(options, wanted.packing)
-    check_throttle(wanted.throttle, wanted.packing.at_once)
-    limits, intake, cluster, silence = _asked_of(engine, directives.needs(options))
-    packing = _packing(wanted, limits)
-    direct, first = _first(wanted.table, alike, packing.pack, intake)
-    asked = Asked(
-        name=check_name(wanted.name or default_name(wanted.command)),
+    request = with_own_cpu(spec.request.overridden_by(own), spec.packing)
+    check(request, spec.packing)
+    check_throttle(spec.throttle, spec.packing.at_once)
+    limits, intake, cluster, silence = _asked_of(engine, request.verify())
+    packing = _packing(new, limits)
+    direct, first = _first(table, alike, packing.pack, intake)
+    asked = {one.name: getattr(spec, one.name) for one in dataclasses.fields(spec)}
+    record = RunRecord(
+        **asked | {"packing": packing},
         token=new_token(),
         engine=engine.name,
         cluster=cluster,
-        command=wanted.command,
-        source=wanted.source,
-        slices=len(wanted.table),
-        slices_sha256=digest(wanted.table.data),
+        slices=len(table),
+        slices_sha256=digest(table.data),
         direct=direct,
         first=str(compress(first)),
-        first_sha256="" if direct else digest(wanted.table.part(first)),
-        options=options,
-        per_slice=named,
-        packing=packing,
-        throttle=wanted.throttle,
-        setup=wanted.setup,
-        check=wanted.check,
-        steps_count=wanted.steps_count,
-        work_dir=wanted.work_dir,
-        max_attempts=wanted.max_attempts,
+        first_sha256="" if direct else digest(table.part(first)),
+        first_request=request,
+        template=_name_and_digest(new.template),
         created_at=time.time(),
         version=slurmslice.__version__,
-        pack_asked=wanted.pack_asked,
-        breaker=wanted.breaker,
-        template=_template(wanted.template),
         library_sha256=digest(script.library()),
     )
-    return asked, silence
+    return record, silence
 
 
 def _first(
@@ -175,31 +143,31 @@ def _first(
     return direct, batch(table, some, direct=direct, pack=pack, throttle=None).rows
 
 
-def _packing(wanted: Wanted, limits: Limits) -> Packing:
-    """As it is wanted, cut to what the partition's time limit lets in."""
-    packing = fitted(wanted.packing, limits.max_time_s)
-    if wanted.pack_asked != "auto":
+def _packing(new: RunInputs, limits: Limits) -> Packing:
+    """As it is asked for, cut to what the partition's time limit lets in."""
+    packing = fitted(new.spec.packing, limits.max_time_s)
+    if new.spec.pack != "auto":
         return packing
     # Short tasks beside one another, rather than a long one.
     fit = limits.at_once and limits.at_once // packing.at_once
-    return spread(packing, len(wanted.table), fit)
+    return spread(packing, len(new.table), fit)
 
 
-def _asked_of(engine: Engine, needs: Needs) -> tuple[Limits, Intake, str, str | None]:
+def _asked_of(engine: Engine, request: ResourceRequest) -> tuple[Limits, Intake, str, str | None]:
     """The engine's limits, its intake and its name; and why it could not be asked, if so."""
     try:
-        return engine.limits(needs), engine.intake(needs), engine.cluster(), None
+        return engine.limits(request), engine.intake(request), engine.cluster(), None
     except NoAnswer as why:
         size = DEFAULT_MAX_ARRAY_SIZE
         return Limits(size), Intake(size, size), "", why.message
 
 
-def render(asked: Asked, wanted: Wanted, path: Path, *, with_library: bool = False) -> str:
+def render(record: RunRecord, new: RunInputs, path: Path, *, with_library: bool = False) -> str:
     """The run's script, as it stands in ``path/script.sh``.
 
     Args:
-        asked: the run as it would be made.
-        wanted: the run as it is asked for.
+        record: the run as it would be made.
+        new: all that it is made from.
         path: its run directory.
         with_library: put the library into the script, in place of the line that sources it.
 
@@ -207,73 +175,49 @@ def render(asked: Asked, wanted: Wanted, path: Path, *, with_library: bool = Fal
         BadInput: the path cannot be expressed, or the shell text is no shell.
     """
     check_path(path)
-    spec = script_spec(asked, wanted, path)
-    text = script.render(spec, wanted.template)
-    if not with_library:
-        return text
-    return spec.source_line.with_library(text, script.library().decode())
-
-
-def script_spec(asked: Asked, wanted: Wanted, path: Path) -> script.ScriptSpec:
-    """The values of the run's script."""
-    return script.ScriptSpec(
-        name=asked.name,
-        directives=directives.block(_directives(asked, wanted.table, path)).removesuffix("\n"),
+    found = script.Script(
+        record=record,
+        directives=_directives(record, new.table, path).removesuffix("\n"),
         run_dir=str(path),
-        work_dir=asked.work_dir,
-        environment=script.pinned(wanted.environ),
-        cpus=_asked_cpus(asked.options),
-        setup=asked.setup,
-        command=asked.command,
-        direct=asked.direct,
-        columns=wanted.table.columns,
-        log_folders=asked.direct and len(wanted.table) > FOLDER_LIMIT,
-        whole=len(parse_array(asked.first)) == len(wanted.table),
-        slices=len(wanted.table),
-        version=asked.version,
-        pack=asked.packing.pack,
-        at_once=asked.packing.at_once,
-        slice_time_s=asked.packing.slice_time_s,
-        check=asked.check,
-        differing=tuple(name for name, _ in asked.per_slice),
+        environment=script.pinned(new.environ),
+        columns=new.table.columns,
+        log_folders=record.direct and len(new.table) > FOLDER_LIMIT,
+        whole=len(parse_array(record.first)) == len(new.table),
     )
+    text = script.render(found, new.template)
+    return found.source_line.with_library(text, script.library().decode()) if with_library else text
 
 
-def _template(own: OwnTemplate | None) -> str:
-    """A template's name and digest; empty for slurmslice's own."""
-    return f"{own.path.name} ({digest(own.text.encode())[:12]})" if own else ""
+def _name_and_digest(template: OwnTemplate | None) -> str:
+    """A template's name and the beginning of its digest; empty for slurmslice's own."""
+    return f"{template.path.name} ({digest(template.text.encode())[:12]})" if template else ""
 
 
-def _asked_cpus(options: tuple[tuple[str, str], ...]) -> int | None:
-    """What ``--cpus-per-task`` asks for; None where it is not given."""
-    cpus = dict(options).get("cpus-per-task")
-    return int(cpus) if cpus is not None else None
-
-
-def _directives(asked: Asked, table: SliceTable, path: Path) -> tuple[tuple[str, str], ...]:
+def _directives(record: RunRecord, table: SliceTable, path: Path) -> str:
     """The script's directives: they say all that its own submission needs."""
-    rows = parse_array(asked.first).indices
+    rows = parse_array(record.first).indices
     indices = (
         compress([int(table.keys[row]) for row in rows])
-        if asked.direct
-        else ArrayExpression((range(-(-len(rows) // asked.packing.pack)),))
+        if record.direct
+        else ArrayExpression((range(-(-len(rows) // record.packing.pack)),))
     )
-    limit = tasks_at_once(asked.throttle, asked.packing.at_once)
-    return (
-        ("job-name", asked.job_name),
-        ("array", str(replace(indices, throttle=limit))),
-        *of_task(asked.options, asked.packing),
-        ("output", tasks_pattern(str(path / "submissions" / "001"))),
-        ("open-mode", "append"),
+    limit = tasks_at_once(record.throttle, record.packing.at_once)
+    return directives.block(
+        (
+            ("job-name", record.job_name),
+            ("array", str(replace(indices, throttle=limit))),
+            *task_request(record.first_request, record.packing).options,
+            ("output", tasks_pattern(str(path / "submissions" / "001"))),
+            ("open-mode", "append"),
+        )
     )
 
 
-def make(asked: Asked, wanted: Wanted, path: Path) -> RunDirectory:
+def make(record: RunRecord, new: RunInputs, path: Path) -> RunDirectory:
     """Make the run directory: whole, or not at all.
 
     Raises:
         BadInput: it cannot be made there.
     """
-    text = render(asked, wanted, path)
-    data = text.encode("utf-8", "surrogateescape")
-    return create(path, asked, wanted.table, data, script.library())
+    data = render(record, new, path).encode("utf-8", "surrogateescape")
+    return create(path, record, new.table, data, script.library())

@@ -11,7 +11,7 @@ from slurmslice.ledger import Submission
 from slurmslice.notes import Note
 from slurmslice.progress import refusals
 from slurmslice.run import Run
-from slurmslice.submission import script_array, script_options
+from slurmslice.submission import script_array, script_request
 
 _LOOKED_AT = 20
 """Tasks whose output is read: a double is refused in every one, and a file a slice is dear."""
@@ -41,7 +41,7 @@ def doubles(run: Run) -> tuple[Note, ...]:
 def _written(run: Run) -> Iterable[int]:
     """The array that the script names; empty where it cannot be read."""
     try:
-        return script_array(script_options(run))
+        return script_array(script_request(run))
     except (BadInput, DamagedRun):
         return ()
 
@@ -61,7 +61,7 @@ def _refused(
 
 
 def _told(run: Run, job: str, taken: Submission | None, what: str) -> Note:
-    name = quote(run.asked.name)
+    name = quote(run.record.name)
     number, owner = (taken.number, taken.job) if taken else (1, None)
     message = (
         f"Job {job} ran nothing: it is {what}, and no slice runs twice. What failed goes in again "

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 from slurmslice.errors import Busy, NoAnswer, TooMany
 from slurmslice.journal import Held, PolicyChanged
 from slurmslice.run import Run
 from slurmslice.states import FAILURES, State
-from slurmslice.verbs.feed import Fed, Taken, feed
+from slurmslice.submission_plan import Choice, Plan, make_plan
 from slurmslice.verbs.poll import Poll, poll
-from slurmslice.verbs.submit import Choose, failed, submit, waiting
+from slurmslice.verbs.settle import wait_out_doubts
+from slurmslice.verbs.submit import execute, failed, waiting
+from slurmslice.verbs.submit_queued import AcceptedSubmission, SubmitOutcome, submit_queued
 
 FASTEST_POLL_S = 1.0
 SLOWEST_POLL_S = 60.0
@@ -26,14 +28,14 @@ class FollowOptions:
         feed_queue: submit queued slices as there is room.
         retry_failed: resubmit failed slices that have attempts left by the recorded policy.
         interval: seconds between polls; None: by the age of the run (``pause``).
-        changes: sbatch options that change the request of the waiting slices.
+        plan: what is done first.
     """
 
     submit_waiting: bool = True
     feed_queue: bool = True
     retry_failed: bool = True
     interval: float | None = None
-    changes: Mapping[str, str] = field(default_factory=dict)
+    plan: Plan | None = None
 
 
 TICK = FollowOptions(submit_waiting=False)
@@ -55,7 +57,7 @@ def record_max_attempts(run: Run, max_attempts: int) -> None:
             run.decide(PolicyChanged(max_attempts, run.clock()))
 
 
-Tell = Callable[[Run, Poll, Fed], None]
+Tell = Callable[[Run, Poll, SubmitOutcome], None]
 """Is shown the run after each step: what was seen, and what was fed."""
 
 
@@ -110,8 +112,8 @@ def follow(run: Run, options: FollowOptions, tell: Tell) -> None:
             looked = replace(again, notes=(*looked.notes, *again.notes))
         tell(run, looked, fed)
         fed.check(passing=True)
-        if fed.queued:  # asked for once: 2x of 2x is not meant
-            options = replace(options, changes={})
+        if fed.queued:
+            options = replace(options, plan=None)
         if done(run, options):
             return
         unanswered = unanswered + 1 if is_unanswered(looked, fed) else 0
@@ -121,42 +123,45 @@ def follow(run: Run, options: FollowOptions, tell: Tell) -> None:
         run.engine.wait(backed_off(usual, unanswered))
 
 
-def is_unanswered(looked: Poll, fed: Fed) -> bool:
+def is_unanswered(looked: Poll, fed: SubmitOutcome) -> bool:
     """True if a poll or a submission got no answer; a full queue is an answer."""
-    return bool(looked.silences) or not isinstance(fed.hindrance, TooMany | None)
+    return bool(looked.silences) or not isinstance(fed.error, TooMany | None)
 
 
-def step(run: Run, options: FollowOptions) -> Fed:
+def step(run: Run, options: FollowOptions) -> SubmitOutcome:
     """Hold the rest after too many failures; queue waiting and failed slices; submit what fits.
 
     An error that may pass is returned and not raised: the next step tries again.
     """
-    taken: list[Taken] = []
+    taken: list[AcceptedSubmission] = []
     queued = False
     try:
         trip(run)
-        for choose, changes in _wishes(run, options):
-            fed = submit(run, choose, changes, "run")
+        for plan in _plans(run, options):
+            fed = execute(run, plan, "run")
             taken += fed.taken
             queued = True
-            if fed.hindrance:
+            if fed.error:
                 return replace(fed, taken=taken)
-        fed = feed(run, "run") if _feeds(run, options) else Fed()
+        fed = submit_queued(run, "run") if _feeds(run, options) else SubmitOutcome()
         return replace(fed, taken=taken + fed.taken, queued=queued)
     except (Busy, NoAnswer) as why:
-        return Fed(taken, why.message, hindrance=why, queued=queued)
+        return SubmitOutcome(taken, why.message, error=why, queued=queued)
 
 
-def _wishes(run: Run, options: FollowOptions) -> Iterator[tuple[Choose, Mapping[str, str]]]:
-    """The slices to be queued and their changed requests: waiting ones, then failed ones."""
+def _plans(run: Run, options: FollowOptions) -> Iterator[Plan]:
+    """The plan that was given, then one of the waiting slices and one of the failed ones."""
+    if options.plan:
+        yield options.plan
     waits = run.standings.tally().get(State.WAITING, 0)
-    unasked = waits > len(run.ledger.queue)
-    if options.submit_waiting and (unasked or (waits and options.changes)):
-        yield waiting(None), options.changes
+    if options.submit_waiting and waits > len(run.ledger.queue):
+        wait_out_doubts(run)
+        yield make_plan(run, Choice(waiting(None)(run)))
     if not options.retry_failed or run.ledger.held:
         return
     if again := _with_attempts_left(run):
-        yield failed(None, again), {}
+        wait_out_doubts(run)
+        yield make_plan(run, Choice(failed(None, again)(run)))
 
 
 def _feeds(run: Run, options: FollowOptions) -> bool:
@@ -171,7 +176,7 @@ def trip(run: Run) -> None:
     """Hold what has not started where the slices that ended have all failed."""
     tally = run.standings.tally()
     failures = sum(number for state, number in tally.items() if state.failed)
-    armed = run.asked.breaker and not (run.ledger.held or run.ledger.released)
+    armed = not (run.record.no_breaker or run.ledger.held or run.ledger.released)
     if not armed or failures < BREAKER or State.COMPLETED in tally:
         return
     if not any(state in tally for state in (State.WAITING, State.PENDING, State.SUBMITTED)):
@@ -210,4 +215,4 @@ def _with_attempts_left(run: Run) -> list[int]:
 def since_submission(run: Run) -> float:
     """Seconds since the newest submission, or since the run was made if there is none."""
     intents = (submission.intent.at for submission in run.ledger.submissions.values())
-    return run.clock() - max(intents, default=run.asked.created_at)
+    return run.clock() - max(intents, default=run.record.created_at)

@@ -33,7 +33,7 @@ def measured(run: Run, group: Sequence[Submission], said: Observation) -> Ends:
             told = run.engine.measure([(s.job, s.name) for s in group], ended)
         except NoAnswer as why:
             silence = why.message
-    if silence and run.asked.steps_count:
+    if silence and not run.record.allow_failed_steps:
         return dict.fromkeys(ended), silence
     return {t: _joined(run, report, told.get(t)) for t, report in ended.items()}, silence
 
@@ -59,7 +59,7 @@ def _joined(run: Run, report: TaskReport, told: TaskReport | None) -> TaskReport
         return report
     # Zero where nothing is said: a task that is too short is not sampled.
     used = replace(report, cpu_s=told.cpu_s or 0.0, max_rss_bytes=told.max_rss_bytes)
-    if run.asked.steps_count:
+    if not run.record.allow_failed_steps:
         return replace(used, steps=told.steps)
     return replace(
         used, steps=replace(NO_STEPS, preempted=bool(told.steps and told.steps.preempted))

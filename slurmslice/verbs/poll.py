@@ -94,7 +94,7 @@ def _with_library(
         the standings that change, and what a person should know and type; that once a process.
     """
     told = run.place.fault
-    run.place.fault = run.place.library_fault(run.asked.library_sha256) if changed else told
+    run.place.fault = run.place.library_fault(run.record.library_sha256) if changed else told
     if not (changed and run.place.fault):
         return dict(changed), ()
     fault = run.place.fault

@@ -20,12 +20,13 @@ from slurmslice.progress import parse
 from slurmslice.ranges import ArrayExpression, compress
 from slurmslice.run import Run
 from slurmslice.submission import (
-    Draft,
+    PlannedSubmission,
     by_script,
     job_name_of,
+    read_script,
     rows_of_index,
     script_array,
-    script_options,
+    script_request,
     untouched,
 )
 
@@ -132,7 +133,7 @@ def _may_appear(run: Run, submission: Submission) -> bool:
 
     On this machine there is no way: an order is on disk before its writer lets go of the lock.
     """
-    return run.asked.engine == "slurm" and run.clock() - submission.intent.at < DOUBT_S
+    return run.record.engine == "slurm" and run.clock() - submission.intent.at < DOUBT_S
 
 
 def claimed_by_others(run: Run) -> list[Submission]:
@@ -162,22 +163,20 @@ def _adopt(run: Run, submission: Submission) -> Note:
     if left := _not_of(run, submission, owner, carried):
         # First of all: whoever is killed here finds the claim again, and these are free already.
         why = f"job {owner}, which runs submission {number:03d}, does not carry it"
-        wanted = run.asked.engine == "slurm"
+        wanted = run.record.engine == "slurm"
         run.decide(Returned(number, str(compress(left)), why, run.clock(), wanted))
     if number == 1:
         _widen(run, submission, owner, carried or ())
     run.decide(Submitted(number, owner, None, "claimed", run.clock()))
-    found = f"Job {owner} runs submission {number:03d}; job {other} was its double"
+    found = f"Job {owner} runs submission {number:03d}; job {other} is its double"
     names = {"submission": number, "job": owner, "double": other}
-    if not run.place.written:
-        message = f"{found}, and is to be cancelled."
-        return Note("duplicate-job", message, {**names, "cancelled": False})
     try:
         run.engine.cancel(other, submission.name, None)
     except EngineError as why:
-        message = f"{found}, and could not be cancelled: {why.message}"
+        message = f"{found}, and cannot be cancelled: {why.message}"
         return Note("duplicate-job", message, {**names, "cancelled": False})
-    return Note("duplicate-job", f"{found} and was cancelled.", {**names, "cancelled": True})
+    done = not run.place.read_only
+    return Note("duplicate-job", f"{found} and is cancelled.", {**names, "cancelled": done})
 
 
 def _sent_by_hand(run: Run, name: str) -> tuple[str, ArrayExpression | None] | None:
@@ -185,7 +184,7 @@ def _sent_by_hand(run: Run, name: str) -> tuple[str, ArrayExpression | None] | N
     if owner := run.place.owner(1):
         identity = _identity(run, owner)
         return owner, identity.array if identity else None
-    sighting = run.engine.find(run.asked.token, name, run.asked.created_at)
+    sighting = run.engine.find(run.record.token, name, run.record.created_at)
     if sighting is None or _runs_another(run, _identity(run, sighting.job)):
         return None
     return sighting.job, sighting.array
@@ -217,7 +216,7 @@ def _widen(run: Run, submission: Submission, owner: str, carried: Iterable[int])
     """
     known = set(submission.array)
     try:
-        written = script_array(script_options(run))
+        written = script_array(script_request(run))
         begun = (index for index in written if _began(run, submission.number, index, owner))
         indices = sorted(known.union(carried, begun))
         rows = [row for index in indices for row in rows_of_index(run, index)]
@@ -272,22 +271,19 @@ def _dismiss(run: Run, submission: Submission) -> list[Note]:
     job = _sighted(run, submission.intent)
     if job is None:
         return []
-    said = f"Job {job} of submission {submission.number:03d} came too late and"
-    names = {"submission": submission.number, "job": job}
-    if not run.place.written:
-        message = f"{said} is to be cancelled."
-        return [Note("late-job", message, {**names, "cancelled": False})]
     run.engine.cancel(job, submission.name, None)
     run.decide(Dismissed(submission.number, job, run.clock()))
-    return [Note("late-job", f"{said} was cancelled.", {**names, "cancelled": True})]
+    message = f"Job {job} of submission {submission.number:03d} came too late and is cancelled."
+    names = {"submission": submission.number, "job": job, "cancelled": not run.place.read_only}
+    return [Note("late-job", message, names)]
 
 
 def _take_in(run: Run) -> list[Note]:
     """Take a job into the run that a person submitted with plain ``sbatch script.sh``."""
     try:
-        options = script_options(run)
-        name = job_name_of(run, options)
-        draft = by_script(run, options, name)
+        script = read_script(run)
+        name = job_name_of(run, script.request)
+        planned = by_script(run, script, name)
     except BadInput:
         return []  # a script that cannot be read cannot have been submitted as it is
     sent = _sent_by_hand(run, name)
@@ -296,17 +292,17 @@ def _take_in(run: Run) -> list[Note]:
         return []
     job, array = sent
     if 1 not in run.ledger.submissions:
-        run.decide(intent_of(run, draft, array))
+        run.decide(intent_of(run, planned, array))
     run.decide(Submitted(1, job, None, "found", run.clock()))
     message = f"Job {job} was submitted by hand: it is submission 001 of this run now."
     return [Note("job-submitted-by-hand", message, {"job": job, "submission": 1})]
 
 
-def intent_of(run: Run, draft: Draft, array: ArrayExpression | None) -> Intent:
+def intent_of(run: Run, planned: PlannedSubmission, array: ArrayExpression | None) -> Intent:
     """What a person did by hand, as if slurmslice had meant to."""
     if array is not None:
-        known = [index for index in sorted(draft.batch.array) if index in set(array)]
+        known = [index for index in sorted(planned.batch.array) if index in set(array)]
         rows = tuple(row for index in known for row in rows_of_index(run, index))
-        indices = compress(known, draft.batch.array.throttle)
-        draft = replace(draft, batch=replace(draft.batch, array=indices, rows=rows))
-    return draft.intent(run, run.clock(), run.asked.first_sha256)
+        indices = compress(known, planned.batch.array.throttle)
+        planned = replace(planned, batch=replace(planned.batch, array=indices, rows=rows))
+    return planned.intent(run, run.clock(), run.record.first_sha256)

@@ -6,12 +6,13 @@ from slurmslice.errors import EngineError
 from slurmslice.journal import Shared
 from slurmslice.ledger import Submission
 from slurmslice.plan import Claim, shared_out
+from slurmslice.resources import ResourceRequest
 from slurmslice.run import Run
 from slurmslice.states import State
-from slurmslice.submission import Options, throttle
+from slurmslice.submission import throttle
 
 
-def share_out(run: Run, options: Options) -> int | None:
+def share_out(run: Run, script: ResourceRequest) -> int | None:
     """Tell the arrays in flight their shares. Hold the lock.
 
     Returns:
@@ -20,7 +21,7 @@ def share_out(run: Run, options: Options) -> int | None:
     Raises:
         EngineError: an array could not be told; its share is what it was.
     """
-    limit = throttle(run, options)
+    limit = throttle(run, script)
     jobs = run.in_flight()
     if limit is None:
         for submission in jobs:

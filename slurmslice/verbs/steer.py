@@ -15,7 +15,7 @@ from slurmslice.ranges import compress
 from slurmslice.run import Run
 from slurmslice.rundir import digest, read_or_damaged
 from slurmslice.states import State
-from slurmslice.submission import check_script, script_options
+from slurmslice.submission import check_script, read_script, script_request
 from slurmslice.verbs.poll import poll
 from slurmslice.verbs.settle import wait_out_doubts
 from slurmslice.verbs.share import share_out
@@ -94,7 +94,7 @@ def _line_of_all(run: Run, keys: Sequence[str]) -> str:
     """What to type to cancel all of them, where that is a line that one can read."""
     if len(keys) > _READABLE:
         return "Name all slices of the task (`slurmslice status --slices` shows them under JOB)."
-    return f"All that would end: {join(('slurmslice', 'cancel', run.asked.name, '--', *keys))}"
+    return f"All that would end: {join(('slurmslice', 'cancel', run.record.name, '--', *keys))}"
 
 
 _READABLE = 20
@@ -132,11 +132,11 @@ def throttle(run: Run, limit: int | None) -> int:
             code="bad-number",
             option="throttle",
         )
-    check_throttle(limit, run.asked.packing.at_once)
+    check_throttle(limit, run.record.packing.at_once)
     with run.place.lock("throttle"):
         run.reload()
         run.decide(Throttled(limit, run.clock()))
-        share_out(run, script_options(run))
+        share_out(run, script_request(run))
         return len(run.in_flight())
 
 
@@ -154,7 +154,7 @@ class LetGo:
 
 
 def release(run: Run) -> LetGo:
-    """Let what was held start, and hold nothing of this run any more; in a rehearsal say what.
+    """Let what was held start, and hold nothing of this run any more.
 
     Slurm keeps the script that it was given: what it holds of one that was edited since is
     cancelled, and goes in anew.
@@ -168,13 +168,12 @@ def release(run: Run) -> LetGo:
         held = _held(run)
         outdated = _outdated(run) if held else {}
         if outdated:
-            check_script(run)
+            check_script(run, read_script(run))
         for number, rows in outdated.items():
             run.decide(Cancelled(number, str(compress(rows)), run.clock(), anew=True))
-            if run.place.written:
-                _tell(run, number, rows)
+            _tell(run, number, rows)
         run.decide(Released(run.clock()))  # last: whoever is killed before does all of it again
-        for submission in run.in_flight() if run.place.written else ():
+        for submission in run.in_flight():
             if submission.share != 0 and not submission.anew.issuperset(run.open_rows(submission)):
                 run.engine.release(submission.job, submission.name)
     renewed = sorted(chain.from_iterable(outdated.values()))
@@ -192,7 +191,7 @@ def _outdated(run: Run) -> dict[int, list[int]]:
 
     On one machine a task runs the script as it stands when it starts.
     """
-    if run.asked.engine != "slurm":
+    if run.record.engine != "slurm":
         return {}
     now = digest(read_or_damaged(run.place.script))
     old = (submission for submission in run.in_flight() if submission.intent.script_sha256 != now)

@@ -1,39 +1,24 @@
-"""Submit and resubmit: what is wanted is queued, and what fits is fed to the engine."""
+"""Submit and resubmit: choose slices, and do what a plan says: queue them, submit what fits."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 
-from slurmslice import changed, directives
-from slurmslice.command import quote
-from slurmslice.drafting import Bounds, drafts
-from slurmslice.errors import BadInput, NoAnswer
+from slurmslice.errors import BadInput
 from slurmslice.journal import Queued
-from slurmslice.ledger import Changes
-from slurmslice.notes import Note
-from slurmslice.packing import of_task
 from slurmslice.plan import may_resubmit
 from slurmslice.ranges import compress
 from slurmslice.run import Run
 from slurmslice.states import FAILURES, State
-from slurmslice.submission import (
-    Draft,
-    Options,
-    check_script,
-    check_table,
-    rows_of_index,
-    script_array,
-    script_options,
-    throttle,
-    untouched,
-)
-from slurmslice.verbs.feed import Fed, feed
+from slurmslice.submission import read_script
+from slurmslice.submission_plan import Choice, Plan, make_plan
 from slurmslice.verbs.poll import look_again
 from slurmslice.verbs.settle import settle_locked, wait_out_doubts
+from slurmslice.verbs.submit_queued import SubmitOutcome, submit_queued
 
 Choose = Callable[[Run], Sequence[int]]
-"""Picks rows by the standings, once the lock is held and doubts are settled."""
+"""Picks rows by their states."""
 
 
 def waiting(only: Sequence[int] | int | None) -> Choose:
@@ -76,130 +61,55 @@ def failed(states: frozenset[State] | None, rows: Sequence[int] | None) -> Choos
     return choose
 
 
-def submit(run: Run, choose: Choose, changes: Mapping[str, str], verb: str) -> Fed:
-    """Queue the chosen slices, and feed what fits now.
-
-    A doubt about an earlier submission is waited out first, without the lock.
+def look_before(run: Run, choose: Choose, verb: str) -> None:
+    """Find out which of the chosen slices Slurm runs again, so that a plan leaves them out.
 
     Raises:
-        BadInput: the request cannot be understood, or can never be honoured.
-        NoAnswer: whether Slurm runs ended slices again could not be asked.
+        NoAnswer: it could not be asked.
+    """
+    with run.place.lock(verb):
+        run.reload()
+        look_again(run, choose(run))
+
+
+def submit(run: Run, choose: Choose, changes: Mapping[str, str], verb: str) -> SubmitOutcome:
+    """Plan to submit the chosen slices, and do it.
+
+    Raises:
+        BadInput, NoAnswer: as ``make_plan`` and ``execute``.
     """
     wait_out_doubts(run)
+    return execute(run, make_plan(run, Choice(choose(run), changes)), verb)
+
+
+def execute(run: Run, plan: Plan, verb: str) -> SubmitOutcome:
+    """Queue the slices of a plan, and submit what fits now.
+
+    A doubt about an earlier submission is waited out first, without the lock. A slice that is no
+    longer as it was when the plan was made is left out, and the result says so.
+
+    Raises:
+        BadInput: slices of the plan can never run, or the script was edited since it was made.
+        NoAnswer: whether Slurm runs ended slices again could not be asked.
+    """
+    plan.check()
+    wait_out_doubts(run)
+    left_out: list[int] = []
     with run.place.lock(verb):
         run.reload()
         settle_locked(run)
         run.take_back()
-        look_again(run, choose(run))
-        for wanted, rows in _wished(run, choose(run), changes).items():
-            run.decide(Queued(str(compress(rows)), wanted, run.clock()))
-    return replace(feed(run, verb), queued=True)
-
-
-def check_possible(run: Run, choose: Choose, changes: Mapping[str, str]) -> None:
-    """Refuse to submit what could never run, which would wait for ever; asks the engine's limits.
-
-    Raises:
-        BadInput: no task of these slices can ever run; or as ``submit``.
-    """
-    options = script_options(run)
-    for wanted, rows in _wished(run, choose(run), changes).items():
-        asked = directives.in_force(options, of_task(wanted, run.asked.packing, len(rows)))
-        try:
-            limits = run.engine.limits(directives.needs(asked))
-        except NoAnswer:
-            return  # who cannot be asked refuses nothing
-        if limits.never:
-            by_hand = f"; by hand Slurm decides: sbatch {quote(str(run.place.script))}"
+        if read_script(run).sha256 != plan.script.sha256:
             raise BadInput(
-                f"Nothing was submitted: slice {run.table.keys[rows[0]]!r} could never run: "
-                f"{limits.never}.",
-                "`slurmslice doctor` shows what there is" + (by_hand if untouched(run) else "."),
-                code="never-runs",
-                key=run.table.keys[rows[0]],
-                reason=limits.never,
+                f"{run.place.script} was edited at this moment; nothing was submitted.",
+                "The same line again submits it as it is now.",
+                code="script-changed",
+                path=str(run.place.script),
             )
-
-
-def lowered(run: Run, choose: Choose, changes: Mapping[str, str]) -> dict[changed.Less, list[int]]:
-    """The chosen rows that would be submitted with less memory or time than they asked for before.
-
-    Raises:
-        BadInput: as ``submit``.
-    """
-    return changed.lowered(run, script_options(run), choose(run), changes)
-
-
-def rehearse(run: Run, choose: Choose, verb: str) -> tuple[Note, ...]:
-    """Look, as ``submit`` does, for what would be in its way; submits nothing.
-
-    Returns:
-        what would keep it waiting.
-
-    Raises:
-        NoAnswer: whether Slurm runs ended slices again could not be asked.
-    """
-    with run.place.lock(verb):
-        run.reload()
-        look_again(run, choose(run))
-    notes = []
-    if doubts := [submission.number for submission in run.ledger.in_doubt()]:
-        which = ", ".join(f"{number:03d}" for number in doubts)
-        message = f"First it is to be found out whether submission {which} was taken."
-        notes.append(Note("submission-in-doubt", message, {"submissions": doubts}))
-    if run.ledger.held:
-        message = f"The rest is {run.ledger.held}: it goes in with --no-breaker."
-        notes.append(Note("rest-held", message))
-    return tuple(notes)
-
-
-def preview(run: Run, choose: Choose, changes: Mapping[str, str]) -> Iterator[Draft]:
-    """What ``submit`` would send if there were room for all of it; nothing is made."""
-    options = script_options(run)
-    queue = dict(run.ledger.queue)
-    for wanted, rows in _wished(run, choose(run), changes).items():
-        queue.update(dict.fromkeys(rows, wanted))
-    try:
-        intake = run.engine.intake(directives.needs(options))
-        most = min(intake.max_array_size, intake.per_array)
-    except NoAnswer:
-        most = len(script_array(options))
-    for draft in drafts(run, queue, Bounds(most, throttle(run, options))):
-        check_table(run, draft.number)
-        yield draft
-
-
-def _wished(run: Run, rows: Sequence[int], changes: Mapping[str, str]) -> dict[Changes, list[int]]:
-    """The rows that are to be queued by what they ask for; those that are, just so, left out."""
-    options = script_options(run)
-    if rows:
-        check_script(run)
-    groups: dict[Changes, list[int]] = {}
-    chosen = _in_the_script(run, options, rows)
-    for row, wanted in changed.requests(run, options, chosen, changes):
-        if run.ledger.queue.get(row) != wanted:
-            groups.setdefault(wanted, []).append(row)
-    return groups
-
-
-def _in_the_script(run: Run, options: Options, rows: Sequence[int]) -> Sequence[int]:
-    """The rows that a hand-edited ``#SBATCH --array`` lets into the first submission.
-
-    Raises:
-        BadInput: none of them.
-    """
-    if not (rows and untouched(run)):
-        return rows
-    array = script_array(options)
-    named = {row for index in array for row in rows_of_index(run, index)}
-    if len(named) == len(run.first_rows):
-        return rows
-    chosen = [row for row in rows if row in named]
-    if not chosen:
-        raise BadInput(
-            f"None of these slices is in the script's --array={array}.",
-            f"Edit that line of {run.place.script}, or name others.",
-            code="not-in-array",
-            array=str(array),
-        )
-    return chosen
+        look_again(run, plan.rows)
+        for planned in plan.requests:
+            rows = planned.unchanged(run)
+            left_out += set(planned.rows).difference(rows)
+            if rows:
+                run.decide(Queued(str(compress(rows)), planned.request, run.clock()))
+    return replace(submit_queued(run, verb), queued=True, left_out=tuple(sorted(left_out)))

@@ -7,9 +7,9 @@ from time import sleep
 
 from slurmslice.run import Run
 from slurmslice.states import State
-from slurmslice.verbs.feed import Fed
 from slurmslice.verbs.follow import backed_off, is_unanswered, pause, since_submission
 from slurmslice.verbs.poll import Poll, poll
+from slurmslice.verbs.submit_queued import SubmitOutcome
 
 
 def watch(run: Run, tell: Callable[[Run, Poll], None], interval: float | None = None) -> None:
@@ -29,7 +29,7 @@ def watch(run: Run, tell: Callable[[Run, Poll], None], interval: float | None = 
         tell(run, looked)
         if _is_over(run):
             return
-        unanswered = unanswered + 1 if is_unanswered(looked, Fed()) else 0
+        unanswered = unanswered + 1 if is_unanswered(looked, SubmitOutcome()) else 0
         sleep(backed_off(pause(since_submission(run), interval), unanswered))
 
 

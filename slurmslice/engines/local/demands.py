@@ -6,10 +6,10 @@ import re
 import signal
 from collections.abc import Mapping
 
-from slurmslice.engines import Needs
 from slurmslice.engines.local.admission import Demand
 from slurmslice.engines.local.machine import Machine
 from slurmslice.errors import BadInput
+from slurmslice.resources import ResourceRequest
 from slurmslice.units import format_memory
 
 MIB = 1 << 20
@@ -20,59 +20,58 @@ _SIGNAL = re.compile(r"[RB]*(B)[RB]*:(?:SIG)?(\w+)(?:@(\d+))?", re.IGNORECASE)
 _ON_SLURM = "Leave it out here, or use `--engine slurm` where there is a cluster."
 
 
-def check(needs: Needs, machine: Machine) -> None:
+def check(request: ResourceRequest, machine: Machine) -> None:
     """Refuse what this machine can never honour. What it can do without is ignored.
 
     Raises:
         BadInput: more than one node, GPUs or other generic resources, a start that waits for
             something, or more CPUs or memory than it lets us use.
     """
-    options = dict(needs.options)
-    if _nodes(options) > 1:
+    if _nodes(request) > 1:
         raise BadInput(
             "More than one node was asked for, and this is one machine.",
             _ON_SLURM,
             code="slurm-only",
             option="nodes",
         )
-    for name in _GPUS & options.keys():
-        if options[name].rpartition(":")[2].rpartition("=")[2].lower() not in ("", "0", "none"):
+    for name in _GPUS & request.keys():
+        if request[name].rpartition(":")[2].rpartition("=")[2].lower() not in ("", "0", "none"):
             raise BadInput(
-                f"--{name}={options[name]} was asked for, and this machine cannot share out "
+                f"--{name}={request[name]} was asked for, and this machine cannot share out "
                 "GPUs or other generic resources among tasks.",
                 _ON_SLURM,
                 code="slurm-only",
                 option=name,
             )
-    for name in _LATER & options.keys():
+    for name in _LATER & request.keys():
         raise BadInput(
             f"--{name} was given, and on one machine tasks start at once.",
             _ON_SLURM,
             code="slurm-only",
             option=name,
         )
-    warning(needs)
-    _check_size(needs, machine)
+    warning(request)
+    _check_size(request, machine)
 
 
-def _check_size(needs: Needs, machine: Machine) -> None:
-    if needs.cpus > machine.cpus:
+def _check_size(request: ResourceRequest, machine: Machine) -> None:
+    if request.cpus > machine.cpus:
         raise BadInput(
-            f"A task wants {needs.cpus} CPUs, and this machine lets us use {machine.cpus}.",
+            f"A task wants {request.cpus} CPUs, and this machine lets us use {machine.cpus}.",
             f"Ask for at most -c {machine.cpus}, or use `--engine slurm`.",
             code="exceeds-machine",
             option="cpus-per-task",
-            value=needs.cpus,
+            value=request.cpus,
         )
     most = machine.memory // MIB
-    if (needs.mem_mib or 0) > most:
+    if (request.mem_mib or 0) > most:
         raise BadInput(
-            f"A task wants {format_memory(needs.mem_mib or 0)} of memory, and this machine lets "
+            f"A task wants {format_memory(request.mem_mib or 0)} of memory, and this machine lets "
             f"us use {most}M.",
             f"Ask for at most --mem={most}M, or use `--engine slurm`.",
             code="exceeds-machine",
             option="mem",
-            value=needs.mem_mib,
+            value=request.mem_mib,
         )
 
 
@@ -89,14 +88,14 @@ def _number(text: str | None, default: int) -> int:
     return int(match[1]) if match else default
 
 
-def demand(needs: Needs, machine: Machine) -> Demand:
+def demand(request: ResourceRequest, machine: Machine) -> Demand:
     """What one task takes up here. ``--mem=0`` is all memory of the node (sbatch(1))."""
-    if needs.mem_mib == 0:
-        return Demand(needs.cpus, machine.memory)
-    return Demand(needs.cpus, (needs.mem_mib or 0) * MIB)
+    if request.whole_nodes_memory:
+        return Demand(request.cpus, machine.memory)
+    return Demand(request.cpus, (request.mem_mib or 0) * MIB)
 
 
-def warning(needs: Needs) -> tuple[int, int] | None:
+def warning(request: ResourceRequest) -> tuple[int, int] | None:
     """``--signal=B:USR1@60``: the signal for the script, and how many seconds before the limit.
 
     Without ``B:`` Slurm signals the job's steps and not the script (sbatch(1)); there are none
@@ -105,8 +104,8 @@ def warning(needs: Needs) -> tuple[int, int] | None:
     Raises:
         BadInput: there is no such signal.
     """
-    match = _SIGNAL.fullmatch(dict(needs.options).get("signal", "").strip())
-    if match is None or needs.time_s is None:
+    match = _SIGNAL.fullmatch(request.get("signal", "").strip())
+    if match is None or request.time_s is None:
         return None
     name, before = match[2], int(match[3] or 60)
     if name.isdecimal() and int(name) in signal.valid_signals():

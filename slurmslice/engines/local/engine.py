@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slurmslice.engines import Identity, Intake, Limits, Needs, Order, Receipt, Sighting
+from slurmslice.engines import Identity, Intake, Limits, Order, Receipt, Sighting
 from slurmslice.engines.local import orders
 from slurmslice.engines.local.admission import Room, at_once
 from slurmslice.engines.local.cells import open_cells
@@ -27,6 +27,7 @@ from slurmslice.engines.local.settle import settle
 from slurmslice.engines.local.strays import marker
 from slurmslice.errors import BadInput, EngineError
 from slurmslice.evidence import Answer, Observation, TaskId, TaskReport
+from slurmslice.resources import ResourceRequest
 from slurmslice.states import State
 
 if TYPE_CHECKING:
@@ -102,25 +103,25 @@ class LocalEngine:
         """This machine's name."""
         return host()
 
-    def limits(self, needs: Needs) -> Limits:
+    def limits(self, request: ResourceRequest) -> Limits:
         """How many such tasks can run at once, by what is free now.
 
         Raises:
-            BadInput: this machine can never honour these needs.
+            BadInput: this machine can never honour this request.
         """
         machine = self._machine
-        check(needs, machine)
+        check(request, machine)
         load = machine.load
         while load.look(time.process_time()) is None:
             time.sleep(max(0.0, load.due - time.monotonic()))
         room = Room(machine.free_cpus(load.others or 0.0), machine.free_memory())
         gib = room.memory / (1 << 30)
-        unlimited = needs.mem_mib is not None and not self.enforces_memory
+        unlimited = request.mem_mib is not None and not self.enforces_memory
         why = f"{room.cpus} CPUs of {machine.cpus} free, {gib:.3g} GiB of memory available"
-        fit = at_once(room, demand(needs, machine))
+        fit = at_once(room, demand(request, machine))
         return Limits(MAX_ARRAY_SIZE, fit, why, note=self.memory_note if unlimited else "")
 
-    def intake(self, needs: Needs) -> Intake:
+    def intake(self, request: ResourceRequest) -> Intake:
         """All that there is: orders wait on disk."""
         return Intake(MAX_ARRAY_SIZE, MAX_ARRAY_SIZE)
 
@@ -130,9 +131,9 @@ class LocalEngine:
         """Put an order on disk. The same order again changes nothing.
 
         Raises:
-            BadInput: this machine can never honour its needs, or its number is taken.
+            BadInput: this machine can never honour its request, or its number is taken.
         """
-        check(order.needs, self._machine)
+        check(order.request, self._machine)
         for placed in self._orders.look():
             if placed.order.number == order.number and placed.order.token != order.token:
                 raise BadInput(

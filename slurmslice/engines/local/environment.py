@@ -45,11 +45,11 @@ def of_order(placed: Placed) -> Mapping[str, str]:
         "SLURM_ARRAY_TASK_MIN": str(min(part[0] for part in order.array.parts)),
         "SLURM_ARRAY_TASK_MAX": str(order.array.highest),
         "SLURM_JOB_NAME": order.job_name,
-        "SLURM_CPUS_PER_TASK": str(order.needs.cpus),
+        "SLURM_CPUS_PER_TASK": str(order.request.cpus),
         "SLURM_SUBMIT_DIR": placed.directory,
     }
-    if order.needs.mem_mib:
-        variables["SLURM_MEM_PER_NODE"] = str(order.needs.mem_mib)
+    if order.request.mem_mib:
+        variables["SLURM_MEM_PER_NODE"] = str(order.request.mem_mib)
     return variables
 
 

@@ -3,8 +3,8 @@
 ::
 
     {"number": 2, "token": "…", "job_name": "…", "script": "/…/script.sh", "arguments": ["002"],
-     "array": "0-98%10", "cpus": 1, "mem_mib": 4096, "time_s": 3600, "options": [["mem", "4G"]],
-     "overrides": [], "submitted_at": 1795424103.25, "directory": "/where/it/was/given"}
+     "array": "0-98%10", "request": {"mem": "4G"}, "overrides": {},
+     "submitted_at": 1795424103.25, "directory": "/where/it/was/given"}
 
 It is written whole or not at all, once, and never changes.
 """
@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from slurmslice import files
-from slurmslice.engines import Needs, Order
+from slurmslice.engines import Order
 from slurmslice.engines.local.books import Books
 from slurmslice.errors import DamagedRun
 from slurmslice.ranges import parse_array
+from slurmslice.resources import ResourceRequest
 
 _NAME = "order.json"
 
@@ -56,7 +57,6 @@ class Placed:
 
 def place(order: Order, now: float) -> None:
     """Put an order on disk, for good."""
-    needs = order.needs
     record = {
         "number": order.number,
         "token": order.token,
@@ -64,12 +64,8 @@ def place(order: Order, now: float) -> None:
         "script": os.path.abspath(order.script),
         "arguments": order.arguments,
         "array": str(order.array),
-        "cpus": needs.cpus,
-        "mem_mib": needs.mem_mib,
-        "time_s": needs.time_s,
-        "partition": needs.partition,
-        "options": needs.options,
-        "overrides": order.overrides,
+        "request": order.request.to_json(),
+        "overrides": order.overrides.to_json(),
         "submitted_at": now,
         "directory": os.getcwd(),
     }
@@ -128,20 +124,13 @@ def _read(folder: Path) -> Placed | None:
         return None
     try:
         return _placed(folder, json.loads(data))
-    except (ValueError, KeyError, TypeError) as why:
+    except (ValueError, KeyError, TypeError, AttributeError) as why:
         raise DamagedRun(
             f"{path} cannot be understood: {why}.", "Restore it.", path=str(path)
         ) from why
 
 
 def _placed(folder: Path, record: dict[str, Any]) -> Placed:
-    needs = Needs(
-        cpus=int(record["cpus"]),
-        mem_mib=record["mem_mib"],
-        time_s=record["time_s"],
-        partition=record["partition"],
-        options=tuple((name, value) for name, value in record["options"]),
-    )
     order = Order(
         number=int(record["number"]),
         job_name=record["job_name"],
@@ -149,9 +138,9 @@ def _placed(folder: Path, record: dict[str, Any]) -> Placed:
         script=Path(record["script"]),
         folder=folder,
         array=parse_array(record["array"]),
-        overrides=tuple((name, value) for name, value in record["overrides"]),
+        overrides=ResourceRequest.from_json(record["overrides"]),
         arguments=tuple(record["arguments"]),
-        needs=needs,
+        request=ResourceRequest.from_json(record["request"]),
     )
-    books = Books(folder / "local.tsv", needs.mem_mib, int(record["submitted_at"]))
+    books = Books(folder / "local.tsv", order.request.mem_mib, int(record["submitted_at"]))
     return Placed(order, float(record["submitted_at"]), record["directory"], books)

@@ -138,8 +138,8 @@ class Runner:
                 books.write("taken", int(time.time()), os.getpid(), host(), None, durably=True)
                 self._active[placed.job] = active = Active(
                     placed,
-                    demand(order.needs, self._machine),
-                    warning(order.needs),
+                    demand(order.request, self._machine),
+                    warning(order.request),
                     environment.of_order(placed),
                     deque(index for index in order.array if index not in books.ended),
                     order.array.throttle,
@@ -198,8 +198,8 @@ class Runner:
                 argv=(self._bash, str(order.script), *order.arguments),
                 env={**active.env, **environment.of_task(active.placed, index)},
                 demand=active.demand,
-                limited=bool(order.needs.mem_mib),
-                time_s=order.needs.time_s,
+                limited=bool(order.request.mem_mib),
+                time_s=order.request.time_s,
                 warning=active.warning,
             )
         )

@@ -13,38 +13,38 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from slurmslice.directives.shape import shape
-from slurmslice.engines import Needs
+from slurmslice.directives.options import MEMORY
 from slurmslice.engines.slurm.cluster_records import Node, Partition, default_memory
 from slurmslice.engines.slurm.commands import ASSOCIATION_FIELDS, QOS_FIELDS
 from slurmslice.engines.slurm.fields import parse_number, parse_size
 from slurmslice.errors import BadInput
+from slurmslice.resources import NO_REQUEST, ResourceRequest
 from slurmslice.units import format_memory, format_time, parse_time
 
 
-def candidate_partitions(needs: Needs, known: Iterable[Partition]) -> list[Partition]:
+def candidate_partitions(request: ResourceRequest, known: Iterable[Partition]) -> list[Partition]:
     """Return the partitions a task may run in."""
-    wanted = requested_partitions(needs)
+    wanted = requested_partitions(request)
     return [p for p in known if (p.name in wanted if wanted else p.default)]
 
 
-def requested_partitions(needs: Needs) -> list[str]:
+def requested_partitions(request: ResourceRequest) -> list[str]:
     """Return the names of the partitions a task requests; empty for the default partition."""
-    return [name for name in (needs.partition or "").split(",") if name]
+    return [name for name in (request.partition or "").split(",") if name]
 
 
-def why_no_partition(needs: Needs, known: Sequence[Partition]) -> str:
+def why_no_partition(request: ResourceRequest, known: Sequence[Partition]) -> str:
     """Explain why no partition accepts a task, even with all of its nodes free."""
-    partitions = candidate_partitions(needs, known)
+    partitions = candidate_partitions(request, known)
     if not partitions:
         return "this cluster has no default partition; name one with -p"
-    return why_too_long(needs, partitions)
+    return why_too_long(request, partitions)
 
 
-def why_unknown_partition(needs: Needs, known: Sequence[Partition]) -> str:
+def why_unknown_partition(request: ResourceRequest, known: Sequence[Partition]) -> str:
     """Explain that a partition requested by a task does not exist, and name a similar one."""
     names = [partition.name for partition in known]
-    missing = next((name for name in requested_partitions(needs) if name not in names), None)
+    missing = next((name for name in requested_partitions(request) if name not in names), None)
     if missing is None:
         return ""
     import difflib
@@ -53,26 +53,25 @@ def why_unknown_partition(needs: Needs, known: Sequence[Partition]) -> str:
     return f"there is no partition {missing}" + (f" (did you mean {near[0]}?)" if near else "")
 
 
-def why_too_long(needs: Needs, partitions: Sequence[Partition]) -> str:
+def why_too_long(request: ResourceRequest, partitions: Sequence[Partition]) -> str:
     """Explain that a task requests more time than these partitions allow.
 
     If the task sets a minimum (sbatch(1), ``--time-min``), the minimum counts.
     """
-    options = dict(needs.options)
-    if needs.time_s is None and "time" not in options:
+    if request.time_s is None and "time" not in request:
         return ""
     longest = max(_or_infinite(partition.max_time_s) for partition in partitions)
-    if _minimum_time_s(needs) <= longest:
+    if _minimum_time_s(request) <= longest:
         return ""
     where = ", ".join(partition.name for partition in partitions)
-    option = "--time-min" if "time-min" in options else "--time"
+    option = "--time-min" if "time-min" in request else "--time"
     return f"{option} is at most {format_time(int(longest))} in {where}; a longer job never starts"
 
 
-def _minimum_time_s(needs: Needs) -> float:
-    least = dict(needs.options).get("time-min")
+def _minimum_time_s(request: ResourceRequest) -> float:
+    least = request.get("time-min")
     try:
-        return _or_infinite(needs.time_s if least is None else parse_time(least))
+        return _or_infinite(request.time_s if least is None else parse_time(least))
     except BadInput:
         return 0  # sbatch refuses an invalid time
 
@@ -91,44 +90,30 @@ def _or_infinite(limit: int | None) -> float:
     return math.inf if limit is None else limit
 
 
-@dataclass(frozen=True, slots=True)
-class TaskFootprint:
-    """The resources one task occupies, summed over its nodes.
+def effective_request(
+    request: ResourceRequest, settings: Mapping[str, str], partition: Partition
+) -> ResourceRequest:
+    """Return the request that Slurm makes of a task's request in a partition.
 
-    Attributes:
-        nodes: the number of its nodes.
-        cpus: CPUs.
-        mem_mib: memory, MiB; 0 if Slurm does not allocate memory.
-        exclusive: no other job runs on its nodes.
+    It has the default memory if the task requests none, no memory if Slurm does not allocate
+    memory, and ``--exclusive`` if no other job runs on the task's nodes.
     """
-
-    nodes: int
-    cpus: int
-    mem_mib: int
-    exclusive: bool
-
-
-def task_footprint(
-    needs: Needs, settings: Mapping[str, str], partition: Partition
-) -> TaskFootprint:
-    """Return the footprint of a task in a partition.
-
-    If the task requests no memory, the default of the partition or the cluster counts.
-    """
-    options = dict(needs.options)
-    nodes = shape(options).nodes
-    exclusive = "exclusive" in options or settings.get("SelectType") == "select/linear"
+    memory = request.only(MEMORY)
+    exclusive = settings.get("SelectType") == "select/linear"
     if "MEMORY" not in settings.get("SelectTypeParameters", "").upper():
-        return TaskFootprint(nodes, needs.cpus, 0, exclusive)
-    default = partition.default_mem or default_memory(settings)
-    all_memory = any(options.get(name) == "0" for name in ("mem", "mem-per-cpu"))
-    if needs.mem_mib is not None:
-        mem = needs.mem_mib
-    elif all_memory or default is None:
-        mem, exclusive = 0, True
-    else:
-        mem = default[0] * (needs.cpus if default[1] == "cpu" else nodes)
-    return TaskFootprint(nodes, needs.cpus, mem, exclusive)
+        memory = NO_REQUEST
+    elif request.mem_mib is None:
+        default = partition.default_mem or default_memory(settings)
+        memory = NO_REQUEST
+        if request.whole_nodes_memory or default is None:
+            exclusive = True
+        else:
+            mib, per = default
+            name = "mem-per-cpu" if per == "cpu" else "mem"
+            memory = ResourceRequest(((name, f"{mib}M"),))
+    found = request.without(MEMORY).overridden_by(memory)
+    add = exclusive and "exclusive" not in found
+    return found.overridden_by({"exclusive": ""}) if add else found
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,32 +129,37 @@ class FittingTasks:
     when_empty: int
 
 
-def count_fitting(footprint: TaskFootprint, nodes: Iterable[Node]) -> FittingTasks:
-    """Count the tasks of this footprint that fit into these nodes.
+def count_fitting(request: ResourceRequest, nodes: Iterable[Node]) -> FittingTasks:
+    """Count the tasks with this request that fit into these nodes.
 
     A task with several nodes is split into equal parts. Constraints, GPUs and licences are
     ignored.
     """
-    cpus, mem = -(-footprint.cpus // footprint.nodes), -(-footprint.mem_mib // footprint.nodes)
+    cpus, mem = _per_node(request)
     now = when_empty = 0
     for node in {node.name: node for node in nodes if node.usable}.values():
         fit, fit_now = _tasks_on_node(node.cpus, cpus, node.mem_mib, mem), 0
-        if not footprint.exclusive or node.free_cpus == node.cpus:
+        if "exclusive" not in request or node.free_cpus == node.cpus:
             fit_now = _tasks_on_node(node.free_cpus, cpus, node.free_mem_mib, mem)
-        most = 1 if footprint.exclusive else fit
+        most = 1 if "exclusive" in request else fit
         when_empty += min(fit, most)
         now += min(fit_now, most)
-    return FittingTasks(now // footprint.nodes, when_empty // footprint.nodes)
+    return FittingTasks(now // request.nodes, when_empty // request.nodes)
 
 
-def why_none_fits(footprint: TaskFootprint, nodes: Iterable[Node]) -> str:
-    """Explain why no task of this footprint fits into these nodes."""
+def _per_node(request: ResourceRequest) -> tuple[int, int]:
+    """Return the CPUs and the MiB of a task on each of its nodes, rounded up."""
+    return request.cpus_per_node, -(-(request.mem_mib or 0) // request.nodes)
+
+
+def why_none_fits(request: ResourceRequest, nodes: Iterable[Node]) -> str:
+    """Explain why no task with this request fits into these nodes."""
     usable = [node for node in nodes if node.usable]
-    if count_fitting(footprint, usable).when_empty:
+    if count_fitting(request, usable).when_empty:
         return ""
     if not usable:
         return "no node is usable now"
-    cpus, mem = -(-footprint.cpus // footprint.nodes), -(-footprint.mem_mib // footprint.nodes)
+    cpus, mem = _per_node(request)
     most_cpus, most_mem = max(n.cpus for n in usable), max(n.mem_mib for n in usable)
     if cpus > most_cpus:
         return f"no node has {cpus} CPUs, the largest has {most_cpus}"
@@ -189,27 +179,26 @@ def enforces_limits(settings: Mapping[str, str]) -> bool:
 
 
 def running_limits(
-    associations: str, qualities: str, needs: Needs, footprint: TaskFootprint
+    associations: str, qualities: str, request: ResourceRequest
 ) -> Iterator[tuple[int, str]]:
     """Yield the accounting limits of tasks running at once: a number of tasks, and the reason.
 
     Args:
         associations: the answer to ``commands.sacctmgr_associations``; invalid lines are ignored.
         qualities: the answer to ``commands.sacctmgr_qos``, likewise.
-        needs: the request of one task.
-        footprint: the resources it occupies.
+        request: of one task, as ``effective_request`` returns it.
     """
-    association_rows, qos_rows = _limit_rows(associations, qualities, needs)
+    association_rows, qos_rows = _limit_rows(associations, qualities, request)
     for row in association_rows:
-        yield from _running_limits_of(row, ("MaxJobs", "GrpJobs"), ("GrpTRES",), footprint)
+        yield from _running_limits_of(row, ("MaxJobs", "GrpJobs"), ("GrpTRES",), request)
     for row in qos_rows:
         yield from _running_limits_of(
-            row, ("MaxJobsPU", "GrpJobs"), ("GrpTRES", "MaxTRESPU"), footprint
+            row, ("MaxJobsPU", "GrpJobs"), ("GrpTRES", "MaxTRESPU"), request
         )
 
 
 def submit_limits(
-    associations: str, qualities: str, needs: Needs, settings: Mapping[str, str]
+    associations: str, qualities: str, request: ResourceRequest, settings: Mapping[str, str]
 ) -> Iterator[tuple[int, str]]:
     """Yield the limits of a user's tasks in the queue, running ones included.
 
@@ -218,7 +207,7 @@ def submit_limits(
     Args:
         associations: the answer to ``commands.sacctmgr_associations``; invalid lines are ignored.
         qualities: the answer to ``commands.sacctmgr_qos``, likewise.
-        needs: the request of one task.
+        request: of one task.
         settings: the settings of ``scontrol show config``.
 
     Yields:
@@ -227,7 +216,7 @@ def submit_limits(
     jobs = parse_number(settings.get("MaxJobCount", ""))
     if jobs is not None:
         yield jobs, f"MaxJobCount is {jobs}"
-    association_rows, qos_rows = _limit_rows(associations, qualities, needs)
+    association_rows, qos_rows = _limit_rows(associations, qualities, request)
     for row in association_rows:
         yield from _count_limits(row, ("MaxSubmit", "GrpSubmit"))
     for row in qos_rows:
@@ -235,18 +224,17 @@ def submit_limits(
 
 
 def _limit_rows(
-    associations: str, qualities: str, needs: Needs
+    associations: str, qualities: str, request: ResourceRequest
 ) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
     """Return the associations and the qualities of service that apply to a task."""
-    options = dict(needs.options)
     association_rows = [
         row
         for row in _parse_table(associations, ASSOCIATION_FIELDS)
-        if row["Account"] == options.get("account", row["DefaultAccount"])
-        and row["Partition"] in {"", needs.partition}
+        if row["Account"] == request.get("account", row["DefaultAccount"])
+        and row["Partition"] in {"", request.partition}
     ]
     default = {row["DefaultQOS"] or row["QOS"] for row in association_rows}
-    names = {options["qos"]} if "qos" in options else default
+    names = {request["qos"]} if "qos" in request else default
     return association_rows, [
         row for row in _parse_table(qualities, QOS_FIELDS) if row["Name"] in names
     ]
@@ -261,7 +249,7 @@ def _running_limits_of(
     row: Mapping[str, str],
     counts: Iterable[str],
     resources: Iterable[str],
-    footprint: TaskFootprint,
+    request: ResourceRequest,
 ) -> Iterator[tuple[int, str]]:
     yield from _count_limits(row, counts)
     for key in resources:
@@ -270,9 +258,9 @@ def _running_limits_of(
             cpus = parse_number(amount) if name == "cpu" else None
             size = parse_size(amount if amount[-1:].isalpha() else f"{amount}M")
             if cpus is not None:
-                yield cpus // footprint.cpus, f"{key} is {resource}"
-            if name == "mem" and size and footprint.mem_mib:
-                yield size // (footprint.mem_mib << 20), f"{key} is {resource}"
+                yield cpus // request.cpus, f"{key} is {resource}"
+            if name == "mem" and size and request.mem_mib:
+                yield size // (request.mem_mib << 20), f"{key} is {resource}"
 
 
 def _count_limits(row: Mapping[str, str], keys: Iterable[str]) -> Iterator[tuple[int, str]]:
@@ -289,9 +277,9 @@ def max_array_tasks(settings: Mapping[str, str]) -> int:
     return min(size, int(match[1])) if match else size
 
 
-def requests_gpus(needs: Needs) -> bool:
+def requests_gpus(request: ResourceRequest) -> bool:
     """True if a task requests GPUs; sinfo prints too little about GPUs to count them."""
     return any(
         name.startswith("gpus") or (name in {"gres", "tres-per-task"} and "gpu" in value)
-        for name, value in needs.options
+        for name, value in request.options
     )

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from slurmslice.directives.option_table import Takes, takes
 from slurmslice.ranges import compress
+from slurmslice.resources import ResourceRequest
 
 Argv = tuple[str, ...]
 
@@ -47,13 +47,9 @@ SHOW_ALL_PARTITIONS: Argv = ("scontrol", "--all", "--oneliner", "show", "partiti
 SHOW_FEDERATION: Argv = ("scontrol", "show", "federation")
 
 
-def sbatch(script: Path, overrides: Sequence[tuple[str, str]], arguments: Sequence[str]) -> Argv:
+def sbatch(script: Path, overrides: ResourceRequest, arguments: Sequence[str]) -> Argv:
     """Submit a script, with options that override its own, and with its arguments."""
-    options = (
-        f"--{name}={value}" if value or takes(name) is Takes.VALUE else f"--{name}"
-        for name, value in overrides
-    )
-    return ("sbatch", "--parsable", *options, str(script), *arguments)
+    return ("sbatch", "--parsable", *overrides.to_argv(), str(script), *arguments)
 
 
 def sbatch_test_only(argv: Argv) -> Argv:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from slurmslice import process
 from slurmslice.directives import lacking
-from slurmslice.engines import Identity, Intake, Limits, Needs, Order, Receipt, Sighting
+from slurmslice.engines import Identity, Intake, Limits, Order, Receipt, Sighting
 from slurmslice.engines.slurm import commands, environment, find_job, job_records, job_steps
 from slurmslice.engines.slurm.client import (
     ACCOUNTING_DISABLED,
@@ -21,6 +21,7 @@ from slurmslice.engines.slurm.sbatch_result import parse_sbatch_result
 from slurmslice.engines.slurm.slurm_health import ClusterHealth
 from slurmslice.errors import BadInput, NoAnswer, Refused
 from slurmslice.evidence import Answer, Observation, TaskId, TaskReport
+from slurmslice.resources import NO_REQUEST, ResourceRequest
 
 _NO_PREEMPTION = frozenset({None, "", "(null)", "preempt/none"})
 
@@ -50,14 +51,14 @@ class SlurmEngine:
         """
         return self._slurm.cluster_config().get("ClusterName", "")
 
-    def limits(self, needs: Needs) -> Limits:
+    def limits(self, request: ResourceRequest) -> Limits:
         """Return MaxArraySize, and the number of tasks running at once. As ``Engine.limits``.
 
         Raises:
             BadInput: this cluster's release of Slurm lacks an option (``option-not-in-release``).
         """
-        self._check_release(needs.options)
-        return self._capacity.limits(needs)
+        self._check_release(request.options)
+        return self._capacity.limits(request)
 
     def _check_release(self, options: Sequence[tuple[str, str]]) -> None:
         release = self._slurm.fetch_release()
@@ -77,11 +78,11 @@ class SlurmEngine:
         except NoAnswer:
             return False
 
-    def intake(self, needs: Needs) -> Intake:
+    def intake(self, request: ResourceRequest) -> Intake:
         """Return the number of tasks the queue accepts now. As ``Engine.intake``."""
-        return self._capacity.intake(needs)
+        return self._capacity.intake(request)
 
-    def cluster_health(self, needs: Needs | None = None) -> ClusterHealth:
+    def cluster_health(self, request: ResourceRequest = NO_REQUEST) -> ClusterHealth:
         """Describe the cluster, and count the tasks that fit into each partition.
 
         Raises:
@@ -93,7 +94,7 @@ class SlurmEngine:
             self.cluster(),
             int(settings["MaxArraySize"]),
             self._accounting({"1": ""}).silence or "on",
-            self._capacity.partition_health(needs or Needs()),
+            self._capacity.partition_health(request),
         )
 
     # -- submissions ---------------------------------------------------------------------------
@@ -224,7 +225,7 @@ class SlurmEngine:
         self, order: Order, argv: commands.Argv
     ) -> tuple[process.Finished, tuple[str, ...]]:
         """Run sbatch; also returns the names of the variables dropped from its environment."""
-        options = [name for name, _ in (*order.needs.options, *order.overrides)]
+        options = [*order.request, *order.overrides]
         env, dropped = environment.for_sbatch(self._slurm.environ, options)
         return self._slurm.run_sbatch(argv, env), dropped
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from slurmslice.notes import Note
+from slurmslice.resources import ResourceRequest
 
 _KEPT = frozenset({"SLURM_CONF", "SLURM_CLUSTERS", "SLURM_JWT"})
 _QUERY_PREFIXES = ("SACCT_", "SACCTMGR_", "SCANCEL_", "SCONTROL_", "SINFO_", "SQUEUE_")
@@ -82,7 +83,7 @@ _UNDERSTOOD = frozenset({"account", "partition", "qos"})
 
 def added_options(
     environ: Mapping[str, str], options: Collection[str]
-) -> tuple[tuple[tuple[str, str], ...], bool]:
+) -> tuple[ResourceRequest, bool]:
     """Return the options added to a request by variables in sbatch's environment.
 
     Args:
@@ -95,7 +96,7 @@ def added_options(
     """
     given, _ = for_sbatch(environ, options)
     own = {_option_name(name): given[name] for name in given if name.startswith("SBATCH_")}
-    known = tuple((name, value) for name, value in own.items() if name in _UNDERSTOOD)
+    known = ResourceRequest.of(own).only(_UNDERSTOOD)
     return known, len(own) > len(known) or "SLURM_CLUSTERS" in given
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 
-from slurmslice.engines import Intake, Limits, Needs
+from slurmslice.engines import Intake, Limits
 from slurmslice.engines.slurm import (
     capacity,
     cluster_records,
@@ -17,6 +16,7 @@ from slurmslice.engines.slurm import (
 from slurmslice.engines.slurm.client import SlurmClient
 from slurmslice.engines.slurm.slurm_health import PartitionHealth, partition_health
 from slurmslice.errors import NoAnswer
+from slurmslice.resources import ResourceRequest
 
 
 class ClusterCapacity:
@@ -29,22 +29,22 @@ class ClusterCapacity:
     def __init__(self, slurm: SlurmClient) -> None:
         self._slurm = slurm
 
-    def limits(self, needs: Needs) -> Limits:
+    def limits(self, request: ResourceRequest) -> Limits:
         """Return MaxArraySize, and the number of tasks running at once. As ``Engine.limits``."""
-        needs, is_certain = self._with_environment(needs)
+        request, is_certain = self._with_environment(request)
         size = int(self._slurm.cluster_config()["MaxArraySize"])
         try:
             known = cluster_records.parse_partitions(
                 self._slurm.query(commands.SHOW_ALL_PARTITIONS)
             )
-            if unknown := capacity.why_unknown_partition(needs, known):
+            if unknown := capacity.why_unknown_partition(request, known):
                 if is_certain and self._refuses_unknown_partitions():
                     return Limits(size, 0, unknown, never=unknown)
                 return Limits(size, None, unknown)
-            partitions = capacity.candidate_partitions(needs, known)
-            why_never = capacity.why_no_partition(needs, known)
-            at_once, why = (0, why_never) if why_never else self._at_once(needs, partitions)
-            never = self._why_never(needs, partitions) if is_certain and at_once == 0 else ""
+            partitions = capacity.candidate_partitions(request, known)
+            why_never = capacity.why_no_partition(request, known)
+            at_once, why = (0, why_never) if why_never else self._at_once(request, partitions)
+            never = self._why_never(request, partitions) if is_certain and at_once == 0 else ""
         except NoAnswer as error:
             return Limits(size, None, error.message)
         times = [p.max_time_s for p in partitions if p.max_time_s is not None]
@@ -52,15 +52,15 @@ class ClusterCapacity:
         default_s = defaults.pop() if len(defaults) == 1 else None
         return Limits(size, at_once, why, min(times, default=None), default_s, never)
 
-    def intake(self, needs: Needs) -> Intake:
+    def intake(self, request: ResourceRequest) -> Intake:
         """Return the number of tasks the queue accepts now. As ``Engine.intake``.
 
         Each job of the user counts against each limit, whatever its account or quality of
         service. So the result may be too small, and is never too large.
         """
-        (needs, _), settings = self._with_environment(needs), self._slurm.cluster_config()
+        (request, _), settings = self._with_environment(request), self._slurm.cluster_config()
         size, per_array = int(settings["MaxArraySize"]), capacity.max_array_tasks(settings)
-        limits = list(capacity.submit_limits(*self._slurm.limit_tables(), needs, settings))
+        limits = list(capacity.submit_limits(*self._slurm.limit_tables(), request, settings))
         if not limits:
             return Intake(size, per_array)
         records = self._slurm.query_queue(commands.squeue_user(os.getuid(), ended=False))
@@ -69,7 +69,7 @@ class ClusterCapacity:
         in_queue = f"; already in the queue: {queued}" if queued else ""
         return Intake(size, per_array, max(0, limit - queued), why + in_queue)
 
-    def partition_health(self, needs: Needs) -> tuple[PartitionHealth, ...]:
+    def partition_health(self, request: ResourceRequest) -> tuple[PartitionHealth, ...]:
         """Describe each partition, and count the tasks that fit into it.
 
         Raises:
@@ -78,33 +78,29 @@ class ClusterCapacity:
         settings = self._slurm.cluster_config()
         nodes = cluster_records.parse_nodes(self._slurm.query(commands.sinfo()))
         partitions = cluster_records.parse_partitions(self._slurm.query(commands.SHOW_PARTITIONS))
-        return tuple(partition_health(p, nodes, needs, settings) for p in partitions)
+        return tuple(partition_health(p, nodes, request, settings) for p in partitions)
 
-    def _with_environment(self, needs: Needs) -> tuple[Needs, bool]:
+    def _with_environment(self, request: ResourceRequest) -> tuple[ResourceRequest, bool]:
         """Add sbatch's environment to a request; False if it has other, unknown effects."""
-        added, has_unknown = environment.added_options(
-            self._slurm.environ, [name for name, _ in needs.options]
-        )
-        partition = needs.partition or dict(added).get("partition")
-        options = (*needs.options, *added)
-        return replace(needs, partition=partition, options=options), not has_unknown
+        added, has_unknown = environment.added_options(self._slurm.environ, list(request))
+        return added.overridden_by(request), not has_unknown
 
     def _at_once(
-        self, needs: Needs, partitions: Sequence[cluster_records.Partition]
+        self, request: ResourceRequest, partitions: Sequence[cluster_records.Partition]
     ) -> tuple[int | None, str]:
         """Return the number of tasks running at once, None if unknown, and its reason."""
-        if capacity.requests_gpus(needs):
+        if capacity.requests_gpus(request):
             return None, "GPUs are not counted"
         names = ", ".join(sorted({p.name for p in partitions}))
         nodes = self._nodes_of(partitions)
-        footprint = capacity.task_footprint(needs, self._slurm.cluster_config(), partitions[0])
-        fitting = capacity.count_fitting(footprint, nodes).when_empty
+        effective = capacity.effective_request(request, self._slurm.cluster_config(), partitions[0])
+        fitting = capacity.count_fitting(effective, nodes).when_empty
         if not fitting and not capacity.all_nodes_listed(partitions, nodes):
             return None, f"sinfo does not list all nodes of {names}"
-        lack = capacity.why_none_fits(footprint, nodes)
+        lack = capacity.why_none_fits(effective, nodes)
         why = f"{fitting} fit into the usable nodes of {names}"
         by_nodes = fitting, f"{why}: {lack}" if lack else why
-        limits = capacity.running_limits(*self._slurm.limit_tables(), needs, footprint)
+        limits = capacity.running_limits(*self._slurm.limit_tables(), effective)
         return min([by_nodes, *limits])
 
     def _nodes_of(
@@ -114,16 +110,18 @@ class ClusterCapacity:
         nodes = cluster_records.parse_nodes(self._slurm.query(commands.sinfo()))
         return [node for node in nodes if node.partition in names]
 
-    def _why_never(self, needs: Needs, partitions: Sequence[cluster_records.Partition]) -> str:
+    def _why_never(
+        self, request: ResourceRequest, partitions: Sequence[cluster_records.Partition]
+    ) -> str:
         """Explain why no such task can ever run; empty unless this is certain."""
         settings = self._slurm.cluster_config()
         if unsatisfiable.may_be_rewritten(settings) or not partitions:
             return ""
-        if "reservation" in dict(needs.options):
+        if "reservation" in request:
             return ""  # a reservation may have other nodes, and another partition
-        if too_long := capacity.why_too_long(needs, partitions):
+        if too_long := capacity.why_too_long(request, partitions):
             return "" if self._may_lift_time_limits() else too_long
-        return unsatisfiable.why_too_large(needs, settings, self._nodes_of(partitions))
+        return unsatisfiable.why_too_large(request, settings, self._nodes_of(partitions))
 
     def _refuses_unknown_partitions(self) -> bool:
         """True if no plugin and no other cluster may know the partition: sbatch refuses it then.

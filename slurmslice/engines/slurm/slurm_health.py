@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from slurmslice.engines import Needs
 from slurmslice.engines.slurm.capacity import (
     FittingTasks,
     count_fitting,
-    task_footprint,
+    effective_request,
     why_no_partition,
     why_none_fits,
 )
 from slurmslice.engines.slurm.cluster_records import Node, Partition
+from slurmslice.resources import ResourceRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +60,23 @@ class ClusterHealth:
 
 
 def partition_health(
-    partition: Partition, all_nodes: Iterable[Node], needs: Needs, settings: Mapping[str, str]
+    partition: Partition,
+    all_nodes: Iterable[Node],
+    request: ResourceRequest,
+    settings: Mapping[str, str],
 ) -> PartitionHealth:
     """Describe one partition.
 
     Args:
         partition: the partition.
         all_nodes: the nodes of all partitions.
-        needs: the request of one task.
+        request: of one task.
         settings: the settings of ``scontrol show config``.
     """
     nodes = [node for node in all_nodes if node.partition == partition.name]
     usable = [node for node in nodes if node.usable]
-    footprint = task_footprint(needs, settings, partition)
-    never = why_no_partition(replace(needs, partition=partition.name), [partition])
+    effective = effective_request(request, settings, partition)
+    never = why_no_partition(request.overridden_by({"partition": partition.name}), [partition])
     return PartitionHealth(
         partition.name,
         partition.default,
@@ -83,6 +86,6 @@ def partition_health(
         sum(node.free_cpus for node in usable),
         sum(node.cpus for node in usable),
         max((node.mem_mib for node in usable), default=0),
-        FittingTasks(0, 0) if never else count_fitting(footprint, nodes),
-        never or why_none_fits(footprint, nodes),
+        FittingTasks(0, 0) if never else count_fitting(effective, nodes),
+        never or why_none_fits(effective, nodes),
     )

@@ -14,30 +14,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from slurmslice.directives.shape import count
-from slurmslice.engines import Needs
 from slurmslice.engines.slurm.cluster_records import Node
-from slurmslice.units import format_memory, parse_memory
+from slurmslice.resources import ResourceRequest
+from slurmslice.units import format_memory, parse_count, parse_memory
 
 
-def why_too_large(needs: Needs, settings: Mapping[str, str], nodes: Sequence[Node]) -> str:
+def why_too_large(
+    request: ResourceRequest, settings: Mapping[str, str], nodes: Sequence[Node]
+) -> str:
     """Explain why no node could ever run one process of a task; empty if a node could.
 
     Nodes that are down now count as well.
 
     Args:
-        needs: the request of one task.
+        request: of one task.
         settings: the settings of ``scontrol show config``.
         nodes: all nodes of the partitions the task may run in.
     """
-    options = dict(needs.options)
     if not nodes:
         return ""
-    cpus = 1 if "overcommit" in options else count(options.get("cpus-per-task", "1"))
+    cpus = 1 if "overcommit" in request else parse_count(request.get("cpus-per-task", "1"))
     mem = 0
     if "MEMORY" in settings.get("SelectTypeParameters", "").upper():
-        of_cpu = parse_memory(options.get("mem-per-cpu", "0"))
-        mem = max(parse_memory(options.get("mem", "0")), of_cpu * cpus)
+        of_cpu = parse_memory(request.get("mem-per-cpu", "0"))
+        mem = max(parse_memory(request.get("mem", "0")), of_cpu * cpus)
     if any(node.configured_cpus >= cpus and node.mem_mib >= mem for node in nodes):
         return ""
     most_cpus, most_mem = max(n.configured_cpus for n in nodes), max(n.mem_mib for n in nodes)

@@ -1,8 +1,8 @@
-"""A run directory in which nothing is written, for a dry run and for ``watch``.
+"""A run that is only read, for ``--dry-run`` and ``watch``: it is looked at, and nothing is done.
 
-A look may decide something: a job that was sent by hand is taken in, a doubt is settled. Here
-only this process knows of the decision. From then on it does not read the journal any further,
-until it calls ``forget_outdated``.
+A look takes decisions (a job that was sent by hand belongs to the run, a doubt is resolved). They
+are known to this process alone. The journal is not read on after the first of them, until
+``forget_outdated``.
 """
 
 from __future__ import annotations
@@ -10,15 +10,17 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
+from slurmslice.engines import Engine
 from slurmslice.journal import Event, to_line
 from slurmslice.rundir import RunDirectory
 
 
-class Rehearsal(RunDirectory):
+class ReadOnlyDirectory(RunDirectory):
     """The files of one run, only ever read. One ``Run`` may be opened in it."""
 
-    written = False
+    read_only = True
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -26,11 +28,15 @@ class Rehearsal(RunDirectory):
         self._read = 0
 
     def read_journal(self, offset: int) -> tuple[bytes, int]:
-        """As it is on disk, and once something was decided what that is."""
+        """Read the file; after the first decision, what was decided here."""
         if not self._decided:
             lines, self._read = super().read_journal(offset)
             return lines, self._read
         return self._decided[offset - self._read :], self._read + len(self._decided)
+
+    def append(self, event: Event) -> None:
+        """Remember a decision."""
+        self._decided += to_line(event)
 
     def forget_outdated(self) -> bool:
         """Forget the decisions if another process has written to the journal since the first one.
@@ -43,18 +49,35 @@ class Rehearsal(RunDirectory):
         self._decided = b""
         return True
 
-    def append(self, event: Event) -> None:
-        """Remember a decision."""
-        self._decided += to_line(event)
-
     def append_states(self, lines: bytes, header: bytes) -> None:
-        """Leave it at what the ``Run`` knows."""
+        """Write nothing: the ``Run`` knows."""
 
     def bar(self, number: int) -> bool:
-        """Whether the claim of a submission could be taken, which is not done."""
+        """Tell if the claim of a submission could be taken; it is not."""
         return self.owner(number) is None
 
     @contextlib.contextmanager
     def lock(self, verb: str, wait: float | None = None) -> Iterator[None]:
-        """Nothing that others would have to wait for."""
+        """Hold nothing that others would have to wait for."""
         yield
+
+
+class _ReadOnlyEngine:
+    """An engine that answers, and is told nothing."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def __getattr__(self, name: str) -> Any:
+        """Ask the engine."""
+        return getattr(self._engine, name)
+
+    def cancel(self, *_: object) -> None:
+        """Cancel nothing."""
+
+    throttle = hold = release = cancel
+
+
+def read_only_engine(engine: Engine) -> Engine:
+    """The same engine, which is asked and told nothing."""
+    return cast(Engine, _ReadOnlyEngine(engine))

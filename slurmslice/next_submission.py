@@ -9,28 +9,31 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from slurmslice import directives
-from slurmslice.asked import job_name
-from slurmslice.packing import limit_argument, of_task
+from slurmslice.packing import limit_argument, task_request
 from slurmslice.plan import Batch, batch, portion
 from slurmslice.ranges import compress
+from slurmslice.resources import NO_REQUEST, ResourceRequest
 from slurmslice.run import Run
+from slurmslice.run_spec import job_name
 from slurmslice.submission import (
-    Draft,
-    Options,
+    PlannedSubmission,
+    RunScript,
     check_place,
     job_name_of,
     new_token,
     output_pattern,
     rows_of_index,
     script_array,
-    script_options,
     untouched,
 )
 
+Queue = Mapping[int, ResourceRequest]
+"""Rows that are to be submitted, in order, and the options in which each differs from the script.
+"""
+
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class SubmissionBounds:
     """How large the next submission may be.
 
     Attributes:
@@ -42,7 +45,9 @@ class Bounds:
     throttle: int | None = None
 
 
-def drafts(run: Run, queue: Mapping[int, Options], bounds: Bounds) -> Iterator[Draft]:
+def next_submissions(
+    run: Run, script: RunScript, queue: Queue, bounds: SubmissionBounds
+) -> Iterator[PlannedSubmission]:
     """The submissions that would carry what is queued, one after another, as few as can be.
 
     Raises:
@@ -50,20 +55,29 @@ def drafts(run: Run, queue: Mapping[int, Options], bounds: Bounds) -> Iterator[D
     """
     left, number, script_is_next = dict(queue), run.ledger.next_number, untouched(run)
     while left:
-        draft = next_draft(run, left, bounds, number, script_is_next)
-        for row in draft.batch.rows:
+        planned = next_submission(
+            run, script, left, bounds, number=number, script_is_next=script_is_next
+        )
+        for row in planned.batch.rows:
             del left[row]
-        number, script_is_next = draft.number + 1, False
-        yield draft
+        number, script_is_next = planned.number + 1, False
+        yield planned
 
 
-def next_draft(
-    run: Run, queue: Mapping[int, Options], bounds: Bounds, number: int, script_is_next: bool
-) -> Draft:
+def next_submission(
+    run: Run,
+    script: RunScript,
+    queue: Queue,
+    bounds: SubmissionBounds,
+    *,
+    number: int,
+    script_is_next: bool,
+) -> PlannedSubmission:
     """The submission that carries what is queued first, and as much of the rest as it can.
 
     Args:
         run: the run.
+        script: its script as it stands now.
         queue: rows and their requests, in order; not empty.
         bounds: how large it may be.
         number: what it gets; 001 is the script's own.
@@ -72,45 +86,52 @@ def next_draft(
     Raises:
         BadInput: the script cannot be understood.
     """
-    options = script_options(run)
-    check_place(run, options)
-    draft = _first(run, options, queue, bounds, number) if script_is_next else None
-    return draft or _later(run, options, queue, bounds, max(number, 2))
+    check_place(run, script)
+    first = _first(run, script, queue, bounds, number) if script_is_next else None
+    return first or _later(run, script, queue, bounds, max(number, 2))
 
 
 def _first(
-    run: Run, options: Options, queue: Mapping[int, Options], bounds: Bounds, number: int
-) -> Draft | None:
+    run: Run,
+    script: RunScript,
+    queue: Queue,
+    bounds: SubmissionBounds,
+    number: int,
+) -> PlannedSubmission | None:
     """The script as it stands, with as few options beside it as can be.
 
     None where what is queued first is not all that the script's array carries. A part of that is
     a submission of its own: should the script be sent by hand as well, its job would have more.
     """
-    changes, written = next(iter(queue.values())), script_array(options)
+    changes, written = next(iter(queue.values())), script_array(script.request)
     rows = tuple(row for index in sorted(written) for row in rows_of_index(run, index))
     if len(written) > bounds.most or any(queue.get(row) != changes for row in rows):
         return None
     array = compress(sorted(written), bounds.throttle)
-    name, token = job_name_of(run, options), run.asked.token if number == 1 else new_token()
+    name, token = job_name_of(run, script.request), run.record.token if number == 1 else new_token()
     overrides: dict[str, str] = {}
     if bounds.throttle != written.throttle:
         overrides["array"] = str(array)
     if number > 1 or token not in name:
-        name = job_name(name.removesuffix(f"-{run.asked.token}"), token)
+        name = job_name(name.removesuffix(f"-{run.record.token}"), token)
         overrides["job-name"] = name
     part = Batch(rows, array, changes)
-    return _draft(
-        run, options, number=number, token=token, name=name, part=part, overrides=overrides,
+    return _planned(
+        run, script, number=number, token=token, name=name, part=part, overrides=overrides,
         table_rows=run.first_rows,
     )  # fmt: skip
 
 
 def _later(
-    run: Run, options: Options, queue: Mapping[int, Options], bounds: Bounds, number: int
-) -> Draft:
+    run: Run,
+    script: RunScript,
+    queue: Queue,
+    bounds: SubmissionBounds,
+    number: int,
+) -> PlannedSubmission:
     """The script with a task table, and an array, of its own."""
-    changes, asked = next(iter(queue.values())), run.asked
-    direct, pack = asked.direct, asked.packing.pack
+    changes, record = next(iter(queue.values())), run.record
+    direct, pack = record.direct, record.packing.pack
     alike = (row for row, wanted in queue.items() if wanted == changes)
     some = list(islice(alike, bounds.most * pack))
     rows = portion(run.table, some, direct=direct, pack=pack, most=bounds.most)
@@ -118,17 +139,17 @@ def _later(
         run.table, rows, direct=direct, pack=pack, throttle=bounds.throttle, changes=changes
     )
     token = new_token()
-    name = job_name(asked.name, token)
+    name = job_name(record.name, token)
     overrides = {"array": str(part.array), "job-name": name}
-    return _draft(
-        run, options, number=number, token=token, name=name, part=part, overrides=overrides,
+    return _planned(
+        run, script, number=number, token=token, name=name, part=part, overrides=overrides,
         table_rows=part.rows,
     )  # fmt: skip
 
 
-def _draft(
+def _planned(
     run: Run,
-    options: Options,
+    script: RunScript,
     *,
     number: int,
     token: str,
@@ -136,27 +157,25 @@ def _draft(
     part: Batch,
     overrides: Mapping[str, str],
     table_rows: Sequence[int],
-) -> Draft:
-    packing = run.asked.packing
+) -> PlannedSubmission:
+    packing = run.record.packing
     arguments: tuple[str, ...] = ()
     limit = limit_argument(part.changes, packing)
     if number > 1 or limit:
         arguments = (f"{number:03d}", *limit)
     output = {"output": output_pattern(run, number)} if number > 1 else {}
-    asked = of_task(part.changes, packing, len(part.rows))
-    if number > 1 and "time" not in dict(part.changes):
-        asked += _less_time(run, options, len(part.rows))
-    sent = (*overrides.items(), *output.items(), *asked)
-    in_force = directives.in_force(options, sent)
-    return Draft(number, token, name, part, sent, in_force, table_rows, arguments)
+    changes = task_request(part.changes, packing, len(part.rows))
+    if number > 1 and "time" not in part.changes:
+        changes = changes.overridden_by(_less_time(run, script, len(part.rows)))
+    sent = ResourceRequest.of({**overrides, **output, **changes})
+    return PlannedSubmission(number, token, name, part, sent, script, table_rows, arguments)
 
 
-def _less_time(run: Run, options: Options, slices: int) -> Options:
-    """The time limit of a task that carries less than a whole pack, where that is a shorter one.
+def _less_time(run: Run, script: RunScript, slices: int) -> ResourceRequest:
+    """The time limit of a task that carries less than a whole pack, if that is a shorter one.
 
-    None where the script's was edited: what a person wrote there is meant.
+    Nothing if the script's was edited: what a person wrote there counts.
     """
-    asked, packing = run.asked.options, run.asked.packing
-    whole, less = (dict(of_task(asked, packing, n)).get("time") for n in (None, slices))
-    edited = dict(options).get("time") != whole
-    return () if edited or less in {None, whole} else (("time", str(less)),)
+    asked, packing = run.record.first_request.only({"time"}), run.record.packing
+    whole, less = (task_request(asked, packing, n) for n in (None, slices))
+    return NO_REQUEST if script.request.only({"time"}) != whole else less.differing_from(whole)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from slurmslice.asked import Asked
 from slurmslice.errors import BadInput
 from slurmslice.ledger import Fate
 from slurmslice.run import Run
+from slurmslice.run_spec import RunRecord
 from slurmslice.rundir import RunDirectory, create
 from slurmslice.script import library
-from slurmslice.verbs.create import Wanted, render
+from slurmslice.verbs.create import RunInputs, render
 from slurmslice.verbs.settle import settle, settle_locked
 
 
@@ -25,14 +25,14 @@ def _only_refused(run: Run) -> bool:
     return fates == {Fate.REFUSED} and not run.place.script_edited
 
 
-def remake(run: Run, asked: Asked, wanted: Wanted) -> RunDirectory:
+def replace_refused_run(run: Run, record: RunRecord, new: RunInputs) -> RunDirectory:
     """Make another run in the place of one that is ``replaceable``: whole, or not at all.
 
     Raises:
         BadInput: something of it was taken at this moment, or there was no look-up.
         Busy: another slurmslice holds it.
     """
-    text = render(asked, wanted, run.place.path)
+    text = render(record, new, run.place.path)
     with run.place.lock("run"):
         run.reload()
         if settle_locked(run).silences or not _only_refused(run):
@@ -43,4 +43,4 @@ def remake(run: Run, asked: Asked, wanted: Wanted) -> RunDirectory:
                 run=run.place.path.name,
             )
         data = text.encode("utf-8", "surrogateescape")
-        return create(run.place.path, asked, wanted.table, data, library(), instead=True)
+        return create(run.place.path, record, new.table, data, library(), instead=True)

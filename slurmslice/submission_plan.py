@@ -1,0 +1,240 @@
+"""A plan: the slices that are to be submitted, and their requests. Made once, then shown or done.
+
+A person or a policy makes ``Choice``s. ``make_plan`` reads the script once and fixes the rows,
+their requests and the warnings. ``--dry-run`` shows the plan; ``verbs.submit.execute`` does it.
+What may change meanwhile is asked anew then, under the lock: room in the queue, doubts, and
+whether Slurm runs a slice again. So less than the plan may be done, and never anything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from slurmslice.command import quote
+from slurmslice.directives.options import MEMORY
+from slurmslice.errors import BadInput, NoAnswer
+from slurmslice.next_submission import SubmissionBounds, next_submissions
+from slurmslice.notes import Note
+from slurmslice.packing import task_request
+from slurmslice.request_changes import LoweredRequest, lowered_requests, next_requests
+from slurmslice.resources import NO_REQUEST, ResourceRequest
+from slurmslice.run import Run
+from slurmslice.states import State
+from slurmslice.submission import (
+    PlannedSubmission,
+    RunScript,
+    check_script,
+    check_table,
+    read_script,
+    rows_of_index,
+    script_array,
+    throttle,
+    untouched,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Slices that are wanted, and the changes of their requests.
+
+    Attributes:
+        rows: their rows.
+        changes: sbatch options, long names; ``2x`` multiplies what a slice had.
+    """
+
+    rows: Sequence[int]
+    changes: Mapping[str, str] = NO_REQUEST
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRequest:
+    """Slices that are to be queued with the same request.
+
+    Attributes:
+        request: their options that differ from the script's.
+        rows: their rows.
+        states: their states when the plan was made, pairwise.
+        holders: the submissions that held them then, pairwise; 0 for none.
+    """
+
+    request: ResourceRequest
+    rows: tuple[int, ...]
+    states: tuple[State, ...]
+    holders: tuple[int, ...]
+
+    def unchanged(self, run: Run) -> list[int]:
+        """The rows that are as they were when the plan was made, or were only given back."""
+        state, holder = run.standings.state, run.ledger.holder
+        return [
+            row
+            for row, before, held_by in zip(self.rows, self.states, self.holders, strict=True)
+            if state(row) is before and holder[row] in {held_by, 0}
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedRequest:
+    """Slices of a plan that can never run as they are planned.
+
+    Attributes:
+        rows: their rows.
+        error: why; it says what to type.
+    """
+
+    rows: tuple[int, ...]
+    error: BadInput
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The slices that are to be submitted. It is not changed once it is made.
+
+    Attributes:
+        script: the script that it was made from.
+        requests: the slices that are to be queued, by their requests; a slice that is queued
+            with just this request already is left out.
+        lowered: the rows that get less memory or time than they had.
+        refused: the slices that can never run so (``with_limits``).
+        notes: what the rest waits for.
+    """
+
+    script: RunScript
+    requests: tuple[PlannedRequest, ...] = ()
+    lowered: Mapping[LoweredRequest, Sequence[int]] = field(default_factory=dict)
+    refused: tuple[RefusedRequest, ...] = ()
+    notes: tuple[Note, ...] = ()
+
+    @property
+    def rows(self) -> list[int]:
+        """The rows that are to be queued."""
+        return [row for planned in self.requests for row in planned.rows]
+
+    def check(self) -> None:
+        """Raise the first refusal, if there is one.
+
+        Raises:
+            BadInput: slices of the plan can never run.
+        """
+        if self.refused:
+            raise self.refused[0].error
+
+    def submissions(self, run: Run) -> Iterator[PlannedSubmission]:
+        """The submissions that would be made if there were room for all, the queued slices first.
+
+        Raises:
+            BadInput: the script cannot be understood.
+            DamagedRun: a task table was changed.
+        """
+        queue = dict(run.ledger.queue)
+        for planned in self.requests:
+            queue.update(dict.fromkeys(planned.rows, planned.request))
+        try:
+            intake = run.engine.intake(self.script.request.verify())
+            most = min(intake.max_array_size, intake.per_array)
+        except NoAnswer:
+            most = len(script_array(self.script.request))
+        bounds = SubmissionBounds(most, throttle(run, self.script.request))
+        for submission in next_submissions(run, self.script, queue, bounds):
+            check_table(run, submission.number)
+            yield submission
+
+
+def make_plan(run: Run, *choices: Choice) -> Plan:
+    """Plan to submit these slices; of one that is chosen twice the later choice counts.
+
+    Raises:
+        DamagedRun: there is no script.
+        BadInput: the script or the changes cannot be understood.
+    """
+    script = read_script(run)
+    wanted: dict[int, ResourceRequest] = {}
+    for choice in choices:
+        if choice.rows:
+            check_script(run, script)
+        rows = _in_the_script(run, script, choice.rows)
+        wanted.update(next_requests(run, script.request, rows, choice.changes))
+    groups: dict[ResourceRequest, list[int]] = {}
+    for row, request in wanted.items():
+        if run.ledger.queue.get(row) != request:
+            groups.setdefault(request, []).append(row)
+    changed = {name for choice in choices for name in choice.changes}
+    lowered = {} if changed.isdisjoint({"time", *MEMORY}) else groups
+    return Plan(
+        script,
+        tuple(_planned(run, request, rows) for request, rows in groups.items()),
+        lowered_requests(run, script.request, lowered),
+        notes=tuple(_notes(run)),
+    )
+
+
+def with_limits(run: Run, plan: Plan) -> Plan:
+    """The same plan, with the slices refused that could never run, and so would wait for ever.
+
+    It asks the engine for its limits, once for each request; if it does not answer, nothing is
+    refused.
+
+    Raises:
+        BadInput: the engine can never honour a request (GPUs on the local engine).
+    """
+    refused = []
+    for planned in plan.requests:
+        of_task = task_request(planned.request, run.record.packing, len(planned.rows))
+        try:
+            limits = run.engine.limits(plan.script.request.overridden_by(of_task).verify())
+        except NoAnswer:
+            return plan
+        if limits.never:
+            refused.append(RefusedRequest(planned.rows, _never(run, planned, limits.never)))
+    return replace(plan, refused=tuple(refused))
+
+
+def _never(run: Run, planned: PlannedRequest, why: str) -> BadInput:
+    key = run.table.keys[planned.rows[0]]
+    by_hand = f"; by hand Slurm decides: sbatch {quote(str(run.place.script))}"
+    return BadInput(
+        f"Nothing was submitted: slice {key!r} could never run: {why}.",
+        "`slurmslice doctor` shows what there is" + (by_hand if untouched(run) else "."),
+        code="never-runs",
+        key=key,
+        reason=why,
+    )
+
+
+def _planned(run: Run, request: ResourceRequest, rows: Sequence[int]) -> PlannedRequest:
+    states = tuple(run.standings.state(row) for row in rows)
+    return PlannedRequest(
+        request, tuple(rows), states, tuple(run.ledger.holder[row] for row in rows)
+    )
+
+
+def _notes(run: Run) -> Iterator[Note]:
+    if doubts := [submission.number for submission in run.ledger.in_doubt()]:
+        which = ", ".join(f"{number:03d}" for number in doubts)
+        message = f"First it is to be found out whether submission {which} was taken."
+        yield Note("submission-in-doubt", message, {"submissions": doubts})
+    if run.ledger.held:
+        yield Note("rest-held", f"The rest is {run.ledger.held}: it goes in with --no-breaker.")
+
+
+def _in_the_script(run: Run, script: RunScript, rows: Sequence[int]) -> Sequence[int]:
+    """The rows that a hand-edited ``#SBATCH --array`` lets into the first submission.
+
+    Raises:
+        BadInput: none of them.
+    """
+    if not (rows and untouched(run)):
+        return rows
+    array = script_array(script.request)
+    named = {row for index in array for row in rows_of_index(run, index)}
+    if len(named) == len(run.first_rows):
+        return rows
+    chosen = [row for row in rows if row in named]
+    if not chosen:
+        raise BadInput(
+            f"None of these slices is in the script's --array={array}.",
+            f"Edit that line of {run.place.script}, or name others.",
+            code="not-in-array",
+            array=str(array),
+        )
+    return chosen

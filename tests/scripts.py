@@ -1,0 +1,46 @@
+"""Scripts for tests: all that one says, given by the names that its template has."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from slurmslice.command import Words
+from slurmslice.packing import Packing
+from slurmslice.resources import ResourceRequest
+from slurmslice.run_spec import RunRecord
+from slurmslice.script import Script
+
+_RECORD = RunRecord(
+    name="x", command=Words(("true", "{}")), source="a test", work_dir="/", token="k3v9w2ab",
+    engine="slurm", cluster="halo", slices=99, slices_sha256="", direct=True, first="0-98",
+    first_sha256="", first_request=ResourceRequest(), template="", library_sha256="",
+    created_at=0.0, version="0.1.0",
+)  # fmt: skip
+_SCRIPT = Script(
+    record=_RECORD, directives="", run_dir="/", environment=(), columns=(), log_folders=False,
+    whole=True,
+)  # fmt: skip
+
+
+def a_script(**given: Any) -> Script:
+    """A script with these values, which may be those of the run's record or of its packing."""
+    return changed(_SCRIPT, **given)
+
+
+def changed(script: Script, **given: Any) -> Script:
+    """A script with other values."""
+    parts: dict[Any, dict[str, Any]] = {Packing: {}, RunRecord: {}, Script: {}}
+    cpus, differing = given.pop("cpus", ...), given.pop("differing", ())
+    for name, value in given.items():
+        kind = next(kind for kind in parts if name in kind.__dataclass_fields__)
+        parts[kind][name] = value
+    packing = dataclasses.replace(script.record.packing, **parts[Packing])
+    record = dataclasses.replace(script.record, packing=packing, **parts[RunRecord])
+    if cpus is not ...:
+        request = {"cpus-per-task": str(cpus)} if cpus else {}
+        record = dataclasses.replace(record, first_request=ResourceRequest.of(request))
+    if differing:
+        columns = dict.fromkeys(differing, "{column}")
+        record = dataclasses.replace(record, request=ResourceRequest.of(columns))
+    return dataclasses.replace(script, record=record, **parts[Script])
