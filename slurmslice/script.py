@@ -55,7 +55,7 @@ class Script:
 
     @property
     def context(self) -> dict[str, object]:
-        """The names that a template finds; ``docs/templates.md`` says what each is."""
+        """The names that a template finds; ``docs/reference/templates.md`` describes them."""
         record, packing = self.record, self.record.packing
         request = record.first_request
         named = {name: getattr(record, name) for name in _OF_THE_RECORD}
