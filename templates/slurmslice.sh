@@ -291,22 +291,23 @@ _run_slot() {
 # limit, has ended for good. One that was ended from outside (by HUP, INT, KILL or TERM, or with any
 # exit code after it was told to end) runs again.
 _keep_ended() {
-  local _said _slot _late=() _lost=() _missed=()
+  local _said _slot _host _late=() _lost=() _missed=() _hosts=()
   local _pattern="slurmslice (start|timeout|memory|check|end) job=$_job restart=[0-9]+ at=[0-9]+"
-  _pattern+=' host=[^ ]+ slot=([0-9]+)( (exit|of)=([0-9]+))?( (told=)?|$)'
+  _pattern+=' host=([^ ]+) slot=([0-9]+)( (exit|of)=([0-9]+))?( (told=)?|$)'
   while IFS= read -r _said; do
     [[ $_said =~ $_pattern ]] || continue
-    _slot=${BASH_REMATCH[2]}
-    case ${BASH_REMATCH[1]}${BASH_REMATCH[5]}${_late[_slot]:-}${BASH_REMATCH[7]} in
+    _slot=${BASH_REMATCH[3]} _hosts[BASH_REMATCH[3]]=${BASH_REMATCH[2]}
+    case ${BASH_REMATCH[1]}${BASH_REMATCH[6]}${_late[_slot]:-}${BASH_REMATCH[8]} in
       start*) unset "_late[$_slot]" "_lost[$_slot]" "_missed[$_slot]" ;;
       timeout*) _late[_slot]=late ;;
-      memory*) _lost[_slot]=${BASH_REMATCH[5]} ;;
+      memory*) _lost[_slot]=${BASH_REMATCH[6]} ;;
       check*) _missed[_slot]=missed ;;
       end129 | end130 | end137 | end143 | end*[0-9]told=) ;;
-      *) _kept[_slot]=${BASH_REMATCH[5]} ;;
+      *) _kept[_slot]=${BASH_REMATCH[6]} ;;
     esac
   done <"$_submission/tasks/$_index.log"
   for _slot in "${!_kept[@]}"; do
+    _host=${_hosts[_slot]} # the node on which the slice ran
     [[ ! ${_late[_slot]:-} ]] || _progress timeout "slot=$_slot"
     [[ ! ${_lost[_slot]:-} ]] || _progress memory "slot=$_slot of=${_lost[_slot]}"
     [[ ! ${_missed[_slot]:-} ]] || _progress check "slot=$_slot exit=${_kept[_slot]}"
@@ -437,7 +438,7 @@ _progress_surely() {
   while ((_try++ < 120)); do # a list of 120 words would cost more than the line
     _progress "$@" && return
     command sleep 5
-    echo >&"$_out" # half of the line may have been written
+    echo x >&"$_out" # half of the line may have been written: this makes it unreadable
   done 2>/dev/null
 }
 

@@ -743,14 +743,16 @@ def test_a_restart_keeps_what_is_done(place: Place, at_once: int) -> None:
     text = """echo run >>"runs-$SLICE"
         case $SLICE$SLURM_RESTART_COUNT in k10) exit 3;; k20) kill -9 $$;; esac"""
     pack(place, words("sh", "-c", text), 4, at_once=at_once)
-    first = place.run(0, SLURM_RESTART_COUNT="0")
-    again = place.run(0, SLURM_RESTART_COUNT="1")
+    first = place.run(0, SLURM_RESTART_COUNT="0", SLURMD_NODENAME="n1")
+    again = place.run(0, SLURM_RESTART_COUNT="1", SLURMD_NODENAME="n2")
     assert exits(first) == {0: 0, 1: 3, 2: 137, 3: 0}
     assert (again.code, exits(again)) == (1, {0: 0, 1: 3, 2: 0, 3: 0})
     assert again.said.restart == 1
     assert again.stdout.count(b" kept=1\n") == 3
-    third = place.run(0, SLURM_RESTART_COUNT="2")
+    third = place.run(0, SLURM_RESTART_COUNT="2", SLURMD_NODENAME="n3")
     assert (third.code, exits(third)) == (1, {0: 0, 1: 3, 2: 0, 3: 0})
+    hosts = [third.said.slots[slot].host for slot in range(4)]
+    assert hosts == ["n1", "n1", "n2", "n1"]  # the nodes on which they ran
     runs = [(place.work_dir / f"runs-k{i}").read_text().count("run") for i in range(4)]
     assert runs == [1, 1, 2, 1]
 
