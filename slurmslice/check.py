@@ -70,6 +70,5 @@ NO_CHECK = Check()
 
 
 def _file_test(path: str) -> str:
-    word = word_to_bash(path)
-    message = f"printf 'slurmslice: there is no %s, or it is empty\\n' {word} >&2"
-    return f"  [[ -f {word} && -s {word} ]] || {{\n    {message}\n    return 1\n  }}"
+    """One line of bash; ``_check_file`` is a function of the library."""
+    return f"  _check_file {word_to_bash(path)} || return"

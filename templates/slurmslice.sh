@@ -285,6 +285,14 @@ _run_slot() {
   exit "$_exit"
 }
 
+# For check_slice: fails unless file $1 exists and is not empty.
+# shellcheck disable=SC2329 # script.sh calls it
+_check_file() {
+  [[ ! -f $1 || ! -s $1 ]] || return 0
+  builtin printf 'slurmslice: %s does not exist or is empty\n' "$1" >&2
+  return 1
+}
+
 # ---- Packs: the child is the dispatcher of several slices
 
 # Reads what earlier starts of this task wrote. A slice that ended by itself, or at its own time

@@ -13,7 +13,7 @@
 # of a task become its children), and as the leader of a session. Signals: PWR ends the task (also
 # sent by the kernel when the engine has died), ALRM ends it because its time is over, QUIT kills it.
 # All names here begin with _.
-# shellcheck shell=bash disable=SC2154,SC2329 # the library sets variables, and calls functions
+# shellcheck shell=bash disable=SC2154,SC2329,SC2030,SC2031 # the library sets variables, and calls functions
 
 _orders=$1 _answers=$2 _grace=$3 _folder=$4 _kind=$5 _script=$6 _slot='' _child='' _out=''
 shift 6

@@ -69,9 +69,9 @@ def test_a_check_that_succeeds_changes_nothing(place: Place, command: Command) -
     ("check", "code", "says"),
     [
         (Check("echo no; exit 3"), 3, b"no\n"),
-        (Check("", ("{}.h5",)), 1, b"slurmslice: there is no 17.h5, or it is empty\n"),
-        (Check("", ("out-{}", "empty/../{}")), 1, b"or it is empty\n"),
-        (Check("touch after", ("{}.h5",)), 1, b"or it is empty\n"),
+        (Check("", ("{}.h5",)), 1, b"slurmslice: 17.h5 does not exist or is empty\n"),
+        (Check("", ("out-{}", "empty/../{}")), 1, b"or is empty\n"),
+        (Check("touch after", ("{}.h5",)), 1, b"or is empty\n"),
     ],
 )
 def test_a_check_that_fails_fails_the_task(
@@ -125,7 +125,7 @@ def test_a_hostile_key_in_a_path_is_a_path(place: Place, key: str) -> None:
     place.make(rows=[(key,)])
     ran = place.run(0, log="row-40.log")
     assert ran.code == 1
-    assert b"slurmslice: there is no no/" in ran.log
+    assert b"slurmslice: no/" in ran.log
 
 
 def test_by_hand_the_check_runs_too(place: Place) -> None:
@@ -290,7 +290,7 @@ def test_a_check_is_part_of_script_and_run(typed: Typed) -> None:
     line = ("run", "--dry-run", "--name", "x", "-a", "0-3", "--check-file", "{}.h5")
     typed("render", *line[2:], "--check", "true # $SLICE", "--", "true", "{}")
     script = (typed.folder / "runs/x/script.sh").read_text()
-    assert '[[ -f "${SLICE}.h5" && -s "${SLICE}.h5" ]]' in script
+    assert '_check_file "${SLICE}.h5"' in script
     assert "true # $SLICE" in script
     said = typed(*line, "--", "true", "{}")
     assert typed.code == 2

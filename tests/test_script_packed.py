@@ -21,7 +21,7 @@ from slurmslice.check import Check
 from slurmslice.command import Command, ShellText, quote
 from slurmslice.engines.local.memory_cgroup import open_cells
 from slurmslice.progress import parse
-from slurmslice.script import Script, render
+from slurmslice.script import Script, library, render
 from tests.scripts import changed
 from tests.test_script import (
     BASH,
@@ -135,7 +135,7 @@ def test_shellcheck_has_nothing_to_say_of_packs(tmp_path: Path) -> None:
 
 def test_packs_need_nothing_newer_than_bash_4_2() -> None:
     """Compute nodes have old bashes: no ``wait -n``, no negative subscripts, no EPOCHSECONDS."""
-    text = "".join(map(render, variants()))
+    text = "".join(map(render, variants())) + library().decode()
     newer = (
         r"wait -[nfp]|@[QEPAKaUuL]\}|mapfile .*-d|EPOCH(SECONDS|REALTIME)|SRANDOM|local -n|\[-1\]"
     )
