@@ -150,7 +150,7 @@ def shared_out(limit: int, claims: Sequence[Claim]) -> tuple[dict[int, int], int
         the next submission.
     """
     may = {claim.number: claim.may for claim in claims}
-    # First cut tasks that have not started, because running ones go on; then replace none that ends.
+    # First cut tasks that have not started; then do not replace running tasks that end.
     excess = sum(claim.taken for claim in claims) - limit
     _cut(may, {claim.number: claim.running for claim in claims}, excess)
     _cut(may, dict.fromkeys(may, 0), sum(may.values()) - limit)

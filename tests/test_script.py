@@ -710,9 +710,9 @@ def test_the_claim_is_made_whatever_the_shell_was_told(place: Place) -> None:
 def test_a_barred_submission_runs_nothing(place: Place) -> None:
     """A submission that was given up cannot run later, whichever job brings it."""
     place.write(words("touch", "ran"))
-    (place.submission() / "job").write_text("barred by slurmslice: given up\n")
+    (place.submission() / "job").write_text("fenced by slurmslice: given up\n")
     ran = place.run()
-    assert (ran.code, ran.said.refused) == (2, "barred by slurmslice: given up")
+    assert (ran.code, ran.said.refused) == (2, "fenced by slurmslice: given up")
     assert not (place.work_dir / "ran").exists()
 
 

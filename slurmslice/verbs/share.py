@@ -1,4 +1,4 @@
-"""Share: hold the run's throttle over all its arrays, and give back what they do not need."""
+"""Allocate the run's throttle: each array gets a share, and a share it does not need is reused."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from slurmslice.submission import throttle
 
 
 def share_out(run: Run, script: ResourceRequest) -> int | None:
-    """Tell the arrays in flight their shares. Hold the lock.
+    """Set the shares of the arrays in flight. The caller holds the lock.
 
     Returns:
-        how many array tasks may run beside them; None where there is no throttle.
+        the number of array tasks that the next submission may run at once; None if there is no
+        throttle.
 
     Raises:
-        EngineError: an array could not be told; its share is what it was.
+        EngineError: a share could not be set; it is as it was.
     """
     limit = throttle(run, script)
     jobs = run.in_flight()
@@ -32,25 +33,28 @@ def share_out(run: Run, script: ResourceRequest) -> int | None:
     shares, spare = shared_out(limit, claims)
     for submission, claim in zip(jobs, claims, strict=True):
         share = shares.get(claim.number, claim.share)
-        # Once in each process: one that was killed may have written a share down and no more.
-        news = submission.number not in run.told and claim.open > claim.running
-        if share is not None and (share != claim.share or news):
+        # Repeated once in each process: a killed one may have journalled a share and not set it.
+        unsure = submission.number not in run.told and claim.open > claim.running
+        if share is not None and (share != claim.share or unsure):
             tell(run, submission, share)
     return spare
 
 
 def tell(run: Run, submission: Submission, share: int | None) -> None:
-    """Tell one array its share, written down so that a kill in between never makes too many run.
+    """Set the share of one array, and journal it.
+
+    A higher share is journalled before it is set, a lower one after that. So a kill in between
+    never lets too many tasks run.
 
     Raises:
-        EngineError: it could not be told.
+        EngineError: the share could not be set.
     """
     before = submission.share
     raised = before is not None and (share is None or share > before)
     if raised:
         run.decide(Shared(submission.number, share, run.clock()))
     try:
-        _say(run, submission, share)
+        _set_in_engine(run, submission, share)
     except EngineError:
         if raised:
             run.decide(Shared(submission.number, before, run.clock()))
@@ -60,11 +64,11 @@ def tell(run: Run, submission: Submission, share: int | None) -> None:
     run.told.add(submission.number)
 
 
-def _say(run: Run, submission: Submission, share: int | None) -> None:
-    """Say a share in the engine's words, to which a throttle of 0 is none at all.
+def _set_in_engine(run: Run, submission: Submission, share: int | None) -> None:
+    """Set a share in the engine. A share of 0 is a hold, because Slurm's throttle 0 is no limit.
 
-    An array that was ever held for its share is released with each later one: a process that
-    was killed may have written the share down and not said it.
+    An array that was ever held for a share of 0 is released with each later share: a killed
+    process may have journalled the share and not set it.
     """
     job, name = submission.job, submission.name
     if share == 0:
@@ -76,7 +80,7 @@ def _say(run: Run, submission: Submission, share: int | None) -> None:
 
 
 def claim_of(run: Run, submission: Submission) -> Claim:
-    """What an array takes, by what was seen last."""
+    """Return the share of an array, with its tasks as the last poll found them."""
     opened, running = set(), set()
     for row in run.open_rows(submission):
         index = submission.index_of(row)
