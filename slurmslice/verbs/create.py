@@ -137,7 +137,7 @@ def describe(new: RunInputs, engine: Engine) -> tuple[RunRecord, str | None]:
 def _first(
     table: SliceTable, alike: Sequence[int], pack: int, intake: Intake
 ) -> tuple[bool, Sequence[int]]:
-    """Return True if the array's indices are the keys, and the rows of the first submission."""
+    """Return the form (True: direct) and the rows of the first submission."""
     direct = is_direct(table, intake.max_array_size, pack)
     most = min(intake.max_array_size, intake.per_array)
     some = portion(table, alike, direct=direct, pack=pack, most=most)
