@@ -109,33 +109,33 @@ def may_resubmit(state: State) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class ThrottleShare:
     """The share of the throttle of an array in flight, in array tasks.
 
     Attributes:
         number: its submission's number.
-        open: tasks that have not ended.
-        running: the tasks that run now.
+        open_tasks: tasks that have not ended.
+        running_tasks: the tasks that run now.
         share: tasks that it may run at once; 0: no further task starts; None: no limit.
     """
 
     number: int
-    open: int
-    running: int
+    open_tasks: int
+    running_tasks: int
     share: int | None
 
     @property
-    def may(self) -> int:
+    def allowed_tasks(self) -> int:
         """The maximum number of tasks that it may run at once from now on."""
-        return self.open if self.share is None else min(self.share, self.open)
+        return self.open_tasks if self.share is None else min(self.share, self.open_tasks)
 
     @property
-    def taken(self) -> int:
+    def used_tasks(self) -> int:
         """The number of tasks that run now, or that may start without a new share."""
-        return max(self.running, self.may)
+        return max(self.running_tasks, self.allowed_tasks)
 
 
-def shared_out(limit: int, claims: Sequence[Claim]) -> tuple[dict[int, int], int]:
+def compute_shares(limit: int, arrays: Sequence[ThrottleShare]) -> tuple[dict[int, int], int]:
     """Allocate a throttle to the arrays in flight.
 
     An excess is cut from the newest array first. A free share goes to arrays with waiting tasks,
@@ -143,31 +143,31 @@ def shared_out(limit: int, claims: Sequence[Claim]) -> tuple[dict[int, int], int
 
     Args:
         limit: array tasks that may run at once, in all.
-        claims: the present shares, the oldest array first.
+        arrays: the present shares, the oldest array first.
 
     Returns:
         the shares that change, by submission number; and the number of tasks that is left for
         the next submission.
     """
-    may = {claim.number: claim.may for claim in claims}
+    allowed = {array.number: array.allowed_tasks for array in arrays}
     # First cut tasks that have not started; then do not replace running tasks that end.
-    excess = sum(claim.taken for claim in claims) - limit
-    _cut(may, {claim.number: claim.running for claim in claims}, excess)
-    _cut(may, dict.fromkeys(may, 0), sum(may.values()) - limit)
-    free = limit - sum(max(claim.running, may[claim.number]) for claim in claims)
-    for claim in claims:
-        taken = max(claim.running, may[claim.number])
-        more = min(free, claim.open - taken)
+    excess = sum(array.used_tasks for array in arrays) - limit
+    _cut(allowed, {array.number: array.running_tasks for array in arrays}, excess)
+    _cut(allowed, dict.fromkeys(allowed, 0), sum(allowed.values()) - limit)
+    free = limit - sum(max(array.running_tasks, allowed[array.number]) for array in arrays)
+    for array in arrays:
+        taken = max(array.running_tasks, allowed[array.number])
+        more = min(free, array.open_tasks - taken)
         if more > 0:
-            may[claim.number] = taken + more
+            allowed[array.number] = taken + more
             free -= more
-    shares = {c.number: may[c.number] for c in claims if may[c.number] != c.may}
+    shares = {c.number: allowed[c.number] for c in arrays if allowed[c.number] != c.allowed_tasks}
     return shares, max(0, free)
 
 
-def _cut(may: dict[int, int], floor: Mapping[int, int], excess: int) -> None:
+def _cut(allowed: dict[int, int], floor: Mapping[int, int], excess: int) -> None:
     """Reduce the shares by the excess, the newest first, but not below the floor."""
-    for number in reversed(may):
-        cut = max(0, min(excess, may[number] - floor[number]))
-        may[number] -= cut
+    for number in reversed(allowed):
+        cut = max(0, min(excess, allowed[number] - floor[number]))
+        allowed[number] -= cut
         excess -= cut

@@ -52,7 +52,7 @@ class ReadOnlyDirectory(RunDirectory):
     def append_states(self, lines: bytes, header: bytes) -> None:
         """Write nothing: the statuses are in ``Run``."""
 
-    def bar(self, number: int) -> bool:
+    def fence(self, number: int) -> bool:
         """Tell if a submission could be fenced; do not fence it."""
         return self.owner(number) is None
 

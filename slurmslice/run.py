@@ -36,7 +36,7 @@ class Run:
         self.clock = clock
         self.record: RunRecord = place.record()
         self.table: SliceTable = place.table(self.record.slices_sha256)
-        self.told: set[int] = set()
+        self.shares_sent: set[int] = set()
         """Submissions whose share of the throttle this process has sent to the engine."""
         self.unsent_at = float("-inf")
         """The last time when Slurm knew no job of a hand-submitted script, epoch seconds."""

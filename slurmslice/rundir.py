@@ -49,7 +49,7 @@ class RunDirectory:
         self.states = path / "states.tsv"
         self.unread: dict[Path, str] = {}
         """Task logs that could not be read, and the reasons."""
-        self.fault = ""
+        self.known_fault = ""
         """The fault of the library at the last poll; empty if there was none."""
 
     @classmethod
@@ -213,7 +213,7 @@ class RunDirectory:
         owner = claim.removesuffix("\n")
         return owner if owner.isdecimal() and claim != owner else None  # else the line is torn
 
-    def bar(self, number: int) -> bool:
+    def fence(self, number: int) -> bool:
         """Fence a submission: take its claim, so that its job can never run a slice.
 
         Returns:
@@ -221,14 +221,14 @@ class RunDirectory:
             False if a job has claimed it and so has begun.
         """
         claimed = files.claim(self.submission(number) / "job", _FENCED.encode())
-        return claimed or self.barred(number)
+        return claimed or self.fenced(number)
 
-    def unbar(self, number: int) -> None:
+    def unfence(self, number: int) -> None:
         """Remove the fence of a submission, so that a job can claim it again."""
-        if self.barred(number):
+        if self.fenced(number):
             (self.submission(number) / "job").unlink(missing_ok=True)
 
-    def barred(self, number: int) -> bool:
+    def fenced(self, number: int) -> bool:
         """Tell if a submission is fenced."""
         try:
             return self._claim(number) == _FENCED

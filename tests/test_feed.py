@@ -366,7 +366,7 @@ def test_a_few_of_a_pack_go_in_with_a_table_of_their_own(
     run, engine = make_run(20, Packing(5))
     submit(run, waiting([3, 4]), {}, "submit")
     submit(run, ALL, {}, "submit")
-    assert run.place.barred(1)
+    assert run.place.fenced(1)
     assert carried(run, engine) == Counter(range(20))
 
 

@@ -114,7 +114,7 @@ def test_no_submission_is_barred(
     assert typed.noted("submission-freed") == [{"submission": 1}]
     assert typed.noted("would-submit") == [{"slices": 4, "keys": "0-3", "submission": 2}]
     assert written(run.place.path) == then
-    assert not run.place.barred(1)
+    assert not run.place.fenced(1)
 
 
 def test_a_job_that_came_too_late_is_left_alone(

@@ -158,7 +158,7 @@ def test_a_few_first_then_the_rest(new_run: NewRun, engine: FakeEngine) -> None:
     assert states(run) == {State.SUBMITTED: 2, State.WAITING: 3}
     order = engine.jobs["100"].order
     assert (order.number, dict(order.overrides)["array"]) == (2, "5-6")
-    assert "barred" in (run.place.submission(1) / "job").read_text()
+    assert "fenced" in (run.place.submission(1) / "job").read_text()
     submit(run, ALL, {}, "submit")
     assert str(engine.jobs["101"].order.array) == "7-9"
     assert max(carried(engine).values()) == 1
@@ -335,7 +335,7 @@ def test_the_script_gives_way_to_what_goes_in_for_it(new_run: NewRun, engine: Fa
         assert not claim(run).exists()
     engine.on_submit = lambda order: None
     submit(run, ALL, {}, "submit")
-    assert "barred" in claim(run).read_text()
+    assert "fenced" in claim(run).read_text()
 
 
 def test_a_bar_stays_where_the_job_may_still_come(
@@ -351,7 +351,7 @@ def test_a_bar_stays_where_the_job_may_still_come(
     with pytest.raises(Refused):
         submit(run, ALL, {}, "submit")
     assert run.ledger.submissions[1].fate is Fate.BARRED
-    assert "barred" in run_claim(run).read_text()
+    assert "fenced" in run_claim(run).read_text()
 
 
 def test_a_job_that_claimed_the_script_in_time_is_the_run(
@@ -459,7 +459,7 @@ def test_a_job_that_was_refused_and_runs_all_the_same_is_barred(
     engine.on_submit = refuse
     with pytest.raises(Refused):
         submit(run, FAILED, {}, "resubmit")
-    assert "barred" in (run.place.submission(2) / "job").read_text()
+    assert "fenced" in (run.place.submission(2) / "job").read_text()
 
     def refuse_late(order: Order) -> None:
         (order.folder / "job").write_text("555\n")
@@ -622,7 +622,7 @@ def test_a_submission_that_is_nowhere_is_barred_and_done_again(
     submit(run, ALL, {}, "submit")
     assert clock.now - began >= DOUBT_S
     assert run.ledger.submissions[1].fate is Fate.BARRED
-    assert "barred" in (run.place.submission(1) / "job").read_text()
+    assert "fenced" in (run.place.submission(1) / "job").read_text()
     assert [s.number for s in run.in_flight()] == [2]
     assert set(run.ledger.attempts) == {1}
 
@@ -635,7 +635,7 @@ def test_killed_between_the_bar_and_its_line_in_the_journal(
     engine.on_submit = lose_the_answer
     with pytest.raises(EngineError):
         submit(run, ALL, {}, "submit")
-    assert run.place.bar(1)
+    assert run.place.fence(1)
     engine.on_submit = lambda order: None
     submit(run, ALL, {}, "submit")
     assert run.ledger.submissions[1].fate is Fate.BARRED
@@ -677,7 +677,7 @@ def test_a_task_that_claimed_first_wins_over_the_bar(
     with pytest.raises(EngineError):
         submit(run, ALL, {}, "submit")
     (run.place.submission(1) / "job").write_text("777\n")
-    assert not run.place.bar(1)
+    assert not run.place.fence(1)
     clock.now += DOUBT_S + 1
     poll_without_job(run, engine)
     assert run.ledger.submissions[1].job == "777"

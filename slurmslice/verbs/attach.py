@@ -37,7 +37,7 @@ def attach(run: Run, job: str) -> int:
             )
         number = _number(run, job, identity)
         owner = run.place.owner(number)
-        if owner not in {None, job} or run.place.barred(number):
+        if owner not in {None, job} or run.place.fenced(number):
             raise BadInput(
                 f"Submission {number:03d} belongs to {f'job {owner}' if owner else 'no job'}: "
                 f"the tasks of job {job} stop before they run a slice.",

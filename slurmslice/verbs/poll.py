@@ -93,11 +93,12 @@ def _with_library(
     Returns:
         the statuses that change, and a note for the person, once per process.
     """
-    known_fault = run.place.fault
-    run.place.fault = run.place.library_fault(run.record.library_sha256) if changed else known_fault
-    if not (changed and run.place.fault):
+    if not changed:
+        return {}, ()
+    before, fault = run.place.known_fault, run.place.library_fault(run.record.library_sha256)
+    run.place.known_fault = fault
+    if not fault:
         return dict(changed), ()
-    fault = run.place.fault
     doubted = {r: unconfirmed(run.standings[r], found, fault) for r, found in changed.items()}
     still = {row: found for row, found in doubted.items() if found != run.standings[row]}
     message = (
@@ -105,7 +106,7 @@ def _with_library(
         f"COMPLETED. {restore_hint(run)}"
     )
     note = Note("library-changed", message, {"path": str(run.place.library)})
-    return still, (note,) if fault != known_fault else ()
+    return still, (note,) if fault != before else ()
 
 
 def look_again(run: Run, rows: Sequence[int]) -> list[int]:

@@ -117,7 +117,7 @@ def _find_or_fence(run: Run, submission: Submission) -> list[Note]:
     job = run.place.owner(number) or _find_job(run, submission.intent)
     if job is None and _may_appear(run, submission):
         return []
-    if job is None and run.place.bar(number):
+    if job is None and run.place.fence(number):
         run.decide(Barred(number, run.clock()))
         message = f"Submission {number:03d} never reached the queue; its slices can be submitted."
         return [Note("submission-freed", message, {"submission": number})]

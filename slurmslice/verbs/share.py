@@ -5,14 +5,14 @@ from __future__ import annotations
 from slurmslice.errors import EngineError
 from slurmslice.journal import Shared
 from slurmslice.ledger import Submission
-from slurmslice.plan import Claim, shared_out
+from slurmslice.plan import ThrottleShare, compute_shares
 from slurmslice.resources import ResourceRequest
 from slurmslice.run import Run
 from slurmslice.states import State
 from slurmslice.submission import throttle
 
 
-def share_out(run: Run, script: ResourceRequest) -> int | None:
+def allocate_throttle(run: Run, script: ResourceRequest) -> int | None:
     """Set the shares of the arrays in flight. The caller holds the lock.
 
     Returns:
@@ -27,20 +27,20 @@ def share_out(run: Run, script: ResourceRequest) -> int | None:
     if limit is None:
         for submission in jobs:
             if submission.share is not None and run.ledger.throttled:
-                tell(run, submission, None)
+                set_share(run, submission, None)
         return None
-    claims = [claim_of(run, submission) for submission in jobs]
-    shares, spare = shared_out(limit, claims)
-    for submission, claim in zip(jobs, claims, strict=True):
-        share = shares.get(claim.number, claim.share)
+    before = [current_share(run, submission) for submission in jobs]
+    shares, spare = compute_shares(limit, before)
+    for submission, array in zip(jobs, before, strict=True):
+        share = shares.get(array.number, array.share)
         # Repeated once in each process: a killed one may have journalled a share and not set it.
-        unsure = submission.number not in run.told and claim.open > claim.running
-        if share is not None and (share != claim.share or unsure):
-            tell(run, submission, share)
+        unsure = submission.number not in run.shares_sent and array.open_tasks > array.running_tasks
+        if share is not None and (share != array.share or unsure):
+            set_share(run, submission, share)
     return spare
 
 
-def tell(run: Run, submission: Submission, share: int | None) -> None:
+def set_share(run: Run, submission: Submission, share: int | None) -> None:
     """Set the share of one array, and journal it.
 
     A higher share is journalled before it is set, a lower one after that. So a kill in between
@@ -61,7 +61,7 @@ def tell(run: Run, submission: Submission, share: int | None) -> None:
         raise
     if share != before and not raised:
         run.decide(Shared(submission.number, share, run.clock()))
-    run.told.add(submission.number)
+    run.shares_sent.add(submission.number)
 
 
 def _set_in_engine(run: Run, submission: Submission, share: int | None) -> None:
@@ -79,7 +79,7 @@ def _set_in_engine(run: Run, submission: Submission, share: int | None) -> None:
         run.engine.release(job, name)
 
 
-def claim_of(run: Run, submission: Submission) -> Claim:
+def current_share(run: Run, submission: Submission) -> ThrottleShare:
     """Return the share of an array, with its tasks as the last poll found them."""
     opened, running = set(), set()
     for row in run.open_rows(submission):
@@ -87,7 +87,7 @@ def claim_of(run: Run, submission: Submission) -> Claim:
         opened.add(index)
         if run.standings.state(row) in _RUNNING:
             running.add(index)
-    return Claim(submission.number, len(opened), len(running), submission.share)
+    return ThrottleShare(submission.number, len(opened), len(running), submission.share)
 
 
 _RUNNING = frozenset({State.RUNNING, State.SUSPENDED})

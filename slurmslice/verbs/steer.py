@@ -18,7 +18,7 @@ from slurmslice.states import State
 from slurmslice.submission import check_script, read_script, script_request
 from slurmslice.verbs.poll import poll
 from slurmslice.verbs.settle import wait_out_doubts
-from slurmslice.verbs.share import share_out
+from slurmslice.verbs.share import allocate_throttle
 
 
 def cancel(run: Run, rows: Collection[int] | None) -> list[int]:
@@ -136,7 +136,7 @@ def throttle(run: Run, limit: int | None) -> int:
     with run.place.lock("throttle"):
         run.reload()
         run.decide(Throttled(limit, run.clock()))
-        share_out(run, script_request(run))
+        allocate_throttle(run, script_request(run))
         return len(run.in_flight())
 
 

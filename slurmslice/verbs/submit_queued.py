@@ -25,7 +25,7 @@ from slurmslice.submission import (
 )
 from slurmslice.verbs.poll import look_again
 from slurmslice.verbs.settle import settle_locked, wait_out_doubts
-from slurmslice.verbs.share import claim_of, share_out
+from slurmslice.verbs.share import allocate_throttle, current_share
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ def _submit_queued(run: Run, verb: str, outcome: SubmitOutcome) -> None:
             settle_locked(run)
             run.take_back()
             script = read_script(run)
-            spare = share_out(run, script.request)
+            spare = allocate_throttle(run, script.request)
             outcome.waits = run.ledger.held
             if not run.ledger.queue or outcome.waits:
                 return
@@ -112,8 +112,8 @@ def _submit_queued(run: Run, verb: str, outcome: SubmitOutcome) -> None:
 
 def _drains(run: Run) -> bool:
     """Tell if no array in flight has more than twice the tasks that it may run at once."""
-    claims = (claim_of(run, submission) for submission in run.in_flight())
-    return all(claim.open <= 2 * claim.taken for claim in claims)
+    shares = (current_share(run, submission) for submission in run.in_flight())
+    return all(array.open_tasks <= 2 * array.used_tasks for array in shares)
 
 
 def _submit_next(
@@ -165,17 +165,17 @@ def _submit(run: Run, planned: PlannedSubmission) -> AcceptedSubmission:
     try:
         receipt = run.engine.submit(planned.order(run))
     except (RefusedByEngine, Full, BadInput) as refusal:
-        if planned.number > 1 and not run.place.bar(planned.number):
+        if planned.number > 1 and not run.place.fence(planned.number):
             return _accept_refused(run, planned, refusal)
         passing, too_many = isinstance(refusal, Full), isinstance(refusal, TooMany)
         run.decide(Refused(planned.number, refusal.message, run.clock(), passing, too_many))
         if untouched(run) and _script_may_run(run):
-            run.place.unbar(1)  # a person may submit it by hand, as before
+            run.place.unfence(1)  # a person may submit it by hand, as before
         raise
     except Unsure as doubt:
         return _look_up(run, planned, doubt)
     run.decide(Submitted(planned.number, receipt.job, receipt.cluster, "sbatch", run.clock()))
-    run.told.add(planned.number)
+    run.shares_sent.add(planned.number)
     return AcceptedSubmission(
         planned, receipt.job, (*receipt.notes, *over_edited(run, planned)), starved
     )
@@ -187,7 +187,7 @@ def _fence_script(run: Run) -> None:
     Raises:
         Unsure: a person submitted it by hand just now.
     """
-    if _script_may_run(run) and not run.place.bar(1):
+    if _script_may_run(run) and not run.place.fence(1):
         raise Unsure(
             "The script was submitted by hand just now.",
             "Run `slurmslice status`: it makes that job a part of the run.",
