@@ -90,8 +90,8 @@ _SAMPLE = 20
 
 def _slice_s(run: Run) -> float | None:
     """Return the mean duration of the last completed slices, seconds; None if not known."""
-    done = run.standings.rows_in({State.COMPLETED})[-_SAMPLE:]
-    known = [s for row in done if (s := run.standings[row].elapsed_s) is not None]
+    completed = run.standings.rows_in({State.COMPLETED})[-_SAMPLE:]
+    known = [s for row in completed if (s := run.standings[row].elapsed_s) is not None]
     return sum(known) / len(known) if known else None
 
 
