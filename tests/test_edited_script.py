@@ -42,7 +42,7 @@ def held(new_run: NewRun, engine: FakeEngine) -> Run:
     return run
 
 
-def test_what_was_held_goes_in_anew_with_the_edited_script(
+def test_held_slices_are_resubmitted_with_the_edited_script(
     held: Run, engine: FakeEngine, reopen: Callable[[Run], Run]
 ) -> None:
     """Slurm has the script from before the edit: its tasks are cancelled, none is released.
@@ -69,7 +69,7 @@ def test_without_an_edit_it_is_released_as_it_is(held: Run, engine: FakeEngine) 
     assert (engine.cancelled, engine.released) == ([], ["100"])
 
 
-def test_nothing_goes_in_anew_before_slurm_has_let_it_go(
+def test_nothing_is_resubmitted_before_slurm_has_ended_it(
     held: Run, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Told to cancel, it may take its time, or be silent: a slice never runs twice."""
@@ -90,7 +90,7 @@ def test_nothing_goes_in_anew_before_slurm_has_let_it_go(
     assert len(engine.jobs) == 2
 
 
-def test_what_slurm_did_not_hear_is_still_held(
+def test_slices_stay_held_if_slurm_does_not_answer(
     held: Run, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same line again does it; nothing is released with the old script meanwhile."""
@@ -108,7 +108,7 @@ def test_what_slurm_did_not_hear_is_still_held(
     assert release(held).renewed == HELD
 
 
-def test_what_the_person_cancels_after_all_stays_so(held: Run, engine: FakeEngine) -> None:
+def test_slices_that_the_person_cancels_stay_cancelled(held: Run, engine: FakeEngine) -> None:
     """The later word counts."""
     edit(held)
     release(held)
@@ -140,7 +140,7 @@ def test_a_pack_that_has_begun_is_left_alone(
     assert engine.cancelled == [("100", (5,))]
 
 
-def test_a_script_that_bash_cannot_read_lets_nothing_start(
+def test_nothing_is_released_with_a_script_that_bash_cannot_read(
     held: Run, engine: FakeEngine, typed: Typed
 ) -> None:
     """It is told before anything is cancelled."""
@@ -152,7 +152,7 @@ def test_a_script_that_bash_cannot_read_lets_nothing_start(
 
 
 @pytest.mark.parametrize("verb", ["resubmit", "run"])
-def test_the_line_that_the_breaker_names_does_it(
+def test_the_command_in_the_breaker_message_works(
     held: Run, engine: FakeEngine, typed: Typed, verb: str
 ) -> None:
     """All that is to be done is in Slurm's queue when it returns, and what was done is said."""
@@ -184,7 +184,7 @@ def test_slurm_that_takes_its_time_is_waited_for(
     assert len(engine.jobs) == 1
 
 
-def test_what_waits_is_not_forgotten_beside_what_failed(
+def test_waiting_slices_are_released_beside_failed_ones(
     new_run: NewRun, engine: FakeEngine, typed: Typed
 ) -> None:
     """``status`` names what puts it in, until somebody is asked to; in flight or not."""

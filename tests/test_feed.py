@@ -81,7 +81,7 @@ def test_more_slices_than_an_array_holds(new_run: NewRun, engine: FakeEngine) ->
     assert states(run) == {State.COMPLETED: 2500}
 
 
-def test_failures_of_all_chunks_go_in_again_once(new_run: NewRun, engine: FakeEngine) -> None:
+def test_failures_of_all_arrays_are_resubmitted_once(new_run: NewRun, engine: FakeEngine) -> None:
     """Keys stay keys: what failed in any chunk is what is submitted again, and no more."""
     run = new_run(KEYS)
     submit(run, ALL, {}, "submit")
@@ -96,7 +96,7 @@ def test_failures_of_all_chunks_go_in_again_once(new_run: NewRun, engine: FakeEn
     assert Counter(carried(run, engine).values()) == {1: 2497, 2: 3}
 
 
-def test_no_more_than_the_limit_lets_in(new_run: NewRun, engine: FakeEngine) -> None:
+def test_never_more_tasks_than_the_limit(new_run: NewRun, engine: FakeEngine) -> None:
     """What does not fit waits, says why, and goes in as others end; other jobs count."""
     engine.most = 30
     run = new_run(SliceTable([f"k{n}" for n in range(100)]))
@@ -115,7 +115,7 @@ def test_no_more_than_the_limit_lets_in(new_run: NewRun, engine: FakeEngine) -> 
     assert states(run) == {State.COMPLETED: 100}
 
 
-def test_a_limit_that_was_not_told_is_met_by_halves(new_run: NewRun, engine: FakeEngine) -> None:
+def test_an_unknown_limit_is_found_by_halving(new_run: NewRun, engine: FakeEngine) -> None:
     """Refused for now: half as many next time, twice as many once some were let in."""
 
     def limit(order: Order) -> None:
@@ -133,7 +133,7 @@ def test_a_limit_that_was_not_told_is_met_by_halves(new_run: NewRun, engine: Fak
     assert set(carried(run, engine).values()) == {1}
 
 
-def test_a_refusal_for_good_stops_at_once_and_keeps_everything(
+def test_a_final_rejection_stops_at_once_and_loses_nothing(
     new_run: NewRun, engine: FakeEngine
 ) -> None:
     """The first chunk runs on, nothing is queued any more, and the next submit can mend it."""
@@ -174,7 +174,7 @@ def test_two_at_once_submit_each_slice_once(
     assert states(reopen(first)) == {State.COMPLETED: 90}
 
 
-def test_what_is_queued_outlives_the_process(
+def test_queued_slices_survive_the_process(
     new_run: NewRun, engine: FakeEngine, reopen: Reopen
 ) -> None:
     """A tick of another process feeds what ``submit`` and ``resubmit`` have left."""
@@ -192,7 +192,7 @@ def test_what_is_queued_outlives_the_process(
     assert reopen(other).ledger.attempts == [2, 2, 2] + [1] * 7
 
 
-def test_what_is_queued_can_be_cancelled(new_run: NewRun, engine: FakeEngine) -> None:
+def test_queued_slices_can_be_cancelled(new_run: NewRun, engine: FakeEngine) -> None:
     """A slice that waits for room is CANCELLED at once, and goes in no more."""
     engine.most = 3
     run = new_run("0-9")
@@ -202,7 +202,7 @@ def test_what_is_queued_can_be_cancelled(new_run: NewRun, engine: FakeEngine) ->
     assert states(run) == {State.COMPLETED: 8, State.CANCELLED: 2}
 
 
-def test_the_throttle_is_of_the_whole_run(new_run: NewRun, engine: FakeEngine) -> None:
+def test_the_throttle_limits_the_whole_run(new_run: NewRun, engine: FakeEngine) -> None:
     """Over chunks: what all arrays may run at once never exceeds it, and little lies idle.
 
     Where one array runs out, the next goes in at the poll that sees it.
@@ -244,7 +244,7 @@ def _run_some(engine: FakeEngine, limits: dict[str, int]) -> int:
     return running
 
 
-def test_a_share_is_written_down_before_it_is_raised(new_run: NewRun, engine: FakeEngine) -> None:
+def test_a_higher_share_is_journalled_before_it_is_set(new_run: NewRun, engine: FakeEngine) -> None:
     """A kill between the journal and scontrol leaves the budget too small, never too large."""
     run = new_run("0-99%10")
     submit(run, ALL, {}, "submit")
@@ -287,7 +287,7 @@ def test_the_breaker_holds_the_rest(new_run: NewRun, engine: FakeEngine, state: 
     assert states(run)[State.COMPLETED] == 80
 
 
-def test_the_breaker_leaves_a_run_alone_in_which_one_was_done(
+def test_the_breaker_ignores_a_run_with_a_completed_slice(
     new_run: NewRun, engine: FakeEngine
 ) -> None:
     """One slice that is done shows that the command can work."""
@@ -301,7 +301,7 @@ def test_the_breaker_leaves_a_run_alone_in_which_one_was_done(
     assert not engine.held
 
 
-def test_following_goes_on_through_chunks_and_limits(
+def test_follow_continues_over_arrays_and_limits(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:
     """``run`` feeds until all is done."""
@@ -321,7 +321,9 @@ def test_following_goes_on_through_chunks_and_limits(
     assert told == list(engine.jobs)  # each submission is shown, once
 
 
-def test_what_waits_is_doubled_once(new_run: NewRun, engine: FakeEngine, clock: Clock) -> None:
+def test_a_queued_request_is_doubled_once(
+    new_run: NewRun, engine: FakeEngine, clock: Clock
+) -> None:
     """``run RUN --mem 2x`` of slices that wait for room: 2x, however many polls they wait."""
     engine.most = 2
     run = new_run("0-9", mem="1G")
@@ -335,7 +337,7 @@ def test_what_waits_is_doubled_once(new_run: NewRun, engine: FakeEngine, clock: 
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.integers(1, 120), st.integers(1, 9), st.integers(1, 4), st.integers(1, 11), st.data())
-def test_whatever_the_sizes_each_slice_is_done_once(
+def test_for_all_sizes_each_slice_runs_once(
     make_run: Callable[..., tuple[Run, FakeEngine]],
     slices: int,
     pack: int,
@@ -359,7 +361,7 @@ def test_whatever_the_sizes_each_slice_is_done_once(
     assert states(run) == {State.COMPLETED: slices}
 
 
-def test_a_few_of_a_pack_go_in_with_a_table_of_their_own(
+def test_some_slices_of_a_pack_get_their_own_table(
     make_run: Callable[..., tuple[Run, FakeEngine]],
 ) -> None:
     """--only in a packed run: these slices, once, and the script cannot be sent by hand as well."""
@@ -400,7 +402,7 @@ def test_a_request_of_a_pack_is_of_one_slice(
     ("slices", "changes", "seconds"),
     [(1, {}, 60), (3, {}, 120), (6, {}, 180), (7, {}, 180), (3, {"time": "2x"}, 240)],
 )
-def test_less_than_a_pack_asks_for_less_time(
+def test_a_smaller_pack_requests_less_time(
     make_run: Callable[..., tuple[Run, FakeEngine]],
     slices: int,
     changes: dict[str, str],
@@ -428,7 +430,7 @@ def test_a_time_limit_that_was_edited_stays(
     assert engine.jobs[taken.job].order.request.time_s == 600
 
 
-def test_a_failure_of_a_pack_goes_in_again_at_once(
+def test_a_failed_slice_of_a_pack_is_resubmitted_at_once(
     make_run: Callable[..., tuple[Run, FakeEngine]],
 ) -> None:
     """It has ended for good: should its task start anew, it is kept as it ended."""
@@ -448,7 +450,7 @@ def test_a_failure_of_a_pack_goes_in_again_at_once(
     assert states(run) == {State.PENDING: 3}
 
 
-def test_what_its_task_did_not_come_to_goes_in_again(
+def test_slices_that_their_task_never_began_are_resubmitted(
     make_run: Callable[..., tuple[Run, FakeEngine]],
 ) -> None:
     """It was asked for and not tried: `tick` submits it, as what never went in."""
@@ -465,7 +467,7 @@ def test_what_its_task_did_not_come_to_goes_in_again(
     assert run.ledger.attempts == [1, 1, 1]
 
 
-def test_slices_of_a_shared_task_are_not_cancelled_apart(
+def test_slices_of_one_task_are_not_cancelled_separately(
     make_run: Callable[..., tuple[Run, FakeEngine]],
 ) -> None:
     """The others would end with it: it is refused, with the other's name and all of them."""
@@ -480,7 +482,7 @@ def test_slices_of_a_shared_task_are_not_cancelled_apart(
     assert engine.cancelled == [("100", (0,))]
 
 
-def test_a_job_that_was_renamed_is_taken_in(new_run: NewRun, engine: FakeEngine) -> None:
+def test_a_renamed_job_can_be_attached(new_run: NewRun, engine: FakeEngine) -> None:
     """``scontrol update name=``: until then it is another's, and cancel does not reach it."""
     run = new_run("0-4")
     submit(run, ALL, {}, "submit")
@@ -497,7 +499,7 @@ def test_a_job_that_was_renamed_is_taken_in(new_run: NewRun, engine: FakeEngine)
         attach(run, "100")
 
 
-def test_a_job_under_another_name_is_taken_in(new_run: NewRun, engine: FakeEngine) -> None:
+def test_a_job_under_another_name_can_be_attached(new_run: NewRun, engine: FakeEngine) -> None:
     """``attach``: by its script and its claim; a job of another script is refused."""
     run = new_run("0-4")
     (draft,) = planned(run, ALL)

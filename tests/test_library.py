@@ -144,7 +144,7 @@ def test_words_that_the_library_does_not_know(place: Place) -> None:
     assert not (place.work_dir / "ran").exists()
 
 
-def test_whatever_stands_before_the_source_line(place: Place) -> None:
+def test_any_text_before_the_source_line(place: Place) -> None:
     """Options, aliases and functions of an edited script do not reach the bookkeeping."""
     before = (
         "set -euo pipefail; shopt -s expand_aliases; alias exit=true kill=true wait=true; "
@@ -262,7 +262,9 @@ def test_nothing_is_submitted_with_another_library(
     assert len(engine.jobs) == 1
 
 
-def test_what_waits_is_not_fed_with_another_library(new_run: NewRun, engine: FakeEngine) -> None:
+def test_queued_slices_are_not_submitted_with_another_library(
+    new_run: NewRun, engine: FakeEngine
+) -> None:
     """It was changed while slices waited for room."""
     run = new_run("0-3")
     engine.most = 2
@@ -311,7 +313,7 @@ def ended(run: Run, engine: FakeEngine, report: TaskReport) -> None:
         job.tasks.update({i: report for i, was in job.tasks.items() if not was.state.final})
 
 
-def test_a_task_that_exits_0_without_a_line_of_ours_is_no_success(
+def test_exit_0_without_progress_lines_is_not_a_success(
     new_run: NewRun, engine: FakeEngine
 ) -> None:
     """Its library was exchanged for one that does nothing, and put back."""
@@ -338,7 +340,7 @@ def test_a_task_that_exits_0_and_wrote_that_its_slice_failed(
 
 @pytest.mark.parametrize("how", ["missing", "empty", "unreadable"])
 @pytest.mark.parametrize("packed", [1, 2])
-def test_while_the_library_is_another_nothing_is_completed(
+def test_nothing_is_completed_while_the_library_is_changed(
     make_run: MakeRun, how: str, packed: int
 ) -> None:
     """Whatever the task wrote, what it ran is not known. Restored, its own lines count."""
@@ -364,7 +366,7 @@ def test_while_the_library_is_another_nothing_is_completed(
 
 @pytest.mark.parametrize("packed", [1, 2])
 @pytest.mark.parametrize("log", [None, "bash: slurmslice.sh: No such file or directory\n"])
-def test_what_has_not_begun_uses_no_attempt(
+def test_a_slice_that_never_began_uses_no_attempt(
     make_run: MakeRun, packed: int, log: str | None
 ) -> None:
     """Exit 125 without a line of ours: given back, once; the second time it has failed."""
@@ -384,7 +386,7 @@ def test_what_has_not_begun_uses_no_attempt(
     assert len(engine.jobs) == 2
 
 
-def test_what_has_not_begun_may_not_be_seen_yet(
+def test_a_slice_that_began_may_not_be_visible_yet(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:
     """On a network file system what its task wrote comes later."""

@@ -22,7 +22,7 @@ case $SLICE in 3|7) exit 5;; 5) kill -9 $BASHPID;; 9) sleep 60;; esac
 
 
 @pytest.mark.parametrize("at_once", ["1", "2"])
-def test_each_slice_of_a_pack_has_its_own_end(here: Here, at_once: str) -> None:
+def test_each_slice_of_a_pack_has_its_own_exit(here: Here, at_once: str) -> None:
     """State, log, exit code, time limit and resubmission are a slice's; the pack goes on."""
     command = (*RUN, "-a", "0-19", "--name", "p", "--pack", "6", "--at-once", at_once, "-t", "0:02",
                "--shell", WORK)  # fmt: skip
@@ -43,7 +43,7 @@ def test_each_slice_of_a_pack_has_its_own_end(here: Here, at_once: str) -> None:
     assert runs == {key: 2 if key in ("3", "5", "7", "9") else 1 for key in slices}
 
 
-def test_an_interrupted_pack_keeps_what_is_done(here: Here) -> None:
+def test_an_interrupted_pack_keeps_completed_slices(here: Here) -> None:
     """Ctrl-C in the middle of packs: what ended stays; the rest waits, and is done once more."""
     shell = f"echo x >>ran.$SLICE; [ $SLICE -lt 4 ] || {{ {UNTIL_GO}; }}"
     command = [*SLURMSLICE, *RUN, "-a", "0-11%2", "--name", "i", "--pack", "6", "--shell", shell]
@@ -61,7 +61,7 @@ def test_an_interrupted_pack_keeps_what_is_done(here: Here) -> None:
     assert runs == [1] * 4 + [2, 2] + [1] * 6
 
 
-def test_as_many_as_take_a_quarter_of_an_hour(here: Here) -> None:
+def test_automatic_packs_take_a_quarter_of_an_hour(here: Here) -> None:
     """--pack auto: by --slice-time, else by an earlier run of the same command."""
     words = ("--", "sleep", "{}")
     told = here("render", "--engine", "local", "-a", "0-99", "--name", "a", "--pack", "auto",
@@ -92,7 +92,7 @@ def test_as_many_as_take_a_quarter_of_an_hour(here: Here) -> None:
         (("--pack", "4", "--slice-time", "1"), "option-needs-another", "--slice-time"),
     ],
 )
-def test_what_cannot_be_packed_is_told(
+def test_the_reason_is_shown_if_slices_cannot_be_packed(
     here: Here, arguments: tuple[str, ...], code: str, option: str
 ) -> None:
     """One clear paragraph, exit 2, nothing made."""

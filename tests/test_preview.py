@@ -34,7 +34,7 @@ def a_table(typed: Typed, slices: int = 100) -> tuple[str, ...]:
     return ("--table", "params.csv", "--key", "name", "--mem", "{mem}M", "-t", "0:01:00")
 
 
-def test_packs_of_slices_that_ask_for_different_amounts(engine: FakeEngine, typed: Typed) -> None:
+def test_packs_with_different_requests(engine: FakeEngine, typed: Typed) -> None:
     """The preview counts the tasks that are submitted, and has the least and the most they ask."""
     line = (*a_table(typed), "--pack", "10", "--throttle", "3", *COMMAND)
     typed("run", "--dry-run", *line)
@@ -55,7 +55,7 @@ def test_packs_of_slices_that_ask_for_different_amounts(engine: FakeEngine, type
     assert {request.time_s for request in asked} == {600}
 
 
-def test_the_largest_are_at_once_and_the_longest_is_last(engine: FakeEngine, typed: Typed) -> None:
+def test_worst_case_takes_the_largest_and_the_longest(engine: FakeEngine, typed: Typed) -> None:
     """The worst case of slices that are not packed; a task of one is not slowed by the others."""
     rows = ["n,mem,min,cpus", *(f"{n},{n}0,1,1" for n in range(1, 10)), "10,5,62,4"]
     (typed.folder / "t.csv").write_text("\n".join(rows))
@@ -65,7 +65,7 @@ def test_the_largest_are_at_once_and_the_longest_is_last(engine: FakeEngine, typ
     assert at_worst(typed) >= {"4.3", "01:05:00", "240M"}
 
 
-def test_how_many_fit_depends_on_what_they_ask_for(engine: FakeEngine, typed: Typed) -> None:
+def test_the_number_that_fits_depends_on_the_request(engine: FakeEngine, typed: Typed) -> None:
     """At most so many as of the smallest fit, and as long as where all were the largest."""
 
     def limits(request: ResourceRequest) -> Limits:
@@ -139,7 +139,9 @@ def comments_on_memory(script: str) -> list[str]:
         ("", ""),
     ],
 )
-def test_why_nothing_was_packed(engine: FakeEngine, typed: Typed, line: str, why: str) -> None:
+def test_the_reason_for_no_packing_is_shown(
+    engine: FakeEngine, typed: Typed, line: str, why: str
+) -> None:
     """Where packing was asked for, and each slice has a task of its own all the same."""
     engine.limited = Limits(1001, 8, "8 fit", max_time_s=600)
     typed("render", "--dry-run", "-a", "0-3", *line.split(), *COMMAND)
@@ -164,9 +166,7 @@ def test_why_nothing_was_packed(engine: FakeEngine, typed: Typed, line: str, why
         ("./{}.sh", ""),
     ],
 )
-def test_a_program_that_is_not_there_or_not_executable(
-    typed: Typed, program: str, note: str
-) -> None:
+def test_a_missing_or_not_executable_program(typed: Typed, program: str, note: str) -> None:
     """A note, and no refusal: on the nodes it may be another one."""
     (typed.folder / "sub").mkdir()
     for name, mode in (("wc.py", 0o644), ("does", 0o755)):

@@ -37,7 +37,7 @@ def written(folder: Path) -> dict[Path, tuple[int, bytes]]:
 
 
 @pytest.mark.parametrize("before", ["render", "run"])
-def test_nothing_is_made_or_written(tmp_path: Path, before: str) -> None:
+def test_a_dry_run_writes_nothing(tmp_path: Path, before: str) -> None:
     """No lock, no sighting, no folder: before the run began and once slices have failed."""
     here = Here(tmp_path)
     here(before, "-a", "0-3", "--name", "x", "--engine", "local", "--", "test", "0", "-eq", "{}")
@@ -53,7 +53,7 @@ def test_nothing_is_made_or_written(tmp_path: Path, before: str) -> None:
 @pytest.mark.parametrize(
     "words", ["submit demo", "resubmit demo", "cancel demo", "throttle demo 2"]
 )
-def test_what_is_seen_first_is_not_written(
+def test_a_dry_run_records_no_states(
     new_run: NewRun, engine: FakeEngine, typed: Typed, words: str
 ) -> None:
     """Ends that nobody has looked at yet count for what is told; the next look finds them again."""
@@ -70,7 +70,7 @@ def test_what_is_seen_first_is_not_written(
     assert written(run.place.path) == then
 
 
-def test_a_script_that_was_sent_by_hand_is_heeded(
+def test_a_dry_run_sees_a_script_submitted_by_hand(
     new_run: NewRun, engine: FakeEngine, typed: Typed
 ) -> None:
     """Its slices are in flight for the dry run; the run takes it in when it is really looked at."""
@@ -87,7 +87,7 @@ def test_a_script_that_was_sent_by_hand_is_heeded(
     assert typed.noted("job-submitted-by-hand") == [{"job": "100", "submission": 1}]
 
 
-def test_no_job_is_cancelled(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:
+def test_a_dry_run_cancels_no_job(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:
     """A double, and one that came too late, are told and left alone."""
     run = new_run("0-3")
     submit(run, waiting(None), {}, "submit")
@@ -101,7 +101,7 @@ def test_no_job_is_cancelled(new_run: NewRun, engine: FakeEngine, typed: Typed) 
     assert engine.cancelled == []
 
 
-def test_no_submission_is_barred(
+def test_a_dry_run_fences_no_submission(
     new_run: NewRun, engine: FakeEngine, typed: Typed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that is nowhere is told as free; its claim is taken when the verb itself is called."""
@@ -117,7 +117,7 @@ def test_no_submission_is_barred(
     assert not run.place.fenced(1)
 
 
-def test_a_job_that_came_too_late_is_left_alone(
+def test_a_dry_run_leaves_a_late_job_alone(
     new_run: NewRun, engine: FakeEngine, clock: Clock, typed: Typed
 ) -> None:
     """The next look cancels it."""

@@ -24,7 +24,7 @@ of = ResourceRequest.of
 OPTIONS = of({"mem": "{mem}G", "time": "{hours}:00:00"})
 
 
-def test_slices_that_ask_for_the_same_go_together() -> None:
+def test_slices_with_equal_requests_share_a_submission() -> None:
     """By what the used columns say, in the order of the first slices."""
     assert Requests(OPTIONS, TABLE).grouped() == {
         of({"mem": "1G", "time": "1:00:00"}): [0, 2],
@@ -42,7 +42,7 @@ def test_slices_that_ask_for_the_same_go_together() -> None:
         ((("output", "{x}"),), "option-not-allowed", {"key": "a", "option": "output"}),
     ],
 )
-def test_what_cannot_be_asked_names_the_slice(
+def test_a_bad_request_names_the_slice(
     options: tuple[tuple[str, str], ...], code: str, fields: dict[str, object]
 ) -> None:
     """A misspelt column, and a value that sbatch would not take."""
@@ -60,7 +60,7 @@ def test_too_many_different_requests_are_refused() -> None:
     assert len(Requests(of({"mem": "{mem}G"}), fits).grouped()) == MOST
 
 
-def test_only_options_that_name_columns_wait_for_them() -> None:
+def test_only_options_with_columns_are_checked_per_slice() -> None:
     """The others are checked as they are typed."""
     assert check("mem", "{mem}G") == ("mem", "{mem}G")
     assert not names_columns("4G")

@@ -39,13 +39,13 @@ def test_a_request_is_a_mapping_in_order(options: dict[str, str]) -> None:
 
 
 @given(REQUESTS)
-def test_a_request_comes_back_from_json(request_: ResourceRequest) -> None:
+def test_a_request_survives_json(request_: ResourceRequest) -> None:
     """Through real JSON text, in order, surrogates too."""
     assert ResourceRequest.from_json(json.loads(json.dumps(request_.to_json()))) == request_
 
 
 @given(REQUESTS, REQUESTS)
-def test_what_differs_is_enough_to_override(one: ResourceRequest, other: ResourceRequest) -> None:
+def test_the_difference_is_enough_to_override(one: ResourceRequest, other: ResourceRequest) -> None:
     """A request over another is had again from the other and the difference."""
     both = one.overridden_by(other)
     assert both.items() >= other.items()
@@ -55,7 +55,7 @@ def test_what_differs_is_enough_to_override(one: ResourceRequest, other: Resourc
 
 
 @given(REQUESTS)
-def test_argv_has_a_word_for_each_option(request_: ResourceRequest) -> None:
+def test_argv_has_one_word_per_option(request_: ResourceRequest) -> None:
     """Each word names its option, and ends with its value."""
     words = request_.to_argv()
     assert len(words) == len(request_)
@@ -77,7 +77,7 @@ def test_a_change_of_memory_keeps_one_memory_option(
 
 
 @given(st.integers(1, 50), st.integers(1, 8), SIZES, SIZES, st.integers(1, 64))
-def test_a_slice_has_back_what_its_task_was_given(
+def test_dividing_a_task_request_restores_the_slice_request(
     pack: int, at_once: int, mib: int, seconds: int, cpus: int
 ) -> None:
     """Scaled to a task and divided again, every number of a slice's request is as it was."""
@@ -155,7 +155,7 @@ def test_a_request_of_a_bad_edit(name: str, value: str) -> None:
         ({"mem": "4G"}, {"c": "2"}, {"cpus-per-task": "2"}),
     ],
 )  # fmt: skip
-def test_a_change_is_told_in_the_scripts_option(
+def test_a_change_uses_the_memory_option_of_the_script(
     options: dict[str, str], changes: dict[str, str], given: dict[str, str]
 ) -> None:
     """sbatch takes no ``--mem`` beside ``--mem-per-cpu``: the one in the script is changed."""
@@ -176,7 +176,7 @@ def test_a_change_is_told_in_the_scripts_option(
         ({"mem": "4G"}, {"mem": "lots"}, "bad-memory", {"option": "mem"}),
     ],
 )
-def test_a_change_that_cannot_be_is_refused(
+def test_an_impossible_change_is_refused(
     options: dict[str, str], changes: dict[str, str], code: str, fields: dict[str, object]
 ) -> None:
     """Nothing to multiply, a rival option, or one of our own: said, not guessed."""

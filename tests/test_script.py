@@ -364,13 +364,13 @@ def test_values_are_data_in_every_place(place: Place) -> None:
         {"work_dir": "/a\0b"},
     ],
 )
-def test_what_has_no_place_is_refused(fields: Mapping[str, object]) -> None:
+def test_values_that_a_script_cannot_hold_are_refused(fields: Mapping[str, object]) -> None:
     """A directive over two lines, or a name that is no name, is refused at render."""
     with pytest.raises(BadInput):
         render(changed(EXAMPLE, **fields))
 
 
-def test_only_what_finds_programs_is_pinned() -> None:
+def test_only_variables_that_find_programs_are_pinned() -> None:
     """PATH and its like are written, and no other variable: the environment holds secrets."""
     environ = {
         "HOME": "/root",
@@ -473,7 +473,7 @@ def test_any_bytes_arrive_in_every_locale(
         assert ran.log.split(b"\0")[:-1] == [*rows[index], name.encode()]
 
 
-def test_words_are_never_bash_s_own(place: Place) -> None:
+def test_command_words_are_never_shell_syntax(place: Place) -> None:
     """A program named like a keyword or an assignment runs as a program."""
     programs = place.folder / "bin"
     programs.mkdir()
@@ -513,7 +513,7 @@ def test_shell_text_runs_as_it_is(place: Place) -> None:
      "echo \\", "# only a comment", "f() {", "$(cat <<X\n)", "-x; )"],
 )  # fmt: skip
 @pytest.mark.parametrize("field", ["command", "setup"])
-def test_shell_text_that_would_not_stay_in_its_place_is_refused(field: str, text: str) -> None:
+def test_shell_text_that_breaks_the_script_is_refused(field: str, text: str) -> None:
     """A quote or brace too few or too many is found at render, and cannot break the script."""
     value = ShellText(text) if field == "command" else text
     spec = changed(EXAMPLE, **{field: value})
@@ -596,7 +596,7 @@ def test_the_setup_reaches_the_command(place: Place) -> None:
     assert ran.stdout.startswith(b"slurmslice start ")
 
 
-def test_a_failure_in_the_middle_of_the_setup_is_no_failure(place: Place) -> None:
+def test_a_failed_command_inside_the_setup_is_ignored(place: Place) -> None:
     """The setup runs without -eu, which modules and conda do not survive."""
     place.write(words("true"), setup='false; echo "$UNSET"; true')
     assert place.run().code == 0
@@ -624,7 +624,7 @@ def test_a_failure_in_the_middle_of_the_setup_is_no_failure(place: Place) -> Non
         ("exit x 2>/dev/null", 2, 2),
     ],
 )
-def test_a_setup_that_fails_is_no_slice(place: Place, setup: str, says: int, code: int) -> None:
+def test_a_failed_setup_runs_no_slice(place: Place, setup: str, says: int, code: int) -> None:
     """The command does not run, no start is written, and the task fails even after ``exit 0``."""
     place.write(words("touch", "ran"), setup=setup)
     ran = place.run()
@@ -637,7 +637,7 @@ def test_a_setup_that_fails_is_no_slice(place: Place, setup: str, says: int, cod
 
 @pytest.mark.parametrize("name", ["HUP", "INT", "TERM"])
 @pytest.mark.parametrize("trapped", ["", "trap : EXIT; ", "trap 'exit 0' HUP INT TERM; "])
-def test_a_setup_that_is_told_to_end(place: Place, name: str, trapped: str) -> None:
+def test_a_signal_during_the_setup(place: Place, name: str, trapped: str) -> None:
     """scancel during the setup: the task says that it was told to end, and no slice begins."""
     place.write(words("touch", "ran"), setup=f"{trapped}sh -c 'touch ready; exec sleep 60'; exit 0")
     task = place.start()
@@ -661,7 +661,7 @@ def test_a_work_dir_that_is_gone(place: Place) -> None:
 @pytest.mark.parametrize(
     "options", ["set -e", "set -u", "set -eu -o pipefail", "IFS=0123456789", "set -k"]
 )
-def test_options_of_the_setup_do_not_cost_the_end(place: Place, options: str) -> None:
+def test_shell_options_of_the_setup_do_not_lose_the_end_line(place: Place, options: str) -> None:
     """A setup that leaves -e or another IFS behind keeps neither start nor end from the log."""
     place.write(words("false"), setup=options)
     ran = place.run()
@@ -699,7 +699,7 @@ def test_a_second_job_of_a_submission_runs_nothing(place: Place) -> None:
     assert parse((place.submission() / "tasks/1.log").read_bytes(), "419") == first.said
 
 
-def test_the_claim_is_made_whatever_the_shell_was_told(place: Place) -> None:
+def test_the_claim_works_with_any_shell_options(place: Place) -> None:
     """SHELLOPTS comes with the submitting shell: the task that finds the claim goes on."""
     place.write(ShellText("echo ran"))
     for index in (1, 2):
@@ -707,7 +707,7 @@ def test_the_claim_is_made_whatever_the_shell_was_told(place: Place) -> None:
         assert (ran.code, ran.log) == (0, b"ran\n")
 
 
-def test_a_barred_submission_runs_nothing(place: Place) -> None:
+def test_a_fenced_submission_runs_nothing(place: Place) -> None:
     """A submission that was given up cannot run later, whichever job brings it."""
     place.write(words("touch", "ran"))
     (place.submission() / "job").write_text("fenced by slurmslice: given up\n")
@@ -769,7 +769,7 @@ def test_a_claim_that_cannot_be_written_leaves_none(place: Place) -> None:
     assert [path.name for path in place.submission().glob("job*")] == ["job"]
 
 
-def test_a_claim_that_is_never_written_is_not_waited_for_ever(place: Place) -> None:
+def test_waiting_for_an_unwritten_claim_has_a_limit(place: Place) -> None:
     """A claim without an owner bars the submission after some tries: better not run than twice."""
     place.write(words("touch", "ran"))
     (place.submission() / "job").touch()
@@ -850,7 +850,7 @@ def test_a_command_that_ignores_a_signal_is_waited_for(place: Place) -> None:
     assert (ran.code, ran.said.slots[0].exit_code) == (5, 5)
 
 
-def test_a_command_that_is_stopped_is_not_waited_for_busily(place: Place) -> None:
+def test_waiting_for_a_stopped_command_uses_no_cpu(place: Place) -> None:
     """While a command is suspended, the script sleeps: no CPU is used to look again and again."""
     place.write(words("sh", "-c", "echo $$ >pid; touch ready; sleep 0.1"))
     task = place.start()

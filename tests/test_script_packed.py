@@ -323,7 +323,7 @@ def counted(place: Place, group: str) -> None:
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_the_slice_that_lost_a_process_is_told(place: Place, group: str) -> None:
+def test_the_slice_with_an_oom_kill_is_named(place: Place, group: str) -> None:
     """It alone, whatever its exit code; and again when the task is started anew.
 
     A group that is not the task's alone says nothing: its count may be of another's processes.
@@ -344,7 +344,7 @@ def test_the_slice_that_lost_a_process_is_told(place: Place, group: str) -> None
     assert lost(again) == wanted | {3: (0, None)}
 
 
-def test_of_several_at_a_time_it_is_not_known_which_lost_a_process(place: Place) -> None:
+def test_several_slices_at_a_time_are_all_oom_candidates(place: Place) -> None:
     """How many ran is told of each that did; one that ran alone is known."""
     said = quote(str(place.submission() / "tasks/0.log"))
     text = f"""
@@ -424,7 +424,7 @@ def test_a_pack_by_hand(place: Place, at_once: int) -> None:
 
 
 @pytest.mark.parametrize("seconds", ["x", "-1", "07", "a[$(touch pwned)]"])
-def test_a_limit_that_is_no_number(place: Place, seconds: str) -> None:
+def test_a_time_limit_that_is_not_a_number(place: Place, seconds: str) -> None:
     """The second argument is a number of seconds, or the script says how it is called."""
     pack(place, words("touch", "ran"), 4)
     done = place.by_hand("001", seconds, SLURM_ARRAY_TASK_ID="0")
@@ -512,7 +512,7 @@ def test_the_time_in_which_a_task_was_suspended_does_not_count(place: Place) -> 
     assert (exits(ran), ran.said.slots[0].timed_out) == ({0: 0}, False)
 
 
-def test_the_watchdog_goes_with_its_task(place: Place) -> None:
+def test_the_watchdog_ends_with_its_task(place: Place) -> None:
     """Neither at the end of the task nor when it is killed does it hold a reader's pipe."""
     for text in ("true", "touch ready; exec sleep 30 >/dev/null 2>&1"):
         pack(place, words("sh", "-c", text), 1, slice_time_s=600)
@@ -596,7 +596,7 @@ def test_slices_that_a_signal_ends(place: Place, at_once: int) -> None:
 
 
 @ONE_OR_SEVERAL
-def test_what_a_slice_leaves_running_is_ended_with_it(place: Place, at_once: int) -> None:
+def test_processes_left_by_a_slice_are_ended(place: Place, at_once: int) -> None:
     """As at the end of an array task of its own: submitted again, it would run beside itself."""
     text = (
         'if [ "$SLICE" = k0 ]; then (trap "" TERM; touch there; exec sleep 50) & echo $! >child; '
@@ -614,7 +614,7 @@ def test_what_a_slice_leaves_running_is_ended_with_it(place: Place, at_once: int
 
 
 @ONE_OR_SEVERAL
-def test_what_a_wrapper_started_may_save(place: Place, at_once: int) -> None:
+def test_children_of_a_wrapper_may_save(place: Place, at_once: int) -> None:
     """At its time a shell dies at once, and what it runs may save: only then has it ended."""
     saves = "trap 'until [ -e go ]; do sleep 0.02; done; echo >saved; exit 0' TERM; echo >ready; "
     saves += "while :; do sleep 0.02; done"
@@ -632,7 +632,7 @@ def test_what_a_wrapper_started_may_save(place: Place, at_once: int) -> None:
 
 
 @ONE_OR_SEVERAL
-def test_what_a_wrapper_started_has_its_grace(place: Place, at_once: int) -> None:
+def test_children_of_a_wrapper_get_the_grace_period(place: Place, at_once: int) -> None:
     """What ignores TERM is killed, though the shell that ran it has long ended."""
     ignores = "trap '' TERM; echo $$ >child; while :; do sleep 0.02; done"
     text = f'[ "$SLICE" != k0 ] && exit; bash -c "{ignores}"; exit'
@@ -735,7 +735,7 @@ def test_waiting_for_a_pool_costs_no_time(place: Place) -> None:
 
 
 @ONE_OR_SEVERAL
-def test_a_restart_keeps_what_is_done(place: Place, at_once: int) -> None:
+def test_a_restart_keeps_completed_slices(place: Place, at_once: int) -> None:
     """After a requeue only what was ended from outside runs again; the rest is kept as it is.
 
     What failed by itself may have been submitted again meanwhile: it must not run here too.
@@ -756,7 +756,7 @@ def test_a_restart_keeps_what_is_done(place: Place, at_once: int) -> None:
 
 
 @ONE_OR_SEVERAL
-def test_a_restart_runs_again_what_was_told_to_end(place: Place, at_once: int) -> None:
+def test_a_restart_repeats_interrupted_slices(place: Place, at_once: int) -> None:
     """It may have saved what it had, and exited well: that is not done. What ended before is."""
     text = """echo run >>"runs-$SLICE"
         trap 'exit 0' TERM
@@ -794,7 +794,7 @@ def test_a_slice_that_took_too_long_does_not_run_again(place: Place) -> None:
     assert (place.work_dir / "runs-k1").read_text() == "run\n"
 
 
-def test_a_restart_believes_only_whole_lines_of_its_own_job(place: Place) -> None:
+def test_a_restart_reads_only_whole_lines_of_its_own_job(place: Place) -> None:
     """A torn line, another job's line and an end from outside keep nothing."""
     pack(place, ShellText('echo "$SLICE" >>ran'), 4)
     line = "slurmslice end job={} restart=0 at=1795424180 host=n3 slot={} exit={}\n"

@@ -48,7 +48,7 @@ def some_failed(run: Run, engine: FakeEngine) -> None:
 
 
 @pytest.mark.parametrize("changes", [{}, {"mem": "2x"}, {"mem": "3G", "partition": "long"}])
-def test_the_submissions_of_a_plan_are_those_that_are_made(
+def test_execution_makes_the_submissions_of_the_plan(
     new_run: NewRun, engine: FakeEngine, changes: dict[str, str]
 ) -> None:
     """Rows, options and order, of what waits and of what failed."""
@@ -67,7 +67,7 @@ def test_the_submissions_of_a_plan_are_those_that_are_made(
     "words",
     ["submit demo", "submit demo --mem 2x", "submit demo --only 3 -p long", "run demo -t 5"],
 )
-def test_a_dry_run_shows_what_the_same_line_does(
+def test_a_dry_run_shows_the_effect_of_the_same_command(
     new_run: NewRun, engine: FakeEngine, typed: Typed, words: str
 ) -> None:
     """Word for word what sbatch gets, but for the job's name, which is new each time."""
@@ -127,7 +127,7 @@ def cancel_others(run: Run, engine: FakeEngine, rows: list[int]) -> None:
     st.sampled_from([{}, {"mem": "2x"}]),
     st.integers(1, 3),
 )
-def test_never_more_than_the_plan_is_done(
+def test_execution_never_exceeds_the_plan(
     make_run: Callable[..., tuple[Run, FakeEngine]],
     rows: list[int],
     meanwhile: Callable[[Run, FakeEngine, list[int]], None],
@@ -159,7 +159,7 @@ def test_a_slice_that_slurm_runs_again_is_left_out(new_run: NewRun, engine: Fake
     assert [list(taken.planned.batch.rows) for taken in done.taken] == [[1, 6, 8]]
 
 
-def test_a_script_that_was_edited_meanwhile_is_not_submitted(
+def test_a_script_edited_after_the_plan_is_not_submitted(
     new_run: NewRun, engine: FakeEngine
 ) -> None:
     """The plan was made from another text: nothing is queued."""
@@ -173,9 +173,7 @@ def test_a_script_that_was_edited_meanwhile_is_not_submitted(
     assert not run.ledger.queue
 
 
-def test_what_can_never_run_is_refused_and_not_executed(
-    new_run: NewRun, engine: FakeEngine
-) -> None:
+def test_slices_that_can_never_run_are_refused(new_run: NewRun, engine: FakeEngine) -> None:
     """It is in the plan, with the slices; nothing is queued."""
     run = new_run("0-9", mem="1G")
     engine.limits = lambda request: Limits(  # type: ignore[method-assign]

@@ -83,14 +83,14 @@ def test_every_block_can_be_added_to(block: str) -> None:
         assert ("# more\n" in text) is (block != "check")
 
 
-def test_a_block_that_nothing_shows_is_told() -> None:
+def test_an_unknown_block_is_an_error() -> None:
     """A misspelt block would be left out without a word: the run would go without its modules."""
     with pytest.raises(BadInput, match=r"line 1: array\.sh\.j2 has no block 'setpu'") as told:
         render(EXAMPLE, extending("setpu", "module load x"))
     assert told.value.hint == "Did you mean setup?"
 
 
-def test_blocks_and_macros_print_what_has_been_filtered() -> None:
+def test_blocks_and_macros_print_filtered_values() -> None:
     """What was filtered inside a macro or a call block is printed; what was not is refused."""
     spec = changed(EXAMPLE, name="/a $(b)")
     macro = "{% macro say(x) %}  echo {{ x | quote }}\n{% endmacro %}"
@@ -122,7 +122,7 @@ SHIPPED = (ROOT / "templates/array.sh.j2").read_text()
         SHIPPED.replace("{{ directives | verbatim }}", ""),
     ],
 )
-def test_what_is_not_the_templates_to_change_is_kept(text: str) -> None:
+def test_a_template_must_keep_the_fixed_parts(text: str) -> None:
     """The #SBATCH lines, the functions and the source line: without them slices would be lost."""
     for spec in SPECS:
         with pytest.raises(BadInput) as refused:
@@ -146,7 +146,7 @@ def test_what_is_not_the_templates_to_change_is_kept(text: str) -> None:
         ("{% include 'nowhere.j2' %}", "there is no template 'nowhere.j2'", 3),
     ],
 )
-def test_a_mistake_in_a_template_is_told_with_its_line(body: str, said: str, line: int) -> None:
+def test_a_template_error_names_its_line(body: str, said: str, line: int) -> None:
     """File, line and what is wrong; for a name that is not there, those that are."""
     text = f'{{% extends "array.sh.j2" %}}\n{{% block setup %}}\n{body}\n{{% endblock %}}'
     with pytest.raises(BadInput) as raised:
@@ -157,7 +157,7 @@ def test_a_mistake_in_a_template_is_told_with_its_line(body: str, said: str, lin
         assert "work_dir" in raised.value.hint
 
 
-def test_a_mistake_in_an_included_file_is_told_with_that_file(tmp_path: Path) -> None:
+def test_an_error_in_an_included_file_names_that_file(tmp_path: Path) -> None:
     """Files beside the template can be included, and are named where they are wrong."""
     (tmp_path / "site.j2").write_text("  umask 027\n")
     text = '{% extends "array.sh.j2" %}{% block setup %}{% include "site.j2" %}{% endblock %}'
@@ -178,7 +178,7 @@ def test_a_template_that_extends_itself_is_refused(tmp_path: Path) -> None:
     ("block", "text"),
     [("setup", "\n  echo 'a\n"), ("command", ""), ("check", ""), ("header", "\nif\n")],
 )
-def test_a_template_that_makes_no_shell_is_refused(block: str, text: str) -> None:
+def test_a_template_must_give_a_valid_shell_script(block: str, text: str) -> None:
     """A quote too few is found at render, and named as the template's: not as --shell's."""
     typed = changed(
         EXAMPLE, setup="true", command=ShellText("echo $SLICE"), check=Check("test $SLICE")
@@ -316,7 +316,7 @@ def test_a_run_with_a_template(here: Here) -> None:  # noqa: F811
     assert "slurmslice's own is asked" in without.stderr
 
 
-def test_a_template_with_a_mistake_makes_nothing(here: Here) -> None:  # noqa: F811
+def test_a_template_with_an_error_creates_nothing(here: Here) -> None:  # noqa: F811
     """Exit 2, one paragraph with the line, and no folder."""
     (here.folder / "bad.j2").write_text("#!/bin/bash\n{{ nothing }}\n")
     line = ("--engine", "local", "-a", "0-1", "--template", "bad.j2", "--", "true")

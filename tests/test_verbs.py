@@ -75,7 +75,7 @@ def carried(engine: FakeEngine) -> Counter[str]:
     )
 
 
-def test_the_first_submission_is_the_script_and_nothing_else(
+def test_first_submission_is_the_script_without_options(
     new_run: NewRun, engine: FakeEngine
 ) -> None:
     """Promise 7: sbatch script.sh, without an option or an argument beside it."""
@@ -88,7 +88,9 @@ def test_the_first_submission_is_the_script_and_nothing_else(
     assert states(run) == {State.SUBMITTED: 10}
 
 
-def test_a_later_submission_gives_only_what_differs(new_run: NewRun, engine: FakeEngine) -> None:
+def test_later_submission_adds_only_the_differing_options(
+    new_run: NewRun, engine: FakeEngine
+) -> None:
     """Promise 7: the same script, its number, and array, name, output and the changed request."""
     run = new_run("0-9", mem="4G")
     submit(run, ALL, {}, "submit")
@@ -105,7 +107,7 @@ def test_a_later_submission_gives_only_what_differs(new_run: NewRun, engine: Fak
     assert order.token != run.record.token
 
 
-def test_what_was_doubled_is_doubled_again(new_run: NewRun, engine: FakeEngine) -> None:
+def test_a_doubled_request_can_be_doubled_again(new_run: NewRun, engine: FakeEngine) -> None:
     """``2x`` is of the option in use for that slice; slices with other requests go apart."""
     run = new_run("0-9", mem="4G", time="10")
     all_end(run, engine, State.OUT_OF_MEMORY)
@@ -130,7 +132,7 @@ def test_a_request_that_was_raised_stays_raised(new_run: NewRun, engine: FakeEng
     assert engine.jobs[taken.job].order.request.mem_mib == 8192
 
 
-def test_names_are_carried_by_a_table_of_their_own(new_run: NewRun, engine: FakeEngine) -> None:
+def test_a_resubmission_has_its_own_task_table(new_run: NewRun, engine: FakeEngine) -> None:
     """Table form: a resubmission's indices are 0…n-1 of a table that holds just these slices."""
     run = new_run(SliceTable(("a", "b c", "$(x)", "d")))
     submit(run, ALL, {}, "submit")
@@ -148,7 +150,7 @@ def test_names_are_carried_by_a_table_of_their_own(new_run: NewRun, engine: Fake
     assert run.standings[1].state is State.PENDING
 
 
-def test_a_few_first_then_the_rest(new_run: NewRun, engine: FakeEngine) -> None:
+def test_only_a_few_slices_then_the_rest(new_run: NewRun, engine: FakeEngine) -> None:
     """--only N puts the first N in; the next submit the rest; each slice once.
 
     The script as it stands is another submission, which has more than these: it gives way.
@@ -164,7 +166,7 @@ def test_a_few_first_then_the_rest(new_run: NewRun, engine: FakeEngine) -> None:
     assert max(carried(engine).values()) == 1
 
 
-def test_only_refuses_what_does_not_wait(new_run: NewRun) -> None:
+def test_only_refuses_slices_that_do_not_wait(new_run: NewRun) -> None:
     """A slice that is in flight is not submitted by naming it."""
     run = new_run("0-4")
     submit(run, waiting([1]), {}, "submit")
@@ -172,7 +174,7 @@ def test_only_refuses_what_does_not_wait(new_run: NewRun) -> None:
         submit(run, waiting([1]), {}, "submit")
 
 
-def test_nothing_is_submitted_twice_whoever_asks(
+def test_two_processes_submit_nothing_twice(
     new_run: NewRun, reopen: Reopen, engine: FakeEngine
 ) -> None:
     """Two processes that both opened the run before either submitted."""
@@ -214,9 +216,7 @@ def test_a_hand_edited_request_is_what_a_resubmission_doubles(
     assert note.fields == {"option": "mem", "value": "12G", "edited": "6G"}
 
 
-def test_an_option_over_a_line_as_it_was_rendered_is_no_news(
-    new_run: NewRun, engine: FakeEngine
-) -> None:
+def test_overriding_an_unedited_line_needs_no_note(new_run: NewRun, engine: FakeEngine) -> None:
     """Only a hand edit that does not count is named."""
     run = new_run("0-1", mem="4G")
     all_end(run, engine, State.OUT_OF_MEMORY)
@@ -245,7 +245,7 @@ def lose_the_answer(order: Order) -> None:
     raise Unsure("Socket timed out on send/recv operation.")
 
 
-def test_the_claim_outranks_what_sbatch_said(new_run: NewRun, engine: FakeEngine) -> None:
+def test_the_claim_outranks_the_answer_of_sbatch(new_run: NewRun, engine: FakeEngine) -> None:
     """Two jobs of one submission: the one that has the claim counts, and no slice has failed."""
     run = new_run("0-3")
     (taken,) = submit(run, ALL, {}, "submit")
@@ -262,7 +262,9 @@ def test_the_claim_outranks_what_sbatch_said(new_run: NewRun, engine: FakeEngine
     assert submit(run, FAILED, {}, "resubmit") == []
 
 
-def test_what_a_claimant_does_not_carry_is_free_again(new_run: NewRun, engine: FakeEngine) -> None:
+def test_slices_that_the_owner_does_not_carry_are_free_again(
+    new_run: NewRun, engine: FakeEngine
+) -> None:
     """The script sent by hand for a part of the array, beside ours: the others are not lost."""
     run = new_run("0-5")
     (taken,) = submit(run, ALL, {}, "submit")
@@ -280,7 +282,7 @@ def test_what_a_claimant_does_not_carry_is_free_again(new_run: NewRun, engine: F
     assert set(run.ledger.attempts) == {1}
 
 
-def test_a_claimant_that_carries_more_is_the_run(
+def test_an_owner_that_carries_more_slices_is_followed(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:
     """Sent by hand for a part, then whole: what the second one runs is not submitted beside it."""
@@ -298,7 +300,7 @@ def test_a_claimant_that_carries_more_is_the_run(
     assert submit(run, ALL, {}, "submit") == []
 
 
-def test_a_part_that_has_the_claim_is_taken_in_as_a_part(
+def test_an_owner_of_a_part_joins_the_run_with_that_part(
     new_run: NewRun, engine: FakeEngine
 ) -> None:
     """Sent by hand, and begun before anybody looked: what it does not carry still waits."""
@@ -309,7 +311,7 @@ def test_a_part_that_has_the_claim_is_taken_in_as_a_part(
     assert states(run) == {State.PENDING: 2, State.WAITING: 4}
 
 
-def test_the_job_of_a_copy_is_not_taken_in(
+def test_the_job_of_a_copied_run_does_not_join(
     new_run: NewRun, engine: FakeEngine, tmp_path: Path
 ) -> None:
     """Its script was changed to lead to the copy; the job's name is the same."""
@@ -322,7 +324,9 @@ def test_the_job_of_a_copy_is_not_taken_in(
     assert states(run) == {State.WAITING: 4}
 
 
-def test_the_script_gives_way_to_what_goes_in_for_it(new_run: NewRun, engine: FakeEngine) -> None:
+def test_the_script_is_fenced_before_a_later_submission(
+    new_run: NewRun, engine: FakeEngine
+) -> None:
     """Refused, and that "no" was wrong: its job finds the bar once others carry its slices.
 
     Where these are refused as well, the script may be sent by hand as before.
@@ -338,7 +342,7 @@ def test_the_script_gives_way_to_what_goes_in_for_it(new_run: NewRun, engine: Fa
     assert "fenced" in claim(run).read_text()
 
 
-def test_a_bar_stays_where_the_job_may_still_come(
+def test_a_fence_stays_while_its_job_may_still_appear(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:
     """001 was in doubt and is nowhere: what is refused after it does not let it run after all."""
@@ -354,7 +358,7 @@ def test_a_bar_stays_where_the_job_may_still_come(
     assert "fenced" in run_claim(run).read_text()
 
 
-def test_a_job_that_claimed_the_script_in_time_is_the_run(
+def test_a_job_that_claimed_the_script_before_the_fence_counts(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:
     """A refusal that was none: nothing goes in beside it."""
@@ -383,9 +387,7 @@ def run_claim(run: Run) -> Path:
     return run.place.submission(1) / "job"
 
 
-def test_what_slurm_puts_back_is_not_submitted_beside_it(
-    new_run: NewRun, engine: FakeEngine
-) -> None:
+def test_a_requeued_slice_is_not_submitted_again(new_run: NewRun, engine: FakeEngine) -> None:
     """scontrol requeue of an ended task: it is in flight again, and ends as Slurm says."""
     run = new_run("0-3")
     all_end(run, engine, State.FAILED)
@@ -399,9 +401,7 @@ def test_what_slurm_puts_back_is_not_submitted_beside_it(
     assert states(run) == {State.COMPLETED: 1, State.PENDING: 3}
 
 
-def test_what_slurm_still_ends_is_not_submitted_beside_it(
-    new_run: NewRun, engine: FakeEngine
-) -> None:
+def test_a_completing_slice_is_not_submitted_again(new_run: NewRun, engine: FakeEngine) -> None:
     """Accounting told the end while the queue was silent; it answers, and has it COMPLETING."""
     run = new_run("0-3")
     all_end(run, engine, State.TIMEOUT)
@@ -423,7 +423,7 @@ def test_a_script_that_has_ended_is_not_opened_again(state: State) -> None:
     assert reopened(known, TaskReport(State.RUNNING, "COMPLETING", completing=True)) is None
 
 
-def test_what_was_cancelled_does_not_go_in_again_by_itself(
+def test_a_cancelled_slice_is_not_resubmitted_automatically(
     new_run: NewRun, engine: FakeEngine
 ) -> None:
     """It was preempted just before: not wanted again, however many attempts are left."""
@@ -438,7 +438,7 @@ def test_what_was_cancelled_does_not_go_in_again_by_itself(
     assert run.standings[1].state is State.PREEMPTED
 
 
-def test_nothing_goes_in_again_while_the_queue_is_silent(
+def test_nothing_is_resubmitted_while_squeue_does_not_answer(
     new_run: NewRun, engine: FakeEngine
 ) -> None:
     """Whether Slurm runs an ended slice again must be known before it is resubmitted."""
@@ -450,9 +450,7 @@ def test_nothing_goes_in_again_while_the_queue_is_silent(
     assert len(engine.jobs) == 1
 
 
-def test_a_job_that_was_refused_and_runs_all_the_same_is_barred(
-    new_run: NewRun, engine: FakeEngine
-) -> None:
+def test_a_rejected_job_that_runs_after_all_is_fenced(new_run: NewRun, engine: FakeEngine) -> None:
     """A later submission's refusal takes the claim; if a task has it already, it was taken."""
     run = new_run("0-1")
     all_end(run, engine, State.FAILED)
@@ -490,7 +488,7 @@ def test_a_pending_slice_that_was_cancelled_by_hand_ends_with_its_array(
     assert states(run) == {State.COMPLETED: 3, State.CANCELLED: 1}
 
 
-def test_an_array_whose_end_is_not_told_is_not_over(
+def test_an_array_without_a_recorded_end_is_not_over(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:
     """Without the time of an end nothing is long ago: what never showed itself is waited for."""
@@ -511,7 +509,7 @@ def test_a_changed_slice_table_is_refused(new_run: NewRun, reopen: Reopen) -> No
         reopen(run)
 
 
-def test_a_moved_run_is_refused_before_it_is_sent(
+def test_a_moved_run_is_refused_before_submission(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:
     """Its script names the old place: every task would fail."""
@@ -524,7 +522,7 @@ def test_a_moved_run_is_refused_before_it_is_sent(
 
 
 @pytest.mark.parametrize("rows", ["5-6", "0-999999999", "0-2", "0Q1"])
-def test_a_journal_of_other_slices_is_damage(new_run: NewRun, reopen: Reopen, rows: str) -> None:
+def test_a_journal_of_other_slices_is_an_error(new_run: NewRun, reopen: Reopen, rows: str) -> None:
     """Rows that are not there, or are not as many as the indices, are told, not stumbled over."""
     run = new_run("0-3")
     submit(run, ALL, {}, "submit")
@@ -548,7 +546,7 @@ def seen(rows: str, submission: str) -> bytes:
         *(seen("0", "2"), seen("0-4", "1"), seen("0-" + "9" * 40, "1")),
     ],
 )
-def test_a_bad_line_of_states_is_left_out(new_run: NewRun, reopen: Reopen, line: bytes) -> None:
+def test_a_bad_line_of_states_is_ignored(new_run: NewRun, reopen: Reopen, line: bytes) -> None:
     """states.tsv is what was seen: what cannot be read is asked again."""
     run = new_run("0-3")
     submit(run, ALL, {}, "submit")
@@ -557,7 +555,7 @@ def test_a_bad_line_of_states_is_left_out(new_run: NewRun, reopen: Reopen, line:
     assert states(reopen(run)) == {State.PENDING: 4}
 
 
-def test_a_refusal_leaves_everything_as_it_was(new_run: NewRun, engine: FakeEngine) -> None:
+def test_a_rejection_changes_nothing(new_run: NewRun, engine: FakeEngine) -> None:
     """Slurm's no keeps the run; the slices wait, and the same verb can be tried again."""
     run = new_run("0-9")
     engine.on_submit = refuse
@@ -570,7 +568,7 @@ def test_a_refusal_leaves_everything_as_it_was(new_run: NewRun, engine: FakeEngi
     assert engine.jobs["100"].order.arguments == ("002",)
 
 
-def test_a_refused_resubmission_gives_the_old_states_back(
+def test_a_rejected_resubmission_restores_the_old_states(
     new_run: NewRun, engine: FakeEngine
 ) -> None:
     """FAILED slices are FAILED again, with their evidence, not WAITING."""
@@ -584,7 +582,7 @@ def test_a_refused_resubmission_gives_the_old_states_back(
     assert run.standings[0].attempt == 1
 
 
-def test_an_answer_that_was_lost_is_found_by_the_token(new_run: NewRun, engine: FakeEngine) -> None:
+def test_a_lost_answer_is_found_by_the_token(new_run: NewRun, engine: FakeEngine) -> None:
     """A job that was taken behind a time-out is this run's; nothing is sent again."""
     run = new_run("0-9")
     engine.after_submit = lose_the_answer
@@ -594,7 +592,9 @@ def test_an_answer_that_was_lost_is_found_by_the_token(new_run: NewRun, engine: 
     assert len(engine.jobs) == 1
 
 
-def test_while_it_cannot_be_looked_up_nothing_is_sent(new_run: NewRun, engine: FakeEngine) -> None:
+def test_nothing_is_submitted_while_a_doubt_cannot_be_resolved(
+    new_run: NewRun, engine: FakeEngine
+) -> None:
     """A doubt stays a doubt as long as the queue is silent, and blocks every submission."""
     run = new_run("0-9")
     engine.after_submit, engine.lookups_fail = lose_the_answer, True
@@ -609,7 +609,7 @@ def test_while_it_cannot_be_looked_up_nothing_is_sent(new_run: NewRun, engine: F
     assert states(run) == {State.SUBMITTED: 10}
 
 
-def test_a_submission_that_is_nowhere_is_barred_and_done_again(
+def test_a_lost_submission_is_fenced_and_repeated(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:
     """After DOUBT_S without a trace its claim is taken: it can never run beside the next."""
@@ -627,7 +627,7 @@ def test_a_submission_that_is_nowhere_is_barred_and_done_again(
     assert set(run.ledger.attempts) == {1}
 
 
-def test_killed_between_the_bar_and_its_line_in_the_journal(
+def test_killed_between_the_fence_and_its_journal_line(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:
     """Promise 9: a bar that a killed process left is a bar, and the run goes on."""
@@ -642,7 +642,7 @@ def test_killed_between_the_bar_and_its_line_in_the_journal(
     assert [s.number for s in run.in_flight()] == [2]
 
 
-def test_a_barred_job_that_comes_late_is_cancelled(
+def test_a_late_job_of_a_fenced_submission_is_cancelled(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:
     """Promise 4: of two arrays for the same slices one has the claim; the other is cancelled."""
@@ -668,7 +668,7 @@ def test_a_barred_job_that_comes_late_is_cancelled(
     assert states(run) == {State.PENDING: 10}
 
 
-def test_a_task_that_claimed_first_wins_over_the_bar(
+def test_a_task_that_claimed_first_wins_over_the_fence(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:
     """The claim on the node is proof: whatever queue and accounting say, that job has run."""
@@ -689,7 +689,7 @@ def poll_without_job(run: Run, engine: FakeEngine) -> None:
     poll(run)
 
 
-def test_a_script_sent_by_hand_is_taken_into_the_run(new_run: NewRun, engine: FakeEngine) -> None:
+def test_a_script_submitted_by_hand_joins_the_run(new_run: NewRun, engine: FakeEngine) -> None:
     """``sbatch script.sh`` typed by hand is found by its name's token at the next status."""
     run = new_run("0-9")
     by_hand(run, engine)
@@ -698,7 +698,7 @@ def test_a_script_sent_by_hand_is_taken_into_the_run(new_run: NewRun, engine: Fa
     assert submit(run, ALL, {}, "submit") == []
 
 
-def test_a_script_sent_by_hand_after_a_refusal_is_found_too(
+def test_a_script_submitted_by_hand_after_a_rejection_is_found(
     new_run: NewRun, engine: FakeEngine, reopen: Callable[[Run], Run]
 ) -> None:
     """Refused by slurmslice, mended, sent by hand: still the same run."""
@@ -714,7 +714,7 @@ def test_a_script_sent_by_hand_after_a_refusal_is_found_too(
     assert set(run.ledger.attempts) == {1}
 
 
-def test_a_script_nobody_has_sent_is_looked_for_now_and_then(
+def test_an_unsubmitted_script_is_searched_at_intervals(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:
     """One look in the queue goes a long way: the claim keeps two jobs apart, not the looking."""
@@ -737,7 +737,7 @@ def by_hand(run: Run, engine: FakeEngine, array: str = "") -> None:
 # -- looking, steering, following --------------------------------------------------------------
 
 
-def test_what_was_seen_is_known_to_the_next_process(
+def test_the_next_process_knows_the_recorded_states(
     new_run: NewRun, reopen: Reopen, engine: FakeEngine
 ) -> None:
     """states.tsv keeps every field of what a poll saw."""
@@ -749,7 +749,9 @@ def test_what_was_seen_is_known_to_the_next_process(
     assert list(reopen(run).standings) == list(run.standings)
 
 
-def test_a_finished_run_asks_nothing(new_run: NewRun, reopen: Reopen, engine: FakeEngine) -> None:
+def test_a_finished_run_asks_slurm_nothing(
+    new_run: NewRun, reopen: Reopen, engine: FakeEngine
+) -> None:
     """Final states live in the run directory: old runs cost slurmdbd nothing."""
     run = new_run("0-2")
     all_end(run, engine)
@@ -758,7 +760,7 @@ def test_a_finished_run_asks_nothing(new_run: NewRun, reopen: Reopen, engine: Fa
     assert engine.polls == asked
 
 
-def test_what_slurm_starts_again_beside_others_is_told(new_run: NewRun, engine: FakeEngine) -> None:
+def test_a_requeued_slice_is_reported_beside_others(new_run: NewRun, engine: FakeEngine) -> None:
     """``scontrol requeue`` of a task that has ended, while others go on: it runs, and may fail."""
     run = new_run("0-2")
     submit(run, ALL, {}, "submit")
@@ -775,7 +777,7 @@ def test_what_slurm_starts_again_beside_others_is_told(new_run: NewRun, engine: 
     assert run.ledger.attempts == [1, 1, 1]
 
 
-def test_one_question_a_poll_however_many_submissions(new_run: NewRun, engine: FakeEngine) -> None:
+def test_one_query_per_poll_for_all_submissions(new_run: NewRun, engine: FakeEngine) -> None:
     """Promise 8: all arrays of the run are asked about at once."""
     run = new_run("0-9")
     for row in range(10):
@@ -785,7 +787,9 @@ def test_one_question_a_poll_however_many_submissions(new_run: NewRun, engine: F
     assert engine.polls == before + 1
 
 
-def test_silence_changes_nothing_and_is_told(new_run: NewRun, engine: FakeEngine) -> None:
+def test_a_missing_answer_changes_nothing_and_is_reported(
+    new_run: NewRun, engine: FakeEngine
+) -> None:
     """Promise 5: no answer is no information."""
     run = new_run("0-2")
     submit(run, ALL, {}, "submit")
@@ -798,7 +802,7 @@ def test_silence_changes_nothing_and_is_told(new_run: NewRun, engine: FakeEngine
     assert "Connection refused" in run.standings[0].reason
 
 
-def test_a_torn_journal_line_is_no_decision(new_run: NewRun, reopen: Reopen) -> None:
+def test_a_torn_journal_line_is_not_a_decision(new_run: NewRun, reopen: Reopen) -> None:
     """A line that was not written to its end is left out, and cut off by the next writer."""
     run = new_run("0-2")
     journal = run.place.path / "journal.jsonl"
@@ -811,7 +815,7 @@ def test_a_torn_journal_line_is_no_decision(new_run: NewRun, reopen: Reopen) -> 
     assert journal.read_bytes().startswith(whole + b'{"event": "throttled"')
 
 
-def test_a_torn_line_of_states_spoils_no_other(new_run: NewRun, reopen: Reopen) -> None:
+def test_a_torn_line_of_states_damages_no_other_line(new_run: NewRun, reopen: Reopen) -> None:
     """Losing the tail of states.tsv is harmless, and what comes after it is read."""
     run = new_run("0-2")
     submit(run, ALL, {}, "submit")
@@ -833,7 +837,7 @@ def test_cancelling_some_leaves_the_others(new_run: NewRun, engine: FakeEngine) 
     assert run.standings[7].state is State.SUBMITTED
 
 
-def test_nothing_is_cancelled_that_may_be_submitted_all_the_same(
+def test_cancel_refuses_while_a_submission_is_in_doubt(
     new_run: NewRun, reopen: Reopen, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another process is killed in its sbatch just before cancel has the lock: it is told."""
@@ -855,7 +859,7 @@ def test_nothing_is_cancelled_that_may_be_submitted_all_the_same(
     assert engine.cancelled == [("100", None)]
 
 
-def test_cancelling_all_tells_each_array_once(new_run: NewRun, engine: FakeEngine) -> None:
+def test_cancelling_all_needs_one_call_per_array(new_run: NewRun, engine: FakeEngine) -> None:
     """The whole array is cancelled where all of it goes; what has ended is left alone."""
     run = new_run("0-9")
     submit(run, ALL, {}, "submit")
@@ -884,7 +888,7 @@ def test_pending_slices_that_were_cancelled_leave_no_record(
     assert states(run) == {State.PENDING: 3, State.CANCELLED: 1}
 
 
-def test_throttle_is_shared_out_and_kept(new_run: NewRun, engine: FakeEngine) -> None:
+def test_the_throttle_is_allocated_and_kept(new_run: NewRun, engine: FakeEngine) -> None:
     """What runs is told at once; what is submitted later carries it."""
     run = new_run("0-9")
     submit(run, waiting(3), {}, "submit")
@@ -926,7 +930,7 @@ def test_a_throttle_below_the_number_of_arrays_holds_some(
     assert engine.released == ["101"] * 3
 
 
-def test_following_goes_to_the_end_and_resubmits_as_told(
+def test_follow_runs_to_the_end_and_resubmits_by_policy(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:
     """``run --max-attempts 3``: failures go in again until they are done or have had three."""
@@ -948,7 +952,7 @@ def test_following_goes_to_the_end_and_resubmits_as_told(
 
 
 @pytest.mark.parametrize("what", [Full, Unsure, NoAnswer])
-def test_following_outlives_what_may_pass(
+def test_follow_survives_temporary_errors(
     new_run: NewRun, engine: FakeEngine, clock: Clock, what: type[EngineError]
 ) -> None:
     """A full queue, a lost answer, a silent Slurm: ``run`` says so, goes on and tries again."""
@@ -971,9 +975,7 @@ def test_following_outlives_what_may_pass(
     assert len(engine.jobs) == 1
 
 
-def test_following_backs_off_and_comes_back(
-    new_run: NewRun, engine: FakeEngine, clock: Clock
-) -> None:
+def test_follow_backs_off_and_recovers(new_run: NewRun, engine: FakeEngine, clock: Clock) -> None:
     """Nothing answers for hours: asked less and less often, without end; then as usual again."""
     run = new_run("0-4")
     submit(run, ALL, {}, "submit")
@@ -996,7 +998,7 @@ def test_following_backs_off_and_comes_back(
     assert states(run) == {State.COMPLETED: 5}
 
 
-def test_a_submission_that_is_not_answered_backs_off_too(
+def test_follow_backs_off_after_an_unanswered_submission(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:
     """sbatch cannot reach the controller: it is tried less and less often; each slice once."""
@@ -1016,7 +1018,7 @@ def test_a_submission_that_is_not_answered_backs_off_too(
     assert states(run) == {State.COMPLETED: 5}
 
 
-def test_a_job_id_that_was_given_twice_in_one_run(
+def test_a_job_id_that_occurs_twice_in_one_run(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:
     """A controller that lost its state gives ids again: whose task it is, its job's name tells."""
