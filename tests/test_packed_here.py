@@ -1,4 +1,4 @@
-"""Packed runs on this machine, from the command line: each slice keeps a life of its own."""
+"""Packed runs on this machine, from the command line: each slice has its own result."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ case $SLICE in 3|7) exit 5;; 5) kill -9 $BASHPID;; 9) sleep 60;; esac
 
 @pytest.mark.parametrize("at_once", ["1", "2"])
 def test_each_slice_of_a_pack_has_its_own_exit(here: Here, at_once: str) -> None:
-    """State, log, exit code, time limit and resubmission are a slice's; the pack goes on."""
+    """State, log, exit code, time limit and resubmission belong to one slice; the pack goes on."""
     command = (*RUN, "-a", "0-19", "--name", "p", "--pack", "6", "--at-once", at_once, "-t", "0:02",
                "--shell", WORK)  # fmt: skip
     ran = here(*command)
@@ -44,7 +44,7 @@ def test_each_slice_of_a_pack_has_its_own_exit(here: Here, at_once: str) -> None
 
 
 def test_an_interrupted_pack_keeps_completed_slices(here: Here) -> None:
-    """Ctrl-C in the middle of packs: what ended stays; the rest waits, and is done once more."""
+    """After Ctrl-C completed slices stay completed; the others wait, and run once more."""
     shell = f"echo x >>ran.$SLICE; [ $SLICE -lt 4 ] || {{ {UNTIL_GO}; }}"
     command = [*SLURMSLICE, *RUN, "-a", "0-11%2", "--name", "i", "--pack", "6", "--shell", shell]
     started = here.start(*command)
@@ -95,7 +95,7 @@ def test_automatic_packs_take_a_quarter_of_an_hour(here: Here) -> None:
 def test_the_reason_is_shown_if_slices_cannot_be_packed(
     here: Here, arguments: tuple[str, ...], code: str, option: str
 ) -> None:
-    """One clear paragraph, exit 2, nothing made."""
+    """One error, exit 2, and no run directory."""
     done = here("render", "--engine", "local", "-a", "0-9", *arguments, "--", "true", "{}")
     assert (done.returncode, error_code(done.stderr)) == (2, code)
     assert option in done.stderr

@@ -1,4 +1,4 @@
-"""Plans: what a dry run shows is what is executed, and nothing but a plan is executed."""
+"""Plans: execution does exactly what a dry run shows."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ Shown = tuple[list[int], dict[str, str]]
 
 
 def shown(submission: PlannedSubmission) -> Shown:
-    """The rows of a submission and its options, without those that are new each time."""
+    """Return a submission's rows and options, without the options that are new each time."""
     options = submission.overrides.without({"job-name"})
     return list(submission.batch.rows), dict(options)
 
 
 def some_failed(run: Run, engine: FakeEngine) -> None:
-    """Two ways to fail; the others are done."""
+    """End some slices in two kinds of failure, and complete the others."""
     submit(run, ALL, {}, "submit")
     engine.end_all()
     for index in (1, 4, 6):
@@ -51,7 +51,7 @@ def some_failed(run: Run, engine: FakeEngine) -> None:
 def test_execution_makes_the_submissions_of_the_plan(
     new_run: NewRun, engine: FakeEngine, changes: dict[str, str]
 ) -> None:
-    """Rows, options and order, of what waits and of what failed."""
+    """Rows, options and order are the same for waiting and for failed slices."""
     run = new_run("0-9", mem="1G", time="10")
     first = a_plan(run, ALL, changes)
     expected = [shown(one) for one in first.submissions(run)]
@@ -70,7 +70,7 @@ def test_execution_makes_the_submissions_of_the_plan(
 def test_a_dry_run_shows_the_effect_of_the_same_command(
     new_run: NewRun, engine: FakeEngine, typed: Typed, words: str
 ) -> None:
-    """Word for word what sbatch gets, but for the job's name, which is new each time."""
+    """The words for sbatch are equal, except for the job's name, which is new each time."""
     new_run("0-9", mem="1G")
     typed(*words.split(), "--dry-run")
     lines = [shlex.split(line) for line in typed.lines if line.startswith("sbatch ")]
@@ -134,7 +134,7 @@ def test_execution_never_exceeds_the_plan(
     changes: Mapping[str, str],
     pack: int,
 ) -> None:
-    """Whatever another process does with some slices meanwhile, they are left out, and named."""
+    """Slices that another process changed after the plan are left out, and named."""
     run, engine = make_run(12, Packing(pack), options=(("mem", "100M"), ("time", "1")))
     plan = a_plan(run, ALL, changes)
     other = Run(run.place, engine, run.clock)
@@ -148,7 +148,7 @@ def test_execution_never_exceeds_the_plan(
 
 
 def test_a_slice_that_slurm_runs_again_is_left_out(new_run: NewRun, engine: FakeEngine) -> None:
-    """It was seen as failed; under the lock Slurm says otherwise."""
+    """It had failed in the last poll; under the lock Slurm says that it runs again."""
     run = new_run("0-9")
     some_failed(run, engine)
     plan = a_plan(run, FAILED)
@@ -162,7 +162,7 @@ def test_a_slice_that_slurm_runs_again_is_left_out(new_run: NewRun, engine: Fake
 def test_a_script_edited_after_the_plan_is_not_submitted(
     new_run: NewRun, engine: FakeEngine
 ) -> None:
-    """The plan was made from another text: nothing is queued."""
+    """The script changed after the plan: nothing is queued."""
     run = new_run("0-9", mem="1G")
     plan = a_plan(run, ALL)
     run.place.script.write_text(run.place.script.read_text().replace("--mem=1G", "--mem=2G"))
@@ -174,7 +174,7 @@ def test_a_script_edited_after_the_plan_is_not_submitted(
 
 
 def test_slices_that_can_never_run_are_refused(new_run: NewRun, engine: FakeEngine) -> None:
-    """It is in the plan, with the slices; nothing is queued."""
+    """The plan holds the refusal with its slices; nothing is queued."""
     run = new_run("0-9", mem="1G")
     engine.limits = lambda request: Limits(  # type: ignore[method-assign]
         1001, never="too large" if (request.mem_mib or 0) > 2048 else ""
@@ -192,7 +192,7 @@ def test_slices_that_can_never_run_are_refused(new_run: NewRun, engine: FakeEngi
 def test_the_script_is_read_once_for_a_plan(
     new_run: NewRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Rows, requests, warnings, limits and submissions come from one reading."""
+    """Rows, requests, warnings, limits and submissions use one reading of the script."""
     run = new_run("0-9", mem="1G")
     read = ResourceRequest.from_script
     seen: list[str] = []

@@ -1,4 +1,4 @@
-"""The verbs on a run: submit, poll, resubmit, cancel, throttle, follow; and every doubt."""
+"""The actions on a run: submit, poll, resubmit, cancel, throttle, follow; and every doubt."""
 
 from __future__ import annotations
 
@@ -48,28 +48,28 @@ FAILED = failed(None, None)
 
 
 def states(run: Run) -> Counter[State]:
-    """How many slices are in each state."""
+    """Count the slices in each state."""
     return Counter(run.standings.tally())
 
 
 def submit(
     run: Run, choose: Choose, changes: dict[str, str], name: str
 ) -> list[AcceptedSubmission]:
-    """What was taken; what hindered it, as an error."""
+    """Return the accepted submissions; raise an error that stopped them."""
     fed = verb.submit(run, choose, changes, name)
     fed.check(passing=False)
     return fed.taken
 
 
 def all_end(run: Run, engine: FakeEngine, state: State = State.COMPLETED) -> None:
-    """Submit everything, let it end in one state, and look."""
+    """Submit everything, end all tasks in one state, and poll."""
     submit(run, ALL, {}, "submit")
     engine.end_all(state)
     poll(run)
 
 
 def carried(engine: FakeEngine) -> Counter[str]:
-    """How often each index was submitted, by the cluster's records."""
+    """Count the submissions of each index in the cluster's records."""
     return Counter(
         f"{job.order.number}:{index}" for job in engine.jobs.values() for index in job.order.array
     )
@@ -78,7 +78,7 @@ def carried(engine: FakeEngine) -> Counter[str]:
 def test_first_submission_is_the_script_without_options(
     new_run: NewRun, engine: FakeEngine
 ) -> None:
-    """Promise 7: sbatch script.sh, without an option or an argument beside it."""
+    """Promise 7: sbatch script.sh, without any option or argument."""
     run = new_run("0-9%3", mem="4G")
     (taken,) = submit(run, ALL, {}, "submit")
     order = engine.jobs[taken.job].order
@@ -91,7 +91,7 @@ def test_first_submission_is_the_script_without_options(
 def test_later_submission_adds_only_the_differing_options(
     new_run: NewRun, engine: FakeEngine
 ) -> None:
-    """Promise 7: the same script, its number, and array, name, output and the changed request."""
+    """Promise 7: the same script with its number, array, name, output and the changed request."""
     run = new_run("0-9", mem="4G")
     submit(run, ALL, {}, "submit")
     engine.end_all()
@@ -108,7 +108,7 @@ def test_later_submission_adds_only_the_differing_options(
 
 
 def test_a_doubled_request_can_be_doubled_again(new_run: NewRun, engine: FakeEngine) -> None:
-    """``2x`` is of the option in use for that slice; slices with other requests go apart."""
+    """``2x`` doubles each slice's option; slices with different requests get separate arrays."""
     run = new_run("0-9", mem="4G", time="10")
     all_end(run, engine, State.OUT_OF_MEMORY)
     submit(run, failed(None, [1]), {"mem": "2x"}, "resubmit")
@@ -122,7 +122,7 @@ def test_a_doubled_request_can_be_doubled_again(new_run: NewRun, engine: FakeEng
 
 
 def test_a_request_that_was_raised_stays_raised(new_run: NewRun, engine: FakeEngine) -> None:
-    """The next attempt without options keeps what the last one had."""
+    """The next attempt without options keeps the request of the last one."""
     run = new_run("0-3", mem="4G")
     all_end(run, engine, State.OUT_OF_MEMORY)
     submit(run, FAILED, {"mem": "8G"}, "resubmit")
@@ -133,7 +133,7 @@ def test_a_request_that_was_raised_stays_raised(new_run: NewRun, engine: FakeEng
 
 
 def test_a_resubmission_has_its_own_task_table(new_run: NewRun, engine: FakeEngine) -> None:
-    """Table form: a resubmission's indices are 0…n-1 of a table that holds just these slices."""
+    """Table form: a resubmission has the indices 0…n-1 of a table with exactly these slices."""
     run = new_run(SliceTable(("a", "b c", "$(x)", "d")))
     submit(run, ALL, {}, "submit")
     engine.end_all()
@@ -151,9 +151,9 @@ def test_a_resubmission_has_its_own_task_table(new_run: NewRun, engine: FakeEngi
 
 
 def test_only_a_few_slices_then_the_rest(new_run: NewRun, engine: FakeEngine) -> None:
-    """--only N puts the first N in; the next submit the rest; each slice once.
+    """--only N submits the first N slices, the next submit the rest; each slice once.
 
-    The script as it stands is another submission, which has more than these: it gives way.
+    The script as it is has more slices than these, so it is fenced.
     """
     run = new_run("5-9")
     submit(run, waiting(2), {}, "submit")
@@ -167,7 +167,7 @@ def test_only_a_few_slices_then_the_rest(new_run: NewRun, engine: FakeEngine) ->
 
 
 def test_only_refuses_slices_that_do_not_wait(new_run: NewRun) -> None:
-    """A slice that is in flight is not submitted by naming it."""
+    """A slice in flight cannot be submitted by its key."""
     run = new_run("0-4")
     submit(run, waiting([1]), {}, "submit")
     with raises_error(BadInput, "slice-not-waiting"):
@@ -177,7 +177,7 @@ def test_only_refuses_slices_that_do_not_wait(new_run: NewRun) -> None:
 def test_two_processes_submit_nothing_twice(
     new_run: NewRun, reopen: Reopen, engine: FakeEngine
 ) -> None:
-    """Two processes that both opened the run before either submitted."""
+    """Two processes opened the run before either of them submitted."""
     first = new_run("0-9")
     second = reopen(first)
     submit(first, ALL, {}, "submit")
@@ -187,7 +187,7 @@ def test_two_processes_submit_nothing_twice(
 
 
 def test_a_hand_edited_array_leaves_the_others_waiting(new_run: NewRun, engine: FakeEngine) -> None:
-    """Promise 7: what the script's --array says goes in; the rest with the next submit."""
+    """Promise 7: the slices of the script's --array come first, the rest with the next submit."""
     run = new_run("0-9")
     script = run.place.script.read_text()
     run.place.script.write_text(script.replace("--array=0-9", "--array=0-3%2"))
@@ -204,7 +204,7 @@ def test_a_hand_edited_array_leaves_the_others_waiting(new_run: NewRun, engine: 
 def test_a_hand_edited_request_is_what_a_resubmission_doubles(
     new_run: NewRun, engine: FakeEngine
 ) -> None:
-    """What is in force is read from the script, not from what was asked once."""
+    """The options in force are read from the script, not from the creation of the run."""
     run = new_run("0-1", mem="4G")
     script = run.place.script.read_text()
     run.place.script.write_text(script.replace("--mem=4G", "--mem=6G"))
@@ -217,7 +217,7 @@ def test_a_hand_edited_request_is_what_a_resubmission_doubles(
 
 
 def test_overriding_an_unedited_line_needs_no_note(new_run: NewRun, engine: FakeEngine) -> None:
-    """Only a hand edit that does not count is named."""
+    """A note names only an overridden hand edit."""
     run = new_run("0-1", mem="4G")
     all_end(run, engine, State.OUT_OF_MEMORY)
     (taken,) = submit(run, FAILED, {"mem": "2x"}, "resubmit")
@@ -225,7 +225,7 @@ def test_overriding_an_unedited_line_needs_no_note(new_run: NewRun, engine: Fake
 
 
 def test_a_changed_first_task_table_is_refused(new_run: NewRun, engine: FakeEngine) -> None:
-    """Promise 2: the table that was rendered is the one that is submitted."""
+    """Promise 2: only the rendered table can be submitted."""
     run = new_run(SliceTable(("a", "b")))
     table = run.place.task_table(1)
     table.write_text(table.read_text().replace("b", "c"))
@@ -246,7 +246,7 @@ def lose_the_answer(order: Order) -> None:
 
 
 def test_the_claim_outranks_the_answer_of_sbatch(new_run: NewRun, engine: FakeEngine) -> None:
-    """Two jobs of one submission: the one that has the claim counts, and no slice has failed."""
+    """One submission has two jobs: only the owner of the claim counts, and no slice has failed."""
     run = new_run("0-3")
     (taken,) = submit(run, ALL, {}, "submit")
     double = engine.submit(engine.jobs[taken.job].order).job
@@ -265,7 +265,7 @@ def test_the_claim_outranks_the_answer_of_sbatch(new_run: NewRun, engine: FakeEn
 def test_slices_that_the_owner_does_not_carry_are_free_again(
     new_run: NewRun, engine: FakeEngine
 ) -> None:
-    """The script sent by hand for a part of the array, beside ours: the others are not lost."""
+    """A person also submits a part of the script by hand: the other slices are not lost."""
     run = new_run("0-5")
     (taken,) = submit(run, ALL, {}, "submit")
     order = engine.jobs[taken.job].order
@@ -285,7 +285,7 @@ def test_slices_that_the_owner_does_not_carry_are_free_again(
 def test_an_owner_that_carries_more_slices_is_followed(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:
-    """Sent by hand for a part, then whole: what the second one runs is not submitted beside it."""
+    """Submitted by hand in part, then whole: the second job's slices are not submitted again."""
     run = new_run("0-5")
     by_hand(run, engine, "0-1")
     poll(run)
@@ -303,7 +303,7 @@ def test_an_owner_that_carries_more_slices_is_followed(
 def test_an_owner_of_a_part_joins_the_run_with_that_part(
     new_run: NewRun, engine: FakeEngine
 ) -> None:
-    """Sent by hand, and begun before anybody looked: what it does not carry still waits."""
+    """Submitted by hand and begun before any poll: the slices outside that job still wait."""
     run = new_run("0-5")
     by_hand(run, engine, "0-1")
     (run.place.submission(1) / "job").write_text("100\n")
@@ -314,7 +314,7 @@ def test_an_owner_of_a_part_joins_the_run_with_that_part(
 def test_the_job_of_a_copied_run_does_not_join(
     new_run: NewRun, engine: FakeEngine, tmp_path: Path
 ) -> None:
-    """Its script was changed to lead to the copy; the job's name is the same."""
+    """The copy's script leads to the copy, but its job has the same name."""
     run = new_run("0-3")
     by_hand(run, engine)
     other = tmp_path / "copy.sh"
@@ -327,9 +327,9 @@ def test_the_job_of_a_copied_run_does_not_join(
 def test_the_script_is_fenced_before_a_later_submission(
     new_run: NewRun, engine: FakeEngine
 ) -> None:
-    """Refused, and that "no" was wrong: its job finds the bar once others carry its slices.
+    """A wrong rejection: its job stops at the fence after other submissions carry its slices.
 
-    Where these are refused as well, the script may be sent by hand as before.
+    If these are rejected too, the script may still be submitted by hand.
     """
     run, claim = new_run("0-3"), run_claim
     engine.on_submit = refuse
@@ -345,7 +345,7 @@ def test_the_script_is_fenced_before_a_later_submission(
 def test_a_fence_stays_while_its_job_may_still_appear(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:
-    """001 was in doubt and is nowhere: what is refused after it does not let it run after all."""
+    """001 was fenced after a doubt: a later rejection does not remove that fence."""
     run = new_run("0-3")
     engine.on_submit = lose_the_answer
     with pytest.raises(Unsure):
@@ -361,7 +361,7 @@ def test_a_fence_stays_while_its_job_may_still_appear(
 def test_a_job_that_claimed_the_script_before_the_fence_counts(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:
-    """A refusal that was none: nothing goes in beside it."""
+    """A rejection was wrong: nothing is submitted beside that job."""
     run = new_run("0-3")
     engine.on_submit = refuse
     with pytest.raises(Refused):
@@ -383,12 +383,12 @@ def test_a_job_that_claimed_the_script_before_the_fence_counts(
 
 
 def run_claim(run: Run) -> Path:
-    """Where the first submission's owner stands."""
+    """Return the claim file of the first submission."""
     return run.place.submission(1) / "job"
 
 
 def test_a_requeued_slice_is_not_submitted_again(new_run: NewRun, engine: FakeEngine) -> None:
-    """scontrol requeue of an ended task: it is in flight again, and ends as Slurm says."""
+    """After scontrol requeue an ended slice is in flight again, and ends as Slurm reports."""
     run = new_run("0-3")
     all_end(run, engine, State.FAILED)
     engine.jobs["100"].tasks[2] = TaskReport(State.PENDING, "PENDING")
@@ -402,7 +402,7 @@ def test_a_requeued_slice_is_not_submitted_again(new_run: NewRun, engine: FakeEn
 
 
 def test_a_completing_slice_is_not_submitted_again(new_run: NewRun, engine: FakeEngine) -> None:
-    """Accounting told the end while the queue was silent; it answers, and has it COMPLETING."""
+    """Accounting reported the end; then the queue reports the task as COMPLETING."""
     run = new_run("0-3")
     all_end(run, engine, State.TIMEOUT)
     engine.jobs["100"].tasks[2] = TaskReport(State.RUNNING, "COMPLETING", completing=True)
@@ -418,7 +418,7 @@ def test_a_completing_slice_is_not_submitted_again(new_run: NewRun, engine: Fake
 
 @pytest.mark.parametrize("state", [State.COMPLETED, State.CHECK_FAILED])
 def test_a_script_that_has_ended_is_not_opened_again(state: State) -> None:
-    """While Slurm cleans its node up: the command has come to its end."""
+    """Slurm still cleans up the node, but the command has ended."""
     known = Standing(state, "exit 0")
     assert reopened(known, TaskReport(State.RUNNING, "COMPLETING", completing=True)) is None
 
@@ -426,7 +426,7 @@ def test_a_script_that_has_ended_is_not_opened_again(state: State) -> None:
 def test_a_cancelled_slice_is_not_resubmitted_automatically(
     new_run: NewRun, engine: FakeEngine
 ) -> None:
-    """It was preempted just before: not wanted again, however many attempts are left."""
+    """It was preempted just before the cancel: it keeps its state and is not resubmitted."""
     run = new_run("0-1")
     submit(run, ALL, {}, "submit")
     engine.end_all(State.PREEMPTED)
@@ -441,7 +441,7 @@ def test_a_cancelled_slice_is_not_resubmitted_automatically(
 def test_nothing_is_resubmitted_while_squeue_does_not_answer(
     new_run: NewRun, engine: FakeEngine
 ) -> None:
-    """Whether Slurm runs an ended slice again must be known before it is resubmitted."""
+    """A slice is only resubmitted if Slurm says that it does not run it again."""
     run = new_run("0-3")
     all_end(run, engine, State.FAILED)
     engine.silence = "down"
@@ -451,7 +451,7 @@ def test_nothing_is_resubmitted_while_squeue_does_not_answer(
 
 
 def test_a_rejected_job_that_runs_after_all_is_fenced(new_run: NewRun, engine: FakeEngine) -> None:
-    """A later submission's refusal takes the claim; if a task has it already, it was taken."""
+    """A rejection of a later submission is fenced; if a task has claimed it, it was accepted."""
     run = new_run("0-1")
     all_end(run, engine, State.FAILED)
     engine.on_submit = refuse
@@ -471,7 +471,7 @@ def test_a_rejected_job_that_runs_after_all_is_fenced(new_run: NewRun, engine: F
 def test_a_pending_slice_that_was_cancelled_by_hand_ends_with_its_array(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:
-    """scancel X_[2] leaves no record: long after the array's end it is CANCELLED, not before."""
+    """scancel X_[2] leaves no record: the task is CANCELLED only long after the array's end."""
     run = new_run("0-3")
     submit(run, ALL, {}, "submit")
     del engine.jobs["100"].tasks[2]
@@ -491,7 +491,7 @@ def test_a_pending_slice_that_was_cancelled_by_hand_ends_with_its_array(
 def test_an_array_without_a_recorded_end_is_not_over(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:
-    """Without the time of an end nothing is long ago: what never showed itself is waited for."""
+    """Without an end time of the array, a task without a record is still expected."""
     run = new_run("0-1")
     submit(run, ALL, {}, "submit")
     del engine.jobs["100"].tasks[1]
@@ -502,7 +502,7 @@ def test_an_array_without_a_recorded_end_is_not_over(
 
 
 def test_a_changed_slice_table_is_refused(new_run: NewRun, reopen: Reopen) -> None:
-    """What a slice is never changes: neither is an edited table believed, nor resubmitted."""
+    """Promise 2: a run with an edited slice table is refused."""
     run = new_run(SliceTable(("alpha", "beta")))
     run.place.slices.write_text(run.place.slices.read_text().replace("beta", "gamma"))
     with raises_error(DamagedRun, "table-changed"):
@@ -512,7 +512,7 @@ def test_a_changed_slice_table_is_refused(new_run: NewRun, reopen: Reopen) -> No
 def test_a_moved_run_is_refused_before_submission(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:
-    """Its script names the old place: every task would fail."""
+    """Its script names the old directory: every task would fail."""
     run = new_run("0-3")
     moved = run.place.path.parent / "elsewhere"
     run.place.path.rename(moved)
@@ -523,7 +523,7 @@ def test_a_moved_run_is_refused_before_submission(
 
 @pytest.mark.parametrize("rows", ["5-6", "0-999999999", "0-2", "0Q1"])
 def test_a_journal_of_other_slices_is_an_error(new_run: NewRun, reopen: Reopen, rows: str) -> None:
-    """Rows that are not there, or are not as many as the indices, are told, not stumbled over."""
+    """Rows that do not exist, or do not match the indices, are an error, not a crash."""
     run = new_run("0-3")
     submit(run, ALL, {}, "submit")
     journal = run.place.path / "journal.jsonl"
@@ -533,7 +533,7 @@ def test_a_journal_of_other_slices_is_an_error(new_run: NewRun, reopen: Reopen, 
 
 
 def seen(rows: str, submission: str) -> bytes:
-    """A line of states.tsv that calls these rows COMPLETED."""
+    """Return a line of states.tsv that marks these rows as COMPLETED."""
     fields = [rows, submission, "COMPLETED", "queue", *[""] * HEADER.count(b"\t")]
     return "\t".join(fields[: HEADER.count(b"\t") + 1]).encode() + b"\n"
 
@@ -547,7 +547,7 @@ def seen(rows: str, submission: str) -> bytes:
     ],
 )
 def test_a_bad_line_of_states_is_ignored(new_run: NewRun, reopen: Reopen, line: bytes) -> None:
-    """states.tsv is what was seen: what cannot be read is asked again."""
+    """A line of states.tsv that cannot be read is asked again."""
     run = new_run("0-3")
     submit(run, ALL, {}, "submit")
     run.place.append_states(line, b"rows\n")
@@ -556,7 +556,7 @@ def test_a_bad_line_of_states_is_ignored(new_run: NewRun, reopen: Reopen, line: 
 
 
 def test_a_rejection_changes_nothing(new_run: NewRun, engine: FakeEngine) -> None:
-    """Slurm's no keeps the run; the slices wait, and the same verb can be tried again."""
+    """After a rejection the slices wait, and the same command can be repeated."""
     run = new_run("0-9")
     engine.on_submit = refuse
     with pytest.raises(Refused):
@@ -571,7 +571,7 @@ def test_a_rejection_changes_nothing(new_run: NewRun, engine: FakeEngine) -> Non
 def test_a_rejected_resubmission_restores_the_old_states(
     new_run: NewRun, engine: FakeEngine
 ) -> None:
-    """FAILED slices are FAILED again, with their evidence, not WAITING."""
+    """FAILED slices are FAILED again with their evidence, not WAITING."""
     run = new_run("0-3")
     all_end(run, engine, State.FAILED)
     engine.on_submit = refuse
@@ -583,7 +583,7 @@ def test_a_rejected_resubmission_restores_the_old_states(
 
 
 def test_a_lost_answer_is_found_by_the_token(new_run: NewRun, engine: FakeEngine) -> None:
-    """A job that was taken behind a time-out is this run's; nothing is sent again."""
+    """A job that was accepted behind a timeout belongs to the run; nothing is submitted again."""
     run = new_run("0-9")
     engine.after_submit = lose_the_answer
     (taken,) = submit(run, ALL, {}, "submit")
@@ -595,7 +595,7 @@ def test_a_lost_answer_is_found_by_the_token(new_run: NewRun, engine: FakeEngine
 def test_nothing_is_submitted_while_a_doubt_cannot_be_resolved(
     new_run: NewRun, engine: FakeEngine
 ) -> None:
-    """A doubt stays a doubt as long as the queue is silent, and blocks every submission."""
+    """A doubt stays while the queue does not answer, and blocks every submission."""
     run = new_run("0-9")
     engine.after_submit, engine.lookups_fail = lose_the_answer, True
     with raises_error(EngineError, "submission-unknown"):
@@ -612,7 +612,7 @@ def test_nothing_is_submitted_while_a_doubt_cannot_be_resolved(
 def test_a_lost_submission_is_fenced_and_repeated(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:
-    """After DOUBT_S without a trace its claim is taken: it can never run beside the next."""
+    """After DOUBT_S without a trace it is fenced, so it can never run beside the next one."""
     run = new_run("0-9")
     engine.on_submit = lose_the_answer
     with pytest.raises(EngineError):
@@ -630,7 +630,7 @@ def test_a_lost_submission_is_fenced_and_repeated(
 def test_killed_between_the_fence_and_its_journal_line(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:
-    """Promise 9: a bar that a killed process left is a bar, and the run goes on."""
+    """Promise 9: a fence that a killed process left counts, and the run goes on."""
     run = new_run("0-9")
     engine.on_submit = lose_the_answer
     with pytest.raises(EngineError):
@@ -671,7 +671,7 @@ def test_a_late_job_of_a_fenced_submission_is_cancelled(
 def test_a_task_that_claimed_first_wins_over_the_fence(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:
-    """The claim on the node is proof: whatever queue and accounting say, that job has run."""
+    """The claim is proof that the job has run, even if the queue and accounting have no job."""
     run = new_run("0-9")
     engine.on_submit = lose_the_answer
     with pytest.raises(EngineError):
@@ -684,13 +684,13 @@ def test_a_task_that_claimed_first_wins_over_the_fence(
 
 
 def poll_without_job(run: Run, engine: FakeEngine) -> None:
-    """Poll while the engine is silent, since it never heard of that job."""
+    """Poll while the engine does not answer, because it never got that job."""
     engine.silence = "down"
     poll(run)
 
 
 def test_a_script_submitted_by_hand_joins_the_run(new_run: NewRun, engine: FakeEngine) -> None:
-    """``sbatch script.sh`` typed by hand is found by its name's token at the next status."""
+    """The next status finds a job of ``sbatch script.sh`` by the token in its name."""
     run = new_run("0-9")
     by_hand(run, engine)
     assert [note.code for note in poll(run).notes] == ["job-submitted-by-hand"]
@@ -701,7 +701,7 @@ def test_a_script_submitted_by_hand_joins_the_run(new_run: NewRun, engine: FakeE
 def test_a_script_submitted_by_hand_after_a_rejection_is_found(
     new_run: NewRun, engine: FakeEngine, reopen: Callable[[Run], Run]
 ) -> None:
-    """Refused by slurmslice, mended, sent by hand: still the same run."""
+    """Rejected, repaired and then submitted by hand: it is still the same run."""
     run = new_run("0-9")
     engine.on_submit = refuse
     with pytest.raises(Refused):
@@ -717,7 +717,7 @@ def test_a_script_submitted_by_hand_after_a_rejection_is_found(
 def test_an_unsubmitted_script_is_searched_at_intervals(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:
-    """One look in the queue goes a long way: the claim keeps two jobs apart, not the looking."""
+    """One search of the queue is valid for some time, because the claim keeps two jobs apart."""
     run = new_run("0-9")
     poll(run)
     by_hand(run, engine)
@@ -727,7 +727,7 @@ def test_an_unsubmitted_script_is_searched_at_intervals(
 
 
 def by_hand(run: Run, engine: FakeEngine, array: str = "") -> None:
-    """What ``sbatch script.sh`` does, plain or with an ``--array``."""
+    """Submit like ``sbatch script.sh``, plain or with an ``--array``."""
     script = read_script(run)
     order = by_script(run, script, run.record.job_name).order(run)
     part = parse_array(array) if array else order.array
@@ -740,7 +740,7 @@ def by_hand(run: Run, engine: FakeEngine, array: str = "") -> None:
 def test_the_next_process_knows_the_recorded_states(
     new_run: NewRun, reopen: Reopen, engine: FakeEngine
 ) -> None:
-    """states.tsv keeps every field of what a poll saw."""
+    """states.tsv keeps every field of a poll."""
     run = new_run("0-2")
     submit(run, ALL, {}, "submit")
     engine.end("100", 0, State.FAILED, exit_code=5, started_at=10, ended_at=20, max_rss_bytes=7)
@@ -752,7 +752,7 @@ def test_the_next_process_knows_the_recorded_states(
 def test_a_finished_run_asks_slurm_nothing(
     new_run: NewRun, reopen: Reopen, engine: FakeEngine
 ) -> None:
-    """Final states live in the run directory: old runs cost slurmdbd nothing."""
+    """Final states are in the run directory: old runs cost slurmdbd nothing."""
     run = new_run("0-2")
     all_end(run, engine)
     asked = engine.polls
@@ -761,7 +761,7 @@ def test_a_finished_run_asks_slurm_nothing(
 
 
 def test_a_requeued_slice_is_reported_beside_others(new_run: NewRun, engine: FakeEngine) -> None:
-    """``scontrol requeue`` of a task that has ended, while others go on: it runs, and may fail."""
+    """After ``scontrol requeue`` an ended task runs again while others go on, and may fail."""
     run = new_run("0-2")
     submit(run, ALL, {}, "submit")
     engine.end("100", 0, State.COMPLETED, exit_code=0)
@@ -778,7 +778,7 @@ def test_a_requeued_slice_is_reported_beside_others(new_run: NewRun, engine: Fak
 
 
 def test_one_query_per_poll_for_all_submissions(new_run: NewRun, engine: FakeEngine) -> None:
-    """Promise 8: all arrays of the run are asked about at once."""
+    """Promise 8: one query asks about all arrays of the run."""
     run = new_run("0-9")
     for row in range(10):
         submit(run, waiting([row]), {}, "submit")
@@ -790,7 +790,7 @@ def test_one_query_per_poll_for_all_submissions(new_run: NewRun, engine: FakeEng
 def test_a_missing_answer_changes_nothing_and_is_reported(
     new_run: NewRun, engine: FakeEngine
 ) -> None:
-    """Promise 5: no answer is no information."""
+    """Promise 5: a missing answer is not information."""
     run = new_run("0-2")
     submit(run, ALL, {}, "submit")
     poll(run)
@@ -803,7 +803,7 @@ def test_a_missing_answer_changes_nothing_and_is_reported(
 
 
 def test_a_torn_journal_line_is_not_a_decision(new_run: NewRun, reopen: Reopen) -> None:
-    """A line that was not written to its end is left out, and cut off by the next writer."""
+    """An incomplete line is ignored, and the next writer cuts it off."""
     run = new_run("0-2")
     journal = run.place.path / "journal.jsonl"
     submit(run, ALL, {}, "submit")
@@ -816,7 +816,7 @@ def test_a_torn_journal_line_is_not_a_decision(new_run: NewRun, reopen: Reopen) 
 
 
 def test_a_torn_line_of_states_damages_no_other_line(new_run: NewRun, reopen: Reopen) -> None:
-    """Losing the tail of states.tsv is harmless, and what comes after it is read."""
+    """A lost tail of states.tsv does no harm, and later lines are read."""
     run = new_run("0-2")
     submit(run, ALL, {}, "submit")
     run.place.append_states(b"0-1\t1\tCOMP", b"rows\n")
@@ -825,7 +825,7 @@ def test_a_torn_line_of_states_damages_no_other_line(new_run: NewRun, reopen: Re
 
 
 def test_cancelling_some_leaves_the_others(new_run: NewRun, engine: FakeEngine) -> None:
-    """Only the named slices are cancelled, wherever they are; resubmit brings them back."""
+    """Only the named slices are cancelled; resubmit runs them again."""
     run = new_run("0-9")
     submit(run, waiting(5), {}, "submit")
     assert cancel(run, [1, 7]) == [1, 7]
@@ -840,7 +840,7 @@ def test_cancelling_some_leaves_the_others(new_run: NewRun, engine: FakeEngine) 
 def test_cancel_refuses_while_a_submission_is_in_doubt(
     new_run: NewRun, reopen: Reopen, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another process is killed in its sbatch just before cancel has the lock: it is told."""
+    """Another process is killed in sbatch just before cancel gets the lock: cancel refuses."""
     run = new_run("0-3")
     lock, others = RunDirectory.lock, iter([reopen(run)])
 
@@ -860,7 +860,7 @@ def test_cancel_refuses_while_a_submission_is_in_doubt(
 
 
 def test_cancelling_all_needs_one_call_per_array(new_run: NewRun, engine: FakeEngine) -> None:
-    """The whole array is cancelled where all of it goes; what has ended is left alone."""
+    """A whole array is cancelled with one call; ended slices do not change."""
     run = new_run("0-9")
     submit(run, ALL, {}, "submit")
     engine.end("100", 0, State.COMPLETED)
@@ -875,7 +875,7 @@ def test_cancelling_all_needs_one_call_per_array(new_run: NewRun, engine: FakeEn
 def test_pending_slices_that_were_cancelled_leave_no_record(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:
-    """Slurm forgets pending tasks that are cancelled: gone from both is then CANCELLED."""
+    """Slurm forgets cancelled pending tasks: a task in neither source is then CANCELLED."""
     run = new_run("0-3")
     submit(run, ALL, {}, "submit")
     poll(run)
@@ -889,7 +889,7 @@ def test_pending_slices_that_were_cancelled_leave_no_record(
 
 
 def test_the_throttle_is_allocated_and_kept(new_run: NewRun, engine: FakeEngine) -> None:
-    """What runs is told at once; what is submitted later carries it."""
+    """Running arrays are changed at once; later submissions get the throttle too."""
     run = new_run("0-9")
     submit(run, waiting(3), {}, "submit")
     submit(run, waiting(3), {}, "submit")
@@ -907,7 +907,7 @@ def test_the_throttle_is_allocated_and_kept(new_run: NewRun, engine: FakeEngine)
 def test_a_throttle_below_the_number_of_arrays_holds_some(
     new_run: NewRun, engine: FakeEngine, reopen: Reopen
 ) -> None:
-    """Not even one task each: the newest are held, and released when their turn comes."""
+    """With less than one task each, the newest arrays are held, and released in turn."""
     run = new_run("0-8")
     for _ in range(3):
         submit(run, waiting(3), {}, "submit")
@@ -933,7 +933,7 @@ def test_a_throttle_below_the_number_of_arrays_holds_some(
 def test_follow_runs_to_the_end_and_resubmits_by_policy(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:
-    """``run --max-attempts 3``: failures go in again until they are done or have had three."""
+    """``run --max-attempts 3``: failures are resubmitted, up to three attempts in all."""
     run = new_run("0-4")
 
     def work() -> None:
@@ -955,7 +955,7 @@ def test_follow_runs_to_the_end_and_resubmits_by_policy(
 def test_follow_survives_temporary_errors(
     new_run: NewRun, engine: FakeEngine, clock: Clock, what: type[EngineError]
 ) -> None:
-    """A full queue, a lost answer, a silent Slurm: ``run`` says so, goes on and tries again."""
+    """After a full queue, a lost answer or a silent Slurm ``run`` reports it and tries again."""
     run = new_run("0-4")
     refusals = iter(range(2))
 
@@ -976,7 +976,7 @@ def test_follow_survives_temporary_errors(
 
 
 def test_follow_backs_off_and_recovers(new_run: NewRun, engine: FakeEngine, clock: Clock) -> None:
-    """Nothing answers for hours: asked less and less often, without end; then as usual again."""
+    """Slurm does not answer for hours: polls become rarer; later they are normal again."""
     run = new_run("0-4")
     submit(run, ALL, {}, "submit")
     engine.silence = "Connection refused"
@@ -1001,7 +1001,7 @@ def test_follow_backs_off_and_recovers(new_run: NewRun, engine: FakeEngine, cloc
 def test_follow_backs_off_after_an_unanswered_submission(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:
-    """sbatch cannot reach the controller: it is tried less and less often; each slice once."""
+    """sbatch cannot reach the controller: it is tried less often; each slice runs once."""
     run = new_run("0-4")
 
     def away(order: Order) -> None:
@@ -1021,7 +1021,7 @@ def test_follow_backs_off_after_an_unanswered_submission(
 def test_a_job_id_that_occurs_twice_in_one_run(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:
-    """A controller that lost its state gives ids again: whose task it is, its job's name tells."""
+    """A controller that lost its state reuses ids: the job's name tells whose task it is."""
     run = new_run(SliceTable(["a", "b"]))
     submit(run, ALL, {}, "submit")
     engine.end("100", 1, State.FAILED, exit_code=3)
@@ -1043,7 +1043,7 @@ def test_a_job_id_that_occurs_twice_in_one_run(
 
 
 def test_polls_back_off() -> None:
-    """Promise 8: a long run asks once a minute; a person can say otherwise."""
+    """Promise 8: a long run asks once a minute; a person can choose another interval."""
     assert pause(1, None) == 1
     assert pause(100, None) == 10
     assert pause(10**6, None) == 60
