@@ -13,6 +13,7 @@ from slurmslice.command import Command, ShellText
 from slurmslice.errors import BadInput
 from slurmslice.script import Script, library, render
 from slurmslice.template import FILTERS, OwnTemplate, environment, fill, find
+from tests.errors import raises_error
 from tests.scripts import changed
 from tests.test_bad_input import here  # noqa: F401 - a fixture
 from tests.test_on_this_machine import Here
@@ -183,7 +184,7 @@ def test_a_template_must_give_a_valid_shell_script(block: str, text: str) -> Non
     typed = changed(
         EXAMPLE, setup="true", command=ShellText("echo $SLICE"), check=Check("test $SLICE")
     )
-    with pytest.raises(BadInput, match=r"Bash cannot read what mine.sh.j2 makes"):
+    with raises_error(BadInput, "bash-syntax"):
         render(typed, extending(block, text))
 
 
@@ -202,7 +203,7 @@ def test_values_are_data_in_a_template_too() -> None:
 def test_a_template_is_a_file_or_a_name_of_the_project(tmp_path: Path) -> None:
     """A path, NAME or NAME.sh.j2 in templates/; what is not there is told with what is."""
     folder = tmp_path / "templates"
-    with pytest.raises(BadInput, match=r"no template 'gpu'.*Give the path"):
+    with raises_error(BadInput, "unknown-template"):
         find("gpu", tmp_path)
     folder.mkdir()
     (folder / "gpu.sh.j2").write_text("x")
@@ -210,10 +211,11 @@ def test_a_template_is_a_file_or_a_name_of_the_project(tmp_path: Path) -> None:
     for given in ("gpu", "gpu.sh.j2", "templates/gpu.sh.j2", str(folder / "gpu.sh.j2")):
         assert find(given, tmp_path) == OwnTemplate(folder / "gpu.sh.j2", "x")
     assert find("top.j2", tmp_path).text == "y"
-    with pytest.raises(BadInput, match=r"no template 'cpu'.*There are: gpu"):
+    with raises_error(BadInput, "unknown-template") as caught:
         find("cpu", tmp_path)
+    assert "gpu" in caught.value.hint
     (folder / "bad.j2").write_bytes(b"\xff")
-    with pytest.raises(BadInput, match=r"bad.j2 cannot be read"):
+    with raises_error(BadInput, "unreadable-file"):
         find("bad.j2", tmp_path)
 
 
@@ -310,10 +312,10 @@ def test_a_run_with_a_template(here: Here) -> None:  # noqa: F811
     mine.write_text(mine.read_text().replace("ours", "theirs"))
     changed = here("render", *line)
     assert changed.returncode == 2
-    mine_is = r"mine.sh.j2 \(\w+\) is"
-    assert re.search(f"template: {mine_is} there, {mine_is} asked", changed.stderr)
+    assert re.search(r"template: mine.sh.j2 \(\w+\) .* mine.sh.j2 \(\w+\) ", changed.stderr)
     without = here("render", *line[:4], *line[6:])
-    assert "slurmslice's own is asked" in without.stderr
+    assert without.returncode == 2
+    assert "slurmslice's own" in without.stderr
 
 
 def test_a_template_with_an_error_creates_nothing(here: Here) -> None:  # noqa: F811
