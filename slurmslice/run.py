@@ -42,7 +42,7 @@ class Run:
         """The last time when Slurm knew no job of a hand-submitted script, epoch seconds."""
         self._read_all()
 
-    # -- what is on disk ---------------------------------------------------------------------
+    # -- the files of the run ----------------------------------------------------------------
 
     def _read_all(self) -> None:
         self._journal_read = self._states_read = self._events = 0
@@ -108,7 +108,7 @@ class Run:
         self.place.append(event)
         self.reload()
 
-    # -- which slices are where --------------------------------------------------------------
+    # -- slices and their submissions --------------------------------------------------------
 
     def in_flight(self) -> list[Submission]:
         """List the accepted submissions with slices that have not ended."""
@@ -182,7 +182,7 @@ class Run:
         """The number of attempts that each slice gets: 1 if none is recorded."""
         return self.recorded_attempts or 1
 
-    # -- summing up --------------------------------------------------------------------------
+    # -- summary -----------------------------------------------------------------------------
 
     @property
     def finished(self) -> bool:

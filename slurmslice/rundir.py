@@ -98,7 +98,7 @@ class RunDirectory:
             owner=user_name(owner),
         )
 
-    # -- what is written once ----------------------------------------------------------------
+    # -- files written once ------------------------------------------------------------------
 
     def record(self) -> RunRecord:
         """Read ``run.json``.
