@@ -2,7 +2,7 @@
 
 A field may hold text, a number, true or false, None, a tuple of one type, a dataclass, or one of
 several dataclasses, which are recognised by the names of their fields. A class with the methods
-``to_json`` and ``from_json`` decides for itself.
+``to_json`` and ``from_json`` has its own JSON form.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 
 def encode(value: Any) -> Any:
-    """Give a value as JSON has it: an object for a dataclass, an array for a tuple."""
+    """Turn a value into its JSON form: an object for a dataclass, an array for a tuple."""
     if hasattr(value, "to_json"):
         return value.to_json()
     if is_dataclass(value):
@@ -25,11 +25,11 @@ def encode(value: Any) -> Any:
 
 
 def decode(kind: Any, value: Any) -> Any:
-    """Give back the value of a type from what ``encode`` made of it.
+    """Turn a JSON value back into a value of a type: the reverse of ``encode``.
 
     Args:
         kind: the type.
-        value: as ``json.loads`` gives it.
+        value: the result of ``json.loads``.
 
     Raises:
         TypeError: the value is not of that type; the message names the field.
@@ -47,7 +47,7 @@ def decode(kind: Any, value: Any) -> Any:
 
 @functools.cache
 def _types(kind: type) -> Mapping[str, Any]:
-    """The fields of a dataclass, and their types."""
+    """Return the types of a dataclass's fields, by their names."""
     hints = typing.get_type_hints(kind)
     return {field.name: hints[field.name] for field in fields(typing.cast(Any, kind))}
 
@@ -58,16 +58,16 @@ def _decode_object(kind: Any, value: Mapping[str, Any]) -> Any:
         differing = ", ".join(sorted(known.keys() ^ value.keys()))
         raise TypeError(f"fields are missing or unknown: {differing}")
     given = {}
-    for name, of_field in known.items():
+    for name, field_type in known.items():
         try:
-            given[name] = decode(of_field, value[name])
+            given[name] = decode(field_type, value[name])
         except TypeError as why:
             raise TypeError(f"{name}: {why}") from why
     return kind(**given)
 
 
 def _member(kinds: tuple[Any, ...], value: Any) -> Any:
-    """The type of a union that a value is of; the last one if it is of none."""
+    """Find the type of a value among the types of a union; the last one if none fits."""
     for kind in kinds:
         if is_dataclass(kind):
             if isinstance(value, dict) and value.keys() == _types(typing.cast(type, kind)).keys():

@@ -1,6 +1,6 @@
-"""The next submission: which of the queued slices it carries, and what is given beside the script.
+"""The next submission: the queued slices that it carries, and the options on sbatch's command line.
 
-Read from the script as it stands now (``submission``); nothing is made here.
+It is planned from the script as it is now (``submission``). Nothing is written here.
 """
 
 from __future__ import annotations
@@ -28,17 +28,16 @@ from slurmslice.submission import (
 )
 
 Queue = Mapping[int, ResourceRequest]
-"""Rows that are to be submitted, in order, and the options in which each differs from the script.
-"""
+"""The rows to submit, in order; for each the options that differ from the script's."""
 
 
 @dataclass(frozen=True, slots=True)
 class SubmissionBounds:
-    """How large the next submission may be.
+    """The maximum size of the next submission.
 
     Attributes:
-        most: array tasks that it may have, from 1.
-        throttle: how many of them may run at once; None for no limit.
+        most: the maximum number of array tasks, from 1.
+        throttle: the number of them that may run at once; None for no limit.
     """
 
     most: int
@@ -48,7 +47,7 @@ class SubmissionBounds:
 def next_submissions(
     run: Run, script: RunScript, queue: Queue, bounds: SubmissionBounds
 ) -> Iterator[PlannedSubmission]:
-    """The submissions that would carry what is queued, one after another, as few as can be.
+    """Plan the submissions that carry all queued slices, as few as possible, one after another.
 
     Raises:
         BadInput: the script cannot be understood.
@@ -73,15 +72,15 @@ def next_submission(
     number: int,
     script_is_next: bool,
 ) -> PlannedSubmission:
-    """The submission that carries what is queued first, and as much of the rest as it can.
+    """Plan the submission that carries the first queued slice and as many others as possible.
 
     Args:
         run: the run.
-        script: its script as it stands now.
+        script: its script as it is now.
         queue: rows and their requests, in order; not empty.
-        bounds: how large it may be.
-        number: what it gets; 001 is the script's own.
-        script_is_next: the script may be sent as it stands.
+        bounds: the maximum size.
+        number: its number; 001 is the script's own submission.
+        script_is_next: the script may be submitted as it is.
 
     Raises:
         BadInput: the script cannot be understood.
@@ -98,10 +97,12 @@ def _first(
     bounds: SubmissionBounds,
     number: int,
 ) -> PlannedSubmission | None:
-    """The script as it stands, with as few options beside it as can be.
+    """Plan the script as it is, with as few options on the command line as possible.
 
-    None where what is queued first is not all that the script's array carries. A part of that is
-    a submission of its own: should the script be sent by hand as well, its job would have more.
+    Returns:
+        None if the first queued slices are not all those of the script's array. Then a part of
+        them gets a submission of its own: if a person also submits the script by hand, that job
+        carries more slices than the part.
     """
     changes, written = next(iter(queue.values())), script_array(script.request)
     rows = tuple(row for index in sorted(written) for row in rows_of_index(run, index))
@@ -129,7 +130,7 @@ def _later(
     bounds: SubmissionBounds,
     number: int,
 ) -> PlannedSubmission:
-    """The script with a task table, and an array, of its own."""
+    """Plan the script with another array, and a new task table."""
     changes, record = next(iter(queue.values())), run.record
     direct, pack = record.direct, record.packing.pack
     alike = (row for row, wanted in queue.items() if wanted == changes)
@@ -172,9 +173,9 @@ def _planned(
 
 
 def _less_time(run: Run, script: RunScript, slices: int) -> ResourceRequest:
-    """The time limit of a task that carries less than a whole pack, if that is a shorter one.
+    """Return the time limit of tasks with less than a whole pack, if it is shorter.
 
-    Nothing if the script's was edited: what a person wrote there counts.
+    It is empty if a person edited the script's time limit, because that edit counts.
     """
     asked, packing = run.record.first_request.only({"time"}), run.record.packing
     whole, less = (task_request(asked, packing, n) for n in (None, slices))

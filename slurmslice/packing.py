@@ -1,8 +1,8 @@
-"""Several slices in one array task: what a slice asks for, and what its task asks for. Pure.
+"""Several slices in one array task: the request of a slice and the request of its task. Pure.
 
-A person says what *one slice* needs. A task that carries ``pack`` slices, ``at_once`` of them at
-a time, asks for ``at_once`` times the CPUs and the memory, and for the time of as many slices as
-follow one another in it.
+A person gives the request of *one slice*. A task carries ``pack`` slices and runs ``at_once`` of
+them at a time. So its request has ``at_once`` times the CPUs and the memory, and the time of all
+slices that run one after another.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from slurmslice.errors import BadInput
 from slurmslice.resources import ResourceRequest
 
 USUAL_TASK_S = 900
-"""How long a task should run where ``--pack auto`` chooses, seconds: long against what Slurm
-needs to start it, short against a partition's limits."""
+"""The duration of a task that ``--pack auto`` aims at, seconds: much longer than Slurm needs to
+start a task, and shorter than a partition's time limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Packing:
-    """How array tasks carry slices.
+    """The number of slices per array task, and their limits.
 
     Attributes:
-        pack: slices a task; 1 is no packing.
-        at_once: how many of them run at a time.
-        slice_time_s: how long one of them may take, seconds; None: no limit of its own.
+        pack: slices per task; 1 means no packing.
+        at_once: the number of them that run at a time.
+        slice_time_s: the time limit of one slice, seconds; None: only the task has a limit.
     """
 
     pack: int = 1
@@ -33,11 +33,11 @@ class Packing:
 
     @property
     def turns(self) -> int:
-        """How many slices follow one another in a task."""
+        """The number of slices that run one after another in a task."""
         return self.turns_of(self.pack)
 
     def turns_of(self, slices: int) -> int:
-        """How many follow one another where no task carries more than so many."""
+        """Return the number of slices that run one after another if a task carries so many."""
         return -(-min(self.pack, slices) // self.at_once)
 
 
@@ -48,12 +48,12 @@ NO_PACKING = Packing()
 def task_request(
     request: ResourceRequest, packing: Packing, slices: int | None = None
 ) -> ResourceRequest:
-    """The request of a task, made from that of one of its slices.
+    """Return the request of a task, made from that of one of its slices.
 
     Args:
-        request: of one slice; a part of a request is scaled likewise.
+        request: the request of one slice, or some options of it.
         packing: how tasks carry slices.
-        slices: how many there are to carry, perhaps fewer than a whole pack; None for many.
+        slices: the slices to carry, perhaps fewer than a whole pack; None for a whole pack.
     """
     if packing.pack == 1:
         return request
@@ -62,26 +62,26 @@ def task_request(
 
 
 def slice_request(request: ResourceRequest, packing: Packing) -> ResourceRequest:
-    """The request of one slice, made from that of its task: the reverse of ``task_request``."""
+    """Return the request of one slice, made from its task's: the reverse of ``task_request``."""
     if packing.pack == 1:
         return request
     return request.divided(packing.at_once, packing.slice_time_s)
 
 
 def with_own_cpu(request: ResourceRequest, packing: Packing) -> ResourceRequest:
-    """The same with ``--cpus-per-task=1`` if slices that share a task ask for no CPUs."""
+    """Add ``--cpus-per-task=1`` if slices run side by side in a task and request no CPUs."""
     if packing.at_once == 1 or not {"cpus-per-task", "cpus-per-gpu"}.isdisjoint(request):
         return request
     return request.overridden_by({"cpus-per-task": "1"})
 
 
 def spread(packing: Packing, slices: int, tasks: int | None) -> Packing:
-    """The same with no more slices a task than let so many tasks run at once, where it is known.
+    """Reduce the slices per task so that as many tasks as possible run at once.
 
     Args:
-        packing: what is wanted.
-        slices: how many there are.
-        tasks: how many array tasks can run at once; None where it is not known.
+        packing: the requested packing.
+        slices: the number of slices.
+        tasks: the number of array tasks that can run at once; None if not known.
     """
     if not tasks:
         return packing
@@ -90,16 +90,16 @@ def spread(packing: Packing, slices: int, tasks: int | None) -> Packing:
 
 
 def check(request: ResourceRequest, packing: Packing) -> None:
-    """Refuse what a task cannot share out among its slices.
+    """Refuse a request that a task cannot divide among its slices.
 
     Raises:
-        BadInput: more than one node in a pack; more than one process, or GPUs, in a pack that
-            runs several slices at a time; more at a time than it carries.
+        BadInput: a pack requests more than one node; a pack that runs several slices at a time
+            requests GPUs or more than one process; or it runs more at a time than it carries.
     """
     if packing.at_once > packing.pack:
         raise BadInput(
             f"--at-once {packing.at_once} is more than the {packing.pack} slices of a task.",
-            "Give --pack K with it: K slices a task, that many of them at a time.",
+            "Also give --pack K, the number of slices per task.",
             code="at-once-exceeds-pack",
             option="at-once",
             value=packing.at_once,
@@ -108,8 +108,8 @@ def check(request: ResourceRequest, packing: Packing) -> None:
         return
     if request.get("nodes", "1") not in {"1", "1-1"}:
         raise BadInput(
-            f"--pack puts slices into one task, and --nodes={request['nodes']} spreads it out.",
-            "Leave out --pack, or ask for one node.",
+            f"--pack runs slices on one node, but --nodes={request['nodes']} requests others.",
+            "Leave out --pack, or request one node.",
             code="options-conflict",
             option="pack",
             other="nodes",
@@ -122,17 +122,17 @@ def _check_pool(request: ResourceRequest) -> None:
     gpus = next((n for n, v in request.options if n.startswith("gpus") or "gpu" in v), None)
     if gpus is not None:
         raise BadInput(
-            f"--at-once runs several slices at a time, which would all see the same GPUs "
+            f"--at-once runs several slices at a time, and they would all use the same GPUs "
             f"(--{gpus}={request[gpus]}).",
-            "Leave out --at-once: the slices of a task then run one after another.",
+            "Leave out --at-once: then the slices of a task run one after another.",
             code="options-conflict",
             option="at-once",
             other=gpus,
         )
     if request.get("ntasks", "1") != "1" or "ntasks-per-node" in request:
         raise BadInput(
-            "--at-once runs several slices at a time, and --ntasks gives each several processes.",
-            "Ask for CPUs with -c, or leave out --at-once.",
+            "--at-once and --ntasks exclude each other: a slice gets CPUs, not processes.",
+            "Request CPUs with -c, or leave out --at-once.",
             code="options-conflict",
             option="at-once",
             other="ntasks",
@@ -140,11 +140,11 @@ def _check_pool(request: ResourceRequest) -> None:
 
 
 def fitted(packing: Packing, max_time_s: int | None) -> Packing:
-    """The same with as many slices a task as the partition's time limit lets in, one at least.
+    """Reduce the slices per task to fit the partition's time limit, to one at least.
 
     Args:
-        packing: what is wanted.
-        max_time_s: the partition's longest time limit, seconds; None for none.
+        packing: the requested packing.
+        max_time_s: the partition's longest time limit, seconds; None if there is none.
     """
     if packing.slice_time_s is None or max_time_s is None or packing.pack == 1:
         return packing
@@ -156,12 +156,12 @@ def fitted(packing: Packing, max_time_s: int | None) -> Packing:
 
 
 def automatic(slice_s: float, at_once: int, slices: int) -> int:
-    """How many slices a task should carry so that it runs about ``USUAL_TASK_S``.
+    """Return the number of slices per task for a task of about ``USUAL_TASK_S``.
 
     Args:
-        slice_s: how long a slice takes, seconds.
-        at_once: how many run at a time.
-        slices: how many there are.
+        slice_s: the duration of a slice, seconds.
+        at_once: the number of slices that run at a time.
+        slices: the number of slices.
     """
     return max(at_once, min(slices, int(at_once * USUAL_TASK_S / max(slice_s, 0.001))))
 
@@ -174,9 +174,8 @@ def check_throttle(throttle: int | None, at_once: int) -> None:
     """
     if throttle is not None and throttle < at_once:
         raise BadInput(
-            f"Each array task runs {at_once} slices at a time: at most {throttle} at once "
-            "cannot be held.",
-            f"The throttle is {at_once} or more with --at-once {at_once}.",
+            f"A throttle of {throttle} is too low: each array task runs {at_once} slices at once.",
+            f"Choose a throttle of at least {at_once}.",
             code="throttle-below-at-once",
             throttle=throttle,
             at_once=at_once,
@@ -184,12 +183,12 @@ def check_throttle(throttle: int | None, at_once: int) -> None:
 
 
 def tasks_at_once(throttle: int | None, at_once: int) -> int | None:
-    """How many tasks may run at once where so many slices may; None for no limit."""
+    """Turn a throttle in slices into one in array tasks, at least 1; None for no limit."""
     return None if throttle is None else max(1, throttle // at_once)
 
 
 def limit_argument(changes: ResourceRequest, packing: Packing) -> tuple[str, ...]:
-    """The script's argument that gives slices of a pack another time limit, if they have one."""
+    """Return the script's argument that sets another time limit per slice, if there is one."""
     if packing.pack == 1 or "time" not in changes:
         return ()
     return (str(changes.time_s or 0),)

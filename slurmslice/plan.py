@@ -1,6 +1,6 @@
-"""Which slices go into which submission: rows of the slice table in, indices out. Pure.
+"""Batches: the slices that one submission carries, and their array indices. Pure.
 
-There are two forms, decided when a run is made, for life. *Direct*: the array index is the key.
+A run has one of two forms, fixed when it is created. *Direct*: the array index is the key.
 *Table*: index i carries data line i of the submission's task table.
 """
 
@@ -15,16 +15,16 @@ from slurmslice.slices import SliceTable
 from slurmslice.states import State
 
 ARRAY_TEXT_LIMIT = 4096
-"""Bytes that sbatch takes for ``--array``; seen: 4096 pass, 4097 do not."""
+"""The maximum length of ``--array`` in sbatch, bytes; seen: 4096 pass, 4097 do not."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Rows that go into one submission, and the indices that carry them, pairwise.
+    """The rows of one submission, and the array tasks that carry them.
 
     Attributes:
-        rows: rows of the slice table.
-        array: as many indices, and the throttle.
+        rows: rows of the slice table, in the order of the array's indices, pack by pack.
+        array: the array indices, and the throttle.
         changes: sbatch options of this submission that differ from the script's.
     """
 
@@ -34,7 +34,7 @@ class Batch:
 
 
 def is_direct(table: SliceTable, max_array_size: int, pack: int) -> bool:
-    """Whether each key can be the array index itself."""
+    """Tell if every key can be the array index itself."""
     highest = table.highest_index
     return pack == 1 and highest is not None and highest < max_array_size
 
@@ -42,14 +42,14 @@ def is_direct(table: SliceTable, max_array_size: int, pack: int) -> bool:
 def portion(
     table: SliceTable, rows: Sequence[int], *, direct: bool, pack: int, most: int
 ) -> Sequence[int]:
-    """The first of these rows, as many as one submission can carry.
+    """Return the first of these rows, as many as one submission can carry.
 
     Args:
         table: the slices.
-        rows: what is to be submitted, in order; not empty.
+        rows: the rows to submit, in order; not empty.
         direct: the array index is the key.
-        pack: slices that an array task carries.
-        most: array tasks that it may have, from 1.
+        pack: slices per array task.
+        most: the maximum number of array tasks, from 1.
     """
     chosen = rows[: most * pack]
     if not direct:
@@ -73,9 +73,9 @@ def batch(
     throttle: int | None,
     changes: ResourceRequest = NO_REQUEST,
 ) -> Batch:
-    """One submission that carries just these rows, which ``portion`` has chosen.
+    """Make the batch that carries exactly these rows, which ``portion`` has chosen.
 
-    In the table form its task table is exactly these rows, so the indices are 0 to n-1.
+    In the table form these rows are the whole task table, so the indices are 0 to n-1.
     """
     if direct:
         row_of = {int(table.keys[row]): row for row in rows}
@@ -86,84 +86,88 @@ def batch(
 
 
 def dealt(rows: Sequence[int], pack: int) -> Sequence[int]:
-    """Rows in the order of the array tasks that carry them, ``pack`` for each.
+    """Order rows by the array tasks that carry them, ``pack`` rows per task.
 
-    They are dealt out like cards, so that neighbours, which are often heavy alike, do not
-    share a task. The last task may have fewer.
+    They are distributed round-robin: neighbours often need the same time, so they go to
+    different tasks. The last task may carry fewer rows.
     """
     if pack == 1:
         return rows
     tasks = -(-len(rows) // pack)
     last = len(rows) - pack * (tasks - 1)
     whole, rest = rows[: last * tasks], rows[last * tasks :]
-    hands = [[*whole[task::tasks], *rest[task :: tasks - 1]] for task in range(tasks - 1)]
-    return [row for hand in (*hands, whole[tasks - 1 :: tasks]) for row in hand]
+    packs = [[*whole[task::tasks], *rest[task :: tasks - 1]] for task in range(tasks - 1)]
+    return [row for one in (*packs, whole[tasks - 1 :: tasks]) for row in one]
 
 
 def may_resubmit(state: State) -> bool:
-    """Whether a slice in this state can be put into a submission without doing it twice.
+    """Tell if a slice in this state can be submitted without the risk of running it twice.
 
-    UNKNOWN may be chosen by name: who chooses it knows that the evidence is lost.
+    UNKNOWN is allowed, because a person must name it, and knows then that the evidence is lost.
     """
     return state.final or state in {State.WAITING, State.UNKNOWN}
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """What an array in flight takes of the throttle, in array tasks.
+class ThrottleShare:
+    """The share of the throttle of an array in flight, in array tasks.
 
     Attributes:
         number: its submission's number.
-        open: tasks that have not ended.
-        running: those of them that run.
-        share: how many it may run at once; 0: no more of it starts; None: no limit.
+        open_tasks: tasks that have not ended.
+        running_tasks: the tasks that run now.
+        share: tasks that it may run at once; 0: no further task starts; None: no limit.
     """
 
     number: int
-    open: int
-    running: int
+    open_tasks: int
+    running_tasks: int
     share: int | None
 
     @property
-    def may(self) -> int:
-        """Tasks that it may come to run at once, from now on."""
-        return self.open if self.share is None else min(self.share, self.open)
+    def allowed_tasks(self) -> int:
+        """The maximum number of tasks that it may run at once from now on."""
+        return self.open_tasks if self.share is None else min(self.share, self.open_tasks)
 
     @property
-    def taken(self) -> int:
-        """Tasks that it runs, or may start to run without being asked again."""
-        return max(self.running, self.may)
+    def used_tasks(self) -> int:
+        """The number of tasks that run now, or that may start without a new share."""
+        return max(self.running_tasks, self.allowed_tasks)
 
 
-def shared_out(limit: int, claims: Sequence[Claim]) -> tuple[dict[int, int], int]:
-    """A throttle of so many tasks shared out among the arrays in flight.
+def compute_shares(limit: int, arrays: Sequence[ThrottleShare]) -> tuple[dict[int, int], int]:
+    """Allocate a throttle to the arrays in flight.
 
-    What is too much is cut, the newest array first. What is free goes to arrays that have tasks
-    waiting, the oldest first.
+    An excess is cut from the newest array first. A free share goes to arrays with waiting tasks,
+    to the oldest first.
+
+    Args:
+        limit: array tasks that may run at once, in all.
+        arrays: the present shares, the oldest array first.
 
     Returns:
-        the shares that change, by the submission's number; and how many tasks are left for
+        the shares that change, by submission number; and the number of tasks that is left for
         the next submission.
     """
-    may = {claim.number: claim.may for claim in claims}
-    # What has not started is cut first, since what runs goes on; then what runs is not replaced.
-    excess = sum(claim.taken for claim in claims) - limit
-    _cut(may, {claim.number: claim.running for claim in claims}, excess)
-    _cut(may, dict.fromkeys(may, 0), sum(may.values()) - limit)
-    free = limit - sum(max(claim.running, may[claim.number]) for claim in claims)
-    for claim in claims:
-        taken = max(claim.running, may[claim.number])
-        more = min(free, claim.open - taken)
+    allowed = {array.number: array.allowed_tasks for array in arrays}
+    # First cut tasks that have not started; then do not replace running tasks that end.
+    excess = sum(array.used_tasks for array in arrays) - limit
+    _cut(allowed, {array.number: array.running_tasks for array in arrays}, excess)
+    _cut(allowed, dict.fromkeys(allowed, 0), sum(allowed.values()) - limit)
+    free = limit - sum(max(array.running_tasks, allowed[array.number]) for array in arrays)
+    for array in arrays:
+        taken = max(array.running_tasks, allowed[array.number])
+        more = min(free, array.open_tasks - taken)
         if more > 0:
-            may[claim.number] = taken + more
+            allowed[array.number] = taken + more
             free -= more
-    shares = {c.number: may[c.number] for c in claims if may[c.number] != c.may}
+    shares = {c.number: allowed[c.number] for c in arrays if allowed[c.number] != c.allowed_tasks}
     return shares, max(0, free)
 
 
-def _cut(may: dict[int, int], floor: Mapping[int, int], excess: int) -> None:
-    """Take the excess from what arrays may start, the newest first, down to the floor."""
-    for number in reversed(may):
-        cut = max(0, min(excess, may[number] - floor[number]))
-        may[number] -= cut
+def _cut(allowed: dict[int, int], floor: Mapping[int, int], excess: int) -> None:
+    """Reduce the shares by the excess, the newest first, but not below the floor."""
+    for number in reversed(allowed):
+        cut = max(0, min(excess, allowed[number] - floor[number]))
+        allowed[number] -= cut
         excess -= cut

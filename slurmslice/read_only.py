@@ -1,7 +1,7 @@
-"""A run that is only read, for ``--dry-run`` and ``watch``: it is looked at, and nothing is done.
+"""A run that is only read, for ``--dry-run`` and ``watch``: nothing is written or submitted.
 
-A look takes decisions (a job that was sent by hand belongs to the run, a doubt is resolved). They
-are known to this process alone. The journal is not read on after the first of them, until
+A poll takes decisions: a job that was submitted by hand joins the run, a doubt is resolved. Here
+only this process knows them. After the first decision the journal is not read further, until
 ``forget_outdated``.
 """
 
@@ -18,7 +18,7 @@ from slurmslice.rundir import RunDirectory
 
 
 class ReadOnlyDirectory(RunDirectory):
-    """The files of one run, only ever read. One ``Run`` may be opened in it."""
+    """The files of one run, never written. Only one ``Run`` may be opened in it."""
 
     read_only = True
 
@@ -28,7 +28,7 @@ class ReadOnlyDirectory(RunDirectory):
         self._read = 0
 
     def read_journal(self, offset: int) -> tuple[bytes, int]:
-        """Read the file; after the first decision, what was decided here."""
+        """Read the file; after the first decision, return the decisions of this process."""
         if not self._decided:
             lines, self._read = super().read_journal(offset)
             return lines, self._read
@@ -42,7 +42,7 @@ class ReadOnlyDirectory(RunDirectory):
         """Forget the decisions if another process has written to the journal since the first one.
 
         Returns:
-            True if there were such decisions: the journal is to be read again from its beginning.
+            True if there were such decisions: then read the journal again from its beginning.
         """
         if not self._decided or super().read_journal(self._read)[1] == self._read:
             return False
@@ -50,26 +50,26 @@ class ReadOnlyDirectory(RunDirectory):
         return True
 
     def append_states(self, lines: bytes, header: bytes) -> None:
-        """Write nothing: the ``Run`` knows."""
+        """Write nothing: the statuses are in ``Run``."""
 
-    def bar(self, number: int) -> bool:
-        """Tell if the claim of a submission could be taken; it is not."""
+    def fence(self, number: int) -> bool:
+        """Tell if a submission could be fenced; do not fence it."""
         return self.owner(number) is None
 
     @contextlib.contextmanager
     def lock(self, verb: str, wait: float | None = None) -> Iterator[None]:
-        """Hold nothing that others would have to wait for."""
+        """Take no lock, so that no other process waits."""
         yield
 
 
 class _ReadOnlyEngine:
-    """An engine that answers, and is told nothing."""
+    """An engine that answers questions and changes nothing."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def __getattr__(self, name: str) -> Any:
-        """Ask the engine."""
+        """Return a method of the engine."""
         return getattr(self._engine, name)
 
     def cancel(self, *_: object) -> None:
@@ -79,5 +79,5 @@ class _ReadOnlyEngine:
 
 
 def read_only_engine(engine: Engine) -> Engine:
-    """The same engine, which is asked and told nothing."""
+    """Wrap an engine so that it answers questions and changes nothing."""
     return cast(Engine, _ReadOnlyEngine(engine))

@@ -1,4 +1,4 @@
-"""The next request of a slice: its last one, changed. ``2x`` multiplies what that slice had."""
+"""The next request of a slice: its last one with changes. ``2x`` multiplies the last value."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from slurmslice.units import format_memory, format_time, is_factor
 def next_requests(
     run: Run, script: ResourceRequest, rows: Iterable[int], changes: Mapping[str, str]
 ) -> Iterator[tuple[int, ResourceRequest]]:
-    """Give each row with its next request: the options that differ from the script's.
+    """Pair each row with its next request: the options that differ from the script's.
 
-    A slice keeps the request of its last attempt unless ``changes`` says otherwise. ``2x`` in
-    them multiplies the value in force for that slice, or what it had if none is in force.
+    A slice keeps the request of its last attempt, except for the options in ``changes``. ``2x``
+    multiplies the value in force for that slice; if none is in force, the value that it got.
 
     Args:
         run: the run.
         script: the options of its script.
         rows: the slices.
-        changes: sbatch options, long names, as a person gives them.
+        changes: sbatch options, long names, as a person typed them.
 
     Raises:
-        BadInput: the script or the changes cannot be understood, or nothing is known that could
-            be multiplied.
+        BadInput: the script or the changes cannot be understood, or there is no known value to
+            multiply.
     """
     multiplied = any(map(is_factor, changes.values()))
     known: dict[tuple[ResourceRequest, int | None], ResourceRequest] = {}
@@ -53,7 +53,7 @@ def _next_request(
 
 
 def previous_request(run: Run, script: ResourceRequest, kept: ResourceRequest) -> ResourceRequest:
-    """The whole request of a slice, as its engine counts it.
+    """Return the whole request of a slice, with its time limit rounded as its engine does.
 
     Args:
         run: the run.
@@ -61,7 +61,7 @@ def previous_request(run: Run, script: ResourceRequest, kept: ResourceRequest) -
         kept: the slice's own options that differ from them.
 
     Raises:
-        BadInput: a time limit among them is not one.
+        BadInput: a time limit cannot be read.
     """
     request = slice_request(script, run.record.packing).overridden_by(kept)
     return run.record.counted(request, minutes=run.engine.counts_whole_minutes)
@@ -70,9 +70,9 @@ def previous_request(run: Run, script: ResourceRequest, kept: ResourceRequest) -
 def _unasked(
     run: Run, had: ResourceRequest, memory: int | None, changes: Mapping[str, str]
 ) -> Iterator[tuple[str, str]]:
-    """The values that a slice had without asking, if ``changes`` multiply them.
+    """Find the values that a slice got without a request, if ``changes`` multiply them.
 
-    Memory is what accounting says its task was given; time is its partition's default.
+    Memory is the amount that accounting recorded for its task; time is the partition's default.
     """
     multiplied = {name for name, value in changes.items() if is_factor(value)}
     if memory and not multiplied.isdisjoint(MEMORY) and had.keys().isdisjoint(MEMORY):
@@ -86,7 +86,7 @@ def _unasked(
 
 @dataclass(frozen=True, slots=True)
 class LoweredRequest:
-    """An option of which slices get less than they had.
+    """An option with a lower value than in the last attempt.
 
     Attributes:
         option: ``mem`` or ``time``.
@@ -103,7 +103,7 @@ class LoweredRequest:
 def lowered_requests(
     run: Run, script: ResourceRequest, wanted: Mapping[ResourceRequest, Iterable[int]]
 ) -> dict[LoweredRequest, list[int]]:
-    """The rows that get less memory or time than they asked for, or were given unasked.
+    """Find the rows that get less memory or time than in their last attempt.
 
     Args:
         run: the run.
@@ -132,7 +132,7 @@ def _lowered(
     new: ResourceRequest,
     given: int | None,
 ) -> Iterator[LoweredRequest]:
-    """Compare a slice's last request with its next one; ``given``: bytes its task was given."""
+    """Compare a slice's last request with its next one; ``given``: bytes that its task got."""
     before, now = (previous_request(run, script, request) for request in (kept, new))
     mib, new_mib = before.mem_mib, now.mem_mib
     if before.keys().isdisjoint(MEMORY):

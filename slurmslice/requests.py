@@ -1,4 +1,4 @@
-"""Resource options that name columns: ``--mem '{mem}G'`` asks for each slice's own. Pure."""
+"""sbatch options that name columns: ``--mem '{mem}G'`` takes the value of each slice. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from slurmslice.resources import ResourceRequest
 from slurmslice.slices import SliceTable
 
 MOST = 20
-"""Most distinct requests of a run: each is a submission of its own."""
+"""The maximum number of distinct requests in a run: each needs a submission of its own."""
 
 _SHOWN = 20
 
@@ -20,19 +20,19 @@ _NAMED = re.compile(r"\{([A-Za-z_]\w*)\}", re.ASCII)
 
 
 def names_columns(value: str) -> bool:
-    """Whether an option's value names a column."""
+    """Tell if an option's value names a column."""
     return _NAMED.search(value) is not None
 
 
 def naming_columns(request: ResourceRequest) -> ResourceRequest:
-    """The options of a request whose values name columns."""
+    """Return the options of a request whose values name columns."""
     return request.only({name for name, value in request.options if names_columns(value)})
 
 
 def check(name: str, value: str) -> tuple[str, str]:
-    """An option for a new run; one that names columns is checked for each slice.
+    """Check an option of a new run, and return its long name and its value.
 
-    Its name was found before.
+    If the value names columns, only the name is checked here; ``Requests`` checks each value.
 
     Raises:
         BadInput: as ``directives.check_any``.
@@ -43,10 +43,10 @@ def check(name: str, value: str) -> tuple[str, str]:
 
 
 class Requests:
-    """What each slice asks for, where options name columns.
+    """The request of each slice, if options name columns.
 
     Args:
-        request: the options that do, as they were typed.
+        request: the options that name columns, as typed.
         table: the slices.
     """
 
@@ -54,17 +54,17 @@ class Requests:
         self._request = request
         self._table = table
         used = {name for value in request.values() for name in _NAMED.findall(value)}
-        self._places = [n for n, column in enumerate(table.columns) if column in used]
+        self._used_columns = [n for n, column in enumerate(table.columns) if column in used]
         self._known: dict[tuple[str, ...], ResourceRequest] = {}
 
     def of(self, row: int) -> ResourceRequest:
-        """The options of one slice, with its columns' values in them; checked.
+        """Return the options of one slice with the values of its columns; checked.
 
         Raises:
-            BadInput: a name is no column's, or what comes of it is no value of the option's.
+            BadInput: there is no such column, or sbatch does not accept the resulting value.
         """
         values = self._table.values_of(row)
-        alike = tuple(values[place] for place in self._places)
+        alike = tuple(values[column] for column in self._used_columns)
         if alike not in self._known:
             self._known[alike] = self._filled(row, values)
         return self._known[alike]
@@ -79,7 +79,7 @@ class Requests:
             raise why.inside(f"Slice {key!r}", key=key) from why
 
     def grouped(self) -> dict[ResourceRequest, list[int]]:
-        """The rows of each distinct request, in the order of their first slices.
+        """Group the rows by request, in the order of their first slices.
 
         Raises:
             BadInput: as ``of``; or there are more than ``MOST``.
@@ -89,9 +89,9 @@ class Requests:
             groups.setdefault(self.of(row), []).append(row)
             if len(groups) > MOST:
                 raise BadInput(
-                    f"The slices ask for more than {MOST} different requests, and each is a "
+                    f"The slices have more than {MOST} different requests, and each needs a "
                     "submission of its own.",
-                    "Round what the columns say up to fewer values.",
+                    "Round the values in the columns up to fewer different ones.",
                     code="too-many-requests",
                     most=MOST,
                 )
@@ -109,12 +109,12 @@ def _value(name: str, columns: Mapping[str, str]) -> str:
     if name not in columns:
         near = difflib.get_close_matches(name, columns, 1)
         guess = f"Did you mean {{{near[0]}}}? " if near else ""
-        there = f"Columns: {', '.join(list(columns)[:_SHOWN])}{', …' * (len(columns) > _SHOWN)}."
-        none = "The slices have no columns: --table, --glob, --grid and --column give them some."
-        message = f"{{{name}}} is no column of the slices."
+        known = f"Columns: {', '.join(list(columns)[:_SHOWN])}{', …' * (len(columns) > _SHOWN)}."
+        none = "The slices have no columns. Add some with --table, --glob, --grid or --column."
+        message = f"The slices have no column {{{name}}}."
         raise BadInput(
             message,
-            guess + there if columns else none,
+            guess + known if columns else none,
             code="unknown-column",
             column=name,
             nearest=near[0] if near else None,

@@ -24,7 +24,7 @@ from slurmslice.units import (
     scale_time,
 )
 
-_IN_FULL = {"time": "time 02:00:00", **{name: f"{name} 8G" for name in MEMORY}}
+_EXAMPLES = {"time": "time 02:00:00", **{name: f"{name} 8G" for name in MEMORY}}
 _GPUS = re.compile(r"(?:[^:,]+:)?(\d{1,6})")
 _GRES = re.compile(r"(?:gres[/:])?gpu(?::[^:,=\d][^:,]*)?(?::(\d{1,6}))?")
 
@@ -34,8 +34,7 @@ class ResourceRequest(Mapping[str, str]):
     """sbatch options by long name, in their order. A bare flag has an empty value.
 
     It is a read-only mapping. It is hashable, so slices can be grouped by their requests. A
-    number is read from its option when it is asked for; each raises ``BadInput`` if the option's
-    value is not a number of that kind.
+    property parses its option each time; it raises ``BadInput`` if the value is not a number.
 
     Attributes:
         options: long names without dashes, and values; each name once.
@@ -45,15 +44,15 @@ class ResourceRequest(Mapping[str, str]):
 
     @classmethod
     def of(cls, options: Mapping[str, str] | Iterable[tuple[str, str]]) -> ResourceRequest:
-        """Make a request from names and values; of a name given twice the last value counts."""
+        """Make a request from names and values; if a name occurs twice, the last value counts."""
         return cls(tuple(dict(options).items()))
 
     @classmethod
     def from_script(cls, script: str) -> ResourceRequest:
-        """Read the ``#SBATCH`` lines of a script, edits by hand included.
+        """Read the ``#SBATCH`` lines of a script, hand edits included.
 
         Raises:
-            BadInput: sbatch could not read a line; the message names it.
+            BadInput: sbatch does not accept a line; the message names it.
         """
         return cls(directives.read(script))
 
@@ -63,20 +62,20 @@ class ResourceRequest(Mapping[str, str]):
         return cls(tuple((str(name), str(value)) for name, value in record.items()))
 
     def to_json(self) -> dict[str, str]:
-        """Give the options as a JSON object in their order."""
+        """Return the options as a JSON object, in their order."""
         return dict(self.options)
 
     # -- a mapping ---------------------------------------------------------------------------
 
     def __getitem__(self, name: str) -> str:
-        """Give the value of an option, by its long name."""
+        """Return the value of an option, by its long name."""
         for known, value in self.options:
             if known == name:
                 return value
         raise KeyError(name)
 
     def __iter__(self) -> Iterator[str]:
-        """Give the long names, in order."""
+        """Iterate over the long names, in order."""
         return (name for name, _ in self.options)
 
     def __len__(self) -> int:
@@ -86,37 +85,38 @@ class ResourceRequest(Mapping[str, str]):
     # -- for sbatch, and for a person --------------------------------------------------------
 
     def to_argv(self) -> tuple[str, ...]:
-        """Give one word of sbatch's command line for each option."""
+        """Return one word of sbatch's command line per option."""
         return tuple(
             f"--{name}={value}" if value or takes(name) is Takes.VALUE else f"--{name}"
             for name, value in self.options
         )
 
     def __str__(self) -> str:
-        """Show the options as they are typed, unquoted; empty if there are none."""
+        """Return the options as a person types them, unquoted; empty if there are none."""
         return " ".join(self.to_argv())
 
     # -- other requests made from this one ---------------------------------------------------
 
     def overridden_by(self, options: Mapping[str, str]) -> ResourceRequest:
-        """Put options over these, as sbatch's command line stands over a script.
+        """Override options, as sbatch's command line overrides a script.
 
-        ``--requeue`` removes ``--no-requeue``, and so on. Nothing else is removed: see
-        ``with_changes`` for what a person types.
+        ``--requeue`` removes ``--no-requeue``, and so on. Nothing else is removed. Use
+        ``with_changes`` for changes that a person types.
         """
         return ResourceRequest(directives.in_force(self.options, tuple(options.items())))
 
     def with_changes(self, changes: Mapping[str, str]) -> ResourceRequest:
-        """Make the changes that a person types.
+        """Apply the changes that a person types.
 
-        A change of memory or time may be a multiple (``2x``) of the value here. sbatch does not
-        take ``--mem`` beside a script's ``--mem-per-cpu``: the one that is here is changed.
+        A change of memory or time may be a multiple (``2x``) of the present value. sbatch does
+        not accept ``--mem`` together with a script's ``--mem-per-cpu``, so the option that is
+        present is changed.
 
         Args:
             changes: new values by name.
 
         Raises:
-            BadInput: a name or value that sbatch does not take, or nothing to multiply.
+            BadInput: sbatch does not accept a name or value, or there is no value to multiply.
         """
         chosen = (
             self._changed(directives.any_option(name).name, new) for name, new in changes.items()
@@ -139,8 +139,8 @@ class ResourceRequest(Mapping[str, str]):
         """Make a task's request from a slice's.
 
         Args:
-            at_once: how many slices run at a time: times the CPUs and the memory of a node.
-            turns: how many follow one another: times the time limit.
+            at_once: slices that run at a time; it multiplies the CPUs and the memory of a node.
+            turns: slices that run one after another; it multiplies the time limit.
 
         Raises:
             BadInput: one of these options is not a number.
@@ -162,7 +162,7 @@ class ResourceRequest(Mapping[str, str]):
         """Make a slice's request from a task's: the reverse of ``scaled``.
 
         Args:
-            at_once: how many slices run at a time; CPUs and memory are rounded down.
+            at_once: slices that run at a time; CPUs and memory are rounded down.
             time_s: the time limit of one slice, seconds; None to keep the task's.
 
         Raises:
@@ -182,7 +182,7 @@ class ResourceRequest(Mapping[str, str]):
 
     @property
     def nodes(self) -> int:
-        """The least number of nodes, from 1."""
+        """The minimum number of nodes, from 1."""
         return min(self._nodes, self._processes)
 
     @property
@@ -211,7 +211,7 @@ class ResourceRequest(Mapping[str, str]):
 
     @property
     def mem_mib(self) -> int | None:
-        """Memory on all nodes together, MiB; None if no amount is given, or all of a node's (0)."""
+        """Memory on all nodes together, MiB; None if no amount or 0 (all of a node's) is given."""
         times = {"mem": self.nodes, "mem-per-cpu": self.cpus, "mem-per-gpu": self.gpus}
         for name, factor in times.items():
             if name in self and factor:
@@ -220,7 +220,7 @@ class ResourceRequest(Mapping[str, str]):
 
     @property
     def whole_nodes_memory(self) -> bool:
-        """All memory of its nodes is asked for: an amount of 0 (sbatch(1), ``--mem``)."""
+        """True if all memory of the nodes is requested: an amount of 0 (sbatch(1), ``--mem``)."""
         return any(name in self and parse_memory(self[name]) == 0 for name in MEMORY)
 
     @property
@@ -230,14 +230,14 @@ class ResourceRequest(Mapping[str, str]):
 
     @property
     def partition(self) -> str | None:
-        """The partition, or several with commas; None for the default."""
+        """The partition, or several, separated by commas; None for the default."""
         return self.get("partition")
 
     def verify(self) -> ResourceRequest:
-        """Read every number once; give the request itself.
+        """Parse every number once; return the request itself.
 
         Raises:
-            BadInput: a number, an amount of memory or a time is not one.
+            BadInput: a number, an amount of memory or a time cannot be read.
         """
         _ = self.cpus, self.mem_mib, self.time_s
         return self
@@ -260,15 +260,15 @@ class ResourceRequest(Mapping[str, str]):
             raise why.inside(f"--{name}", option=name) from why
 
     def _changed(self, name: str, value: str) -> tuple[str, str]:
-        """Give the option to change and its new value: of the memory options the one in force."""
+        """Return the option to change and its new value; for memory, the option in force."""
         family = MEMORY if name in MEMORY else (name,)
         used = next((option for option in family if option in self), None)
         if is_factor(value) and name in {*MEMORY, "time"}:
             if used is None:
                 raise BadInput(
-                    f"No --{name} is in force that could be multiplied by {value}, and what was "
-                    "had without it is not known.",
-                    f"Give it in full, as in: --{_IN_FULL[name]}",
+                    f"Cannot multiply --{name} by {value}: no value is in force, and the default "
+                    "is not known.",
+                    f"Give the whole value, as in: --{_EXAMPLES[name]}",
                     code="nothing-to-multiply",
                     option=name,
                     value=value,
@@ -284,21 +284,21 @@ class ResourceRequest(Mapping[str, str]):
             return scale_time(self[name], factor)
         if parse_memory(self[name]) == 0:
             raise BadInput(
-                f"--{name}=0 is all of a node's memory: it cannot be multiplied.",
+                f"Cannot multiply --{name}=0: it means all memory of a node.",
                 code="cannot-multiply",
                 option=name,
             )
         return scale_memory(self[name], factor)
 
     def _converted(self, name: str, value: str, used: str) -> str:
-        """Give an amount of memory for the option that is in force."""
+        """Convert an amount of memory to the option in force."""
         mib = parse_memory(value)
         if mib and (name, used) == ("mem", "mem-per-cpu"):
             return format_memory(-(-mib // self.cpus_per_node))
         if mib and (name, used) == ("mem-per-cpu", "mem"):
             return format_memory(mib * self.cpus_per_node)
         raise BadInput(
-            f"--{used} is in force, and sbatch does not take --{name} beside it.",
+            f"--{used} is in force, and sbatch does not accept --{name} together with it.",
             f"Give --{used}, or edit the script.",
             code="options-conflict",
             option=name,
@@ -307,4 +307,4 @@ class ResourceRequest(Mapping[str, str]):
 
 
 NO_REQUEST = ResourceRequest()
-"""A request without options: all of Slurm's defaults."""
+"""The request without options: Slurm's defaults apply."""

@@ -1,7 +1,7 @@
-"""An open run: its directory, its engine, what was decided and what was seen.
+"""An open run: its directory, its engine, the decisions in its journal and its slices' statuses.
 
-What is done with it stands in ``slurmslice.verbs``, a small file each. Data goes one way:
-poll → standings → decisions → submission.
+The actions on a run are in ``slurmslice.verbs``, one file each. Data flows in one direction:
+poll → statuses → decisions → submission.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from slurmslice.states import State
 
 
 class Run:
-    """One run, opened with the engine that it belongs to."""
+    """One run, opened with its engine."""
 
     def __init__(
         self, place: RunDirectory, engine: Engine, clock: Callable[[], float] = time.time
@@ -36,13 +36,13 @@ class Run:
         self.clock = clock
         self.record: RunRecord = place.record()
         self.table: SliceTable = place.table(self.record.slices_sha256)
-        self.told: set[int] = set()
-        """Submissions whose arrays this process has told their share of the throttle."""
+        self.shares_sent: set[int] = set()
+        """Submissions whose share of the throttle this process has sent to the engine."""
         self.unsent_at = float("-inf")
-        """When it was last known that nobody had sent the script by hand, epoch seconds."""
+        """The last time when Slurm knew no job of a hand-submitted script, epoch seconds."""
         self._read_all()
 
-    # -- what is on disk ---------------------------------------------------------------------
+    # -- the files of the run ----------------------------------------------------------------
 
     def _read_all(self) -> None:
         self._journal_read = self._states_read = self._events = 0
@@ -51,7 +51,7 @@ class Run:
         self.reload()
 
     def forget_unwritten(self) -> None:
-        """Forget decisions that only this process knows, if another process has decided since.
+        """Forget decisions that only this process knows, if another process wrote one since then.
 
         Raises:
             DamagedRun: the journal cannot be read.
@@ -60,7 +60,7 @@ class Run:
             self._read_all()
 
     def reload(self) -> None:
-        """Follow what this or another process has written since.
+        """Read the lines that this or another process has written since the last call.
 
         Raises:
             DamagedRun: the journal cannot be read.
@@ -69,45 +69,49 @@ class Run:
         lines, self._journal_read = self.place.read_journal(before)
         if self._journal_read < before:
             raise DamagedRun(
-                f"{self.place.path} was made anew, or its journal cut off, at this moment.",
-                "`slurmslice status` shows what is there now.",
+                f"{self.place.path} was replaced, or its journal became shorter, just now.",
+                "Run `slurmslice status` to see the run as it is now.",
                 code="changed-meanwhile",
                 run=self.place.path.name,
             )
-        if lines and not self._follow(lines):
+        if lines and not self._apply(lines):
             self.standings = Standings(self.ledger)
             self._states_read = 0
         lines, self._states_read = self.place.read_states(self._states_read)
         self.standings.read(lines)
 
-    def _follow(self, lines: bytes) -> bool:
-        """Take in lines of the journal; whether the standings could follow."""
-        followed = self._events > 0  # at first they are made once, of all that was decided
+    def _apply(self, lines: bytes) -> bool:
+        """Apply lines of the journal.
+
+        Returns:
+            True if the statuses were updated too; False if they must be built anew.
+        """
+        updated = self._events > 0  # after the first read they are built once, from all events
         try:
             for event in from_lines(lines, self._events + 1):
                 self._events += 1
                 moved = self.ledger.apply(event)
                 if moved is None:
-                    followed = False
-                elif followed:
+                    updated = False
+                elif updated:
                     self.standings.moved(moved)
         except (ValueError, LookupError, BadInput) as why:
             raise DamagedRun(
-                f"The journal of {self.place.path} does not fit its slices: {why}.",
-                "Restore journal.jsonl; nothing was changed.",
+                f"The journal of {self.place.path} does not match its slices: {why}.",
+                "Restore journal.jsonl. Nothing was changed.",
                 path=str(self.place.path),
             ) from why
-        return followed
+        return updated
 
     def decide(self, event: Event) -> None:
-        """Write a decision down and follow it. Hold the lock."""
+        """Append a decision to the journal and apply it. The caller holds the lock."""
         self.place.append(event)
         self.reload()
 
-    # -- which slices are where --------------------------------------------------------------
+    # -- slices and their submissions --------------------------------------------------------
 
     def in_flight(self) -> list[Submission]:
-        """Submissions that were taken and hold slices that have not ended."""
+        """List the accepted submissions with slices that have not ended."""
         if self.finished:
             return []
         return [
@@ -118,13 +122,16 @@ class Run:
         ]
 
     def open_rows(self, submission: Submission) -> Iterator[int]:
-        """The rows that a submission holds and that have not ended."""
+        """Iterate over the rows of a submission that have not ended."""
         ended, queue = self.standings.ended, self.ledger.queue
         rows = self.ledger.rows_of(submission.number)
         return (row for row in rows if not ended(row) and row not in queue)
 
     def given_back(self) -> dict[int, list[int]]:
-        """Rows that the engine gave back and that still belong to a submission, by its number."""
+        """Group the rows that the engine returned without running them, by submission number.
+
+        They still belong to that submission.
+        """
         groups: dict[int, list[int]] = {}
         for row in self.standings.rows_in({State.WAITING}):
             number = self.ledger.holder[row]
@@ -133,9 +140,9 @@ class Run:
         return groups
 
     def take_back(self) -> None:
-        """Note what the engine gave back, so that it can be submitted anew. Hold the lock.
+        """Record the returned rows, so that they can be submitted again. The caller holds the lock.
 
-        On Slurm it is still wanted; on this machine only ``run`` puts it in.
+        On Slurm they are queued again. On this machine only ``run`` submits them.
         """
         wanted = self.engine.jobs_outlive_us
         for number, rows in self.given_back().items():
@@ -143,12 +150,12 @@ class Run:
             self.decide(Returned(number, str(compress(rows)), reason, self.clock(), wanted))
 
     def request_of(self, row: int) -> ResourceRequest:
-        """What a slice asks for where it differs from the script's request."""
+        """Return the options of a slice that differ from the script's request."""
         decided = self.ledger.request_of(row)
         return self._initial(row) if decided is None else decided
 
     def _initial(self, row: int) -> ResourceRequest:
-        """What its columns say, where options name columns."""
+        """Return the options that a slice's columns give, if options name columns."""
         if not self.record.per_slice:
             return NO_REQUEST
         return self._requests.of(row).differing_from(self.record.first_request)
@@ -159,7 +166,7 @@ class Run:
 
     @cached_property
     def first_rows(self) -> Sequence[int]:
-        """The rows that the script's own array carries, by index."""
+        """The rows of the script's own array, in the order of its indices, from 0."""
         return parse_array(self.record.first).indices
 
     @property
@@ -175,20 +182,20 @@ class Run:
         """The number of attempts that each slice gets: 1 if none is recorded."""
         return self.recorded_attempts or 1
 
-    # -- summing up --------------------------------------------------------------------------
+    # -- summary -----------------------------------------------------------------------------
 
     @property
     def finished(self) -> bool:
-        """Nothing is in flight and nothing waits."""
+        """True if no slice is in flight and none waits."""
         return all(state.final for state in self.standings.tally())
 
     @property
     def succeeded(self) -> bool:
-        """Every slice is done."""
+        """True if every slice is COMPLETED."""
         return set(self.standings.tally()) == {State.COMPLETED}
 
     def job_of(self, standing: Standing) -> str | None:
-        """The array task that a standing speaks of (``419_17``); None where no job is known."""
+        """Return the array task of a status (``419_17``); None if no job is known."""
         submission = self.ledger.submissions.get(standing.submission)
         if submission is None or not submission.job:
             return None

@@ -1,4 +1,4 @@
-"""A run as a person asks for it, and the record of it: the contents of ``run.json``."""
+"""The description of a run by a person, and its record: the contents of ``run.json``."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from slurmslice.resources import NO_REQUEST, ResourceRequest
 from slurmslice.units import whole_minutes
 
 FORMAT = 1
-"""Grows when a run directory of an older slurmslice can no longer be read."""
+"""The version of the format; it grows when older run directories can no longer be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunSpec:
     """The description of a run by a person.
 
-    A field with the name of an option of ``run`` is filled from it (``cli.asking``). Every field
-    is written to ``run.json``, read back, and found by the script's template as ``run.FIELD``. A
-    new option needs nothing else.
+    ``cli.asking`` fills a field from the option of ``run`` with the same name. Every field is
+    written to ``run.json`` and read back; the script's template has it as ``run.FIELD``. A new
+    option needs nothing else.
 
     Attributes:
-        name: the run's name, and the beginning of its jobs' names; checked.
-        command: what is done to each slice; checked.
-        source: how the slices were given, for a person.
-        work_dir: where the command runs; absolute.
-        request: sbatch options as they were typed; a value may name columns.
-        throttle: most slices at once; None for no limit.
-        pack: ``--pack`` as it was typed; None if it was not.
+        name: the run's name, which begins its jobs' names; checked.
+        command: the command that runs for each slice; checked.
+        source: the source of the slices, for a person.
+        work_dir: the working directory of the command; absolute.
+        request: sbatch options as typed; a value may name columns.
+        throttle: the maximum number of slices at once; None for no limit.
+        pack: ``--pack`` as typed; None if it was not given.
         packing: how array tasks carry slices.
-        setup: shell text that runs once a task, before the command.
-        check: what must hold once the command has exited 0; checked.
-        allow_failed_steps: a job step (srun) that fails is no failure of a slice whose command
-            exits 0.
-        no_breaker: go on if the first slices that end have all failed; else the rest is held.
-        max_attempts: attempts that each slice gets; None: not recorded yet (made by ``render``).
+        setup: shell text that runs once per task, before the command.
+        check: the condition that must hold after the command exited 0; checked.
+        allow_failed_steps: a slice succeeds if its command exits 0, even if a job step (srun)
+            failed.
+        no_breaker: go on even if the first slices that end have all failed; else hold the rest.
+        max_attempts: the attempts of each slice; None: not recorded yet (after ``render``).
     """
 
     name: str
@@ -66,25 +66,25 @@ class RunSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord(RunSpec):
-    """A run as it was made: the description, and what was fixed then. It never changes.
+    """The record of a run: the description, and the facts of its creation. It never changes.
 
-    ``packing`` is cut to the limits that held when the run was made.
+    ``packing`` was reduced to the limits at the time of creation.
 
     Attributes:
-        token: the first submission's token; it stands in the script's job name.
+        token: the first submission's token, a part of the script's job name.
         engine: ``slurm`` or ``local``.
-        cluster: the cluster or machine that it belongs to; empty if none could be asked.
-        slices: how many there are.
+        cluster: the cluster or machine of the run; empty if the engine did not answer.
+        slices: the number of slices.
         slices_sha256: digest of ``slices.tsv``.
         direct: the array index is the key (``slurmslice.plan``).
-        first: the rows that the script's own array carries, by index (an array expression).
+        first: the rows of the script's own array, by index (an array expression).
         first_sha256: digest of that submission's task table; empty in the direct form.
-        first_request: what the first slice asks for, as the script's directives say.
-        template: name and digest of the person's template that the script was made from; empty
-            for slurmslice's own.
+        first_request: the request of the first slice; the script's directives are made from it.
+        template: name and digest of the person's template of the script; empty for slurmslice's
+            own.
         library_sha256: digest of ``slurmslice.sh`` as it was written.
         created_at: epoch seconds.
-        version: of the slurmslice that made it.
+        version: the version of slurmslice that created the run.
     """
 
     token: str
@@ -103,42 +103,42 @@ class RunRecord(RunSpec):
 
     @property
     def job_name(self) -> str:
-        """The first submission's job name: the run's name and the token."""
+        """Return the first submission's job name: the run's name and the token."""
         return job_name(self.name, self.token)
 
     def counted(self, request: ResourceRequest, *, minutes: bool) -> ResourceRequest:
-        """A slice's request as it is counted: Slurm rounds a time limit up to whole minutes.
+        """Round the time limit of a slice's request up to whole minutes, if the engine does so.
 
-        In a pack the script itself ends a slice, to the second.
+        In a pack the script enforces a slice's limit to the second.
 
         Args:
             request: the request.
             minutes: the engine counts whole minutes.
 
         Raises:
-            BadInput: the time limit is not one.
+            BadInput: the time limit cannot be read.
         """
         if not minutes or self.packing.pack > 1 or "time" not in request:
             return request
         return request.overridden_by({"time": whole_minutes(request["time"])})
 
     def to_bytes(self) -> bytes:
-        """Give the file's bytes; any bytes of the values survive as escaped surrogates."""
+        """Return the file's bytes; bytes that are not UTF-8 are kept as escaped surrogates."""
         record = {"format": FORMAT} | {name: encode(value) for name, value in self._fields()}
         return json.dumps(record, indent=1).encode("ascii") + b"\n"
 
     @classmethod
     def from_bytes(cls, data: bytes, where: str) -> RunRecord:
-        """Read it back.
+        """Read a record from the file's bytes.
 
         Raises:
-            DamagedRun: the bytes are no such record, or one of a newer slurmslice.
+            DamagedRun: the bytes are not a record, or a newer slurmslice wrote them.
         """
         try:
             record = json.loads(data)
             if record.pop("format") > FORMAT:
                 raise DamagedRun(
-                    f"{where} was made by a newer slurmslice.",
+                    f"A newer slurmslice wrote {where}.",
                     "Update slurmslice.",
                     code="newer-run",
                     path=where,
@@ -155,10 +155,10 @@ class RunRecord(RunSpec):
         return [(name, getattr(self, name)) for name in self.__dataclass_fields__]
 
     def differences(self, other: RunRecord) -> list[str]:
-        """What makes ``other`` another run than this, a line each; empty if it is the same run."""
+        """List the differences to another run, one line each; empty if both runs are the same."""
         mine, theirs = self._essence(), other._essence()
         return [
-            f"{what}: {mine[what]} is there, {theirs[what]} is asked"
+            f"{what}: {mine[what]} exists, {theirs[what]} is requested"
             for what in mine
             if mine[what] != theirs[what]
         ]
@@ -180,12 +180,12 @@ class RunRecord(RunSpec):
 
 
 def job_name(name: str, token: str) -> str:
-    """A job's name: what a person recognises, and what no other job has."""
+    """Return a job's name: the run's name for the person, and the token that makes it unique."""
     return f"{name}-{token}"
 
 
 def show_template(command: Command) -> str:
-    """The command with its placeholders, for a person."""
+    """Return the command with its placeholders, for a person."""
     if isinstance(command, ShellText):
         return command.text
     return show(command, "{}", {name: f"{{{name}}}" for name in placeholders(command)})

@@ -1,13 +1,13 @@
-"""A run directory: which files there are, and how they are written so that nothing is lost.
+"""A run directory: its files, and writes that survive a kill at any moment.
 
 ::
 
-    run.json        what was asked; a folder without it is no run
-    script.sh       one script for every submission; the person's to edit
+    run.json        the request; a folder without it is not a run
+    script.sh       the one script of every submission; a person may edit it
     slurmslice.sh   the library that the script sources; never changes
     slices.tsv      row, key, columns, log name; written once
-    journal.jsonl   decisions; flushed to disk one by one
-    states.tsv      what was seen; losing its tail is harmless
+    journal.jsonl   decisions; each is flushed to disk
+    states.tsv      states as polls found them; a lost tail does no harm
     submissions/007/  tasks.tsv  job (the claim)  logs/<log name>  tasks/<index>.log
 """
 
@@ -32,14 +32,14 @@ from slurmslice.slices import SliceTable
 from slurmslice.source_line import LIBRARY_NAME
 from slurmslice.users import user_name
 
-_BARRED = "barred by slurmslice, which gave this submission up\n"
+_FENCED = "fenced by slurmslice, which gave this submission up\n"
 
 
 class RunDirectory:
-    """The files of one run. Everything here is bytes on disk; what they mean is ``run``'s."""
+    """The files of one run. This class knows bytes on disk; ``Run`` knows their meaning."""
 
     read_only = False
-    """Nothing is written here (``slurmslice.read_only``)."""
+    """True if nothing is ever written (``slurmslice.read_only``)."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -49,21 +49,21 @@ class RunDirectory:
         self._journal = path / "journal.jsonl"
         self.states = path / "states.tsv"
         self.unread: dict[Path, str] = {}
-        """What tasks wrote and could not be read, and why."""
-        self.fault = ""
-        """What was wrong with the library at the last look; empty for nothing."""
+        """Task logs that could not be read, and the reasons."""
+        self.known_fault = ""
+        """The fault of the library at the last poll; empty if there was none."""
 
     @classmethod
     def open(cls, path: Path) -> RunDirectory:
-        """The run in a folder.
+        """Open the run in a folder.
 
         Raises:
-            BadInput: there is no run in it.
+            BadInput: the folder holds no run.
         """
         if not (path / "run.json").exists():
             raise BadInput(
-                f"{path} is no run directory: it has no run.json.",
-                "`slurmslice runs` lists the runs here.",
+                f"{path} is not a run directory: it has no run.json.",
+                "Run `slurmslice runs` to list the runs here.",
                 code="not-a-run",
                 path=str(path),
             )
@@ -71,11 +71,11 @@ class RunDirectory:
 
     @property
     def writable(self) -> bool:
-        """Whether this user may change the run."""
+        """True if this user may change the run."""
         return os.access(self.path, os.W_OK)
 
     def check_writable(self) -> None:
-        """Say early, and with what to type, that nothing can be changed here.
+        """Refuse early, with a hint, if this user cannot change the run.
 
         Raises:
             BadInput: this user may not change the run.
@@ -83,26 +83,26 @@ class RunDirectory:
         if self.writable:
             return
         path, owner = shlex.quote(str(self.path)), self.path.stat().st_uid
-        look = f"`slurmslice status {path}` and `slurmslice logs {path} KEY` only look."
+        hint = f"`slurmslice status {path}` and `slurmslice logs {path} KEY` only read."
         if owner == os.geteuid():
             raise BadInput(
                 f"{self.path} is read-only.",
-                f"chmod u+w {path}, or: {look}",
+                f"Make it writable: chmod u+w {path}. {hint}",
                 code="read-only-run",
                 path=str(self.path),
             )
         raise BadInput(
-            f"{self.path} is {user_name(owner)}'s, and you may not change it.",
-            look,
+            f"{self.path} belongs to {user_name(owner)}: you may not change it.",
+            hint,
             code="not-yours",
             path=str(self.path),
             owner=user_name(owner),
         )
 
-    # -- what is written once ----------------------------------------------------------------
+    # -- files written once ------------------------------------------------------------------
 
     def record(self) -> RunRecord:
-        """What was asked.
+        """Read ``run.json``.
 
         Raises:
             DamagedRun: ``run.json`` cannot be understood.
@@ -111,55 +111,59 @@ class RunDirectory:
         return RunRecord.from_bytes(files.read(path), str(path))
 
     def table(self, sha256: str) -> SliceTable:
-        """The slice table, which must have this digest.
+        """Read the slice table, which must have this digest.
 
         Raises:
-            DamagedRun: ``slices.tsv`` was changed since the run was made, or cannot be read.
+            DamagedRun: ``slices.tsv`` was changed after the run was created, or is unreadable.
         """
         data = read_or_damaged(self.slices)
         if digest(data) != sha256:
             raise DamagedRun(
-                f"{self.slices} was changed since the run was made.",
-                "A slice table never changes: put it back as it was, or make another run.",
+                f"{self.slices} was changed after the run was created.",
+                "A slice table must never change: restore it, or create another run.",
                 code="table-changed",
                 path=str(self.slices),
             )
         return SliceTable.read(data, str(self.slices))
 
     def library_fault(self, sha256: str) -> str:
-        """What is wrong with the library, as an end of a sentence; empty if it has this digest."""
+        """Return the fault of the library, as a predicate; empty if it has this digest."""
         try:
             data = files.read(self.library)
         except OSError as why:
             return f"cannot be read: {why.strerror}"
-        return "" if digest(data) == sha256 else "was changed since the run was made"
+        return "" if digest(data) == sha256 else "was changed after the run was created"
 
     @property
     def script_edited(self) -> bool:
-        """Whether the script is there and was written to since the run was made."""
-        made = (self.path / "run.json").stat().st_mtime_ns  # the last of its files
-        return self.script.exists() and self.script.stat().st_mtime_ns > made
+        """True if the script exists and was written to after the run was created."""
+        created = (self.path / "run.json").stat().st_mtime_ns  # it was written as the last file
+        return self.script.exists() and self.script.stat().st_mtime_ns > created
 
     # -- submissions -------------------------------------------------------------------------
 
     def submission(self, number: int) -> Path:
-        """The folder of a submission."""
+        """Return the folder of a submission."""
         return self.path / "submissions" / f"{number:03d}"
 
     def task_table(self, number: int) -> Path:
-        """The task table of a submission (the table form only)."""
+        """Return the path of a submission's task table (table form only)."""
         return self.submission(number) / "tasks.tsv"
 
     def log(self, number: int, name: str) -> Path:
-        """The log of a slice in a submission."""
+        """Return the path of a slice's log in a submission."""
         return self.submission(number) / "logs" / name
 
     def task_log(self, number: int, index: int) -> Path:
-        """What the array task and slurmstepd said; the progress lines stand in it."""
+        """Return the path of a task's own log: progress lines and slurmstepd's messages."""
         return self.submission(number) / "tasks" / f"{index}.log"
 
     def read_task_log(self, number: int, index: int) -> bytes | None:
-        """Its lines that may be progress; None where it is not there or is ``unread``."""
+        """Read the lines of a task log that may be progress lines.
+
+        Returns:
+            None if there is no such file, or if it cannot be read (then ``unread`` says why).
+        """
         path = self.task_log(number, index)
         self.unread.pop(path, None)
         try:
@@ -183,9 +187,9 @@ class RunDirectory:
         return b"".join(lines)
 
     def has_log(self, number: int, name: str) -> bool:
-        """Whether a slice's own log is there, which its process makes as the first that it does.
+        """Tell if a slice's own log exists. The slice's process creates it first of all.
 
-        True too where that cannot be seen: no slice counts as not begun by an error.
+        True also after an I/O error: an error must not turn a slice into one that never began.
         """
         try:
             self.log(number, name).stat()
@@ -196,12 +200,13 @@ class RunDirectory:
         return True
 
     def prepare(self, number: int, table: SliceTable, rows: Sequence[int], direct: bool) -> str:
-        """Make a submission's folder and its task table; the table's digest, empty for none.
+        """Create a submission's folder and its task table.
 
-        Of the logs' folders only the first is made: a task makes the one that it needs.
+        It completes a folder that a killed process left incomplete. A task table never changes
+        after it was submitted. Tasks create the folders inside ``logs`` when they need them.
 
-        A folder that a killed attempt left half made is completed. One that stands is not
-        changed: a task table never changes once it was submitted.
+        Returns:
+            the digest of the task table; empty in the direct form, which has none.
         """
         folder = self.submission(number)
         (folder / "tasks").mkdir(parents=True, exist_ok=True)
@@ -213,35 +218,35 @@ class RunDirectory:
         return digest(data)
 
     def owner(self, number: int) -> str | None:
-        """The array job id that has claimed a submission; None where none has, or it is barred.
+        """Return the id of the job that has claimed a submission; None if none has.
 
-        It is the first line. The local engine has a second one.
+        It is the first line of the claim. The local engine writes a second one.
         """
         try:
             owner, whole, _ = self._claim(number).partition("\n")
         except FileNotFoundError:
             return None
-        return owner if owner.isdecimal() and whole else None  # a torn line is none
+        return owner if owner.isdecimal() and whole else None  # else the line is torn
 
-    def bar(self, number: int) -> bool:
-        """Take the claim of a submission whose job is nowhere, so that it can never run.
+    def fence(self, number: int) -> bool:
+        """Fence a submission: take its claim, so that its job can never run a slice.
 
         Returns:
-            Whether it is taken now, by this call or by one that was killed before it could say
-            so; False where a job has it, which then has run.
+            True if the submission is fenced, by this call or by an earlier one that was killed;
+            False if a job has claimed it and so has begun.
         """
-        claimed = files.claim(self.submission(number) / "job", _BARRED.encode())
-        return claimed or self.barred(number)
+        claimed = files.claim(self.submission(number) / "job", _FENCED.encode())
+        return claimed or self.fenced(number)
 
-    def unbar(self, number: int) -> None:
-        """Let a submission be claimed again that ``bar`` has taken."""
-        if self.barred(number):
+    def unfence(self, number: int) -> None:
+        """Remove the fence of a submission, so that a job can claim it again."""
+        if self.fenced(number):
             (self.submission(number) / "job").unlink(missing_ok=True)
 
-    def barred(self, number: int) -> bool:
-        """Whether ``bar`` has taken a submission's claim."""
+    def fenced(self, number: int) -> bool:
+        """Tell if a submission is fenced."""
         try:
-            return self._claim(number) == _BARRED
+            return self._claim(number) == _FENCED
         except FileNotFoundError:
             return False
 
@@ -251,11 +256,11 @@ class RunDirectory:
     # -- the journal -------------------------------------------------------------------------
 
     def read_journal(self, offset: int) -> tuple[bytes, int]:
-        """Whole lines of the journal from an offset on, and the offset after them."""
+        """Return whole lines of the journal from a byte offset on, and the offset after them."""
         return files.read_on(self._journal, offset)
 
     def events(self) -> Iterator[Event]:
-        """The journal's events; none where nothing was decided yet.
+        """Iterate over the journal's events.
 
         Raises:
             DamagedRun: a line in the middle cannot be read.
@@ -263,28 +268,28 @@ class RunDirectory:
         return from_lines(self.read_journal(0)[0])
 
     def forget_outdated(self) -> bool:
-        """Forget decisions that were not written, if others were; False: there were none."""
+        """Forget unwritten decisions if the file has new ones; False: there were none."""
         return False
 
     def append(self, event: Event) -> None:
-        """Write a decision down; it is on disk when this returns. Hold the lock.
+        """Append a decision; it is on disk when this returns. The caller holds the lock.
 
-        A torn last line of a killed writer is cut off first: it was no decision.
+        It first removes a torn last line of a killed writer, because that is not a decision.
         """
         files.append(self._journal, to_line(event))
 
     # -- states ------------------------------------------------------------------------------
 
     def read_states(self, offset: int) -> tuple[bytes, int]:
-        """Whole lines of ``states.tsv`` from an offset on, and the offset after them."""
+        """Return whole lines of ``states.tsv`` from a byte offset on, and the offset after them."""
         return files.read_on(self.states, offset)
 
     def append_states(self, lines: bytes, header: bytes) -> None:
-        """Write down what was seen. Hold the lock.
+        """Append states that a poll found. The caller holds the lock.
 
         Args:
             lines: whole lines.
-            header: the first line, written where the file is new.
+            header: the first line, written if the file is new.
         """
         files.append(self.states, lines, header)
 
@@ -292,11 +297,11 @@ class RunDirectory:
 
     @contextlib.contextmanager
     def lock(self, verb: str, wait: float | None = None) -> Iterator[None]:
-        """Hold the run for one write or one submission; never for a wait.
+        """Lock the run for one write or one submission; never during a wait.
 
         Raises:
-            Busy: another slurmslice holds it for longer than ``wait`` seconds (``WAIT_S``).
-            EngineError: this file system has no locks.
+            Busy: another slurmslice holds the lock for longer than ``wait`` seconds (``WAIT_S``).
+            EngineError: this file system does not support locks.
         """
         wait = locks.WAIT_S if wait is None else wait
         with locks.held(self.path, verb, 0o666 & ~_umask(), wait):
@@ -312,18 +317,18 @@ def create(
     *,
     instead: bool = False,
 ) -> RunDirectory:
-    """Make a run directory: whole, or not at all (a rename is the last step).
+    """Create a run directory, whole or not at all: a rename is the last step.
 
     Args:
-        path: where; absolute.
-        record: what was asked, and fixed.
+        path: its absolute path.
+        record: the contents of ``run.json``.
         table: the slices.
         script: the script's bytes.
         library: the bytes of the library that it sources.
-        instead: in the place of the one that is there, whose lock is held; that one is removed.
+        instead: replace and remove the directory at that path, whose lock the caller holds.
 
     Raises:
-        BadInput: there is something at that path already, or it cannot be written.
+        BadInput: something exists at that path already, or it cannot be written.
     """
     check_path(path)
     draft, old = _beside(path), _beside(path)
@@ -345,16 +350,16 @@ def create(
         _remove(draft)
         if os.path.exists(old):
             os.rename(old, path)
-        elif why.errno in {errno.EEXIST, errno.ENOTEMPTY}:  # of the last step (rename(2))
+        elif why.errno in {errno.EEXIST, errno.ENOTEMPTY}:  # from the last step (rename(2))
             raise BadInput(
-                f"Another slurmslice made {path} at this moment.",
-                "The same line again goes on with it.",
+                f"Another slurmslice created {path} just now.",
+                "Run the same command again to continue with that run.",
                 code="changed-meanwhile",
                 run=path.name,
             ) from why
         raise BadInput(
-            f"The run directory {path} cannot be made: {why.strerror}.",
-            "Choose another place with --run-dir, or another --name.",
+            f"Cannot create the run directory {path}: {why.strerror}.",
+            "Choose another directory with --run-dir, or another --name.",
             code="cannot-create-run",
             path=str(path),
         ) from why
@@ -363,37 +368,37 @@ def create(
 
 
 def _beside(path: Path) -> Path:
-    """A hidden name of its own in the same folder."""
+    """Return a new hidden path in the same folder."""
     return path.parent / f".{path.name}.{secrets.token_hex(4)}"
 
 
 def check_path(path: Path) -> None:
-    """Refuse a path that sbatch cannot be told to write into.
+    """Refuse a path that sbatch's ``--output`` cannot express.
 
     Raises:
         BadInput: the path holds a backslash or a control character (sbatch(1), filename
-            pattern: a backslash switches all patterns off).
+            pattern: a backslash disables all patterns).
     """
     if any(c == "\\" or ord(c) < 32 or ord(c) == 127 for c in str(path)):
         raise BadInput(
             f"The run directory {str(path)!r} holds a backslash or a control character, which "
             "sbatch's --output cannot express.",
-            "Choose another place with --run-dir.",
+            "Choose another directory with --run-dir.",
             code="bad-run-path",
             path=str(path),
         )
 
 
 def digest(data: bytes) -> str:
-    """SHA-256, in hexadecimal."""
+    """Return the SHA-256 of some bytes, in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
 
 
 def read_or_damaged(path: Path) -> bytes:
-    """A file that every run has.
+    """Read a file that every run has.
 
     Raises:
-        DamagedRun: it is not there, or cannot be read.
+        DamagedRun: the file is missing or cannot be read.
     """
     try:
         return files.read(path)
@@ -402,14 +407,14 @@ def read_or_damaged(path: Path) -> bytes:
     except OSError as why:
         raise DamagedRun(
             f"{path} cannot be read: {why.strerror}.",
-            "Restore it.",
+            "Restore this file.",
             code="unreadable-file",
             path=str(path),
         ) from why
 
 
 def _ignore_in_git(folder: Path) -> None:
-    """Runs are no source: their folder ignores itself."""
+    """Make git ignore the folder of runs, because runs are not source code."""
     ignore = folder / ".gitignore"
     if folder.name == "slurmslice-runs" and not ignore.exists():
         ignore.write_text("*\n")
@@ -422,7 +427,7 @@ def _remove(folder: Path) -> None:
 
 
 def _umask() -> int:
-    """The process' umask; reading it means setting it for an instant."""
+    """Return the process' umask. It can only be read by setting it for an instant."""
     mask = os.umask(0o077)
     os.umask(mask)
     return mask

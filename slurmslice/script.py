@@ -1,4 +1,4 @@
-"""The script of a run: rendered once, reviewed by a person, and run by every submission."""
+"""The script of a run: rendered once, reviewed by a person, run by every submission."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _PINNED = (
     "MODULEPATH",
     "LOADEDMODULES",
 )
-# By which conda knows what is activated. Its settings can be variables too (CONDA_CHANNEL_ALIAS,
-# CONDA_PROXY_SERVERS …), and those may hold a token or a password.
+# Only the variables of conda's active environment: its settings (CONDA_CHANNEL_ALIAS,
+# CONDA_PROXY_SERVERS …) may hold a token or a password.
 _CONDA = re.compile(r"CONDA_(DEFAULT_ENV|EXE|PREFIX(_[0-9]+)?|PYTHON_EXE|SHLVL)")
 
 
-_OF_THE_RECORD = ("name", "work_dir", "setup", "direct", "slices", "version")
+_RECORD_FIELDS = ("name", "work_dir", "setup", "direct", "slices", "version")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +36,13 @@ class Script:
     """A script before it is rendered. Bytes that are not UTF-8 are surrogates in every field.
 
     Attributes:
-        record: the run's.
-        directives: its ``#SBATCH`` lines, ready.
+        record: the record of the run.
+        directives: its ``#SBATCH`` lines, complete.
         run_dir: the run directory; absolute.
-        environment: variables that every attempt is to find as they are now.
+        environment: variables that get their present values in every attempt.
         columns: names of the slices' columns, in the table's order.
         log_folders: direct form only: the log of key K is ``logs/<K div 1000>/K.log``.
-        whole: the script's own array carries all slices; else a part of them.
+        whole: the script's own array carries all slices, not only a part of them.
     """
 
     record: RunRecord
@@ -55,10 +55,10 @@ class Script:
 
     @property
     def context(self) -> dict[str, object]:
-        """The names that a template finds; ``docs/reference/templates.md`` describes them."""
+        """The names for a template, with their values; ``docs/reference/templates.md`` describes each."""
         record, packing = self.record, self.record.packing
         request = record.first_request
-        named = {name: getattr(record, name) for name in _OF_THE_RECORD}
+        named = {name: getattr(record, name) for name in _RECORD_FIELDS}
         own = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "record"}
         return {
             **named,
@@ -91,29 +91,29 @@ class Script:
 
 
 def library() -> bytes:
-    """The library's text, which is the same in every run."""
+    """Return the library's text, which is the same in every run."""
     return library_path().read_bytes()
 
 
 def library_path() -> Path:
-    """The file with the library's text."""
+    """Return the path of the library in the package."""
     return templates_folder() / LIBRARY_NAME
 
 
 def render(script: Script, own: OwnTemplate | None = None) -> str:
-    """The whole script. Write it with ``errors="surrogateescape"``.
+    """Render the script. Write the text with ``errors="surrogateescape"``.
 
     Args:
-        script: what it says.
-        own: a person's template in place of the shipped one.
+        script: its contents.
+        own: a person's template instead of the shipped one.
 
     Raises:
-        BadInput: the setup, the shell text or a directive would not stay in its place, a value
-            holds NUL, or the person's template has a mistake or lacks a needed part.
+        BadInput: the setup, the shell text or a directive breaks the lines around it, a value
+            holds NUL, or the person's template has a mistake or lacks a required part.
     """
     if not all(line.startswith("#SBATCH ") for line in script.directives.split("\n")):
         raise BadInput(
-            "A directive holds a line break, which no #SBATCH line can express.",
+            "An sbatch option holds a line break, which an #SBATCH line cannot express.",
             code="control-character",
         )
     context, record = script.context, script.record
@@ -123,21 +123,21 @@ def render(script: Script, own: OwnTemplate | None = None) -> str:
     parts = (("--setup", record.setup), ("--shell", typed), ("--check", record.check.text))
     for what, part in parts:
         if part:
-            # Alone and in its place: `}` is a mistake alone, a last `\` only where it stands.
+            # Checked alone and in the script: `}` is an error alone, a last `\` only in the script.
             check_syntax(part, what)
             check_syntax(plain, what)
     if own is not None:
-        check_syntax(text, f"what {own.path.name} makes")
+        check_syntax(text, f"the script of template {own.path.name}")
     return text
 
 
 def check_syntax(text: str, what: str = "the script") -> None:
-    """Have bash read a text without running it; nothing is checked where there is no bash.
+    """Let bash parse a text without running it. Without a bash nothing is checked.
 
     Raises:
-        BadInput: bash finds a mistake, or warns (of a here-document without its end).
+        BadInput: bash finds an error, or warns (about a here-document without its end).
     """
-    # In C, since bash also warns of a locale that it does not find.
+    # The locale is C, because bash also warns about a missing locale.
     env = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
     said = process.run(["bash", "-n", "-c", "--", text], timeout=60, env=env)
     if said.missing or (said.returncode == 0 and not said.stderr):
@@ -145,13 +145,13 @@ def check_syntax(text: str, what: str = "the script") -> None:
     first = said.stderr.partition("\n")[0].removeprefix("bash: -c: ")
     raise BadInput(
         f"Bash cannot read {what}: {first}.",
-        "Look for a quote or a brace too few.",
+        "Look for a missing quote or brace.",
         code="bash-syntax",
         what=what,
     )
 
 
 def pinned(environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """The variables that decide which programs a later attempt finds, of those that are set."""
+    """Select the variables by which programs are found, so that later attempts find the same."""
     names = [*(n for n in _PINNED if n in environ), *sorted(filter(_CONDA.fullmatch, environ))]
     return tuple((name, environ[name]) for name in names)

@@ -1,7 +1,7 @@
-"""A submission before it is made: what would be sent, read from the script as it stands now.
+"""A planned submission: the options and slices that sbatch would get from the present script.
 
-What is in force is read from the script's directives, hand edits included, and from the options
-given beside it, never from memory (promise 7).
+The options in force are read from the script's directives, hand edits included, and from sbatch's
+command line. They are never remembered from the creation of the run (promise 7).
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from slurmslice.states import State
 
 @dataclass(frozen=True, slots=True)
 class RunScript:
-    """The script of a run as it stands, edits by hand included.
+    """The script of a run as it is now, hand edits included.
 
     Attributes:
-        text: all of it; bytes that are not UTF-8 are surrogates.
+        text: the whole text; bytes that are not UTF-8 are surrogates.
         sha256: its digest.
         request: the options of its ``#SBATCH`` lines.
     """
@@ -57,17 +57,18 @@ def read_script(run: Run) -> RunScript:
 
 @dataclass(frozen=True, slots=True)
 class PlannedSubmission:
-    """One submission that could be made.
+    """One submission, ready to be made.
 
     Attributes:
-        number: the number that it gets.
-        token, job_name: what it will be found by.
+        number: its number.
+        token, job_name: its token, and its job's name, which ends in the token.
         batch: rows and indices; ``batch.changes`` holds the options of a slice's request that
             differ from the script's.
-        overrides: all sbatch options given beside the script.
+        overrides: all sbatch options on the command line.
         script: the script.
-        table_rows: the rows of its task table (all of the script's own, in the first).
-        arguments: the script's.
+        table_rows: the rows of its task table; for the first submission, all rows of the
+            script's own array.
+        arguments: the script's arguments.
     """
 
     number: int
@@ -81,11 +82,11 @@ class PlannedSubmission:
 
     @property
     def request(self) -> ResourceRequest:
-        """Every option in force for a task, overrides included."""
+        """Return every option in force for a task, overrides included."""
         return self.script.request.overridden_by(self.overrides)
 
     def order(self, run: Run) -> Order:
-        """As the engine gets it."""
+        """Return the engine's form of the submission."""
         return Order(
             number=self.number,
             job_name=self.job_name,
@@ -99,7 +100,7 @@ class PlannedSubmission:
         )
 
     def intent(self, run: Run, at: float, table_sha256: str = "") -> Intent:
-        """As the journal gets it."""
+        """Return the journal's form of the submission."""
         return Intent(
             number=self.number,
             token=self.token,
@@ -118,7 +119,7 @@ class PlannedSubmission:
 
 
 def script_request(run: Run) -> ResourceRequest:
-    """The options of the run's script, edits by hand included.
+    """Read the options of the run's script, hand edits included.
 
     Raises:
         DamagedRun: there is no script.
@@ -128,11 +129,11 @@ def script_request(run: Run) -> ResourceRequest:
 
 
 def check_script(run: Run, script: RunScript) -> None:
-    """Refuse a script that bash cannot read, or that would run other slices, or run them otherwise.
+    """Refuse a script that bash cannot read, or that would run other slices.
 
     Raises:
-        DamagedRun: there is no script, or the library is not as it was made.
-        BadInput: the script was edited so that bash cannot read it, or its source line was.
+        DamagedRun: there is no script, or the library has changed.
+        BadInput: bash cannot read the edited script, or its source line was edited.
     """
     text = script.text
     check_library(run)
@@ -140,7 +141,7 @@ def check_script(run: Run, script: RunScript) -> None:
         return
     _check_source_line(run, text)
     bash = "bash" in text.partition("\n")[0]
-    # What extglob (bash(1), shopt) lets stand is a mistake to a bash that only reads.
+    # `bash -n` reports extglob patterns (bash(1), shopt) as errors, because it does not set it.
     if bash and "extglob" not in text:
         from slurmslice.script import check_syntax
 
@@ -148,10 +149,10 @@ def check_script(run: Run, script: RunScript) -> None:
 
 
 def check_library(run: Run) -> None:
-    """Refuse a run whose library is not as it was made: Slurm spools the script, not the library.
+    """Refuse a run with a changed library: Slurm keeps a copy of the script, not of the library.
 
     Raises:
-        DamagedRun: it is missing, unreadable or changed; the hint restores it.
+        DamagedRun: the library is missing, unreadable or changed; the hint restores it.
     """
     if fault := run.place.library_fault(run.record.library_sha256):
         raise DamagedRun(
@@ -163,11 +164,11 @@ def check_library(run: Run) -> None:
 
 
 def restore_hint(run: Run) -> str:
-    """What to type to restore the library."""
+    """Return the command that restores the library."""
     from slurmslice.script import library, library_path
 
     if digest(library()) != run.record.library_sha256:
-        return f"Only slurmslice {run.record.version}, which made the run, has its text."
+        return f"Only slurmslice {run.record.version}, which created the run, has its text."
     words = ["install", "-m", "444", str(library_path()), str(run.place.library)]
     return f"Restore it: {join(words)}"
 
@@ -176,38 +177,39 @@ def _check_source_line(run: Run, text: str) -> None:
     """Refuse an edited script whose source line would run other slices.
 
     Raises:
-        BadInput: there is no such line, or it has another form or pack.
+        BadInput: there is no such line, or it names another form or pack.
     """
     found, record = find_source_line(text), run.record
     form, pack = "direct" if record.direct else "table", record.packing.pack
     if found is None:
         raise BadInput(
             f"{run.place.script} has no line that sources {run.place.library}.",
-            f'Set it back: source {quote(str(run.place.library))} {form} … -- "$@"',
+            f'Restore it: source {quote(str(run.place.library))} {form} … -- "$@"',
             code="source-line-missing",
         )
     if (found.form, found.pack) != (form, pack):
         raise BadInput(
-            f"The source line of {run.place.script} says {found.form} pack={found.pack}, and the "
-            f"slices were given to array tasks by {form} pack={pack}.",
-            "Set it back. Another number of slices a task is another run: run … --pack K",
+            f"The source line of {run.place.script} says {found.form} pack={found.pack}, but the "
+            f"run was created with {form} pack={pack}.",
+            "Restore that line. For another number of slices per task create another run: "
+            "run … --pack K",
             code="source-line-changed",
         )
 
 
 def job_name_of(run: Run, script: ResourceRequest) -> str:
-    """The job name that the script gives; a person may have changed it."""
+    """Return the job name in the script; a person may have changed it."""
     return script.get("job-name", run.record.job_name)
 
 
 def untouched(run: Run) -> bool:
-    """Whether no submission was ever taken, so that the script alone says what goes in."""
+    """Tell if no submission was ever accepted, so that the script's own array comes first."""
     taken = {Fate.SUBMITTED, Fate.INTENDED}
     return all(submission.fate not in taken for submission in run.ledger.submissions.values())
 
 
 def by_script(run: Run, script: RunScript, name: str) -> PlannedSubmission:
-    """The first submission exactly as the script has it: what ``sbatch script.sh`` does."""
+    """Plan the first submission exactly as ``sbatch script.sh`` makes it."""
     array = script_array(script.request)
     rows = tuple(row for index in sorted(array) for row in rows_of_index(run, index))
     batch, token = Batch(rows, array), run.record.token
@@ -215,7 +217,7 @@ def by_script(run: Run, script: RunScript, name: str) -> PlannedSubmission:
 
 
 def rows_of_index(run: Run, index: int) -> Sequence[int]:
-    """The rows that an index of the script's own submission carries.
+    """Return the rows that an index of the script's own submission carries.
 
     Raises:
         BadInput: it carries none.
@@ -228,7 +230,7 @@ def rows_of_index(run: Run, index: int) -> Sequence[int]:
         found = run.first_rows[index * pack : (index + 1) * pack]
     if not found:
         raise BadInput(
-            f"The script's --array names index {index}, and this run has no slice for it.",
+            f"The script's --array holds index {index}, but this run has no slice for it.",
             f"Edit that line of {run.place.script}.",
             code="array-beyond-slices",
             index=index,
@@ -237,7 +239,7 @@ def rows_of_index(run: Run, index: int) -> Sequence[int]:
 
 
 def check_place(run: Run, script: RunScript) -> None:
-    """Refuse a script whose tasks write elsewhere than to this run, or over what stands there.
+    """Refuse a script whose tasks would write outside this run, or overwrite their logs.
 
     Raises:
         BadInput: the run was moved or copied, or ``--output`` or ``--open-mode`` was edited.
@@ -246,34 +248,34 @@ def check_place(run: Run, script: RunScript) -> None:
     folder, ours = os.path.dirname(output), run.place.submission(1) / "tasks"
     if not os.path.isdir(folder) or not os.path.samefile(folder, ours):
         raise BadInput(
-            f"The script's --output leads to {folder!r}, and the run is in {run.place.path}.",
-            f"If it was moved, change --output and the source line in {run.place.script}; so its "
-            "cd, if what it works on was.",
+            f"The script's --output leads to {folder!r}, but the run is in {run.place.path}.",
+            f"If the run was moved, change --output and the source line in {run.place.script}. "
+            "If its working directory was moved too, also change the cd line.",
             code="script-output-elsewhere",
             path=folder,
         )
     line = find_source_line(script.text)
     if line and not line.names(run.place.library):
         raise BadInput(
-            f"The script's source line names {line.library}, and the run is in {run.place.path}.",
-            f"If it was moved, change the source line in {run.place.script} as well.",
+            f"The script's source line names {line.library}, but the run is in {run.place.path}.",
+            f"If the run was moved, also change the source line in {run.place.script}.",
             code="source-line-elsewhere",
         )
-    if (mode := script.request.get("open-mode", "not there")) != "append":
+    if (mode := script.request.get("open-mode", "missing")) != "append":
         raise BadInput(
-            f"The script's --open-mode is {mode}, and not append: a task that Slurm starts again "
-            "would wipe out which of its slices are done.",
-            f"Set it back in {run.place.script}, and in the template if it has one.",
+            f"The script's --open-mode is {mode}, not append: a task that Slurm requeues would "
+            "overwrite the record of its completed slices.",
+            f"Restore #SBATCH --open-mode=append in {run.place.script}, and in your template.",
             code="script-open-mode",
             value=mode,
         )
 
 
 def check_copy(run: Run) -> None:
-    """Refuse to change what is a copy: the jobs in its journal are those of the other run.
+    """Refuse to change a copy of a run: the jobs in its journal belong to the other run.
 
     Raises:
-        BadInput: its script leads to another run, which has the same token.
+        BadInput: the script's ``--output`` leads to another run with the same token.
     """
     try:
         output = script_request(run).get("output", "").replace("%%", "%")
@@ -283,11 +285,11 @@ def check_copy(run: Run) -> None:
             and other.record().token == run.record.token
         )
     except (BadInput, DamagedRun, OSError, IndexError):
-        return  # no script that can be read, or no other run: it was moved
+        return  # the script is unreadable, or there is no other run: this one was moved
     if copied:
         raise BadInput(
-            f"{run.place.path} is a copy of the run in {other.path}, and its jobs are that one's.",
-            "Name that one; for the same slices once more make a run with another --name.",
+            f"{run.place.path} is a copy: its jobs belong to the run in {other.path}.",
+            "Use that run. To run the same slices once more, create a run with another --name.",
             code="run-is-a-copy",
             run=run.place.path.name,
             other=str(other.path),
@@ -295,7 +297,7 @@ def check_copy(run: Run) -> None:
 
 
 def over_edited(run: Run, submission: PlannedSubmission) -> tuple[Note, ...]:
-    """What of a submission's request stands over a directive that was edited by hand, a note each.
+    """List the hand-edited directives that a submission's request overrides, one note each.
 
     Raises:
         DamagedRun: there is no script.
@@ -306,8 +308,7 @@ def over_edited(run: Run, submission: PlannedSubmission) -> tuple[Note, ...]:
     return tuple(
         Note(
             "edited-line-overridden",
-            f"--{name}={value} counts, not the edited line #SBATCH --{name}={now[name]} of the "
-            "script.",
+            f"--{name}={value} overrides the script's edited line #SBATCH --{name}={now[name]}.",
             {"option": name, "value": value, "edited": now[name]},
         )
         for name, value in submission.overrides.options
@@ -316,9 +317,9 @@ def over_edited(run: Run, submission: PlannedSubmission) -> tuple[Note, ...]:
 
 
 def starved_again(run: Run, submission: PlannedSubmission) -> tuple[int, ...]:
-    """The rows of a submission that went over their memory, and would be given no more of it.
+    """Return the rows of a submission that ran out of memory and would get no more memory now.
 
-    Before it is sent: then it is still known how they ended.
+    Call it before the submission: after that their last end is no longer known.
     """
     now, ledger = submission.script.sha256, run.ledger
     return tuple(
@@ -332,9 +333,9 @@ def starved_again(run: Run, submission: PlannedSubmission) -> tuple[int, ...]:
 
 
 def throttle(run: Run, script: ResourceRequest) -> int | None:
-    """How many array tasks of the run may run at once: the newest ``throttle N``, or the script's.
+    """Return the number of array tasks that may run at once; None for no limit.
 
-    None for no limit.
+    It is the newest ``throttle N`` of a person, or else the script's.
     """
     if run.ledger.throttled:
         return tasks_at_once(run.ledger.throttle, run.record.packing.at_once)
@@ -342,51 +343,51 @@ def throttle(run: Run, script: ResourceRequest) -> int | None:
 
 
 def script_array(script: ResourceRequest) -> ArrayExpression:
-    """The array that the script names.
+    """Return the script's ``--array``.
 
     Raises:
-        BadInput: it names none.
+        BadInput: the script has none.
     """
     text = script.get("array")
     if text is None:
         raise BadInput(
             "The script has no #SBATCH --array line.",
-            "Put it back: it says which slices go in.",
+            "Restore it: it names the slices to submit.",
             code="no-array-line",
         )
     return parse_array(text)
 
 
 def output_pattern(run: Run, number: int) -> str:
-    """Where tasks' own output goes: sbatch's ``--output``, in which ``%`` is doubled."""
+    """Return sbatch's ``--output`` for the tasks of a submission; ``%`` in the path is doubled."""
     return tasks_pattern(str(run.place.submission(number)))
 
 
 def tasks_pattern(folder: str) -> str:
-    """``--output`` for a submission's folder (sbatch(1), filename pattern)."""
+    """Return ``--output`` for a submission's folder (sbatch(1), filename pattern)."""
     return folder.replace("%", "%%") + "/tasks/%a.log"
 
 
 def new_token() -> str:
-    """Eight random characters that no shell, file system or Slurm takes amiss."""
+    """Return eight random characters that are safe in the shell, file names and job names."""
     alphabet = "abcdefghjkmnpqrstuvwxyz23456789"
     return "".join(secrets.choice(alphabet) for _ in range(8))
 
 
 def check_table(run: Run, number: int) -> None:
-    """Refuse a first task table that was changed since the run was made (promise 2).
+    """Refuse a first task table that was changed after the run was created (promise 2).
 
     Raises:
-        DamagedRun: it is not what it was.
+        DamagedRun: the table has changed.
     """
     if run.record.direct or number != 1:
         return
     path = run.place.task_table(number)
     if digest(read_or_damaged(path)) != run.record.first_sha256:
         raise DamagedRun(
-            f"{path} was changed since the run was made.",
-            "A task table never changes: put it back as it was. To leave slices out, edit the "
-            "script's #SBATCH --array line or use --only.",
+            f"{path} was changed after the run was created.",
+            "A task table must never change: restore it. To leave slices out, edit the script's "
+            "#SBATCH --array line or use --only.",
             code="table-changed",
             path=str(path),
         )

@@ -1,9 +1,9 @@
-"""A plan: the slices that are to be submitted, and their requests. Made once, then shown or done.
+"""A plan: the slices to submit, and their requests. It is made once, then shown or executed.
 
 A person or a policy makes ``Choice``s. ``make_plan`` reads the script once and fixes the rows,
-their requests and the warnings. ``--dry-run`` shows the plan; ``verbs.submit.execute`` does it.
-What may change meanwhile is asked anew then, under the lock: room in the queue, doubts, and
-whether Slurm runs a slice again. So less than the plan may be done, and never anything else.
+their requests and the warnings. ``--dry-run`` shows the plan; ``verbs.submit.execute`` executes
+it. Some facts may change in between: room in the queue, doubts, and slices that Slurm runs again.
+They are asked again under the lock. So the execution may do less than the plan, but nothing else.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from slurmslice.submission import (
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Slices that are wanted, and the changes of their requests.
+    """Slices to submit, and the changes of their requests.
 
     Attributes:
         rows: their rows.
-        changes: sbatch options, long names; ``2x`` multiplies what a slice had.
+        changes: sbatch options, long names; ``2x`` multiplies the last value of a slice.
     """
 
     rows: Sequence[int]
@@ -49,7 +49,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class PlannedRequest:
-    """Slices that are to be queued with the same request.
+    """Slices to queue with the same request.
 
     Attributes:
         request: their options that differ from the script's.
@@ -64,7 +64,7 @@ class PlannedRequest:
     holders: tuple[int, ...]
 
     def unchanged(self, run: Run) -> list[int]:
-        """The rows that are as they were when the plan was made, or were only given back."""
+        """List the rows with the same state and submission as in the plan, or only returned."""
         state, holder = run.standings.state, run.ledger.holder
         return [
             row
@@ -75,11 +75,11 @@ class PlannedRequest:
 
 @dataclass(frozen=True, slots=True)
 class RefusedRequest:
-    """Slices of a plan that can never run as they are planned.
+    """Slices of a plan that can never run with their request.
 
     Attributes:
         rows: their rows.
-        error: why; it says what to type.
+        error: the reason, with a hint.
     """
 
     rows: tuple[int, ...]
@@ -88,15 +88,15 @@ class RefusedRequest:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The slices that are to be submitted. It is not changed once it is made.
+    """The slices to submit. A plan never changes after it was made.
 
     Attributes:
-        script: the script that it was made from.
-        requests: the slices that are to be queued, by their requests; a slice that is queued
-            with just this request already is left out.
-        lowered: the rows that get less memory or time than they had.
-        refused: the slices that can never run so (``with_limits``).
-        notes: what the rest waits for.
+        script: the script as it was read for the plan.
+        requests: the slices to queue, by their requests, without the slices that are already
+            queued with the same request.
+        lowered: the rows that get less memory or time than before.
+        refused: the slices that can never run (``with_limits``).
+        notes: the reasons if something delays the submission.
     """
 
     script: RunScript
@@ -107,7 +107,7 @@ class Plan:
 
     @property
     def rows(self) -> list[int]:
-        """The rows that are to be queued."""
+        """List the rows to queue."""
         return [row for planned in self.requests for row in planned.rows]
 
     def check(self) -> None:
@@ -120,7 +120,7 @@ class Plan:
             raise self.refused[0].error
 
     def submissions(self, run: Run) -> Iterator[PlannedSubmission]:
-        """The submissions that would be made if there were room for all, the queued slices first.
+        """Plan the submissions as if all slices fitted into the queue, the queued slices first.
 
         Raises:
             BadInput: the script cannot be understood.
@@ -141,7 +141,7 @@ class Plan:
 
 
 def make_plan(run: Run, *choices: Choice) -> Plan:
-    """Plan to submit these slices; of one that is chosen twice the later choice counts.
+    """Plan the submission of these slices; if one is chosen twice, the later choice counts.
 
     Raises:
         DamagedRun: there is no script.
@@ -169,13 +169,13 @@ def make_plan(run: Run, *choices: Choice) -> Plan:
 
 
 def with_limits(run: Run, plan: Plan) -> Plan:
-    """The same plan, with the slices refused that could never run, and so would wait for ever.
+    """Return the plan with a refusal of each slice that could never run and would wait forever.
 
-    It asks the engine for its limits, once for each request; if it does not answer, nothing is
+    It asks the engine for its limits once per request. If the engine does not answer, nothing is
     refused.
 
     Raises:
-        BadInput: the engine can never honour a request (GPUs on the local engine).
+        BadInput: the engine can never satisfy a request (GPUs on the local engine).
     """
     refused = []
     for planned in plan.requests:
@@ -191,10 +191,10 @@ def with_limits(run: Run, plan: Plan) -> Plan:
 
 def _never(run: Run, planned: PlannedRequest, why: str) -> BadInput:
     key = run.table.keys[planned.rows[0]]
-    by_hand = f"; by hand Slurm decides: sbatch {quote(str(run.place.script))}"
+    by_hand = f" To submit anyway: sbatch {quote(str(run.place.script))}"
     return BadInput(
-        f"Nothing was submitted: slice {key!r} could never run: {why}.",
-        "`slurmslice doctor` shows what there is" + (by_hand if untouched(run) else "."),
+        f"Nothing was submitted: slice {key!r} can never run: {why}.",
+        "Run `slurmslice doctor` to see the limits." + (by_hand if untouched(run) else ""),
         code="never-runs",
         key=key,
         reason=why,
@@ -211,17 +211,17 @@ def _planned(run: Run, request: ResourceRequest, rows: Sequence[int]) -> Planned
 def _notes(run: Run) -> Iterator[Note]:
     if doubts := [submission.number for submission in run.ledger.in_doubt()]:
         which = ", ".join(f"{number:03d}" for number in doubts)
-        message = f"First it is to be found out whether submission {which} was taken."
+        message = f"It is not known yet if submission {which} was accepted: that is resolved first."
         yield Note("submission-in-doubt", message, {"submissions": doubts})
     if run.ledger.held:
-        yield Note("rest-held", f"The rest is {run.ledger.held}: it goes in with --no-breaker.")
+        yield Note("rest-held", f"The rest is {run.ledger.held}. Release it with --no-breaker.")
 
 
 def _in_the_script(run: Run, script: RunScript, rows: Sequence[int]) -> Sequence[int]:
-    """The rows that a hand-edited ``#SBATCH --array`` lets into the first submission.
+    """Leave out the rows that a hand-edited ``#SBATCH --array`` of the first submission lacks.
 
     Raises:
-        BadInput: none of them.
+        BadInput: no row is left.
     """
     if not (rows and untouched(run)):
         return rows
@@ -233,7 +233,7 @@ def _in_the_script(run: Run, script: RunScript, rows: Sequence[int]) -> Sequence
     if not chosen:
         raise BadInput(
             f"None of these slices is in the script's --array={array}.",
-            f"Edit that line of {run.place.script}, or name others.",
+            f"Edit that line of {run.place.script}, or choose other slices.",
             code="not-in-array",
             array=str(array),
         )

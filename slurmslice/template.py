@@ -1,8 +1,8 @@
-"""The templates of a run's script: the shipped one, and a person's own in its place.
+"""The templates of a run's script: the shipped one, or a person's own.
 
-Values are data: a template prints nothing that did not come through one of the filters below,
-each of which says what it makes of a value. A template of one's own is code, which its owner
-answers for as for any script; ``docs/reference/templates.md`` is its contract.
+Values are data: a template can only print a value through one of the filters below, and the
+filter decides the form. A person's template is code, like any script of that person;
+``docs/reference/templates.md`` is its contract.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 @dataclass(frozen=True, slots=True)
 class OwnTemplate:
-    """A template that a person has written: where it is, and its text as it was read."""
+    """A person's template: its path, and its text as it was read."""
 
     path: Path
     text: str
 
 
 class _Bash(str):
-    """Text that is fit to stand in the script."""
+    """Text that is safe to print into the script."""
 
     __slots__ = ()
 
@@ -61,28 +61,28 @@ class _Bash(str):
 class _Environment(Environment):
     @staticmethod
     def concat(parts: Iterable[str]) -> _Bash:
-        """Of what has been through the filters: a block by ``super()``, a macro."""
+        """Join filtered parts: the result of ``super()`` or of a macro."""
         return _Bash("".join(parts))
 
 
 def find(given: str, project: Path) -> OwnTemplate:
-    """The template that a person names: a file, or one of the project's ``templates/`` folder.
+    """Find the template that a person names: a file, or one in the project's ``templates/`` folder.
 
     Args:
-        given: a path, or a name there with or without ``.sh.j2``.
+        given: a path, or a name in that folder, with or without ``.sh.j2``.
         project: the folder that paths are relative to.
 
     Raises:
-        BadInput: there is none, or it cannot be read.
+        BadInput: there is no such template, or it cannot be read.
     """
     folder = project / "templates"
     for path in (project / given, folder / given, folder / f"{given}.sh.j2"):
         if os.path.isfile(path):
             return _read(path.absolute())
-    there = ", ".join(sorted(path.name.removesuffix(".sh.j2") for path in folder.glob("*.j2")))
+    names = ", ".join(sorted(path.name.removesuffix(".sh.j2") for path in folder.glob("*.j2")))
     raise BadInput(
-        f"There is no template {given!r}, neither as a file nor in {folder}.",
-        f"There are: {there}." if there else "Give the path of a file.",
+        f"There is no template {given!r}: no such file, and none in {folder}.",
+        f"Templates: {names}." if names else "Give the path of a file.",
         code="unknown-template",
         template=given,
     )
@@ -98,22 +98,22 @@ def _read(path: Path) -> OwnTemplate:
 
 
 def templates_folder() -> Path:
-    """Where the templates are: in the package, or beside it in a checkout."""
+    """Return the folder of the templates: in the package, or beside it in a checkout."""
     package = Path(__file__).resolve().parent
     installed = package / "templates"
     return installed if installed.is_dir() else package.parent / "templates"
 
 
 def fill(context: Mapping[str, object], own: OwnTemplate | None) -> str:
-    """A script from a template and the values of its names.
+    """Render a template with the values of its names.
 
     Args:
         context: the values by name.
-        own: the person's template; None is the shipped one.
+        own: the person's template; None for the shipped one.
 
     Raises:
-        BadInput: a value has no place in a script; or the person's template has a mistake,
-            told with its file and line, or makes a script without a needed part.
+        BadInput: a value cannot be written into a script; or the person's template has a
+            mistake (the message gives file and line), or its script lacks a required part.
     """
     if own is None:
         return environment().get_template(SHIPPED).render(context)
@@ -124,18 +124,18 @@ def fill(context: Mapping[str, object], own: OwnTemplate | None) -> str:
         text = Template.from_code(with_own, code, with_own.make_globals(None)).render(context)
     except _MISTAKES as why:
         raise BadInput(
-            f"{_where(why, own)}: {_what(why)}.", _remedy(why, context), code="template-failed"
+            f"{_location(why, own)}: {_message(why)}.", _hint(why, context), code="template-failed"
         ) from why
     _check_parts(text, context, own)
     return text
 
 
 def _check_blocks(jinja: Environment, own: OwnTemplate) -> None:
-    """Refuse a block that the template it extends does not have: nothing would show it.
+    """Refuse a block that the extended template does not have, because Jinja2 would ignore it.
 
     Raises:
-        BadInput: with the block's name and line, and the nearest there is.
-        TemplateError: the template cannot be read.
+        BadInput: there is such a block; the message gives its line, the hint a similar name.
+        TemplateError: Jinja2 cannot parse the template.
     """
     tree = jinja.parse(own.text, own.path.name, str(own.path))
     extends = tree.find(nodes.Extends)
@@ -145,7 +145,7 @@ def _check_blocks(jinja: Environment, own: OwnTemplate) -> None:
     for block in tree.body:
         if isinstance(block, nodes.Block) and block.name not in known:
             near = difflib.get_close_matches(block.name, known, 1)
-            hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}."
+            hint = f"Did you mean {near[0]}?" if near else f"Blocks: {', '.join(known)}."
             raise BadInput(
                 f"{own.path}, line {block.lineno}: {extends.template.value} has no block "
                 f"{block.name!r}.",
@@ -158,7 +158,7 @@ def _check_blocks(jinja: Environment, own: OwnTemplate) -> None:
 
 
 def environment(*folders: Path) -> Environment:
-    """Jinja2 as the templates need it; the shipped ones are found before those of ``folders``."""
+    """Return the Jinja2 environment; shipped templates are found before those of ``folders``."""
     jinja = _Environment(
         loader=FileSystemLoader([templates_folder(), *folders]),
         undefined=StrictUndefined,
@@ -166,7 +166,7 @@ def environment(*folders: Path) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        comment_start_string="{# ",  # with its blank, since bash has ${#name}
+        comment_start_string="{# ",  # with its blank, because bash has ${#name}
         comment_end_string=" #}",
         finalize=_filtered,
     )
@@ -175,11 +175,11 @@ def environment(*folders: Path) -> Environment:
 
 
 def _check_parts(text: str, context: Mapping[str, object], own: OwnTemplate) -> None:
-    """Refuse a script that has lost what is not the template's to change.
+    """Refuse a script without the parts that a template must not change.
 
     Raises:
-        BadInput: the first or the last lines are not as the shipped template has them, or a
-            function is missing.
+        BadInput: the first or the last lines differ from the shipped template's, or a function
+            is missing.
     """
     functions = ("prepare", "run_slice", *(("check_slice",) if context["check"] else ()))
     if not text.startswith(f"#!/bin/bash\n{context['directives']}\n"):
@@ -191,7 +191,7 @@ def _check_parts(text: str, context: Mapping[str, object], own: OwnTemplate) -> 
     else:
         return
     raise BadInput(
-        f"The template {own.path} makes a script without {missing}.",
+        f"The template {own.path} gives a script without {missing}.",
         f'Begin it with {{% extends "{SHIPPED}" %}} and change only its blocks.',
         code="template-lacks-part",
         path=str(own.path),
@@ -199,8 +199,8 @@ def _check_parts(text: str, context: Mapping[str, object], own: OwnTemplate) -> 
     )
 
 
-def _where(why: BaseException, own: OwnTemplate) -> str:
-    """File and line of a mistake: the last line of a template on the way to it."""
+def _location(why: BaseException, own: OwnTemplate) -> str:
+    """Return file and line of a mistake: the last line of a template in the traceback."""
     if isinstance(why, TemplateSyntaxError):
         return f"{why.filename or own.path}, line {why.lineno}"
     frames = traceback.extract_tb(why.__traceback__)
@@ -208,54 +208,54 @@ def _where(why: BaseException, own: OwnTemplate) -> str:
     return f"{lines[-1].filename}, line {lines[-1].lineno}" if lines else str(own.path)
 
 
-def _what(why: BaseException) -> str:
+def _message(why: BaseException) -> str:
     if isinstance(why, TemplateNotFound):
         return f"there is no template {why.name!r} to extend or include"
     return (str(why) or type(why).__name__).rstrip(".")
 
 
-def _remedy(why: BaseException, context: Mapping[str, object]) -> str:
+def _hint(why: BaseException, context: Mapping[str, object]) -> str:
     if isinstance(why, UndefinedError):
-        return f"A template has: {', '.join(sorted(context))}."
+        return f"Names for a template: {', '.join(sorted(context))}."
     if isinstance(why, _Unfiltered):
-        return f"Its filters are: {', '.join(FILTERS)}; {{{{ … | quote }}}} makes a word."
+        return f"Filters: {', '.join(FILTERS)}. {{{{ … | quote }}}} gives one word of bash."
     return ""
 
 
 class _Unfiltered(TypeError):
-    """A value would have been printed as it is."""
+    """A template prints a value without a filter."""
 
 
 def _filtered(value: object) -> _Bash:
-    """What the template prints has been through a filter."""
+    """Refuse to print a value that did not pass a filter."""
     if not isinstance(value, _Bash):
         if isinstance(value, StrictUndefined):
-            str(value)  # which says what is not defined
+            str(value)  # raises an error with the undefined name
         raise _Unfiltered(f"The template prints {value!r} without a filter.")
     return value
 
 
 def _quote(value: object) -> _Bash:
-    """One word of bash."""
+    """Quote a value as one word of bash."""
     return _Bash(quote(str(value)))
 
 
 def _comment(value: object) -> _Bash:
-    """Text for the inside of a comment: whatever could end its line is escaped."""
+    """Escape a text for a comment, so that it cannot end its line."""
     return _Bash("".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(value)))
 
 
 def _number(value: Any) -> _Bash:
-    """A whole number."""
+    """Print a whole number."""
     return _Bash(int(value))
 
 
 def _name(value: object) -> _Bash:
-    """A name that stands where bash takes any text for code."""
+    """Print a name as code, after a check that it is one."""
     name = str(value)
     if not _NAME.fullmatch(name):
         raise BadInput(
-            f"{name!r} is no name that a variable of the shell can have.",
+            f"{name!r} is not a valid name of a shell variable.",
             code="bad-variable-name",
             name=name,
         )
@@ -263,12 +263,12 @@ def _name(value: object) -> _Bash:
 
 
 def _variable(column: object) -> _Bash:
-    """The variable of a column."""
+    """Print the name of a column's variable."""
     return _Bash(variable(_name(column)))
 
 
 def _body(value: object) -> _Bash:
-    """A function's body: one line is indented; several stand as they are (here-documents)."""
+    """Print a function's body. One line is indented; several are not, because of here-documents."""
     text = str(value).removesuffix("\n")
     return _Bash(text if "\n" in text else f"  {text}")
 
@@ -282,5 +282,5 @@ FILTERS: Mapping[str, Callable[[Any], _Bash]] = {
     "body": _body,
     "verbatim": _Bash,
 }
-"""What a template may make of a value, each as text (one that is not defined is refused);
-``docs/reference/templates.md`` says what each is for."""
+"""The filters for the values in a template; ``docs/reference/templates.md`` describes each. A value that is
+not defined is refused."""

@@ -1,4 +1,4 @@
-"""A script that is edited while Slurm holds slices of it: they go in anew, each once."""
+"""A script that is edited while Slurm holds its slices: they are resubmitted, each once."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ HELD = tuple(range(BREAKER, 30))
 
 
 def edit(run: Run, more: str = "# mended\n") -> None:
-    """A person writes into the script."""
+    """Edit the script like a person."""
     run.place.script.write_text(run.place.script.read_text() + more)
 
 
 @pytest.fixture
 def held(new_run: NewRun, engine: FakeEngine) -> Run:
-    """Thirty slices in Slurm's queue; twenty have failed, the breaker holds the others."""
+    """Return a run with 30 slices: 20 have failed, and the circuit breaker holds the others."""
     run = new_run("0-29")
     submit(run, waiting(None), {"mem": "1G"}, "submit")
     for index in range(BREAKER):
@@ -42,7 +42,7 @@ def held(new_run: NewRun, engine: FakeEngine) -> Run:
     return run
 
 
-def test_what_was_held_goes_in_anew_with_the_edited_script(
+def test_held_slices_are_resubmitted_with_the_edited_script(
     held: Run, engine: FakeEngine, reopen: Callable[[Run], Run]
 ) -> None:
     """Slurm has the script from before the edit: its tasks are cancelled, none is released.
@@ -63,16 +63,16 @@ def test_what_was_held_goes_in_anew_with_the_edited_script(
 
 
 def test_without_an_edit_it_is_released_as_it_is(held: Run, engine: FakeEngine) -> None:
-    """A program that was mended needs nothing new of Slurm."""
+    """A repaired program needs no new submission."""
     let_go = release(held)
     assert (let_go.renewed, let_go.released) == ((), HELD)
     assert (engine.cancelled, engine.released) == ([], ["100"])
 
 
-def test_nothing_goes_in_anew_before_slurm_has_let_it_go(
+def test_nothing_is_resubmitted_before_slurm_has_ended_it(
     held: Run, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Told to cancel, it may take its time, or be silent: a slice never runs twice."""
+    """Slurm may cancel late or not answer: a slice never runs twice."""
     monkeypatch.setattr(engine, "cancel", lambda job, name, indices: None)
     edit(held)
     release(held)
@@ -90,10 +90,10 @@ def test_nothing_goes_in_anew_before_slurm_has_let_it_go(
     assert len(engine.jobs) == 2
 
 
-def test_what_slurm_did_not_hear_is_still_held(
+def test_slices_stay_held_if_slurm_does_not_answer(
     held: Run, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same line again does it; nothing is released with the old script meanwhile."""
+    """The same command repeats it; nothing is released with the old script before."""
 
     def silent(job: str, name: str, indices: object) -> None:
         raise NoAnswer("scancel did not answer in time.")
@@ -108,8 +108,8 @@ def test_what_slurm_did_not_hear_is_still_held(
     assert release(held).renewed == HELD
 
 
-def test_what_the_person_cancels_after_all_stays_so(held: Run, engine: FakeEngine) -> None:
-    """The later word counts."""
+def test_slices_that_the_person_cancels_stay_cancelled(held: Run, engine: FakeEngine) -> None:
+    """The later command counts."""
     edit(held)
     release(held)
     cancel(held, HELD[:2])
@@ -121,7 +121,7 @@ def test_what_the_person_cancels_after_all_stays_so(held: Run, engine: FakeEngin
 def test_a_pack_that_has_begun_is_left_alone(
     make_run: Callable[..., tuple[Run, FakeEngine]],
 ) -> None:
-    """Its slices would end with it: only tasks are cancelled of which no slice has begun."""
+    """Only tasks without a slice that has begun are cancelled, because all their slices end."""
     run, engine = make_run(24, Packing(4, 1, 60))
     submit(run, waiting(None), {}, "submit")
     for index in range(4):
@@ -140,10 +140,10 @@ def test_a_pack_that_has_begun_is_left_alone(
     assert engine.cancelled == [("100", (5,))]
 
 
-def test_a_script_that_bash_cannot_read_lets_nothing_start(
+def test_nothing_is_released_with_a_script_that_bash_cannot_read(
     held: Run, engine: FakeEngine, typed: Typed
 ) -> None:
-    """It is told before anything is cancelled."""
+    """The error comes before anything is cancelled."""
     edit(held, "if then\n")
     said = typed("resubmit", "demo", "--no-breaker")
     assert typed.code == 2
@@ -152,10 +152,10 @@ def test_a_script_that_bash_cannot_read_lets_nothing_start(
 
 
 @pytest.mark.parametrize("verb", ["resubmit", "run"])
-def test_the_line_that_the_breaker_names_does_it(
+def test_the_command_in_the_breaker_message_works(
     held: Run, engine: FakeEngine, typed: Typed, verb: str
 ) -> None:
-    """All that is to be done is in Slurm's queue when it returns, and what was done is said."""
+    """Everything is in Slurm's queue when the command returns, and its output says so."""
     edit(held)
     assert "slurmslice resubmit demo --no-breaker" in typed("status", "demo")
     assert "Would" not in typed("resubmit", "demo", "--dry-run")  # while it is held nothing goes in
@@ -175,7 +175,7 @@ def test_the_line_that_the_breaker_names_does_it(
 def test_slurm_that_takes_its_time_is_waited_for(
     held: Run, engine: FakeEngine, typed: Typed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Until it has let go; else what puts them in later is named."""
+    """It waits for Slurm's end of the tasks; after that limit it names the command for later."""
     edit(held)
     monkeypatch.setattr(engine, "cancel", lambda job, name, indices: None)
     monkeypatch.setattr("slurmslice.verbs.steer.LET_GO_S", -1.0)
@@ -184,10 +184,10 @@ def test_slurm_that_takes_its_time_is_waited_for(
     assert len(engine.jobs) == 1
 
 
-def test_what_waits_is_not_forgotten_beside_what_failed(
+def test_status_names_the_command_for_waiting_slices(
     new_run: NewRun, engine: FakeEngine, typed: Typed
 ) -> None:
-    """``status`` names what puts it in, until somebody is asked to; in flight or not."""
+    """``status`` names the command that submits them, in flight or not."""
     run = new_run("0-39")
     submit(run, waiting(20), {}, "submit")
     for index in range(15):

@@ -1,4 +1,4 @@
-"""What is queued goes in as there is room, each slice once: chunks, limits, throttle, breaker."""
+"""Queued slices are submitted once each as there is room: arrays, limits, throttle, breaker."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ KEYS = SliceTable([f"k{n}" for n in range(2500)])
 
 
 def states(run: Run) -> Counter[State]:
-    """How many slices are in each state."""
+    """Count the slices in each state."""
     return Counter(run.standings.tally())
 
 
 def carried(run: Run, engine: FakeEngine) -> Counter[int]:
-    """How often each row was submitted, by the cluster's records and the task tables."""
+    """Count the submissions of each row, by the cluster's records and the task tables."""
     rows: Counter[int] = Counter()
     pack = run.record.packing.pack
     for job in engine.jobs.values():
@@ -61,7 +61,7 @@ def carried(run: Run, engine: FakeEngine) -> Counter[int]:
 
 
 def to_the_end(run: Run, engine: FakeEngine, state: State = State.COMPLETED) -> None:
-    """Tick until nothing is queued and nothing in flight; every task ends in one state."""
+    """Tick until nothing is queued or in flight; every task ends in one state."""
     for _ in range(2000):
         engine.end_all(state)
         poll(run)
@@ -81,8 +81,8 @@ def test_more_slices_than_an_array_holds(new_run: NewRun, engine: FakeEngine) ->
     assert states(run) == {State.COMPLETED: 2500}
 
 
-def test_failures_of_all_chunks_go_in_again_once(new_run: NewRun, engine: FakeEngine) -> None:
-    """Keys stay keys: what failed in any chunk is what is submitted again, and no more."""
+def test_failures_of_all_arrays_are_resubmitted_once(new_run: NewRun, engine: FakeEngine) -> None:
+    """Exactly the failed slices of all arrays are submitted again."""
     run = new_run(KEYS)
     submit(run, ALL, {}, "submit")
     engine.end_all()
@@ -96,8 +96,8 @@ def test_failures_of_all_chunks_go_in_again_once(new_run: NewRun, engine: FakeEn
     assert Counter(carried(run, engine).values()) == {1: 2497, 2: 3}
 
 
-def test_no_more_than_the_limit_lets_in(new_run: NewRun, engine: FakeEngine) -> None:
-    """What does not fit waits, says why, and goes in as others end; other jobs count."""
+def test_never_more_tasks_than_the_limit(new_run: NewRun, engine: FakeEngine) -> None:
+    """Slices that do not fit wait with a reason, and are submitted as others end."""
     engine.most = 30
     run = new_run(SliceTable([f"k{n}" for n in range(100)]))
     fed = submit(run, ALL, {}, "submit")
@@ -115,8 +115,8 @@ def test_no_more_than_the_limit_lets_in(new_run: NewRun, engine: FakeEngine) -> 
     assert states(run) == {State.COMPLETED: 100}
 
 
-def test_a_limit_that_was_not_told_is_met_by_halves(new_run: NewRun, engine: FakeEngine) -> None:
-    """Refused for now: half as many next time, twice as many once some were let in."""
+def test_an_unknown_limit_is_found_by_halving(new_run: NewRun, engine: FakeEngine) -> None:
+    """After a temporary rejection the next array has half the size; after a success, twice."""
 
     def limit(order: Order) -> None:
         queued = sum(not r.state.final for j in engine.jobs.values() for r in j.tasks.values())
@@ -133,10 +133,10 @@ def test_a_limit_that_was_not_told_is_met_by_halves(new_run: NewRun, engine: Fak
     assert set(carried(run, engine).values()) == {1}
 
 
-def test_a_refusal_for_good_stops_at_once_and_keeps_everything(
+def test_a_final_rejection_stops_at_once_and_loses_nothing(
     new_run: NewRun, engine: FakeEngine
 ) -> None:
-    """The first chunk runs on, nothing is queued any more, and the next submit can mend it."""
+    """The first array runs on, nothing is queued any more, and a later submit can repair it."""
 
     def refuse(order: Order) -> None:
         if order.number == 2:
@@ -159,7 +159,7 @@ def test_a_refusal_for_good_stops_at_once_and_keeps_everything(
 def test_two_at_once_submit_each_slice_once(
     new_run: NewRun, engine: FakeEngine, reopen: Reopen
 ) -> None:
-    """Two ticks in two processes, each with what it read before the other wrote."""
+    """Two processes tick, each with a state from before the other wrote."""
     engine.most = 40
     first = new_run(SliceTable([f"k{n}" for n in range(90)]))
     submit(first, ALL, {}, "submit")
@@ -174,10 +174,10 @@ def test_two_at_once_submit_each_slice_once(
     assert states(reopen(first)) == {State.COMPLETED: 90}
 
 
-def test_what_is_queued_outlives_the_process(
+def test_queued_slices_survive_the_process(
     new_run: NewRun, engine: FakeEngine, reopen: Reopen
 ) -> None:
-    """A tick of another process feeds what ``submit`` and ``resubmit`` have left."""
+    """A tick of another process submits the slices that ``submit`` and ``resubmit`` left queued."""
     engine.most = 3
     run = new_run("0-9")
     submit(run, ALL, {}, "submit")
@@ -192,8 +192,8 @@ def test_what_is_queued_outlives_the_process(
     assert reopen(other).ledger.attempts == [2, 2, 2] + [1] * 7
 
 
-def test_what_is_queued_can_be_cancelled(new_run: NewRun, engine: FakeEngine) -> None:
-    """A slice that waits for room is CANCELLED at once, and goes in no more."""
+def test_queued_slices_can_be_cancelled(new_run: NewRun, engine: FakeEngine) -> None:
+    """A queued slice is CANCELLED at once, and never submitted."""
     engine.most = 3
     run = new_run("0-9")
     submit(run, ALL, {}, "submit")
@@ -202,7 +202,7 @@ def test_what_is_queued_can_be_cancelled(new_run: NewRun, engine: FakeEngine) ->
     assert states(run) == {State.COMPLETED: 8, State.CANCELLED: 2}
 
 
-def test_the_throttle_is_of_the_whole_run(new_run: NewRun, engine: FakeEngine) -> None:
+def test_the_throttle_limits_the_whole_run(new_run: NewRun, engine: FakeEngine) -> None:
     """Over chunks: what all arrays may run at once never exceeds it, and little lies idle.
 
     Where one array runs out, the next goes in at the poll that sees it.
@@ -229,7 +229,7 @@ def test_the_throttle_is_of_the_whole_run(new_run: NewRun, engine: FakeEngine) -
 
 
 def _run_some(engine: FakeEngine, limits: dict[str, int]) -> int:
-    """End what ran, then let tasks run as the limits of their arrays allow; how many run."""
+    """End the running tasks, then start as many as the shares allow; return their number."""
     from slurmslice.evidence import TaskReport
 
     running = 0
@@ -244,8 +244,8 @@ def _run_some(engine: FakeEngine, limits: dict[str, int]) -> int:
     return running
 
 
-def test_a_share_is_written_down_before_it_is_raised(new_run: NewRun, engine: FakeEngine) -> None:
-    """A kill between the journal and scontrol leaves the budget too small, never too large."""
+def test_a_higher_share_is_journalled_before_it_is_set(new_run: NewRun, engine: FakeEngine) -> None:
+    """A kill between the journal and scontrol leaves the shares too small, never too large."""
     run = new_run("0-99%10")
     submit(run, ALL, {}, "submit")
     told: list[int | None] = []
@@ -266,7 +266,7 @@ def test_a_share_is_written_down_before_it_is_raised(new_run: NewRun, engine: Fa
 
 @pytest.mark.parametrize("state", [State.FAILED, State.TIMEOUT])
 def test_the_breaker_holds_the_rest(new_run: NewRun, engine: FakeEngine, state: State) -> None:
-    """The first 20 slices that ended have all failed: nothing more starts, and it says so."""
+    """The first 20 slices have all failed: nothing more starts, and a note says so."""
     run = new_run("0-99%5")
     submit(run, ALL, {}, "submit")
     for index in range(BREAKER):
@@ -287,10 +287,10 @@ def test_the_breaker_holds_the_rest(new_run: NewRun, engine: FakeEngine, state: 
     assert states(run)[State.COMPLETED] == 80
 
 
-def test_the_breaker_leaves_a_run_alone_in_which_one_was_done(
+def test_the_breaker_ignores_a_run_with_a_completed_slice(
     new_run: NewRun, engine: FakeEngine
 ) -> None:
-    """One slice that is done shows that the command can work."""
+    """One completed slice shows that the command can work."""
     run = new_run("0-99")
     submit(run, ALL, {}, "submit")
     for index in range(BREAKER + 5):
@@ -301,10 +301,10 @@ def test_the_breaker_leaves_a_run_alone_in_which_one_was_done(
     assert not engine.held
 
 
-def test_following_goes_on_through_chunks_and_limits(
+def test_follow_continues_over_arrays_and_limits(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:
-    """``run`` feeds until all is done."""
+    """``run`` submits until all slices are done."""
     engine.most = 7
     run = new_run("0-49")
 
@@ -321,8 +321,10 @@ def test_following_goes_on_through_chunks_and_limits(
     assert told == list(engine.jobs)  # each submission is shown, once
 
 
-def test_what_waits_is_doubled_once(new_run: NewRun, engine: FakeEngine, clock: Clock) -> None:
-    """``run RUN --mem 2x`` of slices that wait for room: 2x, however many polls they wait."""
+def test_a_queued_request_is_doubled_once(
+    new_run: NewRun, engine: FakeEngine, clock: Clock
+) -> None:
+    """``run RUN --mem 2x`` doubles the request of queued slices once, after any number of polls."""
     engine.most = 2
     run = new_run("0-9", mem="1G")
     engine.on_wait = engine.end_all
@@ -335,7 +337,7 @@ def test_what_waits_is_doubled_once(new_run: NewRun, engine: FakeEngine, clock: 
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.integers(1, 120), st.integers(1, 9), st.integers(1, 4), st.integers(1, 11), st.data())
-def test_whatever_the_sizes_each_slice_is_done_once(
+def test_for_all_sizes_each_slice_runs_once(
     make_run: Callable[..., tuple[Run, FakeEngine]],
     slices: int,
     pack: int,
@@ -343,7 +345,7 @@ def test_whatever_the_sizes_each_slice_is_done_once(
     most: int,
     data: st.DataObject,
 ) -> None:
-    """Packed or not, with any limit: every slice goes in, and none twice."""
+    """Packed or not, with any limit: every slice is submitted once."""
     pack = min(pack, slices)
     run, engine = make_run(slices, Packing(pack, min(at_once, pack)))
     engine.most = most
@@ -359,21 +361,21 @@ def test_whatever_the_sizes_each_slice_is_done_once(
     assert states(run) == {State.COMPLETED: slices}
 
 
-def test_a_few_of_a_pack_go_in_with_a_table_of_their_own(
+def test_some_slices_of_a_pack_get_their_own_table(
     make_run: Callable[..., tuple[Run, FakeEngine]],
 ) -> None:
-    """--only in a packed run: these slices, once, and the script cannot be sent by hand as well."""
+    """--only in a packed run submits these slices once, and fences the script."""
     run, engine = make_run(20, Packing(5))
     submit(run, waiting([3, 4]), {}, "submit")
     submit(run, ALL, {}, "submit")
-    assert run.place.barred(1)
+    assert run.place.fenced(1)
     assert carried(run, engine) == Counter(range(20))
 
 
 def test_a_request_of_a_pack_is_of_one_slice(
     make_run: Callable[..., tuple[Run, FakeEngine]],
 ) -> None:
-    """--mem 2x and --time 2x of a pack: its task asks P times the memory and K/P times the time."""
+    """--mem 2x and --time 2x of a pack: its task gets P times the memory, K/P times the time."""
     packing = Packing(6, 2, 60)
     run, engine = make_run(12, packing, options=(("mem", "100M"), ("time", "1")))
     submit(run, ALL, {}, "submit")
@@ -400,13 +402,13 @@ def test_a_request_of_a_pack_is_of_one_slice(
     ("slices", "changes", "seconds"),
     [(1, {}, 60), (3, {}, 120), (6, {}, 180), (7, {}, 180), (3, {"time": "2x"}, 240)],
 )
-def test_less_than_a_pack_asks_for_less_time(
+def test_a_smaller_pack_requests_less_time(
     make_run: Callable[..., tuple[Run, FakeEngine]],
     slices: int,
     changes: dict[str, str],
     seconds: int,
 ) -> None:
-    """A few slices of packs of six, two at a time: the time of the turns that they take."""
+    """A smaller pack, two slices at a time: the time of the rounds that it needs."""
     run, engine = make_run(12, Packing(6, 2, 60), options=(("mem", "100M"), ("time", "1")))
     submit(run, ALL, {}, "submit")
     cancel(run, None)
@@ -420,7 +422,7 @@ def test_less_than_a_pack_asks_for_less_time(
 def test_a_time_limit_that_was_edited_stays(
     make_run: Callable[..., tuple[Run, FakeEngine]],
 ) -> None:
-    """Of the script's own line nothing is taken away."""
+    """An edited line of the script is not overridden."""
     run, engine = make_run(12, Packing(6, 2, 60), options=(("time", "1"),))
     edited = run.place.script.read_text().replace("--time=00:03:00", "--time=00:10:00")
     run.place.script.write_text(edited)
@@ -428,10 +430,10 @@ def test_a_time_limit_that_was_edited_stays(
     assert engine.jobs[taken.job].order.request.time_s == 600
 
 
-def test_a_failure_of_a_pack_goes_in_again_at_once(
+def test_a_failed_slice_of_a_pack_is_resubmitted_at_once(
     make_run: Callable[..., tuple[Run, FakeEngine]],
 ) -> None:
-    """It has ended for good: should its task start anew, it is kept as it ended."""
+    """The end is final: if its task starts again, the slice keeps its state."""
     run, engine = make_run(3, Packing(pack=3))
     submit(run, ALL, {}, "submit")
     line = "slurmslice {} job=100 restart=0 at=1800000000 host=n slot=0{}\n"
@@ -448,10 +450,10 @@ def test_a_failure_of_a_pack_goes_in_again_at_once(
     assert states(run) == {State.PENDING: 3}
 
 
-def test_what_its_task_did_not_come_to_goes_in_again(
+def test_slices_that_their_task_never_began_are_resubmitted(
     make_run: Callable[..., tuple[Run, FakeEngine]],
 ) -> None:
-    """It was asked for and not tried: `tick` submits it, as what never went in."""
+    """It was submitted but not tried: `tick` submits it like a new one."""
     run, engine = make_run(3, Packing(pack=3))
     submit(run, ALL, {"mem": "50M"}, "submit")
     log = run.place.task_log(1, 0)
@@ -465,10 +467,10 @@ def test_what_its_task_did_not_come_to_goes_in_again(
     assert run.ledger.attempts == [1, 1, 1]
 
 
-def test_slices_of_a_shared_task_are_not_cancelled_apart(
+def test_slices_of_one_task_are_not_cancelled_separately(
     make_run: Callable[..., tuple[Run, FakeEngine]],
 ) -> None:
-    """The others would end with it: it is refused, with the other's name and all of them."""
+    """The other slices of the task would end too: cancel refuses and names them."""
     run, engine = make_run(10, Packing(5))
     submit(run, ALL, {}, "submit")
     with raises_error(BadInput, "shared-task", key="k0", other="k2") as refused:
@@ -480,8 +482,8 @@ def test_slices_of_a_shared_task_are_not_cancelled_apart(
     assert engine.cancelled == [("100", (0,))]
 
 
-def test_a_job_that_was_renamed_is_taken_in(new_run: NewRun, engine: FakeEngine) -> None:
-    """``scontrol update name=``: until then it is another's, and cancel does not reach it."""
+def test_a_renamed_job_can_be_attached(new_run: NewRun, engine: FakeEngine) -> None:
+    """After ``scontrol update name=`` the job counts as foreign, and cancel does not reach it."""
     run = new_run("0-4")
     submit(run, ALL, {}, "submit")
     job = engine.jobs["100"]
@@ -497,8 +499,8 @@ def test_a_job_that_was_renamed_is_taken_in(new_run: NewRun, engine: FakeEngine)
         attach(run, "100")
 
 
-def test_a_job_under_another_name_is_taken_in(new_run: NewRun, engine: FakeEngine) -> None:
-    """``attach``: by its script and its claim; a job of another script is refused."""
+def test_a_job_under_another_name_can_be_attached(new_run: NewRun, engine: FakeEngine) -> None:
+    """``attach`` accepts a job by its script and claim, and refuses a job of another script."""
     run = new_run("0-4")
     (draft,) = planned(run, ALL)
     order = draft.order(run)

@@ -1,4 +1,4 @@
-"""The library that script.sh sources: whatever becomes of it, nothing looks like success."""
+"""The library that script.sh sources: no damage to it looks like a success."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ BOUNDARIES = [n for n in range(len(LINES)) if LINES[n] in {b"\n", b"}\n"}]
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
-    """A place whose slices are ended with the test."""
+    """A place whose processes end with the test."""
     made = Place(tmp_path)
     yield made
     made.clear()
@@ -65,7 +65,7 @@ def test_shellcheck_reads_the_library_as_it_is() -> None:
 
 
 def test_every_name_of_the_library_begins_with_an_underscore() -> None:
-    """Nothing of the person's is overwritten: what the library sets is told by its first letter."""
+    """The library overwrites no variable of a person: all its names begin with an underscore."""
     shown = library().decode().replace('\n_main "$@"\n', "\n") + "compgen -A function"
     done = subprocess.run(["bash", "-c", shown], capture_output=True, text=True, check=True)
     names = done.stdout.split()
@@ -74,7 +74,7 @@ def test_every_name_of_the_library_begins_with_an_underscore() -> None:
 
 
 def test_a_persons_variables_are_theirs(place: Place) -> None:
-    """Exported names that a script might use for itself arrive in the command as they were."""
+    """Exported variables with common names reach the command unchanged."""
     names = ("run", "form", "pack", "line", "word", "words", "check", "submission", "slot")
     place.write(ShellText(f"echo ${'$'.join(names)}"))
     assert place.run(**dict.fromkeys(names, "x")).log == b"x" * len(names) + b"\n"
@@ -84,7 +84,7 @@ def test_a_persons_variables_are_theirs(place: Place) -> None:
 
 
 def damage(path: Path, how: str) -> None:
-    """Make a library one that cannot be used."""
+    """Damage the library."""
     path.chmod(0o644)
     if how in {"missing", "folder"}:
         path.unlink()
@@ -102,7 +102,7 @@ def damage(path: Path, how: str) -> None:
 @pytest.mark.parametrize("how", ["missing", "folder", "empty", "binary", "unreadable"])
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_library_that_cannot_be_used(place: Place, how: str, packed: bool) -> None:
-    """The script exits 125 without a line of ours: nothing has begun, and bash says why."""
+    """Exit 125 without a progress line: nothing has begun, and bash gives the reason."""
     if packed:
         pack(place, words("touch", "ran"), 3)
     else:
@@ -115,7 +115,7 @@ def test_a_library_that_cannot_be_used(place: Place, how: str, packed: bool) -> 
 
 @pytest.mark.parametrize("lines", BOUNDARIES)
 def test_a_library_that_was_cut_between_functions(place: Place, lines: int) -> None:
-    """What is left can be read by bash, and runs nothing."""
+    """Bash can read the rest, and runs nothing."""
     place.write(words("touch", "ran"))
     place.library.write_bytes(b"".join(LINES[: lines + 1]))
     assert place.run(0).code == 125
@@ -124,7 +124,7 @@ def test_a_library_that_was_cut_between_functions(place: Place, lines: int) -> N
 
 @pytest.mark.parametrize("lost", range(1, 12))
 def test_a_library_whose_last_line_was_cut(place: Place, lost: int) -> None:
-    """Whatever of the call is left, it is no success."""
+    """Any rest of the call is not a success."""
     place.write(words("touch", "ran"))
     place.library.write_bytes(library()[:-lost])
     ran = place.run(0)
@@ -134,7 +134,7 @@ def test_a_library_whose_last_line_was_cut(place: Place, lost: int) -> None:
 
 
 def test_words_that_the_library_does_not_know(place: Place) -> None:
-    """A source line that was edited is refused before anything runs, and says what to restore."""
+    """An edited source line is refused before anything runs, with a hint to restore it."""
     for old, new in (("direct", "drect"), ("direct", "direct pack=x"), ("direct", "direct check"),
                      ("direct", ""), ("direct", "table pack=0")):  # fmt: skip
         place.write(words("touch", "ran"))
@@ -145,7 +145,7 @@ def test_words_that_the_library_does_not_know(place: Place) -> None:
     assert not (place.work_dir / "ran").exists()
 
 
-def test_whatever_stands_before_the_source_line(place: Place) -> None:
+def test_any_text_before_the_source_line(place: Place) -> None:
     """Options, aliases and functions of an edited script do not reach the bookkeeping."""
     before = (
         "set -euo pipefail; shopt -s expand_aliases; alias exit=true kill=true wait=true; "
@@ -162,7 +162,7 @@ def test_whatever_stands_before_the_source_line(place: Place) -> None:
 
 
 def test_the_table_gives_the_columns_their_names(place: Place, tmp_path: Path) -> None:
-    """In every locale: Turkish has no I for an i. A header that was damaged stops the task."""
+    """Any locale works: Turkish has another lower-case I. A damaged header stops the task."""
     place.write(ShellText('echo "$SLICE_ID $SLICE_Mi_2"'), direct=False, columns=("id",))
     place.make(rows=[("k", "1", "2")], columns=("id", "i"))
     turkish = ["localedef", "-i", "tr_TR", "-f", "UTF-8", str(tmp_path / "tr_TR.UTF-8")]
@@ -177,7 +177,7 @@ def test_the_table_gives_the_columns_their_names(place: Place, tmp_path: Path) -
 
 
 def test_a_slice_by_hand_from_any_folder(place: Place) -> None:
-    """Whether it is named by a path or from beside it, and nothing is left behind."""
+    """Any path to the script works, and nothing is left behind."""
     place.write(words("sh", "-c", "pwd"))
     for cwd, script in (("/", str(place.script)), (place.run_dir, "script.sh")):
         done = subprocess.run(["bash", script], cwd=cwd, capture_output=True, text=True,
@@ -186,7 +186,7 @@ def test_a_slice_by_hand_from_any_folder(place: Place) -> None:
 
 
 def test_a_run_that_was_moved_needs_two_edits(place: Place) -> None:
-    """The source line and --output: then its tasks write into the new place."""
+    """After the edit of the source line and --output tasks write into the new directory."""
     place.write(words("echo", "{}"))
     moved = place.run_dir.with_name("moved")
     place.run_dir.rename(moved)
@@ -199,7 +199,7 @@ def test_a_run_that_was_moved_needs_two_edits(place: Place) -> None:
 
 
 def test_a_script_with_its_library_in_it_does_the_same(place: Place) -> None:
-    """``render --print --whole``: one file, which needs no other but the run's tables."""
+    """``render --print --whole``: one file that needs only the run's tables."""
     line = SourceLine(str(place.run_dir), "table", pack=2, at_once=2)
     pack(place, words("sh", "-c", "echo {}; exit 3"), 3, pack=2, at_once=2)
     text = place.script.read_text()
@@ -222,7 +222,7 @@ def test_print_whole(here: Here) -> None:  # noqa: F811
 
 @pytest.mark.parametrize("key", ["/a b/x", "/a'b", "/é\udcff", "/a\nb", "/$(touch pwned)"])
 def test_the_source_line_is_found_again(key: str) -> None:
-    """Whatever the folder's name holds; and it is told from another folder's."""
+    """Any folder name works, and another folder's line is recognised as such."""
     line = SourceLine(key, "direct", log_folders=True)
     found = find_source_line(f"#!/bin/bash\n{line.to_bash()}\nexit 125\n")
     assert found is not None
@@ -246,7 +246,7 @@ def test_a_run_has_the_library_and_its_digest(new_run: NewRun) -> None:
 def test_nothing_is_submitted_with_another_library(
     new_run: NewRun, engine: FakeEngine, typed: Typed, how: str
 ) -> None:
-    """Slurm does not spool it. What is typed as the error says restores it."""
+    """Slurm keeps no copy of it. The command in the hint restores it."""
     run = new_run("0-3")
     damage(run.place.library, how)
     with pytest.raises(DamagedRun) as refused:
@@ -263,8 +263,10 @@ def test_nothing_is_submitted_with_another_library(
     assert len(engine.jobs) == 1
 
 
-def test_what_waits_is_not_fed_with_another_library(new_run: NewRun, engine: FakeEngine) -> None:
-    """It was changed while slices waited for room."""
+def test_queued_slices_are_not_submitted_with_another_library(
+    new_run: NewRun, engine: FakeEngine
+) -> None:
+    """The library changed while slices were queued."""
     run = new_run("0-3")
     engine.most = 2
     submit(run, waiting(None), {}, "submit")
@@ -285,7 +287,7 @@ def test_a_run_of_another_version_says_which(new_run: NewRun) -> None:
 
 
 def test_a_moved_run_whose_source_line_was_forgotten(new_run: NewRun, tmp_path: Path) -> None:
-    """--output alone would have its tasks use the tables of the old place."""
+    """With only --output changed its tasks would use the tables of the old directory."""
     run = new_run("0-3")
     other = tmp_path / "other"
     other.mkdir()
@@ -306,16 +308,16 @@ LINE = "slurmslice {} job=100 restart=0 at=1800000000 host=n1 slot=0{}\n"
 
 
 def ended(run: Run, engine: FakeEngine, report: TaskReport) -> None:
-    """All tasks that are in flight have ended so, long ago."""
+    """End all tasks in flight like this, long ago."""
     report = replace(report, ended_at=int(run.clock()) - VISIBLE_S, started_at=1)
     for job in engine.jobs.values():
         job.tasks.update({i: report for i, was in job.tasks.items() if not was.state.final})
 
 
-def test_a_task_that_exits_0_without_a_line_of_ours_is_no_success(
+def test_exit_0_without_progress_lines_is_not_a_success(
     new_run: NewRun, engine: FakeEngine
 ) -> None:
-    """Its library was exchanged for one that does nothing, and put back."""
+    """The library did nothing for a while and was then restored."""
     run = new_run("0-1")
     submit(run, waiting(None), {}, "submit")
     run.place.task_log(1, 0).touch()
@@ -328,7 +330,7 @@ def test_a_task_that_exits_0_without_a_line_of_ours_is_no_success(
 def test_a_task_that_exits_0_and_wrote_that_its_slice_failed(
     new_run: NewRun, engine: FakeEngine
 ) -> None:
-    """A trap on EXIT that was written into the script changed the exit code."""
+    """A trap on EXIT in the edited script changed the exit code."""
     run = new_run("0")
     submit(run, waiting(None), {}, "submit")
     run.place.task_log(1, 0).write_text(LINE.format("start", "") + LINE.format("end", " exit=3"))
@@ -339,10 +341,10 @@ def test_a_task_that_exits_0_and_wrote_that_its_slice_failed(
 
 @pytest.mark.parametrize("how", ["missing", "empty", "unreadable"])
 @pytest.mark.parametrize("packed", [1, 2])
-def test_while_the_library_is_another_nothing_is_completed(
+def test_nothing_is_completed_while_the_library_is_changed(
     make_run: MakeRun, how: str, packed: int
 ) -> None:
-    """Whatever the task wrote, what it ran is not known. Restored, its own lines count."""
+    """The code that ran is not known. After a repair the task's own lines count."""
     run, engine = make_run(2, Packing(pack=packed))
     submit(run, waiting(None), {}, "submit")
     for index in range(2 // packed):
@@ -365,10 +367,10 @@ def test_while_the_library_is_another_nothing_is_completed(
 
 @pytest.mark.parametrize("packed", [1, 2])
 @pytest.mark.parametrize("log", [None, "bash: slurmslice.sh: No such file or directory\n"])
-def test_what_has_not_begun_uses_no_attempt(
+def test_a_slice_that_never_began_uses_no_attempt(
     make_run: MakeRun, packed: int, log: str | None
 ) -> None:
-    """Exit 125 without a line of ours: given back, once; the second time it has failed."""
+    """Exit 125 without a progress line: the slice waits again once; then it has failed."""
     run, engine = make_run(2, Packing(pack=packed))
     submit(run, waiting(None), {}, "submit")
     for number, state, attempts in ((1, State.WAITING, 0), (2, State.FAILED, 1)):
@@ -385,10 +387,10 @@ def test_what_has_not_begun_uses_no_attempt(
     assert len(engine.jobs) == 2
 
 
-def test_what_has_not_begun_may_not_be_seen_yet(
+def test_a_slice_that_began_may_not_be_visible_yet(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:
-    """On a network file system what its task wrote comes later."""
+    """On a network file system a task's output appears later."""
     run = new_run("0")
     submit(run, waiting(None), {}, "submit")
     engine.end("100", 0, State.FAILED, exit_code=125, ended_at=int(clock.now))

@@ -1,4 +1,4 @@
-"""Packed runs on this machine, from the command line: each slice keeps a life of its own."""
+"""Packed runs on this machine, from the command line: each slice has its own result."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ case $SLICE in 3|7) exit 5;; 5) kill -9 $BASHPID;; 9) sleep 60;; esac
 
 
 @pytest.mark.parametrize("at_once", ["1", "2"])
-def test_each_slice_of_a_pack_has_its_own_end(here: Here, at_once: str) -> None:
-    """State, log, exit code, time limit and resubmission are a slice's; the pack goes on."""
+def test_each_slice_of_a_pack_has_its_own_exit(here: Here, at_once: str) -> None:
+    """State, log, exit code, time limit and resubmission belong to one slice; the pack goes on."""
     command = (*RUN, "-a", "0-19", "--name", "p", "--pack", "6", "--at-once", at_once, "-t", "0:02",
                "--shell", WORK)  # fmt: skip
     ran = here(*command)
@@ -44,8 +44,8 @@ def test_each_slice_of_a_pack_has_its_own_end(here: Here, at_once: str) -> None:
     assert runs == {key: 2 if key in ("3", "5", "7", "9") else 1 for key in slices}
 
 
-def test_an_interrupted_pack_keeps_what_is_done(here: Here) -> None:
-    """Ctrl-C in the middle of packs: what ended stays; the rest waits, and is done once more."""
+def test_an_interrupted_pack_keeps_completed_slices(here: Here) -> None:
+    """After Ctrl-C completed slices stay completed; the others wait, and run once more."""
     shell = f"echo x >>ran.$SLICE; [ $SLICE -lt 4 ] || {{ {UNTIL_GO}; }}"
     command = [*SLURMSLICE, *RUN, "-a", "0-11%2", "--name", "i", "--pack", "6", "--shell", shell]
     started = here.start(*command)
@@ -62,7 +62,7 @@ def test_an_interrupted_pack_keeps_what_is_done(here: Here) -> None:
     assert runs == [1] * 4 + [2, 2] + [1] * 6
 
 
-def test_as_many_as_take_a_quarter_of_an_hour(here: Here) -> None:
+def test_automatic_packs_take_a_quarter_of_an_hour(here: Here) -> None:
     """--pack auto: by --slice-time, else by an earlier run of the same command."""
     words = ("--", "sleep", "{}")
     told = here("render", "--engine", "local", "-a", "0-99", "--name", "a", "--pack", "auto",
@@ -94,10 +94,10 @@ def test_as_many_as_take_a_quarter_of_an_hour(here: Here) -> None:
         (("--pack", "4", "--slice-time", "1"), "option-needs-another", "--slice-time"),
     ],
 )
-def test_what_cannot_be_packed_is_told(
+def test_the_reason_is_shown_if_slices_cannot_be_packed(
     here: Here, arguments: tuple[str, ...], code: str, option: str
 ) -> None:
-    """One clear paragraph, exit 2, nothing made."""
+    """One error, exit 2, and no run directory."""
     done = here("render", "--engine", "local", "-a", "0-9", *arguments, "--", "true", "{}")
     assert (done.returncode, error_code(done.stderr)) == (2, code)
     assert option in done.stderr

@@ -1,4 +1,4 @@
-"""What a person is told before a run is made: what it takes, and what is hardly meant."""
+"""The preview of a run: its tasks and requests, and notes about likely mistakes."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ COMMAND = ("--", "true", "{}")
 
 
 def at_once(typed: Typed) -> object:
-    """How many slices can run at once, as the preview has it; None if that is not known."""
+    """Return the number of slices that can run at once in the preview; None if not known."""
     (preview,) = typed.noted("preview")
     return preview["at_once"]
 
 
 def at_worst(typed: Typed) -> set[str]:
-    """The words of the preview's line that has CPU hours: also the time and the memory."""
+    """Return the words of the preview's line with CPU hours, time and memory."""
     (line,) = (line for line in typed.lines if "CPU hours" in line)
     return set(line.replace(",", "").split())
 
@@ -28,14 +28,14 @@ def at_worst(typed: Typed) -> set[str]:
 
 
 def a_table(typed: Typed, slices: int = 100) -> tuple[str, ...]:
-    """A table whose slices ask for 75, 100 and 50 MiB in turn."""
+    """Return a table whose slices request 75, 100 and 50 MiB in turn."""
     rows = [f"s{n},{(75, 100, 50)[n % 3]}" for n in range(slices)]
     (typed.folder / "params.csv").write_text("\n".join(["name,mem", *rows, ""]))
     return ("--table", "params.csv", "--key", "name", "--mem", "{mem}M", "-t", "0:01:00")
 
 
-def test_packs_of_slices_that_ask_for_different_amounts(engine: FakeEngine, typed: Typed) -> None:
-    """The preview counts the tasks that are submitted, and has the least and the most they ask."""
+def test_packs_with_different_requests(engine: FakeEngine, typed: Typed) -> None:
+    """The preview counts the submitted tasks, and shows the lowest and highest request."""
     line = (*a_table(typed), "--pack", "10", "--throttle", "3", *COMMAND)
     typed("run", "--dry-run", *line)
     assert at_once(typed) == 3
@@ -55,7 +55,7 @@ def test_packs_of_slices_that_ask_for_different_amounts(engine: FakeEngine, type
     assert {request.time_s for request in asked} == {600}
 
 
-def test_the_largest_are_at_once_and_the_longest_is_last(engine: FakeEngine, typed: Typed) -> None:
+def test_worst_case_takes_the_largest_and_the_longest(engine: FakeEngine, typed: Typed) -> None:
     """The worst case of slices that are not packed; a task of one is not slowed by the others."""
     rows = ["n,mem,min,cpus", *(f"{n},{n}0,1,1" for n in range(1, 10)), "10,5,62,4"]
     (typed.folder / "t.csv").write_text("\n".join(rows))
@@ -65,8 +65,8 @@ def test_the_largest_are_at_once_and_the_longest_is_last(engine: FakeEngine, typ
     assert at_worst(typed) >= {"4.3", "01:05:00", "240M"}
 
 
-def test_how_many_fit_depends_on_what_they_ask_for(engine: FakeEngine, typed: Typed) -> None:
-    """At most so many as of the smallest fit, and as long as where all were the largest."""
+def test_the_number_that_fits_depends_on_the_request(engine: FakeEngine, typed: Typed) -> None:
+    """The number is that of the smallest request, the duration that of the largest."""
 
     def limits(request: ResourceRequest) -> Limits:
         fit = 400 // (request.mem_mib or 1)
@@ -80,7 +80,7 @@ def test_how_many_fit_depends_on_what_they_ask_for(engine: FakeEngine, typed: Ty
 
 
 def test_slices_in_different_partitions(engine: FakeEngine, typed: Typed) -> None:
-    """How many run at once in all of them is not told, nor by one of them."""
+    """The total over several partitions is not known, so none is shown."""
     (typed.folder / "t.csv").write_text("n,p\na,main\nb,short\nc,long\n")
     engine.limited = Limits(1001, 1, "1 fit")
     line = ("--table", "t.csv", "--key", "n", "-p", "{p}", "--pack", "2", "-t", "1", *COMMAND)
@@ -93,7 +93,7 @@ def test_slices_in_different_partitions(engine: FakeEngine, typed: Typed) -> Non
 
 
 def test_one_slice_that_is_too_large_is_not_all_of_them(engine: FakeEngine, typed: Typed) -> None:
-    """The first asks for more than there is: it is the one that is named."""
+    """The first one exceeds the limits: it is the one in the message."""
 
     def limits(request: ResourceRequest) -> Limits:
         never = "no node has that much" if (request.mem_mib or 0) > 60 else ""
@@ -124,7 +124,7 @@ def test_each_request_is_shown_with_its_slices(engine: FakeEngine, typed: Typed)
 
 
 def comments_on_memory(script: str) -> list[str]:
-    """The comments of a script that name --mem."""
+    """Return the comments of a script that name --mem."""
     return [line for line in script.splitlines() if line.startswith("# ") and "--mem" in line]
 
 
@@ -139,8 +139,10 @@ def comments_on_memory(script: str) -> list[str]:
         ("", ""),
     ],
 )
-def test_why_nothing_was_packed(engine: FakeEngine, typed: Typed, line: str, why: str) -> None:
-    """Where packing was asked for, and each slice has a task of its own all the same."""
+def test_the_reason_for_no_packing_is_shown(
+    engine: FakeEngine, typed: Typed, line: str, why: str
+) -> None:
+    """Packing was requested, but each slice has a task of its own."""
     engine.limited = Limits(1001, 8, "8 fit", max_time_s=600)
     typed("render", "--dry-run", "-a", "0-3", *line.split(), *COMMAND)
     assert typed.code == 0
@@ -164,10 +166,8 @@ def test_why_nothing_was_packed(engine: FakeEngine, typed: Typed, line: str, why
         ("./{}.sh", ""),
     ],
 )
-def test_a_program_that_is_not_there_or_not_executable(
-    typed: Typed, program: str, note: str
-) -> None:
-    """A note, and no refusal: on the nodes it may be another one."""
+def test_a_missing_or_not_executable_program(typed: Typed, program: str, note: str) -> None:
+    """It is a note and not an error: the nodes may have that program."""
     (typed.folder / "sub").mkdir()
     for name, mode in (("wc.py", 0o644), ("does", 0o755)):
         (typed.folder / name).write_text("")
@@ -179,7 +179,7 @@ def test_a_program_that_is_not_there_or_not_executable(
 
 
 def program_notes(typed: Typed) -> list[tuple[str, object]]:
-    """Notes about programs: their codes, and which program it is."""
+    """Return the notes about programs: their codes and the program's name."""
     of_programs = (note for note in typed.notes if note.code.startswith("program-"))
     return [(note.code, note.fields["path"]) for note in of_programs]
 

@@ -1,4 +1,4 @@
-"""``--dry-run`` writes nothing and cancels nothing, and tells what the verb would have found."""
+"""``--dry-run`` writes nothing and cancels nothing, and shows what the command would find."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DRY = [
 
 
 def written(folder: Path) -> dict[Path, tuple[int, bytes]]:
-    """All that is there, with its times."""
+    """Return all files with their times and contents."""
     return {
         path: (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else b"")
         for path in folder.rglob("*")
@@ -37,8 +37,8 @@ def written(folder: Path) -> dict[Path, tuple[int, bytes]]:
 
 
 @pytest.mark.parametrize("before", ["render", "run"])
-def test_nothing_is_made_or_written(tmp_path: Path, before: str) -> None:
-    """No lock, no sighting, no folder: before the run began and once slices have failed."""
+def test_a_dry_run_writes_nothing(tmp_path: Path, before: str) -> None:
+    """It leaves no lock, no state and no folder, before the run began and after failures."""
     here = Here(tmp_path)
     here(before, "-a", "0-3", "--name", "x", "--engine", "local", "--", "test", "0", "-eq", "{}")
     (tmp_path / "slurmslice-runs" / "x" / ".lock").unlink(missing_ok=True)
@@ -53,10 +53,10 @@ def test_nothing_is_made_or_written(tmp_path: Path, before: str) -> None:
 @pytest.mark.parametrize(
     "words", ["submit demo", "resubmit demo", "cancel demo", "throttle demo 2"]
 )
-def test_what_is_seen_first_is_not_written(
+def test_a_dry_run_records_no_states(
     new_run: NewRun, engine: FakeEngine, typed: Typed, words: str
 ) -> None:
-    """Ends that nobody has looked at yet count for what is told; the next look finds them again."""
+    """New ends count for the dry run's output; the next poll finds them again."""
     run = new_run("0-3")
     submit(run, waiting(None), {}, "submit")
     engine.end_all(State.FAILED)
@@ -70,10 +70,10 @@ def test_what_is_seen_first_is_not_written(
     assert written(run.place.path) == then
 
 
-def test_a_script_that_was_sent_by_hand_is_heeded(
+def test_a_dry_run_sees_a_script_submitted_by_hand(
     new_run: NewRun, engine: FakeEngine, typed: Typed
 ) -> None:
-    """Its slices are in flight for the dry run; the run takes it in when it is really looked at."""
+    """Its slices are in flight for the dry run; the next real poll records the job."""
     run = new_run("0-3")
     order = planned(run, waiting([0, 1]))[0].order(run)
     engine.submit(replace(order, job_name=run.record.job_name, array=parse_array("0-1")))
@@ -87,8 +87,8 @@ def test_a_script_that_was_sent_by_hand_is_heeded(
     assert typed.noted("job-submitted-by-hand") == [{"job": "100", "submission": 1}]
 
 
-def test_no_job_is_cancelled(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:
-    """A double, and one that came too late, are told and left alone."""
+def test_a_dry_run_cancels_no_job(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:
+    """A duplicate and a late job are reported and not cancelled."""
     run = new_run("0-3")
     submit(run, waiting(None), {}, "submit")
     claim = run.place.submission(1) / "job"
@@ -101,10 +101,10 @@ def test_no_job_is_cancelled(new_run: NewRun, engine: FakeEngine, typed: Typed) 
     assert engine.cancelled == []
 
 
-def test_no_submission_is_barred(
+def test_a_dry_run_fences_no_submission(
     new_run: NewRun, engine: FakeEngine, typed: Typed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that is nowhere is told as free; its claim is taken when the verb itself is called."""
+    """A lost submission counts as free; only the command itself fences it."""
     run = new_run("0-3")
     engine.on_submit = lose_the_answer
     submit(run, waiting(None), {}, "submit")
@@ -114,13 +114,13 @@ def test_no_submission_is_barred(
     assert typed.noted("submission-freed") == [{"submission": 1}]
     assert typed.noted("would-submit") == [{"slices": 4, "keys": "0-3", "submission": 2}]
     assert written(run.place.path) == then
-    assert not run.place.barred(1)
+    assert not run.place.fenced(1)
 
 
-def test_a_job_that_came_too_late_is_left_alone(
+def test_a_dry_run_leaves_a_late_job_alone(
     new_run: NewRun, engine: FakeEngine, clock: Clock, typed: Typed
 ) -> None:
-    """The next look cancels it."""
+    """The next real poll cancels it."""
     run = new_run("0-3")
     engine.on_submit = lose_the_answer
     submit(run, waiting(None), {}, "submit")

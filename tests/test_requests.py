@@ -24,8 +24,8 @@ of = ResourceRequest.of
 OPTIONS = of({"mem": "{mem}G", "time": "{hours}:00:00"})
 
 
-def test_slices_that_ask_for_the_same_go_together() -> None:
-    """By what the used columns say, in the order of the first slices."""
+def test_slices_with_equal_requests_share_a_submission() -> None:
+    """Slices are grouped by the used columns, in the order of the first slices."""
     assert Requests(OPTIONS, TABLE).grouped() == {
         of({"mem": "1G", "time": "1:00:00"}): [0, 2],
         of({"mem": "2G", "time": "1:00:00"}): [1],
@@ -42,16 +42,16 @@ def test_slices_that_ask_for_the_same_go_together() -> None:
         ((("output", "{x}"),), "option-not-allowed", {"key": "a", "option": "output"}),
     ],
 )
-def test_what_cannot_be_asked_names_the_slice(
+def test_a_bad_request_names_the_slice(
     options: tuple[tuple[str, str], ...], code: str, fields: dict[str, object]
 ) -> None:
-    """A misspelt column, and a value that sbatch would not take."""
+    """A misspelt column, and a value that sbatch does not accept."""
     with raises_error(BadInput, code, **fields):
         Requests(of(options), TABLE).grouped()
 
 
 def test_too_many_different_requests_are_refused() -> None:
-    """Each is a submission: there is an end to it."""
+    """Each request is a submission, so their number is limited."""
     numbers = [str(n + 1) for n in range(MOST + 1)]
     table = SliceTable(numbers, {"mem": numbers})
     with raises_error(BadInput, "too-many-requests", most=MOST):
@@ -60,8 +60,8 @@ def test_too_many_different_requests_are_refused() -> None:
     assert len(Requests(of({"mem": "{mem}G"}), fits).grouped()) == MOST
 
 
-def test_only_options_that_name_columns_wait_for_them() -> None:
-    """The others are checked as they are typed."""
+def test_only_options_with_columns_are_checked_per_slice() -> None:
+    """The other options are checked as typed."""
     assert check("mem", "{mem}G") == ("mem", "{mem}G")
     assert not names_columns("4G")
     with raises_error(BadInput, "bad-memory", option="mem", value="4Q"):
@@ -71,7 +71,7 @@ def test_only_options_that_name_columns_wait_for_them() -> None:
 def test_each_request_is_a_submission(
     tmp_path_factory: pytest.TempPathFactory, engine: FakeEngine
 ) -> None:
-    """The script has the first slice's request; the others differ by options beside it."""
+    """The script has the first slice's request; the others override it on the command line."""
     folder = tmp_path_factory.mktemp("run")
     spec = RunSpec(
         name="r", command=Words(("true", "{}")), source="a test", work_dir=str(folder),

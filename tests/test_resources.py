@@ -22,7 +22,7 @@ SIZES = st.integers(1, 10**5)
 
 
 def told(options: dict[str, str], changes: dict[str, str]) -> dict[str, str]:
-    """The options that differ once a person's changes are made."""
+    """Return the options that differ after a person's changes."""
     before = ResourceRequest.of(options)
     return dict(before.with_changes(changes).differing_from(before))
 
@@ -39,14 +39,14 @@ def test_a_request_is_a_mapping_in_order(options: dict[str, str]) -> None:
 
 
 @given(REQUESTS)
-def test_a_request_comes_back_from_json(request_: ResourceRequest) -> None:
+def test_a_request_survives_json(request_: ResourceRequest) -> None:
     """Through real JSON text, in order, surrogates too."""
     assert ResourceRequest.from_json(json.loads(json.dumps(request_.to_json()))) == request_
 
 
 @given(REQUESTS, REQUESTS)
-def test_what_differs_is_enough_to_override(one: ResourceRequest, other: ResourceRequest) -> None:
-    """A request over another is had again from the other and the difference."""
+def test_the_difference_is_enough_to_override(one: ResourceRequest, other: ResourceRequest) -> None:
+    """A request over another one equals the other plus the difference."""
     both = one.overridden_by(other)
     assert both.items() >= other.items()
     assert one.overridden_by(both.differing_from(one)) == both
@@ -55,7 +55,7 @@ def test_what_differs_is_enough_to_override(one: ResourceRequest, other: Resourc
 
 
 @given(REQUESTS)
-def test_argv_has_a_word_for_each_option(request_: ResourceRequest) -> None:
+def test_argv_has_one_word_per_option(request_: ResourceRequest) -> None:
     """Each word names its option, and ends with its value."""
     words = request_.to_argv()
     assert len(words) == len(request_)
@@ -68,7 +68,7 @@ def test_argv_has_a_word_for_each_option(request_: ResourceRequest) -> None:
 def test_a_change_of_memory_keeps_one_memory_option(
     used: str, mib: int, cpus: int, factor: int
 ) -> None:
-    """Of the three that exclude one another the one in force is changed, and no other added."""
+    """Of the three memory options the one in force is changed, and no other is added."""
     before = ResourceRequest.of({used: f"{mib}M", "cpus-per-task": str(cpus)})
     for name in ("mem", "mem-per-cpu"):
         after = before.with_changes({name: f"{factor}x"})
@@ -77,10 +77,10 @@ def test_a_change_of_memory_keeps_one_memory_option(
 
 
 @given(st.integers(1, 50), st.integers(1, 8), SIZES, SIZES, st.integers(1, 64))
-def test_a_slice_has_back_what_its_task_was_given(
+def test_dividing_a_task_request_restores_the_slice_request(
     pack: int, at_once: int, mib: int, seconds: int, cpus: int
 ) -> None:
-    """Scaled to a task and divided again, every number of a slice's request is as it was."""
+    """Scaled to a task and divided again, every number of a slice's request is restored."""
     packing = Packing(pack, min(at_once, pack), seconds)
     asked = ResourceRequest.of(
         {"mem": f"{mib}M", "time": f"0:{seconds}", "cpus-per-task": str(cpus), "qos": "x"}
@@ -128,7 +128,7 @@ def test_the_numbers_of_a_task(
     ("name", "value"), [("cpus-per-task", "x"), ("mem", "4Q"), ("time", "soon"), ("ntasks", "0")]
 )
 def test_a_request_of_a_bad_edit(name: str, value: str) -> None:
-    """What a person wrote wrongly into the script is told, not guessed."""
+    """A wrong value in the edited script is an error, not a guess."""
     with pytest.raises(BadInput):
         ResourceRequest(((name, value),)).verify()
 
@@ -155,10 +155,10 @@ def test_a_request_of_a_bad_edit(name: str, value: str) -> None:
         ({"mem": "4G"}, {"c": "2"}, {"cpus-per-task": "2"}),
     ],
 )  # fmt: skip
-def test_a_change_is_told_in_the_scripts_option(
+def test_a_change_uses_the_memory_option_of_the_script(
     options: dict[str, str], changes: dict[str, str], given: dict[str, str]
 ) -> None:
-    """sbatch takes no ``--mem`` beside ``--mem-per-cpu``: the one in the script is changed."""
+    """sbatch accepts no ``--mem`` with ``--mem-per-cpu``: the script's option is changed."""
     assert told(options, changes) == given
 
 
@@ -176,9 +176,9 @@ def test_a_change_is_told_in_the_scripts_option(
         ({"mem": "4G"}, {"mem": "lots"}, "bad-memory", {"option": "mem"}),
     ],
 )
-def test_a_change_that_cannot_be_is_refused(
+def test_an_impossible_change_is_refused(
     options: dict[str, str], changes: dict[str, str], code: str, fields: dict[str, object]
 ) -> None:
-    """Nothing to multiply, a rival option, or one of our own: said, not guessed."""
+    """No value to multiply, a conflicting option or one of slurmslice's own: an error."""
     with raises_error(BadInput, code, **fields):
         ResourceRequest.of(options).with_changes(changes)

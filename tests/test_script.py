@@ -1,4 +1,4 @@
-"""The script: run by real bash, without Slurm, as Slurm and the local engine would run it."""
+"""The script, run by real bash without Slurm, as Slurm and the local engine run it."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def to_bytes(value: str) -> bytes:
 
 
 class Ran(NamedTuple):
-    """One array task that has ended."""
+    """The result of one array task."""
 
     code: int
     stdout: bytes
@@ -111,7 +111,7 @@ class Ran(NamedTuple):
 
 
 class Place:
-    """A run directory for a script, as the rest of slurmslice would make it."""
+    """A run directory for a script, as the rest of slurmslice creates it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -229,7 +229,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
 
 
 def wait_for(what: Callable[[], object]) -> None:
-    """Wait until something is so."""
+    """Wait until a condition holds."""
     until = time.monotonic() + 15
     while not what():
         assert time.monotonic() < until, "it did not happen"
@@ -237,13 +237,13 @@ def wait_for(what: Callable[[], object]) -> None:
 
 
 def cpu_s(pid: int) -> float:
-    """CPU time of a process, seconds (proc(5), stat: fields 14 and 15)."""
+    """Return the CPU time of a process, seconds (proc(5), stat: fields 14 and 15)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
 
 
 def use_cpu(seconds: float) -> None:
-    """Let this process use so much CPU time, so that others could have used as much."""
+    """Use so much CPU time in this process, so that others could have used as much."""
     until = time.process_time() + seconds
     while time.process_time() < until:
         pass
@@ -254,7 +254,7 @@ def words(*given: str) -> Words:
 
 
 def tool(name: str) -> str:
-    """A program that these tests need; without it they are skipped, or fail if it must be."""
+    """Return a required program; without it the test is skipped, or fails if it is mandatory."""
     path = shutil.which(name)
     if path is None:
         if os.environ.get("SLURMSLICE_REQUIRE_TOOLS"):
@@ -268,7 +268,7 @@ def tool(name: str) -> str:
 
 @pytest.mark.parametrize(("name", "spec"), [("direct", EXAMPLE), ("table", TABLE_EXAMPLE)])
 def test_the_script_is_the_reviewed_one(name: str, spec: Script) -> None:
-    """The script is the product's face: each change of it is looked at (and by git diff)."""
+    """A person reads the script, so a reviewer sees each change of it (in git diff)."""
     path = SNAPSHOTS / f"{name}.sh"
     if os.environ.get("SLURMSLICE_UPDATE_SNAPSHOTS"):
         path.write_text(render(spec))
@@ -276,7 +276,7 @@ def test_the_script_is_the_reviewed_one(name: str, spec: Script) -> None:
 
 
 def variants() -> Iterator[Script]:
-    """Every way in which the template can go."""
+    """The examples cover every branch of the template."""
     commands: tuple[Command, ...] = (words("prog", "-x", "a b", "{}"), ShellText('prog "$SLICE"'))
     for command, direct, setup, cpus in itertools.product(
         commands, (True, False), ("", "module load x\nsource env.sh\n"), (None, 4)
@@ -298,7 +298,7 @@ def variants() -> Iterator[Script]:
 
 
 def test_shellcheck_has_nothing_to_say(tmp_path: Path) -> None:
-    """Every variant is clean by shellcheck, notes included, and by ``bash -n``."""
+    """shellcheck, notes included, and ``bash -n`` report nothing for any variant."""
     paths = []
     for number, spec in enumerate(variants()):
         paths.append(tmp_path / f"{number}.sh")
@@ -318,7 +318,7 @@ def test_nothing_newer_than_bash_4_2() -> None:
 def test_one_template_in_a_checkout_and_in_a_wheel(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Templates are found beside the package, and in it where a wheel has put them."""
+    """Templates are found beside the package, or inside it in a wheel."""
     assert (templates_folder() / "array.sh.j2").is_file()
     (tmp_path / "slurmslice/templates").mkdir(parents=True)
     monkeypatch.setattr(template, "__file__", str(tmp_path / "slurmslice/template.py"))
@@ -326,14 +326,14 @@ def test_one_template_in_a_checkout_and_in_a_wheel(
 
 
 def test_a_value_cannot_be_printed_unquoted() -> None:
-    """A template that forgets a filter fails, instead of pasting a value into the script."""
+    """A template without a filter fails, instead of pasting a value into the script."""
     careless = environment().from_string("x={{ value }}")
     with pytest.raises(TypeError, match="without a filter"):
         careless.render(value="$(id)")
 
 
 def test_values_are_data_in_every_place(place: Place) -> None:
-    """Names, folders and variables with anything in them stay what they are."""
+    """Names, folders and variables with any characters arrive unchanged."""
     evil = "$(touch pwned)`touch pwned`'\"\\ \udcff"
     work_dir = place.folder / evil
     work_dir.mkdir()
@@ -364,14 +364,14 @@ def test_values_are_data_in_every_place(place: Place) -> None:
         {"work_dir": "/a\0b"},
     ],
 )
-def test_what_has_no_place_is_refused(fields: Mapping[str, object]) -> None:
-    """A directive over two lines, or a name that is no name, is refused at render."""
+def test_values_that_a_script_cannot_hold_are_refused(fields: Mapping[str, object]) -> None:
+    """A directive over two lines and an invalid variable name are refused at render."""
     with pytest.raises(BadInput):
         render(changed(EXAMPLE, **fields))
 
 
-def test_only_what_finds_programs_is_pinned() -> None:
-    """PATH and its like are written, and no other variable: the environment holds secrets."""
+def test_only_variables_that_find_programs_are_pinned() -> None:
+    """PATH and similar variables are written, and no others: the environment holds secrets."""
     environ = {
         "HOME": "/root",
         "CONDA_PREFIX": "/c",
@@ -394,7 +394,7 @@ def test_only_what_finds_programs_is_pinned() -> None:
 
 
 def test_a_slice_of_the_direct_form(place: Place) -> None:
-    """The index is the key; the log bears its name; start and end are written down."""
+    """The index is the key; the log has its name; start and end are written."""
     place.write(words("sh", "-c", 'echo "$1 $SLICE"; echo err >&2; exit 3', "sh", "in-{}.h5"))
     ran = place.run(17)
     assert ran.code == 3
@@ -408,7 +408,7 @@ def test_a_slice_of_the_direct_form(place: Place) -> None:
 
 
 def test_a_slice_of_the_table_form(place: Place) -> None:
-    """The index names a line of the table; key, columns and row come from there."""
+    """The index selects a line of the table with key, columns and row."""
     place.write(
         ShellText('echo "$SLICE $SLICE_ROW $SLICE_MASS [$SLICE_SEED]"'),
         direct=False,
@@ -420,7 +420,7 @@ def test_a_slice_of_the_table_form(place: Place) -> None:
 
 
 def test_hostile_keys_arrive_byte_for_byte(place: Place) -> None:
-    """Whatever a key holds, program and environment get exactly its bytes; nothing runs."""
+    """Program and environment get exactly the bytes of any key; nothing in it is run."""
     place.write(words("sh", "-c", 'printf "%s\\0" "$@" "$SLICE"', "sh", "{}", "<{}>"), direct=False)
     place.make(rows=[(key,) for key in HOSTILE])
     for index, key in enumerate(HOSTILE):
@@ -433,7 +433,7 @@ def test_hostile_keys_arrive_byte_for_byte(place: Place) -> None:
 
 @pytest.fixture(scope="module")
 def locales(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Mapping[str, str]]:
-    """Environments by locale; en_US.UTF-8 is made where the system has its source."""
+    """Environments by locale; en_US.UTF-8 is built if the system has its source."""
     found: dict[str, Mapping[str, str]] = {name: {"LC_ALL": name} for name in ("C", "C.UTF-8")}
     folder = tmp_path_factory.mktemp("locales")
     make = ["localedef", "-i", "en_US", "-f", "UTF-8", str(folder / "en_US.UTF-8")]
@@ -457,7 +457,7 @@ def locales(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Mapping[st
 def test_any_bytes_arrive_in_every_locale(
     place: Place, locales: Mapping[str, Mapping[str, str]], rows: list[tuple[bytes, bytes]]
 ) -> None:
-    """Keys and columns of any bytes survive, and the command sees the locale as it was."""
+    """Keys and columns of any bytes survive, and the command has the original locale."""
     place.write(
         ShellText('printf "%s\\0" "$SLICE" "$SLICE_COLUMN0" "$LC_ALL"'),
         direct=False,
@@ -473,7 +473,7 @@ def test_any_bytes_arrive_in_every_locale(
         assert ran.log.split(b"\0")[:-1] == [*rows[index], name.encode()]
 
 
-def test_words_are_never_bash_s_own(place: Place) -> None:
+def test_command_words_are_never_shell_syntax(place: Place) -> None:
     """A program named like a keyword or an assignment runs as a program."""
     programs = place.folder / "bin"
     programs.mkdir()
@@ -488,7 +488,7 @@ def test_words_are_never_bash_s_own(place: Place) -> None:
 
 @pytest.mark.parametrize(("command", "code"), [(words("no-such-program"), 127), (words("/"), 126)])
 def test_a_command_that_cannot_start(place: Place, command: Command, code: int) -> None:
-    """The slice ends with bash's code for it, and its log says why."""
+    """The slice ends with bash's exit code, and its log has the reason."""
     place.write(command)
     ran = place.run()
     assert (ran.code, ran.said.slots[0].exit_code) == (code, code)
@@ -513,8 +513,8 @@ def test_shell_text_runs_as_it_is(place: Place) -> None:
      "echo \\", "# only a comment", "f() {", "$(cat <<X\n)", "-x; )"],
 )  # fmt: skip
 @pytest.mark.parametrize("field", ["command", "setup"])
-def test_shell_text_that_would_not_stay_in_its_place_is_refused(field: str, text: str) -> None:
-    """A quote or brace too few or too many is found at render, and cannot break the script."""
+def test_shell_text_that_breaks_the_script_is_refused(field: str, text: str) -> None:
+    """A missing or extra quote or brace is found at render, and cannot break the script."""
     value = ShellText(text) if field == "command" else text
     spec = changed(EXAMPLE, **{field: value})
     if field == "setup" and text.startswith("#"):
@@ -529,7 +529,7 @@ def test_shell_text_that_would_not_stay_in_its_place_is_refused(field: str, text
 def test_syntax_is_checked_without_running_anything(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Checking runs nothing, and is not put off by a locale that is not there or a first dash."""
+    """The check runs nothing, and works with a missing locale or a leading dash."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LC_ALL", "xx_YY.UTF-8")
     check_syntax("touch pwned; $(touch pwned)")
@@ -540,20 +540,20 @@ def test_syntax_is_checked_without_running_anything(
 
 
 def test_without_bash_no_syntax_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine without bash can still render a script for one that has it."""
+    """A machine without bash can still render a script."""
     monkeypatch.setenv("PATH", str(tmp_path))
     check_syntax("'")
 
 
 def test_the_log_of_many_slices_is_in_a_folder(place: Place) -> None:
-    """More than 1,000 keys: a folder for each thousand, made where it is missing."""
+    """More than 1,000 keys: one folder per thousand, created if it is missing."""
     place.write(words("echo", "{}"), log_folders=True)
     assert place.run(3017, "3/3017.log").log == b"3017\n"
     assert place.run(17, "0/17.log").log == b"17\n"
 
 
 def test_a_later_submission_is_an_argument(place: Place) -> None:
-    """``script.sh 002`` takes table, logs and claim of submission 002."""
+    """``script.sh 002`` uses table, logs and claim of submission 002."""
     place.write(words("echo", "{}"), direct=False)
     place.make(1, [("first",)])
     place.make(2, [("second",)])
@@ -564,7 +564,7 @@ def test_a_later_submission_is_an_argument(place: Place) -> None:
 
 
 def test_the_command_has_no_input_and_no_arguments(place: Place) -> None:
-    """Standard input is empty, whatever the script's is; the script's argument is its own."""
+    """Standard input is empty, and the command does not see the script's arguments."""
     place.write(ShellText('echo "[$*]"; cat; echo end'))
     place.make(2)
     ours = place.folder / "input"
@@ -586,7 +586,7 @@ def test_python_and_threads(place: Place) -> None:
 
 
 def test_the_setup_reaches_the_command(place: Place) -> None:
-    """Exports, functions and a cd of the setup hold for the command; its log has its output."""
+    """Exports, functions and a cd of the setup hold for the command; its output is in the log."""
     place.write(
         ShellText('echo "$A $(pwd)"; helper'),
         setup="export A=1\ncd /\nhelper() { echo helped; }\ncat <<EOF\nset up\nEOF\n",
@@ -596,8 +596,8 @@ def test_the_setup_reaches_the_command(place: Place) -> None:
     assert ran.stdout.startswith(b"slurmslice start ")
 
 
-def test_a_failure_in_the_middle_of_the_setup_is_no_failure(place: Place) -> None:
-    """The setup runs without -eu, which modules and conda do not survive."""
+def test_a_failed_command_inside_the_setup_is_ignored(place: Place) -> None:
+    """The setup runs without -eu, because modules and conda fail with it."""
     place.write(words("true"), setup='false; echo "$UNSET"; true')
     assert place.run().code == 0
 
@@ -624,7 +624,7 @@ def test_a_failure_in_the_middle_of_the_setup_is_no_failure(place: Place) -> Non
         ("exit x 2>/dev/null", 2, 2),
     ],
 )
-def test_a_setup_that_fails_is_no_slice(place: Place, setup: str, says: int, code: int) -> None:
+def test_a_failed_setup_runs_no_slice(place: Place, setup: str, says: int, code: int) -> None:
     """The command does not run, no start is written, and the task fails even after ``exit 0``."""
     place.write(words("touch", "ran"), setup=setup)
     ran = place.run()
@@ -637,8 +637,8 @@ def test_a_setup_that_fails_is_no_slice(place: Place, setup: str, says: int, cod
 
 @pytest.mark.parametrize("name", ["HUP", "INT", "TERM"])
 @pytest.mark.parametrize("trapped", ["", "trap : EXIT; ", "trap 'exit 0' HUP INT TERM; "])
-def test_a_setup_that_is_told_to_end(place: Place, name: str, trapped: str) -> None:
-    """scancel during the setup: the task says that it was told to end, and no slice begins."""
+def test_a_signal_during_the_setup(place: Place, name: str, trapped: str) -> None:
+    """scancel during the setup: the task writes the signal, and no slice begins."""
     place.write(words("touch", "ran"), setup=f"{trapped}sh -c 'touch ready; exec sleep 60'; exit 0")
     task = place.start()
     wait_for((place.work_dir / "ready").exists)
@@ -661,8 +661,8 @@ def test_a_work_dir_that_is_gone(place: Place) -> None:
 @pytest.mark.parametrize(
     "options", ["set -e", "set -u", "set -eu -o pipefail", "IFS=0123456789", "set -k"]
 )
-def test_options_of_the_setup_do_not_cost_the_end(place: Place, options: str) -> None:
-    """A setup that leaves -e or another IFS behind keeps neither start nor end from the log."""
+def test_shell_options_of_the_setup_do_not_lose_the_end_line(place: Place, options: str) -> None:
+    """A setup that sets -e or another IFS does not lose the start and end lines."""
     place.write(words("false"), setup=options)
     ran = place.run()
     own = ran.said.slots[0]
@@ -670,7 +670,7 @@ def test_options_of_the_setup_do_not_cost_the_end(place: Place, options: str) ->
 
 
 def test_a_clean_up_of_the_setup_runs_last(place: Place) -> None:
-    """A scratch folder that the setup made goes when the command is done, not before."""
+    """A scratch folder of the setup is removed after the command, not before."""
     place.write(
         ShellText('ls "$SCRATCH"'),
         setup='export SCRATCH=$(mktemp -d)\ntouch "$SCRATCH/here"\n'
@@ -685,7 +685,7 @@ def test_a_clean_up_of_the_setup_runs_last(place: Place) -> None:
 
 
 def test_a_second_job_of_a_submission_runs_nothing(place: Place) -> None:
-    """Submitted twice, one array runs; each task of the other says so, setup or not, and fails."""
+    """Submitted twice, one array runs; each task of the other one writes so and fails."""
     place.write(ShellText("echo ran $SLURM_ARRAY_JOB_ID"), setup="echo setup")
     first = place.run(1)
     assert first.log == b"setup\nran 419\n"
@@ -699,25 +699,25 @@ def test_a_second_job_of_a_submission_runs_nothing(place: Place) -> None:
     assert parse((place.submission() / "tasks/1.log").read_bytes(), "419") == first.said
 
 
-def test_the_claim_is_made_whatever_the_shell_was_told(place: Place) -> None:
-    """SHELLOPTS comes with the submitting shell: the task that finds the claim goes on."""
+def test_the_claim_works_with_any_shell_options(place: Place) -> None:
+    """The submitting shell may export SHELLOPTS: the task with the claim goes on."""
     place.write(ShellText("echo ran"))
     for index in (1, 2):
         ran = place.run(index, SHELLOPTS="errexit:nounset:braceexpand")
         assert (ran.code, ran.log) == (0, b"ran\n")
 
 
-def test_a_barred_submission_runs_nothing(place: Place) -> None:
-    """A submission that was given up cannot run later, whichever job brings it."""
+def test_a_fenced_submission_runs_nothing(place: Place) -> None:
+    """No job can run a submission that was given up."""
     place.write(words("touch", "ran"))
-    (place.submission() / "job").write_text("barred by slurmslice: given up\n")
+    (place.submission() / "job").write_text("fenced by slurmslice: given up\n")
     ran = place.run()
-    assert (ran.code, ran.said.refused) == (2, "barred by slurmslice: given up")
+    assert (ran.code, ran.said.refused) == (2, "fenced by slurmslice: given up")
     assert not (place.work_dir / "ran").exists()
 
 
 def test_a_race_has_one_winner(place: Place) -> None:
-    """Four jobs race with two tasks each: only one job's tasks run, and both of them."""
+    """Four jobs race with two tasks each: both tasks of exactly one job run."""
     place.write(ShellText("echo $SLURM_ARRAY_JOB_ID"))
     for _ in range(6):
         tasks = [
@@ -736,7 +736,7 @@ def test_a_race_has_one_winner(place: Place) -> None:
 
 
 def counting_sleeps(place: Place, then: str = 'exec /bin/sleep "$1"') -> str:
-    """A PATH on which ``sleep`` notes that the script waits, and for how long."""
+    """Return a PATH with a ``sleep`` that records how long the script waits."""
     programs = place.folder / "sleeping"
     programs.mkdir()
     slept = quote(str(place.folder / "slept"))
@@ -746,7 +746,7 @@ def counting_sleeps(place: Place, then: str = 'exec /bin/sleep "$1"') -> str:
 
 
 def test_a_claim_that_is_not_written_yet_is_waited_for(place: Place) -> None:
-    """Between creating and writing the file there is an instant: it is no refusal."""
+    """The file is empty for an instant after its creation: that is not a refusal."""
     place.write(words("true"))
     claim = place.submission() / "job"
     claim.touch()
@@ -757,7 +757,7 @@ def test_a_claim_that_is_not_written_yet_is_waited_for(place: Place) -> None:
 
 
 def test_a_claim_that_cannot_be_written_leaves_none(place: Place) -> None:
-    """The disk is full for a moment: the claim is made later, and nobody finds an empty one."""
+    """The disk is full for a moment: the claim is made later, and is never empty."""
     place.write(words("true"))
     blocked = place.submission() / "job.419.17"
     blocked.mkdir()  # as good as a full disk
@@ -769,8 +769,8 @@ def test_a_claim_that_cannot_be_written_leaves_none(place: Place) -> None:
     assert [path.name for path in place.submission().glob("job*")] == ["job"]
 
 
-def test_a_claim_that_is_never_written_is_not_waited_for_ever(place: Place) -> None:
-    """A claim without an owner bars the submission after some tries: better not run than twice."""
+def test_waiting_for_an_unwritten_claim_has_a_limit(place: Place) -> None:
+    """A claim without an owner stops the task after some tries: better never than twice."""
     place.write(words("touch", "ran"))
     (place.submission() / "job").touch()
     ran = place.run(PATH=counting_sleeps(place, ""))
@@ -793,7 +793,7 @@ TRAPPING = (
 def test_signals_reach_the_command_and_the_end_is_written(
     place: Place, name: str, shell: bool
 ) -> None:
-    """scancel, the time limit and --signal=B: signal the script; the command gets to end itself."""
+    """scancel, the time limit and --signal=B signal the script; the command can end itself."""
     text = TRAPPING.format(name)
     place.write(ShellText(text) if shell else words("bash", "-c", text))
     task = place.start()
@@ -818,7 +818,7 @@ def test_a_command_that_a_signal_ends(place: Place) -> None:
 
 @pytest.mark.parametrize(("name", "code"), [("TERM", 143), ("USR1", 0)])
 def test_a_program_in_a_shell_text_gets_the_signal(place: Place, name: str, code: int) -> None:
-    """The program that the text runs is let end itself; after TERM the text does not go on."""
+    """The program in the text can end itself; after TERM the text does not go on."""
     program = (
         f"trap 'sleep 0.2; echo saved; exit' {name}; touch ready; while :; do sleep 0.02; done"
     )
@@ -833,7 +833,7 @@ def test_a_program_in_a_shell_text_gets_the_signal(place: Place, name: str, code
 
 
 def test_a_command_that_ignores_a_signal_is_waited_for(place: Place) -> None:
-    """Signals that the command survives, and a stop and go, change nothing."""
+    """Signals that the command survives, and a stop with a continue, change nothing."""
     place.write(
         words("bash", "-c", "trap : TERM USR1; echo $$ >pid; touch ready; "
                             "until [ -e go ]; do sleep 0.02; done; exit 5")
@@ -850,8 +850,8 @@ def test_a_command_that_ignores_a_signal_is_waited_for(place: Place) -> None:
     assert (ran.code, ran.said.slots[0].exit_code) == (5, 5)
 
 
-def test_a_command_that_is_stopped_is_not_waited_for_busily(place: Place) -> None:
-    """While a command is suspended, the script sleeps: no CPU is used to look again and again."""
+def test_waiting_for_a_stopped_command_uses_no_cpu(place: Place) -> None:
+    """While a command is suspended, the script sleeps and uses no CPU."""
     place.write(words("sh", "-c", "echo $$ >pid; touch ready; sleep 0.1"))
     task = place.start()
     wait_for((place.work_dir / "ready").exists)
@@ -867,7 +867,7 @@ def test_a_command_that_is_stopped_is_not_waited_for_busily(place: Place) -> Non
 
 
 def test_a_requeue_appends(place: Place) -> None:
-    """What the run before wrote is kept; the progress of the newest restart counts."""
+    """Earlier output is kept; the progress of the newest restart counts."""
     place.write(ShellText("echo run ${SLURM_RESTART_COUNT:-0}; exit ${SLURM_RESTART_COUNT:-3}"))
     first = place.run()
     again = place.run(SLURM_RESTART_COUNT="1", SLURMD_NODENAME="n7")
@@ -880,7 +880,7 @@ def test_a_requeue_appends(place: Place) -> None:
 
 
 def test_one_slice_by_hand(place: Place) -> None:
-    """To try a slice before anything is submitted leaves no trace, and prints to the terminal."""
+    """A trial before any submission leaves no trace, and prints to the terminal."""
     place.write(words("sh", "-c", "echo slice {}; exit 3"), setup="echo setup")
     done = place.by_hand(SLURM_ARRAY_TASK_ID="17")
     assert (done.returncode, done.stdout) == (3, "setup\nslice 17\n")
@@ -890,7 +890,7 @@ def test_one_slice_by_hand(place: Place) -> None:
 
 
 def test_by_hand_a_setup_that_fails_runs_nothing(place: Place) -> None:
-    """As in an array: no command after a failed setup."""
+    """As in an array, no command runs after a failed setup."""
     place.write(words("echo", "ran"), setup="(exit 6)")
     done = place.by_hand(SLURM_ARRAY_TASK_ID="17")
     assert (done.returncode, done.stdout) == (6, "")
@@ -898,7 +898,7 @@ def test_by_hand_a_setup_that_fails_runs_nothing(place: Place) -> None:
 
 @pytest.mark.parametrize("index", [None, "", "x", "007", "-1", "1 2", "a[$(touch pwned)]"])
 def test_without_an_index_it_says_how_to_run_it(place: Place, index: str | None) -> None:
-    """One line, exit 2, nothing run: what to type to submit all, and what to try one."""
+    """One line and exit 2: it gives the commands to submit all slices and to try one."""
     place.write(words("touch", "ran"))
     environ = {} if index is None else {"SLURM_ARRAY_TASK_ID": index}
     done = place.by_hand(**environ, SLURM_ARRAY_JOB_ID="419")
@@ -910,7 +910,7 @@ def test_without_an_index_it_says_how_to_run_it(place: Place, index: str | None)
 
 
 def test_a_submission_that_is_not_there(place: Place) -> None:
-    """A run directory that was moved is named in one line."""
+    """One line names the missing directory of a moved run."""
     place.write(words("touch", "ran"))
     done = place.by_hand("007", SLURM_ARRAY_TASK_ID="1", SLURM_ARRAY_JOB_ID="419")
     assert done.returncode == 2
@@ -920,7 +920,7 @@ def test_a_submission_that_is_not_there(place: Place) -> None:
 
 @pytest.mark.parametrize("damage", ["beyond", "short", "empty"])
 def test_an_index_without_a_line_of_the_table(place: Place, damage: str) -> None:
-    """Beyond the table, or at a line that is cut short, nothing runs with wrong values."""
+    """An index beyond the table, or an incomplete line, runs nothing."""
     place.write(words("touch", "ran"), direct=False, columns=("mass",))
     place.make(rows=[("a", "1"), ("b", "2")])
     table = place.submission() / "tasks.tsv"
@@ -940,7 +940,7 @@ def test_an_index_without_a_line_of_the_table(place: Place, damage: str) -> None
 
 
 def test_a_log_that_cannot_be_written(place: Place) -> None:
-    """A full or missing disk fails the slice, and the task's own output says where."""
+    """A full or missing disk fails the slice, and the task's own output names the path."""
     place.write(words("true"))
     (place.submission() / "logs/17.log").mkdir()
     ran = place.run(log="none")

@@ -56,7 +56,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
 
 
 def processes(place: Place) -> list[int]:
-    """What still runs in the slices' folder."""
+    """Return the processes that still run in the slices' folder."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -68,14 +68,14 @@ def processes(place: Place) -> list[int]:
 
 
 def pack(place: Place, command: Command, keys: int | list[str], **fields: object) -> None:
-    """A packed script, and a table of these keys, or of as many as are asked."""
+    """Make a packed script with a table of these keys, or of so many keys."""
     place.write(command, **({"direct": False, "pack": 4} | fields))
     given = [f"k{i}" for i in range(keys)] if isinstance(keys, int) else keys
     place.make(rows=[(key,) for key in given])
 
 
 def log(place: Place, row: int) -> bytes:
-    """What the slice of a row of the table wrote; empty where it never ran."""
+    """Return the progress of the slice in a row; empty if it never ran."""
     path = place.submission() / f"logs/row-{row + 40}.log"
     return path.read_bytes() if path.exists() else b""
 
@@ -96,7 +96,7 @@ def edit(place: Place, old: str, new: str) -> None:
 
 @pytest.mark.parametrize(("name", "spec"), [("packed", PACKED), ("pool", POOL)])
 def test_the_packed_script_is_the_reviewed_one(name: str, spec: Script) -> None:
-    """Each change of what an administrator will read is looked at (and by git diff)."""
+    """A reviewer sees each change of the script (in git diff)."""
     path = SNAPSHOTS / f"{name}.sh"
     if os.environ.get("SLURMSLICE_UPDATE_SNAPSHOTS"):
         path.write_text(render(spec))
@@ -104,7 +104,7 @@ def test_the_packed_script_is_the_reviewed_one(name: str, spec: Script) -> None:
 
 
 def variants() -> Iterator[Script]:
-    """Every way in which a packed script can go."""
+    """The examples cover every branch of a packed script."""
     commands: tuple[Command, ...] = (words("prog", "-x", "{}"), ShellText('prog "$SLICE"'))
     for command, at_once, limit, cpus, columns in itertools.product(
         commands, (1, 4), (None, 600), (None, 4), ((), ("a", "b_2"))
@@ -123,7 +123,7 @@ def variants() -> Iterator[Script]:
 
 
 def test_shellcheck_has_nothing_to_say_of_packs(tmp_path: Path) -> None:
-    """Every variant is clean by shellcheck, notes included, and by ``bash -n``."""
+    """shellcheck, notes included, and ``bash -n`` report nothing for any variant."""
     paths = []
     for number, spec in enumerate(variants()):
         paths.append(tmp_path / f"{number}.sh")
@@ -147,7 +147,7 @@ def test_packs_need_nothing_newer_than_bash_4_2() -> None:
 
 @ONE_OR_SEVERAL
 def test_each_slice_of_a_pack_has_its_own_values_and_log(place: Place, at_once: int) -> None:
-    """Index i carries lines i*K to i*K+K-1, the last task what is left; logs are the slices'."""
+    """Index i carries lines i*K to i*K+K-1, the last task the rest; each slice has its log."""
     place.write(
         ShellText('echo "$SLICE $SLICE_ROW [$SLICE_MASS]"; echo err >&2'),
         direct=False, columns=("mass",), pack=3, at_once=at_once,
@@ -165,7 +165,7 @@ def test_each_slice_of_a_pack_has_its_own_values_and_log(place: Place, at_once: 
 
 @ONE_OR_SEVERAL
 def test_a_failed_slice_does_not_stop_its_pack(place: Place, at_once: int) -> None:
-    """Each slice has its own exit code, also one that cannot start; the task then exits 1."""
+    """Each slice has its own exit code, even if it cannot start; the task then exits 1."""
     keys = ["0", "7", "0", "255", "130", "0"]
     pack(place, words("sh", "-c", "exit $1", "sh", "{}"), keys, at_once=at_once, pack=9)
     ran = place.run(0)
@@ -175,7 +175,7 @@ def test_a_failed_slice_does_not_stop_its_pack(place: Place, at_once: int) -> No
 
 
 def test_a_slice_that_a_signal_ends_is_one_slice(place: Place) -> None:
-    """A crash says 128 + the signal in its end, and the next slice runs."""
+    """The end line of a crash has 128 + the signal, and the next slice runs."""
     pack(place, ShellText('[ "$SLICE" != k1 ] || kill -s SEGV $BASHPID'), 3)
     ran = place.run(0)
     assert (ran.code, exits(ran)) == (1, {0: 0, 1: 139, 2: 0})
@@ -183,7 +183,7 @@ def test_a_slice_that_a_signal_ends_is_one_slice(place: Place) -> None:
 
 @ONE_OR_SEVERAL
 def test_hostile_keys_of_a_pack_arrive_byte_for_byte(place: Place, at_once: int) -> None:
-    """Whatever a key holds, program and environment get exactly its bytes; nothing runs."""
+    """Program and environment get exactly the bytes of any key; nothing in it is run."""
     command = words("sh", "-c", 'printf "%s\\0" "$@" "$SLICE"', "sh", "{}")
     pack(place, command, HOSTILE, pack=len(HOSTILE), at_once=at_once)
     assert place.run(0).code == 0
@@ -201,7 +201,7 @@ def test_hostile_keys_of_a_pack_arrive_byte_for_byte(place: Place, at_once: int)
 def test_any_pack_runs_each_slice_once(
     place: Place, slices: int, size: int, at_once: int, locale: str
 ) -> None:
-    """Over all tasks of a submission every key is done once, whatever N, K and P are."""
+    """All tasks of a submission run every key once, for any N, K and P."""
     (place.work_dir / "done").unlink(missing_ok=True)
     keys = [f"é {i}" for i in range(slices)]
     pack(place, ShellText('echo "$SLICE" >>done'), keys, pack=size, at_once=at_once)
@@ -211,7 +211,7 @@ def test_any_pack_runs_each_slice_once(
 
 
 def test_a_slice_inherits_nothing_of_the_bookkeeping(place: Place) -> None:
-    """No pipe of the script is open in a slice: what it leaves running holds nothing up."""
+    """A slice inherits no pipe of the script, so its background processes block nothing."""
     for at_once in (1, 2):
         pack(place, words("ls", "/proc/self/fd"), 2, at_once=at_once, slice_time_s=60)
         assert place.run(0).code == 0
@@ -220,7 +220,7 @@ def test_a_slice_inherits_nothing_of_the_bookkeeping(place: Place) -> None:
 
 
 def test_a_log_of_a_pack_that_cannot_be_written(place: Place) -> None:
-    """A full or missing disk fails that slice alone, and the task's output says where."""
+    """A full or missing disk fails only that slice, and the task's output names the path."""
     pack(place, words("true"), 3)
     (place.submission() / "logs/row-41.log").mkdir()
     ran = place.run(0)
@@ -230,7 +230,7 @@ def test_a_log_of_a_pack_that_cannot_be_written(place: Place) -> None:
 
 @ONE_OR_SEVERAL
 def test_a_slice_whose_start_cannot_be_written_is_not_run(place: Place, at_once: int) -> None:
-    """A full disk: what has no start line counts as never begun, and is submitted again."""
+    """A full disk: a slice without a start line never began, and is submitted again."""
     pack(place, ShellText("echo $SLICE >>ran"), 3, at_once=at_once)
     with Path("/dev/full").open("wb") as full:
         ran = subprocess.run(
@@ -243,7 +243,7 @@ def test_a_slice_whose_start_cannot_be_written_is_not_run(place: Place, at_once:
 
 
 def test_a_damaged_line_of_the_table_fails_its_slice(place: Place) -> None:
-    """Nothing runs with wrong values; the others of the pack are done."""
+    """Nothing runs with wrong values; the other slices of the pack complete."""
     pack(place, ShellText("echo $SLICE >>ran"), 3)
     table = place.submission() / "tasks.tsv"
     table.write_bytes(table.read_bytes().replace(b"41\tk1\trow-41.log", b"41 k1"))
@@ -255,7 +255,7 @@ def test_a_damaged_line_of_the_table_fails_its_slice(place: Place) -> None:
 
 @pytest.mark.parametrize("damage", ["beyond", "empty", "gone"])
 def test_a_task_without_slices(place: Place, damage: str) -> None:
-    """An index beyond the table, or no table, is said in one line and claims nothing."""
+    """An index beyond the table, or no table: one line, and no claim."""
     pack(place, words("touch", "ran"), 4)
     table = place.submission() / "tasks.tsv"
     if damage == "empty":
@@ -270,7 +270,7 @@ def test_a_task_without_slices(place: Place, damage: str) -> None:
 
 
 def test_a_second_job_of_a_packed_submission_runs_nothing(place: Place) -> None:
-    """The claim holds for packs as for single slices."""
+    """The claim works for packs as for single slices."""
     pack(place, ShellText("echo ran $SLURM_ARRAY_JOB_ID"), 8)
     assert place.run(0).code == 0
     ran = place.end(place.start(1, "420"), 1, job="420")
@@ -279,7 +279,7 @@ def test_a_second_job_of_a_packed_submission_runs_nothing(place: Place) -> None:
 
 
 def test_threads_of_slices_side_by_side(place: Place) -> None:
-    """-c is what one slice gets; the task has P times as many CPUs, and no slice takes all."""
+    """-c is the number of CPUs of one slice; the task has P times as many."""
     text = 'echo "$OMP_NUM_THREADS $SRUN_CPUS_PER_TASK"'
     pack(place, ShellText(text), 12, cpus=3, at_once=2)
     assert place.run(0).code == 0
@@ -292,7 +292,7 @@ def test_threads_of_slices_side_by_side(place: Place) -> None:
 
 
 def lost(ran: Ran) -> dict[int, tuple[int | None, int | None]]:
-    """Each slice's exit code, and of how many slices one lost a process for want of memory."""
+    """The result has each slice's exit code, and the number of candidates for an OOM kill."""
     return {slot: (said.exit_code, said.lost_among) for slot, said in ran.said.slots.items()}
 
 
@@ -309,7 +309,7 @@ GROUPS = {
 
 
 def counted(place: Place, group: str) -> None:
-    """Have the script read files of ours in place of the kernel's; ``./kill N`` sets the count."""
+    """Let the script read our files instead of the kernel's; ``./kill N`` sets the count."""
     own, file, content = GROUPS[group]
     count = place.folder / "cgroup" / file
     count.parent.mkdir(parents=True, exist_ok=True)
@@ -323,7 +323,7 @@ def counted(place: Place, group: str) -> None:
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_the_slice_that_lost_a_process_is_told(place: Place, group: str) -> None:
+def test_the_slice_with_an_oom_kill_is_named(place: Place, group: str) -> None:
     """It alone, whatever its exit code; and again when the task is started anew.
 
     A group that is not the task's alone says nothing: its count may be of another's processes.
@@ -344,8 +344,8 @@ def test_the_slice_that_lost_a_process_is_told(place: Place, group: str) -> None
     assert lost(again) == wanted | {3: (0, None)}
 
 
-def test_of_several_at_a_time_it_is_not_known_which_lost_a_process(place: Place) -> None:
-    """How many ran is told of each that did; one that ran alone is known."""
+def test_several_slices_at_a_time_are_all_oom_candidates(place: Place) -> None:
+    """The number of running slices is written for each; a slice that ran alone is certain."""
     said = quote(str(place.submission() / "tasks/0.log"))
     text = f"""
         ended() {{ grep -c ' end ' {said}; }}
@@ -365,7 +365,7 @@ HOG = """bash -c 'x=$(printf "%*s" 300000000 "")'"""
 
 
 def test_a_process_that_the_kernel_ended(place: Place) -> None:
-    """With a real limit: the command goes on and exits 0 all the same."""
+    """With a real memory limit: the command goes on and exits 0 all the same."""
     cells = open_cells()
     if cells is None:
         pytest.skip("no control group can be made here")
@@ -385,7 +385,7 @@ def test_a_process_that_the_kernel_ended(place: Place) -> None:
 
 @ONE_OR_SEVERAL
 def test_the_setup_of_a_pack_runs_once(place: Place, at_once: int) -> None:
-    """Modules and scratch are made once a task, and a clean-up runs once, at its end."""
+    """Modules and scratch are set up once per task, and a clean-up runs once, at its end."""
     setup = "echo set up; export A=1; cd /\ntrap 'echo cleaned' EXIT\nset -eu; IFS=0123456789"
     pack(place, ShellText('echo "$A $(pwd)"'), 4, setup=setup, at_once=at_once, slice_time_s=60)
     ran = place.run(0)
@@ -403,7 +403,7 @@ def test_the_setup_of_a_pack_runs_once(place: Place, at_once: int) -> None:
 def test_no_slice_starts_after_a_setup_that_failed(
     place: Place, setup: str, says: int, at_once: int
 ) -> None:
-    """The task says with which code the setup ended, and nothing of its slices."""
+    """The task writes the exit code of the setup, and nothing about its slices."""
     pack(place, words("touch", "ran"), 4, setup=setup, at_once=at_once)
     ran = place.run(0)
     assert (ran.code, ran.said.setup_exit, ran.said.slots) == (1, says, {})
@@ -412,7 +412,7 @@ def test_no_slice_starts_after_a_setup_that_failed(
 
 @ONE_OR_SEVERAL
 def test_a_pack_by_hand(place: Place, at_once: int) -> None:
-    """To try a task shows all its slices one after another, and leaves no trace."""
+    """A trial runs all slices one after another, and leaves no trace."""
     text = 'echo "slice $SLICE"; set -e; [ "$SLICE" != k5 ]; echo good'
     pack(place, ShellText(text), 7, setup="echo setup; set -e", at_once=at_once)
     done = place.by_hand(SLURM_ARRAY_TASK_ID="1")
@@ -424,8 +424,8 @@ def test_a_pack_by_hand(place: Place, at_once: int) -> None:
 
 
 @pytest.mark.parametrize("seconds", ["x", "-1", "07", "a[$(touch pwned)]"])
-def test_a_limit_that_is_no_number(place: Place, seconds: str) -> None:
-    """The second argument is a number of seconds, or the script says how it is called."""
+def test_a_time_limit_that_is_not_a_number(place: Place, seconds: str) -> None:
+    """The second argument must be a number of seconds; else the script shows its usage."""
     pack(place, words("touch", "ran"), 4)
     done = place.by_hand("001", seconds, SLURM_ARRAY_TASK_ID="0")
     assert done.returncode == 2
@@ -438,7 +438,7 @@ def test_a_limit_that_is_no_number(place: Place, seconds: str) -> None:
 
 @ONE_OR_SEVERAL
 def test_a_slice_is_ended_at_its_own_time(place: Place, at_once: int) -> None:
-    """TERM goes to the slice with all its processes, a line says so, and the others are done."""
+    """TERM ends the slice with all its processes and is written; the other slices complete."""
     text = '[ "$SLICE" != k1 ] || { sleep 50 & echo $! >child; sleep 50; }'
     pack(place, words("sh", "-c", text), 3, at_once=at_once, slice_time_s=1)
     began = time.monotonic()
@@ -457,7 +457,7 @@ def _zombie(pid: int) -> bool:
 
 @ONE_OR_SEVERAL
 def test_a_slice_that_ignores_its_end_is_killed(place: Place, at_once: int) -> None:
-    """SIGKILL follows SIGTERM after the grace that stands in the script."""
+    """SIGKILL follows SIGTERM after the grace period in the script."""
     text = '[ "$SLICE" != k0 ] || { trap "echo no" TERM; while :; do sleep 0.05; done; }'
     pack(place, words("bash", "-c", text), 3, at_once=at_once, slice_time_s=1)
     edit(place, "_grace=30 ", "_grace=1 ")
@@ -468,7 +468,7 @@ def test_a_slice_that_ignores_its_end_is_killed(place: Place, at_once: int) -> N
 
 
 def test_a_slice_may_save_at_its_time(place: Place) -> None:
-    """SIGTERM comes before SIGKILL; what it exits with is written beside that it was late."""
+    """SIGTERM comes before SIGKILL; the exit code is written, and that the slice was too late."""
     text = "trap 'echo saved; exit 0' TERM; while :; do sleep 0.05; done"
     pack(place, words("bash", "-c", text), 1, slice_time_s=1)
     ran = place.run(0)
@@ -477,7 +477,7 @@ def test_a_slice_may_save_at_its_time(place: Place) -> None:
 
 
 def test_each_slice_has_the_whole_time(place: Place) -> None:
-    """The limit is of each slice, not of what came before it: none of these is ended."""
+    """The limit counts per slice, not from the start of the task: none of these is ended."""
     pack(place, words("sleep", "0.6"), 4, slice_time_s=1)
     ran = place.run(0)
     assert exits(ran) == dict.fromkeys(range(4), 0)
@@ -485,7 +485,7 @@ def test_each_slice_has_the_whole_time(place: Place) -> None:
 
 
 def test_a_later_submission_has_another_limit(place: Place) -> None:
-    """``script.sh 002 SECONDS``; 0 and a script without a limit let a slice take its time."""
+    """``script.sh 002 SECONDS``; 0, or a script without a limit, means no limit."""
     pack(place, words("sleep", "2.5"), 1, slice_time_s=None)
     place.make(2, [("k",)])
     done = subprocess.run(
@@ -497,7 +497,7 @@ def test_a_later_submission_has_another_limit(place: Place) -> None:
 
 
 def test_the_time_in_which_a_task_was_suspended_does_not_count(place: Place) -> None:
-    """scontrol suspend, and preemption that suspends, cost a slice nothing of its time."""
+    """scontrol suspend, and preemption by suspend, use none of a slice's time."""
     text = "echo >ready; for i in 1 2 3 4 5; do sleep 0.3; done"
     pack(place, words("sh", "-c", text), 1, slice_time_s=3)
     task = place.start(0)
@@ -512,8 +512,8 @@ def test_the_time_in_which_a_task_was_suspended_does_not_count(place: Place) -> 
     assert (exits(ran), ran.said.slots[0].timed_out) == ({0: 0}, False)
 
 
-def test_the_watchdog_goes_with_its_task(place: Place) -> None:
-    """Neither at the end of the task nor when it is killed does it hold a reader's pipe."""
+def test_the_watchdog_ends_with_its_task(place: Place) -> None:
+    """It holds no reader's pipe, at the end of the task or after a kill."""
     for text in ("true", "touch ready; exec sleep 30 >/dev/null 2>&1"):
         pack(place, words("sh", "-c", text), 1, slice_time_s=600)
         task = subprocess.Popen(
@@ -539,7 +539,7 @@ TRAPPING = "trap 'echo got; exit 9' {0}; echo >ready-$SLICE; while :; do sleep 0
 def test_after_a_signal_no_further_slice_starts(
     place: Place, name: str, shell: bool, at_once: int
 ) -> None:
-    """scancel and the time limit reach all that run; their ends are written, the rest waits."""
+    """scancel and the time limit reach all running slices; their ends are written, others wait."""
     text = TRAPPING.format(name)
     command = ShellText(text) if shell else words("bash", "-c", text)
     pack(place, command, 6, pack=6, at_once=at_once, slice_time_s=60)
@@ -561,7 +561,7 @@ def _has_got_it(place: Place, row: int) -> bool:
 @pytest.mark.parametrize("name", ["USR1", "USR2"])
 @ONE_OR_SEVERAL
 def test_a_warning_is_only_passed_on(place: Place, name: str, at_once: int) -> None:
-    """--signal=B:USR1 reaches what runs, and the pack goes on."""
+    """--signal=B:USR1 reaches the running slices, and the pack goes on."""
     text = TRAPPING.format(name).replace("exit 9", "exit 0")
     pack(place, words("bash", "-c", f'[ "$SLICE" = k5 ] || {{ {text}; }}'), 6, pack=6,
          at_once=at_once)  # fmt: skip
@@ -582,7 +582,7 @@ def test_a_warning_is_only_passed_on(place: Place, name: str, at_once: int) -> N
 
 @ONE_OR_SEVERAL
 def test_slices_that_a_signal_ends(place: Place, at_once: int) -> None:
-    """Programs that know nothing of signals end with 143, and so do their ends."""
+    """Programs without signal handlers end with 143, and so do their end lines."""
     pack(place, words("sh", "-c", "echo >ready-$SLICE; exec sleep 30"), 4, at_once=at_once)
     task = place.start(0)
     for slot in range(at_once):
@@ -596,8 +596,8 @@ def test_slices_that_a_signal_ends(place: Place, at_once: int) -> None:
 
 
 @ONE_OR_SEVERAL
-def test_what_a_slice_leaves_running_is_ended_with_it(place: Place, at_once: int) -> None:
-    """As at the end of an array task of its own: submitted again, it would run beside itself."""
+def test_processes_left_by_a_slice_are_ended(place: Place, at_once: int) -> None:
+    """Submitted again, the slice would run beside its old processes."""
     text = (
         'if [ "$SLICE" = k0 ]; then (trap "" TERM; touch there; exec sleep 50) & echo $! >child; '
         "until [ -e there ]; do sleep 0.01; done; exit 3; fi; "
@@ -614,8 +614,8 @@ def test_what_a_slice_leaves_running_is_ended_with_it(place: Place, at_once: int
 
 
 @ONE_OR_SEVERAL
-def test_what_a_wrapper_started_may_save(place: Place, at_once: int) -> None:
-    """At its time a shell dies at once, and what it runs may save: only then has it ended."""
+def test_children_of_a_wrapper_may_save(place: Place, at_once: int) -> None:
+    """At the limit a shell dies at once, but its children may save: only then it has ended."""
     saves = "trap 'until [ -e go ]; do sleep 0.02; done; echo >saved; exit 0' TERM; echo >ready; "
     saves += "while :; do sleep 0.02; done"
     text = f'[ "$SLICE" != k0 ] && exit; bash -c "{saves}"; exit'
@@ -632,8 +632,8 @@ def test_what_a_wrapper_started_may_save(place: Place, at_once: int) -> None:
 
 
 @ONE_OR_SEVERAL
-def test_what_a_wrapper_started_has_its_grace(place: Place, at_once: int) -> None:
-    """What ignores TERM is killed, though the shell that ran it has long ended."""
+def test_children_of_a_wrapper_get_the_grace_period(place: Place, at_once: int) -> None:
+    """A child that ignores TERM is killed, even if its shell ended long ago."""
     ignores = "trap '' TERM; echo $$ >child; while :; do sleep 0.02; done"
     text = f'[ "$SLICE" != k0 ] && exit; bash -c "{ignores}"; exit'
     pack(place, words("sh", "-c", text), 2, at_once=at_once, slice_time_s=1)
@@ -646,7 +646,7 @@ def test_what_a_wrapper_started_has_its_grace(place: Place, at_once: int) -> Non
 
 @ONE_OR_SEVERAL
 def test_an_end_that_cannot_be_written_is_written_later(place: Place, at_once: int) -> None:
-    """A disk that is full for a while: a slice that is done is told so, and the next one runs."""
+    """A disk is full for a while: a completed slice is still recorded, and the next one runs."""
     text = "touch at-$SLICE; until [ -e go-$SLICE ]; do sleep 0.02; done"
     pack(place, words("sh", "-c", text), 2, at_once=at_once)
     edit(place, "command sleep 5", "command sleep 0.1")
@@ -676,7 +676,7 @@ def test_an_end_that_cannot_be_written_is_written_later(place: Place, at_once: i
 
 
 def test_a_pool_is_never_more_than_p_and_goes_on_at_each_end(place: Place) -> None:
-    """P at a time, and the next one when one ends: a long slice holds up one place alone."""
+    """P at a time, and the next one after each end: a long slice occupies only one place."""
     text = (
         'mkdir "run/$SLICE"; ls run >"seen-$SLICE"; '
         '[ "$SLICE" != k0 ] || until [ -e last ]; do sleep 0.02; done; '
@@ -691,7 +691,7 @@ def test_a_pool_is_never_more_than_p_and_goes_on_at_each_end(place: Place) -> No
 
 
 def test_a_slice_that_is_killed_with_its_wrapper_has_an_end(place: Place) -> None:
-    """SIGKILL to a whole group (by force, or for memory) leaves no hole in the pool."""
+    """SIGKILL to a whole process group does not reduce the pool."""
     text = '[ "$SLICE" != k0 ] || kill -s KILL -- "-$(ps -o pgid= -p $$ | tr -d " ")"'
     pack(place, words("sh", "-c", text), 5, pack=5, at_once=2)
     ran = place.run(0)
@@ -715,7 +715,7 @@ def test_a_wrapper_that_is_killed_alone_keeps_its_place(place: Place) -> None:
 
 
 def test_waiting_for_a_pool_costs_no_time(place: Place) -> None:
-    """While slices run the script sleeps: a look each second, which forgets nothing."""
+    """While slices run the script sleeps, looks once a second, and misses nothing."""
     text = "echo >>ready-$SLICE; until [ -e go ]; do sleep 0.1; done"
     pack(place, words("sh", "-c", text), 5, pack=5, at_once=4)
     task = place.start(0)
@@ -735,7 +735,7 @@ def test_waiting_for_a_pool_costs_no_time(place: Place) -> None:
 
 
 @ONE_OR_SEVERAL
-def test_a_restart_keeps_what_is_done(place: Place, at_once: int) -> None:
+def test_a_restart_keeps_completed_slices(place: Place, at_once: int) -> None:
     """After a requeue only what was ended from outside runs again; the rest is kept as it is.
 
     What failed by itself may have been submitted again meanwhile: it must not run here too.
@@ -758,8 +758,8 @@ def test_a_restart_keeps_what_is_done(place: Place, at_once: int) -> None:
 
 
 @ONE_OR_SEVERAL
-def test_a_restart_runs_again_what_was_told_to_end(place: Place, at_once: int) -> None:
-    """It may have saved what it had, and exited well: that is not done. What ended before is."""
+def test_a_restart_repeats_interrupted_slices(place: Place, at_once: int) -> None:
+    """An interrupted slice may exit 0 after it saved: it is not completed, earlier ones are."""
     text = """echo run >>"runs-$SLICE"
         trap 'exit 0' TERM
         case $SLICE$SLURM_RESTART_COUNT in k10) echo >ready; while :; do sleep 0.02; done ;; esac"""
@@ -777,7 +777,7 @@ def test_a_restart_runs_again_what_was_told_to_end(place: Place, at_once: int) -
 
 
 def test_a_restart_whose_slices_are_all_done_is_done(place: Place) -> None:
-    """Nothing is left: the task ends well, without its setup."""
+    """No slice is left: the task succeeds without its setup."""
     pack(place, words("true"), 3, setup="echo setup >>../setups")
     assert place.run(0, SLURM_RESTART_COUNT="0").code == 0
     again = place.run(0, SLURM_RESTART_COUNT="1")
@@ -786,7 +786,7 @@ def test_a_restart_whose_slices_are_all_done_is_done(place: Place) -> None:
 
 
 def test_a_slice_that_took_too_long_does_not_run_again(place: Place) -> None:
-    """Its time was over: that is an end of its own, in every later start too."""
+    """A slice over its time limit stays so in every later start."""
     text = 'echo run >>"runs-$SLICE"; [ "$SLICE" != k1 ] || exec sleep 60'
     pack(place, words("sh", "-c", text), 3, slice_time_s=1)
     for restart in ("0", "1", "2"):
@@ -796,8 +796,8 @@ def test_a_slice_that_took_too_long_does_not_run_again(place: Place) -> None:
     assert (place.work_dir / "runs-k1").read_text() == "run\n"
 
 
-def test_a_restart_believes_only_whole_lines_of_its_own_job(place: Place) -> None:
-    """A torn line, another job's line and an end from outside keep nothing."""
+def test_a_restart_reads_only_whole_lines_of_its_own_job(place: Place) -> None:
+    """A torn line, another job's line and an end by a signal complete no slice."""
     pack(place, ShellText('echo "$SLICE" >>ran'), 4)
     line = "slurmslice end job={} restart=0 at=1795424180 host=n3 slot={} exit={}\n"
     text = line.format(419, 0, 143) + line.format(41, 1, 0) + "noise " + line.format(419, 2, 0)
@@ -809,7 +809,7 @@ def test_a_restart_believes_only_whole_lines_of_its_own_job(place: Place) -> Non
 
 
 def test_a_restart_whose_setup_fails_loses_nothing(place: Place) -> None:
-    """What is done is written before the setup can fail."""
+    """Completed slices are written before the setup can fail."""
     setup = "[[ $SLURM_RESTART_COUNT != 1 ]] || exit 4"
     pack(place, words("sh", "-c", '[ "$SLICE" != k1 ] || kill -9 $$'), 3, setup=setup)
     assert exits(place.run(0, SLURM_RESTART_COUNT="0")) == {0: 0, 1: 137, 2: 0}

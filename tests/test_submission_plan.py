@@ -1,4 +1,4 @@
-"""Plans: what a dry run shows is what is executed, and nothing but a plan is executed."""
+"""Plans: execution does exactly what a dry run shows."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ Shown = tuple[list[int], dict[str, str]]
 
 
 def shown(submission: PlannedSubmission) -> Shown:
-    """The rows of a submission and its options, without those that are new each time."""
+    """Return a submission's rows and options, without the options that are new each time."""
     options = submission.overrides.without({"job-name"})
     return list(submission.batch.rows), dict(options)
 
 
 def some_failed(run: Run, engine: FakeEngine) -> None:
-    """Two ways to fail; the others are done."""
+    """End some slices in two kinds of failure, and complete the others."""
     submit(run, ALL, {}, "submit")
     engine.end_all()
     for index in (1, 4, 6):
@@ -48,10 +48,10 @@ def some_failed(run: Run, engine: FakeEngine) -> None:
 
 
 @pytest.mark.parametrize("changes", [{}, {"mem": "2x"}, {"mem": "3G", "partition": "long"}])
-def test_the_submissions_of_a_plan_are_those_that_are_made(
+def test_execution_makes_the_submissions_of_the_plan(
     new_run: NewRun, engine: FakeEngine, changes: dict[str, str]
 ) -> None:
-    """Rows, options and order, of what waits and of what failed."""
+    """Rows, options and order are the same for waiting and for failed slices."""
     run = new_run("0-9", mem="1G", time="10")
     first = a_plan(run, ALL, changes)
     expected = [shown(one) for one in first.submissions(run)]
@@ -67,10 +67,10 @@ def test_the_submissions_of_a_plan_are_those_that_are_made(
     "words",
     ["submit demo", "submit demo --mem 2x", "submit demo --only 3 -p long", "run demo -t 5"],
 )
-def test_a_dry_run_shows_what_the_same_line_does(
+def test_a_dry_run_shows_the_effect_of_the_same_command(
     new_run: NewRun, engine: FakeEngine, typed: Typed, words: str
 ) -> None:
-    """Word for word what sbatch gets, but for the job's name, which is new each time."""
+    """The words for sbatch are equal, except for the job's name, which is new each time."""
     new_run("0-9", mem="1G")
     typed(*words.split(), "--dry-run")
     lines = [shlex.split(line) for line in typed.lines if line.startswith("sbatch ")]
@@ -127,14 +127,14 @@ def cancel_others(run: Run, engine: FakeEngine, rows: list[int]) -> None:
     st.sampled_from([{}, {"mem": "2x"}]),
     st.integers(1, 3),
 )
-def test_never_more_than_the_plan_is_done(
+def test_execution_never_exceeds_the_plan(
     make_run: Callable[..., tuple[Run, FakeEngine]],
     rows: list[int],
     meanwhile: Callable[[Run, FakeEngine, list[int]], None],
     changes: Mapping[str, str],
     pack: int,
 ) -> None:
-    """Whatever another process does with some slices meanwhile, they are left out, and named."""
+    """Slices that another process changed after the plan are left out, and named."""
     run, engine = make_run(12, Packing(pack), options=(("mem", "100M"), ("time", "1")))
     plan = a_plan(run, ALL, changes)
     other = Run(run.place, engine, run.clock)
@@ -148,7 +148,7 @@ def test_never_more_than_the_plan_is_done(
 
 
 def test_a_slice_that_slurm_runs_again_is_left_out(new_run: NewRun, engine: FakeEngine) -> None:
-    """It was seen as failed; under the lock Slurm says otherwise."""
+    """It had failed in the last poll; under the lock Slurm says that it runs again."""
     run = new_run("0-9")
     some_failed(run, engine)
     plan = a_plan(run, FAILED)
@@ -159,10 +159,10 @@ def test_a_slice_that_slurm_runs_again_is_left_out(new_run: NewRun, engine: Fake
     assert [list(taken.planned.batch.rows) for taken in done.taken] == [[1, 6, 8]]
 
 
-def test_a_script_that_was_edited_meanwhile_is_not_submitted(
+def test_a_script_edited_after_the_plan_is_not_submitted(
     new_run: NewRun, engine: FakeEngine
 ) -> None:
-    """The plan was made from another text: nothing is queued."""
+    """The script changed after the plan: nothing is queued."""
     run = new_run("0-9", mem="1G")
     plan = a_plan(run, ALL)
     run.place.script.write_text(run.place.script.read_text().replace("--mem=1G", "--mem=2G"))
@@ -173,10 +173,8 @@ def test_a_script_that_was_edited_meanwhile_is_not_submitted(
     assert not run.ledger.queue
 
 
-def test_what_can_never_run_is_refused_and_not_executed(
-    new_run: NewRun, engine: FakeEngine
-) -> None:
-    """It is in the plan, with the slices; nothing is queued."""
+def test_slices_that_can_never_run_are_refused(new_run: NewRun, engine: FakeEngine) -> None:
+    """The plan holds the refusal with its slices; nothing is queued."""
     run = new_run("0-9", mem="1G")
     engine.limits = lambda request: Limits(  # type: ignore[method-assign]
         1001, never="too large" if (request.mem_mib or 0) > 2048 else ""
@@ -194,7 +192,7 @@ def test_what_can_never_run_is_refused_and_not_executed(
 def test_the_script_is_read_once_for_a_plan(
     new_run: NewRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Rows, requests, warnings, limits and submissions come from one reading."""
+    """Rows, requests, warnings, limits and submissions use one reading of the script."""
     run = new_run("0-9", mem="1G")
     read = ResourceRequest.from_script
     seen: list[str] = []

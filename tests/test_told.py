@@ -155,7 +155,7 @@ def test_a_script_that_gave_way_is_told_of(
     """--only has put a part in, and the whole script is sent by hand: it ran nothing."""
     run = new_run("0-3")
     submit(run, waiting(1), {}, "submit")
-    refused(run, "777", "barred by slurmslice, which gave this submission up", run.clock() + 60)
+    refused(run, "777", "fenced by slurmslice, which gave this submission up", run.clock() + 60)
     said = typed("status", "demo")
     assert typed.noted("job-ran-nothing") == [{"job": "777", "submission": 1, "owner": None}]
     assert "slurmslice submit demo" in said

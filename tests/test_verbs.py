@@ -1,4 +1,4 @@
-"""The verbs on a run: submit, poll, resubmit, cancel, throttle, follow; and every doubt."""
+"""The actions on a run: submit, poll, resubmit, cancel, throttle, follow; and every doubt."""
 
 from __future__ import annotations
 
@@ -48,37 +48,37 @@ FAILED = failed(None, None)
 
 
 def states(run: Run) -> Counter[State]:
-    """How many slices are in each state."""
+    """Count the slices in each state."""
     return Counter(run.standings.tally())
 
 
 def submit(
     run: Run, choose: Choose, changes: dict[str, str], name: str
 ) -> list[AcceptedSubmission]:
-    """What was taken; what hindered it, as an error."""
+    """Return the accepted submissions; raise an error that stopped them."""
     fed = verb.submit(run, choose, changes, name)
     fed.check(passing=False)
     return fed.taken
 
 
 def all_end(run: Run, engine: FakeEngine, state: State = State.COMPLETED) -> None:
-    """Submit everything, let it end in one state, and look."""
+    """Submit everything, end all tasks in one state, and poll."""
     submit(run, ALL, {}, "submit")
     engine.end_all(state)
     poll(run)
 
 
 def carried(engine: FakeEngine) -> Counter[str]:
-    """How often each index was submitted, by the cluster's records."""
+    """Count the submissions of each index in the cluster's records."""
     return Counter(
         f"{job.order.number}:{index}" for job in engine.jobs.values() for index in job.order.array
     )
 
 
-def test_the_first_submission_is_the_script_and_nothing_else(
+def test_first_submission_is_the_script_without_options(
     new_run: NewRun, engine: FakeEngine
 ) -> None:
-    """Promise 7: sbatch script.sh, without an option or an argument beside it."""
+    """Promise 7: sbatch script.sh, without any option or argument."""
     run = new_run("0-9%3", mem="4G")
     (taken,) = submit(run, ALL, {}, "submit")
     order = engine.jobs[taken.job].order
@@ -88,8 +88,10 @@ def test_the_first_submission_is_the_script_and_nothing_else(
     assert states(run) == {State.SUBMITTED: 10}
 
 
-def test_a_later_submission_gives_only_what_differs(new_run: NewRun, engine: FakeEngine) -> None:
-    """Promise 7: the same script, its number, and array, name, output and the changed request."""
+def test_later_submission_adds_only_the_differing_options(
+    new_run: NewRun, engine: FakeEngine
+) -> None:
+    """Promise 7: the same script with its number, array, name, output and the changed request."""
     run = new_run("0-9", mem="4G")
     submit(run, ALL, {}, "submit")
     engine.end_all()
@@ -105,8 +107,8 @@ def test_a_later_submission_gives_only_what_differs(new_run: NewRun, engine: Fak
     assert order.token != run.record.token
 
 
-def test_what_was_doubled_is_doubled_again(new_run: NewRun, engine: FakeEngine) -> None:
-    """``2x`` is of the option in use for that slice; slices with other requests go apart."""
+def test_a_doubled_request_can_be_doubled_again(new_run: NewRun, engine: FakeEngine) -> None:
+    """``2x`` doubles each slice's option; slices with different requests get separate arrays."""
     run = new_run("0-9", mem="4G", time="10")
     all_end(run, engine, State.OUT_OF_MEMORY)
     submit(run, failed(None, [1]), {"mem": "2x"}, "resubmit")
@@ -120,7 +122,7 @@ def test_what_was_doubled_is_doubled_again(new_run: NewRun, engine: FakeEngine) 
 
 
 def test_a_request_that_was_raised_stays_raised(new_run: NewRun, engine: FakeEngine) -> None:
-    """The next attempt without options keeps what the last one had."""
+    """The next attempt without options keeps the request of the last one."""
     run = new_run("0-3", mem="4G")
     all_end(run, engine, State.OUT_OF_MEMORY)
     submit(run, FAILED, {"mem": "8G"}, "resubmit")
@@ -130,8 +132,8 @@ def test_a_request_that_was_raised_stays_raised(new_run: NewRun, engine: FakeEng
     assert engine.jobs[taken.job].order.request.mem_mib == 8192
 
 
-def test_names_are_carried_by_a_table_of_their_own(new_run: NewRun, engine: FakeEngine) -> None:
-    """Table form: a resubmission's indices are 0…n-1 of a table that holds just these slices."""
+def test_a_resubmission_has_its_own_task_table(new_run: NewRun, engine: FakeEngine) -> None:
+    """Table form: a resubmission has the indices 0…n-1 of a table with exactly these slices."""
     run = new_run(SliceTable(("a", "b c", "$(x)", "d")))
     submit(run, ALL, {}, "submit")
     engine.end_all()
@@ -148,34 +150,34 @@ def test_names_are_carried_by_a_table_of_their_own(new_run: NewRun, engine: Fake
     assert run.standings[1].state is State.PENDING
 
 
-def test_a_few_first_then_the_rest(new_run: NewRun, engine: FakeEngine) -> None:
-    """--only N puts the first N in; the next submit the rest; each slice once.
+def test_only_a_few_slices_then_the_rest(new_run: NewRun, engine: FakeEngine) -> None:
+    """--only N submits the first N slices, the next submit the rest; each slice once.
 
-    The script as it stands is another submission, which has more than these: it gives way.
+    The script as it is has more slices than these, so it is fenced.
     """
     run = new_run("5-9")
     submit(run, waiting(2), {}, "submit")
     assert states(run) == {State.SUBMITTED: 2, State.WAITING: 3}
     order = engine.jobs["100"].order
     assert (order.number, dict(order.overrides)["array"]) == (2, "5-6")
-    assert "barred" in (run.place.submission(1) / "job").read_text()
+    assert "fenced" in (run.place.submission(1) / "job").read_text()
     submit(run, ALL, {}, "submit")
     assert str(engine.jobs["101"].order.array) == "7-9"
     assert max(carried(engine).values()) == 1
 
 
-def test_only_refuses_what_does_not_wait(new_run: NewRun) -> None:
-    """A slice that is in flight is not submitted by naming it."""
+def test_only_refuses_slices_that_do_not_wait(new_run: NewRun) -> None:
+    """A slice in flight cannot be submitted by its key."""
     run = new_run("0-4")
     submit(run, waiting([1]), {}, "submit")
     with raises_error(BadInput, "slice-not-waiting"):
         submit(run, waiting([1]), {}, "submit")
 
 
-def test_nothing_is_submitted_twice_whoever_asks(
+def test_two_processes_submit_nothing_twice(
     new_run: NewRun, reopen: Reopen, engine: FakeEngine
 ) -> None:
-    """Two processes that both opened the run before either submitted."""
+    """Two processes opened the run before either of them submitted."""
     first = new_run("0-9")
     second = reopen(first)
     submit(first, ALL, {}, "submit")
@@ -185,7 +187,7 @@ def test_nothing_is_submitted_twice_whoever_asks(
 
 
 def test_a_hand_edited_array_leaves_the_others_waiting(new_run: NewRun, engine: FakeEngine) -> None:
-    """Promise 7: what the script's --array says goes in; the rest with the next submit."""
+    """Promise 7: the slices of the script's --array come first, the rest with the next submit."""
     run = new_run("0-9")
     script = run.place.script.read_text()
     run.place.script.write_text(script.replace("--array=0-9", "--array=0-3%2"))
@@ -202,7 +204,7 @@ def test_a_hand_edited_array_leaves_the_others_waiting(new_run: NewRun, engine: 
 def test_a_hand_edited_request_is_what_a_resubmission_doubles(
     new_run: NewRun, engine: FakeEngine
 ) -> None:
-    """What is in force is read from the script, not from what was asked once."""
+    """The options in force are read from the script, not from the creation of the run."""
     run = new_run("0-1", mem="4G")
     script = run.place.script.read_text()
     run.place.script.write_text(script.replace("--mem=4G", "--mem=6G"))
@@ -214,10 +216,8 @@ def test_a_hand_edited_request_is_what_a_resubmission_doubles(
     assert note.fields == {"option": "mem", "value": "12G", "edited": "6G"}
 
 
-def test_an_option_over_a_line_as_it_was_rendered_is_no_news(
-    new_run: NewRun, engine: FakeEngine
-) -> None:
-    """Only a hand edit that does not count is named."""
+def test_overriding_an_unedited_line_needs_no_note(new_run: NewRun, engine: FakeEngine) -> None:
+    """A note names only an overridden hand edit."""
     run = new_run("0-1", mem="4G")
     all_end(run, engine, State.OUT_OF_MEMORY)
     (taken,) = submit(run, FAILED, {"mem": "2x"}, "resubmit")
@@ -225,7 +225,7 @@ def test_an_option_over_a_line_as_it_was_rendered_is_no_news(
 
 
 def test_a_changed_first_task_table_is_refused(new_run: NewRun, engine: FakeEngine) -> None:
-    """Promise 2: the table that was rendered is the one that is submitted."""
+    """Promise 2: only the rendered table can be submitted."""
     run = new_run(SliceTable(("a", "b")))
     table = run.place.task_table(1)
     table.write_text(table.read_text().replace("b", "c"))
@@ -245,8 +245,8 @@ def lose_the_answer(order: Order) -> None:
     raise Unsure("Socket timed out on send/recv operation.")
 
 
-def test_the_claim_outranks_what_sbatch_said(new_run: NewRun, engine: FakeEngine) -> None:
-    """Two jobs of one submission: the one that has the claim counts, and no slice has failed."""
+def test_the_claim_outranks_the_answer_of_sbatch(new_run: NewRun, engine: FakeEngine) -> None:
+    """One submission has two jobs: only the owner of the claim counts, and no slice has failed."""
     run = new_run("0-3")
     (taken,) = submit(run, ALL, {}, "submit")
     double = engine.submit(engine.jobs[taken.job].order).job
@@ -262,8 +262,10 @@ def test_the_claim_outranks_what_sbatch_said(new_run: NewRun, engine: FakeEngine
     assert submit(run, FAILED, {}, "resubmit") == []
 
 
-def test_what_a_claimant_does_not_carry_is_free_again(new_run: NewRun, engine: FakeEngine) -> None:
-    """The script sent by hand for a part of the array, beside ours: the others are not lost."""
+def test_slices_that_the_owner_does_not_carry_are_free_again(
+    new_run: NewRun, engine: FakeEngine
+) -> None:
+    """A person also submits a part of the script by hand: the other slices are not lost."""
     run = new_run("0-5")
     (taken,) = submit(run, ALL, {}, "submit")
     order = engine.jobs[taken.job].order
@@ -280,10 +282,10 @@ def test_what_a_claimant_does_not_carry_is_free_again(new_run: NewRun, engine: F
     assert set(run.ledger.attempts) == {1}
 
 
-def test_a_claimant_that_carries_more_is_the_run(
+def test_an_owner_that_carries_more_slices_is_followed(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:
-    """Sent by hand for a part, then whole: what the second one runs is not submitted beside it."""
+    """Submitted by hand in part, then whole: the second job's slices are not submitted again."""
     run = new_run("0-5")
     by_hand(run, engine, "0-1")
     poll(run)
@@ -298,10 +300,10 @@ def test_a_claimant_that_carries_more_is_the_run(
     assert submit(run, ALL, {}, "submit") == []
 
 
-def test_a_part_that_has_the_claim_is_taken_in_as_a_part(
+def test_an_owner_of_a_part_joins_the_run_with_that_part(
     new_run: NewRun, engine: FakeEngine
 ) -> None:
-    """Sent by hand, and begun before anybody looked: what it does not carry still waits."""
+    """Submitted by hand and begun before any poll: the slices outside that job still wait."""
     run = new_run("0-5")
     by_hand(run, engine, "0-1")
     (run.place.submission(1) / "job").write_text("100\n")
@@ -309,10 +311,10 @@ def test_a_part_that_has_the_claim_is_taken_in_as_a_part(
     assert states(run) == {State.PENDING: 2, State.WAITING: 4}
 
 
-def test_the_job_of_a_copy_is_not_taken_in(
+def test_the_job_of_a_copied_run_does_not_join(
     new_run: NewRun, engine: FakeEngine, tmp_path: Path
 ) -> None:
-    """Its script was changed to lead to the copy; the job's name is the same."""
+    """The copy's script leads to the copy, but its job has the same name."""
     run = new_run("0-3")
     by_hand(run, engine)
     other = tmp_path / "copy.sh"
@@ -322,10 +324,12 @@ def test_the_job_of_a_copy_is_not_taken_in(
     assert states(run) == {State.WAITING: 4}
 
 
-def test_the_script_gives_way_to_what_goes_in_for_it(new_run: NewRun, engine: FakeEngine) -> None:
-    """Refused, and that "no" was wrong: its job finds the bar once others carry its slices.
+def test_the_script_is_fenced_before_a_later_submission(
+    new_run: NewRun, engine: FakeEngine
+) -> None:
+    """A wrong rejection: its job stops at the fence after other submissions carry its slices.
 
-    Where these are refused as well, the script may be sent by hand as before.
+    If these are rejected too, the script may still be submitted by hand.
     """
     run, claim = new_run("0-3"), run_claim
     engine.on_submit = refuse
@@ -335,13 +339,13 @@ def test_the_script_gives_way_to_what_goes_in_for_it(new_run: NewRun, engine: Fa
         assert not claim(run).exists()
     engine.on_submit = lambda order: None
     submit(run, ALL, {}, "submit")
-    assert "barred" in claim(run).read_text()
+    assert "fenced" in claim(run).read_text()
 
 
-def test_a_bar_stays_where_the_job_may_still_come(
+def test_a_fence_stays_while_its_job_may_still_appear(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:
-    """001 was in doubt and is nowhere: what is refused after it does not let it run after all."""
+    """001 was fenced after a doubt: a later rejection does not remove that fence."""
     run = new_run("0-3")
     engine.on_submit = lose_the_answer
     with pytest.raises(Unsure):
@@ -351,13 +355,13 @@ def test_a_bar_stays_where_the_job_may_still_come(
     with pytest.raises(Refused):
         submit(run, ALL, {}, "submit")
     assert run.ledger.submissions[1].fate is Fate.BARRED
-    assert "barred" in run_claim(run).read_text()
+    assert "fenced" in run_claim(run).read_text()
 
 
-def test_a_job_that_claimed_the_script_in_time_is_the_run(
+def test_a_job_that_claimed_the_script_before_the_fence_counts(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:
-    """A refusal that was none: nothing goes in beside it."""
+    """A rejection was wrong: nothing is submitted beside that job."""
     run = new_run("0-3")
     engine.on_submit = refuse
     with pytest.raises(Refused):
@@ -379,14 +383,12 @@ def test_a_job_that_claimed_the_script_in_time_is_the_run(
 
 
 def run_claim(run: Run) -> Path:
-    """Where the first submission's owner stands."""
+    """Return the claim file of the first submission."""
     return run.place.submission(1) / "job"
 
 
-def test_what_slurm_puts_back_is_not_submitted_beside_it(
-    new_run: NewRun, engine: FakeEngine
-) -> None:
-    """scontrol requeue of an ended task: it is in flight again, and ends as Slurm says."""
+def test_a_requeued_slice_is_not_submitted_again(new_run: NewRun, engine: FakeEngine) -> None:
+    """After scontrol requeue an ended slice is in flight again, and ends as Slurm reports."""
     run = new_run("0-3")
     all_end(run, engine, State.FAILED)
     engine.jobs["100"].tasks[2] = TaskReport(State.PENDING, "PENDING")
@@ -399,10 +401,8 @@ def test_what_slurm_puts_back_is_not_submitted_beside_it(
     assert states(run) == {State.COMPLETED: 1, State.PENDING: 3}
 
 
-def test_what_slurm_still_ends_is_not_submitted_beside_it(
-    new_run: NewRun, engine: FakeEngine
-) -> None:
-    """Accounting told the end while the queue was silent; it answers, and has it COMPLETING."""
+def test_a_completing_slice_is_not_submitted_again(new_run: NewRun, engine: FakeEngine) -> None:
+    """Accounting reported the end; then the queue reports the task as COMPLETING."""
     run = new_run("0-3")
     all_end(run, engine, State.TIMEOUT)
     engine.jobs["100"].tasks[2] = TaskReport(State.RUNNING, "COMPLETING", completing=True)
@@ -418,15 +418,15 @@ def test_what_slurm_still_ends_is_not_submitted_beside_it(
 
 @pytest.mark.parametrize("state", [State.COMPLETED, State.CHECK_FAILED])
 def test_a_script_that_has_ended_is_not_opened_again(state: State) -> None:
-    """While Slurm cleans its node up: the command has come to its end."""
+    """Slurm still cleans up the node, but the command has ended."""
     known = Standing(state, "exit 0")
     assert reopened(known, TaskReport(State.RUNNING, "COMPLETING", completing=True)) is None
 
 
-def test_what_was_cancelled_does_not_go_in_again_by_itself(
+def test_a_cancelled_slice_is_not_resubmitted_automatically(
     new_run: NewRun, engine: FakeEngine
 ) -> None:
-    """It was preempted just before: not wanted again, however many attempts are left."""
+    """It was preempted just before the cancel: it keeps its state and is not resubmitted."""
     run = new_run("0-1")
     submit(run, ALL, {}, "submit")
     engine.end_all(State.PREEMPTED)
@@ -438,10 +438,10 @@ def test_what_was_cancelled_does_not_go_in_again_by_itself(
     assert run.standings[1].state is State.PREEMPTED
 
 
-def test_nothing_goes_in_again_while_the_queue_is_silent(
+def test_nothing_is_resubmitted_while_squeue_does_not_answer(
     new_run: NewRun, engine: FakeEngine
 ) -> None:
-    """Whether Slurm runs an ended slice again must be known before it is resubmitted."""
+    """A slice is only resubmitted if Slurm says that it does not run it again."""
     run = new_run("0-3")
     all_end(run, engine, State.FAILED)
     engine.silence = "down"
@@ -450,16 +450,14 @@ def test_nothing_goes_in_again_while_the_queue_is_silent(
     assert len(engine.jobs) == 1
 
 
-def test_a_job_that_was_refused_and_runs_all_the_same_is_barred(
-    new_run: NewRun, engine: FakeEngine
-) -> None:
-    """A later submission's refusal takes the claim; if a task has it already, it was taken."""
+def test_a_rejected_job_that_runs_after_all_is_fenced(new_run: NewRun, engine: FakeEngine) -> None:
+    """A rejection of a later submission is fenced; if a task has claimed it, it was accepted."""
     run = new_run("0-1")
     all_end(run, engine, State.FAILED)
     engine.on_submit = refuse
     with pytest.raises(Refused):
         submit(run, FAILED, {}, "resubmit")
-    assert "barred" in (run.place.submission(2) / "job").read_text()
+    assert "fenced" in (run.place.submission(2) / "job").read_text()
 
     def refuse_late(order: Order) -> None:
         (order.folder / "job").write_text("555\n")
@@ -473,7 +471,7 @@ def test_a_job_that_was_refused_and_runs_all_the_same_is_barred(
 def test_a_pending_slice_that_was_cancelled_by_hand_ends_with_its_array(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:
-    """scancel X_[2] leaves no record: long after the array's end it is CANCELLED, not before."""
+    """scancel X_[2] leaves no record: the task is CANCELLED only long after the array's end."""
     run = new_run("0-3")
     submit(run, ALL, {}, "submit")
     del engine.jobs["100"].tasks[2]
@@ -490,10 +488,10 @@ def test_a_pending_slice_that_was_cancelled_by_hand_ends_with_its_array(
     assert states(run) == {State.COMPLETED: 3, State.CANCELLED: 1}
 
 
-def test_an_array_whose_end_is_not_told_is_not_over(
+def test_an_array_without_a_recorded_end_is_not_over(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:
-    """Without the time of an end nothing is long ago: what never showed itself is waited for."""
+    """Without an end time of the array, a task without a record is still expected."""
     run = new_run("0-1")
     submit(run, ALL, {}, "submit")
     del engine.jobs["100"].tasks[1]
@@ -504,17 +502,17 @@ def test_an_array_whose_end_is_not_told_is_not_over(
 
 
 def test_a_changed_slice_table_is_refused(new_run: NewRun, reopen: Reopen) -> None:
-    """What a slice is never changes: neither is an edited table believed, nor resubmitted."""
+    """Promise 2: a run with an edited slice table is refused."""
     run = new_run(SliceTable(("alpha", "beta")))
     run.place.slices.write_text(run.place.slices.read_text().replace("beta", "gamma"))
     with raises_error(DamagedRun, "table-changed"):
         reopen(run)
 
 
-def test_a_moved_run_is_refused_before_it_is_sent(
+def test_a_moved_run_is_refused_before_submission(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:
-    """Its script names the old place: every task would fail."""
+    """Its script names the old directory: every task would fail."""
     run = new_run("0-3")
     moved = run.place.path.parent / "elsewhere"
     run.place.path.rename(moved)
@@ -524,8 +522,8 @@ def test_a_moved_run_is_refused_before_it_is_sent(
 
 
 @pytest.mark.parametrize("rows", ["5-6", "0-999999999", "0-2", "0Q1"])
-def test_a_journal_of_other_slices_is_damage(new_run: NewRun, reopen: Reopen, rows: str) -> None:
-    """Rows that are not there, or are not as many as the indices, are told, not stumbled over."""
+def test_a_journal_of_other_slices_is_an_error(new_run: NewRun, reopen: Reopen, rows: str) -> None:
+    """Rows that do not exist, or do not match the indices, are an error, not a crash."""
     run = new_run("0-3")
     submit(run, ALL, {}, "submit")
     journal = run.place.path / "journal.jsonl"
@@ -535,7 +533,7 @@ def test_a_journal_of_other_slices_is_damage(new_run: NewRun, reopen: Reopen, ro
 
 
 def seen(rows: str, submission: str) -> bytes:
-    """A line of states.tsv that calls these rows COMPLETED."""
+    """Return a line of states.tsv that marks these rows as COMPLETED."""
     fields = [rows, submission, "COMPLETED", "queue", *[""] * HEADER.count(b"\t")]
     return "\t".join(fields[: HEADER.count(b"\t") + 1]).encode() + b"\n"
 
@@ -548,8 +546,8 @@ def seen(rows: str, submission: str) -> bytes:
         *(seen("0", "2"), seen("0-4", "1"), seen("0-" + "9" * 40, "1")),
     ],
 )
-def test_a_bad_line_of_states_is_left_out(new_run: NewRun, reopen: Reopen, line: bytes) -> None:
-    """states.tsv is what was seen: what cannot be read is asked again."""
+def test_a_bad_line_of_states_is_ignored(new_run: NewRun, reopen: Reopen, line: bytes) -> None:
+    """A line of states.tsv that cannot be read is asked again."""
     run = new_run("0-3")
     submit(run, ALL, {}, "submit")
     run.place.append_states(line, b"rows\n")
@@ -557,8 +555,8 @@ def test_a_bad_line_of_states_is_left_out(new_run: NewRun, reopen: Reopen, line:
     assert states(reopen(run)) == {State.PENDING: 4}
 
 
-def test_a_refusal_leaves_everything_as_it_was(new_run: NewRun, engine: FakeEngine) -> None:
-    """Slurm's no keeps the run; the slices wait, and the same verb can be tried again."""
+def test_a_rejection_changes_nothing(new_run: NewRun, engine: FakeEngine) -> None:
+    """After a rejection the slices wait, and the same command can be repeated."""
     run = new_run("0-9")
     engine.on_submit = refuse
     with pytest.raises(Refused):
@@ -570,10 +568,10 @@ def test_a_refusal_leaves_everything_as_it_was(new_run: NewRun, engine: FakeEngi
     assert engine.jobs["100"].order.arguments == ("002",)
 
 
-def test_a_refused_resubmission_gives_the_old_states_back(
+def test_a_rejected_resubmission_restores_the_old_states(
     new_run: NewRun, engine: FakeEngine
 ) -> None:
-    """FAILED slices are FAILED again, with their evidence, not WAITING."""
+    """FAILED slices are FAILED again with their evidence, not WAITING."""
     run = new_run("0-3")
     all_end(run, engine, State.FAILED)
     engine.on_submit = refuse
@@ -584,8 +582,8 @@ def test_a_refused_resubmission_gives_the_old_states_back(
     assert run.standings[0].attempt == 1
 
 
-def test_an_answer_that_was_lost_is_found_by_the_token(new_run: NewRun, engine: FakeEngine) -> None:
-    """A job that was taken behind a time-out is this run's; nothing is sent again."""
+def test_a_lost_answer_is_found_by_the_token(new_run: NewRun, engine: FakeEngine) -> None:
+    """A job that was accepted behind a timeout belongs to the run; nothing is submitted again."""
     run = new_run("0-9")
     engine.after_submit = lose_the_answer
     (taken,) = submit(run, ALL, {}, "submit")
@@ -594,8 +592,10 @@ def test_an_answer_that_was_lost_is_found_by_the_token(new_run: NewRun, engine: 
     assert len(engine.jobs) == 1
 
 
-def test_while_it_cannot_be_looked_up_nothing_is_sent(new_run: NewRun, engine: FakeEngine) -> None:
-    """A doubt stays a doubt as long as the queue is silent, and blocks every submission."""
+def test_nothing_is_submitted_while_a_doubt_cannot_be_resolved(
+    new_run: NewRun, engine: FakeEngine
+) -> None:
+    """A doubt stays while the queue does not answer, and blocks every submission."""
     run = new_run("0-9")
     engine.after_submit, engine.lookups_fail = lose_the_answer, True
     with raises_error(EngineError, "submission-unknown"):
@@ -609,10 +609,10 @@ def test_while_it_cannot_be_looked_up_nothing_is_sent(new_run: NewRun, engine: F
     assert states(run) == {State.SUBMITTED: 10}
 
 
-def test_a_submission_that_is_nowhere_is_barred_and_done_again(
+def test_a_lost_submission_is_fenced_and_repeated(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:
-    """After DOUBT_S without a trace its claim is taken: it can never run beside the next."""
+    """After DOUBT_S without a trace it is fenced, so it can never run beside the next one."""
     run = new_run("0-9")
     engine.on_submit = lose_the_answer
     with pytest.raises(EngineError):
@@ -622,27 +622,27 @@ def test_a_submission_that_is_nowhere_is_barred_and_done_again(
     submit(run, ALL, {}, "submit")
     assert clock.now - began >= DOUBT_S
     assert run.ledger.submissions[1].fate is Fate.BARRED
-    assert "barred" in (run.place.submission(1) / "job").read_text()
+    assert "fenced" in (run.place.submission(1) / "job").read_text()
     assert [s.number for s in run.in_flight()] == [2]
     assert set(run.ledger.attempts) == {1}
 
 
-def test_killed_between_the_bar_and_its_line_in_the_journal(
+def test_killed_between_the_fence_and_its_journal_line(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:
-    """Promise 9: a bar that a killed process left is a bar, and the run goes on."""
+    """Promise 9: a fence that a killed process left counts, and the run goes on."""
     run = new_run("0-9")
     engine.on_submit = lose_the_answer
     with pytest.raises(EngineError):
         submit(run, ALL, {}, "submit")
-    assert run.place.bar(1)
+    assert run.place.fence(1)
     engine.on_submit = lambda order: None
     submit(run, ALL, {}, "submit")
     assert run.ledger.submissions[1].fate is Fate.BARRED
     assert [s.number for s in run.in_flight()] == [2]
 
 
-def test_a_barred_job_that_comes_late_is_cancelled(
+def test_a_late_job_of_a_fenced_submission_is_cancelled(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:
     """Promise 4: of two arrays for the same slices one has the claim; the other is cancelled."""
@@ -668,29 +668,29 @@ def test_a_barred_job_that_comes_late_is_cancelled(
     assert states(run) == {State.PENDING: 10}
 
 
-def test_a_task_that_claimed_first_wins_over_the_bar(
+def test_a_task_that_claimed_first_wins_over_the_fence(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:
-    """The claim on the node is proof: whatever queue and accounting say, that job has run."""
+    """The claim is proof that the job has run, even if the queue and accounting have no job."""
     run = new_run("0-9")
     engine.on_submit = lose_the_answer
     with pytest.raises(EngineError):
         submit(run, ALL, {}, "submit")
     (run.place.submission(1) / "job").write_text("777\n")
-    assert not run.place.bar(1)
+    assert not run.place.fence(1)
     clock.now += DOUBT_S + 1
     poll_without_job(run, engine)
     assert run.ledger.submissions[1].job == "777"
 
 
 def poll_without_job(run: Run, engine: FakeEngine) -> None:
-    """Poll while the engine is silent, since it never heard of that job."""
+    """Poll while the engine does not answer, because it never got that job."""
     engine.silence = "down"
     poll(run)
 
 
-def test_a_script_sent_by_hand_is_taken_into_the_run(new_run: NewRun, engine: FakeEngine) -> None:
-    """``sbatch script.sh`` typed by hand is found by its name's token at the next status."""
+def test_a_script_submitted_by_hand_joins_the_run(new_run: NewRun, engine: FakeEngine) -> None:
+    """The next status finds a job of ``sbatch script.sh`` by the token in its name."""
     run = new_run("0-9")
     by_hand(run, engine)
     assert [note.code for note in poll(run).notes] == ["job-submitted-by-hand"]
@@ -698,10 +698,10 @@ def test_a_script_sent_by_hand_is_taken_into_the_run(new_run: NewRun, engine: Fa
     assert submit(run, ALL, {}, "submit") == []
 
 
-def test_a_script_sent_by_hand_after_a_refusal_is_found_too(
+def test_a_script_submitted_by_hand_after_a_rejection_is_found(
     new_run: NewRun, engine: FakeEngine, reopen: Callable[[Run], Run]
 ) -> None:
-    """Refused by slurmslice, mended, sent by hand: still the same run."""
+    """Rejected, repaired and then submitted by hand: it is still the same run."""
     run = new_run("0-9")
     engine.on_submit = refuse
     with pytest.raises(Refused):
@@ -714,10 +714,10 @@ def test_a_script_sent_by_hand_after_a_refusal_is_found_too(
     assert set(run.ledger.attempts) == {1}
 
 
-def test_a_script_nobody_has_sent_is_looked_for_now_and_then(
+def test_an_unsubmitted_script_is_searched_at_intervals(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:
-    """One look in the queue goes a long way: the claim keeps two jobs apart, not the looking."""
+    """One search of the queue is valid for some time, because the claim keeps two jobs apart."""
     run = new_run("0-9")
     poll(run)
     by_hand(run, engine)
@@ -727,7 +727,7 @@ def test_a_script_nobody_has_sent_is_looked_for_now_and_then(
 
 
 def by_hand(run: Run, engine: FakeEngine, array: str = "") -> None:
-    """What ``sbatch script.sh`` does, plain or with an ``--array``."""
+    """Submit like ``sbatch script.sh``, plain or with an ``--array``."""
     script = read_script(run)
     order = by_script(run, script, run.record.job_name).order(run)
     part = parse_array(array) if array else order.array
@@ -737,10 +737,10 @@ def by_hand(run: Run, engine: FakeEngine, array: str = "") -> None:
 # -- looking, steering, following --------------------------------------------------------------
 
 
-def test_what_was_seen_is_known_to_the_next_process(
+def test_the_next_process_knows_the_recorded_states(
     new_run: NewRun, reopen: Reopen, engine: FakeEngine
 ) -> None:
-    """states.tsv keeps every field of what a poll saw."""
+    """states.tsv keeps every field of a poll."""
     run = new_run("0-2")
     submit(run, ALL, {}, "submit")
     engine.end("100", 0, State.FAILED, exit_code=5, started_at=10, ended_at=20, max_rss_bytes=7)
@@ -749,8 +749,10 @@ def test_what_was_seen_is_known_to_the_next_process(
     assert list(reopen(run).standings) == list(run.standings)
 
 
-def test_a_finished_run_asks_nothing(new_run: NewRun, reopen: Reopen, engine: FakeEngine) -> None:
-    """Final states live in the run directory: old runs cost slurmdbd nothing."""
+def test_a_finished_run_asks_slurm_nothing(
+    new_run: NewRun, reopen: Reopen, engine: FakeEngine
+) -> None:
+    """Final states are in the run directory: old runs cost slurmdbd nothing."""
     run = new_run("0-2")
     all_end(run, engine)
     asked = engine.polls
@@ -758,8 +760,8 @@ def test_a_finished_run_asks_nothing(new_run: NewRun, reopen: Reopen, engine: Fa
     assert engine.polls == asked
 
 
-def test_what_slurm_starts_again_beside_others_is_told(new_run: NewRun, engine: FakeEngine) -> None:
-    """``scontrol requeue`` of a task that has ended, while others go on: it runs, and may fail."""
+def test_a_requeued_slice_is_reported_beside_others(new_run: NewRun, engine: FakeEngine) -> None:
+    """After ``scontrol requeue`` an ended task runs again while others go on, and may fail."""
     run = new_run("0-2")
     submit(run, ALL, {}, "submit")
     engine.end("100", 0, State.COMPLETED, exit_code=0)
@@ -775,8 +777,8 @@ def test_what_slurm_starts_again_beside_others_is_told(new_run: NewRun, engine: 
     assert run.ledger.attempts == [1, 1, 1]
 
 
-def test_one_question_a_poll_however_many_submissions(new_run: NewRun, engine: FakeEngine) -> None:
-    """Promise 8: all arrays of the run are asked about at once."""
+def test_one_query_per_poll_for_all_submissions(new_run: NewRun, engine: FakeEngine) -> None:
+    """Promise 8: one query asks about all arrays of the run."""
     run = new_run("0-9")
     for row in range(10):
         submit(run, waiting([row]), {}, "submit")
@@ -785,8 +787,10 @@ def test_one_question_a_poll_however_many_submissions(new_run: NewRun, engine: F
     assert engine.polls == before + 1
 
 
-def test_silence_changes_nothing_and_is_told(new_run: NewRun, engine: FakeEngine) -> None:
-    """Promise 5: no answer is no information."""
+def test_a_missing_answer_changes_nothing_and_is_reported(
+    new_run: NewRun, engine: FakeEngine
+) -> None:
+    """Promise 5: a missing answer is not information."""
     run = new_run("0-2")
     submit(run, ALL, {}, "submit")
     poll(run)
@@ -798,8 +802,8 @@ def test_silence_changes_nothing_and_is_told(new_run: NewRun, engine: FakeEngine
     assert "Connection refused" in run.standings[0].reason
 
 
-def test_a_torn_journal_line_is_no_decision(new_run: NewRun, reopen: Reopen) -> None:
-    """A line that was not written to its end is left out, and cut off by the next writer."""
+def test_a_torn_journal_line_is_not_a_decision(new_run: NewRun, reopen: Reopen) -> None:
+    """An incomplete line is ignored, and the next writer cuts it off."""
     run = new_run("0-2")
     journal = run.place.path / "journal.jsonl"
     submit(run, ALL, {}, "submit")
@@ -811,8 +815,8 @@ def test_a_torn_journal_line_is_no_decision(new_run: NewRun, reopen: Reopen) -> 
     assert journal.read_bytes().startswith(whole + b'{"event": "throttled"')
 
 
-def test_a_torn_line_of_states_spoils_no_other(new_run: NewRun, reopen: Reopen) -> None:
-    """Losing the tail of states.tsv is harmless, and what comes after it is read."""
+def test_a_torn_line_of_states_damages_no_other_line(new_run: NewRun, reopen: Reopen) -> None:
+    """A lost tail of states.tsv does no harm, and later lines are read."""
     run = new_run("0-2")
     submit(run, ALL, {}, "submit")
     run.place.append_states(b"0-1\t1\tCOMP", b"rows\n")
@@ -821,7 +825,7 @@ def test_a_torn_line_of_states_spoils_no_other(new_run: NewRun, reopen: Reopen) 
 
 
 def test_cancelling_some_leaves_the_others(new_run: NewRun, engine: FakeEngine) -> None:
-    """Only the named slices are cancelled, wherever they are; resubmit brings them back."""
+    """Only the named slices are cancelled; resubmit runs them again."""
     run = new_run("0-9")
     submit(run, waiting(5), {}, "submit")
     assert cancel(run, [1, 7]) == [1, 7]
@@ -833,10 +837,10 @@ def test_cancelling_some_leaves_the_others(new_run: NewRun, engine: FakeEngine) 
     assert run.standings[7].state is State.SUBMITTED
 
 
-def test_nothing_is_cancelled_that_may_be_submitted_all_the_same(
+def test_cancel_refuses_while_a_submission_is_in_doubt(
     new_run: NewRun, reopen: Reopen, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another process is killed in its sbatch just before cancel has the lock: it is told."""
+    """Another process is killed in sbatch just before cancel gets the lock: cancel refuses."""
     run = new_run("0-3")
     lock, others = RunDirectory.lock, iter([reopen(run)])
 
@@ -855,8 +859,8 @@ def test_nothing_is_cancelled_that_may_be_submitted_all_the_same(
     assert engine.cancelled == [("100", None)]
 
 
-def test_cancelling_all_tells_each_array_once(new_run: NewRun, engine: FakeEngine) -> None:
-    """The whole array is cancelled where all of it goes; what has ended is left alone."""
+def test_cancelling_all_needs_one_call_per_array(new_run: NewRun, engine: FakeEngine) -> None:
+    """A whole array is cancelled with one call; ended slices do not change."""
     run = new_run("0-9")
     submit(run, ALL, {}, "submit")
     engine.end("100", 0, State.COMPLETED)
@@ -871,7 +875,7 @@ def test_cancelling_all_tells_each_array_once(new_run: NewRun, engine: FakeEngin
 def test_pending_slices_that_were_cancelled_leave_no_record(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:
-    """Slurm forgets pending tasks that are cancelled: gone from both is then CANCELLED."""
+    """Slurm forgets cancelled pending tasks: a task in neither source is then CANCELLED."""
     run = new_run("0-3")
     submit(run, ALL, {}, "submit")
     poll(run)
@@ -884,8 +888,8 @@ def test_pending_slices_that_were_cancelled_leave_no_record(
     assert states(run) == {State.PENDING: 3, State.CANCELLED: 1}
 
 
-def test_throttle_is_shared_out_and_kept(new_run: NewRun, engine: FakeEngine) -> None:
-    """What runs is told at once; what is submitted later carries it."""
+def test_the_throttle_is_allocated_and_kept(new_run: NewRun, engine: FakeEngine) -> None:
+    """Running arrays are changed at once; later submissions get the throttle too."""
     run = new_run("0-9")
     submit(run, waiting(3), {}, "submit")
     submit(run, waiting(3), {}, "submit")
@@ -903,7 +907,7 @@ def test_throttle_is_shared_out_and_kept(new_run: NewRun, engine: FakeEngine) ->
 def test_a_throttle_below_the_number_of_arrays_holds_some(
     new_run: NewRun, engine: FakeEngine, reopen: Reopen
 ) -> None:
-    """Not even one task each: the newest are held, and released when their turn comes."""
+    """With less than one task each, the newest arrays are held, and released in turn."""
     run = new_run("0-8")
     for _ in range(3):
         submit(run, waiting(3), {}, "submit")
@@ -926,10 +930,10 @@ def test_a_throttle_below_the_number_of_arrays_holds_some(
     assert engine.released == ["101"] * 3
 
 
-def test_following_goes_to_the_end_and_resubmits_as_told(
+def test_follow_runs_to_the_end_and_resubmits_by_policy(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:
-    """``run --max-attempts 3``: failures go in again until they are done or have had three."""
+    """``run --max-attempts 3``: failures are resubmitted, up to three attempts in all."""
     run = new_run("0-4")
 
     def work() -> None:
@@ -948,10 +952,10 @@ def test_following_goes_to_the_end_and_resubmits_as_told(
 
 
 @pytest.mark.parametrize("what", [Full, Unsure, NoAnswer])
-def test_following_outlives_what_may_pass(
+def test_follow_survives_temporary_errors(
     new_run: NewRun, engine: FakeEngine, clock: Clock, what: type[EngineError]
 ) -> None:
-    """A full queue, a lost answer, a silent Slurm: ``run`` says so, goes on and tries again."""
+    """After a full queue, a lost answer or a silent Slurm ``run`` reports it and tries again."""
     run = new_run("0-4")
     refusals = iter(range(2))
 
@@ -971,10 +975,8 @@ def test_following_outlives_what_may_pass(
     assert len(engine.jobs) == 1
 
 
-def test_following_backs_off_and_comes_back(
-    new_run: NewRun, engine: FakeEngine, clock: Clock
-) -> None:
-    """Nothing answers for hours: asked less and less often, without end; then as usual again."""
+def test_follow_backs_off_and_recovers(new_run: NewRun, engine: FakeEngine, clock: Clock) -> None:
+    """Slurm does not answer for hours: polls become rarer; later they are normal again."""
     run = new_run("0-4")
     submit(run, ALL, {}, "submit")
     engine.silence = "Connection refused"
@@ -996,10 +998,10 @@ def test_following_backs_off_and_comes_back(
     assert states(run) == {State.COMPLETED: 5}
 
 
-def test_a_submission_that_is_not_answered_backs_off_too(
+def test_follow_backs_off_after_an_unanswered_submission(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:
-    """sbatch cannot reach the controller: it is tried less and less often; each slice once."""
+    """sbatch cannot reach the controller: it is tried less often; each slice runs once."""
     run = new_run("0-4")
 
     def away(order: Order) -> None:
@@ -1016,10 +1018,10 @@ def test_a_submission_that_is_not_answered_backs_off_too(
     assert states(run) == {State.COMPLETED: 5}
 
 
-def test_a_job_id_that_was_given_twice_in_one_run(
+def test_a_job_id_that_occurs_twice_in_one_run(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:
-    """A controller that lost its state gives ids again: whose task it is, its job's name tells."""
+    """A controller that lost its state reuses ids: the job's name tells whose task it is."""
     run = new_run(SliceTable(["a", "b"]))
     submit(run, ALL, {}, "submit")
     engine.end("100", 1, State.FAILED, exit_code=3)
@@ -1041,7 +1043,7 @@ def test_a_job_id_that_was_given_twice_in_one_run(
 
 
 def test_polls_back_off() -> None:
-    """Promise 8: a long run asks once a minute; a person can say otherwise."""
+    """Promise 8: a long run asks once a minute; a person can choose another interval."""
     assert pause(1, None) == 1
     assert pause(100, None) == 10
     assert pause(10**6, None) == 60

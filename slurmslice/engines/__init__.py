@@ -1,7 +1,7 @@
-"""What runs array tasks: Slurm, or this machine. An engine is the few verbs below.
+"""The engines that run array tasks: Slurm, or this machine. This module is their protocol.
 
-Every verb that asks may raise ``NoAnswer``, which means that nothing was learnt. None of them
-writes to the journal: that is the run's.
+Each method that asks the engine may raise ``NoAnswer``: then nothing is known. No method writes
+to the journal; only the run does.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from slurmslice.resources import ResourceRequest
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One submission as an engine gets it.
+    """The request for one submission, as an engine gets it.
 
     Attributes:
         number: the submission's number in its run, from 1.
         job_name: the job's name, which ends in the token.
         token: the random token.
         script: the run's script.
-        folder: the submission's folder: ``tasks/%a.log`` in it takes a task's own output.
+        folder: the submission's folder; a task's own output goes to ``tasks/%a.log`` in it.
         array: the indices and the throttle in force.
         overrides: all sbatch options given beside the script.
         arguments: the script's arguments (``002``); none for the first submission.
@@ -46,12 +46,12 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What a submission that was taken got.
+    """The result of an accepted submission.
 
     Attributes:
         job: the array's job id.
-        cluster: the cluster that took it, where the answer says so.
-        notes: what the person should know (a wrapper's warnings, variables that were dropped).
+        cluster: the cluster that accepted it, if the answer names one.
+        notes: notes for the person (a wrapper's warnings, dropped environment variables).
     """
 
     job: str
@@ -61,20 +61,20 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the engine can take, as far as it could learn it.
+    """The limits of the engine for tasks with one request, as far as they are known.
 
     Attributes:
-        max_array_size: the highest array index is one less.
-        at_once: how many tasks with this request can run at once; 0 where none ever can as things
-            stand; None where not known.
-        why: what ``at_once`` comes from, for a person.
-        max_time_s: the longest time limit that a task may have, seconds; None where there is
+        max_array_size: the highest array index plus one.
+        at_once: tasks that can run at once; 0 if none can run in the present configuration;
+            None if not known.
+        why: the source of ``at_once``, for a person.
+        max_time_s: the longest time limit of a task, seconds; None if there is no maximum, or
+            it is not known.
+        default_time_s: the time limit of a task that requests none, seconds; None if there is
             none, or it is not known.
-        default_time_s: the time limit of a task that asks for none, seconds; None where there is
-            none, or it is not known.
-        never: why no such task can ever run, whatever ends, is freed or comes back; empty where
-            one may, or where that is not certain.
-        note: what a person should know of such tasks here; empty for nothing.
+        never: the reason why no such task can ever run, even on an empty cluster with all nodes
+            up; empty if one may run, or if that is not certain.
+        note: a note for the person about such tasks on this engine; empty if there is none.
     """
 
     max_array_size: int
@@ -88,13 +88,13 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """What an engine takes at this moment.
+    """The number of tasks that an engine's queue accepts now.
 
     Attributes:
-        max_array_size: the highest array index is one less.
-        per_array: most tasks of one array.
-        tasks: most tasks that it takes now, in all; None where there is no limit.
-        why: what that limit comes from, for a person.
+        max_array_size: the highest array index plus one.
+        per_array: the maximum number of tasks in one array.
+        tasks: the number of tasks that it accepts now, in all; None if there is no limit.
+        why: the source of that limit, for a person.
     """
 
     max_array_size: int
@@ -109,7 +109,7 @@ class Sighting:
 
     Attributes:
         job: the array's job id.
-        array: the indices that it was submitted with, where the source tells; else None.
+        array: the indices that it was submitted with; None if the source does not give them.
     """
 
     job: str
@@ -118,14 +118,14 @@ class Sighting:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a job is, by what the engine knows of it.
+    """The name, the script and the array of one job, as the engine has them.
 
     Attributes:
         name: the job's name.
-        command: its script's path, and whatever it was given that is no number.
-        arguments: the numbers that its script was given last.
-        script: the script's text, as the engine has it; None where it does not tell any more.
-        array: the indices that it was submitted with, where they are all known; else None.
+        command: its script's path, and its arguments up to the last one that is not a number.
+        arguments: the numbers at the end of its script's arguments.
+        script: the script's text, as the engine has it; None if the engine no longer has it.
+        array: the indices that it was submitted with; None unless all are known.
     """
 
     name: str
@@ -136,7 +136,7 @@ class Identity:
 
 
 class Engine(Protocol):
-    """Runs array tasks and says what became of them."""
+    """An engine runs array tasks and reports their states."""
 
     name: str
     """``slurm`` or ``local``: for people and for ``run.json``, never for decisions."""
@@ -158,101 +158,101 @@ class Engine(Protocol):
 
     @property
     def working(self) -> bool:
-        """Whether this process runs the tasks itself, and must go on until they have ended."""
+        """True if this process runs tasks itself now, and must live until they have ended."""
 
     def close(self) -> None:
-        """Stop what this process runs itself and give it back; nothing where Slurm runs it."""
+        """Stop and return the tasks that this process runs itself; Slurm's jobs are not touched."""
 
     def cluster(self) -> str:
-        """Which cluster or machine this is: a run belongs to it."""
+        """Name this cluster or machine; a run belongs to one."""
 
     def limits(self, request: ResourceRequest) -> Limits:
-        """What it can take of such tasks.
+        """Ask for the limits of tasks with this request.
 
         Raises:
-            BadInput: it can never honour this request (GPUs on the local engine).
-            NoAnswer: it could not be asked.
+            BadInput: the engine can never satisfy this request (GPUs on the local engine).
+            NoAnswer: the engine did not answer.
         """
 
     def intake(self, request: ResourceRequest) -> Intake:
-        """How much it takes now of such tasks, beside what is in its queue already.
+        """Ask for the number of such tasks that fit into the queue now, beside the queued ones.
 
         Raises:
-            NoAnswer: it could not be asked.
+            NoAnswer: the engine did not answer.
         """
 
     def submit(self, order: Order) -> Receipt:
-        """Take one submission.
+        """Submit an array.
 
         Raises:
-            Refused: for good; the message holds the engine's own words.
-            Full: not now.
-            Unsure: it may have been taken: look the token up.
-            BadInput: it can never honour this request.
+            Refused: rejected for good; the message holds the engine's own words.
+            Full: rejected now; a later try may succeed.
+            Unsure: it may have been accepted: look up the token.
+            BadInput: the engine can never satisfy this request.
         """
 
     def test(self, order: Order) -> str:
-        """What it would do with a submission, in its own words; nothing is submitted.
+        """Ask what the engine would do with a submission, in its own words. Submit nothing.
 
         Raises:
-            Refused: it would refuse it.
+            Refused: it would reject the submission.
             BadInput: it cannot tell.
-            NoAnswer: it could not be asked.
+            NoAnswer: it did not answer.
         """
 
     def identify(self, job: str) -> Identity:
-        """What a job is.
+        """Look up a job by its id.
 
         Raises:
-            BadInput: there is no such job, or it has been forgotten.
-            NoAnswer: it could not be asked.
+            BadInput: there is no such job, or the engine has forgotten it.
+            NoAnswer: the engine did not answer.
         """
 
     def find(self, order_token: str, job_name: str, since: float) -> Sighting | None:
-        """The job that bears a token, in the queue or in accounting; None: neither knows it.
+        """Find the job with a token, in the queue or in accounting; None if neither has it.
 
         Args:
             order_token: the token.
-            job_name: the job's whole name, for sources that are asked by name.
-            since: epoch seconds before which it cannot have been submitted.
+            job_name: the job's whole name, for sources that are queried by name.
+            since: the earliest possible time of its submission, epoch seconds.
 
         Raises:
-            NoAnswer: the queue could not be asked, so that absence means nothing.
+            NoAnswer: the queue did not answer, so the job may exist all the same.
         """
 
     def observe(self, jobs: Sequence[tuple[str, str]]) -> Observation:
-        """One poll of all these jobs, given as (job id, job name); rows of others are left out.
+        """Poll these jobs once, given as (job id, job name). Leave out all other jobs.
 
-        No id stands there twice.
+        Each id occurs only once among them.
         """
 
     def measure(
         self, jobs: Sequence[tuple[str, str]], tasks: Iterable[TaskId]
     ) -> dict[TaskId, TaskReport]:
-        """Tasks with their steps, their CPU time and their memory, where ``observe`` lacks them.
+        """Report steps, CPU time and memory of tasks, if ``observe`` does not.
 
         Args:
             jobs: as for ``observe``.
-            tasks: ended tasks of theirs; more may be told of.
+            tasks: ended tasks of these jobs; the result may hold more tasks.
 
         Raises:
-            NoAnswer: it could not be asked.
+            NoAnswer: the engine did not answer.
         """
 
-    # Ids begin at 1 again where a controller lost its state: what bears the id of an array and
-    # not its name is told nothing by the four verbs below, and that is no error.
+    # Job ids start at 1 again after a controller lost its state. So the four methods below do
+    # nothing, without an error, if the job with this id has another name.
 
     def cancel(self, job: str, name: str, indices: Collection[int] | None) -> None:
-        """Cancel these tasks of an array, or all of it. Returns when it was told, not when done."""
+        """Request the end of these tasks of an array, or of all. It does not wait for that end."""
 
     def throttle(self, job: str, name: str, limit: int | None) -> None:
-        """Set how many tasks of an array may run at once; None for no limit."""
+        """Limit the tasks of an array that run at once; None for no limit."""
 
     def hold(self, job: str, name: str) -> None:
-        """Let no task of an array start that has not started yet."""
+        """Keep the tasks of an array that have not started from starting."""
 
     def release(self, job: str, name: str) -> None:
-        """Let the tasks of an array that was held start again."""
+        """Let the held tasks of an array start again."""
 
     def wait(self, seconds: float) -> None:
-        """Let this much time pass, or less where something changed: the local engine works then."""
+        """Wait for so long, or less if something changed. The local engine runs tasks meanwhile."""

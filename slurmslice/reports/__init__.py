@@ -1,1 +1,1 @@
-"""What is told of a run. Pure: a run in, text or plain records out; nothing here prints."""
+"""Reports about a run: its counts, records and estimates. Pure: nothing here prints."""

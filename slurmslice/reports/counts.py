@@ -1,4 +1,4 @@
-"""How many slices are in which state, which ones, and why."""
+"""The number of slices in each state, their keys and their reasons."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Count:
     Attributes:
         state: the state.
         rows: their rows.
-        keys: their keys, in little room.
-        why: their most frequent reasons, with counts where there are several.
+        keys: their keys, in short form.
+        why: their most frequent reasons, with counts if there are several.
     """
 
     state: State
@@ -35,11 +35,11 @@ class Count:
 
 
 def counts(run: Run, among: Collection[int] | None = None) -> list[Count]:
-    """A count for each state that occurs, in the order in which states are declared.
+    """Count the slices in each state that occurs, in the order of ``State``.
 
     Args:
         run: the run.
-        among: only of these rows; of all where None.
+        among: count only these rows; None for all.
     """
     found = ((state, run.standings.rows_in({state})) for state in run.standings.tally())
     if among is not None:
@@ -55,14 +55,14 @@ def _count(run: Run, state: State, rows: list[int], requested: Requested) -> Cou
 
 
 def count(number: int, what: str = "slice") -> str:
-    """``1 slice``, ``2 slices``."""
+    """Return ``1 slice``, ``2 slices``."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def key_ranges(keys: list[str]) -> str:
-    """Keys in little room: numbers as ranges, names one by one; as many as fit, and how many more.
+    """Return keys in short form: numbers as ranges, names one by one, and the number left out.
 
-    Of a key that does not fit by itself the beginning is shown.
+    A key that is too long by itself is cut.
     """
     if all_canonical(keys):
         parts = compress(sorted(map(int, keys))).parts
@@ -72,12 +72,12 @@ def key_ranges(keys: list[str]) -> str:
 
 
 def _fitting(separator: str, parts: Iterable[tuple[str, int]], total: int) -> str:
-    """The first of these texts that fit, and how many keys of the total they leave out.
+    """Join the first of these texts that fit; add the number of keys that are left out.
 
     Args:
-        separator: what stands between them.
-        parts: texts, each with the number of keys that it stands for.
-        total: of keys.
+        separator: the text between them.
+        parts: texts, each with the number of its keys.
+        total: the number of all keys.
     """
     shown: list[str] = []
     room, left = _MOST_TEXT, total
@@ -91,16 +91,16 @@ def _fitting(separator: str, parts: Iterable[tuple[str, int]], total: int) -> st
 
 
 def shortened(text: str, most: int = _MOST_TEXT) -> str:
-    """At most so many characters, with an ellipsis where it is cut."""
+    """Cut a text to at most so many characters; a cut text ends in an ellipsis."""
     return text if len(text) <= most else text[: most - 1].rstrip(",") + "…"
 
 
 def reasons(run: Run, rows: list[int]) -> str:
-    """The most frequent reasons among some slices, and how many have others."""
+    """Return the most frequent reasons of some slices, and the number with other reasons."""
     found = run.standings.reasons(rows).most_common()
     if len(found) == 1:
         return escape(found[0][0])
-    told = [f"{escape(reason)} ({number})" for reason, number in found[:_MOST_REASONS]]
+    shown = [f"{escape(reason)} ({number})" for reason, number in found[:_MOST_REASONS]]
     if rest := sum(number for _, number in found[_MOST_REASONS:]):
-        told.append(f"others ({rest}), which status --slices shows")
-    return "; ".join(told)
+        shown.append(f"others ({rest}), which status --slices shows")
+    return "; ".join(shown)

@@ -1,6 +1,6 @@
-"""What a run will take, before it is made: its array tasks, their requests, the worst case. Pure.
+"""An estimate of a run before its creation: array tasks, their requests, the worst case. Pure.
 
-Slices that ask for different amounts never share an array task: each distinct request is a group.
+Slices with different requests never share an array task: each distinct request is a group.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from slurmslice.units import format_memory, format_time, parse_memory, parse_tim
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Slices that ask for the same.
+    """Slices with the same request.
 
     Attributes:
-        options: what one of them asks for.
-        slices: how many there are.
-        packing: how array tasks carry them.
-        request: what one of their tasks asks for.
+        options: the request of one slice.
+        slices: the number of slices.
+        packing: the packing of their tasks.
+        request: the request of one task.
     """
 
     options: ResourceRequest
@@ -36,12 +36,12 @@ class Group:
 
     @property
     def tasks(self) -> int:
-        """How many array tasks carry them."""
+        """The number of their array tasks."""
         return -(-self.slices // self.packing.pack)
 
 
 def groups(record: RunRecord, table: SliceTable) -> list[Group]:
-    """The slices of a run by what they ask for, those of the first submission first."""
+    """Group the slices of a run by their requests, those of the first submission first."""
     packing = record.packing
     if not record.per_slice:
         request = task_request(record.first_request, packing)
@@ -49,21 +49,21 @@ def groups(record: RunRecord, table: SliceTable) -> list[Group]:
     found: list[Group] = []
     for own, rows in Requests(record.per_slice, table).grouped().items():
         options = record.first_request.overridden_by(own)
-        # The script itself asks for a whole pack, later submissions for what they carry.
+        # The script requests a whole pack; later submissions only what their slices need.
         request = task_request(options, packing, len(rows) if found else None)
         found.append(Group(options, len(rows), packing, request))
     return found
 
 
 def request(of: Sequence[Group]) -> ResourceRequest:
-    """What an array task asks for; where groups differ, from the least to the most."""
-    asked = [group.request for group in of]
+    """Return the request of an array task; if groups differ, as ranges from lowest to highest."""
+    requests = [group.request for group in of]
     return ResourceRequest.of(
-        {name: _span(name, [one[name] for one in asked]) for name in asked[0]}
+        {name: _range(name, [one[name] for one in requests]) for name in requests[0]}
     )
 
 
-def _span(name: str, values: Sequence[str]) -> str:
+def _range(name: str, values: Sequence[str]) -> str:
     different = list(dict.fromkeys(values))
     if len(different) == 1:
         return values[0]
@@ -79,13 +79,13 @@ def _span(name: str, values: Sequence[str]) -> str:
 
 
 def worst_case(of: Sequence[Group], least: int | None, most: int | None) -> str:
-    """The most that the run can cost, from its time limits; empty where one has none.
+    """Describe the maximum cost of the run by its time limits; empty if a slice has none.
 
     Args:
         of: its slices.
-        least: how many array tasks can run at once where it is those of which fewest fit; None
-            where that is not known.
-        most: the same of those of which most fit.
+        least: array tasks that can run at once, for the group of which fewest fit; None if not
+            known.
+        most: the same for the group of which most fit.
     """
     times = [group.options.time_s or 0 for group in of]
     if not all(times):
@@ -104,14 +104,15 @@ def worst_case(of: Sequence[Group], least: int | None, most: int | None) -> str:
 
 
 def _longest(tasks: Sequence[tuple[int, int]], at_once: int) -> int:
-    """How long tasks take at most, seconds, where the next starts when one ends.
+    """Return the maximum duration of all tasks, seconds, if one starts whenever another ends.
 
-    In whatever order they start, the last to end starts no later than all the others take, shared
-    out; and so many at once have ended after each time that the longest takes.
+    It is the lower of two bounds, for any order of the tasks. The task that ends last starts at
+    the latest when all other tasks, divided by ``at_once``, are done. And in each period of the
+    longest task at least ``at_once`` tasks end.
 
     Args:
-        tasks: how many, and how long each takes, seconds; a pair a group.
-        at_once: how many run at once.
+        tasks: the number of tasks and the duration of each, seconds; one pair per group.
+        at_once: the number of tasks that run at once.
     """
     number, longest = sum(n for n, _ in tasks), max(s for _, s in tasks)
     others = sum(n * s for n, s in tasks) - longest
@@ -119,7 +120,7 @@ def _longest(tasks: Sequence[tuple[int, int]], at_once: int) -> int:
 
 
 def _largest(memory: Sequence[tuple[int, int]], slices: int) -> int:
-    """MiB of so many slices, the largest; of (MiB a slice, how many slices)."""
+    """Return the memory of the largest so many slices, MiB; from pairs (MiB, number of slices)."""
     total = 0
     for mib, number in sorted(memory, reverse=True):
         some = min(number, slices)

@@ -1,4 +1,4 @@
-"""A run as plain records: what ``--json`` prints. Fields are only ever added."""
+"""A run as plain records, for ``--json``. Fields are added, never removed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Record = dict[str, object]
 
 
 def to_json(run: Run, rows: Collection[int] | None = None) -> str:
-    """The run and its slices; ASCII, so that bytes that are not UTF-8 can be read back."""
+    """Return the run and its slices as JSON, in ASCII, so that non-UTF-8 bytes survive."""
     return json.dumps(run_record(run, rows), indent=1)
 
 
 def run_record(run: Run, rows: Collection[int] | None = None) -> Record:
-    """The run as a record; ``counts`` is of all slices, ``slices`` of these rows."""
+    """Return the run as a record; ``counts`` has all slices, ``slices`` only these rows."""
     chosen = range(len(run.table)) if rows is None else rows
     requested = Requested(run)
     return {
@@ -33,8 +33,8 @@ def run_record(run: Run, rows: Collection[int] | None = None) -> Record:
 
 
 def slice_record(run: Run, row: int, requested: Requested) -> Record:
-    """One slice. Times are epoch seconds; what is not known is None."""
-    standing, asked = run.standings[row], requested.of(row)
+    """Return one slice as a record. Times are epoch seconds; an unknown value is None."""
+    standing, limits = run.standings[row], requested.of(row)
     log = None
     if standing.submission:
         log = str(run.place.log(standing.submission, run.table.log_of(row)))
@@ -45,8 +45,8 @@ def slice_record(run: Run, row: int, requested: Requested) -> Record:
         "attempt": standing.attempt,
         "job": run.job_of(standing),
         **{name: getattr(standing, name) for name in FACTS},
-        "requested_mem_bytes": asked.mem_bytes,
-        "time_limit_s": asked.time_s,
+        "requested_mem_bytes": limits.mem_bytes,
+        "time_limit_s": limits.time_s,
         "log": log,
         "evidence": str(standing.evidence),
         "reason": standing.reason,

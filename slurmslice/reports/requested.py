@@ -1,4 +1,4 @@
-"""What slices asked for, so that who went over it is told over what."""
+"""The requests of slices, so that a report can name the limit that a slice exceeded."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from slurmslice.units import format_memory, format_time
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What one slice asked for in its newest attempt; None where it is not known.
+    """The request of one slice in its newest attempt; None if not known.
 
     Attributes:
-        mem_bytes: memory, bytes; of all its nodes.
-        time_s: its time limit, seconds; None where there is none, too.
+        mem_bytes: memory on all its nodes, bytes.
+        time_s: its time limit, seconds; also None if there is none.
     """
 
     mem_bytes: int | None = None
     time_s: int | None = None
 
     def gone_over(self, state: State) -> str:
-        """What a slice in this state went over; empty where it did not, or it is not known."""
+        """Return the limit that a slice in this state exceeded; empty if none or not known."""
         if state is State.OUT_OF_MEMORY and self.mem_bytes:
             return format_memory(self.mem_bytes >> 20)
         return format_time(self.time_s) if state is State.TIMEOUT and self.time_s else ""
 
 
 class Requested:
-    """What the slices of a run ask for: the script's directives, and what differs for some.
+    """The requests of a run's slices: the script's directives, and the differences of some slices.
 
-    Of a script that cannot be read only what the engine told is known.
+    If the script cannot be read, only the engine's reports are known.
     """
 
     def __init__(self, run: Run) -> None:
@@ -48,14 +48,14 @@ class Requested:
             self._script = NO_REQUEST
 
     def of(self, row: int) -> Asked:
-        """What a slice asked for; memory as accounting tells it, which speaks of a whole task."""
+        """Return the request of a slice; its memory is its part of the task's in accounting."""
         changes = self._run.request_of(row)
         if changes not in self._known:
             self._known[changes] = self._of(changes)
         asked = self._known[changes]
-        told, packing = self._run.standings[row].requested_mem_bytes, self._run.record.packing
-        if told and (packing.pack == 1 or asked.mem_bytes is None):
-            return Asked(told // packing.at_once, asked.time_s)
+        of_task, packing = self._run.standings[row].requested_mem_bytes, self._run.record.packing
+        if of_task and (packing.pack == 1 or asked.mem_bytes is None):
+            return Asked(of_task // packing.at_once, asked.time_s)
         return asked
 
     def _of(self, changes: ResourceRequest) -> Asked:
@@ -67,24 +67,24 @@ class Requested:
         return Asked(mib << 20 if mib else None, request.time_s)
 
     def why(self, row: int) -> str:
-        """Why a slice is in its state, with what it went over."""
+        """Return the reason of a slice's state, with the limit that it exceeded."""
         standing = self._run.standings[row]
         return _with(standing.reason, [self.of(row).gone_over(standing.state)])
 
     def over(self, state: State, rows: Sequence[int], reasons: str) -> str:
-        """The reasons of slices in one state, with what they went over; of many some are asked."""
+        """Add to the reasons of slices in one state the limits that they exceeded."""
         if state not in {State.OUT_OF_MEMORY, State.TIMEOUT}:
             return reasons
-        return _with(reasons, [self.of(row).gone_over(state) for row in rows[:_ASKED]])
+        return _with(reasons, [self.of(row).gone_over(state) for row in rows[:_MAX_ROWS_READ]])
 
 
-_ASKED = 1000
+_MAX_ROWS_READ = 1000
 _SHOWN = 3
 
 
 def _with(reason: str, amounts: Sequence[str]) -> str:
     shown = list(dict.fromkeys(filter(None, amounts)))
-    if not shown or "asked for" in reason:  # that has both figures
+    if not shown or "asked for" in reason:  # the reason already has both figures
         return reason
     more = ", …" if len(shown) > _SHOWN else ""
     return f"{reason}; asked for {', '.join(shown[:_SHOWN])}{more}"

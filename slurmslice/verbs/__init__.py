@@ -1,1 +1,1 @@
-"""What can be done with a run: a small file each, on top of ``slurmslice.run``."""
+"""The actions on a run, one file each, on top of ``slurmslice.run``."""

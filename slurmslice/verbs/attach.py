@@ -1,6 +1,6 @@
-"""Attach: take a job into the run that its token does not find, since its name is another.
+"""Attach a job to the run by its id, if its name hides it from the search by token.
 
-So it is where a person sent the script under another name, and where a job of the run was renamed.
+That happens if a person submitted the script under another name, or renamed a job of the run.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from slurmslice.verbs.settle import intent_of
 
 
 def attach(run: Run, job: str) -> int:
-    """Take a job of this run's script into the run; the submission's number.
+    """Attach a job that runs this run's script; return its submission's number.
 
     Raises:
-        BadInput: there is no such job, it is in the run already, or it is none of this run's.
-        NoAnswer: the engine could not be asked.
+        BadInput: there is no such job, it is attached already, or it is not a job of this run.
+        NoAnswer: the engine did not answer.
     """
     with run.place.lock("attach"):
         run.reload()
@@ -30,18 +30,18 @@ def attach(run: Run, job: str) -> int:
         identity = run.engine.identify(job)
         if known and known[-1].name == identity.name:
             raise BadInput(
-                f"Job {job} is submission {known[-1].number:03d} of this run already.",
+                f"Job {job} is already submission {known[-1].number:03d} of this run.",
                 code="already-attached",
                 job=job,
                 submission=known[-1].number,
             )
         number = _number(run, job, identity)
         owner = run.place.owner(number)
-        if owner not in {None, job} or run.place.barred(number):
+        if owner not in {None, job} or run.place.fenced(number):
             raise BadInput(
                 f"Submission {number:03d} belongs to {f'job {owner}' if owner else 'no job'}: "
-                f"the tasks of job {job} stop before their command.",
-                f"`scancel {job}` ends it.",
+                f"the tasks of job {job} stop before they run a slice.",
+                f"Cancel that job: scancel {job}",
                 code="submission-has-job",
                 job=job,
                 submission=number,
@@ -57,7 +57,7 @@ def attach(run: Run, job: str) -> int:
 
 
 def _number(run: Run, job: str, identity: Identity) -> int:
-    """Which submission a job is: by its claim, else by its script and what that was given."""
+    """Find the submission of a job by its claim, else by its script and the script's arguments."""
     numbers = (1, *run.ledger.submissions)
     claimed = next((n for n in numbers if run.place.owner(n) == job), None)
     if claimed is not None:
@@ -66,15 +66,15 @@ def _number(run: Run, job: str, identity: Identity) -> int:
     if identity.script is None or identity.script.strip() != script.strip():
         raise BadInput(
             f"Job {job} ({identity.name}) does not run {run.place.script}.",
-            "A job of another script, or of this one before it was edited, cannot be told to "
-            "be this run's.",
+            "Only a job of the present script can be attached: not one of another script, nor "
+            "one of this script before it was edited.",
             code="foreign-job",
             job=job,
         )
     if Path(identity.command).name != run.place.script.name:
         raise BadInput(
-            f"Job {job} runs {identity.command!r}: that is no submission of this run.",
-            "The script takes a submission's number, and no other words.",
+            f"Job {job} runs {identity.command!r}: that is not a submission of this run.",
+            "The script takes only a submission's number as its argument.",
             code="foreign-job",
             job=job,
         )
@@ -82,14 +82,14 @@ def _number(run: Run, job: str, identity: Identity) -> int:
     submission = run.ledger.submissions.get(number)
     if number > 1 and submission is None:
         raise BadInput(
-            f"Job {job} is submission {number:03d}, which this run never made.",
+            f"Job {job} is submission {number:03d}, and this run has no such submission.",
             code="unknown-submission",
             job=job,
             submission=number,
         )
     if submission is not None and submission.fate is Fate.SUBMITTED and submission.job != job:
         raise BadInput(
-            f"Submission {number:03d} is job {submission.job} already, not job {job}.",
+            f"Submission {number:03d} is already job {submission.job}, not job {job}.",
             code="submission-has-job",
             job=job,
             submission=number,

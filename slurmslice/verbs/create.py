@@ -1,4 +1,4 @@
-"""Make a run: from what a person asked to a run directory with a script to review."""
+"""Create a run: turn a person's description into a run directory with a script to review."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from slurmslice.submission import new_token, tasks_pattern
 from slurmslice.template import OwnTemplate
 
 DEFAULT_MAX_ARRAY_SIZE = 1001
-"""What Slurm has where nothing is configured (slurm.conf(5), MaxArraySize)."""
+"""Slurm's default of MaxArraySize (slurm.conf(5))."""
 
 _INTERPRETERS = re.compile(r"(python|pypy|Rscript|julia|perl|ruby|bash|sh|zsh|node|java)[\d.]*")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@-]{0,99}", re.ASCII)
@@ -44,13 +44,13 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@-]{0,99}", re.ASCII)
 
 @dataclass(frozen=True)
 class RunInputs:
-    """All that a run is made from.
+    """The inputs from which a run is created.
 
     Attributes:
-        spec: what a person asks for.
+        spec: the person's description.
         table: the slices.
-        environ: the environment of which the pinned variables are taken.
-        template: what the script is made from; None for slurmslice's own.
+        environ: the environment with the variables that the script pins.
+        template: the template of the script; None for slurmslice's own.
     """
 
     spec: RunSpec
@@ -60,9 +60,9 @@ class RunInputs:
 
 
 def default_name(command: Command) -> str:
-    """The stem of the program that is run: ``x`` of ``python x.py``; ``run`` where there is none.
+    """Return the stem of the command's program, ``x`` for ``python x.py``; else ``run``.
 
-    An interpreter's options are passed over; one that is given a module or a text names itself.
+    An interpreter's options are skipped. If it runs a module or a text, its own name is used.
     """
     if isinstance(command, ShellText):
         words = command.text.split() or ["run"]
@@ -74,22 +74,23 @@ def default_name(command: Command) -> str:
 
 
 def interpreted(words: Sequence[str]) -> str | None:
-    """What an interpreter is given: ``x.py`` of ``python -u x.py``; None of any other program."""
+    """Return an interpreter's script, ``x.py`` for ``python -u x.py``; None for other programs."""
     if not _INTERPRETERS.fullmatch(Path(words[0]).name):
         return None
     return next((word for word in words[1:] if not word.startswith("-")), None)
 
 
 def check_name(name: str) -> str:
-    """A run's name: it is a folder's and part of its jobs' names.
+    """Check a run's name, which names its folder and begins its jobs' names; return it.
 
     Raises:
-        BadInput: it holds anything but letters, digits and ``._+@-``, or begins otherwise.
+        BadInput: a character is not a letter, a digit or one of ``._+@-``; the first one is not
+            a letter or digit; or the name has more than 100 characters.
     """
     if not _NAME.fullmatch(name):
         raise BadInput(
-            f"{name!r} is no name for a run.",
-            "Use letters, digits and ._+@- (100 at most), beginning with a letter or a digit.",
+            f"{name!r} is not a valid name of a run.",
+            "Use up to 100 letters, digits and ._+@-; the first must be a letter or a digit.",
             code="bad-run-name",
             name=name,
         )
@@ -97,10 +98,10 @@ def check_name(name: str) -> str:
 
 
 def describe(new: RunInputs, engine: Engine) -> tuple[RunRecord, str | None]:
-    """The record of a run as it would be made, and why the engine gave no limits, if it did not.
+    """Return the record of the run, and the reason if the engine gave no limits (else None).
 
     Raises:
-        BadInput: it asks for what the engine can never do, or for what excludes one another.
+        BadInput: the engine can never satisfy the request, or two options exclude each other.
     """
     spec, table = new.spec, new.table
     groups: Mapping[ResourceRequest, Sequence[int]] = {NO_REQUEST: range(len(table))}
@@ -110,7 +111,7 @@ def describe(new: RunInputs, engine: Engine) -> tuple[RunRecord, str | None]:
     request = with_own_cpu(spec.request.overridden_by(own), spec.packing)
     check(request, spec.packing)
     check_throttle(spec.throttle, spec.packing.at_once)
-    limits, intake, cluster, silence = _asked_of(engine, request.verify())
+    limits, intake, cluster, silence = _ask_engine(engine, request.verify())
     packing = _packing(new, limits)
     direct, first = _first(table, alike, packing.pack, intake)
     asked = {one.name: getattr(spec, one.name) for one in dataclasses.fields(spec)}
@@ -136,7 +137,7 @@ def describe(new: RunInputs, engine: Engine) -> tuple[RunRecord, str | None]:
 def _first(
     table: SliceTable, alike: Sequence[int], pack: int, intake: Intake
 ) -> tuple[bool, Sequence[int]]:
-    """Whether the array's indices are the keys, and the rows of the first submission."""
+    """Return the form (True: direct) and the rows of the first submission."""
     direct = is_direct(table, intake.max_array_size, pack)
     most = min(intake.max_array_size, intake.per_array)
     some = portion(table, alike, direct=direct, pack=pack, most=most)
@@ -144,17 +145,17 @@ def _first(
 
 
 def _packing(new: RunInputs, limits: Limits) -> Packing:
-    """As it is asked for, cut to what the partition's time limit lets in."""
+    """Return the requested packing, reduced to fit the partition's time limit."""
     packing = fitted(new.spec.packing, limits.max_time_s)
     if new.spec.pack != "auto":
         return packing
-    # Short tasks beside one another, rather than a long one.
+    # Prefer several short tasks in parallel to a long one.
     fit = limits.at_once and limits.at_once // packing.at_once
     return spread(packing, len(new.table), fit)
 
 
-def _asked_of(engine: Engine, request: ResourceRequest) -> tuple[Limits, Intake, str, str | None]:
-    """The engine's limits, its intake and its name; and why it could not be asked, if so."""
+def _ask_engine(engine: Engine, request: ResourceRequest) -> tuple[Limits, Intake, str, str | None]:
+    """Return the engine's limits, its intake and its name; and the reason if it did not answer."""
     try:
         return engine.limits(request), engine.intake(request), engine.cluster(), None
     except NoAnswer as why:
@@ -163,16 +164,16 @@ def _asked_of(engine: Engine, request: ResourceRequest) -> tuple[Limits, Intake,
 
 
 def render(record: RunRecord, new: RunInputs, path: Path, *, with_library: bool = False) -> str:
-    """The run's script, as it stands in ``path/script.sh``.
+    """Render the run's script, as it is written to ``path/script.sh``.
 
     Args:
-        record: the run as it would be made.
-        new: all that it is made from.
+        record: the run's record.
+        new: the inputs of the run.
         path: its run directory.
-        with_library: put the library into the script, in place of the line that sources it.
+        with_library: replace the line that sources the library by the library itself.
 
     Raises:
-        BadInput: the path cannot be expressed, or the shell text is no shell.
+        BadInput: sbatch cannot express the path, or bash cannot read the shell text.
     """
     check_path(path)
     found = script.Script(
@@ -189,12 +190,12 @@ def render(record: RunRecord, new: RunInputs, path: Path, *, with_library: bool 
 
 
 def _name_and_digest(template: OwnTemplate | None) -> str:
-    """A template's name and the beginning of its digest; empty for slurmslice's own."""
+    """Return a template's name and the start of its digest; empty for slurmslice's own."""
     return f"{template.path.name} ({digest(template.text.encode())[:12]})" if template else ""
 
 
 def _directives(record: RunRecord, table: SliceTable, path: Path) -> str:
-    """The script's directives: they say all that its own submission needs."""
+    """Return the script's ``#SBATCH`` lines, complete for its own submission."""
     rows = parse_array(record.first).indices
     indices = (
         compress([int(table.keys[row]) for row in rows])
@@ -214,10 +215,10 @@ def _directives(record: RunRecord, table: SliceTable, path: Path) -> str:
 
 
 def make(record: RunRecord, new: RunInputs, path: Path) -> RunDirectory:
-    """Make the run directory: whole, or not at all.
+    """Create the run directory, whole or not at all.
 
     Raises:
-        BadInput: it cannot be made there.
+        BadInput: it cannot be created there.
     """
     data = render(record, new, path).encode("utf-8", "surrogateescape")
     return create(path, record, new.table, data, script.library())

@@ -1,4 +1,4 @@
-"""Jobs that found their submission taken: a script that was sent by hand once more runs nothing."""
+"""Duplicate jobs: a second job of one submission, whose tasks stop before they run a slice."""
 
 from __future__ import annotations
 
@@ -13,33 +13,34 @@ from slurmslice.progress import refusals
 from slurmslice.run import Run
 from slurmslice.submission import script_array, script_request
 
-_LOOKED_AT = 20
-"""Tasks whose output is read: a double is refused in every one, and a file a slice is dear."""
+_TASKS_READ = 20
+"""The number of task logs that are read. A duplicate is refused in every task, and to read one file
+per slice takes too long."""
 
 
 def doubles(run: Run) -> tuple[Note, ...]:
-    """Which jobs were refused since the run's last submission, and what to type, a note each.
+    """Find duplicate jobs since the run's last submission; one note per job says what to type.
 
-    Reads the output of a few tasks of the first submission, which is what ``sbatch script.sh``
-    sends, and of the last.
+    It reads some task logs of the first submission, which is the one of ``sbatch script.sh``,
+    and of the last submission.
     """
-    taken = [s for s in run.ledger.submissions.values() if s.job]
-    last = int(max((s.intent.at for s in taken), default=0.0))  # tasks write whole seconds
-    looked_at = {s.number: s for s in (taken[0], taken[-1])} if taken else {}
-    told = [
-        _told(run, job, s, f"submission {s.number:03d} once more, which job {s.job} has")
-        for s in looked_at.values()
+    accepted = [s for s in run.ledger.submissions.values() if s.job]
+    last = int(max((s.intent.at for s in accepted), default=0.0))  # tasks write whole seconds
+    searched = {s.number: s for s in (accepted[0], accepted[-1])} if accepted else {}
+    notes = [
+        _note(run, job, s, f"submission {s.number:03d} already runs as job {s.job}")
+        for s in searched.values()
         for job in _refused(run, s.number, s.array, s.job, last)
     ]
-    if taken and run.place.barred(1):
-        gave_way = "submission 001, which was given up for others"
-        gone = _refused(run, 1, _written(run), None, last)
-        told += [_told(run, job, None, gave_way) for job in gone]
-    return tuple(told)
+    if accepted and run.place.fenced(1):
+        reason = "submission 001 was given up, and other submissions carry its slices"
+        refused = _refused(run, 1, _script_indices(run), None, last)
+        notes += [_note(run, job, None, reason) for job in refused]
+    return tuple(notes)
 
 
-def _written(run: Run) -> Iterable[int]:
-    """The array that the script names; empty where it cannot be read."""
+def _script_indices(run: Run) -> Iterable[int]:
+    """Return the array of the script; empty if the script cannot be read."""
     try:
         return script_array(script_request(run))
     except (BadInput, DamagedRun):
@@ -49,9 +50,9 @@ def _written(run: Run) -> Iterable[int]:
 def _refused(
     run: Run, number: int, array: Iterable[int], owner: str | None, last: int
 ) -> Iterator[str]:
-    """The jobs that a submission's claim, its owner's or anybody's, has stopped since then."""
+    """Iterate over the jobs that a claim of this owner (None: of any) has stopped since then."""
     found: dict[str, tuple[str, int]] = {}
-    for index in islice(array, _LOOKED_AT):
+    for index in islice(array, _TASKS_READ):
         found |= refusals(run.place.read_task_log(number, index) or b"")
     return (
         job
@@ -60,11 +61,11 @@ def _refused(
     )
 
 
-def _told(run: Run, job: str, taken: Submission | None, what: str) -> Note:
+def _note(run: Run, job: str, submission: Submission | None, reason: str) -> Note:
     name = quote(run.record.name)
-    number, owner = (taken.number, taken.job) if taken else (1, None)
+    number, owner = (submission.number, submission.job) if submission else (1, None)
     message = (
-        f"Job {job} ran nothing: it is {what}, and no slice runs twice. What failed goes in again "
-        f"with: slurmslice resubmit {name}; what waits: slurmslice submit {name}"
+        f"Job {job} ran nothing, because {reason}; no slice runs twice. To submit failed slices "
+        f"again: slurmslice resubmit {name}. To submit waiting slices: slurmslice submit {name}"
     )
     return Note("job-ran-nothing", message, {"job": job, "submission": number, "owner": owner})

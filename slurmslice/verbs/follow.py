@@ -1,4 +1,4 @@
-"""Follow a run to its end: poll, submit and resubmit as the recorded policy says, wait, again."""
+"""Follow a run to its end: poll, submit and resubmit by the recorded policy, wait, repeat."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class FollowOptions:
         feed_queue: submit queued slices as there is room.
         retry_failed: resubmit failed slices that have attempts left by the recorded policy.
         interval: seconds between polls; None: by the age of the run (``pause``).
-        plan: what is done first.
+        plan: a plan that is executed first.
     """
 
     submit_waiting: bool = True
@@ -39,17 +39,17 @@ class FollowOptions:
 
 
 TICK = FollowOptions(submit_waiting=False)
-"""``tick``: go on with everything that was asked for."""
+"""``tick``: submit queued slices and resubmit failed ones."""
 
 ONLY_FINISH = FollowOptions(submit_waiting=False, feed_queue=False, retry_failed=False)
-"""``submit`` and ``resubmit`` on this machine: run what was submitted, and nothing more."""
+"""``submit`` and ``resubmit`` on this machine: run the submitted slices, and nothing more."""
 
 
 def record_max_attempts(run: Run, max_attempts: int) -> None:
     """Change the recorded number of attempts that each slice gets; every follower uses it.
 
     Raises:
-        Busy: another process holds the run for too long.
+        Busy: another process holds the lock for too long.
     """
     with run.place.lock("run"):
         run.reload()
@@ -58,29 +58,29 @@ def record_max_attempts(run: Run, max_attempts: int) -> None:
 
 
 Tell = Callable[[Run, Poll, SubmitOutcome], None]
-"""Is shown the run after each step: what was seen, and what was fed."""
+"""A function that is called after each step with the run, the poll and the new submissions."""
 
 
 def pause(age: float, interval: float | None, slice_s: float | None = None) -> float:
-    """Seconds until the next poll: a tenth of the time since the last submission.
+    """Return the seconds until the next poll: a tenth of the time since the last submission.
 
-    A short run is followed closely, a long one asks slurmdbd once a minute.
+    A short run is polled often; a long one asks slurmdbd once a minute.
 
     Args:
-        age: of the last submission, seconds.
-        interval: what the person wants.
-        slice_s: how long a slice takes, seconds, where what waits goes in as slices end; so
-            that no share of the throttle lies idle for longer than a fifth of it.
+        age: the age of the last submission, seconds.
+        interval: the interval that the person chose, seconds; None if there is none.
+        slice_s: the duration of a slice, seconds, if queued slices are submitted as others end.
+            Then the pause is at most a fifth of it, so that no share of the throttle idles long.
     """
     usual = age / 10 if slice_s is None else min(age / 10, slice_s / 5)
     return interval or min(max(usual, FASTEST_POLL_S), SLOWEST_POLL_S)
 
 
 def backed_off(usual: float, unanswered: int) -> float:
-    """Seconds until the next poll where the last so many had no answer: twice as long each time.
+    """Return the seconds until the next poll: doubled for each poll without an answer.
 
-    Up to a minute, or the usual pause where that is longer; a Slurm in trouble is not to be asked
-    each second, whatever the person wants of one that is well.
+    The maximum is a minute, or the usual pause if that is longer. This spares a Slurm in trouble,
+    even if the person chose a short interval.
     """
     return max(usual, min(usual * 2.0 ** min(unanswered, 10), SLOWEST_POLL_S))
 
@@ -89,19 +89,19 @@ _SAMPLE = 20
 
 
 def _slice_s(run: Run) -> float | None:
-    """How long the slices took that were done last, seconds; None where that is not known."""
-    done = run.standings.rows_in({State.COMPLETED})[-_SAMPLE:]
-    known = [s for row in done if (s := run.standings[row].elapsed_s) is not None]
+    """Return the mean duration of the last completed slices, seconds; None if not known."""
+    completed = run.standings.rows_in({State.COMPLETED})[-_SAMPLE:]
+    known = [s for row in completed if (s := run.standings[row].elapsed_s) is not None]
     return sum(known) / len(known) if known else None
 
 
 def follow(run: Run, options: FollowOptions, tell: Tell) -> None:
-    """Step and wait until nothing is left to do, or the rest is held. Holds no lock meanwhile.
+    """Step and wait until nothing is left to do, or the rest is held. It holds no lock meanwhile.
 
-    If the engine does not answer, it is asked again, however long that takes.
+    If the engine does not answer, it is asked again without a time limit.
 
     Raises:
-        EngineError: a submission was refused for good; what runs goes on.
+        EngineError: a submission was rejected for good; running slices continue.
     """
     unanswered = 0
     while True:
@@ -131,7 +131,7 @@ def is_unanswered(looked: Poll, fed: SubmitOutcome) -> bool:
 def step(run: Run, options: FollowOptions) -> SubmitOutcome:
     """Hold the rest after too many failures; queue waiting and failed slices; submit what fits.
 
-    An error that may pass is returned and not raised: the next step tries again.
+    A temporary error is returned and not raised: the next step tries again.
     """
     taken: list[AcceptedSubmission] = []
     queued = False
@@ -143,14 +143,14 @@ def step(run: Run, options: FollowOptions) -> SubmitOutcome:
             queued = True
             if fed.error:
                 return replace(fed, taken=taken)
-        fed = submit_queued(run, "run") if _feeds(run, options) else SubmitOutcome()
+        fed = submit_queued(run, "run") if _submits_queued(run, options) else SubmitOutcome()
         return replace(fed, taken=taken + fed.taken, queued=queued)
     except (Busy, NoAnswer) as why:
         return SubmitOutcome(taken, why.message, error=why, queued=queued)
 
 
 def _plans(run: Run, options: FollowOptions) -> Iterator[Plan]:
-    """The plan that was given, then one of the waiting slices and one of the failed ones."""
+    """Iterate over the given plan, a plan of the waiting slices and one of the failed slices."""
     if options.plan:
         yield options.plan
     waits = run.standings.tally().get(State.WAITING, 0)
@@ -164,16 +164,16 @@ def _plans(run: Run, options: FollowOptions) -> Iterator[Plan]:
         yield make_plan(run, Choice(failed(None, again)(run)))
 
 
-def _feeds(run: Run, options: FollowOptions) -> bool:
+def _submits_queued(run: Run, options: FollowOptions) -> bool:
     return options.feed_queue and bool(run.ledger.queue or run.in_flight())
 
 
 BREAKER = 20
-"""So many slices that fail before one is done hold the rest."""
+"""The number of failed slices that trips the circuit breaker, if none is COMPLETED before."""
 
 
 def trip(run: Run) -> None:
-    """Hold what has not started where the slices that ended have all failed."""
+    """Hold all slices that have not started, if every slice that ended has failed."""
     tally = run.standings.tally()
     failures = sum(number for state, number in tally.items() if state.failed)
     armed = not (run.record.no_breaker or run.ledger.held or run.ledger.released)
@@ -186,7 +186,7 @@ def trip(run: Run) -> None:
         if run.ledger.held:
             return
         for submission in run.in_flight():
-            run.engine.hold(submission.job, submission.name)  # whoever is killed does it again
+            run.engine.hold(submission.job, submission.name)  # repeated after a kill
         reason = f"held: the first {failures} slices that ended have all failed"
         run.decide(Held(reason, run.clock()))
 
@@ -208,11 +208,11 @@ def _with_attempts_left(run: Run) -> list[int]:
         return []
     attempts, held_by = run.ledger.attempts, run.ledger.of_row
     rows = (row for row in run.standings.rows_in(FAILURES) if attempts[row] < max_attempts)
-    # What was cancelled on request may have come to another end before: nobody wants it again.
+    # A slice that a person cancelled may have failed before the cancel reached it: leave it out.
     return [row for row in rows if not ((held := held_by(row)) and row in held.cancelled)]
 
 
 def since_submission(run: Run) -> float:
-    """Seconds since the newest submission, or since the run was made if there is none."""
+    """Return the seconds since the newest submission, or since the run was created if none."""
     intents = (submission.intent.at for submission in run.ledger.submissions.values())
     return run.clock() - max(intents, default=run.record.created_at)

@@ -1,4 +1,4 @@
-"""Measure: of tasks whose end is news, what they used and how their job steps ended."""
+"""Fetch the job steps of tasks that have just ended: their resource use and exit codes."""
 
 from __future__ import annotations
 
@@ -11,56 +11,59 @@ from slurmslice.ledger import Submission
 from slurmslice.run import Run
 
 Ends = tuple[dict[TaskId, TaskReport | None], str]
-"""Reports by task, and why they are not told."""
+"""Reports by task (None: the steps are not known), and the reason of a missing answer."""
 
 
 def measured(run: Run, group: Sequence[Submission], said: Observation) -> Ends:
-    """Accounting's reports of the ends that are news, with their steps; why they are not told.
+    """Return accounting's reports of the tasks that have just ended, with their job steps.
 
-    Then accounting has not said its word, and the report is None: half of it might be a success
-    that is none.
+    If the steps cannot be read, the report of a task is None and not a report without steps: a
+    failed step might otherwise count as a success.
 
-    Steps are dear to ask for: of a task only in the polls that see its end and until it is told.
+    To ask for steps costs much, so they are only asked for from the poll that sees a task's end
+    until the poll that gets an answer.
 
     Args:
         run: the run.
-        group: submissions of it in flight, no two of the same job id.
-        said: what a poll saw of them.
+        group: its submissions in flight, with unique job ids.
+        said: the observation of them by this poll.
+
+    Returns:
+        the reports by task, and the reason if the engine did not answer (else empty).
     """
-    ended, told, silence = _ended(run, group, said), {}, ""
+    ended, with_steps, silence = _ended(run, group, said), {}, ""
     if ended:
         try:
-            told = run.engine.measure([(s.job, s.name) for s in group], ended)
+            with_steps = run.engine.measure([(s.job, s.name) for s in group], ended)
         except NoAnswer as why:
             silence = why.message
     if silence and not run.record.allow_failed_steps:
         return dict.fromkeys(ended), silence
-    return {t: _joined(run, report, told.get(t)) for t, report in ended.items()}, silence
+    return {t: _joined(run, report, with_steps.get(t)) for t, report in ended.items()}, silence
 
 
 def _ended(run: Run, group: Sequence[Submission], said: Observation) -> dict[TaskId, TaskReport]:
-    """The reports of tasks that have ended, where the engine has not told their steps as well."""
+    """Return the reports of ended tasks whose steps the engine has not reported yet."""
     reports = said.accounting.reports
     tasks = (
         (submission.job, submission.index_of(row))
         for submission in group
-        if submission.intent.pack == 1  # of a pack it is not known which slice a step was of
+        if submission.intent.pack == 1  # in a pack, a step cannot be assigned to a slice
         for row in run.open_rows(submission)
     )
-    told = ((task, report) for task in tasks if (report := reports.get(task)))
+    found = ((task, report) for task in tasks if (report := reports.get(task)))
     return {
-        task: r for task, r in told if r.state.final and not r.is_array_summary and r.steps is None
+        task: r for task, r in found if r.state.final and not r.is_array_summary and r.steps is None
     }
 
 
-def _joined(run: Run, report: TaskReport, told: TaskReport | None) -> TaskReport:
-    """A report and what its steps say, unless the task has been started again meanwhile."""
-    if told is None or (told.started_at, told.ended_at) != (report.started_at, report.ended_at):
+def _joined(run: Run, report: TaskReport, full: TaskReport | None) -> TaskReport:
+    """Join a report with its steps, unless the task was started again between the two answers."""
+    if full is None or (full.started_at, full.ended_at) != (report.started_at, report.ended_at):
         return report
-    # Zero where nothing is said: a task that is too short is not sampled.
-    used = replace(report, cpu_s=told.cpu_s or 0.0, max_rss_bytes=told.max_rss_bytes)
+    # CPU time is 0 if Slurm gives none: it does not sample a very short task.
+    used = replace(report, cpu_s=full.cpu_s or 0.0, max_rss_bytes=full.max_rss_bytes)
     if not run.record.allow_failed_steps:
-        return replace(used, steps=told.steps)
-    return replace(
-        used, steps=replace(NO_STEPS, preempted=bool(told.steps and told.steps.preempted))
-    )
+        return replace(used, steps=full.steps)
+    preempted = bool(full.steps and full.steps.preempted)
+    return replace(used, steps=replace(NO_STEPS, preempted=preempted))

@@ -1,4 +1,4 @@
-"""Poll: ask the engine once about all that is in flight, judge what it says, keep it."""
+"""Poll: ask the engine once about all slices in flight, update their statuses, record them."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from slurmslice.verbs.settle import adopt, claimed_by_others, settle
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """What one poll came to.
+    """The result of one poll.
 
     Attributes:
-        changed: rows whose standing changed.
-        silences: why a source did not answer; empty where all did.
+        changed: rows with a changed status.
+        silences: the reasons of sources that did not answer; empty if all did.
         learnt: at least one source answered, or there was nothing to ask.
-        notes: what else a person should know (a job taken into the run, a submission barred).
+        notes: other notes for the person (a job submitted by hand, a fenced submission).
     """
 
     changed: tuple[int, ...] = ()
@@ -42,22 +42,22 @@ class Poll:
 
 
 def poll(run: Run) -> Poll:
-    """Look once. Needs no lock: what was seen is recorded only if the lock is free."""
-    told = set(run.place.unread)
-    looked = _looked(run)
-    unread = [(path, why) for path, why in run.place.unread.items() if path not in told]
-    return replace(looked, notes=(*looked.notes, *_unread(unread))) if unread else looked
+    """Ask the engine once. It needs no lock: it records statuses only if the lock is free."""
+    known = set(run.place.unread)
+    result = _poll(run)
+    unread = [(path, why) for path, why in run.place.unread.items() if path not in known]
+    return replace(result, notes=(*result.notes, _unread_note(unread))) if unread else result
 
 
-def _unread(unread: Sequence[tuple[Path, str]]) -> Iterator[Note]:
-    """That, and why, it is not known what tasks wrote; the first of them as an example."""
+def _unread_note(unread: Sequence[tuple[Path, str]]) -> Note:
+    """Say that task logs are unreadable, and why; the first one is an example."""
     path, why = unread[0]
-    more = f" So it is with {len(unread) - 1} more." if unread[1:] else ""
-    message = f"What a task wrote is not known: {path} cannot be read: {why}.{more}"
-    yield Note("task-log-unreadable", message, {"path": path, "files": len(unread)})
+    more = f" {len(unread) - 1} more logs cannot be read either." if unread[1:] else ""
+    message = f"Cannot read the task log {path}: {why}.{more}"
+    return Note("task-log-unreadable", message, {"path": path, "files": len(unread)})
 
 
-def _looked(run: Run) -> Poll:
+def _poll(run: Run) -> Poll:
     run.reload()
     settled = settle(run)
     jobs = run.in_flight()
@@ -65,7 +65,7 @@ def _looked(run: Run) -> Poll:
         return Poll((), settled.silences, not settled.silences, settled.notes)
     seen = [(group, run.engine.observe([(s.job, s.name) for s in group])) for group in apart(jobs)]
     doubled = claimed_by_others(run)
-    if doubled:  # what was seen is of jobs that do not count; the next poll asks for the right ones
+    if doubled:  # the answer is about the wrong jobs; the next poll asks about the right ones
         return Poll((), settled.silences, True, (*settled.notes, *adopt(run, doubled)))
     ends = [measured(run, group, said) for group, said in seen]
     changed = {
@@ -86,35 +86,36 @@ def _looked(run: Run) -> Poll:
 def _with_library(
     run: Run, changed: Mapping[int, Standing]
 ) -> tuple[dict[int, Standing], tuple[Note, ...]]:
-    """Compare the library with the run's record of it, if anything of a slice has changed.
+    """Compare the library with its digest in ``run.json``, if any status has changed.
 
-    While it is not as it was made, no slice becomes COMPLETED.
+    If the library has changed, no slice becomes COMPLETED.
 
     Returns:
-        the standings that change, and what a person should know and type; that once a process.
+        the statuses that change, and a note for the person, once per process.
     """
-    told = run.place.fault
-    run.place.fault = run.place.library_fault(run.record.library_sha256) if changed else told
-    if not (changed and run.place.fault):
+    if not changed:
+        return {}, ()
+    before, fault = run.place.known_fault, run.place.library_fault(run.record.library_sha256)
+    run.place.known_fault = fault
+    if not fault:
         return dict(changed), ()
-    fault = run.place.fault
     doubted = {r: unconfirmed(run.standings[r], found, fault) for r, found in changed.items()}
     still = {row: found for row, found in doubted.items() if found != run.standings[row]}
     message = (
-        f"{run.place.library} {fault}: what tasks run now is not known, and no slice becomes "
+        f"{run.place.library} {fault}: tasks may run other code now, so no slice becomes "
         f"COMPLETED. {restore_hint(run)}"
     )
     note = Note("library-changed", message, {"path": str(run.place.library)})
-    return still, (note,) if fault != told else ()
+    return still, (note,) if fault != before else ()
 
 
 def look_again(run: Run, rows: Sequence[int]) -> list[int]:
-    """Which of these slices, ended or given back, Slurm runs again, or is still ending.
+    """Find slices, ended or returned, that Slurm runs again or has not quite ended.
 
-    They are in flight then. Hold the lock.
+    They count as in flight from now on. The caller holds the lock.
 
     Raises:
-        NoAnswer: the queue is silent, so that nothing may be submitted in their place.
+        NoAnswer: the queue did not answer, so these slices must not be submitted again.
     """
     held: dict[int, list[int]] = {}
     for row in rows:
@@ -126,8 +127,8 @@ def look_again(run: Run, rows: Sequence[int]) -> list[int]:
         queue = run.engine.observe([(s.job, s.name) for s in group]).queue
         if queue.silence:
             raise NoAnswer(
-                f"Whether Slurm runs these slices again is not known: {queue.silence}.",
-                "Nothing was submitted; try again when it answers.",
+                f"It is not known if Slurm runs these slices again: {queue.silence}.",
+                "Nothing was submitted. Try again when Slurm answers.",
                 reason=queue.silence,
             )
         found = ((r, _reopened(run, s, r, queue)) for s in group for r in held[s.number])
@@ -140,7 +141,7 @@ def look_again(run: Run, rows: Sequence[int]) -> list[int]:
 
 
 def _had_by(run: Run, row: int) -> int:
-    """The submission that a slice ended in, or that gave it back; 0 for none."""
+    """Return the submission that a slice ended in, or that returned it; 0 for none."""
     number = run.ledger.holder[row]
     if not number:
         return run.ledger.former.get(row, 0)
@@ -148,7 +149,7 @@ def _had_by(run: Run, row: int) -> int:
 
 
 def _take_again(run: Run, changed: Mapping[int, Standing]) -> None:
-    """Those that were given back belong to their submission again."""
+    """Record that returned slices belong to their submission again."""
     numbers = {row: now.submission for row, now in changed.items() if not run.ledger.holder[row]}
     for number in sorted(set(numbers.values())):
         rows = compress([row for row in numbers if numbers[row] == number])
@@ -156,7 +157,7 @@ def _take_again(run: Run, changed: Mapping[int, Standing]) -> None:
 
 
 def _reopened(run: Run, submission: Submission, row: int, queue: Answer) -> Standing | None:
-    """The standing of a slice that runs again, ended or given back; None where it does not."""
+    """Return the status of a slice that runs again after its end or return; None if it does not."""
     known, (index, slot) = run.standings.seen(row), submission.places[row]
     report = queue.reports.get((submission.job, index))
     if submission.intent.pack > 1 and report is not None:
@@ -190,14 +191,14 @@ def _judged(
                 yield row, standing
 
 
-ANEW = "Slurm had it with script.sh as it was before its edit"
-"""Why a slice waits that was held, cancelled, and goes in anew."""
+ANEW = "cancelled in Slurm, because script.sh was edited; it will be submitted again"
+"""The reason of a held slice that ``release`` has cancelled, to submit it with the new script."""
 
 
 def _started_again(
     run: Run, jobs: Sequence[Submission], queue: Answer
 ) -> Iterator[tuple[int, Standing]]:
-    """Slices that had ended and whose task the queue has again: it was asked after they had."""
+    """Find ended slices whose task is in the queue again. The queue was asked after their end."""
     queued: dict[str, set[int]] = {}
     for job, index in queue.reports:
         queued.setdefault(job, set()).add(index)
@@ -214,28 +215,28 @@ def _started_again(
 def _judge(
     run: Run, submission: Submission, row: int, said: Hearing, wrote: dict[int, TaskProgress]
 ) -> Standing:
-    """One slice's standing; what its task wrote is read once for all slices of a pack."""
+    """Determine one slice's status. A task log is read once for all slices of a pack."""
     known = run.standings[row]
     index, slot = submission.places[row]
     if submission.intent.pack == 1:
         progress = _progress(run, submission, row, said.accounting, said.queue)
         return judge(known, replace(said, progress=progress))
     if said.queue is not None and said.queue.state is State.PENDING and not said.queue.restarts:
-        return judge(known, said)  # it has not begun: there is nothing to read
+        return judge(known, said)  # the task has not begun: there is no log to read
     if index not in wrote:
         wrote[index] = _wrote(run, submission, index)
     times_returned = run.ledger.returned.get(row, ("", 0))[1]
     standing = judge_packed(known, said, slot, wrote[index], times_returned)
     if standing.state in {State.WAITING, State.FAILED} and unheard(slot, wrote[index]):
         if why := run.place.unread.get(run.place.task_log(submission.number, index)):
-            return replace(known, reason=f"what its task wrote cannot be read: {why}")
+            return replace(known, reason=f"its task log cannot be read: {why}")
         has_log = _has_log(run, submission, row)
         return judge_packed(known, said, slot, wrote[index], times_returned, has_log=has_log)
     return standing
 
 
 def _confirmed(run: Run, submission: Submission, row: int, found: Standing, now: float) -> Standing:
-    """A slice's standing by Slurm's word, compared with what its task wrote."""
+    """Compare a slice's status as Slurm gives it with the progress lines of its task."""
     index, slot = submission.places[row]
     log = run.place.read_task_log(submission.number, index)
     unread = run.place.task_log(submission.number, index) in run.place.unread
@@ -255,13 +256,13 @@ def _has_log(run: Run, submission: Submission, row: int) -> bool:
 
 
 def _over_since(seen: Observation) -> dict[str, float]:
-    """When arrays ended, of those that the queue, which answered, does not have any more."""
+    """Return the end times of arrays that have left the queue, epoch seconds, by job id."""
     if not (seen.queue.answered and seen.accounting.answered):
         return {}
     queued = {job for job, _ in seen.queue.reports}
     ended: dict[str, float] = {}
     for job, index in seen.accounting.reports:
-        if job in queued:  # its reports need not be read: of a million, that takes seconds
+        if job in queued:  # do not parse its reports: for a million tasks that takes seconds
             continue
         ended_at = seen.accounting.reports[job, index].ended_at
         if ended_at is not None:
@@ -301,25 +302,25 @@ def _progress(
     accounting: TaskReport | None,
     queue: TaskReport | None,
 ) -> SlotProgress | None:
-    """What the task wrote. Read only where it matters: a file a slice is dear.
+    """Read a task's progress lines, if they matter: to read one file per slice takes long.
 
-    That is where Slurm does not speak, where a task FAILED, perhaps by its slice's check, or was
-    over its time, and where accounting says that it never began.
+    They matter if Slurm does not report the task, if it FAILED (perhaps by its slice's check) or
+    ran over its time limit, and if accounting says that it never began.
     """
     for report in (accounting, queue):
         if report is not None and report.progress is not None:
             return report.progress
-    said = {report.state for report in (accounting, queue) if report is not None}
+    states = {report.state for report in (accounting, queue) if report is not None}
     ended = accounting is not None and accounting.state.final and not accounting.is_array_summary
-    speaks = queue is not None or ended
-    if speaks and not said & {State.FAILED, State.TIMEOUT, State.WAITING}:
+    is_reported = queue is not None or ended
+    if is_reported and not states & {State.FAILED, State.TIMEOUT, State.WAITING}:
         return None
     index = submission.index_of(row)
     wrote = _wrote(run, submission, index)
-    if wrote.setup_exit is not None:  # whatever the setup may have printed of its slice
+    if wrote.setup_exit is not None:  # even if the setup printed lines like a slice's
         return of_setup(wrote)
-    lost = run.place.task_log(submission.number, index) in run.place.unread
-    began = SlotProgress() if lost or _has_log(run, submission, row) else None
+    unread = run.place.task_log(submission.number, index) in run.place.unread
+    began = SlotProgress() if unread or _has_log(run, submission, row) else None
     return wrote.slots.get(0, began)
 
 
@@ -328,7 +329,7 @@ def _wrote(run: Run, submission: Submission, index: int) -> TaskProgress:
 
 
 def keep(run: Run, changed: Mapping[int, Standing]) -> None:
-    """Keep what was seen, if nobody else is writing: the next poll would see it again."""
+    """Record changed statuses if the lock is free; else the next poll finds them again."""
     if not changed:
         return
     try:
@@ -336,4 +337,4 @@ def keep(run: Run, changed: Mapping[int, Standing]) -> None:
             run.place.append_states(to_lines(changed), HEADER)
             run.take_back()
     except (Busy, OSError):
-        return  # a reader may have no right to write here
+        return  # a reader may have no write permission

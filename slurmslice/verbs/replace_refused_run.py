@@ -1,4 +1,4 @@
-"""Make a run anew: another takes the place of one of which nothing was ever taken."""
+"""Replace a run if all of its submissions were rejected."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from slurmslice.verbs.settle import settle, settle_locked
 
 
 def replaceable(run: Run) -> bool:
-    """Whether all that was ever done with a run was to be refused, as far as can be known.
+    """Tell if all submissions of a run were rejected, as far as can be known.
 
-    A script that was sent or edited by hand is a person's work, and stays.
+    A run with a script that a person submitted or edited is kept.
     """
     return _only_refused(run) and not settle(run).silences and _only_refused(run)
 
@@ -26,19 +26,19 @@ def _only_refused(run: Run) -> bool:
 
 
 def replace_refused_run(run: Run, record: RunRecord, new: RunInputs) -> RunDirectory:
-    """Make another run in the place of one that is ``replaceable``: whole, or not at all.
+    """Replace a run that is ``replaceable`` by another run, whole or not at all.
 
     Raises:
-        BadInput: something of it was taken at this moment, or there was no look-up.
-        Busy: another slurmslice holds it.
+        BadInput: a submission was accepted or a script edited just now, or Slurm did not answer.
+        Busy: another slurmslice holds the lock.
     """
     text = render(record, new, run.place.path)
     with run.place.lock("run"):
         run.reload()
         if settle_locked(run).silences or not _only_refused(run):
             raise BadInput(
-                f"Something was done with {run.place.path} at this moment.",
-                "`slurmslice status` shows where it stands.",
+                f"Another process changed {run.place.path} just now, or Slurm did not answer.",
+                "Run `slurmslice status` to see its state.",
                 code="changed-meanwhile",
                 run=run.place.path.name,
             )

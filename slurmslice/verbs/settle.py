@@ -1,8 +1,9 @@
-"""Settle doubts: was a submission taken whose answer never came? Was the script sent by hand?
+"""Resolve doubts: find submissions without an answer, and scripts that were submitted by hand.
 
-A doubt is settled by the token: the claim on the node first, since it is proof, then the queue
-and accounting. Where none of them knows it for ``DOUBT_S``, the claim is taken from the job, so
-that a job that still appears stops before its command; only then are its slices free again.
+A submission is found by its token: first in the claim on disk, because that is proof, then in
+the queue and in accounting. If none of them has it for ``DOUBT_S``, slurmslice fences the
+submission: it takes the claim, so that a late job stops before its command. Only then are the
+slices free again.
 """
 
 from __future__ import annotations
@@ -31,24 +32,24 @@ from slurmslice.submission import (
 )
 
 DOUBT_S = 20.0
-"""How long a submission is looked for before it is barred. sbatch takes far less once slurmctld
-answers; one that comes later still finds the bar."""
+"""Seconds for which a submission is searched before it is fenced. sbatch needs far less after
+slurmctld answers; a job that comes later stops at the fence."""
 
 UNSENT_S = 5.0
-"""So long it is believed that nobody has sent the script by hand, once Slurm has said so. Should
-somebody have done it meanwhile, the claim on the node decides between the two jobs."""
+"""Seconds for which an answer of Slurm stays valid that nobody has submitted the script by hand.
+If somebody does it in that time, the claim on disk decides between the two jobs."""
 
 LATE_S = 3600.0
-"""How long a job is looked for that might still come of a submission that was barred."""
+"""Seconds for which slurmslice searches for a late job of a fenced submission."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What was found out.
+    """The result of a search for submissions in doubt.
 
     Attributes:
-        notes: for a person.
-        silences: why a look-up was no answer; then the doubt stays.
+        notes: notes for the person.
+        silences: the reasons if the engine did not answer; then the doubt stays.
     """
 
     notes: tuple[Note, ...] = ()
@@ -56,13 +57,13 @@ class Settled:
 
 
 def wait_out_doubts(run: Run) -> tuple[Note, ...]:
-    """Let a submission in doubt show itself, or be barred, before anything else goes in.
+    """Wait until every submission in doubt is found or fenced.
 
     Returns:
-        what became of it.
+        notes about the result.
 
     Raises:
-        NoAnswer: it could not be looked up, so nothing may be submitted.
+        NoAnswer: a search failed, so nothing may be submitted.
     """
     deadline = run.clock() + DOUBT_S + 10
     notes: tuple[Note, ...] = ()
@@ -75,9 +76,9 @@ def wait_out_doubts(run: Run) -> tuple[Note, ...]:
         if silences or run.clock() > deadline:
             number = run.ledger.in_doubt()[0].number
             raise NoAnswer(
-                f"Whether submission {number:03d} was taken is not known, and it cannot be "
-                f"looked up now: {'; '.join(silences) or 'another slurmslice is at it'}.",
-                "Nothing more is submitted until it is; try again when Slurm answers.",
+                f"It is not known if submission {number:03d} was accepted, and the search failed: "
+                f"{'; '.join(silences) or 'another slurmslice process holds the lock'}.",
+                "Until then nothing more is submitted. Try again when Slurm answers.",
                 code="submission-unknown",
                 submission=number,
             )
@@ -85,74 +86,74 @@ def wait_out_doubts(run: Run) -> tuple[Note, ...]:
 
 
 def settle(run: Run) -> Settled:
-    """Look up what is in doubt, if nobody is submitting at this moment. Waits for nothing."""
-    if not (run.ledger.in_doubt() or _barred_lately(run) or _may_be_sent(run)):
+    """Search for all submissions in doubt, unless another process submits now. Never waits."""
+    if not (run.ledger.in_doubt() or _fenced_lately(run) or _may_be_sent(run)):
         return Settled()
     try:
         with run.place.lock("status", wait=0):
             run.reload()
             return settle_locked(run)
     except (Busy, OSError):
-        return Settled()  # its owner is at it; what it finds is in the journal then
+        return Settled()  # the holder of the lock does it and writes its results to the journal
 
 
 def settle_locked(run: Run) -> Settled:
-    """The same, with the lock held."""
+    """Search for all submissions in doubt. The caller holds the lock."""
     notes: list[Note] = []
     try:
         for submission in run.ledger.in_doubt():
-            notes += _settle_one(run, submission)
-        for submission in _barred_lately(run):
-            notes += _dismiss(run, submission)
+            notes += _find_or_fence(run, submission)
+        for submission in _fenced_lately(run):
+            notes += _cancel_late_job(run, submission)
         if _may_be_sent(run):
-            notes += _take_in(run)
+            notes += _adopt_by_hand(run)
     except EngineError as silence:
         return Settled(tuple(notes), (silence.message,))
     return Settled(tuple(notes))
 
 
-def _settle_one(run: Run, submission: Submission) -> list[Note]:
+def _find_or_fence(run: Run, submission: Submission) -> list[Note]:
     number = submission.number
-    job = run.place.owner(number) or _sighted(run, submission.intent)
+    job = run.place.owner(number) or _find_job(run, submission.intent)
     if job is None and _may_appear(run, submission):
         return []
-    if job is None and run.place.bar(number):
+    if job is None and run.place.fence(number):
         run.decide(Barred(number, run.clock()))
-        message = f"Submission {number:03d} never reached the queue; its slices are free again."
+        message = f"Submission {number:03d} never reached the queue; its slices can be submitted."
         return [Note("submission-freed", message, {"submission": number})]
     job = job or run.place.owner(number)
     if job is None:
         return []  # a task is writing its claim at this moment
     run.decide(Submitted(number, job, None, "found", run.clock()))
-    message = f"Submission {number:03d} was taken after all: job {job}."
+    message = f"Submission {number:03d} was accepted after all: job {job}."
     return [Note("submission-found", message, {"submission": number, "job": job})]
 
 
 def _may_appear(run: Run, submission: Submission) -> bool:
-    """Whether a job that nobody knows may be on its way.
+    """Tell if a job that was not found may still appear in the queue.
 
-    On this machine there is no way: an order is on disk before its writer lets go of the lock.
+    On this machine it cannot: a submission is on disk before its writer releases the lock.
     """
     return run.engine.jobs_outlive_us and run.clock() - submission.intent.at < DOUBT_S
 
 
 def claimed_by_others(run: Run) -> list[Submission]:
-    """Submissions in flight whose claim another job has than the one that sbatch named.
+    """Find submissions in flight that another job has claimed than the one that sbatch named.
 
-    Two jobs of one submission (a wrapper that submits twice, the script sent by hand as well)
-    race for the claim; the tasks of the other stop before their command, which is no failure.
-    Reads one small file for each submission in flight.
+    One submission may have two jobs: a wrapper submitted twice, or a person also submitted the
+    script by hand. Both race for the claim; the tasks of the loser stop before their command,
+    which is not a failure. This reads one small file per submission in flight.
     """
     return [s for s in run.in_flight() if run.place.owner(s.number) not in {None, s.job}]
 
 
 def adopt(run: Run, doubled: Sequence[Submission]) -> tuple[Note, ...]:
-    """Follow the claims: who owns a submission runs it. What was done, a note each."""
+    """Correct the journal by the claims: the owner of a claim is the submission's job."""
     try:
         with run.place.lock("status", wait=0):
             return tuple(_adopt(run, submission) for submission in doubled)
     except (Busy, OSError):
-        return ()  # whoever holds the lock sees it too
+        return ()  # the holder of the lock sees it too
 
 
 def _adopt(run: Run, submission: Submission) -> Note:
@@ -160,38 +161,38 @@ def _adopt(run: Run, submission: Submission) -> Note:
     owner = run.place.owner(number) or ""
     identity = _identity(run, owner)
     carried = identity.array if identity else None
-    if left := _not_of(run, submission, owner, carried):
-        # First of all: whoever is killed here finds the claim again, and these are free already.
-        why = f"job {owner}, which runs submission {number:03d}, does not carry it"
+    if left := _not_carried(run, submission, owner, carried):
+        # This is journalled first: after a kill the claim is found again, and these rows are free.
+        why = f"job {owner}, which runs submission {number:03d}, does not carry this slice"
         wanted = run.engine.jobs_outlive_us
         run.decide(Returned(number, str(compress(left)), why, run.clock(), wanted))
     if number == 1:
-        _widen(run, submission, owner, carried or ())
+        _add_carried(run, submission, owner, carried or ())
     run.decide(Submitted(number, owner, None, "claimed", run.clock()))
-    found = f"Job {owner} runs submission {number:03d}; job {other} is its double"
+    found = f"Job {owner} runs submission {number:03d}; job {other} is a duplicate"
     names = {"submission": number, "job": owner, "double": other}
     try:
         run.engine.cancel(other, submission.name, None)
     except EngineError as why:
-        message = f"{found}, and cannot be cancelled: {why.message}"
+        message = f"{found} and cannot be cancelled: {why.message}"
         return Note("duplicate-job", message, {**names, "cancelled": False})
     done = not run.place.read_only
     return Note("duplicate-job", f"{found} and is cancelled.", {**names, "cancelled": done})
 
 
 def _sent_by_hand(run: Run, name: str) -> tuple[str, ArrayExpression | None] | None:
-    """The job of the script, and its array where that is known: by the claim, or by its name."""
+    """Find the job of the script by its claim or its name; return its array too, if known."""
     if owner := run.place.owner(1):
         identity = _identity(run, owner)
         return owner, identity.array if identity else None
-    sighting = run.engine.find(run.record.token, name, run.record.created_at)
-    if sighting is None or _runs_another(run, _identity(run, sighting.job)):
+    found = run.engine.find(run.record.token, name, run.record.created_at)
+    if found is None or _runs_another(run, _identity(run, found.job)):
         return None
-    return sighting.job, sighting.array
+    return found.job, found.array
 
 
 def _identity(run: Run, job: str) -> Identity | None:
-    """What a job is; None where nobody tells."""
+    """Look up a job; None if there is no answer."""
     try:
         return run.engine.identify(job)
     except (BadInput, EngineError):
@@ -199,9 +200,9 @@ def _identity(run: Run, job: str) -> Identity | None:
 
 
 def _runs_another(run: Run, identity: Identity | None) -> bool:
-    """Whether a job with this run's name runs another file: the script of a copy of the run.
+    """Tell if a job with this run's name runs another file: the script of a copy of the run.
 
-    One that is not there may be ours, which has been moved since.
+    A file that does not exist any more may be this script, moved after the submission.
     """
     try:
         return identity is not None and not os.path.samefile(identity.command, run.place.script)
@@ -209,10 +210,10 @@ def _runs_another(run: Run, identity: Identity | None) -> bool:
         return False
 
 
-def _widen(run: Run, submission: Submission, owner: str, carried: Iterable[int]) -> None:
-    """Take in what the owner carries beyond what was meant: the script was sent with more.
+def _add_carried(run: Run, submission: Submission, owner: str, carried: Iterable[int]) -> None:
+    """Add the slices that the owner carries beyond the intended ones, after a larger ``--array``.
 
-    What it has begun it carries, also where the controller has forgotten it.
+    A slice that the owner has begun counts as carried, even if the controller has forgotten it.
     """
     known = set(submission.array)
     try:
@@ -221,20 +222,20 @@ def _widen(run: Run, submission: Submission, owner: str, carried: Iterable[int])
         indices = sorted(known.union(carried, begun))
         rows = [row for index in indices for row in rows_of_index(run, index)]
     except (BadInput, DamagedRun):
-        return  # a script that cannot be read, or indices without slices, whose tasks stop
+        return  # the script is unreadable, or an index has no slice: then its task stops
     if len(indices) == len(known):
         return
     array = str(compress(indices, submission.array.throttle))
     run.decide(Widened(submission.number, array, str(compress(rows)), run.clock()))
 
 
-def _not_of(
+def _not_carried(
     run: Run, submission: Submission, owner: str, array: ArrayExpression | None
 ) -> list[int]:
-    """Slices of a submission that the job which claimed it does not carry; none if not known.
+    """List the slices of a submission that its owner does not carry; none if that is not known.
 
-    The script may have been sent by hand with a smaller array. A task that has begun has written
-    so: should the controller have forgotten it, it is the owner's all the same.
+    A person may have submitted the script by hand with a smaller array. A task that has begun
+    has written a progress line: it belongs to the owner, even if the controller has forgotten it.
     """
     if array is None:
         return []
@@ -252,40 +253,40 @@ def _began(run: Run, number: int, index: int, job: str) -> bool:
     return parse(run.place.read_task_log(number, index) or b"", job).restart is not None
 
 
-def _sighted(run: Run, intent: Intent) -> str | None:
-    sighting = run.engine.find(intent.token, intent.job_name, intent.at)
-    return sighting.job if sighting else None
+def _find_job(run: Run, intent: Intent) -> str | None:
+    found = run.engine.find(intent.token, intent.job_name, intent.at)
+    return found.job if found else None
 
 
-def _barred_lately(run: Run) -> list[Submission]:
+def _fenced_lately(run: Run) -> list[Submission]:
     return run.ledger.barred_since(run.clock() - LATE_S)
 
 
 def _may_be_sent(run: Run) -> bool:
-    """Whether the script may have been sent by hand, as far as is known."""
+    """Tell if a person may have submitted the script by hand."""
     return untouched(run) and run.clock() - run.unsent_at > UNSENT_S
 
 
-def _dismiss(run: Run, submission: Submission) -> list[Note]:
-    """Cancel a job that came after its submission was barred: all its tasks would be refused."""
-    job = _sighted(run, submission.intent)
+def _cancel_late_job(run: Run, submission: Submission) -> list[Note]:
+    """Cancel a job that appeared after its submission was fenced: all its tasks would stop."""
+    job = _find_job(run, submission.intent)
     if job is None:
         return []
     run.engine.cancel(job, submission.name, None)
     run.decide(Dismissed(submission.number, job, run.clock()))
-    message = f"Job {job} of submission {submission.number:03d} came too late and is cancelled."
+    message = f"Job {job} of submission {submission.number:03d} is cancelled: it came too late."
     names = {"submission": submission.number, "job": job, "cancelled": not run.place.read_only}
     return [Note("late-job", message, names)]
 
 
-def _take_in(run: Run) -> list[Note]:
-    """Take a job into the run that a person submitted with plain ``sbatch script.sh``."""
+def _adopt_by_hand(run: Run) -> list[Note]:
+    """Make a job of plain ``sbatch script.sh`` the first submission of the run."""
     try:
         script = read_script(run)
         name = job_name_of(run, script.request)
         planned = by_script(run, script, name)
     except BadInput:
-        return []  # a script that cannot be read cannot have been submitted as it is
+        return []  # sbatch cannot have accepted a script that cannot be read
     sent = _sent_by_hand(run, name)
     if sent is None:
         run.unsent_at = run.clock()
@@ -294,12 +295,12 @@ def _take_in(run: Run) -> list[Note]:
     if 1 not in run.ledger.submissions:
         run.decide(intent_of(run, planned, array))
     run.decide(Submitted(1, job, None, "found", run.clock()))
-    message = f"Job {job} was submitted by hand: it is submission 001 of this run now."
+    message = f"Job {job} was submitted by hand: it is now submission 001 of this run."
     return [Note("job-submitted-by-hand", message, {"job": job, "submission": 1})]
 
 
 def intent_of(run: Run, planned: PlannedSubmission, array: ArrayExpression | None) -> Intent:
-    """What a person did by hand, as if slurmslice had meant to."""
+    """Return the intent of a submission by hand, as slurmslice would have journalled it."""
     if array is not None:
         known = [index for index in sorted(planned.batch.array) if index in set(array)]
         rows = tuple(row for index in known for row in rows_of_index(run, index))

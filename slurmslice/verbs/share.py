@@ -1,70 +1,74 @@
-"""Share: hold the run's throttle over all its arrays, and give back what they do not need."""
+"""Allocate the run's throttle: each array gets a share, and a share it does not need is reused."""
 
 from __future__ import annotations
 
 from slurmslice.errors import EngineError
 from slurmslice.journal import Shared
 from slurmslice.ledger import Submission
-from slurmslice.plan import Claim, shared_out
+from slurmslice.plan import ThrottleShare, compute_shares
 from slurmslice.resources import ResourceRequest
 from slurmslice.run import Run
 from slurmslice.states import State
 from slurmslice.submission import throttle
 
 
-def share_out(run: Run, script: ResourceRequest) -> int | None:
-    """Tell the arrays in flight their shares. Hold the lock.
+def allocate_throttle(run: Run, script: ResourceRequest) -> int | None:
+    """Set the shares of the arrays in flight. The caller holds the lock.
 
     Returns:
-        how many array tasks may run beside them; None where there is no throttle.
+        the number of array tasks that the next submission may run at once; None if there is no
+        throttle.
 
     Raises:
-        EngineError: an array could not be told; its share is what it was.
+        EngineError: a share could not be set; it is as it was.
     """
     limit = throttle(run, script)
     jobs = run.in_flight()
     if limit is None:
         for submission in jobs:
             if submission.share is not None and run.ledger.throttled:
-                tell(run, submission, None)
+                set_share(run, submission, None)
         return None
-    claims = [claim_of(run, submission) for submission in jobs]
-    shares, spare = shared_out(limit, claims)
-    for submission, claim in zip(jobs, claims, strict=True):
-        share = shares.get(claim.number, claim.share)
-        # Once in each process: one that was killed may have written a share down and no more.
-        news = submission.number not in run.told and claim.open > claim.running
-        if share is not None and (share != claim.share or news):
-            tell(run, submission, share)
+    before = [current_share(run, submission) for submission in jobs]
+    shares, spare = compute_shares(limit, before)
+    for submission, array in zip(jobs, before, strict=True):
+        share = shares.get(array.number, array.share)
+        # Repeated once in each process: a killed one may have journalled a share and not set it.
+        unsure = submission.number not in run.shares_sent and array.open_tasks > array.running_tasks
+        if share is not None and (share != array.share or unsure):
+            set_share(run, submission, share)
     return spare
 
 
-def tell(run: Run, submission: Submission, share: int | None) -> None:
-    """Tell one array its share, written down so that a kill in between never makes too many run.
+def set_share(run: Run, submission: Submission, share: int | None) -> None:
+    """Set the share of one array, and journal it.
+
+    A higher share is journalled before it is set, a lower one after that. So a kill in between
+    never lets too many tasks run.
 
     Raises:
-        EngineError: it could not be told.
+        EngineError: the share could not be set.
     """
     before = submission.share
     raised = before is not None and (share is None or share > before)
     if raised:
         run.decide(Shared(submission.number, share, run.clock()))
     try:
-        _say(run, submission, share)
+        _set_in_engine(run, submission, share)
     except EngineError:
         if raised:
             run.decide(Shared(submission.number, before, run.clock()))
         raise
     if share != before and not raised:
         run.decide(Shared(submission.number, share, run.clock()))
-    run.told.add(submission.number)
+    run.shares_sent.add(submission.number)
 
 
-def _say(run: Run, submission: Submission, share: int | None) -> None:
-    """Say a share in the engine's words, to which a throttle of 0 is none at all.
+def _set_in_engine(run: Run, submission: Submission, share: int | None) -> None:
+    """Set a share in the engine. A share of 0 is a hold, because Slurm's throttle 0 is no limit.
 
-    An array that was ever held for its share is released with each later one: a process that
-    was killed may have written the share down and not said it.
+    An array that was ever held for a share of 0 is released with each later share: a killed
+    process may have journalled the share and not set it.
     """
     job, name = submission.job, submission.name
     if share == 0:
@@ -75,15 +79,15 @@ def _say(run: Run, submission: Submission, share: int | None) -> None:
         run.engine.release(job, name)
 
 
-def claim_of(run: Run, submission: Submission) -> Claim:
-    """What an array takes, by what was seen last."""
+def current_share(run: Run, submission: Submission) -> ThrottleShare:
+    """Return the share of an array, with its tasks as the last poll found them."""
     opened, running = set(), set()
     for row in run.open_rows(submission):
         index = submission.index_of(row)
         opened.add(index)
         if run.standings.state(row) in _RUNNING:
             running.add(index)
-    return Claim(submission.number, len(opened), len(running), submission.share)
+    return ThrottleShare(submission.number, len(opened), len(running), submission.share)
 
 
 _RUNNING = frozenset({State.RUNNING, State.SUSPENDED})

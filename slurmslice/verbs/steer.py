@@ -1,4 +1,4 @@
-"""Cancel, throttle, release: what a person changes in a run that is going on."""
+"""Cancel, throttle and release: the changes that a person makes to a running run."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from slurmslice.states import State
 from slurmslice.submission import check_script, read_script, script_request
 from slurmslice.verbs.poll import poll
 from slurmslice.verbs.settle import wait_out_doubts
-from slurmslice.verbs.share import share_out
+from slurmslice.verbs.share import allocate_throttle
 
 
 def cancel(run: Run, rows: Collection[int] | None) -> list[int]:
-    """Cancel these slices, or all that have not ended; the rows that it was.
+    """Cancel these slices, or all that have not ended; return their rows.
 
     Raises:
-        BadInput: one of them shares its array task with others, which would end with it.
-        NoAnswer: the engine could not be told; the wish is journalled, try again. Or another
-            process was killed at this moment while it submitted; nothing was cancelled.
+        BadInput: one of them shares its array task with other slices, which would end too.
+        NoAnswer: the engine did not answer; the request is journalled, so try again. Or another
+            process was just killed while it submitted; then nothing was cancelled.
     """
     wait_out_doubts(run)
     with run.place.lock("cancel"):
@@ -36,14 +36,14 @@ def cancel(run: Run, rows: Collection[int] | None) -> list[int]:
         for number, members in groups.items():
             run.decide(Cancelled(number, str(compress(members)), run.clock()))
         for number, members in groups.items():
-            _tell(run, number, members)
+            _cancel_in_engine(run, number, members)
     return sorted(chain.from_iterable(groups.values()))
 
 
 def to_cancel(run: Run, rows: Collection[int] | None) -> dict[int, list[int]]:
-    """Of these slices, or of all, the rows that have not ended, by their submission. Hold the lock.
+    """Group the rows that have not ended, of these or of all, by their submission.
 
-    Those that wait are in none: 0.
+    Waiting rows have no submission: their group is 0. The caller holds the lock.
 
     Raises:
         BadInput, NoAnswer: as ``cancel``.
@@ -60,11 +60,11 @@ def to_cancel(run: Run, rows: Collection[int] | None) -> dict[int, list[int]]:
 
 
 def _refuse_in_doubt(run: Run) -> None:
-    """A submission without a job cannot be cancelled, and might be taken all the same."""
+    """Refuse while a submission is in doubt: it may have a job, and no id to cancel it."""
     for submission in run.ledger.in_doubt():
         raise NoAnswer(
-            f"Whether submission {submission.number:03d} was taken is not known yet.",
-            "Nothing was cancelled: the same line again looks it up first.",
+            f"It is not known yet if submission {submission.number:03d} was accepted.",
+            "Nothing was cancelled. Run the same command again: it first searches for the job.",
             code="submission-unknown",
             submission=submission.number,
         )
@@ -78,38 +78,38 @@ def _refuse_shared(run: Run, groups: Mapping[int, Sequence[int]]) -> None:
         tasks = {submission.index_of(row) for row in rows}
         theirs = {r for r in run.open_rows(submission) if submission.index_of(r) in tasks}
         if shared := theirs.difference(rows):
-            chosen, other = _of_one_task(submission, rows, shared)
+            chosen, other = _sharing_pair(submission, rows, shared)
             keys = run.table.keys
             raise BadInput(
                 f"Slice {keys[chosen]!r} shares an array task with {keys[other]!r}, which would "
-                "end with it.",
-                _line_of_all(run, [keys[row] for row in sorted({*rows, *theirs})]),
+                "be cancelled too.",
+                _command_for_all(run, [keys[row] for row in sorted({*rows, *theirs})]),
                 code="shared-task",
                 key=keys[chosen],
                 other=keys[other],
             )
 
 
-def _line_of_all(run: Run, keys: Sequence[str]) -> str:
-    """What to type to cancel all of them, where that is a line that one can read."""
-    if len(keys) > _READABLE:
-        return "Name all slices of the task (`slurmslice status --slices` shows them under JOB)."
-    return f"All that would end: {join(('slurmslice', 'cancel', run.record.name, '--', *keys))}"
+def _command_for_all(run: Run, keys: Sequence[str]) -> str:
+    """Return the command that cancels all of them, unless it is too long to read."""
+    if len(keys) > _MAX_KEYS_SHOWN:
+        return "Name all slices of the task: `slurmslice status --slices` shows them under JOB."
+    return f"To cancel all: {join(('slurmslice', 'cancel', run.record.name, '--', *keys))}"
 
 
-_READABLE = 20
+_MAX_KEYS_SHOWN = 20
 
 
-def _of_one_task(
+def _sharing_pair(
     submission: Submission, rows: Collection[int], others: Collection[int]
 ) -> tuple[int, int]:
-    """The first of these rows that shares an array task with one of the others, and that one."""
+    """Return the first of these rows that shares an array task with another row, and that row."""
     by_task = {submission.index_of(other): other for other in sorted(others, reverse=True)}
     chosen = min(row for row in rows if submission.index_of(row) in by_task)
     return chosen, by_task[submission.index_of(chosen)]
 
 
-def _tell(run: Run, number: int, rows: Sequence[int]) -> None:
+def _cancel_in_engine(run: Run, number: int, rows: Sequence[int]) -> None:
     submission = run.ledger.submissions.get(number)
     if submission is None or submission.fate is not Fate.SUBMITTED:
         return
@@ -119,16 +119,16 @@ def _tell(run: Run, number: int, rows: Sequence[int]) -> None:
 
 
 def throttle(run: Run, limit: int | None) -> int:
-    """Let at most so many slices run at once; how many arrays were told.
+    """Limit the slices that run at once (None: no limit); return the number of arrays in flight.
 
     Raises:
         BadInput: the limit is not positive.
-        NoAnswer: the engine could not be told.
+        NoAnswer: the engine did not answer.
     """
     if limit is not None and limit < 1:
         raise BadInput(
             "The throttle must be 1 or more.",
-            "`none` takes it away.",
+            "Use `none` to remove the throttle.",
             code="bad-number",
             option="throttle",
         )
@@ -136,17 +136,17 @@ def throttle(run: Run, limit: int | None) -> int:
     with run.place.lock("throttle"):
         run.reload()
         run.decide(Throttled(limit, run.clock()))
-        share_out(run, script_request(run))
+        allocate_throttle(run, script_request(run))
         return len(run.in_flight())
 
 
 @dataclass(frozen=True, slots=True)
 class LetGo:
-    """What was held: none where nothing was.
+    """The released rows; empty if none was held.
 
     Attributes:
-        released: rows that start as they were submitted, or go in as there is room.
-        renewed: rows that were cancelled, and go in anew with the script as it is now.
+        released: rows that can start now, or are submitted when there is room.
+        renewed: rows that were cancelled, to be submitted again with the script as it is now.
     """
 
     released: tuple[int, ...] = ()
@@ -154,14 +154,14 @@ class LetGo:
 
 
 def release(run: Run) -> LetGo:
-    """Let what was held start, and hold nothing of this run any more.
+    """Release the held slices of a run, and hold none of it any more.
 
-    Slurm keeps the script that it was given: what it holds of one that was edited since is
-    cancelled, and goes in anew.
+    Slurm keeps a copy of the script from the submission. If the script was edited after that,
+    the held tasks are cancelled, to be submitted again with the new script.
 
     Raises:
         BadInput: bash cannot read the edited script.
-        EngineError: the engine could not be told; try again.
+        EngineError: the engine did not answer; try again.
     """
     with run.place.lock("release"):
         run.reload()
@@ -171,8 +171,8 @@ def release(run: Run) -> LetGo:
             check_script(run, read_script(run))
         for number, rows in outdated.items():
             run.decide(Cancelled(number, str(compress(rows)), run.clock(), anew=True))
-            _tell(run, number, rows)
-        run.decide(Released(run.clock()))  # last: whoever is killed before does all of it again
+            _cancel_in_engine(run, number, rows)
+        run.decide(Released(run.clock()))  # last, so that all is repeated after a kill
         for submission in run.in_flight():
             if submission.share != 0 and not submission.anew.issuperset(run.open_rows(submission)):
                 run.engine.release(submission.job, submission.name)
@@ -187,9 +187,9 @@ def _held(run: Run) -> set[int]:
 
 
 def _outdated(run: Run) -> dict[int, list[int]]:
-    """Rows that Slurm has not started of a script that was edited since, by their submission.
+    """Group pending rows by submission, if the script was edited after the submission.
 
-    On one machine a task runs the script as it stands when it starts.
+    On this machine a task runs the script as it is when the task starts, so none is outdated.
     """
     if not run.engine.jobs_outlive_us:
         return {}
@@ -200,18 +200,18 @@ def _outdated(run: Run) -> dict[int, list[int]]:
 
 
 def _not_begun(run: Run, submission: Submission) -> list[int]:
-    """The rows of its array tasks of which no slice has begun, as far as anybody has seen."""
+    """List the rows of array tasks without a slice that has begun, as the last poll found them."""
     pending = set(run.standings.rows_in({State.PENDING})).intersection(run.open_rows(submission))
     begun = {submission.index_of(row) for row in submission.rows if row not in pending}
     return sorted(row for row in pending if submission.index_of(row) not in begun)
 
 
 LET_GO_S = 30.0
-"""How long Slurm is waited for to let cancelled tasks go; a few seconds is what it takes."""
+"""The maximum wait until Slurm has ended cancelled tasks, seconds; it needs a few seconds."""
 
 
 def wait_until_gone(run: Run, rows: Collection[int]) -> bool:
-    """Whether all of these that were cancelled can be submitted anew: look until they can."""
+    """Poll until no cancelled row is in flight any more; False if that takes too long."""
     deadline = run.clock() + LET_GO_S
     while True:
         poll(run)

@@ -1,4 +1,4 @@
-"""Submit and resubmit: choose slices, and do what a plan says: queue them, submit what fits."""
+"""Submit and resubmit: choose slices, plan their submission, queue them, submit what fits."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from slurmslice.verbs.settle import settle_locked, wait_out_doubts
 from slurmslice.verbs.submit_queued import SubmitOutcome, submit_queued
 
 Choose = Callable[[Run], Sequence[int]]
-"""Picks rows by their states."""
+"""A function that chooses rows of a run."""
 
 
 def waiting(only: Sequence[int] | int | None) -> Choose:
-    """The slices that wait: all, the first so many, or those among these rows."""
+    """Choose waiting slices: all (None), the first N (a number), or these rows."""
 
     def choose(run: Run) -> Sequence[int]:
         rows = run.standings.rows_in({State.WAITING})
@@ -43,7 +43,7 @@ def _refuse_others(run: Run, rows: Set[int]) -> None:
     key, state = run.table.keys[first], run.standings.state(first)
     raise BadInput(
         f"Slice {key!r} is {state}, not WAITING.",
-        "`slurmslice resubmit` puts slices in again that have ended.",
+        "To submit slices again that have ended: slurmslice resubmit",
         code="slice-not-waiting",
         key=key,
         state=str(state),
@@ -51,7 +51,7 @@ def _refuse_others(run: Run, rows: Set[int]) -> None:
 
 
 def failed(states: frozenset[State] | None, rows: Sequence[int] | None) -> Choose:
-    """The slices that failed, or that are in one of these states; among these rows if given."""
+    """Choose failed slices, or slices in these states; only among these rows if given."""
     chosen = {state for state in states or FAILURES if may_resubmit(state)}
 
     def choose(run: Run) -> Sequence[int]:
@@ -62,10 +62,10 @@ def failed(states: frozenset[State] | None, rows: Sequence[int] | None) -> Choos
 
 
 def look_before(run: Run, choose: Choose, verb: str) -> None:
-    """Find out which of the chosen slices Slurm runs again, so that a plan leaves them out.
+    """Find the chosen slices that Slurm runs again, so that a plan leaves them out.
 
     Raises:
-        NoAnswer: it could not be asked.
+        NoAnswer: the engine did not answer.
     """
     with run.place.lock(verb):
         run.reload()
@@ -73,7 +73,7 @@ def look_before(run: Run, choose: Choose, verb: str) -> None:
 
 
 def submit(run: Run, choose: Choose, changes: Mapping[str, str], verb: str) -> SubmitOutcome:
-    """Plan to submit the chosen slices, and do it.
+    """Plan the submission of the chosen slices, and execute the plan.
 
     Raises:
         BadInput, NoAnswer: as ``make_plan`` and ``execute``.
@@ -85,12 +85,12 @@ def submit(run: Run, choose: Choose, changes: Mapping[str, str], verb: str) -> S
 def execute(run: Run, plan: Plan, verb: str) -> SubmitOutcome:
     """Queue the slices of a plan, and submit what fits now.
 
-    A doubt about an earlier submission is waited out first, without the lock. A slice that is no
-    longer as it was when the plan was made is left out, and the result says so.
+    Doubts about earlier submissions are resolved first, without the lock. A slice that has
+    changed after the plan was made is left out, and the result names it.
 
     Raises:
-        BadInput: slices of the plan can never run, or the script was edited since it was made.
-        NoAnswer: whether Slurm runs ended slices again could not be asked.
+        BadInput: slices of the plan can never run, or the script was edited after the plan.
+        NoAnswer: the engine did not say if it runs ended slices again.
     """
     plan.check()
     wait_out_doubts(run)
@@ -101,8 +101,8 @@ def execute(run: Run, plan: Plan, verb: str) -> SubmitOutcome:
         run.take_back()
         if read_script(run).sha256 != plan.script.sha256:
             raise BadInput(
-                f"{run.place.script} was edited at this moment; nothing was submitted.",
-                "The same line again submits it as it is now.",
+                f"{run.place.script} was edited just now; nothing was submitted.",
+                "Run the same command again to submit the script as it is now.",
                 code="script-changed",
                 path=str(run.place.script),
             )

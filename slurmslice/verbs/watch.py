@@ -1,4 +1,4 @@
-"""Watch a run: poll it until nothing of it is in flight. Submits nothing and writes nothing."""
+"""Watch a run: poll it until no slice is in flight. It submits nothing and writes nothing."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from slurmslice.verbs.submit_queued import SubmitOutcome
 
 
 def watch(run: Run, tell: Callable[[Run, Poll], None], interval: float | None = None) -> None:
-    """Poll a run until nothing of it is in flight, or what is left is held.
+    """Poll a run until no slice is in flight, or the rest is held.
 
-    This process sleeps between two polls: ``engine.wait`` might run tasks on this machine.
+    This process sleeps between polls, because ``engine.wait`` might run tasks on this machine.
 
     Args:
-        run: the run, opened in a directory in which nothing is written.
-        tell: is called with each poll.
+        run: the run, opened in a read-only directory.
+        tell: a function that is called with each poll.
         interval: seconds between polls; None: by the age of the run (``pause``).
     """
     unanswered = 0
