@@ -172,10 +172,17 @@ class Throttled:
 
 @dataclass(frozen=True, slots=True)
 class PolicyChanged:
-    """The person changed the policy of the run: the number of attempts that each slice gets."""
+    """The person changed the policy of the run. None leaves a part of it as it was.
 
-    max_attempts: int
+    Attributes:
+        max_attempts: the number of attempts that each slice gets.
+        at: epoch seconds.
+        max_failures: as ``RunSpec`` has it.
+    """
+
+    max_attempts: int | None
     at: float
+    max_failures: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +199,7 @@ class Shared:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Nothing more is to start: the slices that ended first have all failed."""
+    """The circuit breaker holds all slices that have not started, because too many failed."""
 
     reason: str
     at: float
@@ -200,7 +207,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """The person wants the slices done all the same; nothing is held from now on."""
+    """The person released the slices that were held. The circuit breaker may hold them again."""
 
     at: float
 

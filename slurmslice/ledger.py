@@ -133,7 +133,7 @@ class Ledger:
         most: how many tasks the next submission may have at most, after refusals for now; None
             where there was none.
         held: why nothing is to start; empty where nothing is held.
-        released: nothing is to be held any more.
+        max_failures: the newest recorded change of ``RunSpec.max_failures``; None: no change.
         refusal: why the newest submission was refused for good; empty where it was not.
     """
 
@@ -150,7 +150,7 @@ class Ledger:
     max_attempts: int | None = None
     most: int | None = None
     held: str = ""
-    released: bool = False
+    max_failures: int | None = None
     refusal: str = ""
     _before: dict[int, _Before] = field(default_factory=dict, repr=False)
 
@@ -218,14 +218,16 @@ class Ledger:
                 self._set_policy(event)
             case Held() | Released():
                 self.held = event.reason if isinstance(event, Held) else ""
-                self.released = isinstance(event, Released)
         return NOTHING
 
     def _set_policy(self, event: Throttled | PolicyChanged) -> None:
         if isinstance(event, Throttled):
             self.throttle, self.throttled = event.limit, True
         else:
-            self.max_attempts = event.max_attempts
+            if event.max_attempts is not None:
+                self.max_attempts = event.max_attempts
+            if event.max_failures is not None:
+                self.max_failures = event.max_failures
 
     def _intend(self, event: Intent) -> ArrayExpression:
         if event.number in self.submissions:

@@ -19,6 +19,10 @@ FORMAT = 1
 """Grows when a run directory of an older slurmslice can no longer be read."""
 
 
+NO_LIMIT = 0
+"""The value of ``max_failures`` that switches the circuit breaker off."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunSpec:
     """The description of a run by a person.
@@ -40,7 +44,8 @@ class RunSpec:
         check: what must hold once the command has exited 0; checked.
         allow_failed_steps: a job step (srun) that fails is no failure of a slice whose command
             exits 0.
-        no_breaker: go on if the first slices that end have all failed; else the rest is held.
+        max_failures: slices that may fail for good before the rest is held; ``NO_LIMIT``: any
+            number; None: the rest is held after the first slices that ended have all failed.
         max_attempts: attempts that each slice gets; None: not recorded yet (made by ``render``).
     """
 
@@ -55,7 +60,7 @@ class RunSpec:
     setup: str = ""
     check: Check = NO_CHECK
     allow_failed_steps: bool = False
-    no_breaker: bool = False
+    max_failures: int | None = None
     max_attempts: int | None = 1
 
     @cached_property

@@ -214,7 +214,7 @@ def _notes(run: Run) -> Iterator[Note]:
         message = f"First it is to be found out whether submission {which} was taken."
         yield Note("submission-in-doubt", message, {"submissions": doubts})
     if run.ledger.held:
-        yield Note("rest-held", f"The rest is {run.ledger.held}: it goes in with --no-breaker.")
+        yield Note("rest-held", f"The rest is {run.ledger.held}: --max-failures none releases it.")
 
 
 def _in_the_script(run: Run, script: RunScript, rows: Sequence[int]) -> Sequence[int]:

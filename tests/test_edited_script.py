@@ -145,7 +145,7 @@ def test_a_script_that_bash_cannot_read_lets_nothing_start(
 ) -> None:
     """It is told before anything is cancelled."""
     edit(held, "if then\n")
-    said = typed("resubmit", "demo", "--no-breaker")
+    said = typed("resubmit", "demo", "--max-failures", "none")
     assert typed.code == 2
     assert "syntax error" in said
     assert (engine.cancelled, engine.released) == ([], [])
@@ -157,14 +157,14 @@ def test_the_line_that_the_breaker_names_does_it(
 ) -> None:
     """All that is to be done is in Slurm's queue when it returns, and what was done is said."""
     edit(held)
-    assert "slurmslice resubmit demo --no-breaker" in typed("status", "demo")
+    assert "slurmslice resubmit demo --max-failures none" in typed("status", "demo")
     assert "Would" not in typed("resubmit", "demo", "--dry-run")  # while it is held nothing goes in
     what = "10 slices (20-29) that the breaker held with script.sh as it was before its edit"
-    said = typed("resubmit", "demo", "--no-breaker", "--dry-run")
+    said = typed("resubmit", "demo", "--max-failures", "none", "--dry-run")
     assert f"Would cancel {what}: they go in anew." in said
     assert (engine.cancelled, engine.released, len(engine.jobs)) == ([], [], 1)
     engine.after_submit = lambda order: engine.end_all()
-    said = typed(verb, "demo", "--no-breaker")
+    said = typed(verb, "demo", "--max-failures", "none")
     assert f"Cancelled {what}: they go in anew." in said
     assert engine.released == []
     held.reload()
@@ -179,7 +179,7 @@ def test_slurm_that_takes_its_time_is_waited_for(
     edit(held)
     monkeypatch.setattr(engine, "cancel", lambda job, name, indices: None)
     monkeypatch.setattr("slurmslice.verbs.steer.LET_GO_S", -1.0)
-    said = typed("submit", "demo", "--no-breaker")
+    said = typed("submit", "demo", "--max-failures", "none")
     assert "Slurm has not let them go yet; slurmslice run demo puts them in when it has." in said
     assert len(engine.jobs) == 1
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from slurmslice.cli.summary import LOST_S, stuck
+from slurmslice.cli.summary import LOST_S, notes_on_blocked_slices
 from slurmslice.engines import Limits, Order
 from slurmslice.errors import BadInput, DamagedRun, Full, Refused
 from slurmslice.evidence import TaskReport
@@ -285,10 +285,10 @@ def test_what_slurm_has_lost_is_told_with_what_to_type(
     poll(run)
     engine.jobs.clear()
     poll(run)
-    assert stuck(run) == ()  # accounting may lag
+    assert notes_on_blocked_slices(run) == ()  # accounting may lag
     clock.now += LOST_S
     poll(run)
-    (note,) = stuck(run)
+    (note,) = notes_on_blocked_slices(run)
     assert (note.code, note.fields) == ("unknown-to-slurm", {"keys": "1-3"})
     told = note.message
     assert told.index("slurmslice cancel demo") < told.index("resubmit demo --state CANCELLED")

@@ -133,18 +133,18 @@ def test_what_is_held_says_how_to_go_on(typed: Typed, engine: FakeEngine) -> Non
     engine.on_wait = work
     said = typed("run", "-a", "0-49", "--name", "x", "--", "true", "{}")
     assert engine.held == ["100"]
-    assert "slurmslice run x --no-breaker" in said
-    assert "slurmslice resubmit x --no-breaker" in said
+    assert "slurmslice run x --max-failures none" in said
+    assert "slurmslice resubmit x --max-failures none" in said
     assert typed.code != 0
     engine.on_wait = engine.end_all
-    done = typed("run", "x", "--no-breaker")
+    done = typed("run", "x", "--max-failures", "none")
     assert engine.released == ["100"]
     assert "COMPLETED 30" in done
     assert "FAILED 20" in done
 
 
 def test_what_is_mended_goes_in_with_what_was_held(typed: Typed, engine: FakeEngine) -> None:
-    """``resubmit --no-breaker``: the failed ones again, and the held ones at last."""
+    """``resubmit --max-failures none``: the failed ones again, and the held ones at last."""
 
     def work() -> None:
         for index in range(BREAKER):
@@ -152,21 +152,21 @@ def test_what_is_mended_goes_in_with_what_was_held(typed: Typed, engine: FakeEng
 
     engine.on_wait = work
     typed("run", "-a", "0-49", "--name", "x", "--", "true", "{}")
-    typed("resubmit", "x", "--no-breaker")
+    typed("resubmit", "x", "--max-failures", "none")
     assert [(one["slices"], one["keys"]) for one in typed.noted("submitted")] == [(20, "0-19")]
     assert engine.released == ["100"]
     engine.on_wait = engine.end_all
     assert "COMPLETED 50" in typed("watch", "x")
 
 
-def test_no_breaker_from_the_start(typed: Typed, engine: FakeEngine) -> None:
-    """--no-breaker: everything is tried."""
+def test_no_limit_from_the_start(typed: Typed, engine: FakeEngine) -> None:
+    """--max-failures none: everything is tried."""
 
     def work() -> None:
         engine.end_all(State.FAILED)
 
     engine.on_wait = work
-    typed("run", "-a", "0-49", "--name", "x", "--no-breaker", "--", "true", "{}")
+    typed("run", "-a", "0-49", "--name", "x", "--max-failures", "none", "--", "true", "{}")
     assert not engine.held
     assert typed.code == 1
 

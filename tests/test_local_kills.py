@@ -224,7 +224,7 @@ COMMAND = """
 
 SAYS = ("--name", "demo", "--engine", "local", "--shell", COMMAND)
 MADE = ("render", "-a", "0-1", *SAYS)
-LET_GO = ("run", "demo", "--no-breaker")
+LET_GO = ("run", "demo", "--max-failures", "none")
 ORDERED = (MADE, ordered)
 TAKEN = (MADE, taken)
 FAILED = (("run", "-a", "1-2", *SAYS), mended)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from slurmslice.journal import Event, PolicyChanged, Released
+from slurmslice.journal import Event, PolicyChanged
+from slurmslice.run_spec import NO_LIMIT
 from slurmslice.rundir import RunDirectory
 from slurmslice.states import State
 from slurmslice.verbs.follow import BREAKER
@@ -124,12 +125,14 @@ def test_submit_and_resubmit_make_one_attempt(typed: Typed, engine: FakeEngine) 
     assert attempts_made(typed, engine, "submit", "x") == 2
 
 
-def test_no_breaker_on_the_same_line_counts(typed: Typed, engine: FakeEngine) -> None:
-    """The line of a run that is there, with ``--no-breaker``: nothing is held from then on."""
+def test_max_failures_on_the_same_line_counts(typed: Typed, engine: FakeEngine) -> None:
+    """The same line with ``--max-failures none`` switches the circuit breaker off."""
     many = ("-a", f"0-{BREAKER + 9}", *LINE[2:])
     left(typed, engine, "run", *many)
-    left(typed, engine, "run", "--no-breaker", *many)
-    assert len(recorded(typed, Released)) == 1
+    left(typed, engine, "run", "--max-failures", "none", *many)
+    (change,) = recorded(typed, PolicyChanged)
+    assert isinstance(change, PolicyChanged)
+    assert (change.max_attempts, change.max_failures) == (None, NO_LIMIT)
     for index in range(BREAKER):
         engine.end("100", index, State.FAILED)
     typed("tick", "x")

@@ -727,7 +727,7 @@ def test_a_dry_run_says_what_is_held(new_run: NewRun, engine: FakeEngine, typed:
     typed("tick", "demo")
     said = typed("resubmit", "demo", "--dry-run")
     assert typed.noted("rest-held")
-    assert "--no-breaker" in said
+    assert "--max-failures none" in said
 
 
 # -- doubts ------------------------------------------------------------------------------------

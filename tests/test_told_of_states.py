@@ -85,7 +85,7 @@ def test_what_is_resubmitted_and_held_is_told(broken: Run, typed: Typed) -> None
         ("again", 40, "0-39"),
     ],
 )
-def test_no_breaker_says_what_it_releases(
+def test_a_released_run_names_its_slices(
     broken: Run, engine: FakeEngine, typed: Typed, verb: str, released: int, keys: str
 ) -> None:
     """What was held, what was to go in again with it too; where nothing is held, nothing is.
@@ -99,13 +99,13 @@ def test_no_breaker_says_what_it_releases(
         typed("resubmit", "demo")
         verb = "run"
     those = {"slices": released, "keys": keys}
-    typed(verb, "demo", "--no-breaker", "--dry-run")
+    typed(verb, "demo", "--max-failures", "none", "--dry-run")
     assert typed.noted("held-slices-released") == [{**those, "dry_run": True}]
     assert not typed.noted("rest-held")
     assert engine.released == []
-    typed(verb, "demo", "--no-breaker")
+    typed(verb, "demo", "--max-failures", "none")
     assert typed.noted("held-slices-released") == [{**those, "dry_run": False}]
-    typed(verb, "demo", "--no-breaker")
+    typed(verb, "demo", "--max-failures", "none")
     assert not typed.noted("held-slices-released")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 
-from slurmslice.cli.live import describe
+from slurmslice.cli.live import progress_line
 from slurmslice.engines import Limits, Order
 from slurmslice.states import State
 from tests.fakes import FakeEngine
@@ -131,9 +131,11 @@ def test_a_limit_in_a_pack_is_kept_to_the_second(engine: FakeEngine, typed: Type
 
 def test_what_was_cancelled_has_ended() -> None:
     """The line of progress counts every final state."""
-    line = describe({State.COMPLETED: 40, State.CANCELLED: 5, State.FAILED: 2, State.RUNNING: 3})
+    line = progress_line(
+        {State.COMPLETED: 40, State.CANCELLED: 5, State.FAILED: 2, State.RUNNING: 3}
+    )
     assert "47/50" in line
-    assert "50/50" in describe({State.COMPLETED: 47, State.CANCELLED: 3})
+    assert "50/50" in progress_line({State.COMPLETED: 47, State.CANCELLED: 3})
 
 
 # -- runs that were made elsewhere -------------------------------------------------------------

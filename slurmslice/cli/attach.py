@@ -7,7 +7,7 @@ import click
 from slurmslice.cli import places
 from slurmslice.cli.console import note
 from slurmslice.cli.engine import open_run
-from slurmslice.cli.preview import tell_how_to_come_back
+from slurmslice.cli.preview import note_how_to_return
 from slurmslice.errors import BadInput
 from slurmslice.verbs.attach import attach
 
@@ -28,5 +28,5 @@ def command(words: tuple[str, ...]) -> int:
     number = attach(run, words[-1])
     message = f"Job {words[-1]} is submission {number:03d} of {run.record.name} now."
     note("job-attached", message, job=words[-1], submission=number, run=run.record.name)
-    tell_how_to_come_back(run)
+    note_how_to_return(run)
     return 0

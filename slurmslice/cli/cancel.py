@@ -9,7 +9,7 @@ import click
 from slurmslice.cli import places
 from slurmslice.cli.console import note
 from slurmslice.cli.engine import open_run
-from slurmslice.cli.looking import look, settle_doubts
+from slurmslice.cli.looking import refresh, settle_doubts
 from slurmslice.cli.shared import KeysCommand, dry_run_option, keys_from_words, run_argument
 from slurmslice.reports.counts import count, key_ranges
 from slurmslice.verbs.steer import cancel, to_cancel
@@ -24,7 +24,7 @@ def command(run_name: str | None, keys: tuple[str, ...], dry_run: bool) -> int:
     place = places.find(run_name, changing=True, keys_of="cancel", keys=keys)
     run = open_run(place, changing=True, read_only=dry_run)
     rows = keys_from_words(run, keys)
-    look(run)
+    refresh(run)
     settle_doubts(run)
     if dry_run:
         open_rows = sorted(chain.from_iterable(to_cancel(run, rows).values()))

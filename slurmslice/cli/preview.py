@@ -26,7 +26,7 @@ from slurmslice.verbs.create import RunInputs, interpreted
 from slurmslice.verbs.submit_queued import AcceptedSubmission
 
 
-def announce(record: RunRecord, new: RunInputs, engine: Engine) -> Limits | None:
+def show_preview(record: RunRecord, new: RunInputs, engine: Engine) -> Limits | None:
     """How many slices, how many at once, the request, the worst case, first and last command.
 
     Returns:
@@ -247,7 +247,7 @@ def _not_packed(record: RunRecord, new: RunInputs, limits: Limits | None) -> Not
     )
 
 
-def tell_taken(run: Run, taken: list[AcceptedSubmission]) -> None:
+def print_taken(run: Run, taken: list[AcceptedSubmission]) -> None:
     """Which submissions were made, with what, and what else was noted."""
     for one in taken:
         keys = key_ranges([run.table.keys[row] for row in one.planned.batch.rows])
@@ -272,7 +272,7 @@ def tell_taken(run: Run, taken: list[AcceptedSubmission]) -> None:
             )
 
 
-def tell_how_to_come_back(run: Run) -> None:
+def note_how_to_return(run: Run) -> None:
     """The lines to type later."""
     name = run.record.name
     note("how-to-return", f"slurmslice status {name} · watch {name} · cancel {name}")

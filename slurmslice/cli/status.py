@@ -15,7 +15,7 @@ from slurmslice.cli.shared import (
     run_argument,
     state_option,
 )
-from slurmslice.cli.summary import exit_code, no_answers, tell
+from slurmslice.cli.summary import exit_code, notes_on_silence, print_summary
 from slurmslice.cli.tables import slices_table
 from slurmslice.reports.counts import count
 from slurmslice.run import Run
@@ -57,8 +57,8 @@ def command(
     elif per_slice or chosen is not None or named is not None:
         slices_table(run, rows)
     else:
-        _counts(run)
-    for found in (*looked.notes, *doubles(run), *no_answers(looked)):
+        _print_counts(run)
+    for found in (*looked.notes, *doubles(run), *notes_on_silence(looked)):
         print_note(found)
     if not looked.learnt:
         note("no-source-answered", "Nothing new could be learnt: the states are those last seen.")
@@ -66,10 +66,10 @@ def command(
     return exit_code(run) if set_exit_code else 0
 
 
-def _counts(run: Run) -> None:
+def _print_counts(run: Run) -> None:
     where = (
         f"{run.record.engine} on {run.record.cluster}" if run.record.cluster else run.record.engine
     )
     headline = f"{run.record.name}: {count(len(run.table))}, {where}, {relative(run.place.path)}"
     note("run-summary", headline, run=run.record.name, slices=len(run.table))
-    tell(run)
+    print_summary(run)

@@ -8,7 +8,7 @@ from slurmslice.cli import places
 from slurmslice.cli.console import note, print_note
 from slurmslice.cli.engine import open_run
 from slurmslice.cli.shared import dry_run_option
-from slurmslice.cli.summary import held_by_throttle
+from slurmslice.cli.summary import note_on_throttle
 from slurmslice.errors import BadInput
 from slurmslice.reports.counts import count
 from slurmslice.verbs.poll import poll
@@ -37,7 +37,7 @@ def command(words: tuple[str, ...], dry_run: bool) -> int:
         if limit else f"No throttle any more, told to {count(told, 'array')}."
     )  # fmt: skip
     note("throttle-changed", message, limit=limit, arrays=told)
-    if held := held_by_throttle(run):
+    if held := note_on_throttle(run):
         print_note(held)
     return 0
 

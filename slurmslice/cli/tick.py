@@ -7,11 +7,11 @@ import click
 from slurmslice.cli import places
 from slurmslice.cli.console import note, print_note
 from slurmslice.cli.engine import open_run
-from slurmslice.cli.live import describe
-from slurmslice.cli.preview import tell_taken
-from slurmslice.cli.sending import tell_what_waits
+from slurmslice.cli.live import progress_line
+from slurmslice.cli.preview import print_taken
+from slurmslice.cli.sending import note_waiting
 from slurmslice.cli.shared import run_argument
-from slurmslice.cli.summary import exit_code, no_answers, tell
+from slurmslice.cli.summary import exit_code, notes_on_silence, print_summary
 from slurmslice.errors import BadInput
 from slurmslice.verbs.follow import TICK, step
 from slurmslice.verbs.poll import poll
@@ -42,13 +42,13 @@ def command(run_name: str | None, set_exit_code: bool) -> int:
         )
     looked = poll(run)
     fed = step(run, TICK)
-    tell_taken(run, fed.taken)
-    for found in (*looked.notes, *no_answers(looked)):
+    print_taken(run, fed.taken)
+    for found in (*looked.notes, *notes_on_silence(looked)):
         print_note(found)
     fed.check(passing=looked.learnt)
     if run.finished:
-        tell(run)
+        print_summary(run)
     else:
-        note("progress", click.unstyle(describe(run.standings.tally())))
-        tell_what_waits(run, fed)
+        note("progress", click.unstyle(progress_line(run.standings.tally())))
+        note_waiting(run, fed)
     return exit_code(run) if set_exit_code else 0

@@ -154,7 +154,7 @@ class LetGo:
 
 
 def release(run: Run) -> LetGo:
-    """Let what was held start, and hold nothing of this run any more.
+    """Release the slices that the circuit breaker holds.
 
     Slurm keeps the script that it was given: what it holds of one that was edited since is
     cancelled, and goes in anew.
