@@ -101,7 +101,7 @@ class Stage:
             if killer is not None:
                 killer.die_by = lambda: self._die(killer, pipe)
                 kill_at(killer, pytest.MonkeyPatch())
-            code = cli._code()
+            code = cli._exit_code()
             if killer is not None and killer.dead:
                 _write(pipe, killer.where.encode())
         except BaseException:  # noqa: BLE001

@@ -1,4 +1,4 @@
-"""``slurmslice tick``."""
+"""The verb ``tick``: one step of following a run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from slurmslice.cli.engine import open_run
 from slurmslice.cli.live import progress_line
 from slurmslice.cli.preview import print_taken
 from slurmslice.cli.sending import note_waiting
-from slurmslice.cli.shared import run_argument
+from slurmslice.cli.shared import exit_code_option, run_argument
 from slurmslice.cli.summary import exit_code, notes_on_silence, print_summary
 from slurmslice.errors import BadInput
 from slurmslice.verbs.follow import TICK, step
@@ -19,24 +19,18 @@ from slurmslice.verbs.poll import poll
 
 @click.command()
 @run_argument
-@click.option(
-    "--exit-code",
-    "set_exit_code",
-    is_flag=True,
-    help="Exit 0 if every slice is done, 1 if some failed, 4 if it is not finished.",
-)
+@exit_code_option
 def command(run_name: str | None, set_exit_code: bool) -> int:
-    """One step: look, submit queued slices as there is room, and end.
+    """Do one step and end: poll, submit queued slices as there is room.
 
-    It also resubmits failed slices while they have attempts left, as `run --max-attempts`
-    recorded it. Call it as often as you like, by cron, or twice at the same time: no slice is
-    submitted twice.
+    Failed slices with attempts left (`run --max-attempts`) are submitted again. You can call it
+    as often as you like, from cron or twice at the same time: no slice is submitted twice.
     """
     run = open_run(places.find(run_name, changing=True), changing=True)
     if run.record.engine == "local":
         raise BadInput(
-            "This run belongs to this machine, which works only while a process does.",
-            f"`slurmslice run {run.record.name}` goes on with it.",
+            "tick cannot run slices on this machine: they run only while a process follows them.",
+            f"To continue: slurmslice run {run.record.name}",
             code="slurm-only",
             run=run.record.name,
         )
