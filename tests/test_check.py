@@ -310,7 +310,7 @@ def test_a_setup_of_a_pack_that_names_its_slice_is_told(
     """It runs once a task, before there is a slice; the preview has what the check asks, too."""
     line = ("render", "--dry-run", "-a", "0-3", "--pack", pack, "--check-file", "{}.h5")
     said = typed(*line, "--setup", setup, "--", "true", "{}")
-    assert ("names $SLICE" in said) is warns
+    assert bool(typed.noted("setup-names-slice")) is warns
     assert "check {}.h5 is not empty" in said
 
 

@@ -281,7 +281,7 @@ def test_options_of_slices_take_columns_as_data(engine: FakeEngine, typed: Typed
         got = [first, *(order["comment"] for order in orders[1:])]
         assert list(map(os.fsencode, got)) == some
     (typed.folder / "v.csv").write_bytes(written([[b"c"], [b"a\nb"]]))
-    assert "holds a line end" in typed("render", "--name", "y", *line[2:])
+    assert "[control-character]" in typed("render", "--name", "y", *line[2:])
 
 
 # -- ways out -------------------------------------------------------------------------------

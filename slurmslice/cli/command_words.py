@@ -22,7 +22,7 @@ class WordsCommand(SbatchCommand):
     """
 
     def checked(self, name: str, value: str) -> tuple[str, str]:
-        """Check an option; one that names columns only as far as it can be without the columns."""
+        """Check an option. A value that names columns is checked later, when they are known."""
         return (
             requests.check(name, value)
             if requests.names_columns(value)
