@@ -1,3 +1,3 @@
-"""slurmslice: from a list of slices to every slice done, on Slurm or on one machine."""
+"""Run one command on many slices of data, on Slurm or on one machine, until all are done."""
 
 __version__ = "0.1.0"

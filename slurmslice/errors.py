@@ -1,7 +1,7 @@
-"""Every error that slurmslice raises on purpose.
+"""The errors that slurmslice raises on purpose.
 
-An error carries what happened, its exit code and what to type next; where it is shown is
-decided in one place, ``slurmslice.cli``.
+An error has a message, a hint with the next command, a code and an exit code. Only
+``slurmslice.cli`` prints it.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from typing import Self
 
 
 class SlurmsliceError(Exception):
-    """Base of all of them. ``exit_code`` is the process' exit code when it reaches the top.
+    """The base of all errors. ``exit_code`` is the exit code of a process that it ends.
 
     Args:
-        message: what happened, to which slice, file or option; whole sentences.
-        hint: what to type next; empty if there is nothing to type.
+        message: the event and the slice, file or option, in whole sentences.
+        hint: the text to type next; empty if there is none.
         code: a stable name for this kind of error, in kebab-case (``unknown-column``). Programs
             and tests recognise an error by its code, never by its text.
-        fields: what the message names, by name: ``key="b"``, ``option="mem"``, ``path=…``.
+        fields: the values in the message, by name: ``key="b"``, ``option="mem"``, ``path=…``.
     """
 
     exit_code = 2
@@ -33,12 +33,12 @@ class SlurmsliceError(Exception):
         self.fields = fields
 
     def inside(self, where: str, hint: str | None = None, /, **fields: object) -> Self:
-        """Return the same error with a prefix that says where it was found.
+        """Return the same error with its location in front of the message.
 
         Args:
-            where: the prefix of the message: a file, an option, a slice; no prefix if it is empty.
+            where: the location: a file, an option, a slice; empty for none.
             hint: a hint in place of this error's own.
-            fields: what the prefix names. A field that the error has already keeps its value.
+            fields: the values in the location. Fields of the error keep their values.
         """
         error = type(self).__new__(type(self))
         message = f"{where}: {self.message}" if where else self.message
@@ -51,9 +51,9 @@ class SlurmsliceError(Exception):
 
 
 class BadInput(SlurmsliceError):
-    """What was asked cannot be done as it stands: usage, files, options. Nothing was done.
+    """Wrong input: usage, files, options. Nothing was done.
 
-    It has no code of its own: each mistake that a person can make has one.
+    The class has no code of its own: each kind of mistake has one.
     """
 
     def __init__(self, message: str, hint: str = "", *, code: str, **fields: object) -> None:
@@ -61,68 +61,68 @@ class BadInput(SlurmsliceError):
 
 
 class DamagedRun(SlurmsliceError):
-    """A file of the run directory does not say what it must be able to say."""
+    """A file of the run directory has wrong contents."""
 
     code = "damaged-run"
 
 
 class NotAFile(DamagedRun, OSError):
-    """In a file's place stands something else. Who can do without the file goes on (OSError).
+    """A path is not a regular file. A caller that can do without the file catches OSError.
 
     Args:
-        path: whose place it is.
-        what: what is there: "a named pipe".
+        path: the path.
+        what: the kind of file there: "a named pipe".
     """
 
     code = "not-a-file"
 
     def __init__(self, path: str, what: str) -> None:
         super().__init__(
-            f"{path} is {what}, and no file.",
-            "Move it away, or put the file back in its place.",
+            f"{path} is {what}, not a file.",
+            "Move it away, or restore the file.",
             path=path,
             found=what,
         )
-        self.filename, self.strerror = path, f"it is {what}, and no file"
+        self.filename, self.strerror = path, f"it is {what}, not a file"
 
 
 class EngineError(SlurmsliceError):
-    """Slurm (or the local engine) did not answer, or refused."""
+    """Slurm or the local engine did not answer, or rejected a request."""
 
     exit_code = 3
 
 
 class NoAnswer(EngineError):
-    """A question got no usable answer (an error, a time-out, garbage): nothing was learnt."""
+    """A query got no usable answer, because of an error, a time-out or unreadable output."""
 
     code = "no-answer"
 
 
 class Refused(EngineError):
-    """A submission was refused for good: trying the same again is of no use."""
+    """A submission was rejected permanently: the same submission would fail again."""
 
     code = "submission-rejected"
 
 
 class Full(EngineError):
-    """A submission was refused for now: a limit is reached, it may be let in later."""
+    """A submission was rejected because a limit is reached. It may succeed later."""
 
     code = "submit-limit"
 
 
 class TooMany(Full):
-    """A submission had more tasks than a limit lets in now: fewer may be let in at once."""
+    """A submission had more tasks than a limit allows now. Fewer tasks may succeed."""
 
     code = "too-many-tasks"
 
 
 class Unsure(EngineError):
-    """It is not known whether a submission was taken: its token must be looked up."""
+    """The result of a submission is unknown. Its token must be looked up."""
 
     code = "submission-unknown"
 
 
 class Busy(EngineError):
-    """Another slurmslice holds the run's lock."""
+    """Another slurmslice process holds the lock of the run."""
 
     code = "locked"

@@ -182,10 +182,17 @@ class Throttled:
 
 @dataclass(frozen=True, slots=True)
 class PolicyChanged:
-    """A person changed the run's policy: the number of attempts per slice."""
+    """The person changed the policy of the run. None leaves a part of it as it was.
 
-    max_attempts: int
+    Attributes:
+        max_attempts: the number of attempts that each slice gets.
+        at: epoch seconds.
+        max_failures: as ``RunSpec`` has it.
+    """
+
+    max_attempts: int | None
     at: float
+    max_failures: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +217,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """A person released the run; it is not held again."""
+    """The person released the slices that were held. The circuit breaker may hold them again."""
 
     at: float
 

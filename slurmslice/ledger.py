@@ -134,7 +134,7 @@ class Ledger:
         max_attempts: the newest recorded change of the attempts per slice; None if never changed.
         most: most tasks of the next submission, after temporary rejections; None for no limit.
         held: the reason why nothing may start; empty if the run is not held.
-        released: a person released the run; it must not be held again.
+        max_failures: the newest recorded change of ``RunSpec.max_failures``; None if never changed.
         refusal: the error if the newest submission was rejected for good; else empty.
     """
 
@@ -151,7 +151,7 @@ class Ledger:
     max_attempts: int | None = None
     most: int | None = None
     held: str = ""
-    released: bool = False
+    max_failures: int | None = None
     refusal: str = ""
     _before: dict[int, _UndoRecord] = field(default_factory=dict, repr=False)
 
@@ -219,14 +219,16 @@ class Ledger:
                 self._set_policy(event)
             case Held() | Released():
                 self.held = event.reason if isinstance(event, Held) else ""
-                self.released = isinstance(event, Released)
         return NOTHING
 
     def _set_policy(self, event: Throttled | PolicyChanged) -> None:
         if isinstance(event, Throttled):
             self.throttle, self.throttled = event.limit, True
         else:
-            self.max_attempts = event.max_attempts
+            if event.max_attempts is not None:
+                self.max_attempts = event.max_attempts
+            if event.max_failures is not None:
+                self.max_failures = event.max_failures
 
     def _intend(self, event: Intent) -> ArrayExpression:
         if event.number in self.submissions:

@@ -1,7 +1,6 @@
-"""Messages that are no errors: what was done, what waits, what a person should know.
+"""Messages that are not errors: actions, waiting slices, and other facts for the user.
 
-A note carries a stable code and what its message names, as an error does. It is printed in one
-place, ``slurmslice.cli.console``.
+A note has a stable code and fields, as an error has. Only ``slurmslice.cli.console`` prints it.
 """
 
 from __future__ import annotations
@@ -12,13 +11,13 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """One message to the person.
+    """One message to the user.
 
     Attributes:
         code: a stable name for this kind of note, in kebab-case (``would-submit``). Programs and
             tests recognise a note by its code, never by its text.
         message: the text, whole sentences; it may have several lines.
-        fields: what the message names, by name: ``{"keys": "0-3", "submission": 2}``.
+        fields: the values in the message, by name: ``{"keys": "0-3", "submission": 2}``.
     """
 
     code: str
@@ -27,7 +26,7 @@ class Note:
 
     @property
     def mark(self) -> str:
-        """The code and the fields in brackets, as programs can read them.
+        """The code and the fields in brackets, for programs.
 
         ``[note would-submit {"keys": "0-3", "submission": 2}]``
         """

@@ -182,6 +182,12 @@ class Run:
         """The number of attempts that each slice gets: 1 if none is recorded."""
         return self.recorded_attempts or 1
 
+    @property
+    def max_failures(self) -> int | None:
+        """The recorded limit of the circuit breaker, as ``RunSpec.max_failures`` has it."""
+        changed = self.ledger.max_failures
+        return self.record.max_failures if changed is None else changed
+
     # -- summary -----------------------------------------------------------------------------
 
     @property

@@ -19,6 +19,10 @@ FORMAT = 1
 """The version of the format; it grows when older run directories can no longer be read."""
 
 
+NO_LIMIT = 0
+"""The value of ``max_failures`` that switches the circuit breaker off."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunSpec:
     """The description of a run by a person.
@@ -40,7 +44,9 @@ class RunSpec:
         check: the condition that must hold after the command exited 0; checked.
         allow_failed_steps: a slice succeeds if its command exits 0, even if a job step (srun)
             failed.
-        no_breaker: go on even if the first slices that end have all failed; else hold the rest.
+        max_failures: the number of slices that may fail for good before the rest is held;
+            ``NO_LIMIT`` for any number; None: the rest is held if the first slices that end have
+            all failed.
         max_attempts: the attempts of each slice; None: not recorded yet (after ``render``).
     """
 
@@ -55,7 +61,7 @@ class RunSpec:
     setup: str = ""
     check: Check = NO_CHECK
     allow_failed_steps: bool = False
-    no_breaker: bool = False
+    max_failures: int | None = None
     max_attempts: int | None = 1
 
     @cached_property

@@ -55,7 +55,7 @@ class Script:
 
     @property
     def context(self) -> dict[str, object]:
-        """The names for a template, with their values; ``docs/reference/templates.md`` describes each."""
+        """The names for a template, with their values (``docs/reference/templates.md``)."""
         record, packing = self.record, self.record.packing
         request = record.first_request
         named = {name: getattr(record, name) for name in _RECORD_FIELDS}

@@ -214,7 +214,8 @@ def _notes(run: Run) -> Iterator[Note]:
         message = f"It is not known yet if submission {which} was accepted: that is resolved first."
         yield Note("submission-in-doubt", message, {"submissions": doubts})
     if run.ledger.held:
-        yield Note("rest-held", f"The rest is {run.ledger.held}. Release it with --no-breaker.")
+        held = f"The rest is {run.ledger.held}. Release it with --max-failures none."
+        yield Note("rest-held", held)
 
 
 def _in_the_script(run: Run, script: RunScript, rows: Sequence[int]) -> Sequence[int]:

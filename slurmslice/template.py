@@ -282,5 +282,5 @@ FILTERS: Mapping[str, Callable[[Any], _Bash]] = {
     "body": _body,
     "verbatim": _Bash,
 }
-"""The filters for the values in a template; ``docs/reference/templates.md`` describes each. A value that is
-not defined is refused."""
+"""The filters for the values in a template (``docs/reference/templates.md``). A value that is not
+defined is refused."""

@@ -1,4 +1,4 @@
-"""What bad input gets: one clear paragraph, exit 2, nothing created, nothing submitted."""
+"""Wrong input: a clear error, exit code 2, nothing created, nothing submitted."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def here(tmp_path: Path) -> Here:
 def test_a_clear_error_and_nothing_made(
     here: Here, verb: str, arguments: tuple[str, ...], code: str, named: str
 ) -> None:
-    """Each mistake is told with what to type next; exit 2; the folder is as it was."""
+    """Each mistake has a hint and exit code 2; the folder is unchanged."""
     before = sorted(here.folder.iterdir())
     done = here(verb, *LOCAL, *arguments)
     assert (done.returncode, error_code(done.stderr)) == (2, code), done.stderr
@@ -75,7 +75,7 @@ def test_a_clear_error_and_nothing_made(
 
 
 def test_keys_from_a_list_are_checked(here: Here) -> None:
-    """An empty list and a double key are errors that name the file."""
+    """Errors about an empty list or a duplicate key name the file."""
     keys = here.folder / "keys.txt"
     for text, code in (("", "no-slices"), ("a\nb\na\n", "duplicate-key")):
         keys.write_text(text)
@@ -93,7 +93,7 @@ def test_a_job_file_has_the_commands(here: Here) -> None:
 
 
 def test_an_expanded_glob_is_caught(here: Here) -> None:
-    """``*.h5`` that the login shell has turned into files is no command for every slice."""
+    """A command with files that the shell expanded from ``*.h5`` is refused."""
     names = [f"part-{n}.h5" for n in range(4)]
     for name in names:
         (here.folder / name).touch()
@@ -102,7 +102,7 @@ def test_an_expanded_glob_is_caught(here: Here) -> None:
 
 
 def test_another_run_of_the_same_name_is_refused(here: Here) -> None:
-    """The difference is shown, the run that is there is not touched."""
+    """The error shows the difference; the existing run is unchanged."""
     assert here("render", *LOCAL, "-a", "0-1", "--name", "x", "--", "true").returncode == 0
     before = {p: p.read_bytes() for p in here.folder.rglob("*") if p.is_file()}
     done = here("run", *LOCAL, "-a", "0-2", "--name", "x", "--mem", "1G", "--", "false")
@@ -114,14 +114,14 @@ def test_another_run_of_the_same_name_is_refused(here: Here) -> None:
 
 @pytest.mark.parametrize("verb", ["status", "submit", "resubmit", "cancel", "watch"])
 def test_what_is_no_run_is_told(here: Here, verb: str) -> None:
-    """A folder or a name without a run: exit 2, and where runs are."""
+    """A folder or a name without a run: exit code 2, and a hint where to find runs."""
     for name in ("nowhere", "."):
         done = here(verb, name)
         assert (done.returncode, error_code(done.stderr)) == (2, "no-such-run"), done.stderr
 
 
 def test_a_verb_that_changes_needs_a_name_where_there_are_two(here: Here) -> None:
-    """With two runs here, cancel asks which; status takes the newest."""
+    """With two runs here, ``cancel`` needs a name; ``status`` uses the newest."""
     for name in ("one", "two"):
         here("render", *LOCAL, "-a", "0-1", "--name", name, "--", "true")
     done = here("cancel")
@@ -131,7 +131,7 @@ def test_a_verb_that_changes_needs_a_name_where_there_are_two(here: Here) -> Non
 
 
 def test_a_damaged_journal_is_told_and_a_torn_one_goes_on(here: Here) -> None:
-    """A line in the middle: exit 2 and its number. A torn last line: nothing lost."""
+    """A damaged line gives exit code 2 and its number; a torn last line is ignored."""
     here("run", *LOCAL, "-a", "0-1", "--name", "x", "--", "true")
     journal = here.folder / "slurmslice-runs" / "x" / "journal.jsonl"
     whole = journal.read_bytes()
@@ -144,7 +144,7 @@ def test_a_damaged_journal_is_told_and_a_torn_one_goes_on(here: Here) -> None:
 
 
 def test_a_forgotten_separator_is_named(here: Here) -> None:
-    """The commonest mistake: the command without -- before it."""
+    """The most common mistake is a command without ``--`` before it."""
     for words, code in (
         (("echo", "{}"), "usage"),
         (("python3", "x.py", "--in", "{}"), "unknown-option"),
@@ -155,7 +155,7 @@ def test_a_forgotten_separator_is_named(here: Here) -> None:
 
 
 def test_rendering_another_run_is_refused_with_the_ways_out(here: Here) -> None:
-    """What differs, and how to change, rename or forget it."""
+    """The error has the differences, and how to change, rename or delete the run."""
     line = ("render", *LOCAL, "-a", "0-1", "--name", "x")
     assert here(*line, "--", "true").returncode == 0
     changed = here(*line, "-c", "2", "--", "true")
@@ -168,7 +168,7 @@ def test_rendering_another_run_is_refused_with_the_ways_out(here: Here) -> None:
 
 
 def test_a_run_that_is_there_takes_no_new_description(here: Here) -> None:
-    """``run RUN`` with what only a new run can have is refused, not ignored."""
+    """``run RUN`` refuses options of a new run."""
     here("render", *LOCAL, "-a", "0-1", "--name", "x", "--", "true")
     for option in (("-a", "0-3"), ("--setup", "true"), ("--throttle", "2"), ("--name", "y")):
         done = here("run", "x", *option)
@@ -190,7 +190,7 @@ def test_a_run_that_is_there_takes_no_new_description(here: Here) -> None:
 def test_a_slip_is_answered_with_what_to_type(
     here: Here, words: tuple[str, ...], code: str, named: str
 ) -> None:
-    """Words in the wrong place, and names that are none."""
+    """Words in the wrong place and wrong names get a hint."""
     here("render", *LOCAL, "-a", "0-1", "--name", "x", "--", "true")
     done = here(*words)
     assert (done.returncode, error_code(done.stderr)) == (2, code), done.stderr
@@ -198,7 +198,7 @@ def test_a_slip_is_answered_with_what_to_type(
 
 
 def test_what_is_hardly_meant_is_noted(here: Here) -> None:
-    """A command without {}, a shell text without $SLICE, a program that is not there."""
+    """Notes: a command without {}, a shell text without $SLICE, a missing program."""
     for words, said in (
         (("--", "echo", "x.h5"), "{}"),
         (("--shell", "echo "), "$SLICE"),
@@ -208,7 +208,7 @@ def test_what_is_hardly_meant_is_noted(here: Here) -> None:
 
 
 def test_dry_runs_make_nothing(here: Here) -> None:
-    """--dry-run of run and render shows what would be, and leaves the folder as it was."""
+    """--dry-run of ``run`` and ``render`` leaves the folder unchanged."""
     for verb in ("run", "render"):
         done = here(verb, *LOCAL, "-a", "0-1", "--dry-run", "--", "true", "{}")
         assert done.returncode == 0
@@ -217,7 +217,7 @@ def test_dry_runs_make_nothing(here: Here) -> None:
 
 
 def test_print_gives_the_script_and_makes_nothing(here: Here) -> None:
-    """``render --print`` is a pure question."""
+    """``render --print`` changes nothing."""
     done = here("render", *LOCAL, "-a", "0-98%10", "--mem", "4G", "--print", "--", "true", "{}")
     assert done.stdout.startswith("#!/bin/bash\n#SBATCH --job-name=true-")
     assert "#SBATCH --array=0-98%10\n" in done.stdout

@@ -1,4 +1,4 @@
-"""sbatch's options: what a person may ask for, what the script says, what is in force."""
+"""sbatch's options: allowed requests, the lines of the script, the options in force."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RELEASES = {"20.11": (20, 11), "22.05": (22, 5), "24.11": (24, 11), "26.05": (26
 
 
 def test_names_come_with_letters_and_with_what_they_take() -> None:
-    """Everything that simple_slurm lists is in our own table, which knows more of it."""
+    """Our own table has all options of simple_slurm, with more details."""
     known = directives.names()
     assert known["cpus-per-task"].letter == "c"
     assert known["mem-per-cpu"].letter is None
@@ -42,7 +42,7 @@ def test_names_come_with_letters_and_with_what_they_take() -> None:
 
 @pytest.mark.parametrize("release", RELEASES)
 def test_help_lists_options_that_the_table_has_for_the_release(release: str) -> None:
-    """Each name, letter and value in the recorded ``sbatch --help`` is as the table has it."""
+    """The table agrees with each name, letter and value in the recorded ``sbatch --help``."""
     listed = listed_in_help(load("sbatch-help", release).text)
     assert len(listed) > 80
     misprints = {"container", "container-id", "export", "wrap"}  # printed without =, or with [=]
@@ -59,7 +59,7 @@ def test_help_lists_options_that_the_table_has_for_the_release(release: str) -> 
 
 @pytest.mark.parametrize("release", RELEASES)
 def test_getopt_takes_what_the_table_has_for_the_release(release: str) -> None:
-    """The recorded answers of sbatch to each name: known or not, with a value or without."""
+    """The table agrees with the recorded answers of sbatch to each name."""
     said = dict(line.split() for line in load("sbatch-getopt", release).text.splitlines())
     assert said.keys() == directives.names().keys() | ALIASES.keys()
     lacks = {lack.name for lack in directives.lacking(flags(said), RELEASES[release])}
@@ -78,7 +78,7 @@ def flags(options: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def test_simple_slurm_changes_nothing_of_the_process() -> None:
-    """It reads SQUEUE_FORMAT, raises where that is odd, and sets up logging: not with us."""
+    """Importing simple_slurm changes neither SQUEUE_FORMAT nor logging, and does not raise."""
     program = (
         "import logging, os\n"
         "from slurmslice import directives\n"
@@ -95,7 +95,7 @@ def test_simple_slurm_changes_nothing_of_the_process() -> None:
 
 
 def test_logging_is_put_back_after_a_failure() -> None:
-    """An error in between leaves handlers and level as they were."""
+    """After an error, the log handlers and the level are as before."""
     root = logging.getLogger()
     before = root.handlers[:], root.level
     with pytest.raises(BadInput):
@@ -115,13 +115,13 @@ def test_find_takes_every_spelling(given: str, long: str) -> None:
 
 @pytest.mark.parametrize("name", ["arr", "shell", "", "ä", "mme"])
 def test_find_takes_no_prefix_and_nothing_unknown(name: str) -> None:
-    """Beginnings of names, and simple_slurm's own methods, are no options."""
+    """Shortened names and methods of simple_slurm are not options."""
     with raises_error(BadInput, "unknown-option", option=name):
         directives.find(name)
 
 
 def test_the_nearest_name_is_told() -> None:
-    """A typing error ends in the name that was meant."""
+    """A typing error gets a suggestion."""
     with raises_error(BadInput, "unknown-option", nearest="cpus-per-task"):
         directives.check("cpu-per-task", "2")
 
@@ -134,7 +134,7 @@ CLUSTER = {
 
 @pytest.mark.parametrize("given", ["container-image", "--container-image", "container_image"])
 def test_the_clusters_own_options_are_found(given: str) -> None:
-    """If they are given beside the known ones; nowhere else."""
+    """They are found only if they are passed as further options."""
     assert directives.check(given, "x", CLUSTER) == ("container-image", "x")
     assert directives.find("my_flag", CLUSTER).name == "my_flag"
     with pytest.raises(BadInput):
@@ -142,14 +142,14 @@ def test_the_clusters_own_options_are_found(given: str) -> None:
 
 
 def test_the_nearest_name_may_be_the_clusters_own() -> None:
-    """A typing error in a plugin's option ends in that option."""
+    """A typing error in a plugin's option gets that option as a suggestion."""
     with pytest.raises(BadInput) as caught:
         directives.find("container-imge", CLUSTER)
     assert "--container-image" in caught.value.hint
 
 
 def test_an_option_of_the_clusters_needs_its_value() -> None:
-    """Help says ``--container-image=IMAGE``: without one sbatch would refuse it."""
+    """Help has ``--container-image=IMAGE``: sbatch would refuse it without a value."""
     with raises_error(BadInput, "missing-value", option="container-image"):
         directives.check("container-image", "", CLUSTER)
 
@@ -160,7 +160,7 @@ def test_an_option_of_the_clusters_needs_its_value() -> None:
      ("cpus-per-task", "2")), ("profile", "task", ("profile", "task"))],
 )  # fmt: skip
 def test_any_name_passes_unchecked(given: str, value: str, pair: tuple[str, str]) -> None:
-    """``--sbatch`` passes names that nobody knows; those that are known become long names."""
+    """``--sbatch`` accepts unknown names; known names become long names."""
     assert directives.check_any(given, value) == pair
     assert directives.read(directives.block([pair])) == (pair,)
 
@@ -172,7 +172,7 @@ def test_any_name_passes_unchecked(given: str, value: str, pair: tuple[str, str]
      ("output", "x", "option-not-allowed"), ("J", "x", "option-not-allowed")],
 )  # fmt: skip
 def test_not_everything_passes(name: str, value: str, code: str) -> None:
-    """A name that would not stay one word, a value that cannot stand, an option of our own."""
+    """Impossible names and values, and options that slurmslice sets, are refused."""
     with pytest.raises(BadInput) as caught:
         directives.check_any(name, value)
     assert caught.value.code == code
@@ -194,14 +194,14 @@ def test_help_with_a_plugins_options() -> None:
      ("                              --mem >= --mem-per-cpu\n", {})],
 )  # fmt: skip
 def test_help_is_read_line_by_line(text: str, options: dict[str, tuple[str, Takes]]) -> None:
-    """An option begins a line; what describes it stands further right."""
+    """An option is at the start of a line, its description further right."""
     listed = listed_in_help(text)
     assert {name: (o.letter, o.takes) for name, o in listed.items()} == options
 
 
 @given(st.text(st.sampled_from("-= [x]\n\t.,")))
 def test_any_help_is_read(text: str) -> None:
-    """No text makes the reader fail, and every name that it finds can be passed."""
+    """The parser never fails, and each name that it finds can be passed."""
     for name in listed_in_help(text):
         directives.check_any(name)
 
@@ -218,7 +218,7 @@ def test_any_help_is_read(text: str) -> None:
 def test_what_a_release_lacks(
     option: str, value: str, release: tuple[int, int], is_newer: bool
 ) -> None:
-    """Options that came later or went, and values that came later or went: by name and release."""
+    """Options and values that are newer or gone are returned with their release."""
     (lack,) = directives.lacking([("mem", "1G"), (option, value)], release)
     assert (lack.name, lack.is_newer) == (option, is_newer)
     assert f"--{option}" in lack.reason
@@ -232,7 +232,7 @@ def test_what_a_release_lacks(
      ("container-image", "x", (20, 11))],
 )  # fmt: skip
 def test_what_a_release_has(option: str, value: str, release: tuple[int, int]) -> None:
-    """Nothing is lacking that the release has, may have, or that only the cluster can know."""
+    """Options that the release has, may have, or that only the cluster knows are not returned."""
     assert list(directives.lacking([(option, value)], release)) == []
 
 
@@ -250,7 +250,7 @@ def test_what_a_release_has(option: str, value: str, release: tuple[int, int]) -
     ],
 )  # fmt: skip
 def test_check_lets_good_ones_pass(name: str, value: str) -> None:
-    """What sbatch takes is taken, unchanged."""
+    """Values that sbatch accepts stay unchanged."""
     assert directives.check(name, value) == (name, value)
 
 
@@ -268,7 +268,7 @@ def test_check_lets_good_ones_pass(name: str, value: str) -> None:
     ],
 )
 def test_check_refuses_bad_values(name: str, value: str, code: str) -> None:
-    """A value that sbatch or the script cannot take is refused, with the option's name."""
+    """The error has the name of the option."""
     option = directives.find(name).name
     with raises_error(BadInput, code, option=option) as caught:
         directives.check(name, value)
@@ -287,7 +287,7 @@ def test_check_refuses_bad_values(name: str, value: str, code: str) -> None:
     ],
 )  # fmt: skip
 def test_options_of_our_own_are_refused_with_our_way(name: str, says: str) -> None:
-    """What slurmslice sets itself is refused, and our way is named."""
+    """The hint names slurmslice's own option."""
     with raises_error(BadInput, "option-not-allowed") as caught:
         directives.check(name, "x")
     assert says in caught.value.hint
@@ -297,7 +297,10 @@ def test_options_of_our_own_are_refused_with_our_way(name: str, says: str) -> No
 
 
 def test_block_is_what_a_person_reads() -> None:
-    """Plain values stand bare, others in double quotes; flags without ``=``; order is kept."""
+    """Plain values have no quotes, others have double quotes.
+
+    Flags have no ``=``; the order stays.
+    """
     options = [
         ("job-name", "demo-k7m2"), ("array", "0-98:7%3"), ("hold", ""), ("exclusive", ""),
         ("nice", "-5"), ("comment", 'a "b" # c\\d'), ("wckey", ""), ("output", "/r u n/%a.log"),
@@ -327,7 +330,7 @@ def test_block_refuses_what_no_line_can_hold(value: str) -> None:
 
 
 def test_words_that_part_a_job_do_not_stand_in_a_line() -> None:
-    """``packjob`` anywhere in a line makes some releases split the job: it is written apart."""
+    """``packjob`` in a line makes some releases split the job, so it is escaped."""
     text = directives.block([("comment", "hetjob PackJob")])
     assert "hetjob" not in text.lower()
     assert "packjob" not in text.lower()
@@ -351,7 +354,7 @@ VALUES = st.text(st.characters(blacklist_characters="\0\n", blacklist_categories
 
 @given(st.dictionaries(st.sampled_from(VALUED), VALUES))
 def test_what_block_writes_is_read_back(options: dict[str, str]) -> None:
-    """Any values survive writing and reading, surrogates of odd bytes too (promise 3)."""
+    """All values survive writing and reading, also surrogates of odd bytes (promise 3)."""
     assert directives.read(f"#!/bin/bash\n{directives.block([*options.items()])}") == tuple(
         options.items()
     )
@@ -393,7 +396,7 @@ def test_what_block_writes_is_read_back(options: dict[str, str]) -> None:
     ],
 )  # fmt: skip
 def test_reads_a_line_as_sbatch_does(line: str, options: dict[str, str]) -> None:
-    """Each documented form, and each that sbatch was seen to take."""
+    """Each documented form and each form that sbatch accepted."""
     assert dict(directives.read(f"#!/bin/bash\n#SBATCH {line}\ntrue\n")) == options
 
 
@@ -413,7 +416,7 @@ def test_reads_a_line_as_sbatch_does(line: str, options: dict[str, str]) -> None
     ],
 )
 def test_reads_the_lines_that_sbatch_reads(script: str, options: str) -> None:
-    """Directives count until the first command; a value may stand a line below."""
+    """Directives count until the first command; a value may be on the next line."""
     found = " ".join(f"{name}={value}" for name, value in directives.read(script))
     assert found == options
 
@@ -441,14 +444,14 @@ def test_reads_the_lines_that_sbatch_reads(script: str, options: str) -> None:
 def test_says_which_line_sbatch_could_not_read(
     script: str, code: str, fields: dict[str, object]
 ) -> None:
-    """An edit that sbatch would refuse is refused by its line, before anything is submitted."""
+    """An unreadable edit is refused with its line before the submission."""
     with raises_error(BadInput, code, **fields):
         directives.read(script)
 
 
 @given(st.text(st.sampled_from("-= \"'\\#:abmetmp\n\t1%$`SBATCH")))
 def test_any_script_is_read_or_refused(text: str) -> None:
-    """No script makes the reader fail in another way."""
+    """The parser raises only its own error."""
     for script in (text, f"#SBATCH {text}"):
         try:
             directives.read(script)
@@ -460,7 +463,7 @@ def test_any_script_is_read_or_refused(text: str) -> None:
 
 
 def test_the_command_line_outranks_the_script() -> None:
-    """The later one counts, at the first one's place; opposites push each other out."""
+    """The later option counts; opposite options remove each other."""
     script = (("mem", "1G"), ("requeue", ""), ("array", "0-9"), ("exclusive", ""))
     overrides = (("array", "3"), ("no-requeue", ""), ("oversubscribe", ""))
     assert directives.in_force(script, overrides) == (

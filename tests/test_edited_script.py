@@ -145,7 +145,7 @@ def test_nothing_is_released_with_a_script_that_bash_cannot_read(
 ) -> None:
     """The error comes before anything is cancelled."""
     edit(held, "if then\n")
-    said = typed("resubmit", "demo", "--no-breaker")
+    said = typed("resubmit", "demo", "--max-failures", "none")
     assert typed.code == 2
     assert "syntax error" in said
     assert (engine.cancelled, engine.released) == ([], [])
@@ -157,15 +157,15 @@ def test_the_command_in_the_breaker_message_works(
 ) -> None:
     """Everything is in Slurm's queue when the command returns, and its output says so."""
     edit(held)
-    assert "slurmslice resubmit demo --no-breaker" in typed("status", "demo")
-    assert "Would" not in typed("resubmit", "demo", "--dry-run")  # while it is held nothing goes in
-    what = "10 slices (20-29) that the breaker held with script.sh as it was before its edit"
-    said = typed("resubmit", "demo", "--no-breaker", "--dry-run")
-    assert f"Would cancel {what}: they go in anew." in said
+    assert "slurmslice resubmit demo --max-failures none" in typed("status", "demo")
+    assert "Would" not in typed("resubmit", "demo", "--dry-run")
+    replaced = {"slices": 10, "keys": "20-29"}
+    typed("resubmit", "demo", "--max-failures", "none", "--dry-run")
+    assert typed.noted("held-slices-replaced") == [{**replaced, "dry_run": True}]
     assert (engine.cancelled, engine.released, len(engine.jobs)) == ([], [], 1)
     engine.after_submit = lambda order: engine.end_all()
-    said = typed(verb, "demo", "--no-breaker")
-    assert f"Cancelled {what}: they go in anew." in said
+    typed(verb, "demo", "--max-failures", "none")
+    assert typed.noted("held-slices-replaced") == [{**replaced, "dry_run": False}]
     assert engine.released == []
     held.reload()
     again = {row for job in list(engine.jobs)[1:] for row in engine.jobs[job].order.array}
@@ -179,8 +179,8 @@ def test_slurm_that_takes_its_time_is_waited_for(
     edit(held)
     monkeypatch.setattr(engine, "cancel", lambda job, name, indices: None)
     monkeypatch.setattr("slurmslice.verbs.steer.LET_GO_S", -1.0)
-    said = typed("submit", "demo", "--no-breaker")
-    assert "Slurm has not let them go yet; slurmslice run demo puts them in when it has." in said
+    assert "slurmslice run demo" in typed("submit", "demo", "--max-failures", "none")
+    assert typed.noted("cancel-not-finished")
     assert len(engine.jobs) == 1
 
 
@@ -192,11 +192,11 @@ def test_status_names_the_command_for_waiting_slices(
     submit(run, waiting(20), {}, "submit")
     for index in range(15):
         engine.end("100", index, State.FAILED)
-    line = "What waits goes in with: slurmslice submit demo"
+    line = "slurmslice submit demo"
     assert line in typed("status", "demo")
     engine.end_all(State.FAILED)
     said = typed("status", "demo")
-    assert "Once mended: slurmslice resubmit demo" in said
+    assert "slurmslice resubmit demo" in said
     assert line in said
     typed("submit", "demo")
     assert line not in typed("status", "demo")

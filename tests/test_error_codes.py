@@ -1,4 +1,4 @@
-"""Every error has a code of its kind, and the reference page lists exactly these codes."""
+"""Every error has a code, and the reference page lists exactly these codes."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_the_page_of_errors_lists_exactly_the_codes_that_there_are() -> None:
 
 
 def test_an_error_inside_another_place_keeps_its_kind() -> None:
-    """The place is put in front of the message; type, code, hint and fields stay."""
+    """The location is in front of the message; type, code, hint and fields stay."""
     error = BadInput("It is odd.", "Make it even.", code="odd-number", value=3)
     outer = error.inside("--pack", option="pack", value="3")
     assert (type(outer), outer.code, outer.hint) == (BadInput, "odd-number", "Make it even.")
@@ -120,7 +120,7 @@ def test_the_command_line_ends_the_message_with_the_code(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Errors of usage, which click finds, have codes too."""
+    """Usage errors from click have codes too."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))

@@ -1,4 +1,4 @@
-"""What a first user stumbles over: what is not said, and what could be meant by a slip."""
+"""Typical problems of a first user: missing information and probable mistakes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from slurmslice.cli.summary import LOST_S, stuck
+from slurmslice.cli.summary import LOST_S, notes_on_blocked_slices
 from slurmslice.engines import Limits, Order
 from slurmslice.errors import BadInput, DamagedRun, Full, Refused
 from slurmslice.evidence import TaskReport
@@ -43,7 +43,7 @@ def refuse(order: Order) -> None:
 
 
 def ended(run: Run, engine: FakeEngine, state: State, **what: int) -> None:
-    """Submit everything, let all of it end so, and look."""
+    """Submit all slices, end them in one state, and poll."""
     submit(run, ALL, {}, "submit")
     for index in engine.jobs["100"].tasks:
         engine.end("100", index, state, **what)
@@ -51,7 +51,7 @@ def ended(run: Run, engine: FakeEngine, state: State, **what: int) -> None:
 
 
 def changes(run: Run, **wanted: str) -> dict[str, str]:
-    """What a resubmission of what failed gives beside the script."""
+    """Return the sbatch options of a resubmission of failed slices."""
     fed = submit(run, FAILED, wanted, "resubmit")
     fed.check(passing=False)
     (taken,) = fed.taken
@@ -62,7 +62,7 @@ def changes(run: Run, **wanted: str) -> dict[str, str]:
 
 
 def test_twice_the_memory_that_slurm_gave(new_run: NewRun, engine: FakeEngine) -> None:
-    """``--mem 2x`` where no --mem was given: twice what accounting says the slice had."""
+    """``--mem 2x`` without an earlier --mem doubles the memory in accounting."""
     run = new_run("0-1")
     ended(run, engine, State.OUT_OF_MEMORY, requested_mem_bytes=950 << 20)
     assert changes(run, mem="2x") == {"mem": "1900M"}
@@ -72,7 +72,7 @@ def test_twice_the_memory_that_slurm_gave(new_run: NewRun, engine: FakeEngine) -
 
 
 def test_each_slice_has_twice_its_own(new_run: NewRun, engine: FakeEngine) -> None:
-    """Slices to which Slurm gave different memory go in with different requests."""
+    """Slices with different memory are resubmitted with different requests."""
     run = new_run("0-1")
     submit(run, ALL, {}, "submit")
     for index, gigabytes in enumerate((1, 3)):
@@ -83,7 +83,7 @@ def test_each_slice_has_twice_its_own(new_run: NewRun, engine: FakeEngine) -> No
 
 
 def test_twice_the_time_of_the_partition(new_run: NewRun, engine: FakeEngine) -> None:
-    """``--time 2x`` where no --time was given: twice the partition's default."""
+    """``--time 2x`` without an earlier --time doubles the partition's default."""
     engine.limited = Limits(1001, default_time_s=3600)
     run = new_run("0-1")
     ended(run, engine, State.TIMEOUT)
@@ -94,7 +94,7 @@ def test_twice_the_time_of_the_partition(new_run: NewRun, engine: FakeEngine) ->
 def test_a_multiple_of_what_is_not_known(
     new_run: NewRun, engine: FakeEngine, name: str, full: str
 ) -> None:
-    """The error names the option in full; nothing is submitted."""
+    """The hint has the option in full; nothing is submitted."""
     run = new_run("0-1")
     ended(run, engine, State.OUT_OF_MEMORY)
     with raises_error(BadInput, "nothing-to-multiply") as caught:
@@ -109,7 +109,7 @@ def test_a_multiple_of_what_is_not_known(
 def test_what_was_cancelled_stays_so_when_it_is_refused(
     new_run: NewRun, engine: FakeEngine, reopen: Callable[[Run], Run]
 ) -> None:
-    """A refused ``resubmit --state CANCELLED`` leaves nothing for a plain submit to put in."""
+    """After a rejected ``resubmit --state CANCELLED``, ``submit`` submits nothing."""
     run = new_run("0-3")
     cancel(run, [1, 2])
     engine.on_submit = refuse
@@ -126,7 +126,7 @@ def test_what_was_cancelled_stays_so_when_it_is_refused(
 def test_what_was_cancelled_waits_once_it_is_wanted_again(
     new_run: NewRun, engine: FakeEngine, reopen: Callable[[Run], Run]
 ) -> None:
-    """While there is no room for it, and until it is cancelled anew."""
+    """The slices wait while there is no room, until they are cancelled again."""
     run = new_run("0-3")
     cancel(run, None)
     engine.most = 1
@@ -141,7 +141,7 @@ def test_what_was_cancelled_waits_once_it_is_wanted_again(
 def test_what_was_cancelled_waits_where_slurm_takes_nothing_for_now(
     new_run: NewRun, engine: FakeEngine, reopen: Callable[[Run], Run]
 ) -> None:
-    """It stays wanted, and goes in later with what was asked."""
+    """The slices stay queued and are submitted later with the same request."""
     run = new_run("0-3")
     cancel(run, None)
     engine.on_submit = full
@@ -160,7 +160,7 @@ NAMES = st.characters(exclude_categories=["Cs"], exclude_characters="\0,")
 
 @given(st.lists(st.text(NAMES, min_size=1, max_size=90), min_size=1, max_size=30, unique=True))
 def test_keys_that_are_not_shown_are_counted_right(keys: list[str]) -> None:
-    """Whole keys, as many as fit; with those that are left out they are all."""
+    """Only whole keys are shown; shown and omitted keys add up."""
     assume(not any(key.isdecimal() or " and " in key for key in keys))
     shown, _, more = key_ranges(keys).partition(" and ")
     whole = shown.split(", ")
@@ -185,7 +185,7 @@ def test_ranges_that_are_not_shown_are_counted_right(numbers: set[int]) -> None:
 def test_after_a_refusal_the_line_that_works_is_named(
     new_run: NewRun, engine: FakeEngine, typed: Typed
 ) -> None:
-    """The same verb with the same choice."""
+    """The line has the same verb and the same choice of slices."""
     cancel(new_run("0-3"), [1, 2])
     engine.on_submit = refuse
     said = typed("resubmit", "demo", "--state", "CANCELLED", "1", "-p", "mian")
@@ -210,7 +210,7 @@ def test_after_a_refusal_the_line_that_works_is_named(
 def test_where_there_is_nothing_to_do_it_is_said(
     new_run: NewRun, engine: FakeEngine, typed: Typed, words: str, note: Note
 ) -> None:
-    """With --dry-run as without; of named slices, about these."""
+    """The note is the same with --dry-run; for named slices it is about these."""
     ended(new_run("0-3"), engine, State.COMPLETED, exit_code=0)
     typed(*words.split())
     assert (typed.code, typed.noted(note.code)) == (0, [note.fields])
@@ -219,7 +219,7 @@ def test_where_there_is_nothing_to_do_it_is_said(
 def test_a_dry_run_of_run_shows_what_would_be_sent(
     new_run: NewRun, engine: FakeEngine, typed: Typed
 ) -> None:
-    """As that of submit does; nothing is made."""
+    """It shows the same as a dry run of ``submit`` and changes nothing."""
     new_run("0-3")
     for verb in ("run", "submit"):
         said = typed(verb, "demo", "--dry-run", "-p", "short")
@@ -242,7 +242,7 @@ def test_a_dry_run_of_run_shows_what_would_be_sent(
 def test_a_slip_is_answered_with_the_right_form(
     new_run: NewRun, engine: FakeEngine, typed: Typed, words: tuple[str, ...], said: str
 ) -> None:
-    """Exit 2, and nothing is made."""
+    """The exit code is 2, and nothing is created."""
     new_run("0-3")
     assert said in typed(*words)
     assert typed.code == 2
@@ -265,7 +265,7 @@ def test_a_slip_is_answered_with_the_right_form(
 def test_what_never_starts_by_itself_is_told_with_what_to_type(
     new_run: NewRun, engine: FakeEngine, typed: Typed, reason: str, said: str
 ) -> None:
-    """By status; where other slices wait as they should, the slices are to be named."""
+    """``status`` names the commands, and the slices if others wait normally."""
     submit(new_run("0-3"), ALL, {}, "submit")
     for index in range(1, 4):
         engine.jobs["100"].tasks[index] = TaskReport(State.PENDING, "PENDING", reason=reason)
@@ -278,24 +278,24 @@ def test_what_never_starts_by_itself_is_told_with_what_to_type(
 def test_what_slurm_has_lost_is_told_with_what_to_type(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:
-    """A controller that lost its state answers, and knows nothing of it: a person can tell so."""
+    """A controller that lost its state answers but does not know the jobs."""
     run = new_run("0-3")
     submit(run, ALL, {}, "submit")
     engine.jobs["100"].tasks[0] = TaskReport(State.COMPLETED, "COMPLETED")
     poll(run)
     engine.jobs.clear()
     poll(run)
-    assert stuck(run) == ()  # accounting may lag
+    assert notes_on_blocked_slices(run) == ()  # accounting may lag
     clock.now += LOST_S
     poll(run)
-    (note,) = stuck(run)
+    (note,) = notes_on_blocked_slices(run)
     assert (note.code, note.fields) == ("unknown-to-slurm", {"keys": "1-3"})
     told = note.message
     assert told.index("slurmslice cancel demo") < told.index("resubmit demo --state CANCELLED")
 
 
 def test_who_follows_is_told_once(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:
-    """``run`` and ``watch`` say it while they wait."""
+    """``run`` and ``watch`` print the note once while they wait."""
     submit(new_run("0-3"), ALL, {}, "submit")
     hopeless = TaskReport(State.PENDING, "PENDING", reason="PartitionTimeLimit")
     engine.jobs["100"].tasks.update(dict.fromkeys(range(4), hopeless))
@@ -316,7 +316,7 @@ def test_who_follows_is_told_once(new_run: NewRun, engine: FakeEngine, typed: Ty
 def test_what_passes_is_waited_for(
     new_run: NewRun, engine: FakeEngine, typed: Typed, reason: str
 ) -> None:
-    """No advice where there is nothing to do."""
+    """A reason that goes away by itself gets no advice."""
     submit(new_run("0-3"), ALL, {}, "submit")
     for index in range(4):
         engine.jobs["100"].tasks[index] = TaskReport(State.PENDING, "PENDING", reason=reason)
@@ -332,7 +332,7 @@ COMMAND = ("--", "true", "{}")
 def test_a_corrected_line_replaces_a_run_that_was_never_taken(
     engine: FakeEngine, typed: Typed
 ) -> None:
-    """After a wrong first line the right one simply works: one script, one run, and it says so."""
+    """After a rejected line the corrected line works: one script, one run, and a note."""
     engine.on_submit = refuse
     typed(*LINE, "-p", "mian", *COMMAND)
     assert typed.code == 3
@@ -348,7 +348,7 @@ def test_a_corrected_line_replaces_a_run_that_was_never_taken(
 
 @pytest.mark.parametrize("what", ["nothing submitted", "script edited", "sent by hand", "silent"])
 def test_what_a_person_did_is_not_replaced(engine: FakeEngine, typed: Typed, what: str) -> None:
-    """A run to review, an edited script, one that was sent by hand, or may have been: they stay."""
+    """A rendered run, an edited script, or a possible submission by hand is not replaced."""
     engine.on_submit = refuse
     line = LINE if what != "nothing submitted" else ("render", *LINE[1:])
     typed(*line, "-p", "mian", *COMMAND)
@@ -369,7 +369,7 @@ def test_what_a_person_did_is_not_replaced(engine: FakeEngine, typed: Typed, wha
 def test_a_run_that_is_made_anew_is_not_gone_on_with_as_it_was(
     new_run: NewRun, engine: FakeEngine, typed: Typed
 ) -> None:
-    """A process that had it open before is stopped, and submits nothing of it."""
+    """A process that had the old run open stops and submits nothing."""
     engine.on_submit = refuse
     typed(*LINE, "-p", "mian", *COMMAND)
     old = Run(RunDirectory(typed.folder / "runs" / "x"), engine)
@@ -391,14 +391,17 @@ def test_a_run_that_is_made_anew_is_not_gone_on_with_as_it_was(
 def test_the_way_to_go_on_with_another_request(
     typed: Typed, there: tuple[str, ...], asked: tuple[str, ...], hint: str
 ) -> None:
-    """What was changed is what is to be typed; what was left out can only be edited away."""
+    """The hint has the changed options; a removed option needs an edit of the script."""
     typed("render", *LINE[1:], *there, *COMMAND)
     assert hint in typed("render", *LINE[1:], *asked, *COMMAND)
     assert typed.code == 2
 
 
 def test_status_tells_of_a_refusal(engine: FakeEngine, typed: Typed) -> None:
-    """Slurm's own words and which line changes the request, until something is taken."""
+    """``status`` shows Slurm's message and the line that changes the request.
+
+    Until a submission succeeds.
+    """
     engine.on_submit = refuse
     typed(*LINE, "-p", "mian", *COMMAND)
     shown = typed("status", "x")
@@ -416,7 +419,7 @@ def test_status_tells_of_a_refusal(engine: FakeEngine, typed: Typed) -> None:
 
 @pytest.mark.parametrize("verb", ["status", "cancel", "resubmit"])
 def test_a_slice_in_a_runs_place_is_recognised(new_run: NewRun, typed: Typed, verb: str) -> None:
-    """The line to type is named where it is one; of what is no slice nothing is guessed."""
+    """The hint has the right line if the word is a slice; otherwise it does not guess."""
     new_run("0-3")
     assert f"slurmslice {verb} demo -- 2" in typed(verb, "2")
     assert (typed.code, typed.error) == (2, "no-such-run")
@@ -427,7 +430,7 @@ def test_a_slice_in_a_runs_place_is_recognised(new_run: NewRun, typed: Typed, ve
 
 
 def test_which_run_was_taken_is_said_where_there_are_several(typed: Typed) -> None:
-    """By verbs that read, which take the newest; with one run here there is nothing to say."""
+    """A reading verb uses the newest run and says so if there are several."""
     typed("render", "-a", "0-3", "--name", "one", *COMMAND)
     typed("status")
     assert not typed.noted("newest-run")
@@ -441,14 +444,14 @@ def test_which_run_was_taken_is_said_where_there_are_several(typed: Typed) -> No
 @pytest.mark.parametrize("verb", ["status", "logs", "cancel", "resubmit"])
 @pytest.mark.parametrize("key", ["-leading.dat", "-first"])
 def test_a_key_that_begins_with_a_dash(typed: Typed, verb: str, key: str) -> None:
-    """It is taken for options; the error has the form that works."""
+    """The key is read as an option; the hint has the form with ``--``."""
     said = typed(verb, "demo", key)
     assert typed.code == 2
     assert f"slurmslice {verb} RUN -- {key}" in said
 
 
 def test_runs_that_differ_look_different(new_run: NewRun, typed: Typed) -> None:
-    """One that was cancelled, and one that was never submitted."""
+    """A cancelled run and a run that was never submitted look different in ``runs``."""
     cancel(new_run("0-3"), [0, 1, 2])
     (record,) = json.loads(typed("runs", "--json"))
     assert (record["cancelled"], record["waiting"]) == (3, 1)
@@ -473,7 +476,7 @@ def test_the_preview_says_what_is_hardly_meant(
     at_once: int,
     note: str,
 ) -> None:
-    """A note, and no more: the run is made."""
+    """A probable mistake gets a note; the run is created."""
     engine.limited = limits
     said = typed("render", "-a", "0-3", *words, *COMMAND)
     (preview,) = typed.noted("preview")
@@ -491,14 +494,14 @@ def test_the_preview_says_what_is_hardly_meant(
 def test_what_sbatch_would_take_amiss_is_refused_before(
     typed: Typed, words: tuple[str, ...], error: str
 ) -> None:
-    """Exit 2, nothing made."""
+    """The exit code is 2, and nothing is created."""
     typed("render", *words, *COMMAND)
     assert (typed.code, typed.error) == (2, error)
     assert not (typed.folder / "runs").exists()
 
 
 def test_keys_that_end_with_nul_are_recognised(typed: Typed) -> None:
-    """-0 is named, and the screen is not filled with a key."""
+    """The hint names -0; the message does not print a huge key."""
     (typed.folder / "keys").write_bytes(b"\0".join(b"key%d" % n for n in range(5000)))
     said = typed("render", "--slices-from", "keys", *COMMAND)
     assert typed.code == 2
@@ -523,7 +526,7 @@ def test_keys_that_end_with_nul_are_recognised(typed: Typed) -> None:
 def test_each_cause_has_its_own_repair(
     new_run: NewRun, engine: FakeEngine, typed: Typed, states: list[State], lines: list[str]
 ) -> None:
-    """More memory for what went over its memory, more time for what went over its time."""
+    """OUT_OF_MEMORY gets more memory, TIMEOUT gets more time."""
     submit(new_run("0-3"), ALL, {}, "submit")
     for index in range(4):
         engine.end("100", index, states[index % len(states)])

@@ -156,12 +156,12 @@ def test_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_words_of_a_settings_file(tmp_path: Path) -> None:
     """Any text of TOML becomes an argument of the command, as bash reads it."""
-    from slurmslice.cli.settings import known_keys
+    from slurmslice.cli.asking import setting_keys
 
     words = [os.fsdecode(value) for value in ALL if is_text(value) and is_literal(value)]
     assert len(words) > 4000
     data = f"command = [{','.join(map(toml, words))}]\n"
-    setting = read(data.encode(), "f", known_keys()).always["words"]
+    setting = read(data.encode(), "f", setting_keys()).always["words"]
     assert isinstance(setting.value, tuple)
     half = len(words) // 2  # one line may be as long as a program's arguments
     for some in (words[:half], words[half:]):
@@ -281,7 +281,7 @@ def test_options_of_slices_take_columns_as_data(engine: FakeEngine, typed: Typed
         got = [first, *(order["comment"] for order in orders[1:])]
         assert list(map(os.fsencode, got)) == some
     (typed.folder / "v.csv").write_bytes(written([[b"c"], [b"a\nb"]]))
-    assert "holds a line end" in typed("render", "--name", "y", *line[2:])
+    assert "[control-character]" in typed("render", "--name", "y", *line[2:])
 
 
 # -- outputs --------------------------------------------------------------------------------

@@ -46,7 +46,7 @@ def test_hostile_values_on_a_cluster(site: Site, workplace: Path) -> None:
         return done.returncode, done.stderr
 
     line = ("--name", "x", "--table", "v.csv", "--key", "k", "--pack", "250", "--comment", COMMENT,
-            "--no-breaker", "--",
+            "--max-failures", "none", "--",
             "sh", "-c", COMMAND, "sh", "{}", "{a}", "<{b}>", "{c}", "{d}")  # fmt: skip
     assert typed("render", *line)[0] == 0
     code, said = typed("submit", "x", "--test-only")

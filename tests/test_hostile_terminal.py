@@ -41,7 +41,7 @@ from slurmslice import cli
 for words in json.load(open("lines.json")):
     sys.argv = ["slurmslice", *words]
     print("LINE", json.dumps(words))
-    cli._code()
+    cli._exit_code()
     sys.stdout.flush()
 """
 
@@ -186,7 +186,7 @@ def test_messages_of_others_are_made_harmless(
     """Slurm's words in a line of data, and click's complaints, with any content."""
     out("node \x1b[31m\x9b\0\ud800", prefix=painted(State.FAILED))
     monkeypatch.setattr(cli.cli, "main", raising(Odd("No such option: --\x07\x9b")))
-    assert cli._code() == 2
+    assert cli._exit_code() == 2
     shown, said = capsys.readouterr()
     assert shown == "FAILEDnode \\0033[31m\\0302\\0233\\x00\\ud800\n"
     assert said.startswith("Error: No such option: --\\0007\\0302\\0233 [")

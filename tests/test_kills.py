@@ -458,12 +458,12 @@ SCENES = [
         ("tick",),
         {**of(range(20), 2), **of(range(20, 30))},
         (thirty, twenty_failed),
-        after=(("submit", "--no-breaker"), ("resubmit",)),
+        after=(("submit", "--max-failures", "none"), ("resubmit",)),
         fails=frozenset(map(str, range(20))),
     ),
     Scene(
         "release",
-        ("submit", "--no-breaker"),
+        ("submit", "--max-failures", "none"),
         {**of(range(20), 2), **of(range(20, 30))},
         (thirty, twenty_failed, ("tick",)),
         after=(("resubmit",),),
@@ -471,7 +471,7 @@ SCENES = [
     ),
     Scene(
         "release-edited",
-        ("resubmit", "--no-breaker"),
+        ("resubmit", "--max-failures", "none"),
         {**of(range(20), 2), **of(range(20, 30))},
         (thirty, twenty_failed, ("tick",), edited),
         fails=frozenset(map(str, range(20))),

@@ -199,7 +199,7 @@ def held(site: Site, place: Path, run: str, slices: int, text: str) -> Finished:
 def test_the_breaker_holds_the_rest(site: Site, workplace: Path) -> None:
     """The first 20 ended slices have failed: no more start until the person decides."""
     ran = held(site, workplace, "b", 60, "[ -e repaired ] && exit; sleep 1; exit 1")
-    assert "slurmslice run b --no-breaker" in ran.stderr
+    assert "slurmslice run b --max-failures none" in ran.stderr
     begun = marks(workplace)
     assert 20 <= len(begun) < 60
     assert queued(site, workplace, "b") == {"JobHeldUser": 60 - len(begun)}
@@ -209,9 +209,9 @@ def test_the_breaker_holds_the_rest(site: Site, workplace: Path) -> None:
     for words in (["resubmit", "b"], ["tick", "b"], ["throttle", "b", "none"], ["status", "b"]):
         done = site.slurmslice(*words, cwd=workplace)
         assert done.returncode == 0, done.stderr
-        assert words[0] == "throttle" or "slurmslice run b --no-breaker" in done.stderr
+        assert words[0] == "throttle" or "slurmslice run b --max-failures none" in done.stderr
     assert marks(workplace) == begun
-    on = site.slurmslice("run", "b", "--no-breaker", "--interval", "0.5", cwd=workplace)
+    on = site.slurmslice("run", "b", "--max-failures", "none", "--interval", "0.5", cwd=workplace)
     assert on.returncode == 0, on.stderr
     assert site.status(workplace, "b")["counts"] == {"COMPLETED": 60}
     assert marks(workplace) == Counter(map(str, range(60))) + begun
@@ -225,7 +225,7 @@ def test_held_slices_are_resubmitted_with_the_edited_script(site: Site, workplac
     write(site, script, script.read_text().replace("sleep 1; false", "true"))
     waits = {"FAILED": len(begun), "PENDING": 40 - len(begun)}
     until(lambda: site.status(workplace, "m")["counts"] == waits, "what ran to have failed")
-    repaired = site.slurmslice("resubmit", "m", "--no-breaker", cwd=workplace)
+    repaired = site.slurmslice("resubmit", "m", "--max-failures", "none", cwd=workplace)
     assert repaired.returncode == 0, repaired.stderr
     assert events(workplace, "m", "intent")[-1]["rows"] == "0-39"
     site.slurmslice("watch", "m", "--interval", "0.5", cwd=workplace)
@@ -234,10 +234,10 @@ def test_held_slices_are_resubmitted_with_the_edited_script(site: Site, workplac
 
 
 def test_without_the_breaker_nothing_is_held(site: Site, workplace: Path) -> None:
-    """--no-breaker from the start: all fail, and the run says so."""
+    """--max-failures none from the start: all fail, and the run says so."""
     ran = site.slurmslice(
-        "run", "-a", "0-29", "--no-breaker", "--name", "n", "--interval", "0.5", "--shell",
-        MARK + "exit 1", cwd=workplace,
+        "run", "-a", "0-29", "--max-failures", "none", "--name", "n", "--interval", "0.5",
+        "--shell", MARK + "exit 1", cwd=workplace,
     )  # fmt: skip
     assert ran.returncode == 1, ran.stderr
     assert marks(workplace) == {str(key): 1 for key in range(30)}

@@ -1,4 +1,4 @@
-"""Large and packed runs from the command line, on the fake cluster: what a person is told."""
+"""Messages for large and packed runs, on the fake cluster."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.typed import Typed
 
 
 def test_the_last_line_of_submit_says_what_waits(typed: Typed, engine: FakeEngine) -> None:
-    """How many, why, and what puts them in; ``tick`` does, and says when all is done."""
+    """``submit`` counts waiting slices; ``tick`` submits them and reports the end."""
     engine.most = 30
     typed("render", "-a", "0-99", "--name", "x", "--", "true", "{}")
     typed("submit", "x")
@@ -33,7 +33,7 @@ def test_the_last_line_of_submit_says_what_waits(typed: Typed, engine: FakeEngin
 
 
 def test_tick_makes_the_attempts_that_run_allowed(typed: Typed, engine: FakeEngine) -> None:
-    """``run --max-attempts 2`` that was left: ticks submit what failed once more, not twice."""
+    """After an interrupted ``run --max-attempts 2``, ticks submit failed slices once more."""
     engine.on_wait = lambda: (_ for _ in ()).throw(KeyboardInterrupt)
     typed("run", "-a", "0-4", "--name", "x", "--max-attempts", "2", "--", "true", "{}")
     assert typed.code == 130
@@ -46,7 +46,7 @@ def test_tick_makes_the_attempts_that_run_allowed(typed: Typed, engine: FakeEngi
 
 
 def test_the_preview_of_packs(typed: Typed, engine: FakeEngine) -> None:
-    """How many tasks, of how many slices, and what a task asks for."""
+    """It has the number of tasks, the slices per task, and the request of a task."""
     pool = ("--pack", "12", "--at-once", "4", "-t", "10", "--mem", "1G")
     typed("render", "-a", "0-99", "--name", "x", *pool, "--dry-run", "--", "true", "{}")
     (packing,) = typed.noted("packing")
@@ -66,7 +66,7 @@ def test_the_preview_of_packs(typed: Typed, engine: FakeEngine) -> None:
 
 
 def test_the_worst_case_of_packs_counts_tasks(typed: Typed, engine: FakeEngine) -> None:
-    """Four tasks at a time of 10 slices each: no more slices at once, and ten minutes a task."""
+    """Four tasks at a time with 10 slices each take ten minutes per task."""
     engine.limits = lambda request: Limits(1001, 16, "16 fit")  # type: ignore[method-assign]
     asked = ("-t", "1", "--mem", "100M", "--dry-run", "--", "true", "{}")
     for pack, at_once, worst in (
@@ -80,7 +80,7 @@ def test_the_worst_case_of_packs_counts_tasks(typed: Typed, engine: FakeEngine) 
 
 
 def test_automatic_packs_use_what_is_there(typed: Typed, engine: FakeEngine) -> None:
-    """Forty slices of a second: beside one another where 16 can run, not one after another."""
+    """Forty slices of one second run in parallel if 16 tasks fit."""
     engine.limits = lambda request: Limits(1001, 16, "16 fit")  # type: ignore[method-assign]
     typed("render", "-a", "0-39", "--pack", "auto", "--slice-time", "0:01", "--dry-run",
           "--", "true", "{}")  # fmt: skip
@@ -89,7 +89,7 @@ def test_automatic_packs_use_what_is_there(typed: Typed, engine: FakeEngine) -> 
 
 
 def test_a_throttle_above_what_fits_is_told(typed: Typed, engine: FakeEngine) -> None:
-    """It is kept, but it will not be reached."""
+    """The throttle is kept, and a note says that it is never reached."""
     engine.limits = lambda request: Limits(1001, 8, "8 fit")  # type: ignore[method-assign]
     typed("render", "-a", "0-99%20", "--dry-run", "--", "true", "{}")
     assert typed.noted("throttle-above-fit") == [{"throttle": 20, "fit": 8}]
@@ -124,7 +124,7 @@ def test_a_throttle_looks_before_it_shares(typed: Typed, engine: FakeEngine) -> 
 
 
 def test_what_is_held_says_how_to_go_on(typed: Typed, engine: FakeEngine) -> None:
-    """``run`` ends when nothing runs any more, with the line that releases the rest."""
+    """``run`` ends when nothing runs, and names the line that releases the rest."""
 
     def work() -> None:
         for index in range(BREAKER):
@@ -133,18 +133,18 @@ def test_what_is_held_says_how_to_go_on(typed: Typed, engine: FakeEngine) -> Non
     engine.on_wait = work
     said = typed("run", "-a", "0-49", "--name", "x", "--", "true", "{}")
     assert engine.held == ["100"]
-    assert "slurmslice run x --no-breaker" in said
-    assert "slurmslice resubmit x --no-breaker" in said
+    assert "slurmslice run x --max-failures none" in said
+    assert "slurmslice resubmit x --max-failures none" in said
     assert typed.code != 0
     engine.on_wait = engine.end_all
-    done = typed("run", "x", "--no-breaker")
+    done = typed("run", "x", "--max-failures", "none")
     assert engine.released == ["100"]
     assert "COMPLETED 30" in done
     assert "FAILED 20" in done
 
 
 def test_what_is_mended_goes_in_with_what_was_held(typed: Typed, engine: FakeEngine) -> None:
-    """``resubmit --no-breaker``: the failed ones again, and the held ones at last."""
+    """``resubmit --max-failures none`` submits the failed slices and releases the held ones."""
 
     def work() -> None:
         for index in range(BREAKER):
@@ -152,27 +152,27 @@ def test_what_is_mended_goes_in_with_what_was_held(typed: Typed, engine: FakeEng
 
     engine.on_wait = work
     typed("run", "-a", "0-49", "--name", "x", "--", "true", "{}")
-    typed("resubmit", "x", "--no-breaker")
+    typed("resubmit", "x", "--max-failures", "none")
     assert [(one["slices"], one["keys"]) for one in typed.noted("submitted")] == [(20, "0-19")]
     assert engine.released == ["100"]
     engine.on_wait = engine.end_all
     assert "COMPLETED 50" in typed("watch", "x")
 
 
-def test_no_breaker_from_the_start(typed: Typed, engine: FakeEngine) -> None:
-    """--no-breaker: everything is tried."""
+def test_no_limit_from_the_start(typed: Typed, engine: FakeEngine) -> None:
+    """With ``--max-failures none`` all slices are tried."""
 
     def work() -> None:
         engine.end_all(State.FAILED)
 
     engine.on_wait = work
-    typed("run", "-a", "0-49", "--name", "x", "--no-breaker", "--", "true", "{}")
+    typed("run", "-a", "0-49", "--name", "x", "--max-failures", "none", "--", "true", "{}")
     assert not engine.held
     assert typed.code == 1
 
 
 def test_slurm_is_asked_when_it_would_start(typed: Typed, engine: FakeEngine) -> None:
-    """--test-only: Slurm's own words about the next submission; nothing is submitted."""
+    """--test-only prints Slurm's answer and submits nothing."""
     typed("render", "-a", "0-9", "--name", "x", "--", "true", "{}")
     said = typed("submit", "x", "--test-only")
     assert "Job 1 to start now with 10 tasks" in said  # Slurm's own words
@@ -182,7 +182,7 @@ def test_slurm_is_asked_when_it_would_start(typed: Typed, engine: FakeEngine) ->
 
 
 def test_a_large_dry_run_is_short(typed: Typed, engine: FakeEngine) -> None:
-    """A few sbatch lines as they would be, and how many more."""
+    """It prints a few sbatch lines and the number of others."""
     (typed.folder / "keys").write_text("".join(f"k{n}\n" for n in range(9000)))
     typed("render", "--slices-from", "keys", "--name", "x", "--", "true", "{}")
     said = typed("submit", "x", "--dry-run")
@@ -192,7 +192,7 @@ def test_a_large_dry_run_is_short(typed: Typed, engine: FakeEngine) -> None:
 
 
 def test_attach_names_what_it_took(typed: Typed, engine: FakeEngine) -> None:
-    """And refuses what is no number of a job."""
+    """``attach`` names the job; a word that is no job number is refused."""
     typed("render", "-a", "0-9", "--name", "x", "--", "true", "{}")
     typed("attach", "x", "y")
     assert (typed.code, typed.error) == (2, "missing-job")

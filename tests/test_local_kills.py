@@ -104,7 +104,7 @@ class Stage:
             if killer is not None:
                 killer.die_by = lambda: self._die(killer, pipe)
                 kill_at(killer, pytest.MonkeyPatch())
-            code = cli._code()
+            code = cli._exit_code()
             if killer is not None and killer.dead:
                 _write(pipe, killer.where.encode())
         except BaseException:  # noqa: BLE001
@@ -227,7 +227,7 @@ COMMAND = """
 
 SAYS = ("--name", "demo", "--engine", "local", "--shell", COMMAND)
 MADE = ("render", "-a", "0-1", *SAYS)
-LET_GO = ("run", "demo", "--no-breaker")
+LET_GO = ("run", "demo", "--max-failures", "none")
 SUBMITTED = (MADE, submitted)
 CLAIMED = (MADE, claimed)
 FAILED = (("run", "-a", "1-2", *SAYS), mended)

@@ -1,4 +1,4 @@
-"""What is meant by a slip, and by what other programs would understand: it is named."""
+"""Hints for misspelt words and for words of other programs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NewRun = Callable[..., Run]
     ],
 )
 def test_the_verb_that_is_meant_is_named(typed: Typed, word: str, meant: str) -> None:
-    """Words of other programs, and misspelt ones."""
+    """Words of other programs and misspelt verbs get a suggestion."""
     assert meant in typed(word, "x")
     assert (typed.code, typed.error) == (2, "unknown-verb")
 
@@ -48,7 +48,7 @@ def test_the_verb_that_is_meant_is_named(typed: Typed, word: str, meant: str) ->
     ],
 )
 def test_the_state_that_is_meant_is_named(typed: Typed, word: str, meant: str) -> None:
-    """Misspelt, or by its initials; the list has the word for all failures too."""
+    """Misspelt states and initials get a suggestion; the hint lists FAIL too."""
     said = typed("status", "--state", word)
     assert (typed.code, typed.error) == (2, "unknown-state")
     assert repr(word.upper()) in said
@@ -61,7 +61,7 @@ def test_the_state_that_is_meant_is_named(typed: Typed, word: str, meant: str) -
 def test_a_multiple_is_offered_where_there_is_something_to_multiply(
     new_run: NewRun, typed: Typed, options: tuple[str, str]
 ) -> None:
-    """By verbs that change a request; a new run has none yet."""
+    """Verbs that change a request suggest 2x; a new run has no request yet."""
     new_run("0-3")
     code = {"--mem": "bad-memory", "--time": "bad-time"}[options[0]]
     for words, offered in (
@@ -74,7 +74,7 @@ def test_a_multiple_is_offered_where_there_is_something_to_multiply(
 
 
 def test_a_slice_of_an_older_run_is_recognised(typed: Typed) -> None:
-    """The newest run has no such slice; what is a slice of none is said to come after its run."""
+    """If the newest run lacks the slice, the hint says to name the run first."""
     for name, slices in (("one", "0-9"), ("two", "0-3")):
         typed("render", "-a", slices, "--name", name, "--", "true", "{}")
     os.utime(typed.folder / "runs/one/run.json", (1, 1))
@@ -90,7 +90,7 @@ def test_a_slice_of_an_older_run_is_recognised(typed: Typed) -> None:
 
 
 def test_where_no_run_is_the_way_to_those_elsewhere_is_named(typed: Typed) -> None:
-    """Once there are any."""
+    """The hint names ``runs`` if there are runs in other folders."""
     assert "slurmslice runs" not in typed("status")
     typed("render", "-a", "0-3", "--name", "x", "--run-dir", "far/x", "--", "true", "{}")
     assert "slurmslice runs" in typed("status")
@@ -99,7 +99,7 @@ def test_where_no_run_is_the_way_to_those_elsewhere_is_named(typed: Typed) -> No
 
 
 def test_slices_are_named_by_patterns() -> None:
-    """As a shell has them; a key that looks like one is itself."""
+    """Patterns work as in a shell; a key that looks like a pattern is itself."""
     table = SliceTable(["lr=0.1,s=0", "lr=0.1,s=1", "lr=1,s=0", "a*", "ab"])
     assert table.select(["lr=0.1,*"]) == [0, 1]
     assert table.select(["lr=*,s=0", "a[b]"]) == [0, 2, 4]
@@ -108,7 +108,7 @@ def test_slices_are_named_by_patterns() -> None:
 
 
 def test_a_pattern_that_matches_nothing_is_no_slice(new_run: NewRun, typed: Typed) -> None:
-    """Nothing is done; how slices are named is said."""
+    """Nothing is done; the hint says how to name slices."""
     new_run("0-3")
     said = typed("cancel", "demo", "x*")
     assert (typed.code, typed.error) == (2, "unknown-slice")
@@ -117,7 +117,7 @@ def test_a_pattern_that_matches_nothing_is_no_slice(new_run: NewRun, typed: Type
 
 
 def test_who_cancelled_has_a_name(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:
-    """Not the number that sacct gives; that of nobody here stays one."""
+    """The user name replaces sacct's number; an unknown number stays."""
     submit(new_run("0-3"), waiting(None), {}, "submit")
     for index, uid in enumerate((0, 4_000_000_000)):
         report = TaskReport(State.CANCELLED, f"CANCELLED by {uid}")
@@ -131,7 +131,7 @@ def test_who_cancelled_has_a_name(new_run: NewRun, engine: FakeEngine, typed: Ty
 def test_reasons_that_are_not_shown_are_counted(
     new_run: NewRun, engine: FakeEngine, typed: Typed
 ) -> None:
-    """The most frequent three, how many have others, and what shows them."""
+    """The three most frequent reasons are shown, the others are counted."""
     submit(new_run("0-9"), waiting(None), {}, "submit")
     for index, code in enumerate((1, 1, 1, 2, 2, 3, 3, 4, 5, 6)):
         engine.end("100", index, State.FAILED, exit_code=code)
@@ -144,7 +144,7 @@ def test_reasons_that_are_not_shown_are_counted(
 
 
 def test_an_option_of_run_is_recognised_elsewhere(new_run: NewRun, typed: Typed) -> None:
-    """It is no key that begins with a dash."""
+    """An option of ``run`` is not mistaken for a key that begins with a dash."""
     new_run("0-3")
     assert "slurmslice run RUN --max-attempts" in typed("resubmit", "demo", "--max-attempts", "3")
     assert "slurmslice resubmit RUN -- --x7" in typed("resubmit", "demo", "--x7")

@@ -1,4 +1,4 @@
-"""Every note has a code of its kind, and the reference page lists exactly these codes."""
+"""Every note has a code, and the reference page lists exactly these codes."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ HOSTILE = [
 
 
 def test_the_main_job(site: Site, workplace: Path) -> None:
-    """99 slices, five of which fail for three causes: exactly these are told and repaired."""
+    """Of 99 slices, five fail for three causes: exactly these are reported and repaired."""
     write(site, workplace / "work.py", WORK)
     command = ["run", "-a", "0-98", "--mem", "300M", "-t", "1", "--interval", "1", "--",
                "/usr/bin/python3", "work.py", "{}"]  # fmt: skip
@@ -107,7 +107,7 @@ def test_the_submitted_script_is_the_reviewed_one(site: Site, workplace: Path) -
 
 
 def test_a_script_sent_by_hand_is_the_run(site: Site, workplace: Path) -> None:
-    """``sbatch script.sh`` does what submit does, and the next status takes it in."""
+    """``sbatch script.sh`` works like ``submit``; the next ``status`` adds the job to the run."""
     site.slurmslice("render", "-a", "2-4", "--name", "hand", "--", "echo", "{}", cwd=workplace)
     sent = site.run("sbatch", "slurmslice-runs/hand/script.sh", cwd=workplace)
     assert sent.returncode == 0, sent.stderr
@@ -135,7 +135,7 @@ def test_a_script_sent_by_hand_is_the_run(site: Site, workplace: Path) -> None:
 def test_what_can_never_run_is_refused(
     site: Site, workplace: Path, request_: tuple[str, ...], why: str
 ) -> None:
-    """By the cluster's own words of its nodes, partitions and qualities of service."""
+    """The check uses the cluster's nodes, partitions and QOS."""
     line = ("run", "-a", "0-1", "--name", "n", *request_, "--", "true")
     refused = site.slurmslice(*line, cwd=workplace)
     assert (refused.returncode, error_code(refused.stderr)) == (2, "never-runs"), refused.stderr
@@ -144,7 +144,7 @@ def test_what_can_never_run_is_refused(
 
 
 def test_a_time_that_may_be_less_is_run(site: Site, workplace: Path) -> None:
-    """sbatch(1), --time-min: Slurm gives the partition's time, though more is asked for."""
+    """sbatch(1), --time-min: Slurm gives the partition's time although --time is longer."""
     request = ("-p", "short", "--time", "1:00:00", "--time-min", "0:02:00")
     line = ("run", "-a", "0", "--name", "t", "--interval", "1", *request, "--", "true")
     ran = site.slurmslice(*line, cwd=workplace)
@@ -152,7 +152,7 @@ def test_a_time_that_may_be_less_is_run(site: Site, workplace: Path) -> None:
 
 
 def test_a_part_sent_by_hand_beside_ours(site: Site, workplace: Path) -> None:
-    """The job by hand has the claim and two of the slices; the others go in again, and run once."""
+    """The job by hand has the claim and two slices; the others are submitted again and run once."""
     args = ["--name", "h", "-a", "0-5", "--begin", "now+15", "--shell", "echo $SLICE >>marks"]
     assert site.slurmslice("render", *args, cwd=workplace).returncode == 0
     assert site.slurmslice("submit", "h", cwd=workplace).returncode == 0
@@ -165,7 +165,7 @@ def test_a_part_sent_by_hand_beside_ours(site: Site, workplace: Path) -> None:
 
 
 def test_the_whole_script_sent_by_hand_beside_a_part(site: Site, workplace: Path) -> None:
-    """Two slices went in to try: the job by hand runs nothing and is told; each slice runs once."""
+    """After a trial of two slices, the job by hand runs nothing; each slice runs once."""
     args = ["--name", "h", "-a", "0-5", "--begin", "now+15", "--shell", "echo $SLICE >>marks"]
     assert site.slurmslice("render", *args, cwd=workplace).returncode == 0
     assert site.slurmslice("submit", "h", "--only", "2", cwd=workplace).returncode == 0
@@ -186,7 +186,7 @@ def test_the_whole_script_sent_by_hand_beside_a_part(site: Site, workplace: Path
 
 
 def test_resubmitting_while_others_run(site: Site, workplace: Path) -> None:
-    """Only what failed goes in again; what runs is left alone."""
+    """Only failed slices are resubmitted; running slices are not touched."""
     command = "if [ $SLICE = 1 ] && [ ! -e mended ]; then exit 3; fi; " \
         "while [ $SLICE = 2 ] && [ ! -e go ]; do sleep 0.2; done"  # fmt: skip
     made = site.slurmslice("render", "-a", "0-3", "--name", "r", "--shell", command, cwd=workplace)
@@ -207,7 +207,7 @@ def test_resubmitting_while_others_run(site: Site, workplace: Path) -> None:
 
 
 def test_cancel_throttle_and_the_rest(site: Site, workplace: Path) -> None:
-    """Pending and running slices are cancelled by key; the others end; resubmit brings back."""
+    """Pending and running slices are cancelled by key; the others end; resubmit runs them again."""
     command = "[ -e go ] || sleep 300"
     site.slurmslice("render", "-a", "0-5%2", "--name", "c", "--shell", command, cwd=workplace)
     site.slurmslice("submit", "c", cwd=workplace)
@@ -227,7 +227,7 @@ def test_cancel_throttle_and_the_rest(site: Site, workplace: Path) -> None:
 
 
 def test_a_partition_that_there_is_not(site: Site, workplace: Path) -> None:
-    """What sbatch refuses is refused before, and nothing is left of it; a hidden one is known."""
+    """A request that sbatch would refuse is refused before; a hidden partition is known."""
     if site.cluster is None:
         pytest.skip("a partition is made on a cluster of our own only")
     line = ("run", "-a", "0-1", "-t", "1", "--interval", "1", "--", "true", "{}")
@@ -248,7 +248,7 @@ def test_a_partition_that_there_is_not(site: Site, workplace: Path) -> None:
 
 
 def test_requeued_and_cancelled_by_hand(site: Site, workplace: Path) -> None:
-    """scontrol requeue of an ended task is seen before it would be done beside; scancel is told."""
+    """A requeue by hand is noticed before a resubmission; scancel is reported."""
     command = f"echo x >>ran.$SLICE; [ $SLICE = 1 ] && [ ! -e mended ] && exit 3; {UNTIL_GO}"
     site.slurmslice("render", "-a", "0-3%2", "--name", "h", "--shell", command, cwd=workplace)
     sent = site.slurmslice("submit", "h", cwd=workplace)
@@ -269,7 +269,10 @@ def test_requeued_and_cancelled_by_hand(site: Site, workplace: Path) -> None:
 
 
 def test_exit_codes_are_told_as_they_are(site: Site, workplace: Path) -> None:
-    """Of 128 and more too, from which sacct takes 128 in some releases; of a setup likewise."""
+    """Codes from 128 up are exact, although sacct subtracts 128 in some releases.
+
+    Also of a setup.
+    """
     codes = [1, 127, 128, 143, 200, 255]
     command = f"codes=({' '.join(map(str, codes))}); exit ${{codes[SLICE]}}"
     args = ["--name", "e", "-a", "0-5", "--interval", "1", "--shell", command]
@@ -283,7 +286,7 @@ def test_exit_codes_are_told_as_they_are(site: Site, workplace: Path) -> None:
 
 
 def test_slurms_refusals_are_shown_and_keep_the_run(site: Site, workplace: Path) -> None:
-    """An unknown quality of service: Slurm's own words, exit 3, and submit can be tried again."""
+    """An unknown QOS gives Slurm's message and exit code 3; ``submit`` can be repeated."""
     site.slurmslice(
         "render", "-a", "0-1", "-q", "nowhere", "--name", "p", "--", "true", cwd=workplace
     )
@@ -296,7 +299,7 @@ def test_slurms_refusals_are_shown_and_keep_the_run(site: Site, workplace: Path)
 
 
 def test_what_no_node_can_hold_is_told(site: Site, workplace: Path) -> None:
-    """Memory that no node has: what the largest one has, and the run is kept."""
+    """The error names the largest node's memory; the run is kept."""
     site.slurmslice(
         "render", "-a", "0-1", "--mem", "900G", "--name", "m", "--", "true", cwd=workplace
     )
@@ -307,7 +310,7 @@ def test_what_no_node_can_hold_is_told(site: Site, workplace: Path) -> None:
 
 
 def test_slurm_away_changes_no_state(site: Site, workplace: Path) -> None:
-    """Promise 5: a Slurm that does not answer: exit 3, states as last seen, nothing submitted."""
+    """Promise 5: without answers the exit code is 3, states stay, nothing is submitted."""
     site.slurmslice("render", "-a", "0-1", "--name", "q", "--shell", UNTIL_GO, cwd=workplace)
     site.slurmslice("submit", "q", cwd=workplace)
     until(lambda: site.status(workplace, "q")["counts"] == {"RUNNING": 2}, "two to run")
@@ -323,7 +326,7 @@ def test_slurm_away_changes_no_state(site: Site, workplace: Path) -> None:
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("step", [0, 1, 2])
 def test_kill_9_of_submit(site: Site, workplace: Path, step: int, when: str) -> None:
-    """Killed at each journal step, the same command goes on: each slice submitted once."""
+    """Killed at each journal step, the same command continues: each slice runs once."""
     command = 'echo x >>"ran.$SLICE"'
     site.slurmslice("render", "-a", "0-4", "--name", "k", "--shell", command, cwd=workplace)
     killed = site.killed(step, when, "submit", "k", cwd=workplace)
@@ -363,13 +366,13 @@ def test_run_is_interrupted_and_goes_on(site: Site, workplace: Path) -> None:
 
 
 def started_running(site: Site, place: Path, run: str, how_many: int) -> bool:
-    """Whether so many slices run; False also before the run is made."""
+    """Return whether so many slices run; False also before the run exists."""
     done = site.slurmslice("status", run, "--json", cwd=place)
     return done.returncode == 0 and json.loads(done.stdout)["counts"].get("RUNNING") == how_many
 
 
 def test_ctrl_c_leaves_the_slices(site: Site, workplace: Path) -> None:
-    """Interrupted, ``run`` says how to come back and exits 130; the slices go on."""
+    """Interrupted, ``run`` says how to return and exits with 130; the slices keep running."""
     command = [str(site.python), "-m", "slurmslice", "run", "-a", "0-1", "--name", "s",
                "--interval", "0.5", "--shell", UNTIL_GO]  # fmt: skip
     started = site.popen(command, cwd=workplace, stderr=subprocess.PIPE)
@@ -383,7 +386,7 @@ def test_ctrl_c_leaves_the_slices(site: Site, workplace: Path) -> None:
 
 
 def test_somebody_elses_run_can_be_watched(site: Site, workplace: Path) -> None:
-    """Verbs that read need no right to write: they poll, and record nothing."""
+    """Reading verbs need no write permission: they poll and record nothing."""
     if site.cluster is None:
         pytest.skip("files are given to another user on our own cluster only")
     site.slurmslice("render", "-a", "0-3", "--name", "theirs", "--", "sleep", "3", cwd=workplace)

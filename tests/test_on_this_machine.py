@@ -45,7 +45,7 @@ class Here:
         )  # fmt: skip
 
     def start(self, *argv: str) -> subprocess.Popen[str]:
-        """Start a program and go on."""
+        """Start a program and do not wait for it."""
         started = subprocess.Popen(
             argv, cwd=self.folder, env=self.env, stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
@@ -54,19 +54,19 @@ class Here:
         return started
 
     def status(self, run: str) -> dict[str, Any]:
-        """What ``status --json`` says."""
+        """Return the output of ``status --json``."""
         done = self("status", run, "--json")
         assert done.returncode == 0, done.stderr
         record: dict[str, Any] = json.loads(done.stdout)
         return record
 
     def counts(self, run: str) -> dict[str, int]:
-        """How many slices are in each state; empty before the run is made."""
+        """Return the number of slices in each state; empty before the run exists."""
         done = self("status", run, "--json")
         return dict(json.loads(done.stdout)["counts"]) if done.returncode == 0 else {}
 
     def orphans(self) -> list[psutil.Process]:
-        """Processes that still work in this folder."""
+        """Return the processes that still work in this folder."""
         return [p for p in psutil.process_iter() if _works_in(p, self.folder)]
 
 
@@ -89,7 +89,7 @@ def here(tmp_path: Path) -> Iterator[Here]:
 
 
 def until(condition: Callable[[], object], what: str) -> None:
-    """Wait for a condition, not for time to pass."""
+    """Wait for a condition, not for a time."""
     deadline = time.monotonic() + DEADLINE_S
     while not condition():
         assert time.monotonic() < deadline, f"waited in vain for {what}"
@@ -100,7 +100,7 @@ RUN = ("run", "--engine", "local", "--interval", "0.3")
 
 
 def test_the_main_job(here: Here) -> None:
-    """99 slices, five of which fail for three causes: exactly these are told and repaired."""
+    """Of 99 slices, five fail for three causes: exactly these are reported and repaired."""
     (here.folder / "work.py").write_text(WORK.replace("sleep(600)", "sleep(90)"))
     command = (*RUN, "-a", "0-98%4", "--mem", "300M", "-t", "0:08", "--", sys.executable,
                "work.py", "{}")  # fmt: skip
@@ -154,7 +154,7 @@ SAVES = ("", "trap 'exit 0' TERM; ")
 
 @pytest.mark.parametrize("saves", SAVES)
 def test_ctrl_c_leaves_no_orphan_and_no_attempt_is_used(here: Here, saves: str) -> None:
-    """What ran goes back to WAITING; the same line goes on; each slice ends once."""
+    """Running slices become WAITING; the same line continues; each slice ends once."""
     command = [*SLURMSLICE, *RUN, "-a", "0-3%2", "--name", "i", "--shell",
                f"{saves}{UNTIL_GO}; echo x >>$SLICE"]  # fmt: skip
     started = here.start(*command)
@@ -176,7 +176,7 @@ def test_ctrl_c_leaves_no_orphan_and_no_attempt_is_used(here: Here, saves: str) 
 
 @pytest.mark.parametrize("saves", SAVES)
 def test_kill_9_leaves_no_orphan_and_loses_nothing(here: Here, saves: str) -> None:
-    """The tasks of a killed runner are ended; the same line goes on from there."""
+    """The tasks of a killed runner are ended; the same line continues."""
     command = [*SLURMSLICE, *RUN, "-a", "0-3%2", "--name", "k", "--shell",
                f"{saves}[ $SLICE = 0 ] || {{ {UNTIL_GO}; }}; echo x >>$SLICE"]  # fmt: skip
     started = here.start(*command)
@@ -258,7 +258,7 @@ def test_other_verbs_work_beside_a_run(here: Here) -> None:
 
 
 def test_the_setup_reaches_the_command(here: Here) -> None:
-    """--setup takes a text or a file; what it exports and where it goes is the command's."""
+    """--setup accepts a text or a file; its variables and its folder reach the command."""
     (here.folder / "env.sh").write_text("export FROM_FILE=yes\nmkdir -p sub && cd sub\n")
     for name, setup in (("file", "env.sh"), ("text", "export FROM_FILE=yes; cd sub")):
         text = 'echo "$FROM_FILE $SLICE ${PWD##*/}"'
@@ -311,7 +311,7 @@ def test_doctor_tells_of_this_machine(here: Here) -> None:
 
 
 def test_a_few_first_on_this_machine(here: Here) -> None:
-    """submit --only works on them and returns; what waits goes in with run."""
+    """``submit --only`` runs a few slices and returns; ``run`` runs the others."""
     here("render", "--engine", "local", "-a", "0-4", "--name", "f", "--", "true", "{}")
     shown = here("submit", "f", "--only", "2", "--dry-run")
     assert "Would submit 2 slices (0-1)" in shown.stderr
@@ -324,7 +324,7 @@ def test_a_few_first_on_this_machine(here: Here) -> None:
 
 
 def test_a_closed_terminal_ends_it_in_order(here: Here) -> None:
-    """SIGHUP: what ran is stopped and waits, as with Ctrl-C."""
+    """After SIGHUP, running slices are stopped and wait, as after Ctrl-C."""
     started = here.start(*SLURMSLICE, *RUN, "-a", "0-1%2", "--name", "h", "--shell", UNTIL_GO)
     until(lambda: here.counts("h").get("RUNNING") == 2, "two to run")
     started.send_signal(signal.SIGHUP)
@@ -334,7 +334,7 @@ def test_a_closed_terminal_ends_it_in_order(here: Here) -> None:
 
 
 def test_nohup_outlives_its_terminal(here: Here) -> None:
-    """``nohup slurmslice run … &``: a hangup that is ignored stays ignored."""
+    """``nohup slurmslice run … &`` ignores the hangup."""
     started = here.start(
         "nohup", *SLURMSLICE, *RUN, "-a", "0-1%2", "--name", "n", "--shell", UNTIL_GO
     )
@@ -369,7 +369,7 @@ def test_logs_are_found_by_key_and_followed(here: Here) -> None:
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("step", [0, 1, 2])
 def test_kill_9_of_submit(here: Here, step: int, when: str) -> None:
-    """Killed at each journal step, the same command goes on: each slice runs once."""
+    """Killed at each journal step, the same command continues: each slice runs once."""
     local = KILL.replace("engines import slurm", "engines.local import LocalEngine").replace(
         "slurm.SlurmEngine", "LocalEngine"
     )
@@ -386,7 +386,7 @@ def test_kill_9_of_submit(here: Here, step: int, when: str) -> None:
 
 
 def test_auto_never_loads_a_login_node(here: Here) -> None:
-    """Where anything says cluster and sbatch is not there, auto is an error, not this machine."""
+    """If anything indicates a cluster and sbatch is missing, ``auto`` is an error."""
     here.env |= {"PATH": str(here.folder), "SLURM_CONF": "/nowhere/slurm.conf"}
     done = here("run", "-a", "0-1", "--", "true")
     assert done.returncode == 2
@@ -398,7 +398,7 @@ def test_auto_never_loads_a_login_node(here: Here) -> None:
     "options", [("-N", "2"), ("--gres", "gpu:1"), ("-c", "4096"), ("--mem", "900T")]
 )
 def test_what_one_machine_cannot_honour_is_refused(here: Here, options: tuple[str, ...]) -> None:
-    """More than one node, GPUs, more CPUs or memory than there are: exit 2, nothing made."""
+    """Several nodes, GPUs, too many CPUs or too much memory: exit code 2, nothing created."""
     done = here(*RUN, "-a", "0-1", *options, "--", "true")
     assert done.returncode == 2, done.stderr
     assert not (here.folder / "slurmslice-runs").exists()

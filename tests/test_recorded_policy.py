@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from slurmslice.journal import Event, PolicyChanged, Released
+from slurmslice.journal import Event, PolicyChanged
+from slurmslice.run_spec import NO_LIMIT
 from slurmslice.rundir import RunDirectory
 from slurmslice.states import State
 from slurmslice.verbs.follow import BREAKER
@@ -124,13 +125,61 @@ def test_submit_and_resubmit_make_one_attempt(typed: Typed, engine: FakeEngine) 
     assert attempts_made(typed, engine, "submit", "x") == 2
 
 
-def test_no_breaker_on_the_same_line_counts(typed: Typed, engine: FakeEngine) -> None:
-    """The line of a run that is there, with ``--no-breaker``: nothing is held from then on."""
+def test_max_failures_on_the_same_line_counts(typed: Typed, engine: FakeEngine) -> None:
+    """The same line with ``--max-failures none`` switches the circuit breaker off."""
     many = ("-a", f"0-{BREAKER + 9}", *LINE[2:])
     left(typed, engine, "run", *many)
-    left(typed, engine, "run", "--no-breaker", *many)
-    assert len(recorded(typed, Released)) == 1
+    left(typed, engine, "run", "--max-failures", "none", *many)
+    (change,) = recorded(typed, PolicyChanged)
+    assert isinstance(change, PolicyChanged)
+    assert (change.max_attempts, change.max_failures) == (None, NO_LIMIT)
     for index in range(BREAKER):
         engine.end("100", index, State.FAILED)
     typed("tick", "x")
     assert engine.held == []
+
+
+MANY = ("-a", "0-9", *LINE[2:])
+
+
+def test_the_rest_is_held_after_max_failures(typed: Typed, engine: FakeEngine) -> None:
+    """Slices that fail for good count, even if others are done; a higher limit releases."""
+    left(typed, engine, "run", "--max-failures", "3", *MANY)
+    engine.end("100", 0, State.COMPLETED)
+    for index in (1, 2):
+        engine.end("100", index, State.FAILED)
+    typed("tick", "x")
+    assert engine.held == []
+    engine.end("100", 3, State.FAILED)
+    typed("tick", "x")
+    assert engine.held == ["100"]
+    typed("submit", "x", "--max-failures", "3")
+    assert engine.released == []
+    typed("submit", "x", "--max-failures", "4")
+    assert engine.released == ["100"]
+    (change,) = recorded(typed, PolicyChanged)
+    assert isinstance(change, PolicyChanged)
+    assert (change.max_attempts, change.max_failures) == (None, 4)
+    engine.end("100", 4, State.FAILED)
+    typed("tick", "x")
+    assert engine.held == ["100", "100"]
+
+
+def test_a_slice_with_attempts_left_does_not_count(typed: Typed, engine: FakeEngine) -> None:
+    """A failure that is tried again is not for good."""
+    left(typed, engine, "run", "--max-failures", "2", "--max-attempts", "2", *MANY)
+    for index in range(3):
+        engine.end("100", index, State.FAILED)
+    typed("tick", "x")
+    assert engine.held == []
+    for index in range(2):
+        engine.end("101", index, State.FAILED)
+    typed("tick", "x")
+    assert set(engine.held) == {"100", "101"}
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "x", "1.5", ""])
+def test_a_bad_limit_is_refused(typed: Typed, text: str) -> None:
+    """Only a number from 1 up or ``none`` is a limit."""
+    typed("run", f"--max-failures={text}", *MANY)
+    assert typed.code == 2

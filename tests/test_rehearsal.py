@@ -23,7 +23,7 @@ from tests.typed import Typed
 NewRun = Callable[..., Run]
 
 DRY = [
-    "submit x", "submit x --no-breaker", "resubmit x", "resubmit x --mem 2G", "cancel x",
+    "submit x", "submit x --max-failures none", "resubmit x", "resubmit x --mem 2G", "cancel x",
     "cancel x 1", "throttle x 3", "run x", "run -a 0-3 --name x --engine local -- test 0 -eq {}",
 ]  # fmt: skip
 

@@ -90,4 +90,4 @@ def test_another_description_is_another_run(change: dict[str, Any]) -> None:
 def test_an_option_that_has_a_fields_name_needs_no_copying() -> None:
     """These fields are filled from the command line by their names alone."""
     filled = {field.name for field in dataclasses.fields(RunSpec)} & set(NAMES)
-    assert {"throttle", "pack", "no_breaker", "allow_failed_steps", "setup"} <= filled
+    assert {"throttle", "pack", "max_failures", "allow_failed_steps", "setup"} <= filled

@@ -1,4 +1,4 @@
-"""sbatch's options as a person types them: the cluster's own, any other, and none of ours."""
+"""sbatch's options on the command line: known ones, the cluster's own, and any other."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def options(here: Here, *words: str) -> list[str]:
 
 
 def test_newer_options_are_known_and_no_sbatch_is_asked(here: Here) -> None:
-    """Options that simple_slurm does not have; the table knows what they take."""
+    """Our table has options that simple_slurm lacks."""
     replay(programs(here), "sbatch", PLUGIN)
     typed = ("--stepmgr", "--segment", "4", "--oom-kill-step=1", "--resv-ports")
     assert set(options(here, *typed)) == {"stepmgr", "segment=4", "oom-kill-step=1", "resv-ports"}
@@ -63,14 +63,14 @@ def test_newer_options_are_known_and_no_sbatch_is_asked(here: Here) -> None:
      ("--test-writable", "--mem", "1G", "--test-image", "a b")],
 )  # fmt: skip
 def test_a_plugins_options_are_found_in_sbatchs_own_help(here: Here, typed: tuple[str]) -> None:
-    """It is asked once, because a name is unknown; its values and flags come into the script."""
+    """sbatch is asked once, because a name is unknown; the options get into the script."""
     replay(programs(here), "sbatch", PLUGIN)
     assert {'test-image="a b"', "test-writable"} <= set(options(here, *typed))
     assert calls(programs(here), "sbatch") == ["--help"]
 
 
 def test_a_plugins_option_may_name_columns(here: Here) -> None:
-    """Each slice asks for its own image, as for its own memory."""
+    """Each slice can request its own image."""
     replay(programs(here), "sbatch", PLUGIN)
     (here.folder / "t.csv").write_text("name,image\na,one\nb,two\n")
     words = ("--table", "t.csv", "--key", "name", "--test-image", "{image}.sqsh")
@@ -121,7 +121,7 @@ def test_a_misspelt_setting_gets_the_nearest(here: Here) -> None:
      ("exec sleep 60", "in time")],
 )  # fmt: skip
 def test_without_an_answer_the_error_says_so(here: Here, body: str | None, reason: str) -> None:
-    """No sbatch, a failure, garbage, or silence: nothing is guessed, and nothing hangs."""
+    """No sbatch, a failure, unreadable output or a time-out: the error says so."""
     if body is None:
         here.env["PATH"] = str(programs(here))
     else:
@@ -167,7 +167,7 @@ def test_any_option_passes_with_sbatch(here: Here) -> None:
     ],
 )  # fmt: skip
 def test_what_slurmslice_sets_itself_does_not_pass(here: Here, text: str, code: str) -> None:
-    """Nor what would not stay one option in the script."""
+    """Nor does a text that would not stay one option in the script."""
     done = here(*RENDER, "--sbatch", text, *COMMAND)
     assert done.returncode == 2
     assert f"[{code}]" in done.stderr

@@ -1,4 +1,4 @@
-"""sbatch's options on a real cluster: a SPANK plugin's, a release's, and any other."""
+"""sbatch's options on a real cluster: a SPANK plugin's, those of a release, and any other."""
 
 from __future__ import annotations
 

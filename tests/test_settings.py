@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slurmslice.cli.asking import setting_keys
 from slurmslice.cli.run import command as run_command
-from slurmslice.cli.settings import known_keys
 from slurmslice.errors import BadInput
 from slurmslice.settings import Key, Keys, Kind, Setting, Value, chosen, merged
 from slurmslice.settings.reading import read
@@ -21,7 +21,7 @@ from tests.notes import noted
 from tests.test_on_this_machine import Here
 from tests.test_readme import README
 
-REAL = known_keys()
+REAL = setting_keys()
 KEYS = Keys(
     {**REAL.top, "grid": Key("grid", Kind.TEXTS), "no-check": Key("no_check", Kind.FLAG)},
     REAL.policy,

@@ -308,7 +308,7 @@ def test_a_run_with_a_template(here: Here) -> None:  # noqa: F811
     shown = here("render", "--print", *line)
     assert "\n# ours\n" in shown.stdout, shown.stderr
     assert here("render", *line).returncode == 0
-    assert "just this was asked" in here("render", *line).stderr
+    assert "[run-exists]" in here("render", *line).stderr
     mine.write_text(mine.read_text().replace("ours", "theirs"))
     changed = here("render", *line)
     assert changed.returncode == 2

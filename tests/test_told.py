@@ -1,4 +1,4 @@
-"""What a person is told where something is in the way: what, to which slice, what to type next."""
+"""Messages about obstacles: the obstacle, the slice, and the command to type next."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ COMMAND = ("--", "true", "{}")
 
 
 def at_most(engine: FakeEngine, mib: int) -> None:
-    """A cluster whose largest node has so much memory."""
+    """A cluster whose largest node has this much memory."""
 
     def limits(request: ResourceRequest) -> Limits:
         never = "no node has that much" if (request.mem_mib or 0) > mib else ""
@@ -48,7 +48,7 @@ def at_most(engine: FakeEngine, mib: int) -> None:
 def test_a_run_that_could_never_run_is_not_made(
     engine: FakeEngine, typed: Typed, more: tuple[str, ...]
 ) -> None:
-    """The preview says so, and nothing is submitted and waited for; how to insist is named."""
+    """The preview says so, nothing is submitted, and the hint says how to insist."""
     at_most(engine, 1024)
     said = typed("run", *LINE, "--mem", "2G", *more, *COMMAND)
     assert (typed.code, typed.error) == (2, "never-runs")
@@ -62,7 +62,7 @@ def test_a_run_that_could_never_run_is_not_made(
 def test_slices_that_ask_for_more_than_the_first_are_looked_at(
     engine: FakeEngine, typed: Typed
 ) -> None:
-    """Where an option names a column, each request is."""
+    """If an option names a column, the request of each slice is checked."""
     at_most(engine, 1024)
     (typed.folder / "t.csv").write_text("mem,n\n1,a\n2,b\n")
     line = ("--table", "t.csv", "--key", "n", "--mem", "{mem}G", *COMMAND)
@@ -76,7 +76,7 @@ def test_slices_that_ask_for_more_than_the_first_are_looked_at(
 def test_a_run_that_was_rendered_is_refused_too(
     engine: FakeEngine, typed: Typed, verb: str, more: tuple[str, ...]
 ) -> None:
-    """With the line that puts it in by hand; a smaller request goes in."""
+    """The hint has the sbatch line; a smaller request is submitted."""
     at_most(engine, 1024)
     typed("render", *LINE, "--mem", "2G", *COMMAND)
     assert typed.code == 0
@@ -92,7 +92,7 @@ def test_a_run_that_was_rendered_is_refused_too(
 def test_twice_the_memory_may_be_more_than_there_is(
     new_run: NewRun, engine: FakeEngine, typed: Typed
 ) -> None:
-    """``resubmit --mem 2x`` says so, with --dry-run as without."""
+    """``resubmit --mem 2x`` is refused, with and without --dry-run."""
     run = new_run("0-3", mem="1G")
     at_most(engine, 1024)
     submit(run, waiting(None), {}, "submit")
@@ -104,7 +104,7 @@ def test_twice_the_memory_may_be_more_than_there_is(
 
 
 def test_what_cannot_run_as_things_stand_is_waited_for(engine: FakeEngine, typed: Typed) -> None:
-    """Nodes that are down may come back."""
+    """Nodes that are down may return."""
     engine.limited = Limits(1001, 0, "no node is usable now")
     engine.after_submit = lambda order: engine.end_all()
     typed("run", *LINE, *COMMAND)
@@ -124,7 +124,7 @@ def refused(run: Run, job: str, owner: str, at: float) -> None:
 def test_a_job_that_ran_nothing_is_told_of(
     new_run: NewRun, engine: FakeEngine, typed: Typed, clock: Clock
 ) -> None:
-    """By status, in one line: whose the submission is, and what to type in its place."""
+    """``status`` names the owner of the submission and the command to type instead."""
     run = new_run("0-3")
     clock.now += 0.9
     submit(run, waiting(None), {}, "submit")
@@ -140,7 +140,7 @@ def test_a_job_that_ran_nothing_is_told_of(
 def test_it_is_told_until_something_is_submitted(
     new_run: NewRun, engine: FakeEngine, typed: Typed
 ) -> None:
-    """What was refused before the newest submission is history; a forged line counts for none."""
+    """A refusal before the newest submission is not shown; a forged line is ignored."""
     run = new_run("0-3")
     submit(run, waiting(None), {}, "submit")
     for job, owner, at in (("777", "100", run.clock() - 60), ("777", "5", run.clock() + 60)):
@@ -152,7 +152,7 @@ def test_it_is_told_until_something_is_submitted(
 def test_a_script_that_gave_way_is_told_of(
     new_run: NewRun, engine: FakeEngine, typed: Typed
 ) -> None:
-    """--only has put a part in, and the whole script is sent by hand: it ran nothing."""
+    """After --only, the whole script is submitted by hand: it runs nothing."""
     run = new_run("0-3")
     submit(run, waiting(1), {}, "submit")
     refused(run, "777", "fenced by slurmslice, which gave this submission up", run.clock() + 60)
@@ -179,7 +179,7 @@ def test_a_script_that_gave_way_is_told_of(
 def test_after_a_refusal_what_it_speaks_of_is_to_be_changed(
     new_run: NewRun, engine: FakeEngine, typed: Typed, words: str, options: str
 ) -> None:
-    """By submit, by run and by status alike."""
+    """``submit``, ``run`` and ``status`` suggest a change of the rejected option."""
 
     def refuse(order: Order) -> None:
         raise Refused(f"Slurm refused the submission: sbatch: error: {words}")
@@ -196,7 +196,7 @@ def test_after_a_refusal_what_it_speaks_of_is_to_be_changed(
 def test_what_is_not_taken_now_is_to_be_tried_as_it_is(
     new_run: NewRun, engine: FakeEngine, typed: Typed
 ) -> None:
-    """No other request is of use where Slurm was not reached."""
+    """If Slurm did not answer, no change of the request is suggested."""
 
     def full(order: Order) -> None:
         raise Full("Slurm takes nothing now")
@@ -212,14 +212,17 @@ def test_what_is_not_taken_now_is_to_be_tried_as_it_is(
 
 
 def line_of(typed: Typed, state: str) -> str:
-    """The last line on stdout that has a state's name."""
+    """Return the last line on stdout that has the name of a state."""
     return next(line for line in reversed(typed.lines) if state in line)
 
 
 def test_who_went_over_something_is_told_over_what(
     new_run: NewRun, engine: FakeEngine, typed: Typed
 ) -> None:
-    """In the counts, a line a slice, and as JSON; also after a resubmission with more."""
+    """The counts.
+
+    The slice lines and the JSON show the exceeded request, also after a resubmission.
+    """
     run = new_run("0-3", mem="150M", time="10")
     submit(run, waiting(None), {}, "submit")
     for index, state in enumerate((State.OUT_OF_MEMORY, State.OUT_OF_MEMORY, State.TIMEOUT)):
@@ -243,7 +246,7 @@ def test_who_went_over_something_is_told_over_what(
 def test_slices_of_packs_have_what_they_asked_for(
     make_run: Callable[..., tuple[Run, FakeEngine]],
 ) -> None:
-    """Their own part of their task's memory and time."""
+    """A slice has its own part of the memory and time of its task."""
     run, _ = make_run(12, Packing(6, 2, 60), options=(("mem", "150M"), ("time", "1")))
     submit(run, waiting(None), {}, "submit")
     (first, *_) = json.loads(to_json(run, [0]))["slices"]
@@ -251,7 +254,7 @@ def test_slices_of_packs_have_what_they_asked_for(
 
 
 def test_memory_that_slurm_gave_unasked(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:
-    """As accounting tells it; a script that cannot be read hinders nobody from looking."""
+    """The memory comes from accounting; an unreadable script does not prevent ``status``."""
     run = new_run("0-3", time="10")
     submit(run, waiting(None), {}, "submit")
     engine.end("100", 0, State.OUT_OF_MEMORY, requested_mem_bytes=950 << 20)
@@ -264,7 +267,7 @@ def test_memory_that_slurm_gave_unasked(new_run: NewRun, engine: FakeEngine, typ
 def test_who_went_over_its_memory_and_gets_no_more_is_told(
     engine: FakeEngine, typed: Typed
 ) -> None:
-    """By ``--max-attempts``, which repeats as it was; not where more is asked for, or edited."""
+    """A retry with the same memory is mentioned; one with more memory is not."""
     engine.on_wait = lambda: engine.end_all(State.OUT_OF_MEMORY)
     said = typed("run", *LINE, "--mem", "1G", "--max-attempts", "2", *COMMAND)
     assert typed.noted("memory-not-raised") == [{"keys": "0-3"}]
@@ -283,7 +286,7 @@ def test_who_went_over_its_memory_and_gets_no_more_is_told(
 
 
 def lowered_requests(typed: Typed) -> list[tuple[object, ...]]:
-    """Of each note of a lower request: option, value now, value before, slices."""
+    """Return option, new value, old value and slices of each note of a lower request."""
     names = ("option", "now", "before", "keys")
     return [tuple(map(fields.get, names)) for fields in typed.noted("lower-request")]
 
@@ -311,7 +314,7 @@ def test_less_than_slices_had_is_told(
     options: tuple[str, ...],
     less: tuple[str, ...],
 ) -> None:
-    """An x that was forgotten; with --dry-run too, and it is submitted all the same."""
+    """A probably forgotten x is mentioned, also with --dry-run; the slices are submitted."""
     submit(new_run("0-3", mem="100M", time="10"), waiting(None), {}, "submit")
     for index in range(3):
         engine.end("100", index, State.OUT_OF_MEMORY)
@@ -338,7 +341,7 @@ def test_a_forgotten_x_submits_nothing(
     meant: str,
     insists: str,
 ) -> None:
-    """A bare number that is less than a tenth; what was meant is named, and how to insist."""
+    """A bare number below a tenth is refused; the hint has both possible meanings."""
     submit(new_run("0-3", mem="4G", time="60"), waiting(None), {}, "submit")
     engine.end_all(State.OUT_OF_MEMORY)
     for more in (("--dry-run",), ()):
@@ -353,7 +356,7 @@ def test_a_forgotten_x_submits_nothing(
 
 
 def test_less_than_each_slice_had(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:
-    """Slices that had different amounts are told apart; who gets no less is not named."""
+    """Slices with different amounts are named separately; slices that get no less are not named."""
     submit(new_run("0-3", mem="100M"), waiting(None), {}, "submit")
     engine.end_all(State.OUT_OF_MEMORY)
     typed("resubmit", "demo", "1", "--mem", "4x")
@@ -367,7 +370,7 @@ def test_less_than_each_slice_had(new_run: NewRun, engine: FakeEngine, typed: Ty
 
 
 def test_less_than_slurm_gave_unasked(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:
-    """As accounting tells it."""
+    """The old value comes from accounting."""
     submit(new_run("0-3"), waiting(None), {}, "submit")
     engine.end("100", 0, State.OUT_OF_MEMORY, requested_mem_bytes=950 << 20)
     typed("resubmit", "demo", "--mem", "200")
@@ -377,7 +380,7 @@ def test_less_than_slurm_gave_unasked(new_run: NewRun, engine: FakeEngine, typed
 def test_less_than_slices_of_packs_had(
     make_run: Callable[..., tuple[Run, FakeEngine]], typed: Typed
 ) -> None:
-    """A slice's own part of what its task asked for is what counts."""
+    """The slice's own part of the task's request counts."""
     run, _ = make_run(12, Packing(6, 2, 60), options=(("mem", "150M"), ("time", "1")))
     assert not a_plan(run, waiting(None), {"mem": "150M", "time": "1"}).lowered
     (mem, time) = a_plan(run, waiting(None), {"mem": "100M", "time": "0:30"}).lowered
@@ -386,7 +389,7 @@ def test_less_than_slices_of_packs_had(
 
 
 def test_what_waits_may_get_less_too(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:
-    """By submit and by ``run RUN``."""
+    """The note also comes from ``submit`` and ``run RUN``."""
     new_run("0-3", mem="1G")
     for verb in ("submit", "run"):
         typed(verb, "demo", "--mem", "200", "--dry-run")
@@ -397,7 +400,7 @@ def test_what_waits_may_get_less_too(new_run: NewRun, engine: FakeEngine, typed:
 
 
 def wrote(run: Run, number: int, index: int, log: str | None) -> None:
-    """A task begins its slice, which writes a log; None: somebody has deleted it since."""
+    """Let a task begin its slice and write a log; None: the log was deleted later."""
     job = run.ledger.submissions[number].job
     start = f"slurmslice start job={job} restart=0 at=1800000000 host=n slot=0\n"
     run.place.task_log(number, index).write_text(start)
@@ -408,7 +411,7 @@ def wrote(run: Run, number: int, index: int, log: str | None) -> None:
 def test_several_slices_and_earlier_attempts(
     new_run: NewRun, engine: FakeEngine, typed: Typed
 ) -> None:
-    """By keys and ranges; --all has the attempts in their order, and is named where there are."""
+    """Keys and ranges choose logs; --all shows the attempts in order."""
     run = new_run("0-3")
     submit(run, waiting(None), {}, "submit")
     for index in range(3):
@@ -434,7 +437,7 @@ def test_several_slices_and_earlier_attempts(
 def test_of_several_logs_each_says_whose_it_is(
     new_run: NewRun, engine: FakeEngine, typed: Typed
 ) -> None:
-    """By its key and with the text, on a line of its own; of one it is said on stderr."""
+    """A line before each log names its key; for one log the line is on stderr."""
     run = new_run(SliceTable(["a/b", "c\nd"]))
     submit(run, waiting(None), {}, "submit")
     for index in range(2):
@@ -462,7 +465,7 @@ def test_of_several_logs_each_says_whose_it_is(
 def test_a_log_that_was_deleted(
     new_run: NewRun, engine: FakeEngine, typed: Typed, state: State
 ) -> None:
-    """It is not taken for a slice that wrote nothing; nor is one that never began for deleted."""
+    """A deleted log, an empty log and a slice that never began have different notes."""
     run = new_run("0-3")
     submit(run, waiting(None), {}, "submit")
     wrote(run, 1, 0, None)
@@ -496,7 +499,7 @@ def test_a_log_that_was_deleted(
 def test_what_was_forgotten_is_in_the_line_that_is_named(
     typed: Typed, line: str, said: str
 ) -> None:
-    """The command begins with the first word that is no option's: it is no run that is there."""
+    """The suggested line has ``--`` before the first word that is neither an option nor a run."""
     told = typed(*line.split())
     assert typed.code == 2
     assert said in told
@@ -504,7 +507,7 @@ def test_what_was_forgotten_is_in_the_line_that_is_named(
 
 
 def test_a_run_that_is_there_is_not_taken_for_a_command(new_run: NewRun, typed: Typed) -> None:
-    """Where the word names one, that is said, and how it goes on."""
+    """If the word names a run, the message says how to continue it."""
     new_run("0-3")
     for line in (("-o", "log"), ("--nosuch",)):
         assert "-- demo" not in typed("run", "demo", *line)
@@ -513,7 +516,7 @@ def test_a_run_that_is_there_is_not_taken_for_a_command(new_run: NewRun, typed: 
 
 
 def test_a_pattern_of_which_the_shell_made_two_files(typed: Typed) -> None:
-    """The second would be taken for a run's name: the quotes are named instead."""
+    """The hint is to quote the pattern, because the second file would be read as a run's name."""
     for name in ("a1.txt", "a2.txt"):
         (typed.folder / name).write_text("")
     said = typed("run", "--glob", "a1.txt", "a2.txt", *COMMAND)
@@ -522,7 +525,7 @@ def test_a_pattern_of_which_the_shell_made_two_files(typed: Typed) -> None:
 
 
 def test_a_slip_in_a_settings_file_names_the_file(typed: Typed) -> None:
-    """Of a check and of the command too, which are looked at once the slices are known."""
+    """Errors of the check and of the command name the settings file too."""
     for said, key in (
         ('check-file = "out/{nme}.h5"\ncommand = ["true", "{}"]', "check-file:"),
         ('check = "test -s {}"\ncommand = ["true", "{}"]', "check:"),
@@ -537,7 +540,7 @@ def test_a_slip_in_a_settings_file_names_the_file(typed: Typed) -> None:
 
 
 def test_an_option_that_names_no_column(typed: Typed) -> None:
-    """The columns that there are, or how slices get some."""
+    """The error lists the columns, or says how slices get columns."""
     (typed.folder / "t.csv").write_text("mass,n\n1,a\n")
     said = typed("run", "--table", "t.csv", "--key", "n", "--mem", "{mem}G", *COMMAND)
     assert typed.error == "unknown-column"
@@ -551,7 +554,7 @@ def test_an_option_that_names_no_column(typed: Typed) -> None:
 def test_a_script_that_bash_cannot_read_is_not_submitted(
     new_run: NewRun, engine: FakeEngine, typed: Typed
 ) -> None:
-    """An edit that went wrong is told with bash's words and the line; mended, it goes in."""
+    """The error has bash's message and the line; a repaired script is submitted."""
     run = new_run("0-3")
     text = run.place.script.read_text()
     broken = text.replace("prepare() {\n", "prepare() {\n  if true\n", 1)
@@ -577,7 +580,7 @@ def test_a_script_that_bash_cannot_read_is_not_submitted(
 def test_a_script_that_would_wipe_out_what_it_wrote_is_not_submitted(
     typed: Typed, engine: FakeEngine, modes: list[str]
 ) -> None:
-    """Started again by Slurm, a pack reads in its log which slices are done: sbatch(1)."""
+    """A requeued pack reads in its log which slices are done: sbatch(1)."""
     typed("render", "--name", "demo", "-a", "0-7", "--pack", "2", *COMMAND)
     script = next(typed.folder.rglob("script.sh"))
     text = script.read_text()
@@ -594,7 +597,7 @@ def test_a_script_that_would_wipe_out_what_it_wrote_is_not_submitted(
 def test_a_script_that_would_run_other_slices_is_not_submitted(
     typed: Typed, engine: FakeEngine
 ) -> None:
-    """Which slices an array task has was decided before: another number would lose some."""
+    """The slices of each array task are fixed before; another array would lose some."""
     typed("render", "--name", "demo", "-a", "0-7", "--pack", "2", *COMMAND)
     script = next(typed.folder.rglob("script.sh"))
     text = script.read_text()
@@ -611,7 +614,7 @@ def test_a_script_that_would_run_other_slices_is_not_submitted(
 
 
 def edit(run: Run, text: str) -> None:
-    """Write a script so that it is seen to be newer than its run, whatever the clock's steps."""
+    """Write a script that is newer than its run by any clock."""
     run.place.script.write_text(text)
     made = (run.place.path / "run.json").stat().st_mtime
     os.utime(run.place.script, (made + 5, made + 5))
@@ -620,7 +623,7 @@ def edit(run: Run, text: str) -> None:
 def test_what_is_queued_is_fed_by_a_script_that_can_be_read(
     new_run: NewRun, engine: FakeEngine, typed: Typed
 ) -> None:
-    """An edit while slices wait for room: the next submission is refused too."""
+    """After an edit with an error, the next submission of queued slices is refused too."""
     run = new_run("0-3")
     engine.most = 2
     submit(run, waiting(None), {}, "submit")
@@ -636,7 +639,7 @@ def test_what_is_queued_is_fed_by_a_script_that_can_be_read(
 def test_options_reach_what_waits_and_not_what_is_in_the_queue(
     new_run: NewRun, engine: FakeEngine, typed: Typed
 ) -> None:
-    """``run RUN --mem``: what waits for room has it, asked for before or not; the rest is told."""
+    """``run RUN --mem`` changes waiting slices; a note names the others."""
     run = new_run("0-3", mem="1G")
     engine.most = 2
     submit(run, waiting(None), {}, "submit")
@@ -654,7 +657,7 @@ def test_options_reach_what_waits_and_not_what_is_in_the_queue(
 def test_options_where_all_is_in_the_queue(
     new_run: NewRun, engine: FakeEngine, typed: Typed
 ) -> None:
-    """Refused, with the two lines that would change something."""
+    """The options are refused; the hint has the two lines that change the request."""
     submit(new_run("0-3"), waiting(None), {}, "submit")
     said = typed("run", "demo", "--mem", "8G")
     assert (typed.code, typed.error) == (2, "nothing-waits")
@@ -662,7 +665,7 @@ def test_options_where_all_is_in_the_queue(
 
 
 def test_a_multiple_is_asked_for_once(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:
-    """Not again for what waits on for room."""
+    """Slices that wait for room are not multiplied again."""
     run = new_run("0-3", mem="1G")
     engine.most = 2
     submit(run, waiting(None), {}, "submit")
@@ -677,7 +680,7 @@ def test_a_multiple_is_asked_for_once(new_run: NewRun, engine: FakeEngine, typed
 def test_what_a_first_look_finds_out_is_told(
     new_run: NewRun, engine: FakeEngine, typed: Typed, words: tuple[str, ...]
 ) -> None:
-    """A job that was sent by hand is taken into the run, by whichever verb looks first."""
+    """A job submitted by hand is added to the run by the first verb that polls."""
     run = new_run("0-3")
     order = planned(run, waiting([0, 1]))[0].order(run)
     by_hand = replace(order, job_name=run.record.job_name, array=parse_array("0-1"))
@@ -694,7 +697,7 @@ def test_what_a_first_look_finds_out_is_told(
 def test_a_dry_run_looks_at_what_resubmit_looks_at(
     new_run: NewRun, engine: FakeEngine, typed: Typed
 ) -> None:
-    """What Slurm itself runs again is in neither; where it does not answer both end so."""
+    """Both leave out slices that Slurm requeues; both fail if Slurm does not answer."""
     run = new_run("0-3")
     submit(run, waiting(None), {}, "submit")
     engine.end_all(State.FAILED)
@@ -709,7 +712,7 @@ def test_a_dry_run_looks_at_what_resubmit_looks_at(
 
 
 def test_a_dry_run_looks_at_the_task_table(engine: FakeEngine, typed: Typed) -> None:
-    """One that was changed is refused by both."""
+    """Both refuse a changed table."""
     (typed.folder / "keys").write_text("a\nb\n")
     typed("render", "--slices-from", "keys", "--name", "x", *COMMAND)
     (typed.folder / "runs" / "x" / "submissions" / "001" / "tasks.tsv").write_text("b\n")
@@ -719,7 +722,7 @@ def test_a_dry_run_looks_at_the_task_table(engine: FakeEngine, typed: Typed) -> 
 
 
 def test_a_dry_run_says_what_is_held(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:
-    """The breaker keeps what would be submitted, and the option that lets it in is named."""
+    """The note names the option that releases the held slices."""
     run = new_run("0-39")
     engine.most = 20
     submit(run, waiting(None), {}, "submit")
@@ -727,7 +730,7 @@ def test_a_dry_run_says_what_is_held(new_run: NewRun, engine: FakeEngine, typed:
     typed("tick", "demo")
     said = typed("resubmit", "demo", "--dry-run")
     assert typed.noted("rest-held")
-    assert "--no-breaker" in said
+    assert "--max-failures none" in said
 
 
 # -- doubts ------------------------------------------------------------------------------------
@@ -737,7 +740,7 @@ def test_a_dry_run_says_what_is_held(new_run: NewRun, engine: FakeEngine, typed:
 def test_what_is_waited_for_is_said_and_what_became_of_it(
     engine: FakeEngine, typed: Typed, words: tuple[str, ...]
 ) -> None:
-    """A job may show itself late: the prompt is not silent until then; nothing goes in twice."""
+    """A note appears before the wait for a late job; no slice is submitted twice."""
     sent: list[Order] = []
 
     def send_and_lose(order: Order) -> None:

@@ -1,4 +1,4 @@
-"""What a person is told of slices that are held, in flight, being cancelled, or wrote nothing."""
+"""Messages about slices that are held, in flight, being cancelled, or without output."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NewRun = Callable[..., Run]
 
 
 def test_a_script_that_was_edited_is_told_of_by_runs(new_run: NewRun, typed: Typed) -> None:
-    """The command that is shown is the one that the run was made with."""
+    """``runs`` shows the original command and mentions the edit."""
     run = new_run("0-9")
     assert typed.json("runs")[0]["edited"] is False
     os.utime(run.place.script, (2_000_000_000, 2_000_000_000))
@@ -36,7 +36,7 @@ def test_a_script_that_was_edited_is_told_of_by_runs(new_run: NewRun, typed: Typ
 def test_every_slice_stands_in_a_column_of_runs(
     new_run: NewRun, engine: FakeEngine, typed: Typed
 ) -> None:
-    """The numbers add up to the slices, as last seen, which is said."""
+    """The numbers add up to the number of slices."""
     run = new_run("0-9")
     submit(run, waiting(range(8)), {}, "submit")
     states = (State.COMPLETED, State.FAILED, State.CANCELLED)
@@ -58,7 +58,7 @@ def test_every_slice_stands_in_a_column_of_runs(
 
 @pytest.fixture
 def broken(new_run: NewRun, engine: FakeEngine, typed: Typed) -> Run:
-    """A run of 40 slices of which 20 have failed; the breaker holds the rest."""
+    """A run of 40 slices: 20 have failed, and the circuit breaker holds the rest."""
     run = new_run("0-39")
     engine.most = 20
     submit(run, waiting(None), {}, "submit")
@@ -68,7 +68,7 @@ def broken(new_run: NewRun, engine: FakeEngine, typed: Typed) -> Run:
 
 
 def test_what_is_resubmitted_and_held_is_told(broken: Run, typed: Typed) -> None:
-    """How many wait to go in again, and why; the way to what they wrote is named on."""
+    """Messages name the held slices and their logs."""
     said = typed("resubmit", "demo")
     assert typed.code == 0
     assert typed.noted("resubmitted-but-held") == [{"slices": 20}]
@@ -85,7 +85,7 @@ def test_what_is_resubmitted_and_held_is_told(broken: Run, typed: Typed) -> None
         ("again", 40, "0-39"),
     ],
 )
-def test_no_breaker_says_what_it_releases(
+def test_a_released_run_names_its_slices(
     broken: Run, engine: FakeEngine, typed: Typed, verb: str, released: int, keys: str
 ) -> None:
     """What was held, what was to go in again with it too; where nothing is held, nothing is.
@@ -99,18 +99,18 @@ def test_no_breaker_says_what_it_releases(
         typed("resubmit", "demo")
         verb = "run"
     those = {"slices": released, "keys": keys}
-    typed(verb, "demo", "--no-breaker", "--dry-run")
+    typed(verb, "demo", "--max-failures", "none", "--dry-run")
     assert typed.noted("held-slices-released") == [{**those, "dry_run": True}]
     assert not typed.noted("rest-held")
     assert engine.released == []
-    typed(verb, "demo", "--no-breaker")
+    typed(verb, "demo", "--max-failures", "none")
     assert typed.noted("held-slices-released") == [{**those, "dry_run": False}]
-    typed(verb, "demo", "--no-breaker")
+    typed(verb, "demo", "--max-failures", "none")
     assert not typed.noted("held-slices-released")
 
 
 def test_an_empty_log_is_told_of(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:
-    """As one that is not there is."""
+    """An empty log has the same notes as a missing one."""
     run = new_run("0-3")
     submit(run, waiting(None), {}, "submit")
     for index in range(2):
@@ -132,7 +132,10 @@ def test_an_empty_log_is_told_of(new_run: NewRun, engine: FakeEngine, typed: Typ
 def test_of_a_pack_what_concerns_the_slice_is_shown(
     make_run: Callable[..., tuple[Run, FakeEngine]], typed: Typed
 ) -> None:
-    """Its own lines, and what was said of the task; --task shows all of it."""
+    """``logs`` shows the slice's own lines and the end of the task.
+
+    --task shows the whole task log.
+    """
     run, packs = make_run(4, Packing(4, 2, 60))
     typed.patch.setattr("slurmslice.cli.engine.make", lambda name, path: packs)
     submit(run, waiting(None), {}, "submit")
@@ -153,7 +156,7 @@ def test_of_a_pack_what_concerns_the_slice_is_shown(
 def test_what_slurm_has_not_let_go_yet_can_be_resubmitted_in_a_moment(
     new_run: NewRun, engine: FakeEngine, typed: Typed
 ) -> None:
-    """Right after ``cancel``: why it is not now is said."""
+    """Right after ``cancel``, a note says why nothing is resubmitted."""
     run = new_run("0-3")
     submit(run, waiting(None), {}, "submit")
     typed.patch.setattr(engine, "cancel", lambda job, name, indices: None)
@@ -165,7 +168,7 @@ def test_what_slurm_has_not_let_go_yet_can_be_resubmitted_in_a_moment(
 
 
 def test_a_run_in_the_place_of_a_slice(new_run: NewRun, typed: Typed) -> None:
-    """``logs RUN`` asks for the slice, here and elsewhere."""
+    """``logs RUN`` asks for a slice, in this folder and elsewhere."""
     typed.patch.delenv("SLURMSLICE_RUNS")
     (typed.folder / "proj").mkdir()
     typed.patch.chdir(typed.folder / "proj")

@@ -1,11 +1,11 @@
-"""What a person is told of the ways on: what goes on by itself, what does not, what to type."""
+"""Messages about continuing: by itself, or by a command."""
 
 from __future__ import annotations
 
 import os
 import shutil
 
-from slurmslice.cli.live import describe
+from slurmslice.cli.live import progress_line
 from slurmslice.engines import Limits, Order
 from slurmslice.states import State
 from tests.fakes import FakeEngine
@@ -18,7 +18,7 @@ PUTS_IN = ("slurmslice run x", "tick x")
 
 
 def interrupted() -> None:
-    """Ctrl-C while the engine is waited for."""
+    """Press Ctrl-C while the engine waits."""
     raise KeyboardInterrupt
 
 
@@ -26,7 +26,7 @@ def interrupted() -> None:
 
 
 def test_ctrl_c_says_what_does_not_go_on(engine: FakeEngine, typed: Typed) -> None:
-    """What is not in Slurm's queue yet waits for a command: how much it is, and which."""
+    """The notes count the slices that are not in Slurm's queue, and name the command for them."""
     engine.most, engine.on_wait = 4, interrupted
     said = typed("run", *LINE, *COMMAND)
     assert typed.code == 130
@@ -38,7 +38,7 @@ def test_ctrl_c_says_what_does_not_go_on(engine: FakeEngine, typed: Typed) -> No
 
 
 def test_ctrl_c_where_all_is_in_the_queue(engine: FakeEngine, typed: Typed) -> None:
-    """All slices go on, and nothing is said of more to type."""
+    """If all slices are in the queue, no further command is named."""
     engine.on_wait = interrupted
     typed("run", *LINE, *COMMAND)
     assert typed.noted("jobs-keep-running") == [{"all": True}]
@@ -46,7 +46,7 @@ def test_ctrl_c_where_all_is_in_the_queue(engine: FakeEngine, typed: Typed) -> N
 
 
 def test_status_says_what_puts_in_what_waits(engine: FakeEngine, typed: Typed) -> None:
-    """While others are in flight, too; it cannot know whether a `run` goes on somewhere."""
+    """``status`` names the commands that submit waiting slices, also while others are in flight."""
     engine.most = 4
     typed("render", *LINE, *COMMAND)
     typed("submit", "x")
@@ -65,7 +65,7 @@ def test_status_says_what_puts_in_what_waits(engine: FakeEngine, typed: Typed) -
 def test_the_dry_run_of_a_cancel_refuses_what_the_cancel_refuses(
     engine: FakeEngine, typed: Typed
 ) -> None:
-    """A slice that shares its array task: the same words, the same exit code, nothing cancelled."""
+    """A slice that shares its array task: same error and exit code, nothing is cancelled."""
     typed("render", *LINE, "--pack", "5", "-t", "1", *COMMAND)
     typed("submit", "x")
     shown = typed("cancel", "x", "0", "--dry-run")
@@ -84,7 +84,7 @@ def test_the_dry_run_of_a_cancel_refuses_what_the_cancel_refuses(
 
 
 def test_slurm_counts_whole_minutes(engine: FakeEngine, typed: Typed) -> None:
-    """20 s are a minute: so says the preview, and so says what ran into it; twice that are two."""
+    """20 s count as one minute in the preview and after a timeout; twice that is two minutes."""
     line = ("-a", "0-1", "--name", "x", "-t", "0:00:20", *COMMAND)
     engine.limited = Limits(1001, 1, "1 fits")
     shown = typed("run", "--dry-run", *line)
@@ -101,7 +101,7 @@ def test_slurm_counts_whole_minutes(engine: FakeEngine, typed: Typed) -> None:
 
 
 def test_limits_that_columns_say_are_whole_minutes_too(engine: FakeEngine, typed: Typed) -> None:
-    """One note, with the least and the most of those that are rounded."""
+    """One note has the smallest and the largest rounded limit."""
     (typed.folder / "t.csv").write_text("n,s\na,20\nb,10\nc,70\nd,60\n")
     line = ("--table", "t.csv", "--key", "n", "--name", "x", "-t", "0:{s}", *COMMAND)
     typed("run", "--dry-run", *line)
@@ -112,7 +112,7 @@ def test_limits_that_columns_say_are_whole_minutes_too(engine: FakeEngine, typed
 
 
 def test_a_limit_in_a_pack_is_kept_to_the_second(engine: FakeEngine, typed: Typed) -> None:
-    """The script ends the slice itself, so 20 s are 20 s, and twice that 40."""
+    """The script itself ends the slice, so 20 s stay 20 s, and 2x is 40 s."""
     line = ("-a", "0-1", "--name", "x", "--pack", "2", "-t", "0:00:20", *COMMAND)
     typed("run", "--dry-run", *line)
     assert (typed.code, typed.noted("time-rounded")) == (0, [])
@@ -134,16 +134,18 @@ def test_a_limit_in_a_pack_is_kept_to_the_second(engine: FakeEngine, typed: Type
 
 def test_what_was_cancelled_has_ended() -> None:
     """The line of progress counts every final state."""
-    line = describe({State.COMPLETED: 40, State.CANCELLED: 5, State.FAILED: 2, State.RUNNING: 3})
+    line = progress_line(
+        {State.COMPLETED: 40, State.CANCELLED: 5, State.FAILED: 2, State.RUNNING: 3}
+    )
     assert "47/50" in line
-    assert "50/50" in describe({State.COMPLETED: 47, State.CANCELLED: 3})
+    assert "50/50" in progress_line({State.COMPLETED: 47, State.CANCELLED: 3})
 
 
 # -- runs that were made elsewhere -------------------------------------------------------------
 
 
 def test_runs_names_those_that_were_made_elsewhere(typed: Typed) -> None:
-    """Where there is none here: how many there are, and the newest of them, with their folders."""
+    """If there is no run here, ``runs`` counts and lists the newest runs elsewhere."""
     typed("runs")
     assert typed.noted("no-run-here") == [{"elsewhere": 0}]
     for number in range(12):
@@ -166,7 +168,7 @@ def test_runs_names_those_that_were_made_elsewhere(typed: Typed) -> None:
 
 
 def setup_fails(engine: FakeEngine, typed: Typed, submission: int) -> None:
-    """The setup of the only task of a submission exits 7, and its task with it."""
+    """Let the setup of the only task of a submission exit with 7, and its task too."""
     typed("submit", "x")
     line = f"slurmslice setup job={99 + submission} restart=0 at=1700000000 host=n exit=7\n"
     tasks = typed.folder / "runs" / "x" / "submissions" / f"{submission:03d}" / "tasks"
@@ -175,7 +177,7 @@ def setup_fails(engine: FakeEngine, typed: Typed, submission: int) -> None:
 
 
 def test_a_setup_that_failed_is_mended_in_the_script(engine: FakeEngine, typed: Typed) -> None:
-    """It stands there, and the script goes in as it stands: the path is named before resubmit."""
+    """The advice names the script before ``resubmit``, because the script has the setup."""
     typed("render", "-a", "0-1", "--name", "x", "--pack", "2", "--setup", "load it", *COMMAND)
     for submission in (1, 2):
         setup_fails(engine, typed, submission)
@@ -188,7 +190,7 @@ def test_a_setup_that_failed_is_mended_in_the_script(engine: FakeEngine, typed: 
 
 
 def test_what_failed_by_itself_is_not_laid_on_the_setup(engine: FakeEngine, typed: Typed) -> None:
-    """The program may be wrong, or the line that calls it: the script is named beside it."""
+    """The advice names the program and the script."""
     engine.after_submit = lambda order: engine.end_all(State.FAILED)
     said = typed("run", "-a", "0-1", "--name", "x", "--setup", "load it", *COMMAND)
     way = said[said.index("slurmslice logs x") : said.index("slurmslice resubmit x")]
@@ -200,7 +202,10 @@ def test_what_failed_by_itself_is_not_laid_on_the_setup(engine: FakeEngine, type
 
 
 def test_another_command_can_be_had_by_editing(typed: Typed) -> None:
-    """A second line with other words for the same name: the script of the first is named too."""
+    """A second line with another command and the same name.
+
+    The hint names the first run's script.
+    """
     typed("render", "-a", "0-1", "--name", "x", *COMMAND)
     said = typed("run", "-a", "0-1", "--name", "x", "--setup", "load it", *COMMAND)
     assert typed.error == "run-differs"
@@ -214,7 +219,7 @@ def test_another_command_can_be_had_by_editing(typed: Typed) -> None:
 
 
 def test_the_preview_has_what_the_engine_notes(engine: FakeEngine, typed: Typed) -> None:
-    """That memory is no limit here, say: with --dry-run as without, and once."""
+    """A note of the engine is shown once, with and without --dry-run."""
     engine.limited = Limits(1001, note="a task over its memory is not ended")
     engine.after_submit = lambda order: engine.end_all()
     for more in (("--dry-run",), ()):
@@ -227,7 +232,7 @@ def test_the_preview_has_what_the_engine_notes(engine: FakeEngine, typed: Typed)
 
 
 def test_logs_of_the_slices_in_a_state(engine: FakeEngine, typed: Typed) -> None:
-    """As other verbs have --state: of all slices, or of those that are named after the run."""
+    """``--state`` chooses among all slices, or among the named ones."""
 
     def some_fail(order: Order) -> None:
         engine.end_all()

@@ -45,7 +45,7 @@ class Typed:
         """All that was said and put out, in words with single blanks between them."""
         self.patch.setattr("sys.argv", ["slurmslice", *words])
         self.fields = {}
-        self.code = cli._code()
+        self.code = cli._exit_code()
         self.stdout, self.stderr = self.capture.readouterr()
         self.error = error_code(self.stderr)
         self.notes = tuple(notes_in(self.stderr))
@@ -64,13 +64,13 @@ class Typed:
 
     def watch_errors(self) -> None:
         """Keep the fields of each error that the command line shows."""
-        show = cli._complain
+        show = cli._print_error
 
         def keep(error: SlurmsliceError) -> None:
             self.fields = error.fields
             show(error)
 
-        self.patch.setattr(cli, "_complain", keep)
+        self.patch.setattr(cli, "_print_error", keep)
 
 
 def on_the_fake_cluster(

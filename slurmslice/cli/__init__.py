@@ -1,4 +1,4 @@
-"""The command line: the only place that prints, picks an engine and sets the exit code."""
+"""The command line. Only this package prints, chooses an engine and sets the exit code."""
 
 from __future__ import annotations
 
@@ -13,45 +13,45 @@ from slurmslice import __version__
 from slurmslice.errors import EngineError, SlurmsliceError
 
 VERBS = {
-    "run": "Submit, follow to the end and report; the same line goes on where it stopped.",
-    "render": "Make a run directory to review; submit nothing.",
-    "submit": "Submit what waits in a run, all or a few.",
-    "status": "Say where every slice stands.",
-    "watch": "Follow a run; change nothing.",
-    "tick": "One step: look, put in what has room, end; for cron.",
-    "resubmit": "Submit what failed again, with more memory or time if asked.",
+    "run": "Submit slices, follow them until all have ended, and report.",
+    "render": "Create a run directory to review, and submit nothing.",
+    "submit": "Submit waiting slices of a run, all or a few.",
+    "status": "Show the state of every slice.",
+    "watch": "Follow a run without changing it.",
+    "tick": "Do one step and end: poll, submit what fits. For cron.",
+    "resubmit": "Submit failed slices again, with more memory or time if you like.",
     "cancel": "Cancel slices, or all of a run.",
-    "throttle": "Change how many slices run at once.",
-    "attach": "Take a job into a run that was sent by hand under another name.",
-    "logs": "Show what a slice wrote.",
+    "throttle": "Change the number of slices that run at once.",
+    "attach": "Attach a job that was submitted by hand to a run.",
+    "logs": "Show the output of a slice.",
     "runs": "List the runs here.",
-    "doctor": "Say what this cluster or machine can do.",
+    "doctor": "Show the limits and free resources of this cluster or machine.",
 }
-"""The verbs in the order of their use. Their modules are imported when they are called."""
+"""The verbs in the order of their use. Each module is imported when its verb is called."""
 
-_MEANT = {
+_SYNONYMS = {
     **dict.fromkeys(("rerun", "retry", "redo", "restart", "requeue"), "resubmit"),
     **dict.fromkeys(("kill", "stop", "abort"), "cancel"),
     **dict.fromkeys(("list", "ls"), "runs"),
     **dict.fromkeys(("log", "output"), "logs"),
     **dict.fromkeys(
         ("remove", "rm", "delete", "clean"),
-        "rm -r slurmslice-runs/RUN (once nothing of it is in flight)",
+        "rm -r slurmslice-runs/RUN (after all of its jobs have ended)",
     ),
 }
-"""What is meant by words that other programs have."""
+"""Verbs of other programs, and the slurmslice verb to suggest instead."""
 
 EXAMPLES = """\
 No run here yet. For example:
 
   slurmslice run -a 0-98%10 --mem 4G -t 1:00:00 -- python x.py --in 'part-{}.h5'
   ls data/*.h5 | slurmslice run --slices-from - --mem 2G -- ./convert {}
-  slurmslice render -a 0-98 -c 4 -- ./simulate --seed {}     # to review first
+  slurmslice render -a 0-98 -c 4 -- ./simulate --seed {}     # review it first
 """
 
 
 class UnknownVerb(click.UsageError):
-    """The first word is no verb."""
+    """The first word is not a verb."""
 
 
 USAGE_CODES: dict[type[click.ClickException], str] = {
@@ -63,18 +63,18 @@ USAGE_CODES: dict[type[click.ClickException], str] = {
     click.FileError: "unreadable-file",
     click.ClickException: "usage",
 }
-"""The codes of the errors that click finds. An exception has the code of its nearest class."""
+"""The codes of click's errors. An exception has the code of its nearest class."""
 
 
 class LazyGroup(click.Group):
-    """A group whose verbs are imported when they are used; its help needs none of them."""
+    """A group that imports a verb when it is used. Its help imports none."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The verbs, in the order of their use."""
+        """Return the verbs in the order of their use."""
         return list(VERBS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import one verb's module; None where there is no such verb."""
+        """Import the module of a verb; None if there is no such verb."""
         if cmd_name not in VERBS:
             return None
         import importlib
@@ -86,18 +86,22 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the verb; a misspelt one is an error that names the nearest."""
+        """Find the verb.
+
+        Raises:
+            UnknownVerb: there is no such verb; the message names the nearest one.
+        """
         if args and args[0] not in VERBS:
             import difflib
 
-            near = [_MEANT[args[0]]] if args[0] in _MEANT else []
+            near = [_SYNONYMS[args[0]]] if args[0] in _SYNONYMS else []
             near += difflib.get_close_matches(args[0], VERBS, 1)
             guess = f" Did you mean {near[0]}?" if near else ""
             raise UnknownVerb(f"There is no verb {args[0]!r}.{guess}", ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The verbs with their summaries, from the table above."""
+        """Write the verbs and their summaries."""
         with formatter.section("Verbs"):
             formatter.write_dl(list(VERBS.items()))
 
@@ -106,10 +110,10 @@ class LazyGroup(click.Group):
 @click.version_option(__version__, "-V", "--version", message="slurmslice %(version)s")
 @click.pass_context
 def cli(ctx: click.Context) -> None:
-    """From a command and N slices of data to every slice done, on Slurm or on one machine.
+    """Run one command on N slices of data until every slice is done, on Slurm or this machine.
 
-    Exit codes: 0 every slice done, or asked and answered; 1 finished, some failed; 2 bad input,
-    nothing done; 3 Slurm did not answer, or refused; 4 not finished yet; 130 interrupted.
+    Exit codes: 0 success; 1 the run finished with failures; 2 wrong input, nothing was done;
+    3 Slurm did not answer or rejected a submission; 4 not finished yet; 130 interrupted.
     """
     if ctx.invoked_subcommand is None:
         from slurmslice.cli.runs import overview
@@ -120,65 +124,65 @@ def cli(ctx: click.Context) -> None:
 def main() -> None:
     """Run the command line and end the process with its exit code."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # no locale is a reason to fail
-    sys.exit(_code())
+        sys.stdout.reconfigure(errors="backslashreplace")  # no locale may cause a failure
+    sys.exit(_exit_code())
 
 
-def _code() -> int:
+def _exit_code() -> int:
     try:
         result = cli.main(prog_name="slurmslice", standalone_mode=False)
     except click.exceptions.Abort:
         return 130
     except click.ClickException as why:
-        _complain_of_usage(why)
+        _print_usage_error(why)
         return 2
     except KeyboardInterrupt:
         return 130
     except SlurmsliceError as why:
-        _complain(why)
+        _print_error(why)
         return why.exit_code
     except MemoryError:
-        _complain(
+        _print_error(
             EngineError(
                 "There is not enough memory.",
-                "Nothing that was written is lost.",
+                "All files written so far are complete.",
                 code="out-of-memory",
             )
         )
         return EngineError.exit_code
     except BrokenPipeError:
-        # The reader (head, less) has seen enough; nothing more can be said to it.
+        # The reader (head, less) has closed the pipe, so nothing can be printed any more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as why:
-        # A full disk, a folder without rights: what was written before stays whole.
+        # For example a full disk or missing rights. Files written before remain complete.
         what = why.filename or "A file of the run cannot be written"
-        hint = "What was written before is whole; once mended, the same line goes on."
-        _complain(
+        hint = "Files written before are complete. Repair this, then run the same command again."
+        _print_error(
             EngineError(f"{what}: {why.strerror or why}.", hint, code="os-error", path=why.filename)
         )
         return EngineError.exit_code
     return result if isinstance(result, int) else 0
 
 
-def _complain_of_usage(why: click.ClickException) -> None:
-    """What click says, in which words that were typed may stand as they are."""
+def _print_usage_error(why: click.ClickException) -> None:
+    """Print click's message. It may quote typed words, which are made printable."""
     from slurmslice.cli.console import say
 
-    said = io.StringIO()
-    why.show(said)
-    text = said.getvalue().removesuffix("\n")
+    output = io.StringIO()
+    why.show(output)
+    text = output.getvalue().removesuffix("\n")
     say(re.sub(r"^(Error: .*)$", rf"\1 [{usage_code(why)}]", text, count=1, flags=re.MULTILINE))
 
 
 def usage_code(why: click.ClickException) -> str:
-    """Return the code of an error of click's; one that was raised anew has its cause's."""
+    """Return the code of a click error; a re-raised error has the code of its cause."""
     if isinstance(why.__cause__, click.ClickException):
         return usage_code(why.__cause__)
     return next(USAGE_CODES[kind] for kind in type(why).__mro__ if kind in USAGE_CODES)
 
 
-def _complain(why: SlurmsliceError) -> None:
+def _print_error(why: SlurmsliceError) -> None:
     from slurmslice.cli.console import printable
 
     click.echo(f"slurmslice: {printable(why.message)} [{why.code}]", err=True)

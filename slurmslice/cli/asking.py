@@ -1,11 +1,11 @@
-"""The options of ``run`` and ``render`` that describe a new run, and what is made of them."""
+"""The options of ``run`` and ``render`` that describe a new run, and the inputs made of them."""
 
 from __future__ import annotations
 
 import functools
 import os
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,10 @@ import click
 from click.core import ParameterSource
 
 from slurmslice.check import Check
-from slurmslice.cli import places
 from slurmslice.cli.console import note, one_line
 from slurmslice.cli.packing import packing_of
 from slurmslice.cli.preview import relative
-from slurmslice.cli.shared import engine_option, meta, said_in
+from slurmslice.cli.shared import engine_option, max_failures_option, meta, naming_setting
 from slurmslice.cli.sources import SLICE_OPTIONS, Given, SliceOptions
 from slurmslice.command import (
     Command,
@@ -25,113 +24,165 @@ from slurmslice.command import (
     Words,
     check,
     check_expanded_glob,
-    join,
     quote,
 )
-from slurmslice.engines import Engine
 from slurmslice.errors import BadInput
-from slurmslice.run import Run
-from slurmslice.run_spec import RunRecord, RunSpec
-from slurmslice.rundir import RunDirectory
+from slurmslice.run_spec import RunSpec
+from slurmslice.settings import Key, Keys, Kind
 from slurmslice.template import OwnTemplate, find
-from slurmslice.verbs.create import RunInputs, check_name, default_name, make
-from slurmslice.verbs.replace_refused_run import replace_refused_run, replaceable
+from slurmslice.verbs.create import RunInputs, check_name, default_name
 
 _OPTIONS: tuple[Callable[..., Any], ...] = (
     *SLICE_OPTIONS,
     click.option(
         "--throttle", type=click.IntRange(min=1), metavar="N",
-        help="At most N slices at once, over all submissions of the run.",
+        help="Run at most N slices at once, over all submissions of the run.",
     ),
     click.option(
         "--pack", metavar="K|auto",
-        help="K slices an array task, one after another; --time, --mem and -c stay those of one "
-        "slice. auto: as many as take about 15 minutes.",
+        help="Run K slices one after another in each array task. --time, --mem and -c remain those "
+        "of one slice. auto: as many slices as take about 15 minutes.",
     ),
     click.option(
         "--at-once", type=click.IntRange(min=1), default=1, metavar="P",
-        help="P slices of a task at a time; the task asks P times the CPUs and memory.",
+        help="Run P slices of a task at the same time. The task requests P times the CPUs and "
+        "the memory.",
     ),
     click.option(
         "--slice-time", metavar="TIME",
-        help="How long a slice takes, as --time is written, for --pack auto; else as long as the "
-        "slices of an earlier run of the same command took.",
+        help="The duration of one slice for --pack auto, written as for --time. Default: the "
+        "duration in an earlier run of the same command.",
     ),
+    max_failures_option,
     click.option(
-        "--no-breaker", is_flag=True,
-        help="Go on where the first 20 slices that end have all failed; else the rest is held.",
+        "--shell", metavar="TEXT", help="Use a shell text as the command. The key is $SLICE."
     ),
-    click.option("--shell", metavar="TEXT", help="A shell text as the command; uses $SLICE."),
     click.option(
         "--check", metavar="TEXT", default="",
-        help="A shell text that runs after a command that exits 0, with the same variables; "
-        "where it does not exit 0 the slice is CHECK_FAILED.",
+        help="Run this shell text after a command that exits with 0. If the text exits with "
+        "another code, the slice is CHECK_FAILED.",
     ),
     click.option(
         "--check-file", metavar="PATH", multiple=True,
-        help="A file, with {} or {column} in its path, that must exist then and not be empty.",
+        help="Require this file after the command; it must not be empty. Write {} or {column} in "
+        "its path.",
     ),
     click.option(
         "--allow-failed-steps", is_flag=True,
-        help="A job step (srun) that fails is no failure of a slice whose command exits 0.",
+        help="Count a slice as done if its command exits with 0, although a job step (srun) "
+        "failed.",
     ),
     click.option(
         "--setup", metavar="TEXT|FILE", default="",
-        help="Shell lines that run once a task, before the command: modules, conda, scratch. "
-        "End a line that must not fail with `|| exit`.",
+        help="Run these shell lines once per task before the command: modules, conda, scratch. "
+        "End a line that must succeed with `|| exit`.",
     ),
     click.option(
         "--template", metavar="FILE|NAME",
-        help="A template in place of the script's own: a file, or a name in templates/ here. It is "
-        "code: what it says is done here, when the script is made.",
+        help="Make the script from your own template: a file, or a name in templates/ here. A "
+        "template is code; it runs here when the script is made.",
     ),
     click.option(
         "-J", "--name", "--job-name", "name", metavar="NAME", default="",
-        help="The run's name; the program's if left out.",
+        help="Name the run. Default: the name of the program.",
     ),
-    click.option("--run-dir", metavar="DIR", help="The run directory, in place of the usual one."),
-    click.option("--profile", metavar="NAME", help="Take the settings of [profile.NAME] too."),
+    click.option(
+        "--run-dir", metavar="DIR", help="Use this run directory. Default: slurmslice-runs/NAME."
+    ),
+    click.option(
+        "--profile", metavar="NAME", help="Also use the settings in [profile.NAME]."
+    ),
     engine_option,
 )  # fmt: skip
 
+_FOLLOW_OPTIONS: tuple[Callable[..., Any], ...] = (
+    click.option(
+        "--max-attempts", type=click.IntRange(min=1), show_default="1", metavar="N",
+        help="Give each slice up to N attempts. A failed slice is submitted again with the same "
+        "memory and time. For an existing run, N replaces the recorded number.",
+    ),
+    click.option(
+        "--interval", type=click.FloatRange(min=0.1), metavar="SECONDS",
+        help="Ask Slurm every so many seconds. Default: between 1 and 60 s, by the run's age.",
+    ),
+)  # fmt: skip
+
 EPILOG = (
-    "Every option of sbatch that describes the request is taken too, by its own name and "
-    "letter: -p -A -q -c -t -N -n -G -C -d -w -x --mem --mem-per-cpu --gres --exclusive …\n\n"
-    "All of this can be said in a file: slurmslice.toml in this folder, and "
-    "~/.config/slurmslice/config.toml below it. What is typed counts first, then --profile."
+    "sbatch's options describe the request of one slice, by their own names and letters: "
+    "-p -A -q -c -t -N -n -G -C -d -w -x --mem --mem-per-cpu --gres --exclusive …\n\n"
+    "Options may also be in slurmslice.toml in this folder, and in "
+    "~/.config/slurmslice/config.toml. A typed option overrides --profile, which overrides "
+    "slurmslice.toml, which overrides config.toml."
 )
 
 
-def _with_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    for option in reversed(_OPTIONS):
+def _with_options(
+    function: Callable[..., Any], options: Sequence[Callable[..., Any]]
+) -> Callable[..., Any]:
+    for option in reversed(options):
         function = option(function)
     return function
 
 
-NAMES = tuple(str(p.name) for p in click.command(_with_options(lambda: None)).params)
+def _parameters(options: Sequence[Callable[..., Any]]) -> list[click.Parameter]:
+    return click.command(_with_options(lambda: None, options)).params
+
+
+NAMES = tuple(str(parameter.name) for parameter in _parameters(_OPTIONS))
 """The parameters that describe a new run, in the order of their options."""
 
-_FOR_OLD_RUNS_TOO = {"no_breaker"}
+_POLICY = {"max_failures", "max_attempts", "interval"}
+"""The parameters that may also be given for an existing run."""
 
-_FOR_OLD_RUNS_TOO = {"no_breaker"}
+_NOT_IN_SETTINGS = {"profile"}
 
 
 def new_run_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a verb the options that describe a new run; they arrive as one ``NewRunOptions``."""
+    """Give a verb the options that describe a new run; it gets them as one ``NewRunOptions``."""
 
     @functools.wraps(function)
     def verb(*args: Any, **given: Any) -> Any:
         values = {name: given.pop(name) for name in NAMES}
         return function(*args, options=NewRunOptions(values), **given)
 
-    return _with_options(verb)
+    return _with_options(verb, _OPTIONS)
+
+
+def follow_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a verb the options for a run that it follows: ``--max-attempts``, ``--interval``."""
+    return _with_options(function, _FOLLOW_OPTIONS)
+
+
+def setting_keys() -> Keys:
+    """Return the keys of a settings file: all long names of the options of ``run``."""
+    top = {"command": Key("words", Kind.WORDS)}
+    policy: dict[str, Key] = {}
+    for option in _parameters((*_OPTIONS, *_FOLLOW_OPTIONS)):
+        name = str(option.name)
+        if isinstance(option, click.Option) and name not in _NOT_IN_SETTINGS:
+            flags = [flag.removeprefix("--") for flag in option.opts if flag.startswith("--")]
+            table = policy if name in _POLICY else top
+            table.update(dict.fromkeys(flags, Key(name, _kind(option))))
+    return Keys(top, policy)
+
+
+def _kind(option: click.Option) -> Kind:
+    if option.is_flag:
+        return Kind.FLAG
+    return Kind.TEXTS if option.multiple else Kind.TEXT
+
+
+def is_typed(parameter: str) -> bool:
+    """Return whether a parameter was typed, and not taken from a settings file or a default."""
+    source = click.get_current_context().get_parameter_source(parameter)
+    return source is ParameterSource.COMMANDLINE
 
 
 class NewRunOptions:
-    """The options that describe a new run, as they were typed, or said in a settings file.
+    """The options that describe a new run, typed or from a settings file.
 
     Args:
-        values: by the parameters' names.
+        values: the values by parameter name.
     """
 
     def __init__(self, values: Mapping[str, Any]) -> None:
@@ -139,26 +190,25 @@ class NewRunOptions:
         self.words, self.sbatch = meta()
         self.run_dir: str | None = values["run_dir"]
         self.engine: str = values["engine"]
-        self.no_breaker: bool = values["no_breaker"]
+        self.max_failures: int | None = values["max_failures"]
 
     @property
-    def anything(self) -> str:
-        """The first of them that was typed; empty if just an old run is named."""
-        context = click.get_current_context()
+    def first_typed(self) -> str:
+        """The first of them that was typed; empty if only an existing run was named."""
         if self.words:
             return "the command"
-        for option in context.command.params:
-            typed = context.get_parameter_source(str(option.name)) is ParameterSource.COMMANDLINE
-            if typed and option.name in NAMES and option.name not in _FOR_OLD_RUNS_TOO:
+        for option in click.get_current_context().command.params:
+            name = str(option.name)
+            if name in NAMES and name not in _POLICY and is_typed(name):
                 long = (flag for flag in option.opts if flag.startswith("--"))
-                return option.opts[0] if option.name == "slices" else next(long)
+                return option.opts[0] if name == "slices" else next(long)
         return ""
 
     def read(self, max_attempts: int | None) -> RunInputs:
-        """The run that is asked for: an option that has a field's name fills it.
+        """Return the inputs of the new run. An option fills the field of the same name.
 
         Raises:
-            BadInput: anything about it cannot be understood.
+            BadInput: an option is wrong.
         """
         values, names = self.values, SliceOptions.__dataclass_fields__
         given = SliceOptions(**{name: values[name] for name in names}).read()
@@ -184,25 +234,25 @@ class NewRunOptions:
         return RunInputs(spec, given.table, dict(os.environ), template)
 
     def _setup(self) -> str:
-        with said_in("setup"):
-            return setup_of(self.values["setup"])
+        with naming_setting("setup"):
+            return _read_setup(self.values["setup"])
 
     def _check(self, columns: Collection[str]) -> Check:
         for name, part in (
             ("check", Check(self.values["check"])),
             ("check_file", Check("", self.values["check_file"])),
         ):
-            with said_in(name):
+            with naming_setting(name):
                 part.verify(columns)
         return Check(self.values["check"], self.values["check_file"])
 
     def _template(self) -> OwnTemplate | None:
-        """The person's template; that it is code is said before it is run."""
+        """Return the user's template. A note says first that it is code."""
         if not self.values["template"]:
             return None
         own = find(self.values["template"], Path.cwd())
         path = one_line(relative(own.path))
-        message = f"The template {path} is code, and runs here to make the script."
+        message = f"The template {path} is code. It runs here to make the script."
         note("template-is-code", message, path=path)
         return own
 
@@ -211,7 +261,7 @@ class NewRunOptions:
         if given.command and (self.words or shell is not None):
             raise BadInput(
                 "There are two commands: the lines of --job-file, and another one.",
-                "Leave out --shell, and what stands after --.",
+                "Leave out --shell and the words after --.",
                 code="two-commands",
                 option="job-file",
             )
@@ -225,7 +275,7 @@ class NewRunOptions:
                 option="shell",
             )
         command: Command = Words(self.words) if shell is None else ShellText(shell)
-        with said_in("words" if shell is None else "shell"):
+        with naming_setting("words" if shell is None else "shell"):
             check(command, given.table.columns)
         if isinstance(command, Words):
             check_expanded_glob(command)
@@ -235,96 +285,29 @@ class NewRunOptions:
 _LIKE_A_PATH = re.compile(r"[\w.+@~/-]*(/[\w.+@~/-]*|\.sh)")
 
 
-def setup_of(text: str) -> str:
-    """The setup's shell text: a file's where the text names one.
+def _read_setup(text: str) -> str:
+    """Return the shell text of the setup; if the text names a file, the text in the file.
 
     Raises:
-        BadInput: the text is a folder, or looks like the path of a file that is not there.
+        BadInput: the text is a folder, or looks like the path of a file that does not exist.
     """
     if os.path.isfile(text):
         return Path(text).read_bytes().decode("utf-8", "surrogateescape")
-    wants = "--setup is shell lines, or a file of them"
+    wants = "--setup needs shell lines, or a file of them"
     if os.path.isdir(text):
         raise BadInput(
             f"{wants}: {quote(text)} is a folder.",
-            "Name a file that is in it.",
+            "Name a file in it.",
             code="is-a-folder",
             option="setup",
             path=text,
         )
     if _LIKE_A_PATH.fullmatch(text):
         raise BadInput(
-            f"{wants}: {quote(text)} is not there.",
-            f"A program of the nodes is run with  --setup {quote(f'{text} || exit')}",
+            f"{wants}: {quote(text)} does not exist.",
+            f"To run a program of the nodes:  --setup {quote(f'{text} || exit')}",
             code="no-such-file",
             option="setup",
             path=text,
         )
     return text
-
-
-def there_already(
-    path: Path, record: RunRecord, engine: Engine
-) -> tuple[RunDirectory | None, Run | None]:
-    """What is at the place of a run that is asked for.
-
-    Returns:
-        just this run, where it is there; and a run that it is to replace: one of which all that
-        was submitted was refused, so that a corrected line takes its place.
-
-    Raises:
-        BadInput: another run is there; with what differs, a line each, and the ways out.
-    """
-    if not os.path.exists(path):  # False too where the name is too long: making it says so
-        return None, None
-    place = RunDirectory.open(path)
-    different = place.record().differences(record)
-    if not different:
-        return place, None
-    there = Run(place, engine)
-    ours = (there.record.engine, there.record.cluster) == (record.engine, record.cluster)
-    if not (ours and replaceable(there)):
-        raise BadInput(
-            f"There is a run {record.name} already, and it is another one:\n  "
-            + "\n  ".join(map(one_line, different)),
-            "\n".join(_ways_out(there, record, different)),
-            code="run-differs",
-            run=record.name,
-            differences=tuple(different),
-        )
-    return None, there
-
-
-def made(record: RunRecord, new: RunInputs, path: Path, replaced: Run | None) -> RunDirectory:
-    """Make the run, in the place of one that it replaces if need be."""
-    if replaced is None:
-        place = make(record, new, path)
-    else:
-        place = replace_refused_run(replaced, record, new)
-        message = f"It replaces the run {record.name} that was there: all of that was refused."
-        note("run-replaced", message, run=record.name)
-    places.remember(path)
-    return place
-
-
-_IN_THE_SCRIPT = ("command:", "setup:", "check:")
-
-
-def _ways_out(there: Run, record: RunRecord, different: list[str]) -> Iterator[str]:
-    name = quote(record.name)
-    yield f"Give this one a name of its own:  --name {record.name}-2"
-    if all(line.startswith("options:") for line in different):
-        had, now = there.record.request, record.request
-        changed = now.differing_from(had).to_argv()
-        if had.keys() <= now.keys():
-            yield f"Go on with it, changed:           slurmslice run {name} {join(changed)}"
-        else:
-            yield (
-                f"Go on with it, changed:           edit the #SBATCH lines of "
-                f"{relative(there.place.script)}, then slurmslice run {name}"
-            )
-    if any(line.startswith(_IN_THE_SCRIPT) for line in different):
-        yield f"What that one runs can be edited: {quote(relative(there.place.script))}"
-    if not there.ledger.submissions:
-        path = quote(relative(there.place.path))
-        yield f"Nothing of it was submitted yet:  rm -r {path}  forgets it"

@@ -1,4 +1,4 @@
-"""``slurmslice attach``."""
+"""The verb ``attach``: attach a job to a run by its number."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import click
 from slurmslice.cli import places
 from slurmslice.cli.console import note
 from slurmslice.cli.engine import open_run
-from slurmslice.cli.preview import tell_how_to_come_back
+from slurmslice.cli.preview import note_how_to_return
 from slurmslice.errors import BadInput
 from slurmslice.verbs.attach import attach
 
@@ -15,18 +15,18 @@ from slurmslice.verbs.attach import attach
 @click.command()
 @click.argument("words", nargs=-1, required=True, metavar="[RUN] JOBID")
 def command(words: tuple[str, ...]) -> int:
-    """Take a job into a run that was sent by hand under another name, or was renamed since.
+    """Attach a job that was submitted by hand under another name, or renamed later.
 
-    A job that kept the name in the script is found by the next `status`, without this.
+    `status` finds a job with the name in the script without this verb.
     """
     if len(words) > 2 or not (words[-1].isascii() and words[-1].isdecimal()):
         raise BadInput(
-            "Name one job, by its number.", "slurmslice attach [RUN] JOBID", code="missing-job"
+            "Give the number of one job.", "slurmslice attach [RUN] JOBID", code="missing-job"
         )
     place = places.find(words[0] if len(words) == 2 else None, changing=True)
     run = open_run(place, changing=True)
     number = attach(run, words[-1])
-    message = f"Job {words[-1]} is submission {number:03d} of {run.record.name} now."
+    message = f"Job {words[-1]} is now submission {number:03d} of {run.record.name}."
     note("job-attached", message, job=words[-1], submission=number, run=run.record.name)
-    tell_how_to_come_back(run)
+    note_how_to_return(run)
     return 0

@@ -1,4 +1,4 @@
-"""``slurmslice cancel``."""
+"""The verb ``cancel``: cancel slices that have not ended."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 from slurmslice.cli import places
 from slurmslice.cli.console import note
 from slurmslice.cli.engine import open_run
-from slurmslice.cli.looking import look, settle_doubts
+from slurmslice.cli.looking import refresh, settle_doubts
 from slurmslice.cli.shared import KeysCommand, dry_run_option, keys_from_words, run_argument
 from slurmslice.reports.counts import count, key_ranges
 from slurmslice.verbs.steer import cancel, to_cancel
@@ -20,11 +20,11 @@ from slurmslice.verbs.steer import cancel, to_cancel
 @click.argument("keys", nargs=-1, metavar="[KEY]...")
 @dry_run_option
 def command(run_name: str | None, keys: tuple[str, ...], dry_run: bool) -> int:
-    """Cancel slices (keys, ranges or patterns of them), or all of a run that have not ended."""
+    """Cancel slices by key, range or pattern, or all slices of a run that have not ended."""
     place = places.find(run_name, changing=True, keys_of="cancel", keys=keys)
     run = open_run(place, changing=True, read_only=dry_run)
     rows = keys_from_words(run, keys)
-    look(run)
+    refresh(run)
     settle_doubts(run)
     if dry_run:
         open_rows = sorted(chain.from_iterable(to_cancel(run, rows).values()))
@@ -32,12 +32,12 @@ def command(run_name: str | None, keys: tuple[str, ...], dry_run: bool) -> int:
         open_rows = cancel(run, rows)
     which, slices = key_ranges([run.table.keys[row] for row in open_rows]), len(open_rows)
     if not open_rows:
-        note("nothing-to-cancel", "Nothing to cancel: these slices have ended.")
+        note("nothing-to-cancel", "Nothing was cancelled: these slices have ended.")
     elif dry_run:
         message = f"Would cancel {count(slices)}: {which}"
         note("would-cancel", message, slices=slices, keys=which)
     else:
         note("cancelled", f"Cancelled {count(slices)}: {which}", slices=slices, keys=which)
         back = f"slurmslice resubmit {run.record.name} --state CANCELLED"
-        note("how-to-resubmit", f"`{back}` brings them back.", command=back)
+        note("how-to-resubmit", f"To submit them again: {back}", command=back)
     return 0

@@ -1,4 +1,4 @@
-"""``slurmslice doctor``."""
+"""The verb ``doctor``: limits and free resources of the cluster or machine."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from slurmslice.units import format_memory, format_time
 @click.command(cls=SbatchCommand)
 @engine_option
 def command(engine: str) -> int:
-    """Say what this cluster or machine can do.
+    """Show the limits and free resources of this cluster or machine.
 
-    With a request, such as -c 4 --mem 8G -p main, also how many such tasks fit.
+    With a request such as -c 4 --mem 8G -p main, it also shows how many such tasks fit.
     """
     request = meta()[1].verify()
     chosen = choose(engine, Path.cwd())
     if isinstance(chosen, SlurmEngine):
-        return _slurm(chosen, request)
-    return _this_machine(chosen, request)
+        return _show_slurm(chosen, request)
+    return _show_machine(chosen, request)
 
 
-def _slurm(engine: SlurmEngine, request: ResourceRequest) -> int:
-    """Version, limits, accounting and partitions; 3 where accounting does not answer."""
+def _show_slurm(engine: SlurmEngine, request: ResourceRequest) -> int:
+    """Print version, limits, accounting and partitions. Return the exit code."""
     health = engine.cluster_health(request)
     out(f"Slurm {health.version} on cluster {health.cluster}")
     out(f"MaxArraySize {health.max_array_size}: the highest array index is "
         f"{health.max_array_size - 1}")  # fmt: skip
     out(f"accounting {health.accounting}")
     limits = engine.limits(request)
-    fits = "not known" if limits.at_once is None else str(limits.at_once)
+    fits = "unknown" if limits.at_once is None else str(limits.at_once)
     out(f"tasks of this request at once: {fits} ({limits.why})")
     intake = engine.intake(request)
     left = "no limit" if intake.tasks is None else f"{intake.tasks} more"
-    out(f"tasks that the queue takes of you: {left}{f' ({intake.why})' if intake.why else ''}")
+    out(f"tasks that you can submit now: {left}{f' ({intake.why})' if intake.why else ''}")
     header = ("PARTITION", "STATE", "MAX TIME", "NODES", "CPUS FREE", "CPUS", "MEM A NODE",
-              "FIT NOW", "FIT", "WHY NONE")  # fmt: skip
+              "FIT NOW", "FIT", "REASON")  # fmt: skip
     rows = [
         (
             part.name + ("*" if part.default else ""),
@@ -62,13 +62,13 @@ def _slurm(engine: SlurmEngine, request: ResourceRequest) -> int:
     ]
     print_table(header, rows, right=(2, 3, 4, 5, 6, 7, 8))
     if health.accounting != "on":
-        message = "Without accounting, states come from the queue and from what the tasks write."
+        message = "Accounting is off: states come from the queue and from the tasks' files."
         note("no-accounting", message)
     return 0
 
 
-def _this_machine(engine: Engine, request: ResourceRequest) -> int:
+def _show_machine(engine: Engine, request: ResourceRequest) -> int:
     limits = engine.limits(request)
-    out(f"this machine, {engine.cluster()}: no Slurm is used")
+    out(f"this machine, {engine.cluster()}: no Slurm")
     out(f"tasks of this request at once: {limits.at_once} ({limits.why})")
     return 0

@@ -1,4 +1,4 @@
-"""Which engine runs it: Slurm where there is one, this machine where nothing says cluster."""
+"""The choice of the engine: Slurm if it is there, else this machine unless it is a cluster's."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from slurmslice.submission import check_copy
 
 
 def choose(wanted: str, path: Path) -> Engine:
-    """The engine of a run that is to be made in ``path``.
+    """Return the engine for a new run in ``path``.
 
     Raises:
-        BadInput: ``auto`` on what looks like a cluster without sbatch: nobody's login node is
-            loaded by accident.
+        BadInput: ``auto`` on a machine that looks like a cluster's but has no sbatch. Running
+            there could overload a login node by accident.
     """
     if wanted == "auto":
         wanted = "slurm" if shutil.which("sbatch") else "local"
         signs = signs_of_a_cluster()
         if wanted == "local" and signs:
             raise BadInput(
-                f"This looks like a cluster's machine ({signs[0]}), but sbatch is not on PATH.",
-                "Load the cluster's slurm module; or say `--engine local` to use this machine.",
+                f"This looks like a cluster ({signs[0]}), but sbatch is not on PATH.",
+                "Load the cluster's slurm module. To use this machine: --engine local",
                 code="slurm-command-not-found",
                 command="sbatch",
             )
@@ -36,14 +36,14 @@ def choose(wanted: str, path: Path) -> Engine:
 
 
 def signs_of_a_cluster() -> list[str]:
-    """What says that this machine belongs to a cluster."""
+    """Return the signs that this machine belongs to a cluster, as short sentences."""
     variables = sorted(name for name in os.environ if name.startswith("SLURM_"))
     files = sorted([*glob.glob("/etc/slurm*"), *glob.glob("/run/munge/munge.socket*")])
     return [*(f"{name} is set" for name in variables), *(f"{path} exists" for path in files)]
 
 
 def make(name: str, path: Path) -> Engine:
-    """An engine by name, for the run in ``path``."""
+    """Create an engine by name for the run in ``path``."""
     if name == "local":
         from slurmslice.engines.local import LocalEngine
         from slurmslice.journal_jobs import JournalJobs
@@ -55,11 +55,11 @@ def make(name: str, path: Path) -> Engine:
 
 
 def open_run(place: RunDirectory, *, changing: bool = False, read_only: bool = False) -> Run:
-    """Open a run with the engine that it belongs to; read-only for a dry run.
+    """Open a run with its engine; read-only for a dry run.
 
     Raises:
-        BadInput: a verb that changes was called on another cluster or machine, on a copy, or by
-            who may not change it.
+        BadInput: a verb that changes the run was called on another cluster or machine, on a copy
+            of the run, or by a user who may not change it.
     """
     if changing:
         place.check_writable()
@@ -67,8 +67,8 @@ def open_run(place: RunDirectory, *, changing: bool = False, read_only: bool = F
     engine = make(record.engine, place.path)
     if changing and record.cluster and engine.cluster() != record.cluster:
         raise BadInput(
-            f"The run {record.name} belongs to {record.cluster}, and this is {engine.cluster()}.",
-            f"Go to {record.cluster}, or make a run of its own here with another --name.",
+            f"The run {record.name} belongs to {record.cluster}, but this is {engine.cluster()}.",
+            f"Go to {record.cluster}, or create another run here with another --name.",
             code="other-cluster",
             run=record.name,
             cluster=record.cluster,

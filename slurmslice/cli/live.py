@@ -1,4 +1,4 @@
-"""Follow a run on the terminal: one line that changes, or plain lines where there is none."""
+"""Following a run: one changing line on a terminal, else plain lines."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from collections.abc import Callable, Iterator, Mapping
 import click
 
 from slurmslice.cli.console import colored, note, one_line, painted, print_note
-from slurmslice.cli.preview import tell_how_to_come_back, tell_taken
+from slurmslice.cli.preview import note_how_to_return, print_taken
 from slurmslice.cli.summary import (
     changing_options,
     exit_code,
-    held_by_throttle,
-    stuck,
-    tell,
+    note_on_throttle,
+    notes_on_blocked_slices,
+    print_summary,
     waiting_count,
-    waits,
+    waiting_message,
 )
 from slurmslice.errors import Refused, SlurmsliceError
 from slurmslice.notes import Note
@@ -39,70 +39,70 @@ _BAR = 30
 def follow_live(run: Run, options: FollowOptions) -> int:
     """Follow a run to its end with progress, report, and return the exit code.
 
-    If it is interrupted, it says how to come back; on the local engine it first stops the tasks.
+    An interruption prints how to return. The local engine first stops its tasks.
     """
-    return _to_the_end(run, lambda progress: follow(run, options, progress))
+    return _follow_to_end(run, lambda progress: follow(run, options, progress))
 
 
 def watch_live(run: Run, interval: float | None) -> int:
     """Watch a run with progress, report, and return the exit code.
 
-    It says which slices are not submitted yet, or held, and which commands go on with them.
+    Notes name the slices that are not submitted yet or held, and the commands for them.
     """
-    return _to_the_end(run, lambda progress: watch(run, progress.looked_only, interval))
+    return _follow_to_end(run, lambda progress: watch(run, progress.show_watched, interval))
 
 
-def _to_the_end(run: Run, follow_with: Callable[[Progress], None]) -> int:
+def _follow_to_end(run: Run, follow_with: Callable[[Progress], None]) -> int:
     progress = Progress()
     try:
-        with _interrupted_in_order(progress):
+        with _interrupt_on_signals(progress):
             follow_with(progress)
     except KeyboardInterrupt:
         progress.end()
-        _leave(run)
+        _note_interrupted(run)
         return 130
     except SlurmsliceError:
         progress.end()
-        _leave(run)
+        _note_interrupted(run)
         raise
     finally:
-        run.engine.close()  # whatever went wrong: nothing runs on unwatched
+        run.engine.close()  # after any error, no local task may run on
     progress.end()
-    tell(run)
+    print_summary(run)
     return exit_code(run)
 
 
-def _leave(run: Run) -> None:
+def _note_interrupted(run: Run) -> None:
     if run.engine.working:
-        note("stopping-slices", "Stopping what runs …")
+        note("stopping-slices", "Stopping the running slices …")
         run.engine.close()
-        message = "What was running was stopped and waits."
-        note("slices-stopped", f"{message} `slurmslice run {run.record.name}` goes on.")
+        message = f"The running slices were stopped. To continue: slurmslice run {run.record.name}"
+        note("slices-stopped", message)
         return
     if run.in_flight():
-        waiting = "" if run.ledger.held else waits(run)
-        which = "What is in the queue goes" if waiting else "The slices go"
-        note("jobs-keep-running", f"{which} on without this window.", all=not waiting)
+        waiting = "" if run.ledger.held else waiting_message(run)
+        which = "Slices in the queue" if waiting else "The slices"
+        note("jobs-keep-running", f"{which} keep running without this window.", all=not waiting)
         if waiting:
             note("waiting", waiting, slices=waiting_count(run))
-        tell_how_to_come_back(run)
+        note_how_to_return(run)
     elif not run.finished:
         name = run.record.name
         options = changing_options(run.ledger.refusal)
         note(
             "run-kept",
-            f"The run is kept, and nothing of it is in flight. `slurmslice run {name}` goes on; "
-            f"options change its request, as in `slurmslice run {name} {options}`.",
+            f"The run is kept; none of its slices is in the queue. To continue: slurmslice run "
+            f"{name}. With another request: slurmslice run {name} {options}",
             run=name, command=f"slurmslice run {name} {options}",
         )  # fmt: skip
 
 
 @contextlib.contextmanager
-def _interrupted_in_order(progress: Progress) -> Iterator[None]:
-    """A closed terminal or a polite kill ends following as Ctrl-C does: in order.
+def _interrupt_on_signals(progress: Progress) -> Iterator[None]:
+    """Turn SIGHUP and SIGTERM into KeyboardInterrupt, as Ctrl-C does.
 
-    A signal that is ignored stays so: ``nohup slurmslice run … &`` outlives its terminal. One
-    that comes while Python clears an object away is lost as an exception: the mark stays.
+    An ignored signal stays ignored, so ``nohup slurmslice run … &`` survives its terminal. Python
+    drops an exception that is raised in a finalizer, so the handler also sets a flag.
     """
 
     def interrupt(number: int, frame: object) -> None:
@@ -110,8 +110,8 @@ def _interrupted_in_order(progress: Progress) -> Iterator[None]:
         raise KeyboardInterrupt
 
     ends = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
-    heeded = [number for number in ends if signal.getsignal(number) != signal.SIG_IGN]
-    before = {number: signal.signal(number, interrupt) for number in heeded}
+    handled = [number for number in ends if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupt) for number in handled}
     try:
         yield
     finally:
@@ -120,77 +120,77 @@ def _interrupted_in_order(progress: Progress) -> Iterator[None]:
 
 
 class Progress:
-    """Shown after each poll. On a terminal one line is painted over; else a line now and then."""
+    """The display after each poll: one repainted line on a terminal, else a line every 30 s."""
 
     def __init__(self) -> None:
         self._terminal = sys.stderr.isatty()
-        self._said = -PLAIN_LINE_EVERY_S  # the first line is said at once
+        self._last_line_at = -PLAIN_LINE_EVERY_S  # print the first line at once
         self._line = ""
         self._silences: tuple[str, ...] = ()
-        self._stuck: tuple[Note, ...] = ()
-        self._left: set[str] = set()
+        self._blocked: tuple[Note, ...] = ()
+        self._mentioned: set[str] = set()
         self.interrupted = False
 
     def __call__(self, run: Run, looked: Poll, fed: SubmitOutcome) -> None:
-        """Show where the run stands."""
+        """Show the states of the run after a poll and a submission."""
         if self.interrupted:
             raise KeyboardInterrupt
         passing = fed.error and not isinstance(fed.error, Refused)
         silences = (*looked.silences, *([fed.waits] if passing else []))
         if fed.taken or looked.notes or silences != self._silences:
             self.end()
-        tell_taken(run, fed.taken)
+        print_taken(run, fed.taken)
         for found in looked.notes:
             print_note(found)
         if silences != self._silences:
             for silence in silences:
-                note("no-answer", f"Not now: {silence}")
+                note("no-answer", f"No answer: {silence}")
             self._silences = silences
-        hints = stuck(run)
-        if hints and hints != self._stuck:
+        hints = notes_on_blocked_slices(run)
+        if hints and hints != self._blocked:
             self.end()
             for hint in hints:
                 print_note(hint)
-            self._stuck = hints
+            self._blocked = hints
         why = f" (waiting: {fed.waits})" if fed.waits and not fed.error else ""
-        line = describe(run.standings.tally()) + one_line(held_up(run) + why)
+        line = progress_line(run.standings.tally()) + one_line(pending_reason(run) + why)
         if self._terminal:
             self._paint(line)
-        elif line == self._line or time.monotonic() - self._said < PLAIN_LINE_EVERY_S:
+        elif line == self._line or time.monotonic() - self._last_line_at < PLAIN_LINE_EVERY_S:
             return
         else:
-            self._said = time.monotonic()
+            self._last_line_at = time.monotonic()
             note("progress", click.unstyle(line))
         self._line = line
 
-    def looked_only(self, run: Run, looked: Poll) -> None:
-        """Show a poll of ``watch``, and once what it leaves alone: queued slices, held arrays."""
-        waiting = Note("waiting", waits(run), {"slices": waiting_count(run)})
+    def show_watched(self, run: Run, looked: Poll) -> None:
+        """Show a poll of ``watch``. Mention queued slices and held arrays once."""
+        waiting = Note("waiting", waiting_message(run), {"slices": waiting_count(run)})
         shown = [waiting] if run.ledger.queue else []
-        if held := held_by_throttle(run):
+        if held := note_on_throttle(run):
             shown.append(held)
         for one in shown if not run.ledger.held else ():
-            if one.code not in self._left:
+            if one.code not in self._mentioned:
                 self.end()
                 print_note(one)
-        self._left = {one.code for one in shown}
+        self._mentioned = {one.code for one in shown}
         self(run, looked, SubmitOutcome())
 
     def _paint(self, line: str) -> None:
         plain, width = click.unstyle(line), shutil.get_terminal_size().columns - 1
-        if len(plain) > width:  # a line that wraps cannot be painted over
+        if len(plain) > width:  # a wrapped line cannot be repainted
             line = plain[:width]
         click.echo(f"\r\x1b[K{line}", nl=False, err=True, color=colored(True))
 
     def end(self) -> None:
-        """End the line that is painted over, so that what follows begins on its own."""
+        """End the repainted line, so that the next text starts on a new line."""
         if self._terminal and self._line:
             click.echo("", err=True)
             self._line = ""
 
 
-def describe(states: Mapping[State, int]) -> str:
-    """One line: a bar in segments (done, ended otherwise, running), and a count for each state."""
+def progress_line(states: Mapping[State, int]) -> str:
+    """Return a bar (done, ended otherwise, running) and the count of each state."""
     total = sum(states.values())
     done, running = states.get(State.COMPLETED, 0), states.get(State.RUNNING, 0)
     ended = sum(n for state, n in states.items() if state.final)
@@ -200,8 +200,8 @@ def describe(states: Mapping[State, int]) -> str:
     return f"{bar:·<{_BAR}} {ended}/{total} ended: {words}"
 
 
-def held_up(run: Run) -> str:
-    """Why slices are pending while none runs; empty where some do, or none is."""
+def pending_reason(run: Run) -> str:
+    """Return why slices are pending if none runs; empty if one runs or none is pending."""
     states = run.standings.tally()
     if State.RUNNING in states or State.PENDING not in states:
         return ""

@@ -1,4 +1,4 @@
-"""What is looked up before something is done, and what is said of it."""
+"""Polls before a verb acts, and their notes."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from slurmslice.verbs.poll import poll
 from slurmslice.verbs.settle import DOUBT_S, wait_out_doubts
 
 
-def look(run: Run) -> None:
-    """Look once before something is done, and say what was found out by it."""
+def refresh(run: Run) -> None:
+    """Poll the run once and print the notes of the poll."""
     for found in poll(run).notes:
         print_note(found)
 
 
 def settle_doubts(run: Run) -> None:
-    """Where it is not known whether a submission was taken: say so, wait, say what became of it.
+    """Look for submissions that Slurm may or may not have taken, and wait for the answer.
 
     Raises:
-        NoAnswer: it cannot be looked up.
+        NoAnswer: Slurm cannot be asked for them.
     """
     if doubts := run.ledger.in_doubt():
         note(
             "looking-for-submission",
-            f"Whether submission {doubts[0].number:03d} was taken is not known: "
-            f"looking for it, for {DOUBT_S:.0f} s at most.",
+            f"Looking for submission {doubts[0].number:03d} for up to {DOUBT_S:.0f} s: it is not "
+            f"known if Slurm took it.",
             submission=doubts[0].number, seconds=DOUBT_S,
         )  # fmt: skip
         for found in wait_out_doubts(run):

@@ -1,4 +1,4 @@
-"""``--pack``, ``--at-once`` and ``--slice-time``: how many slices an array task carries."""
+"""``--pack``, ``--at-once`` and ``--slice-time``: the number of slices in an array task."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from slurmslice.units import format_time, parse_time
 
 _SAMPLE = 1000
 _SHORTEST_S = 0.5
-"""What counts for a slice that took 0 s: Slurm counts whole seconds."""
+"""Assumed seconds of a slice that took 0 s. Slurm counts whole seconds."""
 
 
 def packing_of(
@@ -30,35 +30,37 @@ def packing_of(
     command: Command,
     slices: int,
 ) -> Packing:
-    """How array tasks are to carry slices.
+    """Return the packing that the options ask for.
 
     Raises:
-        BadInput: ``--pack`` is no number, or ``auto`` where nothing tells how long a slice takes.
+        BadInput: ``--pack`` is no number, or ``auto`` and the duration of a slice is unknown.
     """
     limit = request.get("time")
     if pack and limit and names_columns(limit):
         raise BadInput(
-            f"--time={limit} differs between slices, and --pack puts several into one task.",
-            "Give one --time that holds for every slice, or leave out --pack.",
+            f"--time={limit} differs between slices, but --pack runs several in one task.",
+            "Give the same --time to every slice, or leave out --pack.",
             code="varying-time",
             option="time",
             value=limit,
         )
     seconds = parse_time(limit) if limit and pack else None
     if pack == "auto":
-        return Packing(automatic(_taken(slice_time, command), at_once, slices), at_once, seconds)
+        return Packing(
+            automatic(_slice_seconds(slice_time, command), at_once, slices), at_once, seconds
+        )
     if slice_time is not None:
         raise BadInput(
-            "--slice-time is for --pack auto.",
-            "The limit of a slice is --time.",
+            "--slice-time needs --pack auto.",
+            "For the time limit of a slice: --time",
             code="option-needs-another",
             option="slice-time",
             needs="pack",
         )
     if pack is not None and not (pack.isascii() and pack.isdecimal() and int(pack)):
         raise BadInput(
-            f"--pack {pack!r} is no number of slices from 1 up.",
-            "Or say --pack auto.",
+            f"--pack {pack!r} is not a number from 1 up.",
+            "Give such a number, or: --pack auto",
             code="bad-number",
             option="pack",
             value=pack,
@@ -66,26 +68,30 @@ def packing_of(
     return Packing(min(int(pack or 1), slices), at_once, seconds)
 
 
-def _taken(slice_time: str | None, command: Command) -> float:
-    """How long a slice takes, seconds."""
+def _slice_seconds(slice_time: str | None, command: Command) -> float:
+    """Return the duration of a slice in seconds.
+
+    Raises:
+        BadInput: it is not known, or ``--slice-time`` is not a time.
+    """
     if slice_time is not None:
         seconds = parse_time(slice_time)
         if seconds is None:
             raise BadInput(
-                f"--slice-time {slice_time!r} is no time.",
-                "Write it as --time is.",
+                f"--slice-time {slice_time!r} is not a time.",
+                "Write it as for --time: 30, 1:30:00, 2-12",
                 code="bad-time",
                 option="slice-time",
                 value=slice_time,
             )
         return seconds
-    found = (_measured(place) for place in _earlier(command))
+    found = (_median_seconds(place) for place in _earlier_runs(command))
     measured = next((seconds for seconds in found if seconds is not None), None)
     if measured is None:
         raise BadInput(
-            "--pack auto does not know how long a slice takes: there is no earlier run of this "
-            "command with a slice that is done.",
-            "Say it with --slice-time, or try a few slices first: -a 0-4.",
+            "--pack auto does not know the duration of a slice: no earlier run of this command has "
+            "a completed slice.",
+            "Give --slice-time, or run a few slices first: -a 0-4",
             code="unknown-slice-time",
             option="pack",
         )
@@ -94,8 +100,8 @@ def _taken(slice_time: str | None, command: Command) -> float:
     return measured
 
 
-def _earlier(command: Command) -> list[RunDirectory]:
-    """The runs here that did the same to other slices, the newest first."""
+def _earlier_runs(command: Command) -> list[RunDirectory]:
+    """Return the runs of the same command here, newest first."""
     template = show_template(command)
     found = []
     for path in places.here():
@@ -109,8 +115,8 @@ def _earlier(command: Command) -> list[RunDirectory]:
     return found
 
 
-def _measured(place: RunDirectory) -> float | None:
-    """The median time of slices that are done, seconds; None where there is none."""
+def _median_seconds(place: RunDirectory) -> float | None:
+    """Return the median duration of completed slices in seconds; None if there is none."""
     from slurmslice.ledger import replay
     from slurmslice.sightings import Standings
 

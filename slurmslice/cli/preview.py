@@ -1,4 +1,4 @@
-"""What a person is told before and after a submission."""
+"""The preview of a new run, and the messages after a submission."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from slurmslice.verbs.create import RunInputs, interpreted
 from slurmslice.verbs.submit_queued import AcceptedSubmission
 
 
-def announce(record: RunRecord, new: RunInputs, engine: Engine) -> Limits | None:
-    """How many slices, how many at once, the request, the worst case, first and last command.
+def show_preview(record: RunRecord, new: RunInputs, engine: Engine) -> Limits | None:
+    """Print the size of a new run, its request, its worst case, and its first and last command.
 
     Returns:
-        the engine's limits for such tasks; None where it could not be asked.
+        the engine's limits for these tasks; None if the engine did not answer.
     """
     typed = groups(record, new.table)
     counted = partial(record.counted, minutes=engine.counts_whole_minutes)
@@ -41,12 +41,12 @@ def announce(record: RunRecord, new: RunInputs, engine: Engine) -> Limits | None
     most = _tasks_at_once(record, of, limits.at_once if limits else None, exactly=exactly)
     at_once = None if most is None else min(record.slices, most * record.packing.at_once)
     where = f"{record.engine} on {record.cluster}" if record.cluster else record.engine
-    headline = f"{record.name}: {count(record.slices)}, {_many(at_once)}, {where}"
+    headline = f"{record.name}: {count(record.slices)}, {_describe_at_once(at_once)}, {where}"
     note("preview", headline, run=record.name, slices=record.slices, at_once=at_once)
-    told: tuple[tuple[str, str | Note | None], ...] = (
+    lines: tuple[tuple[str, str | Note | None], ...] = (
         ("slices", shortened(one_line(record.source), 100)),
         ("request", f"{_request(record)} a slice"),
-        *(("", text) for text in _differing(record, of)),
+        *(("", text) for text in _request_groups(record, of)),
         ("packing", _packing(record, of) or _not_packed(record, new, limits)),
         ("setup", shortened(one_line(record.setup.strip()), 100)),
         ("check", shortened(one_line(record.check.shown), 100)),
@@ -58,7 +58,7 @@ def announce(record: RunRecord, new: RunInputs, engine: Engine) -> Limits | None
         ),
         *zip(("first", "last"), _commands(record, new.table), strict=False),
     )
-    for label, text in told:
+    for label, text in lines:
         if isinstance(text, Note):
             print_note(text, f"  {label:9} ")
         elif text:
@@ -67,59 +67,59 @@ def announce(record: RunRecord, new: RunInputs, engine: Engine) -> Limits | None
 
 
 def _commands(record: RunRecord, table: SliceTable) -> Iterator[str]:
-    """The command of the first slice, and of the last where there are several."""
+    """Return the command of the first slice, and of the last one if there are several."""
     for row in sorted({0, len(table) - 1}):
         columns = dict(zip(table.columns, table.values_of(row), strict=True))
         yield show(record.command, table.keys[row], columns)
 
 
 def _rounded(typed: Sequence[Group], of: Sequence[Group]) -> Iterator[Note]:
-    """To what Slurm rounds time limits, where it does."""
+    """Return a note with the rounded time limit, if Slurm rounds it."""
     if rounded := [now for was, now in zip(typed, of, strict=True) if was != now]:
         time = request(rounded)["time"]
-        yield Note("time-rounded", f"Slurm counts whole minutes: {time}", {"time": time})
+        yield Note("time-rounded", f"Slurm rounds up to whole minutes: {time}", {"time": time})
 
 
 def _warnings(record: RunRecord, engine: Engine, limits: Limits | None) -> Iterator[Note]:
-    """What is allowed, and is hardly meant."""
+    """Return a note on each request that is allowed but probably a mistake."""
     if limits and limits.at_once == 0:
         yield Note(
             "no-task-can-run",
-            f"NO SUCH TASK CAN RUN ({limits.why}); `slurmslice doctor` shows what there is",
+            f"NO TASK CAN RUN NOW ({limits.why}); see `slurmslice doctor`",
         )
     elif _unlimited(record):
-        yield Note("no-time-limit", "--time=0 is no limit: a slice that hangs would run on")
+        yield Note("no-time-limit", "--time=0 means no limit: a slice that hangs runs forever")
     if limits and limits.note:
         yield Note("engine-note", limits.note)
     fits = _fits(record, limits)
     if record.throttle and fits and record.throttle > fits and not engine.runs_in_process:
         yield Note(
             "throttle-above-fit",
-            f"the throttle of {record.throttle} is above the {fits} that can run at once",
+            f"the throttle is {record.throttle}, but only {fits} slices can run at once",
             {"throttle": record.throttle, "fit": fits},
         )
     if record.packing.pack > 1 and _NAMES_SLICE.search(record.setup):
         yield Note(
             "setup-names-slice",
-            "the setup names $SLICE, which is not set there: with --pack it runs once a task",
+            "$SLICE is not set in the setup: with --pack the setup runs once per task",
         )
     if isinstance(record.command, ShellText):
         if "SLICE" not in record.command.text:
             yield Note(
                 "same-command",
-                "the command names no $SLICE: every slice does the same (single quotes keep it)",
+                "the command has no $SLICE, so it is the same for every slice (use single quotes)",
             )
         elif "{}" in record.command.text:
-            yield Note("braces-in-shell", "{} in a shell text is just that: the key is $SLICE")
+            yield Note("braces-in-shell", "{} in a shell text is not replaced; the key is $SLICE")
         return
     words = record.command.words
     if not placeholders(record.command):
         yield Note(
             "same-command",
-            "the command has no {}: every slice does the same, but for $SLICE in its environment",
+            "the command has no {}, so it is the same for every slice except for $SLICE",
         )
     if "{" not in words[0]:
-        yield from _not_started(words[0], record.work_dir)
+        yield from _check_program(words[0], record.work_dir)
     script = interpreted(words) or ""
     if _SCRIPT.fullmatch(script) and not os.path.exists(os.path.join(record.work_dir, script)):
         yield Note("program-not-found", f"{quote(script)} is not found here", {"path": script})
@@ -129,26 +129,26 @@ _NAMES_SLICE = re.compile(r"\$\{?[#!]?SLICE(?![A-Za-z0-9])")
 """``$SLICE`` or one of its columns, ``$SLICE_MASS``."""
 
 _SCRIPT = re.compile(r"[^\s{]+\.(py|jl|pl|rb|sh|bash|zsh|m?js|jar|[Rr])")
-"""What an interpreter is given, where it is a file: a module or a text has no such name."""
+"""A file name of a script. Modules and inline code do not match."""
 
 
-def _not_started(program: str, work_dir: str) -> Iterator[Note]:
-    """Why bash could not start a program here; on the nodes there may be another of that name."""
-    path, shown, names = os.path.join(work_dir, program), quote(program), {"path": program}
+def _check_program(program: str, work_dir: str) -> Iterator[Note]:
+    """Return a note if bash could not start the program here. The nodes may have another one."""
+    path, shown, fields = os.path.join(work_dir, program), quote(program), {"path": program}
     if not os.path.dirname(program):
         if not shutil.which(program):
             here = f"; {quote(f'./{program}')} is" if os.path.isfile(path) else ""
             message = f"{shown} is not found on PATH here{here}"
-            yield Note("program-not-on-path", message, names)
+            yield Note("program-not-on-path", message, fields)
     elif not os.path.exists(path):
-        yield Note("program-not-found", f"{shown} is not found here", names)
+        yield Note("program-not-found", f"{shown} is not found here", fields)
     elif os.path.isdir(path):
-        yield Note("program-is-folder", f"{shown} is a folder here", names)
+        yield Note("program-is-folder", f"{shown} is a folder here", fields)
     elif not os.access(path, os.X_OK):
         yield Note(
             "program-not-executable",
-            f"{shown} is not executable here: chmod +x {shown}, or name its interpreter before it",
-            names,
+            f"{shown} is not executable here: chmod +x {shown}, or type its interpreter before it",
+            fields,
         )
 
 
@@ -157,12 +157,12 @@ def _unlimited(record: RunRecord) -> bool:
 
 
 def _limits(engine: Engine, of: Sequence[Group]) -> tuple[Limits | None, int | None]:
-    """What the engine says of the tasks of which most can run at once; None: it says nothing.
+    """Return the limits of the group with most tasks at once, and the fewest tasks of a group.
 
-    Where groups go to different partitions, how many run at once in all is not known.
+    If groups use different partitions, the total number of tasks at once is unknown.
 
     Returns:
-        beside it how many run at once of those of which fewest do; None where that is not known.
+        the limits, None if the engine did not answer; and the fewest tasks, None if unknown.
     """
     asked = [group.request.verify() for group in of]
     try:
@@ -192,19 +192,19 @@ def _tasks_at_once(
     """
     throttle = tasks_at_once(record.throttle, record.packing.at_once)
     if throttle is not None and exactly:
-        fits = None  # a person who says %8 gets eight, however many CPUs are free just now
+        fits = None  # the throttle %8 gives eight, even if fewer CPUs are free now
     known = [number for number in (throttle, fits) if number is not None]
     return min(*known, sum(group.tasks for group in of)) if known else None
 
 
 def _fits(record: RunRecord, limits: Limits | None) -> int | None:
-    """How many slices can run at once; None where that is not known."""
+    """Return how many slices can run at once; None if unknown."""
     if limits is None or limits.at_once is None:
         return None
     return limits.at_once * record.packing.at_once
 
 
-def _many(at_once: int | None) -> str:
+def _describe_at_once(at_once: int | None) -> str:
     if at_once == 0:
         return "none at once"
     return "as many at once as fit" if at_once is None else f"at most {at_once} at once"
@@ -214,8 +214,8 @@ def _request(record: RunRecord) -> str:
     return _asked_for(record.first_request.overridden_by(record.per_slice))
 
 
-def _differing(record: RunRecord, of: Sequence[Group]) -> Iterator[Note]:
-    """How many slices ask for what, of that which differs between them."""
+def _request_groups(record: RunRecord, of: Sequence[Group]) -> Iterator[Note]:
+    """Return a note on each group of slices with the same request, if requests differ."""
     for group in of if record.per_slice else ():
         own = group.options.only(record.per_slice)
         message = f"{count(group.slices)}: {_asked_for(own)}"
@@ -227,12 +227,12 @@ def _asked_for(request: ResourceRequest) -> str:
 
 
 def _packing(record: RunRecord, of: Sequence[Group]) -> Note | None:
-    """How many array tasks there are, what each carries and asks for; None where it is a slice."""
+    """Return a note on the array tasks of a packed run; None if each task runs one slice."""
     if record.packing.pack == 1:
         return None
     packing, slices = record.packing, sum(group.slices for group in of)
     tasks = sum(group.tasks for group in of)
-    alike = " that ask for the same" if len(of) > 1 else ""
+    alike = " with the same request" if len(of) > 1 else ""
     turns = f", {packing.at_once} at a time" if packing.at_once > 1 else ""
     cut = record.pack not in {None, "auto"} and packing.pack < min(int(record.pack or 1), slices)
     why = " (more do not fit into the partition's time limit)" if cut else ""
@@ -246,23 +246,23 @@ def _packing(record: RunRecord, of: Sequence[Group]) -> Note | None:
 
 
 def _not_packed(record: RunRecord, new: RunInputs, limits: Limits | None) -> Note | None:
-    """Why each slice has a task of its own where --pack was asked for; None where it was not."""
+    """Return a note on the reason why ``--pack`` packs nothing; None if it was not given."""
     if record.pack in {None, "1"} or record.slices == 1:
         return None
     if new.spec.packing.pack == 1:
-        return Note("not-packed-long-slice", "none: a slice takes as long as a task should")
+        return Note("not-packed-long-slice", "none: one slice takes as long as a task should")
     if limits and fitted(new.spec.packing, limits.max_time_s).pack == 1:
         return Note(
             "not-packed-time-limit", "none: two slices do not fit into the partition's time limit"
         )
     return Note(
         "not-packed-room-for-all",
-        "none: there is room for all slices at once, each in a task of its own",
+        "none: all slices can run at once, each in its own task",
     )
 
 
-def tell_taken(run: Run, taken: list[AcceptedSubmission]) -> None:
-    """Which submissions were made, with what, and what else was noted."""
+def print_taken(run: Run, taken: list[AcceptedSubmission]) -> None:
+    """Print each submission that was made, with its changes and notes."""
     for one in taken:
         keys = key_ranges([run.table.keys[row] for row in one.planned.batch.rows])
         changed = str(one.planned.batch.changes)
@@ -280,20 +280,20 @@ def tell_taken(run: Run, taken: list[AcceptedSubmission]) -> None:
             keys = key_ranges([run.table.keys[row] for row in one.starved])
             note(
                 "memory-not-raised",
-                f"  {keys} went over the memory that is asked for again. Should it be so once "
-                f"more: slurmslice resubmit {quote(run.record.name)} --mem 2x",
+                f"  {keys} exceeded their memory before, and request as much again. If they fail: "
+                f"slurmslice resubmit {quote(run.record.name)} --mem 2x",
                 keys=keys,
             )
 
 
-def tell_how_to_come_back(run: Run) -> None:
-    """The lines to type later."""
+def note_how_to_return(run: Run) -> None:
+    """Print the commands that show, follow and cancel the run."""
     name = run.record.name
     note("how-to-return", f"slurmslice status {name} · watch {name} · cancel {name}")
 
 
 def relative(path: Path) -> str:
-    """A path as short as it can be typed here; never one that looks like an option."""
+    """Return a path relative to this folder if it is inside; it never looks like an option."""
     try:
         short = str(path.relative_to(Path.cwd()))
     except ValueError:

@@ -1,24 +1,26 @@
-"""``slurmslice run``."""
+"""The verb ``run``: create a run or continue one, and follow it to its end."""
 
 from __future__ import annotations
 
 import click
-from click.core import ParameterSource
 
 from slurmslice.cli import places
-from slurmslice.cli.asking import EPILOG, NewRunOptions, made, new_run_options, there_already
+from slurmslice.cli.asking import (
+    EPILOG,
+    NewRunOptions,
+    follow_options,
+    is_typed,
+    new_run_options,
+)
+from slurmslice.cli.command_words import WordsCommand, guess_mistake
 from slurmslice.cli.console import note
 from slurmslice.cli.engine import choose, open_run
 from slurmslice.cli.live import follow_live
-from slurmslice.cli.looking import look
-from slurmslice.cli.preview import announce, relative
-from slurmslice.cli.sending import checked_plan, let_start, nothing_waits, show_plan
-from slurmslice.cli.shared import (
-    ChangingCommand,
-    WordsCommand,
-    dry_run_option,
-    slip,
-)
+from slurmslice.cli.looking import refresh
+from slurmslice.cli.new_run import create_run, find_existing
+from slurmslice.cli.preview import relative, show_preview
+from slurmslice.cli.sending import change_max_failures, checked_plan, nothing_waits, show_plan
+from slurmslice.cli.shared import ChangingCommand, dry_run_option
 from slurmslice.command import quote
 from slurmslice.engines import Limits
 from slurmslice.errors import BadInput
@@ -33,10 +35,10 @@ from slurmslice.verbs.submit import look_before, waiting
 
 
 class RunCommand(WordsCommand, ChangingCommand):
-    """Words after ``--`` for a new run; changes of the request for one that is there."""
+    """The words after ``--`` describe a new run; options change the request of an existing one."""
 
     def multiplies(self) -> bool:
-        """Whether a run is named that is there."""
+        """Return whether an existing run is named."""
         return bool(click.get_current_context().params["run_name"])
 
 
@@ -44,15 +46,7 @@ class RunCommand(WordsCommand, ChangingCommand):
 @click.argument("run_name", metavar="[RUN]", required=False)
 @new_run_options
 @dry_run_option
-@click.option(
-    "--max-attempts",
-    type=click.IntRange(min=1),
-    show_default="1",
-    metavar="N",
-    help="Attempts that each slice gets; a failed slice is submitted again, with the same memory "
-    "and time, while it has some left. The run records N; with RUN, N changes the record.",
-)
-@click.option("--interval", type=click.FloatRange(min=0.1), help="Seconds between polls.")
+@follow_options
 def command(
     run_name: str | None,
     options: NewRunOptions,
@@ -60,40 +54,23 @@ def command(
     max_attempts: int | None,
     interval: float | None,
 ) -> int:
-    """Submit, follow to the end and report; the same line goes on where it stopped.
+    """Submit slices, follow them until all have ended, and report.
 
-    The command comes after --: `{}` in it is the slice's key. With RUN in place of a command,
-    that run goes on, and sbatch's options change the request of what waits. It can be left with
-    Ctrl-C: on Slurm what is in the queue goes on. Any verb works beside it in a second terminal.
+    Type the command for each slice after --. `{}` in it is the key of the slice.
+
+    You can press Ctrl-C or lose your connection: jobs on the cluster keep running. Type the same
+    line again, or `run RUN`, to continue. With RUN, sbatch's options change the request of the
+    slices that are not submitted yet.
     """
-    plan: Plan | None = None
     if run_name:
-        run = _going_on(run_name, options, read_only=dry_run)
-        plan = _plan(run, options.sbatch, no_breaker=options.no_breaker)
+        run = _open_existing(run_name, options, read_only=dry_run)
+        _record_failure_limit(run, options.max_failures)
+        plan: Plan | None = _plan(run, options.sbatch)
     else:
-        new = options.read(max_attempts or 1)
-        path = places.new_run(new.spec.name, options.run_dir)
-        engine = choose(options.engine, path)
-        record, silence = describe(new, engine)
-        same, replaced = there_already(path, record, engine)
-        if same:
-            message = f"{record.name}: going on with {relative(path)}"
-            note("run-continued", message, run=record.name)
-            run = open_run(same, changing=True, read_only=dry_run)
-            held = not (run.record.no_breaker or run.ledger.released)
-            plan = _plan(run, NO_REQUEST, no_breaker=held and _typed("no_breaker"))
-        else:
-            _check(announce(record, new, engine))
-            if silence:
-                note("limits-unknown", f"Slurm could not be asked about its limits: {silence}")
-            if dry_run:
-                message = f"Nothing was made: --dry-run. It would be {relative(path)}."
-                note("run-not-created", message, path=path)
-                return 0
-            run = Run(made(record, new, path, replaced), engine)
-            run.unsent_at = run.clock()  # its script is a moment old
-            if record.per_slice:  # others may ask for more than the first
-                plan = checked_plan(run, waiting(None), NO_REQUEST)
+        opened = _open_new(options, max_attempts or 1, dry_run=dry_run)
+        if opened is None:
+            return 0
+        run, plan = opened
     _record_attempts(run, max_attempts)
     if run.place.read_only and plan:
         show_plan(run, plan, nothing_waits)
@@ -101,33 +78,58 @@ def command(
     return follow_live(run, FollowOptions(interval=interval, plan=plan))
 
 
-def _plan(run: Run, changes: ResourceRequest, *, no_breaker: bool = False) -> Plan:
-    """Plan to submit what waits in a run that is there."""
+def _open_new(
+    options: NewRunOptions, max_attempts: int, *, dry_run: bool
+) -> tuple[Run, Plan | None] | None:
+    """Create the described run, or open it if it exists.
+
+    Returns:
+        the run and what to submit first; None if a dry run created nothing.
+    """
+    new = options.read(max_attempts)
+    path = places.new_run(new.spec.name, options.run_dir)
+    engine = choose(options.engine, path)
+    record, silence = describe(new, engine)
+    same, replaced = find_existing(path, record, engine)
+    if same:
+        note("run-continued", f"Continuing {record.name} in {relative(path)}", run=record.name)
+        run = open_run(same, changing=True, read_only=dry_run)
+        if run.ledger.held or options.max_failures != run.max_failures:
+            _record_failure_limit(run, options.max_failures)
+        return run, _plan(run, NO_REQUEST)
+    _refuse_if_never_runs(show_preview(record, new, engine))
+    if silence:
+        note("limits-unknown", f"Slurm did not tell its limits: {silence}")
+    if dry_run:
+        message = f"--dry-run: no run was created. It would be {relative(path)}."
+        note("run-not-created", message, path=path)
+        return None
+    run = Run(create_run(record, new, path, replaced), engine)
+    run.unsent_at = run.clock()  # the script is new: nobody can have submitted it by hand
+    # If requests differ, a later slice may request more than the first: check all of them.
+    return run, checked_plan(run, waiting(None), NO_REQUEST) if record.per_slice else None
+
+
+def _plan(run: Run, changes: ResourceRequest) -> Plan:
+    """Plan the submission of the waiting slices of an existing run."""
     if changes:
-        _look_what_waits(run, changes)
-    if no_breaker:
-        let_start(run)
+        _check_waiting(run, changes)
     if run.place.read_only:
-        look(run)
+        refresh(run)
         look_before(run, waiting(None), "run")
     return checked_plan(run, waiting(None), changes)
 
 
 def _record_attempts(run: Run, wanted: int | None) -> None:
-    """Record ``--max-attempts`` in a run that is there, or show what would be recorded.
+    """Record ``--max-attempts`` in an existing run, or show the change.
 
-    A settings file describes new runs: it does not change what a run has recorded.
+    A settings file describes new runs: it does not change a recorded policy.
     """
     recorded = run.recorded_attempts
     if wanted is None or wanted == recorded:
         return
-    if recorded and not _typed("max_attempts"):
-        note(
-            "policy-kept",
-            f"This run has recorded --max-attempts {recorded} and keeps it. To change it, type "
-            f"--max-attempts {wanted}.",
-            max_attempts=recorded,
-        )
+    if recorded and not is_typed("max_attempts"):
+        _policy_kept("max-attempts", recorded, wanted)
         return
     if not run.place.read_only:
         record_max_attempts(run, wanted)
@@ -136,68 +138,84 @@ def _record_attempts(run: Run, wanted: int | None) -> None:
     note("policy-recorded", message, max_attempts=wanted, before=recorded or 1)
 
 
-def _typed(parameter: str) -> bool:
-    source = click.get_current_context().get_parameter_source(parameter)
-    return source is ParameterSource.COMMANDLINE
+def _record_failure_limit(run: Run, wanted: int | None) -> None:
+    """Record ``--max-failures`` in an existing run and release what is held, if it was typed."""
+    if wanted is None:
+        return
+    if is_typed("max_failures"):
+        change_max_failures(run, wanted)
+    elif wanted != run.max_failures:
+        _policy_kept("max-failures", run.max_failures, wanted)
 
 
-def _look_what_waits(run: Run, changes: ResourceRequest) -> None:
-    """Say which slices keep what they asked for: those that are in Slurm's queue already.
+def _policy_kept(option: str, recorded: int | None, wanted: int) -> None:
+    """Say that a settings file does not change the recorded policy."""
+    value = str(wanted or "none")
+    kept = "the default" if recorded is None else str(recorded or "none")
+    note(
+        "policy-kept",
+        f"This run keeps its recorded --{option} ({kept}). To change it, type --{option} {value}.",
+        **{option.replace("-", "_"): recorded},
+    )
+
+
+def _check_waiting(run: Run, changes: ResourceRequest) -> None:
+    """Say which slices keep their request, because they are in Slurm's queue already.
 
     Raises:
-        BadInput: there are no others.
+        BadInput: no slice waits, so the options would change nothing.
     """
-    look(run)
+    refresh(run)
     name, options = quote(run.record.name), str(changes)
     tally = run.standings.tally()
     queued = tally.get(State.PENDING, 0) + tally.get(State.SUBMITTED, 0)
     again = f"slurmslice cancel {name}, then slurmslice resubmit {name} --state CANCELLED {options}"
     if not tally.get(State.WAITING):
-        failed = f"What failed goes in again, changed:  slurmslice resubmit {name} {options}"
+        failed = f"For failed slices: slurmslice resubmit {name} {options}"
         raise BadInput(
-            f"Nothing waits in the run {run.record.name}, and options change what waits.",
-            failed + (f"\nWhat is in the queue:  {again}" if queued else ""),
+            f"No slice of the run {run.record.name} waits, so {options} would change nothing.",
+            failed + (f"\nFor slices in the queue: {again}" if queued else ""),
             code="nothing-waits",
             run=run.record.name,
         )
     if queued:
         note(
             "already-queued",
-            f"{count(queued)} in the queue already: {options} does not reach what is there. To "
-            f"change that too: {again}",
+            f"{count(queued)} in the queue already: {options} does not change them. To change "
+            f"them too: {again}",
             slices=queued, command=again,
         )  # fmt: skip
 
 
-def _going_on(run_name: str, options: NewRunOptions, *, read_only: bool) -> Run:
-    if options.anything:
+def _open_existing(run_name: str, options: NewRunOptions, *, read_only: bool) -> Run:
+    if options.first_typed:
         if not places.is_named(run_name):
             raise BadInput(
-                f"There is no run {run_name!r} here, and {options.anything} describes a new one.",
-                slip(click.get_current_context()),
+                f"There is no run {run_name!r} here. {options.first_typed} describes a new run.",
+                guess_mistake(click.get_current_context()),
                 code="no-such-run",
                 run=run_name,
             )
         raise BadInput(
-            f"{run_name!r} names a run that is there, and {options.anything} describes a new one.",
-            f"`slurmslice run {run_name}` goes on with it; a new run's command stands after --.",
+            f"{run_name!r} is an existing run, but {options.first_typed} describes a new run.",
+            f"To continue it: slurmslice run {run_name}. For a new run, type its command after --.",
             code="run-and-new-run",
             run=run_name,
         )
     return open_run(places.find(run_name, changing=True), changing=True, read_only=read_only)
 
 
-def _check(limits: Limits | None) -> None:
-    """Refuse a run of which no slice could ever run.
+def _refuse_if_never_runs(limits: Limits | None) -> None:
+    """Refuse a run whose slices can never start.
 
     Raises:
-        BadInput: it is one.
+        BadInput: no slice of the run can ever start.
     """
     if limits is not None and limits.never:
         raise BadInput(
-            f"Nothing was made: no slice of it could ever run: {limits.never}.",
-            "`slurmslice doctor` shows what there is; if it is meant, say render in place of run, "
-            "and then sbatch with the script that it names.",
+            f"Run not created: its slices can never start ({limits.never}).",
+            "`slurmslice doctor` shows what the cluster has. To submit anyway: slurmslice render "
+            "…, then sbatch SCRIPT.",
             code="never-runs",
             reason=limits.never,
         )

@@ -1,4 +1,4 @@
-"""``slurmslice runs``, and ``slurmslice`` alone."""
+"""The verb ``runs``, and the output of ``slurmslice`` without a verb."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from slurmslice.states import State
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(as_json: bool) -> None:
-    """List the runs here, newest first, as they were last seen; nothing is asked of Slurm.
+    """List the runs here, newest first, with the states last seen. Slurm is not asked.
 
-    A run is its directory: once nothing of it is in flight, `rm -r` of it forgets the run.
+    A run is its directory. To delete a run after all of its jobs have ended: `rm -r`.
     """
     if as_json:
         import json
@@ -33,28 +33,32 @@ def command(as_json: bool) -> None:
         out(json.dumps([_record(RunDirectory(path)) for path in places.here()], indent=1))
         return
     if not places.here():
-        _elsewhere(places.earlier())
+        _list_elsewhere(places.earlier())
         return
     _table()
 
 
-_MOST = 10
+_MAX_LISTED = 10
 
 
-def _elsewhere(runs: Sequence[Path]) -> None:
-    """That there is no run here, and where this user made others."""
+def _list_elsewhere(runs: Sequence[Path]) -> None:
+    """Say that there is no run here, and list the user's runs in other folders."""
     if not runs:
         note("no-run-here", "No run here.", elsewhere=0)
         return
-    message = f"Elsewhere you made {count(len(runs), 'run')}, which any verb finds by name:"
+    message = f"You have {count(len(runs), 'run')} in other folders. Each verb finds them by name:"
     note("no-run-here", f"No run here. {message}", elsewhere=len(runs))
-    print_table(("RUN", "FOLDER"), [(run.name, str(run.parent)) for run in runs[:_MOST]])
-    if len(runs) > _MOST:
-        note("more-runs", f"… and {len(runs) - _MOST} that are older.", runs=len(runs) - _MOST)
+    print_table(("RUN", "FOLDER"), [(run.name, str(run.parent)) for run in runs[:_MAX_LISTED]])
+    if len(runs) > _MAX_LISTED:
+        note(
+            "more-runs",
+            f"… and {len(runs) - _MAX_LISTED} older ones.",
+            runs=len(runs) - _MAX_LISTED,
+        )
 
 
 def overview(examples: str) -> None:
-    """What ``slurmslice`` says by itself: the runs here, or how to begin."""
+    """Print the runs here, or examples if there is none."""
     if places.here():
         _table()
         say("slurmslice --help lists the verbs.")
@@ -68,7 +72,7 @@ def _table() -> None:
         try:
             record = _record(RunDirectory(path))
         except SlurmsliceError as why:
-            rows.append((path.name, *[""] * 7, f"cannot be read: {why.message}"))
+            rows.append((path.name, *[""] * 7, f"unreadable: {why.message}"))
             continue
         made = datetime.datetime.fromtimestamp(float(str(record["created_at"])))
         rows.append(
@@ -82,7 +86,7 @@ def _table() -> None:
                 str(record["in_flight"]),
                 str(record["waiting"]),
                 f"{made:%Y-%m-%d %H:%M}  {shortened(str(record['command']))}"
-                f"{'  (as it was made: script.sh was edited)' if record['edited'] else ''}",
+                f"{'  (before the edit of script.sh)' if record['edited'] else ''}",
             )
         )
     header = ("RUN", "ENGINE", "SLICES", "DONE", "FAILED", "CANCELLED", "IN FLIGHT", "WAITING",
@@ -90,7 +94,7 @@ def _table() -> None:
     print_table(header, rows, right=(2, 3, 4, 5, 6, 7))
     note(
         "states-as-last-seen",
-        "As last seen: slurmslice status [RUN] asks where the slices stand now.",
+        "These are the states last seen. To ask now: slurmslice status [RUN]",
     )
 
 

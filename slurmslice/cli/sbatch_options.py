@@ -1,4 +1,4 @@
-"""sbatch's options on the command line: those that are known, the cluster's own, ``--sbatch``."""
+"""sbatch's options on the command line: known ones, the cluster's own, and ``--sbatch``."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _ANY = "any_sbatch"
 
 
 class OptionalValue(click.Option):
-    """An option that takes a value only in the form ``--name=VALUE``, or ``-kVALUE``."""
+    """An option with an optional value, in the form ``--name=VALUE`` or ``-kVALUE``."""
 
 
 class UnknownOption(click.NoSuchOption):
-    """No such option: the nearest one, the names that are known, and the way to pass it anyway.
+    """An unknown option. The message names the nearest one, and the way to pass it anyway.
 
     Args:
-        name: the option that was typed.
-        ctx: the command's; it holds the cluster's options if these could be asked for.
+        name: the typed option.
+        ctx: the context of the command, with the cluster's options if sbatch listed them.
     """
 
     def __init__(self, name: str, ctx: click.Context) -> None:
@@ -35,22 +35,22 @@ class UnknownOption(click.NoSuchOption):
         self._silence: str = ctx.meta.get("silence", "")
 
     def format_message(self) -> str:
-        """Click's sentence, then ours."""
+        """Return click's message and our advice."""
         more = (
-            f"sbatch could not be asked for more: {self._silence.rstrip('.')}."
+            f"sbatch did not list its options: {self._silence.rstrip('.')}."
             if self._silence
             else "`sbatch --help` does not list it here."
         )
         return (
             f"{super().format_message()}\n"
-            "Known are slurmslice's own options, and sbatch's from Slurm 20.11 to 26.05; "
+            "slurmslice knows its own options, and sbatch's from Slurm 20.11 to 26.05; "
             f"{more}\nTo pass an option to sbatch unchecked: --sbatch NAME=VALUE"
         )
 
 
 def sbatch_params(ctx: click.Context, taken: set[str]) -> list[click.Option]:
-    """``--sbatch``, and each option of sbatch under those of its flags that are not taken."""
-    if "sbatch_params" not in ctx.meta:  # click asks for them several times
+    """Return ``--sbatch`` and sbatch's options, with those of their flags that are not taken."""
+    if "sbatch_params" not in ctx.meta:  # click calls this several times
         ctx.meta["sbatch_params"] = _params(ctx, taken)
     params: list[click.Option] = ctx.meta["sbatch_params"]
     return params
@@ -62,11 +62,10 @@ def _params(ctx: click.Context, taken: set[str]) -> list[click.Option]:
             [_ANY, "--sbatch"],
             multiple=True,
             metavar="NAME[=VALUE]",
-            help="Pass any option to sbatch: one that is not known here, or whose name is also "
-            "one of slurmslice's.",
+            help="Pass any option to sbatch unchecked, for example an option of a plugin.",
         )
     ]
-    for name, option in _all(ctx).items():
+    for name, option in _all_options(ctx).items():
         flags = [f"--{name}", *([f"-{option.letter}"] if option.letter else [])]
         free = [flag for flag in flags if flag not in taken]
         if free:
@@ -88,20 +87,20 @@ def _parameter(name: str) -> str:
     return "sbatch_" + re.sub(r"\W", "_", name)
 
 
-def _all(ctx: click.Context) -> Mapping[str, Option]:
-    return {**_asked(ctx), **directives.names()}
+def _all_options(ctx: click.Context) -> Mapping[str, Option]:
+    return {**_listed_by_cluster(ctx), **directives.names()}
 
 
-def _asked(ctx: click.Context) -> Mapping[str, Option]:
-    """The cluster's own options, if they were asked for."""
-    asked: Mapping[str, Option] = ctx.meta.get("cluster_options", NO_OPTIONS)
-    return asked
+def _listed_by_cluster(ctx: click.Context) -> Mapping[str, Option]:
+    """Return the cluster's own options; empty if sbatch was not asked."""
+    listed: Mapping[str, Option] = ctx.meta.get("cluster_options", NO_OPTIONS)
+    return listed
 
 
 def cluster_options(ctx: click.Context) -> Mapping[str, Option]:
-    """The options that this cluster's ``sbatch --help`` lists; asked once for a command.
+    """Return the options in this cluster's ``sbatch --help``, which is called once per command.
 
-    They are none if sbatch could not be asked: ``ctx.meta["silence"]`` has the reason then.
+    If sbatch does not answer, there are none and ``ctx.meta["silence"]`` has the reason.
     """
     if "cluster_options" not in ctx.meta:
         from slurmslice.engines.slurm.client import SlurmClient  # late: only for an unknown name
@@ -112,18 +111,19 @@ def cluster_options(ctx: click.Context) -> Mapping[str, Option]:
             ctx.meta["cluster_options"] = SlurmClient(os.environ).sbatch_options()
         except NoAnswer as why:
             ctx.meta["silence"] = why.message
-    return _asked(ctx)
+    return _listed_by_cluster(ctx)
 
 
 def take_given(ctx: click.Context) -> Iterator[tuple[str, str]]:
-    """Take the options of sbatch out of the parameters: long names and values, not yet checked.
+    """Remove sbatch's options from the parameters, and return their long names and values.
+
+    Only values of the cluster's own options are checked.
 
     Raises:
-        BadInput: ``--sbatch`` with what cannot be an option's name, or an option of the cluster's
-            without its value.
+        BadInput: ``--sbatch`` has an impossible name, or a cluster's option lacks its value.
     """
-    more = _asked(ctx)
-    for name in _all(ctx):
+    more = _listed_by_cluster(ctx)
+    for name in _all_options(ctx):
         value = ctx.params.pop(_parameter(name), None)
         if value is not None:
             yield directives.check(name, value, more) if name in more else (name, value)
@@ -133,9 +133,9 @@ def take_given(ctx: click.Context) -> Iterator[tuple[str, str]]:
 
 
 def spell_out(params: Iterable[click.Parameter], words: Sequence[str]) -> list[str]:
-    """The words, each option with an optional value written as ``--name=``.
+    """Return the words, with ``--name=`` for each option that has an optional value.
 
-    Click would take the next word for its value; sbatch does not (getopt_long(3)).
+    Click would read the next word as its value; sbatch does not (getopt_long(3)).
     """
     options = [param for param in params if isinstance(param, click.Option)]
     optional = {flag: _long(o) for o in options if isinstance(o, OptionalValue) for flag in o.opts}
@@ -160,7 +160,7 @@ def _long(option: click.Option) -> str:
 
 
 def _spell_out_letters(word: str, optional: Mapping[str, str], valued: set[str]) -> list[str]:
-    """``-Hk`` as ``-H --no-kill=``; anything else as it is."""
+    """Return ``-H --no-kill=`` for ``-Hk``, and other words unchanged."""
     last = f"-{word[-1]}"
     if last not in optional or _has_value(word, {*valued, *optional}):
         return [word]
@@ -168,5 +168,5 @@ def _spell_out_letters(word: str, optional: Mapping[str, str], valued: set[str])
 
 
 def _has_value(word: str, valued: set[str]) -> bool:
-    """Whether one of the letters before the last takes the rest of the word as its value."""
+    """Return whether a letter before the last one takes the rest of the word as its value."""
     return any(f"-{letter}" in valued for letter in word[1:-1])

@@ -1,4 +1,4 @@
-"""What ``submit`` and ``resubmit`` share: show it, or do it and say what was done."""
+"""Submission for ``submit`` and ``resubmit``, with messages; a dry run only shows it."""
 
 from __future__ import annotations
 
@@ -8,16 +8,22 @@ from typing import Any
 
 from slurmslice.cli.console import note, out, print_note
 from slurmslice.cli.live import follow_live
-from slurmslice.cli.looking import look, settle_doubts
-from slurmslice.cli.preview import relative, tell_how_to_come_back, tell_taken
-from slurmslice.cli.summary import NOT_FINISHED, changing_options, next_step, waiting_count, waits
+from slurmslice.cli.looking import refresh, settle_doubts
+from slurmslice.cli.preview import note_how_to_return, print_taken, relative
+from slurmslice.cli.summary import (
+    NOT_FINISHED,
+    changing_options,
+    next_step,
+    waiting_count,
+    waiting_message,
+)
 from slurmslice.command import join, quote
 from slurmslice.errors import BadInput, EngineError, Refused
 from slurmslice.reports.counts import count, key_ranges
 from slurmslice.run import Run
 from slurmslice.submission import PlannedSubmission, over_edited
 from slurmslice.submission_plan import Choice, Plan, make_plan, with_limits
-from slurmslice.verbs.follow import ONLY_FINISH
+from slurmslice.verbs.follow import ONLY_FINISH, reason_to_hold, record_max_failures
 from slurmslice.verbs.steer import release, wait_until_gone
 from slurmslice.verbs.submit import Choose, execute, look_before
 from slurmslice.verbs.submit_queued import SubmitOutcome
@@ -32,17 +38,20 @@ def send(
     again: Callable[[Sequence[str]], Sequence[str]],
     nothing: Callable[[Run], None],
 ) -> int:
-    """Plan to submit the chosen slices, and do it; of a read-only run show it. The exit code.
+    """Submit the chosen slices, or show the submissions if the run is read-only.
 
     Args:
         run: the run.
-        choose: picks them.
+        choose: chooses the slices.
         changes: sbatch options that change their request.
-        verb: what is called.
-        again: its words that choose the same slices, with these options.
-        nothing: says that there is nothing to do.
+        verb: the verb that was typed.
+        again: returns the words that choose the same slices again, with the given options.
+        nothing: prints that there is nothing to do.
+
+    Returns:
+        the exit code.
     """
-    look(run)
+    refresh(run)
     if not run.place.read_only:
         settle_doubts(run)
     look_before(run, choose, verb)
@@ -52,28 +61,28 @@ def send(
         return 0
     try:
         fed = execute(run, plan, verb)
-        tell_taken(run, fed.taken)
-        tell_left_out(run, fed)
+        print_taken(run, fed.taken)
+        note_left_out(run, fed)
         fed.check(passing=False)
     except EngineError as why:
         options = changing_options(why.message).split() if isinstance(why, Refused) else []
         line = join(("slurmslice", verb, run.record.name, *again(options)))
-        with_ = ", with options that change the request" if options else ""
-        kept = f"The run is kept: {relative(run.place.path)}. To try again{with_}: {line}"
+        changed = ", with a changed request" if options else ""
+        kept = f"The run is kept: {relative(run.place.path)}. To try again{changed}: {line}"
         note("run-kept", kept, run=run.record.name, command=line)
         raise
     if not fed.taken and not run.ledger.queue:
         nothing(run)
         return 0
-    return _afterwards(run, fed)
+    return _finish(run, fed)
 
 
 def checked_plan(run: Run, choose: Choose, changes: Mapping[str, str]) -> Plan:
-    """Plan to submit the chosen slices, and say what is hardly meant.
+    """Plan the submission of the chosen slices, and warn about a lower request.
 
     Raises:
-        BadInput: they could never run, or an x was surely forgotten: a bare number is less than a
-            tenth of what slices had.
+        BadInput: the slices could never run, or the user probably forgot an x: a bare number is
+            less than a tenth of the slices' last request.
     """
     plan = with_limits(run, make_plan(run, Choice(choose(run), changes)))
     plan.check()
@@ -83,84 +92,104 @@ def checked_plan(run: Run, choose: Choose, changes: Mapping[str, str]) -> Plan:
         found = f"--{option}={less.now} is less than the {less.before} that {keys} had"
         if less.far and changes.get(option, "").isdecimal():
             raise BadInput(
-                f"{found}: nothing was submitted.",
-                f"{changes[option]} times as much is --{option} {changes[option]}x. If so little "
-                f"is meant: --{option} {less.now}",
+                f"{found}. Nothing was submitted.",
+                f"For {changes[option]} times as much: --{option} {changes[option]}x. To request "
+                f"so little: --{option} {less.now}",
                 code="request-lowered",
                 option=option,
                 value=less.now,
             )
         note(
-            "lower-request", f"Note: {found}; twice as much is --{option} 2x.",
+            "lower-request", f"Note: {found}. For twice as much: --{option} 2x",
             option=option, before=less.before, now=less.now, keys=keys,
         )  # fmt: skip
     return plan
 
 
-def tell_left_out(run: Run, fed: SubmitOutcome) -> None:
-    """Say which slices of the plan were not submitted, because something happened to them."""
+def note_left_out(run: Run, fed: SubmitOutcome) -> None:
+    """Name the slices of the plan that were not submitted, because they changed meanwhile."""
     if fed.left_out:
-        message = f"Left out: {_named(run, fed.left_out)}, which changed since they were looked at."
-        note("slices-left-out", message, **_these(run, fed.left_out))
+        message = f"Left out, because they changed meanwhile: {_describe_slices(run, fed.left_out)}"
+        note("slices-left-out", message, **_slice_fields(run, fed.left_out))
 
 
-def let_start(run: Run) -> None:
-    """Release what the breaker holds, and say which slices it is; of a read-only run only say it.
+def change_max_failures(run: Run, limit: int) -> None:
+    """Record ``--max-failures`` in an existing run, and release what the new limit does not hold.
 
-    What goes in anew with an edited script is waited for until it can.
+    A dry run only shows both.
+
+    Args:
+        run: the run.
+        limit: slices that may fail for good; ``NO_LIMIT`` for any number.
     """
-    look(run)
-    let_go, would = release(run), run.place.read_only
-    if renewed := let_go.renewed:
+    refresh(run)
+    if limit != run.max_failures:
+        before = run.max_failures
+        record_max_failures(run, limit)
+        verb = "Would record" if run.place.read_only else "Recorded"
+        message = f"{verb} --max-failures {limit or 'none'}."
+        note("policy-recorded", message, max_failures=limit, before=before)
+    if not reason_to_hold(run):
+        release_held(run)
+
+
+def release_held(run: Run) -> None:
+    """Release the slices that the circuit breaker holds, and name them.
+
+    Slices with an edited script are cancelled first and then submitted again; this waits until
+    Slurm has removed them. A dry run only names the slices.
+    """
+    result, dry_run = release(run), run.place.read_only
+    if renewed := result.renewed:
         note(
             "held-slices-replaced",
-            f"{'Would cancel' if would else 'Cancelled'} {_named(run, renewed)} that the breaker "
-            "held with script.sh as it was before its edit: they go in anew.",
-            **_these(run, renewed), dry_run=would,
+            f"{'Would cancel' if dry_run else 'Cancelled'} {_describe_slices(run, renewed)} that "
+            "the circuit breaker held with the script before its edit. They are submitted again.",
+            **_slice_fields(run, renewed), dry_run=dry_run,
         )  # fmt: skip
-    if released := let_go.released:
-        verb = "Would release" if would else "Released"
-        message = f"{verb} {_named(run, released)} that the breaker held."
-        note("held-slices-released", message, **_these(run, released), dry_run=would)
-    if renewed and not (would or wait_until_gone(run, renewed)):
+    if released := result.released:
+        verb = "Would release" if dry_run else "Released"
+        message = f"{verb} {_describe_slices(run, released)} that the circuit breaker held."
+        note("held-slices-released", message, **_slice_fields(run, released), dry_run=dry_run)
+    if renewed and not (dry_run or wait_until_gone(run, renewed)):
         name = quote(run.record.name)
-        message = f"Slurm has not let them go yet; slurmslice run {name} puts them in when it has."
+        message = f"Slurm has not removed them yet. To submit them later: slurmslice run {name}"
         note("cancel-not-finished", message)
 
 
-def _named(run: Run, rows: Sequence[int]) -> str:
-    return "{} ({keys})".format(count(len(rows)), **_these(run, rows))
+def _describe_slices(run: Run, rows: Sequence[int]) -> str:
+    return "{} ({keys})".format(count(len(rows)), **_slice_fields(run, rows))
 
 
-def _these(run: Run, rows: Sequence[int]) -> dict[str, Any]:
-    """How many slices, and their keys: the fields of a note that names them."""
+def _slice_fields(run: Run, rows: Sequence[int]) -> dict[str, Any]:
+    """Return the fields of a note that names slices: how many, and their keys."""
     return {"slices": len(rows), "keys": key_ranges([run.table.keys[row] for row in rows])}
 
 
-def _afterwards(run: Run, fed: SubmitOutcome) -> int:
-    """On Slurm the work is handed over. This machine works only while a process does."""
+def _finish(run: Run, fed: SubmitOutcome) -> int:
+    """Follow slices on this machine, which run only while a process follows them; else end."""
     run.engine.wait(0)
     if run.engine.working:
         code = follow_live(run, ONLY_FINISH)
-        return 0 if code == NOT_FINISHED else code  # what was put in has ended; others wait
+        return 0 if code == NOT_FINISHED else code  # the submitted slices have ended; others wait
     if run.engine.runs_in_process:
-        note("other-process-works", "The `slurmslice run` that is going on works on them.")
-    tell_how_to_come_back(run)
-    tell_what_waits(run, fed)
+        note("other-process-works", "The `slurmslice run` in the other process runs them.")
+    note_how_to_return(run)
+    note_waiting(run, fed)
     return 0
 
 
-def tell_what_waits(run: Run, fed: SubmitOutcome) -> None:
-    """How many slices wait, why, and what puts them in."""
+def note_waiting(run: Run, fed: SubmitOutcome) -> None:
+    """Print how many slices wait, why, and the command that submits them."""
     if run.ledger.held:
         again = [row for row in run.ledger.queue if run.ledger.attempts[row]]
         if again:
             wait = "slice waits" if len(again) == 1 else "slices wait"
-            message = f"{len(again)} {wait} to go in again, {run.ledger.held}."
+            message = f"{len(again)} {wait} for resubmission, {run.ledger.held}."
             note("resubmitted-but-held", message, slices=len(again))
         note("next-step", next_step(run))
         return
-    if words := waits(run, fed.waits):
+    if words := waiting_message(run, fed.waits):
         note("waiting", words, slices=waiting_count(run))
 
 
@@ -168,7 +197,7 @@ _SHOWN = 5
 
 
 def show_plan(run: Run, plan: Plan, nothing: Callable[[Run], None]) -> None:
-    """Show a plan: its first submissions, how many more, or that there is nothing to do."""
+    """Print the first submissions of a plan and the number of others, or ``nothing``."""
     for found in plan.notes:
         print_note(found)
     if run.ledger.held:
@@ -178,7 +207,7 @@ def show_plan(run: Run, plan: Plan, nothing: Callable[[Run], None]) -> None:
     if not first:
         nothing(run)
     for submission in first:
-        _show(run, submission)
+        _show_submission(run, submission)
     rest = list(submissions)
     if rest:
         more = sum(len(submission.batch.rows) for submission in rest)
@@ -191,19 +220,17 @@ def show_plan(run: Run, plan: Plan, nothing: Callable[[Run], None]) -> None:
 
 
 def nothing_waits(run: Run) -> None:
-    """Say so."""
-    note("nothing-waits", "Nothing waits in this run.")
+    """Print that no slice of the run waits."""
+    note("nothing-waits", "No slice of this run waits to be submitted.")
 
 
-def _show(run: Run, submission: PlannedSubmission) -> None:
-    what = (
-        f"Would submit {_named(run, submission.batch.rows)} as submission {submission.number:03d}"
-    )
+def _show_submission(run: Run, submission: PlannedSubmission) -> None:
+    slices = _describe_slices(run, submission.batch.rows)
+    what = f"Would submit {slices} as submission {submission.number:03d}"
     by_sbatch = run.engine.may_be_submitted_by_hand
-    these = _these(run, submission.batch.rows)
-    note(
-        "would-submit", f"{what}{':' if by_sbatch else '.'}", **these, submission=submission.number
-    )
+    fields = _slice_fields(run, submission.batch.rows)
+    message = f"{what}{':' if by_sbatch else '.'}"
+    note("would-submit", message, **fields, submission=submission.number)
     if not by_sbatch:
         return
     words = [

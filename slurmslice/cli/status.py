@@ -1,4 +1,4 @@
-"""``slurmslice status``."""
+"""The verb ``status``: show the states of slices."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from slurmslice.cli.engine import open_run
 from slurmslice.cli.preview import relative
 from slurmslice.cli.shared import (
     KeysCommand,
+    exit_code_option,
     keys_from_words,
     parse_states,
     run_argument,
     state_option,
 )
-from slurmslice.cli.summary import exit_code, no_answers, tell
+from slurmslice.cli.summary import exit_code, notes_on_silence, print_summary
 from slurmslice.cli.tables import slices_table
 from slurmslice.reports.counts import count
 from slurmslice.run import Run
@@ -26,15 +27,10 @@ from slurmslice.verbs.poll import poll
 @click.command(cls=KeysCommand)
 @run_argument
 @click.argument("keys", nargs=-1, metavar="[KEY]...")
-@click.option("--slices", "per_slice", is_flag=True, help="A line a slice.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON: the run, and a record a slice.")
+@click.option("--slices", "per_slice", is_flag=True, help="Show one line per slice.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: the run and its slices.")
 @state_option
-@click.option(
-    "--exit-code",
-    "set_exit_code",
-    is_flag=True,
-    help="Exit 0 if every slice is done, 1 if some failed, 4 if it is not finished.",
-)
+@exit_code_option
 def command(
     run_name: str | None,
     keys: tuple[str, ...],
@@ -43,7 +39,7 @@ def command(
     states: tuple[str, ...],
     set_exit_code: bool,
 ) -> int:
-    """Say where every slice stands, or these, asking the engine once."""
+    """Show the state of every slice, or of the named ones. Slurm is asked once."""
     chosen = parse_states(states)
     run = open_run(places.find(run_name, changing=False, keys_of="status", keys=keys))
     named = keys_from_words(run, keys)
@@ -57,19 +53,19 @@ def command(
     elif per_slice or chosen is not None or named is not None:
         slices_table(run, rows)
     else:
-        _counts(run)
-    for found in (*looked.notes, *doubles(run), *no_answers(looked)):
+        _print_counts(run)
+    for found in (*looked.notes, *doubles(run), *notes_on_silence(looked)):
         print_note(found)
     if not looked.learnt:
-        note("no-source-answered", "Nothing new could be learnt: the states are those last seen.")
+        note("no-source-answered", "No source answered: these are the states last seen.")
         return 3
     return exit_code(run) if set_exit_code else 0
 
 
-def _counts(run: Run) -> None:
+def _print_counts(run: Run) -> None:
     where = (
         f"{run.record.engine} on {run.record.cluster}" if run.record.cluster else run.record.engine
     )
     headline = f"{run.record.name}: {count(len(run.table))}, {where}, {relative(run.place.path)}"
     note("run-summary", headline, run=run.record.name, slices=len(run.table))
-    tell(run)
+    print_summary(run)

@@ -1,4 +1,4 @@
-"""``slurmslice submit``."""
+"""The verb ``submit``: submit slices that wait."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import click
 from slurmslice.cli import places
 from slurmslice.cli.console import note, out
 from slurmslice.cli.engine import open_run
-from slurmslice.cli.sending import let_start, nothing_waits, send
+from slurmslice.cli.sending import change_max_failures, nothing_waits, send
 from slurmslice.cli.shared import (
     ChangingCommand,
     dry_run_option,
+    max_failures_option,
     meta,
-    no_breaker_option,
     run_argument,
 )
 from slurmslice.errors import BadInput
@@ -28,26 +28,28 @@ from slurmslice.verbs.submit import Choose, waiting
 @click.option(
     "--only",
     metavar="N|KEYS",
-    help="Only the first N that wait (a bare number), or these: 3-7, 3,17, a key, keys by commas.",
+    help="Submit only the first N waiting slices, or these keys: 3-7 or 3,17. 5-5 is the slice 5.",
 )
 @dry_run_option
-@no_breaker_option
+@max_failures_option
 @click.option(
-    "--test-only", is_flag=True, help="Ask Slurm when it would start (sbatch --test-only)."
+    "--test-only",
+    is_flag=True,
+    help="Ask Slurm when the slices would start, and submit nothing (sbatch --test-only).",
 )
 def command(
-    run_name: str | None, only: str | None, dry_run: bool, no_breaker: bool, test_only: bool
+    run_name: str | None, only: str | None, dry_run: bool, max_failures: int | None, test_only: bool
 ) -> int:
-    """Submit what waits in a run, all or a few; the rest goes in with the next submit.
+    """Submit waiting slices of a run, all or a few, and end.
 
-    sbatch's options (-p, --mem, …) change the request of what goes in.
+    sbatch's options (-p, --mem, …) change the request of these slices.
     """
     run = open_run(places.find(run_name, changing=True), changing=True, read_only=dry_run)
-    choose, changes = waiting(_only(run, only)), meta()[1]
+    choose, changes = waiting(_select(run, only)), meta()[1]
     if test_only:
-        return _test(run, choose, changes)
-    if no_breaker:
-        let_start(run)
+        return _test_only(run, choose, changes)
+    if max_failures is not None:
+        change_max_failures(run, max_failures)
     chosen = ("--only", only) if only else ()
     return send(
         run, choose, changes, verb="submit", again=lambda options: (*chosen, *options),
@@ -55,15 +57,18 @@ def command(
     )  # fmt: skip
 
 
-def _only(run: Run, text: str | None) -> list[int] | int | None:
-    """How many, or which. A bare number is how many: ``5-5`` is the slice 5."""
+def _select(run: Run, text: str | None) -> list[int] | int | None:
+    """Return a number of slices, or the rows of the named slices.
+
+    A bare number is a number of slices; ``5-5`` is the slice 5.
+    """
     if text is None:
         return None
     if text.isascii() and text.isdecimal():
         if not int(text):
             raise BadInput(
-                "--only 0 asks for 0 slices.",
-                "A slice called 0 is named: --only 0-0",
+                "--only 0 means no slice at all.",
+                "For the slice 0: --only 0-0",
                 code="bad-number",
                 option="only",
                 value=0,
@@ -73,15 +78,15 @@ def _only(run: Run, text: str | None) -> list[int] | int | None:
     return run.table.select(names)
 
 
-def _test(run: Run, choose: Choose, changes: ResourceRequest) -> int:
-    """What Slurm says of the next submission; nothing is submitted."""
+def _test_only(run: Run, choose: Choose, changes: ResourceRequest) -> int:
+    """Print Slurm's answer about the next submission, and submit nothing."""
     plan = make_plan(run, Choice(choose(run), changes))
     planned = next(plan.submissions(run), None)
     if planned is None:
         nothing_waits(run)
         return 0
     slices = len(planned.batch.rows)
-    message = f"Of submission {planned.number:03d}, {count(slices)}, Slurm says:"
+    message = f"Slurm's answer about submission {planned.number:03d} ({count(slices)}):"
     note("test-only", message, submission=planned.number, slices=slices)
     out(run.engine.test(planned.order(run)))
     return 0

@@ -18,8 +18,8 @@ _WIDE = 10_000_000  # more than the longest value with every byte escaped
 
 def slices_table(run: Run, rows: Iterable[int]) -> None:
     """Print one line per slice: its state, node, resource use and request."""
-    header = ("KEY", "STATE", "TRY", "JOB", "EXIT", "ELAPSED", "LIMIT", "CPU", "MEMORY", "ASKED",
-              "NODE", "WHY")  # fmt: skip
+    header = ("KEY", "STATE", "ATTEMPT", "JOB", "EXIT", "ELAPSED", "LIMIT", "CPU", "MEMORY",
+              "REQUESTED", "NODE", "REASON")  # fmt: skip
     requested = Requested(run)
     lines = (_slice_line(run, row, requested) for row in rows)
     print_table(header, lines, right=(2, 5, 6, 7, 8, 9))

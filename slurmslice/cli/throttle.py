@@ -1,4 +1,4 @@
-"""``slurmslice throttle``."""
+"""The verb ``throttle``: change the number of slices that run at once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from slurmslice.cli import places
 from slurmslice.cli.console import note, print_note
 from slurmslice.cli.engine import open_run
 from slurmslice.cli.shared import dry_run_option
-from slurmslice.cli.summary import held_by_throttle
+from slurmslice.cli.summary import note_on_throttle
 from slurmslice.errors import BadInput
 from slurmslice.reports.counts import count
 from slurmslice.verbs.poll import poll
@@ -19,25 +19,29 @@ from slurmslice.verbs.steer import throttle
 @click.argument("words", nargs=-1, required=True, metavar="[RUN] N|none")
 @dry_run_option
 def command(words: tuple[str, ...], dry_run: bool) -> int:
-    """Change how many slices of a run may run at once, now and in what is submitted later."""
+    """Change how many slices of a run may run at once, now and in later submissions."""
     if len(words) > 2:
-        raise BadInput("Too many words.", "slurmslice throttle [RUN] N", code="too-many-words")
+        raise BadInput(
+            "throttle takes a run and a number.",
+            "slurmslice throttle [RUN] N",
+            code="too-many-words",
+        )
     limit = _limit(words[-1])
     place = places.find(words[0] if len(words) == 2 else None, changing=True)
     run = open_run(place, changing=True, read_only=dry_run)
-    poll(run)  # what has ended since somebody looked needs no share
+    poll(run)  # ended arrays need no share of the throttle
     if dry_run:
         arrays = len(run.in_flight())
-        message = f"Would tell {count(arrays, 'array')}: {words[-1]} at once."
+        message = f"Would set the throttle of {count(arrays, 'array')} to {words[-1]}."
         note("would-throttle", message, limit=limit, arrays=arrays)
         return 0
-    told = throttle(run, limit)
+    arrays = throttle(run, limit)
     message = (
-        f"At most {words[-1]} at once, told to {count(told, 'array')} in the queue or running."
-        if limit else f"No throttle any more, told to {count(told, 'array')}."
+        f"At most {words[-1]} slices at once, in {count(arrays, 'array')} in the queue or running."
+        if limit else f"No throttle any more, in {count(arrays, 'array')}."
     )  # fmt: skip
-    note("throttle-changed", message, limit=limit, arrays=told)
-    if held := held_by_throttle(run):
+    note("throttle-changed", message, limit=limit, arrays=arrays)
+    if held := note_on_throttle(run):
         print_note(held)
     return 0
 
@@ -48,7 +52,7 @@ def _limit(text: str) -> int | None:
     if not (text.isascii() and text.isdecimal()) or int(text) == 0:
         raise BadInput(
             f"{text!r} is not a number of slices from 1 up.",
-            "`none` takes the throttle away; `slurmslice cancel` stops slices.",
+            "To remove the throttle: none. To stop slices: slurmslice cancel",
             code="bad-number",
             option="throttle",
             value=text,

@@ -1,4 +1,4 @@
-"""``slurmslice tick``."""
+"""The verb ``tick``: one step of following a run."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import click
 from slurmslice.cli import places
 from slurmslice.cli.console import note, print_note
 from slurmslice.cli.engine import open_run
-from slurmslice.cli.live import describe
-from slurmslice.cli.preview import tell_taken
-from slurmslice.cli.sending import tell_what_waits
-from slurmslice.cli.shared import run_argument
-from slurmslice.cli.summary import exit_code, no_answers, tell
+from slurmslice.cli.live import progress_line
+from slurmslice.cli.preview import print_taken
+from slurmslice.cli.sending import note_waiting
+from slurmslice.cli.shared import exit_code_option, run_argument
+from slurmslice.cli.summary import exit_code, notes_on_silence, print_summary
 from slurmslice.errors import BadInput
 from slurmslice.verbs.follow import TICK, step
 from slurmslice.verbs.poll import poll
@@ -19,36 +19,30 @@ from slurmslice.verbs.poll import poll
 
 @click.command()
 @run_argument
-@click.option(
-    "--exit-code",
-    "set_exit_code",
-    is_flag=True,
-    help="Exit 0 if every slice is done, 1 if some failed, 4 if it is not finished.",
-)
+@exit_code_option
 def command(run_name: str | None, set_exit_code: bool) -> int:
-    """One step: look, submit queued slices as there is room, and end.
+    """Do one step and end: poll, submit queued slices as there is room.
 
-    It also resubmits failed slices while they have attempts left, as `run --max-attempts`
-    recorded it. Call it as often as you like, by cron, or twice at the same time: no slice is
-    submitted twice.
+    Failed slices with attempts left (`run --max-attempts`) are submitted again. You can call it
+    as often as you like, from cron or twice at the same time: no slice is submitted twice.
     """
     run = open_run(places.find(run_name, changing=True), changing=True)
     if run.engine.runs_in_process:
         raise BadInput(
-            "This run belongs to this machine, which works only while a process does.",
-            f"`slurmslice run {run.record.name}` goes on with it.",
+            "tick cannot run slices on this machine: they run only while a process follows them.",
+            f"To continue: slurmslice run {run.record.name}",
             code="slurm-only",
             run=run.record.name,
         )
     looked = poll(run)
     fed = step(run, TICK)
-    tell_taken(run, fed.taken)
-    for found in (*looked.notes, *no_answers(looked)):
+    print_taken(run, fed.taken)
+    for found in (*looked.notes, *notes_on_silence(looked)):
         print_note(found)
     fed.check(passing=looked.learnt)
     if run.finished:
-        tell(run)
+        print_summary(run)
     else:
-        note("progress", click.unstyle(describe(run.standings.tally())))
-        tell_what_waits(run, fed)
+        note("progress", click.unstyle(progress_line(run.standings.tally())))
+        note_waiting(run, fed)
     return exit_code(run) if set_exit_code else 0

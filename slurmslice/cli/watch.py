@@ -1,4 +1,4 @@
-"""``slurmslice watch``."""
+"""The verb ``watch``: follow a run without changing it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,17 @@ from slurmslice.cli.shared import run_argument
 
 @click.command()
 @run_argument
-@click.option("--interval", type=click.FloatRange(min=0.1), help="Seconds between polls.")
+@click.option(
+    "--interval",
+    type=click.FloatRange(min=0.1),
+    metavar="SECONDS",
+    help="Ask Slurm every so many seconds.",
+)
 def command(run_name: str | None, interval: float | None) -> int:
-    """Follow a run until nothing of it is in flight. It only looks: it changes nothing.
+    """Follow a run until none of its slices is in the queue or running; change nothing.
 
-    It says how many slices are not submitted yet. `slurmslice run RUN`, or `slurmslice tick RUN`
-    on a cluster, submits them.
+    Slices that are not submitted yet stay so. To submit them: `slurmslice run RUN`, or
+    `slurmslice tick RUN` on a cluster.
     """
     run = open_run(places.find(run_name, changing=False), read_only=True)  # nothing is written
     return watch_live(run, interval)

@@ -1,8 +1,8 @@
-"""sbatch's options: their names and values, the script's ``#SBATCH`` lines, what is in force.
+"""sbatch's options: names, values, ``#SBATCH`` lines, and the options in force.
 
-Source: sbatch(1), OPTIONS. The table of options is ``option_table``, lookup and checks are
-``options``, the cluster's own options come from ``sbatch_help``, lines are written and read by
-``script_lines`` (sbatch's way of reading them is ``scripts``). ``resources`` changes a request.
+Source: sbatch(1), OPTIONS. ``option_table`` is the table of options. ``options`` looks options up
+and checks them. ``sbatch_help`` reads the cluster's own options. ``script_lines`` writes and reads
+lines; ``scripts`` parses them as sbatch does.
 """
 
 from __future__ import annotations

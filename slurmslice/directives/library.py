@@ -11,9 +11,9 @@ from types import ModuleType
 
 @contextmanager
 def simple_slurm() -> Iterator[ModuleType]:
-    """Import simple_slurm and put back what its import changes.
+    """Import simple_slurm, and undo the side effects of the import.
 
-    The import reads SQUEUE_FORMAT, raises if that is no list of names, and sets up the root logger.
+    The import raises if SQUEUE_FORMAT is not a list of names, and configures the root logger.
     """
     import logging
 
@@ -33,7 +33,7 @@ def simple_slurm() -> Iterator[ModuleType]:
 
 @cache
 def listed_options() -> tuple[tuple[str, str | None], ...]:
-    """The long name and the letter, or None, of each option that simple_slurm has."""
+    """Return the long name and the letter (or None) of each option of simple_slurm."""
     with simple_slurm() as library:
         words = library.read_simple_txt("arguments.txt")
     return tuple((name.replace("_", "-"), *(letter or [None])) for name, *letter in words)

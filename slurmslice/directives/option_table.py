@@ -1,8 +1,8 @@
 """The options of sbatch, from Slurm 20.11 to 26.05.
 
 Sources: sbatch(1) and ``sbatch --help`` of 20.11.4, 22.05.8, 24.11.5 and 26.05.5 (recorded in
-``tests/recorded``), what getopt_long(3) of these four says to each name, and Slurm's change logs
-for the releases in between.
+``tests/recorded``), the answers of getopt_long(3) in these four to each name, and Slurm's change
+logs for the releases between them.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ class Option:
 
     Attributes:
         name: the long name, without dashes in front.
-        letter: the short name, or None.
+        letter: the short name; None if it has none.
         takes: the value that it takes.
-        since: no earlier release has it; None if the oldest one here does.
-        gone: the first release that is known to lack it; None if the newest one has it.
-        value_since: no earlier release takes a value; None if it always did.
-        value_gone: the first release that is known to take no value any more, or None.
+        since: the first release that may have it; None if the oldest one here has it.
+        gone: the first release known to lack it; None if the newest one has it.
+        value_since: the first release that accepts a value; None if all do.
+        value_gone: the first release known to accept no value any more, or None.
     """
 
     name: str
@@ -115,9 +115,9 @@ OPTIONS: Mapping[str, Option] = _by_name(
 ALIASES: Mapping[str, str] = MappingProxyType(
     {"cluster": "clusters", "tasks-per-node": "ntasks-per-node"}
 )
-"""Other spellings that every release takes, and the long names that they stand for."""
+"""Other spellings that every release accepts, and their long names."""
 
 
 def takes(name: str) -> Takes:
-    """The value that the option of a long name takes; perhaps one if the name is not known."""
+    """Return whether an option takes a value; PERHAPS if the long name is unknown."""
     return OPTIONS[name].takes if name in OPTIONS else Takes.PERHAPS

@@ -1,7 +1,7 @@
-"""Lookup and checks of the options that a person gives for sbatch.
+"""Lookup and checks of the options that a user gives for sbatch.
 
-Names are looked up in our own table, in simple_slurm, and in what the cluster's ``sbatch --help``
-lists. ``check_any`` takes a name that was accepted before, or that a person vouches for.
+Names are looked up in our own table, in simple_slurm, and in the cluster's ``sbatch --help``.
+``check_any`` also accepts unknown names: they were accepted before, or the user insists.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ OPPOSITES: Mapping[str, str] = {
     "exclusive": "oversubscribe",
     "oversubscribe": "exclusive",
 }
-"""Options that undo each other."""
+"""Options, and the options that undo them."""
 
 MEMORY = ("mem", "mem-per-cpu", "mem-per-gpu")
-"""Three ways to ask for memory; sbatch takes one of them."""
+"""Three options that request memory. sbatch accepts one of them."""
 
 _LOGS = "Slices' logs are kept by slurmslice: `slurmslice logs KEY` shows one."
 _HELP = "`slurmslice run --help` shows slurmslice's options; `man sbatch` lists sbatch's."
@@ -39,19 +39,19 @@ _OWNED = {
     "output": _LOGS,
     "error": _LOGS,
     "open-mode": _LOGS,
-    "input": "Slices get their values as words and variables: `{}` in the command, or $SLICE.",
+    "input": "A slice gets its values as words and variables: `{}` in the command, or $SLICE.",
     "chdir": "Tasks run where `render` was called; the `cd` line of script.sh can be edited.",
     "wait": "`slurmslice run` and `slurmslice watch` wait for the end.",
     "wrap": "Write the command after `--`, or as `--shell TEXT`.",
     "parsable": "`--json` gives data that programs can read.",
-    "array": "Slices are named with slurmslice's own -a/--array, with %N for N at a time.",
+    "array": "Use slurmslice's own -a/--array; %N in it runs N slices at a time.",
     "job-name": "-J/--name NAME names a new run; slurmslice finds each job by its own name.",
     "test-only": "`--dry-run` shows what would be submitted.",
-    "verbose": "It would mix sbatch's talk with its answer.",
-    "quiet": "It would hide what sbatch has to say.",
-    "export-file": "script.sh says what the tasks' environment is; `--setup` adds to it.",
-    "clusters": "Choose the cluster for every command alike: export SLURM_CLUSTERS=NAME.",
-    "ignore-pbs": "script.sh holds no #PBS lines.",
+    "verbose": "It would mix messages of sbatch with the job id.",
+    "quiet": "It would hide the messages of sbatch.",
+    "export-file": "script.sh defines the environment of the tasks; `--setup` adds to it.",
+    "clusters": "Choose the cluster for all commands: export SLURM_CLUSTERS=NAME",
+    "ignore-pbs": "script.sh has no #PBS lines.",
     "external": "An external job runs no script, so it can run no slice.",
     **dict.fromkeys(("autocomplete", "help", "usage", "version"), _HELP),
 }
@@ -60,24 +60,24 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 
 @cache
 def names() -> Mapping[str, Option]:
-    """Every option of our own table and of simple_slurm, by long name."""
+    """Return all options of our own table and of simple_slurm, by long name."""
     found = {name: Option(name, letter, Takes.VALUE) for name, letter in listed_options()}
     return MappingProxyType({**found, **OPTIONS})
 
 
 @cache
 def spellings() -> Mapping[str, Option]:
-    """The same, with the other spellings that sbatch takes."""
+    """Return the same options, also under the other spellings that sbatch accepts."""
     others = {other: names()[name] for other, name in ALIASES.items()}
     return MappingProxyType({**names(), **others})
 
 
 def find(name: str, more: Mapping[str, Option] = NO_OPTIONS) -> Option:
-    """The option of a long name or a letter, dashes in front or not, ``_`` for ``-`` or not.
+    """Return the option with a long name or letter; leading dashes and ``_`` for ``-`` are fine.
 
     Args:
-        name: as a person gives it.
-        more: the options that the cluster has beside the known ones, by long name.
+        name: the name as typed.
+        more: further options of the cluster, by long name.
 
     Raises:
         BadInput: no option has that name (``unknown-option``); the hint names the nearest.
@@ -91,7 +91,7 @@ def find(name: str, more: Mapping[str, Option] = NO_OPTIONS) -> Option:
     near = difflib.get_close_matches(plain, [*names(), *more], 1)
     guess = f"Did you mean --{near[0]}? " if near else "`man sbatch` lists sbatch's options. "
     raise BadInput(
-        f"sbatch has no option {name!r} that is known here.",
+        f"There is no option {name!r} of sbatch.",
         f"{guess}To pass it unchecked: --sbatch NAME=VALUE",
         code="unknown-option",
         option=name,
@@ -109,29 +109,29 @@ def _known(name: str, more: Mapping[str, Option]) -> Option | None:
 
 
 def check(name: str, value: str = "", more: Mapping[str, Option] = NO_OPTIONS) -> tuple[str, str]:
-    """The long name and the value of an option that a person gave.
+    """Return the long name and the value of an option that a user gave.
 
     Raises:
-        BadInput: no such option (as ``find``), one that slurmslice sets itself,
-            or a value that sbatch or the script cannot take.
+        BadInput: there is no such option, slurmslice sets it itself, or the value is impossible
+            for sbatch or the script.
     """
     return _checked(find(name, more), value)
 
 
 def check_any(name: str, value: str = "") -> tuple[str, str]:
-    """The same, if the name need not be known: ``--sbatch``, or a name that was found before.
+    """Return the same for a name that may be unknown, as with ``--sbatch``.
 
     Raises:
-        BadInput: as ``check``, or the name cannot be an option's (``bad-option-name``).
+        BadInput: as for ``check``, or the name is impossible (``bad-option-name``).
     """
     return _checked(any_option(name), value)
 
 
 def any_option(name: str) -> Option:
-    """The option of a name; one that may take a value if the name is not known.
+    """Return the option with a name; an unknown one may take a value.
 
     Raises:
-        BadInput: the name cannot be an option's: it would not stay one word.
+        BadInput: the name is impossible: it has blanks or special characters.
     """
     option = _known(name, NO_OPTIONS)
     if option is not None:
@@ -140,7 +140,7 @@ def any_option(name: str) -> Option:
     if not _NAME.fullmatch(plain):
         raise BadInput(
             f"{name!r} cannot be the name of an option.",
-            "Letters, digits and _.+- make a name. With a value: --sbatch NAME=VALUE",
+            "A name has letters, digits and _.+-. With a value: --sbatch NAME=VALUE",
             code="bad-option-name",
             option=name,
         )
@@ -163,7 +163,7 @@ def _checked(option: Option, value: str) -> tuple[str, str]:
     if not value and option.takes is Takes.VALUE and name != "comment":
         raise BadInput(
             f"--{name} needs a value.",
-            "Is a variable of your shell empty?",
+            "Perhaps a variable of your shell is empty.",
             code="missing-value",
             option=name,
         )
@@ -175,14 +175,14 @@ def _checked(option: Option, value: str) -> tuple[str, str]:
 
 
 def check_line(name: str, value: str) -> None:
-    """Refuse a value that cannot stand in one line of a script.
+    """Refuse a value that does not fit into one line of a script.
 
     Raises:
-        BadInput: it holds a line end or a NUL.
+        BadInput: it has a line end or a NUL.
     """
     if "\0" in value or "\n" in value:
         raise BadInput(
-            f"The value of --{name} holds a line end or a NUL: {value!r}.",
+            f"The value of --{name} has a line end or a NUL: {value!r}.",
             code="control-character",
             option=name,
             value=value,
@@ -197,10 +197,10 @@ _CHECKS: Mapping[str, Callable[[str], object]] = {
 
 
 def check_memory(options: Options) -> None:
-    """Refuse memory that is asked for in two ways (sbatch(1): they are mutually exclusive).
+    """Refuse two options that request memory (sbatch(1): they are mutually exclusive).
 
     Raises:
-        BadInput: it is.
+        BadInput: there are two.
     """
     given = [name for name in dict(options) if name in MEMORY]
     if len(given) > 1:
@@ -214,7 +214,7 @@ def check_memory(options: Options) -> None:
 
 
 def rivals(name: str) -> frozenset[str]:
-    """The options that sbatch does not take beside this one, or that undo it; long names."""
+    """Return the long names of options that exclude or undo this one."""
     family = MEMORY if name in MEMORY else (OPPOSITES.get(name, name),)
     return frozenset(family) - {name}
 
@@ -226,7 +226,7 @@ class Lack:
     Attributes:
         name: its long name.
         reason: a sentence without its full stop.
-        is_newer: it comes with a later release. A plugin may bring an option of that name, too.
+        is_newer: a later release has it. A plugin may also add an option of that name.
     """
 
     name: str
@@ -235,9 +235,9 @@ class Lack:
 
 
 def lacking(options: Options, release: Release) -> Iterator[Lack]:
-    """The options that a release of Slurm does not have, or not with a value.
+    """Return the options that a release of Slurm lacks, or has only without a value.
 
-    An option that is not in our table is the cluster's own: it is never among them.
+    An option outside our table is the cluster's own and is never returned.
     """
     for name, value in dict(options).items():
         option = OPTIONS.get(name)

@@ -1,4 +1,4 @@
-"""The options that ``sbatch --help`` lists, those of a site's plugins among them. Pure."""
+"""The options in ``sbatch --help``, including those of a site's plugins. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from slurmslice.directives.option_table import Option, Takes
 
-# An option stands in columns 2 to 8; the words that describe it stand further right.
+# An option is in columns 2 to 8. Its description is further right.
 _LINE = re.compile(
     r"^ {1,8}(?:-(?P<letter>\w),? +)?--(?P<name>[A-Za-z0-9][\w.+-]*)(?P<value>\[=|=)?",
     re.MULTILINE | re.ASCII,
@@ -15,10 +15,10 @@ _LINE = re.compile(
 
 
 def listed_options(text: str) -> Mapping[str, Option]:
-    """Each option in the output of ``sbatch --help``, by long name.
+    """Return each option in the output of ``sbatch --help``, by long name.
 
-    An option that is printed bare may take a value all the same: 22.05 prints ``--container``.
-    So it takes one perhaps, as does ``--name[=value]``.
+    An option without ``=VALUE`` may still take a value: 22.05 prints ``--container``. So its value
+    counts as optional, like that of ``--name[=value]``.
     """
     return {
         match["name"]: Option(

@@ -1,6 +1,6 @@
-"""The ``#SBATCH`` lines of a script: written from options, and read back.
+"""The ``#SBATCH`` lines of a script: writing and reading.
 
-simple_slurm prints the lines of the options that it has; the rest is printed alike.
+simple_slurm prints the options that it knows; the others are printed in the same format.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from slurmslice.directives.scripts import directives
 
 
 def block(options: Options) -> str:
-    """The ``#SBATCH`` lines of these options, in their order, the last of a name counting.
+    """Return the ``#SBATCH`` lines of options in their order; the last of a name counts.
 
-    Any value without a line end comes out of sbatch as it went in.
+    sbatch reads each value exactly as it is given here.
 
     Raises:
-        BadInput: a name that cannot be an option's, or a value with a line end or a NUL.
+        BadInput: a name is impossible, or a value has a line end or a NUL.
     """
     values: dict[Option, str] = {}
     for name, value in options:
@@ -35,7 +35,7 @@ def block(options: Options) -> str:
 
 
 def _printed(values: Mapping[Option, str]) -> dict[str, str]:
-    """What simple_slurm prints, by long name, without ``#SBATCH``."""
+    """Return the lines of simple_slurm by long name, without ``#SBATCH``."""
     own = {name for name, _ in listed_options()}
     with simple_slurm() as library:
         slurm = library.Slurm()
@@ -43,7 +43,7 @@ def _printed(values: Mapping[Option, str]) -> dict[str, str]:
             if option.name in own:
                 getattr(slurm, f"set_{option.name.replace('-', '_')}")(value)
         lines = slurm.script(convert=False).split("\n")
-    # It pads names with blanks, which an option with an optional value does not survive.
+    # It pads names with blanks; after a blank, an optional value is not read.
     pairs = (line.split(None, 2)[1:] for line in lines if line.startswith("#SBATCH "))
     return {name.removeprefix("--"): "=".join((name, *value)) for name, *value in pairs}
 
@@ -53,32 +53,32 @@ def _line(name: str, value: str) -> str:
 
 
 _PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./][A-Za-z0-9_@%+=:,./-]*")
-# Releases differ in where these words part a heterogeneous job; `\j` is read as `j` by all.
-_PARTING = re.compile(r"(het|pack)(?=job)", re.IGNORECASE)
+# In some releases these words start a heterogeneous job. All releases read `\j` as `j`.
+_JOB_SEPARATOR = re.compile(r"(het|pack)(?=job)", re.IGNORECASE)
 
 
 def _quoted(option: Option, value: str) -> str:
     if not value and option.takes is not Takes.VALUE:
         return ""
-    if _PLAIN.fullmatch(value) and not _PARTING.search(value):
+    if _PLAIN.fullmatch(value) and not _JOB_SEPARATOR.search(value):
         return value
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + _PARTING.sub(r"\1\\", escaped) + '"'
+    return '"' + _JOB_SEPARATOR.sub(r"\1\\", escaped) + '"'
 
 
 def read(script: str) -> tuple[tuple[str, str], ...]:
-    """The options that sbatch takes from a script, hand edits included; the last of a name counts.
+    """Return the options that sbatch reads from a script; the last of a name counts.
 
-    Options that only a site or a newer sbatch knows are kept as they are written.
+    Unknown options, of a site or of a newer sbatch, are kept as they are written.
 
     Raises:
-        BadInput: sbatch could not read a line; the message names it.
+        BadInput: sbatch cannot read a line; the message names it.
     """
     return in_force(tuple(directives(script, spellings())), ())
 
 
 def in_force(script: Options, overrides: Options) -> tuple[tuple[str, str], ...]:
-    """Options of a script and of sbatch's command line together, the later one counting."""
+    """Merge the options of a script and of sbatch's command line; the later one counts."""
     chosen: dict[str, str] = {}
     for name, value in (*script, *overrides):
         chosen.pop(OPPOSITES.get(name, ""), None)

@@ -1,8 +1,7 @@
-"""How sbatch takes options out of a script that a person may have edited.
+"""A parser of the ``#SBATCH`` lines in an edited script, equivalent to sbatch's.
 
-Source: sbatch(1), and sbatch's own ``get_argument`` (``src/sbatch/opt.c``) followed by
-getopt_long(3). What is said here of quotes, comments and beginnings of names was compared with
-``sbatch -v --test-only``.
+Source: sbatch(1), and sbatch's ``get_argument`` (``src/sbatch/opt.c``) followed by getopt_long(3).
+The treatment of quotes, comments and shortened names was compared with ``sbatch -v --test-only``.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from slurmslice.errors import BadInput
 
 
 class Unreadable(BadInput):
-    """A line of the script that sbatch could not read."""
+    """A line of the script that sbatch cannot read."""
 
     def __init__(
         self, line: int, message: str, hint: str = "", *, code: str, **fields: object
@@ -27,17 +26,17 @@ class Unreadable(BadInput):
 
 
 def directives(script: str, known: Mapping[str, Option]) -> Iterator[tuple[str, str]]:
-    """Each option in a script's ``#SBATCH`` lines with its value, in their order.
+    """Return each option in a script's ``#SBATCH`` lines with its value, in their order.
 
-    Names are completed and made long. Options that are not known, a site's own or a newer
-    sbatch's, come as they are written.
+    Letters and shortened names become long names. Unknown options, of a site or of a newer
+    sbatch, are returned as they are written.
 
     Args:
         script: the whole script.
-        known: sbatch's options; other spellings may stand beside the names.
+        known: sbatch's options by long name or other spelling.
 
     Raises:
-        Unreadable: sbatch could not read a line.
+        Unreadable: sbatch cannot read a line.
     """
     foreign, words = _lines(script)
     ignored = False
@@ -47,7 +46,7 @@ def directives(script: str, known: Mapping[str, Option]) -> Iterator[tuple[str, 
     if foreign and not ignored:
         raise Unreadable(
             foreign,
-            "sbatch takes options from #PBS and #BSUB lines too.",
+            "sbatch also reads options from #PBS and #BSUB lines.",
             "Write it as #SBATCH, or add the line `#SBATCH --ignore-pbs`.",
             code="foreign-directive",
         )
@@ -59,7 +58,7 @@ _Word = tuple[int, str]
 
 
 def _lines(script: str) -> tuple[int, list[_Word]]:
-    """The number of the first #PBS or #BSUB line, or 0; each word of a directive and its line."""
+    """Return the number of the first #PBS or #BSUB line (or 0), and each word with its line."""
     foreign, words = 0, list[_Word]()
     for number, line in enumerate(script.split("\n"), 1):
         magic = _MAGIC.match(line)
@@ -73,7 +72,7 @@ def _lines(script: str) -> tuple[int, list[_Word]]:
 
 
 def _split(line: str, number: int) -> Iterator[str]:
-    """The words of a line: up to a ``#``, or to an empty word, at which sbatch stops as well."""
+    """Return the words of a line up to a ``#`` or an empty word, as sbatch does."""
     at = 0
     while True:
         at += len(line[at:]) - len(line[at:].lstrip(_BLANKS))
@@ -88,7 +87,7 @@ def _split(line: str, number: int) -> Iterator[str]:
 
 
 def _word(line: str, at: int, number: int) -> tuple[str, int]:
-    """The word that begins at a place in the line, and the place where it ends."""
+    """Return the word that starts at an index of the line, and the index of its end."""
     word, quote, escaped = "", "", False
     while at < len(line) and (quote or escaped or line[at] not in _BLANKS):
         char = line[at]
@@ -111,7 +110,7 @@ def _word(line: str, at: int, number: int) -> tuple[str, int]:
 
 
 class _Reader:
-    """What getopt_long makes of words: a value may stand in the next one, even a line below."""
+    """A parser like getopt_long: a value may be the next word, even on the next line."""
 
     def __init__(self, known: Mapping[str, Option], words: Sequence[_Word]) -> None:
         self._known = known
@@ -119,7 +118,7 @@ class _Reader:
         self._rest = list(reversed(words))
 
     def options(self) -> Iterator[tuple[str, str]]:
-        """Each option with its value, in the order of the words."""
+        """Return each option with its value, in the order of the words."""
         while self._rest:
             number, word = self._rest.pop()
             if word.startswith("--") and word != "--":
@@ -128,7 +127,10 @@ class _Reader:
                 yield from self._short(word[1:], number)
             else:
                 raise Unreadable(
-                    number, f"{word!r} is no option of sbatch.", code="unknown-option", option=word
+                    number,
+                    f"sbatch has no option {word!r}.",
+                    code="unknown-option",
+                    option=word,
                 )
 
     def _long(self, word: str, number: int) -> tuple[str, str]:
@@ -149,7 +151,7 @@ class _Reader:
         return option.name, value
 
     def _completed(self, written: str, number: int) -> Option | None:
-        """The option of a name, or of the beginning of just one."""
+        """Return the option with a name or a unique shortened name; None if it is unknown."""
         if written in self._known:
             return self._known[written]
         found = {o.name: o for name, o in self._known.items() if name.startswith(written)}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from slurmslice.errors import Busy, NoAnswer, TooMany
 from slurmslice.journal import Held, PolicyChanged
 from slurmslice.run import Run
+from slurmslice.run_spec import NO_LIMIT
 from slurmslice.states import FAILURES, State
 from slurmslice.submission_plan import Choice, Plan, make_plan
 from slurmslice.verbs.poll import Poll, poll
@@ -55,6 +56,18 @@ def record_max_attempts(run: Run, max_attempts: int) -> None:
         run.reload()
         if max_attempts != run.recorded_attempts:
             run.decide(PolicyChanged(max_attempts, run.clock()))
+
+
+def record_max_failures(run: Run, max_failures: int) -> None:
+    """Change the recorded limit of the circuit breaker; every follower uses it.
+
+    Raises:
+        Busy: another process holds the run for too long.
+    """
+    with run.place.lock("run"):
+        run.reload()
+        if max_failures != run.max_failures:
+            run.decide(PolicyChanged(None, run.clock(), max_failures))
 
 
 Tell = Callable[[Run, Poll, SubmitOutcome], None]
@@ -169,15 +182,31 @@ def _submits_queued(run: Run, options: FollowOptions) -> bool:
 
 
 BREAKER = 20
-"""The number of failed slices that trips the circuit breaker, if none is COMPLETED before."""
+"""Without ``--max-failures``, this number of failed slices holds the rest if none is done."""
+
+
+def reason_to_hold(run: Run) -> str:
+    """Return the reason why the circuit breaker holds the rest; empty if the limit is not reached.
+
+    A failed slice counts against ``--max-failures`` once it has no attempts left.
+    """
+    tally, limit = run.standings.tally(), run.max_failures
+    failures = sum(number for state, number in tally.items() if state.failed)
+    if limit == NO_LIMIT:
+        return ""
+    if limit is None:
+        too_many = failures >= BREAKER and State.COMPLETED not in tally
+        return f"the first {failures} slices that ended have all failed" if too_many else ""
+    if failures < limit or failures - len(_with_attempts_left(run)) < limit:
+        return ""
+    return f"{limit} or more slices have failed (--max-failures {limit})"
 
 
 def trip(run: Run) -> None:
-    """Hold all slices that have not started, if every slice that ended has failed."""
+    """Hold the slices that have not started if too many have failed."""
+    reason = "" if run.ledger.held else reason_to_hold(run)
     tally = run.standings.tally()
-    failures = sum(number for state, number in tally.items() if state.failed)
-    armed = not (run.record.no_breaker or run.ledger.held or run.ledger.released)
-    if not armed or failures < BREAKER or State.COMPLETED in tally:
+    if not reason:
         return
     if not any(state in tally for state in (State.WAITING, State.PENDING, State.SUBMITTED)):
         return
@@ -187,8 +216,7 @@ def trip(run: Run) -> None:
             return
         for submission in run.in_flight():
             run.engine.hold(submission.job, submission.name)  # repeated after a kill
-        reason = f"held: the first {failures} slices that ended have all failed"
-        run.decide(Held(reason, run.clock()))
+        run.decide(Held(f"held: {reason}", run.clock()))
 
 
 def done(run: Run, options: FollowOptions) -> bool:

@@ -154,7 +154,7 @@ class LetGo:
 
 
 def release(run: Run) -> LetGo:
-    """Release the held slices of a run, and hold none of it any more.
+    """Release the slices that the circuit breaker holds.
 
     Slurm keeps a copy of the script from the submission. If the script was edited after that,
     the held tasks are cancelled, to be submitted again with the new script.
