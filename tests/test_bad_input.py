@@ -179,7 +179,7 @@ def test_a_run_that_is_there_takes_no_new_description(here: Here) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "named"),
     [
-        (("throttle", "0"), "bad-number", "`none`"),
+        (("throttle", "0"), "bad-number", "none"),
         (("throttle", "x", "many"), "bad-number", "'many'"),
         (("cancel", "1"), "no-such-run", "slurmslice cancel x -- 1"),
         (("logs", "7"), "unknown-slice", "'7'"),
