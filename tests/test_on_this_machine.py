@@ -250,7 +250,7 @@ def test_other_verbs_work_beside_a_run(here: Here) -> None:
     (here.folder / "mended").touch()
     again = here("resubmit", "b")
     assert again.returncode == 0, again.stderr
-    assert "1 slice waiting (as many run as the throttle lets)" in again.stderr
+    assert "1 slice waiting (throttle reached)" in again.stderr
     (here.folder / "go").touch()
     _, said = started.communicate(timeout=DEADLINE_S)
     assert started.returncode == 1, said
