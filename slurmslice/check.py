@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from slurmslice.command import check_text, check_word, placeholders_of, word_to_bash
-from slurmslice.errors import BadInput
+from slurmslice.command import check_command_word, check_shell_text, word_placeholders, word_to_bash
+from slurmslice.errors import BadInputError
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class OutputCheck:
     """The conditions of an output check; there is no check if both are empty.
 
     Attributes:
@@ -44,14 +44,14 @@ class Check:
                 column, holds NUL, or is the same for every slice.
         """
         if self.text:
-            check_text(self.text, "the text of --check")
+            check_shell_text(self.text, "the text of --check")
         for path in self.files:
             try:
-                check_word(path, columns)
-            except BadInput as why:
+                check_command_word(path, columns)
+            except BadInputError as why:
                 raise why.inside("--check-file", option="check-file") from why
-            if not placeholders_of(path):
-                raise BadInput(
+            if not word_placeholders(path):
+                raise BadInputError(
                     f"--check-file {path!r} is the same file for every slice.",
                     "Put {} or a {column} into the path. Use --check for a file that all slices "
                     "share.",
@@ -66,7 +66,7 @@ class Check:
         return "\n".join([*map(_file_test, self.files), *([text] if self.text else [])])
 
 
-NO_CHECK = Check()
+NO_CHECK = OutputCheck()
 
 
 def _file_test(path: str) -> str:

@@ -18,8 +18,8 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from slurmslice.errors import BadInput
-from slurmslice.tables import octets
+from slurmslice.errors import BadInputError
+from slurmslice.tables import octal_bytes
 
 _BARE = re.compile(r"[A-Za-z0-9@%+,./:=_-]+")
 _NAME = r"((?:[A-Za-z_][A-Za-z0-9_]*)?)"
@@ -30,7 +30,7 @@ _SPECIAL = frozenset('\\"$`')
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class CommandWords:
     """A program and its arguments; non-UTF-8 bytes are surrogates."""
 
     words: tuple[str, ...]
@@ -43,7 +43,7 @@ class ShellText:
     text: str
 
 
-Command = Words | ShellText
+Command = CommandWords | ShellText
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,22 +53,22 @@ class _Placeholder:
     name: str
 
 
-def variable(column: str) -> str:
+def variable_name(column: str) -> str:
     """The environment variable of a column; an empty name means the key."""
     return f"SLICE_{column.upper()}" if column else "SLICE"
 
 
-def placeholders(command: Words) -> frozenset[str]:
+def command_placeholders(command: CommandWords) -> frozenset[str]:
     """The columns in the words; the empty name is the key."""
-    return frozenset().union(*map(placeholders_of, command.words))
+    return frozenset().union(*map(word_placeholders, command.words))
 
 
-def placeholders_of(word: str) -> frozenset[str]:
+def word_placeholders(word: str) -> frozenset[str]:
     """The columns in one word; the empty name is the key."""
     return frozenset(part.name for part in _parts(word) if isinstance(part, _Placeholder))
 
 
-def check(command: Command, columns: Collection[str]) -> None:
+def check_command(command: Command, columns: Collection[str]) -> None:
     """Refuse a command with an obvious mistake.
 
     Args:
@@ -81,27 +81,27 @@ def check(command: Command, columns: Collection[str]) -> None:
             placeholders and no ``$SLICE``; or a word holds NUL.
     """
     if isinstance(command, ShellText):
-        check_text(command.text, "the shell text")
+        check_shell_text(command.text, "the shell text")
         return
     words = command.words
     if not words or not words[0]:
-        raise BadInput(
+        raise BadInputError(
             "There is no command.",
             "Write it after --, for example: -- python x.py {}",
             code="no-command",
         )
     if len(words) == 1 and any(map(str.isspace, words[0])):
-        raise BadInput(
+        raise BadInputError(
             f"The command is one word that holds blanks: {quote(words[0])}.",
             "Remove the quotes around it, or use it as the value of --shell.",
             code="command-in-one-word",
             word=words[0],
         )
     for before, word in zip(("", *words), words, strict=False):
-        check_word(word, columns, before)
+        check_command_word(word, columns, before)
 
 
-def check_text(text: str, what: str) -> None:
+def check_shell_text(text: str, what: str) -> None:
     """Refuse a shell text with an obvious mistake.
 
     Args:
@@ -113,9 +113,9 @@ def check_text(text: str, what: str) -> None:
             replace ``{}``.
     """
     if not text.strip():
-        raise BadInput(f"There is no command: {what} is empty.", code="no-command")
+        raise BadInputError(f"There is no command: {what} is empty.", code="no-command")
     if "SLICE" not in text and "{}" in text:
-        raise BadInput(
+        raise BadInputError(
             f"{what[0].upper()}{what[1:]} has {{}} but no $SLICE, so every slice would do "
             "the same.",
             'In a shell text, "$SLICE" is the key and "$SLICE_NAME" is a column. If you need {} '
@@ -124,7 +124,7 @@ def check_text(text: str, what: str) -> None:
         )
 
 
-def check_word(word: str, columns: Collection[str], before: str = "") -> None:
+def check_command_word(word: str, columns: Collection[str], before: str = "") -> None:
     """Refuse a word with an obvious mistake; ``before`` is the previous word.
 
     Raises:
@@ -142,7 +142,7 @@ def _check_placeholders(word: str, columns: Collection[str]) -> None:
             known = {column.lower(): column for column in columns}
             near = difflib.get_close_matches(part.name.lower(), known, n=1)
             guess = f"Did you mean {{{known[near[0]]}}}? " if near else ""
-            raise BadInput(
+            raise BadInputError(
                 f"{{{part.name}}} in {quote(word)} is not a column of the slices.",
                 f"{guess}{{}} is the key. For literal braces, double them: {{{{{part.name}}}}}.",
                 code="unknown-column",
@@ -155,7 +155,7 @@ def _check_placeholders(word: str, columns: Collection[str]) -> None:
 def _check_variables(word: str, before: str) -> None:
     # After -c, as in `bash -c '… $SLICE'`, the started shell does expand the variable.
     if _VARIABLE.search(word) and not _PROGRAM_TEXT.fullmatch(before):
-        raise BadInput(
+        raise BadInputError(
             f"No shell expands $SLICE in the word {quote(word)}.",
             "Use {} for the key and {name} for a column, or use the whole command as the value of "
             "--shell.",
@@ -164,7 +164,7 @@ def _check_variables(word: str, before: str) -> None:
         )
 
 
-def check_expanded_glob(command: Words, exists: Callable[[str], bool] = os.path.isfile) -> None:
+def refuse_expanded_pattern(command: CommandWords, exists: Callable[[str], bool] = os.path.isfile) -> None:
     """Refuse words that look like an expanded file pattern.
 
     The sign is: a command without placeholders has three or more neighbouring words,
@@ -178,12 +178,12 @@ def check_expanded_glob(command: Words, exists: Callable[[str], bool] = os.path.
         BadInput: the command has this sign; the message names the first three files.
     """
     words = command.words
-    if placeholders(command):
+    if command_placeholders(command):
         return
     for first in range(1, len(words) - 2):
         alike = words[first : first + 3]
         if len({_folder_and_suffix(word) for word in alike}) == 1 and all(map(exists, alike)):
-            raise BadInput(
+            raise BadInputError(
                 "The shell seems to have expanded a pattern: every slice would get "
                 f"{quote(alike[0])}, {quote(alike[1])}, {quote(alike[2])} …",
                 "For one slice per file, give the pattern in quotes to --glob, and write {} in "
@@ -198,7 +198,7 @@ def _folder_and_suffix(path: str) -> tuple[str, str]:
     return folder, os.path.splitext(name)[1]
 
 
-def to_bash(command: Command) -> str:
+def command_to_bash(command: Command) -> str:
     """Return the command as bash code for the script; a shell text is not changed.
 
     ``exec --`` prevents bash from interpreting words such as ``time``, ``exit`` and ``X=1``.
@@ -206,10 +206,10 @@ def to_bash(command: Command) -> str:
     Raises:
         BadInput: a word holds NUL or a surrogate without a byte.
     """
-    return command.text if isinstance(command, ShellText) else f"exec -- {argv(command)}"
+    return command.text if isinstance(command, ShellText) else f"exec -- {command_to_words(command)}"
 
 
-def argv(command: Command) -> str:
+def command_to_words(command: Command) -> str:
     """Return the command as bash words, to follow another program.
 
     A shell text becomes the argument of ``bash -c``.
@@ -222,7 +222,7 @@ def argv(command: Command) -> str:
     return " ".join(map(word_to_bash, command.words))
 
 
-def fill(command: Command, key: str, columns: Mapping[str, str]) -> list[str]:
+def slice_argv(command: Command, key: str, columns: Mapping[str, str]) -> list[str]:
     """The argv of one slice's command; for a shell text, the argv of its shell."""
     if isinstance(command, ShellText):
         return ["bash", "-c", command.text]
@@ -230,17 +230,17 @@ def fill(command: Command, key: str, columns: Mapping[str, str]) -> list[str]:
     return ["".join(_substituted(word, values)) for word in command.words]
 
 
-def show(command: Command, key: str, columns: Mapping[str, str]) -> str:
+def slice_command_line(command: Command, key: str, columns: Mapping[str, str]) -> str:
     """Return a printable line of bash with the same effect as the slice."""
-    line = join(fill(command, key, columns))
-    if isinstance(command, Words):
+    line = quote_words(slice_argv(command, key, columns))
+    if isinstance(command, CommandWords):
         return line
     values = {"": key, **columns}
-    used = [n for n in values if not n or re.search(rf"\b{variable(n)}\b", command.text)]
-    return " ".join([*(f"{variable(name)}={quote(values[name])}" for name in used), line])
+    used = [n for n in values if not n or re.search(rf"\b{variable_name(n)}\b", command.text)]
+    return " ".join([*(f"{variable_name(name)}={quote(values[name])}" for name in used), line])
 
 
-def join(words: Iterable[str]) -> str:
+def quote_words(words: Iterable[str]) -> str:
     """Return the words as a line of bash, quoted."""
     return " ".join(map(quote, words))
 
@@ -266,7 +266,7 @@ def _dollar_quoted(text: str) -> str:
 def _octal_escaped(character: str) -> str:
     if character.isprintable():
         return character
-    return "".join(f"\\{octet}" for octet in octets(character))
+    return "".join(f"\\{octet}" for octet in octal_bytes(character))
 
 
 def word_to_bash(word: str) -> str:
@@ -279,7 +279,7 @@ def word_to_bash(word: str) -> str:
     if not any(isinstance(part, _Placeholder) for part in parts):
         return quote("".join(_substituted(word, {})))
     inner = (
-        f"${{{variable(part.name)}}}" if isinstance(part, _Placeholder) else _in_double_quotes(part)
+        f"${{{variable_name(part.name)}}}" if isinstance(part, _Placeholder) else _in_double_quotes(part)
         for part in parts
     )
     return '"' + "".join(inner) + '"'

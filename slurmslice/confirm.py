@@ -10,32 +10,32 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from slurmslice.judge import Standing
-from slurmslice.packed import VISIBLE_S
+from slurmslice.judge import SliceStatus
+from slurmslice.packed import FILE_VISIBLE_S
 from slurmslice.progress import SlotProgress, TaskProgress
 from slurmslice.source_line import NOT_BEGUN_EXIT
-from slurmslice.states import Evidence, State
+from slurmslice.states import EvidenceSource, State
 
 
-def needs_confirmation(found: Standing) -> bool:
+def needs_confirmation(found: SliceStatus) -> bool:
     """Return whether a status rests on the exit code of a script whose library may not have run."""
-    by_slurm = found.evidence in {Evidence.ACCOUNTING, Evidence.QUEUE}
+    by_slurm = found.evidence in {EvidenceSource.ACCOUNTING, EvidenceSource.QUEUE}
     return by_slurm and (
         found.state is State.COMPLETED
         or (found.state is State.FAILED and found.exit_code == NOT_BEGUN_EXIT)
     )
 
 
-def confirm(
-    known: Standing,
-    found: Standing,
+def confirm_exit(
+    known: SliceStatus,
+    found: SliceStatus,
     wrote: TaskProgress | None,
     slot: int,
     now: float,
     *,
     has_log: bool,
     times_returned: int,
-) -> Standing:
+) -> SliceStatus:
     """Compare Slurm's report of an end with the task's own lines; return the slice's status.
 
     Args:
@@ -54,7 +54,7 @@ def confirm(
     began = (bool(wrote and wrote.slots) or has_log) and not in_setup
     if began and not contradicted:
         return found
-    if now - (found.ended_at or 0) < VISIBLE_S:
+    if now - (found.ended_at or 0) < FILE_VISIBLE_S:
         reason = f"{found.state}; its task's lines may not be visible here yet"
         return replace(known, reason=reason)
     if found.state is State.FAILED:
@@ -65,7 +65,7 @@ def confirm(
     return replace(
         found,
         state=State.FAILED,
-        evidence=Evidence.PROGRESS,
+        evidence=EvidenceSource.PROGRESS,
         reason=reason,
         exit_code=own.exit_code,
     )
@@ -75,7 +75,7 @@ _CONTRADICTED = "the script exited 0, but its progress lines say that the slice 
 _NOT_RUN = "the command was not run: the script exited 0 without a line of slurmslice.sh"
 
 
-def _not_begun(found: Standing, times_returned: int) -> Standing:
+def _not_begun(found: SliceStatus, times_returned: int) -> SliceStatus:
     """Return the slice without using an attempt. The second time it fails: retries must end."""
     reason = f"not begun: slurmslice.sh could not be read on {found.node or 'its node'}"
     if times_returned:
@@ -86,7 +86,7 @@ def _not_begun(found: Standing, times_returned: int) -> Standing:
     )  # fmt: skip
 
 
-def unconfirmed(known: Standing, found: Standing, fault: str) -> Standing:
+def withhold_completed(known: SliceStatus, found: SliceStatus, fault: str) -> SliceStatus:
     """Withhold COMPLETED while the library differs from the rendered one.
 
     It is then not known what the task ran. Other states pass unchanged.

@@ -9,14 +9,14 @@ import signal
 from dataclasses import replace
 
 from slurmslice.evidence import TaskReport
-from slurmslice.progress import SlotProgress, signal_of
-from slurmslice.states import Evidence, State
+from slurmslice.progress import SlotProgress, signal_number
+from slurmslice.states import EvidenceSource, State
 from slurmslice.users import user_name
 
 
-def looked_into(
-    report: TaskReport, own: SlotProgress | None, source: Evidence
-) -> tuple[TaskReport, Evidence, str]:
+def refine_exit(
+    report: TaskReport, own: SlotProgress | None, source: EvidenceSource
+) -> tuple[TaskReport, EvidenceSource, str]:
     """Refine the final report of a task that carries one slice.
 
     - A failed check makes its task FAILED. The slice is CHECK_FAILED.
@@ -39,29 +39,29 @@ def looked_into(
     """
     if report.state is State.FAILED and own is not None:
         if own.check_exit is not None and _may_match(report, own.check_exit):
-            failed, reason = by_check(report, own.check_exit)
-            return failed, Evidence.CHECK, reason
+            failed, reason = check_failed_report(report, own.check_exit)
+            return failed, EvidenceSource.CHECK, reason
         if own.exit_code is not None and _may_match(report, own.exit_code):
             report = replace(report, exit_code=own.exit_code)
             if own.in_setup:
                 return report, source, f"setup exited {report.exit_code}"
     script_ended = report.state in {State.COMPLETED, State.FAILED}
     if script_ended and report.steps and report.steps.preempted:
-        reason = f"signalled to make room for another job, then {explain(report)}"
+        reason = f"signalled to make room for another job, then {state_reason(report)}"
         return replace(report, state=State.PREEMPTED), source, reason
     if report.state is State.COMPLETED and report.steps and report.steps.failed:
         reason = f"exit 0, but a job step {report.steps.failed}"
         return replace(report, state=State.CHECK_FAILED), source, reason
     if report.state is State.TIMEOUT and own and own.exit_code is not None and not own.told:
         # Slurm checks time limits at intervals. This task ended before the next check (seen).
-        how = exit_in_words(own.exit_code) if own.exit_code else "exit 0"
-        return report, source, f"{explain(report)}, but it ended by itself: {how}"
+        how = exit_code_reason(own.exit_code) if own.exit_code else "exit 0"
+        return report, source, f"{state_reason(report)}, but it ended by itself: {how}"
     if reason := _over_memory_reason(report):
         return replace(report, state=State.OUT_OF_MEMORY), source, reason
-    return report, source, explain(report)
+    return report, source, state_reason(report)
 
 
-def by_own_word(own: SlotProgress, *, cancelled: bool) -> tuple[TaskReport, Evidence, str]:
+def report_from_progress(own: SlotProgress, *, cancelled: bool) -> tuple[TaskReport, EvidenceSource, str]:
     """Make a report from the lines of a task alone, if neither source reports its end.
 
     Args:
@@ -82,16 +82,16 @@ def by_own_word(own: SlotProgress, *, cancelled: bool) -> tuple[TaskReport, Evid
     if own.told:
         # The sender is not known. The command may have saved its work and exited 0.
         state = State.CANCELLED if cancelled else State.FAILED
-        return replace(report, state=state), Evidence.PROGRESS, told_to_end(own)
+        return replace(report, state=state), EvidenceSource.PROGRESS, signal_reason(own)
     if own.in_setup:
-        return report, Evidence.PROGRESS, f"setup exited {code}"
+        return report, EvidenceSource.PROGRESS, f"setup exited {code}"
     if own.check_exit is not None:
-        failed, reason = by_check(report, own.check_exit)
-        return failed, Evidence.CHECK, reason
-    return report, Evidence.PROGRESS, explain(report)
+        failed, reason = check_failed_report(report, own.check_exit)
+        return failed, EvidenceSource.CHECK, reason
+    return report, EvidenceSource.PROGRESS, state_reason(report)
 
 
-def told_to_end(own: SlotProgress) -> str:
+def signal_reason(own: SlotProgress) -> str:
     """Describe the end of a slice that received a signal from outside."""
     return f"received SIG{own.told}, then exited {own.exit_code}"
 
@@ -112,24 +112,24 @@ def _may_match(report: TaskReport, code: int) -> bool:
     return shown in {None, code} or (report.exit_code_truncated and shown == code - 128)
 
 
-def by_check(report: TaskReport, code: int) -> tuple[TaskReport, str]:
+def check_failed_report(report: TaskReport, code: int) -> tuple[TaskReport, str]:
     """Return the report and the reason of a slice whose check exited with this code."""
     failed = replace(report, state=State.CHECK_FAILED, exit_code=0, signal=None)
     return failed, f"exit 0, but its check exited {code}"
 
 
-def exit_in_words(code: int | None) -> str:
+def exit_code_reason(code: int | None) -> str:
     """Describe an exit code other than 0, with its signal in bash: ``exit 139 (SIGSEGV)``."""
     if code is None:
         return "it failed"
-    number = signal_of(code)
+    number = signal_number(code)
     if number is None:
         return f"exit {code}"
     known = number in {member.value for member in signal.Signals}
     return f"exit {code} ({signal.Signals(number).name if known else f'signal {number}'})"
 
 
-def explain(report: TaskReport) -> str:
+def state_reason(report: TaskReport) -> str:
     """Describe the reason for a task's state in words; never empty."""
     match report.state:
         case State.COMPLETED:
@@ -137,7 +137,7 @@ def explain(report: TaskReport) -> str:
         case State.FAILED if report.signal:
             return f"ended by signal {report.signal}"
         case State.FAILED:
-            return exit_in_words(report.exit_code)
+            return exit_code_reason(report.exit_code)
         case State.OUT_OF_MEMORY:
             return "exceeded its memory"
         case State.TIMEOUT:

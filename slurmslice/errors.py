@@ -50,7 +50,7 @@ class SlurmsliceError(Exception):
         return f"{self.message} {self.hint}".rstrip()
 
 
-class BadInput(SlurmsliceError):
+class BadInputError(SlurmsliceError):
     """Wrong input: usage, files, options. Nothing was done.
 
     The class has no code of its own: each kind of mistake has one.
@@ -60,13 +60,13 @@ class BadInput(SlurmsliceError):
         super().__init__(message, hint, code=code, **fields)
 
 
-class DamagedRun(SlurmsliceError):
+class DamagedRunError(SlurmsliceError):
     """A file of the run directory has wrong contents."""
 
     code = "damaged-run"
 
 
-class NotAFile(DamagedRun, OSError):
+class NotAFileError(DamagedRunError, OSError):
     """A path is not a regular file. A caller that can do without the file catches OSError.
 
     Args:
@@ -92,37 +92,37 @@ class EngineError(SlurmsliceError):
     exit_code = 3
 
 
-class NoAnswer(EngineError):
+class NoAnswerError(EngineError):
     """A query got no usable answer, because of an error, a time-out or unreadable output."""
 
     code = "no-answer"
 
 
-class Refused(EngineError):
+class SubmissionRejectedError(EngineError):
     """A submission was rejected permanently: the same submission would fail again."""
 
     code = "submission-rejected"
 
 
-class Full(EngineError):
+class SubmitLimitError(EngineError):
     """A submission was rejected because a limit is reached. It may succeed later."""
 
     code = "submit-limit"
 
 
-class TooMany(Full):
+class TooManyTasksError(SubmitLimitError):
     """A submission had more tasks than a limit allows now. Fewer tasks may succeed."""
 
     code = "too-many-tasks"
 
 
-class Unsure(EngineError):
+class SubmissionUnknownError(EngineError):
     """The result of a submission is unknown. Its token must be looked up."""
 
     code = "submission-unknown"
 
 
-class Busy(EngineError):
+class LockedError(EngineError):
     """Another slurmslice process holds the lock of the run."""
 
     code = "locked"

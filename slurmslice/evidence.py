@@ -16,7 +16,7 @@ TaskId = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class AttemptFacts:
     """Facts about one attempt at an array task, without its state. None means not known.
 
     Attributes:
@@ -41,12 +41,12 @@ class Facts:
     node: str | None = None
 
 
-FACTS = tuple(fact.name for fact in fields(Facts))
+FACT_NAMES = tuple(fact.name for fact in fields(AttemptFacts))
 """The field names of ``Facts``."""
 
 
 @dataclass(frozen=True, slots=True)
-class Steps:
+class JobSteps:
     """The ends of a task's job steps in its newest start, without its batch script.
 
     Attributes:
@@ -60,12 +60,12 @@ class Steps:
     preempted: bool = False
 
 
-NO_STEPS = Steps()
+NO_JOB_STEPS = JobSteps()
 """The job steps of a task that has none, or whose steps do not matter."""
 
 
 @dataclass(frozen=True, slots=True)
-class TaskReport(Facts):
+class TaskReport(AttemptFacts):
     """One source's report of one array task.
 
     Attributes:
@@ -87,14 +87,14 @@ class TaskReport(Facts):
     reason: str = ""
     completing: bool = False
     step_exit: int = 0
-    steps: Steps | None = None
+    steps: JobSteps | None = None
     exit_code_truncated: bool = False
     is_array_summary: bool = False
     progress: SlotProgress | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class SourceAnswer:
     """One source's answer to one poll.
 
     Attributes:
@@ -123,5 +123,5 @@ class Observation:
     final in accounting and active in the queue, which looks like a requeue.
     """
 
-    accounting: Answer
-    queue: Answer
+    accounting: SourceAnswer
+    queue: SourceAnswer

@@ -16,7 +16,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from slurmslice.errors import NotAFile
+from slurmslice.errors import NotAFileError
 
 _BLOCK = 4096
 
@@ -32,7 +32,7 @@ _NOT_REGULAR = frozenset({errno.ENXIO, errno.ENODEV, errno.EISDIR})
 """Errors of open(2) for a named pipe without a reader, a socket, a device and a folder."""
 
 
-def opened(path: Path, flags: int = os.O_RDONLY) -> int:
+def open_regular(path: Path, flags: int = os.O_RDONLY) -> int:
     """Open a regular file and return its descriptor. Refuse anything else without waiting for it.
 
     Opening a named pipe would wait for its other end, and reading a device may never end
@@ -50,7 +50,7 @@ def opened(path: Path, flags: int = os.O_RDONLY) -> int:
         raise
     try:
         _require_regular(path, os.fstat(fd))
-    except NotAFile:
+    except NotAFileError:
         os.close(fd)
         raise
     return fd
@@ -64,7 +64,7 @@ def _open(path: Path, flags: int) -> int:
         return os.open(path, flags, 0o666)  # waits until the lease ends
 
 
-def check_place(path: Path) -> None:
+def check_regular_or_absent(path: Path) -> None:
     """Refuse a path that is neither a regular file nor free; refuse symbolic links too.
 
     Raises:
@@ -76,32 +76,32 @@ def check_place(path: Path) -> None:
 
 def _require_regular(path: Path, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise NotAFile(str(path), _KINDS[stat.S_IFMT(status.st_mode)])
+        raise NotAFileError(str(path), _KINDS[stat.S_IFMT(status.st_mode)])
 
 
-def read(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
     """Return the content of a file.
 
     Raises:
         NotAFile: it is not a regular file.
         OSError: it cannot be read.
     """
-    with open(opened(path), "rb") as file:
+    with open(open_regular(path), "rb") as file:
         return file.read()
 
 
-def chunks(path: Path) -> Iterator[bytes]:
+def read_chunks(path: Path) -> Iterator[bytes]:
     """Yield the content of a file by the mebibyte, because it may be larger than the memory.
 
     Raises:
         NotAFile: it is not a regular file.
         OSError: it cannot be read.
     """
-    with open(opened(path), "rb") as file:
+    with open(open_regular(path), "rb") as file:
         yield from iter(partial(file.read, 1 << 20), b"")
 
 
-def append(path: Path, lines: bytes, header: bytes = b"", *, durably: bool = True) -> None:
+def append_lines(path: Path, lines: bytes, header: bytes = b"", *, durably: bool = True) -> None:
     """Append whole lines. The caller must hold the lock, because only one writer may append.
 
     write(2) may write fewer bytes than requested (a nearly full disk, a signal); the rest is then
@@ -119,7 +119,7 @@ def append(path: Path, lines: bytes, header: bytes = b"", *, durably: bool = Tru
             whole lines. A symbolic link is refused too (ELOOP, open(2)), because its target
             belongs to somebody else and must not be truncated.
     """
-    fd = opened(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW)
+    fd = open_regular(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW)
     try:
         size, whole = os.lseek(fd, 0, os.SEEK_END), _whole_length_of(fd)
         if whole < size:
@@ -143,18 +143,18 @@ def _whole_length_of(fd: int) -> int:
     end = os.lseek(fd, 0, os.SEEK_END)
     while end:
         start = max(0, end - _BLOCK)
-        if whole := whole_length(os.pread(fd, end - start, start)):
+        if whole := whole_lines_length(os.pread(fd, end - start, start)):
             return start + whole
         end = start
     return 0
 
 
-def whole_length(data: bytes) -> int:
+def whole_lines_length(data: bytes) -> int:
     """The number of bytes up to the end of the last whole line."""
     return data.rfind(b"\n") + 1
 
 
-def read_on(path: Path, offset: int) -> tuple[bytes, int]:
+def read_new_lines(path: Path, offset: int) -> tuple[bytes, int]:
     """Read the whole lines of a growing file from an offset; return them and the offset after them.
 
     A returned offset of 0 after a larger one means that the file was replaced or is gone.
@@ -163,18 +163,18 @@ def read_on(path: Path, offset: int) -> tuple[bytes, int]:
         NotAFile: the path is not a regular file.
     """
     try:
-        with open(opened(path), "rb") as file:
+        with open(open_regular(path), "rb") as file:
             file.seek(offset)
             data = file.read()
             if not data and file.seek(0, os.SEEK_END) < offset:
                 return b"", 0
     except FileNotFoundError:
         return b"", 0
-    whole = whole_length(data)
+    whole = whole_lines_length(data)
     return data[:whole], offset + whole
 
 
-def replace(path: Path, data: bytes) -> None:
+def replace_file(path: Path, data: bytes) -> None:
     """Replace a file as a whole, and flush it to disk.
 
     Raises:
@@ -193,7 +193,7 @@ def replace(path: Path, data: bytes) -> None:
         raise OSError(why.errno, why.strerror, str(path)) from why
 
 
-def claim(path: Path, data: bytes, *, durably: bool = False) -> bool:
+def create_exclusively(path: Path, data: bytes, *, durably: bool = False) -> bool:
     """Create a file as a whole if none exists; return whether we created it.
 
     If several processes try, only one succeeds. On a file system without hard links, a kill may

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from slurmslice.errors import DamagedRun
-from slurmslice.files import whole_length
+from slurmslice.errors import DamagedRunError
+from slurmslice.files import whole_lines_length
 from slurmslice.resources import NO_REQUEST, ResourceRequest
 
 
@@ -62,7 +62,7 @@ class Queued:
 
 
 @dataclass(frozen=True, slots=True)
-class Dropped:
+class Dequeued:
     """These rows leave the queue and return to their earlier state."""
 
     rows: str
@@ -88,7 +88,7 @@ class Submitted:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class Rejected:
     """The engine rejected the submission; its slices return to their earlier state.
 
     Attributes:
@@ -105,7 +105,7 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class Barred:
+class Fenced:
     """The submission was fenced: neither queue nor accounting knew its token.
 
     Its job can no longer obtain its claim. If it appears after all, it stops before
@@ -117,7 +117,7 @@ class Barred:
 
 
 @dataclass(frozen=True, slots=True)
-class Dismissed:
+class LateJobCancelled:
     """The job of a fenced submission appeared; it did not start its command, and was cancelled."""
 
     number: int
@@ -126,7 +126,7 @@ class Dismissed:
 
 
 @dataclass(frozen=True, slots=True)
-class Returned:
+class SlicesReturned:
     """Slices were returned without using an attempt.
 
     Either a local runner ended, or a pack ended before their turn. If ``queued``, they are
@@ -141,7 +141,7 @@ class Returned:
 
 
 @dataclass(frozen=True, slots=True)
-class Restarted:
+class Requeued:
     """Slurm started the task of returned rows, so its submission holds these rows again."""
 
     number: int
@@ -150,7 +150,7 @@ class Restarted:
 
 
 @dataclass(frozen=True, slots=True)
-class Widened:
+class JobCarriesMore:
     """The job of a submission has more indices than intended: all its indices and their rows."""
 
     number: int
@@ -223,12 +223,12 @@ class Released:
 
 
 _EVENTS = (
-    *(Intent, Queued, Dropped, Submitted, Refused, Barred, Dismissed, Returned),
-    *(Restarted, Widened, Cancelled, Throttled, PolicyChanged, Shared, Held, Released),
+    *(Intent, Queued, Dequeued, Submitted, Rejected, Fenced, LateJobCancelled, SlicesReturned),
+    *(Requeued, JobCarriesMore, Cancelled, Throttled, PolicyChanged, Shared, Held, Released),
 )
 Event = (
-    Intent | Queued | Dropped | Submitted | Refused | Barred | Dismissed | Returned
-    | Restarted | Widened | Cancelled | Throttled | PolicyChanged | Shared | Held | Released
+    Intent | Queued | Dequeued | Submitted | Rejected | Fenced | LateJobCancelled | SlicesReturned
+    | Requeued | JobCarriesMore | Cancelled | Throttled | PolicyChanged | Shared | Held | Released
 )  # fmt: skip
 
 
@@ -240,24 +240,24 @@ def _event_name(kind: type) -> str:
 _KINDS: dict[str, type[Any]] = {_event_name(kind): kind for kind in _EVENTS}
 
 
-def to_line(event: Event) -> bytes:
+def format_event(event: Event) -> bytes:
     """Return an event as one line of the journal, with its LF."""
     values = {field.name: getattr(event, field.name) for field in dataclasses.fields(event)}
     record = {"event": _event_name(type(event)), **values}
     return json.dumps(record, default=ResourceRequest.to_json).encode("ascii") + b"\n"
 
 
-def from_lines(data: bytes, first: int = 1) -> Iterator[Event]:
+def parse_events(data: bytes, first: int = 1) -> Iterator[Event]:
     """Yield the events of journal lines; ``first`` is the number of the first line.
 
     Raises:
         DamagedRun: a line is invalid.
     """
-    for number, line in enumerate(whole_lines(data), start=first):
+    for number, line in enumerate(split_whole_lines(data), start=first):
         try:
             yield _event(line)
         except (ValueError, TypeError, KeyError, AttributeError) as why:
-            raise DamagedRun(
+            raise DamagedRunError(
                 f"Line {number} of journal.jsonl is damaged ({type(why).__name__}: {why}).",
                 "Correct that line in an editor, or restore the file; nothing was changed.",
                 path="journal.jsonl",
@@ -265,9 +265,9 @@ def from_lines(data: bytes, first: int = 1) -> Iterator[Event]:
             ) from why
 
 
-def whole_lines(data: bytes) -> list[bytes]:
+def split_whole_lines(data: bytes) -> list[bytes]:
     """The lines of a journal, without an incomplete last one."""
-    return data[: whole_length(data)].splitlines()
+    return data[: whole_lines_length(data)].splitlines()
 
 
 def _event(line: bytes) -> Event:

@@ -14,7 +14,7 @@ from slurmslice.journal import (
     Released,
     Shared,
     Submitted,
-    from_lines,
+    parse_events,
 )
 from slurmslice.ledger import Submission
 from slurmslice.ranges import parse_array
@@ -44,7 +44,7 @@ class JournalJobs:
             DamagedRun: the journal cannot be read.
         """
         lines, self._read = self._place.read_journal(self._read)
-        for event in from_lines(lines, self.version + 1):
+        for event in parse_events(lines, self.version + 1):
             self.version += 1
             self._apply(event)
         return bool(lines)

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from slurmslice.ends import by_own_word, explain, looked_into
-from slurmslice.evidence import FACTS, Facts, TaskReport
-from slurmslice.progress import SlotProgress, signal_of
-from slurmslice.states import Evidence, State
+from slurmslice.ends import refine_exit, report_from_progress, state_reason
+from slurmslice.evidence import FACT_NAMES, AttemptFacts, TaskReport
+from slurmslice.progress import SlotProgress, signal_number
+from slurmslice.states import EvidenceSource, State
 
-GRACE_S = 120.0
+ACCOUNTING_LAG_S = 120.0
 """Seconds that accounting may lag behind a task's end. After that the progress lines count."""
 
-LEFT_OUT_S = 300.0
+UNRECORDED_CANCEL_S = 300.0
 """Seconds to wait, after the end of an array, for a task of it that never appeared."""
 
-CANCEL_SETTLES_S = 5.0
+CANCEL_GRACE_S = 5.0
 """Seconds after scancel in which a task that started at that moment must appear."""
 
-MAY_RESTART = frozenset({State.PREEMPTED, State.NODE_FAIL})
+RESTARTABLE_STATES = frozenset({State.PREEMPTED, State.NODE_FAIL})
 """Final states of accounting after which Slurm itself may start the same job again."""
 
 _ACTIVE = frozenset({State.PENDING, State.RUNNING, State.SUSPENDED})
@@ -32,7 +32,7 @@ _SCRIPT_DONE = frozenset({State.COMPLETED, State.CHECK_FAILED, State.WAITING})
 
 
 @dataclass(frozen=True, slots=True)
-class Standing(Facts):
+class SliceStatus(AttemptFacts):
     """The status of a slice: its state, and the facts about its newest attempt.
 
     Attributes:
@@ -46,14 +46,14 @@ class Standing(Facts):
 
     state: State
     reason: str
-    evidence: Evidence = Evidence.JOURNAL
+    evidence: EvidenceSource = EvidenceSource.JOURNAL
     submission: int = 0
     index: int | None = None
     attempt: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Hearing:
+class SliceEvidence:
     """The evidence that one poll found about one slice.
 
     Attributes:
@@ -78,7 +78,7 @@ class Hearing:
     now: float
 
 
-def judge(known: Standing, said: Hearing) -> Standing:
+def reconcile(known: SliceStatus, said: SliceEvidence) -> SliceStatus:
     """Return the status of a slice after one more poll.
 
     The result does not depend on the order of polls, on gaps or on repetitions
@@ -94,7 +94,7 @@ def judge(known: Standing, said: Hearing) -> Standing:
         # Lines of an older start prove that the task began. They say nothing about this start.
         said = replace(said, progress=SlotProgress(restart=own.restart))
     if accounting is not None and accounting.is_array_summary and _has_begun(known, said):
-        return judge(known, replace(said, accounting=None))
+        return reconcile(known, replace(said, accounting=None))
     if accounting is not None and accounting.state.final:
         return _final_in_accounting(known, accounting, said)
     if queue is not None and queue.state is State.WAITING:
@@ -108,7 +108,7 @@ def judge(known: Standing, said: Hearing) -> Standing:
     return _in_neither(known, said)
 
 
-def reopened(known: Standing, queue: TaskReport | None) -> Standing | None:
+def requeued_status(known: SliceStatus, queue: TaskReport | None) -> SliceStatus | None:
     """Return the status of an ended slice that Slurm runs again (``scontrol requeue``).
 
     This is the only way back from a final state within an attempt. Either the queue has the same
@@ -121,27 +121,27 @@ def reopened(known: Standing, queue: TaskReport | None) -> Standing | None:
     if queue is None or queue.state not in _ACTIVE:
         return None
     if not queue.completing:
-        return _with_report(known, queue, Evidence.QUEUE, f"requeued by Slurm after {known.state}")
+        return _with_report(known, queue, EvidenceSource.QUEUE, f"requeued by Slurm after {known.state}")
     if known.state in _SCRIPT_DONE:
         return None
-    return _with_report(known, queue, Evidence.QUEUE, f"{known.state}; {_STILL_ENDING}")
+    return _with_report(known, queue, EvidenceSource.QUEUE, f"{known.state}; {_STILL_ENDING}")
 
 
 _STILL_ENDING = "Slurm is still ending its processes"
 
 
-def _final_in_accounting(known: Standing, report: TaskReport, said: Hearing) -> Standing:
+def _final_in_accounting(known: SliceStatus, report: TaskReport, said: SliceEvidence) -> SliceStatus:
     queue = said.queue
     if queue is not None and queue.state is State.UNKNOWN:
         return replace(known, reason=f"{report.state}, and {_unknown_word(queue)}")
     if queue is not None and not queue.completing and not queue.state.final:
         reason = f"restarted by Slurm after {report.state}; {queue.reason or queue.word}"
-        return _with_report(known, queue, Evidence.QUEUE, reason)
+        return _with_report(known, queue, EvidenceSource.QUEUE, reason)
     if queue is not None and queue.completing and report.state is not State.COMPLETED:
         # After a time limit or scancel, processes may save their work for KillWait
         # (slurm.conf(5)).
         return replace(known, reason=f"{report.state}; {_STILL_ENDING}")
-    if report.state in MAY_RESTART and said.queue_silence:
+    if report.state in RESTARTABLE_STATES and said.queue_silence:
         reason = (
             f"{report.state}; Slurm may restart it, but the queue did not answer "
             f"({said.queue_silence})"
@@ -149,15 +149,15 @@ def _final_in_accounting(known: Standing, report: TaskReport, said: Hearing) -> 
         return replace(known, reason=reason)
     if missing := _missing_step_reports(report, said):
         return replace(known, reason=f"{report.state}; {missing}")
-    return _with_report(known, *looked_into(report, said.progress, Evidence.ACCOUNTING))
+    return _with_report(known, *refine_exit(report, said.progress, EvidenceSource.ACCOUNTING))
 
 
-def _missing_step_reports(report: TaskReport, said: Hearing) -> str:
+def _missing_step_reports(report: TaskReport, said: SliceEvidence) -> str:
     """Describe the reports that accounting still owes about an ended task; empty if none.
 
     The end of a job step may be recorded after its task's (seen). The wait for it is limited.
     """
-    if report.is_array_summary or said.now - (report.ended_at or 0) >= GRACE_S:
+    if report.is_array_summary or said.now - (report.ended_at or 0) >= ACCOUNTING_LAG_S:
         return ""
     if report.steps is None:
         return "accounting has not reported its job steps yet"
@@ -166,28 +166,28 @@ def _missing_step_reports(report: TaskReport, said: Hearing) -> str:
     return ""
 
 
-def _returned_by_engine(known: Standing, queue: TaskReport, said: Hearing) -> Standing:
+def _returned_by_engine(known: SliceStatus, queue: TaskReport, said: SliceEvidence) -> SliceStatus:
     # The local runner, or its supervisor, stops a task by a signal.
     own = said.progress
-    by_itself = own is not None and not own.told and signal_of(own.exit_code) is None
+    by_itself = own is not None and not own.told and signal_number(own.exit_code) is None
     ended = by_itself and _from_progress(known, said, "its runner ended before it could record it")
-    return ended or _with_report(known, queue, Evidence.QUEUE, explain(queue))
+    return ended or _with_report(known, queue, EvidenceSource.QUEUE, state_reason(queue))
 
 
 def _in_queue(
-    known: Standing, queue: TaskReport, accounting: TaskReport | None, said: Hearing
-) -> Standing:
+    known: SliceStatus, queue: TaskReport, accounting: TaskReport | None, said: SliceEvidence
+) -> SliceStatus:
     if queue.state.final and not (said.accounting_off or said.accounting_silence):
         # Accounting knows more about the end, and lags a moment behind.
         return replace(known, reason=f"{queue.word} in the queue; not in accounting yet")
-    recent = said.now - (queue.ended_at or said.now) < GRACE_S
+    recent = said.now - (queue.ended_at or said.now) < ACCOUNTING_LAG_S
     if queue.state is State.COMPLETED and recent and not said.accounting_off:
         # Accounting may still report a failed job step or a memory kill.
         reason = f"COMPLETED in the queue; no answer: {said.accounting_silence}"
         return replace(known, reason=reason)
     if queue.state.final:
-        return _with_report(known, *looked_into(queue, said.progress, Evidence.QUEUE))
-    reason = "ending: Slurm cleans its node" if queue.completing else explain(queue)
+        return _with_report(known, *refine_exit(queue, said.progress, EvidenceSource.QUEUE))
+    reason = "ending: Slurm cleans its node" if queue.completing else state_reason(queue)
     if accounting is not None:
         queue = replace(
             queue,
@@ -195,22 +195,22 @@ def _in_queue(
             started_at=queue.started_at or accounting.started_at,
             node=queue.node or accounting.node,
         )
-    return _with_report(known, queue, Evidence.QUEUE, reason)
+    return _with_report(known, queue, EvidenceSource.QUEUE, reason)
 
 
-def _active_in_accounting(known: Standing, report: TaskReport, said: Hearing) -> Standing:
+def _active_in_accounting(known: SliceStatus, report: TaskReport, said: SliceEvidence) -> SliceStatus:
     if said.queue_silence:
-        reason = f"{explain(report)}; the queue did not answer ({said.queue_silence})"
-        return _with_report(known, report, Evidence.ACCOUNTING, reason)
+        reason = f"{state_reason(report)}; the queue did not answer ({said.queue_silence})"
+        return _with_report(known, report, EvidenceSource.ACCOUNTING, reason)
     reason = "no longer in the queue; accounting has not reported its end yet"
     return (
         _from_late_progress(known, said)
         or _cancelled_on_request(known, said)
-        or _with_report(known, report, Evidence.ACCOUNTING, reason)
+        or _with_report(known, report, EvidenceSource.ACCOUNTING, reason)
     )
 
 
-def _in_neither(known: Standing, said: Hearing) -> Standing:
+def _in_neither(known: SliceStatus, said: SliceEvidence) -> SliceStatus:
     """Return the status if neither source knows the task. Absence alone makes nothing final."""
     silences = [s for s in (said.queue_silence, said.accounting_silence) if s]
     if said.queue_silence or (silences and not said.accounting_off):
@@ -224,8 +224,8 @@ def _in_neither(known: Standing, said: Hearing) -> Standing:
     return ended or replace(known, reason=_unseen_reason(known))
 
 
-def _unseen_reason(known: Standing) -> str:
-    if known.evidence is Evidence.JOURNAL:
+def _unseen_reason(known: SliceStatus) -> str:
+    if known.evidence is EvidenceSource.JOURNAL:
         return f"submitted; {_IN_NEITHER} yet"
     return f"{known.state} when last seen in {known.evidence}; {_IN_NEITHER} now"
 
@@ -236,7 +236,7 @@ _UNSEEN_WITHOUT_ACCOUNTING = (
 )
 
 
-def is_unseen(reason: str) -> bool:
+def is_unknown_to_slurm(reason: str) -> bool:
     """Return whether this reason says that both sources answered and neither knows the task."""
     return _IN_NEITHER in reason
 
@@ -245,12 +245,12 @@ def _unknown_word(report: TaskReport) -> str:
     return f"slurmslice does not know Slurm's word for its state: {report.word}"
 
 
-def _has_begun(known: Standing, said: Hearing) -> bool:
+def _has_begun(known: SliceStatus, said: SliceEvidence) -> bool:
     """Return whether anything shows that a task of this attempt has started."""
     return said.progress is not None or known.state in {State.RUNNING, State.SUSPENDED}
 
 
-def _cancelled_on_request(known: Standing, said: Hearing) -> Standing | None:
+def _cancelled_on_request(known: SliceStatus, said: SliceEvidence) -> SliceStatus | None:
     """Return CANCELLED if slurmslice cancelled the slice and it is no longer in the queue.
 
     Slurm keeps no record of a pending task that was cancelled. For a task that had started,
@@ -262,19 +262,19 @@ def _cancelled_on_request(known: Standing, said: Hearing) -> Standing | None:
     if said.cancelled_at is None or ended:
         return None  # accounting or the task's own lines will report the end
     began = _has_begun(known, said) or said.accounting is not None
-    if said.now - said.cancelled_at < (GRACE_S if began else CANCEL_SETTLES_S):
+    if said.now - said.cancelled_at < (ACCOUNTING_LAG_S if began else CANCEL_GRACE_S):
         return replace(known, reason="cancelled; waiting until Slurm has ended it")
     how = "; no longer in the queue, and nothing reports its end" if began else " before its start"
     return replace(
         known,
         state=State.CANCELLED,
-        evidence=Evidence.QUEUE,
+        evidence=EvidenceSource.QUEUE,
         reason=f"cancelled{how}",
         ended_at=int(said.cancelled_at),
     )
 
 
-def _cancelled_by_hand(known: Standing, said: Hearing) -> Standing | None:
+def _cancelled_by_hand(known: SliceStatus, said: SliceEvidence) -> SliceStatus | None:
     """Return CANCELLED if its array has ended and the slice never began.
 
     A person cancelled it by scancel while it was pending. Slurm keeps no record of that
@@ -282,35 +282,35 @@ def _cancelled_by_hand(known: Standing, said: Hearing) -> Standing | None:
     """
     if said.array_ended_at is None or said.progress is not None:
         return None
-    if said.now - said.array_ended_at < LEFT_OUT_S:
-        minutes = f"{LEFT_OUT_S / 60:.0f} minutes after its array's end"
+    if said.now - said.array_ended_at < UNRECORDED_CANCEL_S:
+        minutes = f"{UNRECORDED_CANCEL_S / 60:.0f} minutes after its array's end"
         return replace(known, reason=f"Slurm does not know it now; counts as cancelled {minutes}")
     reason = "cancelled before its start: its array has ended without it"
-    return replace(known, state=State.CANCELLED, evidence=Evidence.ACCOUNTING, reason=reason)
+    return replace(known, state=State.CANCELLED, evidence=EvidenceSource.ACCOUNTING, reason=reason)
 
 
-def _from_late_progress(known: Standing, said: Hearing) -> Standing | None:
+def _from_late_progress(known: SliceStatus, said: SliceEvidence) -> SliceStatus | None:
     """Return the end by the progress lines, if accounting had ``GRACE_S`` to report it."""
     own = said.progress
     if own is None or own.ended_at is None:
         return None
-    if said.now - own.ended_at < GRACE_S:
+    if said.now - own.ended_at < ACCOUNTING_LAG_S:
         return None
-    return _from_progress(known, said, f"accounting has not reported it for {GRACE_S:.0f} s")
+    return _from_progress(known, said, f"accounting has not reported it for {ACCOUNTING_LAG_S:.0f} s")
 
 
-def _from_progress(known: Standing, said: Hearing, why: str) -> Standing | None:
+def _from_progress(known: SliceStatus, said: SliceEvidence, why: str) -> SliceStatus | None:
     own = said.progress
     if own is None or own.exit_code is None:
         return None
     if own.restart < (known.restarts or 0):
         return None  # lines of an older start say nothing about the newer one
-    report, evidence, reason = by_own_word(own, cancelled=said.cancelled_at is not None)
+    report, evidence, reason = report_from_progress(own, cancelled=said.cancelled_at is not None)
     return _with_report(known, report, evidence, f"{reason}, by its own progress lines ({why})")
 
 
-def _with_report(known: Standing, report: TaskReport, evidence: Evidence, reason: str) -> Standing:
-    facts = {name: getattr(report, name) for name in FACTS}
+def _with_report(known: SliceStatus, report: TaskReport, evidence: EvidenceSource, reason: str) -> SliceStatus:
+    facts = {name: getattr(report, name) for name in FACT_NAMES}
     for name in ("submitted_at", "requested_mem_bytes", "restarts"):  # stay true for later reports
         if facts[name] is None:
             facts[name] = getattr(known, name)

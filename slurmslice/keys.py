@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import overload
 
-from slurmslice.errors import BadInput
+from slurmslice.errors import BadInputError
 from slurmslice.ranges import parse_array
 
 _CANONICAL = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
@@ -56,7 +56,7 @@ class LazyKeys(Sequence[str]):
         return block
 
 
-class Numbers(Collection[str]):
+class NumberKeys(Collection[str]):
     """Keys generated from ranges of numbers."""
 
     def __init__(self, *parts: tuple[range, int]) -> None:
@@ -74,12 +74,12 @@ class Numbers(Collection[str]):
         return any(key == own for own in self)
 
 
-def canonical(key: str) -> bool:
+def is_canonical(key: str) -> bool:
     """Tell if a key has the form of a Slurm array index: no sign, no leading zero."""
     return _CANONICAL.fullmatch(key) is not None
 
 
-def all_canonical(keys: Collection[str]) -> bool:
+def are_all_canonical(keys: Collection[str]) -> bool:
     """Tell if all keys are ``canonical``; testing them together is fast."""
     text = "\n".join(keys)
     digits = text.replace("\n", "")
@@ -87,25 +87,25 @@ def all_canonical(keys: Collection[str]) -> bool:
     return whole and not _NOT_CANONICAL.search(text)
 
 
-def range_keys(text: str) -> tuple[Numbers, int | None]:
+def keys_from_range(text: str) -> tuple[NumberKeys, int | None]:
     """Return the keys of a range, and its throttle.
 
     Raises:
         BadInput: the text is not a range.
     """
     if not text.strip():
-        raise BadInput(
+        raise BadInputError(
             "The range of slices is empty.", "Write it as in sbatch: 0-98.", code="no-slices"
         )
     expression = parse_array(text)
     if "%" in text and expression.throttle is None:  # sbatch reads %0 as no limit
-        raise BadInput(
+        raise BadInputError(
             f"{text!r} allows 0 slices at once, so none would ever start.",
             "Leave out %N for no limit.",
             code="bad-number",
             value=text,
         )
-    return Numbers(*zip(expression.parts, _widths(text), strict=True)), expression.throttle
+    return NumberKeys(*zip(expression.parts, _widths(text), strict=True)), expression.throttle
 
 
 def _widths(text: str) -> Iterator[int]:

@@ -8,29 +8,29 @@ from enum import StrEnum
 from functools import cached_property
 
 from slurmslice.journal import (
-    Barred,
     Cancelled,
-    Dismissed,
-    Dropped,
+    Dequeued,
     Event,
+    Fenced,
     Held,
     Intent,
+    JobCarriesMore,
+    LateJobCancelled,
     PolicyChanged,
     Queued,
-    Refused,
+    Rejected,
     Released,
-    Restarted,
-    Returned,
+    Requeued,
     Shared,
+    SlicesReturned,
     Submitted,
     Throttled,
-    Widened,
 )
-from slurmslice.ranges import ArrayExpression, compress, parse_array
+from slurmslice.ranges import ArrayExpression, compress_indices, parse_array
 from slurmslice.resources import ResourceRequest
 
 
-class Fate(StrEnum):
+class SubmissionStatus(StrEnum):
     """The status of a submission."""
 
     INTENDED = "intended"  # the journal announced it; it is unknown if Slurm accepted it
@@ -58,7 +58,7 @@ class Submission:
     """
 
     intent: Intent
-    fate: Fate = Fate.INTENDED
+    fate: SubmissionStatus = SubmissionStatus.INTENDED
     job: str = ""
     cluster: str | None = None
     submitted_at: float = 0.0
@@ -100,7 +100,7 @@ class Submission:
         return self.places[row][0]
 
 
-def apart(submissions: Iterable[Submission]) -> list[list[Submission]]:
+def group_by_unique_job_id(submissions: Iterable[Submission]) -> list[list[Submission]]:
     """Split submissions into groups with unique job ids.
 
     slurmctld uses job ids again after it has lost its state.
@@ -117,7 +117,7 @@ def apart(submissions: Iterable[Submission]) -> list[list[Submission]]:
 
 
 @dataclass
-class Ledger:
+class JournalState:
     """The state of a run by its journal: who holds each slice, the queue, and all decisions.
 
     Attributes:
@@ -156,7 +156,7 @@ class Ledger:
     _before: dict[int, _UndoRecord] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def empty(cls, slices: int) -> Ledger:
+    def empty(cls, slices: int) -> JournalState:
         """Return the state of a run with this number of slices and no events."""
         return cls({}, [0] * slices, [0] * slices)
 
@@ -171,7 +171,7 @@ class Ledger:
 
     def last_of(self, row: int) -> Submission | None:
         """The newest accepted submission of a row, even if another one holds the row now."""
-        accepted = (s for s in self.submissions.values() if s.fate is Fate.SUBMITTED)
+        accepted = (s for s in self.submissions.values() if s.fate is SubmissionStatus.SUBMITTED)
         return max((s for s in accepted if row in s.places), key=lambda s: s.number, default=None)
 
     def rows_of(self, number: int) -> Iterator[int]:
@@ -184,7 +184,7 @@ class Ledger:
 
     def in_doubt(self) -> list[Submission]:
         """Submissions of unknown status: sbatch may or may not have accepted them."""
-        return [s for s in self.submissions.values() if s.fate is Fate.INTENDED]
+        return [s for s in self.submissions.values() if s.fate is SubmissionStatus.INTENDED]
 
     def apply(self, event: Event) -> ArrayExpression | None:
         """Apply one event.
@@ -195,22 +195,22 @@ class Ledger:
         match event:
             case Intent():
                 return self._intend(event)
-            case Queued() | Dropped():
+            case Queued() | Dequeued():
                 return self._enqueue(event)
             case Submitted():
                 return self._accept(event)
-            case Refused() | Barred():
+            case Rejected() | Fenced():
                 self._undo(event)
                 return None
-            case Returned():
+            case SlicesReturned():
                 return self._return(event)
-            case Restarted():
+            case Requeued():
                 return self._requeue(event)
-            case Widened():
+            case JobCarriesMore():
                 return self._add_rows(event)
             case Cancelled():
                 return self._cancel(event)
-            case Dismissed():
+            case LateJobCancelled():
                 self._update(event.number, job=event.job)
             case Shared():
                 stopped = self.submissions[event.number].stopped or event.share == 0
@@ -219,7 +219,7 @@ class Ledger:
                 self._set_policy(event)
             case Held() | Released():
                 self.held = event.reason if isinstance(event, Held) else ""
-        return NOTHING
+        return NO_ROWS
 
     def _set_policy(self, event: Throttled | PolicyChanged) -> None:
         if isinstance(event, Throttled):
@@ -258,8 +258,8 @@ class Ledger:
             self.requests[row] = intent.changes
 
     def _accept(self, event: Submitted) -> ArrayExpression | None:
-        submission, moved = self.submissions[event.number], NOTHING
-        if submission.fate in {Fate.REFUSED, Fate.BARRED}:
+        submission, moved = self.submissions[event.number], NO_ROWS
+        if submission.fate in {SubmissionStatus.REFUSED, SubmissionStatus.BARRED}:
             moved = parse_array(submission.intent.rows)
             self._assign(event.number, moved)  # a person submitted it after the rejection
         self._before.pop(event.number, None)
@@ -267,7 +267,7 @@ class Ledger:
         self.most = self.most and max(self.most, 2 * len(submission.array))
         self._update(
             event.number,
-            fate=Fate.SUBMITTED,
+            fate=SubmissionStatus.SUBMITTED,
             job=event.job,
             cluster=event.cluster,
             submitted_at=event.at,
@@ -278,7 +278,7 @@ class Ledger:
     def _update(self, number: int, **fields: object) -> None:
         self.submissions[number] = replace(self.submissions[number], **fields)  # type: ignore[arg-type]
 
-    def _undo(self, event: Refused | Barred) -> None:
+    def _undo(self, event: Rejected | Fenced) -> None:
         number = event.number
         before, rows = self._before.pop(number), parse_array(self.submissions[number].intent.rows)
         for row, holder in zip(rows, before.holders, strict=True):
@@ -289,28 +289,28 @@ class Ledger:
         self.requests.update(before.requests)
         self.withdrawn.update(before.withdrawn)
         self.queue = {**before.queue, **self.queue}
-        if isinstance(event, Barred):
-            self._update(number, fate=Fate.BARRED, barred_at=event.at)
+        if isinstance(event, Fenced):
+            self._update(number, fate=SubmissionStatus.BARRED, barred_at=event.at)
             return
-        self._update(number, fate=Fate.REFUSED)
+        self._update(number, fate=SubmissionStatus.REFUSED)
         if event.too_many:
             self.most = max(1, len(self.submissions[number].array) // 2)
         if not event.passing:
             self.queue.clear()
             self.refusal = event.message
 
-    def _enqueue(self, event: Queued | Dropped) -> ArrayExpression | None:
+    def _enqueue(self, event: Queued | Dequeued) -> ArrayExpression | None:
         rows = parse_array(event.rows)
         if rows.highest >= len(self.holder):
             raise ValueError("an event queues slices that do not exist")
-        if isinstance(event, Dropped):
+        if isinstance(event, Dequeued):
             for row in rows:
                 self.queue.pop(row, None)
             return None
         self.queue.update(dict.fromkeys(rows, event.changes))
         return rows
 
-    def _return(self, event: Returned) -> ArrayExpression:
+    def _return(self, event: SlicesReturned) -> ArrayExpression:
         rows = [row for row in parse_array(event.rows) if self.holder[row] == event.number]
         for row in rows:
             self.holder[row] = 0
@@ -319,13 +319,13 @@ class Ledger:
             self.former[row] = event.number
         if event.queued:
             self.queue.update(dict.fromkeys(rows, self.submissions[event.number].intent.changes))
-        return compress(rows)
+        return compress_indices(rows)
 
-    def _requeue(self, event: Restarted) -> ArrayExpression:
+    def _requeue(self, event: Requeued) -> ArrayExpression:
         rows = [row for row in parse_array(event.rows) if self.former.get(row) == event.number]
         return self._assign_free(event.number, rows)
 
-    def _add_rows(self, event: Widened) -> ArrayExpression:
+    def _add_rows(self, event: JobCarriesMore) -> ArrayExpression:
         intent = self.submissions[event.number].intent
         self._update(event.number, intent=replace(intent, array=event.array, rows=event.rows))
         return self._assign_free(event.number, parse_array(event.rows))
@@ -338,7 +338,7 @@ class Ledger:
             self.attempts[row] += 1
             self.queue.pop(row, None)
             self.withdrawn.pop(row, None)
-        return compress(free)
+        return compress_indices(free)
 
     def _cancel(self, event: Cancelled) -> ArrayExpression:
         rows = dict.fromkeys(parse_array(event.rows), event.at)
@@ -346,7 +346,7 @@ class Ledger:
             known = self.submissions[event.number]
             anew = known.anew.union(rows) if event.anew else known.anew.difference(rows)
             self._update(event.number, cancelled={**known.cancelled, **rows}, anew=anew)
-            return NOTHING
+            return NO_ROWS
         self.withdrawn.update(rows)
         for row in rows:
             self.queue.pop(row, None)
@@ -367,7 +367,7 @@ class _UndoRecord:
     withdrawn: dict[int, float]
 
 
-NOTHING = ArrayExpression(())
+NO_ROWS = ArrayExpression(())
 """An expression without rows."""
 
 
@@ -381,9 +381,9 @@ def _slice(part: range) -> slice:
     return slice(part.start, part.stop, part.step)
 
 
-def replay(events: Iterable[Event], slices: int) -> Ledger:
+def replay_events(events: Iterable[Event], slices: int) -> JournalState:
     """Return the state of a run with this number of slices after these events."""
-    ledger = Ledger.empty(slices)
+    ledger = JournalState.empty(slices)
     for event in events:
         ledger.apply(event)
     return ledger

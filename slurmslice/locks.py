@@ -22,15 +22,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slurmslice import files
-from slurmslice.errors import Busy, EngineError
+from slurmslice.errors import EngineError, LockedError
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
-WAIT_S = 10.0
+LOCK_WAIT_S = 10.0
 """Seconds that a command waits for another one's write or sbatch before it fails."""
 
-NOTE_S = 900.0
+NOTE_VALID_S = 900.0
 """Seconds that another machine's note is believed: longer than one sbatch and its queries take."""
 
 _NOTE = ".lock.holder"
@@ -38,7 +38,7 @@ _RETRY_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
+class LockHolder:
     """The process that holds a lock, or was killed while it held it; ``since`` in epoch seconds."""
 
     verb: str
@@ -52,7 +52,7 @@ class Holder:
 
 
 @contextlib.contextmanager
-def held(folder: Path, verb: str, mode: int, wait: float = WAIT_S) -> Iterator[None]:
+def hold_lock(folder: Path, verb: str, mode: int, wait: float = LOCK_WAIT_S) -> Iterator[None]:
     """Hold the lock of a folder.
 
     Args:
@@ -69,7 +69,7 @@ def held(folder: Path, verb: str, mode: int, wait: float = WAIT_S) -> Iterator[N
     """
     from filelock import FileLock
 
-    files.check_place(folder / ".lock")
+    files.check_regular_or_absent(folder / ".lock")
     lock, note = FileLock(folder / ".lock", mode=mode), folder / _NOTE
     deadline = time.monotonic() + wait
     while True:
@@ -93,15 +93,15 @@ def held(folder: Path, verb: str, mode: int, wait: float = WAIT_S) -> Iterator[N
         lock.release()
 
 
-def _write_note(note: Path, verb: str) -> Holder | None:
+def _write_note(note: Path, verb: str) -> LockHolder | None:
     """Write our note after flock succeeded; return another machine's holder if there is one.
 
     If flock does not reach between two machines, the first to create its note holds the lock.
     """
-    mine = Holder(verb, os.getpid(), socket.gethostname(), time.time())
+    mine = LockHolder(verb, os.getpid(), socket.gethostname(), time.time())
     data = (json.dumps(asdict(mine)) + "\n").encode()
-    while not files.claim(note, data):
-        files.check_place(note)
+    while not files.create_exclusively(note, data):
+        files.check_regular_or_absent(note)
         if (other := _remote_holder(note)) is not None:
             return other
         note.unlink(missing_ok=True)  # its process ran here and is gone, or the note is too old
@@ -126,14 +126,14 @@ def _acquire(lock: BaseFileLock, note: Path, wait: float) -> None:
         ) from why
 
 
-def _locked_error(note: Path, holder: Holder | None) -> Busy:
+def _locked_error(note: Path, holder: LockHolder | None) -> LockedError:
     """Return the error with the holder and the next step."""
     hint = "Try again when that command has ended."
     if holder is not None and holder.host != socket.gethostname():
         # We cannot see processes of that machine. Without flock, a killed one leaves .lock too.
         lock = shlex.quote(str(note.with_name(".lock")))
         hint += f" If that process no longer exists: rm -f {lock} {shlex.quote(str(note))}"
-    return Busy(
+    return LockedError(
         f"The run {note.parent} is locked by {holder or 'another slurmslice'}.",
         hint,
         run=note.parent.name,
@@ -141,20 +141,20 @@ def _locked_error(note: Path, holder: Holder | None) -> Busy:
     )
 
 
-def _holder(note: Path) -> Holder | None:
+def _holder(note: Path) -> LockHolder | None:
     """Return the holder from the note; None if there is no note or it is incomplete."""
     try:
-        record = json.loads(files.read(note))
-        return Holder(
+        record = json.loads(files.read_file(note))
+        return LockHolder(
             str(record["verb"]), int(record["pid"]), str(record["host"]), float(record["since"])
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _remote_holder(note: Path) -> Holder | None:
+def _remote_holder(note: Path) -> LockHolder | None:
     """Return the holder on another machine, if its note is fresh enough to be believed."""
     holder = _holder(note)
     if holder is None or holder.host == socket.gethostname():
         return None
-    return holder if time.time() - holder.since < NOTE_S else None
+    return holder if time.time() - holder.since < NOTE_VALID_S else None

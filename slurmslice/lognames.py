@@ -6,9 +6,9 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
-from slurmslice.keys import Numbers
+from slurmslice.keys import NumberKeys
 
-FOLDER_LIMIT = 1000
+MAX_LOGS_PER_FOLDER = 1000
 """Most entries of a folder of logs; larger folders are slow for file systems and people."""
 
 _OWN = re.compile(r"(?![Rr][Oo][Ww]-)[A-Za-z0-9][A-Za-z0-9._=,+@-]{0,99}", re.ASCII)
@@ -19,7 +19,7 @@ class LogNames:
 
     def __init__(self, keys: Collection[str], *, direct: bool) -> None:
         self._ambiguous = _ambiguous_keys(keys)
-        self._folders = len(keys) > FOLDER_LIMIT
+        self._folders = len(keys) > MAX_LOGS_PER_FOLDER
         self._direct = direct
 
     def __call__(self, rows: Sequence[int], keys: Sequence[str]) -> list[str]:
@@ -35,12 +35,12 @@ class LogNames:
             return names
         # A numeric key chooses its folder, so the script can compute the path from the index.
         numbers = map(int, keys) if self._direct else rows
-        return [f"{n // FOLDER_LIMIT}/{name}" for n, name in zip(numbers, names, strict=True)]
+        return [f"{n // MAX_LOGS_PER_FOLDER}/{name}" for n, name in zip(numbers, names, strict=True)]
 
 
 def _ambiguous_keys(keys: Iterable[str]) -> frozenset[str]:
     """The case-folded form of keys with a difference only in case."""
-    if isinstance(keys, Numbers) or all(key == key.casefold() for key in keys):
+    if isinstance(keys, NumberKeys) or all(key == key.casefold() for key in keys):
         return frozenset()  # keys are unique, and these have no capitals
     folded = Counter(map(str.casefold, keys))
     return frozenset(name for name, times in folded.items() if times > 1)

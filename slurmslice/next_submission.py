@@ -9,25 +9,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from slurmslice.packing import limit_argument, task_request
-from slurmslice.plan import Batch, batch, portion
-from slurmslice.ranges import compress
+from slurmslice.packing import slice_time_argument, task_request
+from slurmslice.plan import Batch, make_batch, rows_that_fit
+from slurmslice.ranges import compress_indices
 from slurmslice.resources import NO_REQUEST, ResourceRequest
 from slurmslice.run import Run
 from slurmslice.run_spec import job_name
 from slurmslice.submission import (
     PlannedSubmission,
     RunScript,
-    check_place,
-    job_name_of,
+    check_script_paths,
+    is_unsubmitted,
     new_token,
-    output_pattern,
-    rows_of_index,
     script_array,
-    untouched,
+    script_job_name,
+    script_rows_of_index,
+    submission_output_pattern,
 )
 
-Queue = Mapping[int, ResourceRequest]
+QueuedRequests = Mapping[int, ResourceRequest]
 """The rows to submit, in order; for each the options that differ from the script's."""
 
 
@@ -45,14 +45,14 @@ class SubmissionBounds:
 
 
 def next_submissions(
-    run: Run, script: RunScript, queue: Queue, bounds: SubmissionBounds
+    run: Run, script: RunScript, queue: QueuedRequests, bounds: SubmissionBounds
 ) -> Iterator[PlannedSubmission]:
     """Plan the submissions that carry all queued slices, as few as possible, one after another.
 
     Raises:
         BadInput: the script cannot be understood.
     """
-    left, number, script_is_next = dict(queue), run.ledger.next_number, untouched(run)
+    left, number, script_is_next = dict(queue), run.ledger.next_number, is_unsubmitted(run)
     while left:
         planned = next_submission(
             run, script, left, bounds, number=number, script_is_next=script_is_next
@@ -66,7 +66,7 @@ def next_submissions(
 def next_submission(
     run: Run,
     script: RunScript,
-    queue: Queue,
+    queue: QueuedRequests,
     bounds: SubmissionBounds,
     *,
     number: int,
@@ -85,7 +85,7 @@ def next_submission(
     Raises:
         BadInput: the script cannot be understood.
     """
-    check_place(run, script)
+    check_script_paths(run, script)
     first = _first(run, script, queue, bounds, number) if script_is_next else None
     return first or _later(run, script, queue, bounds, max(number, 2))
 
@@ -93,7 +93,7 @@ def next_submission(
 def _first(
     run: Run,
     script: RunScript,
-    queue: Queue,
+    queue: QueuedRequests,
     bounds: SubmissionBounds,
     number: int,
 ) -> PlannedSubmission | None:
@@ -105,11 +105,11 @@ def _first(
         carries more slices than the part.
     """
     changes, written = next(iter(queue.values())), script_array(script.request)
-    rows = tuple(row for index in sorted(written) for row in rows_of_index(run, index))
+    rows = tuple(row for index in sorted(written) for row in script_rows_of_index(run, index))
     if len(written) > bounds.most or any(queue.get(row) != changes for row in rows):
         return None
-    array = compress(sorted(written), bounds.throttle)
-    name, token = job_name_of(run, script.request), run.record.token if number == 1 else new_token()
+    array = compress_indices(sorted(written), bounds.throttle)
+    name, token = script_job_name(run, script.request), run.record.token if number == 1 else new_token()
     overrides: dict[str, str] = {}
     if bounds.throttle != written.throttle:
         overrides["array"] = str(array)
@@ -126,7 +126,7 @@ def _first(
 def _later(
     run: Run,
     script: RunScript,
-    queue: Queue,
+    queue: QueuedRequests,
     bounds: SubmissionBounds,
     number: int,
 ) -> PlannedSubmission:
@@ -135,8 +135,8 @@ def _later(
     direct, pack = record.direct, record.packing.pack
     alike = (row for row, wanted in queue.items() if wanted == changes)
     some = list(islice(alike, bounds.most * pack))
-    rows = portion(run.table, some, direct=direct, pack=pack, most=bounds.most)
-    part = batch(
+    rows = rows_that_fit(run.table, some, direct=direct, pack=pack, most=bounds.most)
+    part = make_batch(
         run.table, rows, direct=direct, pack=pack, throttle=bounds.throttle, changes=changes
     )
     token = new_token()
@@ -161,10 +161,10 @@ def _planned(
 ) -> PlannedSubmission:
     packing = run.record.packing
     arguments: tuple[str, ...] = ()
-    limit = limit_argument(part.changes, packing)
+    limit = slice_time_argument(part.changes, packing)
     if number > 1 or limit:
         arguments = (f"{number:03d}", *limit)
-    output = {"output": output_pattern(run, number)} if number > 1 else {}
+    output = {"output": submission_output_pattern(run, number)} if number > 1 else {}
     changes = task_request(part.changes, packing, len(part.rows))
     if number > 1 and "time" not in part.changes:
         changes = changes.overridden_by(_less_time(run, script, len(part.rows)))

@@ -9,32 +9,38 @@ from __future__ import annotations
 import signal
 from dataclasses import replace
 
-from slurmslice.ends import by_check, by_own_word, explain, told_to_end
-from slurmslice.evidence import NO_STEPS, TaskReport
-from slurmslice.judge import GRACE_S, Hearing, Standing, judge, reopened
-from slurmslice.progress import SlotProgress, TaskProgress, signal_of
+from slurmslice.ends import check_failed_report, report_from_progress, signal_reason, state_reason
+from slurmslice.evidence import NO_JOB_STEPS, TaskReport
+from slurmslice.judge import (
+    ACCOUNTING_LAG_S,
+    SliceEvidence,
+    SliceStatus,
+    reconcile,
+    requeued_status,
+)
+from slurmslice.progress import SlotProgress, TaskProgress, signal_number
 from slurmslice.source_line import NOT_BEGUN_EXIT
-from slurmslice.states import Evidence, State
+from slurmslice.states import EvidenceSource, State
 
 _ENDED_FROM_OUTSIDE = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGKILL})
 """Signals that Slurm, or the script for Slurm, sends to end a slice."""
 
-VISIBLE_S = 60
+FILE_VISIBLE_S = 60
 """Seconds until a file that a node has made is visible on other machines (nfs(5), acdirmax)."""
 
 _SCRIPT_ENDED = frozenset({State.COMPLETED, State.FAILED})
 """Ends of a task that nobody ended: a signal before was not meant to end the task."""
 
 
-def judge_packed(
-    known: Standing,
-    said: Hearing,
+def reconcile_packed(
+    known: SliceStatus,
+    said: SliceEvidence,
     slot: int,
     wrote: TaskProgress,
     times_returned: int,
     *,
     has_log: bool = False,
-) -> Standing:
+) -> SliceStatus:
     """Return the status of a slice of a pack after one more poll.
 
     Args:
@@ -53,14 +59,14 @@ def judge_packed(
     if restarts > (wrote.restart or 0):
         own = SlotProgress()  # Slurm has requeued the task: the slice runs again with it
     began = SlotProgress() if wrote.slots else None
-    task = judge(known, replace(said, progress=began, accounting=_without_steps(said.accounting)))
+    task = reconcile(known, replace(said, progress=began, accounting=_without_steps(said.accounting)))
     if own.exit_code is not None:
         counted = any(slot.lost_among for slot in wrote.slots.values())
         may_be_oom = own.lost_among is not None or not counted
         return _ended_from_outside(known, own, task, said, may_be_oom=may_be_oom)
     if not task.state.final or (task.state is State.COMPLETED and not _was_skipped(own, wrote)):
         return _with_running_task(task, own)
-    unrecorded = has_log and unheard(slot, wrote)
+    unrecorded = has_log and is_unrecorded(slot, wrote)
     partial = wrote.slots and task.state is not State.COMPLETED  # COMPLETED: more lines must follow
     complete = (partial or wrote.setup_exit is not None) and not unrecorded
     if not (complete or _lines_are_visible(task, said)):
@@ -71,7 +77,7 @@ def judge_packed(
     return _unrecorded(task) if unrecorded else _before_its_turn(task, wrote, times_returned)
 
 
-def unheard(slot: int, wrote: TaskProgress) -> bool:
+def is_unrecorded(slot: int, wrote: TaskProgress) -> bool:
     """Return whether no start of the task has written a line about the slice."""
     return slot not in wrote.slots and slot not in wrote.older
 
@@ -88,20 +94,20 @@ def _was_skipped(own: SlotProgress, wrote: TaskProgress) -> bool:
 
 def _without_steps(report: TaskReport | None) -> TaskReport | None:
     # It is not known which slice ran a job step. So steps are neither fetched nor waited for.
-    return report and replace(report, steps=NO_STEPS)
+    return report and replace(report, steps=NO_JOB_STEPS)
 
 
-def _lines_are_visible(task: Standing, said: Hearing) -> bool:
+def _lines_are_visible(task: SliceStatus, said: SliceEvidence) -> bool:
     """Return whether all lines of an ended task must be visible here by now.
 
     A task that did not start wrote none.
     """
-    return task.started_at is None or said.now - (task.ended_at or 0) >= VISIBLE_S
+    return task.started_at is None or said.now - (task.ended_at or 0) >= FILE_VISIBLE_S
 
 
-def reopened_packed(
-    known: Standing, queue: TaskReport | None, slot: int, wrote: TaskProgress
-) -> Standing | None:
+def requeued_status_packed(
+    known: SliceStatus, queue: TaskReport | None, slot: int, wrote: TaskProgress
+) -> SliceStatus | None:
     """Return the status of an ended slice of a pack that Slurm runs again (``judge.reopened``).
 
     A slice may have received a signal to end although its task continues: the controller has lost
@@ -114,16 +120,16 @@ def reopened_packed(
     own = wrote.slots.get(slot, SlotProgress())
     restarts = queue.restarts or 0 if queue is not None else 0
     same_start = own.exit_code is not None and not own.told and restarts <= (wrote.restart or 0)
-    return None if same_start or _has_ended_for_good(own) else reopened(known, queue)
+    return None if same_start or _has_ended_for_good(own) else requeued_status(known, queue)
 
 
 def _has_ended_for_good(own: SlotProgress) -> bool:
     """Return whether the script keeps the slice's end if Slurm restarts its task."""
-    by_itself = not own.told and signal_of(own.exit_code) not in _ENDED_FROM_OUTSIDE
+    by_itself = not own.told and signal_number(own.exit_code) not in _ENDED_FROM_OUTSIDE
     return own.exit_code is not None and (by_itself or own.timed_out)
 
 
-def _from_own_exit(known: Standing, own: SlotProgress) -> Standing:
+def _from_own_exit(known: SliceStatus, own: SlotProgress) -> SliceStatus:
     """Return the end by the slice's own lines (rules 1 and 4)."""
     code = own.exit_code or 0
     if own.timed_out:  # after the signal its exit code means nothing
@@ -132,11 +138,11 @@ def _from_own_exit(known: Standing, own: SlotProgress) -> Standing:
         reason = f"the kernel killed a process of it (out of memory); its command exited {code}"
         return _with_end(known, own, State.OUT_OF_MEMORY, reason)
     if own.check_exit is not None and code:
-        failed, reason = by_check(TaskReport(State.FAILED), own.check_exit)
+        failed, reason = check_failed_report(TaskReport(State.FAILED), own.check_exit)
         checked = _with_end(known, own, failed.state, reason)
-        return replace(checked, evidence=Evidence.CHECK, exit_code=0)
+        return replace(checked, evidence=EvidenceSource.CHECK, exit_code=0)
     state = State.FAILED if code else State.COMPLETED
-    reason = explain(TaskReport(state, exit_code=code))
+    reason = state_reason(TaskReport(state, exit_code=code))
     if own.lost_among:
         reason += (
             f"; the kernel killed a process of one of the {own.lost_among} slices that ran "
@@ -146,8 +152,8 @@ def _from_own_exit(known: Standing, own: SlotProgress) -> Standing:
 
 
 def _ended_from_outside(
-    known: Standing, own: SlotProgress, task: Standing, said: Hearing, *, may_be_oom: bool
-) -> Standing:
+    known: SliceStatus, own: SlotProgress, task: SliceStatus, said: SliceEvidence, *, may_be_oom: bool
+) -> SliceStatus:
     """Return the end of a slice that a signal ended; its task shows the cause (rules 2 to 4).
 
     Args:
@@ -157,32 +163,32 @@ def _ended_from_outside(
         said: the evidence of the poll.
         may_be_oom: this slice may be the cause if its task is OUT_OF_MEMORY.
     """
-    number, final = signal_of(own.exit_code), task.state.final
+    number, final = signal_number(own.exit_code), task.state.final
     if final and task.state not in _SCRIPT_ENDED:
         oom = task.state is State.OUT_OF_MEMORY
         if not oom or (number == signal.SIGKILL and may_be_oom):
             return _ended_with_task(task, own)
     if not final and not _cause_stays_unknown(own, said):
-        how = told_to_end(own) if own.told else f"ended by signal {number}"
+        how = signal_reason(own) if own.told else f"ended by signal {number}"
         reason = f"{how}; the cause is known after its task ends"
         return replace(_with_running_task(task, own), reason=reason)
     if own.told and not (final and task.state in _SCRIPT_ENDED):
-        report, _, reason = by_own_word(own, cancelled=said.cancelled_at is not None)
+        report, _, reason = report_from_progress(own, cancelled=said.cancelled_at is not None)
         return _with_end(known, own, report.state, reason)
     return _from_own_exit(known, own)
 
 
-def _cause_stays_unknown(own: SlotProgress, said: Hearing) -> bool:
+def _cause_stays_unknown(own: SlotProgress, said: SliceEvidence) -> bool:
     """Return whether no source will report any more what ended the slice."""
     if said.queue is not None or said.queue_silence:
         return False
     if said.accounting_off:
         return True
     absent = said.accounting is None and not said.accounting_silence
-    return absent and said.now - (own.ended_at or said.now) >= GRACE_S
+    return absent and said.now - (own.ended_at or said.now) >= ACCOUNTING_LAG_S
 
 
-def _with_running_task(task: Standing, own: SlotProgress) -> Standing:
+def _with_running_task(task: SliceStatus, own: SlotProgress) -> SliceStatus:
     """Return the status if its task runs, is pending, or ended with all slices done (rule 5)."""
     if task.state.final:
         return _ended_with_task(task, own)
@@ -192,7 +198,7 @@ def _with_running_task(task: Standing, own: SlotProgress) -> Standing:
     return replace(task, started_at=own.started_at or task.started_at)
 
 
-def _ended_with_task(task: Standing, own: SlotProgress) -> Standing:
+def _ended_with_task(task: SliceStatus, own: SlotProgress) -> SliceStatus:
     """Return the end of a slice that ended with its task (rule 6).
 
     Times are the slice's own. CPU time and memory are left out: they are the task's.
@@ -209,7 +215,7 @@ def _ended_with_task(task: Standing, own: SlotProgress) -> Standing:
     )
 
 
-def _unrecorded(task: Standing) -> Standing:
+def _unrecorded(task: SliceStatus) -> SliceStatus:
     """Return the end of a slice that began and whose progress lines are lost (rule 7).
 
     The task exits 0 only if all slices are done. After any other exit the slice may be done or
@@ -225,7 +231,7 @@ def _unrecorded(task: Standing) -> Standing:
     return replace(ended, state=State.FAILED, reason=reason, exit_code=None, signal=None)
 
 
-def _before_its_turn(task: Standing, wrote: TaskProgress, times_returned: int) -> Standing:
+def _before_its_turn(task: SliceStatus, wrote: TaskProgress, times_returned: int) -> SliceStatus:
     """Return a slice to WAITING (rule 8), or fail it the second time no slice began (rule 9)."""
     how = "its array task ended before its turn"
     if wrote.setup_exit is not None:
@@ -241,11 +247,11 @@ def _before_its_turn(task: Standing, wrote: TaskProgress, times_returned: int) -
     )  # fmt: skip
 
 
-def _with_end(known: Standing, own: SlotProgress, state: State, reason: str) -> Standing:
+def _with_end(known: SliceStatus, own: SlotProgress, state: State, reason: str) -> SliceStatus:
     return replace(
         known,
         state=state,
-        evidence=Evidence.PROGRESS,
+        evidence=EvidenceSource.PROGRESS,
         reason=reason,
         exit_code=own.exit_code,
         started_at=own.started_at or known.started_at,

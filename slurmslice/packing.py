@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from slurmslice.errors import BadInput
+from slurmslice.errors import BadInputError
 from slurmslice.resources import ResourceRequest
 
-USUAL_TASK_S = 900
+TARGET_TASK_S = 900
 """The duration of a task that ``--pack auto`` aims at, seconds: much longer than Slurm needs to
 start a task, and shorter than a partition's time limit."""
 
@@ -68,14 +68,14 @@ def slice_request(request: ResourceRequest, packing: Packing) -> ResourceRequest
     return request.divided(packing.at_once, packing.slice_time_s)
 
 
-def with_own_cpu(request: ResourceRequest, packing: Packing) -> ResourceRequest:
+def with_cpu_per_slice(request: ResourceRequest, packing: Packing) -> ResourceRequest:
     """Add ``--cpus-per-task=1`` if slices run side by side in a task and request no CPUs."""
     if packing.at_once == 1 or not {"cpus-per-task", "cpus-per-gpu"}.isdisjoint(request):
         return request
     return request.overridden_by({"cpus-per-task": "1"})
 
 
-def spread(packing: Packing, slices: int, tasks: int | None) -> Packing:
+def spread_over_tasks(packing: Packing, slices: int, tasks: int | None) -> Packing:
     """Reduce the slices per task so that as many tasks as possible run at once.
 
     Args:
@@ -89,7 +89,7 @@ def spread(packing: Packing, slices: int, tasks: int | None) -> Packing:
     return Packing(min(packing.pack, share), packing.at_once, packing.slice_time_s)
 
 
-def check(request: ResourceRequest, packing: Packing) -> None:
+def check_packing(request: ResourceRequest, packing: Packing) -> None:
     """Refuse a request that a task cannot divide among its slices.
 
     Raises:
@@ -97,7 +97,7 @@ def check(request: ResourceRequest, packing: Packing) -> None:
             requests GPUs or more than one process; or it runs more at a time than it carries.
     """
     if packing.at_once > packing.pack:
-        raise BadInput(
+        raise BadInputError(
             f"--at-once {packing.at_once} is more than the {packing.pack} slices of a task.",
             "Also give --pack K, the number of slices per task.",
             code="at-once-exceeds-pack",
@@ -107,7 +107,7 @@ def check(request: ResourceRequest, packing: Packing) -> None:
     if packing.pack == 1:
         return
     if request.get("nodes", "1") not in {"1", "1-1"}:
-        raise BadInput(
+        raise BadInputError(
             f"--pack runs slices on one node, but --nodes={request['nodes']} requests others.",
             "Leave out --pack, or request one node.",
             code="options-conflict",
@@ -121,7 +121,7 @@ def check(request: ResourceRequest, packing: Packing) -> None:
 def _check_pool(request: ResourceRequest) -> None:
     gpus = next((n for n, v in request.options if n.startswith("gpus") or "gpu" in v), None)
     if gpus is not None:
-        raise BadInput(
+        raise BadInputError(
             f"--at-once runs several slices at a time, and they would all use the same GPUs "
             f"(--{gpus}={request[gpus]}).",
             "Leave out --at-once: then the slices of a task run one after another.",
@@ -130,7 +130,7 @@ def _check_pool(request: ResourceRequest) -> None:
             other=gpus,
         )
     if request.get("ntasks", "1") != "1" or "ntasks-per-node" in request:
-        raise BadInput(
+        raise BadInputError(
             "--at-once and --ntasks exclude each other: a slice gets CPUs, not processes.",
             "Request CPUs with -c, or leave out --at-once.",
             code="options-conflict",
@@ -139,7 +139,7 @@ def _check_pool(request: ResourceRequest) -> None:
         )
 
 
-def fitted(packing: Packing, max_time_s: int | None) -> Packing:
+def fit_time_limit(packing: Packing, max_time_s: int | None) -> Packing:
     """Reduce the slices per task to fit the partition's time limit, to one at least.
 
     Args:
@@ -155,7 +155,7 @@ def fitted(packing: Packing, max_time_s: int | None) -> Packing:
     return Packing(pack, min(packing.at_once, pack), packing.slice_time_s)
 
 
-def automatic(slice_s: float, at_once: int, slices: int) -> int:
+def automatic_pack(slice_s: float, at_once: int, slices: int) -> int:
     """Return the number of slices per task for a task of about ``USUAL_TASK_S``.
 
     Args:
@@ -163,7 +163,7 @@ def automatic(slice_s: float, at_once: int, slices: int) -> int:
         at_once: the number of slices that run at a time.
         slices: the number of slices.
     """
-    return max(at_once, min(slices, int(at_once * USUAL_TASK_S / max(slice_s, 0.001))))
+    return max(at_once, min(slices, int(at_once * TARGET_TASK_S / max(slice_s, 0.001))))
 
 
 def check_throttle(throttle: int | None, at_once: int) -> None:
@@ -173,7 +173,7 @@ def check_throttle(throttle: int | None, at_once: int) -> None:
         BadInput: it is below ``at_once``.
     """
     if throttle is not None and throttle < at_once:
-        raise BadInput(
+        raise BadInputError(
             f"A throttle of {throttle} is too low: each array task runs {at_once} slices at once.",
             f"Choose a throttle of at least {at_once}.",
             code="throttle-below-at-once",
@@ -187,7 +187,7 @@ def tasks_at_once(throttle: int | None, at_once: int) -> int | None:
     return None if throttle is None else max(1, throttle // at_once)
 
 
-def limit_argument(changes: ResourceRequest, packing: Packing) -> tuple[str, ...]:
+def slice_time_argument(changes: ResourceRequest, packing: Packing) -> tuple[str, ...]:
     """Return the script's argument that sets another time limit per slice, if there is one."""
     if packing.pack == 1 or "time" not in changes:
         return ()

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from slurmslice.ranges import ArrayExpression, compress
+from slurmslice.ranges import ArrayExpression, compress_indices
 from slurmslice.resources import NO_REQUEST, ResourceRequest
 from slurmslice.slices import SliceTable
 from slurmslice.states import State
 
-ARRAY_TEXT_LIMIT = 4096
+MAX_ARRAY_TEXT_BYTES = 4096
 """The maximum length of ``--array`` in sbatch, bytes; seen: 4096 pass, 4097 do not."""
 
 
@@ -33,13 +33,13 @@ class Batch:
     changes: ResourceRequest = NO_REQUEST
 
 
-def is_direct(table: SliceTable, max_array_size: int, pack: int) -> bool:
+def can_be_direct(table: SliceTable, max_array_size: int, pack: int) -> bool:
     """Tell if every key can be the array index itself."""
     highest = table.highest_index
     return pack == 1 and highest is not None and highest < max_array_size
 
 
-def portion(
+def rows_that_fit(
     table: SliceTable, rows: Sequence[int], *, direct: bool, pack: int, most: int
 ) -> Sequence[int]:
     """Return the first of these rows, as many as one submission can carry.
@@ -56,15 +56,15 @@ def portion(
         return chosen
     row_of = {int(table.keys[row]): row for row in chosen}
     parts, length = [], len(f"%{len(table)}")
-    for part in compress(sorted(row_of)).parts:
+    for part in compress_indices(sorted(row_of)).parts:
         length += len(str(ArrayExpression((part,)))) + 1
-        if length > ARRAY_TEXT_LIMIT:
+        if length > MAX_ARRAY_TEXT_BYTES:
             break
         parts.append(part)
     return [row_of[index] for part in parts for index in part]
 
 
-def batch(
+def make_batch(
     table: SliceTable,
     rows: Sequence[int],
     *,
@@ -80,12 +80,12 @@ def batch(
     if direct:
         row_of = {int(table.keys[row]): row for row in rows}
         ordered: Sequence[int] = [row_of[index] for index in sorted(row_of)]
-        return Batch(ordered, compress(sorted(row_of), throttle), changes)
+        return Batch(ordered, compress_indices(sorted(row_of), throttle), changes)
     tasks = range(-(-len(rows) // pack))
-    return Batch(dealt(rows, pack), ArrayExpression((tasks,), throttle), changes)
+    return Batch(distribute_round_robin(rows, pack), ArrayExpression((tasks,), throttle), changes)
 
 
-def dealt(rows: Sequence[int], pack: int) -> Sequence[int]:
+def distribute_round_robin(rows: Sequence[int], pack: int) -> Sequence[int]:
     """Order rows by the array tasks that carry them, ``pack`` rows per task.
 
     They are distributed round-robin: neighbours often need the same time, so they go to

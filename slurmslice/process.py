@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
+class ProgramResult:
     """The result of a program. Output is decoded as UTF-8; other bytes become surrogates.
 
     Attributes:
@@ -32,12 +32,12 @@ class Finished:
         return self.returncode is None and not self.missing
 
 
-def run(
+def run_program(
     argv: Sequence[str],
     *,
     timeout: float,
     env: Mapping[str, str] | None = None,
-) -> Finished:
+) -> ProgramResult:
     """Run a program until it ends or the time-out (seconds) is over; it has no standard input.
 
     The program has its own session, so Ctrl-C at the terminal does not interrupt an sbatch call:
@@ -54,10 +54,10 @@ def run(
             check=False,
         )
     except subprocess.TimeoutExpired as late:
-        return Finished(tuple(argv), None, _text(late.stdout), _text(late.stderr))
+        return ProgramResult(tuple(argv), None, _text(late.stdout), _text(late.stderr))
     except OSError as why:
-        return Finished(tuple(argv), None, "", f"{argv[0]}: {why.strerror}", missing=True)
-    return Finished(tuple(argv), done.returncode, _text(done.stdout), _text(done.stderr))
+        return ProgramResult(tuple(argv), None, "", f"{argv[0]}: {why.strerror}", missing=True)
+    return ProgramResult(tuple(argv), done.returncode, _text(done.stdout), _text(done.stderr))
 
 
 _SET_PDEATHSIG, _SET_CHILD_SUBREAPER = 1, 36

@@ -120,7 +120,7 @@ class TaskProgress:
     refused: str | None = None
 
 
-def parse(data: bytes, job: str | None = None) -> TaskProgress:
+def parse_progress(data: bytes, job: str | None = None) -> TaskProgress:
     """Parse the output of a task. Any bytes are accepted.
 
     Incomplete or malformed lines, and lines of an older restart, are ignored.
@@ -148,7 +148,7 @@ def parse(data: bytes, job: str | None = None) -> TaskProgress:
     )
 
 
-def of_setup(wrote: TaskProgress) -> SlotProgress:
+def setup_progress(wrote: TaskProgress) -> SlotProgress:
     """Return the progress of a task's only slice, if the setup failed or ended the script."""
     return SlotProgress(
         ended_at=wrote.setup_ended_at,
@@ -159,7 +159,7 @@ def of_setup(wrote: TaskProgress) -> SlotProgress:
     )
 
 
-def sifted(chunks: Iterable[bytes]) -> bytes:
+def extract_progress_lines(chunks: Iterable[bytes]) -> bytes:
     """Extract the lines that may be progress from an output that may exceed the memory.
 
     ``parse`` and ``refusals`` give the same result for these lines as for the whole output, except
@@ -178,7 +178,7 @@ def sifted(chunks: Iterable[bytes]) -> bytes:
     return b"".join(kept)
 
 
-def refusals(data: bytes) -> dict[str, tuple[str, int]]:
+def find_refused_jobs(data: bytes) -> dict[str, tuple[str, int]]:
     """Find the jobs that were refused in a task's output.
 
     Args:
@@ -192,7 +192,7 @@ def refusals(data: bytes) -> dict[str, tuple[str, int]]:
     return {_text(line["job"]): (_text(line["owner"]), int(line["at"])) for line in lines}
 
 
-def without_others(data: bytes, slot: int) -> bytes:
+def remove_other_slices(data: bytes, slot: int) -> bytes:
     """Remove the progress lines about slices in other slots from a task's output."""
     return _OF_SLOT.sub(lambda line: line[0] if int(line["slot"]) == slot else b"", data)
 
@@ -236,7 +236,7 @@ def _slots(
     return slots
 
 
-def signal_of(exit_code: int | None) -> int | None:
+def signal_number(exit_code: int | None) -> int | None:
     """Return the signal that ended a command, from bash's exit code (128 + n).
 
     Source: bash(1), EXIT STATUS. The highest signal is 64 (signal(7)). A program that itself exits

@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from slurmslice.errors import BadInput
+from slurmslice.errors import BadInputError
 
 _PART = re.compile(r"(\d{1,18})(?:-(\d{1,18})(?::(\d{1,18}))?)?")
-MOST_INDICES = 10_000_000
+MAX_INDICES = 10_000_000
 """Most indices of an expression with several ranges, because they are compared for duplicates."""
 
 _WANTED = "Write it as in sbatch: 0-98, or 1,3,7-9, or 0-100:5. Add %N to run N at a time."
@@ -62,7 +62,7 @@ def parse_array(text: str) -> ArrayExpression:
     """
     body, percent, limit = text.strip().partition("%")
     if percent and not re.fullmatch(r"\d{1,18}", limit):
-        raise BadInput(
+        raise BadInputError(
             f"The throttle %{limit} in {text!r} is not a number.",
             _WANTED,
             code="bad-number",
@@ -70,15 +70,15 @@ def parse_array(text: str) -> ArrayExpression:
         )
     parts = tuple(_part(part, text) for part in body.split(","))
     number = sum(map(len, parts))
-    if len(parts) > 1 and number > MOST_INDICES:
-        raise BadInput(
-            f"{text[:200]!r} names {number:,} indices; at most {MOST_INDICES:,} are allowed.",
+    if len(parts) > 1 and number > MAX_INDICES:
+        raise BadInputError(
+            f"{text[:200]!r} names {number:,} indices; at most {MAX_INDICES:,} are allowed.",
             _WANTED,
             code="too-many-indices",
             indices=number,
         )
     if _overlap(parts):
-        raise BadInput(
+        raise BadInputError(
             f"An index occurs twice in {text!r}.",
             "Name each index once.",
             code="duplicate-index",
@@ -90,7 +90,7 @@ def parse_array(text: str) -> ArrayExpression:
 def _part(text: str, whole: str) -> range:
     match = _PART.fullmatch(text)
     if match is None or not text.isascii():
-        raise BadInput(
+        raise BadInputError(
             f"{text!r} in {whole!r} is neither an index nor a range.",
             _WANTED,
             code="bad-array",
@@ -100,14 +100,14 @@ def _part(text: str, whole: str) -> range:
     last = int(match[2]) if match[2] else first
     step = int(match[3]) if match[3] else 1
     if last < first:
-        raise BadInput(
+        raise BadInputError(
             f"The range {text!r} runs backwards.",
             f"Did you mean {last}-{first}?",
             code="backward-range",
             value=text,
         )
     if step == 0:
-        raise BadInput(
+        raise BadInputError(
             f"The step in {text!r} is 0.", "Use a step of 1 or more.", code="bad-number", value=text
         )
     return range(first, last + 1, step)
@@ -124,7 +124,7 @@ def _overlap(parts: tuple[range, ...]) -> bool:
     return False
 
 
-def compress(indices: Iterable[int], throttle: int | None = None) -> ArrayExpression:
+def compress_indices(indices: Iterable[int], throttle: int | None = None) -> ArrayExpression:
     """Return a short expression for indices in their order; steps of equal size are joined.
 
     ``list(compress(xs)) == list(xs)`` for every sequence of distinct indices. Two indices, or

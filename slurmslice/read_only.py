@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from slurmslice.engines import Engine
-from slurmslice.journal import Event, to_line
+from slurmslice.journal import Event, format_event
 from slurmslice.rundir import RunDirectory
 
 
@@ -36,7 +36,7 @@ class ReadOnlyDirectory(RunDirectory):
 
     def append(self, event: Event) -> None:
         """Remember a decision."""
-        self._decided += to_line(event)
+        self._decided += format_event(event)
 
     def forget_outdated(self) -> bool:
         """Forget the decisions if another process has written to the journal since the first one.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from slurmslice.directives.options import MEMORY
+from slurmslice.directives.options import MEMORY_OPTIONS
 from slurmslice.packing import slice_request
 from slurmslice.resources import ResourceRequest
 from slurmslice.run import Run
@@ -75,7 +75,7 @@ def _unasked(
     Memory is the amount that accounting recorded for its task; time is the partition's default.
     """
     multiplied = {name for name, value in changes.items() if is_factor(value)}
-    if memory and not multiplied.isdisjoint(MEMORY) and had.keys().isdisjoint(MEMORY):
+    if memory and not multiplied.isdisjoint(MEMORY_OPTIONS) and had.keys().isdisjoint(MEMORY_OPTIONS):
         shares = had.nodes * run.record.packing.at_once  # --mem is of a node, of one slice
         yield "mem", format_memory((memory >> 20) // shares)
     if "time" in multiplied and "time" not in had:
@@ -135,7 +135,7 @@ def _lowered(
     """Compare a slice's last request with its next one; ``given``: bytes that its task got."""
     before, now = (previous_request(run, script, request) for request in (kept, new))
     mib, new_mib = before.mem_mib, now.mem_mib
-    if before.keys().isdisjoint(MEMORY):
+    if before.keys().isdisjoint(MEMORY_OPTIONS):
         mib = given and (given >> 20) // run.record.packing.at_once
     if mib and new_mib and new_mib < mib:
         yield LoweredRequest("mem", format_memory(mib), format_memory(new_mib), new_mib * 10 < mib)

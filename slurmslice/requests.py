@@ -7,11 +7,11 @@ import re
 from collections.abc import Mapping, Sequence
 
 from slurmslice import directives
-from slurmslice.errors import BadInput
+from slurmslice.errors import BadInputError
 from slurmslice.resources import ResourceRequest
 from slurmslice.slices import SliceTable
 
-MOST = 20
+MAX_REQUESTS = 20
 """The maximum number of distinct requests in a run: each needs a submission of its own."""
 
 _SHOWN = 20
@@ -19,17 +19,17 @@ _SHOWN = 20
 _NAMED = re.compile(r"\{([A-Za-z_]\w*)\}", re.ASCII)
 
 
-def names_columns(value: str) -> bool:
+def has_column_names(value: str) -> bool:
     """Tell if an option's value names a column."""
     return _NAMED.search(value) is not None
 
 
-def naming_columns(request: ResourceRequest) -> ResourceRequest:
+def options_with_columns(request: ResourceRequest) -> ResourceRequest:
     """Return the options of a request whose values name columns."""
-    return request.only({name for name, value in request.options if names_columns(value)})
+    return request.only({name for name, value in request.options if has_column_names(value)})
 
 
-def check(name: str, value: str) -> tuple[str, str]:
+def check_run_option(name: str, value: str) -> tuple[str, str]:
     """Check an option of a new run, and return its long name and its value.
 
     If the value names columns, only the name is checked here; ``Requests`` checks each value.
@@ -37,12 +37,12 @@ def check(name: str, value: str) -> tuple[str, str]:
     Raises:
         BadInput: as ``directives.check_any``.
     """
-    if names_columns(value):
+    if has_column_names(value):
         return directives.any_option(name).name, value
-    return directives.check_any(name, value)
+    return directives.check_any_option(name, value)
 
 
-class Requests:
+class PerSliceOptions:
     """The request of each slice, if options name columns.
 
     Args:
@@ -73,8 +73,8 @@ class Requests:
         columns = dict(zip(self._table.columns, values, strict=True))
         asked = [(name, _with_values(name, text, columns)) for name, text in self._request.options]
         try:
-            return ResourceRequest(tuple(directives.check_any(name, text) for name, text in asked))
-        except BadInput as why:
+            return ResourceRequest(tuple(directives.check_any_option(name, text) for name, text in asked))
+        except BadInputError as why:
             key = self._table.keys[row]
             raise why.inside(f"Slice {key!r}", key=key) from why
 
@@ -87,13 +87,13 @@ class Requests:
         groups: dict[ResourceRequest, list[int]] = {}
         for row in range(len(self._table)):
             groups.setdefault(self.of(row), []).append(row)
-            if len(groups) > MOST:
-                raise BadInput(
-                    f"The slices have more than {MOST} different requests, and each needs a "
+            if len(groups) > MAX_REQUESTS:
+                raise BadInputError(
+                    f"The slices have more than {MAX_REQUESTS} different requests, and each needs a "
                     "submission of its own.",
                     "Round the values in the columns up to fewer different ones.",
                     code="too-many-requests",
-                    most=MOST,
+                    most=MAX_REQUESTS,
                 )
         return groups
 
@@ -101,7 +101,7 @@ class Requests:
 def _with_values(option: str, text: str, columns: Mapping[str, str]) -> str:
     try:
         return _NAMED.sub(lambda match: _value(match[1], columns), text)
-    except BadInput as why:
+    except BadInputError as why:
         raise why.inside(f"--{option}={text}", option=option) from why
 
 
@@ -112,7 +112,7 @@ def _value(name: str, columns: Mapping[str, str]) -> str:
         known = f"Columns: {', '.join(list(columns)[:_SHOWN])}{', …' * (len(columns) > _SHOWN)}."
         none = "The slices have no columns. Add some with --table, --glob, --grid or --column."
         message = f"The slices have no column {{{name}}}."
-        raise BadInput(
+        raise BadInputError(
             message,
             guess + known if columns else none,
             code="unknown-column",

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from slurmslice import directives
 from slurmslice.directives.option_table import Takes, takes
-from slurmslice.directives.options import MEMORY
-from slurmslice.errors import BadInput
+from slurmslice.directives.options import MEMORY_OPTIONS
+from slurmslice.errors import BadInputError
 from slurmslice.units import (
     format_memory,
     format_time,
@@ -24,7 +24,7 @@ from slurmslice.units import (
     scale_time,
 )
 
-_EXAMPLES = {"time": "time 02:00:00", **{name: f"{name} 8G" for name in MEMORY}}
+_EXAMPLES = {"time": "time 02:00:00", **{name: f"{name} 8G" for name in MEMORY_OPTIONS}}
 _GPUS = re.compile(r"(?:[^:,]+:)?(\d{1,6})")
 _GRES = re.compile(r"(?:gres[/:])?gpu(?::[^:,=\d][^:,]*)?(?::(\d{1,6}))?")
 
@@ -54,7 +54,7 @@ class ResourceRequest(Mapping[str, str]):
         Raises:
             BadInput: sbatch does not accept a line; the message names it.
         """
-        return cls(directives.read(script))
+        return cls(directives.read_directives(script))
 
     @classmethod
     def from_json(cls, record: Mapping[str, object]) -> ResourceRequest:
@@ -103,7 +103,7 @@ class ResourceRequest(Mapping[str, str]):
         ``--requeue`` removes ``--no-requeue``, and so on. Nothing else is removed. Use
         ``with_changes`` for changes that a person types.
         """
-        return ResourceRequest(directives.in_force(self.options, tuple(options.items())))
+        return ResourceRequest(directives.merge_options(self.options, tuple(options.items())))
 
     def with_changes(self, changes: Mapping[str, str]) -> ResourceRequest:
         """Apply the changes that a person types.
@@ -221,7 +221,7 @@ class ResourceRequest(Mapping[str, str]):
     @property
     def whole_nodes_memory(self) -> bool:
         """True if all memory of the nodes is requested: an amount of 0 (sbatch(1), ``--mem``)."""
-        return any(name in self and parse_memory(self[name]) == 0 for name in MEMORY)
+        return any(name in self and parse_memory(self[name]) == 0 for name in MEMORY_OPTIONS)
 
     @property
     def time_s(self) -> int | None:
@@ -256,16 +256,16 @@ class ResourceRequest(Mapping[str, str]):
     def _number(self, name: str) -> int | None:
         try:
             return parse_count(self[name]) if name in self else None
-        except BadInput as why:
+        except BadInputError as why:
             raise why.inside(f"--{name}", option=name) from why
 
     def _changed(self, name: str, value: str) -> tuple[str, str]:
         """Return the option to change and its new value; for memory, the option in force."""
-        family = MEMORY if name in MEMORY else (name,)
+        family = MEMORY_OPTIONS if name in MEMORY_OPTIONS else (name,)
         used = next((option for option in family if option in self), None)
-        if is_factor(value) and name in {*MEMORY, "time"}:
+        if is_factor(value) and name in {*MEMORY_OPTIONS, "time"}:
             if used is None:
-                raise BadInput(
+                raise BadInputError(
                     f"Cannot multiply --{name} by {value}: no value is in force, and the default "
                     "is not known.",
                     f"Give the whole value, as in: --{_EXAMPLES[name]}",
@@ -274,7 +274,7 @@ class ResourceRequest(Mapping[str, str]):
                     value=value,
                 )
             return used, self._multiplied(used, value)
-        directives.check_any(name, value)
+        directives.check_any_option(name, value)
         if used in {None, name}:
             return name, value
         return used or name, self._converted(name, value, used or name)
@@ -283,7 +283,7 @@ class ResourceRequest(Mapping[str, str]):
         if name == "time":
             return scale_time(self[name], factor)
         if parse_memory(self[name]) == 0:
-            raise BadInput(
+            raise BadInputError(
                 f"Cannot multiply --{name}=0: it means all memory of a node.",
                 code="cannot-multiply",
                 option=name,
@@ -297,7 +297,7 @@ class ResourceRequest(Mapping[str, str]):
             return format_memory(-(-mib // self.cpus_per_node))
         if mib and (name, used) == ("mem-per-cpu", "mem"):
             return format_memory(mib * self.cpus_per_node)
-        raise BadInput(
+        raise BadInputError(
             f"--{used} is in force, and sbatch does not accept --{name} together with it.",
             f"Give --{used}, or edit the script.",
             code="options-conflict",

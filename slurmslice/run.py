@@ -11,16 +11,16 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
 from slurmslice.engines import Engine
-from slurmslice.errors import BadInput, DamagedRun
-from slurmslice.journal import Event, Returned, from_lines
-from slurmslice.judge import Standing
-from slurmslice.ledger import Fate, Ledger, Submission
-from slurmslice.ranges import compress, parse_array
-from slurmslice.requests import Requests
+from slurmslice.errors import BadInputError, DamagedRunError
+from slurmslice.journal import Event, SlicesReturned, parse_events
+from slurmslice.judge import SliceStatus
+from slurmslice.ledger import JournalState, Submission, SubmissionStatus
+from slurmslice.ranges import compress_indices, parse_array
+from slurmslice.requests import PerSliceOptions
 from slurmslice.resources import NO_REQUEST, ResourceRequest
 from slurmslice.run_spec import RunRecord
 from slurmslice.rundir import RunDirectory
-from slurmslice.sightings import Standings
+from slurmslice.sightings import StatusTable
 from slurmslice.slices import SliceTable
 from slurmslice.states import State
 
@@ -46,8 +46,8 @@ class Run:
 
     def _read_all(self) -> None:
         self._journal_read = self._states_read = self._events = 0
-        self.ledger = Ledger.empty(len(self.table))
-        self.standings = Standings(self.ledger)
+        self.ledger = JournalState.empty(len(self.table))
+        self.standings = StatusTable(self.ledger)
         self.reload()
 
     def forget_unwritten(self) -> None:
@@ -68,14 +68,14 @@ class Run:
         before = self._journal_read
         lines, self._journal_read = self.place.read_journal(before)
         if self._journal_read < before:
-            raise DamagedRun(
+            raise DamagedRunError(
                 f"{self.place.path} was replaced, or its journal became shorter, just now.",
                 "Run `slurmslice status` to see the run as it is now.",
                 code="changed-meanwhile",
                 run=self.place.path.name,
             )
         if lines and not self._apply(lines):
-            self.standings = Standings(self.ledger)
+            self.standings = StatusTable(self.ledger)
             self._states_read = 0
         lines, self._states_read = self.place.read_states(self._states_read)
         self.standings.read(lines)
@@ -88,15 +88,15 @@ class Run:
         """
         updated = self._events > 0  # after the first read they are built once, from all events
         try:
-            for event in from_lines(lines, self._events + 1):
+            for event in parse_events(lines, self._events + 1):
                 self._events += 1
                 moved = self.ledger.apply(event)
                 if moved is None:
                     updated = False
                 elif updated:
                     self.standings.moved(moved)
-        except (ValueError, LookupError, BadInput) as why:
-            raise DamagedRun(
+        except (ValueError, LookupError, BadInputError) as why:
+            raise DamagedRunError(
                 f"The journal of {self.place.path} does not match its slices: {why}.",
                 "Restore journal.jsonl. Nothing was changed.",
                 path=str(self.place.path),
@@ -117,7 +117,7 @@ class Run:
         return [
             submission
             for submission in self.ledger.submissions.values()
-            if submission.fate is Fate.SUBMITTED
+            if submission.fate is SubmissionStatus.SUBMITTED
             and next(self.open_rows(submission), None) is not None
         ]
 
@@ -147,7 +147,7 @@ class Run:
         wanted = self.engine.jobs_outlive_us
         for number, rows in self.given_back().items():
             reason = self.standings[rows[0]].reason
-            self.decide(Returned(number, str(compress(rows)), reason, self.clock(), wanted))
+            self.decide(SlicesReturned(number, str(compress_indices(rows)), reason, self.clock(), wanted))
 
     def request_of(self, row: int) -> ResourceRequest:
         """Return the options of a slice that differ from the script's request."""
@@ -161,8 +161,8 @@ class Run:
         return self._requests.of(row).differing_from(self.record.first_request)
 
     @cached_property
-    def _requests(self) -> Requests:
-        return Requests(self.record.per_slice, self.table)
+    def _requests(self) -> PerSliceOptions:
+        return PerSliceOptions(self.record.per_slice, self.table)
 
     @cached_property
     def first_rows(self) -> Sequence[int]:
@@ -200,7 +200,7 @@ class Run:
         """True if every slice is COMPLETED."""
         return set(self.standings.tally()) == {State.COMPLETED}
 
-    def job_of(self, standing: Standing) -> str | None:
+    def job_of(self, standing: SliceStatus) -> str | None:
         """Return the array task of a status (``419_17``); None if no job is known."""
         submission = self.ledger.submissions.get(standing.submission)
         if submission is None or not submission.job:

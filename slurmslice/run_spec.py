@@ -6,16 +6,16 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 
-from slurmslice.check import NO_CHECK, Check
-from slurmslice.command import Command, ShellText, placeholders, show
-from slurmslice.errors import DamagedRun
+from slurmslice.check import NO_CHECK, OutputCheck
+from slurmslice.command import Command, ShellText, command_placeholders, slice_command_line
+from slurmslice.errors import DamagedRunError
 from slurmslice.json_fields import decode, encode
 from slurmslice.packing import NO_PACKING, Packing
-from slurmslice.requests import naming_columns
+from slurmslice.requests import options_with_columns
 from slurmslice.resources import NO_REQUEST, ResourceRequest
-from slurmslice.units import whole_minutes
+from slurmslice.units import round_up_to_minutes
 
-FORMAT = 1
+RUN_FORMAT = 1
 """The version of the format; it grows when older run directories can no longer be read."""
 
 
@@ -59,7 +59,7 @@ class RunSpec:
     pack: str | None = None
     packing: Packing = NO_PACKING
     setup: str = ""
-    check: Check = NO_CHECK
+    check: OutputCheck = NO_CHECK
     allow_failed_steps: bool = False
     max_failures: int | None = None
     max_attempts: int | None = 1
@@ -67,7 +67,7 @@ class RunSpec:
     @cached_property
     def per_slice(self) -> ResourceRequest:
         """The options whose values name columns."""
-        return naming_columns(self.request)
+        return options_with_columns(self.request)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,11 +126,11 @@ class RunRecord(RunSpec):
         """
         if not minutes or self.packing.pack > 1 or "time" not in request:
             return request
-        return request.overridden_by({"time": whole_minutes(request["time"])})
+        return request.overridden_by({"time": round_up_to_minutes(request["time"])})
 
     def to_bytes(self) -> bytes:
         """Return the file's bytes; bytes that are not UTF-8 are kept as escaped surrogates."""
-        record = {"format": FORMAT} | {name: encode(value) for name, value in self._fields()}
+        record = {"format": RUN_FORMAT} | {name: encode(value) for name, value in self._fields()}
         return json.dumps(record, indent=1).encode("ascii") + b"\n"
 
     @classmethod
@@ -142,8 +142,8 @@ class RunRecord(RunSpec):
         """
         try:
             record = json.loads(data)
-            if record.pop("format") > FORMAT:
-                raise DamagedRun(
+            if record.pop("format") > RUN_FORMAT:
+                raise DamagedRunError(
                     f"A newer slurmslice wrote {where}.",
                     "Update slurmslice.",
                     code="newer-run",
@@ -151,7 +151,7 @@ class RunRecord(RunSpec):
                 )
             found: RunRecord = decode(cls, record)
         except (ValueError, TypeError, KeyError, AttributeError) as why:
-            raise DamagedRun(
+            raise DamagedRunError(
                 f"{where} is damaged ({type(why).__name__}: {why}).",
                 path=where,
             ) from why
@@ -173,7 +173,7 @@ class RunRecord(RunSpec):
         options = ResourceRequest(tuple(sorted(self.request.options)))
         return {
             "engine": self.engine,
-            "command": show_template(self.command),
+            "command": command_with_placeholders(self.command),
             "slices": f"{self.slices} from {self.source} ({self.slices_sha256[:8]})",
             "options": str(options) or "none",
             "packing": f"--pack={self.pack or 1} --at-once={self.packing.at_once}",
@@ -190,8 +190,8 @@ def job_name(name: str, token: str) -> str:
     return f"{name}-{token}"
 
 
-def show_template(command: Command) -> str:
+def command_with_placeholders(command: Command) -> str:
     """Return the command with its placeholders, for a person."""
     if isinstance(command, ShellText):
         return command.text
-    return show(command, "{}", {name: f"{{{name}}}" for name in placeholders(command)})
+    return slice_command_line(command, "{}", {name: f"{{{name}}}" for name in command_placeholders(command)})

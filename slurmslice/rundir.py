@@ -24,8 +24,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from slurmslice import files, locks, progress
-from slurmslice.errors import BadInput, DamagedRun, NotAFile
-from slurmslice.journal import Event, from_lines, to_line
+from slurmslice.errors import BadInputError, DamagedRunError, NotAFileError
+from slurmslice.journal import Event, format_event, parse_events
 from slurmslice.ranges import parse_array
 from slurmslice.run_spec import RunRecord
 from slurmslice.slices import SliceTable
@@ -61,7 +61,7 @@ class RunDirectory:
             BadInput: the folder holds no run.
         """
         if not (path / "run.json").exists():
-            raise BadInput(
+            raise BadInputError(
                 f"{path} is not a run directory: it has no run.json.",
                 "Run `slurmslice runs` to list the runs here.",
                 code="not-a-run",
@@ -85,13 +85,13 @@ class RunDirectory:
         path, owner = shlex.quote(str(self.path)), self.path.stat().st_uid
         hint = f"`slurmslice status {path}` and `slurmslice logs {path} KEY` only read."
         if owner == os.geteuid():
-            raise BadInput(
+            raise BadInputError(
                 f"{self.path} is read-only.",
                 f"Make it writable: chmod u+w {path}. {hint}",
                 code="read-only-run",
                 path=str(self.path),
             )
-        raise BadInput(
+        raise BadInputError(
             f"{self.path} belongs to {user_name(owner)}: you may not change it.",
             hint,
             code="not-yours",
@@ -108,7 +108,7 @@ class RunDirectory:
             DamagedRun: ``run.json`` cannot be understood.
         """
         path = self.path / "run.json"
-        return RunRecord.from_bytes(files.read(path), str(path))
+        return RunRecord.from_bytes(files.read_file(path), str(path))
 
     def table(self, sha256: str) -> SliceTable:
         """Read the slice table, which must have this digest.
@@ -116,9 +116,9 @@ class RunDirectory:
         Raises:
             DamagedRun: ``slices.tsv`` was changed after the run was created, or is unreadable.
         """
-        data = read_or_damaged(self.slices)
-        if digest(data) != sha256:
-            raise DamagedRun(
+        data = read_required_file(self.slices)
+        if sha256_hex(data) != sha256:
+            raise DamagedRunError(
                 f"{self.slices} was changed after the run was created.",
                 "A slice table must never change: restore it, or create another run.",
                 code="table-changed",
@@ -129,10 +129,10 @@ class RunDirectory:
     def library_fault(self, sha256: str) -> str:
         """Return the fault of the library, as a predicate; empty if it has this digest."""
         try:
-            data = files.read(self.library)
+            data = files.read_file(self.library)
         except OSError as why:
             return f"cannot be read: {why.strerror}"
-        return "" if digest(data) == sha256 else "was changed after the run was created"
+        return "" if sha256_hex(data) == sha256 else "was changed after the run was created"
 
     @property
     def script_edited(self) -> bool:
@@ -167,7 +167,7 @@ class RunDirectory:
         path = self.task_log(number, index)
         self.unread.pop(path, None)
         try:
-            return progress.sifted(files.chunks(path))
+            return progress.extract_progress_lines(files.read_chunks(path))
         except FileNotFoundError:
             return None
         except OSError as why:
@@ -182,7 +182,7 @@ class RunDirectory:
         word, lines = re.compile(rb" task=%d(?: |\n)" % index), list[bytes]()
         for path in sorted((self.submission(number) / "tasks").glob("worker-*.log")):
             with contextlib.suppress(OSError):
-                found = files.read(path).splitlines(keepends=True)
+                found = files.read_file(path).splitlines(keepends=True)
                 lines += [line for line in found if word.search(line)]
         return b"".join(lines)
 
@@ -214,8 +214,8 @@ class RunDirectory:
         if direct:
             return ""
         data = table.part(rows)
-        files.replace(self.task_table(number), data)
-        return digest(data)
+        files.replace_file(self.task_table(number), data)
+        return sha256_hex(data)
 
     def owner(self, number: int) -> str | None:
         """Return the id of the job that has claimed a submission; None if none has.
@@ -235,7 +235,7 @@ class RunDirectory:
             True if the submission is fenced, by this call or by an earlier one that was killed;
             False if a job has claimed it and so has begun.
         """
-        claimed = files.claim(self.submission(number) / "job", _FENCED.encode())
+        claimed = files.create_exclusively(self.submission(number) / "job", _FENCED.encode())
         return claimed or self.fenced(number)
 
     def unfence(self, number: int) -> None:
@@ -251,13 +251,13 @@ class RunDirectory:
             return False
 
     def _claim(self, number: int) -> str:
-        return files.read(self.submission(number) / "job").decode("utf-8", "replace")
+        return files.read_file(self.submission(number) / "job").decode("utf-8", "replace")
 
     # -- the journal -------------------------------------------------------------------------
 
     def read_journal(self, offset: int) -> tuple[bytes, int]:
         """Return whole lines of the journal from a byte offset on, and the offset after them."""
-        return files.read_on(self._journal, offset)
+        return files.read_new_lines(self._journal, offset)
 
     def events(self) -> Iterator[Event]:
         """Iterate over the journal's events.
@@ -265,7 +265,7 @@ class RunDirectory:
         Raises:
             DamagedRun: a line in the middle cannot be read.
         """
-        return from_lines(self.read_journal(0)[0])
+        return parse_events(self.read_journal(0)[0])
 
     def forget_outdated(self) -> bool:
         """Forget unwritten decisions if the file has new ones; False: there were none."""
@@ -276,13 +276,13 @@ class RunDirectory:
 
         It first removes a torn last line of a killed writer, because that is not a decision.
         """
-        files.append(self._journal, to_line(event))
+        files.append_lines(self._journal, format_event(event))
 
     # -- states ------------------------------------------------------------------------------
 
     def read_states(self, offset: int) -> tuple[bytes, int]:
         """Return whole lines of ``states.tsv`` from a byte offset on, and the offset after them."""
-        return files.read_on(self.states, offset)
+        return files.read_new_lines(self.states, offset)
 
     def append_states(self, lines: bytes, header: bytes) -> None:
         """Append states that a poll found. The caller holds the lock.
@@ -291,7 +291,7 @@ class RunDirectory:
             lines: whole lines.
             header: the first line, written if the file is new.
         """
-        files.append(self.states, lines, header)
+        files.append_lines(self.states, lines, header)
 
     # -- the lock ----------------------------------------------------------------------------
 
@@ -303,12 +303,12 @@ class RunDirectory:
             Busy: another slurmslice holds the lock for longer than ``wait`` seconds (``WAIT_S``).
             EngineError: this file system does not support locks.
         """
-        wait = locks.WAIT_S if wait is None else wait
-        with locks.held(self.path, verb, 0o666 & ~_umask(), wait):
+        wait = locks.LOCK_WAIT_S if wait is None else wait
+        with locks.hold_lock(self.path, verb, 0o666 & ~_umask(), wait):
             yield
 
 
-def create(
+def create_run_directory(
     path: Path,
     record: RunRecord,
     table: SliceTable,
@@ -330,7 +330,7 @@ def create(
     Raises:
         BadInput: something exists at that path already, or it cannot be written.
     """
-    check_path(path)
+    check_run_path(path)
     draft, old = _beside(path), _beside(path)
     try:
         draft.mkdir(parents=True)
@@ -351,13 +351,13 @@ def create(
         if os.path.exists(old):
             os.rename(old, path)
         elif why.errno in {errno.EEXIST, errno.ENOTEMPTY}:  # from the last step (rename(2))
-            raise BadInput(
+            raise BadInputError(
                 f"Another slurmslice created {path} just now.",
                 "Run the same command again to continue with that run.",
                 code="changed-meanwhile",
                 run=path.name,
             ) from why
-        raise BadInput(
+        raise BadInputError(
             f"Cannot create the run directory {path}: {why.strerror}.",
             "Choose another directory with --run-dir, or another --name.",
             code="cannot-create-run",
@@ -372,7 +372,7 @@ def _beside(path: Path) -> Path:
     return path.parent / f".{path.name}.{secrets.token_hex(4)}"
 
 
-def check_path(path: Path) -> None:
+def check_run_path(path: Path) -> None:
     """Refuse a path that sbatch's ``--output`` cannot express.
 
     Raises:
@@ -380,7 +380,7 @@ def check_path(path: Path) -> None:
             pattern: a backslash disables all patterns).
     """
     if any(c == "\\" or ord(c) < 32 or ord(c) == 127 for c in str(path)):
-        raise BadInput(
+        raise BadInputError(
             f"The run directory {str(path)!r} holds a backslash or a control character, which "
             "sbatch's --output cannot express.",
             "Choose another directory with --run-dir.",
@@ -389,23 +389,23 @@ def check_path(path: Path) -> None:
         )
 
 
-def digest(data: bytes) -> str:
+def sha256_hex(data: bytes) -> str:
     """Return the SHA-256 of some bytes, in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
 
 
-def read_or_damaged(path: Path) -> bytes:
+def read_required_file(path: Path) -> bytes:
     """Read a file that every run has.
 
     Raises:
         DamagedRun: the file is missing or cannot be read.
     """
     try:
-        return files.read(path)
-    except NotAFile:
+        return files.read_file(path)
+    except NotAFileError:
         raise
     except OSError as why:
-        raise DamagedRun(
+        raise DamagedRunError(
             f"{path} cannot be read: {why.strerror}.",
             "Restore this file.",
             code="unreadable-file",

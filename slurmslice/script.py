@@ -9,11 +9,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from slurmslice import process
-from slurmslice.command import ShellText, argv, to_bash
-from slurmslice.errors import BadInput
+from slurmslice.command import ShellText, command_to_bash, command_to_words
+from slurmslice.errors import BadInputError
 from slurmslice.run_spec import RunRecord
 from slurmslice.source_line import LIBRARY_NAME, SourceLine
-from slurmslice.template import OwnTemplate, fill, templates_folder
+from slurmslice.template import OwnTemplate, render_template, templates_folder
 
 _PINNED = (
     "PATH",
@@ -32,7 +32,7 @@ _RECORD_FIELDS = ("name", "work_dir", "setup", "direct", "slices", "version")
 
 
 @dataclass(frozen=True, slots=True)
-class Script:
+class ScriptContent:
     """A script before it is rendered. Bytes that are not UTF-8 are surrogates in every field.
 
     Attributes:
@@ -65,9 +65,9 @@ class Script:
             **own,
             "run": record,
             "source": self.source_line.to_bash(),
-            "command": to_bash(record.command),
+            "command": command_to_bash(record.command),
             "check": record.check.to_bash(),
-            "argv": argv(record.command),
+            "argv": command_to_words(record.command),
             "shell_text": isinstance(record.command, ShellText),
             "cpus": request.cpus if "cpus-per-task" in request else None,
             "differing": tuple(record.per_slice),
@@ -90,7 +90,7 @@ class Script:
         )
 
 
-def library() -> bytes:
+def library_bytes() -> bytes:
     """Return the library's text, which is the same in every run."""
     return library_path().read_bytes()
 
@@ -100,7 +100,7 @@ def library_path() -> Path:
     return templates_folder() / LIBRARY_NAME
 
 
-def render(script: Script, own: OwnTemplate | None = None) -> str:
+def render_script(script: ScriptContent, own: OwnTemplate | None = None) -> str:
     """Render the script. Write the text with ``errors="surrogateescape"``.
 
     Args:
@@ -112,26 +112,26 @@ def render(script: Script, own: OwnTemplate | None = None) -> str:
             holds NUL, or the person's template has a mistake or lacks a required part.
     """
     if not all(line.startswith("#SBATCH ") for line in script.directives.split("\n")):
-        raise BadInput(
+        raise BadInputError(
             "An sbatch option holds a line break, which an #SBATCH line cannot express.",
             code="control-character",
         )
     context, record = script.context, script.record
-    text = fill(context, own)
+    text = render_template(context, own)
     typed = record.command.text if isinstance(record.command, ShellText) else ""
-    plain = text if own is None else fill(context, None)
+    plain = text if own is None else render_template(context, None)
     parts = (("--setup", record.setup), ("--shell", typed), ("--check", record.check.text))
     for what, part in parts:
         if part:
             # Checked alone and in the script: `}` is an error alone, a last `\` only in the script.
-            check_syntax(part, what)
-            check_syntax(plain, what)
+            check_bash_syntax(part, what)
+            check_bash_syntax(plain, what)
     if own is not None:
-        check_syntax(text, f"the script of template {own.path.name}")
+        check_bash_syntax(text, f"the script of template {own.path.name}")
     return text
 
 
-def check_syntax(text: str, what: str = "the script") -> None:
+def check_bash_syntax(text: str, what: str = "the script") -> None:
     """Let bash parse a text without running it. Without a bash nothing is checked.
 
     Raises:
@@ -139,11 +139,11 @@ def check_syntax(text: str, what: str = "the script") -> None:
     """
     # The locale is C, because bash also warns about a missing locale.
     env = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
-    said = process.run(["bash", "-n", "-c", "--", text], timeout=60, env=env)
+    said = process.run_program(["bash", "-n", "-c", "--", text], timeout=60, env=env)
     if said.missing or (said.returncode == 0 and not said.stderr):
         return
     first = said.stderr.partition("\n")[0].removeprefix("bash: -c: ")
-    raise BadInput(
+    raise BadInputError(
         f"Bash cannot read {what}: {first}.",
         "Look for a missing quote or brace.",
         code="bash-syntax",
@@ -151,7 +151,7 @@ def check_syntax(text: str, what: str = "the script") -> None:
     )
 
 
-def pinned(environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+def pinned_variables(environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     """Select the variables by which programs are found, so that later attempts find the same."""
     names = [*(n for n in _PINNED if n in environ), *sorted(filter(_CONDA.fullmatch, environ))]
     return tuple((name, environ[name]) for name in names)

@@ -15,40 +15,40 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from slurmslice.errors import SlurmsliceError
-from slurmslice.evidence import FACTS
-from slurmslice.judge import Standing
-from slurmslice.ledger import Fate, Ledger
-from slurmslice.ranges import compress, parse_array
-from slurmslice.states import Evidence, State
+from slurmslice.evidence import FACT_NAMES
+from slurmslice.judge import SliceStatus
+from slurmslice.ledger import JournalState, SubmissionStatus
+from slurmslice.ranges import compress_indices, parse_array
+from slurmslice.states import EvidenceSource, State
 from slurmslice.tables import format_row, parse_row
 
-_NUMBERS = tuple(name for name in FACTS if name != "node")
+_NUMBERS = tuple(name for name in FACT_NAMES if name != "node")
 _FRACTIONS = frozenset({"elapsed_s", "cpu_s"})
 _NAMES = ("rows", "submission", "state", "evidence", *_NUMBERS, "node", "reason")
 _TABS = len(_NAMES) - 1
-HEADER = format_row(_NAMES).encode()
+STATUS_HEADER = format_row(_NAMES).encode()
 """The first line of the file, for people; readers ignore it."""
 
 _STATES = tuple(State)
 _CODES = {state: code for code, state in enumerate(_STATES)}
 _WORDS = {state.value.encode(): code for state, code in _CODES.items()}
 _FINAL = frozenset(code for state, code in _CODES.items() if state.final)
-_SOURCES = frozenset(evidence.value.encode() for evidence in Evidence)
+_SOURCES = frozenset(evidence.value.encode() for evidence in EvidenceSource)
 _WAITING, _SUBMITTED, _CANCELLED = (
     _CODES[state] for state in (State.WAITING, State.SUBMITTED, State.CANCELLED)
 )
 
 
-def to_lines(changed: Mapping[int, Standing]) -> bytes:
+def format_status_lines(changed: Mapping[int, SliceStatus]) -> bytes:
     """Return the lines of these statuses; rows with equal statuses share a line."""
     same: dict[tuple[str, ...], list[int]] = {}
     for row in sorted(changed):
         same.setdefault(_fields(changed[row]), []).append(row)
-    text = "".join(format_row((str(compress(rows)), *fields)) for fields, rows in same.items())
+    text = "".join(format_row((str(compress_indices(rows)), *fields)) for fields, rows in same.items())
     return text.encode("utf-8", "surrogateescape")
 
 
-def _fields(standing: Standing) -> tuple[str, ...]:
+def _fields(standing: SliceStatus) -> tuple[str, ...]:
     numbers = (getattr(standing, name) for name in _NUMBERS)
     return (
         str(standing.submission),
@@ -60,7 +60,7 @@ def _fields(standing: Standing) -> tuple[str, ...]:
     )
 
 
-def baseline(ledger: Ledger, row: int) -> Standing:
+def journal_status(ledger: JournalState, row: int) -> SliceStatus:
     """Return a row's status by the journal alone, before Slurm has reported on it."""
     submission = ledger.of_row(row)
     attempt = ledger.attempts[row]
@@ -68,19 +68,19 @@ def baseline(ledger: Ledger, row: int) -> Standing:
         reason = _QUEUED_AGAIN if attempt else _QUEUED
         if submission is None and row in ledger.returned:
             reason = ledger.returned[row][0]
-        return Standing(State.WAITING, ledger.held or reason, attempt=attempt)
+        return SliceStatus(State.WAITING, ledger.held or reason, attempt=attempt)
     if row in ledger.withdrawn:
         reason = "cancelled before it was submitted"
-        return Standing(
+        return SliceStatus(
             State.CANCELLED, reason, attempt=attempt, ended_at=int(ledger.withdrawn[row])
         )
     if submission is None:
         reason = ledger.returned.get(row, (_REFUSED if ledger.refusal else _NOT_YET, 0))[0]
-        return Standing(State.WAITING, reason, attempt=attempt)
+        return SliceStatus(State.WAITING, reason, attempt=attempt)
     reason = "submitted; Slurm has not shown it yet"
-    if submission.fate is Fate.INTENDED:
+    if submission.fate is SubmissionStatus.INTENDED:
         reason = f"it is not known yet if Slurm accepted submission {submission.number:03d}"
-    return Standing(
+    return SliceStatus(
         State.SUBMITTED,
         reason,
         submission=submission.number,
@@ -96,12 +96,12 @@ _NOT_YET = "not submitted yet"
 _REFUSED = "not submitted: the newest submission was rejected"
 
 
-class Standings(Sequence[Standing]):
+class StatusTable(Sequence[SliceStatus]):
     """The status of every slice, by row."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: JournalState) -> None:
         self._ledger = ledger
-        self._lines: list[bytes | Standing | None] = [None] * len(ledger.holder)
+        self._lines: list[bytes | SliceStatus | None] = [None] * len(ledger.holder)
         self._codes = bytearray(_SUBMITTED if holder else _WAITING for holder in ledger.holder)
         self._mark(ledger.withdrawn, _CANCELLED)
         self._mark(ledger.queue, _WAITING)
@@ -113,15 +113,15 @@ class Standings(Sequence[Standing]):
     def __len__(self) -> int:
         return len(self._codes)
 
-    def __getitem__(self, row: int) -> Standing:  # type: ignore[override]
-        return baseline(self._ledger, row) if self._is_decided(row) else self.seen(row)
+    def __getitem__(self, row: int) -> SliceStatus:  # type: ignore[override]
+        return journal_status(self._ledger, row) if self._is_decided(row) else self.seen(row)
 
-    def seen(self, row: int) -> Standing:
+    def seen(self, row: int) -> SliceStatus:
         """Return a row's last observed status, even if the row is queued or withdrawn now."""
         line = self._lines[row]
         if line is None:
-            return baseline(self._ledger, row)
-        return line if isinstance(line, Standing) else _read(line, self._ledger, row)
+            return journal_status(self._ledger, row)
+        return line if isinstance(line, SliceStatus) else _read(line, self._ledger, row)
 
     def _is_decided(self, row: int) -> bool:
         """Tell if the journal's decision on a row overrides its last observed status."""
@@ -160,7 +160,7 @@ class Standings(Sequence[Standing]):
             counted[text] += number
         return counted
 
-    def update(self, changed: Mapping[int, Standing]) -> None:
+    def update(self, changed: Mapping[int, SliceStatus]) -> None:
         """Store the new statuses from a poll."""
         for row, standing in changed.items():
             self._lines[row] = standing
@@ -224,11 +224,11 @@ def _has_valid_escapes(line: bytes) -> bool:
     return True
 
 
-def _read(line: bytes, ledger: Ledger, row: int) -> Standing:
+def _read(line: bytes, ledger: JournalState, row: int) -> SliceStatus:
     """Return the status of one row of a line."""
     fields = parse_row(_text(line))
-    number, state, evidence = int(fields[1]), State(fields[2]), Evidence(fields[3])
-    return Standing(
+    number, state, evidence = int(fields[1]), State(fields[2]), EvidenceSource(fields[3])
+    return SliceStatus(
         state,
         fields[-1],
         evidence,

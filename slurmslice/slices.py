@@ -17,22 +17,22 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import chain, islice
 
-from slurmslice.errors import BadInput, DamagedRun
-from slurmslice.keys import LazyKeys, Numbers, all_canonical, range_keys
+from slurmslice.errors import BadInputError, DamagedRunError
+from slurmslice.keys import LazyKeys, NumberKeys, are_all_canonical, keys_from_range
 from slurmslice.lognames import LogNames
 from slurmslice.tables import (
     escape,
     format_columns,
     format_row,
-    read_field,
-    read_fields,
-    slice_header,
+    parse_field,
+    parse_fields,
+    slice_table_header,
 )
 
-MOST_SLICES = 10_000_000
+MAX_SLICES = 10_000_000
 """More slices than this are a typing error, and would not fit into memory."""
 
-LONGEST_VALUE = 130_000
+MAX_VALUE_BYTES = 130_000
 """The most bytes of a key or of a column's value.
 
 Linux starts no program with a longer argument or variable (execve(2), MAX_ARG_STRLEN). The
@@ -167,8 +167,8 @@ class SliceTable:
         if matching := self._matching(name):
             return matching
         try:
-            keys = range_keys(name)[0]
-        except BadInput:
+            keys = keys_from_range(name)[0]
+        except BadInputError:
             raise self._unknown(name) from None
         missing = next((key for key in keys if key not in self._rows), None)
         if missing is not None:
@@ -181,11 +181,11 @@ class SliceTable:
         is_like = re.compile(fnmatch.translate(pattern)).match
         return [row for key, row in self._rows.items() if is_like(key)]
 
-    def _unknown(self, key: str) -> BadInput:
+    def _unknown(self, key: str) -> BadInputError:
         near = difflib.get_close_matches(key, self.keys[:10_000], 1)
         example = f"A slice is named by its key, for example {self.keys[0]!r}; * matches any text."
         hint = f"Did you mean {near[0]!r}?" if near else example
-        return BadInput(
+        return BadInputError(
             f"There is no slice {key!r} among the {len(self)} of this run.",
             hint,
             code="unknown-slice",
@@ -223,8 +223,8 @@ class SliceTable:
         keys = _KEY.findall(self.data, self._starts[rows.start], self._starts[rows.stop])
         try:
             if len(keys) == len(rows):
-                return read_fields(keys)
-        except DamagedRun:
+                return parse_fields(keys)
+        except DamagedRunError:
             pass
         return [self._value(row, 1) for row in rows]  # raises with the line of the damaged row
 
@@ -233,12 +233,12 @@ class SliceTable:
 
     def _decoded(self, row: int, fields: Iterable[bytes]) -> tuple[str, ...]:
         try:
-            return tuple(map(read_field, fields))
-        except DamagedRun as why:
+            return tuple(map(parse_field, fields))
+        except DamagedRunError as why:
             raise self._damaged(row, why.message) from None
 
-    def _damaged(self, row: int, why: str) -> DamagedRun:
-        return DamagedRun(f"{self._where}, line {row + 2}: {why}", path=self._where, line=row + 2)
+    def _damaged(self, row: int, why: str) -> DamagedRunError:
+        return DamagedRunError(f"{self._where}, line {row + 2}: {why}", path=self._where, line=row + 2)
 
 
 # -- writing ---------------------------------------------------------------------------------
@@ -246,10 +246,10 @@ class SliceTable:
 
 def _written(keys: Collection[str], columns: Mapping[str, Sequence[str]]) -> bytes:
     """The bytes of a new table, written in blocks so that memory holds only one copy."""
-    logs = LogNames(keys, direct=not columns and all_canonical(keys))
+    logs = LogNames(keys, direct=not columns and are_all_canonical(keys))
     rest = iter(keys)
     file = io.BytesIO()
-    file.write(format_row(slice_header(tuple(columns))).encode())
+    file.write(format_row(slice_table_header(tuple(columns))).encode())
     for first in range(0, len(keys), _BLOCK):
         block = list(islice(rest, _BLOCK))
         rows = range(first, first + len(block))
@@ -262,7 +262,7 @@ def _written(keys: Collection[str], columns: Mapping[str, Sequence[str]]) -> byt
 # -- validation ----------------------------------------------------------------------------
 
 
-def checked(
+def checked_table(
     keys: Collection[str], source: str, columns: Mapping[str, Sequence[str]] | None = None
 ) -> SliceTable:
     """Return the table of a person's slices after validation.
@@ -277,26 +277,26 @@ def checked(
             ``MOST_SLICES``; or a value is longer than ``LONGEST_VALUE``.
     """
     if not keys:
-        raise BadInput(
+        raise BadInputError(
             f"There is no slice in {source}.", "Give at least one.", code="no-slices", source=source
         )
-    check_number(len(keys), source)
-    if not isinstance(keys, Numbers):
+    check_slice_count(len(keys), source)
+    if not isinstance(keys, NumberKeys):
         _check_keys(keys, source)
         for values in (keys, *(columns or {}).values()):
-            check_length(max(values, key=len), source)
+            check_value_length(max(values, key=len), source)
     return SliceTable(keys, columns)
 
 
-def check_number(slices: int, source: str) -> None:
+def check_slice_count(slices: int, source: str) -> None:
     """Refuse more slices than a run accepts, before they are generated.
 
     Raises:
         BadInput: there are more than ``MOST_SLICES``.
     """
-    if slices > MOST_SLICES:
-        raise BadInput(
-            f"There are {slices:,} slices in {source}; a run accepts {MOST_SLICES:,}.",
+    if slices > MAX_SLICES:
+        raise BadInputError(
+            f"There are {slices:,} slices in {source}; a run accepts {MAX_SLICES:,}.",
             "Make several runs if you need more.",
             code="too-many-slices",
             source=source,
@@ -304,16 +304,16 @@ def check_number(slices: int, source: str) -> None:
         )
 
 
-def check_length(value: str, where: str) -> None:
+def check_value_length(value: str, where: str) -> None:
     """Refuse a value too long for an argument of a program.
 
     Raises:
         BadInput: it has more than ``LONGEST_VALUE`` bytes.
     """
-    length = len(os.fsencode(value)) if len(value) > LONGEST_VALUE // 4 else 0
-    if length > LONGEST_VALUE:
-        raise BadInput(
-            f"A value in {where} has {length:,} bytes; Linux allows {LONGEST_VALUE:,} in an "
+    length = len(os.fsencode(value)) if len(value) > MAX_VALUE_BYTES // 4 else 0
+    if length > MAX_VALUE_BYTES:
+        raise BadInputError(
+            f"A value in {where} has {length:,} bytes; Linux allows {MAX_VALUE_BYTES:,} in an "
             f"argument: {value[:60]!r}…",
             "Write it into a file and use the file's name as the value.",
             code="value-too-long",
@@ -326,7 +326,7 @@ def _check_keys(keys: Collection[str], source: str) -> None:
     unique = set(keys)
     if len(unique) < len(keys):
         double, _ = Counter(keys).most_common(1)[0]
-        raise BadInput(
+        raise BadInputError(
             f"The key {double[:200]!r} occurs twice in {source}.",
             "Make the keys unique: a key identifies its slice in every command.",
             code="duplicate-key",
@@ -335,7 +335,7 @@ def _check_keys(keys: Collection[str], source: str) -> None:
         )
     if "" in unique:
         number = next(row for row, key in enumerate(keys) if not key)
-        raise BadInput(
+        raise BadInputError(
             f"The key of slice {number} in {source} is empty.",
             "Give it at least one character.",
             code="empty-key",
@@ -344,7 +344,7 @@ def _check_keys(keys: Collection[str], source: str) -> None:
         )
     nul = next((key for key in keys if "\0" in key), None)
     if nul is not None:
-        raise BadInput(
+        raise BadInputError(
             f"The key {nul[:60]!r} in {source} holds a NUL byte.",
             "Remove it: no program's argument can hold NUL.",
             code="nul-byte",
@@ -353,7 +353,7 @@ def _check_keys(keys: Collection[str], source: str) -> None:
         )
 
 
-def from_range(text: str) -> tuple[SliceTable, int | None]:
+def slices_from_range(text: str) -> tuple[SliceTable, int | None]:
     """Return the slices of a range in sbatch's syntax, and the range's throttle.
 
     A range keeps the zeros of a zero-padded first number: ``000-098`` gives ``007``.
@@ -361,5 +361,5 @@ def from_range(text: str) -> tuple[SliceTable, int | None]:
     Raises:
         BadInput: the text is not a range.
     """
-    keys, throttle = range_keys(text)
-    return checked(keys, f"the range {text!r}"), throttle
+    keys, throttle = keys_from_range(text)
+    return checked_table(keys, f"the range {text!r}"), throttle

@@ -78,7 +78,7 @@ class SourceLine:
 
 
 @dataclass(frozen=True, slots=True)
-class FoundLine:
+class ParsedSourceLine:
     """The source line that was found in a script. A person may have edited it.
 
     Attributes:
@@ -103,7 +103,7 @@ class FoundLine:
             return False
 
 
-def find_source_line(script: str) -> FoundLine | None:
+def find_source_line(script: str) -> ParsedSourceLine | None:
     """Find the last line of a script that sources the library, or that precedes its text.
 
     Returns:
@@ -114,4 +114,4 @@ def find_source_line(script: str) -> FoundLine | None:
         return None
     words = found[-1]["words"].split()
     packs = [word.removeprefix("pack=") for word in words if _PACK.fullmatch(word)]
-    return FoundLine(found[-1]["library"] or "", words[0], int(packs[-1]) if packs else 1)
+    return ParsedSourceLine(found[-1]["library"] or "", words[0], int(packs[-1]) if packs else 1)

@@ -32,20 +32,20 @@ class State(StrEnum):
     @property
     def final(self) -> bool:
         """Tell if an attempt in this state has ended for good."""
-        return self in FINAL
+        return self in FINAL_STATES
 
     @property
     def in_flight(self) -> bool:
         """Tell if Slurm may still run the slice, so it must not be submitted again."""
-        return self in IN_FLIGHT
+        return self in IN_FLIGHT_STATES
 
     @property
     def failed(self) -> bool:
         """Tell if ``resubmit`` selects the slice if no states are named."""
-        return self in FAILURES
+        return self in FAILED_STATES
 
 
-FAILURES = frozenset(
+FAILED_STATES = frozenset(
     {
         State.FAILED,
         State.TIMEOUT,
@@ -57,13 +57,13 @@ FAILURES = frozenset(
         State.CHECK_FAILED,
     }
 )
-FINAL = FAILURES | {State.COMPLETED, State.CANCELLED}
-IN_FLIGHT = frozenset(
+FINAL_STATES = FAILED_STATES | {State.COMPLETED, State.CANCELLED}
+IN_FLIGHT_STATES = frozenset(
     {State.PENDING, State.RUNNING, State.SUSPENDED, State.SUBMITTED, State.UNKNOWN}
 )
 
 
-class Evidence(StrEnum):
+class EvidenceSource(StrEnum):
     """The source of a state."""
 
     JOURNAL = "journal"  # slurmslice's own decisions: WAITING, SUBMITTED

@@ -12,18 +12,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from slurmslice.command import join, quote
-from slurmslice.engines import Order
-from slurmslice.errors import BadInput, DamagedRun
+from slurmslice.command import quote, quote_words
+from slurmslice.engines import SubmitRequest
+from slurmslice.errors import BadInputError, DamagedRunError
 from slurmslice.journal import Intent
-from slurmslice.ledger import Fate
+from slurmslice.ledger import SubmissionStatus
 from slurmslice.notes import Note
 from slurmslice.packing import task_request, tasks_at_once
 from slurmslice.plan import Batch
-from slurmslice.ranges import ArrayExpression, compress, parse_array
+from slurmslice.ranges import ArrayExpression, compress_indices, parse_array
 from slurmslice.resources import NO_REQUEST, ResourceRequest
 from slurmslice.run import Run
-from slurmslice.rundir import RunDirectory, digest, read_or_damaged
+from slurmslice.rundir import RunDirectory, read_required_file, sha256_hex
 from slurmslice.source_line import find_source_line
 from slurmslice.states import State
 
@@ -50,9 +50,9 @@ def read_script(run: Run) -> RunScript:
         DamagedRun: there is no script.
         BadInput: a directive cannot be understood.
     """
-    data = read_or_damaged(run.place.script)
+    data = read_required_file(run.place.script)
     text = data.decode("utf-8", "surrogateescape")
-    return RunScript(text, digest(data), ResourceRequest.from_script(text))
+    return RunScript(text, sha256_hex(data), ResourceRequest.from_script(text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +85,9 @@ class PlannedSubmission:
         """Return every option in force for a task, overrides included."""
         return self.script.request.overridden_by(self.overrides)
 
-    def order(self, run: Run) -> Order:
+    def order(self, run: Run) -> SubmitRequest:
         """Return the engine's form of the submission."""
-        return Order(
+        return SubmitRequest(
             number=self.number,
             job_name=self.job_name,
             token=self.token,
@@ -106,7 +106,7 @@ class PlannedSubmission:
             token=self.token,
             job_name=self.job_name,
             array=str(self.batch.array),
-            rows=str(compress(self.batch.rows)),
+            rows=str(compress_indices(self.batch.rows)),
             overrides=self.overrides,
             changes=self.batch.changes,
             script_sha256=self.script.sha256,
@@ -143,9 +143,9 @@ def check_script(run: Run, script: RunScript) -> None:
     bash = "bash" in text.partition("\n")[0]
     # `bash -n` reports extglob patterns (bash(1), shopt) as errors, because it does not set it.
     if bash and "extglob" not in text:
-        from slurmslice.script import check_syntax
+        from slurmslice.script import check_bash_syntax
 
-        check_syntax(text, str(run.place.script))
+        check_bash_syntax(text, str(run.place.script))
 
 
 def check_library(run: Run) -> None:
@@ -155,22 +155,22 @@ def check_library(run: Run) -> None:
         DamagedRun: the library is missing, unreadable or changed; the hint restores it.
     """
     if fault := run.place.library_fault(run.record.library_sha256):
-        raise DamagedRun(
+        raise DamagedRunError(
             f"{run.place.library} {fault}.",
-            restore_hint(run),
+            library_restore_hint(run),
             code="library-changed",
             path=run.place.library,
         )
 
 
-def restore_hint(run: Run) -> str:
+def library_restore_hint(run: Run) -> str:
     """Return the command that restores the library."""
-    from slurmslice.script import library, library_path
+    from slurmslice.script import library_bytes, library_path
 
-    if digest(library()) != run.record.library_sha256:
+    if sha256_hex(library_bytes()) != run.record.library_sha256:
         return f"Only slurmslice {run.record.version}, which created the run, has its text."
     words = ["install", "-m", "444", str(library_path()), str(run.place.library)]
-    return f"Restore it: {join(words)}"
+    return f"Restore it: {quote_words(words)}"
 
 
 def _check_source_line(run: Run, text: str) -> None:
@@ -182,13 +182,13 @@ def _check_source_line(run: Run, text: str) -> None:
     found, record = find_source_line(text), run.record
     form, pack = "direct" if record.direct else "table", record.packing.pack
     if found is None:
-        raise BadInput(
+        raise BadInputError(
             f"{run.place.script} has no line that sources {run.place.library}.",
             f'Restore it: source {quote(str(run.place.library))} {form} … -- "$@"',
             code="source-line-missing",
         )
     if (found.form, found.pack) != (form, pack):
-        raise BadInput(
+        raise BadInputError(
             f"The source line of {run.place.script} says {found.form} pack={found.pack}, but the "
             f"run was created with {form} pack={pack}.",
             "Restore that line. For another number of slices per task create another run: "
@@ -197,26 +197,26 @@ def _check_source_line(run: Run, text: str) -> None:
         )
 
 
-def job_name_of(run: Run, script: ResourceRequest) -> str:
+def script_job_name(run: Run, script: ResourceRequest) -> str:
     """Return the job name in the script; a person may have changed it."""
     return script.get("job-name", run.record.job_name)
 
 
-def untouched(run: Run) -> bool:
+def is_unsubmitted(run: Run) -> bool:
     """Tell if no submission was ever accepted, so that the script's own array comes first."""
-    taken = {Fate.SUBMITTED, Fate.INTENDED}
+    taken = {SubmissionStatus.SUBMITTED, SubmissionStatus.INTENDED}
     return all(submission.fate not in taken for submission in run.ledger.submissions.values())
 
 
-def by_script(run: Run, script: RunScript, name: str) -> PlannedSubmission:
+def plan_script_by_hand(run: Run, script: RunScript, name: str) -> PlannedSubmission:
     """Plan the first submission exactly as ``sbatch script.sh`` makes it."""
     array = script_array(script.request)
-    rows = tuple(row for index in sorted(array) for row in rows_of_index(run, index))
+    rows = tuple(row for index in sorted(array) for row in script_rows_of_index(run, index))
     batch, token = Batch(rows, array), run.record.token
     return PlannedSubmission(1, token, name, batch, NO_REQUEST, script, run.first_rows)
 
 
-def rows_of_index(run: Run, index: int) -> Sequence[int]:
+def script_rows_of_index(run: Run, index: int) -> Sequence[int]:
     """Return the rows that an index of the script's own submission carries.
 
     Raises:
@@ -229,7 +229,7 @@ def rows_of_index(run: Run, index: int) -> Sequence[int]:
     else:
         found = run.first_rows[index * pack : (index + 1) * pack]
     if not found:
-        raise BadInput(
+        raise BadInputError(
             f"The script's --array holds index {index}, but this run has no slice for it.",
             f"Edit that line of {run.place.script}.",
             code="array-beyond-slices",
@@ -238,7 +238,7 @@ def rows_of_index(run: Run, index: int) -> Sequence[int]:
     return found
 
 
-def check_place(run: Run, script: RunScript) -> None:
+def check_script_paths(run: Run, script: RunScript) -> None:
     """Refuse a script whose tasks would write outside this run, or overwrite their logs.
 
     Raises:
@@ -247,7 +247,7 @@ def check_place(run: Run, script: RunScript) -> None:
     output = script.request.get("output", "").replace("%%", "%")
     folder, ours = os.path.dirname(output), run.place.submission(1) / "tasks"
     if not os.path.isdir(folder) or not os.path.samefile(folder, ours):
-        raise BadInput(
+        raise BadInputError(
             f"The script's --output leads to {folder!r}, but the run is in {run.place.path}.",
             f"If the run was moved, change --output and the source line in {run.place.script}. "
             "If its working directory was moved too, also change the cd line.",
@@ -256,13 +256,13 @@ def check_place(run: Run, script: RunScript) -> None:
         )
     line = find_source_line(script.text)
     if line and not line.names(run.place.library):
-        raise BadInput(
+        raise BadInputError(
             f"The script's source line names {line.library}, but the run is in {run.place.path}.",
             f"If the run was moved, also change the source line in {run.place.script}.",
             code="source-line-elsewhere",
         )
     if (mode := script.request.get("open-mode", "missing")) != "append":
-        raise BadInput(
+        raise BadInputError(
             f"The script's --open-mode is {mode}, not append: a task that Slurm requeues would "
             "overwrite the record of its completed slices.",
             f"Restore #SBATCH --open-mode=append in {run.place.script}, and in your template.",
@@ -271,7 +271,7 @@ def check_place(run: Run, script: RunScript) -> None:
         )
 
 
-def check_copy(run: Run) -> None:
+def refuse_copied_run(run: Run) -> None:
     """Refuse to change a copy of a run: the jobs in its journal belong to the other run.
 
     Raises:
@@ -284,10 +284,10 @@ def check_copy(run: Run) -> None:
             not os.path.samefile(other.path, run.place.path)
             and other.record().token == run.record.token
         )
-    except (BadInput, DamagedRun, OSError, IndexError):
+    except (BadInputError, DamagedRunError, OSError, IndexError):
         return  # the script is unreadable, or there is no other run: this one was moved
     if copied:
-        raise BadInput(
+        raise BadInputError(
             f"{run.place.path} is a copy: its jobs belong to the run in {other.path}.",
             "Use that run. To run the same slices once more, create a run with another --name.",
             code="run-is-a-copy",
@@ -296,7 +296,7 @@ def check_copy(run: Run) -> None:
         )
 
 
-def over_edited(run: Run, submission: PlannedSubmission) -> tuple[Note, ...]:
+def overridden_edit_notes(run: Run, submission: PlannedSubmission) -> tuple[Note, ...]:
     """List the hand-edited directives that a submission's request overrides, one note each.
 
     Raises:
@@ -316,7 +316,7 @@ def over_edited(run: Run, submission: PlannedSubmission) -> tuple[Note, ...]:
     )
 
 
-def starved_again(run: Run, submission: PlannedSubmission) -> tuple[int, ...]:
+def out_of_memory_again(run: Run, submission: PlannedSubmission) -> tuple[int, ...]:
     """Return the rows of a submission that ran out of memory and would get no more memory now.
 
     Call it before the submission: after that their last end is no longer known.
@@ -332,7 +332,7 @@ def starved_again(run: Run, submission: PlannedSubmission) -> tuple[int, ...]:
     )
 
 
-def throttle(run: Run, script: ResourceRequest) -> int | None:
+def task_throttle(run: Run, script: ResourceRequest) -> int | None:
     """Return the number of array tasks that may run at once; None for no limit.
 
     It is the newest ``throttle N`` of a person, or else the script's.
@@ -350,7 +350,7 @@ def script_array(script: ResourceRequest) -> ArrayExpression:
     """
     text = script.get("array")
     if text is None:
-        raise BadInput(
+        raise BadInputError(
             "The script has no #SBATCH --array line.",
             "Restore it: it names the slices to submit.",
             code="no-array-line",
@@ -358,12 +358,12 @@ def script_array(script: ResourceRequest) -> ArrayExpression:
     return parse_array(text)
 
 
-def output_pattern(run: Run, number: int) -> str:
+def submission_output_pattern(run: Run, number: int) -> str:
     """Return sbatch's ``--output`` for the tasks of a submission; ``%`` in the path is doubled."""
-    return tasks_pattern(str(run.place.submission(number)))
+    return task_output_pattern(str(run.place.submission(number)))
 
 
-def tasks_pattern(folder: str) -> str:
+def task_output_pattern(folder: str) -> str:
     """Return ``--output`` for a submission's folder (sbatch(1), filename pattern)."""
     return folder.replace("%", "%%") + "/tasks/%a.log"
 
@@ -374,7 +374,7 @@ def new_token() -> str:
     return "".join(secrets.choice(alphabet) for _ in range(8))
 
 
-def check_table(run: Run, number: int) -> None:
+def check_task_table(run: Run, number: int) -> None:
     """Refuse a first task table that was changed after the run was created (promise 2).
 
     Raises:
@@ -383,8 +383,8 @@ def check_table(run: Run, number: int) -> None:
     if run.record.direct or number != 1:
         return
     path = run.place.task_table(number)
-    if digest(read_or_damaged(path)) != run.record.first_sha256:
-        raise DamagedRun(
+    if sha256_hex(read_required_file(path)) != run.record.first_sha256:
+        raise DamagedRunError(
             f"{path} was changed after the run was created.",
             "A task table must never change: restore it. To leave slices out, edit the script's "
             "#SBATCH --array line or use --only.",

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from slurmslice.command import quote
-from slurmslice.directives.options import MEMORY
-from slurmslice.errors import BadInput, NoAnswer
+from slurmslice.directives.options import MEMORY_OPTIONS
+from slurmslice.errors import BadInputError, NoAnswerError
 from slurmslice.next_submission import SubmissionBounds, next_submissions
 from slurmslice.notes import Note
 from slurmslice.packing import task_request
@@ -25,12 +25,12 @@ from slurmslice.submission import (
     PlannedSubmission,
     RunScript,
     check_script,
-    check_table,
+    check_task_table,
+    is_unsubmitted,
     read_script,
-    rows_of_index,
     script_array,
-    throttle,
-    untouched,
+    script_rows_of_index,
+    task_throttle,
 )
 
 
@@ -74,7 +74,7 @@ class PlannedRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class RefusedRequest:
+class ImpossibleRequest:
     """Slices of a plan that can never run with their request.
 
     Attributes:
@@ -83,7 +83,7 @@ class RefusedRequest:
     """
 
     rows: tuple[int, ...]
-    error: BadInput
+    error: BadInputError
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class Plan:
     script: RunScript
     requests: tuple[PlannedRequest, ...] = ()
     lowered: Mapping[LoweredRequest, Sequence[int]] = field(default_factory=dict)
-    refused: tuple[RefusedRequest, ...] = ()
+    refused: tuple[ImpossibleRequest, ...] = ()
     notes: tuple[Note, ...] = ()
 
     @property
@@ -132,11 +132,11 @@ class Plan:
         try:
             intake = run.engine.intake(self.script.request.verify())
             most = min(intake.max_array_size, intake.per_array)
-        except NoAnswer:
+        except NoAnswerError:
             most = len(script_array(self.script.request))
-        bounds = SubmissionBounds(most, throttle(run, self.script.request))
+        bounds = SubmissionBounds(most, task_throttle(run, self.script.request))
         for submission in next_submissions(run, self.script, queue, bounds):
-            check_table(run, submission.number)
+            check_task_table(run, submission.number)
             yield submission
 
 
@@ -159,7 +159,7 @@ def make_plan(run: Run, *choices: Choice) -> Plan:
         if run.ledger.queue.get(row) != request:
             groups.setdefault(request, []).append(row)
     changed = {name for choice in choices for name in choice.changes}
-    lowered = {} if changed.isdisjoint({"time", *MEMORY}) else groups
+    lowered = {} if changed.isdisjoint({"time", *MEMORY_OPTIONS}) else groups
     return Plan(
         script,
         tuple(_planned(run, request, rows) for request, rows in groups.items()),
@@ -168,7 +168,7 @@ def make_plan(run: Run, *choices: Choice) -> Plan:
     )
 
 
-def with_limits(run: Run, plan: Plan) -> Plan:
+def refuse_impossible_requests(run: Run, plan: Plan) -> Plan:
     """Return the plan with a refusal of each slice that could never run and would wait forever.
 
     It asks the engine for its limits once per request. If the engine does not answer, nothing is
@@ -182,19 +182,19 @@ def with_limits(run: Run, plan: Plan) -> Plan:
         of_task = task_request(planned.request, run.record.packing, len(planned.rows))
         try:
             limits = run.engine.limits(plan.script.request.overridden_by(of_task).verify())
-        except NoAnswer:
+        except NoAnswerError:
             return plan
         if limits.never:
-            refused.append(RefusedRequest(planned.rows, _never(run, planned, limits.never)))
+            refused.append(ImpossibleRequest(planned.rows, _never(run, planned, limits.never)))
     return replace(plan, refused=tuple(refused))
 
 
-def _never(run: Run, planned: PlannedRequest, why: str) -> BadInput:
+def _never(run: Run, planned: PlannedRequest, why: str) -> BadInputError:
     key = run.table.keys[planned.rows[0]]
     by_hand = f" To submit anyway: sbatch {quote(str(run.place.script))}"
-    return BadInput(
+    return BadInputError(
         f"Nothing was submitted: slice {key!r} can never run: {why}.",
-        "Run `slurmslice doctor` to see the limits." + (by_hand if untouched(run) else ""),
+        "Run `slurmslice doctor` to see the limits." + (by_hand if is_unsubmitted(run) else ""),
         code="never-runs",
         key=key,
         reason=why,
@@ -224,15 +224,15 @@ def _in_the_script(run: Run, script: RunScript, rows: Sequence[int]) -> Sequence
     Raises:
         BadInput: no row is left.
     """
-    if not (rows and untouched(run)):
+    if not (rows and is_unsubmitted(run)):
         return rows
     array = script_array(script.request)
-    named = {row for index in array for row in rows_of_index(run, index)}
+    named = {row for index in array for row in script_rows_of_index(run, index)}
     if len(named) == len(run.first_rows):
         return rows
     chosen = [row for row in rows if row in named]
     if not chosen:
-        raise BadInput(
+        raise BadInputError(
             f"None of these slices is in the script's --array={array}.",
             f"Edit that line of {run.place.script}, or choose other slices.",
             code="not-in-array",

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from slurmslice.errors import BadInput, DamagedRun
+from slurmslice.errors import BadInputError, DamagedRunError
 
 _LETTERS = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 _MEANINGS = {escape.encode(): letter.encode() for letter, escape in _LETTERS.items()}
@@ -23,7 +23,7 @@ _ESCAPE = re.compile(rb"\\(?:0[0-3][0-7]{2}|.|$)", re.DOTALL)
 _RAW_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
-def slice_header(columns: Sequence[str]) -> tuple[str, ...]:
+def slice_table_header(columns: Sequence[str]) -> tuple[str, ...]:
     """The header of ``slices.tsv`` and of every ``tasks.tsv``. Readers use field positions.
 
     In ``tasks.tsv``, array index i owns row i, counted from 0 below the header.
@@ -31,7 +31,7 @@ def slice_header(columns: Sequence[str]) -> tuple[str, ...]:
     return ("row", "key", *columns, "log")
 
 
-def octets(character: str) -> list[str]:
+def octal_bytes(character: str) -> list[str]:
     """The bytes of a character as three octal digits each; a surrogate is one byte.
 
     Raises:
@@ -42,7 +42,7 @@ def octets(character: str) -> list[str]:
     except UnicodeEncodeError:
         data = b"\0"
     if data == b"\0":
-        raise BadInput(
+        raise BadInputError(
             f"A value holds {character!r}, which no argument or variable can hold.",
             code="control-character",
             value=character,
@@ -50,7 +50,7 @@ def octets(character: str) -> list[str]:
     return [f"{byte:03o}" for byte in data]
 
 
-def plain(value: str) -> bool:
+def is_plain(value: str) -> bool:
     """Tell if a value needs no escaping."""
     return value.isprintable() and "\\" not in value
 
@@ -61,7 +61,7 @@ def escape(value: str) -> str:
     Raises:
         BadInput: the value holds NUL or a surrogate without a byte.
     """
-    if plain(value):
+    if is_plain(value):
         return value
     return "".join(map(_escaped, value))
 
@@ -71,7 +71,7 @@ def _escaped(character: str) -> str:
         return _LETTERS[character]
     if character.isprintable():
         return character
-    return "".join(f"\\0{octet}" for octet in octets(character))
+    return "".join(f"\\0{octet}" for octet in octal_bytes(character))
 
 
 def unescape(field: str) -> str:
@@ -92,7 +92,7 @@ def _meaning(match: re.Match[bytes]) -> bytes:
         return _MEANINGS[text]
     if len(text) == 5 and text != b"\\0000":
         return bytes([int(text[2:], 8)])
-    raise DamagedRun(
+    raise DamagedRunError(
         f"{text.decode('utf-8', 'backslashreplace')} is not a valid escape.", value=text
     )
 
@@ -118,11 +118,11 @@ def format_columns(columns: Sequence[Sequence[str]]) -> str:
         BadInput: a value holds NUL or a surrogate without a byte.
     """
     # Most columns need no escaping; testing the joined column shows this fast.
-    fields = [column if plain("".join(column)) else map(escape, column) for column in columns]
+    fields = [column if is_plain("".join(column)) else map(escape, column) for column in columns]
     return "\n".join(map("\t".join, zip(*fields, strict=True))) + "\n"
 
 
-def read_fields(fields: Sequence[bytes]) -> list[str]:
+def parse_fields(fields: Sequence[bytes]) -> list[str]:
     """Return the values of fields of a file; fast if none of them has an escape.
 
     Raises:
@@ -132,12 +132,12 @@ def read_fields(fields: Sequence[bytes]) -> list[str]:
         text = b"".join(fields).decode()
     except UnicodeDecodeError:
         text = "\\"
-    if plain(text):
+    if is_plain(text):
         return b"\n".join(fields).decode().split("\n")
-    return list(map(read_field, fields))
+    return list(map(parse_field, fields))
 
 
-def read_field(field: bytes) -> str:
+def parse_field(field: bytes) -> str:
     """Return the value of one field of a file.
 
     Raises:
@@ -147,8 +147,8 @@ def read_field(field: bytes) -> str:
     try:
         text = field.decode()
     except UnicodeDecodeError:
-        raise DamagedRun("bytes that are not UTF-8.", value=field) from None
+        raise DamagedRunError("bytes that are not UTF-8.", value=field) from None
     control = None if text.isprintable() else _RAW_CONTROL.search(text)
     if control:
-        raise DamagedRun(f"an unescaped control character {control[0]!r}.", value=control[0])
+        raise DamagedRunError(f"an unescaped control character {control[0]!r}.", value=control[0])
     return unescape(text)

@@ -28,10 +28,10 @@ from jinja2 import (
     nodes,
 )
 
-from slurmslice.command import quote, variable
-from slurmslice.errors import BadInput
+from slurmslice.command import quote, variable_name
+from slurmslice.errors import BadInputError
 
-SHIPPED = "array.sh.j2"
+SHIPPED_TEMPLATE = "array.sh.j2"
 _MISTAKES = (
     TemplateError,
     ArithmeticError,
@@ -65,7 +65,7 @@ class _Environment(Environment):
         return _Bash("".join(parts))
 
 
-def find(given: str, project: Path) -> OwnTemplate:
+def find_template(given: str, project: Path) -> OwnTemplate:
     """Find the template that a person names: a file, or one in the project's ``templates/`` folder.
 
     Args:
@@ -80,7 +80,7 @@ def find(given: str, project: Path) -> OwnTemplate:
         if os.path.isfile(path):
             return _read(path.absolute())
     names = ", ".join(sorted(path.name.removesuffix(".sh.j2") for path in folder.glob("*.j2")))
-    raise BadInput(
+    raise BadInputError(
         f"There is no template {given!r}: no such file, and none in {folder}.",
         f"Templates: {names}." if names else "Give the path of a file.",
         code="unknown-template",
@@ -92,7 +92,7 @@ def _read(path: Path) -> OwnTemplate:
     try:
         return OwnTemplate(path, path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as why:
-        raise BadInput(
+        raise BadInputError(
             f"The template {path} cannot be read: {why}.", code="unreadable-file", path=str(path)
         ) from why
 
@@ -104,7 +104,7 @@ def templates_folder() -> Path:
     return installed if installed.is_dir() else package.parent / "templates"
 
 
-def fill(context: Mapping[str, object], own: OwnTemplate | None) -> str:
+def render_template(context: Mapping[str, object], own: OwnTemplate | None) -> str:
     """Render a template with the values of its names.
 
     Args:
@@ -116,14 +116,14 @@ def fill(context: Mapping[str, object], own: OwnTemplate | None) -> str:
             mistake (the message gives file and line), or its script lacks a required part.
     """
     if own is None:
-        return environment().get_template(SHIPPED).render(context)
+        return environment().get_template(SHIPPED_TEMPLATE).render(context)
     with_own = environment(own.path.parent)
     try:
         _check_blocks(with_own, own)
         code = with_own.compile(own.text, own.path.name, str(own.path))
         text = Template.from_code(with_own, code, with_own.make_globals(None)).render(context)
     except _MISTAKES as why:
-        raise BadInput(
+        raise BadInputError(
             f"{_location(why, own)}: {_message(why)}.", _hint(why, context), code="template-failed"
         ) from why
     _check_parts(text, context, own)
@@ -146,7 +146,7 @@ def _check_blocks(jinja: Environment, own: OwnTemplate) -> None:
         if isinstance(block, nodes.Block) and block.name not in known:
             near = difflib.get_close_matches(block.name, known, 1)
             hint = f"Did you mean {near[0]}?" if near else f"Blocks: {', '.join(known)}."
-            raise BadInput(
+            raise BadInputError(
                 f"{own.path}, line {block.lineno}: {extends.template.value} has no block "
                 f"{block.name!r}.",
                 hint,
@@ -190,9 +190,9 @@ def _check_parts(text: str, context: Mapping[str, object], own: OwnTemplate) -> 
         missing = f"the function {lost[0]}"
     else:
         return
-    raise BadInput(
+    raise BadInputError(
         f"The template {own.path} gives a script without {missing}.",
-        f'Begin it with {{% extends "{SHIPPED}" %}} and change only its blocks.',
+        f'Begin it with {{% extends "{SHIPPED_TEMPLATE}" %}} and change only its blocks.',
         code="template-lacks-part",
         path=str(own.path),
         part=missing,
@@ -254,7 +254,7 @@ def _name(value: object) -> _Bash:
     """Print a name as code, after a check that it is one."""
     name = str(value)
     if not _NAME.fullmatch(name):
-        raise BadInput(
+        raise BadInputError(
             f"{name!r} is not a valid name of a shell variable.",
             code="bad-variable-name",
             name=name,
@@ -264,7 +264,7 @@ def _name(value: object) -> _Bash:
 
 def _variable(column: object) -> _Bash:
     """Print the name of a column's variable."""
-    return _Bash(variable(_name(column)))
+    return _Bash(variable_name(_name(column)))
 
 
 def _body(value: object) -> _Bash:

@@ -10,13 +10,13 @@ import re
 from collections.abc import Callable
 from fractions import Fraction
 
-from slurmslice.errors import BadInput
+from slurmslice.errors import BadInputError
 
 _KIB = {"K": 1, "": 1024, "M": 1024, "G": 1024**2, "T": 1024**3}
 _MEMORY = re.compile(r"(\d+)([KMGT]?)B?", re.IGNORECASE)
 _FACTOR = re.compile(r"(?=[\d.]*[1-9])(\d+(?:\.\d+)?)[x×]")
 _TIME_FORMS = "Write minutes, MM:SS, HH:MM:SS, D-HH, D-HH:MM or D-HH:MM:SS."
-UNLIMITED = frozenset({"UNLIMITED", "INFINITE", "-1"})
+UNLIMITED_TEXTS = frozenset({"UNLIMITED", "INFINITE", "-1"})
 
 
 def parse_memory(text: str) -> int:
@@ -27,7 +27,7 @@ def parse_memory(text: str) -> int:
     """
     match = _MEMORY.fullmatch(text.strip())
     if match is None or not text.isascii():
-        raise BadInput(
+        raise BadInputError(
             f"{text!r} is not an amount of memory.",
             "Write a whole number and K, M, G or T.",
             code="bad-memory",
@@ -50,13 +50,13 @@ def parse_time(text: str) -> int | None:
     Raises:
         BadInput: the text has none of sbatch's forms.
     """
-    if text.strip().upper() in UNLIMITED:
+    if text.strip().upper() in UNLIMITED_TEXTS:
         return None
     days, dash, clock = text.strip().rpartition("-")
     fields = clock.split(":")
     numbers = [*([days] if dash else []), *fields]
     if len(fields) > 3 or not all(n.isascii() and n.isdecimal() for n in numbers):
-        raise BadInput(f"{text!r} is not a time limit.", _TIME_FORMS, code="bad-time", value=text)
+        raise BadInputError(f"{text!r} is not a time limit.", _TIME_FORMS, code="bad-time", value=text)
     values = [int(field) for field in fields]
     if dash:
         hours, minutes, seconds = (*values, 0, 0)[:3]
@@ -81,11 +81,11 @@ def parse_count(text: str) -> int:
         BadInput: the text is not one.
     """
     if len(text) > 9 or not (text.isascii() and text.isdecimal() and text.strip("0")):
-        raise BadInput(f"{text!r} is not a number from 1 up.", code="bad-number", value=text)
+        raise BadInputError(f"{text!r} is not a number from 1 up.", code="bad-number", value=text)
     return int(text)
 
 
-def whole_minutes(text: str) -> str:
+def round_up_to_minutes(text: str) -> str:
     """Round a time limit up to whole minutes, as Slurm does (sbatch(1), --time).
 
     Raises:
@@ -108,7 +108,7 @@ def scale_time(old: str, change: str) -> str:
 def _finite_time(text: str) -> int:
     seconds = parse_time(text)
     if seconds is None:
-        raise BadInput(
+        raise BadInputError(
             f"The time limit {text!r} means no limit, so it cannot be multiplied.",
             "Give a time limit instead of a factor.",
             code="cannot-multiply",

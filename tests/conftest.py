@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from slurmslice.command import Words
+from slurmslice.command import CommandWords
 from slurmslice.packing import Packing
 from slurmslice.resources import ResourceRequest
 from slurmslice.run import Run
 from slurmslice.run_spec import RunSpec
-from slurmslice.slices import SliceTable, from_range
+from slurmslice.slices import SliceTable, slices_from_range
 from slurmslice.template import OwnTemplate
-from slurmslice.verbs.create import RunInputs, describe, make
+from slurmslice.verbs.create import RunInputs, create_run, make_record
 from tests.fakes import Clock, FakeEngine
 from tests.site import NoSite, Site, beside, empty_folder, find_site
 from tests.typed import Typed, on_the_fake_cluster
@@ -47,18 +47,18 @@ def new_run(tmp_path: Path, engine: FakeEngine, clock: Clock) -> Callable[..., R
     """Make a run on the fake cluster: slices by range or a table, and sbatch options."""
 
     def build(slices: str | SliceTable = "0-9", **options: str) -> Run:
-        table, throttle = from_range(slices) if isinstance(slices, str) else (slices, None)
+        table, throttle = slices_from_range(slices) if isinstance(slices, str) else (slices, None)
         spec = RunSpec(
             name="demo",
-            command=Words(("true", "{}")),
+            command=CommandWords(("true", "{}")),
             source="a test",
             throttle=throttle,
             request=ResourceRequest.of((n.replace("_", "-"), v) for n, v in options.items()),
             work_dir=str(tmp_path),
         )
         new = RunInputs(spec, table, {"PATH": "/usr/bin:/bin"})
-        record, _ = describe(new, engine)
-        return Run(make(record, new, tmp_path / "runs" / "demo"), engine, clock)
+        record, _ = make_record(new, engine)
+        return Run(create_run(record, new, tmp_path / "runs" / "demo"), engine, clock)
 
     return build
 
@@ -79,7 +79,7 @@ def make_run(
         folder = tmp_path_factory.mktemp("run")
         spec = RunSpec(
             name="packed",
-            command=Words(("true", "{}")),
+            command=CommandWords(("true", "{}")),
             source="a test",
             request=ResourceRequest(options),
             setup=setup,
@@ -88,8 +88,8 @@ def make_run(
         )
         table = SliceTable([f"k{n}" for n in range(slices)])
         new, engine = RunInputs(spec, table, {"PATH": "/usr/bin:/bin"}, template), FakeEngine()
-        record, _ = describe(new, engine)
-        return Run(make(record, new, folder / "packed"), engine, Clock()), engine
+        record, _ = make_record(new, engine)
+        return Run(create_run(record, new, folder / "packed"), engine, Clock()), engine
 
     return build
 

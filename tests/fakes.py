@@ -5,9 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from slurmslice.engines import Identity, Intake, Limits, Order, Receipt, Sighting
-from slurmslice.errors import BadInput, NoAnswer
-from slurmslice.evidence import NO_STEPS, Answer, Observation, Steps, TaskId, TaskReport
+from slurmslice.engines import (
+    FoundJob,
+    JobInfo,
+    QueueCapacity,
+    SubmitRequest,
+    SubmitResult,
+    TaskLimits,
+)
+from slurmslice.errors import BadInputError, NoAnswerError
+from slurmslice.evidence import (
+    NO_JOB_STEPS,
+    JobSteps,
+    Observation,
+    SourceAnswer,
+    TaskId,
+    TaskReport,
+)
 from slurmslice.resources import ResourceRequest
 from slurmslice.states import State
 
@@ -16,7 +30,7 @@ from slurmslice.states import State
 class Job:
     """An array that the fake cluster took, and where its tasks stand."""
 
-    order: Order
+    order: SubmitRequest
     tasks: dict[int, TaskReport]
 
 
@@ -37,8 +51,8 @@ class FakeEngine:
     counts_whole_minutes: bool = True
     max_array_size: int = 1001
     jobs: dict[str, Job] = field(default_factory=dict)
-    on_submit: Callable[[Order], None] = lambda order: None
-    after_submit: Callable[[Order], None] = lambda order: None
+    on_submit: Callable[[SubmitRequest], None] = lambda order: None
+    after_submit: Callable[[SubmitRequest], None] = lambda order: None
     silence: str = ""
     lookups_fail: bool = False
     cancelled: list[tuple[str, tuple[int, ...] | None]] = field(default_factory=list)
@@ -46,18 +60,18 @@ class FakeEngine:
     held: list[str] = field(default_factory=list)
     released: list[str] = field(default_factory=list)
     stopped: set[str] = field(default_factory=set)
-    later: list[tuple[float, Order]] = field(default_factory=list)
+    later: list[tuple[float, SubmitRequest]] = field(default_factory=list)
     most: int | None = None
     asked_for_room: int = 0
     waited: list[float] = field(default_factory=list)
     on_wait: Callable[[], None] = lambda: None
     polls: int = 0
-    steps: Steps | None = NO_STEPS
+    steps: JobSteps | None = NO_JOB_STEPS
     cpu_s: float | None = None
     max_rss_bytes: int | None = None
     restarted: bool = False
     measures: int = 0
-    limited: Limits | None = None
+    limited: TaskLimits | None = None
 
     working: bool = False
 
@@ -67,47 +81,47 @@ class FakeEngine:
     def cluster(self) -> str:
         return "fake"
 
-    def limits(self, request: ResourceRequest) -> Limits:
-        return self.limited or Limits(self.max_array_size)
+    def limits(self, request: ResourceRequest) -> TaskLimits:
+        return self.limited or TaskLimits(self.max_array_size)
 
-    def intake(self, request: ResourceRequest) -> Intake:
+    def intake(self, request: ResourceRequest) -> QueueCapacity:
         self.asked_for_room += 1
         if self.most is None:
-            return Intake(self.max_array_size, self.max_array_size)
+            return QueueCapacity(self.max_array_size, self.max_array_size)
         queued = [r for job in self.jobs.values() for r in job.tasks.values() if not r.state.final]
         left = max(0, self.most - len(queued))
-        return Intake(self.max_array_size, self.max_array_size, left, f"MaxSubmit is {self.most}")
+        return QueueCapacity(self.max_array_size, self.max_array_size, left, f"MaxSubmit is {self.most}")
 
-    def submit(self, order: Order) -> Receipt:
+    def submit(self, order: SubmitRequest) -> SubmitResult:
         self.on_submit(order)
         job = str(100 + len(self.jobs))
         self.jobs[job] = Job(order, {i: TaskReport(State.PENDING, "PENDING") for i in order.array})
         self.after_submit(order)
-        return Receipt(job)
+        return SubmitResult(job)
 
-    def test(self, order: Order) -> str:
+    def test(self, order: SubmitRequest) -> str:
         self.on_submit(order)
         return f"Job 1 to start now with {len(order.array)} tasks"
 
-    def identify(self, job: str) -> Identity:
+    def identify(self, job: str) -> JobInfo:
         if job not in self.jobs:
-            raise BadInput(f"The controller knows no job {job}.", code="unknown-job", job=job)
+            raise BadInputError(f"The controller knows no job {job}.", code="unknown-job", job=job)
         order = self.jobs[job].order
         script = order.script.read_text()
-        return Identity(order.job_name, str(order.script), order.arguments, script, order.array)
+        return JobInfo(order.job_name, str(order.script), order.arguments, script, order.array)
 
-    def find(self, order_token: str, job_name: str, since: float) -> Sighting | None:
+    def find(self, order_token: str, job_name: str, since: float) -> FoundJob | None:
         if self.lookups_fail:
-            raise NoAnswer("the fake queue does not answer")
+            raise NoAnswerError("the fake queue does not answer")
         for job, taken in self.jobs.items():
             if taken.order.job_name == job_name:
-                return Sighting(job, taken.order.array)
+                return FoundJob(job, taken.order.array)
         return None
 
     def observe(self, jobs: Sequence[tuple[str, str]]) -> Observation:
         self.polls += 1
         if self.silence:
-            return Observation(Answer(silence=self.silence), Answer(silence=self.silence))
+            return Observation(SourceAnswer(silence=self.silence), SourceAnswer(silence=self.silence))
         reports = {
             (job, index): report
             for job, name in jobs
@@ -116,14 +130,14 @@ class FakeEngine:
         }
         ended = {task: report for task, report in reports.items() if report.state.final}
         queued = {task: report for task, report in reports.items() if not report.state.final}
-        return Observation(Answer(ended), Answer(queued))
+        return Observation(SourceAnswer(ended), SourceAnswer(queued))
 
     def measure(
         self, jobs: Sequence[tuple[str, str]], tasks: Iterable[TaskId]
     ) -> dict[TaskId, TaskReport]:
         self.measures += 1
         if self.steps is None:
-            raise NoAnswer("sacct did not answer in time.")
+            raise NoAnswerError("sacct did not answer in time.")
         ended = {(job, index): self.jobs[job].tasks[index] for job, index in tasks}
         return {
             task: replace(
@@ -189,7 +203,7 @@ class FakeEngine:
                 FakeEngine.submit(self, order)
         self.later = [(due, order) for due, order in self.later if due > 0]
 
-    def work(self, does: Callable[[str, Order, int], int]) -> None:
+    def work(self, does: Callable[[str, SubmitRequest, int], int]) -> None:
         """Let every task that may start run as the script has it: claim first, or be refused.
 
         Args:
@@ -202,7 +216,7 @@ class FakeEngine:
                     self.end(job, index, State.FAILED if code else State.COMPLETED, exit_code=code)
 
 
-def _claims(job: str, order: Order) -> bool:
+def _claims(job: str, order: SubmitRequest) -> bool:
     """Whether an array has its submission's claim, or gets it."""
     claim = order.folder / "job"
     if not claim.exists():

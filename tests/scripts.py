@@ -5,32 +5,32 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from slurmslice.command import Words
+from slurmslice.command import CommandWords
 from slurmslice.packing import Packing
 from slurmslice.resources import ResourceRequest
 from slurmslice.run_spec import RunRecord
-from slurmslice.script import Script
+from slurmslice.script import ScriptContent
 
 _RECORD = RunRecord(
-    name="x", command=Words(("true", "{}")), source="a test", work_dir="/", token="k3v9w2ab",
+    name="x", command=CommandWords(("true", "{}")), source="a test", work_dir="/", token="k3v9w2ab",
     engine="slurm", cluster="halo", slices=99, slices_sha256="", direct=True, first="0-98",
     first_sha256="", first_request=ResourceRequest(), template="", library_sha256="",
     created_at=0.0, version="0.1.0",
 )  # fmt: skip
-_SCRIPT = Script(
+_SCRIPT = ScriptContent(
     record=_RECORD, directives="", run_dir="/", environment=(), columns=(), log_folders=False,
     whole=True,
 )  # fmt: skip
 
 
-def a_script(**given: Any) -> Script:
+def a_script(**given: Any) -> ScriptContent:
     """A script with these values, which may be those of the run's record or of its packing."""
     return changed(_SCRIPT, **given)
 
 
-def changed(script: Script, **given: Any) -> Script:
+def changed(script: ScriptContent, **given: Any) -> ScriptContent:
     """A script with other values."""
-    parts: dict[Any, dict[str, Any]] = {Packing: {}, RunRecord: {}, Script: {}}
+    parts: dict[Any, dict[str, Any]] = {Packing: {}, RunRecord: {}, ScriptContent: {}}
     cpus, differing = given.pop("cpus", ...), given.pop("differing", ())
     for name, value in given.items():
         kind = next(kind for kind in parts if name in kind.__dataclass_fields__)
@@ -43,4 +43,4 @@ def changed(script: Script, **given: Any) -> Script:
     if differing:
         columns = dict.fromkeys(differing, "{column}")
         record = dataclasses.replace(record, request=ResourceRequest.of(columns))
-    return dataclasses.replace(script, record=record, **parts[Script])
+    return dataclasses.replace(script, record=record, **parts[ScriptContent])

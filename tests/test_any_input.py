@@ -19,11 +19,11 @@ from slurmslice.engines.slurm import (
     versions,
 )
 from slurmslice.engines.slurm.sbatch_result import parse_sbatch_result
-from slurmslice.errors import BadInput, DamagedRun, EngineError, NoAnswer
-from slurmslice.ledger import Ledger
-from slurmslice.process import Finished
+from slurmslice.errors import BadInputError, DamagedRunError, EngineError, NoAnswerError
+from slurmslice.ledger import JournalState
+from slurmslice.process import ProgramResult
 from slurmslice.ranges import parse_array
-from slurmslice.sightings import Standings
+from slurmslice.sightings import StatusTable
 from slurmslice.slices import SliceTable
 from tests.requested import a_request
 
@@ -66,7 +66,7 @@ def reports(text: str) -> object:
 
 def sightings(data: bytes) -> object:
     """Return the statuses of a few rows after these lines."""
-    standings = Standings(Ledger.empty(5))
+    standings = StatusTable(JournalState.empty(5))
     standings.read(data)
     return [standings.seen(row) for row in range(5)], list(standings)
 
@@ -78,24 +78,24 @@ def slices(data: bytes) -> object:
 
 
 READERS: list[tuple[str, Reader, tuple[type[Exception], ...]]] = [
-    ("accounting", of_text(reports), (NoAnswer,)),
-    ("accounting_rows", of_text(job_records.parse_sacct_records), (NoAnswer,)),
-    ("queue", of_text(lambda t: job_records.parse_queue_reports(t, {"9": "n"})), (NoAnswer,)),
+    ("accounting", of_text(reports), (NoAnswerError,)),
+    ("accounting_rows", of_text(job_records.parse_sacct_records), (NoAnswerError,)),
+    ("queue", of_text(lambda t: job_records.parse_queue_reports(t, {"9": "n"})), (NoAnswerError,)),
     ("same_name", of_text(lambda t: job_records.is_same_job_name(t, f"x{t}")), ()),
-    ("config", of_text(cluster_records.parse_config), (NoAnswer,)),
-    ("partitions", of_text(cluster_records.parse_partitions), (NoAnswer,)),
-    ("nodes", of_text(cluster_records.parse_nodes), (NoAnswer,)),
+    ("config", of_text(cluster_records.parse_config), (NoAnswerError,)),
+    ("partitions", of_text(cluster_records.parse_partitions), (NoAnswerError,)),
+    ("nodes", of_text(cluster_records.parse_nodes), (NoAnswerError,)),
     ("limits", of_text(limits), ()),
-    ("identity", of_text(lambda t: find_job.parse_job_info(t, None, (), 0)), (NoAnswer,)),
+    ("identity", of_text(lambda t: find_job.parse_job_info(t, None, (), 0)), (NoAnswerError,)),
     ("seconds", of_text(find_job.parse_seconds), ()),
     (
         "taken",
-        of_text(lambda t: parse_sbatch_result(Finished(("sbatch",), 0, t, ""))),
+        of_text(lambda t: parse_sbatch_result(ProgramResult(("sbatch",), 0, t, ""))),
         (EngineError,),
     ),
     (
         "refused",
-        of_text(lambda t: parse_sbatch_result(Finished(("sbatch",), 1, "", t))),
+        of_text(lambda t: parse_sbatch_result(ProgramResult(("sbatch",), 1, "", t))),
         (EngineError,),
     ),
     ("number_of", of_text(fields.parse_number), ()),
@@ -103,11 +103,11 @@ READERS: list[tuple[str, Reader, tuple[type[Exception], ...]]] = [
     ("seconds_of", of_text(fields.parse_clock), ()),
     ("node_of", of_text(fields.first_node), ()),
     ("release_of", of_text(versions.parse_release), ()),
-    ("parse_array", of_text(parse_array), (BadInput,)),
-    ("progress", progress.parse, ()),
-    ("journal", lambda data: list(journal.from_lines(data)), (DamagedRun,)),
+    ("parse_array", of_text(parse_array), (BadInputError,)),
+    ("progress", progress.parse_progress, ()),
+    ("journal", lambda data: list(journal.parse_events(data)), (DamagedRunError,)),
     ("sightings", sightings, ()),
-    ("slices", slices, (DamagedRun,)),
+    ("slices", slices, (DamagedRunError,)),
 ]
 
 

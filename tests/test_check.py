@@ -10,20 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from slurmslice.check import Check
+from slurmslice.check import OutputCheck
 from slurmslice.command import Command, ShellText
-from slurmslice.errors import BadInput
-from slurmslice.evidence import Steps, TaskReport
-from slurmslice.judge import GRACE_S, Hearing, Standing, judge
-from slurmslice.packed import VISIBLE_S, judge_packed
+from slurmslice.errors import BadInputError
+from slurmslice.evidence import JobSteps, TaskReport
+from slurmslice.judge import ACCOUNTING_LAG_S, SliceEvidence, SliceStatus, reconcile
+from slurmslice.packed import FILE_VISIBLE_S, reconcile_packed
 from slurmslice.packing import Packing
 from slurmslice.progress import SlotProgress, TaskProgress
 from slurmslice.run import Run
 from slurmslice.rundir import RunDirectory
-from slurmslice.states import Evidence, State
+from slurmslice.states import EvidenceSource, State
 from slurmslice.template import OwnTemplate
 from slurmslice.verbs.poll import poll
-from slurmslice.verbs.submit import submit, waiting
+from slurmslice.verbs.submit import choose_waiting, submit
 from tests.conftest import NewRun
 from tests.fakes import Clock, FakeEngine
 from tests.test_script import HOSTILE, Place, wait_for, words
@@ -37,8 +37,8 @@ COMMANDS = pytest.mark.parametrize(
     ids=["words", "shell"],
 )  # fmt: skip
 NOW = 1_800_000_000.0
-KNOWN = Standing(State.RUNNING, "running", submission=1, index=3, attempt=1)
-NOTHING = Hearing(None, None, None, "", "", False, None, None, NOW)
+KNOWN = SliceStatus(State.RUNNING, "running", submission=1, index=3, attempt=1)
+NOTHING = SliceEvidence(None, None, None, "", "", False, None, None, NOW)
 DONE = TaskReport(State.COMPLETED, "COMPLETED", exit_code=0)
 FAILED = TaskReport(State.FAILED, "FAILED", exit_code=3)
 MISSED = SlotProgress(int(NOW) - 40, "n3", int(NOW) - 5, 3, check_exit=3)
@@ -58,7 +58,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
 @COMMANDS
 def test_a_check_that_succeeds_changes_nothing(place: Place, command: Command) -> None:
     """The slice is COMPLETED. The check finds the slice's variables and its log."""
-    place.write(command, check=Check('grep -qx "$SLICE" "out-$SLICE" && echo looked', ("out-{}",)))
+    place.write(command, check=OutputCheck('grep -qx "$SLICE" "out-$SLICE" && echo looked', ("out-{}",)))
     ran = place.run(17)
     assert (ran.code, ran.log) == (0, b"made 17\nlooked\n")
     assert ran.said.slots[0].check_exit is None
@@ -68,14 +68,14 @@ def test_a_check_that_succeeds_changes_nothing(place: Place, command: Command) -
 @pytest.mark.parametrize(
     ("check", "code", "says"),
     [
-        (Check("echo no; exit 3"), 3, b"no\n"),
-        (Check("", ("{}.h5",)), 1, b"slurmslice: 17.h5 does not exist or is empty\n"),
-        (Check("", ("out-{}", "empty/../{}")), 1, b"or is empty\n"),
-        (Check("touch after", ("{}.h5",)), 1, b"or is empty\n"),
+        (OutputCheck("echo no; exit 3"), 3, b"no\n"),
+        (OutputCheck("", ("{}.h5",)), 1, b"slurmslice: 17.h5 does not exist or is empty\n"),
+        (OutputCheck("", ("out-{}", "empty/../{}")), 1, b"or is empty\n"),
+        (OutputCheck("touch after", ("{}.h5",)), 1, b"or is empty\n"),
     ],
 )
 def test_a_check_that_fails_fails_the_task(
-    place: Place, command: Command, check: Check, code: int, says: bytes
+    place: Place, command: Command, check: OutputCheck, code: int, says: bytes
 ) -> None:
     """Slurm then does not start dependent jobs; the log gives the reason."""
     (place.work_dir / "17").touch()
@@ -90,7 +90,7 @@ def test_a_check_that_fails_fails_the_task(
 
 def test_a_command_that_fails_is_not_checked(place: Place) -> None:
     """The exit code is the command's."""
-    place.write(words("sh", "-c", "exit 7"), check=Check("touch looked"))
+    place.write(words("sh", "-c", "exit 7"), check=OutputCheck("touch looked"))
     ran = place.run(17)
     assert (ran.code, ran.said.slots[0].check_exit) == (7, None)
     assert not (place.work_dir / "looked").exists()
@@ -99,7 +99,7 @@ def test_a_command_that_fails_is_not_checked(place: Place) -> None:
 def test_a_folder_is_no_file(place: Place) -> None:
     """--check-file requires a file."""
     (place.work_dir / "17").mkdir()
-    place.write(words("true"), check=Check("", ("{}",)))
+    place.write(words("true"), check=OutputCheck("", ("{}",)))
     assert place.run(17).said.slots[0].check_exit == 1
 
 
@@ -108,7 +108,7 @@ def test_signals_reach_command_and_check(place: Place, command: Command) -> None
     """The command receives SIGUSR1, and SIGTERM ends a check that hangs."""
     text = "trap 'got=1' USR1; echo ready; until [ \"$got\" ]; do sleep 0.05; done; true"
     command = ShellText(text) if isinstance(command, ShellText) else words("bash", "-c", text)
-    place.write(command, check=Check("touch looking; sleep 60"))
+    place.write(command, check=OutputCheck("touch looking; sleep 60"))
     task, own = place.start(17), place.submission() / "logs/17.log"
     wait_for(lambda: own.exists() and own.read_bytes() == b"ready\n")
     task.send_signal(signal.SIGUSR1)
@@ -121,7 +121,7 @@ def test_signals_reach_command_and_check(place: Place, command: Command) -> None
 @pytest.mark.parametrize("key", HOSTILE)
 def test_a_hostile_key_in_a_path_is_a_path(place: Place, key: str) -> None:
     """The path of --check-file is data, like the words of the command."""
-    place.write(words("true"), direct=False, check=Check("", ("no/{}.h5",)))
+    place.write(words("true"), direct=False, check=OutputCheck("", ("no/{}.h5",)))
     place.make(rows=[(key,)])
     ran = place.run(0, log="row-40.log")
     assert ran.code == 1
@@ -130,7 +130,7 @@ def test_a_hostile_key_in_a_path_is_a_path(place: Place, key: str) -> None:
 
 def test_by_hand_the_check_runs_too(place: Place) -> None:
     """A slice started by hand does the same as in an array."""
-    place.write(words("echo", "ran"), check=Check("echo looked; exit 4"))
+    place.write(words("echo", "ran"), check=OutputCheck("echo looked; exit 4"))
     done = place.by_hand(SLURM_ARRAY_TASK_ID="17")
     assert (done.returncode, done.stdout) == (4, "ran\nlooked\n")
 
@@ -139,7 +139,7 @@ def test_by_hand_the_check_runs_too(place: Place) -> None:
 @COMMANDS
 def test_each_slice_of_a_pack_is_checked(place: Place, command: Command, at_once: int) -> None:
     """A failed check does not stop other slices, and a restart of the task keeps it."""
-    check = Check('echo run >>"runs-$SLICE"; [ "$SLICE" != k1 ] || exit 5', ("out-{}",))
+    check = OutputCheck('echo run >>"runs-$SLICE"; [ "$SLICE" != k1 ] || exit 5', ("out-{}",))
     pack(place, command, 4, at_once=at_once, check=check)
     for restart in ("0", "1", "2"):
         ran = place.run(0, SLURM_RESTART_COUNT=restart)
@@ -155,7 +155,7 @@ def test_each_slice_of_a_pack_is_checked(place: Place, command: Command, at_once
 
 def test_a_check_counts_in_the_slices_own_time(place: Place) -> None:
     """A check that hangs is ended at the slice's time limit."""
-    pack(place, words("true"), 2, check=Check("[ $SLICE = k0 ] || sleep 60"), slice_time_s=1)
+    pack(place, words("true"), 2, check=OutputCheck("[ $SLICE = k0 ] || sleep 60"), slice_time_s=1)
     slots = place.run(0).said.slots
     assert slots[0].exit_code == 0
     assert (slots[1].exit_code, slots[1].timed_out) == (143, True)
@@ -166,13 +166,13 @@ def test_a_check_that_ends_like_a_signal_is_a_check_that_failed(code: int) -> No
     """timeout(1), for example, ends so; in a pack too."""
     own = replace(MISSED, exit_code=code, check_exit=code)
     ended = replace(NOTHING, accounting=FAILED)
-    standing = judge_packed(KNOWN, ended, 1, TaskProgress(0, {1: own}), 0)
+    standing = reconcile_packed(KNOWN, ended, 1, TaskProgress(0, {1: own}), 0)
     assert (standing.state, standing.exit_code) == (State.CHECK_FAILED, 0)
 
 
 def test_a_warning_for_the_command_does_not_end_its_check(place: Place) -> None:
     """--signal=B:USR1@N may arrive after the command has ended."""
-    place.write(words("true"), check=Check("touch looking; until [ -e go ]; do sleep 0.05; done"))
+    place.write(words("true"), check=OutputCheck("touch looking; until [ -e go ]; do sleep 0.05; done"))
     task = place.start(17)
     wait_for((place.work_dir / "looking").exists)
     task.send_signal(signal.SIGUSR1)
@@ -190,7 +190,7 @@ def test_a_signal_in_the_last_moment_is_no_success(
     """If nothing follows a shell text's last command, bash itself exits 0."""
     ends, fine = f"kill -s {name} $BASHPID", "true"
     command = ShellText(fine if where == "check" else ends)
-    check = Check({"command": "", "checked": fine, "check": ends}[where])
+    check = OutputCheck({"command": "", "checked": fine, "check": ends}[where])
     if at_once:
         pack(place, command, 1, at_once=at_once, check=check)
     else:
@@ -272,16 +272,16 @@ def test_the_exit_trap_of_a_setup_changes_nothing(
 @pytest.mark.parametrize(
     ("check", "says"),
     [
-        (Check("", ("out.h5",)), "same file for every slice"),
-        (Check("", ("{nam}.h5",)), r"\{nam\}"),
-        (Check("", ("$SLICE.h5",)), "expands"),
-        (Check("test -s {}.h5"), "no \\$SLICE"),
-        (Check("  "), "is empty"),
+        (OutputCheck("", ("out.h5",)), "same file for every slice"),
+        (OutputCheck("", ("{nam}.h5",)), r"\{nam\}"),
+        (OutputCheck("", ("$SLICE.h5",)), "expands"),
+        (OutputCheck("test -s {}.h5"), "no \\$SLICE"),
+        (OutputCheck("  "), "is empty"),
     ],
 )
-def test_a_check_that_cannot_work_is_refused(check: Check, says: str) -> None:
+def test_a_check_that_cannot_work_is_refused(check: OutputCheck, says: str) -> None:
     """A check must really examine a file of its slice."""
-    with pytest.raises(BadInput, match=says):
+    with pytest.raises(BadInputError, match=says):
         check.verify(["name"])
 
 
@@ -320,7 +320,7 @@ def test_checks_in_settings(typed: Typed) -> None:
     typed("render", "--name", "x", "-a", "0-3", "--", "true", "{}")
     assert typed.code == 0
     record = RunDirectory(typed.folder / "runs" / "x").record()
-    assert record.check == Check("test $SLICE", ("{}.h5", "{}.log"))
+    assert record.check == OutputCheck("test $SLICE", ("{}.h5", "{}.log"))
     assert record.allow_failed_steps
 
 
@@ -341,7 +341,7 @@ def test_a_timeout_that_ended_by_itself_has_its_exit_code(
 ) -> None:
     """Slurm says TIMEOUT if it checks the limit after the end (seen); the reason says more."""
     late = replace(NOTHING, accounting=replace(FAILED, state=State.TIMEOUT), progress=own)
-    standing = judge(KNOWN, late)
+    standing = reconcile(KNOWN, late)
     assert standing.state is State.TIMEOUT
     assert (f"exit {own.exit_code}" in standing.reason) is by_itself
 
@@ -350,39 +350,39 @@ def test_a_timeout_that_ended_by_itself_has_its_exit_code(
     ("said", "state", "evidence", "exit_code"),
     [
         (replace(NOTHING, accounting=FAILED, progress=MISSED),
-         State.CHECK_FAILED, Evidence.CHECK, 0),
+         State.CHECK_FAILED, EvidenceSource.CHECK, 0),
         (replace(NOTHING, accounting=FAILED, progress=replace(MISSED, check_exit=None)),
-         State.FAILED, Evidence.ACCOUNTING, 3),
+         State.FAILED, EvidenceSource.ACCOUNTING, 3),
         # A later start of the task failed and could not write.
         (replace(NOTHING, accounting=replace(FAILED, exit_code=1), progress=MISSED),
-         State.FAILED, Evidence.ACCOUNTING, 1),
+         State.FAILED, EvidenceSource.ACCOUNTING, 1),
         (replace(NOTHING, accounting=replace(FAILED, exit_code=15, exit_code_truncated=True),
                  progress=replace(MISSED, exit_code=143, check_exit=143)),
-         State.CHECK_FAILED, Evidence.CHECK, 0),
+         State.CHECK_FAILED, EvidenceSource.CHECK, 0),
         (replace(NOTHING, accounting=replace(FAILED, state=State.TIMEOUT), progress=MISSED),
-         State.TIMEOUT, Evidence.ACCOUNTING, 3),
+         State.TIMEOUT, EvidenceSource.ACCOUNTING, 3),
         (replace(NOTHING, queue=FAILED, accounting_silence="off", accounting_off=True,
-                 progress=MISSED), State.CHECK_FAILED, Evidence.CHECK, 0),
+                 progress=MISSED), State.CHECK_FAILED, EvidenceSource.CHECK, 0),
         (replace(NOTHING, accounting_silence="off", accounting_off=True, progress=MISSED),
-         State.CHECK_FAILED, Evidence.CHECK, 0),
-        (replace(NOTHING, accounting=replace(DONE, steps=Steps("exited 3"))),
-         State.CHECK_FAILED, Evidence.ACCOUNTING, 0),
-        (replace(NOTHING, accounting=replace(FAILED, steps=Steps("exited 9"))),
-         State.FAILED, Evidence.ACCOUNTING, 3),
-        (replace(NOTHING, accounting=replace(DONE, steps=Steps(preempted=True))),
-         State.PREEMPTED, Evidence.ACCOUNTING, 0),
-        (replace(NOTHING, accounting=replace(FAILED, steps=Steps("exited 143", preempted=True))),
-         State.PREEMPTED, Evidence.ACCOUNTING, 3),
+         State.CHECK_FAILED, EvidenceSource.CHECK, 0),
+        (replace(NOTHING, accounting=replace(DONE, steps=JobSteps("exited 3"))),
+         State.CHECK_FAILED, EvidenceSource.ACCOUNTING, 0),
+        (replace(NOTHING, accounting=replace(FAILED, steps=JobSteps("exited 9"))),
+         State.FAILED, EvidenceSource.ACCOUNTING, 3),
+        (replace(NOTHING, accounting=replace(DONE, steps=JobSteps(preempted=True))),
+         State.PREEMPTED, EvidenceSource.ACCOUNTING, 0),
+        (replace(NOTHING, accounting=replace(FAILED, steps=JobSteps("exited 143", preempted=True))),
+         State.PREEMPTED, EvidenceSource.ACCOUNTING, 3),
         (replace(NOTHING, accounting=replace(FAILED, state=State.TIMEOUT,
-                                             steps=Steps(preempted=True))),
-         State.TIMEOUT, Evidence.ACCOUNTING, 3),
+                                             steps=JobSteps(preempted=True))),
+         State.TIMEOUT, EvidenceSource.ACCOUNTING, 3),
     ],
 )  # fmt: skip
 def test_false_successes_have_states_of_their_own(
-    said: Hearing, state: State, evidence: Evidence, exit_code: int
+    said: SliceEvidence, state: State, evidence: EvidenceSource, exit_code: int
 ) -> None:
     """Failed checks and failed job steps are neither success nor plain failure."""
-    standing = judge(KNOWN, said)
+    standing = reconcile(KNOWN, said)
     assert (standing.state, standing.evidence, standing.exit_code) == (state, evidence, exit_code)
     assert standing.reason
 
@@ -390,8 +390,8 @@ def test_false_successes_have_states_of_their_own(
 def test_a_slice_of_a_pack_that_fails_its_check() -> None:
     """Its own lines show it at once, while its task continues."""
     runs = replace(NOTHING, queue=TaskReport(State.RUNNING, "RUNNING"))
-    standing = judge_packed(KNOWN, runs, 1, TaskProgress(0, {1: MISSED}), 0)
-    assert (standing.state, standing.evidence) == (State.CHECK_FAILED, Evidence.CHECK)
+    standing = reconcile_packed(KNOWN, runs, 1, TaskProgress(0, {1: MISSED}), 0)
+    assert (standing.state, standing.evidence) == (State.CHECK_FAILED, EvidenceSource.CHECK)
     assert (standing.exit_code, standing.reason) == (0, "exit 0, but its check exited 3")
 
 
@@ -428,7 +428,7 @@ def test_a_script_that_ends_before_its_command_is_no_success(
     """The setup or the template exits 0. A log that is not visible yet proves nothing."""
     own = {"setup": setup} if isinstance(setup, str) else {"template": setup}
     run, engine = make_run(2, Packing(pack=pack), **own)
-    submit(run, waiting(None), {}, "submit")
+    submit(run, choose_waiting(None), {}, "submit")
     now = int(run.clock())
     end_all(engine, replace(DONE, ended_at=now))
     poll(run)
@@ -462,24 +462,24 @@ KILLED = replace(
 )
 def test_killed_over_its_memory(report: TaskReport, state: State) -> None:
     """FAILED 0:9 with more memory than requested is OUT_OF_MEMORY; the reason has the figures."""
-    standing = judge(KNOWN, replace(NOTHING, accounting=report))
+    standing = reconcile(KNOWN, replace(NOTHING, accounting=report))
     assert standing.state is state
     if state is State.OUT_OF_MEMORY:
         assert "130 MiB" in standing.reason
 
 
 @pytest.mark.parametrize("report", [DONE, FAILED, replace(KILLED, state=State.TIMEOUT)])
-@pytest.mark.parametrize("steps", [None, Steps(ended=False)])
-def test_unreported_steps_are_waited_for(report: TaskReport, steps: Steps | None) -> None:
+@pytest.mark.parametrize("steps", [None, JobSteps(ended=False)])
+def test_unreported_steps_are_waited_for(report: TaskReport, steps: JobSteps | None) -> None:
     """An end counts after its steps are known or after the grace, never as a success before."""
     ended_at = NOTHING.now - 1
     report = replace(report, steps=steps, ended_at=int(ended_at))
-    standing = judge(KNOWN, replace(NOTHING, accounting=report))
+    standing = reconcile(KNOWN, replace(NOTHING, accounting=report))
     lasts = report.state is State.TIMEOUT and steps is not None  # its steps end with it
     assert standing.state is (report.state if lasts else KNOWN.state)
     assert lasts or "accounting" in standing.reason
-    late = replace(NOTHING, accounting=report, now=ended_at + GRACE_S)
-    assert judge(KNOWN, late).state is report.state
+    late = replace(NOTHING, accounting=report, now=ended_at + ACCOUNTING_LAG_S)
+    assert reconcile(KNOWN, late).state is report.state
 
 
 def end_all(engine: FakeEngine, report: TaskReport) -> None:
@@ -491,7 +491,7 @@ def end_all(engine: FakeEngine, report: TaskReport) -> None:
 def submitted(new_run: NewRun, engine: FakeEngine, report: TaskReport) -> Run:
     """Make a run of ten tasks, all of which have ended by accounting."""
     run = new_run("0-9")
-    submit(run, waiting(None), {}, "submit")
+    submit(run, choose_waiting(None), {}, "submit")
     end_all(engine, report)
     return run
 
@@ -517,8 +517,8 @@ def test_unanswered_steps_are_asked_for_again(
         assert poll(run).silences == ("sacct did not answer in time.",)
         assert run.standings.tally() == {State.SUBMITTED: 10}
         assert "sacct did not answer in time" in run.standings[0].reason
-        clock.now += 2 * GRACE_S
-    engine.steps = Steps("exited 3")
+        clock.now += 2 * ACCOUNTING_LAG_S
+    engine.steps = JobSteps("exited 3")
     poll(run)
     assert run.standings.tally() == {State.CHECK_FAILED: 10}
 
@@ -528,10 +528,10 @@ def test_a_step_that_ends_late_is_no_success(
 ) -> None:
     """A step that runs at the first poll is asked for again, and its failure counts."""
     run = submitted(new_run, engine, replace(DONE, ended_at=int(clock.now)))
-    engine.steps = Steps(ended=False)
+    engine.steps = JobSteps(ended=False)
     poll(run)
     assert run.standings.tally() == {State.SUBMITTED: 10}
-    engine.steps = Steps("exited 3")
+    engine.steps = JobSteps("exited 3")
     poll(run)
     assert run.standings.tally() == {State.CHECK_FAILED: 10}
 
@@ -541,7 +541,7 @@ def test_steps_of_a_newer_start_do_not_count(
 ) -> None:
     """Slurm may requeue a task between the two questions."""
     run = submitted(new_run, engine, replace(DONE, ended_at=int(clock.now)))
-    clock.now += VISIBLE_S
+    clock.now += FILE_VISIBLE_S
     engine.restarted = True
     poll(run)
     assert run.standings.tally() == {State.SUBMITTED: 10}
@@ -557,7 +557,7 @@ def test_failed_steps_can_be_allowed(typed: Typed, engine: FakeEngine, allowed: 
     typed("render", "--name", "x", "-a", "0-3", *option, "--", "true", "{}")
     typed("submit", "x")
     end_all(engine, DONE)
-    engine.steps = Steps("exited 3")
+    engine.steps = JobSteps("exited 3")
     said = typed("status", "x")
     assert ("COMPLETED 4" in said) is allowed
     assert ("CHECK_FAILED 4" in said and "job step" in said) is not allowed

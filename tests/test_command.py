@@ -11,17 +11,17 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from slurmslice.command import (
+    CommandWords,
     ShellText,
-    Words,
-    check,
-    check_expanded_glob,
-    fill,
+    check_command,
+    command_to_bash,
     quote,
-    show,
-    to_bash,
-    variable,
+    refuse_expanded_pattern,
+    slice_argv,
+    slice_command_line,
+    variable_name,
 )
-from slurmslice.errors import BadInput
+from slurmslice.errors import BadInputError
 from tests.errors import raises_error
 
 BASH = os.environ.get("SLURMSLICE_BASH", "bash")
@@ -42,8 +42,8 @@ PIECES = st.one_of(SHELLY, st.sampled_from(["{}", "{mass}", "{{}}", "{{mass}}", 
 WORDS = st.lists(PIECES, max_size=4).map("".join)
 
 
-def words(*given: str) -> Words:
-    return Words(given)
+def words(*given: str) -> CommandWords:
+    return CommandWords(given)
 
 
 def in_bash(text: str, locale: str = "C.UTF-8", **environ: str) -> list[bytes]:
@@ -66,9 +66,9 @@ def in_bash(text: str, locale: str = "C.UTF-8", **environ: str) -> list[bytes]:
 @pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
 def test_program_gets_every_word_exactly(locale: str, args: list[str], key: str, mass: str) -> None:
     """For any words and values, the program gets exactly the result of ``fill``."""
-    command = Words((*PRINT, *args))
-    got = in_bash(to_bash(command), locale, SLICE=key, SLICE_MASS=mass)
-    assert got == [to_bytes(word) for word in fill(command, key, {"mass": mass})[2:]]
+    command = CommandWords((*PRINT, *args))
+    got = in_bash(command_to_bash(command), locale, SLICE=key, SLICE_MASS=mass)
+    assert got == [to_bytes(word) for word in slice_argv(command, key, {"mass": mass})[2:]]
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_program_gets_every_word_exactly(locale: str, args: list[str], key: str,
 )
 def test_word_is_one_readable_bash_word(word: str, text: str) -> None:
     """A word is bare if possible, and quoted if necessary, so that a person can read it."""
-    assert to_bash(words("prog", word)) == f"exec -- prog {text}"
+    assert command_to_bash(words("prog", word)) == f"exec -- prog {text}"
 
 
 @pytest.mark.parametrize("name", ["time", "exit", "X=1", "if", "!", "{", "[[", "-x", "source"])
@@ -103,12 +103,12 @@ def test_bash_never_interprets_the_program_name(tmp_path: Path, name: str) -> No
     program.write_text("#!/bin/sh\nprintf 'program\\0'\n")
     program.chmod(0o755)
     path = f"{tmp_path}:{os.environ['PATH']}"
-    assert in_bash(f"PATH='{path}'; {to_bash(words(name))}") == [b"program"]
+    assert in_bash(f"PATH='{path}'; {command_to_bash(words(name))}") == [b"program"]
 
 
 def test_shell_text_is_unchanged() -> None:
     """Nothing in a shell text is changed, not even braces."""
-    assert to_bash(ShellText("a {} {{}} $SLICE\nb")) == "a {} {{}} $SLICE\nb"
+    assert command_to_bash(ShellText("a {} {{}} $SLICE\nb")) == "a {} {{}} $SLICE\nb"
 
 
 @settings(max_examples=60, deadline=None)
@@ -125,8 +125,8 @@ def test_quote_makes_one_printable_word(values: list[str]) -> None:
 @pytest.mark.parametrize("word", ["a\0b", "\ud800"])
 def test_word_with_nul_is_refused(word: str) -> None:
     """NUL would end the argument early, so it is refused and not cut."""
-    with raises_error(BadInput, "control-character"):
-        check(words("prog", word), ())
+    with raises_error(BadInputError, "control-character"):
+        check_command(words("prog", word), ())
 
 
 # -- placeholders ---------------------------------------------------------------------------
@@ -159,23 +159,23 @@ def test_word_with_nul_is_refused(word: str) -> None:
 def test_braces_are_placeholders_or_literal(word: str, filled: str) -> None:
     """{} is the key, {name} a column, doubled braces and all others are literal."""
     command = words("prog", word)
-    check(command, ("mass", "x1"))
-    assert fill(command, "K", {"mass": "M", "x1": "X"}) == ["prog", filled]
+    check_command(command, ("mass", "x1"))
+    assert slice_argv(command, "K", {"mass": "M", "x1": "X"}) == ["prog", filled]
 
 
 def test_placeholders_in_values_are_literal() -> None:
     """A value that looks like a placeholder is not replaced."""
-    assert fill(words("{}", "{mass}"), "{mass}", {"mass": "{}"}) == ["{mass}", "{}"]
+    assert slice_argv(words("{}", "{mass}"), "{mass}", {"mass": "{}"}) == ["{mass}", "{}"]
 
 
 def test_unknown_column_is_refused_with_the_nearest() -> None:
     """A mistyped column is not passed on as text; the hint names the nearest one."""
     wrong = {"column": "Mas", "word": "a-{Mas}.h5", "nearest": "mass"}
-    with raises_error(BadInput, "unknown-column", **wrong) as caught:
-        check(words("prog", "a-{Mas}.h5"), ("seed", "mass"))
+    with raises_error(BadInputError, "unknown-column", **wrong) as caught:
+        check_command(words("prog", "a-{Mas}.h5"), ("seed", "mass"))
     assert "{{Mas}}" in caught.value.hint
-    with raises_error(BadInput, "unknown-column", column="slice", nearest=None) as caught:
-        check(words("prog", "{slice}"), ())
+    with raises_error(BadInputError, "unknown-column", column="slice", nearest=None) as caught:
+        check_command(words("prog", "{slice}"), ())
     assert "{}" in caught.value.hint
 
 
@@ -183,10 +183,10 @@ def test_unknown_column_is_refused_with_the_nearest() -> None:
 
 
 @pytest.mark.parametrize("command", [words(), words(""), ShellText(""), ShellText(" \n")])
-def test_no_command_is_refused(command: Words | ShellText) -> None:
+def test_no_command_is_refused(command: CommandWords | ShellText) -> None:
     """A run needs a command."""
-    with raises_error(BadInput, "no-command"):
-        check(command, ())
+    with raises_error(BadInputError, "no-command"):
+        check_command(command, ())
 
 
 @pytest.mark.parametrize(
@@ -194,8 +194,8 @@ def test_no_command_is_refused(command: Words | ShellText) -> None:
 )
 def test_unexpanded_variable_is_refused(word: str) -> None:
     """A word's $SLICE would not be expanded; the hint names --shell."""
-    with raises_error(BadInput, "wrong-placeholder", word=word) as caught:
-        check(words("python", "x.py", word), ())
+    with raises_error(BadInputError, "wrong-placeholder", word=word) as caught:
+        check_command(words("python", "x.py", word), ())
     assert "--shell" in caught.value.hint
 
 
@@ -210,29 +210,29 @@ def test_unexpanded_variable_is_refused(word: str) -> None:
         ShellText("find . -exec rm {} \\; # $SLICE"),
     ],
 )
-def test_plausible_commands_pass(command: Words | ShellText) -> None:
+def test_plausible_commands_pass(command: CommandWords | ShellText) -> None:
     """Other variables, a shell that expands $SLICE, and a shell text cause no false alarm."""
-    check(command, ())
+    check_command(command, ())
 
 
 def test_command_in_one_word_is_refused() -> None:
     """'python x.py {}' in quotes is not a program's name; the hint names --shell."""
-    with raises_error(BadInput, "command-in-one-word", word="python x.py {}") as caught:
-        check(words("python x.py {}"), ())
+    with raises_error(BadInputError, "command-in-one-word", word="python x.py {}") as caught:
+        check_command(words("python x.py {}"), ())
     assert "--shell" in caught.value.hint
 
 
 def test_shell_text_with_placeholder_is_refused() -> None:
     """{} is not replaced in a shell text, so every slice would do the same."""
-    with raises_error(BadInput, "wrong-placeholder"):
-        check(ShellText("python x.py {}"), ())
+    with raises_error(BadInputError, "wrong-placeholder"):
+        check_command(ShellText("python x.py {}"), ())
 
 
 def test_expanded_pattern_is_refused() -> None:
     """The login shell replaces ``-- prog *.h5`` by file names; the error names three of them."""
     files = {"in/a.h5", "in/b.h5", "in/c.h5", "in/d.h5"}
-    with raises_error(BadInput, "expanded-pattern", words=tuple(sorted(files)[:3])) as caught:
-        check_expanded_glob(words("wc", "-l", *sorted(files)), files.__contains__)
+    with raises_error(BadInputError, "expanded-pattern", words=tuple(sorted(files)[:3])) as caught:
+        refuse_expanded_pattern(words("wc", "-l", *sorted(files)), files.__contains__)
     assert "--glob" in caught.value.hint
 
 
@@ -252,7 +252,7 @@ def test_expanded_pattern_is_refused() -> None:
 def test_other_file_arguments_pass(given_words: tuple[str, ...]) -> None:
     """Only words that are almost certainly an expanded pattern are refused."""
     files = {"a.h5", "b.h5", "c.h5", "c.txt", "x/c.h5"}
-    check_expanded_glob(Words(given_words), files.__contains__)
+    refuse_expanded_pattern(CommandWords(given_words), files.__contains__)
 
 
 def test_files_are_looked_up_on_disk(tmp_path: Path) -> None:
@@ -261,11 +261,11 @@ def test_files_are_looked_up_on_disk(tmp_path: Path) -> None:
     for name in names[:2]:
         Path(name).touch()
     Path(names[2]).mkdir()
-    check_expanded_glob(words("wc", *names))
+    refuse_expanded_pattern(words("wc", *names))
     Path(names[2]).rmdir()
     Path(names[2]).touch()
-    with raises_error(BadInput, "expanded-pattern"):
-        check_expanded_glob(words("wc", *names))
+    with raises_error(BadInputError, "expanded-pattern"):
+        refuse_expanded_pattern(words("wc", *names))
 
 
 # -- previews -------------------------------------------------------------------------------
@@ -275,21 +275,21 @@ def test_files_are_looked_up_on_disk(tmp_path: Path) -> None:
 @given(st.lists(WORDS, max_size=3), VALUES)
 def test_preview_is_one_line_with_the_same_effect(args: list[str], key: str) -> None:
     """A preview can be typed into bash, and shows control characters as escapes."""
-    command = Words((*PRINT, "x", *args))
-    line = show(command, key, {"mass": "1"})
+    command = CommandWords((*PRINT, "x", *args))
+    line = slice_command_line(command, key, {"mass": "1"})
     assert line.isprintable()
-    assert in_bash(line) == [to_bytes(word) for word in fill(command, key, {"mass": "1"})[2:]]
+    assert in_bash(line) == [to_bytes(word) for word in slice_argv(command, key, {"mass": "1"})[2:]]
 
 
 def test_preview_of_a_shell_text() -> None:
     """A preview begins with the variables that the text uses, so it can be typed too."""
     command = ShellText('printf \'%s\\0\' "$SLICE" "$SLICE_MASS"')
-    line = show(command, "a b", {"mass": "\x1b", "seed": "2"})
+    line = slice_command_line(command, "a b", {"mass": "\x1b", "seed": "2"})
     assert line.startswith("SLICE='a b' SLICE_MASS=$'\\033' bash -c ")
     assert in_bash(line) == [b"a b", b"\x1b"]
-    assert fill(command, "a b", {}) == ["bash", "-c", command.text]
+    assert slice_argv(command, "a b", {}) == ["bash", "-c", command.text]
 
 
 def test_variable_names() -> None:
     """The key is in SLICE, a column in SLICE_ plus its name in capitals."""
-    assert (variable(""), variable("mass_2")) == ("SLICE", "SLICE_MASS_2")
+    assert (variable_name(""), variable_name("mass_2")) == ("SLICE", "SLICE_MASS_2")

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from slurmslice import directives
 from slurmslice.directives import Takes
-from slurmslice.directives.library import listed_options
+from slurmslice.directives.library import simple_slurm_options
 from slurmslice.directives.option_table import ALIASES, OPTIONS
-from slurmslice.directives.sbatch_help import listed_options as listed_in_help
-from slurmslice.errors import BadInput
+from slurmslice.directives.sbatch_help import parse_sbatch_help as listed_in_help
+from slurmslice.errors import BadInputError
 from tests.errors import raises_error
 from tests.recorded import load
 from tests.recorded.getopt import takes_in
@@ -30,12 +30,12 @@ RELEASES = {"20.11": (20, 11), "22.05": (22, 5), "24.11": (24, 11), "26.05": (26
 
 def test_names_come_with_letters_and_with_what_they_take() -> None:
     """Our own table has all options of simple_slurm, with more details."""
-    known = directives.names()
+    known = directives.known_options()
     assert known["cpus-per-task"].letter == "c"
     assert known["mem-per-cpu"].letter is None
     assert known["stepmgr"].takes is Takes.NOTHING
-    assert {name for name, _ in listed_options()} <= OPTIONS.keys() == known.keys()
-    for name, letter in listed_options():
+    assert {name for name, _ in simple_slurm_options()} <= OPTIONS.keys() == known.keys()
+    for name, letter in simple_slurm_options():
         assert known[name].letter == letter, name
     assert {"shell", "array-inx"}.isdisjoint(known)
 
@@ -47,13 +47,13 @@ def test_help_lists_options_that_the_table_has_for_the_release(release: str) -> 
     assert len(listed) > 80
     misprints = {"container", "container-id", "export", "wrap"}  # printed without =, or with [=]
     for name, option in listed.items():
-        ours = directives.names()[name]
+        ours = directives.known_options()[name]
         assert ours.letter == option.letter or name == "qos", name
         if option.takes is Takes.VALUE:
             assert takes_in(ours, RELEASES[release]) is Takes.VALUE, name
         elif name not in misprints:
             assert ours.takes is not Takes.VALUE, name
-    lacks = {lack.name for lack in directives.lacking(flags(listed), RELEASES[release])}
+    lacks = {lack.name for lack in directives.options_not_in_release(flags(listed), RELEASES[release])}
     assert lacks <= {"power"}  # which the help of later releases still lists
 
 
@@ -61,10 +61,10 @@ def test_help_lists_options_that_the_table_has_for_the_release(release: str) -> 
 def test_getopt_takes_what_the_table_has_for_the_release(release: str) -> None:
     """The table agrees with the recorded answers of sbatch to each name."""
     said = dict(line.split() for line in load("sbatch-getopt", release).text.splitlines())
-    assert said.keys() == directives.names().keys() | ALIASES.keys()
-    lacks = {lack.name for lack in directives.lacking(flags(said), RELEASES[release])}
+    assert said.keys() == directives.known_options().keys() | ALIASES.keys()
+    lacks = {lack.name for lack in directives.options_not_in_release(flags(said), RELEASES[release])}
     for name, takes in said.items():
-        option = directives.find(name)
+        option = directives.find_option(name)
         if takes == "unknown":
             assert name in lacks, name
         elif name != "extra":  # --extra abbreviates --extra-node-info in releases that lack it
@@ -98,8 +98,8 @@ def test_logging_is_put_back_after_a_failure() -> None:
     """After an error, the log handlers and the level are as before."""
     root = logging.getLogger()
     before = root.handlers[:], root.level
-    with pytest.raises(BadInput):
-        directives.block([("mem", "1\n2")])
+    with pytest.raises(BadInputError):
+        directives.format_directives([("mem", "1\n2")])
     assert (root.handlers, root.level) == before
 
 
@@ -110,20 +110,20 @@ def test_logging_is_put_back_after_a_failure() -> None:
 )  # fmt: skip
 def test_find_takes_every_spelling(given: str, long: str) -> None:
     """Letters, dashes and underscores lead to the long name."""
-    assert directives.find(given).name == long
+    assert directives.find_option(given).name == long
 
 
 @pytest.mark.parametrize("name", ["arr", "shell", "", "ä", "mme"])
 def test_find_takes_no_prefix_and_nothing_unknown(name: str) -> None:
     """Shortened names and methods of simple_slurm are not options."""
-    with raises_error(BadInput, "unknown-option", option=name):
-        directives.find(name)
+    with raises_error(BadInputError, "unknown-option", option=name):
+        directives.find_option(name)
 
 
 def test_the_nearest_name_is_told() -> None:
     """A typing error gets a suggestion."""
-    with raises_error(BadInput, "unknown-option", nearest="cpus-per-task"):
-        directives.check("cpu-per-task", "2")
+    with raises_error(BadInputError, "unknown-option", nearest="cpus-per-task"):
+        directives.check_option("cpu-per-task", "2")
 
 
 CLUSTER = {
@@ -135,23 +135,23 @@ CLUSTER = {
 @pytest.mark.parametrize("given", ["container-image", "--container-image", "container_image"])
 def test_the_clusters_own_options_are_found(given: str) -> None:
     """They are found only if they are passed as further options."""
-    assert directives.check(given, "x", CLUSTER) == ("container-image", "x")
-    assert directives.find("my_flag", CLUSTER).name == "my_flag"
-    with pytest.raises(BadInput):
-        directives.check(given, "x")
+    assert directives.check_option(given, "x", CLUSTER) == ("container-image", "x")
+    assert directives.find_option("my_flag", CLUSTER).name == "my_flag"
+    with pytest.raises(BadInputError):
+        directives.check_option(given, "x")
 
 
 def test_the_nearest_name_may_be_the_clusters_own() -> None:
     """A typing error in a plugin's option gets that option as a suggestion."""
-    with pytest.raises(BadInput) as caught:
-        directives.find("container-imge", CLUSTER)
+    with pytest.raises(BadInputError) as caught:
+        directives.find_option("container-imge", CLUSTER)
     assert "--container-image" in caught.value.hint
 
 
 def test_an_option_of_the_clusters_needs_its_value() -> None:
     """Help has ``--container-image=IMAGE``: sbatch would refuse it without a value."""
-    with raises_error(BadInput, "missing-value", option="container-image"):
-        directives.check("container-image", "", CLUSTER)
+    with raises_error(BadInputError, "missing-value", option="container-image"):
+        directives.check_option("container-image", "", CLUSTER)
 
 
 @pytest.mark.parametrize(
@@ -161,8 +161,8 @@ def test_an_option_of_the_clusters_needs_its_value() -> None:
 )  # fmt: skip
 def test_any_name_passes_unchecked(given: str, value: str, pair: tuple[str, str]) -> None:
     """``--sbatch`` accepts unknown names; known names become long names."""
-    assert directives.check_any(given, value) == pair
-    assert directives.read(directives.block([pair])) == (pair,)
+    assert directives.check_any_option(given, value) == pair
+    assert directives.read_directives(directives.format_directives([pair])) == (pair,)
 
 
 @pytest.mark.parametrize(
@@ -173,15 +173,15 @@ def test_any_name_passes_unchecked(given: str, value: str, pair: tuple[str, str]
 )  # fmt: skip
 def test_not_everything_passes(name: str, value: str, code: str) -> None:
     """Impossible names and values, and options that slurmslice sets, are refused."""
-    with pytest.raises(BadInput) as caught:
-        directives.check_any(name, value)
+    with pytest.raises(BadInputError) as caught:
+        directives.check_any_option(name, value)
     assert caught.value.code == code
 
 
 def test_help_with_a_plugins_options() -> None:
     """The recorded help of 22.05 with a SPANK plugin: its options stand among sbatch's own."""
     listed = listed_in_help(load("sbatch-help-plugin", "22.05").text)
-    new = {name: o.takes for name, o in listed.items() if name not in directives.names()}
+    new = {name: o.takes for name, o in listed.items() if name not in directives.known_options()}
     assert new == {"test-image": Takes.VALUE, "test-writable": Takes.PERHAPS}
 
 
@@ -203,7 +203,7 @@ def test_help_is_read_line_by_line(text: str, options: dict[str, tuple[str, Take
 def test_any_help_is_read(text: str) -> None:
     """The parser never fails, and each name that it finds can be passed."""
     for name in listed_in_help(text):
-        directives.check_any(name)
+        directives.check_any_option(name)
 
 
 # -- releases --------------------------------------------------------------------------------
@@ -219,7 +219,7 @@ def test_what_a_release_lacks(
     option: str, value: str, release: tuple[int, int], is_newer: bool
 ) -> None:
     """Options and values that are newer or gone are returned with their release."""
-    (lack,) = directives.lacking([("mem", "1G"), (option, value)], release)
+    (lack,) = directives.options_not_in_release([("mem", "1G"), (option, value)], release)
     assert (lack.name, lack.is_newer) == (option, is_newer)
     assert f"--{option}" in lack.reason
     assert "{}.{:02}".format(*release) in lack.reason
@@ -233,7 +233,7 @@ def test_what_a_release_lacks(
 )  # fmt: skip
 def test_what_a_release_has(option: str, value: str, release: tuple[int, int]) -> None:
     """Options that the release has, may have, or that only the cluster knows are not returned."""
-    assert list(directives.lacking([(option, value)], release)) == []
+    assert list(directives.options_not_in_release([(option, value)], release)) == []
 
 
 # -- check -----------------------------------------------------------------------------------
@@ -251,7 +251,7 @@ def test_what_a_release_has(option: str, value: str, release: tuple[int, int]) -
 )  # fmt: skip
 def test_check_lets_good_ones_pass(name: str, value: str) -> None:
     """Values that sbatch accepts stay unchanged."""
-    assert directives.check(name, value) == (name, value)
+    assert directives.check_option(name, value) == (name, value)
 
 
 @pytest.mark.parametrize(
@@ -269,9 +269,9 @@ def test_check_lets_good_ones_pass(name: str, value: str) -> None:
 )
 def test_check_refuses_bad_values(name: str, value: str, code: str) -> None:
     """The error has the name of the option."""
-    option = directives.find(name).name
-    with raises_error(BadInput, code, option=option) as caught:
-        directives.check(name, value)
+    option = directives.find_option(name).name
+    with raises_error(BadInputError, code, option=option) as caught:
+        directives.check_option(name, value)
     assert f"--{option}" in caught.value.message
 
 
@@ -288,8 +288,8 @@ def test_check_refuses_bad_values(name: str, value: str, code: str) -> None:
 )  # fmt: skip
 def test_options_of_our_own_are_refused_with_our_way(name: str, says: str) -> None:
     """The hint names slurmslice's own option."""
-    with raises_error(BadInput, "option-not-allowed") as caught:
-        directives.check(name, "x")
+    with raises_error(BadInputError, "option-not-allowed") as caught:
+        directives.check_option(name, "x")
     assert says in caught.value.hint
 
 
@@ -305,7 +305,7 @@ def test_block_is_what_a_person_reads() -> None:
         ("job-name", "demo-k7m2"), ("array", "0-98:7%3"), ("hold", ""), ("exclusive", ""),
         ("nice", "-5"), ("comment", 'a "b" # c\\d'), ("wckey", ""), ("output", "/r u n/%a.log"),
     ]  # fmt: skip
-    assert directives.block(options) == (
+    assert directives.format_directives(options) == (
         "#SBATCH --job-name=demo-k7m2\n"
         "#SBATCH --array=0-98:7%3\n"
         "#SBATCH --hold\n"
@@ -319,43 +319,43 @@ def test_block_is_what_a_person_reads() -> None:
 
 def test_block_of_nothing_is_nothing() -> None:
     """No options, no lines."""
-    assert directives.block([]) == ""
+    assert directives.format_directives([]) == ""
 
 
 @pytest.mark.parametrize("value", ["a\nb", "\0"])
 def test_block_refuses_what_no_line_can_hold(value: str) -> None:
     """A line end in a value would end the directive."""
-    with pytest.raises(BadInput):
-        directives.block([("comment", value)])
+    with pytest.raises(BadInputError):
+        directives.format_directives([("comment", value)])
 
 
 def test_words_that_part_a_job_do_not_stand_in_a_line() -> None:
     """``packjob`` in a line makes some releases split the job, so it is escaped."""
-    text = directives.block([("comment", "hetjob PackJob")])
+    text = directives.format_directives([("comment", "hetjob PackJob")])
     assert "hetjob" not in text.lower()
     assert "packjob" not in text.lower()
-    assert directives.read(text) == (("comment", "hetjob PackJob"),)
+    assert directives.read_directives(text) == (("comment", "hetjob PackJob"),)
 
 
 def test_block_writes_what_simple_slurm_does_not_have() -> None:
     """Newer options and a plugin's stand between the others, in the same form."""
     options = [("stepmgr", ""), ("mem", "4G"), ("container-image", "a b#c"), ("shell", "x"),
                ("oom-kill-step", "1"), ("zork", "")]  # fmt: skip
-    assert directives.block(options) == (
+    assert directives.format_directives(options) == (
         "#SBATCH --stepmgr\n#SBATCH --mem=4G\n"
         '#SBATCH --container-image="a b#c"\n#SBATCH --shell=x\n'
         "#SBATCH --oom-kill-step=1\n#SBATCH --zork\n"
     )
 
 
-VALUED = sorted(n for n, option in directives.names().items() if option.takes is Takes.VALUE)
+VALUED = sorted(n for n, option in directives.known_options().items() if option.takes is Takes.VALUE)
 VALUES = st.text(st.characters(blacklist_characters="\0\n", blacklist_categories=()))
 
 
 @given(st.dictionaries(st.sampled_from(VALUED), VALUES))
 def test_what_block_writes_is_read_back(options: dict[str, str]) -> None:
     """All values survive writing and reading, also surrogates of odd bytes (promise 3)."""
-    assert directives.read(f"#!/bin/bash\n{directives.block([*options.items()])}") == tuple(
+    assert directives.read_directives(f"#!/bin/bash\n{directives.format_directives([*options.items()])}") == tuple(
         options.items()
     )
 
@@ -397,7 +397,7 @@ def test_what_block_writes_is_read_back(options: dict[str, str]) -> None:
 )  # fmt: skip
 def test_reads_a_line_as_sbatch_does(line: str, options: dict[str, str]) -> None:
     """Each documented form and each form that sbatch accepted."""
-    assert dict(directives.read(f"#!/bin/bash\n#SBATCH {line}\ntrue\n")) == options
+    assert dict(directives.read_directives(f"#!/bin/bash\n#SBATCH {line}\ntrue\n")) == options
 
 
 @pytest.mark.parametrize(
@@ -417,7 +417,7 @@ def test_reads_a_line_as_sbatch_does(line: str, options: dict[str, str]) -> None
 )
 def test_reads_the_lines_that_sbatch_reads(script: str, options: str) -> None:
     """Directives count until the first command; a value may be on the next line."""
-    found = " ".join(f"{name}={value}" for name, value in directives.read(script))
+    found = " ".join(f"{name}={value}" for name, value in directives.read_directives(script))
     assert found == options
 
 
@@ -445,8 +445,8 @@ def test_says_which_line_sbatch_could_not_read(
     script: str, code: str, fields: dict[str, object]
 ) -> None:
     """An unreadable edit is refused with its line before the submission."""
-    with raises_error(BadInput, code, **fields):
-        directives.read(script)
+    with raises_error(BadInputError, code, **fields):
+        directives.read_directives(script)
 
 
 @given(st.text(st.sampled_from("-= \"'\\#:abmetmp\n\t1%$`SBATCH")))
@@ -454,8 +454,8 @@ def test_any_script_is_read_or_refused(text: str) -> None:
     """The parser raises only its own error."""
     for script in (text, f"#SBATCH {text}"):
         try:
-            directives.read(script)
-        except BadInput:
+            directives.read_directives(script)
+        except BadInputError:
             continue
 
 
@@ -466,6 +466,6 @@ def test_the_command_line_outranks_the_script() -> None:
     """The later option counts; opposite options remove each other."""
     script = (("mem", "1G"), ("requeue", ""), ("array", "0-9"), ("exclusive", ""))
     overrides = (("array", "3"), ("no-requeue", ""), ("oversubscribe", ""))
-    assert directives.in_force(script, overrides) == (
+    assert directives.merge_options(script, overrides) == (
         ("mem", "1G"), ("array", "3"), ("no-requeue", ""), ("oversubscribe", ""),
     )  # fmt: skip

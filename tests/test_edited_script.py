@@ -6,22 +6,22 @@ from collections.abc import Callable
 
 import pytest
 
-from slurmslice.errors import NoAnswer
+from slurmslice.errors import NoAnswerError
 from slurmslice.evidence import TaskReport
 from slurmslice.packing import Packing
 from slurmslice.resources import ResourceRequest
 from slurmslice.run import Run
 from slurmslice.states import State
-from slurmslice.verbs.follow import BREAKER, FollowOptions, step
+from slurmslice.verbs.follow import CIRCUIT_BREAKER_FAILURES, FollowOptions, follow_step
 from slurmslice.verbs.poll import poll
 from slurmslice.verbs.steer import cancel, release
-from slurmslice.verbs.submit import submit, waiting
+from slurmslice.verbs.submit import choose_waiting, submit
 from slurmslice.verbs.submit_queued import submit_queued
 from tests.fakes import FakeEngine
 from tests.typed import Typed
 
 NewRun = Callable[..., Run]
-HELD = tuple(range(BREAKER, 30))
+HELD = tuple(range(CIRCUIT_BREAKER_FAILURES, 30))
 
 
 def edit(run: Run, more: str = "# mended\n") -> None:
@@ -33,11 +33,11 @@ def edit(run: Run, more: str = "# mended\n") -> None:
 def held(new_run: NewRun, engine: FakeEngine) -> Run:
     """Return a run with 30 slices: 20 have failed, and the circuit breaker holds the others."""
     run = new_run("0-29")
-    submit(run, waiting(None), {"mem": "1G"}, "submit")
-    for index in range(BREAKER):
+    submit(run, choose_waiting(None), {"mem": "1G"}, "submit")
+    for index in range(CIRCUIT_BREAKER_FAILURES):
         engine.end("100", index, State.FAILED)
     poll(run)
-    step(run, FollowOptions())
+    follow_step(run, FollowOptions())
     assert run.ledger.held
     return run
 
@@ -96,12 +96,12 @@ def test_slices_stay_held_if_slurm_does_not_answer(
     """The same command repeats it; nothing is released with the old script before."""
 
     def silent(job: str, name: str, indices: object) -> None:
-        raise NoAnswer("scancel did not answer in time.")
+        raise NoAnswerError("scancel did not answer in time.")
 
     edit(held)
     with monkeypatch.context() as patch:
         patch.setattr(engine, "cancel", silent)
-        with pytest.raises(NoAnswer):
+        with pytest.raises(NoAnswerError):
             release(held)
     assert held.ledger.held
     assert engine.released == []
@@ -123,7 +123,7 @@ def test_a_pack_that_has_begun_is_left_alone(
 ) -> None:
     """Only tasks without a slice that has begun are cancelled, because all their slices end."""
     run, engine = make_run(24, Packing(4, 1, 60))
-    submit(run, waiting(None), {}, "submit")
+    submit(run, choose_waiting(None), {}, "submit")
     for index in range(4):
         engine.end("100", index, State.FAILED)
     run.place.task_log(1, 4).write_text(
@@ -178,7 +178,7 @@ def test_slurm_that_takes_its_time_is_waited_for(
     """It waits for Slurm's end of the tasks; after that limit it names the command for later."""
     edit(held)
     monkeypatch.setattr(engine, "cancel", lambda job, name, indices: None)
-    monkeypatch.setattr("slurmslice.verbs.steer.LET_GO_S", -1.0)
+    monkeypatch.setattr("slurmslice.verbs.steer.CANCEL_WAIT_S", -1.0)
     assert "slurmslice run demo" in typed("submit", "demo", "--max-failures", "none")
     assert typed.noted("cancel-not-finished")
     assert len(engine.jobs) == 1
@@ -189,7 +189,7 @@ def test_status_names_the_command_for_waiting_slices(
 ) -> None:
     """``status`` names the command that submits them, in flight or not."""
     run = new_run("0-39")
-    submit(run, waiting(20), {}, "submit")
+    submit(run, choose_waiting(20), {}, "submit")
     for index in range(15):
         engine.end("100", index, State.FAILED)
     line = "slurmslice submit demo"

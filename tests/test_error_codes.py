@@ -11,7 +11,7 @@ import click
 import pytest
 
 from slurmslice import cli, errors
-from slurmslice.errors import BadInput, DamagedRun, SlurmsliceError
+from slurmslice.errors import BadInputError, DamagedRunError, SlurmsliceError
 from tests.errors import error_code
 
 ROOT = Path(__file__).parent.parent
@@ -87,9 +87,9 @@ def test_the_page_of_errors_lists_exactly_the_codes_that_there_are() -> None:
 
 def test_an_error_inside_another_place_keeps_its_kind() -> None:
     """The location is in front of the message; type, code, hint and fields stay."""
-    error = BadInput("It is odd.", "Make it even.", code="odd-number", value=3)
+    error = BadInputError("It is odd.", "Make it even.", code="odd-number", value=3)
     outer = error.inside("--pack", option="pack", value="3")
-    assert (type(outer), outer.code, outer.hint) == (BadInput, "odd-number", "Make it even.")
+    assert (type(outer), outer.code, outer.hint) == (BadInputError, "odd-number", "Make it even.")
     assert outer.message == "--pack: It is odd."
     assert outer.fields == {"option": "pack", "value": 3}
     assert outer.inside("", "Give up.").message == outer.message
@@ -98,8 +98,8 @@ def test_an_error_inside_another_place_keeps_its_kind() -> None:
 
 def test_an_error_without_more_to_say_has_the_code_of_its_class() -> None:
     """A code that is given replaces it."""
-    assert DamagedRun("x").code == "damaged-run"
-    assert DamagedRun("x", code="table-changed").code == "table-changed"
+    assert DamagedRunError("x").code == "damaged-run"
+    assert DamagedRunError("x", code="table-changed").code == "table-changed"
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from slurmslice.engines import Order
-from slurmslice.errors import BadInput, Refused, TooMany
+from slurmslice.engines import SubmitRequest
+from slurmslice.errors import BadInputError, SubmissionRejectedError, TooManyTasksError
 from slurmslice.evidence import TaskReport
 from slurmslice.packing import Packing
 from slurmslice.resources import NO_REQUEST, ResourceRequest
@@ -20,17 +20,17 @@ from slurmslice.slices import SliceTable
 from slurmslice.states import State
 from slurmslice.verbs.attach import attach
 from slurmslice.verbs.follow import (
-    BREAKER,
-    TICK,
+    CIRCUIT_BREAKER_FAILURES,
+    TICK_OPTIONS,
     FollowOptions,
     follow,
+    follow_step,
     record_max_attempts,
-    step,
-    trip,
+    trip_circuit_breaker,
 )
 from slurmslice.verbs.poll import poll
-from slurmslice.verbs.steer import cancel, release, throttle
-from slurmslice.verbs.submit import failed, submit, waiting
+from slurmslice.verbs.steer import cancel, release, set_throttle
+from slurmslice.verbs.submit import choose_failed, choose_waiting, submit
 from slurmslice.verbs.submit_queued import submit_queued
 from tests.conftest import NewRun
 from tests.errors import raises_error
@@ -38,8 +38,8 @@ from tests.fakes import Clock, FakeEngine
 from tests.plans import a_plan, planned
 
 Reopen = Callable[[Run], Run]
-ALL = waiting(None)
-FAILED = failed(None, None)
+ALL = choose_waiting(None)
+FAILED = choose_failed(None, None)
 KEYS = SliceTable([f"k{n}" for n in range(2500)])
 
 
@@ -118,10 +118,10 @@ def test_never_more_tasks_than_the_limit(new_run: NewRun, engine: FakeEngine) ->
 def test_an_unknown_limit_is_found_by_halving(new_run: NewRun, engine: FakeEngine) -> None:
     """After a temporary rejection the next array has half the size; after a success, twice."""
 
-    def limit(order: Order) -> None:
+    def limit(order: SubmitRequest) -> None:
         queued = sum(not r.state.final for j in engine.jobs.values() for r in j.tasks.values())
         if queued + len(order.array) > 30:
-            raise TooMany("Slurm takes no more for now: AssocMaxSubmitJobLimit")
+            raise TooManyTasksError("Slurm takes no more for now: AssocMaxSubmitJobLimit")
 
     engine.on_submit = limit
     run = new_run(SliceTable([f"k{n}" for n in range(100)]))
@@ -138,14 +138,14 @@ def test_a_final_rejection_stops_at_once_and_loses_nothing(
 ) -> None:
     """The first array runs on, nothing is queued any more, and a later submit can repair it."""
 
-    def refuse(order: Order) -> None:
+    def refuse(order: SubmitRequest) -> None:
         if order.number == 2:
-            raise Refused("Slurm refused the submission: invalid account")
+            raise SubmissionRejectedError("Slurm refused the submission: invalid account")
 
     engine.on_submit = refuse
     run = new_run(KEYS)
     fed = submit(run, ALL, {}, "submit")
-    with pytest.raises(Refused):
+    with pytest.raises(SubmissionRejectedError):
         fed.check(passing=True)
     assert len(fed.taken) == 1
     assert not run.ledger.queue
@@ -183,7 +183,7 @@ def test_queued_slices_survive_the_process(
     submit(run, ALL, {}, "submit")
     engine.end_all(State.OUT_OF_MEMORY)
     poll(run)
-    submit(run, failed(None, None), {"mem": "8G"}, "resubmit")
+    submit(run, choose_failed(None, None), {"mem": "8G"}, "resubmit")
     other = reopen(run)
     assert len(other.ledger.queue) == 10 - 3
     to_the_end(other, engine)
@@ -208,7 +208,7 @@ def test_the_throttle_limits_the_whole_run(new_run: NewRun, engine: FakeEngine) 
     Where one array runs out, the next goes in at the poll that sees it.
     """
     run = new_run(SliceTable([f"k{n}" for n in range(2500)]))
-    throttle(run, 20)
+    set_throttle(run, 20)
     submit(run, ALL, {}, "submit")
     assert [job.order.array.throttle for job in engine.jobs.values()] == [20]
     limits, below = {"100": 20}, 0
@@ -258,8 +258,8 @@ def test_a_higher_share_is_journalled_before_it_is_set(new_run: NewRun, engine: 
         assert known >= limit
 
     engine.throttle = listen  # type: ignore[method-assign]
-    throttle(run, 4)
-    throttle(run, 9)
+    set_throttle(run, 4)
+    set_throttle(run, 9)
     assert told == [4, 9]
     assert run.ledger.submissions[1].share == 9
 
@@ -269,20 +269,20 @@ def test_the_breaker_holds_the_rest(new_run: NewRun, engine: FakeEngine, state: 
     """The first 20 slices have all failed: nothing more starts, and a note says so."""
     run = new_run("0-99%5")
     submit(run, ALL, {}, "submit")
-    for index in range(BREAKER):
+    for index in range(CIRCUIT_BREAKER_FAILURES):
         engine.end("100", index, state)
     poll(run)
     record_max_attempts(run, 3)
-    step(run, FollowOptions())
+    follow_step(run, FollowOptions())
     assert engine.held == ["100"]
     assert len(engine.jobs) == 1
-    assert str(BREAKER) in run.ledger.held
+    assert str(CIRCUIT_BREAKER_FAILURES) in run.ledger.held
     follow(run, FollowOptions(), lambda *_: None)  # it ends
     release(run)
     assert engine.released == ["100"]
     engine.end_all()
     poll(run)
-    trip(run)
+    trip_circuit_breaker(run)
     assert not run.ledger.held
     assert states(run)[State.COMPLETED] == 80
 
@@ -293,11 +293,11 @@ def test_the_breaker_ignores_a_run_with_a_completed_slice(
     """One completed slice shows that the command can work."""
     run = new_run("0-99")
     submit(run, ALL, {}, "submit")
-    for index in range(BREAKER + 5):
+    for index in range(CIRCUIT_BREAKER_FAILURES + 5):
         engine.end("100", index, State.FAILED)
     engine.end("100", 50, State.COMPLETED)
     poll(run)
-    step(run, FollowOptions())
+    follow_step(run, FollowOptions())
     assert not engine.held
 
 
@@ -366,7 +366,7 @@ def test_some_slices_of_a_pack_get_their_own_table(
 ) -> None:
     """--only in a packed run submits these slices once, and fences the script."""
     run, engine = make_run(20, Packing(5))
-    submit(run, waiting([3, 4]), {}, "submit")
+    submit(run, choose_waiting([3, 4]), {}, "submit")
     submit(run, ALL, {}, "submit")
     assert run.place.fenced(1)
     assert carried(run, engine) == Counter(range(20))
@@ -413,7 +413,7 @@ def test_a_smaller_pack_requests_less_time(
     submit(run, ALL, {}, "submit")
     cancel(run, None)
     poll(run)
-    again = failed(frozenset({State.CANCELLED}), range(slices))
+    again = choose_failed(frozenset({State.CANCELLED}), range(slices))
     (taken,) = submit(run, again, changes, "resubmit").taken
     needs = engine.jobs[taken.job].order.request
     assert (needs.mem_mib, needs.time_s) == (200, seconds)
@@ -426,7 +426,7 @@ def test_a_time_limit_that_was_edited_stays(
     run, engine = make_run(12, Packing(6, 2, 60), options=(("time", "1"),))
     edited = run.place.script.read_text().replace("--time=00:03:00", "--time=00:10:00")
     run.place.script.write_text(edited)
-    (taken,) = submit(run, waiting([3, 4]), {}, "submit").taken
+    (taken,) = submit(run, choose_waiting([3, 4]), {}, "submit").taken
     assert engine.jobs[taken.job].order.request.time_s == 600
 
 
@@ -461,7 +461,7 @@ def test_slices_that_their_task_never_began_are_resubmitted(
     engine.end("100", 0, State.NODE_FAIL)
     poll(run)
     assert states(run) == {State.NODE_FAIL: 1, State.WAITING: 2}
-    (taken,) = step(run, TICK).taken
+    (taken,) = follow_step(run, TICK_OPTIONS).taken
     assert sorted(taken.planned.batch.rows) == [1, 2]
     assert taken.planned.batch.changes == ResourceRequest.of({"mem": "50M"})
     assert run.ledger.attempts == [1, 1, 1]
@@ -473,7 +473,7 @@ def test_slices_of_one_task_are_not_cancelled_separately(
     """The other slices of the task would end too: cancel refuses and names them."""
     run, engine = make_run(10, Packing(5))
     submit(run, ALL, {}, "submit")
-    with raises_error(BadInput, "shared-task", key="k0", other="k2") as refused:
+    with raises_error(BadInputError, "shared-task", key="k0", other="k2") as refused:
         cancel(run, [0])
     assert refused.value.hint.endswith(" -- k0 k2 k4 k6 k8")
     assert not engine.cancelled
@@ -495,7 +495,7 @@ def test_a_renamed_job_can_be_attached(new_run: NewRun, engine: FakeEngine) -> N
     assert states(run) == {State.PENDING: 5}
     cancel(run, None)
     assert engine.cancelled == [("100", None)]
-    with raises_error(BadInput, "already-attached", job="100", submission=1):
+    with raises_error(BadInputError, "already-attached", job="100", submission=1):
         attach(run, "100")
 
 
@@ -504,26 +504,26 @@ def test_a_job_under_another_name_can_be_attached(new_run: NewRun, engine: FakeE
     run = new_run("0-4")
     (draft,) = planned(run, ALL)
     order = draft.order(run)
-    theirs = Order(1, "another name", "", order.script, order.folder, order.array, NO_REQUEST, (),
+    theirs = SubmitRequest(1, "another name", "", order.script, order.folder, order.array, NO_REQUEST, (),
                    order.request)  # fmt: skip
     engine.submit(theirs)
     assert attach(run, "100") == 1
     poll(run)
     assert states(run) == {State.PENDING: 5}
-    with raises_error(BadInput, "already-attached", job="100", submission=1):
+    with raises_error(BadInputError, "already-attached", job="100", submission=1):
         attach(run, "100")
-    with raises_error(BadInput, "unknown-job", job="999"):
+    with raises_error(BadInputError, "unknown-job", job="999"):
         attach(run, "999")
     identify = engine.identify
     engine.identify = lambda job: replace(identify(job), command=f"{order.script} foo")  # type: ignore[method-assign]
     engine.submit(replace(theirs, job_name="a third"))
-    with raises_error(BadInput, "foreign-job", job="101"):
+    with raises_error(BadInputError, "foreign-job", job="101"):
         attach(run, "101")
     engine.identify = identify  # type: ignore[method-assign]
     stranger = order.folder.parent / "stranger.sh"
     stranger.write_text("#!/bin/bash\n")
     engine.submit(
-        Order(1, "x", "", stranger, order.folder, order.array, NO_REQUEST, (), order.request)
+        SubmitRequest(1, "x", "", stranger, order.folder, order.array, NO_REQUEST, (), order.request)
     )
-    with raises_error(BadInput, "foreign-job", job="102"):
+    with raises_error(BadInputError, "foreign-job", job="102"):
         attach(run, "102")

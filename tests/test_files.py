@@ -15,7 +15,7 @@ from slurmslice import files
 from slurmslice.engines.local.jobs import LocalJob
 from slurmslice.engines.local.runner_lock import RunnerLock
 from slurmslice.engines.local.task_records import TaskRecords
-from slurmslice.journal import Event, Held, Queued, Throttled, from_lines, to_line
+from slurmslice.journal import Event, Held, Queued, Throttled, format_event, parse_events
 from slurmslice.ranges import parse_array
 from slurmslice.resources import NO_REQUEST
 
@@ -39,13 +39,13 @@ def takes(most: int, room: int = 1 << 20) -> Callable[[int, bytes], int]:
 
 def journalled(path: Path) -> None:
     """A decision, by the journal's way."""
-    files.append(path, to_line(Held("why", 1.0)))
+    files.append_lines(path, format_event(Held("why", 1.0)))
 
 
 def noted(path: Path) -> None:
     """A line of the local runner."""
     line = b"slurmslice dropped job=1 restart=0 at=7 host=n3 task=3,5,9\n"
-    files.append(path, line, durably=False)
+    files.append_lines(path, line, durably=False)
 
 
 WRITERS = [journalled, noted]
@@ -79,8 +79,8 @@ def test_full_disk_loses_no_line(
         with pytest.raises(OSError, match=path.name) as why:
             write(path)
     assert (why.value.errno, why.value.filename) == (errno.ENOSPC, str(path))
-    assert files.read_on(path, 0) == (before, len(before))
-    files.append(path, LINE)
+    assert files.read_new_lines(path, 0) == (before, len(before))
+    files.append_lines(path, LINE)
     assert path.read_bytes() == before + LINE
 
 
@@ -104,14 +104,14 @@ def test_append_refuses_a_symbolic_link(
 def test_replace_is_all_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full disk leaves the old file unchanged and no draft beside it."""
     path = tmp_path / "file"
-    files.replace(path, LINE)
+    files.replace_file(path, LINE)
 
     def full(fd: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left on device") as why:
-        files.replace(path, b"another")
+        files.replace_file(path, b"another")
     assert why.value.filename == str(path)
     assert path.read_bytes() == LINE
     assert list(tmp_path.iterdir()) == [path]
@@ -123,10 +123,10 @@ def test_incomplete_line_is_removed(
 ) -> None:
     """Whole lines before an incomplete one stay; the next line begins on its own."""
     path = tmp_path_factory.mktemp("torn") / "file"
-    whole = whole[: files.whole_length(whole)]
+    whole = whole[: files.whole_lines_length(whole)]
     path.write_bytes(whole + torn)
-    assert files.read_on(path, 0) == (whole, len(whole))
-    files.append(path, LINE, b"header\n")
+    assert files.read_new_lines(path, 0) == (whole, len(whole))
+    files.append_lines(path, LINE, b"header\n")
     assert path.read_bytes() == (whole or b"header\n") + LINE
 
 
@@ -173,7 +173,7 @@ def test_any_prefix_says_what_its_whole_lines_say(tmp_path: Path, name: str, dat
     (tmp_path / "tasks").mkdir()
     path = tmp_path / "tasks" / name
     for length in range(len(data) + 1):
-        path.write_bytes(data[: files.whole_length(data[:length])])
+        path.write_bytes(data[: files.whole_lines_length(data[:length])])
         said = read_records(path)
         for rest in (b"", b"none\n", b"x\nslurmslice start job=1\n"):
             path.write_bytes(data[:length] + rest)
@@ -235,9 +235,9 @@ def test_journal_ignores_an_incomplete_line(tmp_path: Path) -> None:
     """The incomplete line of a killed writer is no decision, whoever writes next."""
     path = tmp_path / "journal"
     events: list[Event] = [Throttled(12, 1.0), Queued("0-9", NO_REQUEST, 2.0)]
-    data = b"".join(map(to_line, events))
+    data = b"".join(map(format_event, events))
     for length in range(len(data) + 1):
         path.write_bytes(data[:length])
         journalled(path)
         whole = data[:length].count(b"\n")
-        assert list(from_lines(path.read_bytes())) == [*events[:whole], Held("why", 1.0)]
+        assert list(parse_events(path.read_bytes())) == [*events[:whole], Held("why", 1.0)]

@@ -9,9 +9,14 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from slurmslice.cli.summary import LOST_S, notes_on_blocked_slices
-from slurmslice.engines import Limits, Order
-from slurmslice.errors import BadInput, DamagedRun, Full, Refused
+from slurmslice.cli.summary import UNKNOWN_AFTER_S, notes_on_blocked_slices
+from slurmslice.engines import SubmitRequest, TaskLimits
+from slurmslice.errors import (
+    BadInputError,
+    DamagedRunError,
+    SubmissionRejectedError,
+    SubmitLimitError,
+)
 from slurmslice.evidence import TaskReport
 from slurmslice.notes import Note
 from slurmslice.ranges import parse_array
@@ -22,24 +27,24 @@ from slurmslice.states import State
 from slurmslice.tables import escape
 from slurmslice.verbs.poll import poll
 from slurmslice.verbs.steer import cancel
-from slurmslice.verbs.submit import failed, submit, waiting
+from slurmslice.verbs.submit import choose_failed, choose_waiting, submit
 from slurmslice.verbs.submit_queued import submit_queued
 from tests.errors import raises_error
 from tests.fakes import Clock, FakeEngine
 from tests.typed import Typed
 
 NewRun = Callable[..., Run]
-ALL = waiting(None)
-FAILED = failed(None, None)
-CANCELLED = failed(frozenset({State.CANCELLED}), None)
+ALL = choose_waiting(None)
+FAILED = choose_failed(None, None)
+CANCELLED = choose_failed(frozenset({State.CANCELLED}), None)
 
 
-def full(order: Order) -> None:
-    raise Full("not now")
+def full(order: SubmitRequest) -> None:
+    raise SubmitLimitError("not now")
 
 
-def refuse(order: Order) -> None:
-    raise Refused("sbatch: error: invalid partition specified: nope")
+def refuse(order: SubmitRequest) -> None:
+    raise SubmissionRejectedError("sbatch: error: invalid partition specified: nope")
 
 
 def ended(run: Run, engine: FakeEngine, state: State, **what: int) -> None:
@@ -84,7 +89,7 @@ def test_each_slice_has_twice_its_own(new_run: NewRun, engine: FakeEngine) -> No
 
 def test_twice_the_time_of_the_partition(new_run: NewRun, engine: FakeEngine) -> None:
     """``--time 2x`` without an earlier --time doubles the partition's default."""
-    engine.limited = Limits(1001, default_time_s=3600)
+    engine.limited = TaskLimits(1001, default_time_s=3600)
     run = new_run("0-1")
     ended(run, engine, State.TIMEOUT)
     assert changes(run, time="2x") == {"time": "02:00:00"}
@@ -97,7 +102,7 @@ def test_a_multiple_of_what_is_not_known(
     """The hint has the option in full; nothing is submitted."""
     run = new_run("0-1")
     ended(run, engine, State.OUT_OF_MEMORY)
-    with raises_error(BadInput, "nothing-to-multiply") as caught:
+    with raises_error(BadInputError, "nothing-to-multiply") as caught:
         submit(run, FAILED, {name: "2x"}, "resubmit")
     assert full in caught.value.hint
     assert len(engine.jobs) == 1
@@ -113,7 +118,7 @@ def test_what_was_cancelled_stays_so_when_it_is_refused(
     run = new_run("0-3")
     cancel(run, [1, 2])
     engine.on_submit = refuse
-    with pytest.raises(Refused):
+    with pytest.raises(SubmissionRejectedError):
         submit(run, CANCELLED, {}, "resubmit").check(passing=False)
     for seen in (run, reopen(run)):
         assert seen.standings.rows_in({State.CANCELLED}) == [1, 2]
@@ -286,7 +291,7 @@ def test_what_slurm_has_lost_is_told_with_what_to_type(
     engine.jobs.clear()
     poll(run)
     assert notes_on_blocked_slices(run) == ()  # accounting may lag
-    clock.now += LOST_S
+    clock.now += UNKNOWN_AFTER_S
     poll(run)
     (note,) = notes_on_blocked_slices(run)
     assert (note.code, note.fields) == ("unknown-to-slurm", {"keys": "1-3"})
@@ -375,7 +380,7 @@ def test_a_run_that_is_made_anew_is_not_gone_on_with_as_it_was(
     old = Run(RunDirectory(typed.folder / "runs" / "x"), engine)
     typed("render", *LINE[1:], "-p", "main", *COMMAND)
     engine.on_submit = lambda order: None
-    with raises_error(DamagedRun, "changed-meanwhile"):
+    with raises_error(DamagedRunError, "changed-meanwhile"):
         submit(old, ALL, {}, "submit")
     assert engine.jobs == {}
 
@@ -464,14 +469,14 @@ def test_runs_that_differ_look_different(new_run: NewRun, typed: Typed) -> None:
 @pytest.mark.parametrize(
     ("limits", "words", "at_once", "note"),
     [
-        (Limits(1001, 0, "there is no partition mian"), (), 0, "no-task-can-run"),
-        (Limits(1001, 4, "4 fit"), ("-t", "0"), 4, "no-time-limit"),
+        (TaskLimits(1001, 0, "there is no partition mian"), (), 0, "no-task-can-run"),
+        (TaskLimits(1001, 4, "4 fit"), ("-t", "0"), 4, "no-time-limit"),
     ],
 )
 def test_the_preview_says_what_is_hardly_meant(
     engine: FakeEngine,
     typed: Typed,
-    limits: Limits,
+    limits: TaskLimits,
     words: tuple[str, ...],
     at_once: int,
     note: str,

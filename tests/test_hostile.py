@@ -15,18 +15,18 @@ import pytest
 
 from slurmslice import directives
 from slurmslice.cli.sources import SliceOptions
-from slurmslice.command import Words, to_bash
-from slurmslice.errors import BadInput
-from slurmslice.lognames import FOLDER_LIMIT
-from slurmslice.readers.columns import derive
-from slurmslice.readers.delimited import from_table
-from slurmslice.readers.files import from_paths
-from slurmslice.readers.grid import from_grid
-from slurmslice.readers.lists import from_lines
-from slurmslice.requests import MOST
+from slurmslice.command import CommandWords, command_to_bash
+from slurmslice.errors import BadInputError
+from slurmslice.lognames import MAX_LOGS_PER_FOLDER
+from slurmslice.readers.columns import add_computed_columns
+from slurmslice.readers.delimited import slices_from_table
+from slurmslice.readers.files import slices_from_paths
+from slurmslice.readers.grid import slices_from_grid
+from slurmslice.readers.lists import slices_from_lines
+from slurmslice.requests import MAX_REQUESTS
 from slurmslice.run import Run
-from slurmslice.settings.reading import read
-from slurmslice.slices import LONGEST_VALUE, SliceTable
+from slurmslice.settings.reading import parse_settings
+from slurmslice.slices import MAX_VALUE_BYTES, SliceTable
 from slurmslice.states import State
 from slurmslice.tables import unescape
 from tests.conftest import NewRun
@@ -109,10 +109,10 @@ def shown_in_a_table(key: bytes) -> str:
 
 def test_a_list_of_keys() -> None:
     """NUL may end all keys; a newline may end all keys that contain none."""
-    table = from_lines(b"\0".join(ALL) + b"\0", "f", nul=True)
+    table = slices_from_lines(b"\0".join(ALL) + b"\0", "f", nul=True)
     assert list(map(os.fsencode, table.keys)) == ALL
     lines = [value for value in ALL if b"\n" not in value and value.strip()]
-    assert list(map(os.fsencode, from_lines(b"\n".join(lines), "f").keys)) == lines
+    assert list(map(os.fsencode, slices_from_lines(b"\n".join(lines), "f").keys)) == lines
 
 
 @pytest.mark.parametrize("name", ["v.csv", "v.tsv", "-"])
@@ -124,15 +124,15 @@ def test_cells(name: str) -> None:
         data = b"k\n" + b"\n".join(cells) + b"\n"
     else:
         data = written([[b"k"], *([value] for value in cells)])
-    table = from_table(data, name, None)
+    table = slices_from_table(data, name, None)
     assert column(table, "k") == cells
-    assert column(derive(table, ["e={{ k }}"]), "e") == cells
+    assert column(add_computed_columns(table, ["e={{ k }}"]), "e") == cells
 
 
 def test_a_grid() -> None:
     """Values of an axis contain anything but a comma; a value like a range is a range."""
     axis = [v for v in ALL if b"," not in v and not v[:1].isdigit() and b"\0" not in v]
-    table, _ = from_grid([f"a={os.fsdecode(b','.join(axis))}"])
+    table, _ = slices_from_grid([f"a={os.fsdecode(b','.join(axis))}"])
     assert column(table, "a") == axis
     assert [os.fsencode(key) for key in table.keys] == [b"a=" + value for value in axis]
 
@@ -151,7 +151,7 @@ def test_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(table) == len(names) > ROWS
     assert {*map(os.fsencode, table.keys)} == {os.fsencode(folder / os.fsdecode(n)) for n in names}
     assert around(tmp_path) == {str(folder), *(str(folder / os.fsdecode(name)) for name in names)}
-    assert from_paths(table.keys, "*").keys[:] == table.keys[:]
+    assert slices_from_paths(table.keys, "*").keys[:] == table.keys[:]
 
 
 def test_words_of_a_settings_file(tmp_path: Path) -> None:
@@ -161,11 +161,11 @@ def test_words_of_a_settings_file(tmp_path: Path) -> None:
     words = [os.fsdecode(value) for value in ALL if is_text(value) and is_literal(value)]
     assert len(words) > 4000
     data = f"command = [{','.join(map(toml, words))}]\n"
-    setting = read(data.encode(), "f", setting_keys()).always["words"]
+    setting = parse_settings(data.encode(), "f", setting_keys()).always["words"]
     assert isinstance(setting.value, tuple)
     half = len(words) // 2  # one line may be as long as a program's arguments
     for some in (words[:half], words[half:]):
-        line = to_bash(Words(("printf", "%s\\0", *some)))
+        line = command_to_bash(CommandWords(("printf", "%s\\0", *some)))
         assert line.isprintable()
         done = subprocess.run([BASH, "-c", "--", "eval \"$(cat)\""], input=line.encode(),
                               cwd=tmp_path, capture_output=True)  # fmt: skip
@@ -186,10 +186,10 @@ def test_names_of_columns() -> None:
     for value in CORPUS:
         data = written([[b"k", value], [b"1", b"2"]])
         if re.fullmatch(rb"[A-Za-z_]\w*", value):
-            assert from_table(data, "v.csv", "k").columns == ("k", value.decode())
+            assert slices_from_table(data, "v.csv", "k").columns == ("k", value.decode())
             continue
-        with pytest.raises(BadInput, match=r"v\.csv, line 1: "):
-            from_table(data, "v.csv", "k")
+        with pytest.raises(BadInputError, match=r"v\.csv, line 1: "):
+            slices_from_table(data, "v.csv", "k")
 
 
 def test_run_directories(typed: Typed, tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ def test_run_directories(typed: Typed, tmp_path: Path) -> None:
             continue
         made += 1
         text = (path / "script.sh").read_bytes().decode("utf-8", "surrogateescape")
-        output = dict(directives.read(text))["output"]
+        output = dict(directives.read_directives(text))["output"]
         assert output.replace("%%", "\0").replace("%a", "0").replace("\0", "%") == str(
             path / "submissions/001/tasks/0.log"
         )
@@ -267,8 +267,8 @@ def test_hostile_names_and_numbers_are_refused(way: str, typed: Typed) -> None:
 def test_options_of_slices_take_columns_as_data(engine: FakeEngine, typed: Typed) -> None:
     """A column in ``--comment`` reaches sbatch as one word; a newline is refused."""
     fit = [value for value in CORPUS if b"\n" not in value]
-    for at in range(0, len(fit), 2 * MOST):
-        some = fit[at : at + MOST]
+    for at in range(0, len(fit), 2 * MAX_REQUESTS):
+        some = fit[at : at + MAX_REQUESTS]
         (typed.folder / "v.csv").write_bytes(written([[b"c"], *([value] for value in some)]))
         line = ("--name", f"x{at}", "--table", "v.csv", "--comment", "{c}", "--", "true", "{c}")
         engine.jobs.clear()
@@ -276,7 +276,7 @@ def test_options_of_slices_take_columns_as_data(engine: FakeEngine, typed: Typed
         assert typed.code == 0, typed.lines
         typed("submit", f"x{at}")
         script = typed.folder / f"runs/x{at}/script.sh"
-        first = dict(directives.read(script.read_text("utf-8", "surrogateescape")))["comment"]
+        first = dict(directives.read_directives(script.read_text("utf-8", "surrogateescape")))["comment"]
         orders = [dict(job.order.overrides) for job in engine.jobs.values()]
         got = [first, *(order["comment"] for order in orders[1:])]
         assert list(map(os.fsencode, got)) == some
@@ -289,17 +289,17 @@ def test_options_of_slices_take_columns_as_data(engine: FakeEngine, typed: Typed
 
 def test_a_table_is_never_cut_in_a_pipe(new_run: NewRun, typed: Typed) -> None:
     """The longest possible key, with each byte escaped, is printed completely."""
-    key = "\x01" * LONGEST_VALUE
+    key = "\x01" * MAX_VALUE_BYTES
     new_run(SliceTable([key]))
     typed("status", "demo", "--slices")
-    assert typed.lines[-1].split()[0] == "\\0001" * LONGEST_VALUE
+    assert typed.lines[-1].split()[0] == "\\0001" * MAX_VALUE_BYTES
 
 
 @pytest.fixture
 def failed(new_run: NewRun, engine: FakeEngine) -> Run:
     """Make a run with each value as a key, in which each slice has failed."""
     engine.max_array_size = 20_000
-    table = from_lines(b"\0".join(ALL) + b"\0", "f", nul=True)
+    table = slices_from_lines(b"\0".join(ALL) + b"\0", "f", nul=True)
     return new_run(table)
 
 
@@ -324,13 +324,13 @@ def test_output_is_printable_and_complete(failed: Run, engine: FakeEngine, typed
 
 def test_logs_are_files_of_their_own() -> None:
     """No key leads outside its folder, to another slice's log, or to a folder that is too full."""
-    table = from_lines(b"\0".join(ALL) + b"\0", "f", nul=True)
+    table = slices_from_lines(b"\0".join(ALL) + b"\0", "f", nul=True)
     logs = [table.log_of(row) for row in range(len(ALL))]
     assert len({*map(str.casefold, logs)}) == len(ALL)
     folders, names = zip(*(log.split("/") for log in logs), strict=True)
     assert all(map(str.isdecimal, folders))
     assert all(name.endswith(".log") and not name.startswith((".", "-")) for name in names)
-    assert max(Counter(folders).values()) <= FOLDER_LIMIT
+    assert max(Counter(folders).values()) <= MAX_LOGS_PER_FOLDER
 
 
 def test_logs_are_found_by_any_key(new_run: NewRun, typed: Typed) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from slurmslice.script import pinned
+from slurmslice.script import pinned_variables
 from slurmslice.source_line import LIBRARY_NAME
 from tests.test_bad_input import here  # noqa: F401 - a fixture
 from tests.test_on_this_machine import SLURMSLICE, Here
@@ -78,7 +78,7 @@ def test_what_is_pinned_is_documented() -> None:
     named = re.findall(r"`([A-Z_]{4,})`", row)
     assert "LD_LIBRARY_PATH" in named
     environ = {**dict.fromkeys(named, "x"), "CONDA_PREFIX_1": "x", **SECRETS}
-    assert {name for name, _ in pinned(environ)} == {*named, "CONDA_PREFIX_1"}
+    assert {name for name, _ in pinned_variables(environ)} == {*named, "CONDA_PREFIX_1"}
     readme = (ROOT / "README.md").read_text().partition("Of your environment")[2].split("\n\n")[0]
     assert re.findall(r"`(\w+)`", readme) == [n for n in named if not n.startswith("CONDA_")]
 

@@ -19,13 +19,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slurmslice import cli
-from slurmslice.cli.console import harmless, one_line, out, painted, printable
+from slurmslice.cli.console import (
+    colored_state,
+    harmless_bytes,
+    make_printable,
+    print_line,
+    printable_line,
+)
 from slurmslice.cli.live import Progress
-from slurmslice.evidence import Answer, Observation
+from slurmslice.evidence import Observation, SourceAnswer
 from slurmslice.notes import Note
 from slurmslice.slices import SliceTable
 from slurmslice.states import State
-from slurmslice.verbs.poll import Poll
+from slurmslice.verbs.poll import PollResult
 from slurmslice.verbs.submit_queued import SubmitOutcome
 from tests.conftest import NewRun
 from tests.fakes import FakeEngine
@@ -140,23 +146,23 @@ def test_a_printed_key_can_be_typed(new_run: NewRun, engine: FakeEngine, typed: 
 @given(st.lists(st.binary(max_size=12)))
 def test_a_log_is_made_harmless_wherever_it_is_cut(pieces: list[bytes]) -> None:
     """For any pieces the same is shown: complete characters, and no control character."""
-    shown = b"".join(harmless(pieces))
-    assert shown == b"".join(harmless([b"".join(pieces)]))
+    shown = b"".join(harmless_bytes(pieces))
+    assert shown == b"".join(harmless_bytes([b"".join(pieces)]))
     assert not acted_on(shown.decode())
 
 
 def test_readable_text_of_a_log_stays() -> None:
     """Letters of any script, joined emoji, tabs and progress bars stay unchanged."""
     text = "é 日本\u3000 👩\u200d💻 می\u200cخواهم\ta\r 50%\r100%\r\n"
-    assert b"".join(harmless([text.encode()])).decode() == text
-    assert b"".join(harmless([b"a\x1b[31m\xff\x9b" + "\x9b".encode()])) == "a?[31m��?".encode()
+    assert b"".join(harmless_bytes([text.encode()])).decode() == text
+    assert b"".join(harmless_bytes([b"a\x1b[31m\xff\x9b" + "\x9b".encode()])) == "a?[31m��?".encode()
 
 
 @given(st.text(st.characters(), max_size=20))
 def test_any_text_can_be_printed(text: str) -> None:
     """Also text that no file can hold: NUL and lone surrogates of a damaged answer."""
-    assert one_line(text).isprintable()
-    assert printable(text).replace("\n", "").isprintable()
+    assert printable_line(text).isprintable()
+    assert make_printable(text).replace("\n", "").isprintable()
 
 
 def test_every_locale_works(here: Here) -> None:  # noqa: F811
@@ -184,7 +190,7 @@ def test_messages_of_others_are_made_harmless(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Slurm's words in a line of data, and click's complaints, with any content."""
-    out("node \x1b[31m\x9b\0\ud800", prefix=painted(State.FAILED))
+    print_line("node \x1b[31m\x9b\0\ud800", prefix=colored_state(State.FAILED))
     monkeypatch.setattr(cli.cli, "main", raising(Odd("No such option: --\x07\x9b")))
     assert cli._exit_code() == 2
     shown, said = capsys.readouterr()
@@ -225,7 +231,7 @@ def test_the_progress_line_on_a_terminal(
     progress._terminal = True
     progress(
         new_run(),
-        Poll(notes=(Note("shown", shown),), silences=(shown,)),
+        PollResult(notes=(Note("shown", shown),), silences=(shown,)),
         SubmitOutcome(waits=shown),
     )
     progress.end()
@@ -242,7 +248,7 @@ def test_a_setup_that_shows_its_slice_proves_nothing(
     typed("submit", "demo")
     line = "slurmslice {} job=100 restart=0 at=1795424180 host=n3 {}\n"
     forged = line.format("start", "slot=0") + line.format("end", "slot=0 exit=0")
-    monkeypatch.setattr(engine, "observe", lambda _: Observation(Answer(off=True), Answer()))
+    monkeypatch.setattr(engine, "observe", lambda _: Observation(SourceAnswer(off=True), SourceAnswer()))
     run.place.task_log(1, 0).write_text(forged + line.format("setup", "exit=4"))
     typed("status", "demo", "--json")
     first = json.loads("\n".join(typed.lines))["slices"][0]

@@ -10,33 +10,33 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurmslice.errors import DamagedRun
+from slurmslice.errors import DamagedRunError
 from slurmslice.journal import (
-    Barred,
     Cancelled,
-    Dismissed,
-    Dropped,
+    Dequeued,
     Event,
+    Fenced,
     Held,
     Intent,
+    JobCarriesMore,
+    LateJobCancelled,
     PolicyChanged,
     Queued,
-    Refused,
+    Rejected,
     Released,
-    Restarted,
-    Returned,
+    Requeued,
     Shared,
+    SlicesReturned,
     Submitted,
     Throttled,
-    Widened,
-    from_lines,
-    to_line,
+    format_event,
+    parse_events,
 )
-from slurmslice.judge import Standing
-from slurmslice.ledger import Fate, replay
+from slurmslice.judge import SliceStatus
+from slurmslice.ledger import SubmissionStatus, replay_events
 from slurmslice.resources import ResourceRequest
-from slurmslice.sightings import HEADER, Standings, to_lines
-from slurmslice.states import Evidence, State
+from slurmslice.sightings import STATUS_HEADER, StatusTable, format_status_lines
+from slurmslice.states import EvidenceSource, State
 from tests.errors import raises_error
 
 SLICES = 10
@@ -54,25 +54,25 @@ HISTORY: list[Event] = [
     intent(1, "0-9"),
     Submitted(1, "419", "halo", "sbatch", 2.0),
     intent(2, "3,7", changes=of({"mem": "8G"}), overrides=of({"array": "3,7"})),
-    Refused(2, "no such partition: \udcff", 3.0),
+    Rejected(2, "no such partition: \udcff", 3.0),
     intent(3, "3,7"),
-    Barred(3, 4.0),
-    Dismissed(3, "421", 4.5),
+    Fenced(3, 4.0),
+    LateJobCancelled(3, "421", 4.5),
     intent(4, "7"),
     Submitted(4, "423", None, "found", 5.0),
-    Returned(4, "7", "its runner ended", 6.0, queued=True),
+    SlicesReturned(4, "7", "its runner ended", 6.0, queued=True),
     Cancelled(1, "0-2", 7.0),
     Cancelled(0, "7", 8.0),
-    Restarted(4, "7", 8.2),
-    Widened(4, "5-9", "5-9", 8.4),
+    Requeued(4, "7", 8.2),
+    JobCarriesMore(4, "5-9", "5-9", 8.4),
     Shared(1, 2, 9.0),
     Shared(4, 0, 9.5),
     Queued("0-2,7", of({"mem": "16G"}), 10.0),
-    Dropped("2", "Slurm still has them", 10.5),
+    Dequeued("2", "Slurm still has them", 10.5),
     Held("the first 20 have all failed", 11.0),
     Released(12.0),
     intent(5, "0-1,7", changes=of({"mem": "16G"})),
-    Refused(5, "full", 13.0, passing=True, too_many=True),
+    Rejected(5, "full", 13.0, passing=True, too_many=True),
     Throttled(None, 14.0),
     PolicyChanged(3, 15.0),
 ]
@@ -80,11 +80,11 @@ HISTORY: list[Event] = [
 
 def test_every_event_survives_the_file() -> None:
     """An event is read back unchanged, also with surrogates."""
-    data = b"".join(map(to_line, HISTORY))
-    assert list(from_lines(data)) == HISTORY
+    data = b"".join(map(format_event, HISTORY))
+    assert list(parse_events(data)) == HISTORY
 
 
-WHOLE = b"".join(map(to_line, HISTORY))
+WHOLE = b"".join(map(format_event, HISTORY))
 
 
 def test_history_has_every_kind_of_event() -> None:
@@ -95,55 +95,55 @@ def test_history_has_every_kind_of_event() -> None:
 def test_any_prefix_of_a_journal_replays() -> None:
     """A process killed at any byte leaves a journal that can be replayed; all are tried."""
     for length in range(len(WHOLE) + 1):
-        events = list(from_lines(WHOLE[:length]))
+        events = list(parse_events(WHOLE[:length]))
         assert events == HISTORY[: WHOLE[:length].count(b"\n")]
     for number in range(len(HISTORY) + 1):
-        ledger = replay(HISTORY[:number], SLICES)
+        ledger = replay_events(HISTORY[:number], SLICES)
         assert all(0 <= attempts <= 5 for attempts in ledger.attempts)
         assert all(holder == 0 or holder in ledger.submissions for holder in ledger.holder)
-        standings = Standings(ledger)
+        standings = StatusTable(ledger)
         assert sum(standings.tally().values()) == len(list(standings)) == SLICES
 
 
 @given(st.integers(0, len(WHOLE)), st.binary(max_size=60))
 def test_bytes_after_an_incomplete_line_are_events_or_damage(length: int, rest: bytes) -> None:
     """Other bytes after any prefix give events or DamagedRun, and no other exception."""
-    with contextlib.suppress(DamagedRun):
-        events = list(from_lines(WHOLE[:length] + rest))
+    with contextlib.suppress(DamagedRunError):
+        events = list(parse_events(WHOLE[:length] + rest))
         whole = WHOLE[:length].count(b"\n")
         assert events[:whole] == HISTORY[:whole]
 
 
 SEEN = {
-    0: Standing(State.COMPLETED, "", Evidence.ACCOUNTING, submission=1, index=0, attempt=1,
+    0: SliceStatus(State.COMPLETED, "", EvidenceSource.ACCOUNTING, submission=1, index=0, attempt=1,
                 exit_code=0, elapsed_s=1.5, max_rss_bytes=7, node="n1"),
-    1: Standing(State.FAILED, "a\ttab, \udcff", Evidence.QUEUE,
+    1: SliceStatus(State.FAILED, "a\ttab, \udcff", EvidenceSource.QUEUE,
                 submission=1, index=1, attempt=1),
-    2: Standing(State.RUNNING, "", Evidence.QUEUE, submission=1, index=2, attempt=1),
+    2: SliceStatus(State.RUNNING, "", EvidenceSource.QUEUE, submission=1, index=2, attempt=1),
 }  # fmt: skip
-LINES = HEADER + to_lines(SEEN)
+LINES = STATUS_HEADER + format_status_lines(SEEN)
 
 
 @given(st.integers(0, len(LINES)), st.binary(max_size=40), st.booleans())
 def test_any_prefix_of_the_statuses_is_read(length: int, rest: bytes, ended: bool) -> None:
     """Statuses cut at any byte, with other bytes behind, are read line by line without error."""
-    standings = Standings(replay(HISTORY[:3], SLICES))
+    standings = StatusTable(replay_events(HISTORY[:3], SLICES))
     cut = LINES[:length]
     standings.read(cut + b"\n" * ended)
     for row in range(len(SEEN)) if length == len(LINES) else ():
         assert standings[row] == SEEN[row]
     standings.read(rest)
     assert len(list(standings)) == SLICES
-    standings.read(b"\n" + to_lines(SEEN))
+    standings.read(b"\n" + format_status_lines(SEEN))
     assert {row: standings[row] for row in SEEN} == SEEN
 
 
 def test_damaged_line_is_named() -> None:
     """Damage before the last line is an error with the line's number, not a silent loss."""
-    lines = [to_line(event) for event in HISTORY]
+    lines = [format_event(event) for event in HISTORY]
     lines[2] = b'{"event": "submit\n'
-    with raises_error(DamagedRun, "damaged-run", path="journal.jsonl", line=3):
-        list(from_lines(b"".join(lines)))
+    with raises_error(DamagedRunError, "damaged-run", path="journal.jsonl", line=3):
+        list(parse_events(b"".join(lines)))
 
 
 @pytest.mark.parametrize(
@@ -151,30 +151,30 @@ def test_damaged_line_is_named() -> None:
 )
 def test_damage_is_one_type_of_error(line: bytes) -> None:
     """An invalid line of any kind is DamagedRun."""
-    with raises_error(DamagedRun, "damaged-run", line=1):
-        list(from_lines(line))
+    with raises_error(DamagedRunError, "damaged-run", line=1):
+        list(parse_events(line))
 
 
 def test_rejected_or_fenced_submission_returns_its_slices() -> None:
     """Their earlier submission holds them again, and no attempt was used."""
-    ledger = replay(HISTORY[:7], SLICES)
+    ledger = replay_events(HISTORY[:7], SLICES)
     assert ledger.holder == [1] * SLICES
     assert ledger.attempts == [1] * SLICES
-    assert ledger.submissions[2].fate is Fate.REFUSED
-    assert ledger.submissions[3].fate is Fate.BARRED
+    assert ledger.submissions[2].fate is SubmissionStatus.REFUSED
+    assert ledger.submissions[3].fate is SubmissionStatus.BARRED
 
 
 def test_returned_slice_used_no_attempt() -> None:
     """No submission holds a slice that a local runner returned."""
-    before, after = replay(HISTORY[:10], SLICES), replay(HISTORY[:11], SLICES)
+    before, after = replay_events(HISTORY[:10], SLICES), replay_events(HISTORY[:11], SLICES)
     assert (before.holder[7], before.attempts[7]) == (4, 2)
     assert (after.holder[7], after.attempts[7]) == (0, 1)
 
 
 def test_rejected_submission_sent_by_hand_holds_its_slices() -> None:
     """sbatch script.sh, typed after a rejection, makes this submission the holder of the slices."""
-    ledger = replay(
-        [intent(1, "0-4"), Refused(1, "", 1.0), Submitted(1, "9", None, "found", 2.0)], 5
+    ledger = replay_events(
+        [intent(1, "0-4"), Rejected(1, "", 1.0), Submitted(1, "9", None, "found", 2.0)], 5
     )
     assert ledger.holder == [1] * 5
     assert ledger.attempts == [1] * 5
@@ -182,14 +182,14 @@ def test_rejected_submission_sent_by_hand_holds_its_slices() -> None:
 
 def test_changed_options_stay_with_the_slice() -> None:
     """A slice keeps the changed options of its last submission."""
-    ledger = replay([intent(1, "0-4"), intent(2, "3", changes=of({"mem": "8G"}))], 5)
+    ledger = replay_events([intent(1, "0-4"), intent(2, "3", changes=of({"mem": "8G"}))], 5)
     assert ledger.request_of(3) == of({"mem": "8G"})
     assert not ledger.request_of(2)
 
 
 def test_cancelled_slices_are_recorded() -> None:
     """Cancelled rows of a submission and cancelled waiting rows are recorded separately."""
-    ledger = replay(HISTORY[:13], SLICES)
+    ledger = replay_events(HISTORY[:13], SLICES)
     assert set(ledger.submissions[1].cancelled) == {0, 1, 2}
     assert ledger.withdrawn == {7: 8.0}
 
@@ -197,4 +197,4 @@ def test_cancelled_slices_are_recorded() -> None:
 def test_submission_begins_once() -> None:
     """Two writers without a lock are detected, and nothing is applied."""
     with pytest.raises(ValueError, match="twice"):
-        replay([intent(1, "0-1"), intent(1, "2-3")], SLICES)
+        replay_events([intent(1, "0-1"), intent(1, "2-3")], SLICES)

@@ -9,15 +9,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurmslice.ends import exit_in_words
+from slurmslice.ends import exit_code_reason
 from slurmslice.evidence import TaskReport
-from slurmslice.judge import CANCEL_SETTLES_S, GRACE_S, LEFT_OUT_S, Hearing, Standing, judge
-from slurmslice.progress import SlotProgress, of_setup, parse
-from slurmslice.states import FINAL, Evidence, State
+from slurmslice.judge import (
+    ACCOUNTING_LAG_S,
+    CANCEL_GRACE_S,
+    UNRECORDED_CANCEL_S,
+    SliceEvidence,
+    SliceStatus,
+    reconcile,
+)
+from slurmslice.progress import SlotProgress, parse_progress, setup_progress
+from slurmslice.states import FINAL_STATES, EvidenceSource, State
 
 NOW = 1_800_000_000.0
-KNOWN = Standing(State.SUBMITTED, "submitted", submission=1, index=3, attempt=1)
-NOTHING = Hearing(None, None, None, "", "", False, None, None, NOW)
+KNOWN = SliceStatus(State.SUBMITTED, "submitted", submission=1, index=3, attempt=1)
+NOTHING = SliceEvidence(None, None, None, "", "", False, None, None, NOW)
 
 PENDING = TaskReport(State.PENDING, "PENDING", reason="Priority")
 RUNNING = TaskReport(State.RUNNING, "RUNNING", node="n3")
@@ -25,10 +32,10 @@ DONE = TaskReport(State.COMPLETED, "COMPLETED", exit_code=0)
 BAD = TaskReport(State.FAILED, "FAILED", exit_code=5)
 REST = TaskReport(State.CANCELLED, "CANCELLED by 7", is_array_summary=True)
 ENDED_NOW = SlotProgress(int(NOW) - 10, "n3", int(NOW) - 1, 0)
-ENDED_LONG_AGO = SlotProgress(int(NOW) - 900, "n3", int(NOW - GRACE_S) - 1, 7)
+ENDED_LONG_AGO = SlotProgress(int(NOW) - 900, "n3", int(NOW - ACCOUNTING_LAG_S) - 1, 7)
 
 
-def said(**what: object) -> Hearing:
+def said(**what: object) -> SliceEvidence:
     """Return a poll with only this evidence."""
     return replace(NOTHING, **what)  # type: ignore[arg-type]
 
@@ -37,82 +44,82 @@ def said(**what: object) -> Hearing:
     ("number", "hearing", "state", "evidence"),
     [
         (0, said(accounting=REST, progress=SlotProgress(int(NOW) - 60, "n3")),
-         State.SUBMITTED, Evidence.JOURNAL),
-        (0, said(accounting=REST, progress=ENDED_LONG_AGO), State.FAILED, Evidence.PROGRESS),
-        (3, said(accounting=REST), State.CANCELLED, Evidence.ACCOUNTING),
+         State.SUBMITTED, EvidenceSource.JOURNAL),
+        (0, said(accounting=REST, progress=ENDED_LONG_AGO), State.FAILED, EvidenceSource.PROGRESS),
+        (3, said(accounting=REST), State.CANCELLED, EvidenceSource.ACCOUNTING),
         (1, said(accounting=replace(DONE, state=State.NODE_FAIL), queue=PENDING),
-         State.PENDING, Evidence.QUEUE),
+         State.PENDING, EvidenceSource.QUEUE),
         (2, said(accounting=replace(BAD, state=State.PREEMPTED), queue_silence="down"),
-         State.SUBMITTED, Evidence.JOURNAL),
+         State.SUBMITTED, EvidenceSource.JOURNAL),
         (2, said(accounting=replace(BAD, state=State.NODE_FAIL),
-                 queue=replace(RUNNING, completing=True)), State.SUBMITTED, Evidence.JOURNAL),
+                 queue=replace(RUNNING, completing=True)), State.SUBMITTED, EvidenceSource.JOURNAL),
         (14, said(accounting_off=True, accounting_silence="off", queue_silence="down",
-                  progress=ENDED_LONG_AGO), State.SUBMITTED, Evidence.JOURNAL),
-        (3, said(accounting=DONE), State.COMPLETED, Evidence.ACCOUNTING),
+                  progress=ENDED_LONG_AGO), State.SUBMITTED, EvidenceSource.JOURNAL),
+        (3, said(accounting=DONE), State.COMPLETED, EvidenceSource.ACCOUNTING),
         (3, said(accounting=replace(BAD, state=State.PREEMPTED)),
-         State.PREEMPTED, Evidence.ACCOUNTING),
+         State.PREEMPTED, EvidenceSource.ACCOUNTING),
         *((2, said(accounting=replace(BAD, state=state), queue=replace(RUNNING, completing=True)),
-           State.SUBMITTED, Evidence.JOURNAL)
+           State.SUBMITTED, EvidenceSource.JOURNAL)
           for state in (State.TIMEOUT, State.CANCELLED, State.FAILED, State.OUT_OF_MEMORY)),
         (3, said(accounting=DONE, queue=replace(RUNNING, completing=True)),
-         State.COMPLETED, Evidence.ACCOUNTING),
-        (3, said(accounting=BAD, queue_silence="down"), State.FAILED, Evidence.ACCOUNTING),
+         State.COMPLETED, EvidenceSource.ACCOUNTING),
+        (3, said(accounting=BAD, queue_silence="down"), State.FAILED, EvidenceSource.ACCOUNTING),
         (4, said(queue=TaskReport(State.WAITING), progress=ENDED_NOW),
-         State.COMPLETED, Evidence.PROGRESS),
+         State.COMPLETED, EvidenceSource.PROGRESS),
         (5, said(queue=TaskReport(State.WAITING), progress=replace(ENDED_NOW, exit_code=143)),
-         State.WAITING, Evidence.QUEUE),
+         State.WAITING, EvidenceSource.QUEUE),
         (5, said(queue=TaskReport(State.WAITING, reason="interrupted")),
-         State.WAITING, Evidence.QUEUE),
-        (6, said(queue=DONE), State.SUBMITTED, Evidence.JOURNAL),
+         State.WAITING, EvidenceSource.QUEUE),
+        (6, said(queue=DONE), State.SUBMITTED, EvidenceSource.JOURNAL),
         (7, said(queue=BAD, accounting_off=True, accounting_silence="off"),
-         State.FAILED, Evidence.QUEUE),
+         State.FAILED, EvidenceSource.QUEUE),
         (7, said(accounting_silence="down",
-                 queue=replace(DONE, ended_at=int(NOW - GRACE_S))),
-         State.COMPLETED, Evidence.QUEUE),
-        (7, said(queue=DONE, accounting_silence="down"), State.SUBMITTED, Evidence.JOURNAL),
-        (8, said(queue=PENDING), State.PENDING, Evidence.QUEUE),
-        (8, said(queue=RUNNING, accounting=PENDING), State.RUNNING, Evidence.QUEUE),
-        (9, said(accounting=RUNNING, queue_silence="down"), State.RUNNING, Evidence.ACCOUNTING),
-        (10, said(accounting=RUNNING, progress=ENDED_LONG_AGO), State.FAILED, Evidence.PROGRESS),
-        (11, said(accounting=RUNNING, progress=ENDED_NOW), State.RUNNING, Evidence.ACCOUNTING),
-        (10, said(accounting=RUNNING, cancelled_at=NOW - GRACE_S),
-         State.CANCELLED, Evidence.QUEUE),
-        (11, said(accounting=RUNNING, cancelled_at=NOW - 60), State.SUBMITTED, Evidence.JOURNAL),
+                 queue=replace(DONE, ended_at=int(NOW - ACCOUNTING_LAG_S))),
+         State.COMPLETED, EvidenceSource.QUEUE),
+        (7, said(queue=DONE, accounting_silence="down"), State.SUBMITTED, EvidenceSource.JOURNAL),
+        (8, said(queue=PENDING), State.PENDING, EvidenceSource.QUEUE),
+        (8, said(queue=RUNNING, accounting=PENDING), State.RUNNING, EvidenceSource.QUEUE),
+        (9, said(accounting=RUNNING, queue_silence="down"), State.RUNNING, EvidenceSource.ACCOUNTING),
+        (10, said(accounting=RUNNING, progress=ENDED_LONG_AGO), State.FAILED, EvidenceSource.PROGRESS),
+        (11, said(accounting=RUNNING, progress=ENDED_NOW), State.RUNNING, EvidenceSource.ACCOUNTING),
+        (10, said(accounting=RUNNING, cancelled_at=NOW - ACCOUNTING_LAG_S),
+         State.CANCELLED, EvidenceSource.QUEUE),
+        (11, said(accounting=RUNNING, cancelled_at=NOW - 60), State.SUBMITTED, EvidenceSource.JOURNAL),
         (12, said(accounting=TaskReport(State.UNKNOWN, "DANCING")),
-         State.SUBMITTED, Evidence.JOURNAL),
+         State.SUBMITTED, EvidenceSource.JOURNAL),
         (12, said(accounting=DONE, queue=TaskReport(State.UNKNOWN, "DANCING")),
-         State.SUBMITTED, Evidence.JOURNAL),
+         State.SUBMITTED, EvidenceSource.JOURNAL),
         *((12, said(accounting=RUNNING, queue=TaskReport(State.UNKNOWN, "DANCING"), **more),
-           State.SUBMITTED, Evidence.JOURNAL)
-          for more in ({}, {"cancelled_at": NOW - GRACE_S}, {"progress": ENDED_LONG_AGO})),
+           State.SUBMITTED, EvidenceSource.JOURNAL)
+          for more in ({}, {"cancelled_at": NOW - ACCOUNTING_LAG_S}, {"progress": ENDED_LONG_AGO})),
         (13, said(accounting_off=True, accounting_silence="off", progress=ENDED_NOW),
-         State.COMPLETED, Evidence.PROGRESS),
-        (14, said(accounting_silence="down"), State.SUBMITTED, Evidence.JOURNAL),
+         State.COMPLETED, EvidenceSource.PROGRESS),
+        (14, said(accounting_silence="down"), State.SUBMITTED, EvidenceSource.JOURNAL),
         (14, said(queue_silence="down", progress=ENDED_LONG_AGO),
-         State.SUBMITTED, Evidence.JOURNAL),
-        (15, said(progress=ENDED_LONG_AGO), State.FAILED, Evidence.PROGRESS),
-        (16, said(cancelled_at=NOW - CANCEL_SETTLES_S), State.CANCELLED, Evidence.QUEUE),
-        (16, said(cancelled_at=NOW - GRACE_S, progress=SlotProgress(int(NOW) - 900, "n3")),
-         State.CANCELLED, Evidence.QUEUE),
+         State.SUBMITTED, EvidenceSource.JOURNAL),
+        (15, said(progress=ENDED_LONG_AGO), State.FAILED, EvidenceSource.PROGRESS),
+        (16, said(cancelled_at=NOW - CANCEL_GRACE_S), State.CANCELLED, EvidenceSource.QUEUE),
+        (16, said(cancelled_at=NOW - ACCOUNTING_LAG_S, progress=SlotProgress(int(NOW) - 900, "n3")),
+         State.CANCELLED, EvidenceSource.QUEUE),
         (16, said(cancelled_at=NOW - 60, progress=SlotProgress(int(NOW) - 900, "n3")),
-         State.SUBMITTED, Evidence.JOURNAL),
-        (16, said(cancelled_at=NOW - GRACE_S, progress=ENDED_NOW),
-         State.SUBMITTED, Evidence.JOURNAL),
-        (18, said(cancelled_at=NOW - 1), State.SUBMITTED, Evidence.JOURNAL),
+         State.SUBMITTED, EvidenceSource.JOURNAL),
+        (16, said(cancelled_at=NOW - ACCOUNTING_LAG_S, progress=ENDED_NOW),
+         State.SUBMITTED, EvidenceSource.JOURNAL),
+        (18, said(cancelled_at=NOW - 1), State.SUBMITTED, EvidenceSource.JOURNAL),
         (17, said(cancelled_at=NOW - 60, progress=SlotProgress(int(NOW) - 61, "n3")),
-         State.SUBMITTED, Evidence.JOURNAL),
-        (17, said(array_ended_at=NOW - LEFT_OUT_S), State.CANCELLED, Evidence.ACCOUNTING),
-        (18, said(array_ended_at=NOW - 10), State.SUBMITTED, Evidence.JOURNAL),
+         State.SUBMITTED, EvidenceSource.JOURNAL),
+        (17, said(array_ended_at=NOW - UNRECORDED_CANCEL_S), State.CANCELLED, EvidenceSource.ACCOUNTING),
+        (18, said(array_ended_at=NOW - 10), State.SUBMITTED, EvidenceSource.JOURNAL),
         (18, said(array_ended_at=NOW - 900, progress=SlotProgress(int(NOW) - 61, "n3")),
-         State.SUBMITTED, Evidence.JOURNAL),
-        (18, NOTHING, State.SUBMITTED, Evidence.JOURNAL),
+         State.SUBMITTED, EvidenceSource.JOURNAL),
+        (18, NOTHING, State.SUBMITTED, EvidenceSource.JOURNAL),
     ],
 )  # fmt: skip
 def test_each_line_of_the_table(
-    number: int, hearing: Hearing, state: State, evidence: Evidence
+    number: int, hearing: SliceEvidence, state: State, evidence: EvidenceSource
 ) -> None:
     """Each line of docs/evidence.md gives its state and its evidence."""
-    standing = judge(KNOWN, hearing)
+    standing = reconcile(KNOWN, hearing)
     assert (standing.state, standing.evidence) == (state, evidence), f"line {number}"
 
 
@@ -132,35 +139,35 @@ PROGRESS = st.none() | st.builds(
 )
 SILENCE = st.sampled_from(["", "", "it did not answer"])
 HEARINGS = st.builds(
-    Hearing, REPORTS, REPORTS, PROGRESS, SILENCE, SILENCE, st.booleans(),
+    SliceEvidence, REPORTS, REPORTS, PROGRESS, SILENCE, SILENCE, st.booleans(),
     st.none() | st.floats(NOW - 1000, NOW), st.none() | st.floats(NOW - 1000, NOW), st.just(NOW),
 )  # fmt: skip
 
 
 @given(HEARINGS)
-def test_no_final_state_without_positive_evidence(hearing: Hearing) -> None:
+def test_no_final_state_without_positive_evidence(hearing: SliceEvidence) -> None:
     """A slice ends only if a source reports its end, or if it was cancelled on request."""
-    standing = judge(KNOWN, hearing)
+    standing = reconcile(KNOWN, hearing)
     reports = [r.state for r in (hearing.accounting, hearing.queue) if r is not None]
     progress = hearing.progress
-    if standing.state in FINAL:
+    if standing.state in FINAL_STATES:
         ended = progress is not None and progress.exit_code is not None
         cancelled = hearing.cancelled_at is not None or hearing.array_ended_at is not None
         assert standing.state in reports or ended or cancelled
 
 
 @given(HEARINGS)
-def test_every_status_has_a_reason(hearing: Hearing) -> None:
+def test_every_status_has_a_reason(hearing: SliceEvidence) -> None:
     """Every status has a reason for a person to read."""
-    assert judge(KNOWN, hearing).reason
+    assert reconcile(KNOWN, hearing).reason
 
 
 @given(HEARINGS)
-def test_repeating_evidence_changes_nothing(hearing: Hearing) -> None:
+def test_repeating_evidence_changes_nothing(hearing: SliceEvidence) -> None:
     """The same answer twice gives the same status."""
-    once = judge(KNOWN, hearing)
+    once = reconcile(KNOWN, hearing)
     if not once.state.final:
-        assert judge(once, hearing).state == once.state
+        assert reconcile(once, hearing).state == once.state
 
 
 @given(SILENCE, SILENCE, PROGRESS)
@@ -168,26 +175,26 @@ def test_silence_alone_never_ends_a_slice(accounting: str, queue: str, progress:
     """If one source is silent, absence from the other is no information."""
     if accounting or queue:
         hearing = said(accounting_silence=accounting, queue_silence=queue, progress=progress)
-        assert judge(KNOWN, hearing).state is State.SUBMITTED
+        assert reconcile(KNOWN, hearing).state is State.SUBMITTED
 
 
 @given(HEARINGS)
-def test_the_attempt_and_its_place_do_not_change(hearing: Hearing) -> None:
+def test_the_attempt_and_its_place_do_not_change(hearing: SliceEvidence) -> None:
     """Evidence changes the facts about an attempt, never the attempt itself."""
-    standing = judge(KNOWN, hearing)
+    standing = reconcile(KNOWN, hearing)
     assert (standing.attempt, standing.submission, standing.index) == (1, 1, 3)
 
 
 @pytest.mark.parametrize("report", [RUNNING, PENDING])
 def test_an_unknown_task_keeps_its_last_state(report: TaskReport) -> None:
     """Line 18: the reason names the last state and its source, at every poll."""
-    seen = judge(KNOWN, said(queue=report))
-    gone = judge(seen, NOTHING)
+    seen = reconcile(KNOWN, said(queue=report))
+    gone = reconcile(seen, NOTHING)
     assert gone.state is report.state
     assert gone.reason.startswith(str(report.state))
     assert "queue" in gone.reason
-    assert judge(gone, NOTHING) == gone
-    assert judge(KNOWN, NOTHING).reason.startswith("submitted")
+    assert reconcile(gone, NOTHING) == gone
+    assert reconcile(KNOWN, NOTHING).reason.startswith("submitted")
 
 
 @pytest.mark.parametrize(
@@ -197,15 +204,15 @@ def test_an_unknown_task_keeps_its_last_state(report: TaskReport) -> None:
 )  # fmt: skip
 def test_an_exit_code_in_words(code: int | None, words: str) -> None:
     """In bash an exit code above 128 means a signal; its name says more than a number."""
-    assert exit_in_words(code) == words
+    assert exit_code_reason(code) == words
 
 
 def test_each_source_gives_the_same_reason_for_an_end() -> None:
     """Accounting, and the task itself if accounting is late."""
     crashed = replace(BAD, exit_code=139)
-    own = SlotProgress(int(NOW) - 900, "n3", int(NOW - GRACE_S) - 1, 139)
-    early, late = judge(KNOWN, said(accounting=crashed)), judge(KNOWN, said(progress=own))
-    assert early.reason == exit_in_words(139)
+    own = SlotProgress(int(NOW) - 900, "n3", int(NOW - ACCOUNTING_LAG_S) - 1, 139)
+    early, late = reconcile(KNOWN, said(accounting=crashed)), reconcile(KNOWN, said(progress=own))
+    assert early.reason == exit_code_reason(139)
     assert late.reason.startswith(early.reason)
     assert (early.exit_code, early.signal) == (late.exit_code, late.signal) == (139, None)
 
@@ -226,13 +233,13 @@ SAVED = replace(ENDED_LONG_AGO, exit_code=0, told="TERM")
 )
 def test_a_signalled_command_has_not_ended_by_itself(what: dict[str, Any], state: State) -> None:
     """Exit 0 after a signal is no success, unless Slurm reports COMPLETED."""
-    assert judge(KNOWN, said(progress=SAVED, **what)).state is state
+    assert reconcile(KNOWN, said(progress=SAVED, **what)).state is state
 
 
 def test_a_failed_setup_is_named_in_the_reason() -> None:
     """The exit code alone could be the command's; the reason says that it is the setup's."""
     own = SlotProgress(exit_code=5, in_setup=True)
-    standing = judge(KNOWN, said(accounting=BAD, progress=own))
+    standing = reconcile(KNOWN, said(accounting=BAD, progress=own))
     assert (standing.state, standing.exit_code) == (State.FAILED, 5)
     assert "setup" in standing.reason
 
@@ -246,8 +253,8 @@ def test_a_failed_setup_is_an_end_if_no_source_reports_one(
     what: dict[str, Any], restarts: int
 ) -> None:
     """Neither the controller nor accounting knows the task any more."""
-    own = of_setup(parse(IN_SETUP.format(3, "").encode()))
-    standing = judge(replace(KNOWN, restarts=restarts), said(progress=own, **what))
+    own = setup_progress(parse_progress(IN_SETUP.format(3, "").encode()))
+    standing = reconcile(replace(KNOWN, restarts=restarts), said(progress=own, **what))
     assert standing.state is State.FAILED
     assert "setup" in standing.reason
     assert standing.exit_code == 3
@@ -255,8 +262,8 @@ def test_a_failed_setup_is_an_end_if_no_source_reports_one(
 
 def test_a_setup_over_its_time_has_not_ended_by_itself() -> None:
     """It received a signal."""
-    own = of_setup(parse(IN_SETUP.format(143, " told=TERM").encode()))
+    own = setup_progress(parse_progress(IN_SETUP.format(143, " told=TERM").encode()))
     late = TaskReport(State.TIMEOUT, "TIMEOUT", exit_code=0)
-    standing = judge(KNOWN, said(accounting=late, progress=own))
+    standing = reconcile(KNOWN, said(accounting=late, progress=own))
     assert (standing.state, "setup" in standing.reason) == (State.TIMEOUT, False)
-    assert judge(KNOWN, said(progress=own, cancelled_at=NOW - 900)).state is State.CANCELLED
+    assert reconcile(KNOWN, said(progress=own, cancelled_at=NOW - 900)).state is State.CANCELLED

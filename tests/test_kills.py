@@ -16,8 +16,13 @@ from pathlib import Path
 import pytest
 
 from slurmslice import template
-from slurmslice.engines import Order
-from slurmslice.errors import EngineError, Full, Refused, TooMany
+from slurmslice.engines import SubmitRequest
+from slurmslice.errors import (
+    EngineError,
+    SubmissionRejectedError,
+    SubmitLimitError,
+    TooManyTasksError,
+)
 from slurmslice.ranges import parse_array
 from slurmslice.resources import NO_REQUEST
 from slurmslice.run import Run
@@ -83,7 +88,7 @@ class Play:
         """Let every task that may start run to its end."""
         self.engine.work(self._task)
 
-    def _task(self, job: str, order: Order, index: int) -> int:
+    def _task(self, job: str, order: SubmitRequest, index: int) -> int:
         """Act like the script: run the slices one after another, with their progress lines."""
         code, log = 0, order.folder / "tasks" / f"{index}.log"
         with log.open("a") as lines:
@@ -97,7 +102,7 @@ class Play:
                     lines.write(f"slurmslice {what} restart=0 at={at} host=n slot={slot}{end}\n")
         return code
 
-    def keys(self, order: Order, index: int) -> list[str]:
+    def keys(self, order: SubmitRequest, index: int) -> list[str]:
         """Return the slices of a task as its script reads them."""
         table = order.folder / "tasks.tsv"
         if not table.exists():
@@ -199,7 +204,7 @@ def but(*keys: int) -> dict[str, int]:
 def refuses(why: EngineError, option: str = "") -> Callable[[FakeEngine], None]:
     """Make the cluster refuse once, or refuse every request that has an option with this value."""
 
-    def no(order: Order) -> None:
+    def no(order: SubmitRequest) -> None:
         said = list(order.overrides.values())
         if option in said if option else not said_already:
             said_already.append(why)
@@ -244,7 +249,7 @@ def sent(play: Play, name: str = "") -> None:
     folder, array = run / "submissions" / "001", parse_array("0-9")
     FakeEngine.submit(
         play.engine,
-        Order(
+        SubmitRequest(
             1,
             name or f"demo-{token}",
             token,
@@ -303,7 +308,7 @@ def refused(play: Play) -> None:
 
 def no() -> None:
     """Refuse for good."""
-    raise Refused("no such node")
+    raise SubmissionRejectedError("no such node")
 
 
 TEN = ("-a", "0-9", "--name", "demo", "--engine", "slurm", "--", "true", "{}")
@@ -346,7 +351,7 @@ SCENES = [
         (MADE,),
         codes=(0, 3),
         after=(("submit",),),
-        setting=refuses(Full("the queue is full")),
+        setting=refuses(SubmitLimitError("the queue is full")),
     ),
     Scene(
         "submit-too-many",
@@ -355,7 +360,7 @@ SCENES = [
         (("render", *NAMES),),
         codes=(0, 3),
         after=(("submit",),),
-        setting=refuses(TooMany("MaxSubmit")),
+        setting=refuses(TooManyTasksError("MaxSubmit")),
     ),
     Scene(
         "submit-refused",
@@ -364,7 +369,7 @@ SCENES = [
         (MADE,),
         codes=(0, 3),
         after=(("submit", "--mem", "1G"),),
-        setting=refuses(Refused("no such node"), "9T"),
+        setting=refuses(SubmissionRejectedError("no such node"), "9T"),
     ),
     Scene(
         "resubmit",
@@ -381,7 +386,7 @@ SCENES = [
         fails=frozenset("345"),
         codes=(0, 3),
         after=(("resubmit",),),
-        setting=refuses(Full("the queue is full")),
+        setting=refuses(SubmitLimitError("the queue is full")),
     ),
     Scene(
         "resubmit-packed",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from slurmslice.engines import Limits
+from slurmslice.engines import TaskLimits
 from slurmslice.evidence import TaskReport
 from slurmslice.states import State
-from slurmslice.verbs.follow import BREAKER
+from slurmslice.verbs.follow import CIRCUIT_BREAKER_FAILURES
 from tests.fakes import FakeEngine
 from tests.typed import Typed
 
@@ -58,7 +58,7 @@ def test_the_preview_of_packs(typed: Typed, engine: FakeEngine) -> None:
         # a CPU for each, also where none was asked for
         "options": {"mem": "4G", "time": "00:30:00", "cpus-per-task": "4"},
     }
-    engine.limits = lambda request: Limits(1001, max_time_s=1200)  # type: ignore[method-assign]
+    engine.limits = lambda request: TaskLimits(1001, max_time_s=1200)  # type: ignore[method-assign]
     typed("render", "-a", "0-99", "--name", "x", "--pack", "12", "-t", "10", "--dry-run",
           "--", "true", "{}")  # fmt: skip
     (packing,) = typed.noted("packing")
@@ -67,7 +67,7 @@ def test_the_preview_of_packs(typed: Typed, engine: FakeEngine) -> None:
 
 def test_the_worst_case_of_packs_counts_tasks(typed: Typed, engine: FakeEngine) -> None:
     """Four tasks at a time with 10 slices each take ten minutes per task."""
-    engine.limits = lambda request: Limits(1001, 16, "16 fit")  # type: ignore[method-assign]
+    engine.limits = lambda request: TaskLimits(1001, 16, "16 fit")  # type: ignore[method-assign]
     asked = ("-t", "1", "--mem", "100M", "--dry-run", "--", "true", "{}")
     for pack, at_once, worst in (
         (("--pack", "10"), 4, ("0.7", "00:10:00", "400M")),
@@ -81,7 +81,7 @@ def test_the_worst_case_of_packs_counts_tasks(typed: Typed, engine: FakeEngine) 
 
 def test_automatic_packs_use_what_is_there(typed: Typed, engine: FakeEngine) -> None:
     """Forty slices of one second run in parallel if 16 tasks fit."""
-    engine.limits = lambda request: Limits(1001, 16, "16 fit")  # type: ignore[method-assign]
+    engine.limits = lambda request: TaskLimits(1001, 16, "16 fit")  # type: ignore[method-assign]
     typed("render", "-a", "0-39", "--pack", "auto", "--slice-time", "0:01", "--dry-run",
           "--", "true", "{}")  # fmt: skip
     (packing,) = typed.noted("packing")
@@ -90,7 +90,7 @@ def test_automatic_packs_use_what_is_there(typed: Typed, engine: FakeEngine) -> 
 
 def test_a_throttle_above_what_fits_is_told(typed: Typed, engine: FakeEngine) -> None:
     """The throttle is kept, and a note says that it is never reached."""
-    engine.limits = lambda request: Limits(1001, 8, "8 fit")  # type: ignore[method-assign]
+    engine.limits = lambda request: TaskLimits(1001, 8, "8 fit")  # type: ignore[method-assign]
     typed("render", "-a", "0-99%20", "--dry-run", "--", "true", "{}")
     assert typed.noted("throttle-above-fit") == [{"throttle": 20, "fit": 8}]
     typed("render", "-a", "0-99%8", "--dry-run", "--", "true", "{}")
@@ -127,7 +127,7 @@ def test_what_is_held_says_how_to_go_on(typed: Typed, engine: FakeEngine) -> Non
     """``run`` ends when nothing runs, and names the line that releases the rest."""
 
     def work() -> None:
-        for index in range(BREAKER):
+        for index in range(CIRCUIT_BREAKER_FAILURES):
             engine.end("100", index, State.FAILED)
 
     engine.on_wait = work
@@ -147,7 +147,7 @@ def test_what_is_mended_goes_in_with_what_was_held(typed: Typed, engine: FakeEng
     """``resubmit --max-failures none`` submits the failed slices and releases the held ones."""
 
     def work() -> None:
-        for index in range(BREAKER):
+        for index in range(CIRCUIT_BREAKER_FAILURES):
             engine.end("100", index, State.FAILED)
 
     engine.on_wait = work

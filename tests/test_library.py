@@ -13,17 +13,17 @@ from pathlib import Path
 import pytest
 
 from slurmslice.command import ShellText, quote
-from slurmslice.errors import BadInput, DamagedRun
+from slurmslice.errors import BadInputError, DamagedRunError
 from slurmslice.evidence import TaskReport
-from slurmslice.packed import VISIBLE_S
+from slurmslice.packed import FILE_VISIBLE_S
 from slurmslice.packing import Packing
 from slurmslice.progress import TaskProgress
 from slurmslice.run import Run
-from slurmslice.script import library, library_path, render
-from slurmslice.source_line import FoundLine, SourceLine, find_source_line
+from slurmslice.script import library_bytes, library_path, render_script
+from slurmslice.source_line import ParsedSourceLine, SourceLine, find_source_line
 from slurmslice.states import State
 from slurmslice.verbs.poll import poll
-from slurmslice.verbs.submit import submit, waiting
+from slurmslice.verbs.submit import choose_waiting, submit
 from slurmslice.verbs.submit_queued import submit_queued
 from tests.conftest import NewRun
 from tests.fakes import Clock, FakeEngine
@@ -35,7 +35,7 @@ from tests.typed import Typed
 
 MakeRun = Callable[..., tuple[Run, FakeEngine]]
 NOTHING = TaskProgress()
-LINES = library().splitlines(keepends=True)
+LINES = library_bytes().splitlines(keepends=True)
 BOUNDARIES = [n for n in range(len(LINES)) if LINES[n] in {b"\n", b"}\n"}]
 
 
@@ -53,8 +53,8 @@ def place(tmp_path: Path) -> Iterator[Place]:
 def test_the_script_is_short() -> None:
     """A person reviews at most 40 lines, comments included, in every form."""
     for spec in (EXAMPLE, TABLE_EXAMPLE, PACKED, POOL):
-        assert render(spec).count("\n") <= 40
-    assert render(EXAMPLE).count("\n") <= 30
+        assert render_script(spec).count("\n") <= 40
+    assert render_script(EXAMPLE).count("\n") <= 30
 
 
 def test_shellcheck_reads_the_library_as_it_is() -> None:
@@ -66,7 +66,7 @@ def test_shellcheck_reads_the_library_as_it_is() -> None:
 
 def test_every_name_of_the_library_begins_with_an_underscore() -> None:
     """The library overwrites no variable of a person: all its names begin with an underscore."""
-    shown = library().decode().replace('\n_main "$@"\n', "\n") + "compgen -A function"
+    shown = library_bytes().decode().replace('\n_main "$@"\n', "\n") + "compgen -A function"
     done = subprocess.run(["bash", "-c", shown], capture_output=True, text=True, check=True)
     names = done.stdout.split()
     assert len(names) > 20
@@ -126,7 +126,7 @@ def test_a_library_that_was_cut_between_functions(place: Place, lines: int) -> N
 def test_a_library_whose_last_line_was_cut(place: Place, lost: int) -> None:
     """Any rest of the call is not a success."""
     place.write(words("touch", "ran"))
-    place.library.write_bytes(library()[:-lost])
+    place.library.write_bytes(library_bytes()[:-lost])
     ran = place.run(0)
     whole = lost == 1  # the newline alone
     assert (ran.code == 0) is whole
@@ -203,11 +203,11 @@ def test_a_script_with_its_library_in_it_does_the_same(place: Place) -> None:
     line = SourceLine(str(place.run_dir), "table", pack=2, at_once=2)
     pack(place, words("sh", "-c", "echo {}; exit 3"), 3, pack=2, at_once=2)
     text = place.script.read_text()
-    place.script.write_text(line.with_library(text, library().decode()))
+    place.script.write_text(line.with_library(text, library_bytes().decode()))
     place.library.unlink()
     ran = place.run(1)
     assert (ran.code, exits(ran)) == (1, {0: 3})
-    assert find_source_line(place.script.read_text()) == FoundLine("", "table", 2)
+    assert find_source_line(place.script.read_text()) == ParsedSourceLine("", "table", 2)
 
 
 def test_print_whole(here: Here) -> None:  # noqa: F811
@@ -215,7 +215,7 @@ def test_print_whole(here: Here) -> None:  # noqa: F811
     line = ("--engine", "local", "-a", "0-3", "--", "true", "{}")
     whole = here("render", "--print", "--whole", *line)
     assert whole.returncode == 0
-    assert library().decode() in whole.stdout
+    assert library_bytes().decode() in whole.stdout
     assert "\nsource " not in whole.stdout
     assert here("render", "--whole", *line).returncode == 2
 
@@ -237,7 +237,7 @@ def test_the_source_line_is_found_again(key: str) -> None:
 def test_a_run_has_the_library_and_its_digest(new_run: NewRun) -> None:
     """As shipped, and read-only."""
     run = new_run("0-3")
-    assert run.place.library.read_bytes() == library()
+    assert run.place.library.read_bytes() == library_bytes()
     assert not stat.S_IMODE(run.place.library.stat().st_mode) & 0o222
     assert run.place.library_fault(run.record.library_sha256) == ""
 
@@ -249,8 +249,8 @@ def test_nothing_is_submitted_with_another_library(
     """Slurm keeps no copy of it. The command in the hint restores it."""
     run = new_run("0-3")
     damage(run.place.library, how)
-    with pytest.raises(DamagedRun) as refused:
-        submit(run, waiting(None), {}, "submit")
+    with pytest.raises(DamagedRunError) as refused:
+        submit(run, choose_waiting(None), {}, "submit")
     assert (refused.value.code, engine.jobs) == ("library-changed", {})
     typed("submit", "demo", "--dry-run")
     assert typed.code == 2
@@ -259,7 +259,7 @@ def test_nothing_is_submitted_with_another_library(
     said = refused.value.hint.partition(": ")[2]
     subprocess.run(shlex.split(said), check=True)
     assert not stat.S_IMODE(run.place.library.stat().st_mode) & 0o222
-    submit(run, waiting(None), {}, "submit")
+    submit(run, choose_waiting(None), {}, "submit")
     assert len(engine.jobs) == 1
 
 
@@ -269,10 +269,10 @@ def test_queued_slices_are_not_submitted_with_another_library(
     """The library changed while slices were queued."""
     run = new_run("0-3")
     engine.most = 2
-    submit(run, waiting(None), {}, "submit")
+    submit(run, choose_waiting(None), {}, "submit")
     damage(run.place.library, "empty")
     engine.end_all()
-    with pytest.raises(DamagedRun):
+    with pytest.raises(DamagedRunError):
         submit_queued(run, "tick")
     assert len(engine.jobs) == 1
 
@@ -281,8 +281,8 @@ def test_a_run_of_another_version_says_which(new_run: NewRun) -> None:
     """A newer slurmslice does not have the text of an older one's library."""
     run = new_run("0-3")
     object.__setattr__(run.record, "library_sha256", "0" * 64)
-    with pytest.raises(DamagedRun) as refused:
-        submit(run, waiting(None), {}, "submit")
+    with pytest.raises(DamagedRunError) as refused:
+        submit(run, choose_waiting(None), {}, "submit")
     assert run.record.version in refused.value.hint
 
 
@@ -295,8 +295,8 @@ def test_a_moved_run_whose_source_line_was_forgotten(new_run: NewRun, tmp_path: 
     old = f"source {run.place.library}"
     assert old in text
     run.place.script.write_text(text.replace(old, f"source {other}/slurmslice.sh"))
-    with pytest.raises(BadInput) as refused:
-        submit(run, waiting(None), {}, "submit")
+    with pytest.raises(BadInputError) as refused:
+        submit(run, choose_waiting(None), {}, "submit")
     assert refused.value.code == "source-line-elsewhere"
 
 
@@ -309,7 +309,7 @@ LINE = "slurmslice {} job=100 restart=0 at=1800000000 host=n1 slot=0{}\n"
 
 def ended(run: Run, engine: FakeEngine, report: TaskReport) -> None:
     """End all tasks in flight like this, long ago."""
-    report = replace(report, ended_at=int(run.clock()) - VISIBLE_S, started_at=1)
+    report = replace(report, ended_at=int(run.clock()) - FILE_VISIBLE_S, started_at=1)
     for job in engine.jobs.values():
         job.tasks.update({i: report for i, was in job.tasks.items() if not was.state.final})
 
@@ -319,7 +319,7 @@ def test_exit_0_without_progress_lines_is_not_a_success(
 ) -> None:
     """The library did nothing for a while and was then restored."""
     run = new_run("0-1")
-    submit(run, waiting(None), {}, "submit")
+    submit(run, choose_waiting(None), {}, "submit")
     run.place.task_log(1, 0).touch()
     run.place.task_log(1, 1).write_text(LINE.format("start", " format=1"))
     ended(run, engine, DONE)
@@ -332,7 +332,7 @@ def test_a_task_that_exits_0_and_wrote_that_its_slice_failed(
 ) -> None:
     """A trap on EXIT in the edited script changed the exit code."""
     run = new_run("0")
-    submit(run, waiting(None), {}, "submit")
+    submit(run, choose_waiting(None), {}, "submit")
     run.place.task_log(1, 0).write_text(LINE.format("start", "") + LINE.format("end", " exit=3"))
     ended(run, engine, DONE)
     poll(run)
@@ -346,7 +346,7 @@ def test_nothing_is_completed_while_the_library_is_changed(
 ) -> None:
     """The code that ran is not known. After a repair the task's own lines count."""
     run, engine = make_run(2, Packing(pack=packed))
-    submit(run, waiting(None), {}, "submit")
+    submit(run, choose_waiting(None), {}, "submit")
     for index in range(2 // packed):
         line = LINE.format("start", "") + LINE.format("end", " exit=0")
         text = line + (line.replace("slot=0", "slot=1") if packed == 2 else "")
@@ -360,7 +360,7 @@ def test_nothing_is_completed_while_the_library_is_changed(
     poll(run)
     assert run.place.states.stat().st_size == seen  # the same is not written again and again
     run.place.library.unlink(missing_ok=True)
-    run.place.library.write_bytes(library())
+    run.place.library.write_bytes(library_bytes())
     assert poll(run).notes == ()
     assert run.standings.tally() == {State.COMPLETED: 2}
 
@@ -372,7 +372,7 @@ def test_a_slice_that_never_began_uses_no_attempt(
 ) -> None:
     """Exit 125 without a progress line: the slice waits again once; then it has failed."""
     run, engine = make_run(2, Packing(pack=packed))
-    submit(run, waiting(None), {}, "submit")
+    submit(run, choose_waiting(None), {}, "submit")
     for number, state, attempts in ((1, State.WAITING, 0), (2, State.FAILED, 1)):
         for index in range(2 // packed) if log else ():
             run.place.task_log(number, index).write_text(log or "")
@@ -392,12 +392,12 @@ def test_a_slice_that_began_may_not_be_visible_yet(
 ) -> None:
     """On a network file system a task's output appears later."""
     run = new_run("0")
-    submit(run, waiting(None), {}, "submit")
+    submit(run, choose_waiting(None), {}, "submit")
     engine.end("100", 0, State.FAILED, exit_code=125, ended_at=int(clock.now))
     poll(run)
     assert run.standings.state(0) is State.SUBMITTED
     run.place.task_log(1, 0).write_text(LINE.format("start", "") + LINE.format("end", " exit=125"))
-    clock.now += VISIBLE_S
+    clock.now += FILE_VISIBLE_S
     poll(run)
     assert (run.standings.state(0), run.standings[0].exit_code) == (State.FAILED, 125)
 

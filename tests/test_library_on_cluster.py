@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from slurmslice.script import library
+from slurmslice.script import library_bytes
 from tests.site import Site, marks, until, write
 
 pytestmark = pytest.mark.slurm
@@ -43,7 +43,7 @@ def test_a_library_that_does_nothing_is_no_success(
     )
     until(lambda: site.status(workplace, "h")["counts"] == {"FAILED": 4}, "the slices to fail")
     assert site.slurmslice("resubmit", "h", cwd=workplace).returncode == 2
-    write(site, path, library().decode())
+    write(site, path, library_bytes().decode())
     assert site.slurmslice("resubmit", "h", cwd=workplace).returncode == 0
     until(lambda: site.status(workplace, "h")["counts"] == {"COMPLETED": 4}, "them to be done")
     assert marks(workplace) == {str(key): 1 for key in range(4)}

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from slurmslice import process
-from slurmslice.engines import Order
+from slurmslice.engines import SubmitRequest
 from slurmslice.engines.local import (
     LocalEngine,
     capacity,
@@ -61,7 +61,7 @@ class Bench:
 
     def order(
         self, script: str, array: str = "0", *, arguments: tuple[str, ...] = (), **request: object
-    ) -> Order:
+    ) -> SubmitRequest:
         """Make the next job, which is not submitted yet."""
         self.orders += 1
         folder = self.run_dir / "submissions" / f"{self.orders:03d}"
@@ -70,7 +70,7 @@ class Bench:
         self.place.script.write_text(
             f". {self.run_dir}/submissions/$(printf %03d $SLURM_ARRAY_JOB_ID)/script.sh"
         )
-        return Order(
+        return SubmitRequest(
             number=self.orders,
             job_name=f"bench-token{self.orders}",
             token=f"token{self.orders}",
@@ -82,7 +82,7 @@ class Bench:
             request=a_request(**request),  # type: ignore[arg-type]
         )
 
-    def take(self, order: Order) -> None:
+    def take(self, order: SubmitRequest) -> None:
         """Write in the journal that a job was taken."""
         array = str(order.array)
         texts = (order.token, order.job_name, array, array.partition("%")[0])
@@ -101,15 +101,15 @@ class Bench:
         for event in events:
             self.place.append(event)
 
-    def cancel(self, order: Order, array: str) -> None:
+    def cancel(self, order: SubmitRequest, array: str) -> None:
         """Cancel tasks, as another process does."""
         self.tell(Cancelled(order.number, array, time.time()))
 
-    def throttle(self, order: Order, limit: int | None) -> None:
+    def throttle(self, order: SubmitRequest, limit: int | None) -> None:
         """Set how many tasks may run at a time, as another process does."""
         self.tell(Shared(order.number, limit, time.time()))
 
-    def submit(self, script: str, array: str = "0", **request: object) -> Order:
+    def submit(self, script: str, array: str = "0", **request: object) -> SubmitRequest:
         """Submit a job."""
         order = self.order(script, array, **request)  # type: ignore[arg-type]
         self.engine.submit(order)
@@ -121,7 +121,7 @@ class Bench:
         order = self.submit(script, array, **options)
         return self.finish(order)
 
-    def finish(self, order: Order) -> dict[int, TaskReport]:
+    def finish(self, order: SubmitRequest) -> dict[int, TaskReport]:
         """Work until an order has ended."""
         self.until(lambda: not self.queue(order))
         return self.ended(order)
@@ -130,21 +130,21 @@ class Bench:
         """Work until it is so."""
         until(condition, lambda: (engine or self.engine).wait(0.05))
 
-    def ended(self, order: Order) -> dict[int, TaskReport]:
+    def ended(self, order: SubmitRequest) -> dict[int, TaskReport]:
         """What accounting says."""
         seen = self.engine.observe([(str(order.number), order.job_name)])
         return {index: report for (_, index), report in seen.accounting.reports.items()}
 
-    def queue(self, order: Order, engine: LocalEngine | None = None) -> dict[int, TaskReport]:
+    def queue(self, order: SubmitRequest, engine: LocalEngine | None = None) -> dict[int, TaskReport]:
         """What the queue says."""
         seen = (engine or self.engine).observe([(str(order.number), order.job_name)])
         return {index: report for (_, index), report in seen.queue.reports.items()}
 
-    def states(self, order: Order, engine: LocalEngine | None = None) -> set[State]:
+    def states(self, order: SubmitRequest, engine: LocalEngine | None = None) -> set[State]:
         """The states in the queue."""
         return {report.state for report in self.queue(order, engine).values()}
 
-    def log(self, order: Order, index: int = 0) -> str:
+    def log(self, order: SubmitRequest, index: int = 0) -> str:
         """What a task said."""
         return (order.folder / "tasks" / f"{index}.log").read_text()
 

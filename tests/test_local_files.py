@@ -10,7 +10,7 @@ import pytest
 from slurmslice.engines.local import LocalEngine
 from slurmslice.engines.local.runner_lock import RunnerLock, host
 from slurmslice.engines.local.task_records import TaskRecords
-from slurmslice.errors import BadInput, EngineError
+from slurmslice.errors import BadInputError, EngineError
 from slurmslice.journal import Held, Released
 from slurmslice.journal_jobs import JournalJobs
 from slurmslice.resources import NO_REQUEST, ResourceRequest
@@ -104,10 +104,10 @@ def test_what_one_machine_cannot_honour_is_refused(
 ) -> None:
     """It is said which option, and nothing is written."""
     order = replace(bench.order("true"), request=asked)
-    with pytest.raises(BadInput, match=says) as refusal:
+    with pytest.raises(BadInputError, match=says) as refusal:
         bench.engine.submit(order)
     assert refusal.value.hint
-    with pytest.raises(BadInput, match=says):
+    with pytest.raises(BadInputError, match=says):
         bench.engine.limits(asked)
     assert {path.name for path in order.folder.iterdir()} == {"script.sh", "tasks"}
 

@@ -22,7 +22,7 @@ from slurmslice.engines.local.cgroups import (
 from slurmslice.engines.local.machine import Load, busy_seconds, meminfo, usable_cpus
 from slurmslice.engines.local.memory_cgroup import Cell, open_cells
 from slurmslice.engines.local.supported_requests import warning
-from slurmslice.errors import BadInput
+from slurmslice.errors import BadInputError
 from tests.requested import a_request
 
 # -- control groups --------------------------------------------------------------------------------
@@ -284,5 +284,5 @@ def test_warnings(text: str, found: tuple[int, int] | None) -> None:
 
 def test_a_signal_that_is_none() -> None:
     """A misspelt signal is refused before anything runs."""
-    with pytest.raises(BadInput, match="URS1"):
+    with pytest.raises(BadInputError, match="URS1"):
         warning(a_request(time_s=600, options=(("signal", "B:URS1"),)))

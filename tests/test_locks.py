@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 from slurmslice import files, locks
-from slurmslice.engines import Order
-from slurmslice.errors import Busy, EngineError
+from slurmslice.engines import SubmitRequest
+from slurmslice.errors import EngineError, LockedError
 from slurmslice.rundir import RunDirectory
 from slurmslice.verbs.follow import FollowOptions, follow
 from tests.conftest import NewRun
@@ -41,7 +41,7 @@ MADE = ("render", "-a", "0-3", "--name", "x", "--", "true", "{}")
 @pytest.fixture
 def place(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
     """A run, with a short wait for its lock."""
-    monkeypatch.setattr("slurmslice.locks.WAIT_S", 0.3)
+    monkeypatch.setattr("slurmslice.locks.LOCK_WAIT_S", 0.3)
     typed(*MADE)
     return RunDirectory(typed.folder / "runs" / "x")
 
@@ -75,7 +75,7 @@ def test_locked_error_names_the_holder(
     said = typed("submit")
     assert (typed.code, typed.error) == (3, "locked")
     holder = typed.fields["holder"]
-    assert isinstance(holder, locks.Holder)
+    assert isinstance(holder, locks.LockHolder)
     assert (holder.verb, holder.pid, holder.host) == ("resubmit", other.pid, socket.gethostname())
     assert str(holder) in said
     assert re.search(r" \d{4}-\d\d-\d\d \d\d:\d\d:\d\d$", str(holder))
@@ -109,7 +109,7 @@ def test_note_of_another_machine_blocks_without_shared_flock(
     said = typed("submit")
     assert (typed.code, typed.error) == (3, "locked")
     holder = typed.fields["holder"]
-    assert isinstance(holder, locks.Holder)
+    assert isinstance(holder, locks.LockHolder)
     assert (holder.verb, holder.pid, holder.host) == ("submit", 7, "elsewhere")
     assert f"rm -f {place.path}/.lock {left}" in said
     typed("status")
@@ -125,16 +125,16 @@ def test_only_one_of_two_machines_gets_the_lock(
     typed: Typed, engine: FakeEngine, place: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If flock does not reach between the machines, the first note wins."""
-    claim = files.claim
+    claim = files.create_exclusively
 
     def late(path: Path, data: bytes) -> bool:
         note(place)
         return claim(path, data)
 
-    monkeypatch.setattr("slurmslice.files.claim", late)
+    monkeypatch.setattr("slurmslice.files.create_exclusively", late)
     typed("submit")
     assert (typed.code, typed.error) == (3, "locked")
-    assert isinstance(typed.fields["holder"], locks.Holder)
+    assert isinstance(typed.fields["holder"], locks.LockHolder)
     assert (typed.fields["holder"].pid, typed.fields["holder"].host) == (7, "elsewhere")
     assert not engine.jobs
 
@@ -157,7 +157,7 @@ def test_note_works_without_hard_links(
     assert not list(place.path.glob(".lock.holder*"))
 
 
-@pytest.mark.parametrize("since", [-locks.NOTE_S - 1, None])
+@pytest.mark.parametrize("since", [-locks.NOTE_VALID_S - 1, None])
 def test_old_or_incomplete_note_is_ignored(
     typed: Typed, place: RunDirectory, since: float | None
 ) -> None:
@@ -179,10 +179,10 @@ def test_lock_works_without_flock(
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
 
     monkeypatch.setattr(fcntl, "flock", none)
-    with place.lock("submit"), raises_error(Busy, "locked") as busy, place.lock("cancel"):
+    with place.lock("submit"), raises_error(LockedError, "locked") as busy, place.lock("cancel"):
         pass
     holder = busy.value.fields["holder"]
-    assert isinstance(holder, locks.Holder)
+    assert isinstance(holder, locks.LockHolder)
     assert holder.pid == os.getpid()
     with place.lock("cancel"):
         pass
@@ -210,11 +210,11 @@ def test_lock_is_held_during_sbatch_but_not_while_waiting(
     run = new_run("0-3")
     seen: list[str] = []
 
-    def free(order: Order | None = None) -> None:
+    def free(order: SubmitRequest | None = None) -> None:
         try:
             with run.place.lock("cancel", wait=0):
                 seen.append("free")
-        except Busy:
+        except LockedError:
             seen.append("held")
 
     def waits() -> None:

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from slurmslice.evidence import TaskReport
-from slurmslice.packed import judge_packed
+from slurmslice.packed import reconcile_packed
 from slurmslice.packing import Packing
 from slurmslice.progress import SlotProgress, TaskProgress
 from slurmslice.run import Run
 from slurmslice.states import State
 from slurmslice.template import OwnTemplate
 from slurmslice.verbs.poll import poll
-from slurmslice.verbs.submit import submit, waiting
+from slurmslice.verbs.submit import choose_waiting, submit
 from slurmslice.verbs.submit_queued import submit_queued
 from tests.fakes import FakeEngine
 from tests.test_packed import BEGAN, KNOWN, NOTHING, NOW, ended, task
@@ -53,7 +53,7 @@ def test_a_slice_whose_own_log_is_there_was_run(
 ) -> None:
     """COMPLETED by Slurm, and the disk was full for the task's log: done, at once."""
     run, engine = make_run(2, Packing(pack=pack), **own)
-    submit(run, waiting(None), {}, "submit")
+    submit(run, choose_waiting(None), {}, "submit")
     began(run, 0, 1)
     for index in range(2 // pack if log is not None else 0):
         run.place.task_log(1, index).write_text(log or "")
@@ -65,7 +65,7 @@ def test_a_slice_whose_own_log_is_there_was_run(
 def test_a_slice_of_a_pack_that_began_is_not_returned(make_run: MakeRun, log: str | None) -> None:
     """It is not known if it was done: it is FAILED, and does not run again without a request."""
     run, engine = make_run(4, Packing(pack=4))
-    submit(run, waiting(None), {}, "submit")
+    submit(run, choose_waiting(None), {}, "submit")
     began(run, 0, 1, 2)
     if log is not None:
         run.place.task_log(1, 0).write_text(log)
@@ -78,13 +78,13 @@ def test_a_slice_of_a_pack_that_began_is_not_returned(make_run: MakeRun, log: st
     for row in (0, 1):
         assert "lost" in run.standings[row].reason
         assert run.standings[row].exit_code is None
-    assert list(waiting(None)(run)) == [3]
+    assert list(choose_waiting(None)(run)) == [3]
 
 
 def test_an_unreadable_log_returns_no_slice(make_run: MakeRun) -> None:
     """An error is no answer: the lines may be readable later."""
     run, engine = make_run(2, Packing(pack=2))
-    submit(run, waiting(None), {}, "submit")
+    submit(run, choose_waiting(None), {}, "submit")
     log = run.place.task_log(1, 0)
     os.mkfifo(log)
     polled(run, engine, FAILED)
@@ -105,7 +105,7 @@ def test_an_unrecorded_end_is_failed(
 ) -> None:
     """It may have been done before. If its task was cancelled, it is CANCELLED."""
     said = replace(NOTHING, accounting=task(state), now=NOW + 60)
-    standing = judge_packed(KNOWN, said, 1, wrote, times_returned, has_log=True)
+    standing = reconcile_packed(KNOWN, said, 1, wrote, times_returned, has_log=True)
     assert standing.state is (state if state is State.CANCELLED else State.FAILED)
     assert state is State.CANCELLED or str(state) in standing.reason
 
@@ -114,8 +114,8 @@ def test_a_task_that_exits_0_has_done_them_all() -> None:
     """Its script exits 0 only if all slices are done, also those whose lines are lost."""
     said = replace(NOTHING, accounting=task(State.COMPLETED, 0), now=NOW + 60)
     wrote = TaskProgress(0, {0: ended(0)})
-    assert judge_packed(KNOWN, said, 1, wrote, 0, has_log=True).state is State.COMPLETED
-    assert judge_packed(KNOWN, said, 1, wrote, 0).state is State.WAITING
+    assert reconcile_packed(KNOWN, said, 1, wrote, 0, has_log=True).state is State.COMPLETED
+    assert reconcile_packed(KNOWN, said, 1, wrote, 0).state is State.WAITING
 
 
 @pytest.mark.parametrize(
@@ -125,14 +125,14 @@ def test_the_log_of_an_older_start_is_no_beginning_of_this_one(wrote: TaskProgre
     """The task's log records that older start, so no line is lost: the slice is returned."""
     known = replace(KNOWN, restarts=1)
     said = replace(NOTHING, accounting=task(State.TIMEOUT), now=NOW + 60)
-    assert judge_packed(known, said, 1, wrote, 0, has_log=True).state is State.WAITING
+    assert reconcile_packed(known, said, 1, wrote, 0, has_log=True).state is State.WAITING
 
 
 def test_any_line_of_a_slice_says_that_it_began() -> None:
     """Its start line was lost, and its timeout line exists."""
     wrote = TaskProgress(0, {0: ended(0), 1: SlotProgress(host="n3", timed_out=True)})
     said = replace(NOTHING, accounting=task(State.TIMEOUT))
-    assert judge_packed(KNOWN, said, 1, wrote, 0).state is State.TIMEOUT
+    assert reconcile_packed(KNOWN, said, 1, wrote, 0).state is State.TIMEOUT
 
 
 @pytest.mark.parametrize("lost", ["emptied", "unreadable"])
@@ -142,7 +142,7 @@ def test_a_slice_that_began_was_not_cancelled_before_its_start(
 ) -> None:
     """Accounting has one record for all unstarted tasks, or none; but the slice began."""
     run, engine = make_run(3, Packing())
-    submit(run, waiting(None), {}, "submit")
+    submit(run, choose_waiting(None), {}, "submit")
     (job,) = engine.jobs.values()
     if lost == "emptied":
         began(run, 1)
@@ -160,7 +160,7 @@ def test_a_slice_that_began_was_not_cancelled_before_its_start(
 def test_a_setup_that_ended_the_script_is_no_slice_that_began(make_run: MakeRun) -> None:
     """Slurm reports COMPLETED, but the command was not run."""
     run, engine = make_run(1, Packing(), setup="module load x")
-    submit(run, waiting(None), {}, "submit")
+    submit(run, choose_waiting(None), {}, "submit")
     line = "slurmslice setup job=100 restart=0 at=1800000000 host=n1 exit=0\n"
     run.place.task_log(1, 0).write_text(line)
     polled(run, engine, DONE)
@@ -170,7 +170,7 @@ def test_a_setup_that_ended_the_script_is_no_slice_that_began(make_run: MakeRun)
 def test_a_returned_slice_does_not_run_beside_its_task(make_run: MakeRun) -> None:
     """scontrol requeue of a pack over its time limit: its task runs the rest."""
     run, engine = make_run(3, Packing(pack=3))
-    submit(run, waiting(None), {}, "submit")
+    submit(run, choose_waiting(None), {}, "submit")
     log = run.place.task_log(1, 0)
     log.write_text(LINE.format("start", 0) + LINE.format("end", "0 exit=0"))
     engine.most = 0

@@ -13,7 +13,7 @@ from slurmslice.run import Run
 from slurmslice.slices import SliceTable
 from slurmslice.states import State
 from slurmslice.users import user_name
-from slurmslice.verbs.submit import submit, waiting
+from slurmslice.verbs.submit import choose_waiting, submit
 from tests.fakes import FakeEngine
 from tests.typed import Typed
 
@@ -118,7 +118,7 @@ def test_a_pattern_that_matches_nothing_is_no_slice(new_run: NewRun, typed: Type
 
 def test_who_cancelled_has_a_name(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:
     """The user name replaces sacct's number; an unknown number stays."""
-    submit(new_run("0-3"), waiting(None), {}, "submit")
+    submit(new_run("0-3"), choose_waiting(None), {}, "submit")
     for index, uid in enumerate((0, 4_000_000_000)):
         report = TaskReport(State.CANCELLED, f"CANCELLED by {uid}")
         engine.jobs["100"].tasks[index] = report
@@ -132,7 +132,7 @@ def test_reasons_that_are_not_shown_are_counted(
     new_run: NewRun, engine: FakeEngine, typed: Typed
 ) -> None:
     """The three most frequent reasons are shown, the others are counted."""
-    submit(new_run("0-9"), waiting(None), {}, "submit")
+    submit(new_run("0-9"), choose_waiting(None), {}, "submit")
     for index, code in enumerate((1, 1, 1, 2, 2, 3, 3, 4, 5, 6)):
         engine.end("100", index, State.FAILED, exit_code=code)
     said = typed("status", "demo")

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from slurmslice import files
-from slurmslice.errors import NotAFile
+from slurmslice.errors import NotAFileError
 from slurmslice.run import Run
 from slurmslice.states import State
-from slurmslice.verbs.submit import submit, waiting
+from slurmslice.verbs.submit import choose_waiting, submit
 from tests.errors import check_error, error_code
 from tests.fakes import FakeEngine
 from tests.test_on_this_machine import Here
@@ -41,9 +41,9 @@ KINDS: dict[str, Make] = {
 }  # fmt: skip
 
 WAYS: list[Make] = [
-    files.read,  # type: ignore[list-item]
-    lambda path: files.read_on(path, 0),  # type: ignore[list-item]
-    lambda path: files.append(path, b"line\n"),
+    files.read_file,  # type: ignore[list-item]
+    lambda path: files.read_new_lines(path, 0),  # type: ignore[list-item]
+    lambda path: files.append_lines(path, b"line\n"),
 ]
 
 
@@ -57,7 +57,7 @@ def test_not_a_file_is_named_without_waiting(tmp_path: Path, kind: str, way: Mak
         way(path)
     assert str(path) == str(why.value.filename)
     if not (path.is_symlink() and way in WAYS[2:]):  # append refuses a link itself: ELOOP
-        assert isinstance(why.value, NotAFile)
+        assert isinstance(why.value, NotAFileError)
         check_error(why.value, "not-a-file", path=str(path), found=f"a {kind}")
 
 
@@ -75,7 +75,7 @@ def test_file_under_lease_is_opened(tmp_path: Path) -> None:
         before = signal.signal(signal.SIGIO, give_back)
         try:
             fcntl.fcntl(lent, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-            files.append(path, b"more\n")
+            files.append_lines(path, b"more\n")
         finally:
             signal.signal(signal.SIGIO, before)
     assert given_back
@@ -133,7 +133,7 @@ def test_unreadable_task_log_is_noted(
 ) -> None:
     """Slurm's report counts, and one note per command names the unreadable log."""
     run = new_run("0-3")
-    submit(run, waiting(None), {}, "submit")
+    submit(run, choose_waiting(None), {}, "submit")
     engine.end_all(State.FAILED)
     for index in (1, 2):
         os.mkfifo(run.place.task_log(1, index))

@@ -49,8 +49,8 @@ def test_code_and_fields_are_shown_only_if_they_are_wanted(
 ) -> None:
     """They come back as they were, whatever the fields hold; the text is the same without them."""
     monkeypatch.setenv("SLURMSLICE_CODES", "1" if shown else "")
-    console.note("no-fields", "Done.")
-    console.note("some-fields", "First line.\nSecond \x1b[31m.", key="a\n]\x1b [é", number=3)
+    console.emit_note("no-fields", "Done.")
+    console.emit_note("some-fields", "First line.\nSecond \x1b[31m.", key="a\n]\x1b [é", number=3)
     said = capsys.readouterr().err
     assert without_marks(said) == "Done.\nFirst line.\nSecond \\0033[31m.\n"
     assert notes_in(said) == shown * [

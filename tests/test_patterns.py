@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from slurmslice.cli.patterns import matching
-from slurmslice.errors import BadInput
+from slurmslice.cli.patterns import matching_paths
+from slurmslice.errors import BadInputError
 from tests.errors import raises_error
 
 FILES = ("x.h5", "a/x.h5", "a/b/y.h5", "a/b/.z.h5", "a/.h/x.h5", "c[1]/a/b/x.h5", "c[1]/t.txt")
@@ -37,7 +37,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_patterns_match_like_python_glob(here: Path, pattern: str) -> None:
     """Without circular links, all matches of ``glob`` are found; links to folders are followed."""
     pattern = pattern.replace("{here}", str(here))
-    assert sorted(matching(pattern)) == sorted(set(glob(pattern, recursive=True)))
+    assert sorted(matching_paths(pattern)) == sorted(set(glob(pattern, recursive=True)))
 
 
 def test_circular_links_end(here: Path) -> None:
@@ -46,32 +46,32 @@ def test_circular_links_end(here: Path) -> None:
     (here / "a" / "b" / "same").symlink_to(".")
     (here / "c[1]" / "a" / "other").symlink_to(here / "a")
     (here / "self").symlink_to("self")
-    found = matching("a/b/**/*.h5")
+    found = matching_paths("a/b/**/*.h5")
     assert found == ["a/b/y.h5"]
-    found = matching("**/*.h5")
+    found = matching_paths("**/*.h5")
     assert {"x.h5", "a/x.h5", "a/b/y.h5", "c[1]/a/b/x.h5", "c[1]/a/other/x.h5"} <= {*found}
     assert not [path for path in found if "up/" in path or "same/" in path]
 
 
 def test_too_many_circular_links_are_refused(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten folders with links to each other have millions of paths; the hint names a way out."""
-    monkeypatch.setattr("slurmslice.cli.patterns.MOST_AGAIN", 2000)
+    monkeypatch.setattr("slurmslice.cli.patterns.MAX_REVISITS", 2000)
     names = [f"f{n}" for n in range(10)]
     for name in names:
         (here / name).mkdir()
     for one, other in permutations(names, 2):
         (here / one / f"to-{other}").symlink_to(here / other)
-    with raises_error(BadInput, "link-loop") as why:
-        matching("**/*.h5")
+    with raises_error(BadInputError, "link-loop") as why:
+        matching_paths("**/*.h5")
     assert "--slices-from -" in why.value.hint
-    assert not matching("f1/*.h5")
+    assert not matching_paths("f1/*.h5")
 
 
 def test_link_to_many_folders_is_followed(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The number of folders is not limited; only repeated visits count."""
-    monkeypatch.setattr("slurmslice.cli.patterns.MOST_AGAIN", 3)
+    monkeypatch.setattr("slurmslice.cli.patterns.MAX_REVISITS", 3)
     for n in range(9):
         (here / ".far" / f"{n}").mkdir(parents=True)
         (here / ".far" / f"{n}" / "x.nc").touch()
     (here / "near").symlink_to(".far")
-    assert len(matching("**/*.nc")) == 9
+    assert len(matching_paths("**/*.nc")) == 9

@@ -8,17 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slurmslice.plan import (
-    ARRAY_TEXT_LIMIT,
+    MAX_ARRAY_TEXT_BYTES,
     ThrottleShare,
-    batch,
+    can_be_direct,
     compute_shares,
-    dealt,
-    is_direct,
+    distribute_round_robin,
+    make_batch,
     may_resubmit,
-    portion,
+    rows_that_fit,
 )
-from slurmslice.slices import SliceTable, from_range
-from slurmslice.states import FINAL, State
+from slurmslice.slices import SliceTable, slices_from_range
+from slurmslice.states import FINAL_STATES, State
 
 
 @given(st.lists(st.integers(0, 200), unique=True, min_size=1), st.data())
@@ -28,23 +28,23 @@ def test_direct_form_carries_each_slice_once_by_its_key(
     """Direct form: index = key for each row, in any order of the rows."""
     table = SliceTable(tuple(map(str, keys)))
     rows = data.draw(st.lists(st.sampled_from(range(len(keys))), unique=True, min_size=1))
-    made = batch(table, rows, direct=True, pack=1, throttle=None)
+    made = make_batch(table, rows, direct=True, pack=1, throttle=None)
     assert sorted(made.rows) == sorted(rows)
     assert [int(table.keys[row]) for row in made.rows] == list(made.array)
 
 
 def test_table_form_indices_start_at_zero() -> None:
     """Table form: index i carries row i of the submission's own table."""
-    made = batch(SliceTable(("a", "b", "c", "d")), [1, 3], direct=False, pack=1, throttle=2)
+    made = make_batch(SliceTable(("a", "b", "c", "d")), [1, 3], direct=False, pack=1, throttle=2)
     assert (list(made.rows), str(made.array)) == ([1, 3], "0-1%2")
 
 
 def test_the_form_depends_on_the_highest_index() -> None:
     """MaxArraySize 1001 allows the index 1000 and none above it; a pack needs a table."""
-    assert is_direct(from_range("0-1000")[0], 1001, 1)
-    assert not is_direct(from_range("5-1001")[0], 1001, 1)
-    assert not is_direct(SliceTable(("a",)), 1001, 1)
-    assert not is_direct(from_range("0-9")[0], 1001, 2)
+    assert can_be_direct(slices_from_range("0-1000")[0], 1001, 1)
+    assert not can_be_direct(slices_from_range("5-1001")[0], 1001, 1)
+    assert not can_be_direct(SliceTable(("a",)), 1001, 1)
+    assert not can_be_direct(slices_from_range("0-9")[0], 1001, 2)
 
 
 @given(st.integers(1, 300), st.integers(1, 40), st.integers(1, 7))
@@ -54,8 +54,8 @@ def test_batches_carry_each_slice_exactly_once(slices: int, most: int, pack: int
     left = list(range(slices))
     carried: list[int] = []
     while left:
-        rows = portion(table, left, direct=False, pack=pack, most=most)
-        made = batch(table, rows, direct=False, pack=pack, throttle=None)
+        rows = rows_that_fit(table, left, direct=False, pack=pack, most=most)
+        made = make_batch(table, rows, direct=False, pack=pack, throttle=None)
         assert 1 <= len(made.array) <= most
         assert len(made.array) == -(-len(rows) // pack)
         carried += made.rows
@@ -69,10 +69,10 @@ def test_array_text_never_exceeds_the_limit_of_sbatch() -> None:
     table = SliceTable(tuple(keys))
     left, rounds = list(range(len(keys))), 0
     while left:
-        rows = portion(table, left, direct=True, pack=1, most=10**9)
-        made = batch(table, rows, direct=True, pack=1, throttle=None)
-        assert len(str(made.array)) <= ARRAY_TEXT_LIMIT
-        assert len(str(made.array)) > ARRAY_TEXT_LIMIT / 2 or len(rows) == len(left)
+        rows = rows_that_fit(table, left, direct=True, pack=1, most=10**9)
+        made = make_batch(table, rows, direct=True, pack=1, throttle=None)
+        assert len(str(made.array)) <= MAX_ARRAY_TEXT_BYTES
+        assert len(str(made.array)) > MAX_ARRAY_TEXT_BYTES / 2 or len(rows) == len(left)
         left = [row for row in left if row not in set(rows)]
         rounds += 1
     assert rounds > 1
@@ -81,7 +81,7 @@ def test_array_text_never_exceeds_the_limit_of_sbatch() -> None:
 @given(st.integers(1, 200), st.integers(1, 20))
 def test_neighbours_go_to_different_tasks(slices: int, pack: int) -> None:
     """Round-robin: the slices of a task are as far apart as possible."""
-    order, tasks = dealt(range(slices), pack), -(-slices // pack)
+    order, tasks = distribute_round_robin(range(slices), pack), -(-slices // pack)
     assert sorted(order) == list(range(slices))
     for first in range(0, slices, pack):
         one = order[first : first + pack]
@@ -91,7 +91,7 @@ def test_neighbours_go_to_different_tasks(slices: int, pack: int) -> None:
 @given(st.sampled_from(State))
 def test_slices_in_flight_are_never_submitted_again(state: State) -> None:
     """A person may name any state: PENDING, RUNNING and SUBMITTED are still refused."""
-    assert may_resubmit(state) == (state in FINAL | {State.WAITING, State.UNKNOWN})
+    assert may_resubmit(state) == (state in FINAL_STATES | {State.WAITING, State.UNKNOWN})
 
 
 SHARES = st.lists(

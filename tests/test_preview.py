@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slurmslice.engines import Limits
+from slurmslice.engines import TaskLimits
 from slurmslice.resources import ResourceRequest
 from tests.fakes import FakeEngine
 from tests.typed import Typed
@@ -59,7 +59,7 @@ def test_worst_case_takes_the_largest_and_the_longest(engine: FakeEngine, typed:
     """The worst case of slices that are not packed; a task of one is not slowed by the others."""
     rows = ["n,mem,min,cpus", *(f"{n},{n}0,1,1" for n in range(1, 10)), "10,5,62,4"]
     (typed.folder / "t.csv").write_text("\n".join(rows))
-    engine.limited = Limits(1001, 3, "3 fit")
+    engine.limited = TaskLimits(1001, 3, "3 fit")
     options = ("--mem", "{mem}M", "-t", "{min}", "-c", "{cpus}")
     typed("run", "--dry-run", "--table", "t.csv", "--key", "n", *options, *COMMAND)
     assert at_worst(typed) >= {"4.3", "01:05:00", "240M"}
@@ -68,9 +68,9 @@ def test_worst_case_takes_the_largest_and_the_longest(engine: FakeEngine, typed:
 def test_the_number_that_fits_depends_on_the_request(engine: FakeEngine, typed: Typed) -> None:
     """The number is that of the smallest request, the duration that of the largest."""
 
-    def limits(request: ResourceRequest) -> Limits:
+    def limits(request: ResourceRequest) -> TaskLimits:
         fit = 400 // (request.mem_mib or 1)
-        return Limits(1001, fit, f"{fit} fit")
+        return TaskLimits(1001, fit, f"{fit} fit")
 
     engine.limits = limits  # type: ignore[method-assign]
     said = typed("run", "--dry-run", *a_table(typed), *COMMAND)
@@ -82,7 +82,7 @@ def test_the_number_that_fits_depends_on_the_request(engine: FakeEngine, typed: 
 def test_slices_in_different_partitions(engine: FakeEngine, typed: Typed) -> None:
     """The total over several partitions is not known, so none is shown."""
     (typed.folder / "t.csv").write_text("n,p\na,main\nb,short\nc,long\n")
-    engine.limited = Limits(1001, 1, "1 fit")
+    engine.limited = TaskLimits(1001, 1, "1 fit")
     line = ("--table", "t.csv", "--key", "n", "-p", "{p}", "--pack", "2", "-t", "1", *COMMAND)
     said = typed("run", "--dry-run", *line)
     assert at_once(typed) is None
@@ -95,9 +95,9 @@ def test_slices_in_different_partitions(engine: FakeEngine, typed: Typed) -> Non
 def test_one_slice_that_is_too_large_is_not_all_of_them(engine: FakeEngine, typed: Typed) -> None:
     """The first one exceeds the limits: it is the one in the message."""
 
-    def limits(request: ResourceRequest) -> Limits:
+    def limits(request: ResourceRequest) -> TaskLimits:
         never = "no node has that much" if (request.mem_mib or 0) > 60 else ""
-        return Limits(1001, 0 if never else 4, never, never=never)
+        return TaskLimits(1001, 0 if never else 4, never, never=never)
 
     engine.limits = limits  # type: ignore[method-assign]
     said = typed("run", *a_table(typed), *COMMAND)
@@ -143,7 +143,7 @@ def test_the_reason_for_no_packing_is_shown(
     engine: FakeEngine, typed: Typed, line: str, why: str
 ) -> None:
     """Packing was requested, but each slice has a task of its own."""
-    engine.limited = Limits(1001, 8, "8 fit", max_time_s=600)
+    engine.limited = TaskLimits(1001, 8, "8 fit", max_time_s=600)
     typed("render", "--dry-run", "-a", "0-3", *line.split(), *COMMAND)
     assert typed.code == 0
     assert [note.code for note in typed.notes if "pack" in note.code] == ([why] if why else [])

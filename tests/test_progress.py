@@ -13,11 +13,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurmslice.progress import SlotProgress, TaskProgress, parse, refusals, sifted, signal_of
-from slurmslice.script import library
+from slurmslice.progress import (
+    SlotProgress,
+    TaskProgress,
+    extract_progress_lines,
+    find_refused_jobs,
+    parse_progress,
+    signal_number,
+)
+from slurmslice.script import library_bytes
 
 FUNCTION = (
-    library().decode().replace('\n_main "$@"\n', "\n")
+    library_bytes().decode().replace('\n_main "$@"\n', "\n")
     + """
 _job=${SLURM_ARRAY_JOB_ID:-} _restart=${SLURM_RESTART_COUNT:-0}
 _host=${SLURMD_NODENAME:-$HOSTNAME}
@@ -56,7 +63,7 @@ def test_the_parser_reads_the_lines_of_bash() -> None:
         SLURM_RESTART_COUNT="4",
         SLURMD_NODENAME="n7",
     )
-    said = parse(data, "419")
+    said = parse_progress(data, "419")
     slot = said.slots[2]
     assert (said.restart, slot.host, slot.exit_code) == (4, "n7", 137)
     assert slot.started_at is not None
@@ -67,7 +74,7 @@ def test_the_parser_reads_the_lines_of_bash() -> None:
 
 def test_without_slurm_the_host_and_restart_have_defaults() -> None:
     """Without Slurm's variables the restart is 0 and the host is the machine's name."""
-    said = parse(written("_progress start slot=0"))
+    said = parse_progress(written("_progress start slot=0"))
     assert said.restart == 0
     assert said.slots[0].host == os.uname().nodename
 
@@ -77,40 +84,40 @@ def test_refusal_and_setup_as_bash_writes_them() -> None:
     data = written(
         "_progress refused 'owner=barred by slurmslice: given up'; _progress setup exit=0"
     )
-    assert parse(data).refused == "barred by slurmslice: given up"
-    assert parse(data).setup_exit == 0
+    assert parse_progress(data).refused == "barred by slurmslice: given up"
+    assert parse_progress(data).setup_exit == 0
 
 
 def test_the_lines_of_one_slice() -> None:
     """A slice has started after its start line, and ended after its end line."""
-    assert parse(b"") == TaskProgress()
-    assert parse(START) == TaskProgress(0, {0: STARTED})
-    assert parse(START + END) == TaskProgress(0, {0: ENDED})
-    assert parse(END).slots[0] == SlotProgress(None, "n3", 1795424180, 3)
+    assert parse_progress(b"") == TaskProgress()
+    assert parse_progress(START) == TaskProgress(0, {0: STARTED})
+    assert parse_progress(START + END) == TaskProgress(0, {0: ENDED})
+    assert parse_progress(END).slots[0] == SlotProgress(None, "n3", 1795424180, 3)
 
 
 def test_several_slices_of_one_task() -> None:
     """The slots of a task are independent."""
     data = START + END + START.replace(b"slot=0", b"slot=1")
-    assert parse(data).slots == {0: ENDED, 1: STARTED}
+    assert parse_progress(data).slots == {0: ENDED, 1: STARTED}
 
 
 def test_a_slice_over_its_time_limit() -> None:
     """The timeout is known from its line on, and stays beside the exit code."""
     late = replace(STARTED, timed_out=True)
-    assert parse(START + TIMEOUT) == TaskProgress(0, {0: late})
+    assert parse_progress(START + TIMEOUT) == TaskProgress(0, {0: late})
     for data in (START + TIMEOUT + END, START + END + TIMEOUT):
-        assert parse(data) == TaskProgress(0, {0: replace(ENDED, timed_out=True)})
-    assert parse(START + TIMEOUT + later(START, 1)) == TaskProgress(
+        assert parse_progress(data) == TaskProgress(0, {0: replace(ENDED, timed_out=True)})
+    assert parse_progress(START + TIMEOUT + later(START, 1)) == TaskProgress(
         1, {0: replace(STARTED, restart=1)}
     )
-    assert parse(TIMEOUT.replace(b"slot=0", b"slot=1") + START).slots[0] == STARTED
+    assert parse_progress(TIMEOUT.replace(b"slot=0", b"slot=1") + START).slots[0] == STARTED
 
 
 def test_a_slice_that_an_earlier_start_of_the_task_has_done() -> None:
     """Its end line is in the newest restart, without a start line and without a start time."""
     kept = later(END, 1).replace(b"exit=3\n", b"exit=0 kept=1\n")
-    assert parse(START + END + kept) == TaskProgress(
+    assert parse_progress(START + END + kept) == TaskProgress(
         1, {0: SlotProgress(None, "n3", 1795424180, 0, restart=1)}
     )
 
@@ -118,50 +125,50 @@ def test_a_slice_that_an_earlier_start_of_the_task_has_done() -> None:
 def test_only_the_newest_restart_counts() -> None:
     """After a requeue the earlier end is ignored: the slice runs again."""
     data = START + END + later(START, 1)
-    assert parse(data) == TaskProgress(1, {0: replace(STARTED, restart=1)})
-    assert parse(data + START.replace(b"slot=0", b"slot=1")).older == {1}
-    assert parse(START + SETUP + later(START, 1)).setup_exit is None
+    assert parse_progress(data) == TaskProgress(1, {0: replace(STARTED, restart=1)})
+    assert parse_progress(data + START.replace(b"slot=0", b"slot=1")).older == {1}
+    assert parse_progress(START + SETUP + later(START, 1)).setup_exit is None
     newest = TaskProgress(10, {0: replace(STARTED, restart=10)})
-    assert parse(later(START, 10) + later(START + END, 9)) == newest
+    assert parse_progress(later(START, 10) + later(START + END, 9)) == newest
 
 
 def test_a_check_that_failed() -> None:
     """Its line gives the exit code that follows the command's."""
     check = END.replace(b"slurmslice end", b"slurmslice check")
-    assert parse(START + check + END).slots[0] == replace(ENDED, check_exit=3)
-    assert parse(START + check).slots[0] == replace(STARTED, check_exit=3)
-    assert parse(check + later(START + END, 1)).slots[0].check_exit is None
+    assert parse_progress(START + check + END).slots[0] == replace(ENDED, check_exit=3)
+    assert parse_progress(START + check).slots[0] == replace(STARTED, check_exit=3)
+    assert parse_progress(check + later(START + END, 1)).slots[0].check_exit is None
 
 
 def test_a_process_killed_out_of_memory() -> None:
     """Its line gives the number of slices that ran; a line of an older start is ignored."""
     lost = START.replace(b"slurmslice start", b"slurmslice memory").replace(b"\n", b" of=3\n")
-    assert parse(START + lost + END).slots[0] == replace(ENDED, lost_among=3)
-    assert parse(lost + later(START + END, 1)).slots[0].lost_among is None
+    assert parse_progress(START + lost + END).slots[0] == replace(ENDED, lost_among=3)
+    assert parse_progress(lost + later(START + END, 1)).slots[0].lost_among is None
 
 
 def test_lines_of_another_job_are_not_this_task_s() -> None:
     """A refused duplicate writes to the same file; its lines say nothing about this task."""
     data = START + REFUSED + END
-    assert parse(data, "419") == TaskProgress(0, {0: ENDED})
-    assert parse(data, "420") == TaskProgress(refused="419")
-    assert parse(data, "41") == TaskProgress()
+    assert parse_progress(data, "419") == TaskProgress(0, {0: ENDED})
+    assert parse_progress(data, "420") == TaskProgress(refused="419")
+    assert parse_progress(data, "41") == TaskProgress()
 
 
 def test_refused_jobs() -> None:
     """Each refused job, with the content of the claim and the time; other lines are ignored."""
-    assert refusals(START + REFUSED + END) == {"420": ("419", 1795424103)}
-    assert refusals(START + END) == {}
+    assert find_refused_jobs(START + REFUSED + END) == {"420": ("419", 1795424103)}
+    assert find_refused_jobs(START + END) == {}
 
 
 def test_a_host_of_any_bytes() -> None:
     """A name that is not UTF-8 is shown escaped."""
-    assert parse(START.replace(b"n3", b"n\xff")).slots[0].host == "n\\xff"
+    assert parse_progress(START.replace(b"n3", b"n\xff")).slots[0].host == "n\\xff"
 
 
 def test_a_setup_that_failed() -> None:
     """A task that ended in its setup has that exit code and no started slice."""
-    said = parse(SETUP)
+    said = parse_progress(SETUP)
     assert said == TaskProgress(restart=0, setup_exit=1)
     assert said.setup_ended_at == 1795424103
 
@@ -171,20 +178,20 @@ def test_a_setup_that_failed() -> None:
 )
 def test_lines_are_found_between_other_output(noise: bytes) -> None:
     """The setup and slurmstepd write to the same file; a line may begin after their text."""
-    assert parse(noise + START + noise + END, "419") == TaskProgress(0, {0: ENDED})
+    assert parse_progress(noise + START + noise + END, "419") == TaskProgress(0, {0: ENDED})
 
 
 def test_a_start_of_another_format_is_ignored() -> None:
     """Its lines may have another meaning in a newer library."""
     now, newer = (START.replace(b"\n", b" format=%d\n" % number) for number in (1, 10))
-    assert parse(now).slots[0] == STARTED
-    assert parse(newer) == TaskProgress()
+    assert parse_progress(now).slots[0] == STARTED
+    assert parse_progress(newer) == TaskProgress()
 
 
 @pytest.mark.parametrize("cut", range(len(START + END)))
 def test_an_incomplete_line_is_ignored(cut: int) -> None:
     """A file cut anywhere says what its complete lines say."""
-    said = parse((START + END)[:cut])
+    said = parse_progress((START + END)[:cut])
     assert said == (TaskProgress(0, {0: STARTED}) if cut >= len(START) else TaskProgress())
 
 
@@ -205,13 +212,13 @@ def test_an_incomplete_line_is_ignored(cut: int) -> None:
 )
 def test_a_malformed_line_is_ignored(line: bytes) -> None:
     """A field is missing, odd or forged."""
-    assert parse(line) == TaskProgress()
+    assert parse_progress(line) == TaskProgress()
 
 
 def test_fields_of_later_versions_are_ignored() -> None:
     """New fields are added at the end only."""
     data = START[:-1] + b" cpus=4\n" + END[:-1] + b" cpu_s=1,5 x\n"
-    assert parse(data) == parse(START + END)
+    assert parse_progress(data) == parse_progress(START + END)
 
 
 @given(
@@ -222,7 +229,7 @@ def test_fields_of_later_versions_are_ignored() -> None:
 )
 def test_no_bytes_make_it_fail(parts: list[bytes], cut: int) -> None:
     """Any bytes give a record with possible values."""
-    said = parse(b"".join(parts)[cut:])
+    said = parse_progress(b"".join(parts)[cut:])
     for slot in said.slots.values():
         assert slot.exit_code is None or 0 <= slot.exit_code <= 999
         assert (slot.exit_code is None) == (slot.ended_at is None)
@@ -243,9 +250,9 @@ PIECES = st.lists(
 def test_sifted_lines_parse_like_the_whole_output(parts: list[bytes], size: int) -> None:
     """For any pieces, and any text between the lines."""
     data = b"".join(parts)
-    kept = sifted(data[at : at + size] for at in range(0, len(data), size))
-    assert parse(kept) == parse(data)
-    assert refusals(kept) == refusals(data)
+    kept = extract_progress_lines(data[at : at + size] for at in range(0, len(data), size))
+    assert parse_progress(kept) == parse_progress(data)
+    assert find_refused_jobs(kept) == find_refused_jobs(data)
 
 
 def test_a_large_output_takes_little_memory() -> None:
@@ -259,7 +266,7 @@ def test_a_large_output_takes_little_memory() -> None:
 
     tracemalloc.start()
     try:
-        kept = sifted(large())
+        kept = extract_progress_lines(large())
         most = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -280,12 +287,12 @@ def test_a_large_output_takes_little_memory() -> None:
 )
 def test_old_restarts_and_other_slices_change_nothing(lines: list[bytes]) -> None:
     """Only the newest restart's lines of a slice describe it."""
-    said = parse(b"".join(lines))
+    said = parse_progress(b"".join(lines))
     newest = [line for line in lines if b"restart=%d " % (said.restart or 0) in line]
-    assert replace(parse(b"".join(newest)), older=said.older) == said
+    assert replace(parse_progress(b"".join(newest)), older=said.older) == said
     for slot, known in said.slots.items():
         own = b"".join(line for line in newest if b"slot=%d" % slot in line)
-        assert parse(own).slots == {slot: known}
+        assert parse_progress(own).slots == {slot: known}
         assert known.timed_out == (b" timeout " in own)
 
 
@@ -295,4 +302,4 @@ def test_old_restarts_and_other_slices_change_nothing(lines: list[bytes]) -> Non
 )
 def test_the_signal_in_an_exit_code(code: int | None, signal: int | None) -> None:
     """128 + n is signal n; an exit code such as 255 is none."""
-    assert signal_of(code) == signal
+    assert signal_number(code) == signal

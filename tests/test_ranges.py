@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurmslice.errors import BadInput
-from slurmslice.ranges import compress, parse_array
+from slurmslice.errors import BadInputError
+from slurmslice.ranges import compress_indices, parse_array
 from tests.errors import raises_error
 
 
@@ -41,13 +41,13 @@ def test_documented_forms_are_parsed(text: str, indices: list[int], throttle: in
 )  # fmt: skip
 def test_malformed_text_is_refused(text: str) -> None:
     """Invalid text, and an index that occurs twice, is an error; nothing is guessed."""
-    with pytest.raises(BadInput):
+    with pytest.raises(BadInputError):
         parse_array(text)
 
 
 def test_backward_range_suggests_the_forward_one() -> None:
     """The hint names the range to type."""
-    with raises_error(BadInput, "backward-range", value="5-3") as caught:
+    with raises_error(BadInputError, "backward-range", value="5-3") as caught:
         parse_array("5-3")
     assert "3-5" in caught.value.hint
 
@@ -55,20 +55,20 @@ def test_backward_range_suggests_the_forward_one() -> None:
 @given(st.lists(st.integers(0, 400), unique=True, min_size=1))
 def test_compress_keeps_every_index_in_order(indices: list[int]) -> None:
     """Parsing the compressed text returns the same indices in the same order."""
-    assert list(compress(indices)) == indices
-    assert list(parse_array(str(compress(indices)))) == indices
+    assert list(compress_indices(indices)) == indices
+    assert list(parse_array(str(compress_indices(indices)))) == indices
 
 
 @given(st.lists(st.integers(0, 60), unique=True, min_size=1).map(sorted), st.integers(1, 9))
 def test_throttle_is_written_and_read_back(indices: list[int], throttle: int) -> None:
     """%N is written and parsed back."""
-    assert parse_array(str(compress(indices, throttle))).throttle == throttle
+    assert parse_array(str(compress_indices(indices, throttle))).throttle == throttle
 
 
 def test_compress_writes_short_readable_text() -> None:
     """Consecutive indices become ranges, equal steps become steps, single indices stay."""
-    assert str(compress([3, 17])) == "3,17"
-    assert str(compress([3, 7, 11, 13, 20])) == "3,7,11,13,20"
-    assert str(compress(range(99))) == "0-98"
-    assert str(compress([0, 5, 10, 15])) == "0-15:5"
-    assert str(compress([0, 1, 2, 7, 9, 10])) == "0-2,7,9-10"
+    assert str(compress_indices([3, 17])) == "3,17"
+    assert str(compress_indices([3, 7, 11, 13, 20])) == "3,7,11,13,20"
+    assert str(compress_indices(range(99))) == "0-98"
+    assert str(compress_indices([0, 5, 10, 15])) == "0-15:5"
+    assert str(compress_indices([0, 1, 2, 7, 9, 10])) == "0-2,7,9-10"

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurmslice.command import fill
-from slurmslice.errors import BadInput
-from slurmslice.readers.columns import derive
-from slurmslice.readers.delimited import from_table
-from slurmslice.readers.files import from_paths, natural
-from slurmslice.readers.grid import from_grid
-from slurmslice.readers.lists import JOB, from_jobs
+from slurmslice.command import slice_argv
+from slurmslice.errors import BadInputError
+from slurmslice.readers.columns import add_computed_columns
+from slurmslice.readers.delimited import slices_from_table
+from slurmslice.readers.files import natural_sort_key, slices_from_paths
+from slurmslice.readers.grid import slices_from_grid
+from slurmslice.readers.lists import JOB_COMMAND, slices_from_jobs
 from slurmslice.slices import SliceTable
 from tests.errors import raises_error
 
@@ -37,10 +37,10 @@ def rows(table: SliceTable) -> Rows:
 def test_first_line_names_the_columns() -> None:
     """Without --key, the row number from 0 is the key; with it, a column is, and stays a column."""
     data = b"name,mass\na,1\nb,2\n"
-    table = from_table(data, "x.csv", None)
+    table = slices_from_table(data, "x.csv", None)
     assert table.columns == ("name", "mass")
     assert rows(table) == [("0", "a", "1"), ("1", "b", "2")]
-    assert rows(from_table(data, "x.csv", "name")) == [("a", "a", "1"), ("b", "b", "2")]
+    assert rows(slices_from_table(data, "x.csv", "name")) == [("a", "a", "1"), ("b", "b", "2")]
 
 
 @pytest.mark.parametrize(
@@ -62,20 +62,20 @@ def test_first_line_names_the_columns() -> None:
 )
 def test_csv_values_are_exact(data: bytes, values: list[str]) -> None:
     """Quotes, line ends in values, BOM, CRLF, blank lines and any bytes are read exactly."""
-    assert [row[1] for row in rows(from_table(data, "x.csv", None))] == values
+    assert [row[1] for row in rows(slices_from_table(data, "x.csv", None))] == values
 
 
 def test_tsv_has_tabs_and_no_quotes() -> None:
     """In TSV, a quote and a comma are ordinary characters."""
-    table = from_table(b'a\tb\r\n"x\ty,z\r\n', "x.TSV", None)
+    table = slices_from_table(b'a\tb\r\n"x\ty,z\r\n', "x.TSV", None)
     assert rows(table) == [("0", '"x', "y,z")]
 
 
 @pytest.mark.parametrize("source", ["standard input", "x.txt"])
 def test_header_decides_the_format_without_a_suffix(source: str) -> None:
     """If no suffix decides, only a tab in the first line means TSV."""
-    assert rows(from_table(b'a\tb\n1\t"2\n', source, None)) == [("0", "1", '"2')]
-    assert rows(from_table(b'a,b\n1,"2\t"\n', source, None)) == [("0", "1", "2\t")]
+    assert rows(slices_from_table(b'a\tb\n1\t"2\n', source, None)) == [("0", "1", '"2')]
+    assert rows(slices_from_table(b'a,b\n1,"2\t"\n', source, None)) == [("0", "1", "2\t")]
 
 
 @pytest.mark.parametrize(
@@ -98,8 +98,8 @@ def test_header_decides_the_format_without_a_suffix(source: str) -> None:
 )
 def test_invalid_table_line_is_named(data: bytes, code: str, line: int) -> None:
     """An invalid table is an error that names the line as an editor counts, from 1."""
-    with raises_error(BadInput, code, path="x.csv", line=line):
-        from_table(data, "x.csv", None)
+    with raises_error(BadInputError, code, path="x.csv", line=line):
+        slices_from_table(data, "x.csv", None)
 
 
 @pytest.mark.parametrize(
@@ -116,22 +116,22 @@ def test_invalid_table_line_is_named(data: bytes, code: str, line: int) -> None:
 )
 def test_invalid_column_name_is_refused(data: bytes, code: str, column: str | int) -> None:
     """The error names the column and its place, and suggests a similar valid name."""
-    with raises_error(BadInput, code, column=column) as caught:
-        from_table(data, "x.csv", None)
+    with raises_error(BadInputError, code, column=column) as caught:
+        slices_from_table(data, "x.csv", None)
     assert "x.csv, line 1" in str(caught.value)
     assert column != "2nd" or "n2nd" in caught.value.hint
 
 
 def test_table_without_rows_is_refused() -> None:
     """A header alone is an error."""
-    with raises_error(BadInput, "no-slices", source="x.csv"):
-        from_table(b"x\n", "x.csv", None)
+    with raises_error(BadInputError, "no-slices", source="x.csv"):
+        slices_from_table(b"x\n", "x.csv", None)
 
 
 def test_commas_in_a_tsv_file_are_refused() -> None:
     """The error names the separator that was found, and the suffix for the expected one."""
-    with raises_error(BadInput, "wrong-separator", line=1) as caught:
-        from_table(b"a,b\n1,2\n", "x.tsv", None)
+    with raises_error(BadInputError, "wrong-separator", line=1) as caught:
+        slices_from_table(b"a,b\n1,2\n", "x.tsv", None)
     assert "commas" in caught.value.message
     assert ".tsv" in caught.value.hint
 
@@ -146,8 +146,8 @@ def test_commas_in_a_tsv_file_are_refused() -> None:
 )
 def test_key_column_must_exist_and_be_unique(key: str, code: str, hint: str) -> None:
     """The key column exists, and its values are unique."""
-    with raises_error(BadInput, code) as caught:
-        from_table(b"name,mass\na,1\nb,1\n", "x.csv", key)
+    with raises_error(BadInputError, code) as caught:
+        slices_from_table(b"name,mass\na,1\nb,1\n", "x.csv", key)
     assert hint in caught.value.hint
 
 
@@ -160,15 +160,15 @@ def test_quoted_csv_is_read_exactly(records: Rows) -> None:
     text = io.StringIO(newline="")
     csv.writer(text, quoting=csv.QUOTE_ALL).writerows([("a", "b"), *records])
     data = text.getvalue().encode()
-    assert [row[1:] for row in rows(from_table(data, "x.csv", None))] == records
+    assert [row[1:] for row in rows(slices_from_table(data, "x.csv", None))] == records
 
 
 @given(st.binary(max_size=60), st.sampled_from(["x.csv", "x.tsv", "-"]))
 def test_any_bytes_are_a_table_or_bad_input(data: bytes, source: str) -> None:
     """Any content is read or refused as bad input; no other exception is raised."""
     try:
-        table = from_table(b"a,b\n" + data, source, None)
-    except BadInput:
+        table = slices_from_table(b"a,b\n" + data, source, None)
+    except BadInputError:
         return
     assert len(table) > 0
 
@@ -176,10 +176,10 @@ def test_any_bytes_are_a_table_or_bad_input(data: bytes, source: str) -> None:
 def test_table_longer_than_a_block_is_read() -> None:
     """Rows after the first block are read too, and errors in them are found."""
     lines = [b"a,b", *(b"%d,x" % n for n in range(25_000))]
-    table = from_table(b"\n".join(lines), "x.csv", "a")
+    table = slices_from_table(b"\n".join(lines), "x.csv", "a")
     assert rows(table)[24_999] == ("24999", "24999", "x")
-    with raises_error(BadInput, "uneven-table", line=25002):
-        from_table(b"\n".join([*lines, b"x"]), "x.csv", None)
+    with raises_error(BadInputError, "uneven-table", line=25002):
+        slices_from_table(b"\n".join([*lines, b"x"]), "x.csv", None)
 
 
 # -- files -----------------------------------------------------------------------------------
@@ -187,7 +187,7 @@ def test_table_longer_than_a_block_is_read() -> None:
 
 def test_paths_are_slices() -> None:
     """The key is the path; name, stem and parent are columns; numbers sort by value."""
-    table = from_paths(["d/p-10.tar.gz", "d/p-2.h5", "x", "d/e/"], "*")
+    table = slices_from_paths(["d/p-10.tar.gz", "d/p-2.h5", "x", "d/e/"], "*")
     assert table.columns == ("name", "stem", "parent")
     assert rows(table) == [
         ("d/e/", "e", "e", "d"),
@@ -204,13 +204,13 @@ def test_file_order_does_not_depend_on_the_file_system(
     """The slices have one order for any order of the files; a1 is before a01."""
     mixed = list(names)
     chance.shuffle(mixed)
-    assert sorted(mixed, key=natural) == sorted(names, key=natural)
+    assert sorted(mixed, key=natural_sort_key) == sorted(names, key=natural_sort_key)
 
 
 def test_pattern_without_match_is_refused() -> None:
     """A pattern that matches nothing is an error."""
-    with raises_error(BadInput, "no-match", pattern="*.h5"):
-        from_paths([], "*.h5")
+    with raises_error(BadInputError, "no-match", pattern="*.h5"):
+        slices_from_paths([], "*.h5")
 
 
 # -- grids -----------------------------------------------------------------------------------
@@ -218,7 +218,7 @@ def test_pattern_without_match_is_refused() -> None:
 
 def test_a_grid_is_every_combination() -> None:
     """The last axis varies fastest; the key holds all values; the arithmetic is returned."""
-    table, arithmetic = from_grid(["lr=0.1,0.01", "seed=0-1"])
+    table, arithmetic = slices_from_grid(["lr=0.1,0.01", "seed=0-1"])
     assert arithmetic == "lr (2) × seed (2) = 4"
     assert rows(table) == [
         ("lr=0.1,seed=0", "0.1", "0"),
@@ -242,7 +242,7 @@ def test_a_grid_is_every_combination() -> None:
 )
 def test_the_values_of_an_axis(text: str, values: str) -> None:
     """A value is a range only if both ends are digits; leading zeros are kept."""
-    assert [row[1] for row in rows(from_grid([text])[0])] == values.split()
+    assert [row[1] for row in rows(slices_from_grid([text])[0])] == values.split()
 
 
 @pytest.mark.parametrize(
@@ -263,15 +263,15 @@ def test_the_values_of_an_axis(text: str, values: str) -> None:
 )
 def test_invalid_grid_is_refused(texts: list[str], code: str, fields: dict[str, object]) -> None:
     """An invalid axis is an error, and a huge grid is refused before it is built."""
-    with raises_error(BadInput, code, **fields):
-        from_grid(texts)
+    with raises_error(BadInputError, code, **fields):
+        slices_from_grid(texts)
 
 
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=4))
 def test_a_grid_has_all_combinations_in_order(sizes: list[int]) -> None:
     """A grid has as many slices as the product of its axes, each once, ordered like digits."""
     axes = [f"a{at}=0-{size - 1}" for at, size in enumerate(sizes)]
-    found = [tuple(map(int, row[1:])) for row in rows(from_grid(axes)[0])]
+    found = [tuple(map(int, row[1:])) for row in rows(slices_from_grid(axes)[0])]
     assert found == list(itertools.product(*map(range, sizes)))
 
 
@@ -281,9 +281,9 @@ def test_a_grid_has_all_combinations_in_order(sizes: list[int]) -> None:
 def test_dsq_job_file_is_read_unchanged() -> None:
     """Comments and blank lines are skipped; the key is the line number; the line is the command."""
     data = b"\xef\xbb\xbf# a comment\r\n\r\n  echo 'a b' | wc  \r\n  # still a command\r\nx"
-    table = from_jobs(data, "jobs.txt")
+    table = slices_from_jobs(data, "jobs.txt")
     assert rows(table) == [("3", "echo 'a b' | wc"), ("4", "# still a command"), ("5", "x")]
-    assert fill(JOB, "3", {"job": "-x; y"}) == ["bash", "-c", "--", "-x; y"]
+    assert slice_argv(JOB_COMMAND, "3", {"job": "-x; y"}) == ["bash", "-c", "--", "-x; y"]
 
 
 @pytest.mark.parametrize(
@@ -296,8 +296,8 @@ def test_dsq_job_file_is_read_unchanged() -> None:
 )
 def test_invalid_job_file_is_refused(data: bytes, code: str, fields: dict[str, object]) -> None:
     """A directive, NUL and a file without commands are refused; the error names the line."""
-    with raises_error(BadInput, code, **fields):
-        from_jobs(data, "jobs.txt")
+    with raises_error(BadInputError, code, **fields):
+        slices_from_jobs(data, "jobs.txt")
 
 
 # -- computed columns ------------------------------------------------------------------------
@@ -313,7 +313,7 @@ def test_column_template_uses_earlier_columns() -> None:
         "twice={{ out }}{{ out }}\n",
         "n={{ row|int + 1 }}",
     ]
-    table = derive(TABLE, texts)
+    table = add_computed_columns(TABLE, texts)
     assert table.columns == ("mass", "out", "twice", "n")
     assert rows(table) == [
         ("7", "1", "out/7-1.h5", "out/7-1.h5out/7-1.h5\n", "1"),
@@ -326,7 +326,7 @@ def test_computed_column_prevents_keys_as_indices() -> None:
     """Keys that could be array indices cannot be, once there is a column."""
     table = SliceTable(("1", "2"))
     assert table.highest_index == 2
-    assert derive(table, ["a={{ slice }}"]).highest_index is None
+    assert add_computed_columns(table, ["a={{ slice }}"]).highest_index is None
 
 
 @pytest.mark.parametrize(
@@ -343,14 +343,14 @@ def test_computed_column_prevents_keys_as_indices() -> None:
 )
 def test_invalid_computed_column_is_refused(texts: list[str], code: str, column: str) -> None:
     """An invalid name and an invalid template are refused."""
-    with raises_error(BadInput, code, column=column):
-        derive(TABLE, texts)
+    with raises_error(BadInputError, code, column=column):
+        add_computed_columns(TABLE, texts)
 
 
 def test_computed_column_needs_a_name() -> None:
     """The error names the option and its value."""
-    with raises_error(BadInput, "missing-equals", option="column", value="out"):
-        derive(TABLE, ["out"])
+    with raises_error(BadInputError, "missing-equals", option="column", value="out"):
+        add_computed_columns(TABLE, ["out"])
 
 
 @pytest.mark.parametrize(
@@ -369,8 +369,8 @@ def test_a_template_that_fails_names_slice_and_column(
     texts: list[str], key: str, keyword: str
 ) -> None:
     """An unknown value, an impossible value and an escape from the sandbox are refused."""
-    with raises_error(BadInput, "column-failed", column="a", key=key) as caught:
-        derive(TABLE, texts)
+    with raises_error(BadInputError, "column-failed", column="a", key=key) as caught:
+        add_computed_columns(TABLE, texts)
     assert keyword in caught.value.message
 
 
@@ -395,14 +395,14 @@ def test_template_memory_and_time_are_limited(
     text: str, keyword: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A template with excessive memory or time is refused, and the error names the slice."""
-    monkeypatch.setattr("slurmslice.readers.bounds.CPU_S", 1)
+    monkeypatch.setattr("slurmslice.readers.bounds.MAX_CPU_S", 1)
     before = resource.getrlimit(resource.RLIMIT_AS)
-    with raises_error(BadInput, "column-failed", column="a", key="7") as why:
-        derive(TABLE, [f"a={text}"])
+    with raises_error(BadInputError, "column-failed", column="a", key="7") as why:
+        add_computed_columns(TABLE, [f"a={text}"])
     assert keyword in str(why.value)
     assert resource.getrlimit(resource.RLIMIT_AS) == before
     assert signal.getitimer(signal.ITIMER_VIRTUAL) == (0, 0)
-    assert rows(derive(TABLE, ["a={{ 2 * 3 }}{{ 'ab' * 2 }}{{ 2**10 }}"]))[0][2] == "6abab1024"
+    assert rows(add_computed_columns(TABLE, ["a={{ 2 * 3 }}{{ 'ab' * 2 }}{{ 2**10 }}"]))[0][2] == "6abab1024"
 
 
 ESCAPES = (
@@ -440,8 +440,8 @@ ESCAPES = (
 @pytest.mark.parametrize("text", ESCAPES)
 def test_template_cannot_leave_the_sandbox(text: str) -> None:
     """Known escapes from Jinja's sandbox are refused, and the error names the slice."""
-    with raises_error(BadInput, "column-failed", column="a", key="7"):
-        derive(TABLE, [f"a={text}"])
+    with raises_error(BadInputError, "column-failed", column="a", key="7"):
+        add_computed_columns(TABLE, [f"a={text}"])
 
 
 @given(st.binary(max_size=8).map(lambda b: os.fsdecode(b.replace(b"\0", b""))))
@@ -449,4 +449,4 @@ def test_values_are_never_templates(value: str) -> None:
     """A value passes through a template unchanged, even if it looks like a template."""
     for text in (value, f"{{{{ 7 * 7 }}}}{value}{{% x %}}"):
         table = SliceTable(("k",), {"a": (text,)})
-        assert os.fsencode(derive(table, ["b={{ a }}"]).values_of(0)[1]) == os.fsencode(text)
+        assert os.fsencode(add_computed_columns(table, ["b={{ a }}"]).values_of(0)[1]) == os.fsencode(text)

@@ -8,7 +8,7 @@ from slurmslice.journal import Event, PolicyChanged
 from slurmslice.run_spec import NO_LIMIT
 from slurmslice.rundir import RunDirectory
 from slurmslice.states import State
-from slurmslice.verbs.follow import BREAKER
+from slurmslice.verbs.follow import CIRCUIT_BREAKER_FAILURES
 from tests.fakes import FakeEngine
 from tests.typed import Typed
 
@@ -127,13 +127,13 @@ def test_submit_and_resubmit_make_one_attempt(typed: Typed, engine: FakeEngine) 
 
 def test_max_failures_on_the_same_line_counts(typed: Typed, engine: FakeEngine) -> None:
     """The same line with ``--max-failures none`` switches the circuit breaker off."""
-    many = ("-a", f"0-{BREAKER + 9}", *LINE[2:])
+    many = ("-a", f"0-{CIRCUIT_BREAKER_FAILURES + 9}", *LINE[2:])
     left(typed, engine, "run", *many)
     left(typed, engine, "run", "--max-failures", "none", *many)
     (change,) = recorded(typed, PolicyChanged)
     assert isinstance(change, PolicyChanged)
     assert (change.max_attempts, change.max_failures) == (None, NO_LIMIT)
-    for index in range(BREAKER):
+    for index in range(CIRCUIT_BREAKER_FAILURES):
         engine.end("100", index, State.FAILED)
     typed("tick", "x")
     assert engine.held == []

@@ -12,8 +12,8 @@ from slurmslice.ranges import parse_array
 from slurmslice.run import Run
 from slurmslice.states import State
 from slurmslice.verbs.poll import poll
-from slurmslice.verbs.settle import DOUBT_S
-from slurmslice.verbs.submit import submit, waiting
+from slurmslice.verbs.settle import FENCE_AFTER_S
+from slurmslice.verbs.submit import choose_waiting, submit
 from tests.fakes import Clock, FakeEngine
 from tests.plans import planned
 from tests.test_on_this_machine import Here
@@ -58,7 +58,7 @@ def test_a_dry_run_records_no_states(
 ) -> None:
     """New ends count for the dry run's output; the next poll finds them again."""
     run = new_run("0-3")
-    submit(run, waiting(None), {}, "submit")
+    submit(run, choose_waiting(None), {}, "submit")
     engine.end_all(State.FAILED)
     then = written(run.place.path)
     typed(*words.split(), "--dry-run")
@@ -75,7 +75,7 @@ def test_a_dry_run_sees_a_script_submitted_by_hand(
 ) -> None:
     """Its slices are in flight for the dry run; the next real poll records the job."""
     run = new_run("0-3")
-    order = planned(run, waiting([0, 1]))[0].order(run)
+    order = planned(run, choose_waiting([0, 1]))[0].order(run)
     engine.submit(replace(order, job_name=run.record.job_name, array=parse_array("0-1")))
     then = written(run.place.path)
     for _ in range(2):
@@ -90,7 +90,7 @@ def test_a_dry_run_sees_a_script_submitted_by_hand(
 def test_a_dry_run_cancels_no_job(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:
     """A duplicate and a late job are reported and not cancelled."""
     run = new_run("0-3")
-    submit(run, waiting(None), {}, "submit")
+    submit(run, choose_waiting(None), {}, "submit")
     claim = run.place.submission(1) / "job"
     claim.write_text("101\n")  # the script was sent by hand too, and that job is the owner
     then = written(run.place.path)
@@ -107,8 +107,8 @@ def test_a_dry_run_fences_no_submission(
     """A lost submission counts as free; only the command itself fences it."""
     run = new_run("0-3")
     engine.on_submit = lose_the_answer
-    submit(run, waiting(None), {}, "submit")
-    monkeypatch.setattr("slurmslice.verbs.settle.DOUBT_S", float("-inf"))
+    submit(run, choose_waiting(None), {}, "submit")
+    monkeypatch.setattr("slurmslice.verbs.settle.FENCE_AFTER_S", float("-inf"))
     then = written(run.place.path)
     typed("submit", "demo", "--dry-run")
     assert typed.noted("submission-freed") == [{"submission": 1}]
@@ -123,12 +123,12 @@ def test_a_dry_run_leaves_a_late_job_alone(
     """The next real poll cancels it."""
     run = new_run("0-3")
     engine.on_submit = lose_the_answer
-    submit(run, waiting(None), {}, "submit")
+    submit(run, choose_waiting(None), {}, "submit")
     intent = run.ledger.submissions[1].intent
-    clock.now += DOUBT_S + 1
+    clock.now += FENCE_AFTER_S + 1
     poll(run)
     engine.on_submit = lambda order: None
-    order = replace(planned(run, waiting(None))[0].order(run), job_name=intent.job_name)
+    order = replace(planned(run, choose_waiting(None))[0].order(run), job_name=intent.job_name)
     engine.submit(replace(order, token=intent.token))
     then = written(run.place.path)
     late = {"submission": 1, "job": "100"}

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from slurmslice.command import Words
-from slurmslice.errors import BadInput
-from slurmslice.requests import MOST, Requests, check, names_columns
+from slurmslice.command import CommandWords
+from slurmslice.errors import BadInputError
+from slurmslice.requests import MAX_REQUESTS, PerSliceOptions, check_run_option, has_column_names
 from slurmslice.resources import ResourceRequest
 from slurmslice.run import Run
 from slurmslice.run_spec import RunSpec
 from slurmslice.slices import SliceTable
-from slurmslice.verbs.create import RunInputs, describe, make
-from slurmslice.verbs.submit import submit, waiting
+from slurmslice.verbs.create import RunInputs, create_run, make_record
+from slurmslice.verbs.submit import choose_waiting, submit
 from tests.errors import raises_error
 from tests.fakes import FakeEngine
 
@@ -26,7 +26,7 @@ OPTIONS = of({"mem": "{mem}G", "time": "{hours}:00:00"})
 
 def test_slices_with_equal_requests_share_a_submission() -> None:
     """Slices are grouped by the used columns, in the order of the first slices."""
-    assert Requests(OPTIONS, TABLE).grouped() == {
+    assert PerSliceOptions(OPTIONS, TABLE).grouped() == {
         of({"mem": "1G", "time": "1:00:00"}): [0, 2],
         of({"mem": "2G", "time": "1:00:00"}): [1],
         of({"mem": "4G", "time": "2:00:00"}): [3],
@@ -46,26 +46,26 @@ def test_a_bad_request_names_the_slice(
     options: tuple[tuple[str, str], ...], code: str, fields: dict[str, object]
 ) -> None:
     """A misspelt column, and a value that sbatch does not accept."""
-    with raises_error(BadInput, code, **fields):
-        Requests(of(options), TABLE).grouped()
+    with raises_error(BadInputError, code, **fields):
+        PerSliceOptions(of(options), TABLE).grouped()
 
 
 def test_too_many_different_requests_are_refused() -> None:
     """Each request is a submission, so their number is limited."""
-    numbers = [str(n + 1) for n in range(MOST + 1)]
+    numbers = [str(n + 1) for n in range(MAX_REQUESTS + 1)]
     table = SliceTable(numbers, {"mem": numbers})
-    with raises_error(BadInput, "too-many-requests", most=MOST):
-        Requests(of({"mem": "{mem}G"}), table).grouped()
-    fits = SliceTable(numbers[:MOST], {"mem": numbers[:MOST]})
-    assert len(Requests(of({"mem": "{mem}G"}), fits).grouped()) == MOST
+    with raises_error(BadInputError, "too-many-requests", most=MAX_REQUESTS):
+        PerSliceOptions(of({"mem": "{mem}G"}), table).grouped()
+    fits = SliceTable(numbers[:MAX_REQUESTS], {"mem": numbers[:MAX_REQUESTS]})
+    assert len(PerSliceOptions(of({"mem": "{mem}G"}), fits).grouped()) == MAX_REQUESTS
 
 
 def test_only_options_with_columns_are_checked_per_slice() -> None:
     """The other options are checked as typed."""
-    assert check("mem", "{mem}G") == ("mem", "{mem}G")
-    assert not names_columns("4G")
-    with raises_error(BadInput, "bad-memory", option="mem", value="4Q"):
-        check("mem", "4Q")
+    assert check_run_option("mem", "{mem}G") == ("mem", "{mem}G")
+    assert not has_column_names("4G")
+    with raises_error(BadInputError, "bad-memory", option="mem", value="4Q"):
+        check_run_option("mem", "4Q")
 
 
 def test_each_request_is_a_submission(
@@ -74,13 +74,13 @@ def test_each_request_is_a_submission(
     """The script has the first slice's request; the others override it on the command line."""
     folder = tmp_path_factory.mktemp("run")
     spec = RunSpec(
-        name="r", command=Words(("true", "{}")), source="a test", work_dir=str(folder),
+        name="r", command=CommandWords(("true", "{}")), source="a test", work_dir=str(folder),
         request=OPTIONS,
     )  # fmt: skip
     new = RunInputs(spec, TABLE)
-    record, _ = describe(new, engine)
-    run = Run(make(record, new, folder / "r"), engine)
-    taken = submit(run, waiting(None), {}, "submit").taken
+    record, _ = make_record(new, engine)
+    run = Run(create_run(record, new, folder / "r"), engine)
+    taken = submit(run, choose_waiting(None), {}, "submit").taken
     assert [list(t.planned.batch.rows) for t in taken] == [[0, 2], [1], [3]]
     orders = [engine.jobs[t.job].order for t in taken]
     assert [(o.request.mem_mib, o.request.time_s) for o in orders] == [

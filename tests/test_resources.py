@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slurmslice import directives
-from slurmslice.directives.options import MEMORY
-from slurmslice.errors import BadInput
+from slurmslice.directives.options import MEMORY_OPTIONS
+from slurmslice.errors import BadInputError
 from slurmslice.packing import Packing, slice_request, task_request
 from slurmslice.resources import NO_REQUEST, ResourceRequest
 from tests.errors import raises_error
 
 VALUES = st.text(st.characters() | st.sampled_from("\udc80\udcff"), max_size=8)
-ANY = st.dictionaries(st.sampled_from(sorted(directives.names())), VALUES, max_size=6)
+ANY = st.dictionaries(st.sampled_from(sorted(directives.known_options())), VALUES, max_size=6)
 REQUESTS = ANY.map(NO_REQUEST.overridden_by)
 SIZES = st.integers(1, 10**5)
 
@@ -73,7 +73,7 @@ def test_a_change_of_memory_keeps_one_memory_option(
     for name in ("mem", "mem-per-cpu"):
         after = before.with_changes({name: f"{factor}x"})
         assert after.mem_mib == (before.mem_mib or 0) * factor
-        assert [option for option in after if option in MEMORY] == [used]
+        assert [option for option in after if option in MEMORY_OPTIONS] == [used]
 
 
 @given(st.integers(1, 50), st.integers(1, 8), SIZES, SIZES, st.integers(1, 64))
@@ -129,7 +129,7 @@ def test_the_numbers_of_a_task(
 )
 def test_a_request_of_a_bad_edit(name: str, value: str) -> None:
     """A wrong value in the edited script is an error, not a guess."""
-    with pytest.raises(BadInput):
+    with pytest.raises(BadInputError):
         ResourceRequest(((name, value),)).verify()
 
 
@@ -180,5 +180,5 @@ def test_an_impossible_change_is_refused(
     options: dict[str, str], changes: dict[str, str], code: str, fields: dict[str, object]
 ) -> None:
     """No value to multiply, a conflicting option or one of slurmslice's own: an error."""
-    with raises_error(BadInput, code, **fields):
+    with raises_error(BadInputError, code, **fields):
         ResourceRequest.of(options).with_changes(changes)

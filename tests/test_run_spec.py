@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurmslice.check import Check
-from slurmslice.cli.asking import NAMES
-from slurmslice.command import ShellText, Words
-from slurmslice.errors import DamagedRun
+from slurmslice.check import OutputCheck
+from slurmslice.cli.asking import NEW_RUN_PARAMETERS
+from slurmslice.command import CommandWords, ShellText
+from slurmslice.errors import DamagedRunError
 from slurmslice.packing import Packing
 from slurmslice.resources import ResourceRequest
 from slurmslice.run_spec import RunRecord, RunSpec
@@ -30,8 +30,8 @@ BY_TYPE: dict[str, st.SearchStrategy[Any]] = {
     "int | None": st.none() | NUMBER,
     "bool": st.booleans(),
     "float": st.floats(0, 2e9),
-    "Command": st.builds(Words, st.lists(TEXT).map(tuple)) | st.builds(ShellText, TEXT),
-    "Check": st.builds(Check, TEXT, st.lists(TEXT).map(tuple)),
+    "Command": st.builds(CommandWords, st.lists(TEXT).map(tuple)) | st.builds(ShellText, TEXT),
+    "Check": st.builds(OutputCheck, TEXT, st.lists(TEXT).map(tuple)),
     "Packing": st.builds(Packing, NUMBER, NUMBER, st.none() | NUMBER),
     "ResourceRequest": REQUEST.map(ResourceRequest.of),
 }
@@ -57,7 +57,7 @@ def test_a_field_of_another_type_is_damage(field: str, wrong: object) -> None:
         record[field] = "mem"
     else:
         record[field] = wrong
-    with pytest.raises(DamagedRun) as caught:
+    with pytest.raises(DamagedRunError) as caught:
         RunRecord.from_bytes(json.dumps(record).encode(), "run.json")
     assert caught.value.code == "damaged-run"
     assert field in caught.value.message
@@ -66,7 +66,7 @@ def test_a_field_of_another_type_is_damage(field: str, wrong: object) -> None:
 def test_a_newer_format_is_not_guessed_at() -> None:
     """The person is told to update."""
     record = json.loads(RECORD.to_bytes()) | {"format": 99, "more": 1}
-    with pytest.raises(DamagedRun) as caught:
+    with pytest.raises(DamagedRunError) as caught:
         RunRecord.from_bytes(json.dumps(record).encode(), "run.json")
     assert caught.value.code == "newer-run"
 
@@ -74,9 +74,9 @@ def test_a_newer_format_is_not_guessed_at() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"engine": "local"}, {"command": Words(("false",))}, {"slices": 98},
+        {"engine": "local"}, {"command": CommandWords(("false",))}, {"slices": 98},
         {"request": ResourceRequest.of({"mem": "1G"})}, {"pack": "5"}, {"setup": "x"},
-        {"check": Check("x")}, {"allow_failed_steps": True}, {"template": "x (1)"},
+        {"check": OutputCheck("x")}, {"allow_failed_steps": True}, {"template": "x (1)"},
         {"work_dir": "/x"},
     ],
 )  # fmt: skip
@@ -89,5 +89,5 @@ def test_another_description_is_another_run(change: dict[str, Any]) -> None:
 
 def test_an_option_that_has_a_fields_name_needs_no_copying() -> None:
     """These fields are filled from the command line by their names alone."""
-    filled = {field.name for field in dataclasses.fields(RunSpec)} & set(NAMES)
+    filled = {field.name for field in dataclasses.fields(RunSpec)} & set(NEW_RUN_PARAMETERS)
     assert {"throttle", "pack", "max_failures", "allow_failed_steps", "setup"} <= filled

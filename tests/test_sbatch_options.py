@@ -9,9 +9,9 @@ import click
 import pytest
 
 from slurmslice.cli.render import command as render_command
-from slurmslice.cli.sbatch_options import spell_out
+from slurmslice.cli.sbatch_options import mark_optional_values
 from slurmslice.engines.slurm import SlurmEngine
-from slurmslice.errors import BadInput
+from slurmslice.errors import BadInputError
 from slurmslice.resources import ResourceRequest
 from tests.recorded import calls, load, program, replay
 from tests.requested import a_request
@@ -206,7 +206,7 @@ def test_a_change_passes_too(here: Here, verb: str) -> None:
 def test_an_optional_value_stands_behind_an_equals_sign(typed: list[str], spelt: list[str]) -> None:
     """``--exclusive run``: ``run`` is the next word, as it is for sbatch."""
     context = click.Context(render_command)
-    assert spell_out(render_command.get_params(context), typed) == spelt
+    assert mark_optional_values(render_command.get_params(context), typed) == spelt
 
 
 def test_a_bare_option_leaves_the_next_word_alone(here: Here) -> None:
@@ -235,7 +235,7 @@ def asks(*pairs: tuple[str, str]) -> ResourceRequest:
 def test_what_the_release_lacks_is_refused(slurm: SlurmEngine, tmp_path: Path) -> None:
     """By name and release, before anything is made or submitted."""
     replay(tmp_path, "sbatch", "sbatch-help")
-    with pytest.raises(BadInput) as caught:
+    with pytest.raises(BadInputError) as caught:
         slurm.limits(asks(("mem", "1G"), ("segment", "4")))
     assert (caught.value.code, caught.value.fields["option"]) == (
         "option-not-in-release",
@@ -256,7 +256,7 @@ def test_what_sbatch_lists_is_never_refused(slurm: SlurmEngine, tmp_path: Path) 
 def test_a_value_that_the_release_lacks_is_refused(slurm: SlurmEngine, tmp_path: Path) -> None:
     """Help lists ``--requeue``, but 22.05 takes no value with it."""
     replay(tmp_path, "sbatch", "sbatch-help")
-    with pytest.raises(BadInput) as caught:
+    with pytest.raises(BadInputError) as caught:
         slurm.limits(asks(("requeue", "expedite")))
     assert caught.value.code == "option-not-in-release"
     slurm.limits(asks(("requeue", "")))

@@ -20,13 +20,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from slurmslice import template
-from slurmslice.check import Check
-from slurmslice.command import Command, ShellText, Words, quote
-from slurmslice.errors import BadInput
-from slurmslice.progress import TaskProgress, parse
-from slurmslice.script import Script, check_syntax, library, pinned, render
+from slurmslice.check import OutputCheck
+from slurmslice.command import Command, CommandWords, ShellText, quote
+from slurmslice.errors import BadInputError
+from slurmslice.progress import TaskProgress, parse_progress
+from slurmslice.script import (
+    ScriptContent,
+    check_bash_syntax,
+    library_bytes,
+    pinned_variables,
+    render_script,
+)
 from slurmslice.source_line import LIBRARY_NAME
-from slurmslice.tables import format_row, slice_header
+from slurmslice.tables import format_row, slice_table_header
 from slurmslice.template import environment, templates_folder
 from tests.scripts import a_script, changed
 
@@ -53,7 +59,7 @@ EXAMPLE = a_script(
     ),
     cpus=None,
     setup="",
-    command=Words(("python", "x.py", "--in", "mill2sort-{}.h5")),
+    command=CommandWords(("python", "x.py", "--in", "mill2sort-{}.h5")),
     direct=True,
     columns=(),
     log_folders=False,
@@ -135,7 +141,7 @@ class Place:
         for name in ("tasks", "logs"):
             (self.submission(number) / name).mkdir(parents=True, exist_ok=True)
         if rows is not None:
-            header = slice_header(columns or [f"column{i}" for i in range(len(rows[0]) - 1)])
+            header = slice_table_header(columns or [f"column{i}" for i in range(len(rows[0]) - 1)])
             table = [(str(i + 40), *row, f"row-{i + 40}.log") for i, row in enumerate(rows)]
             text = "".join(map(format_row, (header, *table)))
             (self.submission(number) / "tasks.tsv").write_bytes(text.encode())
@@ -151,8 +157,8 @@ class Place:
             **fields,
         }
         self.make()
-        self.library.write_bytes(library())
-        self.script.write_bytes(to_bytes(render(changed(EXAMPLE, **given))))
+        self.library.write_bytes(library_bytes())
+        self.script.write_bytes(to_bytes(render_script(changed(EXAMPLE, **given))))
 
     def start(
         self,
@@ -202,7 +208,7 @@ class Place:
         stdout = (self.submission(number) / "tasks" / f"{index}.log").read_bytes()
         path = self.submission(number) / "logs" / (log or f"{index}.log")
         content = path.read_bytes() if path.exists() else b""
-        return Ran(task.returncode, stdout, stderr, content, parse(stdout, job))
+        return Ran(task.returncode, stdout, stderr, content, parse_progress(stdout, job))
 
     def run(self, index: int | str = 17, log: str | None = None, **environ: str) -> Ran:
         """Run an array task of the first submission to its end."""
@@ -249,8 +255,8 @@ def use_cpu(seconds: float) -> None:
         pass
 
 
-def words(*given: str) -> Words:
-    return Words(given)
+def words(*given: str) -> CommandWords:
+    return CommandWords(given)
 
 
 def tool(name: str) -> str:
@@ -267,15 +273,15 @@ def tool(name: str) -> str:
 
 
 @pytest.mark.parametrize(("name", "spec"), [("direct", EXAMPLE), ("table", TABLE_EXAMPLE)])
-def test_the_script_is_the_reviewed_one(name: str, spec: Script) -> None:
+def test_the_script_is_the_reviewed_one(name: str, spec: ScriptContent) -> None:
     """A person reads the script, so a reviewer sees each change of it (in git diff)."""
     path = SNAPSHOTS / f"{name}.sh"
     if os.environ.get("SLURMSLICE_UPDATE_SNAPSHOTS"):
-        path.write_text(render(spec))
-    assert render(spec) == path.read_text()
+        path.write_text(render_script(spec))
+    assert render_script(spec) == path.read_text()
 
 
-def variants() -> Iterator[Script]:
+def variants() -> Iterator[ScriptContent]:
     """The examples cover every branch of the template."""
     commands: tuple[Command, ...] = (words("prog", "-x", "a b", "{}"), ShellText('prog "$SLICE"'))
     for command, direct, setup, cpus in itertools.product(
@@ -292,7 +298,7 @@ def variants() -> Iterator[Script]:
                 log_folders=log_folders,
             )
 
-    checks = (Check("", ("out/{}.h5",)), Check("test 1 = 1\ntest 2 = 2", ("{}",)))
+    checks = (OutputCheck("", ("out/{}.h5",)), OutputCheck("test 1 = 1\ntest 2 = 2", ("{}",)))
     for command, direct, check in itertools.product(commands, (True, False), checks):
         yield changed(EXAMPLE, command=command, direct=direct, check=check)
 
@@ -302,7 +308,7 @@ def test_shellcheck_has_nothing_to_say(tmp_path: Path) -> None:
     paths = []
     for number, spec in enumerate(variants()):
         paths.append(tmp_path / f"{number}.sh")
-        paths[-1].write_text(render(spec))
+        paths[-1].write_text(render_script(spec))
         subprocess.run([BASH, "-n", str(paths[-1])], check=True)
     done = subprocess.run([tool("shellcheck"), *map(str, paths)], capture_output=True, text=True)
     assert done.stdout == ""
@@ -310,7 +316,7 @@ def test_shellcheck_has_nothing_to_say(tmp_path: Path) -> None:
 
 def test_nothing_newer_than_bash_4_2() -> None:
     """Compute nodes have old bashes: CentOS 7 has 4.2."""
-    text = "".join(map(render, variants()))
+    text = "".join(map(render_script, variants()))
     newer = r"wait -[nfp]|@[QEPAKaUuL]\}|mapfile .*-d|EPOCH(SECONDS|REALTIME)|SRANDOM|local -n"
     assert re.findall(newer, text) == []
 
@@ -349,7 +355,7 @@ def test_values_are_data_in_every_place(place: Place) -> None:
     )
     ran = place.run()
     assert ran.log == to_bytes(f"{work_dir}\n{evil}\n")
-    assert "touch pwned" not in render(EXAMPLE)
+    assert "touch pwned" not in render_script(EXAMPLE)
     assert not list(place.folder.rglob("pwned"))
 
 
@@ -366,8 +372,8 @@ def test_values_are_data_in_every_place(place: Place) -> None:
 )
 def test_values_that_a_script_cannot_hold_are_refused(fields: Mapping[str, object]) -> None:
     """A directive over two lines and an invalid variable name are refused at render."""
-    with pytest.raises(BadInput):
-        render(changed(EXAMPLE, **fields))
+    with pytest.raises(BadInputError):
+        render_script(changed(EXAMPLE, **fields))
 
 
 def test_only_variables_that_find_programs_are_pinned() -> None:
@@ -382,7 +388,7 @@ def test_only_variables_that_find_programs_are_pinned() -> None:
         "MY_CONDA_X": "no",
         "CONDA_X;id": "no",
     }
-    assert pinned(environ) == (
+    assert pinned_variables(environ) == (
         ("PATH", "/bin"),
         ("LOADEDMODULES", "a:b"),
         ("CONDA_DEFAULT_ENV", "e"),
@@ -518,12 +524,12 @@ def test_shell_text_that_breaks_the_script_is_refused(field: str, text: str) -> 
     value = ShellText(text) if field == "command" else text
     spec = changed(EXAMPLE, **{field: value})
     if field == "setup" and text.startswith("#"):
-        render(spec)  # a comment is a setup that does nothing
+        render_script(spec)  # a comment is a setup that does nothing
         return
     with pytest.raises(
-        BadInput, match=rf"Bash cannot read --{'shell' if value is not text else 'setup'}"
+        BadInputError, match=rf"Bash cannot read --{'shell' if value is not text else 'setup'}"
     ):
-        render(spec)
+        render_script(spec)
 
 
 def test_syntax_is_checked_without_running_anything(
@@ -532,17 +538,17 @@ def test_syntax_is_checked_without_running_anything(
     """The check runs nothing, and works with a missing locale or a leading dash."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LC_ALL", "xx_YY.UTF-8")
-    check_syntax("touch pwned; $(touch pwned)")
-    check_syntax("-c")
+    check_bash_syntax("touch pwned; $(touch pwned)")
+    check_bash_syntax("-c")
     assert not list(tmp_path.iterdir())
-    with pytest.raises(BadInput, match="here-document"):
-        check_syntax("cat <<EOF\nx")
+    with pytest.raises(BadInputError, match="here-document"):
+        check_bash_syntax("cat <<EOF\nx")
 
 
 def test_without_bash_no_syntax_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine without bash can still render a script."""
     monkeypatch.setenv("PATH", str(tmp_path))
-    check_syntax("'")
+    check_bash_syntax("'")
 
 
 def test_the_log_of_many_slices_is_in_a_folder(place: Place) -> None:
@@ -696,7 +702,7 @@ def test_a_second_job_of_a_submission_runs_nothing(place: Place) -> None:
         assert "job names 419, this is job 420" in ran.stderr
         assert b"ran 420" not in ran.log
     assert (place.submission() / "tasks/2.log").read_bytes().count(b"\n") == 1
-    assert parse((place.submission() / "tasks/1.log").read_bytes(), "419") == first.said
+    assert parse_progress((place.submission() / "tasks/1.log").read_bytes(), "419") == first.said
 
 
 def test_the_claim_works_with_any_shell_options(place: Place) -> None:

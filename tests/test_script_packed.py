@@ -17,11 +17,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from slurmslice.check import Check
+from slurmslice.check import OutputCheck
 from slurmslice.command import Command, ShellText, quote
 from slurmslice.engines.local.memory_cgroup import open_cells
-from slurmslice.progress import parse
-from slurmslice.script import Script, library, render
+from slurmslice.progress import parse_progress
+from slurmslice.script import ScriptContent, library_bytes, render_script
 from tests.scripts import changed
 from tests.test_script import (
     BASH,
@@ -95,15 +95,15 @@ def edit(place: Place, old: str, new: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "spec"), [("packed", PACKED), ("pool", POOL)])
-def test_the_packed_script_is_the_reviewed_one(name: str, spec: Script) -> None:
+def test_the_packed_script_is_the_reviewed_one(name: str, spec: ScriptContent) -> None:
     """A reviewer sees each change of the script (in git diff)."""
     path = SNAPSHOTS / f"{name}.sh"
     if os.environ.get("SLURMSLICE_UPDATE_SNAPSHOTS"):
-        path.write_text(render(spec))
-    assert render(spec) == path.read_text()
+        path.write_text(render_script(spec))
+    assert render_script(spec) == path.read_text()
 
 
-def variants() -> Iterator[Script]:
+def variants() -> Iterator[ScriptContent]:
     """The examples cover every branch of a packed script."""
     commands: tuple[Command, ...] = (words("prog", "-x", "{}"), ShellText('prog "$SLICE"'))
     for command, at_once, limit, cpus, columns in itertools.product(
@@ -118,7 +118,7 @@ def variants() -> Iterator[Script]:
             columns=columns,
         )
     for command, at_once in itertools.product(commands, (1, 4)):
-        check = Check("test 1 = 1", ("out/{}.h5",))
+        check = OutputCheck("test 1 = 1", ("out/{}.h5",))
         yield changed(POOL, command=command, at_once=at_once, check=check)
 
 
@@ -127,7 +127,7 @@ def test_shellcheck_has_nothing_to_say_of_packs(tmp_path: Path) -> None:
     paths = []
     for number, spec in enumerate(variants()):
         paths.append(tmp_path / f"{number}.sh")
-        paths[-1].write_text(render(spec))
+        paths[-1].write_text(render_script(spec))
         subprocess.run([BASH, "-n", str(paths[-1])], check=True)
     done = subprocess.run([tool("shellcheck"), *map(str, paths)], capture_output=True, text=True)
     assert done.stdout == ""
@@ -135,7 +135,7 @@ def test_shellcheck_has_nothing_to_say_of_packs(tmp_path: Path) -> None:
 
 def test_packs_need_nothing_newer_than_bash_4_2() -> None:
     """Compute nodes have old bashes: no ``wait -n``, no negative subscripts, no EPOCHSECONDS."""
-    texts = (*map(render, variants()), library().decode())
+    texts = (*map(render_script, variants()), library_bytes().decode())
     text = "".join(re.sub("^ *#.*", "", text, flags=re.MULTILINE) for text in texts)
     newer = (
         r"wait -[nfp]|@[QEPAKaUuL]\}|mapfile .*-d|EPOCH(SECONDS|REALTIME)|SRANDOM|local -n|\[-1\]"
@@ -492,7 +492,7 @@ def test_a_later_submission_has_another_limit(place: Place) -> None:
     done = subprocess.run(
         [BASH, str(place.script), "002", "1"], env=place.environ(0, "420"), stdout=subprocess.PIPE
     )
-    said = parse(done.stdout)
+    said = parse_progress(done.stdout)
     assert exits(place.run(0)) == {0: 0}
     assert (said.slots[0].timed_out, said.slots[0].exit_code) == (True, 143)
 
@@ -524,7 +524,7 @@ def test_the_watchdog_ends_with_its_task(place: Place) -> None:
             wait_for((place.work_dir / "ready").exists)
             (dispatcher,) = psutil.Process(task.pid).children()
             dispatcher.kill()
-        said = parse(task.communicate(timeout=20)[0])  # waits for the end of the pipe
+        said = parse_progress(task.communicate(timeout=20)[0])  # waits for the end of the pipe
         assert 0 in said.slots
     assert len(processes(place)) == 1  # the slice itself
 
@@ -668,7 +668,7 @@ def test_an_end_that_cannot_be_written_is_written_later(place: Place, at_once: i
     reader = os.open(said, os.O_RDONLY)
     (place.work_dir / "go-k1").touch()
     with open(reader, "rb") as later:
-        found = parse(later.read(), "419")
+        found = parse_progress(later.read(), "419")
     assert task.wait(20) == 0
     assert {slot: one.exit_code for slot, one in found.slots.items()} == {0: 0, 1: 0}
 

@@ -13,25 +13,33 @@ from hypothesis import strategies as st
 
 from slurmslice.cli.asking import setting_keys
 from slurmslice.cli.run import command as run_command
-from slurmslice.errors import BadInput
-from slurmslice.settings import Key, Keys, Kind, Setting, Value, chosen, merged
-from slurmslice.settings.reading import read
+from slurmslice.errors import BadInputError
+from slurmslice.settings import (
+    KnownKeys,
+    Setting,
+    SettingKey,
+    SettingValue,
+    ValueKind,
+    choose_layers,
+    merge_layers,
+)
+from slurmslice.settings.reading import parse_settings
 from tests.errors import error_code, raises_error
 from tests.notes import noted
 from tests.test_on_this_machine import Here
 from tests.test_readme import README
 
 REAL = setting_keys()
-KEYS = Keys(
-    {**REAL.top, "grid": Key("grid", Kind.TEXTS), "no-check": Key("no_check", Kind.FLAG)},
+KEYS = KnownKeys(
+    {**REAL.top, "grid": SettingKey("grid", ValueKind.TEXTS), "no-check": SettingKey("no_check", ValueKind.FLAG)},
     REAL.policy,
 )
 FILE = "slurmslice.toml"
 
 
-def said(text: str, profile: str | None = None) -> dict[str, Value]:
+def said(text: str, profile: str | None = None) -> dict[str, SettingValue]:
     """The settings of one file, by option."""
-    layer = merged(chosen([read(text.encode(), FILE, KEYS)], profile))
+    layer = merge_layers(choose_layers([parse_settings(text.encode(), FILE, KEYS)], profile))
     return {option: setting.value for option, setting in layer.items()}
 
 
@@ -68,7 +76,7 @@ def said(text: str, profile: str | None = None) -> dict[str, Value]:
         ("[sbatch]\nprofile = 'task'", "--profile", "task"),
     ],
 )
-def test_value_becomes_the_typed_text(text: str, option: str, value: Value) -> None:
+def test_value_becomes_the_typed_text(text: str, option: str, value: SettingValue) -> None:
     """Numbers, dates and flags become the text of options; nothing else is set."""
     assert said(text) == {option: value}
 
@@ -99,7 +107,7 @@ def test_words_are_unchanged(words: list[str]) -> None:
 def test_unknown_key_is_refused(text: str, key: str, nearest: str | None, table: str) -> None:
     """The error names the key with its table; the hint names the nearest key and its table."""
     where = {"path": FILE, "where": f"{FILE}: {key}", "nearest": nearest}
-    with raises_error(BadInput, "unknown-key", **where) as why:
+    with raises_error(BadInputError, "unknown-key", **where) as why:
         said(text)
     assert table in why.value.hint
 
@@ -107,23 +115,23 @@ def test_unknown_key_is_refused(text: str, key: str, nearest: str | None, table:
 @pytest.mark.parametrize(
     ("text", "key", "kind"),
     [
-        ("throttle = true", "throttle", Kind.TEXT),
-        ("throttle = [1]", "throttle", Kind.TEXT),
-        ("null = 1", "null", Kind.FLAG),
-        ("command = [['x']]", "command", Kind.WORDS),
-        ("command = 5", "command", Kind.WORDS),
-        ('shell = "a\\u0000b"', "shell", Kind.TEXT),
-        ("grid = {a = [true]}", "grid", Kind.TEXTS),
-        ('grid = {a = ["1,2", 3]}', "grid", Kind.TEXTS),
+        ("throttle = true", "throttle", ValueKind.TEXT),
+        ("throttle = [1]", "throttle", ValueKind.TEXT),
+        ("null = 1", "null", ValueKind.FLAG),
+        ("command = [['x']]", "command", ValueKind.WORDS),
+        ("command = 5", "command", ValueKind.WORDS),
+        ('shell = "a\\u0000b"', "shell", ValueKind.TEXT),
+        ("grid = {a = [true]}", "grid", ValueKind.TEXTS),
+        ('grid = {a = ["1,2", 3]}', "grid", ValueKind.TEXTS),
         ("sbatch = 1", "[sbatch]", "a table"),
         ("profile = 'big'", "profile", "a table"),
         ("[profile]\nmem = '4G'", "profile.mem", "a table"),
-        ("[sbatch]\nmem = true", "[sbatch] mem", Kind.TEXT),
+        ("[sbatch]\nmem = true", "[sbatch] mem", ValueKind.TEXT),
     ],
 )
 def test_value_of_wrong_type_is_refused(text: str, key: str, kind: str) -> None:
     """The error names the key and the type that it needs."""
-    with raises_error(BadInput, "bad-value", where=f"{FILE}: {key}", takes=str(kind)):
+    with raises_error(BadInputError, "bad-value", where=f"{FILE}: {key}", takes=str(kind)):
         said(text)
 
 
@@ -143,21 +151,21 @@ def test_value_of_wrong_type_is_refused(text: str, key: str, kind: str) -> None:
 )
 def test_invalid_settings_are_refused(text: str, code: str, fields: dict[str, object]) -> None:
     """The error names the key with its table, or the line of the file."""
-    with raises_error(BadInput, code, **fields) as why:
+    with raises_error(BadInputError, code, **fields) as why:
         said(text)
     assert FILE in why.value.message
 
 
 def test_invalid_utf8_is_refused() -> None:
     """The error names the line of the first invalid byte; a byte order mark is valid."""
-    with raises_error(BadInput, "not-utf8", path=FILE, line=2):
-        read(b"slices = '1'\nname = '\xff'\n", FILE, KEYS)
-    assert read(b"\xef\xbb\xbfslices = '1'\n", FILE, KEYS).always
+    with raises_error(BadInputError, "not-utf8", path=FILE, line=2):
+        parse_settings(b"slices = '1'\nname = '\xff'\n", FILE, KEYS)
+    assert parse_settings(b"\xef\xbb\xbfslices = '1'\n", FILE, KEYS).always
 
 
 def test_unknown_profile_is_refused() -> None:
     """The error names the nearest profile; the hint explains sbatch's option of that name."""
-    with raises_error(BadInput, "unknown-profile", profile="bgi", nearest="big") as why:
+    with raises_error(BadInputError, "unknown-profile", profile="bgi", nearest="big") as why:
         said("[profile.big]\nthrottle = 1\n[profile.small]", "bgi")
     assert "[sbatch]" in why.value.hint
 
@@ -196,9 +204,9 @@ def test_highest_layer_with_a_setting_decides(layers: list[dict[str, Setting]]) 
 
     A layer that only sets some to false removes these and keeps the others.
     """
-    result = merged(layers)
+    result = merge_layers(layers)
     for group in (*GROUPS, *((name,) for name in ALONE)):
-        expected: dict[str, Value] = {}
+        expected: dict[str, SettingValue] = {}
         for layer in layers:
             mine = {name: layer[name].value for name in group if name in layer}
             removed = {name for name, value in mine.items() if value is False}
@@ -210,11 +218,11 @@ def test_highest_layer_with_a_setting_decides(layers: list[dict[str, Setting]]) 
 def test_slices_replace_settings_of_lower_slices() -> None:
     """Options that describe the list go with it; a range's throttle overrides a lower one."""
     low = {name: Setting("x") for name in ("slices_from", "null", "key", "throttle", "column")}
-    assert merged([low, {"slices": Setting("0-9")}]).keys() == {"throttle", "column", "slices"}
-    assert "throttle" not in merged([low, {"slices": Setting("0-9%3")}])
+    assert merge_layers([low, {"slices": Setting("0-9")}]).keys() == {"throttle", "column", "slices"}
+    assert "throttle" not in merge_layers([low, {"slices": Setting("0-9%3")}])
     both = {"slices": Setting("0-9%3"), "throttle": Setting("7")}
-    assert merged([low, both])["throttle"].value == "7"
-    assert "slices_from" in merged([low, {"null": Setting(True)}])
+    assert merge_layers([low, both])["throttle"].value == "7"
+    assert "slices_from" in merge_layers([low, {"null": Setting(True)}])
 
 
 # -- on the command line ---------------------------------------------------------------------

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurmslice.errors import BadInput, DamagedRun
-from slurmslice.keys import all_canonical, canonical
-from slurmslice.lognames import FOLDER_LIMIT
-from slurmslice.readers.lists import from_lines
-from slurmslice.slices import SliceTable, from_range
+from slurmslice.errors import BadInputError, DamagedRunError
+from slurmslice.keys import are_all_canonical, is_canonical
+from slurmslice.lognames import MAX_LOGS_PER_FOLDER
+from slurmslice.readers.lists import slices_from_lines
+from slurmslice.slices import SliceTable, slices_from_range
 from tests.errors import raises_error
 
 
@@ -22,14 +22,14 @@ def logs(table: SliceTable) -> list[str]:
 
 def test_range_makes_one_slice_per_index() -> None:
     """The keys are the indices in order; the throttle is returned beside them."""
-    table, throttle = from_range("1,3,7-9%2")
+    table, throttle = slices_from_range("1,3,7-9%2")
     assert list(table.keys) == ["1", "3", "7", "8", "9"]
     assert throttle == 2
 
 
 def test_range_keeps_leading_zeros() -> None:
     """000-098 names 000, 001 … 098, because files have such names."""
-    table, _ = from_range("000-098")
+    table, _ = slices_from_range("000-098")
     assert table.keys[0] == "000"
     assert table.keys[-1] == "098"
     assert table.highest_index is None
@@ -37,7 +37,7 @@ def test_range_keeps_leading_zeros() -> None:
 
 def test_canonical_keys_can_be_array_indices() -> None:
     """Canonical integers without columns can be array indices; names and 007 cannot."""
-    assert from_range("3-98")[0].highest_index == 98
+    assert slices_from_range("3-98")[0].highest_index == 98
     assert SliceTable(("3", "x")).highest_index is None
     assert SliceTable(("3",), {"mem": ("4",)}).highest_index is None
     assert SliceTable(("٣",)).highest_index is None
@@ -47,37 +47,37 @@ def test_canonical_keys_can_be_array_indices() -> None:
                 | st.from_regex("[0-9]{1,11}", fullmatch=True), min_size=1))  # fmt: skip
 def test_all_canonical_agrees_with_canonical(keys: list[str]) -> None:
     """Testing keys together gives the same answer as testing each, for any keys."""
-    assert all_canonical(keys) == all(map(canonical, keys))
+    assert are_all_canonical(keys) == all(map(is_canonical, keys))
 
 
 @pytest.mark.parametrize("data", [b"", b"\n", b"\n\n  \n"])
 def test_an_empty_list_is_refused(data: bytes) -> None:
     """A list without a key is an error, not a run of nothing."""
-    with raises_error(BadInput, "no-slices", source="keys.txt"):
-        from_lines(data, "keys.txt")
+    with raises_error(BadInputError, "no-slices", source="keys.txt"):
+        slices_from_lines(data, "keys.txt")
 
 
 def test_duplicate_key_is_refused() -> None:
     """Keys are unique, and the error names the duplicate."""
-    with raises_error(BadInput, "duplicate-key", key="b", source="keys.txt"):
-        from_lines(b"a\nb\nb\n", "keys.txt")
+    with raises_error(BadInputError, "duplicate-key", key="b", source="keys.txt"):
+        slices_from_lines(b"a\nb\nb\n", "keys.txt")
 
 
 def test_windows_line_ends_are_removed() -> None:
     """CR belongs to the line end only if every line has one."""
-    assert list(from_lines(b"a\r\nb\r\n", "f").keys) == ["a", "b"]
-    assert list(from_lines(b"a\r\nb\n", "f").keys) == ["a\r", "b"]
+    assert list(slices_from_lines(b"a\r\nb\r\n", "f").keys) == ["a", "b"]
+    assert list(slices_from_lines(b"a\r\nb\n", "f").keys) == ["a\r", "b"]
 
 
 def test_keys_keep_blanks_and_last_line_end_is_optional() -> None:
     """Only line ends are removed; blanks are part of a key."""
-    assert from_lines(b" a b \nc", "f").keys[:] == [" a b ", "c"]
+    assert slices_from_lines(b" a b \nc", "f").keys[:] == [" a b ", "c"]
 
 
 @given(st.lists(st.binary(min_size=1).filter(lambda b: b"\0" not in b), min_size=1, unique=True))
 def test_keys_hold_any_bytes_except_nul(keys: list[bytes]) -> None:
     """NUL-separated keys are exact, including newlines and invalid UTF-8."""
-    table = from_lines(b"".join(key + b"\0" for key in keys), "f", nul=True)
+    table = slices_from_lines(b"".join(key + b"\0" for key in keys), "f", nul=True)
     assert [os.fsencode(key) for key in table.keys] == keys
 
 
@@ -101,15 +101,15 @@ def test_log_is_named_after_a_safe_key() -> None:
 
 def test_log_folders_are_limited_in_size() -> None:
     """More slices than the limit of a folder are split into folders of a thousand."""
-    names = logs(from_range("0-2500")[0])
+    names = logs(slices_from_range("0-2500")[0])
     folders = [name.partition("/")[0] for name in names]
     assert names[1234] == "1/1234.log"
-    assert max(folders.count(folder) for folder in set(folders)) <= FOLDER_LIMIT
+    assert max(folders.count(folder) for folder in set(folders)) <= MAX_LOGS_PER_FOLDER
 
 
 def test_log_of_an_index_key_agrees_with_the_script() -> None:
     """The script knows only the index, so the folder depends on the key and not on the row."""
-    assert logs(from_range("5000-7500")[0])[:2] == ["5/5000.log", "5/5001.log"]
+    assert logs(slices_from_range("5000-7500")[0])[:2] == ["5/5000.log", "5/5001.log"]
     named = SliceTable([f"k{n}" for n in range(5000, 7500)])
     assert named.log_of(1000) == "1/k6000.log"
 
@@ -126,13 +126,13 @@ def test_lazy_keys_are_a_sequence() -> None:
 
 def test_select_accepts_keys_and_ranges() -> None:
     """An exact key wins, then a range of keys; otherwise the error names the nearest key."""
-    table, _ = from_range("0-20")
+    table, _ = slices_from_range("0-20")
     assert table.select(["3", "7-9"]) == [3, 7, 8, 9]
     assert SliceTable(("1-3", "1")).select(["1-3"]) == [0]
-    assert from_range("000-020")[0].select(["003-005"]) == [3, 4, 5]
-    with raises_error(BadInput, "unknown-slice", key="21"):
+    assert slices_from_range("000-020")[0].select(["003-005"]) == [3, 4, 5]
+    with raises_error(BadInputError, "unknown-slice", key="21"):
         table.select(["19-21"])
-    with raises_error(BadInput, "unknown-slice", key="alpa", nearest="alpha"):
+    with raises_error(BadInputError, "unknown-slice", key="alpa", nearest="alpha"):
         SliceTable(("alpha", "beta")).select(["alpa"])
 
 
@@ -184,5 +184,5 @@ def test_damaged_line_is_named(data: bytes, line: int) -> None:
         table = SliceTable.read(data, "submissions/001/tasks.tsv")
         assert list(zip(table.keys, logs(table), strict=True))
 
-    with raises_error(DamagedRun, "damaged-run", path="submissions/001/tasks.tsv", line=line):
+    with raises_error(DamagedRunError, "damaged-run", path="submissions/001/tasks.tsv", line=line):
         look()

@@ -18,7 +18,7 @@ from slurmslice.engines.slurm import (
     job_states,
     job_steps,
 )
-from slurmslice.errors import NoAnswer
+from slurmslice.errors import NoAnswerError
 from slurmslice.evidence import TaskReport
 from slurmslice.states import State
 from tests.errors import raises_error
@@ -230,8 +230,8 @@ def test_the_fast_path_gives_the_same_reports(
     text = text[: len(text) - cut]
     try:
         rows = job_records.parse_sacct_records(text)
-    except NoAnswer:
-        with raises_error(NoAnswer, "unreadable-answer"):
+    except NoAnswerError:
+        with raises_error(NoAnswerError, "unreadable-answer"):
             job_records.parse_accounting_reports(text, OURS)
         return
     rows = [row for row in rows if row.step is None and row.job in OURS]
@@ -345,7 +345,7 @@ def test_ended_tasks_in_the_queue() -> None:
 @pytest.mark.parametrize("name", ["squeue-cut", "squeue-cut-20"])
 def test_cut_indices_in_the_queue_raise_no_answer(name: str) -> None:
     """A cut record makes the absence of a task meaningless, so it is no answer."""
-    with raises_error(NoAnswer, "unreadable-answer", job="6"):
+    with raises_error(NoAnswerError, "unreadable-answer", job="6"):
         job_records.parse_queue_reports(load(name).text, {"6": "long-e6t6"})
     rows = job_records.parse_squeue_records(load(name).text)
     assert [row.indices_complete for row in rows] == [False]
@@ -472,7 +472,7 @@ def test_any_text_gives_records_or_no_answer(text: str) -> None:
     for parse in PARSERS:
         try:
             parse(text)
-        except NoAnswer:
+        except NoAnswerError:
             continue
 
 
@@ -489,7 +489,7 @@ def test_a_damaged_answer_gives_records_or_no_answer(name: str, data: st.DataObj
     for parse in PARSERS:
         try:
             parse(damaged)
-        except NoAnswer:
+        except NoAnswerError:
             continue
 
 
@@ -514,7 +514,7 @@ def test_a_cut_answer_gives_no_other_reports(name: str) -> None:
     for cut in range(len(text)):
         try:
             found = parse(text[:cut], names)
-        except NoAnswer:
+        except NoAnswerError:
             continue
         answered += 1
         assert cut == 0 or text[cut - 1] == "\n"
@@ -526,7 +526,7 @@ def test_a_cut_answer_gives_no_other_reports(name: str) -> None:
 def test_too_many_indices_raise_no_answer() -> None:
     """They would only fill the memory."""
     for text in ("0-99999999", "0-9,0-99999998"):
-        with raises_error(NoAnswer, "unreadable-answer"):
+        with raises_error(NoAnswerError, "unreadable-answer"):
             job_records.parse_queue_reports(
                 f"9_[{text}]|PENDING|0|1|N/A|N/A|0||None|n|\n", {"9": "n"}
             )
@@ -572,7 +572,7 @@ def test_parse_job_info() -> None:
     assert (known.name, known.command, known.arguments) == ("t.sh", "/home/ada/t.sh", ("002", "60"))
     other = find_job.parse_job_info(load("job").text.replace("002 60", "002 foo"), None, (), 0)
     assert (other.command, other.arguments) == ("/home/ada/t.sh 002 foo", ())
-    with raises_error(NoAnswer, "unreadable-answer"):
+    with raises_error(NoAnswerError, "unreadable-answer"):
         find_job.parse_job_info("No jobs in the system", None, (), 0)
 
 

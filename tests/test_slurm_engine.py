@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from slurmslice.engines import Limits
+from slurmslice.engines import TaskLimits
 from slurmslice.engines.slurm import SlurmEngine, capacity, cluster_records, commands, is_available
-from slurmslice.errors import EngineError, NoAnswer
-from slurmslice.evidence import Answer, Observation
+from slurmslice.errors import EngineError, NoAnswerError
+from slurmslice.evidence import Observation, SourceAnswer
 from slurmslice.resources import ResourceRequest
 from slurmslice.states import State
 from tests.errors import raises_error
@@ -59,7 +59,7 @@ def test_no_jobs_run_no_commands(slurm: SlurmEngine, tmp_path: Path) -> None:
     """Without jobs or tasks no command runs, and there is no error."""
     for name in ("sacct", "squeue", "scancel"):
         program(tmp_path, name, "exit 1")
-    assert slurm.observe([]) == Observation(Answer(), Answer())
+    assert slurm.observe([]) == Observation(SourceAnswer(), SourceAnswer())
     assert slurm.measure([], []) == {}
     slurm.cancel("2", "x-k7m2", [])
     assert [calls(tmp_path, name) for name in ("sacct", "squeue", "scancel")] == [[], [], []]
@@ -108,7 +108,7 @@ def test_missing_commands_give_no_reports(tmp_path: Path, monkeypatch: pytest.Mo
     assert "squeue" in seen.queue.silence
     assert not is_available()
     missing = {"code": "slurm-command-not-found", "command": "scontrol"}
-    with raises_error(NoAnswer, **missing) as caught:
+    with raises_error(NoAnswerError, **missing) as caught:
         SlurmEngine({"PATH": str(tmp_path)}).cluster()
     assert "slurm module" in caught.value.hint
 
@@ -173,7 +173,7 @@ def test_finding_a_job_needs_the_queue(slurm: SlurmEngine, tmp_path: Path) -> No
     """Without the queue, absence means nothing: an error prevents a second job (promise 4)."""
     replay(tmp_path, "squeue", "squeue-controller-down")
     replay(tmp_path, "sacct", "sacct-unknown")
-    with raises_error(NoAnswer, "no-answer", command="squeue"):
+    with raises_error(NoAnswerError, "no-answer", command="squeue"):
         find_job_id(slurm, "k3p1")
 
 
@@ -185,7 +185,7 @@ def test_without_accounting_a_fresh_job_is_searched_in_the_queue(
     replay(tmp_path, "scontrol", "config")
     replay(tmp_path, "sacct", "sacct-database-down")
     assert find_job_id(slurm, "zzzz", time.time() - 5) is None
-    with raises_error(NoAnswer, "no-answer", command="sacct"):
+    with raises_error(NoAnswerError, "no-answer", command="sacct"):
         find_job_id(slurm, "zzzz", time.time() - 3600)
     replay(tmp_path, "sacct", "sacct-off")
     (tmp_path / "sacct.calls").unlink()
@@ -243,9 +243,9 @@ def test_a_refused_command_and_an_outage_are_different_errors(
     with raises_error(EngineError, "slurm-error", command="scancel") as caught:
         slurm.cancel("9", "x-k7m2", None)
     assert load("scancel-denied").done.stderr.strip() in str(caught.value.fields["said"])
-    assert not isinstance(caught.value, NoAnswer)
+    assert not isinstance(caught.value, NoAnswerError)
     replay(tmp_path, "scancel", "scancel-controller-down")
-    with raises_error(NoAnswer, "no-answer", command="scancel"):
+    with raises_error(NoAnswerError, "no-answer", command="scancel"):
         slurm.cancel("9", "x-k7m2", None)
 
 
@@ -255,7 +255,7 @@ def test_messages_of_an_outage_become_one_line(slurm: SlurmEngine, tmp_path: Pat
     words = f"{line}If munged is up, wait\n{line}If munged is up, wait\n{line}Munge encode failed"
     program(tmp_path, "scontrol", f"echo '{words}' >&2; exit 1")
     said = "If munged is up, wait; Munge encode failed"
-    with raises_error(NoAnswer, "no-answer", command="scontrol", said=said) as caught:
+    with raises_error(NoAnswerError, "no-answer", command="scontrol", said=said) as caught:
         slurm.cluster()
     assert caught.value.hint
 
@@ -297,7 +297,7 @@ def test_no_control_without_an_answer_of_the_queue(
         program(tmp_path, name, "exit 0")
     for body in ("echo 'Unable to contact slurm controller' >&2; exit 1", "echo half"):
         program(tmp_path, "squeue", body)
-        with pytest.raises(NoAnswer):
+        with pytest.raises(NoAnswerError):
             control(slurm, "corr|x-k7m2")
     assert [calls(tmp_path, name) for name in ("scancel", "scontrol")] == [[], []]
 
@@ -384,7 +384,7 @@ def test_only_usable_nodes_of_the_partition_count(halo: SlurmEngine, tmp_path: P
 
 def test_no_guess_without_a_count(halo: SlurmEngine, tmp_path: Path) -> None:
     """GPUs, an unknown partition, no sinfo: only MaxArraySize and the reason are returned."""
-    assert halo.limits(a_request(options=(("gres", "gpu:1"),))) == Limits(
+    assert halo.limits(a_request(options=(("gres", "gpu:1"),))) == TaskLimits(
         1001, None, "GPUs are not counted"
     )
     assert halo.limits(a_request(options=(("gres", "disk:1"),))).at_once == 16
@@ -400,10 +400,10 @@ def test_accounting_limits_count(halo: SlurmEngine, tmp_path: Path) -> None:
     qos = "normal|cpu=12||cpu=6,mem=1000M|5|||\nhigh||3|||||\n"
     body = f'case "$*" in *withassoc*) echo "a|a|||normal|||7||";; *) echo "{qos}";; esac'
     program(tmp_path, "sacctmgr", body)
-    assert halo.limits(a_request()) == Limits(1001, 5, "MaxJobsPU is 5")
-    assert halo.limits(a_request(cpus=3)) == Limits(1001, 2, "MaxTRESPU is cpu=6")
-    assert halo.limits(a_request(mem_mib=400)) == Limits(1001, 2, "MaxTRESPU is mem=1000M")
-    assert halo.limits(a_request(options=(("qos", "high"),))) == Limits(1001, 3, "GrpJobs is 3")
+    assert halo.limits(a_request()) == TaskLimits(1001, 5, "MaxJobsPU is 5")
+    assert halo.limits(a_request(cpus=3)) == TaskLimits(1001, 2, "MaxTRESPU is cpu=6")
+    assert halo.limits(a_request(mem_mib=400)) == TaskLimits(1001, 2, "MaxTRESPU is mem=1000M")
+    assert halo.limits(a_request(options=(("qos", "high"),))) == TaskLimits(1001, 3, "GrpJobs is 3")
     assert halo.limits(a_request(options=(("account", "b"),))).at_once == 16
 
 
@@ -639,7 +639,7 @@ def test_an_unlisted_node_may_be_larger(halo: SlurmEngine, tmp_path: Path) -> No
     """scontrol counts a cloud's powered-down nodes, sinfo does not list them."""
     listed = "".join(f"n{n}|main*|idle|0/4/0/4|4000|0|\\n" for n in (1, 2, 3))
     program(tmp_path, "sinfo", f"printf '{listed}'")
-    assert halo.limits(ResourceRequest(LARGE)) == Limits(
+    assert halo.limits(ResourceRequest(LARGE)) == TaskLimits(
         1001, None, "sinfo does not list all nodes of main"
     )
     assert halo.limits(a_request()).at_once == 12
@@ -711,7 +711,7 @@ def test_a_plugin_may_change_the_request(halo: SlurmEngine, tmp_path: Path) -> N
     limits = halo.limits(ResourceRequest(LARGE))
     assert (limits.at_once, limits.never) == (0, "")
     limits = halo.limits(a_request(partition="mian"))
-    assert limits == Limits(1001, None, "there is no partition mian (did you mean main?)")
+    assert limits == TaskLimits(1001, None, "there is no partition mian (did you mean main?)")
 
 
 @pytest.mark.parametrize("body", ["echo 'Federation: all of us'", "exit 1"])
@@ -722,7 +722,7 @@ def test_another_cluster_of_a_federation_may_know_a_partition(
     others = f'*partition) cat "{tmp_path}/partitions";; *) cat "{tmp_path}/config";;'
     program(tmp_path, "scontrol", f'case "$*" in *federation) {body};; {others} esac')
     limits = halo.limits(a_request(partition="mian"))
-    assert limits == Limits(1001, None, "there is no partition mian (did you mean main?)")
+    assert limits == TaskLimits(1001, None, "there is no partition mian (did you mean main?)")
 
 
 def test_a_hidden_partition_is_known(halo: SlurmEngine, tmp_path: Path) -> None:

@@ -13,9 +13,15 @@ from pathlib import Path
 import pytest
 
 from slurmslice import directives
-from slurmslice.engines import Order
+from slurmslice.engines import SubmitRequest
 from slurmslice.engines.slurm import SlurmEngine, versions
-from slurmslice.errors import BadInput, Full, NoAnswer, Refused, Unsure
+from slurmslice.errors import (
+    BadInputError,
+    NoAnswerError,
+    SubmissionRejectedError,
+    SubmissionUnknownError,
+    SubmitLimitError,
+)
 from slurmslice.evidence import TaskReport
 from slurmslice.ranges import parse_array
 from slurmslice.resources import NO_REQUEST, ResourceRequest
@@ -66,22 +72,22 @@ def release(environ: dict[str, str]) -> versions.Release:
 
 
 Say = Callable[..., subprocess.CompletedProcess[str]]
-Submit = Callable[..., Order]
+Submit = Callable[..., SubmitRequest]
 
 
 @pytest.fixture
-def order(tmp_path: Path, say: Say) -> Iterator[Callable[..., Order]]:
+def order(tmp_path: Path, say: Say) -> Iterator[Callable[..., SubmitRequest]]:
     """Return a function that makes an order for a script; its jobs end with the test."""
     token = secrets.token_hex(4)
     name = f"real test-{token}"
 
-    def build(body: str, array: str = "0-1", **options: str) -> Order:
+    def build(body: str, array: str = "0-1", **options: str) -> SubmitRequest:
         pairs = [("job-name", name), ("array", array), ("output", "/dev/null")]
         pairs += [(key.replace("_", "-"), value) for key, value in options.items()]
         script = tmp_path / "script.sh"
-        script.write_text(f"#!/bin/bash\n{directives.block(pairs)}{body}\n")
+        script.write_text(f"#!/bin/bash\n{directives.format_directives(pairs)}{body}\n")
         request = ResourceRequest.from_script(script.read_text())
-        return Order(1, name, token, script, tmp_path, parse_array(array), NO_REQUEST, (), request)
+        return SubmitRequest(1, name, token, script, tmp_path, parse_array(array), NO_REQUEST, (), request)
 
     yield build
     say("scancel", f"--name={name}")
@@ -107,9 +113,9 @@ def accounting_reports(slurm: SlurmEngine, job: str, name: str) -> dict[int, Tas
 def test_options_are_known_and_take_what_sbatch_says(say: Say, release: versions.Release) -> None:
     """Each name of our table: this release has it or lacks it, with a value or without."""
     wrong = []
-    for name in directives.names():
+    for name in directives.known_options():
         said = getopt.ask(lambda argv: say(*argv), name)
-        option = directives.find(name)
+        option = directives.find_option(name)
         if name == "extra" and release < (23, 2):
             continue  # it abbreviates --extra-node-info there
         expected = None if lacks(name, release) else getopt.takes_in(option, release)
@@ -121,12 +127,12 @@ def test_options_are_known_and_take_what_sbatch_says(say: Say, release: versions
 
 def lacks(name: str, release: versions.Release) -> bool:
     """Whether our table says that a release has no such option."""
-    return bool(list(directives.lacking([(name, "")], release)))
+    return bool(list(directives.options_not_in_release([(name, "")], release)))
 
 
 def test_letters_are_sbatchs(say: Say) -> None:
     """Each short option is the long one that sbatch takes it for."""
-    for name, option in directives.names().items():
+    for name, option in directives.known_options().items():
         if option.letter and option.letter not in "hV":  # which end sbatch
             said = say("sbatch", "--test-only", f"-{option.letter}", "--no-such-option").stderr
             assert "invalid option" not in said, (name, option.letter, said)
@@ -144,7 +150,7 @@ def test_sbatch_reads_the_values_of_block(say: Say, tmp_path: Path, value: str) 
     """The job's name and comment are exactly the values written (promise 3)."""
     options = [("job-name", value), ("comment", value), ("hold", ""), ("output", "/dev/null")]
     script = tmp_path / "s.sh"
-    script.write_text(f"#!/bin/bash\n{directives.block(options)}true\n")
+    script.write_text(f"#!/bin/bash\n{directives.format_directives(options)}true\n")
     sent = say("sbatch", "--parsable", str(script))
     assert sent.returncode == 0, sent.stderr
     job = sent.stdout.strip()
@@ -180,8 +186,8 @@ def test_read_agrees_with_sbatch(
     shown = say("sbatch", "-v", "--test-only", str(script)).stderr
     theirs = dict(re.findall(r"^sbatch: ([\w-]+) +: (.*)$", shown, re.MULTILINE))
     try:
-        ours = dict(directives.read(script.read_text()))
-    except BadInput:
+        ours = dict(directives.read_directives(script.read_text()))
+    except BadInputError:
         assert "defined options" not in shown
         return
     if line == ESCAPED_BLANK and not versions.ESCAPED_BLANK.applies_to(release):
@@ -281,7 +287,7 @@ def test_refused_submissions_are_not_found(slurm: SlurmEngine, order: Submit) ->
     """A refused request leaves a record in some releases; it is no submission."""
     for options in ({"mem": "900G"}, {"partition": "nowhere"}, {"account": "nobodys"}):
         asked = order("true", **options)
-        with raises_error(Refused, "submission-rejected"):
+        with raises_error(SubmissionRejectedError, "submission-rejected"):
             slurm.submit(asked)
         assert slurm.find(asked.token, asked.job_name, time.time()) is None
     time.sleep(6)
@@ -353,14 +359,14 @@ def test_without_a_controller(changed_conf: ChangedConf, order: Submit) -> None:
     """Nothing is submitted and the queue does not answer; accounting still answers."""
     slurm = changed_conf("^SlurmctldPort=.*", "SlurmctldPort=9\nMessageTimeout=2")
     asked = order("true")
-    with raises_error(Full, "slurm-unavailable"):
+    with raises_error(SubmitLimitError, "slurm-unavailable"):
         slurm.submit(asked)
-    with raises_error(NoAnswer, "no-answer", command="squeue"):
+    with raises_error(NoAnswerError, "no-answer", command="squeue"):
         slurm.find(asked.token, asked.job_name, 0)
     seen = slurm.observe([("1", "x")])
     assert seen.accounting.answered
     assert "Unable to contact" in seen.queue.silence
-    with raises_error(NoAnswer, "no-answer"):
+    with raises_error(NoAnswerError, "no-answer"):
         slurm.cancel("4000000", "x", None)
 
 
@@ -370,7 +376,7 @@ def test_a_timeout_is_unknown_and_looked_up(
     """A submission cut off by our own timeout may have been accepted, so it is looked up."""
     asked = order("true", hold="")
     hurried = SlurmEngine({**environ, "SLURMSLICE_SBATCH_TIMEOUT": "0.0001"})
-    with raises_error(Unsure, "submission-unknown"):
+    with raises_error(SubmissionUnknownError, "submission-unknown"):
         hurried.submit(asked)
     sighting = slurm.find(asked.token, asked.job_name, time.time())
     assert sighting is None or sighting.job.isdecimal()

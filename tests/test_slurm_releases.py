@@ -20,7 +20,12 @@ from slurmslice.engines.slurm import (
 )
 from slurmslice.engines.slurm.commands import STEP_FIELDS
 from slurmslice.engines.slurm.sbatch_result import parse_sbatch_result, suggest_change
-from slurmslice.errors import Full, NoAnswer, Refused, TooMany
+from slurmslice.errors import (
+    NoAnswerError,
+    SubmissionRejectedError,
+    SubmitLimitError,
+    TooManyTasksError,
+)
 from slurmslice.evidence import TaskReport
 from slurmslice.states import State
 from tests.errors import raises_error
@@ -199,7 +204,7 @@ def test_job_info(release: str) -> None:
 def test_refused_submissions(release: str, name: str, options: str) -> None:
     """A final refusal raises ``Refused`` with sbatch's text, and suggests options to change."""
     answer = load(f"refused-{name}", release).done
-    with raises_error(Refused, "submission-rejected") as caught:
+    with raises_error(SubmissionRejectedError, "submission-rejected") as caught:
         parse_sbatch_result(answer)
     assert suggest_change(caught.value.message)[0] == options
 
@@ -207,9 +212,9 @@ def test_refused_submissions(release: str, name: str, options: str) -> None:
 def test_other_results_of_sbatch(release: str) -> None:
     """Accepted, refused by a submit limit, and without a controller."""
     assert parse_sbatch_result(load("taken", release).done).job.isdecimal()
-    with raises_error(TooMany, "too-many-tasks"):
+    with raises_error(TooManyTasksError, "too-many-tasks"):
         parse_sbatch_result(load("refused-limit", release).done)
-    with raises_error(Full, "slurm-unavailable"):
+    with raises_error(SubmitLimitError, "slurm-unavailable"):
         parse_sbatch_result(load("down-sbatch", release).done)
 
 
@@ -218,7 +223,7 @@ def test_an_outage_gives_an_exit_code_and_no_output(release: str, name: str) -> 
     """During an outage, commands exit 1 and print nothing on standard output."""
     done = load(name, release).done
     assert (done.returncode, done.stdout) == (1, "")
-    with raises_error(NoAnswer, "unreadable-answer"):
+    with raises_error(NoAnswerError, "unreadable-answer"):
         cluster_records.parse_config(done.stdout)
 
 

@@ -9,12 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurmslice.engines import Order, Receipt
+from slurmslice.engines import SubmitRequest, SubmitResult
 from slurmslice.engines.slurm import SlurmEngine, environment
 from slurmslice.engines.slurm.sbatch_result import parse_sbatch_result
-from slurmslice.errors import BadInput, EngineError, Full, Refused, TooMany, Unsure
+from slurmslice.errors import (
+    BadInputError,
+    EngineError,
+    SubmissionRejectedError,
+    SubmissionUnknownError,
+    SubmitLimitError,
+    TooManyTasksError,
+)
 from slurmslice.notes import Note
-from slurmslice.process import Finished
+from slurmslice.process import ProgramResult
 from slurmslice.ranges import parse_array
 from slurmslice.resources import ResourceRequest
 from tests.errors import raises_error
@@ -22,14 +29,14 @@ from tests.recorded import calls, load, program, replay, seen_environment
 from tests.requested import a_request
 
 
-def an_order(folder: Path, *overrides: tuple[str, str], **more: Any) -> Order:
+def an_order(folder: Path, *overrides: tuple[str, str], **more: Any) -> SubmitRequest:
     """Make an order for a script that need not exist."""
     fields: dict[str, Any] = {
         "number": 1, "job_name": "demo-k7m2", "token": "k7m2", "script": folder / "sc ript.sh",
         "folder": folder, "array": parse_array("0-3"), "overrides": ResourceRequest(overrides),
         "arguments": (), "request": a_request(),
     }  # fmt: skip
-    return Order(**{**fields, **more})
+    return SubmitRequest(**{**fields, **more})
 
 
 def an_engine(folder: Path, **environ: str) -> SlurmEngine:
@@ -61,7 +68,7 @@ def test_final_refusals_hold_slurms_text(tmp_path: Path, name: str, hint: str) -
     """A final refusal holds Slurm's text, with a hint where to look."""
     replay(tmp_path, "sbatch", name)
     said = load(name).done.stderr.strip()
-    with raises_error(Refused, "submission-rejected", said=said) as caught:
+    with raises_error(SubmissionRejectedError, "submission-rejected", said=said) as caught:
         an_engine(tmp_path).submit(an_order(tmp_path))
     assert hint in caught.value.hint
     assert caught.value.exit_code == 3
@@ -79,14 +86,14 @@ def test_final_refusals_hold_slurms_text(tmp_path: Path, name: str, hint: str) -
 def test_temporary_refusals(tmp_path: Path, name: str, code: str) -> None:
     """A submit limit or an unreachable controller: certainly not submitted, maybe later."""
     replay(tmp_path, "sbatch", name)
-    with raises_error(Full, code, said=load(name).done.stderr.strip()):
+    with raises_error(SubmitLimitError, code, said=load(name).done.stderr.strip()):
         an_engine(tmp_path).submit(an_order(tmp_path))
 
 
 def test_a_lost_answer_is_unknown(tmp_path: Path) -> None:
     """This submission was accepted: its job ran after the controller resumed (recorded)."""
     replay(tmp_path, "sbatch", "sbatch-socket-timeout")
-    with raises_error(Unsure, "submission-unknown"):
+    with raises_error(SubmissionUnknownError, "submission-unknown"):
         an_engine(tmp_path).submit(an_order(tmp_path))
 
 
@@ -98,31 +105,31 @@ FAILED = "sbatch: error: Batch job submission failed: "
 @pytest.mark.parametrize(
     ("body", "error"),
     [
-        (f"echo '{FAILED}Zero Bytes were transmitted or received' >&2; exit 1", Unsure),
+        (f"echo '{FAILED}Zero Bytes were transmitted or received' >&2; exit 1", SubmissionUnknownError),
         (
             f"echo '{FAILED}Unable to contact slurm controller (receive failure)' >&2; exit 1",
-            Unsure,
+            SubmissionUnknownError,
         ),
-        (f"echo '{FAILED}Unable to contact slurm controller (send failure)' >&2; exit 1", Unsure),
-        (f"echo '{FAILED}Unexpected message received' >&2; exit 1", Unsure),
-        (f"echo '{FAILED}Unable to contact slurm controller' >&2; exit 1", Full),
-        (f"echo '{FAILED}Resource temporarily unavailable' >&2; exit 1", TooMany),
-        (f"echo '{FAILED}System submissions disabled' >&2; exit 1", Full),
-        (f"echo '{FAILED}Unspecified error' >&2; exit 1", Refused),
-        ("echo 'sbatch: error: no project given'; exit 1", Refused),
-        ("echo 'your quota is used up' >&2; exit 1", Unsure),
-        ("exit 1", Unsure),
-        ("exit 0", Unsure),
-        ("echo; exit 0", Unsure),
-        ("echo 'job 12'; exit 0", Unsure),
-        ("echo -12; exit 0", Unsure),
-        ("echo '12 13'; exit 0", Unsure),
-        ("echo 12; echo 13; exit 0", Unsure),
-        ("echo 12; exit 1", Unsure),
-        (f"echo 12; echo '{FAILED}Unspecified error' >&2; exit 1", Unsure),
-        ("kill -9 $$", Unsure),
-        ("kill -TERM $$", Unsure),
-        (f"echo '{FAILED}Invalid qos specification' >&2; kill -9 $$", Unsure),
+        (f"echo '{FAILED}Unable to contact slurm controller (send failure)' >&2; exit 1", SubmissionUnknownError),
+        (f"echo '{FAILED}Unexpected message received' >&2; exit 1", SubmissionUnknownError),
+        (f"echo '{FAILED}Unable to contact slurm controller' >&2; exit 1", SubmitLimitError),
+        (f"echo '{FAILED}Resource temporarily unavailable' >&2; exit 1", TooManyTasksError),
+        (f"echo '{FAILED}System submissions disabled' >&2; exit 1", SubmitLimitError),
+        (f"echo '{FAILED}Unspecified error' >&2; exit 1", SubmissionRejectedError),
+        ("echo 'sbatch: error: no project given'; exit 1", SubmissionRejectedError),
+        ("echo 'your quota is used up' >&2; exit 1", SubmissionUnknownError),
+        ("exit 1", SubmissionUnknownError),
+        ("exit 0", SubmissionUnknownError),
+        ("echo; exit 0", SubmissionUnknownError),
+        ("echo 'job 12'; exit 0", SubmissionUnknownError),
+        ("echo -12; exit 0", SubmissionUnknownError),
+        ("echo '12 13'; exit 0", SubmissionUnknownError),
+        ("echo 12; echo 13; exit 0", SubmissionUnknownError),
+        ("echo 12; exit 1", SubmissionUnknownError),
+        (f"echo 12; echo '{FAILED}Unspecified error' >&2; exit 1", SubmissionUnknownError),
+        ("kill -9 $$", SubmissionUnknownError),
+        ("kill -TERM $$", SubmissionUnknownError),
+        (f"echo '{FAILED}Invalid qos specification' >&2; kill -9 $$", SubmissionUnknownError),
     ],
 )
 def test_results_that_are_not_certain_are_unknown(
@@ -139,14 +146,14 @@ def test_a_timeout_is_unknown(tmp_path: Path) -> None:
     """A slow sbatch may have reached the controller, even if it has printed something."""
     program(tmp_path, "sbatch", "echo 12; sleep 30")
     engine = an_engine(tmp_path, SLURMSLICE_SBATCH_TIMEOUT="0.3")
-    with raises_error(Unsure, "submission-unknown"):
+    with raises_error(SubmissionUnknownError, "submission-unknown"):
         engine.submit(an_order(tmp_path))
 
 
 def test_an_invalid_timeout_is_reported(tmp_path: Path) -> None:
     """An invalid setting is reported before anything is submitted."""
     program(tmp_path, "sbatch", "echo 12")
-    with raises_error(BadInput, "bad-environment", variable="SLURMSLICE_SBATCH_TIMEOUT"):
+    with raises_error(BadInputError, "bad-environment", variable="SLURMSLICE_SBATCH_TIMEOUT"):
         an_engine(tmp_path, SLURMSLICE_SBATCH_TIMEOUT="soon").submit(an_order(tmp_path))
     assert calls(tmp_path, "sbatch") == []
 
@@ -156,7 +163,7 @@ def test_a_missing_sbatch_is_certainly_not_submitted(
 ) -> None:
     """Without Slurm's commands on PATH the error is certain and has a hint."""
     monkeypatch.setenv("PATH", str(tmp_path))
-    with raises_error(Full, "slurm-command-not-found", command="sbatch") as caught:
+    with raises_error(SubmitLimitError, "slurm-command-not-found", command="sbatch") as caught:
         SlurmEngine({"PATH": str(tmp_path)}).submit(an_order(tmp_path))
     assert "slurm module" in caught.value.hint
 
@@ -164,19 +171,19 @@ def test_a_missing_sbatch_is_certainly_not_submitted(
 @pytest.mark.parametrize(
     ("body", "receipt"),
     [
-        ("echo 419", Receipt("419")),
-        ("echo '419;halo'", Receipt("419", "halo")),
+        ("echo 419", SubmitResult("419")),
+        ("echo '419;halo'", SubmitResult("419", "halo")),
         ("echo Welcome to halo; echo '419;halo'; echo; echo bye",
-         Receipt("419", "halo", (Note("sbatch-said", "Welcome to halo"),
+         SubmitResult("419", "halo", (Note("sbatch-said", "Welcome to halo"),
                                  Note("sbatch-said", "bye")))),
         ("echo 419; echo 'sbatch: lua: cheap today' >&2",
-         Receipt("419", None, (Note("sbatch-said", "sbatch: lua: cheap today"),))),
-        ("echo 'Submitted batch job 419 on cluster halo'", Receipt("419", "halo")),
-        ("echo 419; echo 419", Receipt("419")),
-        ("printf '\\xff\\n419\\n'", Receipt("419", None, (Note("sbatch-said", "\udcff"),))),
+         SubmitResult("419", None, (Note("sbatch-said", "sbatch: lua: cheap today"),))),
+        ("echo 'Submitted batch job 419 on cluster halo'", SubmitResult("419", "halo")),
+        ("echo 419; echo 419", SubmitResult("419")),
+        ("printf '\\xff\\n419\\n'", SubmitResult("419", None, (Note("sbatch-said", "\udcff"),))),
     ],
 )  # fmt: skip
-def test_the_job_id_is_read_from_its_own_line(tmp_path: Path, body: str, receipt: Receipt) -> None:
+def test_the_job_id_is_read_from_its_own_line(tmp_path: Path, body: str, receipt: SubmitResult) -> None:
     """Lines printed by a site's wrapper become notes."""
     program(tmp_path, "sbatch", body)
     assert an_engine(tmp_path).submit(an_order(tmp_path)) == receipt
@@ -184,7 +191,7 @@ def test_the_job_id_is_read_from_its_own_line(tmp_path: Path, body: str, receipt
 
 def test_a_recorded_success() -> None:
     """The answer to ``--parsable``."""
-    assert parse_sbatch_result(load("sbatch-ok").done) == Receipt("38")
+    assert parse_sbatch_result(load("sbatch-ok").done) == SubmitResult("38")
 
 
 @given(
@@ -197,10 +204,10 @@ def test_any_answer_is_one_of_four_results(
     code: int | None, stdout: str, stderr: str, missing: bool
 ) -> None:
     """Each answer is accepted, refused, refused for now, or unknown."""
-    done = Finished(("sbatch",), None if missing else code, stdout, stderr, missing)
+    done = ProgramResult(("sbatch",), None if missing else code, stdout, stderr, missing)
     try:
         receipt = parse_sbatch_result(done)
-    except (Refused, Full, Unsure):
+    except (SubmissionRejectedError, SubmitLimitError, SubmissionUnknownError):
         return
     assert receipt.job.isdecimal()
     assert code == 0

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from slurmslice.ends import exit_in_words
+from slurmslice.ends import exit_code_reason
 from slurmslice.engines.slurm import job_records, versions
-from slurmslice.evidence import NO_STEPS, TaskReport
-from slurmslice.judge import Hearing, Standing, judge
+from slurmslice.evidence import NO_JOB_STEPS, TaskReport
+from slurmslice.judge import SliceEvidence, SliceStatus, reconcile
 from slurmslice.progress import SlotProgress
-from slurmslice.states import Evidence, State
+from slurmslice.states import EvidenceSource, State
 
 NAMES = {"9": "n-t"}
 OLD, NEW = (22, 5), (26, 5)
@@ -33,15 +33,15 @@ def accounting_report(
     """Return accounting's report of a task with this exit code."""
     row = f"9_1|{state}|{code}|0:0|100|110|120|10|1|1M|n1|None|n-t\n"
     return replace(
-        job_records.parse_accounting_reports(row, NAMES, release)["9", 1], steps=NO_STEPS
+        job_records.parse_accounting_reports(row, NAMES, release)["9", 1], steps=NO_JOB_STEPS
     )
 
 
-def status_of(report: TaskReport, wrote: int | None) -> Standing:
+def status_of(report: TaskReport, wrote: int | None) -> SliceStatus:
     """Return the status of a slice; its task wrote this exit code, or None for nothing."""
     progress = None if wrote is None else SlotProgress(110, "n1", 120, wrote)
-    known = Standing(State.RUNNING, "running", Evidence.QUEUE, 1, 1, 1)
-    return judge(known, Hearing(report, None, progress, "", "", False, None, None, 130.0))
+    known = SliceStatus(State.RUNNING, "running", EvidenceSource.QUEUE, 1, 1, 1)
+    return reconcile(known, SliceEvidence(report, None, progress, "", "", False, None, None, 130.0))
 
 
 @pytest.mark.parametrize(
@@ -65,8 +65,8 @@ def test_the_true_exit_code(
     """If sacct may have subtracted 128, the exit code written by the task decides."""
     standing = status_of(accounting_report(shown, release), wrote)
     assert (standing.state, standing.exit_code) == (State.FAILED, true)
-    assert standing.reason == exit_in_words(true)
-    assert standing.evidence is Evidence.ACCOUNTING
+    assert standing.reason == exit_code_reason(true)
+    assert standing.evidence is EvidenceSource.ACCOUNTING
 
 
 def test_signals_are_not_truncated_exit_codes() -> None:
@@ -92,6 +92,6 @@ def test_exit_codes_in_the_queue_are_complete() -> None:
     assert exit_and_signal("") == exit_and_signal("x") == exit_and_signal(":") == (None, None)
     row = "9_1|FAILED|51200|1|2|3|0|n1|None|n-t|\n"
     queue = job_records.parse_queue_reports(row, NAMES)["9", 1]
-    said = Hearing(None, queue, SlotProgress(1, "n", 2, 72), "off", "", True, None, None, 130.0)
-    known = Standing(State.RUNNING, "running", Evidence.QUEUE, 1, 1, 1)
-    assert judge(known, said).exit_code == 200
+    said = SliceEvidence(None, queue, SlotProgress(1, "n", 2, 72), "off", "", True, None, None, 130.0)
+    known = SliceStatus(State.RUNNING, "running", EvidenceSource.QUEUE, 1, 1, 1)
+    assert reconcile(known, said).exit_code == 200

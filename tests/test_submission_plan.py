@@ -9,25 +9,25 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from slurmslice.engines import Limits
-from slurmslice.errors import BadInput
+from slurmslice.engines import TaskLimits
+from slurmslice.errors import BadInputError
 from slurmslice.packing import Packing
 from slurmslice.ranges import parse_array
 from slurmslice.resources import ResourceRequest
 from slurmslice.run import Run
 from slurmslice.states import State
 from slurmslice.submission import PlannedSubmission
-from slurmslice.submission_plan import Choice, make_plan, with_limits
+from slurmslice.submission_plan import Choice, make_plan, refuse_impossible_requests
 from slurmslice.verbs.poll import poll
 from slurmslice.verbs.steer import cancel
-from slurmslice.verbs.submit import execute, failed, submit, waiting
+from slurmslice.verbs.submit import choose_failed, choose_waiting, execute_plan, submit
 from tests.conftest import NewRun
 from tests.fakes import FakeEngine
 from tests.plans import a_plan
 from tests.typed import Typed
 
-ALL = waiting(None)
-FAILED = failed(None, None)
+ALL = choose_waiting(None)
+FAILED = choose_failed(None, None)
 Shown = tuple[list[int], dict[str, str]]
 
 
@@ -55,12 +55,12 @@ def test_execution_makes_the_submissions_of_the_plan(
     run = new_run("0-9", mem="1G", time="10")
     first = a_plan(run, ALL, changes)
     expected = [shown(one) for one in first.submissions(run)]
-    assert [shown(taken.planned) for taken in execute(run, first, "submit").taken] == expected
+    assert [shown(taken.planned) for taken in execute_plan(run, first, "submit").taken] == expected
     engine.end_all(State.FAILED)
     poll(run)
     again = a_plan(run, FAILED, changes)
     expected = [shown(one) for one in again.submissions(run)]
-    assert [shown(taken.planned) for taken in execute(run, again, "resubmit").taken] == expected
+    assert [shown(taken.planned) for taken in execute_plan(run, again, "resubmit").taken] == expected
 
 
 @pytest.mark.parametrize(
@@ -97,18 +97,18 @@ def test_a_policy_makes_a_plan_of_several_choices(new_run: NewRun, engine: FakeE
         (1, 4, 6): {"mem": "2G"},
         (8,): {"time": "00:30:00"},
     }
-    taken = execute(run, plan, "resubmit").taken
+    taken = execute_plan(run, plan, "resubmit").taken
     assert [list(one.planned.batch.rows) for one in taken] == [[1, 4, 6], [8]]
 
 
 def submit_others(run: Run, engine: FakeEngine, rows: list[int]) -> None:
     """Another process submits them."""
-    submit(run, waiting(rows), {}, "submit")
+    submit(run, choose_waiting(rows), {}, "submit")
 
 
 def finish_others(run: Run, engine: FakeEngine, rows: list[int]) -> None:
     """Another process submits them, and they end."""
-    submit(run, waiting(rows), {}, "submit")
+    submit(run, choose_waiting(rows), {}, "submit")
     engine.end_all()
     poll(run)
 
@@ -139,7 +139,7 @@ def test_execution_never_exceeds_the_plan(
     plan = a_plan(run, ALL, changes)
     other = Run(run.place, engine, run.clock)
     meanwhile(other, engine, rows)
-    done = execute(run, plan, "submit")
+    done = execute_plan(run, plan, "submit")
     wanted = {row: one.request for one in plan.requests for row in one.rows}
     carried = {row: t.planned.batch.changes for t in done.taken for row in t.planned.batch.rows}
     assert carried.items() <= wanted.items()
@@ -154,7 +154,7 @@ def test_a_slice_that_slurm_runs_again_is_left_out(new_run: NewRun, engine: Fake
     plan = a_plan(run, FAILED)
     report = engine.jobs["100"].tasks[4]
     engine.jobs["100"].tasks[4] = type(report)(State.RUNNING, "RUNNING", restarts=1)
-    done = execute(run, plan, "resubmit")
+    done = execute_plan(run, plan, "resubmit")
     assert done.left_out == (4,)
     assert [list(taken.planned.batch.rows) for taken in done.taken] == [[1, 6, 8]]
 
@@ -166,8 +166,8 @@ def test_a_script_edited_after_the_plan_is_not_submitted(
     run = new_run("0-9", mem="1G")
     plan = a_plan(run, ALL)
     run.place.script.write_text(run.place.script.read_text().replace("--mem=1G", "--mem=2G"))
-    with pytest.raises(BadInput) as caught:
-        execute(run, plan, "submit")
+    with pytest.raises(BadInputError) as caught:
+        execute_plan(run, plan, "submit")
     assert caught.value.code == "script-changed"
     assert not engine.jobs
     assert not run.ledger.queue
@@ -176,15 +176,15 @@ def test_a_script_edited_after_the_plan_is_not_submitted(
 def test_slices_that_can_never_run_are_refused(new_run: NewRun, engine: FakeEngine) -> None:
     """The plan holds the refusal with its slices; nothing is queued."""
     run = new_run("0-9", mem="1G")
-    engine.limits = lambda request: Limits(  # type: ignore[method-assign]
+    engine.limits = lambda request: TaskLimits(  # type: ignore[method-assign]
         1001, never="too large" if (request.mem_mib or 0) > 2048 else ""
     )
-    assert not with_limits(run, a_plan(run, ALL, {"mem": "2x"})).refused
-    plan = with_limits(run, a_plan(run, ALL, {"mem": "9x"}))
+    assert not refuse_impossible_requests(run, a_plan(run, ALL, {"mem": "2x"})).refused
+    plan = refuse_impossible_requests(run, a_plan(run, ALL, {"mem": "9x"}))
     (refused,) = plan.refused
     assert refused.rows == tuple(range(10))
-    with pytest.raises(BadInput) as caught:
-        execute(run, plan, "submit")
+    with pytest.raises(BadInputError) as caught:
+        execute_plan(run, plan, "submit")
     assert (caught.value.code, caught.value.fields["key"]) == ("never-runs", "0")
     assert not run.ledger.queue
 
@@ -202,6 +202,6 @@ def test_the_script_is_read_once_for_a_plan(
         return read(text)
 
     monkeypatch.setattr(ResourceRequest, "from_script", counted)
-    plan = with_limits(run, a_plan(run, ALL, {"mem": "1500M"}))
+    plan = refuse_impossible_requests(run, a_plan(run, ALL, {"mem": "1500M"}))
     assert parse_array("0-9") == parse_array(str(next(plan.submissions(run)).batch.array))
     assert len(seen) == 1

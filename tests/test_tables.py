@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slurmslice.errors import BadInput, DamagedRun
+from slurmslice.errors import BadInputError, DamagedRunError
 from slurmslice.tables import (
     escape,
     format_columns,
     format_row,
-    octets,
+    octal_bytes,
+    parse_field,
     parse_row,
-    read_field,
-    slice_header,
+    slice_table_header,
     unescape,
 )
 from tests.errors import raises_error
@@ -91,14 +91,14 @@ def test_escapes_are_those_of_bash(value: str, field: str) -> None:
 @pytest.mark.parametrize("value", ["a\0b", "\ud800", chr(0xDC20)])
 def test_nul_and_lone_surrogates_are_refused(value: str) -> None:
     """NUL and surrogates that represent no byte are refused, not dropped."""
-    with raises_error(BadInput, "control-character"):
+    with raises_error(BadInputError, "control-character"):
         escape(value)
 
 
 def test_octets_are_the_bytes_of_a_character() -> None:
     """A character has its UTF-8 bytes; a surrogate has the byte that it represents."""
-    assert octets("é") == ["303", "251"]
-    assert octets("\udc80") == ["200"]
+    assert octal_bytes("é") == ["303", "251"]
+    assert octal_bytes("\udc80") == ["200"]
 
 
 @settings(max_examples=40, deadline=None)
@@ -135,7 +135,7 @@ def test_format_columns_agrees_with_format_row(rows: list[tuple[str, str]]) -> N
 
 def test_slice_table_header() -> None:
     """Row and key are first and the log name is last, because the script relies on this order."""
-    assert slice_header(("mass", "seed")) == ("row", "key", "mass", "seed", "log")
+    assert slice_table_header(("mass", "seed")) == ("row", "key", "mass", "seed", "log")
 
 
 @pytest.mark.parametrize(
@@ -153,15 +153,15 @@ def test_slice_table_header() -> None:
 )
 def test_a_damaged_field_is_refused(field: bytes, value: object) -> None:
     """Text that ``escape`` never writes is damage, not a value."""
-    with raises_error(DamagedRun, "damaged-run", value=value):
-        read_field(field)
+    with raises_error(DamagedRunError, "damaged-run", value=value):
+        parse_field(field)
 
 
 @given(st.binary(max_size=60))
 def test_any_field_is_read_or_damaged(data: bytes) -> None:
     """Any field is read or reported as damaged; no other exception is raised."""
     try:
-        value = read_field(data)
-    except DamagedRun:
+        value = parse_field(data)
+    except DamagedRunError:
         return
     assert to_bytes(unescape(escape(value))) == to_bytes(value)

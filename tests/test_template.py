@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from slurmslice.check import Check
+from slurmslice.check import OutputCheck
 from slurmslice.command import Command, ShellText
-from slurmslice.errors import BadInput
-from slurmslice.script import Script, library, render
-from slurmslice.template import FILTERS, OwnTemplate, environment, fill, find
+from slurmslice.errors import BadInputError
+from slurmslice.script import ScriptContent, library_bytes, render_script
+from slurmslice.template import FILTERS, OwnTemplate, environment, find_template, render_template
 from tests.errors import raises_error
 from tests.scripts import changed
 from tests.test_bad_input import here  # noqa: F401 - a fixture
@@ -50,10 +50,10 @@ def test_the_documented_names_are_all_there_are(monkeypatch: pytest.MonkeyPatch)
 
     def look(context: dict[str, object], _: OwnTemplate | None) -> str:
         got.extend(context)
-        return fill(context, None)
+        return render_template(context, None)
 
     monkeypatch.setattr("slurmslice.script.fill", look)
-    render(EXAMPLE)
+    render_script(EXAMPLE)
     assert sorted(documented("Names")) == sorted(got)
 
 
@@ -72,22 +72,22 @@ def test_the_documented_examples_are_the_shipped_ones() -> None:
 def test_a_template_that_only_extends_changes_nothing() -> None:
     """The shipped script comes out byte for byte, in every form."""
     for spec in SPECS:
-        assert render(spec, own('{% extends "array.sh.j2" %}')) == render(spec)
+        assert render_script(spec, own('{% extends "array.sh.j2" %}')) == render_script(spec)
 
 
 @pytest.mark.parametrize("block", documented("Blocks"))
 def test_every_block_can_be_added_to(block: str) -> None:
     """``super()`` returns the shipped text of a block, so a template can add a line to it."""
     for spec in SPECS:
-        text = render(spec, extending(block, "\n# more\n{{ super() }}"))
-        assert text.replace("# more\n", "", 1).split() == render(spec).split()
+        text = render_script(spec, extending(block, "\n# more\n{{ super() }}"))
+        assert text.replace("# more\n", "", 1).split() == render_script(spec).split()
         assert ("# more\n" in text) is (block != "check")
 
 
 def test_an_unknown_block_is_an_error() -> None:
     """Jinja2 would ignore a misspelt block, and the run would start without its modules."""
-    with pytest.raises(BadInput, match=r"line 1: array\.sh\.j2 has no block 'setpu'") as told:
-        render(EXAMPLE, extending("setpu", "module load x"))
+    with pytest.raises(BadInputError, match=r"line 1: array\.sh\.j2 has no block 'setpu'") as told:
+        render_script(EXAMPLE, extending("setpu", "module load x"))
     assert told.value.hint == "Did you mean setup?"
 
 
@@ -96,9 +96,9 @@ def test_blocks_and_macros_print_filtered_values() -> None:
     spec = changed(EXAMPLE, name="/a $(b)")
     macro = "{% macro say(x) %}  echo {{ x | quote }}\n{% endmacro %}"
     text = '{% extends "array.sh.j2" %}' + macro + "{% block setup %}{{ say(name) }}{% endblock %}"
-    assert "  echo '/a $(b)'\n" in render(spec, own(text))
-    with pytest.raises(BadInput, match="without a filter"):
-        render(spec, own(text.replace(" | quote", "")))
+    assert "  echo '/a $(b)'\n" in render_script(spec, own(text))
+    with pytest.raises(BadInputError, match="without a filter"):
+        render_script(spec, own(text.replace(" | quote", "")))
 
 
 # -- what is refused ------------------------------------------------------------------------
@@ -126,8 +126,8 @@ SHIPPED = (ROOT / "templates/array.sh.j2").read_text()
 def test_a_template_must_keep_the_fixed_parts(text: str) -> None:
     """Without the #SBATCH lines, the functions or the source line slices would be lost."""
     for spec in SPECS:
-        with pytest.raises(BadInput) as refused:
-            render(changed(spec, check=Check("test $SLICE")), own(text))
+        with pytest.raises(BadInputError) as refused:
+            render_script(changed(spec, check=OutputCheck("test $SLICE")), own(text))
         assert refused.value.code == "template-lacks-part"
 
 
@@ -150,8 +150,8 @@ def test_a_template_must_keep_the_fixed_parts(text: str) -> None:
 def test_a_template_error_names_its_line(body: str, said: str, line: int) -> None:
     """The error gives file, line and cause; for an unknown name it lists the known ones."""
     text = f'{{% extends "array.sh.j2" %}}\n{{% block setup %}}\n{body}\n{{% endblock %}}'
-    with pytest.raises(BadInput) as raised:
-        render(EXAMPLE, own(text))
+    with pytest.raises(BadInputError) as raised:
+        render_script(EXAMPLE, own(text))
     assert f"/somewhere/mine.sh.j2, line {line}: " in raised.value.message
     assert said in raised.value.message
     if "undefined" in said:
@@ -162,17 +162,17 @@ def test_an_error_in_an_included_file_names_that_file(tmp_path: Path) -> None:
     """A template can include files beside it, and an error names the included file."""
     (tmp_path / "site.j2").write_text("  umask 027\n")
     text = '{% extends "array.sh.j2" %}{% block setup %}{% include "site.j2" %}{% endblock %}'
-    assert "  umask 027\n}" in render(EXAMPLE, own(text, tmp_path / "a.sh.j2"))
+    assert "  umask 027\n}" in render_script(EXAMPLE, own(text, tmp_path / "a.sh.j2"))
     (tmp_path / "site.j2").write_text("\n{{ name }}\n")
-    with pytest.raises(BadInput, match=rf"{tmp_path}/site.j2, line 2: "):
-        render(EXAMPLE, own(text, tmp_path / "a.sh.j2"))
+    with pytest.raises(BadInputError, match=rf"{tmp_path}/site.j2, line 2: "):
+        render_script(EXAMPLE, own(text, tmp_path / "a.sh.j2"))
 
 
 def test_a_template_that_extends_itself_is_refused(tmp_path: Path) -> None:
     """Files that include one another end in an error, not in a crash."""
     (tmp_path / "mine.sh.j2").write_text('\n{% extends "mine.sh.j2" %}')
-    with pytest.raises(BadInput, match=r"mine.sh.j2, line 2: .*recursion"):
-        render(EXAMPLE, find("mine.sh.j2", tmp_path))
+    with pytest.raises(BadInputError, match=r"mine.sh.j2, line 2: .*recursion"):
+        render_script(EXAMPLE, find_template("mine.sh.j2", tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -182,17 +182,17 @@ def test_a_template_that_extends_itself_is_refused(tmp_path: Path) -> None:
 def test_a_template_must_give_a_valid_shell_script(block: str, text: str) -> None:
     """A missing quote is found at render, as an error of the template and not of --shell."""
     typed = changed(
-        EXAMPLE, setup="true", command=ShellText("echo $SLICE"), check=Check("test $SLICE")
+        EXAMPLE, setup="true", command=ShellText("echo $SLICE"), check=OutputCheck("test $SLICE")
     )
-    with raises_error(BadInput, "bash-syntax"):
-        render(typed, extending(block, text))
+    with raises_error(BadInputError, "bash-syntax"):
+        render_script(typed, extending(block, text))
 
 
 def test_values_are_data_in_a_template_too() -> None:
     """A value that looks like Jinja2 or bash is printed, never evaluated."""
     evil = "{{ 7 * 7 }}$(touch pwned)"
     spec = changed(EXAMPLE, name=evil, setup=f"echo '{evil}'", work_dir=f"/{evil}")
-    text = render(spec, extending("setup", "\n{{ super() }}  echo {{ name | quote }}\n"))
+    text = render_script(spec, extending("setup", "\n{{ super() }}  echo {{ name | quote }}\n"))
     assert f"  echo '{evil}'\n  echo '{evil}'\n" in text
     assert "49" not in text
 
@@ -203,26 +203,26 @@ def test_values_are_data_in_a_template_too() -> None:
 def test_a_template_is_a_file_or_a_name_of_the_project(tmp_path: Path) -> None:
     """A path, NAME or NAME.sh.j2 in templates/; an error lists the templates."""
     folder = tmp_path / "templates"
-    with raises_error(BadInput, "unknown-template"):
-        find("gpu", tmp_path)
+    with raises_error(BadInputError, "unknown-template"):
+        find_template("gpu", tmp_path)
     folder.mkdir()
     (folder / "gpu.sh.j2").write_text("x")
     (tmp_path / "top.j2").write_text("y")
     for given in ("gpu", "gpu.sh.j2", "templates/gpu.sh.j2", str(folder / "gpu.sh.j2")):
-        assert find(given, tmp_path) == OwnTemplate(folder / "gpu.sh.j2", "x")
-    assert find("top.j2", tmp_path).text == "y"
-    with raises_error(BadInput, "unknown-template") as caught:
-        find("cpu", tmp_path)
+        assert find_template(given, tmp_path) == OwnTemplate(folder / "gpu.sh.j2", "x")
+    assert find_template("top.j2", tmp_path).text == "y"
+    with raises_error(BadInputError, "unknown-template") as caught:
+        find_template("cpu", tmp_path)
     assert "gpu" in caught.value.hint
     (folder / "bad.j2").write_bytes(b"\xff")
-    with raises_error(BadInput, "unreadable-file"):
-        find("bad.j2", tmp_path)
+    with raises_error(BadInputError, "unreadable-file"):
+        find_template("bad.j2", tmp_path)
 
 
 def test_a_template_of_the_same_name_extends_the_shipped_one(tmp_path: Path) -> None:
     """A project's array.sh.j2 does not extend itself."""
     (tmp_path / "array.sh.j2").write_text('{% extends "array.sh.j2" %}')
-    assert render(EXAMPLE, find("array.sh.j2", tmp_path)) == render(EXAMPLE)
+    assert render_script(EXAMPLE, find_template("array.sh.j2", tmp_path)) == render_script(EXAMPLE)
 
 
 # -- the two examples, run ------------------------------------------------------------------
@@ -234,7 +234,7 @@ def test_the_examples_make_clean_scripts(tmp_path: Path, example: str) -> None:
     paths = []
     for number, spec in enumerate(SPECS):
         paths.append(tmp_path / f"{number}.sh")
-        paths[-1].write_text(render(spec, find(f"{example}.sh.j2", EXAMPLES)))
+        paths[-1].write_text(render_script(spec, find_template(f"{example}.sh.j2", EXAMPLES)))
         subprocess.run([BASH, "-n", str(paths[-1])], check=True)
     done = subprocess.run([tool("shellcheck"), *map(str, paths)], capture_output=True, text=True)
     assert done.stdout == ""
@@ -242,10 +242,10 @@ def test_the_examples_make_clean_scripts(tmp_path: Path, example: str) -> None:
 
 def write(place: Place, example: str, old: str, new: str, **fields: object) -> None:
     """Render an example with one text replaced."""
-    template = find(f"{example}.sh.j2", EXAMPLES)
+    template = find_template(f"{example}.sh.j2", EXAMPLES)
     assert template.text.count(old) == 1
     template = OwnTemplate(template.path, template.text.replace(old, new))
-    spec: Script = changed(
+    spec: ScriptContent = changed(
         EXAMPLE,
         run_dir=str(place.run_dir),
         work_dir=str(place.work_dir),
@@ -253,8 +253,8 @@ def write(place: Place, example: str, old: str, new: str, **fields: object) -> N
         **fields,
     )
     place.make()
-    place.library.write_bytes(library())
-    place.script.write_bytes(to_bytes(render(spec, template)))
+    place.library.write_bytes(library_bytes())
+    place.script.write_bytes(to_bytes(render_script(spec, template)))
 
 
 def test_the_example_with_modules_runs(tmp_path: Path) -> None:

@@ -10,18 +10,18 @@ from dataclasses import replace
 
 import pytest
 
-from slurmslice.engines import Limits, Order
-from slurmslice.errors import Full, Refused, Unsure
+from slurmslice.engines import SubmitRequest, TaskLimits
+from slurmslice.errors import SubmissionRejectedError, SubmissionUnknownError, SubmitLimitError
 from slurmslice.evidence import TaskReport
 from slurmslice.packing import Packing
 from slurmslice.ranges import parse_array
-from slurmslice.reports.records import to_json
+from slurmslice.reports.records import run_json
 from slurmslice.resources import ResourceRequest
 from slurmslice.run import Run
 from slurmslice.slices import SliceTable
 from slurmslice.states import State
 from slurmslice.verbs.poll import poll
-from slurmslice.verbs.submit import submit, waiting
+from slurmslice.verbs.submit import choose_waiting, submit
 from tests.fakes import Clock, FakeEngine
 from tests.plans import a_plan, planned
 from tests.typed import Typed
@@ -34,9 +34,9 @@ COMMAND = ("--", "true", "{}")
 def at_most(engine: FakeEngine, mib: int) -> None:
     """A cluster whose largest node has this much memory."""
 
-    def limits(request: ResourceRequest) -> Limits:
+    def limits(request: ResourceRequest) -> TaskLimits:
         never = "no node has that much" if (request.mem_mib or 0) > mib else ""
-        return Limits(1001, 0 if never else 4, never, never=never)
+        return TaskLimits(1001, 0 if never else 4, never, never=never)
 
     engine.limits = limits  # type: ignore[method-assign]
 
@@ -95,7 +95,7 @@ def test_twice_the_memory_may_be_more_than_there_is(
     """``resubmit --mem 2x`` is refused, with and without --dry-run."""
     run = new_run("0-3", mem="1G")
     at_most(engine, 1024)
-    submit(run, waiting(None), {}, "submit")
+    submit(run, choose_waiting(None), {}, "submit")
     engine.end_all(State.OUT_OF_MEMORY)
     poll(run)
     for more in ((), ("--dry-run",)):
@@ -105,7 +105,7 @@ def test_twice_the_memory_may_be_more_than_there_is(
 
 def test_what_cannot_run_as_things_stand_is_waited_for(engine: FakeEngine, typed: Typed) -> None:
     """Nodes that are down may return."""
-    engine.limited = Limits(1001, 0, "no node is usable now")
+    engine.limited = TaskLimits(1001, 0, "no node is usable now")
     engine.after_submit = lambda order: engine.end_all()
     typed("run", *LINE, *COMMAND)
     assert (typed.code, len(engine.jobs)) == (0, 1)
@@ -127,7 +127,7 @@ def test_a_job_that_ran_nothing_is_told_of(
     """``status`` names the owner of the submission and the command to type instead."""
     run = new_run("0-3")
     clock.now += 0.9
-    submit(run, waiting(None), {}, "submit")
+    submit(run, choose_waiting(None), {}, "submit")
     engine.end_all(State.FAILED)
     typed("status", "demo")
     assert not typed.noted("job-ran-nothing")
@@ -142,7 +142,7 @@ def test_it_is_told_until_something_is_submitted(
 ) -> None:
     """A refusal before the newest submission is not shown; a forged line is ignored."""
     run = new_run("0-3")
-    submit(run, waiting(None), {}, "submit")
+    submit(run, choose_waiting(None), {}, "submit")
     for job, owner, at in (("777", "100", run.clock() - 60), ("777", "5", run.clock() + 60)):
         refused(run, job, owner, at)
         typed("status", "demo")
@@ -154,7 +154,7 @@ def test_a_script_that_gave_way_is_told_of(
 ) -> None:
     """After --only, the whole script is submitted by hand: it runs nothing."""
     run = new_run("0-3")
-    submit(run, waiting(1), {}, "submit")
+    submit(run, choose_waiting(1), {}, "submit")
     refused(run, "777", "fenced by slurmslice, which gave this submission up", run.clock() + 60)
     said = typed("status", "demo")
     assert typed.noted("job-ran-nothing") == [{"job": "777", "submission": 1, "owner": None}]
@@ -181,8 +181,8 @@ def test_after_a_refusal_what_it_speaks_of_is_to_be_changed(
 ) -> None:
     """``submit``, ``run`` and ``status`` suggest a change of the rejected option."""
 
-    def refuse(order: Order) -> None:
-        raise Refused(f"Slurm refused the submission: sbatch: error: {words}")
+    def refuse(order: SubmitRequest) -> None:
+        raise SubmissionRejectedError(f"Slurm refused the submission: sbatch: error: {words}")
 
     new_run("0-3")
     engine.on_submit = refuse
@@ -198,8 +198,8 @@ def test_what_is_not_taken_now_is_to_be_tried_as_it_is(
 ) -> None:
     """If Slurm did not answer, no change of the request is suggested."""
 
-    def full(order: Order) -> None:
-        raise Full("Slurm takes nothing now")
+    def full(order: SubmitRequest) -> None:
+        raise SubmitLimitError("Slurm takes nothing now")
 
     new_run("0-3")
     engine.on_submit = full
@@ -224,7 +224,7 @@ def test_who_went_over_something_is_told_over_what(
     The slice lines and the JSON show the exceeded request, also after a resubmission.
     """
     run = new_run("0-3", mem="150M", time="10")
-    submit(run, waiting(None), {}, "submit")
+    submit(run, choose_waiting(None), {}, "submit")
     for index, state in enumerate((State.OUT_OF_MEMORY, State.OUT_OF_MEMORY, State.TIMEOUT)):
         engine.end("100", index, state)
     typed("status", "demo")
@@ -248,15 +248,15 @@ def test_slices_of_packs_have_what_they_asked_for(
 ) -> None:
     """A slice has its own part of the memory and time of its task."""
     run, _ = make_run(12, Packing(6, 2, 60), options=(("mem", "150M"), ("time", "1")))
-    submit(run, waiting(None), {}, "submit")
-    (first, *_) = json.loads(to_json(run, [0]))["slices"]
+    submit(run, choose_waiting(None), {}, "submit")
+    (first, *_) = json.loads(run_json(run, [0]))["slices"]
     assert (first["requested_mem_bytes"], first["time_limit_s"]) == (150 << 20, 60)
 
 
 def test_memory_that_slurm_gave_unasked(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:
     """The memory comes from accounting; an unreadable script does not prevent ``status``."""
     run = new_run("0-3", time="10")
-    submit(run, waiting(None), {}, "submit")
+    submit(run, choose_waiting(None), {}, "submit")
     engine.end("100", 0, State.OUT_OF_MEMORY, requested_mem_bytes=950 << 20)
     for script in (run.place.script.read_text(), "#SBATCH --time\n"):
         run.place.script.write_text(script)
@@ -315,7 +315,7 @@ def test_less_than_slices_had_is_told(
     less: tuple[str, ...],
 ) -> None:
     """A probably forgotten x is mentioned, also with --dry-run; the slices are submitted."""
-    submit(new_run("0-3", mem="100M", time="10"), waiting(None), {}, "submit")
+    submit(new_run("0-3", mem="100M", time="10"), choose_waiting(None), {}, "submit")
     for index in range(3):
         engine.end("100", index, State.OUT_OF_MEMORY)
     for more, jobs in ((("--dry-run",), 1), ((), 2)):
@@ -342,7 +342,7 @@ def test_a_forgotten_x_submits_nothing(
     insists: str,
 ) -> None:
     """A bare number below a tenth is refused; the hint has both possible meanings."""
-    submit(new_run("0-3", mem="4G", time="60"), waiting(None), {}, "submit")
+    submit(new_run("0-3", mem="4G", time="60"), choose_waiting(None), {}, "submit")
     engine.end_all(State.OUT_OF_MEMORY)
     for more in (("--dry-run",), ()):
         said = typed("resubmit", "demo", *options, *more)
@@ -357,7 +357,7 @@ def test_a_forgotten_x_submits_nothing(
 
 def test_less_than_each_slice_had(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:
     """Slices with different amounts are named separately; slices that get no less are not named."""
-    submit(new_run("0-3", mem="100M"), waiting(None), {}, "submit")
+    submit(new_run("0-3", mem="100M"), choose_waiting(None), {}, "submit")
     engine.end_all(State.OUT_OF_MEMORY)
     typed("resubmit", "demo", "1", "--mem", "4x")
     typed("resubmit", "demo", "2", "--mem", "2x")
@@ -371,7 +371,7 @@ def test_less_than_each_slice_had(new_run: NewRun, engine: FakeEngine, typed: Ty
 
 def test_less_than_slurm_gave_unasked(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:
     """The old value comes from accounting."""
-    submit(new_run("0-3"), waiting(None), {}, "submit")
+    submit(new_run("0-3"), choose_waiting(None), {}, "submit")
     engine.end("100", 0, State.OUT_OF_MEMORY, requested_mem_bytes=950 << 20)
     typed("resubmit", "demo", "--mem", "200")
     assert lowered_requests(typed) == [("mem", "200M", "950M", "0")]
@@ -382,8 +382,8 @@ def test_less_than_slices_of_packs_had(
 ) -> None:
     """The slice's own part of the task's request counts."""
     run, _ = make_run(12, Packing(6, 2, 60), options=(("mem", "150M"), ("time", "1")))
-    assert not a_plan(run, waiting(None), {"mem": "150M", "time": "1"}).lowered
-    (mem, time) = a_plan(run, waiting(None), {"mem": "100M", "time": "0:30"}).lowered
+    assert not a_plan(run, choose_waiting(None), {"mem": "150M", "time": "1"}).lowered
+    (mem, time) = a_plan(run, choose_waiting(None), {"mem": "100M", "time": "0:30"}).lowered
     assert (mem.before, mem.now) == ("150M", "100M")
     assert (time.before, time.now) == ("00:01:00", "00:00:30")
 
@@ -413,7 +413,7 @@ def test_several_slices_and_earlier_attempts(
 ) -> None:
     """Keys and ranges choose logs; --all shows the attempts in order."""
     run = new_run("0-3")
-    submit(run, waiting(None), {}, "submit")
+    submit(run, choose_waiting(None), {}, "submit")
     for index in range(3):
         wrote(run, 1, index, f"first {index}\n")
         engine.end("100", index, State.FAILED)
@@ -439,7 +439,7 @@ def test_of_several_logs_each_says_whose_it_is(
 ) -> None:
     """A line before each log names its key; for one log the line is on stderr."""
     run = new_run(SliceTable(["a/b", "c\nd"]))
-    submit(run, waiting(None), {}, "submit")
+    submit(run, choose_waiting(None), {}, "submit")
     for index in range(2):
         wrote(run, 1, index, f"no line end {index}")
         engine.end("100", index, State.FAILED, exit_code=1)
@@ -467,7 +467,7 @@ def test_a_log_that_was_deleted(
 ) -> None:
     """A deleted log, an empty log and a slice that never began have different notes."""
     run = new_run("0-3")
-    submit(run, waiting(None), {}, "submit")
+    submit(run, choose_waiting(None), {}, "submit")
     wrote(run, 1, 0, None)
     engine.end("100", 0, state)
     typed("logs", "demo", "0")
@@ -626,7 +626,7 @@ def test_what_is_queued_is_fed_by_a_script_that_can_be_read(
     """After an edit with an error, the next submission of queued slices is refused too."""
     run = new_run("0-3")
     engine.most = 2
-    submit(run, waiting(None), {}, "submit")
+    submit(run, choose_waiting(None), {}, "submit")
     edit(run, run.place.script.read_text().replace("prepare() {", "prepare() { ("))
     engine.end_all()
     typed("tick", "demo")
@@ -642,7 +642,7 @@ def test_options_reach_what_waits_and_not_what_is_in_the_queue(
     """``run RUN --mem`` changes waiting slices; a note names the others."""
     run = new_run("0-3", mem="1G")
     engine.most = 2
-    submit(run, waiting(None), {}, "submit")
+    submit(run, choose_waiting(None), {}, "submit")
 
     engine.on_wait = engine.end_all
     said = typed("run", "demo", "--mem", "2x")
@@ -658,7 +658,7 @@ def test_options_where_all_is_in_the_queue(
     new_run: NewRun, engine: FakeEngine, typed: Typed
 ) -> None:
     """The options are refused; the hint has the two lines that change the request."""
-    submit(new_run("0-3"), waiting(None), {}, "submit")
+    submit(new_run("0-3"), choose_waiting(None), {}, "submit")
     said = typed("run", "demo", "--mem", "8G")
     assert (typed.code, typed.error) == (2, "nothing-waits")
     assert said.index("slurmslice cancel demo") < said.index("resubmit demo --state CANCELLED")
@@ -668,7 +668,7 @@ def test_a_multiple_is_asked_for_once(new_run: NewRun, engine: FakeEngine, typed
     """Slices that wait for room are not multiplied again."""
     run = new_run("0-3", mem="1G")
     engine.most = 2
-    submit(run, waiting(None), {}, "submit")
+    submit(run, choose_waiting(None), {}, "submit")
     engine.most = 1
     engine.on_wait = engine.end_all
     typed("run", "demo", "--mem", "2x")
@@ -682,7 +682,7 @@ def test_what_a_first_look_finds_out_is_told(
 ) -> None:
     """A job submitted by hand is added to the run by the first verb that polls."""
     run = new_run("0-3")
-    order = planned(run, waiting([0, 1]))[0].order(run)
+    order = planned(run, choose_waiting([0, 1]))[0].order(run)
     by_hand = replace(order, job_name=run.record.job_name, array=parse_array("0-1"))
     engine.submit(by_hand)
     engine.after_submit = lambda order: engine.end_all()
@@ -699,7 +699,7 @@ def test_a_dry_run_looks_at_what_resubmit_looks_at(
 ) -> None:
     """Both leave out slices that Slurm requeues; both fail if Slurm does not answer."""
     run = new_run("0-3")
-    submit(run, waiting(None), {}, "submit")
+    submit(run, choose_waiting(None), {}, "submit")
     engine.end_all(State.FAILED)
     poll(run)
     engine.jobs["100"].tasks[2] = TaskReport(State.PENDING, "PENDING", restarts=1)
@@ -725,7 +725,7 @@ def test_a_dry_run_says_what_is_held(new_run: NewRun, engine: FakeEngine, typed:
     """The note names the option that releases the held slices."""
     run = new_run("0-39")
     engine.most = 20
-    submit(run, waiting(None), {}, "submit")
+    submit(run, choose_waiting(None), {}, "submit")
     engine.end_all(State.FAILED)
     typed("tick", "demo")
     said = typed("resubmit", "demo", "--dry-run")
@@ -741,11 +741,11 @@ def test_what_is_waited_for_is_said_and_what_became_of_it(
     engine: FakeEngine, typed: Typed, words: tuple[str, ...]
 ) -> None:
     """A note appears before the wait for a late job; no slice is submitted twice."""
-    sent: list[Order] = []
+    sent: list[SubmitRequest] = []
 
-    def send_and_lose(order: Order) -> None:
+    def send_and_lose(order: SubmitRequest) -> None:
         sent.append(order)
-        raise Unsure("Socket timed out on send/recv operation.")
+        raise SubmissionUnknownError("Socket timed out on send/recv operation.")
 
     def show_itself() -> None:
         if not engine.jobs:

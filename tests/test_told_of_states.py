@@ -13,7 +13,7 @@ from slurmslice.packing import Packing
 from slurmslice.run import Run
 from slurmslice.states import State
 from slurmslice.verbs.poll import poll
-from slurmslice.verbs.submit import submit, waiting
+from slurmslice.verbs.submit import choose_waiting, submit
 from tests.fakes import FakeEngine
 from tests.typed import Typed
 
@@ -38,7 +38,7 @@ def test_every_slice_stands_in_a_column_of_runs(
 ) -> None:
     """The numbers add up to the number of slices."""
     run = new_run("0-9")
-    submit(run, waiting(range(8)), {}, "submit")
+    submit(run, choose_waiting(range(8)), {}, "submit")
     states = (State.COMPLETED, State.FAILED, State.CANCELLED)
     for index, state in enumerate(states):
         engine.end("100", index, state)
@@ -61,7 +61,7 @@ def broken(new_run: NewRun, engine: FakeEngine, typed: Typed) -> Run:
     """A run of 40 slices: 20 have failed, and the circuit breaker holds the rest."""
     run = new_run("0-39")
     engine.most = 20
-    submit(run, waiting(None), {}, "submit")
+    submit(run, choose_waiting(None), {}, "submit")
     engine.end_all(State.FAILED)
     typed("tick", "demo")
     return run
@@ -112,7 +112,7 @@ def test_a_released_run_names_its_slices(
 def test_an_empty_log_is_told_of(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:
     """An empty log has the same notes as a missing one."""
     run = new_run("0-3")
-    submit(run, waiting(None), {}, "submit")
+    submit(run, choose_waiting(None), {}, "submit")
     for index in range(2):
         run.place.log(1, f"{index}.log").write_text("")
     run.place.task_log(1, 0).write_text("")
@@ -137,8 +137,8 @@ def test_of_a_pack_what_concerns_the_slice_is_shown(
     --task shows the whole task log.
     """
     run, packs = make_run(4, Packing(4, 2, 60))
-    typed.patch.setattr("slurmslice.cli.engine.make", lambda name, path: packs)
-    submit(run, waiting(None), {}, "submit")
+    typed.patch.setattr("slurmslice.cli.engine.create_engine", lambda name, path: packs)
+    submit(run, choose_waiting(None), {}, "submit")
     lines = [
         f"slurmslice {kind} job=100 restart=0 at=1800000000 host=n slot={slot}{more}\n"
         for slot in range(4)
@@ -158,7 +158,7 @@ def test_what_slurm_has_not_let_go_yet_can_be_resubmitted_in_a_moment(
 ) -> None:
     """Right after ``cancel``, a note says why nothing is resubmitted."""
     run = new_run("0-3")
-    submit(run, waiting(None), {}, "submit")
+    submit(run, choose_waiting(None), {}, "submit")
     typed.patch.setattr(engine, "cancel", lambda job, name, indices: None)
     typed("cancel", "demo", "2")
     for key, again in (("2", True), ("1", False)):

@@ -6,7 +6,7 @@ import os
 import shutil
 
 from slurmslice.cli.live import progress_line
-from slurmslice.engines import Limits, Order
+from slurmslice.engines import SubmitRequest, TaskLimits
 from slurmslice.states import State
 from tests.fakes import FakeEngine
 from tests.typed import Typed
@@ -86,7 +86,7 @@ def test_the_dry_run_of_a_cancel_refuses_what_the_cancel_refuses(
 def test_slurm_counts_whole_minutes(engine: FakeEngine, typed: Typed) -> None:
     """20 s count as one minute in the preview and after a timeout; twice that is two minutes."""
     line = ("-a", "0-1", "--name", "x", "-t", "0:00:20", *COMMAND)
-    engine.limited = Limits(1001, 1, "1 fits")
+    engine.limited = TaskLimits(1001, 1, "1 fits")
     shown = typed("run", "--dry-run", *line)
     assert typed.noted("time-rounded") == [{"time": "00:01:00"}]
     assert "00:02:00" in shown  # at worst, one slice after the other
@@ -220,7 +220,7 @@ def test_another_command_can_be_had_by_editing(typed: Typed) -> None:
 
 def test_the_preview_has_what_the_engine_notes(engine: FakeEngine, typed: Typed) -> None:
     """A note of the engine is shown once, with and without --dry-run."""
-    engine.limited = Limits(1001, note="a task over its memory is not ended")
+    engine.limited = TaskLimits(1001, note="a task over its memory is not ended")
     engine.after_submit = lambda order: engine.end_all()
     for more in (("--dry-run",), ()):
         said = typed("run", *more, *LINE, "--mem", "1G", *COMMAND)
@@ -234,7 +234,7 @@ def test_the_preview_has_what_the_engine_notes(engine: FakeEngine, typed: Typed)
 def test_logs_of_the_slices_in_a_state(engine: FakeEngine, typed: Typed) -> None:
     """``--state`` chooses among all slices, or among the named ones."""
 
-    def some_fail(order: Order) -> None:
+    def some_fail(order: SubmitRequest) -> None:
         engine.end_all()
         for index in (2, 5):
             engine.end("100", index, State.FAILED, exit_code=3)

@@ -12,15 +12,21 @@ from dataclasses import dataclass, replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slurmslice.evidence import Steps, TaskReport
-from slurmslice.judge import GRACE_S, Hearing, Standing, judge, reopened
-from slurmslice.packed import VISIBLE_S
+from slurmslice.evidence import JobSteps, TaskReport
+from slurmslice.judge import (
+    ACCOUNTING_LAG_S,
+    SliceEvidence,
+    SliceStatus,
+    reconcile,
+    requeued_status,
+)
+from slurmslice.packed import FILE_VISIBLE_S
 from slurmslice.progress import SlotProgress
-from slurmslice.states import Evidence, State
+from slurmslice.states import EvidenceSource, State
 
 BEGAN = 1_800_000_000
-KNOWN = Standing(State.SUBMITTED, "submitted", submission=1, index=3, attempt=1)
-LAG_S = int(GRACE_S) - 20
+KNOWN = SliceStatus(State.SUBMITTED, "submitted", submission=1, index=3, attempt=1)
+LAG_S = int(ACCOUNTING_LAG_S) - 20
 """Accounting lags by less than the grace, so the progress lines never have to replace it."""
 WAITS_S = 120
 """A requeued task waits first, so that accounting knows by then (slurm.conf(5), cred_expire)."""
@@ -102,7 +108,7 @@ class World:
             return TaskReport(phase, str(phase))
         code = start.exit_code if start.end is State.FAILED else 0
         end, failed = start.slurm_state, "exited 3" if start.end is State.CHECK_FAILED else ""
-        known = Steps(failed) if now >= start.leaves + start.step_s else Steps(ended=False)
+        known = JobSteps(failed) if now >= start.leaves + start.step_s else JobSteps(ended=False)
         return TaskReport(
             end, str(end), exit_code=code, started_at=start.runs, ended_at=start.leaves,
             steps=known if steps or now >= start.leaves + LAG_S else None,
@@ -117,7 +123,7 @@ class World:
         """
         if then < self.at(then).leaves:
             return then - lag
-        return then if not lag or then - self.starts[0].runs >= VISIBLE_S else BEGAN
+        return then if not lag or then - self.starts[0].runs >= FILE_VISIBLE_S else BEGAN
 
     def progress(self, when: int) -> SlotProgress | None:
         """Return the lines of the task in its newest start that wrote any."""
@@ -201,7 +207,7 @@ LOOKS = st.lists(
 )
 
 
-def followed(world: World, looks: list[Look], *, off: bool) -> Iterator[tuple[int, Standing]]:
+def followed(world: World, looks: list[Look], *, off: bool) -> Iterator[tuple[int, SliceStatus]]:
     """Return the status after each look, with its time. The last look is late and has no lag."""
     known, now, seen_at = KNOWN, BEGAN, BEGAN
     late = world.last.gone + REMEMBERED_S + 100
@@ -218,16 +224,16 @@ def followed(world: World, looks: list[Look], *, off: bool) -> Iterator[tuple[in
 
 
 def one_look(
-    world: World, known: Standing, look: Look, then: int, seen_at: int, *, off: bool
-) -> Standing:
+    world: World, known: SliceStatus, look: Look, then: int, seen_at: int, *, off: bool
+) -> SliceStatus:
     """Poll once, accounting first. For an ended slice ask only if Slurm runs it again."""
     silent = off or look.accounting_down
     queue = None if look.queue_down else world.queue(then, ended=silent)
     if known.state.final:
-        return reopened(known, queue) or known
-    return judge(
+        return requeued_status(known, queue) or known
+    return reconcile(
         known,
-        Hearing(
+        SliceEvidence(
             accounting=None
             if silent
             else world.accounting(seen_at, then, steps=not look.steps_down),
@@ -256,10 +262,10 @@ def test_no_end_is_invented_and_none_is_missed(world: World, looks: list[Look]) 
     assert standing.state is as_known(world, standing)
 
 
-def as_known(world: World, standing: Standing) -> State:
+def as_known(world: World, standing: SliceStatus) -> State:
     """Return the end of a world without the knowledge of job steps, which only accounting has."""
     last = world.last
-    return last.slurm_state if standing.evidence is Evidence.QUEUE else last.end
+    return last.slurm_state if standing.evidence is EvidenceSource.QUEUE else last.end
 
 
 @settings(max_examples=1500)
@@ -283,7 +289,7 @@ def test_the_order_of_polls_does_not_matter(
 ) -> None:
     """For any polls and any silence, the last status is the same."""
     ends = [[*followed(world, looks, off=False)][-1][1] for looks in (some, others)]
-    if Evidence.QUEUE not in {
+    if EvidenceSource.QUEUE not in {
         standing.evidence for standing in ends
     }:  # the queue knows no job steps
         assert ends[0].state is ends[1].state

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slurmslice.judge import Hearing, Standing
-from slurmslice.packed import judge_packed, reopened_packed
-from slurmslice.progress import TaskProgress, parse
+from slurmslice.judge import SliceEvidence, SliceStatus
+from slurmslice.packed import reconcile_packed, requeued_status_packed
+from slurmslice.progress import TaskProgress, parse_progress
 from slurmslice.states import State
 from tests.test_truth import BEGAN, KNOWN, LOOKS, REMEMBERED_S, WAITS_S, Look, Start, World
 
@@ -36,7 +36,7 @@ class Pack:
             for at, start, said in self.lines
             if lost <= at <= when and (what := said.split(" ", 1))
         )
-        return parse(text.encode(), "7")
+        return parse_progress(text.encode(), "7")
 
     def has_log(self, slot: int, when: int) -> bool:
         """Return whether a slice's own log exists at a time."""
@@ -116,14 +116,14 @@ def _truth(
 
 
 def one_look(
-    pack: Pack, known: Standing, look: Look, then: int, seen_at: int, slot: int
-) -> Standing:
+    pack: Pack, known: SliceStatus, look: Look, then: int, seen_at: int, slot: int
+) -> SliceStatus:
     """Poll once, as ``test_truth.one_look``, for one slice of the pack."""
     queue = None if look.queue_down else pack.world.queue(then, ended=look.accounting_down)
     wrote = pack.wrote(pack.world.visible(then, look.progress_lag))
     if known.state.final or known.state is State.WAITING:
-        return reopened_packed(known, queue, slot, wrote) or known if known.state.final else known
-    said = Hearing(
+        return requeued_status_packed(known, queue, slot, wrote) or known if known.state.final else known
+    said = SliceEvidence(
         accounting=None
         if look.accounting_down
         else pack.world.accounting(seen_at, then, steps=False),
@@ -136,7 +136,7 @@ def one_look(
         array_ended_at=None,
         now=then,
     )
-    return judge_packed(known, said, slot, wrote, 0, has_log=pack.has_log(slot, then))
+    return reconcile_packed(known, said, slot, wrote, 0, has_log=pack.has_log(slot, then))
 
 
 def last_look(pack: Pack, looks: list[Look]) -> Look:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurmslice.errors import BadInput
+from slurmslice.errors import BadInputError
 from slurmslice.units import (
     format_memory,
     format_time,
@@ -31,7 +31,7 @@ def test_memory_is_parsed_like_sbatch(text: str, mib: int) -> None:
 @pytest.mark.parametrize("text", ["4Q", "", "G", "4 G", "-4G", "1.5G", "٤G", "4GG", "2x"])
 def test_invalid_memory_is_refused(text: str) -> None:
     """An invalid size is an error, not a default."""
-    with raises_error(BadInput, "bad-memory", value=text):
+    with raises_error(BadInputError, "bad-memory", value=text):
         parse_memory(text)
 
 
@@ -48,7 +48,7 @@ def test_time_is_parsed_like_sbatch(text: str, seconds: int) -> None:
 @pytest.mark.parametrize("text", ["1:2:3:4:5", "1:2:3:4", "", "x", "1-", "-", "1::2", "1.5", "1h"])
 def test_invalid_time_is_refused(text: str) -> None:
     """An invalid limit is an error, not a default."""
-    with raises_error(BadInput, "bad-time", value=text):
+    with raises_error(BadInputError, "bad-time", value=text):
         parse_time(text)
 
 
@@ -72,5 +72,5 @@ def test_a_factor_scales_and_an_amount_replaces() -> None:
 
 def test_no_limit_cannot_be_multiplied() -> None:
     """A multiple of no limit is refused."""
-    with raises_error(BadInput, "cannot-multiply", option="time"):
+    with raises_error(BadInputError, "cannot-multiply", option="time"):
         scale_time("UNLIMITED", "2x")

@@ -9,33 +9,39 @@ from pathlib import Path
 
 import pytest
 
-from slurmslice.engines import Order
+from slurmslice.engines import SubmitRequest
 from slurmslice.errors import (
-    BadInput,
-    DamagedRun,
+    BadInputError,
+    DamagedRunError,
     EngineError,
-    Full,
-    NoAnswer,
-    Refused,
-    Unsure,
+    NoAnswerError,
+    SubmissionRejectedError,
+    SubmissionUnknownError,
+    SubmitLimitError,
 )
 from slurmslice.evidence import TaskReport
-from slurmslice.judge import CANCEL_SETTLES_S, Standing, reopened
-from slurmslice.ledger import Fate
+from slurmslice.judge import CANCEL_GRACE_S, SliceStatus, requeued_status
+from slurmslice.ledger import SubmissionStatus
 from slurmslice.ranges import parse_array
 from slurmslice.resources import NO_REQUEST
 from slurmslice.run import Run
 from slurmslice.rundir import RunDirectory
-from slurmslice.sightings import HEADER
+from slurmslice.sightings import STATUS_HEADER
 from slurmslice.slices import SliceTable
 from slurmslice.states import State
-from slurmslice.submission import by_script, read_script
+from slurmslice.submission import plan_script_by_hand, read_script
 from slurmslice.verbs import submit as verb
-from slurmslice.verbs.follow import FollowOptions, follow, pause, record_max_attempts, step
-from slurmslice.verbs.poll import Poll, poll
-from slurmslice.verbs.settle import DOUBT_S
-from slurmslice.verbs.steer import cancel, release, throttle
-from slurmslice.verbs.submit import Choose, failed, waiting
+from slurmslice.verbs.follow import (
+    FollowOptions,
+    follow,
+    follow_step,
+    poll_interval,
+    record_max_attempts,
+)
+from slurmslice.verbs.poll import PollResult, poll
+from slurmslice.verbs.settle import FENCE_AFTER_S
+from slurmslice.verbs.steer import cancel, release, set_throttle
+from slurmslice.verbs.submit import ChooseRows, choose_failed, choose_waiting
 from slurmslice.verbs.submit_queued import AcceptedSubmission, submit_queued
 from tests.errors import raises_error
 from tests.fakes import Clock, FakeEngine
@@ -43,8 +49,8 @@ from tests.kills import Killed, end
 
 NewRun = Callable[..., Run]
 Reopen = Callable[[Run], Run]
-ALL = waiting(None)
-FAILED = failed(None, None)
+ALL = choose_waiting(None)
+FAILED = choose_failed(None, None)
 
 
 def states(run: Run) -> Counter[State]:
@@ -53,7 +59,7 @@ def states(run: Run) -> Counter[State]:
 
 
 def submit(
-    run: Run, choose: Choose, changes: dict[str, str], name: str
+    run: Run, choose: ChooseRows, changes: dict[str, str], name: str
 ) -> list[AcceptedSubmission]:
     """Return the accepted submissions; raise an error that stopped them."""
     fed = verb.submit(run, choose, changes, name)
@@ -111,7 +117,7 @@ def test_a_doubled_request_can_be_doubled_again(new_run: NewRun, engine: FakeEng
     """``2x`` doubles each slice's option; slices with different requests get separate arrays."""
     run = new_run("0-9", mem="4G", time="10")
     all_end(run, engine, State.OUT_OF_MEMORY)
-    submit(run, failed(None, [1]), {"mem": "2x"}, "resubmit")
+    submit(run, choose_failed(None, [1]), {"mem": "2x"}, "resubmit")
     engine.end_all(State.OUT_OF_MEMORY)
     poll(run)
     taken = submit(run, FAILED, {"mem": "2x"}, "resubmit")
@@ -156,7 +162,7 @@ def test_only_a_few_slices_then_the_rest(new_run: NewRun, engine: FakeEngine) ->
     The script as it is has more slices than these, so it is fenced.
     """
     run = new_run("5-9")
-    submit(run, waiting(2), {}, "submit")
+    submit(run, choose_waiting(2), {}, "submit")
     assert states(run) == {State.SUBMITTED: 2, State.WAITING: 3}
     order = engine.jobs["100"].order
     assert (order.number, dict(order.overrides)["array"]) == (2, "5-6")
@@ -169,9 +175,9 @@ def test_only_a_few_slices_then_the_rest(new_run: NewRun, engine: FakeEngine) ->
 def test_only_refuses_slices_that_do_not_wait(new_run: NewRun) -> None:
     """A slice in flight cannot be submitted by its key."""
     run = new_run("0-4")
-    submit(run, waiting([1]), {}, "submit")
-    with raises_error(BadInput, "slice-not-waiting"):
-        submit(run, waiting([1]), {}, "submit")
+    submit(run, choose_waiting([1]), {}, "submit")
+    with raises_error(BadInputError, "slice-not-waiting"):
+        submit(run, choose_waiting([1]), {}, "submit")
 
 
 def test_two_processes_submit_nothing_twice(
@@ -229,7 +235,7 @@ def test_a_changed_first_task_table_is_refused(new_run: NewRun, engine: FakeEngi
     run = new_run(SliceTable(("a", "b")))
     table = run.place.task_table(1)
     table.write_text(table.read_text().replace("b", "c"))
-    with raises_error(DamagedRun, "table-changed"):
+    with raises_error(DamagedRunError, "table-changed"):
         submit(run, ALL, {}, "submit")
     assert engine.jobs == {}
 
@@ -237,12 +243,12 @@ def test_a_changed_first_task_table_is_refused(new_run: NewRun, engine: FakeEngi
 # -- doubts ----------------------------------------------------------------------------------
 
 
-def refuse(order: Order) -> None:
-    raise Refused("invalid partition specified: nope")
+def refuse(order: SubmitRequest) -> None:
+    raise SubmissionRejectedError("invalid partition specified: nope")
 
 
-def lose_the_answer(order: Order) -> None:
-    raise Unsure("Socket timed out on send/recv operation.")
+def lose_the_answer(order: SubmitRequest) -> None:
+    raise SubmissionUnknownError("Socket timed out on send/recv operation.")
 
 
 def test_the_claim_outranks_the_answer_of_sbatch(new_run: NewRun, engine: FakeEngine) -> None:
@@ -334,7 +340,7 @@ def test_the_script_is_fenced_before_a_later_submission(
     run, claim = new_run("0-3"), run_claim
     engine.on_submit = refuse
     for _ in range(2):
-        with pytest.raises(Refused):
+        with pytest.raises(SubmissionRejectedError):
             submit(run, ALL, {}, "submit")
         assert not claim(run).exists()
     engine.on_submit = lambda order: None
@@ -348,13 +354,13 @@ def test_a_fence_stays_while_its_job_may_still_appear(
     """001 was fenced after a doubt: a later rejection does not remove that fence."""
     run = new_run("0-3")
     engine.on_submit = lose_the_answer
-    with pytest.raises(Unsure):
+    with pytest.raises(SubmissionUnknownError):
         submit(run, ALL, {}, "submit")
-    clock.now += DOUBT_S + 1
+    clock.now += FENCE_AFTER_S + 1
     engine.on_submit = refuse
-    with pytest.raises(Refused):
+    with pytest.raises(SubmissionRejectedError):
         submit(run, ALL, {}, "submit")
-    assert run.ledger.submissions[1].fate is Fate.BARRED
+    assert run.ledger.submissions[1].fate is SubmissionStatus.BARRED
     assert "fenced" in run_claim(run).read_text()
 
 
@@ -364,17 +370,17 @@ def test_a_job_that_claimed_the_script_before_the_fence_counts(
     """A rejection was wrong: nothing is submitted beside that job."""
     run = new_run("0-3")
     engine.on_submit = refuse
-    with pytest.raises(Refused):
+    with pytest.raises(SubmissionRejectedError):
         submit(run, ALL, {}, "submit")
     engine.on_submit = lambda order: None
 
-    def begins(order: Order) -> None:
+    def begins(order: SubmitRequest) -> None:
         raise AssertionError("submitted beside it")
 
     by_hand(run, engine)
     run_claim(run).write_text("100\n")
     engine.on_submit = begins
-    with raises_error(Unsure, "script-sent-by-hand"):
+    with raises_error(SubmissionUnknownError, "script-sent-by-hand"):
         submit(run, ALL, {}, "submit")
     clock.now += 6
     poll(run)
@@ -419,8 +425,8 @@ def test_a_completing_slice_is_not_submitted_again(new_run: NewRun, engine: Fake
 @pytest.mark.parametrize("state", [State.COMPLETED, State.CHECK_FAILED])
 def test_a_script_that_has_ended_is_not_opened_again(state: State) -> None:
     """Slurm still cleans up the node, but the command has ended."""
-    known = Standing(state, "exit 0")
-    assert reopened(known, TaskReport(State.RUNNING, "COMPLETING", completing=True)) is None
+    known = SliceStatus(state, "exit 0")
+    assert requeued_status(known, TaskReport(State.RUNNING, "COMPLETING", completing=True)) is None
 
 
 def test_a_cancelled_slice_is_not_resubmitted_automatically(
@@ -433,7 +439,7 @@ def test_a_cancelled_slice_is_not_resubmitted_automatically(
     cancel(run, [1])
     poll(run)
     record_max_attempts(run, 3)
-    step(run, FollowOptions())
+    follow_step(run, FollowOptions())
     assert [list(job.order.array) for job in engine.jobs.values()] == [[0, 1], [0]]
     assert run.standings[1].state is State.PREEMPTED
 
@@ -445,7 +451,7 @@ def test_nothing_is_resubmitted_while_squeue_does_not_answer(
     run = new_run("0-3")
     all_end(run, engine, State.FAILED)
     engine.silence = "down"
-    with pytest.raises(NoAnswer):
+    with pytest.raises(NoAnswerError):
         submit(run, FAILED, {}, "resubmit")
     assert len(engine.jobs) == 1
 
@@ -455,11 +461,11 @@ def test_a_rejected_job_that_runs_after_all_is_fenced(new_run: NewRun, engine: F
     run = new_run("0-1")
     all_end(run, engine, State.FAILED)
     engine.on_submit = refuse
-    with pytest.raises(Refused):
+    with pytest.raises(SubmissionRejectedError):
         submit(run, FAILED, {}, "resubmit")
     assert "fenced" in (run.place.submission(2) / "job").read_text()
 
-    def refuse_late(order: Order) -> None:
+    def refuse_late(order: SubmitRequest) -> None:
         (order.folder / "job").write_text("555\n")
         refuse(order)
 
@@ -505,7 +511,7 @@ def test_a_changed_slice_table_is_refused(new_run: NewRun, reopen: Reopen) -> No
     """Promise 2: a run with an edited slice table is refused."""
     run = new_run(SliceTable(("alpha", "beta")))
     run.place.slices.write_text(run.place.slices.read_text().replace("beta", "gamma"))
-    with raises_error(DamagedRun, "table-changed"):
+    with raises_error(DamagedRunError, "table-changed"):
         reopen(run)
 
 
@@ -516,7 +522,7 @@ def test_a_moved_run_is_refused_before_submission(
     run = new_run("0-3")
     moved = run.place.path.parent / "elsewhere"
     run.place.path.rename(moved)
-    with pytest.raises(BadInput, match="elsewhere"):
+    with pytest.raises(BadInputError, match="elsewhere"):
         submit(Run(RunDirectory(moved), engine, clock), ALL, {}, "submit")
     assert engine.jobs == {}
 
@@ -528,14 +534,14 @@ def test_a_journal_of_other_slices_is_an_error(new_run: NewRun, reopen: Reopen, 
     submit(run, ALL, {}, "submit")
     journal = run.place.path / "journal.jsonl"
     journal.write_text(journal.read_text().replace('"rows": "0-3"', f'"rows": "{rows}"'))
-    with pytest.raises(DamagedRun, match="journal"):
+    with pytest.raises(DamagedRunError, match="journal"):
         reopen(run)
 
 
 def seen(rows: str, submission: str) -> bytes:
     """Return a line of states.tsv that marks these rows as COMPLETED."""
-    fields = [rows, submission, "COMPLETED", "queue", *[""] * HEADER.count(b"\t")]
-    return "\t".join(fields[: HEADER.count(b"\t") + 1]).encode() + b"\n"
+    fields = [rows, submission, "COMPLETED", "queue", *[""] * STATUS_HEADER.count(b"\t")]
+    return "\t".join(fields[: STATUS_HEADER.count(b"\t") + 1]).encode() + b"\n"
 
 
 @pytest.mark.parametrize(
@@ -559,7 +565,7 @@ def test_a_rejection_changes_nothing(new_run: NewRun, engine: FakeEngine) -> Non
     """After a rejection the slices wait, and the same command can be repeated."""
     run = new_run("0-9")
     engine.on_submit = refuse
-    with pytest.raises(Refused):
+    with pytest.raises(SubmissionRejectedError):
         submit(run, ALL, {}, "submit")
     assert states(run) == {State.WAITING: 10}
     engine.on_submit = lambda order: None
@@ -575,7 +581,7 @@ def test_a_rejected_resubmission_restores_the_old_states(
     run = new_run("0-3")
     all_end(run, engine, State.FAILED)
     engine.on_submit = refuse
-    with pytest.raises(Refused):
+    with pytest.raises(SubmissionRejectedError):
         submit(run, FAILED, {}, "resubmit")
     assert states(run) == {State.FAILED: 4}
     assert run.standings[0].exit_code == 1
@@ -588,7 +594,7 @@ def test_a_lost_answer_is_found_by_the_token(new_run: NewRun, engine: FakeEngine
     engine.after_submit = lose_the_answer
     (taken,) = submit(run, ALL, {}, "submit")
     assert taken.job == "100"
-    assert run.ledger.submissions[1].fate is Fate.SUBMITTED
+    assert run.ledger.submissions[1].fate is SubmissionStatus.SUBMITTED
     assert len(engine.jobs) == 1
 
 
@@ -601,7 +607,7 @@ def test_nothing_is_submitted_while_a_doubt_cannot_be_resolved(
     with raises_error(EngineError, "submission-unknown"):
         submit(run, ALL, {}, "submit")
     engine.after_submit = lambda order: None
-    with pytest.raises(NoAnswer, match="001"):
+    with pytest.raises(NoAnswerError, match="001"):
         submit(run, ALL, {}, "submit")
     assert len(engine.jobs) == 1
     engine.lookups_fail = False
@@ -620,8 +626,8 @@ def test_a_lost_submission_is_fenced_and_repeated(
     began = clock.now
     engine.on_submit = lambda order: None
     submit(run, ALL, {}, "submit")
-    assert clock.now - began >= DOUBT_S
-    assert run.ledger.submissions[1].fate is Fate.BARRED
+    assert clock.now - began >= FENCE_AFTER_S
+    assert run.ledger.submissions[1].fate is SubmissionStatus.BARRED
     assert "fenced" in (run.place.submission(1) / "job").read_text()
     assert [s.number for s in run.in_flight()] == [2]
     assert set(run.ledger.attempts) == {1}
@@ -638,7 +644,7 @@ def test_killed_between_the_fence_and_its_journal_line(
     assert run.place.fence(1)
     engine.on_submit = lambda order: None
     submit(run, ALL, {}, "submit")
-    assert run.ledger.submissions[1].fate is Fate.BARRED
+    assert run.ledger.submissions[1].fate is SubmissionStatus.BARRED
     assert [s.number for s in run.in_flight()] == [2]
 
 
@@ -647,9 +653,9 @@ def test_a_late_job_of_a_fenced_submission_is_cancelled(
 ) -> None:
     """Promise 4: of two arrays for the same slices one has the claim; the other is cancelled."""
     run = new_run("0-9")
-    lost: list[Order] = []
+    lost: list[SubmitRequest] = []
 
-    def lose(order: Order) -> None:
+    def lose(order: SubmitRequest) -> None:
         lost.append(order)
         lose_the_answer(order)
 
@@ -678,7 +684,7 @@ def test_a_task_that_claimed_first_wins_over_the_fence(
         submit(run, ALL, {}, "submit")
     (run.place.submission(1) / "job").write_text("777\n")
     assert not run.place.fence(1)
-    clock.now += DOUBT_S + 1
+    clock.now += FENCE_AFTER_S + 1
     poll_without_job(run, engine)
     assert run.ledger.submissions[1].job == "777"
 
@@ -704,7 +710,7 @@ def test_a_script_submitted_by_hand_after_a_rejection_is_found(
     """Rejected, repaired and then submitted by hand: it is still the same run."""
     run = new_run("0-9")
     engine.on_submit = refuse
-    with pytest.raises(Refused):
+    with pytest.raises(SubmissionRejectedError):
         submit(run, ALL, {}, "submit")
     engine.on_submit = lambda order: None
     by_hand(run, engine)
@@ -729,7 +735,7 @@ def test_an_unsubmitted_script_is_searched_at_intervals(
 def by_hand(run: Run, engine: FakeEngine, array: str = "") -> None:
     """Submit like ``sbatch script.sh``, plain or with an ``--array``."""
     script = read_script(run)
-    order = by_script(run, script, run.record.job_name).order(run)
+    order = plan_script_by_hand(run, script, run.record.job_name).order(run)
     part = parse_array(array) if array else order.array
     engine.submit(replace(order, job_name=run.record.job_name, array=part))
 
@@ -781,7 +787,7 @@ def test_one_query_per_poll_for_all_submissions(new_run: NewRun, engine: FakeEng
     """Promise 8: one query asks about all arrays of the run."""
     run = new_run("0-9")
     for row in range(10):
-        submit(run, waiting([row]), {}, "submit")
+        submit(run, choose_waiting([row]), {}, "submit")
     before = engine.polls
     poll(run)
     assert engine.polls == before + 1
@@ -811,7 +817,7 @@ def test_a_torn_journal_line_is_not_a_decision(new_run: NewRun, reopen: Reopen) 
     journal.write_bytes(whole + b'{"event": "canc')
     again = reopen(run)
     assert states(again) == {State.SUBMITTED: 3}
-    throttle(again, 2)
+    set_throttle(again, 2)
     assert journal.read_bytes().startswith(whole + b'{"event": "throttled"')
 
 
@@ -827,13 +833,13 @@ def test_a_torn_line_of_states_damages_no_other_line(new_run: NewRun, reopen: Re
 def test_cancelling_some_leaves_the_others(new_run: NewRun, engine: FakeEngine) -> None:
     """Only the named slices are cancelled; resubmit runs them again."""
     run = new_run("0-9")
-    submit(run, waiting(5), {}, "submit")
+    submit(run, choose_waiting(5), {}, "submit")
     assert cancel(run, [1, 7]) == [1, 7]
     poll(run)
     assert states(run) == {State.CANCELLED: 2, State.PENDING: 4, State.WAITING: 4}
     assert engine.cancelled == [("100", (1,))]
     assert submit(run, FAILED, {}, "resubmit") == []
-    submit(run, failed(frozenset({State.CANCELLED}), None), {}, "resubmit")
+    submit(run, choose_failed(frozenset({State.CANCELLED}), None), {}, "resubmit")
     assert run.standings[7].state is State.SUBMITTED
 
 
@@ -853,7 +859,7 @@ def test_cancel_refuses_while_a_submission_is_in_doubt(
         return lock(place, name, wait)
 
     monkeypatch.setattr(RunDirectory, "lock", after_another)
-    with pytest.raises(NoAnswer, match="001"):
+    with pytest.raises(NoAnswerError, match="001"):
         cancel(run, None)
     assert cancel(run, None) == [0, 1, 2, 3]
     assert engine.cancelled == [("100", None)]
@@ -891,9 +897,9 @@ def test_pending_slices_that_were_cancelled_leave_no_record(
 def test_the_throttle_is_allocated_and_kept(new_run: NewRun, engine: FakeEngine) -> None:
     """Running arrays are changed at once; later submissions get the throttle too."""
     run = new_run("0-9")
-    submit(run, waiting(3), {}, "submit")
-    submit(run, waiting(3), {}, "submit")
-    assert throttle(run, 5) == 2
+    submit(run, choose_waiting(3), {}, "submit")
+    submit(run, choose_waiting(3), {}, "submit")
+    assert set_throttle(run, 5) == 2
     assert engine.throttled == [("101", 2)]  # the first has three tasks and no more
     assert verb.submit(run, ALL, {}, "submit").waits.count("throttle") == 1
     for index in range(3):
@@ -910,8 +916,8 @@ def test_a_throttle_below_the_number_of_arrays_holds_some(
     """With less than one task each, the newest arrays are held, and released in turn."""
     run = new_run("0-8")
     for _ in range(3):
-        submit(run, waiting(3), {}, "submit")
-    throttle(run, 1)
+        submit(run, choose_waiting(3), {}, "submit")
+    set_throttle(run, 1)
     assert engine.throttled == [("100", 1)]
     assert engine.held == ["101", "102"]
     for index in range(3):
@@ -951,7 +957,7 @@ def test_follow_runs_to_the_end_and_resubmits_by_policy(
     assert [standing.attempt for standing in run.standings] == [1, 1, 1, 2, 3]
 
 
-@pytest.mark.parametrize("what", [Full, Unsure, NoAnswer])
+@pytest.mark.parametrize("what", [SubmitLimitError, SubmissionUnknownError, NoAnswerError])
 def test_follow_survives_temporary_errors(
     new_run: NewRun, engine: FakeEngine, clock: Clock, what: type[EngineError]
 ) -> None:
@@ -959,7 +965,7 @@ def test_follow_survives_temporary_errors(
     run = new_run("0-4")
     refusals = iter(range(2))
 
-    def hinder(order: Order) -> None:
+    def hinder(order: SubmitRequest) -> None:
         if next(refusals, None) is not None:
             raise what("not at this moment")
 
@@ -989,7 +995,7 @@ def test_follow_backs_off_and_recovers(new_run: NewRun, engine: FakeEngine, cloc
             engine.end_all()
 
     engine.on_wait = work
-    seen: list[Poll] = []
+    seen: list[PollResult] = []
     follow(run, FollowOptions(interval=1.5), lambda run, looked, fed: seen.append(looked))
     assert engine.waited[:8] == [3, 6, 12, 24, 48, 60, 60, 60]
     assert set(engine.waited[5:200]) == {60}
@@ -1004,9 +1010,9 @@ def test_follow_backs_off_after_an_unanswered_submission(
     """sbatch cannot reach the controller: it is tried less often; each slice runs once."""
     run = new_run("0-4")
 
-    def away(order: Order) -> None:
+    def away(order: SubmitRequest) -> None:
         if len(engine.waited) < 9:
-            raise Full("Unable to contact slurm controller")
+            raise SubmitLimitError("Unable to contact slurm controller")
 
     def work() -> None:
         clock.now += engine.waited[-1]
@@ -1034,19 +1040,19 @@ def test_a_job_id_that_occurs_twice_in_one_run(
     poll(run)
     assert [standing.state for standing in run.standings] == [State.PENDING, State.COMPLETED]
     cancel(run, None)
-    clock.now += CANCEL_SETTLES_S
+    clock.now += CANCEL_GRACE_S
     poll(run)
     assert [standing.state for standing in run.standings] == [State.CANCELLED, State.COMPLETED]
     engine.jobs["100"].tasks[0] = TaskReport(State.RUNNING, "RUNNING")
-    again = submit(run, failed(frozenset({State.CANCELLED}), None), {}, "resubmit")
+    again = submit(run, choose_failed(frozenset({State.CANCELLED}), None), {}, "resubmit")
     assert len(again) == 1  # what runs there is the other slice's task, not this one's
 
 
 def test_polls_back_off() -> None:
     """Promise 8: a long run asks once a minute; a person can choose another interval."""
-    assert pause(1, None) == 1
-    assert pause(100, None) == 10
-    assert pause(10**6, None) == 60
-    assert pause(10**6, 5) == 5
-    assert pause(10**6, None, 50) == 10  # what waits goes in as slices end
-    assert pause(10**6, None, 10**6) == 60
+    assert poll_interval(1, None) == 1
+    assert poll_interval(100, None) == 10
+    assert poll_interval(10**6, None) == 60
+    assert poll_interval(10**6, 5) == 5
+    assert poll_interval(10**6, None, 50) == 10  # what waits goes in as slices end
+    assert poll_interval(10**6, None, 10**6) == 60

@@ -13,10 +13,10 @@ from slurmslice.ranges import parse_array
 from slurmslice.run import Run
 from slurmslice.rundir import RunDirectory
 from slurmslice.states import State
-from slurmslice.verbs.follow import BREAKER, record_max_attempts
+from slurmslice.verbs.follow import CIRCUIT_BREAKER_FAILURES, record_max_attempts
 from slurmslice.verbs.poll import poll
-from slurmslice.verbs.steer import throttle
-from slurmslice.verbs.submit import submit, waiting
+from slurmslice.verbs.steer import set_throttle
+from slurmslice.verbs.submit import choose_waiting, submit
 from tests.fakes import FakeEngine
 from tests.plans import planned
 from tests.test_on_this_machine import SLURMSLICE, Here, until
@@ -24,7 +24,7 @@ from tests.test_rehearsal import written
 from tests.typed import Typed
 
 NewRun = Callable[..., Run]
-ALL = waiting(None)
+ALL = choose_waiting(None)
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_failures_are_neither_resubmitted_nor_held(
     run = new_run("0-49")
     record_max_attempts(run, 3)
     submit(run, ALL, {}, "submit")
-    for index in range(BREAKER):
+    for index in range(CIRCUIT_BREAKER_FAILURES):
         engine.end("100", index, state)
     engine.on_wait = engine.end_all
     then = written(run.place.path)
@@ -104,8 +104,8 @@ def test_arrays_that_the_throttle_holds_are_told(
     """Nothing is told a new share of the throttle; ``tick`` does that."""
     run = new_run("0-9")
     for rows in (range(5), range(5, 10)):
-        submit(run, waiting(list(rows)), {}, "submit")
-    throttle(run, 2)
+        submit(run, choose_waiting(list(rows)), {}, "submit")
+    set_throttle(run, 2)
     told = list(engine.throttled)
 
     def first_ends() -> None:
@@ -124,7 +124,7 @@ def test_a_job_sent_by_hand_is_followed_and_not_recorded(
 ) -> None:
     """Only this process knows of it, until another one records it and submits the other slices."""
     run = new_run("0-3")
-    order = planned(run, waiting([0, 1]))[0].order(run)
+    order = planned(run, choose_waiting([0, 1]))[0].order(run)
     engine.submit(replace(order, job_name=run.record.job_name, array=parse_array("0-1")))
     then = written(run.place.path)
 

@@ -80,7 +80,7 @@ def on_the_fake_cluster(
     capture: pytest.CaptureFixture[str],
 ) -> Typed:
     """A folder in which slurmslice finds the fake cluster, and nobody's settings or runs."""
-    patch.setattr("slurmslice.cli.engine.make", lambda name, path: engine)
+    patch.setattr("slurmslice.cli.engine.create_engine", lambda name, path: engine)
     patch.setattr("slurmslice.verbs.watch.sleep", engine.wait)
     patch.setenv("SLURMSLICE_RUNS", str(folder / "runs"))
     patch.setenv("XDG_STATE_HOME", str(folder / "state"))

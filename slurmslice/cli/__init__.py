@@ -116,9 +116,9 @@ def cli(ctx: click.Context) -> None:
     3 Slurm did not answer or rejected a submission; 4 not finished yet; 130 interrupted.
     """
     if ctx.invoked_subcommand is None:
-        from slurmslice.cli.runs import overview
+        from slurmslice.cli.runs import show_overview
 
-        overview(EXAMPLES)
+        show_overview(EXAMPLES)
 
 
 def main() -> None:
@@ -167,12 +167,12 @@ def _exit_code() -> int:
 
 def _print_usage_error(why: click.ClickException) -> None:
     """Print click's message. It may quote typed words, which are made printable."""
-    from slurmslice.cli.console import say
+    from slurmslice.cli.console import print_message
 
     output = io.StringIO()
     why.show(output)
     text = output.getvalue().removesuffix("\n")
-    say(re.sub(r"^(Error: .*)$", rf"\1 [{usage_code(why)}]", text, count=1, flags=re.MULTILINE))
+    print_message(re.sub(r"^(Error: .*)$", rf"\1 [{usage_code(why)}]", text, count=1, flags=re.MULTILINE))
 
 
 def usage_code(why: click.ClickException) -> str:
@@ -183,8 +183,8 @@ def usage_code(why: click.ClickException) -> str:
 
 
 def _print_error(why: SlurmsliceError) -> None:
-    from slurmslice.cli.console import printable
+    from slurmslice.cli.console import make_printable
 
-    click.echo(f"slurmslice: {printable(why.message)} [{why.code}]", err=True)
+    click.echo(f"slurmslice: {make_printable(why.message)} [{why.code}]", err=True)
     if why.hint:
-        click.echo(printable(why.hint), err=True)
+        click.echo(make_printable(why.hint), err=True)

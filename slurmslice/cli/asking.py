@@ -12,25 +12,30 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from slurmslice.check import Check
-from slurmslice.cli.console import note, one_line
-from slurmslice.cli.packing import packing_of
-from slurmslice.cli.preview import relative
-from slurmslice.cli.shared import engine_option, max_failures_option, meta, naming_setting
-from slurmslice.cli.sources import SLICE_OPTIONS, Given, SliceOptions
+from slurmslice.check import OutputCheck
+from slurmslice.cli.console import emit_note, printable_line
+from slurmslice.cli.packing import parse_packing
+from slurmslice.cli.preview import relative_path
+from slurmslice.cli.shared import (
+    engine_option,
+    max_failures_option,
+    naming_setting,
+    typed_words_and_request,
+)
+from slurmslice.cli.sources import SLICE_OPTIONS, ChosenSlices, SliceOptions
 from slurmslice.command import (
     Command,
+    CommandWords,
     ShellText,
-    Words,
-    check,
-    check_expanded_glob,
+    check_command,
     quote,
+    refuse_expanded_pattern,
 )
-from slurmslice.errors import BadInput
+from slurmslice.errors import BadInputError
 from slurmslice.run_spec import RunSpec
-from slurmslice.settings import Key, Keys, Kind
-from slurmslice.template import OwnTemplate, find
-from slurmslice.verbs.create import RunInputs, check_name, default_name
+from slurmslice.settings import KnownKeys, SettingKey, ValueKind
+from slurmslice.template import OwnTemplate, find_template
+from slurmslice.verbs.create import RunInputs, check_run_name, default_name
 
 _OPTIONS: tuple[Callable[..., Any], ...] = (
     *SLICE_OPTIONS,
@@ -128,7 +133,7 @@ def _parameters(options: Sequence[Callable[..., Any]]) -> list[click.Parameter]:
     return click.command(_with_options(lambda: None, options)).params
 
 
-NAMES = tuple(str(parameter.name) for parameter in _parameters(_OPTIONS))
+NEW_RUN_PARAMETERS = tuple(str(parameter.name) for parameter in _parameters(_OPTIONS))
 """The parameters that describe a new run, in the order of their options."""
 
 _POLICY = {"max_failures", "max_attempts", "interval"}
@@ -142,7 +147,7 @@ def new_run_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def verb(*args: Any, **given: Any) -> Any:
-        values = {name: given.pop(name) for name in NAMES}
+        values = {name: given.pop(name) for name in NEW_RUN_PARAMETERS}
         return function(*args, options=NewRunOptions(values), **given)
 
     return _with_options(verb, _OPTIONS)
@@ -153,23 +158,23 @@ def follow_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return _with_options(function, _FOLLOW_OPTIONS)
 
 
-def setting_keys() -> Keys:
+def setting_keys() -> KnownKeys:
     """Return the keys of a settings file: all long names of the options of ``run``."""
-    top = {"command": Key("words", Kind.WORDS)}
-    policy: dict[str, Key] = {}
+    top = {"command": SettingKey("words", ValueKind.WORDS)}
+    policy: dict[str, SettingKey] = {}
     for option in _parameters((*_OPTIONS, *_FOLLOW_OPTIONS)):
         name = str(option.name)
         if isinstance(option, click.Option) and name not in _NOT_IN_SETTINGS:
             flags = [flag.removeprefix("--") for flag in option.opts if flag.startswith("--")]
             table = policy if name in _POLICY else top
-            table.update(dict.fromkeys(flags, Key(name, _kind(option))))
-    return Keys(top, policy)
+            table.update(dict.fromkeys(flags, SettingKey(name, _kind(option))))
+    return KnownKeys(top, policy)
 
 
-def _kind(option: click.Option) -> Kind:
+def _kind(option: click.Option) -> ValueKind:
     if option.is_flag:
-        return Kind.FLAG
-    return Kind.TEXTS if option.multiple else Kind.TEXT
+        return ValueKind.FLAG
+    return ValueKind.TEXTS if option.multiple else ValueKind.TEXT
 
 
 def is_typed(parameter: str) -> bool:
@@ -187,7 +192,7 @@ class NewRunOptions:
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self.values = values
-        self.words, self.sbatch = meta()
+        self.words, self.sbatch = typed_words_and_request()
         self.run_dir: str | None = values["run_dir"]
         self.engine: str = values["engine"]
         self.max_failures: int | None = values["max_failures"]
@@ -199,7 +204,7 @@ class NewRunOptions:
             return "the command"
         for option in click.get_current_context().command.params:
             name = str(option.name)
-            if name in NAMES and name not in _POLICY and is_typed(name):
+            if name in NEW_RUN_PARAMETERS and name not in _POLICY and is_typed(name):
                 long = (flag for flag in option.opts if flag.startswith("--"))
                 return option.opts[0] if name == "slices" else next(long)
         return ""
@@ -214,13 +219,13 @@ class NewRunOptions:
         given = SliceOptions(**{name: values[name] for name in names}).read()
         template = self._template()
         command = self._command(given)
-        packing = packing_of(
+        packing = parse_packing(
             values["pack"], values["at_once"], values["slice_time"], self.sbatch, command,
             len(given.table),
         )  # fmt: skip
         known = {name: values[name] for name in RunSpec.__dataclass_fields__ if name in values}
         spec = RunSpec(**known | {
-            "name": check_name(values["name"] or given.name or default_name(command)),
+            "name": check_run_name(values["name"] or given.name or default_name(command)),
             "command": command,
             "source": given.source,
             "request": self.sbatch,
@@ -237,29 +242,29 @@ class NewRunOptions:
         with naming_setting("setup"):
             return _read_setup(self.values["setup"])
 
-    def _check(self, columns: Collection[str]) -> Check:
+    def _check(self, columns: Collection[str]) -> OutputCheck:
         for name, part in (
-            ("check", Check(self.values["check"])),
-            ("check_file", Check("", self.values["check_file"])),
+            ("check", OutputCheck(self.values["check"])),
+            ("check_file", OutputCheck("", self.values["check_file"])),
         ):
             with naming_setting(name):
                 part.verify(columns)
-        return Check(self.values["check"], self.values["check_file"])
+        return OutputCheck(self.values["check"], self.values["check_file"])
 
     def _template(self) -> OwnTemplate | None:
         """Return the user's template. A note says first that it is code."""
         if not self.values["template"]:
             return None
-        own = find(self.values["template"], Path.cwd())
-        path = one_line(relative(own.path))
+        own = find_template(self.values["template"], Path.cwd())
+        path = printable_line(relative_path(own.path))
         message = f"The template {path} is code. It runs here to make the script."
-        note("template-is-code", message, path=path)
+        emit_note("template-is-code", message, path=path)
         return own
 
-    def _command(self, given: Given) -> Command:
+    def _command(self, given: ChosenSlices) -> Command:
         shell: str | None = self.values["shell"]
         if given.command and (self.words or shell is not None):
-            raise BadInput(
+            raise BadInputError(
                 "There are two commands: the lines of --job-file, and another one.",
                 "Leave out --shell and the words after --.",
                 code="two-commands",
@@ -268,17 +273,17 @@ class NewRunOptions:
         if given.command:
             return given.command
         if shell is not None and self.words:
-            raise BadInput(
+            raise BadInputError(
                 "There are two commands: --shell, and the words after --.",
                 "Give one of them.",
                 code="two-commands",
                 option="shell",
             )
-        command: Command = Words(self.words) if shell is None else ShellText(shell)
+        command: Command = CommandWords(self.words) if shell is None else ShellText(shell)
         with naming_setting("words" if shell is None else "shell"):
-            check(command, given.table.columns)
-        if isinstance(command, Words):
-            check_expanded_glob(command)
+            check_command(command, given.table.columns)
+        if isinstance(command, CommandWords):
+            refuse_expanded_pattern(command)
         return command
 
 
@@ -295,7 +300,7 @@ def _read_setup(text: str) -> str:
         return Path(text).read_bytes().decode("utf-8", "surrogateescape")
     wants = "--setup needs shell lines, or a file of them"
     if os.path.isdir(text):
-        raise BadInput(
+        raise BadInputError(
             f"{wants}: {quote(text)} is a folder.",
             "Name a file in it.",
             code="is-a-folder",
@@ -303,7 +308,7 @@ def _read_setup(text: str) -> str:
             path=text,
         )
     if _LIKE_A_PATH.fullmatch(text):
-        raise BadInput(
+        raise BadInputError(
             f"{wants}: {quote(text)} does not exist.",
             f"To run a program of the nodes:  --setup {quote(f'{text} || exit')}",
             code="no-such-file",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import click
 
 from slurmslice.cli import places
-from slurmslice.cli.console import note
+from slurmslice.cli.console import emit_note
 from slurmslice.cli.engine import open_run
 from slurmslice.cli.preview import note_how_to_return
-from slurmslice.errors import BadInput
+from slurmslice.errors import BadInputError
 from slurmslice.verbs.attach import attach
 
 
@@ -20,13 +20,13 @@ def command(words: tuple[str, ...]) -> int:
     `status` finds a job with the name in the script without this verb.
     """
     if len(words) > 2 or not (words[-1].isascii() and words[-1].isdecimal()):
-        raise BadInput(
+        raise BadInputError(
             "Give the number of one job.", "slurmslice attach [RUN] JOBID", code="missing-job"
         )
-    place = places.find(words[0] if len(words) == 2 else None, changing=True)
+    place = places.find_run(words[0] if len(words) == 2 else None, changing=True)
     run = open_run(place, changing=True)
     number = attach(run, words[-1])
     message = f"Job {words[-1]} is now submission {number:03d} of {run.record.name}."
-    note("job-attached", message, job=words[-1], submission=number, run=run.record.name)
+    emit_note("job-attached", message, job=words[-1], submission=number, run=run.record.name)
     note_how_to_return(run)
     return 0

@@ -7,12 +7,12 @@ from itertools import chain
 import click
 
 from slurmslice.cli import places
-from slurmslice.cli.console import note
+from slurmslice.cli.console import emit_note
 from slurmslice.cli.engine import open_run
 from slurmslice.cli.looking import refresh, settle_doubts
 from slurmslice.cli.shared import KeysCommand, dry_run_option, keys_from_words, run_argument
-from slurmslice.reports.counts import count, key_ranges
-from slurmslice.verbs.steer import cancel, to_cancel
+from slurmslice.reports.counts import count_text, key_ranges
+from slurmslice.verbs.steer import cancel, rows_to_cancel
 
 
 @click.command(cls=KeysCommand)
@@ -21,23 +21,23 @@ from slurmslice.verbs.steer import cancel, to_cancel
 @dry_run_option
 def command(run_name: str | None, keys: tuple[str, ...], dry_run: bool) -> int:
     """Cancel slices by key, range or pattern, or all slices of a run that have not ended."""
-    place = places.find(run_name, changing=True, keys_of="cancel", keys=keys)
+    place = places.find_run(run_name, changing=True, keys_of="cancel", keys=keys)
     run = open_run(place, changing=True, read_only=dry_run)
     rows = keys_from_words(run, keys)
     refresh(run)
     settle_doubts(run)
     if dry_run:
-        open_rows = sorted(chain.from_iterable(to_cancel(run, rows).values()))
+        open_rows = sorted(chain.from_iterable(rows_to_cancel(run, rows).values()))
     else:
         open_rows = cancel(run, rows)
     which, slices = key_ranges([run.table.keys[row] for row in open_rows]), len(open_rows)
     if not open_rows:
-        note("nothing-to-cancel", "Nothing was cancelled: these slices have ended.")
+        emit_note("nothing-to-cancel", "Nothing was cancelled: these slices have ended.")
     elif dry_run:
-        message = f"Would cancel {count(slices)}: {which}"
-        note("would-cancel", message, slices=slices, keys=which)
+        message = f"Would cancel {count_text(slices)}: {which}"
+        emit_note("would-cancel", message, slices=slices, keys=which)
     else:
-        note("cancelled", f"Cancelled {count(slices)}: {which}", slices=slices, keys=which)
+        emit_note("cancelled", f"Cancelled {count_text(slices)}: {which}", slices=slices, keys=which)
         back = f"slurmslice resubmit {run.record.name} --state CANCELLED"
-        note("how-to-resubmit", f"To submit them again: {back}", command=back)
+        emit_note("how-to-resubmit", f"To submit them again: {back}", command=back)
     return 0

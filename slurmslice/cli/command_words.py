@@ -9,10 +9,10 @@ import click
 from slurmslice import requests
 from slurmslice.cli import places
 from slurmslice.cli.asking import setting_keys
-from slurmslice.cli.sbatch_options import spell_out
+from slurmslice.cli.sbatch_options import mark_optional_values
 from slurmslice.cli.shared import SbatchCommand, split_at_dashes
-from slurmslice.command import join, quote
-from slurmslice.errors import BadInput
+from slurmslice.command import quote, quote_words
+from slurmslice.errors import BadInputError
 
 
 class WordsCommand(SbatchCommand):
@@ -24,8 +24,8 @@ class WordsCommand(SbatchCommand):
     def checked(self, name: str, value: str) -> tuple[str, str]:
         """Check an option. A value that names columns is checked later, when they are known."""
         return (
-            requests.check(name, value)
-            if requests.names_columns(value)
+            requests.check_run_option(name, value)
+            if requests.has_column_names(value)
             else super().checked(name, value)
         )
 
@@ -39,15 +39,15 @@ class WordsCommand(SbatchCommand):
             if not hint:
                 raise
             raise click.UsageError(f"{why.format_message()}\n{hint}", ctx) from why
-        except BadInput as why:  # perhaps about an option of the command
+        except BadInputError as why:  # perhaps about an option of the command
             if _corrected_line(ctx):
                 raise why.inside("", f"{why.hint}\n{guess_mistake(ctx)}") from why
             raise
         files = places.settings_files()
         if files or ctx.params["profile"]:
-            from slurmslice.cli.settings import fill_in
+            from slurmslice.cli.settings import fill_in_settings
 
-            fill_in(ctx, files, setting_keys())
+            fill_in_settings(ctx, files, setting_keys())
         return rest
 
 
@@ -69,9 +69,9 @@ def _corrected_line(ctx: click.Context) -> str:
     """Return the typed line with ``--`` before its first word; empty if that names a run."""
     options, dashes, _ = split_at_dashes(ctx.meta["typed"])
     command = _from_first_word(ctx, options)
-    if dashes or not command or places.is_named(command[0]):
+    if dashes or not command or places.is_run_name(command[0]):
         return ""
-    return f": {ctx.command_path} {join((*options[: -len(command)], '--', *command))}"
+    return f": {ctx.command_path} {quote_words((*options[: -len(command)], '--', *command))}"
 
 
 def _from_first_word(ctx: click.Context, typed: Sequence[str]) -> Sequence[str]:
@@ -79,7 +79,7 @@ def _from_first_word(ctx: click.Context, typed: Sequence[str]) -> Sequence[str]:
     parser = ctx.command.make_parser(ctx)
     parser.allow_interspersed_args = False
     try:
-        given, rest, _ = parser.parse_args(spell_out(ctx.command.get_params(ctx), typed))
+        given, rest, _ = parser.parse_args(mark_optional_values(ctx.command.get_params(ctx), typed))
     except click.UsageError:
         return ()
     first = given.get("run_name")  # click sets a marker, no string, if it is missing

@@ -33,21 +33,21 @@ _TO_TERMINALS = re.compile(
 )
 
 
-def out(text: str = "", prefix: str = "") -> None:
+def print_line(text: str = "", prefix: str = "") -> None:
     """Print a line of data; only the prefix may hold our own colours."""
-    click.echo(prefix + printable(text), color=colored(sys.stdout.isatty()))
+    click.echo(prefix + make_printable(text), color=use_colors(sys.stdout.isatty()))
 
 
-def data(pieces: Iterable[bytes]) -> None:
+def write_data(pieces: Iterable[bytes]) -> None:
     """Print bytes unchanged; on a terminal, only the harmless ones."""
     if sys.stdout.isatty():
-        pieces = harmless(pieces)
+        pieces = harmless_bytes(pieces)
     for piece in pieces:
         sys.stdout.buffer.write(piece)
         sys.stdout.buffer.flush()
 
 
-def harmless(pieces: Iterable[bytes]) -> Iterable[bytes]:
+def harmless_bytes(pieces: Iterable[bytes]) -> Iterable[bytes]:
     """Replace every control character for terminals with ``?``.
 
     A carriage return is kept for progress bars, because it overwrites only its own line.
@@ -58,12 +58,12 @@ def harmless(pieces: Iterable[bytes]) -> Iterable[bytes]:
     yield decoder.decode(b"", final=True).encode()
 
 
-def say(text: str = "") -> None:
+def print_message(text: str = "") -> None:
     """Print a message to the person."""
-    click.echo(printable(text), err=True)
+    click.echo(make_printable(text), err=True)
 
 
-def note(code: str, message: str, **fields: object) -> None:
+def emit_note(code: str, message: str, **fields: object) -> None:
     """Print a note with this code; ``fields`` are the values in its message."""
     print_note(Note(code, message, fields))
 
@@ -74,26 +74,26 @@ def print_note(shown: Note, before: str = "") -> None:
     If SLURMSLICE_CODES is set, its code and fields follow, for programs and tests.
     """
     mark = f" {shown.mark}" if os.environ.get("SLURMSLICE_CODES") else ""
-    say(f"{before}{shown.message}{mark}")
+    print_message(f"{before}{shown.message}{mark}")
 
 
-def colored(terminal: bool) -> bool:
+def use_colors(terminal: bool) -> bool:
     """Tell if to use colours: on a terminal, unless NO_COLOR or TERM=dumb is set."""
     return terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def painted(state: State, width: int = 0) -> str:
+def colored_state(state: State, width: int = 0) -> str:
     """Return a state's name in its colour, padded to a width."""
     color = "red" if state.failed else _COLORS.get(state)
     return click.style(f"{state:<{width}}", fg=color)
 
 
-def printable(text: str) -> str:
+def make_printable(text: str) -> str:
     """Return the text with every control character and undecodable byte made visible."""
-    return "\n".join(map(one_line, text.split("\n")))
+    return "\n".join(map(printable_line, text.split("\n")))
 
 
-def one_line(text: str) -> str:
+def printable_line(text: str) -> str:
     """Return the text as one visible line, so that a value cannot look like a line of ours."""
     from slurmslice.tables import escape
 

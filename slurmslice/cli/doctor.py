@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from slurmslice.cli.console import note, out
-from slurmslice.cli.engine import choose
-from slurmslice.cli.shared import SbatchCommand, engine_option, meta
+from slurmslice.cli.console import emit_note, print_line
+from slurmslice.cli.engine import choose_engine
+from slurmslice.cli.shared import SbatchCommand, engine_option, typed_words_and_request
 from slurmslice.cli.tables import print_table
 from slurmslice.engines import Engine
 from slurmslice.engines.slurm import SlurmEngine
@@ -23,8 +23,8 @@ def command(engine: str) -> int:
 
     With a request such as -c 4 --mem 8G -p main, it also shows how many such tasks fit.
     """
-    request = meta()[1].verify()
-    chosen = choose(engine, Path.cwd())
+    request = typed_words_and_request()[1].verify()
+    chosen = choose_engine(engine, Path.cwd())
     if isinstance(chosen, SlurmEngine):
         return _show_slurm(chosen, request)
     return _show_machine(chosen, request)
@@ -33,16 +33,16 @@ def command(engine: str) -> int:
 def _show_slurm(engine: SlurmEngine, request: ResourceRequest) -> int:
     """Print version, limits, accounting and partitions. Return the exit code."""
     health = engine.cluster_health(request)
-    out(f"Slurm {health.version} on cluster {health.cluster}")
-    out(f"MaxArraySize {health.max_array_size}: the highest array index is "
+    print_line(f"Slurm {health.version} on cluster {health.cluster}")
+    print_line(f"MaxArraySize {health.max_array_size}: the highest array index is "
         f"{health.max_array_size - 1}")  # fmt: skip
-    out(f"accounting {health.accounting}")
+    print_line(f"accounting {health.accounting}")
     limits = engine.limits(request)
     fits = "unknown" if limits.at_once is None else str(limits.at_once)
-    out(f"tasks of this request at once: {fits} ({limits.why})")
+    print_line(f"tasks of this request at once: {fits} ({limits.why})")
     intake = engine.intake(request)
     left = "no limit" if intake.tasks is None else f"{intake.tasks} more"
-    out(f"tasks that you can submit now: {left}{f' ({intake.why})' if intake.why else ''}")
+    print_line(f"tasks that you can submit now: {left}{f' ({intake.why})' if intake.why else ''}")
     header = ("PARTITION", "STATE", "MAX TIME", "NODES", "CPUS FREE", "CPUS", "MEM A NODE",
               "FIT NOW", "FIT", "REASON")  # fmt: skip
     rows = [
@@ -63,12 +63,12 @@ def _show_slurm(engine: SlurmEngine, request: ResourceRequest) -> int:
     print_table(header, rows, right=(2, 3, 4, 5, 6, 7, 8))
     if health.accounting != "on":
         message = "Accounting is off: states come from the queue and from the tasks' files."
-        note("no-accounting", message)
+        emit_note("no-accounting", message)
     return 0
 
 
 def _show_machine(engine: Engine, request: ResourceRequest) -> int:
     limits = engine.limits(request)
-    out(f"this machine, {engine.cluster()}: no Slurm")
-    out(f"tasks of this request at once: {limits.at_once} ({limits.why})")
+    print_line(f"this machine, {engine.cluster()}: no Slurm")
+    print_line(f"tasks of this request at once: {limits.at_once} ({limits.why})")
     return 0

@@ -8,14 +8,14 @@ import shutil
 from pathlib import Path
 
 from slurmslice.engines import Engine
-from slurmslice.errors import BadInput
+from slurmslice.errors import BadInputError
 from slurmslice.read_only import ReadOnlyDirectory, read_only_engine
 from slurmslice.run import Run
 from slurmslice.rundir import RunDirectory
-from slurmslice.submission import check_copy
+from slurmslice.submission import refuse_copied_run
 
 
-def choose(wanted: str, path: Path) -> Engine:
+def choose_engine(wanted: str, path: Path) -> Engine:
     """Return the engine for a new run in ``path``.
 
     Raises:
@@ -24,25 +24,25 @@ def choose(wanted: str, path: Path) -> Engine:
     """
     if wanted == "auto":
         wanted = "slurm" if shutil.which("sbatch") else "local"
-        signs = signs_of_a_cluster()
+        signs = cluster_signs()
         if wanted == "local" and signs:
-            raise BadInput(
+            raise BadInputError(
                 f"This looks like a cluster ({signs[0]}), but sbatch is not on PATH.",
                 "Load the cluster's slurm module. To use this machine: --engine local",
                 code="slurm-command-not-found",
                 command="sbatch",
             )
-    return make(wanted, path)
+    return create_engine(wanted, path)
 
 
-def signs_of_a_cluster() -> list[str]:
+def cluster_signs() -> list[str]:
     """Return the signs that this machine belongs to a cluster, as short sentences."""
     variables = sorted(name for name in os.environ if name.startswith("SLURM_"))
     files = sorted([*glob.glob("/etc/slurm*"), *glob.glob("/run/munge/munge.socket*")])
     return [*(f"{name} is set" for name in variables), *(f"{path} exists" for path in files)]
 
 
-def make(name: str, path: Path) -> Engine:
+def create_engine(name: str, path: Path) -> Engine:
     """Create an engine by name for the run in ``path``."""
     if name == "local":
         from slurmslice.engines.local import LocalEngine
@@ -64,9 +64,9 @@ def open_run(place: RunDirectory, *, changing: bool = False, read_only: bool = F
     if changing:
         place.check_writable()
     record = place.record()
-    engine = make(record.engine, place.path)
+    engine = create_engine(record.engine, place.path)
     if changing and record.cluster and engine.cluster() != record.cluster:
-        raise BadInput(
+        raise BadInputError(
             f"The run {record.name} belongs to {record.cluster}, but this is {engine.cluster()}.",
             f"Go to {record.cluster}, or create another run here with another --name.",
             code="other-cluster",
@@ -77,5 +77,5 @@ def open_run(place: RunDirectory, *, changing: bool = False, read_only: bool = F
         place, engine = ReadOnlyDirectory(place.path), read_only_engine(engine)
     run = Run(place, engine)
     if changing:
-        check_copy(run)
+        refuse_copied_run(run)
     return run

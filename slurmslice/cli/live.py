@@ -11,24 +11,24 @@ from collections.abc import Callable, Iterator, Mapping
 
 import click
 
-from slurmslice.cli.console import colored, note, one_line, painted, print_note
+from slurmslice.cli.console import colored_state, emit_note, print_note, printable_line, use_colors
 from slurmslice.cli.preview import note_how_to_return, print_taken
 from slurmslice.cli.summary import (
-    changing_options,
-    exit_code,
     note_on_throttle,
     notes_on_blocked_slices,
     print_summary,
+    run_exit_code,
+    suggest_options,
     waiting_count,
     waiting_message,
 )
-from slurmslice.errors import Refused, SlurmsliceError
+from slurmslice.errors import SlurmsliceError, SubmissionRejectedError
 from slurmslice.notes import Note
-from slurmslice.reports.counts import reasons
+from slurmslice.reports.counts import frequent_reasons
 from slurmslice.run import Run
 from slurmslice.states import State
 from slurmslice.verbs.follow import FollowOptions, follow
-from slurmslice.verbs.poll import Poll
+from slurmslice.verbs.poll import PollResult
 from slurmslice.verbs.submit_queued import SubmitOutcome
 from slurmslice.verbs.watch import watch
 
@@ -69,27 +69,27 @@ def _follow_to_end(run: Run, follow_with: Callable[[Progress], None]) -> int:
         run.engine.close()  # after any error, no local task may run on
     progress.end()
     print_summary(run)
-    return exit_code(run)
+    return run_exit_code(run)
 
 
 def _note_interrupted(run: Run) -> None:
     if run.engine.working:
-        note("stopping-slices", "Stopping the running slices …")
+        emit_note("stopping-slices", "Stopping the running slices …")
         run.engine.close()
         message = f"The running slices were stopped. To continue: slurmslice run {run.record.name}"
-        note("slices-stopped", message)
+        emit_note("slices-stopped", message)
         return
     if run.in_flight():
         waiting = "" if run.ledger.held else waiting_message(run)
         which = "Slices in the queue" if waiting else "The slices"
-        note("jobs-keep-running", f"{which} keep running without this window.", all=not waiting)
+        emit_note("jobs-keep-running", f"{which} keep running without this window.", all=not waiting)
         if waiting:
-            note("waiting", waiting, slices=waiting_count(run))
+            emit_note("waiting", waiting, slices=waiting_count(run))
         note_how_to_return(run)
     elif not run.finished:
         name = run.record.name
-        options = changing_options(run.ledger.refusal)
-        note(
+        options = suggest_options(run.ledger.refusal)
+        emit_note(
             "run-kept",
             f"The run is kept; none of its slices is in the queue. To continue: slurmslice run "
             f"{name}. With another request: slurmslice run {name} {options}",
@@ -131,11 +131,11 @@ class Progress:
         self._mentioned: set[str] = set()
         self.interrupted = False
 
-    def __call__(self, run: Run, looked: Poll, fed: SubmitOutcome) -> None:
+    def __call__(self, run: Run, looked: PollResult, fed: SubmitOutcome) -> None:
         """Show the states of the run after a poll and a submission."""
         if self.interrupted:
             raise KeyboardInterrupt
-        passing = fed.error and not isinstance(fed.error, Refused)
+        passing = fed.error and not isinstance(fed.error, SubmissionRejectedError)
         silences = (*looked.silences, *([fed.waits] if passing else []))
         if fed.taken or looked.notes or silences != self._silences:
             self.end()
@@ -144,7 +144,7 @@ class Progress:
             print_note(found)
         if silences != self._silences:
             for silence in silences:
-                note("no-answer", f"No answer: {silence}")
+                emit_note("no-answer", f"No answer: {silence}")
             self._silences = silences
         hints = notes_on_blocked_slices(run)
         if hints and hints != self._blocked:
@@ -153,17 +153,17 @@ class Progress:
                 print_note(hint)
             self._blocked = hints
         why = f" (waiting: {fed.waits})" if fed.waits and not fed.error else ""
-        line = progress_line(run.standings.tally()) + one_line(pending_reason(run) + why)
+        line = progress_line(run.standings.tally()) + printable_line(pending_reason(run) + why)
         if self._terminal:
             self._paint(line)
         elif line == self._line or time.monotonic() - self._last_line_at < PLAIN_LINE_EVERY_S:
             return
         else:
             self._last_line_at = time.monotonic()
-            note("progress", click.unstyle(line))
+            emit_note("progress", click.unstyle(line))
         self._line = line
 
-    def show_watched(self, run: Run, looked: Poll) -> None:
+    def show_watched(self, run: Run, looked: PollResult) -> None:
         """Show a poll of ``watch``. Mention queued slices and held arrays once."""
         waiting = Note("waiting", waiting_message(run), {"slices": waiting_count(run)})
         shown = [waiting] if run.ledger.queue else []
@@ -180,7 +180,7 @@ class Progress:
         plain, width = click.unstyle(line), shutil.get_terminal_size().columns - 1
         if len(plain) > width:  # a wrapped line cannot be repainted
             line = plain[:width]
-        click.echo(f"\r\x1b[K{line}", nl=False, err=True, color=colored(True))
+        click.echo(f"\r\x1b[K{line}", nl=False, err=True, color=use_colors(True))
 
     def end(self) -> None:
         """End the repainted line, so that the next text starts on a new line."""
@@ -196,7 +196,7 @@ def progress_line(states: Mapping[State, int]) -> str:
     ended = sum(n for state, n in states.items() if state.final)
     cells = [round(_BAR * n / total) for n in (done, ended, ended + running)]
     bar = "█" * cells[0] + "x" * (cells[1] - cells[0]) + "▒" * (cells[2] - cells[1])
-    words = ", ".join(f"{n} {painted(state)}" for state, n in sorted(states.items()) if n)
+    words = ", ".join(f"{n} {colored_state(state)}" for state, n in sorted(states.items()) if n)
     return f"{bar:·<{_BAR}} {ended}/{total} ended: {words}"
 
 
@@ -205,4 +205,4 @@ def pending_reason(run: Run) -> str:
     states = run.standings.tally()
     if State.RUNNING in states or State.PENDING not in states:
         return ""
-    return f" ({reasons(run, run.standings.rows_in({State.PENDING}))})"
+    return f" ({frequent_reasons(run, run.standings.rows_in({State.PENDING}))})"

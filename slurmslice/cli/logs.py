@@ -15,14 +15,14 @@ import click
 
 from slurmslice import files
 from slurmslice.cli import places
-from slurmslice.cli.console import data, note, one_line, out
+from slurmslice.cli.console import emit_note, print_line, printable_line, write_data
 from slurmslice.cli.engine import open_run
-from slurmslice.cli.preview import relative
+from slurmslice.cli.preview import relative_path
 from slurmslice.cli.shared import KeysCommand, keys_from_words, parse_states, state_option
 from slurmslice.command import quote
-from slurmslice.errors import BadInput
-from slurmslice.ledger import Fate, Submission
-from slurmslice.progress import parse, without_others
+from slurmslice.errors import BadInputError
+from slurmslice.ledger import Submission, SubmissionStatus
+from slurmslice.progress import parse_progress, remove_other_slices
 from slurmslice.run import Run
 from slurmslice.verbs.poll import poll
 
@@ -56,7 +56,7 @@ def command(
     """
     chosen = parse_states(states)
     if not names and chosen is None:
-        raise BadInput(
+        raise BadInputError(
             "No slice was named.", "Type slurmslice logs [RUN] KEY", code="missing-slice"
         )
     run, rows = _named_slices(names) if chosen is None else _any_slices(names)
@@ -64,9 +64,9 @@ def command(
     if chosen is not None:
         rows = [row for row in rows if run.standings[row].state in chosen]
         if not rows:
-            note("none-in-state", "None of these slices is in one of these states.")
+            emit_note("none-in-state", "None of these slices is in one of these states.")
     if follow and len(rows) > 1:
-        raise BadInput(
+        raise BadInputError(
             f"-f follows one slice; you named {len(rows)}.",
             "Name only one of them.",
             code="one-slice-only",
@@ -109,12 +109,12 @@ def _named_slices(names: tuple[str, ...]) -> tuple[Run, Sequence[int]]:
     """
     run_name = names[0] if len(names) > 1 else None
     try:
-        found = places.find(run_name, changing=False, keys_of="logs", keys=names[1:])
+        found = places.find_run(run_name, changing=False, keys_of="logs", keys=names[1:])
         run = open_run(found)
         return run, run.table.select(names[1:] or names)
-    except BadInput as why:
-        if run_name is None and places.is_named(names[0]):
-            raise BadInput(
+    except BadInputError as why:
+        if run_name is None and places.is_run_name(names[0]):
+            raise BadInputError(
                 f"{names[0]!r} is a run; no slice of it was named.",
                 f"Type slurmslice logs {quote(names[0])} KEY",
                 code="missing-slice",
@@ -126,7 +126,7 @@ def _named_slices(names: tuple[str, ...]) -> tuple[Run, Sequence[int]]:
 def _any_slices(names: tuple[str, ...]) -> tuple[Run, Sequence[int]]:
     """Return the run (the first name, if any) and the rows of the slices named after it, or all."""
     run_name, keys = (names[0], names[1:]) if names else (None, ())
-    run = open_run(places.find(run_name, changing=False, keys_of="logs", keys=keys))
+    run = open_run(places.find_run(run_name, changing=False, keys_of="logs", keys=keys))
     rows = keys_from_words(run, keys)
     return run, range(len(run.table)) if rows is None else rows
 
@@ -137,7 +137,7 @@ def _show_earlier(
     """Show a slice's output in its earlier submissions, in order, or note their number."""
     if run.ledger.attempts[row] < 2:
         return
-    accepted = (s for s in run.ledger.submissions.values() if s.fate is Fate.SUBMITTED)
+    accepted = (s for s in run.ledger.submissions.values() if s.fate is SubmissionStatus.SUBMITTED)
     earlier = [s for s in accepted if s.number < newest.number and row in s.places]
     for submission in earlier if every else ():
         _show(run, row, submission, replace(request, follow=False), "an earlier attempt")
@@ -145,7 +145,7 @@ def _show_earlier(
         message = f"There are {len(earlier)} earlier attempts. To show them, add --all."
         if len(earlier) == 1:
             message = "There is 1 earlier attempt. To show it, add --all."
-        note("earlier-attempts", message, attempts=len(earlier))
+        emit_note("earlier-attempts", message, attempts=len(earlier))
 
 
 def _show_newest(run: Run, row: int, newest: Submission, request: _LogRequest) -> None:
@@ -163,8 +163,8 @@ def _show_newest(run: Run, row: int, newest: Submission, request: _LogRequest) -
 def _report_unsubmitted(run: Run, row: int, *, alone: bool) -> None:
     message = f"Slice {run.table.keys[row]!r} has no log, because it was not submitted yet."
     if alone:
-        raise BadInput(message, code="no-log", key=run.table.keys[row])
-    note("not-submitted", message, key=run.table.keys[row])
+        raise BadInputError(message, code="no-log", key=run.table.keys[row])
+    emit_note("not-submitted", message, key=run.table.keys[row])
 
 
 def _show(
@@ -182,24 +182,24 @@ def _show(
     """
     path = _log_path(run, row, submission, task=request.task)
     if request.only_path:
-        data((os.fsencode(path) + b"\n",))
+        write_data((os.fsencode(path) + b"\n",))
         return
     key = run.table.keys[row]
-    title = f"{one_line(key)}: {relative(path)}  ({how})"
-    out(f"==> {title} <==") if request.headers else note("log-of", title, key=key, path=path)
+    title = f"{printable_line(key)}: {relative_path(path)}  ({how})"
+    print_line(f"==> {title} <==") if request.headers else emit_note("log-of", title, key=key, path=path)
     pieces: Iterable[bytes] = _read_log(run, row, path, request.follow)
     if alone:
-        pieces = (without_others(b"".join(pieces), submission.places[row][1]),)
-    data(_with_line_end(pieces) if request.headers else pieces)
+        pieces = (remove_other_slices(b"".join(pieces), submission.places[row][1]),)
+    write_data(_with_line_end(pieces) if request.headers else pieces)
     if _has_output(path):
         return
     if request.task and path.exists():
-        note("task-wrote-nothing", "The array task wrote nothing.")
+        emit_note("task-wrote-nothing", "The array task wrote nothing.")
     elif request.task and (lines := _worker_lines(run, row, submission)):
-        data((lines,))
+        write_data((lines,))
     elif request.task:
         message = "The log does not exist: the array task wrote nothing, or the log was deleted."
-        note("no-task-log", message, path=path)
+        emit_note("no-task-log", message, path=path)
     else:
         _explain_no_output(run, row, submission)
 
@@ -229,14 +229,14 @@ def _explain_no_output(run: Run, row: int, submission: Submission, more: str = "
     path = _log_path(run, row, submission, task=False)
     index, slot = submission.places[row]
     log = run.place.read_task_log(submission.number, index)
-    wrote = parse(log or _worker_lines(run, row, submission), submission.job)
+    wrote = parse_progress(log or _worker_lines(run, row, submission), submission.job)
     if slot in wrote.slots and not path.exists():  # a task creates the log before the command
-        gone = f"The slice began, but its log {relative(path)} was deleted or moved. {more}"
-        note("log-gone", gone.rstrip(), path=path)
+        gone = f"The slice began, but its log {relative_path(path)} was deleted or moved. {more}"
+        emit_note("log-gone", gone.rstrip(), path=path)
     elif run.standings[row].state.final or submission.number != run.ledger.holder[row]:
-        note("slice-wrote-nothing", f"The slice itself wrote nothing. {more}".rstrip())
+        emit_note("slice-wrote-nothing", f"The slice itself wrote nothing. {more}".rstrip())
     else:
-        note("no-output-yet", "The slice has written nothing yet.")
+        emit_note("no-output-yet", "The slice has written nothing yet.")
 
 
 def _worker_lines(run: Run, row: int, submission: Submission) -> bytes:
@@ -252,7 +252,7 @@ def _read_log(run: Run, row: int, path: Path, follow: bool) -> Iterator[bytes]:
         while True:
             ended = run.standings[row].state.final
             if file is None and path.exists():
-                file = opened.enter_context(open(files.opened(path), "rb"))
+                file = opened.enter_context(open(files.open_regular(path), "rb"))
             if file is not None:
                 yield from iter(functools.partial(file.read, 1 << 16), b"")
             if not follow or ended:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from slurmslice.cli.console import note, print_note
+from slurmslice.cli.console import emit_note, print_note
 from slurmslice.run import Run
 from slurmslice.verbs.poll import poll
-from slurmslice.verbs.settle import DOUBT_S, wait_out_doubts
+from slurmslice.verbs.settle import FENCE_AFTER_S, wait_for_doubts
 
 
 def refresh(run: Run) -> None:
@@ -21,11 +21,11 @@ def settle_doubts(run: Run) -> None:
         NoAnswer: Slurm cannot be asked for them.
     """
     if doubts := run.ledger.in_doubt():
-        note(
+        emit_note(
             "looking-for-submission",
-            f"Looking for submission {doubts[0].number:03d} for up to {DOUBT_S:.0f} s: it is not "
+            f"Looking for submission {doubts[0].number:03d} for up to {FENCE_AFTER_S:.0f} s: it is not "
             f"known if Slurm took it.",
-            submission=doubts[0].number, seconds=DOUBT_S,
+            submission=doubts[0].number, seconds=FENCE_AFTER_S,
         )  # fmt: skip
-        for found in wait_out_doubts(run):
+        for found in wait_for_doubts(run):
             print_note(found)

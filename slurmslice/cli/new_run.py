@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from slurmslice.cli import places
-from slurmslice.cli.console import note, one_line
-from slurmslice.cli.preview import relative
-from slurmslice.command import join, quote
+from slurmslice.cli.console import emit_note, printable_line
+from slurmslice.cli.preview import relative_path
+from slurmslice.command import quote, quote_words
 from slurmslice.engines import Engine
-from slurmslice.errors import BadInput
+from slurmslice.errors import BadInputError
 from slurmslice.run import Run
 from slurmslice.run_spec import RunRecord
 from slurmslice.rundir import RunDirectory
-from slurmslice.verbs.create import RunInputs, make
-from slurmslice.verbs.replace_refused_run import replace_refused_run, replaceable
+from slurmslice.verbs.create import RunInputs, create_run
+from slurmslice.verbs.replace_refused_run import is_replaceable, replace_refused_run
 
 
 def find_existing(
@@ -39,10 +39,10 @@ def find_existing(
         return place, None
     there = Run(place, engine)
     ours = (there.record.engine, there.record.cluster) == (record.engine, record.cluster)
-    if not (ours and replaceable(there)):
-        raise BadInput(
+    if not (ours and is_replaceable(there)):
+        raise BadInputError(
             f"Another run {record.name} exists already:\n  "
-            + "\n  ".join(map(one_line, different)),
+            + "\n  ".join(map(printable_line, different)),
             "\n".join(_ways_out(there, record, different)),
             code="run-differs",
             run=record.name,
@@ -51,15 +51,15 @@ def find_existing(
     return None, there
 
 
-def create_run(record: RunRecord, new: RunInputs, path: Path, replaced: Run | None) -> RunDirectory:
+def create_or_replace_run(record: RunRecord, new: RunInputs, path: Path, replaced: Run | None) -> RunDirectory:
     """Create the run; replace the given one if there is one."""
     if replaced is None:
-        place = make(record, new, path)
+        place = create_run(record, new, path)
     else:
         place = replace_refused_run(replaced, record, new)
         message = f"Replaced the earlier run {record.name}: Slurm had rejected it."
-        note("run-replaced", message, run=record.name)
-    places.remember(path)
+        emit_note("run-replaced", message, run=record.name)
+    places.remember_run(path)
     return place
 
 
@@ -73,14 +73,14 @@ def _ways_out(there: Run, record: RunRecord, different: list[str]) -> Iterator[s
         had, now = there.record.request, record.request
         changed = now.differing_from(had).to_argv()
         if had.keys() <= now.keys():
-            yield f"To continue it, changed:    slurmslice run {name} {join(changed)}"
+            yield f"To continue it, changed:    slurmslice run {name} {quote_words(changed)}"
         else:
             yield (
                 f"To continue it, changed:    edit the #SBATCH lines of "
-                f"{relative(there.place.script)}, then slurmslice run {name}"
+                f"{relative_path(there.place.script)}, then slurmslice run {name}"
             )
     if any(line.startswith(_SCRIPT_DIFFERENCES) for line in different):
-        yield f"To edit its command:        {quote(relative(there.place.script))}"
+        yield f"To edit its command:        {quote(relative_path(there.place.script))}"
     if not there.ledger.submissions:
-        path = quote(relative(there.place.path))
+        path = quote(relative_path(there.place.path))
         yield f"To delete it (nothing was submitted yet):  rm -r {path}"

@@ -6,13 +6,13 @@ import statistics
 from itertools import islice
 
 from slurmslice.cli import places
-from slurmslice.cli.console import note
+from slurmslice.cli.console import emit_note
 from slurmslice.command import Command
-from slurmslice.errors import BadInput, SlurmsliceError
-from slurmslice.packing import Packing, automatic
-from slurmslice.requests import names_columns
+from slurmslice.errors import BadInputError, SlurmsliceError
+from slurmslice.packing import Packing, automatic_pack
+from slurmslice.requests import has_column_names
 from slurmslice.resources import ResourceRequest
-from slurmslice.run_spec import RunRecord, show_template
+from slurmslice.run_spec import RunRecord, command_with_placeholders
 from slurmslice.rundir import RunDirectory
 from slurmslice.states import State
 from slurmslice.units import format_time, parse_time
@@ -22,7 +22,7 @@ _SHORTEST_S = 0.5
 """Assumed seconds of a slice that took 0 s. Slurm counts whole seconds."""
 
 
-def packing_of(
+def parse_packing(
     pack: str | None,
     at_once: int,
     slice_time: str | None,
@@ -36,8 +36,8 @@ def packing_of(
         BadInput: ``--pack`` is no number, or ``auto`` and the duration of a slice is unknown.
     """
     limit = request.get("time")
-    if pack and limit and names_columns(limit):
-        raise BadInput(
+    if pack and limit and has_column_names(limit):
+        raise BadInputError(
             f"--time={limit} differs between slices, but --pack runs several in one task.",
             "Give the same --time to every slice, or leave out --pack.",
             code="varying-time",
@@ -47,10 +47,10 @@ def packing_of(
     seconds = parse_time(limit) if limit and pack else None
     if pack == "auto":
         return Packing(
-            automatic(_slice_seconds(slice_time, command), at_once, slices), at_once, seconds
+            automatic_pack(_slice_seconds(slice_time, command), at_once, slices), at_once, seconds
         )
     if slice_time is not None:
-        raise BadInput(
+        raise BadInputError(
             "--slice-time needs --pack auto.",
             "For the time limit of a slice: --time",
             code="option-needs-another",
@@ -58,7 +58,7 @@ def packing_of(
             needs="pack",
         )
     if pack is not None and not (pack.isascii() and pack.isdecimal() and int(pack)):
-        raise BadInput(
+        raise BadInputError(
             f"--pack {pack!r} is not a number from 1 up.",
             "Give such a number, or: --pack auto",
             code="bad-number",
@@ -77,7 +77,7 @@ def _slice_seconds(slice_time: str | None, command: Command) -> float:
     if slice_time is not None:
         seconds = parse_time(slice_time)
         if seconds is None:
-            raise BadInput(
+            raise BadInputError(
                 f"--slice-time {slice_time!r} is not a time.",
                 "Write it as for --time: 30, 1:30:00, 2-12",
                 code="bad-time",
@@ -88,7 +88,7 @@ def _slice_seconds(slice_time: str | None, command: Command) -> float:
     found = (_median_seconds(place) for place in _earlier_runs(command))
     measured = next((seconds for seconds in found if seconds is not None), None)
     if measured is None:
-        raise BadInput(
+        raise BadInputError(
             "--pack auto does not know the duration of a slice: no earlier run of this command has "
             "a completed slice.",
             "Give --slice-time, or run a few slices first: -a 0-4",
@@ -96,18 +96,18 @@ def _slice_seconds(slice_time: str | None, command: Command) -> float:
             option="pack",
         )
     time = format_time(round(measured)) if measured >= 1 else f"{measured:.2f} s"
-    note("slice-time", f"A slice took {time} in an earlier run.", seconds=measured)
+    emit_note("slice-time", f"A slice took {time} in an earlier run.", seconds=measured)
     return measured
 
 
 def _earlier_runs(command: Command) -> list[RunDirectory]:
     """Return the runs of the same command here, newest first."""
-    template = show_template(command)
+    template = command_with_placeholders(command)
     found = []
-    for path in places.here():
+    for path in places.runs_here():
         place = RunDirectory(path)
         try:
-            same = show_template(place.record().command) == template
+            same = command_with_placeholders(place.record().command) == template
         except SlurmsliceError:
             continue
         if same:
@@ -117,11 +117,11 @@ def _earlier_runs(command: Command) -> list[RunDirectory]:
 
 def _median_seconds(place: RunDirectory) -> float | None:
     """Return the median duration of completed slices in seconds; None if there is none."""
-    from slurmslice.ledger import replay
-    from slurmslice.sightings import Standings
+    from slurmslice.ledger import replay_events
+    from slurmslice.sightings import StatusTable
 
     record: RunRecord = place.record()
-    standings = Standings(replay(place.events(), record.slices))
+    standings = StatusTable(replay_events(place.events(), record.slices))
     standings.read(place.read_states(0)[0])
     done = islice(standings.rows_in({State.COMPLETED}), _SAMPLE)
     times = [standings[row].elapsed_s for row in done]

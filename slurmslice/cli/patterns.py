@@ -6,16 +6,16 @@ import os
 from collections.abc import Iterator
 from glob import glob
 
-from slurmslice.errors import BadInput
+from slurmslice.errors import BadInputError
 
-MOST_AGAIN = 50_000
+MAX_REVISITS = 50_000
 """How often ``**`` may enter known folders again through links, on other paths.
 
 Ten folders with links to each other have millions of paths.
 """
 
 
-def matching(pattern: str) -> list[str]:
+def matching_paths(pattern: str) -> list[str]:
     """Return the matching paths, each once, in no particular order.
 
     ``**`` follows links to folders, but never into a folder that the path already contains,
@@ -64,8 +64,8 @@ def _folders(start: str, root: str) -> Iterator[str]:
         yield folder
         again += by_link and here in seen
         seen.add(here)
-        if again > MOST_AGAIN:
-            raise BadInput(
+        if again > MAX_REVISITS:
+            raise BadInputError(
                 f"Links in {root + start or '.'} lead to the same folders again and again.",
                 "Write folders instead of **, or list the files yourself: "
                 "find … | slurmslice … --slices-from -",

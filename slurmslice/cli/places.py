@@ -9,22 +9,22 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from slurmslice import files
-from slurmslice.cli.console import note
-from slurmslice.command import join, quote
-from slurmslice.errors import BadInput, SlurmsliceError
+from slurmslice.cli.console import emit_note
+from slurmslice.command import quote, quote_words
+from slurmslice.errors import BadInputError, SlurmsliceError
 from slurmslice.rundir import RunDirectory
 
-FOLDER = "slurmslice-runs"
+RUNS_FOLDER = "slurmslice-runs"
 
 
-def new_run(name: str, run_dir: str | None) -> Path:
+def new_run_path(name: str, run_dir: str | None) -> Path:
     """Return the absolute path of a new run with this name; the script uses this path."""
     if run_dir:
         return Path(os.path.abspath(run_dir))
-    return Path(os.path.abspath(os.environ.get("SLURMSLICE_RUNS") or FOLDER)) / name
+    return Path(os.path.abspath(os.environ.get("SLURMSLICE_RUNS") or RUNS_FOLDER)) / name
 
 
-def find(
+def find_run(
     name: str | None, *, changing: bool, keys_of: str = "", keys: Sequence[str] = ()
 ) -> RunDirectory:
     """Find a run by name.
@@ -47,18 +47,18 @@ def find(
     for path in _possible_paths(name):
         if _is_run(path):
             return RunDirectory(Path(os.path.abspath(path)))
-    if elsewhere := earlier(name):
+    if elsewhere := earlier_runs(name):
         return RunDirectory(_choose_elsewhere(name, elsewhere, changing))
     hint = f"Runs here: {_names_here()}. You can also type the path of a run directory."
     if keys_of:
         hint = _slices_hint((name, *keys), keys_of) or f"{hint} Name the run before its slices."
     message = f"There is no run {name!r} here, in the folders above, or among your earlier runs."
-    raise BadInput(message, hint, code="no-such-run", run=name)
+    raise BadInputError(message, hint, code="no-such-run", run=name)
 
 
-def is_named(name: str) -> bool:
+def is_run_name(name: str) -> bool:
     """Tell if a run has this name or path, here or among this user's runs elsewhere."""
-    return any(map(_is_run, _possible_paths(name))) or bool(earlier(name))
+    return any(map(_is_run, _possible_paths(name))) or bool(earlier_runs(name))
 
 
 def _is_run(path: Path) -> bool:
@@ -71,17 +71,17 @@ def _is_run(path: Path) -> bool:
 
 
 def _names_here() -> str:
-    return ", ".join(path.name for path in here()) or "none"
+    return ", ".join(path.name for path in runs_here()) or "none"
 
 
 def _slices_hint(keys: Sequence[str], verb: str) -> str:
     """Return a hint if these words are slices of a recent run here; else an empty text."""
-    for path in here()[:_MOST_OPENED]:
+    for path in runs_here()[:_MOST_OPENED]:
         place = RunDirectory(path)
         with contextlib.suppress(SlurmsliceError):
             place.table(place.record().slices_sha256).select(keys)
             question = "Is it a slice?" if len(keys) == 1 else "Are these slices?"
-            return f"{question} Type slurmslice {verb} {quote(path.name)} -- {join(keys)}"
+            return f"{question} Type slurmslice {verb} {quote(path.name)} -- {quote_words(keys)}"
     return ""
 
 
@@ -89,13 +89,13 @@ _MOST_OPENED = 5
 
 
 def _unnamed(changing: bool) -> RunDirectory:
-    runs = here()
+    runs = runs_here()
     if not runs:
-        rest = "; `slurmslice runs` lists your runs in other places." if earlier() else "."
+        rest = "; `slurmslice runs` lists your runs in other places." if earlier_runs() else "."
         hint = f"Name a run, or change to the folder in which you made it{rest}"
-        raise BadInput("There is no run here.", hint, code="no-run-here")
+        raise BadInputError("There is no run here.", hint, code="no-run-here")
     if changing and len(runs) > 1:
-        raise BadInput(
+        raise BadInputError(
             f"There are {len(runs)} runs here: {_names_here()}.",
             "Name one of them.",
             code="ambiguous-run",
@@ -103,7 +103,7 @@ def _unnamed(changing: bool) -> RunDirectory:
         )
     if len(runs) > 1:
         message = f"There are {len(runs)} runs here; the newest is used: {runs[0].name}"
-        note("newest-run", message, run=runs[0].name, runs=len(runs))
+        emit_note("newest-run", message, run=runs[0].name, runs=len(runs))
     return RunDirectory(runs[0])
 
 
@@ -114,7 +114,7 @@ def _possible_paths(name: str) -> Iterator[Path]:
         yield from (folder / name for folder in _folders())
 
 
-def earlier(name: str | None = None) -> list[Path]:
+def earlier_runs(name: str | None = None) -> list[Path]:
     """Return this user's existing runs in all folders, the newest first.
 
     Args:
@@ -140,7 +140,7 @@ def _choose_elsewhere(name: str, runs: list[Path], changing: bool) -> Path:
     if len(runs) > len(paths):
         paths.append(f"… and {len(runs) - len(paths)} more")
     if changing and len(runs) > 1:
-        raise BadInput(
+        raise BadInputError(
             f"{absent}; {len(runs)} runs in other places have this name.",
             "Type the path of one of them:\n  " + "\n  ".join(paths),
             code="ambiguous-run",
@@ -150,7 +150,7 @@ def _choose_elsewhere(name: str, runs: list[Path], changing: bool) -> Path:
     several = "" if len(runs) == 1 else f"the newest of {len(runs)} in other places, "
     others = f" (the others: {', '.join(paths[1:])})" if len(runs) > 1 else ""
     message = f"{absent}; using {several}{paths[0]}{others}"
-    note("run-elsewhere", message, path=runs[0], runs=len(runs))
+    emit_note("run-elsewhere", message, path=runs[0], runs=len(runs))
     return runs[0]
 
 
@@ -158,10 +158,10 @@ def _folders() -> Iterator[Path]:
     if os.environ.get("SLURMSLICE_RUNS"):
         yield Path(os.environ["SLURMSLICE_RUNS"])
     cwd = Path.cwd()
-    yield from (folder / FOLDER for folder in (cwd, *cwd.parents))
+    yield from (folder / RUNS_FOLDER for folder in (cwd, *cwd.parents))
 
 
-def here() -> list[Path]:
+def runs_here() -> list[Path]:
     """Return the runs of the nearest folder with runs, newest first; absolute paths."""
     for folder in _folders():
         # A hidden folder is the incomplete run of a process that was killed.
@@ -173,14 +173,14 @@ def here() -> list[Path]:
     return []
 
 
-def remember(path: Path) -> None:
+def remember_run(path: Path) -> None:
     """Add a run to the user's index. The index is optional, so errors are ignored."""
     index = _index()
     try:
         if path in _indexed():
             return
         index.parent.mkdir(parents=True, exist_ok=True)
-        with open(files.opened(index, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab") as file:
+        with open(files.open_regular(index, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab") as file:
             file.write(os.fsencode(path) + b"\n")
     except OSError:
         return
@@ -188,7 +188,7 @@ def remember(path: Path) -> None:
 
 def _indexed() -> list[Path]:
     try:
-        lines = files.read(_index()).splitlines()
+        lines = files.read_file(_index()).splitlines()
     except OSError:
         return []
     return [Path(os.fsdecode(line)) for line in reversed(lines)]

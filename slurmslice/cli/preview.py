@@ -11,29 +11,29 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from slurmslice.cli.console import note, one_line, print_note, say
-from slurmslice.command import ShellText, placeholders, quote, show
-from slurmslice.engines import Engine, Limits
-from slurmslice.errors import NoAnswer
+from slurmslice.cli.console import emit_note, print_message, print_note, printable_line
+from slurmslice.command import ShellText, command_placeholders, quote, slice_command_line
+from slurmslice.engines import Engine, TaskLimits
+from slurmslice.errors import NoAnswerError
 from slurmslice.notes import Note
-from slurmslice.packing import fitted, tasks_at_once
-from slurmslice.reports.counts import count, key_ranges, shortened
-from slurmslice.reports.foreseen import Group, groups, request, worst_case
+from slurmslice.packing import fit_time_limit, tasks_at_once
+from slurmslice.reports.counts import count_text, key_ranges, shorten_text
+from slurmslice.reports.foreseen import RequestGroup, request, request_groups, worst_case_text
 from slurmslice.resources import ResourceRequest
 from slurmslice.run import Run
 from slurmslice.run_spec import RunRecord
 from slurmslice.slices import SliceTable
-from slurmslice.verbs.create import RunInputs, interpreted
+from slurmslice.verbs.create import RunInputs, interpreter_script
 from slurmslice.verbs.submit_queued import AcceptedSubmission
 
 
-def show_preview(record: RunRecord, new: RunInputs, engine: Engine) -> Limits | None:
+def show_preview(record: RunRecord, new: RunInputs, engine: Engine) -> TaskLimits | None:
     """Print the size of a new run, its request, its worst case, and its first and last command.
 
     Returns:
         the engine's limits for these tasks; None if the engine did not answer.
     """
-    typed = groups(record, new.table)
+    typed = request_groups(record, new.table)
     counted = partial(record.counted, minutes=engine.counts_whole_minutes)
     of = [replace(one, options=counted(one.options), request=counted(one.request)) for one in typed]
     limits, fewest = _limits(engine, of)
@@ -41,16 +41,16 @@ def show_preview(record: RunRecord, new: RunInputs, engine: Engine) -> Limits | 
     most = _tasks_at_once(record, of, limits.at_once if limits else None, exactly=exactly)
     at_once = None if most is None else min(record.slices, most * record.packing.at_once)
     where = f"{record.engine} on {record.cluster}" if record.cluster else record.engine
-    headline = f"{record.name}: {count(record.slices)}, {_describe_at_once(at_once)}, {where}"
-    note("preview", headline, run=record.name, slices=record.slices, at_once=at_once)
+    headline = f"{record.name}: {count_text(record.slices)}, {_describe_at_once(at_once)}, {where}"
+    emit_note("preview", headline, run=record.name, slices=record.slices, at_once=at_once)
     lines: tuple[tuple[str, str | Note | None], ...] = (
-        ("slices", shortened(one_line(record.source), 100)),
+        ("slices", shorten_text(printable_line(record.source), 100)),
         ("request", f"{_request(record)} a slice"),
         *(("", text) for text in _request_groups(record, of)),
         ("packing", _packing(record, of) or _not_packed(record, new, limits)),
-        ("setup", shortened(one_line(record.setup.strip()), 100)),
-        ("check", shortened(one_line(record.check.shown), 100)),
-        ("at worst", worst_case(of, _tasks_at_once(record, of, fewest, exactly=exactly), most)),
+        ("setup", shorten_text(printable_line(record.setup.strip()), 100)),
+        ("check", shorten_text(printable_line(record.check.shown), 100)),
+        ("at worst", worst_case_text(of, _tasks_at_once(record, of, fewest, exactly=exactly), most)),
         ("room", limits.why if limits and limits.at_once != 0 else ""),
         *(
             ("note", warning)
@@ -62,7 +62,7 @@ def show_preview(record: RunRecord, new: RunInputs, engine: Engine) -> Limits | 
         if isinstance(text, Note):
             print_note(text, f"  {label:9} ")
         elif text:
-            say(f"  {label:9} {text}")
+            print_message(f"  {label:9} {text}")
     return limits
 
 
@@ -70,17 +70,17 @@ def _commands(record: RunRecord, table: SliceTable) -> Iterator[str]:
     """Return the command of the first slice, and of the last one if there are several."""
     for row in sorted({0, len(table) - 1}):
         columns = dict(zip(table.columns, table.values_of(row), strict=True))
-        yield show(record.command, table.keys[row], columns)
+        yield slice_command_line(record.command, table.keys[row], columns)
 
 
-def _rounded(typed: Sequence[Group], of: Sequence[Group]) -> Iterator[Note]:
+def _rounded(typed: Sequence[RequestGroup], of: Sequence[RequestGroup]) -> Iterator[Note]:
     """Return a note with the rounded time limit, if Slurm rounds it."""
     if rounded := [now for was, now in zip(typed, of, strict=True) if was != now]:
         time = request(rounded)["time"]
         yield Note("time-rounded", f"Slurm rounds up to whole minutes: {time}", {"time": time})
 
 
-def _warnings(record: RunRecord, engine: Engine, limits: Limits | None) -> Iterator[Note]:
+def _warnings(record: RunRecord, engine: Engine, limits: TaskLimits | None) -> Iterator[Note]:
     """Return a note on each request that is allowed but probably a mistake."""
     if limits and limits.at_once == 0:
         yield Note(
@@ -113,14 +113,14 @@ def _warnings(record: RunRecord, engine: Engine, limits: Limits | None) -> Itera
             yield Note("braces-in-shell", "{} in a shell text is not replaced; the key is $SLICE")
         return
     words = record.command.words
-    if not placeholders(record.command):
+    if not command_placeholders(record.command):
         yield Note(
             "same-command",
             "the command has no {}, so it is the same for every slice except for $SLICE",
         )
     if "{" not in words[0]:
         yield from _check_program(words[0], record.work_dir)
-    script = interpreted(words) or ""
+    script = interpreter_script(words) or ""
     if _SCRIPT.fullmatch(script) and not os.path.exists(os.path.join(record.work_dir, script)):
         yield Note("program-not-found", f"{quote(script)} is not found here", {"path": script})
 
@@ -156,7 +156,7 @@ def _unlimited(record: RunRecord) -> bool:
     return "time" in record.first_request and record.first_request.time_s is None
 
 
-def _limits(engine: Engine, of: Sequence[Group]) -> tuple[Limits | None, int | None]:
+def _limits(engine: Engine, of: Sequence[RequestGroup]) -> tuple[TaskLimits | None, int | None]:
     """Return the limits of the group with most tasks at once, and the fewest tasks of a group.
 
     If groups use different partitions, the total number of tasks at once is unknown.
@@ -167,7 +167,7 @@ def _limits(engine: Engine, of: Sequence[Group]) -> tuple[Limits | None, int | N
     asked = [group.request.verify() for group in of]
     try:
         found = [engine.limits(request) for request in asked]
-    except NoAnswer:
+    except NoAnswerError:
         return None, None
     most = max(found, key=lambda limits: (_or_all(limits.at_once), not limits.never))
     if most.at_once and len({request.partition for request in asked}) > 1:
@@ -180,7 +180,7 @@ def _or_all(at_once: int | None) -> float:
 
 
 def _tasks_at_once(
-    record: RunRecord, of: Sequence[Group], fits: int | None, *, exactly: bool
+    record: RunRecord, of: Sequence[RequestGroup], fits: int | None, *, exactly: bool
 ) -> int | None:
     """Return how many array tasks can run at once if so many fit; None if that is not known.
 
@@ -197,7 +197,7 @@ def _tasks_at_once(
     return min(*known, sum(group.tasks for group in of)) if known else None
 
 
-def _fits(record: RunRecord, limits: Limits | None) -> int | None:
+def _fits(record: RunRecord, limits: TaskLimits | None) -> int | None:
     """Return how many slices can run at once; None if unknown."""
     if limits is None or limits.at_once is None:
         return None
@@ -214,11 +214,11 @@ def _request(record: RunRecord) -> str:
     return _asked_for(record.first_request.overridden_by(record.per_slice))
 
 
-def _request_groups(record: RunRecord, of: Sequence[Group]) -> Iterator[Note]:
+def _request_groups(record: RunRecord, of: Sequence[RequestGroup]) -> Iterator[Note]:
     """Return a note on each group of slices with the same request, if requests differ."""
     for group in of if record.per_slice else ():
         own = group.options.only(record.per_slice)
-        message = f"{count(group.slices)}: {_asked_for(own)}"
+        message = f"{count_text(group.slices)}: {_asked_for(own)}"
         yield Note("request-group", message, {"slices": group.slices, "options": dict(own)})
 
 
@@ -226,7 +226,7 @@ def _asked_for(request: ResourceRequest) -> str:
     return str(request) or "the defaults"
 
 
-def _packing(record: RunRecord, of: Sequence[Group]) -> Note | None:
+def _packing(record: RunRecord, of: Sequence[RequestGroup]) -> Note | None:
     """Return a note on the array tasks of a packed run; None if each task runs one slice."""
     if record.packing.pack == 1:
         return None
@@ -236,22 +236,22 @@ def _packing(record: RunRecord, of: Sequence[Group]) -> Note | None:
     turns = f", {packing.at_once} at a time" if packing.at_once > 1 else ""
     cut = record.pack not in {None, "auto"} and packing.pack < min(int(record.pack or 1), slices)
     why = " (more do not fit into the partition's time limit)" if cut else ""
-    carried = f"{'up to ' if alike else ''}{count(packing.pack)}{alike}"
+    carried = f"{'up to ' if alike else ''}{count_text(packing.pack)}{alike}"
     return Note(
         "packing",
-        f"{count(tasks, 'array task')} of {carried}{turns}{why}; {_asked_for(request(of))} a task",
+        f"{count_text(tasks, 'array task')} of {carried}{turns}{why}; {_asked_for(request(of))} a task",
         {"tasks": tasks, "pack": packing.pack, "at_once": packing.at_once, "cut": cut,
          "options": dict(request(of))},
     )  # fmt: skip
 
 
-def _not_packed(record: RunRecord, new: RunInputs, limits: Limits | None) -> Note | None:
+def _not_packed(record: RunRecord, new: RunInputs, limits: TaskLimits | None) -> Note | None:
     """Return a note on the reason why ``--pack`` packs nothing; None if it was not given."""
     if record.pack in {None, "1"} or record.slices == 1:
         return None
     if new.spec.packing.pack == 1:
         return Note("not-packed-long-slice", "none: one slice takes as long as a task should")
-    if limits and fitted(new.spec.packing, limits.max_time_s).pack == 1:
+    if limits and fit_time_limit(new.spec.packing, limits.max_time_s).pack == 1:
         return Note(
             "not-packed-time-limit", "none: two slices do not fit into the partition's time limit"
         )
@@ -266,9 +266,9 @@ def print_taken(run: Run, taken: list[AcceptedSubmission]) -> None:
     for one in taken:
         keys = key_ranges([run.table.keys[row] for row in one.planned.batch.rows])
         changed = str(one.planned.batch.changes)
-        note(
+        emit_note(
             "submitted",
-            f"Submitted {count(len(one.planned.batch.rows))} ({keys})"
+            f"Submitted {count_text(len(one.planned.batch.rows))} ({keys})"
             f"{' with ' + changed if changed else ''}: job {one.job}, "
             f"submission {one.planned.number:03d}.",
             slices=len(one.planned.batch.rows), keys=keys, changes=dict(one.planned.batch.changes),
@@ -278,7 +278,7 @@ def print_taken(run: Run, taken: list[AcceptedSubmission]) -> None:
             print_note(found, "  ")
         if one.starved:
             keys = key_ranges([run.table.keys[row] for row in one.starved])
-            note(
+            emit_note(
                 "memory-not-raised",
                 f"  {keys} exceeded their memory before, and request as much again. If they fail: "
                 f"slurmslice resubmit {quote(run.record.name)} --mem 2x",
@@ -289,10 +289,10 @@ def print_taken(run: Run, taken: list[AcceptedSubmission]) -> None:
 def note_how_to_return(run: Run) -> None:
     """Print the commands that show, follow and cancel the run."""
     name = run.record.name
-    note("how-to-return", f"slurmslice status {name} · watch {name} · cancel {name}")
+    emit_note("how-to-return", f"slurmslice status {name} · watch {name} · cancel {name}")
 
 
-def relative(path: Path) -> str:
+def relative_path(path: Path) -> str:
     """Return a path relative to this folder if it is inside; it never looks like an option."""
     try:
         short = str(path.relative_to(Path.cwd()))

@@ -9,19 +9,19 @@ import click
 from slurmslice.cli import places
 from slurmslice.cli.asking import EPILOG, NewRunOptions, new_run_options
 from slurmslice.cli.command_words import WordsCommand
-from slurmslice.cli.console import data, note, say
-from slurmslice.cli.engine import choose
-from slurmslice.cli.new_run import create_run, find_existing
-from slurmslice.cli.preview import relative, show_preview
+from slurmslice.cli.console import emit_note, print_message, write_data
+from slurmslice.cli.engine import choose_engine
+from slurmslice.cli.new_run import create_or_replace_run, find_existing
+from slurmslice.cli.preview import relative_path, show_preview
 from slurmslice.cli.shared import dry_run_option
 from slurmslice.command import quote
-from slurmslice.errors import BadInput
+from slurmslice.errors import BadInputError
 from slurmslice.ranges import parse_array
-from slurmslice.reports.counts import count, key_ranges
+from slurmslice.reports.counts import count_text, key_ranges
 from slurmslice.run_spec import RunRecord
 from slurmslice.rundir import RunDirectory
 from slurmslice.slices import SliceTable
-from slurmslice.verbs.create import describe, render
+from slurmslice.verbs.create import make_record, render_run_script
 
 
 @click.command(cls=WordsCommand, epilog=EPILOG)
@@ -35,53 +35,53 @@ def command(options: NewRunOptions, dry_run: bool, print_: bool, whole: bool) ->
     Type the command for each slice after --. `{}` in it is the key of the slice.
     """
     if whole and not print_:
-        raise BadInput(
+        raise BadInputError(
             "--whole needs --print. A run directory always has slurmslice.sh in a file of its own.",
             "Give both, or leave out --whole.",
             code="whole-without-print",
             option="whole",
         )
     new = options.read(max_attempts=None)
-    path = places.new_run(new.spec.name, options.run_dir)
-    engine = choose(options.engine, path)
-    record, silence = describe(new, engine)
+    path = places.new_run_path(new.spec.name, options.run_dir)
+    engine = choose_engine(options.engine, path)
+    record, silence = make_record(new, engine)
     same, replaced = (None, None) if print_ else find_existing(path, record, engine)
     if same:
-        raise BadInput(
-            f"This very run exists already in {relative(path)}.",
+        raise BadInputError(
+            f"This very run exists already in {relative_path(path)}.",
             f"To submit it: slurmslice submit {path.name}",
             code="run-exists",
             run=path.name,
         )
-    text = render(record, new, path, with_library=whole)
+    text = render_run_script(record, new, path, with_library=whole)
     if print_:
-        data((text.encode("utf-8", "surrogateescape"),))
+        write_data((text.encode("utf-8", "surrogateescape"),))
         return
     show_preview(record, new, engine)
     if silence:
-        note("limits-unknown", f"Slurm did not tell its limits: {silence}")
+        emit_note("limits-unknown", f"Slurm did not tell its limits: {silence}")
     if dry_run:
-        message = f"--dry-run: no run was created. It would be {relative(path)}."
-        note("run-not-created", message, path=path)
+        message = f"--dry-run: no run was created. It would be {relative_path(path)}."
+        emit_note("run-not-created", message, path=path)
         return
-    place = create_run(record, new, path, replaced)
+    place = create_or_replace_run(record, new, path, replaced)
     _show_next_steps(place, record, new.table)
 
 
 def _show_next_steps(place: RunDirectory, record: RunRecord, table: SliceTable) -> None:
     """Print the run directory, the files to read, and the commands that submit the run."""
-    data((os.fsencode(relative(place.path)) + b"\n",))
-    say("Read, and edit if necessary:")
-    say(f"  {relative(place.script)}")
-    say("Read:")
-    say(f"  {relative(place.slices)}   (the slices)")
+    write_data((os.fsencode(relative_path(place.path)) + b"\n",))
+    print_message("Read, and edit if necessary:")
+    print_message(f"  {relative_path(place.script)}")
+    print_message("Read:")
+    print_message(f"  {relative_path(place.slices)}   (the slices)")
     if not record.direct:
-        say(f"  {relative(place.task_table(1))}   (the slice of each array index)")
-    say(f"Try the first two:  slurmslice submit {record.name} --only 2")
-    say(f"Submit all:         slurmslice submit {record.name}")
+        print_message(f"  {relative_path(place.task_table(1))}   (the slice of each array index)")
+    print_message(f"Try the first two:  slurmslice submit {record.name} --only 2")
+    print_message(f"Submit all:         slurmslice submit {record.name}")
     first = table.keys.of(parse_array(record.first).indices)
-    by_hand = f"sbatch {quote(relative(place.script))}"
+    by_hand = f"sbatch {quote(relative_path(place.script))}"
     if len(first) == record.slices:
-        say(f"Or by hand:         {by_hand}")
+        print_message(f"Or by hand:         {by_hand}")
     else:
-        say(f"Part of it by hand: {by_hand}   ({count(len(first))}: {key_ranges(first)})")
+        print_message(f"Part of it by hand: {by_hand}   ({count_text(len(first))}: {key_ranges(first)})")

@@ -8,23 +8,23 @@ from collections.abc import Iterable, Sequence
 import click
 
 from slurmslice.cli import places
-from slurmslice.cli.console import note
+from slurmslice.cli.console import emit_note
 from slurmslice.cli.engine import open_run
-from slurmslice.cli.sending import change_max_failures, send
+from slurmslice.cli.sending import change_max_failures, submit_or_show
 from slurmslice.cli.shared import (
     ChangingCommand,
     KeysCommand,
     dry_run_option,
     keys_from_words,
     max_failures_option,
-    meta,
     parse_states,
     run_argument,
+    typed_words_and_request,
 )
-from slurmslice.reports.counts import count, counts
+from slurmslice.reports.counts import count_text, counts_by_state
 from slurmslice.run import Run
 from slurmslice.states import State
-from slurmslice.verbs.submit import failed
+from slurmslice.verbs.submit import choose_failed
 
 
 class ResubmitCommand(KeysCommand, ChangingCommand):
@@ -56,24 +56,24 @@ def command(
     CANCELLED slices are included only with --state CANCELLED. A slice that is PENDING or RUNNING
     is never submitted again. Type a key that begins with a dash after --.
     """
-    words, changes = meta()
+    words, changes = typed_words_and_request()
     chosen = parse_states(states)
-    place = places.find(run_name, changing=True, keys_of="resubmit", keys=keys)
+    place = places.find_run(run_name, changing=True, keys_of="resubmit", keys=keys)
     run = open_run(place, changing=True, read_only=dry_run)
     rows = keys_from_words(run, keys + words)
     if max_failures is not None:
         change_max_failures(run, max_failures)
-    code = send(
-        run, failed(chosen, rows), changes, verb="resubmit",
+    code = submit_or_show(
+        run, choose_failed(chosen, rows), changes, verb="resubmit",
         again=functools.partial(_same_choice, states, keys + words),
         nothing=functools.partial(_note_nothing, rows),
     )  # fmt: skip
-    left_out = sum(len(c.rows) for c in counts(run, rows) if c.state is State.CANCELLED)
+    left_out = sum(len(c.rows) for c in counts_by_state(run, rows) if c.state is State.CANCELLED)
     if left_out and (chosen is None or State.CANCELLED not in chosen):
         message = (
-            f"Left out: {count(left_out, 'CANCELLED slice')}. To include them: --state CANCELLED"
+            f"Left out: {count_text(left_out, 'CANCELLED slice')}. To include them: --state CANCELLED"
         )
-        note("cancelled-left-out", message, state=State.CANCELLED, slices=left_out)
+        emit_note("cancelled-left-out", message, state=State.CANCELLED, slices=left_out)
     return code
 
 
@@ -83,16 +83,16 @@ def _same_choice(states: Iterable[str], keys: Sequence[str], options: Sequence[s
 
 
 def _note_nothing(rows: Sequence[int] | None, run: Run) -> None:
-    now = counts(run, rows)
+    now = counts_by_state(run, rows)
     states = ", ".join(f"{len(c.rows)} {c.state} ({c.keys}: {c.why})" for c in now)
-    note(
+    emit_note(
         "nothing-to-resubmit",
         f"Nothing was resubmitted: none of these slices has failed. Now: {states}.",
         states={str(c.state): c.keys for c in now},
     )
     open_rows = (row for c in now if c.state.in_flight for row in c.rows)
     if any(row in held.cancelled for row in open_rows if (held := run.ledger.of_row(row))):
-        note(
+        emit_note(
             "cancel-not-finished",
             "Slurm has not removed the cancelled slices yet. Try again in a moment.",
         )

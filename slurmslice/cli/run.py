@@ -13,25 +13,25 @@ from slurmslice.cli.asking import (
     new_run_options,
 )
 from slurmslice.cli.command_words import WordsCommand, guess_mistake
-from slurmslice.cli.console import note
-from slurmslice.cli.engine import choose, open_run
+from slurmslice.cli.console import emit_note
+from slurmslice.cli.engine import choose_engine, open_run
 from slurmslice.cli.live import follow_live
 from slurmslice.cli.looking import refresh
-from slurmslice.cli.new_run import create_run, find_existing
-from slurmslice.cli.preview import relative, show_preview
+from slurmslice.cli.new_run import create_or_replace_run, find_existing
+from slurmslice.cli.preview import relative_path, show_preview
 from slurmslice.cli.sending import change_max_failures, checked_plan, nothing_waits, show_plan
 from slurmslice.cli.shared import ChangingCommand, dry_run_option
 from slurmslice.command import quote
-from slurmslice.engines import Limits
-from slurmslice.errors import BadInput
-from slurmslice.reports.counts import count
+from slurmslice.engines import TaskLimits
+from slurmslice.errors import BadInputError
+from slurmslice.reports.counts import count_text
 from slurmslice.resources import NO_REQUEST, ResourceRequest
 from slurmslice.run import Run
 from slurmslice.states import State
 from slurmslice.submission_plan import Plan
-from slurmslice.verbs.create import describe
+from slurmslice.verbs.create import make_record
 from slurmslice.verbs.follow import FollowOptions, record_max_attempts
-from slurmslice.verbs.submit import look_before, waiting
+from slurmslice.verbs.submit import choose_waiting, find_requeued_before
 
 
 class RunCommand(WordsCommand, ChangingCommand):
@@ -87,27 +87,27 @@ def _open_new(
         the run and what to submit first; None if a dry run created nothing.
     """
     new = options.read(max_attempts)
-    path = places.new_run(new.spec.name, options.run_dir)
-    engine = choose(options.engine, path)
-    record, silence = describe(new, engine)
+    path = places.new_run_path(new.spec.name, options.run_dir)
+    engine = choose_engine(options.engine, path)
+    record, silence = make_record(new, engine)
     same, replaced = find_existing(path, record, engine)
     if same:
-        note("run-continued", f"Continuing {record.name} in {relative(path)}", run=record.name)
+        emit_note("run-continued", f"Continuing {record.name} in {relative_path(path)}", run=record.name)
         run = open_run(same, changing=True, read_only=dry_run)
         if run.ledger.held or options.max_failures != run.max_failures:
             _record_failure_limit(run, options.max_failures)
         return run, _plan(run, NO_REQUEST)
     _refuse_if_never_runs(show_preview(record, new, engine))
     if silence:
-        note("limits-unknown", f"Slurm did not tell its limits: {silence}")
+        emit_note("limits-unknown", f"Slurm did not tell its limits: {silence}")
     if dry_run:
-        message = f"--dry-run: no run was created. It would be {relative(path)}."
-        note("run-not-created", message, path=path)
+        message = f"--dry-run: no run was created. It would be {relative_path(path)}."
+        emit_note("run-not-created", message, path=path)
         return None
-    run = Run(create_run(record, new, path, replaced), engine)
+    run = Run(create_or_replace_run(record, new, path, replaced), engine)
     run.unsent_at = run.clock()  # the script is new: nobody can have submitted it by hand
     # If requests differ, a later slice may request more than the first: check all of them.
-    return run, checked_plan(run, waiting(None), NO_REQUEST) if record.per_slice else None
+    return run, checked_plan(run, choose_waiting(None), NO_REQUEST) if record.per_slice else None
 
 
 def _plan(run: Run, changes: ResourceRequest) -> Plan:
@@ -116,8 +116,8 @@ def _plan(run: Run, changes: ResourceRequest) -> Plan:
         _check_waiting(run, changes)
     if run.place.read_only:
         refresh(run)
-        look_before(run, waiting(None), "run")
-    return checked_plan(run, waiting(None), changes)
+        find_requeued_before(run, choose_waiting(None), "run")
+    return checked_plan(run, choose_waiting(None), changes)
 
 
 def _record_attempts(run: Run, wanted: int | None) -> None:
@@ -135,7 +135,7 @@ def _record_attempts(run: Run, wanted: int | None) -> None:
         record_max_attempts(run, wanted)
     verb = "Would record" if run.place.read_only else "Recorded"
     message = f"{verb} --max-attempts {wanted}; it was {recorded or 1}."
-    note("policy-recorded", message, max_attempts=wanted, before=recorded or 1)
+    emit_note("policy-recorded", message, max_attempts=wanted, before=recorded or 1)
 
 
 def _record_failure_limit(run: Run, wanted: int | None) -> None:
@@ -152,7 +152,7 @@ def _policy_kept(option: str, recorded: int | None, wanted: int) -> None:
     """Say that a settings file does not change the recorded policy."""
     value = str(wanted or "none")
     kept = "the default" if recorded is None else str(recorded or "none")
-    note(
+    emit_note(
         "policy-kept",
         f"This run keeps its recorded --{option} ({kept}). To change it, type --{option} {value}.",
         **{option.replace("-", "_"): recorded},
@@ -172,16 +172,16 @@ def _check_waiting(run: Run, changes: ResourceRequest) -> None:
     again = f"slurmslice cancel {name}, then slurmslice resubmit {name} --state CANCELLED {options}"
     if not tally.get(State.WAITING):
         failed = f"For failed slices: slurmslice resubmit {name} {options}"
-        raise BadInput(
+        raise BadInputError(
             f"No slice of the run {run.record.name} waits, so {options} would change nothing.",
             failed + (f"\nFor slices in the queue: {again}" if queued else ""),
             code="nothing-waits",
             run=run.record.name,
         )
     if queued:
-        note(
+        emit_note(
             "already-queued",
-            f"{count(queued)} in the queue already: {options} does not change them. To change "
+            f"{count_text(queued)} in the queue already: {options} does not change them. To change "
             f"them too: {again}",
             slices=queued, command=again,
         )  # fmt: skip
@@ -189,30 +189,30 @@ def _check_waiting(run: Run, changes: ResourceRequest) -> None:
 
 def _open_existing(run_name: str, options: NewRunOptions, *, read_only: bool) -> Run:
     if options.first_typed:
-        if not places.is_named(run_name):
-            raise BadInput(
+        if not places.is_run_name(run_name):
+            raise BadInputError(
                 f"There is no run {run_name!r} here. {options.first_typed} describes a new run.",
                 guess_mistake(click.get_current_context()),
                 code="no-such-run",
                 run=run_name,
             )
-        raise BadInput(
+        raise BadInputError(
             f"{run_name!r} is an existing run, but {options.first_typed} describes a new run.",
             f"To continue it: slurmslice run {run_name}. For a new run, type its command after --.",
             code="run-and-new-run",
             run=run_name,
         )
-    return open_run(places.find(run_name, changing=True), changing=True, read_only=read_only)
+    return open_run(places.find_run(run_name, changing=True), changing=True, read_only=read_only)
 
 
-def _refuse_if_never_runs(limits: Limits | None) -> None:
+def _refuse_if_never_runs(limits: TaskLimits | None) -> None:
     """Refuse a run whose slices can never start.
 
     Raises:
         BadInput: no slice of the run can ever start.
     """
     if limits is not None and limits.never:
-        raise BadInput(
+        raise BadInputError(
             f"Run not created: its slices can never start ({limits.never}).",
             "`slurmslice doctor` shows what the cluster has. To submit anyway: slurmslice render "
             "…, then sbatch SCRIPT.",

@@ -9,14 +9,14 @@ from pathlib import Path
 import click
 
 from slurmslice.cli import places
-from slurmslice.cli.console import note, out, say
+from slurmslice.cli.console import emit_note, print_line, print_message
 from slurmslice.cli.tables import print_table
 from slurmslice.errors import SlurmsliceError
-from slurmslice.ledger import replay
-from slurmslice.reports.counts import count, shortened
-from slurmslice.run_spec import show_template
+from slurmslice.ledger import replay_events
+from slurmslice.reports.counts import count_text, shorten_text
+from slurmslice.run_spec import command_with_placeholders
 from slurmslice.rundir import RunDirectory
-from slurmslice.sightings import Standings
+from slurmslice.sightings import StatusTable
 from slurmslice.states import State
 
 
@@ -30,10 +30,10 @@ def command(as_json: bool) -> None:
     if as_json:
         import json
 
-        out(json.dumps([_record(RunDirectory(path)) for path in places.here()], indent=1))
+        print_line(json.dumps([_record(RunDirectory(path)) for path in places.runs_here()], indent=1))
         return
-    if not places.here():
-        _list_elsewhere(places.earlier())
+    if not places.runs_here():
+        _list_elsewhere(places.earlier_runs())
         return
     _table()
 
@@ -44,31 +44,31 @@ _MAX_LISTED = 10
 def _list_elsewhere(runs: Sequence[Path]) -> None:
     """Say that there is no run here, and list the user's runs in other folders."""
     if not runs:
-        note("no-run-here", "No run here.", elsewhere=0)
+        emit_note("no-run-here", "No run here.", elsewhere=0)
         return
-    message = f"You have {count(len(runs), 'run')} in other folders. Each verb finds them by name:"
-    note("no-run-here", f"No run here. {message}", elsewhere=len(runs))
+    message = f"You have {count_text(len(runs), 'run')} in other folders. Each verb finds them by name:"
+    emit_note("no-run-here", f"No run here. {message}", elsewhere=len(runs))
     print_table(("RUN", "FOLDER"), [(run.name, str(run.parent)) for run in runs[:_MAX_LISTED]])
     if len(runs) > _MAX_LISTED:
-        note(
+        emit_note(
             "more-runs",
             f"… and {len(runs) - _MAX_LISTED} older ones.",
             runs=len(runs) - _MAX_LISTED,
         )
 
 
-def overview(examples: str) -> None:
+def show_overview(examples: str) -> None:
     """Print the runs here, or examples if there is none."""
-    if places.here():
+    if places.runs_here():
         _table()
-        say("slurmslice --help lists the verbs.")
+        print_message("slurmslice --help lists the verbs.")
     else:
-        out(examples.rstrip())
+        print_line(examples.rstrip())
 
 
 def _table() -> None:
     rows = []
-    for path in places.here():
+    for path in places.runs_here():
         try:
             record = _record(RunDirectory(path))
         except SlurmsliceError as why:
@@ -85,14 +85,14 @@ def _table() -> None:
                 str(record["cancelled"]),
                 str(record["in_flight"]),
                 str(record["waiting"]),
-                f"{made:%Y-%m-%d %H:%M}  {shortened(str(record['command']))}"
+                f"{made:%Y-%m-%d %H:%M}  {shorten_text(str(record['command']))}"
                 f"{'  (before the edit of script.sh)' if record['edited'] else ''}",
             )
         )
     header = ("RUN", "ENGINE", "SLICES", "DONE", "FAILED", "CANCELLED", "IN FLIGHT", "WAITING",
               "MADE")  # fmt: skip
     print_table(header, rows, right=(2, 3, 4, 5, 6, 7))
-    note(
+    emit_note(
         "states-as-last-seen",
         "These are the states last seen. To ask now: slurmslice status [RUN]",
     )
@@ -100,7 +100,7 @@ def _table() -> None:
 
 def _record(place: RunDirectory) -> dict[str, object]:
     record = place.record()
-    standings = Standings(replay(place.events(), record.slices))
+    standings = StatusTable(replay_events(place.events(), record.slices))
     standings.read(place.read_states(0)[0])
     states = standings.tally()
     return {
@@ -115,6 +115,6 @@ def _record(place: RunDirectory) -> dict[str, object]:
         "in_flight": sum(number for state, number in states.items() if state.in_flight),
         "waiting": states.get(State.WAITING, 0),
         "created_at": record.created_at,
-        "command": show_template(record.command),
+        "command": command_with_placeholders(record.command),
         "edited": place.script_edited,
     }

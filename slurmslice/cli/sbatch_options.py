@@ -11,7 +11,7 @@ import click
 
 from slurmslice import directives
 from slurmslice.directives import NO_OPTIONS, Option, Takes
-from slurmslice.errors import NoAnswer
+from slurmslice.errors import NoAnswerError
 
 _ANY = "any_sbatch"
 
@@ -88,7 +88,7 @@ def _parameter(name: str) -> str:
 
 
 def _all_options(ctx: click.Context) -> Mapping[str, Option]:
-    return {**_listed_by_cluster(ctx), **directives.names()}
+    return {**_listed_by_cluster(ctx), **directives.known_options()}
 
 
 def _listed_by_cluster(ctx: click.Context) -> Mapping[str, Option]:
@@ -109,12 +109,12 @@ def cluster_options(ctx: click.Context) -> Mapping[str, Option]:
         ctx.meta.pop("sbatch_params", None)
         try:
             ctx.meta["cluster_options"] = SlurmClient(os.environ).sbatch_options()
-        except NoAnswer as why:
+        except NoAnswerError as why:
             ctx.meta["silence"] = why.message
     return _listed_by_cluster(ctx)
 
 
-def take_given(ctx: click.Context) -> Iterator[tuple[str, str]]:
+def pop_sbatch_options(ctx: click.Context) -> Iterator[tuple[str, str]]:
     """Remove sbatch's options from the parameters, and return their long names and values.
 
     Only values of the cluster's own options are checked.
@@ -126,13 +126,13 @@ def take_given(ctx: click.Context) -> Iterator[tuple[str, str]]:
     for name in _all_options(ctx):
         value = ctx.params.pop(_parameter(name), None)
         if value is not None:
-            yield directives.check(name, value, more) if name in more else (name, value)
+            yield directives.check_option(name, value, more) if name in more else (name, value)
     for text in ctx.params.pop(_ANY, ()):
         name, _, value = text.partition("=")
         yield directives.any_option(name).name, value
 
 
-def spell_out(params: Iterable[click.Parameter], words: Sequence[str]) -> list[str]:
+def mark_optional_values(params: Iterable[click.Parameter], words: Sequence[str]) -> list[str]:
     """Return the words, with ``--name=`` for each option that has an optional value.
 
     Click would read the next word as its value; sbatch does not (getopt_long(3)).

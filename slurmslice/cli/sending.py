@@ -6,32 +6,32 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from slurmslice.cli.console import note, out, print_note
+from slurmslice.cli.console import emit_note, print_line, print_note
 from slurmslice.cli.live import follow_live
 from slurmslice.cli.looking import refresh, settle_doubts
-from slurmslice.cli.preview import note_how_to_return, print_taken, relative
+from slurmslice.cli.preview import note_how_to_return, print_taken, relative_path
 from slurmslice.cli.summary import (
     NOT_FINISHED,
-    changing_options,
     next_step,
+    suggest_options,
     waiting_count,
     waiting_message,
 )
-from slurmslice.command import join, quote
-from slurmslice.errors import BadInput, EngineError, Refused
-from slurmslice.reports.counts import count, key_ranges
+from slurmslice.command import quote, quote_words
+from slurmslice.errors import BadInputError, EngineError, SubmissionRejectedError
+from slurmslice.reports.counts import count_text, key_ranges
 from slurmslice.run import Run
-from slurmslice.submission import PlannedSubmission, over_edited
-from slurmslice.submission_plan import Choice, Plan, make_plan, with_limits
-from slurmslice.verbs.follow import ONLY_FINISH, reason_to_hold, record_max_failures
-from slurmslice.verbs.steer import release, wait_until_gone
-from slurmslice.verbs.submit import Choose, execute, look_before
+from slurmslice.submission import PlannedSubmission, overridden_edit_notes
+from slurmslice.submission_plan import Choice, Plan, make_plan, refuse_impossible_requests
+from slurmslice.verbs.follow import FINISH_ONLY_OPTIONS, reason_to_hold, record_max_failures
+from slurmslice.verbs.steer import release, wait_until_cancelled
+from slurmslice.verbs.submit import ChooseRows, execute_plan, find_requeued_before
 from slurmslice.verbs.submit_queued import SubmitOutcome
 
 
-def send(
+def submit_or_show(
     run: Run,
-    choose: Choose,
+    choose: ChooseRows,
     changes: Mapping[str, str],
     *,
     verb: str,
@@ -54,22 +54,22 @@ def send(
     refresh(run)
     if not run.place.read_only:
         settle_doubts(run)
-    look_before(run, choose, verb)
+    find_requeued_before(run, choose, verb)
     plan = checked_plan(run, choose, changes)
     if run.place.read_only:
         show_plan(run, plan, nothing)
         return 0
     try:
-        fed = execute(run, plan, verb)
+        fed = execute_plan(run, plan, verb)
         print_taken(run, fed.taken)
         note_left_out(run, fed)
         fed.check(passing=False)
     except EngineError as why:
-        options = changing_options(why.message).split() if isinstance(why, Refused) else []
-        line = join(("slurmslice", verb, run.record.name, *again(options)))
+        options = suggest_options(why.message).split() if isinstance(why, SubmissionRejectedError) else []
+        line = quote_words(("slurmslice", verb, run.record.name, *again(options)))
         changed = ", with a changed request" if options else ""
-        kept = f"The run is kept: {relative(run.place.path)}. To try again{changed}: {line}"
-        note("run-kept", kept, run=run.record.name, command=line)
+        kept = f"The run is kept: {relative_path(run.place.path)}. To try again{changed}: {line}"
+        emit_note("run-kept", kept, run=run.record.name, command=line)
         raise
     if not fed.taken and not run.ledger.queue:
         nothing(run)
@@ -77,21 +77,21 @@ def send(
     return _finish(run, fed)
 
 
-def checked_plan(run: Run, choose: Choose, changes: Mapping[str, str]) -> Plan:
+def checked_plan(run: Run, choose: ChooseRows, changes: Mapping[str, str]) -> Plan:
     """Plan the submission of the chosen slices, and warn about a lower request.
 
     Raises:
         BadInput: the slices could never run, or the user probably forgot an x: a bare number is
             less than a tenth of the slices' last request.
     """
-    plan = with_limits(run, make_plan(run, Choice(choose(run), changes)))
+    plan = refuse_impossible_requests(run, make_plan(run, Choice(choose(run), changes)))
     plan.check()
     for less, rows in plan.lowered.items():
         option = less.option
         keys = key_ranges([run.table.keys[row] for row in rows])
         found = f"--{option}={less.now} is less than the {less.before} that {keys} had"
         if less.far and changes.get(option, "").isdecimal():
-            raise BadInput(
+            raise BadInputError(
                 f"{found}. Nothing was submitted.",
                 f"For {changes[option]} times as much: --{option} {changes[option]}x. To request "
                 f"so little: --{option} {less.now}",
@@ -99,7 +99,7 @@ def checked_plan(run: Run, choose: Choose, changes: Mapping[str, str]) -> Plan:
                 option=option,
                 value=less.now,
             )
-        note(
+        emit_note(
             "lower-request", f"Note: {found}. For twice as much: --{option} 2x",
             option=option, before=less.before, now=less.now, keys=keys,
         )  # fmt: skip
@@ -110,7 +110,7 @@ def note_left_out(run: Run, fed: SubmitOutcome) -> None:
     """Name the slices of the plan that were not submitted, because they changed meanwhile."""
     if fed.left_out:
         message = f"Left out, because they changed meanwhile: {_describe_slices(run, fed.left_out)}"
-        note("slices-left-out", message, **_slice_fields(run, fed.left_out))
+        emit_note("slices-left-out", message, **_slice_fields(run, fed.left_out))
 
 
 def change_max_failures(run: Run, limit: int) -> None:
@@ -128,7 +128,7 @@ def change_max_failures(run: Run, limit: int) -> None:
         record_max_failures(run, limit)
         verb = "Would record" if run.place.read_only else "Recorded"
         message = f"{verb} --max-failures {limit or 'none'}."
-        note("policy-recorded", message, max_failures=limit, before=before)
+        emit_note("policy-recorded", message, max_failures=limit, before=before)
     if not reason_to_hold(run):
         release_held(run)
 
@@ -141,7 +141,7 @@ def release_held(run: Run) -> None:
     """
     result, dry_run = release(run), run.place.read_only
     if renewed := result.renewed:
-        note(
+        emit_note(
             "held-slices-replaced",
             f"{'Would cancel' if dry_run else 'Cancelled'} {_describe_slices(run, renewed)} that "
             "the circuit breaker held with the script before its edit. They are submitted again.",
@@ -150,15 +150,15 @@ def release_held(run: Run) -> None:
     if released := result.released:
         verb = "Would release" if dry_run else "Released"
         message = f"{verb} {_describe_slices(run, released)} that the circuit breaker held."
-        note("held-slices-released", message, **_slice_fields(run, released), dry_run=dry_run)
-    if renewed and not (dry_run or wait_until_gone(run, renewed)):
+        emit_note("held-slices-released", message, **_slice_fields(run, released), dry_run=dry_run)
+    if renewed and not (dry_run or wait_until_cancelled(run, renewed)):
         name = quote(run.record.name)
         message = f"Slurm has not removed them yet. To submit them later: slurmslice run {name}"
-        note("cancel-not-finished", message)
+        emit_note("cancel-not-finished", message)
 
 
 def _describe_slices(run: Run, rows: Sequence[int]) -> str:
-    return "{} ({keys})".format(count(len(rows)), **_slice_fields(run, rows))
+    return "{} ({keys})".format(count_text(len(rows)), **_slice_fields(run, rows))
 
 
 def _slice_fields(run: Run, rows: Sequence[int]) -> dict[str, Any]:
@@ -170,10 +170,10 @@ def _finish(run: Run, fed: SubmitOutcome) -> int:
     """Follow slices on this machine, which run only while a process follows them; else end."""
     run.engine.wait(0)
     if run.engine.working:
-        code = follow_live(run, ONLY_FINISH)
+        code = follow_live(run, FINISH_ONLY_OPTIONS)
         return 0 if code == NOT_FINISHED else code  # the submitted slices have ended; others wait
     if run.engine.runs_in_process:
-        note("other-process-works", "The `slurmslice run` in the other process runs them.")
+        emit_note("other-process-works", "The `slurmslice run` in the other process runs them.")
     note_how_to_return(run)
     note_waiting(run, fed)
     return 0
@@ -186,11 +186,11 @@ def note_waiting(run: Run, fed: SubmitOutcome) -> None:
         if again:
             wait = "slice waits" if len(again) == 1 else "slices wait"
             message = f"{len(again)} {wait} for resubmission, {run.ledger.held}."
-            note("resubmitted-but-held", message, slices=len(again))
-        note("next-step", next_step(run))
+            emit_note("resubmitted-but-held", message, slices=len(again))
+        emit_note("next-step", next_step(run))
         return
     if words := waiting_message(run, fed.waits):
-        note("waiting", words, slices=waiting_count(run))
+        emit_note("waiting", words, slices=waiting_count(run))
 
 
 _SHOWN = 5
@@ -211,9 +211,9 @@ def show_plan(run: Run, plan: Plan, nothing: Callable[[Run], None]) -> None:
     rest = list(submissions)
     if rest:
         more = sum(len(submission.batch.rows) for submission in rest)
-        note(
+        emit_note(
             "more-submissions",
-            f"… and {count(more)} in {count(len(rest), 'more submission')}, "
+            f"… and {count_text(more)} in {count_text(len(rest), 'more submission')}, "
             f"up to {rest[-1].number:03d}.",
             slices=more, submissions=len(rest), last=rest[-1].number,
         )  # fmt: skip
@@ -221,7 +221,7 @@ def show_plan(run: Run, plan: Plan, nothing: Callable[[Run], None]) -> None:
 
 def nothing_waits(run: Run) -> None:
     """Print that no slice of the run waits."""
-    note("nothing-waits", "No slice of this run waits to be submitted.")
+    emit_note("nothing-waits", "No slice of this run waits to be submitted.")
 
 
 def _show_submission(run: Run, submission: PlannedSubmission) -> None:
@@ -230,16 +230,16 @@ def _show_submission(run: Run, submission: PlannedSubmission) -> None:
     by_sbatch = run.engine.may_be_submitted_by_hand
     fields = _slice_fields(run, submission.batch.rows)
     message = f"{what}{':' if by_sbatch else '.'}"
-    note("would-submit", message, **fields, submission=submission.number)
+    emit_note("would-submit", message, **fields, submission=submission.number)
     if not by_sbatch:
         return
     words = [
         "sbatch",
         "--parsable",
         *submission.overrides.to_argv(),
-        relative(run.place.script),
+        relative_path(run.place.script),
         *submission.arguments,
     ]
-    out(join(words))
-    for found in over_edited(run, submission):
+    print_line(quote_words(words))
+    for found in overridden_edit_notes(run, submission):
         print_note(found, "  ")

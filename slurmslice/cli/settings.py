@@ -9,16 +9,23 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from slurmslice.cli.console import note
+from slurmslice.cli.console import emit_note
 from slurmslice.cli.sbatch_options import cluster_options
-from slurmslice.errors import BadInput, NotAFile
-from slurmslice.files import read as read_file
+from slurmslice.errors import BadInputError, NotAFileError
+from slurmslice.files import read_file as read_file
 from slurmslice.resources import ResourceRequest
-from slurmslice.settings import Keys, Layer, Setting, Settings, chosen, merged
-from slurmslice.settings.reading import read
+from slurmslice.settings import (
+    KnownKeys,
+    Setting,
+    SettingsFile,
+    SettingsLayer,
+    choose_layers,
+    merge_layers,
+)
+from slurmslice.settings.reading import parse_settings
 
 
-def fill_in(ctx: click.Context, files: list[Path], known: Keys) -> None:
+def fill_in_settings(ctx: click.Context, files: list[Path], known: KnownKeys) -> None:
     """Set each option that was not typed to its value in the settings files.
 
     An existing run is described already: for it only ``[policy]`` is used.
@@ -32,15 +39,15 @@ def fill_in(ctx: click.Context, files: list[Path], known: Keys) -> None:
         BadInput: a file cannot be read or has an error, or no file has the profile.
     """
     keys = replace(known, cluster_options=lambda: cluster_options(ctx))
-    layers = chosen([_read(path, keys) for path in files], ctx.params["profile"])
-    result = merged([*layers, _typed(ctx)])
+    layers = choose_layers([_read(path, keys) for path in files], ctx.params["profile"])
+    result = merge_layers([*layers, _typed(ctx)])
     if ctx.params.get("run_name"):
         policy = {key.option for key in keys.policy.values()}
         result = {option: result[option] for option in result if option in policy}
     found = {name: s for name, s in result.items() if s.file and s.value is not False}
     for file in dict.fromkeys(setting.file for setting in found.values()):
         names = [setting.key for setting in found.values() if setting.file == file]
-        note("settings-read", f"From {file}: {', '.join(names)}", file=file, keys=names)
+        emit_note("settings-read", f"From {file}: {', '.join(names)}", file=file, keys=names)
     _set_options(ctx, found)
 
 
@@ -49,21 +56,21 @@ def _options(command: click.Command) -> dict[str, click.Option]:
     return {str(o.name): o for o in command.params if isinstance(o, click.Option)}
 
 
-def _read(path: Path, keys: Keys) -> Settings:
+def _read(path: Path, keys: KnownKeys) -> SettingsFile:
     try:
         data = read_file(path)
-    except NotAFile:
+    except NotAFileError:
         raise
     except OSError as why:
-        raise BadInput(
+        raise BadInputError(
             f"The settings in {path} cannot be read: {why.strerror}.",
             code="unreadable-file",
             path=str(path),
         ) from why
-    return read(data, str(path), keys)
+    return parse_settings(data, str(path), keys)
 
 
-def _typed(ctx: click.Context) -> Layer:
+def _typed(ctx: click.Context) -> SettingsLayer:
     """Return the typed options as the highest layer."""
     layer = {
         name: Setting(str(value))
@@ -74,7 +81,7 @@ def _typed(ctx: click.Context) -> Layer:
     return layer | ({"words": Setting(ctx.meta["words"])} if ctx.meta["words"] else {})
 
 
-def _set_options(ctx: click.Context, found: Layer) -> None:
+def _set_options(ctx: click.Context, found: SettingsLayer) -> None:
     own = _options(ctx.command)
     ctx.meta["setting_locations"] = {name: setting.where for name, setting in found.items()}
     sbatch = []
@@ -93,7 +100,7 @@ def _convert(ctx: click.Context, option: click.Option, setting: Setting) -> Any:
     try:
         return option.process_value(ctx, setting.value)
     except click.BadParameter as why:
-        raise BadInput(
+        raise BadInputError(
             f"{setting.where}: {why.message}",
             code="bad-value",
             option=option.name,

@@ -13,12 +13,12 @@ from slurmslice import directives
 from slurmslice.cli.sbatch_options import (
     UnknownOption,
     cluster_options,
+    mark_optional_values,
+    pop_sbatch_options,
     sbatch_params,
-    spell_out,
-    take_given,
 )
 from slurmslice.command import quote
-from slurmslice.errors import BadInput
+from slurmslice.errors import BadInputError
 from slurmslice.resources import ResourceRequest
 from slurmslice.run import Run
 from slurmslice.run_spec import NO_LIMIT
@@ -97,7 +97,7 @@ class SbatchCommand(click.Command):
         args, _, words = split_at_dashes(args)
         ctx.meta["words"] = tuple(words)
         rest = self._parse_known(ctx, args)
-        given = (self.checked(name, value) for name, value in take_given(ctx))
+        given = (self.checked(name, value) for name, value in pop_sbatch_options(ctx))
         ctx.meta["sbatch"] = ResourceRequest.of(given)
         directives.check_memory(ctx.meta["sbatch"].options)
         return rest
@@ -120,7 +120,7 @@ class SbatchCommand(click.Command):
             raise UnknownOption(why.option_name, ctx) from why
 
     def _parse_once(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, spell_out(self.get_params(ctx), args))
+        return super().parse_args(ctx, mark_optional_values(self.get_params(ctx), args))
 
     def checked(self, name: str, value: str) -> tuple[str, str]:
         """Return the long name and the checked value of an option of sbatch.
@@ -128,7 +128,7 @@ class SbatchCommand(click.Command):
         Raises:
             BadInput: sbatch or the script cannot take the value.
         """
-        return directives.check_any(name, value)
+        return directives.check_any_option(name, value)
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """Return the command's own parameters, then sbatch's options with other names."""
@@ -175,7 +175,7 @@ class ChangingCommand(SbatchCommand):
             return name, value
         verb = click.get_current_context().info_name
         if name == "array" and verb in _HOW_TO_CHOOSE:
-            raise BadInput(
+            raise BadInputError(
                 "--array cannot be given here.",
                 _HOW_TO_CHOOSE[verb].format(value),
                 code="option-not-allowed",
@@ -184,8 +184,8 @@ class ChangingCommand(SbatchCommand):
             )
         try:
             return super().checked(name, value)
-        except BadInput as why:
-            if not (self.multiplies() and name in {"time", "mem", *directives.rivals("mem")}):
+        except BadInputError as why:
+            if not (self.multiplies() and name in {"time", "mem", *directives.conflicting_options("mem")}):
                 raise
             raise why.inside("", f"{why.hint} To double what a slice had, write 2x.") from why
 
@@ -201,7 +201,7 @@ _HOW_TO_CHOOSE = {
 """The hint for a person who types sbatch's ``--array`` to choose slices, by verb."""
 
 
-def meta() -> tuple[tuple[str, ...], ResourceRequest]:
+def typed_words_and_request() -> tuple[tuple[str, ...], ResourceRequest]:
     """Return the words after ``--`` and sbatch's options of the command that is running."""
     context = click.get_current_context()
     return context.meta["words"], context.meta["sbatch"]
@@ -216,7 +216,7 @@ def naming_setting(option: str) -> Iterator[None]:
     """
     try:
         yield
-    except BadInput as why:
+    except BadInputError as why:
         where = click.get_current_context().meta.get("setting_locations", {}).get(option)
         if where is None:
             raise
@@ -244,7 +244,7 @@ def parse_states(texts: tuple[str, ...]) -> frozenset[State] | None:
             chosen.add(State[word])
         else:
             hint = f"{_suggest_state(word)}States: {', '.join(State)}; FAIL means all failures."
-            raise BadInput(f"There is no state {word!r}.", hint, code="unknown-state", state=word)
+            raise BadInputError(f"There is no state {word!r}.", hint, code="unknown-state", state=word)
     return frozenset(chosen)
 
 

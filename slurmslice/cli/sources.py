@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from slurmslice.cli.console import note
-from slurmslice.command import Words, quote
-from slurmslice.errors import BadInput
-from slurmslice.slices import SliceTable, from_range
+from slurmslice.cli.console import emit_note
+from slurmslice.command import CommandWords, quote
+from slurmslice.errors import BadInputError
+from slurmslice.slices import SliceTable, slices_from_range
 
 SLICE_OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option(
@@ -63,7 +63,7 @@ FILE may be - for standard input."""
 
 
 @dataclass(frozen=True)
-class Given:
+class ChosenSlices:
     """The slices of a new run.
 
     Attributes:
@@ -77,7 +77,7 @@ class Given:
     table: SliceTable
     source: str
     throttle: int | None = None
-    command: Words | None = None
+    command: CommandWords | None = None
     name: str = ""
 
 
@@ -101,7 +101,7 @@ class SliceOptions:
             if value not in (None, False, ()):
                 yield "-a" if name == "slices" else f"--{name.replace('_', '-')}"
 
-    def read(self) -> Given:
+    def read(self) -> ChosenSlices:
         """Read the slices from their one source.
 
         Raises:
@@ -110,11 +110,11 @@ class SliceOptions:
         given = self._read_source()
         if not self.column:
             return given
-        from slurmslice.readers.columns import derive
+        from slurmslice.readers.columns import add_computed_columns
 
-        return replace(given, table=derive(given.table, self.column))
+        return replace(given, table=add_computed_columns(given.table, self.column))
 
-    def _read_source(self) -> Given:
+    def _read_source(self) -> ChosenSlices:
         readers = {
             "-a": self._range,
             "--slices-from": self._list,
@@ -128,7 +128,7 @@ class SliceOptions:
         if len(sources) != 1:
             number = f"{len(sources)} options choose" if sources else "No option chooses"
             those = f": {' and '.join(sources)}" if sources else ""
-            raise BadInput(
+            raise BadInputError(
                 f"{number} the slices{those}. Use exactly one.",
                 _SOURCES,
                 code="one-source",
@@ -136,7 +136,7 @@ class SliceOptions:
             )
         for option, source in (("--null", "--slices-from"), ("--key", "--table")):
             if option in typed and source not in sources:
-                raise BadInput(
+                raise BadInputError(
                     f"{option} needs {source}; you used {sources[0]}.",
                     _SOURCES,
                     code="option-needs-another",
@@ -145,59 +145,59 @@ class SliceOptions:
                 )
         return readers[sources[0]]()
 
-    def _range(self) -> Given:
-        table, throttle = from_range(self.slices or "")
-        return Given(table, self.slices or "", throttle)
+    def _range(self) -> ChosenSlices:
+        table, throttle = slices_from_range(self.slices or "")
+        return ChosenSlices(table, self.slices or "", throttle)
 
-    def _list(self) -> Given:
-        from slurmslice.readers.lists import from_lines
+    def _list(self) -> ChosenSlices:
+        from slurmslice.readers.lists import slices_from_lines
 
         data, source = _read(self.slices_from, b"\0" if self.null else b"\n")
-        return Given(from_lines(data, source, nul=self.null), source)
+        return ChosenSlices(slices_from_lines(data, source, nul=self.null), source)
 
-    def _rows(self) -> Given:
-        from slurmslice.readers.delimited import from_table
+    def _rows(self) -> ChosenSlices:
+        from slurmslice.readers.delimited import slices_from_table
 
         data, source = _read(self.table)
-        return Given(from_table(data, source, self.key), source)
+        return ChosenSlices(slices_from_table(data, source, self.key), source)
 
-    def _files(self) -> Given:
-        from slurmslice.cli.patterns import matching
-        from slurmslice.readers.files import from_paths
+    def _files(self) -> ChosenSlices:
+        from slurmslice.cli.patterns import matching_paths
+        from slurmslice.readers.files import slices_from_paths
 
         pattern = self.glob or ""
-        paths = matching(pattern)
+        paths = matching_paths(pattern)
         if paths == [pattern] and os.path.isdir(pattern):
             within = quote(os.path.join(pattern, "*"))
             message = f"--glob {quote(pattern)} is one slice: a folder. For its content: {within}"
-            note("glob-is-folder", message, path=pattern, within=within)
-        return Given(from_paths(paths, pattern), pattern)
+            emit_note("glob-is-folder", message, path=pattern, within=within)
+        return ChosenSlices(slices_from_paths(paths, pattern), pattern)
 
-    def _combinations(self) -> Given:
-        from slurmslice.readers.grid import from_grid
+    def _combinations(self) -> ChosenSlices:
+        from slurmslice.readers.grid import slices_from_grid
 
-        return Given(*from_grid(self.grid))
+        return ChosenSlices(*slices_from_grid(self.grid))
 
-    def _jobs(self) -> Given:
-        from slurmslice.readers.lists import JOB, from_jobs
+    def _jobs(self) -> ChosenSlices:
+        from slurmslice.readers.lists import JOB_COMMAND, slices_from_jobs
         from slurmslice.verbs.create import default_name
 
         data, source = _read(self.job_file)
-        name = default_name(Words((source,)))
-        return Given(from_jobs(data, source), source, command=JOB, name=name)
+        name = default_name(CommandWords((source,)))
+        return ChosenSlices(slices_from_jobs(data, source), source, command=JOB_COMMAND, name=name)
 
 
 def _read(source: str | None, end: bytes = b"\n") -> tuple[bytes, str]:
     """Read a file, or standard input for ``-``; return its bytes and its name."""
-    from slurmslice.readers.text import gathered
+    from slurmslice.readers.text import read_bounded
 
     piped = not source or source == "-"
     name = "standard input" if piped else str(source)
     try:
         with open(0 if piped else name, "rb", closefd=not piped) as file:
-            return gathered(file, name, end), name
+            return read_bounded(file, name, end), name
     except OSError as why:
-        raise BadInput(
+        raise BadInputError(
             f"The file of the slices, {name!r}, cannot be read: {why.strerror}.",
             code="unreadable-file",
             path=name,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from slurmslice.cli import places
-from slurmslice.cli.console import note, out, print_note
+from slurmslice.cli.console import emit_note, print_line, print_note
 from slurmslice.cli.engine import open_run
-from slurmslice.cli.preview import relative
+from slurmslice.cli.preview import relative_path
 from slurmslice.cli.shared import (
     KeysCommand,
     exit_code_option,
@@ -16,11 +16,11 @@ from slurmslice.cli.shared import (
     run_argument,
     state_option,
 )
-from slurmslice.cli.summary import exit_code, notes_on_silence, print_summary
-from slurmslice.cli.tables import slices_table
-from slurmslice.reports.counts import count
+from slurmslice.cli.summary import notes_on_silence, print_summary, run_exit_code
+from slurmslice.cli.tables import print_slices_table
+from slurmslice.reports.counts import count_text
 from slurmslice.run import Run
-from slurmslice.verbs.doubles import doubles
+from slurmslice.verbs.doubles import duplicate_job_notes
 from slurmslice.verbs.poll import poll
 
 
@@ -41,31 +41,31 @@ def command(
 ) -> int:
     """Show the state of every slice, or of the named ones. Slurm is asked once."""
     chosen = parse_states(states)
-    run = open_run(places.find(run_name, changing=False, keys_of="status", keys=keys))
+    run = open_run(places.find_run(run_name, changing=False, keys_of="status", keys=keys))
     named = keys_from_words(run, keys)
     looked = poll(run)
     among = range(len(run.table)) if named is None else named
     rows = [r for r in among if chosen is None or run.standings[r].state in chosen]
     if as_json:
-        from slurmslice.reports.records import to_json
+        from slurmslice.reports.records import run_json
 
-        out(to_json(run, rows))
+        print_line(run_json(run, rows))
     elif per_slice or chosen is not None or named is not None:
-        slices_table(run, rows)
+        print_slices_table(run, rows)
     else:
         _print_counts(run)
-    for found in (*looked.notes, *doubles(run), *notes_on_silence(looked)):
+    for found in (*looked.notes, *duplicate_job_notes(run), *notes_on_silence(looked)):
         print_note(found)
     if not looked.learnt:
-        note("no-source-answered", "No source answered: these are the states last seen.")
+        emit_note("no-source-answered", "No source answered: these are the states last seen.")
         return 3
-    return exit_code(run) if set_exit_code else 0
+    return run_exit_code(run) if set_exit_code else 0
 
 
 def _print_counts(run: Run) -> None:
     where = (
         f"{run.record.engine} on {run.record.cluster}" if run.record.cluster else run.record.engine
     )
-    headline = f"{run.record.name}: {count(len(run.table))}, {where}, {relative(run.place.path)}"
-    note("run-summary", headline, run=run.record.name, slices=len(run.table))
+    headline = f"{run.record.name}: {count_text(len(run.table))}, {where}, {relative_path(run.place.path)}"
+    emit_note("run-summary", headline, run=run.record.name, slices=len(run.table))
     print_summary(run)

@@ -5,22 +5,22 @@ from __future__ import annotations
 import click
 
 from slurmslice.cli import places
-from slurmslice.cli.console import note, out
+from slurmslice.cli.console import emit_note, print_line
 from slurmslice.cli.engine import open_run
-from slurmslice.cli.sending import change_max_failures, nothing_waits, send
+from slurmslice.cli.sending import change_max_failures, nothing_waits, submit_or_show
 from slurmslice.cli.shared import (
     ChangingCommand,
     dry_run_option,
     max_failures_option,
-    meta,
     run_argument,
+    typed_words_and_request,
 )
-from slurmslice.errors import BadInput
-from slurmslice.reports.counts import count
+from slurmslice.errors import BadInputError
+from slurmslice.reports.counts import count_text
 from slurmslice.resources import ResourceRequest
 from slurmslice.run import Run
 from slurmslice.submission_plan import Choice, make_plan
-from slurmslice.verbs.submit import Choose, waiting
+from slurmslice.verbs.submit import ChooseRows, choose_waiting
 
 
 @click.command(cls=ChangingCommand)
@@ -44,14 +44,14 @@ def command(
 
     sbatch's options (-p, --mem, …) change the request of these slices.
     """
-    run = open_run(places.find(run_name, changing=True), changing=True, read_only=dry_run)
-    choose, changes = waiting(_select(run, only)), meta()[1]
+    run = open_run(places.find_run(run_name, changing=True), changing=True, read_only=dry_run)
+    choose, changes = choose_waiting(_select(run, only)), typed_words_and_request()[1]
     if test_only:
         return _test_only(run, choose, changes)
     if max_failures is not None:
         change_max_failures(run, max_failures)
     chosen = ("--only", only) if only else ()
-    return send(
+    return submit_or_show(
         run, choose, changes, verb="submit", again=lambda options: (*chosen, *options),
         nothing=nothing_waits,
     )  # fmt: skip
@@ -66,7 +66,7 @@ def _select(run: Run, text: str | None) -> list[int] | int | None:
         return None
     if text.isascii() and text.isdecimal():
         if not int(text):
-            raise BadInput(
+            raise BadInputError(
                 "--only 0 means no slice at all.",
                 "For the slice 0: --only 0-0",
                 code="bad-number",
@@ -78,7 +78,7 @@ def _select(run: Run, text: str | None) -> list[int] | int | None:
     return run.table.select(names)
 
 
-def _test_only(run: Run, choose: Choose, changes: ResourceRequest) -> int:
+def _test_only(run: Run, choose: ChooseRows, changes: ResourceRequest) -> int:
     """Print Slurm's answer about the next submission, and submit nothing."""
     plan = make_plan(run, Choice(choose(run), changes))
     planned = next(plan.submissions(run), None)
@@ -86,7 +86,7 @@ def _test_only(run: Run, choose: Choose, changes: ResourceRequest) -> int:
         nothing_waits(run)
         return 0
     slices = len(planned.batch.rows)
-    message = f"Slurm's answer about submission {planned.number:03d} ({count(slices)}):"
-    note("test-only", message, submission=planned.number, slices=slices)
-    out(run.engine.test(planned.order(run)))
+    message = f"Slurm's answer about submission {planned.number:03d} ({count_text(slices)}):"
+    emit_note("test-only", message, submission=planned.number, slices=slices)
+    print_line(run.engine.test(planned.order(run)))
     return 0

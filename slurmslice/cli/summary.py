@@ -4,34 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from slurmslice.cli.console import note, out, painted, print_note
-from slurmslice.cli.preview import relative
+from slurmslice.cli.console import colored_state, emit_note, print_line, print_note
+from slurmslice.cli.preview import relative_path
 from slurmslice.command import quote
 from slurmslice.engines.slurm.job_states import find_blocking_reason
 from slurmslice.engines.slurm.sbatch_result import suggest_change
-from slurmslice.judge import is_unseen
+from slurmslice.judge import is_unknown_to_slurm
 from slurmslice.notes import Note
-from slurmslice.reports.counts import count, counts, key_ranges
+from slurmslice.reports.counts import count_text, counts_by_state, key_ranges
 from slurmslice.run import Run
-from slurmslice.states import FAILURES, IN_FLIGHT, State
-from slurmslice.verbs.poll import Poll
+from slurmslice.states import FAILED_STATES, IN_FLIGHT_STATES, State
+from slurmslice.verbs.poll import PollResult
 
 
 def print_summary(run: Run) -> None:
     """Print counts with key ranges to stdout, and advice to stderr."""
-    for one in counts(run):
-        out(f" {len(one.rows):>7}  {one.keys}  ({one.why})", painted(one.state, 14))
+    for one in counts_by_state(run):
+        print_line(f" {len(one.rows):>7}  {one.keys}  ({one.why})", colored_state(one.state, 14))
     if run.ledger.refusal:
-        note("submission-rejected", run.ledger.refusal)
+        emit_note("submission-rejected", run.ledger.refusal)
     for found in notes_on_blocked_slices(run):
         print_note(found)
     if hint := _waiting_beside_running(run):
-        note("waiting", hint, slices=waiting_count(run))
+        emit_note("waiting", hint, slices=waiting_count(run))
     if hint := next_step(run):
-        note("next-step", hint)
+        emit_note("next-step", hint)
 
 
-def notes_on_silence(looked: Poll) -> Iterator[Note]:
+def notes_on_silence(looked: PollResult) -> Iterator[Note]:
     """Return a note for each source that did not answer."""
     return (Note("no-answer", f"No answer: {silence}") for silence in looked.silences)
 
@@ -47,9 +47,9 @@ def waiting_message(run: Run, why: str = "not in the queue yet") -> str:
     """Return how many slices wait, why, and what submits them; empty if no slice waits."""
     if queued := len(run.ledger.queue):
         commands = _commands_to_continue(run)
-        return f"{count(queued)} waiting ({why}). To submit them as there is room: {commands}."
+        return f"{count_text(queued)} waiting ({why}). To submit them as there is room: {commands}."
     name, waiting = quote(run.record.name), run.standings.tally().get(State.WAITING, 0)
-    return f"{count(waiting)} waiting. To submit: slurmslice submit {name}" if waiting else ""
+    return f"{count_text(waiting)} waiting. To submit: slurmslice submit {name}" if waiting else ""
 
 
 def waiting_count(run: Run) -> int:
@@ -63,7 +63,7 @@ def note_on_throttle(run: Run) -> Note | None:
     if not held:
         return None
     message = (
-        f"Held by the throttle until others have ended: {count(held, 'array')}. "
+        f"Held by the throttle until others have ended: {count_text(held, 'array')}. "
         f"To release them then: {_commands_to_continue(run)}."
     )
     return Note("held-for-throttle", message, {"arrays": held})
@@ -99,18 +99,18 @@ def notes_on_blocked_slices(run: Run) -> tuple[Note, ...]:
     return (*notes, *_notes_on_unknown_slices(run))
 
 
-LOST_S = 600.0
+UNKNOWN_AFTER_S = 600.0
 """Seconds after a submission. By then each source that answers knows it, or has lost it."""
 
 
 def _notes_on_unknown_slices(run: Run) -> list[Note]:
     """Return a note on slices that Slurm does not know although it answers, if there are any."""
-    rows = run.standings.rows_in(IN_FLIGHT)
-    if not any(map(is_unseen, run.standings.reasons(rows))):
+    rows = run.standings.rows_in(IN_FLIGHT_STATES)
+    if not any(map(is_unknown_to_slurm, run.standings.reasons(rows))):
         return []
-    old = {n for n, s in run.ledger.submissions.items() if run.clock() - s.intent.at >= LOST_S}
+    old = {n for n, s in run.ledger.submissions.items() if run.clock() - s.intent.at >= UNKNOWN_AFTER_S}
     standings = ((row, run.standings[row]) for row in rows)
-    lost = [row for row, one in standings if one.submission in old and is_unseen(one.reason)]
+    lost = [row for row, one in standings if one.submission in old and is_unknown_to_slurm(one.reason)]
     if not lost:
         return []
     keys = key_ranges([run.table.keys[row] for row in lost])
@@ -182,7 +182,7 @@ def _how_to_submit_waiting(run: Run) -> str:
         return ""
     verb, name = "run" if run.engine.runs_in_process else "submit", quote(run.record.name)
     if run.ledger.refusal:
-        options = changing_options(run.ledger.refusal)
+        options = suggest_options(run.ledger.refusal)
         return f"Change the request, for example: slurmslice {verb} {name} {options}"
     return f"To submit waiting slices: slurmslice {verb} {name}"
 
@@ -195,13 +195,13 @@ def _place_to_repair(run: Run) -> str:
     why = run.standings.reasons(run.standings.rows_in({State.FAILED}))
     if not why:
         return ""
-    script = quote(relative(run.place.script))
+    script = quote(relative_path(run.place.script))
     if any(reason.startswith(_SETUP_EXITED) for reason in why):
         return f"the setup in {script} (resubmit uses the edited script)"
     return f"the program, or {script} (resubmit uses the edited script)"
 
 
-def changing_options(refusal: str) -> str:
+def suggest_options(refusal: str) -> str:
     """Return options to change after a rejected submission; an example if none is known."""
     return suggest_change(refusal)[0] or "-p PARTITION"
 
@@ -220,13 +220,13 @@ _RAISED_REQUESTS = {State.OUT_OF_MEMORY: " --mem 2x", State.TIMEOUT: " --time 2x
 
 def _first_key(run: Run) -> str:
     """Return the key of the first failed slice, quoted for the shell."""
-    return quote(run.table.keys[run.standings.rows_in(FAILURES)[0]])
+    return quote(run.table.keys[run.standings.rows_in(FAILED_STATES)[0]])
 
 
 NOT_FINISHED = 4
 
 
-def exit_code(run: Run) -> int:
+def run_exit_code(run: Run) -> int:
     """Return 0 if every slice is done, 1 if the run is finished otherwise, 4 if it is not."""
     if not run.finished:
         return NOT_FINISHED

@@ -6,9 +6,9 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 
-from slurmslice.cli.console import colored, one_line
-from slurmslice.judge import Standing
-from slurmslice.reports.requested import Requested
+from slurmslice.cli.console import printable_line, use_colors
+from slurmslice.judge import SliceStatus
+from slurmslice.reports.requested import SliceRequests
 from slurmslice.run import Run
 from slurmslice.tables import escape
 from slurmslice.units import format_time
@@ -16,16 +16,16 @@ from slurmslice.units import format_time
 _WIDE = 10_000_000  # more than the longest value with every byte escaped
 
 
-def slices_table(run: Run, rows: Iterable[int]) -> None:
+def print_slices_table(run: Run, rows: Iterable[int]) -> None:
     """Print one line per slice: its state, node, resource use and request."""
     header = ("KEY", "STATE", "ATTEMPT", "JOB", "EXIT", "ELAPSED", "LIMIT", "CPU", "MEMORY",
               "REQUESTED", "NODE", "REASON")  # fmt: skip
-    requested = Requested(run)
+    requested = SliceRequests(run)
     lines = (_slice_line(run, row, requested) for row in rows)
     print_table(header, lines, right=(2, 5, 6, 7, 8, 9))
 
 
-def _slice_line(run: Run, row: int, requested: Requested) -> tuple[str, ...]:
+def _slice_line(run: Run, row: int, requested: SliceRequests) -> tuple[str, ...]:
     standing, asked = run.standings[row], requested.of(row)
     return (
         escape(run.table.keys[row]),
@@ -43,13 +43,13 @@ def _slice_line(run: Run, row: int, requested: Requested) -> tuple[str, ...]:
     )
 
 
-def _elapsed(standing: Standing) -> float | None:
+def _elapsed(standing: SliceStatus) -> float | None:
     if standing.elapsed_s is None and standing.started_at and not standing.ended_at:
         return max(0.0, time.time() - standing.started_at)
     return standing.elapsed_s
 
 
-def _exit(standing: Standing) -> str:
+def _exit(standing: SliceStatus) -> str:
     if standing.exit_code is None:
         return ""
     return f"{standing.exit_code}:{standing.signal or 0}"
@@ -78,9 +78,9 @@ def print_table(
         justify = "right" if position in right else "left"
         table.add_column(title, justify=justify, no_wrap=True, overflow="ellipsis")  # type: ignore[arg-type]
     for row in rows:
-        table.add_row(*(Text(one_line(cell)) for cell in row))
+        table.add_row(*(Text(printable_line(cell)) for cell in row))
     terminal = sys.stdout.isatty()
     console = Console(
-        width=None if terminal else _WIDE, no_color=not colored(terminal), highlight=False
+        width=None if terminal else _WIDE, no_color=not use_colors(terminal), highlight=False
     )
     console.print(table)

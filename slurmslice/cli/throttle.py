@@ -5,14 +5,14 @@ from __future__ import annotations
 import click
 
 from slurmslice.cli import places
-from slurmslice.cli.console import note, print_note
+from slurmslice.cli.console import emit_note, print_note
 from slurmslice.cli.engine import open_run
 from slurmslice.cli.shared import dry_run_option
 from slurmslice.cli.summary import note_on_throttle
-from slurmslice.errors import BadInput
-from slurmslice.reports.counts import count
+from slurmslice.errors import BadInputError
+from slurmslice.reports.counts import count_text
 from slurmslice.verbs.poll import poll
-from slurmslice.verbs.steer import throttle
+from slurmslice.verbs.steer import set_throttle
 
 
 @click.command()
@@ -21,26 +21,26 @@ from slurmslice.verbs.steer import throttle
 def command(words: tuple[str, ...], dry_run: bool) -> int:
     """Change how many slices of a run may run at once, now and in later submissions."""
     if len(words) > 2:
-        raise BadInput(
+        raise BadInputError(
             "throttle takes a run and a number.",
             "slurmslice throttle [RUN] N",
             code="too-many-words",
         )
     limit = _limit(words[-1])
-    place = places.find(words[0] if len(words) == 2 else None, changing=True)
+    place = places.find_run(words[0] if len(words) == 2 else None, changing=True)
     run = open_run(place, changing=True, read_only=dry_run)
     poll(run)  # ended arrays need no share of the throttle
     if dry_run:
         arrays = len(run.in_flight())
-        message = f"Would set the throttle of {count(arrays, 'array')} to {words[-1]}."
-        note("would-throttle", message, limit=limit, arrays=arrays)
+        message = f"Would set the throttle of {count_text(arrays, 'array')} to {words[-1]}."
+        emit_note("would-throttle", message, limit=limit, arrays=arrays)
         return 0
-    arrays = throttle(run, limit)
+    arrays = set_throttle(run, limit)
     message = (
-        f"At most {words[-1]} slices at once, in {count(arrays, 'array')} in the queue or running."
-        if limit else f"No throttle any more, in {count(arrays, 'array')}."
+        f"At most {words[-1]} slices at once, in {count_text(arrays, 'array')} in the queue or running."
+        if limit else f"No throttle any more, in {count_text(arrays, 'array')}."
     )  # fmt: skip
-    note("throttle-changed", message, limit=limit, arrays=arrays)
+    emit_note("throttle-changed", message, limit=limit, arrays=arrays)
     if held := note_on_throttle(run):
         print_note(held)
     return 0
@@ -50,7 +50,7 @@ def _limit(text: str) -> int | None:
     if text == "none":
         return None
     if not (text.isascii() and text.isdecimal()) or int(text) == 0:
-        raise BadInput(
+        raise BadInputError(
             f"{text!r} is not a number of slices from 1 up.",
             "To remove the throttle: none. To stop slices: slurmslice cancel",
             code="bad-number",

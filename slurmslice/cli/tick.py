@@ -5,15 +5,15 @@ from __future__ import annotations
 import click
 
 from slurmslice.cli import places
-from slurmslice.cli.console import note, print_note
+from slurmslice.cli.console import emit_note, print_note
 from slurmslice.cli.engine import open_run
 from slurmslice.cli.live import progress_line
 from slurmslice.cli.preview import print_taken
 from slurmslice.cli.sending import note_waiting
 from slurmslice.cli.shared import exit_code_option, run_argument
-from slurmslice.cli.summary import exit_code, notes_on_silence, print_summary
-from slurmslice.errors import BadInput
-from slurmslice.verbs.follow import TICK, step
+from slurmslice.cli.summary import notes_on_silence, print_summary, run_exit_code
+from slurmslice.errors import BadInputError
+from slurmslice.verbs.follow import TICK_OPTIONS, follow_step
 from slurmslice.verbs.poll import poll
 
 
@@ -26,16 +26,16 @@ def command(run_name: str | None, set_exit_code: bool) -> int:
     Failed slices with attempts left (`run --max-attempts`) are submitted again. You can call it
     as often as you like, from cron or twice at the same time: no slice is submitted twice.
     """
-    run = open_run(places.find(run_name, changing=True), changing=True)
+    run = open_run(places.find_run(run_name, changing=True), changing=True)
     if run.engine.runs_in_process:
-        raise BadInput(
+        raise BadInputError(
             "tick cannot run slices on this machine: they run only while a process follows them.",
             f"To continue: slurmslice run {run.record.name}",
             code="slurm-only",
             run=run.record.name,
         )
     looked = poll(run)
-    fed = step(run, TICK)
+    fed = follow_step(run, TICK_OPTIONS)
     print_taken(run, fed.taken)
     for found in (*looked.notes, *notes_on_silence(looked)):
         print_note(found)
@@ -43,6 +43,6 @@ def command(run_name: str | None, set_exit_code: bool) -> int:
     if run.finished:
         print_summary(run)
     else:
-        note("progress", click.unstyle(progress_line(run.standings.tally())))
+        emit_note("progress", click.unstyle(progress_line(run.standings.tally())))
         note_waiting(run, fed)
-    return exit_code(run) if set_exit_code else 0
+    return run_exit_code(run) if set_exit_code else 0

@@ -24,5 +24,5 @@ def command(run_name: str | None, interval: float | None) -> int:
     Slices that are not submitted yet stay so. To submit them: `slurmslice run RUN`, or
     `slurmslice tick RUN` on a cluster.
     """
-    run = open_run(places.find(run_name, changing=False), read_only=True)  # nothing is written
+    run = open_run(places.find_run(run_name, changing=False), read_only=True)  # nothing is written
     return watch_live(run, interval)

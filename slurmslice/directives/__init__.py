@@ -12,16 +12,31 @@ from slurmslice.directives.options import (
     NO_OPTIONS,
     Options,
     any_option,
-    check,
-    check_any,
+    check_any_option,
     check_memory,
-    find,
-    lacking,
-    names,
-    rivals,
+    check_option,
+    conflicting_options,
+    find_option,
+    known_options,
+    options_not_in_release,
 )
-from slurmslice.directives.script_lines import block, in_force, read
+from slurmslice.directives.script_lines import format_directives, merge_options, read_directives
 
-__all__ = ["NO_OPTIONS", "Option", "Options", "Release", "Takes", "any_option", "block"]
-__all__ += ["check", "check_any", "check_memory", "find", "in_force", "lacking", "names"]
-__all__ += ["read", "rivals"]
+__all__ = [
+    "NO_OPTIONS",
+    "Option",
+    "Options",
+    "Release",
+    "Takes",
+    "any_option",
+    "check_any_option",
+    "check_memory",
+    "check_option",
+    "conflicting_options",
+    "find_option",
+    "format_directives",
+    "known_options",
+    "merge_options",
+    "options_not_in_release",
+    "read_directives",
+]

@@ -10,7 +10,7 @@ from types import ModuleType
 
 
 @contextmanager
-def simple_slurm() -> Iterator[ModuleType]:
+def imported_simple_slurm() -> Iterator[ModuleType]:
     """Import simple_slurm, and undo the side effects of the import.
 
     The import raises if SQUEUE_FORMAT is not a list of names, and configures the root logger.
@@ -21,9 +21,9 @@ def simple_slurm() -> Iterator[ModuleType]:
     handlers, level = root.handlers[:], root.level
     hidden = os.environ.pop("SQUEUE_FORMAT", None)
     try:
-        import simple_slurm.core  # late: 20 ms that most commands do not need
+        import imported_simple_slurm.core  # late: 20 ms that most commands do not need
 
-        yield simple_slurm.core
+        yield imported_simple_slurm.core
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)
@@ -32,8 +32,8 @@ def simple_slurm() -> Iterator[ModuleType]:
 
 
 @cache
-def listed_options() -> tuple[tuple[str, str | None], ...]:
+def simple_slurm_options() -> tuple[tuple[str, str | None], ...]:
     """Return the long name and the letter (or None) of each option of simple_slurm."""
-    with simple_slurm() as library:
+    with imported_simple_slurm() as library:
         words = library.read_simple_txt("arguments.txt")
     return tuple((name.replace("_", "-"), *(letter or [None])) for name, *letter in words)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
 
-from slurmslice.directives.library import listed_options
+from slurmslice.directives.library import simple_slurm_options
 from slurmslice.directives.option_table import ALIASES, OPTIONS, Option, Release, Takes
-from slurmslice.errors import BadInput
+from slurmslice.errors import BadInputError
 from slurmslice.units import parse_count, parse_memory, parse_time
 
 Options = Sequence[tuple[str, str]]
@@ -30,7 +30,7 @@ OPPOSITES: Mapping[str, str] = {
 }
 """Options, and the options that undo them."""
 
-MEMORY = ("mem", "mem-per-cpu", "mem-per-gpu")
+MEMORY_OPTIONS = ("mem", "mem-per-cpu", "mem-per-gpu")
 """Three options that request memory. sbatch accepts one of them."""
 
 _LOGS = "Slices' logs are kept by slurmslice: `slurmslice logs KEY` shows one."
@@ -59,20 +59,20 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 
 
 @cache
-def names() -> Mapping[str, Option]:
+def known_options() -> Mapping[str, Option]:
     """Return all options of our own table and of simple_slurm, by long name."""
-    found = {name: Option(name, letter, Takes.VALUE) for name, letter in listed_options()}
+    found = {name: Option(name, letter, Takes.VALUE) for name, letter in simple_slurm_options()}
     return MappingProxyType({**found, **OPTIONS})
 
 
 @cache
-def spellings() -> Mapping[str, Option]:
+def known_spellings() -> Mapping[str, Option]:
     """Return the same options, also under the other spellings that sbatch accepts."""
-    others = {other: names()[name] for other, name in ALIASES.items()}
-    return MappingProxyType({**names(), **others})
+    others = {other: known_options()[name] for other, name in ALIASES.items()}
+    return MappingProxyType({**known_options(), **others})
 
 
-def find(name: str, more: Mapping[str, Option] = NO_OPTIONS) -> Option:
+def find_option(name: str, more: Mapping[str, Option] = NO_OPTIONS) -> Option:
     """Return the option with a long name or letter; leading dashes and ``_`` for ``-`` are fine.
 
     Args:
@@ -88,9 +88,9 @@ def find(name: str, more: Mapping[str, Option] = NO_OPTIONS) -> Option:
     import difflib
 
     plain = name.lstrip("-").replace("_", "-")
-    near = difflib.get_close_matches(plain, [*names(), *more], 1)
+    near = difflib.get_close_matches(plain, [*known_options(), *more], 1)
     guess = f"Did you mean --{near[0]}? " if near else "`man sbatch` lists sbatch's options. "
-    raise BadInput(
+    raise BadInputError(
         f"There is no option {name!r} of sbatch.",
         f"{guess}To pass it unchecked: --sbatch NAME=VALUE",
         code="unknown-option",
@@ -102,23 +102,23 @@ def find(name: str, more: Mapping[str, Option] = NO_OPTIONS) -> Option:
 def _known(name: str, more: Mapping[str, Option]) -> Option | None:
     plain = name.lstrip("-")
     dashed = plain.replace("_", "-")
-    for option in (*names().values(), *more.values()):
+    for option in (*known_options().values(), *more.values()):
         if plain and plain == option.letter:
             return option
-    return spellings().get(dashed) or more.get(plain) or more.get(dashed)
+    return known_spellings().get(dashed) or more.get(plain) or more.get(dashed)
 
 
-def check(name: str, value: str = "", more: Mapping[str, Option] = NO_OPTIONS) -> tuple[str, str]:
+def check_option(name: str, value: str = "", more: Mapping[str, Option] = NO_OPTIONS) -> tuple[str, str]:
     """Return the long name and the value of an option that a user gave.
 
     Raises:
         BadInput: there is no such option, slurmslice sets it itself, or the value is impossible
             for sbatch or the script.
     """
-    return _checked(find(name, more), value)
+    return _checked(find_option(name, more), value)
 
 
-def check_any(name: str, value: str = "") -> tuple[str, str]:
+def check_any_option(name: str, value: str = "") -> tuple[str, str]:
     """Return the same for a name that may be unknown, as with ``--sbatch``.
 
     Raises:
@@ -138,7 +138,7 @@ def any_option(name: str) -> Option:
         return option
     plain = name.lstrip("-")
     if not _NAME.fullmatch(plain):
-        raise BadInput(
+        raise BadInputError(
             f"{name!r} cannot be the name of an option.",
             "A name has letters, digits and _.+-. With a value: --sbatch NAME=VALUE",
             code="bad-option-name",
@@ -151,17 +151,17 @@ def _checked(option: Option, value: str) -> tuple[str, str]:
     name = option.name
     if name in _OWNED:
         message = f"--{name} cannot be given here."
-        raise BadInput(message, _OWNED[name], code="option-not-allowed", option=name)
+        raise BadInputError(message, _OWNED[name], code="option-not-allowed", option=name)
     check_line(name, value)
     if value and option.takes is Takes.NOTHING:
-        raise BadInput(
+        raise BadInputError(
             f"--{name} takes no value, but got {value!r}.",
             code="unexpected-value",
             option=name,
             value=value,
         )
     if not value and option.takes is Takes.VALUE and name != "comment":
-        raise BadInput(
+        raise BadInputError(
             f"--{name} needs a value.",
             "Perhaps a variable of your shell is empty.",
             code="missing-value",
@@ -169,7 +169,7 @@ def _checked(option: Option, value: str) -> tuple[str, str]:
         )
     try:
         _CHECKS.get(name, str)(value)
-    except BadInput as why:
+    except BadInputError as why:
         raise why.inside(f"--{name}", option=name) from why
     return name, value
 
@@ -181,7 +181,7 @@ def check_line(name: str, value: str) -> None:
         BadInput: it has a line end or a NUL.
     """
     if "\0" in value or "\n" in value:
-        raise BadInput(
+        raise BadInputError(
             f"The value of --{name} has a line end or a NUL: {value!r}.",
             code="control-character",
             option=name,
@@ -190,7 +190,7 @@ def check_line(name: str, value: str) -> None:
 
 
 _CHECKS: Mapping[str, Callable[[str], object]] = {
-    **dict.fromkeys((*MEMORY, "tmp"), parse_memory),
+    **dict.fromkeys((*MEMORY_OPTIONS, "tmp"), parse_memory),
     **dict.fromkeys(("time", "time-min"), parse_time),
     **dict.fromkeys(("cpus-per-task", "ntasks", "ntasks-per-node", "cpus-per-gpu"), parse_count),
 }
@@ -202,9 +202,9 @@ def check_memory(options: Options) -> None:
     Raises:
         BadInput: there are two.
     """
-    given = [name for name in dict(options) if name in MEMORY]
+    given = [name for name in dict(options) if name in MEMORY_OPTIONS]
     if len(given) > 1:
-        raise BadInput(
+        raise BadInputError(
             f"--{given[0]} and --{given[1]} exclude one another.",
             "Give one of them.",
             code="options-conflict",
@@ -213,14 +213,14 @@ def check_memory(options: Options) -> None:
         )
 
 
-def rivals(name: str) -> frozenset[str]:
+def conflicting_options(name: str) -> frozenset[str]:
     """Return the long names of options that exclude or undo this one."""
-    family = MEMORY if name in MEMORY else (OPPOSITES.get(name, name),)
+    family = MEMORY_OPTIONS if name in MEMORY_OPTIONS else (OPPOSITES.get(name, name),)
     return frozenset(family) - {name}
 
 
 @dataclass(frozen=True, slots=True)
-class Lack:
+class MissingOption:
     """An option that a release of Slurm does not have.
 
     Attributes:
@@ -234,7 +234,7 @@ class Lack:
     is_newer: bool
 
 
-def lacking(options: Options, release: Release) -> Iterator[Lack]:
+def options_not_in_release(options: Options, release: Release) -> Iterator[MissingOption]:
     """Return the options that a release of Slurm lacks, or has only without a value.
 
     An option outside our table is the cluster's own and is never returned.
@@ -245,7 +245,7 @@ def lacking(options: Options, release: Release) -> Iterator[Lack]:
             continue
         is_newer = option.since is not None and release < option.since
         if why := _lack(option, value, release):
-            yield Lack(name, f"{why}; this cluster has {_shown(release)}", is_newer)
+            yield MissingOption(name, f"{why}; this cluster has {_shown(release)}", is_newer)
 
 
 def _lack(option: Option, value: str, release: Release) -> str:

@@ -14,7 +14,7 @@ _LINE = re.compile(
 )
 
 
-def listed_options(text: str) -> Mapping[str, Option]:
+def parse_sbatch_help(text: str) -> Mapping[str, Option]:
     """Return each option in the output of ``sbatch --help``, by long name.
 
     An option without ``=VALUE`` may still take a value: 22.05 prints ``--container``. So its value

@@ -8,13 +8,19 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from slurmslice.directives.library import listed_options, simple_slurm
+from slurmslice.directives.library import imported_simple_slurm, simple_slurm_options
 from slurmslice.directives.option_table import Option, Takes
-from slurmslice.directives.options import OPPOSITES, Options, any_option, check_line, spellings
-from slurmslice.directives.scripts import directives
+from slurmslice.directives.options import (
+    OPPOSITES,
+    Options,
+    any_option,
+    check_line,
+    known_spellings,
+)
+from slurmslice.directives.scripts import parse_directives
 
 
-def block(options: Options) -> str:
+def format_directives(options: Options) -> str:
     """Return the ``#SBATCH`` lines of options in their order; the last of a name counts.
 
     sbatch reads each value exactly as it is given here.
@@ -36,8 +42,8 @@ def block(options: Options) -> str:
 
 def _printed(values: Mapping[Option, str]) -> dict[str, str]:
     """Return the lines of simple_slurm by long name, without ``#SBATCH``."""
-    own = {name for name, _ in listed_options()}
-    with simple_slurm() as library:
+    own = {name for name, _ in simple_slurm_options()}
+    with imported_simple_slurm() as library:
         slurm = library.Slurm()
         for option, value in values.items():
             if option.name in own:
@@ -66,7 +72,7 @@ def _quoted(option: Option, value: str) -> str:
     return '"' + _JOB_SEPARATOR.sub(r"\1\\", escaped) + '"'
 
 
-def read(script: str) -> tuple[tuple[str, str], ...]:
+def read_directives(script: str) -> tuple[tuple[str, str], ...]:
     """Return the options that sbatch reads from a script; the last of a name counts.
 
     Unknown options, of a site or of a newer sbatch, are kept as they are written.
@@ -74,10 +80,10 @@ def read(script: str) -> tuple[tuple[str, str], ...]:
     Raises:
         BadInput: sbatch cannot read a line; the message names it.
     """
-    return in_force(tuple(directives(script, spellings())), ())
+    return merge_options(tuple(parse_directives(script, known_spellings())), ())
 
 
-def in_force(script: Options, overrides: Options) -> tuple[tuple[str, str], ...]:
+def merge_options(script: Options, overrides: Options) -> tuple[tuple[str, str], ...]:
     """Merge the options of a script and of sbatch's command line; the later one counts."""
     chosen: dict[str, str] = {}
     for name, value in (*script, *overrides):

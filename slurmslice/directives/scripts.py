@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from slurmslice.directives.option_table import Option, Takes
-from slurmslice.errors import BadInput
+from slurmslice.errors import BadInputError
 
 
-class Unreadable(BadInput):
+class UnreadableScriptError(BadInputError):
     """A line of the script that sbatch cannot read."""
 
     def __init__(
@@ -25,7 +25,7 @@ class Unreadable(BadInput):
         self.line = line
 
 
-def directives(script: str, known: Mapping[str, Option]) -> Iterator[tuple[str, str]]:
+def parse_directives(script: str, known: Mapping[str, Option]) -> Iterator[tuple[str, str]]:
     """Return each option in a script's ``#SBATCH`` lines with its value, in their order.
 
     Letters and shortened names become long names. Unknown options, of a site or of a newer
@@ -44,7 +44,7 @@ def directives(script: str, known: Mapping[str, Option]) -> Iterator[tuple[str, 
         ignored = ignored or name == "ignore-pbs"
         yield name, value
     if foreign and not ignored:
-        raise Unreadable(
+        raise UnreadableScriptError(
             foreign,
             "sbatch also reads options from #PBS and #BSUB lines.",
             "Write it as #SBATCH, or add the line `#SBATCH --ignore-pbs`.",
@@ -80,7 +80,7 @@ def _split(line: str, number: int) -> Iterator[str]:
         if not word:
             return
         if word.startswith(":") or word in {"hetjob", "packjob"}:
-            raise Unreadable(
+            raise UnreadableScriptError(
                 number, "a heterogeneous job cannot be an array.", code="heterogeneous-job"
             )
         yield word
@@ -105,7 +105,7 @@ def _word(line: str, at: int, number: int) -> tuple[str, int]:
             word += char
         at += 1
     if quote:
-        raise Unreadable(number, f"the quote {quote} is not closed.", code="unclosed-quote")
+        raise UnreadableScriptError(number, f"the quote {quote} is not closed.", code="unclosed-quote")
     return word, at
 
 
@@ -126,7 +126,7 @@ class _Reader:
             elif word.startswith("-") and word not in {"-", "--"}:
                 yield from self._short(word[1:], number)
             else:
-                raise Unreadable(
+                raise UnreadableScriptError(
                     number,
                     f"sbatch has no option {word!r}.",
                     code="unknown-option",
@@ -140,7 +140,7 @@ class _Reader:
             follows = not equals and self._rest and not self._rest[-1][1].startswith("-")
             return written, self._rest.pop()[1] if follows else value
         if equals and option.takes is Takes.NOTHING:
-            raise Unreadable(
+            raise UnreadableScriptError(
                 number,
                 f"--{option.name} takes no value.",
                 code="unexpected-value",
@@ -157,7 +157,7 @@ class _Reader:
         found = {o.name: o for name, o in self._known.items() if name.startswith(written)}
         if len(found) > 1:
             several = ", ".join(f"--{name}" for name in sorted(found))
-            raise Unreadable(
+            raise UnreadableScriptError(
                 number,
                 f"--{written} may be {several}.",
                 "Write the whole name.",
@@ -170,7 +170,7 @@ class _Reader:
         for at, letter in enumerate(letters, 1):
             option = self._letters.get(letter)
             if option is None:
-                raise Unreadable(
+                raise UnreadableScriptError(
                     number, f"sbatch has no option -{letter}.", code="unknown-option", option=letter
                 )
             if option.takes is Takes.NOTHING:
@@ -182,7 +182,7 @@ class _Reader:
 
     def _next(self, option: Option, number: int) -> str:
         if not self._rest:
-            raise Unreadable(
+            raise UnreadableScriptError(
                 number, f"--{option.name} needs a value.", code="missing-value", option=option.name
             )
         return self._rest.pop()[1]

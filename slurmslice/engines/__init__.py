@@ -18,7 +18,7 @@ from slurmslice.resources import ResourceRequest
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class SubmitRequest:
     """The request for one submission, as an engine gets it.
 
     Attributes:
@@ -45,7 +45,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Receipt:
+class SubmitResult:
     """The result of an accepted submission.
 
     Attributes:
@@ -60,7 +60,7 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class TaskLimits:
     """The limits of the engine for tasks with one request, as far as they are known.
 
     Attributes:
@@ -87,7 +87,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Intake:
+class QueueCapacity:
     """The number of tasks that an engine's queue accepts now.
 
     Attributes:
@@ -104,7 +104,7 @@ class Intake:
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class FoundJob:
     """A job that was found by its token.
 
     Attributes:
@@ -117,7 +117,7 @@ class Sighting:
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class JobInfo:
     """The name, the script and the array of one job, as the engine has them.
 
     Attributes:
@@ -166,7 +166,7 @@ class Engine(Protocol):
     def cluster(self) -> str:
         """Name this cluster or machine; a run belongs to one."""
 
-    def limits(self, request: ResourceRequest) -> Limits:
+    def limits(self, request: ResourceRequest) -> TaskLimits:
         """Ask for the limits of tasks with this request.
 
         Raises:
@@ -174,14 +174,14 @@ class Engine(Protocol):
             NoAnswer: the engine did not answer.
         """
 
-    def intake(self, request: ResourceRequest) -> Intake:
+    def intake(self, request: ResourceRequest) -> QueueCapacity:
         """Ask for the number of such tasks that fit into the queue now, beside the queued ones.
 
         Raises:
             NoAnswer: the engine did not answer.
         """
 
-    def submit(self, order: Order) -> Receipt:
+    def submit(self, order: SubmitRequest) -> SubmitResult:
         """Submit an array.
 
         Raises:
@@ -191,7 +191,7 @@ class Engine(Protocol):
             BadInput: the engine can never satisfy this request.
         """
 
-    def test(self, order: Order) -> str:
+    def test(self, order: SubmitRequest) -> str:
         """Ask what the engine would do with a submission, in its own words. Submit nothing.
 
         Raises:
@@ -200,7 +200,7 @@ class Engine(Protocol):
             NoAnswer: it did not answer.
         """
 
-    def identify(self, job: str) -> Identity:
+    def identify(self, job: str) -> JobInfo:
         """Look up a job by its id.
 
         Raises:
@@ -208,7 +208,7 @@ class Engine(Protocol):
             NoAnswer: the engine did not answer.
         """
 
-    def find(self, order_token: str, job_name: str, since: float) -> Sighting | None:
+    def find(self, order_token: str, job_name: str, since: float) -> FoundJob | None:
         """Find the job with a token, in the queue or in accounting; None if neither has it.
 
         Args:

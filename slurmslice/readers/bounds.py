@@ -8,31 +8,31 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-MEMORY_MIB = 512
-CPU_S = 10
+MAX_MEMORY_MIB = 512
+MAX_CPU_S = 10
 _MOST_BITS = 100_000
 
 
-class TooLong(Exception):
+class CpuTimeError(Exception):
     """The computation used more than its CPU time."""
 
     def __init__(self) -> None:
-        super().__init__(f"it takes more than {CPU_S} s of CPU time")
+        super().__init__(f"it takes more than {MAX_CPU_S} s of CPU time")
 
 
 @contextmanager
-def bounded() -> Iterator[None]:
+def limited_resources() -> Iterator[None]:
     """Limit the additional memory and the CPU time of the block; call it in the main thread.
 
     The block gets a MemoryError for too much memory and a ``TooLong`` for too much time
     (setrlimit(2), RLIMIT_AS; setitimer(2), ITIMER_VIRTUAL).
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    wanted = _address_space() + (MEMORY_MIB << 20)
+    wanted = _address_space() + (MAX_MEMORY_MIB << 20)
     lower = min(limit for limit in (soft, hard, wanted) if limit != resource.RLIM_INFINITY)
     before = signal.signal(signal.SIGVTALRM, _stop)
     resource.setrlimit(resource.RLIMIT_AS, (lower, hard))
-    signal.setitimer(signal.ITIMER_VIRTUAL, CPU_S)
+    signal.setitimer(signal.ITIMER_VIRTUAL, MAX_CPU_S)
     try:
         yield
     finally:
@@ -41,7 +41,7 @@ def bounded() -> Iterator[None]:
         signal.signal(signal.SIGVTALRM, before)
 
 
-def check_digits(operator: str, left: object, right: object) -> None:
+def check_digit_count(operator: str, left: object, right: object) -> None:
     """Refuse a product or a power of whole numbers if the result has too many digits.
 
     Raises:
@@ -54,7 +54,7 @@ def check_digits(operator: str, left: object, right: object) -> None:
 
 
 def _stop(number: int, frame: object) -> None:
-    raise TooLong
+    raise CpuTimeError
 
 
 def _address_space() -> int:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from slurmslice.errors import BadInput
-from slurmslice.readers.bounds import MEMORY_MIB, bounded, check_digits
-from slurmslice.slices import SliceTable, check_length
+from slurmslice.errors import BadInputError
+from slurmslice.readers.bounds import MAX_MEMORY_MIB, check_digit_count, limited_resources
+from slurmslice.slices import SliceTable, check_value_length
 from slurmslice.tables import escape
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _Rendered = Callable[[Mapping[str, str]], str]
 _RENAME = "Rename it, for example to {}. Use letters, digits and _, as in a shell variable."
 
 
-def check_names(names: Iterable[str], where: str) -> None:
+def check_column_names(names: Iterable[str], where: str) -> None:
     """Refuse columns with invalid names for shell variables (``SLICE_<NAME>``, in capitals).
 
     Args:
@@ -38,7 +38,7 @@ def check_names(names: Iterable[str], where: str) -> None:
     seen: set[str] = set()
     for number, name in enumerate(names, 1):
         if not name:
-            raise BadInput(
+            raise BadInputError(
                 f"{where}: column {number} has no name.",
                 _RENAME.format("mass"),
                 code="unnamed-column",
@@ -46,7 +46,7 @@ def check_names(names: Iterable[str], where: str) -> None:
             )
         if not _NAME.fullmatch(name):
             hint = _RENAME.format(_nearest(name))
-            raise BadInput(
+            raise BadInputError(
                 f"{where}: {name!r} cannot be a column's name.",
                 hint,
                 code="bad-column-name",
@@ -54,12 +54,12 @@ def check_names(names: Iterable[str], where: str) -> None:
             )
         if name.lower() in {"slice", "row"}:
             why = f"{where}: the column {name!r} has the name of the slice's own {name.lower()}."
-            raise BadInput(
+            raise BadInputError(
                 why, _RENAME.format(f"{name}_1"), code="reserved-column-name", column=name
             )
         if name.lower() in seen:
             why = f"{where}: the column {name!r} occurs twice (case is ignored)."
-            raise BadInput(why, _RENAME.format(f"{name}_2"), code="duplicate-column", column=name)
+            raise BadInputError(why, _RENAME.format(f"{name}_2"), code="duplicate-column", column=name)
         seen.add(name.lower())
 
 
@@ -68,7 +68,7 @@ def _nearest(name: str) -> str:
     return better if _NAME.fullmatch(better) else f"n{better}"
 
 
-def named(text: str, option: str) -> tuple[str, str]:
+def split_assignment(text: str, option: str) -> tuple[str, str]:
     """Split an option's value ``name=rest`` into name and rest.
 
     Raises:
@@ -76,18 +76,18 @@ def named(text: str, option: str) -> tuple[str, str]:
     """
     name, equals, rest = text.partition("=")
     if not equals:
-        raise BadInput(
+        raise BadInputError(
             f"{option} {text!r} has no =.",
             f"Write it as {option} name=…",
             code="missing-equals",
             option=option.lstrip("-"),
             value=text,
         )
-    check_names((name,), option)
+    check_column_names((name,), option)
     return name, rest
 
 
-def derive(table: SliceTable, texts: Sequence[str]) -> SliceTable:
+def add_computed_columns(table: SliceTable, texts: Sequence[str]) -> SliceTable:
     """Return the table with additional columns, computed from the existing ones.
 
     Args:
@@ -100,8 +100,8 @@ def derive(table: SliceTable, texts: Sequence[str]) -> SliceTable:
         BadInput: a name or a template is invalid, or a template fails for a slice; the message
             names both.
     """
-    pairs = [named(text, "--column") for text in texts]
-    check_names((*table.columns, *(name for name, _ in pairs)), "--column")
+    pairs = [split_assignment(text, "--column") for text in texts]
+    check_column_names((*table.columns, *(name for name, _ in pairs)), "--column")
     templates = {name: _template(name, text) for name, text in pairs}
     return table.with_columns(tuple(templates), _computed(table, templates))
 
@@ -109,7 +109,7 @@ def derive(table: SliceTable, texts: Sequence[str]) -> SliceTable:
 def _computed(table: SliceTable, templates: Mapping[str, _Rendered]) -> Iterator[Sequence[str]]:
     for first in range(0, len(table), _BLOCK):
         rows = range(first, min(first + _BLOCK, len(table)))
-        with bounded():
+        with limited_resources():
             block = [_row(table, row, templates) for row in rows]
         yield from block
 
@@ -121,9 +121,9 @@ def _row(table: SliceTable, row: int, templates: Mapping[str, _Rendered]) -> Seq
         try:
             values[name] = template(values)
             escape(values[name])  # refuses an impossible value here, so the error names the slice
-            check_length(values[name], "it")
+            check_value_length(values[name], "it")
         except Exception as why:
-            raise BadInput(
+            raise BadInputError(
                 f"The column {name!r} cannot be computed for slice {key[:200]!r}: "
                 f"{_failure_text(why)}",
                 f"The template can use {', '.join(n for n in values if n != name)}. All are text; "
@@ -137,7 +137,7 @@ def _row(table: SliceTable, row: int, templates: Mapping[str, _Rendered]) -> Seq
 
 def _failure_text(why: Exception) -> str:
     if isinstance(why, MemoryError):
-        return f"it takes more than {MEMORY_MIB} MiB of memory"
+        return f"it takes more than {MAX_MEMORY_MIB} MiB of memory"
     return str(why) or type(why).__name__
 
 
@@ -148,7 +148,7 @@ def _template(name: str, text: str) -> _Rendered:
     try:
         template = environment.from_string(text)
     except (TemplateSyntaxError, RecursionError) as why:
-        raise BadInput(
+        raise BadInputError(
             f"The template of column {name!r} is invalid: {why}",
             "Write a Jinja2 template, for example --column 'out=out/{{ slice }}.h5'",
             code="bad-column-template",
@@ -174,7 +174,7 @@ def _environment() -> SandboxedEnvironment:
         intercepted_binops = frozenset({"*", "**"})
 
         def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-            check_digits(operator, left, right)
+            check_digit_count(operator, left, right)
             return super().call_binop(context, operator, left, right)
 
     environment = Bounded(

@@ -17,11 +17,11 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from slurmslice.errors import BadInput
-from slurmslice.keys import Numbers
-from slurmslice.readers.columns import check_names
+from slurmslice.errors import BadInputError
+from slurmslice.keys import NumberKeys
+from slurmslice.readers.columns import check_column_names
 from slurmslice.readers.text import refuse_nul
-from slurmslice.slices import SliceTable, checked
+from slurmslice.slices import SliceTable, checked_table
 
 if TYPE_CHECKING:
     from _csv import Reader
@@ -36,7 +36,7 @@ _MEANINGS = {
 }
 
 
-def from_table(data: bytes, source: str, key: str | None) -> SliceTable:
+def slices_from_table(data: bytes, source: str, key: str | None) -> SliceTable:
     """Return slices from the rows of a table; the table's columns become the slices' columns.
 
     Args:
@@ -52,7 +52,7 @@ def from_table(data: bytes, source: str, key: str | None) -> SliceTable:
     refuse_nul(data, source)
     header = io.BytesIO(data).readline().removeprefix(codecs.BOM_UTF8)
     if not header.strip():
-        raise BadInput(
+        raise BadInputError(
             f"{source}, line 1: the header is blank.",
             "Write the names of the columns into the first line.",
             code="blank-header",
@@ -68,8 +68,8 @@ def from_table(data: bytes, source: str, key: str | None) -> SliceTable:
         columns = _columns(len(names), records)
     except (csv.Error, ValueError) as why:
         raise _fault(data, source, tabs) from why
-    keys = Numbers((range(len(columns[0])), 1)) if key is None else columns[names.index(key)]
-    return checked(keys, source, dict(zip(names, columns, strict=True)))
+    keys = NumberKeys((range(len(columns[0])), 1)) if key is None else columns[names.index(key)]
+    return checked_table(keys, source, dict(zip(names, columns, strict=True)))
 
 
 def _check_signs(names: Sequence[str], tabs: bool, source: str) -> None:
@@ -77,7 +77,7 @@ def _check_signs(names: Sequence[str], tabs: bool, source: str) -> None:
     others = {sign: name for sign, name in _SIGNS.items() if sign != ",\t"[tabs]}
     found = next((name for sign, name in others.items() if sign in names[0]), None)
     if found and len(names) == 1:
-        raise BadInput(
+        raise BadInputError(
             f"{source}, line 1: {found} separate the columns.",
             "Separate them with commas, or with tabs in a file whose name ends with .tsv.",
             code="wrong-separator",
@@ -87,11 +87,11 @@ def _check_signs(names: Sequence[str], tabs: bool, source: str) -> None:
 
 
 def _check_header(names: Sequence[str], key: str | None, source: str) -> None:
-    check_names(names, f"{source}, line 1")
+    check_column_names(names, f"{source}, line 1")
     if key is not None and key not in names:
         near = difflib.get_close_matches(key, names, 1)
         hint = f"Did you mean {near[0]}?" if near else f"Its columns are {', '.join(names)}."
-        raise BadInput(
+        raise BadInputError(
             f"There is no column {key!r} in {source}.",
             hint,
             code="unknown-column",
@@ -130,7 +130,7 @@ def _columns(width: int, records: Iterator[list[str]]) -> list[list[str]]:
     return columns
 
 
-def _fault(data: bytes, source: str, tabs: bool) -> BadInput:
+def _fault(data: bytes, source: str, tabs: bool) -> BadInputError:
     """Return the error of an invalid table. Reads it again, line by line, to find the line."""
     reader, width = _reader(data, tabs), 0
     while True:
@@ -138,7 +138,7 @@ def _fault(data: bytes, source: str, tabs: bool) -> BadInput:
         try:
             record = next(reader)
         except csv.Error as why:
-            return BadInput(
+            return BadInputError(
                 f"{source}, line {line}: {_meaning(why)}.",
                 code="bad-table-line",
                 path=source,
@@ -146,7 +146,7 @@ def _fault(data: bytes, source: str, tabs: bool) -> BadInput:
             )
         width = width or len(record)
         if record and len(record) != width:
-            return BadInput(
+            return BadInputError(
                 f"{source}, line {line}: {len(record)} values, but {width} columns.",
                 "" if tabs else 'Put a value that holds a comma in quotes: "a,b".',
                 code="uneven-table",

@@ -6,11 +6,11 @@ import os.path
 import re
 from collections.abc import Iterable
 
-from slurmslice.errors import BadInput
-from slurmslice.slices import SliceTable, checked
+from slurmslice.errors import BadInputError
+from slurmslice.slices import SliceTable, checked_table
 
 
-def from_paths(paths: Iterable[str], pattern: str) -> SliceTable:
+def slices_from_paths(paths: Iterable[str], pattern: str) -> SliceTable:
     """Return slices from paths: the key is the path; columns are ``name``, ``stem``, ``parent``.
 
     ``stem`` is the name without its last suffix. ``parent`` is the folder, or ``.`` if the path
@@ -23,9 +23,9 @@ def from_paths(paths: Iterable[str], pattern: str) -> SliceTable:
     Raises:
         BadInput: there is no path.
     """
-    keys = sorted(paths, key=natural)
+    keys = sorted(paths, key=natural_sort_key)
     if not keys:
-        raise BadInput(
+        raise BadInputError(
             f"No file matches {pattern!r} here.",
             "Put the pattern in quotes, so that the shell does not expand it; ** also matches "
             "subfolders.",
@@ -38,10 +38,10 @@ def from_paths(paths: Iterable[str], pattern: str) -> SliceTable:
         "stem": tuple(os.path.splitext(name)[0] for name in names),
         "parent": tuple(parent or "." for parent in parents),
     }
-    return checked(keys, repr(pattern), columns)
+    return checked_table(keys, repr(pattern), columns)
 
 
-def natural(text: str) -> tuple[list[str | int], str]:
+def natural_sort_key(text: str) -> tuple[list[str | int], str]:
     """Return a sort key with numbers in texts by value; different texts never tie."""
     parts = re.split(r"([0-9]+)", text)
     return [int(part) if at % 2 else part for at, part in enumerate(parts)], text

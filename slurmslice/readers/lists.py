@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from slurmslice.command import Words
-from slurmslice.errors import BadInput
+from slurmslice.command import CommandWords
+from slurmslice.errors import BadInputError
 from slurmslice.readers.text import refuse_nul
-from slurmslice.slices import SliceTable, checked
+from slurmslice.slices import SliceTable, checked_table
 
-JOB = Words(("bash", "-c", "--", "{job}"))
+JOB_COMMAND = CommandWords(("bash", "-c", "--", "{job}"))
 """The command of every slice of a job file: bash executes the line as its program text."""
 
 
-def from_lines(data: bytes, source: str, *, nul: bool = False) -> SliceTable:
+def slices_from_lines(data: bytes, source: str, *, nul: bool = False) -> SliceTable:
     """Return slices from a list of keys, separated by line ends or by NUL bytes.
 
     A line ends with LF. A CR before it is removed only if every line has one (a file from
@@ -29,10 +29,10 @@ def from_lines(data: bytes, source: str, *, nul: bool = False) -> SliceTable:
         if keys and all(key.endswith(b"\r") for key in keys):
             keys = [key[:-1] for key in keys]
         keys = [key for key in keys if key.strip()]
-    return checked([key.decode("utf-8", "surrogateescape") for key in keys], source)
+    return checked_table([key.decode("utf-8", "surrogateescape") for key in keys], source)
 
 
-def from_jobs(data: bytes, source: str) -> SliceTable:
+def slices_from_jobs(data: bytes, source: str) -> SliceTable:
     """Return slices from a job file: one shell command per line, as for dSQ.
 
     Blank lines and comments (``#`` at the start) are skipped; blanks around a command are removed.
@@ -46,7 +46,7 @@ def from_jobs(data: bytes, source: str) -> SliceTable:
     jobs: dict[str, str] = {}
     for number, line in enumerate(data.decode("utf-8-sig", "surrogateescape").split("\n"), 1):
         if line.startswith("#DISBATCH"):
-            raise BadInput(
+            raise BadInputError(
                 f"{source}, line {number}: this #DISBATCH directive changes other lines.",
                 "slurmslice does not support it. Write its effect into the commands and delete it.",
                 code="disbatch-directive",
@@ -55,4 +55,4 @@ def from_jobs(data: bytes, source: str) -> SliceTable:
             )
         if line.strip() and not line.startswith("#"):
             jobs[str(number)] = line.strip()
-    return checked(tuple(jobs), source, {"job": tuple(jobs.values())})
+    return checked_table(tuple(jobs), source, {"job": tuple(jobs.values())})

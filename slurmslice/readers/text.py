@@ -5,19 +5,19 @@ from __future__ import annotations
 import io
 from typing import BinaryIO
 
-from slurmslice.errors import BadInput
-from slurmslice.slices import MOST_SLICES
+from slurmslice.errors import BadInputError
+from slurmslice.slices import MAX_SLICES
 
-LONGEST_LINE = 1 << 24
+MAX_LINE_BYTES = 1 << 24
 """Most bytes of a line: no program accepts so many bytes of arguments and variables (execve(2))."""
 
-MOST_BYTES = 1 << 31
+MAX_INPUT_BYTES = 1 << 31
 """Most bytes of the whole input, because slices are held in memory."""
 
 _BLOCK = 1 << 20
 
 
-def gathered(file: BinaryIO, source: str, end: bytes = b"\n") -> bytes:
+def read_bounded(file: BinaryIO, source: str, end: bytes = b"\n") -> bytes:
     """Read a possibly endless file or pipe; stop as soon as it is certainly too long.
 
     Args:
@@ -37,21 +37,21 @@ def gathered(file: BinaryIO, source: str, end: bytes = b"\n") -> bytes:
         line = line + len(block) if last < 0 else len(block) - last - 1
         if end != b"\0" and b"\0" in block:
             break  # the caller refuses NUL
-        if line > LONGEST_LINE:
+        if line > MAX_LINE_BYTES:
             raise _endless(
-                source, f"a line of more than {LONGEST_LINE:,} bytes", line_bytes=LONGEST_LINE
+                source, f"a line of more than {MAX_LINE_BYTES:,} bytes", line_bytes=MAX_LINE_BYTES
             )
-        if lines > MOST_SLICES + 1:  # a table has a header
-            raise _endless(source, f"more than {MOST_SLICES:,} lines", lines=MOST_SLICES)
-        if kept.tell() > MOST_BYTES:
-            raise _endless(source, f"more than {MOST_BYTES:,} bytes", bytes=MOST_BYTES)
+        if lines > MAX_SLICES + 1:  # a table has a header
+            raise _endless(source, f"more than {MAX_SLICES:,} lines", lines=MAX_SLICES)
+        if kept.tell() > MAX_INPUT_BYTES:
+            raise _endless(source, f"more than {MAX_INPUT_BYTES:,} bytes", bytes=MAX_INPUT_BYTES)
     return kept.getvalue()
 
 
-def _endless(source: str, what: str, **limit: int) -> BadInput:
-    return BadInput(
+def _endless(source: str, what: str, **limit: int) -> BadInputError:
+    return BadInputError(
         f"{source} is too long or endless: it has {what}.",
-        f"A run accepts {MOST_SLICES:,} slices. Make several runs if you need more.",
+        f"A run accepts {MAX_SLICES:,} slices. Make several runs if you need more.",
         code="endless-input",
         path=source,
         **limit,
@@ -67,7 +67,7 @@ def refuse_nul(data: bytes, source: str, hint: str = "") -> None:
     nul = data.find(b"\0")
     if nul >= 0:
         line = data.count(b"\n", 0, nul) + 1
-        raise BadInput(
+        raise BadInputError(
             f"{source}, line {line}: a NUL byte, which no program's argument can hold.",
             f"{hint}If the file is UTF-16, save it as UTF-8.",
             code="nul-byte",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from slurmslice.keys import all_canonical
-from slurmslice.ranges import ArrayExpression, compress
-from slurmslice.reports.requested import Requested
+from slurmslice.keys import are_all_canonical
+from slurmslice.ranges import ArrayExpression, compress_indices
+from slurmslice.reports.requested import SliceRequests
 from slurmslice.run import Run
 from slurmslice.states import State
 from slurmslice.tables import escape
@@ -18,7 +18,7 @@ _MOST_REASONS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Count:
+class StateCount:
     """The slices in one state.
 
     Attributes:
@@ -34,7 +34,7 @@ class Count:
     why: str
 
 
-def counts(run: Run, among: Collection[int] | None = None) -> list[Count]:
+def counts_by_state(run: Run, among: Collection[int] | None = None) -> list[StateCount]:
     """Count the slices in each state that occurs, in the order of ``State``.
 
     Args:
@@ -45,16 +45,16 @@ def counts(run: Run, among: Collection[int] | None = None) -> list[Count]:
     if among is not None:
         chosen = frozenset(among)
         found = ((state, [row for row in rows if row in chosen]) for state, rows in found)
-    requested = Requested(run)
+    requested = SliceRequests(run)
     return [_count(run, state, rows, requested) for state, rows in found if rows]
 
 
-def _count(run: Run, state: State, rows: list[int], requested: Requested) -> Count:
+def _count(run: Run, state: State, rows: list[int], requested: SliceRequests) -> StateCount:
     keys = key_ranges(run.table.keys.of(rows))
-    return Count(state, tuple(rows), keys, requested.over(state, rows, reasons(run, rows)))
+    return StateCount(state, tuple(rows), keys, requested.over(state, rows, frequent_reasons(run, rows)))
 
 
-def count(number: int, what: str = "slice") -> str:
+def count_text(number: int, what: str = "slice") -> str:
     """Return ``1 slice``, ``2 slices``."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
@@ -64,8 +64,8 @@ def key_ranges(keys: list[str]) -> str:
 
     A key that is too long by itself is cut.
     """
-    if all_canonical(keys):
-        parts = compress(sorted(map(int, keys))).parts
+    if are_all_canonical(keys):
+        parts = compress_indices(sorted(map(int, keys))).parts
         ranges = ((str(ArrayExpression((part,))), len(part)) for part in parts)
         return _fitting(",", ranges, len(keys))
     return _fitting(", ", ((escape(key), 1) for key in keys[:_MOST_KEYS]), len(keys))
@@ -84,18 +84,18 @@ def _fitting(separator: str, parts: Iterable[tuple[str, int]], total: int) -> st
     for text, keys in parts:
         if shown and len(text) > room:
             break
-        shown.append(shortened(text))
+        shown.append(shorten_text(text))
         room -= len(text) + len(separator)
         left -= keys
     return separator.join(shown) + (f" and {left} more" if left else "")
 
 
-def shortened(text: str, most: int = _MOST_TEXT) -> str:
+def shorten_text(text: str, most: int = _MOST_TEXT) -> str:
     """Cut a text to at most so many characters; a cut text ends in an ellipsis."""
     return text if len(text) <= most else text[: most - 1].rstrip(",") + "…"
 
 
-def reasons(run: Run, rows: list[int]) -> str:
+def frequent_reasons(run: Run, rows: list[int]) -> str:
     """Return the most frequent reasons of some slices, and the number with other reasons."""
     found = run.standings.reasons(rows).most_common()
     if len(found) == 1:

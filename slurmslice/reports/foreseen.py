@@ -9,9 +9,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from slurmslice.directives.options import MEMORY
+from slurmslice.directives.options import MEMORY_OPTIONS
 from slurmslice.packing import Packing, task_request
-from slurmslice.requests import Requests
+from slurmslice.requests import PerSliceOptions
 from slurmslice.resources import ResourceRequest
 from slurmslice.run_spec import RunRecord
 from slurmslice.slices import SliceTable
@@ -19,7 +19,7 @@ from slurmslice.units import format_memory, format_time, parse_memory, parse_tim
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class RequestGroup:
     """Slices with the same request.
 
     Attributes:
@@ -40,22 +40,22 @@ class Group:
         return -(-self.slices // self.packing.pack)
 
 
-def groups(record: RunRecord, table: SliceTable) -> list[Group]:
+def request_groups(record: RunRecord, table: SliceTable) -> list[RequestGroup]:
     """Group the slices of a run by their requests, those of the first submission first."""
     packing = record.packing
     if not record.per_slice:
         request = task_request(record.first_request, packing)
-        return [Group(record.first_request, len(table), packing, request)]
-    found: list[Group] = []
-    for own, rows in Requests(record.per_slice, table).grouped().items():
+        return [RequestGroup(record.first_request, len(table), packing, request)]
+    found: list[RequestGroup] = []
+    for own, rows in PerSliceOptions(record.per_slice, table).grouped().items():
         options = record.first_request.overridden_by(own)
         # The script requests a whole pack; later submissions only what their slices need.
         request = task_request(options, packing, len(rows) if found else None)
-        found.append(Group(options, len(rows), packing, request))
+        found.append(RequestGroup(options, len(rows), packing, request))
     return found
 
 
-def request(of: Sequence[Group]) -> ResourceRequest:
+def request(of: Sequence[RequestGroup]) -> ResourceRequest:
     """Return the request of an array task; if groups differ, as ranges from lowest to highest."""
     requests = [group.request for group in of]
     return ResourceRequest.of(
@@ -67,7 +67,7 @@ def _range(name: str, values: Sequence[str]) -> str:
     different = list(dict.fromkeys(values))
     if len(different) == 1:
         return values[0]
-    if name in {*MEMORY, "tmp"}:
+    if name in {*MEMORY_OPTIONS, "tmp"}:
         different.sort(key=parse_memory)
     elif name in {"time", "time-min"}:
         different.sort(key=lambda value: parse_time(value) or math.inf)
@@ -78,7 +78,7 @@ def _range(name: str, values: Sequence[str]) -> str:
     return f"{different[0]} to {different[-1]}"
 
 
-def worst_case(of: Sequence[Group], least: int | None, most: int | None) -> str:
+def worst_case_text(of: Sequence[RequestGroup], least: int | None, most: int | None) -> str:
     """Describe the maximum cost of the run by its time limits; empty if a slice has none.
 
     Args:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 
-from slurmslice.evidence import FACTS
-from slurmslice.reports.requested import Requested
+from slurmslice.evidence import FACT_NAMES
+from slurmslice.reports.requested import SliceRequests
 from slurmslice.run import Run
 
 Record = dict[str, object]
 
 
-def to_json(run: Run, rows: Collection[int] | None = None) -> str:
+def run_json(run: Run, rows: Collection[int] | None = None) -> str:
     """Return the run and its slices as JSON, in ASCII, so that non-UTF-8 bytes survive."""
     return json.dumps(run_record(run, rows), indent=1)
 
@@ -20,7 +20,7 @@ def to_json(run: Run, rows: Collection[int] | None = None) -> str:
 def run_record(run: Run, rows: Collection[int] | None = None) -> Record:
     """Return the run as a record; ``counts`` has all slices, ``slices`` only these rows."""
     chosen = range(len(run.table)) if rows is None else rows
-    requested = Requested(run)
+    requested = SliceRequests(run)
     return {
         "run": run.record.name,
         "directory": str(run.place.path),
@@ -32,7 +32,7 @@ def run_record(run: Run, rows: Collection[int] | None = None) -> Record:
     }
 
 
-def slice_record(run: Run, row: int, requested: Requested) -> Record:
+def slice_record(run: Run, row: int, requested: SliceRequests) -> Record:
     """Return one slice as a record. Times are epoch seconds; an unknown value is None."""
     standing, limits = run.standings[row], requested.of(row)
     log = None
@@ -44,7 +44,7 @@ def slice_record(run: Run, row: int, requested: Requested) -> Record:
         "state": str(standing.state),
         "attempt": standing.attempt,
         "job": run.job_of(standing),
-        **{name: getattr(standing, name) for name in FACTS},
+        **{name: getattr(standing, name) for name in FACT_NAMES},
         "requested_mem_bytes": limits.mem_bytes,
         "time_limit_s": limits.time_s,
         "log": log,

@@ -15,7 +15,7 @@ from slurmslice.units import format_memory, format_time
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class SliceRequest:
     """The request of one slice in its newest attempt; None if not known.
 
     Attributes:
@@ -33,7 +33,7 @@ class Asked:
         return format_time(self.time_s) if state is State.TIMEOUT and self.time_s else ""
 
 
-class Requested:
+class SliceRequests:
     """The requests of a run's slices: the script's directives, and the differences of some slices.
 
     If the script cannot be read, only the engine's reports are known.
@@ -41,13 +41,13 @@ class Requested:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._known: dict[ResourceRequest, Asked] = {}
+        self._known: dict[ResourceRequest, SliceRequest] = {}
         try:
             self._script = script_request(run)
         except SlurmsliceError:
             self._script = NO_REQUEST
 
-    def of(self, row: int) -> Asked:
+    def of(self, row: int) -> SliceRequest:
         """Return the request of a slice; its memory is its part of the task's in accounting."""
         changes = self._run.request_of(row)
         if changes not in self._known:
@@ -55,16 +55,16 @@ class Requested:
         asked = self._known[changes]
         of_task, packing = self._run.standings[row].requested_mem_bytes, self._run.record.packing
         if of_task and (packing.pack == 1 or asked.mem_bytes is None):
-            return Asked(of_task // packing.at_once, asked.time_s)
+            return SliceRequest(of_task // packing.at_once, asked.time_s)
         return asked
 
-    def _of(self, changes: ResourceRequest) -> Asked:
+    def _of(self, changes: ResourceRequest) -> SliceRequest:
         try:
             request = previous_request(self._run, self._script, changes).verify()
         except SlurmsliceError:
-            return Asked()
+            return SliceRequest()
         mib = request.mem_mib
-        return Asked(mib << 20 if mib else None, request.time_s)
+        return SliceRequest(mib << 20 if mib else None, request.time_s)
 
     def why(self, row: int) -> str:
         """Return the reason of a slice's state, with the limit that it exceeded."""

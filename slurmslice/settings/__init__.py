@@ -17,16 +17,16 @@ from enum import StrEnum
 
 from slurmslice import directives
 from slurmslice.directives import Option
-from slurmslice.errors import BadInput
+from slurmslice.errors import BadInputError
 
-Value = bool | str | tuple[str, ...]
+SettingValue = bool | str | tuple[str, ...]
 """The text of the option; several texts for a repeated option; True for a bare flag.
 
 False removes an option that another source set.
 """
 
 
-class Kind(StrEnum):
+class ValueKind(StrEnum):
     """The type of a key's value, in words for a person."""
 
     FLAG = "true or false"
@@ -36,15 +36,15 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True)
-class Key:
+class SettingKey:
     """A key of a settings file: its command line option and the type of its value."""
 
     option: str
-    kind: Kind
+    kind: ValueKind
 
 
 @dataclass(frozen=True)
-class Keys:
+class KnownKeys:
     """The valid keys of a settings file. Those of ``[sbatch]`` are sbatch's own options.
 
     Attributes:
@@ -53,8 +53,8 @@ class Keys:
         cluster_options: returns the cluster's additional sbatch options by long name.
     """
 
-    top: Mapping[str, Key]
-    policy: Mapping[str, Key]
+    top: Mapping[str, SettingKey]
+    policy: Mapping[str, SettingKey]
     cluster_options: Callable[[], Mapping[str, Option]] = dict
 
 
@@ -65,7 +65,7 @@ class Setting:
     Both are empty for a value from the command line.
     """
 
-    value: Value
+    value: SettingValue
     file: str = ""
     key: str = ""
 
@@ -75,17 +75,17 @@ class Setting:
         return f"{self.file}: {self.key}"
 
 
-Layer = Mapping[str, Setting]
+SettingsLayer = Mapping[str, Setting]
 """The settings of one source, by option."""
 
 
 @dataclass(frozen=True)
-class Settings:
+class SettingsFile:
     """The settings of one file: the general ones, and those of each profile."""
 
     file: str
-    always: Layer
-    profiles: Mapping[str, Layer]
+    always: SettingsLayer
+    profiles: Mapping[str, SettingsLayer]
 
 
 # Each option of _SLICES chooses the slices, and each of _COMMAND chooses the command. A layer that
@@ -95,25 +95,25 @@ _WITH_SLICES = frozenset({"null", "key"})
 _COMMAND = frozenset({"words", "shell", "job_file"})
 
 
-def merged(layers: Iterable[Layer]) -> Layer:
+def merge_layers(layers: Iterable[SettingsLayer]) -> SettingsLayer:
     """Merge layers; a later layer overrides an earlier one.
 
     Some options exclude one another. If a layer sets one of these, all of them are removed from
     the layers below it.
     """
-    result: Layer = {}
+    result: SettingsLayer = {}
     for layer in layers:
         gone = {*layer, *(other for name in layer for other in _replaced(name, layer[name].value))}
         result = {**{name: result[name] for name in result if name not in gone}, **layer}
     return result
 
 
-def _replaced(name: str, value: Value) -> frozenset[str]:
+def _replaced(name: str, value: SettingValue) -> frozenset[str]:
     """The options of lower layers that this setting removes, because they contradict it."""
     if value is False:
         return frozenset()
     if name.startswith("--"):
-        return frozenset("--" + rival for rival in directives.rivals(name.removeprefix("--")))
+        return frozenset("--" + rival for rival in directives.conflicting_options(name.removeprefix("--")))
     replaced: frozenset[str] = frozenset()
     if name in _SLICES:
         replaced |= _SLICES | _WITH_SLICES
@@ -124,7 +124,7 @@ def _replaced(name: str, value: Value) -> frozenset[str]:
     return replaced
 
 
-def chosen(files: Sequence[Settings], profile: str | None) -> list[Layer]:
+def choose_layers(files: Sequence[SettingsFile], profile: str | None) -> list[SettingsLayer]:
     """Return the layers of files, the lowest first, and above them those of a profile.
 
     Raises:
@@ -139,13 +139,13 @@ def chosen(files: Sequence[Settings], profile: str | None) -> list[Layer]:
     return [*layers, *found]
 
 
-def _no_profile(files: Sequence[Settings], profile: str) -> BadInput:
+def _no_profile(files: Sequence[SettingsFile], profile: str) -> BadInputError:
     known = sorted({name for file in files for name in file.profiles})
     near = difflib.get_close_matches(profile, known, 1)
     hint = f"Did you mean {near[0]}? " if near else ""
     hint += f"Known profiles: {', '.join(known)}. " if known else ""
     where = " or ".join(file.file for file in files) or "a settings file"
-    return BadInput(
+    return BadInputError(
         f"There is no [profile.{profile}] in {where}.",
         hint + f"For sbatch's own --profile, type --sbatch profile={profile}, or set it in "
         "[sbatch] of a settings file.",

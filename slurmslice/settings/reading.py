@@ -11,11 +11,19 @@ from dataclasses import dataclass
 
 from slurmslice import directives, requests
 from slurmslice.directives import NO_OPTIONS, Option, Takes
-from slurmslice.errors import BadInput
-from slurmslice.settings import Key, Keys, Kind, Layer, Setting, Settings, Value
+from slurmslice.errors import BadInputError
+from slurmslice.settings import (
+    KnownKeys,
+    Setting,
+    SettingKey,
+    SettingsFile,
+    SettingsLayer,
+    SettingValue,
+    ValueKind,
+)
 
 
-def read(data: bytes, file: str, keys: Keys) -> Settings:
+def parse_settings(data: bytes, file: str, keys: KnownKeys) -> SettingsFile:
     """Parse a settings file.
 
     Args:
@@ -29,7 +37,7 @@ def read(data: bytes, file: str, keys: Keys) -> Settings:
     """
     tree = _parse(data, file)
     profiles = _table(tree.pop("profile", {}), f"{file}: profile")
-    return Settings(
+    return SettingsFile(
         file,
         _Reader(file, "", keys).layer(tree),
         {
@@ -44,14 +52,14 @@ def _parse(data: bytes, file: str) -> dict[str, object]:
         # Keep decimal numbers as written, so that 1e-5 is passed on as 1e-5.
         return tomllib.loads(data.decode("utf-8-sig"), parse_float=lambda n: n.replace("_", ""))
     except RecursionError as why:
-        raise BadInput(
+        raise BadInputError(
             f"{file}: its brackets are nested too deeply.",
             code="bad-settings-file",
             path=file,
         ) from why
     except UnicodeDecodeError as why:
         line = data.count(b"\n", 0, why.start) + 1
-        raise BadInput(
+        raise BadInputError(
             f"{file}, line {line}: this is not UTF-8.",
             "Save the file as UTF-8.",
             code="not-utf8",
@@ -62,7 +70,7 @@ def _parse(data: bytes, file: str) -> dict[str, object]:
         what, _, position = str(why).rpartition(" (at ")
         found = re.match(r"line (\d+)", position)
         line = int(found[1]) if found else len(data.splitlines())
-        raise BadInput(
+        raise BadInputError(
             f"{file}, line {line}: {what}.",
             'Put texts in quotes: mem = "4G", time = "1:00:00".',
             code="bad-settings-file",
@@ -83,14 +91,14 @@ class _Reader:
 
     file: str
     profile: str
-    keys: Keys
+    keys: KnownKeys
 
-    def layer(self, tree: dict[str, object]) -> Layer:
+    def layer(self, tree: dict[str, object]) -> SettingsLayer:
         """Return the settings of these tables, by option."""
         layer: dict[str, Setting] = {}
         for option, setting in self._settings(tree):
             if option in layer:
-                raise BadInput(
+                raise BadInputError(
                     f"{setting.where} sets the same option as {layer[option].key}.",
                     "Keep one of them.",
                     code="duplicate-setting",
@@ -121,13 +129,13 @@ class _Reader:
         return f"{self._header(table)} {key}".lstrip()
 
     def _option(
-        self, table: str, name: str, raw: object, keys: Mapping[str, Key]
+        self, table: str, name: str, raw: object, keys: Mapping[str, SettingKey]
     ) -> tuple[str, Setting]:
         full_key = self._full_key(table, name)
         if name not in keys:
             raise self._unknown(full_key, name)
         key = keys[name]
-        if key.kind is Kind.WORDS and isinstance(raw, str):
+        if key.kind is ValueKind.WORDS and isinstance(raw, str):
             key = keys["shell"]
         value = _value(key.kind, raw)
         if value is None:
@@ -140,9 +148,9 @@ class _Reader:
         if name in self.keys.top:  # above all job-name, because slurmslice adds a token to it
             raise self._unknown(full_key, name)
         option = self._find_sbatch_option(full_key, name)
-        value = "" if raw is True and option.takes is not Takes.VALUE else _value(Kind.TEXT, raw)
+        value = "" if raw is True and option.takes is not Takes.VALUE else _value(ValueKind.TEXT, raw)
         if value is None:
-            takes = Kind.FLAG if option.takes is Takes.NOTHING else Kind.TEXT
+            takes = ValueKind.FLAG if option.takes is Takes.NOTHING else ValueKind.TEXT
             raise _wrong_type(where, raw, takes)
         if value is not False:
             _check(option.name, str(value), where)
@@ -151,20 +159,20 @@ class _Reader:
     def _find_sbatch_option(self, full_key: str, name: str) -> Option:
         """Return the option of a key. Ask the cluster only if the key is unknown here."""
         try:
-            return directives.find(name)
-        except BadInput:
+            return directives.find_option(name)
+        except BadInputError:
             more = self.keys.cluster_options()
         try:
-            return directives.find(name, more)
-        except BadInput as why:
+            return directives.find_option(name, more)
+        except BadInputError as why:
             raise self._unknown(full_key, name, more) from why
 
     def _unknown(
         self, full_key: str, key: str, more: Mapping[str, Option] = NO_OPTIONS
-    ) -> BadInput:
+    ) -> BadInputError:
         """Return the error of an unknown key; it names the nearest known key and its table."""
         tables = {
-            **dict.fromkeys((*directives.names(), *more), "sbatch"),
+            **dict.fromkeys((*directives.known_options(), *more), "sbatch"),
             **dict.fromkeys(self.keys.policy, "policy"),
             **dict.fromkeys(self.keys.top, ""),
         }
@@ -176,7 +184,7 @@ class _Reader:
         for near in meant:
             header = self._header(tables[near])
             hint = f"Did you mean {near}, {f'in {header}' if header else 'above every [table]'}?"
-        return BadInput(
+        return BadInputError(
             f"{self.file}: {full_key} is not a known key.",
             hint,
             code="unknown-key",
@@ -189,23 +197,23 @@ class _Reader:
 
 def _check(name: str, value: str, where: str) -> None:
     try:
-        requests.check(name, value)
-    except BadInput as why:
+        requests.check_run_option(name, value)
+    except BadInputError as why:
         raise why.inside(where, where=where) from why
 
 
-def _value(kind: Kind, raw: object) -> Value | None:
+def _value(kind: ValueKind, raw: object) -> SettingValue | None:
     """Return a value as a person would type it; None if it has not this type."""
     if raw is False:
         return False
     match kind:
-        case Kind.FLAG:
+        case ValueKind.FLAG:
             return True if raw is True else None
-        case Kind.TEXT:
+        case ValueKind.TEXT:
             return _text(raw)
-        case Kind.TEXTS if isinstance(raw, dict):
+        case ValueKind.TEXTS if isinstance(raw, dict):
             return _all([_pair(name, value) for name, value in raw.items()])
-        case Kind.TEXTS if not isinstance(raw, list):
+        case ValueKind.TEXTS if not isinstance(raw, list):
             return _all([_text(raw)])
         case _:
             return _all([_text(one) for one in raw]) if isinstance(raw, list) else None
@@ -237,8 +245,8 @@ def _all(texts: list[str | None]) -> tuple[str, ...] | None:
     return whole if len(whole) == len(texts) else None
 
 
-def _wrong_type(where: str, raw: object, takes: str) -> BadInput:
-    return BadInput(
+def _wrong_type(where: str, raw: object, takes: str) -> BadInputError:
+    return BadInputError(
         f"{where} is {_description(raw)}; it must be {takes}.",
         code="bad-value",
         where=where,

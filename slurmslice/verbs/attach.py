@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from slurmslice.engines import Identity
-from slurmslice.errors import BadInput
+from slurmslice.engines import JobInfo
+from slurmslice.errors import BadInputError
 from slurmslice.journal import Submitted
-from slurmslice.ledger import Fate
+from slurmslice.ledger import SubmissionStatus
 from slurmslice.run import Run
-from slurmslice.rundir import read_or_damaged
-from slurmslice.submission import by_script, read_script
-from slurmslice.verbs.settle import intent_of
+from slurmslice.rundir import read_required_file
+from slurmslice.submission import plan_script_by_hand, read_script
+from slurmslice.verbs.settle import by_hand_intent
 
 
 def attach(run: Run, job: str) -> int:
@@ -29,7 +29,7 @@ def attach(run: Run, job: str) -> int:
         known = [s for s in run.ledger.submissions.values() if s.job == job]
         identity = run.engine.identify(job)
         if known and known[-1].name == identity.name:
-            raise BadInput(
+            raise BadInputError(
                 f"Job {job} is already submission {known[-1].number:03d} of this run.",
                 code="already-attached",
                 job=job,
@@ -38,7 +38,7 @@ def attach(run: Run, job: str) -> int:
         number = _number(run, job, identity)
         owner = run.place.owner(number)
         if owner not in {None, job} or run.place.fenced(number):
-            raise BadInput(
+            raise BadInputError(
                 f"Submission {number:03d} belongs to {f'job {owner}' if owner else 'no job'}: "
                 f"the tasks of job {job} stop before they run a slice.",
                 f"Cancel that job: scancel {job}",
@@ -49,22 +49,22 @@ def attach(run: Run, job: str) -> int:
             )
         if number not in run.ledger.submissions:
             script = read_script(run)
-            planned = by_script(run, script, identity.name)
-            run.decide(intent_of(run, planned, identity.array))
+            planned = plan_script_by_hand(run, script, identity.name)
+            run.decide(by_hand_intent(run, planned, identity.array))
         cluster = known[-1].cluster if known else None
         run.decide(Submitted(number, job, cluster, "attached", run.clock(), identity.name))
     return number
 
 
-def _number(run: Run, job: str, identity: Identity) -> int:
+def _number(run: Run, job: str, identity: JobInfo) -> int:
     """Find the submission of a job by its claim, else by its script and the script's arguments."""
     numbers = (1, *run.ledger.submissions)
     claimed = next((n for n in numbers if run.place.owner(n) == job), None)
     if claimed is not None:
         return claimed
-    script = read_or_damaged(run.place.script).decode("utf-8", "surrogateescape")
+    script = read_required_file(run.place.script).decode("utf-8", "surrogateescape")
     if identity.script is None or identity.script.strip() != script.strip():
-        raise BadInput(
+        raise BadInputError(
             f"Job {job} ({identity.name}) does not run {run.place.script}.",
             "Only a job of the present script can be attached: not one of another script, nor "
             "one of this script before it was edited.",
@@ -72,7 +72,7 @@ def _number(run: Run, job: str, identity: Identity) -> int:
             job=job,
         )
     if Path(identity.command).name != run.place.script.name:
-        raise BadInput(
+        raise BadInputError(
             f"Job {job} runs {identity.command!r}: that is not a submission of this run.",
             "The script takes only a submission's number as its argument.",
             code="foreign-job",
@@ -81,14 +81,14 @@ def _number(run: Run, job: str, identity: Identity) -> int:
     number = int(identity.arguments[0]) if identity.arguments else 1
     submission = run.ledger.submissions.get(number)
     if number > 1 and submission is None:
-        raise BadInput(
+        raise BadInputError(
             f"Job {job} is submission {number:03d}, and this run has no such submission.",
             code="unknown-submission",
             job=job,
             submission=number,
         )
-    if submission is not None and submission.fate is Fate.SUBMITTED and submission.job != job:
-        raise BadInput(
+    if submission is not None and submission.fate is SubmissionStatus.SUBMITTED and submission.job != job:
+        raise BadInputError(
             f"Submission {number:03d} is already job {submission.job}, not job {job}.",
             code="submission-has-job",
             job=job,

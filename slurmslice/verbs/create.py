@@ -12,27 +12,27 @@ from pathlib import Path
 import slurmslice
 from slurmslice import directives, script
 from slurmslice.command import Command, ShellText
-from slurmslice.engines import Engine, Intake, Limits
-from slurmslice.errors import BadInput, NoAnswer
-from slurmslice.lognames import FOLDER_LIMIT
+from slurmslice.engines import Engine, QueueCapacity, TaskLimits
+from slurmslice.errors import BadInputError, NoAnswerError
+from slurmslice.lognames import MAX_LOGS_PER_FOLDER
 from slurmslice.packing import (
     Packing,
-    check,
+    check_packing,
     check_throttle,
-    fitted,
-    spread,
+    fit_time_limit,
+    spread_over_tasks,
     task_request,
     tasks_at_once,
-    with_own_cpu,
+    with_cpu_per_slice,
 )
-from slurmslice.plan import batch, is_direct, portion
-from slurmslice.ranges import ArrayExpression, compress, parse_array
-from slurmslice.requests import Requests
+from slurmslice.plan import can_be_direct, make_batch, rows_that_fit
+from slurmslice.ranges import ArrayExpression, compress_indices, parse_array
+from slurmslice.requests import PerSliceOptions
 from slurmslice.resources import NO_REQUEST, ResourceRequest
 from slurmslice.run_spec import RunRecord, RunSpec
-from slurmslice.rundir import RunDirectory, check_path, create, digest
+from slurmslice.rundir import RunDirectory, check_run_path, create_run_directory, sha256_hex
 from slurmslice.slices import SliceTable
-from slurmslice.submission import new_token, tasks_pattern
+from slurmslice.submission import new_token, task_output_pattern
 from slurmslice.template import OwnTemplate
 
 DEFAULT_MAX_ARRAY_SIZE = 1001
@@ -68,19 +68,19 @@ def default_name(command: Command) -> str:
         words = command.text.split() or ["run"]
     else:
         words = list(command.words)
-    program = interpreted(words) or words[0]
+    program = interpreter_script(words) or words[0]
     stem = re.sub(r"[^A-Za-z0-9._+@-]+", "-", Path(program).stem).strip("-.")
     return stem[:40] if _NAME.fullmatch(stem[:40]) else "run"
 
 
-def interpreted(words: Sequence[str]) -> str | None:
+def interpreter_script(words: Sequence[str]) -> str | None:
     """Return an interpreter's script, ``x.py`` for ``python -u x.py``; None for other programs."""
     if not _INTERPRETERS.fullmatch(Path(words[0]).name):
         return None
     return next((word for word in words[1:] if not word.startswith("-")), None)
 
 
-def check_name(name: str) -> str:
+def check_run_name(name: str) -> str:
     """Check a run's name, which names its folder and begins its jobs' names; return it.
 
     Raises:
@@ -88,7 +88,7 @@ def check_name(name: str) -> str:
             a letter or digit; or the name has more than 100 characters.
     """
     if not _NAME.fullmatch(name):
-        raise BadInput(
+        raise BadInputError(
             f"{name!r} is not a valid name of a run.",
             "Use up to 100 letters, digits and ._+@-; the first must be a letter or a digit.",
             code="bad-run-name",
@@ -97,7 +97,7 @@ def check_name(name: str) -> str:
     return name
 
 
-def describe(new: RunInputs, engine: Engine) -> tuple[RunRecord, str | None]:
+def make_record(new: RunInputs, engine: Engine) -> tuple[RunRecord, str | None]:
     """Return the record of the run, and the reason if the engine gave no limits (else None).
 
     Raises:
@@ -106,10 +106,10 @@ def describe(new: RunInputs, engine: Engine) -> tuple[RunRecord, str | None]:
     spec, table = new.spec, new.table
     groups: Mapping[ResourceRequest, Sequence[int]] = {NO_REQUEST: range(len(table))}
     if spec.per_slice:
-        groups = Requests(spec.per_slice, table).grouped()
+        groups = PerSliceOptions(spec.per_slice, table).grouped()
     own, alike = next(iter(groups.items()))
-    request = with_own_cpu(spec.request.overridden_by(own), spec.packing)
-    check(request, spec.packing)
+    request = with_cpu_per_slice(spec.request.overridden_by(own), spec.packing)
+    check_packing(request, spec.packing)
     check_throttle(spec.throttle, spec.packing.at_once)
     limits, intake, cluster, silence = _ask_engine(engine, request.verify())
     packing = _packing(new, limits)
@@ -121,49 +121,49 @@ def describe(new: RunInputs, engine: Engine) -> tuple[RunRecord, str | None]:
         engine=engine.name,
         cluster=cluster,
         slices=len(table),
-        slices_sha256=digest(table.data),
+        slices_sha256=sha256_hex(table.data),
         direct=direct,
-        first=str(compress(first)),
-        first_sha256="" if direct else digest(table.part(first)),
+        first=str(compress_indices(first)),
+        first_sha256="" if direct else sha256_hex(table.part(first)),
         first_request=request,
         template=_name_and_digest(new.template),
         created_at=time.time(),
         version=slurmslice.__version__,
-        library_sha256=digest(script.library()),
+        library_sha256=sha256_hex(script.library_bytes()),
     )
     return record, silence
 
 
 def _first(
-    table: SliceTable, alike: Sequence[int], pack: int, intake: Intake
+    table: SliceTable, alike: Sequence[int], pack: int, intake: QueueCapacity
 ) -> tuple[bool, Sequence[int]]:
     """Return the form (True: direct) and the rows of the first submission."""
-    direct = is_direct(table, intake.max_array_size, pack)
+    direct = can_be_direct(table, intake.max_array_size, pack)
     most = min(intake.max_array_size, intake.per_array)
-    some = portion(table, alike, direct=direct, pack=pack, most=most)
-    return direct, batch(table, some, direct=direct, pack=pack, throttle=None).rows
+    some = rows_that_fit(table, alike, direct=direct, pack=pack, most=most)
+    return direct, make_batch(table, some, direct=direct, pack=pack, throttle=None).rows
 
 
-def _packing(new: RunInputs, limits: Limits) -> Packing:
+def _packing(new: RunInputs, limits: TaskLimits) -> Packing:
     """Return the requested packing, reduced to fit the partition's time limit."""
-    packing = fitted(new.spec.packing, limits.max_time_s)
+    packing = fit_time_limit(new.spec.packing, limits.max_time_s)
     if new.spec.pack != "auto":
         return packing
     # Prefer several short tasks in parallel to a long one.
     fit = limits.at_once and limits.at_once // packing.at_once
-    return spread(packing, len(new.table), fit)
+    return spread_over_tasks(packing, len(new.table), fit)
 
 
-def _ask_engine(engine: Engine, request: ResourceRequest) -> tuple[Limits, Intake, str, str | None]:
+def _ask_engine(engine: Engine, request: ResourceRequest) -> tuple[TaskLimits, QueueCapacity, str, str | None]:
     """Return the engine's limits, its intake and its name; and the reason if it did not answer."""
     try:
         return engine.limits(request), engine.intake(request), engine.cluster(), None
-    except NoAnswer as why:
+    except NoAnswerError as why:
         size = DEFAULT_MAX_ARRAY_SIZE
-        return Limits(size), Intake(size, size), "", why.message
+        return TaskLimits(size), QueueCapacity(size, size), "", why.message
 
 
-def render(record: RunRecord, new: RunInputs, path: Path, *, with_library: bool = False) -> str:
+def render_run_script(record: RunRecord, new: RunInputs, path: Path, *, with_library: bool = False) -> str:
     """Render the run's script, as it is written to ``path/script.sh``.
 
     Args:
@@ -175,50 +175,50 @@ def render(record: RunRecord, new: RunInputs, path: Path, *, with_library: bool 
     Raises:
         BadInput: sbatch cannot express the path, or bash cannot read the shell text.
     """
-    check_path(path)
-    found = script.Script(
+    check_run_path(path)
+    found = script.ScriptContent(
         record=record,
         directives=_directives(record, new.table, path).removesuffix("\n"),
         run_dir=str(path),
-        environment=script.pinned(new.environ),
+        environment=script.pinned_variables(new.environ),
         columns=new.table.columns,
-        log_folders=record.direct and len(new.table) > FOLDER_LIMIT,
+        log_folders=record.direct and len(new.table) > MAX_LOGS_PER_FOLDER,
         whole=len(parse_array(record.first)) == len(new.table),
     )
-    text = script.render(found, new.template)
-    return found.source_line.with_library(text, script.library().decode()) if with_library else text
+    text = script.render_script(found, new.template)
+    return found.source_line.with_library(text, script.library_bytes().decode()) if with_library else text
 
 
 def _name_and_digest(template: OwnTemplate | None) -> str:
     """Return a template's name and the start of its digest; empty for slurmslice's own."""
-    return f"{template.path.name} ({digest(template.text.encode())[:12]})" if template else ""
+    return f"{template.path.name} ({sha256_hex(template.text.encode())[:12]})" if template else ""
 
 
 def _directives(record: RunRecord, table: SliceTable, path: Path) -> str:
     """Return the script's ``#SBATCH`` lines, complete for its own submission."""
     rows = parse_array(record.first).indices
     indices = (
-        compress([int(table.keys[row]) for row in rows])
+        compress_indices([int(table.keys[row]) for row in rows])
         if record.direct
         else ArrayExpression((range(-(-len(rows) // record.packing.pack)),))
     )
     limit = tasks_at_once(record.throttle, record.packing.at_once)
-    return directives.block(
+    return directives.format_directives(
         (
             ("job-name", record.job_name),
             ("array", str(replace(indices, throttle=limit))),
             *task_request(record.first_request, record.packing).options,
-            ("output", tasks_pattern(str(path / "submissions" / "001"))),
+            ("output", task_output_pattern(str(path / "submissions" / "001"))),
             ("open-mode", "append"),
         )
     )
 
 
-def make(record: RunRecord, new: RunInputs, path: Path) -> RunDirectory:
+def create_run(record: RunRecord, new: RunInputs, path: Path) -> RunDirectory:
     """Create the run directory, whole or not at all.
 
     Raises:
         BadInput: it cannot be created there.
     """
-    data = render(record, new, path).encode("utf-8", "surrogateescape")
-    return create(path, record, new.table, data, script.library())
+    data = render_run_script(record, new, path).encode("utf-8", "surrogateescape")
+    return create_run_directory(path, record, new.table, data, script.library_bytes())

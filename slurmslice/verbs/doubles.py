@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from slurmslice.command import quote
-from slurmslice.errors import BadInput, DamagedRun
+from slurmslice.errors import BadInputError, DamagedRunError
 from slurmslice.ledger import Submission
 from slurmslice.notes import Note
-from slurmslice.progress import refusals
+from slurmslice.progress import find_refused_jobs
 from slurmslice.run import Run
 from slurmslice.submission import script_array, script_request
 
@@ -18,7 +18,7 @@ _TASKS_READ = 20
 per slice takes too long."""
 
 
-def doubles(run: Run) -> tuple[Note, ...]:
+def duplicate_job_notes(run: Run) -> tuple[Note, ...]:
     """Find duplicate jobs since the run's last submission; one note per job says what to type.
 
     It reads some task logs of the first submission, which is the one of ``sbatch script.sh``,
@@ -43,7 +43,7 @@ def _script_indices(run: Run) -> Iterable[int]:
     """Return the array of the script; empty if the script cannot be read."""
     try:
         return script_array(script_request(run))
-    except (BadInput, DamagedRun):
+    except (BadInputError, DamagedRunError):
         return ()
 
 
@@ -53,7 +53,7 @@ def _refused(
     """Iterate over the jobs that a claim of this owner (None: of any) has stopped since then."""
     found: dict[str, tuple[str, int]] = {}
     for index in islice(array, _TASKS_READ):
-        found |= refusals(run.place.read_task_log(number, index) or b"")
+        found |= find_refused_jobs(run.place.read_task_log(number, index) or b"")
     return (
         job
         for job, (had, at) in found.items()

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from slurmslice.errors import Busy, NoAnswer, TooMany
+from slurmslice.errors import LockedError, NoAnswerError, TooManyTasksError
 from slurmslice.journal import Held, PolicyChanged
 from slurmslice.run import Run
 from slurmslice.run_spec import NO_LIMIT
-from slurmslice.states import FAILURES, State
+from slurmslice.states import FAILED_STATES, State
 from slurmslice.submission_plan import Choice, Plan, make_plan
-from slurmslice.verbs.poll import Poll, poll
-from slurmslice.verbs.settle import wait_out_doubts
-from slurmslice.verbs.submit import execute, failed, waiting
+from slurmslice.verbs.poll import PollResult, poll
+from slurmslice.verbs.settle import wait_for_doubts
+from slurmslice.verbs.submit import choose_failed, choose_waiting, execute_plan
 from slurmslice.verbs.submit_queued import AcceptedSubmission, SubmitOutcome, submit_queued
 
 FASTEST_POLL_S = 1.0
@@ -39,10 +39,10 @@ class FollowOptions:
     plan: Plan | None = None
 
 
-TICK = FollowOptions(submit_waiting=False)
+TICK_OPTIONS = FollowOptions(submit_waiting=False)
 """``tick``: submit queued slices and resubmit failed ones."""
 
-ONLY_FINISH = FollowOptions(submit_waiting=False, feed_queue=False, retry_failed=False)
+FINISH_ONLY_OPTIONS = FollowOptions(submit_waiting=False, feed_queue=False, retry_failed=False)
 """``submit`` and ``resubmit`` on this machine: run the submitted slices, and nothing more."""
 
 
@@ -70,11 +70,11 @@ def record_max_failures(run: Run, max_failures: int) -> None:
             run.decide(PolicyChanged(None, run.clock(), max_failures))
 
 
-Tell = Callable[[Run, Poll, SubmitOutcome], None]
+OnStep = Callable[[Run, PollResult, SubmitOutcome], None]
 """A function that is called after each step with the run, the poll and the new submissions."""
 
 
-def pause(age: float, interval: float | None, slice_s: float | None = None) -> float:
+def poll_interval(age: float, interval: float | None, slice_s: float | None = None) -> float:
     """Return the seconds until the next poll: a tenth of the time since the last submission.
 
     A short run is polled often; a long one asks slurmdbd once a minute.
@@ -89,7 +89,7 @@ def pause(age: float, interval: float | None, slice_s: float | None = None) -> f
     return interval or min(max(usual, FASTEST_POLL_S), SLOWEST_POLL_S)
 
 
-def backed_off(usual: float, unanswered: int) -> float:
+def backoff_interval(usual: float, unanswered: int) -> float:
     """Return the seconds until the next poll: doubled for each poll without an answer.
 
     The maximum is a minute, or the usual pause if that is longer. This spares a Slurm in trouble,
@@ -108,7 +108,7 @@ def _slice_s(run: Run) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def follow(run: Run, options: FollowOptions, tell: Tell) -> None:
+def follow(run: Run, options: FollowOptions, tell: OnStep) -> None:
     """Step and wait until nothing is left to do, or the rest is held. It holds no lock meanwhile.
 
     If the engine does not answer, it is asked again without a time limit.
@@ -119,7 +119,7 @@ def follow(run: Run, options: FollowOptions, tell: Tell) -> None:
     unanswered = 0
     while True:
         looked = poll(run)
-        fed = step(run, options)
+        fed = follow_step(run, options)
         if fed.taken:
             again = poll(run)
             looked = replace(again, notes=(*looked.notes, *again.notes))
@@ -127,21 +127,21 @@ def follow(run: Run, options: FollowOptions, tell: Tell) -> None:
         fed.check(passing=True)
         if fed.queued:
             options = replace(options, plan=None)
-        if done(run, options):
+        if is_done(run, options):
             return
         unanswered = unanswered + 1 if is_unanswered(looked, fed) else 0
-        usual = pause(
-            since_submission(run), options.interval, _slice_s(run) if fed.drains else None
+        usual = poll_interval(
+            seconds_since_submission(run), options.interval, _slice_s(run) if fed.drains else None
         )
-        run.engine.wait(backed_off(usual, unanswered))
+        run.engine.wait(backoff_interval(usual, unanswered))
 
 
-def is_unanswered(looked: Poll, fed: SubmitOutcome) -> bool:
+def is_unanswered(looked: PollResult, fed: SubmitOutcome) -> bool:
     """True if a poll or a submission got no answer; a full queue is an answer."""
-    return bool(looked.silences) or not isinstance(fed.error, TooMany | None)
+    return bool(looked.silences) or not isinstance(fed.error, TooManyTasksError | None)
 
 
-def step(run: Run, options: FollowOptions) -> SubmitOutcome:
+def follow_step(run: Run, options: FollowOptions) -> SubmitOutcome:
     """Hold the rest after too many failures; queue waiting and failed slices; submit what fits.
 
     A temporary error is returned and not raised: the next step tries again.
@@ -149,16 +149,16 @@ def step(run: Run, options: FollowOptions) -> SubmitOutcome:
     taken: list[AcceptedSubmission] = []
     queued = False
     try:
-        trip(run)
+        trip_circuit_breaker(run)
         for plan in _plans(run, options):
-            fed = execute(run, plan, "run")
+            fed = execute_plan(run, plan, "run")
             taken += fed.taken
             queued = True
             if fed.error:
                 return replace(fed, taken=taken)
         fed = submit_queued(run, "run") if _submits_queued(run, options) else SubmitOutcome()
         return replace(fed, taken=taken + fed.taken, queued=queued)
-    except (Busy, NoAnswer) as why:
+    except (LockedError, NoAnswerError) as why:
         return SubmitOutcome(taken, why.message, error=why, queued=queued)
 
 
@@ -168,20 +168,20 @@ def _plans(run: Run, options: FollowOptions) -> Iterator[Plan]:
         yield options.plan
     waits = run.standings.tally().get(State.WAITING, 0)
     if options.submit_waiting and waits > len(run.ledger.queue):
-        wait_out_doubts(run)
-        yield make_plan(run, Choice(waiting(None)(run)))
+        wait_for_doubts(run)
+        yield make_plan(run, Choice(choose_waiting(None)(run)))
     if not options.retry_failed or run.ledger.held:
         return
     if again := _with_attempts_left(run):
-        wait_out_doubts(run)
-        yield make_plan(run, Choice(failed(None, again)(run)))
+        wait_for_doubts(run)
+        yield make_plan(run, Choice(choose_failed(None, again)(run)))
 
 
 def _submits_queued(run: Run, options: FollowOptions) -> bool:
     return options.feed_queue and bool(run.ledger.queue or run.in_flight())
 
 
-BREAKER = 20
+CIRCUIT_BREAKER_FAILURES = 20
 """Without ``--max-failures``, this number of failed slices holds the rest if none is done."""
 
 
@@ -195,14 +195,14 @@ def reason_to_hold(run: Run) -> str:
     if limit == NO_LIMIT:
         return ""
     if limit is None:
-        too_many = failures >= BREAKER and State.COMPLETED not in tally
+        too_many = failures >= CIRCUIT_BREAKER_FAILURES and State.COMPLETED not in tally
         return f"the first {failures} slices that ended have all failed" if too_many else ""
     if failures < limit or failures - len(_with_attempts_left(run)) < limit:
         return ""
     return f"{limit} or more slices have failed (--max-failures {limit})"
 
 
-def trip(run: Run) -> None:
+def trip_circuit_breaker(run: Run) -> None:
     """Hold the slices that have not started if too many have failed."""
     reason = "" if run.ledger.held else reason_to_hold(run)
     tally = run.standings.tally()
@@ -219,7 +219,7 @@ def trip(run: Run) -> None:
         run.decide(Held(f"held: {reason}", run.clock()))
 
 
-def done(run: Run, options: FollowOptions) -> bool:
+def is_done(run: Run, options: FollowOptions) -> bool:
     """True if nothing is left to wait for and no step would follow."""
     tally = run.standings.tally()
     if run.ledger.held:
@@ -235,12 +235,12 @@ def _with_attempts_left(run: Run) -> list[int]:
     if max_attempts == 1:
         return []
     attempts, held_by = run.ledger.attempts, run.ledger.of_row
-    rows = (row for row in run.standings.rows_in(FAILURES) if attempts[row] < max_attempts)
+    rows = (row for row in run.standings.rows_in(FAILED_STATES) if attempts[row] < max_attempts)
     # A slice that a person cancelled may have failed before the cancel reached it: leave it out.
     return [row for row in rows if not ((held := held_by(row)) and row in held.cancelled)]
 
 
-def since_submission(run: Run) -> float:
+def seconds_since_submission(run: Run) -> float:
     """Return the seconds since the newest submission, or since the run was created if none."""
     intents = (submission.intent.at for submission in run.ledger.submissions.values())
     return run.clock() - max(intents, default=run.record.created_at)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from slurmslice.errors import NoAnswer
-from slurmslice.evidence import NO_STEPS, Observation, TaskId, TaskReport
+from slurmslice.errors import NoAnswerError
+from slurmslice.evidence import NO_JOB_STEPS, Observation, TaskId, TaskReport
 from slurmslice.ledger import Submission
 from slurmslice.run import Run
 
-Ends = tuple[dict[TaskId, TaskReport | None], str]
+EndReports = tuple[dict[TaskId, TaskReport | None], str]
 """Reports by task (None: the steps are not known), and the reason of a missing answer."""
 
 
-def measured(run: Run, group: Sequence[Submission], said: Observation) -> Ends:
+def fetch_job_steps(run: Run, group: Sequence[Submission], said: Observation) -> EndReports:
     """Return accounting's reports of the tasks that have just ended, with their job steps.
 
     If the steps cannot be read, the report of a task is None and not a report without steps: a
@@ -35,7 +35,7 @@ def measured(run: Run, group: Sequence[Submission], said: Observation) -> Ends:
     if ended:
         try:
             with_steps = run.engine.measure([(s.job, s.name) for s in group], ended)
-        except NoAnswer as why:
+        except NoAnswerError as why:
             silence = why.message
     if silence and not run.record.allow_failed_steps:
         return dict.fromkeys(ended), silence
@@ -66,4 +66,4 @@ def _joined(run: Run, report: TaskReport, full: TaskReport | None) -> TaskReport
     if not run.record.allow_failed_steps:
         return replace(used, steps=full.steps)
     preempted = bool(full.steps and full.steps.preempted)
-    return replace(used, steps=replace(NO_STEPS, preempted=preempted))
+    return replace(used, steps=replace(NO_JOB_STEPS, preempted=preempted))

@@ -6,26 +6,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from slurmslice.confirm import confirm, needs_confirmation, unconfirmed
-from slurmslice.errors import Busy, NoAnswer
-from slurmslice.evidence import Answer, Observation, TaskReport
-from slurmslice.journal import Restarted
-from slurmslice.judge import Hearing, Standing, judge, reopened
-from slurmslice.ledger import Submission, apart
+from slurmslice.confirm import confirm_exit, needs_confirmation, withhold_completed
+from slurmslice.errors import LockedError, NoAnswerError
+from slurmslice.evidence import Observation, SourceAnswer, TaskReport
+from slurmslice.journal import Requeued
+from slurmslice.judge import SliceEvidence, SliceStatus, reconcile, requeued_status
+from slurmslice.ledger import Submission, group_by_unique_job_id
 from slurmslice.notes import Note
-from slurmslice.packed import judge_packed, reopened_packed, unheard
-from slurmslice.progress import SlotProgress, TaskProgress, of_setup, parse
-from slurmslice.ranges import compress
+from slurmslice.packed import is_unrecorded, reconcile_packed, requeued_status_packed
+from slurmslice.progress import SlotProgress, TaskProgress, parse_progress, setup_progress
+from slurmslice.ranges import compress_indices
 from slurmslice.run import Run
-from slurmslice.sightings import HEADER, to_lines
+from slurmslice.sightings import STATUS_HEADER, format_status_lines
 from slurmslice.states import State
-from slurmslice.submission import restore_hint
-from slurmslice.verbs.measure import Ends, measured
-from slurmslice.verbs.settle import adopt, claimed_by_others, settle
+from slurmslice.submission import library_restore_hint
+from slurmslice.verbs.measure import EndReports, fetch_job_steps
+from slurmslice.verbs.settle import claimed_by_others, follow_claims, resolve_doubts
 
 
 @dataclass(frozen=True, slots=True)
-class Poll:
+class PollResult:
     """The result of one poll.
 
     Attributes:
@@ -41,7 +41,7 @@ class Poll:
     notes: tuple[Note, ...] = ()
 
 
-def poll(run: Run) -> Poll:
+def poll(run: Run) -> PollResult:
     """Ask the engine once. It needs no lock: it records statuses only if the lock is free."""
     known = set(run.place.unread)
     result = _poll(run)
@@ -57,17 +57,17 @@ def _unread_note(unread: Sequence[tuple[Path, str]]) -> Note:
     return Note("task-log-unreadable", message, {"path": path, "files": len(unread)})
 
 
-def _poll(run: Run) -> Poll:
+def _poll(run: Run) -> PollResult:
     run.reload()
-    settled = settle(run)
+    settled = resolve_doubts(run)
     jobs = run.in_flight()
     if not jobs:
-        return Poll((), settled.silences, not settled.silences, settled.notes)
-    seen = [(group, run.engine.observe([(s.job, s.name) for s in group])) for group in apart(jobs)]
+        return PollResult((), settled.silences, not settled.silences, settled.notes)
+    seen = [(group, run.engine.observe([(s.job, s.name) for s in group])) for group in group_by_unique_job_id(jobs)]
     doubled = claimed_by_others(run)
     if doubled:  # the answer is about the wrong jobs; the next poll asks about the right ones
-        return Poll((), settled.silences, True, (*settled.notes, *adopt(run, doubled)))
-    ends = [measured(run, group, said) for group, said in seen]
+        return PollResult((), settled.silences, True, (*settled.notes, *follow_claims(run, doubled)))
+    ends = [fetch_job_steps(run, group, said) for group, said in seen]
     changed = {
         row: found
         for (group, said), ended in zip(seen, ends, strict=True)
@@ -75,17 +75,17 @@ def _poll(run: Run) -> Poll:
     }
     changed, library = _with_library(run, changed)
     run.standings.update(changed)
-    keep(run, changed)
+    record_statuses(run, changed)
     heard = [answer for _, said in seen for answer in (said.accounting, said.queue)]
     silences = [answer.silence for answer in heard if answer.silence and not answer.off]
     silences += [silence for _, silence in ends if silence]
     learnt = any(answer.answered for answer in heard)
-    return Poll(tuple(changed), (*settled.silences, *silences), learnt, (*settled.notes, *library))
+    return PollResult(tuple(changed), (*settled.silences, *silences), learnt, (*settled.notes, *library))
 
 
 def _with_library(
-    run: Run, changed: Mapping[int, Standing]
-) -> tuple[dict[int, Standing], tuple[Note, ...]]:
+    run: Run, changed: Mapping[int, SliceStatus]
+) -> tuple[dict[int, SliceStatus], tuple[Note, ...]]:
     """Compare the library with its digest in ``run.json``, if any status has changed.
 
     If the library has changed, no slice becomes COMPLETED.
@@ -99,17 +99,17 @@ def _with_library(
     run.place.known_fault = fault
     if not fault:
         return dict(changed), ()
-    doubted = {r: unconfirmed(run.standings[r], found, fault) for r, found in changed.items()}
+    doubted = {r: withhold_completed(run.standings[r], found, fault) for r, found in changed.items()}
     still = {row: found for row, found in doubted.items() if found != run.standings[row]}
     message = (
         f"{run.place.library} {fault}: tasks may run other code now, so no slice becomes "
-        f"COMPLETED. {restore_hint(run)}"
+        f"COMPLETED. {library_restore_hint(run)}"
     )
     note = Note("library-changed", message, {"path": str(run.place.library)})
     return still, (note,) if fault != before else ()
 
 
-def look_again(run: Run, rows: Sequence[int]) -> list[int]:
+def find_requeued(run: Run, rows: Sequence[int]) -> list[int]:
     """Find slices, ended or returned, that Slurm runs again or has not quite ended.
 
     They count as in flight from now on. The caller holds the lock.
@@ -122,11 +122,11 @@ def look_again(run: Run, rows: Sequence[int]) -> list[int]:
         if number := _had_by(run, row):
             held.setdefault(number, []).append(row)
     submissions = [run.ledger.submissions[number] for number in sorted(held)]
-    changed: dict[int, Standing] = {}
-    for group in apart(s for s in submissions if s.job):
+    changed: dict[int, SliceStatus] = {}
+    for group in group_by_unique_job_id(s for s in submissions if s.job):
         queue = run.engine.observe([(s.job, s.name) for s in group]).queue
         if queue.silence:
-            raise NoAnswer(
+            raise NoAnswerError(
                 f"It is not known if Slurm runs these slices again: {queue.silence}.",
                 "Nothing was submitted. Try again when Slurm answers.",
                 reason=queue.silence,
@@ -134,7 +134,7 @@ def look_again(run: Run, rows: Sequence[int]) -> list[int]:
         found = ((r, _reopened(run, s, r, queue)) for s in group for r in held[s.number])
         changed |= {row: standing for row, standing in found if standing is not None}
     if changed:
-        run.place.append_states(to_lines(changed), HEADER)
+        run.place.append_states(format_status_lines(changed), STATUS_HEADER)
         _take_again(run, changed)
     run.standings.update(changed)
     return list(changed)
@@ -148,22 +148,22 @@ def _had_by(run: Run, row: int) -> int:
     return number if run.standings.seen(row).state.final else 0
 
 
-def _take_again(run: Run, changed: Mapping[int, Standing]) -> None:
+def _take_again(run: Run, changed: Mapping[int, SliceStatus]) -> None:
     """Record that returned slices belong to their submission again."""
     numbers = {row: now.submission for row, now in changed.items() if not run.ledger.holder[row]}
     for number in sorted(set(numbers.values())):
-        rows = compress([row for row in numbers if numbers[row] == number])
-        run.decide(Restarted(number, str(rows), run.clock()))
+        rows = compress_indices([row for row in numbers if numbers[row] == number])
+        run.decide(Requeued(number, str(rows), run.clock()))
 
 
-def _reopened(run: Run, submission: Submission, row: int, queue: Answer) -> Standing | None:
+def _reopened(run: Run, submission: Submission, row: int, queue: SourceAnswer) -> SliceStatus | None:
     """Return the status of a slice that runs again after its end or return; None if it does not."""
     known, (index, slot) = run.standings.seen(row), submission.places[row]
     report = queue.reports.get((submission.job, index))
     if submission.intent.pack > 1 and report is not None:
-        standing = reopened_packed(known, report, slot, _wrote(run, submission, index))
+        standing = requeued_status_packed(known, report, slot, _wrote(run, submission, index))
     else:
-        standing = reopened(known, report)
+        standing = requeued_status(known, report)
     if standing is None or run.ledger.holder[row]:
         return standing
     attempt = standing.attempt + 1
@@ -171,8 +171,8 @@ def _reopened(run: Run, submission: Submission, row: int, queue: Answer) -> Stan
 
 
 def _judged(
-    run: Run, jobs: Sequence[Submission], seen: Observation, ends: Ends
-) -> Iterator[tuple[int, Standing]]:
+    run: Run, jobs: Sequence[Submission], seen: Observation, ends: EndReports
+) -> Iterator[tuple[int, SliceStatus]]:
     now, over = run.clock(), _over_since(seen)
     if seen.queue.answered:
         yield from _started_again(run, jobs, seen.queue)
@@ -186,18 +186,18 @@ def _judged(
             if needs_confirmation(standing) and not read_already:
                 standing = _confirmed(run, submission, row, standing, now)
             if standing.state is State.CANCELLED and row in submission.anew:
-                standing = replace(standing, state=State.WAITING, reason=ANEW, ended_at=None)
+                standing = replace(standing, state=State.WAITING, reason=EDITED_SCRIPT_REASON, ended_at=None)
             if standing != known:
                 yield row, standing
 
 
-ANEW = "cancelled in Slurm, because script.sh was edited; it will be submitted again"
+EDITED_SCRIPT_REASON = "cancelled in Slurm, because script.sh was edited; it will be submitted again"
 """The reason of a held slice that ``release`` has cancelled, to submit it with the new script."""
 
 
 def _started_again(
-    run: Run, jobs: Sequence[Submission], queue: Answer
-) -> Iterator[tuple[int, Standing]]:
+    run: Run, jobs: Sequence[Submission], queue: SourceAnswer
+) -> Iterator[tuple[int, SliceStatus]]:
     """Find ended slices whose task is in the queue again. The queue was asked after their end."""
     queued: dict[str, set[int]] = {}
     for job, index in queue.reports:
@@ -213,37 +213,37 @@ def _started_again(
 
 
 def _judge(
-    run: Run, submission: Submission, row: int, said: Hearing, wrote: dict[int, TaskProgress]
-) -> Standing:
+    run: Run, submission: Submission, row: int, said: SliceEvidence, wrote: dict[int, TaskProgress]
+) -> SliceStatus:
     """Determine one slice's status. A task log is read once for all slices of a pack."""
     known = run.standings[row]
     index, slot = submission.places[row]
     if submission.intent.pack == 1:
         progress = _progress(run, submission, row, said.accounting, said.queue)
-        return judge(known, replace(said, progress=progress))
+        return reconcile(known, replace(said, progress=progress))
     if said.queue is not None and said.queue.state is State.PENDING and not said.queue.restarts:
-        return judge(known, said)  # the task has not begun: there is no log to read
+        return reconcile(known, said)  # the task has not begun: there is no log to read
     if index not in wrote:
         wrote[index] = _wrote(run, submission, index)
     times_returned = run.ledger.returned.get(row, ("", 0))[1]
-    standing = judge_packed(known, said, slot, wrote[index], times_returned)
-    if standing.state in {State.WAITING, State.FAILED} and unheard(slot, wrote[index]):
+    standing = reconcile_packed(known, said, slot, wrote[index], times_returned)
+    if standing.state in {State.WAITING, State.FAILED} and is_unrecorded(slot, wrote[index]):
         if why := run.place.unread.get(run.place.task_log(submission.number, index)):
             return replace(known, reason=f"its task log cannot be read: {why}")
         has_log = _has_log(run, submission, row)
-        return judge_packed(known, said, slot, wrote[index], times_returned, has_log=has_log)
+        return reconcile_packed(known, said, slot, wrote[index], times_returned, has_log=has_log)
     return standing
 
 
-def _confirmed(run: Run, submission: Submission, row: int, found: Standing, now: float) -> Standing:
+def _confirmed(run: Run, submission: Submission, row: int, found: SliceStatus, now: float) -> SliceStatus:
     """Compare a slice's status as Slurm gives it with the progress lines of its task."""
     index, slot = submission.places[row]
     log = run.place.read_task_log(submission.number, index)
     unread = run.place.task_log(submission.number, index) in run.place.unread
-    return confirm(
+    return confirm_exit(
         run.standings[row],
         found,
-        None if log is None else parse(log, submission.job),
+        None if log is None else parse_progress(log, submission.job),
         slot,
         now,
         has_log=unread or _has_log(run, submission, row),
@@ -274,15 +274,15 @@ def _hearing(
     submission: Submission,
     row: int,
     seen: Observation,
-    ends: Ends,
+    ends: EndReports,
     *,
     over: Mapping[str, float],
     now: float,
-) -> Hearing:
+) -> SliceEvidence:
     task = submission.job, submission.index_of(row)
     ended, silence = ends
     untold = task in ended and ended[task] is None
-    return Hearing(
+    return SliceEvidence(
         accounting=ended[task] if task in ended else seen.accounting.reports.get(task),
         queue=seen.queue.reports.get(task),
         progress=None,
@@ -318,23 +318,23 @@ def _progress(
     index = submission.index_of(row)
     wrote = _wrote(run, submission, index)
     if wrote.setup_exit is not None:  # even if the setup printed lines like a slice's
-        return of_setup(wrote)
+        return setup_progress(wrote)
     unread = run.place.task_log(submission.number, index) in run.place.unread
     began = SlotProgress() if unread or _has_log(run, submission, row) else None
     return wrote.slots.get(0, began)
 
 
 def _wrote(run: Run, submission: Submission, index: int) -> TaskProgress:
-    return parse(run.place.read_task_log(submission.number, index) or b"", submission.job)
+    return parse_progress(run.place.read_task_log(submission.number, index) or b"", submission.job)
 
 
-def keep(run: Run, changed: Mapping[int, Standing]) -> None:
+def record_statuses(run: Run, changed: Mapping[int, SliceStatus]) -> None:
     """Record changed statuses if the lock is free; else the next poll finds them again."""
     if not changed:
         return
     try:
         with run.place.lock("status", wait=0):
-            run.place.append_states(to_lines(changed), HEADER)
+            run.place.append_states(format_status_lines(changed), STATUS_HEADER)
             run.take_back()
-    except (Busy, OSError):
+    except (LockedError, OSError):
         return  # a reader may have no write permission

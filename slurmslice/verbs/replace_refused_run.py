@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from slurmslice.errors import BadInput
-from slurmslice.ledger import Fate
+from slurmslice.errors import BadInputError
+from slurmslice.ledger import SubmissionStatus
 from slurmslice.run import Run
 from slurmslice.run_spec import RunRecord
-from slurmslice.rundir import RunDirectory, create
-from slurmslice.script import library
-from slurmslice.verbs.create import RunInputs, render
-from slurmslice.verbs.settle import settle, settle_locked
+from slurmslice.rundir import RunDirectory, create_run_directory
+from slurmslice.script import library_bytes
+from slurmslice.verbs.create import RunInputs, render_run_script
+from slurmslice.verbs.settle import resolve_doubts, resolve_doubts_locked
 
 
-def replaceable(run: Run) -> bool:
+def is_replaceable(run: Run) -> bool:
     """Tell if all submissions of a run were rejected, as far as can be known.
 
     A run with a script that a person submitted or edited is kept.
     """
-    return _only_refused(run) and not settle(run).silences and _only_refused(run)
+    return _only_refused(run) and not resolve_doubts(run).silences and _only_refused(run)
 
 
 def _only_refused(run: Run) -> bool:
     fates = {submission.fate for submission in run.ledger.submissions.values()}
-    return fates == {Fate.REFUSED} and not run.place.script_edited
+    return fates == {SubmissionStatus.REFUSED} and not run.place.script_edited
 
 
 def replace_refused_run(run: Run, record: RunRecord, new: RunInputs) -> RunDirectory:
@@ -32,15 +32,15 @@ def replace_refused_run(run: Run, record: RunRecord, new: RunInputs) -> RunDirec
         BadInput: a submission was accepted or a script edited just now, or Slurm did not answer.
         Busy: another slurmslice holds the lock.
     """
-    text = render(record, new, run.place.path)
+    text = render_run_script(record, new, run.place.path)
     with run.place.lock("run"):
         run.reload()
-        if settle_locked(run).silences or not _only_refused(run):
-            raise BadInput(
+        if resolve_doubts_locked(run).silences or not _only_refused(run):
+            raise BadInputError(
                 f"Another process changed {run.place.path} just now, or Slurm did not answer.",
                 "Run `slurmslice status` to see its state.",
                 code="changed-meanwhile",
                 run=run.place.path.name,
             )
         data = text.encode("utf-8", "surrogateescape")
-        return create(run.place.path, record, new.table, data, library(), instead=True)
+        return create_run_directory(run.place.path, record, new.table, data, library_bytes(), instead=True)

@@ -12,39 +12,52 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from slurmslice.engines import Identity
-from slurmslice.errors import BadInput, Busy, DamagedRun, EngineError, NoAnswer
-from slurmslice.journal import Barred, Dismissed, Intent, Returned, Submitted, Widened
+from slurmslice.engines import JobInfo
+from slurmslice.errors import (
+    BadInputError,
+    DamagedRunError,
+    EngineError,
+    LockedError,
+    NoAnswerError,
+)
+from slurmslice.journal import (
+    Fenced,
+    Intent,
+    JobCarriesMore,
+    LateJobCancelled,
+    SlicesReturned,
+    Submitted,
+)
 from slurmslice.ledger import Submission
 from slurmslice.notes import Note
-from slurmslice.progress import parse
-from slurmslice.ranges import ArrayExpression, compress
+from slurmslice.progress import parse_progress
+from slurmslice.ranges import ArrayExpression, compress_indices
 from slurmslice.run import Run
 from slurmslice.submission import (
     PlannedSubmission,
-    by_script,
-    job_name_of,
+    is_unsubmitted,
+    plan_script_by_hand,
     read_script,
-    rows_of_index,
     script_array,
+    script_job_name,
     script_request,
-    untouched,
+    script_rows_of_index,
 )
 
-DOUBT_S = 20.0
+FENCE_AFTER_S = 20.0
 """Seconds for which a submission is searched before it is fenced. sbatch needs far less after
 slurmctld answers; a job that comes later stops at the fence."""
 
-UNSENT_S = 5.0
+UNSUBMITTED_VALID_S = 5.0
 """Seconds for which an answer of Slurm stays valid that nobody has submitted the script by hand.
 If somebody does it in that time, the claim on disk decides between the two jobs."""
 
-LATE_S = 3600.0
+LATE_JOB_SEARCH_S = 3600.0
 """Seconds for which slurmslice searches for a late job of a fenced submission."""
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class ResolvedDoubts:
     """The result of a search for submissions in doubt.
 
     Attributes:
@@ -56,7 +69,7 @@ class Settled:
     silences: tuple[str, ...] = ()
 
 
-def wait_out_doubts(run: Run) -> tuple[Note, ...]:
+def wait_for_doubts(run: Run) -> tuple[Note, ...]:
     """Wait until every submission in doubt is found or fenced.
 
     Returns:
@@ -65,17 +78,17 @@ def wait_out_doubts(run: Run) -> tuple[Note, ...]:
     Raises:
         NoAnswer: a search failed, so nothing may be submitted.
     """
-    deadline = run.clock() + DOUBT_S + 10
+    deadline = run.clock() + FENCE_AFTER_S + 10
     notes: tuple[Note, ...] = ()
     while True:
         run.reload()
-        settled = settle(run)
+        settled = resolve_doubts(run)
         notes, silences = notes + settled.notes, settled.silences
         if not run.ledger.in_doubt():
             return notes
         if silences or run.clock() > deadline:
             number = run.ledger.in_doubt()[0].number
-            raise NoAnswer(
+            raise NoAnswerError(
                 f"It is not known if submission {number:03d} was accepted, and the search failed: "
                 f"{'; '.join(silences) or 'another slurmslice process holds the lock'}.",
                 "Until then nothing more is submitted. Try again when Slurm answers.",
@@ -85,19 +98,19 @@ def wait_out_doubts(run: Run) -> tuple[Note, ...]:
         run.engine.wait(1.0)
 
 
-def settle(run: Run) -> Settled:
+def resolve_doubts(run: Run) -> ResolvedDoubts:
     """Search for all submissions in doubt, unless another process submits now. Never waits."""
     if not (run.ledger.in_doubt() or _fenced_lately(run) or _may_be_sent(run)):
-        return Settled()
+        return ResolvedDoubts()
     try:
         with run.place.lock("status", wait=0):
             run.reload()
-            return settle_locked(run)
-    except (Busy, OSError):
-        return Settled()  # the holder of the lock does it and writes its results to the journal
+            return resolve_doubts_locked(run)
+    except (LockedError, OSError):
+        return ResolvedDoubts()  # the holder of the lock does it and writes its results to the journal
 
 
-def settle_locked(run: Run) -> Settled:
+def resolve_doubts_locked(run: Run) -> ResolvedDoubts:
     """Search for all submissions in doubt. The caller holds the lock."""
     notes: list[Note] = []
     try:
@@ -108,8 +121,8 @@ def settle_locked(run: Run) -> Settled:
         if _may_be_sent(run):
             notes += _adopt_by_hand(run)
     except EngineError as silence:
-        return Settled(tuple(notes), (silence.message,))
-    return Settled(tuple(notes))
+        return ResolvedDoubts(tuple(notes), (silence.message,))
+    return ResolvedDoubts(tuple(notes))
 
 
 def _find_or_fence(run: Run, submission: Submission) -> list[Note]:
@@ -118,7 +131,7 @@ def _find_or_fence(run: Run, submission: Submission) -> list[Note]:
     if job is None and _may_appear(run, submission):
         return []
     if job is None and run.place.fence(number):
-        run.decide(Barred(number, run.clock()))
+        run.decide(Fenced(number, run.clock()))
         message = f"Submission {number:03d} never reached the queue; its slices can be submitted."
         return [Note("submission-freed", message, {"submission": number})]
     job = job or run.place.owner(number)
@@ -134,7 +147,7 @@ def _may_appear(run: Run, submission: Submission) -> bool:
 
     On this machine it cannot: a submission is on disk before its writer releases the lock.
     """
-    return run.engine.jobs_outlive_us and run.clock() - submission.intent.at < DOUBT_S
+    return run.engine.jobs_outlive_us and run.clock() - submission.intent.at < FENCE_AFTER_S
 
 
 def claimed_by_others(run: Run) -> list[Submission]:
@@ -147,12 +160,12 @@ def claimed_by_others(run: Run) -> list[Submission]:
     return [s for s in run.in_flight() if run.place.owner(s.number) not in {None, s.job}]
 
 
-def adopt(run: Run, doubled: Sequence[Submission]) -> tuple[Note, ...]:
+def follow_claims(run: Run, doubled: Sequence[Submission]) -> tuple[Note, ...]:
     """Correct the journal by the claims: the owner of a claim is the submission's job."""
     try:
         with run.place.lock("status", wait=0):
             return tuple(_adopt(run, submission) for submission in doubled)
-    except (Busy, OSError):
+    except (LockedError, OSError):
         return ()  # the holder of the lock sees it too
 
 
@@ -165,7 +178,7 @@ def _adopt(run: Run, submission: Submission) -> Note:
         # This is journalled first: after a kill the claim is found again, and these rows are free.
         why = f"job {owner}, which runs submission {number:03d}, does not carry this slice"
         wanted = run.engine.jobs_outlive_us
-        run.decide(Returned(number, str(compress(left)), why, run.clock(), wanted))
+        run.decide(SlicesReturned(number, str(compress_indices(left)), why, run.clock(), wanted))
     if number == 1:
         _add_carried(run, submission, owner, carried or ())
     run.decide(Submitted(number, owner, None, "claimed", run.clock()))
@@ -191,15 +204,15 @@ def _sent_by_hand(run: Run, name: str) -> tuple[str, ArrayExpression | None] | N
     return found.job, found.array
 
 
-def _identity(run: Run, job: str) -> Identity | None:
+def _identity(run: Run, job: str) -> JobInfo | None:
     """Look up a job; None if there is no answer."""
     try:
         return run.engine.identify(job)
-    except (BadInput, EngineError):
+    except (BadInputError, EngineError):
         return None
 
 
-def _runs_another(run: Run, identity: Identity | None) -> bool:
+def _runs_another(run: Run, identity: JobInfo | None) -> bool:
     """Tell if a job with this run's name runs another file: the script of a copy of the run.
 
     A file that does not exist any more may be this script, moved after the submission.
@@ -220,13 +233,13 @@ def _add_carried(run: Run, submission: Submission, owner: str, carried: Iterable
         written = script_array(script_request(run))
         begun = (index for index in written if _began(run, submission.number, index, owner))
         indices = sorted(known.union(carried, begun))
-        rows = [row for index in indices for row in rows_of_index(run, index)]
-    except (BadInput, DamagedRun):
+        rows = [row for index in indices for row in script_rows_of_index(run, index)]
+    except (BadInputError, DamagedRunError):
         return  # the script is unreadable, or an index has no slice: then its task stops
     if len(indices) == len(known):
         return
-    array = str(compress(indices, submission.array.throttle))
-    run.decide(Widened(submission.number, array, str(compress(rows)), run.clock()))
+    array = str(compress_indices(indices, submission.array.throttle))
+    run.decide(JobCarriesMore(submission.number, array, str(compress_indices(rows)), run.clock()))
 
 
 def _not_carried(
@@ -250,7 +263,7 @@ def _not_carried(
 
 
 def _began(run: Run, number: int, index: int, job: str) -> bool:
-    return parse(run.place.read_task_log(number, index) or b"", job).restart is not None
+    return parse_progress(run.place.read_task_log(number, index) or b"", job).restart is not None
 
 
 def _find_job(run: Run, intent: Intent) -> str | None:
@@ -259,12 +272,12 @@ def _find_job(run: Run, intent: Intent) -> str | None:
 
 
 def _fenced_lately(run: Run) -> list[Submission]:
-    return run.ledger.barred_since(run.clock() - LATE_S)
+    return run.ledger.barred_since(run.clock() - LATE_JOB_SEARCH_S)
 
 
 def _may_be_sent(run: Run) -> bool:
     """Tell if a person may have submitted the script by hand."""
-    return untouched(run) and run.clock() - run.unsent_at > UNSENT_S
+    return is_unsubmitted(run) and run.clock() - run.unsent_at > UNSUBMITTED_VALID_S
 
 
 def _cancel_late_job(run: Run, submission: Submission) -> list[Note]:
@@ -273,7 +286,7 @@ def _cancel_late_job(run: Run, submission: Submission) -> list[Note]:
     if job is None:
         return []
     run.engine.cancel(job, submission.name, None)
-    run.decide(Dismissed(submission.number, job, run.clock()))
+    run.decide(LateJobCancelled(submission.number, job, run.clock()))
     message = f"Job {job} of submission {submission.number:03d} is cancelled: it came too late."
     names = {"submission": submission.number, "job": job, "cancelled": not run.place.read_only}
     return [Note("late-job", message, names)]
@@ -283,9 +296,9 @@ def _adopt_by_hand(run: Run) -> list[Note]:
     """Make a job of plain ``sbatch script.sh`` the first submission of the run."""
     try:
         script = read_script(run)
-        name = job_name_of(run, script.request)
-        planned = by_script(run, script, name)
-    except BadInput:
+        name = script_job_name(run, script.request)
+        planned = plan_script_by_hand(run, script, name)
+    except BadInputError:
         return []  # sbatch cannot have accepted a script that cannot be read
     sent = _sent_by_hand(run, name)
     if sent is None:
@@ -293,17 +306,17 @@ def _adopt_by_hand(run: Run) -> list[Note]:
         return []
     job, array = sent
     if 1 not in run.ledger.submissions:
-        run.decide(intent_of(run, planned, array))
+        run.decide(by_hand_intent(run, planned, array))
     run.decide(Submitted(1, job, None, "found", run.clock()))
     message = f"Job {job} was submitted by hand: it is now submission 001 of this run."
     return [Note("job-submitted-by-hand", message, {"job": job, "submission": 1})]
 
 
-def intent_of(run: Run, planned: PlannedSubmission, array: ArrayExpression | None) -> Intent:
+def by_hand_intent(run: Run, planned: PlannedSubmission, array: ArrayExpression | None) -> Intent:
     """Return the intent of a submission by hand, as slurmslice would have journalled it."""
     if array is not None:
         known = [index for index in sorted(planned.batch.array) if index in set(array)]
-        rows = tuple(row for index in known for row in rows_of_index(run, index))
-        indices = compress(known, planned.batch.array.throttle)
+        rows = tuple(row for index in known for row in script_rows_of_index(run, index))
+        indices = compress_indices(known, planned.batch.array.throttle)
         planned = replace(planned, batch=replace(planned.batch, array=indices, rows=rows))
     return planned.intent(run, run.clock(), run.record.first_sha256)

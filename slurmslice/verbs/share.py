@@ -9,7 +9,7 @@ from slurmslice.plan import ThrottleShare, compute_shares
 from slurmslice.resources import ResourceRequest
 from slurmslice.run import Run
 from slurmslice.states import State
-from slurmslice.submission import throttle
+from slurmslice.submission import task_throttle
 
 
 def allocate_throttle(run: Run, script: ResourceRequest) -> int | None:
@@ -22,7 +22,7 @@ def allocate_throttle(run: Run, script: ResourceRequest) -> int | None:
     Raises:
         EngineError: a share could not be set; it is as it was.
     """
-    limit = throttle(run, script)
+    limit = task_throttle(run, script)
     jobs = run.in_flight()
     if limit is None:
         for submission in jobs:

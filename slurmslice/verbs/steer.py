@@ -6,18 +6,18 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from slurmslice.command import join
-from slurmslice.errors import BadInput, NoAnswer
+from slurmslice.command import quote_words
+from slurmslice.errors import BadInputError, NoAnswerError
 from slurmslice.journal import Cancelled, Released, Throttled
-from slurmslice.ledger import Fate, Submission
+from slurmslice.ledger import Submission, SubmissionStatus
 from slurmslice.packing import check_throttle
-from slurmslice.ranges import compress
+from slurmslice.ranges import compress_indices
 from slurmslice.run import Run
-from slurmslice.rundir import digest, read_or_damaged
+from slurmslice.rundir import read_required_file, sha256_hex
 from slurmslice.states import State
 from slurmslice.submission import check_script, read_script, script_request
 from slurmslice.verbs.poll import poll
-from slurmslice.verbs.settle import wait_out_doubts
+from slurmslice.verbs.settle import wait_for_doubts
 from slurmslice.verbs.share import allocate_throttle
 
 
@@ -29,18 +29,18 @@ def cancel(run: Run, rows: Collection[int] | None) -> list[int]:
         NoAnswer: the engine did not answer; the request is journalled, so try again. Or another
             process was just killed while it submitted; then nothing was cancelled.
     """
-    wait_out_doubts(run)
+    wait_for_doubts(run)
     with run.place.lock("cancel"):
         run.reload()
-        groups = to_cancel(run, rows)
+        groups = rows_to_cancel(run, rows)
         for number, members in groups.items():
-            run.decide(Cancelled(number, str(compress(members)), run.clock()))
+            run.decide(Cancelled(number, str(compress_indices(members)), run.clock()))
         for number, members in groups.items():
             _cancel_in_engine(run, number, members)
     return sorted(chain.from_iterable(groups.values()))
 
 
-def to_cancel(run: Run, rows: Collection[int] | None) -> dict[int, list[int]]:
+def rows_to_cancel(run: Run, rows: Collection[int] | None) -> dict[int, list[int]]:
     """Group the rows that have not ended, of these or of all, by their submission.
 
     Waiting rows have no submission: their group is 0. The caller holds the lock.
@@ -62,7 +62,7 @@ def to_cancel(run: Run, rows: Collection[int] | None) -> dict[int, list[int]]:
 def _refuse_in_doubt(run: Run) -> None:
     """Refuse while a submission is in doubt: it may have a job, and no id to cancel it."""
     for submission in run.ledger.in_doubt():
-        raise NoAnswer(
+        raise NoAnswerError(
             f"It is not known yet if submission {submission.number:03d} was accepted.",
             "Nothing was cancelled. Run the same command again: it first searches for the job.",
             code="submission-unknown",
@@ -80,7 +80,7 @@ def _refuse_shared(run: Run, groups: Mapping[int, Sequence[int]]) -> None:
         if shared := theirs.difference(rows):
             chosen, other = _sharing_pair(submission, rows, shared)
             keys = run.table.keys
-            raise BadInput(
+            raise BadInputError(
                 f"Slice {keys[chosen]!r} shares an array task with {keys[other]!r}, which would "
                 "be cancelled too.",
                 _command_for_all(run, [keys[row] for row in sorted({*rows, *theirs})]),
@@ -94,7 +94,7 @@ def _command_for_all(run: Run, keys: Sequence[str]) -> str:
     """Return the command that cancels all of them, unless it is too long to read."""
     if len(keys) > _MAX_KEYS_SHOWN:
         return "Name all slices of the task: `slurmslice status --slices` shows them under JOB."
-    return f"To cancel all: {join(('slurmslice', 'cancel', run.record.name, '--', *keys))}"
+    return f"To cancel all: {quote_words(('slurmslice', 'cancel', run.record.name, '--', *keys))}"
 
 
 _MAX_KEYS_SHOWN = 20
@@ -111,14 +111,14 @@ def _sharing_pair(
 
 def _cancel_in_engine(run: Run, number: int, rows: Sequence[int]) -> None:
     submission = run.ledger.submissions.get(number)
-    if submission is None or submission.fate is not Fate.SUBMITTED:
+    if submission is None or submission.fate is not SubmissionStatus.SUBMITTED:
         return
     whole = len(rows) == len(list(run.open_rows(submission)))
     indices = sorted({submission.index_of(row) for row in rows})
     run.engine.cancel(submission.job, submission.name, None if whole else indices)
 
 
-def throttle(run: Run, limit: int | None) -> int:
+def set_throttle(run: Run, limit: int | None) -> int:
     """Limit the slices that run at once (None: no limit); return the number of arrays in flight.
 
     Raises:
@@ -126,7 +126,7 @@ def throttle(run: Run, limit: int | None) -> int:
         NoAnswer: the engine did not answer.
     """
     if limit is not None and limit < 1:
-        raise BadInput(
+        raise BadInputError(
             "The throttle must be 1 or more.",
             "Use `none` to remove the throttle.",
             code="bad-number",
@@ -141,7 +141,7 @@ def throttle(run: Run, limit: int | None) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class LetGo:
+class ReleasedRows:
     """The released rows; empty if none was held.
 
     Attributes:
@@ -153,7 +153,7 @@ class LetGo:
     renewed: tuple[int, ...] = ()
 
 
-def release(run: Run) -> LetGo:
+def release(run: Run) -> ReleasedRows:
     """Release the slices that the circuit breaker holds.
 
     Slurm keeps a copy of the script from the submission. If the script was edited after that,
@@ -170,14 +170,14 @@ def release(run: Run) -> LetGo:
         if outdated:
             check_script(run, read_script(run))
         for number, rows in outdated.items():
-            run.decide(Cancelled(number, str(compress(rows)), run.clock(), anew=True))
+            run.decide(Cancelled(number, str(compress_indices(rows)), run.clock(), anew=True))
             _cancel_in_engine(run, number, rows)
         run.decide(Released(run.clock()))  # last, so that all is repeated after a kill
         for submission in run.in_flight():
             if submission.share != 0 and not submission.anew.issuperset(run.open_rows(submission)):
                 run.engine.release(submission.job, submission.name)
     renewed = sorted(chain.from_iterable(outdated.values()))
-    return LetGo(tuple(sorted(held.difference(renewed))), tuple(renewed))
+    return ReleasedRows(tuple(sorted(held.difference(renewed))), tuple(renewed))
 
 
 def _held(run: Run) -> set[int]:
@@ -193,7 +193,7 @@ def _outdated(run: Run) -> dict[int, list[int]]:
     """
     if not run.engine.jobs_outlive_us:
         return {}
-    now = digest(read_or_damaged(run.place.script))
+    now = sha256_hex(read_required_file(run.place.script))
     old = (submission for submission in run.in_flight() if submission.intent.script_sha256 != now)
     found = {submission.number: _not_begun(run, submission) for submission in old}
     return {number: rows for number, rows in found.items() if rows}
@@ -206,13 +206,13 @@ def _not_begun(run: Run, submission: Submission) -> list[int]:
     return sorted(row for row in pending if submission.index_of(row) not in begun)
 
 
-LET_GO_S = 30.0
+CANCEL_WAIT_S = 30.0
 """The maximum wait until Slurm has ended cancelled tasks, seconds; it needs a few seconds."""
 
 
-def wait_until_gone(run: Run, rows: Collection[int]) -> bool:
+def wait_until_cancelled(run: Run, rows: Collection[int]) -> bool:
     """Poll until no cancelled row is in flight any more; False if that takes too long."""
-    deadline = run.clock() + LET_GO_S
+    deadline = run.clock() + CANCEL_WAIT_S
     while True:
         poll(run)
         if not any(run.standings.state(row).in_flight for row in rows):

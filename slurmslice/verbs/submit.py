@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 
-from slurmslice.errors import BadInput
+from slurmslice.errors import BadInputError
 from slurmslice.journal import Queued
 from slurmslice.plan import may_resubmit
-from slurmslice.ranges import compress
+from slurmslice.ranges import compress_indices
 from slurmslice.run import Run
-from slurmslice.states import FAILURES, State
+from slurmslice.states import FAILED_STATES, State
 from slurmslice.submission import read_script
 from slurmslice.submission_plan import Choice, Plan, make_plan
-from slurmslice.verbs.poll import look_again
-from slurmslice.verbs.settle import settle_locked, wait_out_doubts
+from slurmslice.verbs.poll import find_requeued
+from slurmslice.verbs.settle import resolve_doubts_locked, wait_for_doubts
 from slurmslice.verbs.submit_queued import SubmitOutcome, submit_queued
 
-Choose = Callable[[Run], Sequence[int]]
+ChooseRows = Callable[[Run], Sequence[int]]
 """A function that chooses rows of a run."""
 
 
-def waiting(only: Sequence[int] | int | None) -> Choose:
+def choose_waiting(only: Sequence[int] | int | None) -> ChooseRows:
     """Choose waiting slices: all (None), the first N (a number), or these rows."""
 
     def choose(run: Run) -> Sequence[int]:
@@ -41,7 +41,7 @@ def _refuse_others(run: Run, rows: Set[int]) -> None:
         return
     first = min(rows)
     key, state = run.table.keys[first], run.standings.state(first)
-    raise BadInput(
+    raise BadInputError(
         f"Slice {key!r} is {state}, not WAITING.",
         "To submit slices again that have ended: slurmslice resubmit",
         code="slice-not-waiting",
@@ -50,9 +50,9 @@ def _refuse_others(run: Run, rows: Set[int]) -> None:
     )
 
 
-def failed(states: frozenset[State] | None, rows: Sequence[int] | None) -> Choose:
+def choose_failed(states: frozenset[State] | None, rows: Sequence[int] | None) -> ChooseRows:
     """Choose failed slices, or slices in these states; only among these rows if given."""
-    chosen = {state for state in states or FAILURES if may_resubmit(state)}
+    chosen = {state for state in states or FAILED_STATES if may_resubmit(state)}
 
     def choose(run: Run) -> Sequence[int]:
         picked = run.standings.rows_in(chosen)
@@ -61,7 +61,7 @@ def failed(states: frozenset[State] | None, rows: Sequence[int] | None) -> Choos
     return choose
 
 
-def look_before(run: Run, choose: Choose, verb: str) -> None:
+def find_requeued_before(run: Run, choose: ChooseRows, verb: str) -> None:
     """Find the chosen slices that Slurm runs again, so that a plan leaves them out.
 
     Raises:
@@ -69,20 +69,20 @@ def look_before(run: Run, choose: Choose, verb: str) -> None:
     """
     with run.place.lock(verb):
         run.reload()
-        look_again(run, choose(run))
+        find_requeued(run, choose(run))
 
 
-def submit(run: Run, choose: Choose, changes: Mapping[str, str], verb: str) -> SubmitOutcome:
+def submit(run: Run, choose: ChooseRows, changes: Mapping[str, str], verb: str) -> SubmitOutcome:
     """Plan the submission of the chosen slices, and execute the plan.
 
     Raises:
         BadInput, NoAnswer: as ``make_plan`` and ``execute``.
     """
-    wait_out_doubts(run)
-    return execute(run, make_plan(run, Choice(choose(run), changes)), verb)
+    wait_for_doubts(run)
+    return execute_plan(run, make_plan(run, Choice(choose(run), changes)), verb)
 
 
-def execute(run: Run, plan: Plan, verb: str) -> SubmitOutcome:
+def execute_plan(run: Run, plan: Plan, verb: str) -> SubmitOutcome:
     """Queue the slices of a plan, and submit what fits now.
 
     Doubts about earlier submissions are resolved first, without the lock. A slice that has
@@ -93,23 +93,23 @@ def execute(run: Run, plan: Plan, verb: str) -> SubmitOutcome:
         NoAnswer: the engine did not say if it runs ended slices again.
     """
     plan.check()
-    wait_out_doubts(run)
+    wait_for_doubts(run)
     left_out: list[int] = []
     with run.place.lock(verb):
         run.reload()
-        settle_locked(run)
+        resolve_doubts_locked(run)
         run.take_back()
         if read_script(run).sha256 != plan.script.sha256:
-            raise BadInput(
+            raise BadInputError(
                 f"{run.place.script} was edited just now; nothing was submitted.",
                 "Run the same command again to submit the script as it is now.",
                 code="script-changed",
                 path=str(run.place.script),
             )
-        look_again(run, plan.rows)
+        find_requeued(run, plan.rows)
         for planned in plan.requests:
             rows = planned.unchanged(run)
             left_out += set(planned.rows).difference(rows)
             if rows:
-                run.decide(Queued(str(compress(rows)), planned.request, run.clock()))
+                run.decide(Queued(str(compress_indices(rows)), planned.request, run.clock()))
     return replace(submit_queued(run, verb), queued=True, left_out=tuple(sorted(left_out)))

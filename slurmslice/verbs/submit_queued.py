@@ -4,27 +4,34 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from slurmslice.engines import Intake
-from slurmslice.errors import BadInput, EngineError, Full, SlurmsliceError, TooMany, Unsure
-from slurmslice.errors import Refused as RefusedByEngine
-from slurmslice.journal import Dropped, Refused, Submitted
-from slurmslice.ledger import Fate
+from slurmslice.engines import QueueCapacity
+from slurmslice.errors import (
+    BadInputError,
+    EngineError,
+    SlurmsliceError,
+    SubmissionUnknownError,
+    SubmitLimitError,
+    TooManyTasksError,
+)
+from slurmslice.errors import SubmissionRejectedError as RefusedByEngine
+from slurmslice.journal import Dequeued, Rejected, Submitted
+from slurmslice.ledger import SubmissionStatus
 from slurmslice.next_submission import SubmissionBounds, next_submission
 from slurmslice.notes import Note
-from slurmslice.ranges import compress
+from slurmslice.ranges import compress_indices
 from slurmslice.run import Run
 from slurmslice.submission import (
     PlannedSubmission,
     RunScript,
     check_script,
-    check_table,
-    over_edited,
+    check_task_table,
+    is_unsubmitted,
+    out_of_memory_again,
+    overridden_edit_notes,
     read_script,
-    starved_again,
-    untouched,
 )
-from slurmslice.verbs.poll import look_again
-from slurmslice.verbs.settle import settle_locked, wait_out_doubts
+from slurmslice.verbs.poll import find_requeued
+from slurmslice.verbs.settle import resolve_doubts_locked, wait_for_doubts
 from slurmslice.verbs.share import allocate_throttle, current_share
 
 
@@ -83,7 +90,7 @@ def submit_queued(run: Run, verb: str) -> SubmitOutcome:
     """Submit queued slices as far as they fit now. Each sbatch call takes the lock anew."""
     outcome = SubmitOutcome()
     try:
-        wait_out_doubts(run)
+        wait_for_doubts(run)
         _submit_queued(run, verb, outcome)
     except EngineError as why:
         outcome.error, outcome.waits = why, why.message
@@ -95,7 +102,7 @@ def _submit_queued(run: Run, verb: str, outcome: SubmitOutcome) -> None:
     while True:
         with run.place.lock(verb):
             run.reload()
-            settle_locked(run)
+            resolve_doubts_locked(run)
             run.take_back()
             script = read_script(run)
             spare = allocate_throttle(run, script.request)
@@ -122,7 +129,7 @@ def _submit_next(
     """Make the next submission; return its number of array tasks."""
     planned = next_submission(
         run, script, run.ledger.queue, bounds,
-        number=run.ledger.next_number, script_is_next=untouched(run),
+        number=run.ledger.next_number, script_is_next=is_unsubmitted(run),
     )  # fmt: skip
     if _runs_again(run, planned):
         return 0
@@ -131,7 +138,7 @@ def _submit_next(
 
 
 def _bounds(
-    run: Run, intake: Intake, submitted: int, spare: int | None
+    run: Run, intake: QueueCapacity, submitted: int, spare: int | None
 ) -> tuple[SubmissionBounds | None, str]:
     """Return the maximum size of the next submission; or None, and the reason if none fits."""
     if spare == 0:
@@ -146,38 +153,38 @@ def _bounds(
 
 def _runs_again(run: Run, planned: PlannedSubmission) -> bool:
     """Remove slices from the queue that Slurm runs again or still ends; tell if there are any."""
-    again = look_again(run, planned.batch.rows)
+    again = find_requeued(run, planned.batch.rows)
     if queued := [row for row in again if row in run.ledger.queue]:
-        run.decide(Dropped(str(compress(queued)), "Slurm still has them", run.clock()))
+        run.decide(Dequeued(str(compress_indices(queued)), "Slurm still has them", run.clock()))
     return bool(again)
 
 
 def _submit(run: Run, planned: PlannedSubmission) -> AcceptedSubmission:
     """Make one submission: folder, intent, engine, answer. The caller holds the lock."""
-    check_table(run, planned.number)
+    check_task_table(run, planned.number)
     check_script(run, planned.script)
     sha = run.record.first_sha256
     if planned.number > 1:
         _fence_script(run)
         sha = run.place.prepare(planned.number, run.table, planned.table_rows, run.record.direct)
-    starved = starved_again(run, planned)
+    starved = out_of_memory_again(run, planned)
     run.decide(planned.intent(run, run.clock(), sha))
     try:
         receipt = run.engine.submit(planned.order(run))
-    except (RefusedByEngine, Full, BadInput) as refusal:
+    except (RefusedByEngine, SubmitLimitError, BadInputError) as refusal:
         if planned.number > 1 and not run.place.fence(planned.number):
             return _accept_refused(run, planned, refusal)
-        passing, too_many = isinstance(refusal, Full), isinstance(refusal, TooMany)
-        run.decide(Refused(planned.number, refusal.message, run.clock(), passing, too_many))
-        if untouched(run) and _script_may_run(run):
+        passing, too_many = isinstance(refusal, SubmitLimitError), isinstance(refusal, TooManyTasksError)
+        run.decide(Rejected(planned.number, refusal.message, run.clock(), passing, too_many))
+        if is_unsubmitted(run) and _script_may_run(run):
             run.place.unfence(1)  # a person may submit it by hand, as before
         raise
-    except Unsure as doubt:
+    except SubmissionUnknownError as doubt:
         return _look_up(run, planned, doubt)
     run.decide(Submitted(planned.number, receipt.job, receipt.cluster, "sbatch", run.clock()))
     run.shares_sent.add(planned.number)
     return AcceptedSubmission(
-        planned, receipt.job, (*receipt.notes, *over_edited(run, planned)), starved
+        planned, receipt.job, (*receipt.notes, *overridden_edit_notes(run, planned)), starved
     )
 
 
@@ -188,7 +195,7 @@ def _fence_script(run: Run) -> None:
         Unsure: a person submitted it by hand just now.
     """
     if _script_may_run(run) and not run.place.fence(1):
-        raise Unsure(
+        raise SubmissionUnknownError(
             "The script was submitted by hand just now.",
             "Run `slurmslice status`: it makes that job a part of the run.",
             code="script-sent-by-hand",
@@ -198,7 +205,7 @@ def _fence_script(run: Run) -> None:
 def _script_may_run(run: Run) -> bool:
     """Tell if a job of submission 001 may still start, by hand or after a wrong rejection."""
     first = run.ledger.submissions.get(1)
-    return first is None or first.fate is Fate.REFUSED
+    return first is None or first.fate is SubmissionStatus.REFUSED
 
 
 def _accept_refused(
@@ -211,19 +218,19 @@ def _accept_refused(
     """
     job = run.place.owner(planned.number)
     if job is None:  # the task is writing its claim at this moment
-        return _look_up(run, planned, Unsure(refusal.message))
+        return _look_up(run, planned, SubmissionUnknownError(refusal.message))
     run.decide(Submitted(planned.number, job, None, "claimed", run.clock()))
     note = Note("runs-despite-refusal", "sbatch rejected the job, but it runs.", {"job": job})
     return AcceptedSubmission(planned, job, (note,))
 
 
-def _look_up(run: Run, planned: PlannedSubmission, doubt: Unsure) -> AcceptedSubmission:
+def _look_up(run: Run, planned: PlannedSubmission, doubt: SubmissionUnknownError) -> AcceptedSubmission:
     """Search for the job of a submission without a clear answer: the queue may have it already."""
-    settled = settle_locked(run)
+    settled = resolve_doubts_locked(run)
     submission = run.ledger.submissions[planned.number]
     if submission.job:
         return AcceptedSubmission(planned, submission.job, settled.notes)
-    raise Unsure(
+    raise SubmissionUnknownError(
         f"{doubt.message} It is not known yet if submission {planned.number:03d} was accepted.",
         "Run `slurmslice status` to search for it. Nothing is submitted twice.",
         submission=planned.number,

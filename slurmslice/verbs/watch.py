@@ -7,12 +7,17 @@ from time import sleep
 
 from slurmslice.run import Run
 from slurmslice.states import State
-from slurmslice.verbs.follow import backed_off, is_unanswered, pause, since_submission
-from slurmslice.verbs.poll import Poll, poll
+from slurmslice.verbs.follow import (
+    backoff_interval,
+    is_unanswered,
+    poll_interval,
+    seconds_since_submission,
+)
+from slurmslice.verbs.poll import PollResult, poll
 from slurmslice.verbs.submit_queued import SubmitOutcome
 
 
-def watch(run: Run, tell: Callable[[Run, Poll], None], interval: float | None = None) -> None:
+def watch(run: Run, tell: Callable[[Run, PollResult], None], interval: float | None = None) -> None:
     """Poll a run until no slice is in flight, or the rest is held.
 
     This process sleeps between polls, because ``engine.wait`` might run tasks on this machine.
@@ -30,7 +35,7 @@ def watch(run: Run, tell: Callable[[Run, Poll], None], interval: float | None = 
         if _is_over(run):
             return
         unanswered = unanswered + 1 if is_unanswered(looked, SubmitOutcome()) else 0
-        sleep(backed_off(pause(since_submission(run), interval), unanswered))
+        sleep(backoff_interval(poll_interval(seconds_since_submission(run), interval), unanswered))
 
 
 def _is_over(run: Run) -> bool:

@@ -10,7 +10,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from slurmslice.process import Finished
+from slurmslice.process import ProgramResult
 
 HERE = Path(__file__).parent
 
@@ -20,7 +20,7 @@ class Recorded:
     """A command of some release, and how it ended."""
 
     release: str
-    done: Finished
+    done: ProgramResult
 
     @property
     def text(self) -> str:
@@ -34,7 +34,7 @@ def load(name: str, release: str = "22.05") -> Recorded:
     first, command, code, rest = text.split("\n", 3)
     stdout, _, stderr = rest.partition("# stderr\n")
     argv = tuple(shlex.split(command.removeprefix("# $ ")))
-    done = Finished(argv, int(code.removeprefix("# exit ")), stdout, stderr)
+    done = ProgramResult(argv, int(code.removeprefix("# exit ")), stdout, stderr)
     return Recorded(first.removeprefix("# Slurm "), done)
 
 

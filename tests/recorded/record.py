@@ -16,7 +16,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from slurmslice.directives import Takes, names
+from slurmslice.directives import Takes, known_options
 from slurmslice.directives.option_table import ALIASES
 from slurmslice.engines.slurm import commands, environment
 from tests import spank
@@ -122,7 +122,7 @@ def options(recorder: Recorder) -> None:
     recorder.ask("sbatch-help", commands.SBATCH_HELP)
     with spank.plugin(recorder.cluster):
         recorder.ask("sbatch-help-plugin", commands.SBATCH_HELP)
-    found = {name: getopt.ask(recorder.cluster.run, name) for name in (*names(), *ALIASES)}
+    found = {name: getopt.ask(recorder.cluster.run, name) for name in (*known_options(), *ALIASES)}
     recorder.write_options(found)
 
 

@@ -13,7 +13,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slurmslice.engines import Identity, Intake, Limits, Order, Receipt, Sighting
+from slurmslice.engines import (
+    FoundJob,
+    JobInfo,
+    QueueCapacity,
+    SubmitRequest,
+    SubmitResult,
+    TaskLimits,
+)
 from slurmslice.engines.local.admission import Room, at_once
 from slurmslice.engines.local.jobs import JobSource, LocalJob
 from slurmslice.engines.local.machine import Machine
@@ -22,8 +29,8 @@ from slurmslice.engines.local.orphans import marker, sweep
 from slurmslice.engines.local.runner_lock import RunnerLock, describe, host
 from slurmslice.engines.local.supported_requests import check, demand
 from slurmslice.engines.local.task_records import TaskRecords
-from slurmslice.errors import BadInput, EngineError
-from slurmslice.evidence import Answer, Observation, TaskId, TaskReport
+from slurmslice.errors import BadInputError, EngineError
+from slurmslice.evidence import Observation, SourceAnswer, TaskId, TaskReport
 from slurmslice.resources import ResourceRequest
 from slurmslice.states import State
 
@@ -105,7 +112,7 @@ class LocalEngine:
         """Return this machine's name."""
         return host()
 
-    def limits(self, request: ResourceRequest) -> Limits:
+    def limits(self, request: ResourceRequest) -> TaskLimits:
         """Return how many such tasks can run at once, by what is free now.
 
         Raises:
@@ -119,45 +126,45 @@ class LocalEngine:
         unlimited = request.mem_mib is not None and not self.enforces_memory
         why = f"{room.cpus} CPUs of {machine.cpus} free, {gib:.3g} GiB of memory available"
         fit = at_once(room, demand(request, machine))
-        return Limits(MAX_ARRAY_SIZE, fit, why, note=self.memory_note if unlimited else "")
+        return TaskLimits(MAX_ARRAY_SIZE, fit, why, note=self.memory_note if unlimited else "")
 
-    def intake(self, request: ResourceRequest) -> Intake:
+    def intake(self, request: ResourceRequest) -> QueueCapacity:
         """Return no limit: jobs wait in the journal."""
-        return Intake(MAX_ARRAY_SIZE, MAX_ARRAY_SIZE)
+        return QueueCapacity(MAX_ARRAY_SIZE, MAX_ARRAY_SIZE)
 
     # -- submissions: the journal says all of it ---------------------------------------------
 
-    def submit(self, order: Order) -> Receipt:
+    def submit(self, order: SubmitRequest) -> SubmitResult:
         """Check the request. The journal, which says that it was taken, is the order.
 
         Raises:
             BadInput: this machine can never honour its needs.
         """
         check(order.request, self._machine)
-        return Receipt(str(order.number), host())
+        return SubmitResult(str(order.number), host())
 
-    def test(self, order: Order) -> str:
+    def test(self, order: SubmitRequest) -> str:
         """Refuse: this machine cannot tell when it would start what.
 
         Raises:
             BadInput: always.
         """
-        raise BadInput("--test-only asks Slurm, and this run belongs to this machine.",
+        raise BadInputError("--test-only asks Slurm, and this run belongs to this machine.",
                        "`--dry-run` shows what would be submitted.", code="slurm-only",
                        option="test-only")  # fmt: skip
 
-    def identify(self, job: str) -> Identity:
+    def identify(self, job: str) -> JobInfo:
         """Refuse: jobs of this machine are always the run's own.
 
         Raises:
             BadInput: always.
         """
-        raise BadInput(
+        raise BadInputError(
             "Jobs of this machine belong to their runs: there is nothing to attach.",
             code="slurm-only",
         )
 
-    def find(self, order_token: str, job_name: str, since: float) -> Sighting | None:
+    def find(self, order_token: str, job_name: str, since: float) -> FoundJob | None:
         """Return None: a job of this machine is in the journal, or it does not exist."""
         return None
 
@@ -191,7 +198,7 @@ class LocalEngine:
             ended.update(((number, i), report) for i, report in records.ended.items())
             for index, report in self._rest(job, records, claimed_by, runner):
                 (ended if report.state.final else queued)[number, index] = report
-        return Observation(Answer(ended), Answer(queued))
+        return Observation(SourceAnswer(ended), SourceAnswer(queued))
 
     def _records_of(self, job: LocalJob) -> TaskRecords:
         return self._records.setdefault(job.id, TaskRecords(job))

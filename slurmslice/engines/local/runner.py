@@ -20,7 +20,7 @@ from slurmslice.engines.local.runner_lock import RunnerLock, host
 from slurmslice.engines.local.supported_requests import demand
 from slurmslice.engines.local.workers import STOP, find_bash
 from slurmslice.errors import EngineError
-from slurmslice.ranges import compress
+from slurmslice.ranges import compress_indices
 
 STEP_S = 0.2
 """How long a request of another process may go unseen, seconds."""
@@ -136,13 +136,13 @@ class Runner:
         if job.id in self._active or job.read_runner() is not None:
             return False
         claim = f"{job.id}\n{self._lock.mine}\n".encode()
-        return files.claim(job.claim_path, claim, durably=True)
+        return files.create_exclusively(job.claim_path, claim, durably=True)
 
     def _obey(self, active: ActiveJob) -> None:
         """Drop and end the tasks of a job that were cancelled."""
         active.job = job = self._source.jobs[active.job.id]
         if dropped := [index for index in active.pending if index in job.cancelled]:
-            self._write(job, f"dropped {self._head(job)} task={compress(dropped)}")
+            self._write(job, f"dropped {self._head(job)} task={compress_indices(dropped)}")
             active.pending = deque(i for i in active.pending if i not in job.cancelled)
         for worker in self._crew.workers:
             if worker.job.id == job.id and worker.index in job.cancelled:
@@ -243,7 +243,7 @@ class Runner:
 
     @staticmethod
     def _write(job: LocalJob, text: str) -> None:
-        files.append(
+        files.append_lines(
             job.folder / "tasks/runner.log", f"slurmslice {text}\n".encode(), durably=False
         )
 

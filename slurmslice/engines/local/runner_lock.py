@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from slurmslice import files
-from slurmslice.errors import EngineError, NotAFile
+from slurmslice.errors import EngineError, NotAFileError
 
 _MAY_ONLY_LOOK = frozenset({errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS})
 _LONGEST = 1024
@@ -50,7 +50,7 @@ class RunnerLock:
     def holder(self) -> str:
         """Return who is the runner, or was it and was killed; empty for nobody."""
         try:
-            with open(files.opened(self.path), "rb") as file:
+            with open(files.open_regular(self.path), "rb") as file:
                 return file.read(_LONGEST).decode("utf-8", "replace").strip()
         except OSError:
             return ""
@@ -69,8 +69,8 @@ class RunnerLock:
         """
         try:
             self.path.parent.mkdir(exist_ok=True)
-            fd = files.opened(self.path, os.O_RDWR | os.O_CREAT)
-        except NotAFile:
+            fd = files.open_regular(self.path, os.O_RDWR | os.O_CREAT)
+        except NotAFileError:
             raise
         except OSError as why:
             if why.errno in _MAY_ONLY_LOOK:

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from slurmslice import files
-from slurmslice.source_line import LIBRARY_NAME, NOT_BEGUN_EXIT, FoundLine, find_source_line
+from slurmslice.source_line import LIBRARY_NAME, NOT_BEGUN_EXIT, ParsedSourceLine, find_source_line
 from slurmslice.template import templates_folder
 
 _FUNCTION = re.compile(
@@ -25,8 +25,8 @@ def worker_kind(script: Path) -> str:
     library is the one that ``worker.sh`` knows.
     """
     try:
-        text = files.read(script).decode("utf-8", "surrogateescape")
-        library = files.read(script.with_name(LIBRARY_NAME))
+        text = files.read_file(script).decode("utf-8", "surrogateescape")
+        library = files.read_file(script.with_name(LIBRARY_NAME))
     except OSError:
         return "each"
     known = (templates_folder() / LIBRARY_NAME).read_bytes()
@@ -35,7 +35,7 @@ def worker_kind(script: Path) -> str:
     return "inline" if ours and library == known else "each"
 
 
-def _only_line(text: str) -> FoundLine | None:
+def _only_line(text: str) -> ParsedSourceLine | None:
     """Return the source line of a script that does nothing else outside its functions."""
     lines = [line for line in _FUNCTION.sub("", text).split("\n") if line and line[0] != "#"]
     if len(lines) != 2 or lines[1] != f"exit {NOT_BEGUN_EXIT}":

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from slurmslice.engines.local.admission import Demand
 from slurmslice.engines.local.machine import Machine
-from slurmslice.errors import BadInput
+from slurmslice.errors import BadInputError
 from slurmslice.resources import ResourceRequest
 from slurmslice.units import format_memory
 
@@ -28,7 +28,7 @@ def check(request: ResourceRequest, machine: Machine) -> None:
             something, or more CPUs or memory than it lets us use.
     """
     if _nodes(request) > 1:
-        raise BadInput(
+        raise BadInputError(
             "More than one node was asked for, and this is one machine.",
             _ON_SLURM,
             code="slurm-only",
@@ -36,7 +36,7 @@ def check(request: ResourceRequest, machine: Machine) -> None:
         )
     for name in _GPUS & request.keys():
         if request[name].rpartition(":")[2].rpartition("=")[2].lower() not in ("", "0", "none"):
-            raise BadInput(
+            raise BadInputError(
                 f"--{name}={request[name]} was asked for, and this machine cannot share out "
                 "GPUs or other generic resources among tasks.",
                 _ON_SLURM,
@@ -44,7 +44,7 @@ def check(request: ResourceRequest, machine: Machine) -> None:
                 option=name,
             )
     for name in _LATER & request.keys():
-        raise BadInput(
+        raise BadInputError(
             f"--{name} was given, and on one machine tasks start at once.",
             _ON_SLURM,
             code="slurm-only",
@@ -56,7 +56,7 @@ def check(request: ResourceRequest, machine: Machine) -> None:
 
 def _check_size(request: ResourceRequest, machine: Machine) -> None:
     if request.cpus > machine.cpus:
-        raise BadInput(
+        raise BadInputError(
             f"A task wants {request.cpus} CPUs, and this machine lets us use {machine.cpus}.",
             f"Ask for at most -c {machine.cpus}, or use `--engine slurm`.",
             code="exceeds-machine",
@@ -65,7 +65,7 @@ def _check_size(request: ResourceRequest, machine: Machine) -> None:
         )
     most = machine.memory // MIB
     if (request.mem_mib or 0) > most:
-        raise BadInput(
+        raise BadInputError(
             f"A task wants {format_memory(request.mem_mib or 0)} of memory, and this machine lets "
             f"us use {most}M.",
             f"Ask for at most --mem={most}M, or use `--engine slurm`.",
@@ -113,7 +113,7 @@ def warning(request: ResourceRequest) -> tuple[int, int] | None:
     try:
         return signal.Signals[f"SIG{name.upper()}"], before
     except KeyError:
-        raise BadInput(
+        raise BadInputError(
             f"--signal names no signal: {name}.",
             "Write --signal=B:USR1@60.",
             code="bad-signal",

@@ -29,8 +29,8 @@ from itertools import count
 
 from slurmslice import files
 from slurmslice.engines.local.jobs import LocalJob
-from slurmslice.errors import BadInput
-from slurmslice.evidence import NO_STEPS, TaskReport
+from slurmslice.errors import BadInputError
+from slurmslice.evidence import NO_JOB_STEPS, TaskReport
 from slurmslice.progress import SlotProgress
 from slurmslice.ranges import parse_array
 from slurmslice.states import State
@@ -91,7 +91,7 @@ class TaskRecords:
         before = self.read
         for name in self._names():
             offset = self._offsets.get(name, 0)
-            lines, self._offsets[name] = files.read_on(self._folder / name, offset)
+            lines, self._offsets[name] = files.read_new_lines(self._folder / name, offset)
             self.read += len(lines)
             cpu = self._cpu.get(name)
             for line in _LINE.finditer(lines):
@@ -119,7 +119,7 @@ class TaskRecords:
                 self.dropped.update(parse_array(fields["task"]))
             else:
                 self._take_task(line, int(fields["task"]), fields, cpu)
-        except (KeyError, ValueError, OverflowError, BadInput):
+        except (KeyError, ValueError, OverflowError, BadInputError):
             return  # damaged by hand, or by a crash of the machine
 
     def _take_task(
@@ -173,7 +173,7 @@ class TaskRecords:
             requested_mem_bytes=self._memory,
             node=host,
             reason=reason,
-            steps=NO_STEPS,
+            steps=NO_JOB_STEPS,
             progress=_progress(line, attempt, fields, host) if "slot" in fields else None,
         )
 
@@ -189,7 +189,7 @@ class TaskRecords:
             requested_mem_bytes=self._memory,
             node=host,
             reason=reason,
-            steps=NO_STEPS,
+            steps=NO_JOB_STEPS,
         )
 
 

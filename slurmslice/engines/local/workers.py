@@ -90,7 +90,7 @@ class Worker:
         self.stamp = script_stamp(job.script)
         try:
             log = job.folder / "tasks" / f"worker-{number}.log"
-            output = files.opened(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+            output = files.open_regular(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
             program = (bash, str(templates_folder() / "worker.sh"))
             numbers = (str(orders), str(answers), str(grace_s))
             about = (str(job.folder), worker_kind(job.script), str(job.script), *job.arguments)

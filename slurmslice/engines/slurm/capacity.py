@@ -13,11 +13,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from slurmslice.directives.options import MEMORY
+from slurmslice.directives.options import MEMORY_OPTIONS
 from slurmslice.engines.slurm.cluster_records import Node, Partition, default_memory
 from slurmslice.engines.slurm.commands import ASSOCIATION_FIELDS, QOS_FIELDS
 from slurmslice.engines.slurm.fields import parse_number, parse_size
-from slurmslice.errors import BadInput
+from slurmslice.errors import BadInputError
 from slurmslice.resources import NO_REQUEST, ResourceRequest
 from slurmslice.units import format_memory, format_time, parse_time
 
@@ -72,7 +72,7 @@ def _minimum_time_s(request: ResourceRequest) -> float:
     least = request.get("time-min")
     try:
         return _or_infinite(request.time_s if least is None else parse_time(least))
-    except BadInput:
+    except BadInputError:
         return 0  # sbatch refuses an invalid time
 
 
@@ -98,7 +98,7 @@ def effective_request(
     It has the default memory if the task requests none, no memory if Slurm does not allocate
     memory, and ``--exclusive`` if no other job runs on the task's nodes.
     """
-    memory = request.only(MEMORY)
+    memory = request.only(MEMORY_OPTIONS)
     exclusive = settings.get("SelectType") == "select/linear"
     if "MEMORY" not in settings.get("SelectTypeParameters", "").upper():
         memory = NO_REQUEST
@@ -111,7 +111,7 @@ def effective_request(
             mib, per = default
             name = "mem-per-cpu" if per == "cpu" else "mem"
             memory = ResourceRequest(((name, f"{mib}M"),))
-    found = request.without(MEMORY).overridden_by(memory)
+    found = request.without(MEMORY_OPTIONS).overridden_by(memory)
     add = exclusive and "exclusive" not in found
     return found.overridden_by({"exclusive": ""}) if add else found
 

@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 from slurmslice import process
 from slurmslice.directives.option_table import Option
-from slurmslice.directives.sbatch_help import listed_options
+from slurmslice.directives.sbatch_help import parse_sbatch_help
 from slurmslice.engines.slurm import capacity, cluster_records, commands, environment, job_records
 from slurmslice.engines.slurm.versions import Release, parse_release
-from slurmslice.errors import BadInput, EngineError, NoAnswer
+from slurmslice.errors import BadInputError, EngineError, NoAnswerError
 
 SBATCH_TIMEOUT_S = 180.0
 """sbatch itself retries a full queue for 120 s, so a limit below 150 s would cut it short."""
@@ -82,7 +82,7 @@ class SlurmClient:
                 with ThreadPoolExecutor() as pool:  # each query of slurmdbd takes 0.3 s
                     queries = commands.sacctmgr_associations(user), commands.sacctmgr_qos()
                     associations, qualities = pool.map(self.query, queries)
-            except (KeyError, NoAnswer):
+            except (KeyError, NoAnswerError):
                 return "", ""
             self._limit_tables = associations, qualities
         return self._limit_tables
@@ -96,8 +96,8 @@ class SlurmClient:
         timeout = min(self._timeout_s("SLURMSLICE_ASK_TIMEOUT", QUERY_TIMEOUT_S), HELP_TIMEOUT_S)
         # sbatch cuts the options of plugins at the width of the terminal.
         env = {**environment.for_queries(self.environ), "COLUMNS": "80"}
-        done = process.run(commands.SBATCH_HELP, timeout=timeout, env=env)
-        options = listed_options(done.stdout) if done.returncode == 0 else {}
+        done = process.run_program(commands.SBATCH_HELP, timeout=timeout, env=env)
+        options = parse_sbatch_help(done.stdout) if done.returncode == 0 else {}
         if not options:
             raise no_answer_error(done)
         return options
@@ -143,23 +143,23 @@ class SlurmClient:
         if not names or any(job_records.is_same_job_name(name, theirs) for theirs in names):
             self._run_control(argv)
 
-    def run_command(self, argv: commands.Argv) -> process.Finished:
+    def run_command(self, argv: commands.Argv) -> process.ProgramResult:
         """Run any command but sbatch.
 
         Raises:
             BadInput: SLURMSLICE_ASK_TIMEOUT is no number.
         """
         timeout = self._timeout_s("SLURMSLICE_ASK_TIMEOUT", QUERY_TIMEOUT_S)
-        return process.run(argv, timeout=timeout, env=environment.for_queries(self.environ))
+        return process.run_program(argv, timeout=timeout, env=environment.for_queries(self.environ))
 
-    def run_sbatch(self, argv: commands.Argv, env: Mapping[str, str]) -> process.Finished:
+    def run_sbatch(self, argv: commands.Argv, env: Mapping[str, str]) -> process.ProgramResult:
         """Run sbatch with this environment; the job inherits it.
 
         Raises:
             BadInput: SLURMSLICE_SBATCH_TIMEOUT is no number.
         """
         timeout = self._timeout_s("SLURMSLICE_SBATCH_TIMEOUT", SBATCH_TIMEOUT_S)
-        return process.run(argv, timeout=timeout, env=env)
+        return process.run_program(argv, timeout=timeout, env=env)
 
     def _run_control(self, argv: commands.Argv) -> None:
         done = self.run_command(argv)
@@ -177,7 +177,7 @@ class SlurmClient:
         try:
             return float(self.environ.get(variable, default))
         except ValueError:
-            raise BadInput(
+            raise BadInputError(
                 f"{variable} is not a number of seconds.", code="bad-environment", variable=variable
             ) from None
 
@@ -187,7 +187,7 @@ def _names_one_job(argv: commands.Argv) -> bool:
     return "--jobs" in argv and "," not in argv[-1]
 
 
-def no_answer_error(done: process.Finished) -> NoAnswer:
+def no_answer_error(done: process.ProgramResult) -> NoAnswerError:
     """Make the error of a failed command; Slurm's messages become one line without repetition."""
     program = done.argv[0]
     lines = (done.stderr.strip() or done.stdout.strip())[-1000:].splitlines()
@@ -195,7 +195,7 @@ def no_answer_error(done: process.Finished) -> NoAnswer:
     text = "; ".join(dict.fromkeys(filter(None, bare)))
     if done.missing:
         hint = "Load the cluster's slurm module."
-        return NoAnswer(
+        return NoAnswerError(
             f"{program} cannot be started here: {text}",
             hint,
             code="slurm-command-not-found",
@@ -203,9 +203,9 @@ def no_answer_error(done: process.Finished) -> NoAnswer:
         )
     hint = "Try again when Slurm answers."
     if done.timed_out:
-        return NoAnswer(
+        return NoAnswerError(
             f"{program} did not answer in time.", hint, code="slurm-timeout", command=program
         )
-    return NoAnswer(
+    return NoAnswerError(
         f"{program}: {text or f'exit {done.returncode}'}", hint, command=program, said=text
     )

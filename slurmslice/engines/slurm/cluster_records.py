@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from slurmslice.engines.slurm.commands import SINFO_FIELDS
 from slurmslice.engines.slurm.fields import parse_number
-from slurmslice.errors import BadInput, NoAnswer
+from slurmslice.errors import BadInputError, NoAnswerError
 from slurmslice.units import parse_time
 
 
@@ -78,7 +78,7 @@ def parse_config(text: str) -> dict[str, str]:
     matches = (_SETTING.match(line) for line in text.split("\n"))
     found = {match[1]: match[2] for match in matches if match}
     if parse_number(found.get("MaxArraySize", "")) is None:
-        raise NoAnswer("scontrol's answer holds no MaxArraySize.", code="unreadable-answer")
+        raise NoAnswerError("scontrol's answer holds no MaxArraySize.", code="unreadable-answer")
     return found
 
 
@@ -94,7 +94,7 @@ def parse_partitions(text: str) -> list[Partition]:
 def _parse_partition(line: str) -> Partition:
     values = dict(word.partition("=")[::2] for word in line.split(" "))
     if "PartitionName" not in values:
-        raise NoAnswer(
+        raise NoAnswerError(
             f"scontrol's answer holds a line that is no partition: {line[:200]!r}",
             code="unreadable-answer",
         )
@@ -112,7 +112,7 @@ def _parse_partition(line: str) -> Partition:
 def _parse_limit(text: str) -> int | None:
     try:
         return parse_time(text)
-    except BadInput:
+    except BadInputError:
         return None
 
 
@@ -146,7 +146,7 @@ def _parse_node(line: str) -> Node:
     fields = line.split("|")
     numbers = [parse_number(word) for word in "/".join(fields[3:6]).split("/")]
     if len(fields) != len(SINFO_FIELDS) + 1 or len(numbers) != 6 or None in numbers:
-        raise NoAnswer(
+        raise NoAnswerError(
             f"sinfo's answer holds a line that is no node: {line[:200]!r}",
             code="unreadable-answer",
         )

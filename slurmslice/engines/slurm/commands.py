@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from slurmslice.ranges import compress
+from slurmslice.ranges import compress_indices
 from slurmslice.resources import ResourceRequest
 
 Argv = tuple[str, ...]
@@ -177,7 +177,7 @@ _MAX_LENGTH = 1000
 def _index_lists(indices: Sequence[int]) -> Iterator[str]:
     """Write sorted indices as short lists without steps: scancel cannot read steps (seen)."""
     text = ""
-    for part in compress(indices).parts:
+    for part in compress_indices(indices).parts:
         is_range = part.step == 1 and len(part) > 1
         for word in (f"{part[0]}-{part[-1]}",) if is_range else map(str, part):
             if len(text) + len(word) >= _MAX_LENGTH:

@@ -7,8 +7,15 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from slurmslice import process
-from slurmslice.directives import lacking
-from slurmslice.engines import Identity, Intake, Limits, Order, Receipt, Sighting
+from slurmslice.directives import options_not_in_release
+from slurmslice.engines import (
+    FoundJob,
+    JobInfo,
+    QueueCapacity,
+    SubmitRequest,
+    SubmitResult,
+    TaskLimits,
+)
 from slurmslice.engines.slurm import commands, environment, find_job, job_records, job_steps
 from slurmslice.engines.slurm.client import (
     ACCOUNTING_DISABLED,
@@ -19,8 +26,8 @@ from slurmslice.engines.slurm.client import (
 from slurmslice.engines.slurm.queue_capacity import ClusterCapacity
 from slurmslice.engines.slurm.sbatch_result import parse_sbatch_result
 from slurmslice.engines.slurm.slurm_health import ClusterHealth
-from slurmslice.errors import BadInput, NoAnswer, Refused
-from slurmslice.evidence import Answer, Observation, TaskId, TaskReport
+from slurmslice.errors import BadInputError, NoAnswerError, SubmissionRejectedError
+from slurmslice.evidence import Observation, SourceAnswer, TaskId, TaskReport
 from slurmslice.resources import NO_REQUEST, ResourceRequest
 
 _NO_PREEMPTION = frozenset({None, "", "(null)", "preempt/none"})
@@ -56,7 +63,7 @@ class SlurmEngine:
         """
         return self._slurm.cluster_config().get("ClusterName", "")
 
-    def limits(self, request: ResourceRequest) -> Limits:
+    def limits(self, request: ResourceRequest) -> TaskLimits:
         """Return MaxArraySize, and the number of tasks running at once. As ``Engine.limits``.
 
         Raises:
@@ -67,9 +74,9 @@ class SlurmEngine:
 
     def _check_release(self, options: Sequence[tuple[str, str]]) -> None:
         release = self._slurm.fetch_release()
-        for lack in lacking(options, release) if release else ():
+        for lack in options_not_in_release(options, release) if release else ():
             if not (lack.is_newer and self._lists(lack.name)):
-                raise BadInput(
+                raise BadInputError(
                     f"{lack.reason}.",
                     f"Leave --{lack.name} out, or choose a cluster that has it.",
                     code="option-not-in-release",
@@ -80,10 +87,10 @@ class SlurmEngine:
         """Whether sbatch itself lists an option: a plugin's, or a newer release's."""
         try:
             return name in self._slurm.sbatch_options()
-        except NoAnswer:
+        except NoAnswerError:
             return False
 
-    def intake(self, request: ResourceRequest) -> Intake:
+    def intake(self, request: ResourceRequest) -> QueueCapacity:
         """Return the number of tasks the queue accepts now. As ``Engine.intake``."""
         return self._capacity.intake(request)
 
@@ -104,15 +111,15 @@ class SlurmEngine:
 
     # -- submissions ---------------------------------------------------------------------------
 
-    def submit(self, order: Order) -> Receipt:
+    def submit(self, order: SubmitRequest) -> SubmitResult:
         """Submit the script with sbatch. As ``Engine.submit``."""
         argv = commands.sbatch(order.script, order.overrides, order.arguments)
         done, dropped = self._run_sbatch(order, argv)
         receipt = parse_sbatch_result(done)
         notes = (*environment.dropped_variable_notes(dropped), *receipt.notes)
-        return Receipt(receipt.job, receipt.cluster, notes)
+        return SubmitResult(receipt.job, receipt.cluster, notes)
 
-    def test(self, order: Order) -> str:
+    def test(self, order: SubmitRequest) -> str:
         """Test the submission with ``sbatch --test-only``. As ``Engine.test``."""
         argv = commands.sbatch_test_only(
             commands.sbatch(order.script, order.overrides, order.arguments)
@@ -123,16 +130,16 @@ class SlurmEngine:
         if done.returncode is None:
             raise no_answer_error(done)
         said = done.stderr.strip()[-2000:]
-        raise Refused(f"Slurm would refuse the submission: {said}", said=said)
+        raise SubmissionRejectedError(f"Slurm would refuse the submission: {said}", said=said)
 
-    def identify(self, job: str) -> Identity:
+    def identify(self, job: str) -> JobInfo:
         """Ask the controller about a job. As ``Engine.identify``."""
         try:
             text = self._slurm.query(commands.scontrol_show_job(job))
             records = self._slurm.query_queue(commands.squeue((job,), ended=True))
-        except NoAnswer as error:
+        except NoAnswerError as error:
             if INVALID_JOB_ID in error.message:
-                raise BadInput(
+                raise BadInputError(
                     f"The controller knows no job {job}.", code="unknown-job", job=job
                 ) from error
             raise
@@ -141,7 +148,7 @@ class SlurmEngine:
         records = [record for record in records if record.job == job]
         return find_job.parse_job_info(text, script, records, self._remembers_since())
 
-    def find(self, order_token: str, job_name: str, since: float) -> Sighting | None:
+    def find(self, order_token: str, job_name: str, since: float) -> FoundJob | None:
         """Find the job of a token. As ``Engine.find``.
 
         If accounting does not answer, absence from the queue is enough as long as the
@@ -156,7 +163,7 @@ class SlurmEngine:
             text = self._slurm.query(
                 commands.sacct_by_name(job_name, os.getuid(), since, self._slurm.clusters)
             )
-        except NoAnswer:
+        except NoAnswerError:
             if self._slurm.accounting_off or since > remembers_since:
                 return None
             raise
@@ -168,7 +175,7 @@ class SlurmEngine:
         """Run one sacct, then one squeue. As ``Engine.observe``."""
         names = dict(jobs)
         if not names:
-            return Observation(Answer(), Answer())
+            return Observation(SourceAnswer(), SourceAnswer())
         accounting = self._accounting(names)
         return Observation(accounting, self._queue(names, ended=not accounting.answered))
 
@@ -227,8 +234,8 @@ class SlurmEngine:
     # -- private -------------------------------------------------------------------------------
 
     def _run_sbatch(
-        self, order: Order, argv: commands.Argv
-    ) -> tuple[process.Finished, tuple[str, ...]]:
+        self, order: SubmitRequest, argv: commands.Argv
+    ) -> tuple[process.ProgramResult, tuple[str, ...]]:
         """Run sbatch; also returns the names of the variables dropped from its environment."""
         options = [*order.request, *order.overrides]
         env, dropped = environment.for_sbatch(self._slurm.environ, options)
@@ -251,11 +258,11 @@ class SlurmEngine:
                 return {}
             text = self._slurm.query(commands.squeue_preempted(names))
             return job_records.parse_preemption_times(text, names)
-        except NoAnswer:
+        except NoAnswerError:
             return {}
 
-    def _accounting(self, names: Mapping[str, str]) -> Answer:
-        off = Answer(silence=ACCOUNTING_DISABLED, off=True)
+    def _accounting(self, names: Mapping[str, str]) -> SourceAnswer:
+        off = SourceAnswer(silence=ACCOUNTING_DISABLED, off=True)
         if self._slurm.accounting_off:
             return off
         argv = commands.sacct(names, self._slurm.clusters)
@@ -267,14 +274,14 @@ class SlurmEngine:
         )
         return off if self._slurm.accounting_off else answer
 
-    def _queue(self, names: Mapping[str, str], *, ended: bool) -> Answer:
+    def _queue(self, names: Mapping[str, str], *, ended: bool) -> SourceAnswer:
         argv = commands.squeue(names, ended=ended)
         return self._answer(argv, lambda text: job_records.parse_queue_reports(text, names))
 
     def _answer(
         self, argv: commands.Argv, parse: Callable[[str], Mapping[TaskId, TaskReport]]
-    ) -> Answer:
+    ) -> SourceAnswer:
         try:
-            return Answer(parse(self._slurm.query(argv)))
-        except NoAnswer as error:
-            return Answer(silence=error.message)
+            return SourceAnswer(parse(self._slurm.query(argv)))
+        except NoAnswerError as error:
+            return SourceAnswer(silence=error.message)

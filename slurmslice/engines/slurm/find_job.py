@@ -5,16 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from slurmslice.engines import Identity, Sighting
+from slurmslice.engines import FoundJob, JobInfo
 from slurmslice.engines.slurm.job_records import JobRecord
-from slurmslice.errors import NoAnswer
-from slurmslice.ranges import ArrayExpression, compress
+from slurmslice.errors import NoAnswerError
+from slurmslice.ranges import ArrayExpression, compress_indices
 from slurmslice.states import State
 
 
 def find_in_queue(
     records: Iterable[JobRecord], token: str, remembers_since: float
-) -> Sighting | None:
+) -> FoundJob | None:
     """Find the job of a token; its array is None if the queue may have forgotten tasks of it.
 
     Args:
@@ -26,10 +26,10 @@ def find_in_queue(
     job = _first_submitted(found)
     if job is None:
         return None
-    return Sighting(job, _whole_array([r for r in found if r.job == job], remembers_since))
+    return FoundJob(job, _whole_array([r for r in found if r.job == job], remembers_since))
 
 
-def find_in_accounting(records: Iterable[JobRecord], token: str) -> Sighting | None:
+def find_in_accounting(records: Iterable[JobRecord], token: str) -> FoundJob | None:
     """Find the job of a token; its array is never given, because accounting may lack tasks.
 
     A record without an end and without a node is ignored: the queue is asked first and would
@@ -37,7 +37,7 @@ def find_in_accounting(records: Iterable[JobRecord], token: str) -> Sighting | N
     """
     known = (r for r in records if r.report.state.final or r.report.node)
     job = _first_submitted(_with_token(known, token))
-    return None if job is None else Sighting(job)
+    return None if job is None else FoundJob(job)
 
 
 _RECORD = re.compile(r"JobName=(.*?) UserId=.*? Command=(.*?) WorkDir=", re.DOTALL)
@@ -45,7 +45,7 @@ _RECORD = re.compile(r"JobName=(.*?) UserId=.*? Command=(.*?) WorkDir=", re.DOTA
 
 def parse_job_info(
     text: str, script: str | None, records: Sequence[JobRecord], remembers_since: float
-) -> Identity:
+) -> JobInfo:
     """Parse a job's name, command and array.
 
     Args:
@@ -59,14 +59,14 @@ def parse_job_info(
     """
     match = _RECORD.search(text)
     if match is None:
-        raise NoAnswer(
+        raise NoAnswerError(
             f"scontrol's answer describes no job: {text[:200]!r}", code="unreadable-answer"
         )
     name, command = match.groups()
     arguments: tuple[str, ...] = ()
     while (parts := command.rpartition(" "))[2].isdecimal():
         command, arguments = parts[0], (parts[2], *arguments)
-    return Identity(name, command, arguments, script, _whole_array(records, remembers_since))
+    return JobInfo(name, command, arguments, script, _whole_array(records, remembers_since))
 
 
 _TOLERANCE_S = 1
@@ -102,7 +102,7 @@ def _whole_array(records: Sequence[JobRecord], remembers_since: float) -> ArrayE
         return None
     indices = sorted({index for r in records for index in r.indices or ()})
     throttles = [r.indices.throttle for r in records if r.indices and r.is_array_summary]
-    return compress(indices, next(iter(throttles), None))
+    return compress_indices(indices, next(iter(throttles), None))
 
 
 def _with_token(records: Iterable[JobRecord], token: str) -> list[JobRecord]:

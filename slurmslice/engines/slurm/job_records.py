@@ -23,7 +23,7 @@ from slurmslice.engines.slurm.record_lines import (
 from slurmslice.engines.slurm.sacct_lines import LazyReports, pick_task_lines
 from slurmslice.engines.slurm.task_reports import accounting_report, queue_report
 from slurmslice.engines.slurm.versions import Release
-from slurmslice.errors import BadInput, NoAnswer
+from slurmslice.errors import BadInputError, NoAnswerError
 from slurmslice.evidence import TaskId, TaskReport
 from slurmslice.ranges import ArrayExpression, parse_array
 from slurmslice.states import State
@@ -115,7 +115,7 @@ def parse_queue_reports(text: str, names: Mapping[str, str]) -> dict[TaskId, Tas
     records = [record for record in parse_squeue_records(text) if is_own_record(record, names)]
     for record in records:
         if not record.indices_complete:
-            raise NoAnswer(
+            raise NoAnswerError(
                 f"squeue cut the list of indices of job {record.job}.",
                 code="unreadable-answer",
                 job=record.job,
@@ -220,7 +220,7 @@ def _job_record(values: Mapping[str, str], report: TaskReport) -> JobRecord:
     text = values.get("JobID") or values.get("JobArrayID", "")
     match = JOB_ID.fullmatch(text)
     if match is None:
-        raise NoAnswer(
+        raise NoAnswerError(
             f"Slurm's answer holds {text[:200]!r} in place of a job id.", code="unreadable-answer"
         )
     job, index, several, closed, step = match.groups()
@@ -253,15 +253,15 @@ def _parse_indices(text: str, *, is_cut: bool) -> tuple[ArrayExpression, bool]:
         return ArrayExpression(()), False
     try:
         if not _EXPRESSION.fullmatch(text):
-            raise BadInput("it is no array expression.", code="bad-array")
+            raise BadInputError("it is no array expression.", code="bad-array")
         indices = parse_array(text)
-    except BadInput as error:
-        raise NoAnswer(
+    except BadInputError as error:
+        raise NoAnswerError(
             f"Slurm's answer holds the indices {text[:200]!r}: {error.message}",
             code="unreadable-answer",
         ) from error
     if len(indices) > _MAX_INDICES:
-        raise NoAnswer(
+        raise NoAnswerError(
             f"Slurm's answer holds the indices {text[:200]!r}: more than an array can have.",
             code="unreadable-answer",
         )

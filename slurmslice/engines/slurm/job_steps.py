@@ -19,7 +19,7 @@ from slurmslice.engines.slurm.job_records import (
     was_submitted_before,
 )
 from slurmslice.engines.slurm.versions import STEPS_END_WITH_TASK, Release
-from slurmslice.evidence import NO_STEPS, Steps, TaskId, TaskReport
+from slurmslice.evidence import NO_JOB_STEPS, JobSteps, TaskId, TaskReport
 from slurmslice.states import State
 
 
@@ -55,10 +55,10 @@ def parse_step_reports(
             current = task if ours and not older else None
             if current:
                 derived = f"exited {record.report.step_exit} (DerivedExitCode)"
-                steps = Steps(derived if record.report.step_exit else "")
+                steps = JobSteps(derived if record.report.step_exit else "")
                 found[current], has_no_steps = replace(record.report, steps=steps), True
         elif current and current == task:
-            steps = NO_STEPS if has_no_steps else found[current].steps or NO_STEPS
+            steps = NO_JOB_STEPS if has_no_steps else found[current].steps or NO_JOB_STEPS
             report = replace(found[current], steps=steps)
             found[current] = _add_step(report, record, release, preempted.get(current))
             has_no_steps = False
@@ -70,9 +70,9 @@ def _add_step(
 ) -> TaskReport:
     """Add one step to a task's report."""
     peaks = [peak for peak in (task.max_rss_bytes, step.report.max_rss_bytes) if peak]
-    steps = task.steps or NO_STEPS
+    steps = task.steps or NO_JOB_STEPS
     if step.step and step.step[0].isdigit():  # not batch, extern or interactive
-        steps = Steps(
+        steps = JobSteps(
             steps.failed or _describe_failure(task, step.report, release),
             steps.ended and step.report.state.final,
             steps.preempted or _was_preempted(preempted, task, step.report),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from slurmslice.engines import Intake, Limits
+from slurmslice.engines import QueueCapacity, TaskLimits
 from slurmslice.engines.slurm import (
     capacity,
     cluster_records,
@@ -15,7 +15,7 @@ from slurmslice.engines.slurm import (
 )
 from slurmslice.engines.slurm.client import SlurmClient
 from slurmslice.engines.slurm.slurm_health import PartitionHealth, partition_health
-from slurmslice.errors import NoAnswer
+from slurmslice.errors import NoAnswerError
 from slurmslice.resources import ResourceRequest
 
 
@@ -29,7 +29,7 @@ class ClusterCapacity:
     def __init__(self, slurm: SlurmClient) -> None:
         self._slurm = slurm
 
-    def limits(self, request: ResourceRequest) -> Limits:
+    def limits(self, request: ResourceRequest) -> TaskLimits:
         """Return MaxArraySize, and the number of tasks running at once. As ``Engine.limits``."""
         request, is_certain = self._with_environment(request)
         size = int(self._slurm.cluster_config()["MaxArraySize"])
@@ -39,20 +39,20 @@ class ClusterCapacity:
             )
             if unknown := capacity.why_unknown_partition(request, known):
                 if is_certain and self._refuses_unknown_partitions():
-                    return Limits(size, 0, unknown, never=unknown)
-                return Limits(size, None, unknown)
+                    return TaskLimits(size, 0, unknown, never=unknown)
+                return TaskLimits(size, None, unknown)
             partitions = capacity.candidate_partitions(request, known)
             why_never = capacity.why_no_partition(request, known)
             at_once, why = (0, why_never) if why_never else self._at_once(request, partitions)
             never = self._why_never(request, partitions) if is_certain and at_once == 0 else ""
-        except NoAnswer as error:
-            return Limits(size, None, error.message)
+        except NoAnswerError as error:
+            return TaskLimits(size, None, error.message)
         times = [p.max_time_s for p in partitions if p.max_time_s is not None]
         defaults = {p.default_time_s for p in partitions}
         default_s = defaults.pop() if len(defaults) == 1 else None
-        return Limits(size, at_once, why, min(times, default=None), default_s, never)
+        return TaskLimits(size, at_once, why, min(times, default=None), default_s, never)
 
-    def intake(self, request: ResourceRequest) -> Intake:
+    def intake(self, request: ResourceRequest) -> QueueCapacity:
         """Return the number of tasks the queue accepts now. As ``Engine.intake``.
 
         Each job of the user counts against each limit, whatever its account or quality of
@@ -62,12 +62,12 @@ class ClusterCapacity:
         size, per_array = int(settings["MaxArraySize"]), capacity.max_array_tasks(settings)
         limits = list(capacity.submit_limits(*self._slurm.limit_tables(), request, settings))
         if not limits:
-            return Intake(size, per_array)
+            return QueueCapacity(size, per_array)
         records = self._slurm.query_queue(commands.squeue_user(os.getuid(), ended=False))
         queued = sum(len(r.indices or "1") for r in records if r.step is None)
         limit, why = min(limits)
         in_queue = f"; already in the queue: {queued}" if queued else ""
-        return Intake(size, per_array, max(0, limit - queued), why + in_queue)
+        return QueueCapacity(size, per_array, max(0, limit - queued), why + in_queue)
 
     def partition_health(self, request: ResourceRequest) -> tuple[PartitionHealth, ...]:
         """Describe each partition, and count the tasks that fit into it.
@@ -133,7 +133,7 @@ class ClusterCapacity:
             return False
         try:
             return not unsatisfiable.is_federated(self._slurm.query(commands.SHOW_FEDERATION))
-        except NoAnswer:
+        except NoAnswerError:
             return False
 
     def _may_lift_time_limits(self) -> bool:
@@ -142,5 +142,5 @@ class ClusterCapacity:
             return False  # without accounting there is no quality of service
         try:
             return unsatisfiable.lifts_time_limits(self._slurm.query(commands.sacctmgr_qos_flags()))
-        except NoAnswer:
+        except NoAnswerError:
             return True

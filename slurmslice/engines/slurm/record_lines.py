@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from slurmslice.errors import NoAnswer
+from slurmslice.errors import NoAnswerError
 
 JOB_ID = re.compile(
     r"(\d{1,10})(?:\+\d+)?(?:_(?:(\d{1,8})|\[([^\]|]*)(\]?)))?(?:\.([\w+]+))?", re.ASCII
@@ -25,7 +25,7 @@ def split_lines(text: str) -> list[str]:
     """
     *lines, rest = text.split("\n")
     if rest:
-        raise NoAnswer(f"Slurm's answer is cut off: {rest[-200:]!r}", code="unreadable-answer")
+        raise NoAnswerError(f"Slurm's answer is cut off: {rest[-200:]!r}", code="unreadable-answer")
     return lines
 
 
@@ -47,7 +47,7 @@ def join_records(lines: Iterable[str], fields: Sequence[str]) -> list[str]:
         elif records:
             records[-1] += f"\n{line}"
         else:
-            raise NoAnswer(
+            raise NoAnswerError(
                 f"Slurm's answer cannot be read: {line[:200]!r}", code="unreadable-answer"
             )
     return records
@@ -66,5 +66,5 @@ def split_record(record: str, fields: Sequence[str], end: str = "") -> dict[str,
     """
     values = record.removesuffix(end).split("|", len(fields) - 1)
     if not record.endswith(end) or len(values) < len(fields):
-        raise NoAnswer(f"Slurm's answer is cut off: {record[:200]!r}", code="unreadable-answer")
+        raise NoAnswerError(f"Slurm's answer is cut off: {record[:200]!r}", code="unreadable-answer")
     return dict(zip(fields, values, strict=True))

@@ -9,11 +9,16 @@ from __future__ import annotations
 
 import re
 
-from slurmslice.engines import Receipt
+from slurmslice.engines import SubmitResult
 from slurmslice.engines.slurm.job_states import find_blocking_reason
-from slurmslice.errors import Full, Refused, TooMany, Unsure
+from slurmslice.errors import (
+    SubmissionRejectedError,
+    SubmissionUnknownError,
+    SubmitLimitError,
+    TooManyTasksError,
+)
 from slurmslice.notes import Note
-from slurmslice.process import Finished
+from slurmslice.process import ProgramResult
 
 _PARSABLE = re.compile(r"(\d{1,10})(?:;(\S+))?", re.ASCII)
 _SENTENCE = re.compile(r"Submitted batch job (\d{1,10})(?: on cluster (\S+))?", re.ASCII)
@@ -88,7 +93,7 @@ def suggest_change(text: str) -> tuple[str, str]:
     return options, hint
 
 
-def parse_sbatch_result(done: Finished) -> Receipt:
+def parse_sbatch_result(done: ProgramResult) -> SubmitResult:
     """Parse the receipt of an accepted submission.
 
     Raises:
@@ -98,48 +103,48 @@ def parse_sbatch_result(done: Finished) -> Receipt:
     """
     said = (done.stderr.strip() or done.stdout.strip())[-2000:]
     if done.missing:
-        raise Full(
+        raise SubmitLimitError(
             f"sbatch cannot be started here: {said}",
             "Load the cluster's slurm module.",
             code="slurm-command-not-found",
             command="sbatch",
         )
     if done.timed_out:
-        raise Unsure(f"sbatch did not answer in time. {said}".rstrip(), said=said)
+        raise SubmissionUnknownError(f"sbatch did not answer in time. {said}".rstrip(), said=said)
     if done.returncode == 0:
         return _parse_receipt(done)
     if (done.returncode or 0) < 0:
-        raise Unsure(
+        raise SubmissionUnknownError(
             f"sbatch was ended by signal {-(done.returncode or 0)}. {said}".rstrip(), said=said
         )
     raise _parse_refusal(done, said)
 
 
-def _parse_receipt(done: Finished) -> Receipt:
+def _parse_receipt(done: ProgramResult) -> SubmitResult:
     """Parse the line with the job id; all other lines (of a site's wrapper) become notes."""
     lines = [line.strip() for line in done.stdout.split("\n") if line.strip()]
     matches = {line: _PARSABLE.fullmatch(line) or _SENTENCE.fullmatch(line) for line in lines}
     found = {match.groups() for match in matches.values() if match}
     if len(found) != 1:
-        raise Unsure(f"sbatch exited 0 and printed no job id: {done.stdout[-500:]!r}")
+        raise SubmissionUnknownError(f"sbatch exited 0 and printed no job id: {done.stdout[-500:]!r}")
     job, cluster = found.pop()
     notes = [line for line in lines if not matches[line]]
     notes += [line for line in done.stderr.split("\n") if line.strip()]
-    return Receipt(str(job), cluster, tuple(Note("sbatch-said", line) for line in notes))
+    return SubmitResult(str(job), cluster, tuple(Note("sbatch-said", line) for line in notes))
 
 
-def _parse_refusal(done: Finished, said: str) -> Refused | Full | Unsure:
+def _parse_refusal(done: ProgramResult, said: str) -> SubmissionRejectedError | SubmitLimitError | SubmissionUnknownError:
     text = f"{done.stderr}\n{done.stdout}"
     if any(part in text for part in _LOST_ANSWER) or _PARSABLE.fullmatch(done.stdout.strip()):
-        return Unsure(f"Slurm's answer was lost: {said}", said=said)
+        return SubmissionUnknownError(f"Slurm's answer was lost: {said}", said=said)
     if _SUBMIT_LIMIT.search(text):
-        return TooMany(
+        return TooManyTasksError(
             f"Slurm accepts no more tasks for now: {said}",
             "The limit counts each array task that has not ended.",
             said=said,
         )
     if any(part in text for part in _NOT_NOW):
-        return Full(
+        return SubmitLimitError(
             f"Slurm accepts no submissions now: {said}",
             "Nothing was submitted; try again later.",
             code="slurm-unavailable",
@@ -147,5 +152,5 @@ def _parse_refusal(done: Finished, said: str) -> Refused | Full | Unsure:
         )
     # getopt_long(3) reports a wrong option under the path of the program (seen).
     if not re.search(r"^(?:(?:/\S*/)?sbatch: |allocation failure: )", text, re.MULTILINE):
-        return Unsure(f"sbatch exited {done.returncode} with an unknown message: {said}", said=said)
-    return Refused(f"Slurm refused the submission: {said}", suggest_change(text)[1], said=said)
+        return SubmissionUnknownError(f"sbatch exited {done.returncode} with an unknown message: {said}", said=said)
+    return SubmissionRejectedError(f"Slurm refused the submission: {said}", suggest_change(text)[1], said=said)
