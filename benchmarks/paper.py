@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from benchmarks.measure import REPOSITORY
-from slurmslice.ranges import parse_array
+from slurmslice.sbatch.array_expression import parse_array
 
 MAX_ARRAY_SIZE = 1001
 _FIRST_JOB = 5000

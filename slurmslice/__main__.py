@@ -1,6 +1,6 @@
 """``python -m slurmslice``: the same as the ``slurmslice`` command."""
 
-from slurmslice.cli import main
+from slurmslice.cli.app import main
 
 if __name__ == "__main__":
     main()

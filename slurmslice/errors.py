@@ -1,7 +1,7 @@
 """The errors that slurmslice raises on purpose.
 
 An error has a message, a hint with the next command, a code and an exit code. Only
-``slurmslice.cli`` prints it.
+``slurmslice.cli.app`` prints it.
 """
 
 from __future__ import annotations

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from slurmslice.command import CommandWords
-from slurmslice.packing import Packing
-from slurmslice.resources import ResourceRequest
-from slurmslice.run import Run
-from slurmslice.run_spec import RunSpec
-from slurmslice.slices import SliceTable, slices_from_range
-from slurmslice.template import OwnTemplate
-from slurmslice.verbs.create import RunInputs, create_run, make_record
+from slurmslice.actions.create import RunInputs, create_run, make_record
+from slurmslice.run.run import Run
+from slurmslice.sbatch.resource_request import ResourceRequest
+from slurmslice.script.template import OwnTemplate
+from slurmslice.slices.slice_table import SliceTable, slices_from_range
+from slurmslice.spec.command import CommandWords
+from slurmslice.spec.packing import Packing
+from slurmslice.spec.run_spec import RunSpec
 from tests.fakes import Clock, FakeEngine
 from tests.site import NoSite, Site, beside, empty_folder, find_site
 from tests.typed import Typed, on_the_fake_cluster

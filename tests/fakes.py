@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from slurmslice.engines import (
+from slurmslice.engines.protocol import (
     FoundJob,
     JobInfo,
     QueueCapacity,
@@ -14,7 +14,8 @@ from slurmslice.engines import (
     TaskLimits,
 )
 from slurmslice.errors import BadInputError, NoAnswerError
-from slurmslice.evidence import (
+from slurmslice.sbatch.resource_request import ResourceRequest
+from slurmslice.status.reports import (
     NO_JOB_STEPS,
     JobSteps,
     Observation,
@@ -22,8 +23,7 @@ from slurmslice.evidence import (
     TaskId,
     TaskReport,
 )
-from slurmslice.resources import ResourceRequest
-from slurmslice.states import State
+from slurmslice.status.states import State
 
 
 @dataclass
@@ -90,7 +90,9 @@ class FakeEngine:
             return QueueCapacity(self.max_array_size, self.max_array_size)
         queued = [r for job in self.jobs.values() for r in job.tasks.values() if not r.state.final]
         left = max(0, self.most - len(queued))
-        return QueueCapacity(self.max_array_size, self.max_array_size, left, f"MaxSubmit is {self.most}")
+        return QueueCapacity(
+            self.max_array_size, self.max_array_size, left, f"MaxSubmit is {self.most}"
+        )
 
     def submit(self, order: SubmitRequest) -> SubmitResult:
         self.on_submit(order)
@@ -121,7 +123,9 @@ class FakeEngine:
     def observe(self, jobs: Sequence[tuple[str, str]]) -> Observation:
         self.polls += 1
         if self.silence:
-            return Observation(SourceAnswer(silence=self.silence), SourceAnswer(silence=self.silence))
+            return Observation(
+                SourceAnswer(silence=self.silence), SourceAnswer(silence=self.silence)
+            )
         reports = {
             (job, index): report
             for job, name in jobs

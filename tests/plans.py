@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from slurmslice.resources import NO_REQUEST
-from slurmslice.run import Run
-from slurmslice.submission import PlannedSubmission
-from slurmslice.submission_plan import Choice, Plan, make_plan
-from slurmslice.verbs.submit import ChooseRows
+from slurmslice.actions.submit import ChooseRows
+from slurmslice.plan.plan import Choice, Plan, make_plan
+from slurmslice.plan.submission import PlannedSubmission
+from slurmslice.run.run import Run
+from slurmslice.sbatch.resource_request import NO_REQUEST
 
 
 def a_plan(run: Run, choose: ChooseRows, changes: Mapping[str, str] = NO_REQUEST) -> Plan:

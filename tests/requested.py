@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from slurmslice.resources import ResourceRequest
-from slurmslice.units import format_time
+from slurmslice.sbatch.resource_request import ResourceRequest
+from slurmslice.sbatch.units import format_time
 
 Options = tuple[tuple[str, str], ...]
 

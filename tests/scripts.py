@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from slurmslice.command import CommandWords
-from slurmslice.packing import Packing
-from slurmslice.resources import ResourceRequest
-from slurmslice.run_spec import RunRecord
-from slurmslice.script import ScriptContent
+from slurmslice.sbatch.resource_request import ResourceRequest
+from slurmslice.script.render import ScriptContent
+from slurmslice.spec.command import CommandWords
+from slurmslice.spec.packing import Packing
+from slurmslice.spec.run_spec import RunRecord
 
 _RECORD = RunRecord(
     name="x", command=CommandWords(("true", "{}")), source="a test", work_dir="/", token="k3v9w2ab",

@@ -34,7 +34,7 @@ Finished = subprocess.CompletedProcess[str]
 KILL = """\
 import os, signal, sys
 from slurmslice import cli, rundir
-from slurmslice.engines import slurm
+from slurmslice.engines.protocol import slurm
 step, when = int(sys.argv.pop(1)), sys.argv.pop(1)
 count = 0
 def stepped(whole):

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurmslice import journal, progress
 from slurmslice.engines.slurm import (
     capacity,
     cluster_records,
@@ -20,11 +19,13 @@ from slurmslice.engines.slurm import (
 )
 from slurmslice.engines.slurm.sbatch_result import parse_sbatch_result
 from slurmslice.errors import BadInputError, DamagedRunError, EngineError, NoAnswerError
-from slurmslice.ledger import JournalState
-from slurmslice.process import ProgramResult
-from slurmslice.ranges import parse_array
-from slurmslice.sightings import StatusTable
-from slurmslice.slices import SliceTable
+from slurmslice.run import journal
+from slurmslice.run.journal_state import JournalState
+from slurmslice.run.statuses import StatusTable
+from slurmslice.sbatch.array_expression import parse_array
+from slurmslice.script import progress_lines
+from slurmslice.slices.slice_table import SliceTable
+from slurmslice.system.process import ProgramResult
 from tests.requested import a_request
 
 WORDS = st.sampled_from(
@@ -104,7 +105,7 @@ READERS: list[tuple[str, Reader, tuple[type[Exception], ...]]] = [
     ("node_of", of_text(fields.first_node), ()),
     ("release_of", of_text(versions.parse_release), ()),
     ("parse_array", of_text(parse_array), (BadInputError,)),
-    ("progress", progress.parse_progress, ()),
+    ("progress", progress_lines.parse_progress, ()),
     ("journal", lambda data: list(journal.parse_events(data)), (DamagedRunError,)),
     ("sightings", sightings, ()),
     ("slices", slices, (DamagedRunError,)),

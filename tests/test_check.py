@@ -10,20 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from slurmslice.check import OutputCheck
-from slurmslice.command import Command, ShellText
+from slurmslice.actions.poll import poll
+from slurmslice.actions.submit import choose_waiting, submit
 from slurmslice.errors import BadInputError
-from slurmslice.evidence import JobSteps, TaskReport
-from slurmslice.judge import ACCOUNTING_LAG_S, SliceEvidence, SliceStatus, reconcile
-from slurmslice.packed import FILE_VISIBLE_S, reconcile_packed
-from slurmslice.packing import Packing
-from slurmslice.progress import SlotProgress, TaskProgress
-from slurmslice.run import Run
-from slurmslice.rundir import RunDirectory
-from slurmslice.states import EvidenceSource, State
-from slurmslice.template import OwnTemplate
-from slurmslice.verbs.poll import poll
-from slurmslice.verbs.submit import choose_waiting, submit
+from slurmslice.run.directory import RunDirectory
+from slurmslice.run.run import Run
+from slurmslice.script.progress_lines import SlotProgress, TaskProgress
+from slurmslice.script.template import OwnTemplate
+from slurmslice.spec.command import Command, ShellText
+from slurmslice.spec.output_check import OutputCheck
+from slurmslice.spec.packing import Packing
+from slurmslice.status.reconcile import ACCOUNTING_LAG_S, SliceEvidence, SliceStatus, reconcile
+from slurmslice.status.reconcile_packed import FILE_VISIBLE_S, reconcile_packed
+from slurmslice.status.reports import JobSteps, TaskReport
+from slurmslice.status.states import EvidenceSource, State
 from tests.conftest import NewRun
 from tests.fakes import Clock, FakeEngine
 from tests.test_script import HOSTILE, Place, wait_for, words
@@ -58,7 +58,9 @@ def place(tmp_path: Path) -> Iterator[Place]:
 @COMMANDS
 def test_a_check_that_succeeds_changes_nothing(place: Place, command: Command) -> None:
     """The slice is COMPLETED. The check finds the slice's variables and its log."""
-    place.write(command, check=OutputCheck('grep -qx "$SLICE" "out-$SLICE" && echo looked', ("out-{}",)))
+    place.write(
+        command, check=OutputCheck('grep -qx "$SLICE" "out-$SLICE" && echo looked', ("out-{}",))
+    )
     ran = place.run(17)
     assert (ran.code, ran.log) == (0, b"made 17\nlooked\n")
     assert ran.said.slots[0].check_exit is None
@@ -172,7 +174,9 @@ def test_a_check_that_ends_like_a_signal_is_a_check_that_failed(code: int) -> No
 
 def test_a_warning_for_the_command_does_not_end_its_check(place: Place) -> None:
     """--signal=B:USR1@N may arrive after the command has ended."""
-    place.write(words("true"), check=OutputCheck("touch looking; until [ -e go ]; do sleep 0.05; done"))
+    place.write(
+        words("true"), check=OutputCheck("touch looking; until [ -e go ]; do sleep 0.05; done")
+    )
     task = place.start(17)
     wait_for((place.work_dir / "looking").exists)
     task.send_signal(signal.SIGUSR1)

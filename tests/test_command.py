@@ -10,7 +10,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from slurmslice.command import (
+from slurmslice.errors import BadInputError
+from slurmslice.spec.command import (
     CommandWords,
     ShellText,
     check_command,
@@ -21,7 +22,6 @@ from slurmslice.command import (
     slice_command_line,
     variable_name,
 )
-from slurmslice.errors import BadInputError
 from tests.errors import raises_error
 
 BASH = os.environ.get("SLURMSLICE_BASH", "bash")

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurmslice import directives
-from slurmslice.directives import Takes
-from slurmslice.directives.library import simple_slurm_options
-from slurmslice.directives.option_table import ALIASES, OPTIONS
-from slurmslice.directives.sbatch_help import parse_sbatch_help as listed_in_help
+from slurmslice import sbatch
 from slurmslice.errors import BadInputError
+from slurmslice.sbatch import Takes
+from slurmslice.sbatch.option_table import ALIASES, OPTIONS
+from slurmslice.sbatch.sbatch_help import parse_sbatch_help as listed_in_help
+from slurmslice.sbatch.simple_slurm_options import simple_slurm_options
 from tests.errors import raises_error
 from tests.recorded import load
 from tests.recorded.getopt import takes_in
@@ -30,7 +30,7 @@ RELEASES = {"20.11": (20, 11), "22.05": (22, 5), "24.11": (24, 11), "26.05": (26
 
 def test_names_come_with_letters_and_with_what_they_take() -> None:
     """Our own table has all options of simple_slurm, with more details."""
-    known = directives.known_options()
+    known = sbatch.known_options()
     assert known["cpus-per-task"].letter == "c"
     assert known["mem-per-cpu"].letter is None
     assert known["stepmgr"].takes is Takes.NOTHING
@@ -47,13 +47,13 @@ def test_help_lists_options_that_the_table_has_for_the_release(release: str) -> 
     assert len(listed) > 80
     misprints = {"container", "container-id", "export", "wrap"}  # printed without =, or with [=]
     for name, option in listed.items():
-        ours = directives.known_options()[name]
+        ours = sbatch.known_options()[name]
         assert ours.letter == option.letter or name == "qos", name
         if option.takes is Takes.VALUE:
             assert takes_in(ours, RELEASES[release]) is Takes.VALUE, name
         elif name not in misprints:
             assert ours.takes is not Takes.VALUE, name
-    lacks = {lack.name for lack in directives.options_not_in_release(flags(listed), RELEASES[release])}
+    lacks = {lack.name for lack in sbatch.options_not_in_release(flags(listed), RELEASES[release])}
     assert lacks <= {"power"}  # which the help of later releases still lists
 
 
@@ -61,10 +61,10 @@ def test_help_lists_options_that_the_table_has_for_the_release(release: str) -> 
 def test_getopt_takes_what_the_table_has_for_the_release(release: str) -> None:
     """The table agrees with the recorded answers of sbatch to each name."""
     said = dict(line.split() for line in load("sbatch-getopt", release).text.splitlines())
-    assert said.keys() == directives.known_options().keys() | ALIASES.keys()
-    lacks = {lack.name for lack in directives.options_not_in_release(flags(said), RELEASES[release])}
+    assert said.keys() == sbatch.known_options().keys() | ALIASES.keys()
+    lacks = {lack.name for lack in sbatch.options_not_in_release(flags(said), RELEASES[release])}
     for name, takes in said.items():
-        option = directives.find_option(name)
+        option = sbatch.find_option(name)
         if takes == "unknown":
             assert name in lacks, name
         elif name != "extra":  # --extra abbreviates --extra-node-info in releases that lack it
@@ -99,7 +99,7 @@ def test_logging_is_put_back_after_a_failure() -> None:
     root = logging.getLogger()
     before = root.handlers[:], root.level
     with pytest.raises(BadInputError):
-        directives.format_directives([("mem", "1\n2")])
+        sbatch.format_directives([("mem", "1\n2")])
     assert (root.handlers, root.level) == before
 
 
@@ -110,48 +110,48 @@ def test_logging_is_put_back_after_a_failure() -> None:
 )  # fmt: skip
 def test_find_takes_every_spelling(given: str, long: str) -> None:
     """Letters, dashes and underscores lead to the long name."""
-    assert directives.find_option(given).name == long
+    assert sbatch.find_option(given).name == long
 
 
 @pytest.mark.parametrize("name", ["arr", "shell", "", "ä", "mme"])
 def test_find_takes_no_prefix_and_nothing_unknown(name: str) -> None:
     """Shortened names and methods of simple_slurm are not options."""
     with raises_error(BadInputError, "unknown-option", option=name):
-        directives.find_option(name)
+        sbatch.find_option(name)
 
 
 def test_the_nearest_name_is_told() -> None:
     """A typing error gets a suggestion."""
     with raises_error(BadInputError, "unknown-option", nearest="cpus-per-task"):
-        directives.check_option("cpu-per-task", "2")
+        sbatch.check_option("cpu-per-task", "2")
 
 
 CLUSTER = {
-    "container-image": directives.Option("container-image", None, Takes.VALUE),
-    "my_flag": directives.Option("my_flag", None, Takes.PERHAPS),
+    "container-image": sbatch.Option("container-image", None, Takes.VALUE),
+    "my_flag": sbatch.Option("my_flag", None, Takes.PERHAPS),
 }
 
 
 @pytest.mark.parametrize("given", ["container-image", "--container-image", "container_image"])
 def test_the_clusters_own_options_are_found(given: str) -> None:
     """They are found only if they are passed as further options."""
-    assert directives.check_option(given, "x", CLUSTER) == ("container-image", "x")
-    assert directives.find_option("my_flag", CLUSTER).name == "my_flag"
+    assert sbatch.check_option(given, "x", CLUSTER) == ("container-image", "x")
+    assert sbatch.find_option("my_flag", CLUSTER).name == "my_flag"
     with pytest.raises(BadInputError):
-        directives.check_option(given, "x")
+        sbatch.check_option(given, "x")
 
 
 def test_the_nearest_name_may_be_the_clusters_own() -> None:
     """A typing error in a plugin's option gets that option as a suggestion."""
     with pytest.raises(BadInputError) as caught:
-        directives.find_option("container-imge", CLUSTER)
+        sbatch.find_option("container-imge", CLUSTER)
     assert "--container-image" in caught.value.hint
 
 
 def test_an_option_of_the_clusters_needs_its_value() -> None:
     """Help has ``--container-image=IMAGE``: sbatch would refuse it without a value."""
     with raises_error(BadInputError, "missing-value", option="container-image"):
-        directives.check_option("container-image", "", CLUSTER)
+        sbatch.check_option("container-image", "", CLUSTER)
 
 
 @pytest.mark.parametrize(
@@ -161,8 +161,8 @@ def test_an_option_of_the_clusters_needs_its_value() -> None:
 )  # fmt: skip
 def test_any_name_passes_unchecked(given: str, value: str, pair: tuple[str, str]) -> None:
     """``--sbatch`` accepts unknown names; known names become long names."""
-    assert directives.check_any_option(given, value) == pair
-    assert directives.read_directives(directives.format_directives([pair])) == (pair,)
+    assert sbatch.check_any_option(given, value) == pair
+    assert sbatch.read_directives(sbatch.format_directives([pair])) == (pair,)
 
 
 @pytest.mark.parametrize(
@@ -174,14 +174,14 @@ def test_any_name_passes_unchecked(given: str, value: str, pair: tuple[str, str]
 def test_not_everything_passes(name: str, value: str, code: str) -> None:
     """Impossible names and values, and options that slurmslice sets, are refused."""
     with pytest.raises(BadInputError) as caught:
-        directives.check_any_option(name, value)
+        sbatch.check_any_option(name, value)
     assert caught.value.code == code
 
 
 def test_help_with_a_plugins_options() -> None:
     """The recorded help of 22.05 with a SPANK plugin: its options stand among sbatch's own."""
     listed = listed_in_help(load("sbatch-help-plugin", "22.05").text)
-    new = {name: o.takes for name, o in listed.items() if name not in directives.known_options()}
+    new = {name: o.takes for name, o in listed.items() if name not in sbatch.known_options()}
     assert new == {"test-image": Takes.VALUE, "test-writable": Takes.PERHAPS}
 
 
@@ -203,7 +203,7 @@ def test_help_is_read_line_by_line(text: str, options: dict[str, tuple[str, Take
 def test_any_help_is_read(text: str) -> None:
     """The parser never fails, and each name that it finds can be passed."""
     for name in listed_in_help(text):
-        directives.check_any_option(name)
+        sbatch.check_any_option(name)
 
 
 # -- releases --------------------------------------------------------------------------------
@@ -219,7 +219,7 @@ def test_what_a_release_lacks(
     option: str, value: str, release: tuple[int, int], is_newer: bool
 ) -> None:
     """Options and values that are newer or gone are returned with their release."""
-    (lack,) = directives.options_not_in_release([("mem", "1G"), (option, value)], release)
+    (lack,) = sbatch.options_not_in_release([("mem", "1G"), (option, value)], release)
     assert (lack.name, lack.is_newer) == (option, is_newer)
     assert f"--{option}" in lack.reason
     assert "{}.{:02}".format(*release) in lack.reason
@@ -233,7 +233,7 @@ def test_what_a_release_lacks(
 )  # fmt: skip
 def test_what_a_release_has(option: str, value: str, release: tuple[int, int]) -> None:
     """Options that the release has, may have, or that only the cluster knows are not returned."""
-    assert list(directives.options_not_in_release([(option, value)], release)) == []
+    assert list(sbatch.options_not_in_release([(option, value)], release)) == []
 
 
 # -- check -----------------------------------------------------------------------------------
@@ -251,7 +251,7 @@ def test_what_a_release_has(option: str, value: str, release: tuple[int, int]) -
 )  # fmt: skip
 def test_check_lets_good_ones_pass(name: str, value: str) -> None:
     """Values that sbatch accepts stay unchanged."""
-    assert directives.check_option(name, value) == (name, value)
+    assert sbatch.check_option(name, value) == (name, value)
 
 
 @pytest.mark.parametrize(
@@ -269,9 +269,9 @@ def test_check_lets_good_ones_pass(name: str, value: str) -> None:
 )
 def test_check_refuses_bad_values(name: str, value: str, code: str) -> None:
     """The error has the name of the option."""
-    option = directives.find_option(name).name
+    option = sbatch.find_option(name).name
     with raises_error(BadInputError, code, option=option) as caught:
-        directives.check_option(name, value)
+        sbatch.check_option(name, value)
     assert f"--{option}" in caught.value.message
 
 
@@ -289,7 +289,7 @@ def test_check_refuses_bad_values(name: str, value: str, code: str) -> None:
 def test_options_of_our_own_are_refused_with_our_way(name: str, says: str) -> None:
     """The hint names slurmslice's own option."""
     with raises_error(BadInputError, "option-not-allowed") as caught:
-        directives.check_option(name, "x")
+        sbatch.check_option(name, "x")
     assert says in caught.value.hint
 
 
@@ -305,7 +305,7 @@ def test_block_is_what_a_person_reads() -> None:
         ("job-name", "demo-k7m2"), ("array", "0-98:7%3"), ("hold", ""), ("exclusive", ""),
         ("nice", "-5"), ("comment", 'a "b" # c\\d'), ("wckey", ""), ("output", "/r u n/%a.log"),
     ]  # fmt: skip
-    assert directives.format_directives(options) == (
+    assert sbatch.format_directives(options) == (
         "#SBATCH --job-name=demo-k7m2\n"
         "#SBATCH --array=0-98:7%3\n"
         "#SBATCH --hold\n"
@@ -319,45 +319,45 @@ def test_block_is_what_a_person_reads() -> None:
 
 def test_block_of_nothing_is_nothing() -> None:
     """No options, no lines."""
-    assert directives.format_directives([]) == ""
+    assert sbatch.format_directives([]) == ""
 
 
 @pytest.mark.parametrize("value", ["a\nb", "\0"])
 def test_block_refuses_what_no_line_can_hold(value: str) -> None:
     """A line end in a value would end the directive."""
     with pytest.raises(BadInputError):
-        directives.format_directives([("comment", value)])
+        sbatch.format_directives([("comment", value)])
 
 
 def test_words_that_part_a_job_do_not_stand_in_a_line() -> None:
     """``packjob`` in a line makes some releases split the job, so it is escaped."""
-    text = directives.format_directives([("comment", "hetjob PackJob")])
+    text = sbatch.format_directives([("comment", "hetjob PackJob")])
     assert "hetjob" not in text.lower()
     assert "packjob" not in text.lower()
-    assert directives.read_directives(text) == (("comment", "hetjob PackJob"),)
+    assert sbatch.read_directives(text) == (("comment", "hetjob PackJob"),)
 
 
 def test_block_writes_what_simple_slurm_does_not_have() -> None:
     """Newer options and a plugin's stand between the others, in the same form."""
     options = [("stepmgr", ""), ("mem", "4G"), ("container-image", "a b#c"), ("shell", "x"),
                ("oom-kill-step", "1"), ("zork", "")]  # fmt: skip
-    assert directives.format_directives(options) == (
+    assert sbatch.format_directives(options) == (
         "#SBATCH --stepmgr\n#SBATCH --mem=4G\n"
         '#SBATCH --container-image="a b#c"\n#SBATCH --shell=x\n'
         "#SBATCH --oom-kill-step=1\n#SBATCH --zork\n"
     )
 
 
-VALUED = sorted(n for n, option in directives.known_options().items() if option.takes is Takes.VALUE)
+VALUED = sorted(n for n, option in sbatch.known_options().items() if option.takes is Takes.VALUE)
 VALUES = st.text(st.characters(blacklist_characters="\0\n", blacklist_categories=()))
 
 
 @given(st.dictionaries(st.sampled_from(VALUED), VALUES))
 def test_what_block_writes_is_read_back(options: dict[str, str]) -> None:
     """All values survive writing and reading, also surrogates of odd bytes (promise 3)."""
-    assert directives.read_directives(f"#!/bin/bash\n{directives.format_directives([*options.items()])}") == tuple(
-        options.items()
-    )
+    assert sbatch.read_directives(
+        f"#!/bin/bash\n{sbatch.format_directives([*options.items()])}"
+    ) == tuple(options.items())
 
 
 # -- reading ---------------------------------------------------------------------------------
@@ -397,7 +397,7 @@ def test_what_block_writes_is_read_back(options: dict[str, str]) -> None:
 )  # fmt: skip
 def test_reads_a_line_as_sbatch_does(line: str, options: dict[str, str]) -> None:
     """Each documented form and each form that sbatch accepted."""
-    assert dict(directives.read_directives(f"#!/bin/bash\n#SBATCH {line}\ntrue\n")) == options
+    assert dict(sbatch.read_directives(f"#!/bin/bash\n#SBATCH {line}\ntrue\n")) == options
 
 
 @pytest.mark.parametrize(
@@ -417,7 +417,7 @@ def test_reads_a_line_as_sbatch_does(line: str, options: dict[str, str]) -> None
 )
 def test_reads_the_lines_that_sbatch_reads(script: str, options: str) -> None:
     """Directives count until the first command; a value may be on the next line."""
-    found = " ".join(f"{name}={value}" for name, value in directives.read_directives(script))
+    found = " ".join(f"{name}={value}" for name, value in sbatch.read_directives(script))
     assert found == options
 
 
@@ -446,7 +446,7 @@ def test_says_which_line_sbatch_could_not_read(
 ) -> None:
     """An unreadable edit is refused with its line before the submission."""
     with raises_error(BadInputError, code, **fields):
-        directives.read_directives(script)
+        sbatch.read_directives(script)
 
 
 @given(st.text(st.sampled_from("-= \"'\\#:abmetmp\n\t1%$`SBATCH")))
@@ -454,7 +454,7 @@ def test_any_script_is_read_or_refused(text: str) -> None:
     """The parser raises only its own error."""
     for script in (text, f"#SBATCH {text}"):
         try:
-            directives.read_directives(script)
+            sbatch.read_directives(script)
         except BadInputError:
             continue
 
@@ -466,6 +466,6 @@ def test_the_command_line_outranks_the_script() -> None:
     """The later option counts; opposite options remove each other."""
     script = (("mem", "1G"), ("requeue", ""), ("array", "0-9"), ("exclusive", ""))
     overrides = (("array", "3"), ("no-requeue", ""), ("oversubscribe", ""))
-    assert directives.merge_options(script, overrides) == (
+    assert sbatch.merge_options(script, overrides) == (
         ("mem", "1G"), ("array", "3"), ("no-requeue", ""), ("oversubscribe", ""),
     )  # fmt: skip

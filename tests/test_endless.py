@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from slurmslice.errors import BadInputError
-from slurmslice.readers import text
+from slurmslice.slices.sources import text_input
 from tests.errors import error_code, raises_error
 from tests.test_on_this_machine import Here
 
@@ -85,13 +85,13 @@ def test_closed_standard_input_is_refused(tmp_path: Path) -> None:
 
 def test_lines_are_counted_across_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A line that spans blocks counts once; as many lines as a run accepts are all read."""
-    monkeypatch.setattr("slurmslice.readers.text.MAX_LINE_BYTES", 50)
-    monkeypatch.setattr("slurmslice.readers.text.MOST_SLICES", 4)
+    monkeypatch.setattr("slurmslice.slices.sources.text_input.MAX_LINE_BYTES", 50)
+    monkeypatch.setattr("slurmslice.slices.sources.text_input.MOST_SLICES", 4)
     for block in range(1, 60):
-        monkeypatch.setattr("slurmslice.readers.text._BLOCK", block)
+        monkeypatch.setattr("slurmslice.slices.sources.text_input._BLOCK", block)
         for data in (b"", b"k\n" + 4 * (b"a" * 49 + b"\n"), b"\n" + b"b" * 50, b"a\n" * 5):
-            assert text.read_bounded(io.BytesIO(data), "x") == data
+            assert text_input.read_bounded(io.BytesIO(data), "x") == data
         with raises_error(BadInputError, "endless-input", path="x", lines=4):
-            text.read_bounded(io.BytesIO(b"ab\n" * 6 + b"c"), "x")
+            text_input.read_bounded(io.BytesIO(b"ab\n" * 6 + b"c"), "x")
         with raises_error(BadInputError, "endless-input", path="x", line_bytes=50):
-            text.read_bounded(io.BytesIO(b"ab\n" + b"c" * 110), "x")
+            text_input.read_bounded(io.BytesIO(b"ab\n" + b"c" * 110), "x")

@@ -10,7 +10,8 @@ from pathlib import Path
 import click
 import pytest
 
-from slurmslice import cli, errors
+from slurmslice import errors
+from slurmslice.cli import app
 from slurmslice.errors import BadInputError, DamagedRunError, SlurmsliceError
 from tests.errors import error_code
 
@@ -63,7 +64,7 @@ def _errors_made() -> Iterator[tuple[str, object]]:
 
 def _codes() -> set[str]:
     made = {str(code) for _, code in _errors_made()}
-    return made | {code for code in DEFAULTS.values() if code} | set(cli.USAGE_CODES.values())
+    return made | {code for code in DEFAULTS.values() if code} | set(app.USAGE_CODES.values())
 
 
 def test_every_error_has_a_literal_code_in_kebab_case() -> None:
@@ -126,12 +127,12 @@ def test_the_command_line_ends_the_message_with_the_code(
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.setattr("sys.argv", ["slurmslice", *words])
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        app.main()
     assert ended.value.code == 2
     assert error_code(capsys.readouterr().err) == code
 
 
 def test_an_error_of_click_has_the_code_of_its_nearest_class() -> None:
     """A class that the table does not name is an error of usage."""
-    assert cli.usage_code(click.BadArgumentUsage("x")) == "usage"
-    assert cli.usage_code(click.BadParameter("x")) == "bad-value"
+    assert app.usage_code(click.BadArgumentUsage("x")) == "usage"
+    assert app.usage_code(click.BadParameter("x")) == "bad-value"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from slurmslice.command import quote
+from slurmslice.spec.command import quote
 from tests.cluster.roots import CACHE
 
 CORE = (

@@ -10,16 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from slurmslice.engines import SubmitRequest
-from slurmslice.errors import BadInputError, SubmissionRejectedError, TooManyTasksError
-from slurmslice.evidence import TaskReport
-from slurmslice.packing import Packing
-from slurmslice.resources import NO_REQUEST, ResourceRequest
-from slurmslice.run import Run
-from slurmslice.slices import SliceTable
-from slurmslice.states import State
-from slurmslice.verbs.attach import attach
-from slurmslice.verbs.follow import (
+from slurmslice.actions.attach import attach
+from slurmslice.actions.control import cancel, release, set_throttle
+from slurmslice.actions.follow import (
     CIRCUIT_BREAKER_FAILURES,
     TICK_OPTIONS,
     FollowOptions,
@@ -28,10 +21,17 @@ from slurmslice.verbs.follow import (
     record_max_attempts,
     trip_circuit_breaker,
 )
-from slurmslice.verbs.poll import poll
-from slurmslice.verbs.steer import cancel, release, set_throttle
-from slurmslice.verbs.submit import choose_failed, choose_waiting, submit
-from slurmslice.verbs.submit_queued import submit_queued
+from slurmslice.actions.poll import poll
+from slurmslice.actions.submit import choose_failed, choose_waiting, submit
+from slurmslice.actions.submit_queued import submit_queued
+from slurmslice.engines.protocol import SubmitRequest
+from slurmslice.errors import BadInputError, SubmissionRejectedError, TooManyTasksError
+from slurmslice.run.run import Run
+from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
+from slurmslice.slices.slice_table import SliceTable
+from slurmslice.spec.packing import Packing
+from slurmslice.status.reports import TaskReport
+from slurmslice.status.states import State
 from tests.conftest import NewRun
 from tests.errors import raises_error
 from tests.fakes import Clock, FakeEngine
@@ -230,7 +230,7 @@ def test_the_throttle_limits_the_whole_run(new_run: NewRun, engine: FakeEngine) 
 
 def _run_some(engine: FakeEngine, limits: dict[str, int]) -> int:
     """End the running tasks, then start as many as the shares allow; return their number."""
-    from slurmslice.evidence import TaskReport
+    from slurmslice.status.reports import TaskReport
 
     running = 0
     for job, taken in engine.jobs.items():
@@ -523,7 +523,9 @@ def test_a_job_under_another_name_can_be_attached(new_run: NewRun, engine: FakeE
     stranger = order.folder.parent / "stranger.sh"
     stranger.write_text("#!/bin/bash\n")
     engine.submit(
-        SubmitRequest(1, "x", "", stranger, order.folder, order.array, NO_REQUEST, (), order.request)
+        SubmitRequest(
+            1, "x", "", stranger, order.folder, order.array, NO_REQUEST, (), order.request
+        )
     )
     with raises_error(BadInputError, "foreign-job", job="102"):
         attach(run, "102")

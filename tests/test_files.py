@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurmslice import files
 from slurmslice.engines.local.jobs import LocalJob
 from slurmslice.engines.local.runner_lock import RunnerLock
 from slurmslice.engines.local.task_records import TaskRecords
-from slurmslice.journal import Event, Held, Queued, Throttled, format_event, parse_events
-from slurmslice.ranges import parse_array
-from slurmslice.resources import NO_REQUEST
+from slurmslice.run.journal import Event, Held, Queued, Throttled, format_event, parse_events
+from slurmslice.sbatch.array_expression import parse_array
+from slurmslice.sbatch.resource_request import NO_REQUEST
+from slurmslice.system import files
 
 LINE = b"a line\tof some length\n"
 

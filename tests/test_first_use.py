@@ -9,26 +9,26 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from slurmslice.cli.summary import UNKNOWN_AFTER_S, notes_on_blocked_slices
-from slurmslice.engines import SubmitRequest, TaskLimits
+from slurmslice.actions.control import cancel
+from slurmslice.actions.poll import poll
+from slurmslice.actions.submit import choose_failed, choose_waiting, submit
+from slurmslice.actions.submit_queued import submit_queued
+from slurmslice.cli.output.summary import UNKNOWN_AFTER_S, notes_on_blocked_slices
+from slurmslice.engines.protocol import SubmitRequest, TaskLimits
 from slurmslice.errors import (
     BadInputError,
     DamagedRunError,
     SubmissionRejectedError,
     SubmitLimitError,
 )
-from slurmslice.evidence import TaskReport
 from slurmslice.notes import Note
-from slurmslice.ranges import parse_array
 from slurmslice.reports.counts import key_ranges
-from slurmslice.run import Run
-from slurmslice.rundir import RunDirectory
-from slurmslice.states import State
-from slurmslice.tables import escape
-from slurmslice.verbs.poll import poll
-from slurmslice.verbs.steer import cancel
-from slurmslice.verbs.submit import choose_failed, choose_waiting, submit
-from slurmslice.verbs.submit_queued import submit_queued
+from slurmslice.run.directory import RunDirectory
+from slurmslice.run.run import Run
+from slurmslice.sbatch.array_expression import parse_array
+from slurmslice.status.reports import TaskReport
+from slurmslice.status.states import State
+from slurmslice.system.escaping import escape
 from tests.errors import raises_error
 from tests.fakes import Clock, FakeEngine
 from tests.typed import Typed

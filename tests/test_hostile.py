@@ -13,22 +13,22 @@ from pathlib import Path
 
 import pytest
 
-from slurmslice import directives
-from slurmslice.cli.sources import SliceOptions
-from slurmslice.command import CommandWords, command_to_bash
+from slurmslice import sbatch
+from slurmslice.cli.options.slice_options import SliceOptions
 from slurmslice.errors import BadInputError
-from slurmslice.lognames import MAX_LOGS_PER_FOLDER
-from slurmslice.readers.columns import add_computed_columns
-from slurmslice.readers.delimited import slices_from_table
-from slurmslice.readers.files import slices_from_paths
-from slurmslice.readers.grid import slices_from_grid
-from slurmslice.readers.lists import slices_from_lines
-from slurmslice.requests import MAX_REQUESTS
-from slurmslice.run import Run
-from slurmslice.settings.reading import parse_settings
-from slurmslice.slices import MAX_VALUE_BYTES, SliceTable
-from slurmslice.states import State
-from slurmslice.tables import unescape
+from slurmslice.run.run import Run
+from slurmslice.settings.toml_reader import parse_settings
+from slurmslice.slices.log_names import MAX_LOGS_PER_FOLDER
+from slurmslice.slices.slice_table import MAX_VALUE_BYTES, SliceTable
+from slurmslice.slices.sources.columns import add_computed_columns
+from slurmslice.slices.sources.delimited_table import slices_from_table
+from slurmslice.slices.sources.file_paths import slices_from_paths
+from slurmslice.slices.sources.grid import slices_from_grid
+from slurmslice.slices.sources.lists import slices_from_lines
+from slurmslice.spec.command import CommandWords, command_to_bash
+from slurmslice.spec.per_slice_options import MAX_REQUESTS
+from slurmslice.status.states import State
+from slurmslice.system.escaping import unescape
 from tests.conftest import NewRun
 from tests.fakes import FakeEngine
 from tests.hostile import CANARY, CORPUS, around, is_literal, is_text, values
@@ -156,7 +156,7 @@ def test_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_words_of_a_settings_file(tmp_path: Path) -> None:
     """Any text of TOML becomes an argument of the command, as bash reads it."""
-    from slurmslice.cli.asking import setting_keys
+    from slurmslice.cli.commands.new_run_options import setting_keys
 
     words = [os.fsdecode(value) for value in ALL if is_text(value) and is_literal(value)]
     assert len(words) > 4000
@@ -195,7 +195,9 @@ def test_names_of_columns() -> None:
 def test_run_directories(typed: Typed, tmp_path: Path) -> None:
     """The script and Slurm write into a folder of any name, or the name is refused."""
     made, places = 0, []
-    typed.patch.setattr("slurmslice.cli.render.data", lambda _: None)  # paths that are not UTF-8
+    typed.patch.setattr(
+        "slurmslice.cli.commands.render.data", lambda _: None
+    )  # paths that are not UTF-8
     for number, value in enumerate(CORPUS[::2]):
         path = typed.folder / "in" / str(number) / os.fsdecode(value)
         if b"/" in value or value in {b".", b".."}:
@@ -207,7 +209,7 @@ def test_run_directories(typed: Typed, tmp_path: Path) -> None:
             continue
         made += 1
         text = (path / "script.sh").read_bytes().decode("utf-8", "surrogateescape")
-        output = dict(directives.read_directives(text))["output"]
+        output = dict(sbatch.read_directives(text))["output"]
         assert output.replace("%%", "\0").replace("%a", "0").replace("\0", "%") == str(
             path / "submissions/001/tasks/0.log"
         )
@@ -276,7 +278,9 @@ def test_options_of_slices_take_columns_as_data(engine: FakeEngine, typed: Typed
         assert typed.code == 0, typed.lines
         typed("submit", f"x{at}")
         script = typed.folder / f"runs/x{at}/script.sh"
-        first = dict(directives.read_directives(script.read_text("utf-8", "surrogateescape")))["comment"]
+        first = dict(sbatch.read_directives(script.read_text("utf-8", "surrogateescape")))[
+            "comment"
+        ]
         orders = [dict(job.order.overrides) for job in engine.jobs.values()]
         got = [first, *(order["comment"] for order in orders[1:])]
         assert list(map(os.fsencode, got)) == some

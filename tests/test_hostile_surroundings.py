@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from slurmslice.script import pinned_variables
-from slurmslice.source_line import LIBRARY_NAME
+from slurmslice.script.render import pinned_variables
+from slurmslice.script.source_line import LIBRARY_NAME
 from tests.test_bad_input import here  # noqa: F401 - a fixture
 from tests.test_on_this_machine import SLURMSLICE, Here
 from tests.test_template import DOCUMENTED, ROOT

@@ -18,21 +18,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurmslice import cli
-from slurmslice.cli.console import (
+from slurmslice.actions.poll import PollResult
+from slurmslice.actions.submit_queued import SubmitOutcome
+from slurmslice.cli import app
+from slurmslice.cli.output.console import (
     colored_state,
     harmless_bytes,
     make_printable,
     print_line,
     printable_line,
 )
-from slurmslice.cli.live import Progress
-from slurmslice.evidence import Observation, SourceAnswer
+from slurmslice.cli.output.live_progress import Progress
 from slurmslice.notes import Note
-from slurmslice.slices import SliceTable
-from slurmslice.states import State
-from slurmslice.verbs.poll import PollResult
-from slurmslice.verbs.submit_queued import SubmitOutcome
+from slurmslice.slices.slice_table import SliceTable
+from slurmslice.status.reports import Observation, SourceAnswer
+from slurmslice.status.states import State
 from tests.conftest import NewRun
 from tests.fakes import FakeEngine
 from tests.hostile import CORPUS, around
@@ -155,7 +155,9 @@ def test_readable_text_of_a_log_stays() -> None:
     """Letters of any script, joined emoji, tabs and progress bars stay unchanged."""
     text = "é 日本\u3000 👩\u200d💻 می\u200cخواهم\ta\r 50%\r100%\r\n"
     assert b"".join(harmless_bytes([text.encode()])).decode() == text
-    assert b"".join(harmless_bytes([b"a\x1b[31m\xff\x9b" + "\x9b".encode()])) == "a?[31m��?".encode()
+    assert (
+        b"".join(harmless_bytes([b"a\x1b[31m\xff\x9b" + "\x9b".encode()])) == "a?[31m��?".encode()
+    )
 
 
 @given(st.text(st.characters(), max_size=20))
@@ -191,8 +193,8 @@ def test_messages_of_others_are_made_harmless(
 ) -> None:
     """Slurm's words in a line of data, and click's complaints, with any content."""
     print_line("node \x1b[31m\x9b\0\ud800", prefix=colored_state(State.FAILED))
-    monkeypatch.setattr(cli.cli, "main", raising(Odd("No such option: --\x07\x9b")))
-    assert cli._exit_code() == 2
+    monkeypatch.setattr(app.cli, "main", raising(Odd("No such option: --\x07\x9b")))
+    assert app._exit_code() == 2
     shown, said = capsys.readouterr()
     assert shown == "FAILEDnode \\0033[31m\\0302\\0233\\x00\\ud800\n"
     assert said.startswith("Error: No such option: --\\0007\\0302\\0233 [")
@@ -248,7 +250,9 @@ def test_a_setup_that_shows_its_slice_proves_nothing(
     typed("submit", "demo")
     line = "slurmslice {} job=100 restart=0 at=1795424180 host=n3 {}\n"
     forged = line.format("start", "slot=0") + line.format("end", "slot=0 exit=0")
-    monkeypatch.setattr(engine, "observe", lambda _: Observation(SourceAnswer(off=True), SourceAnswer()))
+    monkeypatch.setattr(
+        engine, "observe", lambda _: Observation(SourceAnswer(off=True), SourceAnswer())
+    )
     run.place.task_log(1, 0).write_text(forged + line.format("setup", "exit=4"))
     typed("status", "demo", "--json")
     first = json.loads("\n".join(typed.lines))["slices"][0]

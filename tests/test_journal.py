@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slurmslice.errors import DamagedRunError
-from slurmslice.journal import (
+from slurmslice.run.journal import (
     Cancelled,
     Dequeued,
     Event,
@@ -32,11 +32,11 @@ from slurmslice.journal import (
     format_event,
     parse_events,
 )
-from slurmslice.judge import SliceStatus
-from slurmslice.ledger import SubmissionStatus, replay_events
-from slurmslice.resources import ResourceRequest
-from slurmslice.sightings import STATUS_HEADER, StatusTable, format_status_lines
-from slurmslice.states import EvidenceSource, State
+from slurmslice.run.journal_state import SubmissionStatus, replay_events
+from slurmslice.run.statuses import STATUS_HEADER, StatusTable, format_status_lines
+from slurmslice.sbatch.resource_request import ResourceRequest
+from slurmslice.status.reconcile import SliceStatus
+from slurmslice.status.states import EvidenceSource, State
 from tests.errors import raises_error
 
 SLICES = 10

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurmslice.ends import exit_code_reason
-from slurmslice.evidence import TaskReport
-from slurmslice.judge import (
+from slurmslice.script.progress_lines import SlotProgress, parse_progress, setup_progress
+from slurmslice.status.exit_reason import exit_code_reason
+from slurmslice.status.reconcile import (
     ACCOUNTING_LAG_S,
     CANCEL_GRACE_S,
     UNRECORDED_CANCEL_S,
@@ -19,8 +19,8 @@ from slurmslice.judge import (
     SliceStatus,
     reconcile,
 )
-from slurmslice.progress import SlotProgress, parse_progress, setup_progress
-from slurmslice.states import FINAL_STATES, EvidenceSource, State
+from slurmslice.status.reports import TaskReport
+from slurmslice.status.states import FINAL_STATES, EvidenceSource, State
 
 NOW = 1_800_000_000.0
 KNOWN = SliceStatus(State.SUBMITTED, "submitted", submission=1, index=3, attempt=1)

@@ -15,17 +15,17 @@ from pathlib import Path
 
 import pytest
 
-from slurmslice import template
-from slurmslice.engines import SubmitRequest
+from slurmslice.engines.protocol import SubmitRequest
 from slurmslice.errors import (
     EngineError,
     SubmissionRejectedError,
     SubmitLimitError,
     TooManyTasksError,
 )
-from slurmslice.ranges import parse_array
-from slurmslice.resources import NO_REQUEST
-from slurmslice.run import Run
+from slurmslice.run.run import Run
+from slurmslice.sbatch.array_expression import parse_array
+from slurmslice.sbatch.resource_request import NO_REQUEST
+from slurmslice.script import template
 from tests.fakes import Clock, FakeEngine
 from tests.kills import Killed, Killer, end, kill_at, points
 from tests.typed import Typed

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from slurmslice.engines import TaskLimits
-from slurmslice.evidence import TaskReport
-from slurmslice.states import State
-from slurmslice.verbs.follow import CIRCUIT_BREAKER_FAILURES
+from slurmslice.actions.follow import CIRCUIT_BREAKER_FAILURES
+from slurmslice.engines.protocol import TaskLimits
+from slurmslice.status.reports import TaskReport
+from slurmslice.status.states import State
 from tests.fakes import FakeEngine
 from tests.typed import Typed
 

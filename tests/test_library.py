@@ -12,19 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from slurmslice.command import ShellText, quote
+from slurmslice.actions.poll import poll
+from slurmslice.actions.submit import choose_waiting, submit
+from slurmslice.actions.submit_queued import submit_queued
 from slurmslice.errors import BadInputError, DamagedRunError
-from slurmslice.evidence import TaskReport
-from slurmslice.packed import FILE_VISIBLE_S
-from slurmslice.packing import Packing
-from slurmslice.progress import TaskProgress
-from slurmslice.run import Run
-from slurmslice.script import library_bytes, library_path, render_script
-from slurmslice.source_line import ParsedSourceLine, SourceLine, find_source_line
-from slurmslice.states import State
-from slurmslice.verbs.poll import poll
-from slurmslice.verbs.submit import choose_waiting, submit
-from slurmslice.verbs.submit_queued import submit_queued
+from slurmslice.run.run import Run
+from slurmslice.script.progress_lines import TaskProgress
+from slurmslice.script.render import library_bytes, library_path, render_script
+from slurmslice.script.source_line import ParsedSourceLine, SourceLine, find_source_line
+from slurmslice.spec.command import ShellText, quote
+from slurmslice.spec.packing import Packing
+from slurmslice.status.reconcile_packed import FILE_VISIBLE_S
+from slurmslice.status.reports import TaskReport
+from slurmslice.status.states import State
 from tests.conftest import NewRun
 from tests.fakes import Clock, FakeEngine
 from tests.test_bad_input import here  # noqa: F401 - a fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from slurmslice.script import library_bytes
+from slurmslice.script.render import library_bytes
 from tests.site import Site, marks, until, write
 
 pytestmark = pytest.mark.slurm

@@ -16,8 +16,6 @@ from typing import Any
 import psutil
 import pytest
 
-from slurmslice import process
-from slurmslice.engines import SubmitRequest
 from slurmslice.engines.local import (
     LocalEngine,
     capacity,
@@ -29,14 +27,16 @@ from slurmslice.engines.local import (
     runner,
     workers,
 )
+from slurmslice.engines.protocol import SubmitRequest
 from slurmslice.errors import EngineError
-from slurmslice.evidence import TaskReport
-from slurmslice.journal import Cancelled, Event, Intent, Shared, Submitted
-from slurmslice.journal_jobs import JournalJobs
-from slurmslice.ranges import parse_array
-from slurmslice.resources import NO_REQUEST
-from slurmslice.rundir import RunDirectory
-from slurmslice.states import State
+from slurmslice.run.directory import RunDirectory
+from slurmslice.run.journal import Cancelled, Event, Intent, Shared, Submitted
+from slurmslice.run.journal_jobs import JournalJobs
+from slurmslice.sbatch.array_expression import parse_array
+from slurmslice.sbatch.resource_request import NO_REQUEST
+from slurmslice.status.reports import TaskReport
+from slurmslice.status.states import State
+from slurmslice.system import process
 from tests.requested import a_request
 
 PATIENCE_S = 20.0
@@ -135,7 +135,9 @@ class Bench:
         seen = self.engine.observe([(str(order.number), order.job_name)])
         return {index: report for (_, index), report in seen.accounting.reports.items()}
 
-    def queue(self, order: SubmitRequest, engine: LocalEngine | None = None) -> dict[int, TaskReport]:
+    def queue(
+        self, order: SubmitRequest, engine: LocalEngine | None = None
+    ) -> dict[int, TaskReport]:
         """What the queue says."""
         seen = (engine or self.engine).observe([(str(order.number), order.job_name)])
         return {index: report for (_, index), report in seen.queue.reports.items()}
@@ -158,8 +160,8 @@ class Bench:
         start = (
             "from pathlib import Path\n"
             "from slurmslice.engines.local import LocalEngine\n"
-            "from slurmslice.journal_jobs import JournalJobs\n"
-            "from slurmslice.rundir import RunDirectory\n"
+            "from slurmslice.run.journal_jobs import JournalJobs\n"
+            "from slurmslice.run.directory import RunDirectory\n"
             f"run_dir = Path({str(self.run_dir)!r})\n"
             "engine = LocalEngine(run_dir, JournalJobs(RunDirectory(run_dir)))\n"
         )

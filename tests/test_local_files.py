@@ -11,11 +11,11 @@ from slurmslice.engines.local import LocalEngine
 from slurmslice.engines.local.runner_lock import RunnerLock, host
 from slurmslice.engines.local.task_records import TaskRecords
 from slurmslice.errors import BadInputError, EngineError
-from slurmslice.journal import Held, Released
-from slurmslice.journal_jobs import JournalJobs
-from slurmslice.resources import NO_REQUEST, ResourceRequest
-from slurmslice.rundir import RunDirectory
-from slurmslice.states import State
+from slurmslice.run.directory import RunDirectory
+from slurmslice.run.journal import Held, Released
+from slurmslice.run.journal_jobs import JournalJobs
+from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
+from slurmslice.status.states import State
 from tests.requested import a_request
 from tests.test_local_bench import WORKS_ON, Bench, bench, hasty, quiet, until
 from tests.test_local_slots import HELD

@@ -22,9 +22,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from slurmslice import cli, template
+from slurmslice.cli import app
 from slurmslice.engines.local import orphans
 from slurmslice.engines.local.runner_lock import RunnerLock
+from slurmslice.script import template
 from tests.kills import Killer, kill_at, points
 from tests.test_local_bench import quiet, until
 
@@ -104,7 +105,7 @@ class Stage:
             if killer is not None:
                 killer.die_by = lambda: self._die(killer, pipe)
                 kill_at(killer, pytest.MonkeyPatch())
-            code = cli._exit_code()
+            code = app._exit_code()
             if killer is not None and killer.dead:
                 _write(pipe, killer.where.encode())
         except BaseException:  # noqa: BLE001

@@ -13,7 +13,7 @@ import pytest
 
 from slurmslice.engines.local import orphans
 from slurmslice.engines.local.memory_cgroup import open_cells
-from slurmslice.states import State
+from slurmslice.status.states import State
 from tests.test_local_bench import WORKS_ON, Bench, bench, hasty, quiet, until
 from tests.test_local_slots import HELD
 

@@ -8,8 +8,8 @@ import pytest
 
 from slurmslice.engines.local import machine
 from slurmslice.engines.local.runner import Runner
-from slurmslice.journal import Held, Released
-from slurmslice.states import State
+from slurmslice.run.journal import Held, Released
+from slurmslice.status.states import State
 from tests.test_local_bench import WORKS_ON, Bench, bench, quiet, until
 
 __all__ = ["bench", "quiet"]

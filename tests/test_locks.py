@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pytest
 
-from slurmslice import files, locks
-from slurmslice.engines import SubmitRequest
+from slurmslice.actions.follow import FollowOptions, follow
+from slurmslice.engines.protocol import SubmitRequest
 from slurmslice.errors import EngineError, LockedError
-from slurmslice.rundir import RunDirectory
-from slurmslice.verbs.follow import FollowOptions, follow
+from slurmslice.run.directory import RunDirectory
+from slurmslice.system import files, locks
 from tests.conftest import NewRun
 from tests.errors import raises_error
 from tests.fakes import FakeEngine
@@ -30,7 +30,7 @@ from tests.typed import Typed
 HOLD = """\
 import sys
 from pathlib import Path
-from slurmslice.rundir import RunDirectory
+from slurmslice.run.directory import RunDirectory
 with RunDirectory(Path(sys.argv[1])).lock("resubmit"):
     print("held", flush=True)
     sys.stdin.read()
@@ -41,7 +41,7 @@ MADE = ("render", "-a", "0-3", "--name", "x", "--", "true", "{}")
 @pytest.fixture
 def place(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
     """A run, with a short wait for its lock."""
-    monkeypatch.setattr("slurmslice.locks.LOCK_WAIT_S", 0.3)
+    monkeypatch.setattr("slurmslice.system.locks.LOCK_WAIT_S", 0.3)
     typed(*MADE)
     return RunDirectory(typed.folder / "runs" / "x")
 
@@ -131,7 +131,7 @@ def test_only_one_of_two_machines_gets_the_lock(
         note(place)
         return claim(path, data)
 
-    monkeypatch.setattr("slurmslice.files.create_exclusively", late)
+    monkeypatch.setattr("slurmslice.system.files.create_exclusively", late)
     typed("submit")
     assert (typed.code, typed.error) == (3, "locked")
     assert isinstance(typed.fields["holder"], locks.LockHolder)

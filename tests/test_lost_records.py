@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from slurmslice.evidence import TaskReport
-from slurmslice.packed import reconcile_packed
-from slurmslice.packing import Packing
-from slurmslice.progress import SlotProgress, TaskProgress
-from slurmslice.run import Run
-from slurmslice.states import State
-from slurmslice.template import OwnTemplate
-from slurmslice.verbs.poll import poll
-from slurmslice.verbs.submit import choose_waiting, submit
-from slurmslice.verbs.submit_queued import submit_queued
+from slurmslice.actions.poll import poll
+from slurmslice.actions.submit import choose_waiting, submit
+from slurmslice.actions.submit_queued import submit_queued
+from slurmslice.run.run import Run
+from slurmslice.script.progress_lines import SlotProgress, TaskProgress
+from slurmslice.script.template import OwnTemplate
+from slurmslice.spec.packing import Packing
+from slurmslice.status.reconcile_packed import reconcile_packed
+from slurmslice.status.reports import TaskReport
+from slurmslice.status.states import State
 from tests.fakes import FakeEngine
 from tests.test_packed import BEGAN, KNOWN, NOTHING, NOW, ended, task
 

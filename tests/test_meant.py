@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 import pytest
 
-from slurmslice.evidence import TaskReport
-from slurmslice.run import Run
-from slurmslice.slices import SliceTable
-from slurmslice.states import State
-from slurmslice.users import user_name
-from slurmslice.verbs.submit import choose_waiting, submit
+from slurmslice.actions.submit import choose_waiting, submit
+from slurmslice.run.run import Run
+from slurmslice.slices.slice_table import SliceTable
+from slurmslice.status.reports import TaskReport
+from slurmslice.status.states import State
+from slurmslice.system.users import user_name
 from tests.fakes import FakeEngine
 from tests.typed import Typed
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from slurmslice import files
+from slurmslice.actions.submit import choose_waiting, submit
 from slurmslice.errors import NotAFileError
-from slurmslice.run import Run
-from slurmslice.states import State
-from slurmslice.verbs.submit import choose_waiting, submit
+from slurmslice.run.run import Run
+from slurmslice.status.states import State
+from slurmslice.system import files
 from tests.errors import check_error, error_code
 from tests.fakes import FakeEngine
 from tests.test_on_this_machine import Here

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from slurmslice.cli import console
+from slurmslice.cli.output import console
 from slurmslice.notes import Note
 from tests.notes import notes_in, without_marks
 

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slurmslice.errors import BadInputError
-from slurmslice.evidence import TaskReport
-from slurmslice.judge import ACCOUNTING_LAG_S, SliceEvidence, SliceStatus
-from slurmslice.packed import reconcile_packed, requeued_status_packed
-from slurmslice.packing import (
+from slurmslice.sbatch.resource_request import ResourceRequest
+from slurmslice.sbatch.units import parse_memory, parse_time
+from slurmslice.script.progress_lines import SlotProgress, TaskProgress
+from slurmslice.spec.packing import (
     TARGET_TASK_S,
     Packing,
     automatic_pack,
@@ -23,10 +23,10 @@ from slurmslice.packing import (
     slice_request,
     task_request,
 )
-from slurmslice.progress import SlotProgress, TaskProgress
-from slurmslice.resources import ResourceRequest
-from slurmslice.states import FINAL_STATES, EvidenceSource, State
-from slurmslice.units import parse_memory, parse_time
+from slurmslice.status.reconcile import ACCOUNTING_LAG_S, SliceEvidence, SliceStatus
+from slurmslice.status.reconcile_packed import reconcile_packed, requeued_status_packed
+from slurmslice.status.reports import TaskReport
+from slurmslice.status.states import FINAL_STATES, EvidenceSource, State
 from tests.errors import raises_error
 
 NOW = 1_800_000_000.0

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from slurmslice.source_line import find_source_line
+from slurmslice.script.source_line import find_source_line
 from tests.errors import error_code
 from tests.notes import noted
 from tests.test_on_cluster import UNTIL_GO

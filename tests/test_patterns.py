@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from slurmslice.cli.patterns import matching_paths
 from slurmslice.errors import BadInputError
+from slurmslice.slices.sources.glob_pattern import matching_paths
 from tests.errors import raises_error
 
 FILES = ("x.h5", "a/x.h5", "a/b/y.h5", "a/b/.z.h5", "a/.h/x.h5", "c[1]/a/b/x.h5", "c[1]/t.txt")
@@ -55,7 +55,7 @@ def test_circular_links_end(here: Path) -> None:
 
 def test_too_many_circular_links_are_refused(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten folders with links to each other have millions of paths; the hint names a way out."""
-    monkeypatch.setattr("slurmslice.cli.patterns.MAX_REVISITS", 2000)
+    monkeypatch.setattr("slurmslice.slices.sources.glob_pattern.MAX_REVISITS", 2000)
     names = [f"f{n}" for n in range(10)]
     for name in names:
         (here / name).mkdir()
@@ -69,7 +69,7 @@ def test_too_many_circular_links_are_refused(here: Path, monkeypatch: pytest.Mon
 
 def test_link_to_many_folders_is_followed(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The number of folders is not limited; only repeated visits count."""
-    monkeypatch.setattr("slurmslice.cli.patterns.MAX_REVISITS", 3)
+    monkeypatch.setattr("slurmslice.slices.sources.glob_pattern.MAX_REVISITS", 3)
     for n in range(9):
         (here / ".far" / f"{n}").mkdir(parents=True)
         (here / ".far" / f"{n}" / "x.nc").touch()

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurmslice.plan import (
+from slurmslice.plan.batches import (
     MAX_ARRAY_TEXT_BYTES,
     ThrottleShare,
     can_be_direct,
@@ -17,8 +17,8 @@ from slurmslice.plan import (
     may_resubmit,
     rows_that_fit,
 )
-from slurmslice.slices import SliceTable, slices_from_range
-from slurmslice.states import FINAL_STATES, State
+from slurmslice.slices.slice_table import SliceTable, slices_from_range
+from slurmslice.status.states import FINAL_STATES, State
 
 
 @given(st.lists(st.integers(0, 200), unique=True, min_size=1), st.data())

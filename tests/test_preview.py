@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from slurmslice.engines import TaskLimits
-from slurmslice.resources import ResourceRequest
+from slurmslice.engines.protocol import TaskLimits
+from slurmslice.sbatch.resource_request import ResourceRequest
 from tests.fakes import FakeEngine
 from tests.typed import Typed
 

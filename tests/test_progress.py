@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurmslice.progress import (
+from slurmslice.script.progress_lines import (
     SlotProgress,
     TaskProgress,
     extract_progress_lines,
@@ -21,7 +21,7 @@ from slurmslice.progress import (
     parse_progress,
     signal_number,
 )
-from slurmslice.script import library_bytes
+from slurmslice.script.render import library_bytes
 
 FUNCTION = (
     library_bytes().decode().replace('\n_main "$@"\n', "\n")

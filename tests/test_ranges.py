@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slurmslice.errors import BadInputError
-from slurmslice.ranges import compress_indices, parse_array
+from slurmslice.sbatch.array_expression import compress_indices, parse_array
 from tests.errors import raises_error
 
 

@@ -14,14 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurmslice.command import slice_argv
 from slurmslice.errors import BadInputError
-from slurmslice.readers.columns import add_computed_columns
-from slurmslice.readers.delimited import slices_from_table
-from slurmslice.readers.files import natural_sort_key, slices_from_paths
-from slurmslice.readers.grid import slices_from_grid
-from slurmslice.readers.lists import JOB_COMMAND, slices_from_jobs
-from slurmslice.slices import SliceTable
+from slurmslice.slices.slice_table import SliceTable
+from slurmslice.slices.sources.columns import add_computed_columns
+from slurmslice.slices.sources.delimited_table import slices_from_table
+from slurmslice.slices.sources.file_paths import natural_sort_key, slices_from_paths
+from slurmslice.slices.sources.grid import slices_from_grid
+from slurmslice.slices.sources.lists import JOB_COMMAND, slices_from_jobs
+from slurmslice.spec.command import slice_argv
 from tests.errors import raises_error
 
 Rows = list[tuple[str, ...]]
@@ -395,14 +395,17 @@ def test_template_memory_and_time_are_limited(
     text: str, keyword: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A template with excessive memory or time is refused, and the error names the slice."""
-    monkeypatch.setattr("slurmslice.readers.bounds.MAX_CPU_S", 1)
+    monkeypatch.setattr("slurmslice.slices.sources.expression_limits.MAX_CPU_S", 1)
     before = resource.getrlimit(resource.RLIMIT_AS)
     with raises_error(BadInputError, "column-failed", column="a", key="7") as why:
         add_computed_columns(TABLE, [f"a={text}"])
     assert keyword in str(why.value)
     assert resource.getrlimit(resource.RLIMIT_AS) == before
     assert signal.getitimer(signal.ITIMER_VIRTUAL) == (0, 0)
-    assert rows(add_computed_columns(TABLE, ["a={{ 2 * 3 }}{{ 'ab' * 2 }}{{ 2**10 }}"]))[0][2] == "6abab1024"
+    assert (
+        rows(add_computed_columns(TABLE, ["a={{ 2 * 3 }}{{ 'ab' * 2 }}{{ 2**10 }}"]))[0][2]
+        == "6abab1024"
+    )
 
 
 ESCAPES = (
@@ -449,4 +452,6 @@ def test_values_are_never_templates(value: str) -> None:
     """A value passes through a template unchanged, even if it looks like a template."""
     for text in (value, f"{{{{ 7 * 7 }}}}{value}{{% x %}}"):
         table = SliceTable(("k",), {"a": (text,)})
-        assert os.fsencode(add_computed_columns(table, ["b={{ a }}"]).values_of(0)[1]) == os.fsencode(text)
+        assert os.fsencode(
+            add_computed_columns(table, ["b={{ a }}"]).values_of(0)[1]
+        ) == os.fsencode(text)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from slurmslice.states import State
+from slurmslice.status.states import State
 from tests.fakes import FakeEngine
 from tests.test_kills import MADE, TEN, Line
 from tests.typed import Typed

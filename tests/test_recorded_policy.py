@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from slurmslice.journal import Event, PolicyChanged
-from slurmslice.run_spec import NO_LIMIT
-from slurmslice.rundir import RunDirectory
-from slurmslice.states import State
-from slurmslice.verbs.follow import CIRCUIT_BREAKER_FAILURES
+from slurmslice.actions.follow import CIRCUIT_BREAKER_FAILURES
+from slurmslice.run.directory import RunDirectory
+from slurmslice.run.journal import Event, PolicyChanged
+from slurmslice.spec.run_spec import NO_LIMIT
+from slurmslice.status.states import State
 from tests.fakes import FakeEngine
 from tests.typed import Typed
 

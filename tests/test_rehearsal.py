@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from slurmslice.ranges import parse_array
-from slurmslice.run import Run
-from slurmslice.states import State
-from slurmslice.verbs.poll import poll
-from slurmslice.verbs.settle import FENCE_AFTER_S
-from slurmslice.verbs.submit import choose_waiting, submit
+from slurmslice.actions.poll import poll
+from slurmslice.actions.resolve_doubts import FENCE_AFTER_S
+from slurmslice.actions.submit import choose_waiting, submit
+from slurmslice.run.run import Run
+from slurmslice.sbatch.array_expression import parse_array
+from slurmslice.status.states import State
 from tests.fakes import Clock, FakeEngine
 from tests.plans import planned
 from tests.test_on_this_machine import Here
@@ -108,7 +108,7 @@ def test_a_dry_run_fences_no_submission(
     run = new_run("0-3")
     engine.on_submit = lose_the_answer
     submit(run, choose_waiting(None), {}, "submit")
-    monkeypatch.setattr("slurmslice.verbs.settle.FENCE_AFTER_S", float("-inf"))
+    monkeypatch.setattr("slurmslice.actions.resolve_doubts.FENCE_AFTER_S", float("-inf"))
     then = written(run.place.path)
     typed("submit", "demo", "--dry-run")
     assert typed.noted("submission-freed") == [{"submission": 1}]

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from slurmslice.command import CommandWords
+from slurmslice.actions.create import RunInputs, create_run, make_record
+from slurmslice.actions.submit import choose_waiting, submit
 from slurmslice.errors import BadInputError
-from slurmslice.requests import MAX_REQUESTS, PerSliceOptions, check_run_option, has_column_names
-from slurmslice.resources import ResourceRequest
-from slurmslice.run import Run
-from slurmslice.run_spec import RunSpec
-from slurmslice.slices import SliceTable
-from slurmslice.verbs.create import RunInputs, create_run, make_record
-from slurmslice.verbs.submit import choose_waiting, submit
+from slurmslice.run.run import Run
+from slurmslice.sbatch.resource_request import ResourceRequest
+from slurmslice.slices.slice_table import SliceTable
+from slurmslice.spec.command import CommandWords
+from slurmslice.spec.per_slice_options import (
+    MAX_REQUESTS,
+    PerSliceOptions,
+    check_run_option,
+    has_column_names,
+)
+from slurmslice.spec.run_spec import RunSpec
 from tests.errors import raises_error
 from tests.fakes import FakeEngine
 

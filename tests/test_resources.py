@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurmslice import directives
-from slurmslice.directives.options import MEMORY_OPTIONS
+from slurmslice import sbatch
 from slurmslice.errors import BadInputError
-from slurmslice.packing import Packing, slice_request, task_request
-from slurmslice.resources import NO_REQUEST, ResourceRequest
+from slurmslice.sbatch.options import MEMORY_OPTIONS
+from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
+from slurmslice.spec.packing import Packing, slice_request, task_request
 from tests.errors import raises_error
 
 VALUES = st.text(st.characters() | st.sampled_from("\udc80\udcff"), max_size=8)
-ANY = st.dictionaries(st.sampled_from(sorted(directives.known_options())), VALUES, max_size=6)
+ANY = st.dictionaries(st.sampled_from(sorted(sbatch.known_options())), VALUES, max_size=6)
 REQUESTS = ANY.map(NO_REQUEST.overridden_by)
 SIZES = st.integers(1, 10**5)
 

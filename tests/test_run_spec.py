@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurmslice.check import OutputCheck
-from slurmslice.cli.asking import NEW_RUN_PARAMETERS
-from slurmslice.command import CommandWords, ShellText
+from slurmslice.cli.commands.new_run_options import NEW_RUN_PARAMETERS
 from slurmslice.errors import DamagedRunError
-from slurmslice.packing import Packing
-from slurmslice.resources import ResourceRequest
-from slurmslice.run_spec import RunRecord, RunSpec
+from slurmslice.sbatch.resource_request import ResourceRequest
+from slurmslice.spec.command import CommandWords, ShellText
+from slurmslice.spec.output_check import OutputCheck
+from slurmslice.spec.packing import Packing
+from slurmslice.spec.run_spec import RunRecord, RunSpec
 from tests.scripts import a_script
 
 RECORD = a_script().record

@@ -8,11 +8,11 @@ from pathlib import Path
 import click
 import pytest
 
-from slurmslice.cli.render import command as render_command
-from slurmslice.cli.sbatch_options import mark_optional_values
+from slurmslice.cli.commands.render import command as render_command
+from slurmslice.cli.options.sbatch_options import mark_optional_values
 from slurmslice.engines.slurm import SlurmEngine
 from slurmslice.errors import BadInputError
-from slurmslice.resources import ResourceRequest
+from slurmslice.sbatch.resource_request import ResourceRequest
 from tests.recorded import calls, load, program, replay
 from tests.requested import a_request
 from tests.test_on_this_machine import Here

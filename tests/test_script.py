@@ -19,21 +19,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from slurmslice import template
-from slurmslice.check import OutputCheck
-from slurmslice.command import Command, CommandWords, ShellText, quote
 from slurmslice.errors import BadInputError
-from slurmslice.progress import TaskProgress, parse_progress
-from slurmslice.script import (
+from slurmslice.script import template
+from slurmslice.script.progress_lines import TaskProgress, parse_progress
+from slurmslice.script.render import (
     ScriptContent,
     check_bash_syntax,
     library_bytes,
     pinned_variables,
     render_script,
 )
-from slurmslice.source_line import LIBRARY_NAME
-from slurmslice.tables import format_row, slice_table_header
-from slurmslice.template import environment, templates_folder
+from slurmslice.script.source_line import LIBRARY_NAME
+from slurmslice.script.template import environment, templates_folder
+from slurmslice.spec.command import Command, CommandWords, ShellText, quote
+from slurmslice.spec.output_check import OutputCheck
+from slurmslice.system.escaping import format_row, slice_table_header
 from tests.scripts import a_script, changed
 
 BASH = os.environ.get("SLURMSLICE_BASH", "bash")

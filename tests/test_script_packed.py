@@ -17,11 +17,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from slurmslice.check import OutputCheck
-from slurmslice.command import Command, ShellText, quote
 from slurmslice.engines.local.memory_cgroup import open_cells
-from slurmslice.progress import parse_progress
-from slurmslice.script import ScriptContent, library_bytes, render_script
+from slurmslice.script.progress_lines import parse_progress
+from slurmslice.script.render import ScriptContent, library_bytes, render_script
+from slurmslice.spec.command import Command, ShellText, quote
+from slurmslice.spec.output_check import OutputCheck
 from tests.scripts import changed
 from tests.test_script import (
     BASH,

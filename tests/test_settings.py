@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurmslice.cli.asking import setting_keys
-from slurmslice.cli.run import command as run_command
+from slurmslice.cli.commands.new_run_options import setting_keys
+from slurmslice.cli.commands.run import command as run_command
 from slurmslice.errors import BadInputError
-from slurmslice.settings import (
+from slurmslice.settings.settings_file import (
     KnownKeys,
     Setting,
     SettingKey,
@@ -23,7 +23,7 @@ from slurmslice.settings import (
     choose_layers,
     merge_layers,
 )
-from slurmslice.settings.reading import parse_settings
+from slurmslice.settings.toml_reader import parse_settings
 from tests.errors import error_code, raises_error
 from tests.notes import noted
 from tests.test_on_this_machine import Here
@@ -31,7 +31,11 @@ from tests.test_readme import README
 
 REAL = setting_keys()
 KEYS = KnownKeys(
-    {**REAL.top, "grid": SettingKey("grid", ValueKind.TEXTS), "no-check": SettingKey("no_check", ValueKind.FLAG)},
+    {
+        **REAL.top,
+        "grid": SettingKey("grid", ValueKind.TEXTS),
+        "no-check": SettingKey("no_check", ValueKind.FLAG),
+    },
     REAL.policy,
 )
 FILE = "slurmslice.toml"
@@ -218,7 +222,11 @@ def test_highest_layer_with_a_setting_decides(layers: list[dict[str, Setting]]) 
 def test_slices_replace_settings_of_lower_slices() -> None:
     """Options that describe the list go with it; a range's throttle overrides a lower one."""
     low = {name: Setting("x") for name in ("slices_from", "null", "key", "throttle", "column")}
-    assert merge_layers([low, {"slices": Setting("0-9")}]).keys() == {"throttle", "column", "slices"}
+    assert merge_layers([low, {"slices": Setting("0-9")}]).keys() == {
+        "throttle",
+        "column",
+        "slices",
+    }
     assert "throttle" not in merge_layers([low, {"slices": Setting("0-9%3")}])
     both = {"slices": Setting("0-9%3"), "throttle": Setting("7")}
     assert merge_layers([low, both])["throttle"].value == "7"

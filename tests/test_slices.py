@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slurmslice.errors import BadInputError, DamagedRunError
-from slurmslice.keys import are_all_canonical, is_canonical
-from slurmslice.lognames import MAX_LOGS_PER_FOLDER
-from slurmslice.readers.lists import slices_from_lines
-from slurmslice.slices import SliceTable, slices_from_range
+from slurmslice.slices.keys import are_all_canonical, is_canonical
+from slurmslice.slices.log_names import MAX_LOGS_PER_FOLDER
+from slurmslice.slices.slice_table import SliceTable, slices_from_range
+from slurmslice.slices.sources.lists import slices_from_lines
 from tests.errors import raises_error
 
 

@@ -19,8 +19,8 @@ from slurmslice.engines.slurm import (
     job_steps,
 )
 from slurmslice.errors import NoAnswerError
-from slurmslice.evidence import TaskReport
-from slurmslice.states import State
+from slurmslice.status.reports import TaskReport
+from slurmslice.status.states import State
 from tests.errors import raises_error
 from tests.recorded import load
 

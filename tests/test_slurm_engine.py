@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from slurmslice.engines import TaskLimits
+from slurmslice.engines.protocol import TaskLimits
 from slurmslice.engines.slurm import SlurmEngine, capacity, cluster_records, commands, is_available
 from slurmslice.errors import EngineError, NoAnswerError
-from slurmslice.evidence import Observation, SourceAnswer
-from slurmslice.resources import ResourceRequest
-from slurmslice.states import State
+from slurmslice.sbatch.resource_request import ResourceRequest
+from slurmslice.status.reports import Observation, SourceAnswer
+from slurmslice.status.states import State
 from tests.errors import raises_error
 from tests.recorded import calls, load, program, replay, seen_environment
 from tests.requested import a_request
@@ -563,9 +563,9 @@ def test_wait_sleeps(slurm: SlurmEngine) -> None:
 def test_reading_options_imports_no_engine() -> None:
     """A command that only reads a script must start fast."""
     program = (
-        "import sys, slurmslice.directives as d; d.names()\n"
-        "from slurmslice.engines import slurm\n"
-        "assert 'slurmslice.engines.slurm.engine' not in sys.modules\n"
+        "import sys, slurmslice.sbatch as d; d.names()\n"
+        "from slurmslice.engines.protocol import slurm\n"
+        "assert 'slurmslice.engines.protocol.slurm.engine' not in sys.modules\n"
         "assert slurm.SlurmEngine.name == 'slurm' and not hasattr(slurm, 'nothing')\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

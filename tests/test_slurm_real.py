@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from slurmslice import directives
-from slurmslice.engines import SubmitRequest
+from slurmslice import sbatch
+from slurmslice.engines.protocol import SubmitRequest
 from slurmslice.engines.slurm import SlurmEngine, versions
 from slurmslice.errors import (
     BadInputError,
@@ -22,10 +22,10 @@ from slurmslice.errors import (
     SubmissionUnknownError,
     SubmitLimitError,
 )
-from slurmslice.evidence import TaskReport
-from slurmslice.ranges import parse_array
-from slurmslice.resources import NO_REQUEST, ResourceRequest
-from slurmslice.states import State
+from slurmslice.sbatch.array_expression import parse_array
+from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
+from slurmslice.status.reports import TaskReport
+from slurmslice.status.states import State
 from tests.errors import raises_error
 from tests.recorded import getopt
 from tests.requested import a_request
@@ -85,9 +85,11 @@ def order(tmp_path: Path, say: Say) -> Iterator[Callable[..., SubmitRequest]]:
         pairs = [("job-name", name), ("array", array), ("output", "/dev/null")]
         pairs += [(key.replace("_", "-"), value) for key, value in options.items()]
         script = tmp_path / "script.sh"
-        script.write_text(f"#!/bin/bash\n{directives.format_directives(pairs)}{body}\n")
+        script.write_text(f"#!/bin/bash\n{sbatch.format_directives(pairs)}{body}\n")
         request = ResourceRequest.from_script(script.read_text())
-        return SubmitRequest(1, name, token, script, tmp_path, parse_array(array), NO_REQUEST, (), request)
+        return SubmitRequest(
+            1, name, token, script, tmp_path, parse_array(array), NO_REQUEST, (), request
+        )
 
     yield build
     say("scancel", f"--name={name}")
@@ -113,9 +115,9 @@ def accounting_reports(slurm: SlurmEngine, job: str, name: str) -> dict[int, Tas
 def test_options_are_known_and_take_what_sbatch_says(say: Say, release: versions.Release) -> None:
     """Each name of our table: this release has it or lacks it, with a value or without."""
     wrong = []
-    for name in directives.known_options():
+    for name in sbatch.known_options():
         said = getopt.ask(lambda argv: say(*argv), name)
-        option = directives.find_option(name)
+        option = sbatch.find_option(name)
         if name == "extra" and release < (23, 2):
             continue  # it abbreviates --extra-node-info there
         expected = None if lacks(name, release) else getopt.takes_in(option, release)
@@ -127,12 +129,12 @@ def test_options_are_known_and_take_what_sbatch_says(say: Say, release: versions
 
 def lacks(name: str, release: versions.Release) -> bool:
     """Whether our table says that a release has no such option."""
-    return bool(list(directives.options_not_in_release([(name, "")], release)))
+    return bool(list(sbatch.options_not_in_release([(name, "")], release)))
 
 
 def test_letters_are_sbatchs(say: Say) -> None:
     """Each short option is the long one that sbatch takes it for."""
-    for name, option in directives.known_options().items():
+    for name, option in sbatch.known_options().items():
         if option.letter and option.letter not in "hV":  # which end sbatch
             said = say("sbatch", "--test-only", f"-{option.letter}", "--no-such-option").stderr
             assert "invalid option" not in said, (name, option.letter, said)
@@ -150,7 +152,7 @@ def test_sbatch_reads_the_values_of_block(say: Say, tmp_path: Path, value: str) 
     """The job's name and comment are exactly the values written (promise 3)."""
     options = [("job-name", value), ("comment", value), ("hold", ""), ("output", "/dev/null")]
     script = tmp_path / "s.sh"
-    script.write_text(f"#!/bin/bash\n{directives.format_directives(options)}true\n")
+    script.write_text(f"#!/bin/bash\n{sbatch.format_directives(options)}true\n")
     sent = say("sbatch", "--parsable", str(script))
     assert sent.returncode == 0, sent.stderr
     job = sent.stdout.strip()
@@ -186,7 +188,7 @@ def test_read_agrees_with_sbatch(
     shown = say("sbatch", "-v", "--test-only", str(script)).stderr
     theirs = dict(re.findall(r"^sbatch: ([\w-]+) +: (.*)$", shown, re.MULTILINE))
     try:
-        ours = dict(directives.read_directives(script.read_text()))
+        ours = dict(sbatch.read_directives(script.read_text()))
     except BadInputError:
         assert "defined options" not in shown
         return

@@ -26,8 +26,8 @@ from slurmslice.errors import (
     SubmitLimitError,
     TooManyTasksError,
 )
-from slurmslice.evidence import TaskReport
-from slurmslice.states import State
+from slurmslice.status.reports import TaskReport
+from slurmslice.status.states import State
 from tests.errors import raises_error
 from tests.recorded import load
 from tests.requested import a_request

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurmslice.engines import SubmitRequest, SubmitResult
+from slurmslice.engines.protocol import SubmitRequest, SubmitResult
 from slurmslice.engines.slurm import SlurmEngine, environment
 from slurmslice.engines.slurm.sbatch_result import parse_sbatch_result
 from slurmslice.errors import (
@@ -21,9 +21,9 @@ from slurmslice.errors import (
     TooManyTasksError,
 )
 from slurmslice.notes import Note
-from slurmslice.process import ProgramResult
-from slurmslice.ranges import parse_array
-from slurmslice.resources import ResourceRequest
+from slurmslice.sbatch.array_expression import parse_array
+from slurmslice.sbatch.resource_request import ResourceRequest
+from slurmslice.system.process import ProgramResult
 from tests.errors import raises_error
 from tests.recorded import calls, load, program, replay, seen_environment
 from tests.requested import a_request
@@ -105,12 +105,18 @@ FAILED = "sbatch: error: Batch job submission failed: "
 @pytest.mark.parametrize(
     ("body", "error"),
     [
-        (f"echo '{FAILED}Zero Bytes were transmitted or received' >&2; exit 1", SubmissionUnknownError),
+        (
+            f"echo '{FAILED}Zero Bytes were transmitted or received' >&2; exit 1",
+            SubmissionUnknownError,
+        ),
         (
             f"echo '{FAILED}Unable to contact slurm controller (receive failure)' >&2; exit 1",
             SubmissionUnknownError,
         ),
-        (f"echo '{FAILED}Unable to contact slurm controller (send failure)' >&2; exit 1", SubmissionUnknownError),
+        (
+            f"echo '{FAILED}Unable to contact slurm controller (send failure)' >&2; exit 1",
+            SubmissionUnknownError,
+        ),
         (f"echo '{FAILED}Unexpected message received' >&2; exit 1", SubmissionUnknownError),
         (f"echo '{FAILED}Unable to contact slurm controller' >&2; exit 1", SubmitLimitError),
         (f"echo '{FAILED}Resource temporarily unavailable' >&2; exit 1", TooManyTasksError),
@@ -183,7 +189,9 @@ def test_a_missing_sbatch_is_certainly_not_submitted(
         ("printf '\\xff\\n419\\n'", SubmitResult("419", None, (Note("sbatch-said", "\udcff"),))),
     ],
 )  # fmt: skip
-def test_the_job_id_is_read_from_its_own_line(tmp_path: Path, body: str, receipt: SubmitResult) -> None:
+def test_the_job_id_is_read_from_its_own_line(
+    tmp_path: Path, body: str, receipt: SubmitResult
+) -> None:
     """Lines printed by a site's wrapper become notes."""
     program(tmp_path, "sbatch", body)
     assert an_engine(tmp_path).submit(an_order(tmp_path)) == receipt

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from slurmslice.ends import exit_code_reason
 from slurmslice.engines.slurm import job_records, versions
-from slurmslice.evidence import NO_JOB_STEPS, TaskReport
-from slurmslice.judge import SliceEvidence, SliceStatus, reconcile
-from slurmslice.progress import SlotProgress
-from slurmslice.states import EvidenceSource, State
+from slurmslice.script.progress_lines import SlotProgress
+from slurmslice.status.exit_reason import exit_code_reason
+from slurmslice.status.reconcile import SliceEvidence, SliceStatus, reconcile
+from slurmslice.status.reports import NO_JOB_STEPS, TaskReport
+from slurmslice.status.states import EvidenceSource, State
 
 NAMES = {"9": "n-t"}
 OLD, NEW = (22, 5), (26, 5)
@@ -92,6 +92,8 @@ def test_exit_codes_in_the_queue_are_complete() -> None:
     assert exit_and_signal("") == exit_and_signal("x") == exit_and_signal(":") == (None, None)
     row = "9_1|FAILED|51200|1|2|3|0|n1|None|n-t|\n"
     queue = job_records.parse_queue_reports(row, NAMES)["9", 1]
-    said = SliceEvidence(None, queue, SlotProgress(1, "n", 2, 72), "off", "", True, None, None, 130.0)
+    said = SliceEvidence(
+        None, queue, SlotProgress(1, "n", 2, 72), "off", "", True, None, None, 130.0
+    )
     known = SliceStatus(State.RUNNING, "running", EvidenceSource.QUEUE, 1, 1, 1)
     assert reconcile(known, said).exit_code == 200

@@ -10,7 +10,7 @@ from slurmslice.engines.slurm.job_records import parse_preemption_times
 from slurmslice.engines.slurm.job_steps import parse_step_reports
 from slurmslice.engines.slurm.versions import Release
 from slurmslice.errors import NoAnswerError
-from slurmslice.evidence import NO_JOB_STEPS, JobSteps
+from slurmslice.status.reports import NO_JOB_STEPS, JobSteps
 from tests.errors import raises_error
 
 TASK = "11_0|COMPLETED|0:0|{derived}|5|10|{end}|3|1|100M|n1|None||00:00.500|n"
@@ -132,7 +132,9 @@ def test_a_running_step() -> None:
 
 def test_the_full_exit_code_of_a_step() -> None:
     """Older releases subtract 128 from it, but not from the task's DerivedExitCode."""
-    assert parse_steps(BATCH, ("0", "FAILED", "72:0", 12), derived="200:0") == JobSteps("exited 200")
+    assert parse_steps(BATCH, ("0", "FAILED", "72:0", 12), derived="200:0") == JobSteps(
+        "exited 200"
+    )
     assert parse_steps(BATCH, ("0", "FAILED", "72:0", 12), derived="72:0") == JobSteps("exited 72")
 
 

@@ -9,18 +9,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from slurmslice.engines import TaskLimits
+from slurmslice.actions.control import cancel
+from slurmslice.actions.poll import poll
+from slurmslice.actions.submit import choose_failed, choose_waiting, execute_plan, submit
+from slurmslice.engines.protocol import TaskLimits
 from slurmslice.errors import BadInputError
-from slurmslice.packing import Packing
-from slurmslice.ranges import parse_array
-from slurmslice.resources import ResourceRequest
-from slurmslice.run import Run
-from slurmslice.states import State
-from slurmslice.submission import PlannedSubmission
-from slurmslice.submission_plan import Choice, make_plan, refuse_impossible_requests
-from slurmslice.verbs.poll import poll
-from slurmslice.verbs.steer import cancel
-from slurmslice.verbs.submit import choose_failed, choose_waiting, execute_plan, submit
+from slurmslice.plan.plan import Choice, make_plan, refuse_impossible_requests
+from slurmslice.plan.submission import PlannedSubmission
+from slurmslice.run.run import Run
+from slurmslice.sbatch.array_expression import parse_array
+from slurmslice.sbatch.resource_request import ResourceRequest
+from slurmslice.spec.packing import Packing
+from slurmslice.status.states import State
 from tests.conftest import NewRun
 from tests.fakes import FakeEngine
 from tests.plans import a_plan
@@ -60,7 +60,9 @@ def test_execution_makes_the_submissions_of_the_plan(
     poll(run)
     again = a_plan(run, FAILED, changes)
     expected = [shown(one) for one in again.submissions(run)]
-    assert [shown(taken.planned) for taken in execute_plan(run, again, "resubmit").taken] == expected
+    assert [
+        shown(taken.planned) for taken in execute_plan(run, again, "resubmit").taken
+    ] == expected
 
 
 @pytest.mark.parametrize(

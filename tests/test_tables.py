@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slurmslice.errors import BadInputError, DamagedRunError
-from slurmslice.tables import (
+from slurmslice.system.escaping import (
     escape,
     format_columns,
     format_row,

@@ -8,11 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from slurmslice.check import OutputCheck
-from slurmslice.command import Command, ShellText
 from slurmslice.errors import BadInputError
-from slurmslice.script import ScriptContent, library_bytes, render_script
-from slurmslice.template import FILTERS, OwnTemplate, environment, find_template, render_template
+from slurmslice.script.render import ScriptContent, library_bytes, render_script
+from slurmslice.script.template import (
+    FILTERS,
+    OwnTemplate,
+    environment,
+    find_template,
+    render_template,
+)
+from slurmslice.spec.command import Command, ShellText
+from slurmslice.spec.output_check import OutputCheck
 from tests.errors import raises_error
 from tests.scripts import changed
 from tests.test_bad_input import here  # noqa: F401 - a fixture
@@ -52,7 +58,7 @@ def test_the_documented_names_are_all_there_are(monkeypatch: pytest.MonkeyPatch)
         got.extend(context)
         return render_template(context, None)
 
-    monkeypatch.setattr("slurmslice.script.fill", look)
+    monkeypatch.setattr("slurmslice.script.render.fill", look)
     render_script(EXAMPLE)
     assert sorted(documented("Names")) == sorted(got)
 

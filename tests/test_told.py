@@ -10,18 +10,18 @@ from dataclasses import replace
 
 import pytest
 
-from slurmslice.engines import SubmitRequest, TaskLimits
+from slurmslice.actions.poll import poll
+from slurmslice.actions.submit import choose_waiting, submit
+from slurmslice.engines.protocol import SubmitRequest, TaskLimits
 from slurmslice.errors import SubmissionRejectedError, SubmissionUnknownError, SubmitLimitError
-from slurmslice.evidence import TaskReport
-from slurmslice.packing import Packing
-from slurmslice.ranges import parse_array
 from slurmslice.reports.records import run_json
-from slurmslice.resources import ResourceRequest
-from slurmslice.run import Run
-from slurmslice.slices import SliceTable
-from slurmslice.states import State
-from slurmslice.verbs.poll import poll
-from slurmslice.verbs.submit import choose_waiting, submit
+from slurmslice.run.run import Run
+from slurmslice.sbatch.array_expression import parse_array
+from slurmslice.sbatch.resource_request import ResourceRequest
+from slurmslice.slices.slice_table import SliceTable
+from slurmslice.spec.packing import Packing
+from slurmslice.status.reports import TaskReport
+from slurmslice.status.states import State
 from tests.fakes import Clock, FakeEngine
 from tests.plans import a_plan, planned
 from tests.typed import Typed

@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 import pytest
 
-from slurmslice.evidence import TaskReport
-from slurmslice.packing import Packing
-from slurmslice.run import Run
-from slurmslice.states import State
-from slurmslice.verbs.poll import poll
-from slurmslice.verbs.submit import choose_waiting, submit
+from slurmslice.actions.poll import poll
+from slurmslice.actions.submit import choose_waiting, submit
+from slurmslice.run.run import Run
+from slurmslice.spec.packing import Packing
+from slurmslice.status.reports import TaskReport
+from slurmslice.status.states import State
 from tests.fakes import FakeEngine
 from tests.typed import Typed
 
@@ -137,7 +137,7 @@ def test_of_a_pack_what_concerns_the_slice_is_shown(
     --task shows the whole task log.
     """
     run, packs = make_run(4, Packing(4, 2, 60))
-    typed.patch.setattr("slurmslice.cli.engine.create_engine", lambda name, path: packs)
+    typed.patch.setattr("slurmslice.engines.select.create_engine", lambda name, path: packs)
     submit(run, choose_waiting(None), {}, "submit")
     lines = [
         f"slurmslice {kind} job=100 restart=0 at=1800000000 host=n slot={slot}{more}\n"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 
-from slurmslice.cli.live import progress_line
-from slurmslice.engines import SubmitRequest, TaskLimits
-from slurmslice.states import State
+from slurmslice.cli.output.live_progress import progress_line
+from slurmslice.engines.protocol import SubmitRequest, TaskLimits
+from slurmslice.status.states import State
 from tests.fakes import FakeEngine
 from tests.typed import Typed
 

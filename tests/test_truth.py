@@ -12,17 +12,17 @@ from dataclasses import dataclass, replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slurmslice.evidence import JobSteps, TaskReport
-from slurmslice.judge import (
+from slurmslice.script.progress_lines import SlotProgress
+from slurmslice.status.reconcile import (
     ACCOUNTING_LAG_S,
     SliceEvidence,
     SliceStatus,
     reconcile,
     requeued_status,
 )
-from slurmslice.packed import FILE_VISIBLE_S
-from slurmslice.progress import SlotProgress
-from slurmslice.states import EvidenceSource, State
+from slurmslice.status.reconcile_packed import FILE_VISIBLE_S
+from slurmslice.status.reports import JobSteps, TaskReport
+from slurmslice.status.states import EvidenceSource, State
 
 BEGAN = 1_800_000_000
 KNOWN = SliceStatus(State.SUBMITTED, "submitted", submission=1, index=3, attempt=1)

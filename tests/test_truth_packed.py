@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slurmslice.judge import SliceEvidence, SliceStatus
-from slurmslice.packed import reconcile_packed, requeued_status_packed
-from slurmslice.progress import TaskProgress, parse_progress
-from slurmslice.states import State
+from slurmslice.script.progress_lines import TaskProgress, parse_progress
+from slurmslice.status.reconcile import SliceEvidence, SliceStatus
+from slurmslice.status.reconcile_packed import reconcile_packed, requeued_status_packed
+from slurmslice.status.states import State
 from tests.test_truth import BEGAN, KNOWN, LOOKS, REMEMBERED_S, WAITS_S, Look, Start, World
 
 CUTS = (State.NODE_FAIL, State.PREEMPTED)
@@ -122,7 +122,11 @@ def one_look(
     queue = None if look.queue_down else pack.world.queue(then, ended=look.accounting_down)
     wrote = pack.wrote(pack.world.visible(then, look.progress_lag))
     if known.state.final or known.state is State.WAITING:
-        return requeued_status_packed(known, queue, slot, wrote) or known if known.state.final else known
+        return (
+            requeued_status_packed(known, queue, slot, wrote) or known
+            if known.state.final
+            else known
+        )
     said = SliceEvidence(
         accounting=None
         if look.accounting_down

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slurmslice.errors import BadInputError
-from slurmslice.units import (
+from slurmslice.sbatch.units import (
     format_memory,
     format_time,
     parse_memory,

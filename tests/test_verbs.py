@@ -9,7 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from slurmslice.engines import SubmitRequest
+from slurmslice.actions import submit as verb
+from slurmslice.actions.control import cancel, release, set_throttle
+from slurmslice.actions.follow import (
+    FollowOptions,
+    follow,
+    follow_step,
+    poll_interval,
+    record_max_attempts,
+)
+from slurmslice.actions.poll import PollResult, poll
+from slurmslice.actions.resolve_doubts import FENCE_AFTER_S
+from slurmslice.actions.submit import ChooseRows, choose_failed, choose_waiting
+from slurmslice.actions.submit_queued import AcceptedSubmission, submit_queued
+from slurmslice.engines.protocol import SubmitRequest
 from slurmslice.errors import (
     BadInputError,
     DamagedRunError,
@@ -19,30 +32,17 @@ from slurmslice.errors import (
     SubmissionUnknownError,
     SubmitLimitError,
 )
-from slurmslice.evidence import TaskReport
-from slurmslice.judge import CANCEL_GRACE_S, SliceStatus, requeued_status
-from slurmslice.ledger import SubmissionStatus
-from slurmslice.ranges import parse_array
-from slurmslice.resources import NO_REQUEST
-from slurmslice.run import Run
-from slurmslice.rundir import RunDirectory
-from slurmslice.sightings import STATUS_HEADER
-from slurmslice.slices import SliceTable
-from slurmslice.states import State
-from slurmslice.submission import plan_script_by_hand, read_script
-from slurmslice.verbs import submit as verb
-from slurmslice.verbs.follow import (
-    FollowOptions,
-    follow,
-    follow_step,
-    poll_interval,
-    record_max_attempts,
-)
-from slurmslice.verbs.poll import PollResult, poll
-from slurmslice.verbs.settle import FENCE_AFTER_S
-from slurmslice.verbs.steer import cancel, release, set_throttle
-from slurmslice.verbs.submit import ChooseRows, choose_failed, choose_waiting
-from slurmslice.verbs.submit_queued import AcceptedSubmission, submit_queued
+from slurmslice.plan.submission import plan_script_by_hand, read_script
+from slurmslice.run.directory import RunDirectory
+from slurmslice.run.journal_state import SubmissionStatus
+from slurmslice.run.run import Run
+from slurmslice.run.statuses import STATUS_HEADER
+from slurmslice.sbatch.array_expression import parse_array
+from slurmslice.sbatch.resource_request import NO_REQUEST
+from slurmslice.slices.slice_table import SliceTable
+from slurmslice.status.reconcile import CANCEL_GRACE_S, SliceStatus, requeued_status
+from slurmslice.status.reports import TaskReport
+from slurmslice.status.states import State
 from tests.errors import raises_error
 from tests.fakes import Clock, FakeEngine
 from tests.kills import Killed, end

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from slurmslice.ranges import parse_array
-from slurmslice.run import Run
-from slurmslice.rundir import RunDirectory
-from slurmslice.states import State
-from slurmslice.verbs.follow import CIRCUIT_BREAKER_FAILURES, record_max_attempts
-from slurmslice.verbs.poll import poll
-from slurmslice.verbs.steer import set_throttle
-from slurmslice.verbs.submit import choose_waiting, submit
+from slurmslice.actions.control import set_throttle
+from slurmslice.actions.follow import CIRCUIT_BREAKER_FAILURES, record_max_attempts
+from slurmslice.actions.poll import poll
+from slurmslice.actions.submit import choose_waiting, submit
+from slurmslice.run.directory import RunDirectory
+from slurmslice.run.run import Run
+from slurmslice.sbatch.array_expression import parse_array
+from slurmslice.status.states import State
 from tests.fakes import FakeEngine
 from tests.plans import planned
 from tests.test_on_this_machine import SLURMSLICE, Here, until
@@ -173,7 +173,7 @@ def test_this_machine_is_not_made_to_work(
     engine.name = "local"
     submit(new_run("0-3"), ALL, {}, "submit")
     engine.on_wait = interrupted
-    monkeypatch.setattr("slurmslice.verbs.watch.sleep", lambda seconds: engine.end_all())
+    monkeypatch.setattr("slurmslice.actions.watch.sleep", lambda seconds: engine.end_all())
     typed("watch", "demo")
     assert (typed.code, engine.waited) == (0, [])
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from slurmslice import cli
+from slurmslice.cli import app
 from slurmslice.errors import SlurmsliceError
 from slurmslice.notes import Note
 from tests.errors import error_code
@@ -45,7 +45,7 @@ class Typed:
         """All that was said and put out, in words with single blanks between them."""
         self.patch.setattr("sys.argv", ["slurmslice", *words])
         self.fields = {}
-        self.code = cli._exit_code()
+        self.code = app._exit_code()
         self.stdout, self.stderr = self.capture.readouterr()
         self.error = error_code(self.stderr)
         self.notes = tuple(notes_in(self.stderr))
@@ -64,7 +64,7 @@ class Typed:
 
     def watch_errors(self) -> None:
         """Keep the fields of each error that the command line shows."""
-        show = cli._print_error
+        show = app._print_error
 
         def keep(error: SlurmsliceError) -> None:
             self.fields = error.fields
@@ -80,8 +80,8 @@ def on_the_fake_cluster(
     capture: pytest.CaptureFixture[str],
 ) -> Typed:
     """A folder in which slurmslice finds the fake cluster, and nobody's settings or runs."""
-    patch.setattr("slurmslice.cli.engine.create_engine", lambda name, path: engine)
-    patch.setattr("slurmslice.verbs.watch.sleep", engine.wait)
+    patch.setattr("slurmslice.engines.select.create_engine", lambda name, path: engine)
+    patch.setattr("slurmslice.actions.watch.sleep", engine.wait)
     patch.setenv("SLURMSLICE_RUNS", str(folder / "runs"))
     patch.setenv("XDG_STATE_HOME", str(folder / "state"))
     patch.setenv("XDG_CONFIG_HOME", str(folder / "config"))

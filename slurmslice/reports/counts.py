@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from slurmslice.keys import are_all_canonical
-from slurmslice.ranges import ArrayExpression, compress_indices
-from slurmslice.reports.requested import SliceRequests
-from slurmslice.run import Run
-from slurmslice.states import State
-from slurmslice.tables import escape
+from slurmslice.reports.slice_requests import SliceRequests
+from slurmslice.run.run import Run
+from slurmslice.sbatch.array_expression import ArrayExpression, compress_indices
+from slurmslice.slices.keys import are_all_canonical
+from slurmslice.status.states import State
+from slurmslice.system.escaping import escape
 
 _MOST_KEYS = 8
 _MOST_TEXT = 60
@@ -51,7 +51,9 @@ def counts_by_state(run: Run, among: Collection[int] | None = None) -> list[Stat
 
 def _count(run: Run, state: State, rows: list[int], requested: SliceRequests) -> StateCount:
     keys = key_ranges(run.table.keys.of(rows))
-    return StateCount(state, tuple(rows), keys, requested.over(state, rows, frequent_reasons(run, rows)))
+    return StateCount(
+        state, tuple(rows), keys, requested.over(state, rows, frequent_reasons(run, rows))
+    )
 
 
 def count_text(number: int, what: str = "slice") -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 
-from slurmslice.evidence import FACT_NAMES
-from slurmslice.reports.requested import SliceRequests
-from slurmslice.run import Run
+from slurmslice.reports.slice_requests import SliceRequests
+from slurmslice.run.run import Run
+from slurmslice.status.reports import FACT_NAMES
 
 Record = dict[str, object]
 

@@ -10,7 +10,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from slurmslice.process import ProgramResult
+from slurmslice.system.process import ProgramResult
 
 HERE = Path(__file__).parent
 

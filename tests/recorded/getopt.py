@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable
 
-from slurmslice.directives import Option, Release, Takes
+from slurmslice.sbatch import Option, Release, Takes
 
 Run = Callable[[list[str]], subprocess.CompletedProcess[str]]
 

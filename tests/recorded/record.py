@@ -16,9 +16,9 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from slurmslice.directives import Takes, known_options
-from slurmslice.directives.option_table import ALIASES
 from slurmslice.engines.slurm import commands, environment
+from slurmslice.sbatch import Takes, known_options
+from slurmslice.sbatch.option_table import ALIASES
 from tests import spank
 from tests.cluster import Cluster, Settings
 from tests.recorded import HERE, getopt

@@ -13,14 +13,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slurmslice.engines import (
-    FoundJob,
-    JobInfo,
-    QueueCapacity,
-    SubmitRequest,
-    SubmitResult,
-    TaskLimits,
-)
 from slurmslice.engines.local.admission import Room, at_once
 from slurmslice.engines.local.jobs import JobSource, LocalJob
 from slurmslice.engines.local.machine import Machine
@@ -29,10 +21,18 @@ from slurmslice.engines.local.orphans import marker, sweep
 from slurmslice.engines.local.runner_lock import RunnerLock, describe, host
 from slurmslice.engines.local.supported_requests import check, demand
 from slurmslice.engines.local.task_records import TaskRecords
+from slurmslice.engines.protocol import (
+    FoundJob,
+    JobInfo,
+    QueueCapacity,
+    SubmitRequest,
+    SubmitResult,
+    TaskLimits,
+)
 from slurmslice.errors import BadInputError, EngineError
-from slurmslice.evidence import Observation, SourceAnswer, TaskId, TaskReport
-from slurmslice.resources import ResourceRequest
-from slurmslice.states import State
+from slurmslice.sbatch.resource_request import ResourceRequest
+from slurmslice.status.reports import Observation, SourceAnswer, TaskId, TaskReport
+from slurmslice.status.states import State
 
 if TYPE_CHECKING:
     from slurmslice.engines.local.runner import Runner

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from slurmslice.ranges import ArrayExpression
-from slurmslice.resources import ResourceRequest
+from slurmslice.sbatch.array_expression import ArrayExpression
+from slurmslice.sbatch.resource_request import ResourceRequest
 
 _CLAIM_BYTES = 1024
 

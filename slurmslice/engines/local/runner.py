@@ -10,7 +10,6 @@ import time
 from collections import deque
 from dataclasses import dataclass
 
-from slurmslice import files
 from slurmslice.engines.local.admission import Demand
 from slurmslice.engines.local.capacity import Capacity
 from slurmslice.engines.local.crew import GRACE_S, KILL_WAIT_S, Crew
@@ -20,7 +19,8 @@ from slurmslice.engines.local.runner_lock import RunnerLock, host
 from slurmslice.engines.local.supported_requests import demand
 from slurmslice.engines.local.workers import STOP, find_bash
 from slurmslice.errors import EngineError
-from slurmslice.ranges import compress_indices
+from slurmslice.sbatch.array_expression import compress_indices
+from slurmslice.system import files
 
 STEP_S = 0.2
 """How long a request of another process may go unseen, seconds."""

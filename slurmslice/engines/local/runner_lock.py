@@ -14,8 +14,8 @@ import os
 import time
 from pathlib import Path
 
-from slurmslice import files
 from slurmslice.errors import EngineError, NotAFileError
+from slurmslice.system import files
 
 _MAY_ONLY_LOOK = frozenset({errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS})
 _LONGEST = 1024

@@ -6,9 +6,14 @@ import os
 import re
 from pathlib import Path
 
-from slurmslice import files
-from slurmslice.source_line import LIBRARY_NAME, NOT_BEGUN_EXIT, ParsedSourceLine, find_source_line
-from slurmslice.template import templates_folder
+from slurmslice.script.source_line import (
+    LIBRARY_NAME,
+    NOT_BEGUN_EXIT,
+    ParsedSourceLine,
+    find_source_line,
+)
+from slurmslice.script.template import templates_folder
+from slurmslice.system import files
 
 _FUNCTION = re.compile(
     r"^(?:prepare|run_slice|check_slice)\(\) \{\n.*?^\}\n", re.MULTILINE | re.DOTALL

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from slurmslice.engines.local.admission import Demand
 from slurmslice.engines.local.machine import Machine
 from slurmslice.errors import BadInputError
-from slurmslice.resources import ResourceRequest
-from slurmslice.units import format_memory
+from slurmslice.sbatch.resource_request import ResourceRequest
+from slurmslice.sbatch.units import format_memory
 
 MIB = 1 << 20
 

@@ -1,7 +1,7 @@
 """What became of a job's tasks, read from the lines that its workers and its runner wrote.
 
 Each worker is the only writer of ``tasks/worker-<n>.log``, and the runner of ``tasks/runner.log``.
-The lines are progress lines (``slurmslice.progress``) with more fields at the end::
+The lines are progress lines (``slurmslice.script.progress_lines``) with more fields at the end::
 
     0m0.000s 0m0.004s
     0m0.270s 0m0.010s
@@ -27,13 +27,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
 
-from slurmslice import files
 from slurmslice.engines.local.jobs import LocalJob
 from slurmslice.errors import BadInputError
-from slurmslice.evidence import NO_JOB_STEPS, TaskReport
-from slurmslice.progress import SlotProgress
-from slurmslice.ranges import parse_array
-from slurmslice.states import State
+from slurmslice.sbatch.array_expression import parse_array
+from slurmslice.script.progress_lines import SlotProgress
+from slurmslice.status.reports import NO_JOB_STEPS, TaskReport
+from slurmslice.status.states import State
+from slurmslice.system import files
 
 _MIB = 1 << 20
 _LINE = re.compile(

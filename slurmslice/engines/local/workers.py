@@ -9,7 +9,6 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 
-from slurmslice import files
 from slurmslice.engines.local.admission import Demand
 from slurmslice.engines.local.jobs import LocalJob
 from slurmslice.engines.local.machine import children, descendants, process_group, usage
@@ -17,8 +16,9 @@ from slurmslice.engines.local.memory_cgroup import Cell
 from slurmslice.engines.local.script_kind import script_stamp, worker_kind
 from slurmslice.engines.local.supported_requests import warning
 from slurmslice.errors import EngineError
-from slurmslice.process import fork_worker
-from slurmslice.template import templates_folder
+from slurmslice.script.template import templates_folder
+from slurmslice.system import files
+from slurmslice.system.process import fork_worker
 
 NICE = 10
 

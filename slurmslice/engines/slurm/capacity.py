@@ -13,13 +13,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from slurmslice.directives.options import MEMORY_OPTIONS
 from slurmslice.engines.slurm.cluster_records import Node, Partition, default_memory
 from slurmslice.engines.slurm.commands import ASSOCIATION_FIELDS, QOS_FIELDS
 from slurmslice.engines.slurm.fields import parse_number, parse_size
 from slurmslice.errors import BadInputError
-from slurmslice.resources import NO_REQUEST, ResourceRequest
-from slurmslice.units import format_memory, format_time, parse_time
+from slurmslice.sbatch.options import MEMORY_OPTIONS
+from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
+from slurmslice.sbatch.units import format_memory, format_time, parse_time
 
 
 def candidate_partitions(request: ResourceRequest, known: Iterable[Partition]) -> list[Partition]:

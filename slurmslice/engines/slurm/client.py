@@ -7,12 +7,12 @@ import pwd
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from slurmslice import process
-from slurmslice.directives.option_table import Option
-from slurmslice.directives.sbatch_help import parse_sbatch_help
 from slurmslice.engines.slurm import capacity, cluster_records, commands, environment, job_records
 from slurmslice.engines.slurm.versions import Release, parse_release
 from slurmslice.errors import BadInputError, EngineError, NoAnswerError
+from slurmslice.sbatch.option_table import Option
+from slurmslice.sbatch.sbatch_help import parse_sbatch_help
+from slurmslice.system import process
 
 SBATCH_TIMEOUT_S = 180.0
 """sbatch itself retries a full queue for 120 s, so a limit below 150 s would cut it short."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from slurmslice.engines.slurm.commands import SINFO_FIELDS
 from slurmslice.engines.slurm.fields import parse_number
 from slurmslice.errors import BadInputError, NoAnswerError
-from slurmslice.units import parse_time
+from slurmslice.sbatch.units import parse_time
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from slurmslice.ranges import compress_indices
-from slurmslice.resources import ResourceRequest
+from slurmslice.sbatch.array_expression import compress_indices
+from slurmslice.sbatch.resource_request import ResourceRequest
 
 Argv = tuple[str, ...]
 

@@ -6,9 +6,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-from slurmslice import process
-from slurmslice.directives import options_not_in_release
-from slurmslice.engines import (
+from slurmslice.engines.protocol import (
     FoundJob,
     JobInfo,
     QueueCapacity,
@@ -27,8 +25,10 @@ from slurmslice.engines.slurm.queue_capacity import ClusterCapacity
 from slurmslice.engines.slurm.sbatch_result import parse_sbatch_result
 from slurmslice.engines.slurm.slurm_health import ClusterHealth
 from slurmslice.errors import BadInputError, NoAnswerError, SubmissionRejectedError
-from slurmslice.evidence import Observation, SourceAnswer, TaskId, TaskReport
-from slurmslice.resources import NO_REQUEST, ResourceRequest
+from slurmslice.sbatch import options_not_in_release
+from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
+from slurmslice.status.reports import Observation, SourceAnswer, TaskId, TaskReport
+from slurmslice.system import process
 
 _NO_PREEMPTION = frozenset({None, "", "(null)", "preempt/none"})
 

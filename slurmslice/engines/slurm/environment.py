@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from slurmslice.notes import Note
-from slurmslice.resources import ResourceRequest
+from slurmslice.sbatch.resource_request import ResourceRequest
 
 _KEPT = frozenset({"SLURM_CONF", "SLURM_CLUSTERS", "SLURM_JWT"})
 _QUERY_PREFIXES = ("SACCT_", "SACCTMGR_", "SCANCEL_", "SCONTROL_", "SINFO_", "SQUEUE_")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from slurmslice.engines import FoundJob, JobInfo
+from slurmslice.engines.protocol import FoundJob, JobInfo
 from slurmslice.engines.slurm.job_records import JobRecord
 from slurmslice.errors import NoAnswerError
-from slurmslice.ranges import ArrayExpression, compress_indices
-from slurmslice.states import State
+from slurmslice.sbatch.array_expression import ArrayExpression, compress_indices
+from slurmslice.status.states import State
 
 
 def find_in_queue(

@@ -24,9 +24,9 @@ from slurmslice.engines.slurm.sacct_lines import LazyReports, pick_task_lines
 from slurmslice.engines.slurm.task_reports import accounting_report, queue_report
 from slurmslice.engines.slurm.versions import Release
 from slurmslice.errors import BadInputError, NoAnswerError
-from slurmslice.evidence import TaskId, TaskReport
-from slurmslice.ranges import ArrayExpression, parse_array
-from slurmslice.states import State
+from slurmslice.sbatch.array_expression import ArrayExpression, parse_array
+from slurmslice.status.reports import TaskId, TaskReport
+from slurmslice.status.states import State
 
 # MaxArraySize is at most 4000001 (slurm.conf(5)). More indices would only fill the memory.
 _MAX_INDICES = 4_000_001

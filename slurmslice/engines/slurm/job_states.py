@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from slurmslice.states import State
+from slurmslice.status.states import State
 
 _BASE_STATES = {
     state.value: state

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from slurmslice.engines import QueueCapacity, TaskLimits
+from slurmslice.engines.protocol import QueueCapacity, TaskLimits
 from slurmslice.engines.slurm import (
     capacity,
     cluster_records,
@@ -16,7 +16,7 @@ from slurmslice.engines.slurm import (
 from slurmslice.engines.slurm.client import SlurmClient
 from slurmslice.engines.slurm.slurm_health import PartitionHealth, partition_health
 from slurmslice.errors import NoAnswerError
-from slurmslice.resources import ResourceRequest
+from slurmslice.sbatch.resource_request import ResourceRequest
 
 
 class ClusterCapacity:

@@ -66,5 +66,7 @@ def split_record(record: str, fields: Sequence[str], end: str = "") -> dict[str,
     """
     values = record.removesuffix(end).split("|", len(fields) - 1)
     if not record.endswith(end) or len(values) < len(fields):
-        raise NoAnswerError(f"Slurm's answer is cut off: {record[:200]!r}", code="unreadable-answer")
+        raise NoAnswerError(
+            f"Slurm's answer is cut off: {record[:200]!r}", code="unreadable-answer"
+        )
     return dict(zip(fields, values, strict=True))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from slurmslice.engines import SubmitResult
+from slurmslice.engines.protocol import SubmitResult
 from slurmslice.engines.slurm.job_states import find_blocking_reason
 from slurmslice.errors import (
     SubmissionRejectedError,
@@ -18,7 +18,7 @@ from slurmslice.errors import (
     TooManyTasksError,
 )
 from slurmslice.notes import Note
-from slurmslice.process import ProgramResult
+from slurmslice.system.process import ProgramResult
 
 _PARSABLE = re.compile(r"(\d{1,10})(?:;(\S+))?", re.ASCII)
 _SENTENCE = re.compile(r"Submitted batch job (\d{1,10})(?: on cluster (\S+))?", re.ASCII)
@@ -126,14 +126,18 @@ def _parse_receipt(done: ProgramResult) -> SubmitResult:
     matches = {line: _PARSABLE.fullmatch(line) or _SENTENCE.fullmatch(line) for line in lines}
     found = {match.groups() for match in matches.values() if match}
     if len(found) != 1:
-        raise SubmissionUnknownError(f"sbatch exited 0 and printed no job id: {done.stdout[-500:]!r}")
+        raise SubmissionUnknownError(
+            f"sbatch exited 0 and printed no job id: {done.stdout[-500:]!r}"
+        )
     job, cluster = found.pop()
     notes = [line for line in lines if not matches[line]]
     notes += [line for line in done.stderr.split("\n") if line.strip()]
     return SubmitResult(str(job), cluster, tuple(Note("sbatch-said", line) for line in notes))
 
 
-def _parse_refusal(done: ProgramResult, said: str) -> SubmissionRejectedError | SubmitLimitError | SubmissionUnknownError:
+def _parse_refusal(
+    done: ProgramResult, said: str
+) -> SubmissionRejectedError | SubmitLimitError | SubmissionUnknownError:
     text = f"{done.stderr}\n{done.stdout}"
     if any(part in text for part in _LOST_ANSWER) or _PARSABLE.fullmatch(done.stdout.strip()):
         return SubmissionUnknownError(f"Slurm's answer was lost: {said}", said=said)
@@ -152,5 +156,9 @@ def _parse_refusal(done: ProgramResult, said: str) -> SubmissionRejectedError | 
         )
     # getopt_long(3) reports a wrong option under the path of the program (seen).
     if not re.search(r"^(?:(?:/\S*/)?sbatch: |allocation failure: )", text, re.MULTILINE):
-        return SubmissionUnknownError(f"sbatch exited {done.returncode} with an unknown message: {said}", said=said)
-    return SubmissionRejectedError(f"Slurm refused the submission: {said}", suggest_change(text)[1], said=said)
+        return SubmissionUnknownError(
+            f"sbatch exited {done.returncode} with an unknown message: {said}", said=said
+        )
+    return SubmissionRejectedError(
+        f"Slurm refused the submission: {said}", suggest_change(text)[1], said=said
+    )

@@ -13,7 +13,7 @@ from slurmslice.engines.slurm.capacity import (
     why_none_fits,
 )
 from slurmslice.engines.slurm.cluster_records import Node, Partition
-from slurmslice.resources import ResourceRequest
+from slurmslice.sbatch.resource_request import ResourceRequest
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from slurmslice.engines.slurm.cluster_records import Node
-from slurmslice.resources import ResourceRequest
-from slurmslice.units import format_memory, parse_count, parse_memory
+from slurmslice.sbatch.resource_request import ResourceRequest
+from slurmslice.sbatch.units import format_memory, parse_count, parse_memory
 
 
 def why_too_large(

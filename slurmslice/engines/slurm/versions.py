@@ -1,6 +1,6 @@
 """Differences between Slurm's releases, from 20.11 to 26.05. Pure; the only list of them.
 
-sbatch's options have a table of their own: ``slurmslice.directives.option_table``.
+sbatch's options have a table of their own: ``slurmslice.sbatch.option_table``.
 
 Each change was seen on real clusters of 20.11.4, 22.05.8, 24.11.5 and 26.05.5. A release between
 these is taken from the release notes. Parsers recognise the form of an answer if they can, so

@@ -1,0 +1,102 @@
+"""Attach a job to the run by its id, if its name hides it from the search by token.
+
+That happens if a person submitted the script under another name, or renamed a job of the run.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from slurmslice.actions.resolve_doubts import by_hand_intent
+from slurmslice.engines.protocol import JobInfo
+from slurmslice.errors import BadInputError
+from slurmslice.plan.submission import plan_script_by_hand, read_script
+from slurmslice.run.directory import read_required_file
+from slurmslice.run.journal import Submitted
+from slurmslice.run.journal_state import SubmissionStatus
+from slurmslice.run.run import Run
+
+
+def attach(run: Run, job: str) -> int:
+    """Attach a job that runs this run's script; return its submission's number.
+
+    Raises:
+        BadInput: there is no such job, it is attached already, or it is not a job of this run.
+        NoAnswer: the engine did not answer.
+    """
+    with run.place.lock("attach"):
+        run.reload()
+        known = [s for s in run.ledger.submissions.values() if s.job == job]
+        identity = run.engine.identify(job)
+        if known and known[-1].name == identity.name:
+            raise BadInputError(
+                f"Job {job} is already submission {known[-1].number:03d} of this run.",
+                code="already-attached",
+                job=job,
+                submission=known[-1].number,
+            )
+        number = _number(run, job, identity)
+        owner = run.place.owner(number)
+        if owner not in {None, job} or run.place.fenced(number):
+            raise BadInputError(
+                f"Submission {number:03d} belongs to {f'job {owner}' if owner else 'no job'}: "
+                f"the tasks of job {job} stop before they run a slice.",
+                f"Cancel that job: scancel {job}",
+                code="submission-has-job",
+                job=job,
+                submission=number,
+                other=owner,
+            )
+        if number not in run.ledger.submissions:
+            script = read_script(run)
+            planned = plan_script_by_hand(run, script, identity.name)
+            run.decide(by_hand_intent(run, planned, identity.array))
+        cluster = known[-1].cluster if known else None
+        run.decide(Submitted(number, job, cluster, "attached", run.clock(), identity.name))
+    return number
+
+
+def _number(run: Run, job: str, identity: JobInfo) -> int:
+    """Find the submission of a job by its claim, else by its script and the script's arguments."""
+    numbers = (1, *run.ledger.submissions)
+    claimed = next((n for n in numbers if run.place.owner(n) == job), None)
+    if claimed is not None:
+        return claimed
+    script = read_required_file(run.place.script).decode("utf-8", "surrogateescape")
+    if identity.script is None or identity.script.strip() != script.strip():
+        raise BadInputError(
+            f"Job {job} ({identity.name}) does not run {run.place.script}.",
+            "Only a job of the present script can be attached: not one of another script, nor "
+            "one of this script before it was edited.",
+            code="foreign-job",
+            job=job,
+        )
+    if Path(identity.command).name != run.place.script.name:
+        raise BadInputError(
+            f"Job {job} runs {identity.command!r}: that is not a submission of this run.",
+            "The script takes only a submission's number as its argument.",
+            code="foreign-job",
+            job=job,
+        )
+    number = int(identity.arguments[0]) if identity.arguments else 1
+    submission = run.ledger.submissions.get(number)
+    if number > 1 and submission is None:
+        raise BadInputError(
+            f"Job {job} is submission {number:03d}, and this run has no such submission.",
+            code="unknown-submission",
+            job=job,
+            submission=number,
+        )
+    if (
+        submission is not None
+        and submission.fate is SubmissionStatus.SUBMITTED
+        and submission.job != job
+    ):
+        raise BadInputError(
+            f"Submission {number:03d} is already job {submission.job}, not job {job}.",
+            code="submission-has-job",
+            job=job,
+            submission=number,
+            other=submission.job,
+        )
+    return number

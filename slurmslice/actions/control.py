@@ -1,0 +1,222 @@
+"""Cancel, throttle and release: the changes that a person makes to a running run."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+from slurmslice.actions.poll import poll
+from slurmslice.actions.resolve_doubts import wait_for_doubts
+from slurmslice.actions.throttle_shares import allocate_throttle
+from slurmslice.errors import BadInputError, NoAnswerError
+from slurmslice.plan.submission import check_script, read_script, script_request
+from slurmslice.run.directory import read_required_file, sha256_hex
+from slurmslice.run.journal import Cancelled, Released, Throttled
+from slurmslice.run.journal_state import Submission, SubmissionStatus
+from slurmslice.run.run import Run
+from slurmslice.sbatch.array_expression import compress_indices
+from slurmslice.spec.command import quote_words
+from slurmslice.spec.packing import check_throttle
+from slurmslice.status.states import State
+
+
+def cancel(run: Run, rows: Collection[int] | None) -> list[int]:
+    """Cancel these slices, or all that have not ended; return their rows.
+
+    Raises:
+        BadInput: one of them shares its array task with other slices, which would end too.
+        NoAnswer: the engine did not answer; the request is journalled, so try again. Or another
+            process was just killed while it submitted; then nothing was cancelled.
+    """
+    wait_for_doubts(run)
+    with run.place.lock("cancel"):
+        run.reload()
+        groups = rows_to_cancel(run, rows)
+        for number, members in groups.items():
+            run.decide(Cancelled(number, str(compress_indices(members)), run.clock()))
+        for number, members in groups.items():
+            _cancel_in_engine(run, number, members)
+    return sorted(chain.from_iterable(groups.values()))
+
+
+def rows_to_cancel(run: Run, rows: Collection[int] | None) -> dict[int, list[int]]:
+    """Group the rows that have not ended, of these or of all, by their submission.
+
+    Waiting rows have no submission: their group is 0. The caller holds the lock.
+
+    Raises:
+        BadInput, NoAnswer: as ``cancel``.
+    """
+    _refuse_in_doubt(run)
+    run.take_back()
+    groups: dict[int, list[int]] = {}
+    for row in range(len(run.table)) if rows is None else sorted(rows):
+        if not run.standings.ended(row):
+            number = 0 if row in run.ledger.queue else run.ledger.holder[row]
+            groups.setdefault(number, []).append(row)
+    _refuse_shared(run, groups)
+    return groups
+
+
+def _refuse_in_doubt(run: Run) -> None:
+    """Refuse while a submission is in doubt: it may have a job, and no id to cancel it."""
+    for submission in run.ledger.in_doubt():
+        raise NoAnswerError(
+            f"It is not known yet if submission {submission.number:03d} was accepted.",
+            "Nothing was cancelled. Run the same command again: it first searches for the job.",
+            code="submission-unknown",
+            submission=submission.number,
+        )
+
+
+def _refuse_shared(run: Run, groups: Mapping[int, Sequence[int]]) -> None:
+    for number, rows in groups.items():
+        submission = run.ledger.submissions.get(number)
+        if submission is None or submission.intent.pack == 1:
+            continue
+        tasks = {submission.index_of(row) for row in rows}
+        theirs = {r for r in run.open_rows(submission) if submission.index_of(r) in tasks}
+        if shared := theirs.difference(rows):
+            chosen, other = _sharing_pair(submission, rows, shared)
+            keys = run.table.keys
+            raise BadInputError(
+                f"Slice {keys[chosen]!r} shares an array task with {keys[other]!r}, which would "
+                "be cancelled too.",
+                _command_for_all(run, [keys[row] for row in sorted({*rows, *theirs})]),
+                code="shared-task",
+                key=keys[chosen],
+                other=keys[other],
+            )
+
+
+def _command_for_all(run: Run, keys: Sequence[str]) -> str:
+    """Return the command that cancels all of them, unless it is too long to read."""
+    if len(keys) > _MAX_KEYS_SHOWN:
+        return "Name all slices of the task: `slurmslice status --slices` shows them under JOB."
+    return f"To cancel all: {quote_words(('slurmslice', 'cancel', run.record.name, '--', *keys))}"
+
+
+_MAX_KEYS_SHOWN = 20
+
+
+def _sharing_pair(
+    submission: Submission, rows: Collection[int], others: Collection[int]
+) -> tuple[int, int]:
+    """Return the first of these rows that shares an array task with another row, and that row."""
+    by_task = {submission.index_of(other): other for other in sorted(others, reverse=True)}
+    chosen = min(row for row in rows if submission.index_of(row) in by_task)
+    return chosen, by_task[submission.index_of(chosen)]
+
+
+def _cancel_in_engine(run: Run, number: int, rows: Sequence[int]) -> None:
+    submission = run.ledger.submissions.get(number)
+    if submission is None or submission.fate is not SubmissionStatus.SUBMITTED:
+        return
+    whole = len(rows) == len(list(run.open_rows(submission)))
+    indices = sorted({submission.index_of(row) for row in rows})
+    run.engine.cancel(submission.job, submission.name, None if whole else indices)
+
+
+def set_throttle(run: Run, limit: int | None) -> int:
+    """Limit the slices that run at once (None: no limit); return the number of arrays in flight.
+
+    Raises:
+        BadInput: the limit is not positive.
+        NoAnswer: the engine did not answer.
+    """
+    if limit is not None and limit < 1:
+        raise BadInputError(
+            "The throttle must be 1 or more.",
+            "Use `none` to remove the throttle.",
+            code="bad-number",
+            option="throttle",
+        )
+    check_throttle(limit, run.record.packing.at_once)
+    with run.place.lock("throttle"):
+        run.reload()
+        run.decide(Throttled(limit, run.clock()))
+        allocate_throttle(run, script_request(run))
+        return len(run.in_flight())
+
+
+@dataclass(frozen=True, slots=True)
+class ReleasedRows:
+    """The released rows; empty if none was held.
+
+    Attributes:
+        released: rows that can start now, or are submitted when there is room.
+        renewed: rows that were cancelled, to be submitted again with the script as it is now.
+    """
+
+    released: tuple[int, ...] = ()
+    renewed: tuple[int, ...] = ()
+
+
+def release(run: Run) -> ReleasedRows:
+    """Release the slices that the circuit breaker holds.
+
+    Slurm keeps a copy of the script from the submission. If the script was edited after that,
+    the held tasks are cancelled, to be submitted again with the new script.
+
+    Raises:
+        BadInput: bash cannot read the edited script.
+        EngineError: the engine did not answer; try again.
+    """
+    with run.place.lock("release"):
+        run.reload()
+        held = _held(run)
+        outdated = _outdated(run) if held else {}
+        if outdated:
+            check_script(run, read_script(run))
+        for number, rows in outdated.items():
+            run.decide(Cancelled(number, str(compress_indices(rows)), run.clock(), anew=True))
+            _cancel_in_engine(run, number, rows)
+        run.decide(Released(run.clock()))  # last, so that all is repeated after a kill
+        for submission in run.in_flight():
+            if submission.share != 0 and not submission.anew.issuperset(run.open_rows(submission)):
+                run.engine.release(submission.job, submission.name)
+    renewed = sorted(chain.from_iterable(outdated.values()))
+    return ReleasedRows(tuple(sorted(held.difference(renewed))), tuple(renewed))
+
+
+def _held(run: Run) -> set[int]:
+    if not run.ledger.held:
+        return set()
+    return {*run.standings.rows_in({State.PENDING, State.SUBMITTED}), *run.ledger.queue}
+
+
+def _outdated(run: Run) -> dict[int, list[int]]:
+    """Group pending rows by submission, if the script was edited after the submission.
+
+    On this machine a task runs the script as it is when the task starts, so none is outdated.
+    """
+    if not run.engine.jobs_outlive_us:
+        return {}
+    now = sha256_hex(read_required_file(run.place.script))
+    old = (submission for submission in run.in_flight() if submission.intent.script_sha256 != now)
+    found = {submission.number: _not_begun(run, submission) for submission in old}
+    return {number: rows for number, rows in found.items() if rows}
+
+
+def _not_begun(run: Run, submission: Submission) -> list[int]:
+    """List the rows of array tasks without a slice that has begun, as the last poll found them."""
+    pending = set(run.standings.rows_in({State.PENDING})).intersection(run.open_rows(submission))
+    begun = {submission.index_of(row) for row in submission.rows if row not in pending}
+    return sorted(row for row in pending if submission.index_of(row) not in begun)
+
+
+CANCEL_WAIT_S = 30.0
+"""The maximum wait until Slurm has ended cancelled tasks, seconds; it needs a few seconds."""
+
+
+def wait_until_cancelled(run: Run, rows: Collection[int]) -> bool:
+    """Poll until no cancelled row is in flight any more; False if that takes too long."""
+    deadline = run.clock() + CANCEL_WAIT_S
+    while True:
+        poll(run)
+        if not any(run.standings.state(row).in_flight for row in rows):
+            return True
+        if run.clock() > deadline:
+            return False
+        run.engine.wait(1.0)

@@ -1,0 +1,69 @@
+"""Fetch the job steps of tasks that have just ended: their resource use and exit codes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from slurmslice.errors import NoAnswerError
+from slurmslice.run.journal_state import Submission
+from slurmslice.run.run import Run
+from slurmslice.status.reports import NO_JOB_STEPS, Observation, TaskId, TaskReport
+
+EndReports = tuple[dict[TaskId, TaskReport | None], str]
+"""Reports by task (None: the steps are not known), and the reason of a missing answer."""
+
+
+def fetch_job_steps(run: Run, group: Sequence[Submission], said: Observation) -> EndReports:
+    """Return accounting's reports of the tasks that have just ended, with their job steps.
+
+    If the steps cannot be read, the report of a task is None and not a report without steps: a
+    failed step might otherwise count as a success.
+
+    To ask for steps costs much, so they are only asked for from the poll that sees a task's end
+    until the poll that gets an answer.
+
+    Args:
+        run: the run.
+        group: its submissions in flight, with unique job ids.
+        said: the observation of them by this poll.
+
+    Returns:
+        the reports by task, and the reason if the engine did not answer (else empty).
+    """
+    ended, with_steps, silence = _ended(run, group, said), {}, ""
+    if ended:
+        try:
+            with_steps = run.engine.measure([(s.job, s.name) for s in group], ended)
+        except NoAnswerError as why:
+            silence = why.message
+    if silence and not run.record.allow_failed_steps:
+        return dict.fromkeys(ended), silence
+    return {t: _joined(run, report, with_steps.get(t)) for t, report in ended.items()}, silence
+
+
+def _ended(run: Run, group: Sequence[Submission], said: Observation) -> dict[TaskId, TaskReport]:
+    """Return the reports of ended tasks whose steps the engine has not reported yet."""
+    reports = said.accounting.reports
+    tasks = (
+        (submission.job, submission.index_of(row))
+        for submission in group
+        if submission.intent.pack == 1  # in a pack, a step cannot be assigned to a slice
+        for row in run.open_rows(submission)
+    )
+    found = ((task, report) for task in tasks if (report := reports.get(task)))
+    return {
+        task: r for task, r in found if r.state.final and not r.is_array_summary and r.steps is None
+    }
+
+
+def _joined(run: Run, report: TaskReport, full: TaskReport | None) -> TaskReport:
+    """Join a report with its steps, unless the task was started again between the two answers."""
+    if full is None or (full.started_at, full.ended_at) != (report.started_at, report.ended_at):
+        return report
+    # CPU time is 0 if Slurm gives none: it does not sample a very short task.
+    used = replace(report, cpu_s=full.cpu_s or 0.0, max_rss_bytes=full.max_rss_bytes)
+    if not run.record.allow_failed_steps:
+        return replace(used, steps=full.steps)
+    preempted = bool(full.steps and full.steps.preempted)
+    return replace(used, steps=replace(NO_JOB_STEPS, preempted=preempted))

@@ -1,0 +1,246 @@
+"""Follow a run to its end: poll, submit and resubmit by the recorded policy, wait, repeat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from slurmslice.actions.poll import PollResult, poll
+from slurmslice.actions.resolve_doubts import wait_for_doubts
+from slurmslice.actions.submit import choose_failed, choose_waiting, execute_plan
+from slurmslice.actions.submit_queued import AcceptedSubmission, SubmitOutcome, submit_queued
+from slurmslice.errors import LockedError, NoAnswerError, TooManyTasksError
+from slurmslice.plan.plan import Choice, Plan, make_plan
+from slurmslice.run.journal import Held, PolicyChanged
+from slurmslice.run.run import Run
+from slurmslice.spec.run_spec import NO_LIMIT
+from slurmslice.status.states import FAILED_STATES, State
+
+FASTEST_POLL_S = 1.0
+SLOWEST_POLL_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class FollowOptions:
+    """The steps that a command takes by itself after each poll. The default is that of ``run``.
+
+    Attributes:
+        submit_waiting: submit also slices that nobody has asked to submit yet.
+        feed_queue: submit queued slices as there is room.
+        retry_failed: resubmit failed slices that have attempts left by the recorded policy.
+        interval: seconds between polls; None: by the age of the run (``pause``).
+        plan: a plan that is executed first.
+    """
+
+    submit_waiting: bool = True
+    feed_queue: bool = True
+    retry_failed: bool = True
+    interval: float | None = None
+    plan: Plan | None = None
+
+
+TICK_OPTIONS = FollowOptions(submit_waiting=False)
+"""``tick``: submit queued slices and resubmit failed ones."""
+
+FINISH_ONLY_OPTIONS = FollowOptions(submit_waiting=False, feed_queue=False, retry_failed=False)
+"""``submit`` and ``resubmit`` on this machine: run the submitted slices, and nothing more."""
+
+
+def record_max_attempts(run: Run, max_attempts: int) -> None:
+    """Change the recorded number of attempts that each slice gets; every follower uses it.
+
+    Raises:
+        Busy: another process holds the lock for too long.
+    """
+    with run.place.lock("run"):
+        run.reload()
+        if max_attempts != run.recorded_attempts:
+            run.decide(PolicyChanged(max_attempts, run.clock()))
+
+
+def record_max_failures(run: Run, max_failures: int) -> None:
+    """Change the recorded limit of the circuit breaker; every follower uses it.
+
+    Raises:
+        Busy: another process holds the run for too long.
+    """
+    with run.place.lock("run"):
+        run.reload()
+        if max_failures != run.max_failures:
+            run.decide(PolicyChanged(None, run.clock(), max_failures))
+
+
+OnStep = Callable[[Run, PollResult, SubmitOutcome], None]
+"""A function that is called after each step with the run, the poll and the new submissions."""
+
+
+def poll_interval(age: float, interval: float | None, slice_s: float | None = None) -> float:
+    """Return the seconds until the next poll: a tenth of the time since the last submission.
+
+    A short run is polled often; a long one asks slurmdbd once a minute.
+
+    Args:
+        age: the age of the last submission, seconds.
+        interval: the interval that the person chose, seconds; None if there is none.
+        slice_s: the duration of a slice, seconds, if queued slices are submitted as others end.
+            Then the pause is at most a fifth of it, so that no share of the throttle idles long.
+    """
+    usual = age / 10 if slice_s is None else min(age / 10, slice_s / 5)
+    return interval or min(max(usual, FASTEST_POLL_S), SLOWEST_POLL_S)
+
+
+def backoff_interval(usual: float, unanswered: int) -> float:
+    """Return the seconds until the next poll: doubled for each poll without an answer.
+
+    The maximum is a minute, or the usual pause if that is longer. This spares a Slurm in trouble,
+    even if the person chose a short interval.
+    """
+    return max(usual, min(usual * 2.0 ** min(unanswered, 10), SLOWEST_POLL_S))
+
+
+_SAMPLE = 20
+
+
+def _slice_s(run: Run) -> float | None:
+    """Return the mean duration of the last completed slices, seconds; None if not known."""
+    completed = run.standings.rows_in({State.COMPLETED})[-_SAMPLE:]
+    known = [s for row in completed if (s := run.standings[row].elapsed_s) is not None]
+    return sum(known) / len(known) if known else None
+
+
+def follow(run: Run, options: FollowOptions, tell: OnStep) -> None:
+    """Step and wait until nothing is left to do, or the rest is held. It holds no lock meanwhile.
+
+    If the engine does not answer, it is asked again without a time limit.
+
+    Raises:
+        EngineError: a submission was rejected for good; running slices continue.
+    """
+    unanswered = 0
+    while True:
+        looked = poll(run)
+        fed = follow_step(run, options)
+        if fed.taken:
+            again = poll(run)
+            looked = replace(again, notes=(*looked.notes, *again.notes))
+        tell(run, looked, fed)
+        fed.check(passing=True)
+        if fed.queued:
+            options = replace(options, plan=None)
+        if is_done(run, options):
+            return
+        unanswered = unanswered + 1 if is_unanswered(looked, fed) else 0
+        usual = poll_interval(
+            seconds_since_submission(run), options.interval, _slice_s(run) if fed.drains else None
+        )
+        run.engine.wait(backoff_interval(usual, unanswered))
+
+
+def is_unanswered(looked: PollResult, fed: SubmitOutcome) -> bool:
+    """True if a poll or a submission got no answer; a full queue is an answer."""
+    return bool(looked.silences) or not isinstance(fed.error, TooManyTasksError | None)
+
+
+def follow_step(run: Run, options: FollowOptions) -> SubmitOutcome:
+    """Hold the rest after too many failures; queue waiting and failed slices; submit what fits.
+
+    A temporary error is returned and not raised: the next step tries again.
+    """
+    taken: list[AcceptedSubmission] = []
+    queued = False
+    try:
+        trip_circuit_breaker(run)
+        for plan in _plans(run, options):
+            fed = execute_plan(run, plan, "run")
+            taken += fed.taken
+            queued = True
+            if fed.error:
+                return replace(fed, taken=taken)
+        fed = submit_queued(run, "run") if _submits_queued(run, options) else SubmitOutcome()
+        return replace(fed, taken=taken + fed.taken, queued=queued)
+    except (LockedError, NoAnswerError) as why:
+        return SubmitOutcome(taken, why.message, error=why, queued=queued)
+
+
+def _plans(run: Run, options: FollowOptions) -> Iterator[Plan]:
+    """Iterate over the given plan, a plan of the waiting slices and one of the failed slices."""
+    if options.plan:
+        yield options.plan
+    waits = run.standings.tally().get(State.WAITING, 0)
+    if options.submit_waiting and waits > len(run.ledger.queue):
+        wait_for_doubts(run)
+        yield make_plan(run, Choice(choose_waiting(None)(run)))
+    if not options.retry_failed or run.ledger.held:
+        return
+    if again := _with_attempts_left(run):
+        wait_for_doubts(run)
+        yield make_plan(run, Choice(choose_failed(None, again)(run)))
+
+
+def _submits_queued(run: Run, options: FollowOptions) -> bool:
+    return options.feed_queue and bool(run.ledger.queue or run.in_flight())
+
+
+CIRCUIT_BREAKER_FAILURES = 20
+"""Without ``--max-failures``, this number of failed slices holds the rest if none is done."""
+
+
+def reason_to_hold(run: Run) -> str:
+    """Return the reason why the circuit breaker holds the rest; empty if the limit is not reached.
+
+    A failed slice counts against ``--max-failures`` once it has no attempts left.
+    """
+    tally, limit = run.standings.tally(), run.max_failures
+    failures = sum(number for state, number in tally.items() if state.failed)
+    if limit == NO_LIMIT:
+        return ""
+    if limit is None:
+        too_many = failures >= CIRCUIT_BREAKER_FAILURES and State.COMPLETED not in tally
+        return f"the first {failures} slices that ended have all failed" if too_many else ""
+    if failures < limit or failures - len(_with_attempts_left(run)) < limit:
+        return ""
+    return f"{limit} or more slices have failed (--max-failures {limit})"
+
+
+def trip_circuit_breaker(run: Run) -> None:
+    """Hold the slices that have not started if too many have failed."""
+    reason = "" if run.ledger.held else reason_to_hold(run)
+    tally = run.standings.tally()
+    if not reason:
+        return
+    if not any(state in tally for state in (State.WAITING, State.PENDING, State.SUBMITTED)):
+        return
+    with run.place.lock("run"):
+        run.reload()
+        if run.ledger.held:
+            return
+        for submission in run.in_flight():
+            run.engine.hold(submission.job, submission.name)  # repeated after a kill
+        run.decide(Held(f"held: {reason}", run.clock()))
+
+
+def is_done(run: Run, options: FollowOptions) -> bool:
+    """True if nothing is left to wait for and no step would follow."""
+    tally = run.standings.tally()
+    if run.ledger.held:
+        return not {State.RUNNING, State.SUSPENDED} & set(tally)
+    if not options.feed_queue:
+        return not (run.in_flight() or run.ledger.in_doubt())
+    return run.finished and not _with_attempts_left(run)
+
+
+def _with_attempts_left(run: Run) -> list[int]:
+    """The rows of failed slices with fewer attempts than the recorded policy gives them."""
+    max_attempts = run.max_attempts
+    if max_attempts == 1:
+        return []
+    attempts, held_by = run.ledger.attempts, run.ledger.of_row
+    rows = (row for row in run.standings.rows_in(FAILED_STATES) if attempts[row] < max_attempts)
+    # A slice that a person cancelled may have failed before the cancel reached it: leave it out.
+    return [row for row in rows if not ((held := held_by(row)) and row in held.cancelled)]
+
+
+def seconds_since_submission(run: Run) -> float:
+    """Return the seconds since the newest submission, or since the run was created if none."""
+    intents = (submission.intent.at for submission in run.ledger.submissions.values())
+    return run.clock() - max(intents, default=run.record.created_at)

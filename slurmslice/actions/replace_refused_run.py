@@ -1,0 +1,48 @@
+"""Replace a run if all of its submissions were rejected."""
+
+from __future__ import annotations
+
+from slurmslice.actions.create import RunInputs, render_run_script
+from slurmslice.actions.resolve_doubts import resolve_doubts, resolve_doubts_locked
+from slurmslice.errors import BadInputError
+from slurmslice.run.directory import RunDirectory, create_run_directory
+from slurmslice.run.journal_state import SubmissionStatus
+from slurmslice.run.run import Run
+from slurmslice.script.render import library_bytes
+from slurmslice.spec.run_spec import RunRecord
+
+
+def is_replaceable(run: Run) -> bool:
+    """Tell if all submissions of a run were rejected, as far as can be known.
+
+    A run with a script that a person submitted or edited is kept.
+    """
+    return _only_refused(run) and not resolve_doubts(run).silences and _only_refused(run)
+
+
+def _only_refused(run: Run) -> bool:
+    fates = {submission.fate for submission in run.ledger.submissions.values()}
+    return fates == {SubmissionStatus.REFUSED} and not run.place.script_edited
+
+
+def replace_refused_run(run: Run, record: RunRecord, new: RunInputs) -> RunDirectory:
+    """Replace a run that is ``replaceable`` by another run, whole or not at all.
+
+    Raises:
+        BadInput: a submission was accepted or a script edited just now, or Slurm did not answer.
+        Busy: another slurmslice holds the lock.
+    """
+    text = render_run_script(record, new, run.place.path)
+    with run.place.lock("run"):
+        run.reload()
+        if resolve_doubts_locked(run).silences or not _only_refused(run):
+            raise BadInputError(
+                f"Another process changed {run.place.path} just now, or Slurm did not answer.",
+                "Run `slurmslice status` to see its state.",
+                code="changed-meanwhile",
+                run=run.place.path.name,
+            )
+        data = text.encode("utf-8", "surrogateescape")
+        return create_run_directory(
+            run.place.path, record, new.table, data, library_bytes(), instead=True
+        )

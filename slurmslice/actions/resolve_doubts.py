@@ -1,0 +1,324 @@
+"""Resolve doubts: find submissions without an answer, and scripts that were submitted by hand.
+
+A submission is found by its token: first in the claim on disk, because that is proof, then in
+the queue and in accounting. If none of them has it for ``DOUBT_S``, slurmslice fences the
+submission: it takes the claim, so that a late job stops before its command. Only then are the
+slices free again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from slurmslice.engines.protocol import JobInfo
+from slurmslice.errors import (
+    BadInputError,
+    DamagedRunError,
+    EngineError,
+    LockedError,
+    NoAnswerError,
+)
+from slurmslice.notes import Note
+from slurmslice.plan.submission import (
+    PlannedSubmission,
+    is_unsubmitted,
+    plan_script_by_hand,
+    read_script,
+    script_array,
+    script_job_name,
+    script_request,
+    script_rows_of_index,
+)
+from slurmslice.run.journal import (
+    Fenced,
+    Intent,
+    JobCarriesMore,
+    LateJobCancelled,
+    SlicesReturned,
+    Submitted,
+)
+from slurmslice.run.journal_state import Submission
+from slurmslice.run.run import Run
+from slurmslice.sbatch.array_expression import ArrayExpression, compress_indices
+from slurmslice.script.progress_lines import parse_progress
+
+FENCE_AFTER_S = 20.0
+"""Seconds for which a submission is searched before it is fenced. sbatch needs far less after
+slurmctld answers; a job that comes later stops at the fence."""
+
+UNSUBMITTED_VALID_S = 5.0
+"""Seconds for which an answer of Slurm stays valid that nobody has submitted the script by hand.
+If somebody does it in that time, the claim on disk decides between the two jobs."""
+
+LATE_JOB_SEARCH_S = 3600.0
+"""Seconds for which slurmslice searches for a late job of a fenced submission."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedDoubts:
+    """The result of a search for submissions in doubt.
+
+    Attributes:
+        notes: notes for the person.
+        silences: the reasons if the engine did not answer; then the doubt stays.
+    """
+
+    notes: tuple[Note, ...] = ()
+    silences: tuple[str, ...] = ()
+
+
+def wait_for_doubts(run: Run) -> tuple[Note, ...]:
+    """Wait until every submission in doubt is found or fenced.
+
+    Returns:
+        notes about the result.
+
+    Raises:
+        NoAnswer: a search failed, so nothing may be submitted.
+    """
+    deadline = run.clock() + FENCE_AFTER_S + 10
+    notes: tuple[Note, ...] = ()
+    while True:
+        run.reload()
+        settled = resolve_doubts(run)
+        notes, silences = notes + settled.notes, settled.silences
+        if not run.ledger.in_doubt():
+            return notes
+        if silences or run.clock() > deadline:
+            number = run.ledger.in_doubt()[0].number
+            raise NoAnswerError(
+                f"It is not known if submission {number:03d} was accepted, and the search failed: "
+                f"{'; '.join(silences) or 'another slurmslice process holds the lock'}.",
+                "Until then nothing more is submitted. Try again when Slurm answers.",
+                code="submission-unknown",
+                submission=number,
+            )
+        run.engine.wait(1.0)
+
+
+def resolve_doubts(run: Run) -> ResolvedDoubts:
+    """Search for all submissions in doubt, unless another process submits now. Never waits."""
+    if not (run.ledger.in_doubt() or _fenced_lately(run) or _may_be_sent(run)):
+        return ResolvedDoubts()
+    try:
+        with run.place.lock("status", wait=0):
+            run.reload()
+            return resolve_doubts_locked(run)
+    except (LockedError, OSError):
+        return (
+            ResolvedDoubts()
+        )  # the holder of the lock does it and writes its results to the journal
+
+
+def resolve_doubts_locked(run: Run) -> ResolvedDoubts:
+    """Search for all submissions in doubt. The caller holds the lock."""
+    notes: list[Note] = []
+    try:
+        for submission in run.ledger.in_doubt():
+            notes += _find_or_fence(run, submission)
+        for submission in _fenced_lately(run):
+            notes += _cancel_late_job(run, submission)
+        if _may_be_sent(run):
+            notes += _adopt_by_hand(run)
+    except EngineError as silence:
+        return ResolvedDoubts(tuple(notes), (silence.message,))
+    return ResolvedDoubts(tuple(notes))
+
+
+def _find_or_fence(run: Run, submission: Submission) -> list[Note]:
+    number = submission.number
+    job = run.place.owner(number) or _find_job(run, submission.intent)
+    if job is None and _may_appear(run, submission):
+        return []
+    if job is None and run.place.fence(number):
+        run.decide(Fenced(number, run.clock()))
+        message = f"Submission {number:03d} never reached the queue; its slices can be submitted."
+        return [Note("submission-freed", message, {"submission": number})]
+    job = job or run.place.owner(number)
+    if job is None:
+        return []  # a task is writing its claim at this moment
+    run.decide(Submitted(number, job, None, "found", run.clock()))
+    message = f"Submission {number:03d} was accepted after all: job {job}."
+    return [Note("submission-found", message, {"submission": number, "job": job})]
+
+
+def _may_appear(run: Run, submission: Submission) -> bool:
+    """Tell if a job that was not found may still appear in the queue.
+
+    On this machine it cannot: a submission is on disk before its writer releases the lock.
+    """
+    return run.engine.jobs_outlive_us and run.clock() - submission.intent.at < FENCE_AFTER_S
+
+
+def claimed_by_others(run: Run) -> list[Submission]:
+    """Find submissions in flight that another job has claimed than the one that sbatch named.
+
+    One submission may have two jobs: a wrapper submitted twice, or a person also submitted the
+    script by hand. Both race for the claim; the tasks of the loser stop before their command,
+    which is not a failure. This reads one small file per submission in flight.
+    """
+    return [s for s in run.in_flight() if run.place.owner(s.number) not in {None, s.job}]
+
+
+def follow_claims(run: Run, doubled: Sequence[Submission]) -> tuple[Note, ...]:
+    """Correct the journal by the claims: the owner of a claim is the submission's job."""
+    try:
+        with run.place.lock("status", wait=0):
+            return tuple(_adopt(run, submission) for submission in doubled)
+    except (LockedError, OSError):
+        return ()  # the holder of the lock sees it too
+
+
+def _adopt(run: Run, submission: Submission) -> Note:
+    number, other = submission.number, submission.job
+    owner = run.place.owner(number) or ""
+    identity = _identity(run, owner)
+    carried = identity.array if identity else None
+    if left := _not_carried(run, submission, owner, carried):
+        # This is journalled first: after a kill the claim is found again, and these rows are free.
+        why = f"job {owner}, which runs submission {number:03d}, does not carry this slice"
+        wanted = run.engine.jobs_outlive_us
+        run.decide(SlicesReturned(number, str(compress_indices(left)), why, run.clock(), wanted))
+    if number == 1:
+        _add_carried(run, submission, owner, carried or ())
+    run.decide(Submitted(number, owner, None, "claimed", run.clock()))
+    found = f"Job {owner} runs submission {number:03d}; job {other} is a duplicate"
+    names = {"submission": number, "job": owner, "double": other}
+    try:
+        run.engine.cancel(other, submission.name, None)
+    except EngineError as why:
+        message = f"{found} and cannot be cancelled: {why.message}"
+        return Note("duplicate-job", message, {**names, "cancelled": False})
+    done = not run.place.read_only
+    return Note("duplicate-job", f"{found} and is cancelled.", {**names, "cancelled": done})
+
+
+def _sent_by_hand(run: Run, name: str) -> tuple[str, ArrayExpression | None] | None:
+    """Find the job of the script by its claim or its name; return its array too, if known."""
+    if owner := run.place.owner(1):
+        identity = _identity(run, owner)
+        return owner, identity.array if identity else None
+    found = run.engine.find(run.record.token, name, run.record.created_at)
+    if found is None or _runs_another(run, _identity(run, found.job)):
+        return None
+    return found.job, found.array
+
+
+def _identity(run: Run, job: str) -> JobInfo | None:
+    """Look up a job; None if there is no answer."""
+    try:
+        return run.engine.identify(job)
+    except (BadInputError, EngineError):
+        return None
+
+
+def _runs_another(run: Run, identity: JobInfo | None) -> bool:
+    """Tell if a job with this run's name runs another file: the script of a copy of the run.
+
+    A file that does not exist any more may be this script, moved after the submission.
+    """
+    try:
+        return identity is not None and not os.path.samefile(identity.command, run.place.script)
+    except OSError:
+        return False
+
+
+def _add_carried(run: Run, submission: Submission, owner: str, carried: Iterable[int]) -> None:
+    """Add the slices that the owner carries beyond the intended ones, after a larger ``--array``.
+
+    A slice that the owner has begun counts as carried, even if the controller has forgotten it.
+    """
+    known = set(submission.array)
+    try:
+        written = script_array(script_request(run))
+        begun = (index for index in written if _began(run, submission.number, index, owner))
+        indices = sorted(known.union(carried, begun))
+        rows = [row for index in indices for row in script_rows_of_index(run, index)]
+    except (BadInputError, DamagedRunError):
+        return  # the script is unreadable, or an index has no slice: then its task stops
+    if len(indices) == len(known):
+        return
+    array = str(compress_indices(indices, submission.array.throttle))
+    run.decide(JobCarriesMore(submission.number, array, str(compress_indices(rows)), run.clock()))
+
+
+def _not_carried(
+    run: Run, submission: Submission, owner: str, array: ArrayExpression | None
+) -> list[int]:
+    """List the slices of a submission that its owner does not carry; none if that is not known.
+
+    A person may have submitted the script by hand with a smaller array. A task that has begun
+    has written a progress line: it belongs to the owner, even if the controller has forgotten it.
+    """
+    if array is None:
+        return []
+    carried, number = set(array), submission.number
+    return [
+        row
+        for row in run.ledger.rows_of(number)
+        if (index := submission.index_of(row)) not in carried
+        and not run.standings.ended(row)
+        and not _began(run, number, index, owner)
+    ]
+
+
+def _began(run: Run, number: int, index: int, job: str) -> bool:
+    return parse_progress(run.place.read_task_log(number, index) or b"", job).restart is not None
+
+
+def _find_job(run: Run, intent: Intent) -> str | None:
+    found = run.engine.find(intent.token, intent.job_name, intent.at)
+    return found.job if found else None
+
+
+def _fenced_lately(run: Run) -> list[Submission]:
+    return run.ledger.barred_since(run.clock() - LATE_JOB_SEARCH_S)
+
+
+def _may_be_sent(run: Run) -> bool:
+    """Tell if a person may have submitted the script by hand."""
+    return is_unsubmitted(run) and run.clock() - run.unsent_at > UNSUBMITTED_VALID_S
+
+
+def _cancel_late_job(run: Run, submission: Submission) -> list[Note]:
+    """Cancel a job that appeared after its submission was fenced: all its tasks would stop."""
+    job = _find_job(run, submission.intent)
+    if job is None:
+        return []
+    run.engine.cancel(job, submission.name, None)
+    run.decide(LateJobCancelled(submission.number, job, run.clock()))
+    message = f"Job {job} of submission {submission.number:03d} is cancelled: it came too late."
+    names = {"submission": submission.number, "job": job, "cancelled": not run.place.read_only}
+    return [Note("late-job", message, names)]
+
+
+def _adopt_by_hand(run: Run) -> list[Note]:
+    """Make a job of plain ``sbatch script.sh`` the first submission of the run."""
+    try:
+        script = read_script(run)
+        name = script_job_name(run, script.request)
+        planned = plan_script_by_hand(run, script, name)
+    except BadInputError:
+        return []  # sbatch cannot have accepted a script that cannot be read
+    sent = _sent_by_hand(run, name)
+    if sent is None:
+        run.unsent_at = run.clock()
+        return []
+    job, array = sent
+    if 1 not in run.ledger.submissions:
+        run.decide(by_hand_intent(run, planned, array))
+    run.decide(Submitted(1, job, None, "found", run.clock()))
+    message = f"Job {job} was submitted by hand: it is now submission 001 of this run."
+    return [Note("job-submitted-by-hand", message, {"job": job, "submission": 1})]
+
+
+def by_hand_intent(run: Run, planned: PlannedSubmission, array: ArrayExpression | None) -> Intent:
+    """Return the intent of a submission by hand, as slurmslice would have journalled it."""
+    if array is not None:
+        known = [index for index in sorted(planned.batch.array) if index in set(array)]
+        rows = tuple(row for index in known for row in script_rows_of_index(run, index))
+        indices = compress_indices(known, planned.batch.array.throttle)
+        planned = replace(planned, batch=replace(planned.batch, array=indices, rows=rows))
+    return planned.intent(run, run.clock(), run.record.first_sha256)

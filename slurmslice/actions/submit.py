@@ -1,0 +1,115 @@
+"""Submit and resubmit: choose slices, plan their submission, queue them, submit what fits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import replace
+
+from slurmslice.actions.poll import find_requeued
+from slurmslice.actions.resolve_doubts import resolve_doubts_locked, wait_for_doubts
+from slurmslice.actions.submit_queued import SubmitOutcome, submit_queued
+from slurmslice.errors import BadInputError
+from slurmslice.plan.batches import may_resubmit
+from slurmslice.plan.plan import Choice, Plan, make_plan
+from slurmslice.plan.submission import read_script
+from slurmslice.run.journal import Queued
+from slurmslice.run.run import Run
+from slurmslice.sbatch.array_expression import compress_indices
+from slurmslice.status.states import FAILED_STATES, State
+
+ChooseRows = Callable[[Run], Sequence[int]]
+"""A function that chooses rows of a run."""
+
+
+def choose_waiting(only: Sequence[int] | int | None) -> ChooseRows:
+    """Choose waiting slices: all (None), the first N (a number), or these rows."""
+
+    def choose(run: Run) -> Sequence[int]:
+        rows = run.standings.rows_in({State.WAITING})
+        if only is None:
+            return rows
+        if isinstance(only, int):
+            return rows[:only]
+        _refuse_others(run, set(only) - set(rows))
+        return sorted(only)
+
+    return choose
+
+
+def _refuse_others(run: Run, rows: Set[int]) -> None:
+    if not rows:
+        return
+    first = min(rows)
+    key, state = run.table.keys[first], run.standings.state(first)
+    raise BadInputError(
+        f"Slice {key!r} is {state}, not WAITING.",
+        "To submit slices again that have ended: slurmslice resubmit",
+        code="slice-not-waiting",
+        key=key,
+        state=str(state),
+    )
+
+
+def choose_failed(states: frozenset[State] | None, rows: Sequence[int] | None) -> ChooseRows:
+    """Choose failed slices, or slices in these states; only among these rows if given."""
+    chosen = {state for state in states or FAILED_STATES if may_resubmit(state)}
+
+    def choose(run: Run) -> Sequence[int]:
+        picked = run.standings.rows_in(chosen)
+        return picked if rows is None else sorted(set(picked) & set(rows))
+
+    return choose
+
+
+def find_requeued_before(run: Run, choose: ChooseRows, verb: str) -> None:
+    """Find the chosen slices that Slurm runs again, so that a plan leaves them out.
+
+    Raises:
+        NoAnswer: the engine did not answer.
+    """
+    with run.place.lock(verb):
+        run.reload()
+        find_requeued(run, choose(run))
+
+
+def submit(run: Run, choose: ChooseRows, changes: Mapping[str, str], verb: str) -> SubmitOutcome:
+    """Plan the submission of the chosen slices, and execute the plan.
+
+    Raises:
+        BadInput, NoAnswer: as ``make_plan`` and ``execute``.
+    """
+    wait_for_doubts(run)
+    return execute_plan(run, make_plan(run, Choice(choose(run), changes)), verb)
+
+
+def execute_plan(run: Run, plan: Plan, verb: str) -> SubmitOutcome:
+    """Queue the slices of a plan, and submit what fits now.
+
+    Doubts about earlier submissions are resolved first, without the lock. A slice that has
+    changed after the plan was made is left out, and the result names it.
+
+    Raises:
+        BadInput: slices of the plan can never run, or the script was edited after the plan.
+        NoAnswer: the engine did not say if it runs ended slices again.
+    """
+    plan.check()
+    wait_for_doubts(run)
+    left_out: list[int] = []
+    with run.place.lock(verb):
+        run.reload()
+        resolve_doubts_locked(run)
+        run.take_back()
+        if read_script(run).sha256 != plan.script.sha256:
+            raise BadInputError(
+                f"{run.place.script} was edited just now; nothing was submitted.",
+                "Run the same command again to submit the script as it is now.",
+                code="script-changed",
+                path=str(run.place.script),
+            )
+        find_requeued(run, plan.rows)
+        for planned in plan.requests:
+            rows = planned.unchanged(run)
+            left_out += set(planned.rows).difference(rows)
+            if rows:
+                run.decide(Queued(str(compress_indices(rows)), planned.request, run.clock()))
+    return replace(submit_queued(run, verb), queued=True, left_out=tuple(sorted(left_out)))

@@ -1,0 +1,242 @@
+"""Submit the queued slices in as few submissions as possible, as far as they fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from slurmslice.actions.poll import find_requeued
+from slurmslice.actions.resolve_doubts import resolve_doubts_locked, wait_for_doubts
+from slurmslice.actions.throttle_shares import allocate_throttle, current_share
+from slurmslice.engines.protocol import QueueCapacity
+from slurmslice.errors import (
+    BadInputError,
+    EngineError,
+    SlurmsliceError,
+    SubmissionUnknownError,
+    SubmitLimitError,
+    TooManyTasksError,
+)
+from slurmslice.errors import SubmissionRejectedError as RefusedByEngine
+from slurmslice.notes import Note
+from slurmslice.plan.next_submission import SubmissionBounds, next_submission
+from slurmslice.plan.submission import (
+    PlannedSubmission,
+    RunScript,
+    check_script,
+    check_task_table,
+    is_unsubmitted,
+    out_of_memory_again,
+    overridden_edit_notes,
+    read_script,
+)
+from slurmslice.run.journal import Dequeued, Rejected, Submitted
+from slurmslice.run.journal_state import SubmissionStatus
+from slurmslice.run.run import Run
+from slurmslice.sbatch.array_expression import compress_indices
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedSubmission:
+    """A submission that the engine accepted.
+
+    Attributes:
+        planned: the submission.
+        job: the array's job id.
+        notes: notes for the person.
+        starved: the rows that ran out of memory before and get no more memory now.
+    """
+
+    planned: PlannedSubmission
+    job: str
+    notes: tuple[Note, ...]
+    starved: tuple[int, ...] = ()
+
+
+@dataclass
+class SubmitOutcome:
+    """The result of submitting queued slices.
+
+    Attributes:
+        taken: the accepted submissions.
+        waits: the reason if slices are still queued; else empty.
+        drains: almost all tasks in flight run, so a share of the throttle is free soon.
+        error: the error that stopped the submitting; None if there was none.
+        queued: the slices of the plan are queued, even if an error followed.
+        left_out: rows of the plan that had changed after it was made.
+    """
+
+    taken: list[AcceptedSubmission] = field(default_factory=list)
+    waits: str = ""
+    drains: bool = False
+    error: EngineError | None = None
+    queued: bool = False
+    left_out: tuple[int, ...] = ()
+
+    def check(self, *, passing: bool) -> None:
+        """Raise the error, if it matters.
+
+        Args:
+            passing: ignore a temporary error; if False, ignore it only after a submission.
+
+        Raises:
+            EngineError: the error that stopped the submitting.
+        """
+        is_final = isinstance(self.error, RefusedByEngine)
+        if self.error and (is_final or not (passing or self.taken)):
+            raise self.error
+
+
+def submit_queued(run: Run, verb: str) -> SubmitOutcome:
+    """Submit queued slices as far as they fit now. Each sbatch call takes the lock anew."""
+    outcome = SubmitOutcome()
+    try:
+        wait_for_doubts(run)
+        _submit_queued(run, verb, outcome)
+    except EngineError as why:
+        outcome.error, outcome.waits = why, why.message
+    return outcome
+
+
+def _submit_queued(run: Run, verb: str, outcome: SubmitOutcome) -> None:
+    submitted, intake = 0, None
+    while True:
+        with run.place.lock(verb):
+            run.reload()
+            resolve_doubts_locked(run)
+            run.take_back()
+            script = read_script(run)
+            spare = allocate_throttle(run, script.request)
+            outcome.waits = run.ledger.held
+            if not run.ledger.queue or outcome.waits:
+                return
+            outcome.drains = spare is not None and _drains(run)
+            intake = intake or run.engine.intake(script.request.verify())
+            bounds, outcome.waits = _bounds(run, intake, submitted, spare)
+            if bounds is None:
+                return
+            submitted += _submit_next(run, script, bounds, outcome)
+
+
+def _drains(run: Run) -> bool:
+    """Tell if no array in flight has more than twice the tasks that it may run at once."""
+    shares = (current_share(run, submission) for submission in run.in_flight())
+    return all(array.open_tasks <= 2 * array.used_tasks for array in shares)
+
+
+def _submit_next(
+    run: Run, script: RunScript, bounds: SubmissionBounds, outcome: SubmitOutcome
+) -> int:
+    """Make the next submission; return its number of array tasks."""
+    planned = next_submission(
+        run, script, run.ledger.queue, bounds,
+        number=run.ledger.next_number, script_is_next=is_unsubmitted(run),
+    )  # fmt: skip
+    if _runs_again(run, planned):
+        return 0
+    outcome.taken.append(_submit(run, planned))
+    return len(planned.batch.array)
+
+
+def _bounds(
+    run: Run, intake: QueueCapacity, submitted: int, spare: int | None
+) -> tuple[SubmissionBounds | None, str]:
+    """Return the maximum size of the next submission; or None, and the reason if none fits."""
+    if spare == 0:
+        return None, "throttle reached"
+    most = min(intake.max_array_size, intake.per_array)
+    if intake.tasks is not None:
+        if intake.tasks <= submitted:
+            return None, intake.why
+        most = min(most, intake.tasks - submitted)
+    return SubmissionBounds(min(most, run.ledger.most or most), spare), ""
+
+
+def _runs_again(run: Run, planned: PlannedSubmission) -> bool:
+    """Remove slices from the queue that Slurm runs again or still ends; tell if there are any."""
+    again = find_requeued(run, planned.batch.rows)
+    if queued := [row for row in again if row in run.ledger.queue]:
+        run.decide(Dequeued(str(compress_indices(queued)), "Slurm still has them", run.clock()))
+    return bool(again)
+
+
+def _submit(run: Run, planned: PlannedSubmission) -> AcceptedSubmission:
+    """Make one submission: folder, intent, engine, answer. The caller holds the lock."""
+    check_task_table(run, planned.number)
+    check_script(run, planned.script)
+    sha = run.record.first_sha256
+    if planned.number > 1:
+        _fence_script(run)
+        sha = run.place.prepare(planned.number, run.table, planned.table_rows, run.record.direct)
+    starved = out_of_memory_again(run, planned)
+    run.decide(planned.intent(run, run.clock(), sha))
+    try:
+        receipt = run.engine.submit(planned.order(run))
+    except (RefusedByEngine, SubmitLimitError, BadInputError) as refusal:
+        if planned.number > 1 and not run.place.fence(planned.number):
+            return _accept_refused(run, planned, refusal)
+        passing, too_many = (
+            isinstance(refusal, SubmitLimitError),
+            isinstance(refusal, TooManyTasksError),
+        )
+        run.decide(Rejected(planned.number, refusal.message, run.clock(), passing, too_many))
+        if is_unsubmitted(run) and _script_may_run(run):
+            run.place.unfence(1)  # a person may submit it by hand, as before
+        raise
+    except SubmissionUnknownError as doubt:
+        return _look_up(run, planned, doubt)
+    run.decide(Submitted(planned.number, receipt.job, receipt.cluster, "sbatch", run.clock()))
+    run.shares_sent.add(planned.number)
+    return AcceptedSubmission(
+        planned, receipt.job, (*receipt.notes, *overridden_edit_notes(run, planned)), starved
+    )
+
+
+def _fence_script(run: Run) -> None:
+    """Fence submission 001 before a later one: submitted by hand it would run slices twice.
+
+    Raises:
+        Unsure: a person submitted it by hand just now.
+    """
+    if _script_may_run(run) and not run.place.fence(1):
+        raise SubmissionUnknownError(
+            "The script was submitted by hand just now.",
+            "Run `slurmslice status`: it makes that job a part of the run.",
+            code="script-sent-by-hand",
+        )
+
+
+def _script_may_run(run: Run) -> bool:
+    """Tell if a job of submission 001 may still start, by hand or after a wrong rejection."""
+    first = run.ledger.submissions.get(1)
+    return first is None or first.fate is SubmissionStatus.REFUSED
+
+
+def _accept_refused(
+    run: Run, planned: PlannedSubmission, refusal: SlurmsliceError
+) -> AcceptedSubmission:
+    """Accept a submission that sbatch rejected, because one of its tasks has claimed it.
+
+    After a true rejection the fence stops a job that still appears. Submission 001 is not
+    fenced: a person may still submit it by hand, and then its token finds it.
+    """
+    job = run.place.owner(planned.number)
+    if job is None:  # the task is writing its claim at this moment
+        return _look_up(run, planned, SubmissionUnknownError(refusal.message))
+    run.decide(Submitted(planned.number, job, None, "claimed", run.clock()))
+    note = Note("runs-despite-refusal", "sbatch rejected the job, but it runs.", {"job": job})
+    return AcceptedSubmission(planned, job, (note,))
+
+
+def _look_up(
+    run: Run, planned: PlannedSubmission, doubt: SubmissionUnknownError
+) -> AcceptedSubmission:
+    """Search for the job of a submission without a clear answer: the queue may have it already."""
+    settled = resolve_doubts_locked(run)
+    submission = run.ledger.submissions[planned.number]
+    if submission.job:
+        return AcceptedSubmission(planned, submission.job, settled.notes)
+    raise SubmissionUnknownError(
+        f"{doubt.message} It is not known yet if submission {planned.number:03d} was accepted.",
+        "Run `slurmslice status` to search for it. Nothing is submitted twice.",
+        submission=planned.number,
+    )

@@ -1,0 +1,93 @@
+"""Allocate the run's throttle: each array gets a share, and a share it does not need is reused."""
+
+from __future__ import annotations
+
+from slurmslice.errors import EngineError
+from slurmslice.plan.batches import ThrottleShare, compute_shares
+from slurmslice.plan.submission import task_throttle
+from slurmslice.run.journal import Shared
+from slurmslice.run.journal_state import Submission
+from slurmslice.run.run import Run
+from slurmslice.sbatch.resource_request import ResourceRequest
+from slurmslice.status.states import State
+
+
+def allocate_throttle(run: Run, script: ResourceRequest) -> int | None:
+    """Set the shares of the arrays in flight. The caller holds the lock.
+
+    Returns:
+        the number of array tasks that the next submission may run at once; None if there is no
+        throttle.
+
+    Raises:
+        EngineError: a share could not be set; it is as it was.
+    """
+    limit = task_throttle(run, script)
+    jobs = run.in_flight()
+    if limit is None:
+        for submission in jobs:
+            if submission.share is not None and run.ledger.throttled:
+                set_share(run, submission, None)
+        return None
+    before = [current_share(run, submission) for submission in jobs]
+    shares, spare = compute_shares(limit, before)
+    for submission, array in zip(jobs, before, strict=True):
+        share = shares.get(array.number, array.share)
+        # Repeated once in each process: a killed one may have journalled a share and not set it.
+        unsure = submission.number not in run.shares_sent and array.open_tasks > array.running_tasks
+        if share is not None and (share != array.share or unsure):
+            set_share(run, submission, share)
+    return spare
+
+
+def set_share(run: Run, submission: Submission, share: int | None) -> None:
+    """Set the share of one array, and journal it.
+
+    A higher share is journalled before it is set, a lower one after that. So a kill in between
+    never lets too many tasks run.
+
+    Raises:
+        EngineError: the share could not be set.
+    """
+    before = submission.share
+    raised = before is not None and (share is None or share > before)
+    if raised:
+        run.decide(Shared(submission.number, share, run.clock()))
+    try:
+        _set_in_engine(run, submission, share)
+    except EngineError:
+        if raised:
+            run.decide(Shared(submission.number, before, run.clock()))
+        raise
+    if share != before and not raised:
+        run.decide(Shared(submission.number, share, run.clock()))
+    run.shares_sent.add(submission.number)
+
+
+def _set_in_engine(run: Run, submission: Submission, share: int | None) -> None:
+    """Set a share in the engine. A share of 0 is a hold, because Slurm's throttle 0 is no limit.
+
+    An array that was ever held for a share of 0 is released with each later share: a killed
+    process may have journalled the share and not set it.
+    """
+    job, name = submission.job, submission.name
+    if share == 0:
+        run.engine.hold(job, name)
+        return
+    run.engine.throttle(job, name, share)
+    if submission.stopped and not run.ledger.held:
+        run.engine.release(job, name)
+
+
+def current_share(run: Run, submission: Submission) -> ThrottleShare:
+    """Return the share of an array, with its tasks as the last poll found them."""
+    opened, running = set(), set()
+    for row in run.open_rows(submission):
+        index = submission.index_of(row)
+        opened.add(index)
+        if run.standings.state(row) in _RUNNING:
+            running.add(index)
+    return ThrottleShare(submission.number, len(opened), len(running), submission.share)
+
+
+_RUNNING = frozenset({State.RUNNING, State.SUSPENDED})

@@ -1,0 +1,44 @@
+"""Watch a run: poll it until no slice is in flight. It submits nothing and writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import sleep
+
+from slurmslice.actions.follow import (
+    backoff_interval,
+    is_unanswered,
+    poll_interval,
+    seconds_since_submission,
+)
+from slurmslice.actions.poll import PollResult, poll
+from slurmslice.actions.submit_queued import SubmitOutcome
+from slurmslice.run.run import Run
+from slurmslice.status.states import State
+
+
+def watch(run: Run, tell: Callable[[Run, PollResult], None], interval: float | None = None) -> None:
+    """Poll a run until no slice is in flight, or the rest is held.
+
+    This process sleeps between polls, because ``engine.wait`` might run tasks on this machine.
+
+    Args:
+        run: the run, opened in a read-only directory.
+        tell: a function that is called with each poll.
+        interval: seconds between polls; None: by the age of the run (``pause``).
+    """
+    unanswered = 0
+    while True:
+        run.forget_unwritten()
+        looked = poll(run)
+        tell(run, looked)
+        if _is_over(run):
+            return
+        unanswered = unanswered + 1 if is_unanswered(looked, SubmitOutcome()) else 0
+        sleep(backoff_interval(poll_interval(seconds_since_submission(run), interval), unanswered))
+
+
+def _is_over(run: Run) -> bool:
+    if run.ledger.held:
+        return not {State.RUNNING, State.SUSPENDED} & set(run.standings.tally())
+    return not (run.in_flight() or run.ledger.in_doubt())

@@ -1,0 +1,45 @@
+"""The verb ``cancel``: cancel slices that have not ended."""
+
+from __future__ import annotations
+
+from itertools import chain
+
+import click
+
+from slurmslice.actions.control import cancel, rows_to_cancel
+from slurmslice.cli.options.common import KeysCommand, dry_run_option, keys_from_words, run_argument
+from slurmslice.cli.output.console import emit_note
+from slurmslice.cli.output.refresh import refresh, settle_doubts
+from slurmslice.engines.select import open_run
+from slurmslice.reports.counts import count_text, key_ranges
+from slurmslice.run import locate
+
+
+@click.command(cls=KeysCommand)
+@run_argument
+@click.argument("keys", nargs=-1, metavar="[KEY]...")
+@dry_run_option
+def command(run_name: str | None, keys: tuple[str, ...], dry_run: bool) -> int:
+    """Cancel slices by key, range or pattern, or all slices of a run that have not ended."""
+    place = locate.find_run(run_name, changing=True, keys_of="cancel", keys=keys)
+    run = open_run(place, changing=True, read_only=dry_run)
+    rows = keys_from_words(run, keys)
+    refresh(run)
+    settle_doubts(run)
+    if dry_run:
+        open_rows = sorted(chain.from_iterable(rows_to_cancel(run, rows).values()))
+    else:
+        open_rows = cancel(run, rows)
+    which, slices = key_ranges([run.table.keys[row] for row in open_rows]), len(open_rows)
+    if not open_rows:
+        emit_note("nothing-to-cancel", "Nothing was cancelled: these slices have ended.")
+    elif dry_run:
+        message = f"Would cancel {count_text(slices)}: {which}"
+        emit_note("would-cancel", message, slices=slices, keys=which)
+    else:
+        emit_note(
+            "cancelled", f"Cancelled {count_text(slices)}: {which}", slices=slices, keys=which
+        )
+        back = f"slurmslice resubmit {run.record.name} --state CANCELLED"
+        emit_note("how-to-resubmit", f"To submit them again: {back}", command=back)
+    return 0

@@ -1,0 +1,74 @@
+"""The verb ``doctor``: limits and free resources of the cluster or machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from slurmslice.cli.options.common import SbatchCommand, engine_option, typed_words_and_request
+from slurmslice.cli.output.console import emit_note, print_line
+from slurmslice.cli.output.tables import print_table
+from slurmslice.engines.protocol import Engine
+from slurmslice.engines.select import choose_engine
+from slurmslice.engines.slurm import SlurmEngine
+from slurmslice.sbatch.resource_request import ResourceRequest
+from slurmslice.sbatch.units import format_memory, format_time
+
+
+@click.command(cls=SbatchCommand)
+@engine_option
+def command(engine: str) -> int:
+    """Show the limits and free resources of this cluster or machine.
+
+    With a request such as -c 4 --mem 8G -p main, it also shows how many such tasks fit.
+    """
+    request = typed_words_and_request()[1].verify()
+    chosen = choose_engine(engine, Path.cwd())
+    if isinstance(chosen, SlurmEngine):
+        return _show_slurm(chosen, request)
+    return _show_machine(chosen, request)
+
+
+def _show_slurm(engine: SlurmEngine, request: ResourceRequest) -> int:
+    """Print version, limits, accounting and partitions. Return the exit code."""
+    health = engine.cluster_health(request)
+    print_line(f"Slurm {health.version} on cluster {health.cluster}")
+    print_line(f"MaxArraySize {health.max_array_size}: the highest array index is "
+        f"{health.max_array_size - 1}")  # fmt: skip
+    print_line(f"accounting {health.accounting}")
+    limits = engine.limits(request)
+    fits = "unknown" if limits.at_once is None else str(limits.at_once)
+    print_line(f"tasks of this request at once: {fits} ({limits.why})")
+    intake = engine.intake(request)
+    left = "no limit" if intake.tasks is None else f"{intake.tasks} more"
+    print_line(f"tasks that you can submit now: {left}{f' ({intake.why})' if intake.why else ''}")
+    header = ("PARTITION", "STATE", "MAX TIME", "NODES", "CPUS FREE", "CPUS", "MEM A NODE",
+              "FIT NOW", "FIT", "REASON")  # fmt: skip
+    rows = [
+        (
+            part.name + ("*" if part.default else ""),
+            part.state,
+            "none" if part.max_time_s is None else format_time(part.max_time_s),
+            str(part.nodes),
+            str(part.free_cpus),
+            str(part.cpus),
+            format_memory(part.mem_mib),
+            str(part.fitting.now),
+            str(part.fitting.when_empty),
+            part.why_none,
+        )
+        for part in health.partitions
+    ]
+    print_table(header, rows, right=(2, 3, 4, 5, 6, 7, 8))
+    if health.accounting != "on":
+        message = "Accounting is off: states come from the queue and from the tasks' files."
+        emit_note("no-accounting", message)
+    return 0
+
+
+def _show_machine(engine: Engine, request: ResourceRequest) -> int:
+    limits = engine.limits(request)
+    print_line(f"this machine, {engine.cluster()}: no Slurm")
+    print_line(f"tasks of this request at once: {limits.at_once} ({limits.why})")
+    return 0

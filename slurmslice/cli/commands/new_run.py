@@ -1,0 +1,88 @@
+"""The creation of a run for ``run`` and ``render``, if there is no run in its place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from slurmslice.actions.create import RunInputs, create_run
+from slurmslice.actions.replace_refused_run import is_replaceable, replace_refused_run
+from slurmslice.cli.output.console import emit_note, printable_line
+from slurmslice.cli.output.preview import relative_path
+from slurmslice.engines.protocol import Engine
+from slurmslice.errors import BadInputError
+from slurmslice.run import locate
+from slurmslice.run.directory import RunDirectory
+from slurmslice.run.run import Run
+from slurmslice.spec.command import quote, quote_words
+from slurmslice.spec.run_spec import RunRecord
+
+
+def find_existing(
+    path: Path, record: RunRecord, engine: Engine
+) -> tuple[RunDirectory | None, Run | None]:
+    """Look for an existing run in the place of a new one.
+
+    Returns:
+        the existing run if it is the same as the new one, and the existing run if the new one
+        replaces it, because Slurm rejected each of its submissions. At most one is not None.
+
+    Raises:
+        BadInput: another run is there. The message lists the differences, the hint the ways out.
+    """
+    if not os.path.exists(path):  # also False for a name that is too long; creation reports that
+        return None, None
+    place = RunDirectory.open(path)
+    different = place.record().differences(record)
+    if not different:
+        return place, None
+    there = Run(place, engine)
+    ours = (there.record.engine, there.record.cluster) == (record.engine, record.cluster)
+    if not (ours and is_replaceable(there)):
+        raise BadInputError(
+            f"Another run {record.name} exists already:\n  "
+            + "\n  ".join(map(printable_line, different)),
+            "\n".join(_ways_out(there, record, different)),
+            code="run-differs",
+            run=record.name,
+            differences=tuple(different),
+        )
+    return None, there
+
+
+def create_or_replace_run(
+    record: RunRecord, new: RunInputs, path: Path, replaced: Run | None
+) -> RunDirectory:
+    """Create the run; replace the given one if there is one."""
+    if replaced is None:
+        place = create_run(record, new, path)
+    else:
+        place = replace_refused_run(replaced, record, new)
+        message = f"Replaced the earlier run {record.name}: Slurm had rejected it."
+        emit_note("run-replaced", message, run=record.name)
+    locate.remember_run(path)
+    return place
+
+
+_SCRIPT_DIFFERENCES = ("command:", "setup:", "check:")
+
+
+def _ways_out(there: Run, record: RunRecord, different: list[str]) -> Iterator[str]:
+    name = quote(record.name)
+    yield f"To make a new run:          --name {record.name}-2"
+    if all(line.startswith("options:") for line in different):
+        had, now = there.record.request, record.request
+        changed = now.differing_from(had).to_argv()
+        if had.keys() <= now.keys():
+            yield f"To continue it, changed:    slurmslice run {name} {quote_words(changed)}"
+        else:
+            yield (
+                f"To continue it, changed:    edit the #SBATCH lines of "
+                f"{relative_path(there.place.script)}, then slurmslice run {name}"
+            )
+    if any(line.startswith(_SCRIPT_DIFFERENCES) for line in different):
+        yield f"To edit its command:        {quote(relative_path(there.place.script))}"
+    if not there.ledger.submissions:
+        path = quote(relative_path(there.place.path))
+        yield f"To delete it (nothing was submitted yet):  rm -r {path}"

@@ -1,0 +1,318 @@
+"""The options of ``run`` and ``render`` that describe a new run, and the inputs made of them."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from slurmslice.actions.create import RunInputs, check_run_name, default_name
+from slurmslice.cli.options.common import (
+    engine_option,
+    max_failures_option,
+    naming_setting,
+    typed_words_and_request,
+)
+from slurmslice.cli.options.packing_options import parse_packing
+from slurmslice.cli.options.slice_options import SLICE_OPTIONS, ChosenSlices, SliceOptions
+from slurmslice.cli.output.console import emit_note, printable_line
+from slurmslice.cli.output.preview import relative_path
+from slurmslice.errors import BadInputError
+from slurmslice.script.template import OwnTemplate, find_template
+from slurmslice.settings.settings_file import KnownKeys, SettingKey, ValueKind
+from slurmslice.spec.command import (
+    Command,
+    CommandWords,
+    ShellText,
+    check_command,
+    quote,
+    refuse_expanded_pattern,
+)
+from slurmslice.spec.output_check import OutputCheck
+from slurmslice.spec.run_spec import RunSpec
+
+_OPTIONS: tuple[Callable[..., Any], ...] = (
+    *SLICE_OPTIONS,
+    click.option(
+        "--throttle", type=click.IntRange(min=1), metavar="N",
+        help="Run at most N slices at once, over all submissions of the run.",
+    ),
+    click.option(
+        "--pack", metavar="K|auto",
+        help="Run K slices one after another in each array task. --time, --mem and -c remain those "
+        "of one slice. auto: as many slices as take about 15 minutes.",
+    ),
+    click.option(
+        "--at-once", type=click.IntRange(min=1), default=1, metavar="P",
+        help="Run P slices of a task at the same time. The task requests P times the CPUs and "
+        "the memory.",
+    ),
+    click.option(
+        "--slice-time", metavar="TIME",
+        help="The duration of one slice for --pack auto, written as for --time. Default: the "
+        "duration in an earlier run of the same command.",
+    ),
+    max_failures_option,
+    click.option(
+        "--shell", metavar="TEXT", help="Use a shell text as the command. The key is $SLICE."
+    ),
+    click.option(
+        "--check", metavar="TEXT", default="",
+        help="Run this shell text after a command that exits with 0. If the text exits with "
+        "another code, the slice is CHECK_FAILED.",
+    ),
+    click.option(
+        "--check-file", metavar="PATH", multiple=True,
+        help="Require this file after the command; it must not be empty. Write {} or {column} in "
+        "its path.",
+    ),
+    click.option(
+        "--allow-failed-steps", is_flag=True,
+        help="Count a slice as done if its command exits with 0, although a job step (srun) "
+        "failed.",
+    ),
+    click.option(
+        "--setup", metavar="TEXT|FILE", default="",
+        help="Run these shell lines once per task before the command: modules, conda, scratch. "
+        "End a line that must succeed with `|| exit`.",
+    ),
+    click.option(
+        "--template", metavar="FILE|NAME",
+        help="Make the script from your own template: a file, or a name in templates/ here. A "
+        "template is code; it runs here when the script is made.",
+    ),
+    click.option(
+        "-J", "--name", "--job-name", "name", metavar="NAME", default="",
+        help="Name the run. Default: the name of the program.",
+    ),
+    click.option(
+        "--run-dir", metavar="DIR", help="Use this run directory. Default: slurmslice-runs/NAME."
+    ),
+    click.option(
+        "--profile", metavar="NAME", help="Also use the settings in [profile.NAME]."
+    ),
+    engine_option,
+)  # fmt: skip
+
+_FOLLOW_OPTIONS: tuple[Callable[..., Any], ...] = (
+    click.option(
+        "--max-attempts", type=click.IntRange(min=1), show_default="1", metavar="N",
+        help="Give each slice up to N attempts. A failed slice is submitted again with the same "
+        "memory and time. For an existing run, N replaces the recorded number.",
+    ),
+    click.option(
+        "--interval", type=click.FloatRange(min=0.1), metavar="SECONDS",
+        help="Ask Slurm every so many seconds. Default: between 1 and 60 s, by the run's age.",
+    ),
+)  # fmt: skip
+
+EPILOG = (
+    "sbatch's options describe the request of one slice, by their own names and letters: "
+    "-p -A -q -c -t -N -n -G -C -d -w -x --mem --mem-per-cpu --gres --exclusive …\n\n"
+    "Options may also be in slurmslice.toml in this folder, and in "
+    "~/.config/slurmslice/config.toml. A typed option overrides --profile, which overrides "
+    "slurmslice.toml, which overrides config.toml."
+)
+
+
+def _with_options(
+    function: Callable[..., Any], options: Sequence[Callable[..., Any]]
+) -> Callable[..., Any]:
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def _parameters(options: Sequence[Callable[..., Any]]) -> list[click.Parameter]:
+    return click.command(_with_options(lambda: None, options)).params
+
+
+NEW_RUN_PARAMETERS = tuple(str(parameter.name) for parameter in _parameters(_OPTIONS))
+"""The parameters that describe a new run, in the order of their options."""
+
+_POLICY = {"max_failures", "max_attempts", "interval"}
+"""The parameters that may also be given for an existing run."""
+
+_NOT_IN_SETTINGS = {"profile"}
+
+
+def new_run_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a verb the options that describe a new run; it gets them as one ``NewRunOptions``."""
+
+    @functools.wraps(function)
+    def verb(*args: Any, **given: Any) -> Any:
+        values = {name: given.pop(name) for name in NEW_RUN_PARAMETERS}
+        return function(*args, options=NewRunOptions(values), **given)
+
+    return _with_options(verb, _OPTIONS)
+
+
+def follow_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a verb the options for a run that it follows: ``--max-attempts``, ``--interval``."""
+    return _with_options(function, _FOLLOW_OPTIONS)
+
+
+def setting_keys() -> KnownKeys:
+    """Return the keys of a settings file: all long names of the options of ``run``."""
+    top = {"command": SettingKey("words", ValueKind.WORDS)}
+    policy: dict[str, SettingKey] = {}
+    for option in _parameters((*_OPTIONS, *_FOLLOW_OPTIONS)):
+        name = str(option.name)
+        if isinstance(option, click.Option) and name not in _NOT_IN_SETTINGS:
+            flags = [flag.removeprefix("--") for flag in option.opts if flag.startswith("--")]
+            table = policy if name in _POLICY else top
+            table.update(dict.fromkeys(flags, SettingKey(name, _kind(option))))
+    return KnownKeys(top, policy)
+
+
+def _kind(option: click.Option) -> ValueKind:
+    if option.is_flag:
+        return ValueKind.FLAG
+    return ValueKind.TEXTS if option.multiple else ValueKind.TEXT
+
+
+def is_typed(parameter: str) -> bool:
+    """Return whether a parameter was typed, and not taken from a settings file or a default."""
+    source = click.get_current_context().get_parameter_source(parameter)
+    return source is ParameterSource.COMMANDLINE
+
+
+class NewRunOptions:
+    """The options that describe a new run, typed or from a settings file.
+
+    Args:
+        values: the values by parameter name.
+    """
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self.values = values
+        self.words, self.sbatch = typed_words_and_request()
+        self.run_dir: str | None = values["run_dir"]
+        self.engine: str = values["engine"]
+        self.max_failures: int | None = values["max_failures"]
+
+    @property
+    def first_typed(self) -> str:
+        """The first of them that was typed; empty if only an existing run was named."""
+        if self.words:
+            return "the command"
+        for option in click.get_current_context().command.params:
+            name = str(option.name)
+            if name in NEW_RUN_PARAMETERS and name not in _POLICY and is_typed(name):
+                long = (flag for flag in option.opts if flag.startswith("--"))
+                return option.opts[0] if name == "slices" else next(long)
+        return ""
+
+    def read(self, max_attempts: int | None) -> RunInputs:
+        """Return the inputs of the new run. An option fills the field of the same name.
+
+        Raises:
+            BadInput: an option is wrong.
+        """
+        values, names = self.values, SliceOptions.__dataclass_fields__
+        given = SliceOptions(**{name: values[name] for name in names}).read()
+        template = self._template()
+        command = self._command(given)
+        packing = parse_packing(
+            values["pack"], values["at_once"], values["slice_time"], self.sbatch, command,
+            len(given.table),
+        )  # fmt: skip
+        known = {name: values[name] for name in RunSpec.__dataclass_fields__ if name in values}
+        spec = RunSpec(**known | {
+            "name": check_run_name(values["name"] or given.name or default_name(command)),
+            "command": command,
+            "source": given.source,
+            "request": self.sbatch,
+            "throttle": values["throttle"] or given.throttle,
+            "packing": packing,
+            "setup": self._setup(),
+            "check": self._check(given.table.columns),
+            "work_dir": os.getcwd(),
+            "max_attempts": max_attempts,
+        })  # fmt: skip
+        return RunInputs(spec, given.table, dict(os.environ), template)
+
+    def _setup(self) -> str:
+        with naming_setting("setup"):
+            return _read_setup(self.values["setup"])
+
+    def _check(self, columns: Collection[str]) -> OutputCheck:
+        for name, part in (
+            ("check", OutputCheck(self.values["check"])),
+            ("check_file", OutputCheck("", self.values["check_file"])),
+        ):
+            with naming_setting(name):
+                part.verify(columns)
+        return OutputCheck(self.values["check"], self.values["check_file"])
+
+    def _template(self) -> OwnTemplate | None:
+        """Return the user's template. A note says first that it is code."""
+        if not self.values["template"]:
+            return None
+        own = find_template(self.values["template"], Path.cwd())
+        path = printable_line(relative_path(own.path))
+        message = f"The template {path} is code. It runs here to make the script."
+        emit_note("template-is-code", message, path=path)
+        return own
+
+    def _command(self, given: ChosenSlices) -> Command:
+        shell: str | None = self.values["shell"]
+        if given.command and (self.words or shell is not None):
+            raise BadInputError(
+                "There are two commands: the lines of --job-file, and another one.",
+                "Leave out --shell and the words after --.",
+                code="two-commands",
+                option="job-file",
+            )
+        if given.command:
+            return given.command
+        if shell is not None and self.words:
+            raise BadInputError(
+                "There are two commands: --shell, and the words after --.",
+                "Give one of them.",
+                code="two-commands",
+                option="shell",
+            )
+        command: Command = CommandWords(self.words) if shell is None else ShellText(shell)
+        with naming_setting("words" if shell is None else "shell"):
+            check_command(command, given.table.columns)
+        if isinstance(command, CommandWords):
+            refuse_expanded_pattern(command)
+        return command
+
+
+_LIKE_A_PATH = re.compile(r"[\w.+@~/-]*(/[\w.+@~/-]*|\.sh)")
+
+
+def _read_setup(text: str) -> str:
+    """Return the shell text of the setup; if the text names a file, the text in the file.
+
+    Raises:
+        BadInput: the text is a folder, or looks like the path of a file that does not exist.
+    """
+    if os.path.isfile(text):
+        return Path(text).read_bytes().decode("utf-8", "surrogateescape")
+    wants = "--setup needs shell lines, or a file of them"
+    if os.path.isdir(text):
+        raise BadInputError(
+            f"{wants}: {quote(text)} is a folder.",
+            "Name a file in it.",
+            code="is-a-folder",
+            option="setup",
+            path=text,
+        )
+    if _LIKE_A_PATH.fullmatch(text):
+        raise BadInputError(
+            f"{wants}: {quote(text)} does not exist.",
+            f"To run a program of the nodes:  --setup {quote(f'{text} || exit')}",
+            code="no-such-file",
+            option="setup",
+            path=text,
+        )
+    return text

@@ -1,0 +1,89 @@
+"""The verb ``render``: create a run without submitting it."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from slurmslice.actions.create import make_record, render_run_script
+from slurmslice.cli.commands.new_run import create_or_replace_run, find_existing
+from slurmslice.cli.commands.new_run_options import EPILOG, NewRunOptions, new_run_options
+from slurmslice.cli.options.command_words import WordsCommand
+from slurmslice.cli.options.common import dry_run_option
+from slurmslice.cli.output.console import emit_note, print_message, write_data
+from slurmslice.cli.output.preview import relative_path, show_preview
+from slurmslice.engines.select import choose_engine
+from slurmslice.errors import BadInputError
+from slurmslice.reports.counts import count_text, key_ranges
+from slurmslice.run import locate
+from slurmslice.run.directory import RunDirectory
+from slurmslice.sbatch.array_expression import parse_array
+from slurmslice.slices.slice_table import SliceTable
+from slurmslice.spec.command import quote
+from slurmslice.spec.run_spec import RunRecord
+
+
+@click.command(cls=WordsCommand, epilog=EPILOG)
+@new_run_options
+@dry_run_option
+@click.option("--print", "print_", is_flag=True, help="Print the script and create nothing.")
+@click.option("--whole", is_flag=True, help="With --print: include slurmslice.sh in the script.")
+def command(options: NewRunOptions, dry_run: bool, print_: bool, whole: bool) -> None:
+    """Create a run directory to review, and submit nothing.
+
+    Type the command for each slice after --. `{}` in it is the key of the slice.
+    """
+    if whole and not print_:
+        raise BadInputError(
+            "--whole needs --print. A run directory always has slurmslice.sh in a file of its own.",
+            "Give both, or leave out --whole.",
+            code="whole-without-print",
+            option="whole",
+        )
+    new = options.read(max_attempts=None)
+    path = locate.new_run_path(new.spec.name, options.run_dir)
+    engine = choose_engine(options.engine, path)
+    record, silence = make_record(new, engine)
+    same, replaced = (None, None) if print_ else find_existing(path, record, engine)
+    if same:
+        raise BadInputError(
+            f"This very run exists already in {relative_path(path)}.",
+            f"To submit it: slurmslice submit {path.name}",
+            code="run-exists",
+            run=path.name,
+        )
+    text = render_run_script(record, new, path, with_library=whole)
+    if print_:
+        write_data((text.encode("utf-8", "surrogateescape"),))
+        return
+    show_preview(record, new, engine)
+    if silence:
+        emit_note("limits-unknown", f"Slurm did not tell its limits: {silence}")
+    if dry_run:
+        message = f"--dry-run: no run was created. It would be {relative_path(path)}."
+        emit_note("run-not-created", message, path=path)
+        return
+    place = create_or_replace_run(record, new, path, replaced)
+    _show_next_steps(place, record, new.table)
+
+
+def _show_next_steps(place: RunDirectory, record: RunRecord, table: SliceTable) -> None:
+    """Print the run directory, the files to read, and the commands that submit the run."""
+    write_data((os.fsencode(relative_path(place.path)) + b"\n",))
+    print_message("Read, and edit if necessary:")
+    print_message(f"  {relative_path(place.script)}")
+    print_message("Read:")
+    print_message(f"  {relative_path(place.slices)}   (the slices)")
+    if not record.direct:
+        print_message(f"  {relative_path(place.task_table(1))}   (the slice of each array index)")
+    print_message(f"Try the first two:  slurmslice submit {record.name} --only 2")
+    print_message(f"Submit all:         slurmslice submit {record.name}")
+    first = table.keys.of(parse_array(record.first).indices)
+    by_hand = f"sbatch {quote(relative_path(place.script))}"
+    if len(first) == record.slices:
+        print_message(f"Or by hand:         {by_hand}")
+    else:
+        print_message(
+            f"Part of it by hand: {by_hand}   ({count_text(len(first))}: {key_ranges(first)})"
+        )

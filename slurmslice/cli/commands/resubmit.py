@@ -1,0 +1,96 @@
+"""The verb ``resubmit``: submit failed slices again."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Sequence
+
+import click
+
+from slurmslice.actions.submit import choose_failed
+from slurmslice.cli.options.common import (
+    ChangingCommand,
+    KeysCommand,
+    dry_run_option,
+    keys_from_words,
+    max_failures_option,
+    parse_states,
+    run_argument,
+    typed_words_and_request,
+)
+from slurmslice.cli.output.console import emit_note
+from slurmslice.cli.output.submissions import change_max_failures, submit_or_show
+from slurmslice.engines.select import open_run
+from slurmslice.reports.counts import count_text, counts_by_state
+from slurmslice.run import locate
+from slurmslice.run.run import Run
+from slurmslice.status.states import State
+
+
+class ResubmitCommand(KeysCommand, ChangingCommand):
+    """A command with keys of slices, and options that change their request."""
+
+
+@click.command(cls=ResubmitCommand)
+@run_argument
+@click.argument("keys", nargs=-1, metavar="[KEY]...")
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    metavar="STATE",
+    help="Only slices in these states. Default: all failures. Name CANCELLED to include it.",
+)
+@max_failures_option
+@dry_run_option
+def command(
+    run_name: str | None,
+    keys: tuple[str, ...],
+    states: tuple[str, ...],
+    max_failures: int | None,
+    dry_run: bool,
+) -> int:
+    """Submit failed slices again: all of them, or the named ones.
+
+    sbatch's options change the request of these slices; --mem 2x and --time 2x multiply it.
+    CANCELLED slices are included only with --state CANCELLED. A slice that is PENDING or RUNNING
+    is never submitted again. Type a key that begins with a dash after --.
+    """
+    words, changes = typed_words_and_request()
+    chosen = parse_states(states)
+    place = locate.find_run(run_name, changing=True, keys_of="resubmit", keys=keys)
+    run = open_run(place, changing=True, read_only=dry_run)
+    rows = keys_from_words(run, keys + words)
+    if max_failures is not None:
+        change_max_failures(run, max_failures)
+    code = submit_or_show(
+        run, choose_failed(chosen, rows), changes, verb="resubmit",
+        again=functools.partial(_same_choice, states, keys + words),
+        nothing=functools.partial(_note_nothing, rows),
+    )  # fmt: skip
+    left_out = sum(len(c.rows) for c in counts_by_state(run, rows) if c.state is State.CANCELLED)
+    if left_out and (chosen is None or State.CANCELLED not in chosen):
+        message = f"Left out: {count_text(left_out, 'CANCELLED slice')}. To include them: --state CANCELLED"
+        emit_note("cancelled-left-out", message, state=State.CANCELLED, slices=left_out)
+    return code
+
+
+def _same_choice(states: Iterable[str], keys: Sequence[str], options: Sequence[str]) -> list[str]:
+    named = [word for state in states for word in ("--state", state)]
+    return [*named, *options, *(["--", *keys] if keys else [])]
+
+
+def _note_nothing(rows: Sequence[int] | None, run: Run) -> None:
+    now = counts_by_state(run, rows)
+    states = ", ".join(f"{len(c.rows)} {c.state} ({c.keys}: {c.why})" for c in now)
+    emit_note(
+        "nothing-to-resubmit",
+        f"Nothing was resubmitted: none of these slices has failed. Now: {states}.",
+        states={str(c.state): c.keys for c in now},
+    )
+    open_rows = (row for c in now if c.state.in_flight for row in c.rows)
+    if any(row in held.cancelled for row in open_rows if (held := run.ledger.of_row(row))):
+        emit_note(
+            "cancel-not-finished",
+            "Slurm has not removed the cancelled slices yet. Try again in a moment.",
+        )

@@ -1,0 +1,228 @@
+"""The verb ``run``: create a run or continue one, and follow it to its end."""
+
+from __future__ import annotations
+
+import click
+
+from slurmslice.actions.create import make_record
+from slurmslice.actions.follow import FollowOptions, record_max_attempts
+from slurmslice.actions.submit import choose_waiting, find_requeued_before
+from slurmslice.cli.commands.new_run import create_or_replace_run, find_existing
+from slurmslice.cli.commands.new_run_options import (
+    EPILOG,
+    NewRunOptions,
+    follow_options,
+    is_typed,
+    new_run_options,
+)
+from slurmslice.cli.options.command_words import WordsCommand, guess_mistake
+from slurmslice.cli.options.common import ChangingCommand, dry_run_option
+from slurmslice.cli.output.console import emit_note
+from slurmslice.cli.output.live_progress import follow_live
+from slurmslice.cli.output.preview import relative_path, show_preview
+from slurmslice.cli.output.refresh import refresh
+from slurmslice.cli.output.submissions import (
+    change_max_failures,
+    checked_plan,
+    nothing_waits,
+    show_plan,
+)
+from slurmslice.engines.protocol import TaskLimits
+from slurmslice.engines.select import choose_engine, open_run
+from slurmslice.errors import BadInputError
+from slurmslice.plan.plan import Plan
+from slurmslice.reports.counts import count_text
+from slurmslice.run import locate
+from slurmslice.run.run import Run
+from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
+from slurmslice.spec.command import quote
+from slurmslice.status.states import State
+
+
+class RunCommand(WordsCommand, ChangingCommand):
+    """The words after ``--`` describe a new run; options change the request of an existing one."""
+
+    def multiplies(self) -> bool:
+        """Return whether an existing run is named."""
+        return bool(click.get_current_context().params["run_name"])
+
+
+@click.command(cls=RunCommand, epilog=EPILOG)
+@click.argument("run_name", metavar="[RUN]", required=False)
+@new_run_options
+@dry_run_option
+@follow_options
+def command(
+    run_name: str | None,
+    options: NewRunOptions,
+    dry_run: bool,
+    max_attempts: int | None,
+    interval: float | None,
+) -> int:
+    """Submit slices, follow them until all have ended, and report.
+
+    Type the command for each slice after --. `{}` in it is the key of the slice.
+
+    You can press Ctrl-C or lose your connection: jobs on the cluster keep running. Type the same
+    line again, or `run RUN`, to continue. With RUN, sbatch's options change the request of the
+    slices that are not submitted yet.
+    """
+    if run_name:
+        run = _open_existing(run_name, options, read_only=dry_run)
+        _record_failure_limit(run, options.max_failures)
+        plan: Plan | None = _plan(run, options.sbatch)
+    else:
+        opened = _open_new(options, max_attempts or 1, dry_run=dry_run)
+        if opened is None:
+            return 0
+        run, plan = opened
+    _record_attempts(run, max_attempts)
+    if run.place.read_only and plan:
+        show_plan(run, plan, nothing_waits)
+        return 0
+    return follow_live(run, FollowOptions(interval=interval, plan=plan))
+
+
+def _open_new(
+    options: NewRunOptions, max_attempts: int, *, dry_run: bool
+) -> tuple[Run, Plan | None] | None:
+    """Create the described run, or open it if it exists.
+
+    Returns:
+        the run and what to submit first; None if a dry run created nothing.
+    """
+    new = options.read(max_attempts)
+    path = locate.new_run_path(new.spec.name, options.run_dir)
+    engine = choose_engine(options.engine, path)
+    record, silence = make_record(new, engine)
+    same, replaced = find_existing(path, record, engine)
+    if same:
+        emit_note(
+            "run-continued", f"Continuing {record.name} in {relative_path(path)}", run=record.name
+        )
+        run = open_run(same, changing=True, read_only=dry_run)
+        if run.ledger.held or options.max_failures != run.max_failures:
+            _record_failure_limit(run, options.max_failures)
+        return run, _plan(run, NO_REQUEST)
+    _refuse_if_never_runs(show_preview(record, new, engine))
+    if silence:
+        emit_note("limits-unknown", f"Slurm did not tell its limits: {silence}")
+    if dry_run:
+        message = f"--dry-run: no run was created. It would be {relative_path(path)}."
+        emit_note("run-not-created", message, path=path)
+        return None
+    run = Run(create_or_replace_run(record, new, path, replaced), engine)
+    run.unsent_at = run.clock()  # the script is new: nobody can have submitted it by hand
+    # If requests differ, a later slice may request more than the first: check all of them.
+    return run, checked_plan(run, choose_waiting(None), NO_REQUEST) if record.per_slice else None
+
+
+def _plan(run: Run, changes: ResourceRequest) -> Plan:
+    """Plan the submission of the waiting slices of an existing run."""
+    if changes:
+        _check_waiting(run, changes)
+    if run.place.read_only:
+        refresh(run)
+        find_requeued_before(run, choose_waiting(None), "run")
+    return checked_plan(run, choose_waiting(None), changes)
+
+
+def _record_attempts(run: Run, wanted: int | None) -> None:
+    """Record ``--max-attempts`` in an existing run, or show the change.
+
+    A settings file describes new runs: it does not change a recorded policy.
+    """
+    recorded = run.recorded_attempts
+    if wanted is None or wanted == recorded:
+        return
+    if recorded and not is_typed("max_attempts"):
+        _policy_kept("max-attempts", recorded, wanted)
+        return
+    if not run.place.read_only:
+        record_max_attempts(run, wanted)
+    verb = "Would record" if run.place.read_only else "Recorded"
+    message = f"{verb} --max-attempts {wanted}; it was {recorded or 1}."
+    emit_note("policy-recorded", message, max_attempts=wanted, before=recorded or 1)
+
+
+def _record_failure_limit(run: Run, wanted: int | None) -> None:
+    """Record ``--max-failures`` in an existing run and release what is held, if it was typed."""
+    if wanted is None:
+        return
+    if is_typed("max_failures"):
+        change_max_failures(run, wanted)
+    elif wanted != run.max_failures:
+        _policy_kept("max-failures", run.max_failures, wanted)
+
+
+def _policy_kept(option: str, recorded: int | None, wanted: int) -> None:
+    """Say that a settings file does not change the recorded policy."""
+    value = str(wanted or "none")
+    kept = "the default" if recorded is None else str(recorded or "none")
+    emit_note(
+        "policy-kept",
+        f"This run keeps its recorded --{option} ({kept}). To change it, type --{option} {value}.",
+        **{option.replace("-", "_"): recorded},
+    )
+
+
+def _check_waiting(run: Run, changes: ResourceRequest) -> None:
+    """Say which slices keep their request, because they are in Slurm's queue already.
+
+    Raises:
+        BadInput: no slice waits, so the options would change nothing.
+    """
+    refresh(run)
+    name, options = quote(run.record.name), str(changes)
+    tally = run.standings.tally()
+    queued = tally.get(State.PENDING, 0) + tally.get(State.SUBMITTED, 0)
+    again = f"slurmslice cancel {name}, then slurmslice resubmit {name} --state CANCELLED {options}"
+    if not tally.get(State.WAITING):
+        failed = f"For failed slices: slurmslice resubmit {name} {options}"
+        raise BadInputError(
+            f"No slice of the run {run.record.name} waits, so {options} would change nothing.",
+            failed + (f"\nFor slices in the queue: {again}" if queued else ""),
+            code="nothing-waits",
+            run=run.record.name,
+        )
+    if queued:
+        emit_note(
+            "already-queued",
+            f"{count_text(queued)} in the queue already: {options} does not change them. To change "
+            f"them too: {again}",
+            slices=queued, command=again,
+        )  # fmt: skip
+
+
+def _open_existing(run_name: str, options: NewRunOptions, *, read_only: bool) -> Run:
+    if options.first_typed:
+        if not locate.is_run_name(run_name):
+            raise BadInputError(
+                f"There is no run {run_name!r} here. {options.first_typed} describes a new run.",
+                guess_mistake(click.get_current_context()),
+                code="no-such-run",
+                run=run_name,
+            )
+        raise BadInputError(
+            f"{run_name!r} is an existing run, but {options.first_typed} describes a new run.",
+            f"To continue it: slurmslice run {run_name}. For a new run, type its command after --.",
+            code="run-and-new-run",
+            run=run_name,
+        )
+    return open_run(locate.find_run(run_name, changing=True), changing=True, read_only=read_only)
+
+
+def _refuse_if_never_runs(limits: TaskLimits | None) -> None:
+    """Refuse a run whose slices can never start.
+
+    Raises:
+        BadInput: no slice of the run can ever start.
+    """
+    if limits is not None and limits.never:
+        raise BadInputError(
+            f"Run not created: its slices can never start ({limits.never}).",
+            "`slurmslice doctor` shows what the cluster has. To submit anyway: slurmslice render "
+            "…, then sbatch SCRIPT.",
+            code="never-runs",
+            reason=limits.never,
+        )

@@ -1,0 +1,124 @@
+"""The verb ``runs``, and the output of ``slurmslice`` without a verb."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from slurmslice.cli.output.console import emit_note, print_line, print_message
+from slurmslice.cli.output.tables import print_table
+from slurmslice.errors import SlurmsliceError
+from slurmslice.reports.counts import count_text, shorten_text
+from slurmslice.run import locate
+from slurmslice.run.directory import RunDirectory
+from slurmslice.run.journal_state import replay_events
+from slurmslice.run.statuses import StatusTable
+from slurmslice.spec.run_spec import command_with_placeholders
+from slurmslice.status.states import State
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(as_json: bool) -> None:
+    """List the runs here, newest first, with the states last seen. Slurm is not asked.
+
+    A run is its directory. To delete a run after all of its jobs have ended: `rm -r`.
+    """
+    if as_json:
+        import json
+
+        print_line(
+            json.dumps([_record(RunDirectory(path)) for path in locate.runs_here()], indent=1)
+        )
+        return
+    if not locate.runs_here():
+        _list_elsewhere(locate.earlier_runs())
+        return
+    _table()
+
+
+_MAX_LISTED = 10
+
+
+def _list_elsewhere(runs: Sequence[Path]) -> None:
+    """Say that there is no run here, and list the user's runs in other folders."""
+    if not runs:
+        emit_note("no-run-here", "No run here.", elsewhere=0)
+        return
+    message = (
+        f"You have {count_text(len(runs), 'run')} in other folders. Each verb finds them by name:"
+    )
+    emit_note("no-run-here", f"No run here. {message}", elsewhere=len(runs))
+    print_table(("RUN", "FOLDER"), [(run.name, str(run.parent)) for run in runs[:_MAX_LISTED]])
+    if len(runs) > _MAX_LISTED:
+        emit_note(
+            "more-runs",
+            f"… and {len(runs) - _MAX_LISTED} older ones.",
+            runs=len(runs) - _MAX_LISTED,
+        )
+
+
+def show_overview(examples: str) -> None:
+    """Print the runs here, or examples if there is none."""
+    if locate.runs_here():
+        _table()
+        print_message("slurmslice --help lists the verbs.")
+    else:
+        print_line(examples.rstrip())
+
+
+def _table() -> None:
+    rows = []
+    for path in locate.runs_here():
+        try:
+            record = _record(RunDirectory(path))
+        except SlurmsliceError as why:
+            rows.append((path.name, *[""] * 7, f"unreadable: {why.message}"))
+            continue
+        made = datetime.datetime.fromtimestamp(float(str(record["created_at"])))
+        rows.append(
+            (
+                str(record["run"]),
+                str(record["engine"]),
+                str(record["slices"]),
+                str(record["done"]),
+                str(record["failed"]),
+                str(record["cancelled"]),
+                str(record["in_flight"]),
+                str(record["waiting"]),
+                f"{made:%Y-%m-%d %H:%M}  {shorten_text(str(record['command']))}"
+                f"{'  (before the edit of script.sh)' if record['edited'] else ''}",
+            )
+        )
+    header = ("RUN", "ENGINE", "SLICES", "DONE", "FAILED", "CANCELLED", "IN FLIGHT", "WAITING",
+              "MADE")  # fmt: skip
+    print_table(header, rows, right=(2, 3, 4, 5, 6, 7))
+    emit_note(
+        "states-as-last-seen",
+        "These are the states last seen. To ask now: slurmslice status [RUN]",
+    )
+
+
+def _record(place: RunDirectory) -> dict[str, object]:
+    record = place.record()
+    standings = StatusTable(replay_events(place.events(), record.slices))
+    standings.read(place.read_states(0)[0])
+    states = standings.tally()
+    return {
+        "run": record.name,
+        "directory": str(place.path),
+        "engine": record.engine,
+        "cluster": record.cluster,
+        "slices": record.slices,
+        "done": states.get(State.COMPLETED, 0),
+        "failed": sum(number for state, number in states.items() if state.failed),
+        "cancelled": states.get(State.CANCELLED, 0),
+        "in_flight": sum(number for state, number in states.items() if state.in_flight),
+        "waiting": states.get(State.WAITING, 0),
+        "created_at": record.created_at,
+        "command": command_with_placeholders(record.command),
+        "edited": place.script_edited,
+    }

@@ -1,0 +1,73 @@
+"""The verb ``status``: show the states of slices."""
+
+from __future__ import annotations
+
+import click
+
+from slurmslice.actions.duplicates import duplicate_job_notes
+from slurmslice.actions.poll import poll
+from slurmslice.cli.options.common import (
+    KeysCommand,
+    exit_code_option,
+    keys_from_words,
+    parse_states,
+    run_argument,
+    state_option,
+)
+from slurmslice.cli.output.console import emit_note, print_line, print_note
+from slurmslice.cli.output.preview import relative_path
+from slurmslice.cli.output.summary import notes_on_silence, print_summary, run_exit_code
+from slurmslice.cli.output.tables import print_slices_table
+from slurmslice.engines.select import open_run
+from slurmslice.reports.counts import count_text
+from slurmslice.run import locate
+from slurmslice.run.run import Run
+
+
+@click.command(cls=KeysCommand)
+@run_argument
+@click.argument("keys", nargs=-1, metavar="[KEY]...")
+@click.option("--slices", "per_slice", is_flag=True, help="Show one line per slice.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: the run and its slices.")
+@state_option
+@exit_code_option
+def command(
+    run_name: str | None,
+    keys: tuple[str, ...],
+    per_slice: bool,
+    as_json: bool,
+    states: tuple[str, ...],
+    set_exit_code: bool,
+) -> int:
+    """Show the state of every slice, or of the named ones. Slurm is asked once."""
+    chosen = parse_states(states)
+    run = open_run(locate.find_run(run_name, changing=False, keys_of="status", keys=keys))
+    named = keys_from_words(run, keys)
+    looked = poll(run)
+    among = range(len(run.table)) if named is None else named
+    rows = [r for r in among if chosen is None or run.standings[r].state in chosen]
+    if as_json:
+        from slurmslice.reports.records import run_json
+
+        print_line(run_json(run, rows))
+    elif per_slice or chosen is not None or named is not None:
+        print_slices_table(run, rows)
+    else:
+        _print_counts(run)
+    for found in (*looked.notes, *duplicate_job_notes(run), *notes_on_silence(looked)):
+        print_note(found)
+    if not looked.learnt:
+        emit_note("no-source-answered", "No source answered: these are the states last seen.")
+        return 3
+    return run_exit_code(run) if set_exit_code else 0
+
+
+def _print_counts(run: Run) -> None:
+    where = (
+        f"{run.record.engine} on {run.record.cluster}" if run.record.cluster else run.record.engine
+    )
+    headline = (
+        f"{run.record.name}: {count_text(len(run.table))}, {where}, {relative_path(run.place.path)}"
+    )
+    emit_note("run-summary", headline, run=run.record.name, slices=len(run.table))
+    print_summary(run)

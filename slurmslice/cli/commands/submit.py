@@ -1,0 +1,92 @@
+"""The verb ``submit``: submit slices that wait."""
+
+from __future__ import annotations
+
+import click
+
+from slurmslice.actions.submit import ChooseRows, choose_waiting
+from slurmslice.cli.options.common import (
+    ChangingCommand,
+    dry_run_option,
+    max_failures_option,
+    run_argument,
+    typed_words_and_request,
+)
+from slurmslice.cli.output.console import emit_note, print_line
+from slurmslice.cli.output.submissions import change_max_failures, nothing_waits, submit_or_show
+from slurmslice.engines.select import open_run
+from slurmslice.errors import BadInputError
+from slurmslice.plan.plan import Choice, make_plan
+from slurmslice.reports.counts import count_text
+from slurmslice.run import locate
+from slurmslice.run.run import Run
+from slurmslice.sbatch.resource_request import ResourceRequest
+
+
+@click.command(cls=ChangingCommand)
+@run_argument
+@click.option(
+    "--only",
+    metavar="N|KEYS",
+    help="Submit only the first N waiting slices, or these keys: 3-7 or 3,17. 5-5 is the slice 5.",
+)
+@dry_run_option
+@max_failures_option
+@click.option(
+    "--test-only",
+    is_flag=True,
+    help="Ask Slurm when the slices would start, and submit nothing (sbatch --test-only).",
+)
+def command(
+    run_name: str | None, only: str | None, dry_run: bool, max_failures: int | None, test_only: bool
+) -> int:
+    """Submit waiting slices of a run, all or a few, and end.
+
+    sbatch's options (-p, --mem, …) change the request of these slices.
+    """
+    run = open_run(locate.find_run(run_name, changing=True), changing=True, read_only=dry_run)
+    choose, changes = choose_waiting(_select(run, only)), typed_words_and_request()[1]
+    if test_only:
+        return _test_only(run, choose, changes)
+    if max_failures is not None:
+        change_max_failures(run, max_failures)
+    chosen = ("--only", only) if only else ()
+    return submit_or_show(
+        run, choose, changes, verb="submit", again=lambda options: (*chosen, *options),
+        nothing=nothing_waits,
+    )  # fmt: skip
+
+
+def _select(run: Run, text: str | None) -> list[int] | int | None:
+    """Return a number of slices, or the rows of the named slices.
+
+    A bare number is a number of slices; ``5-5`` is the slice 5.
+    """
+    if text is None:
+        return None
+    if text.isascii() and text.isdecimal():
+        if not int(text):
+            raise BadInputError(
+                "--only 0 means no slice at all.",
+                "For the slice 0: --only 0-0",
+                code="bad-number",
+                option="only",
+                value=0,
+            )
+        return int(text)
+    names = [text] if run.table.row_of(text) is not None or "," not in text else text.split(",")
+    return run.table.select(names)
+
+
+def _test_only(run: Run, choose: ChooseRows, changes: ResourceRequest) -> int:
+    """Print Slurm's answer about the next submission, and submit nothing."""
+    plan = make_plan(run, Choice(choose(run), changes))
+    planned = next(plan.submissions(run), None)
+    if planned is None:
+        nothing_waits(run)
+        return 0
+    slices = len(planned.batch.rows)
+    message = f"Slurm's answer about submission {planned.number:03d} ({count_text(slices)}):"
+    emit_note("test-only", message, submission=planned.number, slices=slices)
+    print_line(run.engine.test(planned.order(run)))
+    return 0

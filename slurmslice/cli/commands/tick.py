@@ -1,0 +1,48 @@
+"""The verb ``tick``: one step of following a run."""
+
+from __future__ import annotations
+
+import click
+
+from slurmslice.actions.follow import TICK_OPTIONS, follow_step
+from slurmslice.actions.poll import poll
+from slurmslice.cli.options.common import exit_code_option, run_argument
+from slurmslice.cli.output.console import emit_note, print_note
+from slurmslice.cli.output.live_progress import progress_line
+from slurmslice.cli.output.preview import print_taken
+from slurmslice.cli.output.submissions import note_waiting
+from slurmslice.cli.output.summary import notes_on_silence, print_summary, run_exit_code
+from slurmslice.engines.select import open_run
+from slurmslice.errors import BadInputError
+from slurmslice.run import locate
+
+
+@click.command()
+@run_argument
+@exit_code_option
+def command(run_name: str | None, set_exit_code: bool) -> int:
+    """Do one step and end: poll, submit queued slices as there is room.
+
+    Failed slices with attempts left (`run --max-attempts`) are submitted again. You can call it
+    as often as you like, from cron or twice at the same time: no slice is submitted twice.
+    """
+    run = open_run(locate.find_run(run_name, changing=True), changing=True)
+    if run.engine.runs_in_process:
+        raise BadInputError(
+            "tick cannot run slices on this machine: they run only while a process follows them.",
+            f"To continue: slurmslice run {run.record.name}",
+            code="slurm-only",
+            run=run.record.name,
+        )
+    looked = poll(run)
+    fed = follow_step(run, TICK_OPTIONS)
+    print_taken(run, fed.taken)
+    for found in (*looked.notes, *notes_on_silence(looked)):
+        print_note(found)
+    fed.check(passing=looked.learnt)
+    if run.finished:
+        print_summary(run)
+    else:
+        emit_note("progress", click.unstyle(progress_line(run.standings.tally())))
+        note_waiting(run, fed)
+    return run_exit_code(run) if set_exit_code else 0

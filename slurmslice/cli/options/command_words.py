@@ -1,0 +1,86 @@
+"""The command class of ``run`` and ``render``: the words after ``--``, and settings files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from slurmslice.cli.commands.new_run_options import setting_keys
+from slurmslice.cli.options.common import SbatchCommand, split_at_dashes
+from slurmslice.cli.options.sbatch_options import mark_optional_values
+from slurmslice.errors import BadInputError
+from slurmslice.run import locate
+from slurmslice.spec import per_slice_options
+from slurmslice.spec.command import quote, quote_words
+
+
+class WordsCommand(SbatchCommand):
+    """A command of which the words after ``--`` are the command for each slice.
+
+    Options that are not typed come from settings files.
+    """
+
+    def checked(self, name: str, value: str) -> tuple[str, str]:
+        """Check an option. A value that names columns is checked later, when they are known."""
+        return (
+            per_slice_options.check_run_option(name, value)
+            if per_slice_options.has_column_names(value)
+            else super().checked(name, value)
+        )
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse, and fill in settings. An error also says if the ``--`` was forgotten."""
+        ctx.meta["typed"] = tuple(args)
+        try:
+            rest = super().parse_args(ctx, args)
+        except click.UsageError as why:
+            hint = guess_mistake(ctx)
+            if not hint:
+                raise
+            raise click.UsageError(f"{why.format_message()}\n{hint}", ctx) from why
+        except BadInputError as why:  # perhaps about an option of the command
+            if _corrected_line(ctx):
+                raise why.inside("", f"{why.hint}\n{guess_mistake(ctx)}") from why
+            raise
+        files = locate.settings_files()
+        if files or ctx.params["profile"]:
+            from slurmslice.cli.options.settings_options import fill_in_settings
+
+            fill_in_settings(ctx, files, setting_keys())
+        return rest
+
+
+def guess_mistake(ctx: click.Context) -> str:
+    """Return a hint about the probable mistake in a line that was not understood, or nothing."""
+    options, dashes, _ = split_at_dashes(ctx.meta["typed"])
+    if not dashes:
+        corrected = _corrected_line(ctx) or ", as in: -- ./x {}"
+        return f"Type the command for each slice after --{corrected}"
+    if "--glob" in options:
+        return "Quote the pattern of --glob. Otherwise the shell expands it."
+    loose = _from_first_word(ctx, options)
+    if "--grid" in options and loose:
+        return f"Type --grid before each name: --grid {quote(loose[0])}"
+    return ""
+
+
+def _corrected_line(ctx: click.Context) -> str:
+    """Return the typed line with ``--`` before its first word; empty if that names a run."""
+    options, dashes, _ = split_at_dashes(ctx.meta["typed"])
+    command = _from_first_word(ctx, options)
+    if dashes or not command or locate.is_run_name(command[0]):
+        return ""
+    return f": {ctx.command_path} {quote_words((*options[: -len(command)], '--', *command))}"
+
+
+def _from_first_word(ctx: click.Context, typed: Sequence[str]) -> Sequence[str]:
+    """Return the typed words from the first one that is neither an option nor its value."""
+    parser = ctx.command.make_parser(ctx)
+    parser.allow_interspersed_args = False
+    try:
+        given, rest, _ = parser.parse_args(mark_optional_values(ctx.command.get_params(ctx), typed))
+    except click.UsageError:
+        return ()
+    first = given.get("run_name")  # click sets a marker, no string, if it is missing
+    return [first, *rest] if isinstance(first, str) else rest

@@ -1,0 +1,259 @@
+"""Arguments and options that several verbs have, and the command classes that parse them."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import click
+
+from slurmslice import sbatch
+from slurmslice.cli.options.sbatch_options import (
+    UnknownOption,
+    cluster_options,
+    mark_optional_values,
+    pop_sbatch_options,
+    sbatch_params,
+)
+from slurmslice.errors import BadInputError
+from slurmslice.run.run import Run
+from slurmslice.sbatch.resource_request import ResourceRequest
+from slurmslice.sbatch.units import is_factor
+from slurmslice.spec.command import quote
+from slurmslice.spec.run_spec import NO_LIMIT
+from slurmslice.status.states import State
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+run_argument: Decorator = click.argument("run_name", metavar="[RUN]", required=False)
+dry_run_option: Decorator = click.option(
+    "--dry-run", is_flag=True, help="Show what would be done, and do nothing."
+)
+state_option: Decorator = click.option(
+    "--state",
+    "states",
+    multiple=True,
+    metavar="STATE",
+    help="Only slices in these states. Separate them by commas. FAIL means all failures.",
+)
+exit_code_option: Decorator = click.option(
+    "--exit-code",
+    "set_exit_code",
+    is_flag=True,
+    help="Exit with 0 if every slice is done, 1 if some failed, 4 if the run is not finished.",
+)
+engine_option: Decorator = click.option(
+    "--engine",
+    type=click.Choice(["auto", "slurm", "local"]),
+    default="auto",
+    show_default=True,
+    help="Run the slices on Slurm or on this machine.",
+)
+
+
+def failure_limit(text: str) -> int:
+    """Return the value of ``--max-failures``: a number from 1 up, or ``NO_LIMIT`` for ``none``.
+
+    Raises:
+        click.BadParameter: the text is neither.
+    """
+    if text == "none":
+        return NO_LIMIT
+    if not (text.isascii() and text.isdecimal() and int(text)):
+        raise click.BadParameter(f"{text!r} is neither a number from 1 up nor 'none'.")
+    return int(text)
+
+
+max_failures_option: Decorator = click.option(
+    "--max-failures",
+    type=failure_limit,
+    metavar="N|none",
+    help="Hold the rest after N slices have failed for good. none: never hold it. Default: hold "
+    "it if the first 20 slices that end have all failed. For an existing run, a higher N or none "
+    "releases the slices that are held.",
+)
+
+
+def split_at_dashes(typed: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
+    """Return the words before the first ``--``, the ``--``, and the words after it.
+
+    The last two are empty if there is no ``--``.
+    """
+    at = typed.index("--") if "--" in typed else len(typed)
+    return list(typed[:at]), list(typed[at : at + 1]), list(typed[at + 1 :])
+
+
+class SbatchCommand(click.Command):
+    """A command that also accepts sbatch's options, and words after ``--``.
+
+    An unknown option is looked up in the cluster's own ``sbatch --help``. The parsed options are
+    in ``ctx.meta["sbatch"]`` (a checked request), the words in ``ctx.meta["words"]``.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Separate the words after the first ``--`` and sbatch's options from the other options."""
+        args, _, words = split_at_dashes(args)
+        ctx.meta["words"] = tuple(words)
+        rest = self._parse_known(ctx, args)
+        given = (self.checked(name, value) for name, value in pop_sbatch_options(ctx))
+        ctx.meta["sbatch"] = ResourceRequest.of(given)
+        sbatch.check_memory(ctx.meta["sbatch"].options)
+        return rest
+
+    def _parse_known(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse. If an option is unknown, ask the cluster for its options and parse again.
+
+        Raises:
+            UnknownOption: the cluster does not have the option either, or did not answer.
+        """
+        try:
+            return self._parse_once(ctx, args)
+        except click.NoSuchOption as why:
+            if not why.option_name.startswith("--"):
+                raise
+        cluster_options(ctx)
+        try:
+            return self._parse_once(ctx, args)
+        except click.NoSuchOption as why:
+            raise UnknownOption(why.option_name, ctx) from why
+
+    def _parse_once(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, mark_optional_values(self.get_params(ctx), args))
+
+    def checked(self, name: str, value: str) -> tuple[str, str]:
+        """Return the long name and the checked value of an option of sbatch.
+
+        Raises:
+            BadInput: sbatch or the script cannot take the value.
+        """
+        return sbatch.check_any_option(name, value)
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Return the command's own parameters, then sbatch's options with other names."""
+        own = super().get_params(ctx)
+        taken = {opt for param in own for opt in param.opts}
+        return [*own, *sbatch_params(ctx, taken)]
+
+
+class KeysCommand(click.Command):
+    """A command that takes keys of slices. A key may begin with a dash."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse. If a key was read as an unknown option, say how to type such a key."""
+        typed = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as why:
+            letters = why.option_name.lstrip("-")
+            word = next((w for w in typed if w.startswith("-") and letters in w), None)
+            is_of_run = _is_option_of_run(ctx, why.option_name)
+            if word is None or (why.possibilities and not is_of_run):
+                raise
+            hint = (
+                f"`run` has this option: slurmslice run RUN {quote(word)} …"
+                if is_of_run
+                else f"Type a key that begins with a dash after --: {ctx.command_path} RUN -- "
+                f"{quote(word)}"
+            )
+            raise click.UsageError(f"{why.format_message()}\n{hint}", ctx) from why
+
+
+def _is_option_of_run(ctx: click.Context, option: str) -> bool:
+    group = ctx.parent.command if ctx.parent else None
+    run = group.get_command(ctx, "run") if isinstance(group, click.Group) else None
+    return run is not None and any(option in parameter.opts for parameter in run.params)
+
+
+class ChangingCommand(SbatchCommand):
+    """A command whose options change the request in force; ``--mem 2x`` doubles it."""
+
+    def checked(self, name: str, value: str) -> tuple[str, str]:
+        """Check an option, but not a factor: the request that it multiplies is not known yet."""
+        if is_factor(value):
+            return name, value
+        verb = click.get_current_context().info_name
+        if name == "array" and verb in _HOW_TO_CHOOSE:
+            raise BadInputError(
+                "--array cannot be given here.",
+                _HOW_TO_CHOOSE[verb].format(value),
+                code="option-not-allowed",
+                option="array",
+                verb=verb,
+            )
+        try:
+            return super().checked(name, value)
+        except BadInputError as why:
+            if not (
+                self.multiplies() and name in {"time", "mem", *sbatch.conflicting_options("mem")}
+            ):
+                raise
+            raise why.inside("", f"{why.hint} To double what a slice had, write 2x.") from why
+
+    def multiplies(self) -> bool:
+        """Return whether there is a request that a factor could multiply."""
+        return True
+
+
+_HOW_TO_CHOOSE = {
+    "resubmit": "Name the slices: slurmslice resubmit RUN {}",
+    "submit": "Name the slices: slurmslice submit RUN --only {}  (3-3 is the slice 3)",
+}
+"""The hint for a person who types sbatch's ``--array`` to choose slices, by verb."""
+
+
+def typed_words_and_request() -> tuple[tuple[str, ...], ResourceRequest]:
+    """Return the words after ``--`` and sbatch's options of the command that is running."""
+    context = click.get_current_context()
+    return context.meta["words"], context.meta["sbatch"]
+
+
+@contextlib.contextmanager
+def naming_setting(option: str) -> Iterator[None]:
+    """Add the settings file and its key to an error about the value of an option.
+
+    Raises:
+        BadInput: the error; unchanged if the option was typed.
+    """
+    try:
+        yield
+    except BadInputError as why:
+        where = click.get_current_context().meta.get("setting_locations", {}).get(option)
+        if where is None:
+            raise
+        raise why.inside(where, where=where) from why
+
+
+def keys_from_words(run: Run, keys: tuple[str, ...]) -> list[int] | None:
+    """Return the rows of the slices that were named; None if none was named."""
+    return run.table.select(keys) if keys else None
+
+
+def parse_states(texts: tuple[str, ...]) -> frozenset[State] | None:
+    """Return the states that were named, separated by commas or one by one; FAIL: all failures.
+
+    Raises:
+        BadInput: there is no such state.
+    """
+    if not texts:
+        return None
+    chosen: set[State] = set()
+    for word in ",".join(texts).upper().split(","):
+        if word in {"FAILURES", "FAIL"}:
+            chosen.update(state for state in State if state.failed)
+        elif word in State.__members__:
+            chosen.add(State[word])
+        else:
+            hint = f"{_suggest_state(word)}States: {', '.join(State)}; FAIL means all failures."
+            raise BadInputError(
+                f"There is no state {word!r}.", hint, code="unknown-state", state=word
+            )
+    return frozenset(chosen)
+
+
+def _suggest_state(word: str) -> str:
+    """Return a question that names the nearest state, also for Slurm's initials (OOM, NF)."""
+    by_initials = (s for s in State if word == "".join(part[0] for part in s.split("_")))
+    near = [*difflib.get_close_matches(word, [*State, "FAIL"], 1), *by_initials]
+    return f"Did you mean {near[0]}? " if near else ""

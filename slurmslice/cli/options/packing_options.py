@@ -1,0 +1,129 @@
+"""``--pack``, ``--at-once`` and ``--slice-time``: the number of slices in an array task."""
+
+from __future__ import annotations
+
+import statistics
+from itertools import islice
+
+from slurmslice.cli.output.console import emit_note
+from slurmslice.errors import BadInputError, SlurmsliceError
+from slurmslice.run import locate
+from slurmslice.run.directory import RunDirectory
+from slurmslice.sbatch.resource_request import ResourceRequest
+from slurmslice.sbatch.units import format_time, parse_time
+from slurmslice.spec.command import Command
+from slurmslice.spec.packing import Packing, automatic_pack
+from slurmslice.spec.per_slice_options import has_column_names
+from slurmslice.spec.run_spec import RunRecord, command_with_placeholders
+from slurmslice.status.states import State
+
+_SAMPLE = 1000
+_SHORTEST_S = 0.5
+"""Assumed seconds of a slice that took 0 s. Slurm counts whole seconds."""
+
+
+def parse_packing(
+    pack: str | None,
+    at_once: int,
+    slice_time: str | None,
+    request: ResourceRequest,
+    command: Command,
+    slices: int,
+) -> Packing:
+    """Return the packing that the options ask for.
+
+    Raises:
+        BadInput: ``--pack`` is no number, or ``auto`` and the duration of a slice is unknown.
+    """
+    limit = request.get("time")
+    if pack and limit and has_column_names(limit):
+        raise BadInputError(
+            f"--time={limit} differs between slices, but --pack runs several in one task.",
+            "Give the same --time to every slice, or leave out --pack.",
+            code="varying-time",
+            option="time",
+            value=limit,
+        )
+    seconds = parse_time(limit) if limit and pack else None
+    if pack == "auto":
+        return Packing(
+            automatic_pack(_slice_seconds(slice_time, command), at_once, slices), at_once, seconds
+        )
+    if slice_time is not None:
+        raise BadInputError(
+            "--slice-time needs --pack auto.",
+            "For the time limit of a slice: --time",
+            code="option-needs-another",
+            option="slice-time",
+            needs="pack",
+        )
+    if pack is not None and not (pack.isascii() and pack.isdecimal() and int(pack)):
+        raise BadInputError(
+            f"--pack {pack!r} is not a number from 1 up.",
+            "Give such a number, or: --pack auto",
+            code="bad-number",
+            option="pack",
+            value=pack,
+        )
+    return Packing(min(int(pack or 1), slices), at_once, seconds)
+
+
+def _slice_seconds(slice_time: str | None, command: Command) -> float:
+    """Return the duration of a slice in seconds.
+
+    Raises:
+        BadInput: it is not known, or ``--slice-time`` is not a time.
+    """
+    if slice_time is not None:
+        seconds = parse_time(slice_time)
+        if seconds is None:
+            raise BadInputError(
+                f"--slice-time {slice_time!r} is not a time.",
+                "Write it as for --time: 30, 1:30:00, 2-12",
+                code="bad-time",
+                option="slice-time",
+                value=slice_time,
+            )
+        return seconds
+    found = (_median_seconds(place) for place in _earlier_runs(command))
+    measured = next((seconds for seconds in found if seconds is not None), None)
+    if measured is None:
+        raise BadInputError(
+            "--pack auto does not know the duration of a slice: no earlier run of this command has "
+            "a completed slice.",
+            "Give --slice-time, or run a few slices first: -a 0-4",
+            code="unknown-slice-time",
+            option="pack",
+        )
+    time = format_time(round(measured)) if measured >= 1 else f"{measured:.2f} s"
+    emit_note("slice-time", f"A slice took {time} in an earlier run.", seconds=measured)
+    return measured
+
+
+def _earlier_runs(command: Command) -> list[RunDirectory]:
+    """Return the runs of the same command here, newest first."""
+    template = command_with_placeholders(command)
+    found = []
+    for path in locate.runs_here():
+        place = RunDirectory(path)
+        try:
+            same = command_with_placeholders(place.record().command) == template
+        except SlurmsliceError:
+            continue
+        if same:
+            found.append(place)
+    return found
+
+
+def _median_seconds(place: RunDirectory) -> float | None:
+    """Return the median duration of completed slices in seconds; None if there is none."""
+    from slurmslice.run.journal_state import replay_events
+    from slurmslice.run.statuses import StatusTable
+
+    record: RunRecord = place.record()
+    standings = StatusTable(replay_events(place.events(), record.slices))
+    standings.read(place.read_states(0)[0])
+    done = islice(standings.rows_in({State.COMPLETED}), _SAMPLE)
+    times = [standings[row].elapsed_s for row in done]
+    known = [seconds for seconds in times if seconds is not None]
+    return max(statistics.median(known), _SHORTEST_S) if known else None

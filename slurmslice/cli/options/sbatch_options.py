@@ -1,0 +1,172 @@
+"""sbatch's options on the command line: known ones, the cluster's own, and ``--sbatch``."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import click
+
+from slurmslice import sbatch
+from slurmslice.errors import NoAnswerError
+from slurmslice.sbatch import NO_OPTIONS, Option, Takes
+
+_ANY = "any_sbatch"
+
+
+class OptionalValue(click.Option):
+    """An option with an optional value, in the form ``--name=VALUE`` or ``-kVALUE``."""
+
+
+class UnknownOption(click.NoSuchOption):
+    """An unknown option. The message names the nearest one, and the way to pass it anyway.
+
+    Args:
+        name: the typed option.
+        ctx: the context of the command, with the cluster's options if sbatch listed them.
+    """
+
+    def __init__(self, name: str, ctx: click.Context) -> None:
+        known = [flag for param in ctx.command.get_params(ctx) for flag in param.opts]
+        near = difflib.get_close_matches(name, [flag for flag in known if flag[:2] == "--"], 1)
+        super().__init__(name, None, near or None, ctx)
+        self._silence: str = ctx.meta.get("silence", "")
+
+    def format_message(self) -> str:
+        """Return click's message and our advice."""
+        more = (
+            f"sbatch did not list its options: {self._silence.rstrip('.')}."
+            if self._silence
+            else "`sbatch --help` does not list it here."
+        )
+        return (
+            f"{super().format_message()}\n"
+            "slurmslice knows its own options, and sbatch's from Slurm 20.11 to 26.05; "
+            f"{more}\nTo pass an option to sbatch unchecked: --sbatch NAME=VALUE"
+        )
+
+
+def sbatch_params(ctx: click.Context, taken: set[str]) -> list[click.Option]:
+    """Return ``--sbatch`` and sbatch's options, with those of their flags that are not taken."""
+    if "sbatch_params" not in ctx.meta:  # click calls this several times
+        ctx.meta["sbatch_params"] = _params(ctx, taken)
+    params: list[click.Option] = ctx.meta["sbatch_params"]
+    return params
+
+
+def _params(ctx: click.Context, taken: set[str]) -> list[click.Option]:
+    params = [
+        click.Option(
+            [_ANY, "--sbatch"],
+            multiple=True,
+            metavar="NAME[=VALUE]",
+            help="Pass any option to sbatch unchecked, for example an option of a plugin.",
+        )
+    ]
+    for name, option in _all_options(ctx).items():
+        flags = [f"--{name}", *([f"-{option.letter}"] if option.letter else [])]
+        free = [flag for flag in flags if flag not in taken]
+        if free:
+            params.append(_param([_parameter(name), *free], option.takes))
+    return params
+
+
+def _param(names: list[str], takes: Takes) -> click.Option:
+    match takes:
+        case Takes.NOTHING:
+            return click.Option(names, flag_value="", default=None, hidden=True)
+        case Takes.PERHAPS:
+            return OptionalValue(names, default=None, hidden=True)
+        case Takes.VALUE:
+            return click.Option(names, default=None, hidden=True)
+
+
+def _parameter(name: str) -> str:
+    return "sbatch_" + re.sub(r"\W", "_", name)
+
+
+def _all_options(ctx: click.Context) -> Mapping[str, Option]:
+    return {**_listed_by_cluster(ctx), **sbatch.known_options()}
+
+
+def _listed_by_cluster(ctx: click.Context) -> Mapping[str, Option]:
+    """Return the cluster's own options; empty if sbatch was not asked."""
+    listed: Mapping[str, Option] = ctx.meta.get("cluster_options", NO_OPTIONS)
+    return listed
+
+
+def cluster_options(ctx: click.Context) -> Mapping[str, Option]:
+    """Return the options in this cluster's ``sbatch --help``, which is called once per command.
+
+    If sbatch does not answer, there are none and ``ctx.meta["silence"]`` has the reason.
+    """
+    if "cluster_options" not in ctx.meta:
+        from slurmslice.engines.slurm.client import SlurmClient  # late: only for an unknown name
+
+        ctx.meta["cluster_options"], ctx.meta["silence"] = NO_OPTIONS, ""
+        ctx.meta.pop("sbatch_params", None)
+        try:
+            ctx.meta["cluster_options"] = SlurmClient(os.environ).sbatch_options()
+        except NoAnswerError as why:
+            ctx.meta["silence"] = why.message
+    return _listed_by_cluster(ctx)
+
+
+def pop_sbatch_options(ctx: click.Context) -> Iterator[tuple[str, str]]:
+    """Remove sbatch's options from the parameters, and return their long names and values.
+
+    Only values of the cluster's own options are checked.
+
+    Raises:
+        BadInput: ``--sbatch`` has an impossible name, or a cluster's option lacks its value.
+    """
+    more = _listed_by_cluster(ctx)
+    for name in _all_options(ctx):
+        value = ctx.params.pop(_parameter(name), None)
+        if value is not None:
+            yield sbatch.check_option(name, value, more) if name in more else (name, value)
+    for text in ctx.params.pop(_ANY, ()):
+        name, _, value = text.partition("=")
+        yield sbatch.any_option(name).name, value
+
+
+def mark_optional_values(params: Iterable[click.Parameter], words: Sequence[str]) -> list[str]:
+    """Return the words, with ``--name=`` for each option that has an optional value.
+
+    Click would read the next word as its value; sbatch does not (getopt_long(3)).
+    """
+    options = [param for param in params if isinstance(param, click.Option)]
+    optional = {flag: _long(o) for o in options if isinstance(o, OptionalValue) for flag in o.opts}
+    valued = {f for o in options if not (o.is_flag or o.count) for f in o.opts} - optional.keys()
+    result: list[str] = []
+    is_value = False
+    for word in words:
+        if is_value or not word.startswith("-"):
+            result.append(word)
+            is_value = False
+        elif word.startswith("--"):
+            result.append(f"{word}=" if word in optional else word)
+            is_value = word in valued
+        else:
+            result += _spell_out_letters(word, optional, valued)
+            is_value = f"-{word[-1]}" in valued and not _has_value(word, valued)
+    return result
+
+
+def _long(option: click.Option) -> str:
+    return next((flag for flag in option.opts if flag.startswith("--")), option.opts[0])
+
+
+def _spell_out_letters(word: str, optional: Mapping[str, str], valued: set[str]) -> list[str]:
+    """Return ``-H --no-kill=`` for ``-Hk``, and other words unchanged."""
+    last = f"-{word[-1]}"
+    if last not in optional or _has_value(word, {*valued, *optional}):
+        return [word]
+    return [*([word[:-1]] if len(word) > 2 else []), f"{optional[last]}="]
+
+
+def _has_value(word: str, valued: set[str]) -> bool:
+    """Return whether a letter before the last one takes the rest of the word as its value."""
+    return any(f"-{letter}" in valued for letter in word[1:-1])

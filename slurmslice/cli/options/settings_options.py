@@ -1,0 +1,108 @@
+"""Values from settings files for the options that were not typed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from slurmslice.cli.options.sbatch_options import cluster_options
+from slurmslice.cli.output.console import emit_note
+from slurmslice.errors import BadInputError, NotAFileError
+from slurmslice.sbatch.resource_request import ResourceRequest
+from slurmslice.settings.settings_file import (
+    KnownKeys,
+    Setting,
+    SettingsFile,
+    SettingsLayer,
+    choose_layers,
+    merge_layers,
+)
+from slurmslice.settings.toml_reader import parse_settings
+from slurmslice.system.files import read_file as read_file
+
+
+def fill_in_settings(ctx: click.Context, files: list[Path], known: KnownKeys) -> None:
+    """Set each option that was not typed to its value in the settings files.
+
+    An existing run is described already: for it only ``[policy]`` is used.
+
+    Args:
+        ctx: the context of the command; its line is parsed.
+        files: the settings files. A later file overrides an earlier one.
+        known: the keys that a file may have.
+
+    Raises:
+        BadInput: a file cannot be read or has an error, or no file has the profile.
+    """
+    keys = replace(known, cluster_options=lambda: cluster_options(ctx))
+    layers = choose_layers([_read(path, keys) for path in files], ctx.params["profile"])
+    result = merge_layers([*layers, _typed(ctx)])
+    if ctx.params.get("run_name"):
+        policy = {key.option for key in keys.policy.values()}
+        result = {option: result[option] for option in result if option in policy}
+    found = {name: s for name, s in result.items() if s.file and s.value is not False}
+    for file in dict.fromkeys(setting.file for setting in found.values()):
+        names = [setting.key for setting in found.values() if setting.file == file]
+        emit_note("settings-read", f"From {file}: {', '.join(names)}", file=file, keys=names)
+    _set_options(ctx, found)
+
+
+def _options(command: click.Command) -> dict[str, click.Option]:
+    """Return the command's own options, by parameter name."""
+    return {str(o.name): o for o in command.params if isinstance(o, click.Option)}
+
+
+def _read(path: Path, keys: KnownKeys) -> SettingsFile:
+    try:
+        data = read_file(path)
+    except NotAFileError:
+        raise
+    except OSError as why:
+        raise BadInputError(
+            f"The settings in {path} cannot be read: {why.strerror}.",
+            code="unreadable-file",
+            path=str(path),
+        ) from why
+    return parse_settings(data, str(path), keys)
+
+
+def _typed(ctx: click.Context) -> SettingsLayer:
+    """Return the typed options as the highest layer."""
+    layer = {
+        name: Setting(str(value))
+        for name, value in ctx.params.items()
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
+    layer |= {f"--{name}": Setting(value) for name, value in ctx.meta["sbatch"].items()}
+    return layer | ({"words": Setting(ctx.meta["words"])} if ctx.meta["words"] else {})
+
+
+def _set_options(ctx: click.Context, found: SettingsLayer) -> None:
+    own = _options(ctx.command)
+    ctx.meta["setting_locations"] = {name: setting.where for name, setting in found.items()}
+    sbatch = []
+    for name, setting in found.items():
+        if name.startswith("--"):
+            sbatch.append((name.removeprefix("--"), str(setting.value)))
+        elif name == "words":
+            ctx.meta["words"] = setting.value
+        elif name in own:  # render has no --max-attempts and no --interval
+            ctx.params[name] = _convert(ctx, own[name], setting)
+    ctx.meta["sbatch"] = ResourceRequest.of((*sbatch, *ctx.meta["sbatch"].options))
+
+
+def _convert(ctx: click.Context, option: click.Option, setting: Setting) -> Any:
+    """Return the value in the type of the option."""
+    try:
+        return option.process_value(ctx, setting.value)
+    except click.BadParameter as why:
+        raise BadInputError(
+            f"{setting.where}: {why.message}",
+            code="bad-value",
+            option=option.name,
+            where=setting.where,
+        ) from why

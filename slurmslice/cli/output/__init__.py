@@ -1,0 +1,1 @@
+"""Output: notes, tables, previews, summaries and progress."""

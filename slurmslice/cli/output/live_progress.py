@@ -1,0 +1,216 @@
+"""Following a run: one changing line on a terminal, else plain lines."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+import click
+
+from slurmslice.actions.follow import FollowOptions, follow
+from slurmslice.actions.poll import PollResult
+from slurmslice.actions.submit_queued import SubmitOutcome
+from slurmslice.actions.watch import watch
+from slurmslice.cli.output.console import (
+    colored_state,
+    emit_note,
+    print_note,
+    printable_line,
+    use_colors,
+)
+from slurmslice.cli.output.preview import note_how_to_return, print_taken
+from slurmslice.cli.output.summary import (
+    note_on_throttle,
+    notes_on_blocked_slices,
+    print_summary,
+    run_exit_code,
+    suggest_options,
+    waiting_count,
+    waiting_message,
+)
+from slurmslice.errors import SlurmsliceError, SubmissionRejectedError
+from slurmslice.notes import Note
+from slurmslice.reports.counts import frequent_reasons
+from slurmslice.run.run import Run
+from slurmslice.status.states import State
+
+PLAIN_LINE_EVERY_S = 30.0
+_BAR = 30
+
+
+def follow_live(run: Run, options: FollowOptions) -> int:
+    """Follow a run to its end with progress, report, and return the exit code.
+
+    An interruption prints how to return. The local engine first stops its tasks.
+    """
+    return _follow_to_end(run, lambda progress: follow(run, options, progress))
+
+
+def watch_live(run: Run, interval: float | None) -> int:
+    """Watch a run with progress, report, and return the exit code.
+
+    Notes name the slices that are not submitted yet or held, and the commands for them.
+    """
+    return _follow_to_end(run, lambda progress: watch(run, progress.show_watched, interval))
+
+
+def _follow_to_end(run: Run, follow_with: Callable[[Progress], None]) -> int:
+    progress = Progress()
+    try:
+        with _interrupt_on_signals(progress):
+            follow_with(progress)
+    except KeyboardInterrupt:
+        progress.end()
+        _note_interrupted(run)
+        return 130
+    except SlurmsliceError:
+        progress.end()
+        _note_interrupted(run)
+        raise
+    finally:
+        run.engine.close()  # after any error, no local task may run on
+    progress.end()
+    print_summary(run)
+    return run_exit_code(run)
+
+
+def _note_interrupted(run: Run) -> None:
+    if run.engine.working:
+        emit_note("stopping-slices", "Stopping the running slices …")
+        run.engine.close()
+        message = f"The running slices were stopped. To continue: slurmslice run {run.record.name}"
+        emit_note("slices-stopped", message)
+        return
+    if run.in_flight():
+        waiting = "" if run.ledger.held else waiting_message(run)
+        which = "Slices in the queue" if waiting else "The slices"
+        emit_note(
+            "jobs-keep-running", f"{which} keep running without this window.", all=not waiting
+        )
+        if waiting:
+            emit_note("waiting", waiting, slices=waiting_count(run))
+        note_how_to_return(run)
+    elif not run.finished:
+        name = run.record.name
+        options = suggest_options(run.ledger.refusal)
+        emit_note(
+            "run-kept",
+            f"The run is kept; none of its slices is in the queue. To continue: slurmslice run "
+            f"{name}. With another request: slurmslice run {name} {options}",
+            run=name, command=f"slurmslice run {name} {options}",
+        )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _interrupt_on_signals(progress: Progress) -> Iterator[None]:
+    """Turn SIGHUP and SIGTERM into KeyboardInterrupt, as Ctrl-C does.
+
+    An ignored signal stays ignored, so ``nohup slurmslice run … &`` survives its terminal. Python
+    drops an exception that is raised in a finalizer, so the handler also sets a flag.
+    """
+
+    def interrupt(number: int, frame: object) -> None:
+        progress.interrupted = True
+        raise KeyboardInterrupt
+
+    ends = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+    handled = [number for number in ends if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupt) for number in handled}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class Progress:
+    """The display after each poll: one repainted line on a terminal, else a line every 30 s."""
+
+    def __init__(self) -> None:
+        self._terminal = sys.stderr.isatty()
+        self._last_line_at = -PLAIN_LINE_EVERY_S  # print the first line at once
+        self._line = ""
+        self._silences: tuple[str, ...] = ()
+        self._blocked: tuple[Note, ...] = ()
+        self._mentioned: set[str] = set()
+        self.interrupted = False
+
+    def __call__(self, run: Run, looked: PollResult, fed: SubmitOutcome) -> None:
+        """Show the states of the run after a poll and a submission."""
+        if self.interrupted:
+            raise KeyboardInterrupt
+        passing = fed.error and not isinstance(fed.error, SubmissionRejectedError)
+        silences = (*looked.silences, *([fed.waits] if passing else []))
+        if fed.taken or looked.notes or silences != self._silences:
+            self.end()
+        print_taken(run, fed.taken)
+        for found in looked.notes:
+            print_note(found)
+        if silences != self._silences:
+            for silence in silences:
+                emit_note("no-answer", f"No answer: {silence}")
+            self._silences = silences
+        hints = notes_on_blocked_slices(run)
+        if hints and hints != self._blocked:
+            self.end()
+            for hint in hints:
+                print_note(hint)
+            self._blocked = hints
+        why = f" (waiting: {fed.waits})" if fed.waits and not fed.error else ""
+        line = progress_line(run.standings.tally()) + printable_line(pending_reason(run) + why)
+        if self._terminal:
+            self._paint(line)
+        elif line == self._line or time.monotonic() - self._last_line_at < PLAIN_LINE_EVERY_S:
+            return
+        else:
+            self._last_line_at = time.monotonic()
+            emit_note("progress", click.unstyle(line))
+        self._line = line
+
+    def show_watched(self, run: Run, looked: PollResult) -> None:
+        """Show a poll of ``watch``. Mention queued slices and held arrays once."""
+        waiting = Note("waiting", waiting_message(run), {"slices": waiting_count(run)})
+        shown = [waiting] if run.ledger.queue else []
+        if held := note_on_throttle(run):
+            shown.append(held)
+        for one in shown if not run.ledger.held else ():
+            if one.code not in self._mentioned:
+                self.end()
+                print_note(one)
+        self._mentioned = {one.code for one in shown}
+        self(run, looked, SubmitOutcome())
+
+    def _paint(self, line: str) -> None:
+        plain, width = click.unstyle(line), shutil.get_terminal_size().columns - 1
+        if len(plain) > width:  # a wrapped line cannot be repainted
+            line = plain[:width]
+        click.echo(f"\r\x1b[K{line}", nl=False, err=True, color=use_colors(True))
+
+    def end(self) -> None:
+        """End the repainted line, so that the next text starts on a new line."""
+        if self._terminal and self._line:
+            click.echo("", err=True)
+            self._line = ""
+
+
+def progress_line(states: Mapping[State, int]) -> str:
+    """Return a bar (done, ended otherwise, running) and the count of each state."""
+    total = sum(states.values())
+    done, running = states.get(State.COMPLETED, 0), states.get(State.RUNNING, 0)
+    ended = sum(n for state, n in states.items() if state.final)
+    cells = [round(_BAR * n / total) for n in (done, ended, ended + running)]
+    bar = "█" * cells[0] + "x" * (cells[1] - cells[0]) + "▒" * (cells[2] - cells[1])
+    words = ", ".join(f"{n} {colored_state(state)}" for state, n in sorted(states.items()) if n)
+    return f"{bar:·<{_BAR}} {ended}/{total} ended: {words}"
+
+
+def pending_reason(run: Run) -> str:
+    """Return why slices are pending if none runs; empty if one runs or none is pending."""
+    states = run.standings.tally()
+    if State.RUNNING in states or State.PENDING not in states:
+        return ""
+    return f" ({frequent_reasons(run, run.standings.rows_in({State.PENDING}))})"

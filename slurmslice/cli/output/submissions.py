@@ -1,0 +1,247 @@
+"""Submission for ``submit`` and ``resubmit``, with messages; a dry run only shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+from slurmslice.actions.control import release, wait_until_cancelled
+from slurmslice.actions.follow import FINISH_ONLY_OPTIONS, reason_to_hold, record_max_failures
+from slurmslice.actions.submit import ChooseRows, execute_plan, find_requeued_before
+from slurmslice.actions.submit_queued import SubmitOutcome
+from slurmslice.cli.output.console import emit_note, print_line, print_note
+from slurmslice.cli.output.live_progress import follow_live
+from slurmslice.cli.output.preview import note_how_to_return, print_taken, relative_path
+from slurmslice.cli.output.refresh import refresh, settle_doubts
+from slurmslice.cli.output.summary import (
+    NOT_FINISHED,
+    next_step,
+    suggest_options,
+    waiting_count,
+    waiting_message,
+)
+from slurmslice.errors import BadInputError, EngineError, SubmissionRejectedError
+from slurmslice.plan.plan import Choice, Plan, make_plan, refuse_impossible_requests
+from slurmslice.plan.submission import PlannedSubmission, overridden_edit_notes
+from slurmslice.reports.counts import count_text, key_ranges
+from slurmslice.run.run import Run
+from slurmslice.spec.command import quote, quote_words
+
+
+def submit_or_show(
+    run: Run,
+    choose: ChooseRows,
+    changes: Mapping[str, str],
+    *,
+    verb: str,
+    again: Callable[[Sequence[str]], Sequence[str]],
+    nothing: Callable[[Run], None],
+) -> int:
+    """Submit the chosen slices, or show the submissions if the run is read-only.
+
+    Args:
+        run: the run.
+        choose: chooses the slices.
+        changes: sbatch options that change their request.
+        verb: the verb that was typed.
+        again: returns the words that choose the same slices again, with the given options.
+        nothing: prints that there is nothing to do.
+
+    Returns:
+        the exit code.
+    """
+    refresh(run)
+    if not run.place.read_only:
+        settle_doubts(run)
+    find_requeued_before(run, choose, verb)
+    plan = checked_plan(run, choose, changes)
+    if run.place.read_only:
+        show_plan(run, plan, nothing)
+        return 0
+    try:
+        fed = execute_plan(run, plan, verb)
+        print_taken(run, fed.taken)
+        note_left_out(run, fed)
+        fed.check(passing=False)
+    except EngineError as why:
+        options = (
+            suggest_options(why.message).split() if isinstance(why, SubmissionRejectedError) else []
+        )
+        line = quote_words(("slurmslice", verb, run.record.name, *again(options)))
+        changed = ", with a changed request" if options else ""
+        kept = f"The run is kept: {relative_path(run.place.path)}. To try again{changed}: {line}"
+        emit_note("run-kept", kept, run=run.record.name, command=line)
+        raise
+    if not fed.taken and not run.ledger.queue:
+        nothing(run)
+        return 0
+    return _finish(run, fed)
+
+
+def checked_plan(run: Run, choose: ChooseRows, changes: Mapping[str, str]) -> Plan:
+    """Plan the submission of the chosen slices, and warn about a lower request.
+
+    Raises:
+        BadInput: the slices could never run, or the user probably forgot an x: a bare number is
+            less than a tenth of the slices' last request.
+    """
+    plan = refuse_impossible_requests(run, make_plan(run, Choice(choose(run), changes)))
+    plan.check()
+    for less, rows in plan.lowered.items():
+        option = less.option
+        keys = key_ranges([run.table.keys[row] for row in rows])
+        found = f"--{option}={less.now} is less than the {less.before} that {keys} had"
+        if less.far and changes.get(option, "").isdecimal():
+            raise BadInputError(
+                f"{found}. Nothing was submitted.",
+                f"For {changes[option]} times as much: --{option} {changes[option]}x. To request "
+                f"so little: --{option} {less.now}",
+                code="request-lowered",
+                option=option,
+                value=less.now,
+            )
+        emit_note(
+            "lower-request", f"Note: {found}. For twice as much: --{option} 2x",
+            option=option, before=less.before, now=less.now, keys=keys,
+        )  # fmt: skip
+    return plan
+
+
+def note_left_out(run: Run, fed: SubmitOutcome) -> None:
+    """Name the slices of the plan that were not submitted, because they changed meanwhile."""
+    if fed.left_out:
+        message = f"Left out, because they changed meanwhile: {_describe_slices(run, fed.left_out)}"
+        emit_note("slices-left-out", message, **_slice_fields(run, fed.left_out))
+
+
+def change_max_failures(run: Run, limit: int) -> None:
+    """Record ``--max-failures`` in an existing run, and release what the new limit does not hold.
+
+    A dry run only shows both.
+
+    Args:
+        run: the run.
+        limit: slices that may fail for good; ``NO_LIMIT`` for any number.
+    """
+    refresh(run)
+    if limit != run.max_failures:
+        before = run.max_failures
+        record_max_failures(run, limit)
+        verb = "Would record" if run.place.read_only else "Recorded"
+        message = f"{verb} --max-failures {limit or 'none'}."
+        emit_note("policy-recorded", message, max_failures=limit, before=before)
+    if not reason_to_hold(run):
+        release_held(run)
+
+
+def release_held(run: Run) -> None:
+    """Release the slices that the circuit breaker holds, and name them.
+
+    Slices with an edited script are cancelled first and then submitted again; this waits until
+    Slurm has removed them. A dry run only names the slices.
+    """
+    result, dry_run = release(run), run.place.read_only
+    if renewed := result.renewed:
+        emit_note(
+            "held-slices-replaced",
+            f"{'Would cancel' if dry_run else 'Cancelled'} {_describe_slices(run, renewed)} that "
+            "the circuit breaker held with the script before its edit. They are submitted again.",
+            **_slice_fields(run, renewed), dry_run=dry_run,
+        )  # fmt: skip
+    if released := result.released:
+        verb = "Would release" if dry_run else "Released"
+        message = f"{verb} {_describe_slices(run, released)} that the circuit breaker held."
+        emit_note("held-slices-released", message, **_slice_fields(run, released), dry_run=dry_run)
+    if renewed and not (dry_run or wait_until_cancelled(run, renewed)):
+        name = quote(run.record.name)
+        message = f"Slurm has not removed them yet. To submit them later: slurmslice run {name}"
+        emit_note("cancel-not-finished", message)
+
+
+def _describe_slices(run: Run, rows: Sequence[int]) -> str:
+    return "{} ({keys})".format(count_text(len(rows)), **_slice_fields(run, rows))
+
+
+def _slice_fields(run: Run, rows: Sequence[int]) -> dict[str, Any]:
+    """Return the fields of a note that names slices: how many, and their keys."""
+    return {"slices": len(rows), "keys": key_ranges([run.table.keys[row] for row in rows])}
+
+
+def _finish(run: Run, fed: SubmitOutcome) -> int:
+    """Follow slices on this machine, which run only while a process follows them; else end."""
+    run.engine.wait(0)
+    if run.engine.working:
+        code = follow_live(run, FINISH_ONLY_OPTIONS)
+        return 0 if code == NOT_FINISHED else code  # the submitted slices have ended; others wait
+    if run.engine.runs_in_process:
+        emit_note("other-process-works", "The `slurmslice run` in the other process runs them.")
+    note_how_to_return(run)
+    note_waiting(run, fed)
+    return 0
+
+
+def note_waiting(run: Run, fed: SubmitOutcome) -> None:
+    """Print how many slices wait, why, and the command that submits them."""
+    if run.ledger.held:
+        again = [row for row in run.ledger.queue if run.ledger.attempts[row]]
+        if again:
+            wait = "slice waits" if len(again) == 1 else "slices wait"
+            message = f"{len(again)} {wait} for resubmission, {run.ledger.held}."
+            emit_note("resubmitted-but-held", message, slices=len(again))
+        emit_note("next-step", next_step(run))
+        return
+    if words := waiting_message(run, fed.waits):
+        emit_note("waiting", words, slices=waiting_count(run))
+
+
+_SHOWN = 5
+
+
+def show_plan(run: Run, plan: Plan, nothing: Callable[[Run], None]) -> None:
+    """Print the first submissions of a plan and the number of others, or ``nothing``."""
+    for found in plan.notes:
+        print_note(found)
+    if run.ledger.held:
+        return
+    submissions = plan.submissions(run)
+    first = list(islice(submissions, _SHOWN))
+    if not first:
+        nothing(run)
+    for submission in first:
+        _show_submission(run, submission)
+    rest = list(submissions)
+    if rest:
+        more = sum(len(submission.batch.rows) for submission in rest)
+        emit_note(
+            "more-submissions",
+            f"… and {count_text(more)} in {count_text(len(rest), 'more submission')}, "
+            f"up to {rest[-1].number:03d}.",
+            slices=more, submissions=len(rest), last=rest[-1].number,
+        )  # fmt: skip
+
+
+def nothing_waits(run: Run) -> None:
+    """Print that no slice of the run waits."""
+    emit_note("nothing-waits", "No slice of this run waits to be submitted.")
+
+
+def _show_submission(run: Run, submission: PlannedSubmission) -> None:
+    slices = _describe_slices(run, submission.batch.rows)
+    what = f"Would submit {slices} as submission {submission.number:03d}"
+    by_sbatch = run.engine.may_be_submitted_by_hand
+    fields = _slice_fields(run, submission.batch.rows)
+    message = f"{what}{':' if by_sbatch else '.'}"
+    emit_note("would-submit", message, **fields, submission=submission.number)
+    if not by_sbatch:
+        return
+    words = [
+        "sbatch",
+        "--parsable",
+        *submission.overrides.to_argv(),
+        relative_path(run.place.script),
+        *submission.arguments,
+    ]
+    print_line(quote_words(words))
+    for found in overridden_edit_notes(run, submission):
+        print_note(found, "  ")

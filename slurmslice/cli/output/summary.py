@@ -1,0 +1,237 @@
+"""The summary in ``status`` and at the end of a run: counts, keys, and the next commands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from slurmslice.actions.poll import PollResult
+from slurmslice.cli.output.console import colored_state, emit_note, print_line, print_note
+from slurmslice.cli.output.preview import relative_path
+from slurmslice.engines.slurm.job_states import find_blocking_reason
+from slurmslice.engines.slurm.sbatch_result import suggest_change
+from slurmslice.notes import Note
+from slurmslice.reports.counts import count_text, counts_by_state, key_ranges
+from slurmslice.run.run import Run
+from slurmslice.spec.command import quote
+from slurmslice.status.reconcile import is_unknown_to_slurm
+from slurmslice.status.states import FAILED_STATES, IN_FLIGHT_STATES, State
+
+
+def print_summary(run: Run) -> None:
+    """Print counts with key ranges to stdout, and advice to stderr."""
+    for one in counts_by_state(run):
+        print_line(f" {len(one.rows):>7}  {one.keys}  ({one.why})", colored_state(one.state, 14))
+    if run.ledger.refusal:
+        emit_note("submission-rejected", run.ledger.refusal)
+    for found in notes_on_blocked_slices(run):
+        print_note(found)
+    if hint := _waiting_beside_running(run):
+        emit_note("waiting", hint, slices=waiting_count(run))
+    if hint := next_step(run):
+        emit_note("next-step", hint)
+
+
+def notes_on_silence(looked: PollResult) -> Iterator[Note]:
+    """Return a note for each source that did not answer."""
+    return (Note("no-answer", f"No answer: {silence}") for silence in looked.silences)
+
+
+def _waiting_beside_running(run: Run) -> str:
+    """Return the message on queued slices while others are in flight; empty if there are none."""
+    if run.ledger.held or not (run.ledger.queue and run.in_flight()):
+        return ""
+    return f"{waiting_message(run)} If one of them is running already, there is nothing to do."
+
+
+def waiting_message(run: Run, why: str = "not in the queue yet") -> str:
+    """Return how many slices wait, why, and what submits them; empty if no slice waits."""
+    if queued := len(run.ledger.queue):
+        commands = _commands_to_continue(run)
+        return f"{count_text(queued)} waiting ({why}). To submit them as there is room: {commands}."
+    name, waiting = quote(run.record.name), run.standings.tally().get(State.WAITING, 0)
+    return f"{count_text(waiting)} waiting. To submit: slurmslice submit {name}" if waiting else ""
+
+
+def waiting_count(run: Run) -> int:
+    """Return the number of queued slices; if there are none, of slices that nobody has queued."""
+    return len(run.ledger.queue) or run.standings.tally().get(State.WAITING, 0)
+
+
+def note_on_throttle(run: Run) -> Note | None:
+    """Return a note on the arrays that the throttle holds; None if it holds none."""
+    held = sum(submission.share == 0 for submission in run.in_flight())
+    if not held:
+        return None
+    message = (
+        f"Held by the throttle until others have ended: {count_text(held, 'array')}. "
+        f"To release them then: {_commands_to_continue(run)}."
+    )
+    return Note("held-for-throttle", message, {"arrays": held})
+
+
+def _commands_to_continue(run: Run) -> str:
+    """Return the commands that continue a run without further input."""
+    name = quote(run.record.name)
+    by_cron = f", or slurmslice tick {name} (from cron)" if run.engine.has_queue_limits else ""
+    return f"slurmslice run {name}{by_cron}"
+
+
+def notes_on_blocked_slices(run: Run) -> tuple[Note, ...]:
+    """Return a note on each reason why pending slices cannot start, with the commands to type."""
+    if run.ledger.held:
+        return ()
+    # An array held for the throttle is not blocked: the process that follows the run releases it.
+    held = {number for number, given in run.ledger.submissions.items() if given.share == 0}
+    pending = run.standings.rows_in({State.PENDING})
+    pending = [row for row in pending if run.standings[row].submission not in held]
+    blockers = {text: find_blocking_reason(text) for text in run.standings.reasons(pending)}
+    notes = []
+    for blocker in dict.fromkeys(filter(None, blockers.values())):
+        rows = [row for row in pending if blockers[run.standings[row].reason] == blocker]
+        keys = key_ranges([run.table.keys[row] for row in rows])
+        message = f"{keys}: will not start ({blocker.slurm_reason}), it {blocker.explanation}."
+        job = (run.job_of(run.standings[rows[0]]) or "").partition("_")[0]
+        advice = blocker.advice.format(job=job) or _how_to_resubmit(
+            run, rows, blocker.options_to_change
+        )
+        names = {"keys": keys, "reason": blocker.slurm_reason}
+        notes.append(Note("will-not-start", f"{message}\n{advice}", names))
+    return (*notes, *_notes_on_unknown_slices(run))
+
+
+UNKNOWN_AFTER_S = 600.0
+"""Seconds after a submission. By then each source that answers knows it, or has lost it."""
+
+
+def _notes_on_unknown_slices(run: Run) -> list[Note]:
+    """Return a note on slices that Slurm does not know although it answers, if there are any."""
+    rows = run.standings.rows_in(IN_FLIGHT_STATES)
+    if not any(map(is_unknown_to_slurm, run.standings.reasons(rows))):
+        return []
+    old = {
+        n for n, s in run.ledger.submissions.items() if run.clock() - s.intent.at >= UNKNOWN_AFTER_S
+    }
+    standings = ((row, run.standings[row]) for row in rows)
+    lost = [
+        row for row, one in standings if one.submission in old and is_unknown_to_slurm(one.reason)
+    ]
+    if not lost:
+        return []
+    keys = key_ranges([run.table.keys[row] for row in lost])
+    again = _how_to_resubmit(run, lost, "", to="If this persists:")
+    message = f"{keys}: Slurm answers, but does not know these slices any more."
+    return [Note("unknown-to-slurm", f"{message}\n{again}", {"keys": keys})]
+
+
+def _how_to_resubmit(
+    run: Run, rows: Sequence[int], options: str, *, to: str = "To change it:"
+) -> str:
+    """Return the two lines that cancel slices and resubmit them, perhaps with a new request."""
+    name = quote(run.record.name)
+    others = sum(n for state, n in run.standings.tally().items() if not state.final) > len(rows)
+    keys = f" -- {quote(run.table.keys[rows[0]])} …" if others else ""
+    return (
+        f"{to} slurmslice cancel {name}{keys}\n"
+        f"{'then:':{len(to)}} slurmslice resubmit {name} --state CANCELLED {options}".rstrip()
+    )
+
+
+def next_step(run: Run) -> str:
+    """Return the commands to type next; empty if there is nothing to do."""
+    states = run.standings.tally()
+    failed = [state for state in states if state.failed]
+    if run.ledger.held and not run.finished:
+        return _after_hold(run, bool(failed))
+    if failed:
+        return _after_failures(run, failed)
+    if State.CANCELLED in states and run.finished:
+        name = quote(run.record.name)
+        return f"To submit cancelled slices again: slurmslice resubmit {name} --state CANCELLED"
+    return _how_to_submit_waiting(run)
+
+
+def _after_hold(run: Run, any_failed: bool) -> str:
+    name = quote(run.record.name)
+    # A failed slice may be queued for resubmission. Its log still shows the cause.
+    queued = (row for row in run.ledger.queue if run.standings.seen(row).state.failed)
+    seen = next(queued, None)
+    first = _first_key(run) if any_failed else "" if seen is None else quote(run.table.keys[seen])
+    why = f"See why:       slurmslice logs {name} -- {first}\n" if first else ""
+    place = _place_to_repair(run)
+    where = f"Repair:        {place}\n" if place else ""
+    line = f"slurmslice resubmit {name} --max-failures none"
+    repaired = f"Then:          {line}\n" if any_failed else ""
+    return (
+        f"The rest is {run.ledger.held}.\n{why}{where}{repaired}"
+        f"To go on anyway: slurmslice run {name} --max-failures none"
+    )
+
+
+def _after_failures(run: Run, failed: Sequence[State]) -> str:
+    name, place = quote(run.record.name), _place_to_repair(run)
+    where = f"Repair:      {place}\n" if place else ""
+    lines = [f"slurmslice resubmit {name}{choice}" for choice in _resubmit_choices(failed)]
+    waiting = _how_to_submit_waiting(run)
+    return (
+        f"See why:     slurmslice logs {name} -- {_first_key(run)}\n{where}Then:        "
+        + "\n             ".join(lines)
+        + (f"\n{waiting}" if waiting else "")
+    )
+
+
+def _how_to_submit_waiting(run: Run) -> str:
+    """Return the command for waiting slices that no process submits; empty if there are none."""
+    waiting = run.standings.tally().get(State.WAITING, 0)
+    if not waiting or (run.in_flight() and waiting == len(run.ledger.queue)):
+        return ""
+    verb, name = "run" if run.engine.runs_in_process else "submit", quote(run.record.name)
+    if run.ledger.refusal:
+        options = suggest_options(run.ledger.refusal)
+        return f"Change the request, for example: slurmslice {verb} {name} {options}"
+    return f"To submit waiting slices: slurmslice {verb} {name}"
+
+
+_SETUP_EXITED = ("setup exited", "its setup exited")
+
+
+def _place_to_repair(run: Run) -> str:
+    """Return the file that probably caused failures; empty if no command failed."""
+    why = run.standings.reasons(run.standings.rows_in({State.FAILED}))
+    if not why:
+        return ""
+    script = quote(relative_path(run.place.script))
+    if any(reason.startswith(_SETUP_EXITED) for reason in why):
+        return f"the setup in {script} (resubmit uses the edited script)"
+    return f"the program, or {script} (resubmit uses the edited script)"
+
+
+def suggest_options(refusal: str) -> str:
+    """Return options to change after a rejected submission; an example if none is known."""
+    return suggest_change(refusal)[0] or "-p PARTITION"
+
+
+def _resubmit_choices(failed: Sequence[State]) -> list[str]:
+    """Return the words after ``resubmit RUN``: one entry for each cause of failure."""
+    rest = [state for state in failed if state not in _RAISED_REQUESTS]
+    causes = [([state], more) for state, more in _RAISED_REQUESTS.items() if state in failed]
+    causes += [(rest, "")] if rest else []
+    chosen = [f" --state {','.join(states)}" if len(causes) > 1 else "" for states, _ in causes]
+    return [choice + more for choice, (_, more) in zip(chosen, causes, strict=True)]
+
+
+_RAISED_REQUESTS = {State.OUT_OF_MEMORY: " --mem 2x", State.TIMEOUT: " --time 2x"}
+
+
+def _first_key(run: Run) -> str:
+    """Return the key of the first failed slice, quoted for the shell."""
+    return quote(run.table.keys[run.standings.rows_in(FAILED_STATES)[0]])
+
+
+NOT_FINISHED = 4
+
+
+def run_exit_code(run: Run) -> int:
+    """Return 0 if every slice is done, 1 if the run is finished otherwise, 4 if it is not."""
+    if not run.finished:
+        return NOT_FINISHED
+    return 0 if run.succeeded else 1

@@ -1,0 +1,86 @@
+"""Aligned tables on stdout. A terminal cuts long lines; a pipe gets them whole."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Sequence
+
+from slurmslice.cli.output.console import printable_line, use_colors
+from slurmslice.reports.slice_requests import SliceRequests
+from slurmslice.run.run import Run
+from slurmslice.sbatch.units import format_time
+from slurmslice.status.reconcile import SliceStatus
+from slurmslice.system.escaping import escape
+
+_WIDE = 10_000_000  # more than the longest value with every byte escaped
+
+
+def print_slices_table(run: Run, rows: Iterable[int]) -> None:
+    """Print one line per slice: its state, node, resource use and request."""
+    header = ("KEY", "STATE", "ATTEMPT", "JOB", "EXIT", "ELAPSED", "LIMIT", "CPU", "MEMORY",
+              "REQUESTED", "NODE", "REASON")  # fmt: skip
+    requested = SliceRequests(run)
+    lines = (_slice_line(run, row, requested) for row in rows)
+    print_table(header, lines, right=(2, 5, 6, 7, 8, 9))
+
+
+def _slice_line(run: Run, row: int, requested: SliceRequests) -> tuple[str, ...]:
+    standing, asked = run.standings[row], requested.of(row)
+    return (
+        escape(run.table.keys[row]),
+        str(standing.state),
+        str(standing.attempt or ""),
+        run.job_of(standing) or "",
+        _exit(standing),
+        _seconds(_elapsed(standing)),
+        "" if asked.time_s is None else format_time(asked.time_s),
+        _seconds(standing.cpu_s),
+        _mib(standing.max_rss_bytes),
+        _mib(asked.mem_bytes),
+        standing.node or "",
+        escape(requested.why(row)),
+    )
+
+
+def _elapsed(standing: SliceStatus) -> float | None:
+    if standing.elapsed_s is None and standing.started_at and not standing.ended_at:
+        return max(0.0, time.time() - standing.started_at)
+    return standing.elapsed_s
+
+
+def _exit(standing: SliceStatus) -> str:
+    if standing.exit_code is None:
+        return ""
+    return f"{standing.exit_code}:{standing.signal or 0}"
+
+
+def _seconds(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.1f}s" if value < 60 else format_time(round(value))
+
+
+def _mib(value: int | None) -> str:
+    return "" if value is None else f"{value / 2**20:.0f}M"
+
+
+def print_table(
+    header: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = ()
+) -> None:
+    """Print an aligned table. A terminal cuts long lines at its edge; a pipe gets them whole."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for position, title in enumerate(header):
+        justify = "right" if position in right else "left"
+        table.add_column(title, justify=justify, no_wrap=True, overflow="ellipsis")  # type: ignore[arg-type]
+    for row in rows:
+        table.add_row(*(Text(printable_line(cell)) for cell in row))
+    terminal = sys.stdout.isatty()
+    console = Console(
+        width=None if terminal else _WIDE, no_color=not use_colors(terminal), highlight=False
+    )
+    console.print(table)

@@ -1,0 +1,258 @@
+"""The engines that run array tasks: Slurm, or this machine. This module is their protocol.
+
+Each method that asks the engine may raise ``NoAnswer``: then nothing is known. No method writes
+to the journal; only the run does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from slurmslice.notes import Note
+from slurmslice.sbatch.array_expression import ArrayExpression
+from slurmslice.sbatch.resource_request import ResourceRequest
+from slurmslice.status.reports import Observation, TaskId, TaskReport
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitRequest:
+    """The request for one submission, as an engine gets it.
+
+    Attributes:
+        number: the submission's number in its run, from 1.
+        job_name: the job's name, which ends in the token.
+        token: the random token.
+        script: the run's script.
+        folder: the submission's folder; a task's own output goes to ``tasks/%a.log`` in it.
+        array: the indices and the throttle in force.
+        overrides: all sbatch options given beside the script.
+        arguments: the script's arguments (``002``); none for the first submission.
+        request: every option in force for one task, the overrides included.
+    """
+
+    number: int
+    job_name: str
+    token: str
+    script: Path
+    folder: Path
+    array: ArrayExpression
+    overrides: ResourceRequest
+    arguments: tuple[str, ...]
+    request: ResourceRequest
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitResult:
+    """The result of an accepted submission.
+
+    Attributes:
+        job: the array's job id.
+        cluster: the cluster that accepted it, if the answer names one.
+        notes: notes for the person (a wrapper's warnings, dropped environment variables).
+    """
+
+    job: str
+    cluster: str | None = None
+    notes: tuple[Note, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TaskLimits:
+    """The limits of the engine for tasks with one request, as far as they are known.
+
+    Attributes:
+        max_array_size: the highest array index plus one.
+        at_once: tasks that can run at once; 0 if none can run in the present configuration;
+            None if not known.
+        why: the source of ``at_once``, for a person.
+        max_time_s: the longest time limit of a task, seconds; None if there is no maximum, or
+            it is not known.
+        default_time_s: the time limit of a task that requests none, seconds; None if there is
+            none, or it is not known.
+        never: the reason why no such task can ever run, even on an empty cluster with all nodes
+            up; empty if one may run, or if that is not certain.
+        note: a note for the person about such tasks on this engine; empty if there is none.
+    """
+
+    max_array_size: int
+    at_once: int | None = None
+    why: str = ""
+    max_time_s: int | None = None
+    default_time_s: int | None = None
+    never: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueCapacity:
+    """The number of tasks that an engine's queue accepts now.
+
+    Attributes:
+        max_array_size: the highest array index plus one.
+        per_array: the maximum number of tasks in one array.
+        tasks: the number of tasks that it accepts now, in all; None if there is no limit.
+        why: the source of that limit, for a person.
+    """
+
+    max_array_size: int
+    per_array: int
+    tasks: int | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundJob:
+    """A job that was found by its token.
+
+    Attributes:
+        job: the array's job id.
+        array: the indices that it was submitted with; None if the source does not give them.
+    """
+
+    job: str
+    array: ArrayExpression | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobInfo:
+    """The name, the script and the array of one job, as the engine has them.
+
+    Attributes:
+        name: the job's name.
+        command: its script's path, and its arguments up to the last one that is not a number.
+        arguments: the numbers at the end of its script's arguments.
+        script: the script's text, as the engine has it; None if the engine no longer has it.
+        array: the indices that it was submitted with; None unless all are known.
+    """
+
+    name: str
+    command: str
+    arguments: tuple[str, ...]
+    script: str | None
+    array: ArrayExpression | None = None
+
+
+class Engine(Protocol):
+    """An engine runs array tasks and reports their states."""
+
+    name: str
+    """``slurm`` or ``local``: for people and for ``run.json``, never for decisions."""
+
+    runs_in_process: bool
+    """Tasks run only while a slurmslice process waits for them. A throttle replaces the CPUs."""
+
+    jobs_outlive_us: bool
+    """Jobs are in a queue of their own, with a copy of the script, whatever becomes of us."""
+
+    may_be_submitted_by_hand: bool
+    """A person can submit the script without slurmslice (``sbatch script.sh``)."""
+
+    has_queue_limits: bool
+    """What is to be submitted may have to wait for room in the queue."""
+
+    counts_whole_minutes: bool
+    """A time limit is rounded up to minutes."""
+
+    @property
+    def working(self) -> bool:
+        """True if this process runs tasks itself now, and must live until they have ended."""
+
+    def close(self) -> None:
+        """Stop and return the tasks that this process runs itself; Slurm's jobs are not touched."""
+
+    def cluster(self) -> str:
+        """Name this cluster or machine; a run belongs to one."""
+
+    def limits(self, request: ResourceRequest) -> TaskLimits:
+        """Ask for the limits of tasks with this request.
+
+        Raises:
+            BadInput: the engine can never satisfy this request (GPUs on the local engine).
+            NoAnswer: the engine did not answer.
+        """
+
+    def intake(self, request: ResourceRequest) -> QueueCapacity:
+        """Ask for the number of such tasks that fit into the queue now, beside the queued ones.
+
+        Raises:
+            NoAnswer: the engine did not answer.
+        """
+
+    def submit(self, order: SubmitRequest) -> SubmitResult:
+        """Submit an array.
+
+        Raises:
+            Refused: rejected for good; the message holds the engine's own words.
+            Full: rejected now; a later try may succeed.
+            Unsure: it may have been accepted: look up the token.
+            BadInput: the engine can never satisfy this request.
+        """
+
+    def test(self, order: SubmitRequest) -> str:
+        """Ask what the engine would do with a submission, in its own words. Submit nothing.
+
+        Raises:
+            Refused: it would reject the submission.
+            BadInput: it cannot tell.
+            NoAnswer: it did not answer.
+        """
+
+    def identify(self, job: str) -> JobInfo:
+        """Look up a job by its id.
+
+        Raises:
+            BadInput: there is no such job, or the engine has forgotten it.
+            NoAnswer: the engine did not answer.
+        """
+
+    def find(self, order_token: str, job_name: str, since: float) -> FoundJob | None:
+        """Find the job with a token, in the queue or in accounting; None if neither has it.
+
+        Args:
+            order_token: the token.
+            job_name: the job's whole name, for sources that are queried by name.
+            since: the earliest possible time of its submission, epoch seconds.
+
+        Raises:
+            NoAnswer: the queue did not answer, so the job may exist all the same.
+        """
+
+    def observe(self, jobs: Sequence[tuple[str, str]]) -> Observation:
+        """Poll these jobs once, given as (job id, job name). Leave out all other jobs.
+
+        Each id occurs only once among them.
+        """
+
+    def measure(
+        self, jobs: Sequence[tuple[str, str]], tasks: Iterable[TaskId]
+    ) -> dict[TaskId, TaskReport]:
+        """Report steps, CPU time and memory of tasks, if ``observe`` does not.
+
+        Args:
+            jobs: as for ``observe``.
+            tasks: ended tasks of these jobs; the result may hold more tasks.
+
+        Raises:
+            NoAnswer: the engine did not answer.
+        """
+
+    # Job ids start at 1 again after a controller lost its state. So the four methods below do
+    # nothing, without an error, if the job with this id has another name.
+
+    def cancel(self, job: str, name: str, indices: Collection[int] | None) -> None:
+        """Request the end of these tasks of an array, or of all. It does not wait for that end."""
+
+    def throttle(self, job: str, name: str, limit: int | None) -> None:
+        """Limit the tasks of an array that run at once; None for no limit."""
+
+    def hold(self, job: str, name: str) -> None:
+        """Keep the tasks of an array that have not started from starting."""
+
+    def release(self, job: str, name: str) -> None:
+        """Let the held tasks of an array start again."""
+
+    def wait(self, seconds: float) -> None:
+        """Wait for so long, or less if something changed. The local engine runs tasks meanwhile."""

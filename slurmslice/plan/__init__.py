@@ -1,0 +1,1 @@
+"""Plans: the submissions that would be made next. Nothing here submits."""

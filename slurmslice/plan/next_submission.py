@@ -1,0 +1,185 @@
+"""The next submission: the queued slices that it carries, and the options on sbatch's command line.
+
+It is planned from the script as it is now (``submission``). Nothing is written here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from slurmslice.plan.batches import Batch, make_batch, rows_that_fit
+from slurmslice.plan.submission import (
+    PlannedSubmission,
+    RunScript,
+    check_script_paths,
+    is_unsubmitted,
+    new_token,
+    script_array,
+    script_job_name,
+    script_rows_of_index,
+    submission_output_pattern,
+)
+from slurmslice.run.run import Run
+from slurmslice.sbatch.array_expression import compress_indices
+from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
+from slurmslice.spec.packing import slice_time_argument, task_request
+from slurmslice.spec.run_spec import job_name
+
+QueuedRequests = Mapping[int, ResourceRequest]
+"""The rows to submit, in order; for each the options that differ from the script's."""
+
+
+@dataclass(frozen=True, slots=True)
+class SubmissionBounds:
+    """The maximum size of the next submission.
+
+    Attributes:
+        most: the maximum number of array tasks, from 1.
+        throttle: the number of them that may run at once; None for no limit.
+    """
+
+    most: int
+    throttle: int | None = None
+
+
+def next_submissions(
+    run: Run, script: RunScript, queue: QueuedRequests, bounds: SubmissionBounds
+) -> Iterator[PlannedSubmission]:
+    """Plan the submissions that carry all queued slices, as few as possible, one after another.
+
+    Raises:
+        BadInput: the script cannot be understood.
+    """
+    left, number, script_is_next = dict(queue), run.ledger.next_number, is_unsubmitted(run)
+    while left:
+        planned = next_submission(
+            run, script, left, bounds, number=number, script_is_next=script_is_next
+        )
+        for row in planned.batch.rows:
+            del left[row]
+        number, script_is_next = planned.number + 1, False
+        yield planned
+
+
+def next_submission(
+    run: Run,
+    script: RunScript,
+    queue: QueuedRequests,
+    bounds: SubmissionBounds,
+    *,
+    number: int,
+    script_is_next: bool,
+) -> PlannedSubmission:
+    """Plan the submission that carries the first queued slice and as many others as possible.
+
+    Args:
+        run: the run.
+        script: its script as it is now.
+        queue: rows and their requests, in order; not empty.
+        bounds: the maximum size.
+        number: its number; 001 is the script's own submission.
+        script_is_next: the script may be submitted as it is.
+
+    Raises:
+        BadInput: the script cannot be understood.
+    """
+    check_script_paths(run, script)
+    first = _first(run, script, queue, bounds, number) if script_is_next else None
+    return first or _later(run, script, queue, bounds, max(number, 2))
+
+
+def _first(
+    run: Run,
+    script: RunScript,
+    queue: QueuedRequests,
+    bounds: SubmissionBounds,
+    number: int,
+) -> PlannedSubmission | None:
+    """Plan the script as it is, with as few options on the command line as possible.
+
+    Returns:
+        None if the first queued slices are not all those of the script's array. Then a part of
+        them gets a submission of its own: if a person also submits the script by hand, that job
+        carries more slices than the part.
+    """
+    changes, written = next(iter(queue.values())), script_array(script.request)
+    rows = tuple(row for index in sorted(written) for row in script_rows_of_index(run, index))
+    if len(written) > bounds.most or any(queue.get(row) != changes for row in rows):
+        return None
+    array = compress_indices(sorted(written), bounds.throttle)
+    name, token = (
+        script_job_name(run, script.request),
+        run.record.token if number == 1 else new_token(),
+    )
+    overrides: dict[str, str] = {}
+    if bounds.throttle != written.throttle:
+        overrides["array"] = str(array)
+    if number > 1 or token not in name:
+        name = job_name(name.removesuffix(f"-{run.record.token}"), token)
+        overrides["job-name"] = name
+    part = Batch(rows, array, changes)
+    return _planned(
+        run, script, number=number, token=token, name=name, part=part, overrides=overrides,
+        table_rows=run.first_rows,
+    )  # fmt: skip
+
+
+def _later(
+    run: Run,
+    script: RunScript,
+    queue: QueuedRequests,
+    bounds: SubmissionBounds,
+    number: int,
+) -> PlannedSubmission:
+    """Plan the script with another array, and a new task table."""
+    changes, record = next(iter(queue.values())), run.record
+    direct, pack = record.direct, record.packing.pack
+    alike = (row for row, wanted in queue.items() if wanted == changes)
+    some = list(islice(alike, bounds.most * pack))
+    rows = rows_that_fit(run.table, some, direct=direct, pack=pack, most=bounds.most)
+    part = make_batch(
+        run.table, rows, direct=direct, pack=pack, throttle=bounds.throttle, changes=changes
+    )
+    token = new_token()
+    name = job_name(record.name, token)
+    overrides = {"array": str(part.array), "job-name": name}
+    return _planned(
+        run, script, number=number, token=token, name=name, part=part, overrides=overrides,
+        table_rows=part.rows,
+    )  # fmt: skip
+
+
+def _planned(
+    run: Run,
+    script: RunScript,
+    *,
+    number: int,
+    token: str,
+    name: str,
+    part: Batch,
+    overrides: Mapping[str, str],
+    table_rows: Sequence[int],
+) -> PlannedSubmission:
+    packing = run.record.packing
+    arguments: tuple[str, ...] = ()
+    limit = slice_time_argument(part.changes, packing)
+    if number > 1 or limit:
+        arguments = (f"{number:03d}", *limit)
+    output = {"output": submission_output_pattern(run, number)} if number > 1 else {}
+    changes = task_request(part.changes, packing, len(part.rows))
+    if number > 1 and "time" not in part.changes:
+        changes = changes.overridden_by(_less_time(run, script, len(part.rows)))
+    sent = ResourceRequest.of({**overrides, **output, **changes})
+    return PlannedSubmission(number, token, name, part, sent, script, table_rows, arguments)
+
+
+def _less_time(run: Run, script: RunScript, slices: int) -> ResourceRequest:
+    """Return the time limit of tasks with less than a whole pack, if it is shorter.
+
+    It is empty if a person edited the script's time limit, because that edit counts.
+    """
+    asked, packing = run.record.first_request.only({"time"}), run.record.packing
+    whole, less = (task_request(asked, packing, n) for n in (None, slices))
+    return NO_REQUEST if script.request.only({"time"}) != whole else less.differing_from(whole)

@@ -1,0 +1,434 @@
+"""A run directory: its files, and writes that survive a kill at any moment.
+
+::
+
+    run.json        the request; a folder without it is not a run
+    script.sh       the one script of every submission; a person may edit it
+    slurmslice.sh   the library that the script sources; never changes
+    slices.tsv      row, key, columns, log name; written once
+    journal.jsonl   decisions; each is flushed to disk
+    states.tsv      states as polls found them; a lost tail does no harm
+    submissions/007/  tasks.tsv  job (the claim)  logs/<log name>  tasks/<index>.log
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import re
+import secrets
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from slurmslice.errors import BadInputError, DamagedRunError, NotAFileError
+from slurmslice.run.journal import Event, format_event, parse_events
+from slurmslice.sbatch.array_expression import parse_array
+from slurmslice.script import progress_lines
+from slurmslice.script.source_line import LIBRARY_NAME
+from slurmslice.slices.slice_table import SliceTable
+from slurmslice.spec.run_spec import RunRecord
+from slurmslice.system import files, locks
+from slurmslice.system.users import user_name
+
+_FENCED = "fenced by slurmslice, which gave this submission up\n"
+
+
+class RunDirectory:
+    """The files of one run. This class knows bytes on disk; ``Run`` knows their meaning."""
+
+    read_only = False
+    """True if nothing is ever written (``slurmslice.run.read_only``)."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.script = path / "script.sh"
+        self.library = path / LIBRARY_NAME
+        self.slices = path / "slices.tsv"
+        self._journal = path / "journal.jsonl"
+        self.states = path / "states.tsv"
+        self.unread: dict[Path, str] = {}
+        """Task logs that could not be read, and the reasons."""
+        self.known_fault = ""
+        """The fault of the library at the last poll; empty if there was none."""
+
+    @classmethod
+    def open(cls, path: Path) -> RunDirectory:
+        """Open the run in a folder.
+
+        Raises:
+            BadInput: the folder holds no run.
+        """
+        if not (path / "run.json").exists():
+            raise BadInputError(
+                f"{path} is not a run directory: it has no run.json.",
+                "Run `slurmslice runs` to list the runs here.",
+                code="not-a-run",
+                path=str(path),
+            )
+        return cls(path)
+
+    @property
+    def writable(self) -> bool:
+        """True if this user may change the run."""
+        return os.access(self.path, os.W_OK)
+
+    def check_writable(self) -> None:
+        """Refuse early, with a hint, if this user cannot change the run.
+
+        Raises:
+            BadInput: this user may not change the run.
+        """
+        if self.writable:
+            return
+        path, owner = shlex.quote(str(self.path)), self.path.stat().st_uid
+        hint = f"`slurmslice status {path}` and `slurmslice logs {path} KEY` only read."
+        if owner == os.geteuid():
+            raise BadInputError(
+                f"{self.path} is read-only.",
+                f"Make it writable: chmod u+w {path}. {hint}",
+                code="read-only-run",
+                path=str(self.path),
+            )
+        raise BadInputError(
+            f"{self.path} belongs to {user_name(owner)}: you may not change it.",
+            hint,
+            code="not-yours",
+            path=str(self.path),
+            owner=user_name(owner),
+        )
+
+    # -- files written once ------------------------------------------------------------------
+
+    def record(self) -> RunRecord:
+        """Read ``run.json``.
+
+        Raises:
+            DamagedRun: ``run.json`` cannot be understood.
+        """
+        path = self.path / "run.json"
+        return RunRecord.from_bytes(files.read_file(path), str(path))
+
+    def table(self, sha256: str) -> SliceTable:
+        """Read the slice table, which must have this digest.
+
+        Raises:
+            DamagedRun: ``slices.tsv`` was changed after the run was created, or is unreadable.
+        """
+        data = read_required_file(self.slices)
+        if sha256_hex(data) != sha256:
+            raise DamagedRunError(
+                f"{self.slices} was changed after the run was created.",
+                "A slice table must never change: restore it, or create another run.",
+                code="table-changed",
+                path=str(self.slices),
+            )
+        return SliceTable.read(data, str(self.slices))
+
+    def library_fault(self, sha256: str) -> str:
+        """Return the fault of the library, as a predicate; empty if it has this digest."""
+        try:
+            data = files.read_file(self.library)
+        except OSError as why:
+            return f"cannot be read: {why.strerror}"
+        return "" if sha256_hex(data) == sha256 else "was changed after the run was created"
+
+    @property
+    def script_edited(self) -> bool:
+        """True if the script exists and was written to after the run was created."""
+        created = (self.path / "run.json").stat().st_mtime_ns  # it was written as the last file
+        return self.script.exists() and self.script.stat().st_mtime_ns > created
+
+    # -- submissions -------------------------------------------------------------------------
+
+    def submission(self, number: int) -> Path:
+        """Return the folder of a submission."""
+        return self.path / "submissions" / f"{number:03d}"
+
+    def task_table(self, number: int) -> Path:
+        """Return the path of a submission's task table (table form only)."""
+        return self.submission(number) / "tasks.tsv"
+
+    def log(self, number: int, name: str) -> Path:
+        """Return the path of a slice's log in a submission."""
+        return self.submission(number) / "logs" / name
+
+    def task_log(self, number: int, index: int) -> Path:
+        """Return the path of a task's own log: progress lines and slurmstepd's messages."""
+        return self.submission(number) / "tasks" / f"{index}.log"
+
+    def read_task_log(self, number: int, index: int) -> bytes | None:
+        """Read the lines of a task log that may be progress lines.
+
+        Returns:
+            None if there is no such file, or if it cannot be read (then ``unread`` says why).
+        """
+        path = self.task_log(number, index)
+        self.unread.pop(path, None)
+        try:
+            return progress_lines.extract_progress_lines(files.read_chunks(path))
+        except FileNotFoundError:
+            return None
+        except OSError as why:
+            self.unread[path] = str(why.strerror)
+            return None
+
+    def read_worker_lines(self, number: int, index: int) -> bytes:
+        """Return what workers of the local engine wrote of a task that has no log of its own.
+
+        Reads all that they wrote, so it is for one task.
+        """
+        word, lines = re.compile(rb" task=%d(?: |\n)" % index), list[bytes]()
+        for path in sorted((self.submission(number) / "tasks").glob("worker-*.log")):
+            with contextlib.suppress(OSError):
+                found = files.read_file(path).splitlines(keepends=True)
+                lines += [line for line in found if word.search(line)]
+        return b"".join(lines)
+
+    def has_log(self, number: int, name: str) -> bool:
+        """Tell if a slice's own log exists. The slice's process creates it first of all.
+
+        True also after an I/O error: an error must not turn a slice into one that never began.
+        """
+        try:
+            self.log(number, name).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            return True
+        return True
+
+    def prepare(self, number: int, table: SliceTable, rows: Sequence[int], direct: bool) -> str:
+        """Create a submission's folder and its task table.
+
+        It completes a folder that a killed process left incomplete. A task table never changes
+        after it was submitted. Tasks create the folders inside ``logs`` when they need them.
+
+        Returns:
+            the digest of the task table; empty in the direct form, which has none.
+        """
+        folder = self.submission(number)
+        (folder / "tasks").mkdir(parents=True, exist_ok=True)
+        (folder / "logs").mkdir(exist_ok=True)
+        if direct:
+            return ""
+        data = table.part(rows)
+        files.replace_file(self.task_table(number), data)
+        return sha256_hex(data)
+
+    def owner(self, number: int) -> str | None:
+        """Return the id of the job that has claimed a submission; None if none has.
+
+        It is the first line of the claim. The local engine writes a second one.
+        """
+        try:
+            owner, whole, _ = self._claim(number).partition("\n")
+        except FileNotFoundError:
+            return None
+        return owner if owner.isdecimal() and whole else None  # else the line is torn
+
+    def fence(self, number: int) -> bool:
+        """Fence a submission: take its claim, so that its job can never run a slice.
+
+        Returns:
+            True if the submission is fenced, by this call or by an earlier one that was killed;
+            False if a job has claimed it and so has begun.
+        """
+        claimed = files.create_exclusively(self.submission(number) / "job", _FENCED.encode())
+        return claimed or self.fenced(number)
+
+    def unfence(self, number: int) -> None:
+        """Remove the fence of a submission, so that a job can claim it again."""
+        if self.fenced(number):
+            (self.submission(number) / "job").unlink(missing_ok=True)
+
+    def fenced(self, number: int) -> bool:
+        """Tell if a submission is fenced."""
+        try:
+            return self._claim(number) == _FENCED
+        except FileNotFoundError:
+            return False
+
+    def _claim(self, number: int) -> str:
+        return files.read_file(self.submission(number) / "job").decode("utf-8", "replace")
+
+    # -- the journal -------------------------------------------------------------------------
+
+    def read_journal(self, offset: int) -> tuple[bytes, int]:
+        """Return whole lines of the journal from a byte offset on, and the offset after them."""
+        return files.read_new_lines(self._journal, offset)
+
+    def events(self) -> Iterator[Event]:
+        """Iterate over the journal's events.
+
+        Raises:
+            DamagedRun: a line in the middle cannot be read.
+        """
+        return parse_events(self.read_journal(0)[0])
+
+    def forget_outdated(self) -> bool:
+        """Forget unwritten decisions if the file has new ones; False: there were none."""
+        return False
+
+    def append(self, event: Event) -> None:
+        """Append a decision; it is on disk when this returns. The caller holds the lock.
+
+        It first removes a torn last line of a killed writer, because that is not a decision.
+        """
+        files.append_lines(self._journal, format_event(event))
+
+    # -- states ------------------------------------------------------------------------------
+
+    def read_states(self, offset: int) -> tuple[bytes, int]:
+        """Return whole lines of ``states.tsv`` from a byte offset on, and the offset after them."""
+        return files.read_new_lines(self.states, offset)
+
+    def append_states(self, lines: bytes, header: bytes) -> None:
+        """Append states that a poll found. The caller holds the lock.
+
+        Args:
+            lines: whole lines.
+            header: the first line, written if the file is new.
+        """
+        files.append_lines(self.states, lines, header)
+
+    # -- the lock ----------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def lock(self, verb: str, wait: float | None = None) -> Iterator[None]:
+        """Lock the run for one write or one submission; never during a wait.
+
+        Raises:
+            Busy: another slurmslice holds the lock for longer than ``wait`` seconds (``WAIT_S``).
+            EngineError: this file system does not support locks.
+        """
+        wait = locks.LOCK_WAIT_S if wait is None else wait
+        with locks.hold_lock(self.path, verb, 0o666 & ~_umask(), wait):
+            yield
+
+
+def create_run_directory(
+    path: Path,
+    record: RunRecord,
+    table: SliceTable,
+    script: bytes,
+    library: bytes,
+    *,
+    instead: bool = False,
+) -> RunDirectory:
+    """Create a run directory, whole or not at all: a rename is the last step.
+
+    Args:
+        path: its absolute path.
+        record: the contents of ``run.json``.
+        table: the slices.
+        script: the script's bytes.
+        library: the bytes of the library that it sources.
+        instead: replace and remove the directory at that path, whose lock the caller holds.
+
+    Raises:
+        BadInput: something exists at that path already, or it cannot be written.
+    """
+    check_run_path(path)
+    draft, old = _beside(path), _beside(path)
+    try:
+        draft.mkdir(parents=True)
+        _ignore_in_git(path.parent)
+        run = RunDirectory(draft)
+        run.slices.write_bytes(table.data)
+        run.prepare(1, table, parse_array(record.first).indices, record.direct)
+        run.library.write_bytes(library)
+        run.library.chmod(0o444 & ~_umask())
+        run.script.write_bytes(script)
+        run.script.chmod(0o777 & ~_umask())
+        (draft / "run.json").write_bytes(record.to_bytes())
+        if instead:
+            os.rename(path, old)
+        os.rename(draft, path)
+    except OSError as why:
+        _remove(draft)
+        if os.path.exists(old):
+            os.rename(old, path)
+        elif why.errno in {errno.EEXIST, errno.ENOTEMPTY}:  # from the last step (rename(2))
+            raise BadInputError(
+                f"Another slurmslice created {path} just now.",
+                "Run the same command again to continue with that run.",
+                code="changed-meanwhile",
+                run=path.name,
+            ) from why
+        raise BadInputError(
+            f"Cannot create the run directory {path}: {why.strerror}.",
+            "Choose another directory with --run-dir, or another --name.",
+            code="cannot-create-run",
+            path=str(path),
+        ) from why
+    _remove(old)
+    return RunDirectory(path)
+
+
+def _beside(path: Path) -> Path:
+    """Return a new hidden path in the same folder."""
+    return path.parent / f".{path.name}.{secrets.token_hex(4)}"
+
+
+def check_run_path(path: Path) -> None:
+    """Refuse a path that sbatch's ``--output`` cannot express.
+
+    Raises:
+        BadInput: the path holds a backslash or a control character (sbatch(1), filename
+            pattern: a backslash disables all patterns).
+    """
+    if any(c == "\\" or ord(c) < 32 or ord(c) == 127 for c in str(path)):
+        raise BadInputError(
+            f"The run directory {str(path)!r} holds a backslash or a control character, which "
+            "sbatch's --output cannot express.",
+            "Choose another directory with --run-dir.",
+            code="bad-run-path",
+            path=str(path),
+        )
+
+
+def sha256_hex(data: bytes) -> str:
+    """Return the SHA-256 of some bytes, in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def read_required_file(path: Path) -> bytes:
+    """Read a file that every run has.
+
+    Raises:
+        DamagedRun: the file is missing or cannot be read.
+    """
+    try:
+        return files.read_file(path)
+    except NotAFileError:
+        raise
+    except OSError as why:
+        raise DamagedRunError(
+            f"{path} cannot be read: {why.strerror}.",
+            "Restore this file.",
+            code="unreadable-file",
+            path=str(path),
+        ) from why
+
+
+def _ignore_in_git(folder: Path) -> None:
+    """Make git ignore the folder of runs, because runs are not source code."""
+    ignore = folder / ".gitignore"
+    if folder.name == "slurmslice-runs" and not ignore.exists():
+        ignore.write_text("*\n")
+
+
+def _remove(folder: Path) -> None:
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _umask() -> int:
+    """Return the process' umask. It can only be read by setting it for an instant."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

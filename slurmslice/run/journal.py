@@ -1,0 +1,281 @@
+"""The journal of a run: its decisions as events, one JSON object per line.
+
+Each event is appended and flushed to disk before its action is carried out. An incomplete last
+line, left by a killed writer, does not count: readers ignore it, and the next writer removes it.
+``slurmslice.run.journal_state`` computes a run's state from the events. Every prefix of a journal is valid.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from slurmslice.errors import DamagedRunError
+from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
+from slurmslice.system.files import whole_lines_length
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A submission is about to be made. This event is written before sbatch is called (promise 4).
+
+    Attributes:
+        number: the submission's number, from 1.
+        token, job_name: they identify its job in Slurm.
+        array: array indices and throttle, in sbatch's syntax.
+        rows: rows of the slice table in the order of the indices, in the same syntax.
+        overrides: all sbatch options on sbatch's command line, also ``array`` and names.
+        changes: the overrides that change the request; later attempts keep them.
+        script_sha256, table_sha256: digests of the script and of the task table (empty: none).
+        at: epoch seconds.
+        pack: slices per array task; the last task may have fewer.
+        options: every sbatch option in force, long names.
+        arguments: the arguments of the script.
+    """
+
+    number: int
+    token: str
+    job_name: str
+    array: str
+    rows: str
+    overrides: ResourceRequest
+    changes: ResourceRequest
+    script_sha256: str
+    table_sha256: str
+    at: float
+    pack: int = 1
+    options: ResourceRequest = NO_REQUEST
+    arguments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """A person wants these rows submitted with these changed options, when there is room."""
+
+    rows: str
+    changes: ResourceRequest
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Dequeued:
+    """These rows leave the queue and return to their earlier state."""
+
+    rows: str
+    reason: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """Slurm accepted the submission.
+
+    Attributes:
+        how: ``sbatch`` answered, the job was ``found`` by its token, or a person ``attached`` it.
+        job_name: the job's name if it differs from the intent's; else empty.
+    """
+
+    number: int
+    job: str
+    cluster: str | None
+    how: str
+    at: float
+    job_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The engine rejected the submission; its slices return to their earlier state.
+
+    Attributes:
+        passing: the rejection is temporary, so the queue is kept. Otherwise the queue is cleared,
+            because the same request would be rejected again.
+        too_many: a smaller submission may be accepted now.
+    """
+
+    number: int
+    message: str
+    at: float
+    passing: bool = False
+    too_many: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fenced:
+    """The submission was fenced: neither queue nor accounting knew its token.
+
+    Its job can no longer obtain its claim. If it appears after all, it stops before
+    its command. Its slices return to their earlier state.
+    """
+
+    number: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class LateJobCancelled:
+    """The job of a fenced submission appeared; it did not start its command, and was cancelled."""
+
+    number: int
+    job: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class SlicesReturned:
+    """Slices were returned without using an attempt.
+
+    Either a local runner ended, or a pack ended before their turn. If ``queued``, they are
+    submitted again with the same request.
+    """
+
+    number: int
+    rows: str
+    reason: str
+    at: float
+    queued: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Requeued:
+    """Slurm started the task of returned rows, so its submission holds these rows again."""
+
+    number: int
+    rows: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class JobCarriesMore:
+    """The job of a submission has more indices than intended: all its indices and their rows."""
+
+    number: int
+    array: str
+    rows: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """A person cancelled these rows of a submission, or waiting rows (number 0).
+
+    If ``anew``, the rows were held, and are submitted again after the engine has released them.
+    """
+
+    number: int
+    rows: str
+    at: float
+    anew: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Throttled:
+    """A person changed how many slices may run at once; None means no limit."""
+
+    limit: int | None
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyChanged:
+    """The person changed the policy of the run. None leaves a part of it as it was.
+
+    Attributes:
+        max_attempts: the number of attempts that each slice gets.
+        at: epoch seconds.
+        max_failures: as ``RunSpec`` has it.
+    """
+
+    max_attempts: int | None
+    at: float
+    max_failures: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """The throttle of a submission's array changed; 0: no more tasks start; None: no limit.
+
+    Written before the engine gets a larger throttle, and after it got a smaller one.
+    """
+
+    number: int
+    share: int | None
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Nothing more may start, because all slices that ended first have failed."""
+
+    reason: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """The person released the slices that were held. The circuit breaker may hold them again."""
+
+    at: float
+
+
+_EVENTS = (
+    *(Intent, Queued, Dequeued, Submitted, Rejected, Fenced, LateJobCancelled, SlicesReturned),
+    *(Requeued, JobCarriesMore, Cancelled, Throttled, PolicyChanged, Shared, Held, Released),
+)
+Event = (
+    Intent | Queued | Dequeued | Submitted | Rejected | Fenced | LateJobCancelled | SlicesReturned
+    | Requeued | JobCarriesMore | Cancelled | Throttled | PolicyChanged | Shared | Held | Released
+)  # fmt: skip
+
+
+def _event_name(kind: type) -> str:
+    """The name of an event in the file: ``policy_changed`` for PolicyChanged."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
+
+
+_KINDS: dict[str, type[Any]] = {_event_name(kind): kind for kind in _EVENTS}
+
+
+def format_event(event: Event) -> bytes:
+    """Return an event as one line of the journal, with its LF."""
+    values = {field.name: getattr(event, field.name) for field in dataclasses.fields(event)}
+    record = {"event": _event_name(type(event)), **values}
+    return json.dumps(record, default=ResourceRequest.to_json).encode("ascii") + b"\n"
+
+
+def parse_events(data: bytes, first: int = 1) -> Iterator[Event]:
+    """Yield the events of journal lines; ``first`` is the number of the first line.
+
+    Raises:
+        DamagedRun: a line is invalid.
+    """
+    for number, line in enumerate(split_whole_lines(data), start=first):
+        try:
+            yield _event(line)
+        except (ValueError, TypeError, KeyError, AttributeError) as why:
+            raise DamagedRunError(
+                f"Line {number} of journal.jsonl is damaged ({type(why).__name__}: {why}).",
+                "Correct that line in an editor, or restore the file; nothing was changed.",
+                path="journal.jsonl",
+                line=number,
+            ) from why
+
+
+def split_whole_lines(data: bytes) -> list[bytes]:
+    """The lines of a journal, without an incomplete last one."""
+    return data[: whole_lines_length(data)].splitlines()
+
+
+def _event(line: bytes) -> Event:
+    record = json.loads(line)
+    kind = _KINDS[record.pop("event")]
+    for field in ("overrides", "changes", "options"):
+        if field in record:
+            record[field] = ResourceRequest.from_json(record[field])
+    if "arguments" in record:
+        record["arguments"] = tuple(map(str, record["arguments"]))
+    return kind(**record)  # type: ignore[no-any-return]

@@ -1,0 +1,86 @@
+"""The jobs of a run on this machine, read from its journal: what the local engine is to run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from slurmslice.engines.local.jobs import LocalJob
+from slurmslice.run.directory import RunDirectory
+from slurmslice.run.journal import (
+    Cancelled,
+    Event,
+    Held,
+    Intent,
+    Released,
+    Shared,
+    Submitted,
+    parse_events,
+)
+from slurmslice.run.journal_state import Submission
+from slurmslice.sbatch.array_expression import parse_array
+
+
+class JournalJobs:
+    """A fold of the journal. ``refresh`` reads on; the rest is what was read.
+
+    Attributes:
+        jobs: the submissions that were taken, by job id.
+        held: no task is to start.
+        version: the number of events that were read.
+    """
+
+    def __init__(self, place: RunDirectory) -> None:
+        self._place = place
+        self._read = self.version = 0
+        self._intended: dict[int, Submission] = {}
+        self.jobs: dict[str, LocalJob] = {}
+        self.held = False
+
+    def refresh(self) -> bool:
+        """Read what was decided since the last call, and return ``True`` if anything was.
+
+        Raises:
+            DamagedRun: the journal cannot be read.
+        """
+        lines, self._read = self._place.read_journal(self._read)
+        for event in parse_events(lines, self.version + 1):
+            self.version += 1
+            self._apply(event)
+        return bool(lines)
+
+    def _apply(self, event: Event) -> None:
+        match event:
+            case Intent():
+                self._intended[event.number] = Submission(event)
+            case Submitted() if event.number in self._intended:
+                self.jobs[event.job] = self._job(self._intended[event.number], event)
+            case Cancelled() if str(event.number) in self.jobs:
+                self._cancel(event)
+            case Shared() if str(event.number) in self.jobs:
+                job = self.jobs[str(event.number)]
+                self.jobs[job.id] = replace(job, throttle=event.share)
+            case Held() | Released():
+                self.held = isinstance(event, Held)
+
+    def _job(self, submission: Submission, accepted: Submitted) -> LocalJob:
+        intent = submission.intent
+        return LocalJob(
+            number=intent.number,
+            name=accepted.job_name or intent.job_name,
+            array=submission.array,
+            script=self._place.script,
+            folder=self._place.submission(intent.number),
+            arguments=intent.arguments,
+            request=intent.options,
+            packed=intent.pack > 1,
+            submitted_at=accepted.at,
+            throttle=submission.array.throttle,
+        )
+
+    def _cancel(self, event: Cancelled) -> None:
+        job = self.jobs[str(event.number)]
+        places = self._intended[event.number].places
+        rows: Sequence[int] = parse_array(event.rows).indices
+        indices = {places[row][0]: event.at for row in rows if row in places}
+        self.jobs[job.id] = replace(job, cancelled={**job.cancelled, **indices})

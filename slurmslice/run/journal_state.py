@@ -1,0 +1,389 @@
+"""The state of a run after its journal's events: pure functions from events to state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from functools import cached_property
+
+from slurmslice.run.journal import (
+    Cancelled,
+    Dequeued,
+    Event,
+    Fenced,
+    Held,
+    Intent,
+    JobCarriesMore,
+    LateJobCancelled,
+    PolicyChanged,
+    Queued,
+    Rejected,
+    Released,
+    Requeued,
+    Shared,
+    SlicesReturned,
+    Submitted,
+    Throttled,
+)
+from slurmslice.sbatch.array_expression import ArrayExpression, compress_indices, parse_array
+from slurmslice.sbatch.resource_request import ResourceRequest
+
+
+class SubmissionStatus(StrEnum):
+    """The status of a submission."""
+
+    INTENDED = "intended"  # the journal announced it; it is unknown if Slurm accepted it
+    SUBMITTED = "submitted"
+    REFUSED = "refused"
+    BARRED = "barred"
+
+
+@dataclass(frozen=True)
+class Submission:
+    """One sbatch call of the run's script.
+
+    Attributes:
+        intent: the journal's announcement of the submission.
+        fate: its status.
+        job: job id of the array; empty if not known yet.
+        cluster: the cluster that accepted it, if sbatch named one.
+        submitted_at: time of sbatch's answer, epoch seconds on our clock.
+        barred_at: time at which it was fenced, epoch seconds; 0 if it was not.
+        cancelled: rows cancelled by a person, each with the time (epoch seconds).
+        anew: those of them to be submitted again after the engine has released them.
+        share: the last throttle sent for the array; 0: no more of its tasks start; None: no limit.
+        stopped: its share was 0 at some time.
+        job_name: the job's name if it differs from the intent's; else empty.
+    """
+
+    intent: Intent
+    fate: SubmissionStatus = SubmissionStatus.INTENDED
+    job: str = ""
+    cluster: str | None = None
+    submitted_at: float = 0.0
+    barred_at: float = 0.0
+    cancelled: dict[int, float] = field(default_factory=dict)
+    anew: frozenset[int] = frozenset()
+    share: int | None = None
+    stopped: bool = False
+    job_name: str = ""
+
+    @property
+    def name(self) -> str:
+        """The job's name."""
+        return self.job_name or self.intent.job_name
+
+    @property
+    def number(self) -> int:
+        """The submission's number, from 1."""
+        return self.intent.number
+
+    @cached_property
+    def array(self) -> ArrayExpression:
+        """The array indices, and the throttle at the time of submission."""
+        return parse_array(self.intent.array)
+
+    @cached_property
+    def rows(self) -> Sequence[int]:
+        """The rows in the order of the array indices, ``pack`` rows per index."""
+        return parse_array(self.intent.rows).indices
+
+    @cached_property
+    def places(self) -> dict[int, tuple[int, int]]:
+        """For each row, its array index and its slot in that task, from 0."""
+        pack, indices = self.intent.pack, sorted(self.array)
+        return {row: (indices[n // pack], n % pack) for n, row in enumerate(self.rows)}
+
+    def index_of(self, row: int) -> int:
+        """The array index of a row."""
+        return self.places[row][0]
+
+
+def group_by_unique_job_id(submissions: Iterable[Submission]) -> list[list[Submission]]:
+    """Split submissions into groups with unique job ids.
+
+    slurmctld uses job ids again after it has lost its state.
+    """
+    groups: list[list[Submission]] = []
+    for submission in submissions:
+        for group in groups:
+            if all(other.job != submission.job for other in group):
+                group.append(submission)
+                break
+        else:
+            groups.append([submission])
+    return groups
+
+
+@dataclass
+class JournalState:
+    """The state of a run by its journal: who holds each slice, the queue, and all decisions.
+
+    Attributes:
+        submissions: all submissions by number, in order.
+        holder: for each row, the number of its submission; 0 for none.
+        attempts: for each row, the number of attempts so far.
+        queue: rows to submit as soon as there is room, in order, each with its changed options.
+        requests: for each row, the changed options of its last submission, if there were any.
+        withdrawn: rows cancelled while they waited, each with the time. If a row is queued
+            again, it stays here too; the queue wins.
+        returned: for each returned row without a new holder: the reason, and how often.
+        former: for each returned row, the number of the last submission to return it.
+        throttle: the newest ``throttle N``; ``throttled`` tells if there was one.
+        max_attempts: the newest recorded change of the attempts per slice; None if never changed.
+        most: most tasks of the next submission, after temporary rejections; None for no limit.
+        held: the reason why nothing may start; empty if the run is not held.
+        max_failures: the newest recorded change of ``RunSpec.max_failures``; None if never changed.
+        refusal: the error if the newest submission was rejected for good; else empty.
+    """
+
+    submissions: dict[int, Submission]
+    holder: list[int]
+    attempts: list[int]
+    queue: dict[int, ResourceRequest] = field(default_factory=dict)
+    requests: dict[int, ResourceRequest] = field(default_factory=dict)
+    withdrawn: dict[int, float] = field(default_factory=dict)
+    returned: dict[int, tuple[str, int]] = field(default_factory=dict)
+    former: dict[int, int] = field(default_factory=dict)
+    throttle: int | None = None
+    throttled: bool = False
+    max_attempts: int | None = None
+    most: int | None = None
+    held: str = ""
+    max_failures: int | None = None
+    refusal: str = ""
+    _before: dict[int, _UndoRecord] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def empty(cls, slices: int) -> JournalState:
+        """Return the state of a run with this number of slices and no events."""
+        return cls({}, [0] * slices, [0] * slices)
+
+    @property
+    def next_number(self) -> int:
+        """The number of the next submission."""
+        return max(self.submissions, default=0) + 1
+
+    def of_row(self, row: int) -> Submission | None:
+        """The current submission of a row; None if there is none."""
+        return self.submissions.get(self.holder[row])
+
+    def last_of(self, row: int) -> Submission | None:
+        """The newest accepted submission of a row, even if another one holds the row now."""
+        accepted = (s for s in self.submissions.values() if s.fate is SubmissionStatus.SUBMITTED)
+        return max((s for s in accepted if row in s.places), key=lambda s: s.number, default=None)
+
+    def rows_of(self, number: int) -> Iterator[int]:
+        """The rows that a submission holds; later submissions may hold its other rows."""
+        return (row for row in self.submissions[number].rows if self.holder[row] == number)
+
+    def barred_since(self, when: float) -> list[Submission]:
+        """Submissions fenced after this time, if their job has not appeared."""
+        return [s for s in self.submissions.values() if s.barred_at > when and not s.job]
+
+    def in_doubt(self) -> list[Submission]:
+        """Submissions of unknown status: sbatch may or may not have accepted them."""
+        return [s for s in self.submissions.values() if s.fate is SubmissionStatus.INTENDED]
+
+    def apply(self, event: Event) -> ArrayExpression | None:
+        """Apply one event.
+
+        Returns:
+            the rows whose holder or queue entry changed; None if rows return to an earlier state.
+        """
+        match event:
+            case Intent():
+                return self._intend(event)
+            case Queued() | Dequeued():
+                return self._enqueue(event)
+            case Submitted():
+                return self._accept(event)
+            case Rejected() | Fenced():
+                self._undo(event)
+                return None
+            case SlicesReturned():
+                return self._return(event)
+            case Requeued():
+                return self._requeue(event)
+            case JobCarriesMore():
+                return self._add_rows(event)
+            case Cancelled():
+                return self._cancel(event)
+            case LateJobCancelled():
+                self._update(event.number, job=event.job)
+            case Shared():
+                stopped = self.submissions[event.number].stopped or event.share == 0
+                self._update(event.number, share=event.share, stopped=stopped)
+            case Throttled() | PolicyChanged():
+                self._set_policy(event)
+            case Held() | Released():
+                self.held = event.reason if isinstance(event, Held) else ""
+        return NO_ROWS
+
+    def _set_policy(self, event: Throttled | PolicyChanged) -> None:
+        if isinstance(event, Throttled):
+            self.throttle, self.throttled = event.limit, True
+        else:
+            if event.max_attempts is not None:
+                self.max_attempts = event.max_attempts
+            if event.max_failures is not None:
+                self.max_failures = event.max_failures
+
+    def _intend(self, event: Intent) -> ArrayExpression:
+        if event.number in self.submissions:
+            raise ValueError(f"submission {event.number} begins twice")
+        submission = self.submissions[event.number] = Submission(event)
+        rows = parse_array(event.rows)
+        tasks = -(-len(rows) // event.pack)
+        if rows.highest >= len(self.holder) or tasks != len(submission.array):
+            raise ValueError(f"submission {event.number} names slices that do not exist")
+        self._update(event.number, share=submission.array.throttle)
+        self._assign(event.number, rows)
+        return rows
+
+    def _assign(self, number: int, rows: ArrayExpression) -> None:
+        """Make a submission the holder of rows, and record how to undo this."""
+        intent = self.submissions[number].intent
+        holders = [holder for part in rows.parts for holder in self.holder[_slice(part)]]
+        earlier = {row: self.requests[row] for row in _among(rows, self.requests)}
+        waited = {row: self.queue.pop(row) for row in _among(rows, self.queue)}
+        away = {row: self.withdrawn.pop(row) for row in _among(rows, self.withdrawn)}
+        self._before[number] = _UndoRecord(holders, waited, earlier, away)
+        for part in rows.parts:
+            where = _slice(part)
+            self.holder[where] = [number] * len(part)
+            self.attempts[where] = [attempts + 1 for attempts in self.attempts[where]]
+        for row in rows if intent.changes or self.requests else ():
+            self.requests[row] = intent.changes
+
+    def _accept(self, event: Submitted) -> ArrayExpression | None:
+        submission, moved = self.submissions[event.number], NO_ROWS
+        if submission.fate in {SubmissionStatus.REFUSED, SubmissionStatus.BARRED}:
+            moved = parse_array(submission.intent.rows)
+            self._assign(event.number, moved)  # a person submitted it after the rejection
+        self._before.pop(event.number, None)
+        self.refusal = ""
+        self.most = self.most and max(self.most, 2 * len(submission.array))
+        self._update(
+            event.number,
+            fate=SubmissionStatus.SUBMITTED,
+            job=event.job,
+            cluster=event.cluster,
+            submitted_at=event.at,
+            job_name=event.job_name,
+        )
+        return moved
+
+    def _update(self, number: int, **fields: object) -> None:
+        self.submissions[number] = replace(self.submissions[number], **fields)  # type: ignore[arg-type]
+
+    def _undo(self, event: Rejected | Fenced) -> None:
+        number = event.number
+        before, rows = self._before.pop(number), parse_array(self.submissions[number].intent.rows)
+        for row, holder in zip(rows, before.holders, strict=True):
+            if self.holder[row] == number:
+                self.holder[row] = holder
+                self.attempts[row] -= 1
+                self.requests.pop(row, None)
+        self.requests.update(before.requests)
+        self.withdrawn.update(before.withdrawn)
+        self.queue = {**before.queue, **self.queue}
+        if isinstance(event, Fenced):
+            self._update(number, fate=SubmissionStatus.BARRED, barred_at=event.at)
+            return
+        self._update(number, fate=SubmissionStatus.REFUSED)
+        if event.too_many:
+            self.most = max(1, len(self.submissions[number].array) // 2)
+        if not event.passing:
+            self.queue.clear()
+            self.refusal = event.message
+
+    def _enqueue(self, event: Queued | Dequeued) -> ArrayExpression | None:
+        rows = parse_array(event.rows)
+        if rows.highest >= len(self.holder):
+            raise ValueError("an event queues slices that do not exist")
+        if isinstance(event, Dequeued):
+            for row in rows:
+                self.queue.pop(row, None)
+            return None
+        self.queue.update(dict.fromkeys(rows, event.changes))
+        return rows
+
+    def _return(self, event: SlicesReturned) -> ArrayExpression:
+        rows = [row for row in parse_array(event.rows) if self.holder[row] == event.number]
+        for row in rows:
+            self.holder[row] = 0
+            self.attempts[row] -= 1
+            self.returned[row] = event.reason, self.returned.get(row, ("", 0))[1] + 1
+            self.former[row] = event.number
+        if event.queued:
+            self.queue.update(dict.fromkeys(rows, self.submissions[event.number].intent.changes))
+        return compress_indices(rows)
+
+    def _requeue(self, event: Requeued) -> ArrayExpression:
+        rows = [row for row in parse_array(event.rows) if self.former.get(row) == event.number]
+        return self._assign_free(event.number, rows)
+
+    def _add_rows(self, event: JobCarriesMore) -> ArrayExpression:
+        intent = self.submissions[event.number].intent
+        self._update(event.number, intent=replace(intent, array=event.array, rows=event.rows))
+        return self._assign_free(event.number, parse_array(event.rows))
+
+    def _assign_free(self, number: int, rows: Iterable[int]) -> ArrayExpression:
+        """Make a submission the holder of rows without one."""
+        free = [row for row in rows if not self.holder[row]]
+        for row in free:
+            self.holder[row] = number
+            self.attempts[row] += 1
+            self.queue.pop(row, None)
+            self.withdrawn.pop(row, None)
+        return compress_indices(free)
+
+    def _cancel(self, event: Cancelled) -> ArrayExpression:
+        rows = dict.fromkeys(parse_array(event.rows), event.at)
+        if event.number:
+            known = self.submissions[event.number]
+            anew = known.anew.union(rows) if event.anew else known.anew.difference(rows)
+            self._update(event.number, cancelled={**known.cancelled, **rows}, anew=anew)
+            return NO_ROWS
+        self.withdrawn.update(rows)
+        for row in rows:
+            self.queue.pop(row, None)
+        return parse_array(event.rows)
+
+    def request_of(self, row: int) -> ResourceRequest | None:
+        """The changed options of a row: the queued ones, else the last submitted; None for none."""
+        return self.queue[row] if row in self.queue else self.requests.get(row)
+
+
+@dataclass(frozen=True, slots=True)
+class _UndoRecord:
+    """The values before an intent, restored if the submission is rejected or fenced."""
+
+    holders: list[int]
+    queue: dict[int, ResourceRequest]
+    requests: dict[int, ResourceRequest]
+    withdrawn: dict[int, float]
+
+
+NO_ROWS = ArrayExpression(())
+"""An expression without rows."""
+
+
+def _among(rows: ArrayExpression, known: Mapping[int, object]) -> list[int]:
+    """The rows among the keys of a mapping; fast for an empty mapping, the usual case."""
+    return [row for row in rows if row in known] if known else []
+
+
+def _slice(part: range) -> slice:
+    """The slice of a list for a range of rows."""
+    return slice(part.start, part.stop, part.step)
+
+
+def replay_events(events: Iterable[Event], slices: int) -> JournalState:
+    """Return the state of a run with this number of slices after these events."""
+    ledger = JournalState.empty(slices)
+    for event in events:
+        ledger.apply(event)
+    return ledger

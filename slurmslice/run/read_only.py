@@ -1,0 +1,83 @@
+"""A run that is only read, for ``--dry-run`` and ``watch``: nothing is written or submitted.
+
+A poll takes decisions: a job that was submitted by hand joins the run, a doubt is resolved. Here
+only this process knows them. After the first decision the journal is not read further, until
+``forget_outdated``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+from slurmslice.engines.protocol import Engine
+from slurmslice.run.directory import RunDirectory
+from slurmslice.run.journal import Event, format_event
+
+
+class ReadOnlyDirectory(RunDirectory):
+    """The files of one run, never written. Only one ``Run`` may be opened in it."""
+
+    read_only = True
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._decided = b""
+        self._read = 0
+
+    def read_journal(self, offset: int) -> tuple[bytes, int]:
+        """Read the file; after the first decision, return the decisions of this process."""
+        if not self._decided:
+            lines, self._read = super().read_journal(offset)
+            return lines, self._read
+        return self._decided[offset - self._read :], self._read + len(self._decided)
+
+    def append(self, event: Event) -> None:
+        """Remember a decision."""
+        self._decided += format_event(event)
+
+    def forget_outdated(self) -> bool:
+        """Forget the decisions if another process has written to the journal since the first one.
+
+        Returns:
+            True if there were such decisions: then read the journal again from its beginning.
+        """
+        if not self._decided or super().read_journal(self._read)[1] == self._read:
+            return False
+        self._decided = b""
+        return True
+
+    def append_states(self, lines: bytes, header: bytes) -> None:
+        """Write nothing: the statuses are in ``Run``."""
+
+    def fence(self, number: int) -> bool:
+        """Tell if a submission could be fenced; do not fence it."""
+        return self.owner(number) is None
+
+    @contextlib.contextmanager
+    def lock(self, verb: str, wait: float | None = None) -> Iterator[None]:
+        """Take no lock, so that no other process waits."""
+        yield
+
+
+class _ReadOnlyEngine:
+    """An engine that answers questions and changes nothing."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a method of the engine."""
+        return getattr(self._engine, name)
+
+    def cancel(self, *_: object) -> None:
+        """Cancel nothing."""
+
+    throttle = hold = release = cancel
+
+
+def read_only_engine(engine: Engine) -> Engine:
+    """Wrap an engine so that it answers questions and changes nothing."""
+    return cast(Engine, _ReadOnlyEngine(engine))

@@ -1,0 +1,210 @@
+"""An open run: its directory, its engine, the decisions in its journal and its slices' statuses.
+
+The actions on a run are in ``slurmslice.actions``, one file each. Data flows in one direction:
+poll → statuses → decisions → submission.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+
+from slurmslice.engines.protocol import Engine
+from slurmslice.errors import BadInputError, DamagedRunError
+from slurmslice.run.directory import RunDirectory
+from slurmslice.run.journal import Event, SlicesReturned, parse_events
+from slurmslice.run.journal_state import JournalState, Submission, SubmissionStatus
+from slurmslice.run.statuses import StatusTable
+from slurmslice.sbatch.array_expression import compress_indices, parse_array
+from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
+from slurmslice.slices.slice_table import SliceTable
+from slurmslice.spec.per_slice_options import PerSliceOptions
+from slurmslice.spec.run_spec import RunRecord
+from slurmslice.status.reconcile import SliceStatus
+from slurmslice.status.states import State
+
+
+class Run:
+    """One run, opened with its engine."""
+
+    def __init__(
+        self, place: RunDirectory, engine: Engine, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.place = place
+        self.engine = engine
+        self.clock = clock
+        self.record: RunRecord = place.record()
+        self.table: SliceTable = place.table(self.record.slices_sha256)
+        self.shares_sent: set[int] = set()
+        """Submissions whose share of the throttle this process has sent to the engine."""
+        self.unsent_at = float("-inf")
+        """The last time when Slurm knew no job of a hand-submitted script, epoch seconds."""
+        self._read_all()
+
+    # -- the files of the run ----------------------------------------------------------------
+
+    def _read_all(self) -> None:
+        self._journal_read = self._states_read = self._events = 0
+        self.ledger = JournalState.empty(len(self.table))
+        self.standings = StatusTable(self.ledger)
+        self.reload()
+
+    def forget_unwritten(self) -> None:
+        """Forget decisions that only this process knows, if another process wrote one since then.
+
+        Raises:
+            DamagedRun: the journal cannot be read.
+        """
+        if self.place.forget_outdated():
+            self._read_all()
+
+    def reload(self) -> None:
+        """Read the lines that this or another process has written since the last call.
+
+        Raises:
+            DamagedRun: the journal cannot be read.
+        """
+        before = self._journal_read
+        lines, self._journal_read = self.place.read_journal(before)
+        if self._journal_read < before:
+            raise DamagedRunError(
+                f"{self.place.path} was replaced, or its journal became shorter, just now.",
+                "Run `slurmslice status` to see the run as it is now.",
+                code="changed-meanwhile",
+                run=self.place.path.name,
+            )
+        if lines and not self._apply(lines):
+            self.standings = StatusTable(self.ledger)
+            self._states_read = 0
+        lines, self._states_read = self.place.read_states(self._states_read)
+        self.standings.read(lines)
+
+    def _apply(self, lines: bytes) -> bool:
+        """Apply lines of the journal.
+
+        Returns:
+            True if the statuses were updated too; False if they must be built anew.
+        """
+        updated = self._events > 0  # after the first read they are built once, from all events
+        try:
+            for event in parse_events(lines, self._events + 1):
+                self._events += 1
+                moved = self.ledger.apply(event)
+                if moved is None:
+                    updated = False
+                elif updated:
+                    self.standings.moved(moved)
+        except (ValueError, LookupError, BadInputError) as why:
+            raise DamagedRunError(
+                f"The journal of {self.place.path} does not match its slices: {why}.",
+                "Restore journal.jsonl. Nothing was changed.",
+                path=str(self.place.path),
+            ) from why
+        return updated
+
+    def decide(self, event: Event) -> None:
+        """Append a decision to the journal and apply it. The caller holds the lock."""
+        self.place.append(event)
+        self.reload()
+
+    # -- slices and their submissions --------------------------------------------------------
+
+    def in_flight(self) -> list[Submission]:
+        """List the accepted submissions with slices that have not ended."""
+        if self.finished:
+            return []
+        return [
+            submission
+            for submission in self.ledger.submissions.values()
+            if submission.fate is SubmissionStatus.SUBMITTED
+            and next(self.open_rows(submission), None) is not None
+        ]
+
+    def open_rows(self, submission: Submission) -> Iterator[int]:
+        """Iterate over the rows of a submission that have not ended."""
+        ended, queue = self.standings.ended, self.ledger.queue
+        rows = self.ledger.rows_of(submission.number)
+        return (row for row in rows if not ended(row) and row not in queue)
+
+    def given_back(self) -> dict[int, list[int]]:
+        """Group the rows that the engine returned without running them, by submission number.
+
+        They still belong to that submission.
+        """
+        groups: dict[int, list[int]] = {}
+        for row in self.standings.rows_in({State.WAITING}):
+            number = self.ledger.holder[row]
+            if number and row not in self.ledger.queue:
+                groups.setdefault(number, []).append(row)
+        return groups
+
+    def take_back(self) -> None:
+        """Record the returned rows, so that they can be submitted again. The caller holds the lock.
+
+        On Slurm they are queued again. On this machine only ``run`` submits them.
+        """
+        wanted = self.engine.jobs_outlive_us
+        for number, rows in self.given_back().items():
+            reason = self.standings[rows[0]].reason
+            self.decide(
+                SlicesReturned(number, str(compress_indices(rows)), reason, self.clock(), wanted)
+            )
+
+    def request_of(self, row: int) -> ResourceRequest:
+        """Return the options of a slice that differ from the script's request."""
+        decided = self.ledger.request_of(row)
+        return self._initial(row) if decided is None else decided
+
+    def _initial(self, row: int) -> ResourceRequest:
+        """Return the options that a slice's columns give, if options name columns."""
+        if not self.record.per_slice:
+            return NO_REQUEST
+        return self._requests.of(row).differing_from(self.record.first_request)
+
+    @cached_property
+    def _requests(self) -> PerSliceOptions:
+        return PerSliceOptions(self.record.per_slice, self.table)
+
+    @cached_property
+    def first_rows(self) -> Sequence[int]:
+        """The rows of the script's own array, in the order of its indices, from 0."""
+        return parse_array(self.record.first).indices
+
+    @property
+    def recorded_attempts(self) -> int | None:
+        """The number of attempts that each slice gets by the recorded policy; None: not recorded.
+
+        ``run`` records it; a run that ``render`` made has none until then.
+        """
+        return self.ledger.max_attempts or self.record.max_attempts
+
+    @property
+    def max_attempts(self) -> int:
+        """The number of attempts that each slice gets: 1 if none is recorded."""
+        return self.recorded_attempts or 1
+
+    @property
+    def max_failures(self) -> int | None:
+        """The recorded limit of the circuit breaker, as ``RunSpec.max_failures`` has it."""
+        changed = self.ledger.max_failures
+        return self.record.max_failures if changed is None else changed
+
+    # -- summary -----------------------------------------------------------------------------
+
+    @property
+    def finished(self) -> bool:
+        """True if no slice is in flight and none waits."""
+        return all(state.final for state in self.standings.tally())
+
+    @property
+    def succeeded(self) -> bool:
+        """True if every slice is COMPLETED."""
+        return set(self.standings.tally()) == {State.COMPLETED}
+
+    def job_of(self, standing: SliceStatus) -> str | None:
+        """Return the array task of a status (``419_17``); None if no job is known."""
+        submission = self.ledger.submissions.get(standing.submission)
+        if submission is None or not submission.job:
+            return None
+        return f"{submission.job}_{standing.index}"

@@ -1,0 +1,250 @@
+"""The statuses of a run's slices, and their file ``states.tsv`` with a line per change.
+
+A line has the rows (an array expression), the submission, and the fields of ``_NAMES``. Fields
+are separated by tabs and escaped as in the other tables; an empty field is an unknown value. The
+last line of a row counts, and only if its submission still holds the row.
+
+A run may have a million slices. The table therefore keeps each line as bytes and decodes it when
+its slice is needed. Only the state of each slice is always decoded.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from slurmslice.errors import SlurmsliceError
+from slurmslice.run.journal_state import JournalState, SubmissionStatus
+from slurmslice.sbatch.array_expression import compress_indices, parse_array
+from slurmslice.status.reconcile import SliceStatus
+from slurmslice.status.reports import FACT_NAMES
+from slurmslice.status.states import EvidenceSource, State
+from slurmslice.system.escaping import format_row, parse_row
+
+_NUMBERS = tuple(name for name in FACT_NAMES if name != "node")
+_FRACTIONS = frozenset({"elapsed_s", "cpu_s"})
+_NAMES = ("rows", "submission", "state", "evidence", *_NUMBERS, "node", "reason")
+_TABS = len(_NAMES) - 1
+STATUS_HEADER = format_row(_NAMES).encode()
+"""The first line of the file, for people; readers ignore it."""
+
+_STATES = tuple(State)
+_CODES = {state: code for code, state in enumerate(_STATES)}
+_WORDS = {state.value.encode(): code for state, code in _CODES.items()}
+_FINAL = frozenset(code for state, code in _CODES.items() if state.final)
+_SOURCES = frozenset(evidence.value.encode() for evidence in EvidenceSource)
+_WAITING, _SUBMITTED, _CANCELLED = (
+    _CODES[state] for state in (State.WAITING, State.SUBMITTED, State.CANCELLED)
+)
+
+
+def format_status_lines(changed: Mapping[int, SliceStatus]) -> bytes:
+    """Return the lines of these statuses; rows with equal statuses share a line."""
+    same: dict[tuple[str, ...], list[int]] = {}
+    for row in sorted(changed):
+        same.setdefault(_fields(changed[row]), []).append(row)
+    text = "".join(
+        format_row((str(compress_indices(rows)), *fields)) for fields, rows in same.items()
+    )
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _fields(standing: SliceStatus) -> tuple[str, ...]:
+    numbers = (getattr(standing, name) for name in _NUMBERS)
+    return (
+        str(standing.submission),
+        standing.state,
+        standing.evidence,
+        *("" if number is None else str(round(number, 3)) for number in numbers),
+        standing.node or "",
+        standing.reason,
+    )
+
+
+def journal_status(ledger: JournalState, row: int) -> SliceStatus:
+    """Return a row's status by the journal alone, before Slurm has reported on it."""
+    submission = ledger.of_row(row)
+    attempt = ledger.attempts[row]
+    if row in ledger.queue:
+        reason = _QUEUED_AGAIN if attempt else _QUEUED
+        if submission is None and row in ledger.returned:
+            reason = ledger.returned[row][0]
+        return SliceStatus(State.WAITING, ledger.held or reason, attempt=attempt)
+    if row in ledger.withdrawn:
+        reason = "cancelled before it was submitted"
+        return SliceStatus(
+            State.CANCELLED, reason, attempt=attempt, ended_at=int(ledger.withdrawn[row])
+        )
+    if submission is None:
+        reason = ledger.returned.get(row, (_REFUSED if ledger.refusal else _NOT_YET, 0))[0]
+        return SliceStatus(State.WAITING, reason, attempt=attempt)
+    reason = "submitted; Slurm has not shown it yet"
+    if submission.fate is SubmissionStatus.INTENDED:
+        reason = f"it is not known yet if Slurm accepted submission {submission.number:03d}"
+    return SliceStatus(
+        State.SUBMITTED,
+        reason,
+        submission=submission.number,
+        index=submission.index_of(row),
+        attempt=attempt,
+        submitted_at=int(submission.submitted_at or submission.intent.at),
+    )
+
+
+_QUEUED = "submitted when there is room in the queue"
+_QUEUED_AGAIN = "submitted again when there is room in the queue"
+_NOT_YET = "not submitted yet"
+_REFUSED = "not submitted: the newest submission was rejected"
+
+
+class StatusTable(Sequence[SliceStatus]):
+    """The status of every slice, by row."""
+
+    def __init__(self, ledger: JournalState) -> None:
+        self._ledger = ledger
+        self._lines: list[bytes | SliceStatus | None] = [None] * len(ledger.holder)
+        self._codes = bytearray(_SUBMITTED if holder else _WAITING for holder in ledger.holder)
+        self._mark(ledger.withdrawn, _CANCELLED)
+        self._mark(ledger.queue, _WAITING)
+
+    def _mark(self, rows: Iterable[int], code: int) -> None:
+        for row in rows:
+            self._codes[row] = code
+
+    def __len__(self) -> int:
+        return len(self._codes)
+
+    def __getitem__(self, row: int) -> SliceStatus:  # type: ignore[override]
+        return journal_status(self._ledger, row) if self._is_decided(row) else self.seen(row)
+
+    def seen(self, row: int) -> SliceStatus:
+        """Return a row's last observed status, even if the row is queued or withdrawn now."""
+        line = self._lines[row]
+        if line is None:
+            return journal_status(self._ledger, row)
+        return line if isinstance(line, SliceStatus) else _read(line, self._ledger, row)
+
+    def _is_decided(self, row: int) -> bool:
+        """Tell if the journal's decision on a row overrides its last observed status."""
+        return row in self._ledger.queue or row in self._ledger.withdrawn
+
+    def state(self, row: int) -> State:
+        """The state of a row."""
+        return _STATES[self._codes[row]]
+
+    def tally(self) -> dict[State, int]:
+        """Return the number of slices in each occurring state, in the order of ``State``."""
+        found = ((state, self._codes.count(code)) for state, code in _CODES.items())
+        return {state: number for state, number in found if number}
+
+    def rows_in(self, states: Collection[State]) -> list[int]:
+        """Return the rows in one of these states, in order."""
+        wanted = {_CODES[state] for state in states}
+        return [row for row, code in enumerate(self._codes) if code in wanted]
+
+    def ended(self, row: int) -> bool:
+        """Tell if a row is in a final state."""
+        return self._codes[row] in _FINAL
+
+    def reasons(self, rows: Iterable[int]) -> Counter[str]:
+        """Count the reasons of these rows."""
+        lines, is_decided = self._lines, self._is_decided
+        raw = Counter(
+            line[line.rfind(b"\t") + 1 :]
+            if isinstance(line := lines[row], bytes) and not is_decided(row)
+            else self[row].reason
+            for row in rows
+        )
+        counted: Counter[str] = Counter()
+        for reason, number in raw.items():
+            text = reason if isinstance(reason, str) else parse_row(_text(reason))[0]
+            counted[text] += number
+        return counted
+
+    def update(self, changed: Mapping[int, SliceStatus]) -> None:
+        """Store the new statuses from a poll."""
+        for row, standing in changed.items():
+            self._lines[row] = standing
+            self._codes[row] = _CODES[standing.state]
+
+    def moved(self, rows: Iterable[int]) -> None:
+        """Update rows after the journal has queued, submitted, returned or cancelled them."""
+        ledger = self._ledger
+        for row in rows:
+            if row in ledger.queue:
+                self._codes[row] = _WAITING
+            elif row in ledger.withdrawn:
+                self._codes[row] = _CANCELLED
+            else:
+                self._lines[row] = None
+                self._codes[row] = _SUBMITTED if ledger.holder[row] else _WAITING
+
+    def read(self, lines: bytes) -> None:
+        """Apply lines of ``states.tsv``, and skip invalid ones.
+
+        A skipped line does no harm, because the next poll asks Slurm again.
+        """
+        holder, most, ours, codes = self._ledger.holder, len(self), self._lines, self._codes
+        all_open = not (self._ledger.queue or self._ledger.withdrawn)
+        for line in lines.split(b"\n"):
+            if line.count(b"\t") != _TABS or (b"\\" in line and not _has_valid_escapes(line)):
+                continue
+            text, number, state, evidence, _ = line.split(b"\t", 4)
+            code = _WORDS.get(state)
+            # Inlined to be fast for a million lines. A long number would be slow to convert.
+            if code is None or evidence not in _SOURCES or len(number) > 9 or not number.isdigit():
+                continue
+            held_by = int(number)
+            single = len(text) < 10 and text.isdigit()
+            for row in (int(text),) if single else _rows(text, most):
+                if row < most and holder[row] == held_by:
+                    ours[row] = line
+                    if all_open or not self._is_decided(row):
+                        codes[row] = code
+
+
+def _rows(text: bytes, most: int) -> Iterable[int]:
+    """The rows of a line; none if they are invalid or beyond the end of this run."""
+    try:
+        rows = parse_array(text.decode())
+    except (ValueError, SlurmsliceError):
+        return ()
+    return rows if rows.highest < most else ()
+
+
+def _text(field: bytes) -> str:
+    return field.decode("utf-8", "surrogateescape")
+
+
+def _has_valid_escapes(line: bytes) -> bool:
+    """Tell if every escape of a line is valid."""
+    try:
+        parse_row(_text(line))
+    except SlurmsliceError:
+        return False
+    return True
+
+
+def _read(line: bytes, ledger: JournalState, row: int) -> SliceStatus:
+    """Return the status of one row of a line."""
+    fields = parse_row(_text(line))
+    number, state, evidence = int(fields[1]), State(fields[2]), EvidenceSource(fields[3])
+    return SliceStatus(
+        state,
+        fields[-1],
+        evidence,
+        submission=number,
+        index=ledger.submissions[number].index_of(row) if number else None,
+        attempt=ledger.attempts[row],
+        node=fields[-2] or None,
+        **dict(_numbers(fields[4:-2])),
+    )
+
+
+def _numbers(fields: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    for name, text in zip(_NUMBERS, fields, strict=True):
+        try:
+            yield name, (float(text) if name in _FRACTIONS else int(text)) if text else None
+        except ValueError:  # damaged by an editor
+            yield name, None

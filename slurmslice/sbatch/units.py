@@ -1,0 +1,133 @@
+"""Slurm's units: memory in MiB, time in seconds.
+
+Source: sbatch(1), ``--mem`` (a number is megabytes unless K, M, G or T follows) and ``--time``
+(minutes, M:S, H:M:S, D-H, D-H:M, D-H:M:S). Slurm counts memory by 1024.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from fractions import Fraction
+
+from slurmslice.errors import BadInputError
+
+_KIB = {"K": 1, "": 1024, "M": 1024, "G": 1024**2, "T": 1024**3}
+_MEMORY = re.compile(r"(\d+)([KMGT]?)B?", re.IGNORECASE)
+_FACTOR = re.compile(r"(?=[\d.]*[1-9])(\d+(?:\.\d+)?)[x×]")
+_TIME_FORMS = "Write minutes, MM:SS, HH:MM:SS, D-HH, D-HH:MM or D-HH:MM:SS."
+UNLIMITED_TEXTS = frozenset({"UNLIMITED", "INFINITE", "-1"})
+
+
+def parse_memory(text: str) -> int:
+    """Return an sbatch memory size such as ``4G`` in MiB, rounded up.
+
+    Raises:
+        BadInput: the text is not a memory size.
+    """
+    match = _MEMORY.fullmatch(text.strip())
+    if match is None or not text.isascii():
+        raise BadInputError(
+            f"{text!r} is not an amount of memory.",
+            "Write a whole number and K, M, G or T.",
+            code="bad-memory",
+            value=text,
+        )
+    kib = int(match[1]) * _KIB[match[2].upper()]
+    return -(-kib // 1024)
+
+
+def format_memory(mib: int) -> str:
+    """Return the shortest exact sbatch memory size for a number of MiB: ``4G``, ``1500M``."""
+    if mib and mib % 1024 == 0:
+        return f"{mib // 1024}G"
+    return f"{mib}M"
+
+
+def parse_time(text: str) -> int | None:
+    """Return an sbatch time limit in seconds; None for no limit (``UNLIMITED``, ``INFINITE``, 0).
+
+    Raises:
+        BadInput: the text has none of sbatch's forms.
+    """
+    if text.strip().upper() in UNLIMITED_TEXTS:
+        return None
+    days, dash, clock = text.strip().rpartition("-")
+    fields = clock.split(":")
+    numbers = [*([days] if dash else []), *fields]
+    if len(fields) > 3 or not all(n.isascii() and n.isdecimal() for n in numbers):
+        raise BadInputError(
+            f"{text!r} is not a time limit.", _TIME_FORMS, code="bad-time", value=text
+        )
+    values = [int(field) for field in fields]
+    if dash:
+        hours, minutes, seconds = (*values, 0, 0)[:3]
+        return int(days) * 86400 + hours * 3600 + minutes * 60 + seconds
+    if len(values) == 1:
+        return values[0] * 60 or None
+    hours, minutes, seconds = (0, *values)[-3:]
+    return hours * 3600 + minutes * 60 + seconds or None
+
+
+def format_time(seconds: int) -> str:
+    """Return seconds as ``[D-]HH:MM:SS``, the form of sbatch and squeue."""
+    days, rest = divmod(seconds, 86400)
+    clock = f"{rest // 3600:02d}:{rest % 3600 // 60:02d}:{rest % 60:02d}"
+    return f"{days}-{clock}" if days else clock
+
+
+def parse_count(text: str) -> int:
+    """Read a number from 1 up.
+
+    Raises:
+        BadInput: the text is not one.
+    """
+    if len(text) > 9 or not (text.isascii() and text.isdecimal() and text.strip("0")):
+        raise BadInputError(f"{text!r} is not a number from 1 up.", code="bad-number", value=text)
+    return int(text)
+
+
+def round_up_to_minutes(text: str) -> str:
+    """Round a time limit up to whole minutes, as Slurm does (sbatch(1), --time).
+
+    Raises:
+        BadInput: the text has none of sbatch's forms.
+    """
+    seconds = parse_time(text)
+    return format_time(seconds + -seconds % 60) if seconds and seconds % 60 else text
+
+
+def scale_memory(old: str, change: str) -> str:
+    """Return the new amount of memory: ``change`` (``8G``), or a multiple of ``old`` (``2x``)."""
+    return _scale(old, change, parse_memory, format_memory)
+
+
+def scale_time(old: str, change: str) -> str:
+    """Return the new time limit: ``change`` (``2:00:00``), or a multiple of ``old`` (``1.5x``)."""
+    return _scale(old, change, _finite_time, format_time)
+
+
+def _finite_time(text: str) -> int:
+    seconds = parse_time(text)
+    if seconds is None:
+        raise BadInputError(
+            f"The time limit {text!r} means no limit, so it cannot be multiplied.",
+            "Give a time limit instead of a factor.",
+            code="cannot-multiply",
+            option="time",
+            value=text,
+        )
+    return seconds
+
+
+def is_factor(text: str) -> bool:
+    """Tell if the text is a factor (``2x``), not an amount."""
+    return _FACTOR.fullmatch(text.strip()) is not None
+
+
+def _scale(old: str, change: str, parse: Callable[[str], int], write: Callable[[int], str]) -> str:
+    factor = _FACTOR.fullmatch(change.strip())
+    if factor is None:
+        return change
+    scaled = parse(old) * Fraction(factor[1])
+    return write(max(1, -(-scaled.numerator // scaled.denominator)))

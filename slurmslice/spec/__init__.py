@@ -1,0 +1,1 @@
+"""The spec of a run: the command, its check, packing and options per slice. Pure."""

@@ -1,0 +1,79 @@
+"""The output check: conditions that must hold after a slice's command exits with 0.
+
+A check is part of the script. It has a shell text, with access to ``$SLICE`` and
+``$SLICE_<COLUMN>`` like the command, and files that must exist and not be empty. If it fails,
+the slice is CHECK_FAILED.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from slurmslice.errors import BadInputError
+from slurmslice.spec.command import (
+    check_command_word,
+    check_shell_text,
+    word_placeholders,
+    word_to_bash,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OutputCheck:
+    """The conditions of an output check; there is no check if both are empty.
+
+    Attributes:
+        text: a shell text that exits with 0 if the output is good (``--check``).
+        files: paths with ``{}`` and ``{column}`` as in the command; each must be a file
+            with content (``--check-file``).
+    """
+
+    text: str = ""
+    files: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.text or self.files)
+
+    @property
+    def shown(self) -> str:
+        """The conditions as text for a person; empty if there is no check."""
+        files = (f"{path} is not empty" for path in self.files)
+        return "; ".join([*files, *([self.text] if self.text else [])])
+
+    def verify(self, columns: Collection[str]) -> None:
+        """Refuse a check with an obvious mistake.
+
+        Raises:
+            BadInput: the text has placeholders and no ``$SLICE``; or a path names an unknown
+                column, holds NUL, or is the same for every slice.
+        """
+        if self.text:
+            check_shell_text(self.text, "the text of --check")
+        for path in self.files:
+            try:
+                check_command_word(path, columns)
+            except BadInputError as why:
+                raise why.inside("--check-file", option="check-file") from why
+            if not word_placeholders(path):
+                raise BadInputError(
+                    f"--check-file {path!r} is the same file for every slice.",
+                    "Put {} or a {column} into the path. Use --check for a file that all slices "
+                    "share.",
+                    code="check-file-for-all",
+                    option="check-file",
+                    value=path,
+                )
+
+    def to_bash(self) -> str:
+        """The body of the script's check function; empty if there is no check."""
+        text = self.text if "\n" in self.text else f"  {self.text}"
+        return "\n".join([*map(_file_test, self.files), *([text] if self.text else [])])
+
+
+NO_CHECK = OutputCheck()
+
+
+def _file_test(path: str) -> str:
+    """One line of bash; ``_check_file`` is a function of the library."""
+    return f"  _check_file {word_to_bash(path)} || return"

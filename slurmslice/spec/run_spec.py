@@ -1,0 +1,199 @@
+"""The description of a run by a person, and its record: the contents of ``run.json``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+
+from slurmslice.errors import DamagedRunError
+from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
+from slurmslice.sbatch.units import round_up_to_minutes
+from slurmslice.spec.command import Command, ShellText, command_placeholders, slice_command_line
+from slurmslice.spec.output_check import NO_CHECK, OutputCheck
+from slurmslice.spec.packing import NO_PACKING, Packing
+from slurmslice.spec.per_slice_options import options_with_columns
+from slurmslice.system.json_fields import decode, encode
+
+RUN_FORMAT = 1
+"""The version of the format; it grows when older run directories can no longer be read."""
+
+
+NO_LIMIT = 0
+"""The value of ``max_failures`` that switches the circuit breaker off."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """The description of a run by a person.
+
+    ``cli.asking`` fills a field from the option of ``run`` with the same name. Every field is
+    written to ``run.json`` and read back; the script's template has it as ``run.FIELD``. A new
+    option needs nothing else.
+
+    Attributes:
+        name: the run's name, which begins its jobs' names; checked.
+        command: the command that runs for each slice; checked.
+        source: the source of the slices, for a person.
+        work_dir: the working directory of the command; absolute.
+        request: sbatch options as typed; a value may name columns.
+        throttle: the maximum number of slices at once; None for no limit.
+        pack: ``--pack`` as typed; None if it was not given.
+        packing: how array tasks carry slices.
+        setup: shell text that runs once per task, before the command.
+        check: the condition that must hold after the command exited 0; checked.
+        allow_failed_steps: a slice succeeds if its command exits 0, even if a job step (srun)
+            failed.
+        max_failures: the number of slices that may fail for good before the rest is held;
+            ``NO_LIMIT`` for any number; None: the rest is held if the first slices that end have
+            all failed.
+        max_attempts: the attempts of each slice; None: not recorded yet (after ``render``).
+    """
+
+    name: str
+    command: Command
+    source: str
+    work_dir: str
+    request: ResourceRequest = NO_REQUEST
+    throttle: int | None = None
+    pack: str | None = None
+    packing: Packing = NO_PACKING
+    setup: str = ""
+    check: OutputCheck = NO_CHECK
+    allow_failed_steps: bool = False
+    max_failures: int | None = None
+    max_attempts: int | None = 1
+
+    @cached_property
+    def per_slice(self) -> ResourceRequest:
+        """The options whose values name columns."""
+        return options_with_columns(self.request)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord(RunSpec):
+    """The record of a run: the description, and the facts of its creation. It never changes.
+
+    ``packing`` was reduced to the limits at the time of creation.
+
+    Attributes:
+        token: the first submission's token, a part of the script's job name.
+        engine: ``slurm`` or ``local``.
+        cluster: the cluster or machine of the run; empty if the engine did not answer.
+        slices: the number of slices.
+        slices_sha256: digest of ``slices.tsv``.
+        direct: the array index is the key (``slurmslice.plan.batches``).
+        first: the rows of the script's own array, by index (an array expression).
+        first_sha256: digest of that submission's task table; empty in the direct form.
+        first_request: the request of the first slice; the script's directives are made from it.
+        template: name and digest of the person's template of the script; empty for slurmslice's
+            own.
+        library_sha256: digest of ``slurmslice.sh`` as it was written.
+        created_at: epoch seconds.
+        version: the version of slurmslice that created the run.
+    """
+
+    token: str
+    engine: str
+    cluster: str
+    slices: int
+    slices_sha256: str
+    direct: bool
+    first: str
+    first_sha256: str
+    first_request: ResourceRequest
+    template: str
+    library_sha256: str
+    created_at: float
+    version: str
+
+    @property
+    def job_name(self) -> str:
+        """Return the first submission's job name: the run's name and the token."""
+        return job_name(self.name, self.token)
+
+    def counted(self, request: ResourceRequest, *, minutes: bool) -> ResourceRequest:
+        """Round the time limit of a slice's request up to whole minutes, if the engine does so.
+
+        In a pack the script enforces a slice's limit to the second.
+
+        Args:
+            request: the request.
+            minutes: the engine counts whole minutes.
+
+        Raises:
+            BadInput: the time limit cannot be read.
+        """
+        if not minutes or self.packing.pack > 1 or "time" not in request:
+            return request
+        return request.overridden_by({"time": round_up_to_minutes(request["time"])})
+
+    def to_bytes(self) -> bytes:
+        """Return the file's bytes; bytes that are not UTF-8 are kept as escaped surrogates."""
+        record = {"format": RUN_FORMAT} | {name: encode(value) for name, value in self._fields()}
+        return json.dumps(record, indent=1).encode("ascii") + b"\n"
+
+    @classmethod
+    def from_bytes(cls, data: bytes, where: str) -> RunRecord:
+        """Read a record from the file's bytes.
+
+        Raises:
+            DamagedRun: the bytes are not a record, or a newer slurmslice wrote them.
+        """
+        try:
+            record = json.loads(data)
+            if record.pop("format") > RUN_FORMAT:
+                raise DamagedRunError(
+                    f"A newer slurmslice wrote {where}.",
+                    "Update slurmslice.",
+                    code="newer-run",
+                    path=where,
+                )
+            found: RunRecord = decode(cls, record)
+        except (ValueError, TypeError, KeyError, AttributeError) as why:
+            raise DamagedRunError(
+                f"{where} is damaged ({type(why).__name__}: {why}).",
+                path=where,
+            ) from why
+        return found
+
+    def _fields(self) -> list[tuple[str, object]]:
+        return [(name, getattr(self, name)) for name in self.__dataclass_fields__]
+
+    def differences(self, other: RunRecord) -> list[str]:
+        """List the differences to another run, one line each; empty if both runs are the same."""
+        mine, theirs = self._essence(), other._essence()
+        return [
+            f"{what}: {mine[what]} exists, {theirs[what]} is requested"
+            for what in mine
+            if mine[what] != theirs[what]
+        ]
+
+    def _essence(self) -> dict[str, str]:
+        options = ResourceRequest(tuple(sorted(self.request.options)))
+        return {
+            "engine": self.engine,
+            "command": command_with_placeholders(self.command),
+            "slices": f"{self.slices} from {self.source} ({self.slices_sha256[:8]})",
+            "options": str(options) or "none",
+            "packing": f"--pack={self.pack or 1} --at-once={self.packing.at_once}",
+            "setup": repr(self.setup),
+            "check": self.check.shown or "none",
+            "failed job steps": "are allowed" if self.allow_failed_steps else "count",
+            "template": self.template or "slurmslice's own",
+            "folder": self.work_dir,
+        }
+
+
+def job_name(name: str, token: str) -> str:
+    """Return a job's name: the run's name for the person, and the token that makes it unique."""
+    return f"{name}-{token}"
+
+
+def command_with_placeholders(command: Command) -> str:
+    """Return the command with its placeholders, for a person."""
+    if isinstance(command, ShellText):
+        return command.text
+    return slice_command_line(
+        command, "{}", {name: f"{{{name}}}" for name in command_placeholders(command)}
+    )

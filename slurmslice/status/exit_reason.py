@@ -1,0 +1,163 @@
+"""The end of an array task if Slurm's state alone would mislead, and the reason in words.
+
+Pure, except that it looks up the names of users: accounting gives their numbers.
+"""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import replace
+
+from slurmslice.script.progress_lines import SlotProgress, signal_number
+from slurmslice.status.reports import TaskReport
+from slurmslice.status.states import EvidenceSource, State
+from slurmslice.system.users import user_name
+
+
+def refine_exit(
+    report: TaskReport, own: SlotProgress | None, source: EvidenceSource
+) -> tuple[TaskReport, EvidenceSource, str]:
+    """Refine the final report of a task that carries one slice.
+
+    - A failed check makes its task FAILED. The slice is CHECK_FAILED.
+    - The source may report an exit code that is too small. The task has written the true one.
+    - If preemption has a GraceTime (slurm.conf(5)), job steps receive SIGTERM and their script
+      does not. If they save their work and exit 0, Slurm reports COMPLETED (seen). The slice is
+      PREEMPTED.
+    - If a job step fails and the script exits 0, the task is COMPLETED (seen). The slice is
+      CHECK_FAILED.
+    - The accounting plugin ends a task over its memory by SIGKILL and reports FAILED
+      (slurm.conf(5), OverMemoryKill; seen). The slice is OUT_OF_MEMORY.
+
+    Args:
+        report: the source's report, final.
+        own: the lines that the task wrote; None if they were not read.
+        source: accounting or the queue.
+
+    Returns:
+        the refined report, its evidence and the reason.
+    """
+    if report.state is State.FAILED and own is not None:
+        if own.check_exit is not None and _may_match(report, own.check_exit):
+            failed, reason = check_failed_report(report, own.check_exit)
+            return failed, EvidenceSource.CHECK, reason
+        if own.exit_code is not None and _may_match(report, own.exit_code):
+            report = replace(report, exit_code=own.exit_code)
+            if own.in_setup:
+                return report, source, f"setup exited {report.exit_code}"
+    script_ended = report.state in {State.COMPLETED, State.FAILED}
+    if script_ended and report.steps and report.steps.preempted:
+        reason = f"signalled to make room for another job, then {state_reason(report)}"
+        return replace(report, state=State.PREEMPTED), source, reason
+    if report.state is State.COMPLETED and report.steps and report.steps.failed:
+        reason = f"exit 0, but a job step {report.steps.failed}"
+        return replace(report, state=State.CHECK_FAILED), source, reason
+    if report.state is State.TIMEOUT and own and own.exit_code is not None and not own.told:
+        # Slurm checks time limits at intervals. This task ended before the next check (seen).
+        how = exit_code_reason(own.exit_code) if own.exit_code else "exit 0"
+        return report, source, f"{state_reason(report)}, but it ended by itself: {how}"
+    if reason := _over_memory_reason(report):
+        return replace(report, state=State.OUT_OF_MEMORY), source, reason
+    return report, source, state_reason(report)
+
+
+def report_from_progress(
+    own: SlotProgress, *, cancelled: bool
+) -> tuple[TaskReport, EvidenceSource, str]:
+    """Make a report from the lines of a task alone, if neither source reports its end.
+
+    Args:
+        own: the lines that the task wrote, with its end.
+        cancelled: a person cancelled the slice with slurmslice.
+
+    Returns:
+        the report, its evidence and the reason.
+    """
+    code = own.exit_code
+    report = TaskReport(
+        State.FAILED if code or own.told else State.COMPLETED,
+        exit_code=code,
+        started_at=own.started_at,
+        ended_at=own.ended_at,
+        node=own.host,
+    )
+    if own.told:
+        # The sender is not known. The command may have saved its work and exited 0.
+        state = State.CANCELLED if cancelled else State.FAILED
+        return replace(report, state=state), EvidenceSource.PROGRESS, signal_reason(own)
+    if own.in_setup:
+        return report, EvidenceSource.PROGRESS, f"setup exited {code}"
+    if own.check_exit is not None:
+        failed, reason = check_failed_report(report, own.check_exit)
+        return failed, EvidenceSource.CHECK, reason
+    return report, EvidenceSource.PROGRESS, state_reason(report)
+
+
+def signal_reason(own: SlotProgress) -> str:
+    """Describe the end of a slice that received a signal from outside."""
+    return f"received SIG{own.told}, then exited {own.exit_code}"
+
+
+def _over_memory_reason(report: TaskReport) -> str:
+    """Describe a kill because of memory; empty if the task was not killed for its memory."""
+    used, requested = report.max_rss_bytes, report.requested_mem_bytes
+    if report.state is not State.FAILED or report.signal != signal.SIGKILL:
+        return ""
+    if not (used and requested and used > requested):
+        return ""
+    return f"killed over its memory: {used >> 20} MiB used, {requested >> 20} MiB requested"
+
+
+def _may_match(report: TaskReport, code: int) -> bool:
+    """Return whether the report may mean this exit code. If not, something failed later."""
+    shown = report.exit_code
+    return shown in {None, code} or (report.exit_code_truncated and shown == code - 128)
+
+
+def check_failed_report(report: TaskReport, code: int) -> tuple[TaskReport, str]:
+    """Return the report and the reason of a slice whose check exited with this code."""
+    failed = replace(report, state=State.CHECK_FAILED, exit_code=0, signal=None)
+    return failed, f"exit 0, but its check exited {code}"
+
+
+def exit_code_reason(code: int | None) -> str:
+    """Describe an exit code other than 0, with its signal in bash: ``exit 139 (SIGSEGV)``."""
+    if code is None:
+        return "it failed"
+    number = signal_number(code)
+    if number is None:
+        return f"exit {code}"
+    known = number in {member.value for member in signal.Signals}
+    return f"exit {code} ({signal.Signals(number).name if known else f'signal {number}'})"
+
+
+def state_reason(report: TaskReport) -> str:
+    """Describe the reason for a task's state in words; never empty."""
+    match report.state:
+        case State.COMPLETED:
+            return "exit 0"
+        case State.FAILED if report.signal:
+            return f"ended by signal {report.signal}"
+        case State.FAILED:
+            return exit_code_reason(report.exit_code)
+        case State.OUT_OF_MEMORY:
+            return "exceeded its memory"
+        case State.TIMEOUT:
+            return "exceeded its time limit"
+        case State.NODE_FAIL:
+            return "its node failed"
+        case State.PREEMPTED:
+            return "preempted by another job, and not restarted"
+        case State.RUNNING:
+            return f"running on {report.node}" if report.node else "running"
+        case State.PENDING:
+            return f"in the queue: {report.reason}" if report.reason else "in the queue"
+        case State.CANCELLED if " by " in report.word:
+            return f"cancelled by user {_user_label(report.word.partition(' by ')[2])}"
+        case _:
+            return report.reason or report.word or report.state.lower().replace("_", " ")
+
+
+def _user_label(user: str) -> str:
+    """Return the user's name; sacct gives the number."""
+    return user_name(int(user)) if user.isascii() and user.isdecimal() else user

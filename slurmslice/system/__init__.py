@@ -1,0 +1,1 @@
+"""The operating system: files, locks, programs, users, escaping. Thin: no decisions."""

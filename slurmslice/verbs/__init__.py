@@ -1,1 +1,0 @@
-"""The actions on a run, one file each, on top of ``slurmslice.run``."""
