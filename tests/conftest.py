@@ -97,7 +97,7 @@ def make_run(
 @pytest.fixture
 def reopen(engine: FakeEngine, clock: Clock) -> Callable[[Run], Run]:
     """The same run as another process finds it."""
-    return lambda run: Run(run.place, engine, clock)
+    return lambda run: Run(run.directory, engine, clock)
 
 
 @pytest.fixture

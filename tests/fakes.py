@@ -84,7 +84,7 @@ class FakeEngine:
     def limits(self, request: ResourceRequest) -> TaskLimits:
         return self.limited or TaskLimits(self.max_array_size)
 
-    def intake(self, request: ResourceRequest) -> QueueCapacity:
+    def queue_capacity(self, request: ResourceRequest) -> QueueCapacity:
         self.asked_for_room += 1
         if self.most is None:
             return QueueCapacity(self.max_array_size, self.max_array_size)
@@ -105,14 +105,14 @@ class FakeEngine:
         self.on_submit(order)
         return f"Job 1 to start now with {len(order.array)} tasks"
 
-    def identify(self, job: str) -> JobInfo:
+    def job_info(self, job: str) -> JobInfo:
         if job not in self.jobs:
             raise BadInputError(f"The controller knows no job {job}.", code="unknown-job", job=job)
         order = self.jobs[job].order
         script = order.script.read_text()
         return JobInfo(order.job_name, str(order.script), order.arguments, script, order.array)
 
-    def find(self, order_token: str, job_name: str, since: float) -> FoundJob | None:
+    def find(self, token: str, job_name: str, since: float) -> FoundJob | None:
         if self.lookups_fail:
             raise NoAnswerError("the fake queue does not answer")
         for job, taken in self.jobs.items():
@@ -136,7 +136,7 @@ class FakeEngine:
         queued = {task: report for task, report in reports.items() if not report.state.final}
         return Observation(SourceAnswer(ended), SourceAnswer(queued))
 
-    def measure(
+    def fetch_job_steps(
         self, jobs: Sequence[tuple[str, str]], tasks: Iterable[TaskId]
     ) -> dict[TaskId, TaskReport]:
         self.measures += 1

@@ -131,7 +131,7 @@ class Site:
         return record
 
 
-def job_of(sent: Finished) -> str:
+def array_task_of(sent: Finished) -> str:
     """The job id that a verb names, which made just one submission."""
     (submitted,) = noted(sent.stderr, "submitted")
     return str(submitted["job"])
@@ -158,22 +158,22 @@ def write(site: Site, path: Path, text: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def settled(site: Site, place: Path, run: str) -> Counter[str]:
+def settled(site: Site, directory: Path, run: str) -> Counter[str]:
     """The counts once nothing is in flight and a ``tick`` submits nothing more."""
     while True:
-        site.slurmslice("watch", run, "--interval", "1", cwd=place)
-        seen = site.status(place, run)
+        site.slurmslice("watch", run, "--interval", "1", cwd=directory)
+        seen = site.status(directory, run)
         if seen["finished"]:
             return Counter(seen["counts"])
-        before = len(events(place, run, "intent"))
-        site.slurmslice("tick", run, cwd=place)
-        if len(events(place, run, "intent")) == before:
-            return Counter(site.status(place, run)["counts"])
+        before = len(events(directory, run, "intent"))
+        site.slurmslice("tick", run, cwd=directory)
+        if len(events(directory, run, "intent")) == before:
+            return Counter(site.status(directory, run)["counts"])
 
 
-def marks(place: Path) -> Counter[str]:
+def marks(directory: Path) -> Counter[str]:
     """How often each slice's command began: each writes its key."""
-    path = place / "marks"
+    path = directory / "marks"
     return Counter(path.read_text().split() if path.exists() else ())
 
 
@@ -197,9 +197,9 @@ WAITS = witnessed("until [ -e go ]; do note alive; sleep 0.2; done")
 """Each slice waits, alive, until the file ``go`` is there."""
 
 
-def witness(place: Path) -> dict[str, list[tuple[float, float, bool]]]:
+def witness(directory: Path) -> dict[str, list[tuple[float, float, bool]]]:
     """Each slice's tries: first and last sign of life, and whether it came to its end."""
-    path = place / "times"
+    path = directory / "times"
     tries: dict[tuple[str, str], list[tuple[float, str]]] = {}
     for line in path.read_text().splitlines() if path.exists() else ():
         key, job, what, at = line.rsplit(" ", 3)
@@ -212,7 +212,7 @@ def witness(place: Path) -> dict[str, list[tuple[float, float, bool]]]:
 
 
 def done_apart(
-    place: Path, keys: Sequence[str], *, tries: int | None = None, deaf: bool = False
+    directory: Path, keys: Sequence[str], *, tries: int | None = None, deaf: bool = False
 ) -> None:
     """Each of these slices came to its end once, and no two tries of it lived at the same time.
 
@@ -223,7 +223,7 @@ def done_apart(
         deaf: slices may have ended while Slurm could not hear of it: it starts them again (seen
             on 20.11 and 24.11).
     """
-    seen = witness(place)
+    seen = witness(directory)
     assert sorted(seen) == sorted(keys)
     for key, spans in seen.items():
         ends = [done for *_, done in spans].count(True)
@@ -233,18 +233,18 @@ def done_apart(
             assert last < first, f"{key} ran twice at the same time: {spans}"
 
 
-def events(place: Path, run: str, kind: str) -> list[dict[str, Any]]:
+def events(directory: Path, run: str, kind: str) -> list[dict[str, Any]]:
     """The lines of one kind in a run's journal."""
-    lines = (place / "slurmslice-runs" / run / "journal.jsonl").read_text().splitlines()
+    lines = (directory / "slurmslice-runs" / run / "journal.jsonl").read_text().splitlines()
     return [event for line in lines if (event := json.loads(line))["event"] == kind]
 
 
 def accounted(
-    site: Site, place: Path, jobs: Sequence[str], field: str
+    site: Site, directory: Path, jobs: Sequence[str], field: str
 ) -> dict[tuple[str, str], str]:
     """What sacct says of a field, by job and array index."""
     told = site.run(
-        "sacct", "-X", "-n", "-P", f"--format=JobID,{field}", "-j", ",".join(jobs), cwd=place
+        "sacct", "-X", "-n", "-P", f"--format=JobID,{field}", "-j", ",".join(jobs), cwd=directory
     )
     rows = (line.split("|") for line in told.stdout.splitlines())
     return {(task.partition("_")[0], task.partition("_")[2]): said for task, said in rows}

@@ -67,15 +67,18 @@ def reports(text: str) -> object:
 
 def sightings(data: bytes) -> object:
     """Return the statuses of a few rows after these lines."""
-    standings = StatusTable(JournalState.empty(5))
-    standings.read(data)
-    return [standings.seen(row) for row in range(5)], list(standings)
+    statuses = StatusTable(JournalState.empty(5))
+    statuses.read(data)
+    return [statuses.seen(row) for row in range(5)], list(statuses)
 
 
 def slices(data: bytes) -> object:
     """Read a table and every value in it."""
     table = SliceTable.read(data, "slices.tsv")
-    return [(table.keys[row], table.values_of(row), table.log_of(row)) for row in range(len(table))]
+    return [
+        (table.keys[row], table.column_values(row), table.log_name(row))
+        for row in range(len(table))
+    ]
 
 
 READERS: list[tuple[str, Reader, tuple[type[Exception], ...]]] = [

@@ -102,8 +102,8 @@ def test_a_missing_cluster_that_is_required_is_a_failure(monkeypatch: pytest.Mon
         raise NoSite("there is none")
 
     monkeypatch.setattr("benchmarks.place.find_site", none)
-    for wish, left_out in (("auto", True), ("require", False)):
+    for wish, left_out_rows in (("auto", True), ("require", False)):
         monkeypatch.setenv("SLURMSLICE_TEST_SLURM", wish)
         with pytest.raises(NotMeasured) as error, workplace():
             pass
-        assert isinstance(error.value, Missing) is left_out
+        assert isinstance(error.value, Missing) is left_out_rows

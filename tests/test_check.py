@@ -45,7 +45,7 @@ MISSED = SlotProgress(int(NOW) - 40, "n3", int(NOW) - 5, 3, check_exit=3)
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
+def directory(tmp_path: Path) -> Iterator[Place]:
     """Make a folder whose slices are ended with the test."""
     here = Place(tmp_path)
     yield here
@@ -56,12 +56,12 @@ def place(tmp_path: Path) -> Iterator[Place]:
 
 
 @COMMANDS
-def test_a_check_that_succeeds_changes_nothing(place: Place, command: Command) -> None:
+def test_a_check_that_succeeds_changes_nothing(directory: Place, command: Command) -> None:
     """The slice is COMPLETED. The check finds the slice's variables and its log."""
-    place.write(
+    directory.write(
         command, check=OutputCheck('grep -qx "$SLICE" "out-$SLICE" && echo looked', ("out-{}",))
     )
-    ran = place.run(17)
+    ran = directory.run(17)
     assert (ran.code, ran.log) == (0, b"made 17\nlooked\n")
     assert ran.said.slots[0].check_exit is None
 
@@ -77,88 +77,94 @@ def test_a_check_that_succeeds_changes_nothing(place: Place, command: Command) -
     ],
 )
 def test_a_check_that_fails_fails_the_task(
-    place: Place, command: Command, check: OutputCheck, code: int, says: bytes
+    directory: Place, command: Command, check: OutputCheck, code: int, says: bytes
 ) -> None:
     """Slurm then does not start dependent jobs; the log gives the reason."""
-    (place.work_dir / "17").touch()
-    place.write(command, check=check)
-    ran = place.run(17)
+    (directory.work_dir / "17").touch()
+    directory.write(command, check=check)
+    ran = directory.run(17)
     own = ran.said.slots[0]
     assert (ran.code, own.exit_code, own.check_exit) == (code, code, code)
     assert ran.log.startswith(b"made 17\n")
     assert ran.log.endswith(says)
-    assert not (place.work_dir / "after").exists()
+    assert not (directory.work_dir / "after").exists()
 
 
-def test_a_command_that_fails_is_not_checked(place: Place) -> None:
+def test_a_command_that_fails_is_not_checked(directory: Place) -> None:
     """The exit code is the command's."""
-    place.write(words("sh", "-c", "exit 7"), check=OutputCheck("touch looked"))
-    ran = place.run(17)
+    directory.write(words("sh", "-c", "exit 7"), check=OutputCheck("touch looked"))
+    ran = directory.run(17)
     assert (ran.code, ran.said.slots[0].check_exit) == (7, None)
-    assert not (place.work_dir / "looked").exists()
+    assert not (directory.work_dir / "looked").exists()
 
 
-def test_a_folder_is_no_file(place: Place) -> None:
+def test_a_folder_is_no_file(directory: Place) -> None:
     """--check-file requires a file."""
-    (place.work_dir / "17").mkdir()
-    place.write(words("true"), check=OutputCheck("", ("{}",)))
-    assert place.run(17).said.slots[0].check_exit == 1
+    (directory.work_dir / "17").mkdir()
+    directory.write(words("true"), check=OutputCheck("", ("{}",)))
+    assert directory.run(17).said.slots[0].check_exit == 1
 
 
 @COMMANDS
-def test_signals_reach_command_and_check(place: Place, command: Command) -> None:
+def test_signals_reach_command_and_check(directory: Place, command: Command) -> None:
     """The command receives SIGUSR1, and SIGTERM ends a check that hangs."""
     text = "trap 'got=1' USR1; echo ready; until [ \"$got\" ]; do sleep 0.05; done; true"
     command = ShellText(text) if isinstance(command, ShellText) else words("bash", "-c", text)
-    place.write(command, check=OutputCheck("touch looking; sleep 60"))
-    task, own = place.start(17), place.submission() / "logs/17.log"
+    directory.write(command, check=OutputCheck("touch looking; sleep 60"))
+    task, own = directory.start(17), directory.submission() / "logs/17.log"
     wait_for(lambda: own.exists() and own.read_bytes() == b"ready\n")
     task.send_signal(signal.SIGUSR1)
-    wait_for((place.work_dir / "looking").exists)
+    wait_for((directory.work_dir / "looking").exists)
     task.send_signal(signal.SIGTERM)
-    ran = place.end(task)
+    ran = directory.end(task)
     assert (ran.code, ran.said.slots[0].exit_code) == (143, 143)
 
 
 @pytest.mark.parametrize("key", HOSTILE)
-def test_a_hostile_key_in_a_path_is_a_path(place: Place, key: str) -> None:
+def test_a_hostile_key_in_a_path_is_a_path(directory: Place, key: str) -> None:
     """The path of --check-file is data, like the words of the command."""
-    place.write(words("true"), direct=False, check=OutputCheck("", ("no/{}.h5",)))
-    place.make(rows=[(key,)])
-    ran = place.run(0, log="row-40.log")
+    directory.write(words("true"), direct=False, check=OutputCheck("", ("no/{}.h5",)))
+    directory.make(rows=[(key,)])
+    ran = directory.run(0, log="row-40.log")
     assert ran.code == 1
     assert b"slurmslice: no/" in ran.log
 
 
-def test_by_hand_the_check_runs_too(place: Place) -> None:
+def test_by_hand_the_check_runs_too(directory: Place) -> None:
     """A slice started by hand does the same as in an array."""
-    place.write(words("echo", "ran"), check=OutputCheck("echo looked; exit 4"))
-    done = place.by_hand(SLURM_ARRAY_TASK_ID="17")
+    directory.write(words("echo", "ran"), check=OutputCheck("echo looked; exit 4"))
+    done = directory.by_hand(SLURM_ARRAY_TASK_ID="17")
     assert (done.returncode, done.stdout) == (4, "ran\nlooked\n")
 
 
 @pytest.mark.parametrize("at_once", [1, 3])
 @COMMANDS
-def test_each_slice_of_a_pack_is_checked(place: Place, command: Command, at_once: int) -> None:
+def test_each_slice_of_a_pack_is_checked(directory: Place, command: Command, at_once: int) -> None:
     """A failed check does not stop other slices, and a restart of the task keeps it."""
     check = OutputCheck('echo run >>"runs-$SLICE"; [ "$SLICE" != k1 ] || exit 5', ("out-{}",))
-    pack(place, command, 4, at_once=at_once, check=check)
+    pack(directory, command, 4, at_once=at_once, check=check)
     for restart in ("0", "1", "2"):
-        ran = place.run(0, SLURM_RESTART_COUNT=restart)
+        ran = directory.run(0, SLURM_RESTART_COUNT=restart)
         slots = ran.said.slots
         assert {i: (s.exit_code, s.check_exit) for i, s in slots.items()} == {
             0: (0, None), 1: (5, 5), 2: (0, None), 3: (0, None),
         }  # fmt: skip
         assert ran.code == 1
-    assert log(place, 1) == b"made k1\n"
-    assert [(place.work_dir / f"runs-k{i}").read_text() for i in range(4)] == ["run\n"] * 4
-    assert processes(place) == []
+    assert log(directory, 1) == b"made k1\n"
+    assert [(directory.work_dir / f"runs-k{i}").read_text() for i in range(4)] == ["run\n"] * 4
+    assert processes(directory) == []
 
 
-def test_a_check_counts_in_the_slices_own_time(place: Place) -> None:
+def test_a_check_counts_in_the_slices_own_time(directory: Place) -> None:
     """A check that hangs is ended at the slice's time limit."""
-    pack(place, words("true"), 2, check=OutputCheck("[ $SLICE = k0 ] || sleep 60"), slice_time_s=1)
-    slots = place.run(0).said.slots
+    pack(
+        directory,
+        words("true"),
+        2,
+        check=OutputCheck("[ $SLICE = k0 ] || sleep 60"),
+        slice_time_s=1,
+    )
+    slots = directory.run(0).said.slots
     assert slots[0].exit_code == 0
     assert (slots[1].exit_code, slots[1].timed_out) == (143, True)
 
@@ -172,16 +178,16 @@ def test_a_check_that_ends_like_a_signal_is_a_check_that_failed(code: int) -> No
     assert (standing.state, standing.exit_code) == (State.CHECK_FAILED, 0)
 
 
-def test_a_warning_for_the_command_does_not_end_its_check(place: Place) -> None:
+def test_a_warning_for_the_command_does_not_end_its_check(directory: Place) -> None:
     """--signal=B:USR1@N may arrive after the command has ended."""
-    place.write(
+    directory.write(
         words("true"), check=OutputCheck("touch looking; until [ -e go ]; do sleep 0.05; done")
     )
-    task = place.start(17)
-    wait_for((place.work_dir / "looking").exists)
+    task = directory.start(17)
+    wait_for((directory.work_dir / "looking").exists)
     task.send_signal(signal.SIGUSR1)
-    (place.work_dir / "go").touch()
-    ran = place.end(task)
+    (directory.work_dir / "go").touch()
+    ran = directory.end(task)
     assert (ran.code, ran.said.slots[0].check_exit) == (0, None)
 
 
@@ -189,17 +195,17 @@ def test_a_warning_for_the_command_does_not_end_its_check(place: Place) -> None:
 @pytest.mark.parametrize("where", ["command", "checked", "check"])
 @pytest.mark.parametrize("name", ["HUP", "INT", "TERM", "PIPE", "ALRM"])
 def test_a_signal_in_the_last_moment_is_no_success(
-    place: Place, at_once: int, where: str, name: str
+    directory: Place, at_once: int, where: str, name: str
 ) -> None:
     """If nothing follows a shell text's last command, bash itself exits 0."""
     ends, fine = f"kill -s {name} $BASHPID", "true"
     command = ShellText(fine if where == "check" else ends)
     check = OutputCheck({"command": "", "checked": fine, "check": ends}[where])
     if at_once:
-        pack(place, command, 1, at_once=at_once, check=check)
+        pack(directory, command, 1, at_once=at_once, check=check)
     else:
-        place.write(command, check=check)
-    own = place.run(0).said.slots[0]
+        directory.write(command, check=check)
+    own = directory.run(0).said.slots[0]
     code = 128 + signal.Signals[f"SIG{name}"]
     assert (own.exit_code, own.check_exit) == (code, code if where == "check" else None)
 
@@ -220,17 +226,19 @@ SETUPS = {
 
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("setup", SETUPS)
-def test_a_setup_that_ends_the_script_is_no_success(place: Place, setup: str, packed: bool) -> None:
+def test_a_setup_that_ends_the_script_is_no_success(
+    directory: Place, setup: str, packed: bool
+) -> None:
     """The command was not run, for any traps and options of the setup."""
     text, code = SETUPS[setup]
     if packed:
-        pack(place, words("touch", "ran"), 3, setup=text)
+        pack(directory, words("touch", "ran"), 3, setup=text)
     else:
-        place.write(words("touch", "ran"), setup=text)
-    ran = place.run(0 if packed else 17)
+        directory.write(words("touch", "ran"), setup=text)
+    ran = directory.run(0 if packed else 17)
     assert ran.code != 0
     assert (ran.said.setup_exit, ran.said.slots) == (code, {})
-    assert not (place.work_dir / "ran").exists()
+    assert not (directory.work_dir / "ran").exists()
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -239,14 +247,14 @@ def test_a_setup_that_ends_the_script_is_no_success(place: Place, setup: str, pa
     ['unset "${!SLURM_@}"', "exec >setup.out 2>&1", "trap 'exit 1' ERR; set -E", FUNCTIONS, ALIASES,
      f"set -o posix; {ALIASES}", f"{FUNCTIONS}; {ALIASES}; IFS=ei", "set -eu; unset -f exit"],
 )  # fmt: skip
-def test_a_setup_cannot_suppress_the_end_line(place: Place, setup: str, packed: bool) -> None:
+def test_a_setup_cannot_suppress_the_end_line(directory: Place, setup: str, packed: bool) -> None:
     """It removes Slurm's variables, redirects output, sets an ERR trap: the lines are written."""
     command = words("sh", "-c", "case $SLICE in 17|k1) exit 9;; esac")
     if packed:
-        pack(place, command, 3, setup=setup)
+        pack(directory, command, 3, setup=setup)
     else:
-        place.write(command, setup=setup)
-    ran = place.run(0 if packed else 17)
+        directory.write(command, setup=setup)
+    ran = directory.run(0 if packed else 17)
     wanted = {0: 0, 1: 9, 2: 0} if packed else {0: 9}
     assert {slot: said.exit_code for slot, said in ran.said.slots.items()} == wanted
 
@@ -255,19 +263,19 @@ def test_a_setup_cannot_suppress_the_end_line(place: Place, setup: str, packed: 
 @pytest.mark.parametrize("ends", [0, 3])
 @pytest.mark.parametrize("own", [0, 9])
 def test_the_exit_trap_of_a_setup_changes_nothing(
-    place: Place, own: int, ends: int, packed: bool
+    directory: Place, own: int, ends: int, packed: bool
 ) -> None:
     """The EXIT trap runs after everything else; its exit code is not the slice's."""
     setup = f"trap 'touch cleaned; exit {own}' EXIT; trap 'exit {own}' CHLD"
     command = words("sh", "-c", f"exit {ends}")
     if packed:
-        pack(place, command, 3, setup=setup)
+        pack(directory, command, 3, setup=setup)
     else:
-        place.write(command, setup=setup)
-    ran = place.run(0)
+        directory.write(command, setup=setup)
+    ran = directory.run(0)
     assert ran.code == (min(ends, 1) if packed else ends)
     assert {said.exit_code for said in ran.said.slots.values()} == {ends}
-    assert (place.work_dir / "cleaned").exists()
+    assert (directory.work_dir / "cleaned").exists()
 
 
 # -- the options -----------------------------------------------------------------------------
@@ -336,7 +344,7 @@ def test_checks_in_settings(typed: Typed) -> None:
     [
         (SlotProgress(exit_code=0), True),
         (SlotProgress(exit_code=3), True),
-        (SlotProgress(exit_code=0, told="TERM"), False),  # it saved its work
+        (SlotProgress(exit_code=0, signal_received="TERM"), False),  # it saved its work
         (SlotProgress(), False),
     ],
 )
@@ -438,14 +446,14 @@ def test_a_script_that_ends_before_its_command_is_no_success(
     poll(run)
     for index in range(2 // pack):
         if log is not None:
-            run.place.task_log(1, index).write_text(log)
+            run.directory.task_log(1, index).write_text(log)
     poll(run)
     early = state is State.FAILED or log is None  # its log may not be visible here yet
-    assert run.standings[0].state.final is not early
+    assert run.statuses[0].state.final is not early
     end_all(engine, replace(DONE, ended_at=now - 60))
     poll(run)
-    assert run.standings.tally() == {state: 2}
-    assert ("the command was not run" in run.standings[0].reason) is (state is State.FAILED)
+    assert run.statuses.state_counts() == {state: 2}
+    assert ("the command was not run" in run.statuses[0].reason) is (state is State.FAILED)
 
 
 KILLED = replace(
@@ -506,8 +514,8 @@ def test_steps_are_asked_for_once(new_run: NewRun, engine: FakeEngine) -> None:
     engine.max_rss_bytes, engine.cpu_s = 130 << 20, 1.5
     poll(run)
     poll(run)
-    assert run.standings.tally() == {State.OUT_OF_MEMORY: 10}
-    assert {standing.cpu_s for standing in map(run.standings.seen, range(10))} == {1.5}
+    assert run.statuses.state_counts() == {State.OUT_OF_MEMORY: 10}
+    assert {standing.cpu_s for standing in map(run.statuses.seen, range(10))} == {1.5}
     assert engine.measures == 1
 
 
@@ -518,13 +526,13 @@ def test_unanswered_steps_are_asked_for_again(
     run = submitted(new_run, engine, replace(DONE, ended_at=int(clock.now)))
     engine.steps = None
     for _ in range(2):
-        assert poll(run).silences == ("sacct did not answer in time.",)
-        assert run.standings.tally() == {State.SUBMITTED: 10}
-        assert "sacct did not answer in time" in run.standings[0].reason
+        assert poll(run).no_answer_reasons == ("sacct did not answer in time.",)
+        assert run.statuses.state_counts() == {State.SUBMITTED: 10}
+        assert "sacct did not answer in time" in run.statuses[0].reason
         clock.now += 2 * ACCOUNTING_LAG_S
     engine.steps = JobSteps("exited 3")
     poll(run)
-    assert run.standings.tally() == {State.CHECK_FAILED: 10}
+    assert run.statuses.state_counts() == {State.CHECK_FAILED: 10}
 
 
 def test_a_step_that_ends_late_is_no_success(
@@ -534,10 +542,10 @@ def test_a_step_that_ends_late_is_no_success(
     run = submitted(new_run, engine, replace(DONE, ended_at=int(clock.now)))
     engine.steps = JobSteps(ended=False)
     poll(run)
-    assert run.standings.tally() == {State.SUBMITTED: 10}
+    assert run.statuses.state_counts() == {State.SUBMITTED: 10}
     engine.steps = JobSteps("exited 3")
     poll(run)
-    assert run.standings.tally() == {State.CHECK_FAILED: 10}
+    assert run.statuses.state_counts() == {State.CHECK_FAILED: 10}
 
 
 def test_steps_of_a_newer_start_do_not_count(
@@ -548,10 +556,10 @@ def test_steps_of_a_newer_start_do_not_count(
     clock.now += FILE_VISIBLE_S
     engine.restarted = True
     poll(run)
-    assert run.standings.tally() == {State.SUBMITTED: 10}
+    assert run.statuses.state_counts() == {State.SUBMITTED: 10}
     engine.restarted = False
     poll(run)
-    assert run.standings.tally() == {State.COMPLETED: 10}
+    assert run.statuses.state_counts() == {State.COMPLETED: 10}
 
 
 @pytest.mark.parametrize("allowed", [False, True])

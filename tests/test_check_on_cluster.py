@@ -122,17 +122,17 @@ def test_a_kill_by_the_accounting_plugin_is_out_of_memory(site: Site) -> None:
     if site.cluster is None:
         pytest.skip("another way of limiting memory is for a cluster of our own only")
     plugin = ("TaskPlugin=task/none", "JobAcctGatherParams=OverMemoryKill")
-    with beside(site, "memory", nodes=1, extra=plugin) as other, empty_folder(other) as place:
+    with beside(site, "memory", nodes=1, extra=plugin) as other, empty_folder(other) as directory:
         args = ["--name", "m", "--mem", "100M", "--slices-from", "-", "--interval", "1", "--"]
         ran = other.slurmslice(
-            "run", *args, "/usr/bin/python3", "-c", HUNGRY, "{}", cwd=place, input="10\n300\n"
+            "run", *args, "/usr/bin/python3", "-c", HUNGRY, "{}", cwd=directory, input="10\n300\n"
         )
         assert ran.returncode == 1, ran.stderr
-        fine, hungry = other.status(place, "m")["slices"]
+        fine, hungry = other.status(directory, "m")["slices"]
         assert fine["state"] == "COMPLETED"
         assert (hungry["state"], hungry["signal"]) == ("OUT_OF_MEMORY", 9)
         assert "100 MiB" in hungry["reason"]
         told = other.run(
-            "sacct", "-Xnpj", hungry["job"], "--format=State,ExitCode", cwd=place
+            "sacct", "-Xnpj", hungry["job"], "--format=State,ExitCode", cwd=directory
         ).stdout
         assert told.strip() == "FAILED|0:9|"

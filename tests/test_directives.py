@@ -128,7 +128,7 @@ def test_the_nearest_name_is_told() -> None:
 
 CLUSTER = {
     "container-image": sbatch.Option("container-image", None, Takes.VALUE),
-    "my_flag": sbatch.Option("my_flag", None, Takes.PERHAPS),
+    "my_flag": sbatch.Option("my_flag", None, Takes.OPTIONAL),
 }
 
 
@@ -182,7 +182,7 @@ def test_help_with_a_plugins_options() -> None:
     """The recorded help of 22.05 with a SPANK plugin: its options stand among sbatch's own."""
     listed = listed_in_help(load("sbatch-help-plugin", "22.05").text)
     new = {name: o.takes for name, o in listed.items() if name not in sbatch.known_options()}
-    assert new == {"test-image": Takes.VALUE, "test-writable": Takes.PERHAPS}
+    assert new == {"test-image": Takes.VALUE, "test-writable": Takes.OPTIONAL}
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_help_with_a_plugins_options() -> None:
     [("", {}), ("sbatch: error: no\n", {}),
      ("   -x, --extra2=ARG  text with --other=1\n", {"extra2": ("x", Takes.VALUE)}),
      ("      --a_b.c[=X]  text\n      --d  text\n",
-      {"a_b.c": (None, Takes.PERHAPS), "d": (None, Takes.PERHAPS)}),
+      {"a_b.c": (None, Takes.OPTIONAL), "d": (None, Takes.OPTIONAL)}),
      ("                              --mem >= --mem-per-cpu\n", {})],
 )  # fmt: skip
 def test_help_is_read_line_by_line(text: str, options: dict[str, tuple[str, Takes]]) -> None:

@@ -26,7 +26,7 @@ HELD = tuple(range(CIRCUIT_BREAKER_FAILURES, 30))
 
 def edit(run: Run, more: str = "# mended\n") -> None:
     """Edit the script like a person."""
-    run.place.script.write_text(run.place.script.read_text() + more)
+    run.directory.script.write_text(run.directory.script.read_text() + more)
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def held(new_run: NewRun, engine: FakeEngine) -> Run:
         engine.end("100", index, State.FAILED)
     poll(run)
     follow_step(run, FollowOptions())
-    assert run.ledger.held
+    assert run.journal_state.held
     return run
 
 
@@ -51,21 +51,21 @@ def test_held_slices_are_resubmitted_with_the_edited_script(
     """
     edit(held)
     let_go = release(held)
-    assert (let_go.renewed, let_go.released) == (HELD, ())
+    assert (let_go.to_resubmit, let_go.released) == (HELD, ())
     assert engine.cancelled == [("100", None)]
     poll(held)
     for run in (held, reopen(held)):
-        assert all(run.standings.state(row) is State.WAITING for row in HELD)
+        assert all(run.statuses.state(row) is State.WAITING for row in HELD)
         assert {run.request_of(row) for row in HELD} == {ResourceRequest.of({"mem": "1G"})}
     (taken,) = submit_queued(held, "tick").taken
     assert tuple(taken.planned.batch.rows) == HELD
-    assert {held.ledger.attempts[row] for row in HELD} == {1}
+    assert {held.journal_state.attempts[row] for row in HELD} == {1}
 
 
 def test_without_an_edit_it_is_released_as_it_is(held: Run, engine: FakeEngine) -> None:
     """A repaired program needs no new submission."""
     let_go = release(held)
-    assert (let_go.renewed, let_go.released) == ((), HELD)
+    assert (let_go.to_resubmit, let_go.released) == ((), HELD)
     assert (engine.cancelled, engine.released) == ([], ["100"])
 
 
@@ -80,7 +80,7 @@ def test_nothing_is_resubmitted_before_slurm_has_ended_it(
         engine.silence = silence
         poll(held)
         assert submit_queued(held, "tick").taken == []
-        assert all(held.standings.state(row) is State.PENDING for row in HELD)
+        assert all(held.statuses.state(row) is State.PENDING for row in HELD)
     engine.silence = ""
     engine.end_all(State.CANCELLED)
     poll(held)
@@ -103,9 +103,9 @@ def test_slices_stay_held_if_slurm_does_not_answer(
         patch.setattr(engine, "cancel", silent)
         with pytest.raises(NoAnswerError):
             release(held)
-    assert held.ledger.held
+    assert held.journal_state.held
     assert engine.released == []
-    assert release(held).renewed == HELD
+    assert release(held).to_resubmit == HELD
 
 
 def test_slices_that_the_person_cancels_stay_cancelled(held: Run, engine: FakeEngine) -> None:
@@ -114,8 +114,8 @@ def test_slices_that_the_person_cancels_stay_cancelled(held: Run, engine: FakeEn
     release(held)
     cancel(held, HELD[:2])
     poll(held)
-    assert held.standings.rows_in({State.CANCELLED}) == list(HELD[:2])
-    assert held.standings.rows_in({State.WAITING}) == list(HELD[2:])
+    assert held.statuses.rows_in({State.CANCELLED}) == list(HELD[:2])
+    assert held.statuses.rows_in({State.WAITING}) == list(HELD[2:])
 
 
 def test_a_pack_that_has_begun_is_left_alone(
@@ -126,17 +126,17 @@ def test_a_pack_that_has_begun_is_left_alone(
     submit(run, choose_waiting(None), {}, "submit")
     for index in range(4):
         engine.end("100", index, State.FAILED)
-    run.place.task_log(1, 4).write_text(
+    run.directory.task_log(1, 4).write_text(
         "slurmslice start job=100 restart=0 at=1800000000 host=n slot=0\n"
     )
     engine.jobs["100"].tasks[4] = TaskReport(State.RUNNING, "RUNNING")
     poll(run)
-    places = run.ledger.submissions[1].places
+    places = run.journal_state.submissions[1].places
     begun, not_begun = ([row for row in places if places[row][0] == index] for index in (4, 5))
-    assert [run.standings.state(row) for row in begun] == [State.RUNNING, *[State.PENDING] * 3]
-    run.ledger.held = "held: all have failed"
+    assert [run.statuses.state(row) for row in begun] == [State.RUNNING, *[State.PENDING] * 3]
+    run.journal_state.held = "held: all have failed"
     edit(run)
-    assert release(run).renewed == tuple(not_begun)
+    assert release(run).to_resubmit == tuple(not_begun)
     assert engine.cancelled == [("100", (5,))]
 
 

@@ -45,7 +45,7 @@ KEYS = SliceTable([f"k{n}" for n in range(2500)])
 
 def states(run: Run) -> Counter[State]:
     """Count the slices in each state."""
-    return Counter(run.standings.tally())
+    return Counter(run.statuses.state_counts())
 
 
 def carried(run: Run, engine: FakeEngine) -> Counter[int]:
@@ -53,7 +53,7 @@ def carried(run: Run, engine: FakeEngine) -> Counter[int]:
     rows: Counter[int] = Counter()
     pack = run.record.packing.pack
     for job in engine.jobs.values():
-        table = run.place.task_table(job.order.number).read_text().splitlines()[1:]
+        table = run.directory.task_table(job.order.number).read_text().splitlines()[1:]
         for index in job.order.array:
             lines = table[index * pack : (index + 1) * pack]
             rows.update(int(line.split("\t")[0]) for line in lines)
@@ -65,7 +65,11 @@ def to_the_end(run: Run, engine: FakeEngine, state: State = State.COMPLETED) -> 
     for _ in range(2000):
         engine.end_all(state)
         poll(run)
-        if not submit_queued(run, "tick").taken and not run.ledger.queue and not run.in_flight():
+        if (
+            not submit_queued(run, "tick").taken
+            and not run.journal_state.queue
+            and not run.in_flight()
+        ):
             return
     raise AssertionError("it never ended")
 
@@ -104,7 +108,7 @@ def test_never_more_tasks_than_the_limit(new_run: NewRun, engine: FakeEngine) ->
     assert [len(t.planned.batch.rows) for t in fed.taken] == [30]
     assert "MaxSubmit" in fed.waits
     assert states(run) == {State.SUBMITTED: 30, State.WAITING: 70}
-    assert "room" in run.standings[50].reason
+    assert "room" in run.statuses[50].reason
     assert submit_queued(run, "tick").taken == []
     for index in range(10):
         engine.end("100", index, State.COMPLETED)
@@ -146,9 +150,9 @@ def test_a_final_rejection_stops_at_once_and_loses_nothing(
     run = new_run(KEYS)
     fed = submit(run, ALL, {}, "submit")
     with pytest.raises(SubmissionRejectedError):
-        fed.check(passing=True)
+        fed.check(temporary=True)
     assert len(fed.taken) == 1
-    assert not run.ledger.queue
+    assert not run.journal_state.queue
     assert states(run) == {State.SUBMITTED: 1001, State.WAITING: 1499}
     assert submit_queued(run, "tick").taken == []
     submit(run, ALL, {"account": "b"}, "submit")
@@ -185,11 +189,11 @@ def test_queued_slices_survive_the_process(
     poll(run)
     submit(run, choose_failed(None, None), {"mem": "8G"}, "resubmit")
     other = reopen(run)
-    assert len(other.ledger.queue) == 10 - 3
+    assert len(other.journal_state.queue) == 10 - 3
     to_the_end(other, engine)
     assert {job.order.request.mem_mib for job in engine.jobs.values()} == {None, 8192}
     assert states(other) == {State.COMPLETED: 10}
-    assert reopen(other).ledger.attempts == [2, 2, 2] + [1] * 7
+    assert reopen(other).journal_state.attempts == [2, 2, 2] + [1] * 7
 
 
 def test_queued_slices_can_be_cancelled(new_run: NewRun, engine: FakeEngine) -> None:
@@ -252,7 +256,7 @@ def test_a_higher_share_is_journalled_before_it_is_set(new_run: NewRun, engine: 
 
     def listen(job: str, name: str, limit: int | None) -> None:
         told.append(limit)
-        known = run.ledger.submissions[1].share
+        known = run.journal_state.submissions[1].share
         assert known is not None
         assert limit is not None
         assert known >= limit
@@ -261,7 +265,7 @@ def test_a_higher_share_is_journalled_before_it_is_set(new_run: NewRun, engine: 
     set_throttle(run, 4)
     set_throttle(run, 9)
     assert told == [4, 9]
-    assert run.ledger.submissions[1].share == 9
+    assert run.journal_state.submissions[1].share == 9
 
 
 @pytest.mark.parametrize("state", [State.FAILED, State.TIMEOUT])
@@ -276,14 +280,14 @@ def test_the_breaker_holds_the_rest(new_run: NewRun, engine: FakeEngine, state: 
     follow_step(run, FollowOptions())
     assert engine.held == ["100"]
     assert len(engine.jobs) == 1
-    assert str(CIRCUIT_BREAKER_FAILURES) in run.ledger.held
+    assert str(CIRCUIT_BREAKER_FAILURES) in run.journal_state.held
     follow(run, FollowOptions(), lambda *_: None)  # it ends
     release(run)
     assert engine.released == ["100"]
     engine.end_all()
     poll(run)
     trip_circuit_breaker(run)
-    assert not run.ledger.held
+    assert not run.journal_state.held
     assert states(run)[State.COMPLETED] == 80
 
 
@@ -351,10 +355,10 @@ def test_for_all_sizes_each_slice_runs_once(
     engine.most = most
     submit(run, ALL, {}, "submit")
     for _ in range(300):
-        assert len(run.ledger.queue) + sum(carried(run, engine).values()) == slices
+        assert len(run.journal_state.queue) + sum(carried(run, engine).values()) == slices
         engine.end_all()
         poll(run)
-        if not submit_queued(run, "tick").taken and not run.ledger.queue:
+        if not submit_queued(run, "tick").taken and not run.journal_state.queue:
             break
     assert set(carried(run, engine).values()) == {1}
     assert len(carried(run, engine)) == slices
@@ -368,7 +372,7 @@ def test_some_slices_of_a_pack_get_their_own_table(
     run, engine = make_run(20, Packing(5))
     submit(run, choose_waiting([3, 4]), {}, "submit")
     submit(run, ALL, {}, "submit")
-    assert run.place.fenced(1)
+    assert run.directory.fenced(1)
     assert carried(run, engine) == Counter(range(20))
 
 
@@ -383,7 +387,7 @@ def test_a_request_of_a_pack_is_of_one_slice(
     assert (needs.mem_mib, needs.time_s) == (200, 180)
     engine.end_all(State.TIMEOUT)
     for path in range(2):
-        run.place.task_log(1, path).write_text(
+        run.directory.task_log(1, path).write_text(
             "".join(
                 f"slurmslice {what} job=100 restart=0 at=1 host=n slot={slot}{rest}\n"
                 for slot in range(6)
@@ -424,8 +428,8 @@ def test_a_time_limit_that_was_edited_stays(
 ) -> None:
     """An edited line of the script is not overridden."""
     run, engine = make_run(12, Packing(6, 2, 60), options=(("time", "1"),))
-    edited = run.place.script.read_text().replace("--time=00:03:00", "--time=00:10:00")
-    run.place.script.write_text(edited)
+    edited = run.directory.script.read_text().replace("--time=00:03:00", "--time=00:10:00")
+    run.directory.script.write_text(edited)
     (taken,) = submit(run, choose_waiting([3, 4]), {}, "submit").taken
     assert engine.jobs[taken.job].order.request.time_s == 600
 
@@ -437,16 +441,16 @@ def test_a_failed_slice_of_a_pack_is_resubmitted_at_once(
     run, engine = make_run(3, Packing(pack=3))
     submit(run, ALL, {}, "submit")
     line = "slurmslice {} job=100 restart=0 at=1800000000 host=n slot=0{}\n"
-    log = run.place.task_log(1, 0)
+    log = run.directory.task_log(1, 0)
     log.write_text(line.format("start", "") + line.format("end", " exit=3"))
     engine.jobs["100"].tasks[0] = TaskReport(State.RUNNING, "RUNNING", restarts=0)
     poll(run)
-    assert run.standings.state(0) is State.FAILED
+    assert run.statuses.state(0) is State.FAILED
     (taken,) = submit(run, FAILED, {}, "resubmit").taken
     assert list(taken.planned.batch.rows) == [0]
     engine.jobs["100"].tasks[0] = TaskReport(State.PENDING, "PENDING", restarts=1)
     poll(run)
-    assert run.ledger.holder == [2, 1, 1]
+    assert run.journal_state.holder == [2, 1, 1]
     assert states(run) == {State.PENDING: 3}
 
 
@@ -456,7 +460,7 @@ def test_slices_that_their_task_never_began_are_resubmitted(
     """It was submitted but not tried: `tick` submits it like a new one."""
     run, engine = make_run(3, Packing(pack=3))
     submit(run, ALL, {"mem": "50M"}, "submit")
-    log = run.place.task_log(1, 0)
+    log = run.directory.task_log(1, 0)
     log.write_text("slurmslice start job=100 restart=0 at=1800000000 host=n slot=0\n")
     engine.end("100", 0, State.NODE_FAIL)
     poll(run)
@@ -464,7 +468,7 @@ def test_slices_that_their_task_never_began_are_resubmitted(
     (taken,) = follow_step(run, TICK_OPTIONS).taken
     assert sorted(taken.planned.batch.rows) == [1, 2]
     assert taken.planned.batch.changes == ResourceRequest.of({"mem": "50M"})
-    assert run.ledger.attempts == [1, 1, 1]
+    assert run.journal_state.attempts == [1, 1, 1]
 
 
 def test_slices_of_one_task_are_not_cancelled_separately(
@@ -477,7 +481,7 @@ def test_slices_of_one_task_are_not_cancelled_separately(
         cancel(run, [0])
     assert refused.value.hint.endswith(" -- k0 k2 k4 k6 k8")
     assert not engine.cancelled
-    task = [row for row in range(10) if run.ledger.submissions[1].index_of(row) == 0]
+    task = [row for row in range(10) if run.journal_state.submissions[1].array_index_of(row) == 0]
     cancel(run, task)
     assert engine.cancelled == [("100", (0,))]
 
@@ -514,12 +518,12 @@ def test_a_job_under_another_name_can_be_attached(new_run: NewRun, engine: FakeE
         attach(run, "100")
     with raises_error(BadInputError, "unknown-job", job="999"):
         attach(run, "999")
-    identify = engine.identify
-    engine.identify = lambda job: replace(identify(job), command=f"{order.script} foo")  # type: ignore[method-assign]
+    job_info = engine.job_info
+    engine.job_info = lambda job: replace(job_info(job), command=f"{order.script} foo")  # type: ignore[method-assign]
     engine.submit(replace(theirs, job_name="a third"))
     with raises_error(BadInputError, "foreign-job", job="101"):
         attach(run, "101")
-    engine.identify = identify  # type: ignore[method-assign]
+    engine.job_info = job_info  # type: ignore[method-assign]
     stranger = order.folder.parent / "stranger.sh"
     stranger.write_text("#!/bin/bash\n")
     engine.submit(

@@ -58,7 +58,7 @@ def ended(run: Run, engine: FakeEngine, state: State, **what: int) -> None:
 def changes(run: Run, **wanted: str) -> dict[str, str]:
     """Return the sbatch options of a resubmission of failed slices."""
     fed = submit(run, FAILED, wanted, "resubmit")
-    fed.check(passing=False)
+    fed.check(temporary=False)
     (taken,) = fed.taken
     return dict(taken.planned.batch.changes)
 
@@ -119,10 +119,10 @@ def test_what_was_cancelled_stays_so_when_it_is_refused(
     cancel(run, [1, 2])
     engine.on_submit = refuse
     with pytest.raises(SubmissionRejectedError):
-        submit(run, CANCELLED, {}, "resubmit").check(passing=False)
+        submit(run, CANCELLED, {}, "resubmit").check(temporary=False)
     for seen in (run, reopen(run)):
-        assert seen.standings.rows_in({State.CANCELLED}) == [1, 2]
-        assert seen.standings[1].state is State.CANCELLED
+        assert seen.statuses.rows_in({State.CANCELLED}) == [1, 2]
+        assert seen.statuses[1].state is State.CANCELLED
     engine.on_submit = lambda order: None
     (taken,) = submit(run, ALL, {}, "submit").taken
     assert list(taken.planned.batch.rows) == [0, 3]
@@ -137,10 +137,10 @@ def test_what_was_cancelled_waits_once_it_is_wanted_again(
     engine.most = 1
     submit(run, CANCELLED, {}, "resubmit")
     for seen in (run, reopen(run)):
-        assert seen.standings.tally() == {State.WAITING: 3, State.SUBMITTED: 1}
-        assert seen.standings[3].state is State.WAITING
+        assert seen.statuses.state_counts() == {State.WAITING: 3, State.SUBMITTED: 1}
+        assert seen.statuses[3].state is State.WAITING
     cancel(run, [3])
-    assert run.standings[3].state is State.CANCELLED
+    assert run.statuses[3].state is State.CANCELLED
 
 
 def test_what_was_cancelled_waits_where_slurm_takes_nothing_for_now(
@@ -152,7 +152,7 @@ def test_what_was_cancelled_waits_where_slurm_takes_nothing_for_now(
     engine.on_submit = full
     submit(run, CANCELLED, {}, "resubmit")
     for seen in (run, reopen(run)):
-        assert seen.standings.tally() == {State.WAITING: 4}
+        assert seen.statuses.state_counts() == {State.WAITING: 4}
     engine.on_submit = lambda order: None
     (taken,) = submit_queued(run, "tick").taken
     assert len(taken.planned.batch.rows) == 4

@@ -32,38 +32,38 @@ def limited(site: Site) -> Iterator[Cluster]:
     site.cluster.set_limit(MaxSubmitJobs=None)
 
 
-def render(site: Site, place: Path, run: str, command: str = MARK) -> None:
+def render(site: Site, directory: Path, run: str, command: str = MARK) -> None:
     """Make a run of 100 slices without a submission."""
-    made = site.slurmslice("render", "-a", "0-99", "--name", run, "--shell", command, cwd=place)
+    made = site.slurmslice("render", "-a", "0-99", "--name", run, "--shell", command, cwd=directory)
     assert made.returncode == 0, made.stderr
 
 
-def in_queue(site: Site, place: Path, states: str = "PD,R") -> int:
+def in_queue(site: Site, directory: Path, states: str = "PD,R") -> int:
     """Count the user's array tasks in the queue in these states."""
-    told = site.run("squeue", "-h", "-r", "-t", states, "-o", "%i", cwd=place)
+    told = site.run("squeue", "-h", "-r", "-t", states, "-o", "%i", cwd=directory)
     return len(told.stdout.split())
 
 
-def ticked(site: Site, place: Path, run: str) -> None:
+def ticked(site: Site, directory: Path, run: str) -> None:
     """Call tick twice at once, repeatedly, until the run is finished."""
     tick = [str(site.python), "-m", "slurmslice", "tick", run]
 
     def finished() -> bool:
-        both = [site.popen(tick, cwd=place) for _ in range(2)]
+        both = [site.popen(tick, cwd=directory) for _ in range(2)]
         assert {process.wait(60) for process in both} <= {0}
-        assert in_queue(site, place) <= MOST
-        return bool(site.status(place, run)["finished"])
+        assert in_queue(site, directory) <= MOST
+        return bool(site.status(directory, run)["finished"])
 
     until(finished, "the last slice to end")
 
 
-def each_once(site: Site, place: Path, run: str) -> None:
+def each_once(site: Site, directory: Path, run: str) -> None:
     """Assert that each of 100 slices ran once, by its own mark and by the cluster's records."""
-    assert marks(place) == {str(key): 1 for key in range(100)}
-    jobs = [event["job"] for event in events(place, run, "submitted")]
-    ends = accounted(site, place, jobs, "State")
+    assert marks(directory) == {str(key): 1 for key in range(100)}
+    jobs = [event["job"] for event in events(directory, run, "submitted")]
+    ends = accounted(site, directory, jobs, "State")
     assert Counter(ends.values()) == {"COMPLETED": 100}
-    assert site.status(place, run)["counts"] == {"COMPLETED": 100}
+    assert site.status(directory, run)["counts"] == {"COMPLETED": 100}
 
 
 def test_slices_that_fit_are_submitted_and_the_rest_later(

@@ -61,8 +61,8 @@ def records(width: int) -> list[list[bytes]]:
 
 def column(table: SliceTable, name: str) -> list[bytes]:
     """Return the bytes of a column."""
-    place = table.columns.index(name)
-    return [os.fsencode(table.values_of(row)[place]) for row in range(len(table))]
+    directory = table.columns.index(name)
+    return [os.fsencode(table.column_values(row)[directory]) for row in range(len(table))]
 
 
 # -- from input to output -------------------------------------------------------------------
@@ -329,7 +329,7 @@ def test_output_is_printable_and_complete(failed: Run, engine: FakeEngine, typed
 def test_logs_are_files_of_their_own() -> None:
     """No key leads outside its folder, to another slice's log, or to a folder that is too full."""
     table = slices_from_lines(b"\0".join(ALL) + b"\0", "f", nul=True)
-    logs = [table.log_of(row) for row in range(len(ALL))]
+    logs = [table.log_name(row) for row in range(len(ALL))]
     assert len({*map(str.casefold, logs)}) == len(ALL)
     folders, names = zip(*(log.split("/") for log in logs), strict=True)
     assert all(map(str.isdecimal, folders))
@@ -341,7 +341,7 @@ def test_logs_are_found_by_any_key(new_run: NewRun, typed: Typed) -> None:
     """``logs KEY`` shows the output of that slice for any key."""
     run = new_run(SliceTable(list(map(os.fsdecode, CORPUS))))
     typed("submit", "demo")
-    paths = [run.place.log(1, run.table.log_of(row)) for row in range(len(CORPUS))]
+    paths = [run.directory.log(1, run.table.log_name(row)) for row in range(len(CORPUS))]
     for row, key in enumerate(CORPUS):
         paths[row].write_bytes(b"this is %d\n" % row)
         typed("logs", "demo", "--", os.fsdecode(key))
@@ -353,7 +353,7 @@ def test_logs_are_found_by_any_key(new_run: NewRun, typed: Typed) -> None:
 def test_log_names_stay_unique_if_case_is_ignored(keys: tuple[str, ...]) -> None:
     """A key may look like the name that another key gets as a replacement."""
     table = SliceTable(keys)
-    names = [table.log_of(row).casefold() for row in range(len(keys))]
+    names = [table.log_name(row).casefold() for row in range(len(keys))]
     assert len({*names}) == len(keys)
 
 

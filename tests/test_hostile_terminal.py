@@ -140,7 +140,7 @@ def test_a_printed_key_can_be_typed(new_run: NewRun, engine: FakeEngine, typed: 
     )  # fmt: skip
     assert said.stdout.split(b"\0") == [b"logs", b"demo", b"--", key, b""]
     assert not any(line.startswith("slurmslice: all is well") for line in typed.lines)
-    assert around(typed.folder) == around(run.place.path.parents[1])
+    assert around(typed.folder) == around(run.directory.path.parents[1])
 
 
 @given(st.lists(st.binary(max_size=12)))
@@ -233,7 +233,7 @@ def test_the_progress_line_on_a_terminal(
     progress._terminal = True
     progress(
         new_run(),
-        PollResult(notes=(Note("shown", shown),), silences=(shown,)),
+        PollResult(notes=(Note("shown", shown),), no_answer_reasons=(shown,)),
         SubmitOutcome(waits=shown),
     )
     progress.end()
@@ -253,7 +253,7 @@ def test_a_setup_that_shows_its_slice_proves_nothing(
     monkeypatch.setattr(
         engine, "observe", lambda _: Observation(SourceAnswer(off=True), SourceAnswer())
     )
-    run.place.task_log(1, 0).write_text(forged + line.format("setup", "exit=4"))
+    run.directory.task_log(1, 0).write_text(forged + line.format("setup", "exit=4"))
     typed("status", "demo", "--json")
     first = json.loads("\n".join(typed.lines))["slices"][0]
     assert first["state"] != "COMPLETED"

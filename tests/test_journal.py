@@ -72,7 +72,7 @@ HISTORY: list[Event] = [
     Held("the first 20 have all failed", 11.0),
     Released(12.0),
     intent(5, "0-1,7", changes=of({"mem": "16G"})),
-    Rejected(5, "full", 13.0, passing=True, too_many=True),
+    Rejected(5, "full", 13.0, temporary=True, too_many_tasks=True),
     Throttled(None, 14.0),
     PolicyChanged(3, 15.0),
 ]
@@ -98,11 +98,13 @@ def test_any_prefix_of_a_journal_replays() -> None:
         events = list(parse_events(WHOLE[:length]))
         assert events == HISTORY[: WHOLE[:length].count(b"\n")]
     for number in range(len(HISTORY) + 1):
-        ledger = replay_events(HISTORY[:number], SLICES)
-        assert all(0 <= attempts <= 5 for attempts in ledger.attempts)
-        assert all(holder == 0 or holder in ledger.submissions for holder in ledger.holder)
-        standings = StatusTable(ledger)
-        assert sum(standings.tally().values()) == len(list(standings)) == SLICES
+        journal_state = replay_events(HISTORY[:number], SLICES)
+        assert all(0 <= attempts <= 5 for attempts in journal_state.attempts)
+        assert all(
+            holder == 0 or holder in journal_state.submissions for holder in journal_state.holder
+        )
+        statuses = StatusTable(journal_state)
+        assert sum(statuses.state_counts().values()) == len(list(statuses)) == SLICES
 
 
 @given(st.integers(0, len(WHOLE)), st.binary(max_size=60))
@@ -127,15 +129,15 @@ LINES = STATUS_HEADER + format_status_lines(SEEN)
 @given(st.integers(0, len(LINES)), st.binary(max_size=40), st.booleans())
 def test_any_prefix_of_the_statuses_is_read(length: int, rest: bytes, ended: bool) -> None:
     """Statuses cut at any byte, with other bytes behind, are read line by line without error."""
-    standings = StatusTable(replay_events(HISTORY[:3], SLICES))
+    statuses = StatusTable(replay_events(HISTORY[:3], SLICES))
     cut = LINES[:length]
-    standings.read(cut + b"\n" * ended)
+    statuses.read(cut + b"\n" * ended)
     for row in range(len(SEEN)) if length == len(LINES) else ():
-        assert standings[row] == SEEN[row]
-    standings.read(rest)
-    assert len(list(standings)) == SLICES
-    standings.read(b"\n" + format_status_lines(SEEN))
-    assert {row: standings[row] for row in SEEN} == SEEN
+        assert statuses[row] == SEEN[row]
+    statuses.read(rest)
+    assert len(list(statuses)) == SLICES
+    statuses.read(b"\n" + format_status_lines(SEEN))
+    assert {row: statuses[row] for row in SEEN} == SEEN
 
 
 def test_damaged_line_is_named() -> None:
@@ -157,11 +159,11 @@ def test_damage_is_one_type_of_error(line: bytes) -> None:
 
 def test_rejected_or_fenced_submission_returns_its_slices() -> None:
     """Their earlier submission holds them again, and no attempt was used."""
-    ledger = replay_events(HISTORY[:7], SLICES)
-    assert ledger.holder == [1] * SLICES
-    assert ledger.attempts == [1] * SLICES
-    assert ledger.submissions[2].fate is SubmissionStatus.REFUSED
-    assert ledger.submissions[3].fate is SubmissionStatus.BARRED
+    journal_state = replay_events(HISTORY[:7], SLICES)
+    assert journal_state.holder == [1] * SLICES
+    assert journal_state.attempts == [1] * SLICES
+    assert journal_state.submissions[2].status is SubmissionStatus.REJECTED
+    assert journal_state.submissions[3].status is SubmissionStatus.FENCED
 
 
 def test_returned_slice_used_no_attempt() -> None:
@@ -173,25 +175,25 @@ def test_returned_slice_used_no_attempt() -> None:
 
 def test_rejected_submission_sent_by_hand_holds_its_slices() -> None:
     """sbatch script.sh, typed after a rejection, makes this submission the holder of the slices."""
-    ledger = replay_events(
+    journal_state = replay_events(
         [intent(1, "0-4"), Rejected(1, "", 1.0), Submitted(1, "9", None, "found", 2.0)], 5
     )
-    assert ledger.holder == [1] * 5
-    assert ledger.attempts == [1] * 5
+    assert journal_state.holder == [1] * 5
+    assert journal_state.attempts == [1] * 5
 
 
 def test_changed_options_stay_with_the_slice() -> None:
     """A slice keeps the changed options of its last submission."""
-    ledger = replay_events([intent(1, "0-4"), intent(2, "3", changes=of({"mem": "8G"}))], 5)
-    assert ledger.request_of(3) == of({"mem": "8G"})
-    assert not ledger.request_of(2)
+    journal_state = replay_events([intent(1, "0-4"), intent(2, "3", changes=of({"mem": "8G"}))], 5)
+    assert journal_state.request_of(3) == of({"mem": "8G"})
+    assert not journal_state.request_of(2)
 
 
 def test_cancelled_slices_are_recorded() -> None:
     """Cancelled rows of a submission and cancelled waiting rows are recorded separately."""
-    ledger = replay_events(HISTORY[:13], SLICES)
-    assert set(ledger.submissions[1].cancelled) == {0, 1, 2}
-    assert ledger.withdrawn == {7: 8.0}
+    journal_state = replay_events(HISTORY[:13], SLICES)
+    assert set(journal_state.submissions[1].cancelled) == {0, 1, 2}
+    assert journal_state.withdrawn == {7: 8.0}
 
 
 def test_submission_begins_once() -> None:

@@ -218,7 +218,7 @@ def test_each_source_gives_the_same_reason_for_an_end() -> None:
 
 
 GAVE_BACK = TaskReport(State.WAITING, "WAITING", reason="its runner ended")
-SAVED = replace(ENDED_LONG_AGO, exit_code=0, told="TERM")
+SAVED = replace(ENDED_LONG_AGO, exit_code=0, signal_received="TERM")
 
 
 @pytest.mark.parametrize(

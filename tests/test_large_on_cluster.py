@@ -71,15 +71,15 @@ class Seen:
 
 
 @contextmanager
-def sampled(site: Site, place: Path, run: str) -> Iterator[Seen]:
+def sampled(site: Site, directory: Path, run: str) -> Iterator[Seen]:
     """Sample the queue in a thread while the body runs."""
     seen, over = Seen(), threading.Event()
 
     def look() -> None:
         while not over.wait(0.05):
-            told = site.run("squeue", "-h", "-r", "-t", "R", "-o", "%j", cwd=place)
+            told = site.run("squeue", "-h", "-r", "-t", "R", "-o", "%j", cwd=directory)
             names = told.stdout.splitlines()
-            seen.begun.append(len(marks(place)))
+            seen.begun.append(len(marks(directory)))
             seen.running.append(sum(name.startswith(f"{run}-") for name in names))
 
     thread = threading.Thread(target=look)
@@ -180,17 +180,19 @@ def test_a_throttle_is_changed_live(site: Site, workplace: Path) -> None:
 # -- the circuit breaker ---------------------------------------------------------------------
 
 
-def queued(site: Site, place: Path, run: str) -> Counter[str]:
+def queued(site: Site, directory: Path, run: str) -> Counter[str]:
     """Count the array tasks of a run in the queue, by squeue's reason."""
-    told = site.run("squeue", "-h", "-r", "-t", "PD", "-o", "%r %j", cwd=place).stdout.splitlines()
+    told = site.run(
+        "squeue", "-h", "-r", "-t", "PD", "-o", "%r %j", cwd=directory
+    ).stdout.splitlines()
     return Counter(line.split(" ")[0] for line in told if f" {run}-" in line)
 
 
-def held(site: Site, place: Path, run: str, slices: int, text: str) -> Finished:
+def held(site: Site, directory: Path, run: str, slices: int, text: str) -> Finished:
     """Start a run, three at a time, whose first slices fail, so that the breaker holds the rest."""
     ran = site.slurmslice(
         "run", "-a", f"0-{slices - 1}%3", "--name", run, "--interval", "0.5", "--shell",
-        MARK + text, cwd=place,
+        MARK + text, cwd=directory,
     )  # fmt: skip
     assert ran.returncode == 4, ran.stderr
     return ran

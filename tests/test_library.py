@@ -40,7 +40,7 @@ BOUNDARIES = [n for n in range(len(LINES)) if LINES[n] in {b"\n", b"}\n"}]
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
+def directory(tmp_path: Path) -> Iterator[Place]:
     """A place whose processes end with the test."""
     made = Place(tmp_path)
     yield made
@@ -73,11 +73,11 @@ def test_every_name_of_the_library_begins_with_an_underscore() -> None:
     assert all(name.startswith("_") for name in names)
 
 
-def test_a_persons_variables_are_theirs(place: Place) -> None:
+def test_a_persons_variables_are_theirs(directory: Place) -> None:
     """Exported variables with common names reach the command unchanged."""
     names = ("run", "form", "pack", "line", "word", "words", "check", "submission", "slot")
-    place.write(ShellText(f"echo ${'$'.join(names)}"))
-    assert place.run(**dict.fromkeys(names, "x")).log == b"x" * len(names) + b"\n"
+    directory.write(ShellText(f"echo ${'$'.join(names)}"))
+    assert directory.run(**dict.fromkeys(names, "x")).log == b"x" * len(names) + b"\n"
 
 
 # -- missing, cut, changed, unreadable --------------------------------------------------------
@@ -101,113 +101,115 @@ def damage(path: Path, how: str) -> None:
 
 @pytest.mark.parametrize("how", ["missing", "folder", "empty", "binary", "unreadable"])
 @pytest.mark.parametrize("packed", [False, True])
-def test_a_library_that_cannot_be_used(place: Place, how: str, packed: bool) -> None:
+def test_a_library_that_cannot_be_used(directory: Place, how: str, packed: bool) -> None:
     """Exit 125 without a progress line: nothing has begun, and bash gives the reason."""
     if packed:
-        pack(place, words("touch", "ran"), 3)
+        pack(directory, words("touch", "ran"), 3)
     else:
-        place.write(words("touch", "ran"))
-    damage(place.library, how)
-    ran = place.run(0)
+        directory.write(words("touch", "ran"))
+    damage(directory.library, how)
+    ran = directory.run(0)
     assert (ran.code, ran.said, ran.log) == (125, NOTHING, b"")
-    assert not (place.work_dir / "ran").exists()
+    assert not (directory.work_dir / "ran").exists()
 
 
 @pytest.mark.parametrize("lines", BOUNDARIES)
-def test_a_library_that_was_cut_between_functions(place: Place, lines: int) -> None:
+def test_a_library_that_was_cut_between_functions(directory: Place, lines: int) -> None:
     """Bash can read the rest, and runs nothing."""
-    place.write(words("touch", "ran"))
-    place.library.write_bytes(b"".join(LINES[: lines + 1]))
-    assert place.run(0).code == 125
-    assert not (place.work_dir / "ran").exists()
+    directory.write(words("touch", "ran"))
+    directory.library.write_bytes(b"".join(LINES[: lines + 1]))
+    assert directory.run(0).code == 125
+    assert not (directory.work_dir / "ran").exists()
 
 
 @pytest.mark.parametrize("lost", range(1, 12))
-def test_a_library_whose_last_line_was_cut(place: Place, lost: int) -> None:
+def test_a_library_whose_last_line_was_cut(directory: Place, lost: int) -> None:
     """Any rest of the call is not a success."""
-    place.write(words("touch", "ran"))
-    place.library.write_bytes(library_bytes()[:-lost])
-    ran = place.run(0)
+    directory.write(words("touch", "ran"))
+    directory.library.write_bytes(library_bytes()[:-lost])
+    ran = directory.run(0)
     whole = lost == 1  # the newline alone
     assert (ran.code == 0) is whole
-    assert (place.work_dir / "ran").exists() is whole
+    assert (directory.work_dir / "ran").exists() is whole
 
 
-def test_words_that_the_library_does_not_know(place: Place) -> None:
+def test_words_that_the_library_does_not_know(directory: Place) -> None:
     """An edited source line is refused before anything runs, with a hint to restore it."""
     for old, new in (("direct", "drect"), ("direct", "direct pack=x"), ("direct", "direct check"),
                      ("direct", ""), ("direct", "table pack=0")):  # fmt: skip
-        place.write(words("touch", "ran"))
-        text = place.script.read_text()
-        place.script.write_text(text.replace(f" {old} --", f" {new} --"))
-        ran = place.run(0)
+        directory.write(words("touch", "ran"))
+        text = directory.script.read_text()
+        directory.script.write_text(text.replace(f" {old} --", f" {new} --"))
+        ran = directory.run(0)
         assert (ran.code, ran.said) == (2, NOTHING)
-    assert not (place.work_dir / "ran").exists()
+    assert not (directory.work_dir / "ran").exists()
 
 
-def test_any_text_before_the_source_line(place: Place) -> None:
+def test_any_text_before_the_source_line(directory: Place) -> None:
     """Options, aliases and functions of an edited script do not reach the bookkeeping."""
     before = (
         "set -euo pipefail; shopt -s expand_aliases; alias exit=true kill=true wait=true; "
         "trap() { :; }; read() { return 1; }; exit() { :; }; IFS=0123456789; printf() { :; }\n"
     )
     for setup, code in (("", 3), ("exit 0", 1)):
-        place.write(words("sh", "-c", "exit 3"), setup=setup)
-        text = place.script.read_text()
-        place.script.write_text(text.replace("\nsource ", f"\n{before}source "))
-        assert place.run(int(code == 1)).code == code
+        directory.write(words("sh", "-c", "exit 3"), setup=setup)
+        text = directory.script.read_text()
+        directory.script.write_text(text.replace("\nsource ", f"\n{before}source "))
+        assert directory.run(int(code == 1)).code == code
 
 
 # -- what it says of a slice --------------------------------------------------------------------
 
 
-def test_the_table_gives_the_columns_their_names(place: Place, tmp_path: Path) -> None:
+def test_the_table_gives_the_columns_their_names(directory: Place, tmp_path: Path) -> None:
     """Any locale works: Turkish has another lower-case I. A damaged header stops the task."""
-    place.write(ShellText('echo "$SLICE_ID $SLICE_Mi_2"'), direct=False, columns=("id",))
-    place.make(rows=[("k", "1", "2")], columns=("id", "i"))
+    directory.write(ShellText('echo "$SLICE_ID $SLICE_Mi_2"'), direct=False, columns=("id",))
+    directory.make(rows=[("k", "1", "2")], columns=("id", "i"))
     turkish = ["localedef", "-i", "tr_TR", "-f", "UTF-8", str(tmp_path / "tr_TR.UTF-8")]
     made = subprocess.run(turkish, capture_output=True).returncode == 0
     environ = {"LC_ALL": "tr_TR.UTF-8", "LOCPATH": str(tmp_path)} if made else {}
-    assert place.run(0, "row-40.log", **environ).log == b"1 \n"
-    table = place.submission() / "tasks.tsv"
+    assert directory.run(0, "row-40.log", **environ).log == b"1 \n"
+    table = directory.submission() / "tasks.tsv"
     for header in (b"row\tkey\ta b\ti\tlog\n", b"row\n", b"row\tkey\ta[$(touch pwned)]\ti\tlog\n"):
         table.write_bytes(header + table.read_bytes().partition(b"\n")[2])
-        assert place.run(0).code == 2
-    assert not list(place.folder.rglob("pwned"))
+        assert directory.run(0).code == 2
+    assert not list(directory.folder.rglob("pwned"))
 
 
-def test_a_slice_by_hand_from_any_folder(place: Place) -> None:
+def test_a_slice_by_hand_from_any_folder(directory: Place) -> None:
     """Any path to the script works, and nothing is left behind."""
-    place.write(words("sh", "-c", "pwd"))
-    for cwd, script in (("/", str(place.script)), (place.run_dir, "script.sh")):
+    directory.write(words("sh", "-c", "pwd"))
+    for cwd, script in (("/", str(directory.script)), (directory.run_dir, "script.sh")):
         done = subprocess.run(["bash", script], cwd=cwd, capture_output=True, text=True,
                               env=os.environ | {"SLURM_ARRAY_TASK_ID": "17"})  # fmt: skip
-        assert (done.returncode, done.stdout) == (0, f"{place.work_dir}\n")
+        assert (done.returncode, done.stdout) == (0, f"{directory.work_dir}\n")
 
 
-def test_a_run_that_was_moved_needs_two_edits(place: Place) -> None:
+def test_a_run_that_was_moved_needs_two_edits(directory: Place) -> None:
     """After the edit of the source line and --output tasks write into the new directory."""
-    place.write(words("echo", "{}"))
-    moved = place.run_dir.with_name("moved")
-    place.run_dir.rename(moved)
-    old, place.run_dir = quote(str(place.library)), moved
-    place.script, place.library = moved / "script.sh", moved / place.library.name
-    assert place.run(0).code == 125
-    place.script.write_text(place.script.read_text().replace(old, quote(str(place.library))))
-    ran = place.run(17)
+    directory.write(words("echo", "{}"))
+    moved = directory.run_dir.with_name("moved")
+    directory.run_dir.rename(moved)
+    old, directory.run_dir = quote(str(directory.library)), moved
+    directory.script, directory.library = moved / "script.sh", moved / directory.library.name
+    assert directory.run(0).code == 125
+    directory.script.write_text(
+        directory.script.read_text().replace(old, quote(str(directory.library)))
+    )
+    ran = directory.run(17)
     assert (ran.code, ran.log) == (0, b"17\n")
 
 
-def test_a_script_with_its_library_in_it_does_the_same(place: Place) -> None:
+def test_a_script_with_its_library_in_it_does_the_same(directory: Place) -> None:
     """``render --print --whole``: one file that needs only the run's tables."""
-    line = SourceLine(str(place.run_dir), "table", pack=2, at_once=2)
-    pack(place, words("sh", "-c", "echo {}; exit 3"), 3, pack=2, at_once=2)
-    text = place.script.read_text()
-    place.script.write_text(line.with_library(text, library_bytes().decode()))
-    place.library.unlink()
-    ran = place.run(1)
+    line = SourceLine(str(directory.run_dir), "table", pack=2, at_once=2)
+    pack(directory, words("sh", "-c", "echo {}; exit 3"), 3, pack=2, at_once=2)
+    text = directory.script.read_text()
+    directory.script.write_text(line.with_library(text, library_bytes().decode()))
+    directory.library.unlink()
+    ran = directory.run(1)
     assert (ran.code, exits(ran)) == (1, {0: 3})
-    assert find_source_line(place.script.read_text()) == ParsedSourceLine("", "table", 2)
+    assert find_source_line(directory.script.read_text()) == ParsedSourceLine("", "table", 2)
 
 
 def test_print_whole(here: Here) -> None:  # noqa: F811
@@ -237,9 +239,9 @@ def test_the_source_line_is_found_again(key: str) -> None:
 def test_a_run_has_the_library_and_its_digest(new_run: NewRun) -> None:
     """As shipped, and read-only."""
     run = new_run("0-3")
-    assert run.place.library.read_bytes() == library_bytes()
-    assert not stat.S_IMODE(run.place.library.stat().st_mode) & 0o222
-    assert run.place.library_fault(run.record.library_sha256) == ""
+    assert run.directory.library.read_bytes() == library_bytes()
+    assert not stat.S_IMODE(run.directory.library.stat().st_mode) & 0o222
+    assert run.directory.library_fault(run.record.library_sha256) == ""
 
 
 @pytest.mark.parametrize("how", ["missing", "folder", "empty", "unreadable"])
@@ -248,17 +250,17 @@ def test_nothing_is_submitted_with_another_library(
 ) -> None:
     """Slurm keeps no copy of it. The command in the hint restores it."""
     run = new_run("0-3")
-    damage(run.place.library, how)
+    damage(run.directory.library, how)
     with pytest.raises(DamagedRunError) as refused:
         submit(run, choose_waiting(None), {}, "submit")
     assert (refused.value.code, engine.jobs) == ("library-changed", {})
     typed("submit", "demo", "--dry-run")
     assert typed.code == 2
     if how == "folder":
-        run.place.library.rmdir()
+        run.directory.library.rmdir()
     said = refused.value.hint.partition(": ")[2]
     subprocess.run(shlex.split(said), check=True)
-    assert not stat.S_IMODE(run.place.library.stat().st_mode) & 0o222
+    assert not stat.S_IMODE(run.directory.library.stat().st_mode) & 0o222
     submit(run, choose_waiting(None), {}, "submit")
     assert len(engine.jobs) == 1
 
@@ -270,7 +272,7 @@ def test_queued_slices_are_not_submitted_with_another_library(
     run = new_run("0-3")
     engine.most = 2
     submit(run, choose_waiting(None), {}, "submit")
-    damage(run.place.library, "empty")
+    damage(run.directory.library, "empty")
     engine.end_all()
     with pytest.raises(DamagedRunError):
         submit_queued(run, "tick")
@@ -291,10 +293,10 @@ def test_a_moved_run_whose_source_line_was_forgotten(new_run: NewRun, tmp_path: 
     run = new_run("0-3")
     other = tmp_path / "other"
     other.mkdir()
-    text = run.place.script.read_text()
-    old = f"source {run.place.library}"
+    text = run.directory.script.read_text()
+    old = f"source {run.directory.library}"
     assert old in text
-    run.place.script.write_text(text.replace(old, f"source {other}/slurmslice.sh"))
+    run.directory.script.write_text(text.replace(old, f"source {other}/slurmslice.sh"))
     with pytest.raises(BadInputError) as refused:
         submit(run, choose_waiting(None), {}, "submit")
     assert refused.value.code == "source-line-elsewhere"
@@ -320,11 +322,11 @@ def test_exit_0_without_progress_lines_is_not_a_success(
     """The library did nothing for a while and was then restored."""
     run = new_run("0-1")
     submit(run, choose_waiting(None), {}, "submit")
-    run.place.task_log(1, 0).touch()
-    run.place.task_log(1, 1).write_text(LINE.format("start", " format=1"))
+    run.directory.task_log(1, 0).touch()
+    run.directory.task_log(1, 1).write_text(LINE.format("start", " format=1"))
     ended(run, engine, DONE)
     poll(run)
-    assert [run.standings.state(row) for row in (0, 1)] == [State.FAILED, State.COMPLETED]
+    assert [run.statuses.state(row) for row in (0, 1)] == [State.FAILED, State.COMPLETED]
 
 
 def test_a_task_that_exits_0_and_wrote_that_its_slice_failed(
@@ -333,10 +335,12 @@ def test_a_task_that_exits_0_and_wrote_that_its_slice_failed(
     """A trap on EXIT in the edited script changed the exit code."""
     run = new_run("0")
     submit(run, choose_waiting(None), {}, "submit")
-    run.place.task_log(1, 0).write_text(LINE.format("start", "") + LINE.format("end", " exit=3"))
+    run.directory.task_log(1, 0).write_text(
+        LINE.format("start", "") + LINE.format("end", " exit=3")
+    )
     ended(run, engine, DONE)
     poll(run)
-    assert (run.standings.state(0), run.standings[0].exit_code) == (State.FAILED, 3)
+    assert (run.statuses.state(0), run.statuses[0].exit_code) == (State.FAILED, 3)
 
 
 @pytest.mark.parametrize("how", ["missing", "empty", "unreadable"])
@@ -350,19 +354,19 @@ def test_nothing_is_completed_while_the_library_is_changed(
     for index in range(2 // packed):
         line = LINE.format("start", "") + LINE.format("end", " exit=0")
         text = line + (line.replace("slot=0", "slot=1") if packed == 2 else "")
-        run.place.task_log(1, index).write_text(text)
+        run.directory.task_log(1, index).write_text(text)
     ended(run, engine, DONE)
-    damage(run.place.library, how)
+    damage(run.directory.library, how)
     looked = poll(run)
-    assert run.standings.tally() == {State.SUBMITTED: 2}
+    assert run.statuses.state_counts() == {State.SUBMITTED: 2}
     assert [note.code for note in looked.notes] == ["library-changed"]
-    seen = run.place.states.stat().st_size
+    seen = run.directory.states.stat().st_size
     poll(run)
-    assert run.place.states.stat().st_size == seen  # the same is not written again and again
-    run.place.library.unlink(missing_ok=True)
-    run.place.library.write_bytes(library_bytes())
+    assert run.directory.states.stat().st_size == seen  # the same is not written again and again
+    run.directory.library.unlink(missing_ok=True)
+    run.directory.library.write_bytes(library_bytes())
     assert poll(run).notes == ()
-    assert run.standings.tally() == {State.COMPLETED: 2}
+    assert run.statuses.state_counts() == {State.COMPLETED: 2}
 
 
 @pytest.mark.parametrize("packed", [1, 2])
@@ -375,14 +379,14 @@ def test_a_slice_that_never_began_uses_no_attempt(
     submit(run, choose_waiting(None), {}, "submit")
     for number, state, attempts in ((1, State.WAITING, 0), (2, State.FAILED, 1)):
         for index in range(2 // packed) if log else ():
-            run.place.task_log(number, index).write_text(log or "")
+            run.directory.task_log(number, index).write_text(log or "")
         ended(run, engine, NOT_BEGUN)
         poll(run)
-        assert run.standings.tally() == {state: 2}
-        assert "slurmslice.sh" in run.standings[0].reason
-        with run.place.lock("test"):
-            run.take_back()
-        assert run.ledger.attempts == [attempts, attempts]
+        assert run.statuses.state_counts() == {state: 2}
+        assert "slurmslice.sh" in run.statuses[0].reason
+        with run.directory.lock("test"):
+            run.record_returned_rows()
+        assert run.journal_state.attempts == [attempts, attempts]
         submit_queued(run, "tick")
     assert len(engine.jobs) == 2
 
@@ -395,16 +399,18 @@ def test_a_slice_that_began_may_not_be_visible_yet(
     submit(run, choose_waiting(None), {}, "submit")
     engine.end("100", 0, State.FAILED, exit_code=125, ended_at=int(clock.now))
     poll(run)
-    assert run.standings.state(0) is State.SUBMITTED
-    run.place.task_log(1, 0).write_text(LINE.format("start", "") + LINE.format("end", " exit=125"))
+    assert run.statuses.state(0) is State.SUBMITTED
+    run.directory.task_log(1, 0).write_text(
+        LINE.format("start", "") + LINE.format("end", " exit=125")
+    )
     clock.now += FILE_VISIBLE_S
     poll(run)
-    assert (run.standings.state(0), run.standings[0].exit_code) == (State.FAILED, 125)
+    assert (run.statuses.state(0), run.statuses[0].exit_code) == (State.FAILED, 125)
 
 
-def test_every_line_of_the_library_is_needed(place: Place) -> None:
+def test_every_line_of_the_library_is_needed(directory: Place) -> None:
     """The last line calls the first function: without it nothing runs."""
     edit_last = '\n_main "$@"\n'
-    place.write(words("touch", "ran"))
-    edit(place, edit_last, "\n")
-    assert place.run(0).code == 125
+    directory.write(words("touch", "ran"))
+    edit(directory, edit_last, "\n")
+    assert directory.run(0).code == 125

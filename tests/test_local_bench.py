@@ -54,8 +54,8 @@ class Bench:
         self.run_dir = run_dir
         self.notes = run_dir.parent / "notes"
         self.notes.mkdir()
-        self.place = RunDirectory(run_dir)
-        self.engine = LocalEngine(run_dir, JournalJobs(self.place))
+        self.directory = RunDirectory(run_dir)
+        self.engine = LocalEngine(run_dir, JournalJobs(self.directory))
         self.processes: list[subprocess.Popen[str]] = []
         self.orders = 0
 
@@ -67,14 +67,14 @@ class Bench:
         folder = self.run_dir / "submissions" / f"{self.orders:03d}"
         (folder / "tasks").mkdir(parents=True)
         (folder / "script.sh").write_text(f"NOTES={self.notes}\n{textwrap.dedent(script)}")
-        self.place.script.write_text(
+        self.directory.script.write_text(
             f". {self.run_dir}/submissions/$(printf %03d $SLURM_ARRAY_JOB_ID)/script.sh"
         )
         return SubmitRequest(
             number=self.orders,
             job_name=f"bench-token{self.orders}",
             token=f"token{self.orders}",
-            script=self.place.script,
+            script=self.directory.script,
             folder=folder,
             array=parse_array(array),
             overrides=NO_REQUEST,
@@ -99,7 +99,7 @@ class Bench:
     def tell(self, *events: Event) -> None:
         """Write in the journal what a person decides."""
         for event in events:
-            self.place.append(event)
+            self.directory.append(event)
 
     def cancel(self, order: SubmitRequest, array: str) -> None:
         """Cancel tasks, as another process does."""
@@ -182,7 +182,7 @@ class Bench:
 
     def another(self) -> LocalEngine:
         """Another engine in this process."""
-        return LocalEngine(self.run_dir, JournalJobs(self.place))
+        return LocalEngine(self.run_dir, JournalJobs(self.directory))
 
 
 def options(

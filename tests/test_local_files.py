@@ -41,7 +41,7 @@ def test_a_job_comes_from_the_journal(bench: Bench) -> None:
     order = bench.order("true", "0-8:4,11%3", arguments=("002", "90"), cpus=2, mem_mib=7, time_s=60)
     odd = replace(order, job_name='a\udcff"\\ é-token1')
     bench.take(odd)
-    source = JournalJobs(bench.place)
+    source = JournalJobs(bench.directory)
     assert source.refresh()
     assert not source.refresh()
     job = source.jobs["1"]
@@ -52,7 +52,7 @@ def test_a_job_comes_from_the_journal(bench: Bench) -> None:
 def test_what_other_processes_ask_for_is_read_from_the_journal(bench: Bench) -> None:
     """Cancelled tasks by index, the newest throttle, and that all is held."""
     order = bench.submit("true", "0-8:2")
-    source = JournalJobs(bench.place)
+    source = JournalJobs(bench.directory)
     bench.cancel(order, "2,4")
     bench.throttle(order, 4)
     bench.tell(Held("why", 1.0))
@@ -78,7 +78,7 @@ def test_what_was_not_taken_is_not_run(bench: Bench) -> None:
     assert not bench.lines("ran")
 
 
-REFUSED = [
+REJECTED = [
     (a_request(cpus=4096), "4096 CPUs"),
     (a_request(mem_mib=1 << 40), "of memory, and this machine"),
     *(
@@ -98,15 +98,15 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("asked", "says"), REFUSED)
+@pytest.mark.parametrize(("asked", "says"), REJECTED)
 def test_what_one_machine_cannot_honour_is_refused(
     bench: Bench, asked: ResourceRequest, says: str
 ) -> None:
     """It is said which option, and nothing is written."""
     order = replace(bench.order("true"), request=asked)
-    with pytest.raises(BadInputError, match=says) as refusal:
+    with pytest.raises(BadInputError, match=says) as rejection:
         bench.engine.submit(order)
-    assert refusal.value.hint
+    assert rejection.value.hint
     with pytest.raises(BadInputError, match=says):
         bench.engine.limits(asked)
     assert {path.name for path in order.folder.iterdir()} == {"script.sh", "tasks"}
@@ -302,7 +302,7 @@ slurmslice start job=1 restart=0 at=1795424105 host=n3 slot=0 task=5
 
 def records_of(bench: Bench) -> TaskRecords:
     """The records of the first job, as a new reader reads them."""
-    source = JournalJobs(bench.place)
+    source = JournalJobs(bench.directory)
     source.refresh()
     records = TaskRecords(source.jobs["1"])
     records.refresh()

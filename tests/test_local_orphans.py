@@ -211,17 +211,17 @@ def test_control_groups_of_a_killed_runner_are_removed(bench: Bench) -> None:
         pytest.skip(bench.engine.memory_note)
     probe = open_cells()
     assert probe is not None
-    place = probe.path.parent
+    directory = probe.path.parent
     probe.remove()
     bench.submit("echo >>$NOTES/up; sleep 300", "0-1%2", mem_mib=100)
     runner = bench.elsewhere(WORKS_ON)
     until(lambda: len(bench.lines("up")) == 2)
-    assert list(place.glob(f"slurmslice-{runner.pid}-*/1_0"))
+    assert list(directory.glob(f"slurmslice-{runner.pid}-*/1_0"))
     runner.kill()
     runner.wait()
     until(lambda: not bench.marked())
     bench.run("true", mem_mib=100)
-    assert not list(place.glob(f"slurmslice-{runner.pid}-*"))
+    assert not list(directory.glob(f"slurmslice-{runner.pid}-*"))
 
 
 def test_a_worker_that_lags_starts_nothing_more(bench: Bench) -> None:

@@ -181,19 +181,19 @@ def test_two_processes_that_wait_run_nothing_twice(bench: Bench) -> None:
 
 def test_waiting_for_tasks_is_no_work(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """While its throttle holds tasks back the runner sleeps until something happens."""
-    turns = 0
+    rounds = 0
     turn = Runner.turn
 
-    def counted(runner: Runner, until: float) -> bool:
-        nonlocal turns
-        turns += 1
+    def with_rounded_time(runner: Runner, until: float) -> bool:
+        nonlocal rounds
+        rounds += 1
         return turn(runner, until)
 
-    monkeypatch.setattr(Runner, "turn", counted)
+    monkeypatch.setattr(Runner, "turn", with_rounded_time)
     bench.submit(HELD, "0-3%2")
     bench.until(lambda: len(bench.lines("trace")) == 2)
-    before = turns
+    before = rounds
     bench.engine.wait(1.0)
-    assert turns - before < 50
+    assert rounds - before < 50
     bench.notes.joinpath("go").touch()
     bench.until(lambda: len(bench.lines("trace")) == 8)

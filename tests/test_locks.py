@@ -39,7 +39,7 @@ MADE = ("render", "-a", "0-3", "--name", "x", "--", "true", "{}")
 
 
 @pytest.fixture
-def place(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
+def directory(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
     """A run, with a short wait for its lock."""
     monkeypatch.setattr("slurmslice.system.locks.LOCK_WAIT_S", 0.3)
     typed(*MADE)
@@ -47,10 +47,10 @@ def place(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
 
 
 @pytest.fixture
-def other(place: RunDirectory) -> Iterator[subprocess.Popen[str]]:
+def other(directory: RunDirectory) -> Iterator[subprocess.Popen[str]]:
     """Another process that holds the lock."""
     holder = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(place.path)],
+        [sys.executable, "-c", HOLD, str(directory.path)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert holder.stdout is not None
@@ -60,16 +60,16 @@ def other(place: RunDirectory) -> Iterator[subprocess.Popen[str]]:
     holder.communicate()
 
 
-def note(place: RunDirectory, **more: object) -> Path:
+def note(directory: RunDirectory, **more: object) -> Path:
     """Write a note that names the holder of a run's lock."""
-    path = place.path / ".lock.holder"
+    path = directory.path / ".lock.holder"
     holder = {"verb": "submit", "pid": 7, "host": "elsewhere", "since": time.time(), **more}
     path.write_text(json.dumps(holder))
     return path
 
 
 def test_locked_error_names_the_holder(
-    typed: Typed, place: RunDirectory, other: subprocess.Popen[str]
+    typed: Typed, directory: RunDirectory, other: subprocess.Popen[str]
 ) -> None:
     """It names command, process, machine and time; exit code 3. Reading needs no lock."""
     said = typed("submit")
@@ -90,28 +90,28 @@ def test_locked_error_names_the_holder(
 
 
 def test_killed_process_holds_no_lock(
-    typed: Typed, place: RunDirectory, other: subprocess.Popen[str]
+    typed: Typed, directory: RunDirectory, other: subprocess.Popen[str]
 ) -> None:
     """The lock ends with its process; its note does not count on the same machine."""
     other.send_signal(signal.SIGKILL)
     other.wait()
-    assert (place.path / ".lock.holder").exists()
+    assert (directory.path / ".lock.holder").exists()
     typed("submit")
     assert typed.code == 0
-    assert not (place.path / ".lock.holder").exists()
+    assert not (directory.path / ".lock.holder").exists()
 
 
 def test_note_of_another_machine_blocks_without_shared_flock(
-    typed: Typed, engine: FakeEngine, place: RunDirectory
+    typed: Typed, engine: FakeEngine, directory: RunDirectory
 ) -> None:
     """With NFS and local locks, nothing is submitted twice, and the error says what to type."""
-    left = note(place)
+    left = note(directory)
     said = typed("submit")
     assert (typed.code, typed.error) == (3, "locked")
     holder = typed.fields["holder"]
     assert isinstance(holder, locks.LockHolder)
     assert (holder.verb, holder.pid, holder.host) == ("submit", 7, "elsewhere")
-    assert f"rm -f {place.path}/.lock {left}" in said
+    assert f"rm -f {directory.path}/.lock {left}" in said
     typed("status")
     assert typed.code == 0
     assert not engine.jobs
@@ -122,13 +122,13 @@ def test_note_of_another_machine_blocks_without_shared_flock(
 
 
 def test_only_one_of_two_machines_gets_the_lock(
-    typed: Typed, engine: FakeEngine, place: RunDirectory, monkeypatch: pytest.MonkeyPatch
+    typed: Typed, engine: FakeEngine, directory: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If flock does not reach between the machines, the first note wins."""
     claim = files.create_exclusively
 
     def late(path: Path, data: bytes) -> bool:
-        note(place)
+        note(directory)
         return claim(path, data)
 
     monkeypatch.setattr("slurmslice.system.files.create_exclusively", late)
@@ -140,7 +140,7 @@ def test_only_one_of_two_machines_gets_the_lock(
 
 
 def test_note_works_without_hard_links(
-    typed: Typed, place: RunDirectory, monkeypatch: pytest.MonkeyPatch
+    typed: Typed, directory: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Some file systems have no hard links; an existing note still counts."""
 
@@ -148,21 +148,21 @@ def test_note_works_without_hard_links(
         raise OSError(errno.EPERM, os.strerror(errno.EPERM))
 
     monkeypatch.setattr(os, "link", none)
-    left = note(place)
+    left = note(directory)
     typed("submit")
     assert (typed.code, typed.error) == (3, "locked")
     left.unlink()
     typed("submit")
     assert typed.code == 0
-    assert not list(place.path.glob(".lock.holder*"))
+    assert not list(directory.path.glob(".lock.holder*"))
 
 
 @pytest.mark.parametrize("since", [-locks.NOTE_VALID_S - 1, None])
 def test_old_or_incomplete_note_is_ignored(
-    typed: Typed, place: RunDirectory, since: float | None
+    typed: Typed, directory: RunDirectory, since: float | None
 ) -> None:
     """Its process was killed: no lock is held so long, and an incomplete note names nobody."""
-    left = note(place, since=time.time() + (since or 0))
+    left = note(directory, since=time.time() + (since or 0))
     if since is None:
         left.write_text(left.read_text()[:20])
     typed("submit")
@@ -170,7 +170,7 @@ def test_old_or_incomplete_note_is_ignored(
 
 
 def test_lock_works_without_flock(
-    typed: Typed, place: RunDirectory, monkeypatch: pytest.MonkeyPatch,
+    typed: Typed, directory: RunDirectory, monkeypatch: pytest.MonkeyPatch,
     recwarn: pytest.WarningsRecorder,
 ) -> None:  # fmt: skip
     """On a file system without flock (Lustre's default), one process holds it, and nobody warns."""
@@ -179,18 +179,22 @@ def test_lock_works_without_flock(
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
 
     monkeypatch.setattr(fcntl, "flock", none)
-    with place.lock("submit"), raises_error(LockedError, "locked") as busy, place.lock("cancel"):
+    with (
+        directory.lock("submit"),
+        raises_error(LockedError, "locked") as busy,
+        directory.lock("cancel"),
+    ):
         pass
     holder = busy.value.fields["holder"]
     assert isinstance(holder, locks.LockHolder)
     assert holder.pid == os.getpid()
-    with place.lock("cancel"):
+    with directory.lock("cancel"):
         pass
     assert not recwarn.list
 
 
 def test_file_system_without_locks_is_refused(
-    place: RunDirectory, monkeypatch: pytest.MonkeyPatch
+    directory: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The error says so, and the hint names --run-dir."""
 
@@ -198,7 +202,7 @@ def test_file_system_without_locks_is_refused(
         raise NotImplementedError("FileSystem does not appear to support flock")
 
     monkeypatch.setattr("filelock.FileLock.acquire", none)
-    with raises_error(EngineError, "lock-failed") as failed, place.lock("submit"):
+    with raises_error(EngineError, "lock-failed") as failed, directory.lock("submit"):
         pass
     assert "--run-dir" in failed.value.hint
 
@@ -212,7 +216,7 @@ def test_lock_is_held_during_sbatch_but_not_while_waiting(
 
     def free(order: SubmitRequest | None = None) -> None:
         try:
-            with run.place.lock("cancel", wait=0):
+            with run.directory.lock("cancel", wait=0):
                 seen.append("free")
         except LockedError:
             seen.append("held")

@@ -30,7 +30,7 @@ LINE = "slurmslice {} job=100 restart=0 at=1800000000 host=n1 slot={}\n"
 def began(run: Run, *rows: int) -> None:
     """Create the logs that the slices' own processes create."""
     for row in rows:
-        run.place.log(1, run.table.log_of(row)).touch()
+        run.directory.log(1, run.table.log_name(row)).touch()
 
 
 def polled(run: Run, engine: FakeEngine, report: TaskReport, *, after_s: int = 60) -> None:
@@ -56,9 +56,9 @@ def test_a_slice_whose_own_log_is_there_was_run(
     submit(run, choose_waiting(None), {}, "submit")
     began(run, 0, 1)
     for index in range(2 // pack if log is not None else 0):
-        run.place.task_log(1, index).write_text(log or "")
+        run.directory.task_log(1, index).write_text(log or "")
     polled(run, engine, DONE, after_s=0)
-    assert run.standings.tally() == {State.COMPLETED: 2}
+    assert run.statuses.state_counts() == {State.COMPLETED: 2}
 
 
 @pytest.mark.parametrize("log", [None, "", LINE.format("start", 2)])
@@ -68,16 +68,16 @@ def test_a_slice_of_a_pack_that_began_is_not_returned(make_run: MakeRun, log: st
     submit(run, choose_waiting(None), {}, "submit")
     began(run, 0, 1, 2)
     if log is not None:
-        run.place.task_log(1, 0).write_text(log)
+        run.directory.task_log(1, 0).write_text(log)
     polled(run, engine, FAILED, after_s=0)
     assert not any(
-        run.standings[row].state.final for row in (0, 1)
+        run.statuses[row].state.final for row in (0, 1)
     )  # its log may not be visible yet
     polled(run, engine, FAILED)
-    assert run.standings.tally() == {State.FAILED: 3, State.WAITING: 1}
+    assert run.statuses.state_counts() == {State.FAILED: 3, State.WAITING: 1}
     for row in (0, 1):
-        assert "lost" in run.standings[row].reason
-        assert run.standings[row].exit_code is None
+        assert "lost" in run.statuses[row].reason
+        assert run.statuses[row].exit_code is None
     assert list(choose_waiting(None)(run)) == [3]
 
 
@@ -85,15 +85,15 @@ def test_an_unreadable_log_returns_no_slice(make_run: MakeRun) -> None:
     """An error is no answer: the lines may be readable later."""
     run, engine = make_run(2, Packing(pack=2))
     submit(run, choose_waiting(None), {}, "submit")
-    log = run.place.task_log(1, 0)
+    log = run.directory.task_log(1, 0)
     os.mkfifo(log)
     polled(run, engine, FAILED)
-    assert run.standings.tally() == {State.SUBMITTED: 2}
-    assert "cannot be read" in run.standings[0].reason
+    assert run.statuses.state_counts() == {State.SUBMITTED: 2}
+    assert "cannot be read" in run.statuses[0].reason
     log.unlink()
     log.write_text(LINE.format("start", 0) + LINE.format("end", "0 exit=0"))
     polled(run, engine, FAILED)
-    assert run.standings.tally() == {State.COMPLETED: 1, State.WAITING: 1}
+    assert run.statuses.state_counts() == {State.COMPLETED: 1, State.WAITING: 1}
 
 
 @pytest.mark.parametrize("state", [State.TIMEOUT, State.NODE_FAIL, State.FAILED, State.CANCELLED])
@@ -146,15 +146,15 @@ def test_a_slice_that_began_was_not_cancelled_before_its_start(
     (job,) = engine.jobs.values()
     if lost == "emptied":
         began(run, 1)
-        run.place.task_log(1, 1).write_text("")
+        run.directory.task_log(1, 1).write_text("")
     else:
-        os.mkfifo(run.place.task_log(1, 1))
+        os.mkfifo(run.directory.task_log(1, 1))
     over = int(run.clock()) - 1000
     job.tasks = dict.fromkeys((0, 2), replace(DONE, ended_at=over, started_at=1))
     gone = TaskReport(State.CANCELLED, "CANCELLED by 0", ended_at=over, is_array_summary=True)
     job.tasks |= dict.fromkeys((1,) if rest else (), gone)
     poll(run)
-    assert run.standings.tally() == {State.COMPLETED: 2, State.SUBMITTED: 1}
+    assert run.statuses.state_counts() == {State.COMPLETED: 2, State.SUBMITTED: 1}
 
 
 def test_a_setup_that_ended_the_script_is_no_slice_that_began(make_run: MakeRun) -> None:
@@ -162,32 +162,32 @@ def test_a_setup_that_ended_the_script_is_no_slice_that_began(make_run: MakeRun)
     run, engine = make_run(1, Packing(), setup="module load x")
     submit(run, choose_waiting(None), {}, "submit")
     line = "slurmslice setup job=100 restart=0 at=1800000000 host=n1 exit=0\n"
-    run.place.task_log(1, 0).write_text(line)
+    run.directory.task_log(1, 0).write_text(line)
     polled(run, engine, DONE)
-    assert run.standings.tally() == {State.FAILED: 1}
+    assert run.statuses.state_counts() == {State.FAILED: 1}
 
 
 def test_a_returned_slice_does_not_run_beside_its_task(make_run: MakeRun) -> None:
     """scontrol requeue of a pack over its time limit: its task runs the rest."""
     run, engine = make_run(3, Packing(pack=3))
     submit(run, choose_waiting(None), {}, "submit")
-    log = run.place.task_log(1, 0)
+    log = run.directory.task_log(1, 0)
     log.write_text(LINE.format("start", 0) + LINE.format("end", "0 exit=0"))
     engine.most = 0
     polled(run, engine, TaskReport(State.TIMEOUT, "TIMEOUT"))
     submit_queued(run, "tick")
-    assert sorted(run.ledger.queue) == [1, 2]
+    assert sorted(run.journal_state.queue) == [1, 2]
 
     engine.most, engine.restarted = None, True
     engine.jobs["100"].tasks[0] = TaskReport(State.RUNNING, "RUNNING", restarts=1)
     assert submit_queued(run, "tick").taken == []
     poll(run)
-    states = [run.standings.state(row) for row in range(3)]
+    states = [run.statuses.state(row) for row in range(3)]
     assert states == [State.COMPLETED, State.PENDING, State.PENDING]
-    assert run.ledger.attempts == [1, 1, 1]
+    assert run.journal_state.attempts == [1, 1, 1]
     more = LINE.format("start", 1) + LINE.format("end", "1 exit=0")
     log.write_text(log.read_text() + more.replace("restart=0", "restart=1"))
     polled(run, engine, TaskReport(State.TIMEOUT, "TIMEOUT", restarts=1))
-    assert run.standings.tally() == {State.COMPLETED: 2, State.WAITING: 1}
+    assert run.statuses.state_counts() == {State.COMPLETED: 2, State.WAITING: 1}
     (taken,) = submit_queued(run, "tick").taken
     assert list(taken.planned.batch.rows) == [2]

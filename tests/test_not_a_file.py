@@ -66,11 +66,11 @@ def test_file_under_lease_is_opened(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"line\n")
     with path.open("rb") as lent:
-        given_back = []
+        returned_rows = []
 
         def give_back(number: int, frame: object) -> None:
             fcntl.fcntl(lent, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-            given_back.append(number)
+            returned_rows.append(number)
 
         before = signal.signal(signal.SIGIO, give_back)
         try:
@@ -78,7 +78,7 @@ def test_file_under_lease_is_opened(tmp_path: Path) -> None:
             files.append_lines(path, b"more\n")
         finally:
             signal.signal(signal.SIGIO, before)
-    assert given_back
+    assert returned_rows
     assert path.read_bytes() == b"line\nmore\n"
 
 
@@ -105,15 +105,15 @@ def test_not_a_file_in_a_run_is_named(tmp_path: Path) -> None:
     here("run", "--engine", "local", "-a", "0-1", "--name", "x", "--", "test", "0", "=", "{}")
     run, kept = tmp_path / "slurmslice-runs" / "x", tmp_path / "kept"
     shutil.copytree(run, kept)
-    for (place, verb), (kind, make) in zip(PLACES, [*KINDS.items()] * len(PLACES)):  # noqa: B905
+    for (directory, verb), (kind, make) in zip(PLACES, [*KINDS.items()] * len(PLACES)):  # noqa: B905
         shutil.rmtree(run)
         shutil.copytree(kept, run)
-        (run / place).unlink(missing_ok=True)
-        make(run / place)
+        (run / directory).unlink(missing_ok=True)
+        make(run / directory)
         done = here(*verb.split())
-        assert f"{place} is a {kind}" in done.stdout + done.stderr, (place, done)
+        assert f"{directory} is a {kind}" in done.stdout + done.stderr, (directory, done)
         ended = (done.returncode, error_code(done.stderr))
-        assert ended == ((0, "") if verb == "runs" else (2, "not-a-file")), (place, done)
+        assert ended == ((0, "") if verb == "runs" else (2, "not-a-file")), (directory, done)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -136,11 +136,11 @@ def test_unreadable_task_log_is_noted(
     submit(run, choose_waiting(None), {}, "submit")
     engine.end_all(State.FAILED)
     for index in (1, 2):
-        os.mkfifo(run.place.task_log(1, index))
+        os.mkfifo(run.directory.task_log(1, index))
     said = typed("watch", "demo")
     assert typed.code == 1
-    unread = {"path": str(run.place.task_log(1, 1)), "files": 2}
-    assert typed.noted("task-log-unreadable") == [unread]
+    unreadable_logs = {"path": str(run.directory.task_log(1, 1)), "files": 2}
+    assert typed.noted("task-log-unreadable") == [unreadable_logs]
     assert "pipe" in said
     assert "FAILED 4" in typed("status", "demo")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.errors import error_code
-from tests.site import DEADLINE_S, Site, events, job_of, marks, settled, until, write
+from tests.site import DEADLINE_S, Site, array_task_of, events, marks, settled, until, write
 
 pytestmark = pytest.mark.slurm
 
@@ -101,7 +101,9 @@ def test_the_submitted_script_is_the_reviewed_one(site: Site, workplace: Path) -
     for verb in ("submit", "resubmit"):
         done = site.slurmslice(verb, "edited", cwd=workplace)
         assert done.returncode == 0, done.stderr
-        sent = site.run("scontrol", "write", "batch_script", job_of(done), "-", cwd=workplace)
+        sent = site.run(
+            "scontrol", "write", "batch_script", array_task_of(done), "-", cwd=workplace
+        )
         assert sent.stdout.rstrip("\n") == script.read_text().rstrip("\n")
         assert settled(site, workplace, "edited") == {"FAILED": 4}
 
@@ -252,7 +254,7 @@ def test_requeued_and_cancelled_by_hand(site: Site, workplace: Path) -> None:
     command = f"echo x >>ran.$SLICE; [ $SLICE = 1 ] && [ ! -e mended ] && exit 3; {UNTIL_GO}"
     site.slurmslice("render", "-a", "0-3%2", "--name", "h", "--shell", command, cwd=workplace)
     sent = site.slurmslice("submit", "h", cwd=workplace)
-    job = job_of(sent)
+    job = array_task_of(sent)
     until(lambda: site.status(workplace, "h")["counts"].get("FAILED") == 1, "slice 1 to fail")
     until(lambda: site.status(workplace, "h")["counts"].get("RUNNING") == 2, "two to run")
     write(site, workplace / "mended", "")
@@ -365,9 +367,9 @@ def test_run_is_interrupted_and_goes_on(site: Site, workplace: Path) -> None:
     assert [(workplace / key).read_text() for key in "012"] == ["x\n"] * 3
 
 
-def started_running(site: Site, place: Path, run: str, how_many: int) -> bool:
+def started_running(site: Site, directory: Path, run: str, how_many: int) -> bool:
     """Return whether so many slices run; False also before the run exists."""
-    done = site.slurmslice("status", run, "--json", cwd=place)
+    done = site.slurmslice("status", run, "--json", cwd=directory)
     return done.returncode == 0 and json.loads(done.stdout)["counts"].get("RUNNING") == how_many
 
 
@@ -391,16 +393,16 @@ def test_somebody_elses_run_can_be_watched(site: Site, workplace: Path) -> None:
         pytest.skip("files are given to another user on our own cluster only")
     site.slurmslice("render", "-a", "0-3", "--name", "theirs", "--", "sleep", "3", cwd=workplace)
     assert site.slurmslice("submit", "theirs", cwd=workplace).returncode == 0
-    place = workplace / "slurmslice-runs" / "theirs"
+    directory = workplace / "slurmslice-runs" / "theirs"
     until(lambda: site.status(workplace, "theirs")["finished"], "its tasks to end")
-    for path in (place, *place.rglob("*")):
+    for path in (directory, *directory.rglob("*")):
         os.chown(path, 0, 0)
-    (place / "states.tsv").unlink()
+    (directory / "states.tsv").unlink()
     watched = site.slurmslice("watch", "theirs", "--interval", "0.5", cwd=workplace)
     assert watched.returncode == 0, watched.stderr
     assert "COMPLETED" in watched.stdout
     assert site.status(workplace, "theirs")["counts"] == {"COMPLETED": 4}
-    assert not (place / "states.tsv").exists()
+    assert not (directory / "states.tsv").exists()
 
 
 def test_doctor_knows_the_cluster(site: Site, workplace: Path) -> None:

@@ -80,12 +80,12 @@ def _works_in(process: psutil.Process, folder: Path) -> bool:
 @pytest.fixture
 def here(tmp_path: Path) -> Iterator[Here]:
     """An empty folder; nothing may still run in it when the test ends."""
-    place = Here(tmp_path)
-    yield place
-    for process in place.started:
+    directory = Here(tmp_path)
+    yield directory
+    for process in directory.started:
         process.kill()
         process.communicate()
-    until(lambda: not place.orphans(), f"no process to be left: {place.orphans()}")
+    until(lambda: not directory.orphans(), f"no process to be left: {directory.orphans()}")
 
 
 def until(condition: Callable[[], object], what: str) -> None:

@@ -79,13 +79,15 @@ class Played:
     said: str
 
 
-def wrapped(site: Site, place: Path, first: str) -> dict[str, str]:
+def wrapped(site: Site, directory: Path, first: str) -> dict[str, str]:
     """Return an environment in which sbatch does this at its first call."""
-    folder = place / "bin"
+    folder = directory / "bin"
     folder.mkdir()
     sbatch = folder / "sbatch"
     sbatch.write_text(
-        WRAPPER.format(first=first, flag=place / "called", jobs=place / "jobs", path=site.path)
+        WRAPPER.format(
+            first=first, flag=directory / "called", jobs=directory / "jobs", path=site.path
+        )
     )
     sbatch.chmod(0o755)
     return {
@@ -94,87 +96,87 @@ def wrapped(site: Site, place: Path, first: str) -> dict[str, str]:
     }
 
 
-def told(site: Site, place: Path, run: str) -> tuple[tuple[str, str, str], ...]:
+def told(site: Site, directory: Path, run: str) -> tuple[tuple[str, str, str], ...]:
     """Return accounting's rows for every token of a run: job, index, state."""
-    journal = (place / "slurmslice-runs" / run / "journal.jsonl").read_text().splitlines()
+    journal = (directory / "slurmslice-runs" / run / "journal.jsonl").read_text().splitlines()
     names = {event["job_name"] for line in journal if (event := json.loads(line)).get("job_name")}
     done = site.run(
         "sacct", "-X", "-n", "-P", "--format=JobID,State", "-S", "now-1hours",
-        "--name", ",".join(names), cwd=place,
+        "--name", ",".join(names), cwd=directory,
     )  # fmt: skip
     rows = (line.split("|") for line in done.stdout.splitlines())
     return tuple((task.partition("_")[0], task.partition("_")[2], state) for task, state in rows)
 
 
-def play(site: Site, place: Path, first: str) -> Played:
+def play(site: Site, directory: Path, first: str) -> Played:
     """Submit three slices with a wrapper that fails once, and again until all are submitted."""
-    site.run("mkdir", "-p", str(place), cwd=site.folder)
-    odd = wrapped(site, place, first)
-    made = site.slurmslice("render", "-a", "0-2", "--name", "o", "--shell", MARK, cwd=place)
+    site.run("mkdir", "-p", str(directory), cwd=site.folder)
+    odd = wrapped(site, directory, first)
+    made = site.slurmslice("render", "-a", "0-2", "--name", "o", "--shell", MARK, cwd=directory)
     assert made.returncode == 0, made.stderr
     said = ""
     codes: list[int] = []
     while not codes or (codes[-1] != 0 and len(codes) < 4):
-        done = site.slurmslice("submit", "o", cwd=place, env=odd)
+        done = site.slurmslice("submit", "o", cwd=directory, env=odd)
         codes.append(done.returncode)
         said += done.stderr
-    counts = settled(site, place, "o")
+    counts = settled(site, directory, "o")
     if "24" in first:  # its job comes after all are done: its tasks are refused
-        until(lambda: len(taken(place)) == 2, "the late job")
-        until(lambda: not queued(site, place), "its tasks to end")
-        counts = settled(site, place, "o")
-    until(lambda: completed(site, place) >= 3, "accounting")
-    rows = told(site, place, "o")
-    return Played(tuple(codes), taken(place), marks(place), counts, rows, said)
+        until(lambda: len(taken(directory)) == 2, "the late job")
+        until(lambda: not queued(site, directory), "its tasks to end")
+        counts = settled(site, directory, "o")
+    until(lambda: completed(site, directory) >= 3, "accounting")
+    rows = told(site, directory, "o")
+    return Played(tuple(codes), taken(directory), marks(directory), counts, rows, said)
 
 
-def taken(place: Path) -> frozenset[str]:
+def taken(directory: Path) -> frozenset[str]:
     """Return the jobs that the cluster has accepted."""
-    return frozenset((place / "jobs").read_text().split())
+    return frozenset((directory / "jobs").read_text().split())
 
 
-def queued(site: Site, place: Path) -> bool:
+def queued(site: Site, directory: Path) -> bool:
     """Return whether one of them is still in the queue."""
-    jobs = ",".join(taken(place))
-    return bool(site.run("squeue", "-h", "-j", jobs, "-o", "%i", cwd=place).stdout.strip())
+    jobs = ",".join(taken(directory))
+    return bool(site.run("squeue", "-h", "-j", jobs, "-o", "%i", cwd=directory).stdout.strip())
 
 
 # -- two commands at once ---------------------------------------------------------------------
 
 
-def at_once(site: Site, place: Path, *lines: Sequence[str]) -> list[int]:
+def at_once(site: Site, directory: Path, *lines: Sequence[str]) -> list[int]:
     """Type commands in several terminals at the same moment; return their exit codes."""
     with ThreadPoolExecutor(len(lines)) as windows:
-        ended = [windows.submit(site.slurmslice, *line, cwd=place) for line in lines]
+        ended = [windows.submit(site.slurmslice, *line, cwd=directory) for line in lines]
     return [one.result().returncode for one in ended]
 
 
-def render(site: Site, place: Path, text: str, *options: str) -> None:
+def render(site: Site, directory: Path, text: str, *options: str) -> None:
     """Make a run of six slices in three submissions, because they request different memory."""
     table = "name,mem\n" + "".join(f"k{n},{50 + n % 3}\n" for n in range(6))
-    site.run("mkdir", "-p", str(place), cwd=site.folder)
-    write(site, place / "slices.csv", table)
+    site.run("mkdir", "-p", str(directory), cwd=site.folder)
+    write(site, directory / "slices.csv", table)
     made = site.slurmslice(
         "render", "--table", "slices.csv", "--key", "name", "--mem", "{mem}M", "--name", "o",
-        *options, "--shell", text, cwd=place,
+        *options, "--shell", text, cwd=directory,
     )  # fmt: skip
     assert made.returncode == 0, made.stderr
 
 
-def submits(site: Site, place: Path) -> Mapping[str, int]:
+def submits(site: Site, directory: Path) -> Mapping[str, int]:
     """Submit three times at once."""
-    render(site, place, MARK)
-    codes = at_once(site, place, *[["submit", "o"]] * 3)
+    render(site, directory, MARK)
+    codes = at_once(site, directory, *[["submit", "o"]] * 3)
     assert set(codes) == {0}, codes
     return dict.fromkeys(KEYS, 1)
 
 
-def ticks(site: Site, place: Path) -> Mapping[str, int]:
+def ticks(site: Site, directory: Path) -> Mapping[str, int]:
     """Call tick twice at once, repeatedly, with a throttle of two."""
-    render(site, place, MARK, "--throttle", "2")
-    codes = [site.slurmslice("submit", "o", cwd=place).returncode]
-    while not site.status(place, "o")["finished"]:
-        codes += at_once(site, place, *[["tick", "o"]] * 2)
+    render(site, directory, MARK, "--throttle", "2")
+    codes = [site.slurmslice("submit", "o", cwd=directory).returncode]
+    while not site.status(directory, "o")["finished"]:
+        codes += at_once(site, directory, *[["tick", "o"]] * 2)
     assert set(codes) == {0}, codes
     return dict.fromkeys(KEYS, 1)
 
@@ -183,36 +185,36 @@ FAIL_ONCE = f"{MARK}; [ $(grep -cx $SLICE marks) = 1 ] && [ $SLICE != k5 ] && ex
 WAIT = "[ $SLICE != k5 ] || while [ ! -e go ]; do sleep 0.2; done"
 
 
-def resubmits(site: Site, place: Path) -> Mapping[str, int]:
+def resubmits(site: Site, directory: Path) -> Mapping[str, int]:
     """Call ``resubmit`` twice beside a ``run`` that resubmits failures by itself."""
-    render(site, place, f"{FAIL_ONCE}; {WAIT}")
+    render(site, directory, f"{FAIL_ONCE}; {WAIT}")
     run = ["run", "o", "--max-attempts", "2", "--interval", "0.5"]
     with ThreadPoolExecutor(1) as window:
-        running = window.submit(site.slurmslice, *run, cwd=place)
-        until(lambda: marks(place).total() >= 3, "some to begin")
-        codes = at_once(site, place, *[["resubmit", "o"]] * 2)
-        until(lambda: marks(place).total() == 11, "all but one to have run twice")
-        codes += at_once(site, place, *[["resubmit", "o"]] * 2)
-        write(site, place / "go", "")
+        running = window.submit(site.slurmslice, *run, cwd=directory)
+        until(lambda: marks(directory).total() >= 3, "some to begin")
+        codes = at_once(site, directory, *[["resubmit", "o"]] * 2)
+        until(lambda: marks(directory).total() == 11, "all but one to have run twice")
+        codes += at_once(site, directory, *[["resubmit", "o"]] * 2)
+        write(site, directory / "go", "")
         codes.append(running.result().returncode)
     assert set(codes) == {0}, codes
     return {**dict.fromkeys(KEYS, 2), "k5": 1}
 
 
-def cancels(site: Site, place: Path) -> Mapping[str, int]:
+def cancels(site: Site, directory: Path) -> Mapping[str, int]:
     """Cancel twice at once beside a ``watch``, which ends with the remaining slices."""
-    render(site, place, f"[ -e go ] || sleep 300; {MARK}")
-    assert site.slurmslice("submit", "o", cwd=place).returncode == 0
+    render(site, directory, f"[ -e go ] || sleep 300; {MARK}")
+    assert site.slurmslice("submit", "o", cwd=directory).returncode == 0
     with ThreadPoolExecutor(1) as window:
-        watching = window.submit(site.slurmslice, "watch", "o", "--interval", "0.5", cwd=place)
-        until(lambda: "RUNNING" in site.status(place, "o")["counts"], "one to run")
-        codes = at_once(site, place, ["cancel", "o"], ["cancel", "o", "k1", "k2"])
+        watching = window.submit(site.slurmslice, "watch", "o", "--interval", "0.5", cwd=directory)
+        until(lambda: "RUNNING" in site.status(directory, "o")["counts"], "one to run")
+        codes = at_once(site, directory, ["cancel", "o"], ["cancel", "o", "k1", "k2"])
         codes.append(watching.result().returncode - 1)
     assert set(codes) == {0}, codes
-    assert site.status(place, "o")["counts"] == {"CANCELLED": 6}
-    write(site, place / "go", "")
+    assert site.status(directory, "o")["counts"] == {"CANCELLED": 6}
+    write(site, directory / "go", "")
     again = ["resubmit", "o", "--state", "CANCELLED"]
-    assert set(at_once(site, place, again, again)) == {0}
+    assert set(at_once(site, directory, again, again)) == {0}
     return dict.fromkeys(KEYS, 1)
 
 
@@ -220,19 +222,19 @@ KEYS = tuple(f"k{n}" for n in range(6))
 RACES = (submits, ticks, resubmits, cancels)
 
 
-def race(site: Site, place: Path, beside: Race) -> None:
+def race(site: Site, directory: Path, beside: Race) -> None:
     """Run them at once. Each slice then has run this often, and no task is superfluous."""
-    runs = beside(site, place)
-    assert settled(site, place, "o") == {"COMPLETED": 6}
-    assert marks(place) == runs
-    until(lambda: completed(site, place) == 6, "accounting")
-    began = Counter(state for _, _, state in told(site, place, "o"))
+    runs = beside(site, directory)
+    assert settled(site, directory, "o") == {"COMPLETED": 6}
+    assert marks(directory) == runs
+    until(lambda: completed(site, directory) == 6, "accounting")
+    began = Counter(state for _, _, state in told(site, directory, "o"))
     assert began["COMPLETED"] + began["FAILED"] == sum(runs.values()), began
 
 
-def completed(site: Site, place: Path) -> int:
+def completed(site: Site, directory: Path) -> int:
     """Return the number of completed tasks by accounting."""
-    return sum(state == "COMPLETED" for _, _, state in told(site, place, "o"))
+    return sum(state == "COMPLETED" for _, _, state in told(site, directory, "o"))
 
 
 # -- all of them in parallel, because each waits most of the time ------------------------------

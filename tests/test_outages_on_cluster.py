@@ -40,20 +40,20 @@ until [ $SLICE = 1 ] || [ -e go ] || [ -e "go.$SLICE" ]; do note alive; sleep 0.
 [ ! -e "bad.$SLICE" ] || exit 4""")
 
 
-def submitted(site: Site, place: Path, *options: str) -> str:
+def submitted(site: Site, directory: Path, *options: str) -> str:
     """Make and submit a run ``out``; return its job."""
     made = site.slurmslice(
-        "render", *options, "--mem", "50M", "--name", "out", "--shell", WORK, cwd=place
+        "render", *options, "--mem", "50M", "--name", "out", "--shell", WORK, cwd=directory
     )
     assert made.returncode == 0, made.stderr
-    sent = site.slurmslice("submit", "out", cwd=place)
+    sent = site.slurmslice("submit", "out", cwd=directory)
     assert sent.returncode == 0, sent.stderr
-    return str(events(place, "out", "submitted")[-1]["job"])
+    return str(events(directory, "out", "submitted")[-1]["job"])
 
 
-def status(site: Site, place: Path, env: dict[str, str] | None = None) -> Finished:
+def status(site: Site, directory: Path, env: dict[str, str] | None = None) -> Finished:
     """Return the output and the exit code of status."""
-    return site.slurmslice("status", "out", "--json", cwd=place, env=env)
+    return site.slurmslice("status", "out", "--json", cwd=directory, env=env)
 
 
 def slices(told: Finished) -> dict[str, dict[str, object]]:
@@ -66,10 +66,10 @@ def states(told: Finished) -> dict[str, str]:
     return {key: str(one["state"]) for key, one in slices(told).items()}
 
 
-def until_states(site: Site, place: Path, *wanted: str) -> dict[str, str]:
+def until_states(site: Site, directory: Path, *wanted: str) -> dict[str, str]:
     """Poll until the slices have these states, by key from 0; return them."""
     meant = {str(key): state for key, state in enumerate(wanted)}
-    until(lambda: states(status(site, place)) == meant, f"{meant}")
+    until(lambda: states(status(site, directory)) == meant, f"{meant}")
     return meant
 
 
@@ -137,15 +137,15 @@ FAULTS = {
 ASKING = ("sacct", "squeue", "scontrol", "sinfo", "sacctmgr", "sbatch", "scancel")
 
 
-def faulty(site: Site, place: Path, programs: tuple[str, ...], body: str) -> dict[str, str]:
+def faulty(site: Site, directory: Path, programs: tuple[str, ...], body: str) -> dict[str, str]:
     """Return the environment in which these programs of Slurm are replaced."""
-    folder = place / "bin"
+    folder = directory / "bin"
     folder.mkdir(exist_ok=True)
     for program in ASKING:
         path = folder / program
         path.unlink(missing_ok=True)
         if program in programs:
-            real = site.run("sh", "-c", f"command -v {program}", cwd=place).stdout.strip()
+            real = site.run("sh", "-c", f"command -v {program}", cwd=directory).stdout.strip()
             path.write_text("#!/bin/bash\n" + body.replace("{real}", real) + "\n")
             path.chmod(0o755)
     return {
@@ -221,11 +221,11 @@ def nowhere(unaccounted: Site) -> Iterator[Path]:
         yield folder
 
 
-def until_forgotten(site: Site, place: Path, job: str) -> None:
+def until_forgotten(site: Site, directory: Path, job: str) -> None:
     """Wait until the controller has forgotten the job."""
 
     def forgotten() -> bool:
-        told = site.run("squeue", "-h", "--states=all", "-j", job, cwd=place)
+        told = site.run("squeue", "-h", "--states=all", "-j", job, cwd=directory)
         return not told.stdout.strip()
 
     until(forgotten, f"job {job} to be forgotten")

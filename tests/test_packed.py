@@ -43,12 +43,12 @@ def ended(code: int, *, timed_out: bool = False) -> SlotProgress:
 
 def lost(code: int, among: int) -> SlotProgress:
     """Return a slice that ended after the kernel killed a process of its task (out of memory)."""
-    return replace(ended(code), lost_among=among)
+    return replace(ended(code), oom_candidates=among)
 
 
 def signalled(code: int) -> SlotProgress:
     """Return a slice that received SIGTERM and then exited with this code."""
-    return replace(ended(code), told="TERM")
+    return replace(ended(code), signal_received="TERM")
 
 
 def task(state: State, code: int = 1) -> TaskReport:
@@ -230,7 +230,7 @@ def test_a_slices_request_survives_the_way_to_its_task_and_back(
     parts = packing.at_once if pack > 1 else 1
     assert parse_memory(of_all["mem"]) == mib * parts
     assert of_all["cpus-per-task"] == str(3 * parts)
-    assert parse_time(of_all["time"]) == seconds * (packing.turns if pack > 1 else 1)
+    assert parse_time(of_all["time"]) == seconds * (packing.rounds if pack > 1 else 1)
     back = slice_request(of_all, packing)
     assert (parse_memory(back["mem"]), back["cpus-per-task"]) == (mib, "3")
     assert (parse_time(back["time"]), back["qos"]) == (seconds, "x")
@@ -243,7 +243,7 @@ def test_a_pack_is_cut_to_the_partitions_limit(
     """A task is never longer than the partition allows, with at least one slice in a turn."""
     made = fit_time_limit(Packing(pack, min(at_once, pack), seconds), most)
     assert 1 <= made.at_once <= made.pack <= pack
-    assert made.turns == 1 or made.turns * seconds <= most
+    assert made.rounds == 1 or made.rounds * seconds <= most
 
 
 @given(st.floats(0.001, 10**5), st.integers(1, 8), st.integers(1, 10**5))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster import cgroups, processes
-from tests.site import Site, events, job_of, marks, settled, until, write
+from tests.site import Site, array_task_of, events, marks, settled, until, write
 
 pytestmark = pytest.mark.slurm
 
@@ -27,26 +27,26 @@ esac
 """
 
 
-def render(site: Site, place: Path, keys: str, *options: str) -> None:
+def render(site: Site, directory: Path, keys: str, *options: str) -> None:
     """Make a run of these slices in one pack, without a submission."""
-    write(site, place / "keys", keys.replace(" ", "\n") + "\n")
+    write(site, directory / "keys", keys.replace(" ", "\n") + "\n")
     made = site.slurmslice(
         "render", "--slices-from", "keys", "--pack", str(len(keys.split())), *options,
-        "--name", "p", "--shell", WORK, cwd=place,
+        "--name", "p", "--shell", WORK, cwd=directory,
     )  # fmt: skip
     assert made.returncode == 0, made.stderr
 
 
-def states(site: Site, place: Path) -> dict[str, str]:
+def states(site: Site, directory: Path) -> dict[str, str]:
     """Return each slice's state."""
-    return {slice_["key"]: slice_["state"] for slice_ in site.status(place, "p")["slices"]}
+    return {slice_["key"]: slice_["state"] for slice_ in site.status(directory, "p")["slices"]}
 
 
-def submitted(site: Site, place: Path) -> str:
+def submitted(site: Site, directory: Path) -> str:
     """Submit the run, wait until its slice ``stays`` runs, and return the job's id."""
-    sent = site.slurmslice("submit", "p", cwd=place)
-    until(lambda: "stays" in marks(place), "the middle of the pack")
-    return job_of(sent)
+    sent = site.slurmslice("submit", "p", cwd=directory)
+    until(lambda: "stays" in marks(directory), "the middle of the pack")
+    return array_task_of(sent)
 
 
 def test_each_slice_of_a_pack_ends_in_its_own_way(site: Site, workplace: Path) -> None:
@@ -121,7 +121,7 @@ def test_a_returned_slice_runs_with_its_requeued_task(site: Site, workplace: Pat
     """Its setup failed, so its slices wait; requeued by hand, the task runs them."""
     render(site, workplace, "first last", "--setup", "[ -e repaired ] || exit 1")
     sent = site.slurmslice("submit", "p", cwd=workplace)
-    job = job_of(sent)
+    job = array_task_of(sent)
     until(lambda: set(states(site, workplace).values()) == {"WAITING"}, "both to wait")
     write(site, workplace / "repaired", "")
     put_back = site.run("scontrol", "requeuehold", f"{job}_0", cwd=workplace)
@@ -151,10 +151,10 @@ def test_a_pack_that_slurm_starts_again(site: Site, workplace: Path) -> None:
     cluster.kill(where)
     processes.kill(cgroups.job_pids(where), f"the jobs of {where}")
     try:
-        for place in (requeued, died):
-            write(site, place / "go", "")
-            assert settled(site, place, "p") == {"COMPLETED": 5}
-            assert marks(place) == {"a": 1, "b": 1, "stays": 2, "c": 1, "d": 1}
+        for directory in (requeued, died):
+            write(site, directory / "go", "")
+            assert settled(site, directory, "p") == {"COMPLETED": 5}
+            assert marks(directory) == {"a": 1, "b": 1, "stays": 2, "c": 1, "d": 1}
     finally:
         cluster.start(where)
         cluster.wait_for_nodes()

@@ -37,7 +37,7 @@ START = b"slurmslice start job=419 restart=0 at=1795424103 host=n3 slot=0\n"
 END = b"slurmslice end job=419 restart=0 at=1795424180 host=n3 slot=0 exit=3\n"
 TIMEOUT = b"slurmslice timeout job=419 restart=0 at=1795424170 host=n3 slot=0\n"
 SETUP = b"slurmslice setup job=419 restart=0 at=1795424103 host=n3 exit=1\n"
-REFUSED = b"slurmslice refused job=420 restart=0 at=1795424103 host=n4 owner=419\n"
+REJECTED = b"slurmslice refused job=420 restart=0 at=1795424103 host=n4 owner=419\n"
 STARTED = SlotProgress(1795424103, "n3")
 ENDED = SlotProgress(1795424103, "n3", 1795424180, 3)
 
@@ -126,7 +126,7 @@ def test_only_the_newest_restart_counts() -> None:
     """After a requeue the earlier end is ignored: the slice runs again."""
     data = START + END + later(START, 1)
     assert parse_progress(data) == TaskProgress(1, {0: replace(STARTED, restart=1)})
-    assert parse_progress(data + START.replace(b"slot=0", b"slot=1")).older == {1}
+    assert parse_progress(data + START.replace(b"slot=0", b"slot=1")).older_slots == {1}
     assert parse_progress(START + SETUP + later(START, 1)).setup_exit is None
     newest = TaskProgress(10, {0: replace(STARTED, restart=10)})
     assert parse_progress(later(START, 10) + later(START + END, 9)) == newest
@@ -143,13 +143,13 @@ def test_a_check_that_failed() -> None:
 def test_a_process_killed_out_of_memory() -> None:
     """Its line gives the number of slices that ran; a line of an older start is ignored."""
     lost = START.replace(b"slurmslice start", b"slurmslice memory").replace(b"\n", b" of=3\n")
-    assert parse_progress(START + lost + END).slots[0] == replace(ENDED, lost_among=3)
-    assert parse_progress(lost + later(START + END, 1)).slots[0].lost_among is None
+    assert parse_progress(START + lost + END).slots[0] == replace(ENDED, oom_candidates=3)
+    assert parse_progress(lost + later(START + END, 1)).slots[0].oom_candidates is None
 
 
 def test_lines_of_another_job_are_not_this_task_s() -> None:
     """A refused duplicate writes to the same file; its lines say nothing about this task."""
-    data = START + REFUSED + END
+    data = START + REJECTED + END
     assert parse_progress(data, "419") == TaskProgress(0, {0: ENDED})
     assert parse_progress(data, "420") == TaskProgress(refused="419")
     assert parse_progress(data, "41") == TaskProgress()
@@ -157,7 +157,7 @@ def test_lines_of_another_job_are_not_this_task_s() -> None:
 
 def test_refused_jobs() -> None:
     """Each refused job, with the content of the claim and the time; other lines are ignored."""
-    assert find_refused_jobs(START + REFUSED + END) == {"420": ("419", 1795424103)}
+    assert find_refused_jobs(START + REJECTED + END) == {"420": ("419", 1795424103)}
     assert find_refused_jobs(START + END) == {}
 
 
@@ -223,7 +223,7 @@ def test_fields_of_later_versions_are_ignored() -> None:
 
 @given(
     st.lists(
-        st.one_of(st.binary(max_size=30), st.sampled_from([START, TIMEOUT, END, SETUP, REFUSED]))
+        st.one_of(st.binary(max_size=30), st.sampled_from([START, TIMEOUT, END, SETUP, REJECTED]))
     ),
     st.integers(0, 300),
 )
@@ -239,7 +239,7 @@ PIECES = st.lists(
     st.one_of(
         st.binary(max_size=30),
         st.sampled_from(
-            [START, TIMEOUT, END, SETUP, REFUSED, b"slurmslice start job=", b"x" * 5000]
+            [START, TIMEOUT, END, SETUP, REJECTED, b"slurmslice start job=", b"x" * 5000]
         ),
         st.builds(lambda line, cut: line[:cut], st.sampled_from([START, END]), st.integers(0, 80)),
     )
@@ -289,7 +289,7 @@ def test_old_restarts_and_other_slices_change_nothing(lines: list[bytes]) -> Non
     """Only the newest restart's lines of a slice describe it."""
     said = parse_progress(b"".join(lines))
     newest = [line for line in lines if b"restart=%d " % (said.restart or 0) in line]
-    assert replace(parse_progress(b"".join(newest)), older=said.older) == said
+    assert replace(parse_progress(b"".join(newest)), older_slots=said.older_slots) == said
     for slot, known in said.slots.items():
         own = b"".join(line for line in newest if b"slot=%d" % slot in line)
         assert parse_progress(own).slots == {slot: known}

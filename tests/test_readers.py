@@ -28,7 +28,7 @@ Rows = list[tuple[str, ...]]
 
 
 def rows(table: SliceTable) -> Rows:
-    return [(key, *table.values_of(row)) for row, key in enumerate(table.keys)]
+    return [(key, *table.column_values(row)) for row, key in enumerate(table.keys)]
 
 
 # -- tables ----------------------------------------------------------------------------------
@@ -226,7 +226,7 @@ def test_a_grid_is_every_combination() -> None:
         ("lr=0.01,seed=0", "0.01", "0"),
         ("lr=0.01,seed=1", "0.01", "1"),
     ]
-    assert table.log_of(0) == "lr=0.1,seed=0.log"
+    assert table.log_name(0) == "lr=0.1,seed=0.log"
 
 
 @pytest.mark.parametrize(
@@ -319,14 +319,14 @@ def test_column_template_uses_earlier_columns() -> None:
         ("7", "1", "out/7-1.h5", "out/7-1.h5out/7-1.h5\n", "1"),
         ("x\ty", "\udcff", "out/x\ty-\udcff.h5", "out/x\ty-\udcff.h5" * 2 + "\n", "2"),
     ]
-    assert [table.log_of(row) for row in range(2)] == [TABLE.log_of(row) for row in range(2)]
+    assert [table.log_name(row) for row in range(2)] == [TABLE.log_name(row) for row in range(2)]
 
 
 def test_computed_column_prevents_keys_as_indices() -> None:
     """Keys that could be array indices cannot be, once there is a column."""
     table = SliceTable(("1", "2"))
-    assert table.highest_index == 2
-    assert add_computed_columns(table, ["a={{ slice }}"]).highest_index is None
+    assert table.max_array_index == 2
+    assert add_computed_columns(table, ["a={{ slice }}"]).max_array_index is None
 
 
 @pytest.mark.parametrize(
@@ -453,5 +453,5 @@ def test_values_are_never_templates(value: str) -> None:
     for text in (value, f"{{{{ 7 * 7 }}}}{value}{{% x %}}"):
         table = SliceTable(("k",), {"a": (text,)})
         assert os.fsencode(
-            add_computed_columns(table, ["b={{ a }}"]).values_of(0)[1]
+            add_computed_columns(table, ["b={{ a }}"]).column_values(0)[1]
         ) == os.fsencode(text)

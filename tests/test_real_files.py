@@ -30,7 +30,7 @@ ANEW: Line = ("render", "--name", "other", "-a", "0-9", "--engine", "slurm", "--
 
 
 @pytest.fixture
-def place(typed: Typed, engine: FakeEngine) -> Iterator[Path]:
+def directory(typed: Typed, engine: FakeEngine) -> Iterator[Path]:
     """A folder that every user can open, for a run with finished, failed and waiting slices."""
     folder = Path(tempfile.mkdtemp(prefix="slurmslice-"))
     folder.chmod(0o755)
@@ -105,11 +105,11 @@ def looks(typed: Typed, line: Line) -> None:
     assert any(word in said for word in ("COMPLETED", "done", "what it wrote")), said
 
 
-def test_read_only_run_can_only_be_read(typed: Typed, engine: FakeEngine, place: Path) -> None:
+def test_read_only_run_can_only_be_read(typed: Typed, engine: FakeEngine, directory: Path) -> None:
     """Reading works; a changing command exits with 2 and says how to make the run writable."""
     run = begun(typed, engine)
     before = contents(run)
-    with ordinary(place):
+    with ordinary(directory):
         run.chmod(0o555)
         for line in CHANGING:
             said = typed(*line)
@@ -127,7 +127,7 @@ def test_read_only_run_can_only_be_read(typed: Typed, engine: FakeEngine, place:
 
 @pytest.mark.skipif(not ROOT, reason="only root can become another user")
 def test_run_of_another_user_can_only_be_read(
-    typed: Typed, engine: FakeEngine, place: Path
+    typed: Typed, engine: FakeEngine, directory: Path
 ) -> None:
     """Reading works; a changing command exits with 2 and names the owner."""
     run = begun(typed, engine)
@@ -148,9 +148,9 @@ def test_run_of_another_user_can_only_be_read(
 
 
 @pytest.fixture
-def full(place: Path, typed: Typed) -> Iterator[Callable[[], Path]]:
+def full(directory: Path, typed: Typed) -> Iterator[Callable[[], Path]]:
     """Return a function that fills a small disk and returns the file to remove afterwards."""
-    disk = place / "disk"
+    disk = directory / "disk"
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "slurmslice-test", str(disk)]
     if not ROOT or subprocess.run(mount, capture_output=True).returncode:

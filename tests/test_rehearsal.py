@@ -60,14 +60,14 @@ def test_a_dry_run_records_no_states(
     run = new_run("0-3")
     submit(run, choose_waiting(None), {}, "submit")
     engine.end_all(State.FAILED)
-    then = written(run.place.path)
+    then = written(run.directory.path)
     typed(*words.split(), "--dry-run")
     assert typed.code == 0
     if words.startswith("resubmit"):
         assert typed.noted("would-submit") == [{"slices": 4, "keys": "0-3", "submission": 2}]
     if words.startswith("cancel"):
         assert typed.noted("nothing-to-cancel")
-    assert written(run.place.path) == then
+    assert written(run.directory.path) == then
 
 
 def test_a_dry_run_sees_a_script_submitted_by_hand(
@@ -77,12 +77,12 @@ def test_a_dry_run_sees_a_script_submitted_by_hand(
     run = new_run("0-3")
     order = planned(run, choose_waiting([0, 1]))[0].order(run)
     engine.submit(replace(order, job_name=run.record.job_name, array=parse_array("0-1")))
-    then = written(run.place.path)
+    then = written(run.directory.path)
     for _ in range(2):
         typed("submit", "demo", "--dry-run")
         assert typed.noted("job-submitted-by-hand") == [{"job": "100", "submission": 1}]
         assert typed.noted("would-submit") == [{"slices": 2, "keys": "2-3", "submission": 2}]
-        assert written(run.place.path) == then
+        assert written(run.directory.path) == then
     typed("status", "demo")
     assert typed.noted("job-submitted-by-hand") == [{"job": "100", "submission": 1}]
 
@@ -91,13 +91,13 @@ def test_a_dry_run_cancels_no_job(new_run: NewRun, engine: FakeEngine, typed: Ty
     """A duplicate and a late job are reported and not cancelled."""
     run = new_run("0-3")
     submit(run, choose_waiting(None), {}, "submit")
-    claim = run.place.submission(1) / "job"
+    claim = run.directory.submission(1) / "job"
     claim.write_text("101\n")  # the script was sent by hand too, and that job is the owner
-    then = written(run.place.path)
+    then = written(run.directory.path)
     typed("cancel", "demo", "--dry-run")
     double = {"submission": 1, "job": "101", "double": "100", "cancelled": False}
     assert typed.noted("duplicate-job") == [double]
-    assert written(run.place.path) == then
+    assert written(run.directory.path) == then
     assert engine.cancelled == []
 
 
@@ -109,12 +109,12 @@ def test_a_dry_run_fences_no_submission(
     engine.on_submit = lose_the_answer
     submit(run, choose_waiting(None), {}, "submit")
     monkeypatch.setattr("slurmslice.actions.resolve_doubts.FENCE_AFTER_S", float("-inf"))
-    then = written(run.place.path)
+    then = written(run.directory.path)
     typed("submit", "demo", "--dry-run")
     assert typed.noted("submission-freed") == [{"submission": 1}]
     assert typed.noted("would-submit") == [{"slices": 4, "keys": "0-3", "submission": 2}]
-    assert written(run.place.path) == then
-    assert not run.place.fenced(1)
+    assert written(run.directory.path) == then
+    assert not run.directory.fenced(1)
 
 
 def test_a_dry_run_leaves_a_late_job_alone(
@@ -124,18 +124,18 @@ def test_a_dry_run_leaves_a_late_job_alone(
     run = new_run("0-3")
     engine.on_submit = lose_the_answer
     submit(run, choose_waiting(None), {}, "submit")
-    intent = run.ledger.submissions[1].intent
+    intent = run.journal_state.submissions[1].intent
     clock.now += FENCE_AFTER_S + 1
     poll(run)
     engine.on_submit = lambda order: None
     order = replace(planned(run, choose_waiting(None))[0].order(run), job_name=intent.job_name)
     engine.submit(replace(order, token=intent.token))
-    then = written(run.place.path)
+    then = written(run.directory.path)
     late = {"submission": 1, "job": "100"}
     typed("submit", "demo", "--dry-run")
     assert typed.noted("late-job") == [{**late, "cancelled": False}]
     assert engine.cancelled == []
-    assert written(run.place.path) == then
+    assert written(run.directory.path) == then
     typed("status", "demo")
     assert typed.noted("late-job") == [{**late, "cancelled": True}]
     assert len(engine.cancelled) == 1

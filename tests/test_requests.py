@@ -31,7 +31,7 @@ OPTIONS = of({"mem": "{mem}G", "time": "{hours}:00:00"})
 
 def test_slices_with_equal_requests_share_a_submission() -> None:
     """Slices are grouped by the used columns, in the order of the first slices."""
-    assert PerSliceOptions(OPTIONS, TABLE).grouped() == {
+    assert PerSliceOptions(OPTIONS, TABLE).group_rows() == {
         of({"mem": "1G", "time": "1:00:00"}): [0, 2],
         of({"mem": "2G", "time": "1:00:00"}): [1],
         of({"mem": "4G", "time": "2:00:00"}): [3],
@@ -52,7 +52,7 @@ def test_a_bad_request_names_the_slice(
 ) -> None:
     """A misspelt column, and a value that sbatch does not accept."""
     with raises_error(BadInputError, code, **fields):
-        PerSliceOptions(of(options), TABLE).grouped()
+        PerSliceOptions(of(options), TABLE).group_rows()
 
 
 def test_too_many_different_requests_are_refused() -> None:
@@ -60,9 +60,9 @@ def test_too_many_different_requests_are_refused() -> None:
     numbers = [str(n + 1) for n in range(MAX_REQUESTS + 1)]
     table = SliceTable(numbers, {"mem": numbers})
     with raises_error(BadInputError, "too-many-requests", most=MAX_REQUESTS):
-        PerSliceOptions(of({"mem": "{mem}G"}), table).grouped()
+        PerSliceOptions(of({"mem": "{mem}G"}), table).group_rows()
     fits = SliceTable(numbers[:MAX_REQUESTS], {"mem": numbers[:MAX_REQUESTS]})
-    assert len(PerSliceOptions(of({"mem": "{mem}G"}), fits).grouped()) == MAX_REQUESTS
+    assert len(PerSliceOptions(of({"mem": "{mem}G"}), fits).group_rows()) == MAX_REQUESTS
 
 
 def test_only_options_with_columns_are_checked_per_slice() -> None:
@@ -92,4 +92,4 @@ def test_each_request_is_a_submission(
         (1024, 3600), (2048, 3600), (4096, 7200),
     ]  # fmt: skip
     assert not orders[0].overrides
-    assert "--mem=1G" in run.place.script.read_text()
+    assert "--mem=1G" in run.directory.script.read_text()

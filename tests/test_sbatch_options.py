@@ -25,11 +25,11 @@ PLUGIN = "sbatch-help-plugin"
 @pytest.fixture
 def here(tmp_path: Path) -> Here:
     """A folder beside which a test puts its own sbatch."""
-    place = Here(tmp_path / "work")
-    place.folder.mkdir()
+    directory = Here(tmp_path / "work")
+    directory.folder.mkdir()
     (tmp_path / "bin").mkdir()
-    place.env["PATH"] = f"{tmp_path / 'bin'}:/bin"
-    return place
+    directory.env["PATH"] = f"{tmp_path / 'bin'}:/bin"
+    return directory
 
 
 def programs(here: Here) -> Path:

@@ -25,9 +25,9 @@ def plugged(site: Site) -> Iterator[Site]:
         yield site
 
 
-def said(place: Path) -> list[str]:
+def said(directory: Path) -> list[str]:
     """What the slices wrote."""
-    return sorted((place / "said").read_text().splitlines())
+    return sorted((directory / "said").read_text().splitlines())
 
 
 def test_a_plugins_options_reach_the_job(plugged: Site, workplace: Path) -> None:

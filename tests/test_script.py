@@ -228,10 +228,10 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    place = Place(tmp_path)
-    yield place
-    place.clear()
+def directory(tmp_path: Path) -> Iterator[Place]:
+    directory = Place(tmp_path)
+    yield directory
+    directory.clear()
 
 
 def wait_for(what: Callable[[], object]) -> None:
@@ -338,25 +338,25 @@ def test_a_value_cannot_be_printed_unquoted() -> None:
         careless.render(value="$(id)")
 
 
-def test_values_are_data_in_every_place(place: Place) -> None:
+def test_values_are_data_in_every_place(directory: Place) -> None:
     """Names, folders and variables with any characters arrive unchanged."""
     evil = "$(touch pwned)`touch pwned`'\"\\ \udcff"
-    work_dir = place.folder / evil
+    work_dir = directory.folder / evil
     work_dir.mkdir()
-    place.run_dir = place.folder / f"runs {evil}"
-    place.script = place.run_dir / "script.sh"
-    place.library = place.run_dir / LIBRARY_NAME
-    place.write(
+    directory.run_dir = directory.folder / f"runs {evil}"
+    directory.script = directory.run_dir / "script.sh"
+    directory.library = directory.run_dir / LIBRARY_NAME
+    directory.write(
         ShellText('pwd; printf "%s\\n" "$CONDA_X"; ls'),
         name="x\ntouch pwned; $(touch pwned)\u202e",
         work_dir=str(work_dir),
         environment=(("PATH", PATH), ("CONDA_X", evil)),
         version="1\ntouch pwned",
     )
-    ran = place.run()
+    ran = directory.run()
     assert ran.log == to_bytes(f"{work_dir}\n{evil}\n")
     assert "touch pwned" not in render_script(EXAMPLE)
-    assert not list(place.folder.rglob("pwned"))
+    assert not list(directory.folder.rglob("pwned"))
 
 
 @pytest.mark.parametrize(
@@ -399,10 +399,10 @@ def test_only_variables_that_find_programs_are_pinned() -> None:
 # -- one slice ------------------------------------------------------------------------------
 
 
-def test_a_slice_of_the_direct_form(place: Place) -> None:
+def test_a_slice_of_the_direct_form(directory: Place) -> None:
     """The index is the key; the log has its name; start and end are written."""
-    place.write(words("sh", "-c", 'echo "$1 $SLICE"; echo err >&2; exit 3', "sh", "in-{}.h5"))
-    ran = place.run(17)
+    directory.write(words("sh", "-c", 'echo "$1 $SLICE"; echo err >&2; exit 3', "sh", "in-{}.h5"))
+    ran = directory.run(17)
     assert ran.code == 3
     assert ran.log == b"in-17.h5 17\nerr\n"
     assert ran.stderr == ""
@@ -410,31 +410,35 @@ def test_a_slice_of_the_direct_form(place: Place) -> None:
     assert slot.exit_code == 3
     assert slot.started_at is not None
     assert slot.ended_at is not None
-    assert (place.submission() / "job").read_text() == "419\n"
+    assert (directory.submission() / "job").read_text() == "419\n"
 
 
-def test_a_slice_of_the_table_form(place: Place) -> None:
+def test_a_slice_of_the_table_form(directory: Place) -> None:
     """The index selects a line of the table with key, columns and row."""
-    place.write(
+    directory.write(
         ShellText('echo "$SLICE $SLICE_ROW $SLICE_MASS [$SLICE_SEED]"'),
         direct=False,
         columns=("mass", "seed"),
     )
-    place.make(rows=[("a", "1", "2"), ("b", "1.5", ""), ("c", "3", "4")], columns=("mass", "seed"))
-    ran = place.run(1, "row-41.log", SLICE_SEED="of the outer environment")
+    directory.make(
+        rows=[("a", "1", "2"), ("b", "1.5", ""), ("c", "3", "4")], columns=("mass", "seed")
+    )
+    ran = directory.run(1, "row-41.log", SLICE_SEED="of the outer environment")
     assert (ran.code, ran.log) == (0, b"b 41 1.5 []\n")
 
 
-def test_hostile_keys_arrive_byte_for_byte(place: Place) -> None:
+def test_hostile_keys_arrive_byte_for_byte(directory: Place) -> None:
     """Program and environment get exactly the bytes of any key; nothing in it is run."""
-    place.write(words("sh", "-c", 'printf "%s\\0" "$@" "$SLICE"', "sh", "{}", "<{}>"), direct=False)
-    place.make(rows=[(key,) for key in HOSTILE])
+    directory.write(
+        words("sh", "-c", 'printf "%s\\0" "$@" "$SLICE"', "sh", "{}", "<{}>"), direct=False
+    )
+    directory.make(rows=[(key,) for key in HOSTILE])
     for index, key in enumerate(HOSTILE):
-        ran = place.run(index, f"row-{index + 40}.log")
+        ran = directory.run(index, f"row-{index + 40}.log")
         raw = to_bytes(key)
         assert ran.log == raw + b"\0<" + raw + b">\0" + raw + b"\0"
         assert ran.code == 0
-    assert not list(place.folder.rglob("pwned"))
+    assert not list(directory.folder.rglob("pwned"))
 
 
 @pytest.fixture(scope="module")
@@ -461,54 +465,54 @@ def locales(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Mapping[st
     )
 )
 def test_any_bytes_arrive_in_every_locale(
-    place: Place, locales: Mapping[str, Mapping[str, str]], rows: list[tuple[bytes, bytes]]
+    directory: Place, locales: Mapping[str, Mapping[str, str]], rows: list[tuple[bytes, bytes]]
 ) -> None:
     """Keys and columns of any bytes survive, and the command has the original locale."""
-    place.write(
+    directory.write(
         ShellText('printf "%s\\0" "$SLICE" "$SLICE_COLUMN0" "$LC_ALL"'),
         direct=False,
         columns=("column0",),
     )
     text = [tuple(value.decode("utf-8", "surrogateescape") for value in row) for row in rows]
-    place.make(rows=text)
+    directory.make(rows=text)
     for name, environ in locales.items():
         index = len(rows) - 1
         log = f"row-{index + 40}.log"
-        (place.submission() / "logs" / log).unlink(missing_ok=True)
-        ran = place.run(index, log, **environ)
+        (directory.submission() / "logs" / log).unlink(missing_ok=True)
+        ran = directory.run(index, log, **environ)
         assert ran.log.split(b"\0")[:-1] == [*rows[index], name.encode()]
 
 
-def test_command_words_are_never_shell_syntax(place: Place) -> None:
+def test_command_words_are_never_shell_syntax(directory: Place) -> None:
     """A program named like a keyword or an assignment runs as a program."""
-    programs = place.folder / "bin"
+    programs = directory.folder / "bin"
     programs.mkdir()
     for name in ("time", "exit", "X=1", "if", "_slice"):
         program = programs / name
         program.write_text('#!/bin/sh\necho "program $SLICE $*"\n')
         program.chmod(0o755)
-        place.write(words(name, "{}"), environment=(("PATH", f"{programs}:{PATH}"),))
-        (place.submission() / "logs/17.log").unlink(missing_ok=True)
-        assert place.run().log == b"program 17 17\n"
+        directory.write(words(name, "{}"), environment=(("PATH", f"{programs}:{PATH}"),))
+        (directory.submission() / "logs/17.log").unlink(missing_ok=True)
+        assert directory.run().log == b"program 17 17\n"
 
 
 @pytest.mark.parametrize(("command", "code"), [(words("no-such-program"), 127), (words("/"), 126)])
-def test_a_command_that_cannot_start(place: Place, command: Command, code: int) -> None:
+def test_a_command_that_cannot_start(directory: Place, command: Command, code: int) -> None:
     """The slice ends with bash's exit code, and its log has the reason."""
-    place.write(command)
-    ran = place.run()
+    directory.write(command)
+    ran = directory.run()
     assert (ran.code, ran.said.slots[0].exit_code) == (code, code)
     assert b"no-such-program: not found" in ran.log or b"/: " in ran.log
 
 
-def test_shell_text_runs_as_it_is(place: Place) -> None:
+def test_shell_text_runs_as_it_is(directory: Place) -> None:
     """Several lines, here-documents, functions, quotes and ``exit`` work as in any script."""
     text = (
         'f() { echo "f $1"; }\nf "$SLICE"\ncat <<EOF\n  indented $SLICE\nEOF\n'
         "cat <<'EOF'\n} $SLICE\nEOF\nset -eu\nfalse || echo '}'\nexit 4"
     )
-    place.write(ShellText(text))
-    ran = place.run()
+    directory.write(ShellText(text))
+    ran = directory.run()
     assert ran.log == b"f 17\n  indented 17\n} $SLICE\n}\n"
     assert (ran.code, ran.said.slots[0].exit_code) == (4, 4)
 
@@ -551,61 +555,63 @@ def test_without_bash_no_syntax_is_checked(tmp_path: Path, monkeypatch: pytest.M
     check_bash_syntax("'")
 
 
-def test_the_log_of_many_slices_is_in_a_folder(place: Place) -> None:
+def test_the_log_of_many_slices_is_in_a_folder(directory: Place) -> None:
     """More than 1,000 keys: one folder per thousand, created if it is missing."""
-    place.write(words("echo", "{}"), log_folders=True)
-    assert place.run(3017, "3/3017.log").log == b"3017\n"
-    assert place.run(17, "0/17.log").log == b"17\n"
+    directory.write(words("echo", "{}"), log_folders=True)
+    assert directory.run(3017, "3/3017.log").log == b"3017\n"
+    assert directory.run(17, "0/17.log").log == b"17\n"
 
 
-def test_a_later_submission_is_an_argument(place: Place) -> None:
+def test_a_later_submission_is_an_argument(directory: Place) -> None:
     """``script.sh 002`` uses table, logs and claim of submission 002."""
-    place.write(words("echo", "{}"), direct=False)
-    place.make(1, [("first",)])
-    place.make(2, [("second",)])
-    ran = place.end(place.start(0, "420", "002"), 0, "row-40.log", 2, "420")
+    directory.write(words("echo", "{}"), direct=False)
+    directory.make(1, [("first",)])
+    directory.make(2, [("second",)])
+    ran = directory.end(directory.start(0, "420", "002"), 0, "row-40.log", 2, "420")
     assert (ran.code, ran.log) == (0, b"second\n")
-    assert (place.submission(2) / "job").read_text() == "420\n"
-    assert not (place.submission(1) / "job").exists()
+    assert (directory.submission(2) / "job").read_text() == "420\n"
+    assert not (directory.submission(1) / "job").exists()
 
 
-def test_the_command_has_no_input_and_no_arguments(place: Place) -> None:
+def test_the_command_has_no_input_and_no_arguments(directory: Place) -> None:
     """Standard input is empty, and the command does not see the script's arguments."""
-    place.write(ShellText('echo "[$*]"; cat; echo end'))
-    place.make(2)
-    ours = place.folder / "input"
+    directory.write(ShellText('echo "[$*]"; cat; echo end'))
+    directory.make(2)
+    ours = directory.folder / "input"
     ours.write_text("not for the command\n")
     with ours.open("rb") as stdin:
-        ran = place.end(place.start(17, "419", "002", stdin), 17, None, 2)
+        ran = directory.end(directory.start(17, "419", "002", stdin), 17, None, 2)
     assert ran.log == b"[]\nend\n"
 
 
-def test_python_and_threads(place: Place) -> None:
+def test_python_and_threads(directory: Place) -> None:
     """Output is unbuffered; threads and srun get -c, unless Slurm or the person says otherwise."""
-    place.write(ShellText('echo "$PYTHONUNBUFFERED $OMP_NUM_THREADS $SRUN_CPUS_PER_TASK"'), cpus=4)
-    assert place.run(1).log == b"1 4 4\n"
-    assert place.run(2, SLURM_CPUS_PER_TASK="8").log == b"1 8 8\n"
-    assert place.run(3, OMP_NUM_THREADS="2").log == b"1 2 4\n"
+    directory.write(
+        ShellText('echo "$PYTHONUNBUFFERED $OMP_NUM_THREADS $SRUN_CPUS_PER_TASK"'), cpus=4
+    )
+    assert directory.run(1).log == b"1 4 4\n"
+    assert directory.run(2, SLURM_CPUS_PER_TASK="8").log == b"1 8 8\n"
+    assert directory.run(3, OMP_NUM_THREADS="2").log == b"1 2 4\n"
 
 
 # -- setup ----------------------------------------------------------------------------------
 
 
-def test_the_setup_reaches_the_command(place: Place) -> None:
+def test_the_setup_reaches_the_command(directory: Place) -> None:
     """Exports, functions and a cd of the setup hold for the command; its output is in the log."""
-    place.write(
+    directory.write(
         ShellText('echo "$A $(pwd)"; helper'),
         setup="export A=1\ncd /\nhelper() { echo helped; }\ncat <<EOF\nset up\nEOF\n",
     )
-    ran = place.run()
+    ran = directory.run()
     assert ran.log == b"set up\n1 /\nhelped\n"
     assert ran.stdout.startswith(b"slurmslice start ")
 
 
-def test_a_failed_command_inside_the_setup_is_ignored(place: Place) -> None:
+def test_a_failed_command_inside_the_setup_is_ignored(directory: Place) -> None:
     """The setup runs without -eu, because modules and conda fail with it."""
-    place.write(words("true"), setup='false; echo "$UNSET"; true')
-    assert place.run().code == 0
+    directory.write(words("true"), setup='false; echo "$UNSET"; true')
+    assert directory.run().code == 0
 
 
 @pytest.mark.parametrize(
@@ -630,35 +636,37 @@ def test_a_failed_command_inside_the_setup_is_ignored(place: Place) -> None:
         ("exit x 2>/dev/null", 2, 2),
     ],
 )
-def test_a_failed_setup_runs_no_slice(place: Place, setup: str, says: int, code: int) -> None:
+def test_a_failed_setup_runs_no_slice(directory: Place, setup: str, says: int, code: int) -> None:
     """The command does not run, no start is written, and the task fails even after ``exit 0``."""
-    place.write(words("touch", "ran"), setup=setup)
-    ran = place.run()
+    directory.write(words("touch", "ran"), setup=setup)
+    ran = directory.run()
     assert ran.code == code
     assert ran.said == TaskProgress(restart=0, setup_exit=says)
     assert f"setup exited {says}, the command was not run" in ran.stderr
-    assert not (place.work_dir / "ran").exists()
+    assert not (directory.work_dir / "ran").exists()
     assert ran.log == b""
 
 
 @pytest.mark.parametrize("name", ["HUP", "INT", "TERM"])
 @pytest.mark.parametrize("trapped", ["", "trap : EXIT; ", "trap 'exit 0' HUP INT TERM; "])
-def test_a_signal_during_the_setup(place: Place, name: str, trapped: str) -> None:
+def test_a_signal_during_the_setup(directory: Place, name: str, trapped: str) -> None:
     """scancel during the setup: the task writes the signal, and no slice begins."""
-    place.write(words("touch", "ran"), setup=f"{trapped}sh -c 'touch ready; exec sleep 60'; exit 0")
-    task = place.start()
-    wait_for((place.work_dir / "ready").exists)
+    directory.write(
+        words("touch", "ran"), setup=f"{trapped}sh -c 'touch ready; exec sleep 60'; exit 0"
+    )
+    task = directory.start()
+    wait_for((directory.work_dir / "ready").exists)
     os.kill(task.pid, getattr(signal, f"SIG{name}"))
-    ran = place.end(task)
-    assert (ran.said.setup_told, ran.said.slots) == (name, {})
+    ran = directory.end(task)
+    assert (ran.said.setup_signal, ran.said.slots) == (name, {})
     assert ran.code != 0
-    assert not (place.work_dir / "ran").exists()
+    assert not (directory.work_dir / "ran").exists()
 
 
-def test_a_work_dir_that_is_gone(place: Place) -> None:
+def test_a_work_dir_that_is_gone(directory: Place) -> None:
     """Bash names the folder, and nothing runs elsewhere."""
-    place.write(words("touch", "ran"), work_dir="/no/such/folder")
-    ran = place.run()
+    directory.write(words("touch", "ran"), work_dir="/no/such/folder")
+    ran = directory.run()
     assert ran.code == 1
     assert ran.said.setup_exit == 1
     assert b"/no/such/folder: No such file or directory" in ran.log
@@ -667,22 +675,24 @@ def test_a_work_dir_that_is_gone(place: Place) -> None:
 @pytest.mark.parametrize(
     "options", ["set -e", "set -u", "set -eu -o pipefail", "IFS=0123456789", "set -k"]
 )
-def test_shell_options_of_the_setup_do_not_lose_the_end_line(place: Place, options: str) -> None:
+def test_shell_options_of_the_setup_do_not_lose_the_end_line(
+    directory: Place, options: str
+) -> None:
     """A setup that sets -e or another IFS does not lose the start and end lines."""
-    place.write(words("false"), setup=options)
-    ran = place.run()
+    directory.write(words("false"), setup=options)
+    ran = directory.run()
     own = ran.said.slots[0]
     assert (ran.code, own.exit_code, own.started_at is None) == (1, 1, False)
 
 
-def test_a_clean_up_of_the_setup_runs_last(place: Place) -> None:
+def test_a_clean_up_of_the_setup_runs_last(directory: Place) -> None:
     """A scratch folder of the setup is removed after the command, not before."""
-    place.write(
+    directory.write(
         ShellText('ls "$SCRATCH"'),
         setup='export SCRATCH=$(mktemp -d)\ntouch "$SCRATCH/here"\n'
         "trap 'rm -r \"$SCRATCH\"; echo cleaned' EXIT",
     )
-    ran = place.run()
+    ran = directory.run()
     assert (ran.code, ran.log) == (0, b"here\ncleaned\n")
     assert ran.stdout.endswith(b"exit=0\n")
 
@@ -690,101 +700,103 @@ def test_a_clean_up_of_the_setup_runs_last(place: Place) -> None:
 # -- the claim ------------------------------------------------------------------------------
 
 
-def test_a_second_job_of_a_submission_runs_nothing(place: Place) -> None:
+def test_a_second_job_of_a_submission_runs_nothing(directory: Place) -> None:
     """Submitted twice, one array runs; each task of the other one writes so and fails."""
-    place.write(ShellText("echo ran $SLURM_ARRAY_JOB_ID"), setup="echo setup")
-    first = place.run(1)
+    directory.write(ShellText("echo ran $SLURM_ARRAY_JOB_ID"), setup="echo setup")
+    first = directory.run(1)
     assert first.log == b"setup\nran 419\n"
     for index in (1, 2):
-        ran = place.end(place.start(index, "420"), index, job="420")
+        ran = directory.end(directory.start(index, "420"), index, job="420")
         assert ran.code == 2
         assert ran.said == TaskProgress(refused="419")
         assert "job names 419, this is job 420" in ran.stderr
         assert b"ran 420" not in ran.log
-    assert (place.submission() / "tasks/2.log").read_bytes().count(b"\n") == 1
-    assert parse_progress((place.submission() / "tasks/1.log").read_bytes(), "419") == first.said
+    assert (directory.submission() / "tasks/2.log").read_bytes().count(b"\n") == 1
+    assert (
+        parse_progress((directory.submission() / "tasks/1.log").read_bytes(), "419") == first.said
+    )
 
 
-def test_the_claim_works_with_any_shell_options(place: Place) -> None:
+def test_the_claim_works_with_any_shell_options(directory: Place) -> None:
     """The submitting shell may export SHELLOPTS: the task with the claim goes on."""
-    place.write(ShellText("echo ran"))
+    directory.write(ShellText("echo ran"))
     for index in (1, 2):
-        ran = place.run(index, SHELLOPTS="errexit:nounset:braceexpand")
+        ran = directory.run(index, SHELLOPTS="errexit:nounset:braceexpand")
         assert (ran.code, ran.log) == (0, b"ran\n")
 
 
-def test_a_fenced_submission_runs_nothing(place: Place) -> None:
+def test_a_fenced_submission_runs_nothing(directory: Place) -> None:
     """No job can run a submission that was given up."""
-    place.write(words("touch", "ran"))
-    (place.submission() / "job").write_text("fenced by slurmslice: given up\n")
-    ran = place.run()
+    directory.write(words("touch", "ran"))
+    (directory.submission() / "job").write_text("fenced by slurmslice: given up\n")
+    ran = directory.run()
     assert (ran.code, ran.said.refused) == (2, "fenced by slurmslice: given up")
-    assert not (place.work_dir / "ran").exists()
+    assert not (directory.work_dir / "ran").exists()
 
 
-def test_a_race_has_one_winner(place: Place) -> None:
+def test_a_race_has_one_winner(directory: Place) -> None:
     """Four jobs race with two tasks each: both tasks of exactly one job run."""
-    place.write(ShellText("echo $SLURM_ARRAY_JOB_ID"))
+    directory.write(ShellText("echo $SLURM_ARRAY_JOB_ID"))
     for _ in range(6):
         tasks = [
-            (index, job, place.start(index, job))
+            (index, job, directory.start(index, job))
             for index in (1, 2)
             for job in ("5", "6", "7", "8")
         ]
-        codes = {(index, job): place.end(task, index).code for index, job, task in tasks}
-        winner = (place.submission() / "job").read_text().strip()
+        codes = {(index, job): directory.end(task, index).code for index, job, task in tasks}
+        winner = (directory.submission() / "job").read_text().strip()
         assert {task for task, code in codes.items() if code == 0} == {(1, winner), (2, winner)}
         for index in (1, 2):
-            log = place.submission() / f"logs/{index}.log"
+            log = directory.submission() / f"logs/{index}.log"
             assert log.read_text() == f"{winner}\n"
             log.unlink()
-        (place.submission() / "job").unlink()
+        (directory.submission() / "job").unlink()
 
 
-def counting_sleeps(place: Place, then: str = 'exec /bin/sleep "$1"') -> str:
+def counting_sleeps(directory: Place, then: str = 'exec /bin/sleep "$1"') -> str:
     """Return a PATH with a ``sleep`` that records how long the script waits."""
-    programs = place.folder / "sleeping"
+    programs = directory.folder / "sleeping"
     programs.mkdir()
-    slept = quote(str(place.folder / "slept"))
+    slept = quote(str(directory.folder / "slept"))
     (programs / "sleep").write_text(f'#!/bin/sh\necho "$1" >>{slept}\n{then}\n')
     (programs / "sleep").chmod(0o755)
     return f"{programs}:{PATH}"
 
 
-def test_a_claim_that_is_not_written_yet_is_waited_for(place: Place) -> None:
+def test_a_claim_that_is_not_written_yet_is_waited_for(directory: Place) -> None:
     """The file is empty for an instant after its creation: that is not a refusal."""
-    place.write(words("true"))
-    claim = place.submission() / "job"
+    directory.write(words("true"))
+    claim = directory.submission() / "job"
     claim.touch()
-    task = place.start(PATH=counting_sleeps(place))
-    wait_for((place.folder / "slept").exists)
+    task = directory.start(PATH=counting_sleeps(directory))
+    wait_for((directory.folder / "slept").exists)
     claim.write_text("419\n")
-    assert place.end(task).code == 0
+    assert directory.end(task).code == 0
 
 
-def test_a_claim_that_cannot_be_written_leaves_none(place: Place) -> None:
+def test_a_claim_that_cannot_be_written_leaves_none(directory: Place) -> None:
     """The disk is full for a moment: the claim is made later, and is never empty."""
-    place.write(words("true"))
-    blocked = place.submission() / "job.419.17"
+    directory.write(words("true"))
+    blocked = directory.submission() / "job.419.17"
     blocked.mkdir()  # as good as a full disk
-    task = place.start(PATH=counting_sleeps(place))
-    wait_for((place.folder / "slept").exists)
-    assert not (place.submission() / "job").exists()
+    task = directory.start(PATH=counting_sleeps(directory))
+    wait_for((directory.folder / "slept").exists)
+    assert not (directory.submission() / "job").exists()
     blocked.rmdir()
-    assert place.end(task).code == 0
-    assert [path.name for path in place.submission().glob("job*")] == ["job"]
+    assert directory.end(task).code == 0
+    assert [path.name for path in directory.submission().glob("job*")] == ["job"]
 
 
-def test_waiting_for_an_unwritten_claim_has_a_limit(place: Place) -> None:
+def test_waiting_for_an_unwritten_claim_has_a_limit(directory: Place) -> None:
     """A claim without an owner stops the task after some tries: better never than twice."""
-    place.write(words("touch", "ran"))
-    (place.submission() / "job").touch()
-    ran = place.run(PATH=counting_sleeps(place, ""))
-    slept = place.folder / "slept"
+    directory.write(words("touch", "ran"))
+    (directory.submission() / "job").touch()
+    ran = directory.run(PATH=counting_sleeps(directory, ""))
+    slept = directory.folder / "slept"
     assert (ran.code, ran.said.refused) == (2, "")
     assert "job names no job" in ran.stderr
     assert 5 <= sum(map(float, slept.read_text().split())) <= 30
-    assert not (place.work_dir / "ran").exists()
+    assert not (directory.work_dir / "ran").exists()
 
 
 # -- signals, restarts ----------------------------------------------------------------------
@@ -797,86 +809,86 @@ TRAPPING = (
 @pytest.mark.parametrize("name", ["HUP", "INT", "TERM", "USR1", "USR2"])
 @pytest.mark.parametrize("shell", [False, True])
 def test_signals_reach_the_command_and_the_end_is_written(
-    place: Place, name: str, shell: bool
+    directory: Place, name: str, shell: bool
 ) -> None:
     """scancel, the time limit and --signal=B signal the script; the command can end itself."""
     text = TRAPPING.format(name)
-    place.write(ShellText(text) if shell else words("bash", "-c", text))
-    task = place.start()
-    wait_for((place.work_dir / f"ready-{name}").exists)
+    directory.write(ShellText(text) if shell else words("bash", "-c", text))
+    task = directory.start()
+    wait_for((directory.work_dir / f"ready-{name}").exists)
     os.kill(task.pid, getattr(signal, f"SIG{name}"))
-    ran = place.end(task)
+    ran = directory.end(task)
     assert ran.code == 9
     assert ran.log.endswith(f"got {name}\n".encode())
     own = ran.said.slots[0]
-    assert (own.exit_code, own.told) == (9, "" if name.startswith("USR") else name)
+    assert (own.exit_code, own.signal_received) == (9, "" if name.startswith("USR") else name)
 
 
-def test_a_command_that_a_signal_ends(place: Place) -> None:
+def test_a_command_that_a_signal_ends(directory: Place) -> None:
     """The end line and the task's exit code say 128 + the signal."""
-    place.write(words("sh", "-c", "touch ready; exec sleep 30"))
-    task = place.start()
-    wait_for((place.work_dir / "ready").exists)
+    directory.write(words("sh", "-c", "touch ready; exec sleep 30"))
+    task = directory.start()
+    wait_for((directory.work_dir / "ready").exists)
     os.kill(task.pid, signal.SIGTERM)
-    ran = place.end(task)
+    ran = directory.end(task)
     assert (ran.code, ran.said.slots[0].exit_code) == (143, 143)
 
 
 @pytest.mark.parametrize(("name", "code"), [("TERM", 143), ("USR1", 0)])
-def test_a_program_in_a_shell_text_gets_the_signal(place: Place, name: str, code: int) -> None:
+def test_a_program_in_a_shell_text_gets_the_signal(directory: Place, name: str, code: int) -> None:
     """The program in the text can end itself; after TERM the text does not go on."""
     program = (
         f"trap 'sleep 0.2; echo saved; exit' {name}; touch ready; while :; do sleep 0.02; done"
     )
-    place.write(ShellText(f'bash -c "{program}"\necho after'))
-    task = place.start()
-    wait_for((place.work_dir / "ready").exists)
+    directory.write(ShellText(f'bash -c "{program}"\necho after'))
+    task = directory.start()
+    wait_for((directory.work_dir / "ready").exists)
     os.kill(task.pid, getattr(signal, f"SIG{name}"))
-    ran = place.end(task)
+    ran = directory.end(task)
     assert ran.code == code
     assert b"saved\n" in ran.log
     assert (b"after\n" in ran.log) == (code == 0)
 
 
-def test_a_command_that_ignores_a_signal_is_waited_for(place: Place) -> None:
+def test_a_command_that_ignores_a_signal_is_waited_for(directory: Place) -> None:
     """Signals that the command survives, and a stop with a continue, change nothing."""
-    place.write(
+    directory.write(
         words("bash", "-c", "trap : TERM USR1; echo $$ >pid; touch ready; "
                             "until [ -e go ]; do sleep 0.02; done; exit 5")
     )  # fmt: skip
-    task = place.start()
-    wait_for((place.work_dir / "ready").exists)
-    command = int((place.work_dir / "pid").read_text())
+    task = directory.start()
+    wait_for((directory.work_dir / "ready").exists)
+    command = int((directory.work_dir / "pid").read_text())
     os.kill(task.pid, signal.SIGUSR1)
     os.kill(command, signal.SIGSTOP)
     wait_for(lambda: psutil.Process(command).status() == psutil.STATUS_STOPPED)
     os.kill(command, signal.SIGCONT)
-    (place.work_dir / "go").touch()
-    ran = place.end(task)
+    (directory.work_dir / "go").touch()
+    ran = directory.end(task)
     assert (ran.code, ran.said.slots[0].exit_code) == (5, 5)
 
 
-def test_waiting_for_a_stopped_command_uses_no_cpu(place: Place) -> None:
+def test_waiting_for_a_stopped_command_uses_no_cpu(directory: Place) -> None:
     """While a command is suspended, the script sleeps and uses no CPU."""
-    place.write(words("sh", "-c", "echo $$ >pid; touch ready; sleep 0.1"))
-    task = place.start()
-    wait_for((place.work_dir / "ready").exists)
-    command = int((place.work_dir / "pid").read_text())
+    directory.write(words("sh", "-c", "echo $$ >pid; touch ready; sleep 0.1"))
+    task = directory.start()
+    wait_for((directory.work_dir / "ready").exists)
+    command = int((directory.work_dir / "pid").read_text())
     os.kill(command, signal.SIGSTOP)
     wait_for(lambda: psutil.Process(command).status() == psutil.STATUS_STOPPED)
     before = cpu_s(task.pid)
     use_cpu(0.4)
     used = cpu_s(task.pid) - before
     os.kill(command, signal.SIGCONT)
-    assert place.end(task).code == 0
+    assert directory.end(task).code == 0
     assert used < 0.1
 
 
-def test_a_requeue_appends(place: Place) -> None:
+def test_a_requeue_appends(directory: Place) -> None:
     """Earlier output is kept; the progress of the newest restart counts."""
-    place.write(ShellText("echo run ${SLURM_RESTART_COUNT:-0}; exit ${SLURM_RESTART_COUNT:-3}"))
-    first = place.run()
-    again = place.run(SLURM_RESTART_COUNT="1", SLURMD_NODENAME="n7")
+    directory.write(ShellText("echo run ${SLURM_RESTART_COUNT:-0}; exit ${SLURM_RESTART_COUNT:-3}"))
+    first = directory.run()
+    again = directory.run(SLURM_RESTART_COUNT="1", SLURMD_NODENAME="n7")
     assert again.log == b"run 0\nrun 1\n"
     assert (first.said.restart, again.said.restart) == (0, 1)
     assert (again.said.slots[0].exit_code, again.said.slots[0].host) == (1, "n7")
@@ -885,70 +897,70 @@ def test_a_requeue_appends(place: Place) -> None:
 # -- by hand, and what is wrong -------------------------------------------------------------
 
 
-def test_one_slice_by_hand(place: Place) -> None:
+def test_one_slice_by_hand(directory: Place) -> None:
     """A trial before any submission leaves no trace, and prints to the terminal."""
-    place.write(words("sh", "-c", "echo slice {}; exit 3"), setup="echo setup")
-    done = place.by_hand(SLURM_ARRAY_TASK_ID="17")
+    directory.write(words("sh", "-c", "echo slice {}; exit 3"), setup="echo setup")
+    done = directory.by_hand(SLURM_ARRAY_TASK_ID="17")
     assert (done.returncode, done.stdout) == (3, "setup\nslice 17\n")
-    assert not (place.submission() / "job").exists()
-    assert not list((place.submission() / "logs").iterdir())
-    assert place.run().code == 3
+    assert not (directory.submission() / "job").exists()
+    assert not list((directory.submission() / "logs").iterdir())
+    assert directory.run().code == 3
 
 
-def test_by_hand_a_setup_that_fails_runs_nothing(place: Place) -> None:
+def test_by_hand_a_setup_that_fails_runs_nothing(directory: Place) -> None:
     """As in an array, no command runs after a failed setup."""
-    place.write(words("echo", "ran"), setup="(exit 6)")
-    done = place.by_hand(SLURM_ARRAY_TASK_ID="17")
+    directory.write(words("echo", "ran"), setup="(exit 6)")
+    done = directory.by_hand(SLURM_ARRAY_TASK_ID="17")
     assert (done.returncode, done.stdout) == (6, "")
 
 
 @pytest.mark.parametrize("index", [None, "", "x", "007", "-1", "1 2", "a[$(touch pwned)]"])
-def test_without_an_index_it_says_how_to_run_it(place: Place, index: str | None) -> None:
+def test_without_an_index_it_says_how_to_run_it(directory: Place, index: str | None) -> None:
     """One line and exit 2: it gives the commands to submit all slices and to try one."""
-    place.write(words("touch", "ran"))
+    directory.write(words("touch", "ran"))
     environ = {} if index is None else {"SLURM_ARRAY_TASK_ID": index}
-    done = place.by_hand(**environ, SLURM_ARRAY_JOB_ID="419")
+    done = directory.by_hand(**environ, SLURM_ARRAY_JOB_ID="419")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "sbatch script.sh" in done.stderr
     assert "SLURM_ARRAY_TASK_ID=N bash script.sh" in done.stderr
-    assert not list(place.folder.rglob("ran")) + list(place.folder.rglob("pwned"))
+    assert not list(directory.folder.rglob("ran")) + list(directory.folder.rglob("pwned"))
 
 
-def test_a_submission_that_is_not_there(place: Place) -> None:
+def test_a_submission_that_is_not_there(directory: Place) -> None:
     """One line names the missing directory of a moved run."""
-    place.write(words("touch", "ran"))
-    done = place.by_hand("007", SLURM_ARRAY_TASK_ID="1", SLURM_ARRAY_JOB_ID="419")
+    directory.write(words("touch", "ran"))
+    done = directory.by_hand("007", SLURM_ARRAY_TASK_ID="1", SLURM_ARRAY_JOB_ID="419")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert f"there is no {place.submission(7)}" in done.stderr
+    assert f"there is no {directory.submission(7)}" in done.stderr
 
 
 @pytest.mark.parametrize("damage", ["beyond", "short", "empty"])
-def test_an_index_without_a_line_of_the_table(place: Place, damage: str) -> None:
+def test_an_index_without_a_line_of_the_table(directory: Place, damage: str) -> None:
     """An index beyond the table, or an incomplete line, runs nothing."""
-    place.write(words("touch", "ran"), direct=False, columns=("mass",))
-    place.make(rows=[("a", "1"), ("b", "2")])
-    table = place.submission() / "tasks.tsv"
+    directory.write(words("touch", "ran"), direct=False, columns=("mass",))
+    directory.make(rows=[("a", "1"), ("b", "2")])
+    table = directory.submission() / "tasks.tsv"
     if damage == "short":
         table.write_bytes(table.read_bytes()[: -len("\t2\trow-41.log\n")])
     if damage == "empty":
         table.write_bytes(b"")
-    done = place.by_hand(
+    done = directory.by_hand(
         SLURM_ARRAY_TASK_ID="2" if damage == "beyond" else "1",
         SLURM_ARRAY_JOB_ID="419",
         _line="a\tb\tc",
     )
     assert done.returncode == 2
     assert "tasks.tsv has no slice" in done.stderr
-    assert not (place.submission() / "job").exists()
-    assert not (place.work_dir / "ran").exists()
+    assert not (directory.submission() / "job").exists()
+    assert not (directory.work_dir / "ran").exists()
 
 
-def test_a_log_that_cannot_be_written(place: Place) -> None:
+def test_a_log_that_cannot_be_written(directory: Place) -> None:
     """A full or missing disk fails the slice, and the task's own output names the path."""
-    place.write(words("true"))
-    (place.submission() / "logs/17.log").mkdir()
-    ran = place.run(log="none")
+    directory.write(words("true"))
+    (directory.submission() / "logs/17.log").mkdir()
+    ran = directory.run(log="none")
     assert (ran.code, ran.said.slots[0].exit_code) == (1, 1)
     assert "17.log: Is a directory" in ran.stderr

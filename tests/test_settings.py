@@ -257,22 +257,24 @@ mem = "80M"
 @pytest.fixture
 def here(tmp_path: Path) -> Here:
     """A folder whose settings describe a whole run, above a user's settings."""
-    place = Here(tmp_path)
-    write(place, PROJECT, '[sbatch]\ntime = "9:00:00"\nqos = "low"\n[profile.big]\nthrottle = 1\n')
-    return place
+    directory = Here(tmp_path)
+    write(
+        directory, PROJECT, '[sbatch]\ntime = "9:00:00"\nqos = "low"\n[profile.big]\nthrottle = 1\n'
+    )
+    return directory
 
 
-def write(place: Here, project: str, user: str = "") -> None:
+def write(directory: Here, project: str, user: str = "") -> None:
     """Write the settings of the project and of the user."""
-    config = place.folder / "config" / "slurmslice" / "config.toml"
+    config = directory.folder / "config" / "slurmslice" / "config.toml"
     config.parent.mkdir(parents=True, exist_ok=True)
     config.write_text(user)
-    (place.folder / FILE).write_text(project)
+    (directory.folder / FILE).write_text(project)
 
 
-def script(place: Here, *args: str) -> set[str]:
+def script(directory: Here, *args: str) -> set[str]:
     """The directives that ``render`` writes, and the line with the command."""
-    done = place("render", "--print", *args)
+    done = directory("render", "--print", *args)
     assert done.returncode == 0, done.stderr
     ours = ("#SBATCH --output", "#SBATCH --open-mode")
     lines = re.findall(r"^(?:#SBATCH .*|  exec -- .*)$", done.stdout, re.MULTILINE)

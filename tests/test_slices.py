@@ -17,7 +17,7 @@ from tests.errors import raises_error
 
 
 def logs(table: SliceTable) -> list[str]:
-    return [table.log_of(row) for row in range(len(table))]
+    return [table.log_name(row) for row in range(len(table))]
 
 
 def test_range_makes_one_slice_per_index() -> None:
@@ -32,15 +32,15 @@ def test_range_keeps_leading_zeros() -> None:
     table, _ = slices_from_range("000-098")
     assert table.keys[0] == "000"
     assert table.keys[-1] == "098"
-    assert table.highest_index is None
+    assert table.max_array_index is None
 
 
 def test_canonical_keys_can_be_array_indices() -> None:
     """Canonical integers without columns can be array indices; names and 007 cannot."""
-    assert slices_from_range("3-98")[0].highest_index == 98
-    assert SliceTable(("3", "x")).highest_index is None
-    assert SliceTable(("3",), {"mem": ("4",)}).highest_index is None
-    assert SliceTable(("٣",)).highest_index is None
+    assert slices_from_range("3-98")[0].max_array_index == 98
+    assert SliceTable(("3", "x")).max_array_index is None
+    assert SliceTable(("3",), {"mem": ("4",)}).max_array_index is None
+    assert SliceTable(("٣",)).max_array_index is None
 
 
 @given(st.lists(st.sampled_from(["0", "7", "10", "00", "07", "", "1\n2", "x", "-1", "٣", "9" * 9])
@@ -111,7 +111,7 @@ def test_log_of_an_index_key_agrees_with_the_script() -> None:
     """The script knows only the index, so the folder depends on the key and not on the row."""
     assert logs(slices_from_range("5000-7500")[0])[:2] == ["5/5000.log", "5/5001.log"]
     named = SliceTable([f"k{n}" for n in range(5000, 7500)])
-    assert named.log_of(1000) == "1/k6000.log"
+    assert named.log_name(1000) == "1/k6000.log"
 
 
 def test_lazy_keys_are_a_sequence() -> None:
@@ -150,9 +150,9 @@ def test_table_survives_writing_and_reading(rows: list[tuple[str, str]]) -> None
     assert found.columns == ("mass",)
     assert [os.fsencode(key) for key in found.keys] == [os.fsencode(key) for key in keys]
     for row in reversed(range(len(rows))):
-        assert os.fsencode(found.values_of(row)[0]) == os.fsencode(values[row])
+        assert os.fsencode(found.column_values(row)[0]) == os.fsencode(values[row])
         assert found.row_of(found.keys[row]) == row
-        assert found.log_of(row) == made.log_of(row)
+        assert found.log_name(row) == made.log_name(row)
 
 
 def test_part_of_a_table_copies_its_lines() -> None:

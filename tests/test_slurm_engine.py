@@ -60,7 +60,7 @@ def test_no_jobs_run_no_commands(slurm: SlurmEngine, tmp_path: Path) -> None:
     for name in ("sacct", "squeue", "scancel"):
         program(tmp_path, name, "exit 1")
     assert slurm.observe([]) == Observation(SourceAnswer(), SourceAnswer())
-    assert slurm.measure([], []) == {}
+    assert slurm.fetch_job_steps([], []) == {}
     slurm.cancel("2", "x-k7m2", [])
     assert [calls(tmp_path, name) for name in ("sacct", "squeue", "scancel")] == [[], [], []]
 
@@ -306,7 +306,7 @@ def test_steps_are_queried_by_task(slurm: SlurmEngine, tmp_path: Path) -> None:
     """One sacct for these tasks with their steps; an array with many tasks is queried whole."""
     replay(tmp_path, "sacct", "sacct-steps")
     tasks = [("2", 4), ("2", 6), *(("3", index) for index in range(300))]
-    find_job_id = slurm.measure([("2", "corr|x-k7m2"), ("3", "x")], tasks)
+    find_job_id = slurm.fetch_job_steps([("2", "corr|x-k7m2"), ("3", "x")], tasks)
     assert find_job_id["2", 4].max_rss_bytes == 69865472
     (asked,) = calls(tmp_path, "sacct")
     assert asked.endswith("--jobs 2_4,2_6,3")
@@ -317,7 +317,7 @@ def test_very_many_steps_are_queried_in_parts(slurm: SlurmEngine, tmp_path: Path
     """Each command names a few thousand tasks, so no answer fills the memory."""
     program(tmp_path, "sacct", "exit 0")
     tasks = [(str(job), index) for job in range(10) for index in range(1000)]
-    assert slurm.measure([(str(job), "x") for job in range(10)], tasks) == {}
+    assert slurm.fetch_job_steps([(str(job), "x") for job in range(10)], tasks) == {}
     asked = [call.rpartition(" ")[2].split(",") for call in calls(tmp_path, "sacct")]
     assert asked == [["0", "1", "2", "3", "4"], ["5", "6", "7", "8", "9"]]
 

@@ -233,7 +233,7 @@ def test_a_submission_from_submit_to_measure(slurm: SlurmEngine, order: Submit) 
     assert (ends[1].exit_code, ends[3].signal) == (3, 9)
     assert ends[0].requested_mem_bytes == 100 << 20
     assert before - 60 < (ends[0].submitted_at or 0) <= (ends[0].ended_at or 0) < time.time() + 60
-    measured = slurm.measure([(job, asked.job_name)], [(job, index) for index in (0, 2)])
+    measured = slurm.fetch_job_steps([(job, asked.job_name)], [(job, index) for index in (0, 2)])
     assert (measured[job, 0].cpu_s or 0) < 60
     assert 0 < (measured[job, 0].max_rss_bytes or 1) < 100 << 20
     assert set(measured) == {(job, 0), (job, 2)}

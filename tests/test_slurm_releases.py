@@ -70,7 +70,7 @@ def test_ended_tasks_in_accounting(release: str) -> None:
     assert ends[4].signal == 9
     assert {end.requested_mem_bytes for end in ends.values()} == {100 << 20}
     assert {end.reason for end in ends.values()} == {""}
-    assert reports_of("ends-sacct", release, STEP)[0].step_exit == 3
+    assert reports_of("ends-sacct", release, STEP)[0].highest_step_exit == 3
 
 
 def test_ended_tasks_in_the_queue(release: str) -> None:

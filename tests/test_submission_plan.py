@@ -93,7 +93,7 @@ def test_a_policy_makes_a_plan_of_several_choices(new_run: NewRun, engine: FakeE
     """Each cause has its own change, and each request is a submission of its own."""
     run = new_run("0-9", mem="1G", time="10")
     some_failed(run, engine)
-    memory, time = (run.standings.rows_in({s}) for s in (State.OUT_OF_MEMORY, State.TIMEOUT))
+    memory, time = (run.statuses.rows_in({s}) for s in (State.OUT_OF_MEMORY, State.TIMEOUT))
     plan = make_plan(run, Choice(memory, {"mem": "2x"}), Choice(time, {"time": "3x"}))
     assert {tuple(one.rows): dict(one.request) for one in plan.requests} == {
         (1, 4, 6): {"mem": "2G"},
@@ -139,13 +139,13 @@ def test_execution_never_exceeds_the_plan(
     """Slices that another process changed after the plan are left out, and named."""
     run, engine = make_run(12, Packing(pack), options=(("mem", "100M"), ("time", "1")))
     plan = a_plan(run, ALL, changes)
-    other = Run(run.place, engine, run.clock)
+    other = Run(run.directory, engine, run.clock)
     meanwhile(other, engine, rows)
     done = execute_plan(run, plan, "submit")
     wanted = {row: one.request for one in plan.requests for row in one.rows}
     carried = {row: t.planned.batch.changes for t in done.taken for row in t.planned.batch.rows}
     assert carried.items() <= wanted.items()
-    assert set(done.left_out) == set(rows)
+    assert set(done.left_out_rows) == set(rows)
     assert carried.keys() == wanted.keys() - set(rows)
 
 
@@ -157,7 +157,7 @@ def test_a_slice_that_slurm_runs_again_is_left_out(new_run: NewRun, engine: Fake
     report = engine.jobs["100"].tasks[4]
     engine.jobs["100"].tasks[4] = type(report)(State.RUNNING, "RUNNING", restarts=1)
     done = execute_plan(run, plan, "resubmit")
-    assert done.left_out == (4,)
+    assert done.left_out_rows == (4,)
     assert [list(taken.planned.batch.rows) for taken in done.taken] == [[1, 6, 8]]
 
 
@@ -167,12 +167,14 @@ def test_a_script_edited_after_the_plan_is_not_submitted(
     """The script changed after the plan: nothing is queued."""
     run = new_run("0-9", mem="1G")
     plan = a_plan(run, ALL)
-    run.place.script.write_text(run.place.script.read_text().replace("--mem=1G", "--mem=2G"))
+    run.directory.script.write_text(
+        run.directory.script.read_text().replace("--mem=1G", "--mem=2G")
+    )
     with pytest.raises(BadInputError) as caught:
         execute_plan(run, plan, "submit")
     assert caught.value.code == "script-changed"
     assert not engine.jobs
-    assert not run.ledger.queue
+    assert not run.journal_state.queue
 
 
 def test_slices_that_can_never_run_are_refused(new_run: NewRun, engine: FakeEngine) -> None:
@@ -188,7 +190,7 @@ def test_slices_that_can_never_run_are_refused(new_run: NewRun, engine: FakeEngi
     with pytest.raises(BadInputError) as caught:
         execute_plan(run, plan, "submit")
     assert (caught.value.code, caught.value.fields["key"]) == ("never-runs", "0")
-    assert not run.ledger.queue
+    assert not run.journal_state.queue
 
 
 def test_the_script_is_read_once_for_a_plan(
@@ -199,11 +201,11 @@ def test_the_script_is_read_once_for_a_plan(
     read = ResourceRequest.from_script
     seen: list[str] = []
 
-    def counted(text: str) -> ResourceRequest:
+    def with_rounded_time(text: str) -> ResourceRequest:
         seen.append(text)
         return read(text)
 
-    monkeypatch.setattr(ResourceRequest, "from_script", counted)
+    monkeypatch.setattr(ResourceRequest, "from_script", with_rounded_time)
     plan = refuse_impossible_requests(run, a_plan(run, ALL, {"mem": "1500M"}))
     assert parse_array("0-9") == parse_array(str(next(plan.submissions(run)).batch.array))
     assert len(seen) == 1

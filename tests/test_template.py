@@ -246,38 +246,38 @@ def test_the_examples_make_clean_scripts(tmp_path: Path, example: str) -> None:
     assert done.stdout == ""
 
 
-def write(place: Place, example: str, old: str, new: str, **fields: object) -> None:
+def write(directory: Place, example: str, old: str, new: str, **fields: object) -> None:
     """Render an example with one text replaced."""
     template = find_template(f"{example}.sh.j2", EXAMPLES)
     assert template.text.count(old) == 1
     template = OwnTemplate(template.path, template.text.replace(old, new))
     spec: ScriptContent = changed(
         EXAMPLE,
-        run_dir=str(place.run_dir),
-        work_dir=str(place.work_dir),
-        environment=(("PATH", f"{place.folder}/bin:{PATH}"),),
+        run_dir=str(directory.run_dir),
+        work_dir=str(directory.work_dir),
+        environment=(("PATH", f"{directory.folder}/bin:{PATH}"),),
         **fields,
     )
-    place.make()
-    place.library.write_bytes(library_bytes())
-    place.script.write_bytes(to_bytes(render_script(spec, template)))
+    directory.make()
+    directory.library.write_bytes(library_bytes())
+    directory.script.write_bytes(to_bytes(render_script(spec, template)))
 
 
 def test_the_example_with_modules_runs(tmp_path: Path) -> None:
     """Modules are loaded once per task, before --setup; a failure stops the task."""
-    place = Place(tmp_path)
+    directory = Place(tmp_path)
     module = 'module() { loaded+="$* "; [[ $1 != load || -z $NO_MODULE ]]; }\nexport loaded\n'
-    write(place, "modules", "  module purge", f"{module}  module purge", setup='loaded+="last"',
+    write(directory, "modules", "  module purge", f"{module}  module purge", setup='loaded+="last"',
           command=ShellText('echo "$loaded"'))  # fmt: skip
-    assert place.run().log == b"purge load gcc/13 hdf5/1.14 last\n"
-    failed = place.run(18, NO_MODULE="1")
+    assert directory.run().log == b"purge load gcc/13 hdf5/1.14 last\n"
+    failed = directory.run(18, NO_MODULE="1")
     assert (failed.code, failed.said.setup_exit, failed.log) == (1, 1, b"")
 
 
 @pytest.mark.parametrize(("shell", "pack"), [(False, 1), (False, 3), (True, 1), (True, 3)])
 def test_the_example_with_apptainer_runs(tmp_path: Path, shell: bool, pack: int) -> None:
     """The command's words reach the container unchanged, with any key."""
-    place = Place(tmp_path)
+    directory = Place(tmp_path)
     (tmp_path / "bin").mkdir()
     program = tmp_path / "bin/apptainer"
     program.write_text('#!/bin/bash\nprintf "%s|" "${@:1:4}"\nshift 4\n"$@"\n')
@@ -290,15 +290,15 @@ def test_the_example_with_apptainer_runs(tmp_path: Path, shell: bool, pack: int)
         if shell
         else words("sh", "-c", f"{show}; exit 3", "sh", "{}", "a b")
     )
-    write(place, "apptainer", "/project/images/tools.sif", f"'{image}'", command=command,
+    write(directory, "apptainer", "/project/images/tools.sif", f"'{image}'", command=command,
           direct=False, pack=pack)  # fmt: skip
-    place.make(rows=[("$(touch pwned) 'x",)])
-    ran = place.run(0, "row-40.log")
-    head = f"exec|--bind|{place.work_dir}|{image}|"
+    directory.make(rows=[("$(touch pwned) 'x",)])
+    ran = directory.run(0, "row-40.log")
+    head = f"exec|--bind|{directory.work_dir}|{image}|"
     assert ran.log.decode() == f"{head}<$(touch pwned) 'x><a b>"
     assert ran.said.slots[0].exit_code == 3
     image.unlink()
-    assert place.run(0, "row-40.log").said.setup_exit == 1
+    assert directory.run(0, "row-40.log").said.setup_exit == 1
 
 
 # -- on the command line --------------------------------------------------------------------

@@ -118,7 +118,7 @@ def refused(run: Run, job: str, owner: str, at: float) -> None:
     """A task of another job finds the claim of the first submission."""
     line = f"slurmslice refused job={job} restart=0 at={at:.0f} host=n4 owner={owner}\n"
     for index in (2, 3):
-        run.place.task_log(1, index).write_text(line)
+        run.directory.task_log(1, index).write_text(line)
 
 
 def test_a_job_that_ran_nothing_is_told_of(
@@ -131,7 +131,9 @@ def test_a_job_that_ran_nothing_is_told_of(
     engine.end_all(State.FAILED)
     typed("status", "demo")
     assert not typed.noted("job-ran-nothing")
-    refused(run, "777", "100", int(run.ledger.submissions[1].intent.at))  # in the same second
+    refused(
+        run, "777", "100", int(run.journal_state.submissions[1].intent.at)
+    )  # in the same second
     said = typed("status", "demo")
     assert typed.noted("job-ran-nothing") == [{"job": "777", "submission": 1, "owner": "100"}]
     assert "slurmslice resubmit demo" in said
@@ -159,7 +161,7 @@ def test_a_script_that_gave_way_is_told_of(
     said = typed("status", "demo")
     assert typed.noted("job-ran-nothing") == [{"job": "777", "submission": 1, "owner": None}]
     assert "slurmslice submit demo" in said
-    run.place.script.unlink()
+    run.directory.script.unlink()
     assert "777" not in typed("status", "demo")
     assert typed.code == 0
 
@@ -258,8 +260,8 @@ def test_memory_that_slurm_gave_unasked(new_run: NewRun, engine: FakeEngine, typ
     run = new_run("0-3", time="10")
     submit(run, choose_waiting(None), {}, "submit")
     engine.end("100", 0, State.OUT_OF_MEMORY, requested_mem_bytes=950 << 20)
-    for script in (run.place.script.read_text(), "#SBATCH --time\n"):
-        run.place.script.write_text(script)
+    for script in (run.directory.script.read_text(), "#SBATCH --time\n"):
+        run.directory.script.write_text(script)
         typed("status", "demo")
         assert "950M" in line_of(typed, "OUT_OF_MEMORY")
 
@@ -401,11 +403,11 @@ def test_what_waits_may_get_less_too(new_run: NewRun, engine: FakeEngine, typed:
 
 def wrote(run: Run, number: int, index: int, log: str | None) -> None:
     """Let a task begin its slice and write a log; None: the log was deleted later."""
-    job = run.ledger.submissions[number].job
+    job = run.journal_state.submissions[number].job
     start = f"slurmslice start job={job} restart=0 at=1800000000 host=n slot=0\n"
-    run.place.task_log(number, index).write_text(start)
+    run.directory.task_log(number, index).write_text(start)
     if log is not None:
-        run.place.log(number, run.table.log_of(index)).write_text(log)
+        run.directory.log(number, run.table.log_name(index)).write_text(log)
 
 
 def test_several_slices_and_earlier_attempts(
@@ -451,8 +453,8 @@ def test_of_several_logs_each_says_whose_it_is(
     assert second_head.startswith(f"==> c\\nd: {logs}/row-1.log")
     assert all("FAILED" in line for line in (head, second_head))
     typed("logs", "a/b")
-    (log_of,) = typed.noted("log-of")
-    assert log_of == {"key": "a/b", "path": f"{typed.folder}/{logs}/row-0.log"}
+    (log_name,) = typed.noted("log-of")
+    assert log_name == {"key": "a/b", "path": f"{typed.folder}/{logs}/row-0.log"}
     assert typed.lines[1:] == ("no line end 0",)
     typed("resubmit", "demo", "a/b")
     run.reload()
@@ -471,7 +473,7 @@ def test_a_log_that_was_deleted(
     wrote(run, 1, 0, None)
     engine.end("100", 0, state)
     typed("logs", "demo", "0")
-    assert typed.noted("log-gone") == [{"path": str(run.place.log(1, "0.log"))}]
+    assert typed.noted("log-gone") == [{"path": str(run.directory.log(1, "0.log"))}]
     typed("logs", "demo", "1")
     assert typed.noted("no-output-yet")
     engine.end("100", 2, State.CANCELLED)
@@ -556,14 +558,14 @@ def test_a_script_that_bash_cannot_read_is_not_submitted(
 ) -> None:
     """The error has bash's message and the line; a repaired script is submitted."""
     run = new_run("0-3")
-    text = run.place.script.read_text()
+    text = run.directory.script.read_text()
     broken = text.replace("prepare() {\n", "prepare() {\n  if true\n", 1)
     assert broken != text
     for words in (("submit", "demo"), ("run", "demo"), ("submit", "demo", "--dry-run")):
         edit(run, broken)
         said = typed(*words)
         assert (typed.code, typed.error, engine.jobs) == (2, "bash-syntax", {})
-        assert str(run.place.script) in said
+        assert str(run.directory.script) in said
         assert "syntax" in said  # bash's own word
     edit(run, text.replace("prepare() {\n", "shopt -s extglob\nprepare() {\n  ls !(x)\n"))
     typed("submit", "demo", "--only", "2")
@@ -615,9 +617,9 @@ def test_a_script_that_would_run_other_slices_is_not_submitted(
 
 def edit(run: Run, text: str) -> None:
     """Write a script that is newer than its run by any clock."""
-    run.place.script.write_text(text)
-    made = (run.place.path / "run.json").stat().st_mtime
-    os.utime(run.place.script, (made + 5, made + 5))
+    run.directory.script.write_text(text)
+    made = (run.directory.path / "run.json").stat().st_mtime
+    os.utime(run.directory.script, (made + 5, made + 5))
 
 
 def test_what_is_queued_is_fed_by_a_script_that_can_be_read(
@@ -627,7 +629,7 @@ def test_what_is_queued_is_fed_by_a_script_that_can_be_read(
     run = new_run("0-3")
     engine.most = 2
     submit(run, choose_waiting(None), {}, "submit")
-    edit(run, run.place.script.read_text().replace("prepare() {", "prepare() { ("))
+    edit(run, run.directory.script.read_text().replace("prepare() {", "prepare() { ("))
     engine.end_all()
     typed("tick", "demo")
     assert (typed.code, typed.error, len(engine.jobs)) == (2, "bash-syntax", 1)

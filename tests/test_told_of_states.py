@@ -24,12 +24,12 @@ def test_a_script_that_was_edited_is_told_of_by_runs(new_run: NewRun, typed: Typ
     """``runs`` shows the original command and mentions the edit."""
     run = new_run("0-9")
     assert typed.json("runs")[0]["edited"] is False
-    os.utime(run.place.script, (2_000_000_000, 2_000_000_000))
+    os.utime(run.directory.script, (2_000_000_000, 2_000_000_000))
     shown = typed("runs")
     assert "true '{}'" in shown
     assert "edited" in shown
     assert typed.json("runs")[0]["edited"] is True
-    run.place.script.unlink()
+    run.directory.script.unlink()
     assert typed.json("runs")[0]["edited"] is False
 
 
@@ -114,8 +114,8 @@ def test_an_empty_log_is_told_of(new_run: NewRun, engine: FakeEngine, typed: Typ
     run = new_run("0-3")
     submit(run, choose_waiting(None), {}, "submit")
     for index in range(2):
-        run.place.log(1, f"{index}.log").write_text("")
-    run.place.task_log(1, 0).write_text("")
+        run.directory.log(1, f"{index}.log").write_text("")
+    run.directory.task_log(1, 0).write_text("")
     engine.end("100", 0, State.COMPLETED)
     for words, code in (
         (("0",), "slice-wrote-nothing"),
@@ -124,7 +124,7 @@ def test_an_empty_log_is_told_of(new_run: NewRun, engine: FakeEngine, typed: Typ
     ):
         typed("logs", "demo", *words)
         assert [note.code for note in typed.notes] == ["log-of", code]
-    run.place.log(1, "0.log").write_text("text\n")
+    run.directory.log(1, "0.log").write_text("text\n")
     assert "text" in typed("logs", "demo", "0")
     assert [note.code for note in typed.notes] == ["log-of"]
 
@@ -144,12 +144,12 @@ def test_of_a_pack_what_concerns_the_slice_is_shown(
         for slot in range(4)
         for kind, more in (("start", ""), ("end", " exit=1"))
     ]
-    run.place.task_log(1, 0).write_text("loading\n" + "".join(lines) + "slurmstepd: error: x\n")
+    run.directory.task_log(1, 0).write_text("loading\n" + "".join(lines) + "slurmstepd: error: x\n")
     packs.end("100", 0, State.FAILED)
-    typed("logs", str(run.place.path), "k2")
+    typed("logs", str(run.directory.path), "k2")
     shown = typed.lines[2:]
     assert shown == ("loading", lines[4].strip(), lines[5].strip(), "slurmstepd: error: x")
-    typed("logs", str(run.place.path), "k2", "--task")
+    typed("logs", str(run.directory.path), "k2", "--task")
     assert len(typed.lines) == 1 + 1 + 8 + 1
 
 

@@ -48,13 +48,13 @@ class Watched:
     """A run, and the states of each of its slices in order, without repetitions."""
 
     site: Site
-    place: Path
+    directory: Path
     name: str
     seen: dict[str, list[str]] = field(default_factory=dict)
 
     def look(self) -> dict[str, str]:
         """Return each slice's present state."""
-        slices = self.site.status(self.place, self.name)["slices"]
+        slices = self.site.status(self.directory, self.name)["slices"]
         for one in slices:
             states = self.seen.setdefault(one["key"], [])
             if states[-1:] != [one["state"]]:
@@ -74,7 +74,7 @@ class Watched:
         """Poll until every slice has this state, and lives if it runs."""
         until(
             lambda: set(self.look().values()) == {state},
-            lambda: f"all to be {state}: {self.site.status(self.place, self.name)}",
+            lambda: f"all to be {state}: {self.site.status(self.directory, self.name)}",
         )
         self._live(set(self.seen) if state == "RUNNING" else set())
 
@@ -83,7 +83,7 @@ class Watched:
         now = time.time()
 
         def lives(key: str) -> bool:
-            return any(last > now for _, last, _ in witness(self.place).get(key, ()))
+            return any(last > now for _, last, _ in witness(self.directory).get(key, ()))
 
         until(lambda: all(map(lives, keys)), f"{self.name}: a sign of life of {keys}")
 
@@ -97,57 +97,59 @@ class Watched:
 
     def record(self, key: str) -> dict[str, object]:
         """Return the record of a slice."""
-        slices = self.site.status(self.place, self.name)["slices"]
+        slices = self.site.status(self.directory, self.name)["slices"]
         return next(one for one in slices if one["key"] == key)
 
     @property
     def job(self) -> str:
         """Return the id of the job that was submitted last."""
-        return str(events(self.place, self.name, "submitted")[-1]["job"])
+        return str(events(self.directory, self.name, "submitted")[-1]["job"])
 
 
-def submitted(site: Site, place: Path, name: str, *options: str, command: str = WAITS) -> Watched:
+def submitted(
+    site: Site, directory: Path, name: str, *options: str, command: str = WAITS
+) -> Watched:
     """Make and submit a run."""
     made = site.slurmslice(
-        "render", *options, "--mem", "50M", "--name", name, "--shell", command, cwd=place
+        "render", *options, "--mem", "50M", "--name", name, "--shell", command, cwd=directory
     )
     assert made.returncode == 0, made.stderr
-    sent = site.slurmslice("submit", name, cwd=place)
+    sent = site.slurmslice("submit", name, cwd=directory)
     assert sent.returncode == 0, sent.stderr
-    return Watched(site, place, name)
+    return Watched(site, directory, name)
 
 
 @contextmanager
 def following(
-    site: Site, place: Path, name: str, *options: str
+    site: Site, directory: Path, name: str, *options: str
 ) -> Iterator[tuple[subprocess.Popen[str], Path]]:
     """Follow a new run with ``slurmslice run`` in the background; its output goes to a file."""
     words = ["run", *options, "--mem", "50M", "--name", name, "--interval", "0.5"]
-    with (place / "said").open("w") as said:
+    with (directory / "said").open("w") as said:
         env = {**cluster_of(site).as_user()["env"], "SLURMSLICE_ASK_TIMEOUT": "3"}
         argv = [str(site.python), "-m", "slurmslice", *words]
-        run = site.popen(argv, cwd=place, stderr=said, env=env)
+        run = site.popen(argv, cwd=directory, stderr=said, env=env)
     try:
-        yield run, place / "said"
+        yield run, directory / "said"
     finally:
         run.kill()
         run.wait()
 
 
-def started(site: Site, place: Path, name: str, *options: str) -> Watched:
+def started(site: Site, directory: Path, name: str, *options: str) -> Watched:
     """Start a run whose slices all run and wait for ``go``; forget the earlier states."""
-    run = submitted(site, place, name, *options)
+    run = submitted(site, directory, name, *options)
     run.all("RUNNING")
     run.seen.clear()
     return run
 
 
-def again(site: Site, place: Path, name: str, *options: str) -> None:
+def again(site: Site, directory: Path, name: str, *options: str) -> None:
     """Resubmit failed slices, or those that the options name."""
-    before = len(events(place, name, "submitted"))
-    done = site.slurmslice("resubmit", name, *options, cwd=place)
+    before = len(events(directory, name, "submitted"))
+    done = site.slurmslice("resubmit", name, *options, cwd=directory)
     assert done.returncode == 0, done.stderr
-    assert len(events(place, name, "submitted")) > before, done.stderr
+    assert len(events(directory, name, "submitted")) > before, done.stderr
 
 
 def by_hand(site: Site, *argv: str, user: str | None = None) -> str:
@@ -157,10 +159,10 @@ def by_hand(site: Site, *argv: str, user: str | None = None) -> str:
     return done.stdout.strip()
 
 
-def folders(site: Site, place: Path, *names: str) -> list[Path]:
+def folders(site: Site, directory: Path, *names: str) -> list[Path]:
     """Make folders of the user below a place."""
-    paths = [place / name for name in names]
-    assert site.run("mkdir", *map(str, paths), cwd=place).returncode == 0
+    paths = [directory / name for name in names]
+    assert site.run("mkdir", *map(str, paths), cwd=directory).returncode == 0
     return paths
 
 
@@ -188,8 +190,8 @@ def test_a_node_dies(rough: Site, roughly: Path) -> None:
         assert rough.slurmslice("resubmit", "kept", cwd=more).returncode == 0
         kept.all("RUNNING")
         assert len(events(more, "kept", "intent")) == 1
-        for place in (once, more):
-            write(rough, place / "go", "")
+        for directory in (once, more):
+            write(rough, directory / "go", "")
         again(rough, once, "last")
         last.all("COMPLETED")
         kept.all("COMPLETED")
@@ -218,12 +220,12 @@ def test_preempted(rough: Site, roughly: Path) -> None:
         by_hand(rough, "scancel", large)
     scavenge.all("RUNNING")
     assert scavenge.seen == {key: ["PENDING", "RUNNING"] for key in "01"}
-    for place in (back, gone):
-        write(rough, place / "go", "")
+    for directory in (back, gone):
+        write(rough, directory / "go", "")
     again(rough, gone, "cheap")
-    for place, run in ((back, scavenge), (gone, cheap)):
-        assert settled(rough, place, run.name) == {"COMPLETED": 2}
-        done_apart(place, ["0", "1"], tries=2)
+    for directory, run in ((back, scavenge), (gone, cheap)):
+        assert settled(rough, directory, run.name) == {"COMPLETED": 2}
+        done_apart(directory, ["0", "1"], tries=2)
 
 
 STEP_SAVES = """\
@@ -314,7 +316,7 @@ def test_a_slice_that_still_saves_is_not_resubmitted(rough: Site) -> None:
         done_apart(own, ["0"], tries=2)
 
 
-def until_told(site: Site, place: Path, job: str, state: str) -> None:
+def until_told(site: Site, directory: Path, job: str, state: str) -> None:
     """Wait until accounting reports this end for every task of a job.
 
     It must be a record of the task's own: the record for unstarted tasks may be shown for a moment
@@ -322,7 +324,7 @@ def until_told(site: Site, place: Path, job: str, state: str) -> None:
     """
 
     def told() -> bool:
-        said = accounted(site, place, [job], "State")
+        said = accounted(site, directory, [job], "State")
         ended = all(index.isdigit() and word.startswith(state) for (_, index), word in said.items())
         return bool(said) and ended
 
@@ -399,8 +401,8 @@ def test_a_partition_is_set_down(rough: Site, roughly: Path) -> None:
     assert settled(rough, roughly, "no") == {"COMPLETED": 2}
     write(rough, waited / "go", "")
     late.all("COMPLETED")
-    for place in (ran, waited):
-        done_apart(place, ["0", "1"], tries=1)
+    for directory in (ran, waited):
+        done_apart(directory, ["0", "1"], tries=1)
 
 
 def test_requeued_held_and_suspended_by_hand(rough: Site, roughly: Path) -> None:
@@ -489,8 +491,8 @@ def test_the_controller_loses_its_state(rough: Site, roughly: Path) -> None:
     newer.all("RUNNING")
     assert older.other_than("COMPLETED") == set("12345")
     again(rough, one, "older", "--state", "CANCELLED")
-    for place in (one, two):
-        write(rough, place / "go", "")
+    for directory in (one, two):
+        write(rough, directory / "go", "")
     older.all("COMPLETED")
     newer.all("COMPLETED")
     assert all(set(states) <= set(GOOD) for states in newer.seen.values()), newer.seen

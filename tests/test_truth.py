@@ -134,7 +134,9 @@ class World:
         wrote = SlotProgress(start.runs, "n1", restart=start.number)
         if start.leaves <= when and start.exit_code is not None:
             how = "TERM" if start.end in TOLD_TO_END else ""
-            return replace(wrote, ended_at=start.leaves, exit_code=start.exit_code, told=how)
+            return replace(
+                wrote, ended_at=start.leaves, exit_code=start.exit_code, signal_received=how
+            )
         return wrote
 
 

@@ -55,7 +55,7 @@ FAILED = choose_failed(None, None)
 
 def states(run: Run) -> Counter[State]:
     """Count the slices in each state."""
-    return Counter(run.standings.tally())
+    return Counter(run.statuses.state_counts())
 
 
 def submit(
@@ -63,7 +63,7 @@ def submit(
 ) -> list[AcceptedSubmission]:
     """Return the accepted submissions; raise an error that stopped them."""
     fed = verb.submit(run, choose, changes, name)
-    fed.check(passing=False)
+    fed.check(temporary=False)
     return fed.taken
 
 
@@ -148,12 +148,12 @@ def test_a_resubmission_has_its_own_task_table(new_run: NewRun, engine: FakeEngi
     poll(run)
     (taken,) = submit(run, FAILED, {}, "resubmit")
     assert str(engine.jobs[taken.job].order.array) == "0-1"
-    table = run.place.task_table(2).read_text().splitlines()
+    table = run.directory.task_table(2).read_text().splitlines()
     assert [line.split("\t")[1] for line in table[1:]] == ["b c", "$(x)"]
     engine.end(taken.job, 1, State.COMPLETED)
     poll(run)
-    assert run.standings[2].state is State.COMPLETED
-    assert run.standings[1].state is State.PENDING
+    assert run.statuses[2].state is State.COMPLETED
+    assert run.statuses[1].state is State.PENDING
 
 
 def test_only_a_few_slices_then_the_rest(new_run: NewRun, engine: FakeEngine) -> None:
@@ -166,7 +166,7 @@ def test_only_a_few_slices_then_the_rest(new_run: NewRun, engine: FakeEngine) ->
     assert states(run) == {State.SUBMITTED: 2, State.WAITING: 3}
     order = engine.jobs["100"].order
     assert (order.number, dict(order.overrides)["array"]) == (2, "5-6")
-    assert "fenced" in (run.place.submission(1) / "job").read_text()
+    assert "fenced" in (run.directory.submission(1) / "job").read_text()
     submit(run, ALL, {}, "submit")
     assert str(engine.jobs["101"].order.array) == "7-9"
     assert max(carried(engine).values()) == 1
@@ -195,8 +195,8 @@ def test_two_processes_submit_nothing_twice(
 def test_a_hand_edited_array_leaves_the_others_waiting(new_run: NewRun, engine: FakeEngine) -> None:
     """Promise 7: the slices of the script's --array come first, the rest with the next submit."""
     run = new_run("0-9")
-    script = run.place.script.read_text()
-    run.place.script.write_text(script.replace("--array=0-9", "--array=0-3%2"))
+    script = run.directory.script.read_text()
+    run.directory.script.write_text(script.replace("--array=0-9", "--array=0-3%2"))
     submit(run, ALL, {}, "submit")
     assert str(engine.jobs["100"].order.array) == "0-3%2"
     assert engine.jobs["100"].order.overrides == NO_REQUEST
@@ -212,8 +212,8 @@ def test_a_hand_edited_request_is_what_a_resubmission_doubles(
 ) -> None:
     """The options in force are read from the script, not from the creation of the run."""
     run = new_run("0-1", mem="4G")
-    script = run.place.script.read_text()
-    run.place.script.write_text(script.replace("--mem=4G", "--mem=6G"))
+    script = run.directory.script.read_text()
+    run.directory.script.write_text(script.replace("--mem=4G", "--mem=6G"))
     all_end(run, engine, State.OUT_OF_MEMORY)
     (taken,) = submit(run, FAILED, {"mem": "2x"}, "resubmit")
     assert engine.jobs[taken.job].order.request.mem_mib == 12 * 1024
@@ -233,7 +233,7 @@ def test_overriding_an_unedited_line_needs_no_note(new_run: NewRun, engine: Fake
 def test_a_changed_first_task_table_is_refused(new_run: NewRun, engine: FakeEngine) -> None:
     """Promise 2: only the rendered table can be submitted."""
     run = new_run(SliceTable(("a", "b")))
-    table = run.place.task_table(1)
+    table = run.directory.task_table(1)
     table.write_text(table.read_text().replace("b", "c"))
     with raises_error(DamagedRunError, "table-changed"):
         submit(run, ALL, {}, "submit")
@@ -256,7 +256,7 @@ def test_the_claim_outranks_the_answer_of_sbatch(new_run: NewRun, engine: FakeEn
     run = new_run("0-3")
     (taken,) = submit(run, ALL, {}, "submit")
     double = engine.submit(engine.jobs[taken.job].order).job
-    (run.place.submission(1) / "job").write_text(f"{double}\n")
+    (run.directory.submission(1) / "job").write_text(f"{double}\n")
     for index in range(4):
         engine.end(taken.job, index, State.FAILED, exit_code=2)
         engine.end(double, index, State.COMPLETED, exit_code=0)
@@ -276,16 +276,16 @@ def test_slices_that_the_owner_does_not_carry_are_free_again(
     (taken,) = submit(run, ALL, {}, "submit")
     order = engine.jobs[taken.job].order
     double = engine.submit(replace(order, array=parse_array("0-1"))).job
-    (run.place.submission(1) / "job").write_text(f"{double}\n")
-    (run.place.task_log(1, 4)).write_text(  # forgotten by the controller, but begun
+    (run.directory.submission(1) / "job").write_text(f"{double}\n")
+    (run.directory.task_log(1, 4)).write_text(  # forgotten by the controller, but begun
         f"slurmslice start job={double} restart=0 at=1800000000 host=n1 slot=0\n"
     )
     (note,) = poll(run).notes
     assert (note.code, note.fields["job"]) == ("duplicate-job", double)
-    assert sorted(run.ledger.queue) == [2, 3, 5]
+    assert sorted(run.journal_state.queue) == [2, 3, 5]
     fed = submit_queued(run, "run")
     assert [str(one.planned.batch.array) for one in fed.taken] == ["2-3,5"]
-    assert set(run.ledger.attempts) == {1}
+    assert set(run.journal_state.attempts) == {1}
 
 
 def test_an_owner_that_carries_more_slices_is_followed(
@@ -297,12 +297,12 @@ def test_an_owner_that_carries_more_slices_is_followed(
     poll(run)
     assert states(run) == {State.PENDING: 2, State.WAITING: 4}
     by_hand(run, engine)
-    (run.place.submission(1) / "job").write_text("101\n")
+    (run.directory.submission(1) / "job").write_text("101\n")
     (note,) = poll(run).notes
     assert (note.code, note.fields["job"]) == ("duplicate-job", "101")
     poll(run)
     assert states(run) == {State.PENDING: 6}
-    assert set(run.ledger.attempts) == {1}
+    assert set(run.journal_state.attempts) == {1}
     assert submit(run, ALL, {}, "submit") == []
 
 
@@ -312,7 +312,7 @@ def test_an_owner_of_a_part_joins_the_run_with_that_part(
     """Submitted by hand and begun before any poll: the slices outside that job still wait."""
     run = new_run("0-5")
     by_hand(run, engine, "0-1")
-    (run.place.submission(1) / "job").write_text("100\n")
+    (run.directory.submission(1) / "job").write_text("100\n")
     poll(run)
     assert states(run) == {State.PENDING: 2, State.WAITING: 4}
 
@@ -324,7 +324,7 @@ def test_the_job_of_a_copied_run_does_not_join(
     run = new_run("0-3")
     by_hand(run, engine)
     other = tmp_path / "copy.sh"
-    other.write_text(run.place.script.read_text())
+    other.write_text(run.directory.script.read_text())
     engine.jobs["100"].order = replace(engine.jobs["100"].order, script=other)
     poll(run)
     assert states(run) == {State.WAITING: 4}
@@ -360,7 +360,7 @@ def test_a_fence_stays_while_its_job_may_still_appear(
     engine.on_submit = refuse
     with pytest.raises(SubmissionRejectedError):
         submit(run, ALL, {}, "submit")
-    assert run.ledger.submissions[1].fate is SubmissionStatus.BARRED
+    assert run.journal_state.submissions[1].status is SubmissionStatus.FENCED
     assert "fenced" in run_claim(run).read_text()
 
 
@@ -384,13 +384,13 @@ def test_a_job_that_claimed_the_script_before_the_fence_counts(
         submit(run, ALL, {}, "submit")
     clock.now += 6
     poll(run)
-    assert run.ledger.submissions[1].job == "100"
+    assert run.journal_state.submissions[1].job == "100"
     assert submit(run, ALL, {}, "submit") == []
 
 
 def run_claim(run: Run) -> Path:
     """Return the claim file of the first submission."""
-    return run.place.submission(1) / "job"
+    return run.directory.submission(1) / "job"
 
 
 def test_a_requeued_slice_is_not_submitted_again(new_run: NewRun, engine: FakeEngine) -> None:
@@ -400,10 +400,10 @@ def test_a_requeued_slice_is_not_submitted_again(new_run: NewRun, engine: FakeEn
     engine.jobs["100"].tasks[2] = TaskReport(State.PENDING, "PENDING")
     (taken,) = submit(run, FAILED, {}, "resubmit")
     assert str(taken.planned.batch.array) == "0-1,3"
-    assert run.standings[2].state is State.PENDING
+    assert run.statuses[2].state is State.PENDING
     engine.end("100", 2, State.COMPLETED)
     poll(run)
-    assert run.standings[2].attempt == 1
+    assert run.statuses[2].attempt == 1
     assert states(run) == {State.COMPLETED: 1, State.PENDING: 3}
 
 
@@ -414,8 +414,8 @@ def test_a_completing_slice_is_not_submitted_again(new_run: NewRun, engine: Fake
     engine.jobs["100"].tasks[2] = TaskReport(State.RUNNING, "COMPLETING", completing=True)
     (taken,) = submit(run, FAILED, {}, "resubmit")
     assert str(taken.planned.batch.array) == "0-1,3"
-    assert run.standings[2].state is State.RUNNING
-    assert "TIMEOUT" in run.standings[2].reason
+    assert run.statuses[2].state is State.RUNNING
+    assert "TIMEOUT" in run.statuses[2].reason
     engine.end("100", 2, State.TIMEOUT)
     poll(run)
     (taken,) = submit(run, FAILED, {}, "resubmit")
@@ -441,7 +441,7 @@ def test_a_cancelled_slice_is_not_resubmitted_automatically(
     record_max_attempts(run, 3)
     follow_step(run, FollowOptions())
     assert [list(job.order.array) for job in engine.jobs.values()] == [[0, 1], [0]]
-    assert run.standings[1].state is State.PREEMPTED
+    assert run.statuses[1].state is State.PREEMPTED
 
 
 def test_nothing_is_resubmitted_while_squeue_does_not_answer(
@@ -463,7 +463,7 @@ def test_a_rejected_job_that_runs_after_all_is_fenced(new_run: NewRun, engine: F
     engine.on_submit = refuse
     with pytest.raises(SubmissionRejectedError):
         submit(run, FAILED, {}, "resubmit")
-    assert "fenced" in (run.place.submission(2) / "job").read_text()
+    assert "fenced" in (run.directory.submission(2) / "job").read_text()
 
     def refuse_late(order: SubmitRequest) -> None:
         (order.folder / "job").write_text("555\n")
@@ -510,7 +510,7 @@ def test_an_array_without_a_recorded_end_is_not_over(
 def test_a_changed_slice_table_is_refused(new_run: NewRun, reopen: Reopen) -> None:
     """Promise 2: a run with an edited slice table is refused."""
     run = new_run(SliceTable(("alpha", "beta")))
-    run.place.slices.write_text(run.place.slices.read_text().replace("beta", "gamma"))
+    run.directory.slices.write_text(run.directory.slices.read_text().replace("beta", "gamma"))
     with raises_error(DamagedRunError, "table-changed"):
         reopen(run)
 
@@ -520,8 +520,8 @@ def test_a_moved_run_is_refused_before_submission(
 ) -> None:
     """Its script names the old directory: every task would fail."""
     run = new_run("0-3")
-    moved = run.place.path.parent / "elsewhere"
-    run.place.path.rename(moved)
+    moved = run.directory.path.parent / "elsewhere"
+    run.directory.path.rename(moved)
     with pytest.raises(BadInputError, match="elsewhere"):
         submit(Run(RunDirectory(moved), engine, clock), ALL, {}, "submit")
     assert engine.jobs == {}
@@ -532,7 +532,7 @@ def test_a_journal_of_other_slices_is_an_error(new_run: NewRun, reopen: Reopen, 
     """Rows that do not exist, or do not match the indices, are an error, not a crash."""
     run = new_run("0-3")
     submit(run, ALL, {}, "submit")
-    journal = run.place.path / "journal.jsonl"
+    journal = run.directory.path / "journal.jsonl"
     journal.write_text(journal.read_text().replace('"rows": "0-3"', f'"rows": "{rows}"'))
     with pytest.raises(DamagedRunError, match="journal"):
         reopen(run)
@@ -556,7 +556,7 @@ def test_a_bad_line_of_states_is_ignored(new_run: NewRun, reopen: Reopen, line: 
     """A line of states.tsv that cannot be read is asked again."""
     run = new_run("0-3")
     submit(run, ALL, {}, "submit")
-    run.place.append_states(line, b"rows\n")
+    run.directory.append_states(line, b"rows\n")
     poll(run)
     assert states(reopen(run)) == {State.PENDING: 4}
 
@@ -584,8 +584,8 @@ def test_a_rejected_resubmission_restores_the_old_states(
     with pytest.raises(SubmissionRejectedError):
         submit(run, FAILED, {}, "resubmit")
     assert states(run) == {State.FAILED: 4}
-    assert run.standings[0].exit_code == 1
-    assert run.standings[0].attempt == 1
+    assert run.statuses[0].exit_code == 1
+    assert run.statuses[0].attempt == 1
 
 
 def test_a_lost_answer_is_found_by_the_token(new_run: NewRun, engine: FakeEngine) -> None:
@@ -594,7 +594,7 @@ def test_a_lost_answer_is_found_by_the_token(new_run: NewRun, engine: FakeEngine
     engine.after_submit = lose_the_answer
     (taken,) = submit(run, ALL, {}, "submit")
     assert taken.job == "100"
-    assert run.ledger.submissions[1].fate is SubmissionStatus.SUBMITTED
+    assert run.journal_state.submissions[1].status is SubmissionStatus.SUBMITTED
     assert len(engine.jobs) == 1
 
 
@@ -627,10 +627,10 @@ def test_a_lost_submission_is_fenced_and_repeated(
     engine.on_submit = lambda order: None
     submit(run, ALL, {}, "submit")
     assert clock.now - began >= FENCE_AFTER_S
-    assert run.ledger.submissions[1].fate is SubmissionStatus.BARRED
-    assert "fenced" in (run.place.submission(1) / "job").read_text()
+    assert run.journal_state.submissions[1].status is SubmissionStatus.FENCED
+    assert "fenced" in (run.directory.submission(1) / "job").read_text()
     assert [s.number for s in run.in_flight()] == [2]
-    assert set(run.ledger.attempts) == {1}
+    assert set(run.journal_state.attempts) == {1}
 
 
 def test_killed_between_the_fence_and_its_journal_line(
@@ -641,10 +641,10 @@ def test_killed_between_the_fence_and_its_journal_line(
     engine.on_submit = lose_the_answer
     with pytest.raises(EngineError):
         submit(run, ALL, {}, "submit")
-    assert run.place.fence(1)
+    assert run.directory.fence(1)
     engine.on_submit = lambda order: None
     submit(run, ALL, {}, "submit")
-    assert run.ledger.submissions[1].fate is SubmissionStatus.BARRED
+    assert run.journal_state.submissions[1].status is SubmissionStatus.FENCED
     assert [s.number for s in run.in_flight()] == [2]
 
 
@@ -682,11 +682,11 @@ def test_a_task_that_claimed_first_wins_over_the_fence(
     engine.on_submit = lose_the_answer
     with pytest.raises(EngineError):
         submit(run, ALL, {}, "submit")
-    (run.place.submission(1) / "job").write_text("777\n")
-    assert not run.place.fence(1)
+    (run.directory.submission(1) / "job").write_text("777\n")
+    assert not run.directory.fence(1)
     clock.now += FENCE_AFTER_S + 1
     poll_without_job(run, engine)
-    assert run.ledger.submissions[1].job == "777"
+    assert run.journal_state.submissions[1].job == "777"
 
 
 def poll_without_job(run: Run, engine: FakeEngine) -> None:
@@ -717,7 +717,7 @@ def test_a_script_submitted_by_hand_after_a_rejection_is_found(
     run = reopen(run)
     poll(run)
     assert states(run) == {State.PENDING: 10}
-    assert set(run.ledger.attempts) == {1}
+    assert set(run.journal_state.attempts) == {1}
 
 
 def test_an_unsubmitted_script_is_searched_at_intervals(
@@ -752,7 +752,7 @@ def test_the_next_process_knows_the_recorded_states(
     engine.end("100", 0, State.FAILED, exit_code=5, started_at=10, ended_at=20, max_rss_bytes=7)
     engine.end("100", 1, State.COMPLETED, exit_code=0)
     poll(run)
-    assert list(reopen(run).standings) == list(run.standings)
+    assert list(reopen(run).statuses) == list(run.statuses)
 
 
 def test_a_finished_run_asks_slurm_nothing(
@@ -762,7 +762,7 @@ def test_a_finished_run_asks_slurm_nothing(
     run = new_run("0-2")
     all_end(run, engine)
     asked = engine.polls
-    assert poll(reopen(run)).learnt
+    assert poll(reopen(run)).any_answered
     assert engine.polls == asked
 
 
@@ -775,12 +775,12 @@ def test_a_requeued_slice_is_reported_beside_others(new_run: NewRun, engine: Fak
     assert states(run) == {State.COMPLETED: 1, State.PENDING: 2}
     engine.jobs["100"].tasks[0] = TaskReport(State.RUNNING, "RUNNING", restarts=1)
     poll(run)
-    assert run.standings[0].state is State.RUNNING
-    assert "COMPLETED" in run.standings[0].reason  # what it was before
+    assert run.statuses[0].state is State.RUNNING
+    assert "COMPLETED" in run.statuses[0].reason  # what it was before
     engine.end("100", 0, State.FAILED, exit_code=5)
     poll(run)
     assert states(run) == {State.FAILED: 1, State.PENDING: 2}
-    assert run.ledger.attempts == [1, 1, 1]
+    assert run.journal_state.attempts == [1, 1, 1]
 
 
 def test_one_query_per_poll_for_all_submissions(new_run: NewRun, engine: FakeEngine) -> None:
@@ -802,16 +802,16 @@ def test_a_missing_answer_changes_nothing_and_is_reported(
     poll(run)
     engine.silence = "Connection refused"
     looked = poll(run)
-    assert not looked.learnt
-    assert looked.silences == ("Connection refused", "Connection refused")
+    assert not looked.any_answered
+    assert looked.no_answer_reasons == ("Connection refused", "Connection refused")
     assert states(run) == {State.PENDING: 3}
-    assert "Connection refused" in run.standings[0].reason
+    assert "Connection refused" in run.statuses[0].reason
 
 
 def test_a_torn_journal_line_is_not_a_decision(new_run: NewRun, reopen: Reopen) -> None:
     """An incomplete line is ignored, and the next writer cuts it off."""
     run = new_run("0-2")
-    journal = run.place.path / "journal.jsonl"
+    journal = run.directory.path / "journal.jsonl"
     submit(run, ALL, {}, "submit")
     whole = journal.read_bytes()
     journal.write_bytes(whole + b'{"event": "canc')
@@ -825,7 +825,7 @@ def test_a_torn_line_of_states_damages_no_other_line(new_run: NewRun, reopen: Re
     """A lost tail of states.tsv does no harm, and later lines are read."""
     run = new_run("0-2")
     submit(run, ALL, {}, "submit")
-    run.place.append_states(b"0-1\t1\tCOMP", b"rows\n")
+    run.directory.append_states(b"0-1\t1\tCOMP", b"rows\n")
     poll(run)
     assert states(reopen(run)) == {State.PENDING: 3}
 
@@ -840,7 +840,7 @@ def test_cancelling_some_leaves_the_others(new_run: NewRun, engine: FakeEngine) 
     assert engine.cancelled == [("100", (1,))]
     assert submit(run, FAILED, {}, "resubmit") == []
     submit(run, choose_failed(frozenset({State.CANCELLED}), None), {}, "resubmit")
-    assert run.standings[7].state is State.SUBMITTED
+    assert run.statuses[7].state is State.SUBMITTED
 
 
 def test_cancel_refuses_while_a_submission_is_in_doubt(
@@ -850,13 +850,13 @@ def test_cancel_refuses_while_a_submission_is_in_doubt(
     run = new_run("0-3")
     lock, others = RunDirectory.lock, iter([reopen(run)])
 
-    def after_another(place: RunDirectory, name: str, wait: float | None = None) -> object:
+    def after_another(directory: RunDirectory, name: str, wait: float | None = None) -> object:
         if name == "cancel":
             for other in others:
                 engine.after_submit = end  # sbatch has taken it, and nobody was told
                 with pytest.raises(Killed):
                     submit(other, ALL, {}, "submit")
-        return lock(place, name, wait)
+        return lock(directory, name, wait)
 
     monkeypatch.setattr(RunDirectory, "lock", after_another)
     with pytest.raises(NoAnswerError, match="001"):
@@ -954,7 +954,7 @@ def test_follow_runs_to_the_end_and_resubmits_by_policy(
     record_max_attempts(run, 3)
     follow(run, FollowOptions(), lambda *_: None)
     assert states(run) == {State.COMPLETED: 4, State.FAILED: 1}
-    assert [standing.attempt for standing in run.standings] == [1, 1, 1, 2, 3]
+    assert [standing.attempt for standing in run.statuses] == [1, 1, 1, 2, 3]
 
 
 @pytest.mark.parametrize("what", [SubmitLimitError, SubmissionUnknownError, NoAnswerError])
@@ -1000,7 +1000,7 @@ def test_follow_backs_off_and_recovers(new_run: NewRun, engine: FakeEngine, cloc
     assert engine.waited[:8] == [3, 6, 12, 24, 48, 60, 60, 60]
     assert set(engine.waited[5:200]) == {60}
     assert engine.waited[200:] == [1.5] * 3
-    assert all(not looked.learnt and not looked.changed for looked in seen[1:200])
+    assert all(not looked.any_answered and not looked.changed for looked in seen[1:200])
     assert states(run) == {State.COMPLETED: 5}
 
 
@@ -1034,15 +1034,19 @@ def test_a_job_id_that_occurs_twice_in_one_run(
     poll(run)
     engine.jobs.clear()
     submit(run, FAILED, {}, "resubmit")
-    assert [s.job for s in run.ledger.submissions.values()] == ["100", "100"]
-    assert run.ledger.submissions[2].index_of(1) == run.ledger.submissions[1].index_of(0) == 0
+    assert [s.job for s in run.journal_state.submissions.values()] == ["100", "100"]
+    assert (
+        run.journal_state.submissions[2].array_index_of(1)
+        == run.journal_state.submissions[1].array_index_of(0)
+        == 0
+    )
     engine.end("100", 0, State.COMPLETED, exit_code=0)
     poll(run)
-    assert [standing.state for standing in run.standings] == [State.PENDING, State.COMPLETED]
+    assert [standing.state for standing in run.statuses] == [State.PENDING, State.COMPLETED]
     cancel(run, None)
     clock.now += CANCEL_GRACE_S
     poll(run)
-    assert [standing.state for standing in run.standings] == [State.CANCELLED, State.COMPLETED]
+    assert [standing.state for standing in run.statuses] == [State.CANCELLED, State.COMPLETED]
     engine.jobs["100"].tasks[0] = TaskReport(State.RUNNING, "RUNNING")
     again = submit(run, choose_failed(frozenset({State.CANCELLED}), None), {}, "resubmit")
     assert len(again) == 1  # what runs there is the other slice's task, not this one's

@@ -30,12 +30,12 @@ ALL = choose_waiting(None)
 @pytest.fixture
 def here(tmp_path: Path) -> Iterator[Here]:
     """An empty folder on this machine; every process in it is ended."""
-    place = Here(tmp_path)
-    yield place
-    for process in place.started:
+    directory = Here(tmp_path)
+    yield directory
+    for process in directory.started:
         process.kill()
         process.communicate()
-    until(lambda: not place.orphans(), "no process to be left")
+    until(lambda: not directory.orphans(), "no process to be left")
 
 
 def interrupted() -> None:
@@ -59,11 +59,11 @@ def test_what_waits_stays_and_is_told(new_run: NewRun, engine: FakeEngine, typed
     engine.most = 4
     submit(run, ALL, {}, "submit")
     engine.most, engine.on_wait = None, engine.end_all
-    then = written(run.place.path)
+    then = written(run.directory.path)
     said = typed("watch", "demo")
     assert typed.code == 4
     assert len(engine.jobs) == 1
-    assert written(run.place.path) == then
+    assert written(run.directory.path) == then
     assert said.count("6 slices waiting") == 1
     assert all(f"slurmslice {verb} demo" in said for verb in ("run", "tick"))
 
@@ -75,7 +75,7 @@ def test_a_lock_is_neither_taken_nor_waited_for(
     run = new_run("0-3")
     submit(run, ALL, {}, "submit")
     engine.on_wait = engine.end_all
-    with run.place.lock("submit"):
+    with run.directory.lock("submit"):
         typed("watch", "demo")
     assert typed.code == 0
 
@@ -91,11 +91,11 @@ def test_failures_are_neither_resubmitted_nor_held(
     for index in range(CIRCUIT_BREAKER_FAILURES):
         engine.end("100", index, state)
     engine.on_wait = engine.end_all
-    then = written(run.place.path)
+    then = written(run.directory.path)
     typed("watch", "demo")
     assert typed.code == 1
     assert (engine.held, len(engine.jobs)) == ([], 1)
-    assert written(run.place.path) == then
+    assert written(run.directory.path) == then
 
 
 def test_arrays_that_the_throttle_holds_are_told(
@@ -126,15 +126,15 @@ def test_a_job_sent_by_hand_is_followed_and_not_recorded(
     run = new_run("0-3")
     order = planned(run, choose_waiting([0, 1]))[0].order(run)
     engine.submit(replace(order, job_name=run.record.job_name, array=parse_array("0-1")))
-    then = written(run.place.path)
+    then = written(run.directory.path)
 
     def nothing_yet() -> None:
-        assert written(run.place.path) == then
+        assert written(run.directory.path) == then
 
     def recorded() -> None:
-        other = Run(RunDirectory(run.place.path), engine)
+        other = Run(RunDirectory(run.directory.path), engine)
         poll(other)
-        assert other.ledger.submissions[1].job == "100"
+        assert other.journal_state.submissions[1].job == "100"
         submit(other, ALL, {}, "submit")
 
     engine.on_wait = in_turn(nothing_yet, recorded, engine.end_all)

@@ -24,10 +24,10 @@ def attach(run: Run, job: str) -> int:
         BadInput: there is no such job, it is attached already, or it is not a job of this run.
         NoAnswer: the engine did not answer.
     """
-    with run.place.lock("attach"):
+    with run.directory.lock("attach"):
         run.reload()
-        known = [s for s in run.ledger.submissions.values() if s.job == job]
-        identity = run.engine.identify(job)
+        known = [s for s in run.journal_state.submissions.values() if s.job == job]
+        identity = run.engine.job_info(job)
         if known and known[-1].name == identity.name:
             raise BadInputError(
                 f"Job {job} is already submission {known[-1].number:03d} of this run.",
@@ -36,8 +36,8 @@ def attach(run: Run, job: str) -> int:
                 submission=known[-1].number,
             )
         number = _number(run, job, identity)
-        owner = run.place.owner(number)
-        if owner not in {None, job} or run.place.fenced(number):
+        owner = run.directory.owner(number)
+        if owner not in {None, job} or run.directory.fenced(number):
             raise BadInputError(
                 f"Submission {number:03d} belongs to {f'job {owner}' if owner else 'no job'}: "
                 f"the tasks of job {job} stop before they run a slice.",
@@ -47,7 +47,7 @@ def attach(run: Run, job: str) -> int:
                 submission=number,
                 other=owner,
             )
-        if number not in run.ledger.submissions:
+        if number not in run.journal_state.submissions:
             script = read_script(run)
             planned = plan_script_by_hand(run, script, identity.name)
             run.decide(by_hand_intent(run, planned, identity.array))
@@ -58,20 +58,20 @@ def attach(run: Run, job: str) -> int:
 
 def _number(run: Run, job: str, identity: JobInfo) -> int:
     """Find the submission of a job by its claim, else by its script and the script's arguments."""
-    numbers = (1, *run.ledger.submissions)
-    claimed = next((n for n in numbers if run.place.owner(n) == job), None)
+    numbers = (1, *run.journal_state.submissions)
+    claimed = next((n for n in numbers if run.directory.owner(n) == job), None)
     if claimed is not None:
         return claimed
-    script = read_required_file(run.place.script).decode("utf-8", "surrogateescape")
+    script = read_required_file(run.directory.script).decode("utf-8", "surrogateescape")
     if identity.script is None or identity.script.strip() != script.strip():
         raise BadInputError(
-            f"Job {job} ({identity.name}) does not run {run.place.script}.",
+            f"Job {job} ({identity.name}) does not run {run.directory.script}.",
             "Only a job of the present script can be attached: not one of another script, nor "
             "one of this script before it was edited.",
             code="foreign-job",
             job=job,
         )
-    if Path(identity.command).name != run.place.script.name:
+    if Path(identity.command).name != run.directory.script.name:
         raise BadInputError(
             f"Job {job} runs {identity.command!r}: that is not a submission of this run.",
             "The script takes only a submission's number as its argument.",
@@ -79,7 +79,7 @@ def _number(run: Run, job: str, identity: JobInfo) -> int:
             job=job,
         )
     number = int(identity.arguments[0]) if identity.arguments else 1
-    submission = run.ledger.submissions.get(number)
+    submission = run.journal_state.submissions.get(number)
     if number > 1 and submission is None:
         raise BadInputError(
             f"Job {job} is submission {number:03d}, and this run has no such submission.",
@@ -89,7 +89,7 @@ def _number(run: Run, job: str, identity: JobInfo) -> int:
         )
     if (
         submission is not None
-        and submission.fate is SubmissionStatus.SUBMITTED
+        and submission.status is SubmissionStatus.SUBMITTED
         and submission.job != job
     ):
         raise BadInputError(

@@ -30,7 +30,7 @@ def cancel(run: Run, rows: Collection[int] | None) -> list[int]:
             process was just killed while it submitted; then nothing was cancelled.
     """
     wait_for_doubts(run)
-    with run.place.lock("cancel"):
+    with run.directory.lock("cancel"):
         run.reload()
         groups = rows_to_cancel(run, rows)
         for number, members in groups.items():
@@ -49,11 +49,11 @@ def rows_to_cancel(run: Run, rows: Collection[int] | None) -> dict[int, list[int
         BadInput, NoAnswer: as ``cancel``.
     """
     _refuse_in_doubt(run)
-    run.take_back()
+    run.record_returned_rows()
     groups: dict[int, list[int]] = {}
     for row in range(len(run.table)) if rows is None else sorted(rows):
-        if not run.standings.ended(row):
-            number = 0 if row in run.ledger.queue else run.ledger.holder[row]
+        if not run.statuses.ended(row):
+            number = 0 if row in run.journal_state.queue else run.journal_state.holder[row]
             groups.setdefault(number, []).append(row)
     _refuse_shared(run, groups)
     return groups
@@ -61,7 +61,7 @@ def rows_to_cancel(run: Run, rows: Collection[int] | None) -> dict[int, list[int
 
 def _refuse_in_doubt(run: Run) -> None:
     """Refuse while a submission is in doubt: it may have a job, and no id to cancel it."""
-    for submission in run.ledger.in_doubt():
+    for submission in run.journal_state.unconfirmed():
         raise NoAnswerError(
             f"It is not known yet if submission {submission.number:03d} was accepted.",
             "Nothing was cancelled. Run the same command again: it first searches for the job.",
@@ -72,11 +72,13 @@ def _refuse_in_doubt(run: Run) -> None:
 
 def _refuse_shared(run: Run, groups: Mapping[int, Sequence[int]]) -> None:
     for number, rows in groups.items():
-        submission = run.ledger.submissions.get(number)
+        submission = run.journal_state.submissions.get(number)
         if submission is None or submission.intent.pack == 1:
             continue
-        tasks = {submission.index_of(row) for row in rows}
-        theirs = {r for r in run.open_rows(submission) if submission.index_of(r) in tasks}
+        tasks = {submission.array_index_of(row) for row in rows}
+        theirs = {
+            r for r in run.unfinished_rows(submission) if submission.array_index_of(r) in tasks
+        }
         if shared := theirs.difference(rows):
             chosen, other = _sharing_pair(submission, rows, shared)
             keys = run.table.keys
@@ -104,17 +106,17 @@ def _sharing_pair(
     submission: Submission, rows: Collection[int], others: Collection[int]
 ) -> tuple[int, int]:
     """Return the first of these rows that shares an array task with another row, and that row."""
-    by_task = {submission.index_of(other): other for other in sorted(others, reverse=True)}
-    chosen = min(row for row in rows if submission.index_of(row) in by_task)
-    return chosen, by_task[submission.index_of(chosen)]
+    by_task = {submission.array_index_of(other): other for other in sorted(others, reverse=True)}
+    chosen = min(row for row in rows if submission.array_index_of(row) in by_task)
+    return chosen, by_task[submission.array_index_of(chosen)]
 
 
 def _cancel_in_engine(run: Run, number: int, rows: Sequence[int]) -> None:
-    submission = run.ledger.submissions.get(number)
-    if submission is None or submission.fate is not SubmissionStatus.SUBMITTED:
+    submission = run.journal_state.submissions.get(number)
+    if submission is None or submission.status is not SubmissionStatus.SUBMITTED:
         return
-    whole = len(rows) == len(list(run.open_rows(submission)))
-    indices = sorted({submission.index_of(row) for row in rows})
+    whole = len(rows) == len(list(run.unfinished_rows(submission)))
+    indices = sorted({submission.array_index_of(row) for row in rows})
     run.engine.cancel(submission.job, submission.name, None if whole else indices)
 
 
@@ -133,7 +135,7 @@ def set_throttle(run: Run, limit: int | None) -> int:
             option="throttle",
         )
     check_throttle(limit, run.record.packing.at_once)
-    with run.place.lock("throttle"):
+    with run.directory.lock("throttle"):
         run.reload()
         run.decide(Throttled(limit, run.clock()))
         allocate_throttle(run, script_request(run))
@@ -150,7 +152,7 @@ class ReleasedRows:
     """
 
     released: tuple[int, ...] = ()
-    renewed: tuple[int, ...] = ()
+    to_resubmit: tuple[int, ...] = ()
 
 
 def release(run: Run) -> ReleasedRows:
@@ -163,27 +165,31 @@ def release(run: Run) -> ReleasedRows:
         BadInput: bash cannot read the edited script.
         EngineError: the engine did not answer; try again.
     """
-    with run.place.lock("release"):
+    with run.directory.lock("release"):
         run.reload()
         held = _held(run)
         outdated = _outdated(run) if held else {}
         if outdated:
             check_script(run, read_script(run))
         for number, rows in outdated.items():
-            run.decide(Cancelled(number, str(compress_indices(rows)), run.clock(), anew=True))
+            run.decide(
+                Cancelled(number, str(compress_indices(rows)), run.clock(), submit_again=True)
+            )
             _cancel_in_engine(run, number, rows)
         run.decide(Released(run.clock()))  # last, so that all is repeated after a kill
         for submission in run.in_flight():
-            if submission.share != 0 and not submission.anew.issuperset(run.open_rows(submission)):
+            if submission.share != 0 and not submission.submit_again.issuperset(
+                run.unfinished_rows(submission)
+            ):
                 run.engine.release(submission.job, submission.name)
-    renewed = sorted(chain.from_iterable(outdated.values()))
-    return ReleasedRows(tuple(sorted(held.difference(renewed))), tuple(renewed))
+    to_resubmit = sorted(chain.from_iterable(outdated.values()))
+    return ReleasedRows(tuple(sorted(held.difference(to_resubmit))), tuple(to_resubmit))
 
 
 def _held(run: Run) -> set[int]:
-    if not run.ledger.held:
+    if not run.journal_state.held:
         return set()
-    return {*run.standings.rows_in({State.PENDING, State.SUBMITTED}), *run.ledger.queue}
+    return {*run.statuses.rows_in({State.PENDING, State.SUBMITTED}), *run.journal_state.queue}
 
 
 def _outdated(run: Run) -> dict[int, list[int]]:
@@ -193,7 +199,7 @@ def _outdated(run: Run) -> dict[int, list[int]]:
     """
     if not run.engine.jobs_outlive_us:
         return {}
-    now = sha256_hex(read_required_file(run.place.script))
+    now = sha256_hex(read_required_file(run.directory.script))
     old = (submission for submission in run.in_flight() if submission.intent.script_sha256 != now)
     found = {submission.number: _not_begun(run, submission) for submission in old}
     return {number: rows for number, rows in found.items() if rows}
@@ -201,9 +207,11 @@ def _outdated(run: Run) -> dict[int, list[int]]:
 
 def _not_begun(run: Run, submission: Submission) -> list[int]:
     """List the rows of array tasks without a slice that has begun, as the last poll found them."""
-    pending = set(run.standings.rows_in({State.PENDING})).intersection(run.open_rows(submission))
-    begun = {submission.index_of(row) for row in submission.rows if row not in pending}
-    return sorted(row for row in pending if submission.index_of(row) not in begun)
+    pending = set(run.statuses.rows_in({State.PENDING})).intersection(
+        run.unfinished_rows(submission)
+    )
+    begun = {submission.array_index_of(row) for row in submission.rows if row not in pending}
+    return sorted(row for row in pending if submission.array_index_of(row) not in begun)
 
 
 CANCEL_WAIT_S = 30.0
@@ -215,7 +223,7 @@ def wait_until_cancelled(run: Run, rows: Collection[int]) -> bool:
     deadline = run.clock() + CANCEL_WAIT_S
     while True:
         poll(run)
-        if not any(run.standings.state(row).in_flight for row in rows):
+        if not any(run.statuses.state(row).in_flight for row in rows):
             return True
         if run.clock() > deadline:
             return False

@@ -107,14 +107,14 @@ def make_record(new: RunInputs, engine: Engine) -> tuple[RunRecord, str | None]:
     spec, table = new.spec, new.table
     groups: Mapping[ResourceRequest, Sequence[int]] = {NO_REQUEST: range(len(table))}
     if spec.per_slice:
-        groups = PerSliceOptions(spec.per_slice, table).grouped()
+        groups = PerSliceOptions(spec.per_slice, table).group_rows()
     own, alike = next(iter(groups.items()))
     request = with_cpu_per_slice(spec.request.overridden_by(own), spec.packing)
     check_packing(request, spec.packing)
     check_throttle(spec.throttle, spec.packing.at_once)
-    limits, intake, cluster, silence = _ask_engine(engine, request.verify())
+    limits, queue_capacity, cluster, silence = _ask_engine(engine, request.verify())
     packing = _packing(new, limits)
-    direct, first = _first(table, alike, packing.pack, intake)
+    direct, first = _first(table, alike, packing.pack, queue_capacity)
     asked = {one.name: getattr(spec, one.name) for one in dataclasses.fields(spec)}
     record = RunRecord(
         **asked | {"packing": packing},
@@ -136,11 +136,11 @@ def make_record(new: RunInputs, engine: Engine) -> tuple[RunRecord, str | None]:
 
 
 def _first(
-    table: SliceTable, alike: Sequence[int], pack: int, intake: QueueCapacity
+    table: SliceTable, alike: Sequence[int], pack: int, queue_capacity: QueueCapacity
 ) -> tuple[bool, Sequence[int]]:
     """Return the form (True: direct) and the rows of the first submission."""
-    direct = can_be_direct(table, intake.max_array_size, pack)
-    most = min(intake.max_array_size, intake.per_array)
+    direct = can_be_direct(table, queue_capacity.max_array_size, pack)
+    most = min(queue_capacity.max_array_size, queue_capacity.max_tasks_per_array)
     some = rows_that_fit(table, alike, direct=direct, pack=pack, most=most)
     return direct, make_batch(table, some, direct=direct, pack=pack, throttle=None).rows
 
@@ -160,7 +160,7 @@ def _ask_engine(
 ) -> tuple[TaskLimits, QueueCapacity, str, str | None]:
     """Return the engine's limits, its intake and its name; and the reason if it did not answer."""
     try:
-        return engine.limits(request), engine.intake(request), engine.cluster(), None
+        return engine.limits(request), engine.queue_capacity(request), engine.cluster(), None
     except NoAnswerError as why:
         size = DEFAULT_MAX_ARRAY_SIZE
         return TaskLimits(size), QueueCapacity(size, size), "", why.message

@@ -24,7 +24,7 @@ def duplicate_job_notes(run: Run) -> tuple[Note, ...]:
     It reads some task logs of the first submission, which is the one of ``sbatch script.sh``,
     and of the last submission.
     """
-    accepted = [s for s in run.ledger.submissions.values() if s.job]
+    accepted = [s for s in run.journal_state.submissions.values() if s.job]
     last = int(max((s.intent.at for s in accepted), default=0.0))  # tasks write whole seconds
     searched = {s.number: s for s in (accepted[0], accepted[-1])} if accepted else {}
     notes = [
@@ -32,7 +32,7 @@ def duplicate_job_notes(run: Run) -> tuple[Note, ...]:
         for s in searched.values()
         for job in _refused(run, s.number, s.array, s.job, last)
     ]
-    if accepted and run.place.fenced(1):
+    if accepted and run.directory.fenced(1):
         reason = "submission 001 was given up, and other submissions carry its slices"
         refused = _refused(run, 1, _script_indices(run), None, last)
         notes += [_note(run, job, None, reason) for job in refused]
@@ -53,7 +53,7 @@ def _refused(
     """Iterate over the jobs that a claim of this owner (None: of any) has stopped since then."""
     found: dict[str, tuple[str, int]] = {}
     for index in islice(array, _TASKS_READ):
-        found |= find_refused_jobs(run.place.read_task_log(number, index) or b"")
+        found |= find_refused_jobs(run.directory.read_task_log(number, index) or b"")
     return (
         job
         for job, (had, at) in found.items()

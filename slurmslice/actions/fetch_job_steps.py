@@ -34,7 +34,7 @@ def fetch_job_steps(run: Run, group: Sequence[Submission], said: Observation) ->
     ended, with_steps, silence = _ended(run, group, said), {}, ""
     if ended:
         try:
-            with_steps = run.engine.measure([(s.job, s.name) for s in group], ended)
+            with_steps = run.engine.fetch_job_steps([(s.job, s.name) for s in group], ended)
         except NoAnswerError as why:
             silence = why.message
     if silence and not run.record.allow_failed_steps:
@@ -46,10 +46,10 @@ def _ended(run: Run, group: Sequence[Submission], said: Observation) -> dict[Tas
     """Return the reports of ended tasks whose steps the engine has not reported yet."""
     reports = said.accounting.reports
     tasks = (
-        (submission.job, submission.index_of(row))
+        (submission.job, submission.array_index_of(row))
         for submission in group
         if submission.intent.pack == 1  # in a pack, a step cannot be assigned to a slice
-        for row in run.open_rows(submission)
+        for row in run.unfinished_rows(submission)
     )
     found = ((task, report) for task in tasks if (report := reports.get(task)))
     return {

@@ -33,8 +33,8 @@ class FollowOptions:
     """
 
     submit_waiting: bool = True
-    feed_queue: bool = True
-    retry_failed: bool = True
+    submit_from_queue: bool = True
+    resubmit_failed: bool = True
     interval: float | None = None
     plan: Plan | None = None
 
@@ -42,7 +42,9 @@ class FollowOptions:
 TICK_OPTIONS = FollowOptions(submit_waiting=False)
 """``tick``: submit queued slices and resubmit failed ones."""
 
-FINISH_ONLY_OPTIONS = FollowOptions(submit_waiting=False, feed_queue=False, retry_failed=False)
+FINISH_ONLY_OPTIONS = FollowOptions(
+    submit_waiting=False, submit_from_queue=False, resubmit_failed=False
+)
 """``submit`` and ``resubmit`` on this machine: run the submitted slices, and nothing more."""
 
 
@@ -52,7 +54,7 @@ def record_max_attempts(run: Run, max_attempts: int) -> None:
     Raises:
         Busy: another process holds the lock for too long.
     """
-    with run.place.lock("run"):
+    with run.directory.lock("run"):
         run.reload()
         if max_attempts != run.recorded_attempts:
             run.decide(PolicyChanged(max_attempts, run.clock()))
@@ -64,7 +66,7 @@ def record_max_failures(run: Run, max_failures: int) -> None:
     Raises:
         Busy: another process holds the run for too long.
     """
-    with run.place.lock("run"):
+    with run.directory.lock("run"):
         run.reload()
         if max_failures != run.max_failures:
             run.decide(PolicyChanged(None, run.clock(), max_failures))
@@ -103,8 +105,8 @@ _SAMPLE = 20
 
 def _slice_s(run: Run) -> float | None:
     """Return the mean duration of the last completed slices, seconds; None if not known."""
-    completed = run.standings.rows_in({State.COMPLETED})[-_SAMPLE:]
-    known = [s for row in completed if (s := run.standings[row].elapsed_s) is not None]
+    completed = run.statuses.rows_in({State.COMPLETED})[-_SAMPLE:]
+    known = [s for row in completed if (s := run.statuses[row].elapsed_s) is not None]
     return sum(known) / len(known) if known else None
 
 
@@ -124,21 +126,23 @@ def follow(run: Run, options: FollowOptions, tell: OnStep) -> None:
             again = poll(run)
             looked = replace(again, notes=(*looked.notes, *again.notes))
         tell(run, looked, fed)
-        fed.check(passing=True)
+        fed.check(temporary=True)
         if fed.queued:
             options = replace(options, plan=None)
         if is_done(run, options):
             return
         unanswered = unanswered + 1 if is_unanswered(looked, fed) else 0
         usual = poll_interval(
-            seconds_since_submission(run), options.interval, _slice_s(run) if fed.drains else None
+            seconds_since_submission(run),
+            options.interval,
+            _slice_s(run) if fed.share_free_soon else None,
         )
         run.engine.wait(backoff_interval(usual, unanswered))
 
 
 def is_unanswered(looked: PollResult, fed: SubmitOutcome) -> bool:
     """True if a poll or a submission got no answer; a full queue is an answer."""
-    return bool(looked.silences) or not isinstance(fed.error, TooManyTasksError | None)
+    return bool(looked.no_answer_reasons) or not isinstance(fed.error, TooManyTasksError | None)
 
 
 def follow_step(run: Run, options: FollowOptions) -> SubmitOutcome:
@@ -166,11 +170,11 @@ def _plans(run: Run, options: FollowOptions) -> Iterator[Plan]:
     """Iterate over the given plan, a plan of the waiting slices and one of the failed slices."""
     if options.plan:
         yield options.plan
-    waits = run.standings.tally().get(State.WAITING, 0)
-    if options.submit_waiting and waits > len(run.ledger.queue):
+    waits = run.statuses.state_counts().get(State.WAITING, 0)
+    if options.submit_waiting and waits > len(run.journal_state.queue):
         wait_for_doubts(run)
         yield make_plan(run, Choice(choose_waiting(None)(run)))
-    if not options.retry_failed or run.ledger.held:
+    if not options.resubmit_failed or run.journal_state.held:
         return
     if again := _with_attempts_left(run):
         wait_for_doubts(run)
@@ -178,7 +182,7 @@ def _plans(run: Run, options: FollowOptions) -> Iterator[Plan]:
 
 
 def _submits_queued(run: Run, options: FollowOptions) -> bool:
-    return options.feed_queue and bool(run.ledger.queue or run.in_flight())
+    return options.submit_from_queue and bool(run.journal_state.queue or run.in_flight())
 
 
 CIRCUIT_BREAKER_FAILURES = 20
@@ -190,13 +194,15 @@ def reason_to_hold(run: Run) -> str:
 
     A failed slice counts against ``--max-failures`` once it has no attempts left.
     """
-    tally, limit = run.standings.tally(), run.max_failures
-    failures = sum(number for state, number in tally.items() if state.failed)
+    state_counts, limit = run.statuses.state_counts(), run.max_failures
+    failures = sum(number for state, number in state_counts.items() if state.failed)
     if limit == NO_LIMIT:
         return ""
     if limit is None:
-        too_many = failures >= CIRCUIT_BREAKER_FAILURES and State.COMPLETED not in tally
-        return f"the first {failures} slices that ended have all failed" if too_many else ""
+        too_many_tasks = (
+            failures >= CIRCUIT_BREAKER_FAILURES and State.COMPLETED not in state_counts
+        )
+        return f"the first {failures} slices that ended have all failed" if too_many_tasks else ""
     if failures < limit or failures - len(_with_attempts_left(run)) < limit:
         return ""
     return f"{limit} or more slices have failed (--max-failures {limit})"
@@ -204,15 +210,15 @@ def reason_to_hold(run: Run) -> str:
 
 def trip_circuit_breaker(run: Run) -> None:
     """Hold the slices that have not started if too many have failed."""
-    reason = "" if run.ledger.held else reason_to_hold(run)
-    tally = run.standings.tally()
+    reason = "" if run.journal_state.held else reason_to_hold(run)
+    state_counts = run.statuses.state_counts()
     if not reason:
         return
-    if not any(state in tally for state in (State.WAITING, State.PENDING, State.SUBMITTED)):
+    if not any(state in state_counts for state in (State.WAITING, State.PENDING, State.SUBMITTED)):
         return
-    with run.place.lock("run"):
+    with run.directory.lock("run"):
         run.reload()
-        if run.ledger.held:
+        if run.journal_state.held:
             return
         for submission in run.in_flight():
             run.engine.hold(submission.job, submission.name)  # repeated after a kill
@@ -221,11 +227,11 @@ def trip_circuit_breaker(run: Run) -> None:
 
 def is_done(run: Run, options: FollowOptions) -> bool:
     """True if nothing is left to wait for and no step would follow."""
-    tally = run.standings.tally()
-    if run.ledger.held:
-        return not {State.RUNNING, State.SUSPENDED} & set(tally)
-    if not options.feed_queue:
-        return not (run.in_flight() or run.ledger.in_doubt())
+    state_counts = run.statuses.state_counts()
+    if run.journal_state.held:
+        return not {State.RUNNING, State.SUSPENDED} & set(state_counts)
+    if not options.submit_from_queue:
+        return not (run.in_flight() or run.journal_state.unconfirmed())
     return run.finished and not _with_attempts_left(run)
 
 
@@ -234,13 +240,13 @@ def _with_attempts_left(run: Run) -> list[int]:
     max_attempts = run.max_attempts
     if max_attempts == 1:
         return []
-    attempts, held_by = run.ledger.attempts, run.ledger.of_row
-    rows = (row for row in run.standings.rows_in(FAILED_STATES) if attempts[row] < max_attempts)
+    attempts, held_by = run.journal_state.attempts, run.journal_state.submission_of
+    rows = (row for row in run.statuses.rows_in(FAILED_STATES) if attempts[row] < max_attempts)
     # A slice that a person cancelled may have failed before the cancel reached it: leave it out.
     return [row for row in rows if not ((held := held_by(row)) and row in held.cancelled)]
 
 
 def seconds_since_submission(run: Run) -> float:
     """Return the seconds since the newest submission, or since the run was created if none."""
-    intents = (submission.intent.at for submission in run.ledger.submissions.values())
+    intents = (submission.intent.at for submission in run.journal_state.submissions.values())
     return run.clock() - max(intents, default=run.record.created_at)

@@ -45,25 +45,35 @@ class PollResult:
     """
 
     changed: tuple[int, ...] = ()
-    silences: tuple[str, ...] = ()
-    learnt: bool = True
+    no_answer_reasons: tuple[str, ...] = ()
+    any_answered: bool = True
     notes: tuple[Note, ...] = ()
 
 
 def poll(run: Run) -> PollResult:
     """Ask the engine once. It needs no lock: it records statuses only if the lock is free."""
-    known = set(run.place.unread)
+    known = set(run.directory.unreadable_logs)
     result = _poll(run)
-    unread = [(path, why) for path, why in run.place.unread.items() if path not in known]
-    return replace(result, notes=(*result.notes, _unread_note(unread))) if unread else result
+    unreadable_logs = [
+        (path, why) for path, why in run.directory.unreadable_logs.items() if path not in known
+    ]
+    return (
+        replace(result, notes=(*result.notes, _unread_note(unreadable_logs)))
+        if unreadable_logs
+        else result
+    )
 
 
-def _unread_note(unread: Sequence[tuple[Path, str]]) -> Note:
+def _unread_note(unreadable_logs: Sequence[tuple[Path, str]]) -> Note:
     """Say that task logs are unreadable, and why; the first one is an example."""
-    path, why = unread[0]
-    more = f" {len(unread) - 1} more logs cannot be read either." if unread[1:] else ""
+    path, why = unreadable_logs[0]
+    more = (
+        f" {len(unreadable_logs) - 1} more logs cannot be read either."
+        if unreadable_logs[1:]
+        else ""
+    )
     message = f"Cannot read the task log {path}: {why}.{more}"
-    return Note("task-log-unreadable", message, {"path": path, "files": len(unread)})
+    return Note("task-log-unreadable", message, {"path": path, "files": len(unreadable_logs)})
 
 
 def _poll(run: Run) -> PollResult:
@@ -71,7 +81,9 @@ def _poll(run: Run) -> PollResult:
     settled = resolve_doubts(run)
     jobs = run.in_flight()
     if not jobs:
-        return PollResult((), settled.silences, not settled.silences, settled.notes)
+        return PollResult(
+            (), settled.no_answer_reasons, not settled.no_answer_reasons, settled.notes
+        )
     seen = [
         (group, run.engine.observe([(s.job, s.name) for s in group]))
         for group in group_by_unique_job_id(jobs)
@@ -79,7 +91,7 @@ def _poll(run: Run) -> PollResult:
     doubled = claimed_by_others(run)
     if doubled:  # the answer is about the wrong jobs; the next poll asks about the right ones
         return PollResult(
-            (), settled.silences, True, (*settled.notes, *follow_claims(run, doubled))
+            (), settled.no_answer_reasons, True, (*settled.notes, *follow_claims(run, doubled))
         )
     ends = [fetch_job_steps(run, group, said) for group, said in seen]
     changed = {
@@ -88,14 +100,17 @@ def _poll(run: Run) -> PollResult:
         for row, found in _judged(run, group, said, ended)
     }
     changed, library = _with_library(run, changed)
-    run.standings.update(changed)
+    run.statuses.update(changed)
     record_statuses(run, changed)
     heard = [answer for _, said in seen for answer in (said.accounting, said.queue)]
-    silences = [answer.silence for answer in heard if answer.silence and not answer.off]
-    silences += [silence for _, silence in ends if silence]
-    learnt = any(answer.answered for answer in heard)
+    no_answer_reasons = [answer.silence for answer in heard if answer.silence and not answer.off]
+    no_answer_reasons += [silence for _, silence in ends if silence]
+    any_answered = any(answer.answered for answer in heard)
     return PollResult(
-        tuple(changed), (*settled.silences, *silences), learnt, (*settled.notes, *library)
+        tuple(changed),
+        (*settled.no_answer_reasons, *no_answer_reasons),
+        any_answered,
+        (*settled.notes, *library),
     )
 
 
@@ -111,19 +126,20 @@ def _with_library(
     """
     if not changed:
         return {}, ()
-    before, fault = run.place.known_fault, run.place.library_fault(run.record.library_sha256)
-    run.place.known_fault = fault
+    before, fault = (
+        run.directory.known_fault,
+        run.directory.library_fault(run.record.library_sha256),
+    )
+    run.directory.known_fault = fault
     if not fault:
         return dict(changed), ()
-    doubted = {
-        r: withhold_completed(run.standings[r], found, fault) for r, found in changed.items()
-    }
-    still = {row: found for row, found in doubted.items() if found != run.standings[row]}
+    doubted = {r: withhold_completed(run.statuses[r], found, fault) for r, found in changed.items()}
+    still = {row: found for row, found in doubted.items() if found != run.statuses[row]}
     message = (
-        f"{run.place.library} {fault}: tasks may run other code now, so no slice becomes "
+        f"{run.directory.library} {fault}: tasks may run other code now, so no slice becomes "
         f"COMPLETED. {library_restore_hint(run)}"
     )
-    note = Note("library-changed", message, {"path": str(run.place.library)})
+    note = Note("library-changed", message, {"path": str(run.directory.library)})
     return still, (note,) if fault != before else ()
 
 
@@ -139,7 +155,7 @@ def find_requeued(run: Run, rows: Sequence[int]) -> list[int]:
     for row in rows:
         if number := _had_by(run, row):
             held.setdefault(number, []).append(row)
-    submissions = [run.ledger.submissions[number] for number in sorted(held)]
+    submissions = [run.journal_state.submissions[number] for number in sorted(held)]
     changed: dict[int, SliceStatus] = {}
     for group in group_by_unique_job_id(s for s in submissions if s.job):
         queue = run.engine.observe([(s.job, s.name) for s in group]).queue
@@ -152,23 +168,25 @@ def find_requeued(run: Run, rows: Sequence[int]) -> list[int]:
         found = ((r, _reopened(run, s, r, queue)) for s in group for r in held[s.number])
         changed |= {row: standing for row, standing in found if standing is not None}
     if changed:
-        run.place.append_states(format_status_lines(changed), STATUS_HEADER)
+        run.directory.append_states(format_status_lines(changed), STATUS_HEADER)
         _take_again(run, changed)
-    run.standings.update(changed)
+    run.statuses.update(changed)
     return list(changed)
 
 
 def _had_by(run: Run, row: int) -> int:
     """Return the submission that a slice ended in, or that returned it; 0 for none."""
-    number = run.ledger.holder[row]
+    number = run.journal_state.holder[row]
     if not number:
-        return run.ledger.former.get(row, 0)
-    return number if run.standings.seen(row).state.final else 0
+        return run.journal_state.former_holder.get(row, 0)
+    return number if run.statuses.seen(row).state.final else 0
 
 
 def _take_again(run: Run, changed: Mapping[int, SliceStatus]) -> None:
     """Record that returned slices belong to their submission again."""
-    numbers = {row: now.submission for row, now in changed.items() if not run.ledger.holder[row]}
+    numbers = {
+        row: now.submission for row, now in changed.items() if not run.journal_state.holder[row]
+    }
     for number in sorted(set(numbers.values())):
         rows = compress_indices([row for row in numbers if numbers[row] == number])
         run.decide(Requeued(number, str(rows), run.clock()))
@@ -178,13 +196,13 @@ def _reopened(
     run: Run, submission: Submission, row: int, queue: SourceAnswer
 ) -> SliceStatus | None:
     """Return the status of a slice that runs again after its end or return; None if it does not."""
-    known, (index, slot) = run.standings.seen(row), submission.places[row]
+    known, (index, slot) = run.statuses.seen(row), submission.places[row]
     report = queue.reports.get((submission.job, index))
     if submission.intent.pack > 1 and report is not None:
         standing = requeued_status_packed(known, report, slot, _wrote(run, submission, index))
     else:
         standing = requeued_status(known, report)
-    if standing is None or run.ledger.holder[row]:
+    if standing is None or run.journal_state.holder[row]:
         return standing
     attempt = standing.attempt + 1
     return replace(standing, submission=submission.number, index=index, attempt=attempt)
@@ -198,14 +216,14 @@ def _judged(
         yield from _started_again(run, jobs, seen.queue)
     for submission in jobs:
         wrote: dict[int, TaskProgress] = {}
-        for row in list(run.open_rows(submission)):
-            known = run.standings[row]
+        for row in list(run.unfinished_rows(submission)):
+            known = run.statuses[row]
             said = _hearing(submission, row, seen, ends, over=over, now=now)
             standing = _judge(run, submission, row, said, wrote)
             read_already = said.accounting is not None and said.accounting.progress is not None
             if needs_confirmation(standing) and not read_already:
                 standing = _confirmed(run, submission, row, standing, now)
-            if standing.state is State.CANCELLED and row in submission.anew:
+            if standing.state is State.CANCELLED and row in submission.submit_again:
                 standing = replace(
                     standing, state=State.WAITING, reason=EDITED_SCRIPT_REASON, ended_at=None
                 )
@@ -227,10 +245,10 @@ def _started_again(
     for job, index in queue.reports:
         queued.setdefault(job, set()).add(index)
     for submission in jobs:
-        is_open = {submission.index_of(row) for row in run.open_rows(submission)}
+        is_open = {submission.array_index_of(row) for row in run.unfinished_rows(submission)}
         again = queued.get(submission.job, set()) - is_open
-        for row in run.ledger.rows_of(submission.number) if again else ():
-            if submission.index_of(row) in again and row not in run.ledger.queue:
+        for row in run.journal_state.rows_held_by(submission.number) if again else ():
+            if submission.array_index_of(row) in again and row not in run.journal_state.queue:
                 standing = _reopened(run, submission, row, queue)
                 if standing is not None:
                     yield row, standing
@@ -240,7 +258,7 @@ def _judge(
     run: Run, submission: Submission, row: int, said: SliceEvidence, wrote: dict[int, TaskProgress]
 ) -> SliceStatus:
     """Determine one slice's status. A task log is read once for all slices of a pack."""
-    known = run.standings[row]
+    known = run.statuses[row]
     index, slot = submission.places[row]
     if submission.intent.pack == 1:
         progress = _progress(run, submission, row, said.accounting, said.queue)
@@ -249,10 +267,12 @@ def _judge(
         return reconcile(known, said)  # the task has not begun: there is no log to read
     if index not in wrote:
         wrote[index] = _wrote(run, submission, index)
-    times_returned = run.ledger.returned.get(row, ("", 0))[1]
+    times_returned = run.journal_state.returned.get(row, ("", 0))[1]
     standing = reconcile_packed(known, said, slot, wrote[index], times_returned)
     if standing.state in {State.WAITING, State.FAILED} and is_unrecorded(slot, wrote[index]):
-        if why := run.place.unread.get(run.place.task_log(submission.number, index)):
+        if why := run.directory.unreadable_logs.get(
+            run.directory.task_log(submission.number, index)
+        ):
             return replace(known, reason=f"its task log cannot be read: {why}")
         has_log = _has_log(run, submission, row)
         return reconcile_packed(known, said, slot, wrote[index], times_returned, has_log=has_log)
@@ -264,21 +284,23 @@ def _confirmed(
 ) -> SliceStatus:
     """Compare a slice's status as Slurm gives it with the progress lines of its task."""
     index, slot = submission.places[row]
-    log = run.place.read_task_log(submission.number, index)
-    unread = run.place.task_log(submission.number, index) in run.place.unread
+    log = run.directory.read_task_log(submission.number, index)
+    unreadable_logs = (
+        run.directory.task_log(submission.number, index) in run.directory.unreadable_logs
+    )
     return confirm_exit(
-        run.standings[row],
+        run.statuses[row],
         found,
         None if log is None else parse_progress(log, submission.job),
         slot,
         now,
-        has_log=unread or _has_log(run, submission, row),
-        times_returned=run.ledger.returned.get(row, ("", 0))[1],
+        has_log=unreadable_logs or _has_log(run, submission, row),
+        times_returned=run.journal_state.returned.get(row, ("", 0))[1],
     )
 
 
 def _has_log(run: Run, submission: Submission, row: int) -> bool:
-    return run.place.has_log(submission.number, run.table.log_of(row))
+    return run.directory.has_log(submission.number, run.table.log_name(row))
 
 
 def _over_since(seen: Observation) -> dict[str, float]:
@@ -305,7 +327,7 @@ def _hearing(
     over: Mapping[str, float],
     now: float,
 ) -> SliceEvidence:
-    task = submission.job, submission.index_of(row)
+    task = submission.job, submission.array_index_of(row)
     ended, silence = ends
     untold = task in ended and ended[task] is None
     return SliceEvidence(
@@ -341,17 +363,21 @@ def _progress(
     is_reported = queue is not None or ended
     if is_reported and not states & {State.FAILED, State.TIMEOUT, State.WAITING}:
         return None
-    index = submission.index_of(row)
+    index = submission.array_index_of(row)
     wrote = _wrote(run, submission, index)
     if wrote.setup_exit is not None:  # even if the setup printed lines like a slice's
         return setup_progress(wrote)
-    unread = run.place.task_log(submission.number, index) in run.place.unread
-    began = SlotProgress() if unread or _has_log(run, submission, row) else None
+    unreadable_logs = (
+        run.directory.task_log(submission.number, index) in run.directory.unreadable_logs
+    )
+    began = SlotProgress() if unreadable_logs or _has_log(run, submission, row) else None
     return wrote.slots.get(0, began)
 
 
 def _wrote(run: Run, submission: Submission, index: int) -> TaskProgress:
-    return parse_progress(run.place.read_task_log(submission.number, index) or b"", submission.job)
+    return parse_progress(
+        run.directory.read_task_log(submission.number, index) or b"", submission.job
+    )
 
 
 def record_statuses(run: Run, changed: Mapping[int, SliceStatus]) -> None:
@@ -359,8 +385,8 @@ def record_statuses(run: Run, changed: Mapping[int, SliceStatus]) -> None:
     if not changed:
         return
     try:
-        with run.place.lock("status", wait=0):
-            run.place.append_states(format_status_lines(changed), STATUS_HEADER)
-            run.take_back()
+        with run.directory.lock("status", wait=0):
+            run.directory.append_states(format_status_lines(changed), STATUS_HEADER)
+            run.record_returned_rows()
     except (LockedError, OSError):
         return  # a reader may have no write permission

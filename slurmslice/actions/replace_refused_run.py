@@ -17,12 +17,12 @@ def is_replaceable(run: Run) -> bool:
 
     A run with a script that a person submitted or edited is kept.
     """
-    return _only_refused(run) and not resolve_doubts(run).silences and _only_refused(run)
+    return _only_refused(run) and not resolve_doubts(run).no_answer_reasons and _only_refused(run)
 
 
 def _only_refused(run: Run) -> bool:
-    fates = {submission.fate for submission in run.ledger.submissions.values()}
-    return fates == {SubmissionStatus.REFUSED} and not run.place.script_edited
+    fates = {submission.status for submission in run.journal_state.submissions.values()}
+    return fates == {SubmissionStatus.REJECTED} and not run.directory.script_edited
 
 
 def replace_refused_run(run: Run, record: RunRecord, new: RunInputs) -> RunDirectory:
@@ -32,17 +32,17 @@ def replace_refused_run(run: Run, record: RunRecord, new: RunInputs) -> RunDirec
         BadInput: a submission was accepted or a script edited just now, or Slurm did not answer.
         Busy: another slurmslice holds the lock.
     """
-    text = render_run_script(record, new, run.place.path)
-    with run.place.lock("run"):
+    text = render_run_script(record, new, run.directory.path)
+    with run.directory.lock("run"):
         run.reload()
-        if resolve_doubts_locked(run).silences or not _only_refused(run):
+        if resolve_doubts_locked(run).no_answer_reasons or not _only_refused(run):
             raise BadInputError(
-                f"Another process changed {run.place.path} just now, or Slurm did not answer.",
+                f"Another process changed {run.directory.path} just now, or Slurm did not answer.",
                 "Run `slurmslice status` to see its state.",
                 code="changed-meanwhile",
-                run=run.place.path.name,
+                run=run.directory.path.name,
             )
         data = text.encode("utf-8", "surrogateescape")
         return create_run_directory(
-            run.place.path, record, new.table, data, library_bytes(), instead=True
+            run.directory.path, record, new.table, data, library_bytes(), instead=True
         )

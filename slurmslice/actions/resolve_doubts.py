@@ -66,7 +66,7 @@ class ResolvedDoubts:
     """
 
     notes: tuple[Note, ...] = ()
-    silences: tuple[str, ...] = ()
+    no_answer_reasons: tuple[str, ...] = ()
 
 
 def wait_for_doubts(run: Run) -> tuple[Note, ...]:
@@ -83,14 +83,14 @@ def wait_for_doubts(run: Run) -> tuple[Note, ...]:
     while True:
         run.reload()
         settled = resolve_doubts(run)
-        notes, silences = notes + settled.notes, settled.silences
-        if not run.ledger.in_doubt():
+        notes, no_answer_reasons = notes + settled.notes, settled.no_answer_reasons
+        if not run.journal_state.unconfirmed():
             return notes
-        if silences or run.clock() > deadline:
-            number = run.ledger.in_doubt()[0].number
+        if no_answer_reasons or run.clock() > deadline:
+            number = run.journal_state.unconfirmed()[0].number
             raise NoAnswerError(
                 f"It is not known if submission {number:03d} was accepted, and the search failed: "
-                f"{'; '.join(silences) or 'another slurmslice process holds the lock'}.",
+                f"{'; '.join(no_answer_reasons) or 'another slurmslice process holds the lock'}.",
                 "Until then nothing more is submitted. Try again when Slurm answers.",
                 code="submission-unknown",
                 submission=number,
@@ -100,10 +100,10 @@ def wait_for_doubts(run: Run) -> tuple[Note, ...]:
 
 def resolve_doubts(run: Run) -> ResolvedDoubts:
     """Search for all submissions in doubt, unless another process submits now. Never waits."""
-    if not (run.ledger.in_doubt() or _fenced_lately(run) or _may_be_sent(run)):
+    if not (run.journal_state.unconfirmed() or _fenced_lately(run) or _may_be_sent(run)):
         return ResolvedDoubts()
     try:
-        with run.place.lock("status", wait=0):
+        with run.directory.lock("status", wait=0):
             run.reload()
             return resolve_doubts_locked(run)
     except (LockedError, OSError):
@@ -116,7 +116,7 @@ def resolve_doubts_locked(run: Run) -> ResolvedDoubts:
     """Search for all submissions in doubt. The caller holds the lock."""
     notes: list[Note] = []
     try:
-        for submission in run.ledger.in_doubt():
+        for submission in run.journal_state.unconfirmed():
             notes += _find_or_fence(run, submission)
         for submission in _fenced_lately(run):
             notes += _cancel_late_job(run, submission)
@@ -129,14 +129,14 @@ def resolve_doubts_locked(run: Run) -> ResolvedDoubts:
 
 def _find_or_fence(run: Run, submission: Submission) -> list[Note]:
     number = submission.number
-    job = run.place.owner(number) or _find_job(run, submission.intent)
+    job = run.directory.owner(number) or _find_job(run, submission.intent)
     if job is None and _may_appear(run, submission):
         return []
-    if job is None and run.place.fence(number):
+    if job is None and run.directory.fence(number):
         run.decide(Fenced(number, run.clock()))
         message = f"Submission {number:03d} never reached the queue; its slices can be submitted."
         return [Note("submission-freed", message, {"submission": number})]
-    job = job or run.place.owner(number)
+    job = job or run.directory.owner(number)
     if job is None:
         return []  # a task is writing its claim at this moment
     run.decide(Submitted(number, job, None, "found", run.clock()))
@@ -159,13 +159,13 @@ def claimed_by_others(run: Run) -> list[Submission]:
     script by hand. Both race for the claim; the tasks of the loser stop before their command,
     which is not a failure. This reads one small file per submission in flight.
     """
-    return [s for s in run.in_flight() if run.place.owner(s.number) not in {None, s.job}]
+    return [s for s in run.in_flight() if run.directory.owner(s.number) not in {None, s.job}]
 
 
 def follow_claims(run: Run, doubled: Sequence[Submission]) -> tuple[Note, ...]:
     """Correct the journal by the claims: the owner of a claim is the submission's job."""
     try:
-        with run.place.lock("status", wait=0):
+        with run.directory.lock("status", wait=0):
             return tuple(_adopt(run, submission) for submission in doubled)
     except (LockedError, OSError):
         return ()  # the holder of the lock sees it too
@@ -173,7 +173,7 @@ def follow_claims(run: Run, doubled: Sequence[Submission]) -> tuple[Note, ...]:
 
 def _adopt(run: Run, submission: Submission) -> Note:
     number, other = submission.number, submission.job
-    owner = run.place.owner(number) or ""
+    owner = run.directory.owner(number) or ""
     identity = _identity(run, owner)
     carried = identity.array if identity else None
     if left := _not_carried(run, submission, owner, carried):
@@ -191,13 +191,13 @@ def _adopt(run: Run, submission: Submission) -> Note:
     except EngineError as why:
         message = f"{found} and cannot be cancelled: {why.message}"
         return Note("duplicate-job", message, {**names, "cancelled": False})
-    done = not run.place.read_only
+    done = not run.directory.read_only
     return Note("duplicate-job", f"{found} and is cancelled.", {**names, "cancelled": done})
 
 
 def _sent_by_hand(run: Run, name: str) -> tuple[str, ArrayExpression | None] | None:
     """Find the job of the script by its claim or its name; return its array too, if known."""
-    if owner := run.place.owner(1):
+    if owner := run.directory.owner(1):
         identity = _identity(run, owner)
         return owner, identity.array if identity else None
     found = run.engine.find(run.record.token, name, run.record.created_at)
@@ -209,7 +209,7 @@ def _sent_by_hand(run: Run, name: str) -> tuple[str, ArrayExpression | None] | N
 def _identity(run: Run, job: str) -> JobInfo | None:
     """Look up a job; None if there is no answer."""
     try:
-        return run.engine.identify(job)
+        return run.engine.job_info(job)
     except (BadInputError, EngineError):
         return None
 
@@ -220,7 +220,7 @@ def _runs_another(run: Run, identity: JobInfo | None) -> bool:
     A file that does not exist any more may be this script, moved after the submission.
     """
     try:
-        return identity is not None and not os.path.samefile(identity.command, run.place.script)
+        return identity is not None and not os.path.samefile(identity.command, run.directory.script)
     except OSError:
         return False
 
@@ -257,15 +257,17 @@ def _not_carried(
     carried, number = set(array), submission.number
     return [
         row
-        for row in run.ledger.rows_of(number)
-        if (index := submission.index_of(row)) not in carried
-        and not run.standings.ended(row)
+        for row in run.journal_state.rows_held_by(number)
+        if (index := submission.array_index_of(row)) not in carried
+        and not run.statuses.ended(row)
         and not _began(run, number, index, owner)
     ]
 
 
 def _began(run: Run, number: int, index: int, job: str) -> bool:
-    return parse_progress(run.place.read_task_log(number, index) or b"", job).restart is not None
+    return (
+        parse_progress(run.directory.read_task_log(number, index) or b"", job).restart is not None
+    )
 
 
 def _find_job(run: Run, intent: Intent) -> str | None:
@@ -274,12 +276,12 @@ def _find_job(run: Run, intent: Intent) -> str | None:
 
 
 def _fenced_lately(run: Run) -> list[Submission]:
-    return run.ledger.barred_since(run.clock() - LATE_JOB_SEARCH_S)
+    return run.journal_state.fenced_since(run.clock() - LATE_JOB_SEARCH_S)
 
 
 def _may_be_sent(run: Run) -> bool:
     """Tell if a person may have submitted the script by hand."""
-    return is_unsubmitted(run) and run.clock() - run.unsent_at > UNSUBMITTED_VALID_S
+    return is_unsubmitted(run) and run.clock() - run.unsubmitted_at > UNSUBMITTED_VALID_S
 
 
 def _cancel_late_job(run: Run, submission: Submission) -> list[Note]:
@@ -290,7 +292,7 @@ def _cancel_late_job(run: Run, submission: Submission) -> list[Note]:
     run.engine.cancel(job, submission.name, None)
     run.decide(LateJobCancelled(submission.number, job, run.clock()))
     message = f"Job {job} of submission {submission.number:03d} is cancelled: it came too late."
-    names = {"submission": submission.number, "job": job, "cancelled": not run.place.read_only}
+    names = {"submission": submission.number, "job": job, "cancelled": not run.directory.read_only}
     return [Note("late-job", message, names)]
 
 
@@ -304,10 +306,10 @@ def _adopt_by_hand(run: Run) -> list[Note]:
         return []  # sbatch cannot have accepted a script that cannot be read
     sent = _sent_by_hand(run, name)
     if sent is None:
-        run.unsent_at = run.clock()
+        run.unsubmitted_at = run.clock()
         return []
     job, array = sent
-    if 1 not in run.ledger.submissions:
+    if 1 not in run.journal_state.submissions:
         run.decide(by_hand_intent(run, planned, array))
     run.decide(Submitted(1, job, None, "found", run.clock()))
     message = f"Job {job} was submitted by hand: it is now submission 001 of this run."

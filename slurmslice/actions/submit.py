@@ -25,7 +25,7 @@ def choose_waiting(only: Sequence[int] | int | None) -> ChooseRows:
     """Choose waiting slices: all (None), the first N (a number), or these rows."""
 
     def choose(run: Run) -> Sequence[int]:
-        rows = run.standings.rows_in({State.WAITING})
+        rows = run.statuses.rows_in({State.WAITING})
         if only is None:
             return rows
         if isinstance(only, int):
@@ -40,7 +40,7 @@ def _refuse_others(run: Run, rows: Set[int]) -> None:
     if not rows:
         return
     first = min(rows)
-    key, state = run.table.keys[first], run.standings.state(first)
+    key, state = run.table.keys[first], run.statuses.state(first)
     raise BadInputError(
         f"Slice {key!r} is {state}, not WAITING.",
         "To submit slices again that have ended: slurmslice resubmit",
@@ -55,7 +55,7 @@ def choose_failed(states: frozenset[State] | None, rows: Sequence[int] | None) -
     chosen = {state for state in states or FAILED_STATES if may_resubmit(state)}
 
     def choose(run: Run) -> Sequence[int]:
-        picked = run.standings.rows_in(chosen)
+        picked = run.statuses.rows_in(chosen)
         return picked if rows is None else sorted(set(picked) & set(rows))
 
     return choose
@@ -67,7 +67,7 @@ def find_requeued_before(run: Run, choose: ChooseRows, verb: str) -> None:
     Raises:
         NoAnswer: the engine did not answer.
     """
-    with run.place.lock(verb):
+    with run.directory.lock(verb):
         run.reload()
         find_requeued(run, choose(run))
 
@@ -94,22 +94,24 @@ def execute_plan(run: Run, plan: Plan, verb: str) -> SubmitOutcome:
     """
     plan.check()
     wait_for_doubts(run)
-    left_out: list[int] = []
-    with run.place.lock(verb):
+    left_out_rows: list[int] = []
+    with run.directory.lock(verb):
         run.reload()
         resolve_doubts_locked(run)
-        run.take_back()
+        run.record_returned_rows()
         if read_script(run).sha256 != plan.script.sha256:
             raise BadInputError(
-                f"{run.place.script} was edited just now; nothing was submitted.",
+                f"{run.directory.script} was edited just now; nothing was submitted.",
                 "Run the same command again to submit the script as it is now.",
                 code="script-changed",
-                path=str(run.place.script),
+                path=str(run.directory.script),
             )
         find_requeued(run, plan.rows)
         for planned in plan.requests:
             rows = planned.unchanged(run)
-            left_out += set(planned.rows).difference(rows)
+            left_out_rows += set(planned.rows).difference(rows)
             if rows:
                 run.decide(Queued(str(compress_indices(rows)), planned.request, run.clock()))
-    return replace(submit_queued(run, verb), queued=True, left_out=tuple(sorted(left_out)))
+    return replace(
+        submit_queued(run, verb), queued=True, left_out_rows=tuple(sorted(left_out_rows))
+    )

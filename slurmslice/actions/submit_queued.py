@@ -49,7 +49,7 @@ class AcceptedSubmission:
     planned: PlannedSubmission
     job: str
     notes: tuple[Note, ...]
-    starved: tuple[int, ...] = ()
+    short_of_memory: tuple[int, ...] = ()
 
 
 @dataclass
@@ -67,12 +67,12 @@ class SubmitOutcome:
 
     taken: list[AcceptedSubmission] = field(default_factory=list)
     waits: str = ""
-    drains: bool = False
+    share_free_soon: bool = False
     error: EngineError | None = None
     queued: bool = False
-    left_out: tuple[int, ...] = ()
+    left_out_rows: tuple[int, ...] = ()
 
-    def check(self, *, passing: bool) -> None:
+    def check(self, *, temporary: bool) -> None:
         """Raise the error, if it matters.
 
         Args:
@@ -82,7 +82,7 @@ class SubmitOutcome:
             EngineError: the error that stopped the submitting.
         """
         is_final = isinstance(self.error, RefusedByEngine)
-        if self.error and (is_final or not (passing or self.taken)):
+        if self.error and (is_final or not (temporary or self.taken)):
             raise self.error
 
 
@@ -98,20 +98,20 @@ def submit_queued(run: Run, verb: str) -> SubmitOutcome:
 
 
 def _submit_queued(run: Run, verb: str, outcome: SubmitOutcome) -> None:
-    submitted, intake = 0, None
+    submitted, queue_capacity = 0, None
     while True:
-        with run.place.lock(verb):
+        with run.directory.lock(verb):
             run.reload()
             resolve_doubts_locked(run)
-            run.take_back()
+            run.record_returned_rows()
             script = read_script(run)
             spare = allocate_throttle(run, script.request)
-            outcome.waits = run.ledger.held
-            if not run.ledger.queue or outcome.waits:
+            outcome.waits = run.journal_state.held
+            if not run.journal_state.queue or outcome.waits:
                 return
-            outcome.drains = spare is not None and _drains(run)
-            intake = intake or run.engine.intake(script.request.verify())
-            bounds, outcome.waits = _bounds(run, intake, submitted, spare)
+            outcome.share_free_soon = spare is not None and _drains(run)
+            queue_capacity = queue_capacity or run.engine.queue_capacity(script.request.verify())
+            bounds, outcome.waits = _bounds(run, queue_capacity, submitted, spare)
             if bounds is None:
                 return
             submitted += _submit_next(run, script, bounds, outcome)
@@ -128,8 +128,8 @@ def _submit_next(
 ) -> int:
     """Make the next submission; return its number of array tasks."""
     planned = next_submission(
-        run, script, run.ledger.queue, bounds,
-        number=run.ledger.next_number, script_is_next=is_unsubmitted(run),
+        run, script, run.journal_state.queue, bounds,
+        number=run.journal_state.next_number, script_is_next=is_unsubmitted(run),
     )  # fmt: skip
     if _runs_again(run, planned):
         return 0
@@ -138,23 +138,23 @@ def _submit_next(
 
 
 def _bounds(
-    run: Run, intake: QueueCapacity, submitted: int, spare: int | None
+    run: Run, queue_capacity: QueueCapacity, submitted: int, spare: int | None
 ) -> tuple[SubmissionBounds | None, str]:
     """Return the maximum size of the next submission; or None, and the reason if none fits."""
     if spare == 0:
         return None, "throttle reached"
-    most = min(intake.max_array_size, intake.per_array)
-    if intake.tasks is not None:
-        if intake.tasks <= submitted:
-            return None, intake.why
-        most = min(most, intake.tasks - submitted)
-    return SubmissionBounds(min(most, run.ledger.most or most), spare), ""
+    most = min(queue_capacity.max_array_size, queue_capacity.max_tasks_per_array)
+    if queue_capacity.tasks is not None:
+        if queue_capacity.tasks <= submitted:
+            return None, queue_capacity.why
+        most = min(most, queue_capacity.tasks - submitted)
+    return SubmissionBounds(min(most, run.journal_state.most or most), spare), ""
 
 
 def _runs_again(run: Run, planned: PlannedSubmission) -> bool:
     """Remove slices from the queue that Slurm runs again or still ends; tell if there are any."""
     again = find_requeued(run, planned.batch.rows)
-    if queued := [row for row in again if row in run.ledger.queue]:
+    if queued := [row for row in again if row in run.journal_state.queue]:
         run.decide(Dequeued(str(compress_indices(queued)), "Slurm still has them", run.clock()))
     return bool(again)
 
@@ -166,28 +166,35 @@ def _submit(run: Run, planned: PlannedSubmission) -> AcceptedSubmission:
     sha = run.record.first_sha256
     if planned.number > 1:
         _fence_script(run)
-        sha = run.place.prepare(planned.number, run.table, planned.table_rows, run.record.direct)
-    starved = out_of_memory_again(run, planned)
+        sha = run.directory.create_submission_folder(
+            planned.number, run.table, planned.table_rows, run.record.direct
+        )
+    short_of_memory = out_of_memory_again(run, planned)
     run.decide(planned.intent(run, run.clock(), sha))
     try:
         receipt = run.engine.submit(planned.order(run))
-    except (RefusedByEngine, SubmitLimitError, BadInputError) as refusal:
-        if planned.number > 1 and not run.place.fence(planned.number):
-            return _accept_refused(run, planned, refusal)
-        passing, too_many = (
-            isinstance(refusal, SubmitLimitError),
-            isinstance(refusal, TooManyTasksError),
+    except (RefusedByEngine, SubmitLimitError, BadInputError) as rejection:
+        if planned.number > 1 and not run.directory.fence(planned.number):
+            return _accept_refused(run, planned, rejection)
+        temporary, too_many_tasks = (
+            isinstance(rejection, SubmitLimitError),
+            isinstance(rejection, TooManyTasksError),
         )
-        run.decide(Rejected(planned.number, refusal.message, run.clock(), passing, too_many))
+        run.decide(
+            Rejected(planned.number, rejection.message, run.clock(), temporary, too_many_tasks)
+        )
         if is_unsubmitted(run) and _script_may_run(run):
-            run.place.unfence(1)  # a person may submit it by hand, as before
+            run.directory.unfence(1)  # a person may submit it by hand, as before
         raise
     except SubmissionUnknownError as doubt:
         return _look_up(run, planned, doubt)
     run.decide(Submitted(planned.number, receipt.job, receipt.cluster, "sbatch", run.clock()))
     run.shares_sent.add(planned.number)
     return AcceptedSubmission(
-        planned, receipt.job, (*receipt.notes, *overridden_edit_notes(run, planned)), starved
+        planned,
+        receipt.job,
+        (*receipt.notes, *overridden_edit_notes(run, planned)),
+        short_of_memory,
     )
 
 
@@ -197,7 +204,7 @@ def _fence_script(run: Run) -> None:
     Raises:
         Unsure: a person submitted it by hand just now.
     """
-    if _script_may_run(run) and not run.place.fence(1):
+    if _script_may_run(run) and not run.directory.fence(1):
         raise SubmissionUnknownError(
             "The script was submitted by hand just now.",
             "Run `slurmslice status`: it makes that job a part of the run.",
@@ -207,21 +214,21 @@ def _fence_script(run: Run) -> None:
 
 def _script_may_run(run: Run) -> bool:
     """Tell if a job of submission 001 may still start, by hand or after a wrong rejection."""
-    first = run.ledger.submissions.get(1)
-    return first is None or first.fate is SubmissionStatus.REFUSED
+    first = run.journal_state.submissions.get(1)
+    return first is None or first.status is SubmissionStatus.REJECTED
 
 
 def _accept_refused(
-    run: Run, planned: PlannedSubmission, refusal: SlurmsliceError
+    run: Run, planned: PlannedSubmission, rejection: SlurmsliceError
 ) -> AcceptedSubmission:
     """Accept a submission that sbatch rejected, because one of its tasks has claimed it.
 
     After a true rejection the fence stops a job that still appears. Submission 001 is not
     fenced: a person may still submit it by hand, and then its token finds it.
     """
-    job = run.place.owner(planned.number)
+    job = run.directory.owner(planned.number)
     if job is None:  # the task is writing its claim at this moment
-        return _look_up(run, planned, SubmissionUnknownError(refusal.message))
+        return _look_up(run, planned, SubmissionUnknownError(rejection.message))
     run.decide(Submitted(planned.number, job, None, "claimed", run.clock()))
     note = Note("runs-despite-refusal", "sbatch rejected the job, but it runs.", {"job": job})
     return AcceptedSubmission(planned, job, (note,))
@@ -232,7 +239,7 @@ def _look_up(
 ) -> AcceptedSubmission:
     """Search for the job of a submission without a clear answer: the queue may have it already."""
     settled = resolve_doubts_locked(run)
-    submission = run.ledger.submissions[planned.number]
+    submission = run.journal_state.submissions[planned.number]
     if submission.job:
         return AcceptedSubmission(planned, submission.job, settled.notes)
     raise SubmissionUnknownError(

@@ -26,7 +26,7 @@ def allocate_throttle(run: Run, script: ResourceRequest) -> int | None:
     jobs = run.in_flight()
     if limit is None:
         for submission in jobs:
-            if submission.share is not None and run.ledger.throttled:
+            if submission.share is not None and run.journal_state.throttled:
                 set_share(run, submission, None)
         return None
     before = [current_share(run, submission) for submission in jobs]
@@ -75,17 +75,17 @@ def _set_in_engine(run: Run, submission: Submission, share: int | None) -> None:
         run.engine.hold(job, name)
         return
     run.engine.throttle(job, name, share)
-    if submission.stopped and not run.ledger.held:
+    if submission.stopped and not run.journal_state.held:
         run.engine.release(job, name)
 
 
 def current_share(run: Run, submission: Submission) -> ThrottleShare:
     """Return the share of an array, with its tasks as the last poll found them."""
     opened, running = set(), set()
-    for row in run.open_rows(submission):
-        index = submission.index_of(row)
+    for row in run.unfinished_rows(submission):
+        index = submission.array_index_of(row)
         opened.add(index)
-        if run.standings.state(row) in _RUNNING:
+        if run.statuses.state(row) in _RUNNING:
             running.add(index)
     return ThrottleShare(submission.number, len(opened), len(running), submission.share)
 

@@ -39,6 +39,6 @@ def watch(run: Run, tell: Callable[[Run, PollResult], None], interval: float | N
 
 
 def _is_over(run: Run) -> bool:
-    if run.ledger.held:
-        return not {State.RUNNING, State.SUSPENDED} & set(run.standings.tally())
-    return not (run.in_flight() or run.ledger.in_doubt())
+    if run.journal_state.held:
+        return not {State.RUNNING, State.SUSPENDED} & set(run.statuses.state_counts())
+    return not (run.in_flight() or run.journal_state.unconfirmed())

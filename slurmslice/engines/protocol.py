@@ -98,7 +98,7 @@ class QueueCapacity:
     """
 
     max_array_size: int
-    per_array: int
+    max_tasks_per_array: int
     tasks: int | None = None
     why: str = ""
 
@@ -174,7 +174,7 @@ class Engine(Protocol):
             NoAnswer: the engine did not answer.
         """
 
-    def intake(self, request: ResourceRequest) -> QueueCapacity:
+    def queue_capacity(self, request: ResourceRequest) -> QueueCapacity:
         """Ask for the number of such tasks that fit into the queue now, beside the queued ones.
 
         Raises:
@@ -200,7 +200,7 @@ class Engine(Protocol):
             NoAnswer: it did not answer.
         """
 
-    def identify(self, job: str) -> JobInfo:
+    def job_info(self, job: str) -> JobInfo:
         """Look up a job by its id.
 
         Raises:
@@ -208,7 +208,7 @@ class Engine(Protocol):
             NoAnswer: the engine did not answer.
         """
 
-    def find(self, order_token: str, job_name: str, since: float) -> FoundJob | None:
+    def find(self, token: str, job_name: str, since: float) -> FoundJob | None:
         """Find the job with a token, in the queue or in accounting; None if neither has it.
 
         Args:
@@ -226,7 +226,7 @@ class Engine(Protocol):
         Each id occurs only once among them.
         """
 
-    def measure(
+    def fetch_job_steps(
         self, jobs: Sequence[tuple[str, str]], tasks: Iterable[TaskId]
     ) -> dict[TaskId, TaskReport]:
         """Report steps, CPU time and memory of tasks, if ``observe`` does not.

@@ -54,7 +54,7 @@ def create_engine(name: str, path: Path) -> Engine:
     return SlurmEngine()
 
 
-def open_run(place: RunDirectory, *, changing: bool = False, read_only: bool = False) -> Run:
+def open_run(directory: RunDirectory, *, changing: bool = False, read_only: bool = False) -> Run:
     """Open a run with its engine; read-only for a dry run.
 
     Raises:
@@ -62,9 +62,9 @@ def open_run(place: RunDirectory, *, changing: bool = False, read_only: bool = F
             of the run, or by a user who may not change it.
     """
     if changing:
-        place.check_writable()
-    record = place.record()
-    engine = create_engine(record.engine, place.path)
+        directory.check_writable()
+    record = directory.record()
+    engine = create_engine(record.engine, directory.path)
     if changing and record.cluster and engine.cluster() != record.cluster:
         raise BadInputError(
             f"The run {record.name} belongs to {record.cluster}, but this is {engine.cluster()}.",
@@ -74,8 +74,8 @@ def open_run(place: RunDirectory, *, changing: bool = False, read_only: bool = F
             cluster=record.cluster,
         )
     if read_only:
-        place, engine = ReadOnlyDirectory(place.path), read_only_engine(engine)
-    run = Run(place, engine)
+        directory, engine = ReadOnlyDirectory(directory.path), read_only_engine(engine)
+    run = Run(directory, engine)
     if changing:
         refuse_copied_run(run)
     return run

@@ -35,7 +35,7 @@ class Batch:
 
 def can_be_direct(table: SliceTable, max_array_size: int, pack: int) -> bool:
     """Tell if every key can be the array index itself."""
-    highest = table.highest_index
+    highest = table.max_array_index
     return pack == 1 and highest is not None and highest < max_array_size
 
 

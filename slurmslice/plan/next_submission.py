@@ -52,7 +52,7 @@ def next_submissions(
     Raises:
         BadInput: the script cannot be understood.
     """
-    left, number, script_is_next = dict(queue), run.ledger.next_number, is_unsubmitted(run)
+    left, number, script_is_next = dict(queue), run.journal_state.next_number, is_unsubmitted(run)
     while left:
         planned = next_submission(
             run, script, left, bounds, number=number, script_is_next=script_is_next

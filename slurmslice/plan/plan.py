@@ -65,7 +65,7 @@ class PlannedRequest:
 
     def unchanged(self, run: Run) -> list[int]:
         """List the rows with the same state and submission as in the plan, or only returned."""
-        state, holder = run.standings.state, run.ledger.holder
+        state, holder = run.statuses.state, run.journal_state.holder
         return [
             row
             for row, before, held_by in zip(self.rows, self.states, self.holders, strict=True)
@@ -126,12 +126,12 @@ class Plan:
             BadInput: the script cannot be understood.
             DamagedRun: a task table was changed.
         """
-        queue = dict(run.ledger.queue)
+        queue = dict(run.journal_state.queue)
         for planned in self.requests:
             queue.update(dict.fromkeys(planned.rows, planned.request))
         try:
-            intake = run.engine.intake(self.script.request.verify())
-            most = min(intake.max_array_size, intake.per_array)
+            queue_capacity = run.engine.queue_capacity(self.script.request.verify())
+            most = min(queue_capacity.max_array_size, queue_capacity.max_tasks_per_array)
         except NoAnswerError:
             most = len(script_array(self.script.request))
         bounds = SubmissionBounds(most, task_throttle(run, self.script.request))
@@ -156,7 +156,7 @@ def make_plan(run: Run, *choices: Choice) -> Plan:
         wanted.update(next_requests(run, script.request, rows, choice.changes))
     groups: dict[ResourceRequest, list[int]] = {}
     for row, request in wanted.items():
-        if run.ledger.queue.get(row) != request:
+        if run.journal_state.queue.get(row) != request:
             groups.setdefault(request, []).append(row)
     changed = {name for choice in choices for name in choice.changes}
     lowered = {} if changed.isdisjoint({"time", *MEMORY_OPTIONS}) else groups
@@ -191,7 +191,7 @@ def refuse_impossible_requests(run: Run, plan: Plan) -> Plan:
 
 def _never(run: Run, planned: PlannedRequest, why: str) -> BadInputError:
     key = run.table.keys[planned.rows[0]]
-    by_hand = f" To submit anyway: sbatch {quote(str(run.place.script))}"
+    by_hand = f" To submit anyway: sbatch {quote(str(run.directory.script))}"
     return BadInputError(
         f"Nothing was submitted: slice {key!r} can never run: {why}.",
         "Run `slurmslice doctor` to see the limits." + (by_hand if is_unsubmitted(run) else ""),
@@ -202,19 +202,19 @@ def _never(run: Run, planned: PlannedRequest, why: str) -> BadInputError:
 
 
 def _planned(run: Run, request: ResourceRequest, rows: Sequence[int]) -> PlannedRequest:
-    states = tuple(run.standings.state(row) for row in rows)
+    states = tuple(run.statuses.state(row) for row in rows)
     return PlannedRequest(
-        request, tuple(rows), states, tuple(run.ledger.holder[row] for row in rows)
+        request, tuple(rows), states, tuple(run.journal_state.holder[row] for row in rows)
     )
 
 
 def _notes(run: Run) -> Iterator[Note]:
-    if doubts := [submission.number for submission in run.ledger.in_doubt()]:
+    if doubts := [submission.number for submission in run.journal_state.unconfirmed()]:
         which = ", ".join(f"{number:03d}" for number in doubts)
         message = f"It is not known yet if submission {which} was accepted: that is resolved first."
         yield Note("submission-in-doubt", message, {"submissions": doubts})
-    if run.ledger.held:
-        held = f"The rest is {run.ledger.held}. Release it with --max-failures none."
+    if run.journal_state.held:
+        held = f"The rest is {run.journal_state.held}. Release it with --max-failures none."
         yield Note("rest-held", held)
 
 
@@ -234,7 +234,7 @@ def _in_the_script(run: Run, script: RunScript, rows: Sequence[int]) -> Sequence
     if not chosen:
         raise BadInputError(
             f"None of these slices is in the script's --array={array}.",
-            f"Edit that line of {run.place.script}, or choose other slices.",
+            f"Edit that line of {run.directory.script}, or choose other slices.",
             code="not-in-array",
             array=str(array),
         )

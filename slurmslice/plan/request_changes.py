@@ -34,7 +34,7 @@ def next_requests(
     known: dict[tuple[ResourceRequest, int | None], ResourceRequest] = {}
     for row in rows:
         kept = run.request_of(row)
-        memory = run.standings.seen(row).requested_mem_bytes if multiplied else None
+        memory = run.statuses.seen(row).requested_mem_bytes if multiplied else None
         if (kept, memory) not in known:
             known[kept, memory] = _next_request(run, script, kept, memory, changes)
         yield row, known[kept, memory]
@@ -64,7 +64,7 @@ def previous_request(run: Run, script: ResourceRequest, kept: ResourceRequest) -
         BadInput: a time limit cannot be read.
     """
     request = slice_request(script, run.record.packing).overridden_by(kept)
-    return run.record.counted(request, minutes=run.engine.counts_whole_minutes)
+    return run.record.with_rounded_time(request, minutes=run.engine.counts_whole_minutes)
 
 
 def _unasked(
@@ -101,7 +101,7 @@ class LoweredRequest:
     option: str
     before: str
     now: str
-    far: bool = False
+    far_lower: bool = False
 
 
 def lowered_requests(
@@ -121,7 +121,7 @@ def lowered_requests(
     known: dict[tuple[ResourceRequest, ResourceRequest, int | None], list[LoweredRequest]] = {}
     for new, rows in wanted.items():
         for row in rows:
-            alike = run.request_of(row), new, run.standings.seen(row).requested_mem_bytes
+            alike = run.request_of(row), new, run.statuses.seen(row).requested_mem_bytes
             if alike not in known:
                 known[alike] = list(_lowered(run, script, *alike))
             for less in known[alike]:

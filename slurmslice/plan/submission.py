@@ -50,7 +50,7 @@ def read_script(run: Run) -> RunScript:
         DamagedRun: there is no script.
         BadInput: a directive cannot be understood.
     """
-    data = read_required_file(run.place.script)
+    data = read_required_file(run.directory.script)
     text = data.decode("utf-8", "surrogateescape")
     return RunScript(text, sha256_hex(data), ResourceRequest.from_script(text))
 
@@ -91,8 +91,8 @@ class PlannedSubmission:
             number=self.number,
             job_name=self.job_name,
             token=self.token,
-            script=run.place.script,
-            folder=run.place.submission(self.number),
+            script=run.directory.script,
+            folder=run.directory.submission(self.number),
             array=self.batch.array,
             overrides=self.overrides,
             arguments=self.arguments,
@@ -137,7 +137,7 @@ def check_script(run: Run, script: RunScript) -> None:
     """
     text = script.text
     check_library(run)
-    if not run.place.script_edited:
+    if not run.directory.script_edited:
         return
     _check_source_line(run, text)
     bash = "bash" in text.partition("\n")[0]
@@ -145,7 +145,7 @@ def check_script(run: Run, script: RunScript) -> None:
     if bash and "extglob" not in text:
         from slurmslice.script.render import check_bash_syntax
 
-        check_bash_syntax(text, str(run.place.script))
+        check_bash_syntax(text, str(run.directory.script))
 
 
 def check_library(run: Run) -> None:
@@ -154,12 +154,12 @@ def check_library(run: Run) -> None:
     Raises:
         DamagedRun: the library is missing, unreadable or changed; the hint restores it.
     """
-    if fault := run.place.library_fault(run.record.library_sha256):
+    if fault := run.directory.library_fault(run.record.library_sha256):
         raise DamagedRunError(
-            f"{run.place.library} {fault}.",
+            f"{run.directory.library} {fault}.",
             library_restore_hint(run),
             code="library-changed",
-            path=run.place.library,
+            path=run.directory.library,
         )
 
 
@@ -169,7 +169,7 @@ def library_restore_hint(run: Run) -> str:
 
     if sha256_hex(library_bytes()) != run.record.library_sha256:
         return f"Only slurmslice {run.record.version}, which created the run, has its text."
-    words = ["install", "-m", "444", str(library_path()), str(run.place.library)]
+    words = ["install", "-m", "444", str(library_path()), str(run.directory.library)]
     return f"Restore it: {quote_words(words)}"
 
 
@@ -183,13 +183,13 @@ def _check_source_line(run: Run, text: str) -> None:
     form, pack = "direct" if record.direct else "table", record.packing.pack
     if found is None:
         raise BadInputError(
-            f"{run.place.script} has no line that sources {run.place.library}.",
-            f'Restore it: source {quote(str(run.place.library))} {form} … -- "$@"',
+            f"{run.directory.script} has no line that sources {run.directory.library}.",
+            f'Restore it: source {quote(str(run.directory.library))} {form} … -- "$@"',
             code="source-line-missing",
         )
     if (found.form, found.pack) != (form, pack):
         raise BadInputError(
-            f"The source line of {run.place.script} says {found.form} pack={found.pack}, but the "
+            f"The source line of {run.directory.script} says {found.form} pack={found.pack}, but the "
             f"run was created with {form} pack={pack}.",
             "Restore that line. For another number of slices per task create another run: "
             "run … --pack K",
@@ -205,7 +205,9 @@ def script_job_name(run: Run, script: ResourceRequest) -> str:
 def is_unsubmitted(run: Run) -> bool:
     """Tell if no submission was ever accepted, so that the script's own array comes first."""
     taken = {SubmissionStatus.SUBMITTED, SubmissionStatus.INTENDED}
-    return all(submission.fate not in taken for submission in run.ledger.submissions.values())
+    return all(
+        submission.status not in taken for submission in run.journal_state.submissions.values()
+    )
 
 
 def plan_script_by_hand(run: Run, script: RunScript, name: str) -> PlannedSubmission:
@@ -231,7 +233,7 @@ def script_rows_of_index(run: Run, index: int) -> Sequence[int]:
     if not found:
         raise BadInputError(
             f"The script's --array holds index {index}, but this run has no slice for it.",
-            f"Edit that line of {run.place.script}.",
+            f"Edit that line of {run.directory.script}.",
             code="array-beyond-slices",
             index=index,
         )
@@ -245,27 +247,27 @@ def check_script_paths(run: Run, script: RunScript) -> None:
         BadInput: the run was moved or copied, or ``--output`` or ``--open-mode`` was edited.
     """
     output = script.request.get("output", "").replace("%%", "%")
-    folder, ours = os.path.dirname(output), run.place.submission(1) / "tasks"
+    folder, ours = os.path.dirname(output), run.directory.submission(1) / "tasks"
     if not os.path.isdir(folder) or not os.path.samefile(folder, ours):
         raise BadInputError(
-            f"The script's --output leads to {folder!r}, but the run is in {run.place.path}.",
-            f"If the run was moved, change --output and the source line in {run.place.script}. "
+            f"The script's --output leads to {folder!r}, but the run is in {run.directory.path}.",
+            f"If the run was moved, change --output and the source line in {run.directory.script}. "
             "If its working directory was moved too, also change the cd line.",
             code="script-output-elsewhere",
             path=folder,
         )
     line = find_source_line(script.text)
-    if line and not line.names(run.place.library):
+    if line and not line.names(run.directory.library):
         raise BadInputError(
-            f"The script's source line names {line.library}, but the run is in {run.place.path}.",
-            f"If the run was moved, also change the source line in {run.place.script}.",
+            f"The script's source line names {line.library}, but the run is in {run.directory.path}.",
+            f"If the run was moved, also change the source line in {run.directory.script}.",
             code="source-line-elsewhere",
         )
     if (mode := script.request.get("open-mode", "missing")) != "append":
         raise BadInputError(
             f"The script's --open-mode is {mode}, not append: a task that Slurm requeues would "
             "overwrite the record of its completed slices.",
-            f"Restore #SBATCH --open-mode=append in {run.place.script}, and in your template.",
+            f"Restore #SBATCH --open-mode=append in {run.directory.script}, and in your template.",
             code="script-open-mode",
             value=mode,
         )
@@ -281,17 +283,17 @@ def refuse_copied_run(run: Run) -> None:
         output = script_request(run).get("output", "").replace("%%", "%")
         other = RunDirectory(Path(output).parents[3])  # run/submissions/001/tasks/%a.log
         copied = (
-            not os.path.samefile(other.path, run.place.path)
+            not os.path.samefile(other.path, run.directory.path)
             and other.record().token == run.record.token
         )
     except (BadInputError, DamagedRunError, OSError, IndexError):
         return  # the script is unreadable, or there is no other run: this one was moved
     if copied:
         raise BadInputError(
-            f"{run.place.path} is a copy: its jobs belong to the run in {other.path}.",
+            f"{run.directory.path} is a copy: its jobs belong to the run in {other.path}.",
             "Use that run. To run the same slices once more, create a run with another --name.",
             code="run-is-a-copy",
-            run=run.place.path.name,
+            run=run.directory.path.name,
             other=str(other.path),
         )
 
@@ -321,14 +323,14 @@ def out_of_memory_again(run: Run, submission: PlannedSubmission) -> tuple[int, .
 
     Call it before the submission: after that their last end is no longer known.
     """
-    now, ledger = submission.script.sha256, run.ledger
+    now, journal_state = submission.script.sha256, run.journal_state
     return tuple(
         row
         for row in submission.batch.rows
-        if (last := ledger.of_row(row)) is not None
+        if (last := journal_state.submission_of(row)) is not None
         and last.intent.script_sha256 == now
-        and ledger.requests.get(row, NO_REQUEST) == submission.batch.changes
-        and run.standings.seen(row).state is State.OUT_OF_MEMORY
+        and journal_state.requests.get(row, NO_REQUEST) == submission.batch.changes
+        and run.statuses.seen(row).state is State.OUT_OF_MEMORY
     )
 
 
@@ -337,8 +339,8 @@ def task_throttle(run: Run, script: ResourceRequest) -> int | None:
 
     It is the newest ``throttle N`` of a person, or else the script's.
     """
-    if run.ledger.throttled:
-        return tasks_at_once(run.ledger.throttle, run.record.packing.at_once)
+    if run.journal_state.throttled:
+        return tasks_at_once(run.journal_state.throttle, run.record.packing.at_once)
     return script_array(script).throttle
 
 
@@ -360,7 +362,7 @@ def script_array(script: ResourceRequest) -> ArrayExpression:
 
 def submission_output_pattern(run: Run, number: int) -> str:
     """Return sbatch's ``--output`` for the tasks of a submission; ``%`` in the path is doubled."""
-    return task_output_pattern(str(run.place.submission(number)))
+    return task_output_pattern(str(run.directory.submission(number)))
 
 
 def task_output_pattern(folder: str) -> str:
@@ -382,7 +384,7 @@ def check_task_table(run: Run, number: int) -> None:
     """
     if run.record.direct or number != 1:
         return
-    path = run.place.task_table(number)
+    path = run.directory.task_table(number)
     if sha256_hex(read_required_file(path)) != run.record.first_sha256:
         raise DamagedRunError(
             f"{path} was changed after the run was created.",

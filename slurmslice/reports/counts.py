@@ -41,7 +41,7 @@ def counts_by_state(run: Run, among: Collection[int] | None = None) -> list[Stat
         run: the run.
         among: count only these rows; None for all.
     """
-    found = ((state, run.standings.rows_in({state})) for state in run.standings.tally())
+    found = ((state, run.statuses.rows_in({state})) for state in run.statuses.state_counts())
     if among is not None:
         chosen = frozenset(among)
         found = ((state, [row for row in rows if row in chosen]) for state, rows in found)
@@ -99,7 +99,7 @@ def shorten_text(text: str, most: int = _MOST_TEXT) -> str:
 
 def frequent_reasons(run: Run, rows: list[int]) -> str:
     """Return the most frequent reasons of some slices, and the number with other reasons."""
-    found = run.standings.reasons(rows).most_common()
+    found = run.statuses.reasons(rows).most_common()
     if len(found) == 1:
         return escape(found[0][0])
     shown = [f"{escape(reason)} ({number})" for reason, number in found[:_MOST_REASONS]]

@@ -47,7 +47,7 @@ def request_groups(record: RunRecord, table: SliceTable) -> list[RequestGroup]:
         request = task_request(record.first_request, packing)
         return [RequestGroup(record.first_request, len(table), packing, request)]
     found: list[RequestGroup] = []
-    for own, rows in PerSliceOptions(record.per_slice, table).grouped().items():
+    for own, rows in PerSliceOptions(record.per_slice, table).group_rows().items():
         options = record.first_request.overridden_by(own)
         # The script requests a whole pack; later submissions only what their slices need.
         request = task_request(options, packing, len(rows) if found else None)
@@ -94,7 +94,7 @@ def worst_case_text(of: Sequence[RequestGroup], least: int | None, most: int | N
     cpu_s = sum(group.slices * time * group.options.cpus for group, time in each)
     text = f"{cpu_s / 3600:,.1f} CPU hours"
     if least:
-        tasks = [(g.tasks, g.packing.turns_of(g.slices) * time) for g, time in each]
+        tasks = [(g.tasks, g.packing.rounds_for(g.slices) * time) for g, time in each]
         text += f", {format_time(_longest(tasks, least))} from first to last"
     if all(group.options.mem_mib for group in of):
         slices = (most or sum(group.tasks for group in of)) * of[0].packing.at_once

@@ -23,27 +23,27 @@ def run_record(run: Run, rows: Collection[int] | None = None) -> Record:
     requested = SliceRequests(run)
     return {
         "run": run.record.name,
-        "directory": str(run.place.path),
+        "directory": str(run.directory.path),
         "engine": run.record.engine,
         "cluster": run.record.cluster,
         "finished": run.finished,
-        "counts": {str(state): number for state, number in run.standings.tally().items()},
+        "counts": {str(state): number for state, number in run.statuses.state_counts().items()},
         "slices": [slice_record(run, row, requested) for row in chosen],
     }
 
 
 def slice_record(run: Run, row: int, requested: SliceRequests) -> Record:
     """Return one slice as a record. Times are epoch seconds; an unknown value is None."""
-    standing, limits = run.standings[row], requested.of(row)
+    standing, limits = run.statuses[row], requested.of(row)
     log = None
     if standing.submission:
-        log = str(run.place.log(standing.submission, run.table.log_of(row)))
+        log = str(run.directory.log(standing.submission, run.table.log_name(row)))
     return {
         "key": run.table.keys[row],
         "row": row,
         "state": str(standing.state),
         "attempt": standing.attempt,
-        "job": run.job_of(standing),
+        "job": run.array_task_of(standing),
         **{name: getattr(standing, name) for name in FACT_NAMES},
         "requested_mem_bytes": limits.mem_bytes,
         "time_limit_s": limits.time_s,

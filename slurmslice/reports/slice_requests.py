@@ -26,7 +26,7 @@ class SliceRequest:
     mem_bytes: int | None = None
     time_s: int | None = None
 
-    def gone_over(self, state: State) -> str:
+    def exceeded_limit(self, state: State) -> str:
         """Return the limit that a slice in this state exceeded; empty if none or not known."""
         if state is State.OUT_OF_MEMORY and self.mem_bytes:
             return format_memory(self.mem_bytes >> 20)
@@ -53,7 +53,7 @@ class SliceRequests:
         if changes not in self._known:
             self._known[changes] = self._of(changes)
         asked = self._known[changes]
-        of_task, packing = self._run.standings[row].requested_mem_bytes, self._run.record.packing
+        of_task, packing = self._run.statuses[row].requested_mem_bytes, self._run.record.packing
         if of_task and (packing.pack == 1 or asked.mem_bytes is None):
             return SliceRequest(of_task // packing.at_once, asked.time_s)
         return asked
@@ -68,14 +68,14 @@ class SliceRequests:
 
     def why(self, row: int) -> str:
         """Return the reason of a slice's state, with the limit that it exceeded."""
-        standing = self._run.standings[row]
-        return _with(standing.reason, [self.of(row).gone_over(standing.state)])
+        standing = self._run.statuses[row]
+        return _with(standing.reason, [self.of(row).exceeded_limit(standing.state)])
 
     def over(self, state: State, rows: Sequence[int], reasons: str) -> str:
         """Add to the reasons of slices in one state the limits that they exceeded."""
         if state not in {State.OUT_OF_MEMORY, State.TIMEOUT}:
             return reasons
-        return _with(reasons, [self.of(row).gone_over(state) for row in rows[:_MAX_ROWS_READ]])
+        return _with(reasons, [self.of(row).exceeded_limit(state) for row in rows[:_MAX_ROWS_READ]])
 
 
 _MAX_ROWS_READ = 1000

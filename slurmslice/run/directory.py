@@ -49,7 +49,7 @@ class RunDirectory:
         self.slices = path / "slices.tsv"
         self._journal = path / "journal.jsonl"
         self.states = path / "states.tsv"
-        self.unread: dict[Path, str] = {}
+        self.unreadable_logs: dict[Path, str] = {}
         """Task logs that could not be read, and the reasons."""
         self.known_fault = ""
         """The fault of the library at the last poll; empty if there was none."""
@@ -166,13 +166,13 @@ class RunDirectory:
             None if there is no such file, or if it cannot be read (then ``unread`` says why).
         """
         path = self.task_log(number, index)
-        self.unread.pop(path, None)
+        self.unreadable_logs.pop(path, None)
         try:
             return progress_lines.extract_progress_lines(files.read_chunks(path))
         except FileNotFoundError:
             return None
         except OSError as why:
-            self.unread[path] = str(why.strerror)
+            self.unreadable_logs[path] = str(why.strerror)
             return None
 
     def read_worker_lines(self, number: int, index: int) -> bytes:
@@ -200,7 +200,9 @@ class RunDirectory:
             return True
         return True
 
-    def prepare(self, number: int, table: SliceTable, rows: Sequence[int], direct: bool) -> str:
+    def create_submission_folder(
+        self, number: int, table: SliceTable, rows: Sequence[int], direct: bool
+    ) -> str:
         """Create a submission's folder and its task table.
 
         It completes a folder that a killed process left incomplete. A task table never changes
@@ -338,7 +340,7 @@ def create_run_directory(
         _ignore_in_git(path.parent)
         run = RunDirectory(draft)
         run.slices.write_bytes(table.data)
-        run.prepare(1, table, parse_array(record.first).indices, record.direct)
+        run.create_submission_folder(1, table, parse_array(record.first).indices, record.direct)
         run.library.write_bytes(library)
         run.library.chmod(0o444 & ~_umask())
         run.script.write_bytes(script)

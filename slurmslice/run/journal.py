@@ -100,8 +100,8 @@ class Rejected:
     number: int
     message: str
     at: float
-    passing: bool = False
-    too_many: bool = False
+    temporary: bool = False
+    too_many_tasks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +169,7 @@ class Cancelled:
     number: int
     rows: str
     at: float
-    anew: bool = False
+    submit_again: bool = False
 
 
 @dataclass(frozen=True, slots=True)

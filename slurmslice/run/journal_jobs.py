@@ -30,8 +30,8 @@ class JournalJobs:
         version: the number of events that were read.
     """
 
-    def __init__(self, place: RunDirectory) -> None:
-        self._place = place
+    def __init__(self, directory: RunDirectory) -> None:
+        self._place = directory
         self._read = self.version = 0
         self._intended: dict[int, Submission] = {}
         self.jobs: dict[str, LocalJob] = {}

@@ -35,8 +35,8 @@ class SubmissionStatus(StrEnum):
 
     INTENDED = "intended"  # the journal announced it; it is unknown if Slurm accepted it
     SUBMITTED = "submitted"
-    REFUSED = "refused"
-    BARRED = "barred"
+    REJECTED = "refused"
+    FENCED = "barred"
 
 
 @dataclass(frozen=True)
@@ -58,13 +58,13 @@ class Submission:
     """
 
     intent: Intent
-    fate: SubmissionStatus = SubmissionStatus.INTENDED
+    status: SubmissionStatus = SubmissionStatus.INTENDED
     job: str = ""
     cluster: str | None = None
     submitted_at: float = 0.0
-    barred_at: float = 0.0
+    fenced_at: float = 0.0
     cancelled: dict[int, float] = field(default_factory=dict)
-    anew: frozenset[int] = frozenset()
+    submit_again: frozenset[int] = frozenset()
     share: int | None = None
     stopped: bool = False
     job_name: str = ""
@@ -95,7 +95,7 @@ class Submission:
         pack, indices = self.intent.pack, sorted(self.array)
         return {row: (indices[n // pack], n % pack) for n, row in enumerate(self.rows)}
 
-    def index_of(self, row: int) -> int:
+    def array_index_of(self, row: int) -> int:
         """The array index of a row."""
         return self.places[row][0]
 
@@ -145,14 +145,14 @@ class JournalState:
     requests: dict[int, ResourceRequest] = field(default_factory=dict)
     withdrawn: dict[int, float] = field(default_factory=dict)
     returned: dict[int, tuple[str, int]] = field(default_factory=dict)
-    former: dict[int, int] = field(default_factory=dict)
+    former_holder: dict[int, int] = field(default_factory=dict)
     throttle: int | None = None
     throttled: bool = False
     max_attempts: int | None = None
     most: int | None = None
     held: str = ""
     max_failures: int | None = None
-    refusal: str = ""
+    rejection: str = ""
     _before: dict[int, _UndoRecord] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -165,26 +165,26 @@ class JournalState:
         """The number of the next submission."""
         return max(self.submissions, default=0) + 1
 
-    def of_row(self, row: int) -> Submission | None:
+    def submission_of(self, row: int) -> Submission | None:
         """The current submission of a row; None if there is none."""
         return self.submissions.get(self.holder[row])
 
-    def last_of(self, row: int) -> Submission | None:
+    def last_submission_of(self, row: int) -> Submission | None:
         """The newest accepted submission of a row, even if another one holds the row now."""
-        accepted = (s for s in self.submissions.values() if s.fate is SubmissionStatus.SUBMITTED)
+        accepted = (s for s in self.submissions.values() if s.status is SubmissionStatus.SUBMITTED)
         return max((s for s in accepted if row in s.places), key=lambda s: s.number, default=None)
 
-    def rows_of(self, number: int) -> Iterator[int]:
+    def rows_held_by(self, number: int) -> Iterator[int]:
         """The rows that a submission holds; later submissions may hold its other rows."""
         return (row for row in self.submissions[number].rows if self.holder[row] == number)
 
-    def barred_since(self, when: float) -> list[Submission]:
+    def fenced_since(self, when: float) -> list[Submission]:
         """Submissions fenced after this time, if their job has not appeared."""
-        return [s for s in self.submissions.values() if s.barred_at > when and not s.job]
+        return [s for s in self.submissions.values() if s.fenced_at > when and not s.job]
 
-    def in_doubt(self) -> list[Submission]:
+    def unconfirmed(self) -> list[Submission]:
         """Submissions of unknown status: sbatch may or may not have accepted them."""
-        return [s for s in self.submissions.values() if s.fate is SubmissionStatus.INTENDED]
+        return [s for s in self.submissions.values() if s.status is SubmissionStatus.INTENDED]
 
     def apply(self, event: Event) -> ArrayExpression | None:
         """Apply one event.
@@ -259,15 +259,15 @@ class JournalState:
 
     def _accept(self, event: Submitted) -> ArrayExpression | None:
         submission, moved = self.submissions[event.number], NO_ROWS
-        if submission.fate in {SubmissionStatus.REFUSED, SubmissionStatus.BARRED}:
+        if submission.status in {SubmissionStatus.REJECTED, SubmissionStatus.FENCED}:
             moved = parse_array(submission.intent.rows)
             self._assign(event.number, moved)  # a person submitted it after the rejection
         self._before.pop(event.number, None)
-        self.refusal = ""
+        self.rejection = ""
         self.most = self.most and max(self.most, 2 * len(submission.array))
         self._update(
             event.number,
-            fate=SubmissionStatus.SUBMITTED,
+            status=SubmissionStatus.SUBMITTED,
             job=event.job,
             cluster=event.cluster,
             submitted_at=event.at,
@@ -290,14 +290,14 @@ class JournalState:
         self.withdrawn.update(before.withdrawn)
         self.queue = {**before.queue, **self.queue}
         if isinstance(event, Fenced):
-            self._update(number, fate=SubmissionStatus.BARRED, barred_at=event.at)
+            self._update(number, status=SubmissionStatus.FENCED, fenced_at=event.at)
             return
-        self._update(number, fate=SubmissionStatus.REFUSED)
-        if event.too_many:
+        self._update(number, status=SubmissionStatus.REJECTED)
+        if event.too_many_tasks:
             self.most = max(1, len(self.submissions[number].array) // 2)
-        if not event.passing:
+        if not event.temporary:
             self.queue.clear()
-            self.refusal = event.message
+            self.rejection = event.message
 
     def _enqueue(self, event: Queued | Dequeued) -> ArrayExpression | None:
         rows = parse_array(event.rows)
@@ -316,13 +316,15 @@ class JournalState:
             self.holder[row] = 0
             self.attempts[row] -= 1
             self.returned[row] = event.reason, self.returned.get(row, ("", 0))[1] + 1
-            self.former[row] = event.number
+            self.former_holder[row] = event.number
         if event.queued:
             self.queue.update(dict.fromkeys(rows, self.submissions[event.number].intent.changes))
         return compress_indices(rows)
 
     def _requeue(self, event: Requeued) -> ArrayExpression:
-        rows = [row for row in parse_array(event.rows) if self.former.get(row) == event.number]
+        rows = [
+            row for row in parse_array(event.rows) if self.former_holder.get(row) == event.number
+        ]
         return self._assign_free(event.number, rows)
 
     def _add_rows(self, event: JobCarriesMore) -> ArrayExpression:
@@ -344,8 +346,14 @@ class JournalState:
         rows = dict.fromkeys(parse_array(event.rows), event.at)
         if event.number:
             known = self.submissions[event.number]
-            anew = known.anew.union(rows) if event.anew else known.anew.difference(rows)
-            self._update(event.number, cancelled={**known.cancelled, **rows}, anew=anew)
+            submit_again = (
+                known.submit_again.union(rows)
+                if event.submit_again
+                else known.submit_again.difference(rows)
+            )
+            self._update(
+                event.number, cancelled={**known.cancelled, **rows}, submit_again=submit_again
+            )
             return NO_ROWS
         self.withdrawn.update(rows)
         for row in rows:
@@ -383,7 +391,7 @@ def _slice(part: range) -> slice:
 
 def replay_events(events: Iterable[Event], slices: int) -> JournalState:
     """Return the state of a run with this number of slices after these events."""
-    ledger = JournalState.empty(slices)
+    journal_state = JournalState.empty(slices)
     for event in events:
-        ledger.apply(event)
-    return ledger
+        journal_state.apply(event)
+    return journal_state

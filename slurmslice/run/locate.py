@@ -77,9 +77,9 @@ def _names_here() -> str:
 def _slices_hint(keys: Sequence[str], verb: str) -> str:
     """Return a hint if these words are slices of a recent run here; else an empty text."""
     for path in runs_here()[:_MOST_OPENED]:
-        place = RunDirectory(path)
+        directory = RunDirectory(path)
         with contextlib.suppress(SlurmsliceError):
-            place.table(place.record().slices_sha256).select(keys)
+            directory.table(directory.record().slices_sha256).select(keys)
             question = "Is it a slice?" if len(keys) == 1 else "Are these slices?"
             return f"{question} Type slurmslice {verb} {quote(path.name)} -- {quote_words(keys)}"
     return ""

@@ -29,16 +29,16 @@ class Run:
     """One run, opened with its engine."""
 
     def __init__(
-        self, place: RunDirectory, engine: Engine, clock: Callable[[], float] = time.time
+        self, directory: RunDirectory, engine: Engine, clock: Callable[[], float] = time.time
     ) -> None:
-        self.place = place
+        self.directory = directory
         self.engine = engine
         self.clock = clock
-        self.record: RunRecord = place.record()
-        self.table: SliceTable = place.table(self.record.slices_sha256)
+        self.record: RunRecord = directory.record()
+        self.table: SliceTable = directory.table(self.record.slices_sha256)
         self.shares_sent: set[int] = set()
         """Submissions whose share of the throttle this process has sent to the engine."""
-        self.unsent_at = float("-inf")
+        self.unsubmitted_at = float("-inf")
         """The last time when Slurm knew no job of a hand-submitted script, epoch seconds."""
         self._read_all()
 
@@ -46,8 +46,8 @@ class Run:
 
     def _read_all(self) -> None:
         self._journal_read = self._states_read = self._events = 0
-        self.ledger = JournalState.empty(len(self.table))
-        self.standings = StatusTable(self.ledger)
+        self.journal_state = JournalState.empty(len(self.table))
+        self.statuses = StatusTable(self.journal_state)
         self.reload()
 
     def forget_unwritten(self) -> None:
@@ -56,7 +56,7 @@ class Run:
         Raises:
             DamagedRun: the journal cannot be read.
         """
-        if self.place.forget_outdated():
+        if self.directory.forget_outdated():
             self._read_all()
 
     def reload(self) -> None:
@@ -66,19 +66,19 @@ class Run:
             DamagedRun: the journal cannot be read.
         """
         before = self._journal_read
-        lines, self._journal_read = self.place.read_journal(before)
+        lines, self._journal_read = self.directory.read_journal(before)
         if self._journal_read < before:
             raise DamagedRunError(
-                f"{self.place.path} was replaced, or its journal became shorter, just now.",
+                f"{self.directory.path} was replaced, or its journal became shorter, just now.",
                 "Run `slurmslice status` to see the run as it is now.",
                 code="changed-meanwhile",
-                run=self.place.path.name,
+                run=self.directory.path.name,
             )
         if lines and not self._apply(lines):
-            self.standings = StatusTable(self.ledger)
+            self.statuses = StatusTable(self.journal_state)
             self._states_read = 0
-        lines, self._states_read = self.place.read_states(self._states_read)
-        self.standings.read(lines)
+        lines, self._states_read = self.directory.read_states(self._states_read)
+        self.statuses.read(lines)
 
     def _apply(self, lines: bytes) -> bool:
         """Apply lines of the journal.
@@ -90,22 +90,22 @@ class Run:
         try:
             for event in parse_events(lines, self._events + 1):
                 self._events += 1
-                moved = self.ledger.apply(event)
+                moved = self.journal_state.apply(event)
                 if moved is None:
                     updated = False
                 elif updated:
-                    self.standings.moved(moved)
+                    self.statuses.moved(moved)
         except (ValueError, LookupError, BadInputError) as why:
             raise DamagedRunError(
-                f"The journal of {self.place.path} does not match its slices: {why}.",
+                f"The journal of {self.directory.path} does not match its slices: {why}.",
                 "Restore journal.jsonl. Nothing was changed.",
-                path=str(self.place.path),
+                path=str(self.directory.path),
             ) from why
         return updated
 
     def decide(self, event: Event) -> None:
         """Append a decision to the journal and apply it. The caller holds the lock."""
-        self.place.append(event)
+        self.directory.append(event)
         self.reload()
 
     # -- slices and their submissions --------------------------------------------------------
@@ -116,44 +116,44 @@ class Run:
             return []
         return [
             submission
-            for submission in self.ledger.submissions.values()
-            if submission.fate is SubmissionStatus.SUBMITTED
-            and next(self.open_rows(submission), None) is not None
+            for submission in self.journal_state.submissions.values()
+            if submission.status is SubmissionStatus.SUBMITTED
+            and next(self.unfinished_rows(submission), None) is not None
         ]
 
-    def open_rows(self, submission: Submission) -> Iterator[int]:
+    def unfinished_rows(self, submission: Submission) -> Iterator[int]:
         """Iterate over the rows of a submission that have not ended."""
-        ended, queue = self.standings.ended, self.ledger.queue
-        rows = self.ledger.rows_of(submission.number)
+        ended, queue = self.statuses.ended, self.journal_state.queue
+        rows = self.journal_state.rows_held_by(submission.number)
         return (row for row in rows if not ended(row) and row not in queue)
 
-    def given_back(self) -> dict[int, list[int]]:
+    def returned_rows(self) -> dict[int, list[int]]:
         """Group the rows that the engine returned without running them, by submission number.
 
         They still belong to that submission.
         """
         groups: dict[int, list[int]] = {}
-        for row in self.standings.rows_in({State.WAITING}):
-            number = self.ledger.holder[row]
-            if number and row not in self.ledger.queue:
+        for row in self.statuses.rows_in({State.WAITING}):
+            number = self.journal_state.holder[row]
+            if number and row not in self.journal_state.queue:
                 groups.setdefault(number, []).append(row)
         return groups
 
-    def take_back(self) -> None:
+    def record_returned_rows(self) -> None:
         """Record the returned rows, so that they can be submitted again. The caller holds the lock.
 
         On Slurm they are queued again. On this machine only ``run`` submits them.
         """
         wanted = self.engine.jobs_outlive_us
-        for number, rows in self.given_back().items():
-            reason = self.standings[rows[0]].reason
+        for number, rows in self.returned_rows().items():
+            reason = self.statuses[rows[0]].reason
             self.decide(
                 SlicesReturned(number, str(compress_indices(rows)), reason, self.clock(), wanted)
             )
 
     def request_of(self, row: int) -> ResourceRequest:
         """Return the options of a slice that differ from the script's request."""
-        decided = self.ledger.request_of(row)
+        decided = self.journal_state.request_of(row)
         return self._initial(row) if decided is None else decided
 
     def _initial(self, row: int) -> ResourceRequest:
@@ -177,7 +177,7 @@ class Run:
 
         ``run`` records it; a run that ``render`` made has none until then.
         """
-        return self.ledger.max_attempts or self.record.max_attempts
+        return self.journal_state.max_attempts or self.record.max_attempts
 
     @property
     def max_attempts(self) -> int:
@@ -187,7 +187,7 @@ class Run:
     @property
     def max_failures(self) -> int | None:
         """The recorded limit of the circuit breaker, as ``RunSpec.max_failures`` has it."""
-        changed = self.ledger.max_failures
+        changed = self.journal_state.max_failures
         return self.record.max_failures if changed is None else changed
 
     # -- summary -----------------------------------------------------------------------------
@@ -195,16 +195,16 @@ class Run:
     @property
     def finished(self) -> bool:
         """True if no slice is in flight and none waits."""
-        return all(state.final for state in self.standings.tally())
+        return all(state.final for state in self.statuses.state_counts())
 
     @property
     def succeeded(self) -> bool:
         """True if every slice is COMPLETED."""
-        return set(self.standings.tally()) == {State.COMPLETED}
+        return set(self.statuses.state_counts()) == {State.COMPLETED}
 
-    def job_of(self, standing: SliceStatus) -> str | None:
+    def array_task_of(self, standing: SliceStatus) -> str | None:
         """Return the array task of a status (``419_17``); None if no job is known."""
-        submission = self.ledger.submissions.get(standing.submission)
+        submission = self.journal_state.submissions.get(standing.submission)
         if submission is None or not submission.job:
             return None
         return f"{submission.job}_{standing.index}"

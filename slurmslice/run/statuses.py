@@ -62,31 +62,33 @@ def _fields(standing: SliceStatus) -> tuple[str, ...]:
     )
 
 
-def journal_status(ledger: JournalState, row: int) -> SliceStatus:
+def journal_status(journal_state: JournalState, row: int) -> SliceStatus:
     """Return a row's status by the journal alone, before Slurm has reported on it."""
-    submission = ledger.of_row(row)
-    attempt = ledger.attempts[row]
-    if row in ledger.queue:
+    submission = journal_state.submission_of(row)
+    attempt = journal_state.attempts[row]
+    if row in journal_state.queue:
         reason = _QUEUED_AGAIN if attempt else _QUEUED
-        if submission is None and row in ledger.returned:
-            reason = ledger.returned[row][0]
-        return SliceStatus(State.WAITING, ledger.held or reason, attempt=attempt)
-    if row in ledger.withdrawn:
+        if submission is None and row in journal_state.returned:
+            reason = journal_state.returned[row][0]
+        return SliceStatus(State.WAITING, journal_state.held or reason, attempt=attempt)
+    if row in journal_state.withdrawn:
         reason = "cancelled before it was submitted"
         return SliceStatus(
-            State.CANCELLED, reason, attempt=attempt, ended_at=int(ledger.withdrawn[row])
+            State.CANCELLED, reason, attempt=attempt, ended_at=int(journal_state.withdrawn[row])
         )
     if submission is None:
-        reason = ledger.returned.get(row, (_REFUSED if ledger.refusal else _NOT_YET, 0))[0]
+        reason = journal_state.returned.get(
+            row, (_REFUSED if journal_state.rejection else _NOT_YET, 0)
+        )[0]
         return SliceStatus(State.WAITING, reason, attempt=attempt)
     reason = "submitted; Slurm has not shown it yet"
-    if submission.fate is SubmissionStatus.INTENDED:
+    if submission.status is SubmissionStatus.INTENDED:
         reason = f"it is not known yet if Slurm accepted submission {submission.number:03d}"
     return SliceStatus(
         State.SUBMITTED,
         reason,
         submission=submission.number,
-        index=submission.index_of(row),
+        index=submission.array_index_of(row),
         attempt=attempt,
         submitted_at=int(submission.submitted_at or submission.intent.at),
     )
@@ -101,12 +103,14 @@ _REFUSED = "not submitted: the newest submission was rejected"
 class StatusTable(Sequence[SliceStatus]):
     """The status of every slice, by row."""
 
-    def __init__(self, ledger: JournalState) -> None:
-        self._ledger = ledger
-        self._lines: list[bytes | SliceStatus | None] = [None] * len(ledger.holder)
-        self._codes = bytearray(_SUBMITTED if holder else _WAITING for holder in ledger.holder)
-        self._mark(ledger.withdrawn, _CANCELLED)
-        self._mark(ledger.queue, _WAITING)
+    def __init__(self, journal_state: JournalState) -> None:
+        self._ledger = journal_state
+        self._lines: list[bytes | SliceStatus | None] = [None] * len(journal_state.holder)
+        self._codes = bytearray(
+            _SUBMITTED if holder else _WAITING for holder in journal_state.holder
+        )
+        self._mark(journal_state.withdrawn, _CANCELLED)
+        self._mark(journal_state.queue, _WAITING)
 
     def _mark(self, rows: Iterable[int], code: int) -> None:
         for row in rows:
@@ -133,7 +137,7 @@ class StatusTable(Sequence[SliceStatus]):
         """The state of a row."""
         return _STATES[self._codes[row]]
 
-    def tally(self) -> dict[State, int]:
+    def state_counts(self) -> dict[State, int]:
         """Return the number of slices in each occurring state, in the order of ``State``."""
         found = ((state, self._codes.count(code)) for state, code in _CODES.items())
         return {state: number for state, number in found if number}
@@ -156,11 +160,11 @@ class StatusTable(Sequence[SliceStatus]):
             else self[row].reason
             for row in rows
         )
-        counted: Counter[str] = Counter()
+        with_rounded_time: Counter[str] = Counter()
         for reason, number in raw.items():
             text = reason if isinstance(reason, str) else parse_row(_text(reason))[0]
-            counted[text] += number
-        return counted
+            with_rounded_time[text] += number
+        return with_rounded_time
 
     def update(self, changed: Mapping[int, SliceStatus]) -> None:
         """Store the new statuses from a poll."""
@@ -170,15 +174,15 @@ class StatusTable(Sequence[SliceStatus]):
 
     def moved(self, rows: Iterable[int]) -> None:
         """Update rows after the journal has queued, submitted, returned or cancelled them."""
-        ledger = self._ledger
+        journal_state = self._ledger
         for row in rows:
-            if row in ledger.queue:
+            if row in journal_state.queue:
                 self._codes[row] = _WAITING
-            elif row in ledger.withdrawn:
+            elif row in journal_state.withdrawn:
                 self._codes[row] = _CANCELLED
             else:
                 self._lines[row] = None
-                self._codes[row] = _SUBMITTED if ledger.holder[row] else _WAITING
+                self._codes[row] = _SUBMITTED if journal_state.holder[row] else _WAITING
 
     def read(self, lines: bytes) -> None:
         """Apply lines of ``states.tsv``, and skip invalid ones.
@@ -226,7 +230,7 @@ def _has_valid_escapes(line: bytes) -> bool:
     return True
 
 
-def _read(line: bytes, ledger: JournalState, row: int) -> SliceStatus:
+def _read(line: bytes, journal_state: JournalState, row: int) -> SliceStatus:
     """Return the status of one row of a line."""
     fields = parse_row(_text(line))
     number, state, evidence = int(fields[1]), State(fields[2]), EvidenceSource(fields[3])
@@ -235,8 +239,8 @@ def _read(line: bytes, ledger: JournalState, row: int) -> SliceStatus:
         fields[-1],
         evidence,
         submission=number,
-        index=ledger.submissions[number].index_of(row) if number else None,
-        attempt=ledger.attempts[row],
+        index=journal_state.submissions[number].array_index_of(row) if number else None,
+        attempt=journal_state.attempts[row],
         node=fields[-2] or None,
         **dict(_numbers(fields[4:-2])),
     )

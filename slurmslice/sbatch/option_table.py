@@ -21,7 +21,7 @@ class Takes(Enum):
 
     VALUE = "value"
     NOTHING = "nothing"
-    PERHAPS = "perhaps"  # only in the form --name=value
+    OPTIONAL = "perhaps"  # only in the form --name=value
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ _WITHOUT_VALUE = """
 """
 _PERHAPS = "exclusive nice no-kill:k propagate"
 
-_VALUE, _NOTHING, _OPTIONAL = Takes.VALUE, Takes.NOTHING, Takes.PERHAPS
+_VALUE, _NOTHING, _OPTIONAL = Takes.VALUE, Takes.NOTHING, Takes.OPTIONAL
 _CHANGED = (
     Option("autocomplete", None, _VALUE, since=(23, 2)),
     Option("consolidate-segments", None, _NOTHING, since=(25, 11)),
@@ -106,7 +106,7 @@ OPTIONS: Mapping[str, Option] = _by_name(
     (
         *_unchanged(_WITH_VALUE, Takes.VALUE),
         *_unchanged(_WITHOUT_VALUE, Takes.NOTHING),
-        *_unchanged(_PERHAPS, Takes.PERHAPS),
+        *_unchanged(_PERHAPS, Takes.OPTIONAL),
         *_CHANGED,
     )
 )
@@ -120,4 +120,4 @@ ALIASES: Mapping[str, str] = MappingProxyType(
 
 def takes(name: str) -> Takes:
     """Return whether an option takes a value; PERHAPS if the long name is unknown."""
-    return OPTIONS[name].takes if name in OPTIONS else Takes.PERHAPS
+    return OPTIONS[name].takes if name in OPTIONS else Takes.OPTIONAL

@@ -146,7 +146,7 @@ def any_option(name: str) -> Option:
             code="bad-option-name",
             option=name,
         )
-    return Option(plain, None, Takes.PERHAPS)
+    return Option(plain, None, Takes.OPTIONAL)
 
 
 def _checked(option: Option, value: str) -> tuple[str, str]:

@@ -133,7 +133,7 @@ class ResourceRequest(Mapping[str, str]):
         """Leave out the options with these names."""
         return ResourceRequest(tuple(option for option in self.options if option[0] not in names))
 
-    def scaled(self, at_once: int, turns: int) -> ResourceRequest:
+    def scaled(self, at_once: int, rounds: int) -> ResourceRequest:
         """Make a task's request from a slice's.
 
         Args:
@@ -151,7 +151,7 @@ class ResourceRequest(Mapping[str, str]):
                 return str(parse_count(value) * at_once)
             if name == "time":
                 seconds = parse_time(value)
-                return value if seconds is None else format_time(seconds * turns)
+                return value if seconds is None else format_time(seconds * rounds)
             return value
 
         return ResourceRequest(tuple((name, scale(name, value)) for name, value in self.options))

@@ -22,7 +22,7 @@ def parse_sbatch_help(text: str) -> Mapping[str, Option]:
     """
     return {
         match["name"]: Option(
-            match["name"], match["letter"], Takes.VALUE if match["value"] == "=" else Takes.PERHAPS
+            match["name"], match["letter"], Takes.VALUE if match["value"] == "=" else Takes.OPTIONAL
         )
         for match in _LINE.finditer(text)
     }

@@ -21,9 +21,9 @@ def imported_simple_slurm() -> Iterator[ModuleType]:
     handlers, level = root.handlers[:], root.level
     hidden = os.environ.pop("SQUEUE_FORMAT", None)
     try:
-        import imported_simple_slurm.core  # late: 20 ms that most commands do not need
+        import simple_slurm.core  # late: 20 ms that most commands do not need
 
-        yield imported_simple_slurm.core
+        yield simple_slurm.core
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)

@@ -89,9 +89,9 @@ class SlotProgress:
     ended_at: int | None = None
     exit_code: int | None = None
     timed_out: bool = False
-    lost_among: int | None = None
+    oom_candidates: int | None = None
     check_exit: int | None = None
-    told: str = ""
+    signal_received: str = ""
     in_setup: bool = False
     restart: int = 0
 
@@ -113,10 +113,10 @@ class TaskProgress:
 
     restart: int | None = None
     slots: Mapping[int, SlotProgress] = field(default_factory=dict)
-    older: frozenset[int] = frozenset()
+    older_slots: frozenset[int] = frozenset()
     setup_exit: int | None = None
     setup_ended_at: int | None = field(default=None, compare=False)
-    setup_told: str = ""
+    setup_signal: str = ""
     refused: str | None = None
 
 
@@ -140,10 +140,10 @@ def parse_progress(data: bytes, job: str | None = None) -> TaskProgress:
     return TaskProgress(
         restart=restart,
         slots=slots,
-        older=frozenset(int(line["slot"]) for line in chain(*of_slots)) - slots.keys(),
+        older_slots=frozenset(int(line["slot"]) for line in chain(*of_slots)) - slots.keys(),
         setup_exit=int(last_setup[0]["exit"]) if last_setup else None,
         setup_ended_at=int(last_setup[0]["at"]) if last_setup else None,
-        setup_told=_text(last_setup[0]["told"] or b"") if last_setup else "",
+        setup_signal=_text(last_setup[0]["told"] or b"") if last_setup else "",
         refused=refused[-1] if refused else None,
     )
 
@@ -153,7 +153,7 @@ def setup_progress(wrote: TaskProgress) -> SlotProgress:
     return SlotProgress(
         ended_at=wrote.setup_ended_at,
         exit_code=wrote.setup_exit or 1,  # the script exits 1 after a setup that exits 0
-        told=wrote.setup_told,
+        signal_received=wrote.setup_signal,
         in_setup=True,
         restart=wrote.restart or 0,
     )
@@ -227,12 +227,17 @@ def _slots(
     for line in timeouts:
         update(line, timed_out=True)
     for line in losses:
-        update(line, lost_among=int(line["of"]))
+        update(line, oom_candidates=int(line["of"]))
     for line in checks:
         update(line, check_exit=int(line["exit"]))
     for line in ends:
-        told = _text(line["told"] or b"")
-        update(line, ended_at=int(line["at"]), exit_code=int(line["exit"]), told=told)
+        signal_received = _text(line["told"] or b"")
+        update(
+            line,
+            ended_at=int(line["at"]),
+            exit_code=int(line["exit"]),
+            signal_received=signal_received,
+        )
     return slots
 
 

@@ -100,7 +100,7 @@ class SliceTable:
         return LazyKeys(len(self), self._keys_of)
 
     @cached_property
-    def highest_index(self) -> int | None:
+    def max_array_index(self) -> int | None:
         """The highest key if the keys can be array indices themselves; else None.
 
         They can if every key is a canonical integer and there are no columns.
@@ -108,11 +108,11 @@ class SliceTable:
         numbers = [] if self.columns else _NUMBERED.findall(self.data)
         return max(map(int, numbers)) if len(numbers) == len(self) else None
 
-    def values_of(self, row: int) -> tuple[str, ...]:
+    def column_values(self, row: int) -> tuple[str, ...]:
         """The values of a row's columns."""
         return self._decoded(row, self._fields(row)[2:-1])
 
-    def log_of(self, row: int) -> str:
+    def log_name(self, row: int) -> str:
         """The path of a slice's log, relative to a submission's ``logs`` folder; safe and unique.
 
         The file is named after the key if the key is a safe and unmistakable file name, else

@@ -32,11 +32,11 @@ class Packing:
     slice_time_s: int | None = None
 
     @property
-    def turns(self) -> int:
+    def rounds(self) -> int:
         """The number of slices that run one after another in a task."""
-        return self.turns_of(self.pack)
+        return self.rounds_for(self.pack)
 
-    def turns_of(self, slices: int) -> int:
+    def rounds_for(self, slices: int) -> int:
         """Return the number of slices that run one after another if a task carries so many."""
         return -(-min(self.pack, slices) // self.at_once)
 
@@ -57,8 +57,8 @@ def task_request(
     """
     if packing.pack == 1:
         return request
-    turns = packing.turns if slices is None else packing.turns_of(slices)
-    return request.scaled(packing.at_once, turns)
+    rounds = packing.rounds if slices is None else packing.rounds_for(slices)
+    return request.scaled(packing.at_once, rounds)
 
 
 def slice_request(request: ResourceRequest, packing: Packing) -> ResourceRequest:
@@ -148,10 +148,10 @@ def fit_time_limit(packing: Packing, max_time_s: int | None) -> Packing:
     """
     if packing.slice_time_s is None or max_time_s is None or packing.pack == 1:
         return packing
-    turns = max(1, max_time_s // packing.slice_time_s)
-    if packing.turns <= turns:
+    rounds = max(1, max_time_s // packing.slice_time_s)
+    if packing.rounds <= rounds:
         return packing
-    pack = turns * packing.at_once
+    pack = rounds * packing.at_once
     return Packing(pack, min(packing.at_once, pack), packing.slice_time_s)
 
 

@@ -63,7 +63,7 @@ class PerSliceOptions:
         Raises:
             BadInput: there is no such column, or sbatch does not accept the resulting value.
         """
-        values = self._table.values_of(row)
+        values = self._table.column_values(row)
         alike = tuple(values[column] for column in self._used_columns)
         if alike not in self._known:
             self._known[alike] = self._filled(row, values)
@@ -80,7 +80,7 @@ class PerSliceOptions:
             key = self._table.keys[row]
             raise why.inside(f"Slice {key!r}", key=key) from why
 
-    def grouped(self) -> dict[ResourceRequest, list[int]]:
+    def group_rows(self) -> dict[ResourceRequest, list[int]]:
         """Group the rows by request, in the order of their first slices.
 
         Raises:

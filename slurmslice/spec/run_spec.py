@@ -112,7 +112,7 @@ class RunRecord(RunSpec):
         """Return the first submission's job name: the run's name and the token."""
         return job_name(self.name, self.token)
 
-    def counted(self, request: ResourceRequest, *, minutes: bool) -> ResourceRequest:
+    def with_rounded_time(self, request: ResourceRequest, *, minutes: bool) -> ResourceRequest:
         """Round the time limit of a slice's request up to whole minutes, if the engine does so.
 
         In a pack the script enforces a slice's limit to the second.

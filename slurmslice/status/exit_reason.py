@@ -52,7 +52,12 @@ def refine_exit(
     if report.state is State.COMPLETED and report.steps and report.steps.failed:
         reason = f"exit 0, but a job step {report.steps.failed}"
         return replace(report, state=State.CHECK_FAILED), source, reason
-    if report.state is State.TIMEOUT and own and own.exit_code is not None and not own.told:
+    if (
+        report.state is State.TIMEOUT
+        and own
+        and own.exit_code is not None
+        and not own.signal_received
+    ):
         # Slurm checks time limits at intervals. This task ended before the next check (seen).
         how = exit_code_reason(own.exit_code) if own.exit_code else "exit 0"
         return report, source, f"{state_reason(report)}, but it ended by itself: {how}"
@@ -75,13 +80,13 @@ def report_from_progress(
     """
     code = own.exit_code
     report = TaskReport(
-        State.FAILED if code or own.told else State.COMPLETED,
+        State.FAILED if code or own.signal_received else State.COMPLETED,
         exit_code=code,
         started_at=own.started_at,
         ended_at=own.ended_at,
         node=own.host,
     )
-    if own.told:
+    if own.signal_received:
         # The sender is not known. The command may have saved its work and exited 0.
         state = State.CANCELLED if cancelled else State.FAILED
         return replace(report, state=state), EvidenceSource.PROGRESS, signal_reason(own)
@@ -95,7 +100,7 @@ def report_from_progress(
 
 def signal_reason(own: SlotProgress) -> str:
     """Describe the end of a slice that received a signal from outside."""
-    return f"received SIG{own.told}, then exited {own.exit_code}"
+    return f"received SIG{own.signal_received}, then exited {own.exit_code}"
 
 
 def _over_memory_reason(report: TaskReport) -> str:

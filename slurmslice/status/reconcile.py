@@ -173,7 +173,7 @@ def _missing_step_reports(report: TaskReport, said: SliceEvidence) -> str:
 def _returned_by_engine(known: SliceStatus, queue: TaskReport, said: SliceEvidence) -> SliceStatus:
     # The local runner, or its supervisor, stops a task by a signal.
     own = said.progress
-    by_itself = own is not None and not own.told and signal_number(own.exit_code) is None
+    by_itself = own is not None and not own.signal_received and signal_number(own.exit_code) is None
     ended = by_itself and _from_progress(known, said, "its runner ended before it could record it")
     return ended or _with_report(known, queue, EvidenceSource.QUEUE, state_reason(queue))
 
@@ -218,9 +218,9 @@ def _active_in_accounting(
 
 def _in_neither(known: SliceStatus, said: SliceEvidence) -> SliceStatus:
     """Return the status if neither source knows the task. Absence alone makes nothing final."""
-    silences = [s for s in (said.queue_silence, said.accounting_silence) if s]
-    if said.queue_silence or (silences and not said.accounting_off):
-        return replace(known, reason=f"as last seen; no answer: {'; '.join(silences)}")
+    no_answer_reasons = [s for s in (said.queue_silence, said.accounting_silence) if s]
+    if said.queue_silence or (no_answer_reasons and not said.accounting_off):
+        return replace(known, reason=f"as last seen; no answer: {'; '.join(no_answer_reasons)}")
     if said.accounting_off:
         ended = _from_progress(known, said, "accounting is off")
         ended = ended or _cancelled_on_request(known, said)

@@ -68,8 +68,8 @@ def reconcile_packed(
         known, replace(said, progress=began, accounting=_without_steps(said.accounting))
     )
     if own.exit_code is not None:
-        counted = any(slot.lost_among for slot in wrote.slots.values())
-        may_be_oom = own.lost_among is not None or not counted
+        with_rounded_time = any(slot.oom_candidates for slot in wrote.slots.values())
+        may_be_oom = own.oom_candidates is not None or not with_rounded_time
         return _ended_from_outside(known, own, task, said, may_be_oom=may_be_oom)
     if not task.state.final or (task.state is State.COMPLETED and not _was_skipped(own, wrote)):
         return _with_running_task(task, own)
@@ -86,7 +86,7 @@ def reconcile_packed(
 
 def is_unrecorded(slot: int, wrote: TaskProgress) -> bool:
     """Return whether no start of the task has written a line about the slice."""
-    return slot not in wrote.slots and slot not in wrote.older
+    return slot not in wrote.slots and slot not in wrote.older_slots
 
 
 def _has_begun(own: SlotProgress) -> bool:
@@ -126,13 +126,15 @@ def requeued_status_packed(
     """
     own = wrote.slots.get(slot, SlotProgress())
     restarts = queue.restarts or 0 if queue is not None else 0
-    same_start = own.exit_code is not None and not own.told and restarts <= (wrote.restart or 0)
+    same_start = (
+        own.exit_code is not None and not own.signal_received and restarts <= (wrote.restart or 0)
+    )
     return None if same_start or _has_ended_for_good(own) else requeued_status(known, queue)
 
 
 def _has_ended_for_good(own: SlotProgress) -> bool:
     """Return whether the script keeps the slice's end if Slurm restarts its task."""
-    by_itself = not own.told and signal_number(own.exit_code) not in _ENDED_FROM_OUTSIDE
+    by_itself = not own.signal_received and signal_number(own.exit_code) not in _ENDED_FROM_OUTSIDE
     return own.exit_code is not None and (by_itself or own.timed_out)
 
 
@@ -141,7 +143,7 @@ def _from_own_exit(known: SliceStatus, own: SlotProgress) -> SliceStatus:
     code = own.exit_code or 0
     if own.timed_out:  # after the signal its exit code means nothing
         return _with_end(known, own, State.TIMEOUT, "exceeded the time limit of a slice")
-    if own.lost_among == 1:
+    if own.oom_candidates == 1:
         reason = f"the kernel killed a process of it (out of memory); its command exited {code}"
         return _with_end(known, own, State.OUT_OF_MEMORY, reason)
     if own.check_exit is not None and code:
@@ -150,9 +152,9 @@ def _from_own_exit(known: SliceStatus, own: SlotProgress) -> SliceStatus:
         return replace(checked, evidence=EvidenceSource.CHECK, exit_code=0)
     state = State.FAILED if code else State.COMPLETED
     reason = state_reason(TaskReport(state, exit_code=code))
-    if own.lost_among:
+    if own.oom_candidates:
         reason += (
-            f"; the kernel killed a process of one of the {own.lost_among} slices that ran "
+            f"; the kernel killed a process of one of the {own.oom_candidates} slices that ran "
             "(out of memory)"
         )
     return _with_end(known, own, state, reason)
@@ -181,10 +183,10 @@ def _ended_from_outside(
         if not oom or (number == signal.SIGKILL and may_be_oom):
             return _ended_with_task(task, own)
     if not final and not _cause_stays_unknown(own, said):
-        how = signal_reason(own) if own.told else f"ended by signal {number}"
+        how = signal_reason(own) if own.signal_received else f"ended by signal {number}"
         reason = f"{how}; the cause is known after its task ends"
         return replace(_with_running_task(task, own), reason=reason)
-    if own.told and not (final and task.state in _SCRIPT_ENDED):
+    if own.signal_received and not (final and task.state in _SCRIPT_ENDED):
         report, _, reason = report_from_progress(own, cancelled=said.cancelled_at is not None)
         return _with_end(known, own, report.state, reason)
     return _from_own_exit(known, own)

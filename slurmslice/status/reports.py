@@ -86,7 +86,7 @@ class TaskReport(AttemptFacts):
     word: str = ""
     reason: str = ""
     completing: bool = False
-    step_exit: int = 0
+    highest_step_exit: int = 0
     steps: JobSteps | None = None
     exit_code_truncated: bool = False
     is_array_summary: bool = False

@@ -28,19 +28,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--dir", type=Path, default=DEFAULT_FOLDER, help="default: %(default)s")
     commands = parser.add_subparsers(dest="command", required=True)
-    place = argparse.ArgumentParser(add_help=False)
-    place.add_argument(
+    directory = argparse.ArgumentParser(add_help=False)
+    directory.add_argument(
         "--dir", type=Path, default=argparse.SUPPRESS, help="the cluster's folder (see above)"
     )
     up = commands.add_parser(
         "up",
-        parents=[place],
+        parents=[directory],
         help="start whatever does not run",
         description="Start whatever does not run. An option that is not given has its default,"
         " also where the cluster had another value: daemons are restarted to change it.",
     )
     _add_settings(up)
-    down = commands.add_parser("down", parents=[place], help="end every daemon and every job")
+    down = commands.add_parser("down", parents=[directory], help="end every daemon and every job")
     down.add_argument("--remove", action="store_true", help="delete the folder as well")
     make = commands.add_parser(
         "make-root",
@@ -49,8 +49,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     make.add_argument("slurm", choices=roots.SUITES, help="the release of Slurm")
     make.add_argument("--cache", type=Path, default=roots.CACHE, help="default: %(default)s")
-    commands.add_parser("status", parents=[place], help="say what runs")
-    commands.add_parser("shell", parents=[place], help="open a shell as the ordinary user")
+    commands.add_parser("status", parents=[directory], help="say what runs")
+    commands.add_parser("shell", parents=[directory], help="open a shell as the ordinary user")
     return parser
 
 

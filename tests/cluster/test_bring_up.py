@@ -80,8 +80,8 @@ def ended(cluster: Cluster, job: str, deadline: float = 60) -> list[str]:
 
     def all_rows() -> list[str]:
         found = rows(cluster, job)
-        open_rows = [row for row in found if row.startswith(("PENDING", "RUNNING"))]
-        return found if len(found) > 1 and not open_rows else []
+        unfinished_rows = [row for row in found if row.startswith(("PENDING", "RUNNING"))]
+        return found if len(found) > 1 and not unfinished_rows else []
 
     return cluster.wait_until(all_rows, deadline, f"the end of job {job}")
 

@@ -23,7 +23,7 @@ def ask(run: Run, name: str) -> Takes | None:
     if "doesn't allow an argument" in with_value:
         return Takes.NOTHING
     left = f"unrecognized option '{_NONE}'" in _complaint(run, f"--{name}")
-    return Takes.PERHAPS if left else Takes.VALUE
+    return Takes.OPTIONAL if left else Takes.VALUE
 
 
 _NONE = "--no-such-option"

@@ -44,7 +44,7 @@ case $SLURM_ARRAY_TASK_ID in
   2) until [ -e over ]; do sleep 0.2; done ;;
 esac
 """
-REFUSED = {
+REJECTED = {
     "account": ["--account=nosuch"],
     "array": ["--array=0-2000"],
     "feature": ["--constraint=nosuch"],
@@ -140,7 +140,7 @@ def of_the_cluster(recorder: Recorder) -> None:
 
 def refused(recorder: Recorder) -> None:
     """What sbatch refuses, and what it takes."""
-    for name, options in REFUSED.items():
+    for name, options in REJECTED.items():
         recorder.ask(f"refused-{name}", ["sbatch", "--parsable", *options, "--wrap=true"])
     ghost(recorder)
     taken = recorder.ask("taken", ["sbatch", "--parsable", "-o/dev/null", "--wrap=true"])

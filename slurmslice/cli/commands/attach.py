@@ -23,8 +23,8 @@ def command(words: tuple[str, ...]) -> int:
         raise BadInputError(
             "Give the number of one job.", "slurmslice attach [RUN] JOBID", code="missing-job"
         )
-    place = locate.find_run(words[0] if len(words) == 2 else None, changing=True)
-    run = open_run(place, changing=True)
+    directory = locate.find_run(words[0] if len(words) == 2 else None, changing=True)
+    run = open_run(directory, changing=True)
     number = attach(run, words[-1])
     message = f"Job {words[-1]} is now submission {number:03d} of {run.record.name}."
     emit_note("job-attached", message, job=words[-1], submission=number, run=run.record.name)

@@ -21,17 +21,20 @@ from slurmslice.run import locate
 @dry_run_option
 def command(run_name: str | None, keys: tuple[str, ...], dry_run: bool) -> int:
     """Cancel slices by key, range or pattern, or all slices of a run that have not ended."""
-    place = locate.find_run(run_name, changing=True, keys_of="cancel", keys=keys)
-    run = open_run(place, changing=True, read_only=dry_run)
+    directory = locate.find_run(run_name, changing=True, keys_of="cancel", keys=keys)
+    run = open_run(directory, changing=True, read_only=dry_run)
     rows = keys_from_words(run, keys)
     refresh(run)
     settle_doubts(run)
     if dry_run:
-        open_rows = sorted(chain.from_iterable(rows_to_cancel(run, rows).values()))
+        unfinished_rows = sorted(chain.from_iterable(rows_to_cancel(run, rows).values()))
     else:
-        open_rows = cancel(run, rows)
-    which, slices = key_ranges([run.table.keys[row] for row in open_rows]), len(open_rows)
-    if not open_rows:
+        unfinished_rows = cancel(run, rows)
+    which, slices = (
+        key_ranges([run.table.keys[row] for row in unfinished_rows]),
+        len(unfinished_rows),
+    )
+    if not unfinished_rows:
         emit_note("nothing-to-cancel", "Nothing was cancelled: these slices have ended.")
     elif dry_run:
         message = f"Would cancel {count_text(slices)}: {which}"

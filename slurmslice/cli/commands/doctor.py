@@ -40,9 +40,10 @@ def _show_slurm(engine: SlurmEngine, request: ResourceRequest) -> int:
     limits = engine.limits(request)
     fits = "unknown" if limits.at_once is None else str(limits.at_once)
     print_line(f"tasks of this request at once: {fits} ({limits.why})")
-    intake = engine.intake(request)
-    left = "no limit" if intake.tasks is None else f"{intake.tasks} more"
-    print_line(f"tasks that you can submit now: {left}{f' ({intake.why})' if intake.why else ''}")
+    queue_capacity = engine.queue_capacity(request)
+    left = "no limit" if queue_capacity.tasks is None else f"{queue_capacity.tasks} more"
+    reason = f" ({queue_capacity.why})" if queue_capacity.why else ""
+    print_line(f"tasks that you can submit now: {left}{reason}")
     header = ("PARTITION", "STATE", "MAX TIME", "NODES", "CPUS FREE", "CPUS", "MEM A NODE",
               "FIT NOW", "FIT", "REASON")  # fmt: skip
     rows = [

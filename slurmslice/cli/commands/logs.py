@@ -62,7 +62,7 @@ def command(
     run, rows = _named_slices(names) if chosen is None else _any_slices(names)
     poll(run)
     if chosen is not None:
-        rows = [row for row in rows if run.standings[row].state in chosen]
+        rows = [row for row in rows if run.statuses[row].state in chosen]
         if not rows:
             emit_note("none-in-state", "None of these slices is in one of these states.")
     if follow and len(rows) > 1:
@@ -72,10 +72,13 @@ def command(
             code="one-slice-only",
             slices=len(rows),
         )
-    several = len(rows) > 1 or (every and any(run.ledger.attempts[row] > 1 for row in rows))
+    several = len(rows) > 1 or (every and any(run.journal_state.attempts[row] > 1 for row in rows))
     request = _LogRequest(task=task, only_path=only_path, follow=follow, headers=several)
     for row in rows:
-        if (newest := run.ledger.of_row(row) or run.ledger.last_of(row)) is None:
+        if (
+            newest := run.journal_state.submission_of(row)
+            or run.journal_state.last_submission_of(row)
+        ) is None:
             _report_unsubmitted(run, row, alone=len(rows) == 1)
             continue
         _show_earlier(run, row, newest, request, every=every)
@@ -135,9 +138,11 @@ def _show_earlier(
     run: Run, row: int, newest: Submission, request: _LogRequest, *, every: bool
 ) -> None:
     """Show a slice's output in its earlier submissions, in order, or note their number."""
-    if run.ledger.attempts[row] < 2:
+    if run.journal_state.attempts[row] < 2:
         return
-    accepted = (s for s in run.ledger.submissions.values() if s.fate is SubmissionStatus.SUBMITTED)
+    accepted = (
+        s for s in run.journal_state.submissions.values() if s.status is SubmissionStatus.SUBMITTED
+    )
     earlier = [s for s in accepted if s.number < newest.number and row in s.places]
     for submission in earlier if every else ():
         _show(run, row, submission, replace(request, follow=False), "an earlier attempt")
@@ -150,7 +155,7 @@ def _show_earlier(
 
 def _show_newest(run: Run, row: int, newest: Submission, request: _LogRequest) -> None:
     """Show a slice's newest output; if it failed without output, the log of its array task."""
-    standing = run.standings[row]
+    standing = run.statuses[row]
     how = f"{standing.state}: {standing.reason}"
     silent = standing.state.failed and not _has_output(_log_path(run, row, newest, task=False))
     if silent and not request.task:
@@ -222,20 +227,20 @@ def _has_output(path: Path) -> bool:
 
 def _log_path(run: Run, row: int, submission: Submission, *, task: bool) -> Path:
     if task:
-        return run.place.task_log(submission.number, submission.index_of(row))
-    return run.place.log(submission.number, run.table.log_of(row))
+        return run.directory.task_log(submission.number, submission.array_index_of(row))
+    return run.directory.log(submission.number, run.table.log_name(row))
 
 
 def _explain_no_output(run: Run, row: int, submission: Submission, more: str = "") -> None:
     """Note the reason: the slice wrote nothing, or its log was deleted or moved."""
     path = _log_path(run, row, submission, task=False)
     index, slot = submission.places[row]
-    log = run.place.read_task_log(submission.number, index)
+    log = run.directory.read_task_log(submission.number, index)
     wrote = parse_progress(log or _worker_lines(run, row, submission), submission.job)
     if slot in wrote.slots and not path.exists():  # a task creates the log before the command
         gone = f"The slice began, but its log {relative_path(path)} was deleted or moved. {more}"
         emit_note("log-gone", gone.rstrip(), path=path)
-    elif run.standings[row].state.final or submission.number != run.ledger.holder[row]:
+    elif run.statuses[row].state.final or submission.number != run.journal_state.holder[row]:
         emit_note("slice-wrote-nothing", f"The slice itself wrote nothing. {more}".rstrip())
     else:
         emit_note("no-output-yet", "The slice has written nothing yet.")
@@ -243,7 +248,7 @@ def _explain_no_output(run: Run, row: int, submission: Submission, more: str = "
 
 def _worker_lines(run: Run, row: int, submission: Submission) -> bytes:
     """Return the lines about a task that the workers of this machine wrote."""
-    return run.place.read_worker_lines(submission.number, submission.index_of(row))
+    return run.directory.read_worker_lines(submission.number, submission.array_index_of(row))
 
 
 def _read_log(run: Run, row: int, path: Path, follow: bool) -> Iterator[bytes]:
@@ -252,7 +257,7 @@ def _read_log(run: Run, row: int, path: Path, follow: bool) -> Iterator[bytes]:
     file: BinaryIO | None = None
     with contextlib.ExitStack() as opened:
         while True:
-            ended = run.standings[row].state.final
+            ended = run.statuses[row].state.final
             if file is None and path.exists():
                 file = opened.enter_context(open(files.open_regular(path), "rb"))
             if file is not None:

@@ -33,11 +33,11 @@ def find_existing(
     """
     if not os.path.exists(path):  # also False for a name that is too long; creation reports that
         return None, None
-    place = RunDirectory.open(path)
-    different = place.record().differences(record)
+    directory = RunDirectory.open(path)
+    different = directory.record().differences(record)
     if not different:
-        return place, None
-    there = Run(place, engine)
+        return directory, None
+    there = Run(directory, engine)
     ours = (there.record.engine, there.record.cluster) == (record.engine, record.cluster)
     if not (ours and is_replaceable(there)):
         raise BadInputError(
@@ -56,13 +56,13 @@ def create_or_replace_run(
 ) -> RunDirectory:
     """Create the run; replace the given one if there is one."""
     if replaced is None:
-        place = create_run(record, new, path)
+        directory = create_run(record, new, path)
     else:
-        place = replace_refused_run(replaced, record, new)
+        directory = replace_refused_run(replaced, record, new)
         message = f"Replaced the earlier run {record.name}: Slurm had rejected it."
         emit_note("run-replaced", message, run=record.name)
     locate.remember_run(path)
-    return place
+    return directory
 
 
 _SCRIPT_DIFFERENCES = ("command:", "setup:", "check:")
@@ -79,10 +79,10 @@ def _ways_out(there: Run, record: RunRecord, different: list[str]) -> Iterator[s
         else:
             yield (
                 f"To continue it, changed:    edit the #SBATCH lines of "
-                f"{relative_path(there.place.script)}, then slurmslice run {name}"
+                f"{relative_path(there.directory.script)}, then slurmslice run {name}"
             )
     if any(line.startswith(_SCRIPT_DIFFERENCES) for line in different):
-        yield f"To edit its command:        {quote(relative_path(there.place.script))}"
-    if not there.ledger.submissions:
-        path = quote(relative_path(there.place.path))
+        yield f"To edit its command:        {quote(relative_path(there.directory.script))}"
+    if not there.journal_state.submissions:
+        path = quote(relative_path(there.directory.path))
         yield f"To delete it (nothing was submitted yet):  rm -r {path}"

@@ -64,23 +64,25 @@ def command(options: NewRunOptions, dry_run: bool, print_: bool, whole: bool) ->
         message = f"--dry-run: no run was created. It would be {relative_path(path)}."
         emit_note("run-not-created", message, path=path)
         return
-    place = create_or_replace_run(record, new, path, replaced)
-    _show_next_steps(place, record, new.table)
+    directory = create_or_replace_run(record, new, path, replaced)
+    _show_next_steps(directory, record, new.table)
 
 
-def _show_next_steps(place: RunDirectory, record: RunRecord, table: SliceTable) -> None:
+def _show_next_steps(directory: RunDirectory, record: RunRecord, table: SliceTable) -> None:
     """Print the run directory, the files to read, and the commands that submit the run."""
-    write_data((os.fsencode(relative_path(place.path)) + b"\n",))
+    write_data((os.fsencode(relative_path(directory.path)) + b"\n",))
     print_message("Read, and edit if necessary:")
-    print_message(f"  {relative_path(place.script)}")
+    print_message(f"  {relative_path(directory.script)}")
     print_message("Read:")
-    print_message(f"  {relative_path(place.slices)}   (the slices)")
+    print_message(f"  {relative_path(directory.slices)}   (the slices)")
     if not record.direct:
-        print_message(f"  {relative_path(place.task_table(1))}   (the slice of each array index)")
+        print_message(
+            f"  {relative_path(directory.task_table(1))}   (the slice of each array index)"
+        )
     print_message(f"Try the first two:  slurmslice submit {record.name} --only 2")
     print_message(f"Submit all:         slurmslice submit {record.name}")
     first = table.keys.of(parse_array(record.first).indices)
-    by_hand = f"sbatch {quote(relative_path(place.script))}"
+    by_hand = f"sbatch {quote(relative_path(directory.script))}"
     if len(first) == record.slices:
         print_message(f"Or by hand:         {by_hand}")
     else:

@@ -58,8 +58,8 @@ def command(
     """
     words, changes = typed_words_and_request()
     chosen = parse_states(states)
-    place = locate.find_run(run_name, changing=True, keys_of="resubmit", keys=keys)
-    run = open_run(place, changing=True, read_only=dry_run)
+    directory = locate.find_run(run_name, changing=True, keys_of="resubmit", keys=keys)
+    run = open_run(directory, changing=True, read_only=dry_run)
     rows = keys_from_words(run, keys + words)
     if max_failures is not None:
         change_max_failures(run, max_failures)
@@ -68,10 +68,13 @@ def command(
         again=functools.partial(_same_choice, states, keys + words),
         nothing=functools.partial(_note_nothing, rows),
     )  # fmt: skip
-    left_out = sum(len(c.rows) for c in counts_by_state(run, rows) if c.state is State.CANCELLED)
-    if left_out and (chosen is None or State.CANCELLED not in chosen):
-        message = f"Left out: {count_text(left_out, 'CANCELLED slice')}. To include them: --state CANCELLED"
-        emit_note("cancelled-left-out", message, state=State.CANCELLED, slices=left_out)
+    left_out_rows = sum(
+        len(c.rows) for c in counts_by_state(run, rows) if c.state is State.CANCELLED
+    )
+    if left_out_rows and (chosen is None or State.CANCELLED not in chosen):
+        slices = count_text(left_out_rows, "CANCELLED slice")
+        message = f"Left out: {slices}. To include them: --state CANCELLED"
+        emit_note("cancelled-left-out", message, state=State.CANCELLED, slices=left_out_rows)
     return code
 
 
@@ -88,8 +91,12 @@ def _note_nothing(rows: Sequence[int] | None, run: Run) -> None:
         f"Nothing was resubmitted: none of these slices has failed. Now: {states}.",
         states={str(c.state): c.keys for c in now},
     )
-    open_rows = (row for c in now if c.state.in_flight for row in c.rows)
-    if any(row in held.cancelled for row in open_rows if (held := run.ledger.of_row(row))):
+    unfinished_rows = (row for c in now if c.state.in_flight for row in c.rows)
+    if any(
+        row in held.cancelled
+        for row in unfinished_rows
+        if (held := run.journal_state.submission_of(row))
+    ):
         emit_note(
             "cancel-not-finished",
             "Slurm has not removed the cancelled slices yet. Try again in a moment.",

@@ -77,7 +77,7 @@ def command(
             return 0
         run, plan = opened
     _record_attempts(run, max_attempts)
-    if run.place.read_only and plan:
+    if run.directory.read_only and plan:
         show_plan(run, plan, nothing_waits)
         return 0
     return follow_live(run, FollowOptions(interval=interval, plan=plan))
@@ -101,7 +101,7 @@ def _open_new(
             "run-continued", f"Continuing {record.name} in {relative_path(path)}", run=record.name
         )
         run = open_run(same, changing=True, read_only=dry_run)
-        if run.ledger.held or options.max_failures != run.max_failures:
+        if run.journal_state.held or options.max_failures != run.max_failures:
             _record_failure_limit(run, options.max_failures)
         return run, _plan(run, NO_REQUEST)
     _refuse_if_never_runs(show_preview(record, new, engine))
@@ -112,7 +112,7 @@ def _open_new(
         emit_note("run-not-created", message, path=path)
         return None
     run = Run(create_or_replace_run(record, new, path, replaced), engine)
-    run.unsent_at = run.clock()  # the script is new: nobody can have submitted it by hand
+    run.unsubmitted_at = run.clock()  # the script is new: nobody can have submitted it by hand
     # If requests differ, a later slice may request more than the first: check all of them.
     return run, checked_plan(run, choose_waiting(None), NO_REQUEST) if record.per_slice else None
 
@@ -121,7 +121,7 @@ def _plan(run: Run, changes: ResourceRequest) -> Plan:
     """Plan the submission of the waiting slices of an existing run."""
     if changes:
         _check_waiting(run, changes)
-    if run.place.read_only:
+    if run.directory.read_only:
         refresh(run)
         find_requeued_before(run, choose_waiting(None), "run")
     return checked_plan(run, choose_waiting(None), changes)
@@ -138,9 +138,9 @@ def _record_attempts(run: Run, wanted: int | None) -> None:
     if recorded and not is_typed("max_attempts"):
         _policy_kept("max-attempts", recorded, wanted)
         return
-    if not run.place.read_only:
+    if not run.directory.read_only:
         record_max_attempts(run, wanted)
-    verb = "Would record" if run.place.read_only else "Recorded"
+    verb = "Would record" if run.directory.read_only else "Recorded"
     message = f"{verb} --max-attempts {wanted}; it was {recorded or 1}."
     emit_note("policy-recorded", message, max_attempts=wanted, before=recorded or 1)
 
@@ -174,10 +174,10 @@ def _check_waiting(run: Run, changes: ResourceRequest) -> None:
     """
     refresh(run)
     name, options = quote(run.record.name), str(changes)
-    tally = run.standings.tally()
-    queued = tally.get(State.PENDING, 0) + tally.get(State.SUBMITTED, 0)
+    state_counts = run.statuses.state_counts()
+    queued = state_counts.get(State.PENDING, 0) + state_counts.get(State.SUBMITTED, 0)
     again = f"slurmslice cancel {name}, then slurmslice resubmit {name} --state CANCELLED {options}"
-    if not tally.get(State.WAITING):
+    if not state_counts.get(State.WAITING):
         failed = f"For failed slices: slurmslice resubmit {name} {options}"
         raise BadInputError(
             f"No slice of the run {run.record.name} waits, so {options} would change nothing.",

@@ -102,14 +102,14 @@ def _table() -> None:
     )
 
 
-def _record(place: RunDirectory) -> dict[str, object]:
-    record = place.record()
-    standings = StatusTable(replay_events(place.events(), record.slices))
-    standings.read(place.read_states(0)[0])
-    states = standings.tally()
+def _record(directory: RunDirectory) -> dict[str, object]:
+    record = directory.record()
+    statuses = StatusTable(replay_events(directory.events(), record.slices))
+    statuses.read(directory.read_states(0)[0])
+    states = statuses.state_counts()
     return {
         "run": record.name,
-        "directory": str(place.path),
+        "directory": str(directory.path),
         "engine": record.engine,
         "cluster": record.cluster,
         "slices": record.slices,
@@ -120,5 +120,5 @@ def _record(place: RunDirectory) -> dict[str, object]:
         "waiting": states.get(State.WAITING, 0),
         "created_at": record.created_at,
         "command": command_with_placeholders(record.command),
-        "edited": place.script_edited,
+        "edited": directory.script_edited,
     }

@@ -45,7 +45,7 @@ def command(
     named = keys_from_words(run, keys)
     looked = poll(run)
     among = range(len(run.table)) if named is None else named
-    rows = [r for r in among if chosen is None or run.standings[r].state in chosen]
+    rows = [r for r in among if chosen is None or run.statuses[r].state in chosen]
     if as_json:
         from slurmslice.reports.records import run_json
 
@@ -56,7 +56,7 @@ def command(
         _print_counts(run)
     for found in (*looked.notes, *duplicate_job_notes(run), *notes_on_silence(looked)):
         print_note(found)
-    if not looked.learnt:
+    if not looked.any_answered:
         emit_note("no-source-answered", "No source answered: these are the states last seen.")
         return 3
     return run_exit_code(run) if set_exit_code else 0
@@ -66,8 +66,6 @@ def _print_counts(run: Run) -> None:
     where = (
         f"{run.record.engine} on {run.record.cluster}" if run.record.cluster else run.record.engine
     )
-    headline = (
-        f"{run.record.name}: {count_text(len(run.table))}, {where}, {relative_path(run.place.path)}"
-    )
+    headline = f"{run.record.name}: {count_text(len(run.table))}, {where}, {relative_path(run.directory.path)}"
     emit_note("run-summary", headline, run=run.record.name, slices=len(run.table))
     print_summary(run)

@@ -27,8 +27,8 @@ def command(words: tuple[str, ...], dry_run: bool) -> int:
             code="too-many-words",
         )
     limit = _limit(words[-1])
-    place = locate.find_run(words[0] if len(words) == 2 else None, changing=True)
-    run = open_run(place, changing=True, read_only=dry_run)
+    directory = locate.find_run(words[0] if len(words) == 2 else None, changing=True)
+    run = open_run(directory, changing=True, read_only=dry_run)
     poll(run)  # ended arrays need no share of the throttle
     if dry_run:
         arrays = len(run.in_flight())

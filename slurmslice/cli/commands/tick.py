@@ -39,10 +39,10 @@ def command(run_name: str | None, set_exit_code: bool) -> int:
     print_taken(run, fed.taken)
     for found in (*looked.notes, *notes_on_silence(looked)):
         print_note(found)
-    fed.check(passing=looked.learnt)
+    fed.check(temporary=looked.any_answered)
     if run.finished:
         print_summary(run)
     else:
-        emit_note("progress", click.unstyle(progress_line(run.standings.tally())))
+        emit_note("progress", click.unstyle(progress_line(run.statuses.state_counts())))
         note_waiting(run, fed)
     return run_exit_code(run) if set_exit_code else 0

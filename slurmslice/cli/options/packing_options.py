@@ -85,7 +85,7 @@ def _slice_seconds(slice_time: str | None, command: Command) -> float:
                 value=slice_time,
             )
         return seconds
-    found = (_median_seconds(place) for place in _earlier_runs(command))
+    found = (_median_seconds(directory) for directory in _earlier_runs(command))
     measured = next((seconds for seconds in found if seconds is not None), None)
     if measured is None:
         raise BadInputError(
@@ -105,25 +105,25 @@ def _earlier_runs(command: Command) -> list[RunDirectory]:
     template = command_with_placeholders(command)
     found = []
     for path in locate.runs_here():
-        place = RunDirectory(path)
+        directory = RunDirectory(path)
         try:
-            same = command_with_placeholders(place.record().command) == template
+            same = command_with_placeholders(directory.record().command) == template
         except SlurmsliceError:
             continue
         if same:
-            found.append(place)
+            found.append(directory)
     return found
 
 
-def _median_seconds(place: RunDirectory) -> float | None:
+def _median_seconds(directory: RunDirectory) -> float | None:
     """Return the median duration of completed slices in seconds; None if there is none."""
     from slurmslice.run.journal_state import replay_events
     from slurmslice.run.statuses import StatusTable
 
-    record: RunRecord = place.record()
-    standings = StatusTable(replay_events(place.events(), record.slices))
-    standings.read(place.read_states(0)[0])
-    done = islice(standings.rows_in({State.COMPLETED}), _SAMPLE)
-    times = [standings[row].elapsed_s for row in done]
+    record: RunRecord = directory.record()
+    statuses = StatusTable(replay_events(directory.events(), record.slices))
+    statuses.read(directory.read_states(0)[0])
+    done = islice(statuses.rows_in({State.COMPLETED}), _SAMPLE)
+    times = [statuses[row].elapsed_s for row in done]
     known = [seconds for seconds in times if seconds is not None]
     return max(statistics.median(known), _SHORTEST_S) if known else None

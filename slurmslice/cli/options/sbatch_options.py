@@ -77,7 +77,7 @@ def _param(names: list[str], takes: Takes) -> click.Option:
     match takes:
         case Takes.NOTHING:
             return click.Option(names, flag_value="", default=None, hidden=True)
-        case Takes.PERHAPS:
+        case Takes.OPTIONAL:
             return OptionalValue(names, default=None, hidden=True)
         case Takes.VALUE:
             return click.Option(names, default=None, hidden=True)

@@ -86,7 +86,7 @@ def _note_interrupted(run: Run) -> None:
         emit_note("slices-stopped", message)
         return
     if run.in_flight():
-        waiting = "" if run.ledger.held else waiting_message(run)
+        waiting = "" if run.journal_state.held else waiting_message(run)
         which = "Slices in the queue" if waiting else "The slices"
         emit_note(
             "jobs-keep-running", f"{which} keep running without this window.", all=not waiting
@@ -96,7 +96,7 @@ def _note_interrupted(run: Run) -> None:
         note_how_to_return(run)
     elif not run.finished:
         name = run.record.name
-        options = suggest_options(run.ledger.refusal)
+        options = suggest_options(run.journal_state.rejection)
         emit_note(
             "run-kept",
             f"The run is kept; none of its slices is in the queue. To continue: slurmslice run "
@@ -143,17 +143,17 @@ class Progress:
         """Show the states of the run after a poll and a submission."""
         if self.interrupted:
             raise KeyboardInterrupt
-        passing = fed.error and not isinstance(fed.error, SubmissionRejectedError)
-        silences = (*looked.silences, *([fed.waits] if passing else []))
-        if fed.taken or looked.notes or silences != self._silences:
+        temporary = fed.error and not isinstance(fed.error, SubmissionRejectedError)
+        no_answer_reasons = (*looked.no_answer_reasons, *([fed.waits] if temporary else []))
+        if fed.taken or looked.notes or no_answer_reasons != self._silences:
             self.end()
         print_taken(run, fed.taken)
         for found in looked.notes:
             print_note(found)
-        if silences != self._silences:
-            for silence in silences:
+        if no_answer_reasons != self._silences:
+            for silence in no_answer_reasons:
                 emit_note("no-answer", f"No answer: {silence}")
-            self._silences = silences
+            self._silences = no_answer_reasons
         hints = notes_on_blocked_slices(run)
         if hints and hints != self._blocked:
             self.end()
@@ -161,7 +161,9 @@ class Progress:
                 print_note(hint)
             self._blocked = hints
         why = f" (waiting: {fed.waits})" if fed.waits and not fed.error else ""
-        line = progress_line(run.standings.tally()) + printable_line(pending_reason(run) + why)
+        line = progress_line(run.statuses.state_counts()) + printable_line(
+            pending_reason(run) + why
+        )
         if self._terminal:
             self._paint(line)
         elif line == self._line or time.monotonic() - self._last_line_at < PLAIN_LINE_EVERY_S:
@@ -174,10 +176,10 @@ class Progress:
     def show_watched(self, run: Run, looked: PollResult) -> None:
         """Show a poll of ``watch``. Mention queued slices and held arrays once."""
         waiting = Note("waiting", waiting_message(run), {"slices": waiting_count(run)})
-        shown = [waiting] if run.ledger.queue else []
+        shown = [waiting] if run.journal_state.queue else []
         if held := note_on_throttle(run):
             shown.append(held)
-        for one in shown if not run.ledger.held else ():
+        for one in shown if not run.journal_state.held else ():
             if one.code not in self._mentioned:
                 self.end()
                 print_note(one)
@@ -210,7 +212,7 @@ def progress_line(states: Mapping[State, int]) -> str:
 
 def pending_reason(run: Run) -> str:
     """Return why slices are pending if none runs; empty if one runs or none is pending."""
-    states = run.standings.tally()
+    states = run.statuses.state_counts()
     if State.RUNNING in states or State.PENDING not in states:
         return ""
-    return f" ({frequent_reasons(run, run.standings.rows_in({State.PENDING}))})"
+    return f" ({frequent_reasons(run, run.statuses.rows_in({State.PENDING}))})"

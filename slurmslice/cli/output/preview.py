@@ -34,8 +34,11 @@ def show_preview(record: RunRecord, new: RunInputs, engine: Engine) -> TaskLimit
         the engine's limits for these tasks; None if the engine did not answer.
     """
     typed = request_groups(record, new.table)
-    counted = partial(record.counted, minutes=engine.counts_whole_minutes)
-    of = [replace(one, options=counted(one.options), request=counted(one.request)) for one in typed]
+    with_rounded_time = partial(record.with_rounded_time, minutes=engine.counts_whole_minutes)
+    of = [
+        replace(one, options=with_rounded_time(one.options), request=with_rounded_time(one.request))
+        for one in typed
+    ]
     limits, fewest = _limits(engine, of)
     exactly = engine.runs_in_process
     most = _tasks_at_once(record, of, limits.at_once if limits else None, exactly=exactly)
@@ -72,7 +75,7 @@ def show_preview(record: RunRecord, new: RunInputs, engine: Engine) -> TaskLimit
 def _commands(record: RunRecord, table: SliceTable) -> Iterator[str]:
     """Return the command of the first slice, and of the last one if there are several."""
     for row in sorted({0, len(table) - 1}):
-        columns = dict(zip(table.columns, table.values_of(row), strict=True))
+        columns = dict(zip(table.columns, table.column_values(row), strict=True))
         yield slice_command_line(record.command, table.keys[row], columns)
 
 
@@ -236,13 +239,13 @@ def _packing(record: RunRecord, of: Sequence[RequestGroup]) -> Note | None:
     packing, slices = record.packing, sum(group.slices for group in of)
     tasks = sum(group.tasks for group in of)
     alike = " with the same request" if len(of) > 1 else ""
-    turns = f", {packing.at_once} at a time" if packing.at_once > 1 else ""
+    rounds = f", {packing.at_once} at a time" if packing.at_once > 1 else ""
     cut = record.pack not in {None, "auto"} and packing.pack < min(int(record.pack or 1), slices)
     why = " (more do not fit into the partition's time limit)" if cut else ""
     carried = f"{'up to ' if alike else ''}{count_text(packing.pack)}{alike}"
     return Note(
         "packing",
-        f"{count_text(tasks, 'array task')} of {carried}{turns}{why}; {_asked_for(request(of))} a task",
+        f"{count_text(tasks, 'array task')} of {carried}{rounds}{why}; {_asked_for(request(of))} a task",
         {"tasks": tasks, "pack": packing.pack, "at_once": packing.at_once, "cut": cut,
          "options": dict(request(of))},
     )  # fmt: skip
@@ -279,8 +282,8 @@ def print_taken(run: Run, taken: list[AcceptedSubmission]) -> None:
         )  # fmt: skip
         for found in one.notes:
             print_note(found, "  ")
-        if one.starved:
-            keys = key_ranges([run.table.keys[row] for row in one.starved])
+        if one.short_of_memory:
+            keys = key_ranges([run.table.keys[row] for row in one.short_of_memory])
             emit_note(
                 "memory-not-raised",
                 f"  {keys} exceeded their memory before, and request as much again. If they fail: "

@@ -20,7 +20,7 @@ def settle_doubts(run: Run) -> None:
     Raises:
         NoAnswer: Slurm cannot be asked for them.
     """
-    if doubts := run.ledger.in_doubt():
+    if doubts := run.journal_state.unconfirmed():
         emit_note(
             "looking-for-submission",
             f"Looking for submission {doubts[0].number:03d} for up to {FENCE_AFTER_S:.0f} s: it is not "

@@ -52,28 +52,30 @@ def submit_or_show(
         the exit code.
     """
     refresh(run)
-    if not run.place.read_only:
+    if not run.directory.read_only:
         settle_doubts(run)
     find_requeued_before(run, choose, verb)
     plan = checked_plan(run, choose, changes)
-    if run.place.read_only:
+    if run.directory.read_only:
         show_plan(run, plan, nothing)
         return 0
     try:
         fed = execute_plan(run, plan, verb)
         print_taken(run, fed.taken)
         note_left_out(run, fed)
-        fed.check(passing=False)
+        fed.check(temporary=False)
     except EngineError as why:
         options = (
             suggest_options(why.message).split() if isinstance(why, SubmissionRejectedError) else []
         )
         line = quote_words(("slurmslice", verb, run.record.name, *again(options)))
         changed = ", with a changed request" if options else ""
-        kept = f"The run is kept: {relative_path(run.place.path)}. To try again{changed}: {line}"
+        kept = (
+            f"The run is kept: {relative_path(run.directory.path)}. To try again{changed}: {line}"
+        )
         emit_note("run-kept", kept, run=run.record.name, command=line)
         raise
-    if not fed.taken and not run.ledger.queue:
+    if not fed.taken and not run.journal_state.queue:
         nothing(run)
         return 0
     return _finish(run, fed)
@@ -92,7 +94,7 @@ def checked_plan(run: Run, choose: ChooseRows, changes: Mapping[str, str]) -> Pl
         option = less.option
         keys = key_ranges([run.table.keys[row] for row in rows])
         found = f"--{option}={less.now} is less than the {less.before} that {keys} had"
-        if less.far and changes.get(option, "").isdecimal():
+        if less.far_lower and changes.get(option, "").isdecimal():
             raise BadInputError(
                 f"{found}. Nothing was submitted.",
                 f"For {changes[option]} times as much: --{option} {changes[option]}x. To request "
@@ -110,9 +112,11 @@ def checked_plan(run: Run, choose: ChooseRows, changes: Mapping[str, str]) -> Pl
 
 def note_left_out(run: Run, fed: SubmitOutcome) -> None:
     """Name the slices of the plan that were not submitted, because they changed meanwhile."""
-    if fed.left_out:
-        message = f"Left out, because they changed meanwhile: {_describe_slices(run, fed.left_out)}"
-        emit_note("slices-left-out", message, **_slice_fields(run, fed.left_out))
+    if fed.left_out_rows:
+        message = (
+            f"Left out, because they changed meanwhile: {_describe_slices(run, fed.left_out_rows)}"
+        )
+        emit_note("slices-left-out", message, **_slice_fields(run, fed.left_out_rows))
 
 
 def change_max_failures(run: Run, limit: int) -> None:
@@ -128,7 +132,7 @@ def change_max_failures(run: Run, limit: int) -> None:
     if limit != run.max_failures:
         before = run.max_failures
         record_max_failures(run, limit)
-        verb = "Would record" if run.place.read_only else "Recorded"
+        verb = "Would record" if run.directory.read_only else "Recorded"
         message = f"{verb} --max-failures {limit or 'none'}."
         emit_note("policy-recorded", message, max_failures=limit, before=before)
     if not reason_to_hold(run):
@@ -141,19 +145,19 @@ def release_held(run: Run) -> None:
     Slices with an edited script are cancelled first and then submitted again; this waits until
     Slurm has removed them. A dry run only names the slices.
     """
-    result, dry_run = release(run), run.place.read_only
-    if renewed := result.renewed:
+    result, dry_run = release(run), run.directory.read_only
+    if to_resubmit := result.to_resubmit:
         emit_note(
             "held-slices-replaced",
-            f"{'Would cancel' if dry_run else 'Cancelled'} {_describe_slices(run, renewed)} that "
+            f"{'Would cancel' if dry_run else 'Cancelled'} {_describe_slices(run, to_resubmit)} that "
             "the circuit breaker held with the script before its edit. They are submitted again.",
-            **_slice_fields(run, renewed), dry_run=dry_run,
+            **_slice_fields(run, to_resubmit), dry_run=dry_run,
         )  # fmt: skip
     if released := result.released:
         verb = "Would release" if dry_run else "Released"
         message = f"{verb} {_describe_slices(run, released)} that the circuit breaker held."
         emit_note("held-slices-released", message, **_slice_fields(run, released), dry_run=dry_run)
-    if renewed and not (dry_run or wait_until_cancelled(run, renewed)):
+    if to_resubmit and not (dry_run or wait_until_cancelled(run, to_resubmit)):
         name = quote(run.record.name)
         message = f"Slurm has not removed them yet. To submit them later: slurmslice run {name}"
         emit_note("cancel-not-finished", message)
@@ -183,11 +187,11 @@ def _finish(run: Run, fed: SubmitOutcome) -> int:
 
 def note_waiting(run: Run, fed: SubmitOutcome) -> None:
     """Print how many slices wait, why, and the command that submits them."""
-    if run.ledger.held:
-        again = [row for row in run.ledger.queue if run.ledger.attempts[row]]
+    if run.journal_state.held:
+        again = [row for row in run.journal_state.queue if run.journal_state.attempts[row]]
         if again:
             wait = "slice waits" if len(again) == 1 else "slices wait"
-            message = f"{len(again)} {wait} for resubmission, {run.ledger.held}."
+            message = f"{len(again)} {wait} for resubmission, {run.journal_state.held}."
             emit_note("resubmitted-but-held", message, slices=len(again))
         emit_note("next-step", next_step(run))
         return
@@ -202,7 +206,7 @@ def show_plan(run: Run, plan: Plan, nothing: Callable[[Run], None]) -> None:
     """Print the first submissions of a plan and the number of others, or ``nothing``."""
     for found in plan.notes:
         print_note(found)
-    if run.ledger.held:
+    if run.journal_state.held:
         return
     submissions = plan.submissions(run)
     first = list(islice(submissions, _SHOWN))
@@ -239,7 +243,7 @@ def _show_submission(run: Run, submission: PlannedSubmission) -> None:
         "sbatch",
         "--parsable",
         *submission.overrides.to_argv(),
-        relative_path(run.place.script),
+        relative_path(run.directory.script),
         *submission.arguments,
     ]
     print_line(quote_words(words))

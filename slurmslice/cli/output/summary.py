@@ -21,8 +21,8 @@ def print_summary(run: Run) -> None:
     """Print counts with key ranges to stdout, and advice to stderr."""
     for one in counts_by_state(run):
         print_line(f" {len(one.rows):>7}  {one.keys}  ({one.why})", colored_state(one.state, 14))
-    if run.ledger.refusal:
-        emit_note("submission-rejected", run.ledger.refusal)
+    if run.journal_state.rejection:
+        emit_note("submission-rejected", run.journal_state.rejection)
     for found in notes_on_blocked_slices(run):
         print_note(found)
     if hint := _waiting_beside_running(run):
@@ -33,28 +33,28 @@ def print_summary(run: Run) -> None:
 
 def notes_on_silence(looked: PollResult) -> Iterator[Note]:
     """Return a note for each source that did not answer."""
-    return (Note("no-answer", f"No answer: {silence}") for silence in looked.silences)
+    return (Note("no-answer", f"No answer: {silence}") for silence in looked.no_answer_reasons)
 
 
 def _waiting_beside_running(run: Run) -> str:
     """Return the message on queued slices while others are in flight; empty if there are none."""
-    if run.ledger.held or not (run.ledger.queue and run.in_flight()):
+    if run.journal_state.held or not (run.journal_state.queue and run.in_flight()):
         return ""
     return f"{waiting_message(run)} If one of them is running already, there is nothing to do."
 
 
 def waiting_message(run: Run, why: str = "not in the queue yet") -> str:
     """Return how many slices wait, why, and what submits them; empty if no slice waits."""
-    if queued := len(run.ledger.queue):
+    if queued := len(run.journal_state.queue):
         commands = _commands_to_continue(run)
         return f"{count_text(queued)} waiting ({why}). To submit them as there is room: {commands}."
-    name, waiting = quote(run.record.name), run.standings.tally().get(State.WAITING, 0)
+    name, waiting = quote(run.record.name), run.statuses.state_counts().get(State.WAITING, 0)
     return f"{count_text(waiting)} waiting. To submit: slurmslice submit {name}" if waiting else ""
 
 
 def waiting_count(run: Run) -> int:
     """Return the number of queued slices; if there are none, of slices that nobody has queued."""
-    return len(run.ledger.queue) or run.standings.tally().get(State.WAITING, 0)
+    return len(run.journal_state.queue) or run.statuses.state_counts().get(State.WAITING, 0)
 
 
 def note_on_throttle(run: Run) -> Note | None:
@@ -78,19 +78,19 @@ def _commands_to_continue(run: Run) -> str:
 
 def notes_on_blocked_slices(run: Run) -> tuple[Note, ...]:
     """Return a note on each reason why pending slices cannot start, with the commands to type."""
-    if run.ledger.held:
+    if run.journal_state.held:
         return ()
     # An array held for the throttle is not blocked: the process that follows the run releases it.
-    held = {number for number, given in run.ledger.submissions.items() if given.share == 0}
-    pending = run.standings.rows_in({State.PENDING})
-    pending = [row for row in pending if run.standings[row].submission not in held]
-    blockers = {text: find_blocking_reason(text) for text in run.standings.reasons(pending)}
+    held = {number for number, given in run.journal_state.submissions.items() if given.share == 0}
+    pending = run.statuses.rows_in({State.PENDING})
+    pending = [row for row in pending if run.statuses[row].submission not in held]
+    blockers = {text: find_blocking_reason(text) for text in run.statuses.reasons(pending)}
     notes = []
     for blocker in dict.fromkeys(filter(None, blockers.values())):
-        rows = [row for row in pending if blockers[run.standings[row].reason] == blocker]
+        rows = [row for row in pending if blockers[run.statuses[row].reason] == blocker]
         keys = key_ranges([run.table.keys[row] for row in rows])
         message = f"{keys}: will not start ({blocker.slurm_reason}), it {blocker.explanation}."
-        job = (run.job_of(run.standings[rows[0]]) or "").partition("_")[0]
+        job = (run.array_task_of(run.statuses[rows[0]]) or "").partition("_")[0]
         advice = blocker.advice.format(job=job) or _how_to_resubmit(
             run, rows, blocker.options_to_change
         )
@@ -105,15 +105,17 @@ UNKNOWN_AFTER_S = 600.0
 
 def _notes_on_unknown_slices(run: Run) -> list[Note]:
     """Return a note on slices that Slurm does not know although it answers, if there are any."""
-    rows = run.standings.rows_in(IN_FLIGHT_STATES)
-    if not any(map(is_unknown_to_slurm, run.standings.reasons(rows))):
+    rows = run.statuses.rows_in(IN_FLIGHT_STATES)
+    if not any(map(is_unknown_to_slurm, run.statuses.reasons(rows))):
         return []
     old = {
-        n for n, s in run.ledger.submissions.items() if run.clock() - s.intent.at >= UNKNOWN_AFTER_S
+        n
+        for n, s in run.journal_state.submissions.items()
+        if run.clock() - s.intent.at >= UNKNOWN_AFTER_S
     }
-    standings = ((row, run.standings[row]) for row in rows)
+    statuses = ((row, run.statuses[row]) for row in rows)
     lost = [
-        row for row, one in standings if one.submission in old and is_unknown_to_slurm(one.reason)
+        row for row, one in statuses if one.submission in old and is_unknown_to_slurm(one.reason)
     ]
     if not lost:
         return []
@@ -128,7 +130,9 @@ def _how_to_resubmit(
 ) -> str:
     """Return the two lines that cancel slices and resubmit them, perhaps with a new request."""
     name = quote(run.record.name)
-    others = sum(n for state, n in run.standings.tally().items() if not state.final) > len(rows)
+    others = sum(n for state, n in run.statuses.state_counts().items() if not state.final) > len(
+        rows
+    )
     keys = f" -- {quote(run.table.keys[rows[0]])} …" if others else ""
     return (
         f"{to} slurmslice cancel {name}{keys}\n"
@@ -138,9 +142,9 @@ def _how_to_resubmit(
 
 def next_step(run: Run) -> str:
     """Return the commands to type next; empty if there is nothing to do."""
-    states = run.standings.tally()
+    states = run.statuses.state_counts()
     failed = [state for state in states if state.failed]
-    if run.ledger.held and not run.finished:
+    if run.journal_state.held and not run.finished:
         return _after_hold(run, bool(failed))
     if failed:
         return _after_failures(run, failed)
@@ -153,23 +157,23 @@ def next_step(run: Run) -> str:
 def _after_hold(run: Run, any_failed: bool) -> str:
     name = quote(run.record.name)
     # A failed slice may be queued for resubmission. Its log still shows the cause.
-    queued = (row for row in run.ledger.queue if run.standings.seen(row).state.failed)
+    queued = (row for row in run.journal_state.queue if run.statuses.seen(row).state.failed)
     seen = next(queued, None)
     first = _first_key(run) if any_failed else "" if seen is None else quote(run.table.keys[seen])
     why = f"See why:       slurmslice logs {name} -- {first}\n" if first else ""
-    place = _place_to_repair(run)
-    where = f"Repair:        {place}\n" if place else ""
+    directory = _place_to_repair(run)
+    where = f"Repair:        {directory}\n" if directory else ""
     line = f"slurmslice resubmit {name} --max-failures none"
     repaired = f"Then:          {line}\n" if any_failed else ""
     return (
-        f"The rest is {run.ledger.held}.\n{why}{where}{repaired}"
+        f"The rest is {run.journal_state.held}.\n{why}{where}{repaired}"
         f"To go on anyway: slurmslice run {name} --max-failures none"
     )
 
 
 def _after_failures(run: Run, failed: Sequence[State]) -> str:
-    name, place = quote(run.record.name), _place_to_repair(run)
-    where = f"Repair:      {place}\n" if place else ""
+    name, directory = quote(run.record.name), _place_to_repair(run)
+    where = f"Repair:      {directory}\n" if directory else ""
     lines = [f"slurmslice resubmit {name}{choice}" for choice in _resubmit_choices(failed)]
     waiting = _how_to_submit_waiting(run)
     return (
@@ -181,12 +185,12 @@ def _after_failures(run: Run, failed: Sequence[State]) -> str:
 
 def _how_to_submit_waiting(run: Run) -> str:
     """Return the command for waiting slices that no process submits; empty if there are none."""
-    waiting = run.standings.tally().get(State.WAITING, 0)
-    if not waiting or (run.in_flight() and waiting == len(run.ledger.queue)):
+    waiting = run.statuses.state_counts().get(State.WAITING, 0)
+    if not waiting or (run.in_flight() and waiting == len(run.journal_state.queue)):
         return ""
     verb, name = "run" if run.engine.runs_in_process else "submit", quote(run.record.name)
-    if run.ledger.refusal:
-        options = suggest_options(run.ledger.refusal)
+    if run.journal_state.rejection:
+        options = suggest_options(run.journal_state.rejection)
         return f"Change the request, for example: slurmslice {verb} {name} {options}"
     return f"To submit waiting slices: slurmslice {verb} {name}"
 
@@ -196,18 +200,18 @@ _SETUP_EXITED = ("setup exited", "its setup exited")
 
 def _place_to_repair(run: Run) -> str:
     """Return the file that probably caused failures; empty if no command failed."""
-    why = run.standings.reasons(run.standings.rows_in({State.FAILED}))
+    why = run.statuses.reasons(run.statuses.rows_in({State.FAILED}))
     if not why:
         return ""
-    script = quote(relative_path(run.place.script))
+    script = quote(relative_path(run.directory.script))
     if any(reason.startswith(_SETUP_EXITED) for reason in why):
         return f"the setup in {script} (resubmit uses the edited script)"
     return f"the program, or {script} (resubmit uses the edited script)"
 
 
-def suggest_options(refusal: str) -> str:
+def suggest_options(rejection: str) -> str:
     """Return options to change after a rejected submission; an example if none is known."""
-    return suggest_change(refusal)[0] or "-p PARTITION"
+    return suggest_change(rejection)[0] or "-p PARTITION"
 
 
 def _resubmit_choices(failed: Sequence[State]) -> list[str]:
@@ -224,7 +228,7 @@ _RAISED_REQUESTS = {State.OUT_OF_MEMORY: " --mem 2x", State.TIMEOUT: " --time 2x
 
 def _first_key(run: Run) -> str:
     """Return the key of the first failed slice, quoted for the shell."""
-    return quote(run.table.keys[run.standings.rows_in(FAILED_STATES)[0]])
+    return quote(run.table.keys[run.statuses.rows_in(FAILED_STATES)[0]])
 
 
 NOT_FINISHED = 4

@@ -26,12 +26,12 @@ def print_slices_table(run: Run, rows: Iterable[int]) -> None:
 
 
 def _slice_line(run: Run, row: int, requested: SliceRequests) -> tuple[str, ...]:
-    standing, asked = run.standings[row], requested.of(row)
+    standing, asked = run.statuses[row], requested.of(row)
     return (
         escape(run.table.keys[row]),
         str(standing.state),
         str(standing.attempt or ""),
-        run.job_of(standing) or "",
+        run.array_task_of(standing) or "",
         _exit(standing),
         _seconds(_elapsed(standing)),
         "" if asked.time_s is None else format_time(asked.time_s),

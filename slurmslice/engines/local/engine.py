@@ -128,7 +128,7 @@ class LocalEngine:
         fit = at_once(room, demand(request, machine))
         return TaskLimits(MAX_ARRAY_SIZE, fit, why, note=self.memory_note if unlimited else "")
 
-    def intake(self, request: ResourceRequest) -> QueueCapacity:
+    def queue_capacity(self, request: ResourceRequest) -> QueueCapacity:
         """Return no limit: jobs wait in the journal."""
         return QueueCapacity(MAX_ARRAY_SIZE, MAX_ARRAY_SIZE)
 
@@ -153,7 +153,7 @@ class LocalEngine:
                        "`--dry-run` shows what would be submitted.", code="slurm-only",
                        option="test-only")  # fmt: skip
 
-    def identify(self, job: str) -> JobInfo:
+    def job_info(self, job: str) -> JobInfo:
         """Refuse: jobs of this machine are always the run's own.
 
         Raises:
@@ -164,7 +164,7 @@ class LocalEngine:
             code="slurm-only",
         )
 
-    def find(self, order_token: str, job_name: str, since: float) -> FoundJob | None:
+    def find(self, token: str, job_name: str, since: float) -> FoundJob | None:
         """Return None: a job of this machine is in the journal, or it does not exist."""
         return None
 
@@ -276,7 +276,7 @@ class LocalEngine:
             return ""
         return f"run by {describe(runner)}; if that is gone for good, remove {self._lock.path}"
 
-    def measure(
+    def fetch_job_steps(
         self, jobs: Sequence[tuple[str, str]], tasks: Iterable[TaskId]
     ) -> dict[TaskId, TaskReport]:
         """Return nothing more: ``observe`` has the measures, and there are no job steps."""

@@ -89,8 +89,8 @@ def open_cells(group: Group | None = None) -> Cells | None:
     group = group or own_group("memory")
     if group is None:
         return None
-    for place in _places(group):
-        cells = Cells(group.version, place / f"{_PREFIX}{os.getpid()}-{os.urandom(2).hex()}")
+    for directory in _places(group):
+        cells = Cells(group.version, directory / f"{_PREFIX}{os.getpid()}-{os.urandom(2).hex()}")
         try:
             cells.path.mkdir(exist_ok=True)
             if group.version == 2:
@@ -100,7 +100,7 @@ def open_cells(group: Group | None = None) -> Cells | None:
         except OSError:
             cells.remove()
             continue
-        _remove_left(place, group.version)
+        _remove_left(directory, group.version)
         return cells
     return None
 
@@ -130,8 +130,8 @@ def _limited(level: Path) -> bool:
     return any(found[0] != "max" for found in words if found)
 
 
-def _remove_left(place: Path, version: int) -> None:
-    for left in place.glob(f"{_PREFIX}[0-9]*"):
+def _remove_left(directory: Path, version: int) -> None:
+    for left in directory.glob(f"{_PREFIX}[0-9]*"):
         pid = left.name.removeprefix(_PREFIX).partition("-")[0]
         if not os.path.exists(f"/proc/{pid}"):
             Cells(version, left).remove()

@@ -50,7 +50,7 @@ class _Attempt:
 
     started_at: int | None = None
     timed_out: bool = False
-    starved: bool = False
+    short_of_memory: bool = False
     check_exit: int | None = None
     setup: bool = False
     rss: int | None = None
@@ -134,7 +134,7 @@ class TaskRecords:
             case b"timeout":
                 attempt.timed_out = True
             case b"memory":
-                attempt.starved = True
+                attempt.short_of_memory = True
             case b"check":
                 attempt.check_exit = int(fields["exit"])
             case b"setup":
@@ -155,7 +155,7 @@ class TaskRecords:
     ) -> TaskReport:
         code, elapsed, before = int(fields["exit"]), fields.get("us"), attempt.cpu_before
         state, reason = State.FAILED if code else State.COMPLETED, ""
-        if attempt.starved:
+        if attempt.short_of_memory:
             state, reason = State.OUT_OF_MEMORY, "the kernel ended it, or a part of it, for memory"
         if attempt.timed_out:
             state, reason = State.TIMEOUT, ""
@@ -203,15 +203,15 @@ def _progress(
 ) -> SlotProgress:
     """Return what the task wrote of its only slice."""
     code = int(fields["exit"])
-    told = _KILLED_BY.get(code, "") if attempt.setup else ""
+    signal_received = _KILLED_BY.get(code, "") if attempt.setup else ""
     return SlotProgress(
         started_at=attempt.started_at,
         host=host,
         ended_at=int(line["at"]),
         exit_code=code,
         timed_out=attempt.timed_out,
-        lost_among=1 if attempt.starved else None,
+        oom_candidates=1 if attempt.short_of_memory else None,
         check_exit=attempt.check_exit,
-        told=fields.get("told", told),
+        signal_received=fields.get("told", signal_received),
         in_setup=attempt.setup,
     )

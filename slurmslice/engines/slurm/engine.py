@@ -90,9 +90,9 @@ class SlurmEngine:
         except NoAnswerError:
             return False
 
-    def intake(self, request: ResourceRequest) -> QueueCapacity:
+    def queue_capacity(self, request: ResourceRequest) -> QueueCapacity:
         """Return the number of tasks the queue accepts now. As ``Engine.intake``."""
-        return self._capacity.intake(request)
+        return self._capacity.queue_capacity(request)
 
     def cluster_health(self, request: ResourceRequest = NO_REQUEST) -> ClusterHealth:
         """Describe the cluster, and count the tasks that fit into each partition.
@@ -132,7 +132,7 @@ class SlurmEngine:
         said = done.stderr.strip()[-2000:]
         raise SubmissionRejectedError(f"Slurm would refuse the submission: {said}", said=said)
 
-    def identify(self, job: str) -> JobInfo:
+    def job_info(self, job: str) -> JobInfo:
         """Ask the controller about a job. As ``Engine.identify``."""
         try:
             text = self._slurm.query(commands.scontrol_show_job(job))
@@ -148,7 +148,7 @@ class SlurmEngine:
         records = [record for record in records if record.job == job]
         return find_job.parse_job_info(text, script, records, self._remembers_since())
 
-    def find(self, order_token: str, job_name: str, since: float) -> FoundJob | None:
+    def find(self, token: str, job_name: str, since: float) -> FoundJob | None:
         """Find the job of a token. As ``Engine.find``.
 
         If accounting does not answer, absence from the queue is enough as long as the
@@ -156,7 +156,7 @@ class SlurmEngine:
         """
         records = self._slurm.query_queue(commands.squeue_user(os.getuid(), ended=True))
         remembers_since = self._remembers_since()
-        found = find_job.find_in_queue(records, order_token, remembers_since)
+        found = find_job.find_in_queue(records, token, remembers_since)
         if found or self._slurm.accounting_off:
             return found
         try:
@@ -167,7 +167,7 @@ class SlurmEngine:
             if self._slurm.accounting_off or since > remembers_since:
                 return None
             raise
-        return find_job.find_in_accounting(job_records.parse_sacct_records(text), order_token)
+        return find_job.find_in_accounting(job_records.parse_sacct_records(text), token)
 
     # -- polls ---------------------------------------------------------------------------------
 
@@ -179,7 +179,7 @@ class SlurmEngine:
         accounting = self._accounting(names)
         return Observation(accounting, self._queue(names, ended=not accounting.answered))
 
-    def measure(
+    def fetch_job_steps(
         self, jobs: Sequence[tuple[str, str]], tasks: Iterable[TaskId]
     ) -> dict[TaskId, TaskReport]:
         """Ask sacct for the steps of tasks. As ``Engine.measure``."""

@@ -54,8 +54,8 @@ def parse_step_reports(
             older = task and was_submitted_before(record.report, found.get(task))
             current = task if ours and not older else None
             if current:
-                derived = f"exited {record.report.step_exit} (DerivedExitCode)"
-                steps = JobSteps(derived if record.report.step_exit else "")
+                derived = f"exited {record.report.highest_step_exit} (DerivedExitCode)"
+                steps = JobSteps(derived if record.report.highest_step_exit else "")
                 found[current], has_no_steps = replace(record.report, steps=steps), True
         elif current and current == task:
             steps = NO_JOB_STEPS if has_no_steps else found[current].steps or NO_JOB_STEPS
@@ -139,5 +139,7 @@ def _describe_end(task: TaskReport, step: TaskReport) -> str:
     if step.signal:
         return f"ended by signal {step.signal}"
     # sacct never subtracts 128 from the task's DerivedExitCode (versions.FULL_EXIT_CODES).
-    code = task.step_exit if task.step_exit == step.exit_code + 128 else step.exit_code
+    code = (
+        task.highest_step_exit if task.highest_step_exit == step.exit_code + 128 else step.exit_code
+    )
     return f"exited {code}" if code else "failed"

@@ -52,22 +52,25 @@ class ClusterCapacity:
         default_s = defaults.pop() if len(defaults) == 1 else None
         return TaskLimits(size, at_once, why, min(times, default=None), default_s, never)
 
-    def intake(self, request: ResourceRequest) -> QueueCapacity:
+    def queue_capacity(self, request: ResourceRequest) -> QueueCapacity:
         """Return the number of tasks the queue accepts now. As ``Engine.intake``.
 
         Each job of the user counts against each limit, whatever its account or quality of
         service. So the result may be too small, and is never too large.
         """
         (request, _), settings = self._with_environment(request), self._slurm.cluster_config()
-        size, per_array = int(settings["MaxArraySize"]), capacity.max_array_tasks(settings)
+        size, max_tasks_per_array = (
+            int(settings["MaxArraySize"]),
+            capacity.max_array_tasks(settings),
+        )
         limits = list(capacity.submit_limits(*self._slurm.limit_tables(), request, settings))
         if not limits:
-            return QueueCapacity(size, per_array)
+            return QueueCapacity(size, max_tasks_per_array)
         records = self._slurm.query_queue(commands.squeue_user(os.getuid(), ended=False))
         queued = sum(len(r.indices or "1") for r in records if r.step is None)
         limit, why = min(limits)
         in_queue = f"; already in the queue: {queued}" if queued else ""
-        return QueueCapacity(size, per_array, max(0, limit - queued), why + in_queue)
+        return QueueCapacity(size, max_tasks_per_array, max(0, limit - queued), why + in_queue)
 
     def partition_health(self, request: ResourceRequest) -> tuple[PartitionHealth, ...]:
         """Describe each partition, and count the tasks that fit into it.

@@ -41,7 +41,7 @@ def accounting_report(values: Mapping[str, str], release: Release | None) -> Tas
         requested_mem_bytes=parse_size(values["ReqMem"], parse_number(values["AllocCPUS"])),
         node=first_node(values["NodeList"]),
         reason="" if reason == "None" else reason,
-        step_exit=_parse_exit_pair(values["DerivedExitCode"])[0] or 0,
+        highest_step_exit=_parse_exit_pair(values["DerivedExitCode"])[0] or 0,
         exit_code_truncated=state is State.FAILED
         and not signal
         and may_be_truncated(exit_code, release),

@@ -122,7 +122,7 @@ def _computed(table: SliceTable, templates: Mapping[str, _Rendered]) -> Iterator
 
 def _row(table: SliceTable, row: int, templates: Mapping[str, _Rendered]) -> Sequence[str]:
     key, names = table.keys[row], ("slice", "row", *table.columns)
-    values = dict(zip(names, (key, str(row), *table.values_of(row)), strict=True))
+    values = dict(zip(names, (key, str(row), *table.column_values(row)), strict=True))
     for name, template in templates.items():
         try:
             values[name] = template(values)
