@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from slurmslice.engines.protocol import (
+    BlockingReason,
     FoundJob,
     JobInfo,
     QueueCapacity,
@@ -13,6 +14,8 @@ from slurmslice.engines.protocol import (
     SubmitResult,
     TaskLimits,
 )
+from slurmslice.engines.slurm.job_states import find_blocking_reason
+from slurmslice.engines.slurm.sbatch_result import suggest_change
 from slurmslice.errors import BadInputError, NoAnswerError
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.status.reports import (
@@ -77,6 +80,12 @@ class FakeEngine:
 
     def close(self) -> None:
         pass
+
+    def find_blocking_reason(self, text: str) -> BlockingReason | None:
+        return find_blocking_reason(text)
+
+    def suggest_change(self, rejection: str) -> str:
+        return suggest_change(rejection)[0]
 
     def cluster(self) -> str:
         return "fake"

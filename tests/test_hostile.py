@@ -156,7 +156,7 @@ def test_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_words_of_a_settings_file(tmp_path: Path) -> None:
     """Any text of TOML becomes an argument of the command, as bash reads it."""
-    from slurmslice.cli.commands.new_run_options import setting_keys
+    from slurmslice.cli.options.new_run_options import setting_keys
 
     words = [os.fsdecode(value) for value in ALL if is_text(value) and is_literal(value)]
     assert len(words) > 4000

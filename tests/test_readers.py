@@ -20,8 +20,8 @@ from slurmslice.slices.sources.columns import add_computed_columns
 from slurmslice.slices.sources.delimited_table import slices_from_table
 from slurmslice.slices.sources.file_paths import natural_sort_key, slices_from_paths
 from slurmslice.slices.sources.grid import slices_from_grid
-from slurmslice.slices.sources.lists import JOB_COMMAND, slices_from_jobs
-from slurmslice.spec.command import slice_argv
+from slurmslice.slices.sources.lists import slices_from_jobs
+from slurmslice.spec.command import JOB_COMMAND, slice_argv
 from tests.errors import raises_error
 
 Rows = list[tuple[str, ...]]

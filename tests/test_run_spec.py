@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurmslice.cli.commands.new_run_options import NEW_RUN_PARAMETERS
+from slurmslice.cli.options.new_run_options import NEW_RUN_PARAMETERS
 from slurmslice.errors import DamagedRunError
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.spec.command import CommandWords, ShellText

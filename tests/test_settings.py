@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurmslice.cli.commands.new_run_options import setting_keys
 from slurmslice.cli.commands.run import command as run_command
+from slurmslice.cli.options.new_run_options import setting_keys
 from slurmslice.errors import BadInputError
 from slurmslice.settings.settings_file import (
     KnownKeys,

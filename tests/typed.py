@@ -70,7 +70,7 @@ class Typed:
             self.fields = error.fields
             show(error)
 
-        self.patch.setattr(cli, "_print_error", keep)
+        self.patch.setattr(app, "_print_error", keep)
 
 
 def on_the_fake_cluster(
@@ -80,7 +80,7 @@ def on_the_fake_cluster(
     capture: pytest.CaptureFixture[str],
 ) -> Typed:
     """A folder in which slurmslice finds the fake cluster, and nobody's settings or runs."""
-    patch.setattr("slurmslice.engines.select.create_engine", lambda name, path: engine)
+    patch.setattr("slurmslice.actions.open_run.create_engine", lambda name, path: engine)
     patch.setattr("slurmslice.actions.watch.sleep", engine.wait)
     patch.setenv("SLURMSLICE_RUNS", str(folder / "runs"))
     patch.setenv("XDG_STATE_HOME", str(folder / "state"))

@@ -76,7 +76,7 @@ class SubmitOutcome:
         """Raise the error, if it matters.
 
         Args:
-            passing: ignore a temporary error; if False, ignore it only after a submission.
+            temporary: ignore a temporary error; if False, ignore it only after a submission.
 
         Raises:
             EngineError: the error that stopped the submitting.

@@ -135,6 +135,23 @@ class JobInfo:
     array: ArrayExpression | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class BlockingReason:
+    """The reason of a pending task, if it keeps the task from ever starting by itself.
+
+    Attributes:
+        slurm_reason: the engine's name of the reason.
+        explanation: the same in plain words; continues a sentence that begins with "it".
+        options_to_change: sbatch options to resubmit with; empty if another request is no help.
+        advice: the next step for the user; ``{job}`` in it stands for the array's job id.
+    """
+
+    slurm_reason: str
+    explanation: str
+    options_to_change: str = ""
+    advice: str = ""
+
+
 class Engine(Protocol):
     """An engine runs array tasks and reports their states."""
 
@@ -155,6 +172,16 @@ class Engine(Protocol):
 
     counts_whole_minutes: bool
     """A time limit is rounded up to minutes."""
+
+    def find_blocking_reason(self, text: str) -> BlockingReason | None:
+        """Find a reason for which a pending task never starts by itself; None if it may start.
+
+        Args:
+            text: the reason of a pending task.
+        """
+
+    def suggest_change(self, rejection: str) -> str:
+        """Return the options to change after a rejection (``-t TIME``); empty if none is known."""
 
     @property
     def working(self) -> bool:

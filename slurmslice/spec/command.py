@@ -36,6 +36,10 @@ class CommandWords:
     words: tuple[str, ...]
 
 
+JOB_COMMAND = CommandWords(("bash", "-c", "--", "{job}"))
+"""The command of every slice of a job file: bash executes the line as its program text."""
+
+
 @dataclass(frozen=True, slots=True)
 class ShellText:
     """A text of one or more lines for bash; it reads the key from ``$SLICE``."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 
 from slurmslice.actions.attach import attach
+from slurmslice.actions.open_run import open_run
+from slurmslice.cli.options import locate_run
 from slurmslice.cli.output.console import emit_note
 from slurmslice.cli.output.preview import note_how_to_return
-from slurmslice.engines.select import open_run
 from slurmslice.errors import BadInputError
-from slurmslice.run import locate
 
 
 @click.command()
@@ -23,7 +23,7 @@ def command(words: tuple[str, ...]) -> int:
         raise BadInputError(
             "Give the number of one job.", "slurmslice attach [RUN] JOBID", code="missing-job"
         )
-    directory = locate.find_run(words[0] if len(words) == 2 else None, changing=True)
+    directory = locate_run.find_run(words[0] if len(words) == 2 else None, changing=True)
     run = open_run(directory, changing=True)
     number = attach(run, words[-1])
     message = f"Job {words[-1]} is now submission {number:03d} of {run.record.name}."

@@ -7,12 +7,12 @@ from itertools import chain
 import click
 
 from slurmslice.actions.control import cancel, rows_to_cancel
+from slurmslice.actions.open_run import open_run
+from slurmslice.cli.options import locate_run
 from slurmslice.cli.options.common import KeysCommand, dry_run_option, keys_from_words, run_argument
 from slurmslice.cli.output.console import emit_note
 from slurmslice.cli.output.refresh import refresh, settle_doubts
-from slurmslice.engines.select import open_run
 from slurmslice.reports.counts import count_text, key_ranges
-from slurmslice.run import locate
 
 
 @click.command(cls=KeysCommand)
@@ -21,7 +21,7 @@ from slurmslice.run import locate
 @dry_run_option
 def command(run_name: str | None, keys: tuple[str, ...], dry_run: bool) -> int:
     """Cancel slices by key, range or pattern, or all slices of a run that have not ended."""
-    directory = locate.find_run(run_name, changing=True, keys_of="cancel", keys=keys)
+    directory = locate_run.find_run(run_name, changing=True, keys_of="cancel", keys=keys)
     run = open_run(directory, changing=True, read_only=dry_run)
     rows = keys_from_words(run, keys)
     refresh(run)

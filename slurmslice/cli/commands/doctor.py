@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
+from slurmslice.actions.open_run import choose_engine
 from slurmslice.cli.options.common import SbatchCommand, engine_option, typed_words_and_request
 from slurmslice.cli.output.console import emit_note, print_line
 from slurmslice.cli.output.tables import print_table
 from slurmslice.engines.protocol import Engine
-from slurmslice.engines.select import choose_engine
 from slurmslice.engines.slurm import SlurmEngine
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.sbatch.units import format_memory, format_time

@@ -13,13 +13,13 @@ from typing import BinaryIO
 
 import click
 
+from slurmslice.actions.open_run import open_run
 from slurmslice.actions.poll import poll
+from slurmslice.cli.options import locate_run
 from slurmslice.cli.options.common import KeysCommand, keys_from_words, parse_states, state_option
 from slurmslice.cli.output.console import emit_note, print_line, printable_line, write_data
 from slurmslice.cli.output.preview import relative_path
-from slurmslice.engines.select import open_run
 from slurmslice.errors import BadInputError
-from slurmslice.run import locate
 from slurmslice.run.journal_state import Submission, SubmissionStatus
 from slurmslice.run.run import Run
 from slurmslice.script.progress_lines import parse_progress, remove_other_slices
@@ -112,11 +112,11 @@ def _named_slices(names: tuple[str, ...]) -> tuple[Run, Sequence[int]]:
     """
     run_name = names[0] if len(names) > 1 else None
     try:
-        found = locate.find_run(run_name, changing=False, keys_of="logs", keys=names[1:])
+        found = locate_run.find_run(run_name, changing=False, keys_of="logs", keys=names[1:])
         run = open_run(found)
         return run, run.table.select(names[1:] or names)
     except BadInputError as why:
-        if run_name is None and locate.is_run_name(names[0]):
+        if run_name is None and locate_run.is_run_name(names[0]):
             raise BadInputError(
                 f"{names[0]!r} is a run; no slice of it was named.",
                 f"Type slurmslice logs {quote(names[0])} KEY",
@@ -129,7 +129,7 @@ def _named_slices(names: tuple[str, ...]) -> tuple[Run, Sequence[int]]:
 def _any_slices(names: tuple[str, ...]) -> tuple[Run, Sequence[int]]:
     """Return the run (the first name, if any) and the rows of the slices named after it, or all."""
     run_name, keys = (names[0], names[1:]) if names else (None, ())
-    run = open_run(locate.find_run(run_name, changing=False, keys_of="logs", keys=keys))
+    run = open_run(locate_run.find_run(run_name, changing=False, keys_of="logs", keys=keys))
     rows = keys_from_words(run, keys)
     return run, range(len(run.table)) if rows is None else rows
 

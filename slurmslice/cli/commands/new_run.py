@@ -8,11 +8,11 @@ from pathlib import Path
 
 from slurmslice.actions.create import RunInputs, create_run
 from slurmslice.actions.replace_refused_run import is_replaceable, replace_refused_run
+from slurmslice.cli.options import locate_run
 from slurmslice.cli.output.console import emit_note, printable_line
 from slurmslice.cli.output.preview import relative_path
 from slurmslice.engines.protocol import Engine
 from slurmslice.errors import BadInputError
-from slurmslice.run import locate
 from slurmslice.run.directory import RunDirectory
 from slurmslice.run.run import Run
 from slurmslice.spec.command import quote, quote_words
@@ -61,7 +61,7 @@ def create_or_replace_run(
         directory = replace_refused_run(replaced, record, new)
         message = f"Replaced the earlier run {record.name}: Slurm had rejected it."
         emit_note("run-replaced", message, run=record.name)
-    locate.remember_run(path)
+    locate_run.remember_run(path)
     return directory
 
 

@@ -7,16 +7,16 @@ import os
 import click
 
 from slurmslice.actions.create import make_record, render_run_script
+from slurmslice.actions.open_run import choose_engine
 from slurmslice.cli.commands.new_run import create_or_replace_run, find_existing
-from slurmslice.cli.commands.new_run_options import EPILOG, NewRunOptions, new_run_options
+from slurmslice.cli.options import locate_run
 from slurmslice.cli.options.command_words import WordsCommand
 from slurmslice.cli.options.common import dry_run_option
+from slurmslice.cli.options.new_run_options import EPILOG, NewRunOptions, new_run_options
 from slurmslice.cli.output.console import emit_note, print_message, write_data
 from slurmslice.cli.output.preview import relative_path, show_preview
-from slurmslice.engines.select import choose_engine
 from slurmslice.errors import BadInputError
 from slurmslice.reports.counts import count_text, key_ranges
-from slurmslice.run import locate
 from slurmslice.run.directory import RunDirectory
 from slurmslice.sbatch.array_expression import parse_array
 from slurmslice.slices.slice_table import SliceTable
@@ -42,7 +42,7 @@ def command(options: NewRunOptions, dry_run: bool, print_: bool, whole: bool) ->
             option="whole",
         )
     new = options.read(max_attempts=None)
-    path = locate.new_run_path(new.spec.name, options.run_dir)
+    path = locate_run.new_run_path(new.spec.name, options.run_dir)
     engine = choose_engine(options.engine, path)
     record, silence = make_record(new, engine)
     same, replaced = (None, None) if print_ else find_existing(path, record, engine)

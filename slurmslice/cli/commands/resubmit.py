@@ -7,7 +7,9 @@ from collections.abc import Iterable, Sequence
 
 import click
 
+from slurmslice.actions.open_run import open_run
 from slurmslice.actions.submit import choose_failed
+from slurmslice.cli.options import locate_run
 from slurmslice.cli.options.common import (
     ChangingCommand,
     KeysCommand,
@@ -20,9 +22,7 @@ from slurmslice.cli.options.common import (
 )
 from slurmslice.cli.output.console import emit_note
 from slurmslice.cli.output.submissions import change_max_failures, submit_or_show
-from slurmslice.engines.select import open_run
 from slurmslice.reports.counts import count_text, counts_by_state
-from slurmslice.run import locate
 from slurmslice.run.run import Run
 from slurmslice.status.states import State
 
@@ -58,7 +58,7 @@ def command(
     """
     words, changes = typed_words_and_request()
     chosen = parse_states(states)
-    directory = locate.find_run(run_name, changing=True, keys_of="resubmit", keys=keys)
+    directory = locate_run.find_run(run_name, changing=True, keys_of="resubmit", keys=keys)
     run = open_run(directory, changing=True, read_only=dry_run)
     rows = keys_from_words(run, keys + words)
     if max_failures is not None:

@@ -6,17 +6,19 @@ import click
 
 from slurmslice.actions.create import make_record
 from slurmslice.actions.follow import FollowOptions, record_max_attempts
+from slurmslice.actions.open_run import choose_engine, open_run
 from slurmslice.actions.submit import choose_waiting, find_requeued_before
 from slurmslice.cli.commands.new_run import create_or_replace_run, find_existing
-from slurmslice.cli.commands.new_run_options import (
+from slurmslice.cli.options import locate_run
+from slurmslice.cli.options.command_words import WordsCommand, guess_mistake
+from slurmslice.cli.options.common import ChangingCommand, dry_run_option
+from slurmslice.cli.options.new_run_options import (
     EPILOG,
     NewRunOptions,
     follow_options,
     is_typed,
     new_run_options,
 )
-from slurmslice.cli.options.command_words import WordsCommand, guess_mistake
-from slurmslice.cli.options.common import ChangingCommand, dry_run_option
 from slurmslice.cli.output.console import emit_note
 from slurmslice.cli.output.live_progress import follow_live
 from slurmslice.cli.output.preview import relative_path, show_preview
@@ -28,11 +30,9 @@ from slurmslice.cli.output.submissions import (
     show_plan,
 )
 from slurmslice.engines.protocol import TaskLimits
-from slurmslice.engines.select import choose_engine, open_run
 from slurmslice.errors import BadInputError
 from slurmslice.plan.plan import Plan
 from slurmslice.reports.counts import count_text
-from slurmslice.run import locate
 from slurmslice.run.run import Run
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
 from slurmslice.spec.command import quote
@@ -92,7 +92,7 @@ def _open_new(
         the run and what to submit first; None if a dry run created nothing.
     """
     new = options.read(max_attempts)
-    path = locate.new_run_path(new.spec.name, options.run_dir)
+    path = locate_run.new_run_path(new.spec.name, options.run_dir)
     engine = choose_engine(options.engine, path)
     record, silence = make_record(new, engine)
     same, replaced = find_existing(path, record, engine)
@@ -196,7 +196,7 @@ def _check_waiting(run: Run, changes: ResourceRequest) -> None:
 
 def _open_existing(run_name: str, options: NewRunOptions, *, read_only: bool) -> Run:
     if options.first_typed:
-        if not locate.is_run_name(run_name):
+        if not locate_run.is_run_name(run_name):
             raise BadInputError(
                 f"There is no run {run_name!r} here. {options.first_typed} describes a new run.",
                 guess_mistake(click.get_current_context()),
@@ -209,7 +209,9 @@ def _open_existing(run_name: str, options: NewRunOptions, *, read_only: bool) ->
             code="run-and-new-run",
             run=run_name,
         )
-    return open_run(locate.find_run(run_name, changing=True), changing=True, read_only=read_only)
+    return open_run(
+        locate_run.find_run(run_name, changing=True), changing=True, read_only=read_only
+    )
 
 
 def _refuse_if_never_runs(limits: TaskLimits | None) -> None:

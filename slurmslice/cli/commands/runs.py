@@ -8,11 +8,11 @@ from pathlib import Path
 
 import click
 
+from slurmslice.cli.options import locate_run
 from slurmslice.cli.output.console import emit_note, print_line, print_message
 from slurmslice.cli.output.tables import print_table
 from slurmslice.errors import SlurmsliceError
 from slurmslice.reports.counts import count_text, shorten_text
-from slurmslice.run import locate
 from slurmslice.run.directory import RunDirectory
 from slurmslice.run.journal_state import replay_events
 from slurmslice.run.statuses import StatusTable
@@ -31,11 +31,11 @@ def command(as_json: bool) -> None:
         import json
 
         print_line(
-            json.dumps([_record(RunDirectory(path)) for path in locate.runs_here()], indent=1)
+            json.dumps([_record(RunDirectory(path)) for path in locate_run.runs_here()], indent=1)
         )
         return
-    if not locate.runs_here():
-        _list_elsewhere(locate.earlier_runs())
+    if not locate_run.runs_here():
+        _list_elsewhere(locate_run.earlier_runs())
         return
     _table()
 
@@ -63,7 +63,7 @@ def _list_elsewhere(runs: Sequence[Path]) -> None:
 
 def show_overview(examples: str) -> None:
     """Print the runs here, or examples if there is none."""
-    if locate.runs_here():
+    if locate_run.runs_here():
         _table()
         print_message("slurmslice --help lists the verbs.")
     else:
@@ -72,7 +72,7 @@ def show_overview(examples: str) -> None:
 
 def _table() -> None:
     rows = []
-    for path in locate.runs_here():
+    for path in locate_run.runs_here():
         try:
             record = _record(RunDirectory(path))
         except SlurmsliceError as why:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import click
 
 from slurmslice.actions.duplicates import duplicate_job_notes
+from slurmslice.actions.open_run import open_run
 from slurmslice.actions.poll import poll
+from slurmslice.cli.options import locate_run
 from slurmslice.cli.options.common import (
     KeysCommand,
     exit_code_option,
@@ -18,9 +20,7 @@ from slurmslice.cli.output.console import emit_note, print_line, print_note
 from slurmslice.cli.output.preview import relative_path
 from slurmslice.cli.output.summary import notes_on_silence, print_summary, run_exit_code
 from slurmslice.cli.output.tables import print_slices_table
-from slurmslice.engines.select import open_run
 from slurmslice.reports.counts import count_text
-from slurmslice.run import locate
 from slurmslice.run.run import Run
 
 
@@ -41,7 +41,7 @@ def command(
 ) -> int:
     """Show the state of every slice, or of the named ones. Slurm is asked once."""
     chosen = parse_states(states)
-    run = open_run(locate.find_run(run_name, changing=False, keys_of="status", keys=keys))
+    run = open_run(locate_run.find_run(run_name, changing=False, keys_of="status", keys=keys))
     named = keys_from_words(run, keys)
     looked = poll(run)
     among = range(len(run.table)) if named is None else named
@@ -66,6 +66,7 @@ def _print_counts(run: Run) -> None:
     where = (
         f"{run.record.engine} on {run.record.cluster}" if run.record.cluster else run.record.engine
     )
-    headline = f"{run.record.name}: {count_text(len(run.table))}, {where}, {relative_path(run.directory.path)}"
+    path = relative_path(run.directory.path)
+    headline = f"{run.record.name}: {count_text(len(run.table))}, {where}, {path}"
     emit_note("run-summary", headline, run=run.record.name, slices=len(run.table))
     print_summary(run)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import click
 
+from slurmslice.actions.open_run import open_run
 from slurmslice.actions.submit import ChooseRows, choose_waiting
+from slurmslice.cli.options import locate_run
 from slurmslice.cli.options.common import (
     ChangingCommand,
     dry_run_option,
@@ -14,11 +16,9 @@ from slurmslice.cli.options.common import (
 )
 from slurmslice.cli.output.console import emit_note, print_line
 from slurmslice.cli.output.submissions import change_max_failures, nothing_waits, submit_or_show
-from slurmslice.engines.select import open_run
 from slurmslice.errors import BadInputError
 from slurmslice.plan.plan import Choice, make_plan
 from slurmslice.reports.counts import count_text
-from slurmslice.run import locate
 from slurmslice.run.run import Run
 from slurmslice.sbatch.resource_request import ResourceRequest
 
@@ -44,7 +44,7 @@ def command(
 
     sbatch's options (-p, --mem, …) change the request of these slices.
     """
-    run = open_run(locate.find_run(run_name, changing=True), changing=True, read_only=dry_run)
+    run = open_run(locate_run.find_run(run_name, changing=True), changing=True, read_only=dry_run)
     choose, changes = choose_waiting(_select(run, only)), typed_words_and_request()[1]
     if test_only:
         return _test_only(run, choose, changes)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import click
 
 from slurmslice.actions.control import set_throttle
+from slurmslice.actions.open_run import open_run
 from slurmslice.actions.poll import poll
+from slurmslice.cli.options import locate_run
 from slurmslice.cli.options.common import dry_run_option
 from slurmslice.cli.output.console import emit_note, print_note
 from slurmslice.cli.output.summary import note_on_throttle
-from slurmslice.engines.select import open_run
 from slurmslice.errors import BadInputError
 from slurmslice.reports.counts import count_text
-from slurmslice.run import locate
 
 
 @click.command()
@@ -27,7 +27,7 @@ def command(words: tuple[str, ...], dry_run: bool) -> int:
             code="too-many-words",
         )
     limit = _limit(words[-1])
-    directory = locate.find_run(words[0] if len(words) == 2 else None, changing=True)
+    directory = locate_run.find_run(words[0] if len(words) == 2 else None, changing=True)
     run = open_run(directory, changing=True, read_only=dry_run)
     poll(run)  # ended arrays need no share of the throttle
     if dry_run:
@@ -37,9 +37,10 @@ def command(words: tuple[str, ...], dry_run: bool) -> int:
         return 0
     arrays = set_throttle(run, limit)
     message = (
-        f"At most {words[-1]} slices at once, in {count_text(arrays, 'array')} in the queue or running."
-        if limit else f"No throttle any more, in {count_text(arrays, 'array')}."
-    )  # fmt: skip
+        f"At most {words[-1]} slices run at once, in {count_text(arrays, 'array')}."
+        if limit
+        else f"No throttle any more, in {count_text(arrays, 'array')}."
+    )
     emit_note("throttle-changed", message, limit=limit, arrays=arrays)
     if held := note_on_throttle(run):
         print_note(held)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import click
 
 from slurmslice.actions.follow import TICK_OPTIONS, follow_step
+from slurmslice.actions.open_run import open_run
 from slurmslice.actions.poll import poll
+from slurmslice.cli.options import locate_run
 from slurmslice.cli.options.common import exit_code_option, run_argument
 from slurmslice.cli.output.console import emit_note, print_note
 from slurmslice.cli.output.live_progress import progress_line
 from slurmslice.cli.output.preview import print_taken
 from slurmslice.cli.output.submissions import note_waiting
 from slurmslice.cli.output.summary import notes_on_silence, print_summary, run_exit_code
-from slurmslice.engines.select import open_run
 from slurmslice.errors import BadInputError
-from slurmslice.run import locate
 
 
 @click.command()
@@ -26,7 +26,7 @@ def command(run_name: str | None, set_exit_code: bool) -> int:
     Failed slices with attempts left (`run --max-attempts`) are submitted again. You can call it
     as often as you like, from cron or twice at the same time: no slice is submitted twice.
     """
-    run = open_run(locate.find_run(run_name, changing=True), changing=True)
+    run = open_run(locate_run.find_run(run_name, changing=True), changing=True)
     if run.engine.runs_in_process:
         raise BadInputError(
             "tick cannot run slices on this machine: they run only while a process follows them.",

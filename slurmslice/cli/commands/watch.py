@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
+from slurmslice.actions.open_run import open_run
+from slurmslice.cli.options import locate_run
 from slurmslice.cli.options.common import run_argument
 from slurmslice.cli.output.live_progress import watch_live
-from slurmslice.engines.select import open_run
-from slurmslice.run import locate
 
 
 @click.command()
@@ -24,5 +24,7 @@ def command(run_name: str | None, interval: float | None) -> int:
     Slices that are not submitted yet stay so. To submit them: `slurmslice run RUN`, or
     `slurmslice tick RUN` on a cluster.
     """
-    run = open_run(locate.find_run(run_name, changing=False), read_only=True)  # nothing is written
+    run = open_run(
+        locate_run.find_run(run_name, changing=False), read_only=True
+    )  # nothing is written
     return watch_live(run, interval)

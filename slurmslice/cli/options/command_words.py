@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import click
 
-from slurmslice.cli.commands.new_run_options import setting_keys
+from slurmslice.cli.options import locate_run
 from slurmslice.cli.options.common import SbatchCommand, split_at_dashes
+from slurmslice.cli.options.new_run_options import setting_keys
 from slurmslice.cli.options.sbatch_options import mark_optional_values
 from slurmslice.errors import BadInputError
-from slurmslice.run import locate
 from slurmslice.spec import per_slice_options
 from slurmslice.spec.command import quote, quote_words
 
@@ -43,7 +43,7 @@ class WordsCommand(SbatchCommand):
             if _corrected_line(ctx):
                 raise why.inside("", f"{why.hint}\n{guess_mistake(ctx)}") from why
             raise
-        files = locate.settings_files()
+        files = locate_run.settings_files()
         if files or ctx.params["profile"]:
             from slurmslice.cli.options.settings_options import fill_in_settings
 
@@ -69,7 +69,7 @@ def _corrected_line(ctx: click.Context) -> str:
     """Return the typed line with ``--`` before its first word; empty if that names a run."""
     options, dashes, _ = split_at_dashes(ctx.meta["typed"])
     command = _from_first_word(ctx, options)
-    if dashes or not command or locate.is_run_name(command[0]):
+    if dashes or not command or locate_run.is_run_name(command[0]):
         return ""
     return f": {ctx.command_path} {quote_words((*options[: -len(command)], '--', *command))}"
 

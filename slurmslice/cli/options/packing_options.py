@@ -5,9 +5,9 @@ from __future__ import annotations
 import statistics
 from itertools import islice
 
+from slurmslice.cli.options import locate_run
 from slurmslice.cli.output.console import emit_note
 from slurmslice.errors import BadInputError, SlurmsliceError
-from slurmslice.run import locate
 from slurmslice.run.directory import RunDirectory
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.sbatch.units import format_time, parse_time
@@ -104,7 +104,7 @@ def _earlier_runs(command: Command) -> list[RunDirectory]:
     """Return the runs of the same command here, newest first."""
     template = command_with_placeholders(command)
     found = []
-    for path in locate.runs_here():
+    for path in locate_run.runs_here():
         directory = RunDirectory(path)
         try:
             same = command_with_placeholders(directory.record().command) == template

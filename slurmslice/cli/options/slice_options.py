@@ -180,7 +180,8 @@ class SliceOptions:
 
     def _jobs(self) -> ChosenSlices:
         from slurmslice.actions.create import default_name
-        from slurmslice.slices.sources.lists import JOB_COMMAND, slices_from_jobs
+        from slurmslice.slices.sources.lists import slices_from_jobs
+        from slurmslice.spec.command import JOB_COMMAND
 
         data, source = _read(self.job_file)
         name = default_name(CommandWords((source,)))

@@ -96,7 +96,7 @@ def _note_interrupted(run: Run) -> None:
         note_how_to_return(run)
     elif not run.finished:
         name = run.record.name
-        options = suggest_options(run.journal_state.rejection)
+        options = suggest_options(run, run.journal_state.rejection)
         emit_note(
             "run-kept",
             f"The run is kept; none of its slices is in the queue. To continue: slurmslice run "

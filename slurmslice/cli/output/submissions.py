@@ -66,7 +66,9 @@ def submit_or_show(
         fed.check(temporary=False)
     except EngineError as why:
         options = (
-            suggest_options(why.message).split() if isinstance(why, SubmissionRejectedError) else []
+            suggest_options(run, why.message).split()
+            if isinstance(why, SubmissionRejectedError)
+            else []
         )
         line = quote_words(("slurmslice", verb, run.record.name, *again(options)))
         changed = ", with a changed request" if options else ""

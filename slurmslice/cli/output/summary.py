@@ -7,8 +7,6 @@ from collections.abc import Iterator, Sequence
 from slurmslice.actions.poll import PollResult
 from slurmslice.cli.output.console import colored_state, emit_note, print_line, print_note
 from slurmslice.cli.output.preview import relative_path
-from slurmslice.engines.slurm.job_states import find_blocking_reason
-from slurmslice.engines.slurm.sbatch_result import suggest_change
 from slurmslice.notes import Note
 from slurmslice.reports.counts import count_text, counts_by_state, key_ranges
 from slurmslice.run.run import Run
@@ -84,7 +82,9 @@ def notes_on_blocked_slices(run: Run) -> tuple[Note, ...]:
     held = {number for number, given in run.journal_state.submissions.items() if given.share == 0}
     pending = run.statuses.rows_in({State.PENDING})
     pending = [row for row in pending if run.statuses[row].submission not in held]
-    blockers = {text: find_blocking_reason(text) for text in run.statuses.reasons(pending)}
+    blockers = {
+        text: run.engine.find_blocking_reason(text) for text in run.statuses.reasons(pending)
+    }
     notes = []
     for blocker in dict.fromkeys(filter(None, blockers.values())):
         rows = [row for row in pending if blockers[run.statuses[row].reason] == blocker]
@@ -190,7 +190,7 @@ def _how_to_submit_waiting(run: Run) -> str:
         return ""
     verb, name = "run" if run.engine.runs_in_process else "submit", quote(run.record.name)
     if run.journal_state.rejection:
-        options = suggest_options(run.journal_state.rejection)
+        options = suggest_options(run, run.journal_state.rejection)
         return f"Change the request, for example: slurmslice {verb} {name} {options}"
     return f"To submit waiting slices: slurmslice {verb} {name}"
 
@@ -209,9 +209,9 @@ def _place_to_repair(run: Run) -> str:
     return f"the program, or {script} (resubmit uses the edited script)"
 
 
-def suggest_options(rejection: str) -> str:
+def suggest_options(run: Run, rejection: str) -> str:
     """Return options to change after a rejected submission; an example if none is known."""
-    return suggest_change(rejection)[0] or "-p PARTITION"
+    return run.engine.suggest_change(rejection) or "-p PARTITION"
 
 
 def _resubmit_choices(failed: Sequence[State]) -> list[str]:

@@ -108,6 +108,13 @@ class LocalEngine:
             "so a task over it is not ended."
         )
 
+    def find_blocking_reason(self, text: str) -> None:
+        """Return None: every pending task of this machine starts sooner or later."""
+
+    def suggest_change(self, rejection: str) -> str:
+        """Return no options: this engine rejects a request before it is submitted."""
+        return ""
+
     def cluster(self) -> str:
         """Return this machine's name."""
         return host()

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from slurmslice.engines.protocol import (
+    BlockingReason,
     FoundJob,
     JobInfo,
     QueueCapacity,
@@ -21,8 +22,9 @@ from slurmslice.engines.slurm.client import (
     SlurmClient,
     no_answer_error,
 )
+from slurmslice.engines.slurm.job_states import find_blocking_reason
 from slurmslice.engines.slurm.queue_capacity import ClusterCapacity
-from slurmslice.engines.slurm.sbatch_result import parse_sbatch_result
+from slurmslice.engines.slurm.sbatch_result import parse_sbatch_result, suggest_change
 from slurmslice.engines.slurm.slurm_health import ClusterHealth
 from slurmslice.errors import BadInputError, NoAnswerError, SubmissionRejectedError
 from slurmslice.sbatch import options_not_in_release
@@ -54,6 +56,14 @@ class SlurmEngine:
         self._capacity = ClusterCapacity(self._slurm)
 
     # -- the cluster ---------------------------------------------------------------------------
+
+    def find_blocking_reason(self, text: str) -> BlockingReason | None:
+        """Find a blocking reason in squeue's text. As ``Engine.find_blocking_reason``."""
+        return find_blocking_reason(text)
+
+    def suggest_change(self, rejection: str) -> str:
+        """Suggest options to change after a rejection by sbatch. As ``Engine.suggest_change``."""
+        return suggest_change(rejection)[0]
 
     def cluster(self) -> str:
         """Return the cluster's name.

@@ -7,8 +7,8 @@ some of them by flags. A state of a newer release is UNKNOWN here; its text is k
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
+from slurmslice.engines.protocol import BlockingReason
 from slurmslice.status.states import State
 
 _BASE_STATES = {
@@ -56,23 +56,6 @@ def parse_state(text: str) -> State:
 def is_completing(text: str) -> bool:
     """True if the job has ended and Slurm still cleans its nodes."""
     return text in _COMPLETING
-
-
-@dataclass(frozen=True, slots=True)
-class BlockingReason:
-    """The reason of a pending task, if it keeps the task from ever starting by itself.
-
-    Attributes:
-        slurm_reason: Slurm's name of the reason.
-        explanation: the same in plain words; continues a sentence that begins with "it".
-        options_to_change: sbatch options to resubmit with; empty if another request is no help.
-        advice: the next step for the user; ``{job}`` in it stands for the array's job id.
-    """
-
-    slurm_reason: str
-    explanation: str
-    options_to_change: str = ""
-    advice: str = ""
 
 
 # squeue(1), JOB REASON CODES; names of limits: src/common/slurm_protocol_defs.c.

@@ -5,10 +5,6 @@ from __future__ import annotations
 from slurmslice.errors import BadInputError
 from slurmslice.slices.slice_table import SliceTable, checked_table
 from slurmslice.slices.sources.text_input import refuse_nul
-from slurmslice.spec.command import CommandWords
-
-JOB_COMMAND = CommandWords(("bash", "-c", "--", "{job}"))
-"""The command of every slice of a job file: bash executes the line as its program text."""
 
 
 def slices_from_lines(data: bytes, source: str, *, nul: bool = False) -> SliceTable:
