@@ -1,6 +1,7 @@
 """Messages that are not errors: actions, waiting slices, and other facts for the user.
 
-A note has a stable code and fields, as an error has. Only ``slurmslice.cli.output.console`` prints it.
+A note has a stable code and fields, as an error has. Only ``slurmslice.cli.output.console`` prints
+it.
 """
 
 from __future__ import annotations

@@ -508,8 +508,8 @@ def test_a_job_under_another_name_can_be_attached(new_run: NewRun, engine: FakeE
     run = new_run("0-4")
     (draft,) = planned(run, ALL)
     order = draft.order(run)
-    theirs = SubmitRequest(1, "another name", "", order.script, order.folder, order.array, NO_REQUEST, (),
-                   order.request)  # fmt: skip
+    theirs = SubmitRequest(1, "another name", "", order.script, order.folder, order.array,
+    NO_REQUEST, (), order.request)  # fmt: skip
     engine.submit(theirs)
     assert attach(run, "100") == 1
     poll(run)

@@ -109,7 +109,7 @@ def test_any_prefix_of_a_journal_replays() -> None:
 
 @given(st.integers(0, len(WHOLE)), st.binary(max_size=60))
 def test_bytes_after_an_incomplete_line_are_events_or_damage(length: int, rest: bytes) -> None:
-    """Other bytes after any prefix give events or DamagedRun, and no other exception."""
+    """Other bytes after any prefix give events or DamagedRunError, and no other exception."""
     with contextlib.suppress(DamagedRunError):
         events = list(parse_events(WHOLE[:length] + rest))
         whole = WHOLE[:length].count(b"\n")
@@ -152,7 +152,7 @@ def test_damaged_line_is_named() -> None:
     "line", [b"\n", b"[]\n", b"null\n", b'{"event":"dance"}\n', b'{"event":"held"}\n', b"\xff\n"]
 )
 def test_damage_is_one_type_of_error(line: bytes) -> None:
-    """An invalid line of any kind is DamagedRun."""
+    """An invalid line of any kind is DamagedRunError."""
     with raises_error(DamagedRunError, "damaged-run", line=1):
         list(parse_events(line))
 

@@ -235,8 +235,8 @@ def test_a_slice_whose_start_cannot_be_written_is_not_run(directory: Place, at_o
     pack(directory, ShellText("echo $SLICE >>ran"), 3, at_once=at_once)
     with Path("/dev/full").open("wb") as full:
         ran = subprocess.run(
-            [BASH, str(directory.script)], env=directory.environ(0, "419"), stdout=full, check=False,
-            stderr=subprocess.PIPE, text=True,
+            [BASH, str(directory.script)], env=directory.environ(0, "419"), stdout=full,
+            check=False, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
     assert ran.returncode == 1
     assert "No space left on device" in ran.stderr

@@ -237,7 +237,7 @@ def test_ended_tasks_are_no_error(slurm: SlurmEngine, tmp_path: Path, name: str)
 def test_a_refused_command_and_an_outage_are_different_errors(
     slurm: SlurmEngine, tmp_path: Path
 ) -> None:
-    """A refusal holds Slurm's text; an outage is ``NoAnswer``, and may be tried again."""
+    """A refusal holds Slurm's text; an outage is ``NoAnswerError``, and may be tried again."""
     program(tmp_path, "squeue", "exit 0")
     replay(tmp_path, "scancel", "scancel-denied")
     with raises_error(EngineError, "slurm-error", command="scancel") as caught:

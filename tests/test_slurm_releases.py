@@ -202,7 +202,7 @@ def test_job_info(release: str) -> None:
     ],
 )
 def test_refused_submissions(release: str, name: str, options: str) -> None:
-    """A final refusal raises ``Refused`` with sbatch's text, and suggests options to change."""
+    """A final refusal raises ``SubmissionRejectedError`` with sbatch's text, and suggests options to change."""
     answer = load(f"refused-{name}", release).done
     with raises_error(SubmissionRejectedError, "submission-rejected") as caught:
         parse_sbatch_result(answer)

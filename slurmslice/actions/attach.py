@@ -21,8 +21,8 @@ def attach(run: Run, job: str) -> int:
     """Attach a job that runs this run's script; return its submission's number.
 
     Raises:
-        BadInput: there is no such job, it is attached already, or it is not a job of this run.
-        NoAnswer: the engine did not answer.
+        BadInputError: there is no such job, it is attached already, or it is not a job of this run.
+        NoAnswerError: the engine did not answer.
     """
     with run.directory.lock("attach"):
         run.reload()

@@ -25,9 +25,9 @@ def cancel(run: Run, rows: Collection[int] | None) -> list[int]:
     """Cancel these slices, or all that have not ended; return their rows.
 
     Raises:
-        BadInput: one of them shares its array task with other slices, which would end too.
-        NoAnswer: the engine did not answer; the request is journalled, so try again. Or another
-            process was just killed while it submitted; then nothing was cancelled.
+        BadInputError: one of them shares its array task with other slices, which would end too.
+        NoAnswerError: the engine did not answer; the request is journalled, so try again. Or
+        another process was just killed while it submitted; then nothing was cancelled.
     """
     wait_for_doubts(run)
     with run.directory.lock("cancel"):
@@ -46,7 +46,7 @@ def rows_to_cancel(run: Run, rows: Collection[int] | None) -> dict[int, list[int
     Waiting rows have no submission: their group is 0. The caller holds the lock.
 
     Raises:
-        BadInput, NoAnswer: as ``cancel``.
+        BadInputError, NoAnswerError: as ``cancel``.
     """
     _refuse_in_doubt(run)
     run.record_returned_rows()
@@ -124,8 +124,8 @@ def set_throttle(run: Run, limit: int | None) -> int:
     """Limit the slices that run at once (None: no limit); return the number of arrays in flight.
 
     Raises:
-        BadInput: the limit is not positive.
-        NoAnswer: the engine did not answer.
+        BadInputError: the limit is not positive.
+        NoAnswerError: the engine did not answer.
     """
     if limit is not None and limit < 1:
         raise BadInputError(
@@ -162,7 +162,7 @@ def release(run: Run) -> ReleasedRows:
     the held tasks are cancelled, to be submitted again with the new script.
 
     Raises:
-        BadInput: bash cannot read the edited script.
+        BadInputError: bash cannot read the edited script.
         EngineError: the engine did not answer; try again.
     """
     with run.directory.lock("release"):

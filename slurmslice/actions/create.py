@@ -85,8 +85,8 @@ def check_run_name(name: str) -> str:
     """Check a run's name, which names its folder and begins its jobs' names; return it.
 
     Raises:
-        BadInput: a character is not a letter, a digit or one of ``._+@-``; the first one is not
-            a letter or digit; or the name has more than 100 characters.
+        BadInputError: a character is not a letter, a digit or one of ``._+@-``; the first one is
+        not a letter or digit; or the name has more than 100 characters.
     """
     if not _NAME.fullmatch(name):
         raise BadInputError(
@@ -102,7 +102,7 @@ def make_record(new: RunInputs, engine: Engine) -> tuple[RunRecord, str | None]:
     """Return the record of the run, and the reason if the engine gave no limits (else None).
 
     Raises:
-        BadInput: the engine can never satisfy the request, or two options exclude each other.
+        BadInputError: the engine can never satisfy the request, or two options exclude each other.
     """
     spec, table = new.spec, new.table
     groups: Mapping[ResourceRequest, Sequence[int]] = {NO_REQUEST: range(len(table))}
@@ -178,7 +178,7 @@ def render_run_script(
         with_library: replace the line that sources the library by the library itself.
 
     Raises:
-        BadInput: sbatch cannot express the path, or bash cannot read the shell text.
+        BadInputError: sbatch cannot express the path, or bash cannot read the shell text.
     """
     check_run_path(path)
     found = render.ScriptContent(
@@ -227,7 +227,7 @@ def create_run(record: RunRecord, new: RunInputs, path: Path) -> RunDirectory:
     """Create the run directory, whole or not at all.
 
     Raises:
-        BadInput: it cannot be created there.
+        BadInputError: it cannot be created there.
     """
     data = render_run_script(record, new, path).encode("utf-8", "surrogateescape")
     return create_run_directory(path, record, new.table, data, render.library_bytes())

@@ -52,7 +52,7 @@ def record_max_attempts(run: Run, max_attempts: int) -> None:
     """Change the recorded number of attempts that each slice gets; every follower uses it.
 
     Raises:
-        Busy: another process holds the lock for too long.
+        LockedError: another process holds the lock for too long.
     """
     with run.directory.lock("run"):
         run.reload()
@@ -64,7 +64,7 @@ def record_max_failures(run: Run, max_failures: int) -> None:
     """Change the recorded limit of the circuit breaker; every follower uses it.
 
     Raises:
-        Busy: another process holds the run for too long.
+        LockedError: another process holds the run for too long.
     """
     with run.directory.lock("run"):
         run.reload()

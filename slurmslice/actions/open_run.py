@@ -19,7 +19,7 @@ def choose_engine(wanted: str, path: Path) -> Engine:
     """Return the engine for a new run in ``path``.
 
     Raises:
-        BadInput: ``auto`` on a machine that looks like a cluster's but has no sbatch. Running
+        BadInputError: ``auto`` on a machine that looks like a cluster's but has no sbatch. Running
             there could overload a login node by accident.
     """
     if wanted == "auto":
@@ -58,8 +58,8 @@ def open_run(directory: RunDirectory, *, changing: bool = False, read_only: bool
     """Open a run with its engine; read-only for a dry run.
 
     Raises:
-        BadInput: a verb that changes the run was called on another cluster or machine, on a copy
-            of the run, or by a user who may not change it.
+        BadInputError: a verb that changes the run was called on another cluster or machine, on a
+        copy of the run, or by a user who may not change it.
     """
     if changing:
         directory.check_writable()

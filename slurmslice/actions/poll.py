@@ -149,7 +149,7 @@ def find_requeued(run: Run, rows: Sequence[int]) -> list[int]:
     They count as in flight from now on. The caller holds the lock.
 
     Raises:
-        NoAnswer: the queue did not answer, so these slices must not be submitted again.
+        NoAnswerError: the queue did not answer, so these slices must not be submitted again.
     """
     held: dict[int, list[int]] = {}
     for row in rows:

@@ -29,8 +29,9 @@ def replace_refused_run(run: Run, record: RunRecord, new: RunInputs) -> RunDirec
     """Replace a run that is ``replaceable`` by another run, whole or not at all.
 
     Raises:
-        BadInput: a submission was accepted or a script edited just now, or Slurm did not answer.
-        Busy: another slurmslice holds the lock.
+        BadInputError: a submission was accepted or a script edited just now, or Slurm did not
+        answer.
+        LockedError: another slurmslice holds the lock.
     """
     text = render_run_script(record, new, run.directory.path)
     with run.directory.lock("run"):

@@ -76,7 +76,7 @@ def wait_for_doubts(run: Run) -> tuple[Note, ...]:
         notes about the result.
 
     Raises:
-        NoAnswer: a search failed, so nothing may be submitted.
+        NoAnswerError: a search failed, so nothing may be submitted.
     """
     deadline = run.clock() + FENCE_AFTER_S + 10
     notes: tuple[Note, ...] = ()

@@ -65,7 +65,7 @@ def find_requeued_before(run: Run, choose: ChooseRows, verb: str) -> None:
     """Find the chosen slices that Slurm runs again, so that a plan leaves them out.
 
     Raises:
-        NoAnswer: the engine did not answer.
+        NoAnswerError: the engine did not answer.
     """
     with run.directory.lock(verb):
         run.reload()
@@ -76,7 +76,7 @@ def submit(run: Run, choose: ChooseRows, changes: Mapping[str, str], verb: str) 
     """Plan the submission of the chosen slices, and execute the plan.
 
     Raises:
-        BadInput, NoAnswer: as ``make_plan`` and ``execute``.
+        BadInputError, NoAnswerError: as ``make_plan`` and ``execute``.
     """
     wait_for_doubts(run)
     return execute_plan(run, make_plan(run, Choice(choose(run), changes)), verb)
@@ -89,8 +89,8 @@ def execute_plan(run: Run, plan: Plan, verb: str) -> SubmitOutcome:
     changed after the plan was made is left out, and the result names it.
 
     Raises:
-        BadInput: slices of the plan can never run, or the script was edited after the plan.
-        NoAnswer: the engine did not say if it runs ended slices again.
+        BadInputError: slices of the plan can never run, or the script was edited after the plan.
+        NoAnswerError: the engine did not say if it runs ended slices again.
     """
     plan.check()
     wait_for_doubts(run)

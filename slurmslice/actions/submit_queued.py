@@ -202,7 +202,7 @@ def _fence_script(run: Run) -> None:
     """Fence submission 001 before a later one: submitted by hand it would run slices twice.
 
     Raises:
-        Unsure: a person submitted it by hand just now.
+        SubmissionUnknownError: a person submitted it by hand just now.
     """
     if _script_may_run(run) and not run.directory.fence(1):
         raise SubmissionUnknownError(

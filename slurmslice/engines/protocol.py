@@ -1,7 +1,7 @@
 """The engines that run array tasks: Slurm, or this machine. This module is their protocol.
 
-Each method that asks the engine may raise ``NoAnswer``: then nothing is known. No method writes
-to the journal; only the run does.
+Each method that asks the engine may raise ``NoAnswerError``: then nothing is known. No method
+writes to the journal; only the run does.
 """
 
 from __future__ import annotations
@@ -197,54 +197,54 @@ class Engine(Protocol):
         """Ask for the limits of tasks with this request.
 
         Raises:
-            BadInput: the engine can never satisfy this request (GPUs on the local engine).
-            NoAnswer: the engine did not answer.
+            BadInputError: the engine can never satisfy this request (GPUs on the local engine).
+            NoAnswerError: the engine did not answer.
         """
 
     def queue_capacity(self, request: ResourceRequest) -> QueueCapacity:
         """Ask for the number of such tasks that fit into the queue now, beside the queued ones.
 
         Raises:
-            NoAnswer: the engine did not answer.
+            NoAnswerError: the engine did not answer.
         """
 
     def submit(self, order: SubmitRequest) -> SubmitResult:
         """Submit an array.
 
         Raises:
-            Refused: rejected for good; the message holds the engine's own words.
-            Full: rejected now; a later try may succeed.
-            Unsure: it may have been accepted: look up the token.
-            BadInput: the engine can never satisfy this request.
+            SubmissionRejectedError: rejected for good; the message holds the engine's own words.
+            SubmitLimitError: rejected now; a later try may succeed.
+            SubmissionUnknownError: it may have been accepted: look up the token.
+            BadInputError: the engine can never satisfy this request.
         """
 
     def test(self, order: SubmitRequest) -> str:
         """Ask what the engine would do with a submission, in its own words. Submit nothing.
 
         Raises:
-            Refused: it would reject the submission.
-            BadInput: it cannot tell.
-            NoAnswer: it did not answer.
+            SubmissionRejectedError: it would reject the submission.
+            BadInputError: it cannot tell.
+            NoAnswerError: it did not answer.
         """
 
     def job_info(self, job: str) -> JobInfo:
         """Look up a job by its id.
 
         Raises:
-            BadInput: there is no such job, or the engine has forgotten it.
-            NoAnswer: the engine did not answer.
+            BadInputError: there is no such job, or the engine has forgotten it.
+            NoAnswerError: the engine did not answer.
         """
 
     def find(self, token: str, job_name: str, since: float) -> FoundJob | None:
         """Find the job with a token, in the queue or in accounting; None if neither has it.
 
         Args:
-            order_token: the token.
+            token: the token.
             job_name: the job's whole name, for sources that are queried by name.
             since: the earliest possible time of its submission, epoch seconds.
 
         Raises:
-            NoAnswer: the queue did not answer, so the job may exist all the same.
+            NoAnswerError: the queue did not answer, so the job may exist all the same.
         """
 
     def observe(self, jobs: Sequence[tuple[str, str]]) -> Observation:
@@ -263,7 +263,7 @@ class Engine(Protocol):
             tasks: ended tasks of these jobs; the result may hold more tasks.
 
         Raises:
-            NoAnswer: the engine did not answer.
+            NoAnswerError: the engine did not answer.
         """
 
     # Job ids start at 1 again after a controller lost its state. So the four methods below do

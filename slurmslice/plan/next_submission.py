@@ -50,7 +50,7 @@ def next_submissions(
     """Plan the submissions that carry all queued slices, as few as possible, one after another.
 
     Raises:
-        BadInput: the script cannot be understood.
+        BadInputError: the script cannot be understood.
     """
     left, number, script_is_next = dict(queue), run.journal_state.next_number, is_unsubmitted(run)
     while left:
@@ -83,7 +83,7 @@ def next_submission(
         script_is_next: the script may be submitted as it is.
 
     Raises:
-        BadInput: the script cannot be understood.
+        BadInputError: the script cannot be understood.
     """
     check_script_paths(run, script)
     first = _first(run, script, queue, bounds, number) if script_is_next else None

@@ -114,7 +114,7 @@ class Plan:
         """Raise the first refusal, if there is one.
 
         Raises:
-            BadInput: slices of the plan can never run.
+            BadInputError: slices of the plan can never run.
         """
         if self.refused:
             raise self.refused[0].error
@@ -123,8 +123,8 @@ class Plan:
         """Plan the submissions as if all slices fitted into the queue, the queued slices first.
 
         Raises:
-            BadInput: the script cannot be understood.
-            DamagedRun: a task table was changed.
+            BadInputError: the script cannot be understood.
+            DamagedRunError: a task table was changed.
         """
         queue = dict(run.journal_state.queue)
         for planned in self.requests:
@@ -144,8 +144,8 @@ def make_plan(run: Run, *choices: Choice) -> Plan:
     """Plan the submission of these slices; if one is chosen twice, the later choice counts.
 
     Raises:
-        DamagedRun: there is no script.
-        BadInput: the script or the changes cannot be understood.
+        DamagedRunError: there is no script.
+        BadInputError: the script or the changes cannot be understood.
     """
     script = read_script(run)
     wanted: dict[int, ResourceRequest] = {}
@@ -175,7 +175,7 @@ def refuse_impossible_requests(run: Run, plan: Plan) -> Plan:
     refused.
 
     Raises:
-        BadInput: the engine can never satisfy a request (GPUs on the local engine).
+        BadInputError: the engine can never satisfy a request (GPUs on the local engine).
     """
     refused = []
     for planned in plan.requests:
@@ -222,7 +222,7 @@ def _in_the_script(run: Run, script: RunScript, rows: Sequence[int]) -> Sequence
     """Leave out the rows that a hand-edited ``#SBATCH --array`` of the first submission lacks.
 
     Raises:
-        BadInput: no row is left.
+        BadInputError: no row is left.
     """
     if not (rows and is_unsubmitted(run)):
         return rows

@@ -27,7 +27,7 @@ def next_requests(
         changes: sbatch options, long names, as a person typed them.
 
     Raises:
-        BadInput: the script or the changes cannot be understood, or there is no known value to
+        BadInputError: the script or the changes cannot be understood, or there is no known value to
             multiply.
     """
     multiplied = any(map(is_factor, changes.values()))
@@ -61,7 +61,7 @@ def previous_request(run: Run, script: ResourceRequest, kept: ResourceRequest) -
         kept: the slice's own options that differ from them.
 
     Raises:
-        BadInput: a time limit cannot be read.
+        BadInputError: a time limit cannot be read.
     """
     request = slice_request(script, run.record.packing).overridden_by(kept)
     return run.record.with_rounded_time(request, minutes=run.engine.counts_whole_minutes)
@@ -115,7 +115,7 @@ def lowered_requests(
         wanted: the next requests, and the rows of each.
 
     Raises:
-        BadInput: as ``next_requests``.
+        BadInputError: as ``next_requests``.
     """
     found: dict[LoweredRequest, list[int]] = {}
     known: dict[tuple[ResourceRequest, ResourceRequest, int | None], list[LoweredRequest]] = {}

@@ -47,8 +47,8 @@ def read_script(run: Run) -> RunScript:
     """Read the run's script.
 
     Raises:
-        DamagedRun: there is no script.
-        BadInput: a directive cannot be understood.
+        DamagedRunError: there is no script.
+        BadInputError: a directive cannot be understood.
     """
     data = read_required_file(run.directory.script)
     text = data.decode("utf-8", "surrogateescape")
@@ -122,8 +122,8 @@ def script_request(run: Run) -> ResourceRequest:
     """Read the options of the run's script, hand edits included.
 
     Raises:
-        DamagedRun: there is no script.
-        BadInput: a directive cannot be understood.
+        DamagedRunError: there is no script.
+        BadInputError: a directive cannot be understood.
     """
     return read_script(run).request
 
@@ -132,8 +132,8 @@ def check_script(run: Run, script: RunScript) -> None:
     """Refuse a script that bash cannot read, or that would run other slices.
 
     Raises:
-        DamagedRun: there is no script, or the library has changed.
-        BadInput: bash cannot read the edited script, or its source line was edited.
+        DamagedRunError: there is no script, or the library has changed.
+        BadInputError: bash cannot read the edited script, or its source line was edited.
     """
     text = script.text
     check_library(run)
@@ -152,7 +152,7 @@ def check_library(run: Run) -> None:
     """Refuse a run with a changed library: Slurm keeps a copy of the script, not of the library.
 
     Raises:
-        DamagedRun: the library is missing, unreadable or changed; the hint restores it.
+        DamagedRunError: the library is missing, unreadable or changed; the hint restores it.
     """
     if fault := run.directory.library_fault(run.record.library_sha256):
         raise DamagedRunError(
@@ -177,7 +177,7 @@ def _check_source_line(run: Run, text: str) -> None:
     """Refuse an edited script whose source line would run other slices.
 
     Raises:
-        BadInput: there is no such line, or it names another form or pack.
+        BadInputError: there is no such line, or it names another form or pack.
     """
     found, record = find_source_line(text), run.record
     form, pack = "direct" if record.direct else "table", record.packing.pack
@@ -189,7 +189,8 @@ def _check_source_line(run: Run, text: str) -> None:
         )
     if (found.form, found.pack) != (form, pack):
         raise BadInputError(
-            f"The source line of {run.directory.script} says {found.form} pack={found.pack}, but the "
+            f"The source line of {run.directory.script} says {found.form} pack={found.pack}, but "
+            "the "
             f"run was created with {form} pack={pack}.",
             "Restore that line. For another number of slices per task create another run: "
             "run … --pack K",
@@ -222,7 +223,7 @@ def script_rows_of_index(run: Run, index: int) -> Sequence[int]:
     """Return the rows that an index of the script's own submission carries.
 
     Raises:
-        BadInput: it carries none.
+        BadInputError: it carries none.
     """
     pack = run.record.packing.pack
     if run.record.direct:
@@ -244,7 +245,7 @@ def check_script_paths(run: Run, script: RunScript) -> None:
     """Refuse a script whose tasks would write outside this run, or overwrite their logs.
 
     Raises:
-        BadInput: the run was moved or copied, or ``--output`` or ``--open-mode`` was edited.
+        BadInputError: the run was moved or copied, or ``--output`` or ``--open-mode`` was edited.
     """
     output = script.request.get("output", "").replace("%%", "%")
     folder, ours = os.path.dirname(output), run.directory.submission(1) / "tasks"
@@ -259,7 +260,8 @@ def check_script_paths(run: Run, script: RunScript) -> None:
     line = find_source_line(script.text)
     if line and not line.names(run.directory.library):
         raise BadInputError(
-            f"The script's source line names {line.library}, but the run is in {run.directory.path}.",
+            f"The script's source line names {line.library}, but the run is in "
+            f"{run.directory.path}.",
             f"If the run was moved, also change the source line in {run.directory.script}.",
             code="source-line-elsewhere",
         )
@@ -277,7 +279,7 @@ def refuse_copied_run(run: Run) -> None:
     """Refuse to change a copy of a run: the jobs in its journal belong to the other run.
 
     Raises:
-        BadInput: the script's ``--output`` leads to another run with the same token.
+        BadInputError: the script's ``--output`` leads to another run with the same token.
     """
     try:
         output = script_request(run).get("output", "").replace("%%", "%")
@@ -302,8 +304,8 @@ def overridden_edit_notes(run: Run, submission: PlannedSubmission) -> tuple[Note
     """List the hand-edited directives that a submission's request overrides, one note each.
 
     Raises:
-        DamagedRun: there is no script.
-        BadInput: a directive cannot be understood.
+        DamagedRunError: there is no script.
+        BadInputError: a directive cannot be understood.
     """
     now = submission.script.request
     rendered = task_request(run.record.first_request, run.record.packing)
@@ -348,7 +350,7 @@ def script_array(script: ResourceRequest) -> ArrayExpression:
     """Return the script's ``--array``.
 
     Raises:
-        BadInput: the script has none.
+        BadInputError: the script has none.
     """
     text = script.get("array")
     if text is None:
@@ -380,7 +382,7 @@ def check_task_table(run: Run, number: int) -> None:
     """Refuse a first task table that was changed after the run was created (promise 2).
 
     Raises:
-        DamagedRun: the table has changed.
+        DamagedRunError: the table has changed.
     """
     if run.record.direct or number != 1:
         return

@@ -59,7 +59,7 @@ class RunDirectory:
         """Open the run in a folder.
 
         Raises:
-            BadInput: the folder holds no run.
+            BadInputError: the folder holds no run.
         """
         if not (path / "run.json").exists():
             raise BadInputError(
@@ -79,7 +79,7 @@ class RunDirectory:
         """Refuse early, with a hint, if this user cannot change the run.
 
         Raises:
-            BadInput: this user may not change the run.
+            BadInputError: this user may not change the run.
         """
         if self.writable:
             return
@@ -106,7 +106,7 @@ class RunDirectory:
         """Read ``run.json``.
 
         Raises:
-            DamagedRun: ``run.json`` cannot be understood.
+            DamagedRunError: ``run.json`` cannot be understood.
         """
         path = self.path / "run.json"
         return RunRecord.from_bytes(files.read_file(path), str(path))
@@ -115,7 +115,7 @@ class RunDirectory:
         """Read the slice table, which must have this digest.
 
         Raises:
-            DamagedRun: ``slices.tsv`` was changed after the run was created, or is unreadable.
+            DamagedRunError: ``slices.tsv`` was changed after the run was created, or is unreadable.
         """
         data = read_required_file(self.slices)
         if sha256_hex(data) != sha256:
@@ -266,7 +266,7 @@ class RunDirectory:
         """Iterate over the journal's events.
 
         Raises:
-            DamagedRun: a line in the middle cannot be read.
+            DamagedRunError: a line in the middle cannot be read.
         """
         return parse_events(self.read_journal(0)[0])
 
@@ -303,7 +303,8 @@ class RunDirectory:
         """Lock the run for one write or one submission; never during a wait.
 
         Raises:
-            Busy: another slurmslice holds the lock for longer than ``wait`` seconds (``WAIT_S``).
+            LockedError: another slurmslice holds the lock for longer than ``wait`` seconds
+            (``WAIT_S``).
             EngineError: this file system does not support locks.
         """
         wait = locks.LOCK_WAIT_S if wait is None else wait
@@ -331,7 +332,7 @@ def create_run_directory(
         instead: replace and remove the directory at that path, whose lock the caller holds.
 
     Raises:
-        BadInput: something exists at that path already, or it cannot be written.
+        BadInputError: something exists at that path already, or it cannot be written.
     """
     check_run_path(path)
     draft, old = _beside(path), _beside(path)
@@ -379,7 +380,7 @@ def check_run_path(path: Path) -> None:
     """Refuse a path that sbatch's ``--output`` cannot express.
 
     Raises:
-        BadInput: the path holds a backslash or a control character (sbatch(1), filename
+        BadInputError: the path holds a backslash or a control character (sbatch(1), filename
             pattern: a backslash disables all patterns).
     """
     if any(c == "\\" or ord(c) < 32 or ord(c) == 127 for c in str(path)):
@@ -401,7 +402,7 @@ def read_required_file(path: Path) -> bytes:
     """Read a file that every run has.
 
     Raises:
-        DamagedRun: the file is missing or cannot be read.
+        DamagedRunError: the file is missing or cannot be read.
     """
     try:
         return files.read_file(path)

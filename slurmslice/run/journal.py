@@ -2,7 +2,8 @@
 
 Each event is appended and flushed to disk before its action is carried out. An incomplete last
 line, left by a killed writer, does not count: readers ignore it, and the next writer removes it.
-``slurmslice.run.journal_state`` computes a run's state from the events. Every prefix of a journal is valid.
+``slurmslice.run.journal_state`` computes a run's state from the events. Every prefix of a journal
+is valid.
 """
 
 from __future__ import annotations
@@ -251,7 +252,7 @@ def parse_events(data: bytes, first: int = 1) -> Iterator[Event]:
     """Yield the events of journal lines; ``first`` is the number of the first line.
 
     Raises:
-        DamagedRun: a line is invalid.
+        DamagedRunError: a line is invalid.
     """
     for number, line in enumerate(split_whole_lines(data), start=first):
         try:

@@ -41,7 +41,7 @@ class JournalJobs:
         """Read what was decided since the last call, and return ``True`` if anything was.
 
         Raises:
-            DamagedRun: the journal cannot be read.
+            DamagedRunError: the journal cannot be read.
         """
         lines, self._read = self._place.read_journal(self._read)
         for event in parse_events(lines, self.version + 1):

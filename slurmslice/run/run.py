@@ -54,7 +54,7 @@ class Run:
         """Forget decisions that only this process knows, if another process wrote one since then.
 
         Raises:
-            DamagedRun: the journal cannot be read.
+            DamagedRunError: the journal cannot be read.
         """
         if self.directory.forget_outdated():
             self._read_all()
@@ -63,7 +63,7 @@ class Run:
         """Read the lines that this or another process has written since the last call.
 
         Raises:
-            DamagedRun: the journal cannot be read.
+            DamagedRunError: the journal cannot be read.
         """
         before = self._journal_read
         lines, self._journal_read = self.directory.read_journal(before)

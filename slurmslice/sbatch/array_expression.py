@@ -57,7 +57,7 @@ def parse_array(text: str) -> ArrayExpression:
     """Parse an array expression.
 
     Raises:
-        BadInput: the text is not an array expression, a range runs backwards, a step is 0, an
+        BadInputError: the text is not an array expression, a range runs backwards, a step is 0, an
             index occurs twice, or several ranges together name more than ``MOST_INDICES``.
     """
     body, percent, limit = text.strip().partition("%")

@@ -80,7 +80,7 @@ def find_option(name: str, more: Mapping[str, Option] = NO_OPTIONS) -> Option:
         more: further options of the cluster, by long name.
 
     Raises:
-        BadInput: no option has that name (``unknown-option``); the hint names the nearest.
+        BadInputError: no option has that name (``unknown-option``); the hint names the nearest.
     """
     option = _known(name, more)
     if option is not None:
@@ -114,8 +114,8 @@ def check_option(
     """Return the long name and the value of an option that a user gave.
 
     Raises:
-        BadInput: there is no such option, slurmslice sets it itself, or the value is impossible
-            for sbatch or the script.
+        BadInputError: there is no such option, slurmslice sets it itself, or the value is
+        impossible for sbatch or the script.
     """
     return _checked(find_option(name, more), value)
 
@@ -124,7 +124,7 @@ def check_any_option(name: str, value: str = "") -> tuple[str, str]:
     """Return the same for a name that may be unknown, as with ``--sbatch``.
 
     Raises:
-        BadInput: as for ``check``, or the name is impossible (``bad-option-name``).
+        BadInputError: as for ``check``, or the name is impossible (``bad-option-name``).
     """
     return _checked(any_option(name), value)
 
@@ -133,7 +133,7 @@ def any_option(name: str) -> Option:
     """Return the option with a name; an unknown one may take a value.
 
     Raises:
-        BadInput: the name is impossible: it has blanks or special characters.
+        BadInputError: the name is impossible: it has blanks or special characters.
     """
     option = _known(name, NO_OPTIONS)
     if option is not None:
@@ -180,7 +180,7 @@ def check_line(name: str, value: str) -> None:
     """Refuse a value that does not fit into one line of a script.
 
     Raises:
-        BadInput: it has a line end or a NUL.
+        BadInputError: it has a line end or a NUL.
     """
     if "\0" in value or "\n" in value:
         raise BadInputError(
@@ -202,7 +202,7 @@ def check_memory(options: Options) -> None:
     """Refuse two options that request memory (sbatch(1): they are mutually exclusive).
 
     Raises:
-        BadInput: there are two.
+        BadInputError: there are two.
     """
     given = [name for name in dict(options) if name in MEMORY_OPTIONS]
     if len(given) > 1:

@@ -34,7 +34,7 @@ class ResourceRequest(Mapping[str, str]):
     """sbatch options by long name, in their order. A bare flag has an empty value.
 
     It is a read-only mapping. It is hashable, so slices can be grouped by their requests. A
-    property parses its option each time; it raises ``BadInput`` if the value is not a number.
+    property parses its option each time; it raises ``BadInputError`` if the value is not a number.
 
     Attributes:
         options: long names without dashes, and values; each name once.
@@ -52,7 +52,7 @@ class ResourceRequest(Mapping[str, str]):
         """Read the ``#SBATCH`` lines of a script, hand edits included.
 
         Raises:
-            BadInput: sbatch does not accept a line; the message names it.
+            BadInputError: sbatch does not accept a line; the message names it.
         """
         return cls(sbatch.read_directives(script))
 
@@ -116,7 +116,7 @@ class ResourceRequest(Mapping[str, str]):
             changes: new values by name.
 
         Raises:
-            BadInput: sbatch does not accept a name or value, or there is no value to multiply.
+            BadInputError: sbatch does not accept a name or value, or there is no value to multiply.
         """
         chosen = (self._changed(sbatch.any_option(name).name, new) for name, new in changes.items())
         return self.overridden_by(dict(chosen))
@@ -138,10 +138,10 @@ class ResourceRequest(Mapping[str, str]):
 
         Args:
             at_once: slices that run at a time; it multiplies the CPUs and the memory of a node.
-            turns: slices that run one after another; it multiplies the time limit.
+            rounds: slices that run one after another; it multiplies the time limit.
 
         Raises:
-            BadInput: one of these options is not a number.
+            BadInputError: one of these options is not a number.
         """
 
         def scale(name: str, value: str) -> str:
@@ -164,7 +164,7 @@ class ResourceRequest(Mapping[str, str]):
             time_s: the time limit of one slice, seconds; None to keep the task's.
 
         Raises:
-            BadInput: one of these options is not a number.
+            BadInputError: one of these options is not a number.
         """
 
         def divide(name: str, value: str) -> str:
@@ -235,7 +235,7 @@ class ResourceRequest(Mapping[str, str]):
         """Parse every number once; return the request itself.
 
         Raises:
-            BadInput: a number, an amount of memory or a time cannot be read.
+            BadInputError: a number, an amount of memory or a time cannot be read.
         """
         _ = self.cpus, self.mem_mib, self.time_s
         return self

@@ -20,7 +20,7 @@ def format_directives(options: Options) -> str:
     sbatch reads each value exactly as it is given here.
 
     Raises:
-        BadInput: a name is impossible, or a value has a line end or a NUL.
+        BadInputError: a name is impossible, or a value has a line end or a NUL.
     """
     values: dict[Option, str] = {}
     for name, value in options:
@@ -72,7 +72,7 @@ def read_directives(script: str) -> tuple[tuple[str, str], ...]:
     Unknown options, of a site or of a newer sbatch, are kept as they are written.
 
     Raises:
-        BadInput: sbatch cannot read a line; the message names it.
+        BadInputError: sbatch cannot read a line; the message names it.
     """
     return merge_options(tuple(parse_directives(script, known_spellings())), ())
 

@@ -23,7 +23,7 @@ def parse_memory(text: str) -> int:
     """Return an sbatch memory size such as ``4G`` in MiB, rounded up.
 
     Raises:
-        BadInput: the text is not a memory size.
+        BadInputError: the text is not a memory size.
     """
     match = _MEMORY.fullmatch(text.strip())
     if match is None or not text.isascii():
@@ -48,7 +48,7 @@ def parse_time(text: str) -> int | None:
     """Return an sbatch time limit in seconds; None for no limit (``UNLIMITED``, ``INFINITE``, 0).
 
     Raises:
-        BadInput: the text has none of sbatch's forms.
+        BadInputError: the text has none of sbatch's forms.
     """
     if text.strip().upper() in UNLIMITED_TEXTS:
         return None
@@ -80,7 +80,7 @@ def parse_count(text: str) -> int:
     """Read a number from 1 up.
 
     Raises:
-        BadInput: the text is not one.
+        BadInputError: the text is not one.
     """
     if len(text) > 9 or not (text.isascii() and text.isdecimal() and text.strip("0")):
         raise BadInputError(f"{text!r} is not a number from 1 up.", code="bad-number", value=text)
@@ -91,7 +91,7 @@ def round_up_to_minutes(text: str) -> str:
     """Round a time limit up to whole minutes, as Slurm does (sbatch(1), --time).
 
     Raises:
-        BadInput: the text has none of sbatch's forms.
+        BadInputError: the text has none of sbatch's forms.
     """
     seconds = parse_time(text)
     return format_time(seconds + -seconds % 60) if seconds and seconds % 60 else text

@@ -108,7 +108,7 @@ def render_script(script: ScriptContent, own: OwnTemplate | None = None) -> str:
         own: a person's template instead of the shipped one.
 
     Raises:
-        BadInput: the setup, the shell text or a directive breaks the lines around it, a value
+        BadInputError: the setup, the shell text or a directive breaks the lines around it, a value
             holds NUL, or the person's template has a mistake or lacks a required part.
     """
     if not all(line.startswith("#SBATCH ") for line in script.directives.split("\n")):
@@ -135,7 +135,7 @@ def check_bash_syntax(text: str, what: str = "the script") -> None:
     """Let bash parse a text without running it. Without a bash nothing is checked.
 
     Raises:
-        BadInput: bash finds an error, or warns (about a here-document without its end).
+        BadInputError: bash finds an error, or warns (about a here-document without its end).
     """
     # The locale is C, because bash also warns about a missing locale.
     env = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}

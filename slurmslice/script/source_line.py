@@ -66,7 +66,7 @@ class SourceLine:
         """Return the line that sources the library.
 
         Raises:
-            BadInput: the path of the run directory contains NUL.
+            BadInputError: the path of the run directory contains NUL.
         """
         return f'source {quote(os.path.join(self.run_dir, LIBRARY_NAME))} {self.words} -- "$@"'
 

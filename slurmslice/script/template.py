@@ -73,7 +73,7 @@ def find_template(given: str, project: Path) -> OwnTemplate:
         project: the folder that paths are relative to.
 
     Raises:
-        BadInput: there is no such template, or it cannot be read.
+        BadInputError: there is no such template, or it cannot be read.
     """
     folder = project / "templates"
     for path in (project / given, folder / given, folder / f"{given}.sh.j2"):
@@ -112,7 +112,7 @@ def render_template(context: Mapping[str, object], own: OwnTemplate | None) -> s
         own: the person's template; None for the shipped one.
 
     Raises:
-        BadInput: a value cannot be written into a script; or the person's template has a
+        BadInputError: a value cannot be written into a script; or the person's template has a
             mistake (the message gives file and line), or its script lacks a required part.
     """
     if own is None:
@@ -134,7 +134,7 @@ def _check_blocks(jinja: Environment, own: OwnTemplate) -> None:
     """Refuse a block that the extended template does not have, because Jinja2 would ignore it.
 
     Raises:
-        BadInput: there is such a block; the message gives its line, the hint a similar name.
+        BadInputError: there is such a block; the message gives its line, the hint a similar name.
         TemplateError: Jinja2 cannot parse the template.
     """
     tree = jinja.parse(own.text, own.path.name, str(own.path))
@@ -178,7 +178,7 @@ def _check_parts(text: str, context: Mapping[str, object], own: OwnTemplate) -> 
     """Refuse a script without the parts that a template must not change.
 
     Raises:
-        BadInput: the first or the last lines differ from the shipped template's, or a function
+        BadInputError: the first or the last lines differ from the shipped template's, or a function
             is missing.
     """
     functions = ("prepare", "run_slice", *(("check_slice",) if context["check"] else ()))

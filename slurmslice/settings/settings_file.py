@@ -130,7 +130,7 @@ def choose_layers(files: Sequence[SettingsFile], profile: str | None) -> list[Se
     """Return the layers of files, the lowest first, and above them those of a profile.
 
     Raises:
-        BadInput: no file has this profile.
+        BadInputError: no file has this profile.
     """
     layers = [file.always for file in files]
     if profile is None:

@@ -33,7 +33,7 @@ def parse_settings(data: bytes, file: str, keys: KnownKeys) -> SettingsFile:
         keys: the valid keys.
 
     Raises:
-        BadInput: the file is not TOML (the message names the line), has an unknown key (the
+        BadInputError: the file is not TOML (the message names the line), has an unknown key (the
             message names the nearest one), or has a value of the wrong type.
     """
     tree = _parse(data, file)

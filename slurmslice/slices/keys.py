@@ -91,7 +91,7 @@ def keys_from_range(text: str) -> tuple[NumberKeys, int | None]:
     """Return the keys of a range, and its throttle.
 
     Raises:
-        BadInput: the text is not a range.
+        BadInputError: the text is not a range.
     """
     if not text.strip():
         raise BadInputError(

@@ -68,7 +68,7 @@ class SliceTable:
             columns: column name to values, one value per slice.
 
         Raises:
-            BadInput: a key or value cannot be an argument of a program.
+            BadInputError: a key or value cannot be an argument of a program.
         """
         self._take(_written(keys, columns or {}), "the slice table")
 
@@ -77,7 +77,7 @@ class SliceTable:
         """Read a table from the bytes of its file. Error messages name the file ``where``.
 
         Raises:
-            DamagedRun: the header or the end of the file is damaged. A damaged row raises the
+            DamagedRunError: the header or the end of the file is damaged. A damaged row raises the
                 same error, with its line number, when the row is decoded.
         """
         table = cls.__new__(cls)
@@ -138,7 +138,7 @@ class SliceTable:
             values: for each row, one value per new column.
 
         Raises:
-            BadInput: a value cannot be an argument of a program.
+            BadInputError: a value cannot be an argument of a program.
         """
         file = io.BytesIO()
         lines = chain((self._header,), map(self._line, range(len(self))))
@@ -154,7 +154,7 @@ class SliceTable:
         or a shell pattern (``*``, ``?``, ``[…]``).
 
         Raises:
-            BadInput: a name matches no slice.
+            BadInputError: a name matches no slice.
         """
         rows: set[int] = set()
         for name in wanted:
@@ -275,8 +275,8 @@ def checked_table(
         columns: column name to values, one value per slice.
 
     Raises:
-        BadInput: there is no key; a key occurs twice, is empty or holds NUL; there are more than
-            ``MOST_SLICES``; or a value is longer than ``LONGEST_VALUE``.
+        BadInputError: there is no key; a key occurs twice, is empty or holds NUL; there are more
+        than ``MOST_SLICES``; or a value is longer than ``LONGEST_VALUE``.
     """
     if not keys:
         raise BadInputError(
@@ -294,7 +294,7 @@ def check_slice_count(slices: int, source: str) -> None:
     """Refuse more slices than a run accepts, before they are generated.
 
     Raises:
-        BadInput: there are more than ``MOST_SLICES``.
+        BadInputError: there are more than ``MOST_SLICES``.
     """
     if slices > MAX_SLICES:
         raise BadInputError(
@@ -310,7 +310,7 @@ def check_value_length(value: str, where: str) -> None:
     """Refuse a value too long for an argument of a program.
 
     Raises:
-        BadInput: it has more than ``LONGEST_VALUE`` bytes.
+        BadInputError: it has more than ``LONGEST_VALUE`` bytes.
     """
     length = len(os.fsencode(value)) if len(value) > MAX_VALUE_BYTES // 4 else 0
     if length > MAX_VALUE_BYTES:
@@ -361,7 +361,7 @@ def slices_from_range(text: str) -> tuple[SliceTable, int | None]:
     A range keeps the zeros of a zero-padded first number: ``000-098`` gives ``007``.
 
     Raises:
-        BadInput: the text is not a range.
+        BadInputError: the text is not a range.
     """
     keys, throttle = keys_from_range(text)
     return checked_table(keys, f"the range {text!r}"), throttle

@@ -80,7 +80,7 @@ def check_command(command: Command, columns: Collection[str]) -> None:
         columns: the names of the slices' columns.
 
     Raises:
-        BadInput: there is no command; a word names an unknown column, or a variable
+        BadInputError: there is no command; a word names an unknown column, or a variable
             without a shell to expand it; a single word holds a whole command line; a shell text has
             placeholders and no ``$SLICE``; or a word holds NUL.
     """
@@ -113,7 +113,7 @@ def check_shell_text(text: str, what: str) -> None:
         what: its name in error messages.
 
     Raises:
-        BadInput: it is empty; or it has ``{}`` and no ``$SLICE``; a shell text does not
+        BadInputError: it is empty; or it has ``{}`` and no ``$SLICE``; a shell text does not
             replace ``{}``.
     """
     if not text.strip():
@@ -132,8 +132,8 @@ def check_command_word(word: str, columns: Collection[str], before: str = "") ->
     """Refuse a word with an obvious mistake; ``before`` is the previous word.
 
     Raises:
-        BadInput: the word names an unknown column, or a variable without a shell to expand it; or
-            it holds NUL.
+        BadInputError: the word names an unknown column, or a variable without a shell to expand
+        it; or it holds NUL.
     """
     quote(word)
     _check_variables(word, before)
@@ -181,7 +181,7 @@ def refuse_expanded_pattern(
         exists: tells if a path is a file.
 
     Raises:
-        BadInput: the command has this sign; the message names the first three files.
+        BadInputError: the command has this sign; the message names the first three files.
     """
     words = command.words
     if command_placeholders(command):
@@ -210,7 +210,7 @@ def command_to_bash(command: Command) -> str:
     ``exec --`` prevents bash from interpreting words such as ``time``, ``exit`` and ``X=1``.
 
     Raises:
-        BadInput: a word holds NUL or a surrogate without a byte.
+        BadInputError: a word holds NUL or a surrogate without a byte.
     """
     return (
         command.text if isinstance(command, ShellText) else f"exec -- {command_to_words(command)}"
@@ -223,7 +223,7 @@ def command_to_words(command: Command) -> str:
     A shell text becomes the argument of ``bash -c``.
 
     Raises:
-        BadInput: a word holds NUL or a surrogate without a byte.
+        BadInputError: a word holds NUL or a surrogate without a byte.
     """
     if isinstance(command, ShellText):
         return f"bash -c {quote(command.text)}"
@@ -257,7 +257,7 @@ def quote(text: str) -> str:
     r"""Return a text as one word of bash: bare, in single quotes, or ``$'…'`` if not printable.
 
     Raises:
-        BadInput: the text holds NUL or a surrogate without a byte.
+        BadInputError: the text holds NUL or a surrogate without a byte.
     """
     if _BARE.fullmatch(text):
         return text
@@ -281,7 +281,7 @@ def word_to_bash(word: str) -> str:
     """Return a word with placeholders as one word of bash.
 
     Raises:
-        BadInput: the word holds NUL or a surrogate without a byte.
+        BadInputError: the word holds NUL or a surrogate without a byte.
     """
     parts = list(_parts(word))
     if not any(isinstance(part, _Placeholder) for part in parts):

@@ -45,7 +45,7 @@ class OutputCheck:
         """Refuse a check with an obvious mistake.
 
         Raises:
-            BadInput: the text has placeholders and no ``$SLICE``; or a path names an unknown
+            BadInputError: the text has placeholders and no ``$SLICE``; or a path names an unknown
                 column, holds NUL, or is the same for every slice.
         """
         if self.text:

@@ -93,7 +93,7 @@ def check_packing(request: ResourceRequest, packing: Packing) -> None:
     """Refuse a request that a task cannot divide among its slices.
 
     Raises:
-        BadInput: a pack requests more than one node; a pack that runs several slices at a time
+        BadInputError: a pack requests more than one node; a pack that runs several slices at a time
             requests GPUs or more than one process; or it runs more at a time than it carries.
     """
     if packing.at_once > packing.pack:
@@ -170,7 +170,7 @@ def check_throttle(throttle: int | None, at_once: int) -> None:
     """Refuse a throttle that one task of the run would exceed.
 
     Raises:
-        BadInput: it is below ``at_once``.
+        BadInputError: it is below ``at_once``.
     """
     if throttle is not None and throttle < at_once:
         raise BadInputError(

@@ -35,7 +35,7 @@ def check_run_option(name: str, value: str) -> tuple[str, str]:
     If the value names columns, only the name is checked here; ``Requests`` checks each value.
 
     Raises:
-        BadInput: as ``directives.check_any``.
+        BadInputError: as ``directives.check_any``.
     """
     if has_column_names(value):
         return sbatch.any_option(name).name, value
@@ -61,7 +61,7 @@ class PerSliceOptions:
         """Return the options of one slice with the values of its columns; checked.
 
         Raises:
-            BadInput: there is no such column, or sbatch does not accept the resulting value.
+            BadInputError: there is no such column, or sbatch does not accept the resulting value.
         """
         values = self._table.column_values(row)
         alike = tuple(values[column] for column in self._used_columns)
@@ -84,14 +84,15 @@ class PerSliceOptions:
         """Group the rows by request, in the order of their first slices.
 
         Raises:
-            BadInput: as ``of``; or there are more than ``MOST``.
+            BadInputError: as ``of``; or there are more than ``MOST``.
         """
         groups: dict[ResourceRequest, list[int]] = {}
         for row in range(len(self._table)):
             groups.setdefault(self.of(row), []).append(row)
             if len(groups) > MAX_REQUESTS:
                 raise BadInputError(
-                    f"The slices have more than {MAX_REQUESTS} different requests, and each needs a "
+                    f"The slices have more than {MAX_REQUESTS} different requests, and each needs "
+                    "a "
                     "submission of its own.",
                     "Round the values in the columns up to fewer different ones.",
                     code="too-many-requests",

@@ -122,7 +122,7 @@ class RunRecord(RunSpec):
             minutes: the engine counts whole minutes.
 
         Raises:
-            BadInput: the time limit cannot be read.
+            BadInputError: the time limit cannot be read.
         """
         if not minutes or self.packing.pack > 1 or "time" not in request:
             return request
@@ -138,7 +138,7 @@ class RunRecord(RunSpec):
         """Read a record from the file's bytes.
 
         Raises:
-            DamagedRun: the bytes are not a record, or a newer slurmslice wrote them.
+            DamagedRunError: the bytes are not a record, or a newer slurmslice wrote them.
         """
         try:
             record = json.loads(data)

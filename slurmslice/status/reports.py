@@ -1,6 +1,7 @@
 """Reports of array tasks, as accounting and the queue give them.
 
-Engines make these records. ``slurmslice.status.reconcile`` merges them into the status of each slice.
+Engines make these records. ``slurmslice.status.reconcile`` merges them into the status of each
+slice.
 """
 
 from __future__ import annotations

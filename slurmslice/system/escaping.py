@@ -35,7 +35,7 @@ def octal_bytes(character: str) -> list[str]:
     """The bytes of a character as three octal digits each; a surrogate is one byte.
 
     Raises:
-        BadInput: the character is NUL or a surrogate without a byte.
+        BadInputError: the character is NUL or a surrogate without a byte.
     """
     try:
         data = character.encode("utf-8", "surrogateescape")
@@ -59,7 +59,7 @@ def escape(value: str) -> str:
     """Return a value as one field of a table.
 
     Raises:
-        BadInput: the value holds NUL or a surrogate without a byte.
+        BadInputError: the value holds NUL or a surrogate without a byte.
     """
     if is_plain(value):
         return value
@@ -78,7 +78,7 @@ def unescape(field: str) -> str:
     """Return the value of a field: ``unescape(escape(value))`` has the bytes of ``value``.
 
     Raises:
-        DamagedRun: the field has an escape unknown to ``escape``.
+        DamagedRunError: the field has an escape unknown to ``escape``.
     """
     if "\\" not in field:
         return field
@@ -106,7 +106,7 @@ def parse_row(line: str) -> list[str]:
     """Return the values of one line, with or without its newline.
 
     Raises:
-        DamagedRun: a field has an invalid escape.
+        DamagedRunError: a field has an invalid escape.
     """
     return [unescape(field) for field in line.removesuffix("\n").split("\t")]
 
@@ -115,7 +115,7 @@ def format_columns(columns: Sequence[Sequence[str]]) -> str:
     """Return lines of a table from its columns, all of the same length and not empty.
 
     Raises:
-        BadInput: a value holds NUL or a surrogate without a byte.
+        BadInputError: a value holds NUL or a surrogate without a byte.
     """
     # Most columns need no escaping; testing the joined column shows this fast.
     fields = [column if is_plain("".join(column)) else map(escape, column) for column in columns]
@@ -126,7 +126,7 @@ def parse_fields(fields: Sequence[bytes]) -> list[str]:
     """Return the values of fields of a file; fast if none of them has an escape.
 
     Raises:
-        DamagedRun: see ``read_field``.
+        DamagedRunError: see ``read_field``.
     """
     try:
         text = b"".join(fields).decode()
@@ -141,7 +141,7 @@ def parse_field(field: bytes) -> str:
     """Return the value of one field of a file.
 
     Raises:
-        DamagedRun: the field holds a character that ``escape`` always escapes, or an invalid
+        DamagedRunError: the field holds a character that ``escape`` always escapes, or an invalid
             escape.
     """
     try:

@@ -39,7 +39,7 @@ def open_regular(path: Path, flags: int = os.O_RDONLY) -> int:
     (fifo(7), zero(4)).
 
     Raises:
-        NotAFile: it is not a regular file.
+        NotAFileError: it is not a regular file.
         OSError: it cannot be opened.
     """
     try:
@@ -68,7 +68,7 @@ def check_regular_or_absent(path: Path) -> None:
     """Refuse a path that is neither a regular file nor free; refuse symbolic links too.
 
     Raises:
-        NotAFile: something else is at the path.
+        NotAFileError: something else is at the path.
     """
     with suppress(FileNotFoundError):
         _require_regular(path, os.lstat(path))
@@ -83,7 +83,7 @@ def read_file(path: Path) -> bytes:
     """Return the content of a file.
 
     Raises:
-        NotAFile: it is not a regular file.
+        NotAFileError: it is not a regular file.
         OSError: it cannot be read.
     """
     with open(open_regular(path), "rb") as file:
@@ -94,7 +94,7 @@ def read_chunks(path: Path) -> Iterator[bytes]:
     """Yield the content of a file by the mebibyte, because it may be larger than the memory.
 
     Raises:
-        NotAFile: it is not a regular file.
+        NotAFileError: it is not a regular file.
         OSError: it cannot be read.
     """
     with open(open_regular(path), "rb") as file:
@@ -114,7 +114,7 @@ def append_lines(path: Path, lines: bytes, header: bytes = b"", *, durably: bool
         durably: flush the lines to disk before returning.
 
     Raises:
-        NotAFile: the path is not a regular file.
+        NotAFileError: the path is not a regular file.
         OSError: the lines could not be written; the error names the file. Readers see only its
             whole lines. A symbolic link is refused too (ELOOP, open(2)), because its target
             belongs to somebody else and must not be truncated.
@@ -160,7 +160,7 @@ def read_new_lines(path: Path, offset: int) -> tuple[bytes, int]:
     A returned offset of 0 after a larger one means that the file was replaced or is gone.
 
     Raises:
-        NotAFile: the path is not a regular file.
+        NotAFileError: the path is not a regular file.
     """
     try:
         with open(open_regular(path), "rb") as file:

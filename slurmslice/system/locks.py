@@ -62,9 +62,9 @@ def hold_lock(folder: Path, verb: str, mode: int, wait: float = LOCK_WAIT_S) -> 
         wait: seconds to wait for the lock.
 
     Raises:
-        Busy: another process holds the lock for longer.
+        LockedError: another process holds the lock for longer.
         EngineError: this file system has no locks.
-        NotAFile: the lock file or the note is not a regular file.
+        NotAFileError: the lock file or the note is not a regular file.
         OSError: the folder cannot be written to.
     """
     from filelock import FileLock

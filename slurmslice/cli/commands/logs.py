@@ -108,7 +108,7 @@ def _named_slices(names: tuple[str, ...]) -> tuple[Run, Sequence[int]]:
     """Return the run and the rows of the named slices.
 
     Raises:
-        BadInput: the run or a slice does not exist; or only a run was named.
+        BadInputError: the run or a slice does not exist; or only a run was named.
     """
     run_name = names[0] if len(names) > 1 else None
     try:

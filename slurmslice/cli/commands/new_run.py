@@ -29,7 +29,8 @@ def find_existing(
         replaces it, because Slurm rejected each of its submissions. At most one is not None.
 
     Raises:
-        BadInput: another run is there. The message lists the differences, the hint the ways out.
+        BadInputError: another run is there. The message lists the differences, the hint the ways
+        out.
     """
     if not os.path.exists(path):  # also False for a name that is too long; creation reports that
         return None, None

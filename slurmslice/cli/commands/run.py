@@ -170,7 +170,7 @@ def _check_waiting(run: Run, changes: ResourceRequest) -> None:
     """Say which slices keep their request, because they are in Slurm's queue already.
 
     Raises:
-        BadInput: no slice waits, so the options would change nothing.
+        BadInputError: no slice waits, so the options would change nothing.
     """
     refresh(run)
     name, options = quote(run.record.name), str(changes)
@@ -218,7 +218,7 @@ def _refuse_if_never_runs(limits: TaskLimits | None) -> None:
     """Refuse a run whose slices can never start.
 
     Raises:
-        BadInput: no slice of the run can ever start.
+        BadInputError: no slice of the run can ever start.
     """
     if limits is not None and limits.never:
         raise BadInputError(

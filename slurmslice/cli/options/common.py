@@ -126,7 +126,7 @@ class SbatchCommand(click.Command):
         """Return the long name and the checked value of an option of sbatch.
 
         Raises:
-            BadInput: sbatch or the script cannot take the value.
+            BadInputError: sbatch or the script cannot take the value.
         """
         return sbatch.check_any_option(name, value)
 
@@ -214,7 +214,7 @@ def naming_setting(option: str) -> Iterator[None]:
     """Add the settings file and its key to an error about the value of an option.
 
     Raises:
-        BadInput: the error; unchanged if the option was typed.
+        BadInputError: the error; unchanged if the option was typed.
     """
     try:
         yield
@@ -234,7 +234,7 @@ def parse_states(texts: tuple[str, ...]) -> frozenset[State] | None:
     """Return the states that were named, separated by commas or one by one; FAIL: all failures.
 
     Raises:
-        BadInput: there is no such state.
+        BadInputError: there is no such state.
     """
     if not texts:
         return None

@@ -40,7 +40,7 @@ def find_run(
         keys: the words after the name.
 
     Raises:
-        BadInput: there is no such run; or there are several, and one must be named.
+        BadInputError: there is no such run; or there are several, and one must be named.
     """
     if name is None:
         return _unnamed(changing)

@@ -213,7 +213,7 @@ class NewRunOptions:
         """Return the inputs of the new run. An option fills the field of the same name.
 
         Raises:
-            BadInput: an option is wrong.
+            BadInputError: an option is wrong.
         """
         values, names = self.values, SliceOptions.__dataclass_fields__
         given = SliceOptions(**{name: values[name] for name in names}).read()
@@ -294,7 +294,7 @@ def _read_setup(text: str) -> str:
     """Return the shell text of the setup; if the text names a file, the text in the file.
 
     Raises:
-        BadInput: the text is a folder, or looks like the path of a file that does not exist.
+        BadInputError: the text is a folder, or looks like the path of a file that does not exist.
     """
     if os.path.isfile(text):
         return Path(text).read_bytes().decode("utf-8", "surrogateescape")

@@ -33,7 +33,7 @@ def parse_packing(
     """Return the packing that the options ask for.
 
     Raises:
-        BadInput: ``--pack`` is no number, or ``auto`` and the duration of a slice is unknown.
+        BadInputError: ``--pack`` is no number, or ``auto`` and the duration of a slice is unknown.
     """
     limit = request.get("time")
     if pack and limit and has_column_names(limit):
@@ -72,7 +72,7 @@ def _slice_seconds(slice_time: str | None, command: Command) -> float:
     """Return the duration of a slice in seconds.
 
     Raises:
-        BadInput: it is not known, or ``--slice-time`` is not a time.
+        BadInputError: it is not known, or ``--slice-time`` is not a time.
     """
     if slice_time is not None:
         seconds = parse_time(slice_time)

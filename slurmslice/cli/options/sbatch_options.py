@@ -120,7 +120,7 @@ def pop_sbatch_options(ctx: click.Context) -> Iterator[tuple[str, str]]:
     Only values of the cluster's own options are checked.
 
     Raises:
-        BadInput: ``--sbatch`` has an impossible name, or a cluster's option lacks its value.
+        BadInputError: ``--sbatch`` has an impossible name, or a cluster's option lacks its value.
     """
     more = _listed_by_cluster(ctx)
     for name in _all_options(ctx):

@@ -22,7 +22,7 @@ from slurmslice.settings.settings_file import (
     merge_layers,
 )
 from slurmslice.settings.toml_reader import parse_settings
-from slurmslice.system.files import read_file as read_file
+from slurmslice.system.files import read_file
 
 
 def fill_in_settings(ctx: click.Context, files: list[Path], known: KnownKeys) -> None:
@@ -36,7 +36,7 @@ def fill_in_settings(ctx: click.Context, files: list[Path], known: KnownKeys) ->
         known: the keys that a file may have.
 
     Raises:
-        BadInput: a file cannot be read or has an error, or no file has the profile.
+        BadInputError: a file cannot be read or has an error, or no file has the profile.
     """
     keys = replace(known, cluster_options=lambda: cluster_options(ctx))
     layers = choose_layers([_read(path, keys) for path in files], ctx.params["profile"])

@@ -105,7 +105,7 @@ class SliceOptions:
         """Read the slices from their one source.
 
         Raises:
-            BadInput: there is no source or more than one, or it is invalid.
+            BadInputError: there is no source or more than one, or it is invalid.
         """
         given = self._read_source()
         if not self.column:

@@ -245,7 +245,8 @@ def _packing(record: RunRecord, of: Sequence[RequestGroup]) -> Note | None:
     carried = f"{'up to ' if alike else ''}{count_text(packing.pack)}{alike}"
     return Note(
         "packing",
-        f"{count_text(tasks, 'array task')} of {carried}{rounds}{why}; {_asked_for(request(of))} a task",
+        f"{count_text(tasks, 'array task')} of {carried}{rounds}{why}; {_asked_for(request(of))} "
+        "a task",
         {"tasks": tasks, "pack": packing.pack, "at_once": packing.at_once, "cut": cut,
          "options": dict(request(of))},
     )  # fmt: skip

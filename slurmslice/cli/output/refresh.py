@@ -18,12 +18,13 @@ def settle_doubts(run: Run) -> None:
     """Look for submissions that Slurm may or may not have taken, and wait for the answer.
 
     Raises:
-        NoAnswer: Slurm cannot be asked for them.
+        NoAnswerError: Slurm cannot be asked for them.
     """
     if doubts := run.journal_state.unconfirmed():
         emit_note(
             "looking-for-submission",
-            f"Looking for submission {doubts[0].number:03d} for up to {FENCE_AFTER_S:.0f} s: it is not "
+            f"Looking for submission {doubts[0].number:03d} for up to {FENCE_AFTER_S:.0f} s: it "
+            "is not "
             f"known if Slurm took it.",
             submission=doubts[0].number, seconds=FENCE_AFTER_S,
         )  # fmt: skip

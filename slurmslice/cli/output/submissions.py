@@ -87,8 +87,8 @@ def checked_plan(run: Run, choose: ChooseRows, changes: Mapping[str, str]) -> Pl
     """Plan the submission of the chosen slices, and warn about a lower request.
 
     Raises:
-        BadInput: the slices could never run, or the user probably forgot an x: a bare number is
-            less than a tenth of the slices' last request.
+        BadInputError: the slices could never run, or the user probably forgot an x: a bare number
+        is less than a tenth of the slices' last request.
     """
     plan = refuse_impossible_requests(run, make_plan(run, Choice(choose(run), changes)))
     plan.check()
@@ -151,7 +151,8 @@ def release_held(run: Run) -> None:
     if to_resubmit := result.to_resubmit:
         emit_note(
             "held-slices-replaced",
-            f"{'Would cancel' if dry_run else 'Cancelled'} {_describe_slices(run, to_resubmit)} that "
+            f"{'Would cancel' if dry_run else 'Cancelled'} {_describe_slices(run, to_resubmit)} "
+            "that "
             "the circuit breaker held with the script before its edit. They are submitted again.",
             **_slice_fields(run, to_resubmit), dry_run=dry_run,
         )  # fmt: skip

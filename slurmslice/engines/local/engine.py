@@ -123,7 +123,7 @@ class LocalEngine:
         """Return how many such tasks can run at once, by what is free now.
 
         Raises:
-            BadInput: this machine can never honour these needs.
+            BadInputError: this machine can never honour these needs.
         """
         machine = self._machine
         check(request, machine)
@@ -145,7 +145,7 @@ class LocalEngine:
         """Check the request. The journal, which says that it was taken, is the order.
 
         Raises:
-            BadInput: this machine can never honour its needs.
+            BadInputError: this machine can never honour its needs.
         """
         check(order.request, self._machine)
         return SubmitResult(str(order.number), host())
@@ -154,7 +154,7 @@ class LocalEngine:
         """Refuse: this machine cannot tell when it would start what.
 
         Raises:
-            BadInput: always.
+            BadInputError: always.
         """
         raise BadInputError("--test-only asks Slurm, and this run belongs to this machine.",
                        "`--dry-run` shows what would be submitted.", code="slurm-only",
@@ -164,7 +164,7 @@ class LocalEngine:
         """Refuse: jobs of this machine are always the run's own.
 
         Raises:
-            BadInput: always.
+            BadInputError: always.
         """
         raise BadInputError(
             "Jobs of this machine belong to their runs: there is nothing to attach.",

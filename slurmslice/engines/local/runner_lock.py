@@ -65,7 +65,7 @@ class RunnerLock:
 
         Raises:
             EngineError: the file system has no locks, or is full.
-            NotAFile: another kind of file is in its place.
+            NotAFileError: another kind of file is in its place.
         """
         try:
             self.path.parent.mkdir(exist_ok=True)

@@ -24,7 +24,7 @@ def check(request: ResourceRequest, machine: Machine) -> None:
     """Refuse what this machine can never honour. What it can do without is ignored.
 
     Raises:
-        BadInput: more than one node, GPUs or other generic resources, a start that waits for
+        BadInputError: more than one node, GPUs or other generic resources, a start that waits for
             something, or more CPUs or memory than it lets us use.
     """
     if _nodes(request) > 1:
@@ -102,7 +102,7 @@ def warning(request: ResourceRequest) -> tuple[int, int] | None:
     here, so None.
 
     Raises:
-        BadInput: there is no such signal.
+        BadInputError: there is no such signal.
     """
     match = _SIGNAL.fullmatch(request.get("signal", "").strip())
     if match is None or request.time_s is None:

@@ -55,7 +55,7 @@ class SlurmClient:
         """Return Slurm's release; None if its version cannot be read.
 
         Raises:
-            NoAnswer: the controller does not answer.
+            NoAnswerError: the controller does not answer.
         """
         return parse_release(self.cluster_config().get("SLURM_VERSION", ""))
 
@@ -63,7 +63,7 @@ class SlurmClient:
         """Return the settings of ``scontrol show config``, fetched once.
 
         Raises:
-            NoAnswer: the controller does not answer.
+            NoAnswerError: the controller does not answer.
         """
         if not self._settings:
             self._settings = cluster_records.parse_config(self.query(commands.SHOW_CONFIG))
@@ -91,7 +91,7 @@ class SlurmClient:
         """Return the options that this cluster's sbatch lists, with its plugins', by long name.
 
         Raises:
-            NoAnswer: sbatch is missing, failed, took too long, or listed no options.
+            NoAnswerError: sbatch is missing, failed, took too long, or listed no options.
         """
         timeout = min(self._timeout_s("SLURMSLICE_ASK_TIMEOUT", QUERY_TIMEOUT_S), HELP_TIMEOUT_S)
         # sbatch cuts the options of plugins at the width of the terminal.
@@ -106,7 +106,7 @@ class SlurmClient:
         """Run a command and return its answer.
 
         Raises:
-            NoAnswer: the command failed, took too long, or is missing.
+            NoAnswerError: the command failed, took too long, or is missing.
         """
         done = self.run_command(argv)
         if done.returncode == 0:
@@ -122,7 +122,7 @@ class SlurmClient:
         """Run squeue and return all records of its answer.
 
         Raises:
-            NoAnswer: as ``query``, or the answer cannot be read.
+            NoAnswerError: as ``query``, or the answer cannot be read.
         """
         return job_records.parse_squeue_records(self.query(argv))
 
@@ -135,7 +135,7 @@ class SlurmClient:
             argv: the command.
 
         Raises:
-            NoAnswer: the owner of the id is unknown, or Slurm did not get the command.
+            NoAnswerError: the owner of the id is unknown, or Slurm did not get the command.
             EngineError: Slurm refuses the command.
         """
         records = self.query_queue(commands.squeue((job,), ended=False))
@@ -147,7 +147,7 @@ class SlurmClient:
         """Run any command but sbatch.
 
         Raises:
-            BadInput: SLURMSLICE_ASK_TIMEOUT is no number.
+            BadInputError: SLURMSLICE_ASK_TIMEOUT is no number.
         """
         timeout = self._timeout_s("SLURMSLICE_ASK_TIMEOUT", QUERY_TIMEOUT_S)
         return process.run_program(argv, timeout=timeout, env=environment.for_queries(self.environ))
@@ -156,7 +156,7 @@ class SlurmClient:
         """Run sbatch with this environment; the job inherits it.
 
         Raises:
-            BadInput: SLURMSLICE_SBATCH_TIMEOUT is no number.
+            BadInputError: SLURMSLICE_SBATCH_TIMEOUT is no number.
         """
         timeout = self._timeout_s("SLURMSLICE_SBATCH_TIMEOUT", SBATCH_TIMEOUT_S)
         return process.run_program(argv, timeout=timeout, env=env)

@@ -1,6 +1,6 @@
 """Parse the answers of scontrol and sinfo about a cluster into records. Pure.
 
-Each parser returns records or raises ``NoAnswer``. Sources: scontrol(1), ``show config`` and
+Each parser returns records or raises ``NoAnswerError``. Sources: scontrol(1), ``show config`` and
 ``show partition``; sinfo(1), ``--Format``.
 """
 
@@ -73,7 +73,7 @@ def parse_config(text: str) -> dict[str, str]:
     """Parse the settings of ``scontrol show config``; values stay as they are printed.
 
     Raises:
-        NoAnswer: the text is no such answer.
+        NoAnswerError: the text is no such answer.
     """
     matches = (_SETTING.match(line) for line in text.split("\n"))
     found = {match[1]: match[2] for match in matches if match}
@@ -86,7 +86,7 @@ def parse_partitions(text: str) -> list[Partition]:
     """Parse the partitions of ``scontrol --oneliner show partition``.
 
     Raises:
-        NoAnswer: the text is no such answer.
+        NoAnswerError: the text is no such answer.
     """
     return [_parse_partition(line) for line in text.split("\n") if line]
 
@@ -137,7 +137,7 @@ def parse_nodes(text: str) -> list[Node]:
     """Parse the nodes in the answer to ``commands.sinfo``, one for each node and partition.
 
     Raises:
-        NoAnswer: the text is no such answer.
+        NoAnswerError: the text is no such answer.
     """
     return [_parse_node(line) for line in text.split("\n") if line]
 

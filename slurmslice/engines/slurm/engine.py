@@ -69,7 +69,7 @@ class SlurmEngine:
         """Return the cluster's name.
 
         Raises:
-            NoAnswer: the controller does not answer.
+            NoAnswerError: the controller does not answer.
         """
         return self._slurm.cluster_config().get("ClusterName", "")
 
@@ -77,7 +77,8 @@ class SlurmEngine:
         """Return MaxArraySize, and the number of tasks running at once. As ``Engine.limits``.
 
         Raises:
-            BadInput: this cluster's release of Slurm lacks an option (``option-not-in-release``).
+            BadInputError: this cluster's release of Slurm lacks an option
+            (``option-not-in-release``).
         """
         self._check_release(request.options)
         return self._capacity.limits(request)
@@ -108,7 +109,7 @@ class SlurmEngine:
         """Describe the cluster, and count the tasks that fit into each partition.
 
         Raises:
-            NoAnswer: the controller does not answer.
+            NoAnswerError: the controller does not answer.
         """
         settings = self._slurm.cluster_config()
         return ClusterHealth(
@@ -210,7 +211,7 @@ class SlurmEngine:
         """Cancel tasks; an ended task is no error.
 
         Raises:
-            NoAnswer: the owner of the job id is unknown, or Slurm did not get the command.
+            NoAnswerError: the owner of the job id is unknown, or Slurm did not get the command.
             EngineError: Slurm refuses the command.
         """
         if indices is None or indices:
@@ -220,7 +221,7 @@ class SlurmEngine:
         """Limit the tasks of an array that run at once; an ended array is no error.
 
         Raises:
-            NoAnswer: the owner of the job id is unknown, or Slurm did not get the command.
+            NoAnswerError: the owner of the job id is unknown, or Slurm did not get the command.
             EngineError: Slurm refuses the command.
         """
         self._slurm.control_job(job, name, commands.scontrol_throttle(job, limit))

@@ -55,7 +55,7 @@ def parse_job_info(
         remembers_since: as for ``find_in_queue``.
 
     Raises:
-        NoAnswer: the text is no such answer.
+        NoAnswerError: the text is no such answer.
     """
     match = _RECORD.search(text)
     if match is None:

@@ -1,6 +1,7 @@
 """Parse the answers of sacct and squeue about jobs into records and reports. Pure.
 
-Each parser returns records or raises ``NoAnswer``: an error in an answer never becomes a state.
+Each parser returns records or raises ``NoAnswerError``: an error in an answer never becomes a
+state.
 Sources: sacct(1), squeue(1), ``--parsable2`` and ``--Format``. "Seen" marks a fact observed on
 a cluster and not found in the manuals.
 """
@@ -73,7 +74,7 @@ def parse_accounting_reports(
         release: Slurm's release; None if unknown.
 
     Raises:
-        NoAnswer: the text is no answer of sacct's.
+        NoAnswerError: the text is no answer of sacct's.
     """
     lines = split_lines(text)
     found, others = pick_task_lines(lines, len(TASK_FIELDS), names)
@@ -109,7 +110,7 @@ def parse_queue_reports(text: str, names: Mapping[str, str]) -> dict[TaskId, Tas
         names: our jobs, and the name of each.
 
     Raises:
-        NoAnswer: the text is no answer of squeue's, or it cuts the indices of a record. The
+        NoAnswerError: the text is no answer of squeue's, or it cuts the indices of a record. The
             absence of a task would mean nothing then.
     """
     records = [record for record in parse_squeue_records(text) if is_own_record(record, names)]
@@ -131,7 +132,7 @@ def parse_preemption_times(text: str, names: Mapping[str, str]) -> dict[TaskId, 
         names: our jobs, and the name of each.
 
     Raises:
-        NoAnswer: the text is no answer of squeue's.
+        NoAnswerError: the text is no answer of squeue's.
     """
     times = (
         (_job_record(values, TaskReport(State.UNKNOWN)), parse_number(values["PreemptTime"]))
@@ -161,7 +162,7 @@ def parse_sacct_records(text: str, fields: Sequence[str] = TASK_FIELDS) -> list[
     """Parse all records of sacct's answer to a query for these fields.
 
     Raises:
-        NoAnswer: the text is no such answer.
+        NoAnswerError: the text is no such answer.
     """
     return _sacct_records(join_records(split_lines(text), fields), fields)
 
@@ -170,7 +171,7 @@ def parse_squeue_records(text: str) -> list[JobRecord]:
     """Parse all records of squeue's answer to ``commands.squeue``.
 
     Raises:
-        NoAnswer: the text is no such answer.
+        NoAnswerError: the text is no such answer.
     """
     return [_job_record(v, queue_report(v)) for v in _squeue_values(text, SQUEUE_FIELDS)]
 

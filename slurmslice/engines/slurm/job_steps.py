@@ -42,7 +42,7 @@ def parse_step_reports(
         preempted: the time of each preempted task's preemption, epoch seconds.
 
     Raises:
-        NoAnswer: the text is no such answer, or ``release`` raised it.
+        NoAnswerError: the text is no such answer, or ``release`` raised it.
     """
     found: dict[TaskId, TaskReport] = {}
     current: TaskId | None = None  # the task of the next steps; None if it is not ours

@@ -76,7 +76,7 @@ class ClusterCapacity:
         """Describe each partition, and count the tasks that fit into it.
 
         Raises:
-            NoAnswer: the controller does not answer.
+            NoAnswerError: the controller does not answer.
         """
         settings = self._slurm.cluster_config()
         nodes = cluster_records.parse_nodes(self._slurm.query(commands.sinfo()))

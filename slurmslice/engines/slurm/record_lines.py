@@ -21,7 +21,7 @@ def split_lines(text: str) -> list[str]:
     """Split an answer into its lines.
 
     Raises:
-        NoAnswer: the last line does not end, so the rest of the answer is missing.
+        NoAnswerError: the last line does not end, so the rest of the answer is missing.
     """
     *lines, rest = text.split("\n")
     if rest:
@@ -38,7 +38,7 @@ def join_records(lines: Iterable[str], fields: Sequence[str]) -> list[str]:
     """Join lines into records: a line that begins no record continues the last one.
 
     Raises:
-        NoAnswer: the first line begins no record.
+        NoAnswerError: the first line begins no record.
     """
     records: list[str] = []
     for line in lines:
@@ -62,7 +62,7 @@ def split_record(record: str, fields: Sequence[str], end: str = "") -> dict[str,
         end: text after the last field.
 
     Raises:
-        NoAnswer: the record has too few fields, or does not end with ``end``.
+        NoAnswerError: the record has too few fields, or does not end with ``end``.
     """
     values = record.removesuffix(end).split("|", len(fields) - 1)
     if not record.endswith(end) or len(values) < len(fields):

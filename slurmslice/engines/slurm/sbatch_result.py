@@ -97,9 +97,10 @@ def parse_sbatch_result(done: ProgramResult) -> SubmitResult:
     """Parse the receipt of an accepted submission.
 
     Raises:
-        Refused: Slurm refused the submission for good; the message holds Slurm's text.
-        Full: Slurm refused it for now; likewise.
-        Unsure: Slurm may have accepted it.
+        SubmissionRejectedError: Slurm refused the submission for good; the message holds Slurm's
+        text.
+        SubmitLimitError: Slurm refused it for now; likewise.
+        SubmissionUnknownError: Slurm may have accepted it.
     """
     said = (done.stderr.strip() or done.stdout.strip())[-2000:]
     if done.missing:

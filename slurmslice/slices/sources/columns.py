@@ -36,7 +36,7 @@ def check_column_names(names: Iterable[str], where: str) -> None:
         where: their source, for error messages.
 
     Raises:
-        BadInput: a name is not a shell name, is ``slice`` or ``row``, or occurs twice (case is
+        BadInputError: a name is not a shell name, is ``slice`` or ``row``, or occurs twice (case is
             ignored).
     """
     seen: set[str] = set()
@@ -78,7 +78,7 @@ def split_assignment(text: str, option: str) -> tuple[str, str]:
     """Split an option's value ``name=rest`` into name and rest.
 
     Raises:
-        BadInput: there is no ``=``, or the name is not a column name.
+        BadInputError: there is no ``=``, or the name is not a column name.
     """
     name, equals, rest = text.partition("=")
     if not equals:
@@ -103,7 +103,7 @@ def add_computed_columns(table: SliceTable, texts: Sequence[str]) -> SliceTable:
             result.
 
     Raises:
-        BadInput: a name or a template is invalid, or a template fails for a slice; the message
+        BadInputError: a name or a template is invalid, or a template fails for a slice; the message
             names both.
     """
     pairs = [split_assignment(text, "--column") for text in texts]

@@ -46,8 +46,8 @@ def slices_from_table(data: bytes, source: str, key: str | None) -> SliceTable:
         key: the column of the keys; None to use row numbers, from 0.
 
     Raises:
-        BadInput: the table is invalid (the message names the line), a column's name is invalid,
-            or the key column does not exist or holds invalid keys.
+        BadInputError: the table is invalid (the message names the line), a column's name is
+        invalid, or the key column does not exist or holds invalid keys.
     """
     refuse_nul(data, source)
     header = io.BytesIO(data).readline().removeprefix(codecs.BOM_UTF8)

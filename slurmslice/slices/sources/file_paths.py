@@ -21,7 +21,7 @@ def slices_from_paths(paths: Iterable[str], pattern: str) -> SliceTable:
         pattern: the pattern, for error messages.
 
     Raises:
-        BadInput: there is no path.
+        BadInputError: there is no path.
     """
     keys = sorted(paths, key=natural_sort_key)
     if not keys:

@@ -22,7 +22,7 @@ def matching_paths(pattern: str) -> list[str]:
     because this would be endless.
 
     Raises:
-        BadInput: links lead to known folders more than ``MOST_AGAIN`` times.
+        BadInputError: links lead to known folders more than ``MOST_AGAIN`` times.
     """
     return list(dict.fromkeys(_matching(pattern, "")))
 

@@ -25,7 +25,8 @@ def slices_from_grid(texts: Sequence[str]) -> tuple[SliceTable, str]:
             dash are a range as in ``--array``: ``0-4``, ``000-010:5``.
 
     Raises:
-        BadInput: an axis is invalid, a name or a value occurs twice, or there are too many slices.
+        BadInputError: an axis is invalid, a name or a value occurs twice, or there are too many
+        slices.
     """
     pairs = [split_assignment(text, "--grid") for text in texts]
     check_column_names((name for name, _ in pairs), "--grid")

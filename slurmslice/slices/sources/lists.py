@@ -14,7 +14,8 @@ def slices_from_lines(data: bytes, source: str, *, nul: bool = False) -> SliceTa
     Windows). Blank lines are skipped. With ``nul``, keys are not changed.
 
     Raises:
-        BadInput: there is no key, a key occurs twice or holds NUL; with ``nul``, a key is empty.
+        BadInputError: there is no key, a key occurs twice or holds NUL; with ``nul``, a key is
+        empty.
     """
     separator = b"\0" if nul else b"\n"
     keys = data.split(separator)
@@ -35,7 +36,7 @@ def slices_from_jobs(data: bytes, source: str) -> SliceTable:
     The key is the line number, from 1; the column ``job`` holds the command.
 
     Raises:
-        BadInput: there is no command, one holds NUL, or a line is a disBatch directive, which
+        BadInputError: there is no command, one holds NUL, or a line is a disBatch directive, which
             changes other lines.
     """
     refuse_nul(data, source)

@@ -26,7 +26,7 @@ def read_bounded(file: BinaryIO, source: str, end: bytes = b"\n") -> bytes:
         end: the line end, LF or NUL. With LF, reading stops after a block with NUL.
 
     Raises:
-        BadInput: a line is too long, or there are more lines or bytes than a run accepts.
+        BadInputError: a line is too long, or there are more lines or bytes than a run accepts.
         OSError: the file cannot be read.
     """
     kept, lines, line = io.BytesIO(), 0, 0
@@ -62,7 +62,7 @@ def refuse_nul(data: bytes, source: str, hint: str = "") -> None:
     """Refuse a file with a NUL byte, because no argument or variable can hold it.
 
     Raises:
-        BadInput: the file holds NUL; the message names the line.
+        BadInputError: the file holds NUL; the message names the line.
     """
     nul = data.find(b"\0")
     if nul >= 0:
