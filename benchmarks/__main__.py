@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 
-from benchmarks.measure import Line, Missing, NotMeasured
+from benchmarks.measure import Line, Missing, NotMeasuredError
 from benchmarks.size import Size
 
 NAMES = ("startup", "answers", "render", "status", "local", "packed", "polls")
@@ -52,7 +52,7 @@ def _run(name: str, size: Size) -> bool:
     except Missing as why:
         print(_text(name, Line(f"left out: {why}", "")), flush=True)
         return True
-    except NotMeasured as why:
+    except NotMeasuredError as why:
         print(_text(name, Line(f"not measured: {why}", "")), flush=True)
         return False
     return measured

@@ -19,11 +19,11 @@ WORK = REPOSITORY / "build" / "bench"
 SLURMSLICE = (sys.executable, "-m", "slurmslice")
 
 
-class NotMeasured(Exception):
+class NotMeasuredError(Exception):
     """A benchmark gave no figure; the text says why."""
 
 
-class Missing(NotMeasured):
+class Missing(NotMeasuredError):
     """This machine lacks a program or a cluster that the benchmark needs. That is no failure."""
 
 
@@ -72,7 +72,7 @@ def spend(
             said.seek(0)
             words = " ".join(map(str, argv))
             end = said.read().decode(errors="replace")[-500:].strip()
-            raise NotMeasured(f"`{words}` ended with {program.returncode}: {end}")
+            raise NotMeasuredError(f"`{words}` ended with {program.returncode}: {end}")
     return Spent(seconds, usage.ru_maxrss / 1024)
 
 

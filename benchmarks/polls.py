@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from benchmarks.measure import Line, NotMeasured, at_most, figure
+from benchmarks.measure import Line, NotMeasuredError, at_most, figure
 from benchmarks.place import ask, workplace
 from benchmarks.size import Size
 from tests.site import Site
@@ -63,7 +63,7 @@ def _watched(site: Site, place: Path, env: Mapping[str, str], seconds: float) ->
     while time.monotonic() < ends:
         time.sleep(1)
         if watch.poll() is not None:
-            raise NotMeasured(f"`slurmslice watch` ended with {watch.returncode}")
+            raise NotMeasuredError(f"`slurmslice watch` ended with {watch.returncode}")
     watch.terminate()  # not Ctrl-C's signal: behind nohup or & that one is ignored
     watch.wait(timeout=60)
     return _calls(place) - before

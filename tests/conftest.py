@@ -18,7 +18,7 @@ from slurmslice.spec.command import CommandWords
 from slurmslice.spec.packing import Packing
 from slurmslice.spec.run_spec import RunSpec
 from tests.fakes import Clock, FakeEngine
-from tests.site import NoSite, Site, beside, empty_folder, find_site
+from tests.site import NoSiteError, Site, beside, empty_folder, find_site
 from tests.typed import Typed, on_the_fake_cluster
 
 NewRun = Callable[..., Run]
@@ -141,7 +141,7 @@ def site(request: pytest.FixtureRequest) -> Site:
     try:
         with capture.global_and_fixture_disabled():
             return find_site(wish, _folder())
-    except NoSite as why:
+    except NoSiteError as why:
         if wish == "require":
             pytest.fail(f"A Slurm cluster is required: {why}")
         pytest.skip(f"{_WHY_NOT}: {why}")

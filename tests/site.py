@@ -62,7 +62,7 @@ cli.main()
 """
 
 
-class NoSite(Exception):
+class NoSiteError(Exception):
     """There is no Slurm here, and none can be brought up; the text says why."""
 
 
@@ -298,17 +298,17 @@ def find_site(wish: str, folder: str) -> Site:
         NoSite: none can be had.
     """
     if wish == "off":
-        raise NoSite("switched off (SLURM=off)")
+        raise NoSiteError("switched off (SLURM=off)")
     if _slurm_answers():
         return _site_of_this_machine()
     if os.geteuid() != 0:
-        raise NoSite("no Slurm answers here, and only root can bring one up")
+        raise NoSiteError("no Slurm answers here, and only root can bring one up")
     if not (shutil.which("slurmctld") or shutil.which("apt-get")):
-        raise NoSite("no Slurm answers here, and this is no Debian where it could be installed")
+        raise NoSiteError("no Slurm answers here, and this is no Debian where it could be installed")
     try:
         return _site_of_our_own(folder)
     except ClusterError as why:
-        raise NoSite(f"the cluster did not come up: {why}") from why
+        raise NoSiteError(f"the cluster did not come up: {why}") from why
 
 
 def _slurm_answers() -> bool:
@@ -370,7 +370,7 @@ def _base_python(cluster: Cluster) -> str:
                 return python
         except OSError:
             continue
-    raise NoSite("no Python 3.11 or newer that an ordinary user may run (tried /usr/bin/python3)")
+    raise NoSiteError("no Python 3.11 or newer that an ordinary user may run (tried /usr/bin/python3)")
 
 
 def _pip(*args: str) -> None:
@@ -386,7 +386,7 @@ def _pip(*args: str) -> None:
 
 def _check(done: subprocess.CompletedProcess[Any]) -> None:
     if done.returncode != 0:
-        raise NoSite(f"{' '.join(done.args)} failed: {done.stdout}")
+        raise NoSiteError(f"{' '.join(done.args)} failed: {done.stdout}")
 
 
 def shell(folder: str) -> int:

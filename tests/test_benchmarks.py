@@ -14,11 +14,11 @@ import pytest
 
 from benchmarks import paper
 from benchmarks.__main__ import main
-from benchmarks.measure import Line, Missing, NotMeasured, Spent, faster, spend, within
+from benchmarks.measure import Line, Missing, NotMeasuredError, Spent, faster, spend, within
 from benchmarks.place import workplace
 from slurmslice.engines.slurm.commands import TASK_FIELDS
 from slurmslice.engines.slurm.job_records import parse_accounting_reports
-from tests.site import NoSite, Site
+from tests.site import NoSiteError, Site
 
 
 @pytest.mark.parametrize("slices", [60, 300])
@@ -60,7 +60,7 @@ def test_bars_are_read_in_their_direction() -> None:
 
 def test_what_fails_is_not_measured(tmp_path: Path) -> None:
     """A program that fails at once must not pass for a fast one."""
-    with pytest.raises(NotMeasured, match="ended with 3: no such thing"):
+    with pytest.raises(NotMeasuredError, match="ended with 3: no such thing"):
         spend(("sh", "-c", "echo no such thing >&2; exit 3"), cwd=tmp_path)
     assert spend(("sh", "-c", "exit 3"), cwd=tmp_path, exits=(0, 3)).mib > 0
 
@@ -78,10 +78,10 @@ def test_a_small_benchmark_measures_and_judges_nothing(
 
 @pytest.mark.parametrize(
     ("error", "code"),
-    [(None, 1), (NotMeasured("the run failed"), 1), (Missing("there is no cluster"), 0)],
+    [(None, 1), (NotMeasuredError("the run failed"), 1), (Missing("there is no cluster"), 0)],
 )
 def test_a_benchmark_without_a_figure_fails(
-    error: NotMeasured | None, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    error: NotMeasuredError | None, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A benchmark that has rotted ends with 1; what this machine lacks is no failure."""
 
@@ -99,11 +99,11 @@ def test_a_missing_cluster_that_is_required_is_a_failure(monkeypatch: pytest.Mon
     """`SLURM=require` leaves nothing out."""
 
     def none(wish: str, folder: str) -> Site:
-        raise NoSite("there is none")
+        raise NoSiteError("there is none")
 
     monkeypatch.setattr("benchmarks.place.find_site", none)
     for wish, left_out_rows in (("auto", True), ("require", False)):
         monkeypatch.setenv("SLURMSLICE_TEST_SLURM", wish)
-        with pytest.raises(NotMeasured) as error, workplace():
+        with pytest.raises(NotMeasuredError) as error, workplace():
             pass
         assert isinstance(error.value, Missing) is left_out_rows

@@ -217,12 +217,12 @@ def _message(why: BaseException) -> str:
 def _hint(why: BaseException, context: Mapping[str, object]) -> str:
     if isinstance(why, UndefinedError):
         return f"Names for a template: {', '.join(sorted(context))}."
-    if isinstance(why, _Unfiltered):
+    if isinstance(why, _UnfilteredError):
         return f"Filters: {', '.join(FILTERS)}. {{{{ … | quote }}}} gives one word of bash."
     return ""
 
 
-class _Unfiltered(TypeError):
+class _UnfilteredError(TypeError):
     """A template prints a value without a filter."""
 
 
@@ -231,7 +231,7 @@ def _filtered(value: object) -> _Bash:
     if not isinstance(value, _Bash):
         if isinstance(value, StrictUndefined):
             str(value)  # raises an error with the undefined name
-        raise _Unfiltered(f"The template prints {value!r} without a filter.")
+        raise _UnfilteredError(f"The template prints {value!r} without a filter.")
     return value
 
 
