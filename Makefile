@@ -8,7 +8,7 @@
 # make test WORKERS=1       one test at a time (default: two, each with a cluster of its own)
 #
 # make test-versions        the tests of the cluster on other releases of Slurm (as root; Debian)
-# make test-versions VERSIONS="20.11 26.05" VERSIONS_ARGS=tests/test_on_cluster.py
+# make test-versions VERSIONS="20.11 26.05" VERSIONS_ARGS=tests/cluster/test_main_job_on_cluster.py
 #
 # make cluster-up           the tests' cluster, to play with; make cluster-down ends it
 # make cluster-shell        a shell on it (wants a terminal)
@@ -64,7 +64,7 @@ test: check
 	$(BIN)/coverage report $(if $(PYTEST_ARGS),--fail-under=0)
 
 test-versions: $(READY)
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.versions $(VERSIONS) \
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.support.versions $(VERSIONS) \
 	  --cache $(RELEASES) -- $(VERSIONS_ARGS)
 
 bench: $(READY)
@@ -72,13 +72,13 @@ bench: $(READY)
 	  $(BIN)/python -m benchmarks $(if $(SMALL),--small) $(ONLY)
 
 cluster-up:
-	$(PYTHON) tests/cluster up --dir $(CLUSTER)
+	$(PYTHON) tests/support/slurm_cluster up --dir $(CLUSTER)
 
 cluster-down:
-	$(PYTHON) tests/cluster down --dir $(CLUSTER)
+	$(PYTHON) tests/support/slurm_cluster down --dir $(CLUSTER)
 
 cluster-shell: $(READY)
-	$(BIN)/python -m tests.site $(CLUSTER)
+	$(BIN)/python -m tests.support.site $(CLUSTER)
 
 clean:
 	rm -rf .venv build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache

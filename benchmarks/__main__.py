@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 
-from benchmarks.measure import Line, Missing, NotMeasuredError
+from benchmarks.measure import Line, MissingError, NotMeasuredError
 from benchmarks.size import Size
 
 NAMES = ("startup", "answers", "render", "status", "local", "packed", "polls")
@@ -49,7 +49,7 @@ def _run(name: str, size: Size) -> bool:
         for line in _lines(name, size):
             print(_text(name, line), flush=True)
             measured = True
-    except Missing as why:
+    except MissingError as why:
         print(_text(name, Line(f"left out: {why}", "")), flush=True)
         return True
     except NotMeasuredError as why:

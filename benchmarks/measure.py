@@ -23,7 +23,7 @@ class NotMeasuredError(Exception):
     """A benchmark gave no figure; the text says why."""
 
 
-class Missing(NotMeasuredError):
+class MissingError(NotMeasuredError):
     """This machine lacks a program or a cluster that the benchmark needs. That is no failure."""
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.measure import Line, Spent, faster, side_by_side, within
 from benchmarks.place import ask, workplace
 from benchmarks.size import Size
-from tests.site import Site
+from tests.support.site import Site
 
 _LOOK_S = 0.2
 _LOOP = """\

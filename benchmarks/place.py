@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.measure import Missing, NotMeasuredError
-from tests.site import NoSiteError, Site, find_site
+from benchmarks.measure import MissingError, NotMeasuredError
+from tests.support.site import NoSiteError, Site, find_site
 
 
 @contextmanager
@@ -26,7 +26,7 @@ def workplace() -> Iterator[tuple[Site, Path]]:
     try:
         site = find_site(wish, folder)
     except NoSiteError as why:
-        raise (NotMeasuredError if wish == "require" else Missing)(str(why)) from why
+        raise (NotMeasuredError if wish == "require" else MissingError)(str(why)) from why
     place = site.folder / f"bench-{secrets.token_hex(4)}"
     ask(site, "mkdir", str(place), cwd=site.folder)
     try:
@@ -43,5 +43,7 @@ def ask(site: Site, *argv: str, cwd: Path, **more: object) -> str:
     """
     done = site.run(*argv, cwd=cwd, **more)  # type: ignore[arg-type]
     if done.returncode != 0:
-        raise NotMeasuredError(f"`{' '.join(argv)}` ended with {done.returncode}: {done.stderr[-500:]}")
+        raise NotMeasuredError(
+            f"`{' '.join(argv)}` ended with {done.returncode}: {done.stderr[-500:]}"
+        )
     return done.stdout.strip()

@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.measure import Line, NotMeasuredError, at_most, figure
 from benchmarks.place import ask, workplace
 from benchmarks.size import Size
-from tests.site import Site
+from tests.support.site import Site
 
 _COUNTED = """\
 #!/bin/bash

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.measure import REPOSITORY, Missing
+from benchmarks.measure import REPOSITORY, MissingError
 
 SLURMGRID = "slurmgrid==0.2.0"
 
@@ -21,7 +21,7 @@ def gnu_parallel() -> str:
     """
     if not shutil.which("parallel"):
         if os.geteuid() != 0 or not shutil.which("apt-get"):
-            raise Missing("GNU parallel is not here: install the package parallel")
+            raise MissingError("GNU parallel is not here: install the package parallel")
         print("installing packages: parallel", flush=True)
         _run("apt-get", "install", "-y", "--no-install-recommends", "parallel")
     return "parallel"
@@ -47,4 +47,4 @@ def _run(*argv: str) -> None:
         argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
-        raise Missing(f"`{' '.join(argv)}` failed: {done.stderr.strip()[-500:]}")
+        raise MissingError(f"`{' '.join(argv)}` failed: {done.stderr.strip()[-500:]}")

@@ -17,9 +17,9 @@ from slurmslice.slices.slice_table import SliceTable, slices_from_range
 from slurmslice.spec.command import CommandWords
 from slurmslice.spec.packing import Packing
 from slurmslice.spec.run_spec import RunSpec
-from tests.fakes import Clock, FakeEngine
-from tests.site import NoSiteError, Site, beside, empty_folder, find_site
-from tests.typed import Typed, on_the_fake_cluster
+from tests.support.fakes import Clock, FakeEngine
+from tests.support.site import NoSiteError, Site, beside, empty_folder, find_site
+from tests.support.typed import Typed, on_the_fake_cluster
 
 NewRun = Callable[..., Run]
 

@@ -13,14 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster import Cluster, ClusterError, Settings, cgroups, processes
-from tests.cluster.record import load_record
-from tests.site import Site
+from tests.support.paths import SLURM_CLUSTER
+from tests.support.site import Site
+from tests.support.slurm_cluster import Cluster, ClusterError, Settings, cgroups, processes
+from tests.support.slurm_cluster.record import load_record
 
 pytestmark = pytest.mark.slurm
 
 PARTITIONS = ("main", "scavenge", "short")
-COMMAND = [sys.executable, str(Path(__file__).parent)]
+COMMAND = [sys.executable, str(SLURM_CLUSTER)]
 
 
 def folder(name: str) -> Path:

@@ -1,6 +1,6 @@
 """Record what a release of Slurm answers: ``python -m tests.recorded.record FOLDER [ROOT]``.
 
-A cluster is brought up in the folder, out of the root where one is given (``python tests/cluster
+A cluster is brought up in the folder, out of the root where one is given (``python tests/support/slurm_cluster
 make-root``), and taken down again. Jobs that end, wait and are refused in every way are submitted
 to it; the answers to slurmslice's own questions are written to ``tests/recorded/RELEASE``. What is
 made of them was written by hand, in ``tests/test_slurm_releases.py``.
@@ -19,9 +19,9 @@ from pathlib import Path
 from slurmslice.engines.slurm import commands, environment
 from slurmslice.sbatch import Takes, known_options
 from slurmslice.sbatch.option_table import ALIASES
-from tests import spank
-from tests.cluster import Cluster, Settings
 from tests.recorded import HERE, getopt
+from tests.support import spank
+from tests.support.slurm_cluster import Cluster, Settings
 
 ENDS = """\
 #!/bin/bash

@@ -1,0 +1,764 @@
+"""Messages about obstacles: the obstacle, the slice, and the command to type next."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from slurmslice.actions.poll import poll
+from slurmslice.actions.submit import choose_waiting, submit
+from slurmslice.engines.protocol import SubmitRequest, TaskLimits
+from slurmslice.errors import SubmissionRejectedError, SubmissionUnknownError, SubmitLimitError
+from slurmslice.reports.records import run_json
+from slurmslice.run.run import Run
+from slurmslice.sbatch.array_expression import parse_array
+from slurmslice.sbatch.resource_request import ResourceRequest
+from slurmslice.slices.slice_table import SliceTable
+from slurmslice.spec.packing import Packing
+from slurmslice.status.reports import TaskReport
+from slurmslice.status.states import State
+from tests.support.fakes import Clock, FakeEngine
+from tests.support.plans import a_plan, planned
+from tests.support.typed import Typed
+
+NewRun = Callable[..., Run]
+LINE = ("-a", "0-3", "--name", "x")
+COMMAND = ("--", "true", "{}")
+
+
+def at_most(engine: FakeEngine, mib: int) -> None:
+    """A cluster whose largest node has this much memory."""
+
+    def limits(request: ResourceRequest) -> TaskLimits:
+        never = "no node has that much" if (request.mem_mib or 0) > mib else ""
+        return TaskLimits(1001, 0 if never else 4, never, never=never)
+
+    engine.limits = limits  # type: ignore[method-assign]
+
+
+# -- what could never run ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_a_run_that_could_never_run_is_not_made(
+    engine: FakeEngine, typed: Typed, more: tuple[str, ...]
+) -> None:
+    """The preview says so, nothing is submitted, and the hint says how to insist."""
+    at_most(engine, 1024)
+    said = typed("run", *LINE, "--mem", "2G", *more, *COMMAND)
+    assert (typed.code, typed.error) == (2, "never-runs")
+    assert "no node has that much" in said  # the engine's reason
+    assert "slurmslice doctor" in said
+    assert "render" in said
+    assert not (typed.folder / "runs").exists()
+    assert engine.jobs == {}
+
+
+def test_slices_that_ask_for_more_than_the_first_are_looked_at(
+    engine: FakeEngine, typed: Typed
+) -> None:
+    """If an option names a column, the request of each slice is checked."""
+    at_most(engine, 1024)
+    (typed.folder / "t.csv").write_text("mem,n\n1,a\n2,b\n")
+    line = ("--table", "t.csv", "--key", "n", "--mem", "{mem}G", *COMMAND)
+    for _ in range(2):  # the second time it is there
+        assert "'b'" in typed("run", *line)
+        assert (typed.code, typed.error, engine.jobs) == (2, "never-runs", {})
+
+
+@pytest.mark.parametrize("verb", ["submit", "run"])
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_a_run_that_was_rendered_is_refused_too(
+    engine: FakeEngine, typed: Typed, verb: str, more: tuple[str, ...]
+) -> None:
+    """The hint has the sbatch line; a smaller request is submitted."""
+    at_most(engine, 1024)
+    typed("render", *LINE, "--mem", "2G", *COMMAND)
+    assert typed.code == 0
+    said = typed(verb, "x", *more)
+    assert (typed.code, typed.error, engine.jobs) == (2, "never-runs", {})
+    assert "no node has that much" in said  # the engine's reason
+    assert "sbatch" in said
+    engine.after_submit = lambda order: engine.end_all()
+    typed(verb, "x", "--mem", "1G", *more)
+    assert (typed.code, len(engine.jobs)) == (0, 0 if more else 1)
+
+
+def test_twice_the_memory_may_be_more_than_there_is(
+    new_run: NewRun, engine: FakeEngine, typed: Typed
+) -> None:
+    """``resubmit --mem 2x`` is refused, with and without --dry-run."""
+    run = new_run("0-3", mem="1G")
+    at_most(engine, 1024)
+    submit(run, choose_waiting(None), {}, "submit")
+    engine.end_all(State.OUT_OF_MEMORY)
+    poll(run)
+    for more in ((), ("--dry-run",)):
+        assert "'0'" in typed("resubmit", "demo", "--mem", "2x", *more)
+        assert (typed.code, typed.error, len(engine.jobs)) == (2, "never-runs", 1)
+
+
+def test_what_cannot_run_as_things_stand_is_waited_for(engine: FakeEngine, typed: Typed) -> None:
+    """Nodes that are down may return."""
+    engine.limited = TaskLimits(1001, 0, "no node is usable now")
+    engine.after_submit = lambda order: engine.end_all()
+    typed("run", *LINE, *COMMAND)
+    assert (typed.code, len(engine.jobs)) == (0, 1)
+
+
+# -- a script that is sent by hand once more ---------------------------------------------------
+
+
+def refused(run: Run, job: str, owner: str, at: float) -> None:
+    """A task of another job finds the claim of the first submission."""
+    line = f"slurmslice refused job={job} restart=0 at={at:.0f} host=n4 owner={owner}\n"
+    for index in (2, 3):
+        run.directory.task_log(1, index).write_text(line)
+
+
+def test_a_job_that_ran_nothing_is_told_of(
+    new_run: NewRun, engine: FakeEngine, typed: Typed, clock: Clock
+) -> None:
+    """``status`` names the owner of the submission and the command to type instead."""
+    run = new_run("0-3")
+    clock.now += 0.9
+    submit(run, choose_waiting(None), {}, "submit")
+    engine.end_all(State.FAILED)
+    typed("status", "demo")
+    assert not typed.noted("job-ran-nothing")
+    refused(
+        run, "777", "100", int(run.journal_state.submissions[1].intent.at)
+    )  # in the same second
+    said = typed("status", "demo")
+    assert typed.noted("job-ran-nothing") == [{"job": "777", "submission": 1, "owner": "100"}]
+    assert "slurmslice resubmit demo" in said
+
+
+def test_it_is_told_until_something_is_submitted(
+    new_run: NewRun, engine: FakeEngine, typed: Typed
+) -> None:
+    """A refusal before the newest submission is not shown; a forged line is ignored."""
+    run = new_run("0-3")
+    submit(run, choose_waiting(None), {}, "submit")
+    for job, owner, at in (("777", "100", run.clock() - 60), ("777", "5", run.clock() + 60)):
+        refused(run, job, owner, at)
+        typed("status", "demo")
+        assert not typed.noted("job-ran-nothing")
+
+
+def test_a_script_that_gave_way_is_told_of(
+    new_run: NewRun, engine: FakeEngine, typed: Typed
+) -> None:
+    """After --only, the whole script is submitted by hand: it runs nothing."""
+    run = new_run("0-3")
+    submit(run, choose_waiting(1), {}, "submit")
+    refused(run, "777", "fenced by slurmslice, which gave this submission up", run.clock() + 60)
+    said = typed("status", "demo")
+    assert typed.noted("job-ran-nothing") == [{"job": "777", "submission": 1, "owner": None}]
+    assert "slurmslice submit demo" in said
+    run.directory.script.unlink()
+    assert "777" not in typed("status", "demo")
+    assert typed.code == 0
+
+
+# -- refusals ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "options"),
+    [
+        ("Requested time limit is invalid (missing or exceeds some limit)", "-t TIME"),
+        ("Memory specification can not be satisfied", "--mem SIZE"),
+        ("Invalid account or account/partition combination specified", "-A ACCOUNT"),
+        ("Invalid qos specification", "-q QOS"),
+    ],
+)
+def test_after_a_refusal_what_it_speaks_of_is_to_be_changed(
+    new_run: NewRun, engine: FakeEngine, typed: Typed, words: str, options: str
+) -> None:
+    """``submit``, ``run`` and ``status`` suggest a change of the rejected option."""
+
+    def refuse(order: SubmitRequest) -> None:
+        raise SubmissionRejectedError(f"Slurm refused the submission: sbatch: error: {words}")
+
+    new_run("0-3")
+    engine.on_submit = refuse
+    assert f"slurmslice submit demo --only 2 {options}" in typed("submit", "demo", "--only", "2")
+    typed("run", "demo")
+    (kept,) = typed.noted("run-kept")
+    assert kept["command"] == f"slurmslice run demo {options}"
+    assert f"slurmslice submit demo {options}" in typed("status", "demo")
+
+
+def test_what_is_not_taken_now_is_to_be_tried_as_it_is(
+    new_run: NewRun, engine: FakeEngine, typed: Typed
+) -> None:
+    """If Slurm did not answer, no change of the request is suggested."""
+
+    def full(order: SubmitRequest) -> None:
+        raise SubmitLimitError("Slurm takes nothing now")
+
+    new_run("0-3")
+    engine.on_submit = full
+    typed("submit", "demo")
+    (kept,) = typed.noted("run-kept")
+    assert kept["command"] == "slurmslice submit demo"
+
+
+# -- what was asked for ------------------------------------------------------------------------
+
+
+def line_of(typed: Typed, state: str) -> str:
+    """Return the last line on stdout that has the name of a state."""
+    return next(line for line in reversed(typed.lines) if state in line)
+
+
+def test_who_went_over_something_is_told_over_what(
+    new_run: NewRun, engine: FakeEngine, typed: Typed
+) -> None:
+    """The counts.
+
+    The slice lines and the JSON show the exceeded request, also after a resubmission.
+    """
+    run = new_run("0-3", mem="150M", time="10")
+    submit(run, choose_waiting(None), {}, "submit")
+    for index, state in enumerate((State.OUT_OF_MEMORY, State.OUT_OF_MEMORY, State.TIMEOUT)):
+        engine.end("100", index, state)
+    typed("status", "demo")
+    assert "150M" in line_of(typed, "OUT_OF_MEMORY")
+    assert "00:10:00" in line_of(typed, "TIMEOUT")
+    typed("status", "demo", "--slices")
+    over = [line for line in typed.lines if "OUT_OF_MEMORY" in line]
+    assert [line.count("150M") for line in over] == [2, 2]  # as requested, and in the reason
+    assert "00:10:00" in line_of(typed, "TIMEOUT")
+    typed("resubmit", "demo", "1", "--mem", "2x")
+    engine.end("101", 1, State.OUT_OF_MEMORY)
+    typed("status", "demo")
+    assert "150M, 300M" in line_of(typed, "OUT_OF_MEMORY")
+    (one, two) = json.loads(typed("status", "demo", "0", "1", "--json"))["slices"]
+    assert (one["requested_mem_bytes"], one["time_limit_s"]) == (150 << 20, 600)
+    assert (two["requested_mem_bytes"], two["time_limit_s"]) == (300 << 20, 600)
+
+
+def test_slices_of_packs_have_what_they_asked_for(
+    make_run: Callable[..., tuple[Run, FakeEngine]],
+) -> None:
+    """A slice has its own part of the memory and time of its task."""
+    run, _ = make_run(12, Packing(6, 2, 60), options=(("mem", "150M"), ("time", "1")))
+    submit(run, choose_waiting(None), {}, "submit")
+    (first, *_) = json.loads(run_json(run, [0]))["slices"]
+    assert (first["requested_mem_bytes"], first["time_limit_s"]) == (150 << 20, 60)
+
+
+def test_memory_that_slurm_gave_unasked(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:
+    """The memory comes from accounting; an unreadable script does not prevent ``status``."""
+    run = new_run("0-3", time="10")
+    submit(run, choose_waiting(None), {}, "submit")
+    engine.end("100", 0, State.OUT_OF_MEMORY, requested_mem_bytes=950 << 20)
+    for script in (run.directory.script.read_text(), "#SBATCH --time\n"):
+        run.directory.script.write_text(script)
+        typed("status", "demo")
+        assert "950M" in line_of(typed, "OUT_OF_MEMORY")
+
+
+def test_who_went_over_its_memory_and_gets_no_more_is_told(
+    engine: FakeEngine, typed: Typed
+) -> None:
+    """A retry with the same memory is mentioned; one with more memory is not."""
+    engine.on_wait = lambda: engine.end_all(State.OUT_OF_MEMORY)
+    said = typed("run", *LINE, "--mem", "1G", "--max-attempts", "2", *COMMAND)
+    assert typed.noted("memory-not-raised") == [{"keys": "0-3"}]
+    assert "slurmslice resubmit x --mem 2x" in said
+    typed("resubmit", "x", "0", "--mem", "2x")
+    assert not typed.noted("memory-not-raised")
+    typed("resubmit", "x", "1")
+    assert typed.noted("memory-not-raised") == [{"keys": "1"}]
+    script = typed.folder / "runs/x/script.sh"
+    script.write_text(script.read_text().replace("--mem=1G", "--mem=3G"))
+    typed("resubmit", "x", "2")
+    assert not typed.noted("memory-not-raised")
+
+
+# -- less than it was --------------------------------------------------------------------------
+
+
+def lowered_requests(typed: Typed) -> list[tuple[object, ...]]:
+    """Return option, new value, old value and slices of each note of a lower request."""
+    names = ("option", "now", "before", "keys")
+    return [tuple(map(fields.get, names)) for fields in typed.noted("lower-request")]
+
+
+@pytest.mark.parametrize(
+    ("options", "less"),
+    [
+        (("--mem", "20"), ("mem", "20M", "100M")),
+        (("--mem", "2M"), ("mem", "2M", "100M")),
+        (("--mem", "0.5x"), ("mem", "50M", "100M")),
+        (("--mem-per-cpu", "2M"), ("mem", "2M", "100M")),
+        (("-t", "2"), ("time", "00:02:00", "00:10:00")),
+        (("-t", "0.1x"), ("time", "00:01:00", "00:10:00")),
+        (("--mem", "2x", "--time", "2x"), ()),
+        (("--mem", "100M", "-t", "10"), ()),
+        (("-t", "0"), ()),
+        (("--mem", "0"), ()),
+        (("-p", "main"), ()),
+    ],
+)
+def test_less_than_slices_had_is_told(
+    new_run: NewRun,
+    engine: FakeEngine,
+    typed: Typed,
+    options: tuple[str, ...],
+    less: tuple[str, ...],
+) -> None:
+    """A probably forgotten x is mentioned, also with --dry-run; the slices are submitted."""
+    submit(new_run("0-3", mem="100M", time="10"), choose_waiting(None), {}, "submit")
+    for index in range(3):
+        engine.end("100", index, State.OUT_OF_MEMORY)
+    for more, jobs in ((("--dry-run",), 1), ((), 2)):
+        said = typed("resubmit", "demo", *options, *more)
+        assert (typed.code, len(engine.jobs)) == (0, jobs)
+        assert lowered_requests(typed) == ([(*less, "0-2")] if less else [])
+        assert not less or f"--{less[0]} 2x" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "found", "meant", "insists"),
+    [
+        (("--mem", "2"), "--mem=2M", "--mem 2x", "--mem 2M"),
+        (("-t", "2"), "--time=00:02:00", "--time 2x", "--time 00:02:00"),
+    ],
+)
+def test_a_forgotten_x_submits_nothing(
+    new_run: NewRun,
+    engine: FakeEngine,
+    typed: Typed,
+    options: tuple[str, str],
+    found: str,
+    meant: str,
+    insists: str,
+) -> None:
+    """A bare number below a tenth is refused; the hint has both possible meanings."""
+    submit(new_run("0-3", mem="4G", time="60"), choose_waiting(None), {}, "submit")
+    engine.end_all(State.OUT_OF_MEMORY)
+    for more in (("--dry-run",), ()):
+        said = typed("resubmit", "demo", *options, *more)
+        assert (typed.code, typed.error, len(engine.jobs)) == (2, "request-lowered", 1)
+        assert found in said
+        assert "0-3" in said
+        assert meant in said
+        assert insists in said
+    typed("resubmit", "demo", *insists.split())
+    assert (typed.code, len(engine.jobs)) == (0, 2)
+
+
+def test_less_than_each_slice_had(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:
+    """Slices with different amounts are named separately; slices that get no less are not named."""
+    submit(new_run("0-3", mem="100M"), choose_waiting(None), {}, "submit")
+    engine.end_all(State.OUT_OF_MEMORY)
+    typed("resubmit", "demo", "1", "--mem", "4x")
+    typed("resubmit", "demo", "2", "--mem", "2x")
+    engine.end_all(State.OUT_OF_MEMORY)
+    typed("resubmit", "demo", "--mem", "150M")
+    assert lowered_requests(typed) == [
+        ("mem", "150M", "400M", "1"),
+        ("mem", "150M", "200M", "2"),
+    ]
+
+
+def test_less_than_slurm_gave_unasked(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:
+    """The old value comes from accounting."""
+    submit(new_run("0-3"), choose_waiting(None), {}, "submit")
+    engine.end("100", 0, State.OUT_OF_MEMORY, requested_mem_bytes=950 << 20)
+    typed("resubmit", "demo", "--mem", "200")
+    assert lowered_requests(typed) == [("mem", "200M", "950M", "0")]
+
+
+def test_less_than_slices_of_packs_had(
+    make_run: Callable[..., tuple[Run, FakeEngine]], typed: Typed
+) -> None:
+    """The slice's own part of the task's request counts."""
+    run, _ = make_run(12, Packing(6, 2, 60), options=(("mem", "150M"), ("time", "1")))
+    assert not a_plan(run, choose_waiting(None), {"mem": "150M", "time": "1"}).lowered
+    (mem, time) = a_plan(run, choose_waiting(None), {"mem": "100M", "time": "0:30"}).lowered
+    assert (mem.before, mem.now) == ("150M", "100M")
+    assert (time.before, time.now) == ("00:01:00", "00:00:30")
+
+
+def test_what_waits_may_get_less_too(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:
+    """The note also comes from ``submit`` and ``run RUN``."""
+    new_run("0-3", mem="1G")
+    for verb in ("submit", "run"):
+        typed(verb, "demo", "--mem", "200", "--dry-run")
+        assert lowered_requests(typed) == [("mem", "200M", "1G", "0-3")]
+
+
+# -- logs --------------------------------------------------------------------------------------
+
+
+def wrote(run: Run, number: int, index: int, log: str | None) -> None:
+    """Let a task begin its slice and write a log; None: the log was deleted later."""
+    job = run.journal_state.submissions[number].job
+    start = f"slurmslice start job={job} restart=0 at=1800000000 host=n slot=0\n"
+    run.directory.task_log(number, index).write_text(start)
+    if log is not None:
+        run.directory.log(number, run.table.log_name(index)).write_text(log)
+
+
+def test_several_slices_and_earlier_attempts(
+    new_run: NewRun, engine: FakeEngine, typed: Typed
+) -> None:
+    """Keys and ranges choose logs; --all shows the attempts in order."""
+    run = new_run("0-3")
+    submit(run, choose_waiting(None), {}, "submit")
+    for index in range(3):
+        wrote(run, 1, index, f"first {index}\n")
+        engine.end("100", index, State.FAILED)
+    typed("resubmit", "demo", "1")
+    run.reload()
+    wrote(run, 2, 1, "second 1\n")
+    engine.end("101", 1, State.COMPLETED)
+    said = typed("logs", "demo", "0-1", "2")
+    assert all(word in said for word in ("first 0", "second 1", "first 2"))
+    assert "first 1" not in said
+    assert typed.noted("earlier-attempts") == [{"attempts": 1}]
+    assert "--all" in said
+    said = typed("logs", "demo", "1", "--all")
+    assert said.index("first 1") < said.index("second 1")
+    paths = typed("logs", "demo", "1", "--all", "--path")
+    assert (paths.count("001/logs/1.log"), paths.count("002/logs/1.log")) == (1, 1)
+    typed("logs", "demo", "0-1", "-f")
+    assert (typed.code, typed.error) == (2, "one-slice-only")
+
+
+def test_of_several_logs_each_says_whose_it_is(
+    new_run: NewRun, engine: FakeEngine, typed: Typed
+) -> None:
+    """A line before each log names its key; for one log the line is on stderr."""
+    run = new_run(SliceTable(["a/b", "c\nd"]))
+    submit(run, choose_waiting(None), {}, "submit")
+    for index in range(2):
+        wrote(run, 1, index, f"no line end {index}")
+        engine.end("100", index, State.FAILED, exit_code=1)
+    logs = "runs/demo/submissions/001/logs"
+    typed("logs", "--state", "FAILED")
+    (head, text, second_head, second_text) = typed.lines
+    assert (text, second_text) == ("no line end 0", "no line end 1")
+    assert head.startswith(f"==> a/b: {logs}/row-0.log")
+    assert second_head.startswith(f"==> c\\nd: {logs}/row-1.log")
+    assert all("FAILED" in line for line in (head, second_head))
+    typed("logs", "a/b")
+    (log_name,) = typed.noted("log-of")
+    assert log_name == {"key": "a/b", "path": f"{typed.folder}/{logs}/row-0.log"}
+    assert typed.lines[1:] == ("no line end 0",)
+    typed("resubmit", "demo", "a/b")
+    run.reload()
+    wrote(run, 2, 0, "again")
+    typed("logs", "--all", "a/b")
+    assert sum(line.startswith("==> a/b: ") for line in typed.lines) == 2
+
+
+@pytest.mark.parametrize("state", [State.COMPLETED, State.FAILED])
+def test_a_log_that_was_deleted(
+    new_run: NewRun, engine: FakeEngine, typed: Typed, state: State
+) -> None:
+    """A deleted log, an empty log and a slice that never began have different notes."""
+    run = new_run("0-3")
+    submit(run, choose_waiting(None), {}, "submit")
+    wrote(run, 1, 0, None)
+    engine.end("100", 0, state)
+    typed("logs", "demo", "0")
+    assert typed.noted("log-gone") == [{"path": str(run.directory.log(1, "0.log"))}]
+    typed("logs", "demo", "1")
+    assert typed.noted("no-output-yet")
+    engine.end("100", 2, State.CANCELLED)
+    typed("logs", "demo", "2")
+    assert typed.noted("slice-wrote-nothing")
+
+
+# -- slips -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("run -a 0-3 work.sh", "slurmslice run -a 0-3 -- work.sh"),
+        ("render -a 0-3 --mem 1G work.sh {}", "render -a 0-3 --mem 1G -- work.sh '{}'"),
+        ("run -a 0-3 python3 x.py --in {}", "run -a 0-3 -- python3 x.py --in '{}'"),
+        ("run -a 0-3 --exclusive=user ./x -o y", "run -a 0-3 --exclusive=user -- ./x -o y"),
+        ("run -a 0-3 --nosuch x", "-- ./x {}"),
+        ("run -a 0-3 --nosuch", "-- ./x {}"),
+        ("run -a 0-3 -o x", "slurmslice logs KEY"),
+        ("run --grid lr=1,2 seed=1 -- true {}", "--grid seed=1"),
+        ("render --grid lr=1,2 seed=1 -- true {}", "--grid seed=1"),
+    ],
+)
+def test_what_was_forgotten_is_in_the_line_that_is_named(
+    typed: Typed, line: str, said: str
+) -> None:
+    """The suggested line has ``--`` before the first word that is neither an option nor a run."""
+    told = typed(*line.split())
+    assert typed.code == 2
+    assert said in told
+    assert typed.error
+
+
+def test_a_run_that_is_there_is_not_taken_for_a_command(new_run: NewRun, typed: Typed) -> None:
+    """If the word names a run, the message says how to continue it."""
+    new_run("0-3")
+    for line in (("-o", "log"), ("--nosuch",)):
+        assert "-- demo" not in typed("run", "demo", *line)
+    typed("run", "-a", "0-3", "demo")
+    assert (typed.code, typed.error) == (2, "run-and-new-run")
+
+
+def test_a_pattern_of_which_the_shell_made_two_files(typed: Typed) -> None:
+    """The hint is to quote the pattern, because the second file would be read as a run's name."""
+    for name in ("a1.txt", "a2.txt"):
+        (typed.folder / name).write_text("")
+    said = typed("run", "--glob", "a1.txt", "a2.txt", *COMMAND)
+    assert typed.code == 2
+    assert "--glob" in said
+
+
+def test_a_slip_in_a_settings_file_names_the_file(typed: Typed) -> None:
+    """Errors of the check and of the command name the settings file too."""
+    for said, key in (
+        ('check-file = "out/{nme}.h5"\ncommand = ["true", "{}"]', "check-file:"),
+        ('check = "test -s {}"\ncommand = ["true", "{}"]', "check:"),
+        ('command = ["true", "{nme}"]', "command:"),
+    ):
+        (typed.folder / "slurmslice.toml").write_text(f'slices = "0-3"\n{said}\n')
+        assert f"slurmslice.toml: {key}" in typed("run", "--dry-run")
+        assert typed.code == 2
+    said = typed("run", "--dry-run", "--", "true", "{nme}")
+    assert typed.error == "unknown-column"
+    assert "slurmslice.toml: command" not in said  # what was typed is in no file
+
+
+def test_an_option_that_names_no_column(typed: Typed) -> None:
+    """The error lists the columns, or says how slices get columns."""
+    (typed.folder / "t.csv").write_text("mass,n\n1,a\n")
+    said = typed("run", "--table", "t.csv", "--key", "n", "--mem", "{mem}G", *COMMAND)
+    assert typed.error == "unknown-column"
+    assert "--mem={mem}G" in said
+    assert "mass, n" in said
+    said = typed("run", "-a", "0-3", "--mem", "{mem}G", *COMMAND)
+    assert typed.error == "unknown-column"
+    assert "--table" in said
+
+
+def test_a_script_that_bash_cannot_read_is_not_submitted(
+    new_run: NewRun, engine: FakeEngine, typed: Typed
+) -> None:
+    """The error has bash's message and the line; a repaired script is submitted."""
+    run = new_run("0-3")
+    text = run.directory.script.read_text()
+    broken = text.replace("prepare() {\n", "prepare() {\n  if true\n", 1)
+    assert broken != text
+    for words in (("submit", "demo"), ("run", "demo"), ("submit", "demo", "--dry-run")):
+        edit(run, broken)
+        said = typed(*words)
+        assert (typed.code, typed.error, engine.jobs) == (2, "bash-syntax", {})
+        assert str(run.directory.script) in said
+        assert "syntax" in said  # bash's own word
+    edit(run, text.replace("prepare() {\n", "shopt -s extglob\nprepare() {\n  ls !(x)\n"))
+    typed("submit", "demo", "--only", "2")
+    assert (typed.code, len(engine.jobs)) == (0, 1)
+    edit(run, broken)
+    said = typed("submit", "demo")
+    assert (typed.code, len(engine.jobs)) == (2, 1)
+    edit(run, "#!/bin/sh\n" + broken)  # whose mistakes are another shell's to find
+    typed("submit", "demo")
+    assert (typed.code, len(engine.jobs)) == (0, 2)
+
+
+@pytest.mark.parametrize("modes", [[], ["truncate"], ["append", "truncate"]])
+def test_a_script_that_would_wipe_out_what_it_wrote_is_not_submitted(
+    typed: Typed, engine: FakeEngine, modes: list[str]
+) -> None:
+    """A requeued pack reads in its log which slices are done: sbatch(1)."""
+    typed("render", "--name", "demo", "-a", "0-7", "--pack", "2", *COMMAND)
+    script = next(typed.folder.rglob("script.sh"))
+    text = script.read_text()
+    now = "".join(f"#SBATCH --open-mode={mode}\n" for mode in modes)
+    script.write_text(text.replace("#SBATCH --open-mode=append\n", now))
+    said = typed("submit", "demo")
+    assert (typed.code, typed.error, len(engine.jobs)) == (2, "script-open-mode", 0)
+    assert str(script) in said
+    script.write_text(text)
+    typed("submit", "demo")
+    assert (typed.code, len(engine.jobs)) == (0, 1)
+
+
+def test_a_script_that_would_run_other_slices_is_not_submitted(
+    typed: Typed, engine: FakeEngine
+) -> None:
+    """The slices of each array task are fixed before; another array would lose some."""
+    typed("render", "--name", "demo", "-a", "0-7", "--pack", "2", *COMMAND)
+    script = next(typed.folder.rglob("script.sh"))
+    text = script.read_text()
+    changed = {"pack=2 ": "pack=4 ", "table pack=2 ": "direct ", "source ": "# "}
+    for old, new in changed.items():
+        script.write_text(text.replace(f" {old}" if old != "source " else f"\n{old}", f" {new}"))
+        os.utime(script, (time.time() + 5, time.time() + 5))
+        typed("submit", "demo")
+        assert (typed.code, engine.jobs) == (2, {})
+    script.write_text(text.replace("pack=2 --", "pack=2 at_once=2 --"))
+    os.utime(script, (time.time() + 5, time.time() + 5))
+    typed("submit", "demo")
+    assert (typed.code, len(engine.jobs)) == (0, 1)
+
+
+def edit(run: Run, text: str) -> None:
+    """Write a script that is newer than its run by any clock."""
+    run.directory.script.write_text(text)
+    made = (run.directory.path / "run.json").stat().st_mtime
+    os.utime(run.directory.script, (made + 5, made + 5))
+
+
+def test_what_is_queued_is_fed_by_a_script_that_can_be_read(
+    new_run: NewRun, engine: FakeEngine, typed: Typed
+) -> None:
+    """After an edit with an error, the next submission of queued slices is refused too."""
+    run = new_run("0-3")
+    engine.most = 2
+    submit(run, choose_waiting(None), {}, "submit")
+    edit(run, run.directory.script.read_text().replace("prepare() {", "prepare() { ("))
+    engine.end_all()
+    typed("tick", "demo")
+    assert (typed.code, typed.error, len(engine.jobs)) == (2, "bash-syntax", 1)
+
+
+# -- options for a run that is there -----------------------------------------------------------
+
+
+def test_options_reach_what_waits_and_not_what_is_in_the_queue(
+    new_run: NewRun, engine: FakeEngine, typed: Typed
+) -> None:
+    """``run RUN --mem`` changes waiting slices; a note names the others."""
+    run = new_run("0-3", mem="1G")
+    engine.most = 2
+    submit(run, choose_waiting(None), {}, "submit")
+
+    engine.on_wait = engine.end_all
+    said = typed("run", "demo", "--mem", "2x")
+    assert typed.code == 0
+    (queued,) = typed.noted("already-queued")
+    assert queued["slices"] == 2
+    assert "slurmslice resubmit demo --state CANCELLED --mem=2x" in said
+    asked = [job.order.request.mem_mib for job in engine.jobs.values()]
+    assert asked == [1024, 2048]
+
+
+def test_options_where_all_is_in_the_queue(
+    new_run: NewRun, engine: FakeEngine, typed: Typed
+) -> None:
+    """The options are refused; the hint has the two lines that change the request."""
+    submit(new_run("0-3"), choose_waiting(None), {}, "submit")
+    said = typed("run", "demo", "--mem", "8G")
+    assert (typed.code, typed.error) == (2, "nothing-waits")
+    assert said.index("slurmslice cancel demo") < said.index("resubmit demo --state CANCELLED")
+
+
+def test_a_multiple_is_asked_for_once(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:
+    """Slices that wait for room are not multiplied again."""
+    run = new_run("0-3", mem="1G")
+    engine.most = 2
+    submit(run, choose_waiting(None), {}, "submit")
+    engine.most = 1
+    engine.on_wait = engine.end_all
+    typed("run", "demo", "--mem", "2x")
+    asked = [job.order.request.mem_mib for job in engine.jobs.values()]
+    assert asked == [1024, 2048, 2048]
+
+
+@pytest.mark.parametrize("words", [("run", "demo"), ("submit", "demo"), ("resubmit", "demo")])
+def test_what_a_first_look_finds_out_is_told(
+    new_run: NewRun, engine: FakeEngine, typed: Typed, words: tuple[str, ...]
+) -> None:
+    """A job submitted by hand is added to the run by the first verb that polls."""
+    run = new_run("0-3")
+    order = planned(run, choose_waiting([0, 1]))[0].order(run)
+    by_hand = replace(order, job_name=run.record.job_name, array=parse_array("0-1"))
+    engine.submit(by_hand)
+    engine.after_submit = lambda order: engine.end_all()
+    engine.on_wait = engine.end_all
+    typed(*words)
+    assert typed.noted("job-submitted-by-hand") == [{"job": "100", "submission": 1}]
+
+
+# -- a rehearsal -------------------------------------------------------------------------------
+
+
+def test_a_dry_run_looks_at_what_resubmit_looks_at(
+    new_run: NewRun, engine: FakeEngine, typed: Typed
+) -> None:
+    """Both leave out slices that Slurm requeues; both fail if Slurm does not answer."""
+    run = new_run("0-3")
+    submit(run, choose_waiting(None), {}, "submit")
+    engine.end_all(State.FAILED)
+    poll(run)
+    engine.jobs["100"].tasks[2] = TaskReport(State.PENDING, "PENDING", restarts=1)
+    typed("resubmit", "demo", "--dry-run")
+    assert typed.noted("would-submit") == [{"slices": 3, "keys": "0-1,3", "submission": 2}]
+    engine.silence = "the fake cluster does not answer"
+    for more in (("--dry-run",), ()):
+        typed("resubmit", "demo", *more)
+        assert (typed.code, typed.error, len(engine.jobs)) == (3, "no-answer", 1)
+
+
+def test_a_dry_run_looks_at_the_task_table(engine: FakeEngine, typed: Typed) -> None:
+    """Both refuse a changed table."""
+    (typed.folder / "keys").write_text("a\nb\n")
+    typed("render", "--slices-from", "keys", "--name", "x", *COMMAND)
+    (typed.folder / "runs" / "x" / "submissions" / "001" / "tasks.tsv").write_text("b\n")
+    for more in (("--dry-run",), ()):
+        typed("submit", "x", *more)
+        assert (typed.code, typed.error, engine.jobs) == (2, "table-changed", {})
+
+
+def test_a_dry_run_says_what_is_held(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:
+    """The note names the option that releases the held slices."""
+    run = new_run("0-39")
+    engine.most = 20
+    submit(run, choose_waiting(None), {}, "submit")
+    engine.end_all(State.FAILED)
+    typed("tick", "demo")
+    said = typed("resubmit", "demo", "--dry-run")
+    assert typed.noted("rest-held")
+    assert "--max-failures none" in said
+
+
+# -- doubts ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", [("submit", "x"), ("cancel", "x")])
+def test_what_is_waited_for_is_said_and_what_became_of_it(
+    engine: FakeEngine, typed: Typed, words: tuple[str, ...]
+) -> None:
+    """A note appears before the wait for a late job; no slice is submitted twice."""
+    sent: list[SubmitRequest] = []
+
+    def send_and_lose(order: SubmitRequest) -> None:
+        sent.append(order)
+        raise SubmissionUnknownError("Socket timed out on send/recv operation.")
+
+    def show_itself() -> None:
+        if not engine.jobs:
+            engine.submit(sent[0])
+
+    engine.on_submit, engine.lookups_fail = send_and_lose, True
+    typed("render", *LINE, *COMMAND)
+    typed("submit", "x")
+    assert typed.code == 3
+    engine.on_submit, engine.lookups_fail, engine.on_wait = lambda order: None, False, show_itself
+    typed(*words)
+    assert typed.noted("looking-for-submission") == [{"submission": 1, "seconds": 20}]
+    assert typed.noted("submission-found") == [{"submission": 1, "job": "100"}]
+    assert (typed.code, list(engine.jobs)) == (0, ["100"])

@@ -1,0 +1,390 @@
+"""The local engine: what every process can see, ask for and rely on, by files alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from slurmslice.engines.local import LocalEngine
+from slurmslice.engines.local.runner_lock import RunnerLock, host
+from slurmslice.engines.local.task_records import TaskRecords
+from slurmslice.errors import BadInputError, EngineError
+from slurmslice.run.directory import RunDirectory
+from slurmslice.run.journal import Held, Released
+from slurmslice.run.journal_jobs import JournalJobs
+from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
+from slurmslice.status.states import State
+from tests.local.test_local_slots import HELD
+from tests.local.test_local_tasks import WORKS_ON, Bench, bench, hasty, quiet, until
+from tests.support.requested import a_request
+
+__all__ = ["bench", "hasty", "quiet"]
+
+
+# -- jobs ------------------------------------------------------------------------------------------
+
+
+def test_submit_runs_nothing(bench: Bench) -> None:
+    """A job that was taken is PENDING, and says that nobody works on it."""
+    order = bench.submit("echo >>$NOTES/ran", "0-2", mem_mib=50)
+    assert not bench.engine.working
+    assert bench.states(order) == {State.PENDING}
+    assert bench.queue(order)[0].reason == "no process works on it yet"
+    assert bench.queue(order)[0].requested_mem_bytes == 50 << 20
+    assert not bench.lines("ran")
+
+
+def test_a_job_comes_from_the_journal(bench: Bench) -> None:
+    """Any process reads there what was submitted: names and numbers to the byte."""
+    order = bench.order("true", "0-8:4,11%3", arguments=("002", "90"), cpus=2, mem_mib=7, time_s=60)
+    odd = replace(order, job_name='a\udcff"\\ é-token1')
+    bench.take(odd)
+    source = JournalJobs(bench.directory)
+    assert source.refresh()
+    assert not source.refresh()
+    job = source.jobs["1"]
+    assert (job.name, job.array, job.arguments) == (odd.job_name, odd.array, odd.arguments)
+    assert (job.request, job.throttle, job.script) == (odd.request, 3, odd.script)
+
+
+def test_what_other_processes_ask_for_is_read_from_the_journal(bench: Bench) -> None:
+    """Cancelled tasks by index, the newest throttle, and that all is held."""
+    order = bench.submit("true", "0-8:2")
+    source = JournalJobs(bench.directory)
+    bench.cancel(order, "2,4")
+    bench.throttle(order, 4)
+    bench.tell(Held("why", 1.0))
+    source.refresh()
+    assert set(source.jobs["1"].cancelled) == {2, 4}
+    assert (source.jobs["1"].throttle, source.held) == (4, True)
+    bench.throttle(order, None)
+    bench.tell(Released(2.0))
+    source.refresh()
+    assert (source.jobs["1"].throttle, source.held) == (None, False)
+
+
+def test_what_was_not_taken_is_not_run(bench: Bench) -> None:
+    """An intent without ``Submitted`` is no job: no process knows its token."""
+    order = bench.submit("echo >>$NOTES/ran")
+    journal = bench.run_dir / "journal.jsonl"
+    intent = journal.read_bytes().splitlines(keepends=True)[0]
+    journal.write_bytes(intent)
+    assert bench.engine.find(order.token, order.job_name, 0.0) is None
+    bench.engine.wait(0.1)
+    assert not bench.engine.working
+    assert not bench.queue(order)
+    assert not bench.lines("ran")
+
+
+REJECTED = [
+    (a_request(cpus=4096), "4096 CPUs"),
+    (a_request(mem_mib=1 << 40), "of memory, and this machine"),
+    *(
+        (a_request(options=options), says)
+        for options, says in [
+            ((("nodes", "2"),), "More than one node"),
+            ((("nodes", "2-4"),), "More than one node"),
+            ((("ntasks", "8"), ("ntasks-per-node", "4")), "More than one node"),
+            ((("gpus", "1"),), "--gpus=1"),
+            ((("gpus-per-task", "v100:1"),), "GPUs"),
+            ((("gres", "gpu:2"),), "--gres=gpu:2"),
+            ((("gres", "gpu"),), "--gres=gpu"),
+            ((("dependency", "afterok:5"),), "--dependency"),
+            ((("begin", "now+1hour"),), "--begin"),
+        ]
+    ),
+]
+
+
+@pytest.mark.parametrize(("asked", "says"), REJECTED)
+def test_what_one_machine_cannot_honour_is_refused(
+    bench: Bench, asked: ResourceRequest, says: str
+) -> None:
+    """It is said which option, and nothing is written."""
+    order = replace(bench.order("true"), request=asked)
+    with pytest.raises(BadInputError, match=says) as rejection:
+        bench.engine.submit(order)
+    assert rejection.value.hint
+    with pytest.raises(BadInputError, match=says):
+        bench.engine.limits(asked)
+    assert {path.name for path in order.folder.iterdir()} == {"script.sh", "tasks"}
+
+
+def test_what_it_can_do_without_is_ignored(bench: Bench) -> None:
+    """Partition, account, mail, one node, no GPUs: the same script runs."""
+    options = {
+        "partition": "long",
+        "account": "a",
+        "qos": "q",
+        "mail-type": "END",
+        "nodes": "1-4",
+        "gres": "none",
+        "gpus": "0",
+        "ntasks": "2",
+        "signal": "USR1@30",
+    }
+    reports = bench.run("true", options=tuple(options.items()), time_s=60)
+    assert reports[0].state is State.COMPLETED
+
+
+def test_limits(bench: Bench) -> None:
+    """How many fit at once, and why, by CPUs and by memory; at least one."""
+    machine = bench.engine._machine
+    machine.cpus, machine.affinity = 4, set(range(4))
+    machine.free_memory = lambda: 3 << 30  # type: ignore[method-assign]
+    limits = bench.engine.limits(NO_REQUEST)
+    assert (limits.at_once, limits.max_array_size) == (4, 4_000_001)
+    assert limits.why == "4 CPUs of 4 free, 3 GiB of memory available"
+    assert bench.engine.limits(a_request(cpus=3)).at_once == 1
+    assert bench.engine.limits(a_request(mem_mib=1024)).at_once == 3
+    assert bench.engine.limits(a_request(mem_mib=0)).at_once == 1
+
+
+def test_an_engine_makes_nothing_before_the_first_order(tmp_path: Path) -> None:
+    """Looking, asking for limits and waiting leave a folder as it is, or not there."""
+    engine = LocalEngine(tmp_path / "run", JournalJobs(RunDirectory(tmp_path / "run")))
+    engine.limits(NO_REQUEST)
+    assert not engine.observe([("1", "name")]).queue.reports
+    assert engine.find("token", "name", 0.0) is None
+    engine.wait(0.01)
+    engine.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+# -- what a reader sees ----------------------------------------------------------------------------
+
+
+def test_a_reader_sees_what_another_process_runs(bench: Bench) -> None:
+    """Running, pending and ended tasks; it returns early from wait when something changes."""
+    order = bench.submit(HELD, "0-3%2")
+    bench.elsewhere(WORKS_ON)
+    until(lambda: len(bench.lines("trace")) == 2)
+    until(lambda: bench.states(order) == {State.RUNNING, State.PENDING})
+    running = bench.queue(order)[0]
+    assert running.node == bench.engine.cluster()
+    assert running.started_at is not None
+    assert running.elapsed_s is not None
+    (bench.notes / "go").touch()
+    for _ in range(4):
+        bench.engine.wait(60)  # it would take minutes if it slept through the news
+        assert not bench.engine.working
+        if not bench.queue(order):
+            break
+    assert {r.state for r in bench.ended(order).values()} == {State.COMPLETED}
+
+
+def test_rows_of_others_are_left_out(bench: Bench) -> None:
+    """A job that is asked for by another name, or that is not here, is absent."""
+    bench.submit("true")
+    seen = bench.engine.observe([("1", "other"), ("2", "bench-token2")])
+    assert not seen.queue.reports
+    assert not seen.accounting.reports
+
+
+def test_another_machines_runner_is_not_judged(bench: Bench) -> None:
+    """What a runner on another machine claimed is left alone, however free its lock seems."""
+    order = bench.submit("true", "0-1")
+    runner = "7 elsewhere 1"
+    path = bench.run_dir / "local" / "runner"
+    path.parent.mkdir()
+    path.write_text(f"{runner}\n")
+    (order.folder / "job").write_text(f"1\n{runner}\n")
+    line = "slurmslice start job=1 restart=0 at=5 host=elsewhere task=0\n"
+    (order.folder / "tasks" / "worker-0.log").write_text(line)
+    assert {i: r.state for i, r in bench.queue(order).items()} == {
+        0: State.RUNNING,
+        1: State.PENDING,
+    }
+    assert all("elsewhere" in report.reason for report in bench.queue(order).values())
+    bench.engine.wait(0.05)
+    assert not bench.engine.working
+    path.unlink()
+    assert bench.states(order) == {State.WAITING}
+    assert "process 7 on elsewhere" in bench.queue(order)[0].reason
+
+
+def test_no_lock_no_runner(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system without locks runs nothing, and says where to go; looking still works."""
+    order = bench.submit("true")
+
+    def refuse(fd: int, how: int) -> None:
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.raises(EngineError) as error:
+        bench.engine.wait(1)
+    assert error.value.code == "lock-failed"
+    assert bench.states(order) == {State.PENDING}
+
+
+# -- cancel ----------------------------------------------------------------------------------------
+
+
+def test_cancel_from_another_process(bench: Bench, hasty: None) -> None:
+    """Pending tasks are CANCELLED and never start; running ones are ended; others go on."""
+    order = bench.submit(f"trap '' TERM\n{HELD}", "0-5%2")
+    bench.until(lambda: len(bench.lines("trace")) == 2)
+    bench.cancel(order, "1,3-4")
+    bench.until(lambda: set(bench.ended(order)) == {1, 3, 4})
+    assert {r.state for r in bench.ended(order).values()} == {State.CANCELLED}
+    assert bench.ended(order)[3].started_at is None
+    assert bench.ended(order)[1].exit_code == 137
+    (bench.notes / "go").touch()
+    reports = bench.finish(order)
+    assert [reports[i].state for i in (0, 2, 5)] == [State.COMPLETED] * 3
+    assert bench.lines("trace").count("+") == 4
+
+
+def test_what_a_runner_may_still_start_is_not_cancelled_yet(bench: Bench) -> None:
+    """Another process calls a task CANCELLED only when its runner has said that it drops it."""
+    order = bench.submit(HELD, "0-3%2")
+    runner = bench.elsewhere(WORKS_ON)
+    until(lambda: len(bench.lines("trace")) == 2)
+    runner.send_signal(19)  # SIGSTOP: it reads nothing
+    bench.cancel(order, "3")
+    assert not bench.ended(order)
+    assert bench.queue(order)[3].state is State.PENDING
+    runner.send_signal(18)
+    until(lambda: set(bench.ended(order)) == {3})
+    assert bench.ended(order)[3].state is State.CANCELLED
+    (bench.notes / "go").touch()
+
+
+def test_cancel_all(bench: Bench) -> None:
+    """What was done stays done."""
+    order = bench.submit(f"[ $SLURM_ARRAY_TASK_ID = 0 ] && exit; {HELD}", "0-5%2")
+    bench.until(lambda: len(bench.lines("trace")) == 2 and bench.ended(order))
+    bench.cancel(order, "0-5")
+    reports = bench.finish(order)
+    assert [reports[i].state for i in range(6)] == [State.COMPLETED, *[State.CANCELLED] * 5]
+
+
+def test_cancel_without_a_runner(bench: Bench) -> None:
+    """Pending tasks of a job that nobody works on are CANCELLED, and never start."""
+    order = bench.submit("echo $SLURM_ARRAY_TASK_ID >>$NOTES/ran", "0-3")
+    bench.cancel(order, "1-2")
+    assert {i: r.state for i, r in bench.ended(order).items()} == dict.fromkeys(
+        (1, 2), State.CANCELLED
+    )
+    bench.finish(order)
+    assert sorted(bench.lines("ran")) == ["0", "3"]
+
+
+def test_cancelled_beats_interrupted(bench: Bench) -> None:
+    """What was to be cancelled while its runner died is CANCELLED, not given back."""
+    order = bench.submit(HELD, "0-3%2")
+    runner = bench.elsewhere(WORKS_ON)
+    until(lambda: len(bench.lines("trace")) == 2)
+    runner.send_signal(19)  # SIGSTOP: it reads nothing any more
+    bench.cancel(order, "1,3")
+    runner.kill()
+    runner.wait()
+    until(lambda: bench.states(order) == {State.WAITING})
+    assert set(bench.queue(order)) == {0, 2}
+    assert {r.state for r in bench.ended(order).values()} == {State.CANCELLED}
+
+
+# -- files -----------------------------------------------------------------------------------------
+
+LINES = b"""\
+0m0.000s 0m0.004s
+1m0.250s 0m0,500s
+slurmslice start job=1 restart=0 at=1795424103 host=n3 slot=0 task=4
+slurmslice check job=1 restart=0 at=1795424104 host=n3 slot=0 exit=3 task=4
+0m0.000s 0m0.005s
+1m0.250s 0m0,625s
+slurmslice end job=1 restart=0 at=1795424105 host=n3 slot=0 exit=3 task=4 us=2500000
+slurmslice start job=1 restart=0 at=1795424105 host=n3 slot=0 task=5
+"""
+
+
+def records_of(bench: Bench) -> TaskRecords:
+    """The records of the first job, as a new reader reads them."""
+    source = JournalJobs(bench.directory)
+    source.refresh()
+    records = TaskRecords(source.jobs["1"])
+    records.refresh()
+    return records
+
+
+def test_a_torn_line_says_nothing(bench: Bench) -> None:
+    """A line that was cut is left out, wherever it was cut, and damages no other."""
+    log = bench.submit("true", "0-9").folder / "tasks" / "worker-0.log"
+    for cut in range(len(LINES)):
+        log.write_bytes(LINES[:cut] + b"\n" + LINES.replace(b"task=4", b"task=6"))
+        records = records_of(bench)
+        assert records.started.keys() >= {5}
+        assert records.ended[6].exit_code == 3
+        assert records.ended[6].elapsed_s == 2.5
+        assert records.ended[6].cpu_s == pytest.approx(0.125)
+        known = records.ended.get(4)
+        assert known is None or known.exit_code == 3
+
+
+def test_records_are_read_on(bench: Bench) -> None:
+    """A reader takes in what was added, once, of all workers and the runner."""
+    tasks = bench.submit("true", "0-9").folder / "tasks"
+    records = records_of(bench)
+    assert not records.refresh()
+    (tasks / "worker-0.log").write_bytes(LINES)
+    assert records.refresh()
+    assert not records.refresh()
+    assert dict(records.started) == {5: 1795424105}
+    assert records.ended[4].progress is not None
+    assert records.ended[4].progress.check_exit == 3
+    (tasks / "runner.log").write_text(
+        "slurmslice dropped job=1 restart=0 at=1 host=n3 task=7-9\n"
+        "slurmslice end task=x\nnonsense\n"
+        "slurmslice peak job=1 restart=0 at=1 host=n3 task=5 rss=4096\n"
+    )
+    (tasks / "worker-1.log").write_text(
+        "slurmslice start job=1 restart=0 at=1795424103 host=n3 task=2\n"
+        "slurmslice end job=1 restart=0 at=1795424103 host=n3 exit=143 told=TERM stopped=1 task=2\n"
+    )
+    with (tasks / "worker-0.log").open("ab") as log:
+        log.write(LINES.splitlines(keepends=True)[6].replace(b"task=4", b"task=5"))
+    assert records.refresh()
+    assert records.dropped == {7, 8, 9}
+    assert set(records.stopped) == {2}
+    assert records.ended[5].max_rss_bytes == 4096
+    assert not records.started
+
+
+@pytest.mark.parametrize(
+    ("before", "exit_code", "state"),
+    [
+        ("", 0, State.COMPLETED),
+        ("", 143, State.FAILED),
+        ("timeout", 0, State.TIMEOUT),
+        ("memory", 0, State.OUT_OF_MEMORY),
+    ],
+)
+def test_the_state_of_an_end(bench: Bench, before: str, exit_code: int, state: State) -> None:
+    """A time limit and the kernel's count for memory explain an end, whatever it exits with."""
+    log = bench.submit("true").folder / "tasks" / "worker-0.log"
+    head = "job=1 restart=0 at=1795424103 host=n3 slot=0"
+    lines = [f"start {head} task=0", f"end {head} exit={exit_code} told=TERM task=0"]
+    if before:
+        lines.insert(1, f"{before} {head} of=1 task=0")
+    log.write_text("".join(f"slurmslice {line}\n" for line in lines))
+    assert records_of(bench).ended[0].state is state
+
+
+def test_one_process_has_the_lock(tmp_path: Path) -> None:
+    """It is free when given up, its text says who has it, and it is not made without a run."""
+    path = tmp_path / "local" / "runner"
+    one, two = RunnerLock(path), RunnerLock(path)
+    assert one.take()
+    one.announce()
+    assert not two.take()
+    assert two.holder() == one.mine
+    assert host() in two.holder()
+    assert not two.is_elsewhere(two.holder())
+    one.forget()
+    one.release()
+    assert two.holder() == ""
+    assert two.take()
+    two.release()
+    assert not RunnerLock(tmp_path / "nowhere" / "local" / "runner").take()

@@ -1,0 +1,247 @@
+"""The local engine: no process outlives its task, whoever is killed, and nothing is lost by it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from contextlib import suppress
+
+import psutil
+import pytest
+
+from slurmslice.engines.local import orphans
+from slurmslice.engines.local.memory_cgroup import open_cells
+from slurmslice.status.states import State
+from tests.local.test_local_slots import HELD
+from tests.local.test_local_tasks import WORKS_ON, Bench, bench, hasty, quiet, until
+
+__all__ = ["bench", "hasty", "quiet"]
+
+LONG = f"30.{os.getpid()}"
+"""How long the sleeps of ``FAMILY`` take, by which they are found too."""
+
+FAMILY = f"""
+    sleep {LONG} &
+    setsid sleep {LONG} &
+    (setsid bash -c 'sleep {LONG} & sleep {LONG}' &)
+    (sleep {LONG} & exec setsid sleep {LONG}) &
+    setsid env -i /bin/sleep {LONG} &
+    echo "+" >>$NOTES/trace
+"""
+"""Children that stay, leave the group, leave the session, lose their parent, their variables."""
+
+
+def test_children_do_not_outlive_their_task(bench: Bench) -> None:
+    """When the script ends, its daemons are ended too, however they have detached themselves."""
+    order = bench.submit(FAMILY, "0-2")
+    bench.finish(order)
+    assert not bench.marked()
+    assert not sleepers()
+
+
+def test_a_task_keeps_its_own_daemons(bench: Bench) -> None:
+    """What a running task has detached lives on while other tasks end."""
+    keeper = "(setsid bash -c 'sleep 1; echo alive >>$NOTES/alive' &); sleep 1.3"
+    script = f"export NOTES; [ $SLURM_ARRAY_TASK_ID = 0 ] || exit 0; {keeper}"
+    bench.run(script, "0-9%3")
+    assert bench.lines("alive") == ["alive"]
+
+
+def test_close_ends_everything_and_gives_it_back(bench: Bench, hasty: None) -> None:
+    """After close() no process is left; what ran and what waited is WAITING; what ended stays."""
+    order = bench.submit(f"[ $SLURM_ARRAY_TASK_ID = 0 ] && exit 0; {FAMILY} sleep {LONG}", "0-5%2")
+    bench.until(lambda: len(bench.lines("trace")) == 2 and 0 in bench.ended(order))
+    bench.engine.close()
+    assert not bench.engine.working
+    assert not bench.marked()
+    assert not sleepers()
+    assert bench.ended(order)[0].state is State.COMPLETED
+    assert sorted(bench.queue(order)) == [1, 2, 3, 4, 5]
+    assert bench.states(order) == {State.WAITING}
+    reason = bench.queue(order)[1].reason
+    assert reason.startswith("interrupted: its runner")
+    assert str(os.getpid()) in reason
+
+
+def test_what_is_given_back_is_never_run_again(bench: Bench) -> None:
+    """No runner ever starts a task of an order that was given back: it comes in a new one."""
+    order = bench.submit(HELD, "0-3%2")
+    bench.until(lambda: len(bench.lines("trace")) == 2)
+    bench.engine.close()
+    (bench.notes / "go").touch()
+    other = bench.another()
+    again = bench.submit("echo again >>$NOTES/again", "0-1")
+    bench.until(lambda: not bench.queue(again), other)
+    assert len(bench.lines("again")) == 2
+    assert bench.states(order) == {State.WAITING}
+    assert bench.lines("trace") == ["+", "+"]
+    other.close()
+
+
+def test_close_lets_a_task_end_well(bench: Bench) -> None:
+    """A task is asked with SIGTERM first and has its time to put things in order."""
+    order = bench.submit("trap 'sleep 0.2; echo tidy; exit' TERM; echo up; sleep 300 & wait")
+    bench.until(lambda: (order.folder / "tasks/0.log").exists() and bench.log(order))
+    bench.engine.close()
+    assert bench.log(order) == "up\ntidy\n"
+    assert bench.states(order) == {State.WAITING}
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP, signal.SIGTERM])
+def test_a_runner_that_dies_leaves_no_orphan(bench: Bench, number: int) -> None:
+    """A runner that is killed takes its tasks with it, without anybody looking."""
+    order = bench.submit(f"{FAMILY} sleep {LONG}", "0-3%2")
+    runner = bench.elsewhere(WORKS_ON)
+    until(lambda: len(bench.lines("trace")) == 2)
+    runner.send_signal(number)
+    runner.wait()
+    until(lambda: not bench.marked() and not sleepers())
+    assert bench.states(order) == {State.WAITING}
+    assert f"process {runner.pid} on" in bench.queue(order)[3].reason
+
+
+def test_ctrl_c(bench: Bench) -> None:
+    """SIGINT reaches whoever waits as KeyboardInterrupt, tasks do not get it, close() ends them."""
+    order = bench.submit("trap 'echo INT >>$NOTES/int' INT; sleep 300 & echo >>$NOTES/up; wait")
+    program = """
+        try:
+            while True: engine.wait(5)
+        except KeyboardInterrupt:
+            engine.close()
+            print("closed", flush=True)
+    """
+    runner = bench.elsewhere(program)
+    until(lambda: bench.lines("up"))
+    runner.send_signal(signal.SIGINT)
+    assert runner.communicate()[0] == "closed\n"
+    assert not bench.marked()
+    assert not bench.lines("int")
+    assert bench.states(order) == {State.WAITING}
+    assert f"process {runner.pid} on" in bench.queue(order)[0].reason
+
+
+def test_a_second_ctrl_c_ends_the_grace(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """close() that is interrupted kills at once, and has given everything back when it raises."""
+    order = bench.submit("trap '' TERM; echo >>$NOTES/up; while :; do sleep 1; done")
+    bench.until(lambda: bench.lines("up"))
+    runner = bench.engine._runner
+    assert runner is not None
+
+    def interrupted(timeout: float) -> object:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner._crew, "hear", interrupted)
+    before = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        bench.engine.close()
+    assert time.monotonic() - before < 3
+    assert not bench.marked()
+    assert bench.states(order) == {State.WAITING}
+
+
+def workers_of(pid: int) -> list[psutil.Process]:
+    """The workers of a runner."""
+    return psutil.Process(pid).children()
+
+
+def test_a_worker_that_is_killed(bench: Bench) -> None:
+    """The runner ends what it left and goes on; its task FAILED, as it would on Slurm."""
+    order = bench.submit(f"[ -e $NOTES/go ] && exit; {FAMILY} sleep {LONG} & wait", "0-3%2")
+    bench.until(lambda: len(bench.lines("trace")) == 2)
+    family = set(bench.marked())
+    killed = workers_of(os.getpid())[0]
+    below = set(killed.children(recursive=True))
+    (bench.notes / "go").touch()
+    killed.kill()
+    bench.until(lambda: len(bench.ended(order)) == 3)
+    states = sorted(report.state for report in bench.ended(order).values())
+    assert states == [State.COMPLETED, State.COMPLETED, State.FAILED]
+    (failed,) = [r for r in bench.ended(order).values() if r.state is State.FAILED]
+    assert failed.exit_code == 137
+    assert not [process for process in below if orphans._lives(process)]
+    assert [process for process in family - below if orphans._lives(process)]  # the other task's
+
+
+def test_a_task_that_kills_its_shell(bench: Bench) -> None:
+    """``kill $$`` and ``kill -9 $$`` fail the task, and no other."""
+    script = "case $SLURM_ARRAY_TASK_ID in 1) kill $$; sleep 9;; 2) kill -9 $$; sleep 9;; esac"
+    reports = bench.run(script, "0-3%2")
+    assert [reports[i].exit_code for i in range(4)] == [0, 143, 137, 0]
+    assert [reports[i].state for i in (1, 2)] == [State.FAILED] * 2
+
+
+def test_runner_and_workers_killed_at_once(bench: Bench) -> None:
+    """Whoever looks next ends what they left before it is given back."""
+    order = bench.submit("sleep 300 & setsid sleep 301 & echo >>$NOTES/up; wait", "0-3%2")
+    runner = bench.elsewhere(WORKS_ON)
+    until(lambda: len(bench.lines("up")) == 2)
+    everybody = [psutil.Process(runner.pid), *workers_of(runner.pid)]
+    for process in everybody:
+        process.suspend()  # so that none can act before all are killed
+    for process in everybody:
+        process.kill()
+    runner.wait()
+    assert len(bench.marked()) >= 4
+    assert bench.states(order) == {State.WAITING}
+    assert not bench.marked()
+
+
+@pytest.mark.parametrize("value", ["", "1_0"])
+def test_a_session_of_others_is_left_alone(bench: Bench, value: str) -> None:
+    """A process with the mark in a session that is no worker's is killed; no other there."""
+    mark = orphans.marker(bench.run_dir)
+    shell = subprocess.Popen(
+        ["bash", "-c", f"sleep {LONG} & {mark}={value} sleep {LONG} & wait -n; echo; read"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    until(lambda: len(sleepers()) == 2 and bench.marked())
+    assert orphans.sweep(mark)
+    assert shell.stdout is not None
+    assert shell.stdout.readline() == b"\n"
+    (bystander,) = sleepers()
+    bystander.kill()
+    shell.communicate()
+
+
+def test_control_groups_of_a_killed_runner_are_removed(bench: Bench) -> None:
+    """By whoever runs tasks next."""
+    if not bench.engine.enforces_memory:
+        pytest.skip(bench.engine.memory_note)
+    probe = open_cells()
+    assert probe is not None
+    directory = probe.path.parent
+    probe.remove()
+    bench.submit("echo >>$NOTES/up; sleep 300", "0-1%2", mem_mib=100)
+    runner = bench.elsewhere(WORKS_ON)
+    until(lambda: len(bench.lines("up")) == 2)
+    assert list(directory.glob(f"slurmslice-{runner.pid}-*/1_0"))
+    runner.kill()
+    runner.wait()
+    until(lambda: not bench.marked())
+    bench.run("true", mem_mib=100)
+    assert not list(directory.glob(f"slurmslice-{runner.pid}-*"))
+
+
+def test_a_worker_that_lags_starts_nothing_more(bench: Bench) -> None:
+    """What a killed runner had ordered would run beside its next attempt: its worker is ended."""
+    order = bench.submit(HELD, "0-1%1")
+    runner = bench.elsewhere(WORKS_ON)
+    until(lambda: bench.lines("trace"))
+    (worker,) = workers_of(runner.pid)
+    worker.suspend()  # it hears nothing, not even that its runner is gone
+    runner.kill()
+    runner.wait()
+    until(lambda: bench.states(order) == {State.WAITING})
+    until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
+
+
+def sleepers() -> list[psutil.Process]:
+    """The sleeps of ``FAMILY`` that live, also those without a mark."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.cmdline()[1:] == [LONG]:
+                found.append(process)
+    return found

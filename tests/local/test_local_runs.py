@@ -1,0 +1,404 @@
+"""The main job on the local engine: the same script, states and verbs, without Slurm."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.cluster.test_main_job_on_cluster import HOSTILE, UNTIL_GO, WORK
+from tests.support.notes import SHOW_CODES
+from tests.support.site import KILL
+
+DEADLINE_S = 20.0
+SLURMSLICE = [sys.executable, "-m", "slurmslice"]
+
+
+class Here:
+    """A folder on this machine in which slurmslice is run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.started: list[subprocess.Popen[str]] = []
+        self.env = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("SLURM")},
+            **SHOW_CODES,
+            "XDG_STATE_HOME": str(folder / "state"),
+            "XDG_CONFIG_HOME": str(folder / "config"),
+        }
+
+    def __call__(self, *args: str, **more: Any) -> subprocess.CompletedProcess[str]:
+        """Run slurmslice to its end."""
+        return subprocess.run(
+            [*SLURMSLICE, *args], cwd=self.folder, env=self.env, capture_output=True, text=True,
+            timeout=DEADLINE_S * 4, **{"stdin": subprocess.DEVNULL, **more},
+        )  # fmt: skip
+
+    def start(self, *argv: str) -> subprocess.Popen[str]:
+        """Start a program and do not wait for it."""
+        started = subprocess.Popen(
+            argv, cwd=self.folder, env=self.env, stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        self.started.append(started)
+        return started
+
+    def status(self, run: str) -> dict[str, Any]:
+        """Return the output of ``status --json``."""
+        done = self("status", run, "--json")
+        assert done.returncode == 0, done.stderr
+        record: dict[str, Any] = json.loads(done.stdout)
+        return record
+
+    def counts(self, run: str) -> dict[str, int]:
+        """Return the number of slices in each state; empty before the run exists."""
+        done = self("status", run, "--json")
+        return dict(json.loads(done.stdout)["counts"]) if done.returncode == 0 else {}
+
+    def orphans(self) -> list[psutil.Process]:
+        """Return the processes that still work in this folder."""
+        return [p for p in psutil.process_iter() if _works_in(p, self.folder)]
+
+
+def _works_in(process: psutil.Process, folder: Path) -> bool:
+    try:
+        return Path(process.cwd()).is_relative_to(folder) and process.status() != "zombie"
+    except (psutil.Error, OSError):
+        return False
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Here]:
+    """An empty folder; nothing may still run in it when the test ends."""
+    directory = Here(tmp_path)
+    yield directory
+    for process in directory.started:
+        process.kill()
+        process.communicate()
+    until(lambda: not directory.orphans(), f"no process to be left: {directory.orphans()}")
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    """Wait for a condition, not for a time."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.1)
+
+
+RUN = ("run", "--engine", "local", "--interval", "0.3")
+
+
+def test_the_main_job(here: Here) -> None:
+    """Of 99 slices, five fail for three causes: exactly these are reported and repaired."""
+    (here.folder / "work.py").write_text(WORK.replace("sleep(600)", "sleep(90)"))
+    command = (*RUN, "-a", "0-98%4", "--mem", "300M", "-t", "0:08", "--", sys.executable,
+               "work.py", "{}")  # fmt: skip
+    ran = here(*command)
+    assert ran.returncode == 1, ran.stderr
+    record = here.status("work")
+    states = {s["key"]: s["state"] for s in record["slices"]}
+    assert {key for key, state in states.items() if state == "FAILED"} == {"3", "7", "11"}
+    assert states["20"] == "TIMEOUT"
+    memory_is_enforced = os.geteuid() == 0
+    # Without a cgroup of its own a slice over its memory only runs into its time limit here.
+    assert states["13"] == ("OUT_OF_MEMORY" if memory_is_enforced else "TIMEOUT")
+    assert record["counts"]["COMPLETED"] == 94
+    assert all(s["cpu_s"] is not None for s in record["slices"] if s["state"] == "COMPLETED")
+    (here.folder / "mended").touch()
+    again = here("resubmit", "--mem", "2x", "--time", "2x")
+    assert again.returncode == 0, again.stderr
+    assert "Submitted 5 slices (3,7,11,13,20)" in again.stderr
+    assert here.counts("work") == {"COMPLETED": 99}
+    repeats = Counter((here.folder / f"ran.{key}").read_text() for key in range(99))
+    assert repeats == {"x": 94, "xx": 5}
+
+
+def test_hostile_keys_arrive_byte_for_byte(here: Here) -> None:
+    """Promise 3: keys of any bytes reach the command's argv and $SLICE unchanged."""
+    (here.folder / "say.py").write_text(
+        "import os, sys\nargv, env = map(os.fsencode, (sys.argv[1], os.environ['SLICE']))\n"
+        "assert argv == env\nopen('got.' + os.environ['SLICE_ROW'], 'wb').write(argv)\n"
+    )
+    (here.folder / "keys").write_bytes(b"".join(key + b"\0" for key in HOSTILE))
+    ran = here(*RUN, "--slices-from", "keys", "-0", "--", sys.executable, "say.py", "{}")
+    assert ran.returncode == 0, ran.stderr + ran.stdout
+    assert [(here.folder / f"got.{row}").read_bytes() for row in range(len(HOSTILE))] == HOSTILE
+    assert not list(here.folder.rglob("pwned"))
+    assert [os.fsencode(s["key"]) for s in here.status("say")["slices"]] == HOSTILE
+
+
+def test_no_escape_sequence_reaches_the_terminal(here: Here) -> None:
+    """A key or a log with escape sequences is shown, not obeyed."""
+    (here.folder / "keys").write_bytes(b"\x1b[31mred\n")
+    ran = here(*RUN, "--slices-from", "keys", "--", "false", "{}")
+    shown = here("status", "--slices").stdout + here("status").stdout
+    assert ran.returncode == 1
+    assert "\x1b" not in shown + ran.stdout + ran.stderr
+    assert "red" in shown
+
+
+SAVES = ("", "trap 'exit 0' TERM; ")
+"""How a command takes being told to end: it knows nothing of it, or saves what it has."""
+
+
+@pytest.mark.parametrize("saves", SAVES)
+def test_ctrl_c_leaves_no_orphan_and_no_attempt_is_used(here: Here, saves: str) -> None:
+    """Running slices become WAITING; the same line continues; each slice ends once."""
+    command = [*SLURMSLICE, *RUN, "-a", "0-3%2", "--name", "i", "--shell",
+               f"{saves}{UNTIL_GO}; echo x >>$SLICE"]  # fmt: skip
+    started = here.start(*command)
+    until(lambda: here.counts("i").get("RUNNING") == 2, "two to run")
+    started.send_signal(signal.SIGINT)
+    _, said = started.communicate(timeout=DEADLINE_S)
+    assert started.returncode == 130, said
+    assert "slurmslice run i" in said
+    assert not here.orphans()
+    record = here.status("i")
+    assert record["counts"] == {"WAITING": 4}
+    assert {s["attempt"] for s in record["slices"]} == {0}
+    (here.folder / "go").touch()
+    done = here(*command[len(SLURMSLICE) :])
+    assert done.returncode == 0, done.stderr
+    assert {s["attempt"] for s in here.status("i")["slices"]} == {1}
+    assert [(here.folder / key).read_text() for key in "0123"] == ["x\n"] * 4
+
+
+@pytest.mark.parametrize("saves", SAVES)
+def test_kill_9_leaves_no_orphan_and_loses_nothing(here: Here, saves: str) -> None:
+    """The tasks of a killed runner are ended; the same line continues."""
+    command = [*SLURMSLICE, *RUN, "-a", "0-3%2", "--name", "k", "--shell",
+               f"{saves}[ $SLICE = 0 ] || {{ {UNTIL_GO}; }}; echo x >>$SLICE"]  # fmt: skip
+    started = here.start(*command)
+    until(lambda: here.counts("k") == {"COMPLETED": 1, "RUNNING": 2, "PENDING": 1}, "two to run")
+    started.kill()
+    started.wait(DEADLINE_S)
+    until(lambda: not here.orphans(), "the orphans to be ended")
+    assert here.counts("k") == {"COMPLETED": 1, "WAITING": 3}
+    (here.folder / "go").touch()
+    done = here("run", "k")
+    assert done.returncode == 0, done.stderr
+    assert [(here.folder / key).read_text() for key in "0123"] == ["x\n"] * 4
+
+
+NAMELESS = """#!/bin/bash
+exec 9>>"$1.lock"
+flock -n 9 || echo x >>"$1.twice"
+echo x >>"$1.began"
+while [ ! -e go ]; do sleep 0.2; done
+echo x >>"$1"
+"""
+"""A slice that holds a lock while any process of it lives, and notes where another holds it."""
+
+DETACHED = """case $SLICE in
+0) env -i ./slice.sh 0 ;;
+1) setsid -w env -i ./slice.sh 1 ;;
+2) (env -i ./slice.sh 2 &); until [ -e 2 ]; do sleep 0.1; done ;;
+esac"""
+"""Commands that wipe the environment: as they are, out of the session, without a parent."""
+
+
+def test_a_wiped_environment_hides_no_process(here: Here) -> None:
+    """Runner and workers killed -9 at once: no slice of the next runner runs beside its last."""
+    (here.folder / "slice.sh").write_text(NAMELESS)
+    (here.folder / "slice.sh").chmod(0o755)
+    began = [here.folder / f"{key}.began" for key in range(3)]
+
+    def all_began(times: int) -> bool:
+        return all(note.exists() and note.read_text() == "x\n" * times for note in began)
+
+    started = here.start(
+        *SLURMSLICE, *RUN, "-a", "0-2%3", "--mem", "50M", "--name", "w", "--shell", DETACHED
+    )
+    until(lambda: all_began(1), "three to run")
+    runner = psutil.Process(started.pid)
+    everybody = [runner, *runner.children()]
+    for process in everybody:
+        process.suspend()  # so that none can act before all are killed
+    for process in everybody:
+        process.kill()
+    started.wait(DEADLINE_S)
+    again = here.start(*SLURMSLICE, "run", "w")
+    until(lambda: all_began(2), "three to run again")
+    (here.folder / "go").touch()
+    _, said = again.communicate(timeout=DEADLINE_S)
+    assert again.returncode == 0, said
+    assert not list(here.folder.glob("*.twice"))
+    assert [(here.folder / key).read_text() for key in "012"] == ["x\n"] * 3
+
+
+def test_other_verbs_work_beside_a_run(here: Here) -> None:
+    """In a second terminal: status, throttle, cancel, resubmit, while ``run`` goes on."""
+    command = [*SLURMSLICE, *RUN, "-a", "0-5%2", "--name", "b", "--shell",
+               f"[ $SLICE != 0 ] || [ -e mended ] || exit 3; {UNTIL_GO}"]  # fmt: skip
+    started = here.start(*command)
+    until(lambda: here.counts("b").get("RUNNING") == 2 and here.counts("b").get("FAILED"), "work")
+    assert here("throttle", "b", "3").returncode == 0
+    until(lambda: here.counts("b").get("RUNNING") == 3, "three to run")
+    assert "Cancelled 2 slices: 4-5" in here("cancel", "b", "4-5").stderr
+    until(lambda: here.counts("b").get("CANCELLED") == 2, "two to be cancelled")
+    (here.folder / "mended").touch()
+    again = here("resubmit", "b")
+    assert again.returncode == 0, again.stderr
+    assert "1 slice waiting (throttle reached)" in again.stderr
+    (here.folder / "go").touch()
+    _, said = started.communicate(timeout=DEADLINE_S)
+    assert started.returncode == 1, said
+    assert here.counts("b") == {"COMPLETED": 4, "CANCELLED": 2}
+
+
+def test_the_setup_reaches_the_command(here: Here) -> None:
+    """--setup accepts a text or a file; its variables and its folder reach the command."""
+    (here.folder / "env.sh").write_text("export FROM_FILE=yes\nmkdir -p sub && cd sub\n")
+    for name, setup in (("file", "env.sh"), ("text", "export FROM_FILE=yes; cd sub")):
+        text = 'echo "$FROM_FILE $SLICE ${PWD##*/}"'
+        ran = here(*RUN, "-a", "3", "--name", name, "--setup", setup, "--shell", text)
+        assert ran.returncode == 0, ran.stderr
+        assert here("logs", name, "3").stdout == "yes 3 sub\n"
+    failed = here(*RUN, "-a", "3", "--name", "bad", "--setup", "exit 4", "--shell", "touch made")
+    assert failed.returncode == 1
+    assert "setup exited 4" in here("logs", "--task", "bad", "3").stdout
+    assert not list(here.folder.rglob("made"))
+
+
+def test_a_posix_shell_tells_the_truth_too(here: Here) -> None:
+    """POSIXLY_CORRECT around it, or ``set -o posix`` in the setup: exit codes are the command's."""
+    here.env["POSIXLY_CORRECT"] = "1"
+    text = "exit $SLICE"
+    for name, more in (("a", ()), ("b", ("--setup", "set -o posix"))):
+        here(*RUN, "-a", "0,3", "--name", name, *more, "--shell", text)
+        codes = {s["key"]: s["exit_code"] for s in here.status(name)["slices"]}
+        assert codes == {"0": 0, "3": 3}
+
+
+def test_runs_are_listed_and_found_from_below(here: Here) -> None:
+    """``runs`` and ``slurmslice`` alone; a run is found by name in the folders below its own."""
+    alone = here()
+    assert alone.returncode == 0
+    assert "slurmslice run -a" in alone.stdout
+    here(*RUN, "-a", "0-2", "--name", "one", "--shell", "[ $SLICE != 2 ]")
+    listed = json.loads(here("runs", "--json").stdout)
+    assert [(r["run"], r["done"], r["failed"], r["slices"]) for r in listed] == [("one", 2, 1, 3)]
+    assert "one" in here("runs").stdout
+    assert "one" in here().stdout
+    below = here.folder / "below"
+    below.mkdir()
+    found = subprocess.run(
+        [*SLURMSLICE, "status", "one", "--exit-code"], cwd=below, env=here.env, capture_output=True
+    )
+    assert found.returncode == 1
+    elsewhere = subprocess.run(
+        [*SLURMSLICE, "status", "one"], cwd="/", env=here.env, capture_output=True, text=True
+    )
+    assert elsewhere.returncode == 0, elsewhere.stderr
+
+
+def test_doctor_tells_of_this_machine(here: Here) -> None:
+    """How many tasks of a request fit here."""
+    done = here("doctor", "--engine", "local", "-c", "1", "--mem", "100M")
+    assert done.returncode == 0, done.stderr
+    assert "tasks of this request at once: " in done.stdout
+
+
+def test_a_few_first_on_this_machine(here: Here) -> None:
+    """``submit --only`` runs a few slices and returns; ``run`` runs the others."""
+    here("render", "--engine", "local", "-a", "0-4", "--name", "f", "--", "true", "{}")
+    shown = here("submit", "f", "--only", "2", "--dry-run")
+    assert "Would submit 2 slices (0-1)" in shown.stderr
+    few = here("submit", "f", "--only", "2")
+    assert few.returncode == 0, few.stderr
+    assert here.counts("f") == {"COMPLETED": 2, "WAITING": 3}
+    assert here("submit", "f", "--only", "3,4").returncode == 0
+    assert here("run", "f").returncode == 0
+    assert here.counts("f") == {"COMPLETED": 5}
+
+
+def test_a_closed_terminal_ends_it_in_order(here: Here) -> None:
+    """After SIGHUP, running slices are stopped and wait, as after Ctrl-C."""
+    started = here.start(*SLURMSLICE, *RUN, "-a", "0-1%2", "--name", "h", "--shell", UNTIL_GO)
+    until(lambda: here.counts("h").get("RUNNING") == 2, "two to run")
+    started.send_signal(signal.SIGHUP)
+    started.communicate(timeout=DEADLINE_S)
+    assert started.returncode == 130
+    assert here.counts("h") == {"WAITING": 2}
+
+
+def test_nohup_outlives_its_terminal(here: Here) -> None:
+    """``nohup slurmslice run … &`` ignores the hangup."""
+    started = here.start(
+        "nohup", *SLURMSLICE, *RUN, "-a", "0-1%2", "--name", "n", "--shell", UNTIL_GO
+    )
+    until(lambda: here.counts("n").get("RUNNING") == 2, "two to run")
+    started.send_signal(signal.SIGHUP)
+    (here.folder / "go").touch()
+    started.communicate(timeout=DEADLINE_S)
+    assert started.returncode == 0
+    assert here.counts("n") == {"COMPLETED": 2}
+
+
+def test_logs_are_found_by_key_and_followed(here: Here) -> None:
+    """``logs KEY`` shows the newest attempt, ``-f`` goes on to its end, ``--task`` the task's."""
+    text = f"echo began; {UNTIL_GO}; echo ended"
+    started = here.start(*SLURMSLICE, *RUN, "-a", "7,9", "--name", "l", "--shell", text)
+    until(lambda: "began" in here("logs", "l", "7").stdout, "the log to begin")
+    follower = subprocess.Popen(
+        [*SLURMSLICE, "logs", "-f", "l", "7"], cwd=here.folder, env=here.env,
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    assert follower.stdout is not None
+    assert follower.stdout.readline() == "began\n"
+    (here.folder / "go").touch()
+    assert follower.communicate(timeout=DEADLINE_S)[0] == "ended\n"
+    started.communicate(timeout=DEADLINE_S)
+    assert "slurmslice end" in here("logs", "--task", "l", "9").stdout
+    missing = here("logs", "l", "8")
+    assert missing.returncode == 2
+    assert "no slice '8'" in missing.stderr
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("step", [0, 1, 2])
+def test_kill_9_of_submit(here: Here, step: int, when: str) -> None:
+    """Killed at each journal step, the same command continues: each slice runs once."""
+    local = KILL.replace("engines import slurm", "engines.local import LocalEngine").replace(
+        "slurm.SlurmEngine", "LocalEngine"
+    )
+    (here.folder / "kill.py").write_text(local)
+    here(
+        "render", "--engine", "local", "-a", "0-3", "--name", "k", "--shell", "echo x >>ran.$SLICE"
+    )
+    killed = here.start(sys.executable, "kill.py", str(step), when, "submit", "k")
+    killed.communicate(timeout=DEADLINE_S)
+    assert killed.returncode == -signal.SIGKILL
+    done = here("run", "k")
+    assert done.returncode == 0, done.stderr
+    assert [(here.folder / f"ran.{key}").read_text() for key in range(4)] == ["x\n"] * 4
+
+
+def test_auto_never_loads_a_login_node(here: Here) -> None:
+    """If anything indicates a cluster and sbatch is missing, ``auto`` is an error."""
+    here.env |= {"PATH": str(here.folder), "SLURM_CONF": "/nowhere/slurm.conf"}
+    done = here("run", "-a", "0-1", "--", "true")
+    assert done.returncode == 2
+    assert "--engine local" in done.stderr
+    assert not (here.folder / "slurmslice-runs").exists()
+
+
+@pytest.mark.parametrize(
+    "options", [("-N", "2"), ("--gres", "gpu:1"), ("-c", "4096"), ("--mem", "900T")]
+)
+def test_what_one_machine_cannot_honour_is_refused(here: Here, options: tuple[str, ...]) -> None:
+    """Several nodes, GPUs, too many CPUs or too much memory: exit code 2, nothing created."""
+    done = here(*RUN, "-a", "0-1", *options, "--", "true")
+    assert done.returncode == 2, done.stderr
+    assert not (here.folder / "slurmslice-runs").exists()

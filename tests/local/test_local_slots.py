@@ -1,0 +1,199 @@
+"""The local engine: how many tasks run at once, and who may run them."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from slurmslice.engines.local import machine
+from slurmslice.engines.local.runner import Runner
+from slurmslice.run.journal import Held, Released
+from slurmslice.status.states import State
+from tests.local.test_local_tasks import WORKS_ON, Bench, bench, quiet, until
+
+__all__ = ["bench", "quiet"]
+
+HELD = """
+    echo "+" >>$NOTES/trace
+    until [ -e $NOTES/go ] || [ -e $NOTES/go.$SLURM_ARRAY_TASK_ID ]; do sleep 0.02; done
+    echo "-" >>$NOTES/trace
+"""
+"""A task that runs until it is let go."""
+
+
+def most_at_once(trace: list[str]) -> int:
+    """How many tasks ran at once, by the lines that they wrote."""
+    level = most = 0
+    for line in trace:
+        level += 1 if line == "+" else -1
+        most = max(most, level)
+    return most
+
+
+def fills(bench: Bench, slots: int, array: str, **needs: object) -> None:
+    """So many tasks of an array run at once, and never more, until all have run."""
+    bench.notes.joinpath("trace").unlink(missing_ok=True)
+    bench.notes.joinpath("go").unlink(missing_ok=True)
+    order = bench.submit(HELD, array, **needs)
+    bench.until(lambda: len(bench.lines("trace")) == slots)
+    bench.engine.wait(0.3)
+    assert bench.lines("trace") == ["+"] * slots
+    bench.notes.joinpath("go").touch()
+    reports = bench.finish(order)
+    assert {report.state for report in reports.values()} == {State.COMPLETED}
+    assert len(bench.lines("trace")) == 2 * len(order.array)
+    assert most_at_once(bench.lines("trace")) == slots
+
+
+@pytest.fixture
+def two_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine lets us use two CPUs."""
+    monkeypatch.setattr(machine, "usable_cpus", lambda affinity, quota: 2)
+
+
+@pytest.fixture
+def eight_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine lets us use eight CPUs."""
+    monkeypatch.setattr(machine, "usable_cpus", lambda affinity, quota: 8)
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(8)))
+
+
+def test_as_many_as_cpus(bench: Bench, two_cpus: None) -> None:
+    """Tasks of one CPU fill the CPUs, and never more run."""
+    fills(bench, 2, "0-19")
+
+
+def test_cpus_a_task(bench: Bench, eight_cpus: None) -> None:
+    """``-c 3`` on eight CPUs is two at once."""
+    fills(bench, 2, "0-9", cpus=3)
+
+
+def test_the_next_starts_when_one_ends(bench: Bench, two_cpus: None) -> None:
+    """A slot that gets free is filled while the other task goes on."""
+    order = bench.submit(HELD, "0-3")
+    bench.until(lambda: len(bench.lines("trace")) == 2)
+    (bench.notes / "go.0").touch()
+    bench.until(lambda: bench.lines("trace").count("+") == 3)
+    assert {i for i, r in bench.queue(order).items() if r.state == "RUNNING"} == {1, 2}
+    assert {i for i, r in bench.queue(order).items() if r.state == "PENDING"} == {3}
+    (bench.notes / "go").touch()
+    bench.finish(order)
+
+
+def test_throttle(bench: Bench, two_cpus: None) -> None:
+    """``%3`` is three at once, on two CPUs too."""
+    fills(bench, 3, "0-19%3")
+
+
+def test_throttle_from_another_process(bench: Bench, two_cpus: None) -> None:
+    """A throttle is set, and taken away, while the tasks run, from any process."""
+    order = bench.submit(HELD, "0-9%1")
+    bench.until(lambda: bench.lines("trace") == ["+"])
+    bench.throttle(order, 4)
+    bench.until(lambda: bench.lines("trace").count("+") == 4)
+    bench.throttle(order, 2)
+    bench.until(lambda: bench.engine._source.jobs["1"].throttle == 2)
+    for index in range(3):
+        (bench.notes / f"go.{index}").touch()
+    bench.until(lambda: bench.lines("trace").count("+") == 5)
+    assert len([r for r in bench.queue(order).values() if r.state == "RUNNING"]) == 2
+    bench.throttle(order, None)
+    (bench.notes / "go").touch()
+    bench.finish(order)
+
+
+def test_what_is_held_does_not_start(bench: Bench, two_cpus: None) -> None:
+    """While the run is held, tasks that run go on, and no other starts until it is released."""
+    order = bench.submit(HELD, "0-3")
+    bench.until(lambda: len(bench.lines("trace")) == 2)
+    bench.tell(Held("why", time.time()))
+    bench.until(lambda: bench.engine._source.held)
+    (bench.notes / "go").touch()
+    bench.until(lambda: len(bench.ended(order)) == 2)
+    bench.engine.wait(0.3)
+    assert bench.lines("trace").count("+") == 2
+    bench.tell(Released(time.time()))
+    bench.finish(order)
+    assert bench.lines("trace").count("+") == 4
+
+
+def test_memory_bounds_them_too(
+    bench: Bench, eight_cpus: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No more run than their requests fit in what is available, whatever CPUs and throttle say."""
+    monkeypatch.setattr(machine.Machine, "free_memory", lambda self: 1000 << 20)
+    fills(bench, 3, "0-9%5", mem_mib=300)
+
+
+def test_one_runs_however_short_memory_is(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing of ours runs a task is started: the run goes on."""
+    monkeypatch.setattr(machine.Machine, "free_memory", lambda self: 1 << 20)
+    fills(bench, 1, "0-4%5", mem_mib=300)
+
+
+def test_others_load_is_heeded(
+    bench: Bench, eight_cpus: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What others use of the CPUs is not used by us; a throttle asks for it all the same."""
+
+    def five(load: machine.Load, ours: float) -> None:
+        load.others = 5.2
+
+    monkeypatch.setattr(machine.Load, "look", five)
+    fills(bench, 3, "0-9")
+    fills(bench, 6, "0-9%6")
+
+
+def test_orders_of_another_process_are_worked_on(bench: Bench, two_cpus: None) -> None:
+    """A job that a second process submits is run by the one that works already."""
+    first = bench.submit(HELD, "0")
+    bench.until(lambda: bench.lines("trace"))
+    second = bench.order("echo second $$ >>$NOTES/second", "7")
+    bench.take(second)  # only the journal tells of it, as if another process had written
+    bench.until(lambda: bench.lines("second"))
+    assert bench.engine.working
+    (bench.notes / "go").touch()
+    bench.finish(first)
+    bench.finish(second)
+    assert not bench.engine.working
+
+
+def test_no_order_is_lost_when_the_role_changes_hands(bench: Bench) -> None:
+    """Orders written at the very moment a runner finds nothing more to do are run."""
+    runner = bench.elsewhere(WORKS_ON)
+    orders = []
+    for _ in range(30):
+        orders.append(bench.submit("echo $SLURM_ARRAY_JOB_ID >>$NOTES/jobs"))
+        until(lambda: len(bench.lines("jobs")) == len(orders))
+    assert runner.poll() is None
+    assert sorted(map(int, bench.lines("jobs"))) == list(range(1, 31))
+
+
+def test_two_processes_that_wait_run_nothing_twice(bench: Bench) -> None:
+    """One of them works, the other sleeps; each task runs once."""
+    order = bench.submit("echo $SLURM_ARRAY_TASK_ID >>$NOTES/ran; sleep 0.01", "0-49%4")
+    others = [bench.elsewhere(WORKS_ON) for _ in range(2)]
+    bench.finish(order)
+    assert all(process.poll() is None for process in others)
+    assert sorted(map(int, bench.lines("ran"))) == list(range(50))
+
+
+def test_waiting_for_tasks_is_no_work(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While its throttle holds tasks back the runner sleeps until something happens."""
+    rounds = 0
+    turn = Runner.turn
+
+    def with_rounded_time(runner: Runner, until: float) -> bool:
+        nonlocal rounds
+        rounds += 1
+        return turn(runner, until)
+
+    monkeypatch.setattr(Runner, "turn", with_rounded_time)
+    bench.submit(HELD, "0-3%2")
+    bench.until(lambda: len(bench.lines("trace")) == 2)
+    before = rounds
+    bench.engine.wait(1.0)
+    assert rounds - before < 50
+    bench.notes.joinpath("go").touch()
+    bench.until(lambda: len(bench.lines("trace")) == 8)

@@ -1,0 +1,23 @@
+"""The README shows what is."""
+
+from __future__ import annotations
+
+import re
+
+from slurmslice.cli.app import VERBS
+from tests.support.paths import REPOSITORY
+
+ROOT = REPOSITORY
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_script_in_the_readme_is_the_reviewed_one() -> None:
+    """The printed script is, byte for byte, the snapshot that the renderer is held to."""
+    shown = re.search(r"<!-- script -->\n```bash\n(.*?)```\n<!-- /script -->", README, re.DOTALL)
+    assert shown
+    assert shown[1] == (ROOT / "tests" / "snapshots" / "direct.sh").read_text()
+
+
+def test_every_verb_is_named() -> None:
+    """A verb that the README does not name is not found."""
+    assert [verb for verb in VERBS if f"`{verb}" not in README] == []

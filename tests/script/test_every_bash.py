@@ -1,0 +1,70 @@
+"""The library under every bash that this machine has: compute nodes have others than login nodes.
+
+``SLURMSLICE_TEST_BASHES`` names more of them, with ``:`` between: programs, or the root folders of
+other Linux systems. The roots that ``tests.support.slurm_cluster.roots`` has made are found
+without being named.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from slurmslice.spec.command import quote
+from tests.support.paths import REPOSITORY
+from tests.support.slurm_cluster.roots import CACHE
+
+CORE = (
+    "direct_form or table_form or setup_that or clean_up or signals_reach or hostile_keys "
+    "or claim_is_made or last_line_was_cut or own_values or runs_once or restart_keeps or own_time "
+    "or after_a_signal or inherits_nothing or table_gives"
+)
+"""Tests that between them run every function of the library."""
+
+FILES = ("tests/test_script.py", "tests/test_script_packed.py", "tests/test_library.py")
+
+
+def others() -> list[str]:
+    """The programs and the root folders."""
+    named = os.environ.get("SLURMSLICE_TEST_BASHES", "").split(":")
+    made = (str(bash.parent.parent) for bash in sorted(CACHE.glob("*/bin/bash")))
+    return list(dict.fromkeys(path for path in (*named, *made) if path))
+
+
+def program(path: str, folder: Path) -> str:
+    """A program to call: of a root folder, its bash with the libraries that are there."""
+    root = Path(path)
+    if not root.is_dir():
+        return path
+    loader = next(root.glob("lib64/ld-linux*.so.*"))
+    if loader.is_symlink() and loader.readlink().is_absolute():
+        loader = root / loader.readlink().relative_to("/")
+    libraries = ":".join(map(str, root.glob("lib/*-linux-gnu")))
+    words = [str(loader), "--library-path", libraries, str(root / "bin/bash")]
+    made = folder / "bash"
+    made.write_text(f'#!/bin/sh\nexec {" ".join(map(quote, words))} "$@"\n')
+    made.chmod(0o755)
+    return str(made)
+
+
+@pytest.mark.parametrize("path", ["bash", *others()])
+def test_the_library_with_every_bash(path: str, tmp_path: Path) -> None:
+    """From bash 4.2 on; nothing that only a newer one has."""
+    bash = program(path, tmp_path)
+    shown = subprocess.run([bash, "--version"], capture_output=True, text=True, check=True).stdout
+    version = re.search(r"version (\d+)\.(\d+)", shown)
+    assert version is not None
+    assert tuple(map(int, version.groups())) >= (4, 2)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *FILES, "-k", CORE],
+        env=os.environ | {"SLURMSLICE_BASH": bash},
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-3000:]

@@ -1,0 +1,193 @@
+"""``watch`` only looks: it takes no lock, writes nothing, submits nothing and runs nothing."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from slurmslice.actions.control import set_throttle
+from slurmslice.actions.follow import CIRCUIT_BREAKER_FAILURES, record_max_attempts
+from slurmslice.actions.poll import poll
+from slurmslice.actions.submit import choose_waiting, submit
+from slurmslice.run.directory import RunDirectory
+from slurmslice.run.run import Run
+from slurmslice.sbatch.array_expression import parse_array
+from slurmslice.status.states import State
+from tests.local.test_local_runs import SLURMSLICE, Here, until
+from tests.support.fakes import FakeEngine
+from tests.support.plans import planned
+from tests.support.typed import Typed
+from tests.unit.actions.test_dry_run import written
+
+NewRun = Callable[..., Run]
+ALL = choose_waiting(None)
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Here]:
+    """An empty folder on this machine; every process in it is ended."""
+    directory = Here(tmp_path)
+    yield directory
+    for process in directory.started:
+        process.kill()
+        process.communicate()
+    until(lambda: not directory.orphans(), "no process to be left")
+
+
+def interrupted() -> None:
+    """Ctrl-C while the engine is waited for."""
+    raise KeyboardInterrupt
+
+
+def in_turn(*steps: Callable[[], object]) -> Callable[[], None]:
+    """A call of the next step at each call."""
+    left = iter(steps)
+
+    def call() -> None:
+        next(left)()
+
+    return call
+
+
+def test_what_waits_stays_and_is_told(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:
+    """Six of ten slices are queued and not submitted, although there is room for them."""
+    run = new_run("0-9")
+    engine.most = 4
+    submit(run, ALL, {}, "submit")
+    engine.most, engine.on_wait = None, engine.end_all
+    then = written(run.directory.path)
+    said = typed("watch", "demo")
+    assert typed.code == 4
+    assert len(engine.jobs) == 1
+    assert written(run.directory.path) == then
+    assert said.count("6 slices waiting") == 1
+    assert all(f"slurmslice {verb} demo" in said for verb in ("run", "tick"))
+
+
+def test_a_lock_is_neither_taken_nor_waited_for(
+    new_run: NewRun, engine: FakeEngine, typed: Typed
+) -> None:
+    """Another command holds the run: ``watch`` sees the slices end all the same."""
+    run = new_run("0-3")
+    submit(run, ALL, {}, "submit")
+    engine.on_wait = engine.end_all
+    with run.directory.lock("submit"):
+        typed("watch", "demo")
+    assert typed.code == 0
+
+
+@pytest.mark.parametrize("state", [State.FAILED, State.TIMEOUT])
+def test_failures_are_neither_resubmitted_nor_held(
+    new_run: NewRun, engine: FakeEngine, typed: Typed, state: State
+) -> None:
+    """So many failures that ``run`` would hold the rest, and attempts that are left."""
+    run = new_run("0-49")
+    record_max_attempts(run, 3)
+    submit(run, ALL, {}, "submit")
+    for index in range(CIRCUIT_BREAKER_FAILURES):
+        engine.end("100", index, state)
+    engine.on_wait = engine.end_all
+    then = written(run.directory.path)
+    typed("watch", "demo")
+    assert typed.code == 1
+    assert (engine.held, len(engine.jobs)) == ([], 1)
+    assert written(run.directory.path) == then
+
+
+def test_arrays_that_the_throttle_holds_are_told(
+    new_run: NewRun, engine: FakeEngine, typed: Typed
+) -> None:
+    """Nothing is told a new share of the throttle; ``tick`` does that."""
+    run = new_run("0-9")
+    for rows in (range(5), range(5, 10)):
+        submit(run, choose_waiting(list(rows)), {}, "submit")
+    set_throttle(run, 2)
+    told = list(engine.throttled)
+
+    def first_ends() -> None:
+        for index in range(5):
+            engine.end("100", index, State.COMPLETED)
+
+    engine.on_wait = in_turn(first_ends, engine.end_all)
+    said = typed("watch", "demo")
+    assert typed.code == 0
+    assert (engine.throttled, engine.released) == (told, [])
+    assert "slurmslice tick demo" in said
+
+
+def test_a_job_sent_by_hand_is_followed_and_not_recorded(
+    new_run: NewRun, engine: FakeEngine, typed: Typed
+) -> None:
+    """Only this process knows of it, until another one records it and submits the other slices."""
+    run = new_run("0-3")
+    order = planned(run, choose_waiting([0, 1]))[0].order(run)
+    engine.submit(replace(order, job_name=run.record.job_name, array=parse_array("0-1")))
+    then = written(run.directory.path)
+
+    def nothing_yet() -> None:
+        assert written(run.directory.path) == then
+
+    def recorded() -> None:
+        other = Run(RunDirectory(run.directory.path), engine)
+        poll(other)
+        assert other.journal_state.submissions[1].job == "100"
+        submit(other, ALL, {}, "submit")
+
+    engine.on_wait = in_turn(nothing_yet, recorded, engine.end_all)
+    said = typed("watch", "demo")
+    assert typed.code == 0
+    assert said.count("submitted by hand") == 1
+    assert "COMPLETED 4" in said
+
+
+def test_what_another_process_submits_is_followed(
+    new_run: NewRun, engine: FakeEngine, typed: Typed
+) -> None:
+    """``run`` or ``tick`` goes on beside it: their submissions are seen."""
+    run = new_run("0-9")
+    engine.most = 4
+    submit(run, ALL, {}, "submit")
+
+    def tick() -> None:
+        for index in range(3):
+            engine.end("100", index, State.COMPLETED)
+        engine.most = None
+        poll(run)
+        submit(run, ALL, {}, "tick")
+
+    engine.on_wait = in_turn(tick, engine.end_all)
+    said = typed("watch", "demo")
+    assert typed.code == 0
+    assert len(engine.jobs) == 2
+    assert "COMPLETED 10" in said
+
+
+def test_this_machine_is_not_made_to_work(
+    new_run: NewRun, engine: FakeEngine, typed: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The local engine works while it waits, so ``watch`` never lets it wait."""
+    engine.name = "local"
+    submit(new_run("0-3"), ALL, {}, "submit")
+    engine.on_wait = interrupted
+    monkeypatch.setattr("slurmslice.actions.watch.sleep", lambda seconds: engine.end_all())
+    typed("watch", "demo")
+    assert (typed.code, engine.waited) == (0, [])
+
+
+def test_slices_of_a_killed_run_are_not_run_again(here: Here) -> None:
+    """``run`` was killed on this machine: ``watch`` says what goes on, and starts no slice."""
+    text = 'echo "$SLICE" >>begun; until [ -e go ]; do sleep 0.1; done'
+    line = ("run", "-a", "0-3%2", "--name", "x", "--engine", "local", "--shell", text)
+    process = here.start(*SLURMSLICE, *line)
+    begun = here.folder / "begun"
+    until(lambda: begun.exists() and len(begun.read_text().split()) == 2, "two slices to run")
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    watched = here("watch", "x")
+    assert watched.returncode == 4, watched.stderr
+    assert "slurmslice run x" in watched.stderr
+    assert len(begun.read_text().split()) == 2

@@ -1,0 +1,76 @@
+"""Memory and time."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slurmslice.errors import BadInputError
+from slurmslice.sbatch.units import (
+    format_memory,
+    format_time,
+    parse_memory,
+    parse_time,
+    scale_memory,
+    scale_time,
+)
+from tests.support.errors import raises_error
+
+
+@pytest.mark.parametrize(
+    ("text", "mib"),
+    [("4G", 4096), ("4g", 4096), ("4GB", 4096), ("4000", 4000), ("4000M", 4000), ("1T", 1 << 20),
+     ("1025K", 2), ("0", 0)],
+)  # fmt: skip
+def test_memory_is_parsed_like_sbatch(text: str, mib: int) -> None:
+    """Units count by 1024, a bare number is megabytes, and fractions of one are rounded up."""
+    assert parse_memory(text) == mib
+
+
+@pytest.mark.parametrize("text", ["4Q", "", "G", "4 G", "-4G", "1.5G", "٤G", "4GG", "2x"])
+def test_invalid_memory_is_refused(text: str) -> None:
+    """An invalid size is an error, not a default."""
+    with raises_error(BadInputError, "bad-memory", value=text):
+        parse_memory(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("30", 1800), ("1:30", 90), ("1:00:00", 3600), ("1-0", 86400), ("1-2:30", 95400),
+     ("2-03:04:05", 183845), ("UNLIMITED", None), ("infinite", None), ("0", None)],
+)  # fmt: skip
+def test_time_is_parsed_like_sbatch(text: str, seconds: int) -> None:
+    """Every form of sbatch(1) --time is accepted: M, M:S, H:M:S, D-H, D-H:M, D-H:M:S."""
+    assert parse_time(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["1:2:3:4:5", "1:2:3:4", "", "x", "1-", "-", "1::2", "1.5", "1h"])
+def test_invalid_time_is_refused(text: str) -> None:
+    """An invalid limit is an error, not a default."""
+    with raises_error(BadInputError, "bad-time", value=text):
+        parse_time(text)
+
+
+@given(st.integers(1, 10**7))
+def test_memory_and_time_survive_writing_and_reading(number: int) -> None:
+    """Both units survive formatting and parsing exactly."""
+    assert parse_memory(format_memory(number)) == number
+    assert parse_time(format_time(number)) == number
+
+
+def test_a_factor_scales_and_an_amount_replaces() -> None:
+    """``2x`` multiplies the old value and rounds up; any other text replaces it."""
+    assert scale_memory("4G", "2x") == "8G"
+    assert scale_memory("1500M", "1.5x") == "2250M"
+    assert scale_memory("3M", "1.1x") == "4M"
+    assert scale_memory("4G", "10G") == "10G"
+    assert scale_time("1:00:00", "2x") == "02:00:00"
+    assert scale_time("30", "1.5x") == "00:45:00"
+    assert scale_time("30", "02:00:00") == "02:00:00"
+
+
+def test_no_limit_cannot_be_multiplied() -> None:
+    """A multiple of no limit is refused."""
+    with raises_error(BadInputError, "cannot-multiply", option="time"):
+        scale_time("UNLIMITED", "2x")
