@@ -183,7 +183,7 @@ _run_by_hand() {
 # that group: Slurm signals this script at scancel, at the time limit and for --signal=B:.
 _supervise() {
   local _signal
-  _child='' _told=''
+  _child='' _told='' _early=''
   exec {_report}<> <(:) # a pipe without a name, for what the child reports
   [[ $_pack != 1 || -d ${_log%/*} ]] || mkdir -p "${_log%/*}"
   trap '_signal_child USR1' USR1
@@ -196,7 +196,7 @@ _supervise() {
   (_work) </dev/null &
   _child=$!
   set +m
-  [[ ! $_told ]] || _signal_child "$_told" # it came before the child was known
+  [[ ! $_early ]] || _signal_child "$_early" # it came before the child was known
 
   # A signal ends "wait" early. The exit code is final once the child is gone.
   while kill -0 "$_child" 2>/dev/null; do wait "$_child"; done
@@ -207,7 +207,11 @@ _supervise() {
 }
 
 _signal_child() {
-  [[ ! $_child ]] || kill -s "$1" -- "-$_child" 2>/dev/null
+  if [[ $_child ]]; then
+    kill -s "$1" -- "-$_child" 2>/dev/null
+  else
+    _early=$1
+  fi
 }
 
 # Records how the child ended, and sets _exit to the exit code of the task. A prepare that fails,

@@ -28,7 +28,7 @@ class FollowOptions:
         submit_waiting: submit also slices that nobody has asked to submit yet.
         feed_queue: submit queued slices as there is room.
         retry_failed: resubmit failed slices that have attempts left by the recorded policy.
-        interval: seconds between polls; None: by the age of the run (``pause``).
+        interval: seconds between polls; None: by the age of the run (``poll_interval``).
         plan: a plan that is executed first.
     """
 

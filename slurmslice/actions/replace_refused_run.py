@@ -26,7 +26,7 @@ def _only_refused(run: Run) -> bool:
 
 
 def replace_refused_run(run: Run, record: RunRecord, new: RunInputs) -> RunDirectory:
-    """Replace a run that is ``replaceable`` by another run, whole or not at all.
+    """Replace a run by another one if ``is_replaceable`` allows it, whole or not at all.
 
     Raises:
         BadInputError: a submission was accepted or a script edited just now, or Slurm did not

@@ -1,7 +1,7 @@
 """Resolve doubts: find submissions without an answer, and scripts that were submitted by hand.
 
 A submission is found by its token: first in the claim on disk, because that is proof, then in
-the queue and in accounting. If none of them has it for ``DOUBT_S``, slurmslice fences the
+the queue and in accounting. If none of them has it for ``FENCE_AFTER_S``, slurmslice fences the
 submission: it takes the claim, so that a late job stops before its command. Only then are the
 slices free again.
 """

@@ -76,7 +76,7 @@ def submit(run: Run, choose: ChooseRows, changes: Mapping[str, str], verb: str) 
     """Plan the submission of the chosen slices, and execute the plan.
 
     Raises:
-        BadInputError, NoAnswerError: as ``make_plan`` and ``execute``.
+        BadInputError, NoAnswerError: as ``make_plan`` and ``execute_plan``.
     """
     wait_for_doubts(run)
     return execute_plan(run, make_plan(run, Choice(choose(run), changes)), verb)

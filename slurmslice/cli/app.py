@@ -79,7 +79,7 @@ class LazyGroup(click.Group):
             return None
         import importlib
 
-        module = importlib.import_module(f"slurmslice.cli.app.{cmd_name}")
+        module = importlib.import_module(f"slurmslice.cli.commands.{cmd_name}")
         command: click.Command = module.command
         return command
 

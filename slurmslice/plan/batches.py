@@ -73,7 +73,7 @@ def make_batch(
     throttle: int | None,
     changes: ResourceRequest = NO_REQUEST,
 ) -> Batch:
-    """Make the batch that carries exactly these rows, which ``portion`` has chosen.
+    """Make the batch that carries exactly these rows, which ``rows_that_fit`` has chosen.
 
     In the table form these rows are the whole task table, so the indices are 0 to n-1.
     """

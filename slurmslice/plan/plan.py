@@ -95,7 +95,7 @@ class Plan:
         requests: the slices to queue, by their requests, without the slices that are already
             queued with the same request.
         lowered: the rows that get less memory or time than before.
-        refused: the slices that can never run (``with_limits``).
+        refused: the slices that can never run (``refuse_impossible_requests``).
         notes: the reasons if something delays the submission.
     """
 

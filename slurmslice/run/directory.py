@@ -304,7 +304,7 @@ class RunDirectory:
 
         Raises:
             LockedError: another slurmslice holds the lock for longer than ``wait`` seconds
-            (``WAIT_S``).
+            (``LOCK_WAIT_S``).
             EngineError: this file system does not support locks.
         """
         wait = locks.LOCK_WAIT_S if wait is None else wait

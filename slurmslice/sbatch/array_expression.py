@@ -58,7 +58,7 @@ def parse_array(text: str) -> ArrayExpression:
 
     Raises:
         BadInputError: the text is not an array expression, a range runs backwards, a step is 0, an
-            index occurs twice, or several ranges together name more than ``MOST_INDICES``.
+            index occurs twice, or several ranges together name more than ``MAX_INDICES``.
     """
     body, percent, limit = text.strip().partition("%")
     if percent and not re.fullmatch(r"\d{1,18}", limit):

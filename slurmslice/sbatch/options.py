@@ -1,7 +1,7 @@
 """Lookup and checks of the options that a user gives for sbatch.
 
 Names are looked up in our own table, in simple_slurm, and in the cluster's ``sbatch --help``.
-``check_any`` also accepts unknown names: they were accepted before, or the user insists.
+``check_any_option`` also accepts unknown names: they were accepted before, or the user insists.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def check_any_option(name: str, value: str = "") -> tuple[str, str]:
     """Return the same for a name that may be unknown, as with ``--sbatch``.
 
     Raises:
-        BadInputError: as for ``check``, or the name is impossible (``bad-option-name``).
+        BadInputError: as for ``check_option``, or the name is impossible (``bad-option-name``).
     """
     return _checked(any_option(name), value)
 

@@ -126,7 +126,7 @@ def parse_progress(data: bytes, job: str | None = None) -> TaskProgress:
     Incomplete or malformed lines, and lines of an older restart, are ignored.
 
     Args:
-        data: the bytes of ``tasks/<index>.log``, ``sifted`` or not.
+        data: the bytes of ``tasks/<index>.log``, whole, or after ``extract_progress_lines``.
         job: the array's job id. Lines of other jobs, which may have been refused, are ignored.
             None accepts the lines of all jobs.
     """
@@ -162,8 +162,8 @@ def setup_progress(wrote: TaskProgress) -> SlotProgress:
 def extract_progress_lines(chunks: Iterable[bytes]) -> bytes:
     """Extract the lines that may be progress from an output that may exceed the memory.
 
-    ``parse`` and ``refusals`` give the same result for these lines as for the whole output, except
-    for a progress line longer than 4 KiB.
+    ``parse_progress`` and ``find_refused_jobs`` give the same result for these lines as for the
+    whole output, except for a progress line longer than 4 KiB.
 
     Args:
         chunks: the bytes of ``tasks/<index>.log``, in pieces of any size.
@@ -182,7 +182,7 @@ def find_refused_jobs(data: bytes) -> dict[str, tuple[str, int]]:
     """Find the jobs that were refused in a task's output.
 
     Args:
-        data: the bytes of ``tasks/<index>.log``, ``sifted`` or not.
+        data: the bytes of ``tasks/<index>.log``, whole, or after ``extract_progress_lines``.
 
     Returns:
         by array job id: the content of the claim (the owner's job id), and the time of the

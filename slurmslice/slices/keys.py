@@ -80,7 +80,7 @@ def is_canonical(key: str) -> bool:
 
 
 def are_all_canonical(keys: Collection[str]) -> bool:
-    """Tell if all keys are ``canonical``; testing them together is fast."""
+    """Tell if ``is_canonical`` holds for all keys; testing them together is fast."""
     text = "\n".join(keys)
     digits = text.replace("\n", "")
     whole = digits.isascii() and digits.isdecimal() and text.count("\n") == len(keys) - 1

@@ -61,7 +61,7 @@ class SliceTable:
     def __init__(
         self, keys: Collection[str], columns: Mapping[str, Sequence[str]] | None = None
     ) -> None:
-        """Build the table of these slices. Use ``checked`` for a person's input.
+        """Build the table of these slices. Use ``checked_table`` for a person's input.
 
         Args:
             keys: one unique key per slice.
@@ -276,7 +276,7 @@ def checked_table(
 
     Raises:
         BadInputError: there is no key; a key occurs twice, is empty or holds NUL; there are more
-        than ``MOST_SLICES``; or a value is longer than ``LONGEST_VALUE``.
+        than ``MAX_SLICES``; or a value is longer than ``MAX_VALUE_BYTES``.
     """
     if not keys:
         raise BadInputError(
@@ -294,7 +294,7 @@ def check_slice_count(slices: int, source: str) -> None:
     """Refuse more slices than a run accepts, before they are generated.
 
     Raises:
-        BadInputError: there are more than ``MOST_SLICES``.
+        BadInputError: there are more than ``MAX_SLICES``.
     """
     if slices > MAX_SLICES:
         raise BadInputError(
@@ -310,7 +310,7 @@ def check_value_length(value: str, where: str) -> None:
     """Refuse a value too long for an argument of a program.
 
     Raises:
-        BadInputError: it has more than ``LONGEST_VALUE`` bytes.
+        BadInputError: it has more than ``MAX_VALUE_BYTES`` bytes.
     """
     length = len(os.fsencode(value)) if len(value) > MAX_VALUE_BYTES // 4 else 0
     if length > MAX_VALUE_BYTES:

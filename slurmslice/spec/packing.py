@@ -156,7 +156,7 @@ def fit_time_limit(packing: Packing, max_time_s: int | None) -> Packing:
 
 
 def automatic_pack(slice_s: float, at_once: int, slices: int) -> int:
-    """Return the number of slices per task for a task of about ``USUAL_TASK_S``.
+    """Return the number of slices per task for a task of about ``TARGET_TASK_S``.
 
     Args:
         slice_s: the duration of a slice, seconds.

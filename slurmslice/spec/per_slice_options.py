@@ -32,10 +32,11 @@ def options_with_columns(request: ResourceRequest) -> ResourceRequest:
 def check_run_option(name: str, value: str) -> tuple[str, str]:
     """Check an option of a new run, and return its long name and its value.
 
-    If the value names columns, only the name is checked here; ``Requests`` checks each value.
+    If the value names columns, only the name is checked here; ``PerSliceOptions`` checks each
+    value.
 
     Raises:
-        BadInputError: as ``directives.check_any``.
+        BadInputError: as ``sbatch.check_any_option``.
     """
     if has_column_names(value):
         return sbatch.any_option(name).name, value
@@ -84,7 +85,7 @@ class PerSliceOptions:
         """Group the rows by request, in the order of their first slices.
 
         Raises:
-            BadInputError: as ``of``; or there are more than ``MOST``.
+            BadInputError: as ``of``; or there are more than ``MAX_REQUESTS``.
         """
         groups: dict[ResourceRequest, list[int]] = {}
         for row in range(len(self._table)):

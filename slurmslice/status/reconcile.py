@@ -296,7 +296,7 @@ def _cancelled_by_hand(known: SliceStatus, said: SliceEvidence) -> SliceStatus |
 
 
 def _from_late_progress(known: SliceStatus, said: SliceEvidence) -> SliceStatus | None:
-    """Return the end by the progress lines, if accounting had ``GRACE_S`` to report it."""
+    """Return the end by the progress lines, if accounting had ``ACCOUNTING_LAG_S`` to report it."""
     own = said.progress
     if own is None or own.ended_at is None:
         return None

@@ -55,7 +55,7 @@ def reconcile_packed(
         wrote: the lines that the task wrote in its newest restart.
         times_returned: the number of times that it was returned because its task ended before
             its turn.
-        has_log: the slice's own log exists. The value matters only if ``unheard`` is true.
+        has_log: the slice's own log exists. The value matters only if ``is_unrecorded`` is true.
     """
     own = wrote.slots.get(slot, SlotProgress())
     if _has_ended_for_good(own):
@@ -115,7 +115,8 @@ def _lines_are_visible(task: SliceStatus, said: SliceEvidence) -> bool:
 def requeued_status_packed(
     known: SliceStatus, queue: TaskReport | None, slot: int, wrote: TaskProgress
 ) -> SliceStatus | None:
-    """Return the status of an ended slice of a pack that Slurm runs again (``judge.reopened``).
+    """Return the status of an ended slice of a pack that Slurm runs again
+    (``reconcile.requeued_status``).
 
     A slice may have received a signal to end although its task continues: the controller has lost
     the request. Such a slice runs again with its task.

@@ -43,7 +43,7 @@ class AttemptFacts:
 
 
 FACT_NAMES = tuple(fact.name for fact in fields(AttemptFacts))
-"""The field names of ``Facts``."""
+"""The field names of ``AttemptFacts``."""
 
 
 @dataclass(frozen=True, slots=True)

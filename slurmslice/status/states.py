@@ -1,7 +1,7 @@
 """The states of a slice, and sets of states with a common consequence.
 
 Source: squeue(1) and sacct(1), JOB STATE CODES, for Slurm's base states. The module
-``slurmslice.engines.protocol.slurm.job_states`` parses Slurm's text.
+``slurmslice.engines.slurm.job_states`` parses Slurm's text.
 """
 
 from __future__ import annotations

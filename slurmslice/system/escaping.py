@@ -126,7 +126,7 @@ def parse_fields(fields: Sequence[bytes]) -> list[str]:
     """Return the values of fields of a file; fast if none of them has an escape.
 
     Raises:
-        DamagedRunError: see ``read_field``.
+        DamagedRunError: see ``parse_field``.
     """
     try:
         text = b"".join(fields).decode()

@@ -4,7 +4,7 @@ The lock ends with its process, however the process ends. On a file system that 
 share, flock may work on each machine alone (NFS with ``local_lock``, Lustre with ``localflock``;
 nfs(5)). The note therefore counts too: while it names another machine, that machine holds the
 lock, even if flock succeeds here. A killed process leaves its note, so another machine's
-note is believed for ``NOTE_S`` only.
+note is believed for ``NOTE_VALID_S`` only.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ def test_a_script_that_was_edited_is_told_of_by_runs(new_run: NewRun, typed: Typ
     os.utime(run.directory.script, (2_000_000_000, 2_000_000_000))
     shown = typed("runs")
     assert "true '{}'" in shown
-    assert "edited" in shown
+    assert "script.sh" in shown
     assert typed.json("runs")[0]["edited"] is True
     run.directory.script.unlink()
     assert typed.json("runs")[0]["edited"] is False

@@ -86,7 +86,7 @@ def test_closed_standard_input_is_refused(tmp_path: Path) -> None:
 def test_lines_are_counted_across_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A line that spans blocks counts once; as many lines as a run accepts are all read."""
     monkeypatch.setattr("slurmslice.slices.sources.text_input.MAX_LINE_BYTES", 50)
-    monkeypatch.setattr("slurmslice.slices.sources.text_input.MOST_SLICES", 4)
+    monkeypatch.setattr("slurmslice.slices.sources.text_input.MAX_SLICES", 4)
     for block in range(1, 60):
         monkeypatch.setattr("slurmslice.slices.sources.text_input._BLOCK", block)
         for data in (b"", b"k\n" + 4 * (b"a" * 49 + b"\n"), b"\n" + b"b" * 50, b"a\n" * 5):

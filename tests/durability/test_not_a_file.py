@@ -90,10 +90,8 @@ PLACES = [
     ("script.sh", "resubmit"),
     (".lock", "resubmit"),
     (".lock.holder", "resubmit"),
-    ("submissions/001/order.json", "resubmit"),
-    ("submissions/001/local.tsv", "resubmit"),
-    ("local/inbox.tsv", "resubmit"),
-    ("local/lock", "resubmit"),
+    ("local/runner", "resubmit"),
+    ("submissions/001/tasks/worker-0.log", "resubmit"),
     ("submissions/001/tasks/1.log", "logs --task x 1"),
     ("submissions/001/logs/1.log", "logs x 1"),
 ]
@@ -114,18 +112,6 @@ def test_not_a_file_in_a_run_is_named(tmp_path: Path) -> None:
         assert f"{directory} is a {kind}" in done.stdout + done.stderr, (directory, done)
         ended = (done.returncode, error_code(done.stderr))
         assert ended == ((0, "") if verb == "runs" else (2, "not-a-file")), (directory, done)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_task_log_that_is_not_a_file_is_ignored(tmp_path: Path, kind: str) -> None:
-    """Its progress counts as missing, and commands continue."""
-    here = Here(tmp_path)
-    here("run", "--engine", "local", "-a", "0-1", "--name", "x", "--", "test", "0", "=", "{}")
-    log = tmp_path / "slurmslice-runs" / "x" / "submissions" / "001" / "tasks" / "1.log"
-    log.unlink()
-    KINDS[kind](log)
-    assert here("resubmit", "x").returncode == 1  # it fails again
-    assert here.counts("x") == {"COMPLETED": 1, "FAILED": 1}
 
 
 def test_unreadable_task_log_is_noted(

@@ -22,7 +22,7 @@ def notes_made() -> Iterator[tuple[str, object]]:
     """Yield each place that makes a note, and its code; None if the code is no literal."""
     for path in sorted((ROOT / "slurmslice").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) in {"note", "Note"}:
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in {"emit_note", "Note"}:
                 first = node.args[0]
                 code = first.value if isinstance(first, ast.Constant) else None
                 if (path.name, code) != ("console.py", None):  # it passes the code on

@@ -68,7 +68,7 @@ def test_the_documented_names_are_all_there_are(monkeypatch: pytest.MonkeyPatch)
         got.extend(context)
         return render_template(context, None)
 
-    monkeypatch.setattr("slurmslice.script.render.fill", look)
+    monkeypatch.setattr("slurmslice.script.render.render_template", look)
     render_script(EXAMPLE)
     assert sorted(documented("Names")) == sorted(got)
 

@@ -1,6 +1,7 @@
 """A place where an ordinary user has slurmslice and a Slurm cluster at hand.
 
-Either a cluster of our own (``tests/support/slurm_cluster``), with slurmslice installed from its wheel into a
+Either a cluster of our own (``tests/support/slurm_cluster``), with slurmslice installed from its
+wheel into a
 virtual environment that the user can reach, or the Slurm that this machine already has.
 """
 

@@ -1,8 +1,8 @@
 """Printing: data on stdout, messages on stderr, and no control characters except our own.
 
-A key, a reason, a path or a program's output may hold control characters. ``printable`` makes
+A key, a reason, a path or a program's output may hold control characters. ``make_printable`` makes
 them visible, so a terminal never obeys them. Exact data (a log, a path, the script)
-goes unchanged into a file or a pipe; ``harmless`` filters it for a terminal.
+goes unchanged into a file or a pipe; ``harmless_bytes`` filters it for a terminal.
 """
 
 from __future__ import annotations

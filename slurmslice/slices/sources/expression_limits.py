@@ -24,7 +24,7 @@ class CpuTimeError(Exception):
 def limited_resources() -> Iterator[None]:
     """Limit the additional memory and the CPU time of the block; call it in the main thread.
 
-    The block gets a MemoryError for too much memory and a ``TooLong`` for too much time
+    The block gets a MemoryError for too much memory and a ``CpuTimeError`` for too much time
     (setrlimit(2), RLIMIT_AS; setitimer(2), ITIMER_VIRTUAL).
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)

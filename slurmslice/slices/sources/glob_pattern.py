@@ -22,7 +22,7 @@ def matching_paths(pattern: str) -> list[str]:
     because this would be endless.
 
     Raises:
-        BadInputError: links lead to known folders more than ``MOST_AGAIN`` times.
+        BadInputError: links lead to known folders more than ``MAX_REVISITS`` times.
     """
     return list(dict.fromkeys(_matching(pattern, "")))
 

@@ -563,9 +563,9 @@ def test_wait_sleeps(slurm: SlurmEngine) -> None:
 def test_reading_options_imports_no_engine() -> None:
     """A command that only reads a script must start fast."""
     program = (
-        "import sys, slurmslice.sbatch as d; d.names()\n"
-        "from slurmslice.engines.protocol import slurm\n"
-        "assert 'slurmslice.engines.protocol.slurm.engine' not in sys.modules\n"
+        "import sys, slurmslice.sbatch as d; d.known_options()\n"
+        "from slurmslice.engines import slurm\n"
+        "assert 'slurmslice.engines.slurm.engine' not in sys.modules\n"
         "assert slurm.SlurmEngine.name == 'slurm' and not hasattr(slurm, 'nothing')\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

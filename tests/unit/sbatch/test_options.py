@@ -81,8 +81,8 @@ def test_simple_slurm_changes_nothing_of_the_process() -> None:
     """Importing simple_slurm changes neither SQUEUE_FORMAT nor logging, and does not raise."""
     program = (
         "import logging, os\n"
-        "from slurmslice import directives\n"
-        "directives.names(); directives.block([('mem', '1G')])\n"
+        "from slurmslice import sbatch\n"
+        "sbatch.known_options(); sbatch.format_directives([('mem', '1G')])\n"
         "assert os.environ['SQUEUE_FORMAT'] == '%i \"', os.environ\n"
         "root = logging.getLogger()\n"
         "assert (root.handlers, root.level) == ([], logging.WARNING), root\n"
