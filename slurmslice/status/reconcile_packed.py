@@ -115,8 +115,9 @@ def _lines_are_visible(task: SliceStatus, said: SliceEvidence) -> bool:
 def requeued_status_packed(
     known: SliceStatus, queue: TaskReport | None, slot: int, wrote: TaskProgress
 ) -> SliceStatus | None:
-    """Return the status of an ended slice of a pack that Slurm runs again
-    (``reconcile.requeued_status``).
+    """Return the status of an ended slice of a pack that Slurm runs again.
+
+    For slices without a pack it is ``reconcile.requeued_status``.
 
     A slice may have received a signal to end although its task continues: the controller has lost
     the request. Such a slice runs again with its task.
