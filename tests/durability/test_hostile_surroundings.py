@@ -79,8 +79,9 @@ def test_what_is_pinned_is_documented() -> None:
     assert "LD_LIBRARY_PATH" in named
     environ = {**dict.fromkeys(named, "x"), "CONDA_PREFIX_1": "x", **SECRETS}
     assert {name for name, _ in pinned_variables(environ)} == {*named, "CONDA_PREFIX_1"}
-    readme = (ROOT / "README.md").read_text().partition("Of your environment")[2].split("\n\n")[0]
-    assert re.findall(r"`(\w+)`", readme) == [n for n in named if not n.startswith("CONDA_")]
+    page = (ROOT / "docs" / "quickstart.md").read_text()
+    listed = page.partition("the script holds")[2].partition("conda")[0]
+    assert re.findall(r"`(\w+)`", listed) == [n for n in named if not n.startswith("CONDA_")]
 
 
 def test_a_template_is_announced_as_code_before_it_runs(typed: Typed) -> None:

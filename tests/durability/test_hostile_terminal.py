@@ -43,11 +43,11 @@ from tests.support.typed import Typed
 LOCAL = ("--engine", "local", "--interval", "0.2")
 EACH = """\
 import json, sys
-from slurmslice import cli
+from slurmslice.cli import app
 for words in json.load(open("lines.json")):
     sys.argv = ["slurmslice", *words]
     print("LINE", json.dumps(words))
-    cli._exit_code()
+    app._exit_code()
     sys.stdout.flush()
 """
 

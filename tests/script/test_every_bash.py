@@ -26,7 +26,11 @@ CORE = (
 )
 """Tests that between them run every function of the library."""
 
-FILES = ("tests/test_script.py", "tests/test_script_packed.py", "tests/test_library.py")
+FILES = (
+    "tests/script/test_script.py",
+    "tests/script/test_packs.py",
+    "tests/script/test_library.py",
+)
 
 
 def others() -> list[str]:

@@ -34,8 +34,9 @@ DEADLINE_S = 120.0
 Finished = subprocess.CompletedProcess[str]
 KILL = """\
 import os, signal, sys
-from slurmslice import cli, rundir
-from slurmslice.engines.protocol import slurm
+from slurmslice.cli import app
+from slurmslice.run import directory
+from slurmslice.engines import slurm
 step, when = int(sys.argv.pop(1)), sys.argv.pop(1)
 count = 0
 def stepped(whole):
@@ -49,17 +50,17 @@ def stepped(whole):
             os.kill(os.getpid(), signal.SIGKILL)
         return result
     return call
-rundir.RunDirectory.append = stepped(rundir.RunDirectory.append)
+directory.RunDirectory.append = stepped(directory.RunDirectory.append)
 slurm.SlurmEngine.submit = stepped(slurm.SlurmEngine.submit)
-cli.main()
+app.main()
 """
 
 LATER = """\
 import sys, time
 ahead, now = float(sys.argv.pop(1)), time.time
 time.time = lambda: now() + ahead
-from slurmslice import cli
-cli.main()
+from slurmslice.cli import app
+app.main()
 """
 
 

@@ -31,7 +31,7 @@ BY_TYPE: dict[str, st.SearchStrategy[Any]] = {
     "bool": st.booleans(),
     "float": st.floats(0, 2e9),
     "Command": st.builds(CommandWords, st.lists(TEXT).map(tuple)) | st.builds(ShellText, TEXT),
-    "Check": st.builds(OutputCheck, TEXT, st.lists(TEXT).map(tuple)),
+    "OutputCheck": st.builds(OutputCheck, TEXT, st.lists(TEXT).map(tuple)),
     "Packing": st.builds(Packing, NUMBER, NUMBER, st.none() | NUMBER),
     "ResourceRequest": REQUEST.map(ResourceRequest.of),
 }
