@@ -53,7 +53,7 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports --no-cache --no-logo --config .importlinter.toml
+	$(BIN)/lint-imports --no-cache --no-logo .importlinter.toml
 
 test: check
 	rm -f .coverage .coverage.*
