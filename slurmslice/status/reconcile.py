@@ -82,7 +82,7 @@ def reconcile(known: SliceStatus, said: SliceEvidence) -> SliceStatus:
     """Return the status of a slice after one more poll.
 
     The result does not depend on the order of polls, on gaps or on repetitions
-    (``tests/test_truth.py``).
+    (``tests/unit/status/test_late_sources.py``).
 
     Args:
         known: its status before the poll; not final.
