@@ -89,7 +89,7 @@ class ImpossibleRequest:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The slices to submit. A plan never changes after it was made.
+    """The slices to submit. A plan never changes.
 
     Attributes:
         script: the script as it was read for the plan.

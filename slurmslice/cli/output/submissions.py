@@ -45,7 +45,7 @@ def submit_or_show(
         choose: chooses the slices.
         changes: sbatch options that change their request.
         verb: the verb that was typed.
-        again: returns the words that choose the same slices again, with the given options.
+        again: returns the words of a command that chooses the same slices with the given options.
         nothing: prints that there is nothing to do.
 
     Returns:
