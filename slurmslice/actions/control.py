@@ -105,7 +105,7 @@ _MAX_KEYS_SHOWN = 20
 def _sharing_pair(
     submission: Submission, rows: Collection[int], others: Collection[int]
 ) -> tuple[int, int]:
-    """Return the first row of ``rows`` whose array task carries a row of ``others``, and that row."""
+    """Return the first of ``rows`` that shares its array task, and the other row of that task."""
     by_task = {submission.array_index_of(other): other for other in sorted(others, reverse=True)}
     chosen = min(row for row in rows if submission.array_index_of(row) in by_task)
     return chosen, by_task[submission.array_index_of(chosen)]
