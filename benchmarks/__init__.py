@@ -1,1 +1,1 @@
-"""How fast slurmslice is: figures of programs that ran side by side. ``make bench`` runs them."""
+"""Benchmarks of slurmslice and of rival programs. ``make bench`` runs them."""

@@ -1,7 +1,9 @@
-"""``python -m benchmarks [--small] [NAME…]``: run these, or all; print a line for each figure.
+"""Run the named benchmarks, or all: ``python -m benchmarks [--small] [NAME…]``.
 
-``--small`` runs each benchmark at a size that takes seconds and compares no figure with its bar:
-it shows that every benchmark still measures something.
+Each figure is one line of output.
+
+``--small`` runs each benchmark at a size that takes seconds. It compares no figure with its bar; it
+only shows that every benchmark still works.
 """
 
 from __future__ import annotations
@@ -25,8 +27,8 @@ def main(arguments: list[str]) -> int:
     """Run the benchmarks.
 
     Returns:
-        0: each gave a figure, or this machine lacks what it needs; 1: one gave none; 2: there is
-        no benchmark of that name.
+        0 if each gave a figure, or this machine lacks a program or a cluster for it; 1 if one gave
+        no figure; 2 if there is no benchmark of that name.
     """
     size = Size.SMALL if "--small" in arguments else Size.FULL
     chosen = [argument for argument in arguments if argument != "--small"]

@@ -1,6 +1,6 @@
-"""Parsing what sacct answers, against only splitting its lines.
+"""Parsing sacct's answer, compared with only splitting its lines.
 
-``python -m benchmarks.answers KIND FILE ROWS`` is one contender: it prints its seconds.
+``python -m benchmarks.answers KIND FILE ROWS`` runs one of the two and prints its seconds.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _ARRAY = 1001
 
 
 def measure(size: Size) -> Iterator[Line]:
-    """A recorded answer of a million rows, in arrays of 1001 tasks."""
+    """Measure the parsing of an answer of a million rows, in arrays of 1001 tasks."""
     slices = size.pick(1_000_000, 2_500)
     path = size.folder / f"sacct-{slices}.txt"
     if not path.exists():
@@ -64,7 +64,7 @@ def _names(slices: int) -> dict[str, str]:
 
 
 def _child(kind: str, path: Path, slices: int) -> Spent:
-    """A contender in a process of its own; its seconds are without Python's start."""
+    """Run one of the two in its own process. Its seconds do not include Python's start."""
     argv = (sys.executable, "-m", "benchmarks.answers", kind, str(path), str(slices))
     done = subprocess.run(argv, cwd=REPOSITORY, check=True, capture_output=True, text=True)
     seconds, mib = map(float, done.stdout.split())

@@ -1,9 +1,9 @@
 """The local engine: a thousand slices of ``/bin/true``, two at a time, with logs and states.
 
-Its rivals run two at a time as well, so slurmslice is told ``%2`` and looks at nobody's load.
-``parallel`` keeps a record of the jobs; ``xargs`` keeps nothing. Each round works in a new folder,
-and nothing is removed before the end: after thousands of files were deleted, ext4 makes files 40
-times more slowly, and the rivals make none.
+The rivals also run two at a time. So slurmslice gets the throttle ``%2``, and does not consider the
+load of other users. ``parallel`` keeps a record of the jobs; ``xargs`` keeps nothing. Each round
+uses a new folder, and files are removed only at the end. After thousands of files were deleted,
+ext4 creates files 40 times more slowly, and the rivals create none.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from benchmarks.size import Size
 
 
 def measure(size: Size) -> Iterator[Line]:
-    """One slice a task and packs of 50, against ``parallel`` and ``xargs``."""
+    """Measure one slice per task and packs of 50, against ``parallel`` and ``xargs``."""
     place, tasks, rounds = size.folder / "local", size.pick(1000, 120), size.pick(7, 1)
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)

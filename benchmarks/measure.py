@@ -1,4 +1,4 @@
-"""What the benchmarks share: programs run side by side, and the lines that tell of them."""
+"""Measurements of programs that run alternately, and the lines that report them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SLURMSLICE = (sys.executable, "-m", "slurmslice")
 
 
 class NotMeasuredError(Exception):
-    """A benchmark gave no figure; the text says why."""
+    """A benchmark gave no figure. The text gives the reason."""
 
 
 class MissingError(NotMeasuredError):
@@ -29,11 +29,11 @@ class MissingError(NotMeasuredError):
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What a program took.
+    """The time and memory of a program.
 
     Attributes:
-        seconds: of wall clock, from its start to its end.
-        mib: MiB, the most that any one of its processes held (getrusage(2), ru_maxrss).
+        seconds: wall-clock time from its start to its end.
+        mib: the peak of memory of its largest process, MiB (getrusage(2), ru_maxrss).
     """
 
     seconds: float
@@ -52,13 +52,13 @@ def spend(
 
     Args:
         argv: the program and its arguments.
-        cwd: where it runs.
-        env: variables beside those of this process.
-        stdin: the file that it reads.
-        exits: the exit codes that are no failure.
+        cwd: its working directory.
+        env: variables in addition to those of this process.
+        stdin: the file for its standard input.
+        exits: the exit codes that count as success.
 
     Raises:
-        NotMeasured: it failed; the text has the end of what it said.
+        NotMeasuredError: it failed; the text has the end of its output.
     """
     with tempfile.TemporaryFile() as said, stdin.open("rb") as text:
         began = time.perf_counter()
@@ -77,9 +77,9 @@ def spend(
 
 
 def side_by_side(*contenders: Callable[[], Spent], rounds: int) -> list[Spent]:
-    """The medians of several rounds, each contender once a round.
+    """Return the medians of several rounds. Each program runs once per round.
 
-    In turn, so that a machine that grows busy slows all of them alike.
+    They run alternately, so that other load on the machine slows all of them equally.
     """
     rows = [[contender() for contender in contenders] for _ in range(rounds)]
     return [
@@ -93,14 +93,14 @@ def side_by_side(*contenders: Callable[[], Spent], rounds: int) -> list[Spent]:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One thing that was measured.
+    """One line of the results.
 
     Attributes:
-        what: what it is.
-        ours, rival: the figures, with their units; ``rival`` is empty where there is none.
-        ratio: of the two, in the direction that the bar speaks of.
-        bar: what is promised; empty where nothing is.
-        met: whether it is kept; None where nothing is promised.
+        what: the measured quantity.
+        ours, rival: the figures, with their units; ``rival`` is empty if there is none.
+        ratio: the ratio of the two, in the direction of the bar.
+        bar: the target; empty if there is none.
+        met: True if the target is met; None if there is no target.
     """
 
     what: str
@@ -112,31 +112,31 @@ class Line:
 
 
 def figure(what: str, ours: str, rival: str = "") -> Line:
-    """A figure of which nothing is promised."""
+    """Return a line without a target."""
     return Line(what, ours, rival)
 
 
 def at_most(what: str, value: float, unit: str, most: float) -> Line:
-    """A figure that is promised not to be higher."""
+    """Return a line whose target is a maximum."""
     return Line(what, f"{value:.3g} {unit}", bar=f"at most {most:g} {unit}", met=value <= most)
 
 
 def within(what: str, ours: Spent, name: str, rival: Spent, most: float) -> Line:
-    """Ours takes at most so many times as long as the rival."""
+    """Return a line with this target: ours takes at most so many times as long as the rival."""
     ratio = ours.seconds / rival.seconds
     bar = f"at most {most:g} times as long"
     return Line(what, _s(ours), f"{name} {_s(rival)}", ratio, bar, ratio <= most)
 
 
 def faster(what: str, ours: Spent, name: str, rival: Spent, least: float) -> Line:
-    """Ours is at least so many times as fast as the rival."""
+    """Return a line with this target: ours is at least so many times as fast as the rival."""
     ratio = rival.seconds / ours.seconds
     bar = f"at least {least:g} times as fast"
     return Line(what, _s(ours), f"{name} {_s(rival)}", ratio, bar, ratio >= least)
 
 
 def memory(what: str, ours: Spent, most: float | None = None) -> Line:
-    """The peak of memory, MiB, and what is promised of it."""
+    """Return a line for the peak of memory, MiB, with its target."""
     return at_most(what, ours.mib, "MiB", most) if most else figure(what, f"{ours.mib:.0f} MiB")
 
 

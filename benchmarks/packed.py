@@ -1,7 +1,7 @@
 """Two thousand slices of ``/bin/true`` on a real cluster, packed into 16 array tasks.
 
-Against an array with a task a slice, and against a loop in bash that a person would write. All
-are timed from their submission until accounting has every task COMPLETED.
+The rivals are an array with one task per slice, and a simple loop in bash. The time of each runs
+from its submission until accounting has every task COMPLETED.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _BARE = """\
 
 
 def measure(size: Size) -> Iterator[Line]:
-    """Packed against both."""
+    """Measure packed slices against both rivals."""
     tasks, pack, rounds = size.pick(16, 2), size.pick(125, 5), size.pick(3, 1)
     with workplace() as (site, place):
         for name, text in (("loop.sh", _LOOP), ("bare.sh", _BARE)):

@@ -1,6 +1,6 @@
-"""Slurm on paper: programs that answer as a cluster would on which every task has ended.
+"""A simulated Slurm: programs that answer like a cluster on which every task has ended.
 
-For what no cluster on one machine can show: a run of a million slices, all of them recorded.
+It allows a run of a million recorded slices, which no cluster on one machine can have.
 ``python -m benchmarks.paper FOLDER ARGUMENTS…`` is its sacct.
 """
 
@@ -40,7 +40,7 @@ cat <<'CONFIG'
 
 
 def programs(folder: Path) -> Path:
-    """Make the programs; the folder that is to stand first on PATH."""
+    """Make the programs; return their folder, which must be first on PATH."""
     folder.mkdir(parents=True, exist_ok=True)
     sacct = f'PYTHONPATH={REPOSITORY} exec {sys.executable} -m benchmarks.paper {folder} "$@"\n'
     bodies = {"sbatch": _SBATCH, "scontrol": _SCONTROL, "sacct": sacct, "squeue": ""}
@@ -52,7 +52,7 @@ def programs(folder: Path) -> Path:
 
 
 def rows(job: str, name: str, indices: Sequence[int], fields: Sequence[str]) -> Iterator[str]:
-    """What sacct says of an array: a line a task, these fields of it."""
+    """Return sacct's lines about an array: one line per task, with these fields."""
     draw = random.Random(job)
     submit = _BEGAN + int(job)
     for index in indices:
@@ -93,7 +93,7 @@ def _sacct(folder: Path, argv: Sequence[str]) -> None:
 
 
 def _asked_jobs(words: str) -> dict[str, set[int]]:
-    """Job ids of ``--jobs 5001,5002_3`` with the array indices of each; no indices mean all."""
+    """Return job ids and array indices of ``--jobs 5001,5002_3``. No indices mean all."""
     asked: dict[str, set[int]] = {}
     for word in filter(None, words.split(",")):
         job, _, index = word.partition("_")
@@ -102,7 +102,7 @@ def _asked_jobs(words: str) -> dict[str, set[int]]:
 
 
 def option(name: str, call: str) -> str:
-    """What an option of sbatch was: given beside the script, else in it."""
+    """Return an option's value: from sbatch's command line, else from the script."""
     pattern = rf"--{name}=(\S+)"
     given = re.search(pattern, call)
     if given is None:

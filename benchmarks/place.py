@@ -1,4 +1,4 @@
-"""A real Slurm cluster for the benchmarks: the one that the tests have."""
+"""The real Slurm cluster for the benchmarks, which is also the tests' cluster."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tests.support.site import NoSiteError, Site, find_site
 
 @contextmanager
 def workplace() -> Iterator[tuple[Site, Path]]:
-    """The cluster, brought up if need be, and an empty folder on it of an ordinary user.
+    """Return the cluster, started if needed, and an empty folder of an ordinary user on it.
 
     Raises:
-        Missing: there is no cluster, and none can be brought up.
-        NotMeasured: the same, although ``SLURM=require`` asks for one.
+        MissingError: there is no cluster, and none can be started.
+        NotMeasuredError: the same, if ``SLURM=require`` is set.
     """
     wish = os.environ.get("SLURMSLICE_TEST_SLURM", "auto")
     folder = os.environ.get("SLURMSLICE_TEST_CLUSTER", "/var/tmp/slurmslice-cluster")
@@ -36,10 +36,10 @@ def workplace() -> Iterator[tuple[Site, Path]]:
 
 
 def ask(site: Site, *argv: str, cwd: Path, **more: object) -> str:
-    """What a program of the user says.
+    """Run a program as the user, and return its output.
 
     Raises:
-        NotMeasured: it failed.
+        NotMeasuredError: it failed.
     """
     done = site.run(*argv, cwd=cwd, **more)  # type: ignore[arg-type]
     if done.returncode != 0:

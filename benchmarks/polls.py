@@ -1,4 +1,4 @@
-"""How often slurmslice calls sacct on a real cluster, for a run with many submissions."""
+"""The number of sacct calls on a real cluster, for a run with many submissions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ exec {sacct} "$@"
 
 
 def measure(size: Size) -> Iterator[Line]:
-    """Calls of one ``status``, and of ten minutes of ``watch``."""
+    """Count the calls of one ``status``, and of ten minutes of ``watch``."""
     submissions, watch_s = size.pick(50, 3), size.pick(600, 5)
     with workplace() as (site, place):
         env = _counting(site, place)
@@ -39,7 +39,7 @@ def measure(size: Size) -> Iterator[Line]:
 
 
 def _counting(site: Site, place: Path) -> Mapping[str, str]:
-    """A sacct that counts its calls, and the PATH on which it stands first."""
+    """Make a sacct that counts its calls; return variables with a PATH that finds it first."""
     real = ask(site, "sh", "-c", "command -v sacct", cwd=place)
     path = ask(site, "printenv", "PATH", cwd=place)
     ask(site, "mkdir", "bin", cwd=place)

@@ -1,6 +1,6 @@
-"""Making the run directory of a million slices, against ``slurmgrid submit --dry-run``.
+"""Making a run directory of a million slices, compared with ``slurmgrid submit --dry-run``.
 
-Both see the same file and the same cluster on paper, whose arrays hold 1001 tasks.
+Both use the same file and the same simulated cluster, whose arrays hold 1001 tasks.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from benchmarks.size import Size
 
 
 def measure(size: Size) -> Iterator[Line]:
-    """From a CSV of one column; of three and a derived one; from a range, packed."""
+    """Measure a CSV of one column, a CSV of three with a computed one, and a packed range."""
     slices, rounds = size.pick(1_000_000, 2_500), size.pick(5, 1)
     place = size.folder / "render"
     place.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""The programs that slurmslice is measured against, installed where they are missing."""
+"""The rival programs, installed if they are missing."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ SLURMGRID = "slurmgrid==0.2.0"
 
 
 def gnu_parallel() -> str:
-    """GNU parallel, from Debian's package.
+    """Return GNU parallel, from Debian's package.
 
     Raises:
-        Missing: it is not here and cannot be installed.
+        MissingError: it is missing and cannot be installed.
     """
     if not shutil.which("parallel"):
         if os.geteuid() != 0 or not shutil.which("apt-get"):
@@ -28,10 +28,10 @@ def gnu_parallel() -> str:
 
 
 def slurmgrid() -> Path:
-    """slurmgrid, by pip, in a virtual environment of its own.
+    """Return slurmgrid, installed by pip in its own virtual environment.
 
     Raises:
-        Missing: it could not be installed.
+        MissingError: it could not be installed.
     """
     venv = REPOSITORY / "build" / "bench-venv"
     program = venv / "bin" / "slurmgrid"

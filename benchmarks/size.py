@@ -1,4 +1,4 @@
-"""Sizes of the benchmarks: full for the figures that count, small to see that each one works."""
+"""Sizes of the benchmarks: full for valid figures, small to see that each one works."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class Size(StrEnum):
     SMALL = "small"
 
     def pick(self, full: int, small: int) -> int:
-        """One of two numbers, by size."""
+        """Return one of two numbers, by size."""
         return full if self is Size.FULL else small
 
     @property
     def folder(self) -> Path:
-        """The folder for everything that the benchmarks make. A small run starts with none."""
+        """The folder for all files of the benchmarks. A small run starts without it."""
         return WORK if self is Size.FULL else WORK / "small"

@@ -1,4 +1,4 @@
-"""How long a command takes that does nothing, against importing what it cannot do without."""
+"""The start time of a command that does nothing, compared with the import of click."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.size import Size
 
 
 def measure(size: Size) -> Iterator[Line]:
-    """``--version`` and ``--help`` against ``python -c "import click"``."""
+    """Measure ``--version`` and ``--help`` against ``python -c "import click"``."""
 
     def click() -> Spent:
         return spend((sys.executable, "-c", "import click"), cwd=size.folder)

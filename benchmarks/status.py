@@ -24,7 +24,7 @@ _ENDED = (0, 1)
 
 
 def measure(size: Size) -> Iterator[Line]:
-    """The counts, and the same as JSON."""
+    """Measure the counts as text and as JSON."""
     place, slices = size.folder / "status", size.pick(1_000_000, 2_500)
     env = {"PATH": f"{paper.programs(place / 'bin')}:{os.environ['PATH']}"}
     name = f"of-{slices}"
@@ -39,7 +39,7 @@ def measure(size: Size) -> Iterator[Line]:
 
 
 def _recorded(place: Path, name: str, slices: int, env: dict[str, str]) -> None:
-    """Make the run by slurmslice itself, on a cluster on paper: that takes a few minutes once."""
+    """Make the run with slurmslice on a simulated cluster. That takes a few minutes once."""
     made, marker = place / "slurmslice-runs" / name, place / f"{name}.recorded"
     if marker.exists():
         return

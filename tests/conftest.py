@@ -1,4 +1,4 @@
-"""What tests share: a run on a fake cluster, and the real one."""
+"""Fixtures that tests share: a run on a fake cluster, and the real cluster."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def engine() -> FakeEngine:
 
 @pytest.fixture
 def clock(engine: FakeEngine) -> Clock:
-    """A clock that goes on while the engine waits."""
+    """A clock that advances while the engine waits."""
     clock = Clock()
 
     def tick() -> None:
@@ -115,7 +115,7 @@ def typed(
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Give the tests' programs usual signals."""
+    """Restore the default signals for the tests' programs."""
     # Under nohup these are ignored, by all children too, and tests of signals would wait in vain.
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
         if signal.getsignal(number) == signal.SIG_IGN:
@@ -126,7 +126,7 @@ _WHY_NOT = "No Slurm cluster"
 
 
 def _folder() -> str:
-    """Where our own cluster lives; each worker of pytest-xdist but the first has another one."""
+    """Return the folder of our own cluster. Each worker of pytest-xdist has its own folder."""
     folder = os.environ.get("SLURMSLICE_TEST_CLUSTER", "/var/tmp/slurmslice-cluster")
     worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
     return folder if worker == "gw0" else f"{folder}-{worker}"
@@ -159,9 +159,9 @@ CHEAP = "PartitionName=cheap PriorityTier=1 PreemptMode=CANCEL Nodes=ALL State=U
 
 @pytest.fixture(scope="session")
 def rough(site: Site) -> Iterator[Site]:
-    """A second cluster, to be mistreated: what is put back waits five seconds, not twenty.
+    """A second cluster, which tests may disturb. A requeued job waits five seconds, not twenty.
 
-    Its partition ``cheap`` has preempted jobs cancelled.
+    Preempted jobs of its partition ``cheap`` are cancelled.
     """
     if site.cluster is None:
         pytest.skip("daemons are stopped on a cluster of our own only")

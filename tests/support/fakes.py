@@ -1,4 +1,4 @@
-"""An engine in memory that keeps the Protocol's promises, and can be told to go wrong."""
+"""An engine in memory that fulfils the protocol, and can simulate errors."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from slurmslice.status.states import State
 
 @dataclass
 class Job:
-    """An array that the fake cluster took, and where its tasks stand."""
+    """An array that the fake cluster accepted, and the states of its tasks."""
 
     order: SubmitRequest
     tasks: dict[int, TaskReport]
@@ -39,11 +39,11 @@ class Job:
 
 @dataclass
 class FakeEngine:
-    """A cluster whose every word a test decides.
+    """A cluster whose answers a test chooses.
 
-    ``on_submit`` is called with each order before the job is taken (raise to refuse) and
-    ``after_submit`` once it was (raise to lose the answer). ``later`` are orders that are taken
-    after so many seconds (``pass_time``).
+    ``on_submit`` is called with each request before the job is accepted (raise to reject it), and
+    ``after_submit`` after that (raise to lose the answer). ``later`` holds requests that are
+    accepted after a number of seconds (``pass_time``).
     """
 
     name: str = "slurm"
@@ -217,10 +217,10 @@ class FakeEngine:
         self.later = [(due, order) for due, order in self.later if due > 0]
 
     def work(self, does: Callable[[str, SubmitRequest, int], int]) -> None:
-        """Let every task that may start run as the script has it: claim first, or be refused.
+        """Run every task that may start, as the script does: it claims first, or is refused.
 
         Args:
-            does: what a task does, of its job, its order and its index; its exit code.
+            does: the work of a task, from its job, request and index; returns the exit code.
         """
         for job, taken in self.jobs.items():
             for index in sorted(taken.tasks) if job not in self.stopped else ():
@@ -230,7 +230,7 @@ class FakeEngine:
 
 
 def _claims(job: str, order: SubmitRequest) -> bool:
-    """Whether an array has its submission's claim, or gets it."""
+    """Return whether an array has its submission's claim, or gets it now."""
     claim = order.folder / "job"
     if not claim.exists():
         claim.write_text(f"{job}\n")

@@ -1,4 +1,4 @@
-"""Hostile values: a corpus by hand, and thousands of values made of its parts.
+"""Hostile values: a corpus written by hand, and thousands of values composed from its parts.
 
 Each value is bytes, not empty, without NUL. If any interpreter ever evaluated one of the dangerous
 values, it would create the file ``pwned``.

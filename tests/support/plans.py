@@ -12,10 +12,10 @@ from slurmslice.sbatch.resource_request import NO_REQUEST
 
 
 def a_plan(run: Run, choose: ChooseRows, changes: Mapping[str, str] = NO_REQUEST) -> Plan:
-    """A plan to submit the chosen slices."""
+    """Return a plan to submit the chosen slices."""
     return make_plan(run, Choice(choose(run), changes))
 
 
 def planned(run: Run, choose: ChooseRows) -> list[PlannedSubmission]:
-    """The submissions that would be made of the chosen slices."""
+    """Return the submissions that would be made for the chosen slices."""
     return list(a_plan(run, choose).submissions(run))

@@ -1,4 +1,4 @@
-"""Scripts for tests: all that one says, given by the names that its template has."""
+"""Scripts for tests, made from values with the names of the template."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SCRIPT = ScriptContent(
 
 
 def a_script(**given: Any) -> ScriptContent:
-    """A script with these values, which may be those of the run's record or of its packing."""
+    """Return a script with these values, of the template, the run's record or its packing."""
     return changed(_SCRIPT, **given)
 
 

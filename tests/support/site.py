@@ -1,8 +1,7 @@
-"""A place where an ordinary user has slurmslice and a Slurm cluster at hand.
+"""A site: a Slurm cluster and slurmslice, for an ordinary user.
 
-Either a cluster of our own (``tests/support/slurm_cluster``), with slurmslice installed from its
-wheel into a
-virtual environment that the user can reach, or the Slurm that this machine already has.
+The cluster is our own (``tests/support/slurm_cluster``), with slurmslice installed from its wheel
+into a virtual environment that the user can read. Or it is the Slurm that this machine already has.
 """
 
 from __future__ import annotations
@@ -65,18 +64,18 @@ app.main()
 
 
 class NoSiteError(Exception):
-    """There is no Slurm here, and none can be brought up; the text says why."""
+    """There is no Slurm here, and none can be started. The text gives the reason."""
 
 
 @dataclass
 class Site:
-    """Where tests run slurmslice and Slurm's own commands as an ordinary user.
+    """A place in which tests run slurmslice and Slurm's own commands as an ordinary user.
 
     Attributes:
         python: an interpreter that has slurmslice and that the user may run.
-        folder: where the user may write; a test takes a folder of its own below it.
-        execute: run argv as the user, with more environment, in a folder.
-        cluster: the cluster, where it is ours to mistreat.
+        folder: a folder in which the user may write; each test uses its own folder in it.
+        execute: runs argv as the user, with additional environment variables, in a folder.
+        cluster: our own cluster, which tests may disturb; None for the machine's Slurm.
     """
 
     python: Path
@@ -86,7 +85,7 @@ class Site:
 
     @property
     def path(self) -> str:
-        """Where the user's commands are found, Slurm's among them."""
+        """The user's PATH, which includes Slurm's commands."""
         return self.cluster.env["PATH"] if self.cluster else os.environ["PATH"]
 
     def run(
@@ -101,13 +100,13 @@ class Site:
         return self.run(str(self.python), "-m", "slurmslice", *args, cwd=cwd, **more)
 
     def killed(self, step: int, when: str, *args: str, cwd: Path) -> Finished:
-        """Run slurmslice as the user, killed at one of its steps if it comes so far.
+        """Run slurmslice as the user, and kill it at one of its steps if it reaches that step.
 
         Args:
-            step: which line of the journal or sbatch call it is, from 0.
+            step: the number of the step, from 0. A step is a journal line or an sbatch call.
             when: ``before`` or ``after``.
             args: slurmslice's arguments.
-            cwd: where it runs.
+            cwd: its working directory.
         """
         return self.run(str(self.python), "-c", KILL, str(step), when, *args, cwd=cwd)
 
@@ -116,7 +115,7 @@ class Site:
         return self.run(str(self.python), "-c", LATER, str(seconds), *args, cwd=cwd)
 
     def popen(self, argv: list[str], *, cwd: Path, **more: Any) -> subprocess.Popen[str]:
-        """Start a program as the user, and go on."""
+        """Start a program as the user, and do not wait for it."""
         more.setdefault("stderr", subprocess.DEVNULL)
         user = self.cluster.as_user() if self.cluster else {"env": dict(os.environ)}
         user["env"] |= SHOW_CODES
@@ -126,7 +125,7 @@ class Site:
         )  # fmt: skip
 
     def status(self, cwd: Path, *args: str) -> dict[str, Any]:
-        """What ``status --json`` says."""
+        """Return the output of ``status --json``."""
         done = self.slurmslice("status", *args, "--json", cwd=cwd)
         assert done.returncode == 0, done.stderr
         record: dict[str, Any] = json.loads(done.stdout)
@@ -134,13 +133,13 @@ class Site:
 
 
 def array_task_of(sent: Finished) -> str:
-    """The job id that a verb names, which made just one submission."""
+    """Return the job id in the output of a verb that made exactly one submission."""
     (submitted,) = noted(sent.stderr, "submitted")
     return str(submitted["job"])
 
 
 def until(condition: Callable[[], bool], what: str | Callable[[], str]) -> None:
-    """Wait for a condition, not for time to pass; say at the deadline what is waited for."""
+    """Wait for a condition. At the deadline, fail and name the condition."""
     deadline = time.monotonic() + DEADLINE_S
     while not condition():
         if time.monotonic() > deadline:
@@ -188,9 +187,9 @@ note end
 
 
 def witnessed(work: str) -> str:
-    """A command that bears witness in the file ``times``: its start, its end, when it likes both.
+    """Return a command that records its start and its end in the file ``times``.
 
-    ``note alive`` in the work is a sign of life, where it may be ended from outside.
+    If the work may be ended from outside, ``note alive`` in it records that it still runs.
     """
     return WITNESSED.replace("{work}", work)
 
@@ -200,7 +199,7 @@ WAITS = witnessed("until [ -e go ]; do note alive; sleep 0.2; done")
 
 
 def witness(directory: Path) -> dict[str, list[tuple[float, float, bool]]]:
-    """Each slice's tries: first and last sign of life, and whether it came to its end."""
+    """Return each slice's attempts: times of its first and last record, and True if it ended."""
     path = directory / "times"
     tries: dict[tuple[str, str], list[tuple[float, str]]] = {}
     for line in path.read_text().splitlines() if path.exists() else ():
@@ -244,7 +243,7 @@ def events(directory: Path, run: str, kind: str) -> list[dict[str, Any]]:
 def accounted(
     site: Site, directory: Path, jobs: Sequence[str], field: str
 ) -> dict[tuple[str, str], str]:
-    """What sacct says of a field, by job and array index."""
+    """Return sacct's values of a field, by job and array index."""
     told = site.run(
         "sacct", "-X", "-n", "-P", f"--format=JobID,{field}", "-j", ",".join(jobs), cwd=directory
     )
@@ -290,14 +289,14 @@ def _cancel_jobs_of(site: Site, folder: Path) -> None:
 
 
 def find_site(wish: str, folder: str) -> Site:
-    """The site that can be had: a Slurm that is there, else one of our own.
+    """Return a site: the machine's Slurm if there is one, else our own cluster.
 
     Args:
         wish: ``auto``, ``require`` or ``off``.
-        folder: where our own cluster lives.
+        folder: the folder of our own cluster.
 
     Raises:
-        NoSite: none can be had.
+        NoSiteError: there is no site.
     """
     if wish == "off":
         raise NoSiteError("switched off (SLURM=off)")
@@ -344,7 +343,7 @@ def _say(text: str) -> None:
 
 
 def _install(cluster: Cluster) -> Path:
-    """slurmslice from its wheel, where the ordinary user can run it; one process at a time."""
+    """Install slurmslice from its wheel for the ordinary user; one process at a time."""
     with (cluster.folder / "venv.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with tempfile.TemporaryDirectory() as wheels:

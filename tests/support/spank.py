@@ -1,7 +1,7 @@
 """A SPANK plugin with two options, compiled for the cluster's release of Slurm.
 
-Source: spank(7) and ``slurm/spank.h``. The declarations stand here, so that no header is needed and
-the same text serves every release: Slurm wants these symbols, and its own version in one of them.
+Source: spank(7) and ``slurm/spank.h``. The source contains the declarations, so it needs no header
+and is the same for every release. Slurm needs these symbols, and its own version in one of them.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ int slurm_spank_user_init(spank_t spank, int argc, char **argv) {
 
 @contextmanager
 def plugin(cluster: Cluster) -> Iterator[None]:
-    """Have the cluster's commands and nodes load the plugin; gone in the end."""
+    """Let the cluster's commands and nodes load the plugin; remove it at the end."""
     folder = cluster.layout.slurm_conf.parent
     library, stack = folder / "slurmslice_test.so", folder / "plugstack.conf"
     _compile(library, cluster)

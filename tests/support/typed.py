@@ -20,14 +20,18 @@ from tests.support.notes import SHOW_CODES, noted, notes_in, without_marks
 
 @dataclass
 class Typed:
-    """What is typed in a folder, and what comes of it.
+    """A command line that is typed in a folder, and its results.
 
     Attributes:
+        folder: the current directory of the commands.
+        patch: replaces ``sys.argv``.
+        capture: reads stdout and stderr.
         code: the exit code.
-        lines: the lines of stderr, without the marks of notes, then those of stdout.
-        error: the code of the error that ended it; empty if none did.
-        fields: the fields of that error; errors of usage, which click finds, have none.
-        notes: the notes, in order; of each the last line as message.
+        lines: the lines of stderr, without the marks of notes, then the lines of stdout.
+        error: the code of the error that ended the command; empty if there was none.
+        fields: the fields of that error; usage errors, which click finds, have none.
+        notes: the notes in order; the message of each is its last line.
+        stderr, stdout: the output.
     """
 
     folder: Path
@@ -42,7 +46,7 @@ class Typed:
     stdout: str = ""
 
     def __call__(self, *words: str) -> str:
-        """All that was said and put out, in words with single blanks between them."""
+        """Run the command; return stderr and stdout, with single blanks between the words."""
         self.patch.setattr("sys.argv", ["slurmslice", *words])
         self.fields = {}
         self.code = app._exit_code()
@@ -54,11 +58,11 @@ class Typed:
         return " ".join(f"{said} {self.stdout}".split())
 
     def noted(self, code: str) -> list[dict[str, Any]]:
-        """The fields of each note of this code in what was typed last."""
+        """Return the fields of each note with this code from the last command."""
         return noted(self.stderr, code)
 
     def json(self, *words: str) -> Any:
-        """What a verb puts out with ``--json``."""
+        """Run a verb with ``--json``, and return its output."""
         self(*words, "--json")
         return json.loads(self.stdout)
 
@@ -79,7 +83,7 @@ def on_the_fake_cluster(
     patch: pytest.MonkeyPatch,
     capture: pytest.CaptureFixture[str],
 ) -> Typed:
-    """A folder in which slurmslice finds the fake cluster, and nobody's settings or runs."""
+    """Use the fake cluster in a folder without settings or runs."""
     patch.setattr("slurmslice.actions.open_run.create_engine", lambda name, path: engine)
     patch.setattr("slurmslice.actions.watch.sleep", engine.wait)
     patch.setenv("SLURMSLICE_RUNS", str(folder / "runs"))

@@ -1,7 +1,7 @@
 """The tests of the real cluster on several releases of Slurm: ``python -m tests.support.versions``.
 
-A line a release is put out: its version, how many tests passed and failed, and how long it took.
-What pytest said is in a file beside the clusters. What stands behind ``--`` is pytest's.
+It prints one line per release: the version, the numbers of passed and failed tests, and the time.
+pytest's output is in a file beside the clusters. The words after ``--`` are passed to pytest.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ from tests.support.slurm_cluster import Cluster, ClusterError, Settings, roots
 from tests.support.slurm_cluster.layout import Layout
 from tests.support.slurm_cluster.packages import slurm_version
 
-# What is about Slurm. The example's jobs need a Python that these roots do not have.
+# Only tests of Slurm. The example's jobs need a Python that these roots do not have.
 _WHICH = ("-m", "slurm and not example")
-# From 26.05 Slurm takes no jobs of nobody's (seen); each Debian has this user, and nobody is it.
+# From 26.05, Slurm refuses jobs of the user nobody (seen). Each Debian has this user, and no person
+# uses it.
 _USER = "games"
 
 
 def _settings(release: str, cache: Path) -> Settings:
-    """Those of a cluster of a release: the machine's own where it is that."""
+    """Return the settings of a release's cluster, without a root if the machine has the release."""
     try:
         own = slurm_version(Layout(cache))
     except (ClusterError, OSError):
@@ -41,7 +42,7 @@ def _say(text: str) -> None:
 
 
 def _tested(release: str, cache: Path, options: list[str]) -> bool:
-    """Test one release, tell how it went, and whether all was well."""
+    """Test one release and print its result; return True if all tests passed."""
     began = time.monotonic()
     cluster = Cluster(cache / f"cluster-{release}", _settings(release, cache), say=_say)
     cluster.up()
@@ -66,7 +67,7 @@ def _tested(release: str, cache: Path, options: list[str]) -> bool:
 
 
 def _counts(report: Path) -> str:
-    """How many tests passed and failed, from pytest's report in XML."""
+    """Return the numbers of passed and failed tests, from pytest's XML report."""
     try:
         suite = next(ElementTree.parse(report).iter("testsuite"))
     except (OSError, ElementTree.ParseError, StopIteration):
@@ -79,7 +80,7 @@ def _counts(report: Path) -> str:
 
 
 def main() -> int:
-    """Test the releases that the command line names; 1 where one of them has a failure."""
+    """Test the releases on the command line; return 1 if one of them has a failure."""
     parser = argparse.ArgumentParser(prog="python -m tests.support.versions", description=__doc__)
     words = sys.argv[1:]
     at = words.index("--") if "--" in words else len(words)
