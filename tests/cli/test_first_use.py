@@ -371,7 +371,7 @@ def test_a_run_that_a_person_changed_is_not_replaced(
     assert (script.parent / "run.json").read_bytes() == before[script.parent / "run.json"]
 
 
-def test_a_run_that_is_made_anew_is_not_gone_on_with_as_it_was(
+def test_a_replaced_run_is_not_continued_from_memory(
     new_run: NewRun, engine: FakeEngine, typed: Typed
 ) -> None:
     """A process that had the old run open stops and submits nothing."""
@@ -393,7 +393,7 @@ def test_a_run_that_is_made_anew_is_not_gone_on_with_as_it_was(
         (("-p", "main", "--mem", "1G"), ("-p", "main"), "#SBATCH"),
     ],
 )
-def test_the_way_to_go_on_with_another_request(
+def test_the_hint_names_the_command_for_another_request(
     typed: Typed, there: tuple[str, ...], asked: tuple[str, ...], hint: str
 ) -> None:
     """The hint has the changed options; a removed option needs an edit of the script."""

@@ -79,7 +79,7 @@ def test_the_worst_case_of_packs_counts_tasks(typed: Typed, engine: FakeEngine) 
         assert {*worst} <= {*line.replace(",", "").split()}
 
 
-def test_automatic_packs_use_all_free_cpus(typed: Typed, engine: FakeEngine) -> None:
+def test_automatic_packs_use_all_tasks_that_fit(typed: Typed, engine: FakeEngine) -> None:
     """Forty slices of one second run in parallel if 16 tasks fit."""
     engine.limits = lambda request: TaskLimits(1001, 16, "16 fit")  # type: ignore[method-assign]
     typed("render", "-a", "0-39", "--pack", "auto", "--slice-time", "0:01", "--dry-run",
@@ -98,9 +98,9 @@ def test_a_throttle_that_is_never_reached_is_noted(typed: Typed, engine: FakeEng
 
 
 def test_throttle_polls_before_it_allocates(typed: Typed, engine: FakeEngine) -> None:
-    """An array that ended unseen gets no share; one that is held says what lets it start.
+    """An array that has ended gets no share. The note about a held array names the next command.
 
-    That is no ``scontrol release``, which the throttle would not hold.
+    That command is not ``scontrol release``, because it would bypass the throttle.
     """
     typed("render", "-a", "0-9", "--name", "x", "--", "true", "{}")
     typed("submit", "--only", "5")

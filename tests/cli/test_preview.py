@@ -56,7 +56,7 @@ def test_packs_with_different_requests(engine: FakeEngine, typed: Typed) -> None
 
 
 def test_worst_case_uses_the_largest_and_the_longest(engine: FakeEngine, typed: Typed) -> None:
-    """The worst case of slices that are not packed; a task of one is not slowed by the others."""
+    """It counts unpacked slices. A task of one slice is not slowed by the others."""
     rows = ["n,mem,min,cpus", *(f"{n},{n}0,1,1" for n in range(1, 10)), "10,5,62,4"]
     (typed.folder / "t.csv").write_text("\n".join(rows))
     engine.limited = TaskLimits(1001, 3, "3 fit")
@@ -106,7 +106,7 @@ def test_the_error_names_the_slice_that_is_too_large(engine: FakeEngine, typed: 
 
 
 def test_each_request_is_shown_with_its_slices(engine: FakeEngine, typed: Typed) -> None:
-    """What differs, in the preview; the script, and its line by hand, say that it is a part."""
+    """The preview shows the differing options. The script says that its request is only a part."""
     said = typed("render", "--name", "x", *a_table(typed, 7), *COMMAND)
     assert [(one["slices"], one["options"]) for one in typed.noted("request-group")] == [
         (3, {"mem": "75M"}),
@@ -198,7 +198,7 @@ def program_notes(typed: Typed) -> list[tuple[str, object]]:
 def test_a_script_that_an_interpreter_will_not_find(
     typed: Typed, command: str, notes: list[tuple[str, str]]
 ) -> None:
-    """It is noted as a program is; of what may be no file nothing is said."""
+    """It gets the same note as a program. A word that may not be a file gets no note."""
     (typed.folder / "work.py").write_text("")
     said = typed("render", "-a", "0-3", "--", *command.split())
     assert (typed.code, program_notes(typed)) == (0, notes)
@@ -223,7 +223,7 @@ def test_a_setup_that_looks_like_a_file_must_be_one(typed: Typed, setup: str) ->
 
 @pytest.mark.parametrize("setup", ["load", "X=/a/b", ". sub/env.sh", "sub/prepare || exit", ":"])
 def test_a_setup_is_shown(typed: Typed, setup: str) -> None:
-    """A shell text is what it was; what will run is in the preview, a file's lines too."""
+    """The preview shows the setup's text, also if the text comes from a file."""
     said = typed("render", "--dry-run", "-a", "0-3", "--setup", setup, *COMMAND)
     assert (typed.code, f"setup {setup}" in said) == (0, True)
     (typed.folder / "env.sh").write_text(f"{setup}\n")
@@ -231,8 +231,8 @@ def test_a_setup_is_shown(typed: Typed, setup: str) -> None:
     assert (typed.code, f"setup {setup}" in said) == (0, True)
 
 
-def test_a_pattern_that_is_a_folder(typed: Typed) -> None:
-    """One slice is made of it, and how its files are had is said; a true pattern is let alone."""
+def test_a_pattern_that_names_a_folder_is_noted(typed: Typed) -> None:
+    """It makes one slice; a note names the pattern for its files. A real pattern gets no note."""
     (typed.folder / "in").mkdir()
     (typed.folder / "in" / "a").write_text("")
     typed("render", "--dry-run", "--glob", "in", *COMMAND)

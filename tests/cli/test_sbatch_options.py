@@ -33,7 +33,7 @@ def here(tmp_path: Path) -> Here:
 
 
 def programs(here: Here) -> Path:
-    """Where its sbatch lies."""
+    """The folder of the test's sbatch."""
     return here.folder.parent / "bin"
 
 
@@ -63,7 +63,7 @@ def test_newer_options_are_known_and_no_sbatch_is_asked(here: Here) -> None:
      ("--test-writable", "--mem", "1G", "--test-image", "a b")],
 )  # fmt: skip
 def test_a_plugins_options_are_found_in_sbatchs_own_help(here: Here, typed: tuple[str]) -> None:
-    """sbatch is asked once, because a name is unknown; the options get into the script."""
+    """sbatch is called once, because a name is unknown. The options are in the script."""
     replay(programs(here), "sbatch", PLUGIN)
     assert {'test-image="a b"', "test-writable"} <= set(options(here, *typed))
     assert calls(programs(here), "sbatch") == ["--help"]
@@ -80,7 +80,7 @@ def test_a_plugins_option_may_name_columns(here: Here) -> None:
 
 
 def test_settings_files_may_hold_options_of_a_plugin(here: Here) -> None:
-    """The same names, with true for a bare flag."""
+    """The keys have the same names; true means a flag without a value."""
     replay(programs(here), "sbatch", PLUGIN)
     text = '[sbatch]\ntest-image = "a"\ntest-writable = true\nsegment = 4\n'
     (here.folder / "slurmslice.toml").write_text(text)
@@ -97,7 +97,7 @@ def test_settings_files_may_hold_options_of_a_plugin(here: Here) -> None:
     ],
 )
 def test_a_misspelt_option_gets_the_nearest(here: Here, typed: str, meant: str) -> None:
-    """From sbatch's options, the cluster's own and slurmslice's; with the way to pass it."""
+    """The name is sbatch's, the cluster's or slurmslice's; the hint names --sbatch."""
     replay(programs(here), "sbatch", PLUGIN)
     done = here(*RENDER, typed, "x", *COMMAND)
     assert done.returncode == 2
@@ -106,7 +106,7 @@ def test_a_misspelt_option_gets_the_nearest(here: Here, typed: str, meant: str) 
 
 
 def test_a_misspelt_setting_gets_the_nearest(here: Here) -> None:
-    """The cluster's own options are among those that it is compared with."""
+    """The cluster's own options are also compared."""
     replay(programs(here), "sbatch", PLUGIN)
     (here.folder / "slurmslice.toml").write_text('[sbatch]\ntest-imge = "a"\n')
     done = here(*RENDER, *COMMAND)
@@ -134,7 +134,7 @@ def test_without_an_answer_the_error_says_so(here: Here, body: str | None, reaso
 
 
 def test_keys_with_a_dash_still_get_their_own_hint(here: Here) -> None:
-    """``resubmit RUN -7`` and ``--7``: perhaps a key, which stands after ``--``."""
+    """``resubmit RUN -7`` and ``--7`` may be keys; the hint has the form with ``--``."""
     for word in ("-7", "--7"):
         done = here("resubmit", "run", word)
         assert done.returncode == 2
@@ -145,7 +145,7 @@ def test_keys_with_a_dash_still_get_their_own_hint(here: Here) -> None:
 
 
 def test_any_option_passes_with_sbatch(here: Here) -> None:
-    """Unknown ones, those whose names slurmslice has itself, and known ones; nothing is asked."""
+    """It may be unknown, known, or have the name of an own option; sbatch is not called."""
     replay(programs(here), "sbatch", PLUGIN)
     typed = ("container-image=nvcr.io#a:1=2", "profile=task", "zork", "--my_opt=x y", "c=2")
     words = [word for text in typed for word in ("--sbatch", text)]
@@ -167,7 +167,7 @@ def test_any_option_passes_with_sbatch(here: Here) -> None:
     ],
 )  # fmt: skip
 def test_options_that_slurmslice_sets_itself_are_refused(here: Here, text: str, code: str) -> None:
-    """Nor does a text that would not stay one option in the script."""
+    """A text that would become several options in the script is refused too."""
     done = here(*RENDER, "--sbatch", text, *COMMAND)
     assert done.returncode == 2
     assert f"[{code}]" in done.stderr
@@ -175,7 +175,7 @@ def test_options_that_slurmslice_sets_itself_are_refused(here: Here, text: str, 
 
 @pytest.mark.parametrize("verb", ["submit", "resubmit", "run"])
 def test_a_change_passes_too(here: Here, verb: str) -> None:
-    """Verbs that change a request take ``--sbatch``, and refuse the same."""
+    """Verbs that change a request accept ``--sbatch``, and refuse the same options."""
     made = here("render", "--engine", "local", "-a", "0-1", "--name", "r", "--", "false")
     assert made.returncode == 0, made.stderr
     refused = here(verb, "r", "--sbatch", "output=x")
@@ -204,7 +204,7 @@ def test_a_change_passes_too(here: Here, verb: str) -> None:
     ],
 )
 def test_an_optional_value_follows_an_equals_sign(typed: list[str], spelt: list[str]) -> None:
-    """``--exclusive run``: ``run`` is the next word, as it is for sbatch."""
+    """In ``--exclusive run``, ``run`` is a word of its own, as for sbatch."""
     context = click.Context(render_command)
     assert mark_optional_values(render_command.get_params(context), typed) == spelt
 
@@ -233,7 +233,7 @@ def asks(*pairs: tuple[str, str]) -> ResourceRequest:
 
 
 def test_an_option_that_the_release_lacks_is_refused(slurm: SlurmEngine, tmp_path: Path) -> None:
-    """By name and release, before anything is made or submitted."""
+    """The error has name and release, and comes before anything is made or submitted."""
     replay(tmp_path, "sbatch", "sbatch-help")
     with pytest.raises(BadInputError) as caught:
         slurm.limits(asks(("mem", "1G"), ("segment", "4")))
@@ -263,6 +263,6 @@ def test_a_value_that_the_release_lacks_is_refused(slurm: SlurmEngine, tmp_path:
 
 
 def test_known_options_need_no_call_of_sbatch(slurm: SlurmEngine, tmp_path: Path) -> None:
-    """Known options, and those of a plugin, cost no question."""
+    """sbatch is not called for known options and for those of a plugin."""
     slurm.limits(asks(("mem", "1G"), ("prefer", "a"), ("container-image", "x")))
     assert calls(tmp_path, "sbatch") == []

@@ -88,9 +88,9 @@ def test_resubmitted_and_held_slices_are_reported(broken: Run, typed: Typed) -> 
 def test_a_released_run_names_its_slices(
     broken: Run, engine: FakeEngine, typed: Typed, verb: str, released: int, keys: str
 ) -> None:
-    """What was held, what was to go in again with it too; where nothing is held, nothing is.
+    """The note names the held slices and those to resubmit. If none is held, there is no note.
 
-    With --dry-run it says what it would release, and does not ask for the option once more.
+    With --dry-run it names the slices to release, and does not suggest the option again.
     """
     engine.most = None
     engine.after_submit = lambda order: engine.end_all()

@@ -49,8 +49,8 @@ def test_a_library_that_does_nothing_is_no_success(
     assert marks(workplace) == {str(key): 1 for key in range(4)}
 
 
-def test_a_library_that_is_missing_uses_no_attempt(site: Site, workplace: Path) -> None:
-    """Its tasks end with exit 125, and go in again when it is there."""
+def test_a_missing_library_uses_no_attempt(site: Site, workplace: Path) -> None:
+    """Its tasks end with exit 125, and are submitted again after the library is restored."""
     job, path = held(site, workplace)
     text = path.read_text()
     path.unlink()

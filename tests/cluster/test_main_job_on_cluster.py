@@ -406,7 +406,7 @@ def test_somebody_elses_run_can_be_watched(site: Site, workplace: Path) -> None:
 
 
 def test_doctor_knows_the_cluster(site: Site, workplace: Path) -> None:
-    """Version, MaxArraySize, accounting and what fits are told."""
+    """The output has version, MaxArraySize, accounting and the number of tasks that fit."""
     done = site.slurmslice("doctor", cwd=workplace)
     assert done.returncode == 0, done.stderr
     assert re.search(r"\d+ more \(MaxJobCount", done.stdout)

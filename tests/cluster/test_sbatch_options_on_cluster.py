@@ -26,7 +26,7 @@ def plugged(site: Site) -> Iterator[Site]:
 
 
 def said(directory: Path) -> list[str]:
-    """What the slices wrote."""
+    """Return the output of the slices."""
     return sorted((directory / "said").read_text().splitlines())
 
 

@@ -48,10 +48,10 @@ FAILED = TaskReport(State.FAILED, "FAILED", exit_code=1)
 @pytest.mark.parametrize("pack", [1, 2])
 @pytest.mark.parametrize("own", [{"setup": "module load x"}, {"template": TEMPLATE}])
 @pytest.mark.parametrize("log", [None, "", "loading\n"])
-def test_a_slice_whose_own_log_is_there_was_run(
+def test_a_slice_whose_own_log_exists_was_run(
     make_run: MakeRun, pack: int, own: dict[str, str], log: str | None
 ) -> None:
-    """COMPLETED by Slurm, and the disk was full for the task's log: done, at once."""
+    """Slurm says COMPLETED, and the disk was full for the task's log: COMPLETED, at once."""
     run, engine = make_run(2, Packing(pack=pack), **own)
     submit(run, choose_waiting(None), {}, "submit")
     began(run, 0, 1)

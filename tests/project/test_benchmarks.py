@@ -1,4 +1,4 @@
-"""The benchmarks' own ground: what is measured there is measured of true answers."""
+"""The benchmarks measure correct results, and report failures."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_a_small_benchmark_measures_and_judges_nothing(
 def test_a_benchmark_without_a_figure_fails(
     error: NotMeasuredError | None, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A benchmark that has rotted ends with 1; what this machine lacks is no failure."""
+    """A broken benchmark ends with 1. A program that this machine lacks is no failure."""
 
     def measure(size: object) -> Iterator[Line]:
         if error:
@@ -96,7 +96,7 @@ def test_a_benchmark_without_a_figure_fails(
 
 
 def test_a_missing_cluster_that_is_required_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`SLURM=require` leaves nothing out."""
+    """With `SLURM=require`, a missing cluster is not skipped."""
 
     def none(wish: str, folder: str) -> Site:
         raise NoSiteError("there is none")

@@ -1,4 +1,4 @@
-"""The README shows what is."""
+"""The README agrees with the code."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ def variants() -> Iterator[ScriptContent]:
         yield changed(POOL, command=command, at_once=at_once, check=check)
 
 
-def test_shellcheck_has_nothing_to_say_of_packs(tmp_path: Path) -> None:
+def test_shellcheck_reports_nothing_about_packs(tmp_path: Path) -> None:
     """shellcheck, notes included, and ``bash -n`` report nothing for any variant."""
     paths = []
     for number, spec in enumerate(variants()):
@@ -325,9 +325,9 @@ def with_rounded_time(directory: Place, group: str) -> None:
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_the_slice_with_an_oom_kill_is_named(directory: Place, group: str) -> None:
-    """It alone, whatever its exit code; and again when the task is started anew.
+    """Only this slice is named, with any exit code, and again after a restart of the task.
 
-    A group that is not the task's alone says nothing: its count may be of another's processes.
+    If other processes share the task's control group, its count is not used.
     """
     text = """
         case $SLICE in
@@ -366,7 +366,7 @@ HOG = """bash -c 'x=$(printf "%*s" 300000000 "")'"""
 
 
 def test_a_process_that_the_kernel_ended(directory: Place) -> None:
-    """With a real memory limit: the command goes on and exits 0 all the same."""
+    """The memory limit is real. The command continues and exits 0 although it lost a process."""
     cells = open_cells()
     if cells is None:
         pytest.skip("no control group can be made here")
@@ -566,7 +566,7 @@ def _has_got_it(directory: Place, row: int) -> bool:
 @pytest.mark.parametrize("name", ["USR1", "USR2"])
 @ONE_OR_SEVERAL
 def test_a_warning_is_only_passed_on(directory: Place, name: str, at_once: int) -> None:
-    """--signal=B:USR1 reaches the running slices, and the pack goes on."""
+    """--signal=B:USR1 reaches the running slices, and the pack continues."""
     text = TRAPPING.format(name).replace("exit 9", "exit 0")
     pack(directory, words("bash", "-c", f'[ "$SLICE" = k5 ] || {{ {text}; }}'), 6, pack=6,
          at_once=at_once)  # fmt: skip
@@ -706,7 +706,7 @@ def test_a_slice_that_is_killed_with_its_wrapper_has_an_end(directory: Place) ->
 
 
 def test_a_wrapper_that_is_killed_alone_keeps_its_place(directory: Place) -> None:
-    """While the slice itself still runs it counts as running; then its end is a failure."""
+    """The slice counts as running while it still runs. Its end is then a failure."""
     text = (
         'if [ "$SLICE" = k0 ]; then kill -s KILL $PPID; until [ -e go ]; do sleep 0.02; done; '
         "touch gone; else [ -e gone ] && echo late; touch go-$SLICE; fi"
@@ -743,9 +743,9 @@ def test_waiting_for_a_pool_costs_no_time(directory: Place) -> None:
 
 @ONE_OR_SEVERAL
 def test_a_restart_keeps_completed_slices(directory: Place, at_once: int) -> None:
-    """After a requeue only what was ended from outside runs again; the rest is kept as it is.
+    """After a requeue, only slices that were ended from outside run again.
 
-    What failed by itself may have been submitted again meanwhile: it must not run here too.
+    A slice that failed by itself may have been submitted again, so it must not run here too.
     """
     text = """echo run >>"runs-$SLICE"
         case $SLICE$SLURM_RESTART_COUNT in k10) exit 3;; k20) kill -9 $$;; esac"""

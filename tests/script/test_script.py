@@ -137,7 +137,7 @@ class Place:
         rows: Sequence[tuple[str, ...]] | None = None,
         columns: Sequence[str] = (),
     ) -> Path:
-        """A submission's folder, with a task table where there are rows (key, columns …)."""
+        """Make a submission's folder, with a task table if there are rows (key, columns …)."""
         for name in ("tasks", "logs"):
             (self.submission(number) / name).mkdir(parents=True, exist_ok=True)
         if rows is not None:
@@ -168,7 +168,7 @@ class Place:
         stdin: IO[bytes] | int = subprocess.DEVNULL,
         **environ: str,
     ) -> subprocess.Popen[bytes]:
-        """Start an array task; its standard output goes where ``--output`` says."""
+        """Start an array task; its standard output goes to the file of ``--output``."""
         number = int(argument or "1")
         tasks = self.submission(number) / "tasks"
         with (tasks / f"{index}.log").open("ab") as output:
@@ -185,7 +185,7 @@ class Place:
         return task
 
     def clear(self) -> None:
-        """End what is left of the tasks, as Slurm would: a test that fails leaves nothing."""
+        """End the remaining processes of the tasks, as Slurm would, also after a failed test."""
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error, OSError):
                 if os.getsid(process.pid) in self.sessions:
@@ -203,7 +203,7 @@ class Place:
         number: int = 1,
         job: str = "419",
     ) -> Ran:
-        """Wait for a task and gather what it left."""
+        """Wait for a task and collect its results."""
         stderr = task.communicate(timeout=20)[1].decode()
         stdout = (self.submission(number) / "tasks" / f"{index}.log").read_bytes()
         path = self.submission(number) / "logs" / (log or f"{index}.log")
@@ -303,7 +303,7 @@ def variants() -> Iterator[ScriptContent]:
         yield changed(EXAMPLE, command=command, direct=direct, check=check)
 
 
-def test_shellcheck_has_nothing_to_say(tmp_path: Path) -> None:
+def test_shellcheck_reports_nothing(tmp_path: Path) -> None:
     """shellcheck, notes included, and ``bash -n`` report nothing for any variant."""
     paths = []
     for number, spec in enumerate(variants()):
@@ -663,7 +663,7 @@ def test_a_signal_during_the_setup(directory: Place, name: str, trapped: str) ->
     assert not (directory.work_dir / "ran").exists()
 
 
-def test_a_work_dir_that_is_gone(directory: Place) -> None:
+def test_a_missing_working_directory(directory: Place) -> None:
     """Bash names the folder, and nothing runs elsewhere."""
     directory.write(words("touch", "ran"), work_dir="/no/such/folder")
     ran = directory.run()
@@ -718,7 +718,7 @@ def test_a_second_job_of_a_submission_runs_nothing(directory: Place) -> None:
 
 
 def test_the_claim_works_with_any_shell_options(directory: Place) -> None:
-    """The submitting shell may export SHELLOPTS: the task with the claim goes on."""
+    """The submitting shell may export SHELLOPTS: the task with the claim continues."""
     directory.write(ShellText("echo ran"))
     for index in (1, 2):
         ran = directory.run(index, SHELLOPTS="errexit:nounset:braceexpand")
@@ -763,7 +763,7 @@ def counting_sleeps(directory: Place, then: str = 'exec /bin/sleep "$1"') -> str
     return f"{programs}:{PATH}"
 
 
-def test_a_claim_that_is_not_written_yet_is_waited_for(directory: Place) -> None:
+def test_the_task_waits_for_a_claim_that_is_being_written(directory: Place) -> None:
     """The file is empty for an instant after its creation: that is not a refusal."""
     directory.write(words("true"))
     claim = directory.submission() / "job"
@@ -836,7 +836,7 @@ def test_a_command_that_a_signal_ends(directory: Place) -> None:
 
 @pytest.mark.parametrize(("name", "code"), [("TERM", 143), ("USR1", 0)])
 def test_a_program_in_a_shell_text_gets_the_signal(directory: Place, name: str, code: int) -> None:
-    """The program in the text can end itself; after TERM the text does not go on."""
+    """The program in the text can end by itself; after TERM the text does not continue."""
     program = (
         f"trap 'sleep 0.2; echo saved; exit' {name}; touch ready; while :; do sleep 0.02; done"
     )
@@ -927,7 +927,7 @@ def test_without_an_index_it_says_how_to_run_it(directory: Place, index: str | N
     assert not list(directory.folder.rglob("ran")) + list(directory.folder.rglob("pwned"))
 
 
-def test_a_submission_that_is_not_there(directory: Place) -> None:
+def test_a_missing_submission_directory(directory: Place) -> None:
     """One line names the missing directory of a moved run."""
     directory.write(words("touch", "ran"))
     done = directory.by_hand("007", SLURM_ARRAY_TASK_ID="1", SLURM_ARRAY_JOB_ID="419")

@@ -636,7 +636,7 @@ def test_a_lost_submission_is_fenced_and_repeated(
 def test_killed_between_the_fence_and_its_journal_line(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:
-    """Promise 9: a fence that a killed process left counts, and the run goes on."""
+    """Promise 9: the fence of a killed process counts, and the run continues."""
     run = new_run("0-9")
     engine.on_submit = lose_the_answer
     with pytest.raises(EngineError):
@@ -740,7 +740,7 @@ def by_hand(run: Run, engine: FakeEngine, array: str = "") -> None:
     engine.submit(replace(order, job_name=run.record.job_name, array=part))
 
 
-# -- looking, steering, following --------------------------------------------------------------
+# -- polling, control, following ---------------------------------------------------------------
 
 
 def test_the_next_process_knows_the_recorded_states(

@@ -45,9 +45,9 @@ def held(new_run: NewRun, engine: FakeEngine) -> Run:
 def test_held_slices_are_resubmitted_with_the_edited_script(
     held: Run, engine: FakeEngine, reopen: Callable[[Run], Run]
 ) -> None:
-    """Slurm has the script from before the edit: its tasks are cancelled, none is released.
+    """Slurm has the script from before the edit, so its tasks are cancelled and none is released.
 
-    They never ran: no attempt is used up, and they keep what they asked for.
+    They never ran, so they use no attempt and keep their request.
     """
     edit(held)
     let_go = release(held)

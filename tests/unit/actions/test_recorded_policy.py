@@ -16,18 +16,18 @@ LINE = ("-a", "0-2", "--name", "x", "--", "true", "{}")
 
 
 def interrupted() -> None:
-    """Ctrl-C while the engine is waited for."""
+    """Simulate Ctrl-C during the engine's wait."""
     raise KeyboardInterrupt
 
 
 def recorded(typed: Typed, kind: type[Event]) -> list[Event]:
-    """The events of one kind in the journal of the run."""
+    """Return the events of one kind in the run's journal."""
     events = RunDirectory(typed.folder / "runs" / "x").events()
     return [event for event in events if isinstance(event, kind)]
 
 
 def attempts_made(typed: Typed, engine: FakeEngine, *words: str) -> int:
-    """The number of submissions after a command that sees every attempt fail."""
+    """Return the number of submissions after a command in which every attempt fails."""
     engine.on_wait = lambda: engine.end_all(State.FAILED)
     engine.end_all(State.FAILED)
     typed(*words)
@@ -35,7 +35,7 @@ def attempts_made(typed: Typed, engine: FakeEngine, *words: str) -> int:
 
 
 def left(typed: Typed, engine: FakeEngine, *words: str) -> None:
-    """Run a command that is left with Ctrl-C at its first wait."""
+    """Run a command that Ctrl-C ends at its first wait."""
     engine.on_wait = interrupted
     typed(*words)
     assert typed.code == 130
@@ -48,7 +48,7 @@ FOLLOWERS = (("run", "x"), ("run", *LINE), ("tick", "x"))
 def test_a_new_run_records_its_attempts(
     typed: Typed, engine: FakeEngine, follower: tuple[str, ...]
 ) -> None:
-    """Whoever goes on makes the second attempt, without saying ``--max-attempts`` again."""
+    """The next command makes the second attempt, without ``--max-attempts``."""
     left(typed, engine, "run", "--max-attempts", "2", *LINE)
     assert attempts_made(typed, engine, *follower) == 2
     assert attempts_made(typed, engine, *follower) == 2
@@ -60,7 +60,7 @@ def test_a_new_run_records_its_attempts(
 def test_a_change_is_recorded_and_followed(
     typed: Typed, engine: FakeEngine, changer: tuple[str, ...], follower: tuple[str, ...]
 ) -> None:
-    """``run RUN --max-attempts 2``, or the same line with it: one event, and it counts for all."""
+    """``run RUN --max-attempts 2``, or the same line with the option: one event, valid for all."""
     left(typed, engine, "run", *LINE)
     for _ in range(2):
         left(typed, engine, "run", "--max-attempts", "2", *changer[1:])
@@ -72,7 +72,7 @@ def test_a_change_is_recorded_and_followed(
 
 
 def test_a_follower_sees_the_change_of_another(typed: Typed, engine: FakeEngine) -> None:
-    """A second terminal raises the attempts while ``run`` follows: it makes them."""
+    """A second terminal raises the number while ``run`` follows, and ``run`` uses it."""
 
     def raise_once() -> None:
         if not recorded(typed, PolicyChanged):
@@ -88,7 +88,7 @@ def test_a_follower_sees_the_change_of_another(typed: Typed, engine: FakeEngine)
 
 
 def test_a_dry_run_records_nothing(typed: Typed, engine: FakeEngine) -> None:
-    """It says what would be recorded."""
+    """A note names the values that would be recorded."""
     left(typed, engine, "run", *LINE)
     assert "--max-attempts 3" in typed("run", "x", "--max-attempts", "3", "--dry-run")
     assert typed.code == 0
@@ -100,7 +100,7 @@ def test_a_dry_run_records_nothing(typed: Typed, engine: FakeEngine) -> None:
 def test_a_settings_file_changes_no_recorded_policy(
     typed: Typed, engine: FakeEngine, follower: tuple[str, ...]
 ) -> None:
-    """It describes new runs; how to change the record is said."""
+    """The file describes new runs. A note says how to change the recorded policy."""
     left(typed, engine, "run", "--max-attempts", "2", *LINE)
     (typed.folder / "slurmslice.toml").write_text("[policy]\nmax-attempts = 5\n")
     assert attempts_made(typed, engine, *follower) == 2

@@ -1,4 +1,4 @@
-"""Queued slices are submitted once each as there is room: arrays, limits, throttle, breaker."""
+"""Each queued slice is submitted once, if it fits: arrays, limits, throttle, circuit breaker."""
 
 from __future__ import annotations
 
@@ -207,9 +207,9 @@ def test_queued_slices_can_be_cancelled(new_run: NewRun, engine: FakeEngine) -> 
 
 
 def test_the_throttle_limits_the_whole_run(new_run: NewRun, engine: FakeEngine) -> None:
-    """Over chunks: what all arrays may run at once never exceeds it, and little lies idle.
+    """All arrays together never run more tasks than the throttle, and use most of it.
 
-    Where one array runs out, the next goes in at the poll that sees it.
+    If one array has no more tasks, the next one is submitted at the poll that sees it.
     """
     run = new_run(SliceTable([f"k{n}" for n in range(2500)]))
     set_throttle(run, 20)

@@ -1,4 +1,4 @@
-"""``watch`` only looks: it takes no lock, writes nothing, submits nothing and runs nothing."""
+"""``watch`` changes nothing: it takes no lock, writes nothing, submits nothing and runs nothing."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def here(tmp_path: Path) -> Iterator[Here]:
 
 
 def interrupted() -> None:
-    """Ctrl-C while the engine is waited for."""
+    """Simulate Ctrl-C during the engine's wait."""
     raise KeyboardInterrupt
 
 
 def in_turn(*steps: Callable[[], object]) -> Callable[[], None]:
-    """A call of the next step at each call."""
+    """Return a function that calls the next step at each call."""
     left = iter(steps)
 
     def call() -> None:
@@ -56,7 +56,7 @@ def in_turn(*steps: Callable[[], object]) -> Callable[[], None]:
 def test_queued_slices_stay_queued_and_are_reported(
     new_run: NewRun, engine: FakeEngine, typed: Typed
 ) -> None:
-    """Six of ten slices are queued and not submitted, although there is room for them."""
+    """Six of ten slices are queued and not submitted, although they fit."""
     run = new_run("0-9")
     engine.most = 4
     submit(run, ALL, {}, "submit")
@@ -73,7 +73,7 @@ def test_queued_slices_stay_queued_and_are_reported(
 def test_watch_neither_takes_the_lock_nor_waits_for_it(
     new_run: NewRun, engine: FakeEngine, typed: Typed
 ) -> None:
-    """Another command holds the run: ``watch`` sees the slices end all the same."""
+    """Another command holds the lock, and ``watch`` still sees the slices end."""
     run = new_run("0-3")
     submit(run, ALL, {}, "submit")
     engine.on_wait = engine.end_all
@@ -86,7 +86,7 @@ def test_watch_neither_takes_the_lock_nor_waits_for_it(
 def test_failures_are_neither_resubmitted_nor_held(
     new_run: NewRun, engine: FakeEngine, typed: Typed, state: State
 ) -> None:
-    """So many failures that ``run`` would hold the rest, and attempts that are left."""
+    """``run`` would hold the rest after so many failures, and resubmit those with attempts left."""
     run = new_run("0-49")
     record_max_attempts(run, 3)
     submit(run, ALL, {}, "submit")
@@ -103,7 +103,7 @@ def test_failures_are_neither_resubmitted_nor_held(
 def test_arrays_that_the_throttle_holds_are_reported(
     new_run: NewRun, engine: FakeEngine, typed: Typed
 ) -> None:
-    """Nothing is told a new share of the throttle; ``tick`` does that."""
+    """``watch`` sets no new share of the throttle; ``tick`` does."""
     run = new_run("0-9")
     for rows in (range(5), range(5, 10)):
         submit(run, choose_waiting(list(rows)), {}, "submit")
@@ -124,7 +124,7 @@ def test_arrays_that_the_throttle_holds_are_reported(
 def test_a_job_submitted_by_hand_is_followed_and_not_recorded(
     new_run: NewRun, engine: FakeEngine, typed: Typed
 ) -> None:
-    """Only this process knows of it, until another one records it and submits the other slices."""
+    """Only this process knows the job, until another one records it and submits the others."""
     run = new_run("0-3")
     order = planned(run, choose_waiting([0, 1]))[0].order(run)
     engine.submit(replace(order, job_name=run.record.job_name, array=parse_array("0-1")))
@@ -149,7 +149,7 @@ def test_a_job_submitted_by_hand_is_followed_and_not_recorded(
 def test_submissions_of_another_process_are_followed(
     new_run: NewRun, engine: FakeEngine, typed: Typed
 ) -> None:
-    """``run`` or ``tick`` goes on beside it: their submissions are seen."""
+    """``watch`` sees the submissions of ``run`` or ``tick`` in another process."""
     run = new_run("0-9")
     engine.most = 4
     submit(run, ALL, {}, "submit")
@@ -168,7 +168,7 @@ def test_submissions_of_another_process_are_followed(
     assert "COMPLETED 10" in said
 
 
-def test_this_machine_is_not_made_to_work(
+def test_watch_never_lets_the_local_engine_wait(
     new_run: NewRun, engine: FakeEngine, typed: Typed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The local engine works while it waits, so ``watch`` never lets it wait."""
@@ -181,7 +181,7 @@ def test_this_machine_is_not_made_to_work(
 
 
 def test_slices_of_a_killed_run_are_not_run_again(here: Here) -> None:
-    """``run`` was killed on this machine: ``watch`` says what goes on, and starts no slice."""
+    """After a kill of ``run``, ``watch`` names the command that continues, and starts no slice."""
     text = 'echo "$SLICE" >>begun; until [ -e go ]; do sleep 0.1; done'
     line = ("run", "-a", "0-3%2", "--name", "x", "--engine", "local", "--shell", text)
     process = here.start(*SLURMSLICE, *line)

@@ -1,4 +1,4 @@
-"""The run's record: JSON and back, what makes another run of it, and what a new option touches."""
+"""The run's record: JSON and back, differences between runs, and new options."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ RECORDS = st.builds(
 
 @given(RECORDS)
 def test_a_record_is_restored_from_its_file(record: RunRecord) -> None:
-    """Every field, whatever it holds, by ``run.json`` and back."""
+    """``run.json`` restores every field with any value."""
     assert RunRecord.from_bytes(record.to_bytes(), "run.json") == record
 
 
 @pytest.mark.parametrize("field", [one.name for one in dataclasses.fields(RunRecord)])
 @pytest.mark.parametrize("wrong", [{"what": 1}, [[]], ...])
 def test_a_field_of_another_type_is_damage(field: str, wrong: object) -> None:
-    """One that is missing too: no value of another type gets into a run."""
+    """A missing field is damage too. No value of another type enters a run."""
     record = json.loads(RECORD.to_bytes())
     if wrong is ...:
         del record[field]
@@ -64,7 +64,7 @@ def test_a_field_of_another_type_is_damage(field: str, wrong: object) -> None:
 
 
 def test_a_newer_format_is_not_guessed_at() -> None:
-    """The person is told to update."""
+    """The hint says to update slurmslice."""
     record = json.loads(RECORD.to_bytes()) | {"format": 99, "more": 1}
     with pytest.raises(DamagedRunError) as caught:
         RunRecord.from_bytes(json.dumps(record).encode(), "run.json")
@@ -81,7 +81,7 @@ def test_a_newer_format_is_not_guessed_at() -> None:
     ],
 )  # fmt: skip
 def test_another_description_is_another_run(change: dict[str, Any]) -> None:
-    """One line for what differs; none for what is fixed anew each time that a run is made."""
+    """Each difference is one line. Values that are new in each run (the token) do not count."""
     assert len(RECORD.differences(dataclasses.replace(RECORD, **change))) == 1
     later = dataclasses.replace(RECORD, token="x", created_at=1.0, version="2", max_attempts=3)
     assert RECORD.differences(later) == []

@@ -38,12 +38,12 @@ def takes(most: int, room: int = 1 << 20) -> Callable[[int, bytes], int]:
 
 
 def journalled(path: Path) -> None:
-    """A decision, by the journal's way."""
+    """Write a decision as the journal does."""
     files.append_lines(path, format_event(Held("why", 1.0)))
 
 
 def noted(path: Path) -> None:
-    """A line of the local runner."""
+    """Write a line as the local runner does."""
     line = b"slurmslice dropped job=1 restart=0 at=7 host=n3 task=3,5,9\n"
     files.append_lines(path, line, durably=False)
 
@@ -154,7 +154,7 @@ FILES = [("worker-0.log", WORKER_LINES), ("runner.log", RUNNER_LINES)]
 
 
 def read_records(path: Path) -> list[object]:
-    """All that a reader has of tasks."""
+    """Return everything that a reader gets about tasks."""
     nothing = Path("/nowhere")
     job = LocalJob(
         1, "x", parse_array("0-120"), nothing, path.parent.parent, (), NO_REQUEST, False, 0.0, None
@@ -166,9 +166,9 @@ def read_records(path: Path) -> list[object]:
 
 @pytest.mark.parametrize(("name", "data"), FILES)
 def test_any_prefix_is_read_as_its_complete_lines(tmp_path: Path, name: str, data: bytes) -> None:
-    """Killed at any byte, and gone on with by another writer: a torn line never says anything.
+    """A writer is killed at any byte, and another one continues: an incomplete line never counts.
 
-    A part of ``dropped task=1,10`` would be about other tasks than were meant.
+    A part of ``dropped task=1,10`` would name other tasks.
     """
     (tmp_path / "tasks").mkdir()
     path = tmp_path / "tasks" / name
@@ -207,8 +207,8 @@ def test_whatever_follows_a_torn_line_is_read(
         "end job=1 restart=0 at=7 host=n3 exit=0 task=1 us=" + "9" * 400,
     ],
 )
-def test_a_number_that_is_none_says_nothing(tmp_path: Path, line: str) -> None:
-    """A line with a number that is none, or that is too large, is left out."""
+def test_a_line_with_an_invalid_number_is_ignored(tmp_path: Path, line: str) -> None:
+    """A line with an invalid or too large number is ignored."""
     (tmp_path / "tasks").mkdir()
     path = tmp_path / "tasks" / "worker-0.log"
     path.write_text(f"slurmslice {line}\n")
@@ -216,7 +216,7 @@ def test_a_number_that_is_none_says_nothing(tmp_path: Path, line: str) -> None:
 
 
 @given(length=st.integers(0, 80), rest=st.binary(max_size=20))
-def test_whatever_names_the_runner_is_read(
+def test_a_damaged_runner_file_is_read(
     tmp_path_factory: pytest.TempPathFactory, length: int, rest: bytes
 ) -> None:
     """The runner's file, torn or damaged, names a runner or nobody, and no reader fails."""
