@@ -1,7 +1,7 @@
-"""What real Slurm commands answered: by release, a file an answer.
+"""Recorded answers of real Slurm commands, by release, one file per answer.
 
-Each file begins with ``# Slurm RELEASE``, ``# $ COMMAND`` and ``# exit CODE``; what follows is
-standard output as it came, then, after a line ``# stderr``, standard error.
+Each file begins with ``# Slurm RELEASE``, ``# $ COMMAND`` and ``# exit CODE``. Then follow the
+unchanged standard output, a line ``# stderr``, and standard error.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Recorded:
-    """A command of some release, and how it ended."""
+    """A command of a release, with its output and exit code."""
 
     release: str
     done: ProgramResult
@@ -29,7 +29,7 @@ class Recorded:
 
 
 def load(name: str, release: str = "22.05") -> Recorded:
-    """The answer in ``RELEASE/NAME.txt``."""
+    """Return the answer in ``RELEASE/NAME.txt``."""
     text = (HERE / release / f"{name}.txt").read_bytes().decode("utf-8", "surrogateescape")
     first, command, code, rest = text.split("\n", 3)
     stdout, _, stderr = rest.partition("# stderr\n")
@@ -39,7 +39,7 @@ def load(name: str, release: str = "22.05") -> Recorded:
 
 
 def program(folder: Path, name: str, body: str) -> None:
-    """A program on PATH: bash, with its arguments and environment left in ``NAME.calls``."""
+    """Make a program in bash that writes its arguments and environment to ``NAME.calls``."""
     path = folder / name
     record = f'printf "%s\\n" "$*" >>"{folder}/{name}.calls"; env -0 >"{folder}/{name}.env"'
     path.write_text(f"#!/bin/bash\n{record}\n{body}\n")
@@ -47,7 +47,7 @@ def program(folder: Path, name: str, body: str) -> None:
 
 
 def replay(folder: Path, name: str, *answers: str) -> None:
-    """A program that gives recorded answers, one a call, the last one for good."""
+    """Make a program that gives one recorded answer per call; it repeats the last one."""
     lines = [f'count=$(wc -l <"{folder}/{name}.calls")']
     for number, answer in enumerate(answers, 1):
         done = load(answer).done
@@ -62,12 +62,12 @@ def replay(folder: Path, name: str, *answers: str) -> None:
 
 
 def calls(folder: Path, name: str) -> list[str]:
-    """The arguments of each call of a program."""
+    """Return the arguments of each call of a program."""
     path = folder / f"{name}.calls"
     return path.read_text().splitlines() if path.exists() else []
 
 
 def seen_environment(folder: Path, name: str) -> dict[str, str]:
-    """The environment of a program's last call."""
+    """Return the environment of a program's last call."""
     pairs = (folder / f"{name}.env").read_text().split("\0")
     return dict(pair.split("=", 1) for pair in pairs if "=" in pair)

@@ -1,4 +1,4 @@
-"""What sbatch's getopt says to a name: known or not, with a value or without."""
+"""Answers of sbatch's getopt to a name: known or not, with a value or without."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ Run = Callable[[list[str]], subprocess.CompletedProcess[str]]
 
 
 def ask(run: Run, name: str) -> Takes | None:
-    """What an option of this name takes, by the complaints of a real sbatch; None: unknown.
+    """Return the kind of value of an option, from a real sbatch's errors; None if unknown.
 
     Args:
         run: runs a command.
-        name: the long name. getopt_long(3) takes the beginning of another name, too.
+        name: the long name. getopt_long(3) also accepts the beginning of another name.
     """
     with_value = _complaint(run, f"--{name}=@@")
     if f"unrecognized option '--{name}=@@'" in with_value:
@@ -35,7 +35,7 @@ def _complaint(run: Run, word: str) -> str:
 
 
 def takes_in(option: Option, release: Release) -> Takes:
-    """What an option takes in a release, by our table."""
+    """Return the kind of value of an option in a release, from our table."""
     early = option.value_since is not None and release < option.value_since
     late = option.value_gone is not None and release >= option.value_gone
     return Takes.NOTHING if early or late else option.takes

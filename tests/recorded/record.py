@@ -57,7 +57,7 @@ REJECTED = {
 
 
 class Recorder:
-    """Asks a cluster, and writes down what it answers."""
+    """A recorder that asks a cluster and writes its answers to files."""
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
@@ -76,7 +76,7 @@ class Recorder:
         return done
 
     def write_options(self, found: Mapping[str, Takes | None]) -> None:
-        """Write what options take to ``sbatch-getopt.txt``: a name a line."""
+        """Write the options' kinds of value to ``sbatch-getopt.txt``, one name per line."""
         lines = [f"{name} {takes.value if takes else 'unknown'}\n" for name, takes in found.items()]
         head = (
             f"# Slurm {self.version}\n# $ sbatch --test-only --NAME=@@ --no-such-option\n# exit 1\n"
@@ -84,14 +84,14 @@ class Recorder:
         (self.folder / "sbatch-getopt.txt").write_text(head + "".join(sorted(lines)))
 
     def submit(self, text: str, name: str, array: str, *options: str) -> str:
-        """Submit an array; its job id."""
+        """Submit an array, and return its job id."""
         argv = ["sbatch", "--parsable", f"--job-name={name}", f"--array={array}", "-o/dev/null"]
         done = self.cluster.run([*argv, *options], input=text)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
     def rows(self, job: str) -> set[str]:
-        """A job's tasks and steps in accounting: ``TASK|STATE``, ``TASK.STEP|STATE``."""
+        """Return a job's tasks and steps in accounting: ``TASK|STATE``, ``TASK.STEP|STATE``."""
         argv = ["sacct", "-nPj", job, "--format=JobID,State"]
         return set(self.cluster.run(argv).stdout.split("\n"))
 
@@ -100,13 +100,13 @@ class Recorder:
         self.cluster.wait_until(lambda: set(wanted) <= self.rows(job), 200, f"{wanted}")
 
     def wait_for_end(self, job: str, *indices: int) -> None:
-        """Wait until accounting has none of these tasks running any more."""
+        """Wait until accounting shows none of these tasks as running."""
         running = {f"{job}_{index}|RUNNING" for index in indices}
         self.cluster.wait_until(lambda: not running & self.rows(job), 200, f"the end of {running}")
 
 
 def record(recorder: Recorder) -> None:
-    """Record everything, on a cluster on which nothing runs."""
+    """Record everything on an idle cluster."""
     options(recorder)
     of_the_cluster(recorder)
     refused(recorder)
@@ -118,7 +118,7 @@ def record(recorder: Recorder) -> None:
 
 
 def options(recorder: Recorder) -> None:
-    """The options of sbatch: what its help lists, and what getopt takes of all known names."""
+    """Record sbatch's options: its help, and getopt's answers to all known names."""
     recorder.ask("sbatch-help", commands.SBATCH_HELP)
     with spank.plugin(recorder.cluster):
         recorder.ask("sbatch-help-plugin", commands.SBATCH_HELP)
@@ -127,7 +127,7 @@ def options(recorder: Recorder) -> None:
 
 
 def of_the_cluster(recorder: Recorder) -> None:
-    """Its settings, partitions, nodes and limits."""
+    """Record the cluster's settings, partitions, nodes and limits."""
     recorder.ask("cluster-config", commands.SHOW_CONFIG)
     recorder.ask("cluster-partitions", commands.SHOW_PARTITIONS)
     recorder.cluster.set_limit(MaxSubmitJobs=50, MaxJobs=7)
@@ -139,7 +139,7 @@ def of_the_cluster(recorder: Recorder) -> None:
 
 
 def refused(recorder: Recorder) -> None:
-    """What sbatch refuses, and what it takes."""
+    """Record refused and accepted submissions."""
     for name, options in REJECTED.items():
         recorder.ask(f"refused-{name}", ["sbatch", "--parsable", *options, "--wrap=true"])
     ghost(recorder)
@@ -148,7 +148,7 @@ def refused(recorder: Recorder) -> None:
 
 
 def ghost(recorder: Recorder) -> None:
-    """The record that a refused job leaves behind, under its name."""
+    """Record the accounting record of a refused job, found by its name."""
     cluster, name = recorder.cluster, "ghost-m5s8"
     options = ("--parsable", f"--job-name={name}", "--mem=99G")
     assert cluster.run(["sbatch", *options, "--wrap=true"]).returncode != 0
@@ -160,7 +160,7 @@ def ghost(recorder: Recorder) -> None:
 
 
 def ended(recorder: Recorder) -> tuple[str, str]:
-    """Tasks that end in every way, one that is cancelled, and one with a failed step."""
+    """Record tasks with all kinds of ends, a cancelled one, and one with a failed step."""
     step = recorder.submit(STEP, "step-h5i7", "0")
     recorder.wait_for(step, f"{step}_0|COMPLETED")
     job = recorder.submit(ENDS, "ends|x-b2c4", "0-7", "--mem=100M", "--time=1")
@@ -178,7 +178,7 @@ def ended(recorder: Recorder) -> tuple[str, str]:
 
 
 def waiting(recorder: Recorder) -> None:
-    """Tasks that wait, some beside others that run; then cancelled."""
+    """Record pending tasks, some beside running ones, and then cancel them."""
     held = recorder.submit(WAITS, "held-d6e8", "0,4,8-12,100%3", "--hold")
     some = recorder.submit(WAITS, "some-f1g3", "0-98:7%3")
     running = [f"{some}_{index}|RUNNING" for index in (0, 7, 14)]
@@ -193,7 +193,7 @@ def waiting(recorder: Recorder) -> None:
 
 
 def preempted(recorder: Recorder) -> None:
-    """Within a GraceTime: a job step that saves, one that dies, and a script that has none."""
+    """Record preemption with a GraceTime: a step that saves, one that dies, and no step."""
     cluster = recorder.cluster
     grace = ("PreemptMode=CANCEL", "GraceTime=120")
     update = ["scontrol", "update", "partitionname=scavenge", *grace]
@@ -212,7 +212,7 @@ def preempted(recorder: Recorder) -> None:
 
 
 def down(recorder: Recorder, job: str) -> None:
-    """What is said where nobody answers, and of a job that is unknown."""
+    """Record the answers of a stopped daemon, and those about an unknown job."""
     recorder.ask("unknown-squeue", commands.squeue(["987654"], ended=True))
     recorder.ask("unknown-sacct", commands.sacct(["987654"]))
     recorder.cluster.stop("slurmdbd")
@@ -226,7 +226,7 @@ def down(recorder: Recorder, job: str) -> None:
 
 
 def main() -> None:
-    """Bring a cluster up, record, and take it down."""
+    """Start a cluster, record its answers, and end it."""
     folder, root = Path(sys.argv[1]), next(iter(sys.argv[2:]), "")
     settings = Settings(root=root, user="games", node_prefix=re.sub(r"\W", "", folder.name))
     cluster = Cluster(folder, settings, say=print)
