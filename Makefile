@@ -1,22 +1,24 @@
-# Two commands set everything up on a machine that has Python 3.11 or newer and make:
-#   make demo    the example, on this machine, in its own virtual environment
-#   make test    everything that the tests need, then all of them
+# Two commands for a machine that has make and Python 3.11 or newer. Both set up everything they need:
+#   make demo    run the example on this machine, in its own virtual environment
+#   make test    run all tests
 #
-# make test SLURM=auto      (default) the Slurm tests run where they can
-# make test SLURM=require   a missing cluster is a failure
-# make test SLURM=off       without them
-# make test WORKERS=1       one test at a time (default: two, each with a cluster of its own)
+# make test SLURM=auto      (default) run the Slurm tests if a cluster is possible
+# make test SLURM=require   fail if there is no cluster
+# make test SLURM=off       skip the Slurm tests
+# make test WORKERS=1       one test at a time (default: two, each with its own cluster)
 #
-# make test-versions        the tests of the cluster on other releases of Slurm (as root; Debian)
+# make check                ruff, mypy and the import contract, in seconds
+#
+# make test-versions        run the cluster tests on other releases of Slurm (as root; Debian)
 # make test-versions VERSIONS="20.11 26.05" VERSIONS_ARGS=tests/cluster/test_main_job_on_cluster.py
 #
-# make cluster-up           the tests' cluster, to play with; make cluster-down ends it
-# make cluster-shell        a shell on it (wants a terminal)
-# make cluster-up CLUSTER=/other/folder    in another folder than /var/tmp/slurmslice-cluster
+# make cluster-up           start the tests' cluster; make cluster-down ends it
+# make cluster-shell        open a shell on the cluster (needs a terminal)
+# make cluster-up CLUSTER=/other/folder    instead of /var/tmp/slurmslice-cluster
 #
-# make bench                how fast it is, against other programs (benchmarks/README.md)
-# make bench ONLY=local     one of the benchmarks
-# make bench SMALL=1        each of them small, in seconds: do they still measure something?
+# make bench                measure the speed, also of other programs (benchmarks/README.md)
+# make bench ONLY=local     run one benchmark
+# make bench SMALL=1        run each benchmark at a small size, in seconds, to see that it works
 
 PYTHON ?= python3
 SLURM ?= auto
@@ -40,7 +42,7 @@ help:
 
 $(READY): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "slurmslice needs Python 3.11 or newer: make PYTHON=python3.11 …")'
-	$(PYTHON) -m venv .venv || { rm -rf .venv; echo "On Debian and Ubuntu: apt-get install python3-venv, then the same again."; exit 1; }
+	$(PYTHON) -m venv .venv || { rm -rf .venv; echo "On Debian and Ubuntu: apt-get install python3-venv, then run the same command again."; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,example]'
 	touch $@
 

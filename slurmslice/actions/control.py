@@ -22,7 +22,7 @@ from slurmslice.status.states import State
 
 
 def cancel(run: Run, rows: Collection[int] | None) -> list[int]:
-    """Cancel these slices, or all that have not ended; return their rows.
+    """Cancel these slices (None: all that have not ended), and return their rows.
 
     Raises:
         BadInputError: one of them shares its array task with other slices, which would end too.
@@ -105,7 +105,7 @@ _MAX_KEYS_SHOWN = 20
 def _sharing_pair(
     submission: Submission, rows: Collection[int], others: Collection[int]
 ) -> tuple[int, int]:
-    """Return the first of these rows that shares an array task with another row, and that row."""
+    """Return the first of ``rows`` that shares its array task, and the other row of that task."""
     by_task = {submission.array_index_of(other): other for other in sorted(others, reverse=True)}
     chosen = min(row for row in rows if submission.array_index_of(row) in by_task)
     return chosen, by_task[submission.array_index_of(chosen)]
@@ -144,11 +144,11 @@ def set_throttle(run: Run, limit: int | None) -> int:
 
 @dataclass(frozen=True, slots=True)
 class ReleasedRows:
-    """The released rows; empty if none was held.
+    """The result of a release. Both fields are empty if no row was held.
 
     Attributes:
         released: rows that can start now, or are submitted when there is room.
-        renewed: rows that were cancelled, to be submitted again with the script as it is now.
+        to_resubmit: rows that were cancelled, to be submitted again with the script as it is now.
     """
 
     released: tuple[int, ...] = ()
@@ -158,8 +158,8 @@ class ReleasedRows:
 def release(run: Run) -> ReleasedRows:
     """Release the slices that the circuit breaker holds.
 
-    Slurm keeps a copy of the script from the submission. If the script was edited after that,
-    the held tasks are cancelled, to be submitted again with the new script.
+    Slurm keeps the script of the submission. If a person edited the script later, slurmslice
+    cancels the held tasks, and their slices are submitted again with the edited script.
 
     Raises:
         BadInputError: bash cannot read the edited script.

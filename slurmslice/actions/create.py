@@ -45,7 +45,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@-]{0,99}", re.ASCII)
 
 @dataclass(frozen=True)
 class RunInputs:
-    """The inputs from which a run is created.
+    """The inputs of a new run.
 
     Attributes:
         spec: the person's description.

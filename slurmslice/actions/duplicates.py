@@ -14,15 +14,15 @@ from slurmslice.script.progress_lines import find_refused_jobs
 from slurmslice.spec.command import quote
 
 _TASKS_READ = 20
-"""The number of task logs that are read. A duplicate is refused in every task, and to read one file
-per slice takes too long."""
+"""The number of task logs that are read. A duplicate is refused in every task, and reading one
+file per slice takes too long."""
 
 
 def duplicate_job_notes(run: Run) -> tuple[Note, ...]:
-    """Find duplicate jobs since the run's last submission; one note per job says what to type.
+    """Return a note for each duplicate job since the run's last submission, with the next command.
 
-    It reads some task logs of the first submission, which is the one of ``sbatch script.sh``,
-    and of the last submission.
+    It reads some task logs of the last submission, and of the first one, because
+    ``sbatch script.sh`` makes the first one.
     """
     accepted = [s for s in run.journal_state.submissions.values() if s.job]
     last = int(max((s.intent.at for s in accepted), default=0.0))  # tasks write whole seconds

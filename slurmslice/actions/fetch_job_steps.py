@@ -15,21 +15,21 @@ EndReports = tuple[dict[TaskId, TaskReport | None], str]
 
 
 def fetch_job_steps(run: Run, group: Sequence[Submission], said: Observation) -> EndReports:
-    """Return accounting's reports of the tasks that have just ended, with their job steps.
+    """Fetch accounting's reports, with job steps, of the tasks that have just ended.
 
-    If the steps cannot be read, the report of a task is None and not a report without steps: a
-    failed step might otherwise count as a success.
+    If the steps of a task cannot be read, its report is None. A report without steps could hide a
+    failed step.
 
-    To ask for steps costs much, so they are only asked for from the poll that sees a task's end
-    until the poll that gets an answer.
+    A question for steps is expensive. So slurmslice asks it only from the poll that sees the end of
+    the task until the poll that gets an answer.
 
     Args:
         run: the run.
         group: its submissions in flight, with unique job ids.
-        said: the observation of them by this poll.
+        said: the observation of this poll.
 
     Returns:
-        the reports by task, and the reason if the engine did not answer (else empty).
+        the reports by task, and the reason why the engine did not answer (else empty).
     """
     ended, with_steps, silence = _ended(run, group, said), {}, ""
     if ended:

@@ -22,14 +22,14 @@ SLOWEST_POLL_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class FollowOptions:
-    """The steps that a command takes by itself after each poll. The default is that of ``run``.
+    """The actions that a command performs after each poll. The defaults are those of ``run``.
 
     Attributes:
-        submit_waiting: submit also slices that nobody has asked to submit yet.
-        feed_queue: submit queued slices as there is room.
-        retry_failed: resubmit failed slices that have attempts left by the recorded policy.
+        submit_waiting: also submit slices that have not been queued yet.
+        submit_from_queue: submit queued slices if they fit.
+        resubmit_failed: resubmit failed slices that have attempts left by the recorded policy.
         interval: seconds between polls; None: by the age of the run (``poll_interval``).
-        plan: a plan that is executed first.
+        plan: a plan to execute first; None for none.
     """
 
     submit_waiting: bool = True
@@ -77,9 +77,9 @@ OnStep = Callable[[Run, PollResult, SubmitOutcome], None]
 
 
 def poll_interval(age: float, interval: float | None, slice_s: float | None = None) -> float:
-    """Return the seconds until the next poll: a tenth of the time since the last submission.
+    """Return the seconds until the next poll: a tenth of ``age``, within limits.
 
-    A short run is polled often; a long one asks slurmdbd once a minute.
+    A short run is polled often; a long run is polled once a minute.
 
     Args:
         age: the age of the last submission, seconds.

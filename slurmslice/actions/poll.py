@@ -39,8 +39,8 @@ class PollResult:
 
     Attributes:
         changed: rows with a changed status.
-        silences: the reasons of sources that did not answer; empty if all did.
-        learnt: at least one source answered, or there was nothing to ask.
+        no_answer_reasons: the reasons why sources did not answer; empty if all did.
+        any_answered: at least one source answered, or there was nothing to ask.
         notes: other notes for the person (a job submitted by hand, a fenced submission).
     """
 

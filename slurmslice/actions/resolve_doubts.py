@@ -2,8 +2,8 @@
 
 A submission is found by its token: first in the claim on disk, because that is proof, then in
 the queue and in accounting. If none of them has it for ``FENCE_AFTER_S``, slurmslice fences the
-submission: it takes the claim, so that a late job stops before its command. Only then are the
-slices free again.
+submission: it writes the claim itself, so a late job stops before its command. Only then can the
+slices be submitted again.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class ResolvedDoubts:
 
     Attributes:
         notes: notes for the person.
-        silences: the reasons if the engine did not answer; then the doubt stays.
+        no_answer_reasons: the reasons why the engine did not answer; then the doubt remains.
     """
 
     notes: tuple[Note, ...] = ()
@@ -153,11 +153,11 @@ def _may_appear(run: Run, submission: Submission) -> bool:
 
 
 def claimed_by_others(run: Run) -> list[Submission]:
-    """Find submissions in flight that another job has claimed than the one that sbatch named.
+    """Find submissions in flight with a claim by another job than the one that sbatch named.
 
-    One submission may have two jobs: a wrapper submitted twice, or a person also submitted the
-    script by hand. Both race for the claim; the tasks of the loser stop before their command,
-    which is not a failure. This reads one small file per submission in flight.
+    A submission may have two jobs: a wrapper called sbatch twice, or a person also submitted the
+    script by hand. The first job to write the claim owns the submission. The tasks of the other job
+    stop before their command, which is not a failure. This reads one small file per submission.
     """
     return [s for s in run.in_flight() if run.directory.owner(s.number) not in {None, s.job}]
 
@@ -247,10 +247,10 @@ def _add_carried(run: Run, submission: Submission, owner: str, carried: Iterable
 def _not_carried(
     run: Run, submission: Submission, owner: str, array: ArrayExpression | None
 ) -> list[int]:
-    """List the slices of a submission that its owner does not carry; none if that is not known.
+    """List the rows of a submission that its owner does not carry; none if its array is unknown.
 
-    A person may have submitted the script by hand with a smaller array. A task that has begun
-    has written a progress line: it belongs to the owner, even if the controller has forgotten it.
+    A person may have submitted the script by hand with a smaller array. If a task has written a
+    progress line, it belongs to the owner, even if the controller has forgotten the task.
     """
     if array is None:
         return []

@@ -43,7 +43,7 @@ class AcceptedSubmission:
         planned: the submission.
         job: the array's job id.
         notes: notes for the person.
-        starved: the rows that ran out of memory before and get no more memory now.
+        short_of_memory: the rows that ran out of memory before and get no more memory now.
     """
 
     planned: PlannedSubmission
@@ -59,10 +59,10 @@ class SubmitOutcome:
     Attributes:
         taken: the accepted submissions.
         waits: the reason if slices are still queued; else empty.
-        drains: almost all tasks in flight run, so a share of the throttle is free soon.
+        share_free_soon: almost all tasks in flight run, so a share of the throttle is free soon.
         error: the error that stopped the submitting; None if there was none.
         queued: the slices of the plan are queued, even if an error followed.
-        left_out: rows of the plan that had changed after it was made.
+        left_out_rows: rows of the plan that had changed after it was made.
     """
 
     taken: list[AcceptedSubmission] = field(default_factory=list)

@@ -61,7 +61,7 @@ class SubmitResult:
 
 @dataclass(frozen=True, slots=True)
 class TaskLimits:
-    """The limits of the engine for tasks with one request, as far as they are known.
+    """The known limits of the engine for tasks with one request.
 
     Attributes:
         max_array_size: the highest array index plus one.
@@ -92,8 +92,8 @@ class QueueCapacity:
 
     Attributes:
         max_array_size: the highest array index plus one.
-        per_array: the maximum number of tasks in one array.
-        tasks: the number of tasks that it accepts now, in all; None if there is no limit.
+        max_tasks_per_array: the maximum number of tasks in one array.
+        tasks: the total number of tasks that it accepts now; None if there is no limit.
         why: the source of that limit, for a person.
     """
 

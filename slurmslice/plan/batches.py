@@ -110,13 +110,13 @@ def may_resubmit(state: State) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ThrottleShare:
-    """The share of the throttle of an array in flight, in array tasks.
+    """The share of an array in flight in the throttle, in array tasks.
 
     Attributes:
         number: its submission's number.
         open_tasks: tasks that have not ended.
         running_tasks: the tasks that run now.
-        share: tasks that it may run at once; 0: no further task starts; None: no limit.
+        share: the tasks that it may run at once; 0: no more tasks start; None: no limit.
     """
 
     number: int
@@ -138,16 +138,16 @@ class ThrottleShare:
 def compute_shares(limit: int, arrays: Sequence[ThrottleShare]) -> tuple[dict[int, int], int]:
     """Allocate a throttle to the arrays in flight.
 
-    An excess is cut from the newest array first. A free share goes to arrays with waiting tasks,
-    to the oldest first.
+    If the arrays have too much, the newest array loses its tasks first. If tasks are free, they go
+    to arrays with waiting tasks, the oldest first.
 
     Args:
-        limit: array tasks that may run at once, in all.
+        limit: the total number of array tasks that may run at once.
         arrays: the present shares, the oldest array first.
 
     Returns:
-        the shares that change, by submission number; and the number of tasks that is left for
-        the next submission.
+        the changed shares by submission number, and the number of tasks that are left for the
+        next submission.
     """
     allowed = {array.number: array.allowed_tasks for array in arrays}
     # First cut tasks that have not started; then do not replace running tasks that end.

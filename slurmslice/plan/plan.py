@@ -1,9 +1,10 @@
 """A plan: the slices to submit, and their requests. It is made once, then shown or executed.
 
 A person or a policy makes ``Choice``s. ``make_plan`` reads the script once and fixes the rows,
-their requests and the warnings. ``--dry-run`` shows the plan; ``verbs.submit.execute`` executes
-it. Some facts may change in between: room in the queue, doubts, and slices that Slurm runs again.
-They are asked again under the lock. So the execution may do less than the plan, but nothing else.
+their requests and the warnings. ``--dry-run`` shows the plan, and
+``slurmslice.actions.submit.execute_plan`` executes it. Some facts may change in between: free
+places in the queue, doubts, and slices that Slurm runs again. The execution checks them again under
+the lock. So it may do less than the plan, but nothing else.
 """
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ class ImpossibleRequest:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The slices to submit. A plan never changes after it was made.
+    """The slices to submit. A plan never changes.
 
     Attributes:
         script: the script as it was read for the plan.

@@ -18,7 +18,8 @@ def next_requests(
     """Pair each row with its next request: the options that differ from the script's.
 
     A slice keeps the request of its last attempt, except for the options in ``changes``. ``2x``
-    multiplies the value in force for that slice; if none is in force, the value that it got.
+    multiplies the present value of that slice. If it has none, ``2x`` multiplies the value that
+    Slurm gave it.
 
     Args:
         run: the run.
@@ -95,7 +96,7 @@ class LoweredRequest:
     Attributes:
         option: ``mem`` or ``time``.
         before, now: the values, as sbatch reads them.
-        far: the new value is less than a tenth.
+        far_lower: the new value is less than a tenth of the old one.
     """
 
     option: str

@@ -79,13 +79,13 @@ def _range(name: str, values: Sequence[str]) -> str:
 
 
 def worst_case_text(of: Sequence[RequestGroup], least: int | None, most: int | None) -> str:
-    """Describe the maximum cost of the run by its time limits; empty if a slice has none.
+    """Describe the maximum cost of the run by its time limits; empty if a slice has no limit.
 
     Args:
-        of: its slices.
-        least: array tasks that can run at once, for the group of which fewest fit; None if not
-            known.
-        most: the same for the group of which most fit.
+        of: the groups of its slices.
+        least: the smallest number, over the groups, of array tasks that can run at once; None if
+            not known.
+        most: the largest such number; None if not known.
     """
     times = [group.options.time_s or 0 for group in of]
     if not all(times):

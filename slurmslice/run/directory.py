@@ -176,9 +176,9 @@ class RunDirectory:
             return None
 
     def read_worker_lines(self, number: int, index: int) -> bytes:
-        """Return what workers of the local engine wrote of a task that has no log of its own.
+        """Return the lines of the local engine's workers about a task that has no log of its own.
 
-        Reads all that they wrote, so it is for one task.
+        It reads all lines of the workers, so use it for one task only.
         """
         word, lines = re.compile(rb" task=%d(?: |\n)" % index), list[bytes]()
         for path in sorted((self.submission(number) / "tasks").glob("worker-*.log")):
@@ -321,18 +321,18 @@ def create_run_directory(
     *,
     instead: bool = False,
 ) -> RunDirectory:
-    """Create a run directory, whole or not at all: a rename is the last step.
+    """Create a complete run directory, or nothing. The last step is a rename.
 
     Args:
         path: its absolute path.
         record: the contents of ``run.json``.
         table: the slices.
         script: the script's bytes.
-        library: the bytes of the library that it sources.
-        instead: replace and remove the directory at that path, whose lock the caller holds.
+        library: the bytes of the library that the script sources.
+        instead: replace the directory at that path, and remove it. The caller holds its lock.
 
     Raises:
-        BadInputError: something exists at that path already, or it cannot be written.
+        BadInputError: the path already exists, or it cannot be written.
     """
     check_run_path(path)
     draft, old = _beside(path), _beside(path)

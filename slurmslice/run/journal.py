@@ -76,7 +76,11 @@ class Submitted:
     """Slurm accepted the submission.
 
     Attributes:
+        number: the submission's number, from 1.
+        job: the array's job id.
+        cluster: the cluster that accepted it; None if sbatch named none.
         how: ``sbatch`` answered, the job was ``found`` by its token, or a person ``attached`` it.
+        at: the time of the decision, epoch seconds.
         job_name: the job's name if it differs from the intent's; else empty.
     """
 
@@ -93,9 +97,12 @@ class Rejected:
     """The engine rejected the submission; its slices return to their earlier state.
 
     Attributes:
-        passing: the rejection is temporary, so the queue is kept. Otherwise the queue is cleared,
-            because the same request would be rejected again.
-        too_many: a smaller submission may be accepted now.
+        number: the submission's number, from 1.
+        message: the reason.
+        at: the time of the decision, epoch seconds.
+        temporary: the rejection is temporary, so the queue is kept. Otherwise the queue is
+            cleared, because the same request would be rejected again.
+        too_many_tasks: a smaller submission may be accepted now.
     """
 
     number: int

@@ -45,14 +45,14 @@ class Submission:
 
     Attributes:
         intent: the journal's announcement of the submission.
-        fate: its status.
+        status: its status.
         job: job id of the array; empty if not known yet.
         cluster: the cluster that accepted it, if sbatch named one.
         submitted_at: time of sbatch's answer, epoch seconds on our clock.
-        barred_at: time at which it was fenced, epoch seconds; 0 if it was not.
+        fenced_at: time at which it was fenced, epoch seconds; 0 if it was not.
         cancelled: rows cancelled by a person, each with the time (epoch seconds).
-        anew: those of them to be submitted again after the engine has released them.
-        share: the last throttle sent for the array; 0: no more of its tasks start; None: no limit.
+        submit_again: those of them to submit again after the engine has released them.
+        share: the array's last share of the throttle; 0: no more tasks start; None: no limit.
         stopped: its share was 0 at some time.
         job_name: the job's name if it differs from the intent's; else empty.
     """
@@ -124,18 +124,19 @@ class JournalState:
         submissions: all submissions by number, in order.
         holder: for each row, the number of its submission; 0 for none.
         attempts: for each row, the number of attempts so far.
-        queue: rows to submit as soon as there is room, in order, each with its changed options.
+        queue: queued rows in order, each with its changed options.
         requests: for each row, the changed options of its last submission, if there were any.
         withdrawn: rows cancelled while they waited, each with the time. If a row is queued
             again, it stays here too; the queue wins.
         returned: for each returned row without a new holder: the reason, and how often.
-        former: for each returned row, the number of the last submission to return it.
-        throttle: the newest ``throttle N``; ``throttled`` tells if there was one.
+        former_holder: for each returned row, the number of the last submission to return it.
+        throttle: the newest ``throttle N``; None for no limit, or if there was none.
+        throttled: there was a ``throttle N``.
         max_attempts: the newest recorded change of the attempts per slice; None if never changed.
         most: most tasks of the next submission, after temporary rejections; None for no limit.
         held: the reason why nothing may start; empty if the run is not held.
         max_failures: the newest recorded change of ``RunSpec.max_failures``; None if never changed.
-        refusal: the error if the newest submission was rejected for good; else empty.
+        rejection: the error if the newest submission was rejected for good; else empty.
     """
 
     submissions: dict[int, Submission]

@@ -84,7 +84,7 @@ class Run:
         """Apply lines of the journal.
 
         Returns:
-            True if the statuses were updated too; False if they must be built anew.
+            True if the statuses were updated too; False if they must be rebuilt.
         """
         updated = self._events > 0  # after the first read they are built once, from all events
         try:

@@ -26,16 +26,16 @@ class Takes(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One of sbatch's options.
+    """An option of sbatch, and the releases that have it.
 
     Attributes:
         name: the long name, without dashes in front.
         letter: the short name; None if it has none.
-        takes: the value that it takes.
-        since: the first release that may have it; None if the oldest one here has it.
-        gone: the first release known to lack it; None if the newest one has it.
-        value_since: the first release that accepts a value; None if all do.
-        value_gone: the first release known to accept no value any more, or None.
+        takes: the kind of value that it takes.
+        since: the first release that may have it; None if even the oldest known release has it.
+        gone: the first release that certainly lacks it again; None if the newest release has it.
+        value_since: the first release that accepts a value; None if all releases do.
+        value_gone: the first release that certainly accepts no value again; None if there is none.
     """
 
     name: str

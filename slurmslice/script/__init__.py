@@ -1,1 +1,1 @@
-"""The script of a run: how it is rendered, and the progress lines that it writes."""
+"""The script of a run: its template, its rendering, and the progress lines that it writes."""

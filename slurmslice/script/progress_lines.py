@@ -1,8 +1,8 @@
 r"""The progress lines that an array task writes, and their parser.
 
 The script's library writes them (``templates/slurmslice.sh``, ``_progress``) to the task's
-standard output, ``submissions/NNN/tasks/<index>.log``. Output of the setup and of slurmstepd may
-stand between them. There is one line for each event::
+standard output, ``submissions/NNN/tasks/<index>.log``. Other output may come between them, from the
+setup or from slurmstepd. There is one line for each event::
 
     slurmslice start job=419 restart=0 at=1795424103 host=n3 slot=0 format=1
     slurmslice end job=419 restart=0 at=1795424180 host=n3 slot=0 exit=0
@@ -20,8 +20,8 @@ Fields (new ones are added at the end of a line):
 - ``restart``: the number of times that Slurm has restarted the task.
 - ``at``: epoch seconds on the node's clock.
 - ``slot``: the slice's place in its task, from 0.
-- ``told``: the signal that the slice received from outside. After it the exit code means nothing,
-  not even 0: a command may save its work and exit 0.
+- ``told``: the signal that the slice received from outside. After a signal the exit code is
+  ignored, even 0, because a command may save its work and exit 0.
 - ``kept=1``: an earlier start of the task did the slice; this start has no start line for it.
 
 Lines, except ``start`` and ``end``:
@@ -49,7 +49,7 @@ _HEAD = rb"job=(?P<job>\S+) restart=(?P<restart>\d{1,9}) at=(?P<at>\d{1,12}) hos
 _SLOT = rb" slot=(?P<slot>\d{1,9})"
 _EXIT = rb" exit=(?P<exit>\d{1,3})"
 # A progress line may begin anywhere in a line, because the setup may have printed text without a
-# newline. It ends with a newline, because an incomplete line says nothing.
+# newline. It ends with a newline, because an incomplete line does not count.
 _FORMAT = rb"(?! format=(?!1[ \n]))"  # lines of another format may mean something else
 _START = re.compile(rb"slurmslice start " + _HEAD + _SLOT + _FORMAT + rb"(?: [^\n]*)?\n")
 _TIMEOUT = re.compile(rb"slurmslice timeout " + _HEAD + _SLOT + rb"(?: [^\n]*)?\n")
@@ -67,21 +67,24 @@ _ANY = re.compile(rb"slurmslice [a-z]{3,7} job=[^\n]{0,%d}\n" % _LONGEST_LINE)
 
 @dataclass(frozen=True, slots=True)
 class SlotProgress:
-    """The lines about one slice in the newest restart of its task. None means no such line.
+    """The progress of one slice, from its lines in the newest start of its task.
+
+    A field is None if there is no such line.
 
     Attributes:
         started_at, ended_at: epoch seconds on the node's clock.
         host: Slurm's name of the node, or the machine's name.
         exit_code: of the command, 0 to 255; 128 + n if signal n ended it.
         timed_out: it exceeded the time limit of a slice and received a signal.
-        lost_among: the number of slices of the task that ran, with this one, when the kernel
-            killed a process of the task (out of memory). If it is 1, the process was this slice's.
-        told: the signal that it received from outside: ``TERM``, ``INT`` or ``HUP``; empty if
-            none.
-        in_setup: the setup ended with this exit code, and the command did not run.
-        restart: the start of the task that wrote these lines; 0 is the first.
+        oom_candidates: the number of slices of the task, this one included, that ran when the
+            kernel killed a process of the task (out of memory). If it is 1, the process belonged to
+            this slice.
         check_exit: the exit code of its check, if the command exited 0 and the check failed;
             then ``exit_code`` is the same.
+        signal_received: the signal that it received from outside: ``TERM``, ``INT`` or ``HUP``;
+            empty if none.
+        in_setup: the setup ended with this exit code, and the command did not run.
+        restart: the start of the task that wrote these lines; 0 is the first.
     """
 
     started_at: int | None = None
@@ -98,17 +101,17 @@ class SlotProgress:
 
 @dataclass(frozen=True, slots=True)
 class TaskProgress:
-    """The lines of one array task.
+    """The progress of one array task, from all its lines.
 
     Attributes:
         restart: its newest restart that has a line; None if it has no line.
         slots: its slices by their place in the task, from 0.
-        older: slices with lines of an older start only.
-        setup_exit: the setup's exit code, if the setup failed or ended the script. Then 0 is no
-            success either: the command did not run.
+        older_slots: slices with lines only from an older start.
+        setup_exit: the setup's exit code, if the setup failed or ended the script. Even 0 is then
+            no success, because the command did not run.
         setup_ended_at: the time of that end, epoch seconds on the node's clock.
-        setup_told: the signal that the setup received from outside; empty if none.
-        refused: the owner of the submission, if the task stopped because that is another job.
+        setup_signal: the signal that the setup received from outside; empty if none.
+        refused: the owner of the submission, if the task stopped because another job owns it.
     """
 
     restart: int | None = None
@@ -242,10 +245,10 @@ def _slots(
 
 
 def signal_number(exit_code: int | None) -> int | None:
-    """Return the signal that ended a command, from bash's exit code (128 + n).
+    """Return the number of the signal that ended a command, from bash's exit code (128 + n).
 
     Source: bash(1), EXIT STATUS. The highest signal is 64 (signal(7)). A program that itself exits
-    with 129 to 192 looks the same as one that a signal ended.
+    with 129 to 192 cannot be distinguished from a program that a signal ended.
 
     Returns:
         None if no signal ended it.

@@ -66,11 +66,12 @@ class _Environment(Environment):
 
 
 def find_template(given: str, project: Path) -> OwnTemplate:
-    """Find the template that a person names: a file, or one in the project's ``templates/`` folder.
+    """Find and read a person's template.
 
     Args:
-        given: a path, or a name in that folder, with or without ``.sh.j2``.
-        project: the folder that paths are relative to.
+        given: the path of a file, or a name in the project's ``templates/`` folder, with or without
+            ``.sh.j2``.
+        project: the project's folder; paths are relative to it.
 
     Raises:
         BadInputError: there is no such template, or it cannot be read.

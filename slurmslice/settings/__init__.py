@@ -1,1 +1,1 @@
-"""Settings files: TOML that says what could be typed."""
+"""Settings files: TOML files with values for options of the command line."""

@@ -1,1 +1,1 @@
-"""Slices: the slice table, keys and log names; ``sources`` reads them from what a person gives."""
+"""Slices: the slice table, keys and log names; ``sources`` reads slices from a person's input."""

@@ -1,4 +1,4 @@
-"""A run's slices and their table. The package ``readers`` builds tables from a person's input.
+"""A run's slices and their table. The package ``sources`` builds tables from a person's input.
 
 Keys are ``str``. Non-UTF-8 bytes are surrogates, as in Python's file names;
 ``os.fsencode`` restores the bytes. Rows count from 0 in the order given.

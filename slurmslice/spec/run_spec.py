@@ -27,27 +27,28 @@ NO_LIMIT = 0
 class RunSpec:
     """The description of a run by a person.
 
-    ``cli.asking`` fills a field from the option of ``run`` with the same name. Every field is
-    written to ``run.json`` and read back; the script's template has it as ``run.FIELD``. A new
-    option needs nothing else.
+    ``slurmslice.cli.options.new_run_options`` fills each field from the option of ``run`` with the
+    same name. Every field is written to ``run.json`` and read back. Templates can use it as
+    ``run.FIELD``. A new option needs nothing else.
 
     Attributes:
-        name: the run's name, which begins its jobs' names; checked.
+        name: the run's name; the names of its jobs begin with it; checked.
         command: the command that runs for each slice; checked.
         source: the source of the slices, for a person.
         work_dir: the working directory of the command; absolute.
         request: sbatch options as typed; a value may name columns.
         throttle: the maximum number of slices at once; None for no limit.
         pack: ``--pack`` as typed; None if it was not given.
-        packing: how array tasks carry slices.
+        packing: the number of slices in an array task, and how many of them run at once.
         setup: shell text that runs once per task, before the command.
-        check: the condition that must hold after the command exited 0; checked.
+        check: the condition after an exit code of 0 of the command; checked.
         allow_failed_steps: a slice succeeds if its command exits 0, even if a job step (srun)
             failed.
         max_failures: the number of slices that may fail for good before the rest is held;
-            ``NO_LIMIT`` for any number; None: the rest is held if the first slices that end have
+            ``NO_LIMIT`` for any number. None: the rest is held if the first slices to end have
             all failed.
-        max_attempts: the attempts of each slice; None: not recorded yet (after ``render``).
+        max_attempts: the number of attempts of each slice; None if not recorded yet (after
+            ``render``).
     """
 
     name: str

@@ -20,7 +20,7 @@ def refine_exit(
     """Refine the final report of a task that carries one slice.
 
     - A failed check makes its task FAILED. The slice is CHECK_FAILED.
-    - The source may report an exit code that is too small. The task has written the true one.
+    - The source may report too small an exit code. The task has written the true one.
     - If preemption has a GraceTime (slurm.conf(5)), job steps receive SIGTERM and their script
       does not. If they save their work and exit 0, Slurm reports COMPLETED (seen). The slice is
       PREEMPTED.

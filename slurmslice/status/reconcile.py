@@ -58,7 +58,7 @@ class SliceEvidence:
 
     Attributes:
         accounting, queue: the reports of the sources; None if a source does not know the task.
-        progress: the lines that its task wrote; None if they do not exist or were not read.
+        progress: the lines of its task; None if they do not exist or were not read.
         accounting_silence, queue_silence: the reason why a source did not answer; empty if it did.
         accounting_off: accounting is switched off for good.
         cancelled_at: the time when slurmslice cancelled it, epoch seconds; None if it did not.
@@ -82,7 +82,7 @@ def reconcile(known: SliceStatus, said: SliceEvidence) -> SliceStatus:
     """Return the status of a slice after one more poll.
 
     The result does not depend on the order of polls, on gaps or on repetitions
-    (``tests/test_truth.py``).
+    (``tests/unit/status/test_late_sources.py``).
 
     Args:
         known: its status before the poll; not final.
@@ -259,9 +259,9 @@ def _has_begun(known: SliceStatus, said: SliceEvidence) -> bool:
 def _cancelled_on_request(known: SliceStatus, said: SliceEvidence) -> SliceStatus | None:
     """Return CANCELLED if slurmslice cancelled the slice and it is no longer in the queue.
 
-    Slurm keeps no record of a pending task that was cancelled. For a task that had started,
-    accounting or the task itself should report the end. If neither does (a controller that lost
-    its state), the person's request counts.
+    Slurm keeps no record of a cancelled pending task. If the task had started, accounting or the
+    task itself should report the end. If neither does (a controller lost its state), the person's
+    request counts.
     """
     own = said.progress
     ended = own is not None and own.ended_at is not None and own.restart >= (known.restarts or 0)

@@ -67,17 +67,17 @@ NO_JOB_STEPS = JobSteps()
 
 @dataclass(frozen=True, slots=True)
 class TaskReport(AttemptFacts):
-    """One source's report of one array task.
+    """The report of one source about one array task.
 
     Attributes:
         state: the state; UNKNOWN if slurmslice does not know the source's word.
         word: the source's own word for the state, unchanged.
         reason: the source's own reason (``Priority``, ``AssocMaxSubmitJobLimit``).
-        completing: the task has ended and Slurm still cleans its node (squeue's COMPLETING).
-        step_exit: the highest exit code of its job steps, also of older starts (sacct's
+        completing: the task has ended, and Slurm still cleans its node (squeue's COMPLETING).
+        highest_step_exit: the highest exit code of its job steps, also of older starts (sacct's
             DerivedExitCode, which may come late).
         steps: its job steps; None if the source has not reported them.
-        exit_code_truncated: the true exit code may be 128 more than the source says.
+        exit_code_truncated: the true exit code may be 128 more than the reported one.
         is_array_summary: the report comes from one record for all tasks of an array that ended
             before their start. Its list of tasks may be out of date (seen).
         progress: the lines that the task wrote about its only slice, if the engine has read them.
@@ -117,11 +117,12 @@ class SourceAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One poll of an engine: the answers of accounting and of the queue.
+    """The result of one poll of an engine: the answers of accounting and of the queue.
 
-    The engine asks accounting first. A task that ends between the two questions is then running
-    in accounting and absent from the queue, which proves nothing. In the other order it would be
-    final in accounting and active in the queue, which looks like a requeue.
+    The engine asks accounting first. If a task ends between the two questions, accounting reports
+    it as running and the queue does not know it. That proves nothing. In the other order,
+    accounting would report its end and the queue would report it as active. That would look like a
+    requeue.
     """
 
     accounting: SourceAnswer

@@ -61,7 +61,7 @@ def run_program(
 
 
 _SET_PDEATHSIG, _SET_CHILD_SUBREAPER = 1, 36
-"""What prctl(2) is asked for."""
+"""Operations of prctl(2)."""
 
 
 def fork_worker(
@@ -74,23 +74,25 @@ def fork_worker(
     death_signal: signal.Signals,
     nice: int,
 ) -> int:
-    """Start a program that ends with this process, and return its process id. The caller reaps it.
+    """Start a program as a worker of this process, and return its process id.
 
-    It is the leader of a session, and a subreaper: what its children leave becomes its child. When
-    this process ends, the kernel sends it a signal. Call this from the main thread: the kernel
-    takes the end of the thread that called for the end of the process (prctl(2)).
+    The worker leads a session of its own. It is a subreaper: it adopts the orphans of its children.
+    When this process ends, the kernel sends the worker a signal. Call this function from the main
+    thread, because the kernel sends the signal at the end of the calling thread (prctl(2)). The
+    caller must reap the worker.
 
     Args:
         argv: the program's path and its arguments.
         env: its environment.
-        output: the file descriptor that becomes its standard output and error.
-        keep: further file descriptors that it inherits.
-        mark: the name of a variable whose value is its process id, which is its session's too.
-        death_signal: the signal that it gets when this process ends.
-        nice: its least nice value.
+        output: the file descriptor for its standard output and standard error.
+        keep: other file descriptors that it inherits.
+        mark: the name of a variable. Its value is the worker's process id, which is also the id of
+            its session.
+        death_signal: the signal for the worker when this process ends.
+        nice: its minimum nice value.
 
     Raises:
-        OSError: no process could be made.
+        OSError: the process could not be created.
     """
     import ctypes
 

@@ -113,14 +113,14 @@ def test_another_run_of_the_same_name_is_refused(here: Here) -> None:
 
 
 @pytest.mark.parametrize("verb", ["status", "submit", "resubmit", "cancel", "watch"])
-def test_what_is_no_run_is_told(here: Here, verb: str) -> None:
+def test_a_folder_without_a_run_is_refused(here: Here, verb: str) -> None:
     """A folder or a name without a run: exit code 2, and a hint where to find runs."""
     for name in ("nowhere", "."):
         done = here(verb, name)
         assert (done.returncode, error_code(done.stderr)) == (2, "no-such-run"), done.stderr
 
 
-def test_a_verb_that_changes_needs_a_name_where_there_are_two(here: Here) -> None:
+def test_a_verb_that_changes_a_run_needs_a_name_if_there_are_two(here: Here) -> None:
     """With two runs here, ``cancel`` needs a name; ``status`` uses the newest."""
     for name in ("one", "two"):
         here("render", *LOCAL, "-a", "0-1", "--name", name, "--", "true")
@@ -130,7 +130,7 @@ def test_a_verb_that_changes_needs_a_name_where_there_are_two(here: Here) -> Non
     assert here("status").returncode == 0
 
 
-def test_a_damaged_journal_is_told_and_a_torn_one_goes_on(here: Here) -> None:
+def test_a_damaged_journal_line_is_reported_and_a_torn_one_ignored(here: Here) -> None:
     """A damaged line gives exit code 2 and its number; a torn last line is ignored."""
     here("run", *LOCAL, "-a", "0-1", "--name", "x", "--", "true")
     journal = here.folder / "slurmslice-runs" / "x" / "journal.jsonl"
@@ -167,7 +167,7 @@ def test_rendering_another_run_is_refused_with_the_ways_out(here: Here) -> None:
     assert "slurmslice submit x" in same.stderr
 
 
-def test_a_run_that_is_there_takes_no_new_description(here: Here) -> None:
+def test_an_existing_run_accepts_no_new_description(here: Here) -> None:
     """``run RUN`` refuses options of a new run."""
     here("render", *LOCAL, "-a", "0-1", "--name", "x", "--", "true")
     for option in (("-a", "0-3"), ("--setup", "true"), ("--throttle", "2"), ("--name", "y")):
@@ -187,7 +187,7 @@ def test_a_run_that_is_there_takes_no_new_description(here: Here) -> None:
         (("status", "--state", "BAD"), "unknown-state", "'BAD'"),
     ],
 )
-def test_a_slip_is_answered_with_what_to_type(
+def test_a_mistyped_command_gets_a_hint(
     here: Here, words: tuple[str, ...], code: str, named: str
 ) -> None:
     """Words in the wrong place and wrong names get a hint."""
@@ -197,7 +197,7 @@ def test_a_slip_is_answered_with_what_to_type(
     assert named in done.stderr
 
 
-def test_what_is_hardly_meant_is_noted(here: Here) -> None:
+def test_a_probable_mistake_is_noted(here: Here) -> None:
     """Notes: a command without {}, a shell text without $SLICE, a missing program."""
     for words, said in (
         (("--", "echo", "x.h5"), "{}"),

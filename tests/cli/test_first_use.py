@@ -96,7 +96,7 @@ def test_twice_the_time_of_the_partition(new_run: NewRun, engine: FakeEngine) ->
 
 
 @pytest.mark.parametrize(("name", "full"), [("mem", "--mem 8G"), ("time", "--time 02:00:00")])
-def test_a_multiple_of_what_is_not_known(
+def test_a_multiple_of_an_unknown_value_is_refused(
     new_run: NewRun, engine: FakeEngine, name: str, full: str
 ) -> None:
     """The hint has the option in full; nothing is submitted."""
@@ -111,7 +111,7 @@ def test_a_multiple_of_what_is_not_known(
 # -- a refusal ---------------------------------------------------------------------------------
 
 
-def test_what_was_cancelled_stays_so_when_it_is_refused(
+def test_a_cancelled_slice_stays_cancelled_after_a_rejection(
     new_run: NewRun, engine: FakeEngine, reopen: Callable[[Run], Run]
 ) -> None:
     """After a rejected ``resubmit --state CANCELLED``, ``submit`` submits nothing."""
@@ -128,7 +128,7 @@ def test_what_was_cancelled_stays_so_when_it_is_refused(
     assert list(taken.planned.batch.rows) == [0, 3]
 
 
-def test_what_was_cancelled_waits_once_it_is_wanted_again(
+def test_a_cancelled_slice_waits_after_it_is_resubmitted(
     new_run: NewRun, engine: FakeEngine, reopen: Callable[[Run], Run]
 ) -> None:
     """The slices wait while there is no room, until they are cancelled again."""
@@ -143,7 +143,7 @@ def test_what_was_cancelled_waits_once_it_is_wanted_again(
     assert run.statuses[3].state is State.CANCELLED
 
 
-def test_what_was_cancelled_waits_where_slurm_takes_nothing_for_now(
+def test_a_cancelled_slice_waits_after_a_temporary_rejection(
     new_run: NewRun, engine: FakeEngine, reopen: Callable[[Run], Run]
 ) -> None:
     """The slices stay queued and are submitted later with the same request."""
@@ -212,7 +212,7 @@ def test_after_a_refusal_the_line_that_works_is_named(
         ("resubmit demo 1 2", Note("nothing-to-resubmit", "", {"states": {"COMPLETED": "1-2"}})),
     ],
 )
-def test_where_there_is_nothing_to_do_it_is_said(
+def test_nothing_to_do_is_noted(
     new_run: NewRun, engine: FakeEngine, typed: Typed, words: str, note: Note
 ) -> None:
     """The note is the same with --dry-run; for named slices it is about these."""
@@ -221,7 +221,7 @@ def test_where_there_is_nothing_to_do_it_is_said(
     assert (typed.code, typed.noted(note.code)) == (0, [note.fields])
 
 
-def test_a_dry_run_of_run_shows_what_would_be_sent(
+def test_a_dry_run_of_run_shows_the_submissions(
     new_run: NewRun, engine: FakeEngine, typed: Typed
 ) -> None:
     """It shows the same as a dry run of ``submit`` and changes nothing."""
@@ -244,7 +244,7 @@ def test_a_dry_run_of_run_shows_what_would_be_sent(
         (("resubmit", "demo", "--mem", "0.0x"), "2x"),
     ],
 )
-def test_a_slip_is_answered_with_the_right_form(
+def test_a_mistyped_option_gets_the_right_form(
     new_run: NewRun, engine: FakeEngine, typed: Typed, words: tuple[str, ...], said: str
 ) -> None:
     """The exit code is 2, and nothing is created."""
@@ -267,7 +267,7 @@ def test_a_slip_is_answered_with_the_right_form(
         ("launch failure limit exceeded requeued held", "scontrol release 100"),
     ],
 )
-def test_what_never_starts_by_itself_is_told_with_what_to_type(
+def test_slices_that_never_start_get_a_command_to_type(
     new_run: NewRun, engine: FakeEngine, typed: Typed, reason: str, said: str
 ) -> None:
     """``status`` names the commands, and the slices if others wait normally."""
@@ -280,7 +280,7 @@ def test_what_never_starts_by_itself_is_told_with_what_to_type(
     assert ("slurmslice cancel demo -- 1 …" in shown) == ("held" not in reason.lower())
 
 
-def test_what_slurm_has_lost_is_told_with_what_to_type(
+def test_jobs_lost_by_slurm_get_a_command_to_type(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:
     """A controller that lost its state answers but does not know the jobs."""
@@ -299,7 +299,7 @@ def test_what_slurm_has_lost_is_told_with_what_to_type(
     assert told.index("slurmslice cancel demo") < told.index("resubmit demo --state CANCELLED")
 
 
-def test_who_follows_is_told_once(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:
+def test_a_follower_prints_the_note_once(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:
     """``run`` and ``watch`` print the note once while they wait."""
     submit(new_run("0-3"), ALL, {}, "submit")
     hopeless = TaskReport(State.PENDING, "PENDING", reason="PartitionTimeLimit")
@@ -318,7 +318,7 @@ def test_who_follows_is_told_once(new_run: NewRun, engine: FakeEngine, typed: Ty
     ["Priority", "Resources", "AssocGrpJobsLimit", "QOSMaxJobsPerUserLimit", "JobArrayTaskLimit",
      "ReqNodeNotAvail, UnavailableNodes:n1", "Dependency", "BeginTime", ""],
 )  # fmt: skip
-def test_what_passes_is_waited_for(
+def test_a_temporary_reason_gets_no_advice(
     new_run: NewRun, engine: FakeEngine, typed: Typed, reason: str
 ) -> None:
     """A reason that goes away by itself gets no advice."""
@@ -334,9 +334,7 @@ LINE = ("run", "-a", "0-3", "--name", "x")
 COMMAND = ("--", "true", "{}")
 
 
-def test_a_corrected_line_replaces_a_run_that_was_never_taken(
-    engine: FakeEngine, typed: Typed
-) -> None:
+def test_a_corrected_command_replaces_a_rejected_run(engine: FakeEngine, typed: Typed) -> None:
     """After a rejected line the corrected line works: one script, one run, and a note."""
     engine.on_submit = refuse
     typed(*LINE, "-p", "mian", *COMMAND)
@@ -352,7 +350,9 @@ def test_a_corrected_line_replaces_a_run_that_was_never_taken(
 
 
 @pytest.mark.parametrize("what", ["nothing submitted", "script edited", "sent by hand", "silent"])
-def test_what_a_person_did_is_not_replaced(engine: FakeEngine, typed: Typed, what: str) -> None:
+def test_a_run_that_a_person_changed_is_not_replaced(
+    engine: FakeEngine, typed: Typed, what: str
+) -> None:
     """A rendered run, an edited script, or a possible submission by hand is not replaced."""
     engine.on_submit = refuse
     line = LINE if what != "nothing submitted" else ("render", *LINE[1:])
@@ -402,7 +402,7 @@ def test_the_way_to_go_on_with_another_request(
     assert typed.code == 2
 
 
-def test_status_tells_of_a_refusal(engine: FakeEngine, typed: Typed) -> None:
+def test_status_reports_a_rejection(engine: FakeEngine, typed: Typed) -> None:
     """``status`` shows Slurm's message and the line that changes the request.
 
     Until a submission succeeds.
@@ -434,7 +434,7 @@ def test_a_slice_in_a_runs_place_is_recognised(new_run: NewRun, typed: Typed, ve
     assert "demo" in said  # the run that is here
 
 
-def test_which_run_was_taken_is_said_where_there_are_several(typed: Typed) -> None:
+def test_the_chosen_run_is_named_if_there_are_several(typed: Typed) -> None:
     """A reading verb uses the newest run and says so if there are several."""
     typed("render", "-a", "0-3", "--name", "one", *COMMAND)
     typed("status")
@@ -455,7 +455,7 @@ def test_a_key_that_begins_with_a_dash(typed: Typed, verb: str, key: str) -> Non
     assert f"slurmslice {verb} RUN -- {key}" in said
 
 
-def test_runs_that_differ_look_different(new_run: NewRun, typed: Typed) -> None:
+def test_different_runs_look_different(new_run: NewRun, typed: Typed) -> None:
     """A cancelled run and a run that was never submitted look different in ``runs``."""
     cancel(new_run("0-3"), [0, 1, 2])
     (record,) = json.loads(typed("runs", "--json"))
@@ -473,7 +473,7 @@ def test_runs_that_differ_look_different(new_run: NewRun, typed: Typed) -> None:
         (TaskLimits(1001, 4, "4 fit"), ("-t", "0"), 4, "no-time-limit"),
     ],
 )
-def test_the_preview_says_what_is_hardly_meant(
+def test_the_preview_notes_a_probable_mistake(
     engine: FakeEngine,
     typed: Typed,
     limits: TaskLimits,
@@ -496,7 +496,7 @@ def test_the_preview_says_what_is_hardly_meant(
         (("-a", "0-3", "--mem", "1G", "--mem-per-cpu", "1G"), "options-conflict"),
     ],
 )
-def test_what_sbatch_would_take_amiss_is_refused_before(
+def test_options_that_sbatch_would_reject_are_refused_first(
     typed: Typed, words: tuple[str, ...], error: str
 ) -> None:
     """The exit code is 2, and nothing is created."""
@@ -528,7 +528,7 @@ def test_keys_that_end_with_nul_are_recognised(typed: Typed) -> None:
           "resubmit demo --state FAILED,NODE_FAIL"]),
     ],
 )  # fmt: skip
-def test_each_cause_has_its_own_repair(
+def test_each_cause_has_its_own_advice(
     new_run: NewRun, engine: FakeEngine, typed: Typed, states: list[State], lines: list[str]
 ) -> None:
     """OUT_OF_MEMORY gets more memory, TIMEOUT gets more time."""

@@ -103,7 +103,7 @@ def test_twice_the_memory_may_be_more_than_there_is(
         assert (typed.code, typed.error, len(engine.jobs)) == (2, "never-runs", 1)
 
 
-def test_what_cannot_run_as_things_stand_is_waited_for(engine: FakeEngine, typed: Typed) -> None:
+def test_a_request_for_nodes_that_are_down_waits(engine: FakeEngine, typed: Typed) -> None:
     """Nodes that are down may return."""
     engine.limited = TaskLimits(1001, 0, "no node is usable now")
     engine.after_submit = lambda order: engine.end_all()
@@ -121,7 +121,7 @@ def refused(run: Run, job: str, owner: str, at: float) -> None:
         run.directory.task_log(1, index).write_text(line)
 
 
-def test_a_job_that_ran_nothing_is_told_of(
+def test_a_job_that_ran_nothing_is_reported(
     new_run: NewRun, engine: FakeEngine, typed: Typed, clock: Clock
 ) -> None:
     """``status`` names the owner of the submission and the command to type instead."""
@@ -139,7 +139,7 @@ def test_a_job_that_ran_nothing_is_told_of(
     assert "slurmslice resubmit demo" in said
 
 
-def test_it_is_told_until_something_is_submitted(
+def test_a_job_that_ran_nothing_is_reported_until_a_submission(
     new_run: NewRun, engine: FakeEngine, typed: Typed
 ) -> None:
     """A refusal before the newest submission is not shown; a forged line is ignored."""
@@ -151,7 +151,7 @@ def test_it_is_told_until_something_is_submitted(
         assert not typed.noted("job-ran-nothing")
 
 
-def test_a_script_that_gave_way_is_told_of(
+def test_a_whole_script_that_ran_nothing_is_reported(
     new_run: NewRun, engine: FakeEngine, typed: Typed
 ) -> None:
     """After --only, the whole script is submitted by hand: it runs nothing."""
@@ -178,7 +178,7 @@ def test_a_script_that_gave_way_is_told_of(
         ("Invalid qos specification", "-q QOS"),
     ],
 )
-def test_after_a_refusal_what_it_speaks_of_is_to_be_changed(
+def test_after_a_rejection_a_change_of_the_option_is_suggested(
     new_run: NewRun, engine: FakeEngine, typed: Typed, words: str, options: str
 ) -> None:
     """``submit``, ``run`` and ``status`` suggest a change of the rejected option."""
@@ -195,7 +195,7 @@ def test_after_a_refusal_what_it_speaks_of_is_to_be_changed(
     assert f"slurmslice submit demo {options}" in typed("status", "demo")
 
 
-def test_what_is_not_taken_now_is_to_be_tried_as_it_is(
+def test_after_a_temporary_error_no_change_is_suggested(
     new_run: NewRun, engine: FakeEngine, typed: Typed
 ) -> None:
     """If Slurm did not answer, no change of the request is suggested."""
@@ -218,9 +218,7 @@ def line_of(typed: Typed, state: str) -> str:
     return next(line for line in reversed(typed.lines) if state in line)
 
 
-def test_who_went_over_something_is_told_over_what(
-    new_run: NewRun, engine: FakeEngine, typed: Typed
-) -> None:
+def test_an_exceeded_limit_is_named(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:
     """The counts.
 
     The slice lines and the JSON show the exceeded request, also after a resubmission.
@@ -245,7 +243,7 @@ def test_who_went_over_something_is_told_over_what(
     assert (two["requested_mem_bytes"], two["time_limit_s"]) == (300 << 20, 600)
 
 
-def test_slices_of_packs_have_what_they_asked_for(
+def test_slices_of_packs_have_their_own_request(
     make_run: Callable[..., tuple[Run, FakeEngine]],
 ) -> None:
     """A slice has its own part of the memory and time of its task."""
@@ -266,9 +264,7 @@ def test_memory_that_slurm_gave_unasked(new_run: NewRun, engine: FakeEngine, typ
         assert "950M" in line_of(typed, "OUT_OF_MEMORY")
 
 
-def test_who_went_over_its_memory_and_gets_no_more_is_told(
-    engine: FakeEngine, typed: Typed
-) -> None:
+def test_a_retry_with_the_same_memory_is_noted(engine: FakeEngine, typed: Typed) -> None:
     """A retry with the same memory is mentioned; one with more memory is not."""
     engine.on_wait = lambda: engine.end_all(State.OUT_OF_MEMORY)
     said = typed("run", *LINE, "--mem", "1G", "--max-attempts", "2", *COMMAND)
@@ -309,7 +305,7 @@ def lowered_requests(typed: Typed) -> list[tuple[object, ...]]:
         (("-p", "main"), ()),
     ],
 )
-def test_less_than_slices_had_is_told(
+def test_a_lower_request_is_noted(
     new_run: NewRun,
     engine: FakeEngine,
     typed: Typed,
@@ -390,7 +386,9 @@ def test_less_than_slices_of_packs_had(
     assert (time.before, time.now) == ("00:01:00", "00:00:30")
 
 
-def test_what_waits_may_get_less_too(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:
+def test_a_lower_request_of_waiting_slices_is_noted(
+    new_run: NewRun, engine: FakeEngine, typed: Typed
+) -> None:
     """The note also comes from ``submit`` and ``run RUN``."""
     new_run("0-3", mem="1G")
     for verb in ("submit", "run"):
@@ -498,9 +496,7 @@ def test_a_log_that_was_deleted(
         ("render --grid lr=1,2 seed=1 -- true {}", "--grid seed=1"),
     ],
 )
-def test_what_was_forgotten_is_in_the_line_that_is_named(
-    typed: Typed, line: str, said: str
-) -> None:
+def test_the_suggested_command_has_the_missing_dashes(typed: Typed, line: str, said: str) -> None:
     """The suggested line has ``--`` before the first word that is neither an option nor a run."""
     told = typed(*line.split())
     assert typed.code == 2
@@ -508,7 +504,7 @@ def test_what_was_forgotten_is_in_the_line_that_is_named(
     assert typed.error
 
 
-def test_a_run_that_is_there_is_not_taken_for_a_command(new_run: NewRun, typed: Typed) -> None:
+def test_the_name_of_a_run_is_not_used_as_a_command(new_run: NewRun, typed: Typed) -> None:
     """If the word names a run, the message says how to continue it."""
     new_run("0-3")
     for line in (("-o", "log"), ("--nosuch",)):
@@ -579,7 +575,7 @@ def test_a_script_that_bash_cannot_read_is_not_submitted(
 
 
 @pytest.mark.parametrize("modes", [[], ["truncate"], ["append", "truncate"]])
-def test_a_script_that_would_wipe_out_what_it_wrote_is_not_submitted(
+def test_a_script_that_would_truncate_its_log_is_not_submitted(
     typed: Typed, engine: FakeEngine, modes: list[str]
 ) -> None:
     """A requeued pack reads in its log which slices are done: sbatch(1)."""
@@ -622,7 +618,7 @@ def edit(run: Run, text: str) -> None:
     os.utime(run.directory.script, (made + 5, made + 5))
 
 
-def test_what_is_queued_is_fed_by_a_script_that_can_be_read(
+def test_queued_slices_need_a_readable_script(
     new_run: NewRun, engine: FakeEngine, typed: Typed
 ) -> None:
     """After an edit with an error, the next submission of queued slices is refused too."""
@@ -638,7 +634,7 @@ def test_what_is_queued_is_fed_by_a_script_that_can_be_read(
 # -- options for a run that is there -----------------------------------------------------------
 
 
-def test_options_reach_what_waits_and_not_what_is_in_the_queue(
+def test_options_change_waiting_slices_and_not_submitted_ones(
     new_run: NewRun, engine: FakeEngine, typed: Typed
 ) -> None:
     """``run RUN --mem`` changes waiting slices; a note names the others."""
@@ -656,7 +652,7 @@ def test_options_reach_what_waits_and_not_what_is_in_the_queue(
     assert asked == [1024, 2048]
 
 
-def test_options_where_all_is_in_the_queue(
+def test_options_are_refused_if_all_slices_are_submitted(
     new_run: NewRun, engine: FakeEngine, typed: Typed
 ) -> None:
     """The options are refused; the hint has the two lines that change the request."""
@@ -679,7 +675,7 @@ def test_a_multiple_is_asked_for_once(new_run: NewRun, engine: FakeEngine, typed
 
 
 @pytest.mark.parametrize("words", [("run", "demo"), ("submit", "demo"), ("resubmit", "demo")])
-def test_what_a_first_look_finds_out_is_told(
+def test_the_first_poll_reports_a_job_submitted_by_hand(
     new_run: NewRun, engine: FakeEngine, typed: Typed, words: tuple[str, ...]
 ) -> None:
     """A job submitted by hand is added to the run by the first verb that polls."""
@@ -696,7 +692,7 @@ def test_what_a_first_look_finds_out_is_told(
 # -- a rehearsal -------------------------------------------------------------------------------
 
 
-def test_a_dry_run_looks_at_what_resubmit_looks_at(
+def test_a_dry_run_makes_the_checks_of_resubmit(
     new_run: NewRun, engine: FakeEngine, typed: Typed
 ) -> None:
     """Both leave out slices that Slurm requeues; both fail if Slurm does not answer."""
@@ -713,7 +709,7 @@ def test_a_dry_run_looks_at_what_resubmit_looks_at(
         assert (typed.code, typed.error, len(engine.jobs)) == (3, "no-answer", 1)
 
 
-def test_a_dry_run_looks_at_the_task_table(engine: FakeEngine, typed: Typed) -> None:
+def test_a_dry_run_checks_the_task_table(engine: FakeEngine, typed: Typed) -> None:
     """Both refuse a changed table."""
     (typed.folder / "keys").write_text("a\nb\n")
     typed("render", "--slices-from", "keys", "--name", "x", *COMMAND)
@@ -723,7 +719,7 @@ def test_a_dry_run_looks_at_the_task_table(engine: FakeEngine, typed: Typed) -> 
         assert (typed.code, typed.error, engine.jobs) == (2, "table-changed", {})
 
 
-def test_a_dry_run_says_what_is_held(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:
+def test_a_dry_run_reports_held_slices(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:
     """The note names the option that releases the held slices."""
     run = new_run("0-39")
     engine.most = 20
@@ -739,7 +735,7 @@ def test_a_dry_run_says_what_is_held(new_run: NewRun, engine: FakeEngine, typed:
 
 
 @pytest.mark.parametrize("words", [("submit", "x"), ("cancel", "x")])
-def test_what_is_waited_for_is_said_and_what_became_of_it(
+def test_a_wait_for_a_late_job_is_noted_with_its_result(
     engine: FakeEngine, typed: Typed, words: tuple[str, ...]
 ) -> None:
     """A note appears before the wait for a late job; no slice is submitted twice."""

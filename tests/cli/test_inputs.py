@@ -84,7 +84,7 @@ def test_preview_of_a_pattern_and_of_a_grid(here: Here) -> None:
     ("option", "text"),
     [("--slices-from", "a\nb\n"), ("--table", "x\na\nb\n"), ("--job-file", "echo a\necho b\n")],
 )
-def test_slices_come_from_standard_input(here: Here, option: str, text: str) -> None:
+def test_slices_are_read_from_standard_input(here: Here, option: str, text: str) -> None:
     """``-`` reads the slices from a pipe."""
     command = () if option == "--job-file" else ("--", "true", "{}")
     done = here("render", *LOCAL, "--dry-run", option, "-", *command, input=text, stdin=None)

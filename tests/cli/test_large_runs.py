@@ -10,7 +10,7 @@ from tests.support.fakes import FakeEngine
 from tests.support.typed import Typed
 
 
-def test_the_last_line_of_submit_says_what_waits(typed: Typed, engine: FakeEngine) -> None:
+def test_the_last_line_of_submit_counts_waiting_slices(typed: Typed, engine: FakeEngine) -> None:
     """``submit`` counts waiting slices; ``tick`` submits them and reports the end."""
     engine.most = 30
     typed("render", "-a", "0-99", "--name", "x", "--", "true", "{}")
@@ -79,7 +79,7 @@ def test_the_worst_case_of_packs_counts_tasks(typed: Typed, engine: FakeEngine) 
         assert {*worst} <= {*line.replace(",", "").split()}
 
 
-def test_automatic_packs_use_what_is_there(typed: Typed, engine: FakeEngine) -> None:
+def test_automatic_packs_use_all_free_cpus(typed: Typed, engine: FakeEngine) -> None:
     """Forty slices of one second run in parallel if 16 tasks fit."""
     engine.limits = lambda request: TaskLimits(1001, 16, "16 fit")  # type: ignore[method-assign]
     typed("render", "-a", "0-39", "--pack", "auto", "--slice-time", "0:01", "--dry-run",
@@ -88,7 +88,7 @@ def test_automatic_packs_use_what_is_there(typed: Typed, engine: FakeEngine) -> 
     assert (packing["tasks"], packing["pack"]) == (14, 3)
 
 
-def test_a_throttle_above_what_fits_is_told(typed: Typed, engine: FakeEngine) -> None:
+def test_a_throttle_that_is_never_reached_is_noted(typed: Typed, engine: FakeEngine) -> None:
     """The throttle is kept, and a note says that it is never reached."""
     engine.limits = lambda request: TaskLimits(1001, 8, "8 fit")  # type: ignore[method-assign]
     typed("render", "-a", "0-99%20", "--dry-run", "--", "true", "{}")
@@ -97,7 +97,7 @@ def test_a_throttle_above_what_fits_is_told(typed: Typed, engine: FakeEngine) ->
     assert (typed.code, typed.noted("throttle-above-fit")) == (0, [])
 
 
-def test_a_throttle_looks_before_it_shares(typed: Typed, engine: FakeEngine) -> None:
+def test_throttle_polls_before_it_allocates(typed: Typed, engine: FakeEngine) -> None:
     """An array that ended unseen gets no share; one that is held says what lets it start.
 
     That is no ``scontrol release``, which the throttle would not hold.
@@ -123,7 +123,7 @@ def test_a_throttle_looks_before_it_shares(typed: Typed, engine: FakeEngine) -> 
     assert not typed.noted("held-for-throttle")
 
 
-def test_what_is_held_says_how_to_go_on(typed: Typed, engine: FakeEngine) -> None:
+def test_held_slices_name_the_command_that_releases_them(typed: Typed, engine: FakeEngine) -> None:
     """``run`` ends when nothing runs, and names the line that releases the rest."""
 
     def work() -> None:
@@ -143,7 +143,7 @@ def test_what_is_held_says_how_to_go_on(typed: Typed, engine: FakeEngine) -> Non
     assert "FAILED 20" in done
 
 
-def test_what_is_mended_goes_in_with_what_was_held(typed: Typed, engine: FakeEngine) -> None:
+def test_resubmit_releases_held_slices(typed: Typed, engine: FakeEngine) -> None:
     """``resubmit --max-failures none`` submits the failed slices and releases the held ones."""
 
     def work() -> None:
@@ -191,7 +191,7 @@ def test_a_large_dry_run_is_short(typed: Typed, engine: FakeEngine) -> None:
     assert engine.jobs == {}
 
 
-def test_attach_names_what_it_took(typed: Typed, engine: FakeEngine) -> None:
+def test_attach_names_the_job(typed: Typed, engine: FakeEngine) -> None:
     """``attach`` names the job; a word that is no job number is refused."""
     typed("render", "-a", "0-9", "--name", "x", "--", "true", "{}")
     typed("attach", "x", "y")

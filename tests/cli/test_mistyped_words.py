@@ -32,7 +32,7 @@ NewRun = Callable[..., Run]
         ("statsu", "status"),
     ],
 )
-def test_the_verb_that_is_meant_is_named(typed: Typed, word: str, meant: str) -> None:
+def test_the_nearest_verb_is_suggested(typed: Typed, word: str, meant: str) -> None:
     """Words of other programs and misspelt verbs get a suggestion."""
     assert meant in typed(word, "x")
     assert (typed.code, typed.error) == (2, "unknown-verb")
@@ -47,7 +47,7 @@ def test_the_verb_that_is_meant_is_named(typed: Typed, word: str, meant: str) ->
         ("xyz", ""),
     ],
 )
-def test_the_state_that_is_meant_is_named(typed: Typed, word: str, meant: str) -> None:
+def test_the_nearest_state_is_suggested(typed: Typed, word: str, meant: str) -> None:
     """Misspelt states and initials get a suggestion; the hint lists FAIL too."""
     said = typed("status", "--state", word)
     assert (typed.code, typed.error) == (2, "unknown-state")
@@ -58,7 +58,7 @@ def test_the_state_that_is_meant_is_named(typed: Typed, word: str, meant: str) -
 
 
 @pytest.mark.parametrize("options", [("--mem", "4.5G"), ("--time", "1h")])
-def test_a_multiple_is_offered_where_there_is_something_to_multiply(
+def test_a_multiple_is_suggested_if_there_is_a_request(
     new_run: NewRun, typed: Typed, options: tuple[str, str]
 ) -> None:
     """Verbs that change a request suggest 2x; a new run has no request yet."""
@@ -89,7 +89,7 @@ def test_a_slice_of_an_older_run_is_recognised(typed: Typed) -> None:
         assert ("slices" in said.lower()) == (verb == "cancel")  # watch takes none
 
 
-def test_where_no_run_is_the_way_to_those_elsewhere_is_named(typed: Typed) -> None:
+def test_runs_in_other_folders_are_mentioned(typed: Typed) -> None:
     """The hint names ``runs`` if there are runs in other folders."""
     assert "slurmslice runs" not in typed("status")
     typed("render", "-a", "0-3", "--name", "x", "--run-dir", "far/x", "--", "true", "{}")
@@ -116,7 +116,7 @@ def test_a_pattern_that_matches_nothing_is_no_slice(new_run: NewRun, typed: Type
     assert "'0'" in said  # an example of a key
 
 
-def test_who_cancelled_has_a_name(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:
+def test_the_user_who_cancelled_is_named(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:
     """The user name replaces sacct's number; an unknown number stays."""
     submit(new_run("0-3"), choose_waiting(None), {}, "submit")
     for index, uid in enumerate((0, 4_000_000_000)):

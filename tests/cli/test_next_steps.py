@@ -25,7 +25,7 @@ def interrupted() -> None:
 # -- what waits to be submitted ----------------------------------------------------------------
 
 
-def test_ctrl_c_says_what_does_not_go_on(engine: FakeEngine, typed: Typed) -> None:
+def test_ctrl_c_counts_slices_that_are_not_submitted(engine: FakeEngine, typed: Typed) -> None:
     """The notes count the slices that are not in Slurm's queue, and name the command for them."""
     engine.most, engine.on_wait = 4, interrupted
     said = typed("run", *LINE, *COMMAND)
@@ -37,7 +37,9 @@ def test_ctrl_c_says_what_does_not_go_on(engine: FakeEngine, typed: Typed) -> No
     assert {"slices": 6} in typed.noted("waiting")
 
 
-def test_ctrl_c_where_all_is_in_the_queue(engine: FakeEngine, typed: Typed) -> None:
+def test_ctrl_c_names_no_command_if_all_slices_are_submitted(
+    engine: FakeEngine, typed: Typed
+) -> None:
     """If all slices are in the queue, no further command is named."""
     engine.on_wait = interrupted
     typed("run", *LINE, *COMMAND)
@@ -45,7 +47,7 @@ def test_ctrl_c_where_all_is_in_the_queue(engine: FakeEngine, typed: Typed) -> N
     assert not typed.noted("waiting")
 
 
-def test_status_says_what_puts_in_what_waits(engine: FakeEngine, typed: Typed) -> None:
+def test_status_names_commands_that_submit_waiting_slices(engine: FakeEngine, typed: Typed) -> None:
     """``status`` names the commands that submit waiting slices, also while others are in flight."""
     engine.most = 4
     typed("render", *LINE, *COMMAND)
@@ -62,9 +64,7 @@ def test_status_says_what_puts_in_what_waits(engine: FakeEngine, typed: Typed) -
 # -- a cancel that is only shown ---------------------------------------------------------------
 
 
-def test_the_dry_run_of_a_cancel_refuses_what_the_cancel_refuses(
-    engine: FakeEngine, typed: Typed
-) -> None:
+def test_a_dry_run_of_cancel_has_the_same_refusals(engine: FakeEngine, typed: Typed) -> None:
     """A slice that shares its array task: same error and exit code, nothing is cancelled."""
     typed("render", *LINE, "--pack", "5", "-t", "1", *COMMAND)
     typed("submit", "x")
@@ -100,7 +100,7 @@ def test_slurm_counts_whole_minutes(engine: FakeEngine, typed: Typed) -> None:
     assert (typed.code, typed.noted("time-rounded")) == (0, [])
 
 
-def test_limits_that_columns_say_are_whole_minutes_too(engine: FakeEngine, typed: Typed) -> None:
+def test_time_limits_from_columns_are_rounded_too(engine: FakeEngine, typed: Typed) -> None:
     """One note has the smallest and the largest rounded limit."""
     (typed.folder / "t.csv").write_text("n,s\na,20\nb,10\nc,70\nd,60\n")
     line = ("--table", "t.csv", "--key", "n", "--name", "x", "-t", "0:{s}", *COMMAND)
@@ -132,7 +132,7 @@ def test_a_limit_in_a_pack_is_kept_to_the_second(engine: FakeEngine, typed: Type
 # -- how far a run is --------------------------------------------------------------------------
 
 
-def test_what_was_cancelled_has_ended() -> None:
+def test_cancelled_slices_count_as_ended() -> None:
     """The line of progress counts every final state."""
     line = progress_line(
         {State.COMPLETED: 40, State.CANCELLED: 5, State.FAILED: 2, State.RUNNING: 3}
@@ -176,7 +176,7 @@ def setup_fails(engine: FakeEngine, typed: Typed, submission: int) -> None:
     engine.end_all(State.FAILED)
 
 
-def test_a_setup_that_failed_is_mended_in_the_script(engine: FakeEngine, typed: Typed) -> None:
+def test_advice_for_a_failed_setup_names_the_script(engine: FakeEngine, typed: Typed) -> None:
     """The advice names the script before ``resubmit``, because the script has the setup."""
     typed("render", "-a", "0-1", "--name", "x", "--pack", "2", "--setup", "load it", *COMMAND)
     for submission in (1, 2):
@@ -189,7 +189,9 @@ def test_a_setup_that_failed_is_mended_in_the_script(engine: FakeEngine, typed: 
     assert all("7" in one["reason"].split() for one in slices)  # the setup's exit code
 
 
-def test_what_failed_by_itself_is_not_laid_on_the_setup(engine: FakeEngine, typed: Typed) -> None:
+def test_a_failed_command_is_not_reported_as_a_failed_setup(
+    engine: FakeEngine, typed: Typed
+) -> None:
     """The advice names the program and the script."""
     engine.after_submit = lambda order: engine.end_all(State.FAILED)
     said = typed("run", "-a", "0-1", "--name", "x", "--setup", "load it", *COMMAND)
@@ -201,7 +203,7 @@ def test_what_failed_by_itself_is_not_laid_on_the_setup(engine: FakeEngine, type
     assert "script.sh" not in typed("run", "-a", "0-1", "--name", "y", *COMMAND)
 
 
-def test_another_command_can_be_had_by_editing(typed: Typed) -> None:
+def test_the_hint_for_another_command_names_the_script(typed: Typed) -> None:
     """A second line with another command and the same name.
 
     The hint names the first run's script.
@@ -218,7 +220,7 @@ def test_another_command_can_be_had_by_editing(typed: Typed) -> None:
 # -- what a machine cannot do ------------------------------------------------------------------
 
 
-def test_the_preview_has_what_the_engine_notes(engine: FakeEngine, typed: Typed) -> None:
+def test_the_preview_shows_the_notes_of_the_engine(engine: FakeEngine, typed: Typed) -> None:
     """A note of the engine is shown once, with and without --dry-run."""
     engine.limited = TaskLimits(1001, note="a task over its memory is not ended")
     engine.after_submit = lambda order: engine.end_all()

@@ -55,7 +55,7 @@ def test_packs_with_different_requests(engine: FakeEngine, typed: Typed) -> None
     assert {request.time_s for request in asked} == {600}
 
 
-def test_worst_case_takes_the_largest_and_the_longest(engine: FakeEngine, typed: Typed) -> None:
+def test_worst_case_uses_the_largest_and_the_longest(engine: FakeEngine, typed: Typed) -> None:
     """The worst case of slices that are not packed; a task of one is not slowed by the others."""
     rows = ["n,mem,min,cpus", *(f"{n},{n}0,1,1" for n in range(1, 10)), "10,5,62,4"]
     (typed.folder / "t.csv").write_text("\n".join(rows))
@@ -92,7 +92,7 @@ def test_slices_in_different_partitions(engine: FakeEngine, typed: Typed) -> Non
     assert all(name in str(packing["options"]) for name in ("main", "short", "long"))
 
 
-def test_one_slice_that_is_too_large_is_not_all_of_them(engine: FakeEngine, typed: Typed) -> None:
+def test_the_error_names_the_slice_that_is_too_large(engine: FakeEngine, typed: Typed) -> None:
     """The first one exceeds the limits: it is the one in the message."""
 
     def limits(request: ResourceRequest) -> TaskLimits:

@@ -79,7 +79,7 @@ def test_a_plugins_option_may_name_columns(here: Here) -> None:
     assert "#SBATCH --test-image=one.sqsh\n" in done.stdout
 
 
-def test_a_plugins_options_stand_in_settings_files(here: Here) -> None:
+def test_settings_files_may_hold_options_of_a_plugin(here: Here) -> None:
     """The same names, with true for a bare flag."""
     replay(programs(here), "sbatch", PLUGIN)
     text = '[sbatch]\ntest-image = "a"\ntest-writable = true\nsegment = 4\n'
@@ -166,7 +166,7 @@ def test_any_option_passes_with_sbatch(here: Here) -> None:
         ("hold=1", "unexpected-value"), ("zork=a\nb", "control-character"),
     ],
 )  # fmt: skip
-def test_what_slurmslice_sets_itself_does_not_pass(here: Here, text: str, code: str) -> None:
+def test_options_that_slurmslice_sets_itself_are_refused(here: Here, text: str, code: str) -> None:
     """Nor does a text that would not stay one option in the script."""
     done = here(*RENDER, "--sbatch", text, *COMMAND)
     assert done.returncode == 2
@@ -203,7 +203,7 @@ def test_a_change_passes_too(here: Here, verb: str) -> None:
         (["-", "--zork", "-é"], ["-", "--zork", "-é"]),
     ],
 )
-def test_an_optional_value_stands_behind_an_equals_sign(typed: list[str], spelt: list[str]) -> None:
+def test_an_optional_value_follows_an_equals_sign(typed: list[str], spelt: list[str]) -> None:
     """``--exclusive run``: ``run`` is the next word, as it is for sbatch."""
     context = click.Context(render_command)
     assert mark_optional_values(render_command.get_params(context), typed) == spelt
@@ -232,7 +232,7 @@ def asks(*pairs: tuple[str, str]) -> ResourceRequest:
     return a_request(options=pairs)
 
 
-def test_what_the_release_lacks_is_refused(slurm: SlurmEngine, tmp_path: Path) -> None:
+def test_an_option_that_the_release_lacks_is_refused(slurm: SlurmEngine, tmp_path: Path) -> None:
     """By name and release, before anything is made or submitted."""
     replay(tmp_path, "sbatch", "sbatch-help")
     with pytest.raises(BadInputError) as caught:
@@ -244,7 +244,7 @@ def test_what_the_release_lacks_is_refused(slurm: SlurmEngine, tmp_path: Path) -
     assert "22.05" in caught.value.message
 
 
-def test_what_sbatch_lists_is_never_refused(slurm: SlurmEngine, tmp_path: Path) -> None:
+def test_an_option_that_sbatch_lists_is_never_refused(slurm: SlurmEngine, tmp_path: Path) -> None:
     """A plugin, or a patched sbatch, may have a name that came with a later release."""
     text = load("sbatch-help").text + "      --segment=N   a plugin's\n"
     (tmp_path / "help").write_text(text)
@@ -262,7 +262,7 @@ def test_a_value_that_the_release_lacks_is_refused(slurm: SlurmEngine, tmp_path:
     slurm.limits(asks(("requeue", "")))
 
 
-def test_what_the_release_has_needs_no_sbatch(slurm: SlurmEngine, tmp_path: Path) -> None:
+def test_known_options_need_no_call_of_sbatch(slurm: SlurmEngine, tmp_path: Path) -> None:
     """Known options, and those of a plugin, cost no question."""
     slurm.limits(asks(("mem", "1G"), ("prefer", "a"), ("container-image", "x")))
     assert calls(tmp_path, "sbatch") == []

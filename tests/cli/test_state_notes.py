@@ -20,7 +20,7 @@ from tests.support.typed import Typed
 NewRun = Callable[..., Run]
 
 
-def test_a_script_that_was_edited_is_told_of_by_runs(new_run: NewRun, typed: Typed) -> None:
+def test_runs_reports_an_edited_script(new_run: NewRun, typed: Typed) -> None:
     """``runs`` shows the original command and mentions the edit."""
     run = new_run("0-9")
     assert typed.json("runs")[0]["edited"] is False
@@ -33,7 +33,7 @@ def test_a_script_that_was_edited_is_told_of_by_runs(new_run: NewRun, typed: Typ
     assert typed.json("runs")[0]["edited"] is False
 
 
-def test_every_slice_stands_in_a_column_of_runs(
+def test_every_slice_is_counted_in_a_column_of_runs(
     new_run: NewRun, engine: FakeEngine, typed: Typed
 ) -> None:
     """The numbers add up to the number of slices."""
@@ -67,7 +67,7 @@ def broken(new_run: NewRun, engine: FakeEngine, typed: Typed) -> Run:
     return run
 
 
-def test_what_is_resubmitted_and_held_is_told(broken: Run, typed: Typed) -> None:
+def test_resubmitted_and_held_slices_are_reported(broken: Run, typed: Typed) -> None:
     """Messages name the held slices and their logs."""
     said = typed("resubmit", "demo")
     assert typed.code == 0
@@ -109,7 +109,7 @@ def test_a_released_run_names_its_slices(
     assert not typed.noted("held-slices-released")
 
 
-def test_an_empty_log_is_told_of(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:
+def test_an_empty_log_is_reported(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:
     """An empty log has the same notes as a missing one."""
     run = new_run("0-3")
     submit(run, choose_waiting(None), {}, "submit")
@@ -129,7 +129,7 @@ def test_an_empty_log_is_told_of(new_run: NewRun, engine: FakeEngine, typed: Typ
     assert [note.code for note in typed.notes] == ["log-of"]
 
 
-def test_of_a_pack_what_concerns_the_slice_is_shown(
+def test_logs_of_a_packed_slice_show_its_own_lines(
     make_run: Callable[..., tuple[Run, FakeEngine]], typed: Typed
 ) -> None:
     """``logs`` shows the slice's own lines and the end of the task.
@@ -153,7 +153,7 @@ def test_of_a_pack_what_concerns_the_slice_is_shown(
     assert len(typed.lines) == 1 + 1 + 8 + 1
 
 
-def test_what_slurm_has_not_let_go_yet_can_be_resubmitted_in_a_moment(
+def test_slices_that_slurm_still_ends_cannot_be_resubmitted_yet(
     new_run: NewRun, engine: FakeEngine, typed: Typed
 ) -> None:
     """Right after ``cancel``, a note says why nothing is resubmitted."""

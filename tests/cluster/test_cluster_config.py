@@ -58,7 +58,7 @@ def test_cgroup_conf(
 
 
 @pytest.mark.parametrize("name_is_loopback", [True, False])
-def test_loopback_alone_where_the_name_leads_there(name_is_loopback: bool) -> None:
+def test_daemons_listen_on_loopback_if_the_name_is_loopback(name_is_loopback: bool) -> None:
     machine = replace(MACHINE, name_is_loopback=name_is_loopback)
     record = Record(Settings(), 20000, "secret")
     for write in (config.slurm_conf, config.slurmdbd_conf):
@@ -71,7 +71,7 @@ def test_settings_of_another_version_of_this_code() -> None:
     assert Settings.from_dict(kept) == Settings(nodes=2, extra=("A=1",))
 
 
-def test_what_cannot_work_is_refused() -> None:
+def test_impossible_settings_are_refused() -> None:
     with pytest.raises(ClusterError, match="at least 5"):
         Settings(requeue_wait=3)
     with pytest.raises(ClusterError, match="too long"):

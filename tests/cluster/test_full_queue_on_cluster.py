@@ -80,7 +80,7 @@ def test_slices_that_fit_are_submitted_and_the_rest_later(
     each_once(site, workplace, "fed")
 
 
-def test_other_jobs_count_against_the_room(site: Site, workplace: Path, limited: Cluster) -> None:
+def test_other_jobs_reduce_the_free_places(site: Site, workplace: Path, limited: Cluster) -> None:
     """25 tasks of the user wait already: 5 fit, and the reason says so; then none fit."""
     other = site.run(
         "sbatch", "--parsable", "--hold", "-a", "0-24", "--wrap", "true", cwd=workplace

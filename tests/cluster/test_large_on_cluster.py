@@ -96,7 +96,7 @@ def sampled(site: Site, directory: Path, run: str) -> Iterator[Seen]:
     [([], 1), (["--pack", "4", "--at-once", "2"], 2)],
     ids=["unpacked", "packed"],
 )
-def test_the_throttle_holds_for_the_whole_run(
+def test_the_throttle_limits_the_whole_run_on_a_cluster(
     site: Site, workplace: Path, packing: list[str], at_once: int
 ) -> None:
     """Over three submissions and another: never exceeded, and well used while many wait."""

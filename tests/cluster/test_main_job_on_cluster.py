@@ -108,7 +108,7 @@ def test_the_submitted_script_is_the_reviewed_one(site: Site, workplace: Path) -
         assert settled(site, workplace, "edited") == {"FAILED": 4}
 
 
-def test_a_script_sent_by_hand_is_the_run(site: Site, workplace: Path) -> None:
+def test_a_script_submitted_by_hand_is_the_run(site: Site, workplace: Path) -> None:
     """``sbatch script.sh`` works like ``submit``; the next ``status`` adds the job to the run."""
     site.slurmslice("render", "-a", "2-4", "--name", "hand", "--", "echo", "{}", cwd=workplace)
     sent = site.run("sbatch", "slurmslice-runs/hand/script.sh", cwd=workplace)
@@ -134,7 +134,7 @@ def test_a_script_sent_by_hand_is_the_run(site: Site, workplace: Path) -> None:
         (("-p", "short", "-t", "6"), "00:05:00"),
     ],
 )
-def test_what_can_never_run_is_refused(
+def test_a_request_that_can_never_run_is_refused(
     site: Site, workplace: Path, request_: tuple[str, ...], why: str
 ) -> None:
     """The check uses the cluster's nodes, partitions and QOS."""
@@ -153,7 +153,7 @@ def test_a_time_that_may_be_less_is_run(site: Site, workplace: Path) -> None:
     assert ran.returncode == 0, ran.stderr
 
 
-def test_a_part_sent_by_hand_beside_ours(site: Site, workplace: Path) -> None:
+def test_a_part_submitted_by_hand_beside_ours(site: Site, workplace: Path) -> None:
     """The job by hand has the claim and two slices; the others are submitted again and run once."""
     args = ["--name", "h", "-a", "0-5", "--begin", "now+15", "--shell", "echo $SLICE >>marks"]
     assert site.slurmslice("render", *args, cwd=workplace).returncode == 0
@@ -166,7 +166,7 @@ def test_a_part_sent_by_hand_beside_ours(site: Site, workplace: Path) -> None:
     assert marks(workplace) == {str(key): 1 for key in range(6)}
 
 
-def test_the_whole_script_sent_by_hand_beside_a_part(site: Site, workplace: Path) -> None:
+def test_the_whole_script_submitted_by_hand_beside_a_part(site: Site, workplace: Path) -> None:
     """After a trial of two slices, the job by hand runs nothing; each slice runs once."""
     args = ["--name", "h", "-a", "0-5", "--begin", "now+15", "--shell", "echo $SLICE >>marks"]
     assert site.slurmslice("render", *args, cwd=workplace).returncode == 0
@@ -270,7 +270,7 @@ def test_requeued_and_cancelled_by_hand(site: Site, workplace: Path) -> None:
     assert (workplace / "ran.1").read_text() == "x\nx\n"
 
 
-def test_exit_codes_are_told_as_they_are(site: Site, workplace: Path) -> None:
+def test_exit_codes_are_reported_exactly(site: Site, workplace: Path) -> None:
     """Codes from 128 up are exact, although sacct subtracts 128 in some releases.
 
     Also of a setup.
@@ -300,7 +300,7 @@ def test_slurms_refusals_are_shown_and_keep_the_run(site: Site, workplace: Path)
     assert settled(site, workplace, "p") == {"COMPLETED": 2}
 
 
-def test_what_no_node_can_hold_is_told(site: Site, workplace: Path) -> None:
+def test_a_request_larger_than_any_node_is_reported(site: Site, workplace: Path) -> None:
     """The error names the largest node's memory; the run is kept."""
     site.slurmslice(
         "render", "-a", "0-1", "--mem", "900G", "--name", "m", "--", "true", cwd=workplace
@@ -353,7 +353,7 @@ def names_of(run: Path) -> list[str]:
     return [event["job_name"] for line in lines if "job_name" in (event := json.loads(line))]
 
 
-def test_run_is_interrupted_and_goes_on(site: Site, workplace: Path) -> None:
+def test_an_interrupted_run_can_be_continued(site: Site, workplace: Path) -> None:
     """kill -9 of ``run`` loses nothing; the same line follows what is there."""
     command = [str(site.python), "-m", "slurmslice", "run", "-a", "0-2", "--name", "i",
                "--interval", "0.5", "--shell", f"{UNTIL_GO}; echo x >>$SLICE"]  # fmt: skip

@@ -82,7 +82,7 @@ def cluster_of(site: Site) -> Cluster:
     return site.cluster
 
 
-def test_daemons_go_and_come_back(rough: Site, roughly: Path) -> None:
+def test_daemons_stop_and_return(rough: Site, roughly: Path) -> None:
     """One source silent: exit 0; both: exit 3. No state changes; watch continues to the end."""
     cluster = cluster_of(rough)
     submitted(rough, roughly, "-a", "0-4%2")

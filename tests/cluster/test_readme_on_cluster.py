@@ -36,7 +36,7 @@ def comparable(line: str) -> str:
     return re.sub(r"job \d+", "job N", re.sub(r"room +.*", "room", line))
 
 
-def test_run_and_status_print_what_the_readme_shows(site: Site, workplace: Path) -> None:
+def test_run_and_status_print_the_output_in_the_readme(site: Site, workplace: Path) -> None:
     """Every line, but for the bar of the progress, which depends on the moment."""
     site.run("sh", "-c", 'printf "%s" "$1" >x.py', "sh", PROGRAM, cwd=workplace)
     env = {"PATH": f"{site.python.parent}:/usr/local/bin:/usr/bin:/bin"}

@@ -71,7 +71,7 @@ def lacked(site: Site) -> tuple[str, str]:
     return ("mem-update", "20@5") if release < (26, 5) else ("power", "level")
 
 
-def test_what_the_release_lacks_is_refused_before_anything_is_made(
+def test_an_option_that_the_release_lacks_is_refused_before_a_run_is_made(
     site: Site, workplace: Path, lacked: tuple[str, str]
 ) -> None:
     """By its name."""
@@ -84,7 +84,7 @@ def test_what_the_release_lacks_is_refused_before_anything_is_made(
 
 
 @pytest.mark.parametrize("way", ["typed", "in the script"])
-def test_a_run_keeps_what_waits_if_the_release_lacks_an_option(
+def test_slices_stay_queued_if_the_release_lacks_an_option(
     site: Site, workplace: Path, lacked: tuple[str, str], way: str
 ) -> None:
     """A change with ``--sbatch``, or a line that a person wrote: nothing is submitted."""

@@ -112,7 +112,7 @@ def accounting_reports(slurm: SlurmEngine, job: str, name: str) -> dict[int, Tas
 # -- directives ------------------------------------------------------------------------------
 
 
-def test_options_are_known_and_take_what_sbatch_says(say: Say, release: versions.Release) -> None:
+def test_the_option_table_agrees_with_sbatch(say: Say, release: versions.Release) -> None:
     """Each name of our table: this release has it or lacks it, with a value or without."""
     wrong = []
     for name in sbatch.known_options():

@@ -331,7 +331,7 @@ def until_told(site: Site, directory: Path, job: str, state: str) -> None:
     until(told, f"accounting to say {state} of {job}")
 
 
-def test_the_database_goes_and_comes_back(rough: Site, roughly: Path) -> None:
+def test_the_database_stops_and_returns(rough: Site, roughly: Path) -> None:
     """slurmdbd is down during 300 slices, of which three fail: only these are reported failed."""
     cluster, bad = cluster_of(rough), {"7", "150", "290"}
     work = witnessed("[ -e repaired ] || case $SLICE in 7|150|290) exit 3 ;; esac; sleep 0.1")

@@ -71,7 +71,7 @@ def test_files_carry_the_umask_and_no_secrets(here: Here, umask: int) -> None:  
     assert with_secrets(here.folder) == []
 
 
-def test_what_is_pinned_is_documented() -> None:
+def test_pinned_variables_are_documented() -> None:
     """Exactly the variables that the docs name are pinned."""
     rows = DOCUMENTED.splitlines()
     row = next(line for line in rows if line.startswith("| `environment` | list"))

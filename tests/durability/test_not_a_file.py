@@ -144,7 +144,7 @@ def test_settings_are_refused_and_index_is_ignored(tmp_path: Path, kind: str) ->
     assert f"a {kind}" in done.stderr
 
 
-def test_slices_come_through_a_pipe(tmp_path: Path) -> None:
+def test_slices_are_read_from_a_pipe(tmp_path: Path) -> None:
     """A person may name a pipe, as with ``<(cmd)``."""
     here = Here(tmp_path)
     pipe = tmp_path / "keys"

@@ -58,7 +58,7 @@ def test_bars_are_read_in_their_direction() -> None:
     assert not faster("", two, "rival", one, 1).met
 
 
-def test_what_fails_is_not_measured(tmp_path: Path) -> None:
+def test_a_program_that_fails_is_not_measured(tmp_path: Path) -> None:
     """A program that fails at once must not pass for a fast one."""
     with pytest.raises(NotMeasuredError, match="ended with 3: no such thing"):
         spend(("sh", "-c", "echo no such thing >&2; exit 3"), cwd=tmp_path)

@@ -1,10 +1,9 @@
 """Record what a release of Slurm answers: ``python -m tests.recorded.record FOLDER [ROOT]``.
 
-A cluster is brought up in the folder, out of the root where one is given (``python
-tests/support/slurm_cluster
-make-root``), and taken down again. Jobs that end, wait and are refused in every way are submitted
-to it; the answers to slurmslice's own questions are written to ``tests/recorded/RELEASE``. What is
-made of them was written by hand, in ``tests/test_slurm_releases.py``.
+It starts a cluster in the folder, and ends it afterwards. With ROOT, Slurm comes from that root
+(``python tests/support/slurm_cluster make-root``). It submits jobs that end, wait and are refused
+in every way. It writes the answers to slurmslice's own questions to ``tests/recorded/RELEASE``. The
+expected results were written by hand, in ``tests/unit/engines/test_slurm_releases.py``.
 """
 
 from __future__ import annotations

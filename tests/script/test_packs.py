@@ -479,7 +479,7 @@ def test_a_slice_may_save_at_its_time(directory: Place) -> None:
     assert log(directory, 0).endswith(b"saved\n")
 
 
-def test_each_slice_has_the_whole_time(directory: Place) -> None:
+def test_each_slice_has_its_full_time_limit(directory: Place) -> None:
     """The limit counts per slice, not from the start of the task: none of these is ended."""
     pack(directory, words("sleep", "0.6"), 4, slice_time_s=1)
     ran = directory.run(0)
@@ -682,7 +682,7 @@ def test_an_end_that_cannot_be_written_is_written_later(directory: Place, at_onc
 # -- several at a time ----------------------------------------------------------------------
 
 
-def test_a_pool_is_never_more_than_p_and_goes_on_at_each_end(directory: Place) -> None:
+def test_at_most_p_slices_run_and_each_end_starts_the_next(directory: Place) -> None:
     """P at a time, and the next one after each end: a long slice occupies only one place."""
     text = (
         'mkdir "run/$SLICE"; ls run >"seen-$SLICE"; '
@@ -792,7 +792,7 @@ def test_a_restart_whose_slices_are_all_done_is_done(directory: Place) -> None:
     assert (directory.folder / "setups").read_text() == "setup\n"
 
 
-def test_a_slice_that_took_too_long_does_not_run_again(directory: Place) -> None:
+def test_a_slice_that_exceeded_its_time_does_not_run_again(directory: Place) -> None:
     """A slice over its time limit stays so in every later start."""
     text = 'echo run >>"runs-$SLICE"; [ "$SLICE" != k1 ] || exec sleep 60'
     pack(directory, words("sh", "-c", text), 3, slice_time_s=1)

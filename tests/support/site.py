@@ -216,14 +216,14 @@ def witness(directory: Path) -> dict[str, list[tuple[float, float, bool]]]:
 def done_apart(
     directory: Path, keys: Sequence[str], *, tries: int | None = None, deaf: bool = False
 ) -> None:
-    """Each of these slices came to its end once, and no two tries of it lived at the same time.
+    """Assert that each slice ended once, and that no two attempts of it ran at the same time.
 
     Args:
-        place: where the command ran.
-        keys: of all slices.
-        tries: how often each began; None: as often as it took.
-        deaf: slices may have ended while Slurm could not hear of it: it starts them again (seen
-            on 20.11 and 24.11).
+        directory: the folder in which the command ran.
+        keys: the keys of all slices.
+        tries: the number of starts of each slice; None for any number.
+        deaf: slices may have ended while Slurm could not learn of it; then Slurm starts them again
+            (seen on 20.11 and 24.11).
     """
     seen = witness(directory)
     assert sorted(seen) == sorted(keys)

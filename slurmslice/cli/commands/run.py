@@ -146,7 +146,7 @@ def _record_attempts(run: Run, wanted: int | None) -> None:
 
 
 def _record_failure_limit(run: Run, wanted: int | None) -> None:
-    """Record ``--max-failures`` in an existing run and release what is held, if it was typed."""
+    """If ``--max-failures`` was typed, record it in the existing run and release held slices."""
     if wanted is None:
         return
     if is_typed("max_failures"):

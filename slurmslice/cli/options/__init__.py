@@ -1,1 +1,1 @@
-"""Options that several verbs share, and what is made of them."""
+"""Options that several verbs share, and the values made from them."""

@@ -16,7 +16,7 @@ from slurmslice.spec.command import quote, quote_words
 
 
 class WordsCommand(SbatchCommand):
-    """A command of which the words after ``--`` are the command for each slice.
+    """A verb with ``--``: the words after it are the command of each slice.
 
     Options that are not typed come from settings files.
     """

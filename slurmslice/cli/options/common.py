@@ -1,4 +1,4 @@
-"""Arguments and options that several verbs have, and the command classes that parse them."""
+"""Arguments and options of several verbs, and the command classes that parse them."""
 
 from __future__ import annotations
 

@@ -188,13 +188,13 @@ def _or_all(at_once: int | None) -> float:
 def _tasks_at_once(
     record: RunRecord, of: Sequence[RequestGroup], fits: int | None, *, exactly: bool
 ) -> int | None:
-    """Return how many array tasks can run at once if so many fit; None if that is not known.
+    """Return the number of array tasks that can run at once; None if it is not known.
 
     Args:
         record: the run.
         of: its groups.
-        fits: how many fit.
-        exactly: as many run as the throttle says, whatever fits.
+        fits: the number of tasks that fit; None if not known.
+        exactly: use the throttle, even if fewer tasks fit.
     """
     throttle = tasks_at_once(record.throttle, record.packing.at_once)
     if throttle is not None and exactly:

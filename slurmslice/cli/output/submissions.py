@@ -45,7 +45,7 @@ def submit_or_show(
         choose: chooses the slices.
         changes: sbatch options that change their request.
         verb: the verb that was typed.
-        again: returns the words that choose the same slices again, with the given options.
+        again: returns the words of a command that chooses the same slices with the given options.
         nothing: prints that there is nothing to do.
 
     Returns:
@@ -122,7 +122,7 @@ def note_left_out(run: Run, fed: SubmitOutcome) -> None:
 
 
 def change_max_failures(run: Run, limit: int) -> None:
-    """Record ``--max-failures`` in an existing run, and release what the new limit does not hold.
+    """Record ``--max-failures`` in an existing run, and release held slices if the limit allows it.
 
     A dry run only shows both.
 
@@ -171,7 +171,7 @@ def _describe_slices(run: Run, rows: Sequence[int]) -> str:
 
 
 def _slice_fields(run: Run, rows: Sequence[int]) -> dict[str, Any]:
-    """Return the fields of a note that names slices: how many, and their keys."""
+    """Return the fields of a note about slices: their number and their keys."""
     return {"slices": len(rows), "keys": key_ranges([run.table.keys[row] for row in rows])}
 
 
@@ -189,7 +189,7 @@ def _finish(run: Run, fed: SubmitOutcome) -> int:
 
 
 def note_waiting(run: Run, fed: SubmitOutcome) -> None:
-    """Print how many slices wait, why, and the command that submits them."""
+    """Print the number of waiting slices, the reason, and the command that submits them."""
     if run.journal_state.held:
         again = [row for row in run.journal_state.queue if run.journal_state.attempts[row]]
         if again:

@@ -42,7 +42,7 @@ def _waiting_beside_running(run: Run) -> str:
 
 
 def waiting_message(run: Run, why: str = "not in the queue yet") -> str:
-    """Return how many slices wait, why, and what submits them; empty if no slice waits."""
+    """Describe the waiting slices: number, reason and next command; empty if no slice waits."""
     if queued := len(run.journal_state.queue):
         commands = _commands_to_continue(run)
         return f"{count_text(queued)} waiting ({why}). To submit them as there is room: {commands}."

@@ -1,4 +1,4 @@
-"""Describe a cluster's partitions, and how many tasks fit into each. Pure."""
+"""Describe a cluster's partitions, and the number of tasks that fit into each. Pure."""
 
 from __future__ import annotations
 

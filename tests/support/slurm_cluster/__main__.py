@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 if not __package__:
-    # Run by its path: have the package's own parent searched instead of the package.
+    # Started by its path: search for modules in the repository, not in this package.
     sys.path[0] = str(Path(__file__).resolve().parents[3])
 
 from tests.support.slurm_cluster import DEFAULT_FOLDER, Cluster, ClusterError, Settings, roots
@@ -36,27 +36,27 @@ def _parser() -> argparse.ArgumentParser:
     up = commands.add_parser(
         "up",
         parents=[directory],
-        help="start whatever does not run",
-        description="Start whatever does not run. An option that is not given has its default,"
-        " also where the cluster had another value: daemons are restarted to change it.",
+        help="start all daemons that do not run",
+        description="Start all daemons that do not run. An option that is not given has its"
+        " default, even if the cluster had another value: daemons are restarted to change it.",
     )
     _add_settings(up)
     down = commands.add_parser("down", parents=[directory], help="end every daemon and every job")
     down.add_argument("--remove", action="store_true", help="delete the folder as well")
     make = commands.add_parser(
         "make-root",
-        help="make the Debian that has another release of Slurm, for up --root",
-        description="Make the Debian that has a release of Slurm, and say where it is.",
+        help="make a Debian root with another release of Slurm, for up --root",
+        description="Make a Debian root with this release of Slurm, and print its path.",
     )
     make.add_argument("slurm", choices=roots.SUITES, help="the release of Slurm")
     make.add_argument("--cache", type=Path, default=roots.CACHE, help="default: %(default)s")
-    commands.add_parser("status", parents=[directory], help="say what runs")
+    commands.add_parser("status", parents=[directory], help="show the daemons that run")
     commands.add_parser("shell", parents=[directory], help="open a shell as the ordinary user")
     return parser
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
-    """Make an option of every field of Settings, with its own help."""
+    """Add an option for each field of Settings, with the help text of the field."""
     for knob in fields(Settings):
         options: dict[str, Any] = {"dest": knob.name, "default": knob.default}
         if isinstance(knob.default, bool):
@@ -109,7 +109,7 @@ def _shell(arguments: argparse.Namespace) -> int:
 
 
 def main() -> int:
-    """Do what the command line asks; 1 and the reason on stderr where that fails."""
+    """Run the chosen command. If it fails, print the reason on stderr and return 1."""
     arguments = _parser().parse_args()
     commands = {"up": _up, "down": _down, "make-root": _make_root, "status": _status,
                 "shell": _shell}  # fmt: skip

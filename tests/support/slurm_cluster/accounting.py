@@ -1,4 +1,4 @@
-"""MariaDB's data and what slurmdbd knows: database, cluster, account, users, limits."""
+"""MariaDB's data and slurmdbd's records: database, cluster, account, users, limits."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from .record import Record
 
 
 def create_data(layout: Layout) -> bool:
-    """Make MariaDB's system tables, once, and tell whether that had to be done.
+    """Make MariaDB's system tables if they do not exist; return True if they were made.
 
-    A half-made folder is never taken for a whole one.
+    An incomplete folder is never used, because the last step is a rename.
     """
     data, new = layout.mariadb / "data", layout.mariadb / "data.new"
     if data.exists():
@@ -31,7 +31,7 @@ def create_data(layout: Layout) -> bool:
             # The machine may be unable to look up its own name.
             "--force",
         ],
-        # Two at a time would take each other's temporary tables out of /tmp (seen).
+        # Two at the same time would remove each other's temporary tables from /tmp (seen).
         env={**environment(layout), "TMPDIR": str(layout.mariadb)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -45,7 +45,7 @@ def create_data(layout: Layout) -> bool:
 
 
 def create_database(layout: Layout, record: Record) -> None:
-    """Make slurmdbd's database and its user; root comes in by the socket, without a password."""
+    """Make slurmdbd's database and its user. Root connects by the socket, without a password."""
     user = f"'{DATABASE_USER}'@'127.0.0.1'"
     sql = (
         f"CREATE DATABASE IF NOT EXISTS {DATABASE};"
@@ -57,13 +57,13 @@ def create_database(layout: Layout, record: Record) -> None:
 
 
 def create_cluster(layout: Layout) -> None:
-    """Tell slurmdbd of the cluster before slurmctld comes to ask for its associations."""
+    """Add the cluster to slurmdbd, before slurmctld asks for the associations of the cluster."""
     if not demand(layout, "sacctmgr", "-nP", "list", "cluster", "format=cluster").strip():
         demand(layout, "sacctmgr", "-i", "add", "cluster", CLUSTER_NAME)
 
 
 def create_associations(layout: Layout, record: Record, user: str) -> None:
-    """Let the ordinary user submit; root can by its association with the account root."""
+    """Let the ordinary user submit. Root can submit, because it belongs to the account root."""
     account = record.settings.account
     if not demand(layout, "sacctmgr", "-nP", "list", "account", account).strip():
         demand(layout, "sacctmgr", "-i", "add", "account", account)
@@ -74,7 +74,7 @@ def create_associations(layout: Layout, record: Record, user: str) -> None:
 
 
 def set_limits(layout: Layout, account: str, user: str, limits: dict[str, int | None]) -> None:
-    """Set limits of the user's association, sacctmgr(1); None lifts one."""
+    """Set limits of the user's association, sacctmgr(1). The value None removes a limit."""
     pairs = [f"{name}={-1 if value is None else value}" for name, value in limits.items()]
     who = ("where", f"user={user}", f"account={account}")
     done = ask(layout, "sacctmgr", "-i", "modify", "user", *who, "set", *pairs)

@@ -1,7 +1,7 @@
-"""The control groups in which slurmd keeps the jobs of a node: which there are, emptying them.
+"""The control groups in which slurmd keeps the jobs of a node: find them and empty them.
 
-A job outlives its slurmd, and even its slurmstepd, when that is killed. Its processes are known
-by their group alone, which bears the name of the node.
+If slurmd or slurmstepd is killed, the job continues to run. Then only the control group shows which
+processes belong to the node, because the group has the name of the node.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ _ROOT = Path("/sys/fs/cgroup")
 
 
 def version() -> int:
-    """Tell which cgroup version the machine mounts, cgroups(7)."""
+    """Return the cgroup version that the machine mounts, 1 or 2; cgroups(7)."""
     return 2 if (_ROOT / "cgroup.controllers").exists() else 1
 
 
 def _groups(node: str) -> list[Path]:
-    """Find the node's top groups: one for each controller in v1, one in all in v2."""
+    """Find the node's top groups: one for each controller in v1, only one in v2."""
     return [
         *_ROOT.glob(f"*/slurm_{node}"),
         *_ROOT.glob(f"system.slice/{node}_slurmstepd.scope"),
@@ -30,24 +30,24 @@ def _groups(node: str) -> list[Path]:
 def _members(group: Path) -> list[int]:
     pids: list[int] = []
     for members in group.rglob("cgroup.procs"):
-        with suppress(OSError):  # the group may be going away at this moment
+        with suppress(OSError):  # the group may disappear at this moment
             pids += map(int, members.read_text().split())
     return pids
 
 
 def job_pids(node: str) -> list[int]:
-    """List the processes of a node's jobs, the slurmstepds among them."""
+    """List the process ids of a node's jobs, including those of slurmstepd."""
     return sorted({pid for group in _groups(node) for pid in _members(group)})
 
 
 def clear_orphans(node: str) -> None:
-    """Clear a node whose slurmstepds are gone; where one lives slurmd will find it again."""
+    """Clear a node if no slurmstepd lives. If one lives, slurmd will find it again."""
     if not any(processes.name_of(pid) == "slurmstepd" for pid in job_pids(node)):
         clear(node)
 
 
 def clear(node: str) -> None:
-    """Kill what is left of a node's jobs and remove its groups."""
+    """Kill the remaining processes of a node's jobs, and remove its groups."""
     while pids := job_pids(node):
         processes.kill(pids, f"the jobs of {node}")
     for group in _groups(node):

@@ -1,4 +1,4 @@
-"""A real Slurm cluster on one machine, out of one folder."""
+"""A real Slurm cluster on one machine, with all its files in one folder."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def _silent(_message: str) -> None:
 
 
 class Cluster:
-    """munge, MariaDB, slurmdbd, slurmctld and slurmds that belong to one folder.
+    """munge, MariaDB, slurmdbd, slurmctld and the slurmds of one folder.
 
-    Without settings those of the last `up` in that folder count, or else the defaults.
+    Without settings, it uses the settings of the last `up` in that folder, or else the defaults.
     """
 
     def __init__(
@@ -40,7 +40,9 @@ class Cluster:
     ) -> None:
         """Describe a cluster; nothing is started or written before `up`."""
         if os.geteuid() != 0:
-            raise ClusterError("this takes root: slurmd runs other users' jobs and confines them")
+            raise ClusterError(
+                "the cluster needs root: slurmd runs other users' jobs and limits them"
+            )
         self.folder = Path(os.path.abspath(folder))
         record = load_record(self.folder)
         self.settings = settings or (record.settings if record else Settings())
@@ -60,7 +62,7 @@ class Cluster:
 
     @property
     def env(self) -> dict[str, str]:
-        """What to add to the environment of the ordinary user's commands."""
+        """The additional environment variables of the ordinary user's commands."""
         return {
             "PATH": self.layout.path,
             "SLURM_CONF": str(self.layout.slurm_conf),
@@ -71,7 +73,7 @@ class Cluster:
 
     @property
     def daemon_names(self) -> list[str]:
-        """The names of the daemons that there should be, in the order of their start."""
+        """The names of the daemons that should run, in the order of their start."""
         return [daemon.name for daemon in daemons.all_daemons(self.layout, self._record())]
 
     def running(self) -> dict[str, int]:
@@ -81,7 +83,7 @@ class Cluster:
     # Up and down.
 
     def up(self) -> None:
-        """Start whatever does not run yet, with the configuration that the settings ask for."""
+        """Start all daemons that do not run yet, with the configuration for the settings."""
         prepare.make_folder(self.folder)
         with self._lock():
             roots.enter(self.layout)
@@ -92,7 +94,7 @@ class Cluster:
                 self._start(daemon, record)
 
     def down(self, *, remove: bool = False) -> None:
-        """End every daemon and every job, wait until they are gone, and perhaps delete it all."""
+        """End every daemon and every job, wait for their end, and delete the folder if asked."""
         if not self.folder.exists():
             return
         with self._lock():
@@ -113,7 +115,7 @@ class Cluster:
                 self._start(daemon, record)
 
     def stop(self, name: str) -> None:
-        """End a daemon in good order and wait until it is gone; its jobs run on."""
+        """End a daemon normally and wait for its end. Its jobs continue to run."""
         self._stop([self._real_name(name)])
 
     def restart(self, name: str) -> None:
@@ -137,9 +139,9 @@ class Cluster:
         env: Mapping[str, str] | None = None,
         cwd: Path | str | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command as the ordinary user, or another, with nothing of the caller's environment.
+        """Run a command as the ordinary user, or as `user`, without the caller's environment.
 
-        Its success is for the caller to judge; `env` comes on top of the cluster's.
+        The caller must check the exit status. The variables in `env` are added to the cluster's.
         """
         whom = self.as_user(user)
         return subprocess.run(
@@ -153,14 +155,14 @@ class Cluster:
         )
 
     def interact(self, argv: Sequence[str]) -> int:
-        """Run a command as the ordinary user on the caller's terminal; give its exit status."""
+        """Run a command as the ordinary user on the caller's terminal; return its exit status."""
         self._record()
         whom = self.as_user()
         whom["env"]["TERM"] = os.environ.get("TERM", "dumb")
         return subprocess.run(argv, **whom, cwd=self.layout.home).returncode
 
     def as_user(self, user: str | None = None) -> dict[str, Any]:
-        """Give the arguments by which `subprocess` runs as the ordinary user, or another."""
+        """Return the arguments with which `subprocess` runs as the ordinary user, or as `user`."""
         account = pwd.getpwnam(user or self.user)
         env = {**daemons.environment(self.layout), **self.env}
         if account.pw_name != self.user:
@@ -176,22 +178,22 @@ class Cluster:
     def wait_until(
         predicate: Callable[[], Answer], deadline: float = 30, what: str = "a condition"
     ) -> Answer:
-        """Poll until `predicate` answers something true and give that; else raise ClusterError."""
+        """Poll until `predicate` returns a true value, and return it; else raise ClusterError."""
         return processes.wait_until(predicate, deadline, what)
 
     def set_limit(self, **limits: int | None) -> None:
-        """Set limits of the user's association, such as MaxSubmitJobs=5; None lifts one."""
+        """Set limits of the user's association, such as MaxSubmitJobs=5. None removes a limit."""
         accounting.set_limits(self.layout, self.settings.account, self.user, limits)
 
     def forget_jobs(self) -> None:
-        """Cancel every job and have slurmctld lose its state: job ids begin at 1 again."""
+        """Cancel every job and remove slurmctld's state. Job ids start at 1 again."""
         for user in (self.user, "root"):
             daemons.demand(self.layout, "scancel", f"--user={user}")
         self.wait_until(self._is_idle, 60, "the end of all jobs")
         self.lose_state()
 
     def lose_state(self) -> None:
-        """Have slurmctld lose its state as it is: jobs are forgotten, and ids begin at 1 again."""
+        """Remove slurmctld's state with its jobs. It forgets the jobs, and ids start at 1 again."""
         self.stop("slurmctld")
         shutil.rmtree(self.layout.state)
         prepare.make_folders(self.layout, self.user)
@@ -199,7 +201,7 @@ class Cluster:
         self.wait_for_nodes()
 
     def wait_for_nodes(self, deadline: float = 60) -> None:
-        """Wait until every node takes jobs."""
+        """Wait until every node accepts jobs."""
 
         def usable() -> bool:
             return not any(daemons.node_complaint(self.layout, node) for node in self.nodes)
@@ -216,13 +218,13 @@ class Cluster:
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
-        """Let one caller at a time bring the cluster up or down."""
+        """Hold the lock with which only one caller at a time starts or ends the cluster."""
         with (self.folder / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
     def _prepare(self) -> Record:
-        """Bring the folder up to date and end the daemons to which that matters."""
+        """Update the folder, and end the daemons whose configuration has changed."""
         running = self.running()
         before = load_record(self.folder)
         if before is not None and before.settings.root != self.settings.root:
@@ -250,7 +252,7 @@ class Cluster:
             accounting.create_associations(self.layout, record, self.user)
 
     def _stop(self, names: Iterable[str]) -> None:
-        """End daemons, those that use others before those others."""
+        """End daemons. A daemon ends before the daemons that it uses."""
         order = ["munged", "mariadbd", "slurmdbd", "slurmctld"]
         known = {name: rank for rank, name in enumerate(reversed(order), 1)}
         for name in sorted(names, key=lambda name: known.get(name, 0)):
@@ -258,7 +260,7 @@ class Cluster:
                 self._say(f"stopped {name}")
 
     def _real_name(self, name: str) -> str:
-        """Take n1, n2 … for the nodes of any cluster, whatever Slurm calls them."""
+        """Return the daemon's name in Slurm. n1, n2 … are the nodes of any cluster."""
         if name in self.daemon_names:
             return name
         number = re.fullmatch(r"n(\d+)", name)
@@ -267,5 +269,5 @@ class Cluster:
         raise ClusterError(f"no daemon {name!r}; there are {', '.join(self.daemon_names)}")
 
     def _is_idle(self) -> bool:
-        """Tell whether no job is pending, running or ending."""
+        """Return whether no job is pending, running or ending."""
         return not daemons.demand(self.layout, "squeue", "--noheader").strip()

@@ -1,4 +1,4 @@
-"""The texts of the configuration files: settings in, text out, nothing is read or written."""
+"""The texts of the configuration files, made from the settings. Pure."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from .record import Record
 
 @dataclass(frozen=True)
 class Machine:
-    """What the texts need to know of the machine and of its release of Slurm."""
+    """Facts about the machine and its release of Slurm."""
 
     host: str
     """Its name, as `hostname -s` gives it."""
     name_is_loopback: bool
-    """Whether that name leads to 127.0.0.1."""
+    """True if that name resolves to 127.0.0.1."""
     cgroup_version: int
     slurm_version: tuple[int, int]
 
     @property
     def communication(self) -> list[str]:
-        """Have the daemons listen on loopback alone, where the machine's name leads there.
+        """Let the daemons listen only on loopback, if the machine's name resolves to it.
 
-        These parameters mean the address of that name, whatever addresses the configuration
-        gives, and they count for srun too: where it is not the one from which connections come
-        (Debian's 127.0.1.1 is not) no step would start. Seen in 22.05.
+        These parameters use the address of that name, not the addresses in the configuration.
+        They also apply to srun. If connections come from another address (as with Debian's
+        127.0.1.1), no step would start. Seen in 22.05.
         """
         if not self.name_is_loopback:
             return []
@@ -70,7 +70,7 @@ def _general(layout: Layout, record: Record, machine: Machine) -> list[str]:
         # A node may claim more CPUs and memory than the machine has.
         "SlurmdParameters=config_overrides",
         f"SlurmdTimeout={settings.slurmd_timeout}",
-        # A node that was killed or went silent is back as soon as its slurmd registers.
+        # A node that was killed or silent returns when its slurmd registers.
         "ReturnToService=2",
         "SwitchType=switch/none",
         "MpiDefault=none",
@@ -94,7 +94,7 @@ def _jobs(record: Record) -> list[str]:
         f"DefMemPerCPU={settings.def_mem_per_cpu}",
         "PreemptType=preempt/partition_prio",
         f"PreemptMode={settings.preempt_mode}",
-        # Start what can start at once: a test has no minute to wait for the next round.
+        # Start jobs at once: a test cannot wait a minute for the next round of scheduling.
         "SchedulerParameters=batch_sched_delay=0,sched_min_interval=0,sched_interval=5,"
         "bf_interval=5",
     ]
@@ -110,7 +110,7 @@ def _accounting(layout: Layout, record: Record) -> list[str]:
         "AccountingStorageType=accounting_storage/slurmdbd",
         "AccountingStorageHost=127.0.0.1",
         f"AccountingStoragePort={record.slurmdbd_port}",
-        # Up to 22.05 at least, AuthInfo does not count for the way to slurmdbd.
+        # Up to 22.05 at least, AuthInfo does not apply to connections to slurmdbd.
         f"AccountingStoragePass={layout.munge_socket}",
         "AccountingStorageEnforce=associations,limits,qos",
     ]
@@ -137,8 +137,8 @@ def _nodes_and_partitions(layout: Layout, record: Record, machine: Machine) -> l
 def cgroup_conf(machine: Machine) -> str:
     """Write cgroup.conf(5): memory limits that the kernel enforces.
 
-    The plugin is named rather than detected because a machine may mount both versions. Without
-    systemd's help (IgnoreSystemd) v2 controllers have to be enabled by slurmd itself.
+    The plugin is named and not detected, because a machine may mount both versions. Without
+    systemd (IgnoreSystemd), slurmd itself must enable the controllers of v2.
     """
     lines = ["CgroupMountpoint=/sys/fs/cgroup", "ConstrainRAMSpace=yes", "ConstrainSwapSpace=yes"]
     if machine.slurm_version >= (21, 8):
@@ -150,7 +150,7 @@ def cgroup_conf(machine: Machine) -> str:
 
 
 def slurmdbd_conf(layout: Layout, record: Record, machine: Machine) -> str:
-    """Write slurmdbd.conf(5), which slurmdbd looks for beside slurm.conf."""
+    """Write slurmdbd.conf(5). slurmdbd reads it from the folder of slurm.conf."""
     lines = [
         "AuthType=auth/munge",
         f"AuthInfo=socket={layout.munge_socket}",
@@ -171,7 +171,7 @@ def slurmdbd_conf(layout: Layout, record: Record, machine: Machine) -> str:
 
 
 def mariadb_conf(layout: Layout, record: Record) -> str:
-    """Write the option file of mariadbd(8): small, on loopback, safe against a kill."""
+    """Write the option file of mariadbd(8): little memory, loopback, safe after a kill."""
     folder = layout.mariadb
     lines = [
         "[mariadbd]",
@@ -187,7 +187,7 @@ def mariadb_conf(layout: Layout, record: Record) -> str:
         "performance-schema=off",
         "innodb-buffer-pool-size=64M",
         "innodb-log-file-size=16M",
-        # slurmdbd asks for a long wait; a crash of the daemon, not of the machine, is survived.
+        # slurmdbd needs a long wait. Data survives a crash of the daemon, not of the machine.
         "innodb-lock-wait-timeout=900",
         "innodb-flush-log-at-trx-commit=2",
     ]

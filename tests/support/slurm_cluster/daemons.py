@@ -1,4 +1,4 @@
-"""The daemons: how each is started, how one knows that it answers, how it ends."""
+"""The daemons: start them, test if they answer, and end them."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ _USABLE = ("idle", "mixed", "allocated", "completing")
 
 @dataclass(frozen=True)
 class Daemon:
-    """How to start one daemon, and how to know that it does its work."""
+    """The start command of one daemon, and a test of its work."""
 
     name: str
     argv: tuple[str, ...]
     complaint: Callable[[], str]
-    """What speaks against its answering now; empty when it answers."""
+    """Return the reason why it does not answer now; empty if it answers."""
     user: str = "root"
 
 
 def find_program(layout: Layout, program: str) -> str | None:
-    """Find a program where Debian puts it, whatever the caller's PATH."""
+    """Find a program in Debian's folders. The caller's PATH is not used."""
     return shutil.which(program, path=layout.path)
 
 
 def environment(layout: Layout) -> dict[str, str]:
-    """Give the whole environment of daemons and clients: nothing of the caller's gets in."""
+    """Return the complete environment of daemons and clients, without the caller's variables."""
     return {"PATH": layout.path, "LC_ALL": "C.UTF-8", "SLURM_CONF": str(layout.slurm_conf)}
 
 
 def ask(layout: Layout, *argv: str) -> subprocess.CompletedProcess[str]:
-    """Run a client command as root; its success is for the caller to judge."""
+    """Run a client command as root. The caller must check the exit status."""
     try:
         return subprocess.run(
             argv, env=environment(layout), cwd="/", timeout=60, capture_output=True, text=True
@@ -51,7 +51,11 @@ def ask(layout: Layout, *argv: str) -> subprocess.CompletedProcess[str]:
 
 
 def demand(layout: Layout, *argv: str) -> str:
-    """Run a client command as root that has to succeed, and give its output."""
+    """Run a client command as root, and return its output.
+
+    Raises:
+        ClusterError: the command failed.
+    """
     done = ask(layout, *argv)
     if done.returncode != 0:
         raise ClusterError(f"{' '.join(argv)}: {(done.stderr or done.stdout).strip()}")
@@ -59,7 +63,7 @@ def demand(layout: Layout, *argv: str) -> str:
 
 
 def all_daemons(layout: Layout, record: Record) -> list[Daemon]:
-    """List the cluster's daemons in the order in which they need each other."""
+    """List the cluster's daemons. Each one follows the daemons that it needs."""
     nodes = node_names(layout.folder, record.settings)
     accounting = [_mariadbd(layout), _slurmdbd(layout, record.slurmdbd_port)]
     return [
@@ -92,23 +96,23 @@ def _mariadbd(layout: Layout) -> Daemon:
 
 
 def _slurmdbd(layout: Layout, port: int) -> Daemon:
-    # It has no option for its configuration: it looks beside the file that SLURM_CONF names. It
-    # listens once it has its database; the client that follows would take a fault in slurm.conf
-    # for one of slurmdbd's.
+    # It has no option for its configuration: it reads the file beside the one in SLURM_CONF. It
+    # listens after it has connected to its database. A test by a client command would report an
+    # error in slurm.conf as an error of slurmdbd.
     return Daemon("slurmdbd", ("slurmdbd",), lambda: _port_complaint(port))
 
 
 def _slurmctld(layout: Layout) -> Daemon:
-    # Not `scontrol ping`, which succeeds though nobody answers.
+    # Not `scontrol ping`, because it succeeds even if nothing answers.
     test = ("scontrol", "show", "config")
-    # -i: killed before it first saved its state it starts again all the same; 26.05 would not.
+    # -i: it starts even if it was killed before it first saved its state. 26.05 would not.
     argv = ("slurmctld", "-i", "-f", str(layout.slurm_conf))
     return Daemon("slurmctld", argv, lambda: _complaint(layout, *test))
 
 
 def _slurmd(layout: Layout, node: str, port: int) -> Daemon:
     def complaint() -> str:
-        # Where slurmctld is down nobody can know more than that slurmd listens.
+        # If slurmctld is down, we can only test if slurmd listens.
         known = pid_of(layout, "slurmctld") is not None
         return _port_complaint(port) or (node_complaint(layout, node) if known else "")
 
@@ -116,27 +120,30 @@ def _slurmd(layout: Layout, node: str, port: int) -> Daemon:
 
 
 def _complaint(layout: Layout, *argv: str) -> str:
-    """Run a client command as root; empty if it succeeds, else what it had to say."""
+    """Run a client command as root; return its message if it failed, else an empty text."""
     done = ask(layout, *argv)
     return "" if done.returncode == 0 else (done.stderr or done.stdout or "no answer").strip()
 
 
 def node_complaint(layout: Layout, node: str) -> str:
-    """Tell why the controller gives no jobs to a node: it is down, or silent (`idle*`)."""
+    """Return the reason why the controller gives no jobs to a node (down, `idle*`), or empty."""
     done = ask(layout, "sinfo", "--noheader", f"--nodes={node}", "--format=%T %E")
     said = (done.stdout or done.stderr or "it is unknown").strip()
     return "" if said.split()[0] in _USABLE else f"{node}: {said}"
 
 
 def _port_complaint(port: int) -> str:
-    """Look up who listens, proc_pid_net(5): to connect would leave an error in the daemon's log."""
+    """Return the reason why a port is not open, or an empty text; proc_pid_net(5).
+
+    It does not connect, because that would write an error into the daemon's log.
+    """
     lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
     open_ports = {line.split()[1].rpartition(":")[2] for line in lines if line.split()[3] == "0A"}
     return "" if f"{port:04X}" in open_ports else f"nobody listens on port {port}"
 
 
 def reads(name: str) -> set[str]:
-    """Name the configuration files that a daemon reads at its start."""
+    """Return the names of the configuration files that a daemon reads at its start."""
     own = {
         "munged": set[str](),
         "mariadbd": {"mariadbd.cnf"},
@@ -147,7 +154,7 @@ def reads(name: str) -> set[str]:
 
 
 def pid_of(layout: Layout, name: str) -> int | None:
-    """Give the process id of a daemon that runs; a pid file alone proves nothing."""
+    """Return the process id of a running daemon, or None. A pid file alone proves nothing."""
     own_program = name in ("munged", "mariadbd", "slurmdbd", "slurmctld")
     program = name if own_program else "slurmd"
     marks = [f"{layout.folder}/"] + ([] if own_program else [f"\0{name}\0"])
@@ -156,13 +163,13 @@ def pid_of(layout: Layout, name: str) -> int | None:
 
 
 def running(layout: Layout) -> dict[str, int]:
-    """Find every daemon that runs out of the folder, whatever the settings say there should be."""
+    """Find every running daemon of the folder, also daemons that the settings do not name."""
     found = {path.stem: pid_of(layout, path.stem) for path in layout.pid_files()}
     return {name: pid for name, pid in found.items() if pid}
 
 
 def start(layout: Layout, daemon: Daemon) -> bool:
-    """Start a daemon unless it runs, wait until it answers, and tell whether it was started."""
+    """Start a daemon unless it runs, and wait until it answers; return True if it was started."""
     begun = pid_of(layout, daemon.name) is None
     if begun:
         _launch(layout, daemon)
@@ -195,7 +202,7 @@ def _launch(layout: Layout, daemon: Daemon) -> None:
 
 
 def _run_to_background(layout: Layout, daemon: Daemon) -> int:
-    """Run a daemon's command, which ends when the daemon has left for the background."""
+    """Run a daemon's command, which ends when the daemon runs in the background."""
     program = find_program(layout, daemon.argv[0]) or daemon.argv[0]
     with layout.start_log(daemon.name).open("w") as output:
         return subprocess.run(
@@ -213,7 +220,7 @@ def _run_to_background(layout: Layout, daemon: Daemon) -> int:
 
 
 def failure(layout: Layout, name: str, what: str) -> ClusterError:
-    """Say what failed, with the last that the daemon had to say, and where there is more."""
+    """Make an error with the last lines of the daemon's logs and the paths of the logs."""
     logs = [layout.start_log(name), layout.log_file(name)]
     return ClusterError("\n".join([what, *(_last_lines(log) for log in logs)]))
 
@@ -227,7 +234,7 @@ def _last_lines(log: Path) -> str:
 
 
 def stop(layout: Layout, name: str) -> bool:
-    """End a daemon by its pid file, wait until it is gone, and tell whether there was one."""
+    """End a daemon by its pid file, and wait for its end; return True if there was one."""
     pid = pid_of(layout, name)
     if pid:
         processes.end([pid], _STOP_PATIENCE, name)
@@ -236,7 +243,7 @@ def stop(layout: Layout, name: str) -> bool:
 
 
 def kill(layout: Layout, name: str) -> None:
-    """Kill a daemon as a crash would: it cleans up nothing, its pid file stays behind."""
+    """Kill a daemon, as in a crash. It cleans up nothing, and its pid file remains."""
     pid = pid_of(layout, name)
     if pid:
         processes.kill([pid], name)

@@ -1,5 +1,5 @@
-"""The one exception of the package."""
+"""The only exception of the package."""
 
 
 class ClusterError(Exception):
-    """The cluster could not be brought where it was asked to be; the message says why."""
+    """An operation on the cluster failed. The message gives the reason."""

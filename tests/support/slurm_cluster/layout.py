@@ -1,4 +1,4 @@
-"""Where everything of a cluster is kept: one folder, so that removing it removes the cluster."""
+"""The paths of a cluster, all in one folder. Removing this folder removes the cluster."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Layout:
 
     folder: Path
     root: Path | None = None
-    """Where another release of Slurm lies (`roots`); None for the machine's own."""
+    """The root of another release of Slurm (`roots`); None for the machine's own."""
 
     def __post_init__(self) -> None:
-        """Refuse a folder in which the sockets' names would be cut."""
+        """Refuse a folder whose path is too long for the names of sockets."""
         if len(str(self.folder)) > _LONGEST_FOLDER:
             raise ClusterError(
                 f"{self.folder}: the path is too long for sockets inside it;"
@@ -33,33 +33,33 @@ class Layout:
 
     @property
     def slurm_conf(self) -> Path:
-        """The file that SLURM_CONF names; cgroup.conf and slurmdbd.conf lie beside it."""
+        """The file in SLURM_CONF. cgroup.conf and slurmdbd.conf are in the same folder."""
         return self.folder / "etc" / "slurm.conf"
 
     @property
     def programs(self) -> Path:
-        """Commands that enter the root, where there is one."""
+        """The folder of the commands that enter the root, if there is one."""
         return self.folder / "bin"
 
     @property
     def path(self) -> str:
-        """PATH of daemons and clients, with what Debian keeps out of an ordinary user's."""
+        """PATH of daemons and clients. It includes folders that an ordinary user's PATH lacks."""
         usual = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         return f"{self.programs}:{usual}" if self.root else usual
 
     @property
     def munge(self) -> Path:
-        """munged's own folder: munged(8) insists on owning the folders of its files."""
+        """munged's own folder: munged(8) must own the folders of its files."""
         return self.folder / "munge"
 
     @property
     def mariadb(self) -> Path:
-        """MariaDB's own folder, its data and socket in it."""
+        """MariaDB's own folder, with its data and socket."""
         return self.folder / "mariadb"
 
     @property
     def home(self) -> Path:
-        """HOME and working directory of the ordinary user."""
+        """The HOME and the working directory of the ordinary user."""
         return self.folder / "home"
 
     @property
@@ -69,7 +69,7 @@ class Layout:
 
     @property
     def spool(self) -> Path:
-        """Where each slurmd has a folder, named like its node."""
+        """The folder in which each slurmd has a folder with the name of its node."""
         return self.folder / "spool"
 
     @property
@@ -84,30 +84,30 @@ class Layout:
 
     @property
     def mariadb_conf(self) -> Path:
-        """MariaDB's option file, which bears the name of no file it would look for by itself."""
+        """MariaDB's option file. MariaDB does not look for a file of this name by itself."""
         return self.folder / "etc" / "mariadbd.cnf"
 
     def pid_file(self, daemon: str) -> Path:
-        """Where a daemon writes its process id."""
+        """Return the file for a daemon's process id."""
         owned = {"munged": self.munge, "mariadbd": self.mariadb}
         return owned.get(daemon, self.folder / "run") / f"{daemon}.pid"
 
     def pid_files(self) -> list[Path]:
-        """Give every pid file, also of daemons that the settings no longer ask for."""
+        """List every pid file, also of daemons that the settings no longer name."""
         return sorted(self.folder.glob("*/*.pid"))
 
     def log_file(self, daemon: str) -> Path:
-        """Where a daemon writes its log."""
+        """Return the log file of a daemon."""
         owned = {"munged": self.munge, "mariadbd": self.mariadb}
         return owned.get(daemon, self.folder / "log") / f"{daemon}.log"
 
     def start_log(self, daemon: str) -> Path:
-        """Where a daemon's output goes until it has opened its log."""
+        """Return the file for a daemon's output before it has opened its log."""
         return self.folder / "log" / f"{daemon}.start"
 
 
 def node_names(folder: Path, settings: Settings) -> list[str]:
-    """Name the nodes: n1, n2 … in the default folder, elsewhere with a tag of the folder.
+    """Return the nodes' names: n1, n2 … in the default folder, else with a tag of the folder.
 
     slurmd names its cgroups after the node alone (/slurm_n1/uid_…/job_1), so nodes of the same
     name in two clusters on a machine would confine and kill each other's jobs.

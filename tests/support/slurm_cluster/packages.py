@@ -1,4 +1,4 @@
-"""Debian's packages: the one thing of the machine that a cluster changes."""
+"""Debian's packages: the only change that a cluster makes to the machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .daemons import find_program
 from .errors import ClusterError
 from .layout import Layout
 
-# What is needed, by a program that each package brings.
+# The needed packages, by a program in each package.
 _PACKAGES = {
     "munged": "munge",
     "mariadbd": "mariadb-server",
@@ -28,28 +28,28 @@ _PACKAGES = {
 
 
 def missing(layout: Layout) -> list[str]:
-    """Name the packages whose programs are not there."""
+    """List the packages whose programs are missing."""
     wanted = _PACKAGES.items()
     return sorted({package for program, package in wanted if not find_program(layout, program)})
 
 
 def install(layout: Layout, say: Callable[[str], None]) -> None:
-    """Install what is missing, having named it.
+    """Report the missing packages, and install them.
 
-    The packages' scripts may try to start the machine's own daemons: systemctl(1) is told not to
-    (SYSTEMD_OFFLINE), and where one fails or starts all the same nothing is lost, because the
-    cluster has its own. So it is the programs that count, not apt-get's exit status.
+    The packages' scripts may try to start the machine's own daemons. SYSTEMD_OFFLINE tells
+    systemctl(1) not to start them. If one fails or starts anyway, no harm is done, because the
+    cluster has its own daemons. So the presence of the programs counts, not apt-get's exit status.
     """
     if not missing(layout):
         return
     with Path(tempfile.gettempdir(), "slurmslice-packages.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # another cluster may be about to come up as well
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another cluster may be starting as well
         if wanted := missing(layout):
             _install(layout, wanted, say)
 
 
 def provide(layout: Layout, program: str, package: str, say: Callable[[str], None]) -> str:
-    """Find a program that only some tests need, or install the package that brings it."""
+    """Find a program that only some tests need, or install its package."""
     found = find_program(layout, program)
     if found is None:
         say(f"installing packages: {package}")
@@ -86,7 +86,7 @@ def _apt_get(*arguments: str) -> str:
 
 
 def slurm_version(layout: Layout) -> tuple[int, int]:
-    """Ask slurmctld for its release, such as (22, 5)."""
+    """Return slurmctld's release, such as (22, 5)."""
     said = subprocess.run(
         [find_program(layout, "slurmctld") or "slurmctld", "-V"], capture_output=True, text=True
     ).stdout

@@ -1,4 +1,4 @@
-"""Everything that has to lie in the folder before the first daemon starts."""
+"""Preparation of the folder before the first daemon starts."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from .settings import Settings
 
 
 def ordinary_user(settings: Settings) -> str:
-    """Choose who submits: the settings' user, whoever called sudo, else nobody.
+    """Choose the user who submits: the settings' user, the caller of sudo, else nobody.
 
-    No user is created: that would change the machine's own configuration.
+    No user is created, because that would change the machine's own configuration.
     """
     for name in (settings.user, os.environ.get("SUDO_USER", ""), "nobody"):
         try:
@@ -34,9 +34,9 @@ def ordinary_user(settings: Settings) -> str:
 
 
 def settle_record(layout: Layout, settings: Settings, anything_runs: bool) -> Record:
-    """Take the folder's record, with today's settings; choose ports anew where they are taken.
+    """Update the folder's record with these settings. If its ports are in use, choose new ones.
 
-    The user is recorded by name: who calls later may come by another way than sudo.
+    The user is recorded by name, because a later caller may not use sudo.
     """
     record = load_record(layout.folder)
     if record is None or not (anything_runs or ports_are_free(record.base_port)):
@@ -48,14 +48,14 @@ def settle_record(layout: Layout, settings: Settings, anything_runs: bool) -> Re
 
 
 def make_folder(folder: Path) -> None:
-    """Make the cluster's folder where the daemons' users and the ordinary user can get to it."""
+    """Make the cluster's folder, with access for the daemons' users and the ordinary user."""
     for path in folder.parents:
         if path.exists() and not path.stat().st_mode & stat.S_IXOTH:
             raise ClusterError(f"{folder} is out of other users' reach: {path} is closed to them")
     for path in reversed((folder, *folder.parents)):
         if not path.exists():
             path.mkdir()
-            path.chmod(0o755)  # whatever the umask
+            path.chmod(0o755)  # independent of the umask
 
 
 def make_folders(layout: Layout, user: str) -> None:
@@ -76,7 +76,7 @@ def make_folders(layout: Layout, user: str) -> None:
 
 
 def make_munge_key(layout: Layout) -> None:
-    """Make munged's key, once, for munged alone: munged(8) wants 32 to 1024 random bytes."""
+    """Make munged's key if it is missing. Only munged can read it; 32 to 1024 bytes, munged(8)."""
     key = layout.munge / "munge.key"
     if key.exists():
         return
@@ -89,13 +89,13 @@ def make_munge_key(layout: Layout) -> None:
 
 
 def write_configuration(layout: Layout, record: Record) -> set[str]:
-    """Write the configuration files and name those that are not what they were."""
+    """Write the configuration files; return the names of the changed ones."""
     machine = _this_machine(layout)
     etc = layout.slurm_conf.parent
     texts = {
         layout.slurm_conf: (config.slurm_conf(layout, record, machine), 0o644),
         etc / "cgroup.conf": (config.cgroup_conf(machine), 0o644),
-        # slurmdbd.conf(5): readable by SlurmUser alone, there is a password in it.
+        # slurmdbd.conf(5): only SlurmUser may read it, because it holds a password.
         etc / "slurmdbd.conf": (config.slurmdbd_conf(layout, record, machine), 0o600),
         layout.mariadb_conf: (config.mariadb_conf(layout, record), 0o644),
     }
@@ -112,7 +112,7 @@ def _this_machine(layout: Layout) -> config.Machine:
 
 
 def _write(path: Path, text: str, mode: int) -> bool:
-    """Write a file, whole or not at all, and tell whether that changed it."""
+    """Write a complete file, or nothing; return True if its contents changed."""
     try:
         if path.read_text() == text:
             return False

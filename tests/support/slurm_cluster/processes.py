@@ -1,4 +1,4 @@
-"""Processes by pid: whether they live, whose they are, how they end; and waiting for it all."""
+"""Processes by pid: test, identify and end them; and waits with a deadline."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PAUSE = 0.05
 
 
 def wait_until(predicate: Callable[[], Answer], deadline: float, what: str = "") -> Answer:
-    """Poll until `predicate` answers something true and give that; fail after `deadline` s."""
+    """Poll until `predicate` returns a true value, and return it; fail after `deadline` s."""
     end = time.monotonic() + deadline
     while not (answer := predicate()):
         if time.monotonic() > end:
@@ -27,7 +27,7 @@ def wait_until(predicate: Callable[[], Answer], deadline: float, what: str = "")
 
 
 def read_pid(pid_file: Path) -> int | None:
-    """Read a pid file; None where it is missing, empty or not a number."""
+    """Read a pid file; None if it is missing, empty or not a number."""
     try:
         return int(pid_file.read_text())
     except (OSError, ValueError):
@@ -35,16 +35,16 @@ def read_pid(pid_file: Path) -> int | None:
 
 
 def is_running(pid: int) -> bool:
-    """Tell whether the process runs: a zombie, which waits for its parent, no longer does."""
+    """Return whether the process runs. A zombie, which waits for its parent, does not run."""
     try:
-        # The state follows the name, which is in brackets and may itself hold anything, proc(5).
+        # The state follows the name. The name is in brackets and may hold any character, proc(5).
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
 
 
 def name_of(pid: int) -> str:
-    """Give the name of a process's program, cut at 15 characters, proc(5); empty if it is gone."""
+    """Return the name of a process's program, cut at 15 characters, proc(5); empty if it ended."""
     try:
         return Path(f"/proc/{pid}/comm").read_text().strip()
     except OSError:
@@ -52,9 +52,9 @@ def name_of(pid: int) -> str:
 
 
 def is_daemon(pid: int, program: str, marks: Iterable[str]) -> bool:
-    """Tell whether `pid` is that program, started with the marks in its arguments or environment.
+    """Return whether `pid` is this program, with all marks in its arguments or environment.
 
-    Pids are used again: the number in an old pid file may be anybody's by now.
+    The kernel reuses pids, so the number in an old pid file may belong to another process now.
     """
     process = Path(f"/proc/{pid}")
     try:
@@ -69,7 +69,7 @@ def is_daemon(pid: int, program: str, marks: Iterable[str]) -> bool:
 
 
 def end(pids: list[int], patience: float, what: str) -> None:
-    """Ask processes to end, insist after `patience` seconds, and wait until they are gone."""
+    """Send SIGTERM to processes, SIGKILL after `patience` seconds, and wait for their end."""
     _send(pids, signal.SIGTERM)
     try:
         wait_until(lambda: not any(map(is_running, pids)), patience, what)
@@ -78,7 +78,7 @@ def end(pids: list[int], patience: float, what: str) -> None:
 
 
 def kill(pids: list[int], what: str) -> None:
-    """Kill processes and wait until they are gone."""
+    """Kill processes and wait for their end."""
     _send(pids, signal.SIGKILL)
     wait_until(lambda: not any(map(is_running, pids)), 20, f"the end of {what}")
 

@@ -1,4 +1,4 @@
-"""What is chosen once for a cluster's folder and kept there: settings, ports, a password."""
+"""The record of a cluster's folder: settings, ports and a password, chosen once."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ class Record:
         return self.base_port + 2
 
     def node_port(self, index: int) -> int:
-        """Give the port of the slurmd of node `index`, which counts from 0."""
+        """Return the port of the slurmd of node `index`, counted from 0."""
         return self.base_port + _FIRST_NODE_PORT + index
 
 
 def load_record(folder: Path) -> Record | None:
-    """Read the folder's record; None where there is none or it cannot be understood."""
+    """Read the folder's record; None if there is none or it cannot be understood."""
     try:
         values = json.loads((folder / "cluster.json").read_text())
         settings = Settings.from_dict(values["settings"])
@@ -58,7 +58,7 @@ def load_record(folder: Path) -> Record | None:
 
 
 def save_record(folder: Path, record: Record) -> None:
-    """Write the record, whole or not at all, for root's eyes: a password is in it."""
+    """Write the complete record, or nothing. Only root can read it: it holds a password."""
     new = folder / "cluster.json.new"
     new.touch(mode=0o600)
     new.write_text(json.dumps(asdict(record), indent=1) + "\n")
@@ -76,13 +76,13 @@ def new_record(settings: Settings) -> Record:
 
 
 def ports_are_free(start: int) -> bool:
-    """Tell whether nobody listens on any port of the block."""
+    """Return whether all ports of the block are free."""
     return all(_is_free(port) for port in range(start, start + _PORTS_EACH))
 
 
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        # As the daemons do: a connection of yesterday in TIME_WAIT is no reason to move.
+        # As the daemons do: an old connection in TIME_WAIT does not block the port.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("", port))

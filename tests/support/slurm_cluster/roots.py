@@ -1,9 +1,9 @@
-"""Other releases of Slurm: each out of its Debian, which lies in a folder and is entered by chroot.
+"""Other releases of Slurm. Each is in a Debian root: a folder that is entered by chroot.
 
-Slurm's daemons and commands are the folder's; munged and MariaDB are the machine's. Jobs run in
-the folder too, with its bash. What both sides use is mounted at the same path in either, in a
-mount namespace of this process and its children: nothing is mounted for others, and nothing is
-left behind once they have ended, however they end.
+Slurm's daemons and commands come from the root; munged and MariaDB are the machine's. Jobs run in
+the root too, with its bash. Shared folders are mounted at the same path inside and outside, in a
+mount namespace of this process and its children. So other processes do not see the mounts, and the
+kernel removes the mounts after the processes have ended.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .errors import ClusterError
 from .layout import Layout
 
 SUITES = {"20.11": "bullseye", "22.05": "bookworm", "24.11": "trixie", "26.05": "forky"}
-"""Debian's releases by the Slurm that they have; the last one may get a newer one."""
+"""Debian's releases by their release of Slurm. The last Debian may get a newer Slurm."""
 
 CACHE = Path("/var/tmp/slurmslice-releases")
 
@@ -37,7 +37,7 @@ _CLONE_NEWNS = 0x00020000  # unshare(2)
 
 
 def make(slurm: str, cache_folder: Path, say: Callable[[str], None]) -> Path:
-    """Make the Debian that has this Slurm, once, by debootstrap(8), which checks its signatures."""
+    """Make the Debian root with this Slurm if it is missing; debootstrap(8) checks signatures."""
     suite = SUITES[slurm]
     root, new = cache_folder / suite, cache_folder / f"{suite}.new"
     if (root / _MARK).exists():
@@ -47,9 +47,9 @@ def make(slurm: str, cache_folder: Path, say: Callable[[str], None]) -> Path:
     shutil.rmtree(new, ignore_errors=True)
     cache_folder.mkdir(parents=True, exist_ok=True)
     command = (program, "--variant=minbase", f"--include={','.join(_PACKAGES)}", suite, str(new))
-    # Debian's later releases are made as sid is, where debootstrap is older than they are.
+    # If debootstrap does not know a newer release of Debian yet, use its script for sid.
     script = () if (_SCRIPTS / suite).exists() else (str(_SCRIPTS / "sid"),)
-    # It mounts what it needs below the folder: for itself alone.
+    # It mounts file systems below the folder, in its own mount namespace.
     done = _run("unshare", "--mount", "--propagation=private", *command, _mirror(), *script)
     if done.returncode != 0:
         raise ClusterError(f"debootstrap of {suite} failed:\n{done.stdout[-3000:]}")
@@ -89,7 +89,7 @@ def _run(*argv: str) -> subprocess.CompletedProcess[str]:
 
 
 def enter(layout: Layout) -> None:
-    """Have the shared paths, and the cluster's folder, lie in its root too; where there is one."""
+    """Mount the shared paths and the cluster's folder in its root, if it has a root."""
     if layout.root is None:
         return
     if not (layout.root / _MARK).exists():
@@ -111,9 +111,9 @@ def enter(layout: Layout) -> None:
 
 
 def _write_users(root: Path) -> None:
-    """Let the root have the machine's users, and all of them a shell.
+    """Give the root the machine's users, each with a shell.
 
-    slurmd logs in as a job's user to learn its environment, sbatch(1), ``--get-user-env``.
+    slurmd logs in as a job's user to get the environment, sbatch(1), ``--get-user-env``.
     """
     new = root / "etc" / f"passwd.{os.getpid()}"
     new.write_text(Path("/etc/passwd").read_text().replace("/usr/sbin/nologin", "/bin/sh"))
@@ -122,7 +122,7 @@ def _write_users(root: Path) -> None:
 
 @cache
 def _own_namespace() -> None:
-    """Leave the mounts that all processes share, once for this process, unshare(2)."""
+    """Enter a new mount namespace, once per process; unshare(2)."""
     if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNS) != 0:
         raise ClusterError(f"no mounts of one's own here: {os.strerror(ctypes.get_errno())}")
     done = _run("mount", "--make-rprivate", "/")
@@ -130,8 +130,8 @@ def _own_namespace() -> None:
         raise ClusterError(f"cannot make mounts private: {done.stdout.strip()}")
 
 
-# chroot(2) is root's alone: an ordinary user enters in a user namespace in which he is himself,
-# user_namespaces(7). A job is in there already.
+# Only root may call chroot(2). An ordinary user enters in a user namespace with the same user id,
+# user_namespaces(7). A job is already inside.
 _WRAPPER = """\
 #!/bin/sh
 [ -e {mark} ] && exec {program} "$@"
@@ -143,7 +143,7 @@ exec unshare $as_himself --root={root} --wd="$PWD" {program} "$@"
 
 
 def write_programs(layout: Layout) -> None:
-    """Write commands that run the root's programs, wherever they are called from."""
+    """Write commands that run the root's programs from inside and outside the root."""
     if layout.root is None:
         return
     layout.programs.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""What a test cluster should be like: the knobs that tests turn, and nothing of the machine."""
+"""The settings of a test cluster that tests can choose. They do not describe the machine."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _SHORTEST_REQUEUE_WAIT = 5
 
 
 def _help(text: str) -> dict[str, str]:
-    """Give a field the sentence that the command line shows for it."""
+    """Return the metadata of a field with its help text for the command line."""
     return {"help": text}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The shape of a cluster; slurm.conf(5) explains each parameter that is named here."""
+    """The settings of a cluster; slurm.conf(5) explains each parameter that is named here."""
 
     nodes: int = field(default=4, metadata=_help("number of nodes"))
     cpus: int = field(default=4, metadata=_help("CPUs of each node"))
@@ -48,13 +48,13 @@ class Settings:
     extra: tuple[str, ...] = field(default=(), metadata=_help("a further line of slurm.conf"))
 
     def __post_init__(self) -> None:
-        """Refuse what slurmctld would pass over in silence, taking its default of two minutes."""
+        """Refuse a value that slurmctld would silently replace by its default of two minutes."""
         if self.requeue_wait < _SHORTEST_REQUEUE_WAIT:
             raise ClusterError(f"requeue_wait is at least {_SHORTEST_REQUEUE_WAIT} seconds")
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Settings:
-        """Rebuild settings from JSON; what another version of this class wrote is left out."""
+        """Restore settings from JSON. Fields of another version of this class are ignored."""
         known = {knob.name for knob in fields(cls)}
         kept = {name: value for name, value in values.items() if name in known}
         return cls(**{**kept, "extra": tuple(kept.get("extra", ()))})

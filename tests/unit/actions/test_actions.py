@@ -207,7 +207,7 @@ def test_a_hand_edited_array_leaves_the_others_waiting(new_run: NewRun, engine: 
     assert str(engine.jobs["101"].order.array) == "4-9%2"
 
 
-def test_a_hand_edited_request_is_what_a_resubmission_doubles(
+def test_a_resubmission_doubles_the_hand_edited_request(
     new_run: NewRun, engine: FakeEngine
 ) -> None:
     """The options in force are read from the script, not from the creation of the run."""

@@ -172,7 +172,7 @@ def test_the_command_in_the_breaker_message_works(
     assert again == set(range(30) if verb == "resubmit" else HELD)
 
 
-def test_slurm_that_takes_its_time_is_waited_for(
+def test_resubmit_waits_until_slurm_has_ended_the_tasks(
     held: Run, engine: FakeEngine, typed: Typed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It waits for Slurm's end of the tasks; after that limit it names the command for later."""

@@ -108,7 +108,9 @@ def test_a_settings_file_changes_no_recorded_policy(
     assert "type --max-attempts 5" in typed(*follower)
 
 
-def test_a_rendered_run_records_what_its_first_run_says(typed: Typed, engine: FakeEngine) -> None:
+def test_the_first_run_of_a_rendered_run_records_the_policy(
+    typed: Typed, engine: FakeEngine
+) -> None:
     """``render`` records no policy: a settings file counts for the first ``run RUN``."""
     typed("render", *LINE)
     (typed.folder / "slurmslice.toml").write_text("[policy]\nmax-attempts = 2\n")

@@ -53,7 +53,9 @@ def in_turn(*steps: Callable[[], object]) -> Callable[[], None]:
     return call
 
 
-def test_what_waits_stays_and_is_told(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:
+def test_queued_slices_stay_queued_and_are_reported(
+    new_run: NewRun, engine: FakeEngine, typed: Typed
+) -> None:
     """Six of ten slices are queued and not submitted, although there is room for them."""
     run = new_run("0-9")
     engine.most = 4
@@ -68,7 +70,7 @@ def test_what_waits_stays_and_is_told(new_run: NewRun, engine: FakeEngine, typed
     assert all(f"slurmslice {verb} demo" in said for verb in ("run", "tick"))
 
 
-def test_a_lock_is_neither_taken_nor_waited_for(
+def test_watch_neither_takes_the_lock_nor_waits_for_it(
     new_run: NewRun, engine: FakeEngine, typed: Typed
 ) -> None:
     """Another command holds the run: ``watch`` sees the slices end all the same."""
@@ -98,7 +100,7 @@ def test_failures_are_neither_resubmitted_nor_held(
     assert written(run.directory.path) == then
 
 
-def test_arrays_that_the_throttle_holds_are_told(
+def test_arrays_that_the_throttle_holds_are_reported(
     new_run: NewRun, engine: FakeEngine, typed: Typed
 ) -> None:
     """Nothing is told a new share of the throttle; ``tick`` does that."""
@@ -119,7 +121,7 @@ def test_arrays_that_the_throttle_holds_are_told(
     assert "slurmslice tick demo" in said
 
 
-def test_a_job_sent_by_hand_is_followed_and_not_recorded(
+def test_a_job_submitted_by_hand_is_followed_and_not_recorded(
     new_run: NewRun, engine: FakeEngine, typed: Typed
 ) -> None:
     """Only this process knows of it, until another one records it and submits the other slices."""
@@ -144,7 +146,7 @@ def test_a_job_sent_by_hand_is_followed_and_not_recorded(
     assert "COMPLETED 4" in said
 
 
-def test_what_another_process_submits_is_followed(
+def test_submissions_of_another_process_are_followed(
     new_run: NewRun, engine: FakeEngine, typed: Typed
 ) -> None:
     """``run`` or ``tick`` goes on beside it: their submissions are seen."""

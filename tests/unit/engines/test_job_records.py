@@ -101,7 +101,7 @@ def test_pending_array_summaries_are_left_out() -> None:
     assert (running.exit_code, running.ended_at, running.elapsed_s) == (None, None, 10)
 
 
-def test_a_cancelled_array_summary_stands_for_its_tasks() -> None:
+def test_a_cancelled_array_summary_counts_for_its_tasks() -> None:
     """A final record ``X_[…]`` stands for each task without a record of its own."""
     names = {"4": "held-c4w8", "7": "throttled-f7y5"}
     found = job_records.parse_accounting_reports(load("sacct-cancelled").text, names)

@@ -173,7 +173,7 @@ def test_returned_slice_used_no_attempt() -> None:
     assert (after.holder[7], after.attempts[7]) == (0, 1)
 
 
-def test_rejected_submission_sent_by_hand_holds_its_slices() -> None:
+def test_rejected_submission_submitted_by_hand_holds_its_slices() -> None:
     """sbatch script.sh, typed after a rejection, makes this submission the holder of the slices."""
     journal_state = replay_events(
         [intent(1, "0-4"), Rejected(1, "", 1.0), Submitted(1, "9", None, "found", 2.0)], 5

@@ -28,7 +28,7 @@ from tests.support.errors import raises_error
 RELEASES = {"20.11": (20, 11), "22.05": (22, 5), "24.11": (24, 11), "26.05": (26, 5)}
 
 
-def test_names_come_with_letters_and_with_what_they_take() -> None:
+def test_the_table_has_letters_and_value_kinds() -> None:
     """Our own table has all options of simple_slurm, with more details."""
     known = sbatch.known_options()
     assert known["cpus-per-task"].letter == "c"
@@ -58,7 +58,7 @@ def test_help_lists_options_that_the_table_has_for_the_release(release: str) -> 
 
 
 @pytest.mark.parametrize("release", RELEASES)
-def test_getopt_takes_what_the_table_has_for_the_release(release: str) -> None:
+def test_the_table_agrees_with_getopt_of_each_release(release: str) -> None:
     """The table agrees with the recorded answers of sbatch to each name."""
     said = dict(line.split() for line in load("sbatch-getopt", release).text.splitlines())
     assert said.keys() == sbatch.known_options().keys() | ALIASES.keys()
@@ -94,7 +94,7 @@ def test_simple_slurm_changes_nothing_of_the_process() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_logging_is_put_back_after_a_failure() -> None:
+def test_logging_is_restored_after_a_failure() -> None:
     """After an error, the log handlers and the level are as before."""
     root = logging.getLogger()
     before = root.handlers[:], root.level
@@ -108,19 +108,19 @@ def test_logging_is_put_back_after_a_failure() -> None:
     [("mem", "mem"), ("--mem", "mem"), ("c", "cpus-per-task"), ("-c", "cpus-per-task"),
      ("cpus_per_task", "cpus-per-task"), ("tasks-per-node", "ntasks-per-node")],
 )  # fmt: skip
-def test_find_takes_every_spelling(given: str, long: str) -> None:
+def test_find_option_accepts_every_spelling(given: str, long: str) -> None:
     """Letters, dashes and underscores lead to the long name."""
     assert sbatch.find_option(given).name == long
 
 
 @pytest.mark.parametrize("name", ["arr", "shell", "", "ä", "mme"])
-def test_find_takes_no_prefix_and_nothing_unknown(name: str) -> None:
+def test_find_option_refuses_prefixes_and_unknown_names(name: str) -> None:
     """Shortened names and methods of simple_slurm are not options."""
     with raises_error(BadInputError, "unknown-option", option=name):
         sbatch.find_option(name)
 
 
-def test_the_nearest_name_is_told() -> None:
+def test_the_nearest_name_is_suggested() -> None:
     """A typing error gets a suggestion."""
     with raises_error(BadInputError, "unknown-option", nearest="cpus-per-task"):
         sbatch.check_option("cpu-per-task", "2")
@@ -215,7 +215,7 @@ def test_any_help_is_read(text: str) -> None:
      ("power", "x", (26, 5), False), ("requeue", "expedite", (25, 5), False),
      ("get-user-env", "10", (26, 5), False)],
 )  # fmt: skip
-def test_what_a_release_lacks(
+def test_options_that_a_release_lacks(
     option: str, value: str, release: tuple[int, int], is_newer: bool
 ) -> None:
     """Options and values that are newer or gone are returned with their release."""
@@ -231,7 +231,7 @@ def test_what_a_release_lacks(
      ("requeue", "expedite", (25, 11)), ("get-user-env", "", (26, 5)), ("resources", "a", (25, 5)),
      ("container-image", "x", (20, 11))],
 )  # fmt: skip
-def test_what_a_release_has(option: str, value: str, release: tuple[int, int]) -> None:
+def test_options_that_a_release_has(option: str, value: str, release: tuple[int, int]) -> None:
     """Options that the release has, may have, or that only the cluster knows are not returned."""
     assert list(sbatch.options_not_in_release([(option, value)], release)) == []
 
@@ -296,7 +296,7 @@ def test_options_of_our_own_are_refused_with_our_way(name: str, says: str) -> No
 # -- writing ---------------------------------------------------------------------------------
 
 
-def test_block_is_what_a_person_reads() -> None:
+def test_the_block_is_readable() -> None:
     """Plain values have no quotes, others have double quotes.
 
     Flags have no ``=``; the order stays.
@@ -323,13 +323,13 @@ def test_block_of_nothing_is_nothing() -> None:
 
 
 @pytest.mark.parametrize("value", ["a\nb", "\0"])
-def test_block_refuses_what_no_line_can_hold(value: str) -> None:
+def test_the_block_refuses_a_line_end(value: str) -> None:
     """A line end in a value would end the directive."""
     with pytest.raises(BadInputError):
         sbatch.format_directives([("comment", value)])
 
 
-def test_words_that_part_a_job_do_not_stand_in_a_line() -> None:
+def test_words_that_split_a_job_are_escaped() -> None:
     """``packjob`` in a line makes some releases split the job, so it is escaped."""
     text = sbatch.format_directives([("comment", "hetjob PackJob")])
     assert "hetjob" not in text.lower()
@@ -337,7 +337,7 @@ def test_words_that_part_a_job_do_not_stand_in_a_line() -> None:
     assert sbatch.read_directives(text) == (("comment", "hetjob PackJob"),)
 
 
-def test_block_writes_what_simple_slurm_does_not_have() -> None:
+def test_the_block_holds_options_unknown_to_simple_slurm() -> None:
     """Newer options and a plugin's stand between the others, in the same form."""
     options = [("stepmgr", ""), ("mem", "4G"), ("container-image", "a b#c"), ("shell", "x"),
                ("oom-kill-step", "1"), ("zork", "")]  # fmt: skip
@@ -353,7 +353,7 @@ VALUES = st.text(st.characters(blacklist_characters="\0\n", blacklist_categories
 
 
 @given(st.dictionaries(st.sampled_from(VALUED), VALUES))
-def test_what_block_writes_is_read_back(options: dict[str, str]) -> None:
+def test_the_block_can_be_read_again(options: dict[str, str]) -> None:
     """All values survive writing and reading, also surrogates of odd bytes (promise 3)."""
     assert sbatch.read_directives(
         f"#!/bin/bash\n{sbatch.format_directives([*options.items()])}"

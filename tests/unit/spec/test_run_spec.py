@@ -41,7 +41,7 @@ RECORDS = st.builds(
 
 
 @given(RECORDS)
-def test_a_record_comes_back_from_its_file(record: RunRecord) -> None:
+def test_a_record_is_restored_from_its_file(record: RunRecord) -> None:
     """Every field, whatever it holds, by ``run.json`` and back."""
     assert RunRecord.from_bytes(record.to_bytes(), "run.json") == record
 

@@ -165,7 +165,7 @@ def read_records(path: Path) -> list[object]:
 
 
 @pytest.mark.parametrize(("name", "data"), FILES)
-def test_any_prefix_says_what_its_whole_lines_say(tmp_path: Path, name: str, data: bytes) -> None:
+def test_any_prefix_is_read_as_its_complete_lines(tmp_path: Path, name: str, data: bytes) -> None:
     """Killed at any byte, and gone on with by another writer: a torn line never says anything.
 
     A part of ``dropped task=1,10`` would be about other tasks than were meant.
