@@ -139,7 +139,7 @@ def test_hostile_keys_arrive_byte_for_byte(here: Here) -> None:
 
 
 def test_no_escape_sequence_reaches_the_terminal(here: Here) -> None:
-    """A key or a log with escape sequences is shown, not obeyed."""
+    """Escape sequences in a key or a log are shown as text."""
     (here.folder / "keys").write_bytes(b"\x1b[31mred\n")
     ran = here(*RUN, "--slices-from", "keys", "--", "false", "{}")
     shown = here("status", "--slices").stdout + here("status").stdout

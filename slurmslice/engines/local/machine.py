@@ -44,12 +44,12 @@ class ProcessUsage:
 
 
 class Machine:
-    """The resources of this machine that we may use. Only free resources are read again.
+    """The usable resources of this machine. Limits are read once, free resources each time.
 
     Attributes:
         affinity: the CPUs on which this process may run.
-        cpus: the number of CPUs that we may use.
-        memory: the memory that we may use, bytes.
+        cpus: the number of usable CPUs.
+        memory: the usable memory, bytes.
         load: the load of other programs.
     """
 

@@ -1,7 +1,7 @@
 """A control group for each task, with the requested memory as its limit.
 
-The kernel kills a task that exceeds the limit, and the group records it. This needs a parent group
-below which this user may create groups: the memory hierarchy of version 1 for root, or a group of
+If a task exceeds the limit, the kernel kills it, and the group records that. This user must be
+allowed to create groups below a parent group: the memory hierarchy of version 1 for root, or a group of
 version 2 that systemd or a container delegated to the user (cgroups(7), delegation). Without it,
 memory requests count for admission only.
 """

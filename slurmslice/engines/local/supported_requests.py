@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from slurmslice.engines.local.jobs import TaskResources
 from slurmslice.engines.local.machine import Machine
@@ -27,31 +27,27 @@ def check_request(request: ResourceRequest, machine: Machine) -> None:
         BadInputError: the request is for several nodes, for GPUs or other generic resources, for
             a delayed start, or for more CPUs or memory than we may use here.
     """
-    if _minimum_nodes(request) > 1:
-        raise BadInputError(
-            "The request needs more than one node, but this is one machine.",
-            _HINT,
-            code="slurm-only",
-            option="nodes",
-        )
-    for name in _GPUS & request.keys():
-        if request[name].rpartition(":")[2].rpartition("=")[2].lower() not in ("", "0", "none"):
-            raise BadInputError(
-                f"--{name}={request[name]} is not possible here: the local engine does not assign "
-                "GPUs or other generic resources to tasks.",
-                _HINT,
-                code="slurm-only",
-                option=name,
-            )
-    for name in _DELAYS & request.keys():
-        raise BadInputError(
-            f"--{name} is not possible here: the local engine starts tasks at once.",
-            _HINT,
-            code="slurm-only",
-            option=name,
-        )
+    for option, message in _impossible_options(request):
+        raise BadInputError(message, _HINT, code="slurm-only", option=option)
     parse_warning_signal(request)
     _check_size(request, machine)
+
+
+def _impossible_options(request: ResourceRequest) -> Iterator[tuple[str, str]]:
+    """Yield the options that one machine cannot fulfil, each with a message."""
+    if _minimum_nodes(request) > 1:
+        yield "nodes", "The request needs more than one node, but this is one machine."
+    for name in _GPUS & request.keys():
+        if request[name].rpartition(":")[2].rpartition("=")[2].lower() not in ("", "0", "none"):
+            yield (
+                name,
+                (
+                    f"--{name}={request[name]} is not possible here: the local engine does not assign "
+                    "GPUs or other generic resources to tasks."
+                ),
+            )
+    for name in _DELAYS & request.keys():
+        yield name, f"--{name} is not possible here: the local engine starts tasks at once."
 
 
 def _check_size(request: ResourceRequest, machine: Machine) -> None:

@@ -30,7 +30,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 
 from slurmslice.engines.local.jobs import LocalJob
@@ -151,11 +151,11 @@ class TaskRecords:
             case b"peak":
                 attempt.rss = int(fields["rss"])
             case b"end":
-                report = self._report(line, attempt, fields, cpu)
+                report = self._end_report(line, attempt, fields, cpu)
                 (self.stopped if "stopped" in fields else self.ended)[index] = report
                 del self._attempts[index]
 
-    def _report(
+    def _end_report(
         self,
         line: re.Match[bytes],
         attempt: _Attempt,
@@ -169,20 +169,13 @@ class TaskRecords:
         if attempt.timed_out:
             state, reason = State.TIMEOUT, ""
         host = line["host"].decode("utf-8", "replace")
-        return TaskReport(
-            state,
-            state.value,
+        return replace(
+            self.report(state, reason, attempt.started_at, host),
             exit_code=code,
-            submitted_at=self._submitted_at,
-            started_at=attempt.started_at,
             ended_at=int(line["at"]),
             elapsed_s=None if elapsed is None else max(0, int(elapsed)) / 1e6,
             cpu_s=None if cpu is None or before is None else max(0.0, cpu - before),
             max_rss_bytes=max(int(fields.get("rss", 0)), attempt.rss or 0) or None,
-            requested_mem_bytes=self._memory,
-            node=host,
-            reason=reason,
-            steps=NO_JOB_STEPS,
             progress=_progress(line, attempt, fields, host) if "slot" in fields else None,
         )
 

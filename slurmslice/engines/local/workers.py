@@ -70,8 +70,8 @@ class Worker:
 
     Attributes:
         pid: its process id, which is also its session id.
-        events_fd: the file descriptor on which it reports the end of a task.
-        script_version: the version of the script that it read.
+        events_fd: the file descriptor for its reports of ends.
+        script_version: the version of the script at its start.
         index: the array index of the current task; None if the worker is idle.
         resources: the resources of the current task; memory in use is from the last measurement.
         peak: the highest measured memory of the current task, bytes.
