@@ -1,9 +1,9 @@
 """A control group for each task, with the requested memory as its limit.
 
 If a task exceeds the limit, the kernel kills it, and the group records that. This user must be
-allowed to create groups below a parent group: the memory hierarchy of version 1 for root, or a group of
-version 2 that systemd or a container delegated to the user (cgroups(7), delegation). Without it,
-memory requests count for admission only.
+allowed to create groups below a parent group. In version 1 root may do so. In version 2 systemd or
+a container must have delegated a group to the user (cgroups(7), delegation). Otherwise memory
+requests count for admission only.
 """
 
 from __future__ import annotations
