@@ -1,73 +1,73 @@
-# worker.sh: runs array tasks of one submission on this machine, one after another.
+# worker.sh: runs array tasks of one submission on this machine, one by one.
 #
-#   bash worker.sh ORDERS ANSWERS GRACE FOLDER inline|each SCRIPT [ARGUMENT]...
+#   bash worker.sh TASKS EVENTS GRACE FOLDER inline|each SCRIPT [ARGUMENT]...
 #
-# ORDERS   file descriptor: the local engine writes "INDEX JOB_ID [CONTROL_GROUP]" for each task
-# ANSWERS  file descriptor: the engine reads "ready", and INDEX when a task has ended
+# TASKS    file descriptor: the local engine writes "INDEX JOB_ID [CONTROL_GROUP]" for each task
+# EVENTS   file descriptor: the engine reads "ready", and INDEX after the end of each task
 # GRACE    seconds from SIGTERM to SIGKILL
 # FOLDER   the folder of the submission
 # inline   run each task in a subshell, with the functions of SCRIPT and its library
 # each     run "bash SCRIPT" for each task
 #
-# Standard output is the progress file of this worker. The engine starts it as a subreaper (orphans
-# of a task become its children), and as the leader of a session. Signals: PWR ends the task (also
-# sent by the kernel when the engine has died), ALRM ends it because its time is over, QUIT kills it.
-# All names here begin with _.
+# Standard output is the progress file of this worker. The engine starts the worker as a subreaper
+# (orphans of a task become its children) and as a session leader. Signals: PWR ends the task (the
+# kernel also sends PWR after the death of the engine), ALRM ends it at its time limit, and QUIT
+# kills it. All names here begin with _.
 # shellcheck shell=bash disable=SC2154,SC2329,SC2030,SC2031 # the library sets variables, and calls functions
 
-_orders=$1 _answers=$2 _grace=$3 _folder=$4 _kind=$5 _script=$6 _slot='' _child='' _out=''
+_tasks=$1 _events=$2 _grace=$3 _folder=$4 _kind=$5 _script=$6 _slot='' _child='' _out=''
 shift 6
 
-# Writes a line about the task: its kind $1, its fields $2, and fields for the engine alone $3.
+# Writes a line about the task: kind $1, fields $2, and fields $3 that only the engine reads.
 _note() {
   builtin printf 'slurmslice %s job=%s restart=0 at=%(%s)T host=%s %s%stask=%s%s\n' \
     "$1" "$SLURM_ARRAY_JOB_ID" -1 "$HOSTNAME" "$_slot" "${2:+$2 }" "$_index" "${3:-}" >&"$_out"
 }
 
-# Writes the line about the end. It must not be lost, so this waits until a full disk has room.
+# Writes the end line. It must not be lost, so this waits until a full disk has space again.
 _note_end() {
   local _try=0
   while ((_try++ < 600)); do
     _note end "$@" && return
     read -r -t 1 -u "$_never"
-    echo x >&"$_out" # half of the line may have been written: this makes it unreadable
+    echo x >&"$_out" # ends a half-written line, so that it is ignored
   done
 }
 
-# Sets _time to microseconds since the epoch; to whole seconds before bash 5.0.
+# Sets _time to microseconds since the epoch. Before bash 5.0 it has whole seconds only.
 _read_clock() {
   _time=${EPOCHREALTIME:-}
   _time=${_time/[.,]/}
   [[ $_time ]] || builtin printf -v _time '%(%s)T000000' -1
 }
 
-# Sets _kids to the children of this bash.
-_list_children() {
+# Sets _children to the children of this bash.
+_find_children() {
   local _file _text
-  _kids=''
+  _children=''
   if [[ -e /proc/$$/task/$$/children ]]; then
-    read -r _kids <"/proc/$$/task/$$/children"
+    read -r _children <"/proc/$$/task/$$/children"
   else # a kernel without CONFIG_PROC_CHILDREN
     for _file in /proc/[0-9]*/stat; do
       read -r _text <"$_file" && [[ $_text =~ ^([0-9]+)\ .*\)\ .\ ([0-9]+) ]] || continue
-      ((BASH_REMATCH[2] != $$)) || _kids+=" ${BASH_REMATCH[1]}"
+      ((BASH_REMATCH[2] != $$)) || _children+=" ${BASH_REMATCH[1]}"
     done
   fi
   return 0
 }
 
-# Kills what the task has left: its process group, and its orphans. All that is left of it is below
-# this bash: without a child there is nothing, and the usual case costs one small file.
-_kill_rest() {
+# Kills the processes that the task left: its process group and its orphans. All of them descend from
+# this bash. Usually it has no child, so that this reads one small file.
+_kill_left() {
   local _tries=0
-  while _list_children && [[ $_kids ]] && ((_tries++ < 500)); do
+  while _find_children && [[ $_children ]] && ((_tries++ < 500)); do
     # shellcheck disable=SC2086 # numbers
-    kill -s KILL -- "-$_child" $_kids
+    kill -s KILL -- "-$_child" $_children
     read -r -t 0.02 -u "$_never"
   done
 }
 
-# Tells the task to end, because it is stopped or because of a timeout, and kills it after the grace.
+# Ends the task after "stop" or "timeout" ($1): SIGTERM, then SIGKILL after the grace.
 _end_task() {
   _signalled=yes
   kill -0 "$_child" || return
@@ -80,10 +80,10 @@ _end_task() {
 
 _kill_task() {
   _signalled=yes
-  [[ ! $_child ]] || _kill_rest
+  [[ ! $_child ]] || _kill_left
 }
 
-# Passes on a signal for the script: of --signal=B:, or of the task itself (kill $$).
+# Passes on signal $1 to the script. It is from --signal=B:, or from the task itself (kill $$).
 _pass_signal() {
   _signalled=yes
   kill -0 "$_child" || return
@@ -91,9 +91,9 @@ _pass_signal() {
   if [[ $_kind == each ]]; then kill -s "$1" "$_child"; else kill -s "$1" -- "-$_child"; fi
 }
 
-# Makes this process, just forked, the task's: closes what is the worker's, enters its control group.
+# Prepares the forked process of a task: closes the worker's files and enters the control group.
 _become_task() {
-  exec {_orders}<&- {_answers}>&- {_never}>&-
+  exec {_tasks}<&- {_events}>&- {_never}>&-
   [[ ! $_cell ]] || echo 0 >"$_cell/cgroup.procs"
 }
 
@@ -123,11 +123,11 @@ _run_inline() {
   ) &
 }
 
-# Reads what an inline task reported: "prepared" after prepare, and perhaps its exit code.
+# Reads the report of an inline task: "prepared" after prepare, and perhaps an exit code.
 _read_report() {
-  local _said _prepared=''
-  while read -r -t 0 -u "$_report" && read -r -u "$_report" _said; do
-    if [[ $_said == prepared ]]; then _prepared=yes; else _exit=$_said; fi
+  local _text _prepared=''
+  while read -r -t 0 -u "$_report" && read -r -u "$_report" _text; do
+    if [[ $_text == prepared ]]; then _prepared=yes; else _exit=$_text; fi
   done
   [[ ! $_prepared ]] || return
   _note setup "exit=$_exit${_told:+ told=$_told}"
@@ -135,7 +135,7 @@ _read_report() {
   ((_exit)) || _exit=1
 }
 
-# Reads from the control group if the kernel has killed for memory, and the peak.
+# Reads the control group: out-of-memory kills and the memory peak.
 _read_memory() {
   local _text='' _file
   for _file in memory.events memory.oom_control; do
@@ -148,7 +148,7 @@ _read_memory() {
   [[ ! $_text =~ ^[0-9]+$ ]] || _rss=" rss=$_text"
 }
 
-_serve_task() {
+_serve_one() {
   local _start _told='' _stopped='' _rss='' _signalled='' _exit _tries=0
   _child=''
   _read_clock
@@ -158,14 +158,14 @@ _serve_task() {
   "_run_$_kind" "$@"
   _child=$!
   set +m
-  while # a signal ends "wait" early; bash may answer -1 once if the task ended at that moment
+  while # a signal interrupts "wait"; bash may return -1 once if the task ended at that moment
     _signalled=''
     wait "$_child"
     _exit=$?
     [[ $_signalled ]] || ((_exit < 0 && _tries++ < 3))
   do :; done
   ((_exit >= 0)) || _exit=255
-  _kill_rest
+  _kill_left
   _child=''
   [[ $_kind == each ]] || _read_report
   [[ ! $_cell ]] || _read_memory
@@ -174,9 +174,9 @@ _serve_task() {
   _note_end "exit=$_exit${_told:+ told=$_told}${_stopped:+ stopped=1}" " us=$((_time - _start))$_rss"
 }
 
-# Serves until ORDERS ends. Exits 3 if the disk is full, 4 if processes are left.
+# Runs tasks until TASKS is closed. Exits 3 if the disk is full, 4 if processes are left.
 _serve() {
-  local _cell _time _signal _kids
+  local _cell _time _signal _children
   set +o posix
   exec 2>/dev/null {_out}>&1 {_report}<> <(:) {_never}<> <(:)
   wait
@@ -186,21 +186,21 @@ _serve() {
   # shellcheck disable=SC2064 # as it is now
   for _signal in HUP INT TERM USR1 USR2; do trap "_pass_signal $_signal" "$_signal"; done
   times >&"$_out"
-  echo ready >&"$_answers"
-  while read -r -u "$_orders" _index SLURM_JOB_ID _cell; do
+  echo ready >&"$_events"
+  while read -r -u "$_tasks" _index SLURM_JOB_ID _cell; do
     export SLURM_JOB_ID SLURM_ARRAY_TASK_ID=$_index
-    _serve_task "$@" || exit 3
-    echo "$_index" >&"$_answers"
+    _serve_one "$@" || exit 3
+    echo "$_index" >&"$_events"
   done
-  _list_children
-  [[ ! $_kids ]] || exit 4
+  _find_children
+  [[ ! $_children ]] || exit 4
   exit 0
 }
 
-# The library calls this when it has read its words.
+# The library calls this after it has parsed its arguments.
 _serve_inline() {
   _line=(direct)
-  # A task that cannot find its slice fails by itself, and its setup is not to blame.
+  # A task that does not find its slice fails, but not because of its setup.
   _stop() {
     echo "slurmslice: $1" >>"$_folder/tasks/$_index.log"
     echo prepared >&"$_report"

@@ -1,4 +1,4 @@
-"""The jobs of a run on this machine, read from its journal: what the local engine is to run."""
+"""The jobs of the local engine, read from the run's journal."""
 
 from __future__ import annotations
 
@@ -22,28 +22,31 @@ from slurmslice.sbatch.array_expression import parse_array
 
 
 class JournalJobs:
-    """A fold of the journal. ``refresh`` reads on; the rest is what was read.
+    """The jobs in a journal, as of the last ``refresh`` (a ``JobSource``).
+
+    Args:
+        directory: the run directory.
 
     Attributes:
-        jobs: the submissions that were taken, by job id.
-        held: no task is to start.
-        version: the number of events that were read.
+        jobs: the accepted submissions, by job id.
+        held: no task may start.
+        version: the number of events read.
     """
 
     def __init__(self, directory: RunDirectory) -> None:
-        self._place = directory
+        self._directory = directory
         self._read = self.version = 0
         self._intended: dict[int, Submission] = {}
         self.jobs: dict[str, LocalJob] = {}
         self.held = False
 
     def refresh(self) -> bool:
-        """Read what was decided since the last call, and return ``True`` if anything was.
+        """Read new events. Return ``True`` if there were any.
 
         Raises:
             DamagedRunError: the journal cannot be read.
         """
-        lines, self._read = self._place.read_journal(self._read)
+        lines, self._read = self._directory.read_journal(self._read)
         for event in parse_events(lines, self.version + 1):
             self.version += 1
             self._apply(event)
@@ -69,8 +72,8 @@ class JournalJobs:
             number=intent.number,
             name=accepted.job_name or intent.job_name,
             array=submission.array,
-            script=self._place.script,
-            folder=self._place.submission(intent.number),
+            script=self._directory.script,
+            folder=self._directory.submission(intent.number),
             arguments=intent.arguments,
             request=intent.options,
             packed=intent.pack > 1,

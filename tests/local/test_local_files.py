@@ -1,4 +1,4 @@
-"""The local engine: what every process can see, ask for and rely on, by files alone."""
+"""The local engine: requests and reports of several processes, through files only."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from slurmslice.engines.local import LocalEngine
-from slurmslice.engines.local.runner_lock import RunnerLock, host
+from slurmslice.engines.local.runner_lock import RunnerLock, host_name
 from slurmslice.engines.local.task_records import TaskRecords
 from slurmslice.errors import BadInputError, EngineError
 from slurmslice.run.directory import RunDirectory
@@ -27,17 +27,17 @@ __all__ = ["bench", "hasty", "quiet"]
 
 
 def test_submit_runs_nothing(bench: Bench) -> None:
-    """A job that was taken is PENDING, and says that nobody works on it."""
+    """A submitted job is PENDING, with a reason, until a runner starts."""
     order = bench.submit("echo >>$NOTES/ran", "0-2", mem_mib=50)
     assert not bench.engine.working
     assert bench.states(order) == {State.PENDING}
-    assert bench.queue(order)[0].reason == "no process works on it yet"
+    assert bench.queue(order)[0].reason
     assert bench.queue(order)[0].requested_mem_bytes == 50 << 20
     assert not bench.lines("ran")
 
 
 def test_a_job_comes_from_the_journal(bench: Bench) -> None:
-    """Any process reads there what was submitted: names and numbers to the byte."""
+    """Every process reads the same job from the journal, byte for byte."""
     order = bench.order("true", "0-8:4,11%3", arguments=("002", "90"), cpus=2, mem_mib=7, time_s=60)
     odd = replace(order, job_name='a\udcff"\\ é-token1')
     bench.take(odd)
@@ -49,8 +49,8 @@ def test_a_job_comes_from_the_journal(bench: Bench) -> None:
     assert (job.request, job.throttle, job.script) == (odd.request, 3, odd.script)
 
 
-def test_what_other_processes_ask_for_is_read_from_the_journal(bench: Bench) -> None:
-    """Cancelled tasks by index, the newest throttle, and that all is held."""
+def test_requests_of_other_processes_are_in_the_journal(bench: Bench) -> None:
+    """The source has the cancelled indices, the newest throttle, and the hold."""
     order = bench.submit("true", "0-8:2")
     source = JournalJobs(bench.directory)
     bench.cancel(order, "2,4")
@@ -65,8 +65,8 @@ def test_what_other_processes_ask_for_is_read_from_the_journal(bench: Bench) -> 
     assert (source.jobs["1"].throttle, source.held) == (None, False)
 
 
-def test_what_was_not_taken_is_not_run(bench: Bench) -> None:
-    """An intent without ``Submitted`` is no job: no process knows its token."""
+def test_an_unaccepted_submission_does_not_run(bench: Bench) -> None:
+    """An intent without ``Submitted`` is not a job."""
     order = bench.submit("echo >>$NOTES/ran")
     journal = bench.run_dir / "journal.jsonl"
     intent = journal.read_bytes().splitlines(keepends=True)[0]
@@ -79,41 +79,41 @@ def test_what_was_not_taken_is_not_run(bench: Bench) -> None:
 
 
 REJECTED = [
-    (a_request(cpus=4096), "4096 CPUs"),
-    (a_request(mem_mib=1 << 40), "of memory, and this machine"),
+    ("exceeds-machine", "cpus-per-task", a_request(cpus=4096)),
+    ("exceeds-machine", "mem", a_request(mem_mib=1 << 40)),
     *(
-        (a_request(options=options), says)
-        for options, says in [
-            ((("nodes", "2"),), "More than one node"),
-            ((("nodes", "2-4"),), "More than one node"),
-            ((("ntasks", "8"), ("ntasks-per-node", "4")), "More than one node"),
-            ((("gpus", "1"),), "--gpus=1"),
-            ((("gpus-per-task", "v100:1"),), "GPUs"),
-            ((("gres", "gpu:2"),), "--gres=gpu:2"),
-            ((("gres", "gpu"),), "--gres=gpu"),
-            ((("dependency", "afterok:5"),), "--dependency"),
-            ((("begin", "now+1hour"),), "--begin"),
+        ("slurm-only", option, a_request(options=options))
+        for option, options in [
+            ("nodes", (("nodes", "2"),)),
+            ("nodes", (("nodes", "2-4"),)),
+            ("nodes", (("ntasks", "8"), ("ntasks-per-node", "4"))),
+            ("gpus", (("gpus", "1"),)),
+            ("gpus-per-task", (("gpus-per-task", "v100:1"),)),
+            ("gres", (("gres", "gpu:2"),)),
+            ("gres", (("gres", "gpu"),)),
+            ("dependency", (("dependency", "afterok:5"),)),
+            ("begin", (("begin", "now+1hour"),)),
         ]
     ),
 ]
 
 
-@pytest.mark.parametrize(("asked", "says"), REJECTED)
-def test_what_one_machine_cannot_honour_is_refused(
-    bench: Bench, asked: ResourceRequest, says: str
+@pytest.mark.parametrize(("code", "option", "request_"), REJECTED)
+def test_impossible_requests_are_refused(
+    bench: Bench, code: str, option: str, request_: ResourceRequest
 ) -> None:
-    """It is said which option, and nothing is written."""
-    order = replace(bench.order("true"), request=asked)
-    with pytest.raises(BadInputError, match=says) as rejection:
-        bench.engine.submit(order)
-    assert rejection.value.hint
-    with pytest.raises(BadInputError, match=says):
-        bench.engine.limits(asked)
+    """The error names the option, and no file is written."""
+    order = replace(bench.order("true"), request=request_)
+    for attempt in (lambda: bench.engine.submit(order), lambda: bench.engine.limits(request_)):
+        with pytest.raises(BadInputError) as error:
+            attempt()
+        assert error.value.hint
+        assert (error.value.code, error.value.fields["option"]) == (code, option)
     assert {path.name for path in order.folder.iterdir()} == {"script.sh", "tasks"}
 
 
-def test_what_it_can_do_without_is_ignored(bench: Bench) -> None:
-    """Partition, account, mail, one node, no GPUs: the same script runs."""
+def test_irrelevant_options_are_ignored(bench: Bench) -> None:
+    """A script with a partition, an account, mail, one node and no GPUs runs."""
     options = {
         "partition": "long",
         "account": "a",
@@ -130,7 +130,7 @@ def test_what_it_can_do_without_is_ignored(bench: Bench) -> None:
 
 
 def test_limits(bench: Bench) -> None:
-    """How many fit at once, and why, by CPUs and by memory; at least one."""
+    """The limits give the number of tasks that fit by CPUs and by memory, at least one."""
     machine = bench.engine._machine
     machine.cpus, machine.affinity = 4, set(range(4))
     machine.free_memory = lambda: 3 << 30  # type: ignore[method-assign]
@@ -142,8 +142,8 @@ def test_limits(bench: Bench) -> None:
     assert bench.engine.limits(a_request(mem_mib=0)).at_once == 1
 
 
-def test_an_engine_makes_nothing_before_the_first_order(tmp_path: Path) -> None:
-    """Looking, asking for limits and waiting leave a folder as it is, or not there."""
+def test_no_file_is_created_before_the_first_job(tmp_path: Path) -> None:
+    """``observe``, ``limits`` and ``wait`` do not create the run directory."""
     engine = LocalEngine(tmp_path / "run", JournalJobs(RunDirectory(tmp_path / "run")))
     engine.limits(NO_REQUEST)
     assert not engine.observe([("1", "name")]).queue.reports
@@ -153,11 +153,11 @@ def test_an_engine_makes_nothing_before_the_first_order(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-# -- what a reader sees ----------------------------------------------------------------------------
+# -- readers ---------------------------------------------------------------------------------------
 
 
 def test_a_reader_sees_what_another_process_runs(bench: Bench) -> None:
-    """Running, pending and ended tasks; it returns early from wait when something changes."""
+    """A reader sees running, pending and ended tasks. Its ``wait`` returns early after a change."""
     order = bench.submit(HELD, "0-3%2")
     bench.elsewhere(WORKS_ON)
     until(lambda: len(bench.lines("trace")) == 2)
@@ -168,23 +168,23 @@ def test_a_reader_sees_what_another_process_runs(bench: Bench) -> None:
     assert running.elapsed_s is not None
     (bench.notes / "go").touch()
     for _ in range(4):
-        bench.engine.wait(60)  # it would take minutes if it slept through the news
+        bench.engine.wait(60)  # it would take minutes without an early return
         assert not bench.engine.working
         if not bench.queue(order):
             break
     assert {r.state for r in bench.ended(order).values()} == {State.COMPLETED}
 
 
-def test_rows_of_others_are_left_out(bench: Bench) -> None:
-    """A job that is asked for by another name, or that is not here, is absent."""
+def test_unknown_jobs_are_absent(bench: Bench) -> None:
+    """A job with another name, or with an unknown id, has no reports."""
     bench.submit("true")
     seen = bench.engine.observe([("1", "other"), ("2", "bench-token2")])
     assert not seen.queue.reports
     assert not seen.accounting.reports
 
 
-def test_another_machines_runner_is_not_judged(bench: Bench) -> None:
-    """What a runner on another machine claimed is left alone, however free its lock seems."""
+def test_a_runner_on_another_machine_is_left_alone(bench: Bench) -> None:
+    """Jobs of a runner on another machine are not touched, even if the lock is free."""
     order = bench.submit("true", "0-1")
     runner = "7 elsewhere 1"
     path = bench.run_dir / "local" / "runner"
@@ -206,7 +206,7 @@ def test_another_machines_runner_is_not_judged(bench: Bench) -> None:
 
 
 def test_no_lock_no_runner(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file system without locks runs nothing, and says where to go; looking still works."""
+    """Without file locks no task runs, and there is an error. ``observe`` still works."""
     order = bench.submit("true")
 
     def refuse(fd: int, how: int) -> None:
@@ -223,7 +223,7 @@ def test_no_lock_no_runner(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_cancel_from_another_process(bench: Bench, hasty: None) -> None:
-    """Pending tasks are CANCELLED and never start; running ones are ended; others go on."""
+    """Pending tasks never start, and running tasks are ended. Other tasks continue."""
     order = bench.submit(f"trap '' TERM\n{HELD}", "0-5%2")
     bench.until(lambda: len(bench.lines("trace")) == 2)
     bench.cancel(order, "1,3-4")
@@ -237,8 +237,8 @@ def test_cancel_from_another_process(bench: Bench, hasty: None) -> None:
     assert bench.lines("trace").count("+") == 4
 
 
-def test_what_a_runner_may_still_start_is_not_cancelled_yet(bench: Bench) -> None:
-    """Another process calls a task CANCELLED only when its runner has said that it drops it."""
+def test_a_task_is_cancelled_after_its_runner_dropped_it(bench: Bench) -> None:
+    """A pending task becomes CANCELLED only after its runner recorded that it dropped it."""
     order = bench.submit(HELD, "0-3%2")
     runner = bench.elsewhere(WORKS_ON)
     until(lambda: len(bench.lines("trace")) == 2)
@@ -253,7 +253,7 @@ def test_what_a_runner_may_still_start_is_not_cancelled_yet(bench: Bench) -> Non
 
 
 def test_cancel_all(bench: Bench) -> None:
-    """What was done stays done."""
+    """Cancelling all tasks does not change completed tasks."""
     order = bench.submit(f"[ $SLURM_ARRAY_TASK_ID = 0 ] && exit; {HELD}", "0-5%2")
     bench.until(lambda: len(bench.lines("trace")) == 2 and bench.ended(order))
     bench.cancel(order, "0-5")
@@ -262,7 +262,7 @@ def test_cancel_all(bench: Bench) -> None:
 
 
 def test_cancel_without_a_runner(bench: Bench) -> None:
-    """Pending tasks of a job that nobody works on are CANCELLED, and never start."""
+    """Pending tasks of an unclaimed job become CANCELLED and never start."""
     order = bench.submit("echo $SLURM_ARRAY_TASK_ID >>$NOTES/ran", "0-3")
     bench.cancel(order, "1-2")
     assert {i: r.state for i, r in bench.ended(order).items()} == dict.fromkeys(
@@ -273,11 +273,11 @@ def test_cancel_without_a_runner(bench: Bench) -> None:
 
 
 def test_cancelled_beats_interrupted(bench: Bench) -> None:
-    """What was to be cancelled while its runner died is CANCELLED, not given back."""
+    """A task is CANCELLED, not WAITING, if its runner dies during the cancel."""
     order = bench.submit(HELD, "0-3%2")
     runner = bench.elsewhere(WORKS_ON)
     until(lambda: len(bench.lines("trace")) == 2)
-    runner.send_signal(19)  # SIGSTOP: it reads nothing any more
+    runner.send_signal(19)  # SIGSTOP: it reads nothing
     bench.cancel(order, "1,3")
     runner.kill()
     runner.wait()
@@ -301,7 +301,7 @@ slurmslice start job=1 restart=0 at=1795424105 host=n3 slot=0 task=5
 
 
 def records_of(bench: Bench) -> TaskRecords:
-    """The records of the first job, as a new reader reads them."""
+    """Return the records of the first job, read by a new reader."""
     source = JournalJobs(bench.directory)
     source.refresh()
     records = TaskRecords(source.jobs["1"])
@@ -309,8 +309,8 @@ def records_of(bench: Bench) -> TaskRecords:
     return records
 
 
-def test_a_torn_line_says_nothing(bench: Bench) -> None:
-    """A line that was cut is left out, wherever it was cut, and damages no other."""
+def test_a_torn_line_is_ignored(bench: Bench) -> None:
+    """A line that was cut at any byte is ignored. The other lines are read."""
     log = bench.submit("true", "0-9").folder / "tasks" / "worker-0.log"
     for cut in range(len(LINES)):
         log.write_bytes(LINES[:cut] + b"\n" + LINES.replace(b"task=4", b"task=6"))
@@ -323,8 +323,8 @@ def test_a_torn_line_says_nothing(bench: Bench) -> None:
         assert known is None or known.exit_code == 3
 
 
-def test_records_are_read_on(bench: Bench) -> None:
-    """A reader takes in what was added, once, of all workers and the runner."""
+def test_new_lines_are_read_once(bench: Bench) -> None:
+    """A reader reads new lines of all workers and of the runner once."""
     tasks = bench.submit("true", "0-9").folder / "tasks"
     records = records_of(bench)
     assert not records.refresh()
@@ -362,7 +362,7 @@ def test_records_are_read_on(bench: Bench) -> None:
     ],
 )
 def test_the_state_of_an_end(bench: Bench, before: str, exit_code: int, state: State) -> None:
-    """A time limit and the kernel's count for memory explain an end, whatever it exits with."""
+    """The time limit and out-of-memory kills decide the state before the exit code does."""
     log = bench.submit("true").folder / "tasks" / "worker-0.log"
     head = "job=1 restart=0 at=1795424103 host=n3 slot=0"
     lines = [f"start {head} task=0", f"end {head} exit={exit_code} told=TERM task=0"]
@@ -373,18 +373,18 @@ def test_the_state_of_an_end(bench: Bench, before: str, exit_code: int, state: S
 
 
 def test_one_process_has_the_lock(tmp_path: Path) -> None:
-    """It is free when given up, its text says who has it, and it is not made without a run."""
+    """A second process cannot acquire a held lock. The text of the lock names its holder."""
     path = tmp_path / "local" / "runner"
     one, two = RunnerLock(path), RunnerLock(path)
-    assert one.take()
-    one.announce()
-    assert not two.take()
-    assert two.holder() == one.mine
-    assert host() in two.holder()
-    assert not two.is_elsewhere(two.holder())
-    one.forget()
+    assert one.acquire()
+    one.write_holder()
+    assert not two.acquire()
+    assert two.read_holder() == one.own_text
+    assert host_name() in two.read_holder()
+    assert not two.is_on_other_host(two.read_holder())
+    one.clear_holder()
     one.release()
-    assert two.holder() == ""
-    assert two.take()
+    assert two.read_holder() == ""
+    assert two.acquire()
     two.release()
-    assert not RunnerLock(tmp_path / "nowhere" / "local" / "runner").take()
+    assert not RunnerLock(tmp_path / "nowhere" / "local" / "runner").acquire()

@@ -1,7 +1,7 @@
-"""``kill -9``, or a full disk, at every step of the local engine: the same line goes on.
+"""``kill -9``, or a full disk, at every step of the local engine. The same command then continues.
 
-What is killed is a process of its own, by SIGKILL; its workers and their tasks are real and outlive
-it. Steps are every change of the engine's own files and of the journal, and every word to a worker.
+The killed process is a real one, with real workers and tasks, which outlive it. A step is a change
+of one of the engine's files or of the journal, or a message to a worker.
 """
 
 from __future__ import annotations
@@ -36,22 +36,21 @@ Line = tuple[str, ...]
 _OURS = re.compile(
     r".*/demo/(local(/.*)?|journal\.jsonl|submissions/\d+(/job.*|/tasks/(worker|runner).*)?)|pipe:.*"
 )
-"""The engine's own files: its lock, the claim, what workers and the runner write. The journal,
-which says what is to be run; and the pipes to the workers."""
+"""The files of the engine (lock, claims, progress files), the journal, and the workers' pipes."""
 
 PATIENCE_S = 30
-"""How long a line may take; none of them needs a tenth of it."""
+"""Seconds that a command may take. No command needs a tenth of it."""
 
 _write = os.write
 
 
 def ours(path: str) -> bool:
-    """Whether a file is the local engine's."""
+    """Return ``True`` if a file belongs to the local engine."""
     return _OURS.fullmatch(path) is not None
 
 
 class Stage:
-    """A folder with a run, and processes that type in it; set back to how it began each time."""
+    """A folder with a run, in which commands are run. It can be restored to a saved state."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -60,11 +59,11 @@ class Stage:
         self.code = 0
 
     def keep(self) -> None:
-        """Remember how things stand."""
+        """Save the folder."""
         shutil.copytree(self.folder, self._copy, symlinks=True)
 
     def back(self) -> None:
-        """Let things stand as they were kept."""
+        """Restore the saved folder."""
         shutil.rmtree(self.folder)
         shutil.copytree(self._copy, self.folder, symlinks=True)
         os.chdir(self.folder)
@@ -74,9 +73,9 @@ class Stage:
         return self.folder.with_name("kept")
 
     def __call__(self, *line: str, killer: Killer | None = None) -> str:
-        """Type a line in a process of its own; what was said.
+        """Run a command in a new process. Return its output.
 
-        The killer learns whether it came to its point there, and what that was.
+        The killer gets its point in that process, if it was reached.
         """
         reading, writing = os.pipe()
         pid = os.fork()
@@ -93,7 +92,7 @@ class Stage:
         return " ".join(self.said.read_text().split())
 
     def _type(self, line: Line, killer: Killer | None, pipe: int) -> None:
-        """The process: it never returns, and does not wait for ever."""
+        """Run a command in this process, with a time limit. It never returns."""
         code = 70
         signal.alarm(PATIENCE_S)
         try:
@@ -119,10 +118,10 @@ class Stage:
         _write(pipe, killer.where.encode())
         os.kill(os.getpid(), signal.SIGKILL)
 
-    # -- what came of it ---------------------------------------------------------------------
+    # -- results -----------------------------------------------------------------------------
 
     def done(self) -> Counter[str]:
-        """How often each slice was done, by the commands' own account."""
+        """Return the number of times that each slice was done, from the files of the commands."""
         return Counter(
             log.name.removeprefix("done.")
             for log in self.folder.glob("done.*")
@@ -130,34 +129,34 @@ class Stage:
         )
 
     def check_left(self, where: str) -> None:
-        """No process is left, nobody holds the lock, and no slice was begun beside itself."""
+        """Check that no process is left, the lock is free, and no slice ran twice at once."""
         self.check_ended(where)
         if (self.run / "local").is_dir():
             lock = RunnerLock(self.run / "local" / "runner")
-            assert lock.take(), where
-            assert not lock.holder(), where
+            assert lock.acquire(), where
+            assert not lock.read_holder(), where
             lock.release()
 
     def check_ended(self, where: str) -> None:
-        """No process is left, and no slice was begun beside itself."""
-        mark = orphans.marker(self.run)
-        until(lambda: not any(orphans._has_mark(p, mark, None) for p in psutil.process_iter()))
+        """Check that no process is left, and that no slice ran twice at once."""
+        marker = orphans.marker_variable(self.run)
+        until(lambda: not any(orphans._has_marker(p, marker) for p in psutil.process_iter()))
         assert not (self.folder / "beside").exists(), where
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What a person types, and what must have come of it in the end.
+    """A command, and its required results.
 
     Attributes:
-        line: what is killed, and then typed again.
-        done: how often each slice was done in the end.
-        least: how many points it has at least.
-        before: lines, and what happens otherwise, that lead there.
-        after: lines that a person types then, before the run is gone on with to its end.
-        codes: of the line, the second time.
+        line: the command that is killed and then run again.
+        done: the number of times that each slice was done in the end.
+        least: the minimum number of points.
+        before: commands and functions that prepare the scene.
+        after: commands before the run is finished.
+        codes: the permitted exit codes of the second ``line``.
         ends: the exit code of the run in the end.
-        only: which of the engine's files count, a pattern; the others are like another scene's.
+        only: a pattern for the files that count; other scenes cover the rest.
     """
 
     name: str
@@ -171,7 +170,7 @@ class Scene:
     only: str = ""
 
     def attempt(self, stage: Stage, killer: Killer) -> None:
-        """Once through, killed at the killer's point."""
+        """Run the scene, killed at the killer's point."""
         stage.back()
         killer.counts = lambda path: ours(path) and re.search(self.only, path) is not None
         said = stage(*self.line, killer=killer)
@@ -191,47 +190,47 @@ class Scene:
 
 
 def of(*keys: int) -> dict[str, int]:
-    """Once each."""
+    """Return a count of one for each key."""
     return {str(key): 1 for key in keys}
 
 
 def submitted(stage: Stage) -> None:
-    """What waits is submitted, and whoever did that was killed before it worked."""
+    """Submit the waiting slices. The process is killed before it runs tasks."""
     stage("submit", killer=Killer(0, counts=lambda path: path.endswith("/local/runner")))
 
 
 def claimed(stage: Stage) -> None:
-    """A runner claimed the job and started a slice, and was killed."""
+    """Start a runner, which is killed after it claimed the job and started a slice."""
     stage("submit", killer=Killer(3, counts=lambda path: path.startswith("pipe:")))
     stage.check_ended("")
 
 
 def failed_unseen(stage: Stage) -> None:
-    """Twenty have failed, and their runner was killed before anybody looked."""
+    """Let twenty slices fail. Their runner is killed before it reads the results."""
     stage("submit", "demo", "--only", "2-21",
           killer=Killer(3, counts=lambda path: path.endswith("/local/runner")))  # fmt: skip
 
 
-def mended(stage: Stage) -> None:
-    """What failed will do no more."""
-    (stage.folder / "mended").touch()
+def repair(stage: Stage) -> None:
+    """Let failed slices succeed from now on."""
+    (stage.folder / "repaired").touch()
 
 
 COMMAND = """
     exec 9>>now.$SLICE
     flock -n 9 || echo $SLICE >>beside
-    [ $SLICE -lt 2 ] || [ -e mended ] || exit 3
+    [ $SLICE -lt 2 ] || [ -e repaired ] || exit 3
     sleep 0.02
     echo >>done.$SLICE
 """
-"""It tells where it runs beside itself; until it is mended, slices from 2 on fail."""
+"""A command that records if it runs twice at once. Slices from 2 on fail until ``repair``."""
 
 SAYS = ("--name", "demo", "--engine", "local", "--shell", COMMAND)
 MADE = ("render", "-a", "0-1", *SAYS)
 LET_GO = ("run", "demo", "--max-failures", "none")
 SUBMITTED = (MADE, submitted)
 CLAIMED = (MADE, claimed)
-FAILED = (("run", "-a", "1-2", *SAYS), mended)
+FAILED = (("run", "-a", "1-2", *SAYS), repair)
 HELD = (("render", "-a", "0-21", *SAYS), failed_unseen)
 WORK = r"/local|/job|worker|runner|pipe:"
 SCENES = [
@@ -257,7 +256,7 @@ FULL = [scene for scene in SCENES if scene.name in {
 
 @pytest.fixture
 def stage(tmp_path: Path, quiet: None, monkeypatch: pytest.MonkeyPatch) -> Stage:
-    """A folder of its own, where everything is Slurm's no more than the machine is a cluster's."""
+    """Provide an empty folder, without Slurm's variables in the environment."""
     for name in [name for name in os.environ if name.startswith(("SLURM", "SBATCH"))]:
         monkeypatch.delenv(name)
     for name in ("STATE", "CONFIG"):
@@ -272,7 +271,7 @@ def stage(tmp_path: Path, quiet: None, monkeypatch: pytest.MonkeyPatch) -> Stage
 
 @pytest.fixture
 def set_up(stage: Stage) -> Callable[[Scene], Stage]:
-    """Come to the moment before a scene's line."""
+    """Return a function that prepares a scene up to its command."""
 
     def build(scene: Scene) -> Stage:
         for step in scene.before:
@@ -288,7 +287,7 @@ def set_up(stage: Stage) -> Callable[[Scene], Stage]:
 def test_killed_anywhere_here_the_same_line_goes_on(
     set_up: Callable[[Scene], Stage], scene: Scene
 ) -> None:
-    """Promise 9, on one machine: each slice is done once, never beside itself; nothing stays."""
+    """Promise 9, on one machine: each slice is done once, and no process is left."""
     stage = set_up(scene)
     found = points(lambda killer: scene.attempt(stage, killer))
     assert found >= scene.least
@@ -298,7 +297,7 @@ def test_killed_anywhere_here_the_same_line_goes_on(
 def test_a_disk_that_is_full_here_is_told_and_nothing_is_lost(
     set_up: Callable[[Scene], Stage], scene: Scene
 ) -> None:
-    """From any write on none goes through: it is told, and with room again the line goes on."""
+    """A full disk is reported. With space again, the same command continues."""
     stage = set_up(scene)
     found = points(lambda killer: scene.attempt(stage, killer), errno.ENOSPC)
     assert found >= scene.least // 2

@@ -1,4 +1,4 @@
-"""The local engine: what it reads of the machine, on given texts, and what it makes of it."""
+"""The local engine: parsers of the machine's files, admission, and control groups."""
 
 from __future__ import annotations
 
@@ -11,17 +11,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slurmslice.engines.local import machine, memory_cgroup
-from slurmslice.engines.local.admission import Demand, Room, admits, at_once
+from slurmslice.engines.local.admission import FreeResources, may_start, tasks_at_once
 from slurmslice.engines.local.cgroups import (
-    Group,
+    ControlGroup,
     cpu_quota,
-    find_group,
     memory_free,
     memory_limit,
+    parse_own_group,
 )
-from slurmslice.engines.local.machine import Load, busy_seconds, meminfo, usable_cpus
-from slurmslice.engines.local.memory_cgroup import Cell, open_cells
-from slurmslice.engines.local.supported_requests import warning
+from slurmslice.engines.local.jobs import TaskResources
+from slurmslice.engines.local.machine import (
+    OtherLoad,
+    parse_busy_seconds,
+    parse_meminfo,
+    usable_cpus,
+)
+from slurmslice.engines.local.memory_cgroup import MemoryGroup, create_memory_groups
+from slurmslice.engines.local.supported_requests import parse_warning_signal
 from slurmslice.errors import BadInputError
 from tests.support.requested import a_request
 
@@ -56,27 +62,27 @@ BOX_MOUNTS = V2_MOUNTS.replace("0:26 /", "0:26 /docker/abc")
         ("cpu", "", V2_MOUNTS, None),
     ],
 )  # fmt: skip
-def test_where_we_stand(
+def test_the_own_group_is_found(
     controller: str, cgroup: str, mounts: str, group: tuple[int, str] | None
 ) -> None:
-    """A controller's group is found in both versions, below mounts of parts, with odd names."""
-    found = find_group(controller, cgroup, mounts)
+    """The group is found in both versions, below partial mounts, and with special characters."""
+    found = parse_own_group(controller, cgroup, mounts)
     assert (found and (found.version, str(found.path))) == group
 
 
-def group_of(top: Path, version: int, **files: str) -> Group:
-    """A group of three levels; a file's name is level, underscore, name with dashes for dots."""
+def group_of(top: Path, version: int, **files: str) -> ControlGroup:
+    """Create a group of three levels. A key is LEVEL_NAME, with ``__`` for the first dot."""
     own = top / "a" / "b"
     own.mkdir(parents=True)
     levels = {"top": top, "a": top / "a", "own": own}
     for name, text in files.items():
         level, _, file = name.partition("_")
         (levels[level] / file.replace("__", ".", 1)).write_text(f"{text}\n")
-    return Group(version, own, top)
+    return ControlGroup(version, own, top)
 
 
 def test_cpu_quota(tmp_path: Path) -> None:
-    """The lowest quota of all levels holds, in both versions."""
+    """The lowest quota of all levels applies, in both versions."""
     two = group_of(tmp_path / "2", 2, own_cpu__max="max 100000", a_cpu__max="250000 100000")
     assert cpu_quota(two) == 2.5
     one = group_of(
@@ -95,12 +101,12 @@ def test_cpu_quota(tmp_path: Path) -> None:
     ("affinity", "quota", "cpus"), [(8, None, 8), (8, 2.5, 2), (2, 16.0, 2), (4, 0.5, 1)]
 )
 def test_usable_cpus(affinity: int, quota: float | None, cpus: int) -> None:
-    """Whole CPUs of affinity and quota, and one at least."""
+    """The number is the lower of affinity and quota, in whole CPUs, at least one."""
     assert usable_cpus(affinity, quota) == cpus
 
 
 def test_memory_of_groups(tmp_path: Path) -> None:
-    """The lowest limit, the least that is free; the file cache that can go counts as free."""
+    """The lowest limit and the lowest free memory apply. Inactive file cache counts as free."""
     two = group_of(
         tmp_path / "2",
         2,
@@ -123,11 +129,11 @@ def test_memory_of_groups(tmp_path: Path) -> None:
     assert (memory_limit(none), memory_free(none)) == (None, None)
 
 
-# -- cells -----------------------------------------------------------------------------------------
+# -- memory groups ---------------------------------------------------------------------------------
 
 
-def test_a_place_for_cells_in_v2(tmp_path: Path) -> None:
-    """The nearest level that hands memory down; never one above a limit that holds for us."""
+def test_parents_of_memory_groups_in_version_2(tmp_path: Path) -> None:
+    """The parent delegates memory, and is not above a limit of this process."""
     group = group_of(
         tmp_path / "free",
         2,
@@ -136,32 +142,24 @@ def test_a_place_for_cells_in_v2(tmp_path: Path) -> None:
         own_cgroup__subtree_control="",
         own_memory__max="max",
     )
-    assert memory_cgroup._places(group) == [group.path.parent]
+    assert memory_cgroup._candidate_parents(group) == [group.path.parent]
     (group.path / "memory.max").write_text("1000\n")
-    assert memory_cgroup._places(group) == []
+    assert memory_cgroup._candidate_parents(group) == []
 
 
-def test_no_cells_where_none_can_be_made(tmp_path: Path) -> None:
-    """A group that cannot be written to, or that is not there, gives none."""
-    assert open_cells(Group(1, tmp_path / "nothing", tmp_path)) is None
-    assert open_cells(group_of(tmp_path / "top", 2)) is None
+def test_no_memory_groups_without_permission(tmp_path: Path) -> None:
+    """No group is created below a read-only or missing group."""
+    assert create_memory_groups(ControlGroup(1, tmp_path / "nothing", tmp_path)) is None
+    assert create_memory_groups(group_of(tmp_path / "top", 2)) is None
 
 
-def test_what_a_cell_says(tmp_path: Path) -> None:
-    """Whether the kernel killed for memory, the peak then, and what is in use without the cache."""
+def test_the_memory_of_a_group(tmp_path: Path) -> None:
+    """The memory in use is counted without the file cache, in both versions."""
     (tmp_path / "memory.stat").write_text(
         "anon 10\nfile 500\nshmem 5\ntotal_rss 7\ntotal_shmem 1\n"
     )
-    two, one = Cell(2, tmp_path), Cell(1, tmp_path)
+    two, one = MemoryGroup(2, tmp_path), MemoryGroup(1, tmp_path)
     assert (two.memory(), one.memory()) == (15, 8)
-    assert two.killed_at() is None
-    (tmp_path / "memory.events").write_text("low 0\noom 3\noom_kill 0\n")
-    (tmp_path / "memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 2\n")
-    (tmp_path / "memory.max_usage_in_bytes").write_text("99\n")
-    assert (two.killed_at(), one.killed_at()) == (None, 99)
-    (tmp_path / "memory.events").write_text("oom 3\noom_kill 1\n")
-    (tmp_path / "memory.max").write_text("100\n")
-    assert two.killed_at() == 100
 
 
 # -- the machine -----------------------------------------------------------------------------------
@@ -175,42 +173,42 @@ intr 5
 
 
 def test_texts_of_proc(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sizes in bytes; busy seconds of the CPUs that are ours, without idling and waiting."""
+    """Sizes are in bytes. Busy seconds exclude idle time and other CPUs."""
     monkeypatch.setattr(machine, "_TICKS", 100)
-    assert busy_seconds(STAT, {0}) == 2.3
-    assert busy_seconds(STAT, {1, 10}) == 4.51
+    assert parse_busy_seconds(STAT, {0}) == 2.3
+    assert parse_busy_seconds(STAT, {1, 10}) == 4.51
     text = "MemTotal:       100 kB\nMemAvailable:    50 kB\nHugePages_Total:       0\n"
-    assert meminfo(text) == {"MemTotal": 102400, "MemAvailable": 51200}
+    assert parse_meminfo(text) == {"MemTotal": 102400, "MemAvailable": 51200}
 
 
-def test_load_is_others_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What we use ourselves is no load; half a CPU of others counts as one that is taken."""
+def test_the_load_excludes_our_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Our own CPU time is no load. Half a CPU of other programs counts as one CPU."""
     clock = {"now": 100.0, "busy": 50.0}
     monkeypatch.setattr(time, "monotonic", lambda: clock["now"])
-    monkeypatch.setattr(machine, "busy_seconds", lambda text, cpus: clock["busy"])
-    monkeypatch.setattr(machine, "running_now", lambda text: 3.0)
-    load = Load({0, 1})
-    load.look(load._ours)
-    assert load.others == 3.0  # what runs at this moment, until there is a measurement
+    monkeypatch.setattr(machine, "parse_busy_seconds", lambda text, cpus: clock["busy"])
+    monkeypatch.setattr(machine, "count_running_others", lambda text: 3.0)
+    load = OtherLoad({0, 1})
+    load.measure(load._ours)
+    assert load.others == 3.0  # the number of running processes, before the first measurement
     clock.update(now=101.0, busy=51.5)
-    load.look(load._ours + 1.0)
+    load.measure(load._ours + 1.0)
     assert load.others == pytest.approx(0.4)
     clock.update(now=101.1, busy=53.0)
-    load.look(load._ours)
+    load.measure(load._ours)
     assert load.others == pytest.approx(0.4)
     this = machine.Machine()
     this.cpus, this.affinity = 4, set(range(8))
     assert [this.free_cpus(others) for others in (0.0, 0.4, 3.9, 4.5, 30.0)] == [4, 4, 4, 3, 1]
 
 
-def test_others_that_run_now() -> None:
-    """The processes that run, this one left out; never fewer than none."""
-    assert machine.running_now("0.5 0.4 0.3 3/345 99\n") == 2.0
-    assert machine.running_now("0.5 0.4 0.3 0/345 99\n") == 0.0
+def test_the_number_of_running_others() -> None:
+    """This process is not counted, and the number is never negative."""
+    assert machine.count_running_others("0.5 0.4 0.3 3/345 99\n") == 2.0
+    assert machine.count_running_others("0.5 0.4 0.3 0/345 99\n") == 0.0
 
 
 def test_this_machine() -> None:
-    """Something can be run here, in some memory."""
+    """This machine has at least one CPU and some free memory."""
     this = machine.Machine()
     assert this.cpus >= 1
     assert 0 < this.free_memory() <= this.memory
@@ -224,42 +222,70 @@ GIB = 1 << 30
 @pytest.mark.parametrize(
     ("room", "running", "new", "throttled", "admitted"),
     [
-        (Room(2, 8 * GIB), [], Demand(1, GIB), False, True),
-        (Room(1, 0), [], Demand(4, GIB), False, True),
-        (Room(2, 8 * GIB), [Demand(1, GIB)], Demand(1, GIB), False, True),
-        (Room(2, 8 * GIB), [Demand(1, GIB)] * 2, Demand(1, GIB), False, False),
-        (Room(2, 8 * GIB), [Demand(1, GIB)] * 2, Demand(1, GIB), True, True),
-        (Room(4, 8 * GIB), [Demand(3, GIB)], Demand(2, GIB), False, False),
-        (Room(8, 2 * GIB), [Demand(1, 2 * GIB)], Demand(1, GIB), False, False),
-        (Room(8, 2 * GIB), [Demand(1, 2 * GIB, used=GIB)], Demand(1, GIB), False, True),
-        (Room(8, 2 * GIB), [Demand(1, GIB, used=3 * GIB)], Demand(1, 2 * GIB), False, True),
-        (Room(8, GIB), [Demand(1, GIB)], Demand(1, GIB), True, False),
-        (Room(8, 1 << 20), [Demand(1, 0)], Demand(1, 0), False, False),
-        (Room(8, GIB), [Demand(1, 0)], Demand(1, 0), False, True),
+        (FreeResources(2, 8 * GIB), [], TaskResources(1, GIB), False, True),
+        (FreeResources(1, 0), [], TaskResources(4, GIB), False, True),
+        (FreeResources(2, 8 * GIB), [TaskResources(1, GIB)], TaskResources(1, GIB), False, True),
+        (
+            FreeResources(2, 8 * GIB),
+            [TaskResources(1, GIB)] * 2,
+            TaskResources(1, GIB),
+            False,
+            False,
+        ),
+        (FreeResources(2, 8 * GIB), [TaskResources(1, GIB)] * 2, TaskResources(1, GIB), True, True),
+        (FreeResources(4, 8 * GIB), [TaskResources(3, GIB)], TaskResources(2, GIB), False, False),
+        (
+            FreeResources(8, 2 * GIB),
+            [TaskResources(1, 2 * GIB)],
+            TaskResources(1, GIB),
+            False,
+            False,
+        ),
+        (
+            FreeResources(8, 2 * GIB),
+            [TaskResources(1, 2 * GIB, used=GIB)],
+            TaskResources(1, GIB),
+            False,
+            True,
+        ),
+        (
+            FreeResources(8, 2 * GIB),
+            [TaskResources(1, GIB, used=3 * GIB)],
+            TaskResources(1, 2 * GIB),
+            False,
+            True,
+        ),
+        (FreeResources(8, GIB), [TaskResources(1, GIB)], TaskResources(1, GIB), True, False),
+        (FreeResources(8, 1 << 20), [TaskResources(1, 0)], TaskResources(1, 0), False, False),
+        (FreeResources(8, GIB), [TaskResources(1, 0)], TaskResources(1, 0), False, True),
     ],
 )
 def test_admission(
-    room: Room, running: list[Demand], new: Demand, throttled: bool, admitted: bool
+    room: FreeResources,
+    running: list[TaskResources],
+    new: TaskResources,
+    throttled: bool,
+    admitted: bool,
 ) -> None:
-    """One always; another where its CPUs (or its throttle) and its memory are free."""
-    assert admits(room, running, new, throttled=throttled) is admitted
+    """The first task always starts. Others need free memory, and CPUs unless throttled."""
+    assert may_start(room, running, new, throttled=throttled) is admitted
 
 
 @given(
     cpus=st.integers(1, 64),
     memory=st.integers(0, 1 << 40),
-    each=st.builds(Demand, st.integers(1, 64), st.integers(0, 1 << 36)),
+    each=st.builds(TaskResources, st.integers(1, 64), st.integers(0, 1 << 36)),
 )
-def test_at_once_is_what_admission_lets_in(cpus: int, memory: int, each: Demand) -> None:
-    """The number that is shown before the start is the number that is then admitted."""
-    room = Room(cpus, memory)
-    running: list[Demand] = []
-    while len(running) < 70 and admits(room, running, each, throttled=False):
+def test_the_shown_number_is_admitted(cpus: int, memory: int, each: TaskResources) -> None:
+    """Admission starts the number of tasks that ``limits`` shows."""
+    room = FreeResources(cpus, memory)
+    running: list[TaskResources] = []
+    while len(running) < 70 and may_start(room, running, each, throttled=False):
         running.append(each)
     if each.memory:
-        assert len(running) == at_once(room, each)
+        assert len(running) == tasks_at_once(room, each)
     else:
-        assert len(running) >= at_once(room, each)
+        assert len(running) >= tasks_at_once(room, each)
 
 
 # -- options ---------------------------------------------------------------------------------------
@@ -277,12 +303,12 @@ def test_at_once_is_what_admission_lets_in(cpus: int, memory: int, each: Demand)
     ],
 )
 def test_warnings(text: str, found: tuple[int, int] | None) -> None:
-    """``--signal`` for the script (``B:``), by name or number, in time before the limit."""
-    assert warning(a_request(time_s=600, options=(("signal", text),))) == found
-    assert warning(a_request(options=(("signal", text),))) is None
+    """The signal for the script (``B:``) is given by name or by number."""
+    assert parse_warning_signal(a_request(time_s=600, options=(("signal", text),))) == found
+    assert parse_warning_signal(a_request(options=(("signal", text),))) is None
 
 
-def test_a_signal_that_is_none() -> None:
-    """A misspelt signal is refused before anything runs."""
+def test_an_unknown_signal() -> None:
+    """An unknown signal is refused before any task runs."""
     with pytest.raises(BadInputError, match="URS1"):
-        warning(a_request(time_s=600, options=(("signal", "B:URS1"),)))
+        parse_warning_signal(a_request(time_s=600, options=(("signal", "B:URS1"),)))

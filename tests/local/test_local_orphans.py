@@ -1,4 +1,4 @@
-"""The local engine: no process outlives its task, whoever is killed, and nothing is lost by it."""
+"""The local engine: no process outlives its task, and no result is lost after a kill."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from slurmslice.engines.local import orphans
-from slurmslice.engines.local.memory_cgroup import open_cells
+from slurmslice.engines.local.memory_cgroup import create_memory_groups
 from slurmslice.status.states import State
 from tests.local.test_local_slots import HELD
 from tests.local.test_local_tasks import WORKS_ON, Bench, bench, hasty, quiet, until
@@ -20,7 +20,7 @@ from tests.local.test_local_tasks import WORKS_ON, Bench, bench, hasty, quiet, u
 __all__ = ["bench", "hasty", "quiet"]
 
 LONG = f"30.{os.getpid()}"
-"""How long the sleeps of ``FAMILY`` take, by which they are found too."""
+"""The duration of the sleeps of ``FAMILY``. It also identifies their processes."""
 
 FAMILY = f"""
     sleep {LONG} &
@@ -30,11 +30,11 @@ FAMILY = f"""
     setsid env -i /bin/sleep {LONG} &
     echo "+" >>$NOTES/trace
 """
-"""Children that stay, leave the group, leave the session, lose their parent, their variables."""
+"""Children that stay, or leave the group, the session, the parent or the environment."""
 
 
 def test_children_do_not_outlive_their_task(bench: Bench) -> None:
-    """When the script ends, its daemons are ended too, however they have detached themselves."""
+    """Detached processes of a task are ended when its script ends."""
     order = bench.submit(FAMILY, "0-2")
     bench.finish(order)
     assert not bench.marked()
@@ -42,15 +42,15 @@ def test_children_do_not_outlive_their_task(bench: Bench) -> None:
 
 
 def test_a_task_keeps_its_own_daemons(bench: Bench) -> None:
-    """What a running task has detached lives on while other tasks end."""
+    """Detached processes of a running task survive the end of other tasks."""
     keeper = "(setsid bash -c 'sleep 1; echo alive >>$NOTES/alive' &); sleep 1.3"
     script = f"export NOTES; [ $SLURM_ARRAY_TASK_ID = 0 ] || exit 0; {keeper}"
     bench.run(script, "0-9%3")
     assert bench.lines("alive") == ["alive"]
 
 
-def test_close_ends_everything_and_gives_it_back(bench: Bench, hasty: None) -> None:
-    """After close() no process is left; what ran and what waited is WAITING; what ended stays."""
+def test_close_ends_all_processes(bench: Bench, hasty: None) -> None:
+    """After close() no process is left. Unfinished tasks are WAITING, completed ones stay so."""
     order = bench.submit(f"[ $SLURM_ARRAY_TASK_ID = 0 ] && exit 0; {FAMILY} sleep {LONG}", "0-5%2")
     bench.until(lambda: len(bench.lines("trace")) == 2 and 0 in bench.ended(order))
     bench.engine.close()
@@ -65,8 +65,8 @@ def test_close_ends_everything_and_gives_it_back(bench: Bench, hasty: None) -> N
     assert str(os.getpid()) in reason
 
 
-def test_what_is_given_back_is_never_run_again(bench: Bench) -> None:
-    """No runner ever starts a task of an order that was given back: it comes in a new one."""
+def test_a_claimed_job_is_never_run_by_another_runner(bench: Bench) -> None:
+    """A task that became WAITING runs only in a new submission."""
     order = bench.submit(HELD, "0-3%2")
     bench.until(lambda: len(bench.lines("trace")) == 2)
     bench.engine.close()
@@ -80,8 +80,8 @@ def test_what_is_given_back_is_never_run_again(bench: Bench) -> None:
     other.close()
 
 
-def test_close_lets_a_task_end_well(bench: Bench) -> None:
-    """A task is asked with SIGTERM first and has its time to put things in order."""
+def test_close_sends_sigterm_first(bench: Bench) -> None:
+    """A task gets SIGTERM and has the grace time to clean up."""
     order = bench.submit("trap 'sleep 0.2; echo tidy; exit' TERM; echo up; sleep 300 & wait")
     bench.until(lambda: (order.folder / "tasks/0.log").exists() and bench.log(order))
     bench.engine.close()
@@ -91,7 +91,7 @@ def test_close_lets_a_task_end_well(bench: Bench) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP, signal.SIGTERM])
 def test_a_runner_that_dies_leaves_no_orphan(bench: Bench, number: int) -> None:
-    """A runner that is killed takes its tasks with it, without anybody looking."""
+    """The tasks of a killed runner end, without another command."""
     order = bench.submit(f"{FAMILY} sleep {LONG}", "0-3%2")
     runner = bench.elsewhere(WORKS_ON)
     until(lambda: len(bench.lines("trace")) == 2)
@@ -103,7 +103,7 @@ def test_a_runner_that_dies_leaves_no_orphan(bench: Bench, number: int) -> None:
 
 
 def test_ctrl_c(bench: Bench) -> None:
-    """SIGINT reaches whoever waits as KeyboardInterrupt, tasks do not get it, close() ends them."""
+    """SIGINT is a KeyboardInterrupt in ``wait``. Tasks do not get it; close() ends them."""
     order = bench.submit("trap 'echo INT >>$NOTES/int' INT; sleep 300 & echo >>$NOTES/up; wait")
     program = """
         try:
@@ -123,7 +123,7 @@ def test_ctrl_c(bench: Bench) -> None:
 
 
 def test_a_second_ctrl_c_ends_the_grace(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """close() that is interrupted kills at once, and has given everything back when it raises."""
+    """An interrupted close() kills all tasks at once, and then they are WAITING."""
     order = bench.submit("trap '' TERM; echo >>$NOTES/up; while :; do sleep 1; done")
     bench.until(lambda: bench.lines("up"))
     runner = bench.engine._runner
@@ -132,7 +132,7 @@ def test_a_second_ctrl_c_ends_the_grace(bench: Bench, monkeypatch: pytest.Monkey
     def interrupted(timeout: float) -> object:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runner._crew, "hear", interrupted)
+    monkeypatch.setattr(runner._pool, "wait_for_ends", interrupted)
     before = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         bench.engine.close()
@@ -142,12 +142,12 @@ def test_a_second_ctrl_c_ends_the_grace(bench: Bench, monkeypatch: pytest.Monkey
 
 
 def workers_of(pid: int) -> list[psutil.Process]:
-    """The workers of a runner."""
+    """Return the workers of a runner."""
     return psutil.Process(pid).children()
 
 
 def test_a_worker_that_is_killed(bench: Bench) -> None:
-    """The runner ends what it left and goes on; its task FAILED, as it would on Slurm."""
+    """The runner ends its processes and continues. Its task is FAILED, as on Slurm."""
     order = bench.submit(f"[ -e $NOTES/go ] && exit; {FAMILY} sleep {LONG} & wait", "0-3%2")
     bench.until(lambda: len(bench.lines("trace")) == 2)
     family = set(bench.marked())
@@ -160,12 +160,12 @@ def test_a_worker_that_is_killed(bench: Bench) -> None:
     assert states == [State.COMPLETED, State.COMPLETED, State.FAILED]
     (failed,) = [r for r in bench.ended(order).values() if r.state is State.FAILED]
     assert failed.exit_code == 137
-    assert not [process for process in below if orphans._lives(process)]
-    assert [process for process in family - below if orphans._lives(process)]  # the other task's
+    assert not [process for process in below if orphans._is_alive(process)]
+    assert [process for process in family - below if orphans._is_alive(process)]  # the other task's
 
 
 def test_a_task_that_kills_its_shell(bench: Bench) -> None:
-    """``kill $$`` and ``kill -9 $$`` fail the task, and no other."""
+    """``kill $$`` and ``kill -9 $$`` fail only their own task."""
     script = "case $SLURM_ARRAY_TASK_ID in 1) kill $$; sleep 9;; 2) kill -9 $$; sleep 9;; esac"
     reports = bench.run(script, "0-3%2")
     assert [reports[i].exit_code for i in range(4)] == [0, 143, 137, 0]
@@ -173,7 +173,7 @@ def test_a_task_that_kills_its_shell(bench: Bench) -> None:
 
 
 def test_runner_and_workers_killed_at_once(bench: Bench) -> None:
-    """Whoever looks next ends what they left before it is given back."""
+    """The next process that looks ends the tasks before it reports them as WAITING."""
     order = bench.submit("sleep 300 & setsid sleep 301 & echo >>$NOTES/up; wait", "0-3%2")
     runner = bench.elsewhere(WORKS_ON)
     until(lambda: len(bench.lines("up")) == 2)
@@ -189,15 +189,15 @@ def test_runner_and_workers_killed_at_once(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("value", ["", "1_0"])
-def test_a_session_of_others_is_left_alone(bench: Bench, value: str) -> None:
-    """A process with the mark in a session that is no worker's is killed; no other there."""
-    mark = orphans.marker(bench.run_dir)
+def test_another_session_is_left_alone(bench: Bench, value: str) -> None:
+    """In a session of no worker, only the marked process is killed."""
+    marker = orphans.marker_variable(bench.run_dir)
     shell = subprocess.Popen(
-        ["bash", "-c", f"sleep {LONG} & {mark}={value} sleep {LONG} & wait -n; echo; read"],
+        ["bash", "-c", f"sleep {LONG} & {marker}={value} sleep {LONG} & wait -n; echo; read"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
     until(lambda: len(sleepers()) == 2 and bench.marked())
-    assert orphans.sweep(mark)
+    assert orphans.kill_orphans(marker)
     assert shell.stdout is not None
     assert shell.stdout.readline() == b"\n"
     (bystander,) = sleepers()
@@ -206,10 +206,10 @@ def test_a_session_of_others_is_left_alone(bench: Bench, value: str) -> None:
 
 
 def test_control_groups_of_a_killed_runner_are_removed(bench: Bench) -> None:
-    """By whoever runs tasks next."""
+    """The next runner removes the control groups of a killed runner."""
     if not bench.engine.enforces_memory:
         pytest.skip(bench.engine.memory_note)
-    probe = open_cells()
+    probe = create_memory_groups()
     assert probe is not None
     directory = probe.path.parent
     probe.remove()
@@ -224,13 +224,13 @@ def test_control_groups_of_a_killed_runner_are_removed(bench: Bench) -> None:
     assert not list(directory.glob(f"slurmslice-{runner.pid}-*"))
 
 
-def test_a_worker_that_lags_starts_nothing_more(bench: Bench) -> None:
-    """What a killed runner had ordered would run beside its next attempt: its worker is ended."""
+def test_a_suspended_worker_is_ended(bench: Bench) -> None:
+    """A suspended worker is ended. Otherwise its task could run beside the next attempt."""
     order = bench.submit(HELD, "0-1%1")
     runner = bench.elsewhere(WORKS_ON)
     until(lambda: bench.lines("trace"))
     (worker,) = workers_of(runner.pid)
-    worker.suspend()  # it hears nothing, not even that its runner is gone
+    worker.suspend()  # it does not even get the signal of its runner's death
     runner.kill()
     runner.wait()
     until(lambda: bench.states(order) == {State.WAITING})
@@ -238,7 +238,7 @@ def test_a_worker_that_lags_starts_nothing_more(bench: Bench) -> None:
 
 
 def sleepers() -> list[psutil.Process]:
-    """The sleeps of ``FAMILY`` that live, also those without a mark."""
+    """Return the living sleeps of ``FAMILY``, also unmarked ones."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):

@@ -65,9 +65,9 @@ def test_an_interrupted_pack_keeps_completed_slices(here: Here) -> None:
 def test_automatic_packs_take_a_quarter_of_an_hour(here: Here) -> None:
     """--pack auto: by --slice-time, else by an earlier run of the same command."""
     words = ("--", "sleep", "{}")
-    told = here("render", "--engine", "local", "-a", "0-99", "--name", "a", "--pack", "auto",
+    given = here("render", "--engine", "local", "-a", "0-99", "--name", "a", "--pack", "auto",
                 "--slice-time", "1:30", *words)  # fmt: skip
-    assert told.returncode == 0, told.stderr
+    assert given.returncode == 0, given.stderr
     assert " pack=10 " in (here.folder / "slurmslice-runs/a/script.sh").read_text()
     unknown = here("render", "--engine", "local", "-a", "0-99", "--name", "b", "--pack", "auto",
                    "--", "true", "{}")  # fmt: skip

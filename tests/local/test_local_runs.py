@@ -139,7 +139,7 @@ def test_hostile_keys_arrive_byte_for_byte(here: Here) -> None:
 
 
 def test_no_escape_sequence_reaches_the_terminal(here: Here) -> None:
-    """A key or a log with escape sequences is shown, not obeyed."""
+    """Escape sequences in a key or a log are shown as text."""
     (here.folder / "keys").write_bytes(b"\x1b[31mred\n")
     ran = here(*RUN, "--slices-from", "keys", "--", "false", "{}")
     shown = here("status", "--slices").stdout + here("status").stdout
@@ -149,7 +149,7 @@ def test_no_escape_sequence_reaches_the_terminal(here: Here) -> None:
 
 
 SAVES = ("", "trap 'exit 0' TERM; ")
-"""How a command takes being told to end: it knows nothing of it, or saves what it has."""
+"""The command's reaction to SIGTERM: none, or a trap that exits with 0."""
 
 
 @pytest.mark.parametrize("saves", SAVES)
@@ -198,14 +198,14 @@ echo x >>"$1.began"
 while [ ! -e go ]; do sleep 0.2; done
 echo x >>"$1"
 """
-"""A slice that holds a lock while any process of it lives, and notes where another holds it."""
+"""A slice that holds a lock while one of its processes lives. It records if the lock is taken."""
 
 DETACHED = """case $SLICE in
 0) env -i ./slice.sh 0 ;;
 1) setsid -w env -i ./slice.sh 1 ;;
 2) (env -i ./slice.sh 2 &); until [ -e 2 ]; do sleep 0.1; done ;;
 esac"""
-"""Commands that wipe the environment: as they are, out of the session, without a parent."""
+"""Commands that clear the environment: directly, in a new session, or without a parent."""
 
 
 def test_a_wiped_environment_hides_no_process(here: Here) -> None:
@@ -303,8 +303,8 @@ def test_runs_are_listed_and_found_from_below(here: Here) -> None:
     assert elsewhere.returncode == 0, elsewhere.stderr
 
 
-def test_doctor_tells_of_this_machine(here: Here) -> None:
-    """How many tasks of a request fit here."""
+def test_doctor_reports_on_this_machine(here: Here) -> None:
+    """``doctor`` shows the number of tasks of a request that fit here."""
     done = here("doctor", "--engine", "local", "-c", "1", "--mem", "100M")
     assert done.returncode == 0, done.stderr
     assert "tasks of this request at once: " in done.stdout
@@ -397,7 +397,7 @@ def test_auto_never_loads_a_login_node(here: Here) -> None:
 @pytest.mark.parametrize(
     "options", [("-N", "2"), ("--gres", "gpu:1"), ("-c", "4096"), ("--mem", "900T")]
 )
-def test_what_one_machine_cannot_honour_is_refused(here: Here, options: tuple[str, ...]) -> None:
+def test_impossible_requests_are_refused(here: Here, options: tuple[str, ...]) -> None:
     """Several nodes, GPUs, too many CPUs or too much memory: exit code 2, nothing created."""
     done = here(*RUN, "-a", "0-1", *options, "--", "true")
     assert done.returncode == 2, done.stderr

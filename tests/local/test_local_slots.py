@@ -1,4 +1,4 @@
-"""The local engine: how many tasks run at once, and who may run them."""
+"""The local engine: the number of tasks that run at once, and the choice of the runner."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ HELD = """
     until [ -e $NOTES/go ] || [ -e $NOTES/go.$SLURM_ARRAY_TASK_ID ]; do sleep 0.02; done
     echo "-" >>$NOTES/trace
 """
-"""A task that runs until it is let go."""
+"""A task that runs until a file ``go`` exists."""
 
 
 def most_at_once(trace: list[str]) -> int:
-    """How many tasks ran at once, by the lines that they wrote."""
+    """Return the highest number of tasks that ran at once, from their lines."""
     level = most = 0
     for line in trace:
         level += 1 if line == "+" else -1
@@ -32,7 +32,7 @@ def most_at_once(trace: list[str]) -> int:
 
 
 def fills(bench: Bench, slots: int, array: str, **needs: object) -> None:
-    """So many tasks of an array run at once, and never more, until all have run."""
+    """Check that exactly ``slots`` tasks of an array run at once, until all have run."""
     bench.notes.joinpath("trace").unlink(missing_ok=True)
     bench.notes.joinpath("go").unlink(missing_ok=True)
     order = bench.submit(HELD, array, **needs)
@@ -48,29 +48,29 @@ def fills(bench: Bench, slots: int, array: str, **needs: object) -> None:
 
 @pytest.fixture
 def two_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The machine lets us use two CPUs."""
+    """Let the machine have two usable CPUs."""
     monkeypatch.setattr(machine, "usable_cpus", lambda affinity, quota: 2)
 
 
 @pytest.fixture
 def eight_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The machine lets us use eight CPUs."""
+    """Let the machine have eight usable CPUs."""
     monkeypatch.setattr(machine, "usable_cpus", lambda affinity, quota: 8)
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(8)))
 
 
 def test_as_many_as_cpus(bench: Bench, two_cpus: None) -> None:
-    """Tasks of one CPU fill the CPUs, and never more run."""
+    """Tasks of one CPU use all CPUs, and no more tasks run."""
     fills(bench, 2, "0-19")
 
 
 def test_cpus_a_task(bench: Bench, eight_cpus: None) -> None:
-    """``-c 3`` on eight CPUs is two at once."""
+    """With ``-c 3`` on eight CPUs, two tasks run at once."""
     fills(bench, 2, "0-9", cpus=3)
 
 
 def test_the_next_starts_when_one_ends(bench: Bench, two_cpus: None) -> None:
-    """A slot that gets free is filled while the other task goes on."""
+    """The next task starts as soon as one task ends, while the other continues."""
     order = bench.submit(HELD, "0-3")
     bench.until(lambda: len(bench.lines("trace")) == 2)
     (bench.notes / "go.0").touch()
@@ -82,12 +82,12 @@ def test_the_next_starts_when_one_ends(bench: Bench, two_cpus: None) -> None:
 
 
 def test_throttle(bench: Bench, two_cpus: None) -> None:
-    """``%3`` is three at once, on two CPUs too."""
+    """With ``%3``, three tasks run at once, even on two CPUs."""
     fills(bench, 3, "0-19%3")
 
 
 def test_throttle_from_another_process(bench: Bench, two_cpus: None) -> None:
-    """A throttle is set, and taken away, while the tasks run, from any process."""
+    """Any process can set and remove a throttle while tasks run."""
     order = bench.submit(HELD, "0-9%1")
     bench.until(lambda: bench.lines("trace") == ["+"])
     bench.throttle(order, 4)
@@ -103,8 +103,8 @@ def test_throttle_from_another_process(bench: Bench, two_cpus: None) -> None:
     bench.finish(order)
 
 
-def test_what_is_held_does_not_start(bench: Bench, two_cpus: None) -> None:
-    """While the run is held, tasks that run go on, and no other starts until it is released."""
+def test_a_held_run_starts_no_task(bench: Bench, two_cpus: None) -> None:
+    """While a run is held, running tasks continue, and no other task starts."""
     order = bench.submit(HELD, "0-3")
     bench.until(lambda: len(bench.lines("trace")) == 2)
     bench.tell(Held("why", time.time()))
@@ -118,39 +118,39 @@ def test_what_is_held_does_not_start(bench: Bench, two_cpus: None) -> None:
     assert bench.lines("trace").count("+") == 4
 
 
-def test_memory_bounds_them_too(
+def test_memory_limits_the_number_too(
     bench: Bench, eight_cpus: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No more run than their requests fit in what is available, whatever CPUs and throttle say."""
+    """Memory requests must fit into the available memory, whatever the throttle is."""
     monkeypatch.setattr(machine.Machine, "free_memory", lambda self: 1000 << 20)
     fills(bench, 3, "0-9%5", mem_mib=300)
 
 
-def test_one_runs_however_short_memory_is(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where nothing of ours runs a task is started: the run goes on."""
+def test_one_task_runs_without_free_memory(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If no task runs, one task starts in any case."""
     monkeypatch.setattr(machine.Machine, "free_memory", lambda self: 1 << 20)
     fills(bench, 1, "0-4%5", mem_mib=300)
 
 
-def test_others_load_is_heeded(
+def test_the_load_of_others_counts(
     bench: Bench, eight_cpus: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What others use of the CPUs is not used by us; a throttle asks for it all the same."""
+    """CPUs that other programs use are not used, unless there is a throttle."""
 
-    def five(load: machine.Load, ours: float) -> None:
+    def five(load: machine.OtherLoad, ours: float) -> None:
         load.others = 5.2
 
-    monkeypatch.setattr(machine.Load, "look", five)
+    monkeypatch.setattr(machine.OtherLoad, "measure", five)
     fills(bench, 3, "0-9")
     fills(bench, 6, "0-9%6")
 
 
-def test_orders_of_another_process_are_worked_on(bench: Bench, two_cpus: None) -> None:
-    """A job that a second process submits is run by the one that works already."""
+def test_jobs_of_another_process_are_run(bench: Bench, two_cpus: None) -> None:
+    """The present runner runs a job that another process submits."""
     first = bench.submit(HELD, "0")
     bench.until(lambda: bench.lines("trace"))
     second = bench.order("echo second $$ >>$NOTES/second", "7")
-    bench.take(second)  # only the journal tells of it, as if another process had written
+    bench.take(second)  # only the journal has it, as if another process had submitted it
     bench.until(lambda: bench.lines("second"))
     assert bench.engine.working
     (bench.notes / "go").touch()
@@ -159,8 +159,8 @@ def test_orders_of_another_process_are_worked_on(bench: Bench, two_cpus: None) -
     assert not bench.engine.working
 
 
-def test_no_order_is_lost_when_the_role_changes_hands(bench: Bench) -> None:
-    """Orders written at the very moment a runner finds nothing more to do are run."""
+def test_no_job_is_lost_when_the_runner_stops(bench: Bench) -> None:
+    """A job that arrives while the runner stops is run."""
     runner = bench.elsewhere(WORKS_ON)
     orders = []
     for _ in range(30):
@@ -171,7 +171,7 @@ def test_no_order_is_lost_when_the_role_changes_hands(bench: Bench) -> None:
 
 
 def test_two_processes_that_wait_run_nothing_twice(bench: Bench) -> None:
-    """One of them works, the other sleeps; each task runs once."""
+    """If several processes wait, each task runs once."""
     order = bench.submit("echo $SLURM_ARRAY_TASK_ID >>$NOTES/ran; sleep 0.01", "0-49%4")
     others = [bench.elsewhere(WORKS_ON) for _ in range(2)]
     bench.finish(order)
@@ -179,17 +179,17 @@ def test_two_processes_that_wait_run_nothing_twice(bench: Bench) -> None:
     assert sorted(map(int, bench.lines("ran"))) == list(range(50))
 
 
-def test_waiting_for_tasks_is_no_work(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While its throttle holds tasks back the runner sleeps until something happens."""
+def test_a_waiting_runner_sleeps(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A runner at its throttle sleeps until something happens."""
     rounds = 0
-    turn = Runner.turn
+    run_once = Runner.run_once
 
-    def with_rounded_time(runner: Runner, until: float) -> bool:
+    def count_rounds(runner: Runner, until: float) -> bool:
         nonlocal rounds
         rounds += 1
-        return turn(runner, until)
+        return run_once(runner, until)
 
-    monkeypatch.setattr(Runner, "turn", with_rounded_time)
+    monkeypatch.setattr(Runner, "run_once", count_rounds)
     bench.submit(HELD, "0-3%2")
     bench.until(lambda: len(bench.lines("trace")) == 2)
     before = rounds

@@ -1,4 +1,4 @@
-"""The local engine: what a task gets and how its end is told; the bench that its tests work on."""
+"""The local engine: environment, measurements and results of tasks; the fixture ``bench``."""
 
 from __future__ import annotations
 
@@ -18,15 +18,14 @@ import pytest
 
 from slurmslice.engines.local import (
     LocalEngine,
-    capacity,
-    crew,
     engine,
     machine,
-    memory_cgroup,
     orphans,
     runner,
+    worker_pool,
     workers,
 )
+from slurmslice.engines.local.memory_cgroup import MemoryGroup, MemoryGroups
 from slurmslice.engines.protocol import SubmitRequest
 from slurmslice.errors import EngineError
 from slurmslice.run.directory import RunDirectory
@@ -41,14 +40,13 @@ from tests.support.paths import REPOSITORY
 from tests.support.requested import a_request
 
 PATIENCE_S = 20.0
-"""When a test gives up; none of them needs a tenth of it."""
+"""Seconds until a test gives up. No test needs a tenth of it."""
 
 
 class Bench:
     """A run directory with a journal, an engine on it, and other processes with engines.
 
-    Each job has a script of its own, which the run's script reads: ``$NOTES`` is a folder for it
-    to write in.
+    Each job has its own script, which the run's script sources. It may write into ``$NOTES``.
     """
 
     def __init__(self, run_dir: Path) -> None:
@@ -63,7 +61,7 @@ class Bench:
     def order(
         self, script: str, array: str = "0", *, arguments: tuple[str, ...] = (), **request: object
     ) -> SubmitRequest:
-        """Make the next job, which is not submitted yet."""
+        """Create the request of the next job, without submitting it."""
         self.orders += 1
         folder = self.run_dir / "submissions" / f"{self.orders:03d}"
         (folder / "tasks").mkdir(parents=True)
@@ -84,7 +82,7 @@ class Bench:
         )
 
     def take(self, order: SubmitRequest) -> None:
-        """Write in the journal that a job was taken."""
+        """Record in the journal that a job was accepted."""
         array = str(order.array)
         texts = (order.token, order.job_name, array, array.partition("%")[0])
         script = hashlib.sha256(order.script.read_bytes()).hexdigest()
@@ -98,7 +96,7 @@ class Bench:
         )  # fmt: skip
 
     def tell(self, *events: Event) -> None:
-        """Write in the journal what a person decides."""
+        """Append events to the journal."""
         for event in events:
             self.directory.append(event)
 
@@ -107,7 +105,7 @@ class Bench:
         self.tell(Cancelled(order.number, array, time.time()))
 
     def throttle(self, order: SubmitRequest, limit: int | None) -> None:
-        """Set how many tasks may run at a time, as another process does."""
+        """Set the throttle, as another process does."""
         self.tell(Shared(order.number, limit, time.time()))
 
     def submit(self, script: str, array: str = "0", **request: object) -> SubmitRequest:
@@ -118,46 +116,46 @@ class Bench:
         return order
 
     def run(self, script: str, array: str = "0", **options: object) -> dict[int, TaskReport]:
-        """Order it, and work until it has ended; the reports by index."""
+        """Submit a job and wait for its end. Return its reports by index."""
         order = self.submit(script, array, **options)
         return self.finish(order)
 
     def finish(self, order: SubmitRequest) -> dict[int, TaskReport]:
-        """Work until an order has ended."""
+        """Run tasks until a job has ended. Return its reports by index."""
         self.until(lambda: not self.queue(order))
         return self.ended(order)
 
     def until(self, condition: Callable[[], object], engine: LocalEngine | None = None) -> None:
-        """Work until it is so."""
+        """Run tasks until a condition is true."""
         until(condition, lambda: (engine or self.engine).wait(0.05))
 
     def ended(self, order: SubmitRequest) -> dict[int, TaskReport]:
-        """What accounting says."""
+        """Return the reports of ended tasks by index."""
         seen = self.engine.observe([(str(order.number), order.job_name)])
         return {index: report for (_, index), report in seen.accounting.reports.items()}
 
     def queue(
         self, order: SubmitRequest, engine: LocalEngine | None = None
     ) -> dict[int, TaskReport]:
-        """What the queue says."""
+        """Return the reports of unfinished tasks by index."""
         seen = (engine or self.engine).observe([(str(order.number), order.job_name)])
         return {index: report for (_, index), report in seen.queue.reports.items()}
 
     def states(self, order: SubmitRequest, engine: LocalEngine | None = None) -> set[State]:
-        """The states in the queue."""
+        """Return the states of unfinished tasks."""
         return {report.state for report in self.queue(order, engine).values()}
 
     def log(self, order: SubmitRequest, index: int = 0) -> str:
-        """What a task said."""
+        """Return the output of a task."""
         return (order.folder / "tasks" / f"{index}.log").read_text()
 
     def lines(self, name: str) -> list[str]:
-        """The lines of a note that tasks write."""
+        """Return the lines of a file in ``$NOTES``; none if it does not exist."""
         path = self.notes / name
         return path.read_text().splitlines() if path.exists() else []
 
     def elsewhere(self, program: str) -> subprocess.Popen[str]:
-        """Another process with an ``engine`` of its own on the run directory."""
+        """Start another process with its own ``engine`` on the run directory."""
         start = (
             "from pathlib import Path\n"
             "from slurmslice.engines.local import LocalEngine\n"
@@ -177,12 +175,12 @@ class Bench:
         return process
 
     def marked(self) -> list[psutil.Process]:
-        """The processes of this run's tasks that live."""
-        mark = orphans.marker(self.run_dir)
-        return [p for p in psutil.process_iter() if orphans._has_mark(p, mark, None)]
+        """Return the marked processes of this run."""
+        marker = orphans.marker_variable(self.run_dir)
+        return [p for p in psutil.process_iter() if orphans._has_marker(p, marker)]
 
     def another(self) -> LocalEngine:
-        """Another engine in this process."""
+        """Return another engine in this process."""
         return LocalEngine(self.run_dir, JournalJobs(self.directory))
 
 
@@ -202,14 +200,14 @@ def options(
 
 
 WORKS_ON = "while True: engine.wait(1)"
-"""A runner, as ``elsewhere`` takes it."""
+"""The program of a runner, for ``elsewhere``."""
 
 
 def until(condition: Callable[[], object], meanwhile: Callable[[], None] | None = None) -> None:
-    """Wait for a condition, in small steps; the test fails where it never comes."""
+    """Wait for a condition. The test fails if it stays false."""
     deadline = time.monotonic() + PATIENCE_S
     while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, "the condition stayed false"
         if meanwhile is None:
             time.sleep(0.01)
         else:
@@ -218,18 +216,18 @@ def until(condition: Callable[[], object], meanwhile: Callable[[], None] | None 
 
 @pytest.fixture
 def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Others leave the machine alone, as far as this process is told."""
+    """Let the machine have no load by other programs."""
 
-    def nothing(load: machine.Load, ours: float) -> None:
+    def nothing(load: machine.OtherLoad, ours: float) -> None:
         load.others = 0.0
 
-    monkeypatch.setattr(machine.Load, "look", nothing)
-    monkeypatch.setattr(machine, "running_now", lambda loadavg: 0.0)
+    monkeypatch.setattr(machine.OtherLoad, "measure", nothing)
+    monkeypatch.setattr(machine, "count_running_others", lambda loadavg: 0.0)
 
 
 @pytest.fixture
 def bench(tmp_path: Path, quiet: None) -> Iterator[Bench]:
-    """A bench whose processes are ended after the test, and that has left none behind."""
+    """Provide a bench. After the test, no process may be left."""
     bench = Bench(tmp_path / "run")
     yield bench
     bench.engine.close()
@@ -243,15 +241,15 @@ def bench(tmp_path: Path, quiet: None) -> Iterator[Bench]:
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever does not end on SIGTERM is killed soon."""
-    monkeypatch.setattr(crew, "GRACE_S", 0.3)
+    """Shorten the grace between SIGTERM and SIGKILL."""
+    monkeypatch.setattr(worker_pool, "GRACE_S", 0.3)
 
 
-# -- what a task gets ------------------------------------------------------------------------------
+# -- environment -----------------------------------------------------------------------------------
 
 
 def test_a_task_gets_slurms_variables(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its index, its array, its job; nothing that an outer Slurm job set; the caller's others."""
+    """Slurm's variables describe this task. Other variables are the caller's."""
     monkeypatch.setenv("SLURM_RESTART_COUNT", "3")
     monkeypatch.setenv("SBATCH_ACCOUNT", "other")
     monkeypatch.setenv("MINE", "a b\n'c'")
@@ -261,11 +259,11 @@ def test_a_task_gets_slurms_variables(bench: Bench, monkeypatch: pytest.MonkeyPa
     slurms = {
         name: value
         for name, value in said.items()
-        if name.startswith(("SLURM_", "SBATCH_", orphans.marker(bench.run_dir)))
+        if name.startswith(("SLURM_", "SBATCH_", orphans.marker_variable(bench.run_dir)))
     }
     assert slurms.pop("SLURM_JOB_ID").isdecimal()
     assert slurms.pop("SLURM_SUBMIT_DIR") == os.getcwd()
-    assert slurms.pop(orphans.marker(bench.run_dir)).isdecimal()
+    assert slurms.pop(orphans.marker_variable(bench.run_dir)).isdecimal()
     assert slurms == {
         "SLURM_ARRAY_JOB_ID": "1",
         "SLURM_ARRAY_TASK_ID": "5",
@@ -279,7 +277,7 @@ def test_a_task_gets_slurms_variables(bench: Bench, monkeypatch: pytest.MonkeyPa
 
 
 def test_no_two_tasks_share_a_job_id(bench: Bench) -> None:
-    """Scripts name scratch folders by SLURM_JOB_ID: of two orders no two tasks have the same."""
+    """SLURM_JOB_ID is unique, because scripts name scratch folders by it."""
     script = "echo $SLURM_JOB_ID >>$NOTES/ids"
     bench.run(script, "0-4")
     bench.run(script, "0-4")
@@ -287,7 +285,7 @@ def test_no_two_tasks_share_a_job_id(bench: Bench) -> None:
 
 
 def test_a_task_gets_its_argument_its_log_and_no_input(bench: Bench) -> None:
-    """stdout and stderr are appended to its log, stdin is empty, the argument is passed on."""
+    """Output is appended to the log, standard input is empty, and the argument is passed on."""
     order = bench.order("echo out $#:$1; echo err >&2; read || echo empty", arguments=("002",))
     (order.folder / "tasks" / "0.log").write_text("before\n")
     bench.take(order)
@@ -295,8 +293,8 @@ def test_a_task_gets_its_argument_its_log_and_no_input(bench: Bench) -> None:
     assert bench.log(order) == "before\nout 1:002\nerr\nempty\n"
 
 
-def test_a_task_is_nice_and_in_a_group_of_its_own(bench: Bench) -> None:
-    """Nice 10; its process group is its own, and its session is not the caller's."""
+def test_a_task_is_nice_and_has_its_own_process_group(bench: Bench) -> None:
+    """The nice value is 10. The task has its own process group, and not the caller's session."""
     order = bench.submit("echo $(nice) $$ $(ps -o pgid=,sid= -p $$)")
     bench.finish(order)
     nice, pid, group, session = map(int, bench.log(order).split())
@@ -305,18 +303,18 @@ def test_a_task_is_nice_and_in_a_group_of_its_own(bench: Bench) -> None:
     assert session != os.getsid(0)
 
 
-def test_signals_that_the_caller_ignores_are_heard_by_tasks(bench: Bench) -> None:
-    """A task can trap what its runner ignores (nohup, Python's SIGPIPE)."""
+def test_tasks_can_trap_signals_that_the_caller_ignores(bench: Bench) -> None:
+    """A task can trap signals that its runner ignores (nohup, Python's SIGPIPE)."""
     order = bench.submit("trap 'echo heard' PIPE HUP; kill -PIPE $$; kill -HUP $$")
     bench.finish(order)
     assert bench.log(order) == "heard\nheard\n"
 
 
-# -- how its end is told ---------------------------------------------------------------------------
+# -- results ---------------------------------------------------------------------------------------
 
 
 def test_exit_codes_and_signals(bench: Bench) -> None:
-    """COMPLETED is exit 0; anything else is FAILED, with bash's code: 128 + n for signal n."""
+    """Exit code 0 is COMPLETED. Others are FAILED; signal n is exit code 128 + n."""
     script = (
         "case $SLURM_ARRAY_TASK_ID in 0) ;; 1) exit 7;; 2) kill -9 $$;; 3) kill -SEGV $$;; esac"
     )
@@ -329,8 +327,8 @@ def test_exit_codes_and_signals(bench: Bench) -> None:
     }
 
 
-def test_what_is_measured(bench: Bench) -> None:
-    """CPU time and peak memory of the task and of what it waited for; times; the request."""
+def test_measurements(bench: Bench) -> None:
+    """The report has CPU time, peak memory with children, times, and the request."""
     script = """
         bash -c 'for ((i = 0; i < 200000; i++)); do :; done'
         x=$(printf '%*s' 40000000 '')
@@ -351,7 +349,7 @@ def test_what_is_measured(bench: Bench) -> None:
 
 
 def test_time_limit(bench: Bench) -> None:
-    """A task over its time is told to end, with its children, and is TIMEOUT whatever it says."""
+    """A task at its time limit gets SIGTERM, with its children, and is TIMEOUT."""
     script = """
         trap 'wait $child; echo told; exit 0' TERM
         (trap 'echo child told; exit' TERM; sleep 30 & wait) &
@@ -367,14 +365,14 @@ def test_time_limit(bench: Bench) -> None:
     assert 1 <= report.elapsed_s < 4
 
 
-def test_time_limit_of_the_deaf(bench: Bench, hasty: None) -> None:
-    """A task that ignores SIGTERM is killed when the grace is over, and so are its children."""
+def test_time_limit_without_reaction(bench: Bench, hasty: None) -> None:
+    """A task that ignores SIGTERM is killed after the grace, with its children."""
     report = bench.run("trap '' TERM; sleep 30 & sleep 31; sleep 32", time_s=1)[0]
     assert (report.state, report.exit_code) == (State.TIMEOUT, 137)
 
 
 def test_a_warning_before_the_limit(bench: Bench) -> None:
-    """``--signal=B:USR1@1`` reaches the script, and it alone, a second before the limit."""
+    """``--signal=B:USR1@1`` reaches only the script, one second before the limit."""
     script = """
         trap 'echo warned; exit 3' USR1
         (trap 'echo child warned' USR1; exec sleep 30) &
@@ -390,7 +388,7 @@ HOG = "x=$(printf '%*s' 300000000 '')"
 
 
 def test_out_of_memory(bench: Bench) -> None:
-    """A task over its memory is ended by the kernel and is OUT_OF_MEMORY."""
+    """The kernel kills a task that exceeds its memory. The task is OUT_OF_MEMORY."""
     needs_a_control_group(bench)
     report = bench.run(HOG, mem_mib=100)[0]
     assert report.state is State.OUT_OF_MEMORY
@@ -399,7 +397,7 @@ def test_out_of_memory(bench: Bench) -> None:
 
 
 def test_out_of_memory_in_a_child(bench: Bench) -> None:
-    """It is OUT_OF_MEMORY even where its script lives on and exits 0; others are not."""
+    """A task is OUT_OF_MEMORY even if only a child was killed and its script exits 0."""
     needs_a_control_group(bench)
     script = f'[ $SLURM_ARRAY_TASK_ID = 1 ] || (exec bash -c "{HOG}"); exit 0'
     reports = bench.run(script, "0-1", mem_mib=100)
@@ -407,30 +405,30 @@ def test_out_of_memory_in_a_child(bench: Bench) -> None:
 
 
 def test_no_control_group_is_left(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is made for tasks is removed, each when it ends and all when the runner goes."""
+    """The group of a task and the parent group are removed at the end."""
     needs_a_control_group(bench)
     made: list[Path] = []
-    make = memory_cgroup.Cells.make
+    create = MemoryGroups.create
 
-    def spy(self: memory_cgroup.Cells, name: str, memory: int) -> memory_cgroup.Cell:
-        cell = make(self, name, memory)
-        made.append(cell.path)
-        return cell
+    def spy(self: MemoryGroups, name: str, memory: int) -> MemoryGroup:
+        group = create(self, name, memory)
+        made.append(group.path)
+        return group
 
-    monkeypatch.setattr(memory_cgroup.Cells, "make", spy)
+    monkeypatch.setattr(MemoryGroups, "create", spy)
     bench.run("true", "0-3", mem_mib=100)
     assert made
     assert not any(path.exists() or path.parent.exists() for path in made)
 
 
 def needs_a_control_group(bench: Bench) -> None:
-    """Skip where the machine does not let us limit a task's memory."""
+    """Skip the test if no memory group can be created here."""
     if not bench.engine.enforces_memory:
         pytest.skip(bench.engine.memory_note)
 
 
 def test_the_callers_own_children_are_left_alone(bench: Bench) -> None:
-    """A program that the same process has started is not reaped, nor killed."""
+    """Other children of the calling process are neither reaped nor killed."""
     own = subprocess.Popen(["bash", "-c", "exit 5"])
     longer = subprocess.Popen(["sleep", "30"], start_new_session=True)
     bench.run("sleep 30 & true", "0-3")
@@ -440,11 +438,11 @@ def test_the_callers_own_children_are_left_alone(bench: Bench) -> None:
     longer.wait()
 
 
-# -- what goes wrong -------------------------------------------------------------------------------
+# -- failures --------------------------------------------------------------------------------------
 
 
 def test_a_task_that_cannot_be_started(bench: Bench) -> None:
-    """The error says which one it is, and it waits once the runner is closed."""
+    """The error names the task, which is WAITING after the runner is closed."""
     order = bench.submit("true", "4")
     (order.folder / "tasks").rmdir()
     with pytest.raises(EngineError) as error:
@@ -457,7 +455,7 @@ def test_a_task_that_cannot_be_started(bench: Bench) -> None:
 
 
 def test_a_worker_that_cannot_work(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker that ends by itself is an error, and its task waits."""
+    """A worker that exits by itself is an error. Its task is WAITING."""
     order = bench.submit("true", "4")
     monkeypatch.setattr(workers, "templates_folder", lambda: bench.notes)
     with pytest.raises(EngineError) as error:
@@ -468,7 +466,7 @@ def test_a_worker_that_cannot_work(bench: Bench, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_machine_that_is_full_of_processes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If no process can be had for the moment, the task is started later."""
+    """If fork fails for lack of resources, the task starts later."""
     monkeypatch.setattr(runner, "RETRY_S", 0.05)
     fork, tries = process.fork_worker, []
 
@@ -485,7 +483,7 @@ def test_a_machine_that_is_full_of_processes(bench: Bench, monkeypatch: pytest.M
 
 
 def test_no_bash(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without bash there is no runner, and the order waits for one."""
+    """Without bash there is no runner, and the job stays PENDING."""
     order = bench.submit("true")
     monkeypatch.setenv("PATH", str(bench.notes))
     with pytest.raises(EngineError) as error:
@@ -496,16 +494,15 @@ def test_no_bash(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_control_groups(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Memory is asked for, not enforced; the note says so before tasks run; peaks are sampled."""
-    for module in (engine, crew):
-        monkeypatch.setattr(module, "open_cells", lambda: None)
-    monkeypatch.setattr(machine, "LOOK_S", 0.05)
-    monkeypatch.setattr(capacity, "LOOK_S", 0.05)
+    """Memory is not enforced, a note says so before tasks run, and peaks are sampled."""
+    for module in (engine, worker_pool):
+        monkeypatch.setattr(module, "create_memory_groups", lambda: None)
+    monkeypatch.setattr(machine, "MEASURE_EVERY_S", 0.05)
     order = bench.submit(f"{HOG}; until [ -e $NOTES/go ]; do sleep 0.02; done", mem_mib=100)
     assert not bench.engine.enforces_memory
     assert bench.engine.limits(order.request).note == bench.engine.memory_note
     assert not bench.engine.limits(a_request()).note
-    assert "a task over it is not ended" in bench.engine.memory_note
+    assert "--mem" in bench.engine.memory_note
     seen = order.folder / "tasks" / "runner.log"
     bench.until(lambda: seen.exists() and int(seen.read_text().rpartition("rss=")[2]) > 250e6)
     (bench.notes / "go").touch()
@@ -515,19 +512,19 @@ def test_without_control_groups(bench: Bench, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_short_task_has_no_peak(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a control group, memory that nobody saw is not measured, and is not called 0."""
-    monkeypatch.setattr(crew, "open_cells", lambda: None)
-    for module, name in ((machine, "FIRST_LOOK_S"), (machine, "LOOK_S"), (capacity, "LOOK_S")):
-        monkeypatch.setattr(module, name, 1e9)  # nobody looks while it runs
+    """Without a control group and without a sample, the peak is unknown, not 0."""
+    monkeypatch.setattr(worker_pool, "create_memory_groups", lambda: None)
+    for name in ("FIRST_MEASURE_S", "MEASURE_EVERY_S"):
+        monkeypatch.setattr(machine, name, 1e9)  # no measurement while it runs
     assert bench.run("true")[0].max_rss_bytes is None
 
 
 def test_children_are_found_without_the_kernels_list(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the kernel lists no children, they are found among all processes."""
+    """If the kernel lists no children, all processes are searched."""
     child = subprocess.Popen(["sleep", "30"])
     try:
         assert child.pid in machine.children(os.getpid())
-        monkeypatch.setattr(machine, "_LISTED", False)
+        monkeypatch.setattr(machine, "_KERNEL_LISTS_CHILDREN", False)
         assert child.pid in machine.children(os.getpid())
         assert machine.children(child.pid) == []
     finally:

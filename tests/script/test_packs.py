@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from slurmslice.engines.local.memory_cgroup import open_cells
+from slurmslice.engines.local.memory_cgroup import create_memory_groups
 from slurmslice.script.progress_lines import parse_progress
 from slurmslice.script.render import ScriptContent, library_bytes, render_script
 from slurmslice.spec.command import Command, ShellText, quote
@@ -367,20 +367,20 @@ HOG = """bash -c 'x=$(printf "%*s" 300000000 "")'"""
 
 def test_a_process_that_the_kernel_ended(directory: Place) -> None:
     """The memory limit is real. The command continues and exits 0 although it lost a process."""
-    cells = open_cells()
-    if cells is None:
+    groups = create_memory_groups()
+    if groups is None:
         pytest.skip("no control group can be made here")
     try:
-        cell = cells.make("one", 100 << 20)
+        group = groups.create("one", 100 << 20)
         pack(directory, ShellText(f"[ $SLICE != k1 ] || {HOG}; true"), 2)
         own = directory.script.with_name("own.sh")
         directory.script.rename(own)
         directory.script.write_text(
-            f"echo 0 >{cell.path}/cgroup.procs; exec bash {quote(str(own))}"
+            f"echo 0 >{group.path}/cgroup.procs; exec bash {quote(str(own))}"
         )
         assert lost(directory.run(0)) == {0: (0, None), 1: (0, 1)}
     finally:
-        cells.remove()
+        groups.remove()
 
 
 # -- setup, by hand -------------------------------------------------------------------------

@@ -1,68 +1,111 @@
-"""Whether one more task may start beside those that run. Pure."""
+"""Decide if one more task may start beside the running tasks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from slurmslice.engines.local.jobs import TaskResources
+
+if TYPE_CHECKING:
+    from slurmslice.engines.local.machine import Machine
+    from slurmslice.engines.local.worker_pool import WorkerPool
 
 SPARE_BYTES = 128 << 20
-"""Memory that must be free before a task starts that does not say how much it needs."""
+"""Memory that must be free before a task starts if the task requests no memory."""
 
 
 @dataclass(frozen=True, slots=True)
-class Demand:
-    """What one task asked for, and what of it is in use.
+class FreeResources:
+    """The free resources of the machine.
 
     Attributes:
-        cpus: CPUs.
-        memory: bytes asked for; 0 where it did not say.
-        used: bytes in use when the free memory was measured; 0 for one started later.
-    """
-
-    cpus: int
-    memory: int
-    used: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Room:
-    """What the machine has free.
-
-    Attributes:
-        cpus: CPUs for us, whether or not we use them already.
-        memory: bytes that can be had now, beside what our tasks use.
+        cpus: CPUs that other programs leave to us; our tasks may use some of them already.
+        memory: available memory in bytes, without the memory that our tasks use.
     """
 
     cpus: int
     memory: int
 
 
-def admits(room: Room, running: Iterable[Demand], new: Demand, *, throttled: bool) -> bool:
-    """Whether a task may start now. The first always may: a run goes on, however slowly.
+def may_start(
+    free: FreeResources, running: Sequence[TaskResources], new: TaskResources, *, throttled: bool
+) -> bool:
+    """Return ``True`` if a task may start now. The first task always may, so a run never stops.
 
     Args:
-        room: what is free.
-        running: our tasks that run, all orders'.
+        free: the free resources.
+        running: the running tasks of all jobs.
         new: the task.
-        throttled: its order says how many run at once, which stands in place of the CPUs.
+        throttled: the job has a throttle; then CPUs are not counted.
     """
-    demands = tuple(running)
-    return not demands or (
-        (throttled or fits_cpus(room, demands, new)) and fits_memory(room, demands, new)
+    return not running or (
+        (throttled or _cpus_suffice(free, running, new)) and _memory_suffices(free, running, new)
     )
 
 
-def fits_cpus(room: Room, running: Iterable[Demand], new: Demand) -> bool:
-    """Whether its CPUs are free beside those of what runs."""
-    return sum(demand.cpus for demand in running) + new.cpus <= room.cpus
+def _cpus_suffice(
+    free: FreeResources, running: Sequence[TaskResources], new: TaskResources
+) -> bool:
+    return sum(task.cpus for task in running) + new.cpus <= free.cpus
 
 
-def fits_memory(room: Room, running: Iterable[Demand], new: Demand) -> bool:
-    """Whether its memory is free beside what the running ones asked for and may still take."""
-    reserved = sum(max(0, demand.memory - demand.used) for demand in running)
-    return (new.memory or SPARE_BYTES) <= room.memory - reserved
+def _memory_suffices(
+    free: FreeResources, running: Sequence[TaskResources], new: TaskResources
+) -> bool:
+    """Compare with the free memory, less the memory that running tasks requested but do not use."""
+    reserved = sum(max(0, task.memory - task.used) for task in running)
+    return (new.memory or SPARE_BYTES) <= free.memory - reserved
 
 
-def at_once(room: Room, new: Demand) -> int:
-    """How many such tasks fit in the room, at least one."""
-    return max(1, min(room.cpus // new.cpus, room.memory // (new.memory or SPARE_BYTES)))
+def tasks_at_once(free: FreeResources, task: TaskResources) -> int:
+    """Return the number of such tasks that fit into the free resources, at least one."""
+    return max(1, min(free.cpus // task.cpus, free.memory // (task.memory or SPARE_BYTES)))
+
+
+class Admission:
+    """Admits tasks by measurements of this machine.
+
+    Args:
+        machine: this machine.
+        pool: the workers.
+    """
+
+    def __init__(self, machine: Machine, pool: WorkerPool) -> None:
+        self._machine = machine
+        self._pool = pool
+        self._free = FreeResources(1, machine.memory)
+        self._measured_at = 0.0
+        self._paused_until = 0.0
+
+    def pause(self, seconds: float) -> None:
+        """Admit no task for a time."""
+        self._paused_until = time.monotonic() + seconds
+
+    def admits(self, new: TaskResources, *, throttled: bool) -> bool:
+        """Return ``True`` if a task may start now (``may_start``)."""
+        if time.monotonic() < self._paused_until:
+            return False
+        self.measure()
+        running = self._pool.running_tasks()
+        if may_start(self._free, running, new, throttled=throttled):
+            return True
+        if not throttled and not _cpus_suffice(self._free, running, new):
+            return False  # only the end of a task can free CPUs
+        if self._pool.ended_at <= self._measured_at:
+            return False
+        self._measure_now()  # a task that ended since then may have freed memory
+        return may_start(self._free, self._pool.running_tasks(), new, throttled=throttled)
+
+    def measure(self) -> None:
+        """Measure free resources and the use of our tasks, if the last measurement is too old."""
+        if not self._measured_at or time.monotonic() >= self._machine.load.due:
+            self._measure_now()
+
+    def _measure_now(self) -> None:
+        self._measured_at = time.monotonic()
+        self._machine.load.measure(self._pool.measure())
+        free_cpus = self._machine.free_cpus(self._machine.load.others)
+        self._free = FreeResources(free_cpus, self._machine.free_memory())

@@ -1,7 +1,7 @@
-"""Where this process stands in the control groups, and what limits they set. Read only.
+"""The control groups of this process and their limits. This module only reads them.
 
 Source: cgroups(7), the kernel's admin-guide/cgroup-v1 and cgroup-v2, proc(5) for mountinfo.
-Both versions can be there at once, each with some of the controllers.
+Both versions can be mounted at once, each with some of the controllers.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _NO_LIMIT = 1 << 60
-"""v1 says "no limit" with a number near 2^63."""
+"""Version 1 expresses "no limit" by a number near 2^63."""
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class ControlGroup:
     """The control group of this process, for one controller.
 
     Attributes:
@@ -30,7 +30,7 @@ class Group:
     top: Path
 
     def levels(self) -> Iterator[Path]:
-        """The group and those above it, up to the top: the limits of all of them hold."""
+        """Yield the group and all groups above it. The limits of all of them apply."""
         path = self.path
         while path != self.top:
             yield path
@@ -38,23 +38,23 @@ class Group:
         yield path
 
 
-def own_group(controller: str, proc: Path = Path("/proc")) -> Group | None:
-    """The group of this process for a controller (``memory``, ``cpu``); None where there is none.
+def find_own_group(controller: str, proc: Path = Path("/proc")) -> ControlGroup | None:
+    """Return the group of this process for a controller; None if there is none.
 
     Args:
-        controller: its name in both versions.
-        proc: where proc is mounted.
+        controller: ``memory`` or ``cpu``.
+        proc: the mount point of proc.
     """
     try:
-        return find_group(
+        return parse_own_group(
             controller, (proc / "self/cgroup").read_text(), (proc / "self/mountinfo").read_text()
         )
     except OSError:
         return None
 
 
-def find_group(controller: str, cgroup: str, mountinfo: str) -> Group | None:
-    """As ``own_group``, from the texts of /proc/self/cgroup and /proc/self/mountinfo."""
+def parse_own_group(controller: str, cgroup: str, mountinfo: str) -> ControlGroup | None:
+    """Parse /proc/self/cgroup and /proc/self/mountinfo for ``find_own_group``."""
     paths: dict[str, str] = {}
     for line in cgroup.splitlines():
         _, names, where = line.split(":", 2)
@@ -70,12 +70,12 @@ def find_group(controller: str, cgroup: str, mountinfo: str) -> Group | None:
         if kind.startswith("cgroup") and here:
             root, point = (_unescape(text) for text in left.split(" ")[3:5])
             top = Path(point)
-            return Group(version, top / _below(path, root), top)
+            return ControlGroup(version, top / _below(path, root), top)
     return None
 
 
 def _below(path: str, root: str) -> str:
-    """A group's path relative to the root of a mount; the root itself where it is outside it."""
+    """Return a group's path relative to the root of a mount; empty if it is outside that root."""
     root = root.rstrip("/")
     if ".." in path or not f"{path}/".startswith(f"{root}/"):
         return ""
@@ -83,12 +83,12 @@ def _below(path: str, root: str) -> str:
 
 
 def _unescape(text: str) -> str:
-    """Blanks and backslashes in mountinfo are written in octal (proc(5))."""
+    """Decode octal escapes: mountinfo has them for blanks and backslashes (proc(5))."""
     return re.sub(r"\\(\d{3})", lambda match: chr(int(match[1], 8)), text)
 
 
-def cpu_quota(group: Group) -> float | None:
-    """How many CPUs' worth of time the group gets; None for no limit."""
+def cpu_quota(group: ControlGroup) -> float | None:
+    """Return the CPU quota of the group, in CPUs; None for no limit."""
     quotas = (_quota(group.version, level) for level in group.levels())
     return min((quota for quota in quotas if quota is not None), default=None)
 
@@ -103,16 +103,16 @@ def _quota(version: int, level: Path) -> float | None:
     return int(quota) / int(period)
 
 
-def memory_limit(group: Group) -> int | None:
-    """Bytes that the group may use; None for no limit."""
+def memory_limit(group: ControlGroup) -> int | None:
+    """Return the memory limit of the group, bytes; None for no limit."""
     limits = (_limit(group.version, level) for level in group.levels())
     return min((limit for limit in limits if limit is not None), default=None)
 
 
-def memory_free(group: Group) -> int | None:
-    """Bytes that the group may still take; None for no limit.
+def memory_free(group: ControlGroup) -> int | None:
+    """Return the free memory of the group, bytes; None for no limit.
 
-    What is in use counts without the inactive file cache, which the kernel gives back first.
+    The inactive file cache counts as free, because the kernel reclaims it first.
     """
     free = []
     for level in group.levels():
@@ -123,24 +123,24 @@ def memory_free(group: Group) -> int | None:
 
 
 def _limit(version: int, level: Path) -> int | None:
-    limit = read_number(level / ("memory.max" if version == 2 else "memory.limit_in_bytes"))
+    limit = _read_number(level / ("memory.max" if version == 2 else "memory.limit_in_bytes"))
     return None if limit is None or limit >= _NO_LIMIT else limit
 
 
 def _used(version: int, level: Path) -> int:
-    used = read_number(level / ("memory.current" if version == 2 else "memory.usage_in_bytes"))
+    used = _read_number(level / ("memory.current" if version == 2 else "memory.usage_in_bytes"))
     name = "inactive_file" if version == 2 else "total_inactive_file"
     return (used or 0) - read_fields(level / "memory.stat").get(name, 0)
 
 
-def read_number(path: Path) -> int | None:
-    """The number in a file; None where it holds none, or is not there."""
+def _read_number(path: Path) -> int | None:
+    """Read a number from a file; None if the file is missing or has no number."""
     text = _text(path)
     return int(text) if text.isdecimal() else None
 
 
 def read_fields(path: Path) -> dict[str, int]:
-    """The numbers of a file of ``name number`` lines."""
+    """Read a file of ``name number`` lines."""
     lines = (line.split() for line in _text(path).splitlines())
     return {line[0]: int(line[1]) for line in lines if len(line) == 2 and line[1].isdecimal()}
 

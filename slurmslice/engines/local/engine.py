@@ -1,7 +1,7 @@
-"""The local engine: array tasks on this machine, by the same rendered script, without Slurm.
+"""The local engine: it runs array tasks on this machine, with the same script, without Slurm.
 
-The run's journal says what is to be run (``jobs``), and the lines that tasks write say what became
-of it (``task_records``). Whoever calls ``wait`` runs the tasks if nobody else does (``runner``).
+The journal has the jobs (``jobs``). Progress lines have the results (``task_records``). The first
+process that calls ``wait`` runs the tasks (``runner``).
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slurmslice.engines.local.admission import Room, at_once
+from slurmslice.engines.local.admission import FreeResources, tasks_at_once
 from slurmslice.engines.local.jobs import JobSource, LocalJob
 from slurmslice.engines.local.machine import Machine
-from slurmslice.engines.local.memory_cgroup import open_cells
-from slurmslice.engines.local.orphans import marker, sweep
-from slurmslice.engines.local.runner_lock import RunnerLock, describe, host
-from slurmslice.engines.local.supported_requests import check, demand
+from slurmslice.engines.local.memory_cgroup import create_memory_groups
+from slurmslice.engines.local.orphans import kill_orphans, marker_variable
+from slurmslice.engines.local.runner_lock import RunnerLock, describe_runner, host_name
+from slurmslice.engines.local.supported_requests import check_request, task_resources
 from slurmslice.engines.local.task_records import TaskRecords
 from slurmslice.engines.protocol import (
     FoundJob,
@@ -38,25 +38,25 @@ if TYPE_CHECKING:
     from slurmslice.engines.local.runner import Runner
 
 MAX_ARRAY_SIZE = 4_000_001
-"""As Slurm's largest."""
+"""The largest MaxArraySize of Slurm."""
 
 STEP_S = 0.1
-"""How often a process that is not the runner looks, seconds."""
+"""Seconds between two looks of a process that is not the runner."""
 
-NEWS_S = 0.25
-"""How long ``wait`` gathers news before it returns with them, seconds."""
+COLLECT_S = 0.25
+"""Seconds for which ``wait`` collects changes before it returns."""
 
-NEWS_SHARE = 10
-"""``wait`` lasts so many times as long as what its caller did since the last one, so that
-looking at a large run does not keep its CPUs from work."""
+CALLER_FACTOR = 10
+"""Minimum duration of ``wait``, as a multiple of the time since the last one. It limits the CPU
+time that a caller spends on looking at a large run."""
 
 
 class LocalEngine:
-    """Runs array tasks on this machine; an ``Engine``.
+    """Runs array tasks on this machine (an ``Engine``).
 
     Args:
-        run_dir: the run directory. Nothing is made in it before the first task runs.
-        source: the run's jobs.
+        run_dir: the run directory. No file is created in it before the first task runs.
+        source: the source of the run's jobs.
     """
 
     name = "local"
@@ -72,44 +72,45 @@ class LocalEngine:
         self._lock = RunnerLock(run_dir / "local" / "runner")
         self._records: dict[str, TaskRecords] = {}
         self._runner: Runner | None = None
-        self._left = time.monotonic()
+        self._returned_at = time.monotonic()
 
     @cached_property
     def _machine(self) -> Machine:
         return Machine()
 
     @cached_property
-    def _mark(self) -> str:
-        return marker(self._run_dir)
+    def _marker(self) -> str:
+        return marker_variable(self._run_dir)
 
-    # -- what it can take --------------------------------------------------------------------
+    # -- limits ------------------------------------------------------------------------------
 
     @property
     def working(self) -> bool:
-        """This process runs the tasks: it must call ``wait`` until all have ended."""
+        """This process runs the tasks. It must call ``wait`` until all tasks have ended."""
         return self._runner is not None
 
     @cached_property
     def enforces_memory(self) -> bool:
-        """A task over its memory request is ended as OUT_OF_MEMORY."""
-        cells = open_cells()
-        if cells is None:
-            return False
-        cells.remove()
-        return True
+        """A task that exceeds its memory request is killed and becomes OUT_OF_MEMORY."""
+        groups = create_memory_groups()
+        if groups is not None:
+            groups.remove()
+        return groups is not None
 
     @property
     def memory_note(self) -> str:
-        """What ``enforces_memory`` means, for the report."""
+        """An explanation of ``enforces_memory`` for a person."""
         if self.enforces_memory:
-            return "A task over its --mem is ended as OUT_OF_MEMORY (by its control group)."
+            return (
+                "A task that exceeds its --mem is killed and becomes OUT_OF_MEMORY (control group)."
+            )
         return (
-            "--mem decides only how many tasks run at once: no control group can be made here, "
-            "so a task over it is not ended."
+            "--mem only limits the number of tasks that run at once. No control group can be "
+            "created here, so a task that exceeds it is not killed."
         )
 
     def find_blocking_reason(self, text: str) -> None:
-        """Return None: every pending task of this machine starts sooner or later."""
+        """Return None: every pending task of this machine can start."""
 
     def suggest_change(self, rejection: str) -> str:
         """Return no options: this engine rejects a request before it is submitted."""
@@ -117,62 +118,62 @@ class LocalEngine:
 
     def cluster(self) -> str:
         """Return this machine's name."""
-        return host()
+        return host_name()
 
     def limits(self, request: ResourceRequest) -> TaskLimits:
-        """Return how many such tasks can run at once, by what is free now.
+        """Return the number of such tasks that can run at once with the free resources.
 
         Raises:
-            BadInputError: this machine can never honour these needs.
+            BadInputError: this machine can never fulfil the request.
         """
         machine = self._machine
-        check(request, machine)
-        machine.load.look(time.process_time())
-        room = Room(machine.free_cpus(machine.load.others), machine.free_memory())
+        check_request(request, machine)
+        machine.load.measure(time.process_time())
+        room = FreeResources(machine.free_cpus(machine.load.others), machine.free_memory())
         gib = room.memory / (1 << 30)
         unlimited = request.mem_mib is not None and not self.enforces_memory
         why = f"{room.cpus} CPUs of {machine.cpus} free, {gib:.3g} GiB of memory available"
-        fit = at_once(room, demand(request, machine))
+        fit = tasks_at_once(room, task_resources(request, machine))
         return TaskLimits(MAX_ARRAY_SIZE, fit, why, note=self.memory_note if unlimited else "")
 
     def queue_capacity(self, request: ResourceRequest) -> QueueCapacity:
         """Return no limit: jobs wait in the journal."""
         return QueueCapacity(MAX_ARRAY_SIZE, MAX_ARRAY_SIZE)
 
-    # -- submissions: the journal says all of it ---------------------------------------------
+    # -- submissions: the journal has all of them --------------------------------------------
 
     def submit(self, order: SubmitRequest) -> SubmitResult:
-        """Check the request. The journal, which says that it was taken, is the order.
+        """Check the request. The runner then finds the job in the journal.
 
         Raises:
-            BadInputError: this machine can never honour its needs.
+            BadInputError: this machine can never fulfil the request.
         """
-        check(order.request, self._machine)
-        return SubmitResult(str(order.number), host())
+        check_request(order.request, self._machine)
+        return SubmitResult(str(order.number), host_name())
 
     def test(self, order: SubmitRequest) -> str:
-        """Refuse: this machine cannot tell when it would start what.
+        """Refuse: this machine cannot predict when a task starts.
 
         Raises:
             BadInputError: always.
         """
-        raise BadInputError("--test-only asks Slurm, and this run belongs to this machine.",
-                       "`--dry-run` shows what would be submitted.", code="slurm-only",
+        raise BadInputError("--test-only needs Slurm, but this run uses the local engine.",
+                       "Use `--dry-run` to see what would be submitted.", code="slurm-only",
                        option="test-only")  # fmt: skip
 
     def job_info(self, job: str) -> JobInfo:
-        """Refuse: jobs of this machine are always the run's own.
+        """Refuse: jobs of this machine always belong to their run.
 
         Raises:
             BadInputError: always.
         """
         raise BadInputError(
-            "Jobs of this machine belong to their runs: there is nothing to attach.",
+            "Only jobs of Slurm can be attached, but this run uses the local engine.",
             code="slurm-only",
         )
 
     def find(self, token: str, job_name: str, since: float) -> FoundJob | None:
-        """Return None: a job of this machine is in the journal, or it does not exist."""
+        """Return None: a job that is not in the journal does not exist."""
         return None
 
     def cancel(self, job: str, name: str, indices: Collection[int] | None) -> None:
@@ -187,10 +188,10 @@ class LocalEngine:
     def release(self, job: str, name: str) -> None:
         """Do nothing: the runner reads the journal."""
 
-    # -- what became of them -----------------------------------------------------------------
+    # -- reports -----------------------------------------------------------------------------
 
     def observe(self, jobs: Sequence[tuple[str, str]]) -> Observation:
-        """Return what the tasks wrote. What a dead runner left is ended first."""
+        """Return the reports of all tasks, after the processes of a dead runner were killed."""
         self._source.refresh()
         runner = self._living_runner()
         ended: dict[TaskId, TaskReport] = {}
@@ -203,7 +204,7 @@ class LocalEngine:
             records = self._records_of(job)
             records.refresh()
             ended.update(((number, i), report) for i, report in records.ended.items())
-            for index, report in self._rest(job, records, claimed_by, runner):
+            for index, report in self._unfinished(job, records, claimed_by, runner):
                 (ended if report.state.final else queued)[number, index] = report
         return Observation(SourceAnswer(ended), SourceAnswer(queued))
 
@@ -211,50 +212,49 @@ class LocalEngine:
         return self._records.setdefault(job.id, TaskRecords(job))
 
     def _living_runner(self) -> str:
-        """Return the text of the runner that lives; empty for none.
+        """Return the text of the living runner; empty for none.
 
-        A runner that was killed is brought to its end: its processes are killed, and its text is
-        removed. If that cannot be done, it counts as living.
+        If the runner was killed, its processes are killed and its text is removed. If that is not
+        possible, it counts as living.
         """
-        holder = self._lock.mine or self._lock.holder()
-        if not holder or self._runner is not None or self._lock.is_elsewhere(holder):
+        holder = self._lock.own_text or self._lock.read_holder()
+        if not holder or self._runner is not None or self._lock.is_on_other_host(holder):
             return holder
         try:
-            if not self._lock.take():
+            if not self._lock.acquire():
                 return holder
             try:
-                return "" if self._bury(holder) else holder
+                return "" if self._clean_up(holder) else holder
             finally:
                 self._lock.release()
-        except (EngineError, OSError):  # no locks, or a full disk: whoever looks next does it
+        except (EngineError, OSError):  # no locks, or a full disk: the next process tries again
             return holder
 
-    def _bury(self, holder: str) -> bool:
-        """End what a dead runner left; return ``True`` if nothing is left. Hold the lock."""
-        if holder and not sweep(self._mark):
+    def _clean_up(self, holder: str) -> bool:
+        """Kill the processes of a dead runner. Return ``True`` if none is left. Needs the lock."""
+        if holder and not kill_orphans(self._marker):
             return False
-        self._lock.forget()
+        self._lock.clear_holder()
         return True
 
-    def _rest(
+    def _unfinished(
         self, job: LocalJob, records: TaskRecords, claimed_by: str | None, runner: str
     ) -> Iterator[tuple[int, TaskReport]]:
-        """Yield the reports of tasks that have not ended by themselves."""
+        """Yield the reports of tasks that did not end by themselves."""
         lives = claimed_by is not None and claimed_by == runner
-        waits, started, now = (
-            self._not_started(records, claimed_by, lives),
-            records.started,
-            time.time(),
-        )
+        waits = self._not_running(records, claimed_by, lives)
+        started, now = records.started, time.time()
         for index in job.array:
             if index in records.ended:
                 continue
-            over = index in records.stopped or index in records.dropped or not lives
-            if index in job.cancelled and over:
+            never_runs = index in records.stopped or index in records.dropped or not lives
+            if index in job.cancelled and never_runs:
                 yield index, self._cancelled(job, records, index)
             elif lives and index in started:
                 since = started[index] or int(now)
-                report = records.report(State.RUNNING, self._abroad(runner), since, host())
+                report = records.report(
+                    State.RUNNING, self._other_host_note(runner), since, host_name()
+                )
                 yield index, replace(report, elapsed_s=max(0.0, now - since))
             else:
                 yield index, waits
@@ -268,48 +268,50 @@ class LocalEngine:
         report = records.report(State.CANCELLED, reason, began)
         return replace(report, ended_at=int(job.cancelled[index]))
 
-    def _not_started(self, records: TaskRecords, claimed_by: str | None, lives: bool) -> TaskReport:
-        """Return the report that all tasks of a job share that do not run."""
+    def _not_running(self, records: TaskRecords, claimed_by: str | None, lives: bool) -> TaskReport:
+        """Return the common report of all tasks of a job that do not run."""
         if claimed_by is None:
-            return records.report(State.PENDING, "no process works on it yet")
+            return records.report(State.PENDING, "no runner has started yet")
         if not lives:
-            reason = f"interrupted: its runner ({describe(claimed_by)}) ended"
+            reason = f"interrupted: its runner ({describe_runner(claimed_by)}) ended"
             return records.report(State.WAITING, reason)
-        return records.report(State.PENDING, self._abroad(claimed_by) or "waits for its turn")
+        return records.report(
+            State.PENDING, self._other_host_note(claimed_by) or "waits for free resources"
+        )
 
-    def _abroad(self, runner: str) -> str:
-        """Return what a person must know of a runner on another machine; else nothing."""
-        if not self._lock.is_elsewhere(runner):
+    def _other_host_note(self, runner: str) -> str:
+        """Return a note if the runner is on another machine; else an empty text."""
+        if not self._lock.is_on_other_host(runner):
             return ""
-        return f"run by {describe(runner)}; if that is gone for good, remove {self._lock.path}"
+        return f"run by {describe_runner(runner)}; if it no longer exists, remove {self._lock.path}"
 
     def fetch_job_steps(
         self, jobs: Sequence[tuple[str, str]], tasks: Iterable[TaskId]
     ) -> dict[TaskId, TaskReport]:
-        """Return nothing more: ``observe`` has the measures, and there are no job steps."""
+        """Return no reports: ``observe`` has all measurements, and there are no job steps."""
         return {}
 
     # -- time --------------------------------------------------------------------------------
 
     def wait(self, seconds: float) -> None:
-        """Let time pass; run tasks meanwhile, unless another process does.
+        """Wait. Run tasks meanwhile, unless another process does.
 
-        Returns early with news, and at once when all jobs have ended.
+        It returns early after changes, and at once if all jobs have ended.
 
         Raises:
             EngineError: a task cannot be started, or there are no locks.
         """
         now = time.monotonic()
-        news = now + max(NEWS_S, NEWS_SHARE * (now - self._left))
+        news = now + max(COLLECT_S, CALLER_FACTOR * (now - self._returned_at))
         ends = now + seconds
         try:
             if self._runner is not None or self._become_runner() or self._watch(news, ends):
                 self._work(news, ends)
         finally:
-            self._left = time.monotonic()
+            self._returned_at = time.monotonic()
 
     def _watch(self, news: float, ends: float) -> bool:
-        """Sleep while another process works; return ``True`` if this one is the runner now."""
+        """Sleep while another process runs tasks. Return ``True`` after becoming the runner."""
         before = self._read_so_far()
         while (now := time.monotonic()) < ends:
             if now >= news and self._read_so_far() != before:
@@ -325,32 +327,32 @@ class LocalEngine:
         return sum(records.read for records in self._records.values())
 
     def _work(self, news: float, ends: float) -> None:
-        """Run tasks until the time is over, there are news, or nothing is left."""
+        """Run tasks until the time is over, something changed, or no task is left."""
         changed = False
         while self._runner is not None:
-            changed |= self._runner.turn(min(news, ends) if changed else ends)
+            changed |= self._runner.run_once(min(news, ends) if changed else ends)
             if self._runner.idle:
                 self.close()
-                self._become_runner()  # a job may have come while the lock was given up
+                self._become_runner()  # a job may have arrived before the lock was released
             now = time.monotonic()
             if now >= ends or (changed and now >= news):
                 return
 
     def _become_runner(self) -> bool:
-        """Take the lock if there is work and it is free; return ``True`` if this is the runner."""
+        """Acquire the lock if there is work. Return ``True`` if this process is now the runner."""
         self._source.refresh()
         if all(job.read_runner() is not None for job in self._source.jobs.values()):
             return False
-        if not self._lock.take():
+        if not self._lock.acquire():
             return False
         try:
-            if self._bury(self._lock.holder()):
+            if self._clean_up(self._lock.read_holder()):
                 from slurmslice.engines.local.runner import Runner
 
-                runner = Runner(self._lock, self._source, self._machine, self._mark)
-                self._lock.announce()
+                runner = Runner(self._lock, self._source, self._machine, self._marker)
+                self._lock.write_holder()
                 self._runner = runner
-                runner.adopt()
+                runner.claim_jobs()
         except BaseException:
             self.close()
             raise
@@ -360,7 +362,7 @@ class LocalEngine:
         return self._runner is not None
 
     def close(self) -> None:
-        """Stop: end what runs, and give up the lock. Nothing if this is not the runner."""
+        """End all tasks and release the lock. Do nothing if this process is not the runner."""
         runner, self._runner = self._runner, None
         if runner is not None:
             runner.close()

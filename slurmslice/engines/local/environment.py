@@ -1,7 +1,7 @@
-"""The environment of tasks: the caller's, with Slurm's variables as Slurm would set them.
+"""The environment of tasks: the caller's environment, with Slurm's variables.
 
-Source: sbatch(1), OUTPUT ENVIRONMENT VARIABLES. A worker sets SLURM_ARRAY_TASK_ID and SLURM_JOB_ID
-for each task.
+The values are those that Slurm would set (sbatch(1), OUTPUT ENVIRONMENT VARIABLES). A worker
+sets SLURM_ARRAY_TASK_ID and SLURM_JOB_ID for each task.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ import zlib
 
 from slurmslice.engines.local.jobs import LocalJob
 
-_SLURMS = ("SLURM_", "SLURMD_", "SBATCH_")
+_SLURM_PREFIXES = ("SLURM_", "SLURMD_", "SBATCH_")
 _ABOVE_ANY_INDEX = 4_000_001
 
 
 def job_environment(job: LocalJob) -> dict[str, str]:
-    """Return the variables that all tasks of a job get."""
-    variables = {k: value for k, value in os.environ.items() if not k.startswith(_SLURMS)} | {
+    """Return the environment that all tasks of a job share."""
+    variables = {
+        k: value for k, value in os.environ.items() if not k.startswith(_SLURM_PREFIXES)
+    } | {
         "SLURM_ARRAY_JOB_ID": job.id,
         "SLURM_ARRAY_TASK_COUNT": str(len(job.array)),
         "SLURM_ARRAY_TASK_MIN": str(min(part[0] for part in job.array.parts)),
@@ -32,5 +34,5 @@ def job_environment(job: LocalJob) -> dict[str, str]:
 
 
 def task_job_id(job: LocalJob, index: int) -> int:
-    """Return a task's job id. No two tasks have the same: scripts name scratch folders by it."""
+    """Return the job id of a task. It is unique, because scripts name scratch folders by it."""
     return zlib.crc32(job.name.encode("utf-8", "surrogateescape")) * _ABOVE_ANY_INDEX + index

@@ -1,4 +1,4 @@
-"""What the engine is to run. The run reads it from its journal and gives it to the engine."""
+"""The jobs of the local engine. The run reads them from its journal."""
 
 from __future__ import annotations
 
@@ -15,8 +15,23 @@ _CLAIM_BYTES = 1024
 
 
 @dataclass(frozen=True, slots=True)
+class TaskResources:
+    """The resources of one task.
+
+    Attributes:
+        cpus: requested CPUs.
+        memory: requested memory, bytes; 0 if none was requested.
+        used: memory in use at the last measurement, bytes; 0 before the first one.
+    """
+
+    cpus: int
+    memory: int
+    used: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class LocalJob:
-    """A submission that was taken: an array of tasks.
+    """An accepted submission: an array of tasks.
 
     Attributes:
         number: the submission's number, from 1.
@@ -29,7 +44,7 @@ class LocalJob:
         packed: each task carries several slices.
         submitted_at: epoch seconds.
         throttle: the number of tasks that may run at a time; None for no limit.
-        cancelled: when tasks were cancelled, epoch seconds, by index.
+        cancelled: the times at which tasks were cancelled, epoch seconds, by index.
     """
 
     number: int
@@ -51,13 +66,13 @@ class LocalJob:
 
     @property
     def claim_path(self) -> Path:
-        """The submission's claim: the job id and, in the second line, the runner that has it."""
+        """The claim file: the job id, then the runner that claimed the job."""
         return self.folder / "job"
 
     def read_runner(self) -> str | None:
-        """Return the runner that claimed this job; None if none did.
+        """Return the runner that claimed this job; None if no runner did.
 
-        A claim without a second line is nobody's that lives: the empty text.
+        The text is empty if the claim has no second line: then no living runner has the job.
         """
         try:
             fd = os.open(self.claim_path, os.O_RDONLY | os.O_NONBLOCK)
@@ -71,12 +86,12 @@ class LocalJob:
 
 
 class JobSource(Protocol):
-    """Where the engine learns of jobs, and of what other processes ask for.
+    """The source of jobs and of requests by other processes.
 
     Attributes:
         jobs: the jobs by job id, as they were last read.
-        held: no task is to start.
-        version: grows whenever something new was read.
+        held: no task may start.
+        version: a number that grows when something new was read.
     """
 
     jobs: dict[str, LocalJob]
@@ -84,4 +99,4 @@ class JobSource(Protocol):
     version: int
 
     def refresh(self) -> bool:
-        """Read what is new, and return ``True`` if anything was."""
+        """Read new jobs and requests. Return ``True`` if there were any."""

@@ -1,9 +1,9 @@
-"""The right to run tasks of a run directory: one process at a time has it, the run's runner.
+"""The lock of a run directory. Only the process that holds it, the runner, may run tasks.
 
-It is flock(2) on ``local/runner``, so it ends with its process. While a runner works, that file
-says who it is: ``PID HOST TIME``. A runner that was killed leaves that text: whoever looks next
-ends its processes and empties the file. On a file system that machines share, a lock may hold on
-one of them only; so nothing is concluded here while the text names another machine.
+The lock is flock(2) on ``local/runner``, so it ends with its process. While a runner works, that
+file names it: ``PID HOST TIME``. A killed runner leaves this text. The next process that looks
+ends the runner's processes and empties the file. On a shared file system a lock may exist on one
+machine only. Therefore a free lock means nothing if the text names another machine.
 """
 
 from __future__ import annotations
@@ -17,55 +17,55 @@ from pathlib import Path
 from slurmslice.errors import EngineError, NotAFileError
 from slurmslice.system import files
 
-_MAY_ONLY_LOOK = frozenset({errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS})
-_LONGEST = 1024
+_NO_WRITE_ACCESS = frozenset({errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS})
+_MAX_BYTES = 1024
 
 
-def host() -> str:
+def host_name() -> str:
     """Return this machine's name."""
     return os.uname().nodename
 
 
-def describe(runner: str) -> str:
-    """Return a runner in words: ``process 7 on n3``."""
+def describe_runner(runner: str) -> str:
+    """Describe a runner, for example ``process 7 on n3``."""
     pid, _, rest = runner.partition(" ")
-    return f"process {pid} on {rest.partition(' ')[0]}" if rest else "a process that is gone"
+    return f"process {pid} on {rest.partition(' ')[0]}" if rest else "an unknown process"
 
 
 class RunnerLock:
-    """The lock, and the text that says who holds it.
+    """The lock, and the text that names its holder.
 
     Args:
-        path: the file ``local/runner``. Nothing is made before ``take``.
+        path: the file ``local/runner``; ``acquire`` creates it.
 
     Attributes:
-        mine: the text while this process is the runner; else empty.
+        own_text: the text of this process while it is the runner; else empty.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.mine = ""
+        self.own_text = ""
         self._fd: int | None = None
 
-    def holder(self) -> str:
-        """Return who is the runner, or was it and was killed; empty for nobody."""
+    def read_holder(self) -> str:
+        """Return the text of the runner, or of a runner that was killed; empty for none."""
         try:
             with open(files.open_regular(self.path), "rb") as file:
-                return file.read(_LONGEST).decode("utf-8", "replace").strip()
+                return file.read(_MAX_BYTES).decode("utf-8", "replace").strip()
         except OSError:
             return ""
 
-    def is_elsewhere(self, holder: str) -> bool:
-        """Return ``True`` if a runner's text names another machine."""
+    def is_on_other_host(self, holder: str) -> bool:
+        """Return ``True`` if the text of a runner names another machine."""
         words = holder.split(" ")
-        return len(words) > 2 and words[1] != host()
+        return len(words) > 2 and words[1] != host_name()
 
-    def take(self) -> bool:
-        """Take the lock if it is free; return ``True`` if this process has it now.
+    def acquire(self) -> bool:
+        """Acquire the lock if it is free. Return ``True`` if this process holds it now.
 
         Raises:
-            EngineError: the file system has no locks, or is full.
-            NotAFileError: another kind of file is in its place.
+            EngineError: the file system has no locks, or it is full.
+            NotAFileError: the path is not a regular file.
         """
         try:
             self.path.parent.mkdir(exist_ok=True)
@@ -73,10 +73,10 @@ class RunnerLock:
         except NotAFileError:
             raise
         except OSError as why:
-            if why.errno in _MAY_ONLY_LOOK:
+            if why.errno in _NO_WRITE_ACCESS:
                 return False
             raise EngineError(
-                f"{self.path} cannot be made: {why.strerror}.",
+                f"{self.path} cannot be created: {why.strerror}.",
                 code="lock-failed",
                 path=str(self.path),
             ) from why
@@ -89,26 +89,26 @@ class RunnerLock:
             os.close(fd)
             raise EngineError(
                 f"{self.path} cannot be locked: {why.strerror}.",
-                "Put the run on a local file system with --run-dir.",
+                "Use --run-dir to put the run on a local file system.",
                 code="lock-failed",
             ) from why
         self._fd = fd
-        if self.is_elsewhere(self.holder()):
+        if self.is_on_other_host(self.read_holder()):
             self.release()
         return self._fd is not None
 
-    def announce(self) -> None:
-        """Write that this process is the runner. Hold the lock.
+    def write_holder(self) -> None:
+        """Name this process as the runner. The lock must be held.
 
         Raises:
-            OSError: it could not be written.
+            OSError: the file could not be written.
         """
-        mine = f"{os.getpid()} {host()} {time.time_ns()}"
-        self._write(f"{mine}\n".encode())
-        self.mine = mine
+        own_text = f"{os.getpid()} {host_name()} {time.time_ns()}"
+        self._write(f"{own_text}\n".encode())
+        self.own_text = own_text
 
-    def forget(self) -> None:
-        """Write that nobody is the runner. Hold the lock."""
+    def clear_holder(self) -> None:
+        """Empty the file: there is no runner. The lock must be held."""
         self._write(b"")
 
     def _write(self, text: bytes) -> None:
@@ -122,8 +122,8 @@ class RunnerLock:
             raise OSError(why.errno, why.strerror, str(self.path)) from why
 
     def release(self) -> None:
-        """Give the lock up."""
-        self.mine = ""
+        """Release the lock."""
+        self.own_text = ""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None

@@ -1,12 +1,12 @@
-"""What one machine can honour of an order's options, and what it refuses."""
+"""Check the requests of a job: one machine cannot fulfil all options of sbatch."""
 
 from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
-from slurmslice.engines.local.admission import Demand
+from slurmslice.engines.local.jobs import TaskResources
 from slurmslice.engines.local.machine import Machine
 from slurmslice.errors import BadInputError
 from slurmslice.sbatch.resource_request import ResourceRequest
@@ -15,50 +15,41 @@ from slurmslice.sbatch.units import format_memory
 MIB = 1 << 20
 
 _GPUS = frozenset({"gpus", "gpus-per-node", "gpus-per-task", "gpus-per-socket", "gres"})
-_LATER = frozenset({"dependency", "begin", "hold"})
+_DELAYS = frozenset({"dependency", "begin", "hold"})
 _SIGNAL = re.compile(r"[RB]*(B)[RB]*:(?:SIG)?(\w+)(?:@(\d+))?", re.IGNORECASE)
-_ON_SLURM = "Leave it out here, or use `--engine slurm` where there is a cluster."
+_HINT = "Remove the option, or use `--engine slurm` on a cluster."
 
 
-def check(request: ResourceRequest, machine: Machine) -> None:
-    """Refuse what this machine can never honour. What it can do without is ignored.
+def check_request(request: ResourceRequest, machine: Machine) -> None:
+    """Refuse requests that this machine can never fulfil. Irrelevant options are ignored.
 
     Raises:
-        BadInputError: more than one node, GPUs or other generic resources, a start that waits for
-            something, or more CPUs or memory than it lets us use.
+        BadInputError: the request is for several nodes, for GPUs or other generic resources, for
+            a delayed start, or for more CPUs or memory than we may use here.
     """
-    if _nodes(request) > 1:
-        raise BadInputError(
-            "More than one node was asked for, and this is one machine.",
-            _ON_SLURM,
-            code="slurm-only",
-            option="nodes",
-        )
+    for option, message in _impossible_options(request):
+        raise BadInputError(message, _HINT, code="slurm-only", option=option)
+    parse_warning_signal(request)
+    _check_size(request, machine)
+
+
+def _impossible_options(request: ResourceRequest) -> Iterator[tuple[str, str]]:
+    """Yield the options that one machine cannot fulfil, each with a message."""
+    if _minimum_nodes(request) > 1:
+        yield "nodes", "The request needs more than one node, but this is one machine."
     for name in _GPUS & request.keys():
         if request[name].rpartition(":")[2].rpartition("=")[2].lower() not in ("", "0", "none"):
-            raise BadInputError(
-                f"--{name}={request[name]} was asked for, and this machine cannot share out "
-                "GPUs or other generic resources among tasks.",
-                _ON_SLURM,
-                code="slurm-only",
-                option=name,
-            )
-    for name in _LATER & request.keys():
-        raise BadInputError(
-            f"--{name} was given, and on one machine tasks start at once.",
-            _ON_SLURM,
-            code="slurm-only",
-            option=name,
-        )
-    warning(request)
-    _check_size(request, machine)
+            message = f"--{name}={request[name]} is not possible here: no GPUs are assigned."
+            yield name, message
+    for name in _DELAYS & request.keys():
+        yield name, f"--{name} is not possible here: the local engine starts tasks at once."
 
 
 def _check_size(request: ResourceRequest, machine: Machine) -> None:
     if request.cpus > machine.cpus:
         raise BadInputError(
-            f"A task wants {request.cpus} CPUs, and this machine lets us use {machine.cpus}.",
-            f"Ask for at most -c {machine.cpus}, or use `--engine slurm`.",
+            f"A task requests {request.cpus} CPUs, but only {machine.cpus} can be used here.",
+            f"Use at most -c {machine.cpus}, or `--engine slurm`.",
             code="exceeds-machine",
             option="cpus-per-task",
             value=request.cpus,
@@ -66,21 +57,21 @@ def _check_size(request: ResourceRequest, machine: Machine) -> None:
     most = machine.memory // MIB
     if (request.mem_mib or 0) > most:
         raise BadInputError(
-            f"A task wants {format_memory(request.mem_mib or 0)} of memory, and this machine lets "
-            f"us use {most}M.",
-            f"Ask for at most --mem={most}M, or use `--engine slurm`.",
+            f"A task requests {format_memory(request.mem_mib or 0)} of memory, but only {most}M "
+            "can be used here.",
+            f"Use at most --mem={most}M, or `--engine slurm`.",
             code="exceeds-machine",
             option="mem",
             value=request.mem_mib,
         )
 
 
-def _nodes(options: Mapping[str, str]) -> int:
-    """The least number of nodes that will do (sbatch(1), ``--nodes``, ``--ntasks-per-node``)."""
-    asked = _number(options.get("nodes"), 1)
+def _minimum_nodes(options: Mapping[str, str]) -> int:
+    """Return the minimum number of nodes (sbatch(1), ``--nodes``, ``--ntasks-per-node``)."""
+    nodes = _number(options.get("nodes"), 1)
     tasks = _number(options.get("ntasks"), 1)
     each = _number(options.get("ntasks-per-node"), tasks)
-    return max(asked, -(-tasks // max(each, 1)))
+    return max(nodes, -(-tasks // max(each, 1)))
 
 
 def _number(text: str | None, default: int) -> int:
@@ -88,21 +79,21 @@ def _number(text: str | None, default: int) -> int:
     return int(match[1]) if match else default
 
 
-def demand(request: ResourceRequest, machine: Machine) -> Demand:
-    """What one task takes up here. ``--mem=0`` is all memory of the node (sbatch(1))."""
+def task_resources(request: ResourceRequest, machine: Machine) -> TaskResources:
+    """Return the resources of one task. ``--mem=0`` means all memory of the node (sbatch(1))."""
     if request.whole_nodes_memory:
-        return Demand(request.cpus, machine.memory)
-    return Demand(request.cpus, (request.mem_mib or 0) * MIB)
+        return TaskResources(request.cpus, machine.memory)
+    return TaskResources(request.cpus, (request.mem_mib or 0) * MIB)
 
 
-def warning(request: ResourceRequest) -> tuple[int, int] | None:
-    """``--signal=B:USR1@60``: the signal for the script, and how many seconds before the limit.
+def parse_warning_signal(request: ResourceRequest) -> tuple[int, int] | None:
+    """Return the warning signal and its seconds before the time limit (``--signal=B:USR1@60``).
 
-    Without ``B:`` Slurm signals the job's steps and not the script (sbatch(1)); there are none
-    here, so None.
+    The result is None without ``B:``: then Slurm signals only job steps (sbatch(1)), and there are
+    none here. It is None without a time limit too.
 
     Raises:
-        BadInputError: there is no such signal.
+        BadInputError: the signal does not exist.
     """
     match = _SIGNAL.fullmatch(request.get("signal", "").strip())
     if match is None or request.time_s is None:
@@ -114,8 +105,8 @@ def warning(request: ResourceRequest) -> tuple[int, int] | None:
         return signal.Signals[f"SIG{name.upper()}"], before
     except KeyError:
         raise BadInputError(
-            f"--signal names no signal: {name}.",
-            "Write --signal=B:USR1@60.",
+            f"--signal: there is no signal {name}.",
+            "Example: --signal=B:USR1@60",
             code="bad-signal",
             option="signal",
             value=name,

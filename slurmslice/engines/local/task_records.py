@@ -1,4 +1,4 @@
-"""What became of a job's tasks, read from the lines that its workers and its runner wrote.
+"""The records of a job's tasks, read from the progress files of its workers and its runner.
 
 Each worker is the only writer of ``tasks/worker-<n>.log``, and the runner of ``tasks/runner.log``.
 The lines are progress lines (``slurmslice.script.progress_lines``) with more fields at the end::
@@ -13,18 +13,24 @@ The lines are progress lines (``slurmslice.script.progress_lines``) with more fi
     slurmslice peak job=1 restart=0 at=1795424104 host=n3 task=7 rss=41943040
     slurmslice dropped job=1 restart=0 at=1795424104 host=n3 task=8-99
 
-``task``: the array index, or several (``dropped``: they will never be started). ``slot``: the
-task carries one slice, and these lines are all that is written of it. ``us``: microseconds of wall
-clock. ``rss``: peak memory, bytes. ``stopped=1``: the runner ended it. ``timeout`` and ``memory``
-come before the end that they explain. Before an end stands what bash's ``times`` prints: the CPU
-time of the worker, and of all its children so far. It stands at the beginning of the file as well.
+Fields:
+
+- ``task``: the array index. ``dropped`` has a list of indices that will never start.
+- ``slot``: the task has one slice, and these lines are its only record.
+- ``us``: wall-clock time, microseconds.
+- ``rss``: peak memory, bytes.
+- ``stopped=1``: the runner ended the task.
+
+A ``timeout`` or ``memory`` line precedes the end that it explains. The output of bash's ``times``
+is at the beginning of the file and before each end. It is the CPU time of the worker, and of all
+its children so far.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 
 from slurmslice.engines.local.jobs import LocalJob
@@ -46,11 +52,11 @@ _KILLED_BY = {129: "HUP", 130: "INT", 143: "TERM"}
 
 @dataclass(slots=True)
 class _Attempt:
-    """What was read of one task so far."""
+    """The start of a task, and the lines that explain its end."""
 
     started_at: int | None = None
     timed_out: bool = False
-    short_of_memory: bool = False
+    oom_killed: bool = False
     check_exit: int | None = None
     setup: bool = False
     rss: int | None = None
@@ -58,13 +64,16 @@ class _Attempt:
 
 
 class TaskRecords:
-    """What is known of a job's tasks. ``refresh`` reads on; the rest is what was read.
+    """The records of a job's tasks, as of the last ``refresh``.
+
+    Args:
+        job: the job.
 
     Attributes:
-        read: the number of bytes that were read.
-        ended: the reports of tasks that ended by themselves, at their limit or for memory.
+        read: the number of bytes read.
+        ended: the reports of tasks that ended by themselves, at the time limit or out of memory.
         stopped: the reports of tasks that the runner ended.
-        dropped: indices that the runner will never start.
+        dropped: the indices that the runner will never start.
     """
 
     def __init__(self, job: LocalJob) -> None:
@@ -81,13 +90,13 @@ class TaskRecords:
 
     @property
     def started(self) -> Mapping[int, int | None]:
-        """When tasks that have not ended were started, epoch seconds, by index."""
+        """The start times of tasks without an end, epoch seconds, by index."""
         return {
             i: attempt.started_at for i, attempt in self._attempts.items() if attempt.started_at
         }
 
     def refresh(self) -> bool:
-        """Read what was written since the last call, and return ``True`` if anything was."""
+        """Read the new lines. Return ``True`` if there were any."""
         before = self.read
         for name in self._names():
             offset = self._offsets.get(name, 0)
@@ -98,12 +107,12 @@ class TaskRecords:
                 if line["kind"] is None:
                     cpu = _seconds(line["a"], line["b"]) + _seconds(line["c"], line["d"])
                 else:
-                    self._take(line, cpu)
+                    self._apply_line(line, cpu)
             self._cpu[name] = cpu
         return self.read != before
 
     def _names(self) -> Iterator[str]:
-        """The files in the order in which they are read: what the runner saw comes first."""
+        """Yield the names of the files. The runner's peaks are read before the workers' ends."""
         yield "runner.log"
         for number in count():
             name = f"worker-{number}.log"
@@ -111,18 +120,18 @@ class TaskRecords:
                 return
             yield name
 
-    def _take(self, line: re.Match[bytes], cpu: float | None) -> None:
-        words = line["fields"].decode("utf-8", "replace").split()
+    def _apply_line(self, line: re.Match[bytes], cpu: float | None) -> None:
+        words = line["fields"].decode("utf-8", "replace")[1:].split(" ")
         fields = dict(word.split("=", 1) for word in words)
         try:
             if line["kind"] == b"dropped":
                 self.dropped.update(parse_array(fields["task"]))
             else:
-                self._take_task(line, int(fields["task"]), fields, cpu)
+                self._apply_to_task(line, int(fields["task"]), fields, cpu)
         except (KeyError, ValueError, OverflowError, BadInputError):
-            return  # damaged by hand, or by a crash of the machine
+            return  # the line is damaged
 
-    def _take_task(
+    def _apply_to_task(
         self, line: re.Match[bytes], index: int, fields: Mapping[str, str], cpu: float | None
     ) -> None:
         if index in self.ended:
@@ -134,7 +143,7 @@ class TaskRecords:
             case b"timeout":
                 attempt.timed_out = True
             case b"memory":
-                attempt.short_of_memory = True
+                attempt.oom_killed = True
             case b"check":
                 attempt.check_exit = int(fields["exit"])
             case b"setup":
@@ -142,11 +151,11 @@ class TaskRecords:
             case b"peak":
                 attempt.rss = int(fields["rss"])
             case b"end":
-                report = self._report(line, attempt, fields, cpu)
+                report = self._end_report(line, attempt, fields, cpu)
                 (self.stopped if "stopped" in fields else self.ended)[index] = report
                 del self._attempts[index]
 
-    def _report(
+    def _end_report(
         self,
         line: re.Match[bytes],
         attempt: _Attempt,
@@ -155,32 +164,25 @@ class TaskRecords:
     ) -> TaskReport:
         code, elapsed, before = int(fields["exit"]), fields.get("us"), attempt.cpu_before
         state, reason = State.FAILED if code else State.COMPLETED, ""
-        if attempt.short_of_memory:
-            state, reason = State.OUT_OF_MEMORY, "the kernel ended it, or a part of it, for memory"
+        if attempt.oom_killed:
+            state, reason = State.OUT_OF_MEMORY, "the kernel killed a process of it: out of memory"
         if attempt.timed_out:
             state, reason = State.TIMEOUT, ""
         host = line["host"].decode("utf-8", "replace")
-        return TaskReport(
-            state,
-            state.value,
+        return replace(
+            self.report(state, reason, attempt.started_at, host),
             exit_code=code,
-            submitted_at=self._submitted_at,
-            started_at=attempt.started_at,
             ended_at=int(line["at"]),
             elapsed_s=None if elapsed is None else max(0, int(elapsed)) / 1e6,
             cpu_s=None if cpu is None or before is None else max(0.0, cpu - before),
             max_rss_bytes=max(int(fields.get("rss", 0)), attempt.rss or 0) or None,
-            requested_mem_bytes=self._memory,
-            node=host,
-            reason=reason,
-            steps=NO_JOB_STEPS,
             progress=_progress(line, attempt, fields, host) if "slot" in fields else None,
         )
 
     def report(
         self, state: State, reason: str, started_at: int | None = None, host: str | None = None
     ) -> TaskReport:
-        """Make the report of a task that has no end."""
+        """Return the report of a task that has no end."""
         return TaskReport(
             state,
             state.value,
@@ -194,14 +196,14 @@ class TaskRecords:
 
 
 def _seconds(minutes: bytes, seconds: bytes) -> float:
-    """Return a time as bash's ``times`` prints it, in seconds; its point may be a comma."""
+    """Parse a time of bash's ``times``, in seconds. The decimal separator may be a comma."""
     return 60 * int(minutes) + float(seconds.replace(b",", b"."))
 
 
 def _progress(
     line: re.Match[bytes], attempt: _Attempt, fields: Mapping[str, str], host: str
 ) -> SlotProgress:
-    """Return what the task wrote of its only slice."""
+    """Return the progress of the only slice of a task."""
     code = int(fields["exit"])
     signal_received = _KILLED_BY.get(code, "") if attempt.setup else ""
     return SlotProgress(
@@ -210,7 +212,7 @@ def _progress(
         ended_at=int(line["at"]),
         exit_code=code,
         timed_out=attempt.timed_out,
-        oom_candidates=1 if attempt.short_of_memory else None,
+        oom_candidates=1 if attempt.oom_killed else None,
         check_exit=attempt.check_exit,
         signal_received=fields.get("told", signal_received),
         in_setup=attempt.setup,

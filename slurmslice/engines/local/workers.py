@@ -1,4 +1,4 @@
-"""A worker: one bash that runs tasks of a job one after another (``templates/worker.sh``)."""
+"""A worker: one bash process that runs the tasks of a job one by one (``templates/worker.sh``)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,18 @@ import signal
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 
-from slurmslice.engines.local.admission import Demand
-from slurmslice.engines.local.jobs import LocalJob
-from slurmslice.engines.local.machine import children, descendants, process_group, usage
-from slurmslice.engines.local.memory_cgroup import Cell
-from slurmslice.engines.local.script_kind import script_stamp, worker_kind
-from slurmslice.engines.local.supported_requests import warning
+from slurmslice.engines.local.jobs import LocalJob, TaskResources
+from slurmslice.engines.local.machine import (
+    children,
+    descendants,
+    process_group,
+    process_usage,
+)
+from slurmslice.engines.local.memory_cgroup import MemoryGroup
+from slurmslice.engines.local.supported_requests import parse_warning_signal
+from slurmslice.engines.local.worker_mode import choose_worker_mode, read_script_version
 from slurmslice.errors import EngineError
 from slurmslice.script.template import templates_folder
 from slurmslice.system import files
@@ -23,54 +28,60 @@ from slurmslice.system.process import fork_worker
 NICE = 10
 
 STOP, TIME_IS_UP, KILL = signal.SIGPWR, signal.SIGALRM, signal.SIGQUIT
-"""What a worker is told by a signal. STOP is also what the kernel sends it when its runner dies."""
+"""The signals to a worker. The kernel sends STOP too, when the runner dies."""
 
 _PASSED_ON = frozenset(
     {signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2}
 )
 """Signals that a worker passes on to its task, as the library does."""
 
+_NO_RESOURCES = TaskResources(0, 0)
+
 _GROWTH = 1.05
-"""A peak is written down when it is so many times the one that was written last."""
+"""A peak is recorded again when it exceeds this multiple of the last recorded peak."""
 
 
 def find_bash() -> str:
-    """Return where bash is.
+    """Return the path of bash.
 
     Raises:
-        EngineError: it is not on PATH.
+        EngineError: bash is not on PATH.
     """
     path = shutil.which("bash")
     if path is None:
         raise EngineError(
-            "bash is not on PATH, and the run's script is a bash script.", code="no-bash"
+            "bash is not on PATH. The run's script needs it.",
+            "Install bash, or add its folder to PATH.",
+            code="no-bash",
         )
     return path
 
 
 class Worker:
-    """A worker that was started, and the task that it runs.
+    """A started worker and its current task.
 
     Args:
-        job: the job whose tasks it runs.
-        number: its number in the job, from 0: nobody else writes ``worker-<number>.log``.
-        bash: bash's path.
+        job: the job whose tasks the worker runs.
+        number: the worker's number in the job, from 0. It alone writes ``worker-<number>.log``.
+        bash: the path of bash.
         env: the environment of the job's tasks.
-        mark: the variable that marks the run's processes.
+        marker: the environment variable that marks the run's processes.
         grace_s: seconds from SIGTERM to SIGKILL.
 
     Attributes:
-        pid: its process, and its session.
-        stamp: which version of the script it has read.
-        index: the array index of the task that it runs; None if it is idle.
-        demand: the request of that task, and the memory in use at the last look.
-        peak: the most memory of all looks, bytes.
-        ends_at, warns_at: when its time is over, and when it is warned; monotonic, or None.
-        stopped: it was told to end its task.
-        cell: the control group of its task, or None.
+        pid: its process id, which is also its session id.
+        events_fd: the file descriptor for its reports of ends.
+        script_version: the version of the script at its start.
+        index: the array index of the current task; None if the worker is idle.
+        resources: the resources of the current task; memory in use is from the last measurement.
+        peak: the highest measured memory of the current task, bytes.
+        ends_at, warns_at: the times of the time limit and of the warning, monotonic; None if there
+            is none.
+        stopped: the worker was asked to end the current task.
+        memory_group: the control group of the current task; None if there is none.
 
     Raises:
-        OSError: it could not be started.
+        OSError: the worker could not be started.
     """
 
     def __init__(
@@ -80,152 +91,160 @@ class Worker:
         *,
         bash: str,
         env: Mapping[str, str],
-        mark: str,
+        marker: str,
         grace_s: float,
     ) -> None:
-        orders, self._orders = os.pipe()
-        self.answers, answers = os.pipe()
+        tasks_fd, self._tasks_fd = os.pipe()
+        self.events_fd, events_fd = os.pipe()
         self.job, self.number = job, number
-        self._warning = warning(job.request)
-        self.stamp = script_stamp(job.script)
+        self._warning = parse_warning_signal(job.request)
+        self.script_version = read_script_version(job.script)
         try:
             log = job.folder / "tasks" / f"worker-{number}.log"
             output = files.open_regular(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
             program = (bash, str(templates_folder() / "worker.sh"))
-            numbers = (str(orders), str(answers), str(grace_s))
-            about = (str(job.folder), worker_kind(job.script), str(job.script), *job.arguments)
+            numbers = (str(tasks_fd), str(events_fd), str(grace_s))
+            script = (str(job.folder), choose_worker_mode(job.script), str(job.script))
             try:
                 self.pid = fork_worker(
-                    (*program, *numbers, *about), env, output=output, keep=(orders, answers),
-                    mark=mark, death_signal=STOP, nice=NICE,
+                    (*program, *numbers, *script, *job.arguments), env, output=output,
+                    keep=(tasks_fd, events_fd), mark=marker, death_signal=STOP, nice=NICE,
                 )  # fmt: skip
             finally:
                 os.close(output)
         except BaseException:
-            os.close(self._orders)
-            os.close(self.answers)
+            os.close(self._tasks_fd)
+            os.close(self.events_fd)
             raise
         finally:
-            os.close(orders)
-            os.close(answers)
-        os.set_blocking(self.answers, False)
-        self._rest = b""
-        self._written_peak = 0.0
-        self._free(None)
+            os.close(tasks_fd)
+            os.close(events_fd)
+        os.set_blocking(self.events_fd, False)
+        self._partial_line = b""
+        self._set_task(None)
 
-    def _free(self, index: int | None, demand: Demand | None = None) -> None:
+    def _set_task(self, index: int | None, resources: TaskResources = _NO_RESOURCES) -> None:
         self.index = index
-        self.demand = demand or Demand(0, 0)
-        self.peak = self._written_peak = 0
+        self.resources = resources
+        self.peak = self._recorded_peak = 0
         self.ends_at: float | None = None
         self.warns_at: float | None = None
         self.stopped = False
-        self.cell: Cell | None = None
+        self.memory_group: MemoryGroup | None = None
 
-    # -- doing -------------------------------------------------------------------------------
+    # -- the task ----------------------------------------------------------------------------
 
-    def warn(self) -> None:
-        """Send the signal that was asked for (``--signal=B:USR1@60``) to the task's script."""
-        self.warns_at = None
-        if self._warning is None:
-            return
-        if self._warning[0] in _PASSED_ON:
-            self.send(self._warning[0])
-        elif below := children(self.pid):  # the oldest child is the task
-            with suppress(OSError):
-                os.kill(below[0], self._warning[0])
-
-    def give(self, index: int, job_id: int, demand: Demand, cell: Cell | None) -> None:
-        """Have a task run. A worker that is gone is noticed later."""
-        self._free(index, demand)
-        self.cell = cell
-        self._count_time()
+    def assign(
+        self, index: int, job_id: int, resources: TaskResources, group: MemoryGroup | None
+    ) -> None:
+        """Give a task to the worker. If the worker is gone, ``read_events`` notices it later."""
+        self._set_task(index, resources)
+        self.memory_group = group
+        self._start_clock()
         with suppress(BrokenPipeError):
-            os.write(self._orders, f"{index} {job_id} {cell.path if cell else ''}\n".encode())
+            path = group.path if group else ""
+            os.write(self._tasks_fd, f"{index} {job_id} {path}\n".encode())
 
-    def _count_time(self) -> None:
-        """Let the task's time begin now."""
+    def _start_clock(self) -> None:
+        """Start the time limit of the current task now."""
         now, limit = time.monotonic(), self.job.request.time_s
         if limit is not None and self.index is not None and not self.stopped:
             self.ends_at = now + limit
             self.warns_at = now + max(0, limit - self._warning[1]) if self._warning else None
 
-    def send(self, number: int) -> None:
-        """Send it a signal."""
+    def free_task(self) -> None:
+        """Forget the current task after its end."""
+        if self.memory_group is not None:
+            self.memory_group.remove()
+        self._set_task(None)
+
+    # -- signals -----------------------------------------------------------------------------
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal to the worker."""
         with suppress(ProcessLookupError):
             os.kill(self.pid, number)
 
+    def send_warning(self) -> None:
+        """Send the warning signal (``--signal=B:USR1@60``) to the task's script."""
+        self.warns_at = None
+        if self._warning is None:
+            return
+        if self._warning[0] in _PASSED_ON:
+            self.send_signal(self._warning[0])
+        elif below := children(self.pid):  # the oldest child is the task
+            with suppress(OSError):
+                os.kill(below[0], self._warning[0])
+
     def end_task(self, how: signal.Signals) -> None:
-        """Have the task end (``STOP``, ``TIME_IS_UP``), also what has left its process group."""
+        """End the current task, and its processes that left its process group.
+
+        Args:
+            how: ``STOP`` or ``TIME_IS_UP``.
+        """
         if self.stopped or self.index is None:
             return
         self.stopped, self.ends_at = True, None
         below, outside = children(self.pid), list[int]()
-        if below:  # the oldest child is the task, whose group the worker signals itself
+        if below:  # the oldest child is the task; the worker itself signals its process group
             known = {self.pid, below[0], None}
             outside = [pid for pid in descendants(self.pid) if process_group(pid) not in known]
-        self.send(how)
+        self.send_signal(how)
         for pid in outside:
             with suppress(OSError):
                 os.kill(pid, signal.SIGTERM)
 
-    def look(self) -> float:
-        """See what the task uses, and return the CPU seconds of the worker and all below it."""
-        seen = [used for pid in descendants(self.pid) if (used := usage(pid))]
+    # -- measurements ------------------------------------------------------------------------
+
+    def measure(self) -> float:
+        """Measure the task's memory. Return the CPU seconds of the worker and its descendants."""
+        seen = [used for pid in descendants(self.pid) if (used := process_usage(pid))]
         if self.index is not None:
-            memory = sum(used.rss for used in seen[1:])
-            memory = self.cell.memory() if self.cell else memory
-            self.demand = Demand(self.demand.cpus, self.demand.memory, memory)
+            group = self.memory_group
+            memory = group.memory() if group else sum(used.rss for used in seen[1:])
+            self.resources = replace(self.resources, used=memory)
             self.peak = max(self.peak, memory)
         return sum(used.cpu_s for used in seen)
 
-    def has_news(self) -> bool:
-        """Return ``True`` if the peak has grown so much that it is worth a line."""
-        if self.peak <= self._written_peak * _GROWTH:
+    def peak_has_grown(self) -> bool:
+        """Return ``True`` if the peak has grown enough to be recorded again."""
+        if self.peak <= self._recorded_peak * _GROWTH:
             return False
-        self._written_peak = self.peak
+        self._recorded_peak = self.peak
         return True
 
-    # -- hearing -----------------------------------------------------------------------------
+    # -- the end -----------------------------------------------------------------------------
 
-    def hear(self) -> bool | None:
-        """Return ``True`` if its task has ended, ``None`` if the worker itself has.
+    def read_events(self) -> bool | None:
+        """Return ``True`` if the task ended, ``None`` if the worker ended, else ``False``.
 
-        The first thing that a worker says is that it is ready: its first task's time begins then.
+        A worker first reports that it is ready. The time of its first task begins then.
         """
         try:
-            data = os.read(self.answers, 4096)
+            data = os.read(self.events_fd, 4096)
         except BlockingIOError:
             return False
         if not data:
             return None
-        *lines, self._rest = (self._rest + data).split(b"\n")
+        *lines, self._partial_line = (self._partial_line + data).split(b"\n")
         if b"ready" in lines:
-            self._count_time()
+            self._start_clock()
         return any(line != b"ready" for line in lines)
 
-    def set_free(self) -> None:
-        """Forget the task that has ended."""
-        if self.cell is not None:
-            self.cell.remove()
-        self._free(None)
-
-    # -- the end -----------------------------------------------------------------------------
-
-    def dismiss(self) -> None:
-        """Close its orders: it goes when its task has ended."""
-        if self._orders >= 0:
-            os.close(self._orders)
-            self._orders = -1
+    def close_tasks(self) -> None:
+        """Send no more tasks. The worker exits after its current task."""
+        if self._tasks_fd >= 0:
+            os.close(self._tasks_fd)
+            self._tasks_fd = -1
 
     def reap(self, within: float) -> tuple[int, float] | None:
-        """Wait for its end, for so many seconds; kill it then.
+        """Wait for the worker's end, up to ``within`` seconds; then kill it.
 
         Returns:
-            its exit code as wait(2) has it (negative for a signal) and the CPU seconds that it and
-            its children used; None if nobody can tell.
+            its exit code (negative for a signal), and the CPU seconds of it and its children; None
+            if the caller ignores SIGCHLD, because then the kernel keeps neither.
         """
-        self.dismiss()
+        self.close_tasks()
         deadline = time.monotonic() + within
         try:
             while True:
@@ -233,12 +252,12 @@ class Worker:
                 if pid:
                     break
                 if time.monotonic() >= deadline:
-                    self.send(signal.SIGKILL)
+                    self.send_signal(signal.SIGKILL)
                     _, status, used = os.wait4(self.pid, 0)
                     break
                 time.sleep(0.002)
-        except ChildProcessError:  # the caller ignores SIGCHLD
+        except ChildProcessError:
             return None
         finally:
-            os.close(self.answers)
+            os.close(self.events_fd)
         return os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime

@@ -221,13 +221,13 @@ def test_a_damaged_runner_file_is_read(
 ) -> None:
     """The runner's file, torn or damaged, names a runner or nobody, and no reader fails."""
     lock = RunnerLock(tmp_path_factory.mktemp("lock") / "local" / "runner")
-    assert lock.take()
-    lock.announce()
+    assert lock.acquire()
+    lock.write_holder()
     lock.path.write_bytes(lock.path.read_bytes()[:length] + rest)
-    assert rest or lock.mine.startswith(lock.holder())
-    lock.is_elsewhere(lock.holder())
-    lock.forget()
-    assert not lock.holder()
+    assert rest or lock.own_text.startswith(lock.read_holder())
+    lock.is_on_other_host(lock.read_holder())
+    lock.clear_holder()
+    assert not lock.read_holder()
     lock.release()
 
 

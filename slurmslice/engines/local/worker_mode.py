@@ -1,4 +1,4 @@
-"""How a worker runs the tasks of a script: in subshells of its own, or a bash for each task."""
+"""The mode of a worker: it runs tasks in its own subshells, or in one new bash for each task."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _FUNCTION = re.compile(
     r"^(?:prepare|run_slice|check_slice)\(\) \{\n.*?^\}\n", re.MULTILINE | re.DOTALL
 )
 
-Stamp = tuple[tuple[int, int, int], ...]
-"""Which versions of the script and its library were seen: inode, size and time of each."""
+ScriptVersion = tuple[tuple[int, int, int], ...]
+"""The versions of the script and its library: inode, size and modification time of each."""
 
 
-def worker_kind(script: Path) -> str:
+def choose_worker_mode(script: Path) -> str:
     """Return ``inline`` if a worker can run the script's tasks in subshells, else ``each``.
 
-    It can if all that the script does outside its functions is to source the library, and if the
-    library is the one that ``worker.sh`` knows.
+    ``inline`` needs a script that only sources the library outside its functions, and the library
+    of this release, because ``worker.sh`` uses its functions.
     """
     try:
         text = files.read_file(script).decode("utf-8", "surrogateescape")
@@ -41,19 +41,19 @@ def worker_kind(script: Path) -> str:
 
 
 def _only_line(text: str) -> ParsedSourceLine | None:
-    """Return the source line of a script that does nothing else outside its functions."""
+    """Return the source line of a script if it is the only command outside its functions."""
     lines = [line for line in _FUNCTION.sub("", text).split("\n") if line and line[0] != "#"]
     if len(lines) != 2 or lines[1] != f"exit {NOT_BEGUN_EXIT}":
         return None
     return find_source_line(lines[0]) if lines[0].startswith("source ") else None
 
 
-def script_stamp(script: Path) -> Stamp:
-    """Return which versions of the script and its library are there now."""
-    return tuple(_stamp(path) for path in (script, script.with_name(LIBRARY_NAME)))
+def read_script_version(script: Path) -> ScriptVersion:
+    """Return the present versions of the script and its library."""
+    return tuple(_file_version(path) for path in (script, script.with_name(LIBRARY_NAME)))
 
 
-def _stamp(path: Path) -> tuple[int, int, int]:
+def _file_version(path: Path) -> tuple[int, int, int]:
     try:
         status = os.stat(path)
     except OSError:
