@@ -94,7 +94,7 @@ _pass_signal() {
 # Prepares the forked process of a task: closes the worker's files and enters the control group.
 _become_task() {
   exec {_tasks}<&- {_events}>&- {_never}>&-
-  [[ ! $_cell ]] || echo 0 >"$_cell/cgroup.procs"
+  [[ ! $_cgroup ]] || echo 0 >"$_cgroup/cgroup.procs"
 }
 
 _run_each() {
@@ -139,11 +139,11 @@ _read_report() {
 _read_memory() {
   local _text='' _file
   for _file in memory.events memory.oom_control; do
-    [[ ! -e $_cell/$_file ]] || IFS= read -r -d '' _text <"$_cell/$_file"
+    [[ ! -e $_cgroup/$_file ]] || IFS= read -r -d '' _text <"$_cgroup/$_file"
   done
   [[ ! $_text =~ oom_kill\ [1-9] ]] || _note memory of=1
   for _file in memory.peak memory.max_usage_in_bytes; do
-    [[ ! -e $_cell/$_file ]] || read -r _text <"$_cell/$_file"
+    [[ ! -e $_cgroup/$_file ]] || read -r _text <"$_cgroup/$_file"
   done
   [[ ! $_text =~ ^[0-9]+$ ]] || _rss=" rss=$_text"
 }
@@ -168,7 +168,7 @@ _serve_one() {
   _kill_left
   _child=''
   [[ $_kind == each ]] || _read_report
-  [[ ! $_cell ]] || _read_memory
+  [[ ! $_cgroup ]] || _read_memory
   _read_clock
   times >&"$_out" # the CPU time of all children that were waited for
   _note_end "exit=$_exit${_told:+ told=$_told}${_stopped:+ stopped=1}" " us=$((_time - _start))$_rss"
@@ -176,7 +176,7 @@ _serve_one() {
 
 # Runs tasks until TASKS is closed. Exits 3 if the disk is full, 4 if processes are left.
 _serve() {
-  local _cell _time _signal _children
+  local _cgroup _time _signal _children
   set +o posix
   exec 2>/dev/null {_out}>&1 {_report}<> <(:) {_never}<> <(:)
   wait
@@ -187,7 +187,7 @@ _serve() {
   for _signal in HUP INT TERM USR1 USR2; do trap "_pass_signal $_signal" "$_signal"; done
   times >&"$_out"
   echo ready >&"$_events"
-  while read -r -u "$_tasks" _index SLURM_JOB_ID _cell; do
+  while read -r -u "$_tasks" _index SLURM_JOB_ID _cgroup; do
     export SLURM_JOB_ID SLURM_ARRAY_TASK_ID=$_index
     _serve_one "$@" || exit 3
     echo "$_index" >&"$_events"

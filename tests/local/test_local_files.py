@@ -28,53 +28,55 @@ __all__ = ["bench", "hasty", "quiet"]
 
 def test_submit_runs_nothing(bench: Bench) -> None:
     """A submitted job is PENDING, with a reason, until a runner starts."""
-    order = bench.submit("echo >>$NOTES/ran", "0-2", mem_mib=50)
+    job = bench.submit("echo >>$NOTES/ran", "0-2", mem_mib=50)
     assert not bench.engine.working
-    assert bench.states(order) == {State.PENDING}
-    assert bench.queue(order)[0].reason
-    assert bench.queue(order)[0].requested_mem_bytes == 50 << 20
+    assert bench.states(job) == {State.PENDING}
+    assert bench.queue(job)[0].reason
+    assert bench.queue(job)[0].requested_mem_bytes == 50 << 20
     assert not bench.lines("ran")
 
 
 def test_a_job_comes_from_the_journal(bench: Bench) -> None:
     """Every process reads the same job from the journal, byte for byte."""
-    order = bench.order("true", "0-8:4,11%3", arguments=("002", "90"), cpus=2, mem_mib=7, time_s=60)
-    odd = replace(order, job_name='a\udcff"\\ é-token1')
-    bench.take(odd)
+    job = bench.next_job(
+        "true", "0-8:4,11%3", arguments=("002", "90"), cpus=2, mem_mib=7, time_s=60
+    )
+    odd = replace(job, job_name='a\udcff"\\ é-token1')
+    bench.accept(odd)
     source = JournalJobs(bench.directory)
     assert source.refresh()
     assert not source.refresh()
-    job = source.jobs["1"]
-    assert (job.name, job.array, job.arguments) == (odd.job_name, odd.array, odd.arguments)
-    assert (job.request, job.throttle, job.script) == (odd.request, 3, odd.script)
+    found = source.jobs["1"]
+    assert (found.name, found.array, found.arguments) == (odd.job_name, odd.array, odd.arguments)
+    assert (found.request, found.throttle, found.script) == (odd.request, 3, odd.script)
 
 
 def test_requests_of_other_processes_are_in_the_journal(bench: Bench) -> None:
     """The source has the cancelled indices, the newest throttle, and the hold."""
-    order = bench.submit("true", "0-8:2")
+    job = bench.submit("true", "0-8:2")
     source = JournalJobs(bench.directory)
-    bench.cancel(order, "2,4")
-    bench.throttle(order, 4)
-    bench.tell(Held("why", 1.0))
+    bench.cancel(job, "2,4")
+    bench.throttle(job, 4)
+    bench.record(Held("why", 1.0))
     source.refresh()
     assert set(source.jobs["1"].cancelled) == {2, 4}
     assert (source.jobs["1"].throttle, source.held) == (4, True)
-    bench.throttle(order, None)
-    bench.tell(Released(2.0))
+    bench.throttle(job, None)
+    bench.record(Released(2.0))
     source.refresh()
     assert (source.jobs["1"].throttle, source.held) == (None, False)
 
 
 def test_an_unaccepted_submission_does_not_run(bench: Bench) -> None:
     """An intent without ``Submitted`` is not a job."""
-    order = bench.submit("echo >>$NOTES/ran")
+    job = bench.submit("echo >>$NOTES/ran")
     journal = bench.run_dir / "journal.jsonl"
     intent = journal.read_bytes().splitlines(keepends=True)[0]
     journal.write_bytes(intent)
-    assert bench.engine.find(order.token, order.job_name, 0.0) is None
+    assert bench.engine.find(job.token, job.job_name, 0.0) is None
     bench.engine.wait(0.1)
     assert not bench.engine.working
-    assert not bench.queue(order)
+    assert not bench.queue(job)
     assert not bench.lines("ran")
 
 
@@ -103,13 +105,13 @@ def test_impossible_requests_are_refused(
     bench: Bench, code: str, option: str, request_: ResourceRequest
 ) -> None:
     """The error names the option, and no file is written."""
-    order = replace(bench.order("true"), request=request_)
-    for attempt in (lambda: bench.engine.submit(order), lambda: bench.engine.limits(request_)):
+    job = replace(bench.next_job("true"), request=request_)
+    for attempt in (lambda: bench.engine.submit(job), lambda: bench.engine.limits(request_)):
         with pytest.raises(BadInputError) as error:
             attempt()
         assert error.value.hint
         assert (error.value.code, error.value.fields["option"]) == (code, option)
-    assert {path.name for path in order.folder.iterdir()} == {"script.sh", "tasks"}
+    assert {path.name for path in job.folder.iterdir()} == {"script.sh", "tasks"}
 
 
 def test_irrelevant_options_are_ignored(bench: Bench) -> None:
@@ -158,11 +160,11 @@ def test_no_file_is_created_before_the_first_job(tmp_path: Path) -> None:
 
 def test_a_reader_sees_what_another_process_runs(bench: Bench) -> None:
     """A reader sees running, pending and ended tasks. Its ``wait`` returns early after a change."""
-    order = bench.submit(HELD, "0-3%2")
+    job = bench.submit(HELD, "0-3%2")
     bench.elsewhere(WORKS_ON)
     until(lambda: len(bench.lines("trace")) == 2)
-    until(lambda: bench.states(order) == {State.RUNNING, State.PENDING})
-    running = bench.queue(order)[0]
+    until(lambda: bench.states(job) == {State.RUNNING, State.PENDING})
+    running = bench.queue(job)[0]
     assert running.node == bench.engine.cluster()
     assert running.started_at is not None
     assert running.elapsed_s is not None
@@ -170,9 +172,9 @@ def test_a_reader_sees_what_another_process_runs(bench: Bench) -> None:
     for _ in range(4):
         bench.engine.wait(60)  # it would take minutes without an early return
         assert not bench.engine.working
-        if not bench.queue(order):
+        if not bench.queue(job):
             break
-    assert {r.state for r in bench.ended(order).values()} == {State.COMPLETED}
+    assert {r.state for r in bench.ended(job).values()} == {State.COMPLETED}
 
 
 def test_unknown_jobs_are_absent(bench: Bench) -> None:
@@ -185,29 +187,29 @@ def test_unknown_jobs_are_absent(bench: Bench) -> None:
 
 def test_a_runner_on_another_machine_is_left_alone(bench: Bench) -> None:
     """Jobs of a runner on another machine are not touched, even if the lock is free."""
-    order = bench.submit("true", "0-1")
+    job = bench.submit("true", "0-1")
     runner = "7 elsewhere 1"
     path = bench.run_dir / "local" / "runner"
     path.parent.mkdir()
     path.write_text(f"{runner}\n")
-    (order.folder / "job").write_text(f"1\n{runner}\n")
+    (job.folder / "job").write_text(f"1\n{runner}\n")
     line = "slurmslice start job=1 restart=0 at=5 host=elsewhere task=0\n"
-    (order.folder / "tasks" / "worker-0.log").write_text(line)
-    assert {i: r.state for i, r in bench.queue(order).items()} == {
+    (job.folder / "tasks" / "worker-0.log").write_text(line)
+    assert {i: r.state for i, r in bench.queue(job).items()} == {
         0: State.RUNNING,
         1: State.PENDING,
     }
-    assert all("elsewhere" in report.reason for report in bench.queue(order).values())
+    assert all("elsewhere" in report.reason for report in bench.queue(job).values())
     bench.engine.wait(0.05)
     assert not bench.engine.working
     path.unlink()
-    assert bench.states(order) == {State.WAITING}
-    assert "process 7 on elsewhere" in bench.queue(order)[0].reason
+    assert bench.states(job) == {State.WAITING}
+    assert "process 7 on elsewhere" in bench.queue(job)[0].reason
 
 
 def test_no_lock_no_runner(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without file locks no task runs, and there is an error. ``observe`` still works."""
-    order = bench.submit("true")
+    job = bench.submit("true")
 
     def refuse(fd: int, how: int) -> None:
         raise OSError(38, "Function not implemented")
@@ -216,7 +218,7 @@ def test_no_lock_no_runner(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(EngineError) as error:
         bench.engine.wait(1)
     assert error.value.code == "lock-failed"
-    assert bench.states(order) == {State.PENDING}
+    assert bench.states(job) == {State.PENDING}
 
 
 # -- cancel ----------------------------------------------------------------------------------------
@@ -224,66 +226,66 @@ def test_no_lock_no_runner(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_cancel_from_another_process(bench: Bench, hasty: None) -> None:
     """Pending tasks never start, and running tasks are ended. Other tasks continue."""
-    order = bench.submit(f"trap '' TERM\n{HELD}", "0-5%2")
+    job = bench.submit(f"trap '' TERM\n{HELD}", "0-5%2")
     bench.until(lambda: len(bench.lines("trace")) == 2)
-    bench.cancel(order, "1,3-4")
-    bench.until(lambda: set(bench.ended(order)) == {1, 3, 4})
-    assert {r.state for r in bench.ended(order).values()} == {State.CANCELLED}
-    assert bench.ended(order)[3].started_at is None
-    assert bench.ended(order)[1].exit_code == 137
+    bench.cancel(job, "1,3-4")
+    bench.until(lambda: set(bench.ended(job)) == {1, 3, 4})
+    assert {r.state for r in bench.ended(job).values()} == {State.CANCELLED}
+    assert bench.ended(job)[3].started_at is None
+    assert bench.ended(job)[1].exit_code == 137
     (bench.notes / "go").touch()
-    reports = bench.finish(order)
+    reports = bench.finish(job)
     assert [reports[i].state for i in (0, 2, 5)] == [State.COMPLETED] * 3
     assert bench.lines("trace").count("+") == 4
 
 
 def test_a_task_is_cancelled_after_its_runner_dropped_it(bench: Bench) -> None:
     """A pending task becomes CANCELLED only after its runner recorded that it dropped it."""
-    order = bench.submit(HELD, "0-3%2")
+    job = bench.submit(HELD, "0-3%2")
     runner = bench.elsewhere(WORKS_ON)
     until(lambda: len(bench.lines("trace")) == 2)
     runner.send_signal(19)  # SIGSTOP: it reads nothing
-    bench.cancel(order, "3")
-    assert not bench.ended(order)
-    assert bench.queue(order)[3].state is State.PENDING
+    bench.cancel(job, "3")
+    assert not bench.ended(job)
+    assert bench.queue(job)[3].state is State.PENDING
     runner.send_signal(18)
-    until(lambda: set(bench.ended(order)) == {3})
-    assert bench.ended(order)[3].state is State.CANCELLED
+    until(lambda: set(bench.ended(job)) == {3})
+    assert bench.ended(job)[3].state is State.CANCELLED
     (bench.notes / "go").touch()
 
 
 def test_cancel_all(bench: Bench) -> None:
     """Cancelling all tasks does not change completed tasks."""
-    order = bench.submit(f"[ $SLURM_ARRAY_TASK_ID = 0 ] && exit; {HELD}", "0-5%2")
-    bench.until(lambda: len(bench.lines("trace")) == 2 and bench.ended(order))
-    bench.cancel(order, "0-5")
-    reports = bench.finish(order)
+    job = bench.submit(f"[ $SLURM_ARRAY_TASK_ID = 0 ] && exit; {HELD}", "0-5%2")
+    bench.until(lambda: len(bench.lines("trace")) == 2 and bench.ended(job))
+    bench.cancel(job, "0-5")
+    reports = bench.finish(job)
     assert [reports[i].state for i in range(6)] == [State.COMPLETED, *[State.CANCELLED] * 5]
 
 
 def test_cancel_without_a_runner(bench: Bench) -> None:
     """Pending tasks of an unclaimed job become CANCELLED and never start."""
-    order = bench.submit("echo $SLURM_ARRAY_TASK_ID >>$NOTES/ran", "0-3")
-    bench.cancel(order, "1-2")
-    assert {i: r.state for i, r in bench.ended(order).items()} == dict.fromkeys(
+    job = bench.submit("echo $SLURM_ARRAY_TASK_ID >>$NOTES/ran", "0-3")
+    bench.cancel(job, "1-2")
+    assert {i: r.state for i, r in bench.ended(job).items()} == dict.fromkeys(
         (1, 2), State.CANCELLED
     )
-    bench.finish(order)
+    bench.finish(job)
     assert sorted(bench.lines("ran")) == ["0", "3"]
 
 
 def test_cancelled_beats_interrupted(bench: Bench) -> None:
     """A task is CANCELLED, not WAITING, if its runner dies during the cancel."""
-    order = bench.submit(HELD, "0-3%2")
+    job = bench.submit(HELD, "0-3%2")
     runner = bench.elsewhere(WORKS_ON)
     until(lambda: len(bench.lines("trace")) == 2)
     runner.send_signal(19)  # SIGSTOP: it reads nothing
-    bench.cancel(order, "1,3")
+    bench.cancel(job, "1,3")
     runner.kill()
     runner.wait()
-    until(lambda: bench.states(order) == {State.WAITING})
-    assert set(bench.queue(order)) == {0, 2}
-    assert {r.state for r in bench.ended(order).values()} == {State.CANCELLED}
+    until(lambda: bench.states(job) == {State.WAITING})
+    assert set(bench.queue(job)) == {0, 2}
+    assert {r.state for r in bench.ended(job).values()} == {State.CANCELLED}
 
 
 # -- files -----------------------------------------------------------------------------------------

@@ -35,8 +35,8 @@ FAMILY = f"""
 
 def test_children_do_not_outlive_their_task(bench: Bench) -> None:
     """Detached processes of a task are ended when its script ends."""
-    order = bench.submit(FAMILY, "0-2")
-    bench.finish(order)
+    job = bench.submit(FAMILY, "0-2")
+    bench.finish(job)
     assert not bench.marked()
     assert not sleepers()
 
@@ -51,23 +51,23 @@ def test_a_task_keeps_its_own_daemons(bench: Bench) -> None:
 
 def test_close_ends_all_processes(bench: Bench, hasty: None) -> None:
     """After close() no process is left. Unfinished tasks are WAITING, completed ones stay so."""
-    order = bench.submit(f"[ $SLURM_ARRAY_TASK_ID = 0 ] && exit 0; {FAMILY} sleep {LONG}", "0-5%2")
-    bench.until(lambda: len(bench.lines("trace")) == 2 and 0 in bench.ended(order))
+    job = bench.submit(f"[ $SLURM_ARRAY_TASK_ID = 0 ] && exit 0; {FAMILY} sleep {LONG}", "0-5%2")
+    bench.until(lambda: len(bench.lines("trace")) == 2 and 0 in bench.ended(job))
     bench.engine.close()
     assert not bench.engine.working
     assert not bench.marked()
     assert not sleepers()
-    assert bench.ended(order)[0].state is State.COMPLETED
-    assert sorted(bench.queue(order)) == [1, 2, 3, 4, 5]
-    assert bench.states(order) == {State.WAITING}
-    reason = bench.queue(order)[1].reason
+    assert bench.ended(job)[0].state is State.COMPLETED
+    assert sorted(bench.queue(job)) == [1, 2, 3, 4, 5]
+    assert bench.states(job) == {State.WAITING}
+    reason = bench.queue(job)[1].reason
     assert reason.startswith("interrupted: its runner")
     assert str(os.getpid()) in reason
 
 
 def test_a_claimed_job_is_never_run_by_another_runner(bench: Bench) -> None:
     """A task that became WAITING runs only in a new submission."""
-    order = bench.submit(HELD, "0-3%2")
+    job = bench.submit(HELD, "0-3%2")
     bench.until(lambda: len(bench.lines("trace")) == 2)
     bench.engine.close()
     (bench.notes / "go").touch()
@@ -75,36 +75,36 @@ def test_a_claimed_job_is_never_run_by_another_runner(bench: Bench) -> None:
     again = bench.submit("echo again >>$NOTES/again", "0-1")
     bench.until(lambda: not bench.queue(again), other)
     assert len(bench.lines("again")) == 2
-    assert bench.states(order) == {State.WAITING}
+    assert bench.states(job) == {State.WAITING}
     assert bench.lines("trace") == ["+", "+"]
     other.close()
 
 
 def test_close_sends_sigterm_first(bench: Bench) -> None:
     """A task gets SIGTERM and has the grace time to clean up."""
-    order = bench.submit("trap 'sleep 0.2; echo tidy; exit' TERM; echo up; sleep 300 & wait")
-    bench.until(lambda: (order.folder / "tasks/0.log").exists() and bench.log(order))
+    job = bench.submit("trap 'sleep 0.2; echo tidy; exit' TERM; echo up; sleep 300 & wait")
+    bench.until(lambda: (job.folder / "tasks/0.log").exists() and bench.log(job))
     bench.engine.close()
-    assert bench.log(order) == "up\ntidy\n"
-    assert bench.states(order) == {State.WAITING}
+    assert bench.log(job) == "up\ntidy\n"
+    assert bench.states(job) == {State.WAITING}
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP, signal.SIGTERM])
 def test_a_runner_that_dies_leaves_no_orphan(bench: Bench, number: int) -> None:
     """The tasks of a killed runner end, without another command."""
-    order = bench.submit(f"{FAMILY} sleep {LONG}", "0-3%2")
+    job = bench.submit(f"{FAMILY} sleep {LONG}", "0-3%2")
     runner = bench.elsewhere(WORKS_ON)
     until(lambda: len(bench.lines("trace")) == 2)
     runner.send_signal(number)
     runner.wait()
     until(lambda: not bench.marked() and not sleepers())
-    assert bench.states(order) == {State.WAITING}
-    assert f"process {runner.pid} on" in bench.queue(order)[3].reason
+    assert bench.states(job) == {State.WAITING}
+    assert f"process {runner.pid} on" in bench.queue(job)[3].reason
 
 
 def test_ctrl_c(bench: Bench) -> None:
     """SIGINT is a KeyboardInterrupt in ``wait``. Tasks do not get it; close() ends them."""
-    order = bench.submit("trap 'echo INT >>$NOTES/int' INT; sleep 300 & echo >>$NOTES/up; wait")
+    job = bench.submit("trap 'echo INT >>$NOTES/int' INT; sleep 300 & echo >>$NOTES/up; wait")
     program = """
         try:
             while True: engine.wait(5)
@@ -118,13 +118,13 @@ def test_ctrl_c(bench: Bench) -> None:
     assert runner.communicate()[0] == "closed\n"
     assert not bench.marked()
     assert not bench.lines("int")
-    assert bench.states(order) == {State.WAITING}
-    assert f"process {runner.pid} on" in bench.queue(order)[0].reason
+    assert bench.states(job) == {State.WAITING}
+    assert f"process {runner.pid} on" in bench.queue(job)[0].reason
 
 
 def test_a_second_ctrl_c_ends_the_grace(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """An interrupted close() kills all tasks at once, and then they are WAITING."""
-    order = bench.submit("trap '' TERM; echo >>$NOTES/up; while :; do sleep 1; done")
+    job = bench.submit("trap '' TERM; echo >>$NOTES/up; while :; do sleep 1; done")
     bench.until(lambda: bench.lines("up"))
     runner = bench.engine._runner
     assert runner is not None
@@ -138,7 +138,7 @@ def test_a_second_ctrl_c_ends_the_grace(bench: Bench, monkeypatch: pytest.Monkey
         bench.engine.close()
     assert time.monotonic() - before < 3
     assert not bench.marked()
-    assert bench.states(order) == {State.WAITING}
+    assert bench.states(job) == {State.WAITING}
 
 
 def workers_of(pid: int) -> list[psutil.Process]:
@@ -148,17 +148,17 @@ def workers_of(pid: int) -> list[psutil.Process]:
 
 def test_a_worker_that_is_killed(bench: Bench) -> None:
     """The runner ends its processes and continues. Its task is FAILED, as on Slurm."""
-    order = bench.submit(f"[ -e $NOTES/go ] && exit; {FAMILY} sleep {LONG} & wait", "0-3%2")
+    job = bench.submit(f"[ -e $NOTES/go ] && exit; {FAMILY} sleep {LONG} & wait", "0-3%2")
     bench.until(lambda: len(bench.lines("trace")) == 2)
     family = set(bench.marked())
     killed = workers_of(os.getpid())[0]
     below = set(killed.children(recursive=True))
     (bench.notes / "go").touch()
     killed.kill()
-    bench.until(lambda: len(bench.ended(order)) == 3)
-    states = sorted(report.state for report in bench.ended(order).values())
+    bench.until(lambda: len(bench.ended(job)) == 3)
+    states = sorted(report.state for report in bench.ended(job).values())
     assert states == [State.COMPLETED, State.COMPLETED, State.FAILED]
-    (failed,) = [r for r in bench.ended(order).values() if r.state is State.FAILED]
+    (failed,) = [r for r in bench.ended(job).values() if r.state is State.FAILED]
     assert failed.exit_code == 137
     assert not [process for process in below if orphans._is_alive(process)]
     assert [process for process in family - below if orphans._is_alive(process)]  # the other task's
@@ -174,7 +174,7 @@ def test_a_task_that_kills_its_shell(bench: Bench) -> None:
 
 def test_runner_and_workers_killed_at_once(bench: Bench) -> None:
     """The next process that looks ends the tasks before it reports them as WAITING."""
-    order = bench.submit("sleep 300 & setsid sleep 301 & echo >>$NOTES/up; wait", "0-3%2")
+    job = bench.submit("sleep 300 & setsid sleep 301 & echo >>$NOTES/up; wait", "0-3%2")
     runner = bench.elsewhere(WORKS_ON)
     until(lambda: len(bench.lines("up")) == 2)
     everybody = [psutil.Process(runner.pid), *workers_of(runner.pid)]
@@ -184,7 +184,7 @@ def test_runner_and_workers_killed_at_once(bench: Bench) -> None:
         process.kill()
     runner.wait()
     assert len(bench.marked()) >= 4
-    assert bench.states(order) == {State.WAITING}
+    assert bench.states(job) == {State.WAITING}
     assert not bench.marked()
 
 
@@ -226,14 +226,14 @@ def test_control_groups_of_a_killed_runner_are_removed(bench: Bench) -> None:
 
 def test_a_suspended_worker_is_ended(bench: Bench) -> None:
     """A suspended worker is ended. Otherwise its task could run beside the next attempt."""
-    order = bench.submit(HELD, "0-1%1")
+    job = bench.submit(HELD, "0-1%1")
     runner = bench.elsewhere(WORKS_ON)
     until(lambda: bench.lines("trace"))
     (worker,) = workers_of(runner.pid)
     worker.suspend()  # it does not even get the signal of its runner's death
     runner.kill()
     runner.wait()
-    until(lambda: bench.states(order) == {State.WAITING})
+    until(lambda: bench.states(job) == {State.WAITING})
     until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
 
 

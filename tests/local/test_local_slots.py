@@ -35,14 +35,14 @@ def fills(bench: Bench, slots: int, array: str, **needs: object) -> None:
     """Check that exactly ``slots`` tasks of an array run at once, until all have run."""
     bench.notes.joinpath("trace").unlink(missing_ok=True)
     bench.notes.joinpath("go").unlink(missing_ok=True)
-    order = bench.submit(HELD, array, **needs)
+    job = bench.submit(HELD, array, **needs)
     bench.until(lambda: len(bench.lines("trace")) == slots)
     bench.engine.wait(0.3)
     assert bench.lines("trace") == ["+"] * slots
     bench.notes.joinpath("go").touch()
-    reports = bench.finish(order)
+    reports = bench.finish(job)
     assert {report.state for report in reports.values()} == {State.COMPLETED}
-    assert len(bench.lines("trace")) == 2 * len(order.array)
+    assert len(bench.lines("trace")) == 2 * len(job.array)
     assert most_at_once(bench.lines("trace")) == slots
 
 
@@ -71,14 +71,14 @@ def test_cpus_a_task(bench: Bench, eight_cpus: None) -> None:
 
 def test_the_next_starts_when_one_ends(bench: Bench, two_cpus: None) -> None:
     """The next task starts as soon as one task ends, while the other continues."""
-    order = bench.submit(HELD, "0-3")
+    job = bench.submit(HELD, "0-3")
     bench.until(lambda: len(bench.lines("trace")) == 2)
     (bench.notes / "go.0").touch()
     bench.until(lambda: bench.lines("trace").count("+") == 3)
-    assert {i for i, r in bench.queue(order).items() if r.state == "RUNNING"} == {1, 2}
-    assert {i for i, r in bench.queue(order).items() if r.state == "PENDING"} == {3}
+    assert {i for i, r in bench.queue(job).items() if r.state == "RUNNING"} == {1, 2}
+    assert {i for i, r in bench.queue(job).items() if r.state == "PENDING"} == {3}
     (bench.notes / "go").touch()
-    bench.finish(order)
+    bench.finish(job)
 
 
 def test_throttle(bench: Bench, two_cpus: None) -> None:
@@ -88,33 +88,33 @@ def test_throttle(bench: Bench, two_cpus: None) -> None:
 
 def test_throttle_from_another_process(bench: Bench, two_cpus: None) -> None:
     """Any process can set and remove a throttle while tasks run."""
-    order = bench.submit(HELD, "0-9%1")
+    job = bench.submit(HELD, "0-9%1")
     bench.until(lambda: bench.lines("trace") == ["+"])
-    bench.throttle(order, 4)
+    bench.throttle(job, 4)
     bench.until(lambda: bench.lines("trace").count("+") == 4)
-    bench.throttle(order, 2)
+    bench.throttle(job, 2)
     bench.until(lambda: bench.engine._source.jobs["1"].throttle == 2)
     for index in range(3):
         (bench.notes / f"go.{index}").touch()
     bench.until(lambda: bench.lines("trace").count("+") == 5)
-    assert len([r for r in bench.queue(order).values() if r.state == "RUNNING"]) == 2
-    bench.throttle(order, None)
+    assert len([r for r in bench.queue(job).values() if r.state == "RUNNING"]) == 2
+    bench.throttle(job, None)
     (bench.notes / "go").touch()
-    bench.finish(order)
+    bench.finish(job)
 
 
 def test_a_held_run_starts_no_task(bench: Bench, two_cpus: None) -> None:
     """While a run is held, running tasks continue, and no other task starts."""
-    order = bench.submit(HELD, "0-3")
+    job = bench.submit(HELD, "0-3")
     bench.until(lambda: len(bench.lines("trace")) == 2)
-    bench.tell(Held("why", time.time()))
+    bench.record(Held("why", time.time()))
     bench.until(lambda: bench.engine._source.held)
     (bench.notes / "go").touch()
-    bench.until(lambda: len(bench.ended(order)) == 2)
+    bench.until(lambda: len(bench.ended(job)) == 2)
     bench.engine.wait(0.3)
     assert bench.lines("trace").count("+") == 2
-    bench.tell(Released(time.time()))
-    bench.finish(order)
+    bench.record(Released(time.time()))
+    bench.finish(job)
     assert bench.lines("trace").count("+") == 4
 
 
@@ -149,8 +149,8 @@ def test_jobs_of_another_process_are_run(bench: Bench, two_cpus: None) -> None:
     """The present runner runs a job that another process submits."""
     first = bench.submit(HELD, "0")
     bench.until(lambda: bench.lines("trace"))
-    second = bench.order("echo second $$ >>$NOTES/second", "7")
-    bench.take(second)  # only the journal has it, as if another process had submitted it
+    second = bench.next_job("echo second $$ >>$NOTES/second", "7")
+    bench.accept(second)  # only the journal has it, as if another process had submitted it
     bench.until(lambda: bench.lines("second"))
     assert bench.engine.working
     (bench.notes / "go").touch()
@@ -162,19 +162,19 @@ def test_jobs_of_another_process_are_run(bench: Bench, two_cpus: None) -> None:
 def test_no_job_is_lost_when_the_runner_stops(bench: Bench) -> None:
     """A job that arrives while the runner stops is run."""
     runner = bench.elsewhere(WORKS_ON)
-    orders = []
+    jobs = []
     for _ in range(30):
-        orders.append(bench.submit("echo $SLURM_ARRAY_JOB_ID >>$NOTES/jobs"))
-        until(lambda: len(bench.lines("jobs")) == len(orders))
+        jobs.append(bench.submit("echo $SLURM_ARRAY_JOB_ID >>$NOTES/jobs"))
+        until(lambda: len(bench.lines("jobs")) == len(jobs))
     assert runner.poll() is None
     assert sorted(map(int, bench.lines("jobs"))) == list(range(1, 31))
 
 
 def test_two_processes_that_wait_run_nothing_twice(bench: Bench) -> None:
     """If several processes wait, each task runs once."""
-    order = bench.submit("echo $SLURM_ARRAY_TASK_ID >>$NOTES/ran; sleep 0.01", "0-49%4")
+    job = bench.submit("echo $SLURM_ARRAY_TASK_ID >>$NOTES/ran; sleep 0.01", "0-49%4")
     others = [bench.elsewhere(WORKS_ON) for _ in range(2)]
-    bench.finish(order)
+    bench.finish(job)
     assert all(process.poll() is None for process in others)
     assert sorted(map(int, bench.lines("ran"))) == list(range(50))
 

@@ -56,23 +56,23 @@ class Bench:
         self.directory = RunDirectory(run_dir)
         self.engine = LocalEngine(run_dir, JournalJobs(self.directory))
         self.processes: list[subprocess.Popen[str]] = []
-        self.orders = 0
+        self.job_count = 0
 
-    def order(
+    def next_job(
         self, script: str, array: str = "0", *, arguments: tuple[str, ...] = (), **request: object
     ) -> SubmitRequest:
         """Create the request of the next job, without submitting it."""
-        self.orders += 1
-        folder = self.run_dir / "submissions" / f"{self.orders:03d}"
+        self.job_count += 1
+        folder = self.run_dir / "submissions" / f"{self.job_count:03d}"
         (folder / "tasks").mkdir(parents=True)
         (folder / "script.sh").write_text(f"NOTES={self.notes}\n{textwrap.dedent(script)}")
         self.directory.script.write_text(
             f". {self.run_dir}/submissions/$(printf %03d $SLURM_ARRAY_JOB_ID)/script.sh"
         )
         return SubmitRequest(
-            number=self.orders,
-            job_name=f"bench-token{self.orders}",
-            token=f"token{self.orders}",
+            number=self.job_count,
+            job_name=f"bench-token{self.job_count}",
+            token=f"token{self.job_count}",
             script=self.directory.script,
             folder=folder,
             array=parse_array(array),
@@ -81,73 +81,71 @@ class Bench:
             request=a_request(**request),  # type: ignore[arg-type]
         )
 
-    def take(self, order: SubmitRequest) -> None:
+    def accept(self, job: SubmitRequest) -> None:
         """Record in the journal that a job was accepted."""
-        array = str(order.array)
-        texts = (order.token, order.job_name, array, array.partition("%")[0])
-        script = hashlib.sha256(order.script.read_bytes()).hexdigest()
-        self.tell(
+        array = str(job.array)
+        texts = (job.token, job.job_name, array, array.partition("%")[0])
+        script = hashlib.sha256(job.script.read_bytes()).hexdigest()
+        self.record(
             Intent(
-                order.number, *texts, NO_REQUEST, NO_REQUEST, script, "", time.time(),
-                options=order.request,
-                arguments=order.arguments,
+                job.number, *texts, NO_REQUEST, NO_REQUEST, script, "", time.time(),
+                options=job.request,
+                arguments=job.arguments,
             ),
-            Submitted(order.number, str(order.number), None, "sbatch", time.time()),
+            Submitted(job.number, str(job.number), None, "sbatch", time.time()),
         )  # fmt: skip
 
-    def tell(self, *events: Event) -> None:
+    def record(self, *events: Event) -> None:
         """Append events to the journal."""
         for event in events:
             self.directory.append(event)
 
-    def cancel(self, order: SubmitRequest, array: str) -> None:
+    def cancel(self, job: SubmitRequest, array: str) -> None:
         """Cancel tasks, as another process does."""
-        self.tell(Cancelled(order.number, array, time.time()))
+        self.record(Cancelled(job.number, array, time.time()))
 
-    def throttle(self, order: SubmitRequest, limit: int | None) -> None:
+    def throttle(self, job: SubmitRequest, limit: int | None) -> None:
         """Set the throttle, as another process does."""
-        self.tell(Shared(order.number, limit, time.time()))
+        self.record(Shared(job.number, limit, time.time()))
 
     def submit(self, script: str, array: str = "0", **request: object) -> SubmitRequest:
         """Submit a job."""
-        order = self.order(script, array, **request)  # type: ignore[arg-type]
-        self.engine.submit(order)
-        self.take(order)
-        return order
+        job = self.next_job(script, array, **request)  # type: ignore[arg-type]
+        self.engine.submit(job)
+        self.accept(job)
+        return job
 
     def run(self, script: str, array: str = "0", **options: object) -> dict[int, TaskReport]:
         """Submit a job and wait for its end. Return its reports by index."""
-        order = self.submit(script, array, **options)
-        return self.finish(order)
+        job = self.submit(script, array, **options)
+        return self.finish(job)
 
-    def finish(self, order: SubmitRequest) -> dict[int, TaskReport]:
+    def finish(self, job: SubmitRequest) -> dict[int, TaskReport]:
         """Run tasks until a job has ended. Return its reports by index."""
-        self.until(lambda: not self.queue(order))
-        return self.ended(order)
+        self.until(lambda: not self.queue(job))
+        return self.ended(job)
 
     def until(self, condition: Callable[[], object], engine: LocalEngine | None = None) -> None:
         """Run tasks until a condition is true."""
         until(condition, lambda: (engine or self.engine).wait(0.05))
 
-    def ended(self, order: SubmitRequest) -> dict[int, TaskReport]:
+    def ended(self, job: SubmitRequest) -> dict[int, TaskReport]:
         """Return the reports of ended tasks by index."""
-        seen = self.engine.observe([(str(order.number), order.job_name)])
+        seen = self.engine.observe([(str(job.number), job.job_name)])
         return {index: report for (_, index), report in seen.accounting.reports.items()}
 
-    def queue(
-        self, order: SubmitRequest, engine: LocalEngine | None = None
-    ) -> dict[int, TaskReport]:
+    def queue(self, job: SubmitRequest, engine: LocalEngine | None = None) -> dict[int, TaskReport]:
         """Return the reports of unfinished tasks by index."""
-        seen = (engine or self.engine).observe([(str(order.number), order.job_name)])
+        seen = (engine or self.engine).observe([(str(job.number), job.job_name)])
         return {index: report for (_, index), report in seen.queue.reports.items()}
 
-    def states(self, order: SubmitRequest, engine: LocalEngine | None = None) -> set[State]:
+    def states(self, job: SubmitRequest, engine: LocalEngine | None = None) -> set[State]:
         """Return the states of unfinished tasks."""
-        return {report.state for report in self.queue(order, engine).values()}
+        return {report.state for report in self.queue(job, engine).values()}
 
-    def log(self, order: SubmitRequest, index: int = 0) -> str:
+    def log(self, job: SubmitRequest, index: int = 0) -> str:
         """Return the output of a task."""
-        return (order.folder / "tasks" / f"{index}.log").read_text()
+        return (job.folder / "tasks" / f"{index}.log").read_text()
 
     def lines(self, name: str) -> list[str]:
         """Return the lines of a file in ``$NOTES``; none if it does not exist."""
@@ -253,9 +251,9 @@ def test_a_task_gets_slurms_variables(bench: Bench, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("SLURM_RESTART_COUNT", "3")
     monkeypatch.setenv("SBATCH_ACCOUNT", "other")
     monkeypatch.setenv("MINE", "a b\n'c'")
-    order = bench.submit("env -0 | sort -z", "3,5,9", cpus=2)
-    bench.finish(order)
-    said = dict(v.split("=", 1) for v in bench.log(order, 5).split("\0") if v)
+    job = bench.submit("env -0 | sort -z", "3,5,9", cpus=2)
+    bench.finish(job)
+    said = dict(v.split("=", 1) for v in bench.log(job, 5).split("\0") if v)
     slurms = {
         name: value
         for name, value in said.items()
@@ -286,18 +284,18 @@ def test_no_two_tasks_share_a_job_id(bench: Bench) -> None:
 
 def test_a_task_gets_its_argument_its_log_and_no_input(bench: Bench) -> None:
     """Output is appended to the log, standard input is empty, and the argument is passed on."""
-    order = bench.order("echo out $#:$1; echo err >&2; read || echo empty", arguments=("002",))
-    (order.folder / "tasks" / "0.log").write_text("before\n")
-    bench.take(order)
-    bench.finish(order)
-    assert bench.log(order) == "before\nout 1:002\nerr\nempty\n"
+    job = bench.next_job("echo out $#:$1; echo err >&2; read || echo empty", arguments=("002",))
+    (job.folder / "tasks" / "0.log").write_text("before\n")
+    bench.accept(job)
+    bench.finish(job)
+    assert bench.log(job) == "before\nout 1:002\nerr\nempty\n"
 
 
 def test_a_task_is_nice_and_has_its_own_process_group(bench: Bench) -> None:
     """The nice value is 10. The task has its own process group, and not the caller's session."""
-    order = bench.submit("echo $(nice) $$ $(ps -o pgid=,sid= -p $$)")
-    bench.finish(order)
-    nice, pid, group, session = map(int, bench.log(order).split())
+    job = bench.submit("echo $(nice) $$ $(ps -o pgid=,sid= -p $$)")
+    bench.finish(job)
+    nice, pid, group, session = map(int, bench.log(job).split())
     assert nice == 10
     assert pid == group
     assert session != os.getsid(0)
@@ -305,9 +303,9 @@ def test_a_task_is_nice_and_has_its_own_process_group(bench: Bench) -> None:
 
 def test_tasks_can_trap_signals_that_the_caller_ignores(bench: Bench) -> None:
     """A task can trap signals that its runner ignores (nohup, Python's SIGPIPE)."""
-    order = bench.submit("trap 'echo heard' PIPE HUP; kill -PIPE $$; kill -HUP $$")
-    bench.finish(order)
-    assert bench.log(order) == "heard\nheard\n"
+    job = bench.submit("trap 'echo heard' PIPE HUP; kill -PIPE $$; kill -HUP $$")
+    bench.finish(job)
+    assert bench.log(job) == "heard\nheard\n"
 
 
 # -- results ---------------------------------------------------------------------------------------
@@ -357,10 +355,10 @@ def test_time_limit(bench: Bench) -> None:
         setsid sleep 31 &
         wait
     """
-    order = bench.submit(script, time_s=1)
-    report = bench.finish(order)[0]
+    job = bench.submit(script, time_s=1)
+    report = bench.finish(job)[0]
     assert (report.state, report.exit_code) == (State.TIMEOUT, 0)
-    assert bench.log(order) == "child told\ntold\n"
+    assert bench.log(job) == "child told\ntold\n"
     assert report.elapsed_s is not None
     assert 1 <= report.elapsed_s < 4
 
@@ -378,10 +376,10 @@ def test_a_warning_before_the_limit(bench: Bench) -> None:
         (trap 'echo child warned' USR1; exec sleep 30) &
         wait
     """
-    order = bench.submit(script, time_s=2, options=(("signal", "B:USR1@1"),))
-    report = bench.finish(order)[0]
+    job = bench.submit(script, time_s=2, options=(("signal", "B:USR1@1"),))
+    report = bench.finish(job)[0]
     assert (report.state, report.exit_code) == (State.FAILED, 3)
-    assert bench.log(order) == "warned\n"
+    assert bench.log(job) == "warned\n"
 
 
 HOG = "x=$(printf '%*s' 300000000 '')"
@@ -443,26 +441,26 @@ def test_the_callers_own_children_are_left_alone(bench: Bench) -> None:
 
 def test_a_task_that_cannot_be_started(bench: Bench) -> None:
     """The error names the task, which is WAITING after the runner is closed."""
-    order = bench.submit("true", "4")
-    (order.folder / "tasks").rmdir()
+    job = bench.submit("true", "4")
+    (job.folder / "tasks").rmdir()
     with pytest.raises(EngineError) as error:
         bench.engine.wait(5)
     assert error.value.code == "task-not-started"
     assert error.value.fields["index"] == 4
     bench.engine.close()
-    assert bench.states(order) == {State.WAITING}
-    assert not bench.ended(order)
+    assert bench.states(job) == {State.WAITING}
+    assert not bench.ended(job)
 
 
 def test_a_worker_that_cannot_work(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that exits by itself is an error. Its task is WAITING."""
-    order = bench.submit("true", "4")
+    job = bench.submit("true", "4")
     monkeypatch.setattr(workers, "templates_folder", lambda: bench.notes)
     with pytest.raises(EngineError) as error:
         bench.until(lambda: False)
     assert error.value.code == "worker-ended"
     bench.engine.close()
-    assert bench.states(order) == {State.WAITING}
+    assert bench.states(job) == {State.WAITING}
 
 
 def test_a_machine_that_is_full_of_processes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -484,13 +482,13 @@ def test_a_machine_that_is_full_of_processes(bench: Bench, monkeypatch: pytest.M
 
 def test_no_bash(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without bash there is no runner, and the job stays PENDING."""
-    order = bench.submit("true")
+    job = bench.submit("true")
     monkeypatch.setenv("PATH", str(bench.notes))
     with pytest.raises(EngineError) as error:
         bench.engine.wait(5)
     assert error.value.code == "no-bash"
     assert not bench.engine.working
-    assert bench.states(order) == {State.PENDING}
+    assert bench.states(job) == {State.PENDING}
 
 
 def test_without_control_groups(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -498,15 +496,15 @@ def test_without_control_groups(bench: Bench, monkeypatch: pytest.MonkeyPatch) -
     for module in (engine, worker_pool):
         monkeypatch.setattr(module, "create_memory_groups", lambda: None)
     monkeypatch.setattr(machine, "MEASURE_EVERY_S", 0.05)
-    order = bench.submit(f"{HOG}; until [ -e $NOTES/go ]; do sleep 0.02; done", mem_mib=100)
+    job = bench.submit(f"{HOG}; until [ -e $NOTES/go ]; do sleep 0.02; done", mem_mib=100)
     assert not bench.engine.enforces_memory
-    assert bench.engine.limits(order.request).note == bench.engine.memory_note
+    assert bench.engine.limits(job.request).note == bench.engine.memory_note
     assert not bench.engine.limits(a_request()).note
     assert "--mem" in bench.engine.memory_note
-    seen = order.folder / "tasks" / "runner.log"
+    seen = job.folder / "tasks" / "runner.log"
     bench.until(lambda: seen.exists() and int(seen.read_text().rpartition("rss=")[2]) > 250e6)
     (bench.notes / "go").touch()
-    report = bench.finish(order)[0]
+    report = bench.finish(job)[0]
     assert report.state is State.COMPLETED
     assert (report.max_rss_bytes or 0) > 250e6
 

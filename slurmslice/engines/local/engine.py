@@ -129,11 +129,11 @@ class LocalEngine:
         machine = self._machine
         check_request(request, machine)
         machine.load.measure(time.process_time())
-        room = FreeResources(machine.free_cpus(machine.load.others), machine.free_memory())
-        gib = room.memory / (1 << 30)
+        free = FreeResources(machine.free_cpus(machine.load.others), machine.free_memory())
+        gib = free.memory / (1 << 30)
         unlimited = request.mem_mib is not None and not self.enforces_memory
-        why = f"{room.cpus} CPUs of {machine.cpus} free, {gib:.3g} GiB of memory available"
-        fit = tasks_at_once(room, task_resources(request, machine))
+        why = f"{free.cpus} CPUs of {machine.cpus} free, {gib:.3g} GiB of memory available"
+        fit = tasks_at_once(free, task_resources(request, machine))
         return TaskLimits(MAX_ARRAY_SIZE, fit, why, note=self.memory_note if unlimited else "")
 
     def queue_capacity(self, request: ResourceRequest) -> QueueCapacity:
@@ -276,7 +276,7 @@ class LocalEngine:
             reason = f"interrupted: its runner ({describe_runner(claimed_by)}) ended"
             return records.report(State.WAITING, reason)
         return records.report(
-            State.PENDING, self._other_host_note(claimed_by) or "waits for free resources"
+            State.PENDING, self._other_host_note(claimed_by) or "waits for a free slot"
         )
 
     def _other_host_note(self, runner: str) -> str:
@@ -302,19 +302,19 @@ class LocalEngine:
             EngineError: a task cannot be started, or there are no locks.
         """
         now = time.monotonic()
-        news = now + max(COLLECT_S, CALLER_FACTOR * (now - self._returned_at))
+        return_after = now + max(COLLECT_S, CALLER_FACTOR * (now - self._returned_at))
         ends = now + seconds
         try:
-            if self._runner is not None or self._become_runner() or self._watch(news, ends):
-                self._work(news, ends)
+            if self._runner is not None or self._become_runner() or self._watch(return_after, ends):
+                self._work(return_after, ends)
         finally:
             self._returned_at = time.monotonic()
 
-    def _watch(self, news: float, ends: float) -> bool:
+    def _watch(self, return_after: float, ends: float) -> bool:
         """Sleep while another process runs tasks. Return ``True`` after becoming the runner."""
         before = self._read_so_far()
         while (now := time.monotonic()) < ends:
-            if now >= news and self._read_so_far() != before:
+            if now >= return_after and self._read_so_far() != before:
                 return False
             time.sleep(min(STEP_S, ends - now))
             if self._become_runner():
@@ -326,16 +326,16 @@ class LocalEngine:
             records.refresh()
         return sum(records.read for records in self._records.values())
 
-    def _work(self, news: float, ends: float) -> None:
+    def _work(self, return_after: float, ends: float) -> None:
         """Run tasks until the time is over, something changed, or no task is left."""
         changed = False
         while self._runner is not None:
-            changed |= self._runner.run_once(min(news, ends) if changed else ends)
+            changed |= self._runner.run_once(min(return_after, ends) if changed else ends)
             if self._runner.idle:
                 self.close()
                 self._become_runner()  # a job may have arrived before the lock was released
             now = time.monotonic()
-            if now >= ends or (changed and now >= news):
+            if now >= ends or (changed and now >= return_after):
                 return
 
     def _become_runner(self) -> bool:

@@ -39,7 +39,7 @@ def _impossible_options(request: ResourceRequest) -> Iterator[tuple[str, str]]:
         yield "nodes", "The request needs more than one node, but this is one machine."
     for name in _GPUS & request.keys():
         if request[name].rpartition(":")[2].rpartition("=")[2].lower() not in ("", "0", "none"):
-            message = f"--{name}={request[name]} is not possible here: no GPUs are assigned."
+            message = f"--{name}={request[name]}: the local engine assigns no GPUs or other gres."
             yield name, message
     for name in _DELAYS & request.keys():
         yield name, f"--{name} is not possible here: the local engine starts tasks at once."
