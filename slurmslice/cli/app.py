@@ -1,4 +1,4 @@
-"""The command line. Only this package prints, chooses an engine and sets the exit code."""
+"""The command line: only this package prints and sets the exit code."""
 
 from __future__ import annotations
 
@@ -106,7 +106,11 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(VERBS.items()))
 
 
-@click.group(cls=LazyGroup, invoke_without_command=True)
+@click.group(
+    cls=LazyGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, "-V", "--version", message="slurmslice %(version)s")
 @click.pass_context
 def cli(ctx: click.Context) -> None:
