@@ -69,7 +69,8 @@ _kill_left() {
 
 # Ends the task after "stop" or "timeout" ($1): SIGTERM, then SIGKILL after the grace.
 _end_task() {
-  _signalled=yes
+  _signalled=yes _asked=$1
+  [[ $_child ]] || return # _serve_one asks again when the child is known
   kill -0 "$_child" || return
   if [[ $1 == timeout ]]; then _note timeout; else _stopped=1; fi
   _told=TERM
@@ -149,7 +150,7 @@ _read_memory() {
 }
 
 _serve_one() {
-  local _start _told='' _stopped='' _rss='' _signalled='' _exit _tries=0
+  local _start _told='' _stopped='' _rss='' _signalled='' _asked='' _exit _tries=0
   _child=''
   _read_clock
   _start=$_time
@@ -158,13 +159,17 @@ _serve_one() {
   "_run_$_kind" "$@"
   _child=$!
   set +m
+  [[ ! $_asked ]] || _end_task "$_asked"
   while # a signal interrupts "wait"; bash may return -1 once if the task ended at that moment
     _signalled=''
     wait "$_child"
     _exit=$?
     [[ $_signalled ]] || ((_exit < 0 && _tries++ < 3))
   do :; done
-  ((_exit >= 0)) || _exit=255
+  if ((_exit < 0)); then # bash has lost the exit code: if a stop came, the task was interrupted
+    _exit=255
+    [[ $_asked != stop ]] || _told=TERM _stopped=1
+  fi
   _kill_left
   _child=''
   [[ $_kind == each ]] || _read_report

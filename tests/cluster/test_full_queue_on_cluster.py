@@ -111,12 +111,12 @@ def test_a_permanent_refusal_stops_at_once(site: Site, workplace: Path, limited:
     assert site.slurmslice("submit", "bad", "--only", "10", cwd=workplace).returncode == 0
     refused = site.slurmslice("submit", "bad", "-q", "nowhere", cwd=workplace)
     assert (refused.returncode, error_code(refused.stderr)) == (3, "submission-rejected")
-    assert len(events(workplace, "bad", "refused")) == 1
+    assert len(events(workplace, "bad", "rejected")) == 1
     counts = site.status(workplace, "bad")["counts"]
     assert counts["WAITING"] == 90
     tick = site.slurmslice("tick", "bad", cwd=workplace)
     assert tick.returncode == 0, tick.stderr
-    assert len(events(workplace, "bad", "refused")) == 1
+    assert len(events(workplace, "bad", "rejected")) == 1
     write(site, workplace / "go", "")
     assert site.slurmslice("submit", "bad", "-q", "normal", cwd=workplace).returncode == 0
     ticked(site, workplace, "bad")

@@ -25,9 +25,9 @@ from slurmslice.settings.settings_file import (
 )
 from slurmslice.settings.toml_reader import parse_settings
 from tests.local.test_local_runs import Here
-from tests.project.test_readme import README
 from tests.support.errors import error_code, raises_error
 from tests.support.notes import noted
+from tests.support.paths import REPOSITORY
 
 REAL = setting_keys()
 KEYS = KnownKeys(
@@ -391,9 +391,10 @@ def test_profile_without_settings_is_refused(tmp_path: Path) -> None:
     assert "[profile.task]" in done.stderr
 
 
-def test_readme_settings_are_valid(here: Here) -> None:
-    """The README's example describes a whole run, alone and with its profile."""
-    shown = re.search(r"```toml\n(.*?)```", README, re.DOTALL)
+def test_documented_settings_are_valid(here: Here) -> None:
+    """The example of the page describes a whole run, alone and with its profile."""
+    page = (REPOSITORY / "docs" / "reference" / "settings.md").read_text()
+    shown = re.search(r"```toml\n(.*?)```", page, re.DOTALL)
     assert shown
     write(here, shown[1])
     for profile, slices in (((), 99), (("--profile", "try"), 2)):
