@@ -20,9 +20,11 @@ shift 6
 
 # Writes a line about the task: kind $1, fields $2, and fields $3 that only the engine reads.
 _note() {
-  builtin printf 'slurmslice %s job=%s restart=0 at=%(%s)T host=%s %s%stask=%s%s\n' \
-    "$1" "$SLURM_ARRAY_JOB_ID" -1 "$HOSTNAME" "$_slot" "${2:+$2 }" "$_index" "${3:-}" >&"$_out"
+  # shellcheck disable=SC2059 # one format for all lines
+  builtin printf "$_format" "$1" "$SLURM_ARRAY_JOB_ID" -1 "$HOSTNAME" "$_slot${2:+$2 }" "$_index" \
+    "${3:-}" >&"$_out"
 }
+_format='slurmslice %s job=%s restart=0 at=%(%s)T host=%s %stask=%s%s\n'
 
 # Writes the end line. It must not be lost, so this waits until a full disk has space again.
 _note_end() {
@@ -34,19 +36,17 @@ _note_end() {
   done
 }
 
-# Sets _time to microseconds since the epoch. Before bash 5.0 it has whole seconds only.
-_read_clock() {
-  _time=${EPOCHREALTIME:-}
-  _time=${_time/[.,]/}
-  [[ $_time ]] || builtin printf -v _time '%(%s)T000000' -1
+# Prints the time as EPOCHREALTIME does, which bash has since version 5.0.
+_whole_seconds() {
+  builtin printf '%(%s)T.000000' -1
 }
 
 # Sets _children to the children of this bash.
 _find_children() {
   local _file _text
   _children=''
-  if [[ -e /proc/$$/task/$$/children ]]; then
-    read -r _children <"/proc/$$/task/$$/children"
+  if [[ $_children_file ]]; then
+    read -r _children <"$_children_file"
   else # a kernel without CONFIG_PROC_CHILDREN
     for _file in /proc/[0-9]*/stat; do
       read -r _text <"$_file" && [[ $_text =~ ^([0-9]+)\ .*\)\ .\ ([0-9]+) ]] || continue
@@ -57,7 +57,7 @@ _find_children() {
 }
 
 # Kills the processes that the task left: its process group and its orphans. All of them descend from
-# this bash. Usually it has no child, so that this reads one small file.
+# this bash.
 _kill_left() {
   local _tries=0
   while _find_children && [[ $_children ]] && ((_tries++ < 500)); do
@@ -67,21 +67,32 @@ _kill_left() {
   done
 }
 
-# Ends the task after "stop" or "timeout" ($1): SIGTERM, then SIGKILL after the grace.
+# Ends the task after "stop" or "timeout" ($1): SIGTERM, then SIGKILL after the grace. The runner
+# repeats its signal until the task has ended, because bash loses a trap if another signal comes
+# while it begins.
 _end_task() {
   _signalled=yes _asked=$1
-  [[ $_child ]] || return # _serve_one asks again when the child is known
+  [[ $_child && ! $_has_grace ]] || return # _serve asks again when the child is known
   kill -0 "$_child" || return
-  if [[ $1 == timeout ]]; then _note timeout; else _stopped=1; fi
+  if [[ $1 == timeout ]]; then
+    [[ $_late ]] || _note timeout
+    _late=yes
+  else
+    _stopped=1
+  fi
   _told=TERM
   kill -s TERM -- "-$_child"
   kill -s CONT -- "-$_child"
   (read -r -t "$_grace" -u "$_never" || kill -s QUIT "$$") &
+  _has_grace=yes
 }
 
+# Kills the task: the grace is over, or the runner cannot wait. Without an earlier signal it is a stop.
 _kill_task() {
-  _signalled=yes
-  [[ ! $_child ]] || _kill_left
+  _signalled=yes _killed=yes
+  [[ $_child ]] || return # _serve kills it when the child is known
+  [[ $_late || $_stopped ]] || ! kill -0 "$_child" || _told=TERM _stopped=1
+  _kill_left
 }
 
 # Passes on signal $1 to the script. It is from --signal=B:, or from the task itself (kill $$).
@@ -92,23 +103,19 @@ _pass_signal() {
   if [[ $_kind == each ]]; then kill -s "$1" "$_child"; else kill -s "$1" -- "-$_child"; fi
 }
 
-# Prepares the forked process of a task: closes the worker's files and enters the control group.
-_become_task() {
-  exec {_tasks}<&- {_events}>&- {_never}>&-
-  [[ ! $_cgroup ]] || echo 0 >"$_cgroup/cgroup.procs"
-}
-
+# Starts the script of the task in a process group of its own.
 _run_each() {
   (
-    _become_task
+    [[ ! $_cgroup ]] || echo 0 >"$_cgroup/cgroup.procs"
     exec {_out}>&- {_report}>&- >>"$_folder/tasks/$_index.log" 2>&1 || exit 126
     exec "$BASH" "$_script" "$@"
-  ) &
+  ) {_tasks}<&- {_events}>&- {_never}>&- &
 }
 
+# Starts the functions of the script in a fork of this bash.
 _run_inline() {
   (
-    _become_task
+    [[ ! $_cgroup ]] || echo 0 >"$_cgroup/cgroup.procs"
     if [[ $_pack != 1 ]]; then
       exec {_out}>&-
       exec {_out}>>"$_folder/tasks/$_index.log" || exit 126
@@ -121,16 +128,11 @@ _run_inline() {
       [[ -d ${_log%/*} ]] || mkdir -p "${_log%/*}"
     fi
     _work
-  ) &
+  ) {_tasks}<&- {_events}>&- {_never}>&- &
 }
 
-# Reads the report of an inline task: "prepared" after prepare, and perhaps an exit code.
-_read_report() {
-  local _text _prepared=''
-  while read -r -t 0 -u "$_report" && read -r -u "$_report" _text; do
-    if [[ $_text == prepared ]]; then _prepared=yes; else _exit=$_text; fi
-  done
-  [[ ! $_prepared ]] || return
+# Records that the setup failed. It may have ended the task with exit 0.
+_note_failed_setup() {
   _note setup "exit=$_exit${_told:+ told=$_told}"
   echo "slurmslice: setup exited $_exit, the command was not run" >>"$_folder/tasks/$_index.log"
   ((_exit)) || _exit=1
@@ -149,40 +151,13 @@ _read_memory() {
   [[ ! $_text =~ ^[0-9]+$ ]] || _rss=" rss=$_text"
 }
 
-_serve_one() {
-  local _start _told='' _stopped='' _rss='' _signalled='' _asked='' _exit _tries=0
-  _child=''
-  _read_clock
-  _start=$_time
-  _note start format=1 || return
-  set -m
-  "_run_$_kind" "$@"
-  _child=$!
-  set +m
-  [[ ! $_asked ]] || _end_task "$_asked"
-  while # a signal interrupts "wait"; bash may return -1 once if the task ended at that moment
-    _signalled=''
-    wait "$_child"
-    _exit=$?
-    [[ $_signalled ]] || ((_exit < 0 && _tries++ < 3))
-  do :; done
-  if ((_exit < 0)); then # bash has lost the exit code: if a stop came, the task was interrupted
-    _exit=255
-    [[ $_asked != stop ]] || _told=TERM _stopped=1
-  fi
-  _kill_left
-  _child=''
-  [[ $_kind == each ]] || _read_report
-  [[ ! $_cgroup ]] || _read_memory
-  _read_clock
-  times >&"$_out" # the CPU time of all children that were waited for
-  _note_end "exit=$_exit${_told:+ told=$_told}${_stopped:+ stopped=1}" " us=$((_time - _start))$_rss"
-}
-
 # Runs tasks until TASKS is closed. Exits 3 if the disk is full, 4 if processes are left.
 _serve() {
-  local _cgroup _time _signal _children
+  local _cgroup _signal _children _children_file _started _ended _text
+  local _told _stopped _late _has_grace _rss _signalled _asked _killed _prepared _exit _tries
   set +o posix
+  _children_file=/proc/$$/task/$$/children
+  [[ -e $_children_file ]] || _children_file=''
   exec 2>/dev/null {_out}>&1 {_report}<> <(:) {_never}<> <(:)
   wait
   trap '_end_task stop' PWR
@@ -194,7 +169,43 @@ _serve() {
   echo ready >&"$_events"
   while read -r -u "$_tasks" _index SLURM_JOB_ID _cgroup; do
     export SLURM_JOB_ID SLURM_ARRAY_TASK_ID=$_index
-    _serve_one "$@" || exit 3
+    _told='' _stopped='' _late='' _has_grace='' _rss='' _asked='' _killed='' _child='' _prepared='' _tries=0
+    _started=${EPOCHREALTIME:-$(_whole_seconds)}
+    _note start format=1 || exit 3
+    set -m
+    "_run_$_kind" "$@"
+    _child=$!
+    set +m
+    [[ ! $_asked ]] || _end_task "$_asked" # it came before the child was known
+    [[ ! $_killed ]] || _kill_task
+    # A signal ends "wait" early, with a code of its own, so the second code is taken. Bash may
+    # return -1 if the task ended at that moment; then it knows the code a little later.
+    while kill -0 "$_child"; do wait "$_child"; done
+    while
+      _signalled=''
+      wait "$_child"
+      wait "$_child"
+      _exit=$?
+      [[ $_signalled ]] || ((_exit < 0 && _tries++ < 3))
+    do :; done
+    if ((_exit < 0)); then # bash has lost the exit code: if a stop came, the task was interrupted
+      _exit=255
+      [[ $_asked != stop ]] || _told=TERM _stopped=1
+    fi
+    # Usually the task left no process. Then this reads one small file.
+    read -r _children <"$_children_file"
+    [[ ! $_children && $_children_file ]] || _kill_left
+    _child=''
+    # The report of an inline task: "prepared" after prepare, and perhaps an exit code.
+    while read -r -t 0 -u "$_report" && read -r -u "$_report" _text; do
+      if [[ $_text == prepared ]]; then _prepared=yes; else _exit=$_text; fi
+    done
+    [[ $_prepared || $_kind == each ]] || _note_failed_setup
+    [[ ! $_cgroup ]] || _read_memory
+    _ended=${EPOCHREALTIME:-$(_whole_seconds)}
+    times >&"$_out" # the CPU time of all children that were waited for
+    _note_end "exit=$_exit${_told:+ told=$_told}${_stopped:+ stopped=1}" \
+      " us=$((${_ended/[.,]/} - ${_started/[.,]/}))$_rss"
     echo "$_index" >&"$_events"
   done
   _find_children

@@ -11,7 +11,7 @@ from contextlib import suppress
 import psutil
 import pytest
 
-from slurmslice.engines.local import orphans
+from slurmslice.engines.local import orphans, workers
 from slurmslice.engines.local.memory_cgroup import create_memory_groups
 from slurmslice.status.states import State
 from tests.local.test_local_slots import HELD
@@ -139,6 +139,45 @@ def test_a_second_ctrl_c_ends_the_grace(bench: Bench, monkeypatch: pytest.Monkey
     assert time.monotonic() - before < 3
     assert not bench.marked()
     assert bench.states(job) == {State.WAITING}
+
+
+def test_a_kill_by_the_runner_is_no_failure(bench: Bench) -> None:
+    """A kill that overtakes the stop leaves the task WAITING: bash runs the trap of QUIT first."""
+    job = bench.submit("trap '' TERM; echo >>$NOTES/up; while :; do sleep 1; done", "0-1")
+    bench.until(lambda: len(bench.lines("up")) == 2)
+    runner = bench.engine._runner
+    assert runner is not None
+    runner._pool.kill_tasks()
+    bench.engine.close()
+    assert not bench.marked()
+    assert bench.states(job) == {State.WAITING}
+
+
+@pytest.mark.parametrize("how", [workers.STOP, workers.TIME_IS_UP])
+def test_a_signal_that_bash_loses_is_repeated(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, how: signal.Signals
+) -> None:
+    """Bash loses the trap of a signal if another signal comes while the trap begins."""
+    send, lost = workers.Worker.send_signal, list[int]()
+
+    def lossy(worker: workers.Worker, number: int) -> None:
+        if lost:
+            send(worker, number)
+        lost.append(number)
+
+    monkeypatch.setattr(workers, "REPEAT_S", 0.05)
+    monkeypatch.setattr(workers.Worker, "send_signal", lossy)
+    job = bench.submit("echo >>$NOTES/up; sleep 300")
+    bench.until(lambda: bench.lines("up"))
+    assert bench.engine._runner is not None
+    (worker,) = bench.engine._runner._pool.workers
+    worker.end_task(how)
+    bench.until(lambda: worker.index is None)
+    assert lost[:2] == [how, how]
+    if how == workers.STOP:
+        assert bench.states(job) == {State.WAITING}
+    else:
+        assert bench.ended(job)[0].state is State.TIMEOUT
 
 
 def workers_of(pid: int) -> list[psutil.Process]:

@@ -258,6 +258,7 @@ class Runner:
             deadline = time.monotonic() + GRACE_S + KILL_WAIT_S
             while self._pool.running_tasks() and time.monotonic() < deadline:
                 list(self._pool.wait_for_ends(STEP_S))
+                self._pool.enforce_time_limits()
         except BaseException:
             self._pool.kill_tasks()
             raise

@@ -105,13 +105,14 @@ class WorkerPool:
     # -- watch -------------------------------------------------------------------------------
 
     def enforce_time_limits(self) -> None:
-        """Send the warning signal to tasks, or end them, if their time has come."""
+        """Send the warning signal to tasks, end them, or repeat that, if their time has come."""
         now = time.monotonic()
         for worker in self._by_fd.values():
             if worker.warns_at is not None and now >= worker.warns_at:
                 worker.send_warning()
             if worker.ends_at is not None and now >= worker.ends_at:
                 worker.end_task(TIME_IS_UP)
+            worker.repeat_end_task()
 
     def next_deadline(self) -> float:
         """Return when ``enforce_time_limits`` is next due, monotonic; infinity for never."""

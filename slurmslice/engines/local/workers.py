@@ -27,6 +27,9 @@ from slurmslice.system.process import fork_worker
 
 NICE = 10
 
+REPEAT_S = 1.0
+"""Seconds after which a signal is repeated if the task has not ended."""
+
 STOP, TIME_IS_UP, KILL = signal.SIGPWR, signal.SIGALRM, signal.SIGQUIT
 """The signals to a worker. The kernel sends STOP too, when the runner dies."""
 
@@ -77,7 +80,7 @@ class Worker:
         peak: the highest measured memory of the current task, bytes.
         ends_at, warns_at: the times of the time limit and of the warning, monotonic; None if there
             is none.
-        stopped: the worker was asked to end the current task.
+        ending: the signal that asked the worker to end the current task; None if there was none.
         memory_group: the control group of the current task; None if there is none.
 
     Raises:
@@ -129,7 +132,8 @@ class Worker:
         self.peak = self._recorded_peak = 0
         self.ends_at: float | None = None
         self.warns_at: float | None = None
-        self.stopped = False
+        self.ending: signal.Signals | None = None
+        self._repeats_at = 0.0
         self.memory_group: MemoryGroup | None = None
 
     # -- the task ----------------------------------------------------------------------------
@@ -148,7 +152,7 @@ class Worker:
     def _start_clock(self) -> None:
         """Start the time limit of the current task now."""
         now, limit = time.monotonic(), self.job.request.time_s
-        if limit is not None and self.index is not None and not self.stopped:
+        if limit is not None and self.index is not None and not self.ending:
             self.ends_at = now + limit
             self.warns_at = now + max(0, limit - self._warning[1]) if self._warning else None
 
@@ -182,9 +186,10 @@ class Worker:
         Args:
             how: ``STOP`` or ``TIME_IS_UP``.
         """
-        if self.stopped or self.index is None:
+        if self.ending or self.index is None:
             return
-        self.stopped, self.ends_at = True, None
+        self.ending, self.ends_at = how, None
+        self._repeats_at = time.monotonic() + REPEAT_S
         below, outside = children(self.pid), list[int]()
         if below:  # the oldest child is the task; the worker itself signals its process group
             known = {self.pid, below[0], None}
@@ -193,6 +198,12 @@ class Worker:
         for pid in outside:
             with suppress(OSError):
                 os.kill(pid, signal.SIGTERM)
+
+    def repeat_end_task(self) -> None:
+        """Repeat the signal of ``end_task`` if its time has come: bash can lose a trap."""
+        if self.ending and time.monotonic() >= self._repeats_at:
+            self._repeats_at = time.monotonic() + REPEAT_S
+            self.send_signal(self.ending)
 
     # -- measurements ------------------------------------------------------------------------
 
