@@ -23,13 +23,13 @@ from slurmslice.script.progress_lines import (
     setup_progress,
 )
 from slurmslice.status.confirm import confirm_exit, needs_confirmation, withhold_completed
+from slurmslice.status.observation import Observation, SourceAnswer, TaskReport
 from slurmslice.status.reconcile import SliceEvidence, SliceStatus, reconcile, requeued_status
 from slurmslice.status.reconcile_packed import (
     is_unrecorded,
     reconcile_packed,
     requeued_status_packed,
 )
-from slurmslice.status.reports import Observation, SourceAnswer, TaskReport
 from slurmslice.status.states import State
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from slurmslice.actions.poll import find_requeued
 from slurmslice.actions.resolve_doubts import resolve_doubts_locked, wait_for_doubts
-from slurmslice.actions.throttle_shares import allocate_throttle, current_share
+from slurmslice.actions.throttle import allocate_throttle, current_share
 from slurmslice.engines.protocol import QueueCapacity
 from slurmslice.errors import (
     BadInputError,

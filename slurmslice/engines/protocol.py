@@ -14,7 +14,7 @@ from typing import Protocol
 from slurmslice.notes import Note
 from slurmslice.sbatch.array_expression import ArrayExpression
 from slurmslice.sbatch.resource_request import ResourceRequest
-from slurmslice.status.reports import Observation, TaskId, TaskReport
+from slurmslice.status.observation import Observation, TaskId, TaskReport
 
 
 @dataclass(frozen=True, slots=True)

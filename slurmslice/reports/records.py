@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from slurmslice.reports.slice_requests import SliceRequests
 from slurmslice.run.run import Run
-from slurmslice.status.reports import FACT_NAMES
+from slurmslice.status.observation import FACT_NAMES
 
 Record = dict[str, object]
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from slurmslice.actions.control import cancel
+from slurmslice.actions.cancel import cancel
 from slurmslice.actions.poll import poll
 from slurmslice.actions.submit import choose_failed, choose_waiting, submit
 from slurmslice.actions.submit_queued import submit_queued
@@ -26,7 +26,7 @@ from slurmslice.reports.counts import key_ranges
 from slurmslice.run.directory import RunDirectory
 from slurmslice.run.run import Run
 from slurmslice.sbatch.array_expression import parse_array
-from slurmslice.status.reports import TaskReport
+from slurmslice.status.observation import TaskReport
 from slurmslice.status.states import State
 from slurmslice.system.escaping import escape
 from tests.support.errors import raises_error

@@ -20,7 +20,7 @@ from slurmslice.sbatch.array_expression import parse_array
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.slices.slice_table import SliceTable
 from slurmslice.spec.packing import Packing
-from slurmslice.status.reports import TaskReport
+from slurmslice.status.observation import TaskReport
 from slurmslice.status.states import State
 from tests.support.fakes import Clock, FakeEngine
 from tests.support.plans import a_plan, planned

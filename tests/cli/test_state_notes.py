@@ -12,7 +12,7 @@ from slurmslice.actions.poll import poll
 from slurmslice.actions.submit import choose_waiting, submit
 from slurmslice.run.run import Run
 from slurmslice.spec.packing import Packing
-from slurmslice.status.reports import TaskReport
+from slurmslice.status.observation import TaskReport
 from slurmslice.status.states import State
 from tests.support.fakes import FakeEngine
 from tests.support.typed import Typed

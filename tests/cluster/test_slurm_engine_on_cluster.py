@@ -24,7 +24,7 @@ from slurmslice.errors import (
 )
 from slurmslice.sbatch.array_expression import parse_array
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
-from slurmslice.status.reports import TaskReport
+from slurmslice.status.observation import TaskReport
 from slurmslice.status.states import State
 from tests.recorded import getopt
 from tests.support.errors import raises_error

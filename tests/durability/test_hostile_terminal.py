@@ -31,7 +31,7 @@ from slurmslice.cli.output.console import (
 from slurmslice.cli.output.live_progress import Progress
 from slurmslice.notes import Note
 from slurmslice.slices.slice_table import SliceTable
-from slurmslice.status.reports import Observation, SourceAnswer
+from slurmslice.status.observation import Observation, SourceAnswer
 from slurmslice.status.states import State
 from tests.cli.test_bad_input import here  # noqa: F401 - a fixture
 from tests.conftest import NewRun

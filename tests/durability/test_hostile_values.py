@@ -24,7 +24,7 @@ from slurmslice.slices.sources.columns import add_computed_columns
 from slurmslice.slices.sources.delimited_table import slices_from_table
 from slurmslice.slices.sources.file_paths import slices_from_paths
 from slurmslice.slices.sources.grid import slices_from_grid
-from slurmslice.slices.sources.lists import slices_from_lines
+from slurmslice.slices.sources.key_list import slices_from_key_list
 from slurmslice.spec.command import CommandWords, command_to_bash
 from slurmslice.spec.per_slice_options import MAX_REQUESTS
 from slurmslice.status.states import State
@@ -109,10 +109,10 @@ def shown_in_a_table(key: bytes) -> str:
 
 def test_a_list_of_keys() -> None:
     """NUL may end all keys; a newline may end all keys that contain none."""
-    table = slices_from_lines(b"\0".join(ALL) + b"\0", "f", nul=True)
+    table = slices_from_key_list(b"\0".join(ALL) + b"\0", "f", nul=True)
     assert list(map(os.fsencode, table.keys)) == ALL
     lines = [value for value in ALL if b"\n" not in value and value.strip()]
-    assert list(map(os.fsencode, slices_from_lines(b"\n".join(lines), "f").keys)) == lines
+    assert list(map(os.fsencode, slices_from_key_list(b"\n".join(lines), "f").keys)) == lines
 
 
 @pytest.mark.parametrize("name", ["v.csv", "v.tsv", "-"])
@@ -303,7 +303,7 @@ def test_a_table_is_never_cut_in_a_pipe(new_run: NewRun, typed: Typed) -> None:
 def failed(new_run: NewRun, engine: FakeEngine) -> Run:
     """Make a run with each value as a key, in which each slice has failed."""
     engine.max_array_size = 20_000
-    table = slices_from_lines(b"\0".join(ALL) + b"\0", "f", nul=True)
+    table = slices_from_key_list(b"\0".join(ALL) + b"\0", "f", nul=True)
     return new_run(table)
 
 
@@ -328,7 +328,7 @@ def test_output_is_printable_and_complete(failed: Run, engine: FakeEngine, typed
 
 def test_logs_are_files_of_their_own() -> None:
     """No key leads outside its folder, to another slice's log, or to a folder that is too full."""
-    table = slices_from_lines(b"\0".join(ALL) + b"\0", "f", nul=True)
+    table = slices_from_key_list(b"\0".join(ALL) + b"\0", "f", nul=True)
     logs = [table.log_name(row) for row in range(len(ALL))]
     assert len({*map(str.casefold, logs)}) == len(ALL)
     folders, names = zip(*(log.split("/") for log in logs), strict=True)

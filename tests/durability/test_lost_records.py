@@ -16,8 +16,8 @@ from slurmslice.run.run import Run
 from slurmslice.script.progress_lines import SlotProgress, TaskProgress
 from slurmslice.script.template import OwnTemplate
 from slurmslice.spec.packing import Packing
+from slurmslice.status.observation import TaskReport
 from slurmslice.status.reconcile_packed import reconcile_packed
-from slurmslice.status.reports import TaskReport
 from slurmslice.status.states import State
 from tests.support.fakes import FakeEngine
 from tests.unit.status.test_reconcile_packed import BEGAN, KNOWN, NOTHING, NOW, ended, task

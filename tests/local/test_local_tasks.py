@@ -33,7 +33,7 @@ from slurmslice.run.journal import Cancelled, Event, Intent, Shared, Submitted
 from slurmslice.run.journal_jobs import JournalJobs
 from slurmslice.sbatch.array_expression import parse_array
 from slurmslice.sbatch.resource_request import NO_REQUEST
-from slurmslice.status.reports import TaskReport
+from slurmslice.status.observation import TaskReport
 from slurmslice.status.states import State
 from slurmslice.system import process
 from tests.support.paths import REPOSITORY

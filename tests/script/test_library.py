@@ -22,8 +22,8 @@ from slurmslice.script.render import library_bytes, library_path, render_script
 from slurmslice.script.source_line import ParsedSourceLine, SourceLine, find_source_line
 from slurmslice.spec.command import ShellText, quote
 from slurmslice.spec.packing import Packing
+from slurmslice.status.observation import TaskReport
 from slurmslice.status.reconcile_packed import FILE_VISIBLE_S
-from slurmslice.status.reports import TaskReport
 from slurmslice.status.states import State
 from tests.cli.test_bad_input import here  # noqa: F401 - a fixture
 from tests.conftest import NewRun

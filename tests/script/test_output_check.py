@@ -20,9 +20,9 @@ from slurmslice.script.template import OwnTemplate
 from slurmslice.spec.command import Command, ShellText
 from slurmslice.spec.output_check import OutputCheck
 from slurmslice.spec.packing import Packing
+from slurmslice.status.observation import JobSteps, TaskReport
 from slurmslice.status.reconcile import ACCOUNTING_LAG_S, SliceEvidence, SliceStatus, reconcile
 from slurmslice.status.reconcile_packed import FILE_VISIBLE_S, reconcile_packed
-from slurmslice.status.reports import JobSteps, TaskReport
 from slurmslice.status.states import EvidenceSource, State
 from tests.conftest import NewRun
 from tests.script.test_packs import log, pack, processes

@@ -18,7 +18,7 @@ from slurmslice.engines.slurm.job_states import find_blocking_reason
 from slurmslice.engines.slurm.sbatch_result import suggest_change
 from slurmslice.errors import BadInputError, NoAnswerError
 from slurmslice.sbatch.resource_request import ResourceRequest
-from slurmslice.status.reports import (
+from slurmslice.status.observation import (
     NO_JOB_STEPS,
     JobSteps,
     Observation,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from slurmslice.actions.control import set_throttle
 from slurmslice.actions.open_run import open_run
 from slurmslice.actions.poll import poll
+from slurmslice.actions.throttle import set_throttle
 from slurmslice.cli.options import locate_run
 from slurmslice.cli.options.common import dry_run_option
 from slurmslice.cli.output.console import emit_note, print_note

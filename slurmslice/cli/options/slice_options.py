@@ -150,10 +150,10 @@ class SliceOptions:
         return ChosenSlices(table, self.slices or "", throttle)
 
     def _list(self) -> ChosenSlices:
-        from slurmslice.slices.sources.lists import slices_from_lines
+        from slurmslice.slices.sources.key_list import slices_from_key_list
 
         data, source = _read(self.slices_from, b"\0" if self.null else b"\n")
-        return ChosenSlices(slices_from_lines(data, source, nul=self.null), source)
+        return ChosenSlices(slices_from_key_list(data, source, nul=self.null), source)
 
     def _rows(self) -> ChosenSlices:
         from slurmslice.slices.sources.delimited_table import slices_from_table
@@ -180,12 +180,14 @@ class SliceOptions:
 
     def _jobs(self) -> ChosenSlices:
         from slurmslice.actions.create import default_name
-        from slurmslice.slices.sources.lists import slices_from_jobs
+        from slurmslice.slices.sources.job_file import slices_from_job_file
         from slurmslice.spec.command import JOB_COMMAND
 
         data, source = _read(self.job_file)
         name = default_name(CommandWords((source,)))
-        return ChosenSlices(slices_from_jobs(data, source), source, command=JOB_COMMAND, name=name)
+        return ChosenSlices(
+            slices_from_job_file(data, source), source, command=JOB_COMMAND, name=name
+        )
 
 
 def _read(source: str | None, end: bytes = b"\n") -> tuple[bytes, str]:

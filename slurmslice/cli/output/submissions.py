@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from slurmslice.actions.control import release, wait_until_cancelled
+from slurmslice.actions.cancel import wait_until_cancelled
 from slurmslice.actions.follow import FINISH_ONLY_OPTIONS, reason_to_hold, record_max_failures
+from slurmslice.actions.release import release
 from slurmslice.actions.submit import ChooseRows, execute_plan, find_requeued_before
 from slurmslice.actions.submit_queued import SubmitOutcome
 from slurmslice.cli.output.console import emit_note, print_line, print_note

@@ -31,7 +31,7 @@ from slurmslice.engines.protocol import (
 )
 from slurmslice.errors import BadInputError, EngineError
 from slurmslice.sbatch.resource_request import ResourceRequest
-from slurmslice.status.reports import Observation, SourceAnswer, TaskId, TaskReport
+from slurmslice.status.observation import Observation, SourceAnswer, TaskId, TaskReport
 from slurmslice.status.states import State
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ from slurmslice.engines.slurm.slurm_health import ClusterHealth
 from slurmslice.errors import BadInputError, NoAnswerError, SubmissionRejectedError
 from slurmslice.sbatch import options_not_in_release
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
-from slurmslice.status.reports import Observation, SourceAnswer, TaskId, TaskReport
+from slurmslice.status.observation import Observation, SourceAnswer, TaskId, TaskReport
 from slurmslice.system import process
 
 _NO_PREEMPTION = frozenset({None, "", "(null)", "preempt/none"})

@@ -26,7 +26,7 @@ from slurmslice.engines.slurm.task_reports import accounting_report, queue_repor
 from slurmslice.engines.slurm.versions import Release
 from slurmslice.errors import BadInputError, NoAnswerError
 from slurmslice.sbatch.array_expression import ArrayExpression, parse_array
-from slurmslice.status.reports import TaskId, TaskReport
+from slurmslice.status.observation import TaskId, TaskReport
 from slurmslice.status.states import State
 
 # MaxArraySize is at most 4000001 (slurm.conf(5)). More indices would only fill the memory.

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from slurmslice.actions import submit as verb
-from slurmslice.actions.control import cancel, release, set_throttle
+from slurmslice.actions.cancel import cancel
 from slurmslice.actions.follow import (
     FollowOptions,
     follow,
@@ -19,9 +19,11 @@ from slurmslice.actions.follow import (
     record_max_attempts,
 )
 from slurmslice.actions.poll import PollResult, poll
+from slurmslice.actions.release import release
 from slurmslice.actions.resolve_doubts import FENCE_AFTER_S
 from slurmslice.actions.submit import ChooseRows, choose_failed, choose_waiting
 from slurmslice.actions.submit_queued import AcceptedSubmission, submit_queued
+from slurmslice.actions.throttle import set_throttle
 from slurmslice.engines.protocol import SubmitRequest
 from slurmslice.errors import (
     BadInputError,
@@ -40,8 +42,8 @@ from slurmslice.run.statuses import STATUS_HEADER
 from slurmslice.sbatch.array_expression import parse_array
 from slurmslice.sbatch.resource_request import NO_REQUEST
 from slurmslice.slices.slice_table import SliceTable
+from slurmslice.status.observation import TaskReport
 from slurmslice.status.reconcile import CANCEL_GRACE_S, SliceStatus, requeued_status
-from slurmslice.status.reports import TaskReport
 from slurmslice.status.states import State
 from tests.support.errors import raises_error
 from tests.support.fakes import Clock, FakeEngine

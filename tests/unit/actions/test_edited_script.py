@@ -6,16 +6,17 @@ from collections.abc import Callable
 
 import pytest
 
-from slurmslice.actions.control import cancel, release
+from slurmslice.actions.cancel import cancel
 from slurmslice.actions.follow import CIRCUIT_BREAKER_FAILURES, FollowOptions, follow_step
 from slurmslice.actions.poll import poll
+from slurmslice.actions.release import release
 from slurmslice.actions.submit import choose_waiting, submit
 from slurmslice.actions.submit_queued import submit_queued
 from slurmslice.errors import NoAnswerError
 from slurmslice.run.run import Run
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.spec.packing import Packing
-from slurmslice.status.reports import TaskReport
+from slurmslice.status.observation import TaskReport
 from slurmslice.status.states import State
 from tests.support.fakes import FakeEngine
 from tests.support.typed import Typed
@@ -178,7 +179,7 @@ def test_resubmit_waits_until_slurm_has_ended_the_tasks(
     """It waits for Slurm's end of the tasks; after that limit it names the command for later."""
     edit(held)
     monkeypatch.setattr(engine, "cancel", lambda job, name, indices: None)
-    monkeypatch.setattr("slurmslice.actions.control.CANCEL_WAIT_S", -1.0)
+    monkeypatch.setattr("slurmslice.actions.cancel.CANCEL_WAIT_S", -1.0)
     assert "slurmslice run demo" in typed("submit", "demo", "--max-failures", "none")
     assert typed.noted("cancel-not-finished")
     assert len(engine.jobs) == 1

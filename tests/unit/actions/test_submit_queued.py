@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from slurmslice.actions.attach import attach
-from slurmslice.actions.control import cancel, release, set_throttle
+from slurmslice.actions.cancel import cancel
 from slurmslice.actions.follow import (
     CIRCUIT_BREAKER_FAILURES,
     TICK_OPTIONS,
@@ -22,15 +22,17 @@ from slurmslice.actions.follow import (
     trip_circuit_breaker,
 )
 from slurmslice.actions.poll import poll
+from slurmslice.actions.release import release
 from slurmslice.actions.submit import choose_failed, choose_waiting, submit
 from slurmslice.actions.submit_queued import submit_queued
+from slurmslice.actions.throttle import set_throttle
 from slurmslice.engines.protocol import SubmitRequest
 from slurmslice.errors import BadInputError, SubmissionRejectedError, TooManyTasksError
 from slurmslice.run.run import Run
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
 from slurmslice.slices.slice_table import SliceTable
 from slurmslice.spec.packing import Packing
-from slurmslice.status.reports import TaskReport
+from slurmslice.status.observation import TaskReport
 from slurmslice.status.states import State
 from tests.conftest import NewRun
 from tests.support.errors import raises_error
@@ -234,7 +236,7 @@ def test_the_throttle_limits_the_whole_run(new_run: NewRun, engine: FakeEngine) 
 
 def _run_some(engine: FakeEngine, limits: dict[str, int]) -> int:
     """End the running tasks, then start as many as the shares allow; return their number."""
-    from slurmslice.status.reports import TaskReport
+    from slurmslice.status.observation import TaskReport
 
     running = 0
     for job, taken in engine.jobs.items():

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from slurmslice.actions.control import set_throttle
 from slurmslice.actions.follow import CIRCUIT_BREAKER_FAILURES, record_max_attempts
 from slurmslice.actions.poll import poll
 from slurmslice.actions.submit import choose_waiting, submit
+from slurmslice.actions.throttle import set_throttle
 from slurmslice.run.directory import RunDirectory
 from slurmslice.run.run import Run
 from slurmslice.sbatch.array_expression import parse_array

@@ -10,7 +10,7 @@ from slurmslice.engines.slurm.job_records import parse_preemption_times
 from slurmslice.engines.slurm.job_steps import parse_step_reports
 from slurmslice.engines.slurm.versions import Release
 from slurmslice.errors import NoAnswerError
-from slurmslice.status.reports import NO_JOB_STEPS, JobSteps
+from slurmslice.status.observation import NO_JOB_STEPS, JobSteps
 from tests.support.errors import raises_error
 
 TASK = "11_0|COMPLETED|0:0|{derived}|5|10|{end}|3|1|100M|n1|None||00:00.500|n"

@@ -16,7 +16,7 @@ from slurmslice.engines.protocol import TaskLimits
 from slurmslice.engines.slurm import SlurmEngine, capacity, cluster_records, commands, is_available
 from slurmslice.errors import EngineError, NoAnswerError
 from slurmslice.sbatch.resource_request import ResourceRequest
-from slurmslice.status.reports import Observation, SourceAnswer
+from slurmslice.status.observation import Observation, SourceAnswer
 from slurmslice.status.states import State
 from tests.recorded import calls, load, program, replay, seen_environment
 from tests.support.errors import raises_error

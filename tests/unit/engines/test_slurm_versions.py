@@ -9,8 +9,8 @@ import pytest
 from slurmslice.engines.slurm import job_records, versions
 from slurmslice.script.progress_lines import SlotProgress
 from slurmslice.status.exit_reason import exit_code_reason
+from slurmslice.status.observation import NO_JOB_STEPS, TaskReport
 from slurmslice.status.reconcile import SliceEvidence, SliceStatus, reconcile
-from slurmslice.status.reports import NO_JOB_STEPS, TaskReport
 from slurmslice.status.states import EvidenceSource, State
 
 NAMES = {"9": "n-t"}

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from slurmslice.actions.control import cancel
+from slurmslice.actions.cancel import cancel
 from slurmslice.actions.poll import poll
 from slurmslice.actions.submit import choose_failed, choose_waiting, execute_plan, submit
 from slurmslice.engines.protocol import TaskLimits

@@ -20,7 +20,7 @@ from slurmslice.slices.sources.columns import add_computed_columns
 from slurmslice.slices.sources.delimited_table import slices_from_table
 from slurmslice.slices.sources.file_paths import natural_sort_key, slices_from_paths
 from slurmslice.slices.sources.grid import slices_from_grid
-from slurmslice.slices.sources.lists import slices_from_jobs
+from slurmslice.slices.sources.job_file import slices_from_job_file
 from slurmslice.spec.command import JOB_COMMAND, slice_argv
 from tests.support.errors import raises_error
 
@@ -281,7 +281,7 @@ def test_a_grid_has_all_combinations_in_order(sizes: list[int]) -> None:
 def test_dsq_job_file_is_read_unchanged() -> None:
     """Comments and blank lines are skipped; the key is the line number; the line is the command."""
     data = b"\xef\xbb\xbf# a comment\r\n\r\n  echo 'a b' | wc  \r\n  # still a command\r\nx"
-    table = slices_from_jobs(data, "jobs.txt")
+    table = slices_from_job_file(data, "jobs.txt")
     assert rows(table) == [("3", "echo 'a b' | wc"), ("4", "# still a command"), ("5", "x")]
     assert slice_argv(JOB_COMMAND, "3", {"job": "-x; y"}) == ["bash", "-c", "--", "-x; y"]
 
@@ -297,7 +297,7 @@ def test_dsq_job_file_is_read_unchanged() -> None:
 def test_invalid_job_file_is_refused(data: bytes, code: str, fields: dict[str, object]) -> None:
     """A directive, NUL and a file without commands are refused; the error names the line."""
     with raises_error(BadInputError, code, **fields):
-        slices_from_jobs(data, "jobs.txt")
+        slices_from_job_file(data, "jobs.txt")
 
 
 # -- computed columns ------------------------------------------------------------------------

@@ -23,9 +23,9 @@ from slurmslice.spec.packing import (
     slice_request,
     task_request,
 )
+from slurmslice.status.observation import TaskReport
 from slurmslice.status.reconcile import ACCOUNTING_LAG_S, SliceEvidence, SliceStatus
 from slurmslice.status.reconcile_packed import reconcile_packed, requeued_status_packed
-from slurmslice.status.reports import TaskReport
 from slurmslice.status.states import FINAL_STATES, EvidenceSource, State
 from tests.support.errors import raises_error
 
