@@ -30,7 +30,7 @@ from slurmslice.spec.packing import (
     fit_time_limit,
     spread_over_tasks,
     task_request,
-    tasks_at_once,
+    throttle_in_tasks,
     with_cpu_per_slice,
 )
 from slurmslice.spec.per_slice_options import PerSliceOptions
@@ -211,7 +211,7 @@ def _directives(record: RunRecord, table: SliceTable, path: Path) -> str:
         if record.direct
         else ArrayExpression((range(-(-len(rows) // record.packing.pack)),))
     )
-    limit = tasks_at_once(record.throttle, record.packing.at_once)
+    limit = throttle_in_tasks(record.throttle, record.packing.at_once)
     return sbatch.format_directives(
         (
             ("job-name", record.job_name),

@@ -32,7 +32,7 @@ def duplicate_job_notes(run: Run) -> tuple[Note, ...]:
         for s in searched.values()
         for job in _refused(run, s.number, s.array, s.job, last)
     ]
-    if accepted and run.directory.fenced(1):
+    if accepted and run.directory.is_fenced(1):
         reason = "submission 001 was given up, and other submissions carry its slices"
         refused = _refused(run, 1, _script_indices(run), None, last)
         notes += [_note(run, job, None, reason) for job in refused]

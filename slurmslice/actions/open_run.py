@@ -63,7 +63,7 @@ def open_run(directory: RunDirectory, *, changing: bool = False, read_only: bool
     """
     if changing:
         directory.check_writable()
-    record = directory.record()
+    record = directory.read_record()
     engine = create_engine(record.engine, directory.path)
     if changing and record.cluster and engine.cluster() != record.cluster:
         raise BadInputError(

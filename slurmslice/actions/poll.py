@@ -79,7 +79,7 @@ def _unread_note(unreadable_logs: Sequence[tuple[Path, str]]) -> Note:
 def _poll(run: Run) -> PollResult:
     run.reload()
     settled = resolve_doubts(run)
-    jobs = run.in_flight()
+    jobs = run.submissions_in_flight()
     if not jobs:
         return PollResult(
             (), settled.no_answer_reasons, not settled.no_answer_reasons, settled.notes
@@ -271,7 +271,7 @@ def _judge(
     standing = reconcile_packed(known, said, slot, wrote[index], times_returned)
     if standing.state in {State.WAITING, State.FAILED} and is_unrecorded(slot, wrote[index]):
         if why := run.directory.unreadable_logs.get(
-            run.directory.task_log(submission.number, index)
+            run.directory.task_log_path(submission.number, index)
         ):
             return replace(known, reason=f"its task log cannot be read: {why}")
         has_log = _has_log(run, submission, row)
@@ -286,7 +286,7 @@ def _confirmed(
     index, slot = submission.places[row]
     log = run.directory.read_task_log(submission.number, index)
     unreadable_logs = (
-        run.directory.task_log(submission.number, index) in run.directory.unreadable_logs
+        run.directory.task_log_path(submission.number, index) in run.directory.unreadable_logs
     )
     return confirm_exit(
         run.statuses[row],
@@ -368,7 +368,7 @@ def _progress(
     if wrote.setup_exit is not None:  # even if the setup printed lines like a slice's
         return setup_progress(wrote)
     unreadable_logs = (
-        run.directory.task_log(submission.number, index) in run.directory.unreadable_logs
+        run.directory.task_log_path(submission.number, index) in run.directory.unreadable_logs
     )
     began = SlotProgress() if unreadable_logs or _has_log(run, submission, row) else None
     return wrote.slots.get(0, began)

@@ -50,7 +50,7 @@ def release(run: Run) -> ReleasedRows:
             )
             cancel_in_engine(run, number, rows)
         run.decide(Released(run.clock()))  # last, so that all is repeated after a kill
-        for submission in run.in_flight():
+        for submission in run.submissions_in_flight():
             if submission.share != 0 and not submission.submit_again.issuperset(
                 run.unfinished_rows(submission)
             ):
@@ -73,7 +73,11 @@ def _outdated(run: Run) -> dict[int, list[int]]:
     if not run.engine.jobs_outlive_us:
         return {}
     now = sha256_hex(read_required_file(run.directory.script))
-    old = (submission for submission in run.in_flight() if submission.intent.script_sha256 != now)
+    old = (
+        submission
+        for submission in run.submissions_in_flight()
+        if submission.intent.script_sha256 != now
+    )
     found = {submission.number: _not_begun(run, submission) for submission in old}
     return {number: rows for number, rows in found.items() if rows}
 

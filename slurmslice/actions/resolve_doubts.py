@@ -129,14 +129,14 @@ def resolve_doubts_locked(run: Run) -> ResolvedDoubts:
 
 def _find_or_fence(run: Run, submission: Submission) -> list[Note]:
     number = submission.number
-    job = run.directory.owner(number) or _find_job(run, submission.intent)
+    job = run.directory.claiming_job(number) or _find_job(run, submission.intent)
     if job is None and _may_appear(run, submission):
         return []
     if job is None and run.directory.fence(number):
         run.decide(Fenced(number, run.clock()))
         message = f"Submission {number:03d} never reached the queue; its slices can be submitted."
         return [Note("submission-freed", message, {"submission": number})]
-    job = job or run.directory.owner(number)
+    job = job or run.directory.claiming_job(number)
     if job is None:
         return []  # a task is writing its claim at this moment
     run.decide(Submitted(number, job, None, "found", run.clock()))
@@ -159,7 +159,11 @@ def claimed_by_others(run: Run) -> list[Submission]:
     script by hand. The first job to write the claim owns the submission. The tasks of the other job
     stop before their command, which is not a failure. This reads one small file per submission.
     """
-    return [s for s in run.in_flight() if run.directory.owner(s.number) not in {None, s.job}]
+    return [
+        s
+        for s in run.submissions_in_flight()
+        if run.directory.claiming_job(s.number) not in {None, s.job}
+    ]
 
 
 def follow_claims(run: Run, doubled: Sequence[Submission]) -> tuple[Note, ...]:
@@ -173,7 +177,7 @@ def follow_claims(run: Run, doubled: Sequence[Submission]) -> tuple[Note, ...]:
 
 def _adopt(run: Run, submission: Submission) -> Note:
     number, other = submission.number, submission.job
-    owner = run.directory.owner(number) or ""
+    owner = run.directory.claiming_job(number) or ""
     identity = _identity(run, owner)
     carried = identity.array if identity else None
     if left := _not_carried(run, submission, owner, carried):
@@ -197,10 +201,10 @@ def _adopt(run: Run, submission: Submission) -> Note:
 
 def _sent_by_hand(run: Run, name: str) -> tuple[str, ArrayExpression | None] | None:
     """Find the job of the script by its claim or its name; return its array too, if known."""
-    if owner := run.directory.owner(1):
+    if owner := run.directory.claiming_job(1):
         identity = _identity(run, owner)
         return owner, identity.array if identity else None
-    found = run.engine.find(run.record.token, name, run.record.created_at)
+    found = run.engine.find_job(run.record.token, name, run.record.created_at)
     if found is None or _runs_another(run, _identity(run, found.job)):
         return None
     return found.job, found.array
@@ -271,7 +275,7 @@ def _began(run: Run, number: int, index: int, job: str) -> bool:
 
 
 def _find_job(run: Run, intent: Intent) -> str | None:
-    found = run.engine.find(intent.token, intent.job_name, intent.at)
+    found = run.engine.find_job(intent.token, intent.job_name, intent.at)
     return found.job if found else None
 
 

@@ -92,7 +92,7 @@ def execute_plan(run: Run, plan: Plan, verb: str) -> SubmitOutcome:
         BadInputError: slices of the plan can never run, or the script was edited after the plan.
         NoAnswerError: the engine did not say if it runs ended slices again.
     """
-    plan.check()
+    plan.raise_refusal()
     wait_for_doubts(run)
     left_out_rows: list[int] = []
     with run.directory.lock(verb):

@@ -32,7 +32,7 @@ def set_throttle(run: Run, limit: int | None) -> int:
         run.reload()
         run.decide(Throttled(limit, run.clock()))
         allocate_throttle(run, script_request(run))
-        return len(run.in_flight())
+        return len(run.submissions_in_flight())
 
 
 def allocate_throttle(run: Run, script: ResourceRequest) -> int | None:
@@ -46,7 +46,7 @@ def allocate_throttle(run: Run, script: ResourceRequest) -> int | None:
         EngineError: a share could not be set; it is as it was.
     """
     limit = task_throttle(run, script)
-    jobs = run.in_flight()
+    jobs = run.submissions_in_flight()
     if limit is None:
         for submission in jobs:
             if submission.share is not None and run.journal_state.throttled:

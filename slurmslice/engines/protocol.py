@@ -184,7 +184,7 @@ class Engine(Protocol):
         """Return the options to change after a rejection (``-t TIME``); empty if none is known."""
 
     @property
-    def working(self) -> bool:
+    def has_running_tasks(self) -> bool:
         """True if this process runs tasks itself now, and must live until they have ended."""
 
     def close(self) -> None:
@@ -208,7 +208,7 @@ class Engine(Protocol):
             NoAnswerError: the engine did not answer.
         """
 
-    def submit(self, order: SubmitRequest) -> SubmitResult:
+    def submit(self, submission: SubmitRequest) -> SubmitResult:
         """Submit an array.
 
         Raises:
@@ -218,7 +218,7 @@ class Engine(Protocol):
             BadInputError: the engine can never satisfy this request.
         """
 
-    def test(self, order: SubmitRequest) -> str:
+    def test_submission(self, submission: SubmitRequest) -> str:
         """Ask what the engine would do with a submission, in its own words. Submit nothing.
 
         Raises:
@@ -235,7 +235,7 @@ class Engine(Protocol):
             NoAnswerError: the engine did not answer.
         """
 
-    def find(self, token: str, job_name: str, since: float) -> FoundJob | None:
+    def find_job(self, token: str, job_name: str, since: float) -> FoundJob | None:
         """Find the job with a token, in the queue or in accounting; None if neither has it.
 
         Args:

@@ -111,7 +111,7 @@ class Plan:
         """List the rows to queue."""
         return [row for planned in self.requests for row in planned.rows]
 
-    def check(self) -> None:
+    def raise_refusal(self) -> None:
         """Raise the first refusal, if there is one.
 
         Raises:

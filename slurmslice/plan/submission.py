@@ -24,7 +24,7 @@ from slurmslice.sbatch.array_expression import ArrayExpression, compress_indices
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
 from slurmslice.script.source_line import find_source_line
 from slurmslice.spec.command import quote, quote_words
-from slurmslice.spec.packing import task_request, tasks_at_once
+from slurmslice.spec.packing import task_request, throttle_in_tasks
 from slurmslice.status.states import State
 
 
@@ -85,14 +85,14 @@ class PlannedSubmission:
         """Return every option in force for a task, overrides included."""
         return self.script.request.overridden_by(self.overrides)
 
-    def order(self, run: Run) -> SubmitRequest:
-        """Return the engine's form of the submission."""
+    def submit_request(self, run: Run) -> SubmitRequest:
+        """Return the request that the engine gets."""
         return SubmitRequest(
             number=self.number,
             job_name=self.job_name,
             token=self.token,
             script=run.directory.script,
-            folder=run.directory.submission(self.number),
+            folder=run.directory.submission_folder(self.number),
             array=self.batch.array,
             overrides=self.overrides,
             arguments=self.arguments,
@@ -248,7 +248,7 @@ def check_script_paths(run: Run, script: RunScript) -> None:
         BadInputError: the run was moved or copied, or ``--output`` or ``--open-mode`` was edited.
     """
     output = script.request.get("output", "").replace("%%", "%")
-    folder, ours = os.path.dirname(output), run.directory.submission(1) / "tasks"
+    folder, ours = os.path.dirname(output), run.directory.submission_folder(1) / "tasks"
     if not os.path.isdir(folder) or not os.path.samefile(folder, ours):
         raise BadInputError(
             f"The script's --output leads to {folder!r}, but the run is in {run.directory.path}.",
@@ -286,7 +286,7 @@ def refuse_copied_run(run: Run) -> None:
         other = RunDirectory(Path(output).parents[3])  # run/submissions/001/tasks/%a.log
         copied = (
             not os.path.samefile(other.path, run.directory.path)
-            and other.record().token == run.record.token
+            and other.read_record().token == run.record.token
         )
     except (BadInputError, DamagedRunError, OSError, IndexError):
         return  # the script is unreadable, or there is no other run: this one was moved
@@ -342,7 +342,7 @@ def task_throttle(run: Run, script: ResourceRequest) -> int | None:
     It is the newest ``throttle N`` of a person, or else the script's.
     """
     if run.journal_state.throttled:
-        return tasks_at_once(run.journal_state.throttle, run.record.packing.at_once)
+        return throttle_in_tasks(run.journal_state.throttle, run.record.packing.at_once)
     return script_array(script).throttle
 
 
@@ -364,7 +364,7 @@ def script_array(script: ResourceRequest) -> ArrayExpression:
 
 def submission_output_pattern(run: Run, number: int) -> str:
     """Return sbatch's ``--output`` for the tasks of a submission; ``%`` in the path is doubled."""
-    return task_output_pattern(str(run.directory.submission(number)))
+    return task_output_pattern(str(run.directory.submission_folder(number)))
 
 
 def task_output_pattern(folder: str) -> str:
@@ -386,7 +386,7 @@ def check_task_table(run: Run, number: int) -> None:
     """
     if run.record.direct or number != 1:
         return
-    path = run.directory.task_table(number)
+    path = run.directory.task_table_path(number)
     if sha256_hex(read_required_file(path)) != run.record.first_sha256:
         raise DamagedRunError(
             f"{path} was changed after the run was created.",

@@ -102,7 +102,7 @@ class RunDirectory:
 
     # -- files written once ------------------------------------------------------------------
 
-    def record(self) -> RunRecord:
+    def read_record(self) -> RunRecord:
         """Read ``run.json``.
 
         Raises:
@@ -111,7 +111,7 @@ class RunDirectory:
         path = self.path / "run.json"
         return RunRecord.from_bytes(files.read_file(path), str(path))
 
-    def table(self, sha256: str) -> SliceTable:
+    def read_table(self, sha256: str) -> SliceTable:
         """Read the slice table, which must have this digest.
 
         Raises:
@@ -143,21 +143,21 @@ class RunDirectory:
 
     # -- submissions -------------------------------------------------------------------------
 
-    def submission(self, number: int) -> Path:
+    def submission_folder(self, number: int) -> Path:
         """Return the folder of a submission."""
         return self.path / "submissions" / f"{number:03d}"
 
-    def task_table(self, number: int) -> Path:
+    def task_table_path(self, number: int) -> Path:
         """Return the path of a submission's task table (table form only)."""
-        return self.submission(number) / "tasks.tsv"
+        return self.submission_folder(number) / "tasks.tsv"
 
-    def log(self, number: int, name: str) -> Path:
+    def log_path(self, number: int, name: str) -> Path:
         """Return the path of a slice's log in a submission."""
-        return self.submission(number) / "logs" / name
+        return self.submission_folder(number) / "logs" / name
 
-    def task_log(self, number: int, index: int) -> Path:
+    def task_log_path(self, number: int, index: int) -> Path:
         """Return the path of a task's own log: progress lines and slurmstepd's messages."""
-        return self.submission(number) / "tasks" / f"{index}.log"
+        return self.submission_folder(number) / "tasks" / f"{index}.log"
 
     def read_task_log(self, number: int, index: int) -> bytes | None:
         """Read the lines of a task log that may be progress lines.
@@ -165,7 +165,7 @@ class RunDirectory:
         Returns:
             None if there is no such file, or if it cannot be read (then ``unread`` says why).
         """
-        path = self.task_log(number, index)
+        path = self.task_log_path(number, index)
         self.unreadable_logs.pop(path, None)
         try:
             return progress_lines.extract_progress_lines(files.read_chunks(path))
@@ -181,7 +181,7 @@ class RunDirectory:
         It reads all lines of the workers, so use it for one task only.
         """
         word, lines = re.compile(rb" task=%d(?: |\n)" % index), list[bytes]()
-        for path in sorted((self.submission(number) / "tasks").glob("worker-*.log")):
+        for path in sorted((self.submission_folder(number) / "tasks").glob("worker-*.log")):
             with contextlib.suppress(OSError):
                 found = files.read_file(path).splitlines(keepends=True)
                 lines += [line for line in found if word.search(line)]
@@ -193,7 +193,7 @@ class RunDirectory:
         True also after an I/O error: an error must not turn a slice into one that never began.
         """
         try:
-            self.log(number, name).stat()
+            self.log_path(number, name).stat()
         except (FileNotFoundError, NotADirectoryError):
             return False
         except OSError:
@@ -211,16 +211,16 @@ class RunDirectory:
         Returns:
             the digest of the task table; empty in the direct form, which has none.
         """
-        folder = self.submission(number)
+        folder = self.submission_folder(number)
         (folder / "tasks").mkdir(parents=True, exist_ok=True)
         (folder / "logs").mkdir(exist_ok=True)
         if direct:
             return ""
         data = table.part(rows)
-        files.replace_file(self.task_table(number), data)
+        files.replace_file(self.task_table_path(number), data)
         return sha256_hex(data)
 
-    def owner(self, number: int) -> str | None:
+    def claiming_job(self, number: int) -> str | None:
         """Return the id of the job that has claimed a submission; None if none has.
 
         It is the first line of the claim. The local engine writes a second one.
@@ -238,15 +238,15 @@ class RunDirectory:
             True if the submission is fenced, by this call or by an earlier one that was killed;
             False if a job has claimed it and so has begun.
         """
-        claimed = files.create_exclusively(self.submission(number) / "job", _FENCED.encode())
-        return claimed or self.fenced(number)
+        claimed = files.create_exclusively(self.submission_folder(number) / "job", _FENCED.encode())
+        return claimed or self.is_fenced(number)
 
     def unfence(self, number: int) -> None:
         """Remove the fence of a submission, so that a job can claim it again."""
-        if self.fenced(number):
-            (self.submission(number) / "job").unlink(missing_ok=True)
+        if self.is_fenced(number):
+            (self.submission_folder(number) / "job").unlink(missing_ok=True)
 
-    def fenced(self, number: int) -> bool:
+    def is_fenced(self, number: int) -> bool:
         """Tell if a submission is fenced."""
         try:
             return self._claim(number) == _FENCED
@@ -254,7 +254,7 @@ class RunDirectory:
             return False
 
     def _claim(self, number: int) -> str:
-        return files.read_file(self.submission(number) / "job").decode("utf-8", "replace")
+        return files.read_file(self.submission_folder(number) / "job").decode("utf-8", "replace")
 
     # -- the journal -------------------------------------------------------------------------
 

@@ -73,7 +73,7 @@ class JournalJobs:
             name=accepted.job_name or intent.job_name,
             array=submission.array,
             script=self._directory.script,
-            folder=self._directory.submission(intent.number),
+            folder=self._directory.submission_folder(intent.number),
             arguments=intent.arguments,
             request=intent.options,
             packed=intent.pack > 1,

@@ -35,8 +35,8 @@ class SubmissionStatus(StrEnum):
 
     INTENDED = "intended"  # the journal announced it; it is unknown if Slurm accepted it
     SUBMITTED = "submitted"
-    REJECTED = "refused"
-    FENCED = "barred"
+    REJECTED = "rejected"
+    FENCED = "fenced"
 
 
 @dataclass(frozen=True)

@@ -34,8 +34,8 @@ class Run:
         self.directory = directory
         self.engine = engine
         self.clock = clock
-        self.record: RunRecord = directory.record()
-        self.table: SliceTable = directory.table(self.record.slices_sha256)
+        self.record: RunRecord = directory.read_record()
+        self.table: SliceTable = directory.read_table(self.record.slices_sha256)
         self.shares_sent: set[int] = set()
         """Submissions whose share of the throttle this process has sent to the engine."""
         self.unsubmitted_at = float("-inf")
@@ -110,7 +110,7 @@ class Run:
 
     # -- slices and their submissions --------------------------------------------------------
 
-    def in_flight(self) -> list[Submission]:
+    def submissions_in_flight(self) -> list[Submission]:
         """List the accepted submissions with slices that have not ended."""
         if self.finished:
             return []

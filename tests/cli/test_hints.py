@@ -118,7 +118,7 @@ def refused(run: Run, job: str, owner: str, at: float) -> None:
     """A task of another job finds the claim of the first submission."""
     line = f"slurmslice refused job={job} restart=0 at={at:.0f} host=n4 owner={owner}\n"
     for index in (2, 3):
-        run.directory.task_log(1, index).write_text(line)
+        run.directory.task_log_path(1, index).write_text(line)
 
 
 def test_a_job_that_ran_nothing_is_reported(
@@ -403,9 +403,9 @@ def wrote(run: Run, number: int, index: int, log: str | None) -> None:
     """Let a task begin its slice and write a log; None: the log was deleted later."""
     job = run.journal_state.submissions[number].job
     start = f"slurmslice start job={job} restart=0 at=1800000000 host=n slot=0\n"
-    run.directory.task_log(number, index).write_text(start)
+    run.directory.task_log_path(number, index).write_text(start)
     if log is not None:
-        run.directory.log(number, run.table.log_name(index)).write_text(log)
+        run.directory.log_path(number, run.table.log_name(index)).write_text(log)
 
 
 def test_several_slices_and_earlier_attempts(
@@ -471,7 +471,7 @@ def test_a_log_that_was_deleted(
     wrote(run, 1, 0, None)
     engine.end("100", 0, state)
     typed("logs", "demo", "0")
-    assert typed.noted("log-gone") == [{"path": str(run.directory.log(1, "0.log"))}]
+    assert typed.noted("log-gone") == [{"path": str(run.directory.log_path(1, "0.log"))}]
     typed("logs", "demo", "1")
     assert typed.noted("no-output-yet")
     engine.end("100", 2, State.CANCELLED)
@@ -680,7 +680,7 @@ def test_the_first_poll_reports_a_job_submitted_by_hand(
 ) -> None:
     """A job submitted by hand is added to the run by the first verb that polls."""
     run = new_run("0-3")
-    order = planned(run, choose_waiting([0, 1]))[0].order(run)
+    order = planned(run, choose_waiting([0, 1]))[0].submit_request(run)
     by_hand = replace(order, job_name=run.record.job_name, array=parse_array("0-1"))
     engine.submit(by_hand)
     engine.after_submit = lambda order: engine.end_all()

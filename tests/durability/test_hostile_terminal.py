@@ -234,7 +234,7 @@ def test_the_progress_line_on_a_terminal(
     progress(
         new_run(),
         PollResult(notes=(Note("shown", shown),), no_answer_reasons=(shown,)),
-        SubmitOutcome(waits=shown),
+        SubmitOutcome(wait_reason=shown),
     )
     progress.end()
     said = capsys.readouterr().err.replace("\r\x1b[K", "").replace("\x1b[0m", "")
@@ -253,7 +253,7 @@ def test_a_setup_that_shows_its_slice_proves_nothing(
     monkeypatch.setattr(
         engine, "observe", lambda _: Observation(SourceAnswer(off=True), SourceAnswer())
     )
-    run.directory.task_log(1, 0).write_text(forged + line.format("setup", "exit=4"))
+    run.directory.task_log_path(1, 0).write_text(forged + line.format("setup", "exit=4"))
     typed("status", "demo", "--json")
     first = json.loads("\n".join(typed.lines))["slices"][0]
     assert first["state"] != "COMPLETED"

@@ -341,7 +341,7 @@ def test_logs_are_found_by_any_key(new_run: NewRun, typed: Typed) -> None:
     """``logs KEY`` shows the output of that slice for any key."""
     run = new_run(SliceTable(list(map(os.fsdecode, CORPUS))))
     typed("submit", "demo")
-    paths = [run.directory.log(1, run.table.log_name(row)) for row in range(len(CORPUS))]
+    paths = [run.directory.log_path(1, run.table.log_name(row)) for row in range(len(CORPUS))]
     for row, key in enumerate(CORPUS):
         paths[row].write_bytes(b"this is %d\n" % row)
         typed("logs", "demo", "--", os.fsdecode(key))

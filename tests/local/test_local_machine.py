@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slurmslice.engines.local import machine, memory_cgroup
-from slurmslice.engines.local.admission import FreeResources, may_start, tasks_at_once
+from slurmslice.engines.local.admission import FreeResources, may_start, tasks_that_fit
 from slurmslice.engines.local.cgroups import (
     ControlGroup,
     cpu_quota,
@@ -283,9 +283,9 @@ def test_the_shown_number_is_admitted(cpus: int, memory: int, each: TaskResource
     while len(running) < 70 and may_start(room, running, each, throttled=False):
         running.append(each)
     if each.memory:
-        assert len(running) == tasks_at_once(room, each)
+        assert len(running) == tasks_that_fit(room, each)
     else:
-        assert len(running) >= tasks_at_once(room, each)
+        assert len(running) >= tasks_that_fit(room, each)
 
 
 # -- options ---------------------------------------------------------------------------------------

@@ -487,7 +487,7 @@ def test_no_bash(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(EngineError) as error:
         bench.engine.wait(5)
     assert error.value.code == "no-bash"
-    assert not bench.engine.working
+    assert not bench.engine.has_running_tasks
     assert bench.states(job) == {State.PENDING}
 
 

@@ -227,8 +227,8 @@ def _has_output(path: Path) -> bool:
 
 def _log_path(run: Run, row: int, submission: Submission, *, task: bool) -> Path:
     if task:
-        return run.directory.task_log(submission.number, submission.array_index_of(row))
-    return run.directory.log(submission.number, run.table.log_name(row))
+        return run.directory.task_log_path(submission.number, submission.array_index_of(row))
+    return run.directory.log_path(submission.number, run.table.log_name(row))
 
 
 def _explain_no_output(run: Run, row: int, submission: Submission, more: str = "") -> None:

@@ -35,7 +35,7 @@ def find_existing(
     if not os.path.exists(path):  # also False for a name that is too long; creation reports that
         return None, None
     directory = RunDirectory.open(path)
-    different = directory.record().differences(record)
+    different = directory.read_record().differences(record)
     if not different:
         return directory, None
     there = Run(directory, engine)

@@ -31,7 +31,7 @@ def command(words: tuple[str, ...], dry_run: bool) -> int:
     run = open_run(directory, changing=True, read_only=dry_run)
     poll(run)  # ended arrays need no share of the throttle
     if dry_run:
-        arrays = len(run.in_flight())
+        arrays = len(run.submissions_in_flight())
         message = f"Would set the throttle of {count_text(arrays, 'array')} to {words[-1]}."
         emit_note("would-throttle", message, limit=limit, arrays=arrays)
         return 0

@@ -13,7 +13,7 @@ from slurmslice.actions.submit import ChooseRows, execute_plan, find_requeued_be
 from slurmslice.actions.submit_queued import SubmitOutcome
 from slurmslice.cli.output.console import emit_note, print_line, print_note
 from slurmslice.cli.output.live_progress import follow_live
-from slurmslice.cli.output.preview import note_how_to_return, print_taken, relative_path
+from slurmslice.cli.output.preview import note_how_to_return, print_accepted, relative_path
 from slurmslice.cli.output.refresh import refresh, settle_doubts
 from slurmslice.cli.output.summary import (
     NOT_FINISHED,
@@ -61,10 +61,10 @@ def submit_or_show(
         show_plan(run, plan, nothing)
         return 0
     try:
-        fed = execute_plan(run, plan, verb)
-        print_taken(run, fed.taken)
-        note_left_out(run, fed)
-        fed.check(temporary=False)
+        outcome = execute_plan(run, plan, verb)
+        print_accepted(run, outcome.accepted)
+        note_left_out(run, outcome)
+        outcome.raise_error(ignore_temporary=False)
     except EngineError as why:
         options = (
             suggest_options(run, why.message).split()
@@ -78,10 +78,10 @@ def submit_or_show(
         )
         emit_note("run-kept", kept, run=run.record.name, command=line)
         raise
-    if not fed.taken and not run.journal_state.queue:
+    if not outcome.accepted and not run.journal_state.queue:
         nothing(run)
         return 0
-    return _finish(run, fed)
+    return _finish(run, outcome)
 
 
 def checked_plan(run: Run, choose: ChooseRows, changes: Mapping[str, str]) -> Plan:
@@ -92,7 +92,7 @@ def checked_plan(run: Run, choose: ChooseRows, changes: Mapping[str, str]) -> Pl
         is less than a tenth of the slices' last request.
     """
     plan = refuse_impossible_requests(run, make_plan(run, Choice(choose(run), changes)))
-    plan.check()
+    plan.raise_refusal()
     for less, rows in plan.lowered.items():
         option = less.option
         keys = key_ranges([run.table.keys[row] for row in rows])
@@ -113,13 +113,12 @@ def checked_plan(run: Run, choose: ChooseRows, changes: Mapping[str, str]) -> Pl
     return plan
 
 
-def note_left_out(run: Run, fed: SubmitOutcome) -> None:
+def note_left_out(run: Run, outcome: SubmitOutcome) -> None:
     """Name the slices of the plan that were not submitted, because they changed meanwhile."""
-    if fed.left_out_rows:
-        message = (
-            f"Left out, because they changed meanwhile: {_describe_slices(run, fed.left_out_rows)}"
-        )
-        emit_note("slices-left-out", message, **_slice_fields(run, fed.left_out_rows))
+    if outcome.left_out_rows:
+        left_out = _describe_slices(run, outcome.left_out_rows)
+        message = f"Left out, because they changed meanwhile: {left_out}"
+        emit_note("slices-left-out", message, **_slice_fields(run, outcome.left_out_rows))
 
 
 def change_max_failures(run: Run, limit: int) -> None:
@@ -176,20 +175,20 @@ def _slice_fields(run: Run, rows: Sequence[int]) -> dict[str, Any]:
     return {"slices": len(rows), "keys": key_ranges([run.table.keys[row] for row in rows])}
 
 
-def _finish(run: Run, fed: SubmitOutcome) -> int:
+def _finish(run: Run, outcome: SubmitOutcome) -> int:
     """Follow slices on this machine, which run only while a process follows them; else end."""
     run.engine.wait(0)
-    if run.engine.working:
+    if run.engine.has_running_tasks:
         code = follow_live(run, FINISH_ONLY_OPTIONS)
         return 0 if code == NOT_FINISHED else code  # the submitted slices have ended; others wait
     if run.engine.runs_in_process:
         emit_note("other-process-works", "The `slurmslice run` in the other process runs them.")
     note_how_to_return(run)
-    note_waiting(run, fed)
+    note_waiting(run, outcome)
     return 0
 
 
-def note_waiting(run: Run, fed: SubmitOutcome) -> None:
+def note_waiting(run: Run, outcome: SubmitOutcome) -> None:
     """Print the number of waiting slices, the reason, and the command that submits them."""
     if run.journal_state.held:
         again = [row for row in run.journal_state.queue if run.journal_state.attempts[row]]
@@ -199,7 +198,7 @@ def note_waiting(run: Run, fed: SubmitOutcome) -> None:
             emit_note("resubmitted-but-held", message, slices=len(again))
         emit_note("next-step", next_step(run))
         return
-    if words := waiting_message(run, fed.waits):
+    if words := waiting_message(run, outcome.wait_reason):
         emit_note("waiting", words, slices=waiting_count(run))
 
 

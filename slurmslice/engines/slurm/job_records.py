@@ -23,9 +23,9 @@ from slurmslice.engines.slurm.record_lines import (
 )
 from slurmslice.engines.slurm.sacct_lines import LazyReports, pick_task_lines
 from slurmslice.engines.slurm.task_reports import accounting_report, queue_report
-from slurmslice.engines.slurm.versions import Release
 from slurmslice.errors import BadInputError, NoAnswerError
 from slurmslice.sbatch.array_expression import ArrayExpression, parse_array
+from slurmslice.sbatch.option_table import Release
 from slurmslice.status.observation import TaskId, TaskReport
 from slurmslice.status.states import State
 

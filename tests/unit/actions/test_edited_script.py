@@ -58,8 +58,8 @@ def test_held_slices_are_resubmitted_with_the_edited_script(
     for run in (held, reopen(held)):
         assert all(run.statuses.state(row) is State.WAITING for row in HELD)
         assert {run.request_of(row) for row in HELD} == {ResourceRequest.of({"mem": "1G"})}
-    (taken,) = submit_queued(held, "tick").taken
-    assert tuple(taken.planned.batch.rows) == HELD
+    (accepted,) = submit_queued(held, "tick").accepted
+    assert tuple(accepted.planned.batch.rows) == HELD
     assert {held.journal_state.attempts[row] for row in HELD} == {1}
 
 
@@ -80,14 +80,14 @@ def test_nothing_is_resubmitted_before_slurm_has_ended_it(
     for silence in ("", "down"):
         engine.silence = silence
         poll(held)
-        assert submit_queued(held, "tick").taken == []
+        assert submit_queued(held, "tick").accepted == []
         assert all(held.statuses.state(row) is State.PENDING for row in HELD)
     engine.silence = ""
     engine.end_all(State.CANCELLED)
     poll(held)
-    assert [tuple(taken.planned.batch.rows) for taken in submit_queued(held, "tick").taken] == [
-        HELD
-    ]
+    assert [
+        tuple(accepted.planned.batch.rows) for accepted in submit_queued(held, "tick").accepted
+    ] == [HELD]
     assert len(engine.jobs) == 2
 
 
@@ -127,7 +127,7 @@ def test_a_pack_that_has_begun_is_left_alone(
     submit(run, choose_waiting(None), {}, "submit")
     for index in range(4):
         engine.end("100", index, State.FAILED)
-    run.directory.task_log(1, 4).write_text(
+    run.directory.task_log_path(1, 4).write_text(
         "slurmslice start job=100 restart=0 at=1800000000 host=n slot=0\n"
     )
     engine.jobs["100"].tasks[4] = TaskReport(State.RUNNING, "RUNNING")

@@ -126,7 +126,7 @@ def test_a_job_submitted_by_hand_is_followed_and_not_recorded(
 ) -> None:
     """Only this process knows the job, until another one records it and submits the others."""
     run = new_run("0-3")
-    order = planned(run, choose_waiting([0, 1]))[0].order(run)
+    order = planned(run, choose_waiting([0, 1]))[0].submit_request(run)
     engine.submit(replace(order, job_name=run.record.job_name, array=parse_array("0-1")))
     then = written(run.directory.path)
 

@@ -8,8 +8,8 @@ import pytest
 
 from slurmslice.engines.slurm.job_records import parse_preemption_times
 from slurmslice.engines.slurm.job_steps import parse_step_reports
-from slurmslice.engines.slurm.versions import Release
 from slurmslice.errors import NoAnswerError
+from slurmslice.sbatch.option_table import Release
 from slurmslice.status.observation import NO_JOB_STEPS, JobSteps
 from tests.support.errors import raises_error
 

@@ -141,7 +141,7 @@ def test_a_job_forgotten_by_the_controller(slurm: SlurmEngine, tmp_path: Path) -
 
 def find_job_id(engine: SlurmEngine, token: str, since: float = 0) -> str | None:
     """Find the job id of a token."""
-    sighting = engine.find(token, f"demo-{token}", since)
+    sighting = engine.find_job(token, f"demo-{token}", since)
     return sighting.job if sighting else None
 
 

@@ -82,9 +82,9 @@ def test_without_slurm_the_host_and_restart_have_defaults() -> None:
 def test_refusal_and_setup_as_bash_writes_them() -> None:
     """An owner's name may contain blanks: it ends with its line."""
     data = written(
-        "_progress refused 'owner=barred by slurmslice: given up'; _progress setup exit=0"
+        "_progress refused 'owner=fenced by slurmslice: given up'; _progress setup exit=0"
     )
-    assert parse_progress(data).refused == "barred by slurmslice: given up"
+    assert parse_progress(data).refused == "fenced by slurmslice: given up"
     assert parse_progress(data).setup_exit == 0
 
 
