@@ -10,11 +10,12 @@ from pathlib import Path
 from slurmslice.actions.resolve_doubts import by_hand_intent
 from slurmslice.engines.protocol import JobInfo
 from slurmslice.errors import BadInputError
-from slurmslice.plan.submission import plan_script_by_hand, read_script
+from slurmslice.plan.planned_submission import plan_script_by_hand
+from slurmslice.plan.run_script import read_script
 from slurmslice.run.directory import read_required_file
 from slurmslice.run.journal import Submitted
-from slurmslice.run.journal_state import SubmissionStatus
 from slurmslice.run.run import Run
+from slurmslice.run.submission import SubmissionStatus
 
 
 def attach(run: Run, job: str) -> int:

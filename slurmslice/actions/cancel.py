@@ -9,8 +9,8 @@ from slurmslice.actions.poll import poll
 from slurmslice.actions.resolve_doubts import wait_for_doubts
 from slurmslice.errors import BadInputError, NoAnswerError
 from slurmslice.run.journal import Cancelled
-from slurmslice.run.journal_state import Submission, SubmissionStatus
 from slurmslice.run.run import Run
+from slurmslice.run.submission import Submission, SubmissionStatus
 from slurmslice.sbatch.array_expression import compress_indices
 from slurmslice.spec.command import quote_words
 

@@ -7,9 +7,9 @@ from itertools import islice
 
 from slurmslice.errors import BadInputError, DamagedRunError
 from slurmslice.notes import Note
-from slurmslice.plan.submission import script_array, script_request
-from slurmslice.run.journal_state import Submission
+from slurmslice.plan.run_script import script_array, script_request
 from slurmslice.run.run import Run
+from slurmslice.run.submission import Submission
 from slurmslice.script.progress_lines import find_refused_jobs
 from slurmslice.spec.command import quote
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from slurmslice.errors import NoAnswerError
-from slurmslice.run.journal_state import Submission
 from slurmslice.run.run import Run
+from slurmslice.run.submission import Submission
 from slurmslice.status.observation import NO_JOB_STEPS, Observation, TaskId, TaskReport
 
 EndReports = tuple[dict[TaskId, TaskReport | None], str]

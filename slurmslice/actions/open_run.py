@@ -9,7 +9,7 @@ from pathlib import Path
 
 from slurmslice.engines.protocol import Engine
 from slurmslice.errors import BadInputError
-from slurmslice.plan.submission import refuse_copied_run
+from slurmslice.plan.run_script import refuse_copied_run
 from slurmslice.run.directory import RunDirectory
 from slurmslice.run.read_only import ReadOnlyDirectory, read_only_engine
 from slurmslice.run.run import Run

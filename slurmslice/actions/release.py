@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from itertools import chain
 
 from slurmslice.actions.cancel import cancel_in_engine
-from slurmslice.plan.submission import check_script, read_script
+from slurmslice.plan.run_script import check_script, read_script
 from slurmslice.run.directory import read_required_file, sha256_hex
 from slurmslice.run.journal import Cancelled, Released
-from slurmslice.run.journal_state import Submission
 from slurmslice.run.run import Run
+from slurmslice.run.submission import Submission
 from slurmslice.sbatch.array_expression import compress_indices
 from slurmslice.status.states import State
 

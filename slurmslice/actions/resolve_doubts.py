@@ -21,10 +21,12 @@ from slurmslice.errors import (
     NoAnswerError,
 )
 from slurmslice.notes import Note
-from slurmslice.plan.submission import (
+from slurmslice.plan.planned_submission import (
     PlannedSubmission,
     is_unsubmitted,
     plan_script_by_hand,
+)
+from slurmslice.plan.run_script import (
     read_script,
     script_array,
     script_job_name,
@@ -39,8 +41,8 @@ from slurmslice.run.journal import (
     SlicesReturned,
     Submitted,
 )
-from slurmslice.run.journal_state import Submission
 from slurmslice.run.run import Run
+from slurmslice.run.submission import Submission
 from slurmslice.sbatch.array_expression import ArrayExpression, compress_indices
 from slurmslice.script.progress_lines import parse_progress
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from slurmslice.actions.poll import find_requeued
+from slurmslice.actions.requeued import find_requeued
 from slurmslice.actions.resolve_doubts import resolve_doubts_locked, wait_for_doubts
 from slurmslice.actions.throttle import allocate_throttle, current_share
 from slurmslice.engines.protocol import QueueCapacity
@@ -19,19 +19,17 @@ from slurmslice.errors import (
 )
 from slurmslice.notes import Note
 from slurmslice.plan.next_submission import SubmissionBounds, next_submission
-from slurmslice.plan.submission import (
+from slurmslice.plan.planned_submission import (
     PlannedSubmission,
-    RunScript,
-    check_script,
     check_task_table,
     is_unsubmitted,
     out_of_memory_again,
     overridden_edit_notes,
-    read_script,
 )
+from slurmslice.plan.run_script import RunScript, check_script, read_script
 from slurmslice.run.journal import Dequeued, Rejected, Submitted
-from slurmslice.run.journal_state import SubmissionStatus
 from slurmslice.run.run import Run
+from slurmslice.run.submission import SubmissionStatus
 from slurmslice.sbatch.array_expression import compress_indices
 
 

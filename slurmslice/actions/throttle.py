@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from slurmslice.errors import BadInputError, EngineError
 from slurmslice.plan.batches import ThrottleShare, compute_shares
-from slurmslice.plan.submission import script_request, task_throttle
+from slurmslice.plan.run_script import script_request, task_throttle
 from slurmslice.run.journal import Shared, Throttled
-from slurmslice.run.journal_state import Submission
 from slurmslice.run.run import Run
+from slurmslice.run.submission import Submission
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.spec.packing import check_throttle
 from slurmslice.status.states import State

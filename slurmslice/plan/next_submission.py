@@ -10,16 +10,18 @@ from dataclasses import dataclass
 from itertools import islice
 
 from slurmslice.plan.batches import Batch, make_batch, rows_that_fit
-from slurmslice.plan.submission import (
+from slurmslice.plan.planned_submission import (
     PlannedSubmission,
-    RunScript,
-    check_script_paths,
     is_unsubmitted,
     new_token,
+    submission_output_pattern,
+)
+from slurmslice.plan.run_script import (
+    RunScript,
+    check_script_paths,
     script_array,
     script_job_name,
     script_rows_of_index,
-    submission_output_pattern,
 )
 from slurmslice.run.run import Run
 from slurmslice.sbatch.array_expression import compress_indices

@@ -15,13 +15,11 @@ from dataclasses import dataclass, field, replace
 from slurmslice.errors import BadInputError, NoAnswerError
 from slurmslice.notes import Note
 from slurmslice.plan.next_submission import SubmissionBounds, next_submissions
+from slurmslice.plan.planned_submission import PlannedSubmission, check_task_table, is_unsubmitted
 from slurmslice.plan.request_changes import LoweredRequest, lowered_requests, next_requests
-from slurmslice.plan.submission import (
-    PlannedSubmission,
+from slurmslice.plan.run_script import (
     RunScript,
     check_script,
-    check_task_table,
-    is_unsubmitted,
     read_script,
     script_array,
     script_rows_of_index,

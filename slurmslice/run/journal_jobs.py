@@ -17,7 +17,7 @@ from slurmslice.run.journal import (
     Submitted,
     parse_events,
 )
-from slurmslice.run.journal_state import Submission
+from slurmslice.run.submission import Submission
 from slurmslice.sbatch.array_expression import parse_array
 
 

@@ -14,8 +14,9 @@ from slurmslice.engines.protocol import Engine
 from slurmslice.errors import BadInputError, DamagedRunError
 from slurmslice.run.directory import RunDirectory
 from slurmslice.run.journal import Event, SlicesReturned, parse_events
-from slurmslice.run.journal_state import JournalState, Submission, SubmissionStatus
+from slurmslice.run.journal_state import JournalState
 from slurmslice.run.statuses import StatusTable
+from slurmslice.run.submission import Submission, SubmissionStatus
 from slurmslice.sbatch.array_expression import compress_indices, parse_array
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
 from slurmslice.slices.slice_table import SliceTable

@@ -15,7 +15,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from slurmslice.errors import SlurmsliceError
-from slurmslice.run.journal_state import JournalState, SubmissionStatus
+from slurmslice.run.journal_state import JournalState
+from slurmslice.run.submission import SubmissionStatus
 from slurmslice.sbatch.array_expression import compress_indices, parse_array
 from slurmslice.status.observation import FACT_NAMES
 from slurmslice.status.reconcile import SliceStatus

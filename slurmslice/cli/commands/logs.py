@@ -20,8 +20,8 @@ from slurmslice.cli.options.common import KeysCommand, keys_from_words, parse_st
 from slurmslice.cli.output.console import emit_note, print_line, printable_line, write_data
 from slurmslice.cli.output.preview import relative_path
 from slurmslice.errors import BadInputError
-from slurmslice.run.journal_state import Submission, SubmissionStatus
 from slurmslice.run.run import Run
+from slurmslice.run.submission import Submission, SubmissionStatus
 from slurmslice.script.progress_lines import parse_progress, remove_other_slices
 from slurmslice.spec.command import quote
 from slurmslice.system import files

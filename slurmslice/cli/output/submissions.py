@@ -24,7 +24,7 @@ from slurmslice.cli.output.summary import (
 )
 from slurmslice.errors import BadInputError, EngineError, SubmissionRejectedError
 from slurmslice.plan.plan import Choice, Plan, make_plan, refuse_impossible_requests
-from slurmslice.plan.submission import PlannedSubmission, overridden_edit_notes
+from slurmslice.plan.planned_submission import PlannedSubmission, overridden_edit_notes
 from slurmslice.reports.counts import count_text, key_ranges
 from slurmslice.run.run import Run
 from slurmslice.spec.command import quote, quote_words

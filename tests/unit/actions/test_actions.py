@@ -34,11 +34,12 @@ from slurmslice.errors import (
     SubmissionUnknownError,
     SubmitLimitError,
 )
-from slurmslice.plan.submission import plan_script_by_hand, read_script
+from slurmslice.plan.planned_submission import plan_script_by_hand
+from slurmslice.plan.run_script import read_script
 from slurmslice.run.directory import RunDirectory
-from slurmslice.run.journal_state import SubmissionStatus
 from slurmslice.run.run import Run
 from slurmslice.run.statuses import STATUS_HEADER
+from slurmslice.run.submission import SubmissionStatus
 from slurmslice.sbatch.array_expression import parse_array
 from slurmslice.sbatch.resource_request import NO_REQUEST
 from slurmslice.slices.slice_table import SliceTable

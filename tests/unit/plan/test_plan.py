@@ -15,7 +15,7 @@ from slurmslice.actions.submit import choose_failed, choose_waiting, execute_pla
 from slurmslice.engines.protocol import TaskLimits
 from slurmslice.errors import BadInputError
 from slurmslice.plan.plan import Choice, make_plan, refuse_impossible_requests
-from slurmslice.plan.submission import PlannedSubmission
+from slurmslice.plan.planned_submission import PlannedSubmission
 from slurmslice.run.run import Run
 from slurmslice.sbatch.array_expression import parse_array
 from slurmslice.sbatch.resource_request import ResourceRequest

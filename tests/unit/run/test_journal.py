@@ -32,8 +32,9 @@ from slurmslice.run.journal import (
     format_event,
     parse_events,
 )
-from slurmslice.run.journal_state import SubmissionStatus, replay_events
+from slurmslice.run.journal_state import replay_events
 from slurmslice.run.statuses import STATUS_HEADER, StatusTable, format_status_lines
+from slurmslice.run.submission import SubmissionStatus
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.status.reconcile import SliceStatus
 from slurmslice.status.states import EvidenceSource, State
