@@ -66,22 +66,22 @@ def submit_or_show(
         note_left_out(run, outcome)
         outcome.raise_error(ignore_temporary=False)
     except EngineError as why:
-        options = (
-            suggest_options(run, why.message).split()
-            if isinstance(why, SubmissionRejectedError)
-            else []
-        )
-        line = quote_words(("slurmslice", verb, run.record.name, *again(options)))
-        changed = ", with a changed request" if options else ""
-        kept = (
-            f"The run is kept: {relative_path(run.directory.path)}. To try again{changed}: {line}"
-        )
-        emit_note("run-kept", kept, run=run.record.name, command=line)
+        rejected = isinstance(why, SubmissionRejectedError)
+        options = suggest_options(run, why.message).split() if rejected else []
+        note_run_kept(run, (verb, run.record.name, *again(options)), changed=bool(options))
         raise
     if not outcome.accepted and not run.journal_state.queue:
         nothing(run)
         return 0
     return _finish(run, outcome)
+
+
+def note_run_kept(run: Run, words: Sequence[str], *, changed: bool) -> None:
+    """Name the command that tries again; ``changed`` if it changes the request."""
+    line = quote_words(("slurmslice", *words))
+    request = ", with a changed request" if changed else ""
+    kept = f"The run is kept: {relative_path(run.directory.path)}. To try again{request}: {line}"
+    emit_note("run-kept", kept, run=run.record.name, command=line)
 
 
 def checked_plan(run: Run, choose: ChooseRows, changes: Mapping[str, str]) -> Plan:

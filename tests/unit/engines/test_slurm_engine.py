@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from slurmslice.engines.protocol import TaskLimits
-from slurmslice.engines.slurm import SlurmEngine, capacity, cluster_records, commands, is_available
+from slurmslice.engines.slurm import SlurmEngine, capacity, cluster_records, commands
 from slurmslice.errors import EngineError, NoAnswerError
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.status.observation import Observation, SourceAnswer
@@ -106,7 +106,6 @@ def test_missing_commands_give_no_reports(tmp_path: Path, monkeypatch: pytest.Mo
     seen = poll_once(SlurmEngine({"PATH": str(tmp_path)}))
     assert "sacct" in seen.accounting.silence
     assert "squeue" in seen.queue.silence
-    assert not is_available()
     missing = {"code": "slurm-command-not-found", "command": "scontrol"}
     with raises_error(NoAnswerError, **missing) as caught:
         SlurmEngine({"PATH": str(tmp_path)}).cluster()
