@@ -168,7 +168,7 @@ class Engine(Protocol):
     """A person can submit the script without slurmslice (``sbatch script.sh``)."""
 
     has_queue_limits: bool
-    """What is to be submitted may have to wait for room in the queue."""
+    """A submission may have to wait for room in the queue."""
 
     counts_whole_minutes: bool
     """A time limit is rounded up to minutes."""

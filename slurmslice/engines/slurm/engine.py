@@ -95,7 +95,7 @@ class SlurmEngine:
                 )
 
     def _lists(self, name: str) -> bool:
-        """Whether sbatch itself lists an option: a plugin's, or a newer release's."""
+        """True if sbatch itself lists an option: a plugin's, or a newer release's."""
         try:
             return name in self._slurm.sbatch_options()
         except NoAnswerError:
