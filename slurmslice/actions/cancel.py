@@ -12,7 +12,7 @@ from slurmslice.run.journal import Cancelled
 from slurmslice.run.run import Run
 from slurmslice.run.submission import Submission, SubmissionStatus
 from slurmslice.sbatch.array_expression import compress_indices
-from slurmslice.spec.command import quote_words
+from slurmslice.system.shell_quoting import quote_words
 
 
 def cancel(run: Run, rows: Collection[int] | None) -> list[int]:

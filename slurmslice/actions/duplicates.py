@@ -11,7 +11,7 @@ from slurmslice.plan.run_script import script_array, script_request
 from slurmslice.run.run import Run
 from slurmslice.run.submission import Submission
 from slurmslice.script.progress_lines import find_refused_jobs
-from slurmslice.spec.command import quote
+from slurmslice.system.shell_quoting import quote
 
 _TASKS_READ = 20
 """The number of task logs that are read. A duplicate is refused in every task, and reading one

@@ -28,9 +28,9 @@ from slurmslice.plan.run_script import (
 from slurmslice.run.run import Run
 from slurmslice.sbatch.options import MEMORY_OPTIONS
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
-from slurmslice.spec.command import quote
 from slurmslice.spec.packing import task_request
 from slurmslice.status.states import State
+from slurmslice.system.shell_quoting import quote
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from slurmslice.run.run import Run
 from slurmslice.sbatch.array_expression import ArrayExpression, parse_array
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.script.source_line import find_source_line
-from slurmslice.spec.command import quote, quote_words
 from slurmslice.spec.packing import throttle_in_tasks
+from slurmslice.system.shell_quoting import quote, quote_words
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,11 +20,12 @@ from slurmslice.run.run import Run
 from slurmslice.script.progress_lines import TaskProgress
 from slurmslice.script.render import library_bytes, library_path, render_script
 from slurmslice.script.source_line import ParsedSourceLine, SourceLine, find_source_line
-from slurmslice.spec.command import ShellText, quote
+from slurmslice.spec.command import ShellText
 from slurmslice.spec.packing import Packing
 from slurmslice.status.observation import TaskReport
 from slurmslice.status.reconcile_packed import FILE_VISIBLE_S
 from slurmslice.status.states import State
+from slurmslice.system.shell_quoting import quote
 from tests.cli.test_bad_input import here  # noqa: F401 - a fixture
 from tests.conftest import NewRun
 from tests.local.test_local_runs import Here

@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 from slurmslice.engines.local.memory_cgroup import create_memory_groups
 from slurmslice.script.progress_lines import parse_progress
 from slurmslice.script.render import ScriptContent, library_bytes, render_script
-from slurmslice.spec.command import Command, ShellText, quote
+from slurmslice.spec.command import Command, ShellText
 from slurmslice.spec.output_check import OutputCheck
+from slurmslice.system.shell_quoting import quote
 from tests.script.test_script import (
     BASH,
     EXAMPLE,

@@ -31,9 +31,10 @@ from slurmslice.script.render import (
 )
 from slurmslice.script.source_line import LIBRARY_NAME
 from slurmslice.script.template import environment, templates_folder
-from slurmslice.spec.command import Command, CommandWords, ShellText, quote
+from slurmslice.spec.command import Command, CommandWords, ShellText
 from slurmslice.spec.output_check import OutputCheck
 from slurmslice.system.escaping import format_row, slice_table_header
+from slurmslice.system.shell_quoting import quote
 from tests.support.paths import SNAPSHOTS
 from tests.support.scripts import a_script, changed
 

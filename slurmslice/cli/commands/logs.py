@@ -23,8 +23,8 @@ from slurmslice.errors import BadInputError
 from slurmslice.run.run import Run
 from slurmslice.run.submission import Submission, SubmissionStatus
 from slurmslice.script.progress_lines import parse_progress, remove_other_slices
-from slurmslice.spec.command import quote
 from slurmslice.system import files
+from slurmslice.system.shell_quoting import quote
 
 _READ_S = 0.5
 """Seconds between two reads of a log that is followed."""

@@ -15,8 +15,8 @@ from slurmslice.engines.protocol import Engine
 from slurmslice.errors import BadInputError
 from slurmslice.run.directory import RunDirectory
 from slurmslice.run.run import Run
-from slurmslice.spec.command import quote, quote_words
 from slurmslice.spec.run_spec import RunRecord
+from slurmslice.system.shell_quoting import quote, quote_words
 
 
 def find_existing(

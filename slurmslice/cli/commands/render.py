@@ -20,8 +20,8 @@ from slurmslice.reports.counts import count_text, key_ranges
 from slurmslice.run.directory import RunDirectory
 from slurmslice.sbatch.array_expression import parse_array
 from slurmslice.slices.slice_table import SliceTable
-from slurmslice.spec.command import quote
 from slurmslice.spec.run_spec import RunRecord
+from slurmslice.system.shell_quoting import quote
 
 
 @click.command(cls=WordsCommand, epilog=EPILOG)

@@ -35,8 +35,8 @@ from slurmslice.plan.plan import Plan
 from slurmslice.reports.counts import count_text
 from slurmslice.run.run import Run
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
-from slurmslice.spec.command import quote
 from slurmslice.status.states import State
+from slurmslice.system.shell_quoting import quote
 
 
 class RunCommand(WordsCommand, ChangingCommand):

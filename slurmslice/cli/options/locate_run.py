@@ -11,8 +11,8 @@ from pathlib import Path
 from slurmslice.cli.output.console import emit_note
 from slurmslice.errors import BadInputError, SlurmsliceError
 from slurmslice.run.directory import RunDirectory
-from slurmslice.spec.command import quote, quote_words
 from slurmslice.system import files
+from slurmslice.system.shell_quoting import quote, quote_words
 
 RUNS_FOLDER = "slurmslice-runs"
 

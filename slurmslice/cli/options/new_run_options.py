@@ -31,11 +31,11 @@ from slurmslice.spec.command import (
     CommandWords,
     ShellText,
     check_command,
-    quote,
     refuse_expanded_pattern,
 )
 from slurmslice.spec.output_check import OutputCheck
 from slurmslice.spec.run_spec import RunSpec
+from slurmslice.system.shell_quoting import quote
 
 _OPTIONS: tuple[Callable[..., Any], ...] = (
     *SLICE_OPTIONS,

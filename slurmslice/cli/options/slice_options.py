@@ -12,7 +12,8 @@ import click
 from slurmslice.cli.output.console import emit_note
 from slurmslice.errors import BadInputError
 from slurmslice.slices.slice_table import SliceTable, slices_from_range
-from slurmslice.spec.command import CommandWords, quote
+from slurmslice.spec.command import CommandWords
+from slurmslice.system.shell_quoting import quote
 
 SLICE_OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option(

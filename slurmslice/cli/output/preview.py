@@ -22,9 +22,10 @@ from slurmslice.reports.estimate import RequestGroup, request_groups, request_ra
 from slurmslice.run.run import Run
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.slices.slice_table import SliceTable
-from slurmslice.spec.command import ShellText, command_placeholders, quote, slice_command_line
+from slurmslice.spec.command import ShellText, command_placeholders, slice_command_line
 from slurmslice.spec.packing import fit_time_limit, throttle_in_tasks
 from slurmslice.spec.run_spec import RunRecord
+from slurmslice.system.shell_quoting import quote
 
 
 def show_preview(record: RunRecord, new: RunInputs, engine: Engine) -> TaskLimits | None:

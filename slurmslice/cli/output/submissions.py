@@ -27,7 +27,7 @@ from slurmslice.plan.plan import Choice, Plan, make_plan, refuse_impossible_requ
 from slurmslice.plan.planned_submission import PlannedSubmission, overridden_edit_notes
 from slurmslice.reports.counts import count_text, key_ranges
 from slurmslice.run.run import Run
-from slurmslice.spec.command import quote, quote_words
+from slurmslice.system.shell_quoting import quote, quote_words
 
 
 def submit_or_show(

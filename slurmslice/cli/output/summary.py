@@ -10,9 +10,9 @@ from slurmslice.cli.output.preview import relative_path
 from slurmslice.notes import Note
 from slurmslice.reports.counts import count_text, counts_by_state, key_ranges
 from slurmslice.run.run import Run
-from slurmslice.spec.command import quote
 from slurmslice.status.reconcile import is_unknown_to_slurm
 from slurmslice.status.states import FAILED_STATES, IN_FLIGHT_STATES, State
+from slurmslice.system.shell_quoting import quote
 
 
 def print_summary(run: Run) -> None:
