@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from slurmslice import sbatch
-from slurmslice.cli.options.slice_options import SliceOptions
 from slurmslice.errors import BadInputError
 from slurmslice.run.run import Run
 from slurmslice.settings.toml_reader import parse_settings
@@ -22,7 +21,7 @@ from slurmslice.slices.log_names import MAX_LOGS_PER_FOLDER
 from slurmslice.slices.slice_table import MAX_VALUE_BYTES, SliceTable
 from slurmslice.slices.sources.columns import add_computed_columns
 from slurmslice.slices.sources.delimited_table import slices_from_table
-from slurmslice.slices.sources.file_paths import slices_from_paths
+from slurmslice.slices.sources.file_paths import FILE_PATHS, slices_from_paths
 from slurmslice.slices.sources.grid import slices_from_grid
 from slurmslice.slices.sources.key_list import slices_from_key_list
 from slurmslice.spec.command import CommandWords, command_to_bash
@@ -145,8 +144,7 @@ def test_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder.mkdir()
     for name in names:
         (folder / os.fsdecode(name)).touch()
-    options = SliceOptions(None, None, False, None, None, "d;*/*", (), None, ())
-    table = options.read().table
+    table = FILE_PATHS.read({"glob": "d;*/*"}).table
     assert {*column(table, "name")} == {*names}
     assert len(table) == len(names) > ROWS
     assert {*map(os.fsencode, table.keys)} == {os.fsencode(folder / os.fsdecode(n)) for n in names}

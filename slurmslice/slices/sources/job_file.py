@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from slurmslice.errors import BadInputError
 from slurmslice.slices.slice_table import SliceTable, checked_table
-from slurmslice.slices.sources.text_input import refuse_nul
+from slurmslice.slices.sources.input_form import FormOption, FormSlices, InputForm
+from slurmslice.slices.sources.text_input import read_input, refuse_nul
 
 
 def slices_from_job_file(data: bytes, source: str) -> SliceTable:
@@ -31,3 +35,20 @@ def slices_from_job_file(data: bytes, source: str) -> SliceTable:
         if line.strip() and not line.startswith("#"):
             jobs[str(number)] = line.strip()
     return checked_table(tuple(jobs), source, {"job": tuple(jobs.values())})
+
+
+def _read(values: Mapping[str, Any]) -> FormSlices:
+    data, source = read_input(values["job_file"])
+    return FormSlices(slices_from_job_file(data, source), source, are_commands=True)
+
+
+JOB_FILE = InputForm(
+    example="--job-file FILE",
+    summary="shell commands, one per line",
+    option=FormOption(
+        ("--job-file",),
+        "Slices from shell commands, one per line, as for dSQ. The key is the line number.",
+        "FILE|-",
+    ),
+    read=_read,
+)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from slurmslice.slices.slice_table import SliceTable, checked_table
-from slurmslice.slices.sources.text_input import refuse_nul
+from slurmslice.slices.sources.input_form import FormOption, FormSlices, InputForm
+from slurmslice.slices.sources.text_input import read_input, refuse_nul
 
 
 def slices_from_key_list(data: bytes, source: str, *, nul: bool = False) -> SliceTable:
@@ -26,3 +30,18 @@ def slices_from_key_list(data: bytes, source: str, *, nul: bool = False) -> Slic
             keys = [key[:-1] for key in keys]
         keys = [key for key in keys if key.strip()]
     return checked_table([key.decode("utf-8", "surrogateescape") for key in keys], source)
+
+
+def _read(values: Mapping[str, Any]) -> FormSlices:
+    nul: bool = values["null"]
+    data, source = read_input(values["slices_from"], b"\0" if nul else b"\n")
+    return FormSlices(slices_from_key_list(data, source, nul=nul), source)
+
+
+KEY_LIST = InputForm(
+    example="--slices-from FILE",
+    summary="keys, one per line",
+    option=FormOption(("--slices-from",), "Slices from a list of keys, one per line.", "FILE|-"),
+    modifiers=(FormOption(("-0", "--null"), "Keys of --slices-from end with NUL."),),
+    read=_read,
+)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from slurmslice.errors import BadInputError, DamagedRunError
 from slurmslice.slices.keys import are_all_canonical
 from slurmslice.slices.log_names import MAX_LOGS_PER_FOLDER
-from slurmslice.slices.slice_table import SliceTable, slices_from_range
+from slurmslice.slices.slice_table import SliceTable
+from slurmslice.slices.sources.array_range import slices_from_range
 from slurmslice.slices.sources.key_list import slices_from_key_list
 from tests.support.errors import raises_error
 
