@@ -76,7 +76,9 @@ def test_twice_the_memory_that_slurm_gave(new_run: NewRun, engine: FakeEngine) -
     assert changes(run, mem="2x") == {"mem": "3800M"}
 
 
-def test_each_slice_has_twice_its_own(new_run: NewRun, engine: FakeEngine) -> None:
+def test_a_multiple_applies_to_the_request_of_each_slice(
+    new_run: NewRun, engine: FakeEngine
+) -> None:
     """Slices with different memory are resubmitted with different requests."""
     run = new_run("0-1")
     submit(run, ALL, {}, "submit")
@@ -324,7 +326,7 @@ def test_a_follower_prints_the_note_once(new_run: NewRun, engine: FakeEngine, ty
 def test_a_temporary_reason_gets_no_advice(
     new_run: NewRun, engine: FakeEngine, typed: Typed, reason: str
 ) -> None:
-    """A reason that goes away by itself gets no advice."""
+    """A temporary reason gets no advice."""
     submit(new_run("0-3"), ALL, {}, "submit")
     for index in range(4):
         engine.jobs["100"].tasks[index] = TaskReport(State.PENDING, "PENDING", reason=reason)

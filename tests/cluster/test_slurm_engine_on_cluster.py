@@ -129,7 +129,7 @@ def test_the_option_table_agrees_with_sbatch(say: Say, release: Release) -> None
 
 
 def lacks(name: str, release: Release) -> bool:
-    """Whether our table says that a release has no such option."""
+    """Tell if a release lacks an option, by our table."""
     return bool(list(sbatch.options_not_in_release([(name, "")], release)))
 
 

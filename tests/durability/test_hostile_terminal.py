@@ -162,7 +162,7 @@ def test_readable_text_of_a_log_stays() -> None:
 
 @given(st.text(st.characters(), max_size=20))
 def test_any_text_can_be_printed(text: str) -> None:
-    """Also text that no file can hold: NUL and lone surrogates of a damaged answer."""
+    """This includes text that no file can hold: NUL, and lone surrogates of a damaged answer."""
     assert printable_line(text).isprintable()
     assert make_printable(text).replace("\n", "").isprintable()
 

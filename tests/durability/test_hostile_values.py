@@ -116,7 +116,7 @@ def test_a_list_of_keys() -> None:
 
 @pytest.mark.parametrize("name", ["v.csv", "v.tsv", "-"])
 def test_cells(name: str) -> None:
-    """Formulas, quotes and separators are text; values that TSV cannot hold are left out."""
+    """Formulas, quotes and separators are text. Values that TSV cannot hold are left out."""
     cells = ALL
     if name == "v.tsv":
         cells = [value for value in ALL if not {*b"\t\n\r"} & {*value}]
@@ -324,7 +324,7 @@ def test_output_is_printable_and_complete(failed: Run, engine: FakeEngine, typed
     assert [os.fsencode(slice_["key"]) for slice_ in slices] == ALL
 
 
-def test_logs_are_files_of_their_own() -> None:
+def test_each_slice_has_a_log_file_of_its_own() -> None:
     """No key leads outside its folder, to another slice's log, or to a folder that is too full."""
     table = slices_from_key_list(b"\0".join(ALL) + b"\0", "f", nul=True)
     logs = [table.log_name(row) for row in range(len(ALL))]

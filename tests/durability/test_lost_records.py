@@ -48,7 +48,7 @@ FAILED = TaskReport(State.FAILED, "FAILED", exit_code=1)
 @pytest.mark.parametrize("pack", [1, 2])
 @pytest.mark.parametrize("own", [{"setup": "module load x"}, {"template": TEMPLATE}])
 @pytest.mark.parametrize("log", [None, "", "loading\n"])
-def test_a_slice_whose_own_log_exists_was_run(
+def test_a_slice_with_a_log_has_run(
     make_run: MakeRun, pack: int, own: dict[str, str], log: str | None
 ) -> None:
     """Slurm says COMPLETED, and the disk was full for the task's log: COMPLETED, at once."""
@@ -110,8 +110,8 @@ def test_an_unrecorded_end_is_failed(
     assert state is State.CANCELLED or str(state) in standing.reason
 
 
-def test_a_task_that_exits_0_has_done_them_all() -> None:
-    """Its script exits 0 only if all slices are done, also those whose lines are lost."""
+def test_exit_0_of_a_task_means_that_all_its_slices_are_done() -> None:
+    """The script exits 0 only if all slices are done, even if their progress lines are lost."""
     said = replace(NOTHING, accounting=task(State.COMPLETED, 0), now=NOW + 60)
     wrote = TaskProgress(0, {0: ended(0)})
     assert reconcile_packed(KNOWN, said, 1, wrote, 0, has_log=True).state is State.COMPLETED

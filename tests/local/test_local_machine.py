@@ -62,10 +62,10 @@ BOX_MOUNTS = V2_MOUNTS.replace("0:26 /", "0:26 /docker/abc")
         ("cpu", "", V2_MOUNTS, None),
     ],
 )  # fmt: skip
-def test_the_own_group_is_found(
+def test_the_cgroup_of_this_process_is_found(
     controller: str, cgroup: str, mounts: str, group: tuple[int, str] | None
 ) -> None:
-    """The group is found in both versions, below partial mounts, and with special characters."""
+    """The cgroup is found in both versions, below partial mounts, and with special characters."""
     found = parse_own_group(controller, cgroup, mounts)
     assert (found and (found.version, str(found.path))) == group
 

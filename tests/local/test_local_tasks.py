@@ -452,7 +452,9 @@ def test_a_task_that_cannot_be_started(bench: Bench) -> None:
     assert not bench.ended(job)
 
 
-def test_a_worker_that_cannot_work(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_exits_by_itself_is_an_error(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A worker that exits by itself is an error. Its task is WAITING."""
     job = bench.submit("true", "4")
     monkeypatch.setattr(workers, "templates_folder", lambda: bench.notes)

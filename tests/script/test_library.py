@@ -42,7 +42,7 @@ BOUNDARIES = [n for n in range(len(LINES)) if LINES[n] in {b"\n", b"}\n"}]
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Iterator[Place]:
-    """A place whose processes end with the test."""
+    """A folder; its processes end with the test."""
     made = Place(tmp_path)
     yield made
     made.clear()
@@ -74,7 +74,7 @@ def test_every_name_of_the_library_begins_with_an_underscore() -> None:
     assert all(name.startswith("_") for name in names)
 
 
-def test_a_persons_variables_are_theirs(directory: Place) -> None:
+def test_exported_variables_are_unchanged(directory: Place) -> None:
     """Exported variables with common names reach the command unchanged."""
     names = ("run", "form", "pack", "line", "word", "words", "check", "submission", "slot")
     directory.write(ShellText(f"echo ${'$'.join(names)}"))
@@ -162,7 +162,7 @@ def test_any_text_before_the_source_line(directory: Place) -> None:
 # -- what it says of a slice --------------------------------------------------------------------
 
 
-def test_the_table_gives_the_columns_their_names(directory: Place, tmp_path: Path) -> None:
+def test_column_names_come_from_the_table(directory: Place, tmp_path: Path) -> None:
     """Any locale works: Turkish has another lower-case I. A damaged header stops the task."""
     directory.write(ShellText('echo "$SLICE_ID $SLICE_Mi_2"'), direct=False, columns=("id",))
     directory.make(rows=[("k", "1", "2")], columns=("id", "i"))

@@ -209,7 +209,7 @@ class FakeEngine:
                     self.end(job, index, state, exit_code=int(state is not State.COMPLETED))
 
     def pass_time(self, seconds: float) -> None:
-        """Let orders come in that were on their way."""
+        """Accept the delayed requests that are due."""
         self.later = [(due - seconds, order) for due, order in self.later]
         for due, order in self.later:
             if due <= 0:

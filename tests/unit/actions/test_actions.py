@@ -309,10 +309,8 @@ def test_an_owner_that_carries_more_slices_is_followed(
     assert submit(run, ALL, {}, "submit") == []
 
 
-def test_an_owner_of_a_part_joins_the_run_with_that_part(
-    new_run: NewRun, engine: FakeEngine
-) -> None:
-    """Submitted by hand and begun before any poll: the slices outside that job still wait."""
+def test_a_job_of_a_part_joins_the_run_with_that_part(new_run: NewRun, engine: FakeEngine) -> None:
+    """A person submitted it and it began before a poll. The slices outside it are WAITING."""
     run = new_run("0-5")
     by_hand(run, engine, "0-1")
     (run.directory.submission_folder(1) / "job").write_text("100\n")
@@ -1030,7 +1028,7 @@ def test_follow_backs_off_after_an_unanswered_submission(
 def test_a_job_id_that_occurs_twice_in_one_run(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:
-    """A controller that lost its state reuses ids: the job's name tells whose task it is."""
+    """A controller that lost its state reuses ids, so the job's name identifies the task's job."""
     run = new_run(SliceTable(["a", "b"]))
     submit(run, ALL, {}, "submit")
     engine.end("100", 1, State.FAILED, exit_code=3)

@@ -73,7 +73,7 @@ def test_queued_slices_stay_queued_and_are_reported(
 def test_watch_neither_takes_the_lock_nor_waits_for_it(
     new_run: NewRun, engine: FakeEngine, typed: Typed
 ) -> None:
-    """Another command holds the lock, and ``watch`` still sees the slices end."""
+    """While another command holds the lock, ``watch`` sees the slices end."""
     run = new_run("0-3")
     submit(run, ALL, {}, "submit")
     engine.on_wait = engine.end_all

@@ -76,7 +76,7 @@ def test_a_step_that_ended_in_the_second_of_its_task(release: Release | None, fa
     ("preempted_at", "is_preempted"), [(9, False), (10, True), (12, True), (13, False)]
 )
 def test_a_preempted_step(preempted_at: int, is_preempted: bool) -> None:
-    """Only a step running at that time was told to end, not the script or an earlier step."""
+    """Only a step that ran at that time received the signal, not the script or an earlier step."""
     text = f"{TASK.format(derived='0:0', end=13)}\n"
     for name, state, code, end in (BATCH, WELL):
         text += f"{STEP.format(step=name, state=state, code=code, end=end)}\n"

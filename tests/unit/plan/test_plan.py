@@ -152,7 +152,7 @@ def test_execution_never_exceeds_the_plan(
 
 
 def test_a_slice_that_slurm_runs_again_is_left_out(new_run: NewRun, engine: FakeEngine) -> None:
-    """It had failed in the last poll; under the lock Slurm says that it runs again."""
+    """The last poll saw it fail. Under the lock, Slurm reports that it runs again."""
     run = new_run("0-9")
     some_failed(run, engine)
     plan = a_plan(run, FAILED)

@@ -190,7 +190,7 @@ def test_a_start_of_another_format_is_ignored() -> None:
 
 @pytest.mark.parametrize("cut", range(len(START + END)))
 def test_an_incomplete_line_is_ignored(cut: int) -> None:
-    """A file cut anywhere says what its complete lines say."""
+    """A file that is cut anywhere gives the facts of its complete lines."""
     said = parse_progress((START + END)[:cut])
     assert said == (TaskProgress(0, {0: STARTED}) if cut >= len(START) else TaskProgress())
 
