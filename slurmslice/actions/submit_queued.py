@@ -146,7 +146,7 @@ def _bounds(
         if queue_capacity.tasks <= submitted:
             return None, queue_capacity.why
         most = min(most, queue_capacity.tasks - submitted)
-    return SubmissionBounds(min(most, run.journal_state.most or most), spare), ""
+    return SubmissionBounds(min(most, run.journal_state.max_next_tasks or most), spare), ""
 
 
 def _runs_again(run: Run, planned: PlannedSubmission) -> bool:

@@ -72,8 +72,8 @@ class TaskLimits:
             it is not known.
         default_time_s: the time limit of a task that requests none, seconds; None if there is
             none, or it is not known.
-        never: the reason why no such task can ever run, even on an empty cluster with all nodes
-            up; empty if one may run, or if that is not certain.
+        impossible_reason: the reason why no such task can ever run, even on an empty cluster
+            with all nodes up; empty if one may run, or if that is not certain.
         note: a note for the person about such tasks on this engine; empty if there is none.
     """
 
@@ -82,7 +82,7 @@ class TaskLimits:
     why: str = ""
     max_time_s: int | None = None
     default_time_s: int | None = None
-    never: str = ""
+    impossible_reason: str = ""
     note: str = ""
 
 

@@ -183,12 +183,12 @@ def refuse_impossible_requests(run: Run, plan: Plan) -> Plan:
             limits = run.engine.limits(plan.script.request.overridden_by(of_task).verify())
         except NoAnswerError:
             return plan
-        if limits.never:
-            refused.append(ImpossibleRequest(planned.rows, _never(run, planned, limits.never)))
+        if why := limits.impossible_reason:
+            refused.append(ImpossibleRequest(planned.rows, _never_runs_error(run, planned, why)))
     return replace(plan, refused=tuple(refused))
 
 
-def _never(run: Run, planned: PlannedRequest, why: str) -> BadInputError:
+def _never_runs_error(run: Run, planned: PlannedRequest, why: str) -> BadInputError:
     key = run.table.keys[planned.rows[0]]
     by_hand = f" To submit anyway: sbatch {quote(str(run.directory.script))}"
     return BadInputError(

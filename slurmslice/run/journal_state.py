@@ -46,7 +46,8 @@ class JournalState:
         throttle: the newest ``throttle N``; None for no limit, or if there was none.
         throttled: there was a ``throttle N``.
         max_attempts: the newest recorded change of the attempts per slice; None if never changed.
-        most: most tasks of the next submission, after temporary rejections; None for no limit.
+        max_next_tasks: most tasks of the next submission, after temporary rejections; None for no
+            limit.
         held: the reason why nothing may start; empty if the run is not held.
         max_failures: the newest recorded change of ``RunSpec.max_failures``; None if never changed.
         rejection: the error if the newest submission was rejected for good; else empty.
@@ -63,7 +64,7 @@ class JournalState:
     throttle: int | None = None
     throttled: bool = False
     max_attempts: int | None = None
-    most: int | None = None
+    max_next_tasks: int | None = None
     held: str = ""
     max_failures: int | None = None
     rejection: str = ""
@@ -178,7 +179,8 @@ class JournalState:
             self._assign(event.number, moved)  # a person submitted it after the rejection
         self._before.pop(event.number, None)
         self.rejection = ""
-        self.most = self.most and max(self.most, 2 * len(submission.array))
+        if self.max_next_tasks is not None:
+            self.max_next_tasks = max(self.max_next_tasks, 2 * len(submission.array))
         self._update(
             event.number,
             status=SubmissionStatus.SUBMITTED,
@@ -208,7 +210,7 @@ class JournalState:
             return
         self._update(number, status=SubmissionStatus.REJECTED)
         if event.too_many_tasks:
-            self.most = max(1, len(self.submissions[number].array) // 2)
+            self.max_next_tasks = max(1, len(self.submissions[number].array) // 2)
         if not event.temporary:
             self.queue.clear()
             self.rejection = event.message
@@ -274,7 +276,7 @@ class JournalState:
             self.queue.pop(row, None)
         return parse_array(event.rows)
 
-    def request_of(self, row: int) -> ResourceRequest | None:
+    def changes_of(self, row: int) -> ResourceRequest | None:
         """The changed options of a row: the queued ones, else the last submitted; None for none."""
         return self.queue[row] if row in self.queue else self.requests.get(row)
 

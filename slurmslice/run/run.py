@@ -154,7 +154,7 @@ class Run:
 
     def request_of(self, row: int) -> ResourceRequest:
         """Return the options of a slice that differ from the script's request."""
-        decided = self.journal_state.request_of(row)
+        decided = self.journal_state.changes_of(row)
         return self._initial(row) if decided is None else decided
 
     def _initial(self, row: int) -> ResourceRequest:

@@ -36,7 +36,7 @@ def at_most(engine: FakeEngine, mib: int) -> None:
 
     def limits(request: ResourceRequest) -> TaskLimits:
         never = "no node has that much" if (request.mem_mib or 0) > mib else ""
-        return TaskLimits(1001, 0 if never else 4, never, never=never)
+        return TaskLimits(1001, 0 if never else 4, never, impossible_reason=never)
 
     engine.limits = limits  # type: ignore[method-assign]
 

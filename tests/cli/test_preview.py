@@ -97,7 +97,7 @@ def test_the_error_names_the_slice_that_is_too_large(engine: FakeEngine, typed: 
 
     def limits(request: ResourceRequest) -> TaskLimits:
         never = "no node has that much" if (request.mem_mib or 0) > 60 else ""
-        return TaskLimits(1001, 0 if never else 4, never, never=never)
+        return TaskLimits(1001, 0 if never else 4, never, impossible_reason=never)
 
     engine.limits = limits  # type: ignore[method-assign]
     said = typed("run", *a_table(typed), *COMMAND)

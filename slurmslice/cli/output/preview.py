@@ -176,7 +176,7 @@ def _limits(engine: Engine, of: Sequence[RequestGroup]) -> tuple[TaskLimits | No
         found = [engine.limits(request) for request in asked]
     except NoAnswerError:
         return None, None
-    most = max(found, key=lambda limits: (_or_all(limits.at_once), not limits.never))
+    most = max(found, key=lambda limits: (_or_all(limits.at_once), not limits.impossible_reason))
     if most.at_once and len({request.partition for request in asked}) > 1:
         return replace(most, at_once=None, why=""), None
     return most, min((limits.at_once for limits in found), key=_or_all)

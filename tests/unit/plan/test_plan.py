@@ -183,7 +183,7 @@ def test_slices_that_can_never_run_are_refused(new_run: NewRun, engine: FakeEngi
     """The plan holds the refusal with its slices; nothing is queued."""
     run = new_run("0-9", mem="1G")
     engine.limits = lambda request: TaskLimits(  # type: ignore[method-assign]
-        1001, never="too large" if (request.mem_mib or 0) > 2048 else ""
+        1001, impossible_reason="too large" if (request.mem_mib or 0) > 2048 else ""
     )
     assert not refuse_impossible_requests(run, a_plan(run, ALL, {"mem": "2x"})).refused
     plan = refuse_impossible_requests(run, a_plan(run, ALL, {"mem": "9x"}))
