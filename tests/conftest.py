@@ -13,7 +13,8 @@ from slurmslice.actions.create import RunInputs, create_run, make_record
 from slurmslice.run.run import Run
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.script.template import OwnTemplate
-from slurmslice.slices.slice_table import SliceTable, slices_from_range
+from slurmslice.slices.slice_table import SliceTable
+from slurmslice.slices.sources.array_range import slices_from_range
 from slurmslice.spec.command import CommandWords
 from slurmslice.spec.packing import Packing
 from slurmslice.spec.run_spec import RunSpec
@@ -149,7 +150,7 @@ def site(request: pytest.FixtureRequest) -> Site:
 
 @pytest.fixture
 def workplace(site: Site) -> Iterator[Path]:
-    """An empty folder of the ordinary user, which nodes see too."""
+    """An empty folder of the ordinary user. The nodes see it too."""
     with empty_folder(site) as folder:
         yield folder
 
@@ -177,7 +178,7 @@ def roughly(rough: Site) -> Iterator[Path]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say loudly which tests did not run for want of a cluster, or how many did."""
+    """Report the tests that did not run without a cluster, or the number of those that ran."""
     skipped = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", [])]
     if why := next((text for text in skipped if _WHY_NOT in text), ""):
         why = why[why.index(_WHY_NOT) :].removesuffix("')")

@@ -10,11 +10,12 @@ from pathlib import Path
 from slurmslice.actions.resolve_doubts import by_hand_intent
 from slurmslice.engines.protocol import JobInfo
 from slurmslice.errors import BadInputError
-from slurmslice.plan.submission import plan_script_by_hand, read_script
+from slurmslice.plan.planned_submission import plan_script_by_hand
+from slurmslice.plan.run_script import read_script
 from slurmslice.run.directory import read_required_file
 from slurmslice.run.journal import Submitted
-from slurmslice.run.journal_state import SubmissionStatus
 from slurmslice.run.run import Run
+from slurmslice.run.submission import SubmissionStatus
 
 
 def attach(run: Run, job: str) -> int:
@@ -36,8 +37,8 @@ def attach(run: Run, job: str) -> int:
                 submission=known[-1].number,
             )
         number = _number(run, job, identity)
-        owner = run.directory.owner(number)
-        if owner not in {None, job} or run.directory.fenced(number):
+        owner = run.directory.claiming_job(number)
+        if owner not in {None, job} or run.directory.is_fenced(number):
             raise BadInputError(
                 f"Submission {number:03d} belongs to {f'job {owner}' if owner else 'no job'}: "
                 f"the tasks of job {job} stop before they run a slice.",
@@ -59,7 +60,7 @@ def attach(run: Run, job: str) -> int:
 def _number(run: Run, job: str, identity: JobInfo) -> int:
     """Find the submission of a job by its claim, else by its script and the script's arguments."""
     numbers = (1, *run.journal_state.submissions)
-    claimed = next((n for n in numbers if run.directory.owner(n) == job), None)
+    claimed = next((n for n in numbers if run.directory.claiming_job(n) == job), None)
     if claimed is not None:
         return claimed
     script = read_required_file(run.directory.script).decode("utf-8", "surrogateescape")

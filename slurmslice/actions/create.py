@@ -14,8 +14,9 @@ from slurmslice import sbatch
 from slurmslice.engines.protocol import Engine, QueueCapacity, TaskLimits
 from slurmslice.errors import BadInputError, NoAnswerError
 from slurmslice.plan.batches import can_be_direct, make_batch, rows_that_fit
-from slurmslice.plan.submission import new_token, task_output_pattern
-from slurmslice.run.directory import RunDirectory, check_run_path, create_run_directory, sha256_hex
+from slurmslice.plan.planned_submission import new_token, task_output_pattern
+from slurmslice.run.create_directory import check_run_path, create_run_directory
+from slurmslice.run.directory import RunDirectory, sha256_hex
 from slurmslice.sbatch.array_expression import ArrayExpression, compress_indices, parse_array
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
 from slurmslice.script import render
@@ -30,7 +31,7 @@ from slurmslice.spec.packing import (
     fit_time_limit,
     spread_over_tasks,
     task_request,
-    tasks_at_once,
+    throttle_in_tasks,
     with_cpu_per_slice,
 )
 from slurmslice.spec.per_slice_options import PerSliceOptions
@@ -211,7 +212,7 @@ def _directives(record: RunRecord, table: SliceTable, path: Path) -> str:
         if record.direct
         else ArrayExpression((range(-(-len(rows) // record.packing.pack)),))
     )
-    limit = tasks_at_once(record.throttle, record.packing.at_once)
+    limit = throttle_in_tasks(record.throttle, record.packing.at_once)
     return sbatch.format_directives(
         (
             ("job-name", record.job_name),

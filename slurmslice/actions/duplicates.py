@@ -7,11 +7,11 @@ from itertools import islice
 
 from slurmslice.errors import BadInputError, DamagedRunError
 from slurmslice.notes import Note
-from slurmslice.plan.submission import script_array, script_request
-from slurmslice.run.journal_state import Submission
+from slurmslice.plan.run_script import script_array, script_request
 from slurmslice.run.run import Run
+from slurmslice.run.submission import Submission
 from slurmslice.script.progress_lines import find_refused_jobs
-from slurmslice.spec.command import quote
+from slurmslice.system.shell_quoting import quote
 
 _TASKS_READ = 20
 """The number of task logs that are read. A duplicate is refused in every task, and reading one
@@ -32,7 +32,7 @@ def duplicate_job_notes(run: Run) -> tuple[Note, ...]:
         for s in searched.values()
         for job in _refused(run, s.number, s.array, s.job, last)
     ]
-    if accepted and run.directory.fenced(1):
+    if accepted and run.directory.is_fenced(1):
         reason = "submission 001 was given up, and other submissions carry its slices"
         refused = _refused(run, 1, _script_indices(run), None, last)
         notes += [_note(run, job, None, reason) for job in refused]

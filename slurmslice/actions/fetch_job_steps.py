@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from slurmslice.errors import NoAnswerError
-from slurmslice.run.journal_state import Submission
 from slurmslice.run.run import Run
-from slurmslice.status.reports import NO_JOB_STEPS, Observation, TaskId, TaskReport
+from slurmslice.run.submission import Submission
+from slurmslice.status.observation import NO_JOB_STEPS, Observation, TaskId, TaskReport
 
 EndReports = tuple[dict[TaskId, TaskReport | None], str]
 """Reports by task (None: the steps are not known), and the reason of a missing answer."""

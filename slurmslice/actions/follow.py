@@ -110,7 +110,7 @@ def _slice_s(run: Run) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def follow(run: Run, options: FollowOptions, tell: OnStep) -> None:
+def follow(run: Run, options: FollowOptions, on_step: OnStep) -> None:
     """Step and wait until nothing is left to do, or the rest is held. It holds no lock meanwhile.
 
     If the engine does not answer, it is asked again without a time limit.
@@ -120,29 +120,29 @@ def follow(run: Run, options: FollowOptions, tell: OnStep) -> None:
     """
     unanswered = 0
     while True:
-        looked = poll(run)
-        fed = follow_step(run, options)
-        if fed.taken:
+        polled = poll(run)
+        outcome = follow_step(run, options)
+        if outcome.accepted:
             again = poll(run)
-            looked = replace(again, notes=(*looked.notes, *again.notes))
-        tell(run, looked, fed)
-        fed.check(temporary=True)
-        if fed.queued:
+            polled = replace(again, notes=(*polled.notes, *again.notes))
+        on_step(run, polled, outcome)
+        outcome.raise_error(ignore_temporary=True)
+        if outcome.queued:
             options = replace(options, plan=None)
         if is_done(run, options):
             return
-        unanswered = unanswered + 1 if is_unanswered(looked, fed) else 0
+        unanswered = unanswered + 1 if is_unanswered(polled, outcome) else 0
         usual = poll_interval(
             seconds_since_submission(run),
             options.interval,
-            _slice_s(run) if fed.share_free_soon else None,
+            _slice_s(run) if outcome.share_free_soon else None,
         )
         run.engine.wait(backoff_interval(usual, unanswered))
 
 
-def is_unanswered(looked: PollResult, fed: SubmitOutcome) -> bool:
+def is_unanswered(polled: PollResult, outcome: SubmitOutcome) -> bool:
     """True if a poll or a submission got no answer; a full queue is an answer."""
-    return bool(looked.no_answer_reasons) or not isinstance(fed.error, TooManyTasksError | None)
+    return bool(polled.no_answer_reasons) or not isinstance(outcome.error, TooManyTasksError | None)
 
 
 def follow_step(run: Run, options: FollowOptions) -> SubmitOutcome:
@@ -150,28 +150,28 @@ def follow_step(run: Run, options: FollowOptions) -> SubmitOutcome:
 
     A temporary error is returned and not raised: the next step tries again.
     """
-    taken: list[AcceptedSubmission] = []
+    accepted: list[AcceptedSubmission] = []
     queued = False
     try:
         trip_circuit_breaker(run)
         for plan in _plans(run, options):
-            fed = execute_plan(run, plan, "run")
-            taken += fed.taken
+            outcome = execute_plan(run, plan, "run")
+            accepted += outcome.accepted
             queued = True
-            if fed.error:
-                return replace(fed, taken=taken)
-        fed = submit_queued(run, "run") if _submits_queued(run, options) else SubmitOutcome()
-        return replace(fed, taken=taken + fed.taken, queued=queued)
+            if outcome.error:
+                return replace(outcome, accepted=accepted)
+        outcome = submit_queued(run, "run") if _submits_queued(run, options) else SubmitOutcome()
+        return replace(outcome, accepted=accepted + outcome.accepted, queued=queued)
     except (LockedError, NoAnswerError) as why:
-        return SubmitOutcome(taken, why.message, error=why, queued=queued)
+        return SubmitOutcome(accepted, why.message, error=why, queued=queued)
 
 
 def _plans(run: Run, options: FollowOptions) -> Iterator[Plan]:
     """Iterate over the given plan, a plan of the waiting slices and one of the failed slices."""
     if options.plan:
         yield options.plan
-    waits = run.statuses.state_counts().get(State.WAITING, 0)
-    if options.submit_waiting and waits > len(run.journal_state.queue):
+    waiting = run.statuses.state_counts().get(State.WAITING, 0)
+    if options.submit_waiting and waiting > len(run.journal_state.queue):
         wait_for_doubts(run)
         yield make_plan(run, Choice(choose_waiting(None)(run)))
     if not options.resubmit_failed or run.journal_state.held:
@@ -182,7 +182,9 @@ def _plans(run: Run, options: FollowOptions) -> Iterator[Plan]:
 
 
 def _submits_queued(run: Run, options: FollowOptions) -> bool:
-    return options.submit_from_queue and bool(run.journal_state.queue or run.in_flight())
+    return options.submit_from_queue and bool(
+        run.journal_state.queue or run.submissions_in_flight()
+    )
 
 
 CIRCUIT_BREAKER_FAILURES = 20
@@ -220,7 +222,7 @@ def trip_circuit_breaker(run: Run) -> None:
         run.reload()
         if run.journal_state.held:
             return
-        for submission in run.in_flight():
+        for submission in run.submissions_in_flight():
             run.engine.hold(submission.job, submission.name)  # repeated after a kill
         run.decide(Held(f"held: {reason}", run.clock()))
 
@@ -231,7 +233,7 @@ def is_done(run: Run, options: FollowOptions) -> bool:
     if run.journal_state.held:
         return not {State.RUNNING, State.SUSPENDED} & set(state_counts)
     if not options.submit_from_queue:
-        return not (run.in_flight() or run.journal_state.unconfirmed())
+        return not (run.submissions_in_flight() or run.journal_state.unconfirmed())
     return run.finished and not _with_attempts_left(run)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from slurmslice.engines.protocol import Engine
 from slurmslice.errors import BadInputError
-from slurmslice.plan.submission import refuse_copied_run
+from slurmslice.plan.run_script import refuse_copied_run
 from slurmslice.run.directory import RunDirectory
 from slurmslice.run.read_only import ReadOnlyDirectory, read_only_engine
 from slurmslice.run.run import Run
@@ -63,7 +63,7 @@ def open_run(directory: RunDirectory, *, changing: bool = False, read_only: bool
     """
     if changing:
         directory.check_writable()
-    record = directory.record()
+    record = directory.read_record()
     engine = create_engine(record.engine, directory.path)
     if changing and record.cluster and engine.cluster() != record.cluster:
         raise BadInputError(

@@ -5,9 +5,10 @@ from __future__ import annotations
 from slurmslice.actions.create import RunInputs, render_run_script
 from slurmslice.actions.resolve_doubts import resolve_doubts, resolve_doubts_locked
 from slurmslice.errors import BadInputError
-from slurmslice.run.directory import RunDirectory, create_run_directory
-from slurmslice.run.journal_state import SubmissionStatus
+from slurmslice.run.create_directory import create_run_directory
+from slurmslice.run.directory import RunDirectory
 from slurmslice.run.run import Run
+from slurmslice.run.submission import SubmissionStatus
 from slurmslice.script.render import library_bytes
 from slurmslice.spec.run_spec import RunRecord
 

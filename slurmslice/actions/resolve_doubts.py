@@ -21,10 +21,12 @@ from slurmslice.errors import (
     NoAnswerError,
 )
 from slurmslice.notes import Note
-from slurmslice.plan.submission import (
+from slurmslice.plan.planned_submission import (
     PlannedSubmission,
     is_unsubmitted,
     plan_script_by_hand,
+)
+from slurmslice.plan.run_script import (
     read_script,
     script_array,
     script_job_name,
@@ -39,8 +41,8 @@ from slurmslice.run.journal import (
     SlicesReturned,
     Submitted,
 )
-from slurmslice.run.journal_state import Submission
 from slurmslice.run.run import Run
+from slurmslice.run.submission import Submission
 from slurmslice.sbatch.array_expression import ArrayExpression, compress_indices
 from slurmslice.script.progress_lines import parse_progress
 
@@ -129,14 +131,14 @@ def resolve_doubts_locked(run: Run) -> ResolvedDoubts:
 
 def _find_or_fence(run: Run, submission: Submission) -> list[Note]:
     number = submission.number
-    job = run.directory.owner(number) or _find_job(run, submission.intent)
+    job = run.directory.claiming_job(number) or _find_job(run, submission.intent)
     if job is None and _may_appear(run, submission):
         return []
     if job is None and run.directory.fence(number):
         run.decide(Fenced(number, run.clock()))
         message = f"Submission {number:03d} never reached the queue; its slices can be submitted."
         return [Note("submission-freed", message, {"submission": number})]
-    job = job or run.directory.owner(number)
+    job = job or run.directory.claiming_job(number)
     if job is None:
         return []  # a task is writing its claim at this moment
     run.decide(Submitted(number, job, None, "found", run.clock()))
@@ -159,7 +161,11 @@ def claimed_by_others(run: Run) -> list[Submission]:
     script by hand. The first job to write the claim owns the submission. The tasks of the other job
     stop before their command, which is not a failure. This reads one small file per submission.
     """
-    return [s for s in run.in_flight() if run.directory.owner(s.number) not in {None, s.job}]
+    return [
+        s
+        for s in run.submissions_in_flight()
+        if run.directory.claiming_job(s.number) not in {None, s.job}
+    ]
 
 
 def follow_claims(run: Run, doubled: Sequence[Submission]) -> tuple[Note, ...]:
@@ -173,7 +179,7 @@ def follow_claims(run: Run, doubled: Sequence[Submission]) -> tuple[Note, ...]:
 
 def _adopt(run: Run, submission: Submission) -> Note:
     number, other = submission.number, submission.job
-    owner = run.directory.owner(number) or ""
+    owner = run.directory.claiming_job(number) or ""
     identity = _identity(run, owner)
     carried = identity.array if identity else None
     if left := _not_carried(run, submission, owner, carried):
@@ -197,10 +203,10 @@ def _adopt(run: Run, submission: Submission) -> Note:
 
 def _sent_by_hand(run: Run, name: str) -> tuple[str, ArrayExpression | None] | None:
     """Find the job of the script by its claim or its name; return its array too, if known."""
-    if owner := run.directory.owner(1):
+    if owner := run.directory.claiming_job(1):
         identity = _identity(run, owner)
         return owner, identity.array if identity else None
-    found = run.engine.find(run.record.token, name, run.record.created_at)
+    found = run.engine.find_job(run.record.token, name, run.record.created_at)
     if found is None or _runs_another(run, _identity(run, found.job)):
         return None
     return found.job, found.array
@@ -271,7 +277,7 @@ def _began(run: Run, number: int, index: int, job: str) -> bool:
 
 
 def _find_job(run: Run, intent: Intent) -> str | None:
-    found = run.engine.find(intent.token, intent.job_name, intent.at)
+    found = run.engine.find_job(intent.token, intent.job_name, intent.at)
     return found.job if found else None
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 
-from slurmslice.actions.poll import find_requeued
+from slurmslice.actions.requeued import find_requeued
 from slurmslice.actions.resolve_doubts import resolve_doubts_locked, wait_for_doubts
 from slurmslice.actions.submit_queued import SubmitOutcome, submit_queued
 from slurmslice.errors import BadInputError
 from slurmslice.plan.batches import may_resubmit
 from slurmslice.plan.plan import Choice, Plan, make_plan
-from slurmslice.plan.submission import read_script
+from slurmslice.plan.run_script import read_script
 from slurmslice.run.journal import Queued
 from slurmslice.run.run import Run
 from slurmslice.sbatch.array_expression import compress_indices
@@ -92,7 +92,7 @@ def execute_plan(run: Run, plan: Plan, verb: str) -> SubmitOutcome:
         BadInputError: slices of the plan can never run, or the script was edited after the plan.
         NoAnswerError: the engine did not say if it runs ended slices again.
     """
-    plan.check()
+    plan.raise_refusal()
     wait_for_doubts(run)
     left_out_rows: list[int] = []
     with run.directory.lock(verb):

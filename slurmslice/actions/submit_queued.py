@@ -4,34 +4,32 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from slurmslice.actions.poll import find_requeued
+from slurmslice.actions.requeued import find_requeued
 from slurmslice.actions.resolve_doubts import resolve_doubts_locked, wait_for_doubts
-from slurmslice.actions.throttle_shares import allocate_throttle, current_share
+from slurmslice.actions.throttle import allocate_throttle, current_share
 from slurmslice.engines.protocol import QueueCapacity
 from slurmslice.errors import (
     BadInputError,
     EngineError,
     SlurmsliceError,
+    SubmissionRejectedError,
     SubmissionUnknownError,
     SubmitLimitError,
     TooManyTasksError,
 )
-from slurmslice.errors import SubmissionRejectedError as RefusedByEngine
 from slurmslice.notes import Note
 from slurmslice.plan.next_submission import SubmissionBounds, next_submission
-from slurmslice.plan.submission import (
+from slurmslice.plan.planned_submission import (
     PlannedSubmission,
-    RunScript,
-    check_script,
     check_task_table,
     is_unsubmitted,
     out_of_memory_again,
     overridden_edit_notes,
-    read_script,
 )
+from slurmslice.plan.run_script import RunScript, check_script, read_script
 from slurmslice.run.journal import Dequeued, Rejected, Submitted
-from slurmslice.run.journal_state import SubmissionStatus
 from slurmslice.run.run import Run
+from slurmslice.run.submission import SubmissionStatus
 from slurmslice.sbatch.array_expression import compress_indices
 
 
@@ -57,32 +55,32 @@ class SubmitOutcome:
     """The result of submitting queued slices.
 
     Attributes:
-        taken: the accepted submissions.
-        waits: the reason if slices are still queued; else empty.
+        accepted: the accepted submissions.
+        wait_reason: the reason if slices are still queued; else empty.
         share_free_soon: almost all tasks in flight run, so a share of the throttle is free soon.
         error: the error that stopped the submitting; None if there was none.
         queued: the slices of the plan are queued, even if an error followed.
         left_out_rows: rows of the plan that had changed after it was made.
     """
 
-    taken: list[AcceptedSubmission] = field(default_factory=list)
-    waits: str = ""
+    accepted: list[AcceptedSubmission] = field(default_factory=list)
+    wait_reason: str = ""
     share_free_soon: bool = False
     error: EngineError | None = None
     queued: bool = False
     left_out_rows: tuple[int, ...] = ()
 
-    def check(self, *, temporary: bool) -> None:
+    def raise_error(self, *, ignore_temporary: bool) -> None:
         """Raise the error, if it matters.
 
         Args:
-            temporary: ignore a temporary error; if False, ignore it only after a submission.
+            ignore_temporary: ignore a temporary error; if False, ignore it only after a submission.
 
         Raises:
             EngineError: the error that stopped the submitting.
         """
-        is_final = isinstance(self.error, RefusedByEngine)
-        if self.error and (is_final or not (temporary or self.taken)):
+        is_final = isinstance(self.error, SubmissionRejectedError)
+        if self.error and (is_final or not (ignore_temporary or self.accepted)):
             raise self.error
 
 
@@ -93,7 +91,7 @@ def submit_queued(run: Run, verb: str) -> SubmitOutcome:
         wait_for_doubts(run)
         _submit_queued(run, verb, outcome)
     except EngineError as why:
-        outcome.error, outcome.waits = why, why.message
+        outcome.error, outcome.wait_reason = why, why.message
     return outcome
 
 
@@ -106,12 +104,12 @@ def _submit_queued(run: Run, verb: str, outcome: SubmitOutcome) -> None:
             run.record_returned_rows()
             script = read_script(run)
             spare = allocate_throttle(run, script.request)
-            outcome.waits = run.journal_state.held
-            if not run.journal_state.queue or outcome.waits:
+            outcome.wait_reason = run.journal_state.held
+            if not run.journal_state.queue or outcome.wait_reason:
                 return
             outcome.share_free_soon = spare is not None and _drains(run)
             queue_capacity = queue_capacity or run.engine.queue_capacity(script.request.verify())
-            bounds, outcome.waits = _bounds(run, queue_capacity, submitted, spare)
+            bounds, outcome.wait_reason = _bounds(run, queue_capacity, submitted, spare)
             if bounds is None:
                 return
             submitted += _submit_next(run, script, bounds, outcome)
@@ -119,7 +117,7 @@ def _submit_queued(run: Run, verb: str, outcome: SubmitOutcome) -> None:
 
 def _drains(run: Run) -> bool:
     """Tell if no array in flight has more than twice the tasks that it may run at once."""
-    shares = (current_share(run, submission) for submission in run.in_flight())
+    shares = (current_share(run, submission) for submission in run.submissions_in_flight())
     return all(array.open_tasks <= 2 * array.used_tasks for array in shares)
 
 
@@ -133,7 +131,7 @@ def _submit_next(
     )  # fmt: skip
     if _runs_again(run, planned):
         return 0
-    outcome.taken.append(_submit(run, planned))
+    outcome.accepted.append(_submit(run, planned))
     return len(planned.batch.array)
 
 
@@ -148,7 +146,7 @@ def _bounds(
         if queue_capacity.tasks <= submitted:
             return None, queue_capacity.why
         most = min(most, queue_capacity.tasks - submitted)
-    return SubmissionBounds(min(most, run.journal_state.most or most), spare), ""
+    return SubmissionBounds(min(most, run.journal_state.max_next_tasks or most), spare), ""
 
 
 def _runs_again(run: Run, planned: PlannedSubmission) -> bool:
@@ -172,8 +170,8 @@ def _submit(run: Run, planned: PlannedSubmission) -> AcceptedSubmission:
     short_of_memory = out_of_memory_again(run, planned)
     run.decide(planned.intent(run, run.clock(), sha))
     try:
-        receipt = run.engine.submit(planned.order(run))
-    except (RefusedByEngine, SubmitLimitError, BadInputError) as rejection:
+        result = run.engine.submit(planned.submit_request(run))
+    except (SubmissionRejectedError, SubmitLimitError, BadInputError) as rejection:
         if planned.number > 1 and not run.directory.fence(planned.number):
             return _accept_refused(run, planned, rejection)
         temporary, too_many_tasks = (
@@ -188,12 +186,12 @@ def _submit(run: Run, planned: PlannedSubmission) -> AcceptedSubmission:
         raise
     except SubmissionUnknownError as doubt:
         return _look_up(run, planned, doubt)
-    run.decide(Submitted(planned.number, receipt.job, receipt.cluster, "sbatch", run.clock()))
+    run.decide(Submitted(planned.number, result.job, result.cluster, "sbatch", run.clock()))
     run.shares_sent.add(planned.number)
     return AcceptedSubmission(
         planned,
-        receipt.job,
-        (*receipt.notes, *overridden_edit_notes(run, planned)),
+        result.job,
+        (*result.notes, *overridden_edit_notes(run, planned)),
         short_of_memory,
     )
 
@@ -226,7 +224,7 @@ def _accept_refused(
     After a true rejection the fence stops a job that still appears. Submission 001 is not
     fenced: a person may still submit it by hand, and then its token finds it.
     """
-    job = run.directory.owner(planned.number)
+    job = run.directory.claiming_job(planned.number)
     if job is None:  # the task is writing its claim at this moment
         return _look_up(run, planned, SubmissionUnknownError(rejection.message))
     run.decide(Submitted(planned.number, job, None, "claimed", run.clock()))

@@ -17,28 +17,30 @@ from slurmslice.run.run import Run
 from slurmslice.status.states import State
 
 
-def watch(run: Run, tell: Callable[[Run, PollResult], None], interval: float | None = None) -> None:
+def watch(
+    run: Run, on_poll: Callable[[Run, PollResult], None], interval: float | None = None
+) -> None:
     """Poll a run until no slice is in flight, or the rest is held.
 
     This process sleeps between polls, because ``engine.wait`` might run tasks on this machine.
 
     Args:
         run: the run, opened in a read-only directory.
-        tell: a function that is called with each poll.
+        on_poll: a function that is called with each poll.
         interval: seconds between polls; None: by the age of the run (``pause``).
     """
     unanswered = 0
     while True:
         run.forget_unwritten()
-        looked = poll(run)
-        tell(run, looked)
+        polled = poll(run)
+        on_poll(run, polled)
         if _is_over(run):
             return
-        unanswered = unanswered + 1 if is_unanswered(looked, SubmitOutcome()) else 0
+        unanswered = unanswered + 1 if is_unanswered(polled, SubmitOutcome()) else 0
         sleep(backoff_interval(poll_interval(seconds_since_submission(run), interval), unanswered))
 
 
 def _is_over(run: Run) -> bool:
     if run.journal_state.held:
         return not {State.RUNNING, State.SUSPENDED} & set(run.statuses.state_counts())
-    return not (run.in_flight() or run.journal_state.unconfirmed())
+    return not (run.submissions_in_flight() or run.journal_state.unconfirmed())

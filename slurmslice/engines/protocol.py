@@ -14,7 +14,7 @@ from typing import Protocol
 from slurmslice.notes import Note
 from slurmslice.sbatch.array_expression import ArrayExpression
 from slurmslice.sbatch.resource_request import ResourceRequest
-from slurmslice.status.reports import Observation, TaskId, TaskReport
+from slurmslice.status.observation import Observation, TaskId, TaskReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +72,8 @@ class TaskLimits:
             it is not known.
         default_time_s: the time limit of a task that requests none, seconds; None if there is
             none, or it is not known.
-        never: the reason why no such task can ever run, even on an empty cluster with all nodes
-            up; empty if one may run, or if that is not certain.
+        impossible_reason: the reason why no such task can ever run, even on an empty cluster
+            with all nodes up; empty if one may run, or if that is not certain.
         note: a note for the person about such tasks on this engine; empty if there is none.
     """
 
@@ -82,7 +82,7 @@ class TaskLimits:
     why: str = ""
     max_time_s: int | None = None
     default_time_s: int | None = None
-    never: str = ""
+    impossible_reason: str = ""
     note: str = ""
 
 
@@ -168,7 +168,7 @@ class Engine(Protocol):
     """A person can submit the script without slurmslice (``sbatch script.sh``)."""
 
     has_queue_limits: bool
-    """What is to be submitted may have to wait for room in the queue."""
+    """A submission may have to wait for room in the queue."""
 
     counts_whole_minutes: bool
     """A time limit is rounded up to minutes."""
@@ -184,7 +184,7 @@ class Engine(Protocol):
         """Return the options to change after a rejection (``-t TIME``); empty if none is known."""
 
     @property
-    def working(self) -> bool:
+    def has_running_tasks(self) -> bool:
         """True if this process runs tasks itself now, and must live until they have ended."""
 
     def close(self) -> None:
@@ -208,7 +208,7 @@ class Engine(Protocol):
             NoAnswerError: the engine did not answer.
         """
 
-    def submit(self, order: SubmitRequest) -> SubmitResult:
+    def submit(self, submission: SubmitRequest) -> SubmitResult:
         """Submit an array.
 
         Raises:
@@ -218,7 +218,7 @@ class Engine(Protocol):
             BadInputError: the engine can never satisfy this request.
         """
 
-    def test(self, order: SubmitRequest) -> str:
+    def test_submission(self, submission: SubmitRequest) -> str:
         """Ask what the engine would do with a submission, in its own words. Submit nothing.
 
         Raises:
@@ -235,7 +235,7 @@ class Engine(Protocol):
             NoAnswerError: the engine did not answer.
         """
 
-    def find(self, token: str, job_name: str, since: float) -> FoundJob | None:
+    def find_job(self, token: str, job_name: str, since: float) -> FoundJob | None:
         """Find the job with a token, in the queue or in accounting; None if neither has it.
 
         Args:

@@ -10,16 +10,18 @@ from dataclasses import dataclass
 from itertools import islice
 
 from slurmslice.plan.batches import Batch, make_batch, rows_that_fit
-from slurmslice.plan.submission import (
+from slurmslice.plan.planned_submission import (
     PlannedSubmission,
-    RunScript,
-    check_script_paths,
     is_unsubmitted,
     new_token,
+    submission_output_pattern,
+)
+from slurmslice.plan.run_script import (
+    RunScript,
+    check_script_paths,
     script_array,
     script_job_name,
     script_rows_of_index,
-    submission_output_pattern,
 )
 from slurmslice.run.run import Run
 from slurmslice.sbatch.array_expression import compress_indices
@@ -36,11 +38,11 @@ class SubmissionBounds:
     """The maximum size of the next submission.
 
     Attributes:
-        most: the maximum number of array tasks, from 1.
+        max_tasks: the maximum number of array tasks, from 1.
         throttle: the number of them that may run at once; None for no limit.
     """
 
-    most: int
+    max_tasks: int
     throttle: int | None = None
 
 
@@ -106,7 +108,7 @@ def _first(
     """
     changes, written = next(iter(queue.values())), script_array(script.request)
     rows = tuple(row for index in sorted(written) for row in script_rows_of_index(run, index))
-    if len(written) > bounds.most or any(queue.get(row) != changes for row in rows):
+    if len(written) > bounds.max_tasks or any(queue.get(row) != changes for row in rows):
         return None
     array = compress_indices(sorted(written), bounds.throttle)
     name, token = (
@@ -137,8 +139,8 @@ def _later(
     changes, record = next(iter(queue.values())), run.record
     direct, pack = record.direct, record.packing.pack
     alike = (row for row, wanted in queue.items() if wanted == changes)
-    some = list(islice(alike, bounds.most * pack))
-    rows = rows_that_fit(run.table, some, direct=direct, pack=pack, most=bounds.most)
+    some = list(islice(alike, bounds.max_tasks * pack))
+    rows = rows_that_fit(run.table, some, direct=direct, pack=pack, most=bounds.max_tasks)
     part = make_batch(
         run.table, rows, direct=direct, pack=pack, throttle=bounds.throttle, changes=changes
     )

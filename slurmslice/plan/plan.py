@@ -15,13 +15,11 @@ from dataclasses import dataclass, field, replace
 from slurmslice.errors import BadInputError, NoAnswerError
 from slurmslice.notes import Note
 from slurmslice.plan.next_submission import SubmissionBounds, next_submissions
+from slurmslice.plan.planned_submission import PlannedSubmission, check_task_table, is_unsubmitted
 from slurmslice.plan.request_changes import LoweredRequest, lowered_requests, next_requests
-from slurmslice.plan.submission import (
-    PlannedSubmission,
+from slurmslice.plan.run_script import (
     RunScript,
     check_script,
-    check_task_table,
-    is_unsubmitted,
     read_script,
     script_array,
     script_rows_of_index,
@@ -30,9 +28,9 @@ from slurmslice.plan.submission import (
 from slurmslice.run.run import Run
 from slurmslice.sbatch.options import MEMORY_OPTIONS
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
-from slurmslice.spec.command import quote
 from slurmslice.spec.packing import task_request
 from slurmslice.status.states import State
+from slurmslice.system.shell_quoting import quote
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +109,7 @@ class Plan:
         """List the rows to queue."""
         return [row for planned in self.requests for row in planned.rows]
 
-    def check(self) -> None:
+    def raise_refusal(self) -> None:
         """Raise the first refusal, if there is one.
 
         Raises:
@@ -185,12 +183,12 @@ def refuse_impossible_requests(run: Run, plan: Plan) -> Plan:
             limits = run.engine.limits(plan.script.request.overridden_by(of_task).verify())
         except NoAnswerError:
             return plan
-        if limits.never:
-            refused.append(ImpossibleRequest(planned.rows, _never(run, planned, limits.never)))
+        if why := limits.impossible_reason:
+            refused.append(ImpossibleRequest(planned.rows, _never_runs_error(run, planned, why)))
     return replace(plan, refused=tuple(refused))
 
 
-def _never(run: Run, planned: PlannedRequest, why: str) -> BadInputError:
+def _never_runs_error(run: Run, planned: PlannedRequest, why: str) -> BadInputError:
     key = run.table.keys[planned.rows[0]]
     by_hand = f" To submit anyway: sbatch {quote(str(run.directory.script))}"
     return BadInputError(

@@ -55,7 +55,7 @@ def request_groups(record: RunRecord, table: SliceTable) -> list[RequestGroup]:
     return found
 
 
-def request(of: Sequence[RequestGroup]) -> ResourceRequest:
+def request_range(of: Sequence[RequestGroup]) -> ResourceRequest:
     """Return the request of an array task; if groups differ, as ranges from lowest to highest."""
     requests = [group.request for group in of]
     return ResourceRequest.of(

@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from slurmslice.reports.slice_requests import SliceRequests
 from slurmslice.run.run import Run
-from slurmslice.status.reports import FACT_NAMES
+from slurmslice.status.observation import FACT_NAMES
 
 Record = dict[str, object]
 
@@ -37,7 +37,7 @@ def slice_record(run: Run, row: int, requested: SliceRequests) -> Record:
     standing, limits = run.statuses[row], requested.of(row)
     log = None
     if standing.submission:
-        log = str(run.directory.log(standing.submission, run.table.log_name(row)))
+        log = str(run.directory.log_path(standing.submission, run.table.log_name(row)))
     return {
         "key": run.table.keys[row],
         "row": row,

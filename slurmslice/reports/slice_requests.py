@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from slurmslice.errors import SlurmsliceError
 from slurmslice.plan.request_changes import previous_request
-from slurmslice.plan.submission import script_request
+from slurmslice.plan.run_script import script_request
 from slurmslice.run.run import Run
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
 from slurmslice.sbatch.units import format_memory, format_time

@@ -14,18 +14,15 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import os
 import re
-import secrets
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from slurmslice.errors import BadInputError, DamagedRunError, NotAFileError
 from slurmslice.run.journal import Event, format_event, parse_events
-from slurmslice.sbatch.array_expression import parse_array
 from slurmslice.script import progress_lines
 from slurmslice.script.source_line import LIBRARY_NAME
 from slurmslice.slices.slice_table import SliceTable
@@ -102,7 +99,7 @@ class RunDirectory:
 
     # -- files written once ------------------------------------------------------------------
 
-    def record(self) -> RunRecord:
+    def read_record(self) -> RunRecord:
         """Read ``run.json``.
 
         Raises:
@@ -111,7 +108,7 @@ class RunDirectory:
         path = self.path / "run.json"
         return RunRecord.from_bytes(files.read_file(path), str(path))
 
-    def table(self, sha256: str) -> SliceTable:
+    def read_table(self, sha256: str) -> SliceTable:
         """Read the slice table, which must have this digest.
 
         Raises:
@@ -143,21 +140,21 @@ class RunDirectory:
 
     # -- submissions -------------------------------------------------------------------------
 
-    def submission(self, number: int) -> Path:
+    def submission_folder(self, number: int) -> Path:
         """Return the folder of a submission."""
         return self.path / "submissions" / f"{number:03d}"
 
-    def task_table(self, number: int) -> Path:
+    def task_table_path(self, number: int) -> Path:
         """Return the path of a submission's task table (table form only)."""
-        return self.submission(number) / "tasks.tsv"
+        return self.submission_folder(number) / "tasks.tsv"
 
-    def log(self, number: int, name: str) -> Path:
+    def log_path(self, number: int, name: str) -> Path:
         """Return the path of a slice's log in a submission."""
-        return self.submission(number) / "logs" / name
+        return self.submission_folder(number) / "logs" / name
 
-    def task_log(self, number: int, index: int) -> Path:
+    def task_log_path(self, number: int, index: int) -> Path:
         """Return the path of a task's own log: progress lines and slurmstepd's messages."""
-        return self.submission(number) / "tasks" / f"{index}.log"
+        return self.submission_folder(number) / "tasks" / f"{index}.log"
 
     def read_task_log(self, number: int, index: int) -> bytes | None:
         """Read the lines of a task log that may be progress lines.
@@ -165,7 +162,7 @@ class RunDirectory:
         Returns:
             None if there is no such file, or if it cannot be read (then ``unread`` says why).
         """
-        path = self.task_log(number, index)
+        path = self.task_log_path(number, index)
         self.unreadable_logs.pop(path, None)
         try:
             return progress_lines.extract_progress_lines(files.read_chunks(path))
@@ -181,7 +178,7 @@ class RunDirectory:
         It reads all lines of the workers, so use it for one task only.
         """
         word, lines = re.compile(rb" task=%d(?: |\n)" % index), list[bytes]()
-        for path in sorted((self.submission(number) / "tasks").glob("worker-*.log")):
+        for path in sorted((self.submission_folder(number) / "tasks").glob("worker-*.log")):
             with contextlib.suppress(OSError):
                 found = files.read_file(path).splitlines(keepends=True)
                 lines += [line for line in found if word.search(line)]
@@ -193,7 +190,7 @@ class RunDirectory:
         True also after an I/O error: an error must not turn a slice into one that never began.
         """
         try:
-            self.log(number, name).stat()
+            self.log_path(number, name).stat()
         except (FileNotFoundError, NotADirectoryError):
             return False
         except OSError:
@@ -211,16 +208,16 @@ class RunDirectory:
         Returns:
             the digest of the task table; empty in the direct form, which has none.
         """
-        folder = self.submission(number)
+        folder = self.submission_folder(number)
         (folder / "tasks").mkdir(parents=True, exist_ok=True)
         (folder / "logs").mkdir(exist_ok=True)
         if direct:
             return ""
         data = table.part(rows)
-        files.replace_file(self.task_table(number), data)
+        files.replace_file(self.task_table_path(number), data)
         return sha256_hex(data)
 
-    def owner(self, number: int) -> str | None:
+    def claiming_job(self, number: int) -> str | None:
         """Return the id of the job that has claimed a submission; None if none has.
 
         It is the first line of the claim. The local engine writes a second one.
@@ -238,15 +235,15 @@ class RunDirectory:
             True if the submission is fenced, by this call or by an earlier one that was killed;
             False if a job has claimed it and so has begun.
         """
-        claimed = files.create_exclusively(self.submission(number) / "job", _FENCED.encode())
-        return claimed or self.fenced(number)
+        claimed = files.create_exclusively(self.submission_folder(number) / "job", _FENCED.encode())
+        return claimed or self.is_fenced(number)
 
     def unfence(self, number: int) -> None:
         """Remove the fence of a submission, so that a job can claim it again."""
-        if self.fenced(number):
-            (self.submission(number) / "job").unlink(missing_ok=True)
+        if self.is_fenced(number):
+            (self.submission_folder(number) / "job").unlink(missing_ok=True)
 
-    def fenced(self, number: int) -> bool:
+    def is_fenced(self, number: int) -> bool:
         """Tell if a submission is fenced."""
         try:
             return self._claim(number) == _FENCED
@@ -254,7 +251,7 @@ class RunDirectory:
             return False
 
     def _claim(self, number: int) -> str:
-        return files.read_file(self.submission(number) / "job").decode("utf-8", "replace")
+        return files.read_file(self.submission_folder(number) / "job").decode("utf-8", "replace")
 
     # -- the journal -------------------------------------------------------------------------
 
@@ -308,89 +305,8 @@ class RunDirectory:
             EngineError: this file system does not support locks.
         """
         wait = locks.LOCK_WAIT_S if wait is None else wait
-        with locks.hold_lock(self.path, verb, 0o666 & ~_umask(), wait):
+        with locks.hold_lock(self.path, verb, 0o666 & ~files.current_umask(), wait):
             yield
-
-
-def create_run_directory(
-    path: Path,
-    record: RunRecord,
-    table: SliceTable,
-    script: bytes,
-    library: bytes,
-    *,
-    instead: bool = False,
-) -> RunDirectory:
-    """Create a complete run directory, or nothing. The last step is a rename.
-
-    Args:
-        path: its absolute path.
-        record: the contents of ``run.json``.
-        table: the slices.
-        script: the script's bytes.
-        library: the bytes of the library that the script sources.
-        instead: replace the directory at that path, and remove it. The caller holds its lock.
-
-    Raises:
-        BadInputError: the path already exists, or it cannot be written.
-    """
-    check_run_path(path)
-    draft, old = _beside(path), _beside(path)
-    try:
-        draft.mkdir(parents=True)
-        _ignore_in_git(path.parent)
-        run = RunDirectory(draft)
-        run.slices.write_bytes(table.data)
-        run.create_submission_folder(1, table, parse_array(record.first).indices, record.direct)
-        run.library.write_bytes(library)
-        run.library.chmod(0o444 & ~_umask())
-        run.script.write_bytes(script)
-        run.script.chmod(0o777 & ~_umask())
-        (draft / "run.json").write_bytes(record.to_bytes())
-        if instead:
-            os.rename(path, old)
-        os.rename(draft, path)
-    except OSError as why:
-        _remove(draft)
-        if os.path.exists(old):
-            os.rename(old, path)
-        elif why.errno in {errno.EEXIST, errno.ENOTEMPTY}:  # from the last step (rename(2))
-            raise BadInputError(
-                f"Another slurmslice created {path} just now.",
-                "Run the same command again to continue with that run.",
-                code="changed-meanwhile",
-                run=path.name,
-            ) from why
-        raise BadInputError(
-            f"Cannot create the run directory {path}: {why.strerror}.",
-            "Choose another directory with --run-dir, or another --name.",
-            code="cannot-create-run",
-            path=str(path),
-        ) from why
-    _remove(old)
-    return RunDirectory(path)
-
-
-def _beside(path: Path) -> Path:
-    """Return a new hidden path in the same folder."""
-    return path.parent / f".{path.name}.{secrets.token_hex(4)}"
-
-
-def check_run_path(path: Path) -> None:
-    """Refuse a path that sbatch's ``--output`` cannot express.
-
-    Raises:
-        BadInputError: the path holds a backslash or a control character (sbatch(1), filename
-            pattern: a backslash disables all patterns).
-    """
-    if any(c == "\\" or ord(c) < 32 or ord(c) == 127 for c in str(path)):
-        raise BadInputError(
-            f"The run directory {str(path)!r} holds a backslash or a control character, which "
-            "sbatch's --output cannot express.",
-            "Choose another directory with --run-dir.",
-            code="bad-run-path",
-            path=str(path),
-        )
 
 
 def sha256_hex(data: bytes) -> str:
@@ -415,23 +331,3 @@ def read_required_file(path: Path) -> bytes:
             code="unreadable-file",
             path=str(path),
         ) from why
-
-
-def _ignore_in_git(folder: Path) -> None:
-    """Make git ignore the folder of runs, because runs are not source code."""
-    ignore = folder / ".gitignore"
-    if folder.name == "slurmslice-runs" and not ignore.exists():
-        ignore.write_text("*\n")
-
-
-def _remove(folder: Path) -> None:
-    import shutil
-
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def _umask() -> int:
-    """Return the process' umask. It can only be read by setting it for an instant."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask

@@ -17,7 +17,7 @@ from slurmslice.run.journal import (
     Submitted,
     parse_events,
 )
-from slurmslice.run.journal_state import Submission
+from slurmslice.run.submission import Submission
 from slurmslice.sbatch.array_expression import parse_array
 
 
@@ -73,7 +73,7 @@ class JournalJobs:
             name=accepted.job_name or intent.job_name,
             array=submission.array,
             script=self._directory.script,
-            folder=self._directory.submission(intent.number),
+            folder=self._directory.submission_folder(intent.number),
             arguments=intent.arguments,
             request=intent.options,
             packed=intent.pack > 1,

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
-from functools import cached_property
 
 from slurmslice.run.journal import (
     Cancelled,
@@ -26,94 +24,9 @@ from slurmslice.run.journal import (
     Submitted,
     Throttled,
 )
+from slurmslice.run.submission import Submission, SubmissionStatus
 from slurmslice.sbatch.array_expression import ArrayExpression, compress_indices, parse_array
 from slurmslice.sbatch.resource_request import ResourceRequest
-
-
-class SubmissionStatus(StrEnum):
-    """The status of a submission."""
-
-    INTENDED = "intended"  # the journal announced it; it is unknown if Slurm accepted it
-    SUBMITTED = "submitted"
-    REJECTED = "refused"
-    FENCED = "barred"
-
-
-@dataclass(frozen=True)
-class Submission:
-    """One sbatch call of the run's script.
-
-    Attributes:
-        intent: the journal's announcement of the submission.
-        status: its status.
-        job: job id of the array; empty if not known yet.
-        cluster: the cluster that accepted it, if sbatch named one.
-        submitted_at: time of sbatch's answer, epoch seconds on our clock.
-        fenced_at: time at which it was fenced, epoch seconds; 0 if it was not.
-        cancelled: rows cancelled by a person, each with the time (epoch seconds).
-        submit_again: those of them to submit again after the engine has released them.
-        share: the array's last share of the throttle; 0: no more tasks start; None: no limit.
-        stopped: its share was 0 at some time.
-        job_name: the job's name if it differs from the intent's; else empty.
-    """
-
-    intent: Intent
-    status: SubmissionStatus = SubmissionStatus.INTENDED
-    job: str = ""
-    cluster: str | None = None
-    submitted_at: float = 0.0
-    fenced_at: float = 0.0
-    cancelled: dict[int, float] = field(default_factory=dict)
-    submit_again: frozenset[int] = frozenset()
-    share: int | None = None
-    stopped: bool = False
-    job_name: str = ""
-
-    @property
-    def name(self) -> str:
-        """The job's name."""
-        return self.job_name or self.intent.job_name
-
-    @property
-    def number(self) -> int:
-        """The submission's number, from 1."""
-        return self.intent.number
-
-    @cached_property
-    def array(self) -> ArrayExpression:
-        """The array indices, and the throttle at the time of submission."""
-        return parse_array(self.intent.array)
-
-    @cached_property
-    def rows(self) -> Sequence[int]:
-        """The rows in the order of the array indices, ``pack`` rows per index."""
-        return parse_array(self.intent.rows).indices
-
-    @cached_property
-    def places(self) -> dict[int, tuple[int, int]]:
-        """For each row, its array index and its slot in that task, from 0."""
-        pack, indices = self.intent.pack, sorted(self.array)
-        return {row: (indices[n // pack], n % pack) for n, row in enumerate(self.rows)}
-
-    def array_index_of(self, row: int) -> int:
-        """The array index of a row."""
-        return self.places[row][0]
-
-
-def group_by_unique_job_id(submissions: Iterable[Submission]) -> list[list[Submission]]:
-    """Split submissions into groups with unique job ids.
-
-    slurmctld uses job ids again after it has lost its state.
-    """
-    groups: list[list[Submission]] = []
-    for submission in submissions:
-        for group in groups:
-            if all(other.job != submission.job for other in group):
-                group.append(submission)
-                break
-        else:
-            groups.append([submission])
-    return groups
 
 
 @dataclass
@@ -133,7 +46,8 @@ class JournalState:
         throttle: the newest ``throttle N``; None for no limit, or if there was none.
         throttled: there was a ``throttle N``.
         max_attempts: the newest recorded change of the attempts per slice; None if never changed.
-        most: most tasks of the next submission, after temporary rejections; None for no limit.
+        max_next_tasks: most tasks of the next submission, after temporary rejections; None for no
+            limit.
         held: the reason why nothing may start; empty if the run is not held.
         max_failures: the newest recorded change of ``RunSpec.max_failures``; None if never changed.
         rejection: the error if the newest submission was rejected for good; else empty.
@@ -150,7 +64,7 @@ class JournalState:
     throttle: int | None = None
     throttled: bool = False
     max_attempts: int | None = None
-    most: int | None = None
+    max_next_tasks: int | None = None
     held: str = ""
     max_failures: int | None = None
     rejection: str = ""
@@ -265,7 +179,8 @@ class JournalState:
             self._assign(event.number, moved)  # a person submitted it after the rejection
         self._before.pop(event.number, None)
         self.rejection = ""
-        self.most = self.most and max(self.most, 2 * len(submission.array))
+        if self.max_next_tasks is not None:
+            self.max_next_tasks = max(self.max_next_tasks, 2 * len(submission.array))
         self._update(
             event.number,
             status=SubmissionStatus.SUBMITTED,
@@ -295,7 +210,7 @@ class JournalState:
             return
         self._update(number, status=SubmissionStatus.REJECTED)
         if event.too_many_tasks:
-            self.most = max(1, len(self.submissions[number].array) // 2)
+            self.max_next_tasks = max(1, len(self.submissions[number].array) // 2)
         if not event.temporary:
             self.queue.clear()
             self.rejection = event.message
@@ -361,7 +276,7 @@ class JournalState:
             self.queue.pop(row, None)
         return parse_array(event.rows)
 
-    def request_of(self, row: int) -> ResourceRequest | None:
+    def changes_of(self, row: int) -> ResourceRequest | None:
         """The changed options of a row: the queued ones, else the last submitted; None for none."""
         return self.queue[row] if row in self.queue else self.requests.get(row)
 

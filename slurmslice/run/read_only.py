@@ -54,7 +54,7 @@ class ReadOnlyDirectory(RunDirectory):
 
     def fence(self, number: int) -> bool:
         """Tell if a submission could be fenced; do not fence it."""
-        return self.owner(number) is None
+        return self.claiming_job(number) is None
 
     @contextlib.contextmanager
     def lock(self, verb: str, wait: float | None = None) -> Iterator[None]:

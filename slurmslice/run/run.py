@@ -14,8 +14,9 @@ from slurmslice.engines.protocol import Engine
 from slurmslice.errors import BadInputError, DamagedRunError
 from slurmslice.run.directory import RunDirectory
 from slurmslice.run.journal import Event, SlicesReturned, parse_events
-from slurmslice.run.journal_state import JournalState, Submission, SubmissionStatus
+from slurmslice.run.journal_state import JournalState
 from slurmslice.run.statuses import StatusTable
+from slurmslice.run.submission import Submission, SubmissionStatus
 from slurmslice.sbatch.array_expression import compress_indices, parse_array
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
 from slurmslice.slices.slice_table import SliceTable
@@ -34,8 +35,8 @@ class Run:
         self.directory = directory
         self.engine = engine
         self.clock = clock
-        self.record: RunRecord = directory.record()
-        self.table: SliceTable = directory.table(self.record.slices_sha256)
+        self.record: RunRecord = directory.read_record()
+        self.table: SliceTable = directory.read_table(self.record.slices_sha256)
         self.shares_sent: set[int] = set()
         """Submissions whose share of the throttle this process has sent to the engine."""
         self.unsubmitted_at = float("-inf")
@@ -110,7 +111,7 @@ class Run:
 
     # -- slices and their submissions --------------------------------------------------------
 
-    def in_flight(self) -> list[Submission]:
+    def submissions_in_flight(self) -> list[Submission]:
         """List the accepted submissions with slices that have not ended."""
         if self.finished:
             return []
@@ -153,7 +154,7 @@ class Run:
 
     def request_of(self, row: int) -> ResourceRequest:
         """Return the options of a slice that differ from the script's request."""
-        decided = self.journal_state.request_of(row)
+        decided = self.journal_state.changes_of(row)
         return self._initial(row) if decided is None else decided
 
     def _initial(self, row: int) -> ResourceRequest:

@@ -15,10 +15,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from slurmslice.errors import SlurmsliceError
-from slurmslice.run.journal_state import JournalState, SubmissionStatus
+from slurmslice.run.journal_state import JournalState
+from slurmslice.run.submission import SubmissionStatus
 from slurmslice.sbatch.array_expression import compress_indices, parse_array
+from slurmslice.status.observation import FACT_NAMES
 from slurmslice.status.reconcile import SliceStatus
-from slurmslice.status.reports import FACT_NAMES
 from slurmslice.status.states import EvidenceSource, State
 from slurmslice.system.escaping import format_row, parse_row
 

@@ -13,7 +13,7 @@ from enum import Enum
 from types import MappingProxyType
 
 Release = tuple[int, int]
-"""A release of Slurm: year and month."""
+"""A release of Slurm, year and month: (22, 5)."""
 
 
 class Takes(Enum):

@@ -14,7 +14,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from slurmslice.spec.command import quote
+from slurmslice.system.shell_quoting import quote
 
 LIBRARY_NAME = "slurmslice.sh"
 """The library's file name in a run directory and in the templates folder."""

@@ -29,7 +29,8 @@ from jinja2 import (
 )
 
 from slurmslice.errors import BadInputError
-from slurmslice.spec.command import quote, variable_name
+from slurmslice.spec.command import variable_name
+from slurmslice.system.shell_quoting import quote
 
 SHIPPED_TEMPLATE = "array.sh.j2"
 _MISTAKES = (

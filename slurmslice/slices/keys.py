@@ -9,7 +9,6 @@ from typing import overload
 from slurmslice.errors import BadInputError
 from slurmslice.sbatch.array_expression import parse_array
 
-_CANONICAL = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
 _NOT_CANONICAL = re.compile(r"^(?:0[0-9]|[0-9]{10}|$)", re.MULTILINE)
 """Matches, among lines of digits, a leading zero, too many digits, or an empty line."""
 
@@ -74,13 +73,11 @@ class NumberKeys(Collection[str]):
         return any(key == own for own in self)
 
 
-def is_canonical(key: str) -> bool:
-    """Tell if a key has the form of a Slurm array index: no sign, no leading zero."""
-    return _CANONICAL.fullmatch(key) is not None
-
-
 def are_all_canonical(keys: Collection[str]) -> bool:
-    """Tell if ``is_canonical`` holds for all keys; testing them together is fast."""
+    """Return whether all keys have the form of Slurm array indices: no sign, no leading zero.
+
+    Testing them together is fast.
+    """
     text = "\n".join(keys)
     digits = text.replace("\n", "")
     whole = digits.isascii() and digits.isdecimal() and text.count("\n") == len(keys) - 1

@@ -353,15 +353,3 @@ def _check_keys(keys: Collection[str], source: str) -> None:
             key=nul,
             source=source,
         )
-
-
-def slices_from_range(text: str) -> tuple[SliceTable, int | None]:
-    """Return the slices of a range in sbatch's syntax, and the range's throttle.
-
-    A range keeps the zeros of a zero-padded first number: ``000-098`` gives ``007``.
-
-    Raises:
-        BadInputError: the text is not a range.
-    """
-    keys, throttle = keys_from_range(text)
-    return checked_table(keys, f"the range {text!r}"), throttle

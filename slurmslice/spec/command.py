@@ -15,13 +15,12 @@ from __future__ import annotations
 import difflib
 import os.path
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from slurmslice.errors import BadInputError
-from slurmslice.system.escaping import octal_bytes
+from slurmslice.system.shell_quoting import dollar_quoted, quote, quote_words
 
-_BARE = re.compile(r"[A-Za-z0-9@%+,./:=_-]+")
 _NAME = r"((?:[A-Za-z_][A-Za-z0-9_]*)?)"
 _BRACES = re.compile(rf"\{{\{{\{{{_NAME}\}}\}}\}}|\{{\{{{_NAME}\}}\}}|\{{{_NAME}\}}")
 _VARIABLE = re.compile(r"\$(?:SLICE|\{SLICE)(?![A-Za-z0-9])")
@@ -248,35 +247,6 @@ def slice_command_line(command: Command, key: str, columns: Mapping[str, str]) -
     return " ".join([*(f"{variable_name(name)}={quote(values[name])}" for name in used), line])
 
 
-def quote_words(words: Iterable[str]) -> str:
-    """Return the words as a line of bash, quoted."""
-    return " ".join(map(quote, words))
-
-
-def quote(text: str) -> str:
-    r"""Return a text as one word of bash: bare, in single quotes, or ``$'…'`` if not printable.
-
-    Raises:
-        BadInputError: the text holds NUL or a surrogate without a byte.
-    """
-    if _BARE.fullmatch(text):
-        return text
-    if text.isprintable():
-        return "'" + text.replace("'", "'\\''") + "'"
-    return _dollar_quoted(text)
-
-
-def _dollar_quoted(text: str) -> str:
-    letters = {"\\": "\\\\", "'": "\\'", "\n": "\\n", "\t": "\\t"}
-    return "$'" + "".join(letters.get(c) or _octal_escaped(c) for c in text) + "'"
-
-
-def _octal_escaped(character: str) -> str:
-    if character.isprintable():
-        return character
-    return "".join(f"\\{octet}" for octet in octal_bytes(character))
-
-
 def word_to_bash(word: str) -> str:
     """Return a word with placeholders as one word of bash.
 
@@ -300,7 +270,7 @@ def _in_double_quotes(text: str) -> str:
         if character in _SPECIAL:
             return "\\" + character
         # Double quotes cannot show this character, so close them, use $'…', and reopen them.
-        return character if character.isprintable() else f'"{_dollar_quoted(character)}"'
+        return character if character.isprintable() else f'"{dollar_quoted(character)}"'
 
     return "".join(map(quoted, text))
 

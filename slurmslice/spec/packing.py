@@ -182,7 +182,7 @@ def check_throttle(throttle: int | None, at_once: int) -> None:
         )
 
 
-def tasks_at_once(throttle: int | None, at_once: int) -> int | None:
+def throttle_in_tasks(throttle: int | None, at_once: int) -> int | None:
     """Turn a throttle in slices into one in array tasks, at least 1; None for no limit."""
     return None if throttle is None else max(1, throttle // at_once)
 

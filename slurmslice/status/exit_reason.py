@@ -9,7 +9,7 @@ import signal
 from dataclasses import replace
 
 from slurmslice.script.progress_lines import SlotProgress, signal_number
-from slurmslice.status.reports import TaskReport
+from slurmslice.status.observation import TaskReport
 from slurmslice.status.states import EvidenceSource, State
 from slurmslice.system.users import user_name
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from slurmslice.script.progress_lines import SlotProgress, signal_number
 from slurmslice.status.exit_reason import refine_exit, report_from_progress, state_reason
-from slurmslice.status.reports import FACT_NAMES, AttemptFacts, TaskReport
+from slurmslice.status.observation import FACT_NAMES, AttemptFacts, TaskReport
 from slurmslice.status.states import EvidenceSource, State
 
 ACCOUNTING_LAG_S = 120.0

@@ -17,6 +17,7 @@ from slurmslice.status.exit_reason import (
     signal_reason,
     state_reason,
 )
+from slurmslice.status.observation import NO_JOB_STEPS, TaskReport
 from slurmslice.status.reconcile import (
     ACCOUNTING_LAG_S,
     SliceEvidence,
@@ -24,7 +25,6 @@ from slurmslice.status.reconcile import (
     reconcile,
     requeued_status,
 )
-from slurmslice.status.reports import NO_JOB_STEPS, TaskReport
 from slurmslice.status.states import EvidenceSource, State
 
 _ENDED_FROM_OUTSIDE = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGKILL})

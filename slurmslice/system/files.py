@@ -243,3 +243,10 @@ def _link(draft: Path, path: Path) -> None:
             raise
         with path.open("xb") as file:
             file.write(draft.read_bytes())
+
+
+def current_umask() -> int:
+    """Return the process' umask. It can only be read by setting it for an instant."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

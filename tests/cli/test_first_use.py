@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from slurmslice.actions.control import cancel
+from slurmslice.actions.cancel import cancel
 from slurmslice.actions.poll import poll
 from slurmslice.actions.submit import choose_failed, choose_waiting, submit
 from slurmslice.actions.submit_queued import submit_queued
@@ -26,7 +26,7 @@ from slurmslice.reports.counts import key_ranges
 from slurmslice.run.directory import RunDirectory
 from slurmslice.run.run import Run
 from slurmslice.sbatch.array_expression import parse_array
-from slurmslice.status.reports import TaskReport
+from slurmslice.status.observation import TaskReport
 from slurmslice.status.states import State
 from slurmslice.system.escaping import escape
 from tests.support.errors import raises_error
@@ -57,10 +57,10 @@ def ended(run: Run, engine: FakeEngine, state: State, **what: int) -> None:
 
 def changes(run: Run, **wanted: str) -> dict[str, str]:
     """Return the sbatch options of a resubmission of failed slices."""
-    fed = submit(run, FAILED, wanted, "resubmit")
-    fed.check(temporary=False)
-    (taken,) = fed.taken
-    return dict(taken.planned.batch.changes)
+    outcome = submit(run, FAILED, wanted, "resubmit")
+    outcome.raise_error(ignore_temporary=False)
+    (accepted,) = outcome.accepted
+    return dict(accepted.planned.batch.changes)
 
 
 # -- a multiple of what nobody asked for -----------------------------------------------------
@@ -76,15 +76,20 @@ def test_twice_the_memory_that_slurm_gave(new_run: NewRun, engine: FakeEngine) -
     assert changes(run, mem="2x") == {"mem": "3800M"}
 
 
-def test_each_slice_has_twice_its_own(new_run: NewRun, engine: FakeEngine) -> None:
+def test_a_multiple_applies_to_the_request_of_each_slice(
+    new_run: NewRun, engine: FakeEngine
+) -> None:
     """Slices with different memory are resubmitted with different requests."""
     run = new_run("0-1")
     submit(run, ALL, {}, "submit")
     for index, gigabytes in enumerate((1, 3)):
         engine.end("100", index, State.OUT_OF_MEMORY, requested_mem_bytes=gigabytes << 30)
     poll(run)
-    fed = submit(run, FAILED, {"mem": "2x"}, "resubmit")
-    assert [dict(taken.planned.batch.changes)["mem"] for taken in fed.taken] == ["2G", "6G"]
+    outcome = submit(run, FAILED, {"mem": "2x"}, "resubmit")
+    assert [dict(accepted.planned.batch.changes)["mem"] for accepted in outcome.accepted] == [
+        "2G",
+        "6G",
+    ]
 
 
 def test_twice_the_time_of_the_partition(new_run: NewRun, engine: FakeEngine) -> None:
@@ -119,13 +124,13 @@ def test_a_cancelled_slice_stays_cancelled_after_a_rejection(
     cancel(run, [1, 2])
     engine.on_submit = refuse
     with pytest.raises(SubmissionRejectedError):
-        submit(run, CANCELLED, {}, "resubmit").check(temporary=False)
+        submit(run, CANCELLED, {}, "resubmit").raise_error(ignore_temporary=False)
     for seen in (run, reopen(run)):
         assert seen.statuses.rows_in({State.CANCELLED}) == [1, 2]
         assert seen.statuses[1].state is State.CANCELLED
     engine.on_submit = lambda order: None
-    (taken,) = submit(run, ALL, {}, "submit").taken
-    assert list(taken.planned.batch.rows) == [0, 3]
+    (accepted,) = submit(run, ALL, {}, "submit").accepted
+    assert list(accepted.planned.batch.rows) == [0, 3]
 
 
 def test_a_cancelled_slice_waits_after_it_is_resubmitted(
@@ -154,8 +159,8 @@ def test_a_cancelled_slice_waits_after_a_temporary_rejection(
     for seen in (run, reopen(run)):
         assert seen.statuses.state_counts() == {State.WAITING: 4}
     engine.on_submit = lambda order: None
-    (taken,) = submit_queued(run, "tick").taken
-    assert len(taken.planned.batch.rows) == 4
+    (accepted,) = submit_queued(run, "tick").accepted
+    assert len(accepted.planned.batch.rows) == 4
 
 
 # -- what is shown in little room --------------------------------------------------------------
@@ -304,8 +309,8 @@ def test_a_follower_prints_the_note_once(new_run: NewRun, engine: FakeEngine, ty
     submit(new_run("0-3"), ALL, {}, "submit")
     hopeless = TaskReport(State.PENDING, "PENDING", reason="PartitionTimeLimit")
     engine.jobs["100"].tasks.update(dict.fromkeys(range(4), hopeless))
-    waits = iter(range(3))
-    engine.on_wait = lambda: None if next(waits, None) is not None else engine.end_all()
+    wait_reason = iter(range(3))
+    engine.on_wait = lambda: None if next(wait_reason, None) is not None else engine.end_all()
     said = typed("watch", "demo")
     assert typed.code == 0
     stuck_once = {"keys": "0-3", "reason": "PartitionTimeLimit"}
@@ -321,7 +326,7 @@ def test_a_follower_prints_the_note_once(new_run: NewRun, engine: FakeEngine, ty
 def test_a_temporary_reason_gets_no_advice(
     new_run: NewRun, engine: FakeEngine, typed: Typed, reason: str
 ) -> None:
-    """A reason that goes away by itself gets no advice."""
+    """A temporary reason gets no advice."""
     submit(new_run("0-3"), ALL, {}, "submit")
     for index in range(4):
         engine.jobs["100"].tasks[index] = TaskReport(State.PENDING, "PENDING", reason=reason)

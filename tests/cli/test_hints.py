@@ -20,7 +20,7 @@ from slurmslice.sbatch.array_expression import parse_array
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.slices.slice_table import SliceTable
 from slurmslice.spec.packing import Packing
-from slurmslice.status.reports import TaskReport
+from slurmslice.status.observation import TaskReport
 from slurmslice.status.states import State
 from tests.support.fakes import Clock, FakeEngine
 from tests.support.plans import a_plan, planned
@@ -36,7 +36,7 @@ def at_most(engine: FakeEngine, mib: int) -> None:
 
     def limits(request: ResourceRequest) -> TaskLimits:
         never = "no node has that much" if (request.mem_mib or 0) > mib else ""
-        return TaskLimits(1001, 0 if never else 4, never, never=never)
+        return TaskLimits(1001, 0 if never else 4, never, impossible_reason=never)
 
     engine.limits = limits  # type: ignore[method-assign]
 
@@ -45,10 +45,10 @@ def at_most(engine: FakeEngine, mib: int) -> None:
 
 
 @pytest.mark.parametrize("more", [(), ("--dry-run",)])
-def test_a_run_that_could_never_run_is_not_made(
+def test_a_run_that_can_never_start_is_not_created(
     engine: FakeEngine, typed: Typed, more: tuple[str, ...]
 ) -> None:
-    """The preview says so, nothing is submitted, and the hint says how to insist."""
+    """The preview says so and nothing is submitted. The hint says how to submit anyway."""
     at_most(engine, 1024)
     said = typed("run", *LINE, "--mem", "2G", *more, *COMMAND)
     assert (typed.code, typed.error) == (2, "never-runs")
@@ -59,9 +59,7 @@ def test_a_run_that_could_never_run_is_not_made(
     assert engine.jobs == {}
 
 
-def test_slices_that_ask_for_more_than_the_first_are_looked_at(
-    engine: FakeEngine, typed: Typed
-) -> None:
+def test_every_request_is_checked_and_not_only_the_first(engine: FakeEngine, typed: Typed) -> None:
     """If an option names a column, the request of each slice is checked."""
     at_most(engine, 1024)
     (typed.folder / "t.csv").write_text("mem,n\n1,a\n2,b\n")
@@ -118,7 +116,7 @@ def refused(run: Run, job: str, owner: str, at: float) -> None:
     """A task of another job finds the claim of the first submission."""
     line = f"slurmslice refused job={job} restart=0 at={at:.0f} host=n4 owner={owner}\n"
     for index in (2, 3):
-        run.directory.task_log(1, index).write_text(line)
+        run.directory.task_log_path(1, index).write_text(line)
 
 
 def test_a_job_that_ran_nothing_is_reported(
@@ -353,8 +351,10 @@ def test_a_forgotten_x_submits_nothing(
     assert (typed.code, len(engine.jobs)) == (0, 2)
 
 
-def test_less_than_each_slice_had(new_run: NewRun, engine: FakeEngine, typed: Typed) -> None:
-    """Slices with different amounts are named separately; slices that get no less are not named."""
+def test_a_lower_request_names_its_slices(
+    new_run: NewRun, engine: FakeEngine, typed: Typed
+) -> None:
+    """Slices with different amounts are named separately. Slices that get no less are left out."""
     submit(new_run("0-3", mem="100M"), choose_waiting(None), {}, "submit")
     engine.end_all(State.OUT_OF_MEMORY)
     typed("resubmit", "demo", "1", "--mem", "4x")
@@ -375,10 +375,10 @@ def test_less_than_slurm_gave_unasked(new_run: NewRun, engine: FakeEngine, typed
     assert lowered_requests(typed) == [("mem", "200M", "950M", "0")]
 
 
-def test_less_than_slices_of_packs_had(
+def test_a_lower_request_in_packs_names_its_slices(
     make_run: Callable[..., tuple[Run, FakeEngine]], typed: Typed
 ) -> None:
-    """The slice's own part of the task's request counts."""
+    """The note compares a slice's part of the task's request."""
     run, _ = make_run(12, Packing(6, 2, 60), options=(("mem", "150M"), ("time", "1")))
     assert not a_plan(run, choose_waiting(None), {"mem": "150M", "time": "1"}).lowered
     (mem, time) = a_plan(run, choose_waiting(None), {"mem": "100M", "time": "0:30"}).lowered
@@ -403,9 +403,9 @@ def wrote(run: Run, number: int, index: int, log: str | None) -> None:
     """Let a task begin its slice and write a log; None: the log was deleted later."""
     job = run.journal_state.submissions[number].job
     start = f"slurmslice start job={job} restart=0 at=1800000000 host=n slot=0\n"
-    run.directory.task_log(number, index).write_text(start)
+    run.directory.task_log_path(number, index).write_text(start)
     if log is not None:
-        run.directory.log(number, run.table.log_name(index)).write_text(log)
+        run.directory.log_path(number, run.table.log_name(index)).write_text(log)
 
 
 def test_several_slices_and_earlier_attempts(
@@ -434,7 +434,7 @@ def test_several_slices_and_earlier_attempts(
     assert (typed.code, typed.error) == (2, "one-slice-only")
 
 
-def test_of_several_logs_each_says_whose_it_is(
+def test_each_of_several_logs_names_its_slice(
     new_run: NewRun, engine: FakeEngine, typed: Typed
 ) -> None:
     """A line before each log names its key; for one log the line is on stderr."""
@@ -471,7 +471,7 @@ def test_a_log_that_was_deleted(
     wrote(run, 1, 0, None)
     engine.end("100", 0, state)
     typed("logs", "demo", "0")
-    assert typed.noted("log-gone") == [{"path": str(run.directory.log(1, "0.log"))}]
+    assert typed.noted("log-gone") == [{"path": str(run.directory.log_path(1, "0.log"))}]
     typed("logs", "demo", "1")
     assert typed.noted("no-output-yet")
     engine.end("100", 2, State.CANCELLED)
@@ -513,8 +513,8 @@ def test_the_name_of_a_run_is_not_used_as_a_command(new_run: NewRun, typed: Type
     assert (typed.code, typed.error) == (2, "run-and-new-run")
 
 
-def test_a_pattern_of_which_the_shell_made_two_files(typed: Typed) -> None:
-    """The hint is to quote the pattern, because the second file would be read as a run's name."""
+def test_a_pattern_that_the_shell_expanded(typed: Typed) -> None:
+    """The hint says to quote the pattern: the second file would be read as the name of a run."""
     for name in ("a1.txt", "a2.txt"):
         (typed.folder / name).write_text("")
     said = typed("run", "--glob", "a1.txt", "a2.txt", *COMMAND)
@@ -680,7 +680,7 @@ def test_the_first_poll_reports_a_job_submitted_by_hand(
 ) -> None:
     """A job submitted by hand is added to the run by the first verb that polls."""
     run = new_run("0-3")
-    order = planned(run, choose_waiting([0, 1]))[0].order(run)
+    order = planned(run, choose_waiting([0, 1]))[0].submit_request(run)
     by_hand = replace(order, job_name=run.record.job_name, array=parse_array("0-1"))
     engine.submit(by_hand)
     engine.after_submit = lambda order: engine.end_all()

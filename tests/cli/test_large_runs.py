@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from slurmslice.actions.follow import CIRCUIT_BREAKER_FAILURES
 from slurmslice.engines.protocol import TaskLimits
-from slurmslice.status.reports import TaskReport
+from slurmslice.status.observation import TaskReport
 from slurmslice.status.states import State
 from tests.support.fakes import FakeEngine
 from tests.support.typed import Typed

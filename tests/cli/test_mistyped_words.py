@@ -11,7 +11,7 @@ import pytest
 from slurmslice.actions.submit import choose_waiting, submit
 from slurmslice.run.run import Run
 from slurmslice.slices.slice_table import SliceTable
-from slurmslice.status.reports import TaskReport
+from slurmslice.status.observation import TaskReport
 from slurmslice.status.states import State
 from slurmslice.system.users import user_name
 from tests.support.fakes import FakeEngine

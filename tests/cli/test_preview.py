@@ -97,7 +97,7 @@ def test_the_error_names_the_slice_that_is_too_large(engine: FakeEngine, typed: 
 
     def limits(request: ResourceRequest) -> TaskLimits:
         never = "no node has that much" if (request.mem_mib or 0) > 60 else ""
-        return TaskLimits(1001, 0 if never else 4, never, never=never)
+        return TaskLimits(1001, 0 if never else 4, never, impossible_reason=never)
 
     engine.limits = limits  # type: ignore[method-assign]
     said = typed("run", *a_table(typed), *COMMAND)
@@ -209,7 +209,7 @@ def test_a_script_that_an_interpreter_will_not_find(
 
 
 @pytest.mark.parametrize("setup", ["nothere.sh", "sub/nothere", "~/env.sh", "sub", "./sub"])
-def test_a_setup_that_looks_like_a_file_must_be_one(typed: Typed, setup: str) -> None:
+def test_a_setup_that_looks_like_a_path_must_be_a_file(typed: Typed, setup: str) -> None:
     """As a shell text it would fail on the node, or run as a program that sets nothing."""
     (typed.folder / "sub").mkdir()
     said = typed("run", "--dry-run", "-a", "0-3", "--setup", setup, *COMMAND)

@@ -133,7 +133,7 @@ def test_without_an_answer_the_error_says_so(here: Here, body: str | None, reaso
     assert "--sbatch NAME=VALUE" in done.stderr
 
 
-def test_keys_with_a_dash_still_get_their_own_hint(here: Here) -> None:
+def test_keys_with_a_dash_get_a_hint_of_their_own(here: Here) -> None:
     """``resubmit RUN -7`` and ``--7`` may be keys; the hint has the form with ``--``."""
     for word in ("-7", "--7"):
         done = here("resubmit", "run", word)
@@ -245,11 +245,11 @@ def test_an_option_that_the_release_lacks_is_refused(slurm: SlurmEngine, tmp_pat
 
 
 def test_an_option_that_sbatch_lists_is_never_refused(slurm: SlurmEngine, tmp_path: Path) -> None:
-    """A plugin, or a patched sbatch, may have a name that came with a later release."""
+    """A plugin or a patched sbatch may have an option of a later release."""
     text = load("sbatch-help").text + "      --segment=N   a plugin's\n"
     (tmp_path / "help").write_text(text)
     program(tmp_path, "sbatch", f"cat {tmp_path}/help")
-    assert slurm.limits(asks(("segment", "4"))).never == ""
+    assert slurm.limits(asks(("segment", "4"))).impossible_reason == ""
     assert calls(tmp_path, "sbatch") == ["--help"]
 
 

@@ -12,7 +12,7 @@ from slurmslice.actions.poll import poll
 from slurmslice.actions.submit import choose_waiting, submit
 from slurmslice.run.run import Run
 from slurmslice.spec.packing import Packing
-from slurmslice.status.reports import TaskReport
+from slurmslice.status.observation import TaskReport
 from slurmslice.status.states import State
 from tests.support.fakes import FakeEngine
 from tests.support.typed import Typed
@@ -114,8 +114,8 @@ def test_an_empty_log_is_reported(new_run: NewRun, engine: FakeEngine, typed: Ty
     run = new_run("0-3")
     submit(run, choose_waiting(None), {}, "submit")
     for index in range(2):
-        run.directory.log(1, f"{index}.log").write_text("")
-    run.directory.task_log(1, 0).write_text("")
+        run.directory.log_path(1, f"{index}.log").write_text("")
+    run.directory.task_log_path(1, 0).write_text("")
     engine.end("100", 0, State.COMPLETED)
     for words, code in (
         (("0",), "slice-wrote-nothing"),
@@ -124,7 +124,7 @@ def test_an_empty_log_is_reported(new_run: NewRun, engine: FakeEngine, typed: Ty
     ):
         typed("logs", "demo", *words)
         assert [note.code for note in typed.notes] == ["log-of", code]
-    run.directory.log(1, "0.log").write_text("text\n")
+    run.directory.log_path(1, "0.log").write_text("text\n")
     assert "text" in typed("logs", "demo", "0")
     assert [note.code for note in typed.notes] == ["log-of"]
 
@@ -144,7 +144,9 @@ def test_logs_of_a_packed_slice_show_its_own_lines(
         for slot in range(4)
         for kind, more in (("start", ""), ("end", " exit=1"))
     ]
-    run.directory.task_log(1, 0).write_text("loading\n" + "".join(lines) + "slurmstepd: error: x\n")
+    run.directory.task_log_path(1, 0).write_text(
+        "loading\n" + "".join(lines) + "slurmstepd: error: x\n"
+    )
     packs.end("100", 0, State.FAILED)
     typed("logs", str(run.directory.path), "k2")
     shown = typed.lines[2:]

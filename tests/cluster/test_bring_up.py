@@ -1,4 +1,4 @@
-"""The cluster itself: it comes up, goes down, survives crashes and really confines jobs."""
+"""The test cluster: it starts, stops, survives crashes and confines jobs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COMMAND = [sys.executable, str(SLURM_CLUSTER)]
 
 
 def folder(name: str) -> Path:
-    """A place for a cluster that is nobody else's; tmp_path is closed to the daemons' users."""
+    """A folder for a cluster of its own. The users of the daemons cannot enter tmp_path."""
     return Path(f"/var/tmp/slurmslice-{name}-{os.getpid()}")
 
 
@@ -100,7 +100,7 @@ def home_file(cluster: Cluster, name: str) -> str:
 
 
 def kill_everything(cluster: Cluster) -> None:
-    """What a crash of the machine does to processes."""
+    """Kill all processes, like a crash of the machine."""
     for name in cluster.daemon_names:
         cluster.kill(name)
     for node in cluster.nodes:

@@ -67,7 +67,7 @@ true
 
 
 def test_job_steps_under_exit_0(site: Site, workplace: Path) -> None:
-    """A step that failed by itself counts, however late its record; an ended step does not."""
+    """A step that failed by itself counts, even if its record is late; an ended step does not."""
     args = ["--name", "s", "-a", "0-45", "-t", "1", "--interval", "1", "--shell", STEPS]
     assert site.slurmslice("run", *args, cwd=workplace).returncode == 1
     slices = site.status(workplace, "s")["slices"]

@@ -21,9 +21,7 @@ MARK = 'echo "$SLICE" >>marks; '
 
 
 @pytest.mark.parametrize("packing", [[], ["--pack", "5"]], ids=["unpacked", "packed"])
-def test_2500_slices_of_which_a_tenth_fails(
-    site: Site, workplace: Path, packing: list[str]
-) -> None:
+def test_a_tenth_of_2500_slices_fails(site: Site, workplace: Path, packing: list[str]) -> None:
     """Beyond MaxArraySize: failures are reported and repaired, and each key is done once."""
     if site.cluster is None:
         pytest.skip("so many tasks are for a cluster of our own only")
@@ -189,7 +187,7 @@ def queued(site: Site, directory: Path, run: str) -> Counter[str]:
 
 
 def held(site: Site, directory: Path, run: str, slices: int, text: str) -> Finished:
-    """Start a run, three at a time, whose first slices fail, so that the breaker holds the rest."""
+    """Start a run, three slices at a time. The first ones fail, so the breaker holds the rest."""
     ran = site.slurmslice(
         "run", "-a", f"0-{slices - 1}%3", "--name", run, "--interval", "0.5", "--shell",
         MARK + text, cwd=directory,

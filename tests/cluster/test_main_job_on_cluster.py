@@ -153,7 +153,7 @@ def test_a_time_that_may_be_less_is_run(site: Site, workplace: Path) -> None:
     assert ran.returncode == 0, ran.stderr
 
 
-def test_a_part_submitted_by_hand_beside_ours(site: Site, workplace: Path) -> None:
+def test_a_person_submits_a_part_and_we_submit_the_rest(site: Site, workplace: Path) -> None:
     """The job by hand has the claim and two slices; the others are submitted again and run once."""
     args = ["--name", "h", "-a", "0-5", "--begin", "now+15", "--shell", "echo $SLICE >>marks"]
     assert site.slurmslice("render", *args, cwd=workplace).returncode == 0
@@ -166,7 +166,7 @@ def test_a_part_submitted_by_hand_beside_ours(site: Site, workplace: Path) -> No
     assert marks(workplace) == {str(key): 1 for key in range(6)}
 
 
-def test_the_whole_script_submitted_by_hand_beside_a_part(site: Site, workplace: Path) -> None:
+def test_a_person_submits_all_after_we_submitted_a_part(site: Site, workplace: Path) -> None:
     """After a trial of two slices, the job by hand runs nothing; each slice runs once."""
     args = ["--name", "h", "-a", "0-5", "--begin", "now+15", "--shell", "echo $SLICE >>marks"]
     assert site.slurmslice("render", *args, cwd=workplace).returncode == 0
@@ -354,7 +354,7 @@ def names_of(run: Path) -> list[str]:
 
 
 def test_an_interrupted_run_can_be_continued(site: Site, workplace: Path) -> None:
-    """kill -9 of ``run`` loses nothing; the same line follows what is there."""
+    """kill -9 of ``run`` loses nothing; the same command follows the submitted jobs."""
     command = [str(site.python), "-m", "slurmslice", "run", "-a", "0-2", "--name", "i",
                "--interval", "0.5", "--shell", f"{UNTIL_GO}; echo x >>$SLICE"]  # fmt: skip
     started = site.popen(command, cwd=workplace)

@@ -257,7 +257,9 @@ def test_two_at_once(played: Mapping[object, Future[None]], beside: Race) -> Non
 
 
 @pytest.mark.parametrize("oddity", ODDITIES)
-def test_whatever_sbatch_does(played: Mapping[object, Future[Played]], oddity: str) -> None:
+def test_each_slice_runs_once_after_every_fault_of_sbatch(
+    played: Mapping[object, Future[Played]], oddity: str
+) -> None:
     """Promise 4: each slice runs once, by the cluster's records and by the slices' marks."""
     came = played[oddity].result()
     assert came.codes[-1] == 0, came

@@ -31,7 +31,7 @@ def said(directory: Path) -> list[str]:
 
 
 def test_a_plugins_options_reach_the_job(plugged: Site, workplace: Path) -> None:
-    """By their own names, found in ``sbatch --help``: the plugin sets what the job sees."""
+    """``sbatch --help`` lists a plugin's option, and the plugin changes the job's environment."""
     typed = ("--test-image", "some image#1", "--test-writable")
     ran = plugged.slurmslice(*FIRST, *typed, *SAY, cwd=workplace)
     assert ran.returncode == 0, ran.stderr

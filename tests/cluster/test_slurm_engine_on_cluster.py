@@ -23,8 +23,9 @@ from slurmslice.errors import (
     SubmitLimitError,
 )
 from slurmslice.sbatch.array_expression import parse_array
+from slurmslice.sbatch.option_table import Release
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
-from slurmslice.status.reports import TaskReport
+from slurmslice.status.observation import TaskReport
 from slurmslice.status.states import State
 from tests.recorded import getopt
 from tests.support.errors import raises_error
@@ -63,7 +64,7 @@ def say(environ: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[st
 
 
 @pytest.fixture(scope="module")
-def release(environ: dict[str, str]) -> versions.Release:
+def release(environ: dict[str, str]) -> Release:
     """Return the release of this Slurm."""
     shown = subprocess.run(["sbatch", "--version"], env=environ, capture_output=True, text=True)
     found = versions.parse_release(shown.stdout.split()[-1])
@@ -112,7 +113,7 @@ def accounting_reports(slurm: SlurmEngine, job: str, name: str) -> dict[int, Tas
 # -- directives ------------------------------------------------------------------------------
 
 
-def test_the_option_table_agrees_with_sbatch(say: Say, release: versions.Release) -> None:
+def test_the_option_table_agrees_with_sbatch(say: Say, release: Release) -> None:
     """Each name of our table: this release has it or lacks it, with a value or without."""
     wrong = []
     for name in sbatch.known_options():
@@ -127,8 +128,8 @@ def test_the_option_table_agrees_with_sbatch(say: Say, release: versions.Release
     assert wrong == []
 
 
-def lacks(name: str, release: versions.Release) -> bool:
-    """Whether our table says that a release has no such option."""
+def lacks(name: str, release: Release) -> bool:
+    """Tell if a release lacks an option, by our table."""
     return bool(list(sbatch.options_not_in_release([(name, "")], release)))
 
 
@@ -179,9 +180,7 @@ LINES = [
 
 
 @pytest.mark.parametrize("line", LINES)
-def test_read_agrees_with_sbatch(
-    say: Say, tmp_path: Path, line: str, release: versions.Release
-) -> None:
+def test_read_agrees_with_sbatch(say: Say, tmp_path: Path, line: str, release: Release) -> None:
     """We read the same options and values as ``sbatch -v``, and refuse the same lines."""
     script = tmp_path / "s.sh"
     script.write_text(f"#!/bin/bash\n#SBATCH {line}\ntrue\n")
@@ -213,9 +212,9 @@ def test_a_submission_from_submit_to_measure(slurm: SlurmEngine, order: Submit) 
         mem="100M",
         time="5",
     )
-    assert slurm.find(asked.token, asked.job_name, before) is None
+    assert slurm.find_job(asked.token, asked.job_name, before) is None
     job = slurm.submit(asked).job
-    sighting = slurm.find(asked.token, asked.job_name, before)
+    sighting = slurm.find_job(asked.token, asked.job_name, before)
     assert sighting is not None
     assert sighting.job == job
     assert sighting.array is not None
@@ -277,7 +276,7 @@ def test_pending_jobs_are_found(slurm: SlurmEngine, order: Submit, hold: dict[st
     """Held, delayed and dependent jobs are only in the queue, with all their indices."""
     asked = order("true", "3,17-29:4,400%2", **hold)
     job = slurm.submit(asked).job
-    sighting = slurm.find(asked.token, asked.job_name, time.time())
+    sighting = slurm.find_job(asked.token, asked.job_name, time.time())
     assert sighting is not None
     if "dependency" not in hold:
         assert (sighting.job, str(sighting.array)) == (job, "3,17-29:4,400%2")
@@ -291,9 +290,9 @@ def test_refused_submissions_are_not_found(slurm: SlurmEngine, order: Submit) ->
         asked = order("true", **options)
         with raises_error(SubmissionRejectedError, "submission-rejected"):
             slurm.submit(asked)
-        assert slurm.find(asked.token, asked.job_name, time.time()) is None
+        assert slurm.find_job(asked.token, asked.job_name, time.time()) is None
     time.sleep(6)
-    assert slurm.find(asked.token, asked.job_name, time.time()) is None
+    assert slurm.find_job(asked.token, asked.job_name, time.time()) is None
 
 
 def test_the_environment_does_not_outrank_the_script(
@@ -364,7 +363,7 @@ def test_without_a_controller(changed_conf: ChangedConf, order: Submit) -> None:
     with raises_error(SubmitLimitError, "slurm-unavailable"):
         slurm.submit(asked)
     with raises_error(NoAnswerError, "no-answer", command="squeue"):
-        slurm.find(asked.token, asked.job_name, 0)
+        slurm.find_job(asked.token, asked.job_name, 0)
     seen = slurm.observe([("1", "x")])
     assert seen.accounting.answered
     assert "Unable to contact" in seen.queue.silence
@@ -380,7 +379,7 @@ def test_a_timeout_is_unknown_and_looked_up(
     hurried = SlurmEngine({**environ, "SLURMSLICE_SBATCH_TIMEOUT": "0.0001"})
     with raises_error(SubmissionUnknownError, "submission-unknown"):
         hurried.submit(asked)
-    sighting = slurm.find(asked.token, asked.job_name, time.time())
+    sighting = slurm.find_job(asked.token, asked.job_name, time.time())
     assert sighting is None or sighting.job.isdecimal()
 
 
@@ -403,7 +402,7 @@ def test_without_accounting(
     assert (seen.accounting.off, seen.accounting.answered) == (off, False)
     ends = {index: (str(r.state), r.exit_code) for (_, index), r in seen.queue.reports.items()}
     assert ends == {0: ("COMPLETED", 0), 3: ("FAILED", 3)}
-    sighting = lost.find(asked.token, asked.job_name, time.time())
+    sighting = lost.find_job(asked.token, asked.job_name, time.time())
     assert sighting is not None
     assert sighting.job == job
-    assert lost.find("nosuchtoken", "x-nosuchtoken", time.time()) is None
+    assert lost.find_job("nosuchtoken", "x-nosuchtoken", time.time()) is None

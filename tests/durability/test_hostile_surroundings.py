@@ -50,9 +50,9 @@ def with_secrets(folder: Path) -> list[Path]:
 
 @pytest.mark.parametrize("umask", [0o077, 0o027, 0o022, 0o002])
 def test_files_carry_the_umask_and_no_secrets(here: Here, umask: int) -> None:  # noqa: F811
-    """Holds for all files of all verbs, in the run and in the user's index (local engine).
+    """This is true for all files, in the run and in the user's index (local engine).
 
-    The task's environment is the caller's, so a command that needs its token has it.
+    A task has the caller's environment, so a command can use a token in it.
     """
     here.env |= SECRETS
     text = '[ -n "$TOKEN" ] && ! [ "$SLICE" = b ]'

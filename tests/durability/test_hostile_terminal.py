@@ -31,7 +31,7 @@ from slurmslice.cli.output.console import (
 from slurmslice.cli.output.live_progress import Progress
 from slurmslice.notes import Note
 from slurmslice.slices.slice_table import SliceTable
-from slurmslice.status.reports import Observation, SourceAnswer
+from slurmslice.status.observation import Observation, SourceAnswer
 from slurmslice.status.states import State
 from tests.cli.test_bad_input import here  # noqa: F401 - a fixture
 from tests.conftest import NewRun
@@ -162,7 +162,7 @@ def test_readable_text_of_a_log_stays() -> None:
 
 @given(st.text(st.characters(), max_size=20))
 def test_any_text_can_be_printed(text: str) -> None:
-    """Also text that no file can hold: NUL and lone surrogates of a damaged answer."""
+    """This includes text that no file can hold: NUL, and lone surrogates of a damaged answer."""
     assert printable_line(text).isprintable()
     assert make_printable(text).replace("\n", "").isprintable()
 
@@ -234,7 +234,7 @@ def test_the_progress_line_on_a_terminal(
     progress(
         new_run(),
         PollResult(notes=(Note("shown", shown),), no_answer_reasons=(shown,)),
-        SubmitOutcome(waits=shown),
+        SubmitOutcome(wait_reason=shown),
     )
     progress.end()
     said = capsys.readouterr().err.replace("\r\x1b[K", "").replace("\x1b[0m", "")
@@ -253,7 +253,7 @@ def test_a_setup_that_shows_its_slice_proves_nothing(
     monkeypatch.setattr(
         engine, "observe", lambda _: Observation(SourceAnswer(off=True), SourceAnswer())
     )
-    run.directory.task_log(1, 0).write_text(forged + line.format("setup", "exit=4"))
+    run.directory.task_log_path(1, 0).write_text(forged + line.format("setup", "exit=4"))
     typed("status", "demo", "--json")
     first = json.loads("\n".join(typed.lines))["slices"][0]
     assert first["state"] != "COMPLETED"

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from slurmslice import sbatch
-from slurmslice.cli.options.slice_options import SliceOptions
 from slurmslice.errors import BadInputError
 from slurmslice.run.run import Run
 from slurmslice.settings.toml_reader import parse_settings
@@ -22,9 +21,9 @@ from slurmslice.slices.log_names import MAX_LOGS_PER_FOLDER
 from slurmslice.slices.slice_table import MAX_VALUE_BYTES, SliceTable
 from slurmslice.slices.sources.columns import add_computed_columns
 from slurmslice.slices.sources.delimited_table import slices_from_table
-from slurmslice.slices.sources.file_paths import slices_from_paths
+from slurmslice.slices.sources.file_paths import FILE_PATHS, slices_from_paths
 from slurmslice.slices.sources.grid import slices_from_grid
-from slurmslice.slices.sources.lists import slices_from_lines
+from slurmslice.slices.sources.key_list import slices_from_key_list
 from slurmslice.spec.command import CommandWords, command_to_bash
 from slurmslice.spec.per_slice_options import MAX_REQUESTS
 from slurmslice.status.states import State
@@ -109,15 +108,15 @@ def shown_in_a_table(key: bytes) -> str:
 
 def test_a_list_of_keys() -> None:
     """NUL may end all keys; a newline may end all keys that contain none."""
-    table = slices_from_lines(b"\0".join(ALL) + b"\0", "f", nul=True)
+    table = slices_from_key_list(b"\0".join(ALL) + b"\0", "f", nul=True)
     assert list(map(os.fsencode, table.keys)) == ALL
     lines = [value for value in ALL if b"\n" not in value and value.strip()]
-    assert list(map(os.fsencode, slices_from_lines(b"\n".join(lines), "f").keys)) == lines
+    assert list(map(os.fsencode, slices_from_key_list(b"\n".join(lines), "f").keys)) == lines
 
 
 @pytest.mark.parametrize("name", ["v.csv", "v.tsv", "-"])
 def test_cells(name: str) -> None:
-    """Formulas, quotes and separators are text; values that TSV cannot hold are left out."""
+    """Formulas, quotes and separators are text. Values that TSV cannot hold are left out."""
     cells = ALL
     if name == "v.tsv":
         cells = [value for value in ALL if not {*b"\t\n\r"} & {*value}]
@@ -145,8 +144,7 @@ def test_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder.mkdir()
     for name in names:
         (folder / os.fsdecode(name)).touch()
-    options = SliceOptions(None, None, False, None, None, "d;*/*", (), None, ())
-    table = options.read().table
+    table = FILE_PATHS.read({"glob": "d;*/*"}).table
     assert {*column(table, "name")} == {*names}
     assert len(table) == len(names) > ROWS
     assert {*map(os.fsencode, table.keys)} == {os.fsencode(folder / os.fsdecode(n)) for n in names}
@@ -303,7 +301,7 @@ def test_a_table_is_never_cut_in_a_pipe(new_run: NewRun, typed: Typed) -> None:
 def failed(new_run: NewRun, engine: FakeEngine) -> Run:
     """Make a run with each value as a key, in which each slice has failed."""
     engine.max_array_size = 20_000
-    table = slices_from_lines(b"\0".join(ALL) + b"\0", "f", nul=True)
+    table = slices_from_key_list(b"\0".join(ALL) + b"\0", "f", nul=True)
     return new_run(table)
 
 
@@ -326,9 +324,9 @@ def test_output_is_printable_and_complete(failed: Run, engine: FakeEngine, typed
     assert [os.fsencode(slice_["key"]) for slice_ in slices] == ALL
 
 
-def test_logs_are_files_of_their_own() -> None:
+def test_each_slice_has_a_log_file_of_its_own() -> None:
     """No key leads outside its folder, to another slice's log, or to a folder that is too full."""
-    table = slices_from_lines(b"\0".join(ALL) + b"\0", "f", nul=True)
+    table = slices_from_key_list(b"\0".join(ALL) + b"\0", "f", nul=True)
     logs = [table.log_name(row) for row in range(len(ALL))]
     assert len({*map(str.casefold, logs)}) == len(ALL)
     folders, names = zip(*(log.split("/") for log in logs), strict=True)
@@ -341,7 +339,7 @@ def test_logs_are_found_by_any_key(new_run: NewRun, typed: Typed) -> None:
     """``logs KEY`` shows the output of that slice for any key."""
     run = new_run(SliceTable(list(map(os.fsdecode, CORPUS))))
     typed("submit", "demo")
-    paths = [run.directory.log(1, run.table.log_name(row)) for row in range(len(CORPUS))]
+    paths = [run.directory.log_path(1, run.table.log_name(row)) for row in range(len(CORPUS))]
     for row, key in enumerate(CORPUS):
         paths[row].write_bytes(b"this is %d\n" % row)
         typed("logs", "demo", "--", os.fsdecode(key))

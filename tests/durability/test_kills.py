@@ -80,7 +80,7 @@ class Play:
         self.killer.away = False
 
     def pass_time(self, seconds: float) -> None:
-        """Let time pass, and let delayed jobs arrive."""
+        """Advance the time; delayed jobs arrive."""
         self.clock.now += seconds
         self.engine.pass_time(seconds)
 
@@ -585,7 +585,7 @@ def test_a_copy_of_a_run_never_acts_as_the_run(play: Play, line: Line) -> None:
 
 
 def test_a_run_that_was_moved_can_be_cancelled_and_not_submitted(play: Play) -> None:
-    """Its tasks would write to the old place: the error says what to change."""
+    """Its tasks would write to the old folder, so the error names the lines to change."""
     play.typed(*MADE)
     play.typed("submit", "--only", "4")
     folder = play.typed.folder / "slurmslice-runs"

@@ -16,8 +16,8 @@ from slurmslice.run.run import Run
 from slurmslice.script.progress_lines import SlotProgress, TaskProgress
 from slurmslice.script.template import OwnTemplate
 from slurmslice.spec.packing import Packing
+from slurmslice.status.observation import TaskReport
 from slurmslice.status.reconcile_packed import reconcile_packed
-from slurmslice.status.reports import TaskReport
 from slurmslice.status.states import State
 from tests.support.fakes import FakeEngine
 from tests.unit.status.test_reconcile_packed import BEGAN, KNOWN, NOTHING, NOW, ended, task
@@ -30,7 +30,7 @@ LINE = "slurmslice {} job=100 restart=0 at=1800000000 host=n1 slot={}\n"
 def began(run: Run, *rows: int) -> None:
     """Create the logs that the slices' own processes create."""
     for row in rows:
-        run.directory.log(1, run.table.log_name(row)).touch()
+        run.directory.log_path(1, run.table.log_name(row)).touch()
 
 
 def polled(run: Run, engine: FakeEngine, report: TaskReport, *, after_s: int = 60) -> None:
@@ -48,7 +48,7 @@ FAILED = TaskReport(State.FAILED, "FAILED", exit_code=1)
 @pytest.mark.parametrize("pack", [1, 2])
 @pytest.mark.parametrize("own", [{"setup": "module load x"}, {"template": TEMPLATE}])
 @pytest.mark.parametrize("log", [None, "", "loading\n"])
-def test_a_slice_whose_own_log_exists_was_run(
+def test_a_slice_with_a_log_has_run(
     make_run: MakeRun, pack: int, own: dict[str, str], log: str | None
 ) -> None:
     """Slurm says COMPLETED, and the disk was full for the task's log: COMPLETED, at once."""
@@ -56,7 +56,7 @@ def test_a_slice_whose_own_log_exists_was_run(
     submit(run, choose_waiting(None), {}, "submit")
     began(run, 0, 1)
     for index in range(2 // pack if log is not None else 0):
-        run.directory.task_log(1, index).write_text(log or "")
+        run.directory.task_log_path(1, index).write_text(log or "")
     polled(run, engine, DONE, after_s=0)
     assert run.statuses.state_counts() == {State.COMPLETED: 2}
 
@@ -68,7 +68,7 @@ def test_a_slice_of_a_pack_that_began_is_not_returned(make_run: MakeRun, log: st
     submit(run, choose_waiting(None), {}, "submit")
     began(run, 0, 1, 2)
     if log is not None:
-        run.directory.task_log(1, 0).write_text(log)
+        run.directory.task_log_path(1, 0).write_text(log)
     polled(run, engine, FAILED, after_s=0)
     assert not any(
         run.statuses[row].state.final for row in (0, 1)
@@ -85,7 +85,7 @@ def test_an_unreadable_log_returns_no_slice(make_run: MakeRun) -> None:
     """An error is no answer: the lines may be readable later."""
     run, engine = make_run(2, Packing(pack=2))
     submit(run, choose_waiting(None), {}, "submit")
-    log = run.directory.task_log(1, 0)
+    log = run.directory.task_log_path(1, 0)
     os.mkfifo(log)
     polled(run, engine, FAILED)
     assert run.statuses.state_counts() == {State.SUBMITTED: 2}
@@ -110,8 +110,8 @@ def test_an_unrecorded_end_is_failed(
     assert state is State.CANCELLED or str(state) in standing.reason
 
 
-def test_a_task_that_exits_0_has_done_them_all() -> None:
-    """Its script exits 0 only if all slices are done, also those whose lines are lost."""
+def test_exit_0_of_a_task_means_that_all_its_slices_are_done() -> None:
+    """The script exits 0 only if all slices are done, even if their progress lines are lost."""
     said = replace(NOTHING, accounting=task(State.COMPLETED, 0), now=NOW + 60)
     wrote = TaskProgress(0, {0: ended(0)})
     assert reconcile_packed(KNOWN, said, 1, wrote, 0, has_log=True).state is State.COMPLETED
@@ -146,9 +146,9 @@ def test_a_slice_that_began_was_not_cancelled_before_its_start(
     (job,) = engine.jobs.values()
     if lost == "emptied":
         began(run, 1)
-        run.directory.task_log(1, 1).write_text("")
+        run.directory.task_log_path(1, 1).write_text("")
     else:
-        os.mkfifo(run.directory.task_log(1, 1))
+        os.mkfifo(run.directory.task_log_path(1, 1))
     over = int(run.clock()) - 1000
     job.tasks = dict.fromkeys((0, 2), replace(DONE, ended_at=over, started_at=1))
     gone = TaskReport(State.CANCELLED, "CANCELLED by 0", ended_at=over, is_array_summary=True)
@@ -162,7 +162,7 @@ def test_a_setup_that_ended_the_script_is_no_slice_that_began(make_run: MakeRun)
     run, engine = make_run(1, Packing(), setup="module load x")
     submit(run, choose_waiting(None), {}, "submit")
     line = "slurmslice setup job=100 restart=0 at=1800000000 host=n1 exit=0\n"
-    run.directory.task_log(1, 0).write_text(line)
+    run.directory.task_log_path(1, 0).write_text(line)
     polled(run, engine, DONE)
     assert run.statuses.state_counts() == {State.FAILED: 1}
 
@@ -171,7 +171,7 @@ def test_a_returned_slice_does_not_run_beside_its_task(make_run: MakeRun) -> Non
     """scontrol requeue of a pack over its time limit: its task runs the rest."""
     run, engine = make_run(3, Packing(pack=3))
     submit(run, choose_waiting(None), {}, "submit")
-    log = run.directory.task_log(1, 0)
+    log = run.directory.task_log_path(1, 0)
     log.write_text(LINE.format("start", 0) + LINE.format("end", "0 exit=0"))
     engine.most = 0
     polled(run, engine, TaskReport(State.TIMEOUT, "TIMEOUT"))
@@ -180,7 +180,7 @@ def test_a_returned_slice_does_not_run_beside_its_task(make_run: MakeRun) -> Non
 
     engine.most, engine.restarted = None, True
     engine.jobs["100"].tasks[0] = TaskReport(State.RUNNING, "RUNNING", restarts=1)
-    assert submit_queued(run, "tick").taken == []
+    assert submit_queued(run, "tick").accepted == []
     poll(run)
     states = [run.statuses.state(row) for row in range(3)]
     assert states == [State.COMPLETED, State.PENDING, State.PENDING]
@@ -189,5 +189,5 @@ def test_a_returned_slice_does_not_run_beside_its_task(make_run: MakeRun) -> Non
     log.write_text(log.read_text() + more.replace("restart=0", "restart=1"))
     polled(run, engine, TaskReport(State.TIMEOUT, "TIMEOUT", restarts=1))
     assert run.statuses.state_counts() == {State.COMPLETED: 2, State.WAITING: 1}
-    (taken,) = submit_queued(run, "tick").taken
-    assert list(taken.planned.batch.rows) == [2]
+    (accepted,) = submit_queued(run, "tick").accepted
+    assert list(accepted.planned.batch.rows) == [2]

@@ -122,10 +122,10 @@ def test_unreadable_task_log_is_noted(
     submit(run, choose_waiting(None), {}, "submit")
     engine.end_all(State.FAILED)
     for index in (1, 2):
-        os.mkfifo(run.directory.task_log(1, index))
+        os.mkfifo(run.directory.task_log_path(1, index))
     said = typed("watch", "demo")
     assert typed.code == 1
-    unreadable_logs = {"path": str(run.directory.task_log(1, 1)), "files": 2}
+    unreadable_logs = {"path": str(run.directory.task_log_path(1, 1)), "files": 2}
     assert typed.noted("task-log-unreadable") == [unreadable_logs]
     assert "pipe" in said
     assert "FAILED 4" in typed("status", "demo")

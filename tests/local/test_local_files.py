@@ -29,7 +29,7 @@ __all__ = ["bench", "hasty", "quiet"]
 def test_submit_runs_nothing(bench: Bench) -> None:
     """A submitted job is PENDING, with a reason, until a runner starts."""
     job = bench.submit("echo >>$NOTES/ran", "0-2", mem_mib=50)
-    assert not bench.engine.working
+    assert not bench.engine.has_running_tasks
     assert bench.states(job) == {State.PENDING}
     assert bench.queue(job)[0].reason
     assert bench.queue(job)[0].requested_mem_bytes == 50 << 20
@@ -73,9 +73,9 @@ def test_an_unaccepted_submission_does_not_run(bench: Bench) -> None:
     journal = bench.run_dir / "journal.jsonl"
     intent = journal.read_bytes().splitlines(keepends=True)[0]
     journal.write_bytes(intent)
-    assert bench.engine.find(job.token, job.job_name, 0.0) is None
+    assert bench.engine.find_job(job.token, job.job_name, 0.0) is None
     bench.engine.wait(0.1)
-    assert not bench.engine.working
+    assert not bench.engine.has_running_tasks
     assert not bench.queue(job)
     assert not bench.lines("ran")
 
@@ -149,7 +149,7 @@ def test_no_file_is_created_before_the_first_job(tmp_path: Path) -> None:
     engine = LocalEngine(tmp_path / "run", JournalJobs(RunDirectory(tmp_path / "run")))
     engine.limits(NO_REQUEST)
     assert not engine.observe([("1", "name")]).queue.reports
-    assert engine.find("token", "name", 0.0) is None
+    assert engine.find_job("token", "name", 0.0) is None
     engine.wait(0.01)
     engine.close()
     assert list(tmp_path.iterdir()) == []
@@ -171,7 +171,7 @@ def test_a_reader_sees_what_another_process_runs(bench: Bench) -> None:
     (bench.notes / "go").touch()
     for _ in range(4):
         bench.engine.wait(60)  # it would take minutes without an early return
-        assert not bench.engine.working
+        assert not bench.engine.has_running_tasks
         if not bench.queue(job):
             break
     assert {r.state for r in bench.ended(job).values()} == {State.COMPLETED}
@@ -201,7 +201,7 @@ def test_a_runner_on_another_machine_is_left_alone(bench: Bench) -> None:
     }
     assert all("elsewhere" in report.reason for report in bench.queue(job).values())
     bench.engine.wait(0.05)
-    assert not bench.engine.working
+    assert not bench.engine.has_running_tasks
     path.unlink()
     assert bench.states(job) == {State.WAITING}
     assert "process 7 on elsewhere" in bench.queue(job)[0].reason

@@ -129,15 +129,15 @@ class Stage:
         )
 
     def interrupted(self) -> Counter[str]:
-        """Return the number of times that each slice was told to end, from the workers' lines."""
+        """Return the number of signals that each slice received, from the workers' lines."""
         ends = re.compile(r"slurmslice end .* told=\w+ .*task=(\d+)")
         logs = self.run.glob("submissions/*/tasks/worker-*.log")
         return Counter(end[1] for log in logs for end in ends.finditer(log.read_text()))
 
     def check_done(self, expected: Mapping[str, int], where: str) -> None:
-        """Check that each slice is done, and runs again only if it was told to end.
+        """Check that each slice is done, and runs again only if it received a signal.
 
-        A slice may have come to its last command when the signal arrives: its end counts as an
+        A slice may be in its last command when the signal arrives: its end counts as an
         interruption (docs/guarantees.md, 5), so it runs again.
         """
         done = self.done()
@@ -301,17 +301,17 @@ def set_up(stage: Stage) -> Callable[[Scene], Stage]:
 
 
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.name)
-def test_killed_anywhere_here_the_same_line_goes_on(
+def test_the_same_command_continues_after_a_kill_at_any_point(
     set_up: Callable[[Scene], Stage], scene: Scene
 ) -> None:
-    """Promise 9, on one machine: each slice is done once, and no process is left."""
+    """Promise 9 on one machine: each slice is done once, and no process is left."""
     stage = set_up(scene)
     found = points(lambda killer: scene.attempt(stage, killer))
     assert found >= scene.least
 
 
 @pytest.mark.parametrize("scene", FULL, ids=lambda scene: scene.name)
-def test_a_disk_that_is_full_here_is_told_and_nothing_is_lost(
+def test_a_full_disk_is_reported_and_nothing_is_lost(
     set_up: Callable[[Scene], Stage], scene: Scene
 ) -> None:
     """A full disk is reported. With space again, the same command continues."""

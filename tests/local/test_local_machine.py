@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slurmslice.engines.local import machine, memory_cgroup
-from slurmslice.engines.local.admission import FreeResources, may_start, tasks_at_once
+from slurmslice.engines.local.admission import FreeResources, may_start, tasks_that_fit
 from slurmslice.engines.local.cgroups import (
     ControlGroup,
     cpu_quota,
@@ -62,10 +62,10 @@ BOX_MOUNTS = V2_MOUNTS.replace("0:26 /", "0:26 /docker/abc")
         ("cpu", "", V2_MOUNTS, None),
     ],
 )  # fmt: skip
-def test_the_own_group_is_found(
+def test_the_cgroup_of_this_process_is_found(
     controller: str, cgroup: str, mounts: str, group: tuple[int, str] | None
 ) -> None:
-    """The group is found in both versions, below partial mounts, and with special characters."""
+    """The cgroup is found in both versions, below partial mounts, and with special characters."""
     found = parse_own_group(controller, cgroup, mounts)
     assert (found and (found.version, str(found.path))) == group
 
@@ -283,9 +283,9 @@ def test_the_shown_number_is_admitted(cpus: int, memory: int, each: TaskResource
     while len(running) < 70 and may_start(room, running, each, throttled=False):
         running.append(each)
     if each.memory:
-        assert len(running) == tasks_at_once(room, each)
+        assert len(running) == tasks_that_fit(room, each)
     else:
-        assert len(running) >= tasks_at_once(room, each)
+        assert len(running) >= tasks_that_fit(room, each)
 
 
 # -- options ---------------------------------------------------------------------------------------

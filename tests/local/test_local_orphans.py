@@ -54,7 +54,7 @@ def test_close_ends_all_processes(bench: Bench, hasty: None) -> None:
     job = bench.submit(f"[ $SLURM_ARRAY_TASK_ID = 0 ] && exit 0; {FAMILY} sleep {LONG}", "0-5%2")
     bench.until(lambda: len(bench.lines("trace")) == 2 and 0 in bench.ended(job))
     bench.engine.close()
-    assert not bench.engine.working
+    assert not bench.engine.has_running_tasks
     assert not bench.marked()
     assert not sleepers()
     assert bench.ended(job)[0].state is State.COMPLETED

@@ -152,11 +152,11 @@ def test_jobs_of_another_process_are_run(bench: Bench, two_cpus: None) -> None:
     second = bench.next_job("echo second $$ >>$NOTES/second", "7")
     bench.accept(second)  # only the journal has it, as if another process had submitted it
     bench.until(lambda: bench.lines("second"))
-    assert bench.engine.working
+    assert bench.engine.has_running_tasks
     (bench.notes / "go").touch()
     bench.finish(first)
     bench.finish(second)
-    assert not bench.engine.working
+    assert not bench.engine.has_running_tasks
 
 
 def test_no_job_is_lost_when_the_runner_stops(bench: Bench) -> None:

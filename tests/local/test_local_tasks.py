@@ -33,7 +33,7 @@ from slurmslice.run.journal import Cancelled, Event, Intent, Shared, Submitted
 from slurmslice.run.journal_jobs import JournalJobs
 from slurmslice.sbatch.array_expression import parse_array
 from slurmslice.sbatch.resource_request import NO_REQUEST
-from slurmslice.status.reports import TaskReport
+from slurmslice.status.observation import TaskReport
 from slurmslice.status.states import State
 from slurmslice.system import process
 from tests.support.paths import REPOSITORY
@@ -452,7 +452,9 @@ def test_a_task_that_cannot_be_started(bench: Bench) -> None:
     assert not bench.ended(job)
 
 
-def test_a_worker_that_cannot_work(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_exits_by_itself_is_an_error(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A worker that exits by itself is an error. Its task is WAITING."""
     job = bench.submit("true", "4")
     monkeypatch.setattr(workers, "templates_folder", lambda: bench.notes)
@@ -487,7 +489,7 @@ def test_no_bash(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(EngineError) as error:
         bench.engine.wait(5)
     assert error.value.code == "no-bash"
-    assert not bench.engine.working
+    assert not bench.engine.has_running_tasks
     assert bench.states(job) == {State.PENDING}
 
 

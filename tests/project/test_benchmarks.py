@@ -22,8 +22,8 @@ from tests.support.site import NoSiteError, Site
 
 
 @pytest.mark.parametrize("slices", [60, 300])
-def test_a_run_on_paper_ends_as_its_sacct_says(tmp_path: Path, slices: int) -> None:
-    """The large run that is measured is made by slurmslice, of answers that it understands.
+def test_a_simulated_run_ends_as_its_records_say(tmp_path: Path, slices: int) -> None:
+    """slurmslice itself makes the large run that is measured, from answers that it understands.
 
     slurmslice asks for the steps of a few tasks one by one, and of many by their whole array.
     """
@@ -48,8 +48,8 @@ def test_a_run_on_paper_ends_as_its_sacct_says(tmp_path: Path, slices: int) -> N
     assert Counter(record["counts"]) == Counter(str(report.state) for report in told.values())
 
 
-def test_bars_are_read_in_their_direction() -> None:
-    """`At most 3 times as long` is ours by theirs, `1.5 times as fast` is theirs by ours."""
+def test_targets_are_compared_in_their_direction() -> None:
+    """`3 times as long` divides our time by the rival's; `1.5 times as fast` is the opposite."""
     one, two = Spent(1.0, 0), Spent(2.0, 0)
     assert within("", two, "rival", one, 3).met
     assert not within("", two, "rival", one, 1.9).met

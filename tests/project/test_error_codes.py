@@ -87,8 +87,8 @@ def test_the_page_of_errors_lists_exactly_the_codes_that_there_are() -> None:
     assert all(len(row) == 3 and row[1] and row[2] for row in rows)
 
 
-def test_an_error_inside_another_place_keeps_its_kind() -> None:
-    """The location is in front of the message; type, code, hint and fields stay."""
+def test_an_error_with_a_location_keeps_its_kind() -> None:
+    """The location is put before the message. Type, code, hint and fields are unchanged."""
     error = BadInputError("It is odd.", "Make it even.", code="odd-number", value=3)
     outer = error.inside("--pack", option="pack", value="3")
     assert (type(outer), outer.code, outer.hint) == (BadInputError, "odd-number", "Make it even.")
@@ -98,8 +98,8 @@ def test_an_error_inside_another_place_keeps_its_kind() -> None:
     assert outer.inside("", "Give up.").hint == "Give up."
 
 
-def test_an_error_without_more_to_say_has_the_code_of_its_class() -> None:
-    """A code that is given replaces it."""
+def test_an_error_without_a_code_has_the_code_of_its_class() -> None:
+    """A given code replaces it."""
     assert DamagedRunError("x").code == "damaged-run"
     assert DamagedRunError("x", code="table-changed").code == "table-changed"
 

@@ -1,4 +1,4 @@
-"""What the correlation example promises: exact sums, whole files, clear refusals."""
+"""The correlation example: exact sums, whole files, clear errors."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ cuts_lists = st.lists(st.integers(0, 1000), max_size=8)
 def test_counts_are_those_of_brute_force(
     points: list[tuple[int, int, int]], edges: list[int], cuts: list[int]
 ) -> None:
-    """Slice x whole is what comparing every pair gives, coincident points and edges included."""
+    """Slice x whole equals a comparison of every pair, coincident points and edges included."""
     whole = np.array(points)
     for piece in cut(whole, cuts):
         found = pairs.count_pairs(
@@ -141,10 +141,10 @@ def test_slices_sum_to_the_whole_even_on_the_edges(
 
 @LAWS
 @given(points=lattice_points, edges=lattice_edges, shift=triples)
-def test_the_box_has_no_walls(
+def test_the_box_is_periodic(
     points: list[tuple[int, int, int]], edges: list[int], shift: tuple[int, int, int]
 ) -> None:
-    """To move all points through the periodic box changes no count."""
+    """If all points move through the periodic box, no count changes."""
     whole, bins = np.array(points, float), np.array(edges, float)
     moved = pairs.wrap(whole + np.array(shift), 12.0)
     here = pairs.count_pairs(whole, whole, bins, 12.0, part=True)
@@ -568,7 +568,7 @@ def test_missing_slices_are_named(three: Path, capsys: pytest.CaptureFixture[str
 def test_the_last_slice_is_missed_without_expect(
     three: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Without --expect the number of points tells that the last slice is missing."""
+    """Without --expect, the number of points shows that the last slice is missing."""
     (three / "mill2sort-2.h5").unlink()
     assert combine.main([str(three)]) == 2
     assert "67 points" in capsys.readouterr().err
@@ -634,7 +634,7 @@ SPOILT = {
 def test_results_that_do_not_belong_together_are_refused(
     three: Path, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
-    """What cannot be summed ends with status 2 and a line that names it."""
+    """Results that cannot be added end with status 2 and a line that names them."""
     assert combine.main(change(kind, three)) == 2
     message = capsys.readouterr().err
     assert message.startswith("combine.py: error: ")

@@ -44,10 +44,10 @@ def test_the_page_of_notes_lists_exactly_the_codes_that_there_are() -> None:
 
 
 @pytest.mark.parametrize("shown", [False, True])
-def test_code_and_fields_are_shown_only_if_they_are_wanted(
+def test_code_and_fields_are_shown_only_on_request(
     shown: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """They come back as they were, whatever the fields hold; the text is the same without them."""
+    """Any fields are read back unchanged. The text without them is the same."""
     monkeypatch.setenv("SLURMSLICE_CODES", "1" if shown else "")
     console.emit_note("no-fields", "Done.")
     console.emit_note("some-fields", "First line.\nSecond \x1b[31m.", key="a\n]\x1b [é", number=3)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from slurmslice.spec.command import quote
+from slurmslice.system.shell_quoting import quote
 from tests.support.paths import REPOSITORY
 from tests.support.slurm_cluster.roots import CACHE
 

@@ -20,11 +20,12 @@ from slurmslice.run.run import Run
 from slurmslice.script.progress_lines import TaskProgress
 from slurmslice.script.render import library_bytes, library_path, render_script
 from slurmslice.script.source_line import ParsedSourceLine, SourceLine, find_source_line
-from slurmslice.spec.command import ShellText, quote
+from slurmslice.spec.command import ShellText
 from slurmslice.spec.packing import Packing
+from slurmslice.status.observation import TaskReport
 from slurmslice.status.reconcile_packed import FILE_VISIBLE_S
-from slurmslice.status.reports import TaskReport
 from slurmslice.status.states import State
+from slurmslice.system.shell_quoting import quote
 from tests.cli.test_bad_input import here  # noqa: F401 - a fixture
 from tests.conftest import NewRun
 from tests.local.test_local_runs import Here
@@ -41,7 +42,7 @@ BOUNDARIES = [n for n in range(len(LINES)) if LINES[n] in {b"\n", b"}\n"}]
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Iterator[Place]:
-    """A place whose processes end with the test."""
+    """A folder; its processes end with the test."""
     made = Place(tmp_path)
     yield made
     made.clear()
@@ -73,7 +74,7 @@ def test_every_name_of_the_library_begins_with_an_underscore() -> None:
     assert all(name.startswith("_") for name in names)
 
 
-def test_a_persons_variables_are_theirs(directory: Place) -> None:
+def test_exported_variables_are_unchanged(directory: Place) -> None:
     """Exported variables with common names reach the command unchanged."""
     names = ("run", "form", "pack", "line", "word", "words", "check", "submission", "slot")
     directory.write(ShellText(f"echo ${'$'.join(names)}"))
@@ -161,7 +162,7 @@ def test_any_text_before_the_source_line(directory: Place) -> None:
 # -- what it says of a slice --------------------------------------------------------------------
 
 
-def test_the_table_gives_the_columns_their_names(directory: Place, tmp_path: Path) -> None:
+def test_column_names_come_from_the_table(directory: Place, tmp_path: Path) -> None:
     """Any locale works: Turkish has another lower-case I. A damaged header stops the task."""
     directory.write(ShellText('echo "$SLICE_ID $SLICE_Mi_2"'), direct=False, columns=("id",))
     directory.make(rows=[("k", "1", "2")], columns=("id", "i"))
@@ -322,8 +323,8 @@ def test_exit_0_without_progress_lines_is_not_a_success(
     """The library did nothing for a while and was then restored."""
     run = new_run("0-1")
     submit(run, choose_waiting(None), {}, "submit")
-    run.directory.task_log(1, 0).touch()
-    run.directory.task_log(1, 1).write_text(LINE.format("start", " format=1"))
+    run.directory.task_log_path(1, 0).touch()
+    run.directory.task_log_path(1, 1).write_text(LINE.format("start", " format=1"))
     ended(run, engine, DONE)
     poll(run)
     assert [run.statuses.state(row) for row in (0, 1)] == [State.FAILED, State.COMPLETED]
@@ -335,7 +336,7 @@ def test_a_task_that_exits_0_and_wrote_that_its_slice_failed(
     """A trap on EXIT in the edited script changed the exit code."""
     run = new_run("0")
     submit(run, choose_waiting(None), {}, "submit")
-    run.directory.task_log(1, 0).write_text(
+    run.directory.task_log_path(1, 0).write_text(
         LINE.format("start", "") + LINE.format("end", " exit=3")
     )
     ended(run, engine, DONE)
@@ -354,12 +355,12 @@ def test_nothing_is_completed_while_the_library_is_changed(
     for index in range(2 // packed):
         line = LINE.format("start", "") + LINE.format("end", " exit=0")
         text = line + (line.replace("slot=0", "slot=1") if packed == 2 else "")
-        run.directory.task_log(1, index).write_text(text)
+        run.directory.task_log_path(1, index).write_text(text)
     ended(run, engine, DONE)
     damage(run.directory.library, how)
-    looked = poll(run)
+    polled = poll(run)
     assert run.statuses.state_counts() == {State.SUBMITTED: 2}
-    assert [note.code for note in looked.notes] == ["library-changed"]
+    assert [note.code for note in polled.notes] == ["library-changed"]
     seen = run.directory.states.stat().st_size
     poll(run)
     assert run.directory.states.stat().st_size == seen  # the same is not written again and again
@@ -379,7 +380,7 @@ def test_a_slice_that_never_began_uses_no_attempt(
     submit(run, choose_waiting(None), {}, "submit")
     for number, state, attempts in ((1, State.WAITING, 0), (2, State.FAILED, 1)):
         for index in range(2 // packed) if log else ():
-            run.directory.task_log(number, index).write_text(log or "")
+            run.directory.task_log_path(number, index).write_text(log or "")
         ended(run, engine, NOT_BEGUN)
         poll(run)
         assert run.statuses.state_counts() == {state: 2}
@@ -400,7 +401,7 @@ def test_a_slice_that_began_may_not_be_visible_yet(
     engine.end("100", 0, State.FAILED, exit_code=125, ended_at=int(clock.now))
     poll(run)
     assert run.statuses.state(0) is State.SUBMITTED
-    run.directory.task_log(1, 0).write_text(
+    run.directory.task_log_path(1, 0).write_text(
         LINE.format("start", "") + LINE.format("end", " exit=125")
     )
     clock.now += FILE_VISIBLE_S

@@ -20,9 +20,9 @@ from slurmslice.script.template import OwnTemplate
 from slurmslice.spec.command import Command, ShellText
 from slurmslice.spec.output_check import OutputCheck
 from slurmslice.spec.packing import Packing
+from slurmslice.status.observation import JobSteps, TaskReport
 from slurmslice.status.reconcile import ACCOUNTING_LAG_S, SliceEvidence, SliceStatus, reconcile
 from slurmslice.status.reconcile_packed import FILE_VISIBLE_S, reconcile_packed
-from slurmslice.status.reports import JobSteps, TaskReport
 from slurmslice.status.states import EvidenceSource, State
 from tests.conftest import NewRun
 from tests.script.test_packs import log, pack, processes
@@ -332,7 +332,7 @@ def test_checks_in_settings(typed: Typed) -> None:
     )
     typed("render", "--name", "x", "-a", "0-3", "--", "true", "{}")
     assert typed.code == 0
-    record = RunDirectory(typed.folder / "runs" / "x").record()
+    record = RunDirectory(typed.folder / "runs" / "x").read_record()
     assert record.check == OutputCheck("test $SLICE", ("{}.h5", "{}.log"))
     assert record.allow_failed_steps
 
@@ -447,7 +447,7 @@ def test_a_script_that_ends_before_its_command_is_no_success(
     poll(run)
     for index in range(2 // pack):
         if log is not None:
-            run.directory.task_log(1, index).write_text(log)
+            run.directory.task_log_path(1, index).write_text(log)
     poll(run)
     early = state is State.FAILED or log is None  # its log may not be visible here yet
     assert run.statuses[0].state.final is not early

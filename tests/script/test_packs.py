@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 from slurmslice.engines.local.memory_cgroup import create_memory_groups
 from slurmslice.script.progress_lines import parse_progress
 from slurmslice.script.render import ScriptContent, library_bytes, render_script
-from slurmslice.spec.command import Command, ShellText, quote
+from slurmslice.spec.command import Command, ShellText
 from slurmslice.spec.output_check import OutputCheck
+from slurmslice.system.shell_quoting import quote
 from tests.script.test_script import (
     BASH,
     EXAMPLE,
@@ -471,7 +472,7 @@ def test_a_slice_that_ignores_its_end_is_killed(directory: Place, at_once: int) 
 
 
 def test_a_slice_may_save_at_its_time(directory: Place) -> None:
-    """SIGTERM comes before SIGKILL; the exit code is written, and that the slice was too late."""
+    """SIGTERM comes before SIGKILL. The exit code and the time limit are in the progress lines."""
     text = "trap 'echo saved; exit 0' TERM; while :; do sleep 0.05; done"
     pack(directory, words("bash", "-c", text), 1, slice_time_s=1)
     ran = directory.run(0)
@@ -705,8 +706,8 @@ def test_a_slice_that_is_killed_with_its_wrapper_has_an_end(directory: Place) ->
     assert (ran.code, exits(ran)) == (1, {0: 137} | dict.fromkeys(range(1, 5), 0))
 
 
-def test_a_wrapper_that_is_killed_alone_keeps_its_place(directory: Place) -> None:
-    """The slice counts as running while it still runs. Its end is then a failure."""
+def test_a_slice_whose_wrapper_is_killed_keeps_its_place(directory: Place) -> None:
+    """The slice counts as running until it ends. Its end is then a failure."""
     text = (
         'if [ "$SLICE" = k0 ]; then kill -s KILL $PPID; until [ -e go ]; do sleep 0.02; done; '
         "touch gone; else [ -e gone ] && echo late; touch go-$SLICE; fi"

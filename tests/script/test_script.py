@@ -31,9 +31,10 @@ from slurmslice.script.render import (
 )
 from slurmslice.script.source_line import LIBRARY_NAME
 from slurmslice.script.template import environment, templates_folder
-from slurmslice.spec.command import Command, CommandWords, ShellText, quote
+from slurmslice.spec.command import Command, CommandWords, ShellText
 from slurmslice.spec.output_check import OutputCheck
 from slurmslice.system.escaping import format_row, slice_table_header
+from slurmslice.system.shell_quoting import quote
 from tests.support.paths import SNAPSHOTS
 from tests.support.scripts import a_script, changed
 
@@ -726,7 +727,7 @@ def test_the_claim_works_with_any_shell_options(directory: Place) -> None:
 
 
 def test_a_fenced_submission_runs_nothing(directory: Place) -> None:
-    """No job can run a submission that was given up."""
+    """No job can run a fenced submission."""
     directory.write(words("touch", "ran"))
     (directory.submission() / "job").write_text("fenced by slurmslice: given up\n")
     ran = directory.run()
@@ -915,8 +916,10 @@ def test_by_hand_a_setup_that_fails_runs_nothing(directory: Place) -> None:
 
 
 @pytest.mark.parametrize("index", [None, "", "x", "007", "-1", "1 2", "a[$(touch pwned)]"])
-def test_without_an_index_it_says_how_to_run_it(directory: Place, index: str | None) -> None:
-    """One line and exit 2: it gives the commands to submit all slices and to try one."""
+def test_without_an_index_the_script_says_how_to_run_it(
+    directory: Place, index: str | None
+) -> None:
+    """It exits with 2. One line gives the commands to submit all slices and to try one."""
     directory.write(words("touch", "ran"))
     environ = {} if index is None else {"SLURM_ARRAY_TASK_ID": index}
     done = directory.by_hand(**environ, SLURM_ARRAY_JOB_ID="419")

@@ -18,7 +18,7 @@ from slurmslice.engines.slurm.job_states import find_blocking_reason
 from slurmslice.engines.slurm.sbatch_result import suggest_change
 from slurmslice.errors import BadInputError, NoAnswerError
 from slurmslice.sbatch.resource_request import ResourceRequest
-from slurmslice.status.reports import (
+from slurmslice.status.observation import (
     NO_JOB_STEPS,
     JobSteps,
     Observation,
@@ -76,7 +76,7 @@ class FakeEngine:
     measures: int = 0
     limited: TaskLimits | None = None
 
-    working: bool = False
+    has_running_tasks: bool = False
 
     def close(self) -> None:
         pass
@@ -110,7 +110,7 @@ class FakeEngine:
         self.after_submit(order)
         return SubmitResult(job)
 
-    def test(self, order: SubmitRequest) -> str:
+    def test_submission(self, order: SubmitRequest) -> str:
         self.on_submit(order)
         return f"Job 1 to start now with {len(order.array)} tasks"
 
@@ -121,7 +121,7 @@ class FakeEngine:
         script = order.script.read_text()
         return JobInfo(order.job_name, str(order.script), order.arguments, script, order.array)
 
-    def find(self, token: str, job_name: str, since: float) -> FoundJob | None:
+    def find_job(self, token: str, job_name: str, since: float) -> FoundJob | None:
         if self.lookups_fail:
             raise NoAnswerError("the fake queue does not answer")
         for job, taken in self.jobs.items():
@@ -209,7 +209,7 @@ class FakeEngine:
                     self.end(job, index, state, exit_code=int(state is not State.COMPLETED))
 
     def pass_time(self, seconds: float) -> None:
-        """Let orders come in that were on their way."""
+        """Accept the delayed requests that are due."""
         self.later = [(due - seconds, order) for due, order in self.later]
         for due, order in self.later:
             if due <= 0:

@@ -100,7 +100,7 @@ ODD = (
     b"{# x #}", b"${7*7}", b"#{7*7}", b"<%= 7*7 %>", b"{0.__class__}", b"%(x)s", b"%d" * 20,
     b"#SBATCH --array=0-99999", b"#SBATCH", b"#PBS -N x", b"0-9", b"1,3", b"0-9%2", b"419_[0-3]",
     b"slurmslice end job=1 restart=0 at=1 host=x slot=0 exit=0",
-    b"\nslurmslice end job=1 restart=0 at=1 host=x slot=0 exit=0\n", b"COMPLETED", b"barred by",
+    b"\nslurmslice end job=1 restart=0 at=1 host=x slot=0 exit=0\n", b"COMPLETED", b"fenced by",
     b'{"event": "intent"}', b"<script>alert(1)</script>", b"&lt;", b"' OR 1=1 --", b"/*/../*/",
 )  # fmt: skip
 """Texts that have broken programs."""

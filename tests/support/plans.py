@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from slurmslice.actions.submit import ChooseRows
 from slurmslice.plan.plan import Choice, Plan, make_plan
-from slurmslice.plan.submission import PlannedSubmission
+from slurmslice.plan.planned_submission import PlannedSubmission
 from slurmslice.run.run import Run
 from slurmslice.sbatch.resource_request import NO_REQUEST
 

@@ -173,7 +173,7 @@ def settled(site: Site, directory: Path, run: str) -> Counter[str]:
 
 
 def marks(directory: Path) -> Counter[str]:
-    """How often each slice's command began: each writes its key."""
+    """Return the number of starts of each slice: each start writes its key."""
     path = directory / "marks"
     return Counter(path.read_text().split() if path.exists() else ())
 
@@ -266,7 +266,7 @@ def beside(site: Site, name: str, **settings: Any) -> Iterator[Site]:
 
 @contextmanager
 def empty_folder(site: Site) -> Iterator[Path]:
-    """An empty folder of the ordinary user, which nodes see too; gone in the end."""
+    """An empty folder of the ordinary user. The nodes see it too; it is removed at the end."""
     folder = site.folder / f"test-{os.getpid()}-{secrets.token_hex(4)}"
     made = site.run("mkdir", "-p", str(folder), cwd=site.folder)
     assert made.returncode == 0, made.stderr

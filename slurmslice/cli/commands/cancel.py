@@ -6,7 +6,7 @@ from itertools import chain
 
 import click
 
-from slurmslice.actions.control import cancel, rows_to_cancel
+from slurmslice.actions.cancel import cancel, rows_to_cancel
 from slurmslice.actions.open_run import open_run
 from slurmslice.cli.options import locate_run
 from slurmslice.cli.options.common import KeysCommand, dry_run_option, keys_from_words, run_argument

@@ -20,11 +20,11 @@ from slurmslice.cli.options.common import KeysCommand, keys_from_words, parse_st
 from slurmslice.cli.output.console import emit_note, print_line, printable_line, write_data
 from slurmslice.cli.output.preview import relative_path
 from slurmslice.errors import BadInputError
-from slurmslice.run.journal_state import Submission, SubmissionStatus
 from slurmslice.run.run import Run
+from slurmslice.run.submission import Submission, SubmissionStatus
 from slurmslice.script.progress_lines import parse_progress, remove_other_slices
-from slurmslice.spec.command import quote
 from slurmslice.system import files
+from slurmslice.system.shell_quoting import quote
 
 _READ_S = 0.5
 """Seconds between two reads of a log that is followed."""
@@ -227,8 +227,8 @@ def _has_output(path: Path) -> bool:
 
 def _log_path(run: Run, row: int, submission: Submission, *, task: bool) -> Path:
     if task:
-        return run.directory.task_log(submission.number, submission.array_index_of(row))
-    return run.directory.log(submission.number, run.table.log_name(row))
+        return run.directory.task_log_path(submission.number, submission.array_index_of(row))
+    return run.directory.log_path(submission.number, run.table.log_name(row))
 
 
 def _explain_no_output(run: Run, row: int, submission: Submission, more: str = "") -> None:

@@ -15,8 +15,8 @@ from slurmslice.engines.protocol import Engine
 from slurmslice.errors import BadInputError
 from slurmslice.run.directory import RunDirectory
 from slurmslice.run.run import Run
-from slurmslice.spec.command import quote, quote_words
 from slurmslice.spec.run_spec import RunRecord
+from slurmslice.system.shell_quoting import quote, quote_words
 
 
 def find_existing(
@@ -35,7 +35,7 @@ def find_existing(
     if not os.path.exists(path):  # also False for a name that is too long; creation reports that
         return None, None
     directory = RunDirectory.open(path)
-    different = directory.record().differences(record)
+    different = directory.read_record().differences(record)
     if not different:
         return directory, None
     there = Run(directory, engine)

@@ -20,8 +20,8 @@ from slurmslice.reports.counts import count_text, key_ranges
 from slurmslice.run.directory import RunDirectory
 from slurmslice.sbatch.array_expression import parse_array
 from slurmslice.slices.slice_table import SliceTable
-from slurmslice.spec.command import quote
 from slurmslice.spec.run_spec import RunRecord
+from slurmslice.system.shell_quoting import quote
 
 
 @click.command(cls=WordsCommand, epilog=EPILOG)
@@ -77,7 +77,7 @@ def _show_next_steps(directory: RunDirectory, record: RunRecord, table: SliceTab
     print_message(f"  {relative_path(directory.slices)}   (the slices)")
     if not record.direct:
         print_message(
-            f"  {relative_path(directory.task_table(1))}   (the slice of each array index)"
+            f"  {relative_path(directory.task_table_path(1))}   (the slice of each array index)"
         )
     print_message(f"Try the first two:  slurmslice submit {record.name} --only 2")
     print_message(f"Submit all:         slurmslice submit {record.name}")

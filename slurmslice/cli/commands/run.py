@@ -35,8 +35,8 @@ from slurmslice.plan.plan import Plan
 from slurmslice.reports.counts import count_text
 from slurmslice.run.run import Run
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
-from slurmslice.spec.command import quote
 from slurmslice.status.states import State
+from slurmslice.system.shell_quoting import quote
 
 
 class RunCommand(WordsCommand, ChangingCommand):
@@ -220,11 +220,11 @@ def _refuse_if_never_runs(limits: TaskLimits | None) -> None:
     Raises:
         BadInputError: no slice of the run can ever start.
     """
-    if limits is not None and limits.never:
+    if limits is not None and limits.impossible_reason:
         raise BadInputError(
-            f"Run not created: its slices can never start ({limits.never}).",
+            f"Run not created: its slices can never start ({limits.impossible_reason}).",
             "`slurmslice doctor` shows what the cluster has. To submit anyway: slurmslice render "
             "…, then sbatch SCRIPT.",
             code="never-runs",
-            reason=limits.never,
+            reason=limits.impossible_reason,
         )

@@ -103,7 +103,7 @@ def _table() -> None:
 
 
 def _record(directory: RunDirectory) -> dict[str, object]:
-    record = directory.record()
+    record = directory.read_record()
     statuses = StatusTable(replay_events(directory.events(), record.slices))
     statuses.read(directory.read_states(0)[0])
     states = statuses.state_counts()

@@ -43,7 +43,7 @@ def command(
     chosen = parse_states(states)
     run = open_run(locate_run.find_run(run_name, changing=False, keys_of="status", keys=keys))
     named = keys_from_words(run, keys)
-    looked = poll(run)
+    polled = poll(run)
     among = range(len(run.table)) if named is None else named
     rows = [r for r in among if chosen is None or run.statuses[r].state in chosen]
     if as_json:
@@ -54,9 +54,9 @@ def command(
         print_slices_table(run, rows)
     else:
         _print_counts(run)
-    for found in (*looked.notes, *duplicate_job_notes(run), *notes_on_silence(looked)):
+    for found in (*polled.notes, *duplicate_job_notes(run), *notes_on_silence(polled)):
         print_note(found)
-    if not looked.any_answered:
+    if not polled.any_answered:
         emit_note("no-source-answered", "No source answered: these are the states last seen.")
         return 3
     return run_exit_code(run) if set_exit_code else 0

@@ -88,5 +88,5 @@ def _test_only(run: Run, choose: ChooseRows, changes: ResourceRequest) -> int:
     slices = len(planned.batch.rows)
     message = f"Slurm's answer about submission {planned.number:03d} ({count_text(slices)}):"
     emit_note("test-only", message, submission=planned.number, slices=slices)
-    print_line(run.engine.test(planned.order(run)))
+    print_line(run.engine.test_submission(planned.submit_request(run)))
     return 0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from slurmslice.actions.control import set_throttle
 from slurmslice.actions.open_run import open_run
 from slurmslice.actions.poll import poll
+from slurmslice.actions.throttle import set_throttle
 from slurmslice.cli.options import locate_run
 from slurmslice.cli.options.common import dry_run_option
 from slurmslice.cli.output.console import emit_note, print_note
@@ -31,7 +31,7 @@ def command(words: tuple[str, ...], dry_run: bool) -> int:
     run = open_run(directory, changing=True, read_only=dry_run)
     poll(run)  # ended arrays need no share of the throttle
     if dry_run:
-        arrays = len(run.in_flight())
+        arrays = len(run.submissions_in_flight())
         message = f"Would set the throttle of {count_text(arrays, 'array')} to {words[-1]}."
         emit_note("would-throttle", message, limit=limit, arrays=arrays)
         return 0

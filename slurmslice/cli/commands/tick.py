@@ -11,7 +11,7 @@ from slurmslice.cli.options import locate_run
 from slurmslice.cli.options.common import exit_code_option, run_argument
 from slurmslice.cli.output.console import emit_note, print_note
 from slurmslice.cli.output.live_progress import progress_line
-from slurmslice.cli.output.preview import print_taken
+from slurmslice.cli.output.preview import print_accepted
 from slurmslice.cli.output.submissions import note_waiting
 from slurmslice.cli.output.summary import notes_on_silence, print_summary, run_exit_code
 from slurmslice.errors import BadInputError
@@ -34,15 +34,15 @@ def command(run_name: str | None, set_exit_code: bool) -> int:
             code="slurm-only",
             run=run.record.name,
         )
-    looked = poll(run)
-    fed = follow_step(run, TICK_OPTIONS)
-    print_taken(run, fed.taken)
-    for found in (*looked.notes, *notes_on_silence(looked)):
+    polled = poll(run)
+    outcome = follow_step(run, TICK_OPTIONS)
+    print_accepted(run, outcome.accepted)
+    for found in (*polled.notes, *notes_on_silence(polled)):
         print_note(found)
-    fed.check(temporary=looked.any_answered)
+    outcome.raise_error(ignore_temporary=polled.any_answered)
     if run.finished:
         print_summary(run)
     else:
         emit_note("progress", click.unstyle(progress_line(run.statuses.state_counts())))
-        note_waiting(run, fed)
+        note_waiting(run, outcome)
     return run_exit_code(run) if set_exit_code else 0

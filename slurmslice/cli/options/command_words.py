@@ -12,7 +12,7 @@ from slurmslice.cli.options.new_run_options import setting_keys
 from slurmslice.cli.options.sbatch_options import mark_optional_values
 from slurmslice.errors import BadInputError
 from slurmslice.spec import per_slice_options
-from slurmslice.spec.command import quote, quote_words
+from slurmslice.system.shell_quoting import quote, quote_words
 
 
 class WordsCommand(SbatchCommand):

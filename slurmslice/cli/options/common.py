@@ -21,9 +21,9 @@ from slurmslice.errors import BadInputError
 from slurmslice.run.run import Run
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.sbatch.units import is_factor
-from slurmslice.spec.command import quote
 from slurmslice.spec.run_spec import NO_LIMIT
 from slurmslice.status.states import State
+from slurmslice.system.shell_quoting import quote
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 

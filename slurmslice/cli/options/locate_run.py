@@ -11,8 +11,8 @@ from pathlib import Path
 from slurmslice.cli.output.console import emit_note
 from slurmslice.errors import BadInputError, SlurmsliceError
 from slurmslice.run.directory import RunDirectory
-from slurmslice.spec.command import quote, quote_words
 from slurmslice.system import files
+from slurmslice.system.shell_quoting import quote, quote_words
 
 RUNS_FOLDER = "slurmslice-runs"
 
@@ -79,7 +79,7 @@ def _slices_hint(keys: Sequence[str], verb: str) -> str:
     for path in runs_here()[:_MOST_OPENED]:
         directory = RunDirectory(path)
         with contextlib.suppress(SlurmsliceError):
-            directory.table(directory.record().slices_sha256).select(keys)
+            directory.read_table(directory.read_record().slices_sha256).select(keys)
             question = "Is it a slice?" if len(keys) == 1 else "Are these slices?"
             return f"{question} Type slurmslice {verb} {quote(path.name)} -- {quote_words(keys)}"
     return ""

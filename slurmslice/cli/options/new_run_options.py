@@ -20,22 +20,24 @@ from slurmslice.cli.options.common import (
     typed_words_and_request,
 )
 from slurmslice.cli.options.packing_options import parse_packing
-from slurmslice.cli.options.slice_options import SLICE_OPTIONS, ChosenSlices, SliceOptions
+from slurmslice.cli.options.slice_options import SLICE_OPTIONS, read_slices
 from slurmslice.cli.output.console import emit_note, printable_line
 from slurmslice.cli.output.preview import relative_path
 from slurmslice.errors import BadInputError
 from slurmslice.script.template import OwnTemplate, find_template
 from slurmslice.settings.settings_file import KnownKeys, SettingKey, ValueKind
+from slurmslice.slices.sources.input_form import FormSlices
 from slurmslice.spec.command import (
+    JOB_COMMAND,
     Command,
     CommandWords,
     ShellText,
     check_command,
-    quote,
     refuse_expanded_pattern,
 )
 from slurmslice.spec.output_check import OutputCheck
 from slurmslice.spec.run_spec import RunSpec
+from slurmslice.system.shell_quoting import quote
 
 _OPTIONS: tuple[Callable[..., Any], ...] = (
     *SLICE_OPTIONS,
@@ -215,17 +217,18 @@ class NewRunOptions:
         Raises:
             BadInputError: an option is wrong.
         """
-        values, names = self.values, SliceOptions.__dataclass_fields__
-        given = SliceOptions(**{name: values[name] for name in names}).read()
+        values = self.values
+        given = read_slices(values)
         template = self._template()
         command = self._command(given)
+        named = CommandWords((given.source,)) if given.are_commands else command
         packing = parse_packing(
             values["pack"], values["at_once"], values["slice_time"], self.sbatch, command,
             len(given.table),
         )  # fmt: skip
         known = {name: values[name] for name in RunSpec.__dataclass_fields__ if name in values}
         spec = RunSpec(**known | {
-            "name": check_run_name(values["name"] or given.name or default_name(command)),
+            "name": check_run_name(values["name"] or default_name(named)),
             "command": command,
             "source": given.source,
             "request": self.sbatch,
@@ -261,17 +264,17 @@ class NewRunOptions:
         emit_note("template-is-code", message, path=path)
         return own
 
-    def _command(self, given: ChosenSlices) -> Command:
+    def _command(self, given: FormSlices) -> Command:
         shell: str | None = self.values["shell"]
-        if given.command and (self.words or shell is not None):
+        if given.are_commands and (self.words or shell is not None):
             raise BadInputError(
                 "There are two commands: the lines of --job-file, and another one.",
                 "Leave out --shell and the words after --.",
                 code="two-commands",
                 option="job-file",
             )
-        if given.command:
-            return given.command
+        if given.are_commands:
+            return JOB_COMMAND
         if shell is not None and self.words:
             raise BadInputError(
                 "There are two commands: --shell, and the words after --.",

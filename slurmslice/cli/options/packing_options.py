@@ -107,7 +107,7 @@ def _earlier_runs(command: Command) -> list[RunDirectory]:
     for path in locate_run.runs_here():
         directory = RunDirectory(path)
         try:
-            same = command_with_placeholders(directory.record().command) == template
+            same = command_with_placeholders(directory.read_record().command) == template
         except SlurmsliceError:
             continue
         if same:
@@ -120,7 +120,7 @@ def _median_seconds(directory: RunDirectory) -> float | None:
     from slurmslice.run.journal_state import replay_events
     from slurmslice.run.statuses import StatusTable
 
-    record: RunRecord = directory.record()
+    record: RunRecord = directory.read_record()
     statuses = StatusTable(replay_events(directory.events(), record.slices))
     statuses.read(directory.read_states(0)[0])
     done = islice(statuses.rows_in({State.COMPLETED}), _SAMPLE)

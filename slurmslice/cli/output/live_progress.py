@@ -22,7 +22,7 @@ from slurmslice.cli.output.console import (
     printable_line,
     use_colors,
 )
-from slurmslice.cli.output.preview import note_how_to_return, print_taken
+from slurmslice.cli.output.preview import note_how_to_return, print_accepted
 from slurmslice.cli.output.summary import (
     note_on_throttle,
     notes_on_blocked_slices,
@@ -79,13 +79,13 @@ def _follow_to_end(run: Run, follow_with: Callable[[Progress], None]) -> int:
 
 
 def _note_interrupted(run: Run) -> None:
-    if run.engine.working:
+    if run.engine.has_running_tasks:
         emit_note("stopping-slices", "Stopping the running slices …")
         run.engine.close()
         message = f"The running slices were stopped. To continue: slurmslice run {run.record.name}"
         emit_note("slices-stopped", message)
         return
-    if run.in_flight():
+    if run.submissions_in_flight():
         waiting = "" if run.journal_state.held else waiting_message(run)
         which = "Slices in the queue" if waiting else "The slices"
         emit_note(
@@ -139,16 +139,19 @@ class Progress:
         self._mentioned: set[str] = set()
         self.interrupted = False
 
-    def __call__(self, run: Run, looked: PollResult, fed: SubmitOutcome) -> None:
+    def __call__(self, run: Run, polled: PollResult, outcome: SubmitOutcome) -> None:
         """Show the states of the run after a poll and a submission."""
         if self.interrupted:
             raise KeyboardInterrupt
-        temporary = fed.error and not isinstance(fed.error, SubmissionRejectedError)
-        no_answer_reasons = (*looked.no_answer_reasons, *([fed.waits] if temporary else []))
-        if fed.taken or looked.notes or no_answer_reasons != self._silences:
+        temporary = outcome.error and not isinstance(outcome.error, SubmissionRejectedError)
+        no_answer_reasons = (
+            *polled.no_answer_reasons,
+            *([outcome.wait_reason] if temporary else []),
+        )
+        if outcome.accepted or polled.notes or no_answer_reasons != self._silences:
             self.end()
-        print_taken(run, fed.taken)
-        for found in looked.notes:
+        print_accepted(run, outcome.accepted)
+        for found in polled.notes:
             print_note(found)
         if no_answer_reasons != self._silences:
             for silence in no_answer_reasons:
@@ -160,7 +163,11 @@ class Progress:
             for hint in hints:
                 print_note(hint)
             self._blocked = hints
-        why = f" (waiting: {fed.waits})" if fed.waits and not fed.error else ""
+        why = (
+            f" (waiting: {outcome.wait_reason})"
+            if outcome.wait_reason and not outcome.error
+            else ""
+        )
         line = progress_line(run.statuses.state_counts()) + printable_line(
             pending_reason(run) + why
         )
@@ -173,7 +180,7 @@ class Progress:
             emit_note("progress", click.unstyle(line))
         self._line = line
 
-    def show_watched(self, run: Run, looked: PollResult) -> None:
+    def show_watched(self, run: Run, polled: PollResult) -> None:
         """Show a poll of ``watch``. Mention queued slices and held arrays once."""
         waiting = Note("waiting", waiting_message(run), {"slices": waiting_count(run)})
         shown = [waiting] if run.journal_state.queue else []
@@ -184,7 +191,7 @@ class Progress:
                 self.end()
                 print_note(one)
         self._mentioned = {one.code for one in shown}
-        self(run, looked, SubmitOutcome())
+        self(run, polled, SubmitOutcome())
 
     def _paint(self, line: str) -> None:
         plain, width = click.unstyle(line), shutil.get_terminal_size().columns - 1

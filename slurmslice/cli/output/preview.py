@@ -18,13 +18,14 @@ from slurmslice.engines.protocol import Engine, TaskLimits
 from slurmslice.errors import NoAnswerError
 from slurmslice.notes import Note
 from slurmslice.reports.counts import count_text, key_ranges, shorten_text
-from slurmslice.reports.estimate import RequestGroup, request, request_groups, worst_case_text
+from slurmslice.reports.estimate import RequestGroup, request_groups, request_range, worst_case_text
 from slurmslice.run.run import Run
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.slices.slice_table import SliceTable
-from slurmslice.spec.command import ShellText, command_placeholders, quote, slice_command_line
-from slurmslice.spec.packing import fit_time_limit, tasks_at_once
+from slurmslice.spec.command import ShellText, command_placeholders, slice_command_line
+from slurmslice.spec.packing import fit_time_limit, throttle_in_tasks
 from slurmslice.spec.run_spec import RunRecord
+from slurmslice.system.shell_quoting import quote
 
 
 def show_preview(record: RunRecord, new: RunInputs, engine: Engine) -> TaskLimits | None:
@@ -82,7 +83,7 @@ def _commands(record: RunRecord, table: SliceTable) -> Iterator[str]:
 def _rounded(typed: Sequence[RequestGroup], of: Sequence[RequestGroup]) -> Iterator[Note]:
     """Return a note with the rounded time limit, if Slurm rounds it."""
     if rounded := [now for was, now in zip(typed, of, strict=True) if was != now]:
-        time = request(rounded)["time"]
+        time = request_range(rounded)["time"]
         yield Note("time-rounded", f"Slurm rounds up to whole minutes: {time}", {"time": time})
 
 
@@ -175,7 +176,7 @@ def _limits(engine: Engine, of: Sequence[RequestGroup]) -> tuple[TaskLimits | No
         found = [engine.limits(request) for request in asked]
     except NoAnswerError:
         return None, None
-    most = max(found, key=lambda limits: (_or_all(limits.at_once), not limits.never))
+    most = max(found, key=lambda limits: (_or_all(limits.at_once), not limits.impossible_reason))
     if most.at_once and len({request.partition for request in asked}) > 1:
         return replace(most, at_once=None, why=""), None
     return most, min((limits.at_once for limits in found), key=_or_all)
@@ -196,7 +197,7 @@ def _tasks_at_once(
         fits: the number of tasks that fit; None if not known.
         exactly: use the throttle, even if fewer tasks fit.
     """
-    throttle = tasks_at_once(record.throttle, record.packing.at_once)
+    throttle = throttle_in_tasks(record.throttle, record.packing.at_once)
     if throttle is not None and exactly:
         fits = None  # the throttle %8 gives eight, even if fewer CPUs are free now
     known = [number for number in (throttle, fits) if number is not None]
@@ -245,10 +246,10 @@ def _packing(record: RunRecord, of: Sequence[RequestGroup]) -> Note | None:
     carried = f"{'up to ' if alike else ''}{count_text(packing.pack)}{alike}"
     return Note(
         "packing",
-        f"{count_text(tasks, 'array task')} of {carried}{rounds}{why}; {_asked_for(request(of))} "
-        "a task",
+        f"{count_text(tasks, 'array task')} of {carried}{rounds}{why}; "
+        f"{_asked_for(request_range(of))} a task",
         {"tasks": tasks, "pack": packing.pack, "at_once": packing.at_once, "cut": cut,
-         "options": dict(request(of))},
+         "options": dict(request_range(of))},
     )  # fmt: skip
 
 
@@ -268,9 +269,9 @@ def _not_packed(record: RunRecord, new: RunInputs, limits: TaskLimits | None) ->
     )
 
 
-def print_taken(run: Run, taken: list[AcceptedSubmission]) -> None:
+def print_accepted(run: Run, accepted: list[AcceptedSubmission]) -> None:
     """Print each submission that was made, with its changes and notes."""
-    for one in taken:
+    for one in accepted:
         keys = key_ranges([run.table.keys[row] for row in one.planned.batch.rows])
         changed = str(one.planned.batch.changes)
         emit_note(

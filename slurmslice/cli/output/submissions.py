@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from slurmslice.actions.control import release, wait_until_cancelled
+from slurmslice.actions.cancel import wait_until_cancelled
 from slurmslice.actions.follow import FINISH_ONLY_OPTIONS, reason_to_hold, record_max_failures
+from slurmslice.actions.release import release
 from slurmslice.actions.submit import ChooseRows, execute_plan, find_requeued_before
 from slurmslice.actions.submit_queued import SubmitOutcome
 from slurmslice.cli.output.console import emit_note, print_line, print_note
 from slurmslice.cli.output.live_progress import follow_live
-from slurmslice.cli.output.preview import note_how_to_return, print_taken, relative_path
+from slurmslice.cli.output.preview import note_how_to_return, print_accepted, relative_path
 from slurmslice.cli.output.refresh import refresh, settle_doubts
 from slurmslice.cli.output.summary import (
     NOT_FINISHED,
@@ -23,10 +24,10 @@ from slurmslice.cli.output.summary import (
 )
 from slurmslice.errors import BadInputError, EngineError, SubmissionRejectedError
 from slurmslice.plan.plan import Choice, Plan, make_plan, refuse_impossible_requests
-from slurmslice.plan.submission import PlannedSubmission, overridden_edit_notes
+from slurmslice.plan.planned_submission import PlannedSubmission, overridden_edit_notes
 from slurmslice.reports.counts import count_text, key_ranges
 from slurmslice.run.run import Run
-from slurmslice.spec.command import quote, quote_words
+from slurmslice.system.shell_quoting import quote, quote_words
 
 
 def submit_or_show(
@@ -60,27 +61,27 @@ def submit_or_show(
         show_plan(run, plan, nothing)
         return 0
     try:
-        fed = execute_plan(run, plan, verb)
-        print_taken(run, fed.taken)
-        note_left_out(run, fed)
-        fed.check(temporary=False)
+        outcome = execute_plan(run, plan, verb)
+        print_accepted(run, outcome.accepted)
+        note_left_out(run, outcome)
+        outcome.raise_error(ignore_temporary=False)
     except EngineError as why:
-        options = (
-            suggest_options(run, why.message).split()
-            if isinstance(why, SubmissionRejectedError)
-            else []
-        )
-        line = quote_words(("slurmslice", verb, run.record.name, *again(options)))
-        changed = ", with a changed request" if options else ""
-        kept = (
-            f"The run is kept: {relative_path(run.directory.path)}. To try again{changed}: {line}"
-        )
-        emit_note("run-kept", kept, run=run.record.name, command=line)
+        rejected = isinstance(why, SubmissionRejectedError)
+        options = suggest_options(run, why.message).split() if rejected else []
+        note_run_kept(run, (verb, run.record.name, *again(options)), changed=bool(options))
         raise
-    if not fed.taken and not run.journal_state.queue:
+    if not outcome.accepted and not run.journal_state.queue:
         nothing(run)
         return 0
-    return _finish(run, fed)
+    return _finish(run, outcome)
+
+
+def note_run_kept(run: Run, words: Sequence[str], *, changed: bool) -> None:
+    """Name the command that tries again; ``changed`` if it changes the request."""
+    line = quote_words(("slurmslice", *words))
+    request = ", with a changed request" if changed else ""
+    kept = f"The run is kept: {relative_path(run.directory.path)}. To try again{request}: {line}"
+    emit_note("run-kept", kept, run=run.record.name, command=line)
 
 
 def checked_plan(run: Run, choose: ChooseRows, changes: Mapping[str, str]) -> Plan:
@@ -91,7 +92,7 @@ def checked_plan(run: Run, choose: ChooseRows, changes: Mapping[str, str]) -> Pl
         is less than a tenth of the slices' last request.
     """
     plan = refuse_impossible_requests(run, make_plan(run, Choice(choose(run), changes)))
-    plan.check()
+    plan.raise_refusal()
     for less, rows in plan.lowered.items():
         option = less.option
         keys = key_ranges([run.table.keys[row] for row in rows])
@@ -112,13 +113,12 @@ def checked_plan(run: Run, choose: ChooseRows, changes: Mapping[str, str]) -> Pl
     return plan
 
 
-def note_left_out(run: Run, fed: SubmitOutcome) -> None:
+def note_left_out(run: Run, outcome: SubmitOutcome) -> None:
     """Name the slices of the plan that were not submitted, because they changed meanwhile."""
-    if fed.left_out_rows:
-        message = (
-            f"Left out, because they changed meanwhile: {_describe_slices(run, fed.left_out_rows)}"
-        )
-        emit_note("slices-left-out", message, **_slice_fields(run, fed.left_out_rows))
+    if outcome.left_out_rows:
+        left_out = _describe_slices(run, outcome.left_out_rows)
+        message = f"Left out, because they changed meanwhile: {left_out}"
+        emit_note("slices-left-out", message, **_slice_fields(run, outcome.left_out_rows))
 
 
 def change_max_failures(run: Run, limit: int) -> None:
@@ -175,20 +175,20 @@ def _slice_fields(run: Run, rows: Sequence[int]) -> dict[str, Any]:
     return {"slices": len(rows), "keys": key_ranges([run.table.keys[row] for row in rows])}
 
 
-def _finish(run: Run, fed: SubmitOutcome) -> int:
+def _finish(run: Run, outcome: SubmitOutcome) -> int:
     """Follow slices on this machine, which run only while a process follows them; else end."""
     run.engine.wait(0)
-    if run.engine.working:
+    if run.engine.has_running_tasks:
         code = follow_live(run, FINISH_ONLY_OPTIONS)
         return 0 if code == NOT_FINISHED else code  # the submitted slices have ended; others wait
     if run.engine.runs_in_process:
         emit_note("other-process-works", "The `slurmslice run` in the other process runs them.")
     note_how_to_return(run)
-    note_waiting(run, fed)
+    note_waiting(run, outcome)
     return 0
 
 
-def note_waiting(run: Run, fed: SubmitOutcome) -> None:
+def note_waiting(run: Run, outcome: SubmitOutcome) -> None:
     """Print the number of waiting slices, the reason, and the command that submits them."""
     if run.journal_state.held:
         again = [row for row in run.journal_state.queue if run.journal_state.attempts[row]]
@@ -198,7 +198,7 @@ def note_waiting(run: Run, fed: SubmitOutcome) -> None:
             emit_note("resubmitted-but-held", message, slices=len(again))
         emit_note("next-step", next_step(run))
         return
-    if words := waiting_message(run, fed.waits):
+    if words := waiting_message(run, outcome.wait_reason):
         emit_note("waiting", words, slices=waiting_count(run))
 
 

@@ -10,9 +10,9 @@ from slurmslice.cli.output.preview import relative_path
 from slurmslice.notes import Note
 from slurmslice.reports.counts import count_text, counts_by_state, key_ranges
 from slurmslice.run.run import Run
-from slurmslice.spec.command import quote
 from slurmslice.status.reconcile import is_unknown_to_slurm
 from slurmslice.status.states import FAILED_STATES, IN_FLIGHT_STATES, State
+from slurmslice.system.shell_quoting import quote
 
 
 def print_summary(run: Run) -> None:
@@ -29,14 +29,14 @@ def print_summary(run: Run) -> None:
         emit_note("next-step", hint)
 
 
-def notes_on_silence(looked: PollResult) -> Iterator[Note]:
+def notes_on_silence(polled: PollResult) -> Iterator[Note]:
     """Return a note for each source that did not answer."""
-    return (Note("no-answer", f"No answer: {silence}") for silence in looked.no_answer_reasons)
+    return (Note("no-answer", f"No answer: {silence}") for silence in polled.no_answer_reasons)
 
 
 def _waiting_beside_running(run: Run) -> str:
     """Return the message on queued slices while others are in flight; empty if there are none."""
-    if run.journal_state.held or not (run.journal_state.queue and run.in_flight()):
+    if run.journal_state.held or not (run.journal_state.queue and run.submissions_in_flight()):
         return ""
     return f"{waiting_message(run)} If one of them is running already, there is nothing to do."
 
@@ -57,7 +57,7 @@ def waiting_count(run: Run) -> int:
 
 def note_on_throttle(run: Run) -> Note | None:
     """Return a note on the arrays that the throttle holds; None if it holds none."""
-    held = sum(submission.share == 0 for submission in run.in_flight())
+    held = sum(submission.share == 0 for submission in run.submissions_in_flight())
     if not held:
         return None
     message = (
@@ -186,7 +186,7 @@ def _after_failures(run: Run, failed: Sequence[State]) -> str:
 def _how_to_submit_waiting(run: Run) -> str:
     """Return the command for waiting slices that no process submits; empty if there are none."""
     waiting = run.statuses.state_counts().get(State.WAITING, 0)
-    if not waiting or (run.in_flight() and waiting == len(run.journal_state.queue)):
+    if not waiting or (run.submissions_in_flight() and waiting == len(run.journal_state.queue)):
         return ""
     verb, name = "run" if run.engine.runs_in_process else "submit", quote(run.record.name)
     if run.journal_state.rejection:

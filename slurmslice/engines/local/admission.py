@@ -60,7 +60,7 @@ def _memory_suffices(
     return (new.memory or SPARE_BYTES) <= free.memory - reserved
 
 
-def tasks_at_once(free: FreeResources, task: TaskResources) -> int:
+def tasks_that_fit(free: FreeResources, task: TaskResources) -> int:
     """Return the number of such tasks that fit into the free resources, at least one."""
     return max(1, min(free.cpus // task.cpus, free.memory // (task.memory or SPARE_BYTES)))
 

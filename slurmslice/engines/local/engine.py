@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slurmslice.engines.local.admission import FreeResources, tasks_at_once
+from slurmslice.engines.local.admission import FreeResources, tasks_that_fit
 from slurmslice.engines.local.jobs import JobSource, LocalJob
 from slurmslice.engines.local.machine import Machine
 from slurmslice.engines.local.memory_cgroup import create_memory_groups
@@ -31,7 +31,7 @@ from slurmslice.engines.protocol import (
 )
 from slurmslice.errors import BadInputError, EngineError
 from slurmslice.sbatch.resource_request import ResourceRequest
-from slurmslice.status.reports import Observation, SourceAnswer, TaskId, TaskReport
+from slurmslice.status.observation import Observation, SourceAnswer, TaskId, TaskReport
 from slurmslice.status.states import State
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class LocalEngine:
     # -- limits ------------------------------------------------------------------------------
 
     @property
-    def working(self) -> bool:
+    def has_running_tasks(self) -> bool:
         """This process runs the tasks. It must call ``wait`` until all tasks have ended."""
         return self._runner is not None
 
@@ -133,7 +133,7 @@ class LocalEngine:
         gib = free.memory / (1 << 30)
         unlimited = request.mem_mib is not None and not self.enforces_memory
         why = f"{free.cpus} CPUs of {machine.cpus} free, {gib:.3g} GiB of memory available"
-        fit = tasks_at_once(free, task_resources(request, machine))
+        fit = tasks_that_fit(free, task_resources(request, machine))
         return TaskLimits(MAX_ARRAY_SIZE, fit, why, note=self.memory_note if unlimited else "")
 
     def queue_capacity(self, request: ResourceRequest) -> QueueCapacity:
@@ -142,16 +142,16 @@ class LocalEngine:
 
     # -- submissions: the journal has all of them --------------------------------------------
 
-    def submit(self, order: SubmitRequest) -> SubmitResult:
+    def submit(self, submission: SubmitRequest) -> SubmitResult:
         """Check the request. The runner then finds the job in the journal.
 
         Raises:
             BadInputError: this machine can never fulfil the request.
         """
-        check_request(order.request, self._machine)
-        return SubmitResult(str(order.number), host_name())
+        check_request(submission.request, self._machine)
+        return SubmitResult(str(submission.number), host_name())
 
-    def test(self, order: SubmitRequest) -> str:
+    def test_submission(self, submission: SubmitRequest) -> str:
         """Refuse: this machine cannot predict when a task starts.
 
         Raises:
@@ -172,7 +172,7 @@ class LocalEngine:
             code="slurm-only",
         )
 
-    def find(self, token: str, job_name: str, since: float) -> FoundJob | None:
+    def find_job(self, token: str, job_name: str, since: float) -> FoundJob | None:
         """Return None: a job that is not in the journal does not exist."""
         return None
 

@@ -37,7 +37,7 @@ from slurmslice.engines.local.jobs import LocalJob
 from slurmslice.errors import BadInputError
 from slurmslice.sbatch.array_expression import parse_array
 from slurmslice.script.progress_lines import SlotProgress
-from slurmslice.status.reports import NO_JOB_STEPS, TaskReport
+from slurmslice.status.observation import NO_JOB_STEPS, TaskReport
 from slurmslice.status.states import State
 from slurmslice.system import files
 

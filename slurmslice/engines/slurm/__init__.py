@@ -18,18 +18,12 @@ them all.
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from slurmslice.engines.slurm.engine import SlurmEngine
 
-__all__ = ["SlurmEngine", "is_available"]
-
-
-def is_available() -> bool:
-    """True if this machine can submit jobs to Slurm."""
-    return shutil.which("sbatch") is not None
+__all__ = ["SlurmEngine"]
 
 
 def __getattr__(name: str) -> Any:

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from slurmslice.engines.slurm import capacity, cluster_records, commands, environment, job_records
-from slurmslice.engines.slurm.versions import Release, parse_release
+from slurmslice.engines.slurm.versions import parse_release
 from slurmslice.errors import BadInputError, EngineError, NoAnswerError
-from slurmslice.sbatch.option_table import Option
+from slurmslice.sbatch.option_table import Option, Release
 from slurmslice.sbatch.sbatch_help import parse_sbatch_help
 from slurmslice.system import process
 

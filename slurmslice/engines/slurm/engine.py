@@ -29,7 +29,7 @@ from slurmslice.engines.slurm.slurm_health import ClusterHealth
 from slurmslice.errors import BadInputError, NoAnswerError, SubmissionRejectedError
 from slurmslice.sbatch import options_not_in_release
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
-from slurmslice.status.reports import Observation, SourceAnswer, TaskId, TaskReport
+from slurmslice.status.observation import Observation, SourceAnswer, TaskId, TaskReport
 from slurmslice.system import process
 
 _NO_PREEMPTION = frozenset({None, "", "(null)", "preempt/none"})
@@ -95,7 +95,7 @@ class SlurmEngine:
                 )
 
     def _lists(self, name: str) -> bool:
-        """Whether sbatch itself lists an option: a plugin's, or a newer release's."""
+        """True if sbatch itself lists an option: a plugin's, or a newer release's."""
         try:
             return name in self._slurm.sbatch_options()
         except NoAnswerError:
@@ -122,20 +122,20 @@ class SlurmEngine:
 
     # -- submissions ---------------------------------------------------------------------------
 
-    def submit(self, order: SubmitRequest) -> SubmitResult:
+    def submit(self, submission: SubmitRequest) -> SubmitResult:
         """Submit the script with sbatch. As ``Engine.submit``."""
-        argv = commands.sbatch(order.script, order.overrides, order.arguments)
-        done, dropped = self._run_sbatch(order, argv)
+        argv = commands.sbatch(submission.script, submission.overrides, submission.arguments)
+        done, dropped = self._run_sbatch(submission, argv)
         receipt = parse_sbatch_result(done)
         notes = (*environment.dropped_variable_notes(dropped), *receipt.notes)
         return SubmitResult(receipt.job, receipt.cluster, notes)
 
-    def test(self, order: SubmitRequest) -> str:
-        """Test the submission with ``sbatch --test-only``. As ``Engine.test``."""
+    def test_submission(self, submission: SubmitRequest) -> str:
+        """Test the submission with ``sbatch --test-only``. As ``Engine.test_submission``."""
         argv = commands.sbatch_test_only(
-            commands.sbatch(order.script, order.overrides, order.arguments)
+            commands.sbatch(submission.script, submission.overrides, submission.arguments)
         )
-        done, _ = self._run_sbatch(order, argv)
+        done, _ = self._run_sbatch(submission, argv)
         if done.returncode == 0:
             return (done.stderr.strip() or done.stdout.strip()).removeprefix("sbatch: ")
         if done.returncode is None:
@@ -159,8 +159,8 @@ class SlurmEngine:
         records = [record for record in records if record.job == job]
         return find_job.parse_job_info(text, script, records, self._remembers_since())
 
-    def find(self, token: str, job_name: str, since: float) -> FoundJob | None:
-        """Find the job of a token. As ``Engine.find``.
+    def find_job(self, token: str, job_name: str, since: float) -> FoundJob | None:
+        """Find the job of a token. As ``Engine.find_job``.
 
         If accounting does not answer, absence from the queue is enough as long as the
         controller still remembers ended jobs (MinJobAge).
@@ -235,7 +235,7 @@ class SlurmEngine:
         self._slurm.control_job(job, name, commands.scontrol_release(job))
 
     @property
-    def working(self) -> bool:
+    def has_running_tasks(self) -> bool:
         """Always False: Slurm runs the tasks, not this process."""
         return False
 
@@ -245,10 +245,10 @@ class SlurmEngine:
     # -- private -------------------------------------------------------------------------------
 
     def _run_sbatch(
-        self, order: SubmitRequest, argv: commands.Argv
+        self, submission: SubmitRequest, argv: commands.Argv
     ) -> tuple[process.ProgramResult, tuple[str, ...]]:
         """Run sbatch; also returns the names of the variables dropped from its environment."""
-        options = [*order.request, *order.overrides]
+        options = [*submission.request, *submission.overrides]
         env, dropped = environment.for_sbatch(self._slurm.environ, options)
         return self._slurm.run_sbatch(argv, env), dropped
 

@@ -23,10 +23,10 @@ from slurmslice.engines.slurm.record_lines import (
 )
 from slurmslice.engines.slurm.sacct_lines import LazyReports, pick_task_lines
 from slurmslice.engines.slurm.task_reports import accounting_report, queue_report
-from slurmslice.engines.slurm.versions import Release
 from slurmslice.errors import BadInputError, NoAnswerError
 from slurmslice.sbatch.array_expression import ArrayExpression, parse_array
-from slurmslice.status.reports import TaskId, TaskReport
+from slurmslice.sbatch.option_table import Release
+from slurmslice.status.observation import TaskId, TaskReport
 from slurmslice.status.states import State
 
 # MaxArraySize is at most 4000001 (slurm.conf(5)). More indices would only fill the memory.

@@ -18,8 +18,9 @@ from slurmslice.engines.slurm.job_records import (
     task_ids,
     was_submitted_before,
 )
-from slurmslice.engines.slurm.versions import STEPS_END_WITH_TASK, Release
-from slurmslice.status.reports import NO_JOB_STEPS, JobSteps, TaskId, TaskReport
+from slurmslice.engines.slurm.versions import STEPS_END_WITH_TASK
+from slurmslice.sbatch.option_table import Release
+from slurmslice.status.observation import NO_JOB_STEPS, JobSteps, TaskId, TaskReport
 from slurmslice.status.states import State
 
 

@@ -39,18 +39,18 @@ class ClusterCapacity:
             )
             if unknown := capacity.why_unknown_partition(request, known):
                 if is_certain and self._refuses_unknown_partitions():
-                    return TaskLimits(size, 0, unknown, never=unknown)
+                    return TaskLimits(size, 0, unknown, impossible_reason=unknown)
                 return TaskLimits(size, None, unknown)
             partitions = capacity.candidate_partitions(request, known)
             why_never = capacity.why_no_partition(request, known)
             at_once, why = (0, why_never) if why_never else self._at_once(request, partitions)
-            never = self._why_never(request, partitions) if is_certain and at_once == 0 else ""
+            impossible = self._why_never(request, partitions) if is_certain and at_once == 0 else ""
         except NoAnswerError as error:
             return TaskLimits(size, None, error.message)
         times = [p.max_time_s for p in partitions if p.max_time_s is not None]
         defaults = {p.default_time_s for p in partitions}
         default_s = defaults.pop() if len(defaults) == 1 else None
-        return TaskLimits(size, at_once, why, min(times, default=None), default_s, never)
+        return TaskLimits(size, at_once, why, min(times, default=None), default_s, impossible)
 
     def queue_capacity(self, request: ResourceRequest) -> QueueCapacity:
         """Return the number of tasks the queue accepts now. As ``Engine.intake``.

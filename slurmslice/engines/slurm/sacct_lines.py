@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from slurmslice.status.reports import TaskId, TaskReport
+from slurmslice.status.observation import TaskId, TaskReport
 
 TaskLines = dict[str, dict[str, str]]
 """Lines by job id and array index, both as Slurm prints them."""

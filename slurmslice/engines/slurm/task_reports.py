@@ -10,8 +10,9 @@ from collections.abc import Mapping
 
 from slurmslice.engines.slurm.fields import first_node, parse_clock, parse_number, parse_size
 from slurmslice.engines.slurm.job_states import is_completing, parse_state
-from slurmslice.engines.slurm.versions import Release, may_be_truncated
-from slurmslice.status.reports import TaskReport
+from slurmslice.engines.slurm.versions import may_be_truncated
+from slurmslice.sbatch.option_table import Release
+from slurmslice.status.observation import TaskReport
 from slurmslice.status.states import State
 
 

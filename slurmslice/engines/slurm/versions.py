@@ -12,8 +12,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-Release = tuple[int, int]
-"""Year and month of a release: (22, 5)."""
+from slurmslice.sbatch.option_table import Release
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,1 @@
-"""Readers of slices, one module per input form. Each turns a person's values into a table."""
+"""Input forms of slices, one module each. ``registry`` lists them; the other modules help them."""

@@ -13,15 +13,16 @@ import csv
 import difflib
 import io
 import os.path
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from slurmslice.errors import BadInputError
 from slurmslice.slices.keys import NumberKeys
 from slurmslice.slices.slice_table import SliceTable, checked_table
 from slurmslice.slices.sources.columns import check_column_names
-from slurmslice.slices.sources.text_input import refuse_nul
+from slurmslice.slices.sources.input_form import FormOption, FormSlices, InputForm
+from slurmslice.slices.sources.text_input import read_input, refuse_nul
 
 if TYPE_CHECKING:
     from _csv import Reader
@@ -157,3 +158,26 @@ def _fault(data: bytes, source: str, tabs: bool) -> BadInputError:
 
 def _meaning(why: csv.Error) -> str:
     return next((ours for theirs, ours in _MEANINGS.items() if theirs in str(why)), str(why))
+
+
+def _read(values: Mapping[str, Any]) -> FormSlices:
+    data, source = read_input(values["table"])
+    return FormSlices(slices_from_table(data, source, values["key"]), source)
+
+
+DELIMITED_TABLE = InputForm(
+    example="--table FILE --key NAME",
+    summary="rows of a CSV or TSV file",
+    option=FormOption(
+        ("--table",),
+        "Slices from the rows of a CSV or TSV file. The first line names the columns; "
+        "{name} in the command is a column. A .csv file has commas, and quotes if needed; a .tsv "
+        "file has tabs and no quotes; any other file, and -, has tabs if its first line has one, "
+        "else commas.",
+        "FILE|-",
+    ),
+    modifiers=(
+        FormOption(("--key",), "Column of --table with the keys (default: row number).", "NAME"),
+    ),
+    read=_read,
+)

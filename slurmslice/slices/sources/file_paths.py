@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import os.path
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
 
 from slurmslice.errors import BadInputError
+from slurmslice.notes import Note
 from slurmslice.slices.slice_table import SliceTable, checked_table
+from slurmslice.slices.sources.glob_pattern import matching_paths
+from slurmslice.slices.sources.input_form import FormOption, FormSlices, InputForm
+from slurmslice.system.shell_quoting import quote
 
 
 def slices_from_paths(paths: Iterable[str], pattern: str) -> SliceTable:
@@ -45,3 +52,27 @@ def natural_sort_key(text: str) -> tuple[list[str | int], str]:
     """Return a sort key with numbers in texts by value; different texts never tie."""
     parts = re.split(r"([0-9]+)", text)
     return [int(part) if at % 2 else part for at, part in enumerate(parts)], text
+
+
+def _read(values: Mapping[str, Any]) -> FormSlices:
+    pattern = values["glob"]
+    paths = matching_paths(pattern)
+    found = FormSlices(slices_from_paths(paths, pattern), pattern)
+    if paths != [pattern] or not os.path.isdir(pattern):
+        return found
+    within = quote(os.path.join(pattern, "*"))
+    message = f"--glob {quote(pattern)} is one slice: a folder. For its content: {within}"
+    note = Note("glob-is-folder", message, {"path": pattern, "within": within})
+    return replace(found, notes=(note,))
+
+
+FILE_PATHS = InputForm(
+    example="--glob 'PATTERN'",
+    summary="files",
+    option=FormOption(
+        ("--glob",),
+        "Slices from files. Quote the pattern; ** is any folder. Columns: name, stem, parent.",
+        "PATTERN",
+    ),
+    read=_read,
+)

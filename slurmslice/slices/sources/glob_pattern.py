@@ -9,7 +9,7 @@ from glob import glob
 from slurmslice.errors import BadInputError
 
 MAX_REVISITS = 50_000
-"""How often ``**`` may enter known folders again through links, on other paths.
+"""The number of times that ``**`` may enter known folders again through links, on other paths.
 
 Ten folders with links to each other have millions of paths.
 """

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from math import prod
+from typing import Any
 
 from slurmslice.errors import BadInputError
 from slurmslice.slices.keys import keys_from_range
 from slurmslice.slices.slice_table import SliceTable, check_slice_count, checked_table
 from slurmslice.slices.sources.columns import check_column_names, split_assignment
+from slurmslice.slices.sources.input_form import FormOption, FormSlices, InputForm
 
 _RANGE = re.compile(r"[0-9]+-[0-9]+(:[0-9]+)?")
 
@@ -55,3 +57,20 @@ def _values(text: str, name: str) -> list[str]:
         check_slice_count(len(some), f"--grid {name}={part}")
         values += some
     return values
+
+
+def _read(values: Mapping[str, Any]) -> FormSlices:
+    return FormSlices(*slices_from_grid(values["grid"]))
+
+
+GRID = InputForm(
+    example="--grid NAME=VALUES …",
+    summary="every combination",
+    option=FormOption(
+        ("--grid",),
+        "Slices from every combination: --grid lr=0.1,0.01 --grid seed=0-4.",
+        "NAME=VALUES",
+        multiple=True,
+    ),
+    read=_read,
+)

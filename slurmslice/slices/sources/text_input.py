@@ -48,6 +48,25 @@ def read_bounded(file: BinaryIO, source: str, end: bytes = b"\n") -> bytes:
     return kept.getvalue()
 
 
+def read_input(path: str, end: bytes = b"\n") -> tuple[bytes, str]:
+    """Read a file, or standard input for ``-``; return its bytes and its name.
+
+    Raises:
+        BadInputError: the file cannot be read, or it is too long.
+    """
+    piped = path in {"", "-"}
+    name = "standard input" if piped else path
+    try:
+        with open(0 if piped else name, "rb", closefd=not piped) as file:
+            return read_bounded(file, name, end), name
+    except OSError as why:
+        raise BadInputError(
+            f"The file of the slices, {name!r}, cannot be read: {why.strerror}.",
+            code="unreadable-file",
+            path=name,
+        ) from why
+
+
 def _endless(source: str, what: str, **limit: int) -> BadInputError:
     return BadInputError(
         f"{source} is too long or endless: it has {what}.",

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from slurmslice.actions import submit as verb
-from slurmslice.actions.control import cancel, release, set_throttle
+from slurmslice.actions.cancel import cancel
 from slurmslice.actions.follow import (
     FollowOptions,
     follow,
@@ -19,9 +19,11 @@ from slurmslice.actions.follow import (
     record_max_attempts,
 )
 from slurmslice.actions.poll import PollResult, poll
+from slurmslice.actions.release import release
 from slurmslice.actions.resolve_doubts import FENCE_AFTER_S
 from slurmslice.actions.submit import ChooseRows, choose_failed, choose_waiting
 from slurmslice.actions.submit_queued import AcceptedSubmission, submit_queued
+from slurmslice.actions.throttle import set_throttle
 from slurmslice.engines.protocol import SubmitRequest
 from slurmslice.errors import (
     BadInputError,
@@ -32,16 +34,17 @@ from slurmslice.errors import (
     SubmissionUnknownError,
     SubmitLimitError,
 )
-from slurmslice.plan.submission import plan_script_by_hand, read_script
+from slurmslice.plan.planned_submission import plan_script_by_hand
+from slurmslice.plan.run_script import read_script
 from slurmslice.run.directory import RunDirectory
-from slurmslice.run.journal_state import SubmissionStatus
 from slurmslice.run.run import Run
 from slurmslice.run.statuses import STATUS_HEADER
+from slurmslice.run.submission import SubmissionStatus
 from slurmslice.sbatch.array_expression import parse_array
 from slurmslice.sbatch.resource_request import NO_REQUEST
 from slurmslice.slices.slice_table import SliceTable
+from slurmslice.status.observation import TaskReport
 from slurmslice.status.reconcile import CANCEL_GRACE_S, SliceStatus, requeued_status
-from slurmslice.status.reports import TaskReport
 from slurmslice.status.states import State
 from tests.support.errors import raises_error
 from tests.support.fakes import Clock, FakeEngine
@@ -62,9 +65,9 @@ def submit(
     run: Run, choose: ChooseRows, changes: dict[str, str], name: str
 ) -> list[AcceptedSubmission]:
     """Return the accepted submissions; raise an error that stopped them."""
-    fed = verb.submit(run, choose, changes, name)
-    fed.check(temporary=False)
-    return fed.taken
+    outcome = verb.submit(run, choose, changes, name)
+    outcome.raise_error(ignore_temporary=False)
+    return outcome.accepted
 
 
 def all_end(run: Run, engine: FakeEngine, state: State = State.COMPLETED) -> None:
@@ -86,8 +89,8 @@ def test_first_submission_is_the_script_without_options(
 ) -> None:
     """Promise 7: sbatch script.sh, without any option or argument."""
     run = new_run("0-9%3", mem="4G")
-    (taken,) = submit(run, ALL, {}, "submit")
-    order = engine.jobs[taken.job].order
+    (accepted,) = submit(run, ALL, {}, "submit")
+    order = engine.jobs[accepted.job].order
     assert (order.overrides, order.arguments) == (NO_REQUEST, ())
     assert order.request.mem_mib == 4096
     assert str(order.array) == "0-9%3"
@@ -103,8 +106,8 @@ def test_later_submission_adds_only_the_differing_options(
     engine.end_all()
     engine.end("100", 3, State.OUT_OF_MEMORY)
     poll(run)
-    (taken,) = submit(run, FAILED, {"mem": "2x"}, "resubmit")
-    order = engine.jobs[taken.job].order
+    (accepted,) = submit(run, FAILED, {"mem": "2x"}, "resubmit")
+    order = engine.jobs[accepted.job].order
     assert order.arguments == ("002",)
     assert list(order.overrides) == ["array", "job-name", "output", "mem"]
     assert dict(order.overrides)["array"] == "3"
@@ -120,8 +123,8 @@ def test_a_doubled_request_can_be_doubled_again(new_run: NewRun, engine: FakeEng
     submit(run, choose_failed(None, [1]), {"mem": "2x"}, "resubmit")
     engine.end_all(State.OUT_OF_MEMORY)
     poll(run)
-    taken = submit(run, FAILED, {"mem": "2x"}, "resubmit")
-    assert {str(t.planned.batch.array): dict(t.planned.batch.changes)["mem"] for t in taken} == {
+    accepted = submit(run, FAILED, {"mem": "2x"}, "resubmit")
+    assert {str(t.planned.batch.array): dict(t.planned.batch.changes)["mem"] for t in accepted} == {
         "1": "16G",
         "0,2-9": "8G",
     }
@@ -134,8 +137,8 @@ def test_a_request_that_was_raised_stays_raised(new_run: NewRun, engine: FakeEng
     submit(run, FAILED, {"mem": "8G"}, "resubmit")
     engine.end_all(State.NODE_FAIL)
     poll(run)
-    (taken,) = submit(run, FAILED, {}, "resubmit")
-    assert engine.jobs[taken.job].order.request.mem_mib == 8192
+    (accepted,) = submit(run, FAILED, {}, "resubmit")
+    assert engine.jobs[accepted.job].order.request.mem_mib == 8192
 
 
 def test_a_resubmission_has_its_own_task_table(new_run: NewRun, engine: FakeEngine) -> None:
@@ -146,11 +149,11 @@ def test_a_resubmission_has_its_own_task_table(new_run: NewRun, engine: FakeEngi
     for index in (1, 2):
         engine.end("100", index, State.FAILED)
     poll(run)
-    (taken,) = submit(run, FAILED, {}, "resubmit")
-    assert str(engine.jobs[taken.job].order.array) == "0-1"
-    table = run.directory.task_table(2).read_text().splitlines()
+    (accepted,) = submit(run, FAILED, {}, "resubmit")
+    assert str(engine.jobs[accepted.job].order.array) == "0-1"
+    table = run.directory.task_table_path(2).read_text().splitlines()
     assert [line.split("\t")[1] for line in table[1:]] == ["b c", "$(x)"]
-    engine.end(taken.job, 1, State.COMPLETED)
+    engine.end(accepted.job, 1, State.COMPLETED)
     poll(run)
     assert run.statuses[2].state is State.COMPLETED
     assert run.statuses[1].state is State.PENDING
@@ -166,7 +169,7 @@ def test_only_a_few_slices_then_the_rest(new_run: NewRun, engine: FakeEngine) ->
     assert states(run) == {State.SUBMITTED: 2, State.WAITING: 3}
     order = engine.jobs["100"].order
     assert (order.number, dict(order.overrides)["array"]) == (2, "5-6")
-    assert "fenced" in (run.directory.submission(1) / "job").read_text()
+    assert "fenced" in (run.directory.submission_folder(1) / "job").read_text()
     submit(run, ALL, {}, "submit")
     assert str(engine.jobs["101"].order.array) == "7-9"
     assert max(carried(engine).values()) == 1
@@ -215,9 +218,9 @@ def test_a_resubmission_doubles_the_hand_edited_request(
     script = run.directory.script.read_text()
     run.directory.script.write_text(script.replace("--mem=4G", "--mem=6G"))
     all_end(run, engine, State.OUT_OF_MEMORY)
-    (taken,) = submit(run, FAILED, {"mem": "2x"}, "resubmit")
-    assert engine.jobs[taken.job].order.request.mem_mib == 12 * 1024
-    (note,) = taken.notes
+    (accepted,) = submit(run, FAILED, {"mem": "2x"}, "resubmit")
+    assert engine.jobs[accepted.job].order.request.mem_mib == 12 * 1024
+    (note,) = accepted.notes
     assert note.code == "edited-line-overridden"
     assert note.fields == {"option": "mem", "value": "12G", "edited": "6G"}
 
@@ -226,14 +229,14 @@ def test_overriding_an_unedited_line_needs_no_note(new_run: NewRun, engine: Fake
     """A note names only an overridden hand edit."""
     run = new_run("0-1", mem="4G")
     all_end(run, engine, State.OUT_OF_MEMORY)
-    (taken,) = submit(run, FAILED, {"mem": "2x"}, "resubmit")
-    assert taken.notes == ()
+    (accepted,) = submit(run, FAILED, {"mem": "2x"}, "resubmit")
+    assert accepted.notes == ()
 
 
 def test_a_changed_first_task_table_is_refused(new_run: NewRun, engine: FakeEngine) -> None:
     """Promise 2: only the rendered table can be submitted."""
     run = new_run(SliceTable(("a", "b")))
-    table = run.directory.task_table(1)
+    table = run.directory.task_table_path(1)
     table.write_text(table.read_text().replace("b", "c"))
     with raises_error(DamagedRunError, "table-changed"):
         submit(run, ALL, {}, "submit")
@@ -254,15 +257,15 @@ def lose_the_answer(order: SubmitRequest) -> None:
 def test_the_claim_outranks_the_answer_of_sbatch(new_run: NewRun, engine: FakeEngine) -> None:
     """One submission has two jobs: only the owner of the claim counts, and no slice has failed."""
     run = new_run("0-3")
-    (taken,) = submit(run, ALL, {}, "submit")
-    double = engine.submit(engine.jobs[taken.job].order).job
-    (run.directory.submission(1) / "job").write_text(f"{double}\n")
+    (accepted,) = submit(run, ALL, {}, "submit")
+    double = engine.submit(engine.jobs[accepted.job].order).job
+    (run.directory.submission_folder(1) / "job").write_text(f"{double}\n")
     for index in range(4):
-        engine.end(taken.job, index, State.FAILED, exit_code=2)
+        engine.end(accepted.job, index, State.FAILED, exit_code=2)
         engine.end(double, index, State.COMPLETED, exit_code=0)
     (note,) = poll(run).notes
     assert (note.code, note.fields["job"]) == ("duplicate-job", double)
-    assert engine.cancelled == [(taken.job, None)]
+    assert engine.cancelled == [(accepted.job, None)]
     poll(run)
     assert states(run) == {State.COMPLETED: 4}
     assert submit(run, FAILED, {}, "resubmit") == []
@@ -273,18 +276,18 @@ def test_slices_that_the_owner_does_not_carry_are_free_again(
 ) -> None:
     """A person also submits a part of the script by hand: the other slices are not lost."""
     run = new_run("0-5")
-    (taken,) = submit(run, ALL, {}, "submit")
-    order = engine.jobs[taken.job].order
+    (accepted,) = submit(run, ALL, {}, "submit")
+    order = engine.jobs[accepted.job].order
     double = engine.submit(replace(order, array=parse_array("0-1"))).job
-    (run.directory.submission(1) / "job").write_text(f"{double}\n")
-    (run.directory.task_log(1, 4)).write_text(  # forgotten by the controller, but begun
+    (run.directory.submission_folder(1) / "job").write_text(f"{double}\n")
+    (run.directory.task_log_path(1, 4)).write_text(  # forgotten by the controller, but begun
         f"slurmslice start job={double} restart=0 at=1800000000 host=n1 slot=0\n"
     )
     (note,) = poll(run).notes
     assert (note.code, note.fields["job"]) == ("duplicate-job", double)
     assert sorted(run.journal_state.queue) == [2, 3, 5]
-    fed = submit_queued(run, "run")
-    assert [str(one.planned.batch.array) for one in fed.taken] == ["2-3,5"]
+    outcome = submit_queued(run, "run")
+    assert [str(one.planned.batch.array) for one in outcome.accepted] == ["2-3,5"]
     assert set(run.journal_state.attempts) == {1}
 
 
@@ -297,7 +300,7 @@ def test_an_owner_that_carries_more_slices_is_followed(
     poll(run)
     assert states(run) == {State.PENDING: 2, State.WAITING: 4}
     by_hand(run, engine)
-    (run.directory.submission(1) / "job").write_text("101\n")
+    (run.directory.submission_folder(1) / "job").write_text("101\n")
     (note,) = poll(run).notes
     assert (note.code, note.fields["job"]) == ("duplicate-job", "101")
     poll(run)
@@ -306,13 +309,11 @@ def test_an_owner_that_carries_more_slices_is_followed(
     assert submit(run, ALL, {}, "submit") == []
 
 
-def test_an_owner_of_a_part_joins_the_run_with_that_part(
-    new_run: NewRun, engine: FakeEngine
-) -> None:
-    """Submitted by hand and begun before any poll: the slices outside that job still wait."""
+def test_a_job_of_a_part_joins_the_run_with_that_part(new_run: NewRun, engine: FakeEngine) -> None:
+    """A person submitted it and it began before a poll. The slices outside it are WAITING."""
     run = new_run("0-5")
     by_hand(run, engine, "0-1")
-    (run.directory.submission(1) / "job").write_text("100\n")
+    (run.directory.submission_folder(1) / "job").write_text("100\n")
     poll(run)
     assert states(run) == {State.PENDING: 2, State.WAITING: 4}
 
@@ -390,7 +391,7 @@ def test_a_job_that_claimed_the_script_before_the_fence_counts(
 
 def run_claim(run: Run) -> Path:
     """Return the claim file of the first submission."""
-    return run.directory.submission(1) / "job"
+    return run.directory.submission_folder(1) / "job"
 
 
 def test_a_requeued_slice_is_not_submitted_again(new_run: NewRun, engine: FakeEngine) -> None:
@@ -398,8 +399,8 @@ def test_a_requeued_slice_is_not_submitted_again(new_run: NewRun, engine: FakeEn
     run = new_run("0-3")
     all_end(run, engine, State.FAILED)
     engine.jobs["100"].tasks[2] = TaskReport(State.PENDING, "PENDING")
-    (taken,) = submit(run, FAILED, {}, "resubmit")
-    assert str(taken.planned.batch.array) == "0-1,3"
+    (accepted,) = submit(run, FAILED, {}, "resubmit")
+    assert str(accepted.planned.batch.array) == "0-1,3"
     assert run.statuses[2].state is State.PENDING
     engine.end("100", 2, State.COMPLETED)
     poll(run)
@@ -412,14 +413,14 @@ def test_a_completing_slice_is_not_submitted_again(new_run: NewRun, engine: Fake
     run = new_run("0-3")
     all_end(run, engine, State.TIMEOUT)
     engine.jobs["100"].tasks[2] = TaskReport(State.RUNNING, "COMPLETING", completing=True)
-    (taken,) = submit(run, FAILED, {}, "resubmit")
-    assert str(taken.planned.batch.array) == "0-1,3"
+    (accepted,) = submit(run, FAILED, {}, "resubmit")
+    assert str(accepted.planned.batch.array) == "0-1,3"
     assert run.statuses[2].state is State.RUNNING
     assert "TIMEOUT" in run.statuses[2].reason
     engine.end("100", 2, State.TIMEOUT)
     poll(run)
-    (taken,) = submit(run, FAILED, {}, "resubmit")
-    assert list(taken.planned.batch.rows) == [2]
+    (accepted,) = submit(run, FAILED, {}, "resubmit")
+    assert list(accepted.planned.batch.rows) == [2]
 
 
 @pytest.mark.parametrize("state", [State.COMPLETED, State.CHECK_FAILED])
@@ -463,15 +464,15 @@ def test_a_rejected_job_that_runs_after_all_is_fenced(new_run: NewRun, engine: F
     engine.on_submit = refuse
     with pytest.raises(SubmissionRejectedError):
         submit(run, FAILED, {}, "resubmit")
-    assert "fenced" in (run.directory.submission(2) / "job").read_text()
+    assert "fenced" in (run.directory.submission_folder(2) / "job").read_text()
 
     def refuse_late(order: SubmitRequest) -> None:
         (order.folder / "job").write_text("555\n")
         refuse(order)
 
     engine.on_submit = refuse_late
-    (taken,) = submit(run, FAILED, {}, "resubmit")
-    assert taken.job == "555"
+    (accepted,) = submit(run, FAILED, {}, "resubmit")
+    assert accepted.job == "555"
 
 
 def test_a_pending_slice_that_was_cancelled_by_hand_ends_with_its_array(
@@ -592,8 +593,8 @@ def test_a_lost_answer_is_found_by_the_token(new_run: NewRun, engine: FakeEngine
     """A job that was accepted behind a timeout belongs to the run; nothing is submitted again."""
     run = new_run("0-9")
     engine.after_submit = lose_the_answer
-    (taken,) = submit(run, ALL, {}, "submit")
-    assert taken.job == "100"
+    (accepted,) = submit(run, ALL, {}, "submit")
+    assert accepted.job == "100"
     assert run.journal_state.submissions[1].status is SubmissionStatus.SUBMITTED
     assert len(engine.jobs) == 1
 
@@ -628,8 +629,8 @@ def test_a_lost_submission_is_fenced_and_repeated(
     submit(run, ALL, {}, "submit")
     assert clock.now - began >= FENCE_AFTER_S
     assert run.journal_state.submissions[1].status is SubmissionStatus.FENCED
-    assert "fenced" in (run.directory.submission(1) / "job").read_text()
-    assert [s.number for s in run.in_flight()] == [2]
+    assert "fenced" in (run.directory.submission_folder(1) / "job").read_text()
+    assert [s.number for s in run.submissions_in_flight()] == [2]
     assert set(run.journal_state.attempts) == {1}
 
 
@@ -645,7 +646,7 @@ def test_killed_between_the_fence_and_its_journal_line(
     engine.on_submit = lambda order: None
     submit(run, ALL, {}, "submit")
     assert run.journal_state.submissions[1].status is SubmissionStatus.FENCED
-    assert [s.number for s in run.in_flight()] == [2]
+    assert [s.number for s in run.submissions_in_flight()] == [2]
 
 
 def test_a_late_job_of_a_fenced_submission_is_cancelled(
@@ -682,7 +683,7 @@ def test_a_task_that_claimed_first_wins_over_the_fence(
     engine.on_submit = lose_the_answer
     with pytest.raises(EngineError):
         submit(run, ALL, {}, "submit")
-    (run.directory.submission(1) / "job").write_text("777\n")
+    (run.directory.submission_folder(1) / "job").write_text("777\n")
     assert not run.directory.fence(1)
     clock.now += FENCE_AFTER_S + 1
     poll_without_job(run, engine)
@@ -735,7 +736,7 @@ def test_an_unsubmitted_script_is_searched_at_intervals(
 def by_hand(run: Run, engine: FakeEngine, array: str = "") -> None:
     """Submit like ``sbatch script.sh``, plain or with an ``--array``."""
     script = read_script(run)
-    order = plan_script_by_hand(run, script, run.record.job_name).order(run)
+    order = plan_script_by_hand(run, script, run.record.job_name).submit_request(run)
     part = parse_array(array) if array else order.array
     engine.submit(replace(order, job_name=run.record.job_name, array=part))
 
@@ -801,9 +802,9 @@ def test_a_missing_answer_changes_nothing_and_is_reported(
     submit(run, ALL, {}, "submit")
     poll(run)
     engine.silence = "Connection refused"
-    looked = poll(run)
-    assert not looked.any_answered
-    assert looked.no_answer_reasons == ("Connection refused", "Connection refused")
+    polled = poll(run)
+    assert not polled.any_answered
+    assert polled.no_answer_reasons == ("Connection refused", "Connection refused")
     assert states(run) == {State.PENDING: 3}
     assert "Connection refused" in run.statuses[0].reason
 
@@ -901,13 +902,13 @@ def test_the_throttle_is_allocated_and_kept(new_run: NewRun, engine: FakeEngine)
     submit(run, choose_waiting(3), {}, "submit")
     assert set_throttle(run, 5) == 2
     assert engine.throttled == [("101", 2)]  # the first has three tasks and no more
-    assert verb.submit(run, ALL, {}, "submit").waits.count("throttle") == 1
+    assert verb.submit(run, ALL, {}, "submit").wait_reason.count("throttle") == 1
     for index in range(3):
         engine.end("100", index, State.COMPLETED)
     poll(run)
-    (taken,) = submit_queued(run, "tick").taken
+    (accepted,) = submit_queued(run, "tick").accepted
     assert engine.throttled[-1] == ("101", 3)
-    assert engine.jobs[taken.job].order.array.throttle == 2
+    assert engine.jobs[accepted.job].order.array.throttle == 2
 
 
 def test_a_throttle_below_the_number_of_arrays_holds_some(
@@ -944,10 +945,10 @@ def test_follow_runs_to_the_end_and_resubmits_by_policy(
 
     def work() -> None:
         clock.now += 1
-        for job, taken in list(engine.jobs.items()):
-            for index, report in taken.tasks.items():
+        for job, accepted in list(engine.jobs.items()):
+            for index, report in accepted.tasks.items():
                 if not report.state.final:
-                    bad = index == 4 or (index == 3 and taken.order.number == 1)
+                    bad = index == 4 or (index == 3 and accepted.order.number == 1)
                     engine.end(job, index, State.FAILED if bad else State.COMPLETED, exit_code=bad)
 
     engine.on_wait = work
@@ -975,7 +976,7 @@ def test_follow_survives_temporary_errors(
 
     engine.on_submit, engine.on_wait = hinder, work
     said: list[str] = []
-    follow(run, FollowOptions(), lambda run, looked, fed: said.append(fed.waits))
+    follow(run, FollowOptions(), lambda run, polled, outcome: said.append(outcome.wait_reason))
     assert states(run) == {State.COMPLETED: 5}
     assert any("not at this moment" in silence for silence in said)
     assert len(engine.jobs) == 1
@@ -996,11 +997,11 @@ def test_follow_backs_off_and_recovers(new_run: NewRun, engine: FakeEngine, cloc
 
     engine.on_wait = work
     seen: list[PollResult] = []
-    follow(run, FollowOptions(interval=1.5), lambda run, looked, fed: seen.append(looked))
+    follow(run, FollowOptions(interval=1.5), lambda run, polled, outcome: seen.append(polled))
     assert engine.waited[:8] == [3, 6, 12, 24, 48, 60, 60, 60]
     assert set(engine.waited[5:200]) == {60}
     assert engine.waited[200:] == [1.5] * 3
-    assert all(not looked.any_answered and not looked.changed for looked in seen[1:200])
+    assert all(not polled.any_answered and not polled.changed for polled in seen[1:200])
     assert states(run) == {State.COMPLETED: 5}
 
 
@@ -1027,7 +1028,7 @@ def test_follow_backs_off_after_an_unanswered_submission(
 def test_a_job_id_that_occurs_twice_in_one_run(
     new_run: NewRun, engine: FakeEngine, clock: Clock
 ) -> None:
-    """A controller that lost its state reuses ids: the job's name tells whose task it is."""
+    """A controller that lost its state reuses ids, so the job's name identifies the task's job."""
     run = new_run(SliceTable(["a", "b"]))
     submit(run, ALL, {}, "submit")
     engine.end("100", 1, State.FAILED, exit_code=3)

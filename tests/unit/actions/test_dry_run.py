@@ -75,7 +75,7 @@ def test_a_dry_run_sees_a_script_submitted_by_hand(
 ) -> None:
     """Its slices are in flight for the dry run; the next real poll records the job."""
     run = new_run("0-3")
-    order = planned(run, choose_waiting([0, 1]))[0].order(run)
+    order = planned(run, choose_waiting([0, 1]))[0].submit_request(run)
     engine.submit(replace(order, job_name=run.record.job_name, array=parse_array("0-1")))
     then = written(run.directory.path)
     for _ in range(2):
@@ -91,7 +91,7 @@ def test_a_dry_run_cancels_no_job(new_run: NewRun, engine: FakeEngine, typed: Ty
     """A duplicate and a late job are reported and not cancelled."""
     run = new_run("0-3")
     submit(run, choose_waiting(None), {}, "submit")
-    claim = run.directory.submission(1) / "job"
+    claim = run.directory.submission_folder(1) / "job"
     claim.write_text("101\n")  # the script was sent by hand too, and that job is the owner
     then = written(run.directory.path)
     typed("cancel", "demo", "--dry-run")
@@ -114,7 +114,7 @@ def test_a_dry_run_fences_no_submission(
     assert typed.noted("submission-freed") == [{"submission": 1}]
     assert typed.noted("would-submit") == [{"slices": 4, "keys": "0-3", "submission": 2}]
     assert written(run.directory.path) == then
-    assert not run.directory.fenced(1)
+    assert not run.directory.is_fenced(1)
 
 
 def test_a_dry_run_leaves_a_late_job_alone(
@@ -128,7 +128,9 @@ def test_a_dry_run_leaves_a_late_job_alone(
     clock.now += FENCE_AFTER_S + 1
     poll(run)
     engine.on_submit = lambda order: None
-    order = replace(planned(run, choose_waiting(None))[0].order(run), job_name=intent.job_name)
+    order = replace(
+        planned(run, choose_waiting(None))[0].submit_request(run), job_name=intent.job_name
+    )
     engine.submit(replace(order, token=intent.token))
     then = written(run.directory.path)
     late = {"submission": 1, "job": "100"}

@@ -6,16 +6,17 @@ from collections.abc import Callable
 
 import pytest
 
-from slurmslice.actions.control import cancel, release
+from slurmslice.actions.cancel import cancel
 from slurmslice.actions.follow import CIRCUIT_BREAKER_FAILURES, FollowOptions, follow_step
 from slurmslice.actions.poll import poll
+from slurmslice.actions.release import release
 from slurmslice.actions.submit import choose_waiting, submit
 from slurmslice.actions.submit_queued import submit_queued
 from slurmslice.errors import NoAnswerError
 from slurmslice.run.run import Run
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.spec.packing import Packing
-from slurmslice.status.reports import TaskReport
+from slurmslice.status.observation import TaskReport
 from slurmslice.status.states import State
 from tests.support.fakes import FakeEngine
 from tests.support.typed import Typed
@@ -57,8 +58,8 @@ def test_held_slices_are_resubmitted_with_the_edited_script(
     for run in (held, reopen(held)):
         assert all(run.statuses.state(row) is State.WAITING for row in HELD)
         assert {run.request_of(row) for row in HELD} == {ResourceRequest.of({"mem": "1G"})}
-    (taken,) = submit_queued(held, "tick").taken
-    assert tuple(taken.planned.batch.rows) == HELD
+    (accepted,) = submit_queued(held, "tick").accepted
+    assert tuple(accepted.planned.batch.rows) == HELD
     assert {held.journal_state.attempts[row] for row in HELD} == {1}
 
 
@@ -79,14 +80,14 @@ def test_nothing_is_resubmitted_before_slurm_has_ended_it(
     for silence in ("", "down"):
         engine.silence = silence
         poll(held)
-        assert submit_queued(held, "tick").taken == []
+        assert submit_queued(held, "tick").accepted == []
         assert all(held.statuses.state(row) is State.PENDING for row in HELD)
     engine.silence = ""
     engine.end_all(State.CANCELLED)
     poll(held)
-    assert [tuple(taken.planned.batch.rows) for taken in submit_queued(held, "tick").taken] == [
-        HELD
-    ]
+    assert [
+        tuple(accepted.planned.batch.rows) for accepted in submit_queued(held, "tick").accepted
+    ] == [HELD]
     assert len(engine.jobs) == 2
 
 
@@ -126,7 +127,7 @@ def test_a_pack_that_has_begun_is_left_alone(
     submit(run, choose_waiting(None), {}, "submit")
     for index in range(4):
         engine.end("100", index, State.FAILED)
-    run.directory.task_log(1, 4).write_text(
+    run.directory.task_log_path(1, 4).write_text(
         "slurmslice start job=100 restart=0 at=1800000000 host=n slot=0\n"
     )
     engine.jobs["100"].tasks[4] = TaskReport(State.RUNNING, "RUNNING")
@@ -178,7 +179,7 @@ def test_resubmit_waits_until_slurm_has_ended_the_tasks(
     """It waits for Slurm's end of the tasks; after that limit it names the command for later."""
     edit(held)
     monkeypatch.setattr(engine, "cancel", lambda job, name, indices: None)
-    monkeypatch.setattr("slurmslice.actions.control.CANCEL_WAIT_S", -1.0)
+    monkeypatch.setattr("slurmslice.actions.cancel.CANCEL_WAIT_S", -1.0)
     assert "slurmslice run demo" in typed("submit", "demo", "--max-failures", "none")
     assert typed.noted("cancel-not-finished")
     assert len(engine.jobs) == 1

@@ -145,7 +145,7 @@ MANY = ("-a", "0-9", *LINE[2:])
 
 
 def test_the_rest_is_held_after_max_failures(typed: Typed, engine: FakeEngine) -> None:
-    """Slices that fail for good count, even if others are done; a higher limit releases."""
+    """Slices without attempts left count, even if others are done; a higher limit releases."""
     left(typed, engine, "run", "--max-failures", "3", *MANY)
     engine.end("100", 0, State.COMPLETED)
     for index in (1, 2):
@@ -168,7 +168,7 @@ def test_the_rest_is_held_after_max_failures(typed: Typed, engine: FakeEngine) -
 
 
 def test_a_slice_with_attempts_left_does_not_count(typed: Typed, engine: FakeEngine) -> None:
-    """A failure that is tried again is not for good."""
+    """A failure that is tried again does not count."""
     left(typed, engine, "run", "--max-failures", "2", "--max-attempts", "2", *MANY)
     for index in range(3):
         engine.end("100", index, State.FAILED)

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from slurmslice.actions.attach import attach
-from slurmslice.actions.control import cancel, release, set_throttle
+from slurmslice.actions.cancel import cancel
 from slurmslice.actions.follow import (
     CIRCUIT_BREAKER_FAILURES,
     TICK_OPTIONS,
@@ -22,15 +22,17 @@ from slurmslice.actions.follow import (
     trip_circuit_breaker,
 )
 from slurmslice.actions.poll import poll
+from slurmslice.actions.release import release
 from slurmslice.actions.submit import choose_failed, choose_waiting, submit
 from slurmslice.actions.submit_queued import submit_queued
+from slurmslice.actions.throttle import set_throttle
 from slurmslice.engines.protocol import SubmitRequest
 from slurmslice.errors import BadInputError, SubmissionRejectedError, TooManyTasksError
 from slurmslice.run.run import Run
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
 from slurmslice.slices.slice_table import SliceTable
 from slurmslice.spec.packing import Packing
-from slurmslice.status.reports import TaskReport
+from slurmslice.status.observation import TaskReport
 from slurmslice.status.states import State
 from tests.conftest import NewRun
 from tests.support.errors import raises_error
@@ -53,7 +55,7 @@ def carried(run: Run, engine: FakeEngine) -> Counter[int]:
     rows: Counter[int] = Counter()
     pack = run.record.packing.pack
     for job in engine.jobs.values():
-        table = run.directory.task_table(job.order.number).read_text().splitlines()[1:]
+        table = run.directory.task_table_path(job.order.number).read_text().splitlines()[1:]
         for index in job.order.array:
             lines = table[index * pack : (index + 1) * pack]
             rows.update(int(line.split("\t")[0]) for line in lines)
@@ -66,9 +68,9 @@ def to_the_end(run: Run, engine: FakeEngine, state: State = State.COMPLETED) -> 
         engine.end_all(state)
         poll(run)
         if (
-            not submit_queued(run, "tick").taken
+            not submit_queued(run, "tick").accepted
             and not run.journal_state.queue
-            and not run.in_flight()
+            and not run.submissions_in_flight()
         ):
             return
     raise AssertionError("it never ended")
@@ -77,8 +79,8 @@ def to_the_end(run: Run, engine: FakeEngine, state: State = State.COMPLETED) -> 
 def test_more_slices_than_an_array_holds(new_run: NewRun, engine: FakeEngine) -> None:
     """2500 slices, MaxArraySize 1001: three submissions, each slice in one of them."""
     run = new_run(KEYS)
-    taken = submit(run, ALL, {}, "submit").taken
-    assert [len(t.planned.batch.rows) for t in taken] == [1001, 1001, 498]
+    accepted = submit(run, ALL, {}, "submit").accepted
+    assert [len(t.planned.batch.rows) for t in accepted] == [1001, 1001, 498]
     assert set(carried(run, engine).values()) == {1}
     assert len(carried(run, engine)) == 2500
     to_the_end(run, engine)
@@ -93,7 +95,7 @@ def test_failures_of_all_arrays_are_resubmitted_once(new_run: NewRun, engine: Fa
     for job, index in (("100", 5), ("101", 5), ("102", 497)):
         engine.end(job, index, State.FAILED)
     poll(run)
-    (again,) = submit(run, FAILED, {}, "resubmit").taken
+    (again,) = submit(run, FAILED, {}, "resubmit").accepted
     assert list(again.planned.batch.rows) == [5, 1006, 2499]
     to_the_end(run, engine)
     assert states(run) == {State.COMPLETED: 2500}
@@ -104,16 +106,16 @@ def test_never_more_tasks_than_the_limit(new_run: NewRun, engine: FakeEngine) ->
     """Slices that do not fit wait with a reason, and are submitted as others end."""
     engine.most = 30
     run = new_run(SliceTable([f"k{n}" for n in range(100)]))
-    fed = submit(run, ALL, {}, "submit")
-    assert [len(t.planned.batch.rows) for t in fed.taken] == [30]
-    assert "MaxSubmit" in fed.waits
+    outcome = submit(run, ALL, {}, "submit")
+    assert [len(t.planned.batch.rows) for t in outcome.accepted] == [30]
+    assert "MaxSubmit" in outcome.wait_reason
     assert states(run) == {State.SUBMITTED: 30, State.WAITING: 70}
     assert "room" in run.statuses[50].reason
-    assert submit_queued(run, "tick").taken == []
+    assert submit_queued(run, "tick").accepted == []
     for index in range(10):
         engine.end("100", index, State.COMPLETED)
     poll(run)
-    assert [len(t.planned.batch.rows) for t in submit_queued(run, "tick").taken] == [10]
+    assert [len(t.planned.batch.rows) for t in submit_queued(run, "tick").accepted] == [10]
     to_the_end(run, engine)
     assert set(carried(run, engine).values()) == {1}
     assert states(run) == {State.COMPLETED: 100}
@@ -129,7 +131,9 @@ def test_an_unknown_limit_is_found_by_halving(new_run: NewRun, engine: FakeEngin
 
     engine.on_submit = limit
     run = new_run(SliceTable([f"k{n}" for n in range(100)]))
-    sizes = [len(t.planned.batch.rows) for _ in range(4) for t in submit(run, ALL, {}, "s").taken]
+    sizes = [
+        len(t.planned.batch.rows) for _ in range(4) for t in submit(run, ALL, {}, "s").accepted
+    ]
     assert sizes == [25]
     assert states(run)[State.WAITING] == 75
     to_the_end(run, engine)
@@ -148,13 +152,13 @@ def test_a_final_rejection_stops_at_once_and_loses_nothing(
 
     engine.on_submit = refuse
     run = new_run(KEYS)
-    fed = submit(run, ALL, {}, "submit")
+    outcome = submit(run, ALL, {}, "submit")
     with pytest.raises(SubmissionRejectedError):
-        fed.check(temporary=True)
-    assert len(fed.taken) == 1
+        outcome.raise_error(ignore_temporary=True)
+    assert len(outcome.accepted) == 1
     assert not run.journal_state.queue
     assert states(run) == {State.SUBMITTED: 1001, State.WAITING: 1499}
-    assert submit_queued(run, "tick").taken == []
+    assert submit_queued(run, "tick").accepted == []
     submit(run, ALL, {"account": "b"}, "submit")
     assert set(carried(run, engine).values()) == {1}
     assert len(carried(run, engine)) == 2500
@@ -219,13 +223,13 @@ def test_the_throttle_limits_the_whole_run(new_run: NewRun, engine: FakeEngine) 
     for _ in range(400):
         for job, limit in engine.throttled:
             limits[job] = limit or 0
-        for job, taken in engine.jobs.items():
-            limits.setdefault(job, taken.order.array.throttle or 0)
+        for job, accepted in engine.jobs.items():
+            limits.setdefault(job, accepted.order.array.throttle or 0)
         running = _run_some(engine, limits)
         assert running <= 20
         below += running < 20
         poll(run)
-        if not submit_queued(run, "tick").taken and run.finished:
+        if not submit_queued(run, "tick").accepted and run.finished:
             break
     assert states(run) == {State.COMPLETED: 2500}
     assert set(carried(run, engine).values()) == {1}
@@ -234,16 +238,16 @@ def test_the_throttle_limits_the_whole_run(new_run: NewRun, engine: FakeEngine) 
 
 def _run_some(engine: FakeEngine, limits: dict[str, int]) -> int:
     """End the running tasks, then start as many as the shares allow; return their number."""
-    from slurmslice.status.reports import TaskReport
+    from slurmslice.status.observation import TaskReport
 
     running = 0
-    for job, taken in engine.jobs.items():
-        for index, report in taken.tasks.items():
+    for job, accepted in engine.jobs.items():
+        for index, report in accepted.tasks.items():
             if report.state is State.RUNNING:
                 engine.end(job, index, State.COMPLETED)
-        pending = [i for i, r in taken.tasks.items() if r.state is State.PENDING]
+        pending = [i for i, r in accepted.tasks.items() if r.state is State.PENDING]
         for index in pending[: limits[job]]:
-            taken.tasks[index] = TaskReport(State.RUNNING, "RUNNING")
+            accepted.tasks[index] = TaskReport(State.RUNNING, "RUNNING")
             running += 1
     return running
 
@@ -316,13 +320,15 @@ def test_follow_continues_over_arrays_and_limits(
         clock.now += 5
         engine.end_all()
 
-    told: list[str] = []
+    shown: list[str] = []
     engine.on_wait = work
     follow(
-        run, FollowOptions(), lambda run, looked, fed: told.extend(taken.job for taken in fed.taken)
+        run,
+        FollowOptions(),
+        lambda run, polled, outcome: shown.extend(a.job for a in outcome.accepted),
     )
     assert states(run) == {State.COMPLETED: 50}
-    assert told == list(engine.jobs)  # each submission is shown, once
+    assert shown == list(engine.jobs)  # each submission is shown, once
 
 
 def test_a_queued_request_is_doubled_once(
@@ -358,7 +364,7 @@ def test_for_all_sizes_each_slice_runs_once(
         assert len(run.journal_state.queue) + sum(carried(run, engine).values()) == slices
         engine.end_all()
         poll(run)
-        if not submit_queued(run, "tick").taken and not run.journal_state.queue:
+        if not submit_queued(run, "tick").accepted and not run.journal_state.queue:
             break
     assert set(carried(run, engine).values()) == {1}
     assert len(carried(run, engine)) == slices
@@ -372,7 +378,7 @@ def test_some_slices_of_a_pack_get_their_own_table(
     run, engine = make_run(20, Packing(5))
     submit(run, choose_waiting([3, 4]), {}, "submit")
     submit(run, ALL, {}, "submit")
-    assert run.directory.fenced(1)
+    assert run.directory.is_fenced(1)
     assert carried(run, engine) == Counter(range(20))
 
 
@@ -387,7 +393,7 @@ def test_a_request_of_a_pack_is_of_one_slice(
     assert (needs.mem_mib, needs.time_s) == (200, 180)
     engine.end_all(State.TIMEOUT)
     for path in range(2):
-        run.directory.task_log(1, path).write_text(
+        run.directory.task_log_path(1, path).write_text(
             "".join(
                 f"slurmslice {what} job=100 restart=0 at=1 host=n slot={slot}{rest}\n"
                 for slot in range(6)
@@ -396,7 +402,7 @@ def test_a_request_of_a_pack_is_of_one_slice(
         )
     poll(run)
     assert states(run) == {State.TIMEOUT: 12}
-    (again,) = submit(run, FAILED, {"mem": "2x", "time": "2x"}, "resubmit").taken
+    (again,) = submit(run, FAILED, {"mem": "2x", "time": "2x"}, "resubmit").accepted
     order = engine.jobs[again.job].order
     assert (order.request.mem_mib, order.request.time_s) == (400, 360)
     assert order.arguments == ("002", "120")
@@ -418,8 +424,8 @@ def test_a_smaller_pack_requests_less_time(
     cancel(run, None)
     poll(run)
     again = choose_failed(frozenset({State.CANCELLED}), range(slices))
-    (taken,) = submit(run, again, changes, "resubmit").taken
-    needs = engine.jobs[taken.job].order.request
+    (accepted,) = submit(run, again, changes, "resubmit").accepted
+    needs = engine.jobs[accepted.job].order.request
     assert (needs.mem_mib, needs.time_s) == (200, seconds)
 
 
@@ -430,8 +436,8 @@ def test_a_time_limit_that_was_edited_stays(
     run, engine = make_run(12, Packing(6, 2, 60), options=(("time", "1"),))
     edited = run.directory.script.read_text().replace("--time=00:03:00", "--time=00:10:00")
     run.directory.script.write_text(edited)
-    (taken,) = submit(run, choose_waiting([3, 4]), {}, "submit").taken
-    assert engine.jobs[taken.job].order.request.time_s == 600
+    (accepted,) = submit(run, choose_waiting([3, 4]), {}, "submit").accepted
+    assert engine.jobs[accepted.job].order.request.time_s == 600
 
 
 def test_a_failed_slice_of_a_pack_is_resubmitted_at_once(
@@ -441,13 +447,13 @@ def test_a_failed_slice_of_a_pack_is_resubmitted_at_once(
     run, engine = make_run(3, Packing(pack=3))
     submit(run, ALL, {}, "submit")
     line = "slurmslice {} job=100 restart=0 at=1800000000 host=n slot=0{}\n"
-    log = run.directory.task_log(1, 0)
+    log = run.directory.task_log_path(1, 0)
     log.write_text(line.format("start", "") + line.format("end", " exit=3"))
     engine.jobs["100"].tasks[0] = TaskReport(State.RUNNING, "RUNNING", restarts=0)
     poll(run)
     assert run.statuses.state(0) is State.FAILED
-    (taken,) = submit(run, FAILED, {}, "resubmit").taken
-    assert list(taken.planned.batch.rows) == [0]
+    (accepted,) = submit(run, FAILED, {}, "resubmit").accepted
+    assert list(accepted.planned.batch.rows) == [0]
     engine.jobs["100"].tasks[0] = TaskReport(State.PENDING, "PENDING", restarts=1)
     poll(run)
     assert run.journal_state.holder == [2, 1, 1]
@@ -460,14 +466,14 @@ def test_slices_that_their_task_never_began_are_resubmitted(
     """It was submitted but not tried: `tick` submits it like a new one."""
     run, engine = make_run(3, Packing(pack=3))
     submit(run, ALL, {"mem": "50M"}, "submit")
-    log = run.directory.task_log(1, 0)
+    log = run.directory.task_log_path(1, 0)
     log.write_text("slurmslice start job=100 restart=0 at=1800000000 host=n slot=0\n")
     engine.end("100", 0, State.NODE_FAIL)
     poll(run)
     assert states(run) == {State.NODE_FAIL: 1, State.WAITING: 2}
-    (taken,) = follow_step(run, TICK_OPTIONS).taken
-    assert sorted(taken.planned.batch.rows) == [1, 2]
-    assert taken.planned.batch.changes == ResourceRequest.of({"mem": "50M"})
+    (accepted,) = follow_step(run, TICK_OPTIONS).accepted
+    assert sorted(accepted.planned.batch.rows) == [1, 2]
+    assert accepted.planned.batch.changes == ResourceRequest.of({"mem": "50M"})
     assert run.journal_state.attempts == [1, 1, 1]
 
 
@@ -507,7 +513,7 @@ def test_a_job_under_another_name_can_be_attached(new_run: NewRun, engine: FakeE
     """``attach`` accepts a job by its script and claim, and refuses a job of another script."""
     run = new_run("0-4")
     (draft,) = planned(run, ALL)
-    order = draft.order(run)
+    order = draft.submit_request(run)
     theirs = SubmitRequest(1, "another name", "", order.script, order.folder, order.array,
     NO_REQUEST, (), order.request)  # fmt: skip
     engine.submit(theirs)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from slurmslice.actions.control import set_throttle
 from slurmslice.actions.follow import CIRCUIT_BREAKER_FAILURES, record_max_attempts
 from slurmslice.actions.poll import poll
 from slurmslice.actions.submit import choose_waiting, submit
+from slurmslice.actions.throttle import set_throttle
 from slurmslice.run.directory import RunDirectory
 from slurmslice.run.run import Run
 from slurmslice.sbatch.array_expression import parse_array
@@ -73,7 +73,7 @@ def test_queued_slices_stay_queued_and_are_reported(
 def test_watch_neither_takes_the_lock_nor_waits_for_it(
     new_run: NewRun, engine: FakeEngine, typed: Typed
 ) -> None:
-    """Another command holds the lock, and ``watch`` still sees the slices end."""
+    """While another command holds the lock, ``watch`` sees the slices end."""
     run = new_run("0-3")
     submit(run, ALL, {}, "submit")
     engine.on_wait = engine.end_all
@@ -126,7 +126,7 @@ def test_a_job_submitted_by_hand_is_followed_and_not_recorded(
 ) -> None:
     """Only this process knows the job, until another one records it and submits the others."""
     run = new_run("0-3")
-    order = planned(run, choose_waiting([0, 1]))[0].order(run)
+    order = planned(run, choose_waiting([0, 1]))[0].submit_request(run)
     engine.submit(replace(order, job_name=run.record.job_name, array=parse_array("0-1")))
     then = written(run.directory.path)
 

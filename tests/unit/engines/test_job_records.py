@@ -19,7 +19,7 @@ from slurmslice.engines.slurm import (
     job_steps,
 )
 from slurmslice.errors import NoAnswerError
-from slurmslice.status.reports import TaskReport
+from slurmslice.status.observation import TaskReport
 from slurmslice.status.states import State
 from tests.recorded import load
 from tests.support.errors import raises_error

@@ -8,9 +8,9 @@ import pytest
 
 from slurmslice.engines.slurm.job_records import parse_preemption_times
 from slurmslice.engines.slurm.job_steps import parse_step_reports
-from slurmslice.engines.slurm.versions import Release
 from slurmslice.errors import NoAnswerError
-from slurmslice.status.reports import NO_JOB_STEPS, JobSteps
+from slurmslice.sbatch.option_table import Release
+from slurmslice.status.observation import NO_JOB_STEPS, JobSteps
 from tests.support.errors import raises_error
 
 TASK = "11_0|COMPLETED|0:0|{derived}|5|10|{end}|3|1|100M|n1|None||00:00.500|n"
@@ -76,7 +76,7 @@ def test_a_step_that_ended_in_the_second_of_its_task(release: Release | None, fa
     ("preempted_at", "is_preempted"), [(9, False), (10, True), (12, True), (13, False)]
 )
 def test_a_preempted_step(preempted_at: int, is_preempted: bool) -> None:
-    """Only a step running at that time was told to end, not the script or an earlier step."""
+    """Only a step that ran at that time received the signal, not the script or an earlier step."""
     text = f"{TASK.format(derived='0:0', end=13)}\n"
     for name, state, code, end in (BATCH, WELL):
         text += f"{STEP.format(step=name, state=state, code=code, end=end)}\n"

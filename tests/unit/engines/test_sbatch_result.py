@@ -65,7 +65,7 @@ def an_engine(folder: Path, **environ: str) -> SlurmEngine:
     ],
 )
 def test_final_refusals_hold_slurms_text(tmp_path: Path, name: str, hint: str) -> None:
-    """A final refusal holds Slurm's text, with a hint where to look."""
+    """A final refusal holds Slurm's text and a hint."""
     replay(tmp_path, "sbatch", name)
     said = load(name).done.stderr.strip()
     with raises_error(SubmissionRejectedError, "submission-rejected", said=said) as caught:

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from slurmslice.engines.protocol import TaskLimits
-from slurmslice.engines.slurm import SlurmEngine, capacity, cluster_records, commands, is_available
+from slurmslice.engines.slurm import SlurmEngine, capacity, cluster_records, commands
 from slurmslice.errors import EngineError, NoAnswerError
 from slurmslice.sbatch.resource_request import ResourceRequest
-from slurmslice.status.reports import Observation, SourceAnswer
+from slurmslice.status.observation import Observation, SourceAnswer
 from slurmslice.status.states import State
 from tests.recorded import calls, load, program, replay, seen_environment
 from tests.support.errors import raises_error
@@ -106,7 +106,6 @@ def test_missing_commands_give_no_reports(tmp_path: Path, monkeypatch: pytest.Mo
     seen = poll_once(SlurmEngine({"PATH": str(tmp_path)}))
     assert "sacct" in seen.accounting.silence
     assert "squeue" in seen.queue.silence
-    assert not is_available()
     missing = {"code": "slurm-command-not-found", "command": "scontrol"}
     with raises_error(NoAnswerError, **missing) as caught:
         SlurmEngine({"PATH": str(tmp_path)}).cluster()
@@ -141,7 +140,7 @@ def test_a_job_forgotten_by_the_controller(slurm: SlurmEngine, tmp_path: Path) -
 
 def find_job_id(engine: SlurmEngine, token: str, since: float = 0) -> str | None:
     """Find the job id of a token."""
-    sighting = engine.find(token, f"demo-{token}", since)
+    sighting = engine.find_job(token, f"demo-{token}", since)
     return sighting.job if sighting else None
 
 
@@ -621,8 +620,8 @@ def test_requests_that_can_never_run(
 ) -> None:
     """Only certain cases: more than any node has, more time than allowed, no such partition."""
     program(tmp_path, "sacctmgr", "echo DenyOnLimit")
-    assert halo.limits(ResourceRequest(options)).never.startswith(never)
-    assert bool(halo.limits(ResourceRequest(options)).never) == bool(never)
+    assert halo.limits(ResourceRequest(options)).impossible_reason.startswith(never)
+    assert bool(halo.limits(ResourceRequest(options)).impossible_reason) == bool(never)
 
 
 def test_a_node_that_is_down_may_return(halo: SlurmEngine, tmp_path: Path) -> None:
@@ -631,8 +630,8 @@ def test_a_node_that_is_down_may_return(halo: SlurmEngine, tmp_path: Path) -> No
     program(tmp_path, "sinfo", f"printf '{small}n4|main*|down*|0/0/64/64|256000|0|\\n'")
     for options in (LARGE, (("cpus-per-task", "64"),)):
         limits = halo.limits(ResourceRequest(options))
-        assert (limits.at_once, limits.never) == (0, "")
-    assert "has 64" in halo.limits(ResourceRequest((("cpus-per-task", "65"),))).never
+        assert (limits.at_once, limits.impossible_reason) == (0, "")
+    assert "has 64" in halo.limits(ResourceRequest((("cpus-per-task", "65"),))).impossible_reason
 
 
 def test_an_unlisted_node_may_be_larger(halo: SlurmEngine, tmp_path: Path) -> None:
@@ -675,7 +674,9 @@ def test_variables_of_sbatch_count(
     """A variable in sbatch's environment is counted, or makes the result uncertain (sbatch(1))."""
     program(tmp_path, "sacctmgr", "echo DenyOnLimit")
     path = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
-    why_never = SlurmEngine({**path, variable: value}).limits(ResourceRequest(options)).never
+    why_never = (
+        SlurmEngine({**path, variable: value}).limits(ResourceRequest(options)).impossible_reason
+    )
     assert why_never.startswith(never)
     assert bool(why_never) == bool(never)
 
@@ -686,10 +687,10 @@ def test_a_partition_of_the_environment_replaces_the_default(
     """The request exceeds the default partition and fits into the other one: no refusal."""
     lines = "".join(f"n{n}|main*|idle|0/4/0/4|4000|0|\\n" for n in (1, 2, 3, 4))
     program(tmp_path, "sinfo", f"printf '{lines}b1|short|idle|0/64/0/64|256000|0|\\n'")
-    assert halo.limits(ResourceRequest(LARGE)).never
+    assert halo.limits(ResourceRequest(LARGE)).impossible_reason
     environ = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SBATCH_PARTITION": "short"}
     limits = SlurmEngine(environ).limits(ResourceRequest(LARGE))
-    assert (limits.at_once, limits.never) == (63, "")
+    assert (limits.at_once, limits.impossible_reason) == (63, "")
 
 
 @pytest.mark.parametrize("body", ["echo DenyOnLimit,PartitionTimeLimit", "exit 1"])
@@ -699,7 +700,7 @@ def test_a_quality_of_service_may_lift_the_time_limit(
     """sacctmgr(1), flag PartitionTimeLimit; without an answer the result is uncertain."""
     program(tmp_path, "sacctmgr", body)
     limits = halo.limits(ResourceRequest((("partition", "short"), ("time", "6"))))
-    assert (limits.at_once, limits.never) == (0, "")
+    assert (limits.at_once, limits.impossible_reason) == (0, "")
 
 
 def test_a_plugin_may_change_the_request(halo: SlurmEngine, tmp_path: Path) -> None:
@@ -709,7 +710,7 @@ def test_a_plugin_may_change_the_request(halo: SlurmEngine, tmp_path: Path) -> N
     assert changed != config
     (tmp_path / "config").write_text(changed)
     limits = halo.limits(ResourceRequest(LARGE))
-    assert (limits.at_once, limits.never) == (0, "")
+    assert (limits.at_once, limits.impossible_reason) == (0, "")
     limits = halo.limits(a_request(partition="mian"))
     assert limits == TaskLimits(1001, None, "there is no partition mian (did you mean main?)")
 

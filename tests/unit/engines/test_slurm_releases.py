@@ -26,7 +26,7 @@ from slurmslice.errors import (
     SubmitLimitError,
     TooManyTasksError,
 )
-from slurmslice.status.reports import TaskReport
+from slurmslice.status.observation import TaskReport
 from slurmslice.status.states import State
 from tests.recorded import load
 from tests.support.errors import raises_error

@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 
 from slurmslice.engines.slurm import job_records, versions
+from slurmslice.sbatch.option_table import Release
 from slurmslice.script.progress_lines import SlotProgress
 from slurmslice.status.exit_reason import exit_code_reason
+from slurmslice.status.observation import NO_JOB_STEPS, TaskReport
 from slurmslice.status.reconcile import SliceEvidence, SliceStatus, reconcile
-from slurmslice.status.reports import NO_JOB_STEPS, TaskReport
 from slurmslice.status.states import EvidenceSource, State
 
 NAMES = {"9": "n-t"}
@@ -22,14 +23,12 @@ OLD, NEW = (22, 5), (26, 5)
     [("20.11.4", (20, 11)), ("26.05.0-0rc1", (26, 5)), ("22.05", (22, 5)), ("", None),
      ("v22.05", None), ("222.05.1", None), ("22.051", None)],
 )  # fmt: skip
-def test_parse_release(text: str, release: versions.Release | None) -> None:
+def test_parse_release(text: str, release: Release | None) -> None:
     """SLURM_VERSION of ``scontrol show config``; any other text is None."""
     assert versions.parse_release(text) == release
 
 
-def accounting_report(
-    code: str, release: versions.Release | None, state: str = "FAILED"
-) -> TaskReport:
+def accounting_report(code: str, release: Release | None, state: str = "FAILED") -> TaskReport:
     """Return accounting's report of a task with this exit code."""
     row = f"9_1|{state}|{code}|0:0|100|110|120|10|1|1M|n1|None|n-t\n"
     return replace(
@@ -60,7 +59,7 @@ def status_of(report: TaskReport, wrote: int | None) -> SliceStatus:
     ],
 )
 def test_the_true_exit_code(
-    shown: str, release: versions.Release | None, wrote: int | None, true: int
+    shown: str, release: Release | None, wrote: int | None, true: int
 ) -> None:
     """If sacct may have subtracted 128, the exit code written by the task decides."""
     standing = status_of(accounting_report(shown, release), wrote)

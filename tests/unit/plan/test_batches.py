@@ -17,7 +17,8 @@ from slurmslice.plan.batches import (
     may_resubmit,
     rows_that_fit,
 )
-from slurmslice.slices.slice_table import SliceTable, slices_from_range
+from slurmslice.slices.slice_table import SliceTable
+from slurmslice.slices.sources.array_range import slices_from_range
 from slurmslice.status.states import FINAL_STATES, State
 
 

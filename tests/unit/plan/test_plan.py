@@ -9,13 +9,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from slurmslice.actions.control import cancel
+from slurmslice.actions.cancel import cancel
 from slurmslice.actions.poll import poll
 from slurmslice.actions.submit import choose_failed, choose_waiting, execute_plan, submit
 from slurmslice.engines.protocol import TaskLimits
 from slurmslice.errors import BadInputError
 from slurmslice.plan.plan import Choice, make_plan, refuse_impossible_requests
-from slurmslice.plan.submission import PlannedSubmission
+from slurmslice.plan.planned_submission import PlannedSubmission
 from slurmslice.run.run import Run
 from slurmslice.sbatch.array_expression import parse_array
 from slurmslice.sbatch.resource_request import ResourceRequest
@@ -55,13 +55,15 @@ def test_execution_makes_the_submissions_of_the_plan(
     run = new_run("0-9", mem="1G", time="10")
     first = a_plan(run, ALL, changes)
     expected = [shown(one) for one in first.submissions(run)]
-    assert [shown(taken.planned) for taken in execute_plan(run, first, "submit").taken] == expected
+    assert [
+        shown(accepted.planned) for accepted in execute_plan(run, first, "submit").accepted
+    ] == expected
     engine.end_all(State.FAILED)
     poll(run)
     again = a_plan(run, FAILED, changes)
     expected = [shown(one) for one in again.submissions(run)]
     assert [
-        shown(taken.planned) for taken in execute_plan(run, again, "resubmit").taken
+        shown(accepted.planned) for accepted in execute_plan(run, again, "resubmit").accepted
     ] == expected
 
 
@@ -99,8 +101,8 @@ def test_a_policy_makes_a_plan_of_several_choices(new_run: NewRun, engine: FakeE
         (1, 4, 6): {"mem": "2G"},
         (8,): {"time": "00:30:00"},
     }
-    taken = execute_plan(run, plan, "resubmit").taken
-    assert [list(one.planned.batch.rows) for one in taken] == [[1, 4, 6], [8]]
+    accepted = execute_plan(run, plan, "resubmit").accepted
+    assert [list(one.planned.batch.rows) for one in accepted] == [[1, 4, 6], [8]]
 
 
 def submit_others(run: Run, engine: FakeEngine, rows: list[int]) -> None:
@@ -143,14 +145,14 @@ def test_execution_never_exceeds_the_plan(
     meanwhile(other, engine, rows)
     done = execute_plan(run, plan, "submit")
     wanted = {row: one.request for one in plan.requests for row in one.rows}
-    carried = {row: t.planned.batch.changes for t in done.taken for row in t.planned.batch.rows}
+    carried = {row: t.planned.batch.changes for t in done.accepted for row in t.planned.batch.rows}
     assert carried.items() <= wanted.items()
     assert set(done.left_out_rows) == set(rows)
     assert carried.keys() == wanted.keys() - set(rows)
 
 
 def test_a_slice_that_slurm_runs_again_is_left_out(new_run: NewRun, engine: FakeEngine) -> None:
-    """It had failed in the last poll; under the lock Slurm says that it runs again."""
+    """The last poll saw it fail. Under the lock, Slurm reports that it runs again."""
     run = new_run("0-9")
     some_failed(run, engine)
     plan = a_plan(run, FAILED)
@@ -158,7 +160,7 @@ def test_a_slice_that_slurm_runs_again_is_left_out(new_run: NewRun, engine: Fake
     engine.jobs["100"].tasks[4] = type(report)(State.RUNNING, "RUNNING", restarts=1)
     done = execute_plan(run, plan, "resubmit")
     assert done.left_out_rows == (4,)
-    assert [list(taken.planned.batch.rows) for taken in done.taken] == [[1, 6, 8]]
+    assert [list(accepted.planned.batch.rows) for accepted in done.accepted] == [[1, 6, 8]]
 
 
 def test_a_script_edited_after_the_plan_is_not_submitted(
@@ -181,7 +183,7 @@ def test_slices_that_can_never_run_are_refused(new_run: NewRun, engine: FakeEngi
     """The plan holds the refusal with its slices; nothing is queued."""
     run = new_run("0-9", mem="1G")
     engine.limits = lambda request: TaskLimits(  # type: ignore[method-assign]
-        1001, never="too large" if (request.mem_mib or 0) > 2048 else ""
+        1001, impossible_reason="too large" if (request.mem_mib or 0) > 2048 else ""
     )
     assert not refuse_impossible_requests(run, a_plan(run, ALL, {"mem": "2x"})).refused
     plan = refuse_impossible_requests(run, a_plan(run, ALL, {"mem": "9x"}))

@@ -32,8 +32,9 @@ from slurmslice.run.journal import (
     format_event,
     parse_events,
 )
-from slurmslice.run.journal_state import SubmissionStatus, replay_events
+from slurmslice.run.journal_state import replay_events
 from slurmslice.run.statuses import STATUS_HEADER, StatusTable, format_status_lines
+from slurmslice.run.submission import SubmissionStatus
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.status.reconcile import SliceStatus
 from slurmslice.status.states import EvidenceSource, State
@@ -185,8 +186,8 @@ def test_rejected_submission_submitted_by_hand_holds_its_slices() -> None:
 def test_changed_options_stay_with_the_slice() -> None:
     """A slice keeps the changed options of its last submission."""
     journal_state = replay_events([intent(1, "0-4"), intent(2, "3", changes=of({"mem": "8G"}))], 5)
-    assert journal_state.request_of(3) == of({"mem": "8G"})
-    assert not journal_state.request_of(2)
+    assert journal_state.changes_of(3) == of({"mem": "8G"})
+    assert not journal_state.changes_of(2)
 
 
 def test_cancelled_slices_are_recorded() -> None:

@@ -286,7 +286,7 @@ def test_check_refuses_bad_values(name: str, value: str, code: str) -> None:
         ("V", "man sbatch"), ("external", "script"), ("autocomplete", "--help"),
     ],
 )  # fmt: skip
-def test_options_of_our_own_are_refused_with_our_way(name: str, says: str) -> None:
+def test_options_that_we_set_are_refused_with_our_option(name: str, says: str) -> None:
     """The hint names slurmslice's own option."""
     with raises_error(BadInputError, "option-not-allowed") as caught:
         sbatch.check_option(name, "x")
@@ -441,7 +441,7 @@ def test_reads_the_lines_that_sbatch_reads(script: str, options: str) -> None:
         ('#SBATCH --comment "" --mem=1', "missing-value", {"option": "comment"}),
     ],
 )
-def test_says_which_line_sbatch_could_not_read(
+def test_the_error_names_the_line_that_sbatch_cannot_read(
     script: str, code: str, fields: dict[str, object]
 ) -> None:
     """An unreadable edit is refused with its line before the submission."""

@@ -82,9 +82,9 @@ def test_without_slurm_the_host_and_restart_have_defaults() -> None:
 def test_refusal_and_setup_as_bash_writes_them() -> None:
     """An owner's name may contain blanks: it ends with its line."""
     data = written(
-        "_progress refused 'owner=barred by slurmslice: given up'; _progress setup exit=0"
+        "_progress refused 'owner=fenced by slurmslice: given up'; _progress setup exit=0"
     )
-    assert parse_progress(data).refused == "barred by slurmslice: given up"
+    assert parse_progress(data).refused == "fenced by slurmslice: given up"
     assert parse_progress(data).setup_exit == 0
 
 
@@ -190,7 +190,7 @@ def test_a_start_of_another_format_is_ignored() -> None:
 
 @pytest.mark.parametrize("cut", range(len(START + END)))
 def test_an_incomplete_line_is_ignored(cut: int) -> None:
-    """A file cut anywhere says what its complete lines say."""
+    """A file that is cut anywhere gives the facts of its complete lines."""
     said = parse_progress((START + END)[:cut])
     assert said == (TaskProgress(0, {0: STARTED}) if cut >= len(START) else TaskProgress())
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from slurmslice.errors import BadInputError, DamagedRunError
-from slurmslice.slices.keys import are_all_canonical, is_canonical
+from slurmslice.slices.keys import are_all_canonical
 from slurmslice.slices.log_names import MAX_LOGS_PER_FOLDER
-from slurmslice.slices.slice_table import SliceTable, slices_from_range
-from slurmslice.slices.sources.lists import slices_from_lines
+from slurmslice.slices.slice_table import SliceTable
+from slurmslice.slices.sources.array_range import slices_from_range
+from slurmslice.slices.sources.key_list import slices_from_key_list
 from tests.support.errors import raises_error
 
 
@@ -47,37 +49,38 @@ def test_canonical_keys_can_be_array_indices() -> None:
                 | st.from_regex("[0-9]{1,11}", fullmatch=True), min_size=1))  # fmt: skip
 def test_all_canonical_agrees_with_canonical(keys: list[str]) -> None:
     """Testing keys together gives the same answer as testing each, for any keys."""
-    assert are_all_canonical(keys) == all(map(is_canonical, keys))
+    index = re.compile("0|[1-9][0-9]{0,8}", re.ASCII)
+    assert are_all_canonical(keys) == all(index.fullmatch(key) for key in keys)
 
 
 @pytest.mark.parametrize("data", [b"", b"\n", b"\n\n  \n"])
 def test_an_empty_list_is_refused(data: bytes) -> None:
     """A list without a key is an error, not a run of nothing."""
     with raises_error(BadInputError, "no-slices", source="keys.txt"):
-        slices_from_lines(data, "keys.txt")
+        slices_from_key_list(data, "keys.txt")
 
 
 def test_duplicate_key_is_refused() -> None:
     """Keys are unique, and the error names the duplicate."""
     with raises_error(BadInputError, "duplicate-key", key="b", source="keys.txt"):
-        slices_from_lines(b"a\nb\nb\n", "keys.txt")
+        slices_from_key_list(b"a\nb\nb\n", "keys.txt")
 
 
 def test_windows_line_ends_are_removed() -> None:
     """CR belongs to the line end only if every line has one."""
-    assert list(slices_from_lines(b"a\r\nb\r\n", "f").keys) == ["a", "b"]
-    assert list(slices_from_lines(b"a\r\nb\n", "f").keys) == ["a\r", "b"]
+    assert list(slices_from_key_list(b"a\r\nb\r\n", "f").keys) == ["a", "b"]
+    assert list(slices_from_key_list(b"a\r\nb\n", "f").keys) == ["a\r", "b"]
 
 
 def test_keys_keep_blanks_and_last_line_end_is_optional() -> None:
     """Only line ends are removed; blanks are part of a key."""
-    assert slices_from_lines(b" a b \nc", "f").keys[:] == [" a b ", "c"]
+    assert slices_from_key_list(b" a b \nc", "f").keys[:] == [" a b ", "c"]
 
 
 @given(st.lists(st.binary(min_size=1).filter(lambda b: b"\0" not in b), min_size=1, unique=True))
 def test_keys_hold_any_bytes_except_nul(keys: list[bytes]) -> None:
     """NUL-separated keys are exact, including newlines and invalid UTF-8."""
-    table = slices_from_lines(b"".join(key + b"\0" for key in keys), "f", nul=True)
+    table = slices_from_key_list(b"".join(key + b"\0" for key in keys), "f", nul=True)
     assert [os.fsencode(key) for key in table.keys] == keys
 
 

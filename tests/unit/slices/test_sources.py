@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import io
 import itertools
 import os
+import pkgutil
 import random
 import resource
 import signal
@@ -15,12 +17,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slurmslice.errors import BadInputError
+from slurmslice.slices import sources
 from slurmslice.slices.slice_table import SliceTable
 from slurmslice.slices.sources.columns import add_computed_columns
 from slurmslice.slices.sources.delimited_table import slices_from_table
 from slurmslice.slices.sources.file_paths import natural_sort_key, slices_from_paths
 from slurmslice.slices.sources.grid import slices_from_grid
-from slurmslice.slices.sources.lists import slices_from_jobs
+from slurmslice.slices.sources.input_form import InputForm
+from slurmslice.slices.sources.job_file import slices_from_job_file
+from slurmslice.slices.sources.registry import FORMS
 from slurmslice.spec.command import JOB_COMMAND, slice_argv
 from tests.support.errors import raises_error
 
@@ -29,6 +34,24 @@ Rows = list[tuple[str, ...]]
 
 def rows(table: SliceTable) -> Rows:
     return [(key, *table.column_values(row)) for row, key in enumerate(table.keys)]
+
+
+# -- input forms -----------------------------------------------------------------------------
+
+
+def test_each_input_form_is_registered() -> None:
+    """The registry holds the form of every module, and no two forms share an option's name."""
+    modules = [
+        importlib.import_module(f"{sources.__name__}.{found.name}")
+        for found in pkgutil.iter_modules(sources.__path__)
+    ]
+    described = [
+        value for m in modules for value in vars(m).values() if isinstance(value, InputForm)
+    ]
+    assert {id(form) for form in described} == {id(form) for form in FORMS}
+    names = [option.name for form in FORMS for option in (form.option, *form.modifiers)]
+    assert len(names) == len(set(names))
+    assert all(form.flag in form.option.flags for form in FORMS)
 
 
 # -- tables ----------------------------------------------------------------------------------
@@ -281,7 +304,7 @@ def test_a_grid_has_all_combinations_in_order(sizes: list[int]) -> None:
 def test_dsq_job_file_is_read_unchanged() -> None:
     """Comments and blank lines are skipped; the key is the line number; the line is the command."""
     data = b"\xef\xbb\xbf# a comment\r\n\r\n  echo 'a b' | wc  \r\n  # still a command\r\nx"
-    table = slices_from_jobs(data, "jobs.txt")
+    table = slices_from_job_file(data, "jobs.txt")
     assert rows(table) == [("3", "echo 'a b' | wc"), ("4", "# still a command"), ("5", "x")]
     assert slice_argv(JOB_COMMAND, "3", {"job": "-x; y"}) == ["bash", "-c", "--", "-x; y"]
 
@@ -297,7 +320,7 @@ def test_dsq_job_file_is_read_unchanged() -> None:
 def test_invalid_job_file_is_refused(data: bytes, code: str, fields: dict[str, object]) -> None:
     """A directive, NUL and a file without commands are refused; the error names the line."""
     with raises_error(BadInputError, code, **fields):
-        slices_from_jobs(data, "jobs.txt")
+        slices_from_job_file(data, "jobs.txt")
 
 
 # -- computed columns ------------------------------------------------------------------------

@@ -16,12 +16,12 @@ from slurmslice.spec.command import (
     ShellText,
     check_command,
     command_to_bash,
-    quote,
     refuse_expanded_pattern,
     slice_argv,
     slice_command_line,
     variable_name,
 )
+from slurmslice.system.shell_quoting import quote
 from tests.support.errors import raises_error
 
 BASH = os.environ.get("SLURMSLICE_BASH", "bash")

@@ -85,9 +85,9 @@ def test_each_request_is_a_submission(
     new = RunInputs(spec, TABLE)
     record, _ = make_record(new, engine)
     run = Run(create_run(record, new, folder / "r"), engine)
-    taken = submit(run, choose_waiting(None), {}, "submit").taken
-    assert [list(t.planned.batch.rows) for t in taken] == [[0, 2], [1], [3]]
-    orders = [engine.jobs[t.job].order for t in taken]
+    accepted = submit(run, choose_waiting(None), {}, "submit").accepted
+    assert [list(t.planned.batch.rows) for t in accepted] == [[0, 2], [1], [3]]
+    orders = [engine.jobs[t.job].order for t in accepted]
     assert [(o.request.mem_mib, o.request.time_s) for o in orders] == [
         (1024, 3600), (2048, 3600), (4096, 7200),
     ]  # fmt: skip

@@ -87,7 +87,7 @@ def test_another_description_is_another_run(change: dict[str, Any]) -> None:
     assert RECORD.differences(later) == []
 
 
-def test_an_option_that_has_a_fields_name_needs_no_copying() -> None:
+def test_an_option_with_the_name_of_a_field_fills_it() -> None:
     """These fields are filled from the command line by their names alone."""
     filled = {field.name for field in dataclasses.fields(RunSpec)} & set(NEW_RUN_PARAMETERS)
     assert {"throttle", "pack", "max_failures", "allow_failed_steps", "setup"} <= filled

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slurmslice.script.progress_lines import SlotProgress
+from slurmslice.status.observation import JobSteps, TaskReport
 from slurmslice.status.reconcile import (
     ACCOUNTING_LAG_S,
     SliceEvidence,
@@ -21,7 +22,6 @@ from slurmslice.status.reconcile import (
     requeued_status,
 )
 from slurmslice.status.reconcile_packed import FILE_VISIBLE_S
-from slurmslice.status.reports import JobSteps, TaskReport
 from slurmslice.status.states import EvidenceSource, State
 
 BEGAN = 1_800_000_000

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from slurmslice.script.progress_lines import SlotProgress, parse_progress, setup_progress
 from slurmslice.status.exit_reason import exit_code_reason
+from slurmslice.status.observation import TaskReport
 from slurmslice.status.reconcile import (
     ACCOUNTING_LAG_S,
     CANCEL_GRACE_S,
@@ -19,7 +20,6 @@ from slurmslice.status.reconcile import (
     SliceStatus,
     reconcile,
 )
-from slurmslice.status.reports import TaskReport
 from slurmslice.status.states import FINAL_STATES, EvidenceSource, State
 
 NOW = 1_800_000_000.0

@@ -23,9 +23,9 @@ from slurmslice.spec.packing import (
     slice_request,
     task_request,
 )
+from slurmslice.status.observation import TaskReport
 from slurmslice.status.reconcile import ACCOUNTING_LAG_S, SliceEvidence, SliceStatus
 from slurmslice.status.reconcile_packed import reconcile_packed, requeued_status_packed
-from slurmslice.status.reports import TaskReport
 from slurmslice.status.states import FINAL_STATES, EvidenceSource, State
 from tests.support.errors import raises_error
 
@@ -185,7 +185,7 @@ def test_a_task_that_ends_before_its_first_slice_counts_the_second_time() -> Non
 def test_an_ended_slice_runs_again_only_with_its_task(
     own: SlotProgress | None, restart: int, queue: TaskReport | None, again: bool
 ) -> None:
-    """That holds if it ended from outside. The script keeps an end by itself."""
+    """This is so if it was ended from outside. The script keeps its own result."""
     known = replace(KNOWN, state=State.FAILED)
     wrote = TaskProgress(restart, {0: own} if own else {1: BEGAN})
     standing = requeued_status_packed(known, queue, 0, wrote)
@@ -277,7 +277,7 @@ def test_resources_that_a_task_cannot_divide_are_refused(
         check_packing(ResourceRequest(options), packing)
 
 
-def test_no_more_at_once_than_a_task_has() -> None:
+def test_at_once_is_at_most_the_slices_of_a_task() -> None:
     """A task of one slice cannot run two at a time."""
     with raises_error(BadInputError, "at-once-exceeds-pack", option="at-once", value=2):
         check_packing(ResourceRequest(), Packing(1, 2))

@@ -182,7 +182,7 @@ def test_any_prefix_is_read_as_its_complete_lines(tmp_path: Path, name: str, dat
 
 @pytest.mark.parametrize(("name", "data"), FILES)
 @given(length=st.integers(0, 900), rest=st.binary(max_size=60), tail=st.booleans())
-def test_whatever_follows_a_torn_line_is_read(
+def test_bytes_after_a_torn_line_are_read(
     tmp_path_factory: pytest.TempPathFactory,
     name: str,
     data: bytes,
@@ -190,7 +190,7 @@ def test_whatever_follows_a_torn_line_is_read(
     rest: bytes,
     tail: bool,
 ) -> None:
-    """Bytes of another kind behind any prefix: no reader fails, whoever wrote them."""
+    """If a prefix of a file is followed by other bytes, no reader fails."""
     path = tmp_path_factory.mktemp("any") / "tasks" / name
     path.parent.mkdir()
     path.write_bytes(data[:length] + rest + b"\n" * tail)

@@ -48,7 +48,7 @@ def directory(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
 
 @pytest.fixture
 def other(directory: RunDirectory) -> Iterator[subprocess.Popen[str]]:
-    """Another process that holds the lock."""
+    """Another process with the lock."""
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(directory.path)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -173,7 +173,7 @@ def test_lock_works_without_flock(
     typed: Typed, directory: RunDirectory, monkeypatch: pytest.MonkeyPatch,
     recwarn: pytest.WarningsRecorder,
 ) -> None:  # fmt: skip
-    """On a file system without flock (Lustre's default), one process holds it, and nobody warns."""
+    """Without flock (Lustre's default), one process has the lock, and there is no warning."""
 
     def none(fd: int, operation: int) -> None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))

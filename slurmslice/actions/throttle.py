@@ -1,15 +1,38 @@
-"""Allocate the run's throttle: each array gets a share, and a share it does not need is reused."""
+"""Throttle a run: each array in flight gets a share, and a share it does not need is reused."""
 
 from __future__ import annotations
 
-from slurmslice.errors import EngineError
+from slurmslice.errors import BadInputError, EngineError
 from slurmslice.plan.batches import ThrottleShare, compute_shares
-from slurmslice.plan.submission import task_throttle
-from slurmslice.run.journal import Shared
-from slurmslice.run.journal_state import Submission
+from slurmslice.plan.run_script import script_request, task_throttle
+from slurmslice.run.journal import Shared, Throttled
 from slurmslice.run.run import Run
+from slurmslice.run.submission import Submission
 from slurmslice.sbatch.resource_request import ResourceRequest
+from slurmslice.spec.packing import check_throttle
 from slurmslice.status.states import State
+
+
+def set_throttle(run: Run, limit: int | None) -> int:
+    """Limit the slices that run at once (None: no limit); return the number of arrays in flight.
+
+    Raises:
+        BadInputError: the limit is not positive.
+        NoAnswerError: the engine did not answer.
+    """
+    if limit is not None and limit < 1:
+        raise BadInputError(
+            "The throttle must be 1 or more.",
+            "Use `none` to remove the throttle.",
+            code="bad-number",
+            option="throttle",
+        )
+    check_throttle(limit, run.record.packing.at_once)
+    with run.directory.lock("throttle"):
+        run.reload()
+        run.decide(Throttled(limit, run.clock()))
+        allocate_throttle(run, script_request(run))
+        return len(run.submissions_in_flight())
 
 
 def allocate_throttle(run: Run, script: ResourceRequest) -> int | None:
@@ -23,7 +46,7 @@ def allocate_throttle(run: Run, script: ResourceRequest) -> int | None:
         EngineError: a share could not be set; it is as it was.
     """
     limit = task_throttle(run, script)
-    jobs = run.in_flight()
+    jobs = run.submissions_in_flight()
     if limit is None:
         for submission in jobs:
             if submission.share is not None and run.journal_state.throttled:

@@ -1,24 +1,18 @@
-"""Cancel, throttle and release: the changes that a person makes to a running run."""
+"""Cancel slices: those in the queue of the run, and those in the engine."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
 
 from slurmslice.actions.poll import poll
 from slurmslice.actions.resolve_doubts import wait_for_doubts
-from slurmslice.actions.throttle_shares import allocate_throttle
 from slurmslice.errors import BadInputError, NoAnswerError
-from slurmslice.plan.submission import check_script, read_script, script_request
-from slurmslice.run.directory import read_required_file, sha256_hex
-from slurmslice.run.journal import Cancelled, Released, Throttled
-from slurmslice.run.journal_state import Submission, SubmissionStatus
+from slurmslice.run.journal import Cancelled
 from slurmslice.run.run import Run
+from slurmslice.run.submission import Submission, SubmissionStatus
 from slurmslice.sbatch.array_expression import compress_indices
-from slurmslice.spec.command import quote_words
-from slurmslice.spec.packing import check_throttle
-from slurmslice.status.states import State
+from slurmslice.system.shell_quoting import quote_words
 
 
 def cancel(run: Run, rows: Collection[int] | None) -> list[int]:
@@ -36,7 +30,7 @@ def cancel(run: Run, rows: Collection[int] | None) -> list[int]:
         for number, members in groups.items():
             run.decide(Cancelled(number, str(compress_indices(members)), run.clock()))
         for number, members in groups.items():
-            _cancel_in_engine(run, number, members)
+            cancel_in_engine(run, number, members)
     return sorted(chain.from_iterable(groups.values()))
 
 
@@ -111,107 +105,14 @@ def _sharing_pair(
     return chosen, by_task[submission.array_index_of(chosen)]
 
 
-def _cancel_in_engine(run: Run, number: int, rows: Sequence[int]) -> None:
+def cancel_in_engine(run: Run, number: int, rows: Sequence[int]) -> None:
+    """Cancel rows of one submission in the engine; nothing if it has no job there."""
     submission = run.journal_state.submissions.get(number)
     if submission is None or submission.status is not SubmissionStatus.SUBMITTED:
         return
     whole = len(rows) == len(list(run.unfinished_rows(submission)))
     indices = sorted({submission.array_index_of(row) for row in rows})
     run.engine.cancel(submission.job, submission.name, None if whole else indices)
-
-
-def set_throttle(run: Run, limit: int | None) -> int:
-    """Limit the slices that run at once (None: no limit); return the number of arrays in flight.
-
-    Raises:
-        BadInputError: the limit is not positive.
-        NoAnswerError: the engine did not answer.
-    """
-    if limit is not None and limit < 1:
-        raise BadInputError(
-            "The throttle must be 1 or more.",
-            "Use `none` to remove the throttle.",
-            code="bad-number",
-            option="throttle",
-        )
-    check_throttle(limit, run.record.packing.at_once)
-    with run.directory.lock("throttle"):
-        run.reload()
-        run.decide(Throttled(limit, run.clock()))
-        allocate_throttle(run, script_request(run))
-        return len(run.in_flight())
-
-
-@dataclass(frozen=True, slots=True)
-class ReleasedRows:
-    """The result of a release. Both fields are empty if no row was held.
-
-    Attributes:
-        released: rows that can start now, or are submitted when there is room.
-        to_resubmit: rows that were cancelled, to be submitted again with the script as it is now.
-    """
-
-    released: tuple[int, ...] = ()
-    to_resubmit: tuple[int, ...] = ()
-
-
-def release(run: Run) -> ReleasedRows:
-    """Release the slices that the circuit breaker holds.
-
-    Slurm keeps the script of the submission. If a person edited the script later, slurmslice
-    cancels the held tasks, and their slices are submitted again with the edited script.
-
-    Raises:
-        BadInputError: bash cannot read the edited script.
-        EngineError: the engine did not answer; try again.
-    """
-    with run.directory.lock("release"):
-        run.reload()
-        held = _held(run)
-        outdated = _outdated(run) if held else {}
-        if outdated:
-            check_script(run, read_script(run))
-        for number, rows in outdated.items():
-            run.decide(
-                Cancelled(number, str(compress_indices(rows)), run.clock(), submit_again=True)
-            )
-            _cancel_in_engine(run, number, rows)
-        run.decide(Released(run.clock()))  # last, so that all is repeated after a kill
-        for submission in run.in_flight():
-            if submission.share != 0 and not submission.submit_again.issuperset(
-                run.unfinished_rows(submission)
-            ):
-                run.engine.release(submission.job, submission.name)
-    to_resubmit = sorted(chain.from_iterable(outdated.values()))
-    return ReleasedRows(tuple(sorted(held.difference(to_resubmit))), tuple(to_resubmit))
-
-
-def _held(run: Run) -> set[int]:
-    if not run.journal_state.held:
-        return set()
-    return {*run.statuses.rows_in({State.PENDING, State.SUBMITTED}), *run.journal_state.queue}
-
-
-def _outdated(run: Run) -> dict[int, list[int]]:
-    """Group pending rows by submission, if the script was edited after the submission.
-
-    On this machine a task runs the script as it is when the task starts, so none is outdated.
-    """
-    if not run.engine.jobs_outlive_us:
-        return {}
-    now = sha256_hex(read_required_file(run.directory.script))
-    old = (submission for submission in run.in_flight() if submission.intent.script_sha256 != now)
-    found = {submission.number: _not_begun(run, submission) for submission in old}
-    return {number: rows for number, rows in found.items() if rows}
-
-
-def _not_begun(run: Run, submission: Submission) -> list[int]:
-    """List the rows of array tasks without a slice that has begun, as the last poll found them."""
-    pending = set(run.statuses.rows_in({State.PENDING})).intersection(
-        run.unfinished_rows(submission)
-    )
-    begun = {submission.array_index_of(row) for row in submission.rows if row not in pending}
-    return sorted(row for row in pending if submission.array_index_of(row) not in begun)
 
 
 CANCEL_WAIT_S = 30.0

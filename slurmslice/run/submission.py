@@ -1,0 +1,97 @@
+"""One submission of a run, as the journal's events describe it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+
+from slurmslice.run.journal import Intent
+from slurmslice.sbatch.array_expression import ArrayExpression, parse_array
+
+
+class SubmissionStatus(StrEnum):
+    """The status of a submission."""
+
+    INTENDED = "intended"  # the journal announced it; it is unknown if Slurm accepted it
+    SUBMITTED = "submitted"
+    REJECTED = "rejected"
+    FENCED = "fenced"
+
+
+@dataclass(frozen=True)
+class Submission:
+    """One sbatch call of the run's script.
+
+    Attributes:
+        intent: the journal's announcement of the submission.
+        status: its status.
+        job: job id of the array; empty if not known yet.
+        cluster: the cluster that accepted it, if sbatch named one.
+        submitted_at: time of sbatch's answer, epoch seconds on our clock.
+        fenced_at: time at which it was fenced, epoch seconds; 0 if it was not.
+        cancelled: rows cancelled by a person, each with the time (epoch seconds).
+        submit_again: those of them to submit again after the engine has released them.
+        share: the array's last share of the throttle; 0: no more tasks start; None: no limit.
+        stopped: its share was 0 at some time.
+        job_name: the job's name if it differs from the intent's; else empty.
+    """
+
+    intent: Intent
+    status: SubmissionStatus = SubmissionStatus.INTENDED
+    job: str = ""
+    cluster: str | None = None
+    submitted_at: float = 0.0
+    fenced_at: float = 0.0
+    cancelled: dict[int, float] = field(default_factory=dict)
+    submit_again: frozenset[int] = frozenset()
+    share: int | None = None
+    stopped: bool = False
+    job_name: str = ""
+
+    @property
+    def name(self) -> str:
+        """The job's name."""
+        return self.job_name or self.intent.job_name
+
+    @property
+    def number(self) -> int:
+        """The submission's number, from 1."""
+        return self.intent.number
+
+    @cached_property
+    def array(self) -> ArrayExpression:
+        """The array indices, and the throttle at the time of submission."""
+        return parse_array(self.intent.array)
+
+    @cached_property
+    def rows(self) -> Sequence[int]:
+        """The rows in the order of the array indices, ``pack`` rows per index."""
+        return parse_array(self.intent.rows).indices
+
+    @cached_property
+    def places(self) -> dict[int, tuple[int, int]]:
+        """For each row, its array index and its slot in that task, from 0."""
+        pack, indices = self.intent.pack, sorted(self.array)
+        return {row: (indices[n // pack], n % pack) for n, row in enumerate(self.rows)}
+
+    def array_index_of(self, row: int) -> int:
+        """The array index of a row."""
+        return self.places[row][0]
+
+
+def group_by_unique_job_id(submissions: Iterable[Submission]) -> list[list[Submission]]:
+    """Split submissions into groups with unique job ids.
+
+    slurmctld uses job ids again after it has lost its state.
+    """
+    groups: list[list[Submission]] = []
+    for submission in submissions:
+        for group in groups:
+            if all(other.job != submission.job for other in group):
+                group.append(submission)
+                break
+        else:
+            groups.append([submission])
+    return groups
