@@ -33,6 +33,13 @@ OPPOSITES: Mapping[str, str] = {
 MEMORY_OPTIONS = ("mem", "mem-per-cpu", "mem-per-gpu")
 """Three options that request memory. sbatch accepts one of them."""
 
+FIRST_ONLY = frozenset({"hold", "begin"})
+"""Options that delay the first submission of each slice. A resubmission has them only if a person
+types them again. They are not in the script, because sbatch has no option that undoes ``--hold``.
+
+``--dependency`` is not one of them: Slurm asks it again, and a job that has ended does not delay.
+"""
+
 _LOGS = "Slices' logs are kept by slurmslice: `slurmslice logs KEY` shows one."
 _HELP = "`slurmslice run --help` shows slurmslice's options; `man sbatch` lists sbatch's."
 _OWNED = {

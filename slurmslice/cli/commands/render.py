@@ -20,7 +20,7 @@ from slurmslice.reports.counts import count_text, key_ranges
 from slurmslice.run.directory import RunDirectory
 from slurmslice.sbatch.array_expression import parse_array
 from slurmslice.slices.slice_table import SliceTable
-from slurmslice.spec.command import quote
+from slurmslice.spec.command import quote_words
 from slurmslice.spec.run_spec import RunRecord
 
 
@@ -82,7 +82,8 @@ def _show_next_steps(directory: RunDirectory, record: RunRecord, table: SliceTab
     print_message(f"Try the first two:  slurmslice submit {record.name} --only 2")
     print_message(f"Submit all:         slurmslice submit {record.name}")
     first = table.keys.of(parse_array(record.first).indices)
-    by_hand = f"sbatch {quote(relative_path(directory.script))}"
+    script = relative_path(directory.script)
+    by_hand = quote_words(("sbatch", *record.first_options.to_argv(), script))
     if len(first) == record.slices:
         print_message(f"Or by hand:         {by_hand}")
     else:
