@@ -53,17 +53,19 @@ def spend(
     Args:
         argv: the program and its arguments.
         cwd: its working directory.
-        env: variables in addition to those of this process.
+        env: variables in addition to those of this process. Without PYTHONDONTWRITEBYTECODE, so
+            that slurmslice runs as it does after an installation.
         stdin: the file for its standard input.
         exits: the exit codes that count as success.
 
     Raises:
         NotMeasuredError: it failed; the text has the end of its output.
     """
+    inherited = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     with tempfile.TemporaryFile() as said, stdin.open("rb") as text:
         began = time.perf_counter()
         program = subprocess.Popen(
-            argv, cwd=cwd, env={**os.environ, **(env or {})}, stdin=text, stdout=said, stderr=said
+            argv, cwd=cwd, env=inherited | dict(env or {}), stdin=text, stdout=said, stderr=said
         )
         _, status, usage = os.wait4(program.pid, 0)
         seconds = time.perf_counter() - began

@@ -18,6 +18,7 @@ from slurmslice.plan.planned_submission import new_token, task_output_pattern
 from slurmslice.run.create_directory import check_run_path, create_run_directory
 from slurmslice.run.directory import RunDirectory, sha256_hex
 from slurmslice.sbatch.array_expression import ArrayExpression, compress_indices, parse_array
+from slurmslice.sbatch.options import FIRST_ONLY
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
 from slurmslice.script import render
 from slurmslice.script.template import OwnTemplate
@@ -205,7 +206,7 @@ def _name_and_digest(template: OwnTemplate | None) -> str:
 
 
 def _directives(record: RunRecord, table: SliceTable, path: Path) -> str:
-    """Return the script's ``#SBATCH`` lines, complete for its own submission."""
+    """Return the script's ``#SBATCH`` lines: all options of each submission of its slices."""
     rows = parse_array(record.first).indices
     indices = (
         compress_indices([int(table.keys[row]) for row in rows])
@@ -217,7 +218,7 @@ def _directives(record: RunRecord, table: SliceTable, path: Path) -> str:
         (
             ("job-name", record.job_name),
             ("array", str(replace(indices, throttle=limit))),
-            *task_request(record.first_request, record.packing).options,
+            *task_request(record.first_request, record.packing).without(FIRST_ONLY).options,
             ("output", task_output_pattern(str(path / "submissions" / "001"))),
             ("open-mode", "append"),
         )

@@ -30,7 +30,7 @@ from slurmslice.sbatch.options import MEMORY_OPTIONS
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
 from slurmslice.spec.packing import task_request
 from slurmslice.status.states import State
-from slurmslice.system.shell_quoting import quote
+from slurmslice.system.shell_quoting import quote_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +190,8 @@ def refuse_impossible_requests(run: Run, plan: Plan) -> Plan:
 
 def _never_runs_error(run: Run, planned: PlannedRequest, why: str) -> BadInputError:
     key = run.table.keys[planned.rows[0]]
-    by_hand = f" To submit anyway: sbatch {quote(str(run.directory.script))}"
+    words = ("sbatch", *run.record.first_options.to_argv(), str(run.directory.script))
+    by_hand = f" To submit anyway: {quote_words(words)}"
     return BadInputError(
         f"Nothing was submitted: slice {key!r} can never run: {why}.",
         "Run `slurmslice doctor` to see the limits." + (by_hand if is_unsubmitted(run) else ""),

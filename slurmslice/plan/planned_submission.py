@@ -20,6 +20,7 @@ from slurmslice.run.journal import Intent
 from slurmslice.run.run import Run
 from slurmslice.run.submission import SubmissionStatus
 from slurmslice.sbatch.array_expression import compress_indices
+from slurmslice.sbatch.options import FIRST_ONLY
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
 from slurmslice.spec.packing import task_request
 from slurmslice.status.states import State
@@ -130,12 +131,13 @@ def out_of_memory_again(run: Run, submission: PlannedSubmission) -> tuple[int, .
     Call it before the submission: after that their last end is no longer known.
     """
     now, journal_state = submission.script.sha256, run.journal_state
+    now_requested = submission.batch.changes.without(FIRST_ONLY)
     return tuple(
         row
         for row in submission.batch.rows
         if (last := journal_state.submission_of(row)) is not None
         and last.intent.script_sha256 == now
-        and journal_state.requests.get(row, NO_REQUEST) == submission.batch.changes
+        and journal_state.requests.get(row, NO_REQUEST).without(FIRST_ONLY) == now_requested
         and run.statuses.seen(row).state is State.OUT_OF_MEMORY
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from slurmslice.run.run import Run
-from slurmslice.sbatch.options import MEMORY_OPTIONS
+from slurmslice.sbatch.options import FIRST_ONLY, MEMORY_OPTIONS
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.sbatch.units import format_memory, format_time, is_factor
 from slurmslice.spec.packing import slice_request
@@ -17,7 +17,8 @@ def next_requests(
 ) -> Iterator[tuple[int, ResourceRequest]]:
     """Pair each row with its next request: the options that differ from the script's.
 
-    A slice keeps the request of its last attempt, except for the options in ``changes``. ``2x``
+    A slice keeps the request of its last attempt, except for the options in ``changes`` and those
+    of its first submission only (``FIRST_ONLY``). ``2x``
     multiplies the present value of that slice. If it has none, ``2x`` multiplies the value that
     Slurm gave it.
 
@@ -34,11 +35,18 @@ def next_requests(
     multiplied = any(map(is_factor, changes.values()))
     known: dict[tuple[ResourceRequest, int | None], ResourceRequest] = {}
     for row in rows:
-        kept = run.request_of(row)
+        kept = _kept_request(run, row)
         memory = run.statuses.seen(row).requested_mem_bytes if multiplied else None
         if (kept, memory) not in known:
             known[kept, memory] = _next_request(run, script, kept, memory, changes)
         yield row, known[kept, memory]
+
+
+def _kept_request(run: Run, row: int) -> ResourceRequest:
+    """Return the options that a slice keeps for its next attempt."""
+    kept, journal_state = run.request_of(row), run.journal_state
+    is_repeated = row not in journal_state.queue and journal_state.was_submitted(row)
+    return kept.without(FIRST_ONLY) if is_repeated else kept
 
 
 def _next_request(

@@ -26,6 +26,7 @@ from slurmslice.run.journal import (
 )
 from slurmslice.run.submission import Submission, SubmissionStatus
 from slurmslice.sbatch.array_expression import ArrayExpression, compress_indices, parse_array
+from slurmslice.sbatch.options import FIRST_ONLY
 from slurmslice.sbatch.resource_request import ResourceRequest
 
 
@@ -234,7 +235,8 @@ class JournalState:
             self.returned[row] = event.reason, self.returned.get(row, ("", 0))[1] + 1
             self.former_holder[row] = event.number
         if event.queued:
-            self.queue.update(dict.fromkeys(rows, self.submissions[event.number].intent.changes))
+            changes = self.submissions[event.number].intent.changes.without(FIRST_ONLY)
+            self.queue.update(dict.fromkeys(rows, changes))
         return compress_indices(rows)
 
     def _requeue(self, event: Requeued) -> ArrayExpression:
@@ -275,6 +277,10 @@ class JournalState:
         for row in rows:
             self.queue.pop(row, None)
         return parse_array(event.rows)
+
+    def was_submitted(self, row: int) -> bool:
+        """Tell if a submission holds the row, or has returned it."""
+        return self.holder[row] != 0 or row in self.former_holder
 
     def changes_of(self, row: int) -> ResourceRequest | None:
         """The changed options of a row: the queued ones, else the last submitted; None for none."""

@@ -18,7 +18,8 @@ from slurmslice.run.journal_state import JournalState
 from slurmslice.run.statuses import StatusTable
 from slurmslice.run.submission import Submission, SubmissionStatus
 from slurmslice.sbatch.array_expression import compress_indices, parse_array
-from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
+from slurmslice.sbatch.options import FIRST_ONLY
+from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.slices.slice_table import SliceTable
 from slurmslice.spec.per_slice_options import PerSliceOptions
 from slurmslice.spec.run_spec import RunRecord
@@ -158,10 +159,17 @@ class Run:
         return self._initial(row) if decided is None else decided
 
     def _initial(self, row: int) -> ResourceRequest:
-        """Return the options that a slice's columns give, if options name columns."""
-        if not self.record.per_slice:
-            return NO_REQUEST
-        return self._requests.of(row).differing_from(self.record.first_request)
+        """Return the options of a slice's first submission that the script does not have.
+
+        They are those of its columns, if options name columns, and those that are never in a
+        script.
+        """
+        record = self.record
+        if not record.per_slice:
+            return record.first_options
+        own = self._requests.of(row)
+        first = record.first_options.overridden_by(own.only(FIRST_ONLY))
+        return own.differing_from(record.first_request).without(FIRST_ONLY).overridden_by(first)
 
     @cached_property
     def _requests(self) -> PerSliceOptions:

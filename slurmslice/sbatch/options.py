@@ -33,6 +33,13 @@ OPPOSITES: Mapping[str, str] = {
 MEMORY_OPTIONS = ("mem", "mem-per-cpu", "mem-per-gpu")
 """Three options that request memory. sbatch accepts one of them."""
 
+FIRST_ONLY = frozenset({"hold", "begin"})
+"""Options that delay the first submission of each slice. A resubmission has them only if a person
+types them again. They are not in the script, because sbatch has no option that undoes ``--hold``.
+
+``--dependency`` is not one of them: Slurm asks it again, and a job that has ended does not delay.
+"""
+
 _LOGS = "Slices' logs are kept by slurmslice: `slurmslice logs KEY` shows one."
 _HELP = "`slurmslice run --help` shows slurmslice's options; `man sbatch` lists sbatch's."
 _OWNED = {
@@ -92,7 +99,7 @@ def find_option(name: str, more: Mapping[str, Option] = NO_OPTIONS) -> Option:
     guess = f"Did you mean --{near[0]}? " if near else "`man sbatch` lists sbatch's options. "
     raise BadInputError(
         f"There is no option {name!r} of sbatch.",
-        f"{guess}To pass it unchecked: --sbatch NAME=VALUE",
+        f"{guess}To pass it anyway: --sbatch NAME=VALUE",
         code="unknown-option",
         option=name,
         nearest=near[0] if near else None,
@@ -198,21 +205,46 @@ _CHECKS: Mapping[str, Callable[[str], object]] = {
 }
 
 
-def check_memory(options: Options) -> None:
-    """Refuse two options that request memory (sbatch(1): they are mutually exclusive).
+def check_conflicts(options: Options) -> None:
+    """Refuse two options that exclude or undo one another (sbatch(1)).
 
     Raises:
         BadInputError: there are two.
     """
-    given = [name for name in dict(options) if name in MEMORY_OPTIONS]
-    if len(given) > 1:
-        raise BadInputError(
-            f"--{given[0]} and --{given[1]} exclude one another.",
-            "Give one of them.",
-            code="options-conflict",
-            option=given[0],
-            other=given[1],
-        )
+    given = dict(options)
+    for name in given:
+        for other in conflicting_options(name) & given.keys():
+            raise BadInputError(
+                f"--{name} and --{other} exclude one another.",
+                "Give one of them.",
+                code="options-conflict",
+                option=name,
+                other=other,
+            )
+
+
+def check_same_value(name: str, value: str, passed: str) -> None:
+    """Refuse an option that was given by its own name and, with another value, by ``--sbatch``.
+
+    Args:
+        name: its long name.
+        value: the value given by its own name.
+        passed: the value given with ``--sbatch``.
+
+    Raises:
+        BadInputError: the values differ.
+    """
+    if value == passed:
+        return
+    shown = [f"{name}={text}" if text else name for text in (value, passed)]
+    raise BadInputError(
+        f"--{shown[0]} and --sbatch {shown[1]} are two values of one option.",
+        f"Give one of them, best as --{name}.",
+        code="options-conflict",
+        option=name,
+        value=value,
+        other=passed,
+    )
 
 
 def conflicting_options(name: str) -> frozenset[str]:

@@ -14,6 +14,7 @@ from slurmslice.script.template import OwnTemplate, render_template, templates_f
 from slurmslice.spec.command import ShellText, command_to_bash, command_to_words
 from slurmslice.spec.run_spec import RunRecord
 from slurmslice.system import process
+from slurmslice.system.shell_quoting import quote_words
 
 _PINNED = (
     "PATH",
@@ -71,6 +72,7 @@ class ScriptContent:
             "shell_text": isinstance(record.command, ShellText),
             "cpus": request.cpus if "cpus-per-task" in request else None,
             "differing": tuple(record.per_slice),
+            "first_options": quote_words(record.first_options.to_argv()),
             "pack": packing.pack,
             "at_once": packing.at_once,
             "slice_time_s": packing.slice_time_s,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from slurmslice.errors import DamagedRunError
+from slurmslice.sbatch.options import FIRST_ONLY
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
 from slurmslice.sbatch.units import round_up_to_minutes
 from slurmslice.spec.command import Command, ShellText, command_placeholders, slice_command_line
@@ -112,6 +113,11 @@ class RunRecord(RunSpec):
     def job_name(self) -> str:
         """Return the first submission's job name: the run's name and the token."""
         return job_name(self.name, self.token)
+
+    @cached_property
+    def first_options(self) -> ResourceRequest:
+        """Return the options that only first submissions have: they are not in the script."""
+        return self.first_request.only(FIRST_ONLY)
 
     def with_rounded_time(self, request: ResourceRequest, *, minutes: bool) -> ResourceRequest:
         """Round the time limit of a slice's request up to whole minutes, if the engine does so.

@@ -183,6 +183,51 @@ def test_a_change_passes_too(here: Here, verb: str) -> None:
     assert "[option-not-allowed]" in refused.stderr
     done = here(verb, "r", "--dry-run", "--sbatch", "container-image=x", "--sbatch", "mem=1M")
     assert done.returncode == 0, done.stderr
+    twice = here(verb, "r", "--dry-run", "--mem", "2M", "--sbatch", "mem=1M")
+    assert "[options-conflict]" in twice.stderr
+
+
+# -- the same option twice -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ("--sbatch", "mem=100M", "--mem", "200M"), ("--mem", "200M", "--sbatch", "mem=100M"),
+        ("-c", "1", "--sbatch", "cpus-per-task=2"), ("--cpus-per-task=1", "--sbatch", "c=2"),
+        ("--exclusive=user", "--sbatch", "exclusive"), ("--requeue", "--no-requeue"),
+        ("--test-image=a", "--sbatch", "test-image=b"), ("--requeue", "--sbatch", "no-requeue"),
+        ("--exclusive", "-s"), ("--mem=1G", "--sbatch", "mem-per-cpu=1G"), ("--throttle", "2"),
+    ],
+)  # fmt: skip
+def test_two_values_of_one_option_are_refused(here: Here, typed: tuple[str, ...]) -> None:
+    """No order of the words, and no spelling of the option, drops a value silently."""
+    replay(programs(here), "sbatch", PLUGIN)
+    done = here(*RENDER[:-1], "0-3%3", *typed, *COMMAND)
+    assert done.returncode == 2, done.stdout
+    assert "[options-conflict]" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "kept"),
+    [
+        (("--mem=1G", "--sbatch", "mem=1G"), "mem=1G"), (("--mem=1G", "--mem=2G"), "mem=2G"),
+        (("--sbatch", "mem=1G", "--sbatch", "mem=2G"), "mem=2G"),
+        (("--contiguous", "--sbatch", "contiguous"), "contiguous"),
+    ],
+)  # fmt: skip
+def test_equal_or_repeated_values_are_one(here: Here, typed: tuple[str, ...], kept: str) -> None:
+    """A value that is given twice is no conflict. In one form, the last value counts."""
+    assert options(here, *typed, "--throttle", "2") == [kept]
+
+
+def test_a_typed_option_replaces_its_opposite_in_a_settings_file(here: Here) -> None:
+    """It is no conflict, because the sources have an order."""
+    (here.folder / "slurmslice.toml").write_text("throttle = 3\n[sbatch]\nno-requeue = true\n")
+    done = here(*RENDER[:-1], "0-3%2", "--sbatch", "requeue", *COMMAND)
+    assert done.returncode == 0, done.stderr
+    assert "--no-requeue" not in done.stdout
+    assert "--array=0-3%2\n" in done.stdout
 
 
 # -- bare options ----------------------------------------------------------------------------

@@ -9,7 +9,8 @@ import pytest
 
 from slurmslice.engines.slurm.versions import parse_release
 from tests.support import spank
-from tests.support.site import Site, settled
+from tests.support.notes import noted
+from tests.support.site import Site, array_task_of, settled
 
 pytestmark = pytest.mark.slurm
 SAY = ("--shell", 'echo "$SLICE:${TEST_IMAGE-}:${TEST_WRITABLE-}" >>said')
@@ -52,6 +53,25 @@ def test_a_plugins_options_pass_unchecked_and_change(plugged: Site, workplace: P
     assert again.returncode == 0, again.stderr
     assert settled(plugged, workplace, "r") == {"COMPLETED": 3}
     assert said(workplace) == [f"{key}:two:yes" for key in range(3)]
+
+
+def test_a_resubmission_is_not_held(site: Site, workplace: Path) -> None:
+    """``--hold`` and ``--begin`` delay the first submission; a satisfied dependency delays none."""
+    before = ("sbatch", "--parsable", "--wait", "--output=/dev/null", "--wrap=true")
+    ended = site.run(*before, cwd=workplace).stdout.strip()
+    words = ("--hold", "-d", f"afterok:{ended}", "--shell", "[ -e mended ]")
+    made = site.slurmslice("render", "-a", "0-1", "--name", "r", *words, cwd=workplace)
+    assert made.returncode == 0, made.stderr
+    sent = site.slurmslice("submit", "r", cwd=workplace)
+    assert sent.returncode == 0, sent.stderr
+    (held,) = noted(site.slurmslice("status", "r", cwd=workplace).stderr, "will-not-start")
+    assert held["reason"] == "JobHeldUser"
+    site.run("scontrol", "release", array_task_of(sent), cwd=workplace)
+    assert settled(site, workplace, "r") == {"FAILED": 2}
+    site.run("touch", "mended", cwd=workplace)
+    again = site.slurmslice("resubmit", "r", cwd=workplace)
+    assert again.returncode == 0, again.stderr
+    assert settled(site, workplace, "r") == {"COMPLETED": 2}
 
 
 def test_a_misspelt_plugin_option_gets_the_nearest(plugged: Site, workplace: Path) -> None:

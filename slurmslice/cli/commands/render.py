@@ -21,7 +21,7 @@ from slurmslice.run.directory import RunDirectory
 from slurmslice.sbatch.array_expression import parse_array
 from slurmslice.slices.slice_table import SliceTable
 from slurmslice.spec.run_spec import RunRecord
-from slurmslice.system.shell_quoting import quote
+from slurmslice.system.shell_quoting import quote_words
 
 
 @click.command(cls=WordsCommand, epilog=EPILOG)
@@ -82,7 +82,8 @@ def _show_next_steps(directory: RunDirectory, record: RunRecord, table: SliceTab
     print_message(f"Try the first two:  slurmslice submit {record.name} --only 2")
     print_message(f"Submit all:         slurmslice submit {record.name}")
     first = table.keys.of(parse_array(record.first).indices)
-    by_hand = f"sbatch {quote(relative_path(directory.script))}"
+    script = relative_path(directory.script)
+    by_hand = quote_words(("sbatch", *record.first_options.to_argv(), script))
     if len(first) == record.slices:
         print_message(f"Or by hand:         {by_hand}")
     else:

@@ -99,7 +99,7 @@ class SbatchCommand(click.Command):
         rest = self._parse_known(ctx, args)
         given = (self.checked(name, value) for name, value in pop_sbatch_options(ctx))
         ctx.meta["sbatch"] = ResourceRequest.of(given)
-        sbatch.check_memory(ctx.meta["sbatch"].options)
+        sbatch.check_conflicts(ctx.meta["sbatch"].options)
         return rest
 
     def _parse_known(self, ctx: click.Context, args: list[str]) -> list[str]:

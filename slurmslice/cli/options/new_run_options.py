@@ -43,7 +43,7 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
     *SLICE_OPTIONS,
     click.option(
         "--throttle", type=click.IntRange(min=1), metavar="N",
-        help="Run at most N slices at once, over all submissions of the run.",
+        help="Run at most N slices at once, over all submissions of the run. The same as %N in -a.",
     ),
     click.option(
         "--pack", metavar="K|auto",
@@ -232,7 +232,7 @@ class NewRunOptions:
             "command": command,
             "source": given.source,
             "request": self.sbatch,
-            "throttle": values["throttle"] or given.throttle,
+            "throttle": self._throttle(given.throttle),
             "packing": packing,
             "setup": self._setup(),
             "check": self._check(given.table.columns),
@@ -240,6 +240,25 @@ class NewRunOptions:
             "max_attempts": max_attempts,
         })  # fmt: skip
         return RunInputs(spec, given.table, dict(os.environ), template)
+
+    def _throttle(self, in_range: int | None) -> int | None:
+        """Return the throttle: that of ``--throttle``, or of ``%N`` in the range.
+
+        Raises:
+            BadInputError: both were typed, and they differ.
+        """
+        given: int | None = self.values["throttle"]
+        typed = is_typed("throttle") and is_typed("slices")
+        if typed and in_range is not None and in_range != given:
+            raise BadInputError(
+                f"--throttle {given} and %{in_range} in the range are two throttles.",
+                "Give one of them.",
+                code="options-conflict",
+                option="throttle",
+                value=given,
+                other=in_range,
+            )
+        return given or in_range
 
     def _setup(self) -> str:
         with naming_setting("setup"):

@@ -44,7 +44,7 @@ class UnknownOption(click.NoSuchOption):
         return (
             f"{super().format_message()}\n"
             "slurmslice knows its own options, and sbatch's from Slurm 20.11 to 26.05; "
-            f"{more}\nTo pass an option to sbatch unchecked: --sbatch NAME=VALUE"
+            f"{more}\nTo pass an option to sbatch anyway: --sbatch NAME=VALUE"
         )
 
 
@@ -62,7 +62,9 @@ def _params(ctx: click.Context, taken: set[str]) -> list[click.Option]:
             [_ANY, "--sbatch"],
             multiple=True,
             metavar="NAME[=VALUE]",
-            help="Pass any option to sbatch unchecked, for example an option of a plugin.",
+            help="Pass an option to sbatch, also one that slurmslice does not know (a plugin's). "
+            "The value of a known option is checked. If you also give the option by its own name, "
+            "the values must be equal.",
         )
     ]
     for name, option in _all_options(ctx).items():
@@ -117,19 +119,24 @@ def cluster_options(ctx: click.Context) -> Mapping[str, Option]:
 def pop_sbatch_options(ctx: click.Context) -> Iterator[tuple[str, str]]:
     """Remove sbatch's options from the parameters, and return their long names and values.
 
-    Only values of the cluster's own options are checked.
+    Only values of the cluster's own options are checked. If an option is repeated in one form, the
+    last value counts, as for sbatch.
 
     Raises:
-        BadInputError: ``--sbatch`` has an impossible name, or a cluster's option lacks its value.
+        BadInputError: ``--sbatch`` has an impossible name, or another value than the option itself;
+            or a cluster's option lacks its value.
     """
     more = _listed_by_cluster(ctx)
-    for name in _all_options(ctx):
-        value = ctx.params.pop(_parameter(name), None)
+    given = {name: ctx.params.pop(_parameter(name), None) for name in _all_options(ctx)}
+    for name, value in given.items():
         if value is not None:
             yield sbatch.check_option(name, value, more) if name in more else (name, value)
-    for text in ctx.params.pop(_ANY, ()):
-        name, _, value = text.partition("=")
-        yield sbatch.any_option(name).name, value
+    parts = (text.partition("=") for text in ctx.params.pop(_ANY, ()))
+    passed = {sbatch.any_option(name).name: value for name, _, value in parts}
+    for name, value in passed.items():
+        if (named := given.get(name)) is not None:
+            sbatch.check_same_value(name, named, value)
+        yield name, value
 
 
 def mark_optional_values(params: Iterable[click.Parameter], words: Sequence[str]) -> list[str]:

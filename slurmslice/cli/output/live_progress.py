@@ -37,6 +37,7 @@ from slurmslice.notes import Note
 from slurmslice.reports.counts import frequent_reasons
 from slurmslice.run.run import Run
 from slurmslice.status.states import State
+from slurmslice.system.shell_quoting import quote
 
 PLAIN_LINE_EVERY_S = 30.0
 _BAR = 30
@@ -95,14 +96,12 @@ def _note_interrupted(run: Run) -> None:
             emit_note("waiting", waiting, slices=waiting_count(run))
         note_how_to_return(run)
     elif not run.finished:
-        name = run.record.name
-        options = suggest_options(run, run.journal_state.rejection)
-        emit_note(
-            "run-kept",
-            f"The run is kept; none of its slices is in the queue. To continue: slurmslice run "
-            f"{name}. With another request: slurmslice run {name} {options}",
-            run=name, command=f"slurmslice run {name} {options}",
-        )  # fmt: skip
+        line = command = f"slurmslice run {quote(run.record.name)}"
+        message = f"The run is kept; none of its slices is in the queue. To continue: {line}"
+        if rejection := run.journal_state.rejection:
+            command = f"{line} {suggest_options(run, rejection)}"
+            message += f". With another request: {command}"
+        emit_note("run-kept", message, run=run.record.name, command=command)
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
@@ -22,6 +23,9 @@ HELP_TIMEOUT_S = 10.0
 ACCOUNTING_DISABLED = "accounting storage is disabled"
 """sacct's text on a cluster without accounting."""
 INVALID_JOB_ID = "Invalid job id specified"
+ASK_AGAIN_S = 5.0
+"""Seconds in which a failed query for the settings is not repeated."""
+_USUAL_FILES = ("/etc/slurm/slurm.conf", "/etc/slurm-llnl/slurm.conf")
 _ALREADY_ENDED = (INVALID_JOB_ID, "already complet", "already finished")
 
 
@@ -39,6 +43,8 @@ class SlurmClient:
         self.environ = environ
         self.accounting_off = False
         self._settings: dict[str, str] = {}
+        self._no_settings: tuple[float, NoAnswerError] | None = None
+        self._had_configuration = False
         self._limit_tables: tuple[str, str] | None = None
 
     @property
@@ -63,10 +69,17 @@ class SlurmClient:
         """Return the settings of ``scontrol show config``, fetched once.
 
         Raises:
-            NoAnswerError: the controller does not answer.
+            NoAnswerError: the controller does not answer, or did not just before: scontrol waits
+                for a minute or more, so one command asks only once.
         """
+        if self._no_settings and time.monotonic() - self._no_settings[0] < ASK_AGAIN_S:
+            raise self._no_settings[1]
         if not self._settings:
-            self._settings = cluster_records.parse_config(self.query(commands.SHOW_CONFIG))
+            try:
+                self._settings = cluster_records.parse_config(self.query(commands.SHOW_CONFIG))
+            except NoAnswerError as error:
+                self._no_settings = time.monotonic(), error
+                raise
         return self._settings
 
     def limit_tables(self) -> tuple[str, str]:
@@ -93,6 +106,7 @@ class SlurmClient:
         Raises:
             NoAnswerError: sbatch is missing, failed, took too long, or listed no options.
         """
+        self._check_configuration()
         timeout = min(self._timeout_s("SLURMSLICE_ASK_TIMEOUT", QUERY_TIMEOUT_S), HELP_TIMEOUT_S)
         # sbatch cuts the options of plugins at the width of the terminal.
         env = {**environment.for_queries(self.environ), "COLUMNS": "80"}
@@ -147,8 +161,10 @@ class SlurmClient:
         """Run any command but sbatch.
 
         Raises:
-            BadInputError: SLURMSLICE_ASK_TIMEOUT is no number.
+            BadInputError: SLURMSLICE_ASK_TIMEOUT is no number, or SLURM_CONF names no file.
+            NoAnswerError: the file of SLURM_CONF disappeared after an earlier command.
         """
+        self._check_configuration()
         timeout = self._timeout_s("SLURMSLICE_ASK_TIMEOUT", QUERY_TIMEOUT_S)
         return process.run_program(argv, timeout=timeout, env=environment.for_queries(self.environ))
 
@@ -160,6 +176,26 @@ class SlurmClient:
         """
         timeout = self._timeout_s("SLURMSLICE_SBATCH_TIMEOUT", SBATCH_TIMEOUT_S)
         return process.run_program(argv, timeout=timeout, env=env)
+
+    def _check_configuration(self) -> None:
+        """Check SLURM_CONF, because each of Slurm's commands waits 60 s for a missing file.
+
+        The file may disappear later, with its file system. That is no mistake of the person.
+        """
+        path = self.environ.get("SLURM_CONF")
+        if path is None or (os.path.exists(path) and not os.path.isdir(path)):
+            self._had_configuration = True
+            return
+        error = NoAnswerError if self._had_configuration else BadInputError
+        usual = next(filter(os.path.exists, _USUAL_FILES), _USUAL_FILES[0])
+        raise error(
+            f"SLURM_CONF names no file: {path!r}. Slurm's commands would wait for it.",
+            f"For the cluster's own configuration: unset SLURM_CONF\n"
+            f"To name its file: export SLURM_CONF={usual}",
+            code="bad-environment",
+            variable="SLURM_CONF",
+            path=path,
+        )
 
     def _run_control(self, argv: commands.Argv) -> None:
         done = self.run_command(argv)

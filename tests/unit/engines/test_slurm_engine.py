@@ -14,7 +14,7 @@ import pytest
 
 from slurmslice.engines.protocol import TaskLimits
 from slurmslice.engines.slurm import SlurmEngine, capacity, cluster_records, commands
-from slurmslice.errors import EngineError, NoAnswerError
+from slurmslice.errors import BadInputError, EngineError, NoAnswerError
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.status.observation import Observation, SourceAnswer
 from slurmslice.status.states import State
@@ -34,6 +34,55 @@ def slurm(tmp_path: Path) -> SlurmEngine:
 def poll_once(engine: SlurmEngine, *jobs: tuple[str, str]) -> Observation:
     """Poll these jobs, or the recorded job."""
     return engine.observe(jobs or CORR)
+
+
+# -- the configuration -----------------------------------------------------------------------
+
+
+QUESTIONS: dict[str, Callable[[SlurmEngine], object]] = {
+    "cluster": lambda slurm: slurm.cluster(),
+    "health": lambda slurm: slurm.cluster_health(),
+    "limits": lambda slurm: slurm.limits(a_request()),
+    "queue": poll_once,
+    "cancel": lambda slurm: slurm.cancel("2", "x-k7m2", None),
+}
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+@pytest.mark.parametrize("path", ["/no/such/file", "", "/"])
+def test_no_command_waits_for_a_missing_configuration(
+    tmp_path: Path, path: str, question: str
+) -> None:
+    """Each of Slurm's commands would wait 60 s for the file of SLURM_CONF."""
+    for name in ("scontrol", "sacct", "squeue", "sinfo"):
+        program(tmp_path, name, "exit 1")
+    slurm = SlurmEngine({"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_CONF": path})
+    with raises_error(BadInputError, "bad-environment", variable="SLURM_CONF", path=path):
+        QUESTIONS[question](slurm)
+    assert not list(tmp_path.glob("*.calls"))
+
+
+def test_a_configuration_that_disappears_later_is_waited_for(tmp_path: Path) -> None:
+    """Its file system may return; a run is followed until then."""
+    path = tmp_path / "slurm.conf"
+    path.touch()
+    slurm = SlurmEngine({"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_CONF": str(path)})
+    replay(tmp_path, "sacct", "sacct-many")
+    replay(tmp_path, "squeue", "squeue-many")
+    assert poll_once(slurm).queue.answered
+    path.unlink()
+    assert "SLURM_CONF" in poll_once(slurm).queue.silence
+    path.touch()
+    assert poll_once(slurm).queue.answered
+
+
+def test_a_silent_controller_is_asked_once_by_a_command(slurm: SlurmEngine, tmp_path: Path) -> None:
+    """scontrol waits for a minute before it gives up."""
+    program(tmp_path, "scontrol", "exit 1")
+    for question in ("cluster", "health", "limits", "cluster"):
+        with pytest.raises(NoAnswerError):
+            QUESTIONS[question](slurm)
+    assert calls(tmp_path, "scontrol") == ["show config"]
 
 
 # -- observe ---------------------------------------------------------------------------------
