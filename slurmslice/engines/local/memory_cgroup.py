@@ -80,9 +80,9 @@ class MemoryGroups:
     def remove(self) -> None:
         """Remove the parent group and its groups, if no process is in them."""
         with suppress(OSError):
-            for entry in os.scandir(self.path):
+            for entry in tuple(self.path.iterdir()):
                 if entry.is_dir():
-                    os.rmdir(entry.path)
+                    entry.rmdir()
             self.path.rmdir()
 
 
