@@ -76,11 +76,11 @@ def _unread_note(unreadable_logs: Sequence[tuple[Path, str]]) -> Note:
 
 def _poll(run: Run) -> PollResult:
     run.reload()
-    settled = resolve_doubts(run)
+    resolved = resolve_doubts(run)
     jobs = run.submissions_in_flight()
     if not jobs:
         return PollResult(
-            (), settled.no_answer_reasons, not settled.no_answer_reasons, settled.notes
+            (), resolved.no_answer_reasons, not resolved.no_answer_reasons, resolved.notes
         )
     observed = [
         (group, run.engine.observe([(s.job, s.name) for s in group]))
@@ -89,7 +89,7 @@ def _poll(run: Run) -> PollResult:
     claimed = claimed_by_others(run)
     if claimed:  # the answer is about the wrong jobs; the next poll asks about the right ones
         return PollResult(
-            (), settled.no_answer_reasons, True, (*settled.notes, *follow_claims(run, claimed))
+            (), resolved.no_answer_reasons, True, (*resolved.notes, *follow_claims(run, claimed))
         )
     ends = [fetch_job_steps(run, group, answers) for group, answers in observed]
     changed = {
@@ -106,9 +106,9 @@ def _poll(run: Run) -> PollResult:
     any_answered = any(source.answered for source in sources)
     return PollResult(
         tuple(changed),
-        (*settled.no_answer_reasons, *no_answer_reasons),
+        (*resolved.no_answer_reasons, *no_answer_reasons),
         any_answered,
-        (*settled.notes, *library),
+        (*resolved.notes, *library),
     )
 
 

@@ -84,8 +84,8 @@ def wait_for_doubts(run: Run) -> tuple[Note, ...]:
     notes: tuple[Note, ...] = ()
     while True:
         run.reload()
-        settled = resolve_doubts(run)
-        notes, no_answer_reasons = notes + settled.notes, settled.no_answer_reasons
+        resolved = resolve_doubts(run)
+        notes, no_answer_reasons = notes + resolved.notes, resolved.no_answer_reasons
         if not run.journal_state.unconfirmed():
             return notes
         if no_answer_reasons or run.clock() > deadline:

@@ -236,10 +236,10 @@ def _look_up(
     run: Run, planned: PlannedSubmission, doubt: SubmissionUnknownError
 ) -> AcceptedSubmission:
     """Search for the job of a submission without a clear answer: the queue may have it already."""
-    settled = resolve_doubts_locked(run)
+    resolved = resolve_doubts_locked(run)
     submission = run.journal_state.submissions[planned.number]
     if submission.job:
-        return AcceptedSubmission(planned, submission.job, settled.notes)
+        return AcceptedSubmission(planned, submission.job, resolved.notes)
     raise SubmissionUnknownError(
         f"{doubt.message} It is not known yet if submission {planned.number:03d} was accepted.",
         "Run `slurmslice status` to search for it. Nothing is submitted twice.",

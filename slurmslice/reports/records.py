@@ -34,20 +34,20 @@ def run_record(run: Run, rows: Collection[int] | None = None) -> Record:
 
 def slice_record(run: Run, row: int, requested: SliceRequests) -> Record:
     """Return one slice as a record. Times are epoch seconds; an unknown value is None."""
-    standing, limits = run.statuses[row], requested.of(row)
+    status, limits = run.statuses[row], requested.of(row)
     log = None
-    if standing.submission:
-        log = str(run.directory.log_path(standing.submission, run.table.log_name(row)))
+    if status.submission:
+        log = str(run.directory.log_path(status.submission, run.table.log_name(row)))
     return {
         "key": run.table.keys[row],
         "row": row,
-        "state": str(standing.state),
-        "attempt": standing.attempt,
-        "job": run.array_task_of(standing),
-        **{name: getattr(standing, name) for name in FACT_NAMES},
+        "state": str(status.state),
+        "attempt": status.attempt,
+        "job": run.array_task_of(status),
+        **{name: getattr(status, name) for name in FACT_NAMES},
         "requested_mem_bytes": limits.mem_bytes,
         "time_limit_s": limits.time_s,
         "log": log,
-        "evidence": str(standing.evidence),
-        "reason": standing.reason,
+        "evidence": str(status.evidence),
+        "reason": status.reason,
     }

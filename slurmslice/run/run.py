@@ -211,9 +211,9 @@ class Run:
         """True if every slice is COMPLETED."""
         return set(self.statuses.state_counts()) == {State.COMPLETED}
 
-    def array_task_of(self, standing: SliceStatus) -> str | None:
+    def array_task_of(self, status: SliceStatus) -> str | None:
         """Return the array task of a status (``419_17``); None if no job is known."""
-        submission = self.journal_state.submissions.get(standing.submission)
+        submission = self.journal_state.submissions.get(status.submission)
         if submission is None or not submission.job:
             return None
-        return f"{submission.job}_{standing.index}"
+        return f"{submission.job}_{status.index}"

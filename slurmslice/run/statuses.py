@@ -51,15 +51,15 @@ def format_status_lines(changed: Mapping[int, SliceStatus]) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-def _fields(standing: SliceStatus) -> tuple[str, ...]:
-    numbers = (getattr(standing, name) for name in _NUMBERS)
+def _fields(status: SliceStatus) -> tuple[str, ...]:
+    numbers = (getattr(status, name) for name in _NUMBERS)
     return (
-        str(standing.submission),
-        standing.state,
-        standing.evidence,
+        str(status.submission),
+        status.state,
+        status.evidence,
         *("" if number is None else str(round(number, 3)) for number in numbers),
-        standing.node or "",
-        standing.reason,
+        status.node or "",
+        status.reason,
     )
 
 
@@ -169,9 +169,9 @@ class StatusTable(Sequence[SliceStatus]):
 
     def update(self, changed: Mapping[int, SliceStatus]) -> None:
         """Store the new statuses from a poll."""
-        for row, standing in changed.items():
-            self._lines[row] = standing
-            self._codes[row] = _CODES[standing.state]
+        for row, status in changed.items():
+            self._lines[row] = status
+            self._codes[row] = _CODES[status.state]
 
     def moved(self, rows: Iterable[int]) -> None:
         """Update rows after the journal has queued, submitted, returned or cancelled them."""

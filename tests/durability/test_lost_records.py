@@ -105,9 +105,9 @@ def test_an_unrecorded_end_is_failed(
 ) -> None:
     """It may have been done before. If its task was cancelled, it is CANCELLED."""
     said = replace(NOTHING, accounting=task(state), now=NOW + 60)
-    standing = reconcile_packed(KNOWN, said, 1, wrote, times_returned, has_log=True)
-    assert standing.state is (state if state is State.CANCELLED else State.FAILED)
-    assert state is State.CANCELLED or str(state) in standing.reason
+    status = reconcile_packed(KNOWN, said, 1, wrote, times_returned, has_log=True)
+    assert status.state is (state if state is State.CANCELLED else State.FAILED)
+    assert state is State.CANCELLED or str(state) in status.reason
 
 
 def test_exit_0_of_a_task_means_that_all_its_slices_are_done() -> None:

@@ -174,8 +174,8 @@ def test_a_check_that_ends_like_a_signal_is_a_check_that_failed(code: int) -> No
     """timeout(1), for example, ends so; in a pack too."""
     own = replace(MISSED, exit_code=code, check_exit=code)
     ended = replace(NOTHING, accounting=FAILED)
-    standing = reconcile_packed(KNOWN, ended, 1, TaskProgress(0, {1: own}), 0)
-    assert (standing.state, standing.exit_code) == (State.CHECK_FAILED, 0)
+    status = reconcile_packed(KNOWN, ended, 1, TaskProgress(0, {1: own}), 0)
+    assert (status.state, status.exit_code) == (State.CHECK_FAILED, 0)
 
 
 def test_a_warning_for_the_command_does_not_end_its_check(directory: Place) -> None:
@@ -354,9 +354,9 @@ def test_a_timeout_that_ended_by_itself_has_its_exit_code(
 ) -> None:
     """Slurm says TIMEOUT if it checks the limit after the end (seen); the reason says more."""
     late = replace(NOTHING, accounting=replace(FAILED, state=State.TIMEOUT), progress=own)
-    standing = reconcile(KNOWN, late)
-    assert standing.state is State.TIMEOUT
-    assert (f"exit {own.exit_code}" in standing.reason) is by_itself
+    status = reconcile(KNOWN, late)
+    assert status.state is State.TIMEOUT
+    assert (f"exit {own.exit_code}" in status.reason) is by_itself
 
 
 @pytest.mark.parametrize(
@@ -395,17 +395,17 @@ def test_false_successes_have_states_of_their_own(
     said: SliceEvidence, state: State, evidence: EvidenceSource, exit_code: int
 ) -> None:
     """Failed checks and failed job steps are neither success nor plain failure."""
-    standing = reconcile(KNOWN, said)
-    assert (standing.state, standing.evidence, standing.exit_code) == (state, evidence, exit_code)
-    assert standing.reason
+    status = reconcile(KNOWN, said)
+    assert (status.state, status.evidence, status.exit_code) == (state, evidence, exit_code)
+    assert status.reason
 
 
 def test_a_slice_of_a_pack_that_fails_its_check() -> None:
     """Its own lines show it at once, while its task continues."""
     runs = replace(NOTHING, queue=TaskReport(State.RUNNING, "RUNNING"))
-    standing = reconcile_packed(KNOWN, runs, 1, TaskProgress(0, {1: MISSED}), 0)
-    assert (standing.state, standing.evidence) == (State.CHECK_FAILED, EvidenceSource.CHECK)
-    assert (standing.exit_code, standing.reason) == (0, "exit 0, but its check exited 3")
+    status = reconcile_packed(KNOWN, runs, 1, TaskProgress(0, {1: MISSED}), 0)
+    assert (status.state, status.evidence) == (State.CHECK_FAILED, EvidenceSource.CHECK)
+    assert (status.exit_code, status.reason) == (0, "exit 0, but its check exited 3")
 
 
 EARLY = OwnTemplate(
@@ -475,10 +475,10 @@ KILLED = replace(
 )
 def test_killed_over_its_memory(report: TaskReport, state: State) -> None:
     """FAILED 0:9 with more memory than requested is OUT_OF_MEMORY; the reason has the figures."""
-    standing = reconcile(KNOWN, replace(NOTHING, accounting=report))
-    assert standing.state is state
+    status = reconcile(KNOWN, replace(NOTHING, accounting=report))
+    assert status.state is state
     if state is State.OUT_OF_MEMORY:
-        assert "130 MiB" in standing.reason
+        assert "130 MiB" in status.reason
 
 
 @pytest.mark.parametrize("report", [DONE, FAILED, replace(KILLED, state=State.TIMEOUT)])
@@ -487,10 +487,10 @@ def test_unreported_steps_are_waited_for(report: TaskReport, steps: JobSteps | N
     """An end counts after its steps are known or after the grace, never as a success before."""
     ended_at = NOTHING.now - 1
     report = replace(report, steps=steps, ended_at=int(ended_at))
-    standing = reconcile(KNOWN, replace(NOTHING, accounting=report))
+    status = reconcile(KNOWN, replace(NOTHING, accounting=report))
     lasts = report.state is State.TIMEOUT and steps is not None  # its steps end with it
-    assert standing.state is (report.state if lasts else KNOWN.state)
-    assert lasts or "accounting" in standing.reason
+    assert status.state is (report.state if lasts else KNOWN.state)
+    assert lasts or "accounting" in status.reason
     late = replace(NOTHING, accounting=report, now=ended_at + ACCOUNTING_LAG_S)
     assert reconcile(KNOWN, late).state is report.state
 
@@ -516,7 +516,7 @@ def test_steps_are_asked_for_once(new_run: NewRun, engine: FakeEngine) -> None:
     poll(run)
     poll(run)
     assert run.statuses.state_counts() == {State.OUT_OF_MEMORY: 10}
-    assert {standing.cpu_s for standing in map(run.statuses.seen, range(10))} == {1.5}
+    assert {status.cpu_s for status in map(run.statuses.seen, range(10))} == {1.5}
     assert engine.measures == 1
 
 

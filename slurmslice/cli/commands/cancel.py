@@ -11,7 +11,7 @@ from slurmslice.actions.open_run import open_run
 from slurmslice.cli.options import locate_run
 from slurmslice.cli.options.common import KeysCommand, dry_run_option, keys_from_words, run_argument
 from slurmslice.cli.output.console import emit_note
-from slurmslice.cli.output.refresh import refresh, settle_doubts
+from slurmslice.cli.output.refresh import refresh, wait_for_doubts_with_note
 from slurmslice.reports.counts import count_text, key_ranges
 
 
@@ -25,7 +25,7 @@ def command(run_name: str | None, keys: tuple[str, ...], dry_run: bool) -> int:
     run = open_run(directory, changing=True, read_only=dry_run)
     rows = keys_from_words(run, keys)
     refresh(run)
-    settle_doubts(run)
+    wait_for_doubts_with_note(run)
     if dry_run:
         unfinished_rows = sorted(chain.from_iterable(rows_to_cancel(run, rows).values()))
     else:

@@ -14,8 +14,8 @@ def refresh(run: Run) -> None:
         print_note(found)
 
 
-def settle_doubts(run: Run) -> None:
-    """Look for submissions that Slurm may or may not have taken, and wait for the answer.
+def wait_for_doubts_with_note(run: Run) -> None:
+    """Wait until it is known if Slurm accepted each submission; a note names the first one.
 
     Raises:
         NoAnswerError: Slurm cannot be asked for them.

@@ -14,7 +14,7 @@ from slurmslice.actions.submit_queued import SubmitOutcome
 from slurmslice.cli.output.console import emit_note, print_line, print_note
 from slurmslice.cli.output.live_progress import follow_live
 from slurmslice.cli.output.preview import note_how_to_return, print_accepted, relative_path
-from slurmslice.cli.output.refresh import refresh, settle_doubts
+from slurmslice.cli.output.refresh import refresh, wait_for_doubts_with_note
 from slurmslice.cli.output.summary import (
     NOT_FINISHED,
     next_step,
@@ -54,7 +54,7 @@ def submit_or_show(
     """
     refresh(run)
     if not run.directory.read_only:
-        settle_doubts(run)
+        wait_for_doubts_with_note(run)
     find_requeued_before(run, choose, verb)
     plan = checked_plan(run, choose, changes)
     if run.directory.read_only:

@@ -26,33 +26,33 @@ def print_slices_table(run: Run, rows: Iterable[int]) -> None:
 
 
 def _slice_line(run: Run, row: int, requested: SliceRequests) -> tuple[str, ...]:
-    standing, asked = run.statuses[row], requested.of(row)
+    status, asked = run.statuses[row], requested.of(row)
     return (
         escape(run.table.keys[row]),
-        str(standing.state),
-        str(standing.attempt or ""),
-        run.array_task_of(standing) or "",
-        _exit(standing),
-        _seconds(_elapsed(standing)),
+        str(status.state),
+        str(status.attempt or ""),
+        run.array_task_of(status) or "",
+        _exit(status),
+        _seconds(_elapsed(status)),
         "" if asked.time_s is None else format_time(asked.time_s),
-        _seconds(standing.cpu_s),
-        _mib(standing.max_rss_bytes),
+        _seconds(status.cpu_s),
+        _mib(status.max_rss_bytes),
         _mib(asked.mem_bytes),
-        standing.node or "",
+        status.node or "",
         escape(requested.why(row)),
     )
 
 
-def _elapsed(standing: SliceStatus) -> float | None:
-    if standing.elapsed_s is None and standing.started_at and not standing.ended_at:
-        return max(0.0, time.time() - standing.started_at)
-    return standing.elapsed_s
+def _elapsed(status: SliceStatus) -> float | None:
+    if status.elapsed_s is None and status.started_at and not status.ended_at:
+        return max(0.0, time.time() - status.started_at)
+    return status.elapsed_s
 
 
-def _exit(standing: SliceStatus) -> str:
-    if standing.exit_code is None:
+def _exit(status: SliceStatus) -> str:
+    if status.exit_code is None:
         return ""
-    return f"{standing.exit_code}:{standing.signal or 0}"
+    return f"{status.exit_code}:{status.signal or 0}"
 
 
 def _seconds(value: float | None) -> str:

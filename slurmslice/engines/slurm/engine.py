@@ -126,9 +126,9 @@ class SlurmEngine:
         """Submit the script with sbatch. As ``Engine.submit``."""
         argv = commands.sbatch(submission.script, submission.overrides, submission.arguments)
         done, dropped = self._run_sbatch(submission, argv)
-        receipt = parse_sbatch_result(done)
-        notes = (*environment.dropped_variable_notes(dropped), *receipt.notes)
-        return SubmitResult(receipt.job, receipt.cluster, notes)
+        result = parse_sbatch_result(done)
+        notes = (*environment.dropped_variable_notes(dropped), *result.notes)
+        return SubmitResult(result.job, result.cluster, notes)
 
     def test_submission(self, submission: SubmitRequest) -> str:
         """Test the submission with ``sbatch --test-only``. As ``Engine.test_submission``."""

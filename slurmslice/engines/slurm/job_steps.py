@@ -82,9 +82,9 @@ def _add_step(
 
 
 def _was_preempted(time: int | None, task: TaskReport, step: TaskReport) -> bool:
-    """True if a step was running when its task was preempted: Slurm told it to end then.
+    """True if a step was running when its task was preempted: Slurm signalled it then.
 
-    A task preempted by suspension is not told to end. With select/linear it has a preemption
+    A task preempted by suspension gets no signal. With select/linear it has a preemption
     time as well (seen on each release).
     """
     if time is None or _was_suspended(task):

@@ -94,7 +94,7 @@ def suggest_change(text: str) -> tuple[str, str]:
 
 
 def parse_sbatch_result(done: ProgramResult) -> SubmitResult:
-    """Parse the receipt of an accepted submission.
+    """Parse the answer about an accepted submission.
 
     Raises:
         SubmissionRejectedError: Slurm refused the submission for good; the message holds Slurm's

@@ -955,7 +955,7 @@ def test_follow_runs_to_the_end_and_resubmits_by_policy(
     record_max_attempts(run, 3)
     follow(run, FollowOptions(), lambda *_: None)
     assert states(run) == {State.COMPLETED: 4, State.FAILED: 1}
-    assert [standing.attempt for standing in run.statuses] == [1, 1, 1, 2, 3]
+    assert [status.attempt for status in run.statuses] == [1, 1, 1, 2, 3]
 
 
 @pytest.mark.parametrize("what", [SubmitLimitError, SubmissionUnknownError, NoAnswerError])
@@ -1043,11 +1043,11 @@ def test_a_job_id_that_occurs_twice_in_one_run(
     )
     engine.end("100", 0, State.COMPLETED, exit_code=0)
     poll(run)
-    assert [standing.state for standing in run.statuses] == [State.PENDING, State.COMPLETED]
+    assert [status.state for status in run.statuses] == [State.PENDING, State.COMPLETED]
     cancel(run, None)
     clock.now += CANCEL_GRACE_S
     poll(run)
-    assert [standing.state for standing in run.statuses] == [State.CANCELLED, State.COMPLETED]
+    assert [status.state for status in run.statuses] == [State.CANCELLED, State.COMPLETED]
     engine.jobs["100"].tasks[0] = TaskReport(State.RUNNING, "RUNNING")
     again = submit(run, choose_failed(frozenset({State.CANCELLED}), None), {}, "resubmit")
     assert len(again) == 1  # what runs there is the other slice's task, not this one's

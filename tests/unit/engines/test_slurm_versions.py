@@ -62,10 +62,10 @@ def test_the_true_exit_code(
     shown: str, release: Release | None, wrote: int | None, true: int
 ) -> None:
     """If sacct may have subtracted 128, the exit code written by the task decides."""
-    standing = status_of(accounting_report(shown, release), wrote)
-    assert (standing.state, standing.exit_code) == (State.FAILED, true)
-    assert standing.reason == exit_code_reason(true)
-    assert standing.evidence is EvidenceSource.ACCOUNTING
+    status = status_of(accounting_report(shown, release), wrote)
+    assert (status.state, status.exit_code) == (State.FAILED, true)
+    assert status.reason == exit_code_reason(true)
+    assert status.evidence is EvidenceSource.ACCOUNTING
 
 
 def test_signals_are_not_truncated_exit_codes() -> None:

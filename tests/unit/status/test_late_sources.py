@@ -255,31 +255,31 @@ def one_look(
 @given(worlds(), LOOKS)
 def test_no_end_is_invented_and_none_is_missed(world: World, looks: list[Look]) -> None:
     """A final state is the true one and not early; and at the end it is reported."""
-    for when, standing in followed(world, looks, off=False):
-        if standing.state.final:
+    for when, status in followed(world, looks, off=False):
+        if status.state.final:
             start = world.at(when)
             assert start.number == world.last.number
-            assert standing.state is as_known(world, standing)
+            assert status.state is as_known(world, status)
             assert start.phase(when) in {start.slurm_state, None}
-    assert standing.state is as_known(world, standing)
+    assert status.state is as_known(world, status)
 
 
-def as_known(world: World, standing: SliceStatus) -> State:
+def as_known(world: World, status: SliceStatus) -> State:
     """Return the end of a world without the knowledge of job steps, which only accounting has."""
     last = world.last
-    return last.slurm_state if standing.evidence is EvidenceSource.QUEUE else last.end
+    return last.slurm_state if status.evidence is EvidenceSource.QUEUE else last.end
 
 
 @settings(max_examples=1500)
 @given(worlds(), LOOKS)
 def test_without_accounting_no_false_success(world: World, looks: list[Look]) -> None:
     """COMPLETED means exit 0 without a signal, and never a running task."""
-    for when, standing in followed(world, looks, off=True):
-        if standing.state.final:
+    for when, status in followed(world, looks, off=True):
+        if status.state.final:
             start = world.at(when)
             assert start.number == world.last.number
             assert start.phase(when) in {start.slurm_state, None}
-        if standing.state is State.COMPLETED:
+        if status.state is State.COMPLETED:
             assert world.last.exit_code == 0
             assert world.last.end not in TOLD_TO_END
 
@@ -292,6 +292,6 @@ def test_the_order_of_polls_does_not_matter(
     """For any polls and any silence, the last status is the same."""
     ends = [[*followed(world, looks, off=False)][-1][1] for looks in (some, others)]
     if EvidenceSource.QUEUE not in {
-        standing.evidence for standing in ends
+        status.evidence for status in ends
     }:  # the queue knows no job steps
         assert ends[0].state is ends[1].state

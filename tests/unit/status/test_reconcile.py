@@ -122,8 +122,8 @@ def test_each_line_of_the_table(
     number: int, hearing: SliceEvidence, state: State, evidence: EvidenceSource
 ) -> None:
     """Each line of docs/evidence.md gives its state and its evidence."""
-    standing = reconcile(KNOWN, hearing)
-    assert (standing.state, standing.evidence) == (state, evidence), f"line {number}"
+    status = reconcile(KNOWN, hearing)
+    assert (status.state, status.evidence) == (state, evidence), f"line {number}"
 
 
 REPORTS = st.none() | st.builds(
@@ -150,13 +150,13 @@ HEARINGS = st.builds(
 @given(HEARINGS)
 def test_no_final_state_without_positive_evidence(hearing: SliceEvidence) -> None:
     """A slice ends only if a source reports its end, or if it was cancelled on request."""
-    standing = reconcile(KNOWN, hearing)
+    status = reconcile(KNOWN, hearing)
     reports = [r.state for r in (hearing.accounting, hearing.queue) if r is not None]
     progress = hearing.progress
-    if standing.state in FINAL_STATES:
+    if status.state in FINAL_STATES:
         ended = progress is not None and progress.exit_code is not None
         cancelled = hearing.cancelled_at is not None or hearing.array_ended_at is not None
-        assert standing.state in reports or ended or cancelled
+        assert status.state in reports or ended or cancelled
 
 
 @given(HEARINGS)
@@ -184,8 +184,8 @@ def test_silence_alone_never_ends_a_slice(accounting: str, queue: str, progress:
 @given(HEARINGS)
 def test_the_attempt_and_its_place_do_not_change(hearing: SliceEvidence) -> None:
     """Evidence changes the facts about an attempt, never the attempt itself."""
-    standing = reconcile(KNOWN, hearing)
-    assert (standing.attempt, standing.submission, standing.index) == (1, 1, 3)
+    status = reconcile(KNOWN, hearing)
+    assert (status.attempt, status.submission, status.index) == (1, 1, 3)
 
 
 @pytest.mark.parametrize("report", [RUNNING, PENDING])
@@ -242,9 +242,9 @@ def test_a_signalled_command_has_not_ended_by_itself(what: dict[str, Any], state
 def test_a_failed_setup_is_named_in_the_reason() -> None:
     """The exit code alone could be the command's; the reason says that it is the setup's."""
     own = SlotProgress(exit_code=5, in_setup=True)
-    standing = reconcile(KNOWN, said(accounting=BAD, progress=own))
-    assert (standing.state, standing.exit_code) == (State.FAILED, 5)
-    assert "setup" in standing.reason
+    status = reconcile(KNOWN, said(accounting=BAD, progress=own))
+    assert (status.state, status.exit_code) == (State.FAILED, 5)
+    assert "setup" in status.reason
 
 
 IN_SETUP = "slurmslice setup job=7 restart=1 at=1799999000 host=n3 exit={}{}\n"
@@ -257,16 +257,16 @@ def test_a_failed_setup_is_an_end_if_no_source_reports_one(
 ) -> None:
     """Neither the controller nor accounting knows the task any more."""
     own = setup_progress(parse_progress(IN_SETUP.format(3, "").encode()))
-    standing = reconcile(replace(KNOWN, restarts=restarts), said(progress=own, **what))
-    assert standing.state is State.FAILED
-    assert "setup" in standing.reason
-    assert standing.exit_code == 3
+    status = reconcile(replace(KNOWN, restarts=restarts), said(progress=own, **what))
+    assert status.state is State.FAILED
+    assert "setup" in status.reason
+    assert status.exit_code == 3
 
 
 def test_a_setup_over_its_time_has_not_ended_by_itself() -> None:
     """It received a signal."""
     own = setup_progress(parse_progress(IN_SETUP.format(143, " told=TERM").encode()))
     late = TaskReport(State.TIMEOUT, "TIMEOUT", exit_code=0)
-    standing = reconcile(KNOWN, said(accounting=late, progress=own))
-    assert (standing.state, "setup" in standing.reason) == (State.TIMEOUT, False)
+    status = reconcile(KNOWN, said(accounting=late, progress=own))
+    assert (status.state, "setup" in status.reason) == (State.TIMEOUT, False)
     assert reconcile(KNOWN, said(progress=own, cancelled_at=NOW - 900)).state is State.CANCELLED

@@ -113,9 +113,9 @@ def test_the_rules(
     """Each rule of the table, beside a slice that ended well."""
     slots = {0: ended(0)} | ({1: own} if own else {})
     said = replace(NOTHING, accounting=accounting, queue=queue)
-    standing = reconcile_packed(KNOWN, said, 1, TaskProgress(0, slots), 0)
-    assert (standing.state, standing.evidence) == (state, evidence), rule
-    assert standing.reason
+    status = reconcile_packed(KNOWN, said, 1, TaskProgress(0, slots), 0)
+    assert (status.state, status.evidence) == (state, evidence), rule
+    assert status.reason
 
 
 def test_a_kill_beside_a_counted_one_is_not_out_of_memory() -> None:
@@ -141,18 +141,18 @@ def test_a_kill_beside_a_counted_one_is_not_out_of_memory() -> None:
 def test_an_unexplained_signal_is_no_success(what: dict[str, Any], state: State) -> None:
     """The command may have saved its work and exited 0. While the queue is silent it is open."""
     wrote = TaskProgress(0, {1: signalled(0)})
-    standing = reconcile_packed(KNOWN, replace(NOTHING, **what), 1, wrote, 0)
-    assert standing.state is state
-    assert "SIGTERM" in standing.reason or state is State.RUNNING
+    status = reconcile_packed(KNOWN, replace(NOTHING, **what), 1, wrote, 0)
+    assert status.state is state
+    assert "SIGTERM" in status.reason or state is State.RUNNING
 
 
 def test_a_slice_without_an_end_line_has_no_exit_code() -> None:
     """The task's exit code is another slice's: the disk was full for the end line, for example."""
     wrote = TaskProgress(0, {0: ended(0), 1: BEGAN})
     said = replace(NOTHING, accounting=task(State.FAILED))
-    standing = reconcile_packed(KNOWN, said, 1, wrote, 0)
-    assert (standing.state, standing.exit_code) == (State.FAILED, None)
-    assert "no end" in standing.reason
+    status = reconcile_packed(KNOWN, said, 1, wrote, 0)
+    assert (status.state, status.exit_code) == (State.FAILED, None)
+    assert "no end" in status.reason
 
 
 def test_a_task_that_ends_before_its_first_slice_counts_the_second_time() -> None:
@@ -188,8 +188,8 @@ def test_an_ended_slice_runs_again_only_with_its_task(
     """This is so if it was ended from outside. The script keeps its own result."""
     known = replace(KNOWN, state=State.FAILED)
     wrote = TaskProgress(restart, {0: own} if own else {1: BEGAN})
-    standing = requeued_status_packed(known, queue, 0, wrote)
-    assert (standing is not None) == again
+    status = requeued_status_packed(known, queue, 0, wrote)
+    assert (status is not None) == again
 
 
 SLOTS = st.none() | st.builds(
@@ -212,11 +212,11 @@ def test_nothing_is_final_without_evidence(
         accounting_silence="down" if silent else "",
     )
     slots = {} if own is None else {0: own}
-    standing = reconcile_packed(KNOWN, said, 0, TaskProgress(0, slots), 0)
-    if standing.state.final:
+    status = reconcile_packed(KNOWN, said, 0, TaskProgress(0, slots), 0)
+    if status.state.final:
         assert own is not None
         assert own.exit_code is not None
-        assert standing.evidence is EvidenceSource.PROGRESS
+        assert status.evidence is EvidenceSource.PROGRESS
 
 
 @given(st.integers(1, 50), st.integers(1, 8), st.integers(1, 10**6), st.integers(1, 10**5))
