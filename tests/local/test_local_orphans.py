@@ -11,7 +11,7 @@ from contextlib import suppress
 import psutil
 import pytest
 
-from slurmslice.engines.local import orphans, workers
+from slurmslice.engines.local import machine, orphans, workers
 from slurmslice.engines.local.memory_cgroup import create_memory_groups
 from slurmslice.status.states import State
 from tests.local.test_local_slots import HELD
@@ -178,6 +178,28 @@ def test_a_signal_that_bash_loses_is_repeated(
         assert bench.states(job) == {State.WAITING}
     else:
         assert bench.ended(job)[0].state is State.TIMEOUT
+
+
+@pytest.mark.parametrize("how", [workers.STOP, workers.TIME_IS_UP, signal.SIGUSR1])
+def test_a_signal_never_costs_the_result_of_an_ended_task(
+    bench: Bench, how: signal.Signals
+) -> None:
+    """A task that has ended gets no signal, also if its worker has not noticed the end."""
+    script = "echo >>$NOTES/up; until [[ -e $NOTES/go ]]; do sleep 0.01; done"
+    job = bench.submit(script, time_s=3600, options=(("signal", "B:USR1@60"),))
+    bench.until(lambda: bench.lines("up"))
+    assert bench.engine._runner is not None
+    (worker,) = bench.engine._runner._pool.workers
+    os.kill(worker.pid, signal.SIGSTOP)
+    until(lambda: psutil.Process(worker.pid).status() == psutil.STATUS_STOPPED)
+    (bench.notes / "go").touch()
+    until(lambda: machine.is_zombie(machine.children(worker.pid)[0]))
+    if how == signal.SIGUSR1:
+        worker.send_warning()
+    else:
+        worker.end_task(how)
+    os.kill(worker.pid, signal.SIGCONT)
+    assert bench.finish(job)[0].state is State.COMPLETED
 
 
 def workers_of(pid: int) -> list[psutil.Process]:

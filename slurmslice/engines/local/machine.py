@@ -171,6 +171,12 @@ def process_group(pid: int) -> int | None:
     return None if fields is None else int(fields[2])
 
 
+def is_zombie(pid: int) -> bool:
+    """Return ``True`` if a process has ended and its parent has not noticed it."""
+    fields = _stat(pid)
+    return fields is not None and fields[0] == b"Z"
+
+
 _KERNEL_LISTS_CHILDREN = os.path.exists(f"/proc/self/task/{os.getpid()}/children")
 """The kernel lists children (CONFIG_PROC_CHILDREN). If not, all processes are searched."""
 

@@ -14,6 +14,7 @@ from slurmslice.engines.local.jobs import LocalJob, TaskResources
 from slurmslice.engines.local.machine import (
     children,
     descendants,
+    is_zombie,
     process_group,
     process_usage,
 )
@@ -175,10 +176,10 @@ class Worker:
         if self._warning is None:
             return
         if self._warning[0] in _PASSED_ON:
-            self.send_signal(self._warning[0])
-        elif below := children(self.pid):  # the oldest child is the task
+            self._signal_living_task(self._warning[0])
+        elif (task := self._find_task()) is not None:
             with suppress(OSError):
-                os.kill(below[0], self._warning[0])
+                os.kill(task, self._warning[0])
 
     def end_task(self, how: signal.Signals) -> None:
         """End the current task, and its processes that left its process group.
@@ -190,11 +191,11 @@ class Worker:
             return
         self.ending, self.ends_at = how, None
         self._repeats_at = time.monotonic() + REPEAT_S
-        below, outside = children(self.pid), list[int]()
-        if below:  # the oldest child is the task; the worker itself signals its process group
-            known = {self.pid, below[0], None}
+        task, outside = self._find_task(), list[int]()
+        if task is not None:  # the worker itself signals its process group
+            known = {self.pid, task, None}
             outside = [pid for pid in descendants(self.pid) if process_group(pid) not in known]
-        self.send_signal(how)
+        self._signal_living_task(how)
         for pid in outside:
             with suppress(OSError):
                 os.kill(pid, signal.SIGTERM)
@@ -203,7 +204,21 @@ class Worker:
         """Repeat the signal of ``end_task`` if its time has come: bash can lose a trap."""
         if self.ending and time.monotonic() >= self._repeats_at:
             self._repeats_at = time.monotonic() + REPEAT_S
-            self.send_signal(self.ending)
+            self._signal_living_task(self.ending)
+
+    def _find_task(self) -> int | None:
+        """Return the process id of the task; None if it has not started or has ended."""
+        below = children(self.pid)
+        return below[0] if below else None  # the oldest child is the task
+
+    def _signal_living_task(self, number: int) -> None:
+        """Send a signal to the worker, unless its task has just ended.
+
+        Bash loses the exit code of a process if a trapped signal arrives together with its end.
+        """
+        task = self._find_task()
+        if task is None or not is_zombie(task):
+            self.send_signal(number)
 
     # -- measurements ------------------------------------------------------------------------
 
