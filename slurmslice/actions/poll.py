@@ -10,7 +10,7 @@ from slurmslice.actions.fetch_job_steps import EndReports, fetch_job_steps
 from slurmslice.actions.resolve_doubts import claimed_by_others, follow_claims, resolve_doubts
 from slurmslice.errors import LockedError, NoAnswerError
 from slurmslice.notes import Note
-from slurmslice.plan.submission import library_restore_hint
+from slurmslice.plan.submission import library_fault, library_note
 from slurmslice.run.journal import Requeued
 from slurmslice.run.journal_state import Submission, group_by_unique_job_id
 from slurmslice.run.run import Run
@@ -54,6 +54,7 @@ def poll(run: Run) -> PollResult:
     """Ask the engine once. It needs no lock: it records statuses only if the lock is free."""
     known = set(run.directory.unreadable_logs)
     result = _poll(run)
+    result = replace(result, notes=(*result.notes, *_notes_on_library(run)))
     unreadable_logs = [
         (path, why) for path, why in run.directory.unreadable_logs.items() if path not in known
     ]
@@ -99,7 +100,7 @@ def _poll(run: Run) -> PollResult:
         for (group, said), ended in zip(seen, ends, strict=True)
         for row, found in _judged(run, group, said, ended)
     }
-    changed, library = _with_library(run, changed)
+    changed = _with_library(run, changed)
     run.statuses.update(changed)
     record_statuses(run, changed)
     heard = [answer for _, said in seen for answer in (said.accounting, said.queue)]
@@ -110,37 +111,30 @@ def _poll(run: Run) -> PollResult:
         tuple(changed),
         (*settled.no_answer_reasons, *no_answer_reasons),
         any_answered,
-        (*settled.notes, *library),
+        settled.notes,
     )
 
 
-def _with_library(
-    run: Run, changed: Mapping[int, SliceStatus]
-) -> tuple[dict[int, SliceStatus], tuple[Note, ...]]:
+def _with_library(run: Run, changed: dict[int, SliceStatus]) -> dict[int, SliceStatus]:
     """Compare the library with its digest in ``run.json``, if any status has changed.
 
     If the library has changed, no slice becomes COMPLETED.
 
     Returns:
-        the statuses that change, and a note for the person, once per process.
+        the statuses that change.
     """
-    if not changed:
-        return {}, ()
-    before, fault = (
-        run.directory.known_fault,
-        run.directory.library_fault(run.record.library_sha256),
-    )
-    run.directory.known_fault = fault
+    fault = library_fault(run) if changed else ""
     if not fault:
-        return dict(changed), ()
+        return changed
     doubted = {r: withhold_completed(run.statuses[r], found, fault) for r, found in changed.items()}
-    still = {row: found for row, found in doubted.items() if found != run.statuses[row]}
-    message = (
-        f"{run.directory.library} {fault}: tasks may run other code now, so no slice becomes "
-        f"COMPLETED. {library_restore_hint(run)}"
-    )
-    note = Note("library-changed", message, {"path": str(run.directory.library)})
-    return still, (note,) if fault != before else ()
+    return {row: found for row, found in doubted.items() if found != run.statuses[row]}
+
+
+def _notes_on_library(run: Run) -> tuple[Note, ...]:
+    """Return a note on a fault of the library, once per process and fault."""
+    before, fault = run.directory.known_fault, "" if run.succeeded else library_fault(run)
+    run.directory.known_fault = fault
+    return (library_note(run, fault),) if fault not in {"", before} else ()
 
 
 def find_requeued(run: Run, rows: Sequence[int]) -> list[int]:

@@ -8,6 +8,7 @@ from slurmslice.actions.poll import PollResult
 from slurmslice.cli.output.console import colored_state, emit_note, print_line, print_note
 from slurmslice.cli.output.preview import relative_path
 from slurmslice.notes import Note
+from slurmslice.plan.submission import library_note
 from slurmslice.reports.counts import count_text, counts_by_state, key_ranges
 from slurmslice.run.run import Run
 from slurmslice.spec.command import quote
@@ -21,6 +22,8 @@ def print_summary(run: Run) -> None:
         print_line(f" {len(one.rows):>7}  {one.keys}  ({one.why})", colored_state(one.state, 14))
     if run.journal_state.rejection:
         emit_note("submission-rejected", run.journal_state.rejection)
+    if fault := run.directory.known_fault:
+        print_note(library_note(run, fault))
     for found in notes_on_blocked_slices(run):
         print_note(found)
     if hint := _waiting_beside_running(run):
