@@ -69,7 +69,7 @@ class SliceRequests:
     def why(self, row: int) -> str:
         """Return the reason of a slice's state, with the limit that it exceeded."""
         standing = self._run.statuses[row]
-        return _with(standing.reason, [self.of(row).exceeded_limit(standing.state)])
+        return _with(self._run.reason_of(row), [self.of(row).exceeded_limit(standing.state)])
 
     def over(self, state: State, rows: Sequence[int], reasons: str) -> str:
         """Add to the reasons of slices in one state the limits that they exceeded."""

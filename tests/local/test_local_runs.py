@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from tests.cluster.test_main_job_on_cluster import HOSTILE, UNTIL_GO, WORK
-from tests.support.notes import SHOW_CODES
+from tests.support.notes import SHOW_CODES, noted, notes_in
 from tests.support.site import KILL
 
 DEADLINE_S = 20.0
@@ -402,3 +402,23 @@ def test_impossible_requests_are_refused(here: Here, options: tuple[str, ...]) -
     done = here(*RUN, "-a", "0-1", *options, "--", "true")
     assert done.returncode == 2, done.stderr
     assert not (here.folder / "slurmslice-runs").exists()
+
+
+def test_a_held_run_tells_one_story(here: Here) -> None:
+    """After --max-failures, every command has the same states and the same reason."""
+    held = """grep -q '"held"' slurmslice-runs/r/journal.jsonl"""
+    work = f'[ "$SLICE" -gt 0 ] || exit 1; until {held}; do sleep 0.02; done'
+    line = ("--throttle", "1", "--max-failures", "1", "--interval", "0.1")
+    ran = here("run", "--engine", "local", "-a", "0-199", "--name", "r", *line, "--shell", work)
+    assert ran.returncode == 4, ran.stderr
+    slices = here.status("r")["slices"]
+    waiting = [one for one in slices if one["state"] == "WAITING"]
+    assert {one["state"] for one in slices} <= {"FAILED", "COMPLETED", "WAITING"}
+    assert waiting
+    for verb in ("status", "watch", "run"):
+        assert here(verb, "r").stdout == ran.stdout
+    assert {one["reason"].partition(":")[0] for one in waiting} == {"held"}
+    again = here("resubmit", "r")
+    assert not noted(again.stderr, "other-process-works")
+    assert noted(again.stderr, "resubmitted-but-held") == [{"slices": 1}]
+    assert [one.code for one in notes_in(again.stderr)][-1] == "next-step"

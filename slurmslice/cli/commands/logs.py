@@ -156,7 +156,7 @@ def _show_earlier(
 def _show_newest(run: Run, row: int, newest: Submission, request: _LogRequest) -> None:
     """Show a slice's newest output; if it failed without output, the log of its array task."""
     standing = run.statuses[row]
-    how = f"{standing.state}: {standing.reason}"
+    how = f"{standing.state}: {run.reason_of(row)}"
     silent = standing.state.failed and not _has_output(_log_path(run, row, newest, task=False))
     if silent and not request.task:
         _explain_no_output(run, row, newest, "This is the log of its array task:")

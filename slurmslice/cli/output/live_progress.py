@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 import click
 
 from slurmslice.actions.follow import FollowOptions, follow
-from slurmslice.actions.poll import PollResult
+from slurmslice.actions.poll import PollResult, poll
 from slurmslice.actions.submit_queued import SubmitOutcome
 from slurmslice.actions.watch import watch
 from slurmslice.cli.output.console import (
@@ -75,6 +75,8 @@ def _follow_to_end(run: Run, follow_with: Callable[[Progress], None]) -> int:
     finally:
         run.engine.close()  # after any error, no local task may run on
     progress.end()
+    if run.engine.runs_in_process and not run.finished:
+        poll(run)  # the engine has returned what it did not start
     print_summary(run)
     return run_exit_code(run)
 
