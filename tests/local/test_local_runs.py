@@ -404,6 +404,18 @@ def test_impossible_requests_are_refused(here: Here, options: tuple[str, ...]) -
     assert not (here.folder / "slurmslice-runs").exists()
 
 
+def test_this_machine_has_no_sbatch_and_no_tick(here: Here) -> None:
+    """``render`` ends with lines that work here; ``tick`` of an ended run has nothing to do."""
+    made = here("render", "--engine", "local", "-a", "3-4", "--name", "r", "--", "echo", "{}")
+    assert "sbatch" not in made.stderr
+    by_hand = made.stderr.rstrip().rpartition("\n")[2].partition(":")[2]
+    ran = subprocess.run(["bash", "-c", by_hand], cwd=here.folder, capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout) == (0, "3\n")
+    assert here("tick", "r").returncode == 2
+    assert here("run", "r").returncode == 0
+    assert here("tick", "r", "--exit-code").returncode == 0
+
+
 def test_a_held_run_tells_one_story(here: Here) -> None:
     """After --max-failures, every command has the same states and the same reason."""
     held = """grep -q '"held"' slurmslice-runs/r/journal.jsonl"""

@@ -13,6 +13,7 @@ from slurmslice.cli.output.console import emit_note
 from slurmslice.errors import BadInputError
 from slurmslice.slices.slice_table import SliceTable, slices_from_range
 from slurmslice.spec.command import CommandWords, quote
+from slurmslice.system.files import unreadable_file_error
 
 SLICE_OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option(
@@ -198,8 +199,4 @@ def _read(source: str | None, end: bytes = b"\n") -> tuple[bytes, str]:
         with open(0 if piped else name, "rb", closefd=not piped) as file:
             return read_bounded(file, name, end), name
     except OSError as why:
-        raise BadInputError(
-            f"The file of the slices, {name!r}, cannot be read: {why.strerror}.",
-            code="unreadable-file",
-            path=name,
-        ) from why
+        raise unreadable_file_error(f"The file of the slices, {name!r},", name, why) from why

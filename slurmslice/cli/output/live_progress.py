@@ -100,8 +100,9 @@ def _note_interrupted(run: Run) -> None:
     elif not run.finished:
         line = command = f"slurmslice run {quote(run.record.name)}"
         message = f"The run is kept; none of its slices is in the queue. To continue: {line}"
-        if rejection := run.journal_state.rejection:
-            command = f"{line} {suggest_options(run, rejection)}"
+        rejection = run.journal_state.rejection
+        if rejection and (options := suggest_options(run, rejection)):
+            command = f"{line} {options}"
             message += f". With another request: {command}"
         emit_note("run-kept", message, run=run.record.name, command=command)
 

@@ -194,7 +194,9 @@ def _how_to_submit_waiting(run: Run) -> str:
     verb, name = "run" if run.engine.runs_in_process else "submit", quote(run.record.name)
     if run.journal_state.rejection:
         options = suggest_options(run, run.journal_state.rejection)
-        return f"Change the request, for example: slurmslice {verb} {name} {options}"
+        if options:
+            return f"Change the request, for example: slurmslice {verb} {name} {options}"
+        return f"Change the request or the script, then: slurmslice {verb} {name}"
     return f"To submit waiting slices: slurmslice {verb} {name}"
 
 
@@ -213,8 +215,8 @@ def _place_to_repair(run: Run) -> str:
 
 
 def suggest_options(run: Run, rejection: str) -> str:
-    """Return options to change after a rejected submission; an example if none is known."""
-    return run.engine.suggest_change(rejection) or "-p PARTITION"
+    """Return options to change after a rejected submission; empty if none is known."""
+    return run.engine.suggest_change(rejection)
 
 
 def _resubmit_choices(failed: Sequence[State]) -> list[str]:
