@@ -19,7 +19,7 @@ from slurmslice.actions.slice_evidence import (
 )
 from slurmslice.errors import LockedError
 from slurmslice.notes import Note
-from slurmslice.plan.run_script import library_restore_hint
+from slurmslice.plan.run_script import library_fault, library_note
 from slurmslice.run.run import Run
 from slurmslice.run.statuses import STATUS_HEADER, format_status_lines
 from slurmslice.run.submission import Submission, group_by_unique_job_id
@@ -52,6 +52,7 @@ def poll(run: Run) -> PollResult:
     """Ask the engine once. It needs no lock: it records statuses only if the lock is free."""
     known = set(run.directory.unreadable_logs)
     result = _poll(run)
+    result = replace(result, notes=(*result.notes, *_notes_on_library(run)))
     unreadable_logs = [
         (path, why) for path, why in run.directory.unreadable_logs.items() if path not in known
     ]
@@ -97,7 +98,7 @@ def _poll(run: Run) -> PollResult:
         for (group, answers), ended in zip(observed, ends, strict=True)
         for row, found in _changed_statuses(run, group, answers, ended)
     }
-    changed, library = _with_library(run, changed)
+    changed = _with_library(run, changed)
     run.statuses.update(changed)
     record_statuses(run, changed)
     sources = [source for _, answers in observed for source in (answers.accounting, answers.queue)]
@@ -108,37 +109,30 @@ def _poll(run: Run) -> PollResult:
         tuple(changed),
         (*resolved.no_answer_reasons, *no_answer_reasons),
         any_answered,
-        (*resolved.notes, *library),
+        resolved.notes,
     )
 
 
-def _with_library(
-    run: Run, changed: Mapping[int, SliceStatus]
-) -> tuple[dict[int, SliceStatus], tuple[Note, ...]]:
+def _with_library(run: Run, changed: dict[int, SliceStatus]) -> dict[int, SliceStatus]:
     """Compare the library with its digest in ``run.json``, if any status has changed.
 
     If the library has changed, no slice becomes COMPLETED.
 
     Returns:
-        the statuses that change, and a note for the person, once per process.
+        the statuses that change.
     """
-    if not changed:
-        return {}, ()
-    before, fault = (
-        run.directory.known_fault,
-        run.directory.library_fault(run.record.library_sha256),
-    )
-    run.directory.known_fault = fault
+    fault = library_fault(run) if changed else ""
     if not fault:
-        return dict(changed), ()
+        return changed
     doubted = {r: withhold_completed(run.statuses[r], found, fault) for r, found in changed.items()}
-    still = {row: found for row, found in doubted.items() if found != run.statuses[row]}
-    message = (
-        f"{run.directory.library} {fault}: tasks may run other code now, so no slice becomes "
-        f"COMPLETED. {library_restore_hint(run)}"
-    )
-    note = Note("library-changed", message, {"path": str(run.directory.library)})
-    return still, (note,) if fault != before else ()
+    return {row: found for row, found in doubted.items() if found != run.statuses[row]}
+
+
+def _notes_on_library(run: Run) -> tuple[Note, ...]:
+    """Return a note on a fault of the library, once per process and fault."""
+    before, fault = run.directory.known_fault, "" if run.succeeded else library_fault(run)
+    run.directory.known_fault = fault
+    return (library_note(run, fault),) if fault not in {"", before} else ()
 
 
 def _changed_statuses(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slurmslice.errors import BadInputError, DamagedRunError
+from slurmslice.notes import Note
 from slurmslice.run.directory import RunDirectory, read_required_file, sha256_hex
 from slurmslice.run.run import Run
 from slurmslice.sbatch.array_expression import ArrayExpression, parse_array
@@ -80,16 +81,30 @@ def check_library(run: Run) -> None:
     Raises:
         DamagedRunError: the library is missing, unreadable or changed; the hint restores it.
     """
-    if fault := run.directory.library_fault(run.record.library_sha256):
+    if fault := library_fault(run):
         raise DamagedRunError(
             f"{run.directory.library} {fault}.",
-            library_restore_hint(run),
+            _library_restore_hint(run),
             code="library-changed",
             path=run.directory.library,
         )
 
 
-def library_restore_hint(run: Run) -> str:
+def library_fault(run: Run) -> str:
+    """Return the fault of the run's library, as a predicate; empty if there is none."""
+    return run.directory.library_fault(run.record.library_sha256)
+
+
+def library_note(run: Run, fault: str) -> Note:
+    """Return a note on the fault of the library, with the command that restores it."""
+    message = (
+        f"{run.directory.library} {fault}. Until it is restored, nothing is submitted, and no "
+        f"slice becomes COMPLETED.\n{_library_restore_hint(run)}"
+    )
+    return Note("library-changed", message, {"path": str(run.directory.library)})
+
+
+def _library_restore_hint(run: Run) -> str:
     """Return the command that restores the library."""
     from slurmslice.script.render import library_bytes, library_path
 

@@ -69,7 +69,7 @@ class SliceRequests:
     def why(self, row: int) -> str:
         """Return the reason of a slice's state, with the limit that it exceeded."""
         status = self._run.statuses[row]
-        return _with(status.reason, [self.of(row).exceeded_limit(status.state)])
+        return _with(self._run.reason_of(row), [self.of(row).exceeded_limit(status.state)])
 
     def over(self, state: State, rows: Sequence[int], reasons: str) -> str:
         """Add to the reasons of slices in one state the limits that they exceeded."""

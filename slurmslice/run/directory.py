@@ -130,6 +130,8 @@ class RunDirectory:
             data = files.read_file(self.library)
         except OSError as why:
             return f"cannot be read: {why.strerror}"
+        if not data:
+            return "is empty"
         return "" if sha256_hex(data) == sha256 else "was changed after the run was created"
 
     @property

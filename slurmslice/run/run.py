@@ -199,6 +199,14 @@ class Run:
         changed = self.journal_state.max_failures
         return self.record.max_failures if changed is None else changed
 
+    def reason_of(self, row: int) -> str:
+        """Return the reason for a slice's state.
+
+        If the rest of the run is held, that is the reason why a slice waits.
+        """
+        status, held = self.statuses[row], self.journal_state.held
+        return held if held and status.state is State.WAITING else status.reason
+
     # -- summary -----------------------------------------------------------------------------
 
     @property

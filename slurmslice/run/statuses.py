@@ -71,7 +71,7 @@ def journal_status(journal_state: JournalState, row: int) -> SliceStatus:
         reason = _QUEUED_AGAIN if attempt else _QUEUED
         if submission is None and row in journal_state.returned:
             reason = journal_state.returned[row][0]
-        return SliceStatus(State.WAITING, journal_state.held or reason, attempt=attempt)
+        return SliceStatus(State.WAITING, reason, attempt=attempt)
     if row in journal_state.withdrawn:
         reason = "cancelled before it was submitted"
         return SliceStatus(

@@ -53,7 +53,8 @@ _OWNED = {
     "parsable": "`--json` gives data that programs can read.",
     "array": "Use slurmslice's own -a/--array; %N in it runs N slices at a time.",
     "job-name": "-J/--name NAME names a new run; slurmslice finds each job by its own name.",
-    "test-only": "`--dry-run` shows what would be submitted.",
+    "test-only": "`slurmslice submit RUN --test-only` asks Slurm; `--dry-run` shows what would be "
+    "submitted.",
     "verbose": "It would mix messages of sbatch with the job id.",
     "quiet": "It would hide the messages of sbatch.",
     "export-file": "script.sh defines the environment of the tasks; `--setup` adds to it.",

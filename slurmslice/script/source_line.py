@@ -2,8 +2,10 @@
 
 ::
 
-    source /home/ada/runs/x/slurmslice.sh table pack=50 at_once=4 slice_time=600 check -- "$@"
+    source /home/ada/runs/x/slurmslice.sh table pack=50 at_once=4 check -- "$@"; echo '…' >&2
     exit 125
+
+The library never returns. So the message appears only if the library is missing or damaged.
 """
 
 from __future__ import annotations
@@ -19,11 +21,15 @@ from slurmslice.system.shell_quoting import quote
 LIBRARY_NAME = "slurmslice.sh"
 """The library's file name in a run directory and in the templates folder."""
 
+NOT_BEGUN_MESSAGE = "slurmslice.sh is damaged, so no slice began. Type: slurmslice status"
+"""The message of a script that could not read its library."""
+
 NOT_BEGUN_EXIT = 125
 """The exit code of a script that could not read its library. No slice has begun then."""
 
 _LINE = re.compile(
-    r'^(?:(?:source|\.) (?P<library>.+?)|set --) (?P<words>(?:direct|table)\b.*) -- "\$@"$',
+    r'^(?:(?:source|\.) (?P<library>.+?)|set --) (?P<words>(?:direct|table)\b.*) -- "\$@"'
+    r"(?:; .*)?$",
     re.MULTILINE,
 )
 _PACK = re.compile(r"pack=\d{1,9}", re.ASCII)
@@ -63,12 +69,13 @@ class SourceLine:
         return " ".join(words)
 
     def to_bash(self) -> str:
-        """Return the line that sources the library.
+        """Return the line that sources the library, and says so if it could not.
 
         Raises:
             BadInputError: the path of the run directory contains NUL.
         """
-        return f'source {quote(os.path.join(self.run_dir, LIBRARY_NAME))} {self.words} -- "$@"'
+        library = quote(os.path.join(self.run_dir, LIBRARY_NAME))
+        return f'source {library} {self.words} -- "$@"; echo {quote(NOT_BEGUN_MESSAGE)} >&2'
 
     def with_library(self, script: str, library: str) -> str:
         """Return the script with the library's text instead of the line that sources it."""

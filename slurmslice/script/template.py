@@ -30,6 +30,7 @@ from jinja2 import (
 
 from slurmslice.errors import BadInputError
 from slurmslice.spec.command import variable_name
+from slurmslice.system.files import unreadable_file_error
 from slurmslice.system.shell_quoting import quote
 
 SHIPPED_TEMPLATE = "array.sh.j2"
@@ -93,7 +94,9 @@ def find_template(given: str, project: Path) -> OwnTemplate:
 def _read(path: Path) -> OwnTemplate:
     try:
         return OwnTemplate(path, path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError) as why:
+    except OSError as why:
+        raise unreadable_file_error(f"The template {path}", str(path), why) from why
+    except UnicodeDecodeError as why:
         raise BadInputError(
             f"The template {path} cannot be read: {why}.", code="unreadable-file", path=str(path)
         ) from why

@@ -182,9 +182,14 @@ class SliceTable:
         return [row for key, row in self._rows.items() if is_like(key)]
 
     def _unknown(self, key: str) -> BadInputError:
-        near = difflib.get_close_matches(key, self.keys[:10_000], 1)
-        example = f"A slice is named by its key, for example {self.keys[0]!r}; * matches any text."
-        hint = f"Did you mean {near[0]!r}?" if near else example
+        numbered = key.isdecimal() and are_all_canonical(self.keys)
+        near = [] if numbered else difflib.get_close_matches(key, self.keys[:10_000], 1)
+        hint = f"A slice is named by its key, for example {self.keys[0]!r}; * matches any text."
+        if numbered:
+            numbers = sorted(map(int, self.keys))
+            hint = f"The keys are numbers from {numbers[0]} to {numbers[-1]}."
+        elif near:
+            hint = f"Did you mean {near[0]!r}?"
         return BadInputError(
             f"There is no slice {key!r} among the {len(self)} of this run.",
             hint,

@@ -55,7 +55,7 @@ def confirm_exit(
     if began and not contradicted:
         return found
     if now - (found.ended_at or 0) < FILE_VISIBLE_S:
-        reason = f"{found.state}; its task's lines may not be visible here yet"
+        reason = f"its task ended as {found.state}; the task's lines may not be visible here yet"
         return replace(known, reason=reason)
     if found.state is State.FAILED:
         return found if in_setup else _not_begun(found, times_returned)
@@ -98,4 +98,4 @@ def withhold_completed(known: SliceStatus, found: SliceStatus, fault: str) -> Sl
     """
     if found.state is not State.COMPLETED:
         return found
-    return replace(known, reason=f"COMPLETED, but it is not known what ran: slurmslice.sh {fault}")
+    return replace(known, reason=f"its task ended as {found.state}, but slurmslice.sh {fault}")

@@ -77,7 +77,7 @@ def reconcile_packed(
     partial = wrote.slots and task.state is not State.COMPLETED  # COMPLETED: more lines must follow
     complete = (partial or wrote.setup_exit is not None) and not unrecorded
     if not (complete or _lines_are_visible(task, said)):
-        reason = f"{task.state}; its task's lines may not be visible here yet"
+        reason = f"its task ended as {task.state}; the task's lines may not be visible here yet"
         return replace(known, reason=reason)
     if _has_begun(own) or task.state is State.CANCELLED:
         return _ended_with_task(task, own)

@@ -16,7 +16,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from slurmslice.errors import NotAFileError
+from slurmslice.errors import BadInputError, NotAFileError
 
 _BLOCK = 4096
 
@@ -250,3 +250,22 @@ def current_umask() -> int:
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
+
+
+def unreadable_file_error(what: str, path: str, why: OSError) -> BadInputError:
+    """Return the error about a file of the user that cannot be read.
+
+    Args:
+        what: the file's use and its name, as the subject of a sentence.
+        path: the file's path.
+        why: the error of the operating system.
+    """
+    if isinstance(why, FileNotFoundError | NotADirectoryError):
+        return BadInputError(
+            f"{what} does not exist.", "Check its path.", code="no-such-file", path=path
+        )
+    if isinstance(why, IsADirectoryError):
+        hint = "Name a file in it."
+        return BadInputError(f"{what} is a folder.", hint, code="is-a-folder", path=path)
+    message = f"{what} cannot be read: {why.strerror}."
+    return BadInputError(message, "Check its rights.", code="unreadable-file", path=path)

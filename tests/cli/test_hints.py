@@ -758,3 +758,20 @@ def test_a_wait_for_a_late_job_is_noted_with_its_result(
     assert typed.noted("looking-for-submission") == [{"submission": 1, "seconds": 20}]
     assert typed.noted("submission-found") == [{"submission": 1, "job": "100"}]
     assert (typed.code, list(engine.jobs)) == (0, ["100"])
+
+
+def test_an_option_that_sbatch_does_not_know_must_go(
+    new_run: NewRun, engine: FakeEngine, typed: Typed
+) -> None:
+    """No other request is suggested, because it would be rejected too."""
+    new_run("0-3")
+
+    def reject(order: SubmitRequest) -> None:
+        raise SubmissionRejectedError("sbatch: unrecognized option '--foo=1'")
+
+    engine.on_submit = reject
+    for verb in ("submit", "status", "run"):
+        said = typed(verb, "demo", *(["--sbatch", "foo=1"] if verb != "status" else []))
+        assert "unrecognized" in said
+        assert "PARTITION" not in said
+    assert typed.error == "submission-rejected"

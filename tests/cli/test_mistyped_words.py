@@ -149,3 +149,98 @@ def test_an_option_of_run_is_recognised_elsewhere(new_run: NewRun, typed: Typed)
     assert "slurmslice run RUN --max-attempts" in typed("resubmit", "demo", "--max-attempts", "3")
     assert "slurmslice resubmit RUN -- --x7" in typed("resubmit", "demo", "--x7")
     assert (typed.code, typed.error) == (2, "unknown-option")
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (("status", "--table"), "slurmslice status RUN --slices"),
+        (("submit", "demo", "--max-attempts", "3"), "slurmslice run RUN --max-attempts"),
+        (("render", "-a", "0-3", "--max-attempts", "3", "--", "true"), "run RUN --max-attempts"),
+        (("submit", "demo", "--table", "f"), "run --table … -- COMMAND"),
+        (("cancel", "demo", "-f"), "slurmslice logs RUN -f"),
+    ],
+)
+def test_an_option_of_another_verb_is_recognised(
+    new_run: NewRun, typed: Typed, words: tuple[str, ...], meant: str
+) -> None:
+    """The hint has a line that the other verb accepts, and suggests no other option."""
+    new_run("0-3")
+    said = typed(*words)
+    assert (typed.code, typed.error) == (2, "unknown-option")
+    assert meant in said
+    assert "Did you mean" not in said
+
+
+def test_a_number_is_not_mistaken_for_another(new_run: NewRun, typed: Typed) -> None:
+    """If the keys are numbers, the hint has their range."""
+    new_run("3-17")
+    for verb in ("logs", "status"):
+        said = typed(verb, "demo", "77")
+        assert typed.error == "unknown-slice"
+        assert "3 to 17" in said
+
+
+@pytest.mark.parametrize(
+    ("verb", "option", "meant"),
+    [
+        ("run", "array=3", "submit RUN --only 3"), ("submit", "array=3", "submit RUN --only 3"),
+        ("resubmit", "array=3", "resubmit RUN 3"), ("submit", "test-only", "--test-only"),
+    ],
+)  # fmt: skip
+def test_a_refused_option_names_a_line_that_works(
+    new_run: NewRun, typed: Typed, verb: str, option: str, meant: str
+) -> None:
+    """The verb does not accept slurmslice's option for new runs."""
+    new_run("0-3")
+    assert meant in typed(verb, "demo", "--sbatch", option)
+    assert typed.error == "option-not-allowed"
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [("none", "no-such-file"), ("f/none", "no-such-file"), ("d", "is-a-folder"),
+     ("loop", "unreadable-file")],
+)  # fmt: skip
+@pytest.mark.parametrize("option", ["--table", "--slices-from", "--job-file"])
+def test_a_missing_file_is_not_called_unreadable(
+    typed: Typed, path: str, code: str, option: str
+) -> None:
+    """Each cause has its own code."""
+    (typed.folder / "f").touch()
+    (typed.folder / "d").mkdir()
+    (typed.folder / "loop").symlink_to("loop")
+    command = () if option == "--job-file" else ("--", "true", "{}")
+    typed("render", option, path, *command)
+    assert (typed.code, typed.error) == (2, code)
+
+
+def test_a_new_run_comes_first_if_options_describe_one(new_run: NewRun, typed: Typed) -> None:
+    """``run NAME --table FILE`` is probably meant to make a run."""
+    new_run("0-3")
+    said = typed("run", "demo", "--table", "f")
+    assert typed.error == "run-and-new-run"
+    assert said.index("--name NAME") < said.index("slurmslice run demo")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--throttle", "0"), ("--at-once", "x"), ("--max-attempts", "-1"), ("--interval", "0"),
+     ("--interval", "nan"), ("--throttle", "²")],
+)  # fmt: skip
+def test_a_number_out_of_range_is_explained(typed: Typed, option: str, value: str) -> None:
+    """In words: neither the error nor the help has click's x>=1."""
+    said = typed("run", option, value, "-a", "0-3", "--", "true")
+    assert (typed.code, typed.error) == (2, "bad-value")
+    assert "x>=" not in said + typed("run", "--help")
+
+
+def test_resubmit_names_the_states_that_were_asked_for(
+    new_run: NewRun, engine: FakeEngine, typed: Typed
+) -> None:
+    """It does not say that nothing failed if only TIMEOUT was meant."""
+    submit(new_run("0-3"), choose_waiting(None), {}, "submit")
+    engine.end_all(State.FAILED)
+    said = typed("resubmit", "demo", "--state", "TIMEOUT")
+    assert typed.noted("nothing-to-resubmit") == [{"states": {"FAILED": "0-3"}}]
+    assert "TIMEOUT" in said

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from tests.cluster.test_main_job_on_cluster import HOSTILE, UNTIL_GO, WORK
-from tests.support.notes import SHOW_CODES
+from tests.support.notes import SHOW_CODES, noted, notes_in
 from tests.support.site import KILL
 
 DEADLINE_S = 20.0
@@ -402,3 +402,35 @@ def test_impossible_requests_are_refused(here: Here, options: tuple[str, ...]) -
     done = here(*RUN, "-a", "0-1", *options, "--", "true")
     assert done.returncode == 2, done.stderr
     assert not (here.folder / "slurmslice-runs").exists()
+
+
+def test_this_machine_has_no_sbatch_and_no_tick(here: Here) -> None:
+    """``render`` ends with lines that work here; ``tick`` of an ended run has nothing to do."""
+    made = here("render", "--engine", "local", "-a", "3-4", "--name", "r", "--", "echo", "{}")
+    assert "sbatch" not in made.stderr
+    by_hand = made.stderr.rstrip().rpartition("\n")[2].partition(":")[2]
+    ran = subprocess.run(["bash", "-c", by_hand], cwd=here.folder, capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout) == (0, "3\n")
+    assert here("tick", "r").returncode == 2
+    assert here("run", "r").returncode == 0
+    assert here("tick", "r", "--exit-code").returncode == 0
+
+
+def test_a_held_run_tells_one_story(here: Here) -> None:
+    """After --max-failures, every command has the same states and the same reason."""
+    held = """grep -q '"held"' slurmslice-runs/r/journal.jsonl"""
+    work = f'[ "$SLICE" -gt 0 ] || exit 1; until {held}; do sleep 0.02; done'
+    line = ("--throttle", "1", "--max-failures", "1", "--interval", "0.1")
+    ran = here("run", "--engine", "local", "-a", "0-199", "--name", "r", *line, "--shell", work)
+    assert ran.returncode == 4, ran.stderr
+    slices = here.status("r")["slices"]
+    waiting = [one for one in slices if one["state"] == "WAITING"]
+    assert {one["state"] for one in slices} <= {"FAILED", "COMPLETED", "WAITING"}
+    assert waiting
+    for verb in ("status", "watch", "run"):
+        assert here(verb, "r").stdout == ran.stdout
+    assert {one["reason"].partition(":")[0] for one in waiting} == {"held"}
+    again = here("resubmit", "r")
+    assert not noted(again.stderr, "other-process-works")
+    assert noted(again.stderr, "resubmitted-but-held") == [{"slices": 1}]
+    assert [one.code for one in notes_in(again.stderr)][-1] == "next-step"

@@ -15,11 +15,17 @@ import pytest
 from slurmslice.actions.poll import poll
 from slurmslice.actions.submit import choose_waiting, submit
 from slurmslice.actions.submit_queued import submit_queued
+from slurmslice.engines.local.worker_mode import choose_worker_mode
 from slurmslice.errors import BadInputError, DamagedRunError
 from slurmslice.run.run import Run
 from slurmslice.script.progress_lines import TaskProgress
 from slurmslice.script.render import library_bytes, library_path, render_script
-from slurmslice.script.source_line import ParsedSourceLine, SourceLine, find_source_line
+from slurmslice.script.source_line import (
+    NOT_BEGUN_MESSAGE,
+    ParsedSourceLine,
+    SourceLine,
+    find_source_line,
+)
 from slurmslice.spec.command import ShellText
 from slurmslice.spec.packing import Packing
 from slurmslice.status.observation import TaskReport
@@ -112,6 +118,27 @@ def test_a_library_that_cannot_be_used(directory: Place, how: str, packed: bool)
     ran = directory.run(0)
     assert (ran.code, ran.said, ran.log) == (125, NOTHING, b"")
     assert not (directory.work_dir / "ran").exists()
+
+
+@pytest.mark.parametrize("how", ["missing", "empty", "cut"])
+def test_a_script_says_that_its_library_is_damaged(directory: Place, how: str) -> None:
+    """Bash is silent about an empty file, and about one that was cut between functions."""
+    directory.write(words("touch", "ran"))
+    damage(directory.library, how)
+    if how == "cut":
+        directory.library.write_bytes(b"".join(LINES[: BOUNDARIES[3] + 1]))
+    env = os.environ | {"SLURM_ARRAY_TASK_ID": "17"}
+    done = subprocess.run(["bash", directory.script], env=env, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (125, "")
+    assert NOT_BEGUN_MESSAGE in done.stderr.splitlines()
+
+
+def test_this_machine_still_needs_no_bash_for_each_slice(directory: Place) -> None:
+    """A worker runs the tasks itself, if the rendered script was not edited."""
+    directory.write(words("true"))
+    assert choose_worker_mode(directory.script) == "inline"
+    directory.script.write_text(f"{directory.script.read_text()}true\n")
+    assert choose_worker_mode(directory.script) == "each"
 
 
 @pytest.mark.parametrize("lines", BOUNDARIES)
@@ -301,6 +328,41 @@ def test_a_moved_run_whose_source_line_was_forgotten(new_run: NewRun, tmp_path: 
     with pytest.raises(BadInputError) as refused:
         submit(run, choose_waiting(None), {}, "submit")
     assert refused.value.code == "source-line-elsewhere"
+
+
+@pytest.mark.parametrize("how", ["missing", "folder", "empty", "unreadable"])
+@pytest.mark.parametrize("state", [State.PENDING, State.FAILED])
+def test_a_damaged_library_is_reported(
+    new_run: NewRun, engine: FakeEngine, typed: Typed, how: str, state: State
+) -> None:
+    """``status``, ``watch`` and ``tick`` say it once, with the command, also before any end."""
+    run = new_run("0-1", hold="")
+    submit(run, choose_waiting(None), {}, "submit")
+    if state is State.FAILED:
+        engine.end_all(state)
+        poll(run)
+    damage(run.directory.library, how)
+    verbs = (("status",), ("status", "--slices"), ("tick",), *([("watch",)] if state.final else []))
+    for verb, *more in verbs:
+        said = typed(verb, "demo", *more)
+        assert typed.noted("library-changed")[0] == {"path": str(run.directory.library)}
+        assert "install -m 444" in said
+    assert len(typed.noted("library-changed")) <= 2  # when watch finds it, and in its summary
+    typed("status", "demo")
+    assert len(typed.noted("library-changed")) == 1
+
+
+def test_a_run_that_is_done_needs_no_library(
+    new_run: NewRun, engine: FakeEngine, typed: Typed
+) -> None:
+    """Nothing is to be restored any more."""
+    run = new_run("0-1")
+    submit(run, choose_waiting(None), {}, "submit")
+    engine.end_all()
+    poll(run)
+    damage(run.directory.library, "missing")
+    typed("status", "demo")
+    assert not typed.noted("library-changed")
 
 
 # -- what a poll makes of it --------------------------------------------------------------------

@@ -156,7 +156,7 @@ def _show_earlier(
 def _show_newest(run: Run, row: int, newest: Submission, request: _LogRequest) -> None:
     """Show a slice's newest output; if it failed without output, the log of its array task."""
     status = run.statuses[row]
-    how = f"{status.state}: {status.reason}"
+    how = f"{status.state}: {run.reason_of(row)}"
     silent = status.state.failed and not _has_output(_log_path(run, row, newest, task=False))
     if silent and not request.task:
         _explain_no_output(run, row, newest, "This is the log of its array task:")

@@ -21,7 +21,7 @@ from slurmslice.run.directory import RunDirectory
 from slurmslice.sbatch.array_expression import parse_array
 from slurmslice.slices.slice_table import SliceTable
 from slurmslice.spec.run_spec import RunRecord
-from slurmslice.system.shell_quoting import quote_words
+from slurmslice.system.shell_quoting import quote, quote_words
 
 
 @click.command(cls=WordsCommand, epilog=EPILOG)
@@ -65,10 +65,12 @@ def command(options: NewRunOptions, dry_run: bool, print_: bool, whole: bool) ->
         emit_note("run-not-created", message, path=path)
         return
     directory = create_or_replace_run(record, new, path, replaced)
-    _show_next_steps(directory, record, new.table)
+    _show_next_steps(directory, record, new.table, by_sbatch=engine.may_be_submitted_by_hand)
 
 
-def _show_next_steps(directory: RunDirectory, record: RunRecord, table: SliceTable) -> None:
+def _show_next_steps(
+    directory: RunDirectory, record: RunRecord, table: SliceTable, *, by_sbatch: bool
+) -> None:
     """Print the run directory, the files to read, and the commands that submit the run."""
     write_data((os.fsencode(relative_path(directory.path)) + b"\n",))
     print_message("Read, and edit if necessary:")
@@ -84,7 +86,11 @@ def _show_next_steps(directory: RunDirectory, record: RunRecord, table: SliceTab
     first = table.keys.of(parse_array(record.first).indices)
     script = relative_path(directory.script)
     by_hand = quote_words(("sbatch", *record.first_options.to_argv(), script))
-    if len(first) == record.slices:
+    if not by_sbatch:
+        index, what = (first[0], "slice") if record.direct else ("0", "task")
+        label = f"One {what} by hand:"
+        print_message(f"{label:20}SLURM_ARRAY_TASK_ID={index} bash {quote(script)}")
+    elif len(first) == record.slices:
         print_message(f"Or by hand:         {by_hand}")
     else:
         print_message(

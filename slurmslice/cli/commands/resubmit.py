@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import click
 
@@ -22,6 +22,7 @@ from slurmslice.cli.options.common import (
 )
 from slurmslice.cli.output.console import emit_note
 from slurmslice.cli.output.submissions import change_max_failures, submit_or_show
+from slurmslice.plan.batches import may_resubmit
 from slurmslice.reports.counts import count_text, counts_by_state
 from slurmslice.run.run import Run
 from slurmslice.status.states import State
@@ -39,7 +40,8 @@ class ResubmitCommand(KeysCommand, ChangingCommand):
     "states",
     multiple=True,
     metavar="STATE",
-    help="Only slices in these states. Default: all failures. Name CANCELLED to include it.",
+    help="Only slices in these states. Separate them by commas. Default: FAIL, all failures. "
+    "CANCELLED is not one of them: --state FAIL,CANCELLED",
 )
 @max_failures_option
 @dry_run_option
@@ -50,11 +52,11 @@ def command(
     max_failures: int | None,
     dry_run: bool,
 ) -> int:
-    """Submit failed slices again: all of them, or the named ones.
+    """Submit ended slices again: all that failed, those of --state, or the named ones.
 
-    sbatch's options change the request of these slices; --mem 2x and --time 2x multiply it.
-    CANCELLED slices are included only with --state CANCELLED. A slice that is PENDING or RUNNING
-    is never submitted again. Type a key that begins with a dash after --.
+    sbatch's options change the request of these slices; --mem 2x and --time 2x multiply it. A slice
+    that is PENDING or RUNNING is never submitted again. Type a key that begins with a dash
+    after --.
     """
     words, changes = typed_words_and_request()
     chosen = parse_states(states)
@@ -66,14 +68,14 @@ def command(
     code = submit_or_show(
         run, choose_failed(chosen, rows), changes, verb="resubmit",
         again=functools.partial(_same_choice, states, keys + words),
-        nothing=functools.partial(_note_nothing, rows),
+        nothing=functools.partial(_note_nothing, rows, chosen),
     )  # fmt: skip
     left_out_rows = sum(
         len(c.rows) for c in counts_by_state(run, rows) if c.state is State.CANCELLED
     )
-    if left_out_rows and (chosen is None or State.CANCELLED not in chosen):
+    if left_out_rows and chosen is None:
         slices = count_text(left_out_rows, "CANCELLED slice")
-        message = f"Left out: {slices}. To include them: --state CANCELLED"
+        message = f"Left out: {slices}. To include them: --state FAIL,CANCELLED"
         emit_note("cancelled-left-out", message, state=State.CANCELLED, slices=left_out_rows)
     return code
 
@@ -83,12 +85,15 @@ def _same_choice(states: Iterable[str], keys: Sequence[str], options: Sequence[s
     return [*named, *options, *(["--", *keys] if keys else [])]
 
 
-def _note_nothing(rows: Sequence[int] | None, run: Run) -> None:
+def _note_nothing(rows: Sequence[int] | None, chosen: Collection[State] | None, run: Run) -> None:
     now = counts_by_state(run, rows)
     states = ", ".join(f"{len(c.rows)} {c.state} ({c.keys}: {c.why})" for c in now)
+    possible = sorted(filter(may_resubmit, chosen or ()))
+    wanted = f"is {' or '.join(possible)}" if possible else "can be submitted again"
+    wanted = wanted if chosen else "has failed"
     emit_note(
         "nothing-to-resubmit",
-        f"Nothing was resubmitted: none of these slices has failed. Now: {states}.",
+        f"Nothing was resubmitted: none of these slices {wanted}. Now: {states}.",
         states={str(c.state): c.keys for c in now},
     )
     unfinished_rows = (row for c in now if c.state.in_flight for row in c.rows)

@@ -205,7 +205,8 @@ def _open_existing(run_name: str, options: NewRunOptions, *, read_only: bool) ->
             )
         raise BadInputError(
             f"{run_name!r} is an existing run, but {options.first_typed} describes a new run.",
-            f"To continue it: slurmslice run {run_name}. For a new run, type its command after --.",
+            "For a new run: slurmslice run --name NAME … -- COMMAND\n"
+            f"To continue {run_name}: slurmslice run {quote(run_name)}",
             code="run-and-new-run",
             run=run_name,
         )

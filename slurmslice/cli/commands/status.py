@@ -46,15 +46,19 @@ def command(
     polled = poll(run)
     among = range(len(run.table)) if named is None else named
     rows = [r for r in among if chosen is None or run.statuses[r].state in chosen]
+    is_summary = not (as_json or per_slice) and chosen is None and named is None
     if as_json:
         from slurmslice.reports.records import run_json
 
         print_line(run_json(run, rows))
-    elif per_slice or chosen is not None or named is not None:
-        print_slices_table(run, rows)
-    else:
+    elif is_summary:
         _print_counts(run)
-    for found in (*polled.notes, *duplicate_job_notes(run), *notes_on_silence(polled)):
+    else:
+        print_slices_table(run, rows)
+    # The summary has a note on the library already.
+    shown = {"library-changed"} if is_summary else set()
+    notes = (found for found in polled.notes if found.code not in shown)
+    for found in (*notes, *duplicate_job_notes(run), *notes_on_silence(polled)):
         print_note(found)
     if not polled.any_answered:
         emit_note("no-source-answered", "No source answered: these are the states last seen.")

@@ -27,7 +27,7 @@ def command(run_name: str | None, set_exit_code: bool) -> int:
     as often as you like, from cron or twice at the same time: no slice is submitted twice.
     """
     run = open_run(locate_run.find_run(run_name, changing=True), changing=True)
-    if run.engine.runs_in_process:
+    if run.engine.runs_in_process and not run.finished:
         raise BadInputError(
             "tick cannot run slices on this machine: they run only while a process follows them.",
             f"To continue: slurmslice run {run.record.name}",

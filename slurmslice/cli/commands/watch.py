@@ -6,7 +6,7 @@ import click
 
 from slurmslice.actions.open_run import open_run
 from slurmslice.cli.options import locate_run
-from slurmslice.cli.options.common import run_argument
+from slurmslice.cli.options.common import run_argument, seconds
 from slurmslice.cli.output.live_progress import watch_live
 
 
@@ -14,7 +14,7 @@ from slurmslice.cli.output.live_progress import watch_live
 @run_argument
 @click.option(
     "--interval",
-    type=click.FloatRange(min=0.1),
+    type=seconds,
     metavar="SECONDS",
     help="Ask Slurm every so many seconds.",
 )

@@ -8,7 +8,7 @@ import click
 
 from slurmslice.cli.options import locate_run
 from slurmslice.cli.options.common import SbatchCommand, split_at_dashes
-from slurmslice.cli.options.new_run_options import setting_keys
+from slurmslice.cli.options.new_run_options import describes_new_run, setting_keys
 from slurmslice.cli.options.sbatch_options import mark_optional_values
 from slurmslice.errors import BadInputError
 from slurmslice.spec import per_slice_options
@@ -28,6 +28,10 @@ class WordsCommand(SbatchCommand):
             if per_slice_options.has_column_names(value)
             else super().checked(name, value)
         )
+
+    def describes_new_run(self, parameter: str) -> bool:
+        """Tell if one of the command's parameters can be given only for a new run."""
+        return describes_new_run(parameter)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse, and fill in settings. An error also says if the ``--`` was forgotten."""

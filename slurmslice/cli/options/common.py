@@ -13,6 +13,7 @@ from slurmslice import sbatch
 from slurmslice.cli.options.sbatch_options import (
     UnknownOption,
     cluster_options,
+    hint_for_other_verb,
     mark_optional_values,
     pop_sbatch_options,
     sbatch_params,
@@ -64,6 +65,32 @@ def failure_limit(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and int(text)):
         raise click.BadParameter(f"{text!r} is neither a number from 1 up nor 'none'.")
     return int(text)
+
+
+def whole_number(text: str) -> int:
+    """Return the number of an option, from 1 up. Its help has no range, unlike click's IntRange.
+
+    Raises:
+        click.BadParameter: the text is no such number.
+    """
+    if not (text.isascii() and text.isdecimal() and int(text)):
+        raise click.BadParameter(f"{text!r} is not a whole number from 1 up.")
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    """Return the number of seconds of an option, from 0.1 up.
+
+    Raises:
+        click.BadParameter: the text is no such number.
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0.1 <= number < float("inf"):
+        raise click.BadParameter(f"{text!r} is not a number of seconds from 0.1 up.")
+    return number
 
 
 max_failures_option: Decorator = click.option(
@@ -146,24 +173,19 @@ class KeysCommand(click.Command):
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as why:
-            letters = why.option_name.lstrip("-")
+            option = why.option_name
+            is_typed = any(word.partition("=")[0] == option for word in typed)  # not -first for -f
+            if is_typed and hint_for_other_verb(ctx, option):
+                raise UnknownOption(option, ctx) from why
+            letters = option.lstrip("-")
             word = next((w for w in typed if w.startswith("-") and letters in w), None)
-            is_of_run = _is_option_of_run(ctx, why.option_name)
-            if word is None or (why.possibilities and not is_of_run):
+            if word is None or why.possibilities:
                 raise
             hint = (
-                f"`run` has this option: slurmslice run RUN {quote(word)} …"
-                if is_of_run
-                else f"Type a key that begins with a dash after --: {ctx.command_path} RUN -- "
+                f"Type a key that begins with a dash after --: {ctx.command_path} RUN -- "
                 f"{quote(word)}"
             )
             raise click.UsageError(f"{why.format_message()}\n{hint}", ctx) from why
-
-
-def _is_option_of_run(ctx: click.Context, option: str) -> bool:
-    group = ctx.parent.command if ctx.parent else None
-    run = group.get_command(ctx, "run") if isinstance(group, click.Group) else None
-    return run is not None and any(option in parameter.opts for parameter in run.params)
 
 
 class ChangingCommand(SbatchCommand):
@@ -173,7 +195,9 @@ class ChangingCommand(SbatchCommand):
         """Check an option, but not a factor: the request that it multiplies is not known yet."""
         if is_factor(value):
             return name, value
-        verb = click.get_current_context().info_name
+        context = click.get_current_context()
+        verb = context.info_name or ""
+        verb = f"{verb} RUN" if verb == "run" and context.params.get("run_name") else verb
         if name == "array" and verb in _HOW_TO_CHOOSE:
             raise BadInputError(
                 "--array cannot be given here.",
@@ -199,6 +223,7 @@ class ChangingCommand(SbatchCommand):
 _HOW_TO_CHOOSE = {
     "resubmit": "Name the slices: slurmslice resubmit RUN {}",
     "submit": "Name the slices: slurmslice submit RUN --only {}  (3-3 is the slice 3)",
+    "run RUN": "Name the slices: slurmslice submit RUN --only {}  (3-3 is the slice 3)",
 }
 """The hint for a person who types sbatch's ``--array`` to choose slices, by verb."""
 

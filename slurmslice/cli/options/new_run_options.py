@@ -17,7 +17,9 @@ from slurmslice.cli.options.common import (
     engine_option,
     max_failures_option,
     naming_setting,
+    seconds,
     typed_words_and_request,
+    whole_number,
 )
 from slurmslice.cli.options.packing_options import parse_packing
 from slurmslice.cli.options.slice_options import SLICE_OPTIONS, read_slices
@@ -42,7 +44,7 @@ from slurmslice.system.shell_quoting import quote
 _OPTIONS: tuple[Callable[..., Any], ...] = (
     *SLICE_OPTIONS,
     click.option(
-        "--throttle", type=click.IntRange(min=1), metavar="N",
+        "--throttle", type=whole_number, metavar="N",
         help="Run at most N slices at once, over all submissions of the run. The same as %N in -a.",
     ),
     click.option(
@@ -51,7 +53,7 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
         "of one slice. auto: as many slices as take about 15 minutes.",
     ),
     click.option(
-        "--at-once", type=click.IntRange(min=1), default=1, metavar="P",
+        "--at-once", type=whole_number, default="1", metavar="P",
         help="Run P slices of a task at the same time. The task requests P times the CPUs and "
         "the memory.",
     ),
@@ -104,12 +106,12 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
 
 _FOLLOW_OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option(
-        "--max-attempts", type=click.IntRange(min=1), show_default="1", metavar="N",
+        "--max-attempts", type=whole_number, show_default="1", metavar="N",
         help="Give each slice up to N attempts. A failed slice is submitted again with the same "
         "memory and time. For an existing run, N replaces the recorded number.",
     ),
     click.option(
-        "--interval", type=click.FloatRange(min=0.1), metavar="SECONDS",
+        "--interval", type=seconds, metavar="SECONDS",
         help="Ask Slurm every so many seconds. Default: between 1 and 60 s, by the run's age.",
     ),
 )  # fmt: skip
@@ -179,6 +181,11 @@ def _kind(option: click.Option) -> ValueKind:
     return ValueKind.TEXTS if option.multiple else ValueKind.TEXT
 
 
+def describes_new_run(parameter: str) -> bool:
+    """Tell if a parameter can be given only for a new run."""
+    return parameter in NEW_RUN_PARAMETERS and parameter not in _POLICY
+
+
 def is_typed(parameter: str) -> bool:
     """Return whether a parameter was typed, and not taken from a settings file or a default."""
     source = click.get_current_context().get_parameter_source(parameter)
@@ -206,7 +213,7 @@ class NewRunOptions:
             return "the command"
         for option in click.get_current_context().command.params:
             name = str(option.name)
-            if name in NEW_RUN_PARAMETERS and name not in _POLICY and is_typed(name):
+            if describes_new_run(name) and is_typed(name):
                 long = (flag for flag in option.opts if flag.startswith("--"))
                 return option.opts[0] if name == "slices" else next(long)
         return ""

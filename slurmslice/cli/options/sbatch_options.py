@@ -31,11 +31,14 @@ class UnknownOption(click.NoSuchOption):
     def __init__(self, name: str, ctx: click.Context) -> None:
         known = [flag for param in ctx.command.get_params(ctx) for flag in param.opts]
         near = difflib.get_close_matches(name, [flag for flag in known if flag[:2] == "--"], 1)
-        super().__init__(name, None, near or None, ctx)
+        self._of_other_verb = hint_for_other_verb(ctx, name)
+        super().__init__(name, None, None if self._of_other_verb else near or None, ctx)
         self._silence: str = ctx.meta.get("silence", "")
 
     def format_message(self) -> str:
         """Return click's message and our advice."""
+        if self._of_other_verb:
+            return f"{super().format_message()}\n{self._of_other_verb}"
         more = (
             f"sbatch did not list its options: {self._silence.rstrip('.')}."
             if self._silence
@@ -46,6 +49,32 @@ class UnknownOption(click.NoSuchOption):
             "slurmslice knows its own options, and sbatch's from Slurm 20.11 to 26.05; "
             f"{more}\nTo pass an option to sbatch anyway: --sbatch NAME=VALUE"
         )
+
+
+def hint_for_other_verb(ctx: click.Context, option: str) -> str:
+    """Return a hint if another verb has an option; empty if none has it.
+
+    ``run`` comes first, because its options are those that people remember.
+    """
+    verb = ctx.info_name or ""
+    if (meant := _MEANT.get((verb, option))) is not None:
+        return meant
+    group = ctx.parent.command if ctx.parent else None
+    if not isinstance(group, click.Group):
+        return ""
+    for other in ("run", *group.list_commands(ctx)):
+        command = group.get_command(ctx, other)
+        params = command.params if command else ()
+        found = next((param for param in params if option in param.opts), None)
+        if found is not None and other != verb:
+            is_for_new_run = getattr(command, "describes_new_run", lambda name: False)
+            if is_for_new_run(str(found.name)):
+                return f"{option} describes a new run: slurmslice {other} {option} … -- COMMAND"
+            return f"`{other}` has this option: slurmslice {other} RUN {option} …"
+    return ""
+
+
+_MEANT = {("status", "--table"): "For one line per slice: slurmslice status RUN --slices"}
 
 
 def sbatch_params(ctx: click.Context, taken: set[str]) -> list[click.Option]:

@@ -22,7 +22,7 @@ from slurmslice.settings.settings_file import (
     merge_layers,
 )
 from slurmslice.settings.toml_reader import parse_settings
-from slurmslice.system.files import read_file
+from slurmslice.system.files import read_file, unreadable_file_error
 
 
 def fill_in_settings(ctx: click.Context, files: list[Path], known: KnownKeys) -> None:
@@ -62,11 +62,7 @@ def _read(path: Path, keys: KnownKeys) -> SettingsFile:
     except NotAFileError:
         raise
     except OSError as why:
-        raise BadInputError(
-            f"The settings in {path} cannot be read: {why.strerror}.",
-            code="unreadable-file",
-            path=str(path),
-        ) from why
+        raise unreadable_file_error(f"The settings file {path}", str(path), why) from why
     return parse_settings(data, str(path), keys)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 import click
 
 from slurmslice.actions.follow import FollowOptions, follow
-from slurmslice.actions.poll import PollResult
+from slurmslice.actions.poll import PollResult, poll
 from slurmslice.actions.submit_queued import SubmitOutcome
 from slurmslice.actions.watch import watch
 from slurmslice.cli.output.console import (
@@ -75,6 +75,8 @@ def _follow_to_end(run: Run, follow_with: Callable[[Progress], None]) -> int:
     finally:
         run.engine.close()  # after any error, no local task may run on
     progress.end()
+    if run.engine.runs_in_process and not run.finished:
+        poll(run)  # the engine has returned what it did not start
     print_summary(run)
     return run_exit_code(run)
 
@@ -98,8 +100,9 @@ def _note_interrupted(run: Run) -> None:
     elif not run.finished:
         line = command = f"slurmslice run {quote(run.record.name)}"
         message = f"The run is kept; none of its slices is in the queue. To continue: {line}"
-        if rejection := run.journal_state.rejection:
-            command = f"{line} {suggest_options(run, rejection)}"
+        rejection = run.journal_state.rejection
+        if rejection and (options := suggest_options(run, rejection)):
+            command = f"{line} {options}"
             message += f". With another request: {command}"
         emit_note("run-kept", message, run=run.record.name, command=command)
 

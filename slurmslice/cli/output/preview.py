@@ -49,7 +49,7 @@ def show_preview(record: RunRecord, new: RunInputs, engine: Engine) -> TaskLimit
     emit_note("preview", headline, run=record.name, slices=record.slices, at_once=at_once)
     lines: tuple[tuple[str, str | Note | None], ...] = (
         ("slices", shorten_text(printable_line(record.source), 100)),
-        ("request", f"{_request(record)} a slice"),
+        ("request", _asked_for(_request(record), "slice")),
         *(("", text) for text in _request_groups(record, of)),
         ("packing", _packing(record, of) or _not_packed(record, new, limits)),
         ("setup", shorten_text(printable_line(record.setup.strip()), 100)),
@@ -92,7 +92,7 @@ def _warnings(record: RunRecord, engine: Engine, limits: TaskLimits | None) -> I
     if limits and limits.at_once == 0:
         yield Note(
             "no-task-can-run",
-            f"NO TASK CAN RUN NOW ({limits.why}); see `slurmslice doctor`",
+            f"no task can run now ({limits.why}); see `slurmslice doctor`",
         )
     elif _unlimited(record):
         yield Note("no-time-limit", "--time=0 means no limit: a slice that hangs runs forever")
@@ -217,8 +217,8 @@ def _describe_at_once(at_once: int | None) -> str:
     return "as many at once as fit" if at_once is None else f"at most {at_once} at once"
 
 
-def _request(record: RunRecord) -> str:
-    return _asked_for(record.first_request.overridden_by(record.per_slice))
+def _request(record: RunRecord) -> ResourceRequest:
+    return record.first_request.overridden_by(record.per_slice)
 
 
 def _request_groups(record: RunRecord, of: Sequence[RequestGroup]) -> Iterator[Note]:
@@ -229,8 +229,9 @@ def _request_groups(record: RunRecord, of: Sequence[RequestGroup]) -> Iterator[N
         yield Note("request-group", message, {"slices": group.slices, "options": dict(own)})
 
 
-def _asked_for(request: ResourceRequest) -> str:
-    return str(request) or "the defaults"
+def _asked_for(request: ResourceRequest, unit: str = "") -> str:
+    per = f" per {unit}" if unit else ""
+    return f"{request}{per}" if request else "defaults"
 
 
 def _packing(record: RunRecord, of: Sequence[RequestGroup]) -> Note | None:
@@ -247,7 +248,7 @@ def _packing(record: RunRecord, of: Sequence[RequestGroup]) -> Note | None:
     return Note(
         "packing",
         f"{count_text(tasks, 'array task')} of {carried}{rounds}{why}; "
-        f"{_asked_for(request_range(of))} a task",
+        f"{_asked_for(request_range(of), 'task')}",
         {"tasks": tasks, "pack": packing.pack, "at_once": packing.at_once, "cut": cut,
          "options": dict(request_range(of))},
     )  # fmt: skip

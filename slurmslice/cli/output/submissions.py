@@ -181,7 +181,10 @@ def _finish(run: Run, outcome: SubmitOutcome) -> int:
     if run.engine.has_running_tasks:
         code = follow_live(run, FINISH_ONLY_OPTIONS)
         return 0 if code == NOT_FINISHED else code  # the submitted slices have ended; others wait
-    if run.engine.runs_in_process:
+    if not (outcome.accepted or run.submissions_in_flight()):
+        note_waiting(run, outcome)  # nothing is there to follow
+        return 0
+    if run.engine.runs_in_process and outcome.accepted:
         emit_note("other-process-works", "The `slurmslice run` in the other process runs them.")
     note_how_to_return(run)
     note_waiting(run, outcome)
@@ -193,8 +196,9 @@ def note_waiting(run: Run, outcome: SubmitOutcome) -> None:
     if run.journal_state.held:
         again = [row for row in run.journal_state.queue if run.journal_state.attempts[row]]
         if again:
-            wait = "slice waits" if len(again) == 1 else "slices wait"
-            message = f"{len(again)} {wait} for resubmission, {run.journal_state.held}."
+            message = (
+                f"To be resubmitted: {_describe_slices(run, again)}, after the run is released."
+            )
             emit_note("resubmitted-but-held", message, slices=len(again))
         emit_note("next-step", next_step(run))
         return

@@ -8,6 +8,7 @@ from slurmslice.actions.poll import PollResult
 from slurmslice.cli.output.console import colored_state, emit_note, print_line, print_note
 from slurmslice.cli.output.preview import relative_path
 from slurmslice.notes import Note
+from slurmslice.plan.run_script import library_note
 from slurmslice.reports.counts import count_text, counts_by_state, key_ranges
 from slurmslice.run.run import Run
 from slurmslice.status.reconcile import is_unknown_to_slurm
@@ -21,6 +22,8 @@ def print_summary(run: Run) -> None:
         print_line(f" {len(one.rows):>7}  {one.keys}  ({one.why})", colored_state(one.state, 14))
     if run.journal_state.rejection:
         emit_note("submission-rejected", run.journal_state.rejection)
+    if fault := run.directory.known_fault:
+        print_note(library_note(run, fault))
     for found in notes_on_blocked_slices(run):
         print_note(found)
     if hint := _waiting_beside_running(run):
@@ -191,7 +194,9 @@ def _how_to_submit_waiting(run: Run) -> str:
     verb, name = "run" if run.engine.runs_in_process else "submit", quote(run.record.name)
     if run.journal_state.rejection:
         options = suggest_options(run, run.journal_state.rejection)
-        return f"Change the request, for example: slurmslice {verb} {name} {options}"
+        if options:
+            return f"Change the request, for example: slurmslice {verb} {name} {options}"
+        return f"Change the request or the script, then: slurmslice {verb} {name}"
     return f"To submit waiting slices: slurmslice {verb} {name}"
 
 
@@ -210,8 +215,8 @@ def _place_to_repair(run: Run) -> str:
 
 
 def suggest_options(run: Run, rejection: str) -> str:
-    """Return options to change after a rejected submission; an example if none is known."""
-    return run.engine.suggest_change(rejection) or "-p PARTITION"
+    """Return options to change after a rejected submission; empty if none is known."""
+    return run.engine.suggest_change(rejection)
 
 
 def _resubmit_choices(failed: Sequence[State]) -> list[str]:

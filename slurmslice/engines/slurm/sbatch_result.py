@@ -52,6 +52,11 @@ _ASSOCIATIONS = "`sacctmgr show associations user=$USER` lists what you may use.
 _DOCTOR = "`slurmslice doctor` shows this cluster's limits."
 # A pattern of Slurm's text, options to change, a hint. The first match counts.
 _SUGGESTIONS = (
+    (
+        r"unrecognized option|invalid option",
+        "",
+        "Leave the option out. If script.sh has it, remove its #SBATCH line.",
+    ),
     (r"invalid account|account specified", "-A ACCOUNT", _ASSOCIATIONS),
     (r"invalid qos|qos specified", "-q QOS", _ASSOCIATIONS),
     # Slurm prints this text for any limit if it does not name the limit.

@@ -7,6 +7,7 @@ from typing import BinaryIO
 
 from slurmslice.errors import BadInputError
 from slurmslice.slices.slice_table import MAX_SLICES
+from slurmslice.system.files import unreadable_file_error
 
 MAX_LINE_BYTES = 1 << 24
 """Most bytes of a line: no program accepts so many bytes of arguments and variables (execve(2))."""
@@ -60,11 +61,7 @@ def read_input(path: str, end: bytes = b"\n") -> tuple[bytes, str]:
         with open(0 if piped else name, "rb", closefd=not piped) as file:
             return read_bounded(file, name, end), name
     except OSError as why:
-        raise BadInputError(
-            f"The file of the slices, {name!r}, cannot be read: {why.strerror}.",
-            code="unreadable-file",
-            path=name,
-        ) from why
+        raise unreadable_file_error(f"The file of the slices, {name!r},", name, why) from why
 
 
 def _endless(source: str, what: str, **limit: int) -> BadInputError:
