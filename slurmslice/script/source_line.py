@@ -2,7 +2,8 @@
 
 ::
 
-    source /home/ada/runs/x/slurmslice.sh table pack=50 at_once=4 check -- "$@"; echo '…' >&2
+    source /home/ada/runs/x/slurmslice.sh table pack=50 at_once=4 check -- "$@"
+    echo '…' >&2
     exit 125
 
 The library never returns. So the message appears only if the library is missing or damaged.
@@ -24,12 +25,14 @@ LIBRARY_NAME = "slurmslice.sh"
 NOT_BEGUN_MESSAGE = "slurmslice.sh is damaged, so no slice began. Type: slurmslice status"
 """The message of a script that could not read its library."""
 
+NOT_BEGUN_LINE = f"echo {quote(NOT_BEGUN_MESSAGE)} >&2"
+"""The line that prints it."""
+
 NOT_BEGUN_EXIT = 125
 """The exit code of a script that could not read its library. No slice has begun then."""
 
 _LINE = re.compile(
-    r'^(?:(?:source|\.) (?P<library>.+?)|set --) (?P<words>(?:direct|table)\b.*) -- "\$@"'
-    r"(?:; .*)?$",
+    r'^(?:(?:source|\.) (?P<library>.+?)|set --) (?P<words>(?:direct|table)\b.*) -- "\$@"$',
     re.MULTILINE,
 )
 _PACK = re.compile(r"pack=\d{1,9}", re.ASCII)
@@ -69,13 +72,13 @@ class SourceLine:
         return " ".join(words)
 
     def to_bash(self) -> str:
-        """Return the line that sources the library, and says so if it could not.
+        """Return the line that sources the library, and the line that says so if it could not.
 
         Raises:
             BadInputError: the path of the run directory contains NUL.
         """
         library = quote(os.path.join(self.run_dir, LIBRARY_NAME))
-        return f'source {library} {self.words} -- "$@"; echo {quote(NOT_BEGUN_MESSAGE)} >&2'
+        return f'source {library} {self.words} -- "$@"\n{NOT_BEGUN_LINE}'
 
     def with_library(self, script: str, library: str) -> str:
         """Return the script with the library's text instead of the line that sources it."""

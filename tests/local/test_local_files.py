@@ -138,7 +138,7 @@ def test_limits(bench: Bench) -> None:
     machine.free_memory = lambda: 3 << 30  # type: ignore[method-assign]
     limits = bench.engine.limits(NO_REQUEST)
     assert (limits.at_once, limits.max_array_size) == (4, 4_000_001)
-    assert limits.why == "4 CPUs of 4 free, 3 GiB of memory available"
+    assert limits.why == "4 of 4 CPUs free, 3 GiB of memory available"
     assert bench.engine.limits(a_request(cpus=3)).at_once == 1
     assert bench.engine.limits(a_request(mem_mib=1024)).at_once == 3
     assert bench.engine.limits(a_request(mem_mib=0)).at_once == 1

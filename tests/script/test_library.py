@@ -61,7 +61,7 @@ def test_the_script_is_short() -> None:
     """A person reviews at most 40 lines, comments included, in every form."""
     for spec in (EXAMPLE, TABLE_EXAMPLE, PACKED, POOL):
         assert render_script(spec).count("\n") <= 40
-    assert render_script(EXAMPLE).count("\n") <= 30
+    assert render_script(EXAMPLE).count("\n") <= 32
 
 
 def test_shellcheck_reads_the_library_as_it_is() -> None:

@@ -26,5 +26,6 @@ run_slice() {
 }
 
 # Finds the slice, runs it, records how it ended. Does not return.
-source /home/ada/sim/slurmslice-runs/x/slurmslice.sh direct -- "$@"; echo 'slurmslice.sh is damaged, so no slice began. Type: slurmslice status' >&2
+source /home/ada/sim/slurmslice-runs/x/slurmslice.sh direct -- "$@"
+echo 'slurmslice.sh is damaged, so no slice began. Type: slurmslice status' >&2
 exit 125

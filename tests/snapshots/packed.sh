@@ -31,5 +31,6 @@ run_slice() {
 }
 
 # Finds the slices, runs them, records how each ended. Does not return.
-source /home/ada/sim/slurmslice-runs/x/slurmslice.sh table pack=125 slice_time=600 -- "$@"; echo 'slurmslice.sh is damaged, so no slice began. Type: slurmslice status' >&2
+source /home/ada/sim/slurmslice-runs/x/slurmslice.sh table pack=125 slice_time=600 -- "$@"
+echo 'slurmslice.sh is damaged, so no slice began. Type: slurmslice status' >&2
 exit 125

@@ -33,5 +33,6 @@ python x.py --mass "$SLICE_MASS" "$SLICE" |
 }
 
 # Finds the slices, runs them, records how each ended. Does not return.
-source /home/ada/sim/slurmslice-runs/x/slurmslice.sh table pack=40 at_once=4 -- "$@"; echo 'slurmslice.sh is damaged, so no slice began. Type: slurmslice status' >&2
+source /home/ada/sim/slurmslice-runs/x/slurmslice.sh table pack=40 at_once=4 -- "$@"
+echo 'slurmslice.sh is damaged, so no slice began. Type: slurmslice status' >&2
 exit 125

@@ -32,5 +32,6 @@ python x.py --mass "$SLICE_MASS" "$SLICE" |
 }
 
 # Finds the slice, runs it, records how it ended. Does not return.
-source /home/ada/sim/slurmslice-runs/x/slurmslice.sh table -- "$@"; echo 'slurmslice.sh is damaged, so no slice began. Type: slurmslice status' >&2
+source /home/ada/sim/slurmslice-runs/x/slurmslice.sh table -- "$@"
+echo 'slurmslice.sh is damaged, so no slice began. Type: slurmslice status' >&2
 exit 125

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 MAX_ARRAY_SIZE = 4_000_001
 """The largest MaxArraySize of Slurm."""
 
-STEP_S = 0.1
+WATCH_S = 0.1
 """Seconds between two looks of a process that is not the runner."""
 
 COLLECT_S = 0.25
@@ -132,7 +132,7 @@ class LocalEngine:
         free = FreeResources(machine.free_cpus(machine.load.others), machine.free_memory())
         gib = free.memory / (1 << 30)
         unlimited = request.mem_mib is not None and not self.enforces_memory
-        why = f"{free.cpus} CPUs of {machine.cpus} free, {gib:.3g} GiB of memory available"
+        why = f"{free.cpus} of {machine.cpus} CPUs free, {gib:.3g} GiB of memory available"
         fit = tasks_that_fit(free, task_resources(request, machine))
         return TaskLimits(MAX_ARRAY_SIZE, fit, why, note=self.memory_note if unlimited else "")
 
@@ -316,7 +316,7 @@ class LocalEngine:
         while (now := time.monotonic()) < ends:
             if now >= return_after and self._read_so_far() != before:
                 return False
-            time.sleep(min(STEP_S, ends - now))
+            time.sleep(min(WATCH_S, ends - now))
             if self._become_runner():
                 return True
         return False

@@ -9,6 +9,7 @@ from pathlib import Path
 from slurmslice.script.source_line import (
     LIBRARY_NAME,
     NOT_BEGUN_EXIT,
+    NOT_BEGUN_LINE,
     ParsedSourceLine,
     find_source_line,
 )
@@ -43,7 +44,7 @@ def choose_worker_mode(script: Path) -> str:
 def _only_line(text: str) -> ParsedSourceLine | None:
     """Return the source line of a script if it is the only command outside its functions."""
     lines = [line for line in _FUNCTION.sub("", text).split("\n") if line and line[0] != "#"]
-    if len(lines) != 2 or lines[1] != f"exit {NOT_BEGUN_EXIT}":
+    if lines[1:] != [NOT_BEGUN_LINE, f"exit {NOT_BEGUN_EXIT}"]:
         return None
     return find_source_line(lines[0]) if lines[0].startswith("source ") else None
 
