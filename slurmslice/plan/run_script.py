@@ -15,6 +15,7 @@ from slurmslice.sbatch.array_expression import ArrayExpression, parse_array
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.script.source_line import find_source_line
 from slurmslice.spec.packing import throttle_in_tasks
+from slurmslice.system.line_ends import carriage_return_error
 from slurmslice.system.shell_quoting import quote, quote_words
 
 
@@ -66,6 +67,9 @@ def check_script(run: Run, script: RunScript) -> None:
     check_library(run)
     if not run.directory.script_edited:
         return
+    if "\r\n" in text:
+        line = text[: text.index("\r\n")].count("\n") + 1
+        raise carriage_return_error(str(run.directory.script), line)
     _check_source_line(run, text)
     bash = "bash" in text.partition("\n")[0]
     # `bash -n` reports extglob patterns (bash(1), shopt) as errors, because it does not set it.

@@ -222,3 +222,53 @@ def test_print_gives_the_script_and_makes_nothing(here: Here) -> None:
     assert done.stdout.startswith("#!/bin/bash\n#SBATCH --job-name=true-")
     assert "#SBATCH --array=0-98%10\n" in done.stdout
     assert not (here.folder / "slurmslice-runs").exists()
+
+
+# -- texts from Windows -------------------------------------------------------------------------
+
+ENV = "export GREETING=hello\n# a comment\nexport OTHER=2\n"
+WINDOWS = "\ufeff" + ENV.replace("\n", "\r\n")
+
+
+@pytest.mark.parametrize("how", ["file", "setup", "shell", "check"])
+def test_a_shell_text_from_windows_runs_as_on_unix(here: Here, how: str) -> None:
+    """Its carriage returns and its byte-order mark reach no command."""
+    (here.folder / "env.sh").write_text(WINDOWS, newline="")
+    tail = '[[ $GREETING == hello ]] || exit 9; echo "$GREETING$OTHER"\r\n'
+    lines = {
+        "file": ("--setup", "env.sh", "--shell", tail),
+        "setup": ("--setup", WINDOWS, "--shell", tail),
+        "shell": ("--shell", WINDOWS + tail),
+        "check": ("--shell", "echo hello2", "--check", WINDOWS + tail),
+    }
+    done = here("run", *LOCAL, "--name", "w", "-a", "0", *lines[how])
+    assert done.returncode == 0, done.stderr
+    assert here("logs", "w", "0").stdout.splitlines()[-1] == "hello2"
+    assert "\r" not in (here.folder / "slurmslice-runs/w/script.sh").read_bytes().decode()
+
+
+@pytest.mark.parametrize("option", ["--setup", "--shell", "--check"])
+def test_a_carriage_return_in_a_shell_text_is_refused(here: Here, option: str) -> None:
+    """Only some lines end with one, so it is not known what was meant."""
+    command = () if option == "--shell" else ("--shell", "true")
+    done = here("render", *LOCAL, "-a", "0-1", option, "true\r\ntrue\nfalse", *command)
+    assert (done.returncode, error_code(done.stderr)) == (2, "carriage-return"), done.stderr
+    assert option in done.stderr
+
+
+def test_a_script_that_was_edited_on_windows_is_refused(here: Here) -> None:
+    """The error names the line, and the command that mends the script."""
+    here("render", *LOCAL, "--name", "w", "-a", "0-1", "--", "true")
+    script = here.folder / "slurmslice-runs/w/script.sh"
+    rendered = script.read_bytes()
+    for lines, first in (
+        (rendered.replace(b"\n", b"\r\n"), 1),
+        (rendered.replace(b"() {\n", b"() {\r\n"), 0),
+    ):
+        script.write_bytes(lines)
+        done = here("run", "w")
+        assert (done.returncode, error_code(done.stderr)) == (2, "carriage-return"), done.stderr
+        assert not first or f"line {first}:" in done.stderr
+        assert "sed -i" in done.stderr
+    script.write_bytes(rendered)
+    assert here("run", "w").returncode == 0

@@ -39,6 +39,7 @@ from slurmslice.spec.command import (
 )
 from slurmslice.spec.output_check import OutputCheck
 from slurmslice.spec.run_spec import RunSpec
+from slurmslice.system.line_ends import unix_text
 from slurmslice.system.shell_quoting import quote
 
 _OPTIONS: tuple[Callable[..., Any], ...] = (
@@ -269,16 +270,23 @@ class NewRunOptions:
 
     def _setup(self) -> str:
         with naming_setting("setup"):
-            return _read_setup(self.values["setup"])
+            return _read_setup(self._shell_text("setup"))
+
+    def _shell_text(self, name: str) -> str:
+        """Return the shell text of an option, with LF at the ends of its lines."""
+        option = f"--{name}"
+        hint = f"Type {option} again without it."
+        data = self.values[name].encode("utf-8", "surrogateescape")
+        return unix_text(data, option, hint).decode("utf-8", "surrogateescape")
 
     def _check(self, columns: Collection[str]) -> OutputCheck:
         for name, part in (
-            ("check", OutputCheck(self.values["check"])),
+            ("check", OutputCheck(self._shell_text("check"))),
             ("check_file", OutputCheck("", self.values["check_file"])),
         ):
             with naming_setting(name):
                 part.verify(columns)
-        return OutputCheck(self.values["check"], self.values["check_file"])
+        return OutputCheck(self._shell_text("check"), self.values["check_file"])
 
     def _template(self) -> OwnTemplate | None:
         """Return the user's template. A note says first that it is code."""
@@ -291,7 +299,7 @@ class NewRunOptions:
         return own
 
     def _command(self, given: FormSlices) -> Command:
-        shell: str | None = self.values["shell"]
+        shell = None if self.values["shell"] is None else self._shell_text("shell")
         if given.are_commands and (self.words or shell is not None):
             raise BadInputError(
                 "There are two commands: the lines of --job-file, and another one.",
@@ -326,7 +334,7 @@ def _read_setup(text: str) -> str:
         BadInputError: the text is a folder, or looks like the path of a file that does not exist.
     """
     if os.path.isfile(text):
-        return Path(text).read_bytes().decode("utf-8", "surrogateescape")
+        return unix_text(Path(text).read_bytes(), text).decode("utf-8", "surrogateescape")
     wants = "--setup needs shell lines, or a file of them"
     if os.path.isdir(text):
         raise BadInputError(

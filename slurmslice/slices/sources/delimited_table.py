@@ -1,9 +1,9 @@
-"""Slices from CSV and TSV files. The first line names the columns; nothing is guessed.
+"""Slices from CSV, TSV and similar files. The format is never guessed from the rows.
 
 CSV follows RFC 4180: commas separate values, and a value with a comma, a quote (doubled) or a
 line end is in double quotes. TSV follows IANA's text/tab-separated-values: tabs separate values,
-and a quote is an ordinary character. In both, a line ends with LF or CRLF, blank lines are
-skipped, and all lines have as many values as the first.
+and a quote is an ordinary character. A line ends with LF or CRLF. Rows whose values are all blank
+are skipped. All other rows have as many values as the first.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import csv
 import difflib
 import io
 import os.path
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from slurmslice.errors import BadInputError
@@ -28,7 +29,11 @@ if TYPE_CHECKING:
     from _csv import Reader
 
 _BLOCK = 10_000
-_SIGNS = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas"}
+
+SEPARATORS = {"comma": ",", "tab": "\t", "semicolon": ";", "bar": "|", "blanks": " "}
+"""The separators of a table by name. ``blanks`` are runs of blanks and tabs."""
+
+_NUMBER = re.compile(r"[-+]?[\d.]+(?:[eE][-+]?\d+)?", re.ASCII)
 _MEANINGS = {
     "unexpected end of data": "a quote is opened and never closed",
     "expected after": "text follows a closing quote; double a quote inside a value",
@@ -37,22 +42,26 @@ _MEANINGS = {
 }
 
 
-def slices_from_table(data: bytes, source: str, key: str | None) -> SliceTable:
+def slices_from_table(
+    data: bytes, source: str, key: str | None, *, separator: str = "", header: bool = True
+) -> SliceTable:
     """Return slices from the rows of a table; the table's columns become the slices' columns.
 
     Args:
         data: the file's bytes.
-        source: its name. The suffixes ``.csv`` and ``.tsv`` decide the format. Any other file, and
-            standard input, is TSV if its first line holds a tab, else CSV.
+        source: its name. Without a separator, the suffixes ``.csv`` and ``.tsv`` decide the format.
+            Any other file, and standard input, is TSV if its first line holds a tab, else CSV.
         key: the column of the keys; None to use row numbers, from 0.
+        separator: a sign of ``SEPARATORS``; empty to decide by the name.
+        header: the first row names the columns. Otherwise their names are ``c1``, ``c2``, ….
 
     Raises:
         BadInputError: the table is invalid (the message names the line), a column's name is
         invalid, or the key column does not exist or holds invalid keys.
     """
     refuse_nul(data, source)
-    header = io.BytesIO(data).readline().removeprefix(codecs.BOM_UTF8)
-    if not header.strip():
+    first_line = io.BytesIO(data).readline().removeprefix(codecs.BOM_UTF8)
+    if header and not first_line.strip():
         raise BadInputError(
             f"{source}, line 1: the header is blank.",
             "Write the names of the columns into the first line.",
@@ -60,34 +69,52 @@ def slices_from_table(data: bytes, source: str, key: str | None) -> SliceTable:
             path=source,
             line=1,
         )
-    tabs = _has_tabs(source, header)
+    sign = separator or _separator_by_name(source, first_line)
     try:
-        records = _reader(data, tabs)
-        names = next(records)
-        _check_signs(names, tabs, source)
+        reader = _reader(data, sign)
+        records = filter(_is_filled, reader)
+        first = next(reader if header else records, None)
+        if first is None:
+            return checked_table((), source)  # it refuses a table without slices
+        if not separator:
+            _refuse_other_separator(first, sign, source)
+        names = first if header else [f"c{number}" for number in range(1, len(first) + 1)]
         _check_header(names, key, source)
-        columns = _columns(len(names), records)
+        columns = _columns(len(names), records if header else chain([first], records))
     except (csv.Error, ValueError) as why:
-        raise _fault(data, source, tabs) from why
+        raise _fault(data, source, sign) from why
     keys = NumberKeys((range(len(columns[0])), 1)) if key is None else columns[names.index(key)]
     return checked_table(keys, source, dict(zip(names, columns, strict=True)))
 
 
-def _check_signs(names: Sequence[str], tabs: bool, source: str) -> None:
-    """Refuse a table with one column if its name holds another format's separator."""
-    others = {sign: name for sign, name in _SIGNS.items() if sign != ",\t"[tabs]}
-    found = next((name for sign, name in others.items() if sign in names[0]), None)
-    if found and len(names) == 1:
+def _is_filled(record: Sequence[str]) -> bool:
+    return any(map(str.strip, record))
+
+
+def _refuse_other_separator(first: Sequence[str], sign: str, source: str) -> None:
+    """Refuse a table with one column if its first value holds another separator."""
+    if len(first) != 1:
+        return
+    found = [name for name, other in SEPARATORS.items() if other != sign and other in first[0]]
+    if found:
         raise BadInputError(
-            f"{source}, line 1: {found} separate the columns.",
-            "Separate them with commas, or with tabs in a file whose name ends with .tsv.",
+            f"{source}, line 1: the separator of the columns is not the usual one ({found[0]}).",
+            f"Add --sep {found[0]}.",
             code="wrong-separator",
             path=source,
             line=1,
+            separator=found[0],
         )
 
 
 def _check_header(names: Sequence[str], key: str | None, source: str) -> None:
+    if all(map(_NUMBER.fullmatch, names)):
+        raise BadInputError(
+            f"{source}, line 1: {', '.join(names)}: these are numbers, not names of columns.",
+            "If the file has no header, add --no-header. Its columns are then {c1}, {c2}, ….",
+            code="bad-column-name",
+            column=names[0],
+        )
     check_column_names(names, f"{source}, line 1")
     if key is not None and key not in names:
         near = difflib.get_close_matches(key, names, 1)
@@ -102,18 +129,21 @@ def _check_header(names: Sequence[str], key: str | None, source: str) -> None:
         )
 
 
-def _has_tabs(source: str, header: bytes) -> bool:
-    """Tell if the table is TSV."""
+def _separator_by_name(source: str, first_line: bytes) -> str:
+    """Return the separator that the file's name says; for other names, its first line."""
     suffix = os.path.splitext(source)[1].lower()
-    return suffix == ".tsv" or (suffix != ".csv" and b"\t" in header)
+    return "\t" if suffix == ".tsv" or (suffix != ".csv" and b"\t" in first_line) else ","
 
 
-def _reader(data: bytes, tabs: bool) -> Reader:
+def _reader(data: bytes, sign: str) -> Reader:
     # A line ends with LF only, so that line numbers agree with an editor's.
     lines = io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", "surrogateescape", newline="\n")
-    if tabs:
+    if sign == SEPARATORS["blanks"]:
+        spaced = (" ".join(line.split()) for line in lines)
+        return csv.reader(spaced, delimiter=" ", quoting=csv.QUOTE_NONE, strict=True)
+    if sign == SEPARATORS["tab"]:
         return csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE, strict=True)
-    return csv.reader(lines, strict=True)
+    return csv.reader(lines, delimiter=sign, strict=True)
 
 
 def _columns(width: int, records: Iterator[list[str]]) -> list[list[str]]:
@@ -124,16 +154,15 @@ def _columns(width: int, records: Iterator[list[str]]) -> list[list[str]]:
         ValueError: a record has more or fewer values than there are columns.
     """
     columns: list[list[str]] = [[] for _ in range(width)]
-    filled = filter(None, records)  # a blank line is an empty record
-    while block := list(islice(filled, _BLOCK)):
+    while block := list(islice(records, _BLOCK)):
         for column, values in zip(columns, zip(*block, strict=True), strict=True):
             column.extend(values)
     return columns
 
 
-def _fault(data: bytes, source: str, tabs: bool) -> BadInputError:
+def _fault(data: bytes, source: str, sign: str) -> BadInputError:
     """Return the error of an invalid table. Reads it again, line by line, to find the line."""
-    reader, width = _reader(data, tabs), 0
+    reader, width = _reader(data, sign), 0
     while True:
         line = reader.line_num + 1
         try:
@@ -146,10 +175,10 @@ def _fault(data: bytes, source: str, tabs: bool) -> BadInputError:
                 line=line,
             )
         width = width or len(record)
-        if record and len(record) != width:
+        if _is_filled(record) and len(record) != width:
             return BadInputError(
                 f"{source}, line {line}: {len(record)} values, but {width} columns.",
-                "" if tabs else 'Put a value that holds a comma in quotes: "a,b".',
+                'Put a value that holds a comma in quotes: "a,b".' if sign == "," else "",
                 code="uneven-table",
                 path=source,
                 line=line,
@@ -161,8 +190,22 @@ def _meaning(why: csv.Error) -> str:
 
 
 def _read(values: Mapping[str, Any]) -> FormSlices:
+    sep: str | None = values["sep"]
+    if sep not in {None, *SEPARATORS, *SEPARATORS.values()}:
+        raise BadInputError(
+            f"--sep {sep!r} is not a separator of columns.",
+            f"Use one of: {', '.join(SEPARATORS)}.",
+            code="bad-value",
+            option="sep",
+            value=sep,
+        )
     data, source = read_input(values["table"])
-    return FormSlices(slices_from_table(data, source, values["key"]), source)
+    table = slices_from_table(
+        data, source, values["key"],
+        separator=SEPARATORS.get(sep, sep) if sep else "",
+        header=not values["no_header"],
+    )  # fmt: skip
+    return FormSlices(table, source)
 
 
 DELIMITED_TABLE = InputForm(
@@ -178,6 +221,15 @@ DELIMITED_TABLE = InputForm(
     ),
     modifiers=(
         FormOption(("--key",), "Column of --table with the keys (default: row number).", "NAME"),
+        FormOption(
+            ("--sep",),
+            f"What separates the columns of --table: {', '.join(SEPARATORS)}.",
+            "NAME",
+        ),
+        FormOption(
+            ("--no-header",),
+            "The first line of --table is a row. The columns are {c1}, {c2}, ….",
+        ),
     ),
     read=_read,
 )

@@ -9,6 +9,7 @@ from slurmslice.errors import BadInputError
 from slurmslice.slices.slice_table import SliceTable, checked_table
 from slurmslice.slices.sources.input_form import FormOption, FormSlices, InputForm
 from slurmslice.slices.sources.text_input import read_input, refuse_nul
+from slurmslice.system.line_ends import unix_text
 
 
 def slices_from_job_file(data: bytes, source: str) -> SliceTable:
@@ -18,12 +19,13 @@ def slices_from_job_file(data: bytes, source: str) -> SliceTable:
     The key is the line number, from 1; the column ``job`` holds the command.
 
     Raises:
-        BadInputError: there is no command, one holds NUL, or a line is a disBatch directive, which
-            changes other lines.
+        BadInputError: there is no command, one holds NUL or a carriage return, or a line is a
+            disBatch directive, which changes other lines.
     """
     refuse_nul(data, source)
     jobs: dict[str, str] = {}
-    for number, line in enumerate(data.decode("utf-8-sig", "surrogateescape").split("\n"), 1):
+    text = unix_text(data, source).decode("utf-8", "surrogateescape")
+    for number, line in enumerate(text.split("\n"), 1):
         if line.startswith("#DISBATCH"):
             raise BadInputError(
                 f"{source}, line {number}: this #DISBATCH directive changes other lines.",

@@ -8,27 +8,25 @@ from typing import Any
 from slurmslice.slices.slice_table import SliceTable, checked_table
 from slurmslice.slices.sources.input_form import FormOption, FormSlices, InputForm
 from slurmslice.slices.sources.text_input import read_input, refuse_nul
+from slurmslice.system.line_ends import unix_text
 
 
 def slices_from_key_list(data: bytes, source: str, *, nul: bool = False) -> SliceTable:
     """Return slices from a list of keys, separated by line ends or by NUL bytes.
 
-    A line ends with LF. A CR before it is removed only if every line has one (a file from
-    Windows). Blank lines are skipped. With ``nul``, keys are not changed.
+    A line ends with LF, or every line with CR LF (a file from Windows). A byte-order mark is no
+    part of a key. Blank lines are skipped. With ``nul``, keys are not changed.
 
     Raises:
-        BadInputError: there is no key, a key occurs twice or holds NUL; with ``nul``, a key is
-        empty.
+        BadInputError: there is no key, or a key occurs twice; with ``nul``, a key is empty; without
+            it, a key holds NUL or a carriage return.
     """
-    separator = b"\0" if nul else b"\n"
-    keys = data.split(separator)
-    if not keys[-1]:
-        keys.pop()
-    if not nul:
+    if nul:
+        keys = data.removesuffix(b"\0").split(b"\0") if data else []
+    else:
         refuse_nul(data, source, "If each key ends with NUL, use -0. ")
-        if keys and all(key.endswith(b"\r") for key in keys):
-            keys = [key[:-1] for key in keys]
-        keys = [key for key in keys if key.strip()]
+        text = unix_text(data, source, "If a key holds it, end each key with NUL and use -0.")
+        keys = [line for line in text.split(b"\n") if line.strip()]
     return checked_table([key.decode("utf-8", "surrogateescape") for key in keys], source)
 
 

@@ -14,6 +14,7 @@ from slurmslice.slices.keys import are_all_canonical
 from slurmslice.slices.log_names import MAX_LOGS_PER_FOLDER
 from slurmslice.slices.slice_table import SliceTable
 from slurmslice.slices.sources.array_range import slices_from_range
+from slurmslice.slices.sources.job_file import slices_from_job_file
 from slurmslice.slices.sources.key_list import slices_from_key_list
 from tests.support.errors import raises_error
 
@@ -66,10 +67,33 @@ def test_duplicate_key_is_refused() -> None:
         slices_from_key_list(b"a\nb\nb\n", "keys.txt")
 
 
-def test_windows_line_ends_are_removed() -> None:
-    """CR belongs to the line end only if every line has one."""
-    assert list(slices_from_key_list(b"a\r\nb\r\n", "f").keys) == ["a", "b"]
-    assert list(slices_from_key_list(b"a\r\nb\n", "f").keys) == ["a\r", "b"]
+BOM = b"\xef\xbb\xbf"
+
+
+@pytest.mark.parametrize("mark", [b"", BOM])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("last_end", [b"", b"\n", b"\r\n"])
+def test_a_list_from_windows_has_the_same_keys(mark: bytes, end: bytes, last_end: bytes) -> None:
+    """A byte-order mark, and a carriage return at the end of every line, reach no key."""
+    if last_end and last_end != end:
+        return
+    data = mark + end.join((b"a", b"", b"b")) + last_end
+    assert list(slices_from_key_list(data, "f").keys) == ["a", "b"]
+    jobs = slices_from_job_file(data, "f")
+    assert [jobs.column_values(row) for row in range(2)] == [("a",), ("b",)]
+
+
+@pytest.mark.parametrize(
+    ("data", "line"),
+    [(b"a\r\nb\n", 1), (b"a\nb\r\nc\n", 2), (b"a\n\nb\rc\n", 3), (b"a\rb", 1), (b"a\r\r\nb", 1)],
+)
+def test_any_other_carriage_return_is_refused(data: bytes, line: int) -> None:
+    """Nobody sees it, and a program would get it as a part of its argument."""
+    for read in (slices_from_key_list, slices_from_job_file):
+        with raises_error(BadInputError, "carriage-return", path="f", line=line):
+            read(data, "f")
+    keys = data.replace(b"\n\n", b"\n").replace(b"\n", b"\0")
+    assert any("\r" in key for key in slices_from_key_list(keys, "f", nul=True).keys)
 
 
 def test_keys_keep_blanks_and_last_line_end_is_optional() -> None:

@@ -20,7 +20,7 @@ from slurmslice.errors import BadInputError
 from slurmslice.slices import sources
 from slurmslice.slices.slice_table import SliceTable
 from slurmslice.slices.sources.columns import add_computed_columns
-from slurmslice.slices.sources.delimited_table import slices_from_table
+from slurmslice.slices.sources.delimited_table import SEPARATORS, slices_from_table
 from slurmslice.slices.sources.file_paths import natural_sort_key, slices_from_paths
 from slurmslice.slices.sources.grid import slices_from_grid
 from slurmslice.slices.sources.input_form import InputForm
@@ -76,7 +76,7 @@ def test_first_line_names_the_columns() -> None:
         (b"\xef\xbb\xbfx\na\n", ["a"]),
         (b"x\r\na\r\nb\r\n", ["a", "b"]),
         (b"x\na\n\n\nb\n\n", ["a", "b"]),
-        (b'x\n""\na\n', ["", "a"]),
+        (b'x\n""\na\n', ["a"]),
         (b"x\na", ["a"]),
         (b"x\n a \n", [" a "]),
         (b"x\n\xff\xe9\n", ["\udcff\udce9"]),
@@ -152,11 +152,71 @@ def test_table_without_rows_is_refused() -> None:
 
 
 def test_commas_in_a_tsv_file_are_refused() -> None:
-    """The error names the separator that was found, and the suffix for the expected one."""
-    with raises_error(BadInputError, "wrong-separator", line=1) as caught:
+    """The error names the separator that was found, and the option that accepts it."""
+    with raises_error(BadInputError, "wrong-separator", line=1, separator="comma") as caught:
         slices_from_table(b"a,b\n1,2\n", "x.tsv", None)
-    assert "commas" in caught.value.message
-    assert ".tsv" in caught.value.hint
+    assert "--sep comma" in caught.value.hint
+    table = slices_from_table(b"a,b\n1,2\n", "x.tsv", None, separator=",")
+    assert rows(table) == [("0", "1", "2")]
+
+
+@pytest.mark.parametrize(
+    ("separator", "data"),
+    [
+        ("blanks", b"id  sample\tsex\n  1 NA1   F\n2\tNA2 M  \n\n"),
+        ("blanks", b"\xef\xbb\xbfid sample sex\r\n1 NA1 F\r\n2 NA2 M\r\n"),
+        ("semicolon", b'id;sample;sex\n1;"NA1";F\n2;NA2;M\n'),
+        ("bar", b"id|sample|sex\n1|NA1|F\n2|NA2|M"),
+        ("tab", b"id\tsample\tsex\n1\tNA1\tF\n2\tNA2\tM\n"),
+    ],
+)
+def test_a_typed_separator_decides(separator: str, data: bytes) -> None:
+    """It decides whatever the file's name is, and the columns have the same values."""
+    for name in ("x.csv", "x.tsv", "config.txt", "standard input"):
+        sign = SEPARATORS[separator]
+        table = slices_from_table(data, name, "id", separator=sign)
+        assert rows(table) == [("1", "1", "NA1", "F"), ("2", "2", "NA2", "M")]
+
+
+@pytest.mark.parametrize("separator", SEPARATORS)
+def test_a_file_without_a_header(separator: str) -> None:
+    """Its columns have numbers from 1, its first line is a slice, and blank rows are none."""
+    sign = SEPARATORS[separator]
+    data = f"{sign}{sign}\n7{sign}a{sign}b\n\n8{sign}c{sign}d\n".encode()
+    table = slices_from_table(data, "x.csv", "c1", separator=sign, header=False)
+    assert list(table.columns) == ["c1", "c2", "c3"]
+    assert rows(table) == [("7", "7", "a", "b"), ("8", "8", "c", "d")]
+    with raises_error(BadInputError, "no-slices"):
+        slices_from_table(b" \n", "x.csv", None, separator=sign, header=False)
+
+
+def test_a_header_of_numbers_is_probably_none() -> None:
+    """The hint says how to read a file without a header."""
+    with raises_error(BadInputError, "bad-column-name", column="1") as caught:
+        slices_from_table(b"1,2.5\n2,-3e4\n", "x.csv", None)
+    assert "--no-header" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("x.csv", b"id,file\nA,a\n,\nB,b\n"),
+        ("x.csv", b'id,file\r\nA,a\r\n" ", \r\n\r\nB,b\r\n,\r\n'),
+        ("x.csv", b'id,file\nA,a\n"",""\nB,b\n,,,\n'),
+        ("x.tsv", b"id\tfile\nA\ta\n\t\nB\tb\n  \t\n"),
+    ],
+)
+@pytest.mark.parametrize("key", [None, "id"])
+def test_rows_of_blank_cells_are_no_slices(name: str, data: bytes, key: str | None) -> None:
+    """A spreadsheet writes such rows."""
+    table = slices_from_table(data, name, key)
+    assert [row[1:] for row in rows(table)] == [("A", "a"), ("B", "b")]
+
+
+def test_a_blank_header_is_no_row_to_skip() -> None:
+    """The first row would be taken for the names of the columns."""
+    with raises_error(BadInputError, "unnamed-column", column=1):
+        slices_from_table(b",\nA,a\n", "x.csv", None)
 
 
 @pytest.mark.parametrize(
@@ -179,11 +239,16 @@ VALUES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0
 
 @given(st.lists(st.tuples(VALUES, VALUES), min_size=1, max_size=20))
 def test_quoted_csv_is_read_exactly(records: Rows) -> None:
-    """A CSV file with quotes around every value returns exactly these values."""
+    """A CSV file with quotes around every value returns exactly these values.
+
+    Rows of blank values are no slices.
+    """
+    records.append(("last", ""))
     text = io.StringIO(newline="")
     csv.writer(text, quoting=csv.QUOTE_ALL).writerows([("a", "b"), *records])
     data = text.getvalue().encode()
-    assert [row[1:] for row in rows(slices_from_table(data, "x.csv", None))] == records
+    filled = [record for record in records if "".join(record).strip()]
+    assert [row[1:] for row in rows(slices_from_table(data, "x.csv", None))] == filled
 
 
 @given(st.binary(max_size=60), st.sampled_from(["x.csv", "x.tsv", "-"]))
