@@ -127,9 +127,23 @@ def cli(ctx: click.Context) -> None:
 
 def main() -> None:
     """Run the command line and end the process with its exit code."""
+    _use_utf8()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # no locale may cause a failure
     sys.exit(_exit_code())
+
+
+def _use_utf8() -> None:
+    """Start Python again in UTF-8 mode if it decodes file names in another way.
+
+    Files of a run are UTF-8, and other bytes pass unchanged. In an 8-bit locale Python would
+    decode the same name in two ways. The mode is an option of Python and no variable, so no slice
+    inherits it.
+    """
+    if sys.getfilesystemencoding() != "utf-8":
+        from slurmslice.system.process import replace_process
+
+        replace_process((sys.executable, "-X", "utf8", *sys.orig_argv[1:]))
 
 
 def _exit_code() -> int:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +129,15 @@ def _become(
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.execve(argv[0], list(argv), dict(env))  # noqa: S606  (argv lists without a shell)
+
+
+def replace_process(argv: Sequence[str]) -> NoReturn:
+    """Run another program in place of this one, with the same environment.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    os.execv(argv[0], list(argv))  # noqa: S606  (argv lists without a shell)
 
 
 def _text(output: bytes | None) -> str:
