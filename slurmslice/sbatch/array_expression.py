@@ -60,7 +60,7 @@ def parse_array(text: str) -> ArrayExpression:
         BadInputError: the text is not an array expression, a range runs backwards, a step is 0, an
             index occurs twice, or several ranges together name more than ``MAX_INDICES``.
     """
-    body, percent, limit = text.strip().partition("%")
+    body, percent, limit = _without_brackets(text.lstrip()).partition("%")
     if percent and not re.fullmatch(r"\d{1,18}", limit):
         raise BadInputError(
             f"The throttle %{limit} in {text!r} is not a number.",
@@ -85,6 +85,12 @@ def parse_array(text: str) -> ArrayExpression:
             value=text,
         )
     return ArrayExpression(parts, int(limit) or None if percent else None)
+
+
+def _without_brackets(text: str) -> str:
+    """Remove the brackets of ``[0-3]%2`` and ``[0-3%2]``, which sbatch ignores."""
+    inside, bracket, after = text.partition("]")
+    return f"{inside[1:]}{after}" if bracket and text[0] == "[" else text
 
 
 def _part(text: str, whole: str) -> range:

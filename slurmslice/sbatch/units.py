@@ -1,7 +1,8 @@
 """Slurm's units: memory in MiB, time in seconds.
 
 Source: sbatch(1), ``--mem`` (a number is megabytes unless K, M, G or T follows) and ``--time``
-(minutes, M:S, H:M:S, D-H, D-H:M, D-H:M:S). Slurm counts memory by 1024.
+(minutes, M:S, H:M:S, D-H, D-H:M, D-H:M:S; also D-). Slurm counts memory by 1024. sbatch accepts
+blanks and a plus sign before memory, and no blanks around a time (tried on 22.05).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from fractions import Fraction
 from slurmslice.errors import BadInputError
 
 _KIB = {"K": 1, "": 1024, "M": 1024, "G": 1024**2, "T": 1024**3}
-_MEMORY = re.compile(r"(\d+)([KMGT]?)B?", re.IGNORECASE)
+_MEMORY = re.compile(r"\s*\+?(\d+)([KMGT]?)B?", re.IGNORECASE)
 _FACTOR = re.compile(r"(?=[\d.]*[1-9])(\d+(?:\.\d+)?)[x×]")
 _TIME_FORMS = "Write minutes, MM:SS, HH:MM:SS, D-HH, D-HH:MM or D-HH:MM:SS."
 UNLIMITED_TEXTS = frozenset({"UNLIMITED", "INFINITE", "-1"})
@@ -25,7 +26,7 @@ def parse_memory(text: str) -> int:
     Raises:
         BadInputError: the text is not a memory size.
     """
-    match = _MEMORY.fullmatch(text.strip())
+    match = _MEMORY.fullmatch(text)
     if match is None or not text.isascii():
         raise BadInputError(
             f"{text!r} is not an amount of memory.",
@@ -50,10 +51,10 @@ def parse_time(text: str) -> int | None:
     Raises:
         BadInputError: the text has none of sbatch's forms.
     """
-    if text.strip().upper() in UNLIMITED_TEXTS:
+    if text.upper() in UNLIMITED_TEXTS:
         return None
-    days, dash, clock = text.strip().rpartition("-")
-    fields = clock.split(":")
+    days, dash, clock = text.rpartition("-")
+    fields = (clock or "0" if dash else clock).split(":")
     numbers = [*([days] if dash else []), *fields]
     if len(fields) > 3 or not all(n.isascii() and n.isdecimal() for n in numbers):
         raise BadInputError(

@@ -107,6 +107,6 @@ def keys_from_range(text: str) -> tuple[NumberKeys, int | None]:
 
 def _widths(text: str) -> Iterator[int]:
     """The zero-padded width of each part of a range; 1 for no padding."""
-    for part in text.strip().partition("%")[0].split(","):
+    for part in text.partition("%")[0].strip("[] \t").split(","):
         first = part.partition("-")[0]
         yield len(first) if first.startswith("0") else 1

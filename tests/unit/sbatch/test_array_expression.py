@@ -23,6 +23,10 @@ from tests.support.errors import raises_error
         ("0-1%0", [0, 1], None),
         ("000-003", [0, 1, 2, 3], None),
         ("9,3-5", [9, 3, 4, 5], None),
+        ("[0-3]%2", [0, 1, 2, 3], 2),
+        ("[0-3%2]", [0, 1, 2, 3], 2),
+        ("[0-1,5]", [0, 1, 5], None),
+        (" 0-1", [0, 1], None),
     ],
 )
 def test_documented_forms_are_parsed(text: str, indices: list[int], throttle: int) -> None:
@@ -37,6 +41,7 @@ def test_documented_forms_are_parsed(text: str, indices: list[int], throttle: in
     "text",
     ["", "5-3", "a-b", "0-10:0", "1,,2", "0-", "-3", "1-2-3", "0-5%", "0-5%x", "1;2", "٣", "1 2",
      "0-98:2:3", "1.5", "0-5%-1", "1-5,3", "2,2",
+     "0-3 ", "[]", "[", "]", "[0-3][5]", "0-[3]", "[[0-3]]", "[0-3]]",
      "0-" + "9" * 30, "9" * 5000, "0-1%" + "9" * 5000, "0-99999999999,100000000001"],
 )  # fmt: skip
 def test_malformed_text_is_refused(text: str) -> None:

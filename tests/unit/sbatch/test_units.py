@@ -21,14 +21,16 @@ from tests.support.errors import raises_error
 @pytest.mark.parametrize(
     ("text", "mib"),
     [("4G", 4096), ("4g", 4096), ("4GB", 4096), ("4000", 4000), ("4000M", 4000), ("1T", 1 << 20),
-     ("1025K", 2), ("0", 0)],
+     ("1025K", 2), ("0", 0), (" 100", 100), ("+100", 100), ("0100", 100), ("100Mb", 100)],
 )  # fmt: skip
 def test_memory_is_parsed_like_sbatch(text: str, mib: int) -> None:
     """Units count by 1024, a bare number is megabytes, and fractions of one are rounded up."""
     assert parse_memory(text) == mib
 
 
-@pytest.mark.parametrize("text", ["4Q", "", "G", "4 G", "-4G", "1.5G", "٤G", "4GG", "2x"])
+@pytest.mark.parametrize(
+    "text", ["4Q", "", "G", "4 G", "-4G", "1.5G", "٤G", "4GG", "2x", "4G ", "1GiB", "1P", "++4"]
+)
 def test_invalid_memory_is_refused(text: str) -> None:
     """An invalid size is an error, not a default."""
     with raises_error(BadInputError, "bad-memory", value=text):
@@ -38,14 +40,36 @@ def test_invalid_memory_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [("30", 1800), ("1:30", 90), ("1:00:00", 3600), ("1-0", 86400), ("1-2:30", 95400),
-     ("2-03:04:05", 183845), ("UNLIMITED", None), ("infinite", None), ("0", None)],
+     ("2-03:04:05", 183845), ("1-", 86400), ("02-", 172800),
+     ("-1", None), ("05", 300), ("UNLIMITED", None), ("infinite", None), ("0", None)],
 )  # fmt: skip
 def test_time_is_parsed_like_sbatch(text: str, seconds: int) -> None:
     """Every form of sbatch(1) --time is accepted: M, M:S, H:M:S, D-H, D-H:M, D-H:M:S."""
     assert parse_time(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["1:2:3:4:5", "1:2:3:4", "", "x", "1-", "-", "1::2", "1.5", "1h"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1:2:3:4:5",
+        "1:2:3:4",
+        "",
+        "x",
+        "-",
+        "1::2",
+        "1.5",
+        "1h",
+        " 5",
+        "5 ",
+        "+5",
+        "1:",
+        ":5",
+        "1-1:",
+        "1--1",
+        "1--",
+        "UNLIMITED ",
+    ],
+)
 def test_invalid_time_is_refused(text: str) -> None:
     """An invalid limit is an error, not a default."""
     with raises_error(BadInputError, "bad-time", value=text):

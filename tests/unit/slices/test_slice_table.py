@@ -213,3 +213,12 @@ def test_damaged_line_is_named(data: bytes, line: int) -> None:
 
     with raises_error(DamagedRunError, "damaged-run", path="submissions/001/tasks.tsv", line=line):
         look()
+
+
+@pytest.mark.parametrize(
+    "text", ["000,005-006", "[000,005-006]%2", "[000,005-006%2]", " 000,005-006"]
+)
+def test_zeros_stay_in_every_form_of_a_range(text: str) -> None:
+    """sbatch ignores brackets around a range."""
+    table, _ = slices_from_range(text)
+    assert list(table.keys) == ["000", "005", "006"]
