@@ -97,8 +97,8 @@ max_failures_option: Decorator = click.option(
     "--max-failures",
     type=failure_limit,
     metavar="N|none",
-    help="Hold the rest after N slices have failed for good. none: never hold it. Default: hold "
-    "it if the first 20 slices that end have all failed. For an existing run, a higher N or none "
+    help="Hold the rest after N slices have failed and have no attempts left. none: never hold it. "
+    "Default: hold it if the first 20 slices that end have all failed. A higher N, or none, "
     "releases the slices that are held.",
 )
 

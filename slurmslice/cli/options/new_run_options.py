@@ -107,13 +107,13 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
 
 _FOLLOW_OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option(
-        "--max-attempts", type=whole_number, show_default="1", metavar="N",
+        "--max-attempts", type=whole_number, metavar="N",
         help="Give each slice up to N attempts. A failed slice is submitted again with the same "
-        "memory and time. For an existing run, N replaces the recorded number.",
+        "memory and time. Default: 1. N also changes the number of an existing run.",
     ),
     click.option(
         "--interval", type=seconds, metavar="SECONDS",
-        help="Ask Slurm every so many seconds. Default: between 1 and 60 s, by the run's age.",
+        help="Seconds between two polls. Default: 1 at first, and up to 60 later.",
     ),
 )  # fmt: skip
 

@@ -92,8 +92,8 @@ def _params(ctx: click.Context, taken: set[str]) -> list[click.Option]:
             multiple=True,
             metavar="NAME[=VALUE]",
             help="Pass an option to sbatch, also one that slurmslice does not know (a plugin's). "
-            "The value of a known option is checked. If you also give the option by its own name, "
-            "the values must be equal.",
+            "The value of a known option is checked. Do not give an option in both ways with "
+            "different values.",
         )
     ]
     for name, option in _all_options(ctx).items():

@@ -213,10 +213,9 @@ DELIMITED_TABLE = InputForm(
     summary="rows of a CSV or TSV file",
     option=FormOption(
         ("--table",),
-        "Slices from the rows of a CSV or TSV file. The first line names the columns; "
-        "{name} in the command is a column. A .csv file has commas, and quotes if needed; a .tsv "
-        "file has tabs and no quotes; any other file, and -, has tabs if its first line has one, "
-        "else commas.",
+        "Slices from the rows of a table. The first line names the columns; {name} in the "
+        "command is a column. A .csv file has commas, and quotes if needed. A .tsv file has tabs "
+        "and no quotes. Any other file has tabs if its first line has one, else commas.",
         "FILE|-",
     ),
     modifiers=(
