@@ -226,6 +226,17 @@ def test_nothing_to_do_is_noted(
     assert (typed.code, typed.noted(note.code)) == (0, [note.fields])
 
 
+def test_what_works_instead_of_resubmit_is_named(
+    new_run: NewRun, engine: FakeEngine, typed: Typed
+) -> None:
+    """Waiting slices need ``run``; completed slices need ``--state COMPLETED``."""
+    run = new_run("0-3")
+    assert "slurmslice run demo" in typed("resubmit", "demo", "1")
+    ended(run, engine, State.COMPLETED, exit_code=0)
+    assert "--state COMPLETED" in typed("resubmit", "demo", "1")
+    assert "--state COMPLETED" not in typed("resubmit", "demo")  # nobody means all of them
+
+
 def test_a_dry_run_of_run_shows_the_submissions(
     new_run: NewRun, engine: FakeEngine, typed: Typed
 ) -> None:

@@ -26,6 +26,7 @@ from slurmslice.plan.batches import may_resubmit
 from slurmslice.reports.counts import count_text, counts_by_state
 from slurmslice.run.run import Run
 from slurmslice.status.states import State
+from slurmslice.system.shell_quoting import quote
 
 
 class ResubmitCommand(KeysCommand, ChangingCommand):
@@ -85,6 +86,15 @@ def _same_choice(states: Iterable[str], keys: Sequence[str], options: Sequence[s
     return [*named, *options, *(["--", *keys] if keys else [])]
 
 
+def _what_to_type_instead(now: Collection[State], rows: Sequence[int] | None, run: Run) -> str:
+    """Return the command for waiting slices, or for completed ones that were named."""
+    if State.WAITING in now:
+        return f"\nTo submit the waiting slices: slurmslice run {quote(run.record.name)}"
+    if rows is not None and State.COMPLETED in now:
+        return "\nTo run completed slices again, add --state COMPLETED."
+    return ""
+
+
 def _note_nothing(rows: Sequence[int] | None, chosen: Collection[State] | None, run: Run) -> None:
     now = counts_by_state(run, rows)
     states = ", ".join(f"{len(c.rows)} {c.state} ({c.keys}: {c.why})" for c in now)
@@ -93,7 +103,8 @@ def _note_nothing(rows: Sequence[int] | None, chosen: Collection[State] | None, 
     wanted = wanted if chosen else "has failed"
     emit_note(
         "nothing-to-resubmit",
-        f"Nothing was resubmitted: none of these slices {wanted}. Now: {states}.",
+        f"Nothing was resubmitted: none of these slices {wanted}. Now: {states}."
+        + _what_to_type_instead({c.state for c in now}, rows, run),
         states={str(c.state): c.keys for c in now},
     )
     unfinished_rows = (row for c in now if c.state.in_flight for row in c.rows)
