@@ -7,6 +7,9 @@
 # OPTION   pack=K        slices in a task
 #          at_once=P     slices of a task that run at the same time
 #          slice_time=S  seconds that a slice of a pack may take; 0: as long as its task
+#          slices=N      slices in the run
+#          ids=A-B[:S]   the slices are from a range: its lowest and highest number, and its step
+#          scattered     direct: the row of a slice does not follow from ids; slices.tsv has it
 #          check         run check_slice after the command exited 0
 #          log_folders   direct: a folder for every 1,000 logs
 #          run=DIR       the run directory; without it, the folder of this file
@@ -27,6 +30,7 @@ builtin set +o posix
 _main() {
   _restore_shell
   _read_words "$@"
+  _read_common
   ! declare -F _serve_inline >/dev/null || _serve_inline # a worker of the local engine: worker.sh
   _job=${SLURM_ARRAY_JOB_ID:-} _job_id=${SLURM_JOB_ID:-} _restart=${SLURM_RESTART_COUNT:-0}
   _index=${SLURM_ARRAY_TASK_ID:-} _host=${SLURMD_NODENAME:-$HOSTNAME} _ok=0 _kept=()
@@ -64,6 +68,7 @@ _stop() {
 _read_words() {
   local _word _function
   _run=${BASH_SOURCE[0]%/*} _form='' _pack=1 _at_once=1 _slice_time=0 _check='' _log_folders=''
+  _slices='' _ids='' _scattered=''
   _grace=30 # seconds from SIGTERM to SIGKILL at a slice's own time limit: Slurm's usual KillWait
   while (($#)); do
     _word=$1
@@ -73,6 +78,9 @@ _read_words() {
       pack=*) _pack=${_word#*=} ;;
       at_once=*) _at_once=${_word#*=} ;;
       slice_time=*) _slice_time=${_word#*=} ;;
+      slices=*) _slices=${_word#*=} ;;
+      ids=*) _ids=${_word#*=} ;;
+      scattered) _scattered=yes ;;
       check) _check=yes ;;
       log_folders) _log_folders=yes ;;
       run=*) _run=${_word#*=} ;;
@@ -85,6 +93,9 @@ _read_words() {
     _stop "usage: source RUN/slurmslice.sh direct|table [pack=K] [at_once=P] … -- \"\$@\""
   [[ $_slice_time =~ ^(0|[1-9][0-9]{0,8})$ ]] ||
     _stop "$_slice_time is no number of seconds. Usage: script.sh [SUBMISSION [SECONDS_A_SLICE]]"
+  [[ ! $_ids || $_ids =~ ^(0|[1-9][0-9]{0,17})-(0|[1-9][0-9]{0,17})(:([1-9][0-9]{0,17}))?$ ]] ||
+    _stop "ids=$_ids is no range. Restore the source line of script.sh"
+  _lowest=${BASH_REMATCH[1]:-} _highest=${BASH_REMATCH[2]:-} _step=${BASH_REMATCH[4]:-1}
   for _function in prepare run_slice ${_check:+check_slice}; do
     declare -F "$_function" >/dev/null || _stop "script.sh does not define the function $_function"
   done
@@ -118,6 +129,15 @@ _claim_submission() {
 
 # ---- The slices of the task
 
+# Reads what all tasks of the submission share. In the direct form that is the attempt of each slice
+# (lines "ATTEMPT INDEX,INDEX…", or "ATTEMPT *" for all), and perhaps the rows.
+_read_common() {
+  _attempts=() _rows=''
+  [[ $_form == direct ]] || return 0
+  [[ ! -e $_submission/attempts ]] || mapfile -t _attempts <"$_submission/attempts"
+  [[ ! $_scattered ]] || IFS= read -r -d '' _rows <"$_run/slices.tsv"
+}
+
 # Reads the lines of the task table for this task: slot S of task I is line I * pack + S, counted
 # from 0 below the header. The header has the names of the columns.
 _read_slices() {
@@ -136,15 +156,38 @@ _read_slices() {
   _names[0]=SLICE_ROW _names[1]=SLICE
 }
 
-# Exports the variables of the slice in slot $1, and sets _log to its log. The fields of a line are
-# row, key, columns and log name; %b turns \0ooo back into the byte it stands for.
+# Exports the variables of the slice in slot $1, and sets _log to its log. From here on only
+# _job and _index have Slurm's own ids.
 _take_slice() {
-  local _rest=${_line[$1]} _name _value
-  if [[ $_form == direct ]]; then
-    export SLICE=$_index
-    _log=$_submission/logs/${_log_folders:+$((_index / 1000))/}$_index.log
-    return
+  export SLICE_COUNT=$_slices SLICE_ATTEMPT=1 SLURMSLICE_ARRAY_TASK_ID=$_index
+  [[ ! $_job ]] || export SLURMSLICE_ARRAY_JOB_ID=$_job
+  if [[ $_form == direct ]]; then _take_index; else _take_line "$1"; fi
+  [[ $_ids && $SLICE =~ ^[0-9]+$ ]] || return 0
+  export SLURM_ARRAY_TASK_ID=$((10#$SLICE)) SLURM_ARRAY_TASK_COUNT=$_slices \
+    SLURM_ARRAY_TASK_MIN=$_lowest SLURM_ARRAY_TASK_MAX=$_highest SLURM_ARRAY_TASK_STEP=$_step
+  # "scontrol requeue JOB_NUMBER" must not name the task of another slice.
+  [[ $_pack == 1 && $SLURM_ARRAY_TASK_ID == "$_index" ]] || unset SLURM_ARRAY_JOB_ID
+}
+
+_take_index() {
+  local _those _row=''
+  export SLICE=$_index
+  _log=$_submission/logs/${_log_folders:+$((_index / 1000))/}$_index.log
+  if [[ $_scattered ]]; then
+    [[ ! $_rows =~ $'\n'([0-9]+)$'\t'$_index$'\t' ]] || _row=${BASH_REMATCH[1]}
+  elif [[ $_ids ]]; then
+    _row=$(((_index - _lowest) / _step))
   fi
+  export SLICE_ROW=$_row
+  for _those in "${_attempts[@]}"; do
+    [[ $_those != *' *' && ,${_those#* }, != *",$_index,"* ]] || SLICE_ATTEMPT=${_those%% *}
+  done
+}
+
+# The fields of a line are row, key, columns and log name; %b turns \0ooo back into the byte it
+# stands for.
+_take_line() {
+  local _rest=${_line[$1]} _name _value
   for _name in "${_names[@]}"; do
     [[ $_rest == *$'\t'* ]] ||
       _stop "$_submission/tasks.tsv has no slice for slot $1 of task $_index"

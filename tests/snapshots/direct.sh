@@ -26,5 +26,5 @@ run_slice() {
 }
 
 # Finds the slice, runs it, records how it ended. Does not return.
-source /home/ada/sim/slurmslice-runs/x/slurmslice.sh direct -- "$@"
+source /home/ada/sim/slurmslice-runs/x/slurmslice.sh direct slices=99 ids=0-98 -- "$@"
 exit 125

@@ -31,5 +31,5 @@ run_slice() {
 }
 
 # Finds the slices, runs them, records how each ended. Does not return.
-source /home/ada/sim/slurmslice-runs/x/slurmslice.sh table pack=125 slice_time=600 -- "$@"
+source /home/ada/sim/slurmslice-runs/x/slurmslice.sh table pack=125 slice_time=600 slices=99 -- "$@"
 exit 125

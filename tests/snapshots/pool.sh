@@ -33,5 +33,5 @@ python x.py --mass "$SLICE_MASS" "$SLICE" |
 }
 
 # Finds the slices, runs them, records how each ended. Does not return.
-source /home/ada/sim/slurmslice-runs/x/slurmslice.sh table pack=40 at_once=4 -- "$@"
+source /home/ada/sim/slurmslice-runs/x/slurmslice.sh table pack=40 at_once=4 slices=99 -- "$@"
 exit 125

@@ -32,5 +32,5 @@ python x.py --mass "$SLICE_MASS" "$SLICE" |
 }
 
 # Finds the slice, runs it, records how it ended. Does not return.
-source /home/ada/sim/slurmslice-runs/x/slurmslice.sh table -- "$@"
+source /home/ada/sim/slurmslice-runs/x/slurmslice.sh table slices=99 -- "$@"
 exit 125

@@ -37,6 +37,7 @@ from slurmslice.spec.command import (
 )
 from slurmslice.spec.output_check import OutputCheck
 from slurmslice.spec.run_spec import RunSpec
+from slurmslice.spec.slice_numbers import SliceNumbers
 from slurmslice.system.shell_quoting import quote
 
 _OPTIONS: tuple[Callable[..., Any], ...] = (
@@ -231,6 +232,7 @@ class NewRunOptions:
             "name": check_run_name(values["name"] or default_name(named)),
             "command": command,
             "source": given.source,
+            "numbers": SliceNumbers.of(given.numbers) if given.numbers else None,
             "request": self.sbatch,
             "throttle": self._throttle(given.throttle),
             "packing": packing,
