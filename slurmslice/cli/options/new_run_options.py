@@ -21,6 +21,7 @@ from slurmslice.cli.options.common import (
 )
 from slurmslice.cli.options.packing_options import parse_packing
 from slurmslice.cli.options.slice_options import SLICE_OPTIONS, read_slices
+from slurmslice.cli.options.task_id_mentions import refuse_task_id
 from slurmslice.cli.output.console import emit_note, printable_line
 from slurmslice.cli.output.preview import relative_path
 from slurmslice.errors import BadInputError
@@ -79,6 +80,11 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
         "--allow-failed-steps", is_flag=True,
         help="Count a slice as done if its command exits with 0, although a job step (srun) "
         "failed.",
+    ),
+    click.option(
+        "--allow-task-id", is_flag=True,
+        help="Accept a command that uses SLURM_ARRAY_TASK_ID although its slices are not from a "
+        "range: it then gets the index of the array task.",
     ),
     click.option(
         "--setup", metavar="TEXT|FILE", default="",
@@ -241,6 +247,8 @@ class NewRunOptions:
             "work_dir": os.getcwd(),
             "max_attempts": max_attempts,
         })  # fmt: skip
+        if not values["allow_task_id"]:
+            refuse_task_id(spec, given.table, template)
         return RunInputs(spec, given.table, dict(os.environ), template)
 
     def _throttle(self, in_range: int | None) -> int | None:
