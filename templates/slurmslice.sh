@@ -30,6 +30,7 @@ builtin set +o posix
 _main() {
   _restore_shell
   _read_words "$@"
+  _describe_slice
   _read_common
   ! declare -F _serve_inline >/dev/null || _serve_inline # a worker of the local engine: worker.sh
   _job=${SLURM_ARRAY_JOB_ID:-} _job_id=${SLURM_JOB_ID:-} _restart=${SLURM_RESTART_COUNT:-0}
@@ -128,6 +129,20 @@ _claim_submission() {
 }
 
 # ---- The slices of the task
+
+# Makes the variables of the request those of a slice, because a task that runs P slices at a time
+# requests P times as much. Removes the variables of an MPI launch around it.
+_describe_slice() {
+  local _name _share _whole='^(.*cpu[:=])?([0-9]{1,9})(,.*)?$'
+  [[ ! ${PMI_RANK:-}${PMIX_RANK:-}${OMPI_COMM_WORLD_RANK:-} ]] ||
+    unset "${!PMI_@}" "${!PMIX_@}" "${!OMPI_@}"
+  ((_at_once > 1)) || return 0
+  for _name in SLURM_{CPUS_PER_TASK,CPUS_ON_NODE,JOB_CPUS_PER_NODE,MEM_PER_NODE,TRES_PER_TASK}; do
+    [[ ${!_name:-} =~ $_whole ]] || continue
+    ((_share = BASH_REMATCH[2] / _at_once)) || _share=1
+    export "$_name=${BASH_REMATCH[1]}$_share${BASH_REMATCH[3]}"
+  done
+}
 
 # Reads what all tasks of the submission share. In the direct form that is the attempt of each slice
 # (lines "ATTEMPT INDEX,INDEX…", or "ATTEMPT *" for all), and perhaps the rows.

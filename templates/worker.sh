@@ -169,7 +169,7 @@ _serve() {
   times >&"$_out"
   echo ready >&"$_events"
   while read -r -u "$_tasks" _index SLURM_JOB_ID _cgroup; do
-    export SLURM_JOB_ID SLURM_ARRAY_TASK_ID=$_index
+    export SLURM_JOB_ID SLURM_JOBID=$SLURM_JOB_ID SLURM_ARRAY_TASK_ID=$_index
     _told='' _stopped='' _late='' _has_grace='' _rss='' _asked='' _killed='' _child='' _prepared='' _tries=0
     _started=${EPOCHREALTIME:-$(_whole_seconds)}
     _note start format=1 || exit 3

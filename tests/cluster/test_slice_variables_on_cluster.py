@@ -77,3 +77,16 @@ def test_a_requeue_by_number_reaches_no_other_slice(site: Site, workplace: Path)
     write(site, workplace / "go", "")
     assert settled(site, workplace, "h") == {"COMPLETED": 2}
     assert (workplace / "ran.3").read_text() == "x\n" * 2
+
+
+def test_slices_side_by_side_have_their_own_requests(site: Site, workplace: Path) -> None:
+    """A slice that runs beside another sees its own request, and a step (srun) takes that much."""
+    write(site, workplace / "step.sh", 'echo "$SLURM_CPUS_PER_TASK $SLURM_MEM_PER_NODE"\n')
+    work = "bash step.sh && touch here.$SLICE && until [ -e here.0 ] && [ -e here.1 ]; do sleep 1; "
+    command = f"bash step.sh; srun --ntasks=1 bash -c '{work}done; bash step.sh'"
+    line = ("-a", "0-1", "--name", "h", "--pack", "2", "--at-once", "2", "-c", "2", "--mem", "60M")
+    ran = site.slurmslice(
+        "run", "--interval", "1", *line, "-t", "2", "--shell", f"{command} # $SLICE", cwd=workplace
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert site.slurmslice("logs", "h", "1", cwd=workplace).stdout == "2 60\n" * 3

@@ -63,3 +63,17 @@ def test_an_edited_script_sees_the_same(here: Here) -> None:
     script.write_text(script.read_text().replace("\nsource ", "\nx=1\nsource "))
     assert here("run", "h").returncode == 0
     assert said(here, 3) == "input 3: 3 of 5 1-9:1 row 4 of 5 attempt 1\n"
+
+
+@pytest.mark.parametrize("form", [("%2",), ("%2", "-c", "1", "--mem", "64M")])
+def test_scratch_under_the_job_id_is_one_slices(here: Here, form: tuple[str, ...]) -> None:
+    """As on Slurm, $SLURM_JOBID differs between tasks and $SLURMD_NODENAME is the machine."""
+    (here.folder / "scratch.sh").write_text(
+        'd="scratch/$SLURM_JOBID.$SLURMD_NODENAME"; mkdir -p scratch; mkdir "$d" || exit 1\n'
+        'echo "$SLURM_NTASKS $SLURM_CPUS_ON_NODE $SLURM_JOB_NUM_NODES" >"$d/out"\n'
+        'cp "$d/out" "out.$SLURM_ARRAY_TASK_ID"\n'
+    )
+    throttle, *options = form
+    line = (*RUN, "-a", f"1-8{throttle}", "--name", "h", *options, "--", "bash", "scratch.sh")
+    assert here(*line).returncode == 0
+    assert [(here.folder / f"out.{n}").read_text() for n in range(1, 9)] == ["1 1 1\n"] * 8

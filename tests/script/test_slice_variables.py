@@ -150,3 +150,48 @@ def test_other_slices_see_the_variables_of_slurm(directory: Place) -> None:
     directory.make(rows=[("5",), ("6",)])
     ran = directory.run(1, "row-41.log", **SLURM)
     assert lines(ran.log) == [" 1 2 17 40 23 419", "99 41 1"]
+
+
+# -- the request of a slice -------------------------------------------------------------------
+
+REQUEST = {
+    "SLURM_CPUS_PER_TASK": "12",
+    "SLURM_CPUS_ON_NODE": "12",
+    "SLURM_JOB_CPUS_PER_NODE": "12",
+    "SLURM_MEM_PER_NODE": "900",
+    "SLURM_TRES_PER_TASK": "cpu=12,license:x=3",
+    "SLURM_NTASKS": "1",
+}
+
+
+@pytest.mark.parametrize(
+    ("at_once", "expected"),
+    [(1, "12 12 12 900 cpu=12,license:x=3 1"), (3, "4 4 4 300 cpu=4,license:x=3 1")],
+)
+def test_the_request_is_that_of_a_slice(directory: Place, at_once: int, expected: str) -> None:
+    """A task that runs three slices at a time has three times the request of one; its setup too."""
+    show = "echo " + " ".join(f"${name}" for name in REQUEST)
+    fields = {"pack": 3, "at_once": at_once, "cpus": 4, "direct": False, "numbers": None}
+    directory.write(ShellText(f"{show} $OMP_NUM_THREADS"), setup=show, **fields)
+    directory.make(rows=[("a",), ("b",), ("c",)])
+    ran = directory.run(0, "row-41.log", **REQUEST)
+    assert lines(ran.log) == [f"{expected} {expected.split(maxsplit=1)[0]}"]
+    assert f"{expected}\n".encode() in ran.stdout
+
+
+def test_less_than_one_cpu_for_each_slice_is_one(directory: Place) -> None:
+    """A request may have been edited."""
+    fields = {"pack": 4, "at_once": 4, "direct": False, "numbers": None}
+    directory.write(ShellText("echo $SLURM_CPUS_PER_TASK [$SLURM_MEM_PER_NODE]"), **fields)
+    directory.make(rows=[("a",)])
+    assert directory.run(0, "row-40.log", SLURM_CPUS_PER_TASK="3").log == b"1 []\n"
+
+
+@pytest.mark.parametrize("rank", ["PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK"])
+def test_the_variables_of_a_launch_do_not_reach_slices(directory: Place, rank: str) -> None:
+    """A slice is no rank of a launch around it; without a launch they are settings and stay."""
+    directory.write(ShellText("env | grep -E '^(PMI|PMIX|OMPI)_' || echo none"))
+    settings = {"OMPI_MCA_btl": "self", "PMIX_MCA_gds": "hash"}
+    found = directory.run(1, **settings).log
+    assert sorted(lines(found)) == ["OMPI_MCA_btl=self", "PMIX_MCA_gds=hash"]
+    assert directory.run(2, PMI_FD="7", **settings, **{rank: "3"}).log == b"none\n"
