@@ -32,6 +32,7 @@ _main() {
   _read_words "$@"
   _describe_slice
   _read_common
+  [[ $_pack != 1 ]] || _share_variables
   ! declare -F _serve_inline >/dev/null || _serve_inline # a worker of the local engine: worker.sh
   _job=${SLURM_ARRAY_JOB_ID:-} _job_id=${SLURM_JOB_ID:-} _restart=${SLURM_RESTART_COUNT:-0}
   _index=${SLURM_ARRAY_TASK_ID:-} _host=${SLURMD_NODENAME:-$HOSTNAME} _ok=0 _kept=()
@@ -171,29 +172,38 @@ _read_slices() {
   _names[0]=SLICE_ROW _names[1]=SLICE
 }
 
+# Exports the variables that are the same for all slices. In a pack the setup does not see them.
+_share_variables() {
+  export SLICE_COUNT=$_slices SLICE_ATTEMPT=1
+  [[ ! ${SLURM_ARRAY_JOB_ID:-} ]] || export SLURMSLICE_ARRAY_JOB_ID=$SLURM_ARRAY_JOB_ID
+  [[ ! $_ids ]] || export SLURM_ARRAY_TASK_COUNT=$_slices SLURM_ARRAY_TASK_MIN=$_lowest \
+    SLURM_ARRAY_TASK_MAX=$_highest SLURM_ARRAY_TASK_STEP=$_step
+}
+
 # Exports the variables of the slice in slot $1, and sets _log to its log. From here on only
 # _job and _index have Slurm's own ids.
 _take_slice() {
-  export SLICE_COUNT=$_slices SLICE_ATTEMPT=1 SLURMSLICE_ARRAY_TASK_ID=$_index
-  [[ ! $_job ]] || export SLURMSLICE_ARRAY_JOB_ID=$_job
-  if [[ $_form == direct ]]; then _take_index; else _take_line "$1"; fi
+  export SLURMSLICE_ARRAY_TASK_ID=$_index
+  if [[ $_form == direct ]]; then
+    _take_index
+    return
+  fi
+  _take_line "$1"
   [[ $_ids && $SLICE =~ ^[0-9]+$ ]] || return 0
-  export SLURM_ARRAY_TASK_ID=$((10#$SLICE)) SLURM_ARRAY_TASK_COUNT=$_slices \
-    SLURM_ARRAY_TASK_MIN=$_lowest SLURM_ARRAY_TASK_MAX=$_highest SLURM_ARRAY_TASK_STEP=$_step
+  export SLURM_ARRAY_TASK_ID=$((10#$SLICE))
   # "scontrol requeue JOB_NUMBER" must not name the task of another slice.
   [[ $_pack == 1 && $SLURM_ARRAY_TASK_ID == "$_index" ]] || unset SLURM_ARRAY_JOB_ID
 }
 
 _take_index() {
-  local _those _row=''
-  export SLICE=$_index
+  local _those _row='' _pattern=$'\n([0-9]+)\t'"$_index"$'\t'
   _log=$_submission/logs/${_log_folders:+$((_index / 1000))/}$_index.log
   if [[ $_scattered ]]; then
-    [[ ! $_rows =~ $'\n'([0-9]+)$'\t'$_index$'\t' ]] || _row=${BASH_REMATCH[1]}
+    [[ ! $_rows =~ $_pattern ]] || _row=${BASH_REMATCH[1]}
   elif [[ $_ids ]]; then
     _row=$(((_index - _lowest) / _step))
   fi
-  export SLICE_ROW=$_row
+  export SLICE=$_index SLICE_ROW=$_row
   for _those in "${_attempts[@]}"; do
     [[ $_those != *' *' && ,${_those#* }, != *",$_index,"* ]] || SLICE_ATTEMPT=${_those%% *}
   done
@@ -221,6 +231,7 @@ _run_by_hand() {
   _exit=$?
   _restore_shell
   ((_exit == 0)) || exit "$_exit"
+  [[ $_pack == 1 ]] || _share_variables
   for _slot in "${!_line[@]}"; do
     (
       [[ $_pack == 1 ]] || _take_slice "$_slot"
@@ -391,6 +402,7 @@ _dispatch() {
   _running=() _lost=() _stopping='' _partial=''
   _trapped='' # a trap on EXIT is the dispatcher's, and the slices are processes of their own
   trap : PIPE # in case the watchdog is killed
+  _share_variables
   trap '_signal_slices USR1' USR1
   trap '_signal_slices USR2' USR2
   for _signal in HUP INT TERM; do
