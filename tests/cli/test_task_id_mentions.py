@@ -95,3 +95,19 @@ def test_a_template_that_uses_it(here: Typed) -> None:
     (here.folder / "own.j2").write_text(text + "{% endblock %}\n")
     here("render", *LIST, "--template", "own.j2", "--", "true", "{}")
     assert (here.error, here.fields["where"]) == ("task-id-of-no-slice", "own.j2")
+
+
+@pytest.mark.parametrize(
+    ("words", "noted"),
+    [
+        (("--shell", "./x $SLURM_ARRAY_TASK_ID"), 0),
+        (("--", "bash", "-c", "./x ${SLURM_ARRAY_TASK_ID}"), 0),
+        (("--", "bash", "-c", "./x"), 1),
+    ],
+)
+def test_a_command_with_the_number_is_not_the_same_for_every_slice(
+    here: Typed, words: tuple[str, ...], noted: int
+) -> None:
+    """The preview says nothing about a command that uses SLURM_ARRAY_TASK_ID."""
+    here("run", "--dry-run", "-a", "1-3", *words)
+    assert len(here.noted("same-command")) == noted
