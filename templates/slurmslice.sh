@@ -7,6 +7,9 @@
 # OPTION   pack=K        slices in a task
 #          at_once=P     slices of a task that run at the same time
 #          slice_time=S  seconds that a slice of a pack may take; 0: as long as its task
+#          slices=N      slices in the run
+#          ids=A-B[:S]   the slices are from a range: its lowest and highest number, and its step
+#          scattered     direct: the row of a slice does not follow from ids; slices.tsv has it
 #          check         run check_slice after the command exited 0
 #          log_folders   direct: a folder for every 1,000 logs
 #          run=DIR       the run directory; without it, the folder of this file
@@ -27,6 +30,9 @@ builtin set +o posix
 _main() {
   _restore_shell
   _read_words "$@"
+  _describe_slice
+  _read_common
+  [[ $_pack != 1 ]] || _share_variables
   ! declare -F _serve_inline >/dev/null || _serve_inline # a worker of the local engine: worker.sh
   _job=${SLURM_ARRAY_JOB_ID:-} _job_id=${SLURM_JOB_ID:-} _restart=${SLURM_RESTART_COUNT:-0}
   _index=${SLURM_ARRAY_TASK_ID:-} _host=${SLURMD_NODENAME:-$HOSTNAME} _ok=0 _kept=()
@@ -64,6 +70,7 @@ _stop() {
 _read_words() {
   local _word _function
   _run=${BASH_SOURCE[0]%/*} _form='' _pack=1 _at_once=1 _slice_time=0 _check='' _log_folders=''
+  _slices='' _ids='' _scattered=''
   _grace=30 # seconds from SIGTERM to SIGKILL at a slice's own time limit: Slurm's usual KillWait
   while (($#)); do
     _word=$1
@@ -73,6 +80,9 @@ _read_words() {
       pack=*) _pack=${_word#*=} ;;
       at_once=*) _at_once=${_word#*=} ;;
       slice_time=*) _slice_time=${_word#*=} ;;
+      slices=*) _slices=${_word#*=} ;;
+      ids=*) _ids=${_word#*=} ;;
+      scattered) _scattered=yes ;;
       check) _check=yes ;;
       log_folders) _log_folders=yes ;;
       run=*) _run=${_word#*=} ;;
@@ -85,6 +95,9 @@ _read_words() {
     _stop "usage: source RUN/slurmslice.sh direct|table [pack=K] [at_once=P] … -- \"\$@\""
   [[ $_slice_time =~ ^(0|[1-9][0-9]{0,8})$ ]] ||
     _stop "$_slice_time is no number of seconds. Usage: script.sh [SUBMISSION [SECONDS_A_SLICE]]"
+  [[ ! $_ids || $_ids =~ ^(0|[1-9][0-9]{0,17})-(0|[1-9][0-9]{0,17})(:([1-9][0-9]{0,17}))?$ ]] ||
+    _stop "ids=$_ids is no range. Restore the source line of script.sh"
+  _lowest=${BASH_REMATCH[1]:-} _highest=${BASH_REMATCH[2]:-} _step=${BASH_REMATCH[4]:-1}
   for _function in prepare run_slice ${_check:+check_slice}; do
     declare -F "$_function" >/dev/null || _stop "script.sh does not define the function $_function"
   done
@@ -118,6 +131,29 @@ _claim_submission() {
 
 # ---- The slices of the task
 
+# Makes the variables of the request those of a slice, because a task that runs P slices at a time
+# requests P times as much. Removes the variables of an MPI launch around it.
+_describe_slice() {
+  local _name _share _whole='^(.*cpu[:=])?([0-9]{1,9})(,.*)?$'
+  [[ ! ${PMI_RANK:-}${PMIX_RANK:-}${OMPI_COMM_WORLD_RANK:-} ]] ||
+    unset "${!PMI_@}" "${!PMIX_@}" "${!OMPI_@}"
+  ((_at_once > 1)) || return 0
+  for _name in SLURM_{CPUS_PER_TASK,CPUS_ON_NODE,JOB_CPUS_PER_NODE,MEM_PER_NODE,TRES_PER_TASK}; do
+    [[ ${!_name:-} =~ $_whole ]] || continue
+    ((_share = BASH_REMATCH[2] / _at_once)) || _share=1
+    export "$_name=${BASH_REMATCH[1]}$_share${BASH_REMATCH[3]}"
+  done
+}
+
+# Reads what all tasks of the submission share. In the direct form that is the attempt of each slice
+# (lines "ATTEMPT INDEX,INDEX…", or "ATTEMPT *" for all), and perhaps the rows.
+_read_common() {
+  _attempts=() _rows=''
+  [[ $_form == direct ]] || return 0
+  [[ ! -e $_submission/attempts ]] || mapfile -t _attempts <"$_submission/attempts"
+  [[ ! $_scattered ]] || IFS= read -r -d '' _rows <"$_run/slices.tsv"
+}
+
 # Reads the lines of the task table for this task: slot S of task I is line I * pack + S, counted
 # from 0 below the header. The header has the names of the columns.
 _read_slices() {
@@ -136,15 +172,47 @@ _read_slices() {
   _names[0]=SLICE_ROW _names[1]=SLICE
 }
 
-# Exports the variables of the slice in slot $1, and sets _log to its log. The fields of a line are
-# row, key, columns and log name; %b turns \0ooo back into the byte it stands for.
+# Exports the variables that are the same for all slices. In a pack the setup does not see them.
+_share_variables() {
+  export SLICE_COUNT=$_slices SLICE_ATTEMPT=1
+  [[ ! ${SLURM_ARRAY_JOB_ID:-} ]] || export SLURMSLICE_ARRAY_JOB_ID=$SLURM_ARRAY_JOB_ID
+  [[ ! $_ids ]] || export SLURM_ARRAY_TASK_COUNT=$_slices SLURM_ARRAY_TASK_MIN=$_lowest \
+    SLURM_ARRAY_TASK_MAX=$_highest SLURM_ARRAY_TASK_STEP=$_step
+}
+
+# Exports the variables of the slice in slot $1, and sets _log to its log. From here on only
+# _job and _index have Slurm's own ids.
 _take_slice() {
-  local _rest=${_line[$1]} _name _value
+  export SLURMSLICE_ARRAY_TASK_ID=$_index
   if [[ $_form == direct ]]; then
-    export SLICE=$_index
-    _log=$_submission/logs/${_log_folders:+$((_index / 1000))/}$_index.log
+    _take_index
     return
   fi
+  _take_line "$1"
+  [[ $_ids && $SLICE =~ ^[0-9]+$ ]] || return 0
+  export SLURM_ARRAY_TASK_ID=$((10#$SLICE))
+  # "scontrol requeue JOB_NUMBER" must not name the task of another slice.
+  [[ $_pack == 1 && $SLURM_ARRAY_TASK_ID == "$_index" ]] || unset SLURM_ARRAY_JOB_ID
+}
+
+_take_index() {
+  local _those _row='' _pattern=$'\n([0-9]+)\t'"$_index"$'\t'
+  _log=$_submission/logs/${_log_folders:+$((_index / 1000))/}$_index.log
+  if [[ $_scattered ]]; then
+    [[ ! $_rows =~ $_pattern ]] || _row=${BASH_REMATCH[1]}
+  elif [[ $_ids ]]; then
+    _row=$(((_index - _lowest) / _step))
+  fi
+  export SLICE=$_index SLICE_ROW=$_row
+  for _those in "${_attempts[@]}"; do
+    [[ $_those != *' *' && ,${_those#* }, != *",$_index,"* ]] || SLICE_ATTEMPT=${_those%% *}
+  done
+}
+
+# The fields of a line are row, key, columns and log name; %b turns \0ooo back into the byte it
+# stands for.
+_take_line() {
+  local _rest=${_line[$1]} _name _value
   for _name in "${_names[@]}"; do
     [[ $_rest == *$'\t'* ]] ||
       _stop "$_submission/tasks.tsv has no slice for slot $1 of task $_index"
@@ -163,6 +231,7 @@ _run_by_hand() {
   _exit=$?
   _restore_shell
   ((_exit == 0)) || exit "$_exit"
+  [[ $_pack == 1 ]] || _share_variables
   for _slot in "${!_line[@]}"; do
     (
       [[ $_pack == 1 ]] || _take_slice "$_slot"
@@ -333,6 +402,7 @@ _dispatch() {
   _running=() _lost=() _stopping='' _partial=''
   _trapped='' # a trap on EXIT is the dispatcher's, and the slices are processes of their own
   trap : PIPE # in case the watchdog is killed
+  _share_variables
   trap '_signal_slices USR1' USR1
   trap '_signal_slices USR2' USR2
   for _signal in HUP INT TERM; do

@@ -16,12 +16,13 @@
 # shellcheck shell=bash disable=SC2154,SC2329,SC2030,SC2031 # the library sets variables, and calls functions
 
 _tasks=$1 _events=$2 _grace=$3 _folder=$4 _kind=$5 _script=$6 _slot='' _child='' _out=''
+_array_job=$SLURM_ARRAY_JOB_ID # a slice may not have it
 shift 6
 
 # Writes a line about the task: kind $1, fields $2, and fields $3 that only the engine reads.
 _note() {
   # shellcheck disable=SC2059 # one format for all lines
-  builtin printf "$_format" "$1" "$SLURM_ARRAY_JOB_ID" -1 "$HOSTNAME" "$_slot${2:+$2 }" "$_index" \
+  builtin printf "$_format" "$1" "$_array_job" -1 "$HOSTNAME" "$_slot${2:+$2 }" "$_index" \
     "${3:-}" >&"$_out"
 }
 _format='slurmslice %s job=%s restart=0 at=%(%s)T host=%s %stask=%s%s\n'
@@ -121,7 +122,7 @@ _run_inline() {
       exec {_out}>>"$_folder/tasks/$_index.log" || exit 126
       exec >&"$_out" 2>&1
     fi
-    _job=$SLURM_ARRAY_JOB_ID _job_id=$SLURM_JOB_ID _restart=0 _host=$HOSTNAME _ok=0 _kept=()
+    _job=$_array_job _job_id=$SLURM_JOB_ID _restart=0 _host=$HOSTNAME _ok=0 _kept=()
     [[ $_form == direct ]] || _read_slices
     if [[ $_pack == 1 ]]; then
       _take_slice 0
@@ -168,7 +169,7 @@ _serve() {
   times >&"$_out"
   echo ready >&"$_events"
   while read -r -u "$_tasks" _index SLURM_JOB_ID _cgroup; do
-    export SLURM_JOB_ID SLURM_ARRAY_TASK_ID=$_index
+    export SLURM_JOB_ID SLURM_JOBID=$SLURM_JOB_ID SLURM_ARRAY_TASK_ID=$_index
     _told='' _stopped='' _late='' _has_grace='' _rss='' _asked='' _killed='' _child='' _prepared='' _tries=0
     _started=${EPOCHREALTIME:-$(_whole_seconds)}
     _note start format=1 || exit 3

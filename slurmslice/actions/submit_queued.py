@@ -165,8 +165,9 @@ def _submit(run: Run, planned: PlannedSubmission) -> AcceptedSubmission:
     if planned.number > 1:
         _fence_script(run)
         sha = run.directory.create_submission_folder(
-            planned.number, run.table, planned.table_rows, run.record.direct
-        )
+            planned.number, run.table, planned.table_rows, run.record.direct,
+            run.journal_state.next_attempts(planned.table_rows),
+        )  # fmt: skip
     short_of_memory = out_of_memory_again(run, planned)
     run.decide(planned.intent(run, run.clock(), sha))
     try:

@@ -18,7 +18,7 @@ import hashlib
 import os
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from slurmslice.errors import BadInputError, DamagedRunError, NotAFileError
@@ -200,12 +200,24 @@ class RunDirectory:
         return True
 
     def create_submission_folder(
-        self, number: int, table: SliceTable, rows: Sequence[int], direct: bool
+        self,
+        number: int,
+        table: SliceTable,
+        rows: Sequence[int],
+        direct: bool,
+        attempts: Sequence[int] = (),
     ) -> str:
-        """Create a submission's folder and its task table.
+        """Create a submission's folder, its task table, and the attempts of its slices.
 
         It completes a folder that a killed process left incomplete. A task table never changes
         after it was submitted. Tasks create the folders inside ``logs`` when they need them.
+
+        Args:
+            number: the number of the submission.
+            table: the slices of the run.
+            rows: the rows that it carries, in the order of the array's indices.
+            direct: the array index is the key.
+            attempts: the attempt of each of these rows; empty if all are first attempts.
 
         Returns:
             the digest of the task table; empty in the direct form, which has none.
@@ -214,8 +226,14 @@ class RunDirectory:
         (folder / "tasks").mkdir(parents=True, exist_ok=True)
         (folder / "logs").mkdir(exist_ok=True)
         if direct:
+            if attempts:
+                keys = (table.keys[row] for row in rows)
+                files.replace_file(folder / "attempts", _format_attempts(keys, attempts))
             return ""
         data = table.part(rows)
+        if attempts:
+            part = SliceTable.read(data, str(self.task_table_path(number)))
+            data = part.with_columns(("attempt",), ((str(one),) for one in attempts)).data
         files.replace_file(self.task_table_path(number), data)
         return sha256_hex(data)
 
@@ -309,6 +327,19 @@ class RunDirectory:
         wait = locks.LOCK_WAIT_S if wait is None else wait
         with locks.hold_lock(self.path, verb, 0o666 & ~files.current_umask(), wait):
             yield
+
+
+def _format_attempts(indices: Iterable[str], attempts: Sequence[int]) -> bytes:
+    """Return the attempts of the direct form: for each attempt a line with its indices, or ``*``.
+
+    bash finds an index in a long list faster than it reads many lines.
+    """
+    if len(set(attempts)) == 1:
+        return f"{attempts[0]} *\n".encode()
+    by_attempt: dict[int, list[str]] = {}
+    for index, attempt in zip(indices, attempts, strict=True):
+        by_attempt.setdefault(attempt, []).append(index)
+    return "".join(f"{n} {','.join(some)}\n" for n, some in sorted(by_attempt.items())).encode()
 
 
 def sha256_hex(data: bytes) -> str:

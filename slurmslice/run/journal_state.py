@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from slurmslice.run.journal import (
@@ -80,6 +80,11 @@ class JournalState:
     def next_number(self) -> int:
         """The number of the next submission."""
         return max(self.submissions, default=0) + 1
+
+    def next_attempts(self, rows: Sequence[int]) -> Sequence[int]:
+        """Return the next attempt of each of these rows; empty if all are first attempts."""
+        attempts = [self.attempts[row] + 1 for row in rows]
+        return attempts if any(one > 1 for one in attempts) else ()
 
     def submission_of(self, row: int) -> Submission | None:
         """The current submission of a row; None if there is none."""

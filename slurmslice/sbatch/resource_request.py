@@ -181,7 +181,17 @@ class ResourceRequest(Mapping[str, str]):
     @property
     def nodes(self) -> int:
         """The minimum number of nodes, from 1."""
-        return min(self._nodes, self._processes)
+        return min(self._nodes, self.processes)
+
+    @property
+    def processes(self) -> int:
+        """The processes (``--ntasks``) on all nodes together, from 1."""
+        return self._number("ntasks") or (self._number("ntasks-per-node") or 1) * self._nodes
+
+    @property
+    def cpus_per_task(self) -> int:
+        """The CPUs of each process, from 1."""
+        return self._number("cpus-per-task") or 1
 
     @property
     def cpus(self) -> int:
@@ -189,7 +199,7 @@ class ResourceRequest(Mapping[str, str]):
         per_gpu, gpus = self._number("cpus-per-gpu"), self.gpus
         if per_gpu and gpus:
             return per_gpu * gpus
-        return self._processes * (self._number("cpus-per-task") or 1)
+        return self.processes * self.cpus_per_task
 
     @property
     def cpus_per_node(self) -> int:
@@ -199,7 +209,7 @@ class ResourceRequest(Mapping[str, str]):
     @property
     def gpus(self) -> int | None:
         """GPUs on all nodes together; None if no number is given."""
-        times = {"gpus": 1, "gpus-per-task": self._processes, "gpus-per-node": self.nodes}
+        times = {"gpus": 1, "gpus-per-task": self.processes, "gpus-per-node": self.nodes}
         for name, factor in times.items():
             match = _GPUS.fullmatch(self.get(name, ""))
             if match:
@@ -246,10 +256,6 @@ class ResourceRequest(Mapping[str, str]):
     def _nodes(self) -> int:
         least = re.match(r"[1-9]\d{0,8}", self.get("nodes", ""))
         return int(least[0]) if least else 1
-
-    @property
-    def _processes(self) -> int:
-        return self._number("ntasks") or (self._number("ntasks-per-node") or 1) * self._nodes
 
     def _number(self, name: str) -> int | None:
         try:

@@ -81,6 +81,7 @@ class ScriptContent:
     @property
     def source_line(self) -> SourceLine:
         """The line that sources the library."""
+        numbers = self.record.numbers
         return SourceLine(
             run_dir=self.run_dir,
             form="direct" if self.record.direct else "table",
@@ -89,6 +90,9 @@ class ScriptContent:
             slice_time=self.record.packing.slice_time_s or 0,
             check=bool(self.record.check),
             log_folders=self.log_folders,
+            slices=self.record.slices,
+            numbers=str(numbers or ""),
+            scattered=self.record.direct and not (numbers and numbers.one_range),
         )
 
 

@@ -2,7 +2,7 @@
 
 ::
 
-    source /home/ada/runs/x/slurmslice.sh table pack=50 at_once=4 check -- "$@"
+    source /home/ada/runs/x/slurmslice.sh table pack=50 at_once=4 check slices=99 ids=0-98 -- "$@"
     echo '…' >&2
     exit 125
 
@@ -50,6 +50,9 @@ class SourceLine:
         slice_time: the time limit of a slice of a pack in seconds; 0 for its task's limit.
         check: ``check_slice`` runs after the command exits 0.
         log_folders: direct form only: each folder holds 1,000 logs.
+        slices: the number of slices in the run.
+        numbers: the numbers of slices from a range, ``0-98:7``; empty for other slices.
+        scattered: direct form only: the rows of the slices do not follow from their numbers.
     """
 
     run_dir: str
@@ -59,6 +62,9 @@ class SourceLine:
     slice_time: int = 0
     check: bool = False
     log_folders: bool = False
+    slices: int = 0
+    numbers: str = ""
+    scattered: bool = False
 
     @property
     def words(self) -> str:
@@ -69,6 +75,9 @@ class SourceLine:
         words += [f"slice_time={self.slice_time}"] if self.slice_time else []
         words += ["check"] if self.check else []
         words += ["log_folders"] if self.log_folders else []
+        words += [f"slices={self.slices}"]
+        words += [f"ids={self.numbers}"] if self.numbers else []
+        words += ["scattered"] if self.scattered else []
         return " ".join(words)
 
     def to_bash(self) -> str:

@@ -14,6 +14,7 @@ from slurmslice.spec.command import Command, ShellText, command_placeholders, sl
 from slurmslice.spec.output_check import NO_CHECK, OutputCheck
 from slurmslice.spec.packing import NO_PACKING, Packing
 from slurmslice.spec.per_slice_options import options_with_columns
+from slurmslice.spec.slice_numbers import SliceNumbers
 from slurmslice.system.json_fields import decode, encode
 
 RUN_FORMAT = 1
@@ -36,6 +37,7 @@ class RunSpec:
         name: the run's name; the names of its jobs begin with it; checked.
         command: the command that runs for each slice; checked.
         source: the source of the slices, for a person.
+        numbers: the numbers of the slices if they are from a range; else None.
         work_dir: the working directory of the command; absolute.
         request: sbatch options as typed; a value may name columns.
         throttle: the maximum number of slices at once; None for no limit.
@@ -56,6 +58,7 @@ class RunSpec:
     command: Command
     source: str
     work_dir: str
+    numbers: SliceNumbers | None = None
     request: ResourceRequest = NO_REQUEST
     throttle: int | None = None
     pack: str | None = None

@@ -246,30 +246,48 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 # -- environment -----------------------------------------------------------------------------------
 
 
+SLURMS = ("SLURM_", "SLURMD_", "SBATCH_", "SRUN_")
+HOST = ("SLURMD_NODENAME", "SLURM_JOB_NODELIST", "SLURM_NODELIST", "SLURM_SUBMIT_HOST")
+
+
 def test_a_task_gets_slurms_variables(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Slurm's variables describe this task. Other variables are the caller's."""
     monkeypatch.setenv("SLURM_RESTART_COUNT", "3")
+    monkeypatch.setenv("SRUN_CPUS_PER_TASK", "7")
     monkeypatch.setenv("SBATCH_ACCOUNT", "other")
     monkeypatch.setenv("MINE", "a b\n'c'")
-    job = bench.submit("env -0 | sort -z", "3,5,9", cpus=2)
+    job = bench.submit("env -0 | sort -z", "3,5-9:2", cpus=2)
     bench.finish(job)
     said = dict(v.split("=", 1) for v in bench.log(job, 5).split("\0") if v)
     slurms = {
         name: value
         for name, value in said.items()
-        if name.startswith(("SLURM_", "SBATCH_", orphans.marker_variable(bench.run_dir)))
+        if name.startswith((*SLURMS, orphans.marker_variable(bench.run_dir)))
     }
-    assert slurms.pop("SLURM_JOB_ID").isdecimal()
+    assert slurms["SLURM_JOB_ID"].isdecimal()
+    assert slurms.pop("SLURM_JOBID") == slurms.pop("SLURM_JOB_ID")
     assert slurms.pop("SLURM_SUBMIT_DIR") == os.getcwd()
+    assert {slurms.pop(f"SLURM_JOB_{name}") for name in ("USER", "UID", "GID")}
+    here = {slurms.pop(name) for name in HOST}
+    assert here == {os.uname().nodename}
     assert slurms.pop(orphans.marker_variable(bench.run_dir)).isdecimal()
     assert slurms == {
         "SLURM_ARRAY_JOB_ID": "1",
         "SLURM_ARRAY_TASK_ID": "5",
-        "SLURM_ARRAY_TASK_COUNT": "3",
+        "SLURM_ARRAY_TASK_COUNT": "4",
         "SLURM_ARRAY_TASK_MIN": "3",
         "SLURM_ARRAY_TASK_MAX": "9",
         "SLURM_JOB_NAME": "bench-token1",
-        "SLURM_CPUS_PER_TASK": "2",
+        "SLURM_ARRAY_TASK_STEP": "2",
+        "SLURM_CPUS_PER_TASK": "1",
+        "SLURM_CPUS_ON_NODE": "2",
+        "SLURM_JOB_CPUS_PER_NODE": "2",
+        "SLURM_NTASKS": "2",
+        "SLURM_NPROCS": "2",
+        "SLURM_TASKS_PER_NODE": "2",
+        "SLURM_JOB_NUM_NODES": "1",
+        "SLURM_NNODES": "1",
+        **dict.fromkeys(("SLURM_NODEID", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_GTIDS"), "0"),
     }
     assert said["MINE"] == "a b\n'c'"
 

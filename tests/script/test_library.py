@@ -167,7 +167,7 @@ def test_words_that_the_library_does_not_know(directory: Place) -> None:
                      ("direct", ""), ("direct", "table pack=0")):  # fmt: skip
         directory.write(words("touch", "ran"))
         text = directory.script.read_text()
-        directory.script.write_text(text.replace(f" {old} --", f" {new} --"))
+        directory.script.write_text(text.replace(f" {old} slices=", f" {new} slices="))
         ran = directory.run(0)
         assert (ran.code, ran.said) == (2, NOTHING)
     assert not (directory.work_dir / "ran").exists()
@@ -230,7 +230,7 @@ def test_a_run_that_was_moved_needs_two_edits(directory: Place) -> None:
 
 def test_a_script_with_its_library_in_it_does_the_same(directory: Place) -> None:
     """``render --print --whole``: one file that needs only the run's tables."""
-    line = SourceLine(str(directory.run_dir), "table", pack=2, at_once=2)
+    line = SourceLine(str(directory.run_dir), "table", pack=2, at_once=2, slices=99)
     pack(directory, words("sh", "-c", "echo {}; exit 3"), 3, pack=2, at_once=2)
     text = directory.script.read_text()
     directory.script.write_text(line.with_library(text, library_bytes().decode()))

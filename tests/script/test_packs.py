@@ -70,7 +70,7 @@ def processes(directory: Place) -> list[int]:
 
 def pack(directory: Place, command: Command, keys: int | list[str], **fields: object) -> None:
     """Make a packed script with a table of these keys, or of so many keys."""
-    directory.write(command, **({"direct": False, "pack": 4} | fields))
+    directory.write(command, **({"direct": False, "numbers": None, "pack": 4} | fields))
     given = [f"k{i}" for i in range(keys)] if isinstance(keys, int) else keys
     directory.make(rows=[(key,) for key in given])
 

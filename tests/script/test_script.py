@@ -33,6 +33,7 @@ from slurmslice.script.source_line import LIBRARY_NAME
 from slurmslice.script.template import environment, templates_folder
 from slurmslice.spec.command import Command, CommandWords, ShellText
 from slurmslice.spec.output_check import OutputCheck
+from slurmslice.spec.slice_numbers import SliceNumbers
 from slurmslice.system.escaping import format_row, slice_table_header
 from slurmslice.system.shell_quoting import quote
 from tests.support.paths import SNAPSHOTS
@@ -67,6 +68,7 @@ EXAMPLE = a_script(
     whole=True,
     slices=99,
     version="0.1.0",
+    numbers=SliceNumbers(0, 98, 1, one_range=True),
 )
 
 TABLE_EXAMPLE = changed(
@@ -76,6 +78,7 @@ TABLE_EXAMPLE = changed(
     command=ShellText('python x.py --mass "$SLICE_MASS" "$SLICE" |\n  gzip >"out/$SLICE_ROW.gz"\n'),
     direct=False,
     columns=("mass",),
+    numbers=None,
 )
 
 HOSTILE = [

@@ -18,10 +18,9 @@ prepare() {
   export PATH=/home/ada/venv/bin:/usr/local/bin:/usr/bin:/bin
   export VIRTUAL_ENV=/home/ada/venv
   export PYTHONUNBUFFERED=1 # a log then holds all that was printed before a crash
-  # --cpus-per-task of one slice, for OpenMP and srun too; the array task has that of all at once.
-  _cpus=$((${SLURM_CPUS_PER_TASK:-16} / 4))
-  export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$_cpus}"
-  export SRUN_CPUS_PER_TASK="${SRUN_CPUS_PER_TASK:-$_cpus}"
+  # --cpus-per-task of a slice, for OpenMP and srun too: neither takes it from sbatch by itself.
+  export OMP_NUM_THREADS="${OMP_NUM_THREADS:-${SLURM_CPUS_PER_TASK:-4}}"
+  export SRUN_CPUS_PER_TASK="${SRUN_CPUS_PER_TASK:-${SLURM_CPUS_PER_TASK:-4}}"
   # --setup (the command sees only what is exported)
   module load python/3.11
 }
@@ -33,6 +32,6 @@ python x.py --mass "$SLICE_MASS" "$SLICE" |
 }
 
 # Finds the slices, runs them, records how each ended. Does not return.
-source /home/ada/sim/slurmslice-runs/x/slurmslice.sh table pack=40 at_once=4 -- "$@"
+source /home/ada/sim/slurmslice-runs/x/slurmslice.sh table pack=40 at_once=4 slices=99 -- "$@"
 echo 'slurmslice.sh is damaged, so no slice began. Type: slurmslice status' >&2
 exit 125

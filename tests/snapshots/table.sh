@@ -18,7 +18,7 @@ prepare() {
   export PATH=/home/ada/venv/bin:/usr/local/bin:/usr/bin:/bin
   export VIRTUAL_ENV=/home/ada/venv
   export PYTHONUNBUFFERED=1 # a log then holds all that was printed before a crash
-  # --cpus-per-task, for OpenMP and srun too: neither takes it from sbatch by itself.
+  # --cpus-per-task of a slice, for OpenMP and srun too: neither takes it from sbatch by itself.
   export OMP_NUM_THREADS="${OMP_NUM_THREADS:-${SLURM_CPUS_PER_TASK:-4}}"
   export SRUN_CPUS_PER_TASK="${SRUN_CPUS_PER_TASK:-${SLURM_CPUS_PER_TASK:-4}}"
   # --setup (the command sees only what is exported)
@@ -32,6 +32,6 @@ python x.py --mass "$SLICE_MASS" "$SLICE" |
 }
 
 # Finds the slice, runs it, records how it ended. Does not return.
-source /home/ada/sim/slurmslice-runs/x/slurmslice.sh table -- "$@"
+source /home/ada/sim/slurmslice-runs/x/slurmslice.sh table slices=99 -- "$@"
 echo 'slurmslice.sh is damaged, so no slice began. Type: slurmslice status' >&2
 exit 125

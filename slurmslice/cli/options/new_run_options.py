@@ -23,6 +23,7 @@ from slurmslice.cli.options.common import (
 )
 from slurmslice.cli.options.packing_options import parse_packing
 from slurmslice.cli.options.slice_options import SLICE_OPTIONS, read_slices
+from slurmslice.cli.options.task_id_mentions import refuse_task_id
 from slurmslice.cli.output.console import emit_note, printable_line
 from slurmslice.cli.output.preview import relative_path
 from slurmslice.errors import BadInputError
@@ -39,6 +40,7 @@ from slurmslice.spec.command import (
 )
 from slurmslice.spec.output_check import OutputCheck
 from slurmslice.spec.run_spec import RunSpec
+from slurmslice.spec.slice_numbers import SliceNumbers
 from slurmslice.system.line_ends import unix_text
 from slurmslice.system.shell_quoting import quote
 
@@ -81,6 +83,11 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
         "--allow-failed-steps", is_flag=True,
         help="Count a slice as done if its command exits with 0, although a job step (srun) "
         "failed.",
+    ),
+    click.option(
+        "--allow-task-id", is_flag=True,
+        help="Accept a command that uses SLURM_ARRAY_TASK_ID although its slices are not from a "
+        "range: it then gets the index of the array task.",
     ),
     click.option(
         "--setup", metavar="TEXT|FILE", default="",
@@ -239,6 +246,7 @@ class NewRunOptions:
             "name": check_run_name(values["name"] or default_name(named)),
             "command": command,
             "source": given.source,
+            "numbers": SliceNumbers.of(given.numbers) if given.numbers else None,
             "request": self.sbatch,
             "throttle": self._throttle(given.throttle),
             "packing": packing,
@@ -247,6 +255,8 @@ class NewRunOptions:
             "work_dir": os.getcwd(),
             "max_attempts": max_attempts,
         })  # fmt: skip
+        if not values["allow_task_id"]:
+            refuse_task_id(spec, given.table, template)
         return RunInputs(spec, given.table, dict(os.environ), template)
 
     def _throttle(self, in_range: int | None) -> int | None:

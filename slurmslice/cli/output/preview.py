@@ -22,6 +22,7 @@ from slurmslice.reports.estimate import RequestGroup, request_groups, request_ra
 from slurmslice.run.run import Run
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.slices.slice_table import SliceTable
+from slurmslice.spec.array_variables import find_mention
 from slurmslice.spec.command import ShellText, command_placeholders, slice_command_line
 from slurmslice.spec.packing import fit_time_limit, throttle_in_tasks
 from slurmslice.spec.run_spec import RunRecord
@@ -111,7 +112,7 @@ def _warnings(record: RunRecord, engine: Engine, limits: TaskLimits | None) -> I
             "$SLICE is not set in the setup: with --pack the setup runs once per task",
         )
     if isinstance(record.command, ShellText):
-        if "SLICE" not in record.command.text:
+        if "SLICE" not in record.command.text and not find_mention("", record.command.text):
             yield Note(
                 "same-command",
                 "the command has no $SLICE, so it is the same for every slice (use single quotes)",
@@ -120,10 +121,11 @@ def _warnings(record: RunRecord, engine: Engine, limits: TaskLimits | None) -> I
             yield Note("braces-in-shell", "{} in a shell text is not replaced; the key is $SLICE")
         return
     words = record.command.words
-    if not command_placeholders(record.command):
+    if not command_placeholders(record.command) and not find_mention("", "\n".join(words)):
         yield Note(
             "same-command",
-            "the command has no {}, so it is the same for every slice except for $SLICE",
+            "the command has no {}, so it is the same for every slice; only its variables differ "
+            "($SLICE, SLURM_ARRAY_TASK_ID)",
         )
     if "{" not in words[0]:
         yield from _check_program(words[0], record.work_dir)

@@ -1,36 +1,72 @@
 """The environment of tasks: the caller's environment, with Slurm's variables.
 
-The values are those that Slurm would set (sbatch(1), OUTPUT ENVIRONMENT VARIABLES). A worker
-sets SLURM_ARRAY_TASK_ID and SLURM_JOB_ID for each task.
+The values are those that Slurm would set (sbatch(1), OUTPUT ENVIRONMENT VARIABLES; seen on 22.05).
+A worker sets SLURM_ARRAY_TASK_ID, SLURM_JOB_ID and SLURM_JOBID for each task.
 """
 
 from __future__ import annotations
 
 import os
 import zlib
+from collections.abc import Iterator
 
 from slurmslice.engines.local.jobs import LocalJob
+from slurmslice.sbatch.resource_request import ResourceRequest
+from slurmslice.sbatch.units import parse_memory
+from slurmslice.spec.slice_numbers import SliceNumbers
+from slurmslice.system.users import user_name
 
-_SLURM_PREFIXES = ("SLURM_", "SLURMD_", "SBATCH_")
+_SLURM_PREFIXES = ("SLURM_", "SLURMD_", "SBATCH_", "SRUN_")
 _ABOVE_ANY_INDEX = 4_000_001
 
 
 def job_environment(job: LocalJob) -> dict[str, str]:
     """Return the environment that all tasks of a job share."""
-    variables = {
-        k: value for k, value in os.environ.items() if not k.startswith(_SLURM_PREFIXES)
-    } | {
-        "SLURM_ARRAY_JOB_ID": job.id,
-        "SLURM_ARRAY_TASK_COUNT": str(len(job.array)),
-        "SLURM_ARRAY_TASK_MIN": str(min(part[0] for part in job.array.parts)),
-        "SLURM_ARRAY_TASK_MAX": str(job.array.highest),
-        "SLURM_JOB_NAME": job.name,
-        "SLURM_CPUS_PER_TASK": str(job.request.cpus),
-        "SLURM_SUBMIT_DIR": os.getcwd(),
-    }
-    if job.request.mem_mib:
-        variables["SLURM_MEM_PER_NODE"] = str(job.request.mem_mib)
+    variables = {k: value for k, value in os.environ.items() if not k.startswith(_SLURM_PREFIXES)}
+    variables.update(_array_variables(job))
+    variables.update(_request_variables(job.request))
+    variables.update(_machine_variables())
     return variables
+
+
+def _array_variables(job: LocalJob) -> Iterator[tuple[str, str]]:
+    numbers = SliceNumbers.of(job.array)
+    yield "SLURM_JOB_NAME", job.name
+    yield "SLURM_ARRAY_JOB_ID", job.id
+    yield "SLURM_ARRAY_TASK_COUNT", str(len(job.array))
+    yield "SLURM_ARRAY_TASK_MIN", str(numbers.lowest)
+    yield "SLURM_ARRAY_TASK_MAX", str(numbers.highest)
+    yield "SLURM_ARRAY_TASK_STEP", str(numbers.step)
+
+
+def _request_variables(request: ResourceRequest) -> Iterator[tuple[str, str]]:
+    """Yield the variables of a task's request. The library divides them among slices at once."""
+    yield "SLURM_CPUS_PER_TASK", str(request.cpus_per_task)
+    for name in ("SLURM_CPUS_ON_NODE", "SLURM_JOB_CPUS_PER_NODE"):
+        yield name, str(request.cpus)
+    for name in ("SLURM_NTASKS", "SLURM_NPROCS", "SLURM_TASKS_PER_NODE"):
+        yield name, str(request.processes)
+    if "mem-per-cpu" in request:
+        yield "SLURM_MEM_PER_CPU", str(parse_memory(request["mem-per-cpu"]))
+    elif request.mem_mib:
+        yield "SLURM_MEM_PER_NODE", str(request.mem_mib)
+    if request.partition is not None:
+        yield "SLURM_JOB_PARTITION", request.partition
+
+
+def _machine_variables() -> Iterator[tuple[str, str]]:
+    """Yield the variables of the only node of a job, which is this machine."""
+    host, user = os.uname().nodename, os.geteuid()
+    for name in ("SLURMD_NODENAME", "SLURM_JOB_NODELIST", "SLURM_NODELIST", "SLURM_SUBMIT_HOST"):
+        yield name, host
+    for name in ("SLURM_JOB_NUM_NODES", "SLURM_NNODES"):
+        yield name, "1"
+    for name in ("SLURM_NODEID", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_GTIDS"):
+        yield name, "0"
+    yield "SLURM_SUBMIT_DIR", os.getcwd()
+    yield "SLURM_JOB_USER", user_name(user)
+    yield "SLURM_JOB_UID", str(user)
+    yield "SLURM_JOB_GID", str(os.getegid())
 
 
 def task_job_id(job: LocalJob, index: int) -> int:

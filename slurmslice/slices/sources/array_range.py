@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from slurmslice.sbatch.array_expression import parse_array
 from slurmslice.slices.keys import keys_from_range
 from slurmslice.slices.slice_table import SliceTable, checked_table
 from slurmslice.slices.sources.input_form import FormOption, FormSlices, InputForm
@@ -24,7 +25,7 @@ def slices_from_range(text: str) -> tuple[SliceTable, int | None]:
 
 def _read(values: Mapping[str, Any]) -> FormSlices:
     table, throttle = slices_from_range(values["slices"])
-    return FormSlices(table, values["slices"], throttle)
+    return FormSlices(table, values["slices"], throttle, parse_array(values["slices"]))
 
 
 ARRAY_RANGE = InputForm(

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from jinja2.sandbox import SandboxedEnvironment
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+RESERVED = frozenset({"slice", "row", "count", "attempt"})
+"""Names that no column can have: ``$SLICE_COUNT`` is not a column (``docs/adr/0015``)."""
+
 _BLOCK = 200
 """Rows computed per limit of memory and time: enough to be fast, few enough to need little."""
 
@@ -36,7 +39,7 @@ def check_column_names(names: Iterable[str], where: str) -> None:
         where: their source, for error messages.
 
     Raises:
-        BadInputError: a name is not a shell name, is ``slice`` or ``row``, or occurs twice (case is
+        BadInputError: a name is not a shell name, is in ``RESERVED``, or occurs twice (case is
             ignored).
     """
     seen: set[str] = set()
@@ -56,7 +59,7 @@ def check_column_names(names: Iterable[str], where: str) -> None:
                 code="bad-column-name",
                 column=name,
             )
-        if name.lower() in {"slice", "row"}:
+        if name.lower() in RESERVED:
             why = f"{where}: the column {name!r} has the name of the slice's own {name.lower()}."
             raise BadInputError(
                 why, _RENAME.format(f"{name}_1"), code="reserved-column-name", column=name

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slurmslice.notes import Note
+from slurmslice.sbatch.array_expression import ArrayExpression
 from slurmslice.slices.slice_table import SliceTable
 
 
@@ -43,6 +44,7 @@ class FormSlices:
         table: the slices.
         source: their source, in words for a person.
         throttle: most slices at once, if the form can say so.
+        numbers: the array expression whose indices are the keys, if the form is a range.
         are_commands: the column ``job`` of each slice is its command.
         notes: notes for the person.
     """
@@ -50,6 +52,7 @@ class FormSlices:
     table: SliceTable
     source: str
     throttle: int | None = None
+    numbers: ArrayExpression | None = None
     are_commands: bool = False
     notes: tuple[Note, ...] = ()
 

@@ -135,6 +135,8 @@ def test_invalid_table_line_is_named(data: bytes, code: str, line: int) -> None:
         (b"Mass,mass\n1,2\n", "duplicate-column", "mass"),
         (b"a,Slice\n1,2\n", "reserved-column-name", "Slice"),
         (b"a,row\n1,2\n", "reserved-column-name", "row"),
+        (b"a,Count\n1,2\n", "reserved-column-name", "Count"),
+        (b"attempt,b\n1,2\n", "reserved-column-name", "attempt"),
     ],
 )
 def test_invalid_column_name_is_refused(data: bytes, code: str, column: str | int) -> None:

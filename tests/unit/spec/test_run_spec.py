@@ -17,6 +17,7 @@ from slurmslice.spec.command import CommandWords, ShellText
 from slurmslice.spec.output_check import OutputCheck
 from slurmslice.spec.packing import Packing
 from slurmslice.spec.run_spec import RunRecord, RunSpec
+from slurmslice.spec.slice_numbers import SliceNumbers
 from tests.support.scripts import a_script
 
 RECORD = a_script().record
@@ -33,6 +34,8 @@ BY_TYPE: dict[str, st.SearchStrategy[Any]] = {
     "Command": st.builds(CommandWords, st.lists(TEXT).map(tuple)) | st.builds(ShellText, TEXT),
     "OutputCheck": st.builds(OutputCheck, TEXT, st.lists(TEXT).map(tuple)),
     "Packing": st.builds(Packing, NUMBER, NUMBER, st.none() | NUMBER),
+    "SliceNumbers | None": st.none()
+    | st.builds(SliceNumbers, NUMBER, NUMBER, NUMBER, st.booleans()),
     "ResourceRequest": REQUEST.map(ResourceRequest.of),
 }
 RECORDS = st.builds(
