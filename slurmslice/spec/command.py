@@ -61,6 +61,11 @@ def variable_name(column: str) -> str:
     return f"SLICE_{column.upper()}" if column else "SLICE"
 
 
+def placeholder_text(column: str) -> str:
+    """The placeholder of a column, as it is typed; an empty name means the key."""
+    return f"{{{column}}}"
+
+
 def command_placeholders(command: CommandWords) -> frozenset[str]:
     """The columns in the words; the empty name is the key."""
     return frozenset().union(*map(word_placeholders, command.words))

@@ -35,6 +35,7 @@ from slurmslice.spec.command import (
     check_command,
     refuse_expanded_pattern,
 )
+from slurmslice.spec.key_in_code import refuse_code_in_values
 from slurmslice.spec.output_check import OutputCheck
 from slurmslice.spec.run_spec import RunSpec
 from slurmslice.system.shell_quoting import quote
@@ -304,6 +305,7 @@ class NewRunOptions:
         command: Command = CommandWords(self.words) if shell is None else ShellText(shell)
         with naming_setting("words" if shell is None else "shell"):
             check_command(command, given.table.columns)
+            refuse_code_in_values(command, given.table)
         if isinstance(command, CommandWords):
             refuse_expanded_pattern(command)
         return command

@@ -23,6 +23,7 @@ from slurmslice.run.run import Run
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.slices.slice_table import SliceTable
 from slurmslice.spec.command import ShellText, command_placeholders, slice_command_line
+from slurmslice.spec.key_in_code import code_notes
 from slurmslice.spec.packing import fit_time_limit, throttle_in_tasks
 from slurmslice.spec.run_spec import RunRecord
 from slurmslice.system.shell_quoting import quote
@@ -119,6 +120,7 @@ def _warnings(record: RunRecord, engine: Engine, limits: TaskLimits | None) -> I
         elif "{}" in record.command.text:
             yield Note("braces-in-shell", "{} in a shell text is not replaced; the key is $SLICE")
         return
+    yield from code_notes(record.command)
     words = record.command.words
     if not command_placeholders(record.command):
         yield Note(
