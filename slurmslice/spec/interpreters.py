@@ -33,6 +33,7 @@ class Interpreter:
         operands: the operands that are code if no option gives code: the first, and the end.
         mixes: options may follow operands.
         runs_files: the first operand is a file with code.
+        splits: the code is for a shell that splits unquoted variables.
     """
 
     safe: str = ""
@@ -47,6 +48,7 @@ class Interpreter:
     operands: tuple[int, int | None] = (0, 0)
     mixes: bool = False
     runs_files: bool = False
+    splits: bool = False
 
 
 _SHELL = Interpreter(
@@ -56,8 +58,9 @@ _SHELL = Interpreter(
     valued="oO",
     valued_long=frozenset({"--rcfile", "--init-file"}),
     runs_files=True,
+    splits=True,
 )
-_OTHER_SHELL = replace(_SHELL, safe="{program} -c 'echo $SLICE'", runs_files=False)
+_OTHER_SHELL = replace(_SHELL, safe="{program} -c 'echo $SLICE'", runs_files=False, splits=False)
 _PYTHON = Interpreter(
     "{program} -c 'import sys; print(sys.argv[1])' {{}}",
     "c",
@@ -114,7 +117,7 @@ _TEXT_OPTION = Interpreter(
 )
 
 INTERPRETERS = {
-    **dict.fromkeys(("sh", "bash", "dash", "ash", "ksh", "mksh", "zsh", "rbash"), _SHELL),
+    **dict.fromkeys(("sh", "bash", "dash", "ash", "ksh", "mksh", "rbash"), _SHELL),
     **dict.fromkeys(("fish", "csh", "tcsh"), _OTHER_SHELL),
     **dict.fromkeys(("python", "pypy", "ipython"), _PYTHON),
     **dict.fromkeys(("Rscript", "R"), _R),
@@ -122,6 +125,7 @@ INTERPRETERS = {
     **dict.fromkeys(("sed", "gsed"), _SED),
     **dict.fromkeys(("ssh", "rsh"), _SSH),
     **dict.fromkeys(("su", "runuser", "script"), _TEXT_OPTION),
+    "zsh": replace(_SHELL, splits=False),
     "perl": _PERL,
     "ruby": _RUBY,
     "julia": _JULIA,

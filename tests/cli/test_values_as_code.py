@@ -7,7 +7,7 @@ import pytest
 from tests.support.typed import Typed
 
 
-@pytest.mark.parametrize("verb", ["render", "run"])
+@pytest.mark.parametrize("verb", [("render",), ("run", "--dry-run")])
 @pytest.mark.parametrize(
     "command",
     [
@@ -17,10 +17,12 @@ from tests.support.typed import Typed
         ("ssh", "-p", "22", "host", "cat", "{}"),
     ],
 )
-def test_a_key_inside_code_is_refused(typed: Typed, verb: str, command: tuple[str, ...]) -> None:
+def test_a_key_inside_code_is_refused(
+    typed: Typed, verb: tuple[str, ...], command: tuple[str, ...]
+) -> None:
     """The key would run as code. No run is created; the message has a safe form."""
     (typed.folder / "keys").write_text("a\n$(touch X)\n")
-    typed(verb, "--slices-from", "keys", "--name", "x", "--", *command)
+    typed(*verb, "--slices-from", "keys", "--name", "x", "--", *command)
     assert (typed.code, typed.error) == (2, "value-as-code")
     assert typed.fields["key"] == "$(touch X)"
     assert not (typed.folder / "runs" / "x").exists()
@@ -40,3 +42,25 @@ def test_the_lines_of_a_job_file_may_be_any_code(typed: Typed) -> None:
     (typed.folder / "jobs").write_text("echo $(date); true\n")
     typed("render", "--job-file", "jobs", "--name", "x")
     assert (typed.code, typed.noted("value-in-code")) == (0, [])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--shell", "cat in/$SLICE.h5"),
+        ("--shell", ":", "--check", "test -s in/$SLICE.h5"),
+        ("--shell", ":", "--setup", "mkdir in/$SLICE.h5 || exit"),
+    ],
+)
+@pytest.mark.parametrize("key", ["a b", "a*", "[x]"])
+def test_an_unquoted_variable_is_noted(typed: Typed, options: tuple[str, ...], key: str) -> None:
+    """The preview names the word and its quoted form, if a value would be split or expanded."""
+    (typed.folder / "keys").write_text(f"plain\n{key}\n")
+    typed("render", "--slices-from", "keys", "--name", "x", *options)
+    assert typed.code == 0
+    (found,) = typed.noted("unquoted-variable")
+    assert (found["word"], found["quoted"]) == ("in/$SLICE.h5", 'in/"$SLICE".h5')
+    assert found["key"] == key
+    quoted = (word.replace("in/$SLICE.h5", 'in/"$SLICE".h5') for word in options)
+    typed("render", "--slices-from", "keys", "--name", "y", *quoted)
+    assert (typed.code, typed.noted("unquoted-variable")) == (0, [])

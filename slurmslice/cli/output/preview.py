@@ -26,6 +26,7 @@ from slurmslice.spec.command import ShellText, command_placeholders, slice_comma
 from slurmslice.spec.key_in_code import code_notes
 from slurmslice.spec.packing import fit_time_limit, throttle_in_tasks
 from slurmslice.spec.run_spec import RunRecord
+from slurmslice.spec.split_values import split_value_notes
 from slurmslice.system.shell_quoting import quote
 
 
@@ -62,7 +63,11 @@ def show_preview(record: RunRecord, new: RunInputs, engine: Engine) -> TaskLimit
         ("room", limits.why if limits and limits.at_once != 0 else ""),
         *(
             ("note", warning)
-            for warning in (*_rounded(typed, of), *_warnings(record, engine, limits))
+            for warning in (
+                *_rounded(typed, of),
+                *_warnings(record, engine, limits),
+                *split_value_notes(record, new.table),
+            )
         ),
         *zip(("first", "last"), _commands(record, new.table), strict=False),
     )
