@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from slurmslice.cli.output.preview import relative_path
 from slurmslice.errors import BadInputError
 from slurmslice.script.template import OwnTemplate, find_template
 from slurmslice.settings.settings_file import KnownKeys, SettingKey, ValueKind
+from slurmslice.slices.slice_table import SliceTable
 from slurmslice.slices.sources.input_form import FormSlices
 from slurmslice.spec.command import (
     JOB_COMMAND,
@@ -236,7 +237,7 @@ class NewRunOptions:
             "throttle": self._throttle(given.throttle),
             "packing": packing,
             "setup": self._setup(),
-            "check": self._check(given.table.columns),
+            "check": self._check(given.table),
             "work_dir": os.getcwd(),
             "max_attempts": max_attempts,
         })  # fmt: skip
@@ -265,13 +266,14 @@ class NewRunOptions:
         with naming_setting("setup"):
             return _read_setup(self.values["setup"])
 
-    def _check(self, columns: Collection[str]) -> OutputCheck:
+    def _check(self, table: SliceTable) -> OutputCheck:
         for name, part in (
             ("check", OutputCheck(self.values["check"])),
             ("check_file", OutputCheck("", self.values["check_file"])),
         ):
             with naming_setting(name):
-                part.verify(columns)
+                part.verify(table.columns)
+                part.refuse_shared_files(table)
         return OutputCheck(self.values["check"], self.values["check_file"])
 
     def _template(self) -> OwnTemplate | None:
