@@ -270,8 +270,8 @@ _run_slot() {
     run_slice {_out}>&- {_report}>&-
     builtin exit # without it bash would ignore a signal that came in the last moment
   fi
+  [[ ! $_check ]] || _before=$(_ask_check before) # while a signal still ends this process
   trap : HUP INT TERM # they are for the processes below
-  [[ ! $_check ]] || _before=$(_ask_check before)
   (
     trap 'exit 143' TERM
     trap : USR1 USR2
