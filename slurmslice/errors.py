@@ -122,6 +122,25 @@ class SubmissionUnknownError(EngineError):
     code = "submission-unknown"
 
 
+class SubmissionUnclearError(SubmissionUnknownError):
+    """A submission got an answer in words that are not Slurm's: a site's own program refused it.
+
+    Args:
+        message: the event.
+        said: the words.
+    """
+
+    def __init__(self, message: str, hint: str = "", *, said: str) -> None:
+        super().__init__(message, hint, said=said)
+        self.said = said
+
+
+class UnusableSlurmError(NoAnswerError):
+    """A command of Slurm cannot work here, so that waiting for its answer is no help."""
+
+    code = "slurm-command-unusable"
+
+
 class LockedError(EngineError):
     """Another slurmslice process holds the lock of the run."""
 

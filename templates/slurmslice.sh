@@ -235,6 +235,8 @@ _run_by_hand() {
   for _slot in "${!_line[@]}"; do
     (
       [[ $_pack == 1 ]] || _take_slice "$_slot"
+      _question='' _before=''
+      [[ ! $_check ]] || _before=$(_ask_check before)
       (run_slice)
       _exit=$?
       [[ $_exit == 0 && $_check ]] || exit "$_exit"
@@ -330,13 +332,14 @@ _find_exit_trap() {
 # of the command, or of the check. After a signal bash ends when the program that it runs has
 # ended, which gets the signal as well.
 _run_slot() {
-  local _exit
+  local _exit _question='' _before='' _fault=''
   trap 'exit 143' TERM
   trap : USR1 USR2
   if [[ ! $_check && ! $_trapped ]]; then
     run_slice {_out}>&- {_report}>&-
     builtin exit # without it bash would ignore a signal that came in the last moment
   fi
+  [[ ! $_check ]] || _before=$(_ask_check before) # while a signal still ends this process
   trap : HUP INT TERM # they are for the processes below
   (
     trap 'exit 143' TERM
@@ -352,18 +355,67 @@ _run_slot() {
       builtin exit
     )
     _exit=$?
-    ((_exit == 0)) || _progress check "slot=$1 exit=$_exit"
+    ((_exit == 0)) || _fault=$(_ask_check fault)
+    ((_exit == 0)) || _progress check "slot=$1 exit=$_exit${_fault:+ file=$_fault}"
   fi
   [[ ! $_trapped ]] || echo "$_exit" >&"$_report"
   exit "$_exit"
 }
 
-# For check_slice: fails unless file $1 exists and is not empty.
+# For check_slice: fails unless each file exists, is not empty and has changed since the start of the
+# slice. Times are not compared: the clocks of nodes and file servers differ. Instead _before holds
+# the files that were there at the start; one that is still the same is of an earlier attempt.
 # shellcheck disable=SC2329 # script.sh calls it
 _check_file() {
-  [[ ! -f $1 || ! -s $1 ]] || return 0
-  builtin printf 'slurmslice: %s does not exist or is empty\n' "$1" >&2
-  return 1
+  local _file _wrong=''
+  [[ $_question != before ]] || {
+    for _file; do _identify_file "$_file"; done
+    builtin exit
+  }
+  for _file; do
+    if [[ ! -e $_file ]]; then
+      _wrong='missing is missing'
+    elif [[ ! -f $_file ]]; then
+      _wrong='nofile is not a file'
+    elif [[ ! -s $_file ]]; then
+      _wrong='empty is empty'
+    elif [[ $_before && $'\n'$_before$'\n' == *$'\n'"$(_identify_file "$_file")"$'\n'* ]]; then
+      _wrong='earlier is of an earlier attempt'
+    else
+      continue
+    fi
+    break
+  done
+  if [[ ! $_question ]]; then
+    [[ ! $_wrong ]] || builtin printf 'slurmslice: %s %s\n' "$_file" "${_wrong#* }" >&2
+    [[ ! $_wrong ]]
+    return
+  fi
+  [[ $_wrong ]] || builtin exit
+  _file=${_file:0:1000} _file=${_file//%/%25} _file=${_file// /%20}
+  builtin printf '%s:%s' "${_wrong%% *}" "${_file//[[:cntrl:]]/?}"
+  builtin exit
+}
+
+# Asks _check_file a question: "before", the files that are there, or "fault", the first one that is
+# wrong and how. It is only asked if it is the first command of check_slice, so nothing else runs.
+_ask_check() {
+  local _text
+  _question=$1
+  _text=$(declare -f check_slice)
+  [[ ! $_text =~ ^check_slice\ \(\)[[:space:]]+\{[[:space:]]+_check_file[[:space:]] ]] ||
+    check_slice </dev/null 2>/dev/null
+  builtin exit # nothing behind _check_file
+}
+
+# Prints device, inode, size and times of file $1, and of the link if it is one. It is opened first,
+# so that NFS asks its server.
+# shellcheck disable=SC2329 # _check_file calls it
+_identify_file() {
+  local _form='%d:%i:%s:%.9Y:%.9Z'
+  [[ -f $1 ]] && { : <"$1"; } 2>/dev/null
+  [[ ! -f $1 ]] ||
+    builtin printf '%s %s\n' "$(command stat -c "$_form" -- "$1")" "$(command stat -Lc "$_form" -- "$1")"
 }
 
 # ---- Packs: the child is the dispatcher of several slices
@@ -382,7 +434,7 @@ _keep_ended() {
       start*) unset "_late[$_slot]" "_lost[$_slot]" "_missed[$_slot]" ;;
       timeout*) _late[_slot]=late ;;
       memory*) _lost[_slot]=${BASH_REMATCH[6]} ;;
-      check*) _missed[_slot]=missed ;;
+      check*) _missed[_slot]=${_said##* slot="$_slot" } ;;
       end129 | end130 | end137 | end143 | end*[0-9]told=) ;;
       *) _kept[_slot]=${BASH_REMATCH[6]} ;;
     esac
@@ -391,7 +443,7 @@ _keep_ended() {
     _host=${_hosts[_slot]} # the node on which the slice ran
     [[ ! ${_late[_slot]:-} ]] || _progress timeout "slot=$_slot"
     [[ ! ${_lost[_slot]:-} ]] || _progress memory "slot=$_slot of=${_lost[_slot]}"
-    [[ ! ${_missed[_slot]:-} ]] || _progress check "slot=$_slot exit=${_kept[_slot]}"
+    [[ ! ${_missed[_slot]:-} ]] || _progress check "slot=$_slot ${_missed[_slot]}"
     _progress end "slot=$_slot exit=${_kept[_slot]} kept=1"
     ((_kept[_slot])) || ((_ok += 1))
   done

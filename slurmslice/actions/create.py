@@ -25,6 +25,7 @@ from slurmslice.script.template import OwnTemplate
 from slurmslice.slices.log_names import MAX_LOGS_PER_FOLDER
 from slurmslice.slices.slice_table import SliceTable
 from slurmslice.spec.command import Command, ShellText
+from slurmslice.spec.interpreters import find_interpreter
 from slurmslice.spec.packing import (
     Packing,
     check_packing,
@@ -41,7 +42,6 @@ from slurmslice.spec.run_spec import RunRecord, RunSpec
 DEFAULT_MAX_ARRAY_SIZE = 1001
 """Slurm's default of MaxArraySize (slurm.conf(5))."""
 
-_INTERPRETERS = re.compile(r"(python|pypy|Rscript|julia|perl|ruby|bash|sh|zsh|node|java)[\d.]*")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@-]{0,99}", re.ASCII)
 
 
@@ -78,7 +78,8 @@ def default_name(command: Command) -> str:
 
 def interpreter_script(words: Sequence[str]) -> str | None:
     """Return an interpreter's script, ``x.py`` for ``python -u x.py``; None for other programs."""
-    if not _INTERPRETERS.fullmatch(Path(words[0]).name):
+    known = find_interpreter(words[0])
+    if known is None or not known[1].runs_files:
         return None
     return next((word for word in words[1:] if not word.startswith("-")), None)
 

@@ -116,7 +116,8 @@ def follow(run: Run, options: FollowOptions, on_step: OnStep) -> None:
     If the engine does not answer, it is asked again without a time limit.
 
     Raises:
-        EngineError: a submission was rejected for good; running slices continue.
+        EngineError: a submission was rejected for good, or a command of Slurm cannot work here;
+        running slices continue.
     """
     unanswered = 0
     while True:
@@ -127,6 +128,7 @@ def follow(run: Run, options: FollowOptions, on_step: OnStep) -> None:
             polled = replace(again, notes=(*polled.notes, *again.notes))
         on_step(run, polled, outcome)
         outcome.raise_error(ignore_temporary=True)
+        raise_lasting_fault(run)
         if outcome.queued:
             options = replace(options, plan=None)
         if is_done(run, options):
@@ -138,6 +140,16 @@ def follow(run: Run, options: FollowOptions, on_step: OnStep) -> None:
             _slice_s(run) if outcome.share_free_soon else None,
         )
         run.engine.wait(backoff_interval(usual, unanswered))
+
+
+def raise_lasting_fault(run: Run) -> None:
+    """End a loop that waits for an answer which never comes.
+
+    Raises:
+        UnusableSlurmError: a command of Slurm cannot work here.
+    """
+    if run.engine.lasting_fault:
+        raise run.engine.lasting_fault
 
 
 def is_unanswered(polled: PollResult, outcome: SubmitOutcome) -> bool:

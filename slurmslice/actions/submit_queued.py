@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from slurmslice.actions.requeued import find_requeued
 from slurmslice.actions.resolve_doubts import resolve_doubts_locked, wait_for_doubts
 from slurmslice.actions.throttle import allocate_throttle, current_share
-from slurmslice.engines.protocol import QueueCapacity
+from slurmslice.engines.protocol import QueueCapacity, SubmitResult
 from slurmslice.errors import (
     BadInputError,
     EngineError,
     SlurmsliceError,
     SubmissionRejectedError,
+    SubmissionUnclearError,
     SubmissionUnknownError,
     SubmitLimitError,
     TooManyTasksError,
@@ -27,7 +28,7 @@ from slurmslice.plan.planned_submission import (
     overridden_edit_notes,
 )
 from slurmslice.plan.run_script import RunScript, check_script, read_script
-from slurmslice.run.journal import Dequeued, Rejected, Submitted
+from slurmslice.run.journal import Dequeued, Rejected, Submitted, Unclear
 from slurmslice.run.run import Run
 from slurmslice.run.submission import SubmissionStatus
 from slurmslice.sbatch.array_expression import compress_indices
@@ -171,7 +172,7 @@ def _submit(run: Run, planned: PlannedSubmission) -> AcceptedSubmission:
     short_of_memory = out_of_memory_again(run, planned)
     run.decide(planned.intent(run, run.clock(), sha))
     try:
-        result = run.engine.submit(planned.submit_request(run))
+        result = _send(run, planned)
     except (SubmissionRejectedError, SubmitLimitError, BadInputError) as rejection:
         if planned.number > 1 and not run.directory.fence(planned.number):
             return _accept_refused(run, planned, rejection)
@@ -195,6 +196,34 @@ def _submit(run: Run, planned: PlannedSubmission) -> AcceptedSubmission:
         (*result.notes, *overridden_edit_notes(run, planned)),
         short_of_memory,
     )
+
+
+def _send(run: Run, planned: PlannedSubmission) -> SubmitResult:
+    """Give the submission to the engine.
+
+    A site's own program may refuse in its own words. The first time that is a doubt, and its
+    submission is searched for. After it was certain that it did not arrive, the same answer again
+    is a refusal: otherwise the run would submit for ever.
+
+    Raises:
+        EngineError, BadInputError: as ``Engine.submit``.
+    """
+    try:
+        return run.engine.submit(planned.submit_request(run))
+    except SubmissionUnclearError as doubt:
+        if without_numbers(doubt.said) in map(without_numbers, run.journal_state.never_arrived()):
+            raise SubmissionRejectedError(
+                "The submission was refused, but not by Slurm: an earlier one with the same answer "
+                f"never reached the queue. The answer of sbatch: {doubt.said or 'nothing'}",
+                said=doubt.said,
+            ) from doubt
+        run.decide(Unclear(planned.number, doubt.said, run.clock()))
+        raise
+
+
+def without_numbers(words: str) -> str:
+    """Return an answer without its times, counters and paths with numbers, to compare it."""
+    return " ".join(word for word in words.split() if not any(map(str.isdecimal, word)))
 
 
 def _fence_script(run: Run) -> None:

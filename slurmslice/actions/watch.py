@@ -9,6 +9,7 @@ from slurmslice.actions.follow import (
     backoff_interval,
     is_unanswered,
     poll_interval,
+    raise_lasting_fault,
     seconds_since_submission,
 )
 from slurmslice.actions.poll import PollResult, poll
@@ -28,6 +29,9 @@ def watch(
         run: the run, opened in a read-only directory.
         on_poll: a function that is called with each poll.
         interval: seconds between polls; None: by the age of the run (``pause``).
+
+    Raises:
+        UnusableSlurmError: a command of Slurm cannot work here.
     """
     unanswered = 0
     while True:
@@ -36,6 +40,7 @@ def watch(
         on_poll(run, polled)
         if _is_over(run):
             return
+        raise_lasting_fault(run)
         unanswered = unanswered + 1 if is_unanswered(polled, SubmitOutcome()) else 0
         sleep(backoff_interval(poll_interval(seconds_since_submission(run), interval), unanswered))
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from slurmslice.errors import UnusableSlurmError
 from slurmslice.notes import Note
 from slurmslice.sbatch.array_expression import ArrayExpression
 from slurmslice.sbatch.resource_request import ResourceRequest
@@ -182,6 +183,10 @@ class Engine(Protocol):
 
     def suggest_change(self, rejection: str) -> str:
         """Return the options to change after a rejection (``-t TIME``); empty if none is known."""
+
+    @property
+    def lasting_fault(self) -> UnusableSlurmError | None:
+        """The error of a command that cannot work here, however long one waits; None if none."""
 
     @property
     def has_running_tasks(self) -> bool:

@@ -125,6 +125,15 @@ class Fenced:
 
 
 @dataclass(frozen=True, slots=True)
+class Unclear:
+    """The submission got an answer that is not Slurm's: these words. It may have been accepted."""
+
+    number: int
+    said: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class LateJobCancelled:
     """The job of a fenced submission appeared; it did not start its command, and was cancelled."""
 
@@ -233,10 +242,12 @@ class Released:
 _EVENTS = (
     *(Intent, Queued, Dequeued, Submitted, Rejected, Fenced, LateJobCancelled, SlicesReturned),
     *(Requeued, JobCarriesMore, Cancelled, Throttled, PolicyChanged, Shared, Held, Released),
+    Unclear,
 )
 Event = (
     Intent | Queued | Dequeued | Submitted | Rejected | Fenced | LateJobCancelled | SlicesReturned
     | Requeued | JobCarriesMore | Cancelled | Throttled | PolicyChanged | Shared | Held | Released
+    | Unclear
 )  # fmt: skip
 
 

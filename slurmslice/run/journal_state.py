@@ -23,6 +23,7 @@ from slurmslice.run.journal import (
     SlicesReturned,
     Submitted,
     Throttled,
+    Unclear,
 )
 from slurmslice.run.submission import Submission, SubmissionStatus
 from slurmslice.sbatch.array_expression import ArrayExpression, compress_indices, parse_array
@@ -103,6 +104,12 @@ class JournalState:
         """Submissions fenced after this time, if their job has not appeared."""
         return [s for s in self.submissions.values() if s.fenced_at > when and not s.job]
 
+    def never_arrived(self) -> Iterator[str]:
+        """The words of site's programs after which the submission never reached the queue."""
+        for one in self.submissions.values():
+            if one.status is SubmissionStatus.FENCED and not one.job and one.said is not None:
+                yield one.said
+
     def unconfirmed(self) -> list[Submission]:
         """Submissions of unknown status: sbatch may or may not have accepted them."""
         return [s for s in self.submissions.values() if s.status is SubmissionStatus.INTENDED]
@@ -131,8 +138,9 @@ class JournalState:
                 return self._add_rows(event)
             case Cancelled():
                 return self._cancel(event)
-            case LateJobCancelled():
-                self._update(event.number, job=event.job)
+            case LateJobCancelled() | Unclear():
+                known = {"said": event.said} if isinstance(event, Unclear) else {"job": event.job}
+                self._update(event.number, **known)
             case Shared():
                 stopped = self.submissions[event.number].stopped or event.share == 0
                 self._update(event.number, share=event.share, stopped=stopped)

@@ -35,6 +35,7 @@ class Submission:
         submit_again: those of them to submit again after the engine has released them.
         share: the array's last share of the throttle; 0: no more tasks start; None: no limit.
         stopped: its share was 0 at some time.
+        said: the words of an answer that was not Slurm's; None if there was none.
         job_name: the job's name if it differs from the intent's; else empty.
     """
 
@@ -48,6 +49,7 @@ class Submission:
     submit_again: frozenset[int] = frozenset()
     share: int | None = None
     stopped: bool = False
+    said: str | None = None
     job_name: str = ""
 
     @property

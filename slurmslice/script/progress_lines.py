@@ -9,7 +9,7 @@ setup or from slurmstepd. There is one line for each event::
     slurmslice end job=419 restart=0 at=1795424181 host=n3 slot=3 exit=0 told=TERM
     slurmslice timeout job=419 restart=0 at=1795424763 host=n3 slot=1
     slurmslice memory job=419 restart=0 at=1795424770 host=n3 slot=2 of=1
-    slurmslice check job=419 restart=0 at=1795424790 host=n3 slot=2 exit=1
+    slurmslice check job=419 restart=0 at=1795424790 host=n3 slot=2 exit=1 file=empty:out/2.h5
     slurmslice end job=419 restart=1 at=1795424901 host=n4 slot=0 exit=0 kept=1
     slurmslice setup job=419 restart=0 at=1795424103 host=n3 exit=1
     slurmslice refused job=420 restart=0 at=1795424103 host=n4 owner=419
@@ -30,7 +30,7 @@ Lines, except ``start`` and ``end``:
 - ``memory``: the kernel killed a process of the task (out of memory) while ``of`` of its slices
   ran, with this one among them.
 - ``check``: the command exited 0 and its check failed. The end line that follows has the check's
-  exit code.
+  exit code. ``file`` is the wrong file of ``--check-file``, if there is one; ``%20`` is a blank.
 - ``setup``: the setup failed or ended the script. Other setups write no line.
 - ``refused``: the submission belongs to another job, ``owner``.
 """
@@ -54,7 +54,9 @@ _FORMAT = rb"(?! format=(?!1[ \n]))"  # lines of another format may mean somethi
 _START = re.compile(rb"slurmslice start " + _HEAD + _SLOT + _FORMAT + rb"(?: [^\n]*)?\n")
 _TIMEOUT = re.compile(rb"slurmslice timeout " + _HEAD + _SLOT + rb"(?: [^\n]*)?\n")
 _MEMORY = re.compile(rb"slurmslice memory " + _HEAD + _SLOT + rb" of=(?P<of>\d{1,9})(?: [^\n]*)?\n")
-_CHECK = re.compile(rb"slurmslice check " + _HEAD + _SLOT + _EXIT + rb"(?: [^\n]*)?\n")
+_CHECK = re.compile(
+    rb"slurmslice check " + _HEAD + _SLOT + _EXIT + rb"(?: file=(?P<file>\S+))?(?: [^\n]*)?\n"
+)
 _TOLD = rb"(?: told=(?P<told>[A-Z]{1,9}))?"
 _END = re.compile(rb"slurmslice end " + _HEAD + _SLOT + _EXIT + _TOLD + rb"(?: [^\n]*)?\n")
 _SETUP = re.compile(rb"slurmslice setup " + _HEAD + _EXIT + _TOLD + rb"(?: [^\n]*)?\n")
@@ -81,6 +83,8 @@ class SlotProgress:
             this slice.
         check_exit: the exit code of its check, if the command exited 0 and the check failed;
             then ``exit_code`` is the same.
+        check_file: the wrong file of ``--check-file`` and its fault, as text for a person:
+            ``out/2.h5 is empty``; empty if there is none.
         signal_received: the signal that it received from outside: ``TERM``, ``INT`` or ``HUP``;
             empty if none.
         in_setup: the setup ended with this exit code, and the command did not run.
@@ -94,6 +98,7 @@ class SlotProgress:
     timed_out: bool = False
     oom_candidates: int | None = None
     check_exit: int | None = None
+    check_file: str = ""
     signal_received: str = ""
     in_setup: bool = False
     restart: int = 0
@@ -232,7 +237,8 @@ def _slots(
     for line in losses:
         update(line, oom_candidates=int(line["of"]))
     for line in checks:
-        update(line, check_exit=int(line["exit"]))
+        file = describe_check_file(_text(line["file"] or b""))
+        update(line, check_exit=int(line["exit"]), check_file=file)
     for line in ends:
         signal_received = _text(line["told"] or b"")
         update(
@@ -242,6 +248,21 @@ def _slots(
             signal_received=signal_received,
         )
     return slots
+
+
+_FILE_FAULTS = {
+    "missing": "is missing",
+    "nofile": "is not a file",
+    "empty": "is empty",
+    "earlier": "is of an earlier attempt",
+}
+
+
+def describe_check_file(value: str) -> str:
+    """Return the field ``file`` of a check line as text for a person; empty if it is unknown."""
+    fault, _, path = value.partition(":")
+    path = path.replace("%20", " ").replace("%25", "%")
+    return f"{path} {_FILE_FAULTS[fault]}" if fault in _FILE_FAULTS else ""
 
 
 def signal_number(exit_code: int | None) -> int | None:

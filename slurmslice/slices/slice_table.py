@@ -112,6 +112,13 @@ class SliceTable:
         """The values of a row's columns."""
         return self._decoded(row, self._fields(row)[2:-1])
 
+    def values(self, name: str) -> Iterable[str]:
+        """The values of a column by row; an empty name means the keys."""
+        if not name:
+            return self.keys
+        place = self.columns.index(name)
+        return (self.column_values(row)[place] for row in range(len(self)))
+
     def log_name(self, row: int) -> str:
         """The path of a slice's log, relative to a submission's ``logs`` folder; safe and unique.
 

@@ -13,9 +13,10 @@ Source: bash(1), QUOTING and ``exec``.
 from __future__ import annotations
 
 import difflib
+import itertools
 import os.path
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from slurmslice.errors import BadInputError
@@ -59,6 +60,11 @@ class _Placeholder:
 def variable_name(column: str) -> str:
     """The environment variable of a column; an empty name means the key."""
     return f"SLICE_{column.upper()}" if column else "SLICE"
+
+
+def placeholder_text(column: str) -> str:
+    """The placeholder of a column, as it is typed; an empty name means the key."""
+    return f"{{{column}}}"
 
 
 def command_placeholders(command: CommandWords) -> frozenset[str]:
@@ -201,6 +207,20 @@ def refuse_expanded_pattern(
 def _folder_and_suffix(path: str) -> tuple[str, str]:
     folder, name = os.path.split(path)
     return folder, os.path.splitext(name)[1]
+
+
+def expand_word(word: str, values_of: Callable[[str], Iterable[str]]) -> Iterator[str]:
+    """Yield a word with the values of each slice; it has at least one placeholder.
+
+    Args:
+        word: the word.
+        values_of: returns the values of a column by row; the empty name is the key.
+    """
+    columns = (
+        values_of(part.name) if isinstance(part, _Placeholder) else itertools.repeat(part)
+        for part in _parts(word)
+    )
+    return map("".join, zip(*columns, strict=False))
 
 
 def command_to_bash(command: Command) -> str:

@@ -1,19 +1,22 @@
 """The output check: conditions that must hold after a slice's command exits with 0.
 
 A check is part of the script. It has a shell text, with access to ``$SLICE`` and
-``$SLICE_<COLUMN>`` like the command, and files that must exist and not be empty. If it fails,
-the slice is CHECK_FAILED.
+``$SLICE_<COLUMN>`` like the command, and files that must exist, not be empty and be of this
+attempt. If it fails, the slice is CHECK_FAILED.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import os.path
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from slurmslice.errors import BadInputError
+from slurmslice.slices.slice_table import SliceTable
 from slurmslice.spec.command import (
     check_command_word,
     check_shell_text,
+    expand_word,
     word_placeholders,
     word_to_bash,
 )
@@ -65,15 +68,49 @@ class OutputCheck:
                     value=path,
                 )
 
+    def refuse_shared_files(self, table: SliceTable) -> None:
+        """Refuse a file that belongs to two slices: one would overwrite the other's.
+
+        Raises:
+            BadInputError: the paths of two slices are equal; the message names both.
+        """
+        if _distinct_by_keys(self.files, table):
+            return
+        owners: dict[str, int] = {}
+        for pattern in self.files:
+            for row, path in enumerate(expand_word(pattern, table.values)):
+                owner = owners.setdefault(os.path.normpath(path), row)
+                if owner != row:
+                    keys = table.keys[owner], table.keys[row]
+                    raise BadInputError(
+                        f"Slices {keys[0]!r} and {keys[1]!r} have the same --check-file: {path!r}.",
+                        "Put {} or more columns into the path, and into the command's output. Use "
+                        "--check for a file that slices share.",
+                        code="check-file-shared",
+                        keys=keys,
+                        path=path,
+                    )
+
     def to_bash(self) -> str:
         """The body of the script's check function; empty if there is no check."""
         text = self.text if "\n" in self.text else f"  {self.text}"
-        return "\n".join([*map(_file_test, self.files), *([text] if self.text else [])])
+        return "\n".join([*_file_test(self.files), *([text] if self.text else [])])
 
 
 NO_CHECK = OutputCheck()
 
 
-def _file_test(path: str) -> str:
-    """One line of bash; ``_check_file`` is a function of the library."""
-    return f"  _check_file {word_to_bash(path)} || return"
+def _file_test(paths: Sequence[str]) -> Iterator[str]:
+    """One command of bash, if there are paths; ``_check_file`` is a function of the library.
+
+    It stands first and has all paths: before the slice, the library asks only this command.
+    """
+    if paths:
+        words = " \\\n    ".join(map(word_to_bash, paths))
+        yield f"  _check_file {words} || return"
+
+
+def _distinct_by_keys(paths: Sequence[str], table: SliceTable) -> bool:
+    """Tell if the paths differ because the keys do; ``a`` and ``./a`` are one file."""
+    only_key = len(paths) == 1 and word_placeholders(paths[0]) == {""}
+    return only_key and not any("/" in key for key in table.keys)

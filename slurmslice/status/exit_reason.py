@@ -39,7 +39,7 @@ def refine_exit(
     """
     if report.state is State.FAILED and own is not None:
         if own.check_exit is not None and _may_match(report, own.check_exit):
-            failed, reason = check_failed_report(report, own.check_exit)
+            failed, reason = check_failed_report(report, own)
             return failed, EvidenceSource.CHECK, reason
         if own.exit_code is not None and _may_match(report, own.exit_code):
             report = replace(report, exit_code=own.exit_code)
@@ -93,7 +93,7 @@ def report_from_progress(
     if own.in_setup:
         return report, EvidenceSource.PROGRESS, f"setup exited {code}"
     if own.check_exit is not None:
-        failed, reason = check_failed_report(report, own.check_exit)
+        failed, reason = check_failed_report(report, own)
         return failed, EvidenceSource.CHECK, reason
     return report, EvidenceSource.PROGRESS, state_reason(report)
 
@@ -119,10 +119,10 @@ def _may_match(report: TaskReport, code: int) -> bool:
     return shown in {None, code} or (report.exit_code_truncated and shown == code - 128)
 
 
-def check_failed_report(report: TaskReport, code: int) -> tuple[TaskReport, str]:
-    """Return the report and the reason of a slice whose check exited with this code."""
+def check_failed_report(report: TaskReport, own: SlotProgress) -> tuple[TaskReport, str]:
+    """Return the report and the reason of a slice whose check failed."""
     failed = replace(report, state=State.CHECK_FAILED, exit_code=0, signal=None)
-    return failed, f"exit 0, but its check exited {code}"
+    return failed, f"exit 0, but {own.check_file or f'its check exited {own.check_exit}'}"
 
 
 def exit_code_reason(code: int | None) -> str:

@@ -149,7 +149,7 @@ def _from_own_exit(known: SliceStatus, own: SlotProgress) -> SliceStatus:
         reason = f"the kernel killed a process of it (out of memory); its command exited {code}"
         return _with_end(known, own, State.OUT_OF_MEMORY, reason)
     if own.check_exit is not None and code:
-        failed, reason = check_failed_report(TaskReport(State.FAILED), own.check_exit)
+        failed, reason = check_failed_report(TaskReport(State.FAILED), own)
         checked = _with_end(known, own, failed.state, reason)
         return replace(checked, evidence=EvidenceSource.CHECK, exit_code=0)
     state = State.FAILED if code else State.COMPLETED

@@ -37,7 +37,8 @@ def test_false_successes_are_found_and_repaired(site: Site, workplace: Path) -> 
         "9": ("FAILED", 9, "accounting"),
     }
     reasons = {s["key"]: s["reason"] for s in record["slices"]}
-    assert "check" in reasons["3"]
+    assert "out-3 is missing" in reasons["3"]
+    assert "out-5 is empty" in reasons["5"]
     assert "step" in reasons["7"]
     assert "out-3" in site.slurmslice("logs", "c", "3", cwd=workplace).stdout
     site.slurmslice("resubmit", "c", "--export", "ALL,MENDED=yes", cwd=workplace)

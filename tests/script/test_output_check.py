@@ -17,9 +17,11 @@ from slurmslice.run.directory import RunDirectory
 from slurmslice.run.run import Run
 from slurmslice.script.progress_lines import SlotProgress, TaskProgress
 from slurmslice.script.template import OwnTemplate
+from slurmslice.slices.slice_table import SliceTable
 from slurmslice.spec.command import Command, ShellText
 from slurmslice.spec.output_check import OutputCheck
 from slurmslice.spec.packing import Packing
+from slurmslice.status.exit_reason import report_from_progress
 from slurmslice.status.observation import JobSteps, TaskReport
 from slurmslice.status.reconcile import ACCOUNTING_LAG_S, SliceEvidence, SliceStatus, reconcile
 from slurmslice.status.reconcile_packed import FILE_VISIBLE_S, reconcile_packed
@@ -27,6 +29,7 @@ from slurmslice.status.states import EvidenceSource, State
 from tests.conftest import NewRun
 from tests.script.test_packs import log, pack, processes
 from tests.script.test_script import HOSTILE, Place, wait_for, words
+from tests.support.errors import raises_error
 from tests.support.fakes import Clock, FakeEngine
 from tests.support.typed import Typed
 
@@ -71,9 +74,9 @@ def test_a_check_that_succeeds_changes_nothing(directory: Place, command: Comman
     ("check", "code", "says"),
     [
         (OutputCheck("echo no; exit 3"), 3, b"no\n"),
-        (OutputCheck("", ("{}.h5",)), 1, b"slurmslice: 17.h5 does not exist or is empty\n"),
-        (OutputCheck("", ("out-{}", "empty/../{}")), 1, b"or is empty\n"),
-        (OutputCheck("touch after", ("{}.h5",)), 1, b"or is empty\n"),
+        (OutputCheck("", ("{}.h5",)), 1, b"17.h5 is missing\n"),
+        (OutputCheck("", ("out-{}", "{}")), 1, b"17 is empty\n"),
+        (OutputCheck("touch after", ("{}.h5",)), 1, b"17.h5 is missing\n"),
     ],
 )
 def test_a_check_that_fails_fails_the_task(
@@ -103,6 +106,125 @@ def test_a_folder_is_no_file(directory: Place) -> None:
     (directory.work_dir / "17").mkdir()
     directory.write(words("true"), check=OutputCheck("", ("{}",)))
     assert directory.run(17).said.slots[0].check_exit == 1
+
+
+FILE_FAULTS = {
+    "nothing": ("true", "missing"),
+    "emptied": (': >"out-$SLICE"', "empty"),
+    "a folder": ('rm -f "out-$SLICE"; mkdir "out-$SLICE"', "not a file"),
+    "left as it was": ("true", "earlier"),
+    "other rights": ('chmod 600 "out-$SLICE"', ""),
+    "written again": ('echo x >"out-$SLICE"', ""),
+    "moved there": ('echo x >new; touch -d 1999-01-01 new; mv new "out-$SLICE"', ""),
+    "copied with its time": ('rm "out-$SLICE"; cp -p /etc/passwd "out-$SLICE"', ""),
+    "old, and linked anew": ('rm "out-$SLICE"; ln -s /etc/passwd "out-$SLICE"', ""),
+}
+"""What a command does to its output, and the fault that the check finds."""
+
+
+@pytest.mark.parametrize("form", ["one", "pack", "by hand"])
+@pytest.mark.parametrize("case", FILE_FAULTS)
+def test_the_fault_of_a_file_is_named(directory: Place, case: str, form: str) -> None:
+    """A file that was there before and that the attempt did not touch does not count."""
+    text, fault = FILE_FAULTS[case]
+    check = OutputCheck('echo x >>"looked $SLICE"', ("out-{}",))
+    key = "k0" if form == "pack" else "17"
+    if case != "nothing":
+        (directory.work_dir / f"out-{key}").write_text("of an earlier attempt\n")
+    if form == "pack":
+        pack(directory, ShellText(text), 1, check=check)
+    else:
+        directory.write(ShellText(text), check=check)
+    if form == "by hand":
+        done = directory.by_hand(SLURM_ARRAY_TASK_ID="17")
+        assert (done.returncode, fault in done.stderr) == (1 if fault else 0, True)
+    else:
+        ran = directory.run(0 if form == "pack" else 17)
+        own = ran.said.slots[0]
+        assert (ran.code, own.check_exit) == ((1, 1) if fault else (0, None))
+        assert fault in own.check_file
+        assert own.check_file.startswith(f"out-{key} " if fault else "")
+    looked = directory.work_dir / f"looked {key}"
+    assert (looked.read_text() if looked.exists() else "") == ("" if fault else "x\n")
+
+
+@pytest.mark.parametrize("name", ["a b", "50%20", "x=y:z", "é", "a\nb", "-n", "q'\"$(touch X)"])
+def test_the_fault_names_any_path(directory: Place, name: str) -> None:
+    """The progress line holds the path as one word."""
+    (directory.work_dir / "out").mkdir()
+    (directory.work_dir / "out" / "1").write_text("x")
+    directory.write(words("true"), direct=False, check=OutputCheck("", ("out/1", "no/{}")))
+    directory.make(rows=[(name,)])
+    own = directory.run(0, log="row-40.log").said.slots[0]
+    assert own.check_file == "out/1 is of an earlier attempt"
+    (directory.work_dir / "out" / "1").unlink()
+    again = directory.run(0, log="row-40.log", SLURM_RESTART_COUNT="1").said.slots[0]
+    assert "missing" in again.check_file
+    assert "out/1" in again.check_file
+
+
+def test_a_restarted_pack_keeps_the_fault(directory: Place) -> None:
+    """A slice that ended does not run again; its reason stays."""
+    pack(directory, words("true"), 2, check=OutputCheck("", ("out {}",)))
+    first = directory.run(0).said.slots
+    again = directory.run(0, SLURM_RESTART_COUNT="1").said.slots
+    assert again[1].check_file == first[1].check_file != ""
+
+
+def test_only_a_check_of_files_is_asked_twice(directory: Place) -> None:
+    """A text that a person wrote before the files runs once, after the command."""
+    text = 'echo x >>looked\n_check_file "out-$SLICE"'
+    directory.write(words("true"), check=OutputCheck(text))
+    assert directory.run(17).said.slots[0].check_exit == 1
+    assert (directory.work_dir / "looked").read_text() == "x\n"
+
+
+def test_the_reason_of_a_failed_check_names_the_file() -> None:
+    """By accounting, by the lines alone, and in a pack; without a file, the exit code."""
+    for file, word in (("out/3.h5 is empty", "out/3.h5 is empty"), ("", "3")):
+        own = replace(MISSED, check_file=file)
+        progress = TaskProgress(0, {0: own})
+        late = replace(NOTHING, accounting=FAILED, progress=own)
+        alone = report_from_progress(own, cancelled=False)[2]
+        packed = reconcile_packed(KNOWN, replace(NOTHING, accounting=FAILED), 0, progress, 0)
+        reasons = [reconcile(KNOWN, late).reason, alone, packed.reason]
+        assert [reason for reason in reasons if word not in reason] == []
+
+
+@pytest.mark.parametrize(
+    ("files", "path"),
+    [
+        (("out/{stem}.csv",), "out/x.csv"),
+        (("log-{name}",), "log-x.fits"),
+        (("{parent}/../{stem}",), "b/../x"),
+        (("{}.h5", "out/{name}"), "out/x.fits"),
+        (("b/{stem}", "{parent}/{stem}"), "b/x"),
+        (("{}.h5",), None),
+        (("out/{parent}/{stem}", "out/{parent}/./{stem}"), None),
+        (("{stem}/{}", "{stem}-{parent}"), None),
+    ],
+)
+def test_two_slices_with_one_file_are_refused(files: tuple[str, ...], path: str | None) -> None:
+    """One would overwrite the other's file. Two paths of one slice may be equal."""
+    columns = {"stem": ["x", "x"], "parent": ["a", "b"], "name": ["x.fits", "x.fits"]}
+    table, check = SliceTable(["a/x.fits", "b/x.fits"], columns), OutputCheck("", files)
+    if path is None:
+        check.refuse_shared_files(table)
+        return
+    with raises_error(BadInputError, "check-file-shared", path=path, keys=tuple(table.keys[:2])):
+        check.refuse_shared_files(table)
+
+
+def test_paths_that_the_system_takes_for_one_are_refused(typed: Typed) -> None:
+    """The keys differ, the files do not; at render, with both slices."""
+    (typed.folder / "keys").write_text("a\n./a\nb\n")
+    line = ("render", "--slices-from", "keys", "--name", "x", "--check-file", "out/{}.h5")
+    typed(*line, "--", "true", "{}")
+    assert (typed.code, typed.error) == (2, "check-file-shared")
+    assert typed.fields["keys"] == ("a", "./a")
+    (typed.folder / "keys").write_text("a\nb/a\nb\n")
+    typed(*line, "--", "true", "{}")
+    assert typed.code == 0
 
 
 @COMMANDS

@@ -16,7 +16,7 @@ from slurmslice.engines.protocol import (
 )
 from slurmslice.engines.slurm.job_states import find_blocking_reason
 from slurmslice.engines.slurm.sbatch_result import suggest_change
-from slurmslice.errors import BadInputError, NoAnswerError
+from slurmslice.errors import BadInputError, NoAnswerError, UnusableSlurmError
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.status.observation import (
     NO_JOB_STEPS,
@@ -77,6 +77,7 @@ class FakeEngine:
     limited: TaskLimits | None = None
 
     has_running_tasks: bool = False
+    lasting_fault: UnusableSlurmError | None = None
 
     def close(self) -> None:
         pass

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from slurmslice.cli.output.preview import relative_path
 from slurmslice.errors import BadInputError
 from slurmslice.script.template import OwnTemplate, find_template
 from slurmslice.settings.settings_file import KnownKeys, SettingKey, ValueKind
+from slurmslice.slices.slice_table import SliceTable
 from slurmslice.slices.sources.input_form import FormSlices
 from slurmslice.spec.command import (
     JOB_COMMAND,
@@ -38,6 +39,7 @@ from slurmslice.spec.command import (
     check_command,
     refuse_expanded_pattern,
 )
+from slurmslice.spec.key_in_code import refuse_code_in_values
 from slurmslice.spec.output_check import OutputCheck
 from slurmslice.spec.run_spec import RunSpec
 from slurmslice.spec.slice_numbers import SliceNumbers
@@ -251,7 +253,7 @@ class NewRunOptions:
             "throttle": self._throttle(given.throttle),
             "packing": packing,
             "setup": self._setup(),
-            "check": self._check(given.table.columns),
+            "check": self._check(given.table),
             "work_dir": os.getcwd(),
             "max_attempts": max_attempts,
         })  # fmt: skip
@@ -289,13 +291,14 @@ class NewRunOptions:
         data = self.values[name].encode("utf-8", "surrogateescape")
         return unix_text(data, option, hint).decode("utf-8", "surrogateescape")
 
-    def _check(self, columns: Collection[str]) -> OutputCheck:
+    def _check(self, table: SliceTable) -> OutputCheck:
         for name, part in (
             ("check", OutputCheck(self._shell_text("check"))),
             ("check_file", OutputCheck("", self.values["check_file"])),
         ):
             with naming_setting(name):
-                part.verify(columns)
+                part.verify(table.columns)
+                part.refuse_shared_files(table)
         return OutputCheck(self._shell_text("check"), self.values["check_file"])
 
     def _template(self) -> OwnTemplate | None:
@@ -329,6 +332,7 @@ class NewRunOptions:
         command: Command = CommandWords(self.words) if shell is None else ShellText(shell)
         with naming_setting("words" if shell is None else "shell"):
             check_command(command, given.table.columns)
+            refuse_code_in_values(command, given.table)
         if isinstance(command, CommandWords):
             refuse_expanded_pattern(command)
         return command

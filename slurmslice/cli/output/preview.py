@@ -24,8 +24,10 @@ from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.slices.slice_table import SliceTable
 from slurmslice.spec.array_variables import find_mention
 from slurmslice.spec.command import ShellText, command_placeholders, slice_command_line
+from slurmslice.spec.key_in_code import code_notes
 from slurmslice.spec.packing import fit_time_limit, throttle_in_tasks
 from slurmslice.spec.run_spec import RunRecord
+from slurmslice.spec.split_values import split_value_notes
 from slurmslice.system.shell_quoting import quote
 
 
@@ -62,7 +64,11 @@ def show_preview(record: RunRecord, new: RunInputs, engine: Engine) -> TaskLimit
         ("room", limits.why if limits and limits.at_once != 0 else ""),
         *(
             ("note", warning)
-            for warning in (*_rounded(typed, of), *_warnings(record, engine, limits))
+            for warning in (
+                *_rounded(typed, of),
+                *_warnings(record, engine, limits),
+                *split_value_notes(record, new.table),
+            )
         ),
         *zip(("first", "last"), _commands(record, new.table), strict=False),
     )
@@ -120,6 +126,7 @@ def _warnings(record: RunRecord, engine: Engine, limits: TaskLimits | None) -> I
         elif "{}" in record.command.text:
             yield Note("braces-in-shell", "{} in a shell text is not replaced; the key is $SLICE")
         return
+    yield from code_notes(record.command)
     words = record.command.words
     if not command_placeholders(record.command) and not find_mention("", "\n".join(words)):
         yield Note(

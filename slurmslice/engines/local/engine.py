@@ -85,6 +85,10 @@ class LocalEngine:
     # -- limits ------------------------------------------------------------------------------
 
     @property
+    def lasting_fault(self) -> None:
+        """Always None: the engine is this process."""
+
+    @property
     def has_running_tasks(self) -> bool:
         """This process runs the tasks. It must call ``wait`` until all tasks have ended."""
         return self._runner is not None

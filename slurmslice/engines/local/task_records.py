@@ -36,7 +36,7 @@ from itertools import count
 from slurmslice.engines.local.jobs import LocalJob
 from slurmslice.errors import BadInputError
 from slurmslice.sbatch.array_expression import parse_array
-from slurmslice.script.progress_lines import SlotProgress
+from slurmslice.script.progress_lines import SlotProgress, describe_check_file
 from slurmslice.status.observation import NO_JOB_STEPS, TaskReport
 from slurmslice.status.states import State
 from slurmslice.system import files
@@ -58,6 +58,7 @@ class _Attempt:
     timed_out: bool = False
     oom_killed: bool = False
     check_exit: int | None = None
+    check_file: str = ""
     setup: bool = False
     rss: int | None = None
     cpu_before: float | None = None
@@ -146,6 +147,7 @@ class TaskRecords:
                 attempt.oom_killed = True
             case b"check":
                 attempt.check_exit = int(fields["exit"])
+                attempt.check_file = describe_check_file(fields.get("file", ""))
             case b"setup":
                 attempt.setup = True
             case b"peak":
@@ -214,6 +216,7 @@ def _progress(
         timed_out=attempt.timed_out,
         oom_candidates=1 if attempt.oom_killed else None,
         check_exit=attempt.check_exit,
+        check_file=attempt.check_file,
         signal_received=fields.get("told", signal_received),
         in_setup=attempt.setup,
     )

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
+import shutil
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from slurmslice.engines.slurm import capacity, cluster_records, commands, environment, job_records
 from slurmslice.engines.slurm.versions import parse_release
-from slurmslice.errors import BadInputError, EngineError, NoAnswerError
+from slurmslice.errors import BadInputError, EngineError, NoAnswerError, UnusableSlurmError
 from slurmslice.sbatch.option_table import Option, Release
 from slurmslice.sbatch.sbatch_help import parse_sbatch_help
 from slurmslice.system import process
@@ -26,6 +28,15 @@ INVALID_JOB_ID = "Invalid job id specified"
 ASK_AGAIN_S = 5.0
 """Seconds in which a failed query for the settings is not repeated."""
 _USUAL_FILES = ("/etc/slurm/slurm.conf", "/etc/slurm-llnl/slurm.conf")
+_NECESSARY = frozenset({"sbatch", "squeue", "scontrol"})
+"""Commands without which no run can go on."""
+_NOT_RUNNABLE = {126, 127}
+"""Exit codes of a shell that cannot start the program behind a wrapper (bash(1))."""
+_KNOWS_NO_OPTION = re.compile(
+    r"(?:unrecogni[sz]ed|unknown|invalid|illegal|no such|unexpected) (?:option|argument)"
+    r"|invalid (?:job )?format specification|^usage: ",
+    re.IGNORECASE | re.MULTILINE,
+)
 _ALREADY_ENDED = (INVALID_JOB_ID, "already complet", "already finished")
 
 
@@ -37,11 +48,15 @@ class SlurmClient:
 
     Attributes:
         accounting_off: sacct has said that accounting is disabled.
+        lasting_fault: a command that the engine cannot do without does not work here, and waiting
+            is no help; None if there is none.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.environ = environ
         self.accounting_off = False
+        self.lasting_fault: UnusableSlurmError | None = None
+        self._answered: set[str] = set()
         self._settings: dict[str, str] = {}
         self._no_settings: tuple[float, NoAnswerError] | None = None
         self._had_configuration = False
@@ -166,7 +181,8 @@ class SlurmClient:
         """
         self._check_configuration()
         timeout = self._timeout_s("SLURMSLICE_ASK_TIMEOUT", QUERY_TIMEOUT_S)
-        return process.run_program(argv, timeout=timeout, env=environment.for_queries(self.environ))
+        env = environment.for_queries(self.environ)
+        return self._noting_faults(process.run_program(argv, timeout=timeout, env=env))
 
     def run_sbatch(self, argv: commands.Argv, env: Mapping[str, str]) -> process.ProgramResult:
         """Run sbatch with this environment; the job inherits it.
@@ -175,7 +191,30 @@ class SlurmClient:
             BadInputError: SLURMSLICE_SBATCH_TIMEOUT is no number.
         """
         timeout = self._timeout_s("SLURMSLICE_SBATCH_TIMEOUT", SBATCH_TIMEOUT_S)
-        return process.run_program(argv, timeout=timeout, env=env)
+        return self._noting_faults(process.run_program(argv, timeout=timeout, env=env))
+
+    def _noting_faults(self, done: process.ProgramResult) -> process.ProgramResult:
+        """Note a command that cannot work here, and return its result.
+
+        A command that has answered before may do so again: perhaps its file system is away.
+        """
+        program = done.argv[0]
+        options = " ".join(word for word in done.argv if word.startswith("-"))
+        if done.returncode == 0:
+            self._answered |= {program, f"{program} {options}"}
+        elif program in _NECESSARY and f"{program} {options}" not in self._answered:
+            error = unusable_error(done, self._path_of(program))
+            if error and (error.fields["options"] or self._is_missing_alone(program)):
+                self.lasting_fault = error
+        return done
+
+    def _path_of(self, program: str) -> str | None:
+        return shutil.which(program, path=self.environ.get("PATH", os.defpath))
+
+    def _is_missing_alone(self, program: str) -> bool:
+        """Tell if a program never ran here, while those that did are still there."""
+        ran = {name for name in self._answered if " " not in name}
+        return program not in ran and all(map(self._path_of, ran))
 
     def _check_configuration(self) -> None:
         """Check SLURM_CONF, because each of Slurm's commands waits 60 s for a missing file.
@@ -221,6 +260,35 @@ class SlurmClient:
 def _names_one_job(argv: commands.Argv) -> bool:
     """True if squeue was asked about one job: only then an unknown id fails the whole query."""
     return "--jobs" in argv and "," not in argv[-1]
+
+
+def unusable_error(done: process.ProgramResult, path: str | None) -> UnusableSlurmError | None:
+    """Make the error of a command that cannot work, however long one waits; None if it may.
+
+    Args:
+        done: its result, not a success.
+        path: its path; None if it is not on PATH.
+    """
+    program, text = done.argv[0], (done.stderr.strip() or done.stdout.strip())[-1000:]
+    if done.missing and path is None:
+        return UnusableSlurmError(
+            f"{program} is not on PATH.",
+            "Load the cluster's slurm module. To use this machine: --engine local",
+            code="slurm-command-not-found",
+            command=program,
+            path=None,
+            options=False,
+        )
+    options = program == "squeue" and bool(_KNOWS_NO_OPTION.search(text))
+    if not (done.missing or done.returncode in _NOT_RUNNABLE or options):
+        return None
+    return UnusableSlurmError(
+        f"{path or program} does not work as Slurm's {program} does: {text}",
+        f"If it is a program of the site, put the folder of Slurm's own {program} first on PATH.",
+        command=program,
+        path=path,
+        options=options,
+    )
 
 
 def no_answer_error(done: process.ProgramResult) -> NoAnswerError:

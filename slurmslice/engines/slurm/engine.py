@@ -26,7 +26,12 @@ from slurmslice.engines.slurm.job_states import find_blocking_reason
 from slurmslice.engines.slurm.queue_capacity import ClusterCapacity
 from slurmslice.engines.slurm.sbatch_result import parse_sbatch_result, suggest_change
 from slurmslice.engines.slurm.slurm_health import ClusterHealth
-from slurmslice.errors import BadInputError, NoAnswerError, SubmissionRejectedError
+from slurmslice.errors import (
+    BadInputError,
+    NoAnswerError,
+    SubmissionRejectedError,
+    UnusableSlurmError,
+)
 from slurmslice.sbatch import options_not_in_release
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
 from slurmslice.status.observation import Observation, SourceAnswer, TaskId, TaskReport
@@ -233,6 +238,11 @@ class SlurmEngine:
     def release(self, job: str, name: str) -> None:
         """Release the held tasks of an array. As ``throttle``."""
         self._slurm.control_job(job, name, commands.scontrol_release(job))
+
+    @property
+    def lasting_fault(self) -> UnusableSlurmError | None:
+        """Return the fault of a command that cannot work here. As ``Engine.lasting_fault``."""
+        return self._slurm.lasting_fault
 
     @property
     def has_running_tasks(self) -> bool:

@@ -13,6 +13,7 @@ from slurmslice.engines.protocol import SubmitResult
 from slurmslice.engines.slurm.job_states import find_blocking_reason
 from slurmslice.errors import (
     SubmissionRejectedError,
+    SubmissionUnclearError,
     SubmissionUnknownError,
     SubmitLimitError,
     TooManyTasksError,
@@ -107,7 +108,7 @@ def parse_sbatch_result(done: ProgramResult) -> SubmitResult:
         SubmitLimitError: Slurm refused it for now; likewise.
         SubmissionUnknownError: Slurm may have accepted it.
     """
-    said = (done.stderr.strip() or done.stdout.strip())[-2000:]
+    said = _last_words(done)
     if done.missing:
         raise SubmitLimitError(
             f"sbatch cannot be started here: {said}",
@@ -126,15 +127,20 @@ def parse_sbatch_result(done: ProgramResult) -> SubmitResult:
     raise _parse_refusal(done, said)
 
 
+def _last_words(done: ProgramResult) -> str:
+    return (done.stderr.strip() or done.stdout.strip())[-2000:]
+
+
 def _parse_receipt(done: ProgramResult) -> SubmitResult:
     """Parse the line with the job id; all other lines (of a site's wrapper) become notes."""
     lines = [line.strip() for line in done.stdout.split("\n") if line.strip()]
     matches = {line: _PARSABLE.fullmatch(line) or _SENTENCE.fullmatch(line) for line in lines}
     found = {match.groups() for match in matches.values() if match}
-    if len(found) != 1:
-        raise SubmissionUnknownError(
-            f"sbatch exited 0 and printed no job id: {done.stdout[-500:]!r}"
-        )
+    if len(found) > 1:
+        raise SubmissionUnknownError(f"sbatch printed several job ids: {done.stdout[-500:]!r}")
+    if not found:
+        said = _last_words(done)
+        raise SubmissionUnclearError(f"sbatch exited 0 and printed no job id: {said}", said=said)
     job, cluster = found.pop()
     notes = [line for line in lines if not matches[line]]
     notes += [line for line in done.stderr.split("\n") if line.strip()]
@@ -162,7 +168,7 @@ def _parse_refusal(
         )
     # getopt_long(3) reports a wrong option under the path of the program (seen).
     if not re.search(r"^(?:(?:/\S*/)?sbatch: |allocation failure: )", text, re.MULTILINE):
-        return SubmissionUnknownError(
+        return SubmissionUnclearError(
             f"sbatch exited {done.returncode} with an unknown message: {said}", said=said
         )
     return SubmissionRejectedError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
@@ -19,8 +20,9 @@ from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.status.observation import Observation, SourceAnswer
 from slurmslice.status.states import State
 from tests.recorded import calls, load, program, replay, seen_environment
-from tests.support.errors import raises_error
+from tests.support.errors import check_error, raises_error
 from tests.support.requested import a_request
+from tests.unit.engines.test_sbatch_result import an_order
 
 CORR = [("2", "corr|x-k7m2")]
 
@@ -74,6 +76,92 @@ def test_a_configuration_that_disappears_later_is_waited_for(tmp_path: Path) -> 
     assert "SLURM_CONF" in poll_once(slurm).queue.silence
     path.touch()
     assert poll_once(slurm).queue.answered
+
+
+# -- commands that can never answer ------------------------------------------------------------
+
+
+UNUSABLE = {
+    "own options": (
+        "for a; do case $a in --Format*|--states=all) "
+        'echo "rc-squeue: error: unrecognized arguments: $a" >&2; exit 2;; esac; done'
+    ),
+    "usage": "echo 'Usage: squeue [-u USER]'; exit 1",
+    "getopt": "echo \"squeue: unrecognized option '--Format'\" >&2; exit 1",
+    "fields": "echo 'squeue: error: Invalid job format specification: exit_code' >&2; exit 1",
+    "wrapper": "exec /no/such/squeue",
+}
+
+
+@pytest.mark.parametrize("case", UNUSABLE)
+def test_a_squeue_that_cannot_answer_is_a_lasting_fault(
+    slurm: SlurmEngine, tmp_path: Path, case: str
+) -> None:
+    """The fault names the program's path. A poll itself is only without an answer."""
+    replay(tmp_path, "sacct", "sacct-many")
+    program(tmp_path, "squeue", UNUSABLE[case])
+    assert not poll_once(slurm).queue.answered
+    path = str(tmp_path / "squeue")
+    check_error(slurm.lasting_fault, "slurm-command-unusable", command="squeue", path=path)
+    assert path in str(slurm.lasting_fault)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "slurm_load_jobs error: Unable to contact slurm controller (connect failure)",
+        "slurm_load_jobs error: Invalid job id specified",
+        "squeue: error: Zero Bytes were transmitted or received",
+        "",
+    ],
+)
+def test_a_slurm_in_trouble_is_no_lasting_fault(
+    slurm: SlurmEngine, tmp_path: Path, said: str
+) -> None:
+    """Waiting cures it."""
+    program(tmp_path, "squeue", f"echo '{said}' >&2; exit 1")
+    program(tmp_path, "sacct", "exit 1")
+    assert not poll_once(slurm).accounting.answered
+    assert slurm.lasting_fault is None
+
+
+@pytest.mark.parametrize("question", ["cluster", "cancel", "queue"])
+def test_a_missing_command_is_a_lasting_fault(tmp_path: Path, question: str) -> None:
+    """Slurm is not here, or only a part of it."""
+    slurm = SlurmEngine({"PATH": str(tmp_path)})
+    with contextlib.suppress(NoAnswerError):
+        QUESTIONS[question](slurm)
+    check_error(slurm.lasting_fault, "slurm-command-not-found", path=None)
+
+
+def test_a_missing_sbatch_is_a_lasting_fault(tmp_path: Path) -> None:
+    """The other commands are there. A broken one is named by its path."""
+    program(tmp_path, "scontrol", "echo 'MaxArraySize = 9'")
+    slurm = SlurmEngine({"PATH": str(tmp_path)})
+    slurm.cluster()
+    with pytest.raises(EngineError):
+        slurm.submit(an_order(tmp_path))
+    check_error(slurm.lasting_fault, "slurm-command-not-found", command="sbatch")
+    (tmp_path / "sbatch").write_text("#!/no/such/interpreter\n")
+    (tmp_path / "sbatch").chmod(0o755)
+    with pytest.raises(EngineError):
+        slurm.submit(an_order(tmp_path))
+    path = str(tmp_path / "sbatch")
+    check_error(slurm.lasting_fault, "slurm-command-unusable", command="sbatch", path=path)
+
+
+def test_commands_that_disappear_together_are_waited_for(
+    slurm: SlurmEngine, tmp_path: Path
+) -> None:
+    """Their file system is away, and may return."""
+    replay(tmp_path, "sacct", "sacct-many")
+    replay(tmp_path, "squeue", "squeue-many")
+    assert poll_once(slurm).queue.answered
+    (tmp_path / "squeue").rename(tmp_path / "away")
+    assert not poll_once(slurm).queue.answered
+    with pytest.raises(NoAnswerError):
+        slurm.cluster()
+    assert slurm.lasting_fault is None
 
 
 def test_a_silent_controller_is_asked_once_by_a_command(slurm: SlurmEngine, tmp_path: Path) -> None:

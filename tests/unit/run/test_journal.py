@@ -29,6 +29,7 @@ from slurmslice.run.journal import (
     SlicesReturned,
     Submitted,
     Throttled,
+    Unclear,
     format_event,
     parse_events,
 )
@@ -76,6 +77,9 @@ HISTORY: list[Event] = [
     Rejected(5, "full", 13.0, temporary=True, too_many_tasks=True),
     Throttled(None, 14.0),
     PolicyChanged(3, 15.0),
+    intent(6, "0-1"),
+    Unclear(6, "[SITE] \udcff no", 16.0),
+    Fenced(6, 17.0),
 ]
 
 
