@@ -24,7 +24,12 @@ from slurmslice.run.run import Run
 from slurmslice.run.statuses import STATUS_HEADER, format_status_lines
 from slurmslice.run.submission import Submission, group_by_unique_job_id
 from slurmslice.script.progress_lines import TaskProgress, parse_progress
-from slurmslice.status.confirm import confirm_exit, needs_confirmation, withhold_completed
+from slurmslice.status.confirm import (
+    confirm_exit,
+    contradiction,
+    needs_confirmation,
+    withhold_completed,
+)
 from slurmslice.status.observation import Observation
 from slurmslice.status.reconcile import SliceEvidence, SliceStatus, reconcile
 from slurmslice.status.reconcile_packed import is_unrecorded, reconcile_packed
@@ -153,11 +158,8 @@ def _changed_statuses(
             known = run.statuses[row]
             evidence = slice_evidence(submission, row, observation, ends, over=over, now=now)
             status = _reconcile_slice(run, submission, row, evidence, wrote)
-            read_already = (
-                evidence.accounting is not None and evidence.accounting.progress is not None
-            )
-            if needs_confirmation(status) and not read_already:
-                status = _confirmed_status(run, submission, row, status, now)
+            if needs_confirmation(status):
+                status = _confirmed_status(run, submission, row, status, evidence)
             if status.state is State.CANCELLED and row in submission.submit_again:
                 status = replace(
                     status, state=State.WAITING, reason=EDITED_SCRIPT_REASON, ended_at=None
@@ -208,9 +210,12 @@ def _reconcile_slice(
 
 
 def _confirmed_status(
-    run: Run, submission: Submission, row: int, found: SliceStatus, now: float
+    run: Run, submission: Submission, row: int, found: SliceStatus, evidence: SliceEvidence
 ) -> SliceStatus:
     """Compare a slice's status as Slurm gives it with the progress lines of its task."""
+    cancelled = evidence.cancelled_at is not None
+    if evidence.accounting is not None and (own := evidence.accounting.progress) is not None:
+        return contradiction(found, own, cancelled=cancelled) or found
     index, slot = submission.places[row]
     log = run.directory.read_task_log(submission.number, index)
     return confirm_exit(
@@ -218,9 +223,10 @@ def _confirmed_status(
         found,
         None if log is None else parse_progress(log, submission.job),
         slot,
-        now,
+        evidence.now,
         has_log=may_have_begun(run, submission, row),
         times_returned=run.journal_state.returned.get(row, ("", 0))[1],
+        cancelled=cancelled,
     )
 
 

@@ -151,7 +151,10 @@ HEARINGS = st.builds(
 def test_no_final_state_without_positive_evidence(hearing: SliceEvidence) -> None:
     """A slice ends only if a source reports its end, or if it was cancelled on request."""
     standing = reconcile(KNOWN, hearing)
-    reports = [r.state for r in (hearing.accounting, hearing.queue) if r is not None]
+    said = [r for r in (hearing.accounting, hearing.queue) if r is not None]
+    reports = [
+        State.FAILED if r.state is State.COMPLETED and r.exit_code else r.state for r in said
+    ]
     progress = hearing.progress
     if standing.state in FINAL_STATES:
         ended = progress is not None and progress.exit_code is not None
@@ -231,11 +234,10 @@ SAVED = replace(ENDED_LONG_AGO, exit_code=0, signal_received="TERM")
         ({}, State.FAILED),
         ({"cancelled_at": NOW - 900}, State.CANCELLED),
         ({"accounting_off": True, "accounting_silence": "off"}, State.FAILED),
-        ({"accounting": DONE}, State.COMPLETED),
     ],
 )
 def test_a_signalled_command_has_not_ended_by_itself(what: dict[str, Any], state: State) -> None:
-    """Exit 0 after a signal is no success, unless Slurm reports COMPLETED."""
+    """Exit 0 after a signal is no success."""
     assert reconcile(KNOWN, said(progress=SAVED, **what)).state is state
 
 
