@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from slurmslice.actions.fetch_job_steps import EndReports, fetch_job_steps
+from slurmslice.actions.renamed import adopt_renamed
 from slurmslice.actions.requeued import requeued_statuses
 from slurmslice.actions.resolve_doubts import claimed_by_others, follow_claims, resolve_doubts
 from slurmslice.actions.slice_evidence import (
@@ -20,6 +21,7 @@ from slurmslice.actions.slice_evidence import (
 from slurmslice.errors import LockedError
 from slurmslice.notes import Note
 from slurmslice.plan.run_script import library_restore_hint
+from slurmslice.run.identity import job_identity
 from slurmslice.run.run import Run
 from slurmslice.run.statuses import STATUS_HEADER, format_status_lines
 from slurmslice.run.submission import Submission, group_by_unique_job_id
@@ -88,7 +90,7 @@ def _poll(run: Run) -> PollResult:
             (), settled.no_answer_reasons, not settled.no_answer_reasons, settled.notes
         )
     observed = [
-        (group, run.engine.observe([(s.job, s.name) for s in group]))
+        (group, run.engine.observe([job_identity(run, s) for s in group]))
         for group in group_by_unique_job_id(jobs)
     ]
     claimed = claimed_by_others(run)
@@ -96,6 +98,8 @@ def _poll(run: Run) -> PollResult:
         return PollResult(
             (), settled.no_answer_reasons, True, (*settled.notes, *follow_claims(run, claimed))
         )
+    if any(adopt_renamed(run, group, answers) for group, answers in observed):
+        return PollResult((), settled.no_answer_reasons, True, settled.notes)
     ends = [fetch_job_steps(run, group, answers) for group, answers in observed]
     changed = {
         row: found
@@ -156,7 +160,10 @@ def _changed_statuses(
         wrote: dict[int, TaskProgress] = {}
         for row in list(run.unfinished_rows(submission)):
             known = run.statuses[row]
-            evidence = slice_evidence(submission, row, observation, ends, over=over, now=now)
+            evidence = slice_evidence(
+                submission, row, observation, ends, over=over, now=now,
+                foreign_jobs=run.foreign_jobs,
+            )  # fmt: skip
             status = _reconcile_slice(run, submission, row, evidence, wrote)
             if needs_confirmation(status):
                 status = _confirmed_status(run, submission, row, status, evidence)

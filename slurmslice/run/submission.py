@@ -36,6 +36,7 @@ class Submission:
         share: the array's last share of the throttle; 0: no more tasks start; None: no limit.
         stopped: its share was 0 at some time.
         job_name: the job's name if it differs from the intent's; else empty.
+        slurm_at: the time of its submission by Slurm's clock, if a person attached it.
     """
 
     intent: Intent
@@ -49,6 +50,7 @@ class Submission:
     share: int | None = None
     stopped: bool = False
     job_name: str = ""
+    slurm_at: int | None = None
 
     @property
     def name(self) -> str:

@@ -184,7 +184,7 @@ def _ended_from_outside(
 
 def _cause_stays_unknown(own: SlotProgress, said: SliceEvidence) -> bool:
     """Return whether no source will report any more what ended the slice."""
-    if said.queue is not None or said.queue_silence:
+    if said.queue is not None or said.queue_silence or said.other_job:
         return False
     if said.accounting_off:
         return True
