@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from slurmslice.actions.resolve_doubts import by_hand_intent
+from slurmslice.actions.resolve_doubts import by_hand_intent, submission_number_of
 from slurmslice.engines.protocol import JobInfo
 from slurmslice.errors import BadInputError
 from slurmslice.plan.planned_submission import plan_script_by_hand
@@ -89,7 +89,7 @@ def _number(run: Run, job: str, identity: JobInfo) -> int:
             code="foreign-job",
             job=job,
         )
-    number = int(identity.arguments[0]) if identity.arguments else 1
+    number = submission_number_of(identity)
     submission = run.journal_state.submissions.get(number)
     if number > 1 and submission is None:
         raise BadInputError(

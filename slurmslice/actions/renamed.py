@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slurmslice.actions.resolve_doubts import job_info_or_none, runs_another_script
+from slurmslice.actions.resolve_doubts import (
+    job_info_or_none,
+    runs_another_script,
+    submission_number_of,
+)
+from slurmslice.engines.protocol import JobInfo
 from slurmslice.errors import LockedError
 from slurmslice.run.journal import Submitted
 from slurmslice.run.run import Run
@@ -27,7 +32,7 @@ def adopt_renamed(run: Run, group: Sequence[Submission], observation: Observatio
         info = job_info_or_none(run, submission.job) if submission.job in ids else None
         if info is None or info.submitted_at is None:
             continue
-        if info.submitted_at == submission.slurm_at or runs_another_script(run, info):
+        if not _runs(run, submission, info) or info.submitted_at == submission.slurm_at:
             run.foreign_jobs.add(submission.job)
             continue
         accepted = Submitted(
@@ -36,6 +41,11 @@ def adopt_renamed(run: Run, group: Sequence[Submission], observation: Observatio
         )  # fmt: skip
         adopted |= _decide(run, accepted)
     return adopted
+
+
+def _runs(run: Run, submission: Submission, info: JobInfo) -> bool:
+    """Tell if a job runs this submission. Another one of the run may have had its id before."""
+    return submission_number_of(info) == submission.number and not runs_another_script(run, info)
 
 
 def _decide(run: Run, accepted: Submitted) -> bool:

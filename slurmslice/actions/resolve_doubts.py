@@ -232,6 +232,11 @@ def runs_another_script(run: Run, identity: JobInfo | None) -> bool:
         return False
 
 
+def submission_number_of(identity: JobInfo) -> int:
+    """Return the number of the submission that a job runs, by the arguments of its script."""
+    return int(identity.arguments[0]) if identity.arguments else 1
+
+
 def _add_carried(run: Run, submission: Submission, owner: str, carried: Iterable[int]) -> None:
     """Add the slices that the owner carries beyond the intended ones, after a larger ``--array``.
 

@@ -158,14 +158,18 @@ def no_answer(job: str) -> JobInfo:
     raise NoAnswerError("scontrol did not answer in time.")
 
 
+@pytest.mark.parametrize("other", ["another script", "another submission of this run"])
 def test_a_job_that_got_the_id_later_is_another(
-    new_run: NewRun, engine: FakeEngine, clock: Clock
+    new_run: NewRun, engine: FakeEngine, clock: Clock, other: str
 ) -> None:
     """The controller lost its state. The other job's state and end are not ours."""
     run = submitted(new_run, engine, "0")
     job = engine.jobs["100"]
     rename(engine, 0)
-    job.order = replace(job.order, script=run.directory.path / "run.json")  # another script
+    if other == "another script":
+        job.order = replace(job.order, script=run.directory.path / "run.json")
+    else:
+        job.order = replace(job.order, arguments=("002",))
     job.tasks[0] = replace(RUNNING, submitted_at=int(clock.now) + 60)
     run.directory.task_log_path(1, 0).write_text(TOLD)
     clock.now += ACCOUNTING_LAG_S * 2

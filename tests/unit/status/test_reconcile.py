@@ -81,6 +81,13 @@ def said(**what: object) -> SliceEvidence:
         (8, said(queue=RUNNING, accounting=PENDING), State.RUNNING, EvidenceSource.QUEUE),
         (9, said(accounting=RUNNING, queue_silence="down"), State.RUNNING,
         EvidenceSource.ACCOUNTING),
+        *((9, said(other_job=True, progress=own, **more), State.SUBMITTED, EvidenceSource.JOURNAL)
+          for own in (None, SlotProgress(int(NOW) - 900, "n3"),
+                      replace(ENDED_LONG_AGO, signal_received="TERM"))
+          for more in ({}, {"accounting": RUNNING}, {"cancelled_at": NOW - ACCOUNTING_LAG_S},
+                       {"array_ended_at": NOW - UNRECORDED_CANCEL_S},
+                       {"accounting_off": True, "accounting_silence": "off"})),
+        (15, said(other_job=True, progress=ENDED_LONG_AGO), State.FAILED, EvidenceSource.PROGRESS),
         (10, said(accounting=RUNNING, progress=ENDED_LONG_AGO), State.FAILED,
         EvidenceSource.PROGRESS), (11, said(accounting=RUNNING, progress=ENDED_NOW), State.RUNNING,
         EvidenceSource.ACCOUNTING),
