@@ -1,13 +1,14 @@
 """Attach a job to the run by its id, if its name hides it from the search by token.
 
-That happens if a person submitted the script under another name, or renamed a job of the run.
+That happens if a person submitted the script under another name. It also happens if somebody
+renamed a job of the run, or some of its tasks, and the times of this machine and of Slurm differ.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from slurmslice.actions.resolve_doubts import by_hand_intent
+from slurmslice.actions.resolve_doubts import by_hand_intent, submission_number_of
 from slurmslice.engines.protocol import JobInfo
 from slurmslice.errors import BadInputError
 from slurmslice.plan.planned_submission import plan_script_by_hand
@@ -15,7 +16,7 @@ from slurmslice.plan.run_script import read_script
 from slurmslice.run.directory import read_required_file
 from slurmslice.run.journal import Submitted
 from slurmslice.run.run import Run
-from slurmslice.run.submission import SubmissionStatus
+from slurmslice.run.submission import Submission, SubmissionStatus
 
 
 def attach(run: Run, job: str) -> int:
@@ -29,7 +30,7 @@ def attach(run: Run, job: str) -> int:
         run.reload()
         known = [s for s in run.journal_state.submissions.values() if s.job == job]
         identity = run.engine.job_info(job)
-        if known and known[-1].name == identity.name:
+        if known and _is_followed(known[-1], identity):
             raise BadInputError(
                 f"Job {job} is already submission {known[-1].number:03d} of this run.",
                 code="already-attached",
@@ -53,8 +54,17 @@ def attach(run: Run, job: str) -> int:
             planned = plan_script_by_hand(run, script, identity.name)
             run.decide(by_hand_intent(run, planned, identity.array))
         cluster = known[-1].cluster if known else None
-        run.decide(Submitted(number, job, cluster, "attached", run.clock(), identity.name))
+        name = known[-1].name if known and known[-1].name in identity.names else identity.name
+        submitted_at = identity.submitted_at
+        run.decide(Submitted(number, job, cluster, "attached", run.clock(), name, submitted_at))
     return number
+
+
+def _is_followed(submission: Submission, identity: JobInfo) -> bool:
+    """Tell if all tasks of the job are known by their names, or by the time of the submission."""
+    names = identity.names or {identity.name}
+    attached = submission.slurm_at is not None and submission.slurm_at == identity.submitted_at
+    return attached or names == {submission.name}
 
 
 def _number(run: Run, job: str, identity: JobInfo) -> int:
@@ -79,7 +89,7 @@ def _number(run: Run, job: str, identity: JobInfo) -> int:
             code="foreign-job",
             job=job,
         )
-    number = int(identity.arguments[0]) if identity.arguments else 1
+    number = submission_number_of(identity)
     submission = run.journal_state.submissions.get(number)
     if number > 1 and submission is None:
         raise BadInputError(

@@ -8,6 +8,7 @@ from itertools import chain
 from slurmslice.actions.poll import poll
 from slurmslice.actions.resolve_doubts import wait_for_doubts
 from slurmslice.errors import BadInputError, NoAnswerError
+from slurmslice.run.identity import job_identity
 from slurmslice.run.journal import Cancelled
 from slurmslice.run.run import Run
 from slurmslice.run.submission import Submission, SubmissionStatus
@@ -112,7 +113,7 @@ def cancel_in_engine(run: Run, number: int, rows: Sequence[int]) -> None:
         return
     whole = len(rows) == len(list(run.unfinished_rows(submission)))
     indices = sorted({submission.array_index_of(row) for row in rows})
-    run.engine.cancel(submission.job, submission.name, None if whole else indices)
+    run.engine.cancel(job_identity(run, submission), None if whole else indices)
 
 
 CANCEL_WAIT_S = 30.0

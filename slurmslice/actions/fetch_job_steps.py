@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from slurmslice.errors import NoAnswerError
+from slurmslice.run.identity import job_identity
 from slurmslice.run.run import Run
 from slurmslice.run.submission import Submission
 from slurmslice.status.observation import NO_JOB_STEPS, Observation, TaskId, TaskReport
@@ -34,7 +35,7 @@ def fetch_job_steps(run: Run, group: Sequence[Submission], said: Observation) ->
     ended, with_steps, silence = _ended(run, group, said), {}, ""
     if ended:
         try:
-            with_steps = run.engine.fetch_job_steps([(s.job, s.name) for s in group], ended)
+            with_steps = run.engine.fetch_job_steps([job_identity(run, s) for s in group], ended)
         except NoAnswerError as why:
             silence = why.message
     if silence and not run.record.allow_failed_steps:

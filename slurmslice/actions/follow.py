@@ -11,6 +11,7 @@ from slurmslice.actions.submit import choose_failed, choose_waiting, execute_pla
 from slurmslice.actions.submit_queued import AcceptedSubmission, SubmitOutcome, submit_queued
 from slurmslice.errors import LockedError, NoAnswerError, TooManyTasksError
 from slurmslice.plan.plan import Choice, Plan, make_plan
+from slurmslice.run.identity import job_identity
 from slurmslice.run.journal import Held, PolicyChanged
 from slurmslice.run.run import Run
 from slurmslice.spec.run_spec import NO_LIMIT
@@ -235,7 +236,7 @@ def trip_circuit_breaker(run: Run) -> None:
         if run.journal_state.held:
             return
         for submission in run.submissions_in_flight():
-            run.engine.hold(submission.job, submission.name)  # repeated after a kill
+            run.engine.hold(job_identity(run, submission))  # repeated after a kill
         run.decide(Held(f"held: {reason}", run.clock()))
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from slurmslice.actions.fetch_job_steps import EndReports, fetch_job_steps
+from slurmslice.actions.renamed import adopt_renamed
 from slurmslice.actions.requeued import requeued_statuses
 from slurmslice.actions.resolve_doubts import claimed_by_others, follow_claims, resolve_doubts
 from slurmslice.actions.slice_evidence import (
@@ -20,11 +21,17 @@ from slurmslice.actions.slice_evidence import (
 from slurmslice.errors import LockedError
 from slurmslice.notes import Note
 from slurmslice.plan.run_script import library_fault, library_note
+from slurmslice.run.identity import job_identity
 from slurmslice.run.run import Run
 from slurmslice.run.statuses import STATUS_HEADER, format_status_lines
 from slurmslice.run.submission import Submission, group_by_unique_job_id
 from slurmslice.script.progress_lines import TaskProgress, parse_progress
-from slurmslice.status.confirm import confirm_exit, needs_confirmation, withhold_completed
+from slurmslice.status.confirm import (
+    confirm_exit,
+    contradiction,
+    needs_confirmation,
+    withhold_completed,
+)
 from slurmslice.status.observation import Observation
 from slurmslice.status.reconcile import SliceEvidence, SliceStatus, reconcile
 from slurmslice.status.reconcile_packed import is_unrecorded, reconcile_packed
@@ -84,7 +91,7 @@ def _poll(run: Run) -> PollResult:
             (), resolved.no_answer_reasons, not resolved.no_answer_reasons, resolved.notes
         )
     observed = [
-        (group, run.engine.observe([(s.job, s.name) for s in group]))
+        (group, run.engine.observe([job_identity(run, s) for s in group]))
         for group in group_by_unique_job_id(jobs)
     ]
     claimed = claimed_by_others(run)
@@ -92,6 +99,8 @@ def _poll(run: Run) -> PollResult:
         return PollResult(
             (), resolved.no_answer_reasons, True, (*resolved.notes, *follow_claims(run, claimed))
         )
+    if any(adopt_renamed(run, group, answers) for group, answers in observed):
+        return PollResult((), resolved.no_answer_reasons, True, resolved.notes)
     ends = [fetch_job_steps(run, group, answers) for group, answers in observed]
     changed = {
         row: found
@@ -145,13 +154,13 @@ def _changed_statuses(
         wrote: dict[int, TaskProgress] = {}
         for row in list(run.unfinished_rows(submission)):
             known = run.statuses[row]
-            evidence = slice_evidence(submission, row, observation, ends, over=over, now=now)
+            evidence = slice_evidence(
+                submission, row, observation, ends, over=over, now=now,
+                foreign_jobs=run.foreign_jobs,
+            )  # fmt: skip
             status = _reconcile_slice(run, submission, row, evidence, wrote)
-            read_already = (
-                evidence.accounting is not None and evidence.accounting.progress is not None
-            )
-            if needs_confirmation(status) and not read_already:
-                status = _confirmed_status(run, submission, row, status, now)
+            if needs_confirmation(status):
+                status = _confirmed_status(run, submission, row, status, evidence)
             if status.state is State.CANCELLED and row in submission.submit_again:
                 status = replace(
                     status, state=State.WAITING, reason=EDITED_SCRIPT_REASON, ended_at=None
@@ -202,9 +211,12 @@ def _reconcile_slice(
 
 
 def _confirmed_status(
-    run: Run, submission: Submission, row: int, found: SliceStatus, now: float
+    run: Run, submission: Submission, row: int, found: SliceStatus, evidence: SliceEvidence
 ) -> SliceStatus:
     """Compare a slice's status as Slurm gives it with the progress lines of its task."""
+    cancelled = evidence.cancelled_at is not None
+    if evidence.accounting is not None and (own := evidence.accounting.progress) is not None:
+        return contradiction(found, own, cancelled=cancelled) or found
     index, slot = submission.places[row]
     log = run.directory.read_task_log(submission.number, index)
     return confirm_exit(
@@ -212,9 +224,10 @@ def _confirmed_status(
         found,
         None if log is None else parse_progress(log, submission.job),
         slot,
-        now,
+        evidence.now,
         has_log=may_have_begun(run, submission, row),
         times_returned=run.journal_state.returned.get(row, ("", 0))[1],
+        cancelled=cancelled,
     )
 
 

@@ -8,6 +8,7 @@ from itertools import chain
 from slurmslice.actions.cancel import cancel_in_engine
 from slurmslice.plan.run_script import check_script, read_script
 from slurmslice.run.directory import read_required_file, sha256_hex
+from slurmslice.run.identity import job_identity
 from slurmslice.run.journal import Cancelled, Released
 from slurmslice.run.run import Run
 from slurmslice.run.submission import Submission
@@ -54,7 +55,7 @@ def release(run: Run) -> ReleasedRows:
             if submission.share != 0 and not submission.submit_again.issuperset(
                 run.unfinished_rows(submission)
             ):
-                run.engine.release(submission.job, submission.name)
+                run.engine.release(job_identity(run, submission))
     to_resubmit = sorted(chain.from_iterable(outdated.values()))
     return ReleasedRows(tuple(sorted(held.difference(to_resubmit))), tuple(to_resubmit))
 

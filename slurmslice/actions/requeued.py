@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from slurmslice.actions.slice_evidence import read_task_progress
 from slurmslice.errors import NoAnswerError
+from slurmslice.run.identity import job_identity
 from slurmslice.run.journal import Requeued
 from slurmslice.run.run import Run
 from slurmslice.run.statuses import STATUS_HEADER, format_status_lines
@@ -32,7 +33,7 @@ def find_requeued(run: Run, rows: Sequence[int]) -> list[int]:
     submissions = [run.journal_state.submissions[number] for number in sorted(held)]
     changed: dict[int, SliceStatus] = {}
     for group in group_by_unique_job_id(s for s in submissions if s.job):
-        queue = run.engine.observe([(s.job, s.name) for s in group]).queue
+        queue = run.engine.observe([job_identity(run, s) for s in group]).queue
         if queue.silence:
             raise NoAnswerError(
                 f"It is not known if Slurm runs these slices again: {queue.silence}.",

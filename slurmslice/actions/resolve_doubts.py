@@ -45,6 +45,7 @@ from slurmslice.run.run import Run
 from slurmslice.run.submission import Submission
 from slurmslice.sbatch.array_expression import ArrayExpression, compress_indices
 from slurmslice.script.progress_lines import parse_progress
+from slurmslice.status.identity import JobIdentity
 
 FENCE_AFTER_S = 20.0
 """Seconds for which a submission is searched before it is fenced. sbatch needs far less after
@@ -180,7 +181,7 @@ def follow_claims(run: Run, doubled: Sequence[Submission]) -> tuple[Note, ...]:
 def _adopt(run: Run, submission: Submission) -> Note:
     number, other = submission.number, submission.job
     owner = run.directory.claiming_job(number) or ""
-    identity = _identity(run, owner)
+    identity = job_info_or_none(run, owner)
     carried = identity.array if identity else None
     if left := _not_carried(run, submission, owner, carried):
         # This is journalled first: after a kill the claim is found again, and these rows are free.
@@ -193,7 +194,7 @@ def _adopt(run: Run, submission: Submission) -> Note:
     found = f"Job {owner} runs submission {number:03d}; job {other} is a duplicate"
     names = {"submission": number, "job": owner, "double": other}
     try:
-        run.engine.cancel(other, submission.name, None)
+        run.engine.cancel(JobIdentity(other, submission.name), None)
     except EngineError as why:
         message = f"{found} and cannot be cancelled: {why.message}"
         return Note("duplicate-job", message, {**names, "cancelled": False})
@@ -204,15 +205,15 @@ def _adopt(run: Run, submission: Submission) -> Note:
 def _sent_by_hand(run: Run, name: str) -> tuple[str, ArrayExpression | None] | None:
     """Find the job of the script by its claim or its name; return its array too, if known."""
     if owner := run.directory.claiming_job(1):
-        identity = _identity(run, owner)
+        identity = job_info_or_none(run, owner)
         return owner, identity.array if identity else None
     found = run.engine.find_job(run.record.token, name, run.record.created_at)
-    if found is None or _runs_another(run, _identity(run, found.job)):
+    if found is None or runs_another_script(run, job_info_or_none(run, found.job)):
         return None
     return found.job, found.array
 
 
-def _identity(run: Run, job: str) -> JobInfo | None:
+def job_info_or_none(run: Run, job: str) -> JobInfo | None:
     """Look up a job; None if there is no answer."""
     try:
         return run.engine.job_info(job)
@@ -220,7 +221,7 @@ def _identity(run: Run, job: str) -> JobInfo | None:
         return None
 
 
-def _runs_another(run: Run, identity: JobInfo | None) -> bool:
+def runs_another_script(run: Run, identity: JobInfo | None) -> bool:
     """Tell if a job with this run's name runs another file: the script of a copy of the run.
 
     A file that does not exist any more may be this script, moved after the submission.
@@ -229,6 +230,11 @@ def _runs_another(run: Run, identity: JobInfo | None) -> bool:
         return identity is not None and not os.path.samefile(identity.command, run.directory.script)
     except OSError:
         return False
+
+
+def submission_number_of(identity: JobInfo) -> int:
+    """Return the number of the submission that a job runs, by the arguments of its script."""
+    return int(identity.arguments[0]) if identity.arguments else 1
 
 
 def _add_carried(run: Run, submission: Submission, owner: str, carried: Iterable[int]) -> None:
@@ -295,7 +301,7 @@ def _cancel_late_job(run: Run, submission: Submission) -> list[Note]:
     job = _find_job(run, submission.intent)
     if job is None:
         return []
-    run.engine.cancel(job, submission.name, None)
+    run.engine.cancel(JobIdentity(job, submission.name), None)
     run.decide(LateJobCancelled(submission.number, job, run.clock()))
     message = f"Job {job} of submission {submission.number:03d} is cancelled: it came too late."
     names = {"submission": submission.number, "job": job, "cancelled": not run.directory.read_only}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from slurmslice.actions.fetch_job_steps import EndReports
 from slurmslice.run.run import Run
@@ -33,7 +33,8 @@ def array_end_times(observation: Observation) -> dict[str, float]:
     """Return the end times of arrays that have left the queue, epoch seconds, by job id."""
     if not (observation.queue.answered and observation.accounting.answered):
         return {}
-    queued = {job for job, _ in observation.queue.reports}
+    queue = observation.queue
+    queued = {job for job, _ in (*queue.reports, *queue.other_jobs)}
     ended: dict[str, float] = {}
     for job, index in observation.accounting.reports:
         if job in queued:  # do not parse its reports: for a million tasks that takes seconds
@@ -52,6 +53,7 @@ def slice_evidence(
     *,
     over: Mapping[str, float],
     now: float,
+    foreign_jobs: Collection[str] = (),
 ) -> SliceEvidence:
     """Collect the reports about one slice; its progress lines are read later, if they matter.
 
@@ -62,6 +64,7 @@ def slice_evidence(
         ends: the reports of ended tasks.
         over: the end times of arrays that have left the queue (``array_end_times``).
         now: epoch seconds.
+        foreign_jobs: job ids that Slurm has given to other jobs.
     """
     task = submission.job, submission.array_index_of(row)
     ended, silence = ends
@@ -72,6 +75,7 @@ def slice_evidence(
         progress=None,
         accounting_silence=silence if untold else observation.accounting.silence,
         queue_silence=observation.queue.silence,
+        other_job=task in observation.queue.other_jobs and submission.job not in foreign_jobs,
         accounting_off=observation.accounting.off,
         cancelled_at=submission.cancelled.get(row),
         array_ended_at=over.get(submission.job),

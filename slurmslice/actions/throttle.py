@@ -5,6 +5,7 @@ from __future__ import annotations
 from slurmslice.errors import BadInputError, EngineError
 from slurmslice.plan.batches import ThrottleShare, compute_shares
 from slurmslice.plan.run_script import script_request, task_throttle
+from slurmslice.run.identity import job_identity
 from slurmslice.run.journal import Shared, Throttled
 from slurmslice.run.run import Run
 from slurmslice.run.submission import Submission
@@ -93,13 +94,13 @@ def _set_in_engine(run: Run, submission: Submission, share: int | None) -> None:
     An array that was ever held for a share of 0 is released with each later share: a killed
     process may have journalled the share and not set it.
     """
-    job, name = submission.job, submission.name
+    job = job_identity(run, submission)
     if share == 0:
-        run.engine.hold(job, name)
+        run.engine.hold(job)
         return
-    run.engine.throttle(job, name, share)
+    run.engine.throttle(job, share)
     if submission.stopped and not run.journal_state.held:
-        run.engine.release(job, name)
+        run.engine.release(job)
 
 
 def current_share(run: Run, submission: Submission) -> ThrottleShare:

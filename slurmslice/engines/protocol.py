@@ -15,6 +15,7 @@ from slurmslice.errors import UnusableSlurmError
 from slurmslice.notes import Note
 from slurmslice.sbatch.array_expression import ArrayExpression
 from slurmslice.sbatch.resource_request import ResourceRequest
+from slurmslice.status.identity import JobIdentity
 from slurmslice.status.observation import Observation, TaskId, TaskReport
 
 
@@ -123,6 +124,8 @@ class JobInfo:
 
     Attributes:
         name: the job's name.
+        names: the names of its tasks in the queue: some may have been renamed.
+        submitted_at: the time of its submission by Slurm's clock; None if the queue has no task.
         command: its script's path, and its arguments up to the last one that is not a number.
         arguments: the numbers at the end of its script's arguments.
         script: the script's text, as the engine has it; None if the engine no longer has it.
@@ -134,6 +137,8 @@ class JobInfo:
     arguments: tuple[str, ...]
     script: str | None
     array: ArrayExpression | None = None
+    names: frozenset[str] = frozenset()
+    submitted_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,14 +257,14 @@ class Engine(Protocol):
             NoAnswerError: the queue did not answer, so the job may exist all the same.
         """
 
-    def observe(self, jobs: Sequence[tuple[str, str]]) -> Observation:
-        """Poll these jobs once, given as (job id, job name). Leave out all other jobs.
+    def observe(self, jobs: Sequence[JobIdentity]) -> Observation:
+        """Poll these jobs once. Leave out all other jobs.
 
         Each id occurs only once among them.
         """
 
     def fetch_job_steps(
-        self, jobs: Sequence[tuple[str, str]], tasks: Iterable[TaskId]
+        self, jobs: Sequence[JobIdentity], tasks: Iterable[TaskId]
     ) -> dict[TaskId, TaskReport]:
         """Report steps, CPU time and memory of tasks, if ``observe`` does not.
 
@@ -272,18 +277,18 @@ class Engine(Protocol):
         """
 
     # Job ids start at 1 again after a controller lost its state. So the four methods below do
-    # nothing, without an error, if the job with this id has another name.
+    # nothing, without an error, if another job has the id now.
 
-    def cancel(self, job: str, name: str, indices: Collection[int] | None) -> None:
+    def cancel(self, job: JobIdentity, indices: Collection[int] | None) -> None:
         """Request the end of these tasks of an array, or of all. It does not wait for that end."""
 
-    def throttle(self, job: str, name: str, limit: int | None) -> None:
+    def throttle(self, job: JobIdentity, limit: int | None) -> None:
         """Limit the tasks of an array that run at once; None for no limit."""
 
-    def hold(self, job: str, name: str) -> None:
+    def hold(self, job: JobIdentity) -> None:
         """Keep the tasks of an array that have not started from starting."""
 
-    def release(self, job: str, name: str) -> None:
+    def release(self, job: JobIdentity) -> None:
         """Let the held tasks of an array start again."""
 
     def wait(self, seconds: float) -> None:

@@ -248,6 +248,13 @@ class RunDirectory:
             return None
         return owner if owner.isdecimal() and whole else None  # else the line is torn
 
+    def claimed_at(self, number: int) -> float | None:
+        """Return the time of a submission's claim or fence, epoch seconds; None for none."""
+        try:
+            return (self.submission_folder(number) / "job").stat().st_mtime
+        except FileNotFoundError:
+            return None
+
     def fence(self, number: int) -> bool:
         """Fence a submission: take its claim, so that its job can never run a slice.
 

@@ -82,6 +82,8 @@ class Submitted:
         how: ``sbatch`` answered, the job was ``found`` by its token, or a person ``attached`` it.
         at: the time of the decision, epoch seconds.
         job_name: the job's name if it differs from the intent's; else empty.
+        slurm_at: the time of its submission by Slurm's clock, if a person attached it, epoch
+            seconds; else None.
     """
 
     number: int
@@ -90,6 +92,7 @@ class Submitted:
     how: str
     at: float
     job_name: str = ""
+    slurm_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -202,6 +202,7 @@ class JournalState:
             cluster=event.cluster,
             submitted_at=event.at,
             job_name=event.job_name,
+            slurm_at=event.slurm_at,
         )
         return moved
 

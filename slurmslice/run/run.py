@@ -40,6 +40,8 @@ class Run:
         self.table: SliceTable = directory.read_table(self.record.slices_sha256)
         self.shares_sent: set[int] = set()
         """Submissions whose share of the throttle this process has sent to the engine."""
+        self.foreign_jobs: set[str] = set()
+        """Job ids of this run that Slurm has given to other jobs."""
         self.unsubmitted_at = float("-inf")
         """The last time when Slurm knew no job of a hand-submitted script, epoch seconds."""
         self._read_all()

@@ -37,6 +37,7 @@ class Submission:
         stopped: its share was 0 at some time.
         said: the words of an answer that was not Slurm's; None if there was none.
         job_name: the job's name if it differs from the intent's; else empty.
+        slurm_at: the time of its submission by Slurm's clock, if a person attached it.
     """
 
     intent: Intent
@@ -51,6 +52,7 @@ class Submission:
     stopped: bool = False
     said: str | None = None
     job_name: str = ""
+    slurm_at: int | None = None
 
     @property
     def name(self) -> str:

@@ -4,14 +4,18 @@ Slurm knows the exit code of ``script.sh``. It does not spool the library, so it
 library ran. The script exits 125 if the library is missing or cut. It may exit 0 if somebody
 replaced the library. So COMPLETED counts only if the task's lines or logs prove that its slice
 began. Exit 125 without any such proof means "not begun".
+
+Accounting may also lose exit codes (seen: a FAILED task recorded as COMPLETED 0:0). So COMPLETED
+never counts against the task's own lines.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from slurmslice.script.progress_lines import SlotProgress, TaskProgress
+from slurmslice.script.progress_lines import SlotProgress, TaskProgress, setup_progress
 from slurmslice.script.source_line import NOT_BEGUN_EXIT
+from slurmslice.status.exit_reason import report_from_progress
 from slurmslice.status.reconcile import SliceStatus
 from slurmslice.status.reconcile_packed import FILE_VISIBLE_S
 from slurmslice.status.states import EvidenceSource, State
@@ -35,6 +39,7 @@ def confirm_exit(
     *,
     has_log: bool,
     times_returned: int,
+    cancelled: bool = False,
 ) -> SliceStatus:
     """Compare Slurm's report of an end with the task's own lines; return the slice's status.
 
@@ -46,13 +51,13 @@ def confirm_exit(
         now: epoch seconds.
         has_log: the slice's own log exists.
         times_returned: the number of times that it was returned because its task had not begun.
+        cancelled: a person cancelled the slice with slurmslice.
     """
-    own = (wrote and wrote.slots.get(slot)) or SlotProgress()
-    of_this_start = own.restart >= (found.restarts or 0)
-    contradicted = found.state is State.COMPLETED and bool(own.exit_code) and of_this_start
     in_setup = wrote is not None and wrote.setup_exit is not None
+    own = _own_lines(wrote, slot)
+    contradicted = None if own is None else contradiction(found, own, cancelled=cancelled)
     began = (bool(wrote and wrote.slots) or has_log) and not in_setup
-    if began and not contradicted:
+    if began and contradicted is None:
         return found
     if now - (found.ended_at or 0) < FILE_VISIBLE_S:
         reason = f"its task ended as {found.state}; the task's lines may not be visible here yet"
@@ -61,18 +66,47 @@ def confirm_exit(
         return found if in_setup else _not_begun(found, times_returned)
     if wrote is None:
         return found  # a missing task log proves nothing
-    reason = _CONTRADICTED if contradicted else _NOT_RUN
+    not_run = replace(
+        found, state=State.FAILED, evidence=EvidenceSource.PROGRESS, reason=_NOT_RUN, exit_code=None
+    )
+    return contradicted or not_run
+
+
+_NOT_RUN = "the command was not run: the script exited 0 without a line of slurmslice.sh"
+
+
+def _own_lines(wrote: TaskProgress | None, slot: int) -> SlotProgress | None:
+    """Return the newest lines about a slice; those of a failed setup are about each slice."""
+    if wrote is None:
+        return None
+    return wrote.slots.get(slot) if wrote.setup_exit is None else setup_progress(wrote)
+
+
+def contradiction(found: SliceStatus, own: SlotProgress, *, cancelled: bool) -> SliceStatus | None:
+    """Return the status by a slice's own lines, if they contradict COMPLETED.
+
+    The lines may lack the end: a check that failed, a time limit or a kill for memory is enough.
+
+    Args:
+        found: its status by Slurm's report.
+        own: the lines about the slice.
+        cancelled: a person cancelled the slice with slurmslice.
+
+    Returns:
+        None if ``found`` is not COMPLETED, if the lines are of an older start, or if they agree.
+    """
+    if found.state is not State.COMPLETED or own.restart < (found.restarts or 0):
+        return None
+    report, evidence, reason = report_from_progress(own, cancelled=cancelled)
+    if report.state is State.COMPLETED:
+        return None
     return replace(
         found,
-        state=State.FAILED,
-        evidence=EvidenceSource.PROGRESS,
-        reason=reason,
-        exit_code=own.exit_code,
+        state=report.state,
+        evidence=evidence,
+        reason=f"{reason}, by its own progress lines (COMPLETED in {found.evidence})",
+        exit_code=report.exit_code,
     )
-
-
-_CONTRADICTED = "the script exited 0, but its progress lines say that the slice failed"
-_NOT_RUN = "the command was not run: the script exited 0 without a line of slurmslice.sh"
 
 
 def _not_begun(found: SliceStatus, times_returned: int) -> SliceStatus:

@@ -19,6 +19,7 @@ def refine_exit(
 ) -> tuple[TaskReport, EvidenceSource, str]:
     """Refine the final report of a task that carries one slice.
 
+    - A source may report COMPLETED with an exit code or a signal. That is no success.
     - A failed check makes its task FAILED. The slice is CHECK_FAILED.
     - The source may report too small an exit code. The task has written the true one.
     - If preemption has a GraceTime (slurm.conf(5)), job steps receive SIGTERM and their script
@@ -37,6 +38,9 @@ def refine_exit(
     Returns:
         the refined report, its evidence and the reason.
     """
+    if report.state is State.COMPLETED and (report.exit_code or report.signal):
+        report = replace(report, state=State.FAILED)
+        return report, source, f"{state_reason(report)}, although {source} says COMPLETED"
     if report.state is State.FAILED and own is not None:
         if own.check_exit is not None and _may_match(report, own.check_exit):
             failed, reason = check_failed_report(report, own)
@@ -72,7 +76,7 @@ def report_from_progress(
     """Make a report from the lines of a task alone, if neither source reports its end.
 
     Args:
-        own: the lines that the task wrote, with its end.
+        own: the lines that the task wrote.
         cancelled: a person cancelled the slice with slurmslice.
 
     Returns:
@@ -92,6 +96,14 @@ def report_from_progress(
         return replace(report, state=state), EvidenceSource.PROGRESS, signal_reason(own)
     if own.in_setup:
         return report, EvidenceSource.PROGRESS, f"setup exited {code}"
+    if own.timed_out:
+        timed_out = replace(report, state=State.TIMEOUT)
+        return timed_out, EvidenceSource.PROGRESS, "exceeded the time limit of a slice"
+    if own.oom_candidates == 1:
+        killed = replace(report, state=State.OUT_OF_MEMORY)
+        reason = "the kernel killed a process of it (out of memory)"
+        reason += "" if code is None else f"; its command exited {code}"
+        return killed, EvidenceSource.PROGRESS, reason
     if own.check_exit is not None:
         failed, reason = check_failed_report(report, own)
         return failed, EvidenceSource.CHECK, reason

@@ -103,11 +103,14 @@ class SourceAnswer:
         silence: the reason why the source did not answer; empty if it did. If it is set,
             ``reports`` is empty, and absence means nothing.
         off: the source is switched off for good (accounting storage is disabled).
+        other_jobs: tasks of the queue with a job id of ours that are not known to be ours: Slurm
+            has given the id to another job, or somebody renamed the job.
     """
 
     reports: Mapping[TaskId, TaskReport] = field(default_factory=dict)
     silence: str = ""
     off: bool = False
+    other_jobs: frozenset[TaskId] = frozenset()
 
     @property
     def answered(self) -> bool:

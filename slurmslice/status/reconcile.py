@@ -65,6 +65,7 @@ class SliceEvidence:
         array_ended_at: the last end in accounting of any task of its array, epoch seconds; None
             if the queue still has a task of that array.
         now: epoch seconds.
+        other_job: the queue has a task with its job id and index that is not known to be it.
     """
 
     accounting: TaskReport | None
@@ -76,6 +77,7 @@ class SliceEvidence:
     cancelled_at: float | None
     array_ended_at: float | None
     now: float
+    other_job: bool = False
 
 
 def reconcile(known: SliceStatus, said: SliceEvidence) -> SliceStatus:
@@ -208,6 +210,8 @@ def _active_in_accounting(
     if said.queue_silence:
         reason = f"{state_reason(report)}; the queue did not answer ({said.queue_silence})"
         return _with_report(known, report, EvidenceSource.ACCOUNTING, reason)
+    if _may_be_queued(said):
+        return replace(known, reason=_OTHER_JOB)
     reason = "no longer in the queue; accounting has not reported its end yet"
     return (
         _from_late_progress(known, said)
@@ -221,6 +225,8 @@ def _in_neither(known: SliceStatus, said: SliceEvidence) -> SliceStatus:
     no_answer_reasons = [s for s in (said.queue_silence, said.accounting_silence) if s]
     if said.queue_silence or (no_answer_reasons and not said.accounting_off):
         return replace(known, reason=f"as last seen; no answer: {'; '.join(no_answer_reasons)}")
+    if _may_be_queued(said):
+        return replace(known, reason=_OTHER_JOB)
     if said.accounting_off:
         ended = _from_progress(known, said, "accounting is off")
         ended = ended or _cancelled_on_request(known, said)
@@ -228,6 +234,22 @@ def _in_neither(known: SliceStatus, said: SliceEvidence) -> SliceStatus:
     ended = _from_late_progress(known, said)
     ended = ended or _cancelled_on_request(known, said) or _cancelled_by_hand(known, said)
     return ended or replace(known, reason=_unseen_reason(known))
+
+
+def _may_be_queued(said: SliceEvidence) -> bool:
+    """Return whether the queue may have the task under another name.
+
+    Then its absence means nothing. A signal does not end a task that Slurm restarts.
+    """
+    own = said.progress
+    ended = own is not None and own.ended_at is not None and not own.signal_received
+    return said.other_job and not ended
+
+
+_OTHER_JOB = (
+    "the queue has its job id under another name, and it is not known if that is its job "
+    "(slurmslice attach)"
+)
 
 
 def _unseen_reason(known: SliceStatus) -> str:

@@ -11,12 +11,7 @@ from dataclasses import replace
 
 from slurmslice.script.progress_lines import SlotProgress, TaskProgress, signal_number
 from slurmslice.script.source_line import NOT_BEGUN_EXIT
-from slurmslice.status.exit_reason import (
-    check_failed_report,
-    report_from_progress,
-    signal_reason,
-    state_reason,
-)
+from slurmslice.status.exit_reason import report_from_progress, signal_reason
 from slurmslice.status.observation import NO_JOB_STEPS, TaskReport
 from slurmslice.status.reconcile import (
     ACCOUNTING_LAG_S,
@@ -34,7 +29,7 @@ FILE_VISIBLE_S = 60
 """Seconds until a file that a node has made is visible on other machines (nfs(5), acdirmax)."""
 
 _SCRIPT_ENDED = frozenset({State.COMPLETED, State.FAILED})
-"""Ends of a task that nobody ended: a signal before was not meant to end the task."""
+"""Ends of a task that nobody ended. They do not explain a signal that a slice received."""
 
 
 def reconcile_packed(
@@ -142,24 +137,15 @@ def _has_ended_for_good(own: SlotProgress) -> bool:
 
 def _from_own_exit(known: SliceStatus, own: SlotProgress) -> SliceStatus:
     """Return the end by the slice's own lines (rules 1 and 4)."""
-    code = own.exit_code or 0
-    if own.timed_out:  # after the signal its exit code means nothing
-        return _with_end(known, own, State.TIMEOUT, "exceeded the time limit of a slice")
-    if own.oom_candidates == 1:
-        reason = f"the kernel killed a process of it (out of memory); its command exited {code}"
-        return _with_end(known, own, State.OUT_OF_MEMORY, reason)
-    if own.check_exit is not None and code:
-        failed, reason = check_failed_report(TaskReport(State.FAILED), own)
-        checked = _with_end(known, own, failed.state, reason)
-        return replace(checked, evidence=EvidenceSource.CHECK, exit_code=0)
-    state = State.FAILED if code else State.COMPLETED
-    reason = state_reason(TaskReport(state, exit_code=code))
-    if own.oom_candidates:
+    own_end = replace(own, signal_received="")  # the signal did not end it
+    report, evidence, reason = report_from_progress(own_end, cancelled=False)
+    if own.oom_candidates and report.state is not State.OUT_OF_MEMORY and not own.timed_out:
         reason += (
             f"; the kernel killed a process of one of the {own.oom_candidates} slices that ran "
             "(out of memory)"
         )
-    return _with_end(known, own, state, reason)
+    ended = _with_end(known, own, report.state, reason)
+    return replace(ended, evidence=evidence, exit_code=report.exit_code)
 
 
 def _ended_from_outside(
@@ -188,15 +174,17 @@ def _ended_from_outside(
         how = signal_reason(own) if own.signal_received else f"ended by signal {number}"
         reason = f"{how}; the cause is known after its task ends"
         return replace(_with_running_task(task, own), reason=reason)
-    if own.signal_received and not (final and task.state in _SCRIPT_ENDED):
+    ended = _from_own_exit(known, own)
+    if own.signal_received:
         report, _, reason = report_from_progress(own, cancelled=said.cancelled_at is not None)
-        return _with_end(known, own, report.state, reason)
-    return _from_own_exit(known, own)
+        ended = _with_end(known, own, report.state, reason)
+    task_end = f"; its array task ended {task.state}" if final else ""
+    return replace(ended, reason=ended.reason + task_end)
 
 
 def _cause_stays_unknown(own: SlotProgress, said: SliceEvidence) -> bool:
     """Return whether no source will report any more what ended the slice."""
-    if said.queue is not None or said.queue_silence:
+    if said.queue is not None or said.queue_silence or said.other_job:
         return False
     if said.accounting_off:
         return True

@@ -161,7 +161,7 @@ def test_slices_that_slurm_still_ends_cannot_be_resubmitted_yet(
     """Right after ``cancel``, a note says why nothing is resubmitted."""
     run = new_run("0-3")
     submit(run, choose_waiting(None), {}, "submit")
-    typed.patch.setattr(engine, "cancel", lambda job, name, indices: None)
+    typed.patch.setattr(engine, "cancel", lambda job, indices: None)
     typed("cancel", "demo", "2")
     for key, again in (("2", True), ("1", False)):
         typed("resubmit", "demo", key, "--state", "CANCELLED")

@@ -25,6 +25,7 @@ from slurmslice.errors import (
 from slurmslice.sbatch.array_expression import parse_array
 from slurmslice.sbatch.option_table import Release
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
+from slurmslice.status.identity import JobIdentity
 from slurmslice.status.observation import TaskReport
 from slurmslice.status.states import State
 from tests.recorded import getopt
@@ -106,7 +107,7 @@ def until(condition: Callable[[], object], what: str) -> None:
 
 def accounting_reports(slurm: SlurmEngine, job: str, name: str) -> dict[int, TaskReport]:
     """Return accounting's reports of a job, by array index."""
-    reports = slurm.observe([(job, name)]).accounting.reports
+    reports = slurm.observe([JobIdentity(job, name)]).accounting.reports
     return {index: report for (_, index), report in reports.items()}
 
 
@@ -219,7 +220,7 @@ def test_a_submission_from_submit_to_measure(slurm: SlurmEngine, order: Submit) 
     assert sighting.job == job
     assert sighting.array is not None
     assert list(sighting.array) == [0, 1, 2, 3, 4]
-    queue = slurm.observe([(job, asked.job_name)]).queue
+    queue = slurm.observe([JobIdentity(job, asked.job_name)]).queue
     assert queue.answered
     assert set(queue.reports) <= {(job, index) for index in range(5)}
     until(lambda: len(accounting_reports(slurm, job, asked.job_name)) == 5
@@ -232,37 +233,39 @@ def test_a_submission_from_submit_to_measure(slurm: SlurmEngine, order: Submit) 
     assert (ends[1].exit_code, ends[3].signal) == (3, 9)
     assert ends[0].requested_mem_bytes == 100 << 20
     assert before - 60 < (ends[0].submitted_at or 0) <= (ends[0].ended_at or 0) < time.time() + 60
-    measured = slurm.fetch_job_steps([(job, asked.job_name)], [(job, index) for index in (0, 2)])
+    measured = slurm.fetch_job_steps(
+        [JobIdentity(job, asked.job_name)], [(job, index) for index in (0, 2)]
+    )
     assert (measured[job, 0].cpu_s or 0) < 60
     assert 0 < (measured[job, 0].max_rss_bytes or 1) < 100 << 20
     assert set(measured) == {(job, 0), (job, 2)}
-    assert slurm.observe([(job, "another name")]).accounting.reports == {}
+    assert slurm.observe([JobIdentity(job, "another name")]).accounting.reports == {}
 
 
 def test_throttle_and_cancel_tasks(slurm: SlurmEngine, order: Submit, say: Say) -> None:
     """Running and pending tasks are cancelled, others stay; cancelling twice is no error."""
     asked = order("sleep 60", "0-20%1")
     job = slurm.submit(asked).job
-    names = [(job, asked.job_name)]
+    names = [JobIdentity(job, asked.job_name)]
     until(lambda: slurm.observe(names).queue.reports[job, 0].state is State.RUNNING, "start")
-    slurm.throttle(job, asked.job_name, 3)
+    slurm.throttle(JobIdentity(job, asked.job_name), 3)
 
     def running() -> int:
         reports = slurm.observe(names).queue.reports.values()
         return sum(report.state is State.RUNNING for report in reports)
 
     until(lambda: running() == 3, "three at once")
-    slurm.throttle(job, asked.job_name, 1)
-    slurm.cancel(job, asked.job_name, [1, 7, 14, 15, 16])
+    slurm.throttle(JobIdentity(job, asked.job_name), 1)
+    slurm.cancel(JobIdentity(job, asked.job_name), [1, 7, 14, 15, 16])
     left = set(range(21)) - {1, 7, 14, 15, 16}
     until(lambda: {i for _, i in slurm.observe(names).queue.reports} == left, "five to be gone")
-    slurm.cancel(job, asked.job_name, [1, 7])
-    slurm.throttle(job, asked.job_name, None)
+    slurm.cancel(JobIdentity(job, asked.job_name), [1, 7])
+    slurm.throttle(JobIdentity(job, asked.job_name), None)
     until(lambda: running() > 3, "no limit")
-    slurm.cancel(job, asked.job_name, None)
+    slurm.cancel(JobIdentity(job, asked.job_name), None)
     until(lambda: not slurm.observe(names).queue.reports, "all to be gone")
-    slurm.cancel(job, asked.job_name, None)
-    slurm.throttle(job, asked.job_name, 2)
+    slurm.cancel(JobIdentity(job, asked.job_name), None)
+    slurm.throttle(JobIdentity(job, asked.job_name), 2)
     until(lambda: len(accounting_reports(slurm, job, asked.job_name)) == 17, "accounting to know")
     ends = accounting_reports(slurm, job, asked.job_name)
     assert {ends[i].state for i in (0, 1, 2, 5, 20)} == {State.CANCELLED}
@@ -280,7 +283,7 @@ def test_pending_jobs_are_found(slurm: SlurmEngine, order: Submit, hold: dict[st
     assert sighting is not None
     if "dependency" not in hold:
         assert (sighting.job, str(sighting.array)) == (job, "3,17-29:4,400%2")
-        reports = slurm.observe([(job, asked.job_name)]).queue.reports
+        reports = slurm.observe([JobIdentity(job, asked.job_name)]).queue.reports
         assert [index for _, index in reports] == [3, 17, 21, 25, 29, 400]
 
 
@@ -305,13 +308,14 @@ def test_the_environment_does_not_outrank_the_script(
     asked = order("true", "0-2", hold="", mem_per_cpu="10M")
     receipt = slurm.submit(asked)
     assert any("SBATCH_ARRAY_INX" in str(note.fields) for note in receipt.notes)
-    reports = slurm.observe([(receipt.job, asked.job_name)]).queue.reports
+    reports = slurm.observe([JobIdentity(receipt.job, asked.job_name)]).queue.reports
     assert [index for _, index in reports] == [0, 1, 2]
 
 
 def test_unknown_jobs_give_empty_answers(slurm: SlurmEngine) -> None:
     """One or several unknown jobs: both sources answer without reports."""
-    for jobs in ([("4000000", "x")], [("4000000", "x"), ("4000001", "y")]):
+    unknown = JobIdentity("4000000", "x"), JobIdentity("4000001", "y")
+    for jobs in (unknown[:1], unknown):
         seen = slurm.observe(jobs)
         assert seen.queue.answered
         assert seen.queue.reports == {}
@@ -364,11 +368,11 @@ def test_without_a_controller(changed_conf: ChangedConf, order: Submit) -> None:
         slurm.submit(asked)
     with raises_error(NoAnswerError, "no-answer", command="squeue"):
         slurm.find_job(asked.token, asked.job_name, 0)
-    seen = slurm.observe([("1", "x")])
+    seen = slurm.observe([JobIdentity("1", "x")])
     assert seen.accounting.answered
     assert "Unable to contact" in seen.queue.silence
     with raises_error(NoAnswerError, "no-answer"):
-        slurm.cancel("4000000", "x", None)
+        slurm.cancel(JobIdentity("4000000", "x"), None)
 
 
 def test_a_timeout_is_unknown_and_looked_up(
@@ -396,7 +400,7 @@ def test_without_accounting(
         lost = changed_conf("^AccountingStoragePort=.*", "AccountingStoragePort=9")
     asked = order("exit $SLURM_ARRAY_TASK_ID", "0,3")
     job = slurm.submit(asked).job
-    names = [(job, asked.job_name)]
+    names = [JobIdentity(job, asked.job_name)]
     until(lambda: all(r.state.final for r in lost.observe(names).queue.reports.values()), "end")
     seen = lost.observe(names)
     assert (seen.accounting.off, seen.accounting.answered) == (off, False)

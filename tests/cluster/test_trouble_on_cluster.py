@@ -228,6 +228,66 @@ def test_preempted(rough: Site, roughly: Path) -> None:
         done_apart(directory, ["0", "1"], tries=2)
 
 
+RENAMES = (
+    "scontrol update JobId=${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID} JobName=sample_$SLICE\n"
+)
+"""Each slice renames its own array task, as many scripts do."""
+
+
+def names_of(site: Site, job: str) -> set[str]:
+    """Return the names of a job's tasks in the queue."""
+    return set(by_hand(site, "squeue", "--noheader", "--format=%j", "--jobs", job).split())
+
+
+def test_renamed_and_preempted(rough: Site, roughly: Path) -> None:
+    """A requeued task under another name is a restart, never a failure, and never runs twice."""
+    command = f"{RENAMES}{WAITS}"
+    run = submitted(rough, roughly, "scavenge", "-p", "scavenge", "-a", "0-1", command=command)
+    run.all("RUNNING")
+    until(lambda: names_of(rough, run.job) == {"sample_0", "sample_1"}, "both to be renamed")
+    run.seen.clear()
+    large = by_hand(rough, "sbatch", "--parsable", "-p", "main", "-N4", "-n16", "--mem-per-cpu=10",
+                    "-o", "/dev/null", "--wrap", "sleep 600")  # fmt: skip
+    try:
+        run.all("PENDING")
+        later = rough.later(130, "status", "scavenge", cwd=roughly)
+        assert later.returncode == 0, later.stderr  # long after the lines of their SIGTERM
+        assert rough.slurmslice("resubmit", "scavenge", cwd=roughly).returncode == 0
+        assert len(events(roughly, "scavenge", "intent")) == 1
+    finally:
+        by_hand(rough, "scancel", large)
+    run.all("RUNNING")
+    write(rough, roughly / "go", "")
+    assert settled(rough, roughly, "scavenge") == {"COMPLETED": 2}
+    assert set(run.seen["0"]) | set(run.seen["1"]) <= set(GOOD), run.seen
+    done_apart(roughly, ["0", "1"], tries=2)
+
+
+def test_renamed_in_part(rough: Site, roughly: Path) -> None:
+    """Some tasks are renamed while they run, others before. Each has its own end."""
+    command = f"[ $SLICE = 3 ] || {RENAMES}[ $SLICE != 2 ] || exit 7\n{WAITS}"
+    run = submitted(rough, roughly, "part", "-a", "0-4%4", command=command)
+    run.until(s0="RUNNING", s1="RUNNING", s3="RUNNING", s4="RUNNING")
+    run.all_of("FAILED", "2")
+    assert (run.record("2")["exit_code"], run.record("2")["evidence"]) == (7, "accounting")
+    assert rough.slurmslice("cancel", "part", "--", "1", "3", cwd=roughly).returncode == 0
+    run.all_of("CANCELLED", "1", "3")
+    write(rough, roughly / "go", "")
+    run.all_of("COMPLETED", "0", "4")
+    assert {run.record(key)["evidence"] for key in "0134"} == {"accounting"}
+
+
+def test_renamed_before_its_start(rough: Site, roughly: Path) -> None:
+    """A person or a plugin renames the pending array: nothing has claimed the submission yet."""
+    run = submitted(rough, roughly, "early", "--hold", "-a", "0-2")
+    by_hand(rough, "scontrol", "update", f"JobId={run.job}", "JobName=other")
+    run.all("PENDING")
+    assert rough.slurmslice("throttle", "early", "1", cwd=roughly).returncode == 0
+    assert rough.slurmslice("cancel", "early", cwd=roughly).returncode == 0
+    run.all("CANCELLED")
+    assert names_of(rough, run.job) == set()
+
+
 STEP_SAVES = """\
 trap 'exit 0' TERM
 touch "alive-$SLICE"

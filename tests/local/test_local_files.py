@@ -15,6 +15,7 @@ from slurmslice.run.directory import RunDirectory
 from slurmslice.run.journal import Held, Released
 from slurmslice.run.journal_jobs import JournalJobs
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
+from slurmslice.status.identity import JobIdentity
 from slurmslice.status.states import State
 from tests.local.test_local_slots import HELD
 from tests.local.test_local_tasks import WORKS_ON, Bench, bench, hasty, quiet, until
@@ -148,7 +149,7 @@ def test_no_file_is_created_before_the_first_job(tmp_path: Path) -> None:
     """``observe``, ``limits`` and ``wait`` do not create the run directory."""
     engine = LocalEngine(tmp_path / "run", JournalJobs(RunDirectory(tmp_path / "run")))
     engine.limits(NO_REQUEST)
-    assert not engine.observe([("1", "name")]).queue.reports
+    assert not engine.observe([JobIdentity("1", "name")]).queue.reports
     assert engine.find_job("token", "name", 0.0) is None
     engine.wait(0.01)
     engine.close()
@@ -180,7 +181,7 @@ def test_a_reader_sees_what_another_process_runs(bench: Bench) -> None:
 def test_unknown_jobs_are_absent(bench: Bench) -> None:
     """A job with another name, or with an unknown id, has no reports."""
     bench.submit("true")
-    seen = bench.engine.observe([("1", "other"), ("2", "bench-token2")])
+    seen = bench.engine.observe([JobIdentity("1", "other"), JobIdentity("2", "bench-token2")])
     assert not seen.queue.reports
     assert not seen.accounting.reports
 

@@ -281,6 +281,18 @@ def test_a_posix_shell_tells_the_truth_too(here: Here) -> None:
         assert codes == {"0": 0, "3": 3}
 
 
+@pytest.mark.parametrize("packed", [(), ("--pack", "2", "--at-once", "2")])
+def test_exit_0_after_a_signal_is_no_success(here: Here, packed: tuple[str, ...]) -> None:
+    """A warning by SIGTERM reached the slices. They saved their work and exited 0."""
+    saves = "trap 'exit 0' TERM; while :; do sleep 0.05; done"
+    limits = ("-t", "0:04", "--signal", "B:TERM@3")
+    ran = here(*RUN, "-a", "0-1", *limits, *packed, "-J", "x", "--", "bash", "-c", saves)
+    assert ran.returncode == 1, ran.stderr
+    slices = here.status("x")["slices"]
+    assert {s["state"] for s in slices} == {"FAILED"}
+    assert all("SIGTERM" in s["reason"] and "COMPLETED" in s["reason"] for s in slices)
+
+
 def test_runs_are_listed_and_found_from_below(here: Here) -> None:
     """``runs`` and ``slurmslice`` alone; a run is found by name in the folders below its own."""
     alone = here()

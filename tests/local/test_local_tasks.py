@@ -33,6 +33,7 @@ from slurmslice.run.journal import Cancelled, Event, Intent, Shared, Submitted
 from slurmslice.run.journal_jobs import JournalJobs
 from slurmslice.sbatch.array_expression import parse_array
 from slurmslice.sbatch.resource_request import NO_REQUEST
+from slurmslice.status.identity import JobIdentity
 from slurmslice.status.observation import TaskReport
 from slurmslice.status.states import State
 from slurmslice.system import process
@@ -131,12 +132,12 @@ class Bench:
 
     def ended(self, job: SubmitRequest) -> dict[int, TaskReport]:
         """Return the reports of ended tasks by index."""
-        seen = self.engine.observe([(str(job.number), job.job_name)])
+        seen = self.engine.observe([JobIdentity(str(job.number), job.job_name)])
         return {index: report for (_, index), report in seen.accounting.reports.items()}
 
     def queue(self, job: SubmitRequest, engine: LocalEngine | None = None) -> dict[int, TaskReport]:
         """Return the reports of unfinished tasks by index."""
-        seen = (engine or self.engine).observe([(str(job.number), job.job_name)])
+        seen = (engine or self.engine).observe([JobIdentity(str(job.number), job.job_name)])
         return {index: report for (_, index), report in seen.queue.reports.items()}
 
     def states(self, job: SubmitRequest, engine: LocalEngine | None = None) -> set[State]:

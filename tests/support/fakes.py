@@ -18,6 +18,7 @@ from slurmslice.engines.slurm.job_states import find_blocking_reason
 from slurmslice.engines.slurm.sbatch_result import suggest_change
 from slurmslice.errors import BadInputError, NoAnswerError, UnusableSlurmError
 from slurmslice.sbatch.resource_request import ResourceRequest
+from slurmslice.status.identity import JobIdentity
 from slurmslice.status.observation import (
     NO_JOB_STEPS,
     JobSteps,
@@ -35,6 +36,8 @@ class Job:
 
     order: SubmitRequest
     tasks: dict[int, TaskReport]
+    names: dict[int, str] = field(default_factory=dict)
+    """The names of renamed tasks."""
 
 
 @dataclass
@@ -120,7 +123,13 @@ class FakeEngine:
             raise BadInputError(f"The controller knows no job {job}.", code="unknown-job", job=job)
         order = self.jobs[job].order
         script = order.script.read_text()
-        return JobInfo(order.job_name, str(order.script), order.arguments, script, order.array)
+        known = self.jobs[job]
+        names = frozenset(known.names.get(index, order.job_name) for index in known.tasks)
+        times = (r.submitted_at for r in known.tasks.values() if r.submitted_at is not None)
+        return JobInfo(
+            order.job_name, str(order.script), order.arguments, script, order.array, names,
+            min(times, default=None),
+        )  # fmt: skip
 
     def find_job(self, token: str, job_name: str, since: float) -> FoundJob | None:
         if self.lookups_fail:
@@ -130,24 +139,25 @@ class FakeEngine:
                 return FoundJob(job, taken.order.array)
         return None
 
-    def observe(self, jobs: Sequence[tuple[str, str]]) -> Observation:
+    def observe(self, jobs: Sequence[JobIdentity]) -> Observation:
         self.polls += 1
         if self.silence:
             return Observation(
                 SourceAnswer(silence=self.silence), SourceAnswer(silence=self.silence)
             )
-        reports = {
-            (job, index): report
-            for job, name in jobs
-            if job in self.jobs and self.jobs[job].order.job_name == name
-            for index, report in self.jobs[job].tasks.items()
-        }
+        reports, others = dict[TaskId, TaskReport](), set[TaskId]()
+        for job in jobs:
+            for index, report in self.jobs[job.job].tasks.items() if job.job in self.jobs else ():
+                if self._is_own(job, index):
+                    reports[job.job, index] = report
+                elif not report.state.final:
+                    others.add((job.job, index))
         ended = {task: report for task, report in reports.items() if report.state.final}
         queued = {task: report for task, report in reports.items() if not report.state.final}
-        return Observation(SourceAnswer(ended), SourceAnswer(queued))
+        return Observation(SourceAnswer(ended), SourceAnswer(queued, other_jobs=frozenset(others)))
 
     def fetch_job_steps(
-        self, jobs: Sequence[tuple[str, str]], tasks: Iterable[TaskId]
+        self, jobs: Sequence[JobIdentity], tasks: Iterable[TaskId]
     ) -> dict[TaskId, TaskReport]:
         self.measures += 1
         if self.steps is None:
@@ -164,37 +174,40 @@ class FakeEngine:
             for task, report in ended.items()
         }
 
-    def cancel(self, job: str, name: str, indices: Collection[int] | None) -> None:
-        if not self._bears(job, name):
+    def cancel(self, identity: JobIdentity, indices: Collection[int] | None) -> None:
+        job = identity.job
+        if not self._has(identity):
             return
         self.cancelled.append((job, None if indices is None else tuple(indices)))
         for index in list(self.jobs[job].tasks) if indices is None else indices:
             if not self.jobs[job].tasks[index].state.final:
                 self.end(job, index, State.CANCELLED)
 
-    def throttle(self, job: str, name: str, limit: int | None) -> None:
-        if not self._bears(job, name):
-            return
-        self.throttled.append((job, limit))
+    def throttle(self, job: JobIdentity, limit: int | None) -> None:
+        if self._has(job):
+            self.throttled.append((job.job, limit))
 
-    def hold(self, job: str, name: str) -> None:
-        if not self._bears(job, name):
-            return
-        self.held.append(job)
-        self.stopped.add(job)
+    def hold(self, job: JobIdentity) -> None:
+        if self._has(job):
+            self.held.append(job.job)
+            self.stopped.add(job.job)
 
-    def release(self, job: str, name: str) -> None:
-        if not self._bears(job, name):
-            return
-        self.released.append(job)
-        self.stopped.discard(job)
+    def release(self, job: JobIdentity) -> None:
+        if self._has(job):
+            self.released.append(job.job)
+            self.stopped.discard(job.job)
 
     def wait(self, seconds: float) -> None:
         self.waited.append(seconds)
         self.on_wait()
 
-    def _bears(self, job: str, name: str) -> bool:
-        return self.jobs[job].order.job_name == name
+    def _has(self, job: JobIdentity) -> bool:
+        return any(self._is_own(job, index) for index in self.jobs[job.job].tasks)
+
+    def _is_own(self, job: JobIdentity, index: int) -> bool:
+        known = self.jobs[job.job]
+        name = known.names.get(index, known.order.job_name)
+        return name == job.name or job.is_submitted_as(known.tasks[index])
 
     # -- what tests do to it -----------------------------------------------------------------
 

@@ -31,6 +31,7 @@ from slurmslice.engines.protocol import (
 )
 from slurmslice.errors import BadInputError, EngineError
 from slurmslice.sbatch.resource_request import ResourceRequest
+from slurmslice.status.identity import JobIdentity
 from slurmslice.status.observation import Observation, SourceAnswer, TaskId, TaskReport
 from slurmslice.status.states import State
 
@@ -180,29 +181,29 @@ class LocalEngine:
         """Return None: a job that is not in the journal does not exist."""
         return None
 
-    def cancel(self, job: str, name: str, indices: Collection[int] | None) -> None:
+    def cancel(self, job: JobIdentity, indices: Collection[int] | None) -> None:
         """Do nothing: the runner reads the journal."""
 
-    def throttle(self, job: str, name: str, limit: int | None) -> None:
+    def throttle(self, job: JobIdentity, limit: int | None) -> None:
         """Do nothing: the runner reads the journal."""
 
-    def hold(self, job: str, name: str) -> None:
+    def hold(self, job: JobIdentity) -> None:
         """Do nothing: the runner reads the journal."""
 
-    def release(self, job: str, name: str) -> None:
+    def release(self, job: JobIdentity) -> None:
         """Do nothing: the runner reads the journal."""
 
     # -- reports -----------------------------------------------------------------------------
 
-    def observe(self, jobs: Sequence[tuple[str, str]]) -> Observation:
+    def observe(self, jobs: Sequence[JobIdentity]) -> Observation:
         """Return the reports of all tasks, after the processes of a dead runner were killed."""
         self._source.refresh()
         runner = self._living_runner()
         ended: dict[TaskId, TaskReport] = {}
         queued: dict[TaskId, TaskReport] = {}
-        for number, name in jobs:
-            job = self._source.jobs.get(number)
-            if job is None or job.name != name:
+        for identity in jobs:
+            number, job = identity.job, self._source.jobs.get(identity.job)
+            if job is None or job.name != identity.name:
                 continue
             claimed_by = job.read_runner()
             records = self._records_of(job)
@@ -290,7 +291,7 @@ class LocalEngine:
         return f"run by {describe_runner(runner)}; if it no longer exists, remove {self._lock.path}"
 
     def fetch_job_steps(
-        self, jobs: Sequence[tuple[str, str]], tasks: Iterable[TaskId]
+        self, jobs: Sequence[JobIdentity], tasks: Iterable[TaskId]
     ) -> dict[TaskId, TaskReport]:
         """Return no reports: ``observe`` has all measurements, and there are no job steps."""
         return {}

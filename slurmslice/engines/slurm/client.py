@@ -15,6 +15,7 @@ from slurmslice.engines.slurm.versions import parse_release
 from slurmslice.errors import BadInputError, EngineError, NoAnswerError, UnusableSlurmError
 from slurmslice.sbatch.option_table import Option, Release
 from slurmslice.sbatch.sbatch_help import parse_sbatch_help
+from slurmslice.status.identity import JobIdentity
 from slurmslice.system import process
 
 SBATCH_TIMEOUT_S = 180.0
@@ -155,21 +156,21 @@ class SlurmClient:
         """
         return job_records.parse_squeue_records(self.query(argv))
 
-    def control_job(self, job: str, name: str, argv: commands.Argv) -> None:
+    def control_job(self, job: JobIdentity, argv: commands.Argv) -> None:
         """Run a command that changes an array. Nothing happens if another job has its id now.
 
         Args:
-            job: the array's job id.
-            name: the array's job name.
+            job: the array.
             argv: the command.
 
         Raises:
             NoAnswerError: the owner of the id is unknown, or Slurm did not get the command.
             EngineError: Slurm refuses the command.
         """
-        records = self.query_queue(commands.squeue((job,), ended=False))
-        names = {record.name for record in records if record.job == job}
-        if not names or any(job_records.is_same_job_name(name, theirs) for theirs in names):
+        records = self.query_queue(commands.squeue((job.job,), ended=False))
+        records = [record for record in records if record.job == job.job]
+        known = {job.job: job.name}, {job.job: job}
+        if not records or any(job_records.is_own_record(r, *known) for r in records):
             self._run_control(argv)
 
     def run_command(self, argv: commands.Argv) -> process.ProgramResult:

@@ -34,6 +34,7 @@ from slurmslice.errors import (
 )
 from slurmslice.sbatch import options_not_in_release
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
+from slurmslice.status.identity import JobIdentity
 from slurmslice.status.observation import Observation, SourceAnswer, TaskId, TaskReport
 from slurmslice.system import process
 
@@ -121,7 +122,7 @@ class SlurmEngine:
             settings.get("SLURM_VERSION", ""),
             self.cluster(),
             int(settings["MaxArraySize"]),
-            self._accounting({"1": ""}).silence or "on",
+            self._accounting((JobIdentity("1", ""),)).silence or "on",
             self._capacity.partition_health(request),
         )
 
@@ -187,23 +188,25 @@ class SlurmEngine:
 
     # -- polls ---------------------------------------------------------------------------------
 
-    def observe(self, jobs: Sequence[tuple[str, str]]) -> Observation:
+    def observe(self, jobs: Sequence[JobIdentity]) -> Observation:
         """Run one sacct, then one squeue. As ``Engine.observe``."""
-        names = dict(jobs)
-        if not names:
+        if not jobs:
             return Observation(SourceAnswer(), SourceAnswer())
-        accounting = self._accounting(names)
-        return Observation(accounting, self._queue(names, ended=not accounting.answered))
+        accounting = self._accounting(jobs)
+        return Observation(accounting, self._queue(jobs, ended=not accounting.answered))
 
     def fetch_job_steps(
-        self, jobs: Sequence[tuple[str, str]], tasks: Iterable[TaskId]
+        self, jobs: Sequence[JobIdentity], tasks: Iterable[TaskId]
     ) -> dict[TaskId, TaskReport]:
         """Ask sacct for the steps of tasks. As ``Engine.measure``."""
-        names, found = dict(jobs), dict[TaskId, TaskReport]()
-        preempted = self._preemption_times(names)
+        found, tasks = dict[TaskId, TaskReport](), list(tasks)
+        names, identities = _by_id(jobs)
+        preempted = self._preemption_times(names, tasks)
         for argv in commands.sacct_steps(tasks, self._slurm.clusters):
             text = self._slurm.query(argv)
-            found |= job_steps.parse_step_reports(text, names, self._slurm.fetch_release, preempted)
+            found |= job_steps.parse_step_reports(
+                text, names, self._slurm.fetch_release, preempted, identities
+            )
         return found
 
     def wait(self, seconds: float) -> None:
@@ -212,7 +215,7 @@ class SlurmEngine:
 
     # -- control -------------------------------------------------------------------------------
 
-    def cancel(self, job: str, name: str, indices: Collection[int] | None) -> None:
+    def cancel(self, job: JobIdentity, indices: Collection[int] | None) -> None:
         """Cancel tasks; an ended task is no error.
 
         Raises:
@@ -220,24 +223,24 @@ class SlurmEngine:
             EngineError: Slurm refuses the command.
         """
         if indices is None or indices:
-            self._slurm.control_job(job, name, commands.scancel(job, indices))
+            self._slurm.control_job(job, commands.scancel(job.job, indices))
 
-    def throttle(self, job: str, name: str, limit: int | None) -> None:
+    def throttle(self, job: JobIdentity, limit: int | None) -> None:
         """Limit the tasks of an array that run at once; an ended array is no error.
 
         Raises:
             NoAnswerError: the owner of the job id is unknown, or Slurm did not get the command.
             EngineError: Slurm refuses the command.
         """
-        self._slurm.control_job(job, name, commands.scontrol_throttle(job, limit))
+        self._slurm.control_job(job, commands.scontrol_throttle(job.job, limit))
 
-    def hold(self, job: str, name: str) -> None:
+    def hold(self, job: JobIdentity) -> None:
         """Hold the tasks of an array that have not started. As ``throttle``."""
-        self._slurm.control_job(job, name, commands.scontrol_hold(job))
+        self._slurm.control_job(job, commands.scontrol_hold(job.job))
 
-    def release(self, job: str, name: str) -> None:
+    def release(self, job: JobIdentity) -> None:
         """Release the held tasks of an array. As ``throttle``."""
-        self._slurm.control_job(job, name, commands.scontrol_release(job))
+        self._slurm.control_job(job, commands.scontrol_release(job.job))
 
     @property
     def lasting_fault(self) -> UnusableSlurmError | None:
@@ -268,7 +271,9 @@ class SlurmEngine:
         # Half of MinJobAge, because the times in the queue come from another machine's clock.
         return time.time() - min_job_age_s / 2
 
-    def _preemption_times(self, names: Mapping[str, str]) -> Mapping[TaskId, int]:
+    def _preemption_times(
+        self, names: Mapping[str, str], tasks: Sequence[TaskId]
+    ) -> Mapping[TaskId, int]:
         """Return the preemption times of tasks, epoch seconds.
 
         Only the controller knows them, and only for a while. Without its answer the result is
@@ -278,11 +283,12 @@ class SlurmEngine:
             if self._slurm.cluster_config().get("PreemptType") in _NO_PREEMPTION:
                 return {}
             text = self._slurm.query(commands.squeue_preempted(names))
-            return job_records.parse_preemption_times(text, names)
+            return job_records.parse_preemption_times(text, names, frozenset(tasks))
         except NoAnswerError:
             return {}
 
-    def _accounting(self, names: Mapping[str, str]) -> SourceAnswer:
+    def _accounting(self, jobs: Sequence[JobIdentity]) -> SourceAnswer:
+        names, identities = _by_id(jobs)
         off = SourceAnswer(silence=ACCOUNTING_DISABLED, off=True)
         if self._slurm.accounting_off:
             return off
@@ -291,18 +297,31 @@ class SlurmEngine:
         # need one more command.
         release = self._slurm.known_release
         answer = self._answer(
-            argv, lambda text: job_records.parse_accounting_reports(text, names, release)
+            argv,
+            lambda text: SourceAnswer(
+                job_records.parse_accounting_reports(text, names, release, identities)
+            ),
         )
         return off if self._slurm.accounting_off else answer
 
-    def _queue(self, names: Mapping[str, str], *, ended: bool) -> SourceAnswer:
+    def _queue(self, jobs: Sequence[JobIdentity], *, ended: bool) -> SourceAnswer:
+        names, identities = _by_id(jobs)
         argv = commands.squeue(names, ended=ended)
-        return self._answer(argv, lambda text: job_records.parse_queue_reports(text, names))
+        return self._answer(
+            argv,
+            lambda text: SourceAnswer(
+                job_records.parse_queue_reports(text, names, identities),
+                other_jobs=job_records.parse_other_jobs(text, identities),
+            ),
+        )
 
-    def _answer(
-        self, argv: commands.Argv, parse: Callable[[str], Mapping[TaskId, TaskReport]]
-    ) -> SourceAnswer:
+    def _answer(self, argv: commands.Argv, parse: Callable[[str], SourceAnswer]) -> SourceAnswer:
         try:
-            return SourceAnswer(parse(self._slurm.query(argv)))
+            return parse(self._slurm.query(argv))
         except NoAnswerError as error:
             return SourceAnswer(silence=error.message)
+
+
+def _by_id(jobs: Sequence[JobIdentity]) -> tuple[dict[str, str], dict[str, JobIdentity]]:
+    """Return the names and the identities of jobs, by job id."""
+    return {job.job: job.name for job in jobs}, {job.job: job for job in jobs}

@@ -66,7 +66,16 @@ def parse_job_info(
     arguments: tuple[str, ...] = ()
     while (parts := command.rpartition(" "))[2].isdecimal():
         command, arguments = parts[0], (parts[2], *arguments)
-    return JobInfo(name, command, arguments, script, _whole_array(records, remembers_since))
+    times = (r.report.submitted_at for r in records if r.report.submitted_at is not None)
+    return JobInfo(
+        name,
+        command,
+        arguments,
+        script,
+        _whole_array(records, remembers_since),
+        frozenset(record.name for record in records),
+        min(times, default=None),  # a restart has a later time
+    )
 
 
 _TOLERANCE_S = 1

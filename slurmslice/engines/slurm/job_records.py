@@ -9,8 +9,9 @@ a cluster and not found in the manuals.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from slurmslice.engines.slurm.commands import PREEMPTED_FIELDS, SQUEUE_FIELDS, TASK_FIELDS
 from slurmslice.engines.slurm.fields import parse_number
@@ -26,8 +27,12 @@ from slurmslice.engines.slurm.task_reports import accounting_report, queue_repor
 from slurmslice.errors import BadInputError, NoAnswerError
 from slurmslice.sbatch.array_expression import ArrayExpression, parse_array
 from slurmslice.sbatch.option_table import Release
+from slurmslice.status.identity import JobIdentity
 from slurmslice.status.observation import TaskId, TaskReport
 from slurmslice.status.states import State
+
+NO_IDENTITIES: Mapping[str, JobIdentity] = MappingProxyType({})
+"""Nothing but the names of jobs is known."""
 
 # MaxArraySize is at most 4000001 (slurm.conf(5)). More indices would only fill the memory.
 _MAX_INDICES = 4_000_001
@@ -60,7 +65,10 @@ class JobRecord:
 
 
 def parse_accounting_reports(
-    text: str, names: Mapping[str, str], release: Release | None = None
+    text: str,
+    names: Mapping[str, str],
+    release: Release | None = None,
+    identities: Mapping[str, JobIdentity] = NO_IDENTITIES,
 ) -> Mapping[TaskId, TaskReport]:
     """Parse sacct's answer into reports of our tasks; a report is parsed when it is requested.
 
@@ -72,6 +80,7 @@ def parse_accounting_reports(
         text: sacct's answer.
         names: our jobs, and the name of each. Slurm reuses job ids; a name holds a token.
         release: Slurm's release; None if unknown.
+        identities: what else is known of these jobs. Then records under other names count too.
 
     Raises:
         NoAnswerError: the text is no answer of sacct's.
@@ -86,7 +95,7 @@ def parse_accounting_reports(
 
     usual = LazyReports(found, {}, parse_line)
     records = _sacct_records(others, TASK_FIELDS, release)
-    records = [record for record in records if is_own_record(record, names)]
+    records = [record for record in records if is_own_record(record, names, identities)]
     tasks = _reports_by_task(_newest_last([r for r in records if not r.is_array_summary]))
     newest = {
         task: report
@@ -102,18 +111,21 @@ def parse_accounting_reports(
     return LazyReports(found, {**unstarted, **newest}, parse_line)
 
 
-def parse_queue_reports(text: str, names: Mapping[str, str]) -> dict[TaskId, TaskReport]:
+def parse_queue_reports(
+    text: str, names: Mapping[str, str], identities: Mapping[str, JobIdentity] = NO_IDENTITIES
+) -> dict[TaskId, TaskReport]:
     """Parse squeue's answer into reports of our tasks, one for each index of a record.
 
     Args:
         text: squeue's answer.
         names: our jobs, and the name of each.
+        identities: as for ``parse_accounting_reports``.
 
     Raises:
         NoAnswerError: the text is no answer of squeue's, or it cuts the indices of a record. The
             absence of a task would mean nothing then.
     """
-    records = [record for record in parse_squeue_records(text) if is_own_record(record, names)]
+    records = [r for r in parse_squeue_records(text) if is_own_record(r, names, identities)]
     for record in records:
         if not record.indices_complete:
             raise NoAnswerError(
@@ -124,12 +136,30 @@ def parse_queue_reports(text: str, names: Mapping[str, str]) -> dict[TaskId, Tas
     return _reports_by_task(records)
 
 
-def parse_preemption_times(text: str, names: Mapping[str, str]) -> dict[TaskId, int]:
+def parse_other_jobs(text: str, identities: Mapping[str, JobIdentity]) -> frozenset[TaskId]:
+    """Find tasks in squeue's answer that have an id of ours and are not known to be ours.
+
+    Raises:
+        NoAnswerError: the text is no answer of squeue's.
+    """
+    names = {job: identity.name for job, identity in identities.items()}
+    return frozenset(
+        task
+        for record in parse_squeue_records(text)
+        if record.job in names and not is_own_record(record, names, identities)
+        for task in task_ids(record)
+    )
+
+
+def parse_preemption_times(
+    text: str, names: Mapping[str, str], renamed: Collection[TaskId] = ()
+) -> dict[TaskId, int]:
     """Parse the preemption times of our tasks, in epoch seconds.
 
     Args:
         text: the answer to ``commands.squeue_preempted``.
         names: our jobs, and the name of each.
+        renamed: tasks that are ours under any name.
 
     Raises:
         NoAnswerError: the text is no answer of squeue's.
@@ -141,8 +171,9 @@ def parse_preemption_times(text: str, names: Mapping[str, str]) -> dict[TaskId, 
     return {
         task: time
         for record, time in times
-        if time is not None and is_own_record(record, names)
+        if time is not None
         for task in task_ids(record)
+        if is_own_record(record, names) or task in renamed
     }
 
 
@@ -181,9 +212,18 @@ def task_ids(record: JobRecord) -> Iterator[TaskId]:
     return ((record.job, index) for index in record.indices or ())
 
 
-def is_own_record(record: JobRecord, names: Mapping[str, str]) -> bool:
-    """True if a record belongs to a job of ours, by id and name: Slurm reuses job ids."""
-    return record.job in names and is_same_job_name(names[record.job], record.name)
+def is_own_record(
+    record: JobRecord,
+    names: Mapping[str, str],
+    identities: Mapping[str, JobIdentity] = NO_IDENTITIES,
+) -> bool:
+    """True if a record belongs to a job of ours, by id and name, or by id and submission time."""
+    if record.job not in names:
+        return False
+    identity = identities.get(record.job)
+    return is_same_job_name(names[record.job], record.name) or bool(
+        identity and identity.is_submitted_as(record.report)
+    )
 
 
 def is_same_job_name(ours: str, theirs: str) -> bool:

@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from slurmslice.engines.slurm.commands import STEP_FIELDS
 from slurmslice.engines.slurm.job_records import (
+    NO_IDENTITIES,
     JobRecord,
     is_own_record,
     parse_sacct_records,
@@ -20,6 +21,7 @@ from slurmslice.engines.slurm.job_records import (
 )
 from slurmslice.engines.slurm.versions import STEPS_END_WITH_TASK
 from slurmslice.sbatch.option_table import Release
+from slurmslice.status.identity import JobIdentity
 from slurmslice.status.observation import NO_JOB_STEPS, JobSteps, TaskId, TaskReport
 from slurmslice.status.states import State
 
@@ -29,6 +31,7 @@ def parse_step_reports(
     names: Mapping[str, str],
     release: Callable[[], Release | None] = lambda: None,
     preempted: Mapping[TaskId, int] = MappingProxyType({}),
+    identities: Mapping[str, JobIdentity] = NO_IDENTITIES,
 ) -> dict[TaskId, TaskReport]:
     """Parse our tasks with their CPU time, their peak memory and the ends of their steps.
 
@@ -41,6 +44,7 @@ def parse_step_reports(
         names: our jobs, and the name of each; a step has a name of its own.
         release: fetches Slurm's release; called only if the result depends on it, which is rare.
         preempted: the time of each preempted task's preemption, epoch seconds.
+        identities: as for ``parse_accounting_reports``.
 
     Raises:
         NoAnswerError: the text is no such answer, or ``release`` raised it.
@@ -51,7 +55,7 @@ def parse_step_reports(
     for record in parse_sacct_records(text, STEP_FIELDS):
         task = next(task_ids(record), None)
         if record.step is None:
-            ours = task and not record.is_array_summary and is_own_record(record, names)
+            ours = task and not record.is_array_summary and is_own_record(record, names, identities)
             older = task and was_submitted_before(record.report, found.get(task))
             current = task if ours and not older else None
             if current:

@@ -74,7 +74,7 @@ def test_nothing_is_resubmitted_before_slurm_has_ended_it(
     held: Run, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Slurm may cancel late or not answer: a slice never runs twice."""
-    monkeypatch.setattr(engine, "cancel", lambda job, name, indices: None)
+    monkeypatch.setattr(engine, "cancel", lambda job, indices: None)
     edit(held)
     release(held)
     for silence in ("", "down"):
@@ -96,7 +96,7 @@ def test_slices_stay_held_if_slurm_does_not_answer(
 ) -> None:
     """The same command repeats it; nothing is released with the old script before."""
 
-    def silent(job: str, name: str, indices: object) -> None:
+    def silent(job: object, indices: object) -> None:
         raise NoAnswerError("scancel did not answer in time.")
 
     edit(held)
@@ -178,7 +178,7 @@ def test_resubmit_waits_until_slurm_has_ended_the_tasks(
 ) -> None:
     """It waits for Slurm's end of the tasks; after that limit it names the command for later."""
     edit(held)
-    monkeypatch.setattr(engine, "cancel", lambda job, name, indices: None)
+    monkeypatch.setattr(engine, "cancel", lambda job, indices: None)
     monkeypatch.setattr("slurmslice.actions.cancel.CANCEL_WAIT_S", -1.0)
     assert "slurmslice run demo" in typed("submit", "demo", "--max-failures", "none")
     assert typed.noted("cancel-not-finished")

@@ -32,6 +32,7 @@ from slurmslice.run.run import Run
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
 from slurmslice.slices.slice_table import SliceTable
 from slurmslice.spec.packing import Packing
+from slurmslice.status.identity import JobIdentity
 from slurmslice.status.observation import TaskReport
 from slurmslice.status.states import State
 from tests.conftest import NewRun
@@ -258,7 +259,7 @@ def test_a_higher_share_is_journalled_before_it_is_set(new_run: NewRun, engine: 
     submit(run, ALL, {}, "submit")
     told: list[int | None] = []
 
-    def listen(job: str, name: str, limit: int | None) -> None:
+    def listen(job: JobIdentity, limit: int | None) -> None:
         told.append(limit)
         known = run.journal_state.submissions[1].share
         assert known is not None
@@ -493,7 +494,7 @@ def test_slices_of_one_task_are_not_cancelled_separately(
 
 
 def test_a_renamed_job_can_be_attached(new_run: NewRun, engine: FakeEngine) -> None:
-    """After ``scontrol update name=`` the job counts as foreign, and cancel does not reach it."""
+    """Neither its name nor a time shows that it is ours: it counts as foreign without an answer."""
     run = new_run("0-4")
     submit(run, ALL, {}, "submit")
     job = engine.jobs["100"]

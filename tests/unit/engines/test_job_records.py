@@ -19,6 +19,7 @@ from slurmslice.engines.slurm import (
     job_steps,
 )
 from slurmslice.errors import NoAnswerError
+from slurmslice.status.identity import JobIdentity
 from slurmslice.status.observation import TaskReport
 from slurmslice.status.states import State
 from tests.recorded import load
@@ -168,6 +169,35 @@ def test_records_of_other_jobs_are_left_out() -> None:
         job_records.parse_accounting_reports(load("sacct-ended").text, {"3": "corr|x-k7m2"}) == {}
     )
     assert job_records.parse_queue_reports(load("squeue-many").text, {"2": "other"}) == {}
+
+
+@pytest.mark.parametrize("name", ["sample_7", "a|b", "new\nline", ""])
+@pytest.mark.parametrize("others_first", [False, True])
+def test_records_under_another_name(name: str, others_first: bool) -> None:
+    """Tasks that renamed themselves are ours by their time; those of an older job are not."""
+    row = "9_{}|{}|1:0|0:0|{}|{}|1795451107|1|1|200M|node1|None|{}\n"
+    ours = [row.format(0, "COMPLETED", 1795451105, 1795451106, "n-t"),
+            row.format(1, "FAILED", 1795451105, 1795451106, name)]  # fmt: skip
+    theirs = [row.format(i, "TIMEOUT", 1795400000, 1795400001, "theirs") for i in range(3)]
+    text = "".join(theirs + ours if others_first else ours + theirs)
+    known = {"9": JobIdentity("9", "n-t", 1795451104, 1795451105)}
+    found = job_records.parse_accounting_reports(text, {"9": "n-t"}, None, known)
+    assert {i: str(r.state) for (_, i), r in found.items()} == {0: "COMPLETED", 1: "FAILED"}
+    steps = job_steps.parse_step_reports(
+        "".join(line.replace("|None|", "|None|1M|00:01|") for line in text.split("\x00")),
+        {"9": "n-t"}, identities=known,
+    )  # fmt: skip
+    assert {i: str(r.state) for (_, i), r in steps.items()} == {0: "COMPLETED", 1: "FAILED"}
+
+
+def test_a_queue_with_a_job_id_of_ours() -> None:
+    """Its tasks are ours by their time, or it is not known whose they are."""
+    row = "9_{}|RUNNING|0|{}|1795451106|N/A|0|node1|None|sample|\n"
+    text = row.format(0, 1795451105) + row.format("[2-3]", 1795459999)
+    known = {"9": JobIdentity("9", "n-t", 1795451104, 1795451105)}
+    assert set(job_records.parse_queue_reports(text, {"9": "n-t"}, known)) == {("9", 0)}
+    assert job_records.parse_other_jobs(text, known) == {("9", 2), ("9", 3)}
+    assert job_records.parse_other_jobs(text, {"8": known["9"]}) == frozenset()
 
 
 @pytest.mark.parametrize(

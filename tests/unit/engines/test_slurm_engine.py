@@ -17,6 +17,7 @@ from slurmslice.engines.protocol import TaskLimits
 from slurmslice.engines.slurm import SlurmEngine, capacity, cluster_records, commands
 from slurmslice.errors import BadInputError, EngineError, NoAnswerError
 from slurmslice.sbatch.resource_request import ResourceRequest
+from slurmslice.status.identity import JobIdentity
 from slurmslice.status.observation import Observation, SourceAnswer
 from slurmslice.status.states import State
 from tests.recorded import calls, load, program, replay, seen_environment
@@ -24,7 +25,7 @@ from tests.support.errors import check_error, raises_error
 from tests.support.requested import a_request
 from tests.unit.engines.test_sbatch_result import an_order
 
-CORR = [("2", "corr|x-k7m2")]
+CORR = [JobIdentity("2", "corr|x-k7m2")]
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def slurm(tmp_path: Path) -> SlurmEngine:
     return SlurmEngine({"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURMSLICE_ASK_TIMEOUT": "5"})
 
 
-def poll_once(engine: SlurmEngine, *jobs: tuple[str, str]) -> Observation:
+def poll_once(engine: SlurmEngine, *jobs: JobIdentity) -> Observation:
     """Poll these jobs, or the recorded job."""
     return engine.observe(jobs or CORR)
 
@@ -46,7 +47,7 @@ QUESTIONS: dict[str, Callable[[SlurmEngine], object]] = {
     "health": lambda slurm: slurm.cluster_health(),
     "limits": lambda slurm: slurm.limits(a_request()),
     "queue": poll_once,
-    "cancel": lambda slurm: slurm.cancel("2", "x-k7m2", None),
+    "cancel": lambda slurm: slurm.cancel(JobIdentity("2", "x-k7m2"), None),
 }
 
 
@@ -180,7 +181,7 @@ def test_a_poll_runs_one_sacct_and_one_squeue(slurm: SlurmEngine, tmp_path: Path
     """For any number of jobs (promise 8); sacct runs first, and squeue omits ended jobs."""
     program(tmp_path, "sacct", f"date +%s%N >{tmp_path}/sacct.at")
     program(tmp_path, "squeue", f"date +%s%N >{tmp_path}/squeue.at")
-    seen = poll_once(slurm, ("2", "a"), ("3", "b"), ("4", "c"))
+    seen = poll_once(slurm, JobIdentity("2", "a"), JobIdentity("3", "b"), JobIdentity("4", "c"))
     assert seen.accounting.answered
     assert seen.queue.answered
     (sacct,), (squeue,) = calls(tmp_path, "sacct"), calls(tmp_path, "squeue")
@@ -198,7 +199,7 @@ def test_no_jobs_run_no_commands(slurm: SlurmEngine, tmp_path: Path) -> None:
         program(tmp_path, name, "exit 1")
     assert slurm.observe([]) == Observation(SourceAnswer(), SourceAnswer())
     assert slurm.fetch_job_steps([], []) == {}
-    slurm.cancel("2", "x-k7m2", [])
+    slurm.cancel(JobIdentity("2", "x-k7m2"), [])
     assert [calls(tmp_path, name) for name in ("sacct", "squeue", "scancel")] == [[], [], []]
 
 
@@ -266,10 +267,10 @@ def test_a_job_forgotten_by_the_controller(slurm: SlurmEngine, tmp_path: Path) -
     """An unknown id is an answer if squeue was asked about this job only."""
     replay(tmp_path, "sacct", "sacct-unknown")
     replay(tmp_path, "squeue", "squeue-one-unknown")
-    alone = poll_once(slurm, ("987654", "x"))
+    alone = poll_once(slurm, JobIdentity("987654", "x"))
     assert alone.queue.answered
     assert alone.queue.reports == {}
-    assert not poll_once(slurm, ("987654", "x"), ("3", "y")).queue.answered
+    assert not poll_once(slurm, JobIdentity("987654", "x"), JobIdentity("3", "y")).queue.answered
 
 
 # -- find ------------------------------------------------------------------------------------
@@ -343,9 +344,9 @@ def test_scancel_gets_ranges_without_steps(slurm: SlurmEngine, tmp_path: Path) -
     """scancel cannot read steps (recorded); the whole array is named by its id."""
     for name in ("squeue", "scancel"):
         program(tmp_path, name, "exit 0")
-    slurm.cancel("9", "x-k7m2", None)
-    slurm.cancel("9", "x-k7m2", [5, 3, 4, 0, 7, 14, 21])
-    slurm.cancel("9", "x-k7m2", range(0, 2000, 2))
+    slurm.cancel(JobIdentity("9", "x-k7m2"), None)
+    slurm.cancel(JobIdentity("9", "x-k7m2"), [5, 3, 4, 0, 7, 14, 21])
+    slurm.cancel(JobIdentity("9", "x-k7m2"), range(0, 2000, 2))
     whole, some, many = calls(tmp_path, "scancel")
     assert (whole, some) == ("9", "9_[0,3-5,7,14,21]")
     assert load("scancel-steps").done.returncode == 1
@@ -363,10 +364,10 @@ def test_ended_tasks_are_no_error(slurm: SlurmEngine, tmp_path: Path, name: str)
     for program_name in ("scancel", "scontrol"):
         replay(tmp_path, program_name, name)
     program(tmp_path, "squeue", "echo 'error: Invalid job id specified' >&2; exit 1")
-    slurm.cancel("9", "x-k7m2", [0, 2])
-    slurm.throttle("9", "x-k7m2", 3)
+    slurm.cancel(JobIdentity("9", "x-k7m2"), [0, 2])
+    slurm.throttle(JobIdentity("9", "x-k7m2"), 3)
     assert calls(tmp_path, "scontrol") == ["update JobId=9 ArrayTaskThrottle=3"]
-    slurm.throttle("9", "x-k7m2", None)
+    slurm.throttle(JobIdentity("9", "x-k7m2"), None)
     assert calls(tmp_path, "scontrol")[1] == "update JobId=9 ArrayTaskThrottle=0"
 
 
@@ -377,12 +378,12 @@ def test_a_refused_command_and_an_outage_are_different_errors(
     program(tmp_path, "squeue", "exit 0")
     replay(tmp_path, "scancel", "scancel-denied")
     with raises_error(EngineError, "slurm-error", command="scancel") as caught:
-        slurm.cancel("9", "x-k7m2", None)
+        slurm.cancel(JobIdentity("9", "x-k7m2"), None)
     assert load("scancel-denied").done.stderr.strip() in str(caught.value.fields["said"])
     assert not isinstance(caught.value, NoAnswerError)
     replay(tmp_path, "scancel", "scancel-controller-down")
     with raises_error(NoAnswerError, "no-answer", command="scancel"):
-        slurm.cancel("9", "x-k7m2", None)
+        slurm.cancel(JobIdentity("9", "x-k7m2"), None)
 
 
 def test_messages_of_an_outage_become_one_line(slurm: SlurmEngine, tmp_path: Path) -> None:
@@ -397,11 +398,11 @@ def test_messages_of_an_outage_become_one_line(slurm: SlurmEngine, tmp_path: Pat
 
 
 CONTROLS: list[Callable[[SlurmEngine, str], None]] = [
-    lambda slurm, name: slurm.cancel("2", name, None),
-    lambda slurm, name: slurm.cancel("2", name, [1]),
-    lambda slurm, name: slurm.throttle("2", name, 3),
-    lambda slurm, name: slurm.hold("2", name),
-    lambda slurm, name: slurm.release("2", name),
+    lambda slurm, name: slurm.cancel(JobIdentity("2", name), None),
+    lambda slurm, name: slurm.cancel(JobIdentity("2", name), [1]),
+    lambda slurm, name: slurm.throttle(JobIdentity("2", name), 3),
+    lambda slurm, name: slurm.hold(JobIdentity("2", name)),
+    lambda slurm, name: slurm.release(JobIdentity("2", name)),
 ]
 
 
@@ -442,7 +443,7 @@ def test_steps_are_queried_by_task(slurm: SlurmEngine, tmp_path: Path) -> None:
     """One sacct for these tasks with their steps; an array with many tasks is queried whole."""
     replay(tmp_path, "sacct", "sacct-steps")
     tasks = [("2", 4), ("2", 6), *(("3", index) for index in range(300))]
-    find_job_id = slurm.fetch_job_steps([("2", "corr|x-k7m2"), ("3", "x")], tasks)
+    find_job_id = slurm.fetch_job_steps([*CORR, JobIdentity("3", "x")], tasks)
     assert find_job_id["2", 4].max_rss_bytes == 69865472
     (asked,) = calls(tmp_path, "sacct")
     assert asked.endswith("--jobs 2_4,2_6,3")
@@ -453,7 +454,7 @@ def test_very_many_steps_are_queried_in_parts(slurm: SlurmEngine, tmp_path: Path
     """Each command names a few thousand tasks, so no answer fills the memory."""
     program(tmp_path, "sacct", "exit 0")
     tasks = [(str(job), index) for job in range(10) for index in range(1000)]
-    assert slurm.fetch_job_steps([(str(job), "x") for job in range(10)], tasks) == {}
+    assert slurm.fetch_job_steps([JobIdentity(str(job), "x") for job in range(10)], tasks) == {}
     asked = [call.rpartition(" ")[2].split(",") for call in calls(tmp_path, "sacct")]
     assert asked == [["0", "1", "2", "3", "4"], ["5", "6", "7", "8", "9"]]
 
@@ -749,7 +750,10 @@ LARGE = (("mem", "4001M"),)
         ((("partition", "short"), ("time", "6"), ("reservation", "big")), ""),
         ((("partition", "short"), ("time", "60"), ("time-min", "5")), ""),
         ((("partition", "short"), ("time", "60"), ("time-min", "soon")), ""),
-        ((("partition", "short"), ("time", "60"), ("time-min", "6")), "--time-min is at most"),
+        (
+            (("partition", "short"), ("time", "60"), ("time-min", "6")),
+            "--time-min is at most",
+        ),
     ],
 )
 def test_requests_that_can_never_run(
@@ -788,7 +792,12 @@ SHORT = (("time", "6"),)
     ("variable", "value", "options", "never"),
     [
         ("SBATCH_PARTITION", "short", SHORT, "--time is at most 00:05:00 in short"),
-        ("SBATCH_PARTITION", "main", (*SHORT, ("partition", "short")), "--time is at most"),
+        (
+            "SBATCH_PARTITION",
+            "main",
+            (*SHORT, ("partition", "short")),
+            "--time is at most",
+        ),
         ("SBATCH_PARTITION", "mian", (), "there is no partition mian"),
         ("SBATCH_PARTITION", "mian", (("partition", "main"),), ""),
         ("SBATCH_QOS", "high", LARGE, "no node has 4001M"),

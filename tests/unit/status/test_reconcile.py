@@ -81,6 +81,13 @@ def said(**what: object) -> SliceEvidence:
         (8, said(queue=RUNNING, accounting=PENDING), State.RUNNING, EvidenceSource.QUEUE),
         (9, said(accounting=RUNNING, queue_silence="down"), State.RUNNING,
         EvidenceSource.ACCOUNTING),
+        *((9, said(other_job=True, progress=own, **more), State.SUBMITTED, EvidenceSource.JOURNAL)
+          for own in (None, SlotProgress(int(NOW) - 900, "n3"),
+                      replace(ENDED_LONG_AGO, signal_received="TERM"))
+          for more in ({}, {"accounting": RUNNING}, {"cancelled_at": NOW - ACCOUNTING_LAG_S},
+                       {"array_ended_at": NOW - UNRECORDED_CANCEL_S},
+                       {"accounting_off": True, "accounting_silence": "off"})),
+        (15, said(other_job=True, progress=ENDED_LONG_AGO), State.FAILED, EvidenceSource.PROGRESS),
         (10, said(accounting=RUNNING, progress=ENDED_LONG_AGO), State.FAILED,
         EvidenceSource.PROGRESS), (11, said(accounting=RUNNING, progress=ENDED_NOW), State.RUNNING,
         EvidenceSource.ACCOUNTING),
@@ -151,7 +158,10 @@ HEARINGS = st.builds(
 def test_no_final_state_without_positive_evidence(hearing: SliceEvidence) -> None:
     """A slice ends only if a source reports its end, or if it was cancelled on request."""
     status = reconcile(KNOWN, hearing)
-    reports = [r.state for r in (hearing.accounting, hearing.queue) if r is not None]
+    said = [r for r in (hearing.accounting, hearing.queue) if r is not None]
+    reports = [
+        State.FAILED if r.state is State.COMPLETED and r.exit_code else r.state for r in said
+    ]
     progress = hearing.progress
     if status.state in FINAL_STATES:
         ended = progress is not None and progress.exit_code is not None
@@ -231,11 +241,10 @@ SAVED = replace(ENDED_LONG_AGO, exit_code=0, signal_received="TERM")
         ({}, State.FAILED),
         ({"cancelled_at": NOW - 900}, State.CANCELLED),
         ({"accounting_off": True, "accounting_silence": "off"}, State.FAILED),
-        ({"accounting": DONE}, State.COMPLETED),
     ],
 )
 def test_a_signalled_command_has_not_ended_by_itself(what: dict[str, Any], state: State) -> None:
-    """Exit 0 after a signal is no success, unless Slurm reports COMPLETED."""
+    """Exit 0 after a signal is no success."""
     assert reconcile(KNOWN, said(progress=SAVED, **what)).state is state
 
 
