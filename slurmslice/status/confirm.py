@@ -104,7 +104,7 @@ def contradiction(found: SliceStatus, own: SlotProgress, *, cancelled: bool) -> 
         found,
         state=report.state,
         evidence=evidence,
-        reason=f"{reason}, by its own progress lines (COMPLETED in {found.evidence})",
+        reason=f"{reason}, by its own progress lines; COMPLETED in {found.evidence}",
         exit_code=report.exit_code,
     )
 
