@@ -177,8 +177,8 @@ class SlurmClient:
         """Run any command but sbatch.
 
         Raises:
-            BadInputError: SLURMSLICE_ASK_TIMEOUT is no number, or SLURM_CONF names no file.
-            NoAnswerError: the file of SLURM_CONF disappeared after an earlier command.
+            BadInputError: SLURMSLICE_ASK_TIMEOUT is no number.
+            UnusableSlurmError: SLURM_CONF names no file.
         """
         self._check_configuration()
         timeout = self._timeout_s("SLURMSLICE_ASK_TIMEOUT", QUERY_TIMEOUT_S)
@@ -220,22 +220,24 @@ class SlurmClient:
     def _check_configuration(self) -> None:
         """Check SLURM_CONF, because each of Slurm's commands waits 60 s for a missing file.
 
-        The file may disappear later, with its file system. That is no mistake of the person.
+        The file may disappear later, with its file system. Then waiting may help.
         """
         path = self.environ.get("SLURM_CONF")
         if path is None or (os.path.exists(path) and not os.path.isdir(path)):
             self._had_configuration = True
             return
-        error = NoAnswerError if self._had_configuration else BadInputError
         usual = next(filter(os.path.exists, _USUAL_FILES), _USUAL_FILES[0])
-        raise error(
+        error = UnusableSlurmError(
             f"SLURM_CONF names no file: {path!r}. Slurm's commands would wait for it.",
             f"For the cluster's own configuration: unset SLURM_CONF\n"
             f"To name its file: export SLURM_CONF={usual}",
-            code="bad-environment",
+            code="slurm-conf-missing",
             variable="SLURM_CONF",
             path=path,
         )
+        if not self._had_configuration:
+            self.lasting_fault = error
+        raise error
 
     def _run_control(self, argv: commands.Argv) -> None:
         done = self.run_command(argv)

@@ -15,7 +15,7 @@ import pytest
 
 from slurmslice.engines.protocol import TaskLimits
 from slurmslice.engines.slurm import SlurmEngine, capacity, cluster_records, commands
-from slurmslice.errors import BadInputError, EngineError, NoAnswerError
+from slurmslice.errors import EngineError, NoAnswerError, UnusableSlurmError
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.status.identity import JobIdentity
 from slurmslice.status.observation import Observation, SourceAnswer
@@ -60,8 +60,12 @@ def test_no_command_waits_for_a_missing_configuration(
     for name in ("scontrol", "sacct", "squeue", "sinfo"):
         program(tmp_path, name, "exit 1")
     slurm = SlurmEngine({"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_CONF": path})
-    with raises_error(BadInputError, "bad-environment", variable="SLURM_CONF", path=path):
-        QUESTIONS[question](slurm)
+    if question == "queue":
+        assert "SLURM_CONF" in poll_once(slurm).queue.silence
+    else:
+        with raises_error(UnusableSlurmError, "slurm-conf-missing", path=path):
+            QUESTIONS[question](slurm)
+    assert slurm.lasting_fault
     assert not list(tmp_path.glob("*.calls"))
 
 
