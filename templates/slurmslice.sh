@@ -332,13 +332,17 @@ _find_exit_trap() {
 # of the command, or of the check. After a signal bash ends when the program that it runs has
 # ended, which gets the signal as well.
 _run_slot() {
-  local _exit _question='' _before='' _fault=''
   trap 'exit 143' TERM
   trap : USR1 USR2
-  if [[ ! $_check && ! $_trapped ]]; then
-    run_slice {_out}>&- {_report}>&-
-    builtin exit # without it bash would ignore a signal that came in the last moment
-  fi
+  [[ ! $_check && ! $_trapped ]] || _run_below "$1"
+  run_slice {_out}>&- {_report}>&-
+  builtin exit # without it bash would ignore a signal that came in the last moment
+}
+
+# As _run_slot, with the command in a process below this one. This process runs the check, and
+# reports the exit code.
+_run_below() {
+  local _exit _question='' _before='' _fault=''
   [[ ! $_check ]] || _before=$(_ask_check before) # while a signal still ends this process
   trap : HUP INT TERM # they are for the processes below
   (

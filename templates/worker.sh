@@ -15,6 +15,9 @@
 # kills it. All names here begin with _.
 # shellcheck shell=bash disable=SC2154,SC2329,SC2030,SC2031 # the library sets variables, and calls functions
 
+# The engine set it for this bash, not for the tasks.
+[[ ${GLIBC_TUNABLES:-} != glibc.malloc.tcache_count=0 ]] || unset GLIBC_TUNABLES
+
 _tasks=$1 _events=$2 _grace=$3 _folder=$4 _kind=$5 _script=$6 _slot='' _child='' _out=''
 _array_job=$SLURM_ARRAY_JOB_ID # a slice may not have it
 shift 6

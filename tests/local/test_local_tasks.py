@@ -550,3 +550,16 @@ def test_children_are_found_without_the_kernels_list(monkeypatch: pytest.MonkeyP
         child.kill()
         child.wait()
     assert machine.children(child.pid) == []
+
+
+@pytest.mark.parametrize("own", ["", "glibc.malloc.check=0"])
+def test_a_setting_for_the_workers_bash_reaches_no_task(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, own: str
+) -> None:
+    """Tasks have the caller's GLIBC_TUNABLES, or none."""
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    if own:
+        monkeypatch.setenv("GLIBC_TUNABLES", own)
+    job = bench.submit('echo "${GLIBC_TUNABLES-}"; env | grep -c ^GLIBC_TUNABLES=')
+    bench.finish(job)
+    assert bench.log(job).splitlines() == [own, "1" if own else "0"]

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from _csv import Reader
 
 _BLOCK = 10_000
+_BLANKS = " \t\r\n"
 
 SEPARATORS = {"comma": ",", "tab": "\t", "semicolon": ";", "bar": "|", "blanks": " "}
 """The separators of a table by name. ``blanks`` are runs of blanks and tabs."""
@@ -88,7 +89,7 @@ def slices_from_table(
 
 
 def _is_filled(record: Sequence[str]) -> bool:
-    return any(map(str.strip, record))
+    return any(value.strip(_BLANKS) for value in record)
 
 
 def _refuse_other_separator(first: Sequence[str], sign: str, source: str) -> None:
