@@ -111,15 +111,13 @@ def _first(
     if len(written) > bounds.max_tasks or any(queue.get(row) != changes for row in rows):
         return None
     array = compress_indices(sorted(written), bounds.throttle)
-    name, token = (
-        script_job_name(run, script.request),
-        run.record.token if number == 1 else new_token(),
-    )
+    name = script_job_name(run, script.request)
+    token = run.record.token if number == 1 else new_token()
     overrides: dict[str, str] = {}
     if bounds.throttle != written.throttle:
         overrides["array"] = str(array)
     if number > 1 or token not in name:
-        name = job_name(name.removesuffix(f"-{run.record.token}"), token)
+        name = _job_name(run, script, token)
         overrides["job-name"] = name
     part = Batch(rows, array, changes)
     return _planned(
@@ -145,12 +143,18 @@ def _later(
         run.table, rows, direct=direct, pack=pack, throttle=bounds.throttle, changes=changes
     )
     token = new_token()
-    name = job_name(record.name, token)
+    name = _job_name(run, script, token)
     overrides = {"array": str(part.array), "job-name": name}
     return _planned(
         run, script, number=number, token=token, name=name, part=part, overrides=overrides,
         table_rows=part.rows,
     )  # fmt: skip
+
+
+def _job_name(run: Run, script: RunScript, token: str) -> str:
+    """Return the job name of the script, which a person may have changed, with another token."""
+    name = script_job_name(run, script.request)
+    return job_name(name.removesuffix(f"-{run.record.token}"), token)
 
 
 def _planned(

@@ -1061,3 +1061,21 @@ def test_polls_back_off() -> None:
     assert poll_interval(10**6, 5) == 5
     assert poll_interval(10**6, None, 50) == 10  # what waits goes in as slices end
     assert poll_interval(10**6, None, 10**6) == 60
+
+
+def test_an_edited_job_name_counts_in_every_submission(
+    new_run: NewRun, engine: FakeEngine, reopen: Callable[[Run], Run]
+) -> None:
+    """The script's name stays readable in squeue, and each job has its own token."""
+    run = new_run("0-3")
+    script = run.directory.script
+    script.write_text(script.read_text().replace(f"={run.record.job_name}\n", "=my-jobs\n"))
+    names = []
+    for choose in (choose_waiting([0]), choose_waiting(None), choose_failed(None, [0])):
+        (accepted,) = submit(reopen(run), choose, {}, "submit")
+        names.append(accepted.planned.job_name)
+        engine.end_all(State.FAILED)
+        poll(reopen(run))
+    tokens = {name.removeprefix("my-jobs-") for name in names}
+    assert len(tokens) == 3
+    assert all(len(token) == 8 for token in tokens)
