@@ -51,10 +51,12 @@ class Seen:
 
     Attributes:
         running: the number of running tasks, by sample.
+        tasks: the ids of the tasks that ran in the last sample.
         begun: the number of begun slices, by sample.
     """
 
     running: list[int] = field(default_factory=list)
+    tasks: set[str] = field(default_factory=set)
     begun: list[int] = field(default_factory=list)
 
     def highest(self, since: int = 0) -> int:
@@ -75,10 +77,11 @@ def sampled(site: Site, directory: Path, run: str) -> Iterator[Seen]:
 
     def look() -> None:
         while not over.wait(0.05):
-            told = site.run("squeue", "-h", "-r", "-t", "R", "-o", "%j", cwd=directory)
-            names = told.stdout.splitlines()
+            told = site.run("squeue", "-h", "-r", "-t", "R", "-o", "%i %j", cwd=directory)
+            tasks = (line.split() for line in told.stdout.splitlines())
+            seen.tasks = {task for task, name in tasks if name.startswith(f"{run}-")}
             seen.begun.append(len(marks(directory)))
-            seen.running.append(sum(name.startswith(f"{run}-") for name in names))
+            seen.running.append(len(seen.tasks))
 
     thread = threading.Thread(target=look)
     thread.start()
@@ -159,7 +162,10 @@ def test_a_throttle_is_changed_live(site: Site, workplace: Path) -> None:
 
     def lower(limit: int) -> None:
         told("throttle", "live", str(limit))
+        looks(2)  # the last one began after the command
+        older = seen.tasks  # each array has its own share, so these may run beside the share's
         until(lambda: seen.running[-1] <= limit, f"all but {limit} to end")
+        until(lambda: not older & seen.tasks, "the tasks of before to end")
         since = len(seen.running)
         looks(30)
         filled(limit, since)
