@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -155,6 +155,9 @@ def workplace(site: Site) -> Iterator[Path]:
         yield folder
 
 
+LAST_LOG_LINES = 60
+"""Lines of each daemon's log that a failed test shows."""
+
 CHEAP = "PartitionName=cheap PriorityTier=1 PreemptMode=CANCEL Nodes=ALL State=UP"
 
 
@@ -175,6 +178,21 @@ def roughly(rough: Site) -> Iterator[Path]:
     """An empty folder of the ordinary user of that cluster."""
     with empty_folder(rough) as folder:
         yield folder
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show what the daemons of its cluster last wrote, if a test on a cluster fails."""
+    report = yield
+    used = getattr(item, "funcargs", {})
+    if report.failed and report.when == "call":
+        for name in ("site", "rough"):
+            if name in used and used[name].cluster:
+                logs = used[name].cluster.last_log_lines(LAST_LOG_LINES)
+                report.sections.extend((f"end of {log}", lines) for log, lines in logs)
+    return report
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

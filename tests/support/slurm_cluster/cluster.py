@@ -208,6 +208,13 @@ class Cluster:
 
         self.wait_until(usable, deadline, "all nodes to take jobs")
 
+    def last_log_lines(self, lines: int) -> list[tuple[Path, str]]:
+        """Return each daemon's log, and its last lines."""
+        logs = sorted(self.layout.log_file("slurmctld").parent.glob("*.log"))
+        return [
+            (log, "\n".join(log.read_text(errors="replace").splitlines()[-lines:])) for log in logs
+        ]
+
     # Inside.
 
     def _record(self) -> Record:
