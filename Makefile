@@ -61,7 +61,7 @@ test: check
 	rm -f .coverage .coverage.*
 	PATH="$(CURDIR)/$(BIN):$$PATH" SLURMSLICE_REQUIRE_TOOLS=1 SLURMSLICE_TEST_SLURM=$(SLURM) \
 	  SLURMSLICE_TEST_CLUSTER=$(CLUSTER) $(BIN)/coverage run -m pytest \
-	  --numprocesses=$(WORKERS) --dist=loadfile $(PYTEST_ARGS)
+	  --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report $(if $(PYTEST_ARGS),--fail-under=0)
 

@@ -6,59 +6,71 @@ from pathlib import Path
 
 import pytest
 
-from slurmslice.script.render import library_bytes
-from tests.support.site import Site, marks, until, write
+from tests.support.site import Site, marks, settled, until, write
 
 pytestmark = pytest.mark.slurm
 
 
-def held(site: Site, workplace: Path, *words: str) -> tuple[str, Path]:
-    """A run that was sent by hand and is held: the job, and its library."""
-    line = ("render", "-a", "0-3", "--name", "h", *words, "--shell", "echo $SLICE >>marks")
-    assert site.slurmslice(*line, cwd=workplace).returncode == 0
-    sent = site.run("sbatch", "--parsable", "--hold", "slurmslice-runs/h/script.sh", cwd=workplace)
+Run = tuple[str, Path, str]
+"""A run by hand: its job, its library and the text of it."""
+
+
+def held(site: Site, workplace: Path, name: str, *words: str) -> Run:
+    """Make a run, submit its script by hand, held, and remove its library."""
+    line = ("render", "-a", "0-3", "--name", name, *words, "--shell", "echo $SLICE >>marks")
+    folder = workplace / name
+    site.run("mkdir", name, cwd=workplace)
+    assert site.slurmslice(*line, cwd=folder).returncode == 0
+    run = folder / "slurmslice-runs" / name
+    sent = site.run("sbatch", "--parsable", "--hold", f"{run}/script.sh", cwd=folder)
     assert sent.returncode == 0, sent.stderr
-    return sent.stdout.strip(), workplace / "slurmslice-runs/h/slurmslice.sh"
+    library = run / "slurmslice.sh"
+    text = library.read_text()
+    library.unlink()
+    return sent.stdout.strip(), library, text
 
 
-def let_run(site: Site, workplace: Path, job: str) -> None:
-    """Let it start, and wait for its end."""
-    site.run("scontrol", "release", job, cwd=workplace)
-    ask = ("squeue", "--noheader", "--jobs", job)
-    until(lambda: not site.run(*ask, cwd=workplace).stdout.strip(), "the job to end")
+def test_a_library_that_does_nothing_or_is_missing(site: Site, workplace: Path) -> None:
+    """None of its slices is done, and none is submitted before the library is restored.
+
+    If the library does nothing, the tasks end COMPLETED 0:0 and their slices fail. If it is
+    missing, the tasks exit 125 and use no attempt. The runs end at once, because slurmslice waits
+    a minute for progress lines.
+    """
+    runs = {
+        "empty": held(site, workplace, "empty"),
+        "packed": held(site, workplace, "packed", "--pack", "2"),
+        "missing": held(site, workplace, "missing"),
+    }
+    for name in ("empty", "packed"):
+        write(site, runs[name][1], "exit 0\n")
+    for job, _, _ in runs.values():
+        site.run("scontrol", "release", job, cwd=workplace)
+    jobs = ",".join(job for job, _, _ in runs.values())
+    ask = ("squeue", "--noheader", "--jobs", jobs)
+    until(lambda: not site.run(*ask, cwd=workplace).stdout.strip(), "the jobs to end")
+    for name, state, attempt in (("empty", "FAILED", 2), ("packed", "FAILED", 2),
+                                 ("missing", "WAITING", 1)):  # fmt: skip
+        folder, (_, library, text) = workplace / name, runs[name]
+        until_failed(site, folder, name, state)
+        if state == "FAILED":
+            assert site.slurmslice("resubmit", name, cwd=folder).returncode == 2
+        write(site, library, text)
+        verb = "resubmit" if state == "FAILED" else "run"
+        assert site.slurmslice(verb, name, cwd=folder).returncode == 0
+        assert settled(site, folder, name) == {"COMPLETED": 4}
+        slices = site.status(folder, name)["slices"]
+        assert {s["attempt"] for s in slices} == {attempt}
+        assert marks(folder) == {str(key): 1 for key in range(4)}
 
 
-@pytest.mark.parametrize("packed", [(), ("--pack", "2")])
-def test_a_library_that_does_nothing_is_no_success(
-    site: Site, workplace: Path, packed: tuple[str, ...]
-) -> None:
-    """Tasks end COMPLETED 0:0, their slices do not, and none is submitted before it is restored."""
-    job, path = held(site, workplace, *packed)
-    path.unlink()
-    write(site, path, "exit 0\n")
-    let_run(site, workplace, job)
+def until_failed(site: Site, folder: Path, name: str, state: str) -> None:
+    """Poll until status tells of the library, and until every slice has this state."""
     until(
-        lambda: "install -m 444" in site.slurmslice("status", "h", cwd=workplace).stderr,
-        "status to tell of the library",
+        lambda: "install -m 444" in site.slurmslice("status", name, cwd=folder).stderr,
+        f"status to tell of the library of {name}",
     )
-    until(lambda: site.status(workplace, "h")["counts"] == {"FAILED": 4}, "the slices to fail")
-    assert site.slurmslice("resubmit", "h", cwd=workplace).returncode == 2
-    write(site, path, library_bytes().decode())
-    assert site.slurmslice("resubmit", "h", cwd=workplace).returncode == 0
-    until(lambda: site.status(workplace, "h")["counts"] == {"COMPLETED": 4}, "them to be done")
-    assert marks(workplace) == {str(key): 1 for key in range(4)}
-
-
-def test_a_missing_library_uses_no_attempt(site: Site, workplace: Path) -> None:
-    """Its tasks end with exit 125, and are submitted again after the library is restored."""
-    job, path = held(site, workplace)
-    text = path.read_text()
-    path.unlink()
-    let_run(site, workplace, job)
-    until(lambda: site.status(workplace, "h")["counts"] == {"WAITING": 4}, "the slices to wait")
-    write(site, path, text)
-    ran = site.slurmslice("run", "h", "--interval", "1", cwd=workplace)
-    assert ran.returncode == 0, ran.stderr
-    slices = site.status(workplace, "h")["slices"]
-    assert {(s["state"], s["attempt"]) for s in slices} == {("COMPLETED", 1)}
-    assert marks(workplace) == {str(key): 1 for key in range(4)}
+    until(
+        lambda: site.status(folder, name)["counts"] == {state: 4},
+        f"the slices of {name} to be {state}",
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -14,7 +15,17 @@ from pathlib import Path
 import pytest
 
 from tests.support.errors import error_code
-from tests.support.site import DEADLINE_S, Site, array_task_of, events, marks, settled, until, write
+from tests.support.site import (
+    DEADLINE_S,
+    Site,
+    array_task_of,
+    events,
+    marks,
+    settled,
+    side_by_side,
+    until,
+    write,
+)
 
 pytestmark = pytest.mark.slurm
 
@@ -325,10 +336,15 @@ def test_slurm_away_changes_no_state(site: Site, workplace: Path) -> None:
     assert settled(site, workplace, "q") == {"COMPLETED": 2}
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("step", [0, 1, 2])
-def test_kill_9_of_submit(site: Site, workplace: Path, step: int, when: str) -> None:
+def test_kill_9_of_submit(site: Site, workplace: Path) -> None:
     """Killed at each journal step, the same command continues: each slice runs once."""
+    steps = itertools.product((0, 1, 2), ("before", "after"))
+    cases = {f"{step}-{when}": (step, when) for step, when in steps}
+    side_by_side(site, workplace, kill_9_of_submit, cases)
+
+
+def kill_9_of_submit(site: Site, workplace: Path, step: int, when: str) -> None:
+    """Kill submit at one step, then continue it."""
     command = 'echo x >>"ran.$SLICE"'
     site.slurmslice("render", "-a", "0-4", "--name", "k", "--shell", command, cwd=workplace)
     killed = site.killed(step, when, "submit", "k", cwd=workplace)

@@ -7,18 +7,19 @@ from pathlib import Path
 import pytest
 
 from tests.support.errors import error_code
-from tests.support.site import Finished, Site, events, jobs_in, write
+from tests.support.site import Finished, Site, events, jobs_in, side_by_side, write
 
 pytestmark = pytest.mark.slurm
 
 REFUSALS = {
-    "own words": ("[SITE] use a login node", 'echo "[SITE] use a login node" >&2; exit 1'),
-    "exit 0": (
+    "words": ("[SITE] use a login node", 'echo "[SITE] use a login node" >&2; exit 1'),
+    "exit-0": (
         "sbatch: error: the allocation has run out",
         "echo 'sbatch: error: the allocation has run out' >&2",
     ),
     "numbers": ("refused", 'echo "$EPOCHSECONDS $$ refused"; exit 4'),
 }
+"""The site's words, and the text of its sbatch, by a name."""
 
 
 def beside_slurm(site: Site, folder: Path, name: str, text: str, *words: str) -> Finished:
@@ -28,12 +29,13 @@ def beside_slurm(site: Site, folder: Path, name: str, text: str, *words: str) ->
     return site.slurmslice(*words, cwd=folder, env={"PATH": f"{folder}:{site.path}"})
 
 
-@pytest.mark.parametrize("case", REFUSALS)
-def test_a_refusal_in_a_sites_own_words_ends_the_run(
-    site: Site, workplace: Path, case: str
-) -> None:
+def test_a_refusal_in_a_sites_own_words_ends_the_run(site: Site, workplace: Path) -> None:
     """``run`` stops after the second submission; the site's words are the last line."""
-    said, text = REFUSALS[case]
+    side_by_side(site, workplace, a_refusal_ends_the_run, REFUSALS)
+
+
+def a_refusal_ends_the_run(site: Site, workplace: Path, said: str, text: str) -> None:
+    """Refuse a run; then run it with Slurm's own sbatch."""
     line = ("run", "-a", "0-1", "--mem", "50M", "--name", "w", "--", "true")
     done = beside_slurm(site, workplace, "sbatch", text, *line)
     assert (done.returncode, error_code(done.stderr)) == (3, "submission-rejected")

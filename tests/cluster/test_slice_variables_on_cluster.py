@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.site import Site, events, settled, until, write
+from tests.support.site import Site, events, settled, side_by_side, until, write
 
 pytestmark = pytest.mark.slurm
 
@@ -20,13 +20,23 @@ echo "$line: $SLURM_ARRAY_TASK_ID of $SLURM_ARRAY_TASK_COUNT" \\
 """
 
 
-@pytest.mark.parametrize(
-    ("first", "options"), [(1, ()), (1, ("--pack", "3", "--at-once", "2")), (9001, ())]
-)
-def test_a_script_for_an_array_in_every_form(
+FORMS = {
+    "direct": (1, ()),
+    "packed": (1, ("--pack", "3", "--at-once", "2")),
+    "above-max-array-size": (9001, ()),
+}
+"""The first number and the options, by a name."""
+
+
+def test_a_script_for_an_array_in_every_form(site: Site, workplace: Path) -> None:
+    """Direct, in packs and above MaxArraySize; also for the two slices that run again."""
+    side_by_side(site, workplace, a_script_for_an_array, FORMS)
+
+
+def a_script_for_an_array(
     site: Site, workplace: Path, first: int, options: tuple[str, ...]
 ) -> None:
-    """Direct, in packs and above MaxArraySize; also for the two slices that run again."""
+    """Run eight slices, two of them again."""
     write(site, workplace / "hand.sh", HAND)
     write(site, workplace / "files.txt", "".join(f"input {n}\n" for n in range(1, 9)))
     numbers = range(first, first + 8)

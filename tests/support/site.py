@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -273,6 +274,37 @@ def empty_folder(site: Site) -> Iterator[Path]:
     yield folder
     _cancel_jobs_of(site, folder)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def side_by_side(
+    site: Site,
+    directory: Path,
+    work: Callable[..., None],
+    cases: Mapping[str, tuple[object, ...]],
+) -> None:
+    """Do the work for all cases at the same time, because most of it is waiting for Slurm.
+
+    Args:
+        site: the cluster.
+        directory: gets a folder for each case.
+        work: is called with the site, the folder of the case and the values of the case.
+        cases: the values, by a name.
+
+    Raises:
+        BaseException: the error of the first case that failed, with the case's name as a note.
+    """
+
+    def do(name: str, values: tuple[object, ...]) -> None:
+        made = site.run("mkdir", name, cwd=directory)
+        assert made.returncode == 0, made.stderr
+        work(site, directory / name, *values)
+
+    with ThreadPoolExecutor(len(cases)) as pool:
+        running = {name: pool.submit(do, name, values) for name, values in cases.items()}
+    for name, one in running.items():
+        if error := one.exception():
+            error.add_note(f"case: {name}")
+            raise error
 
 
 def jobs_in(site: Site, folder: Path) -> list[str]:
