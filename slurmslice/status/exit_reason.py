@@ -167,6 +167,8 @@ def state_reason(report: TaskReport) -> str:
             return "preempted by another job, and not restarted"
         case State.RUNNING:
             return f"running on {report.node}" if report.node else "running"
+        case State.COMPLETING:
+            return "ending: Slurm cleans its node"
         case State.PENDING:
             return f"in the queue: {report.reason}" if report.reason else "in the queue"
         case State.CANCELLED if " by " in report.word:

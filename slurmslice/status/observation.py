@@ -73,7 +73,6 @@ class TaskReport(AttemptFacts):
         state: the state; UNKNOWN if slurmslice does not know the source's word.
         word: the source's own word for the state, unchanged.
         reason: the source's own reason (``Priority``, ``AssocMaxSubmitJobLimit``).
-        completing: the task has ended, and Slurm still cleans its node (squeue's COMPLETING).
         highest_step_exit: the highest exit code of its job steps, also of older starts (sacct's
             DerivedExitCode, which may come late).
         steps: its job steps; None if the source has not reported them.
@@ -86,7 +85,6 @@ class TaskReport(AttemptFacts):
     state: State
     word: str = ""
     reason: str = ""
-    completing: bool = False
     highest_step_exit: int = 0
     steps: JobSteps | None = None
     exit_code_truncated: bool = False

@@ -17,10 +17,11 @@ from slurmslice.status.reconcile import (
     ACCOUNTING_LAG_S,
     SliceEvidence,
     SliceStatus,
+    await_result,
     reconcile,
     requeued_status,
 )
-from slurmslice.status.states import EvidenceSource, State
+from slurmslice.status.states import BEGUN_STATES, EvidenceSource, State
 
 _ENDED_FROM_OUTSIDE = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGKILL})
 """Signals that Slurm, or the script for Slurm, sends to end a slice."""
@@ -73,7 +74,7 @@ def reconcile_packed(
     complete = (partial or wrote.setup_exit is not None) and not unrecorded
     if not (complete or _lines_are_visible(task, said)):
         reason = f"its task ended as {task.state}; the task's lines may not be visible here yet"
-        return replace(known, reason=reason)
+        return await_result(known, task.evidence, reason, began=known.state in BEGUN_STATES)
     if _has_begun(own) or task.state is State.CANCELLED:
         return _ended_with_task(task, own)
     return _unrecorded(task) if unrecorded else _before_its_turn(task, wrote, times_returned)
@@ -173,7 +174,9 @@ def _ended_from_outside(
     if not final and not _cause_stays_unknown(own, said):
         how = signal_reason(own) if own.signal_received else f"ended by signal {number}"
         reason = f"{how}; the cause is known after its task ends"
-        return replace(_with_running_task(task, own), reason=reason)
+        open_task = _with_running_task(task, own)
+        began = open_task.state in BEGUN_STATES
+        return await_result(open_task, open_task.evidence, reason, began=began)
     ended = _from_own_exit(known, own)
     if own.signal_received:
         report, _, reason = report_from_progress(own, cancelled=said.cancelled_at is not None)
@@ -196,8 +199,10 @@ def _with_running_task(task: SliceStatus, own: SlotProgress) -> SliceStatus:
     """Return the status if its task runs, is pending, or ended with all slices done (rule 5)."""
     if task.state.final:
         return _ended_with_task(task, own)
-    if task.state is State.RUNNING and not _has_begun(own):
+    if task.state in {State.RUNNING, State.COMPLETING} and not _has_begun(own):
         reason = "waits for its turn in its array task"
+        if task.state is State.COMPLETING:
+            reason = f"it has not begun, and its array task is COMPLETING: {task.reason}"
         return replace(task, state=State.PENDING, started_at=None, elapsed_s=None, reason=reason)
     return replace(task, started_at=own.started_at or task.started_at)
 

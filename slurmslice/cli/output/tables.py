@@ -11,6 +11,7 @@ from slurmslice.reports.slice_requests import SliceRequests
 from slurmslice.run.run import Run
 from slurmslice.sbatch.units import format_time
 from slurmslice.status.reconcile import SliceStatus
+from slurmslice.status.states import State
 from slurmslice.system.escaping import escape
 
 _WIDE = 10_000_000  # more than the longest value with every byte escaped
@@ -44,6 +45,8 @@ def _slice_line(run: Run, row: int, requested: SliceRequests) -> tuple[str, ...]
 
 
 def _elapsed(status: SliceStatus) -> float | None:
+    if status.state is State.COMPLETING:
+        return status.elapsed_s
     if status.elapsed_s is None and status.started_at and not status.ended_at:
         return max(0.0, time.time() - status.started_at)
     return status.elapsed_s

@@ -33,6 +33,7 @@ NOW = 1_800_000_000.0
 KNOWN = SliceStatus(State.RUNNING, "running", submission=1, index=3, attempt=1)
 NOTHING = SliceEvidence(None, None, None, "", "", False, None, None, NOW)
 RUNS = TaskReport(State.RUNNING, "RUNNING", node="n3", started_at=int(NOW) - 50)
+ENDING = replace(RUNS, state=State.COMPLETING, word="COMPLETING")
 BEGAN = SlotProgress(int(NOW) - 40, "n3")
 
 
@@ -74,12 +75,13 @@ def active(state: State, restarts: int) -> TaskReport:
         (1, lost(1, 1), task(State.OUT_OF_MEMORY), None, State.OUT_OF_MEMORY,
         EvidenceSource.PROGRESS),
         (1, lost(0, 3), task(State.OUT_OF_MEMORY), None, State.COMPLETED, EvidenceSource.PROGRESS),
-        (2, lost(137, 1), None, RUNS, State.RUNNING, EvidenceSource.QUEUE),
+        (2, lost(137, 1), None, RUNS, State.COMPLETING, EvidenceSource.QUEUE),
         (3, lost(137, 3), task(State.OUT_OF_MEMORY), None, State.OUT_OF_MEMORY,
          EvidenceSource.ACCOUNTING),
         (4, lost(137, 1), task(State.FAILED), None, State.OUT_OF_MEMORY, EvidenceSource.PROGRESS),
-        (2, ended(137), None, RUNS, State.RUNNING, EvidenceSource.QUEUE),
-        (2, signalled(0), None, RUNS, State.RUNNING, EvidenceSource.QUEUE),
+        (2, ended(137), None, RUNS, State.COMPLETING, EvidenceSource.QUEUE),
+        (2, signalled(0), None, RUNS, State.COMPLETING, EvidenceSource.QUEUE),
+        (2, signalled(0), None, ENDING, State.COMPLETING, EvidenceSource.QUEUE),
         (3, signalled(0), task(State.PREEMPTED), None, State.PREEMPTED, EvidenceSource.ACCOUNTING),
         (3, signalled(1), task(State.CANCELLED), None, State.CANCELLED, EvidenceSource.ACCOUNTING),
         (4, signalled(0), task(State.COMPLETED, 0), None, State.FAILED, EvidenceSource.PROGRESS),
@@ -94,6 +96,11 @@ def active(state: State, restarts: int) -> TaskReport:
         (4, ended(137), task(State.FAILED), None, State.FAILED, EvidenceSource.PROGRESS),
         (5, BEGAN, None, RUNS, State.RUNNING, EvidenceSource.QUEUE),
         (5, None, None, RUNS, State.PENDING, EvidenceSource.QUEUE),
+        (5, BEGAN, None, ENDING, State.COMPLETING, EvidenceSource.QUEUE),
+        (5, None, None, ENDING, State.PENDING, EvidenceSource.QUEUE),
+        (5, BEGAN, RUNS, None, State.COMPLETING, EvidenceSource.QUEUE),
+        (5, None, RUNS, None, State.PENDING, EvidenceSource.QUEUE),
+        (5, BEGAN, None, None, State.COMPLETING, EvidenceSource.QUEUE),
         (5, BEGAN, task(State.COMPLETED, 0), None, State.COMPLETED, EvidenceSource.ACCOUNTING),
         (6, BEGAN, task(State.TIMEOUT), None, State.TIMEOUT, EvidenceSource.ACCOUNTING),
         (6, BEGAN, task(State.NODE_FAIL), None, State.NODE_FAIL, EvidenceSource.ACCOUNTING),
@@ -134,9 +141,9 @@ def test_a_kill_beside_a_counted_one_is_not_out_of_memory() -> None:
         ({"accounting_off": True, "accounting_silence": "off", "cancelled_at": NOW - 9},
          State.CANCELLED),
         ({"accounting_off": True, "accounting_silence": "off", "queue_silence": "timed out"},
-         State.RUNNING),
+         State.COMPLETING),
         ({"now": NOW + ACCOUNTING_LAG_S}, State.FAILED),
-        ({"now": NOW + ACCOUNTING_LAG_S, "queue_silence": "timed out"}, State.RUNNING),
+        ({"now": NOW + ACCOUNTING_LAG_S, "queue_silence": "timed out"}, State.COMPLETING),
     ],
 )  # fmt: skip
 def test_an_unexplained_signal_is_no_success(what: dict[str, Any], state: State) -> None:
@@ -144,7 +151,7 @@ def test_an_unexplained_signal_is_no_success(what: dict[str, Any], state: State)
     wrote = TaskProgress(0, {1: signalled(0)})
     status = reconcile_packed(KNOWN, replace(NOTHING, **what), 1, wrote, 0)
     assert status.state is state
-    assert "SIGTERM" in status.reason or state is State.RUNNING
+    assert "SIGTERM" in status.reason
 
 
 def test_a_slice_without_an_end_line_has_no_exit_code() -> None:
