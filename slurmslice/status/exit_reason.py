@@ -113,6 +113,8 @@ def report_from_progress(
         exit_code=code,
         started_at=own.started_at,
         ended_at=own.ended_at,
+        elapsed_s=own.elapsed_s,
+        cpu_s=own.cpu_s,
         node=own.host,
     )
     if own.signal_received:

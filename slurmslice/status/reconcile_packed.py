@@ -210,7 +210,7 @@ def _with_running_task(task: SliceStatus, own: SlotProgress) -> SliceStatus:
 def _ended_with_task(task: SliceStatus, own: SlotProgress) -> SliceStatus:
     """Return the end of a slice that ended with its task (rule 6).
 
-    Times are the slice's own. CPU time and memory are left out: they are the task's.
+    Times are the slice's own. Memory is left out: it is the task's.
     """
     if task.state is State.FAILED and own.exit_code is None:  # the exit code is another slice's
         reason = f"its array task ended ({task.reason}), and it has written no end line"
@@ -218,9 +218,10 @@ def _ended_with_task(task: SliceStatus, own: SlotProgress) -> SliceStatus:
     return replace(
         task,
         started_at=own.started_at,
-        elapsed_s=_elapsed(own.started_at, own.ended_at or task.ended_at),
-        cpu_s=None,
+        elapsed_s=_elapsed(own, own.started_at, own.ended_at or task.ended_at),
+        cpu_s=own.cpu_s,
         max_rss_bytes=None,
+        peak_with_cache_bytes=None,
     )
 
 
@@ -265,10 +266,19 @@ def _with_end(known: SliceStatus, own: SlotProgress, state: State, reason: str) 
         exit_code=own.exit_code,
         started_at=own.started_at or known.started_at,
         ended_at=own.ended_at,
-        elapsed_s=_elapsed(own.started_at or known.started_at, own.ended_at),
+        elapsed_s=_elapsed(own, own.started_at or known.started_at, own.ended_at),
+        cpu_s=own.cpu_s,
+        max_rss_bytes=None,
+        peak_with_cache_bytes=None,
         node=own.host,
     )
 
 
-def _elapsed(started: int | None, ended: int | None) -> float | None:
-    return None if started is None or ended is None else float(max(0, ended - started))
+def _elapsed(own: SlotProgress, started: int | None, ended: int | None) -> float | None:
+    """Return the slice's wall-clock time, seconds; if it has not measured it, by the times given.
+
+    Those are whole seconds, so a difference of 0 is no measurement.
+    """
+    if own.elapsed_s is not None or started is None or ended is None:
+        return own.elapsed_s
+    return float(ended - started) if ended > started else None

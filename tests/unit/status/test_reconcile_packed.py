@@ -126,6 +126,31 @@ def test_the_rules(
     assert status.reason
 
 
+@pytest.mark.parametrize(
+    ("own", "accounting", "elapsed", "cpu"),
+    [
+        (replace(ended(0), elapsed_s=1.25, cpu_s=0.5), None, 1.25, 0.5),
+        (replace(ended(0), elapsed_s=0.0, cpu_s=0.0), None, 0.0, 0.0),
+        (ended(0), None, 35.0, None),
+        (replace(ended(0), ended_at=BEGAN.started_at), None, None, None),
+        (replace(signalled(0), elapsed_s=1.25), task(State.CANCELLED), 1.25, None),
+        (BEGAN, task(State.TIMEOUT), 38.0, None),
+    ],
+)
+def test_figures_are_the_slices_own(
+    own: SlotProgress, accounting: TaskReport | None, elapsed: float | None, cpu: float | None
+) -> None:
+    """The figures of the task are never those of a slice. Whole seconds may be too coarse."""
+    if accounting is not None:
+        accounting = replace(accounting, elapsed_s=99, cpu_s=98, max_rss_bytes=97)
+    said = replace(NOTHING, accounting=accounting, queue=None if accounting else RUNS)
+    known = replace(KNOWN, max_rss_bytes=7, peak_with_cache_bytes=7, cpu_s=7.0)
+    status = reconcile_packed(known, said, 1, TaskProgress(0, {0: ended(0), 1: own}), 0)
+    assert status.state.final
+    assert (status.elapsed_s, status.cpu_s) == (elapsed, cpu)
+    assert (status.max_rss_bytes, status.peak_with_cache_bytes) == (None, None)
+
+
 def test_a_kill_beside_a_counted_one_is_not_out_of_memory() -> None:
     """The script counted the out-of-memory kill, and it was another slice's."""
     said = replace(NOTHING, accounting=task(State.OUT_OF_MEMORY))
