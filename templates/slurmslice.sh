@@ -109,6 +109,34 @@ _progress() {
     "$1" "$_job" "$_restart" -1 "$_host" "$2" >&"$_out"
 }
 
+# Sets _now to a clock in microseconds. Its zero means nothing.
+_read_clock() {
+  local IFS=' '
+  _now=${EPOCHREALTIME:-}
+  if [[ $_now ]]; then
+    _now=${_now/[.,]/}
+  elif read -r _now _ </proc/uptime; then # bash before 5.0; hundredths of a second
+    _now=$((10#${_now/./}0000))
+  fi 2>/dev/null
+}
+
+# Sets _cpu to the CPU time of the ended children of this process, microseconds; empty if the kernel
+# does not tell. proc(5): fields 16 and 17 of stat, in hundredths of a second.
+_read_cpu() {
+  local IFS=' ' _text='' _field
+  _cpu=''
+  read -r _text </proc/self/stat || return 0
+  # shellcheck disable=SC2206 # numbers
+  _field=(${_text##*) })
+  [[ ! ${_field[14]:-} ]] || _cpu=$(((_field[13] + _field[14]) * 10000))
+} 2>/dev/null
+
+# Sets _figures to the fields of the end line: the time since $1, and the CPU time $2 unless empty.
+_measure() {
+  _read_clock
+  _figures=" us=$((_now - $1))${2:+ cpu_us=$2}"
+}
+
 # Claims the submission for this array: the first array whose id is in the file "job" owns it. If
 # the submission was sent twice, the tasks of the other array stop here, so no slice runs twice.
 # The id is written beside the file and linked, or created by set -C, so that the file is never
@@ -255,6 +283,8 @@ _run_by_hand() {
 _supervise() {
   local _signal
   _child='' _told='' _early=''
+  _read_clock
+  _since=$_now
   exec {_report}<> <(:) # a pipe without a name, for what the child reports
   [[ $_pack != 1 || -d ${_log%/*} ]] || mkdir -p "${_log%/*}"
   trap '_signal_child USR1' USR1
@@ -273,6 +303,8 @@ _supervise() {
   while kill -0 "$_child" 2>/dev/null; do wait "$_child"; done
   wait "$_child"
   _exit=$?
+  _read_cpu
+  _measure "$_since" "$_cpu"
   _record_end
   exit "$_exit"
 }
@@ -297,7 +329,7 @@ _record_end() {
     echo "slurmslice: setup exited $_exit, the command was not run" >&2
     ((_exit)) || _exit=1
   elif [[ $_pack == 1 ]]; then
-    _progress end "slot=0 exit=$_exit${_told:+ told=$_told}"
+    _progress end "slot=0 exit=$_exit${_told:+ told=$_told}$_figures"
   fi
 }
 
@@ -428,19 +460,20 @@ _identify_file() {
 # limit, has ended for good. One that was ended from outside (by HUP, INT, KILL or TERM, or with any
 # exit code after it was told to end) runs again.
 _keep_ended() {
-  local _said _slot _host _late=() _lost=() _missed=() _hosts=()
+  local _said _slot _host _late=() _lost=() _missed=() _hosts=() _measured=()
   local _pattern="slurmslice (start|timeout|memory|check|end) job=$_job restart=[0-9]+ at=[0-9]+"
-  _pattern+=' host=([^ ]+) slot=([0-9]+)( (exit|of)=([0-9]+))?( (told=)?|$)'
+  _pattern+=' host=([^ ]+) slot=([0-9]+)( (exit|of)=([0-9]+))?( told=[A-Z]+)?'
+  _pattern+='(( us=[0-9]+)?( cpu_us=[0-9]+)?)( |$)'
   while IFS= read -r _said; do
     [[ $_said =~ $_pattern ]] || continue
     _slot=${BASH_REMATCH[3]} _hosts[BASH_REMATCH[3]]=${BASH_REMATCH[2]}
-    case ${BASH_REMATCH[1]}${BASH_REMATCH[6]}${_late[_slot]:-}${BASH_REMATCH[8]} in
+    case ${BASH_REMATCH[1]}${BASH_REMATCH[6]}${_late[_slot]:-}${BASH_REMATCH[7]:+told} in
       start*) unset "_late[$_slot]" "_lost[$_slot]" "_missed[$_slot]" ;;
       timeout*) _late[_slot]=late ;;
       memory*) _lost[_slot]=${BASH_REMATCH[6]} ;;
       check*) _missed[_slot]=${_said##* slot="$_slot" } ;;
-      end129 | end130 | end137 | end143 | end*[0-9]told=) ;;
-      *) _kept[_slot]=${BASH_REMATCH[6]} ;;
+      end129 | end130 | end137 | end143 | end*[0-9]told) ;;
+      *) _kept[_slot]=${BASH_REMATCH[6]} _measured[_slot]=${BASH_REMATCH[8]} ;;
     esac
   done <"$_submission/tasks/$_index.log"
   for _slot in "${!_kept[@]}"; do
@@ -448,14 +481,14 @@ _keep_ended() {
     [[ ! ${_late[_slot]:-} ]] || _progress timeout "slot=$_slot"
     [[ ! ${_lost[_slot]:-} ]] || _progress memory "slot=$_slot of=${_lost[_slot]}"
     [[ ! ${_missed[_slot]:-} ]] || _progress check "slot=$_slot ${_missed[_slot]}"
-    _progress end "slot=$_slot exit=${_kept[_slot]} kept=1"
+    _progress end "slot=$_slot exit=${_kept[_slot]}${_measured[_slot]} kept=1"
     ((_kept[_slot])) || ((_ok += 1))
   done
 }
 
 _dispatch() {
   local _slot _signal
-  _running=() _lost=() _stopping='' _partial=''
+  _running=() _lost=() _since=() _spent=() _stopping='' _partial=''
   _trapped='' # a trap on EXIT is the dispatcher's, and the slices are processes of their own
   trap : PIPE # in case the watchdog is killed
   _share_variables
@@ -504,6 +537,10 @@ _stop_slices() {
 _start_slice() {
   _count_kills
   unset "_lost[$1]"
+  _read_clock
+  _since[$1]=$_now
+  _read_cpu
+  _spent[$1]=$_cpu
   set -m
   if ((_at_once == 1)); then
     (_begin_slice "$1") {_watch}>&- &
@@ -512,7 +549,8 @@ _start_slice() {
       trap : HUP INT TERM USR1 USR2 # they are for the slice
       (_begin_slice "$1") {_bell}>&-
       _exit=$?
-      echo "$1" >&"$_bell"
+      _read_cpu
+      echo "$1 $_cpu" >&"$_bell"
       exit "$_exit"
     ) {_watch}>&- &
   fi
@@ -534,30 +572,35 @@ _begin_slice() {
 _await_slice() {
   local _slot _part=''
   if IFS= read -r -t 1 -u "$_bell" _part; then
-    _slot=$_partial$_part _partial=''
-    [[ ! ${_running[_slot]:-} ]] || _finish_slice "$_slot"
+    _part=$_partial$_part _partial=''
+    _slot=${_part%% *}
+    [[ ! ${_running[_slot]:-} ]] || _finish_slice "$_slot" "${_part#* }"
     return
   fi
   _partial+=$_part
   for _slot in "${!_running[@]}"; do
-    kill -0 -- "-${_running[_slot]}" 2>/dev/null || _finish_slice "$_slot"
+    kill -0 -- "-${_running[_slot]}" 2>/dev/null || _finish_slice "$_slot" ''
   done
 }
 
-# Records the end of slot $1. A signal ends "wait" early: then it waits again.
+# Records the end of slot $1. Its CPU time is $2; if that is missing, it is that of the children that
+# have ended since its start. A signal ends "wait" early: then it waits again.
 _finish_slice() {
+  local _figures
   while
     _signalled=''
     wait "${_running[$1]}"
     _exit=$?
     [[ $_signalled ]]
   do :; done
+  _read_cpu
+  _measure "${_since[$1]}" "${2-${_cpu:+$((_cpu - _spent[$1]))}}"
   _end_group "${_running[$1]}" "$_exit"
   _count_kills
   unset "_running[$1]"
   echo "$1 0" >&"$_watch"
   [[ ! ${_lost[$1]:-} ]] || _progress_surely memory "slot=$1 of=${_lost[$1]}"
-  _progress_surely end "slot=$1 exit=$_exit${_stopping:+ told=$_stopping}"
+  _progress_surely end "slot=$1 exit=$_exit${_stopping:+ told=$_stopping}$_figures"
   ((_exit)) || ((_ok += 1))
 }
 

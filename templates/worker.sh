@@ -142,7 +142,7 @@ _note_failed_setup() {
   ((_exit)) || _exit=1
 }
 
-# Reads the control group: out-of-memory kills and the memory peak.
+# Reads the control group: out-of-memory kills, and the memory peak with the file cache.
 _read_memory() {
   local _text='' _file
   for _file in memory.events memory.oom_control; do
@@ -152,13 +152,13 @@ _read_memory() {
   for _file in memory.peak memory.max_usage_in_bytes; do
     [[ ! -e $_cgroup/$_file ]] || read -r _text <"$_cgroup/$_file"
   done
-  [[ ! $_text =~ ^[0-9]+$ ]] || _rss=" rss=$_text"
+  [[ ! $_text =~ ^[0-9]+$ ]] || _peak=" with_cache=$_text"
 }
 
 # Runs tasks until TASKS is closed. Exits 3 if the disk is full, 4 if processes are left.
 _serve() {
   local _cgroup _signal _children _children_file _started _ended _text
-  local _told _stopped _late _has_grace _rss _signalled _asked _killed _prepared _exit _tries
+  local _told _stopped _late _has_grace _peak _signalled _asked _killed _prepared _exit _tries
   set +o posix
   _children_file=/proc/$$/task/$$/children
   [[ -e $_children_file ]] || _children_file=''
@@ -173,7 +173,7 @@ _serve() {
   echo ready >&"$_events"
   while read -r -u "$_tasks" _index SLURM_JOB_ID _cgroup; do
     export SLURM_JOB_ID SLURM_JOBID=$SLURM_JOB_ID SLURM_ARRAY_TASK_ID=$_index
-    _told='' _stopped='' _late='' _has_grace='' _rss='' _asked='' _killed='' _child='' _prepared='' _tries=0
+    _told='' _stopped='' _late='' _has_grace='' _peak='' _asked='' _killed='' _child='' _prepared='' _tries=0
     _started=${EPOCHREALTIME:-$(_whole_seconds)}
     _note start format=1 || exit 3
     set -m
@@ -209,7 +209,7 @@ _serve() {
     _ended=${EPOCHREALTIME:-$(_whole_seconds)}
     times >&"$_out" # the CPU time of all children that were waited for
     _note_end "exit=$_exit${_told:+ told=$_told}${_stopped:+ stopped=1}" \
-      " us=$((${_ended/[.,]/} - ${_started/[.,]/}))$_rss"
+      " us=$((${_ended/[.,]/} - ${_started/[.,]/}))$_peak"
     echo "$_index" >&"$_events"
   done
   _find_children

@@ -9,6 +9,8 @@ from slurmslice.errors import NoAnswerError
 from slurmslice.run.identity import job_identity
 from slurmslice.run.run import Run
 from slurmslice.run.submission import Submission
+from slurmslice.sbatch.resource_request import ResourceRequest
+from slurmslice.sbatch.units import parse_sampling_interval
 from slurmslice.status.observation import NO_JOB_STEPS, Observation, TaskId, TaskReport
 
 EndReports = tuple[dict[TaskId, TaskReport | None], str]
@@ -40,7 +42,9 @@ def fetch_job_steps(run: Run, group: Sequence[Submission], said: Observation) ->
             silence = why.message
     if silence and not run.record.allow_failed_steps:
         return dict.fromkeys(ended), silence
-    return {t: _joined(run, report, with_steps.get(t)) for t, report in ended.items()}, silence
+    options = {s.job: s.intent.options for s in group}
+    full = {task: _with_own_interval(r, options[task[0]]) for task, r in with_steps.items()}
+    return {t: _joined(run, report, full.get(t)) for t, report in ended.items()}, silence
 
 
 def _ended(run: Run, group: Sequence[Submission], said: Observation) -> dict[TaskId, TaskReport]:
@@ -58,12 +62,19 @@ def _ended(run: Run, group: Sequence[Submission], said: Observation) -> dict[Tas
     }
 
 
+def _with_own_interval(report: TaskReport, options: ResourceRequest) -> TaskReport:
+    """Replace the cluster's interval of measurements by the one that the job requested."""
+    own = options.get("acctg-freq")
+    return replace(report, sampling_s=parse_sampling_interval(own)) if own else report
+
+
 def _joined(run: Run, report: TaskReport, full: TaskReport | None) -> TaskReport:
     """Join a report with its steps, unless the task was started again between the two answers."""
     if full is None or (full.started_at, full.ended_at) != (report.started_at, report.ended_at):
         return report
-    # CPU time is 0 if Slurm gives none: it does not sample a very short task.
-    used = replace(report, cpu_s=full.cpu_s or 0.0, max_rss_bytes=full.max_rss_bytes)
+    used = replace(
+        report, cpu_s=full.cpu_s, max_rss_bytes=full.max_rss_bytes, sampling_s=full.sampling_s
+    )
     if not run.record.allow_failed_steps:
         return replace(used, steps=full.steps)
     preempted = bool(full.steps and full.steps.preempted)

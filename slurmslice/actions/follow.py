@@ -15,7 +15,7 @@ from slurmslice.run.identity import job_identity
 from slurmslice.run.journal import Held, PolicyChanged
 from slurmslice.run.run import Run
 from slurmslice.spec.run_spec import NO_LIMIT
-from slurmslice.status.states import FAILED_STATES, State
+from slurmslice.status.states import BEGUN_STATES, FAILED_STATES, State
 
 FASTEST_POLL_S = 1.0
 SLOWEST_POLL_S = 60.0
@@ -244,7 +244,7 @@ def is_done(run: Run, options: FollowOptions) -> bool:
     """True if nothing is left to wait for and no step would follow."""
     state_counts = run.statuses.state_counts()
     if run.journal_state.held:
-        return not {State.RUNNING, State.SUSPENDED} & set(state_counts)
+        return BEGUN_STATES.isdisjoint(state_counts)
     if not options.submit_from_queue:
         return not (run.submissions_in_flight() or run.journal_state.unconfirmed())
     return run.finished and not _with_attempts_left(run)

@@ -33,9 +33,9 @@ from slurmslice.status.confirm import (
     withhold_completed,
 )
 from slurmslice.status.observation import Observation
-from slurmslice.status.reconcile import SliceEvidence, SliceStatus, reconcile
+from slurmslice.status.reconcile import SliceEvidence, SliceStatus, await_result, reconcile
 from slurmslice.status.reconcile_packed import is_unrecorded, reconcile_packed
-from slurmslice.status.states import State
+from slurmslice.status.states import BEGUN_STATES, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +202,8 @@ def _reconcile_slice(
         if why := run.directory.unreadable_logs.get(
             run.directory.task_log_path(submission.number, index)
         ):
-            return replace(known, reason=f"its task log cannot be read: {why}")
+            reason, began = f"its task log cannot be read: {why}", known.state in BEGUN_STATES
+            return await_result(known, status.evidence, reason, began=began)
         has_log = slice_has_log(run, submission, row)
         return reconcile_packed(
             known, evidence, slot, wrote[index], times_returned, has_log=has_log

@@ -115,3 +115,4 @@ def current_share(run: Run, submission: Submission) -> ThrottleShare:
 
 
 _RUNNING = frozenset({State.RUNNING, State.SUSPENDED})
+"""States that count for Slurm's throttle. A COMPLETING task does not: Slurm starts another one."""

@@ -15,7 +15,7 @@ from slurmslice.actions.follow import (
 from slurmslice.actions.poll import PollResult, poll
 from slurmslice.actions.submit_queued import SubmitOutcome
 from slurmslice.run.run import Run
-from slurmslice.status.states import State
+from slurmslice.status.states import BEGUN_STATES
 
 
 def watch(
@@ -47,5 +47,5 @@ def watch(
 
 def _is_over(run: Run) -> bool:
     if run.journal_state.held:
-        return not {State.RUNNING, State.SUSPENDED} & set(run.statuses.state_counts())
+        return BEGUN_STATES.isdisjoint(run.statuses.state_counts())
     return not (run.submissions_in_flight() or run.journal_state.unconfirmed())

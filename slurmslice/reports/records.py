@@ -49,5 +49,5 @@ def slice_record(run: Run, row: int, requested: SliceRequests) -> Record:
         "time_limit_s": limits.time_s,
         "log": log,
         "evidence": str(status.evidence),
-        "reason": run.reason_of(row),
+        "reason": requested.why(row),
     }

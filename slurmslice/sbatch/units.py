@@ -7,6 +7,7 @@ blanks and a plus sign before memory, and no blanks around a time (tried on 22.0
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from fractions import Fraction
@@ -86,6 +87,19 @@ def parse_count(text: str) -> int:
     if len(text) > 9 or not (text.isascii() and text.isdecimal() and text.strip("0")):
         raise BadInputError(f"{text!r} is not a number from 1 up.", code="bad-number", value=text)
     return int(text)
+
+
+def parse_sampling_interval(text: str) -> float:
+    """Return the seconds between two measurements of a task: ``30``, ``task=30,energy=60``.
+
+    Source: sbatch(1), ``--acctg-freq``; slurm.conf(5), JobAcctGatherFrequency. Their default is 30.
+
+    Returns:
+        infinity if the task is only measured at its start and end (0).
+    """
+    intervals = (part.rpartition("task=") for part in text.lower().split(","))
+    found = [number for before, _, number in intervals if not before and number.isdecimal()]
+    return (int(found[0][:9]) or math.inf) if found else 30.0
 
 
 def round_up_to_minutes(text: str) -> str:

@@ -5,12 +5,12 @@ standard output, ``submissions/NNN/tasks/<index>.log``. Other output may come be
 setup or from slurmstepd. There is one line for each event::
 
     slurmslice start job=419 restart=0 at=1795424103 host=n3 slot=0 format=1
-    slurmslice end job=419 restart=0 at=1795424180 host=n3 slot=0 exit=0
-    slurmslice end job=419 restart=0 at=1795424181 host=n3 slot=3 exit=0 told=TERM
+    slurmslice end job=419 restart=0 at=1795424180 host=n3 slot=0 exit=0 us=77203344 cpu_us=76990000
+    slurmslice end job=419 restart=0 at=1795424181 host=n3 slot=3 exit=0 told=TERM us=78100000
     slurmslice timeout job=419 restart=0 at=1795424763 host=n3 slot=1
     slurmslice memory job=419 restart=0 at=1795424770 host=n3 slot=2 of=1
     slurmslice check job=419 restart=0 at=1795424790 host=n3 slot=2 exit=1 file=empty:out/2.h5
-    slurmslice end job=419 restart=1 at=1795424901 host=n4 slot=0 exit=0 kept=1
+    slurmslice end job=419 restart=1 at=1795424901 host=n4 slot=0 exit=0 us=77203344 kept=1
     slurmslice setup job=419 restart=0 at=1795424103 host=n3 exit=1
     slurmslice refused job=420 restart=0 at=1795424103 host=n4 owner=419
 
@@ -22,6 +22,8 @@ Fields (new ones are added at the end of a line):
 - ``slot``: the slice's place in its task, from 0.
 - ``told``: the signal that the slice received from outside. After a signal the exit code is
   ignored, even 0, because a command may save its work and exit 0.
+- ``us``, ``cpu_us``: wall-clock time and CPU time of the slice, microseconds. With one slice in a
+  task, they include the setup. A process that nobody waited for has no CPU time.
 - ``kept=1``: an earlier start of the task did the slice; this start has no start line for it.
 
 Lines, except ``start`` and ``end``:
@@ -58,7 +60,8 @@ _CHECK = re.compile(
     rb"slurmslice check " + _HEAD + _SLOT + _EXIT + rb"(?: file=(?P<file>\S+))?(?: [^\n]*)?\n"
 )
 _TOLD = rb"(?: told=(?P<told>[A-Z]{1,9}))?"
-_END = re.compile(rb"slurmslice end " + _HEAD + _SLOT + _EXIT + _TOLD + rb"(?: [^\n]*)?\n")
+_TIMES = rb"(?: us=(?P<us>\d{1,18}))?(?: cpu_us=(?P<cpu>\d{1,18}))?"
+_END = re.compile(rb"slurmslice end " + _HEAD + _SLOT + _EXIT + _TOLD + _TIMES + rb"(?: [^\n]*)?\n")
 _SETUP = re.compile(rb"slurmslice setup " + _HEAD + _EXIT + _TOLD + rb"(?: [^\n]*)?\n")
 _OF_SLOT = re.compile(rb"slurmslice \w+ " + _HEAD + _SLOT + rb"(?: [^\n]*)?\n")
 _REFUSED = re.compile(rb"slurmslice refused " + _HEAD + rb" owner=(?P<owner>[^\n]*)\n")
@@ -87,6 +90,7 @@ class SlotProgress:
             ``out/2.h5 is empty``; empty if there is none.
         signal_received: the signal that it received from outside: ``TERM``, ``INT`` or ``HUP``;
             empty if none.
+        elapsed_s, cpu_s: seconds of wall clock and of CPU; None if not measured.
         in_setup: the setup ended with this exit code, and the command did not run.
         restart: the start of the task that wrote these lines; 0 is the first.
     """
@@ -100,6 +104,8 @@ class SlotProgress:
     check_exit: int | None = None
     check_file: str = ""
     signal_received: str = ""
+    elapsed_s: float | None = None
+    cpu_s: float | None = None
     in_setup: bool = False
     restart: int = 0
 
@@ -246,8 +252,14 @@ def _slots(
             ended_at=int(line["at"]),
             exit_code=int(line["exit"]),
             signal_received=signal_received,
+            elapsed_s=_seconds(line["us"]),
+            cpu_s=_seconds(line["cpu"]),
         )
     return slots
+
+
+def _seconds(microseconds: bytes | None) -> float | None:
+    return None if microseconds is None else int(microseconds) / 1e6
 
 
 _FILE_FAULTS = {

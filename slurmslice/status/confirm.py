@@ -16,7 +16,7 @@ from dataclasses import replace
 from slurmslice.script.progress_lines import SlotProgress, TaskProgress, setup_progress
 from slurmslice.script.source_line import NOT_BEGUN_EXIT
 from slurmslice.status.exit_reason import report_from_progress
-from slurmslice.status.reconcile import SliceStatus
+from slurmslice.status.reconcile import SliceStatus, await_result
 from slurmslice.status.reconcile_packed import FILE_VISIBLE_S
 from slurmslice.status.states import EvidenceSource, State
 
@@ -61,7 +61,7 @@ def confirm_exit(
         return found
     if now - (found.ended_at or 0) < FILE_VISIBLE_S:
         reason = f"its task ended as {found.state}; the task's lines may not be visible here yet"
-        return replace(known, reason=reason)
+        return await_result(known, found.evidence, reason, began=True)
     if found.state is State.FAILED:
         return found if in_setup else _not_begun(found, times_returned)
     if wrote is None:
@@ -132,4 +132,5 @@ def withhold_completed(known: SliceStatus, found: SliceStatus, fault: str) -> Sl
     """
     if found.state is not State.COMPLETED:
         return found
-    return replace(known, reason=f"its task ended as {found.state}, but slurmslice.sh {fault}")
+    reason = f"its task ended as {found.state}, but slurmslice.sh {fault}"
+    return await_result(known, found.evidence, reason, began=True)

@@ -24,7 +24,10 @@ class AttemptFacts:
         exit_code, signal: of the command, as the source gives them.
         submitted_at, started_at, ended_at: epoch seconds on Slurm's clock.
         elapsed_s, cpu_s: seconds of wall clock and of CPU (user and system).
-        max_rss_bytes, requested_mem_bytes: bytes.
+        max_rss_bytes: peak memory without the file cache, bytes.
+        peak_with_cache_bytes: peak memory of the task's control group, which includes the files
+            that the kernel kept in memory, bytes.
+        requested_mem_bytes: bytes.
         node: the first node.
         restarts: the number of times that Slurm has restarted the task.
     """
@@ -37,6 +40,7 @@ class AttemptFacts:
     elapsed_s: float | None = None
     cpu_s: float | None = None
     max_rss_bytes: int | None = None
+    peak_with_cache_bytes: int | None = None
     requested_mem_bytes: int | None = None
     restarts: int | None = None
     node: str | None = None
@@ -73,7 +77,6 @@ class TaskReport(AttemptFacts):
         state: the state; UNKNOWN if slurmslice does not know the source's word.
         word: the source's own word for the state, unchanged.
         reason: the source's own reason (``Priority``, ``AssocMaxSubmitJobLimit``).
-        completing: the task has ended, and Slurm still cleans its node (squeue's COMPLETING).
         highest_step_exit: the highest exit code of its job steps, also of older starts (sacct's
             DerivedExitCode, which may come late).
         steps: its job steps; None if the source has not reported them.
@@ -81,17 +84,19 @@ class TaskReport(AttemptFacts):
         is_array_summary: the report comes from one record for all tasks of an array that ended
             before their start. Its list of tasks may be out of date (seen).
         progress: the lines that the task wrote about its only slice, if the engine has read them.
+        sampling_s: seconds between two measurements of memory. ``max_rss_bytes`` is the highest of
+            them. None if it does not come from measurements at intervals.
     """
 
     state: State
     word: str = ""
     reason: str = ""
-    completing: bool = False
     highest_step_exit: int = 0
     steps: JobSteps | None = None
     exit_code_truncated: bool = False
     is_array_summary: bool = False
     progress: SlotProgress | None = None
+    sampling_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from slurmslice.script.progress_lines import SlotProgress, signal_number
 from slurmslice.status.exit_reason import refine_exit, report_from_progress, state_reason
 from slurmslice.status.observation import FACT_NAMES, AttemptFacts, TaskReport
-from slurmslice.status.states import EvidenceSource, State
+from slurmslice.status.states import BEGUN_STATES, EvidenceSource, State
 
 ACCOUNTING_LAG_S = 120.0
 """Seconds that accounting may lag behind a task's end. After that the progress lines count."""
@@ -25,7 +25,8 @@ CANCEL_GRACE_S = 5.0
 RESTARTABLE_STATES = frozenset({State.PREEMPTED, State.NODE_FAIL})
 """Final states of accounting after which Slurm itself may start the same job again."""
 
-_ACTIVE = frozenset({State.PENDING, State.RUNNING, State.SUSPENDED})
+_MAY_NOT_HAVE_BEGUN = frozenset({State.CANCELLED, State.DEADLINE})
+"""Ends that a pending task may have."""
 
 _SCRIPT_DONE = frozenset({State.COMPLETED, State.CHECK_FAILED, State.WAITING})
 """States of a slice whose script has finished or will not run it, even if Slurm still cleans up."""
@@ -120,9 +121,9 @@ def requeued_status(known: SliceStatus, queue: TaskReport | None) -> SliceStatus
     Returns:
         None if Slurm does not run the slice again.
     """
-    if queue is None or queue.state not in _ACTIVE:
+    if queue is None or queue.state not in BEGUN_STATES | {State.PENDING}:
         return None
-    if not queue.completing:
+    if queue.state is not State.COMPLETING:
         return _with_report(
             known, queue, EvidenceSource.QUEUE, f"requeued by Slurm after {known.state}"
         )
@@ -140,21 +141,24 @@ def _final_in_accounting(
     queue = said.queue
     if queue is not None and queue.state is State.UNKNOWN:
         return replace(known, reason=f"{report.state}, and {_unknown_word(queue)}")
-    if queue is not None and not queue.completing and not queue.state.final:
+    ending = queue is not None and queue.state is State.COMPLETING
+    if queue is not None and not ending and not queue.state.final:
         reason = f"restarted by Slurm after {report.state}; {queue.reason or queue.word}"
         return _with_report(known, queue, EvidenceSource.QUEUE, reason)
-    if queue is not None and queue.completing and report.state is not State.COMPLETED:
+    if queue is not None and ending and report.state is not State.COMPLETED:
         # After a time limit or scancel, processes may save their work for KillWait
         # (slurm.conf(5)).
-        return replace(known, reason=f"{report.state}; {_STILL_ENDING}")
+        reason = f"{report.state}; {_STILL_ENDING}"
+        return _with_report(known, queue, EvidenceSource.QUEUE, reason)
     if report.state in RESTARTABLE_STATES and said.queue_silence:
         reason = (
             f"{report.state}; Slurm may restart it, but the queue did not answer "
             f"({said.queue_silence})"
         )
-        return replace(known, reason=reason)
+        return _ended_as(report.state, known, EvidenceSource.ACCOUNTING, reason)
     if missing := _missing_step_reports(report, said):
-        return replace(known, reason=f"{report.state}; {missing}")
+        reason = f"{report.state}; {missing}"
+        return _ended_as(report.state, known, EvidenceSource.ACCOUNTING, reason)
     return _with_report(known, *refine_exit(report, said.progress, EvidenceSource.ACCOUNTING))
 
 
@@ -185,15 +189,15 @@ def _in_queue(
 ) -> SliceStatus:
     if queue.state.final and not (said.accounting_off or said.accounting_silence):
         # Accounting knows more about the end, and lags a moment behind.
-        return replace(known, reason=f"{queue.word} in the queue; not in accounting yet")
+        reason = f"{queue.word} in the queue; not in accounting yet"
+        return _ended_as(queue.state, known, EvidenceSource.QUEUE, reason)
     recent = said.now - (queue.ended_at or said.now) < ACCOUNTING_LAG_S
     if queue.state is State.COMPLETED and recent and not said.accounting_off:
         # Accounting may still report a failed job step or a memory kill.
         reason = f"COMPLETED in the queue; no answer: {said.accounting_silence}"
-        return replace(known, reason=reason)
+        return _ended_as(queue.state, known, EvidenceSource.QUEUE, reason)
     if queue.state.final:
         return _with_report(known, *refine_exit(queue, said.progress, EvidenceSource.QUEUE))
-    reason = "ending: Slurm cleans its node" if queue.completing else state_reason(queue)
     if accounting is not None:
         queue = replace(
             queue,
@@ -201,7 +205,30 @@ def _in_queue(
             started_at=queue.started_at or accounting.started_at,
             node=queue.node or accounting.node,
         )
-    return _with_report(known, queue, EvidenceSource.QUEUE, reason)
+    return _with_report(known, queue, EvidenceSource.QUEUE, state_reason(queue))
+
+
+def _ended_as(end: State, known: SliceStatus, source: EvidenceSource, reason: str) -> SliceStatus:
+    """Return the status of a slice whose task has ended in a source, if that is not the result."""
+    began = known.state in BEGUN_STATES or end not in _MAY_NOT_HAVE_BEGUN
+    return await_result(known, source, reason, began=began)
+
+
+def await_result(
+    known: SliceStatus, evidence: EvidenceSource, reason: str, *, began: bool
+) -> SliceStatus:
+    """Return the status of a slice that no longer runs and has no result yet.
+
+    It is COMPLETING if it has begun; otherwise its state is as before.
+    """
+    if not began:
+        return replace(known, reason=reason)
+    return replace(known, state=State.COMPLETING, evidence=evidence, reason=reason)
+
+
+def _left_queue(known: SliceStatus, said: SliceEvidence, reason: str) -> SliceStatus:
+    """Return the status of a slice without a result whose task is absent from the queue."""
+    return await_result(known, EvidenceSource.QUEUE, reason, began=_has_begun(known, said))
 
 
 def _active_in_accounting(
@@ -212,28 +239,30 @@ def _active_in_accounting(
         return _with_report(known, report, EvidenceSource.ACCOUNTING, reason)
     if _may_be_queued(said):
         return replace(known, reason=_OTHER_JOB)
+    if ended := _from_late_progress(known, said) or _cancelled_on_request(known, said):
+        return ended
     reason = "no longer in the queue; accounting has not reported its end yet"
-    return (
-        _from_late_progress(known, said)
-        or _cancelled_on_request(known, said)
-        or _with_report(known, report, EvidenceSource.ACCOUNTING, reason)
-    )
+    if report.state is not State.PENDING or not _has_begun(known, said):
+        known = _with_report(known, report, EvidenceSource.ACCOUNTING, reason)
+    return _left_queue(known, said, reason)
 
 
 def _in_neither(known: SliceStatus, said: SliceEvidence) -> SliceStatus:
     """Return the status if neither source knows the task. Absence alone makes nothing final."""
-    no_answer_reasons = [s for s in (said.queue_silence, said.accounting_silence) if s]
-    if said.queue_silence or (no_answer_reasons and not said.accounting_off):
+    if said.queue_silence:
+        no_answer_reasons = filter(None, (said.queue_silence, said.accounting_silence))
         return replace(known, reason=f"as last seen; no answer: {'; '.join(no_answer_reasons)}")
     if _may_be_queued(said):
         return replace(known, reason=_OTHER_JOB)
     if said.accounting_off:
         ended = _from_progress(known, said, "accounting is off")
         ended = ended or _cancelled_on_request(known, said)
-        return ended or replace(known, reason=_UNSEEN_WITHOUT_ACCOUNTING)
+        return ended or _left_queue(known, said, _UNSEEN_WITHOUT_ACCOUNTING)
+    if said.accounting_silence:
+        return _left_queue(known, said, f"not in the queue; no answer: {said.accounting_silence}")
     ended = _from_late_progress(known, said)
     ended = ended or _cancelled_on_request(known, said) or _cancelled_by_hand(known, said)
-    return ended or replace(known, reason=_unseen_reason(known))
+    return ended or _left_queue(known, said, _unseen_reason(known, said))
 
 
 def _may_be_queued(said: SliceEvidence) -> bool:
@@ -252,7 +281,9 @@ _OTHER_JOB = (
 )
 
 
-def _unseen_reason(known: SliceStatus) -> str:
+def _unseen_reason(known: SliceStatus, said: SliceEvidence) -> str:
+    if _has_begun(known, said):
+        return f"it began; {_IN_NEITHER} now"
     if known.evidence is EvidenceSource.JOURNAL:
         return f"submitted; {_IN_NEITHER} yet"
     return f"{known.state} when last seen in {known.evidence}; {_IN_NEITHER} now"
@@ -275,7 +306,8 @@ def _unknown_word(report: TaskReport) -> str:
 
 def _has_begun(known: SliceStatus, said: SliceEvidence) -> bool:
     """Return whether anything shows that a task of this attempt has started."""
-    return said.progress is not None or known.state in {State.RUNNING, State.SUSPENDED}
+    reported = said.accounting is not None and said.accounting.state in BEGUN_STATES
+    return reported or said.progress is not None or known.state in BEGUN_STATES
 
 
 def _cancelled_on_request(known: SliceStatus, said: SliceEvidence) -> SliceStatus | None:
@@ -291,7 +323,7 @@ def _cancelled_on_request(known: SliceStatus, said: SliceEvidence) -> SliceStatu
         return None  # accounting or the task's own lines will report the end
     began = _has_begun(known, said) or said.accounting is not None
     if said.now - said.cancelled_at < (ACCOUNTING_LAG_S if began else CANCEL_GRACE_S):
-        return replace(known, reason="cancelled; waiting until Slurm has ended it")
+        return _left_queue(known, said, "cancelled; waiting until Slurm has ended it")
     how = "; no longer in the queue, and nothing reports its end" if began else " before its start"
     return replace(
         known,
@@ -312,7 +344,8 @@ def _cancelled_by_hand(known: SliceStatus, said: SliceEvidence) -> SliceStatus |
         return None
     if said.now - said.array_ended_at < UNRECORDED_CANCEL_S:
         minutes = f"{UNRECORDED_CANCEL_S / 60:.0f} minutes after its array's end"
-        return replace(known, reason=f"Slurm does not know it now; counts as cancelled {minutes}")
+        reason = f"Slurm does not know it now; counts as cancelled {minutes}"
+        return _left_queue(known, said, reason)
     reason = "cancelled before its start: its array has ended without it"
     return replace(known, state=State.CANCELLED, evidence=EvidenceSource.ACCOUNTING, reason=reason)
 

@@ -17,10 +17,11 @@ from slurmslice.status.reconcile import (
     ACCOUNTING_LAG_S,
     SliceEvidence,
     SliceStatus,
+    await_result,
     reconcile,
     requeued_status,
 )
-from slurmslice.status.states import EvidenceSource, State
+from slurmslice.status.states import BEGUN_STATES, EvidenceSource, State
 
 _ENDED_FROM_OUTSIDE = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGKILL})
 """Signals that Slurm, or the script for Slurm, sends to end a slice."""
@@ -73,7 +74,7 @@ def reconcile_packed(
     complete = (partial or wrote.setup_exit is not None) and not unrecorded
     if not (complete or _lines_are_visible(task, said)):
         reason = f"its task ended as {task.state}; the task's lines may not be visible here yet"
-        return replace(known, reason=reason)
+        return await_result(known, task.evidence, reason, began=known.state in BEGUN_STATES)
     if _has_begun(own) or task.state is State.CANCELLED:
         return _ended_with_task(task, own)
     return _unrecorded(task) if unrecorded else _before_its_turn(task, wrote, times_returned)
@@ -173,7 +174,9 @@ def _ended_from_outside(
     if not final and not _cause_stays_unknown(own, said):
         how = signal_reason(own) if own.signal_received else f"ended by signal {number}"
         reason = f"{how}; the cause is known after its task ends"
-        return replace(_with_running_task(task, own), reason=reason)
+        open_task = _with_running_task(task, own)
+        began = open_task.state in BEGUN_STATES
+        return await_result(open_task, open_task.evidence, reason, began=began)
     ended = _from_own_exit(known, own)
     if own.signal_received:
         report, _, reason = report_from_progress(own, cancelled=said.cancelled_at is not None)
@@ -196,8 +199,10 @@ def _with_running_task(task: SliceStatus, own: SlotProgress) -> SliceStatus:
     """Return the status if its task runs, is pending, or ended with all slices done (rule 5)."""
     if task.state.final:
         return _ended_with_task(task, own)
-    if task.state is State.RUNNING and not _has_begun(own):
+    if task.state in {State.RUNNING, State.COMPLETING} and not _has_begun(own):
         reason = "waits for its turn in its array task"
+        if task.state is State.COMPLETING:
+            reason = f"it has not begun, and its array task is COMPLETING: {task.reason}"
         return replace(task, state=State.PENDING, started_at=None, elapsed_s=None, reason=reason)
     return replace(task, started_at=own.started_at or task.started_at)
 
@@ -205,7 +210,7 @@ def _with_running_task(task: SliceStatus, own: SlotProgress) -> SliceStatus:
 def _ended_with_task(task: SliceStatus, own: SlotProgress) -> SliceStatus:
     """Return the end of a slice that ended with its task (rule 6).
 
-    Times are the slice's own. CPU time and memory are left out: they are the task's.
+    Times are the slice's own. Memory is left out: it is the task's.
     """
     if task.state is State.FAILED and own.exit_code is None:  # the exit code is another slice's
         reason = f"its array task ended ({task.reason}), and it has written no end line"
@@ -213,9 +218,10 @@ def _ended_with_task(task: SliceStatus, own: SlotProgress) -> SliceStatus:
     return replace(
         task,
         started_at=own.started_at,
-        elapsed_s=_elapsed(own.started_at, own.ended_at or task.ended_at),
-        cpu_s=None,
+        elapsed_s=_elapsed(own, own.started_at, own.ended_at or task.ended_at),
+        cpu_s=own.cpu_s,
         max_rss_bytes=None,
+        peak_with_cache_bytes=None,
     )
 
 
@@ -260,10 +266,19 @@ def _with_end(known: SliceStatus, own: SlotProgress, state: State, reason: str) 
         exit_code=own.exit_code,
         started_at=own.started_at or known.started_at,
         ended_at=own.ended_at,
-        elapsed_s=_elapsed(own.started_at or known.started_at, own.ended_at),
+        elapsed_s=_elapsed(own, own.started_at or known.started_at, own.ended_at),
+        cpu_s=own.cpu_s,
+        max_rss_bytes=None,
+        peak_with_cache_bytes=None,
         node=own.host,
     )
 
 
-def _elapsed(started: int | None, ended: int | None) -> float | None:
-    return None if started is None or ended is None else float(max(0, ended - started))
+def _elapsed(own: SlotProgress, started: int | None, ended: int | None) -> float | None:
+    """Return the slice's wall-clock time, seconds; if it has not measured it, by the times given.
+
+    Those are whole seconds, so a difference of 0 is no measurement.
+    """
+    if own.elapsed_s is not None or started is None or ended is None:
+        return own.elapsed_s
+    return float(ended - started) if ended > started else None

@@ -10,11 +10,12 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    """Slurm's base states, and four states of slurmslice (the last four)."""
+    """Slurm's base states, its flag COMPLETING, and four states of slurmslice (the last four)."""
 
     PENDING = "PENDING"
     RUNNING = "RUNNING"
     SUSPENDED = "SUSPENDED"
+    COMPLETING = "COMPLETING"  # no longer running; the result is not known yet
     COMPLETED = "COMPLETED"
     FAILED = "FAILED"
     TIMEOUT = "TIMEOUT"
@@ -59,8 +60,17 @@ FAILED_STATES = frozenset(
 )
 FINAL_STATES = FAILED_STATES | {State.COMPLETED, State.CANCELLED}
 IN_FLIGHT_STATES = frozenset(
-    {State.PENDING, State.RUNNING, State.SUSPENDED, State.SUBMITTED, State.UNKNOWN}
+    {
+        State.PENDING,
+        State.RUNNING,
+        State.SUSPENDED,
+        State.COMPLETING,
+        State.SUBMITTED,
+        State.UNKNOWN,
+    }
 )
+BEGUN_STATES = frozenset({State.RUNNING, State.SUSPENDED, State.COMPLETING})
+"""States in flight of an attempt that has begun, so that its result must be waited for."""
 
 
 class EvidenceSource(StrEnum):

@@ -35,6 +35,10 @@ def test_each_slice_of_a_pack_has_its_own_exit(here: Here, at_once: str) -> None
     assert [slices[key]["exit_code"] for key in ("3", "5", "7")] == [5, 137, 5]
     assert slices["5"]["exit_code"] == 137
     assert slices["9"]["state"] == "TIMEOUT"
+    assert 2 <= slices["9"]["elapsed_s"] < 60
+    assert all(one["elapsed_s"] > 0 and one["cpu_s"] >= 0 for one in slices.values())
+    assert {one["max_rss_bytes"] for one in slices.values()} == {None}
+    assert here("status", "p", "--slices").stdout.count("not measured") == 20  # the memory
     assert here("logs", "p", "8").stdout == "slice 8\n"
     (here.folder / "mended").touch()
     again = here("resubmit", "p")

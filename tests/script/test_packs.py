@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -135,11 +136,15 @@ def test_shellcheck_reports_nothing_about_packs(tmp_path: Path) -> None:
 
 
 def test_packs_need_nothing_newer_than_bash_4_2() -> None:
-    """Compute nodes have old bashes: no ``wait -n``, no negative subscripts, no EPOCHSECONDS."""
+    """Compute nodes have old bashes: no ``wait -n``, no negative subscripts, no EPOCHSECONDS.
+
+    ``${EPOCHREALTIME:-}`` is empty there, so the library reads another clock.
+    """
     texts = (*map(render_script, variants()), library_bytes().decode())
     text = "".join(re.sub("^ *#.*", "", text, flags=re.MULTILINE) for text in texts)
     newer = (
-        r"wait -[nfp]|@[QEPAKaUuL]\}|mapfile .*-d|EPOCH(SECONDS|REALTIME)|SRANDOM|local -n|\[-1\]"
+        r"wait -[nfp]|@[QEPAKaUuL]\}|mapfile .*-d|EPOCHSECONDS|EPOCHREALTIME(?!:-\})|SRANDOM|"
+        r"local -n|\[-1\]"
     )
     assert re.findall(newer, text) == []
 
@@ -395,7 +400,7 @@ def test_the_setup_of_a_pack_runs_once(directory: Place, at_once: int) -> None:
     ran = directory.run(0)
     assert (ran.code, [log(directory, row) for row in range(4)]) == (0, [b"1 /\n"] * 4)
     assert ran.stdout.startswith(b"set up\nslurmslice start ")
-    assert ran.stdout.endswith(b"exit=0\ncleaned\n")
+    assert re.search(rb" exit=0 us=\d+ cpu_us=\d+\ncleaned\n$", ran.stdout)
     assert (ran.stdout.count(b"set up"), ran.stdout.count(b"cleaned")) == (1, 1)
 
 
@@ -757,10 +762,14 @@ def test_a_restart_keeps_completed_slices(directory: Place, at_once: int) -> Non
     assert (again.code, exits(again)) == (1, {0: 0, 1: 3, 2: 0, 3: 0})
     assert again.said.restart == 1
     assert again.stdout.count(b" kept=1\n") == 3
+    kept = [first.said.slots[slot].elapsed_s for slot in (0, 1, 3)]
+    assert [again.said.slots[slot].elapsed_s for slot in (0, 1, 3)] == kept
+    assert None not in kept
     third = directory.run(0, SLURM_RESTART_COUNT="2", SLURMD_NODENAME="n3")
     assert (third.code, exits(third)) == (1, {0: 0, 1: 3, 2: 0, 3: 0})
     hosts = [third.said.slots[slot].host for slot in range(4)]
     assert hosts == ["n1", "n1", "n2", "n1"]  # the nodes on which they ran
+    assert [third.said.slots[slot].elapsed_s for slot in (0, 1, 3)] == kept
     runs = [(directory.work_dir / f"runs-k{i}").read_text().count("run") for i in range(4)]
     assert runs == [1, 1, 2, 1]
 
@@ -774,7 +783,7 @@ def test_a_restart_repeats_interrupted_slices(directory: Place, at_once: int) ->
     pack(directory, words("bash", "-c", text), 3, at_once=at_once)
     task = directory.start(0, SLURM_RESTART_COUNT="0")
     wait_for((directory.work_dir / "ready").exists)
-    wait_for(lambda: b"slot=0 exit=0\n" in (directory.submission() / "tasks/0.log").read_bytes())
+    wait_for(lambda: b"slot=0 exit=0 " in (directory.submission() / "tasks/0.log").read_bytes())
     os.kill(task.pid, signal.SIGTERM)
     first = directory.end(task, 0)
     assert (first.said.slots[1].exit_code, first.said.slots[1].signal_received) == (0, "TERM")
@@ -782,6 +791,51 @@ def test_a_restart_repeats_interrupted_slices(directory: Place, at_once: int) ->
     assert (again.code, exits(again)) == (0, dict.fromkeys(range(3), 0))
     runs = [(directory.work_dir / f"runs-k{i}").read_text().count("run") for i in range(2)]
     assert runs == [1, 2]
+
+
+# -- measured times -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("setup", ["", "unset EPOCHREALTIME", "IFS=0123456789; set -eu"])
+@ONE_OR_SEVERAL
+def test_each_slice_has_its_own_times(directory: Place, setup: str, at_once: int) -> None:
+    """The CPU time of one slice is not that of another, also if they run at the same time.
+
+    Without EPOCHREALTIME, as before bash 5.0, the kernel's clock has hundredths of a second.
+    """
+    spin = "import time\nwhile time.process_time() < 0.4: pass"
+    text = f'[ "$SLICE" != k1 ] || exec {quote(sys.executable)} -c {quote(spin)}; sleep 0.05'
+    pack(directory, ShellText(text), 4, setup=setup, at_once=at_once)
+    slots = directory.run(0).said.slots
+    assert sorted(slots) == [0, 1, 2, 3]
+    for slot, said in slots.items():
+        assert said.elapsed_s is not None
+        assert said.cpu_s is not None
+        if slot == 1:
+            assert said.elapsed_s >= said.cpu_s - 0.02 >= 0.37
+        else:
+            assert said.elapsed_s >= 0.04
+            assert said.cpu_s < 0.2
+
+
+def test_a_killed_slice_has_no_false_times(directory: Place) -> None:
+    """If its whole process group is killed, nothing tells its CPU time."""
+    pack(directory, words("sh", "-c", "[ $SLICE != k1 ] || kill -9 0"), 3, at_once=2)
+    ran = directory.run(0)
+    slots = ran.said.slots
+    assert exits(ran) == {0: 0, 1: 137, 2: 0}
+    assert slots[1].cpu_s is None
+    assert slots[1].elapsed_s is not None
+
+
+def test_the_only_slice_of_a_task_has_times(directory: Place) -> None:
+    """They count if accounting reports nothing; the setup is included."""
+    directory.write(words("sleep", "0.1"), setup="sleep 0.1")
+    (said,) = directory.run(17).said.slots.values()
+    assert said.elapsed_s is not None
+    assert said.elapsed_s >= 0.19
+    assert said.cpu_s is not None
+    assert said.cpu_s < 0.15
 
 
 def test_a_restart_whose_slices_are_all_done_is_done(directory: Place) -> None:

@@ -75,6 +75,7 @@ class FakeEngine:
     steps: JobSteps | None = NO_JOB_STEPS
     cpu_s: float | None = None
     max_rss_bytes: int | None = None
+    sampling_s: float | None = None
     restarted: bool = False
     measures: int = 0
     limited: TaskLimits | None = None
@@ -168,6 +169,7 @@ class FakeEngine:
                 report,
                 cpu_s=self.cpu_s,
                 max_rss_bytes=self.max_rss_bytes,
+                sampling_s=self.sampling_s,
                 steps=self.steps,
                 started_at=7 if self.restarted else report.started_at,
             )

@@ -56,8 +56,7 @@ def command(
     """Submit ended slices again: all that failed, those of --state, or the named ones.
 
     sbatch's options change the request of these slices; --mem 2x and --time 2x multiply it. A slice
-    that is PENDING or RUNNING is never submitted again. Type a key that begins with a dash
-    after --.
+    that has not ended is never submitted again. Type a key that begins with a dash after --.
     """
     words, changes = typed_words_and_request()
     chosen = parse_states(states)

@@ -21,6 +21,7 @@ from slurmslice.status.states import State
 _COLORS = {
     State.COMPLETED: "green",
     State.RUNNING: "blue",
+    State.COMPLETING: "cyan",
     State.SUSPENDED: "yellow",
     State.CANCELLED: "yellow",
     State.UNKNOWN: "magenta",

@@ -36,7 +36,7 @@ from slurmslice.errors import SlurmsliceError, SubmissionRejectedError
 from slurmslice.notes import Note
 from slurmslice.reports.counts import frequent_reasons
 from slurmslice.run.run import Run
-from slurmslice.status.states import State
+from slurmslice.status.states import BEGUN_STATES, State
 from slurmslice.system.shell_quoting import quote
 
 PLAIN_LINE_EVERY_S = 30.0
@@ -209,11 +209,11 @@ class Progress:
 
 
 def progress_line(states: Mapping[State, int]) -> str:
-    """Return a bar (done, ended otherwise, running) and the count of each state."""
+    """Return a bar (done, ended otherwise, begun) and the count of each state."""
     total = sum(states.values())
-    done, running = states.get(State.COMPLETED, 0), states.get(State.RUNNING, 0)
+    done, begun = states.get(State.COMPLETED, 0), sum(states.get(s, 0) for s in BEGUN_STATES)
     ended = sum(n for state, n in states.items() if state.final)
-    cells = [round(_BAR * n / total) for n in (done, ended, ended + running)]
+    cells = [round(_BAR * n / total) for n in (done, ended, ended + begun)]
     bar = "█" * cells[0] + "x" * (cells[1] - cells[0]) + "▒" * (cells[2] - cells[1])
     words = ", ".join(f"{n} {colored_state(state)}" for state, n in sorted(states.items()) if n)
     return f"{bar:·<{_BAR}} {ended}/{total} ended: {words}"

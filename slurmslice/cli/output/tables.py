@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterable, Sequence
 
 from slurmslice.cli.output.console import printable_line, use_colors
+from slurmslice.reports.measured import cpu_text, elapsed_text, memory_text, mib_text
 from slurmslice.reports.slice_requests import SliceRequests
 from slurmslice.run.run import Run
 from slurmslice.sbatch.units import format_time
@@ -33,36 +33,20 @@ def _slice_line(run: Run, row: int, requested: SliceRequests) -> tuple[str, ...]
         str(status.attempt or ""),
         run.array_task_of(status) or "",
         _exit(status),
-        _seconds(_elapsed(status)),
+        elapsed_text(status),
         "" if asked.time_s is None else format_time(asked.time_s),
-        _seconds(status.cpu_s),
-        _mib(status.max_rss_bytes),
-        _mib(asked.mem_bytes),
+        cpu_text(status),
+        memory_text(status),
+        mib_text(asked.mem_bytes),
         status.node or "",
         escape(requested.why(row)),
     )
-
-
-def _elapsed(status: SliceStatus) -> float | None:
-    if status.elapsed_s is None and status.started_at and not status.ended_at:
-        return max(0.0, time.time() - status.started_at)
-    return status.elapsed_s
 
 
 def _exit(status: SliceStatus) -> str:
     if status.exit_code is None:
         return ""
     return f"{status.exit_code}:{status.signal or 0}"
-
-
-def _seconds(value: float | None) -> str:
-    if value is None:
-        return ""
-    return f"{value:.1f}s" if value < 60 else format_time(round(value))
-
-
-def _mib(value: int | None) -> str:
-    return "" if value is None else f"{value / 2**20:.0f}M"
 
 
 def print_table(

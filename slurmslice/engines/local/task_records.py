@@ -9,7 +9,7 @@ The lines are progress lines (``slurmslice.script.progress_lines``) with more fi
     slurmslice check job=1 restart=0 at=1795424104 host=n3 slot=0 exit=1 task=5
     0m0.000s 0m0.006s
     0m0.560s 0m0.030s
-    slurmslice end job=1 restart=0 at=1795424104 host=n3 slot=0 exit=1 task=5 us=1203344
+    slurmslice end job=1 restart=0 at=1795424104 host=n3 slot=0 exit=1 task=5 us=1203 with_cache=9
     slurmslice peak job=1 restart=0 at=1795424104 host=n3 task=7 rss=41943040
     slurmslice dropped job=1 restart=0 at=1795424104 host=n3 task=8-99
 
@@ -18,7 +18,8 @@ Fields:
 - ``task``: the array index. ``dropped`` has a list of indices that will never start.
 - ``slot``: the task has one slice, and these lines are its only record.
 - ``us``: wall-clock time, microseconds.
-- ``rss``: peak memory, bytes.
+- ``rss``: the highest memory that the runner has measured, bytes.
+- ``with_cache``: the peak memory of the task's control group, with the file cache, bytes.
 - ``stopped=1``: the runner ended the task.
 
 A ``timeout`` or ``memory`` line precedes the end that it explains. The output of bash's ``times``
@@ -34,6 +35,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 
 from slurmslice.engines.local.jobs import LocalJob
+from slurmslice.engines.local.machine import MEASURE_EVERY_S
 from slurmslice.errors import BadInputError
 from slurmslice.sbatch.array_expression import parse_array
 from slurmslice.script.progress_lines import SlotProgress, describe_check_file
@@ -177,7 +179,9 @@ class TaskRecords:
             ended_at=int(line["at"]),
             elapsed_s=None if elapsed is None else max(0, int(elapsed)) / 1e6,
             cpu_s=None if cpu is None or before is None else max(0.0, cpu - before),
-            max_rss_bytes=max(int(fields.get("rss", 0)), attempt.rss or 0) or None,
+            max_rss_bytes=attempt.rss or None,
+            peak_with_cache_bytes=int(fields.get("with_cache", 0)) or None,
+            sampling_s=MEASURE_EVERY_S,
             progress=_progress(line, attempt, fields, host) if "slot" in fields else None,
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from slurmslice.engines.protocol import (
     BlockingReason,
@@ -34,6 +35,7 @@ from slurmslice.errors import (
 )
 from slurmslice.sbatch import options_not_in_release
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
+from slurmslice.sbatch.units import parse_sampling_interval
 from slurmslice.status.identity import JobIdentity
 from slurmslice.status.observation import Observation, SourceAnswer, TaskId, TaskReport
 from slurmslice.system import process
@@ -201,13 +203,21 @@ class SlurmEngine:
         """Ask sacct for the steps of tasks. As ``Engine.measure``."""
         found, tasks = dict[TaskId, TaskReport](), list(tasks)
         names, identities = _by_id(jobs)
-        preempted = self._preemption_times(names, tasks)
+        preempted, sampling_s = self._preemption_times(names, tasks), self._sampling_s()
         for argv in commands.sacct_steps(tasks, self._slurm.clusters):
             text = self._slurm.query(argv)
             found |= job_steps.parse_step_reports(
                 text, names, self._slurm.fetch_release, preempted, identities
             )
-        return found
+        return {task: replace(report, sampling_s=sampling_s) for task, report in found.items()}
+
+    def _sampling_s(self) -> float:
+        """Return the seconds between two measurements of a job; the default without an answer."""
+        try:
+            text = self._slurm.cluster_config().get("JobAcctGatherFrequency", "")
+        except NoAnswerError:
+            text = ""
+        return parse_sampling_interval(text)
 
     def wait(self, seconds: float) -> None:
         """Sleep for this time."""

@@ -29,6 +29,8 @@ _BASE_STATES = {
     )
 }
 _FLAGS = {
+    # squeue does not print the final state of such a job. Some of them return to the queue (seen).
+    "COMPLETING": State.COMPLETING,
     "CONFIGURING": State.RUNNING,  # its nodes are allocated and being prepared
     "EXPEDITING": State.PENDING,
     "REQUEUED": State.PENDING,
@@ -38,11 +40,10 @@ _FLAGS = {
     "RESV_DEL_HOLD": State.PENDING,
     "SIGNALING": State.RUNNING,
     "SPECIAL_EXIT": State.PENDING,  # requeued and held
+    "STAGE_OUT": State.COMPLETING,  # it has ended, and its files are copied
     "STOPPED": State.SUSPENDED,
 }
-# squeue does not print the final state of these jobs. Some of them return to the queue (seen).
-_COMPLETING = frozenset({"COMPLETING", "STAGE_OUT"})
-_STATES = {**_BASE_STATES, **_FLAGS, **dict.fromkeys(_COMPLETING, State.RUNNING)}
+_STATES = {**_BASE_STATES, **_FLAGS}
 
 
 def parse_state(text: str) -> State:
@@ -51,11 +52,6 @@ def parse_state(text: str) -> State:
     ``CANCELLED by 1000`` is CANCELLED; the number is the user's id.
     """
     return _STATES.get(text.partition(" by ")[0].strip(), State.UNKNOWN)
-
-
-def is_completing(text: str) -> bool:
-    """True if the job has ended and Slurm still cleans its nodes."""
-    return text in _COMPLETING
 
 
 # squeue(1), JOB REASON CODES; names of limits: src/common/slurm_protocol_defs.c.

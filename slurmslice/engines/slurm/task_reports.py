@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from slurmslice.engines.slurm.fields import first_node, parse_clock, parse_number, parse_size
-from slurmslice.engines.slurm.job_states import is_completing, parse_state
+from slurmslice.engines.slurm.job_states import parse_state
 from slurmslice.engines.slurm.versions import may_be_truncated
 from slurmslice.sbatch.option_table import Release
 from slurmslice.status.observation import TaskReport
@@ -67,7 +67,6 @@ def queue_report(values: Mapping[str, str]) -> TaskReport:
         node=first_node(values["NodeList"]),
         reason="" if reason == "None" else reason,
         restarts=parse_number(values["RestartCnt"]),
-        completing=is_completing(text),
     )
 
 

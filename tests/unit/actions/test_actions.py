@@ -412,10 +412,10 @@ def test_a_completing_slice_is_not_submitted_again(new_run: NewRun, engine: Fake
     """Accounting reported the end; then the queue reports the task as COMPLETING."""
     run = new_run("0-3")
     all_end(run, engine, State.TIMEOUT)
-    engine.jobs["100"].tasks[2] = TaskReport(State.RUNNING, "COMPLETING", completing=True)
+    engine.jobs["100"].tasks[2] = TaskReport(State.COMPLETING, "COMPLETING")
     (accepted,) = submit(run, FAILED, {}, "resubmit")
     assert str(accepted.planned.batch.array) == "0-1,3"
-    assert run.statuses[2].state is State.RUNNING
+    assert run.statuses[2].state is State.COMPLETING
     assert "TIMEOUT" in run.statuses[2].reason
     engine.end("100", 2, State.TIMEOUT)
     poll(run)
@@ -427,7 +427,7 @@ def test_a_completing_slice_is_not_submitted_again(new_run: NewRun, engine: Fake
 def test_a_script_that_has_ended_is_not_opened_again(state: State) -> None:
     """Slurm still cleans up the node, but the command has ended."""
     known = SliceStatus(state, "exit 0")
-    assert requeued_status(known, TaskReport(State.RUNNING, "COMPLETING", completing=True)) is None
+    assert requeued_status(known, TaskReport(State.COMPLETING, "COMPLETING")) is None
 
 
 def test_a_cancelled_slice_is_not_resubmitted_automatically(

@@ -149,7 +149,7 @@ def test_the_lines_of_a_newer_start_may_not_be_visible_yet(
     log.write_text(lines(START, "end slot=0 exit=1"))
     engine.jobs["100"].tasks[0] = replace(DONE, ended_at=int(clock.now))
     poll(run)
-    assert run.statuses.state(0) is State.SUBMITTED
+    assert run.statuses.state(0) is State.COMPLETING
     with log.open("a") as more:
         more.write(lines(START, "end slot=0 exit=0", restart=1))
     clock.now += FILE_VISIBLE_S

@@ -122,6 +122,29 @@ def test_a_slice_that_an_earlier_start_of_the_task_has_done() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("fields", "elapsed", "cpu"),
+    [
+        ("us=1203344 cpu_us=270000", 1.203344, 0.27),
+        ("us=0 cpu_us=0", 0.0, 0.0),
+        ("us=77000000", 77.0, None),
+        ("us=77000000 kept=1", 77.0, None),
+        ("us=-5 cpu_us=0", None, None),  # the clock was set back
+        ("us= cpu_us=", None, None),
+        ("us=" + "9" * 40, None, None),
+        ("kept=1", None, None),
+    ],
+)
+@pytest.mark.parametrize("told", ["", "TERM"])
+def test_the_times_of_a_slice(
+    fields: str, elapsed: float | None, cpu: float | None, told: str
+) -> None:
+    """The end line has them; whatever is wrong with them, the end counts."""
+    tail = f"{f' told={told}' if told else ''} {fields}\n".encode()
+    ended = replace(ENDED, elapsed_s=elapsed, cpu_s=cpu, signal_received=told)
+    assert parse_progress(START + END[:-1] + tail) == TaskProgress(0, {0: ended})
+
+
 def test_only_the_newest_restart_counts() -> None:
     """After a requeue the earlier end is ignored: the slice runs again."""
     data = START + END + later(START, 1)

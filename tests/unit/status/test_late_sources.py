@@ -91,9 +91,8 @@ class World:
             return TaskReport(
                 start.slurm_state, word, restarts=start.number, started_at=start.runs, ended_at=at
             )
-        completing = phase is start.slurm_state
-        state = State.RUNNING if completing else phase
-        return TaskReport(state, str(state), restarts=start.number, completing=completing)
+        state = State.COMPLETING if phase is start.slurm_state else phase
+        return TaskReport(state, str(state), restarts=start.number)
 
     def accounting(self, when: int, now: int, *, steps: bool) -> TaskReport | None:
         """Return sacct's report of the newest start at a time; None for a start that only waited.

@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 
 from slurmslice.script.progress_lines import SlotProgress, parse_progress, setup_progress
 from slurmslice.status.exit_reason import exit_code_reason
-from slurmslice.status.observation import TaskReport
+from slurmslice.status.observation import JobSteps, TaskReport
 from slurmslice.status.reconcile import (
     ACCOUNTING_LAG_S,
     CANCEL_GRACE_S,
     UNRECORDED_CANCEL_S,
     SliceEvidence,
     SliceStatus,
+    is_unknown_to_slurm,
     reconcile,
 )
 from slurmslice.status.states import FINAL_STATES, EvidenceSource, State
@@ -28,6 +29,7 @@ NOTHING = SliceEvidence(None, None, None, "", "", False, None, None, NOW)
 
 PENDING = TaskReport(State.PENDING, "PENDING", reason="Priority")
 RUNNING = TaskReport(State.RUNNING, "RUNNING", node="n3")
+ENDING = TaskReport(State.COMPLETING, "COMPLETING", node="n3")
 DONE = TaskReport(State.COMPLETED, "COMPLETED", exit_code=0)
 BAD = TaskReport(State.FAILED, "FAILED", exit_code=5)
 REST = TaskReport(State.CANCELLED, "CANCELLED by 7", is_array_summary=True)
@@ -44,24 +46,26 @@ def said(**what: object) -> SliceEvidence:
     ("number", "hearing", "state", "evidence"),
     [
         (0, said(accounting=REST, progress=SlotProgress(int(NOW) - 60, "n3")),
-         State.SUBMITTED, EvidenceSource.JOURNAL),
+         State.COMPLETING, EvidenceSource.QUEUE),
         (0, said(accounting=REST, progress=ENDED_LONG_AGO), State.FAILED, EvidenceSource.PROGRESS),
         (3, said(accounting=REST), State.CANCELLED, EvidenceSource.ACCOUNTING),
         (1, said(accounting=replace(DONE, state=State.NODE_FAIL), queue=PENDING),
          State.PENDING, EvidenceSource.QUEUE),
-        (2, said(accounting=replace(BAD, state=State.PREEMPTED), queue_silence="down"),
-         State.SUBMITTED, EvidenceSource.JOURNAL),
-        (2, said(accounting=replace(BAD, state=State.NODE_FAIL),
-                 queue=replace(RUNNING, completing=True)), State.SUBMITTED, EvidenceSource.JOURNAL),
+        *((2, said(accounting=replace(BAD, state=state), queue_silence="down"),
+           State.COMPLETING, EvidenceSource.ACCOUNTING)
+          for state in (State.PREEMPTED, State.NODE_FAIL)),
+        *((2, said(accounting=replace(BAD, state=state), queue=ENDING),
+           State.COMPLETING, EvidenceSource.QUEUE)
+          for state in (State.NODE_FAIL, State.PREEMPTED)),
         (14, said(accounting_off=True, accounting_silence="off", queue_silence="down",
                   progress=ENDED_LONG_AGO), State.SUBMITTED, EvidenceSource.JOURNAL),
         (3, said(accounting=DONE), State.COMPLETED, EvidenceSource.ACCOUNTING),
         (3, said(accounting=replace(BAD, state=State.PREEMPTED)),
          State.PREEMPTED, EvidenceSource.ACCOUNTING),
-        *((2, said(accounting=replace(BAD, state=state), queue=replace(RUNNING, completing=True)),
-           State.SUBMITTED, EvidenceSource.JOURNAL)
+        *((2, said(accounting=replace(BAD, state=state), queue=ENDING),
+           State.COMPLETING, EvidenceSource.QUEUE)
           for state in (State.TIMEOUT, State.CANCELLED, State.FAILED, State.OUT_OF_MEMORY)),
-        (3, said(accounting=DONE, queue=replace(RUNNING, completing=True)),
+        (3, said(accounting=DONE, queue=ENDING),
          State.COMPLETED, EvidenceSource.ACCOUNTING),
         (3, said(accounting=BAD, queue_silence="down"), State.FAILED, EvidenceSource.ACCOUNTING),
         (4, said(queue=TaskReport(State.WAITING), progress=ENDED_NOW),
@@ -70,15 +74,25 @@ def said(**what: object) -> SliceEvidence:
          State.WAITING, EvidenceSource.QUEUE),
         (5, said(queue=TaskReport(State.WAITING, reason="interrupted")),
          State.WAITING, EvidenceSource.QUEUE),
-        (6, said(queue=DONE), State.SUBMITTED, EvidenceSource.JOURNAL),
+        *((2, said(accounting=replace(report, ended_at=int(NOW), steps=steps)),
+           State.COMPLETING, EvidenceSource.ACCOUNTING)
+          for report in (DONE, BAD) for steps in (None, JobSteps(ended=False))),
+        *((2, said(accounting=replace(BAD, state=state, ended_at=int(NOW))),
+           State.SUBMITTED, EvidenceSource.JOURNAL)
+          for state in (State.CANCELLED, State.DEADLINE)),
+        (6, said(queue=DONE), State.COMPLETING, EvidenceSource.QUEUE),
+        (6, said(queue=BAD, accounting=RUNNING), State.COMPLETING, EvidenceSource.QUEUE),
+        (6, said(queue=replace(BAD, state=State.CANCELLED)),
+         State.SUBMITTED, EvidenceSource.JOURNAL),
         (7, said(queue=BAD, accounting_off=True, accounting_silence="off"),
          State.FAILED, EvidenceSource.QUEUE),
         (7, said(accounting_silence="down",
                  queue=replace(DONE, ended_at=int(NOW - ACCOUNTING_LAG_S))),
          State.COMPLETED, EvidenceSource.QUEUE),
-        (7, said(queue=DONE, accounting_silence="down"), State.SUBMITTED, EvidenceSource.JOURNAL),
+        (7, said(queue=DONE, accounting_silence="down"), State.COMPLETING, EvidenceSource.QUEUE),
         (8, said(queue=PENDING), State.PENDING, EvidenceSource.QUEUE),
         (8, said(queue=RUNNING, accounting=PENDING), State.RUNNING, EvidenceSource.QUEUE),
+        (8, said(queue=ENDING, accounting=RUNNING), State.COMPLETING, EvidenceSource.QUEUE),
         (9, said(accounting=RUNNING, queue_silence="down"), State.RUNNING,
         EvidenceSource.ACCOUNTING),
         *((9, said(other_job=True, progress=own, **more), State.SUBMITTED, EvidenceSource.JOURNAL)
@@ -89,12 +103,15 @@ def said(**what: object) -> SliceEvidence:
                        {"accounting_off": True, "accounting_silence": "off"})),
         (15, said(other_job=True, progress=ENDED_LONG_AGO), State.FAILED, EvidenceSource.PROGRESS),
         (10, said(accounting=RUNNING, progress=ENDED_LONG_AGO), State.FAILED,
-        EvidenceSource.PROGRESS), (11, said(accounting=RUNNING, progress=ENDED_NOW), State.RUNNING,
-        EvidenceSource.ACCOUNTING),
+         EvidenceSource.PROGRESS),
+        *((11, said(accounting=report, progress=own), State.COMPLETING, EvidenceSource.QUEUE)
+          for report, own in ((RUNNING, ENDED_NOW), (RUNNING, None), (PENDING, ENDED_NOW),
+                              (replace(RUNNING, state=State.SUSPENDED), None))),
+        (11, said(accounting=PENDING), State.PENDING, EvidenceSource.ACCOUNTING),
         (10, said(accounting=RUNNING, cancelled_at=NOW - ACCOUNTING_LAG_S),
          State.CANCELLED, EvidenceSource.QUEUE),
-        (11, said(accounting=RUNNING, cancelled_at=NOW - 60), State.SUBMITTED,
-        EvidenceSource.JOURNAL), (12, said(accounting=TaskReport(State.UNKNOWN, "DANCING")),
+        (11, said(accounting=RUNNING, cancelled_at=NOW - 60), State.COMPLETING,
+         EvidenceSource.QUEUE), (12, said(accounting=TaskReport(State.UNKNOWN, "DANCING")),
          State.SUBMITTED, EvidenceSource.JOURNAL),
         (12, said(accounting=DONE, queue=TaskReport(State.UNKNOWN, "DANCING")),
          State.SUBMITTED, EvidenceSource.JOURNAL),
@@ -104,6 +121,8 @@ def said(**what: object) -> SliceEvidence:
         (13, said(accounting_off=True, accounting_silence="off", progress=ENDED_NOW),
          State.COMPLETED, EvidenceSource.PROGRESS),
         (14, said(accounting_silence="down"), State.SUBMITTED, EvidenceSource.JOURNAL),
+        (14, said(accounting_silence="down", progress=ENDED_LONG_AGO),
+         State.COMPLETING, EvidenceSource.QUEUE),
         (14, said(queue_silence="down", progress=ENDED_LONG_AGO),
          State.SUBMITTED, EvidenceSource.JOURNAL),
         (15, said(progress=ENDED_LONG_AGO), State.FAILED, EvidenceSource.PROGRESS),
@@ -111,17 +130,20 @@ def said(**what: object) -> SliceEvidence:
         (16, said(cancelled_at=NOW - ACCOUNTING_LAG_S, progress=SlotProgress(int(NOW) - 900, "n3")),
          State.CANCELLED, EvidenceSource.QUEUE),
         (16, said(cancelled_at=NOW - 60, progress=SlotProgress(int(NOW) - 900, "n3")),
-         State.SUBMITTED, EvidenceSource.JOURNAL),
+         State.COMPLETING, EvidenceSource.QUEUE),
         (16, said(cancelled_at=NOW - ACCOUNTING_LAG_S, progress=ENDED_NOW),
-         State.SUBMITTED, EvidenceSource.JOURNAL),
+         State.COMPLETING, EvidenceSource.QUEUE),
         (18, said(cancelled_at=NOW - 1), State.SUBMITTED, EvidenceSource.JOURNAL),
         (17, said(cancelled_at=NOW - 60, progress=SlotProgress(int(NOW) - 61, "n3")),
-         State.SUBMITTED, EvidenceSource.JOURNAL),
+         State.COMPLETING, EvidenceSource.QUEUE),
         (17, said(array_ended_at=NOW - UNRECORDED_CANCEL_S), State.CANCELLED,
         EvidenceSource.ACCOUNTING),
         (18, said(array_ended_at=NOW - 10), State.SUBMITTED, EvidenceSource.JOURNAL),
         (18, said(array_ended_at=NOW - 900, progress=SlotProgress(int(NOW) - 61, "n3")),
-         State.SUBMITTED, EvidenceSource.JOURNAL),
+         State.COMPLETING, EvidenceSource.QUEUE),
+        (18, said(accounting_off=True, accounting_silence="off",
+                  progress=SlotProgress(int(NOW) - 61, "n3")),
+         State.COMPLETING, EvidenceSource.QUEUE),
         (18, NOTHING, State.SUBMITTED, EvidenceSource.JOURNAL),
     ],
 )  # fmt: skip
@@ -138,7 +160,6 @@ REPORTS = st.none() | st.builds(
     state=st.sampled_from(State),
     word=st.sampled_from(["", "RUNNING", "NEW_WORD"]),
     exit_code=st.none() | st.integers(0, 255),
-    completing=st.booleans(),
 )
 PROGRESS = st.none() | st.builds(
     SlotProgress,
@@ -185,10 +206,11 @@ def test_repeating_evidence_changes_nothing(hearing: SliceEvidence) -> None:
 
 @given(SILENCE, SILENCE, PROGRESS)
 def test_silence_alone_never_ends_a_slice(accounting: str, queue: str, progress: object) -> None:
-    """If one source is silent, absence from the other is no information."""
+    """If one source is silent, absence from the other is no result."""
     if accounting or queue:
         hearing = said(accounting_silence=accounting, queue_silence=queue, progress=progress)
-        assert reconcile(KNOWN, hearing).state is State.SUBMITTED
+        left = State.SUBMITTED if queue or progress is None else State.COMPLETING
+        assert reconcile(KNOWN, hearing).state is left
 
 
 @given(HEARINGS)
@@ -198,16 +220,42 @@ def test_the_attempt_and_its_place_do_not_change(hearing: SliceEvidence) -> None
     assert (status.attempt, status.submission, status.index) == (1, 1, 3)
 
 
-@pytest.mark.parametrize("report", [RUNNING, PENDING])
-def test_an_unknown_task_keeps_its_last_state(report: TaskReport) -> None:
-    """Line 18: the reason names the last state and its source, at every poll."""
+@pytest.mark.parametrize("report", [RUNNING, replace(RUNNING, state=State.SUSPENDED), PENDING])
+def test_an_unknown_task_stays_in_flight(report: TaskReport) -> None:
+    """Line 18: it is COMPLETING if it has begun, otherwise as before; and so at every poll."""
     seen = reconcile(KNOWN, said(queue=report))
     gone = reconcile(seen, NOTHING)
-    assert gone.state is report.state
-    assert gone.reason.startswith(str(report.state))
-    assert "queue" in gone.reason
+    assert gone.state is (State.PENDING if report is PENDING else State.COMPLETING)
+    assert is_unknown_to_slurm(gone.reason)
     assert reconcile(gone, NOTHING) == gone
     assert reconcile(KNOWN, NOTHING).reason.startswith("submitted")
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        {"queue_silence": "down"},
+        {"queue_silence": "down", "accounting_silence": "down"},
+        {"other_job": True},
+        {"queue": TaskReport(State.UNKNOWN, "DANCING")},
+    ],
+)
+def test_a_slice_runs_until_the_queue_says_otherwise(what: dict[str, Any]) -> None:
+    """A queue that does not answer about the task is no reason for COMPLETING."""
+    seen = reconcile(KNOWN, said(queue=RUNNING))
+    assert reconcile(seen, said(**what)).state is State.RUNNING
+
+
+@pytest.mark.parametrize(
+    "again",
+    [{"queue": PENDING}, {"queue": RUNNING}, {"queue": PENDING, "accounting": BAD}],
+)
+def test_a_completing_slice_may_run_again(again: dict[str, Any]) -> None:
+    """Slurm requeues a task whose node failed, or that a person requeued."""
+    gone = reconcile(reconcile(KNOWN, said(queue=RUNNING)), said(queue=ENDING))
+    assert gone.state is State.COMPLETING
+    assert gone.state.in_flight
+    assert reconcile(gone, said(**again)).state is again["queue"].state
 
 
 @pytest.mark.parametrize(

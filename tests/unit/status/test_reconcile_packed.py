@@ -33,6 +33,7 @@ NOW = 1_800_000_000.0
 KNOWN = SliceStatus(State.RUNNING, "running", submission=1, index=3, attempt=1)
 NOTHING = SliceEvidence(None, None, None, "", "", False, None, None, NOW)
 RUNS = TaskReport(State.RUNNING, "RUNNING", node="n3", started_at=int(NOW) - 50)
+ENDING = replace(RUNS, state=State.COMPLETING, word="COMPLETING")
 BEGAN = SlotProgress(int(NOW) - 40, "n3")
 
 
@@ -74,12 +75,13 @@ def active(state: State, restarts: int) -> TaskReport:
         (1, lost(1, 1), task(State.OUT_OF_MEMORY), None, State.OUT_OF_MEMORY,
         EvidenceSource.PROGRESS),
         (1, lost(0, 3), task(State.OUT_OF_MEMORY), None, State.COMPLETED, EvidenceSource.PROGRESS),
-        (2, lost(137, 1), None, RUNS, State.RUNNING, EvidenceSource.QUEUE),
+        (2, lost(137, 1), None, RUNS, State.COMPLETING, EvidenceSource.QUEUE),
         (3, lost(137, 3), task(State.OUT_OF_MEMORY), None, State.OUT_OF_MEMORY,
          EvidenceSource.ACCOUNTING),
         (4, lost(137, 1), task(State.FAILED), None, State.OUT_OF_MEMORY, EvidenceSource.PROGRESS),
-        (2, ended(137), None, RUNS, State.RUNNING, EvidenceSource.QUEUE),
-        (2, signalled(0), None, RUNS, State.RUNNING, EvidenceSource.QUEUE),
+        (2, ended(137), None, RUNS, State.COMPLETING, EvidenceSource.QUEUE),
+        (2, signalled(0), None, RUNS, State.COMPLETING, EvidenceSource.QUEUE),
+        (2, signalled(0), None, ENDING, State.COMPLETING, EvidenceSource.QUEUE),
         (3, signalled(0), task(State.PREEMPTED), None, State.PREEMPTED, EvidenceSource.ACCOUNTING),
         (3, signalled(1), task(State.CANCELLED), None, State.CANCELLED, EvidenceSource.ACCOUNTING),
         (4, signalled(0), task(State.COMPLETED, 0), None, State.FAILED, EvidenceSource.PROGRESS),
@@ -94,6 +96,11 @@ def active(state: State, restarts: int) -> TaskReport:
         (4, ended(137), task(State.FAILED), None, State.FAILED, EvidenceSource.PROGRESS),
         (5, BEGAN, None, RUNS, State.RUNNING, EvidenceSource.QUEUE),
         (5, None, None, RUNS, State.PENDING, EvidenceSource.QUEUE),
+        (5, BEGAN, None, ENDING, State.COMPLETING, EvidenceSource.QUEUE),
+        (5, None, None, ENDING, State.PENDING, EvidenceSource.QUEUE),
+        (5, BEGAN, RUNS, None, State.COMPLETING, EvidenceSource.QUEUE),
+        (5, None, RUNS, None, State.PENDING, EvidenceSource.QUEUE),
+        (5, BEGAN, None, None, State.COMPLETING, EvidenceSource.QUEUE),
         (5, BEGAN, task(State.COMPLETED, 0), None, State.COMPLETED, EvidenceSource.ACCOUNTING),
         (6, BEGAN, task(State.TIMEOUT), None, State.TIMEOUT, EvidenceSource.ACCOUNTING),
         (6, BEGAN, task(State.NODE_FAIL), None, State.NODE_FAIL, EvidenceSource.ACCOUNTING),
@@ -119,6 +126,31 @@ def test_the_rules(
     assert status.reason
 
 
+@pytest.mark.parametrize(
+    ("own", "accounting", "elapsed", "cpu"),
+    [
+        (replace(ended(0), elapsed_s=1.25, cpu_s=0.5), None, 1.25, 0.5),
+        (replace(ended(0), elapsed_s=0.0, cpu_s=0.0), None, 0.0, 0.0),
+        (ended(0), None, 35.0, None),
+        (replace(ended(0), ended_at=BEGAN.started_at), None, None, None),
+        (replace(signalled(0), elapsed_s=1.25), task(State.CANCELLED), 1.25, None),
+        (BEGAN, task(State.TIMEOUT), 38.0, None),
+    ],
+)
+def test_figures_are_the_slices_own(
+    own: SlotProgress, accounting: TaskReport | None, elapsed: float | None, cpu: float | None
+) -> None:
+    """The figures of the task are never those of a slice. Whole seconds may be too coarse."""
+    if accounting is not None:
+        accounting = replace(accounting, elapsed_s=99, cpu_s=98, max_rss_bytes=97)
+    said = replace(NOTHING, accounting=accounting, queue=None if accounting else RUNS)
+    known = replace(KNOWN, max_rss_bytes=7, peak_with_cache_bytes=7, cpu_s=7.0)
+    status = reconcile_packed(known, said, 1, TaskProgress(0, {0: ended(0), 1: own}), 0)
+    assert status.state.final
+    assert (status.elapsed_s, status.cpu_s) == (elapsed, cpu)
+    assert (status.max_rss_bytes, status.peak_with_cache_bytes) == (None, None)
+
+
 def test_a_kill_beside_a_counted_one_is_not_out_of_memory() -> None:
     """The script counted the out-of-memory kill, and it was another slice's."""
     said = replace(NOTHING, accounting=task(State.OUT_OF_MEMORY))
@@ -134,9 +166,9 @@ def test_a_kill_beside_a_counted_one_is_not_out_of_memory() -> None:
         ({"accounting_off": True, "accounting_silence": "off", "cancelled_at": NOW - 9},
          State.CANCELLED),
         ({"accounting_off": True, "accounting_silence": "off", "queue_silence": "timed out"},
-         State.RUNNING),
+         State.COMPLETING),
         ({"now": NOW + ACCOUNTING_LAG_S}, State.FAILED),
-        ({"now": NOW + ACCOUNTING_LAG_S, "queue_silence": "timed out"}, State.RUNNING),
+        ({"now": NOW + ACCOUNTING_LAG_S, "queue_silence": "timed out"}, State.COMPLETING),
     ],
 )  # fmt: skip
 def test_an_unexplained_signal_is_no_success(what: dict[str, Any], state: State) -> None:
@@ -144,7 +176,7 @@ def test_an_unexplained_signal_is_no_success(what: dict[str, Any], state: State)
     wrote = TaskProgress(0, {1: signalled(0)})
     status = reconcile_packed(KNOWN, replace(NOTHING, **what), 1, wrote, 0)
     assert status.state is state
-    assert "SIGTERM" in status.reason or state is State.RUNNING
+    assert "SIGTERM" in status.reason
 
 
 def test_a_slice_without_an_end_line_has_no_exit_code() -> None:

@@ -139,7 +139,7 @@ slurmslice start job=1 restart=0 at=5 host=n3 slot=0 format=1 task=1
 slurmslice check job=1 restart=0 at=6 host=n3 slot=0 exit=3 task=1
 0m0.000s 0m0.005s
 0m1.500s 0m0.625s
-slurmslice end job=1 restart=0 at=7 host=n3 slot=0 exit=3 task=1 us=1750000 rss=4096
+slurmslice end job=1 restart=0 at=7 host=n3 slot=0 exit=3 task=1 us=1750000 with_cache=4096
 slurmslice start job=1 restart=0 at=7 host=n3 slot=0 format=1 task=12
 slurmslice timeout job=1 restart=0 at=8 host=n3 slot=0 task=12
 slurmslice end job=1 restart=0 at=8 host=n3 slot=0 exit=143 told=TERM stopped=1 task=12 us=12
