@@ -7,7 +7,7 @@ command line. They are never remembered from the creation of the run (promise 7)
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from slurmslice.engines.protocol import SubmitRequest
@@ -56,8 +56,8 @@ class PlannedSubmission:
         """Return every option in force for a task, overrides included."""
         return self.script.request.overridden_by(self.overrides)
 
-    def submit_request(self, run: Run) -> SubmitRequest:
-        """Return the request that the engine gets."""
+    def submit_request(self, run: Run, environ: Mapping[str, str] | None = None) -> SubmitRequest:
+        """Return the request that the engine gets, with the environment of its tasks."""
         return SubmitRequest(
             number=self.number,
             job_name=self.job_name,
@@ -68,6 +68,7 @@ class PlannedSubmission:
             overrides=self.overrides,
             arguments=self.arguments,
             request=self.request.verify(),
+            environ=environ,
         )
 
     def intent(self, run: Run, at: float, table_sha256: str = "") -> Intent:

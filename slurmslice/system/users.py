@@ -9,7 +9,13 @@ from functools import cache
 @cache
 def user_name(uid: int) -> str:
     """The name of a user id; the number itself if this machine does not know the user."""
+    known = account(uid)
+    return str(uid) if known is None else known.pw_name
+
+
+def account(uid: int) -> pwd.struct_passwd | None:
+    """Return the entry of a user id; None if this machine does not know the user."""
     try:
-        return pwd.getpwuid(uid).pw_name
+        return pwd.getpwuid(uid)
     except (KeyError, OverflowError):
-        return str(uid)
+        return None

@@ -103,6 +103,14 @@ max_failures_option: Decorator = click.option(
 )
 
 
+new_env_option: Decorator = click.option(
+    "--new-env",
+    is_flag=True,
+    help="Use the environment of this shell, from now on, for an existing run. Without it, a later "
+    "attempt gets the environment of the first one, or is refused.",
+)
+
+
 def split_at_dashes(typed: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
     """Return the words before the first ``--``, the ``--``, and the words after it.
 

@@ -97,6 +97,11 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
         "End a line that must succeed with `|| exit`.",
     ),
     click.option(
+        "--env", metavar="NAME[=VALUE]", multiple=True,
+        help="Keep this variable in the script, with its present value or the given one. Every "
+        "attempt then has it, wherever it is submitted. The script is no place for a password.",
+    ),
+    click.option(
         "--template", metavar="FILE|NAME",
         help="Make the script from your own template: a file, or a name in templates/ here. A "
         "template is code; it runs here when the script is made.",

@@ -6,8 +6,9 @@ process that calls ``wait`` runs the tasks (``runner``).
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -73,6 +74,7 @@ class LocalEngine:
         self._lock = RunnerLock(run_dir / "local" / "runner")
         self._records: dict[str, TaskRecords] = {}
         self._runner: Runner | None = None
+        self._environ: Mapping[str, str] = os.environ
         self._returned_at = time.monotonic()
 
     @cached_property
@@ -154,6 +156,8 @@ class LocalEngine:
             BadInputError: this machine can never fulfil the request.
         """
         check_request(submission.request, self._machine)
+        if submission.environ is not None:
+            self._environ = submission.environ
         return SubmitResult(str(submission.number), host_name())
 
     def test_submission(self, submission: SubmitRequest) -> str:
@@ -354,7 +358,9 @@ class LocalEngine:
             if self._clean_up(self._lock.read_holder()):
                 from slurmslice.engines.local.runner import Runner
 
-                runner = Runner(self._lock, self._source, self._machine, self._marker)
+                runner = Runner(
+                    self._lock, self._source, self._machine, self._marker, self._environ
+                )
                 self._lock.write_holder()
                 self._runner = runner
                 runner.claim_jobs()
