@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from slurmslice.actions.requeued import find_requeued
 from slurmslice.actions.resolve_doubts import resolve_doubts_locked, wait_for_doubts
+from slurmslice.actions.same_code import check_same_code
 from slurmslice.actions.same_environment import check_environment
 from slurmslice.actions.submit_queued import SubmitOutcome, submit_queued
 from slurmslice.errors import BadInputError
@@ -109,6 +110,7 @@ def execute_plan(run: Run, plan: Plan, verb: str) -> SubmitOutcome:
             )
         if plan.rows:
             check_environment(run)
+            check_same_code(run)
         find_requeued(run, plan.rows)
         for planned in plan.requests:
             rows = planned.unchanged(run)

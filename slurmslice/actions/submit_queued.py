@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from slurmslice.actions.requeued import find_requeued
 from slurmslice.actions.resolve_doubts import resolve_doubts_locked, wait_for_doubts
+from slurmslice.actions.same_code import read_code, refuse_other_code
 from slurmslice.actions.same_environment import next_environ
 from slurmslice.actions.throttle import allocate_throttle, current_share
 from slurmslice.engines.protocol import QueueCapacity, SubmitResult
@@ -171,9 +172,11 @@ def _submit(run: Run, planned: PlannedSubmission) -> AcceptedSubmission:
             planned.number, run.table, planned.table_rows, run.record.direct,
             run.journal_state.next_attempts(planned.table_rows),
         )  # fmt: skip
+    code = read_code(run, planned.script)
+    refuse_other_code(run, code)
     environ = next_environ(run, planned.script, planned.request)
     short_of_memory = out_of_memory_again(run, planned)
-    run.decide(planned.intent(run, run.clock(), sha))
+    run.decide(planned.intent(run, run.clock(), sha, code))
     try:
         result = _send(run, planned, environ)
     except (SubmissionRejectedError, SubmitLimitError, BadInputError) as rejection:

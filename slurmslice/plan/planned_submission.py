@@ -22,6 +22,7 @@ from slurmslice.run.submission import SubmissionStatus
 from slurmslice.sbatch.array_expression import compress_indices
 from slurmslice.sbatch.options import FIRST_ONLY
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
+from slurmslice.spec.code_record import NO_CODE, CodeRecord
 from slurmslice.spec.packing import task_request
 from slurmslice.status.states import State
 
@@ -71,7 +72,9 @@ class PlannedSubmission:
             environ=environ,
         )
 
-    def intent(self, run: Run, at: float, table_sha256: str = "") -> Intent:
+    def intent(
+        self, run: Run, at: float, table_sha256: str = "", code: CodeRecord = NO_CODE
+    ) -> Intent:
         """Return the journal's form of the submission."""
         return Intent(
             number=self.number,
@@ -87,6 +90,7 @@ class PlannedSubmission:
             pack=run.record.packing.pack,
             options=self.request,
             arguments=self.arguments,
+            code=code,
         )
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from slurmslice.errors import DamagedRunError
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
+from slurmslice.spec.code_record import NO_CODE, CodeRecord
 from slurmslice.spec.recorded_environment import RecordedEnvironment
 from slurmslice.system.files import whole_lines_length
 
@@ -37,6 +38,7 @@ class Intent:
         pack: slices per array task; the last task may have fewer.
         options: every sbatch option in force, long names.
         arguments: the arguments of the script.
+        code: the code at this time.
     """
 
     number: int
@@ -52,6 +54,7 @@ class Intent:
     pack: int = 1
     options: ResourceRequest = NO_REQUEST
     arguments: tuple[str, ...] = ()
+    code: CodeRecord = NO_CODE
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,6 +312,8 @@ def _event(line: bytes) -> Event:
             record[field] = ResourceRequest.from_json(record[field])
     if "environment" in record:
         record["environment"] = RecordedEnvironment.from_json(record["environment"])
+    if "code" in record:
+        record["code"] = CodeRecord.from_json(record["code"])
     if "arguments" in record:
         record["arguments"] = tuple(map(str, record["arguments"]))
     return kind(**record)  # type: ignore[no-any-return]

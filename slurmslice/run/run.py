@@ -41,6 +41,8 @@ class Run:
         self.environ: Mapping[str, str] = os.environ
         """The caller's environment."""
         self.record: RunRecord = directory.read_record()
+        self.same_code = self.record.same_code
+        """A later attempt is refused if the code has changed."""
         self.table: SliceTable = directory.read_table(self.record.slices_sha256)
         self.shares_sent: set[int] = set()
         """Submissions whose share of the throttle this process has sent to the engine."""

@@ -49,6 +49,7 @@ class RunSpec:
         allow_failed_steps: a slice succeeds if its command exits 0, even if a job step (srun)
             failed.
         env: the variables whose values the script keeps (``NAME``, ``NAME=VALUE``); checked.
+        same_code: a later attempt is refused if the code has changed.
         max_failures: the number of slices that may fail for good before the rest is held;
             ``NO_LIMIT`` for any number. None: the rest is held if the first slices to end have
             all failed.
@@ -69,6 +70,7 @@ class RunSpec:
     check: OutputCheck = NO_CHECK
     allow_failed_steps: bool = False
     env: tuple[str, ...] = ()
+    same_code: bool = False
     max_failures: int | None = None
     max_attempts: int | None = 1
 

@@ -19,6 +19,7 @@ from slurmslice.cli.options.common import (
     new_env_option,
     parse_states,
     run_argument,
+    same_code_option,
     typed_words_and_request,
 )
 from slurmslice.cli.output.console import emit_note
@@ -51,6 +52,7 @@ class ResubmitCommand(KeysCommand, ChangingCommand):
 )
 @max_failures_option
 @new_env_option
+@same_code_option
 @dry_run_option
 def command(
     run_name: str | None,
@@ -58,6 +60,7 @@ def command(
     states: tuple[str, ...],
     max_failures: int | None,
     new_env: bool,
+    same_code: bool | None,
     dry_run: bool,
 ) -> int:
     """Submit ended slices again: all that failed, those of --state, or the named ones.
@@ -71,6 +74,7 @@ def command(
     directory = locate_run.find_run(run_name, changing=True, keys_of="resubmit", keys=keys)
     run = open_run(directory, changing=True, read_only=dry_run)
     rows = keys_from_words(run, keys + words)
+    run.same_code = run.same_code if same_code is None else same_code
     if new_env:
         use_new_environment(run)
     if max_failures is not None:

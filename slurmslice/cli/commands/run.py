@@ -124,6 +124,8 @@ def _open_new(
 
 def _plan(run: Run, changes: ResourceRequest) -> Plan:
     """Plan the submission of the waiting slices of an existing run."""
+    if is_typed("same_code"):
+        run.same_code = click.get_current_context().params["same_code"]
     if changes:
         _check_waiting(run, changes)
     if run.directory.read_only:

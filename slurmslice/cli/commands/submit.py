@@ -13,6 +13,7 @@ from slurmslice.cli.options.common import (
     max_failures_option,
     new_env_option,
     run_argument,
+    same_code_option,
     typed_words_and_request,
 )
 from slurmslice.cli.output.console import emit_note, print_line
@@ -39,6 +40,7 @@ from slurmslice.sbatch.resource_request import ResourceRequest
 @dry_run_option
 @max_failures_option
 @new_env_option
+@same_code_option
 @click.option(
     "--test-only",
     is_flag=True,
@@ -50,6 +52,7 @@ def command(
     dry_run: bool,
     max_failures: int | None,
     new_env: bool,
+    same_code: bool | None,
     test_only: bool,
 ) -> int:
     """Submit waiting slices of a run, all or a few, and end.
@@ -60,6 +63,7 @@ def command(
     choose, changes = choose_waiting(_select(run, only)), typed_words_and_request()[1]
     if test_only:
         return _test_only(run, choose, changes)
+    run.same_code = run.same_code if same_code is None else same_code
     if new_env:
         use_new_environment(run)
     if max_failures is not None:

@@ -17,6 +17,7 @@ from slurmslice.cli.options.common import (
     engine_option,
     max_failures_option,
     naming_setting,
+    same_code_option,
     seconds,
     typed_words_and_request,
     whole_number,
@@ -117,6 +118,7 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
         "--profile", metavar="NAME", help="Also use the settings in [profile.NAME]."
     ),
     engine_option,
+    same_code_option,
 )  # fmt: skip
 
 _FOLLOW_OPTIONS: tuple[Callable[..., Any], ...] = (
@@ -155,7 +157,7 @@ def _parameters(options: Sequence[Callable[..., Any]]) -> list[click.Parameter]:
 NEW_RUN_PARAMETERS = tuple(str(parameter.name) for parameter in _parameters(_OPTIONS))
 """The parameters that describe a new run, in the order of their options."""
 
-_POLICY = {"max_failures", "max_attempts", "interval"}
+_POLICY = {"max_failures", "same_code", "max_attempts", "interval"}
 """The parameters that may also be given for an existing run."""
 
 _NOT_IN_SETTINGS = {"profile"}
@@ -219,6 +221,7 @@ class NewRunOptions:
         self.words, self.sbatch = typed_words_and_request()
         self.run_dir: str | None = values["run_dir"]
         self.engine: str = values["engine"]
+        self.same_code: bool | None = values["same_code"]
         self.max_failures: int | None = values["max_failures"]
 
     @property
@@ -260,6 +263,7 @@ class NewRunOptions:
             "setup": self._setup(),
             "check": self._check(given.table),
             "work_dir": os.getcwd(),
+            "same_code": bool(self.same_code),
             "max_attempts": max_attempts,
         })  # fmt: skip
         if not values["allow_task_id"]:

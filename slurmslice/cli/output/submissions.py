@@ -9,6 +9,7 @@ from typing import Any
 from slurmslice.actions.cancel import wait_until_cancelled
 from slurmslice.actions.follow import FINISH_ONLY_OPTIONS, reason_to_hold, record_max_failures
 from slurmslice.actions.release import release
+from slurmslice.actions.same_code import check_same_code
 from slurmslice.actions.same_environment import (
     check_environment,
     left_out_note,
@@ -94,12 +95,13 @@ def checked_plan(run: Run, choose: ChooseRows, changes: Mapping[str, str]) -> Pl
 
     Raises:
         BadInputError: the slices could never run, or the user probably forgot an x: a bare number
-        is less than a tenth of the slices' last request. Or their environment would be another
-        one than that of their first attempt.
+        is less than a tenth of the slices' last request. Or their environment or, with
+        ``--same-code``, their code differs from that of earlier attempts.
     """
     plan = refuse_impossible_requests(run, make_plan(run, Choice(choose(run), changes)))
     plan.raise_refusal()
     if plan.requests:
+        check_same_code(run)
         check_environment(run)
         if left_out := left_out_note(run):
             print_note(left_out)

@@ -9,6 +9,7 @@ from slurmslice.cli.output.console import colored_state, emit_note, print_line, 
 from slurmslice.cli.output.preview import relative_path
 from slurmslice.notes import Note
 from slurmslice.plan.run_script import library_note
+from slurmslice.reports.code_versions import other_code_note
 from slurmslice.reports.counts import count_text, counts_by_state, key_ranges
 from slurmslice.run.run import Run
 from slurmslice.status.reconcile import is_unknown_to_slurm
@@ -24,6 +25,8 @@ def print_summary(run: Run) -> None:
         emit_note("submission-rejected", run.journal_state.rejection)
     if fault := run.directory.known_fault:
         print_note(library_note(run, fault))
+    if other := other_code_note(run):
+        print_note(other)
     for found in notes_on_blocked_slices(run):
         print_note(found)
     if hint := _waiting_beside_running(run):
