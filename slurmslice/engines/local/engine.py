@@ -59,6 +59,7 @@ class LocalEngine:
     Args:
         run_dir: the run directory. No file is created in it before the first task runs.
         source: the source of the run's jobs.
+        only_looks: take no lock and end no process, because the run is another user's.
     """
 
     name = "local"
@@ -68,7 +69,8 @@ class LocalEngine:
     has_queue_limits = False
     counts_whole_minutes = False
 
-    def __init__(self, run_dir: Path, source: JobSource) -> None:
+    def __init__(self, run_dir: Path, source: JobSource, *, only_looks: bool = False) -> None:
+        self._only_looks = only_looks
         self._run_dir = run_dir
         self._source = source
         self._lock = RunnerLock(run_dir / "local" / "runner")
@@ -229,6 +231,8 @@ class LocalEngine:
         holder = self._lock.own_text or self._lock.read_holder()
         if not holder or self._runner is not None or self._lock.is_on_other_host(holder):
             return holder
+        if self._only_looks:
+            return holder if self._lock.is_alive(holder) else ""
         try:
             if not self._lock.acquire():
                 return holder
