@@ -160,11 +160,13 @@ _claim_submission() {
 # ---- The slices of the task
 
 # Makes the variables of the request those of a slice, because a task that runs P slices at a time
-# requests P times as much. Removes the variables of an MPI launch around it.
+# requests P times as much. Removes the variables of an MPI launch around it, and sbatch's
+# --export=NONE, which srun would otherwise obey too: a step sees what the slice sees.
 _describe_slice() {
   local _name _share _whole='^(.*cpu[:=])?([0-9]{1,9})(,.*)?$'
   [[ ! ${PMI_RANK:-}${PMIX_RANK:-}${OMPI_COMM_WORLD_RANK:-} ]] ||
     unset "${!PMI_@}" "${!PMIX_@}" "${!OMPI_@}"
+  unset SLURM_EXPORT_ENV
   ((_at_once > 1)) || return 0
   for _name in SLURM_{CPUS_PER_TASK,CPUS_ON_NODE,JOB_CPUS_PER_NODE,MEM_PER_NODE,TRES_PER_TASK}; do
     [[ ${!_name:-} =~ $_whole ]] || continue

@@ -57,7 +57,7 @@ def new_run(tmp_path: Path, engine: FakeEngine, clock: Clock) -> Callable[..., R
             request=ResourceRequest.of((n.replace("_", "-"), v) for n, v in options.items()),
             work_dir=str(tmp_path),
         )
-        new = RunInputs(spec, table, {"PATH": "/usr/bin:/bin"})
+        new = RunInputs(spec, table, os.environ | {"PATH": "/usr/bin:/bin"})
         record, _ = make_record(new, engine)
         return Run(create_run(record, new, tmp_path / "runs" / "demo"), engine, clock)
 
@@ -88,7 +88,10 @@ def make_run(
             packing=packing,
         )
         table = SliceTable([f"k{n}" for n in range(slices)])
-        new, engine = RunInputs(spec, table, {"PATH": "/usr/bin:/bin"}, template), FakeEngine()
+        new, engine = (
+            RunInputs(spec, table, os.environ | {"PATH": "/usr/bin:/bin"}, template),
+            FakeEngine(),
+        )
         record, _ = make_record(new, engine)
         return Run(create_run(record, new, folder / "packed"), engine, Clock()), engine
 

@@ -37,6 +37,7 @@ from slurmslice.spec.packing import (
     with_cpu_per_slice,
 )
 from slurmslice.spec.per_slice_options import PerSliceOptions
+from slurmslice.spec.recorded_environment import RecordedEnvironment
 from slurmslice.spec.run_spec import RunRecord, RunSpec
 
 DEFAULT_MAX_ARRAY_SIZE = 1001
@@ -131,6 +132,7 @@ def make_record(new: RunInputs, engine: Engine) -> tuple[RunRecord, str | None]:
         first_sha256="" if direct else sha256_hex(table.part(first)),
         first_request=request,
         template=_name_and_digest(new.template),
+        environment=RecordedEnvironment.of(new.environ),
         created_at=time.time(),
         version=slurmslice.__version__,
         library_sha256=sha256_hex(render.library_bytes()),
@@ -188,7 +190,7 @@ def render_run_script(
         record=record,
         directives=_directives(record, new.table, path).removesuffix("\n"),
         run_dir=str(path),
-        environment=render.pinned_variables(new.environ),
+        environment=render.pinned_variables(new.environ, record.env),
         columns=new.table.columns,
         log_folders=record.direct and len(new.table) > MAX_LOGS_PER_FOLDER,
         whole=len(parse_array(record.first)) == len(new.table),

@@ -11,7 +11,7 @@ from slurmslice.engines.protocol import Engine
 from slurmslice.errors import BadInputError
 from slurmslice.plan.run_script import refuse_copied_run
 from slurmslice.run.directory import RunDirectory
-from slurmslice.run.read_only import ReadOnlyDirectory, read_only_engine
+from slurmslice.run.read_only import ReadOnlyDirectory, foreign_engine, read_only_engine
 from slurmslice.run.run import Run
 
 
@@ -42,20 +42,20 @@ def cluster_signs() -> list[str]:
     return [*(f"{name} is set" for name in variables), *(f"{path} exists" for path in files)]
 
 
-def create_engine(name: str, path: Path) -> Engine:
-    """Create an engine by name for the run in ``path``."""
+def create_engine(name: str, path: Path, *, foreign: bool = False) -> Engine:
+    """Create an engine by name for the run in ``path``; ``foreign`` if it is another user's."""
     if name == "local":
         from slurmslice.engines.local import LocalEngine
         from slurmslice.run.journal_jobs import JournalJobs
 
-        return LocalEngine(path, JournalJobs(RunDirectory(path)))
+        return LocalEngine(path, JournalJobs(RunDirectory(path)), only_looks=foreign)
     from slurmslice.engines.slurm import SlurmEngine
 
     return SlurmEngine()
 
 
 def open_run(directory: RunDirectory, *, changing: bool = False, read_only: bool = False) -> Run:
-    """Open a run with its engine; read-only for a dry run.
+    """Open a run with its engine; read-only for a dry run, and if it is another user's.
 
     Raises:
         BadInputError: a verb that changes the run was called on another cluster or machine, on a
@@ -64,7 +64,8 @@ def open_run(directory: RunDirectory, *, changing: bool = False, read_only: bool
     if changing:
         directory.check_writable()
     record = directory.read_record()
-    engine = create_engine(record.engine, directory.path)
+    foreign = directory.foreign_owner is not None
+    engine = create_engine(record.engine, directory.path, foreign=foreign)
     if changing and record.cluster and engine.cluster() != record.cluster:
         raise BadInputError(
             f"The run {record.name} belongs to {record.cluster}, but this is {engine.cluster()}.",
@@ -73,8 +74,9 @@ def open_run(directory: RunDirectory, *, changing: bool = False, read_only: bool
             run=record.name,
             cluster=record.cluster,
         )
-    if read_only:
-        directory, engine = ReadOnlyDirectory(directory.path), read_only_engine(engine)
+    if read_only or foreign:
+        guard = foreign_engine if foreign else read_only_engine
+        directory, engine = ReadOnlyDirectory(directory.path), guard(engine)
     run = Run(directory, engine)
     if changing:
         refuse_copied_run(run)

@@ -7,6 +7,8 @@ from dataclasses import replace
 
 from slurmslice.actions.requeued import find_requeued
 from slurmslice.actions.resolve_doubts import resolve_doubts_locked, wait_for_doubts
+from slurmslice.actions.same_code import check_same_code
+from slurmslice.actions.same_environment import check_environment
 from slurmslice.actions.submit_queued import SubmitOutcome, submit_queued
 from slurmslice.errors import BadInputError
 from slurmslice.plan.batches import may_resubmit
@@ -106,6 +108,9 @@ def execute_plan(run: Run, plan: Plan, verb: str) -> SubmitOutcome:
                 code="script-changed",
                 path=str(run.directory.script),
             )
+        if plan.rows:
+            check_environment(run)
+            check_same_code(run)
         find_requeued(run, plan.rows)
         for planned in plan.requests:
             rows = planned.unchanged(run)

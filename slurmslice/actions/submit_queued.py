@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from slurmslice.actions.requeued import find_requeued
 from slurmslice.actions.resolve_doubts import resolve_doubts_locked, wait_for_doubts
+from slurmslice.actions.same_code import read_code, refuse_other_code
+from slurmslice.actions.same_environment import next_environ
 from slurmslice.actions.throttle import allocate_throttle, current_share
 from slurmslice.engines.protocol import QueueCapacity, SubmitResult
 from slurmslice.errors import (
@@ -169,10 +172,13 @@ def _submit(run: Run, planned: PlannedSubmission) -> AcceptedSubmission:
             planned.number, run.table, planned.table_rows, run.record.direct,
             run.journal_state.next_attempts(planned.table_rows),
         )  # fmt: skip
+    code = read_code(run, planned.script)
+    refuse_other_code(run, code)
+    environ = next_environ(run, planned.script, planned.request)
     short_of_memory = out_of_memory_again(run, planned)
-    run.decide(planned.intent(run, run.clock(), sha))
+    run.decide(planned.intent(run, run.clock(), sha, code))
     try:
-        result = _send(run, planned)
+        result = _send(run, planned, environ)
     except (SubmissionRejectedError, SubmitLimitError, BadInputError) as rejection:
         if planned.number > 1 and not run.directory.fence(planned.number):
             return _accept_refused(run, planned, rejection)
@@ -198,7 +204,7 @@ def _submit(run: Run, planned: PlannedSubmission) -> AcceptedSubmission:
     )
 
 
-def _send(run: Run, planned: PlannedSubmission) -> SubmitResult:
+def _send(run: Run, planned: PlannedSubmission, environ: Mapping[str, str]) -> SubmitResult:
     """Give the submission to the engine.
 
     A site's own program may refuse in its own words. The first time that is a doubt, and its
@@ -209,7 +215,7 @@ def _send(run: Run, planned: PlannedSubmission) -> SubmitResult:
         EngineError, BadInputError: as ``Engine.submit``.
     """
     try:
-        return run.engine.submit(planned.submit_request(run))
+        return run.engine.submit(planned.submit_request(run, environ))
     except SubmissionUnclearError as doubt:
         if without_numbers(doubt.said) in map(without_numbers, run.journal_state.never_arrived()):
             raise SubmissionRejectedError(

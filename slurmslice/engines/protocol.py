@@ -6,7 +6,7 @@ writes to the journal; only the run does.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -33,6 +33,8 @@ class SubmitRequest:
         overrides: all sbatch options given beside the script.
         arguments: the script's arguments (``002``); none for the first submission.
         request: every option in force for one task, the overrides included.
+        environ: the environment of its tasks, before the engine's own changes; None for that of
+            this process.
     """
 
     number: int
@@ -44,6 +46,7 @@ class SubmitRequest:
     overrides: ResourceRequest
     arguments: tuple[str, ...]
     request: ResourceRequest
+    environ: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

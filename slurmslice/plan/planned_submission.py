@@ -7,7 +7,7 @@ command line. They are never remembered from the creation of the run (promise 7)
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from slurmslice.engines.protocol import SubmitRequest
@@ -22,6 +22,7 @@ from slurmslice.run.submission import SubmissionStatus
 from slurmslice.sbatch.array_expression import compress_indices
 from slurmslice.sbatch.options import FIRST_ONLY
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
+from slurmslice.spec.code_record import NO_CODE, CodeRecord
 from slurmslice.spec.packing import task_request
 from slurmslice.status.states import State
 
@@ -56,8 +57,8 @@ class PlannedSubmission:
         """Return every option in force for a task, overrides included."""
         return self.script.request.overridden_by(self.overrides)
 
-    def submit_request(self, run: Run) -> SubmitRequest:
-        """Return the request that the engine gets."""
+    def submit_request(self, run: Run, environ: Mapping[str, str] | None = None) -> SubmitRequest:
+        """Return the request that the engine gets, with the environment of its tasks."""
         return SubmitRequest(
             number=self.number,
             job_name=self.job_name,
@@ -68,9 +69,12 @@ class PlannedSubmission:
             overrides=self.overrides,
             arguments=self.arguments,
             request=self.request.verify(),
+            environ=environ,
         )
 
-    def intent(self, run: Run, at: float, table_sha256: str = "") -> Intent:
+    def intent(
+        self, run: Run, at: float, table_sha256: str = "", code: CodeRecord = NO_CODE
+    ) -> Intent:
         """Return the journal's form of the submission."""
         return Intent(
             number=self.number,
@@ -86,6 +90,7 @@ class PlannedSubmission:
             pack=run.record.packing.pack,
             options=self.request,
             arguments=self.arguments,
+            code=code,
         )
 
 

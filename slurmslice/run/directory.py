@@ -19,6 +19,7 @@ import os
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from slurmslice.errors import BadInputError, DamagedRunError, NotAFileError
@@ -28,7 +29,7 @@ from slurmslice.script.source_line import LIBRARY_NAME
 from slurmslice.slices.slice_table import SliceTable
 from slurmslice.spec.run_spec import RunRecord
 from slurmslice.system import files, locks
-from slurmslice.system.users import user_name
+from slurmslice.system.users import other_owner, user_name
 
 _FENCED = "fenced by slurmslice, which gave this submission up\n"
 
@@ -72,17 +73,29 @@ class RunDirectory:
         """True if this user may change the run."""
         return os.access(self.path, os.W_OK)
 
+    @cached_property
+    def foreign_owner(self) -> int | None:
+        """The other user to whom the run belongs; None if it is this user's.
+
+        The script and the journal of another user are never acted on, whatever their rights allow:
+        their jobs would be this user's.
+        """
+        files = (self.path / "run.json", self.script, self.library, self.slices, self._journal)
+        owners = (file.stat().st_uid for file in (self.path, *files) if file.exists())
+        return other_owner(owners, os.geteuid())
+
     def check_writable(self) -> None:
-        """Refuse early, with a hint, if this user cannot change the run.
+        """Refuse early, with a hint, if this user cannot or must not change the run.
 
         Raises:
-            BadInputError: this user may not change the run.
+            BadInputError: this user may not change the run, or it belongs to another user.
         """
-        if self.writable:
+        owner = self.foreign_owner
+        if owner is None and self.writable:
             return
-        path, owner = shlex.quote(str(self.path)), self.path.stat().st_uid
+        path = shlex.quote(str(self.path))
         hint = f"`slurmslice status {path}` and `slurmslice logs {path} KEY` only read."
-        if owner == os.geteuid():
+        if owner is None:
             raise BadInputError(
                 f"{self.path} is read-only.",
                 f"Make it writable: chmod u+w {path}. {hint}",
@@ -90,7 +103,7 @@ class RunDirectory:
                 path=str(self.path),
             )
         raise BadInputError(
-            f"{self.path} belongs to {user_name(owner)}: you may not change it.",
+            f"{self.path} belongs to {user_name(owner)}: only this user can change it.",
             hint,
             code="not-yours",
             path=str(self.path),

@@ -17,6 +17,8 @@ from typing import Any
 
 from slurmslice.errors import DamagedRunError
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
+from slurmslice.spec.code_record import NO_CODE, CodeRecord
+from slurmslice.spec.recorded_environment import RecordedEnvironment
 from slurmslice.system.files import whole_lines_length
 
 
@@ -36,6 +38,7 @@ class Intent:
         pack: slices per array task; the last task may have fewer.
         options: every sbatch option in force, long names.
         arguments: the arguments of the script.
+        code: the code at this time.
     """
 
     number: int
@@ -51,6 +54,7 @@ class Intent:
     pack: int = 1
     options: ResourceRequest = NO_REQUEST
     arguments: tuple[str, ...] = ()
+    code: CodeRecord = NO_CODE
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,15 +246,23 @@ class Released:
     at: float
 
 
+@dataclass(frozen=True, slots=True)
+class EnvironmentRecorded:
+    """The environment of all later attempts: that of the first one, or a person changed it."""
+
+    environment: RecordedEnvironment
+    at: float
+
+
 _EVENTS = (
     *(Intent, Queued, Dequeued, Submitted, Rejected, Fenced, LateJobCancelled, SlicesReturned),
     *(Requeued, JobCarriesMore, Cancelled, Throttled, PolicyChanged, Shared, Held, Released),
-    Unclear,
+    *(Unclear, EnvironmentRecorded),
 )
 Event = (
     Intent | Queued | Dequeued | Submitted | Rejected | Fenced | LateJobCancelled | SlicesReturned
     | Requeued | JobCarriesMore | Cancelled | Throttled | PolicyChanged | Shared | Held | Released
-    | Unclear
+    | Unclear | EnvironmentRecorded
 )  # fmt: skip
 
 
@@ -266,7 +278,7 @@ def format_event(event: Event) -> bytes:
     """Return an event as one line of the journal, with its LF."""
     values = {field.name: getattr(event, field.name) for field in dataclasses.fields(event)}
     record = {"event": _event_name(type(event)), **values}
-    return json.dumps(record, default=ResourceRequest.to_json).encode("ascii") + b"\n"
+    return json.dumps(record, default=lambda value: value.to_json()).encode("ascii") + b"\n"
 
 
 def parse_events(data: bytes, first: int = 1) -> Iterator[Event]:
@@ -298,6 +310,10 @@ def _event(line: bytes) -> Event:
     for field in ("overrides", "changes", "options"):
         if field in record:
             record[field] = ResourceRequest.from_json(record[field])
+    if "environment" in record:
+        record["environment"] = RecordedEnvironment.from_json(record["environment"])
+    if "code" in record:
+        record["code"] = CodeRecord.from_json(record["code"])
     if "arguments" in record:
         record["arguments"] = tuple(map(str, record["arguments"]))
     return kind(**record)  # type: ignore[no-any-return]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from slurmslice.run.journal import (
     Cancelled,
     Dequeued,
+    EnvironmentRecorded,
     Event,
     Fenced,
     Held,
@@ -29,6 +30,7 @@ from slurmslice.run.submission import Submission, SubmissionStatus
 from slurmslice.sbatch.array_expression import ArrayExpression, compress_indices, parse_array
 from slurmslice.sbatch.options import FIRST_ONLY
 from slurmslice.sbatch.resource_request import ResourceRequest
+from slurmslice.spec.recorded_environment import RecordedEnvironment
 
 
 @dataclass
@@ -53,6 +55,7 @@ class JournalState:
         held: the reason why nothing may start; empty if the run is not held.
         max_failures: the newest recorded change of ``RunSpec.max_failures``; None if never changed.
         rejection: the error if the newest submission was rejected for good; else empty.
+        environment: the newest recorded environment; None: that of the creation of the run.
     """
 
     submissions: dict[int, Submission]
@@ -70,6 +73,7 @@ class JournalState:
     held: str = ""
     max_failures: int | None = None
     rejection: str = ""
+    environment: RecordedEnvironment | None = None
     _before: dict[int, _UndoRecord] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -144,15 +148,17 @@ class JournalState:
             case Shared():
                 stopped = self.submissions[event.number].stopped or event.share == 0
                 self._update(event.number, share=event.share, stopped=stopped)
-            case Throttled() | PolicyChanged():
+            case Throttled() | PolicyChanged() | EnvironmentRecorded():
                 self._set_policy(event)
             case Held() | Released():
                 self.held = event.reason if isinstance(event, Held) else ""
         return NO_ROWS
 
-    def _set_policy(self, event: Throttled | PolicyChanged) -> None:
+    def _set_policy(self, event: Throttled | PolicyChanged | EnvironmentRecorded) -> None:
         if isinstance(event, Throttled):
             self.throttle, self.throttled = event.limit, True
+        elif isinstance(event, EnvironmentRecorded):
+            self.environment = event.environment
         else:
             if event.max_attempts is not None:
                 self.max_attempts = event.max_attempts

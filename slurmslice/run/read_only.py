@@ -8,11 +8,13 @@ only this process knows them. After the first decision the journal is not read f
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 from slurmslice.engines.protocol import Engine
+from slurmslice.errors import NoAnswerError
 from slurmslice.run.directory import RunDirectory
 from slurmslice.run.journal import Event, format_event
 
@@ -76,6 +78,25 @@ class _ReadOnlyEngine:
         """Cancel nothing."""
 
     throttle = hold = release = cancel
+
+
+class _ForeignEngine(_ReadOnlyEngine):
+    """An engine for the run of another user. It searches and looks into no jobs of this user."""
+
+    def _refuse(self, *_: object) -> NoReturn:
+        """Refuse an action, or a question about jobs that are another user's."""
+        raise NoAnswerError("The run belongs to another user, who alone can ask that.")
+
+    submit = test_submission = find_job = job_info = _refuse
+
+    def wait(self, seconds: float) -> None:
+        """Sleep. The local engine would run tasks."""
+        time.sleep(seconds)
+
+
+def foreign_engine(engine: Engine) -> Engine:
+    """Wrap an engine for the run of another user: it only reports on known jobs."""
+    return cast(Engine, _ForeignEngine(engine))
 
 
 def read_only_engine(engine: Engine) -> Engine:

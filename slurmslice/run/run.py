@@ -6,8 +6,9 @@ poll → statuses → decisions → submission.
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 
 from slurmslice.engines.protocol import Engine
@@ -22,6 +23,7 @@ from slurmslice.sbatch.options import FIRST_ONLY
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.slices.slice_table import SliceTable
 from slurmslice.spec.per_slice_options import PerSliceOptions
+from slurmslice.spec.recorded_environment import RecordedEnvironment
 from slurmslice.spec.run_spec import RunRecord
 from slurmslice.status.reconcile import SliceStatus
 from slurmslice.status.states import State
@@ -36,7 +38,11 @@ class Run:
         self.directory = directory
         self.engine = engine
         self.clock = clock
+        self.environ: Mapping[str, str] = os.environ
+        """The caller's environment."""
         self.record: RunRecord = directory.read_record()
+        self.same_code = self.record.same_code
+        """A later attempt is refused if the code has changed."""
         self.table: SliceTable = directory.read_table(self.record.slices_sha256)
         self.shares_sent: set[int] = set()
         """Submissions whose share of the throttle this process has sent to the engine."""
@@ -189,6 +195,11 @@ class Run:
         ``run`` records it; a run that ``render`` made has none until then.
         """
         return self.journal_state.max_attempts or self.record.max_attempts
+
+    @property
+    def recorded_environment(self) -> RecordedEnvironment:
+        """The environment of all attempts."""
+        return self.journal_state.environment or self.record.environment
 
     @property
     def max_attempts(self) -> int:

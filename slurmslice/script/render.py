@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -28,6 +28,7 @@ _PINNED = (
 # CONDA_PROXY_SERVERS …) may hold a token or a password.
 _CONDA = re.compile(r"CONDA_(DEFAULT_ENV|EXE|PREFIX(_[0-9]+)?|PYTHON_EXE|SHLVL)")
 
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 _RECORD_FIELDS = ("name", "work_dir", "setup", "direct", "slices", "version")
 
@@ -157,7 +158,42 @@ def check_bash_syntax(text: str, what: str = "the script") -> None:
     )
 
 
-def pinned_variables(environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """Select the variables by which programs are found, so that later attempts find the same."""
+def pinned_variables(
+    environ: Mapping[str, str], kept: Sequence[str] = ()
+) -> tuple[tuple[str, str], ...]:
+    """Select the variables that every attempt gets from the script.
+
+    They are those by which programs are found, and those that a person keeps (``--env``).
+
+    Args:
+        environ: the environment with their values.
+        kept: names of variables to keep, or ``NAME=VALUE``.
+
+    Raises:
+        BadInputError: a variable to keep is not set, or the text is no name of a variable.
+    """
     names = [*(n for n in _PINNED if n in environ), *sorted(filter(_CONDA.fullmatch, environ))]
-    return tuple((name, environ[name]) for name in names)
+    pinned = {name: environ[name] for name in names} | dict(_kept(environ, kept))
+    return tuple(pinned.items())
+
+
+def _kept(environ: Mapping[str, str], kept: Sequence[str]) -> Iterator[tuple[str, str]]:
+    for text in kept:
+        name, given, value = text.partition("=")
+        if not _NAME.fullmatch(name):
+            raise BadInputError(
+                f"--env {text!r}: {name!r} cannot be the name of a variable.",
+                "Write --env NAME, or --env NAME=VALUE.",
+                code="bad-variable-name",
+                option="env",
+                name=name,
+            )
+        if not given and name not in environ:
+            raise BadInputError(
+                f"--env {name}: this variable is not set here.",
+                f"Set it first (export {name}=…), or write --env {name}=VALUE.",
+                code="variable-not-set",
+                option="env",
+                name=name,
+            )
+        yield name, value if given else environ[name]

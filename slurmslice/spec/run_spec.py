@@ -14,6 +14,7 @@ from slurmslice.spec.command import Command, ShellText, command_placeholders, sl
 from slurmslice.spec.output_check import NO_CHECK, OutputCheck
 from slurmslice.spec.packing import NO_PACKING, Packing
 from slurmslice.spec.per_slice_options import options_with_columns
+from slurmslice.spec.recorded_environment import RecordedEnvironment
 from slurmslice.spec.slice_numbers import SliceNumbers
 from slurmslice.system.json_fields import decode, encode
 
@@ -47,6 +48,8 @@ class RunSpec:
         check: the condition after an exit code of 0 of the command; checked.
         allow_failed_steps: a slice succeeds if its command exits 0, even if a job step (srun)
             failed.
+        env: the variables whose values the script keeps (``NAME``, ``NAME=VALUE``); checked.
+        same_code: a later attempt is refused if the code has changed.
         max_failures: the number of slices that may fail for good before the rest is held;
             ``NO_LIMIT`` for any number. None: the rest is held if the first slices to end have
             all failed.
@@ -66,6 +69,8 @@ class RunSpec:
     setup: str = ""
     check: OutputCheck = NO_CHECK
     allow_failed_steps: bool = False
+    env: tuple[str, ...] = ()
+    same_code: bool = False
     max_failures: int | None = None
     max_attempts: int | None = 1
 
@@ -94,6 +99,7 @@ class RunRecord(RunSpec):
         template: name and digest of the person's template of the script; empty for slurmslice's
             own.
         library_sha256: digest of ``slurmslice.sh`` as it was written.
+        environment: the variables at the time of creation: names and digests.
         created_at: epoch seconds.
         version: the version of slurmslice that created the run.
     """
@@ -109,6 +115,7 @@ class RunRecord(RunSpec):
     first_request: ResourceRequest
     template: str
     library_sha256: str
+    environment: RecordedEnvironment
     created_at: float
     version: str
 
@@ -188,6 +195,7 @@ class RunRecord(RunSpec):
             "options": str(options) or "none",
             "packing": f"--pack={self.pack or 1} --at-once={self.packing.at_once}",
             "setup": repr(self.setup),
+            "kept variables": ", ".join(map(repr, self.env)) or "none",
             "check": self.check.shown or "none",
             "failed job steps": "are allowed" if self.allow_failed_steps else "count",
             "template": self.template or "slurmslice's own",

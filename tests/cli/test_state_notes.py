@@ -137,7 +137,7 @@ def test_logs_of_a_packed_slice_show_its_own_lines(
     --task shows the whole task log.
     """
     run, packs = make_run(4, Packing(4, 2, 60))
-    typed.patch.setattr("slurmslice.actions.open_run.create_engine", lambda name, path: packs)
+    typed.patch.setattr("slurmslice.actions.open_run.create_engine", lambda name, path, **_: packs)
     submit(run, choose_waiting(None), {}, "submit")
     lines = [
         f"slurmslice {kind} job=100 restart=0 at=1800000000 host=n slot={slot}{more}\n"

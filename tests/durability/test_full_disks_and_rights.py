@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from slurmslice.status.states import State
+from slurmslice.system.users import other_owner
 from tests.durability.test_kills import MADE, TEN, Line
 from tests.support.fakes import FakeEngine
 from tests.support.typed import Typed
@@ -145,6 +146,82 @@ def test_run_of_another_user_can_only_be_read(
         for line in LOOKING:
             looks(typed, line)
     assert contents(run) == before
+
+
+@contextlib.contextmanager
+def looking_at_another_users(folder: Path, *, as_root: bool) -> Iterator[None]:
+    """Look at a run of another user, with all rights to change it."""
+    for path in (folder, *folder.rglob("*")):
+        if as_root:
+            os.chown(path, NOBODY, NOBODY)
+        path.chmod(0o777)
+    with contextlib.nullcontext() if as_root else user(NOBODY):
+        yield
+
+
+def versions(run: Path) -> dict[str, int]:
+    """Return the time of the last change of each file and folder of a run."""
+    return {str(path): path.stat().st_mtime_ns for path in (run, *run.rglob("*"))}
+
+
+@pytest.mark.skipif(not ROOT, reason="only root can become another user")
+@pytest.mark.parametrize("as_root", [False, True])
+def test_a_writable_run_of_another_user_is_not_written(
+    typed: Typed, engine: FakeEngine, directory: Path, as_root: bool
+) -> None:
+    """Its script would run as me. Looking works, and leaves no trace."""
+    run = begun(typed, engine)
+    with looking_at_another_users(directory, as_root=as_root):
+        before = versions(run)
+        for line in CHANGING:
+            typed(*line)
+            assert (typed.code, typed.error) == (2, "not-yours"), line
+            assert typed.fields["owner"] == ("nobody" if as_root else "root")
+        for line in LOOKING:
+            looks(typed, line)
+        typed("status")
+        assert [note.code for note in typed.notes].count("foreign-run") == 1
+        assert typed.noted("next-step") == []
+        assert versions(run) == before
+    assert nothing_was_done(engine)
+
+
+@pytest.mark.skipif(not ROOT, reason="only root can become another user")
+def test_a_doubt_of_another_user_stays_one(
+    typed: Typed, engine: FakeEngine, directory: Path
+) -> None:
+    """My queue says nothing about it: no job is searched, no submission is fenced."""
+    run = begun(typed, engine)
+    journal = run / "journal.jsonl"
+    lines = journal.read_text().splitlines(keepends=True)
+    kept = [line for line in lines if '"submitted"' not in line]
+    journal.write_text("".join(kept))
+    (run / "states.tsv").unlink()
+    engine.jobs.clear()
+    with looking_at_another_users(directory, as_root=False):
+        assert typed.json("status")["counts"] == {"SUBMITTED": 3, "WAITING": 7}
+        assert len(typed.noted("no-answer")) == 1
+
+
+@pytest.mark.skipif(not ROOT, reason="only root can give a file away")
+@pytest.mark.parametrize("name", ["script.sh", "journal.jsonl", "run.json"])
+def test_a_file_of_another_user_makes_a_run_foreign(
+    typed: Typed, engine: FakeEngine, directory: Path, name: str
+) -> None:
+    """In my own folder, too: somebody else may have put it there."""
+    run = begun(typed, engine)
+    os.chown(run / name, NOBODY, NOBODY)
+    typed("resubmit")
+    assert (typed.code, typed.error) == (2, "not-yours")
+    assert nothing_was_done(engine)
+
+
+@pytest.mark.parametrize(
+    ("owners", "other"), [([], None), ([7, 7], None), ([7, 0], 0), ([8], 8), ([7, 9, 8], 9)]
+)
+def test_the_rule(owners: list[int], other: int | None) -> None:
+    """Every file must be mine; root is another user than any other."""
+    assert other_owner(owners, 7) == other
 
 
 @pytest.fixture

@@ -11,8 +11,9 @@ from contextlib import suppress
 import psutil
 import pytest
 
-from slurmslice.engines.local import machine, orphans, workers
+from slurmslice.engines.local import LocalEngine, machine, orphans, workers
 from slurmslice.engines.local.memory_cgroup import create_memory_groups
+from slurmslice.run.journal_jobs import JournalJobs
 from slurmslice.status.states import State
 from tests.local.test_local_slots import HELD
 from tests.local.test_local_tasks import WORKS_ON, Bench, bench, hasty, quiet, until
@@ -100,6 +101,20 @@ def test_a_runner_that_dies_leaves_no_orphan(bench: Bench, number: int) -> None:
     until(lambda: not bench.marked() and not sleepers())
     assert bench.states(job) == {State.WAITING}
     assert f"process {runner.pid} on" in bench.queue(job)[3].reason
+
+
+def test_who_only_looks_ends_nothing(bench: Bench, hasty: None) -> None:
+    """For a run of another user: its runner's file is neither locked nor emptied."""
+    job = bench.submit(HELD, "0-3%2")
+    bench.until(lambda: len(bench.lines("trace")) == 2)
+    looker = LocalEngine(bench.run_dir, JournalJobs(bench.directory), only_looks=True)
+    assert bench.states(job, looker) == {State.RUNNING, State.PENDING}
+    bench.engine.close()
+    dead = f"4194305 {os.uname().nodename} 1"
+    (bench.run_dir / "local" / "runner").write_text(f"{dead}\n")
+    (job.folder / "job").write_text(f"{job.number}\n{dead}\n")
+    assert bench.states(job, looker) == {State.WAITING}
+    assert (bench.run_dir / "local" / "runner").read_text() == f"{dead}\n"
 
 
 def test_ctrl_c(bench: Bench) -> None:

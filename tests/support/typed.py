@@ -84,7 +84,7 @@ def on_the_fake_cluster(
     capture: pytest.CaptureFixture[str],
 ) -> Typed:
     """Use the fake cluster in a folder without settings or runs."""
-    patch.setattr("slurmslice.actions.open_run.create_engine", lambda name, path: engine)
+    patch.setattr("slurmslice.actions.open_run.create_engine", lambda name, path, **_: engine)
     patch.setattr("slurmslice.actions.watch.sleep", engine.wait)
     patch.setenv("SLURMSLICE_RUNS", str(folder / "runs"))
     patch.setenv("XDG_STATE_HOME", str(folder / "state"))

@@ -40,7 +40,7 @@ def find_existing(
         return directory, None
     there = Run(directory, engine)
     ours = (there.record.engine, there.record.cluster) == (record.engine, record.cluster)
-    if not (ours and is_replaceable(there)):
+    if not (ours and directory.foreign_owner is None and is_replaceable(there)):
         raise BadInputError(
             f"Another run {record.name} exists already:\n  "
             + "\n  ".join(map(printable_line, different)),

@@ -16,12 +16,18 @@ from slurmslice.cli.options.common import (
     dry_run_option,
     keys_from_words,
     max_failures_option,
+    new_env_option,
     parse_states,
     run_argument,
+    same_code_option,
     typed_words_and_request,
 )
 from slurmslice.cli.output.console import emit_note
-from slurmslice.cli.output.submissions import change_max_failures, submit_or_show
+from slurmslice.cli.output.submissions import (
+    change_max_failures,
+    submit_or_show,
+    use_new_environment,
+)
 from slurmslice.plan.batches import may_resubmit
 from slurmslice.reports.counts import count_text, counts_by_state
 from slurmslice.run.run import Run
@@ -45,12 +51,16 @@ class ResubmitCommand(KeysCommand, ChangingCommand):
     "CANCELLED is not one of them: --state FAIL,CANCELLED",
 )
 @max_failures_option
+@new_env_option
+@same_code_option
 @dry_run_option
 def command(
     run_name: str | None,
     keys: tuple[str, ...],
     states: tuple[str, ...],
     max_failures: int | None,
+    new_env: bool,
+    same_code: bool | None,
     dry_run: bool,
 ) -> int:
     """Submit ended slices again: all that failed, those of --state, or the named ones.
@@ -63,6 +73,9 @@ def command(
     directory = locate_run.find_run(run_name, changing=True, keys_of="resubmit", keys=keys)
     run = open_run(directory, changing=True, read_only=dry_run)
     rows = keys_from_words(run, keys + words)
+    run.same_code = run.same_code if same_code is None else same_code
+    if new_env:
+        use_new_environment(run)
     if max_failures is not None:
         change_max_failures(run, max_failures)
     code = submit_or_show(

@@ -11,7 +11,7 @@ from slurmslice.actions.submit import choose_waiting, find_requeued_before
 from slurmslice.cli.commands.new_run import create_or_replace_run, find_existing
 from slurmslice.cli.options import locate_run
 from slurmslice.cli.options.command_words import WordsCommand, guess_mistake
-from slurmslice.cli.options.common import ChangingCommand, dry_run_option
+from slurmslice.cli.options.common import ChangingCommand, dry_run_option, new_env_option
 from slurmslice.cli.options.new_run_options import (
     EPILOG,
     NewRunOptions,
@@ -28,6 +28,7 @@ from slurmslice.cli.output.submissions import (
     checked_plan,
     nothing_waits,
     show_plan,
+    use_new_environment,
 )
 from slurmslice.engines.protocol import TaskLimits
 from slurmslice.errors import BadInputError
@@ -52,12 +53,14 @@ class RunCommand(WordsCommand, ChangingCommand):
 @new_run_options
 @dry_run_option
 @follow_options
+@new_env_option
 def command(
     run_name: str | None,
     options: NewRunOptions,
     dry_run: bool,
     max_attempts: int | None,
     interval: float | None,
+    new_env: bool,
 ) -> int:
     """Submit slices, follow them until all have ended, and report.
 
@@ -69,6 +72,8 @@ def command(
     """
     if run_name:
         run = _open_existing(run_name, options, read_only=dry_run)
+        if new_env:
+            use_new_environment(run)
         _record_failure_limit(run, options.max_failures)
         plan: Plan | None = _plan(run, options.sbatch)
     else:
@@ -119,6 +124,8 @@ def _open_new(
 
 def _plan(run: Run, changes: ResourceRequest) -> Plan:
     """Plan the submission of the waiting slices of an existing run."""
+    if is_typed("same_code"):
+        run.same_code = click.get_current_context().params["same_code"]
     if changes:
         _check_waiting(run, changes)
     if run.directory.read_only:

@@ -11,11 +11,18 @@ from slurmslice.cli.options.common import (
     ChangingCommand,
     dry_run_option,
     max_failures_option,
+    new_env_option,
     run_argument,
+    same_code_option,
     typed_words_and_request,
 )
 from slurmslice.cli.output.console import emit_note, print_line
-from slurmslice.cli.output.submissions import change_max_failures, nothing_waits, submit_or_show
+from slurmslice.cli.output.submissions import (
+    change_max_failures,
+    nothing_waits,
+    submit_or_show,
+    use_new_environment,
+)
 from slurmslice.errors import BadInputError
 from slurmslice.plan.plan import Choice, make_plan
 from slurmslice.reports.counts import count_text
@@ -32,13 +39,21 @@ from slurmslice.sbatch.resource_request import ResourceRequest
 )
 @dry_run_option
 @max_failures_option
+@new_env_option
+@same_code_option
 @click.option(
     "--test-only",
     is_flag=True,
     help="Ask Slurm when the slices would start, and submit nothing (sbatch --test-only).",
 )
 def command(
-    run_name: str | None, only: str | None, dry_run: bool, max_failures: int | None, test_only: bool
+    run_name: str | None,
+    only: str | None,
+    dry_run: bool,
+    max_failures: int | None,
+    new_env: bool,
+    same_code: bool | None,
+    test_only: bool,
 ) -> int:
     """Submit waiting slices of a run, all or a few, and end.
 
@@ -48,6 +63,9 @@ def command(
     choose, changes = choose_waiting(_select(run, only)), typed_words_and_request()[1]
     if test_only:
         return _test_only(run, choose, changes)
+    run.same_code = run.same_code if same_code is None else same_code
+    if new_env:
+        use_new_environment(run)
     if max_failures is not None:
         change_max_failures(run, max_failures)
     chosen = ("--only", only) if only else ()

@@ -103,6 +103,22 @@ max_failures_option: Decorator = click.option(
 )
 
 
+new_env_option: Decorator = click.option(
+    "--new-env",
+    is_flag=True,
+    help="Use the environment of this shell, from now on, for an existing run. Without it, a later "
+    "attempt gets the environment of the first one, or is refused.",
+)
+
+
+same_code_option: Decorator = click.option(
+    "--same-code/--any-code",
+    default=None,
+    help="Refuse a later attempt if a file of code has changed since an earlier one, or the git "
+    "commit. A new run records it for all its attempts. Default: --any-code.",
+)
+
+
 def split_at_dashes(typed: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
     """Return the words before the first ``--``, the ``--``, and the words after it.
 

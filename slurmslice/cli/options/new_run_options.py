@@ -17,6 +17,7 @@ from slurmslice.cli.options.common import (
     engine_option,
     max_failures_option,
     naming_setting,
+    same_code_option,
     seconds,
     typed_words_and_request,
     whole_number,
@@ -97,6 +98,11 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
         "End a line that must succeed with `|| exit`.",
     ),
     click.option(
+        "--env", metavar="NAME[=VALUE]", multiple=True,
+        help="Keep this variable in the script, with its present value or the given one. Every "
+        "attempt then has it, wherever it is submitted. The script is no place for a password.",
+    ),
+    click.option(
         "--template", metavar="FILE|NAME",
         help="Make the script from your own template: a file, or a name in templates/ here. A "
         "template is code; it runs here when the script is made.",
@@ -112,6 +118,7 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
         "--profile", metavar="NAME", help="Also use the settings in [profile.NAME]."
     ),
     engine_option,
+    same_code_option,
 )  # fmt: skip
 
 _FOLLOW_OPTIONS: tuple[Callable[..., Any], ...] = (
@@ -150,7 +157,7 @@ def _parameters(options: Sequence[Callable[..., Any]]) -> list[click.Parameter]:
 NEW_RUN_PARAMETERS = tuple(str(parameter.name) for parameter in _parameters(_OPTIONS))
 """The parameters that describe a new run, in the order of their options."""
 
-_POLICY = {"max_failures", "max_attempts", "interval"}
+_POLICY = {"max_failures", "same_code", "max_attempts", "interval"}
 """The parameters that may also be given for an existing run."""
 
 _NOT_IN_SETTINGS = {"profile"}
@@ -214,6 +221,7 @@ class NewRunOptions:
         self.words, self.sbatch = typed_words_and_request()
         self.run_dir: str | None = values["run_dir"]
         self.engine: str = values["engine"]
+        self.same_code: bool | None = values["same_code"]
         self.max_failures: int | None = values["max_failures"]
 
     @property
@@ -255,6 +263,7 @@ class NewRunOptions:
             "setup": self._setup(),
             "check": self._check(given.table),
             "work_dir": os.getcwd(),
+            "same_code": bool(self.same_code),
             "max_attempts": max_attempts,
         })  # fmt: skip
         if not values["allow_task_id"]:

@@ -9,6 +9,12 @@ from typing import Any
 from slurmslice.actions.cancel import wait_until_cancelled
 from slurmslice.actions.follow import FINISH_ONLY_OPTIONS, reason_to_hold, record_max_failures
 from slurmslice.actions.release import release
+from slurmslice.actions.same_code import check_same_code
+from slurmslice.actions.same_environment import (
+    check_environment,
+    left_out_note,
+    record_environment,
+)
 from slurmslice.actions.submit import ChooseRows, execute_plan, find_requeued_before
 from slurmslice.actions.submit_queued import SubmitOutcome
 from slurmslice.cli.output.console import emit_note, print_line, print_note
@@ -89,10 +95,16 @@ def checked_plan(run: Run, choose: ChooseRows, changes: Mapping[str, str]) -> Pl
 
     Raises:
         BadInputError: the slices could never run, or the user probably forgot an x: a bare number
-        is less than a tenth of the slices' last request.
+        is less than a tenth of the slices' last request. Or their environment or, with
+        ``--same-code``, their code differs from that of earlier attempts.
     """
     plan = refuse_impossible_requests(run, make_plan(run, Choice(choose(run), changes)))
     plan.raise_refusal()
+    if plan.requests:
+        check_same_code(run)
+        check_environment(run)
+        if left_out := left_out_note(run):
+            print_note(left_out)
     for less, rows in plan.lowered.items():
         option = less.option
         keys = key_ranges([run.table.keys[row] for row in rows])
@@ -139,6 +151,13 @@ def change_max_failures(run: Run, limit: int) -> None:
         emit_note("policy-recorded", message, max_failures=limit, before=before)
     if not reason_to_hold(run):
         release_held(run)
+
+
+def use_new_environment(run: Run) -> None:
+    """Use the environment of this shell for all later attempts (``--new-env``)."""
+    with run.directory.lock("run"):
+        run.reload()
+        record_environment(run)
 
 
 def release_held(run: Run) -> None:

@@ -9,21 +9,29 @@ from slurmslice.cli.output.console import colored_state, emit_note, print_line, 
 from slurmslice.cli.output.preview import relative_path
 from slurmslice.notes import Note
 from slurmslice.plan.run_script import library_note
+from slurmslice.reports.code_versions import other_code_note
 from slurmslice.reports.counts import count_text, counts_by_state, key_ranges
 from slurmslice.run.run import Run
 from slurmslice.status.reconcile import is_unknown_to_slurm
 from slurmslice.status.states import FAILED_STATES, IN_FLIGHT_STATES, State
 from slurmslice.system.shell_quoting import quote
+from slurmslice.system.users import user_name
 
 
 def print_summary(run: Run) -> None:
     """Print counts with key ranges to stdout, and advice to stderr."""
     for one in counts_by_state(run):
         print_line(f" {len(one.rows):>7}  {one.keys}  ({one.why})", colored_state(one.state, 14))
+    if (owner := run.directory.foreign_owner) is not None:
+        message = f"The run belongs to {user_name(owner)}: only this user can change it."
+        emit_note("foreign-run", message, owner=user_name(owner))
+        return
     if run.journal_state.rejection:
         emit_note("submission-rejected", run.journal_state.rejection)
     if fault := run.directory.known_fault:
         print_note(library_note(run, fault))
+    if other := other_code_note(run):
+        print_note(other)
     for found in notes_on_blocked_slices(run):
         print_note(found)
     if hint := _waiting_beside_running(run):

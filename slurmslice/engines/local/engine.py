@@ -6,8 +6,9 @@ process that calls ``wait`` runs the tasks (``runner``).
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -58,6 +59,7 @@ class LocalEngine:
     Args:
         run_dir: the run directory. No file is created in it before the first task runs.
         source: the source of the run's jobs.
+        only_looks: take no lock and end no process, because the run is another user's.
     """
 
     name = "local"
@@ -67,12 +69,14 @@ class LocalEngine:
     has_queue_limits = False
     counts_whole_minutes = False
 
-    def __init__(self, run_dir: Path, source: JobSource) -> None:
+    def __init__(self, run_dir: Path, source: JobSource, *, only_looks: bool = False) -> None:
+        self._only_looks = only_looks
         self._run_dir = run_dir
         self._source = source
         self._lock = RunnerLock(run_dir / "local" / "runner")
         self._records: dict[str, TaskRecords] = {}
         self._runner: Runner | None = None
+        self._environ: Mapping[str, str] = os.environ
         self._returned_at = time.monotonic()
 
     @cached_property
@@ -154,6 +158,8 @@ class LocalEngine:
             BadInputError: this machine can never fulfil the request.
         """
         check_request(submission.request, self._machine)
+        if submission.environ is not None:
+            self._environ = submission.environ
         return SubmitResult(str(submission.number), host_name())
 
     def test_submission(self, submission: SubmitRequest) -> str:
@@ -225,6 +231,8 @@ class LocalEngine:
         holder = self._lock.own_text or self._lock.read_holder()
         if not holder or self._runner is not None or self._lock.is_on_other_host(holder):
             return holder
+        if self._only_looks:
+            return holder if self._lock.is_alive(holder) else ""
         try:
             if not self._lock.acquire():
                 return holder
@@ -354,7 +362,9 @@ class LocalEngine:
             if self._clean_up(self._lock.read_holder()):
                 from slurmslice.engines.local.runner import Runner
 
-                runner = Runner(self._lock, self._source, self._machine, self._marker)
+                runner = Runner(
+                    self._lock, self._source, self._machine, self._marker, self._environ
+                )
                 self._lock.write_holder()
                 self._runner = runner
                 runner.claim_jobs()

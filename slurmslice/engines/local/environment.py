@@ -1,4 +1,4 @@
-"""The environment of tasks: the caller's environment, with Slurm's variables.
+"""The environment of tasks: that of the submission, with Slurm's variables.
 
 The values are those that Slurm would set (sbatch(1), OUTPUT ENVIRONMENT VARIABLES; seen on 22.05).
 A worker sets SLURM_ARRAY_TASK_ID, SLURM_JOB_ID and SLURM_JOBID for each task.
@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from slurmslice.engines.local.jobs import LocalJob
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.sbatch.units import parse_memory
+from slurmslice.spec.recorded_environment import exported_environment
 from slurmslice.spec.slice_numbers import SliceNumbers
+from slurmslice.system.login_shell import login_environment
 from slurmslice.system.users import user_name
 
 _SLURM_PREFIXES = ("SLURM_", "SLURMD_", "SBATCH_", "SRUN_")
@@ -24,9 +26,15 @@ _TUNED_MALLOC = ("GLIBC_TUNABLES", "glibc.malloc.tcache_count=0")
 so that the kernel copies a tenth fewer pages after each fork. No task inherits the setting."""
 
 
-def job_environment(job: LocalJob) -> dict[str, str]:
-    """Return the environment that all tasks of a job share."""
-    variables = {k: value for k, value in os.environ.items() if not k.startswith(_SLURM_PREFIXES)}
+def job_environment(job: LocalJob, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment that all tasks of a job share.
+
+    Args:
+        job: the job.
+        environ: the environment of its submission.
+    """
+    given = exported_environment(job.request, environ, login_environment)
+    variables = {k: value for k, value in given.items() if not k.startswith(_SLURM_PREFIXES)}
     variables.update(_array_variables(job))
     variables.update(_request_variables(job.request))
     variables.update(_machine_variables())

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from slurmslice.engines.local.admission import Admission
@@ -58,17 +59,25 @@ class Runner:
         source: the source of jobs.
         machine: this machine.
         marker: the environment variable that marks the run's processes.
+        environ: the environment of the jobs' submissions.
 
     Raises:
         EngineError: bash is missing.
     """
 
-    def __init__(self, lock: RunnerLock, source: JobSource, machine: Machine, marker: str) -> None:
+    def __init__(
+        self,
+        lock: RunnerLock,
+        source: JobSource,
+        machine: Machine,
+        marker: str,
+        environ: Mapping[str, str],
+    ) -> None:
         self._lock = lock
         self._source = source
         self._machine = machine
         self._active: dict[str, ActiveJob] = {}
-        self._pool = WorkerPool(marker, find_bash())
+        self._pool = WorkerPool(marker, find_bash(), environ)
         self._admission = Admission(machine, self._pool)
         self._refreshed_at = 0.0
         self._applied_version = -1

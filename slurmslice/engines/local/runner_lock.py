@@ -60,6 +60,13 @@ class RunnerLock:
         words = holder.split(" ")
         return len(words) > 2 and words[1] != host_name()
 
+    def is_alive(self, holder: str) -> bool:
+        """Return ``True`` if the process of a runner on this machine exists. The lock is not taken.
+
+        Another process may have got its id.
+        """
+        return os.path.exists(f"/proc/{holder.partition(' ')[0]}/stat")
+
     def acquire(self) -> bool:
         """Acquire the lock if it is free. Return ``True`` if this process holds it now.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import select
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from slurmslice.engines.local.environment import job_environment, task_job_id
 from slurmslice.engines.local.jobs import LocalJob, TaskResources
@@ -30,13 +30,15 @@ class WorkerPool:
     Args:
         marker: the environment variable that marks the run's processes.
         bash: the path of bash.
+        environ: the environment of the jobs' submissions.
 
     Attributes:
         ended_at: the time at which a task last ended, monotonic.
     """
 
-    def __init__(self, marker: str, bash: str) -> None:
+    def __init__(self, marker: str, bash: str, environ: Mapping[str, str]) -> None:
         self._marker = marker
+        self._environ = environ
         self._bash = bash
         self._poll = select.poll()
         self._by_fd: dict[int, Worker] = {}
@@ -81,8 +83,8 @@ class WorkerPool:
         taken = {worker.number for worker in self.workers if worker.job.id == job.id}
         number = next(n for n in range(len(taken) + 1) if n not in taken)
         worker = Worker(
-            job, number, bash=self._bash, env=job_environment(job), marker=self._marker,
-            grace_s=GRACE_S,
+            job, number, bash=self._bash, env=job_environment(job, self._environ),
+            marker=self._marker, grace_s=GRACE_S,
         )  # fmt: skip
         self._by_fd[worker.events_fd] = worker
         self._poll.register(worker.events_fd, select.POLLIN)

@@ -272,7 +272,8 @@ class SlurmEngine:
     ) -> tuple[process.ProgramResult, tuple[str, ...]]:
         """Run sbatch; also returns the names of the variables dropped from its environment."""
         options = [*submission.request, *submission.overrides]
-        env, dropped = environment.for_sbatch(self._slurm.environ, options)
+        environ = self._slurm.environ if submission.environ is None else submission.environ
+        env, dropped = environment.for_sbatch(environ, options)
         return self._slurm.run_sbatch(argv, env), dropped
 
     def _remembers_since(self) -> float:
