@@ -147,7 +147,7 @@ def next_step(run: Run) -> str:
     """Return the commands to type next; empty if there is nothing to do."""
     states = run.statuses.state_counts()
     failed = [state for state in states if state.failed]
-    if run.journal_state.held and not run.finished:
+    if run.journal_state.held:
         return _after_hold(run, bool(failed))
     if failed:
         return _after_failures(run, failed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slurmslice.actions.follow import CIRCUIT_BREAKER_FAILURES
+from slurmslice.policy.circuit_breaker import FEWEST_FAILURES
 from slurmslice.run.directory import RunDirectory
 from slurmslice.run.journal import Event, PolicyChanged
 from slurmslice.spec.run_spec import NO_LIMIT
@@ -129,13 +129,13 @@ def test_submit_and_resubmit_make_one_attempt(typed: Typed, engine: FakeEngine) 
 
 def test_max_failures_on_the_same_line_counts(typed: Typed, engine: FakeEngine) -> None:
     """The same line with ``--max-failures none`` switches the circuit breaker off."""
-    many = ("-a", f"0-{CIRCUIT_BREAKER_FAILURES + 9}", *LINE[2:])
+    many = ("-a", f"0-{FEWEST_FAILURES + 9}", *LINE[2:])
     left(typed, engine, "run", *many)
     left(typed, engine, "run", "--max-failures", "none", *many)
     (change,) = recorded(typed, PolicyChanged)
     assert isinstance(change, PolicyChanged)
     assert (change.max_attempts, change.max_failures) == (None, NO_LIMIT)
-    for index in range(CIRCUIT_BREAKER_FAILURES):
+    for index in range(FEWEST_FAILURES):
         engine.end("100", index, State.FAILED)
     typed("tick", "x")
     assert engine.held == []
