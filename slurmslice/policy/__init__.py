@@ -1,1 +1,1 @@
-"""What follows from the statuses of a run: decisions by its recorded policy. Pure."""
+"""Decisions by a run's recorded policy: what should follow from its statuses. Pure."""
