@@ -12,6 +12,7 @@ from slurmslice.actions.submit import choose_failed, choose_waiting, execute_pla
 from slurmslice.actions.submit_queued import AcceptedSubmission, SubmitOutcome, submit_queued
 from slurmslice.errors import LockedError, NoAnswerError, TooManyTasksError
 from slurmslice.plan.plan import Choice, Plan, make_plan
+from slurmslice.policy.attempts import rows_with_attempts_left
 from slurmslice.policy.circuit_breaker import Attempt, Ends, failures_with_common_cause
 from slurmslice.run.identity import job_identity
 from slurmslice.run.journal import Held, PolicyChanged
@@ -191,7 +192,7 @@ def _plans(run: Run, options: FollowOptions) -> Iterator[Plan]:
         yield make_plan(run, Choice(choose_waiting(None)(run)))
     if not options.resubmit_failed or run.journal_state.held:
         return
-    if again := _with_attempts_left(run):
+    if again := rows_with_attempts_left(run):
         wait_for_doubts(run)
         yield make_plan(run, Choice(choose_failed(None, again)(run)))
 
@@ -216,7 +217,7 @@ def reason_to_hold(run: Run) -> str:
         if not number:
             return ""
         return f"the newest {number} attempts failed, and almost no slice beside them did well"
-    if failures < limit or failures - len(_with_attempts_left(run)) < limit:
+    if failures < limit or failures - len(rows_with_attempts_left(run)) < limit:
         return ""
     return f"{limit} or more slices have failed (--max-failures {limit})"
 
@@ -254,7 +255,7 @@ def trip_circuit_breaker(run: Run) -> None:
 def _may_start_any(run: Run) -> bool:
     """True if a slice may still start, for the first time or again."""
     not_started = {State.WAITING, State.PENDING, State.SUBMITTED}
-    return bool(not_started & run.statuses.state_counts().keys() or _with_attempts_left(run))
+    return bool(not_started & run.statuses.state_counts().keys() or rows_with_attempts_left(run))
 
 
 def is_done(run: Run, options: FollowOptions) -> bool:
@@ -264,18 +265,7 @@ def is_done(run: Run, options: FollowOptions) -> bool:
         return not {State.RUNNING, State.SUSPENDED} & set(state_counts)
     if not options.submit_from_queue:
         return not (run.submissions_in_flight() or run.journal_state.unconfirmed())
-    return run.finished and not _with_attempts_left(run)
-
-
-def _with_attempts_left(run: Run) -> list[int]:
-    """The rows of failed slices with fewer attempts than the recorded policy gives them."""
-    max_attempts = run.max_attempts
-    if max_attempts == 1:
-        return []
-    attempts, held_by = run.journal_state.attempts, run.journal_state.submission_of
-    rows = (row for row in run.statuses.rows_in(FAILED_STATES) if attempts[row] < max_attempts)
-    # A slice that a person cancelled may have failed before the cancel reached it: leave it out.
-    return [row for row in rows if not ((held := held_by(row)) and row in held.cancelled)]
+    return run.finished and not rows_with_attempts_left(run)
 
 
 def seconds_since_submission(run: Run) -> float:
