@@ -113,7 +113,7 @@ def make_record(new: RunInputs, engine: Engine) -> tuple[RunRecord, str | None]:
     if spec.per_slice:
         groups = PerSliceOptions(spec.per_slice, table).group_rows()
     own, alike = next(iter(groups.items()))
-    request = with_cpu_per_slice(spec.request.overridden_by(own), spec.packing)
+    request = with_cpu_per_slice(spec.request.filled_in(own), spec.packing)
     check_packing(request, spec.packing)
     check_throttle(spec.throttle, spec.packing.at_once)
     limits, queue_capacity, cluster, silence = _ask_engine(engine, request.verify())

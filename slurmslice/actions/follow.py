@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass, replace
+from itertools import chain, starmap
 
 from slurmslice.actions.poll import PollResult, poll
 from slurmslice.actions.resolve_doubts import wait_for_doubts
@@ -11,6 +12,8 @@ from slurmslice.actions.submit import choose_failed, choose_waiting, execute_pla
 from slurmslice.actions.submit_queued import AcceptedSubmission, SubmitOutcome, submit_queued
 from slurmslice.errors import LockedError, NoAnswerError, TooManyTasksError
 from slurmslice.plan.plan import Choice, Plan, make_plan
+from slurmslice.policy.attempts import rows_with_attempts_left
+from slurmslice.policy.circuit_breaker import Attempt, Ends, failures_with_common_cause
 from slurmslice.run.identity import job_identity
 from slurmslice.run.journal import Held, PolicyChanged
 from slurmslice.run.run import Run
@@ -189,7 +192,7 @@ def _plans(run: Run, options: FollowOptions) -> Iterator[Plan]:
         yield make_plan(run, Choice(choose_waiting(None)(run)))
     if not options.resubmit_failed or run.journal_state.held:
         return
-    if again := _with_attempts_left(run):
+    if again := rows_with_attempts_left(run):
         wait_for_doubts(run)
         yield make_plan(run, Choice(choose_failed(None, again)(run)))
 
@@ -198,10 +201,6 @@ def _submits_queued(run: Run, options: FollowOptions) -> bool:
     return options.submit_from_queue and bool(
         run.journal_state.queue or run.submissions_in_flight()
     )
-
-
-CIRCUIT_BREAKER_FAILURES = 20
-"""Without ``--max-failures``, this number of failed slices holds the rest if none is done."""
 
 
 def reason_to_hold(run: Run) -> str:
@@ -214,22 +213,35 @@ def reason_to_hold(run: Run) -> str:
     if limit == NO_LIMIT:
         return ""
     if limit is None:
-        too_many_tasks = (
-            failures >= CIRCUIT_BREAKER_FAILURES and State.COMPLETED not in state_counts
-        )
-        return f"the first {failures} slices that ended have all failed" if too_many_tasks else ""
-    if failures < limit or failures - len(_with_attempts_left(run)) < limit:
+        number = failures_with_common_cause(_ends(run))
+        if not number:
+            return ""
+        return f"the newest {number} attempts failed, and almost no slice beside them did well"
+    if failures < limit or failures - len(rows_with_attempts_left(run)) < limit:
         return ""
     return f"{limit} or more slices have failed (--max-failures {limit})"
 
 
+def _ends(run: Run) -> Ends:
+    """Return the ends of the run's attempts since the last release of held slices."""
+    statuses, released_at = run.statuses, run.journal_state.released_at
+
+    def attempts(states: Set[State]) -> Iterator[Attempt]:
+        return starmap(Attempt, statuses.times(reversed(statuses.rows_in(states))))
+
+    failed = chain(attempts(FAILED_STATES), starmap(Attempt, statuses.past_failures()))
+    return Ends(
+        [one for one in failed if one.ended_at is None or one.ended_at >= released_at],
+        lambda: attempts({State.COMPLETED}),
+        list(attempts({State.RUNNING, State.SUSPENDED})),
+        len(statuses),
+        run.clock(),
+    )
+
+
 def trip_circuit_breaker(run: Run) -> None:
-    """Hold the slices that have not started if too many have failed."""
-    reason = "" if run.journal_state.held else reason_to_hold(run)
-    state_counts = run.statuses.state_counts()
-    if not reason:
-        return
-    if not any(state in state_counts for state in (State.WAITING, State.PENDING, State.SUBMITTED)):
+    """Hold the slices that have not started, and further attempts, if too many have failed."""
+    if run.journal_state.held or not _may_start_any(run) or not (reason := reason_to_hold(run)):
         return
     with run.directory.lock("run"):
         run.reload()
@@ -240,6 +252,12 @@ def trip_circuit_breaker(run: Run) -> None:
         run.decide(Held(f"held: {reason}", run.clock()))
 
 
+def _may_start_any(run: Run) -> bool:
+    """True if a slice may still start, for the first time or again."""
+    not_started = {State.WAITING, State.PENDING, State.SUBMITTED}
+    return bool(not_started & run.statuses.state_counts().keys() or rows_with_attempts_left(run))
+
+
 def is_done(run: Run, options: FollowOptions) -> bool:
     """True if nothing is left to wait for and no step would follow."""
     state_counts = run.statuses.state_counts()
@@ -247,18 +265,7 @@ def is_done(run: Run, options: FollowOptions) -> bool:
         return BEGUN_STATES.isdisjoint(state_counts)
     if not options.submit_from_queue:
         return not (run.submissions_in_flight() or run.journal_state.unconfirmed())
-    return run.finished and not _with_attempts_left(run)
-
-
-def _with_attempts_left(run: Run) -> list[int]:
-    """The rows of failed slices with fewer attempts than the recorded policy gives them."""
-    max_attempts = run.max_attempts
-    if max_attempts == 1:
-        return []
-    attempts, held_by = run.journal_state.attempts, run.journal_state.submission_of
-    rows = (row for row in run.statuses.rows_in(FAILED_STATES) if attempts[row] < max_attempts)
-    # A slice that a person cancelled may have failed before the cancel reached it: leave it out.
-    return [row for row in rows if not ((held := held_by(row)) and row in held.cancelled)]
+    return run.finished and not rows_with_attempts_left(run)
 
 
 def seconds_since_submission(run: Run) -> float:

@@ -48,7 +48,7 @@ def request_groups(record: RunRecord, table: SliceTable) -> list[RequestGroup]:
         return [RequestGroup(record.first_request, len(table), packing, request)]
     found: list[RequestGroup] = []
     for own, rows in PerSliceOptions(record.per_slice, table).group_rows().items():
-        options = record.first_request.overridden_by(own)
+        options = record.first_request.filled_in(own)
         # The script requests a whole pack; later submissions only what their slices need.
         request = task_request(options, packing, len(rows) if found else None)
         found.append(RequestGroup(options, len(rows), packing, request))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 
+from slurmslice.policy.attempts import attempts_left
 from slurmslice.reports.slice_requests import SliceRequests
 from slurmslice.run.run import Run
 from slurmslice.status.observation import FACT_NAMES
@@ -27,6 +28,7 @@ def run_record(run: Run, rows: Collection[int] | None = None) -> Record:
         "engine": run.record.engine,
         "cluster": run.record.cluster,
         "finished": run.finished,
+        "max_attempts": run.max_attempts,
         "counts": {str(state): number for state, number in run.statuses.state_counts().items()},
         "slices": [slice_record(run, row, requested) for row in chosen],
     }
@@ -43,6 +45,7 @@ def slice_record(run: Run, row: int, requested: SliceRequests) -> Record:
         "row": row,
         "state": str(status.state),
         "attempt": status.attempt,
+        "attempts_left": attempts_left(run, row),
         "job": run.array_task_of(status),
         **{name: getattr(status, name) for name in FACT_NAMES},
         "requested_mem_bytes": limits.mem_bytes,

@@ -233,7 +233,7 @@ class Shared:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Nothing more may start, because all slices that ended first have failed."""
+    """Nothing more may start, because too many attempts have failed."""
 
     reason: str
     at: float

@@ -53,6 +53,7 @@ class JournalState:
         max_next_tasks: most tasks of the next submission, after temporary rejections; None for no
             limit.
         held: the reason why nothing may start; empty if the run is not held.
+        released_at: the last release of held slices, epoch seconds; 0 if there was none.
         max_failures: the newest recorded change of ``RunSpec.max_failures``; None if never changed.
         rejection: the error if the newest submission was rejected for good; else empty.
         environment: the newest recorded environment; None: that of the creation of the run.
@@ -71,6 +72,7 @@ class JournalState:
     max_attempts: int | None = None
     max_next_tasks: int | None = None
     held: str = ""
+    released_at: float = 0.0
     max_failures: int | None = None
     rejection: str = ""
     environment: RecordedEnvironment | None = None
@@ -148,14 +150,18 @@ class JournalState:
             case Shared():
                 stopped = self.submissions[event.number].stopped or event.share == 0
                 self._update(event.number, share=event.share, stopped=stopped)
-            case Throttled() | PolicyChanged() | EnvironmentRecorded():
+            case Throttled() | PolicyChanged() | Held() | Released() | EnvironmentRecorded():
                 self._set_policy(event)
-            case Held() | Released():
-                self.held = event.reason if isinstance(event, Held) else ""
         return NO_ROWS
 
-    def _set_policy(self, event: Throttled | PolicyChanged | EnvironmentRecorded) -> None:
-        if isinstance(event, Throttled):
+    def _set_policy(
+        self, event: Throttled | PolicyChanged | Held | Released | EnvironmentRecorded
+    ) -> None:
+        if isinstance(event, Held):
+            self.held = event.reason
+        elif isinstance(event, Released):
+            self.held, self.released_at = "", event.at
+        elif isinstance(event, Throttled):
             self.throttle, self.throttled = event.limit, True
         elif isinstance(event, EnvironmentRecorded):
             self.environment = event.environment

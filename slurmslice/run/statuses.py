@@ -35,6 +35,8 @@ _CODES = {state: code for code, state in enumerate(_STATES)}
 _WORDS = {state.value.encode(): code for state, code in _CODES.items()}
 _FINAL = frozenset(code for state, code in _CODES.items() if state.final)
 _SOURCES = frozenset(evidence.value.encode() for evidence in EvidenceSource)
+_FAILED = frozenset(code for state, code in _CODES.items() if state.failed)
+_STARTED_AT, _ENDED_AT = _NAMES.index("started_at"), _NAMES.index("ended_at")
 _WAITING, _SUBMITTED, _CANCELLED = (
     _CODES[state] for state in (State.WAITING, State.SUBMITTED, State.CANCELLED)
 )
@@ -112,6 +114,7 @@ class StatusTable(Sequence[SliceStatus]):
         )
         self._mark(journal_state.withdrawn, _CANCELLED)
         self._mark(journal_state.queue, _WAITING)
+        self._past_failures: dict[tuple[int, int], bytes | SliceStatus] = {}
 
     def _mark(self, rows: Iterable[int], code: int) -> None:
         for row in rows:
@@ -152,6 +155,14 @@ class StatusTable(Sequence[SliceStatus]):
         """Tell if a row is in a final state."""
         return self._codes[row] in _FINAL
 
+    def times(self, rows: Iterable[int]) -> Iterator[Times]:
+        """Iterate over the start and the end of the last observed attempt of rows."""
+        return (_times(self._lines[row]) for row in rows)
+
+    def past_failures(self) -> Iterator[Times]:
+        """Iterate over the failed attempts of slices that were submitted again since then."""
+        return map(_times, self._past_failures.values())
+
     def reasons(self, rows: Iterable[int]) -> Counter[str]:
         """Count the reasons of these rows."""
         lines, is_decided = self._lines, self._is_decided
@@ -182,8 +193,20 @@ class StatusTable(Sequence[SliceStatus]):
             elif row in journal_state.withdrawn:
                 self._codes[row] = _CANCELLED
             else:
+                self._keep_failure(row)
                 self._lines[row] = None
                 self._codes[row] = _SUBMITTED if journal_state.holder[row] else _WAITING
+
+    def _keep_failure(self, row: int) -> None:
+        """Keep the last observed attempt of a row that is submitted again, if it failed."""
+        line = self._lines[row]
+        if isinstance(line, SliceStatus):
+            if line.state.failed:
+                self._past_failures[row, line.submission] = line
+        elif line is not None:
+            _, number, state, _ = line.split(b"\t", 3)
+            if _WORDS[state] in _FAILED:
+                self._past_failures[row, int(number)] = line
 
     def read(self, lines: bytes) -> None:
         """Apply lines of ``states.tsv``, and skip invalid ones.
@@ -207,6 +230,25 @@ class StatusTable(Sequence[SliceStatus]):
                     ours[row] = line
                     if all_open or not self._is_decided(row):
                         codes[row] = code
+                elif row < most and code in _FAILED:
+                    self._past_failures[row, held_by] = line
+
+
+Times = tuple[int | None, int | None]
+"""The start and the end of an attempt, epoch seconds; None if not known."""
+
+
+def _times(line: bytes | SliceStatus | None) -> Times:
+    if line is None:
+        return None, None
+    if isinstance(line, SliceStatus):
+        return line.started_at, line.ended_at
+    fields = line.split(b"\t", _ENDED_AT + 1)
+    return _time(fields[_STARTED_AT]), _time(fields[_ENDED_AT])
+
+
+def _time(field: bytes) -> int | None:
+    return int(field) if field.isdigit() and len(field) < 16 else None
 
 
 def _rows(text: bytes, most: int) -> Iterable[int]:

@@ -7,9 +7,16 @@ lines; ``scripts`` parses them as sbatch does.
 
 from __future__ import annotations
 
-from slurmslice.sbatch.option_table import Option, Release, Takes
+from slurmslice.sbatch.option_table import (
+    Option,
+    Release,
+    Takes,
+    accumulates,
+    values_in_force,
+)
 from slurmslice.sbatch.options import (
     NO_OPTIONS,
+    OWNED_OPTIONS,
     Options,
     any_option,
     check_any_option,
@@ -25,10 +32,12 @@ from slurmslice.sbatch.script_lines import format_directives, merge_options, rea
 
 __all__ = [
     "NO_OPTIONS",
+    "OWNED_OPTIONS",
     "Option",
     "Options",
     "Release",
     "Takes",
+    "accumulates",
     "any_option",
     "check_any_option",
     "check_conflicts",
@@ -41,4 +50,5 @@ __all__ = [
     "merge_options",
     "options_not_in_release",
     "read_directives",
+    "values_in_force",
 ]

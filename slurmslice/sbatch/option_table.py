@@ -7,7 +7,7 @@ logs for the releases between them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
@@ -121,3 +121,61 @@ ALIASES: Mapping[str, str] = MappingProxyType(
 def takes(name: str) -> Takes:
     """Return whether an option takes a value; PERHAPS if the long name is unknown."""
     return OPTIONS[name].takes if name in OPTIONS else Takes.OPTIONAL
+
+
+def _joined(earlier: str, later: str) -> str:
+    contains = f"{later},".startswith(f"{earlier},")
+    return later if contains else ",".join(filter(None, (earlier, later)))
+
+
+def _mail_types(earlier: str, later: str) -> str:
+    """Join two sets of events. A value with NONE is the empty set: it takes no event away."""
+    some = [value for value in (earlier, later) if "NONE" not in value.upper().split(",")]
+    return ",".join(dict.fromkeys(",".join(some).split(","))) if some else later
+
+
+def _yes_stays(earlier: str, later: str) -> str:
+    return earlier if earlier.lower() == "yes" else later
+
+
+def _flags_stay(earlier: str, later: str) -> str:
+    """Return the later signal with the flags R and B of both."""
+    flags = [value.upper().rpartition(":")[0] for value in (earlier, later)]
+    both = "".join(flag for flag in "RB" if flag in "".join(flags))
+    return f"{both}:{later.rpartition(':')[2]}" if both else later
+
+
+def _time_stays(earlier: str, later: str) -> str:
+    """Return the later number of switches, with the waiting time of the last value that has one."""
+    time = earlier.partition("@")[2]
+    return f"{later}@{time}" if time and "@" not in later else later
+
+
+_ACCUMULATED: Mapping[str, Callable[[str, str], str]] = MappingProxyType(
+    {
+        "kill-on-invalid-dep": _yes_stays,
+        "mail-type": _mail_types,
+        "mem-bind": _joined,
+        "signal": _flags_stay,
+        "switches": _time_stays,
+    }
+)
+"""Options whose second value does not simply replace the first one.
+
+All options were given twice to ``sbatch -v`` of 22.05 and 24.11: only these five, and the number of
+``-v``, keep a part of the first value. sbatch(1) says it of none of them.
+"""
+
+
+def accumulates(name: str) -> bool:
+    """Return whether sbatch keeps a part of the first value if an option is given twice."""
+    return name in _ACCUMULATED
+
+
+def values_in_force(given: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the value of each option, as sbatch has it after all of them: usually the last one."""
+    chosen: dict[str, str] = {}
+    for name, value in given:
+        join = _ACCUMULATED.get(name) if name in chosen else None
+        chosen[name] = join(chosen[name], value) if join else value
+    return chosen

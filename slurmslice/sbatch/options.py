@@ -63,6 +63,9 @@ _OWNED = {
     "external": "An external job runs no script, so it can run no slice.",
     **dict.fromkeys(("autocomplete", "help", "usage", "version"), _HELP),
 }
+OWNED_OPTIONS = frozenset(_OWNED)
+"""Options that slurmslice sets itself, or that would hide sbatch's answer."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 
 

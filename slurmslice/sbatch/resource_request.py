@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from slurmslice import sbatch
 from slurmslice.errors import BadInputError
-from slurmslice.sbatch.option_table import Takes, takes
+from slurmslice.sbatch.option_table import Takes, takes, values_in_force
 from slurmslice.sbatch.options import MEMORY_OPTIONS
 from slurmslice.sbatch.units import (
     format_memory,
@@ -44,8 +44,9 @@ class ResourceRequest(Mapping[str, str]):
 
     @classmethod
     def of(cls, options: Mapping[str, str] | Iterable[tuple[str, str]]) -> ResourceRequest:
-        """Make a request from names and values; if a name occurs twice, the last value counts."""
-        return cls(tuple(dict(options).items()))
+        """Make a request from names and values; a name may occur twice, as for sbatch."""
+        pairs = options.items() if isinstance(options, Mapping) else options
+        return cls(tuple(values_in_force(pairs).items()))
 
     @classmethod
     def from_script(cls, script: str) -> ResourceRequest:
@@ -100,10 +101,14 @@ class ResourceRequest(Mapping[str, str]):
     def overridden_by(self, options: Mapping[str, str]) -> ResourceRequest:
         """Override options, as sbatch's command line overrides a script.
 
-        ``--requeue`` removes ``--no-requeue``, and so on. Nothing else is removed. Use
-        ``with_changes`` for changes that a person types.
+        ``--requeue`` removes ``--no-requeue``, ``--mail-type`` adds to that of the script, and so
+        on. Use ``with_changes`` for changes that a person types.
         """
         return ResourceRequest(sbatch.merge_options(self.options, tuple(options.items())))
+
+    def filled_in(self, options: Mapping[str, str]) -> ResourceRequest:
+        """Put values in the place of those that name columns."""
+        return ResourceRequest.of({**self, **options})
 
     def with_changes(self, changes: Mapping[str, str]) -> ResourceRequest:
         """Apply the changes that a person types.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from slurmslice.sbatch.option_table import Option, Takes
+from slurmslice.sbatch.option_table import Option, Takes, values_in_force
 from slurmslice.sbatch.options import OPPOSITES, Options, any_option, check_line, known_spellings
 from slurmslice.sbatch.script_reader import parse_directives
 from slurmslice.sbatch.simple_slurm_options import imported_simple_slurm, simple_slurm_options
@@ -67,7 +67,7 @@ def _quoted(option: Option, value: str) -> str:
 
 
 def read_directives(script: str) -> tuple[tuple[str, str], ...]:
-    """Return the options that sbatch reads from a script; the last of a name counts.
+    """Return the options that sbatch reads from a script, each name once.
 
     Unknown options, of a site or of a newer sbatch, are kept as they are written.
 
@@ -78,9 +78,9 @@ def read_directives(script: str) -> tuple[tuple[str, str], ...]:
 
 
 def merge_options(script: Options, overrides: Options) -> tuple[tuple[str, str], ...]:
-    """Merge the options of a script and of sbatch's command line; the later one counts."""
-    chosen: dict[str, str] = {}
-    for name, value in (*script, *overrides):
-        chosen.pop(OPPOSITES.get(name, ""), None)
-        chosen[name] = value
-    return tuple(chosen.items())
+    """Merge the options of a script and of sbatch's command line; usually the later one counts."""
+    given = (*script, *overrides)
+    last = {name: at for at, (name, _) in enumerate(given)}
+    undone = {name for name in last if last.get(OPPOSITES.get(name, ""), -1) > last[name]}
+    kept = values_in_force(given)
+    return tuple((name, value) for name, value in kept.items() if name not in undone)

@@ -96,7 +96,7 @@ _COMMAND = frozenset({"words", "shell", "job_file"})
 
 
 def merge_layers(layers: Iterable[SettingsLayer]) -> SettingsLayer:
-    """Merge layers; a later layer overrides an earlier one.
+    """Merge layers; a later layer overrides an earlier one, or adds to it, as sbatch does.
 
     Some options exclude one another. If a layer sets one of these, all of them are removed from
     the layers below it.
@@ -104,8 +104,20 @@ def merge_layers(layers: Iterable[SettingsLayer]) -> SettingsLayer:
     result: SettingsLayer = {}
     for layer in layers:
         gone = {*layer, *(other for name in layer for other in _replaced(name, layer[name].value))}
-        result = {**{name: result[name] for name in result if name not in gone}, **layer}
+        both = {name: _both(name, result[name], layer[name]) for name in layer if name in result}
+        result = {**{name: result[name] for name in result if name not in gone}, **layer, **both}
     return result
+
+
+def _both(name: str, lower: Setting, upper: Setting) -> Setting:
+    """Return the higher one of two settings; with a part of the lower one if sbatch keeps it."""
+    option = name.removeprefix("--")
+    is_joined = name != option and sbatch.accumulates(option)
+    if not is_joined or False in {lower.value, upper.value}:
+        return upper
+    values = sbatch.values_in_force([(option, str(lower.value)), (option, str(upper.value))])
+    where = upper if upper.file else lower
+    return Setting(values[option], where.file, where.key)
 
 
 def _replaced(name: str, value: SettingValue) -> frozenset[str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from slurmslice.actions.follow import CIRCUIT_BREAKER_FAILURES
 from slurmslice.engines.protocol import TaskLimits
+from slurmslice.policy.circuit_breaker import FEWEST_FAILURES
 from slurmslice.status.observation import TaskReport
 from slurmslice.status.states import State
 from tests.support.fakes import FakeEngine
@@ -127,7 +127,7 @@ def test_held_slices_name_the_command_that_releases_them(typed: Typed, engine: F
     """``run`` ends when nothing runs, and names the line that releases the rest."""
 
     def work() -> None:
-        for index in range(CIRCUIT_BREAKER_FAILURES):
+        for index in range(FEWEST_FAILURES):
             engine.end("100", index, State.FAILED)
 
     engine.on_wait = work
@@ -147,7 +147,7 @@ def test_resubmit_releases_held_slices(typed: Typed, engine: FakeEngine) -> None
     """``resubmit --max-failures none`` submits the failed slices and releases the held ones."""
 
     def work() -> None:
-        for index in range(CIRCUIT_BREAKER_FAILURES):
+        for index in range(FEWEST_FAILURES):
             engine.end("100", index, State.FAILED)
 
     engine.on_wait = work

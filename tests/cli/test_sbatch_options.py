@@ -214,10 +214,13 @@ def test_two_values_of_one_option_are_refused(here: Here, typed: tuple[str, ...]
         (("--mem=1G", "--sbatch", "mem=1G"), "mem=1G"), (("--mem=1G", "--mem=2G"), "mem=2G"),
         (("--sbatch", "mem=1G", "--sbatch", "mem=2G"), "mem=2G"),
         (("--contiguous", "--sbatch", "contiguous"), "contiguous"),
+        (("--mail-type=END", "--mail-type", "FAIL"), "mail-type=END,FAIL"),
+        (("--mail-type=END", "--sbatch", "mail-type=FAIL"), "mail-type=END,FAIL"),
+        (("--sbatch", "signal=B:USR1", "--sbatch", "signal=USR2"), "signal=B:USR2"),
     ],
 )  # fmt: skip
 def test_equal_or_repeated_values_are_one(here: Here, typed: tuple[str, ...], kept: str) -> None:
-    """A value that is given twice is no conflict. In one form, the last value counts."""
+    """A value that is given twice is no conflict. It has the value that sbatch would give it."""
     assert options(here, *typed, "--throttle", "2") == [kept]
 
 

@@ -98,8 +98,8 @@ max_failures_option: Decorator = click.option(
     type=failure_limit,
     metavar="N|none",
     help="Hold the rest after N slices have failed and have no attempts left. none: never hold it. "
-    "Default: hold it if the first 20 slices that end have all failed. A higher N, or none, "
-    "releases the slices that are held.",
+    "Default: hold it if 20 attempts or more failed and almost nothing beside them does well. A "
+    "higher N, or none, releases the slices that are held.",
 )
 
 

@@ -100,18 +100,19 @@ def _params(ctx: click.Context, taken: set[str]) -> list[click.Option]:
         flags = [f"--{name}", *([f"-{option.letter}"] if option.letter else [])]
         free = [flag for flag in flags if flag not in taken]
         if free:
-            params.append(_param([_parameter(name), *free], option.takes))
+            params.append(_param([_parameter(name), *free], option))
     return params
 
 
-def _param(names: list[str], takes: Takes) -> click.Option:
-    match takes:
+def _param(names: list[str], option: Option) -> click.Option:
+    match option.takes:
         case Takes.NOTHING:
             return click.Option(names, flag_value="", default=None, hidden=True)
         case Takes.OPTIONAL:
             return OptionalValue(names, default=None, hidden=True)
         case Takes.VALUE:
-            return click.Option(names, default=None, hidden=True)
+            several = sbatch.accumulates(option.name)
+            return click.Option(names, default=None, hidden=True, multiple=several)
 
 
 def _parameter(name: str) -> str:
@@ -148,24 +149,32 @@ def cluster_options(ctx: click.Context) -> Mapping[str, Option]:
 def pop_sbatch_options(ctx: click.Context) -> Iterator[tuple[str, str]]:
     """Remove sbatch's options from the parameters, and return their long names and values.
 
-    Only values of the cluster's own options are checked. If an option is repeated in one form, the
-    last value counts, as for sbatch.
+    Only values of the cluster's own options are checked. A repeated option has the value that
+    sbatch gives it: the last one, or a value that keeps a part of each (``--mail-type``).
 
     Raises:
         BadInputError: ``--sbatch`` has an impossible name, or another value than the option itself;
             or a cluster's option lacks its value.
     """
     more = _listed_by_cluster(ctx)
-    given = {name: ctx.params.pop(_parameter(name), None) for name in _all_options(ctx)}
+    given = sbatch.values_in_force(_typed_values(ctx))
     for name, value in given.items():
-        if value is not None:
-            yield sbatch.check_option(name, value, more) if name in more else (name, value)
-    parts = (text.partition("=") for text in ctx.params.pop(_ANY, ()))
-    passed = {sbatch.any_option(name).name: value for name, _, value in parts}
+        yield sbatch.check_option(name, value, more) if name in more else (name, value)
+    parts = [text.partition("=") for text in ctx.params.pop(_ANY, ())]
+    passed = sbatch.values_in_force((sbatch.any_option(name).name, v) for name, _, v in parts)
     for name, value in passed.items():
-        if (named := given.get(name)) is not None:
-            sbatch.check_same_value(name, named, value)
+        if name in given and not sbatch.accumulates(name):
+            sbatch.check_same_value(name, given[name], value)
         yield name, value
+
+
+def _typed_values(ctx: click.Context) -> Iterator[tuple[str, str]]:
+    """Remove sbatch's options from the parameters, and return each typed value."""
+    for name in _all_options(ctx):
+        typed = ctx.params.pop(_parameter(name), None)
+        for value in typed if isinstance(typed, tuple) else (typed,):
+            if value is not None:
+                yield name, value
 
 
 def mark_optional_values(params: Iterable[click.Parameter], words: Sequence[str]) -> list[str]:

@@ -227,7 +227,7 @@ def _describe_at_once(at_once: int | None) -> str:
 
 
 def _request(record: RunRecord) -> ResourceRequest:
-    return record.first_request.overridden_by(record.per_slice)
+    return record.first_request.filled_in(record.per_slice)
 
 
 def _request_groups(record: RunRecord, of: Sequence[RequestGroup]) -> Iterator[Note]:

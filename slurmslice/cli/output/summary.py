@@ -9,6 +9,7 @@ from slurmslice.cli.output.console import colored_state, emit_note, print_line, 
 from slurmslice.cli.output.preview import relative_path
 from slurmslice.notes import Note
 from slurmslice.plan.run_script import library_note
+from slurmslice.policy.attempts import attempts_left, rows_with_attempts_left
 from slurmslice.reports.code_versions import other_code_note
 from slurmslice.reports.counts import count_text, counts_by_state, key_ranges
 from slurmslice.run.run import Run
@@ -34,10 +35,37 @@ def print_summary(run: Run) -> None:
         print_note(other)
     for found in notes_on_blocked_slices(run):
         print_note(found)
+    if attempts := _note_on_attempts(run):
+        print_note(attempts)
     if hint := _waiting_beside_running(run):
         emit_note("waiting", hint, slices=waiting_count(run))
     if hint := next_step(run):
         emit_note("next-step", hint)
+
+
+def _note_on_attempts(run: Run) -> Note | None:
+    """Return a note on the attempts that failed slices still get; None if the policy gives one."""
+    failed = run.statuses.rows_in(FAILED_STATES)
+    if run.max_attempts == 1 or not failed:
+        return None
+    again = rows_with_attempts_left(run)
+    left = {number: [row for row in again if attempts_left(run, row) == number]
+            for number in sorted({attempts_left(run, row) for row in again})}  # fmt: skip
+    of_policy = f"--max-attempts {run.max_attempts}"
+    shown = {str(n): key_ranges([run.table.keys[row] for row in rows]) for n, rows in left.items()}
+    if not again:
+        message = f"No attempts left ({of_policy}). To allow more: {_command_for_attempts(run)}"
+    else:
+        parts = "; ".join(f"{number} more for {keys}" for number, keys in shown.items())
+        message = f"Attempts left ({of_policy}): {parts}."
+        if not run.journal_state.held:
+            message += f" To make them: {_commands_to_continue(run)}."
+    fields = {"max_attempts": run.max_attempts, "left": shown}
+    return Note("attempts-left", message, fields)
+
+
+def _command_for_attempts(run: Run) -> str:
+    return f"slurmslice run {quote(run.record.name)} --max-attempts {run.max_attempts + 1}"
 
 
 def notes_on_silence(polled: PollResult) -> Iterator[Note]:
@@ -155,7 +183,7 @@ def next_step(run: Run) -> str:
     """Return the commands to type next; empty if there is nothing to do."""
     states = run.statuses.state_counts()
     failed = [state for state in states if state.failed]
-    if run.journal_state.held and not run.finished:
+    if run.journal_state.held:
         return _after_hold(run, bool(failed))
     if failed:
         return _after_failures(run, failed)

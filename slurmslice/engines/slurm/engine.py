@@ -33,6 +33,7 @@ from slurmslice.errors import (
     SubmissionRejectedError,
     UnusableSlurmError,
 )
+from slurmslice.notes import Note
 from slurmslice.sbatch import options_not_in_release
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
 from slurmslice.sbatch.units import parse_sampling_interval
@@ -133,10 +134,9 @@ class SlurmEngine:
     def submit(self, submission: SubmitRequest) -> SubmitResult:
         """Submit the script with sbatch. As ``Engine.submit``."""
         argv = commands.sbatch(submission.script, submission.overrides, submission.arguments)
-        done, dropped = self._run_sbatch(submission, argv)
+        done, notes = self._run_sbatch(submission, argv)
         result = parse_sbatch_result(done)
-        notes = (*environment.dropped_variable_notes(dropped), *result.notes)
-        return SubmitResult(result.job, result.cluster, notes)
+        return SubmitResult(result.job, result.cluster, (*notes, *result.notes))
 
     def test_submission(self, submission: SubmitRequest) -> str:
         """Test the submission with ``sbatch --test-only``. As ``Engine.test_submission``."""
@@ -269,12 +269,12 @@ class SlurmEngine:
 
     def _run_sbatch(
         self, submission: SubmitRequest, argv: commands.Argv
-    ) -> tuple[process.ProgramResult, tuple[str, ...]]:
-        """Run sbatch; also returns the names of the variables dropped from its environment."""
+    ) -> tuple[process.ProgramResult, tuple[Note, ...]]:
+        """Run sbatch; also returns notes on the variables in its environment."""
         options = [*submission.request, *submission.overrides]
         environ = self._slurm.environ if submission.environ is None else submission.environ
         env, dropped = environment.for_sbatch(environ, options)
-        return self._slurm.run_sbatch(argv, env), dropped
+        return self._slurm.run_sbatch(argv, env), environment.variable_notes(env, dropped)
 
     def _remembers_since(self) -> float:
         """Return the epoch seconds since when the controller has forgotten no ended job."""

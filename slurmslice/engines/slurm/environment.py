@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+from slurmslice.errors import BadInputError
 from slurmslice.notes import Note
+from slurmslice.sbatch.options import (
+    MEMORY_OPTIONS,
+    OWNED_OPTIONS,
+    check_option,
+    conflicting_options,
+)
 from slurmslice.sbatch.resource_request import ResourceRequest
 
 _KEPT = frozenset({"SLURM_CONF", "SLURM_CLUSTERS", "SLURM_JWT"})
@@ -27,20 +34,14 @@ def for_queries(environ: Mapping[str, str]) -> dict[str, str]:
 _OPTION_OF = {
     "SBATCH_ARRAY_INX": "array",
     "SBATCH_CPU_FREQ_REQ": "cpu-freq",
+    "SBATCH_DEBUG": "verbose",
     "SBATCH_MEM_PER_NODE": "mem",
     "SBATCH_REQ_SWITCH": "switches",
     "SBATCH_TIMELIMIT": "time",
     "SBATCH_WAIT4SWITCH": "switches",
 }
-# Options never taken from the environment: they would change the script's meaning, or
-# contradict slurmslice's own statements about it.
-_ALWAYS_DROPPED = frozenset(
-    {
-        *("array", "clusters", "error", "export", "input", "job-name", "mem", "mem-per-cpu"),
-        *("mem-per-gpu", "no-requeue", "open-mode", "output", "requeue", "time", "wait"),
-    }
-)
-_CONFLICTING = {"exclusive": "oversubscribe", "oversubscribe": "exclusive"}
+# sbatch reads no variable of these names (seen: `SBATCH_TIME=9 sbatch -v`).
+_NOT_READ = frozenset({"SBATCH_MEM", "SBATCH_SWITCHES", "SBATCH_TIME"})
 
 
 def for_sbatch(
@@ -48,10 +49,11 @@ def for_sbatch(
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     """Make the environment of sbatch.
 
-    A variable outranks a line of the script (sbatch(1)), so it is dropped if its option is in
-    force. SLURM_ variables of a surrounding job would break the new job; they are dropped too.
-    All others stay: SBATCH_ACCOUNT counts if the script names no account. Nothing is added,
-    because the job inherits this environment.
+    A variable outranks a line of the script (sbatch(1)), so it is dropped if the script or the
+    command line sets its option, one that excludes it, or if slurmslice sets the option itself.
+    All others count, as if sbatch was typed: SBATCH_TIMELIMIT if the script has no --time.
+    SLURM_ variables of a surrounding job would break the new job; they are dropped too. Nothing is
+    added, because the job inherits this environment.
 
     Args:
         environ: the caller's environment.
@@ -60,7 +62,8 @@ def for_sbatch(
     Returns:
         the environment, and the names of the dropped variables.
     """
-    taken = {*options, *(_CONFLICTING[name] for name in options if name in _CONFLICTING)}
+    rivals = (other for name in options for other in conflicting_options(name))
+    taken = {*OWNED_OPTIONS, *options, *rivals}
     dropped = tuple(name for name in sorted(environ) if _must_be_dropped(name, taken))
     return {name: value for name, value in environ.items() if name not in dropped}, dropped
 
@@ -68,17 +71,14 @@ def for_sbatch(
 def _must_be_dropped(name: str, taken: Collection[str]) -> bool:
     if name.startswith("SLURM_"):
         return name not in _KEPT
-    if not name.startswith("SBATCH_"):
-        return False
-    option = _option_name(name)
-    return option in _ALWAYS_DROPPED or option in taken
+    return name.startswith("SBATCH_") and _option_name(name) in taken
 
 
 def _option_name(name: str) -> str:
     return _OPTION_OF.get(name, name.removeprefix("SBATCH_").lower().replace("_", "-"))
 
 
-_UNDERSTOOD = frozenset({"account", "partition", "qos"})
+_UNDERSTOOD = frozenset({"account", "partition", "qos", "time", *MEMORY_OPTIONS})
 
 
 def added_options(
@@ -95,18 +95,41 @@ def added_options(
         change the request in an unknown way, or send the job to another cluster.
     """
     given, _ = for_sbatch(environ, options)
-    own = {_option_name(name): given[name] for name in given if name.startswith("SBATCH_")}
-    known = ResourceRequest.of(own).only(_UNDERSTOOD)
+    own = {_option_name(name): given[name] for name in given if _is_read(name)}
+    known = ResourceRequest.of(option for option in own.items() if _is_understood(*option))
     return known, len(own) > len(known) or "SLURM_CLUSTERS" in given
 
 
-def dropped_variable_notes(dropped: Collection[str]) -> tuple[Note, ...]:
-    """Describe dropped variables in one note per kind; SBATCH_ variables are named."""
+def _is_understood(option: str, value: str) -> bool:
+    try:
+        return option in _UNDERSTOOD and bool(check_option(option, value))
+    except BadInputError:
+        return False  # sbatch itself refuses the value
+
+
+def _is_read(name: str) -> bool:
+    return name.startswith("SBATCH_") and name not in _NOT_READ
+
+
+def variable_notes(sent: Collection[str], dropped: Collection[str]) -> tuple[Note, ...]:
+    """Describe the variables that count and those that were dropped, one note per kind.
+
+    Args:
+        sent: the names in sbatch's environment.
+        dropped: the names left out of it. SBATCH_ variables are named.
+    """
+    used = [name for name in sorted(sent) if _is_read(name)]
     own = [name for name in dropped if name.startswith("SBATCH_")]
-    others = len(dropped) - len(own)
-    notes = []
+    ours = [name for name in own if _option_name(name) in OWNED_OPTIONS]
+    others, notes = len(dropped) - len(own), []
+    if used:
+        message = f"sbatch also reads {', '.join(used)}: the script does not set these options."
+        notes.append(Note("variables-used", message, {"names": used}))
     if own:
-        message = f"Not passed to sbatch, because the script sets these options: {', '.join(own)}."
+        typed = [name for name in own if name not in ours]
+        parts = [f"the script or the command sets the options of {', '.join(typed)}"] * bool(typed)
+        parts += [f"slurmslice sets those of {', '.join(ours)}"] * bool(ours)
+        message = f"Variables not passed to sbatch: {'; '.join(parts)}."
         notes.append(Note("variables-dropped", message, {"names": own}))
     if others:
         message = f"Not passed to sbatch: {others} SLURM_ variables of the surrounding job."

@@ -50,6 +50,8 @@ class ClusterCapacity:
         times = [p.max_time_s for p in partitions if p.max_time_s is not None]
         defaults = {p.default_time_s for p in partitions}
         default_s = defaults.pop() if len(defaults) == 1 else None
+        if "time" in request:  # of the person, or of SBATCH_TIMELIMIT
+            default_s = request.time_s
         return TaskLimits(size, at_once, why, min(times, default=None), default_s, impossible)
 
     def queue_capacity(self, request: ResourceRequest) -> QueueCapacity:

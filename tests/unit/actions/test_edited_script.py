@@ -7,12 +7,13 @@ from collections.abc import Callable
 import pytest
 
 from slurmslice.actions.cancel import cancel
-from slurmslice.actions.follow import CIRCUIT_BREAKER_FAILURES, FollowOptions, follow_step
+from slurmslice.actions.follow import FollowOptions, follow_step
 from slurmslice.actions.poll import poll
 from slurmslice.actions.release import release
 from slurmslice.actions.submit import choose_waiting, submit
 from slurmslice.actions.submit_queued import submit_queued
 from slurmslice.errors import NoAnswerError
+from slurmslice.policy.circuit_breaker import FEWEST_FAILURES
 from slurmslice.run.run import Run
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.spec.packing import Packing
@@ -22,7 +23,7 @@ from tests.support.fakes import FakeEngine
 from tests.support.typed import Typed
 
 NewRun = Callable[..., Run]
-HELD = tuple(range(CIRCUIT_BREAKER_FAILURES, 30))
+HELD = tuple(range(FEWEST_FAILURES, 30))
 
 
 def edit(run: Run, more: str = "# mended\n") -> None:
@@ -35,7 +36,7 @@ def held(new_run: NewRun, engine: FakeEngine) -> Run:
     """Return a run with 30 slices: 20 have failed, and the circuit breaker holds the others."""
     run = new_run("0-29")
     submit(run, choose_waiting(None), {"mem": "1G"}, "submit")
-    for index in range(CIRCUIT_BREAKER_FAILURES):
+    for index in range(FEWEST_FAILURES):
         engine.end("100", index, State.FAILED)
     poll(run)
     follow_step(run, FollowOptions())

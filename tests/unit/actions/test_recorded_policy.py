@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from slurmslice.actions.follow import CIRCUIT_BREAKER_FAILURES
+from slurmslice.policy.circuit_breaker import FEWEST_FAILURES
 from slurmslice.run.directory import RunDirectory
 from slurmslice.run.journal import Event, PolicyChanged
 from slurmslice.spec.run_spec import NO_LIMIT
@@ -129,13 +131,13 @@ def test_submit_and_resubmit_make_one_attempt(typed: Typed, engine: FakeEngine) 
 
 def test_max_failures_on_the_same_line_counts(typed: Typed, engine: FakeEngine) -> None:
     """The same line with ``--max-failures none`` switches the circuit breaker off."""
-    many = ("-a", f"0-{CIRCUIT_BREAKER_FAILURES + 9}", *LINE[2:])
+    many = ("-a", f"0-{FEWEST_FAILURES + 9}", *LINE[2:])
     left(typed, engine, "run", *many)
     left(typed, engine, "run", "--max-failures", "none", *many)
     (change,) = recorded(typed, PolicyChanged)
     assert isinstance(change, PolicyChanged)
     assert (change.max_attempts, change.max_failures) == (None, NO_LIMIT)
-    for index in range(CIRCUIT_BREAKER_FAILURES):
+    for index in range(FEWEST_FAILURES):
         engine.end("100", index, State.FAILED)
     typed("tick", "x")
     assert engine.held == []
@@ -178,6 +180,34 @@ def test_a_slice_with_attempts_left_does_not_count(typed: Typed, engine: FakeEng
         engine.end("101", index, State.FAILED)
     typed("tick", "x")
     assert set(engine.held) == {"100", "101"}
+
+
+def test_status_tells_the_attempts_left(typed: Typed, engine: FakeEngine) -> None:
+    """Slices that failed once or twice have different numbers; a new policy counts at once."""
+
+    def left_now() -> dict[str, Any]:
+        typed("status", "x")
+        (found,) = typed.noted("attempts-left") or [{}]
+        return found
+
+    left(typed, engine, "run", "--max-attempts", "3", *LINE)
+    assert left_now() == {}
+    assert [one["attempts_left"] for one in typed.json("status", "x")["slices"]] == [2, 2, 2]
+    engine.end("100", 0, State.FAILED)
+    typed("tick", "x")
+    engine.end("100", 1, State.COMPLETED)
+    engine.end("100", 2, State.FAILED)
+    engine.end("101", 0, State.FAILED)
+    assert left_now() == {"max_attempts": 3, "left": {"1": "0", "2": "2"}}
+    answer = typed.json("status", "x")
+    assert answer["max_attempts"] == 3
+    assert [one["attempts_left"] for one in answer["slices"]] == [1, 0, 2]
+    attempts_made(typed, engine, "run", "x")
+    assert left_now() == {"max_attempts": 3, "left": {}}
+    engine.on_wait = interrupted
+    typed("run", "x", "--max-attempts", "4")
+    engine.end_all(State.FAILED)
+    assert left_now() == {"max_attempts": 4, "left": {}}
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "x", "1.5", ""])

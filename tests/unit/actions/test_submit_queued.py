@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from slurmslice.actions.attach import attach
 from slurmslice.actions.cancel import cancel
 from slurmslice.actions.follow import (
-    CIRCUIT_BREAKER_FAILURES,
     TICK_OPTIONS,
     FollowOptions,
     follow,
     follow_step,
+    is_done,
     record_max_attempts,
     trip_circuit_breaker,
 )
@@ -28,6 +28,7 @@ from slurmslice.actions.submit_queued import submit_queued
 from slurmslice.actions.throttle import set_throttle
 from slurmslice.engines.protocol import SubmitRequest
 from slurmslice.errors import BadInputError, SubmissionRejectedError, TooManyTasksError
+from slurmslice.policy.circuit_breaker import FEWEST_FAILURES
 from slurmslice.run.run import Run
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
 from slurmslice.slices.slice_table import SliceTable
@@ -278,14 +279,14 @@ def test_the_breaker_holds_the_rest(new_run: NewRun, engine: FakeEngine, state: 
     """The first 20 slices have all failed: nothing more starts, and a note says so."""
     run = new_run("0-99%5")
     submit(run, ALL, {}, "submit")
-    for index in range(CIRCUIT_BREAKER_FAILURES):
+    for index in range(FEWEST_FAILURES):
         engine.end("100", index, state)
     poll(run)
     record_max_attempts(run, 3)
     follow_step(run, FollowOptions())
     assert engine.held == ["100"]
     assert len(engine.jobs) == 1
-    assert str(CIRCUIT_BREAKER_FAILURES) in run.journal_state.held
+    assert str(FEWEST_FAILURES) in run.journal_state.held
     follow(run, FollowOptions(), lambda *_: None)  # it ends
     release(run)
     assert engine.released == ["100"]
@@ -302,12 +303,52 @@ def test_the_breaker_ignores_a_run_with_a_completed_slice(
     """One completed slice shows that the command can work."""
     run = new_run("0-99")
     submit(run, ALL, {}, "submit")
-    for index in range(CIRCUIT_BREAKER_FAILURES + 5):
+    for index in range(FEWEST_FAILURES + 5):
         engine.end("100", index, State.FAILED)
     engine.end("100", 50, State.COMPLETED)
     poll(run)
     follow_step(run, FollowOptions())
     assert not engine.held
+
+
+def test_the_breaker_stops_attempts_too(new_run: NewRun, engine: FakeEngine) -> None:
+    """All 50 slices ran at once and failed, so nothing waits: none gets its second attempt."""
+    run = new_run("0-49")
+    record_max_attempts(run, 3)
+    follow_step(run, FollowOptions())
+    engine.end_all(State.FAILED)
+    poll(run)
+    outcome = follow_step(run, FollowOptions())
+    assert not outcome.accepted
+    assert len(engine.jobs) == 1
+    assert run.journal_state.held
+    assert is_done(run, FollowOptions())
+
+
+def test_failures_before_a_resubmission_count(
+    new_run: NewRun, engine: FakeEngine, clock: Clock
+) -> None:
+    """Ten slices end at a time, and are submitted again: the breaker counts their attempts."""
+    run = new_run("0-39%10")
+    record_max_attempts(run, 9)
+    follow_step(run, FollowOptions())
+    attempts = 0
+    while not run.journal_state.held:
+        assert attempts < 2 * FEWEST_FAILURES
+        clock.now += 100
+        for job in engine.jobs:
+            for index in [i for i, r in engine.jobs[job].tasks.items() if not r.state.final][:5]:
+                engine.end(job, index, State.FAILED, ended_at=int(clock.now))
+                attempts += 1
+        run = Run(run.directory, engine, clock)  # as each `tick` does
+        poll(run)
+        follow_step(run, FollowOptions())
+    assert len(engine.jobs) > 1
+    release(run)
+    clock.now += 1
+    run = Run(run.directory, engine, clock)
+    trip_circuit_breaker(run)
+    assert not run.journal_state.held
 
 
 def test_follow_continues_over_arrays_and_limits(

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from slurmslice.actions.follow import CIRCUIT_BREAKER_FAILURES, record_max_attempts
+from slurmslice.actions.follow import record_max_attempts
 from slurmslice.actions.poll import poll
 from slurmslice.actions.submit import choose_waiting, submit
 from slurmslice.actions.throttle import set_throttle
+from slurmslice.policy.circuit_breaker import FEWEST_FAILURES
 from slurmslice.run.directory import RunDirectory
 from slurmslice.run.run import Run
 from slurmslice.sbatch.array_expression import parse_array
@@ -90,7 +91,7 @@ def test_failures_are_neither_resubmitted_nor_held(
     run = new_run("0-49")
     record_max_attempts(run, 3)
     submit(run, ALL, {}, "submit")
-    for index in range(CIRCUIT_BREAKER_FAILURES):
+    for index in range(FEWEST_FAILURES):
         engine.end("100", index, state)
     engine.on_wait = engine.end_all
     then = written(run.directory.path)

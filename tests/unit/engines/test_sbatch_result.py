@@ -245,16 +245,18 @@ def test_a_later_submission_adds_overrides(tmp_path: Path) -> None:
 
 
 def test_variables_that_outrank_the_script_are_dropped_and_reported(tmp_path: Path) -> None:
-    """SBATCH_* of options in force and SLURM_* of a surrounding job are dropped, others stay."""
+    """SBATCH_* of options in force and SLURM_* of a surrounding job are dropped, others count."""
     program(tmp_path, "sbatch", "echo 1")
     mine = {"SBATCH_ACCOUNT": "mine", "SLURM_CONF": "/etc/s.conf", "SLURM_CLUSTERS": "halo",
             "LC_ALL": "de_DE.UTF-8", "HOME": "/home/me"}  # fmt: skip
     others = {"SBATCH_ARRAY_INX": "7-8", "SBATCH_PARTITION": "x", "SBATCH_TIMELIMIT": "1",
-              "SBATCH_MEM_PER_NODE": "1", "SBATCH_EXCLUSIVE": "user",
+              "SBATCH_MEM_PER_NODE": "1", "SBATCH_EXCLUSIVE": "user", "SBATCH_WAIT": "",
               "SLURM_JOB_ID": "5", "SLURM_MEM_PER_NODE": "9"}  # fmt: skip
     request = a_request(
-        options=(("partition", "main"), ("mem-per-cpu", "1G"), ("oversubscribe", ""))
-    )
+        options=(
+            ("partition", "main"), ("mem-per-cpu", "1G"), ("oversubscribe", ""), ("time", "9"),
+        )
+    )  # fmt: skip
     engine = an_engine(tmp_path, **mine, **others)
     receipt = engine.submit(an_order(tmp_path, request=request))
     seen = seen_environment(tmp_path, "sbatch")
@@ -264,6 +266,7 @@ def test_variables_that_outrank_the_script_are_dropped_and_reported(tmp_path: Pa
     # A wrapper's notes, such as bash's warning about a missing locale, do not matter here.
     notes = {note.code: note.fields for note in receipt.notes if note.code != "sbatch-said"}
     assert notes == {
+        "variables-used": {"names": ["SBATCH_ACCOUNT"]},
         "variables-dropped": {
             "names": [name for name in sorted(others) if name.startswith("SBATCH_")],
         },
@@ -277,11 +280,60 @@ def test_an_account_in_the_script_outranks_the_environment() -> None:
     assert (kept, dropped) == ({}, ("SBATCH_ACCOUNT",))
 
 
-def test_no_note_without_dropped_variables() -> None:
-    """Without dropped variables there is no note."""
-    assert (
-        environment.dropped_variable_notes(environment.for_sbatch({"HOME": "/"}, ["mem"])[1]) == ()
-    )
+@pytest.mark.parametrize(
+    ("variables", "option", "value"),
+    [
+        ({"SBATCH_TIMELIMIT": "7"}, "time", "7"),
+        ({"SBATCH_MEM_PER_NODE": "7G"}, "mem", "7G"),
+        ({"SBATCH_MEM_PER_CPU": "7G"}, "mem-per-cpu", "7G"),
+        ({"SBATCH_MEM_PER_GPU": "7G"}, "mem-per-gpu", "7G"),
+        ({"SBATCH_QOS": "long"}, "qos", "long"),
+        ({"SBATCH_REQUEUE": ""}, None, None),
+        ({"SBATCH_EXPORT": "NONE"}, None, None),
+        ({"SBATCH_NO_REQUEUE": "yes"}, None, None),
+    ],
+)
+def test_a_variable_counts_if_the_script_does_not_set_its_option(
+    variables: dict[str, str], option: str | None, value: str | None
+) -> None:
+    """Exactly as for ``sbatch script.sh``; the estimate knows the common ones."""
+    kept, dropped = environment.for_sbatch(variables, ["cpus-per-task", "comment"])
+    assert (kept, dropped) == (variables, ())
+    notes = environment.variable_notes(kept, dropped)
+    assert [(note.code, note.fields["names"]) for note in notes] == [
+        ("variables-used", list(variables))
+    ]
+    added, has_unknown = environment.added_options(variables, [])
+    assert (dict(added), has_unknown) == ({option: value} if option else {}, option is None)
+
+
+@pytest.mark.parametrize(
+    ("variable", "script"),
+    [
+        ("SBATCH_TIMELIMIT", "time"), ("SBATCH_MEM_PER_NODE", "mem-per-cpu"),
+        ("SBATCH_MEM_PER_GPU", "mem"), ("SBATCH_REQUEUE", "no-requeue"),
+        ("SBATCH_EXPORT", "export"), ("SBATCH_WAIT", "comment"), ("SBATCH_ARRAY_INX", "comment"),
+        ("SBATCH_ERROR", "comment"), ("SBATCH_DEBUG", "comment"), ("SBATCH_CLUSTERS", "comment"),
+    ],
+)  # fmt: skip
+def test_a_variable_of_an_option_in_force_is_dropped(variable: str, script: str) -> None:
+    """The script counts, and what slurmslice sets itself cannot be set by a variable."""
+    kept, dropped = environment.for_sbatch({variable: "1", "HOME": "/"}, [script])
+    assert (kept, dropped) == ({"HOME": "/"}, (variable,))
+    (note,) = environment.variable_notes(kept, dropped)
+    assert (note.code, note.fields["names"]) == ("variables-dropped", [variable])
+
+
+def test_a_value_that_sbatch_refuses_is_not_understood() -> None:
+    """sbatch itself refuses the variable; the estimate does not fail before it."""
+    added, has_unknown = environment.added_options({"SBATCH_TIMELIMIT": "bogus"}, [])
+    assert (dict(added), has_unknown) == ({}, True)
+
+
+def test_no_note_without_variables() -> None:
+    """Without dropped variables there is no note; sbatch does not read SBATCH_TIME."""
+    kept, dropped = environment.for_sbatch({"HOME": "/", "SBATCH_TIME": "9"}, ["mem"])
+    assert environment.variable_notes(kept, dropped) == ()
 
 
 def test_environment_of_queries() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from slurmslice import sbatch
 from slurmslice.errors import BadInputError
-from slurmslice.sbatch import Takes
+from slurmslice.sbatch import Takes, merge_options, read_directives, values_in_force
 from slurmslice.sbatch.option_table import ALIASES, OPTIONS
 from slurmslice.sbatch.sbatch_help import parse_sbatch_help as listed_in_help
 from slurmslice.sbatch.simple_slurm_options import simple_slurm_options
@@ -469,3 +469,40 @@ def test_the_command_line_outranks_the_script() -> None:
     assert sbatch.merge_options(script, overrides) == (
         ("mem", "1G"), ("array", "3"), ("no-requeue", ""), ("oversubscribe", ""),
     )  # fmt: skip
+
+
+# -- an option that is given twice -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "in_force"),
+    [
+        ("mail-type", ("BEGIN", "END", "BEGIN,FAIL"), "BEGIN,END,FAIL"),
+        ("mail-type", ("END", "NONE"), "END"),
+        ("mail-type", ("NONE", "END"), "END"),
+        ("kill-on-invalid-dep", ("yes", "no"), "yes"),
+        ("kill-on-invalid-dep", ("no", "yes"), "yes"),
+        ("mem-bind", ("local", "verbose"), "local,verbose"),
+        ("mem-bind", ("rank,local", "rank"), "rank,local,rank"),
+        ("signal", ("B:USR1@30", "USR2@40"), "B:USR2@40"),
+        ("signal", ("B:USR1", "R:USR2"), "RB:USR2"),
+        ("switches", ("2@10", "3"), "3@10"),
+        ("switches", ("2@10", "3@20"), "3@20"),
+        ("export", ("A", "B"), "B"),
+        ("dependency", ("afterok:1", "afterok:2"), "afterok:2"),
+        ("constraint", ("a", "b"), "b"),
+        ("exclude", ("n1", "n2"), "n2"),
+        ("gres", ("gpu:1", "foo:2"), "foo:2"),
+        ("licenses", ("a", "b"), "b"),
+    ],
+)
+def test_an_option_given_twice_is_what_sbatch_makes_of_it(
+    name: str, values: tuple[str, ...], in_force: str
+) -> None:
+    """As ``sbatch -v`` of 22.05 and 24.11 prints it; on the command line, in a script, and both."""
+    assert values_in_force((name, value) for value in values) == {name: in_force}
+    lines = "".join(f"#SBATCH --{name}={value}\n" for value in values)
+    assert dict(read_directives(f"#!/bin/bash\n{lines}true\n")) == {name: in_force}
+    script, *rest = values
+    over = merge_options([(name, script)], [(name, value) for value in rest])
+    assert dict(over) == {name: in_force}

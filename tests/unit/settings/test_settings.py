@@ -312,6 +312,18 @@ def test_typed_options_override_profile_project_and_user(here: Here) -> None:
     }  # fmt: skip
 
 
+def test_layers_add_to_an_option_that_sbatch_joins(here: Here) -> None:
+    """Mail types of all layers count, as those of a script and of sbatch's command line do."""
+    write(
+        here,
+        "[sbatch]\nmail-type = 'END'\n[profile.quiet.sbatch]\nmail-type = false\n",
+        "[sbatch]\nmail-type = 'FAIL'\n",
+    )
+    own = ("-a", "0", "--mail-type=BEGIN", "--", "true")
+    assert "#SBATCH --mail-type=FAIL,END,BEGIN" in script(here, *own)
+    assert "#SBATCH --mail-type=BEGIN" in script(here, "--profile", "quiet", *own)
+
+
 def test_false_removes_an_option(here: Here) -> None:
     """A layer can remove an option of a lower one with false, and give a flag with true."""
     (here.folder / "keys").write_bytes(b"a\0b c\0")
