@@ -33,8 +33,15 @@ def run_record(run: Run, rows: Collection[int] | None = None) -> Record:
 
 
 def slice_record(run: Run, row: int, requested: SliceRequests) -> Record:
-    """Return one slice as a record. Times are epoch seconds; an unknown value is None."""
+    """Return one slice as a record. Times are epoch seconds; an unknown value is None.
+
+    ``columns`` has the values of its columns in the slice table. ``elapsed_s`` of a slice that
+    runs grows until its end.
+    """
     status, limits = run.statuses[row], requested.of(row)
+    facts = {name: getattr(status, name) for name in FACT_NAMES}
+    if status.elapsed_s is None and status.started_at and not status.ended_at:
+        facts["elapsed_s"] = max(0.0, run.clock() - status.started_at)
     log = None
     if status.submission:
         log = str(run.directory.log_path(status.submission, run.table.log_name(row)))
@@ -44,10 +51,11 @@ def slice_record(run: Run, row: int, requested: SliceRequests) -> Record:
         "state": str(status.state),
         "attempt": status.attempt,
         "job": run.array_task_of(status),
-        **{name: getattr(status, name) for name in FACT_NAMES},
+        **facts,
         "requested_mem_bytes": limits.mem_bytes,
         "time_limit_s": limits.time_s,
         "log": log,
         "evidence": str(status.evidence),
-        "reason": run.reason_of(row),
+        "reason": requested.why(row),
+        "columns": dict(zip(run.table.columns, run.table.column_values(row), strict=True)),
     }
