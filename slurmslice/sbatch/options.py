@@ -40,6 +40,9 @@ types them again. They are not in the script, because sbatch has no option that 
 ``--dependency`` is not one of them: Slurm asks it again, and a job that has ended does not delay.
 """
 
+NO_DEPENDENCY = "0"
+"""The value of ``--dependency`` that undoes a line of the script. A person types ``none``."""
+
 _LOGS = "Slices' logs are kept by slurmslice: `slurmslice logs KEY` shows one."
 _HELP = "`slurmslice run --help` shows slurmslice's options; `man sbatch` lists sbatch's."
 _OWNED = {
@@ -181,7 +184,7 @@ def _checked(option: Option, value: str) -> tuple[str, str]:
         _CHECKS.get(name, str)(value)
     except BadInputError as why:
         raise why.inside(f"--{name}", option=name) from why
-    return name, value
+    return name, NO_DEPENDENCY if (name, value) == ("dependency", "none") else value
 
 
 def check_line(name: str, value: str) -> None:

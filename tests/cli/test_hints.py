@@ -569,9 +569,71 @@ def test_a_script_that_bash_cannot_read_is_not_submitted(
     edit(run, broken)
     said = typed("submit", "demo")
     assert (typed.code, len(engine.jobs)) == (2, 1)
-    edit(run, "#!/bin/sh\n" + broken)  # whose mistakes are another shell's to find
+
+
+@pytest.mark.parametrize(
+    ("line", "is_bash"),
+    [
+        *((line, False) for line in ("#!/bin/sh", "#!/bin/sh -l", "#! /bin/dash", "#!/bin/zsh",
+                                     "#!/usr/bin/env python3", "", "# a remark", "#!/bin/bashful")),
+        *((line, True) for line in ("#!/bin/bash -l", "#!/usr/bin/env bash", "#! /opt/bin/bash",
+                                    "#!/usr/bin/env -S bash -l")),
+    ],
+)  # fmt: skip
+def test_a_script_for_another_shell_is_not_submitted(
+    line: str, is_bash: bool, new_run: NewRun, engine: FakeEngine, typed: Typed
+) -> None:
+    """The library is written for bash. The error has the file, the line and the line to write."""
+    run = new_run("0-3")
+    edit(run, run.directory.script.read_text().replace("#!/bin/bash", line, 1))
+    for words in (("submit", "demo", "--dry-run"), ("submit", "demo")):
+        said = typed(*words)
+        assert (typed.code, typed.error) == ((0, "") if is_bash else (2, "script-not-bash"))
+        assert ("#!/bin/bash" in said) or is_bash
+    assert len(engine.jobs) == is_bash
+    assert is_bash or typed.fields["line"] == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["#SBTACH --mem=4G", "#SBATH -t 5", "#BATCH --mem=4G", "#sbatch -c 4", "# SBATCH --mem=4G",
+     "#SBACTH: --mem=4G", "#S-BATCH -p main", " #SBATCH --mem=4G"],
+)  # fmt: skip
+def test_a_misspelled_directive_is_named(line: str, new_run: NewRun, typed: Typed) -> None:
+    """sbatch ignores such a line without a word. The note has the file and the line."""
+    run = new_run("0-3")
+    typed("submit", "demo", "--dry-run")
+    assert not typed.noted("ignored-directive")
+    edit(run, run.directory.script.read_text().replace("\n", f"\n{line}\n", 1))
+    for words in (("submit", "demo", "--dry-run"), ("submit", "demo")):
+        said = typed(*words)
+        (found,) = typed.noted("ignored-directive")
+        assert (typed.code, found["line"], found["path"]) == (0, 2, str(run.directory.script))
+        assert "#SBATCH" in said
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["##SBATCH --mem=4G", "#SBATCH --mem=4G", "# sbatch --mem=4G x.sh", "# a switch -t of it",
+     "#SBATCH is read by sbatch", "#SLURM --mem=4G", "# shellcheck -x"],
+)  # fmt: skip
+def test_other_comments_are_not_named(line: str, new_run: NewRun, typed: Typed) -> None:
+    """A directive, one that is switched off, and prose."""
+    run = new_run("0-3")
+    text = run.directory.script.read_text()
+    edit(run, text.replace("\n#SBATCH", f"\n{line}\n#SBATCH", 1))
     typed("submit", "demo")
-    assert (typed.code, len(engine.jobs)) == (0, 2)
+    assert not typed.noted("ignored-directive")
+
+
+def test_a_directive_below_a_command_is_named(new_run: NewRun, typed: Typed) -> None:
+    """sbatch reads directives up to the first command."""
+    run = new_run("0-3")
+    text = run.directory.script.read_text()
+    edit(run, text.replace("prepare() {", "true\n#SBATCH --mem=4G\nprepare() {", 1))
+    typed("submit", "demo", "--only", "0-0")
+    (found,) = typed.noted("ignored-directive")
+    assert (typed.code, found["written"]) == (0, "#SBATCH")
 
 
 @pytest.mark.parametrize("modes", [[], ["truncate"], ["append", "truncate"]])

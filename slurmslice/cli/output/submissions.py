@@ -25,6 +25,7 @@ from slurmslice.cli.output.summary import (
 from slurmslice.errors import BadInputError, EngineError, SubmissionRejectedError
 from slurmslice.plan.plan import Choice, Plan, make_plan, refuse_impossible_requests
 from slurmslice.plan.planned_submission import PlannedSubmission, overridden_edit_notes
+from slurmslice.plan.run_script import ignored_line_notes
 from slurmslice.reports.counts import count_text, key_ranges
 from slurmslice.run.run import Run
 from slurmslice.system.shell_quoting import quote, quote_words
@@ -93,6 +94,8 @@ def checked_plan(run: Run, choose: ChooseRows, changes: Mapping[str, str]) -> Pl
     """
     plan = refuse_impossible_requests(run, make_plan(run, Choice(choose(run), changes)))
     plan.raise_refusal()
+    for note in ignored_line_notes(run, plan.script):
+        print_note(note)
     for less, rows in plan.lowered.items():
         option = less.option
         keys = key_ranges([run.table.keys[row] for row in rows])

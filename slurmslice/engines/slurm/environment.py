@@ -100,6 +100,12 @@ def added_options(
     return known, len(own) > len(known) or "SLURM_CLUSTERS" in given
 
 
+def deciding_variables(environ: Mapping[str, str], options: Collection[str]) -> tuple[str, ...]:
+    """Return the variables that give sbatch options of their own, as ``SBATCH_ACCOUNT=x``."""
+    given, _ = for_sbatch(environ, options)
+    return tuple(f"{name}={given[name]}" for name in sorted(given) if name.startswith("SBATCH_"))
+
+
 def dropped_variable_notes(dropped: Collection[str]) -> tuple[Note, ...]:
     """Describe dropped variables in one note per kind; SBATCH_ variables are named."""
     own = [name for name in dropped if name.startswith("SBATCH_")]
