@@ -277,7 +277,7 @@ def test_a_mistyped_option_gets_the_right_form(
         ("PartitionNodeLimit", "slurmslice resubmit demo --state CANCELLED -N NODES"),
         ("QOSMaxWallDurationPerJobLimit", "--state CANCELLED -t TIME"),
         ("AssocMaxCpuPerJobLimit", "--state CANCELLED -c CPUS"),
-        ("DependencyNeverSatisfied", "--state CANCELLED -d DEPENDENCY"),
+        ("DependencyNeverSatisfied", "--state CANCELLED -d none"),
         ("AssocGrpCPUMinutesLimit", "--state CANCELLED -A ACCOUNT"),
         ("JobHeldUser", "scontrol release 100"),
         ("launch failure limit exceeded requeued held", "scontrol release 100"),

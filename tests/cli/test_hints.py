@@ -636,6 +636,26 @@ def test_a_directive_below_a_command_is_named(new_run: NewRun, typed: Typed) -> 
     assert (typed.code, found["written"]) == (0, "#SBATCH")
 
 
+@pytest.mark.parametrize("verb", ["submit", "run", "resubmit"])
+def test_a_dependency_can_be_dropped(
+    verb: str, new_run: NewRun, engine: FakeEngine, typed: Typed
+) -> None:
+    """``-d none`` overrides the line of the script, and stays with the slices."""
+    run = new_run("0-1", dependency="afterok:7")
+    if verb == "resubmit":
+        typed("submit", "demo")
+        typed("cancel", "demo")
+        engine.pass_time(60)
+    engine.after_submit = lambda order: engine.end_all()
+    words = ("--state", "CANCELLED") if verb == "resubmit" else ()
+    typed(verb, "demo", *words, "-d", "none")
+    assert typed.code == 0
+    newest = list(engine.jobs.values())[-1]
+    assert newest.order.request["dependency"] == "0"
+    assert "--dependency=0" in newest.order.overrides.to_argv()
+    assert "afterok:7" in run.directory.script.read_text()
+
+
 @pytest.mark.parametrize("modes", [[], ["truncate"], ["append", "truncate"]])
 def test_a_script_that_would_truncate_its_log_is_not_submitted(
     typed: Typed, engine: FakeEngine, modes: list[str]
