@@ -193,6 +193,31 @@ def test_after_a_rejection_a_change_of_the_option_is_suggested(
     assert f"slurmslice submit demo {options}" in typed("status", "demo")
 
 
+def test_the_line_after_a_rejection_repeats_what_was_typed(
+    new_run: NewRun, engine: FakeEngine, typed: Typed
+) -> None:
+    """Options of the request and the choice of slices; only the rejected option is replaced."""
+    submit(new_run("0-3", mem="1G"), choose_waiting(None), {}, "submit")
+    engine.end_all(State.FAILED)
+
+    def refuse(order: SubmitRequest) -> None:
+        raise SubmissionRejectedError("Slurm refused the submission: sbatch: error: invalid qos")
+
+    engine.on_submit = refuse
+    typed("resubmit", "demo", "2", "--state", "FAILED", "--mem", "2x", "-q", "x", "-p", "main")
+    (kept,) = typed.noted("run-kept")
+    assert kept["command"] == (
+        "slurmslice resubmit demo --state FAILED --mem=2x --partition=main -q QOS -- 2"
+    )
+    new_run_line = ("run", "-a", "0-1", "--name", "other", "-q", "x", "-p", "main", "--", "true")
+    typed(*new_run_line)
+    (kept,) = typed.noted("run-kept")
+    assert kept["command"] == "slurmslice run other -q QOS"  # the rest is in its script
+    typed("run", "other", "-q", "x", "-c", "2")
+    (kept,) = typed.noted("run-kept")
+    assert kept["command"] == "slurmslice run other --cpus-per-task=2 -q QOS"
+
+
 def test_after_a_temporary_error_no_change_is_suggested(
     new_run: NewRun, engine: FakeEngine, typed: Typed
 ) -> None:

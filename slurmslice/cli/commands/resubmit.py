@@ -17,7 +17,7 @@ from slurmslice.cli.options.common import (
     keys_from_words,
     max_failures_option,
     parse_states,
-    run_argument,
+    run_and_keys_argument,
     typed_words_and_request,
 )
 from slurmslice.cli.output.console import emit_note
@@ -34,8 +34,7 @@ class ResubmitCommand(KeysCommand, ChangingCommand):
 
 
 @click.command(cls=ResubmitCommand)
-@run_argument
-@click.argument("keys", nargs=-1, metavar="[KEY]...")
+@run_and_keys_argument
 @click.option(
     "--state",
     "states",
@@ -47,8 +46,7 @@ class ResubmitCommand(KeysCommand, ChangingCommand):
 @max_failures_option
 @dry_run_option
 def command(
-    run_name: str | None,
-    keys: tuple[str, ...],
+    words: tuple[str, ...],
     states: tuple[str, ...],
     max_failures: int | None,
     dry_run: bool,
@@ -59,16 +57,16 @@ def command(
     that is PENDING or RUNNING is never submitted again. Type a key that begins with a dash
     after --.
     """
-    words, changes = typed_words_and_request()
+    after_dashes, changes = typed_words_and_request()
     chosen = parse_states(states)
-    directory = locate_run.find_run(run_name, changing=True, keys_of="resubmit", keys=keys)
+    directory, keys = locate_run.find_run_and_keys(words + after_dashes, changing=True)
     run = open_run(directory, changing=True, read_only=dry_run)
-    rows = keys_from_words(run, keys + words)
+    rows = keys_from_words(run, keys)
     if max_failures is not None:
         change_max_failures(run, max_failures)
     code = submit_or_show(
         run, choose_failed(chosen, rows), changes, verb="resubmit",
-        again=functools.partial(_same_choice, states, keys + words),
+        again=functools.partial(_same_choice, states, keys),
         nothing=functools.partial(_note_nothing, rows, chosen),
     )  # fmt: skip
     left_out_rows = sum(

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from slurmslice import sbatch
+from slurmslice.cli.options import locate_run
 from slurmslice.cli.options.sbatch_options import (
     UnknownOption,
     cluster_options,
@@ -18,17 +19,18 @@ from slurmslice.cli.options.sbatch_options import (
     pop_sbatch_options,
     sbatch_params,
 )
+from slurmslice.cli.output.typed_line import line_with_key_last
 from slurmslice.errors import BadInputError
 from slurmslice.run.run import Run
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.sbatch.units import is_factor
 from slurmslice.spec.run_spec import NO_LIMIT
 from slurmslice.status.states import State
-from slurmslice.system.shell_quoting import quote
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 run_argument: Decorator = click.argument("run_name", metavar="[RUN]", required=False)
+run_and_keys_argument: Decorator = click.argument("words", nargs=-1, metavar="[RUN] [KEY]...")
 dry_run_option: Decorator = click.option(
     "--dry-run", is_flag=True, help="Show what would be done, and do nothing."
 )
@@ -181,10 +183,7 @@ class KeysCommand(click.Command):
             word = next((w for w in typed if w.startswith("-") and letters in w), None)
             if word is None or why.possibilities:
                 raise
-            hint = (
-                f"Type a key that begins with a dash after --: {ctx.command_path} RUN -- "
-                f"{quote(word)}"
-            )
+            hint = f"Type a key that begins with a dash after --: {line_with_key_last(word)}"
             raise click.UsageError(f"{why.format_message()}\n{hint}", ctx) from why
 
 
@@ -201,7 +200,7 @@ class ChangingCommand(SbatchCommand):
         if name == "array" and verb in _HOW_TO_CHOOSE:
             raise BadInputError(
                 "--array cannot be given here.",
-                _HOW_TO_CHOOSE[verb].format(value),
+                _HOW_TO_CHOOSE[verb].format(locate_run.typed_run(), value),
                 code="option-not-allowed",
                 option="array",
                 verb=verb,
@@ -221,9 +220,9 @@ class ChangingCommand(SbatchCommand):
 
 
 _HOW_TO_CHOOSE = {
-    "resubmit": "Name the slices: slurmslice resubmit RUN {}",
-    "submit": "Name the slices: slurmslice submit RUN --only {}  (3-3 is the slice 3)",
-    "run RUN": "Name the slices: slurmslice submit RUN --only {}  (3-3 is the slice 3)",
+    "resubmit": "Name the slices: slurmslice resubmit {} {}",
+    "submit": "Name the slices: slurmslice submit {} {}",
+    "run RUN": "Name the slices: slurmslice submit {} {}",
 }
 """The hint for a person who types sbatch's ``--array`` to choose slices, by verb."""
 

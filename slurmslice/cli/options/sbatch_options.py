@@ -5,13 +5,16 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import click
 
 from slurmslice import sbatch
+from slurmslice.cli.options import locate_run
 from slurmslice.errors import NoAnswerError
 from slurmslice.sbatch import NO_OPTIONS, Option, Takes
+from slurmslice.system.shell_quoting import quote_words
 
 _ANY = "any_sbatch"
 
@@ -70,8 +73,17 @@ def hint_for_other_verb(ctx: click.Context, option: str) -> str:
             is_for_new_run = getattr(command, "describes_new_run", lambda name: False)
             if is_for_new_run(str(found.name)):
                 return f"{option} describes a new run: slurmslice {other} {option} … -- COMMAND"
-            return f"`{other}` has this option: slurmslice {other} RUN {option} …"
+            line = f"slurmslice {other} {locate_run.typed_run()} {_with_value(option)}"
+            return f"`{other}` has this option: {line}"
     return ""
+
+
+def _with_value(option: str) -> str:
+    """Return a typed option, with the next word if that seems to be its value."""
+    typed = sys.argv[2:]
+    given = next((word for word in typed if word.partition("=")[0] == option), option)
+    value = typed[typed.index(given) + 1 :][:1] if given in typed else []
+    return quote_words([given, *(word for word in value if not word.startswith("-"))])
 
 
 _MEANT = {("status", "--table"): "For one line per slice: slurmslice status RUN --slices"}

@@ -32,12 +32,13 @@ from slurmslice.cli.output.summary import (
     waiting_count,
     waiting_message,
 )
+from slurmslice.cli.output.typed_line import options_again, typed_changes
 from slurmslice.errors import SlurmsliceError, SubmissionRejectedError
 from slurmslice.notes import Note
 from slurmslice.reports.counts import frequent_reasons
 from slurmslice.run.run import Run
 from slurmslice.status.states import State
-from slurmslice.system.shell_quoting import quote
+from slurmslice.system.shell_quoting import quote, quote_words
 
 PLAIN_LINE_EVERY_S = 30.0
 
@@ -101,7 +102,8 @@ def _note_interrupted(run: Run) -> None:
         message = f"The run is kept; none of its slices is in the queue. To continue: {line}"
         rejection = run.journal_state.rejection
         if rejection and (options := suggest_options(run, rejection)):
-            command = f"{line} {options}"
+            again = options_again(typed_changes(), options.split())
+            command = f"{line} {quote_words(again)}"
             message += f". With another request: {command}"
         emit_note("run-kept", message, run=run.record.name, command=command)
 

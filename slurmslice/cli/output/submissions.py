@@ -22,6 +22,7 @@ from slurmslice.cli.output.summary import (
     waiting_count,
     waiting_message,
 )
+from slurmslice.cli.output.typed_line import options_again
 from slurmslice.errors import BadInputError, EngineError, SubmissionRejectedError
 from slurmslice.plan.plan import Choice, Plan, make_plan, refuse_impossible_requests
 from slurmslice.plan.planned_submission import PlannedSubmission, overridden_edit_notes
@@ -69,7 +70,8 @@ def submit_or_show(
     except EngineError as why:
         rejected = isinstance(why, SubmissionRejectedError)
         options = suggest_options(run, why.message).split() if rejected else []
-        note_run_kept(run, (verb, run.record.name, *again(options)), changed=bool(options))
+        again_with = options_again(changes, options) if rejected else []
+        note_run_kept(run, (verb, run.record.name, *again(again_with)), changed=bool(options))
         raise
     if not outcome.accepted and not run.journal_state.queue:
         nothing(run)
