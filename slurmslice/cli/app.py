@@ -117,7 +117,8 @@ def cli(ctx: click.Context) -> None:
     """Run one command on N slices of data until every slice is done, on Slurm or this machine.
 
     Exit codes: 0 success; 1 the run finished with failures; 2 wrong input, nothing was done;
-    3 Slurm did not answer or rejected a submission; 4 not finished yet; 130 interrupted.
+    3 Slurm did not answer or rejected a submission; 4 not finished yet; 5 nothing to do; 6 held by
+    the run's own rule; 130 interrupted.
     """
     if ctx.invoked_subcommand is None:
         from slurmslice.cli.commands.runs import show_overview

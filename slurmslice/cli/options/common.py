@@ -45,7 +45,8 @@ exit_code_option: Decorator = click.option(
     "--exit-code",
     "set_exit_code",
     is_flag=True,
-    help="Exit with 0 if every slice is done, 1 if some failed, 4 if the run is not finished.",
+    help="Exit with 0 if every slice is done, 1 if some failed, 4 if the run is not finished, "
+    "6 if its own rule holds it.",
 )
 engine_option: Decorator = click.option(
     "--engine",

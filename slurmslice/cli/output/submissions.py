@@ -16,7 +16,9 @@ from slurmslice.cli.output.live_progress import follow_live
 from slurmslice.cli.output.preview import note_how_to_return, print_accepted, relative_path
 from slurmslice.cli.output.refresh import refresh, wait_for_doubts_with_note
 from slurmslice.cli.output.summary import (
+    HELD,
     NOT_FINISHED,
+    NOTHING_TO_DO,
     next_step,
     suggest_options,
     waiting_count,
@@ -60,8 +62,7 @@ def submit_or_show(
     find_requeued_before(run, choose, verb)
     plan = checked_plan(run, choose, changes)
     if run.directory.read_only:
-        show_plan(run, plan, nothing)
-        return 0
+        return show_plan(run, plan, nothing)
     try:
         outcome = execute_plan(run, plan, verb)
         print_accepted(run, outcome.accepted)
@@ -75,7 +76,7 @@ def submit_or_show(
         raise
     if not outcome.accepted and not run.journal_state.queue:
         nothing(run)
-        return 0
+        return NOTHING_TO_DO
     return _finish(run, outcome)
 
 
@@ -188,12 +189,12 @@ def _finish(run: Run, outcome: SubmitOutcome) -> int:
         return 0 if code == NOT_FINISHED else code  # the submitted slices have ended; others wait
     if not (outcome.accepted or run.submissions_in_flight()):
         note_waiting(run, outcome)  # nothing is there to follow
-        return 0
+        return HELD if run.journal_state.held else 0
     if run.engine.runs_in_process and outcome.accepted:
         emit_note("other-process-works", "The `slurmslice run` in the other process runs them.")
     note_how_to_return(run)
     note_waiting(run, outcome)
-    return 0
+    return HELD if run.journal_state.held and not outcome.accepted else 0
 
 
 def note_waiting(run: Run, outcome: SubmitOutcome) -> None:
@@ -214,16 +215,21 @@ def note_waiting(run: Run, outcome: SubmitOutcome) -> None:
 _SHOWN = 5
 
 
-def show_plan(run: Run, plan: Plan, nothing: Callable[[Run], None]) -> None:
-    """Print the first submissions of a plan and the number of others, or ``nothing``."""
+def show_plan(run: Run, plan: Plan, nothing: Callable[[Run], None]) -> int:
+    """Print the first submissions of a plan and the number of others, or ``nothing``.
+
+    Returns:
+        the exit code of the command with this plan, if Slurm accepts it.
+    """
     for found in plan.notes:
         print_note(found)
     if run.journal_state.held:
-        return
+        return HELD
     submissions = plan.submissions(run)
     first = list(islice(submissions, _SHOWN))
     if not first:
         nothing(run)
+        return NOTHING_TO_DO
     for submission in first:
         _show_submission(run, submission)
     rest = list(submissions)
@@ -235,6 +241,7 @@ def show_plan(run: Run, plan: Plan, nothing: Callable[[Run], None]) -> None:
             f"up to {rest[-1].number:03d}.",
             slices=more, submissions=len(rest), last=rest[-1].number,
         )  # fmt: skip
+    return 0
 
 
 def nothing_waits(run: Run) -> None:
