@@ -100,6 +100,15 @@ class LazyGroup(click.Group):
             raise UnknownVerb(f"There is no verb {args[0]!r}.{guess}", ctx)
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the verb. An option of another program gets our word for it."""
+        try:
+            return super().invoke(ctx)
+        except click.NoSuchOption as why:
+            from slurmslice.cli.options.common import with_meaning
+
+            raise with_meaning(why, why.ctx or ctx) from why
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the verbs and their summaries."""
         with formatter.section("Verbs"):

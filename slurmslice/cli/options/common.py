@@ -11,6 +11,7 @@ import click
 
 from slurmslice import sbatch
 from slurmslice.cli.options import locate_run
+from slurmslice.cli.options.foreign_options import option_meant
 from slurmslice.cli.options.sbatch_options import (
     UnknownOption,
     cluster_options,
@@ -115,6 +116,11 @@ def split_at_dashes(typed: Sequence[str]) -> tuple[list[str], list[str], list[st
     return list(typed[:at]), list(typed[at : at + 1]), list(typed[at + 1 :])
 
 
+def with_meaning(why: click.NoSuchOption, ctx: click.Context) -> click.NoSuchOption:
+    """Return the error with our word for an option of another program, if we have one."""
+    return UnknownOption(why.option_name, ctx) if option_meant(why.option_name) else why
+
+
 class SbatchCommand(click.Command):
     """A command that also accepts sbatch's options, and words after ``--``.
 
@@ -142,7 +148,7 @@ class SbatchCommand(click.Command):
             return self._parse_once(ctx, args)
         except click.NoSuchOption as why:
             if not why.option_name.startswith("--"):
-                raise
+                raise with_meaning(why, ctx) from why
         cluster_options(ctx)
         try:
             return self._parse_once(ctx, args)
@@ -178,7 +184,7 @@ class KeysCommand(click.Command):
         except click.NoSuchOption as why:
             option = why.option_name
             is_typed = any(word.partition("=")[0] == option for word in typed)  # not -first for -f
-            if is_typed and hint_for_other_verb(ctx, option):
+            if is_typed and (hint_for_other_verb(ctx, option) or option_meant(option)):
                 raise UnknownOption(option, ctx) from why
             letters = option.lstrip("-")
             word = next((w for w in typed if w.startswith("-") and letters in w), None)

@@ -12,6 +12,7 @@ import click
 
 from slurmslice import sbatch
 from slurmslice.cli.options import locate_run
+from slurmslice.cli.options.foreign_options import option_meant
 from slurmslice.errors import NoAnswerError
 from slurmslice.sbatch import NO_OPTIONS, Option, Takes
 from slurmslice.system.shell_quoting import quote_words
@@ -24,7 +25,7 @@ class OptionalValue(click.Option):
 
 
 class UnknownOption(click.NoSuchOption):
-    """An unknown option. The message names the nearest one, and the way to pass it anyway.
+    """An unknown option. The message names the one that is meant, or the way to pass it anyway.
 
     Args:
         name: the typed option.
@@ -34,14 +35,14 @@ class UnknownOption(click.NoSuchOption):
     def __init__(self, name: str, ctx: click.Context) -> None:
         known = [flag for param in ctx.command.get_params(ctx) for flag in param.opts]
         near = difflib.get_close_matches(name, [flag for flag in known if flag[:2] == "--"], 1)
-        self._of_other_verb = hint_for_other_verb(ctx, name)
-        super().__init__(name, None, None if self._of_other_verb else near or None, ctx)
+        self._meant = hint_for_other_verb(ctx, name) or option_meant(name)
+        super().__init__(name, None, None if self._meant else near or None, ctx)
         self._silence: str = ctx.meta.get("silence", "")
 
     def format_message(self) -> str:
         """Return click's message and our advice."""
-        if self._of_other_verb:
-            return f"{super().format_message()}\n{self._of_other_verb}"
+        if self._meant:
+            return f"{super().format_message()}\n{self._meant}"
         more = (
             f"sbatch did not list its options: {self._silence.rstrip('.')}."
             if self._silence
